@@ -1,0 +1,55 @@
+# The commands of README and CONTRIBUTING. Needs python3 (3.11 or newer) and make; tools/make_venv.sh brings the rest.
+# Given several goals at once, make runs shared ones once: `make check demo test` runs the fast tests one time.
+.PHONY: help venv check lint test test-fast test-slow demo house lock clean
+.NOTPARALLEL:
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+RUN := $(BIN)/python -m
+
+help:
+	@echo 'make demo [DIR=path]  run the main job on this machine: host, owner, disaster, recovery, comparison'
+	@echo 'make test             all tests, the slow end-to-end ones included'
+	@echo 'make check            the gate of every commit: format, lint, types, layers, fast tests'
+	@echo 'make venv | house | lock | clean'
+
+# Made anew when the lock changes, so that nothing left over hides a missing dependency.
+$(VENV)/.locked: requirements.lock tools/make_venv.sh
+	sh tools/make_venv.sh $(VENV)
+	@touch $@
+
+# --no-deps --no-build-isolation: everything, the build backend included, comes from the lock.
+$(VENV)/.installed: $(VENV)/.locked pyproject.toml
+	$(RUN) pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+venv: $(VENV)/.installed
+
+lint: venv
+	$(RUN) ruff format --check .
+	$(RUN) ruff check .
+	$(RUN) mypy
+	$(BIN)/lint-imports
+
+test-fast: venv
+	$(RUN) pytest -m 'not slow' -n 2
+
+test-slow: venv
+	$(RUN) pytest -m slow -n 2 --dist loadfile
+
+check: lint test-fast
+
+test: test-fast test-slow
+
+demo: venv
+	$(BIN)/backup-peer demo $(if $(DIR),"$(DIR)")
+
+house: venv
+	$(BIN)/python tools/house.py
+
+lock: $(VENV)/.locked
+	sh tools/make_lock.sh $(VENV)
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache src/*.egg-info
+	find src tests tools -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,189 @@
+"""The agent: the parts of one home joined, started, stopped (DESIGN 1).
+
+Knows: which part tells which. Must not know: how any part works, the command line. cli.serve makes the parts and hands
+them in; what is decided here is only who listens to whom.
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from backuppeer.agent.adoption import adopt_agreements
+from backuppeer.agent.config import Config, environment_servers, read_config
+from backuppeer.agent.connecting import Connecting
+from backuppeer.agent.home import Home
+from backuppeer.agent.hosting import Hosting
+from backuppeer.agent.keyring import HomeKeys
+from backuppeer.agent.knocking import Knocking
+from backuppeer.agent.market import Market
+from backuppeer.agent.partners import Reach, Whereabouts, read_binding
+from backuppeer.agent.premises import Premises
+from backuppeer.agent.requests import Requests
+from backuppeer.agent.sessions import Session, Sessions
+from backuppeer.agent.standing import Standing
+from backuppeer.agent.state import RequestRecord, State
+from backuppeer.agent.vault import Vault
+from backuppeer.clock import Clock
+from backuppeer.errors import BackupPeerError
+from backuppeer.ids import PeerId
+from backuppeer.limits import AGREEMENTS_PER_HELLO, KNOCK_BACKGROUND_S
+from backuppeer.signaling.servers import resolve_servers
+from backuppeer.transport.base import Transport
+from backuppeer.trust.evidence import Kind
+from backuppeer.wire.messages import HeadState, Hello
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What both sides of a home work with."""
+
+    home: Home
+    keys: HomeKeys
+    state: State
+    clock: Clock
+    transport: Transport
+    sessions: Sessions
+    reach: Reach
+    standing: Standing
+
+
+@dataclass(frozen=True, slots=True)
+class HostSide:
+    """What keeps others' packs."""
+
+    premises: Premises
+    requests: Requests
+    hosting: Hosting
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerSide:
+    """What brings own packs to hosts, and back."""
+
+    market: Market
+    knocking: Knocking
+    connecting: Connecting
+    vault: Vault
+
+
+class Agent:
+    """One running home."""
+
+    def __init__(self, parts: Parts, host: HostSide, owner: OwnerSide) -> None:
+        self.parts, self.host, self.owner = parts, host, owner
+        self.stopping = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Accept sessions, resume the slot, go on with requests."""
+        parts = self.parts
+        parts.reach.use_knocker(self._locate)
+        self.host.requests.on_accepted = self._on_accepted
+        if self.host.premises.directory is not None:
+            try:
+                await asyncio.to_thread(self.host.premises.open)
+            except BackupPeerError as exc:
+                self.host.premises.notes.append(exc.message)
+        self.spawn(parts.sessions.run())
+        self.spawn(self.host.hosting.resume())
+        self.spawn(self._follow_requests())
+
+    async def close(self) -> None:
+        """Say goodbye to servers and peers, end all tasks, close the databases."""
+        parts = self.parts
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.host.hosting.close()
+        await parts.sessions.close_all()
+        await parts.transport.close()
+        self.owner.vault.close()
+        await asyncio.to_thread(self.host.premises.close)
+        parts.state.close()
+
+    def spawn(self, work: Coroutine[None, None, None]) -> None:
+        """Run something beside everything else, until it ends or the agent stops."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._forget)
+
+    def servers(self, given: list[str] | None) -> list[str]:
+        """Return the servers a request names, else those of environment, config or default."""
+        if given is not None:
+            return given
+        return resolve_servers(None, environment_servers(), self.config().servers)
+
+    def config(self) -> Config:
+        """Return the settings as they are now."""
+        return read_config(self.parts.home)
+
+    async def on_hello(self, session: Session) -> None:
+        """Learn what a new session tells: where the peer is, what we have with each other."""
+        parts = self.parts
+        now_ms = parts.clock.now_ms()
+        where = read_binding(session.hello.binding, session.peer) if session.hello.binding else None
+        parts.state.meet(session.peer, now_ms, whereabouts=where.encode() if where else b"")
+        adopt_agreements(parts.state, parts.keys, session)
+        parts.standing.saw(session.peer, Kind.CONNECTED)
+        self.spawn(self._agree(session))
+
+    def make_hello(self, peer: PeerId) -> Hello:
+        """Return what we tell a proven peer: its agreements and heads here, and where we are."""
+        leases = self.host.premises.leases_of(peer)[:AGREEMENTS_PER_HELLO]
+        heads: list[HeadState] = self.host.premises.heads_of(peer)[:AGREEMENTS_PER_HELLO]
+        return Hello(
+            agreements=tuple(lease.signed for lease in leases),
+            heads=tuple(heads),
+            binding=self.host.hosting.binding(),
+        )
+
+    def may_answer(self, peer: PeerId) -> bool:
+        """Whether a dialler is somebody we answer (DESIGN 6); both questions are always asked."""
+        as_host = self.host.requests.may_answer(peer)
+        as_owner = self.owner.connecting.may_answer(peer)
+        return as_host | as_owner
+
+    async def _agree(self, session: Session) -> None:
+        try:
+            await self.owner.connecting.agree(session)
+        except BackupPeerError as exc:
+            _log.info("no agreement yet", reason=exc.message[:200])
+
+    async def _locate(self, peer: PeerId) -> Whereabouts:
+        return await self.owner.knocking.locate(peer, self.servers(None))
+
+    def _on_accepted(self, record: RequestRecord) -> None:
+        """Dial the owner: its terminal is waiting, and it said where it is."""
+        if record.whereabouts:
+            self.spawn(self._dial_owner(record))
+
+    async def _dial_owner(self, record: RequestRecord) -> None:
+        where = Whereabouts.decode(record.whereabouts)
+        for _ in range(3):
+            try:
+                await self.parts.reach.dial(record.peer, where)
+            except BackupPeerError as exc:
+                _log.info("owner not reached", reason=exc.message[:200])
+                await asyncio.sleep(2)
+            else:
+                return
+
+    async def _follow_requests(self) -> None:
+        while True:
+            await asyncio.sleep(KNOCK_BACKGROUND_S)
+            await self.owner.connecting.follow_up(self.servers(None))
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            _log.error("a background task failed", exc_info=task.exception())
+
+
+def default_store(home: Home, given: str) -> Path:
+    """Return where hosted packs are to lie."""
+    return Path(given) if given else home.default_store

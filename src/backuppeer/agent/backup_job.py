@@ -1,0 +1,190 @@
+"""One backup: hosts reached and heard, files archived, the head signed and left with every host (DESIGN 2, "Streets").
+
+Knows: the order of these steps, and what it means when a host drops out. Must not know: how packs are sealed or sent.
+"""
+
+import asyncio
+import getpass
+import os
+import platform
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from backuppeer import __version__
+from backuppeer.agent.partners import Partner
+from backuppeer.agent.reporter import Reporter
+from backuppeer.agent.upload import Upload
+from backuppeer.agent.vault import Vault
+from backuppeer.backup.archiver import ArchiveOptions, Archiver, ArchiveResult
+from backuppeer.control.api import BackupRequest, BackupResult
+from backuppeer.errors import BackupPeerError, IncompleteError, LocalError
+from backuppeer.ids import PeerId, format_peer_id
+from backuppeer.repo.pack import ClosedDraft
+from backuppeer.repo.snapshot import Snapshot, decode_snapshot
+from backuppeer.shares.ledger import Copy
+from backuppeer.trust.evidence import Kind
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    paths: list[bytes]
+    parent: Snapshot | None
+    options: ArchiveOptions
+
+
+class BackupJob:
+    """One run of `backup`."""
+
+    def __init__(self, vault: Vault, request: BackupRequest, reporter: Reporter) -> None:
+        self._vault, self._request, self._reporter = vault, request, reporter
+        self._stop = threading.Event()
+        self._failures: dict[PeerId, BackupPeerError] = {}
+
+    async def run(self) -> BackupResult:
+        """Make the snapshot and bring it to the hosts.
+
+        Raises:
+            NotFoundError: no host is agreed, or a path does not exist.
+            PeerUnreachable: no host can be reached.
+            RefusedError: no host takes the packs.
+            IncompleteError: the snapshot stands, but not with every host asked for.
+
+        """
+        partners: Sequence[Partner] = ()
+        if not self._request.dry_run:
+            self._vault.check_writable()
+            partners = await self._meet(self._vault.partners(self._request.to))
+        plan = self._plan()
+        total = plan.parent
+        self._reporter.begin(
+            "backing up", files_total=total.files if total else 0, bytes_total=total.bytes if total else 0
+        )
+        upload = self._make_upload(partners)
+        self._reporter.sent_bytes = lambda: upload.sent_bytes
+        result = await self._in_thread(upload, plan)
+        self._failures |= upload.failures
+        safe = [p for p in partners if p.peer not in self._failures]
+        if not self._request.dry_run:
+            safe = await self._seal(result, safe, upload)
+        return self._report(result, upload, safe)
+
+    async def _meet(self, partners: Sequence[Partner]) -> list[Partner]:
+        """Reach every host, and take over what a host knows better; at least one must be there."""
+        await self._reporter.state("connecting", f"connecting to {', '.join(p.name for p in partners)}")
+        met = []
+        for partner in partners:
+            try:
+                await self._vault.catch_up(partner, self._reporter)
+                met.append(partner)
+            except BackupPeerError as exc:
+                self._failures[partner.peer] = exc
+                self._vault.blame(partner, exc)
+                self._reporter.note(f"{partner.name}: {exc.message}")
+        if not met:
+            raise next(iter(self._failures.values()))
+        await self._vault.level(met, self._reporter)
+        await self._reporter.state("connected", f"connected to {', '.join(p.name for p in met)}")
+        return met
+
+    def _plan(self) -> _Plan:
+        paths = [os.fsencode(path) for path in self._request.paths]
+        parent = choose_parent(self._vault.repository.index.snapshots(), paths)
+        options = ArchiveOptions(
+            host=platform.node(),
+            user=_user_name(),
+            tags=tuple(self._request.tags),
+            program=f"backup-peer {__version__}",
+            level=self._request.level,
+            dry_run=self._request.dry_run,
+            cancel=self._stop,
+        )
+        return _Plan(paths, parent, options)
+
+    def _make_upload(self, partners: Sequence[Partner]) -> Upload:
+        def on_copy(draft: ClosedDraft, copy: Copy) -> None:
+            # Acknowledged, hence durable at the host: only now may later files rely on these blobs.
+            self._vault.repository.ledger.register_copy(copy)
+            self._vault.repository.index.register(draft.logical, draft.entries)
+
+        return Upload(
+            self._vault.repository,
+            partners,
+            on_copy=on_copy,
+            note=self._reporter.note,
+            clock=self._vault.clock,
+            stop=self._stop,
+        )
+
+    async def _in_thread(self, upload: Upload, plan: _Plan) -> ArchiveResult:
+        repository = self._vault.repository
+        archiver = Archiver(
+            repository.keys,
+            repository.index,
+            cache=repository.cache,
+            sink=upload,
+            progress=self._reporter,
+            options=plan.options,
+        )
+        work = asyncio.create_task(asyncio.to_thread(archiver.run, plan.paths, plan.parent))
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            # The person left: let the engine end cleanly (its thread can't be killed), then pass the news on.
+            self._stop.set()
+            upload.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+            raise
+
+    async def _seal(self, result: ArchiveResult, partners: list[Partner], upload: Upload) -> list[Partner]:
+        """Sign the head and leave it with the hosts: only then the snapshot stands."""
+        if result.inventory is None or result.index is None:
+            raise LocalError("a finished backup has no inventory")
+        self._vault.heads.extend(result.index, result.inventory)
+        safe = []
+        for partner in partners:
+            try:
+                await self._vault.heads.leave_with(partner)
+                self._vault.saw(partner, Kind.STORED, size_bytes=upload.sent_to(partner))
+                safe.append(partner)
+            except BackupPeerError as exc:
+                self._failures[partner.peer] = exc
+                self._vault.blame(partner, exc)
+        if not safe:
+            raise next(iter(self._failures.values()))
+        return safe
+
+    def _report(self, result: ArchiveResult, upload: Upload, safe: list[Partner]) -> BackupResult:
+        report = BackupResult(
+            snapshot="" if self._request.dry_run else result.snapshot_id.hex(),
+            files=result.files,
+            bytes=result.bytes,
+            new_bytes=result.new_bytes,
+            sent_bytes=upload.sent_bytes,
+            seconds=self._reporter.seconds,
+            errors=result.errors,
+            peers=[format_peer_id(p.peer) for p in safe],
+        )
+        if self._failures:
+            names = "; ".join(f"{self._vault.name(peer)}: {exc.message}" for peer, exc in self._failures.items())
+            asked = len(safe) + len(self._failures)
+            raise IncompleteError(
+                f"snapshot {report.snapshot[:8]} is safe with {len(safe)} of {asked} hosts ({names})",
+                hint="run the same backup again when they are back",
+            )
+        return report
+
+
+def choose_parent(rows: Sequence[tuple[bytes, bytes]], paths: Sequence[bytes]) -> Snapshot | None:
+    """Return the newest snapshot of the same paths, else the newest of all: files are looked up by path in it."""
+    snapshots = sorted((decode_snapshot(body) for _, body in rows), key=lambda s: s.time_ns, reverse=True)
+    wanted = sorted({os.path.normpath(path) for path in paths})
+    same = [s for s in snapshots if sorted(s.paths) == wanted]
+    return next(iter(same or snapshots), None)
+
+
+def _user_name() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.geteuid())

@@ -1,0 +1,142 @@
+"""Messages on one transport stream: the async driver of wire.codec and of the request table (DESIGN 6).
+
+Knows: frames in, frames out, raw bytes between them, time limits. Must not know: what any message means.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Final, Literal, TypeVar, cast
+
+from backuppeer.errors import PeerUnreachable, ProtocolViolation, RefusedError
+from backuppeer.limits import BULK_STALL_S, REPLY_S
+from backuppeer.transport.base import Buffer, Stream
+from backuppeer.wire.codec import Frame, FrameReader
+from backuppeer.wire.messages import Message, Refused, Unsupported
+from backuppeer.wire.session import RequestStream, Speaker, State
+
+M = TypeVar("M", bound=Message)
+N = TypeVar("N", bound=Message)
+_RAW_PIECE_BYTES: Final = 256 * 1024
+ABORT_CODE: Final = 1
+
+
+async def read_frame(stream: Stream, reader: FrameReader) -> Frame:
+    """Return the next frame of `stream`, reading not a byte beyond it.
+
+    Raises:
+        ProtocolViolation: oversized, or the stream ended.
+        PeerUnreachable: the connection is gone.
+
+    """
+    while wanted := reader.wanted_bytes():
+        data = await stream.read(wanted)
+        if not data:
+            reader.finish()
+            raise ProtocolViolation("the stream ended where a message was due")
+        reader.feed(data)
+    frame = reader.next_frame()
+    if frame is None:
+        raise ProtocolViolation("the stream ended where a message was due")
+    return frame
+
+
+class Channel:
+    """One request stream, used by one task at a time; the table decides what may follow what."""
+
+    def __init__(self, stream: Stream, role: Literal[Speaker.OPENER, Speaker.SERVER]) -> None:
+        self._stream = stream
+        self._reader = FrameReader()
+        self._machine = RequestStream(role)
+
+    async def send(self, message: Message) -> None:
+        """Write one message."""
+        await self._stream.write(self._machine.send(message))
+
+    async def refuse(self, message: Refused) -> bool:
+        """Write a refusal if one may still be said; False when raw bytes are on their way instead."""
+        if self._machine.state is State.ENDED:
+            return False
+        await self.send(message)
+        return True
+
+    async def send_raw(self, data: Buffer) -> None:
+        """Write bulk bytes that an earlier message announced.
+
+        Raises:
+            PeerUnreachable: the peer took nothing for BULK_STALL_S, or is gone.
+
+        """
+        view = memoryview(data)
+        for start in range(0, len(view), _RAW_PIECE_BYTES):
+            try:
+                async with asyncio.timeout(BULK_STALL_S):
+                    await self._stream.write(view[start : start + _RAW_PIECE_BYTES])
+            except TimeoutError as exc:
+                raise PeerUnreachable(f"the peer took no byte for {BULK_STALL_S:.0f} s") from exc
+
+    async def receive_any(self, *, timeout_s: float | None = REPLY_S) -> Message:
+        """Return the next message.
+
+        Raises:
+            ProtocolViolation: malformed, oversized, out of place, or the stream ended.
+            PeerUnreachable: nothing came within `timeout_s`, or the connection is gone.
+
+        """
+        try:
+            async with asyncio.timeout(timeout_s):
+                frame = await read_frame(self._stream, self._reader)
+        except TimeoutError as exc:
+            raise PeerUnreachable(f"no answer within {timeout_s:.0f} s") from exc
+        return self._machine.receive(frame)
+
+    async def receive(self, kind: type[M], *others: type[N], timeout_s: float | None = REPLY_S) -> M | N:
+        """Return the next message, which must be one of the kinds given.
+
+        Raises:
+            RefusedError: the peer answered Refused.
+            ProtocolViolation: another kind.
+
+        """
+        message = await self.receive_any(timeout_s=timeout_s)
+        if isinstance(message, (kind, *others)):
+            return cast("M | N", message)
+        if isinstance(message, Refused):
+            raise RefusedError(message.message or "the peer refused", hint=message.hint)
+        if isinstance(message, Unsupported):
+            raise RefusedError("the peer's version does not know this request", hint="update backup-peer on both sides")
+        name = type(message).__name__
+        raise ProtocolViolation(f"got {name} where {' or '.join(k.__name__ for k in (kind, *others))} was due")
+
+    async def receive_raw(self, size_bytes: int) -> AsyncIterator[bytes]:
+        """Yield exactly `size_bytes` bulk bytes in the pieces they come in.
+
+        Raises:
+            ProtocolViolation: the peer finished before.
+            PeerUnreachable: no byte came for BULK_STALL_S.
+
+        """
+        left = size_bytes
+        while left:
+            try:
+                async with asyncio.timeout(BULK_STALL_S):
+                    data = await self._stream.read(min(left, _RAW_PIECE_BYTES))
+            except TimeoutError as exc:
+                raise PeerUnreachable(f"no byte came for {BULK_STALL_S:.0f} s") from exc
+            if not data:
+                raise ProtocolViolation(f"the stream ended {left} bytes early")
+            left -= len(data)
+            yield data
+
+    async def wait_end(self) -> None:
+        """Wait until the peer has finished its direction: it has read all that we wrote."""
+        async with asyncio.timeout(REPLY_S):
+            while await self._stream.read(1024):
+                pass
+
+    async def finish(self) -> None:
+        """Say that we write no more."""
+        await self._stream.finish()
+
+    async def abort(self) -> None:
+        """Throw the stream away; the peer's calls on it fail."""
+        await self._stream.abort(ABORT_CODE)

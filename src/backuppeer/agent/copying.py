@@ -1,0 +1,55 @@
+"""Packs that a host lacks, copied to it from another host: opened, and sealed anew (DESIGN 4, "seal per copy").
+
+Knows: which packs are missing where. Must not know: files. A copy is never passed on as it is: with the same salt one
+host could answer for the other.
+"""
+
+import asyncio
+import threading
+
+from backuppeer.agent.fetch import Fetch
+from backuppeer.agent.partners import Partner
+from backuppeer.agent.reporter import Reporter
+from backuppeer.agent.repository import Repository
+from backuppeer.agent.upload import Upload
+from backuppeer.clock import Clock
+from backuppeer.ids import LogicalId
+from backuppeer.repo.pack import ClosedDraft, NeedTail, open_directory, reopen_pack
+from backuppeer.shares.ledger import Copy
+
+
+async def copy_missing(
+    repository: Repository, partner: Partner, source: Fetch, reporter: Reporter, *, clock: Clock
+) -> int:
+    """Copy every pack of the index that `partner` lacks; return how many.
+
+    Raises:
+        IntegrityFault: no host returns a pack whole.
+        BackupPeerError: `partner` does not take it.
+
+    """
+    missing = list(repository.ledger.missing_at(partner.agreement, repository.index.packs()))
+    if not missing:
+        return 0
+    reporter.begin(f"copying to {partner.name}", files_total=len(missing))
+
+    def on_copy(draft: ClosedDraft, copy: Copy) -> None:
+        del draft
+        repository.ledger.register_copy(copy)
+
+    upload = Upload(repository, [partner], on_copy=on_copy, note=reporter.note, clock=clock, stop=threading.Event())
+    for done, logical in enumerate(missing, 1):
+        draft = await asyncio.to_thread(_reopen, repository, source, logical)
+        await asyncio.to_thread(upload.store, draft)
+        reporter.update(files=done)
+    await asyncio.to_thread(upload.flush)
+    return len(missing)
+
+
+def _reopen(repository: Repository, source: Fetch, logical: LogicalId) -> ClosedDraft:
+    size = repository.ledger.copies_of(logical)[0].size
+    _, (data,) = source.fetch(logical, [(0, size)])
+    directory = open_directory(repository.keys_for, data, size)
+    if isinstance(directory, NeedTail):
+        raise TypeError("a whole pack can't need a longer tail")
+    return reopen_pack(directory, repository.keys, data)

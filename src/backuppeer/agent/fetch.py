@@ -1,0 +1,159 @@
+"""Packs in: verified ranges of packs, from whichever host has a copy (the restorer's PackSource).
+
+Knows: ledger, blocks, Merkle verification, switching hosts. Must not know: files, what is in a pack. Called from the
+restorer's threads; the network runs in the event loop, the hashing in the calling thread.
+
+No byte leaves this file that its copy's stored id does not vouch for. A host that answers wrong is noted as evidence
+and left for the next copy; one that can't be reached is retried within the budget.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from backuppeer.agent.partners import Partner
+from backuppeer.agent.retry import retry
+from backuppeer.clock import Clock
+from backuppeer.errors import BackupPeerError, IntegrityFault, ProtocolViolation, RefusedError, Unavailable
+from backuppeer.ids import AgreementId, LogicalId, StoredId
+from backuppeer.limits import BLOCK_BYTES, BULK_STALL_S, LEAF_BYTES
+from backuppeer.proof.merkle import verify_range
+from backuppeer.shares.ledger import Copy, Ledger
+from backuppeer.wire.messages import GetRange, Range
+
+_BLOCK_LEAVES: Final = BLOCK_BYTES // LEAF_BYTES
+Blame = Callable[[Partner, BackupPeerError], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Verified bytes of one copy from `start` on; `data` holds whole leaves."""
+
+    start: int
+    data: memoryview
+
+    def cut(self, offset: int, length: int) -> memoryview:
+        """Return the bytes at `offset` of the pack; the span must contain them."""
+        return self.data[offset - self.start : offset - self.start + length]
+
+
+class Fetch:
+    """PackSource over the partners that hold copies."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        ledger: Ledger,
+        partners: dict[AgreementId, Partner],
+        *,
+        clock: Clock,
+        blame: Blame,
+    ) -> None:
+        self._loop, self._ledger, self._partners = loop, ledger, partners
+        self._clock, self._blame = clock, blame
+
+    def fetch(self, pack: LogicalId, ranges: Sequence[tuple[int, int]]) -> tuple[bytes, Sequence[bytes | memoryview]]:
+        """Return the clear header and the bytes of each (offset, length) of `pack`, all from the same copy.
+
+        Raises:
+            IntegrityFault: no host returned bytes that the stored id vouches for.
+            Unavailable: no host with a copy can be reached.
+
+        """
+        worst: BackupPeerError | None = None
+        for copy in self._ledger.copies_of(pack):
+            partner = self._partners.get(copy.agreement)
+            if partner is None:
+                continue
+            try:
+                return copy.header, self._fetch_from(partner, copy, ranges)
+            except (IntegrityFault, RefusedError, ProtocolViolation, Unavailable) as exc:
+                self._blame(partner, exc)
+                worst = exc if worst is None or isinstance(worst, Unavailable) else worst
+        if worst is None:
+            raise IntegrityFault(f"no peer is known to hold pack {pack.hex()[:8]}", hint="see `backup-peer status`")
+        if isinstance(worst, RefusedError | ProtocolViolation):
+            raise IntegrityFault(f"pack {pack.hex()[:8]} can't be had: {worst.message}", hint=worst.hint) from worst
+        raise worst
+
+    def _fetch_from(self, partner: Partner, copy: Copy, ranges: Sequence[tuple[int, int]]) -> list[memoryview]:
+        spans: list[Span] = []
+        for first, count in plan_blocks(ranges, copy.size):
+            read = partial(read_range, partner, copy.stored, first, count)
+            data, path = asyncio.run_coroutine_threadsafe(retry(read, self._clock), self._loop).result()
+            check_range(copy.stored, copy.size, first, data, path)
+            spans.append(Span(first * LEAF_BYTES, memoryview(data)))
+        return [_cut(spans, offset, length) for offset, length in ranges]
+
+
+def plan_blocks(ranges: Sequence[tuple[int, int]], pack_bytes: int) -> list[tuple[int, int]]:
+    """Return the (first leaf, leaves) that cover `ranges` in whole 1 MiB blocks, neighbours joined.
+
+    Whole blocks, so that the host can't see which file is wanted (DESIGN 4).
+
+    Raises:
+        IntegrityFault: a range outside the pack.
+
+    """
+    blocks: set[int] = set()
+    for offset, length in ranges:
+        if offset < 0 or length < 0 or offset + length > pack_bytes:
+            raise IntegrityFault(
+                "the index names bytes outside of their pack", hint="rebuild it: `backup-peer recover`"
+            )
+        blocks.update(range(offset // BLOCK_BYTES, max(offset, offset + length - 1) // BLOCK_BYTES + 1))
+    total_leaves = -(-pack_bytes // LEAF_BYTES)
+    plan: list[tuple[int, int]] = []
+    for block in sorted(blocks):
+        first = block * _BLOCK_LEAVES
+        count = min(_BLOCK_LEAVES, total_leaves - first)
+        if plan and sum(plan[-1]) == first:
+            plan[-1] = (plan[-1][0], plan[-1][1] + count)
+        else:
+            plan.append((first, count))
+    return plan
+
+
+async def read_range(
+    partner: Partner, stored: StoredId, first_leaf: int, leaves: int
+) -> tuple[bytearray, tuple[bytes, ...]]:
+    """Ask a host for leaves of a pack; returns bytes and Merkle path, both unverified.
+
+    Raises:
+        RefusedError: the host says it has no such pack, or lost it.
+        Unavailable: the host can't be reached.
+
+    """
+    session = await partner.session()
+    async with session.request(
+        GetRange(agreement=partner.agreement, stored=stored, first_leaf=first_leaf, leaves=leaves)
+    ) as channel:
+        answer = await channel.receive(Range)
+        if not isinstance(answer, Range) or answer.size > leaves * LEAF_BYTES:
+            raise ProtocolViolation("the host answered with more bytes than were asked for")
+        data = bytearray(answer.size)
+        position = 0
+        async with asyncio.timeout(BULK_STALL_S):
+            async for piece in channel.receive_raw(answer.size):
+                data[position : position + len(piece)] = piece
+                position += len(piece)
+        return data, answer.path
+
+
+def check_range(stored: StoredId, pack_bytes: int, first_leaf: int, data: bytearray, path: Sequence[bytes]) -> None:
+    """Verify bytes of a host against the stored id.
+
+    Raises:
+        IntegrityFault: they are not the bytes that were stored.
+
+    """
+    verify_range(stored, pack_bytes, first_leaf, data, path)
+
+
+def _cut(spans: Sequence[Span], offset: int, length: int) -> memoryview:
+    for span in spans:
+        if span.start <= offset and offset + length <= span.start + len(span.data):
+            return span.cut(offset, length)
+    raise IntegrityFault("the host answered with fewer bytes than were asked for")

@@ -1,0 +1,104 @@
+"""One peer's home folder: where everything lies, and the lock (DESIGN 1, 10).
+
+Knows: paths, permissions. Must not know: keys, sessions, the terminal; every command imports it, so it stays light.
+"""
+
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import platformdirs
+
+
+class Home:
+    """Paths below one home folder. Creates nothing until asked."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def keys(self) -> Path:
+        """Folder of key files, 0700."""
+        return self.path / "keys"
+
+    @property
+    def config(self) -> Path:
+        """TOML file of settings."""
+        return self.path / "config.toml"
+
+    @property
+    def state(self) -> Path:
+        """The agent's own database."""
+        return self.path / "state.db"
+
+    @property
+    def repository(self) -> Path:
+        """Folder of the local index, cache and ledger."""
+        return self.path / "repository"
+
+    @property
+    def default_store(self) -> Path:
+        """Where hosted packs lie unless `--store` says otherwise."""
+        return self.path / "store"
+
+    @property
+    def logs(self) -> Path:
+        """Folder of the agent's log."""
+        return self.path / "logs"
+
+    @property
+    def exists_identity(self) -> bool:
+        """Whether `init` or `recover` has been completed here (the working secret is written last)."""
+        return (self.keys / "working").exists()
+
+    def prepare(self) -> None:
+        """Create the home, 0700: it holds names of files and keys."""
+        for folder in (self.path, self.keys, self.repository, self.logs):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.path.chmod(0o700)
+
+    @contextmanager
+    def lock(self) -> Iterator[bool]:
+        """Hold the home's lock while the block runs; yields False when another process has it.
+
+        The kernel releases the lock when the process ends in whatever way, so no stale lock can remain.
+        """
+        handle = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+                return
+            yield True
+        finally:
+            os.close(handle)
+
+
+def locate_home(given: str | None) -> Home:
+    """Return the home that `--home`, else `BACKUPPEER_HOME`, else the platform's data folder names."""
+    chosen = given or os.environ.get("BACKUPPEER_HOME")
+    return Home(Path(chosen).expanduser().absolute() if chosen else Path(platformdirs.user_data_dir("backup-peer")))
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Write a 0600 file so that after a crash it is there whole or not at all (temp, fsync, rename, fsync folder)."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

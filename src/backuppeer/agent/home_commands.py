@@ -1,0 +1,165 @@
+"""Commands about this home itself: who am I, who is there, who is connected (control.api routes).
+
+Knows: how parts' states look to a person. Must not know: HTTP.
+"""
+
+import os
+
+from backuppeer import __version__
+from backuppeer.agent.agent import Agent
+from backuppeer.agent.names import alias_of, name_of, resolve_peer
+from backuppeer.agent.reporter import Emit
+from backuppeer.agent.sessions import Session
+from backuppeer.agent.state import PeerRecord
+from backuppeer.clock import format_time
+from backuppeer.control.api import (
+    BrowseRequest,
+    BrowseRow,
+    DisconnectResult,
+    HostingState,
+    Nothing,
+    PeerRequest,
+    PeerRow,
+    PingResult,
+    ServerState,
+    SessionRow,
+    StatusResult,
+    StopResult,
+)
+from backuppeer.crypto.words import safety_words
+from backuppeer.errors import BackupPeerError, NotFoundError
+from backuppeer.ids import PeerId, format_peer_id
+from backuppeer.proof.statements import Agreement, open_statement
+
+
+class HomeCommands:
+    """ping, status, stop, peers, sessions, disconnect, browse."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent, self._parts = agent, agent.parts
+
+    async def ping(self, _: Nothing, __: Emit) -> PingResult:
+        """Say who answers here."""
+        return PingResult(version=__version__, pid=os.getpid(), peer_id=format_peer_id(self._parts.keys.peer))
+
+    async def stop(self, _: Nothing, __: Emit) -> StopResult:
+        """End the agent after this answer."""
+        self._agent.stopping.set()
+        return StopResult(stopped=True)
+
+    async def status(self, request: Nothing, _: Emit) -> StatusResult:
+        """Return the state of this home."""
+        vault = self._agent.owner.vault
+        snapshots = len(vault.repository.index.snapshots()) if vault.repository_id is not None else 0
+        return StatusResult(
+            peer_id=format_peer_id(self._parts.keys.peer),
+            agent=f"running, version {__version__}, process {os.getpid()}",
+            servers=self._servers(request.servers),
+            sessions=len(self._parts.sessions.all()),
+            hosting=hosting_state(self._agent),
+            snapshots=snapshots,
+            notes=self._notes(),
+        )
+
+    async def peers(self, _: Nothing, __: Emit) -> list[PeerRow]:
+        """Return own peers: hosts, owners, and whoever has a name here."""
+        return [self._peer_row(record) for record in self._parts.state.peers()]
+
+    async def sessions(self, _: Nothing, __: Emit) -> list[SessionRow]:
+        """Return the open sessions."""
+        return [self._session_row(session) for session in self._parts.sessions.all()]
+
+    async def disconnect(self, request: PeerRequest, _: Emit) -> DisconnectResult:
+        """Close the session with a peer gracefully."""
+        peer = resolve_peer(self._parts.state, request.peer)
+        if not await self._parts.sessions.close(peer):
+            raise NotFoundError(f"there is no session with {request.peer}", hint="see `backup-peer sessions`")
+        return DisconnectResult(peer_id=format_peer_id(peer), closed=True)
+
+    async def browse(self, request: BrowseRequest, _: Emit) -> list[BrowseRow]:
+        """Return hosts on offer."""
+        return await self._agent.owner.market.browse(self._agent.servers(request.servers), request)
+
+    def _servers(self, given: list[str] | None) -> list[ServerState]:
+        pool = self._agent.host.hosting.pool
+        if pool is None:
+            return [ServerState(url=url, connected=False) for url in self._agent.servers(given)]
+        return [ServerState(url=s.url, connected=s.connected, error=s.error) for s in pool.states()]
+
+    def _notes(self) -> list[str]:
+        notes = list(self._agent.host.premises.notes)
+        for _, host, _ in self._parts.state.agreements():
+            name = name_of(self._parts.state, host)
+            notes.extend(f"{name}: {risk}" for risk in self._parts.standing.risks(host))
+        return notes
+
+    def _peer_row(self, record: PeerRecord) -> PeerRow:
+        hosts, quota, used = self._as_host(record.peer)
+        owned = self._agent.host.premises.leases_of(record.peer)
+        if owned and not hosts:
+            quota = sum(lease.terms.size_bytes for lease in owned)
+            used = self._used_by(record.peer)
+        trust, level = self._parts.standing.trust(record.peer)
+        role = "both" if hosts and owned else "host" if hosts else "owner" if owned else "known"
+        return PeerRow(
+            peer_id=format_peer_id(record.peer),
+            alias=record.alias,
+            role=role,
+            verified=record.is_verified,
+            quota_bytes=quota,
+            used_bytes=used,
+            safety_words=safety_words(self._parts.keys.peer, record.peer),
+            last_seen=format_time(record.last_seen_ms),
+            trust=round(trust, 3),
+            trust_level=level.value,
+        )
+
+    def _as_host(self, peer: PeerId) -> tuple[bool, int, int]:
+        """Return whether `peer` keeps packs of ours, the agreed bytes, and the bytes of our packs there."""
+        for agreement, host, signed in self._parts.state.agreements():
+            if host == peer:
+                size = open_statement(Agreement, signed, self._parts.keys.peer, host).size_bytes
+                used = sum(copy.size for copy in self._agent.owner.vault.repository.ledger.copies_at(agreement))
+                return True, size, used
+        return False, 0, 0
+
+    def _used_by(self, owner: PeerId) -> int:
+        try:
+            store = self._agent.host.premises.open()
+            leases = store.leases.list_by_owner(owner)
+            return sum(store.usage(lease.agreement).used_bytes for lease in leases)
+        except BackupPeerError:
+            return 0
+
+    def _session_row(self, session: Session) -> SessionRow:
+        path = session.connection.path()
+        return SessionRow(
+            peer_id=format_peer_id(session.peer),
+            alias=alias_of(self._parts.state, session.peer),
+            state=session.state,
+            path=path.kind.value,
+            rtt_ms=round(path.rtt_ms, 2),
+            sent_bytes=session.connection.sent_bytes,
+            received_bytes=session.connection.received_bytes,
+            since=format_time(session.since_ms),
+        )
+
+
+def hosting_state(agent: Agent) -> HostingState:
+    """Return what this home hosts; a store that can't be used is said so, not shown as empty."""
+    premises, offer = agent.host.premises, agent.host.hosting.offer
+    state = HostingState(offering=offer is not None, store=str(premises.directory or ""))
+    if offer is not None:
+        state.storage_bytes = offer.storage_bytes
+        state.expires = format_time(offer.expires_ms) if offer.expires_ms else ""
+    if premises.directory is None:
+        return state
+    try:
+        totals = premises.open().totals()
+    except BackupPeerError as exc:
+        state.store_state = f"unavailable: {exc.message}"
+        return state
+    state.store_state = "ready"
+    state.agreed_bytes, state.used_bytes = totals.agreed_bytes, totals.used_bytes
+    state.agreements = totals.agreements
+    return state

@@ -1,0 +1,170 @@
+"""Commands of hosting: offer a slot, watch who asks, decide (control.api routes).
+
+Knows: the host's view and its events. Must not know: HTTP, knocks.
+"""
+
+import asyncio
+from typing import Final
+
+import msgspec
+
+from backuppeer.agent.agent import Agent, default_store
+from backuppeer.agent.home_commands import hosting_state
+from backuppeer.agent.names import alias_of
+from backuppeer.agent.offers import Offer
+from backuppeer.agent.reporter import Emit, Reporter
+from backuppeer.agent.state import Direction, RequestRecord, RequestState
+from backuppeer.clock import format_time
+from backuppeer.control.api import (
+    HostingState,
+    HostRequest,
+    HostResult,
+    Nothing,
+    PendingRequest,
+    RequestDecision,
+)
+from backuppeer.control.events import Agreed, Event, EventName
+from backuppeer.crypto.words import safety_words
+from backuppeer.errors import NoSignaling, UserError
+from backuppeer.ids import format_peer_id
+from backuppeer.limits import LOCK_DEFAULT_S, TERM_DEFAULT_S
+from backuppeer.signaling.listing import is_region
+from backuppeer.trust.policy import AcceptPolicy
+
+_POLICIES: Final = {policy.value for policy in AcceptPolicy}
+
+
+class HostCommands:
+    """host, host/stop, requests, requests/accept, requests/reject."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent, self._parts = agent, agent.parts
+        self._loop = asyncio.get_running_loop()
+        self._watchers: set[asyncio.Queue[Event]] = set()
+        self._agent.host.requests.on_request = self._tell_request
+        self._agent.host.requests.on_agreed = self._tell_agreed
+
+    async def host(self, request: HostRequest, emit: Emit) -> HostResult:
+        """Offer a slot, then show who asks until the offer ends; leaving the view leaves the offer standing."""
+        if request.accept not in _POLICIES:
+            raise UserError(f"--accept {request.accept[:20]!r}", hint="one of: ask, trusted, all")
+        offer = self._make_offer(request)
+        store = default_store(self._parts.home, request.store)
+        await asyncio.to_thread(self._agent.host.premises.establish, store, request.storage)
+        reporter = Reporter(emit)
+        await reporter.state("publishing", f"offering at {len(offer.servers)} servers")
+        queue: asyncio.Queue[Event] = asyncio.Queue()
+        self._watchers.add(queue)
+        try:
+            accepted = await self._publish(offer)
+            result = HostResult(
+                peer_id=format_peer_id(self._parts.keys.peer),
+                storage_bytes=request.storage,
+                expires=format_time(offer.expires_ms) if offer.expires_ms else "",
+                servers=accepted,
+            )
+            await emit(Event(event=EventName.OFFERED, data=msgspec.to_builtins(result)))
+            if not request.detach:
+                await self._show(queue, emit)
+            return result
+        finally:
+            self._watchers.discard(queue)
+
+    async def stop(self, _: Nothing, __: Emit) -> HostingState:
+        """Withdraw the slot; agreements go on."""
+        await self._agent.host.hosting.withdraw()
+        for queue in self._watchers:
+            queue.put_nowait(Event(event=EventName.DONE))
+        return hosting_state(self._agent)
+
+    async def requests(self, _: Nothing, __: Emit) -> list[PendingRequest]:
+        """Return requests in both directions that are not settled."""
+        rows = [r for r in self._parts.state.requests() if r.state is not RequestState.AGREED]
+        return [await self._row(record) for record in rows]
+
+    async def accept(self, request: RequestDecision, _: Emit) -> PendingRequest:
+        """Accept a request."""
+        return await self._row(self._agent.host.requests.decide(request.request, accept=True, alias=request.alias))
+
+    async def reject(self, request: RequestDecision, _: Emit) -> PendingRequest:
+        """Reject a request."""
+        return await self._row(self._agent.host.requests.decide(request.request, accept=False, reason=request.reason))
+
+    def _make_offer(self, request: HostRequest) -> Offer:
+        servers = self._agent.servers(request.servers)
+        if not servers:
+            raise NoSignaling("no signaling server is set, so nobody could find the slot", hint="--server URL")
+        region = request.region or self._agent.config().region or ""
+        if not is_region(region):
+            raise UserError(f"--region {region[:20]!r} is no region", hint="for example: --region EU or --region US-W")
+        now_ms = self._parts.clock.now_ms()
+        return Offer(
+            storage_bytes=request.storage,
+            expires_ms=now_ms + request.duration_s * 1000 if request.duration_s else 0,
+            term_s=request.term_s or TERM_DEFAULT_S,
+            lock_s=request.lock_s or LOCK_DEFAULT_S,
+            accept=request.accept,
+            region=region,
+            servers=tuple(servers),
+        )
+
+    async def _publish(self, offer: Offer) -> list[str]:
+        return [row.url for row in await self._agent.host.hosting.start(offer) if row.accepted]
+
+    async def _show(self, queue: "asyncio.Queue[Event]", emit: Emit) -> None:
+        """Pass on what happens until the offer ends: requests that wait already come first."""
+        for record in self._parts.state.requests():
+            if record.direction is Direction.IN and record.state is RequestState.WAITING:
+                await emit(await self._event(record))
+        offer = self._agent.host.hosting.offer
+        left_s = (offer.expires_ms - self._parts.clock.now_ms()) / 1000 if offer and offer.expires_ms else None
+        try:
+            async with asyncio.timeout(left_s):
+                while (event := await queue.get()).event != EventName.DONE:
+                    await emit(event)
+        except TimeoutError:
+            return
+
+    def _tell_request(self, record: RequestRecord) -> None:
+        self._agent.spawn(self._pass_on(record))
+
+    async def _pass_on(self, record: RequestRecord) -> None:
+        event = await self._event(record)
+        for queue in self._watchers:
+            queue.put_nowait(event)
+
+    def _tell_agreed(self, record: RequestRecord) -> None:
+        # Agreements are signed in a disk thread; queues and tasks belong to the loop.
+        self._loop.call_soon_threadsafe(self._announce, record)
+
+    def _announce(self, record: RequestRecord) -> None:
+        agreed = Agreed(
+            peer_id=format_peer_id(record.peer),
+            alias=alias_of(self._parts.state, record.peer),
+            quota_bytes=record.size_bytes,
+        )
+        for queue in self._watchers:
+            queue.put_nowait(Event(event=EventName.AGREED, data=msgspec.to_builtins(agreed)))
+        self._agent.spawn(self._agent.host.hosting.republish())
+
+    async def _event(self, record: RequestRecord) -> Event:
+        return Event(event=EventName.REQUEST, data=msgspec.to_builtins(await self._row(record)))
+
+    async def _row(self, record: RequestRecord) -> PendingRequest:
+        # 0.2 s of Argon2id on first sight of a peer: not in the event loop.
+        words = await asyncio.to_thread(safety_words, self._parts.keys.peer, record.peer)
+        trust, level = self._parts.standing.trust(record.peer)
+        return PendingRequest(
+            request_id=record.request,
+            direction=record.direction.value,
+            peer_id=format_peer_id(record.peer),
+            alias=record.alias or alias_of(self._parts.state, record.peer),
+            safety_words=words,
+            storage_bytes=record.size_bytes,
+            term_s=record.term_s,
+            lock_s=record.lock_s,
+            state=record.state.value,
+            since=format_time(record.since_ms),
+            trust=round(trust, 3),
+            trust_level=level.value,
+        )

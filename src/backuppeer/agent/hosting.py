@@ -1,0 +1,259 @@
+"""The slot on offer: published, refreshed, knocked at, withdrawn (DESIGN 7, 10 `host`).
+
+Knows: listings, envelope keys, the inbox, what to answer to a knock. Must not know: how packs are kept, what happens in
+a session. Exactly one fixed-size reply leaves per knock, whatever the answer.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+import msgspec
+import structlog
+
+from backuppeer.agent.offers import Offer
+from backuppeer.agent.requests import Requests
+from backuppeer.agent.state import State
+from backuppeer.clock import Clock
+from backuppeer.crypto.envelope import EnvelopeKey
+from backuppeer.crypto.identity import SigningKey
+from backuppeer.errors import BackupPeerError, PeerFault, Unavailable
+from backuppeer.ids import PeerId
+from backuppeer.limits import ENVELOPE_KEY_KEPT_S, ENVELOPE_KEY_LIFE_S, LISTING_LIFE_S, LISTING_REFRESH_S
+from backuppeer.signaling.knock import Knock, KnockReply, Verdict, open_knock, read_header, seal_reply
+from backuppeer.signaling.listing import (
+    Listing,
+    ListingKind,
+    bucket_bytes,
+    envelope_id,
+    make_tombstone,
+    next_seq,
+    sign_listing,
+)
+from backuppeer.signaling.nonces import NonceMemory
+from backuppeer.signaling.pool import Acceptance, InboxHandle, Pool
+
+_log = structlog.get_logger()
+_OFFER: Final = "host.offer"
+_INBOX: Final = "host.inbox"
+_SEQ: Final = "host.seq"
+_NONCES: Final = "host.nonces"
+
+
+MakeBinding = Callable[[], bytes]
+FreeBytes = Callable[[Offer], int]
+
+
+class Hosting:
+    """The one slot of this home."""
+
+    def __init__(
+        self,
+        state: State,
+        identity: SigningKey,
+        clock: Clock,
+        *,
+        requests: Requests,
+        binding: MakeBinding,
+        free: FreeBytes,
+    ) -> None:
+        self._state, self._identity, self._clock = state, identity, clock
+        self._requests, self.binding, self._free = requests, binding, free
+        self._pool: Pool | None = None
+        self._inbox: InboxHandle | None = None
+        self._refresher: asyncio.Task[None] | None = None
+        self._nonces = _load_nonces(state)
+
+    @property
+    def offer(self) -> Offer | None:
+        """Return what is on offer now."""
+        raw = self._state.setting(_OFFER)
+        offer = msgspec.msgpack.decode(raw, type=Offer) if raw else None
+        if offer is not None and offer.expires_ms and offer.expires_ms <= self._clock.now_ms():
+            return None
+        return offer
+
+    @property
+    def pool(self) -> Pool | None:
+        """Return the servers of the slot while it is published."""
+        return self._pool
+
+    async def start(self, offer: Offer) -> list[Acceptance]:
+        """Put a slot on offer in place of the one before, and keep it so across restarts.
+
+        Raises:
+            NoSignaling: no server accepted the listing.
+
+        """
+        await self._leave()
+        self._state.put_setting(_OFFER, msgspec.msgpack.encode(offer))
+        return await self._enter(offer)
+
+    async def resume(self) -> None:
+        """Go on with the slot that was on offer when the agent ended."""
+        offer = self.offer
+        if offer is not None:
+            with suppress(Unavailable):
+                await self._enter(offer)
+
+    async def withdraw(self) -> None:
+        """Take the slot off the market. Agreements and stored data stay."""
+        self._state.put_setting(_OFFER, b"")
+        await self.close()
+
+    async def close(self) -> None:
+        """Say goodbye to the servers; an offer that was not withdrawn comes back with the agent."""
+        if self._pool is not None:
+            tombstone = make_tombstone(PeerId(self._identity.public), self._next_seq(), now_ms=self._clock.now_ms())
+            with suppress(Unavailable):
+                await self._pool.withdraw(sign_listing(tombstone, self._identity))
+        await self._leave()
+
+    async def _enter(self, offer: Offer) -> list[Acceptance]:
+        self._pool = Pool(offer.servers, clock=self._clock)
+        self._refresher = asyncio.create_task(self._refresh(offer))
+        inbox = asyncio.create_task(self._open_inbox(self._pool))
+        try:
+            return await self._pool.publish(self._make_listing(offer))
+        finally:
+            with suppress(Unavailable):
+                self._inbox = await inbox
+
+    async def _open_inbox(self, pool: Pool) -> InboxHandle:
+        return await pool.open_inbox(self._inbox_key(), self._on_knock)
+
+    async def _leave(self) -> None:
+        if self._refresher is not None:
+            self._refresher.cancel()
+            self._refresher = None
+        if self._inbox is not None:
+            await self._inbox.close()
+            self._inbox = None
+        if self._pool is not None:
+            await self._pool.close()
+            self._pool = None
+
+    async def _refresh(self, offer: Offer) -> None:
+        """Publish again before the listing expires; withdraw when the duration is over."""
+        while True:
+            # ± 5 min, so that hosts started together don't all refresh together; not a secret.
+            pause_s = LISTING_REFRESH_S + random.uniform(-300, 300)  # noqa: S311
+            if offer.expires_ms:
+                left_s = (offer.expires_ms - self._clock.now_ms()) / 1000
+                pause_s = min(pause_s, max(0.0, left_s))
+            await asyncio.sleep(pause_s)
+            if self.offer is None:
+                self._refresher = None  # so that leaving doesn't cancel this very task
+                await self.withdraw()
+                return
+            await self.republish()
+
+    async def republish(self) -> None:
+        """Publish the offer anew: it is time, or the free space changed."""
+        offer = self.offer
+        if offer is None or self._pool is None:
+            return
+        with suppress(Unavailable):
+            await self._pool.publish(self._make_listing(offer))
+
+    def _make_listing(self, offer: Offer) -> bytes:
+        now_ms = self._clock.now_ms()
+        expires_ms = now_ms + LISTING_LIFE_S * 1000
+        key = self._envelope_key(now_ms)
+        storage = bucket_bytes(offer.storage_bytes)
+        listing = Listing(
+            peer=self._identity.public,
+            seq=self._next_seq(),
+            issued_ms=now_ms,
+            expires_ms=min(expires_ms, offer.expires_ms) if offer.expires_ms > now_ms else expires_ms,
+            kind=ListingKind.SLOT,
+            storage_bytes=storage,
+            free_bytes=min(storage, bucket_bytes(self._free(offer))),
+            region=offer.region,
+            availability=0,
+            term_s=offer.term_s,
+            lock_s=offer.lock_s,
+            inbox=self._inbox_key().public,
+            envelope_key=key.public,
+            envelope_id=envelope_id(key.public),
+            servers=list(offer.servers[:4]),
+        )
+        return sign_listing(listing, self._identity)
+
+    def _next_seq(self) -> int:
+        last = int.from_bytes(self._state.setting(_SEQ) or b"", "big")
+        seq = next_seq(last, self._clock.now_ms())
+        self._state.put_setting(_SEQ, seq.to_bytes(8, "big"))
+        return seq
+
+    def _inbox_key(self) -> SigningKey:
+        seed = self._state.setting(_INBOX)
+        key = SigningKey.from_seed(seed) if seed else SigningKey.generate()
+        if not seed:
+            self._state.put_setting(_INBOX, key.seed())
+        return key
+
+    def _envelope_key(self, now_ms: int) -> EnvelopeKey:
+        """Return today's key; keys rotate daily and are erased after 48 h, so that old knocks stay closed for ever."""
+        self._state.erase_envelope_keys(now_ms - ENVELOPE_KEY_KEPT_S * 1000)
+        for _, private, created_ms in self._state.envelope_keys():
+            if created_ms > now_ms - ENVELOPE_KEY_LIFE_S * 1000:
+                return EnvelopeKey.from_private_bytes(private)
+        key = EnvelopeKey.generate()
+        self._state.put_envelope_key(envelope_id(key.public), key.private_bytes(), now_ms)
+        return key
+
+    async def _on_knock(self, sealed: bytes, server: str) -> None:
+        """Open a knock, decide, and leave exactly one reply."""
+        try:
+            knock = self._open_knock(sealed)
+        except PeerFault as exc:
+            _log.info("knock refused", reason=exc.message)
+            return
+        reply = self._answer(knock)
+        if self._pool is not None:
+            sealed_reply = seal_reply(reply, self._identity, knock=knock)
+            with suppress(Unavailable):
+                # First where the knock came from: its reply inbox is surely open there.
+                await self._pool.deposit([server, *knock.servers], knock.reply_inbox, sealed_reply)
+
+    def _open_knock(self, sealed: bytes) -> Knock:
+        now_ms = self._clock.now_ms()
+        wanted = read_header(sealed).envelope_id
+        for key_id, private, _ in self._state.envelope_keys():
+            if key_id == wanted:
+                key = EnvelopeKey.from_private_bytes(private)
+                knock = open_knock(sealed, key, recipient=PeerId(self._identity.public), now_ms=now_ms)
+                self._nonces.remember(knock.nonce, knock.expires_ms, now_ms=now_ms)
+                # Persisted before the knock has any effect: a replay after a restart is still a replay.
+                self._state.put_setting(_NONCES, self._nonces.export_bytes())
+                return knock
+        raise PeerFault("a knock for a key that is erased or was never ours")
+
+    def _answer(self, knock: Knock) -> KnockReply:
+        offer = self.offer
+        try:
+            verdict = self._requests.consider_knock(knock, offer)
+            code, message = "", ""
+        except BackupPeerError as exc:
+            verdict, code, message = Verdict.REJECTED, "refused", exc.message[:160]
+        return KnockReply(
+            host=self._identity.public,
+            owner=knock.owner,
+            nonce=knock.nonce,
+            verdict=verdict,
+            code=code,
+            message=message,
+            size_bytes=knock.size_bytes,
+            term_s=knock.term_s,
+            lock_s=knock.lock_s,
+            binding=self.binding() if verdict is Verdict.ACCEPTED else b"",
+            issued_ms=self._clock.now_ms(),
+        )
+
+
+def _load_nonces(state: State) -> NonceMemory:
+    raw = state.setting(_NONCES)
+    return NonceMemory.import_bytes(raw) if raw else NonceMemory()

@@ -1,0 +1,167 @@
+r"""The key files of a home: written by `init` and `recover`, read by the agent (DESIGN 3).
+
+Knows: which keys a home has and how their files look. Must not know: sessions, repositories. The 24 words and the
+authority's secret are never written; what lies here is the working secret of one generation.
+
+`keys/working`: magic `BPWORK\r\n` 8 ‖ version u8 ‖ generation u32be ‖ authority public key 32 ‖ working secret 32.
+`keys/device`, `keys/transport`: 32-byte Ed25519 seeds. `keys/grant`: signed WriterGrant, absent in a recovered home.
+"""
+
+import secrets
+import struct
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from backuppeer.agent.home import Home, write_private
+from backuppeer.clock import Clock
+from backuppeer.crypto.identity import SigningKey
+from backuppeer.crypto.keys import WorkingSecret, derive_authority, derive_identity, derive_working
+from backuppeer.errors import DamagedStateError, NotFoundError, UserError
+from backuppeer.ids import DeviceId, PeerId, RepositoryId
+from backuppeer.proof.statements import WriterGrant, open_statement, sign_statement
+
+FIRST_GENERATION: Final = 1
+FIRST_EPOCH: Final = 1
+_MAGIC: Final = b"BPWORK\r\n"
+_LAYOUT: Final = struct.Struct(">8sBI32s32s")
+_VERSION: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class HomeKeys:
+    """The keys of one home, as loaded from its files."""
+
+    working: WorkingSecret = field(repr=False)
+    authority: bytes
+    identity: SigningKey = field(repr=False)
+    device: SigningKey = field(repr=False)
+    transport_seed: bytes = field(repr=False)
+    grant: bytes
+    """Signed WriterGrant of this device; empty in a home that was recovered and may only read."""
+    repository: RepositoryId | None
+    """None until a recovered home has heard from a host which repository is its own."""
+
+    @property
+    def peer(self) -> PeerId:
+        """Return this home's peer id."""
+        return PeerId(self.identity.public)
+
+
+def create_identity(home: Home, master: bytes, clock: Clock) -> PeerId:
+    """Write the keys of a new identity, and the grant that makes this device its writer.
+
+    Raises:
+        UserError: an identity is there already.
+
+    """
+    _refuse_existing(home)
+    authority = derive_authority(master)
+    device = SigningKey.generate()
+    # A repository id is only a name; random, so that two repositories never share keys.
+    grant = WriterGrant(
+        repository=RepositoryId(secrets.token_bytes(16)),
+        epoch=FIRST_EPOCH,
+        device=DeviceId(device.public),
+        time_ms=clock.now_ms(),
+    )
+    home.prepare()
+    write_private(home.keys / "grant", sign_statement(grant, authority))
+    return _write_keys(home, master, device)
+
+
+def recover_identity(home: Home, master: bytes) -> PeerId:
+    """Write the keys that the words give back, without a grant: this home may read, not write (DESIGN 10, `recover`).
+
+    Raises:
+        UserError: an identity is there already.
+
+    """
+    _refuse_existing(home)
+    home.prepare()
+    return _write_keys(home, master, SigningKey.generate())
+
+
+def load_peer_id(home: Home) -> PeerId:
+    """Return the peer id of this home.
+
+    Raises:
+        NotFoundError: no identity here.
+
+    """
+    return load_keys(home).peer
+
+
+def load_keys(home: Home) -> HomeKeys:
+    """Read all key files.
+
+    Raises:
+        NotFoundError: no identity here.
+        DamagedStateError: a key file is not what it should be.
+
+    """
+    if not home.exists_identity:
+        raise NotFoundError(
+            f"no identity in {home.path}", hint="run `backup-peer init` first, or `backup-peer recover` with your words"
+        )
+    working, authority = _read_working(home.keys / "working")
+    device = SigningKey.from_seed(_read_seed(home.keys / "device"))
+    grant_file = home.keys / "grant"
+    grant = grant_file.read_bytes() if grant_file.exists() else b""
+    repository = RepositoryId(open_statement(WriterGrant, grant, authority).repository) if grant else None
+    return HomeKeys(
+        working=working,
+        authority=authority,
+        identity=derive_identity(working),
+        device=device,
+        transport_seed=_read_seed(home.keys / "transport"),
+        grant=grant,
+        repository=repository,
+    )
+
+
+def _refuse_existing(home: Home) -> None:
+    if home.exists_identity:
+        raise UserError(
+            f"{home.path} already has an identity",
+            hint="use another folder with --home DIR, or see `backup-peer id`; nothing was changed",
+        )
+
+
+def _write_keys(home: Home, master: bytes, device: SigningKey) -> PeerId:
+    working = derive_working(master, FIRST_GENERATION)
+    write_private(home.keys / "device", device.seed())
+    write_private(home.keys / "transport", SigningKey.generate().seed())
+    packed = _LAYOUT.pack(_MAGIC, _VERSION, working.generation, derive_authority(master).public, working.secret)
+    # Last: its presence says that everything else is there.
+    write_private(home.keys / "working", packed)
+    return PeerId(derive_identity(working).public)
+
+
+def _read_working(path: Path) -> tuple[WorkingSecret, bytes]:
+    data = path.read_bytes()
+    if len(data) != _LAYOUT.size or not data.startswith(_MAGIC):
+        raise _damaged(path)
+    _, version, generation, authority, secret = _LAYOUT.unpack(data)
+    if version != _VERSION:
+        raise DamagedStateError(
+            f"{path} has key format {version}; this program knows {_VERSION}",
+            hint="install the newer backup-peer again",
+        )
+    return WorkingSecret(secret=secret, generation=generation), authority
+
+
+def _read_seed(path: Path) -> bytes:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError as exc:
+        raise _damaged(path) from exc
+    if len(data) != 32:
+        raise _damaged(path)
+    return data
+
+
+def _damaged(path: Path) -> DamagedStateError:
+    return DamagedStateError(
+        f"the key file {path} is damaged", hint="move this home aside and run `backup-peer recover` with your 24 words"
+    )

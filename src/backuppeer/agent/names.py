@@ -1,0 +1,77 @@
+"""Which peer a person means: full id, alias, or a prefix among own peers and the last browse (DESIGN 3).
+
+Knows: the text forms. Must not know: how to reach anybody.
+"""
+
+from backuppeer.agent.state import State
+from backuppeer.errors import NotFoundError, UserError
+from backuppeer.ids import MIN_PREFIX, PeerId, format_peer_id, parse_peer_id, shorten_peer_id
+
+_PREFIX_START = "bp1"
+_FULL_CHARS = 61
+
+
+def resolve_peer(state: State, text: str) -> PeerId:
+    """Return the peer that `text` names.
+
+    Raises:
+        UserError: a mistyped id, or a prefix that is too short or fits several peers.
+        NotFoundError: nobody is called so.
+
+    """
+    text = text.strip()
+    record = state.peer_by_alias(text)
+    if record is not None:
+        return record.peer
+    if len(text) >= _FULL_CHARS:
+        return parse_peer_id(text)
+    if not text.lower().startswith(_PREFIX_START):
+        raise NotFoundError(
+            f"no peer is called {text[:80]!r}",
+            hint="see `backup-peer peers` and `backup-peer browse` for ids and names",
+        )
+    if len(text) < len(_PREFIX_START) + MIN_PREFIX:
+        raise UserError(
+            f"{text!r} is too short for a peer id",
+            hint=f"give at least {MIN_PREFIX} characters after bp1, or the whole id",
+        )
+    known = {record.peer for record in state.peers()} | {row[0] for row in state.browsed()}
+    found = sorted(peer for peer in known if format_peer_id(peer).startswith(text.lower()))
+    if len(found) > 1:
+        names = ", ".join(shorten_peer_id(peer) for peer in found[:4])
+        raise UserError(f"{text} fits {len(found)} peers: {names}", hint="give more characters")
+    if not found:
+        raise NotFoundError(
+            f"no known peer begins with {text}", hint="run `backup-peer browse` again, or give the whole id"
+        )
+    return found[0]
+
+
+def name_of(state: State, peer: PeerId) -> str:
+    """Return what this home calls a peer: its alias, else the start of its id."""
+    record = state.peer(peer)
+    return record.alias if record is not None and record.alias else shorten_peer_id(peer)
+
+
+def alias_of(state: State, peer: PeerId) -> str:
+    """Return the alias of a peer, or ''."""
+    record = state.peer(peer)
+    return record.alias if record is not None else ""
+
+
+def check_alias(state: State, alias: str, peer: PeerId) -> None:
+    """Refuse an alias that is taken or could be read as an id.
+
+    Raises:
+        UserError: it is.
+
+    """
+    if not alias:
+        return
+    if alias.startswith(_PREFIX_START) or not alias.isprintable() or len(alias) > 64 or not alias.strip():
+        raise UserError(f"{alias[:64]!r} can't be a name", hint="1 to 64 printable characters, not beginning with bp1")
+    taken = state.peer_by_alias(alias)
+    if taken is not None and taken.peer != peer:
+        raise UserError(
+            f"{alias!r} is already your name for {shorten_peer_id(taken.peer)}", hint="choose another --name"
+        )

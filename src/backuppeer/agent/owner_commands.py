@@ -1,0 +1,186 @@
+"""Commands of the owner: connect, back up, look, restore, recover (control.api routes).
+
+Knows: which job serves which route. Must not know: HTTP, how a job works.
+"""
+
+import asyncio
+import os
+from typing import Final
+
+from backuppeer.agent.agent import Agent
+from backuppeer.agent.backup_job import BackupJob
+from backuppeer.agent.names import alias_of, name_of, resolve_peer
+from backuppeer.agent.recovery import Recovery
+from backuppeer.agent.reporter import Emit, Reporter
+from backuppeer.agent.restore_job import RestoreJob
+from backuppeer.backup.browse import SnapshotFilter, find_snapshot, list_entries, list_snapshots
+from backuppeer.backup.streams import PackSource
+from backuppeer.backup.trees import TreeReader, Visit
+from backuppeer.clock import format_time
+from backuppeer.control.api import (
+    BackupRequest,
+    BackupResult,
+    ConnectPlan,
+    ConnectRequest,
+    ConnectResult,
+    EntryRow,
+    LsRequest,
+    PeerRequest,
+    RecoverRequest,
+    RecoverResult,
+    RestoreRequest,
+    RestoreResult,
+    SnapshotRow,
+    SnapshotsRequest,
+)
+from backuppeer.crypto.words import safety_words
+from backuppeer.errors import LocalError, PeerUnreachable, UserError
+from backuppeer.ids import PeerId, format_peer_id
+from backuppeer.limits import LOCK_DEFAULT_S, LS_ROWS, TERM_DEFAULT_S
+from backuppeer.repo.tree import EntryKind
+
+_KINDS: Final = {EntryKind.FILE: "file", EntryKind.DIRECTORY: "dir", EntryKind.SYMLINK: "symlink"}
+
+
+class OwnerCommands:
+    """connect/plan, connect, backup, snapshots, ls, restore, recover."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent, self._parts = agent, agent.parts
+
+    async def plan(self, request: PeerRequest, _: Emit) -> ConnectPlan:
+        """Return what connecting to a host would mean, for the person to decide on."""
+        peer = self._resolve(request.peer)
+        agreement = self._agent.owner.connecting.agreement_with(peer)
+        free, term_s, lock_s = 0, TERM_DEFAULT_S, LOCK_DEFAULT_S
+        if agreement is None:
+            free, term_s, lock_s = await self._offer_of(peer, self._agent.servers(request.servers))
+        words = await asyncio.to_thread(safety_words, self._parts.keys.peer, peer)
+        trust, level = self._parts.standing.trust(peer)
+        return ConnectPlan(
+            peer_id=format_peer_id(peer),
+            alias=alias_of(self._parts.state, peer),
+            safety_words=words,
+            agreed=agreement is not None,
+            free_bytes=free,
+            term_s=agreement.term_s if agreement else term_s,
+            lock_s=agreement.lock_s if agreement else lock_s,
+            trust=round(trust, 3),
+            trust_level=level.value,
+            risks=self._parts.standing.risks(peer),
+        )
+
+    async def connect(self, request: ConnectRequest, emit: Emit) -> ConnectResult:
+        """Agree with a host."""
+        peer = self._resolve(request.peer)
+        if not request.confirmed and self._agent.owner.connecting.agreement_with(peer) is None:
+            raise UserError("connecting to a new peer needs a yes", hint="answer the question, or give --yes")
+        if self._agent.owner.vault.repository_id is None:
+            raise UserError(
+                "this home was recovered and may only read", hint="use your first machine, or `init` a new home"
+            )
+        reporter = Reporter(emit)
+        servers = self._agent.servers(request.servers)
+        session = await self._agent.owner.connecting.connect(peer, request, servers, reporter.state)
+        agreement = self._agent.owner.connecting.agreement_with(peer)
+        if agreement is None:
+            raise LocalError("connected without an agreement")
+        await reporter.state("connected", f"connected to {name_of(self._parts.state, peer)}")
+        return ConnectResult(
+            peer_id=format_peer_id(peer),
+            alias=alias_of(self._parts.state, peer),
+            safety_words=await asyncio.to_thread(safety_words, self._parts.keys.peer, peer),
+            session=session.state,
+            quota_bytes=agreement.size_bytes,
+        )
+
+    async def backup(self, request: BackupRequest, emit: Emit) -> BackupResult:
+        """Make a snapshot."""
+        vault = self._agent.owner.vault
+        if vault.busy.locked():
+            raise UserError("another backup is running in this home", hint="wait for it, or see `backup-peer status`")
+        async with vault.busy:
+            return await BackupJob(vault, request, Reporter(emit)).run()
+
+    async def snapshots(self, request: SnapshotsRequest, _: Emit) -> list[SnapshotRow]:
+        """Return own snapshots, oldest first."""
+        return await asyncio.to_thread(self._snapshots, request)
+
+    async def ls(self, request: LsRequest, _: Emit) -> list[EntryRow]:
+        """Return entries of a snapshot."""
+        source = self._agent.owner.vault.source()
+        return await asyncio.to_thread(self._entries, request, source)
+
+    async def restore(self, request: RestoreRequest, emit: Emit) -> RestoreResult:
+        """Bring files back."""
+        return await RestoreJob(self._agent.owner.vault, request, Reporter(emit)).run()
+
+    async def recover(self, request: RecoverRequest, emit: Emit) -> RecoverResult:
+        """Find hosts and rebuild the index."""
+        parts, owner = self._parts, self._agent.owner
+        recovery = Recovery(
+            parts.keys, parts.state, owner.vault, market=owner.market, knocking=owner.knocking, reach=parts.reach
+        )
+        async with owner.vault.busy:
+            return await recovery.run(request, self._agent.servers(request.servers), Reporter(emit))
+
+    def _resolve(self, text: str) -> PeerId:
+        peer = resolve_peer(self._parts.state, text)
+        if peer == self._parts.keys.peer:
+            raise UserError("that is your own id", hint="choose another peer: `backup-peer browse`")
+        return peer
+
+    async def _offer_of(self, peer: PeerId, servers: list[str]) -> tuple[int, int, int]:
+        found = await self._agent.owner.market.find(servers, peer)
+        if found is None:
+            raise PeerUnreachable(
+                f"{name_of(self._parts.state, peer)} is not on offer at the {len(servers)} servers asked",
+                hint="it may be offline or use other servers: ask its person, or `backup-peer browse` for others",
+            )
+        return found.listing.free_bytes, found.listing.term_s, found.listing.lock_s
+
+    def _snapshots(self, request: SnapshotsRequest) -> list[SnapshotRow]:
+        if self._agent.owner.vault.repository_id is None:
+            return []
+        repository = self._agent.owner.vault.repository
+        wanted = SnapshotFilter(tag=request.tag, path=os.fsencode(request.path))
+        peers = [format_peer_id(peer) for peer in self._agent.owner.vault.complete_hosts()]
+        return [
+            SnapshotRow(
+                snapshot=snapshot_id.hex(),
+                time=format_time(snapshot.time_ns // 1_000_000),
+                paths=[os.fsdecode(path) for path in snapshot.paths],
+                files=snapshot.files,
+                bytes=snapshot.bytes,
+                peers=peers,
+                host=snapshot.host,
+                tags=list(snapshot.tags),
+            )
+            for snapshot_id, snapshot in list_snapshots(repository.index, wanted)
+        ]
+
+    def _entries(self, request: LsRequest, source: PackSource) -> list[EntryRow]:
+        repository = self._agent.owner.vault.repository
+        _, snapshot = find_snapshot(repository.index, request.snapshot)
+        trees = TreeReader(repository.keys, repository.index, cache=repository.cache, source=source)
+        path = os.fsencode(request.path or "/")
+        rows: list[EntryRow] = []
+        for visit in list_entries(trees, snapshot, path, recursive=request.recursive):
+            if len(rows) >= LS_ROWS:
+                raise UserError(f"more than {LS_ROWS} entries", hint="name a folder: backup-peer ls SNAPSHOT:PATH")
+            rows.append(_entry_row(visit))
+        return rows
+
+
+def _entry_row(visit: Visit) -> EntryRow:
+    entry = visit.entry
+    return EntryRow(
+        path="/" + os.fsdecode(visit.path),
+        kind=_KINDS[EntryKind(entry.kind)],
+        mode=entry.mode,
+        uid=entry.uid,
+        gid=entry.gid,
+        size=entry.size,
+        mtime=format_time(entry.mtime_ns // 1_000_000),
+        target=os.fsdecode(entry.target),
+    )

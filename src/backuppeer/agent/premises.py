@@ -1,0 +1,140 @@
+"""The host's side of this home: its store, opened when needed and opened again after it was unplugged.
+
+Knows: where the store lies, who has agreements in it. Must not know: sessions, messages on the network. A store that
+can't be opened is unavailable, never empty: its owners are remembered, so that they are still answered and told so.
+"""
+
+import threading
+from pathlib import Path
+from typing import Final
+
+from backuppeer.agent.offers import Offer
+from backuppeer.agent.state import State
+from backuppeer.clock import Clock
+from backuppeer.crypto.identity import SigningKey
+from backuppeer.errors import NotFoundError, StoreUnavailable
+from backuppeer.host.heads import HeadAccepted, HeadConflict
+from backuppeer.host.leases import Lease
+from backuppeer.host.store import Store, create_store, open_store
+from backuppeer.ids import PEER_ID_BYTES, PeerId
+from backuppeer.wire.messages import HeadState, PutHead
+
+_DIRECTORY: Final = "store.directory"
+_OWNERS: Final = "store.owners"
+_OFFERED: Final = "store.offered"
+
+
+class Premises:
+    """The store of this home, if it hosts. Thread-safe."""
+
+    def __init__(self, state: State, identity: SigningKey, clock: Clock) -> None:
+        self._state, self._identity, self._clock = state, identity, clock
+        self._store: Store | None = None
+        self._lock = threading.Lock()
+        self.notes: list[str] = []
+
+    @property
+    def directory(self) -> Path | None:
+        """Return where the store lies; None when this home never hosted."""
+        raw = self._state.setting(_DIRECTORY)
+        return Path(raw.decode("utf-8", "surrogateescape")) if raw else None
+
+    def establish(self, directory: Path, offered_bytes: int) -> Store:
+        """Open the store in `directory`, made if there is none yet, and remember it and what it may hold in all.
+
+        Raises:
+            StoreUnavailable: foreign, unplugged or read-only.
+            NotFoundError: this home's store lies elsewhere.
+
+        """
+        known = self.directory
+        if known is not None and known != directory:
+            raise NotFoundError(
+                f"this home's store lies in {known}", hint="leave --store out, or move the folder there first"
+            )
+        with self._lock:
+            if self._store is None:
+                self._store = create_store(directory, PeerId(self._identity.public))
+                self.notes += self._store.notes
+        self._state.put_setting(_DIRECTORY, str(directory).encode("utf-8", "surrogateescape"))
+        store = self.open()
+        # Never below what is agreed: a smaller slot ends no agreement that stands.
+        most = max(offered_bytes, store.totals().agreed_bytes)
+        self._state.put_setting(_OFFERED, most.to_bytes(8, "big"))
+        store.quota.set_offered(most)
+        return store
+
+    def open(self) -> Store:
+        """Return the open store; one that came back after it was gone is opened again.
+
+        Raises:
+            StoreUnavailable: it can't be used now.
+            NotFoundError: this home hosts nothing.
+
+        """
+        directory = self.directory
+        if directory is None:
+            raise NotFoundError("this peer hosts nothing", hint="connect to a host first")
+        with self._lock:
+            if self._store is not None:
+                try:
+                    self._store.check_present()
+                except StoreUnavailable:
+                    self._store.close()
+                    self._store = None
+            if self._store is None:
+                self._store = open_store(directory, PeerId(self._identity.public), offered_bytes=self._offered())
+                self.notes += self._store.notes
+            return self._store
+
+    def close(self) -> None:
+        """Close the store, if it is open."""
+        with self._lock:
+            if self._store is not None:
+                self._store.close()
+                self._store = None
+
+    def _offered(self) -> int | None:
+        raw = self._state.setting(_OFFERED)
+        return int.from_bytes(raw, "big") if raw else None
+
+    def free_for(self, offer: Offer) -> int:
+        """Return how many bytes of an offer are not agreed on yet; 0 while the store is away."""
+        try:
+            totals = self.open().totals()
+        except (StoreUnavailable, NotFoundError):
+            return 0
+        return max(0, min(offer.storage_bytes - totals.agreed_bytes, totals.free_bytes))
+
+    def owners(self) -> set[PeerId]:
+        """Return everybody who has an agreement here, also while the store is away."""
+        raw = self._state.setting(_OWNERS) or b""
+        return {PeerId(raw[at : at + PEER_ID_BYTES]) for at in range(0, len(raw), PEER_ID_BYTES)}
+
+    def agree(self, signed: bytes) -> Lease:
+        """Put a co-signed agreement into force, durably, and remember its owner."""
+        lease = self.open().leases.put(signed)
+        self._state.put_setting(_OWNERS, b"".join(sorted(self.owners() | {lease.owner})))
+        return lease
+
+    def leases_of(self, owner: PeerId) -> list[Lease]:
+        """Return the agreements in force with an owner; none when the store is away."""
+        try:
+            return self.open().leases.list_by_owner(owner)
+        except (StoreUnavailable, NotFoundError):
+            return []
+
+    def heads_of(self, owner: PeerId) -> list[HeadState]:
+        """Return the newest head held under each agreement with an owner; none when the store is away."""
+        states = []
+        for lease in self.leases_of(owner):
+            held = self.open().heads.get(lease.agreement)
+            if held is not None:
+                states.append(HeadState(lease.agreement, held.signed_head, held.signed_grant))
+        return states
+
+    def put_head(self, store: Store, message: PutHead) -> HeadAccepted | HeadConflict:
+        """Set a head by compare-and-set and countersign it."""
+        return store.heads.put_head(
+            message.agreement, message.head, message.grant, signer=self._identity, now_ms=self._clock.now_ms()
+        )

@@ -1,0 +1,118 @@
+"""The index made anew from what a host holds: directories only, each verified, then checked against the head.
+
+Knows: pages of packs, tails, directories, inventory. Must not know: where the host was found, the words. What a host
+holds back shows here: the head commits to all live packs and snapshots (DESIGN 4).
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+
+from backuppeer.agent.fetch import Fetch, check_range, read_range
+from backuppeer.agent.partners import Partner
+from backuppeer.agent.repository import Repository
+from backuppeer.errors import IntegrityFault, ProtocolViolation
+from backuppeer.ids import BlobId
+from backuppeer.limits import LEAF_BYTES, PACK_LIST_PAGE, REBUILD_AT_ONCE, TAIL_READ_BYTES
+from backuppeer.proof.statements import Head
+from backuppeer.repo.head import Inventory, check_inventory, load_inventory
+from backuppeer.repo.pack import Entry, NeedTail, open_directory
+from backuppeer.shares.ledger import Copy
+from backuppeer.wire.messages import ListPacks, PackList, PackRow
+
+OnPack = Callable[[int], None]
+
+
+async def rebuild_from(partner: Partner, repository: Repository, on_pack: OnPack) -> int:
+    """Register every pack that `partner` holds and the ledger lacks; return how many packs it holds.
+
+    Raises:
+        IntegrityFault: the host returned bytes that their stored id does not vouch for.
+        Unavailable: it went away.
+
+    """
+    copies = repository.ledger.copies_at(partner.agreement)
+    known = {copy.stored for copy in copies if repository.index.has_pack(copy.logical)}
+    count = 0
+    places = asyncio.Semaphore(REBUILD_AT_ONCE)
+
+    async def take(row: PackRow) -> None:
+        async with places:
+            await _register(partner, repository, row)
+
+    async for rows in list_packs(partner):
+        wanted = [row for row in rows if row.stored not in known]
+        async with asyncio.TaskGroup() as group:
+            for row in wanted:
+                group.create_task(take(row))
+        count += len(rows)
+        on_pack(count)
+    return count
+
+
+async def list_packs(partner: Partner) -> AsyncIterator[tuple[PackRow, ...]]:
+    """Yield the pages of packs that a host says it holds.
+
+    Raises:
+        ProtocolViolation: the pages don't ascend.
+
+    """
+    after, more = b"", True
+    while more:
+        session = await partner.session()
+        async with session.request(
+            ListPacks(agreement=partner.agreement, after=after, limit=PACK_LIST_PAGE)
+        ) as channel:
+            page = await channel.receive(PackList)
+        ids = [row.stored for row in page.packs]
+        if ids != sorted(set(ids)) or (ids and ids[0] <= after):
+            raise ProtocolViolation("the host's list of packs is out of order")
+        yield page.packs
+        more = page.more and bool(ids)
+        after = ids[-1] if ids else after
+
+
+async def _register(partner: Partner, repository: Repository, row: PackRow) -> None:
+    """Read the tail of one pack, open its directory, and write it into index and ledger."""
+    start = max(0, row.size - TAIL_READ_BYTES)
+    for _ in range(2):
+        first = start // LEAF_BYTES
+        leaves = -(-row.size // LEAF_BYTES) - first
+        data, path = await read_range(partner, row.stored, first, leaves)
+        await asyncio.to_thread(check_range, row.stored, row.size, first, data, path)
+        found = open_directory(repository.keys_for, data, row.size)
+        if not isinstance(found, NeedTail):
+            copy = Copy(found.logical, partner.agreement, row.stored, row.size, bytes(data[-64:]))
+            await asyncio.to_thread(_write, repository, copy, found.entries)
+            return
+        start = found.offset
+    raise IntegrityFault(f"pack {row.stored.hex()[:8]} has no directory where its footer says")
+
+
+def _write(repository: Repository, copy: Copy, entries: Sequence[Entry]) -> None:
+    if not repository.index.has_pack(copy.logical):
+        repository.index.register(copy.logical, entries)
+    repository.ledger.register_copy(copy)
+
+
+def load_head(repository: Repository, head: Head, source: Fetch) -> Inventory:
+    """Read the inventory that a head commits to, check it whole, and register its snapshots.
+
+    Raises:
+        IntegrityFault: the inventory is not the head's, or live packs are nowhere to be found.
+
+    """
+    inventory = load_inventory(head.index, lambda blob: repository.read_blob(source, blob))
+    check_inventory(head, inventory.snapshots, inventory.packs)
+    missing = [pack for pack in inventory.packs if not repository.index.has_pack(pack)]
+    known = dict(repository.index.snapshots())
+    for snapshot in inventory.snapshots:
+        if snapshot not in known:
+            repository.index.add_snapshot(snapshot, repository.read_blob(source, BlobId(snapshot)))
+    for snapshot in known.keys() - set(inventory.snapshots):
+        repository.index.remove_snapshot(snapshot)
+    if missing:
+        raise IntegrityFault(
+            f"{len(missing)} of {len(inventory.packs)} packs of head {head.number} can't be had from the hosts asked",
+            hint="ask further hosts with --peer; what is there can still be restored",
+        )
+    return inventory

@@ -1,0 +1,78 @@
+"""Events of one job, from whichever thread it runs in to the person who watches (REQUIREMENTS U3).
+
+Knows: the event loop, how often a person needs news. Must not know: what the job does.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import msgspec
+
+from backuppeer.control.events import ErrorFile, Event, EventName, Note, Progress, State
+
+Emit = Callable[[Event], Awaitable[None]]
+_EVERY_S: Final = 0.2
+
+
+class Reporter:
+    """Progress of one job; `update`, `error_file` and `note` may be called from any thread."""
+
+    def __init__(self, emit: Emit, *, files_total: int = 0, bytes_total: int = 0) -> None:
+        self._emit = emit
+        self._loop = asyncio.get_running_loop()
+        self._started_s = time.monotonic()
+        self._next_s = 0.0
+        self._progress = Progress(phase="", files_total=files_total, bytes_total=bytes_total)
+        self.sent_bytes: Callable[[], int] = lambda: 0
+        self.errors = 0
+
+    @property
+    def seconds(self) -> float:
+        """Return how long the job has run."""
+        return round(time.monotonic() - self._started_s, 3)
+
+    def begin(self, phase: str, *, files_total: int = 0, bytes_total: int = 0) -> None:
+        """Start a phase; its totals are 0 where unknown."""
+        self._progress = Progress(phase=phase, files_total=files_total, bytes_total=bytes_total)
+        self._next_s = 0.0
+        self.update()
+
+    def update(self, **counters: int) -> None:
+        """Take totals so far and tell them, but not more often than people can read."""
+        for name in ("files", "bytes"):
+            if name in counters:
+                setattr(self._progress, name, counters[name])
+        now = time.monotonic()
+        if now < self._next_s:
+            return
+        self._next_s = now + _EVERY_S
+        self._progress.seconds = self.seconds
+        self._progress.sent_bytes = self.sent_bytes()
+        self._post(Event(event=EventName.PROGRESS, data=msgspec.to_builtins(self._progress)))
+
+    def error_file(self, path: bytes, message: str) -> None:
+        """Name a file that was left out, or is not whole."""
+        self.errors += 1
+        self._post(_event(EventName.ERROR_FILE, ErrorFile(path=os.fsdecode(path), message=message)))
+
+    def note(self, text: str) -> None:
+        """Tell something a person should read once."""
+        self._post(_event(EventName.NOTE, Note(text=text)))
+
+    async def state(self, state: str, text: str) -> None:
+        """Tell which step the work is at."""
+        await self._emit(_event(EventName.STATE, State(state=state, text=text)))
+
+    def _post(self, event: Event) -> None:
+        # Not waited for: a watcher that reads slowly, or has left, must not hold up the work.
+        asyncio.run_coroutine_threadsafe(self._deliver(event), self._loop)
+
+    async def _deliver(self, event: Event) -> None:
+        await self._emit(event)
+
+
+def _event(name: EventName, data: msgspec.Struct) -> Event:
+    return Event(event=name, data=msgspec.to_builtins(data))

@@ -1,0 +1,90 @@
+"""One restore: snapshot found, packs fetched from whoever has them, files written (DESIGN 10, `restore`).
+
+Knows: whose fault each missing file is, hence which exit code. Must not know: how files are written.
+"""
+
+import asyncio
+import os
+import threading
+
+from backuppeer.agent.reporter import Reporter
+from backuppeer.agent.vault import Vault
+from backuppeer.backup.browse import SnapshotFilter, find_snapshot
+from backuppeer.backup.restorer import RestoreOptions, Restorer
+from backuppeer.backup.restorer import RestoreResult as Restored
+from backuppeer.control.api import RestoreRequest, RestoreResult
+from backuppeer.errors import IntegrityFault, PeerUnreachable
+from backuppeer.repo.snapshot import Snapshot
+from backuppeer.trust.evidence import Kind
+
+
+class RestoreJob:
+    """One run of `restore`."""
+
+    def __init__(self, vault: Vault, request: RestoreRequest, reporter: Reporter) -> None:
+        self._vault, self._request, self._reporter = vault, request, reporter
+        self._stop = threading.Event()
+
+    async def run(self) -> RestoreResult:
+        """Bring the files back.
+
+        Raises:
+            NotFoundError: no such snapshot or path.
+            UserError: files stand in the way.
+            IntegrityFault: some files could not be verified; the others are restored.
+            PeerUnreachable: some files lie only with hosts that can't be reached; the others are restored.
+
+        """
+        repository = self._vault.repository
+        _, snapshot = find_snapshot(
+            repository.index,
+            self._request.snapshot,
+            SnapshotFilter(tag=self._request.tag) if self._request.tag else None,
+        )
+        self._reporter.begin("restoring", files_total=snapshot.files, bytes_total=snapshot.bytes)
+        restorer = Restorer(
+            repository.keys,
+            repository.index,
+            cache=repository.cache,
+            source=self._vault.source(),
+            target=os.fsencode(self._request.target),
+            progress=self._reporter,
+            options=RestoreOptions(overwrite=self._request.overwrite, cancel=self._stop),
+        )
+        result = await self._in_thread(restorer, snapshot)
+        for note, count in result.notes.items():
+            self._reporter.note(f"{note}: {count}")
+        return self._report(result)
+
+    async def _in_thread(self, restorer: Restorer, snapshot: Snapshot) -> Restored:
+        path = os.fsencode(self._request.path or "/")
+        work = asyncio.create_task(asyncio.to_thread(restorer.run, snapshot, path))
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            self._stop.set()
+            await asyncio.gather(work, return_exceptions=True)
+            raise
+
+    def _report(self, result: Restored) -> RestoreResult:
+        done = f"{result.files} files were restored to {self._request.target}"
+        if result.integrity_errors:
+            raise IntegrityFault(
+                f"{result.integrity_errors} files came back wrong or not at all and were left out; {done}",
+                hint="an older snapshot may have them whole; keep this host's name in mind: `backup-peer peers`",
+            )
+        if result.unavailable_errors:
+            raise PeerUnreachable(
+                f"{result.unavailable_errors} files lie with hosts that can't be reached now; {done}",
+                hint="run the same restore again when they are back",
+            )
+        for partner in self._vault.partners():
+            self._vault.saw(partner, Kind.RESTORED, size_bytes=result.bytes)
+            break
+        return RestoreResult(
+            files=result.files,
+            bytes=result.bytes,
+            seconds=self._reporter.seconds,
+            errors=result.local_errors,
+            target=self._request.target,
+        )

@@ -1,0 +1,42 @@
+"""Backoff for network steps: full jitter, a budget, and a word to the person while waiting (REQUIREMENTS U5).
+
+Knows: time and weather. Must not know: what is retried.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from backuppeer.clock import Clock
+from backuppeer.errors import Unavailable
+from backuppeer.limits import RETRY_BUDGET_S, RETRY_FIRST_S, RETRY_MOST_S
+
+T = TypeVar("T")
+Waiting = Callable[[Unavailable, float], None]
+
+
+async def retry(
+    step: Callable[[], Awaitable[T]], clock: Clock, *, waiting: Waiting | None = None, budget_s: float = RETRY_BUDGET_S
+) -> T:
+    """Run `step` until it succeeds; `Unavailable` is retried within the budget, every other error passes at once.
+
+    `waiting(error, pause_s)` is called before each pause.
+
+    Raises:
+        Unavailable: the last one, when the budget is used up.
+
+    """
+    started, attempt = clock.monotonic_s(), 0
+    while True:
+        try:
+            return await step()
+        except Unavailable as exc:
+            # Full jitter, so that many owners of a host that comes back don't call in step; not a secret.
+            pause_s = random.uniform(0, min(RETRY_MOST_S, RETRY_FIRST_S * 2**attempt))  # noqa: S311
+            if clock.monotonic_s() - started + pause_s > budget_s:
+                raise
+            if waiting is not None:
+                waiting(exc, pause_s)
+            attempt += 1
+            await asyncio.sleep(pause_s)

@@ -1,0 +1,277 @@
+"""What the agent remembers across restarts: peers, agreements, requests, heads, the slot on offer (one database).
+
+Knows: its own tables. Must not know: sessions, messages. Losing it loses comfort (aliases, addresses, requests), never
+data: keys are files, agreements and heads come back from the hosts.
+"""
+
+import sqlite3
+import threading
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final
+
+from backuppeer.db import open_database
+from backuppeer.ids import AgreementId, PeerId, RepositoryId
+
+_SCRIPTS: Final = (
+    """
+    CREATE TABLE peers(
+        peer BLOB PRIMARY KEY, alias TEXT UNIQUE, verified INTEGER NOT NULL DEFAULT 0,
+        whereabouts BLOB NOT NULL DEFAULT x'', first_seen_ms INTEGER NOT NULL, last_seen_ms INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE agreements(
+        agreement BLOB PRIMARY KEY, host BLOB NOT NULL, signed BLOB NOT NULL
+    ) STRICT;
+    CREATE TABLE requests(
+        request TEXT PRIMARY KEY, direction TEXT NOT NULL, peer BLOB NOT NULL, size_bytes INTEGER NOT NULL,
+        term_s INTEGER NOT NULL, lock_s INTEGER NOT NULL, state TEXT NOT NULL, since_ms INTEGER NOT NULL,
+        alias TEXT NOT NULL DEFAULT '', verified INTEGER NOT NULL DEFAULT 0, whereabouts BLOB NOT NULL DEFAULT x'',
+        reason TEXT NOT NULL DEFAULT ''
+    ) STRICT;
+    CREATE TABLE heads(
+        repository BLOB NOT NULL, number INTEGER NOT NULL, signed BLOB NOT NULL, writer_grant BLOB NOT NULL,
+        PRIMARY KEY(repository, number)
+    ) STRICT;
+    CREATE TABLE browsed(peer BLOB PRIMARY KEY, listing BLOB NOT NULL, servers TEXT NOT NULL) STRICT;
+    CREATE TABLE envelope_keys(key_id BLOB PRIMARY KEY, private BLOB NOT NULL, created_ms INTEGER NOT NULL) STRICT;
+    CREATE TABLE settings(key TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
+    """,
+)
+
+
+class Direction(StrEnum):
+    """Who asks whom for space."""
+
+    IN = "in"
+    OUT = "out"
+
+
+class RequestState(StrEnum):
+    """Where a request stands."""
+
+    WAITING = "waiting"
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+    AGREED = "agreed"
+
+
+@dataclass(frozen=True, slots=True)
+class PeerRecord:
+    """A peer we have dealt with. `whereabouts`: where it was last (agent.partners), or empty."""
+
+    peer: PeerId
+    alias: str = ""
+    is_verified: bool = False
+    whereabouts: bytes = b""
+    first_seen_ms: int = 0
+    last_seen_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRecord:
+    """A connection request in either direction, kept until REQUEST_KEPT_S (DESIGN 10, `connect`)."""
+
+    request: str
+    direction: Direction
+    peer: PeerId
+    size_bytes: int
+    term_s: int
+    lock_s: int
+    state: RequestState
+    since_ms: int
+    alias: str = ""
+    is_verified: bool = False
+    whereabouts: bytes = b""
+    reason: str = ""
+
+
+class State:
+    """The database, behind one lock: a few statements per second at most."""
+
+    def __init__(self, path: Path) -> None:
+        self._db: sqlite3.Connection = open_database(path, _SCRIPTS)
+        self._lock = threading.RLock()
+
+    def close(self) -> None:
+        """Close the database."""
+        with self._lock:
+            self._db.close()
+
+    # peers
+    def peer(self, peer: PeerId) -> PeerRecord | None:
+        """Return what is known of a peer."""
+        rows = self._all(f"{_PEER} WHERE peer=?", peer)
+        return _peer(rows[0]) if rows else None
+
+    def peers(self) -> list[PeerRecord]:
+        """Return all peers, oldest acquaintance first."""
+        return [_peer(row) for row in self._all(f"{_PEER} ORDER BY first_seen_ms, peer")]
+
+    def peer_by_alias(self, alias: str) -> PeerRecord | None:
+        """Return the peer that this home calls `alias`."""
+        rows = self._all(f"{_PEER} WHERE alias=?", alias)
+        return _peer(rows[0]) if rows else None
+
+    def meet(
+        self, peer: PeerId, now_ms: int, *, alias: str = "", verified: bool = False, whereabouts: bytes = b""
+    ) -> None:
+        """Remember a peer, or add to what is known; nothing known is taken away."""
+        known = self.peer(peer) or PeerRecord(peer, first_seen_ms=now_ms)
+        merged = replace(
+            known,
+            alias=alias or known.alias,
+            is_verified=verified or known.is_verified,
+            whereabouts=whereabouts or known.whereabouts,
+            last_seen_ms=max(now_ms, known.last_seen_ms),
+        )
+        self._run(
+            f"INSERT OR REPLACE INTO peers({_PEER_COLUMNS}) VALUES(?,?,?,?,?,?)",
+            merged.peer,
+            merged.alias or None,
+            int(merged.is_verified),
+            merged.whereabouts,
+            merged.first_seen_ms,
+            merged.last_seen_ms,
+        )
+
+    # agreements in which this home is the owner (those it hosts belong to host.leases)
+    def put_agreement(self, agreement: AgreementId, host: PeerId, signed: bytes) -> None:
+        """Keep the newest revision of an agreement with a host."""
+        self._run("INSERT OR REPLACE INTO agreements(agreement,host,signed) VALUES(?,?,?)", agreement, host, signed)
+
+    def agreements(self) -> list[tuple[AgreementId, PeerId, bytes]]:
+        """Return (agreement, host, signed) of every agreement as owner, in order of agreement."""
+        rows = self._all("SELECT agreement,host,signed FROM agreements ORDER BY rowid")
+        return [(AgreementId(row[0]), PeerId(row[1]), row[2]) for row in rows]
+
+    # requests
+    def put_request(self, record: RequestRecord) -> None:
+        """Add or replace a request."""
+        self._run(
+            f"INSERT OR REPLACE INTO requests({_REQUEST_COLUMNS}) VALUES(?,?,?,?,?,?,?,?,?,?,?,?)",
+            record.request,
+            record.direction,
+            record.peer,
+            record.size_bytes,
+            record.term_s,
+            record.lock_s,
+            record.state,
+            record.since_ms,
+            record.alias,
+            int(record.is_verified),
+            record.whereabouts,
+            record.reason,
+        )
+
+    def requests(self) -> list[RequestRecord]:
+        """Return all requests, oldest first."""
+        return [_request(row) for row in self._all(f"{_REQUEST} ORDER BY since_ms")]
+
+    def find_request(self, direction: Direction, peer: PeerId) -> RequestRecord | None:
+        """Return the newest request of this direction with this peer."""
+        rows = self._all(f"{_REQUEST} WHERE direction=? AND peer=? ORDER BY since_ms DESC LIMIT 1", direction, peer)
+        return _request(rows[0]) if rows else None
+
+    def drop_requests(self, before_ms: int) -> None:
+        """Forget requests older than `before_ms`."""
+        self._run("DELETE FROM requests WHERE since_ms<?", before_ms)
+
+    # heads of own repositories: all kept, so that a host that lagged can be brought up one by one
+    def put_head(self, repository: RepositoryId, number: int, signed: bytes, grant: bytes) -> None:
+        """Keep a head this home made or adopted."""
+        self._run(
+            "INSERT OR REPLACE INTO heads(repository,number,signed,writer_grant) VALUES(?,?,?,?)",
+            repository,
+            number,
+            signed,
+            grant,
+        )
+
+    def heads_after(self, repository: RepositoryId, number: int) -> list[tuple[int, bytes, bytes]]:
+        """Return (number, signed, grant) of heads above `number`, ascending."""
+        query = "SELECT number,signed,writer_grant FROM heads WHERE repository=? AND number>? ORDER BY number"
+        return [(row[0], row[1], row[2]) for row in self._all(query, repository, number)]
+
+    def last_head(self, repository: RepositoryId) -> tuple[int, bytes, bytes] | None:
+        """Return (number, signed, grant) of the newest head."""
+        query = "SELECT number,signed,writer_grant FROM heads WHERE repository=? ORDER BY number DESC LIMIT 1"
+        rows = self._all(query, repository)
+        return (rows[0][0], rows[0][1], rows[0][2]) if rows else None
+
+    # rows of the last browse: prefixes resolve among them (DESIGN 3)
+    def put_browsed(self, rows: list[tuple[PeerId, bytes, str]]) -> None:
+        """Replace the rows of the last browse: (peer, signed listing, servers as lines)."""
+        with self._lock:
+            self._db.execute("BEGIN")
+            self._db.execute("DELETE FROM browsed")
+            self._db.executemany("INSERT OR REPLACE INTO browsed(peer,listing,servers) VALUES(?,?,?)", rows)
+            self._db.execute("COMMIT")
+
+    def browsed(self) -> list[tuple[PeerId, bytes, str]]:
+        """Return the rows of the last browse."""
+        return [(PeerId(row[0]), row[1], row[2]) for row in self._all("SELECT peer,listing,servers FROM browsed")]
+
+    # keys of knocks
+    def put_envelope_key(self, key_id: bytes, private: bytes, created_ms: int) -> None:
+        """Keep a key to open knocks with."""
+        self._run(
+            "INSERT OR REPLACE INTO envelope_keys(key_id,private,created_ms) VALUES(?,?,?)", key_id, private, created_ms
+        )
+
+    def envelope_keys(self) -> list[tuple[bytes, bytes, int]]:
+        """Return (id, private, created_ms), newest first."""
+        query = "SELECT key_id,private,created_ms FROM envelope_keys ORDER BY created_ms DESC"
+        return [(row[0], row[1], row[2]) for row in self._all(query)]
+
+    def erase_envelope_keys(self, before_ms: int) -> None:
+        """Erase keys made before: older knocks can't be opened by anybody then."""
+        self._run("DELETE FROM envelope_keys WHERE created_ms<?", before_ms)
+
+    # settings
+    def setting(self, key: str) -> bytes | None:
+        """Return a stored value."""
+        rows = self._all("SELECT value FROM settings WHERE key=?", key)
+        return rows[0][0] if rows else None
+
+    def put_setting(self, key: str, value: bytes) -> None:
+        """Store a value."""
+        self._run("INSERT OR REPLACE INTO settings(key,value) VALUES(?,?)", key, value)
+
+    def _run(self, query: str, *values: object) -> None:
+        with self._lock:
+            self._db.execute(query, values)
+
+    def _all(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        with self._lock:
+            return self._db.execute(query, values).fetchall()
+
+
+_PEER_COLUMNS: Final = "peer,alias,verified,whereabouts,first_seen_ms,last_seen_ms"
+_PEER: Final = f"SELECT {_PEER_COLUMNS} FROM peers"  # noqa: S608 - constants
+_REQUEST_COLUMNS: Final = (
+    "request,direction,peer,size_bytes,term_s,lock_s,state,since_ms,alias,verified,whereabouts,reason"
+)
+_REQUEST: Final = f"SELECT {_REQUEST_COLUMNS} FROM requests"  # noqa: S608 - constants
+
+
+def _peer(row: tuple[Any, ...]) -> PeerRecord:
+    return PeerRecord(PeerId(row[0]), row[1] or "", bool(row[2]), row[3], row[4], row[5])
+
+
+def _request(row: tuple[Any, ...]) -> RequestRecord:
+    return RequestRecord(
+        row[0],
+        Direction(row[1]),
+        PeerId(row[2]),
+        row[3],
+        row[4],
+        row[5],
+        RequestState(row[6]),
+        row[7],
+        row[8],
+        bool(row[9]),
+        row[10],
+        row[11],
+    )

@@ -1,0 +1,180 @@
+"""The owner's side of this home: its repository, its hosts, its heads; what jobs work with.
+
+Knows: which hosts hold our packs, how to catch up with a host that knows more than we do. Must not know: files.
+"""
+
+import asyncio
+from collections.abc import Sequence
+
+from backuppeer.agent.copying import copy_missing
+from backuppeer.agent.fetch import Fetch
+from backuppeer.agent.heads import HeadChain
+from backuppeer.agent.home import Home
+from backuppeer.agent.keyring import HomeKeys
+from backuppeer.agent.names import name_of, resolve_peer
+from backuppeer.agent.partners import Partner, Reach
+from backuppeer.agent.rebuild import load_head, rebuild_from
+from backuppeer.agent.reporter import Reporter
+from backuppeer.agent.repository import Repository
+from backuppeer.agent.standing import Standing
+from backuppeer.agent.state import State
+from backuppeer.clock import Clock
+from backuppeer.errors import BackupPeerError, NotFoundError, UserError
+from backuppeer.ids import AgreementId, PeerId, RepositoryId
+from backuppeer.proof.statements import Agreement, open_statement
+from backuppeer.trust.evidence import Kind
+
+
+class Vault:
+    """This home as an owner. The repository is opened when it is first known which one it is."""
+
+    def __init__(
+        self, home: Home, keys: HomeKeys, state: State, clock: Clock, *, reach: Reach, standing: Standing
+    ) -> None:
+        self._home, self._keys, self._state, self.clock = home, keys, state, clock
+        self._reach, self._standing = reach, standing
+        self._repository: Repository | None = None
+        self.busy = asyncio.Lock()
+        """Held by whoever writes: one backup at a time per home."""
+
+    @property
+    def repository_id(self) -> RepositoryId | None:
+        """Return which repository is ours: from the grant, or in a recovered home from an agreement."""
+        if self._keys.repository is not None:
+            return self._keys.repository
+        for _, host, signed in self._state.agreements():
+            return RepositoryId(open_statement(Agreement, signed, self._keys.peer, host).repository)
+        return None
+
+    @property
+    def repository(self) -> Repository:
+        """Return the open repository.
+
+        Raises:
+            NotFoundError: a recovered home that has not found a host yet.
+
+        """
+        if self._repository is None:
+            found = self.repository_id
+            if found is None:
+                raise NotFoundError("no host of yours has been found yet", hint="run `backup-peer recover` again")
+            self._repository = Repository(self._home, self._keys, found)
+        return self._repository
+
+    @property
+    def heads(self) -> HeadChain:
+        """Return the chain of heads of the repository."""
+        return HeadChain(self._state, self._keys, self.repository.id, self.clock)
+
+    def close(self) -> None:
+        """Close the repository."""
+        if self._repository is not None:
+            self._repository.close()
+            self._repository = None
+
+    def check_writable(self) -> None:
+        """Refuse to write from a recovered home.
+
+        Raises:
+            UserError: this home may only read.
+
+        """
+        if not self._keys.grant:
+            raise UserError(
+                "this home was recovered from the words and may only read",
+                hint="restore what you need; writing from here (`recover --take-over`) comes in a later version",
+            )
+
+    def partners(self, names: Sequence[str] = ()) -> list[Partner]:
+        """Return the hosts named, or all that we have an agreement with.
+
+        Raises:
+            NotFoundError: none is agreed, or one named is not.
+
+        """
+        everybody = [
+            Partner(agreement, host, name_of(self._state, host), self._reach)
+            for agreement, host, _ in self._state.agreements()
+        ]
+        if not everybody:
+            raise NotFoundError(
+                "no host has agreed to keep your backups yet",
+                hint="`backup-peer browse` shows who offers space, `backup-peer connect` asks one",
+            )
+        if not names:
+            return everybody
+        wanted = [resolve_peer(self._state, name) for name in names]
+        found = {partner.peer: partner for partner in everybody}
+        for peer, name in zip(wanted, names, strict=True):
+            if peer not in found:
+                raise NotFoundError(
+                    f"{name} keeps no backups of yours", hint=f"ask it first: backup-peer connect {name}"
+                )
+        return [found[peer] for peer in dict.fromkeys(wanted)]
+
+    def complete_hosts(self) -> list[PeerId]:
+        """Return the hosts that hold every pack of the index, hence every snapshot."""
+        index, ledger = self.repository.index, self.repository.ledger
+        return [
+            host
+            for agreement, host, _ in self._state.agreements()
+            if next(ledger.missing_at(agreement, index.packs()), None) is None
+        ]
+
+    def source(self) -> Fetch:
+        """Return where packs are read from."""
+        partners: dict[AgreementId, Partner] = {p.agreement: p for p in self.partners()}
+        return Fetch(asyncio.get_running_loop(), self.repository.ledger, partners, clock=self.clock, blame=self.blame)
+
+    async def catch_up(self, partner: Partner, reporter: Reporter) -> None:
+        """Meet a host; when its head is newer than ours, adopt it and rebuild the index before anything is written.
+
+        Raises:
+            PeerUnreachable: it can't be reached.
+            IntegrityFault: it keeps another history, or holds packs back.
+
+        """
+        session = await partner.session()
+        for state in session.hello.heads:
+            if state.agreement != partner.agreement or not state.head:
+                continue
+            head = self.heads.adopt(state.head, state.grant)
+            if head is not None:
+                reporter.note(f"{partner.name} knows a newer state (head {head.number}): catching up")
+                await self.resync(partner, reporter)
+
+    async def resync(self, partner: Partner, reporter: Reporter) -> int:
+        """Rebuild index and ledger from a host, and load the newest head's inventory; return how many packs it holds.
+
+        Raises:
+            IntegrityFault: packs or snapshots of the head are not to be found.
+
+        """
+        reporter.begin("reading directories")
+        count = await rebuild_from(partner, self.repository, lambda n: reporter.update(files=n))
+        newest = self.heads.newest()
+        if newest is not None:
+            await asyncio.to_thread(load_head, self.repository, newest[0], self.source())
+        return count
+
+    async def level(self, partners: Sequence[Partner], reporter: Reporter) -> None:
+        """Copy to each of `partners` the packs that it lacks: what is backed up now may rely on any of them.
+
+        Raises:
+            BackupPeerError: a pack can't be had from another host, or not be stored.
+
+        """
+        for partner in partners:
+            await copy_missing(self.repository, partner, self.source(), reporter, clock=self.clock)
+
+    def blame(self, partner: Partner, error: BackupPeerError) -> None:
+        """Write down what a host did, by whose fault it was."""
+        self._standing.blame(partner.peer, error)
+
+    def saw(self, partner: Partner, kind: Kind, *, size_bytes: int = 0) -> None:
+        """Write down something good a host did."""
+        self._standing.saw(partner.peer, kind, size_bytes=size_bytes)
+
+    def name(self, peer: PeerId) -> str:
+        """Return what this home calls a peer."""
+        return name_of(self._state, peer)

@@ -1,0 +1,1 @@
+"""Verbs over files and repo: synchronous, no network."""

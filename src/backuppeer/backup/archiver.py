@@ -1,0 +1,198 @@
+"""`backup`: paths in, a snapshot out.
+
+Knows: the order in which things become true. Must not know: hosts, device keys (the agent makes and sends the head).
+
+Order: everything a snapshot names is durable before the snapshot is sent, the snapshot is durable before the local
+index knows it, and only then is there an inventory for a head to commit to. Broken off at any point, the repository
+is what it was, plus packs that the next run finds useful.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from backuppeer.backup.jobs import Jobs
+from backuppeer.backup.packer import Packer
+from backuppeer.backup.reading import Engine
+from backuppeer.backup.roots import normalise_path, plan_roots
+from backuppeer.backup.streams import NoProgress, PackSink, Progress
+from backuppeer.backup.trees import TreeReader
+from backuppeer.backup.walk import Tally, Walker
+from backuppeer.crypto.keys import RepositoryKeys
+from backuppeer.errors import NotFoundError
+from backuppeer.files.scan import examine_path
+from backuppeer.ids import BlobId, LogicalId, SnapshotId
+from backuppeer.limits import BATCHES_IN_FLIGHT, ENGINE_WORKERS
+from backuppeer.repo.blob import Blob, BlobKind, Compressor
+from backuppeer.repo.cache import TreeCache
+from backuppeer.repo.head import EncodedInventory, Inventory, encode_inventory
+from backuppeer.repo.index import Index
+from backuppeer.repo.snapshot import Snapshot, encode_snapshot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchiveOptions:
+    """What a backup is told; texts go into the snapshot. `now_ns` gives the wall clock."""
+
+    host: str = ""
+    user: str = ""
+    tags: tuple[str, ...] = ()
+    set_name: str = ""
+    program: str = ""
+    level: int = 3
+    dry_run: bool = False
+    workers: int = ENGINE_WORKERS
+    cancel: threading.Event = field(default_factory=threading.Event)
+    now_ns: Callable[[], int] = time.time_ns
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchiveResult:
+    """A finished backup. In a dry run the snapshot is what would stand; nothing was stored, `inventory` is None.
+
+    `files`: regular files in it, `unchanged`: those of them that were not read. `bytes`: their size. `new_bytes`: plain
+    bytes that no earlier snapshot held. `stored_bytes`: packs handed over, one copy. `errors`: files and directories
+    named by `Progress.error_file`. `index`: blob id of the inventory's root, for the head.
+    """
+
+    snapshot_id: SnapshotId
+    snapshot: Snapshot
+    inventory: Inventory | None
+    index: BlobId | None
+    files: int
+    dirs: int
+    bytes: int
+    new_bytes: int
+    stored_bytes: int
+    unchanged: int
+    skipped: int
+    errors: int
+
+
+class Archiver:
+    """Makes snapshots of one repository; one run at a time."""
+
+    def __init__(
+        self,
+        keys: RepositoryKeys,
+        index: Index,
+        *,
+        cache: TreeCache,
+        sink: PackSink,
+        progress: Progress | None = None,
+        options: ArchiveOptions | None = None,
+    ) -> None:
+        self._keys = keys
+        self._index = index
+        self._cache = cache
+        self._sink = sink
+        self._progress = progress or NoProgress()
+        self._options = options or ArchiveOptions()
+
+    def run(self, paths: Sequence[bytes], parent: Snapshot | None = None) -> ArchiveResult:
+        """Back up absolute `paths`; files that look as in `parent` are not read again.
+
+        Raises:
+            UserError: no path, or a relative one.
+            NotFoundError: a path does not exist; nothing was read.
+            InterruptedByUserError: cancelled; no snapshot was made.
+            BackupPeerError: the sink failed; no snapshot was made.
+
+        """
+        options = self._options
+        root = plan_roots(paths)
+        started_ns = options.now_ns()
+        for path in paths:
+            _check_exists(path)
+        packer = Packer(self._index, None if options.dry_run else self._sink)
+        engine = Engine(self._keys, self._index, packer, options.level, options.dry_run, options.cancel)
+        trees = TreeReader(self._keys, self._index, cache=self._cache)
+        with Jobs(options.workers, BATCHES_IN_FLIGHT) as jobs:
+            walker = Walker(engine, jobs, trees=trees, cache=self._cache, progress=self._progress)
+            tree = walker.walk(root, parent.tree if parent else b"")
+        snapshot = self._make_snapshot(tree, paths, tally=walker.tally, parent=parent, started_ns=started_ns)
+        if walker.tally.skipped:
+            self._progress.note(f"{walker.tally.skipped} entries are neither files, directories nor symlinks: left out")
+        engine.check_cancelled()
+        return self._finish(packer, snapshot, walker.tally)
+
+    def _make_snapshot(
+        self, tree: bytes, paths: Sequence[bytes], *, tally: Tally, parent: Snapshot | None, started_ns: int
+    ) -> Snapshot:
+        options = self._options
+        return Snapshot(
+            tree=tree,
+            time_ns=started_ns,
+            paths=sorted({normalise_path(path) for path in paths}),
+            host=options.host,
+            user=options.user,
+            tags=list(options.tags),
+            set=options.set_name,
+            files=tally.files,
+            dirs=tally.dirs,
+            bytes=tally.bytes,
+            program=options.program,
+            parent=self._keys.blob_id(BlobKind.SNAPSHOT, encode_snapshot(parent)) if parent else b"",
+        )
+
+    def _finish(self, packer: Packer, snapshot: Snapshot, tally: Tally) -> ArchiveResult:
+        body = encode_snapshot(snapshot)
+        compressor = Compressor(self._options.level)
+        blob = compressor.pack_blob(self._keys, BlobKind.SNAPSHOT, body)
+        snapshot_id = SnapshotId(blob.blob)
+        inventory: Inventory | None = None
+        encoded: EncodedInventory | None = None
+        if not self._options.dry_run:
+            inventory, encoded = self._store(packer, blob, compressor)
+            self._cache.put_many([(blob.blob, body), *self._named([encoded.root, *encoded.pieces])])
+            self._index.add_snapshot(snapshot_id, body)
+        return ArchiveResult(
+            snapshot_id=snapshot_id,
+            snapshot=snapshot,
+            inventory=inventory,
+            index=encoded.index if encoded else None,
+            files=tally.files,
+            dirs=tally.dirs,
+            bytes=tally.bytes,
+            new_bytes=packer.new_bytes,
+            stored_bytes=packer.stored_bytes,
+            unchanged=tally.unchanged,
+            skipped=tally.skipped,
+            errors=tally.errors,
+        )
+
+    def _store(self, packer: Packer, snapshot: Blob, compressor: Compressor) -> tuple[Inventory, EncodedInventory]:
+        """Make what the snapshot names durable, then the snapshot itself with the inventory."""
+        packer.flush()
+        made: list[tuple[Inventory, EncodedInventory]] = []
+
+        def make_inventory(new: Sequence[LogicalId]) -> list[Blob]:
+            inventory = self._plan_inventory(SnapshotId(snapshot.blob), new)
+            encoded = encode_inventory(self._keys, inventory)
+            made.append((inventory, encoded))
+            known = self._index.known(blob for blob, _ in self._named(encoded.pieces))
+            pieces = [piece for blob, piece in self._named(encoded.pieces) if blob not in known]
+            return [compressor.pack_blob(self._keys, BlobKind.INDEX, data) for data in [*pieces, encoded.root]]
+
+        packer.finish([snapshot], make_inventory)
+        return made[-1]
+
+    def _plan_inventory(self, snapshot: SnapshotId, new: Sequence[LogicalId]) -> Inventory:
+        """Append to what the index knows; packs of this run may be registered already."""
+        known = {known_id: None for known_id, _ in self._index.snapshots()}
+        packs = dict.fromkeys(self._index.packs())
+        return Inventory(tuple(known | {snapshot: None}), tuple(packs | dict.fromkeys(new)))
+
+    def _named(self, parts: Sequence[bytes]) -> list[tuple[BlobId, bytes]]:
+        return [(self._keys.blob_id(BlobKind.INDEX, part), part) for part in parts]
+
+
+def _check_exists(path: bytes) -> None:
+    try:
+        examine_path(normalise_path(path))
+    except (FileNotFoundError, NotADirectoryError) as exc:
+        raise NotFoundError(f"there is no {os.fsdecode(path)!r}", hint="nothing was backed up") from exc
+    except OSError:
+        return  # it may exist: the walk reports it by name

@@ -1,0 +1,108 @@
+"""Looking into snapshots: which one is meant, and what it holds.
+
+Knows: `latest`, hex prefixes, listing. Must not know: how anything is shown.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from backuppeer.backup.roots import normalise_path, split_path
+from backuppeer.backup.trees import TreeReader, TreeWalk, Visit, find_entry
+from backuppeer.errors import BackupPeerError, NotFoundError
+from backuppeer.ids import SnapshotId
+from backuppeer.limits import SNAPSHOT_PREFIX_CHARS
+from backuppeer.repo.index import Index
+from backuppeer.repo.snapshot import Snapshot, decode_snapshot
+from backuppeer.repo.tree import EntryKind
+
+LATEST: Final = "latest"
+_HEX: Final = frozenset("0123456789abcdef")
+_ID_CHARS: Final = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotFilter:
+    """Which snapshots `latest` may mean; empty fields match all. `path`: an absolute path the backup was of."""
+
+    set_name: str = ""
+    tag: str = ""
+    path: bytes = b""
+
+    def matches(self, snapshot: Snapshot) -> bool:
+        """Say whether a snapshot is among those meant."""
+        return (
+            (not self.set_name or snapshot.set == self.set_name)
+            and (not self.tag or self.tag in snapshot.tags)
+            and (not self.path or normalise_path(self.path) in snapshot.paths)
+        )
+
+
+def list_snapshots(index: Index, wanted: SnapshotFilter | None = None) -> list[tuple[SnapshotId, Snapshot]]:
+    """Return the snapshots of a repository in order of time.
+
+    Raises:
+        IntegrityFault: the index holds something that is no snapshot.
+
+    """
+    chosen = wanted or SnapshotFilter()
+    decoded = [(snapshot_id, decode_snapshot(body)) for snapshot_id, body in index.snapshots()]
+    return sorted((pair for pair in decoded if chosen.matches(pair[1])), key=lambda pair: pair[1].time_ns)
+
+
+def find_snapshot(index: Index, text: str, wanted: SnapshotFilter | None = None) -> tuple[SnapshotId, Snapshot]:
+    """Return the snapshot that `latest`, a full hex id or a prefix (≥ 4 characters) names.
+
+    Raises:
+        NotFoundError: there is none, several fit, or the text is no id (all exit 10).
+
+    """
+    hint = "`backup-peer snapshots` lists them"
+    if text.lower() == LATEST:
+        snapshots = list_snapshots(index, wanted)
+        if not snapshots:
+            raise NotFoundError("there is no snapshot yet" if wanted is None else "no snapshot fits", hint=hint)
+        return snapshots[-1]
+    prefix = text.lower()
+    if not SNAPSHOT_PREFIX_CHARS <= len(prefix) <= _ID_CHARS or not _HEX.issuperset(prefix):
+        raise NotFoundError(
+            f"not a snapshot id: {text[:80]!r}",
+            hint=f"use `latest`, or at least {SNAPSHOT_PREFIX_CHARS} characters of an id; {hint}",
+        )
+    found = [pair for pair in list_snapshots(index) if pair[0].hex().startswith(prefix)]
+    if not found:
+        raise NotFoundError(f"there is no snapshot {prefix}", hint=hint)
+    if len(found) > 1:
+        raise NotFoundError(f"{len(found)} snapshots start with {prefix}", hint="give more characters of the id")
+    return found[0]
+
+
+def list_entries(
+    trees: TreeReader, snapshot: Snapshot, path: bytes = b"/", *, recursive: bool = False
+) -> Iterator[Visit]:
+    """Yield the entry at `path`, or what its directory holds (with `recursive` also below), in order of names.
+
+    Paths of the visits start at the snapshot's root, without a leading slash; each entry comes once.
+
+    Raises:
+        NotFoundError: the snapshot has no such path.
+        IntegrityFault: a directory is missing or wrong.
+        Unavailable: nobody who has it can be reached.
+
+    """
+    parts = split_path(normalise_path(path))
+    way = find_entry(trees, snapshot.tree, parts)
+    if way and way[-1].kind != EntryKind.DIRECTORY:
+        yield Visit(b"/".join(parts), way[-1])
+        return
+    walk = TreeWalk(trees, way[-1].content if way else snapshot.tree, path=b"/".join(parts), on_error=_fail)
+    for visit in walk:
+        if visit.leaving:
+            continue
+        yield visit
+        if visit.entry.kind == EntryKind.DIRECTORY and not recursive:
+            walk.skip()
+
+
+def _fail(_path: bytes, error: BackupPeerError) -> None:
+    raise error

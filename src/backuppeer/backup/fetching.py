@@ -1,0 +1,98 @@
+"""Blobs out of one pack: which ranges to ask for, and what to do when some of them don't verify.
+
+Knows: offsets in packs, the source. Must not know: files, trees.
+
+Ranges that touch are one range, and when most of a stretch is wanted it is read in one piece: a request costs a
+round trip and whole blocks travel anyway. When a pack doesn't verify, the wanted blobs are halved until the bad ones
+stand alone: one rotten leaf must not take the other thousand files of its pack with it.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from operator import attrgetter
+
+from backuppeer.backup.streams import PackSource
+from backuppeer.crypto.keys import RepositoryKeys
+from backuppeer.errors import BackupPeerError, IntegrityFault, Unavailable
+from backuppeer.ids import LogicalId
+from backuppeer.limits import RESTORE_FRUITLESS_READS, RESTORE_WHOLE_PACK_PERMILLE
+from backuppeer.repo.index import Location
+from backuppeer.repo.pack import PackOpener
+
+Outcome = bytes | BackupPeerError
+"""Checked plaintext, or why there is none."""
+
+
+def group_by_pack(places: Iterable[Location]) -> list[tuple[LogicalId, list[Location]]]:
+    """Return the places per pack in order of first mention, those of a pack by offset."""
+    packs: dict[LogicalId, list[Location]] = {}
+    for place in places:
+        packs.setdefault(place.pack, []).append(place)
+    for wanted in packs.values():
+        wanted.sort(key=attrgetter("entry.offset"))
+    return list(packs.items())
+
+
+def plan_ranges(places: Sequence[Location]) -> list[tuple[int, int, list[Location]]]:
+    """Return (offset, length, places inside) of the ranges to read; `places` of one pack, sorted by offset."""
+    first, last = places[0].entry, places[-1].entry
+    span = last.offset + last.sealed_bytes - first.offset
+    wanted = sum(place.entry.sealed_bytes for place in places)
+    if wanted * 1000 >= span * RESTORE_WHOLE_PACK_PERMILLE:
+        return [(first.offset, span, list(places))]
+    ranges: list[tuple[int, int, list[Location]]] = []
+    for place in places:
+        offset, size = place.entry.offset, place.entry.sealed_bytes
+        if ranges and ranges[-1][0] + ranges[-1][1] == offset:
+            start, length, inside = ranges[-1]
+            inside.append(place)
+            ranges[-1] = (start, length + size, inside)
+        else:
+            ranges.append((offset, size, [place]))
+    return ranges
+
+
+def read_pack(
+    keys: RepositoryKeys, source: PackSource, *, pack: LogicalId, places: Sequence[Location]
+) -> Iterator[tuple[Location, Outcome]]:
+    """Yield each wanted blob of a pack with its plaintext or its error; `places` sorted by offset, not empty."""
+    pending = [list(places)]
+    fruitless: int | None = 0  # reads that failed before any succeeded; None once one did
+    while pending:
+        part = pending.pop()
+        try:
+            opener, ranges, pieces = _fetch(keys, source, pack=pack, places=part)
+        except Unavailable as exc:
+            yield from ((place, exc) for rest in (part, *pending) for place in rest)
+            return
+        except IntegrityFault as exc:
+            fruitless = None if fruitless is None else fruitless + 1
+            if len(part) == 1 or (fruitless or 0) > RESTORE_FRUITLESS_READS:
+                yield from ((place, exc) for place in part)
+            else:
+                pending += [part[len(part) // 2 :], part[: len(part) // 2]]
+            continue
+        fruitless = None
+        for (start, _, inside), piece in zip(ranges, pieces, strict=True):
+            yield from _open_blobs(opener, memoryview(piece), start=start, places=inside)
+
+
+def _fetch(
+    keys: RepositoryKeys, source: PackSource, *, pack: LogicalId, places: Sequence[Location]
+) -> tuple[PackOpener, list[tuple[int, int, list[Location]]], Sequence[bytes | memoryview]]:
+    ranges = plan_ranges(places)
+    header, pieces = source.fetch(pack, [(offset, length) for offset, length, _ in ranges])
+    if [len(piece) for piece in pieces] != [length for _, length, _ in ranges]:
+        raise IntegrityFault("a pack was answered with other ranges than were asked for")
+    return PackOpener(keys, header), ranges, pieces
+
+
+def _open_blobs(
+    opener: PackOpener, piece: memoryview, *, start: int, places: Iterable[Location]
+) -> Iterator[tuple[Location, Outcome]]:
+    for place in places:
+        entry = place.entry
+        at = entry.offset - start
+        try:
+            yield place, opener.open_entry(entry, piece[at : at + entry.sealed_bytes])
+        except IntegrityFault as exc:
+            yield place, exc

@@ -1,0 +1,381 @@
+"""`restore`: a snapshot in, files below a target out.
+
+Knows: the order of directories, files and metadata, which errors are whose. Must not know: hosts, how to stay inside
+the target (files.write does).
+
+Order: nothing is written before existing files were looked for; directories are made on the way in, files filled
+window by window, and a directory gets its metadata after everything in it is finished. A file that can't be verified
+is named and left out; the rest comes back.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from itertools import islice
+
+from backuppeer.backup.jobs import Jobs
+from backuppeer.backup.roots import normalise_path, split_path
+from backuppeer.backup.streams import NoProgress, PackSource, Progress
+from backuppeer.backup.trees import TreeReader, TreeWalk, Visit, find_entry
+from backuppeer.backup.window import Failure, RestoredFile, Window, WindowRunner, explain, make_metadata
+from backuppeer.crypto.keys import RepositoryKeys
+from backuppeer.errors import BackupPeerError, IntegrityFault, InterruptedByUserError, Unavailable, UserError
+from backuppeer.files.write import RestoreTarget
+from backuppeer.ids import BlobId
+from backuppeer.limits import CONFLICTS_NAMED, FETCH_AHEAD_PACKS
+from backuppeer.repo.cache import TreeCache
+from backuppeer.repo.index import Index
+from backuppeer.repo.snapshot import Snapshot
+from backuppeer.repo.tree import EntryKind, TreeEntry
+
+_PART_BLOBS = 64
+"""Chunks of one file handed to a window at a time; a window may be larger than meant by this."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreOptions:
+    """What a restore is told."""
+
+    overwrite: bool = False
+    workers: int = FETCH_AHEAD_PACKS
+    cancel: threading.Event = field(default_factory=threading.Event)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreResult:
+    """What came back. Errors by cause: data wrong or missing, hosts not reachable now, this machine's disk.
+
+    `notes`: for each kind of metadata that could not be set, for how many entries.
+    """
+
+    files: int
+    dirs: int
+    bytes: int
+    integrity_errors: int
+    unavailable_errors: int
+    local_errors: int
+    notes: Mapping[str, int]
+
+    @property
+    def errors(self) -> int:
+        """All errors; each was named by `Progress.error_file`."""
+        return self.integrity_errors + self.unavailable_errors + self.local_errors
+
+
+class Restorer:
+    """Restores from one repository into one target directory (absolute path, made if missing)."""
+
+    def __init__(
+        self,
+        keys: RepositoryKeys,
+        index: Index,
+        *,
+        cache: TreeCache,
+        source: PackSource,
+        target: bytes,
+        progress: Progress | None = None,
+        options: RestoreOptions | None = None,
+    ) -> None:
+        self._keys = keys
+        self._index = index
+        self._source = source
+        self._target = target
+        self._progress = progress or NoProgress()
+        self._options = options or RestoreOptions()
+        self._trees = TreeReader(keys, index, cache=cache, source=source)
+
+    def find_existing(self, snapshot: Snapshot, path: bytes = b"/") -> list[bytes]:
+        """Return the paths in the target (relative to it) that a restore would replace.
+
+        Raises:
+            NotFoundError: the snapshot has no such path.
+            UserError: the target can't be used.
+
+        """
+        way = find_entry(self._trees, snapshot.tree, split_path(normalise_path(path)))
+        if not _has_entries(self._target):
+            return []
+        with _open_target(self._target, overwrite=False) as target:
+            return list(_find_taken(_Selection(self._trees, snapshot.tree, way), target))
+
+    def run(self, snapshot: Snapshot, path: bytes = b"/") -> RestoreResult:
+        """Restore all of `snapshot`, or the file or directory at the absolute `path`, below the target.
+
+        Raises:
+            NotFoundError: the snapshot has no such path.
+            UserError: files exist and may not be overwritten, or the target can't be used; nothing was written.
+            InterruptedByUserError: cancelled; what is finished stays.
+            IntegrityFault: not even the root of the snapshot can be read.
+
+        """
+        way = find_entry(self._trees, snapshot.tree, split_path(normalise_path(path)))
+        if not self._options.overwrite:
+            _refuse(self.find_existing(snapshot, path), self._target)
+        jobs = Jobs(self._options.workers, self._options.workers)
+        with _open_target(self._target, overwrite=self._options.overwrite) as target, ExitStack() as stack:
+            runner = WindowRunner(self._keys, self._source, target=target, jobs=jobs, check=self._check_cancelled)
+            run = _Run(self._trees, self._index, target=target, runner=runner, progress=self._progress)
+            # Left in reverse: no worker may still write when the files it writes to are closed and removed.
+            stack.callback(run.abandon)
+            stack.enter_context(jobs)
+            run.restore(_Selection(self._trees, snapshot.tree, way), self._check_cancelled)
+            return run.result(target)
+
+    def _check_cancelled(self) -> None:
+        if self._options.cancel.is_set():
+            raise InterruptedByUserError("the restore was cancelled", hint="what is finished stays in the target")
+
+
+class _Selection:
+    """What is wanted of a snapshot: the directories on the way down, then an entry or everything."""
+
+    def __init__(self, trees: TreeReader, tree: bytes, way: list[TreeEntry]) -> None:
+        self._trees = trees
+        self._tree = tree
+        self._way = way
+
+    def above(self) -> Iterator[Visit]:
+        """Yield the directories above what is wanted, from the top."""
+        path = b""
+        for entry in self._way[:-1]:
+            path = path + b"/" + entry.name if path else entry.name
+            yield Visit(path, entry)
+
+    def visits(self, walk: "_Walk") -> Iterator[Visit]:
+        """Yield what is wanted, as `TreeWalk` does."""
+        path = b"/".join(entry.name for entry in self._way)
+        if not self._way:
+            yield from walk.go(self._trees, self._tree, path)
+            return
+        top = Visit(path, self._way[-1])
+        walk.skipped = False
+        yield top
+        if top.entry.kind == EntryKind.DIRECTORY and not walk.skipped:
+            yield from walk.go(self._trees, top.entry.content, path)
+            yield Visit(path, top.entry, leaving=True)
+
+
+class _Walk:
+    """Lets the consumer of visits skip the directory it was just given."""
+
+    def __init__(self) -> None:
+        self.skipped = False
+        self.errors: list[tuple[bytes, BackupPeerError]] = []
+        self._inner: TreeWalk | None = None
+
+    def go(self, trees: TreeReader, content: bytes, path: bytes) -> Iterator[Visit]:
+        self._inner = TreeWalk(trees, content, path=path, on_error=lambda at, exc: self.errors.append((at, exc)))
+        yield from self._inner
+
+    def skip(self) -> None:
+        self.skipped = True
+        if self._inner is not None:
+            self._inner.skip()
+
+
+def _find_taken(selection: _Selection, target: RestoreTarget) -> Iterator[bytes]:
+    for visit in selection.above():
+        if target.is_taken(visit.path, directory_wanted=True):
+            yield visit.path
+            return
+        if not target.has_directory(visit.path):
+            return
+    walk = _Walk()
+    for visit in selection.visits(walk):
+        if visit.leaving:
+            continue
+        is_directory = visit.entry.kind == EntryKind.DIRECTORY
+        if target.is_taken(visit.path, directory_wanted=is_directory):
+            yield visit.path
+        if is_directory and not target.has_directory(visit.path):
+            walk.skip()
+
+
+def _refuse(taken: list[bytes], target: bytes) -> None:
+    if taken:
+        named = ", ".join(repr(os.fsdecode(os.path.join(target, path))) for path in taken[:CONFLICTS_NAMED])  # noqa: PTH118 - bytes
+        more = "" if len(taken) <= CONFLICTS_NAMED else ", …"
+        raise UserError(
+            f"{len(taken)} existing entries would be overwritten: {named}{more}",
+            hint="choose an empty target, or agree to overwrite (--yes)",
+        )
+
+
+def _has_entries(path: bytes) -> bool:
+    try:
+        with os.scandir(path) as entries:
+            return next(entries, None) is not None
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True  # opening it will say why it can't be used
+
+
+def _open_target(path: bytes, *, overwrite: bool) -> RestoreTarget:
+    try:
+        return RestoreTarget(path, overwrite=overwrite)
+    except OSError as exc:
+        raise UserError(f"can't restore into {os.fsdecode(path)!r}: {(exc.strerror or str(exc)).lower()}") from exc
+
+
+class _Run:
+    """State of one restore: the window being filled, directories to finish, counts."""
+
+    def __init__(
+        self, trees: TreeReader, index: Index, *, target: RestoreTarget, runner: WindowRunner, progress: Progress
+    ) -> None:
+        self._trees = trees
+        self._index = index
+        self._target = target
+        self._runner = runner
+        self._progress = progress
+        self._window = Window()
+        self._left: list[Visit] = []
+        self._open: dict[RestoredFile, None] = {}
+        self._walk = _Walk()
+        self._files = self._dirs = self._bytes = 0
+        self._integrity = self._unavailable = self._local = 0
+
+    def restore(self, selection: _Selection, check: Callable[[], None]) -> None:
+        above = [visit for visit in selection.above() if self._make_directory(visit) is True]
+        for visit in selection.visits(self._walk):
+            check()
+            self._take(visit)
+            self._report_unread()
+            if self._window.is_full():
+                self._run_window()
+        self._report_unread()
+        self._left += reversed(above)
+        self._run_window()
+
+    def _take(self, visit: Visit) -> None:
+        kind = visit.entry.kind
+        if visit.leaving:
+            self._left.append(visit)
+        elif kind == EntryKind.DIRECTORY:
+            if self._make_directory(visit) is None:
+                self._walk.skip()
+        elif kind == EntryKind.SYMLINK:
+            self._make_symlink(visit)
+        else:
+            self._take_file(visit)
+
+    def _make_directory(self, visit: Visit) -> bool | None:
+        """Return whether it was made; None when it could not be."""
+        try:
+            made = self._target.make_directory(visit.path)
+        except (OSError, IntegrityFault) as exc:
+            self._fail(visit.path, exc)
+            return None
+        self._dirs += 1
+        return made
+
+    def _make_symlink(self, visit: Visit) -> None:
+        try:
+            self._target.make_symlink(visit.path, visit.entry.target, make_metadata(visit.entry))
+        except (OSError, IntegrityFault) as exc:
+            self._fail(visit.path, exc)
+
+    def _take_file(self, visit: Visit) -> None:
+        file = RestoredFile(visit.path, visit.entry)
+        if not visit.entry.content:
+            self._take_empty(file)
+            return
+        file.single = len(visit.entry.content) == len(BlobId(bytes(32))) and not visit.entry.depth
+        chunks = self._trees.chunks_of(visit.entry)
+        self._open[file] = None
+        try:
+            part = list(islice(chunks, _PART_BLOBS))
+            while part:
+                rest = list(islice(chunks, _PART_BLOBS))
+                file.complete = not rest
+                self._window.want(file, part, size_bytes=min(file.size, len(part) << 20))
+                if self._window.is_full():
+                    self._run_window()
+                part = rest
+        except (IntegrityFault, Unavailable) as exc:
+            file.failure = exc
+            file.complete = True
+            self._window.want(file, [], size_bytes=0)
+
+    def _take_empty(self, file: RestoredFile) -> None:
+        if file.size:
+            self._fail(file.path, IntegrityFault(f"the snapshot names no data for its {file.size} bytes"))
+            return
+        try:
+            self._target.write_file(file.path, b"", file.metadata)
+        except (OSError, IntegrityFault) as exc:
+            self._fail(file.path, exc)
+        else:
+            self._files += 1
+
+    def _run_window(self) -> None:
+        window, self._window = self._window, Window()
+        wants, places = window.plan(self._index, self._target)
+        self._runner.run(wants, places, self._report)
+        for file in window.files:
+            if file.complete:
+                self._finish(file)
+        left, self._left = self._left, []
+        for visit in left:
+            try:
+                self._target.finish_directory(visit.path, make_metadata(visit.entry))
+            except OSError as exc:
+                self._fail(visit.path, exc)
+        self._report(0)
+
+    def _finish(self, file: RestoredFile) -> None:
+        del self._open[file]
+        writer, file.writer = file.writer, None
+        if writer is not None and file.failure is not None:
+            writer.abort()
+        elif writer is not None:
+            try:
+                writer.finish(file.metadata)
+            except OSError as exc:
+                file.failure = exc
+        if file.failure is not None:
+            self._fail(file.path, file.failure)
+        else:
+            self._files += 1
+
+    def abandon(self) -> None:
+        """Remove what is unfinished; nothing after a run that went through."""
+        for file in self._open:
+            if file.writer is not None:
+                file.writer.abort()
+        self._open.clear()
+
+    def _report(self, written: int) -> None:
+        self._bytes += written
+        self._progress.update(files=self._files, bytes=self._bytes)
+
+    def _report_unread(self) -> None:
+        for path, error in self._walk.errors:
+            self._fail(path, error)
+        self._walk.errors.clear()
+
+    def _fail(self, path: bytes, failure: Failure) -> None:
+        if isinstance(failure, OSError):
+            self._local += 1
+        elif isinstance(failure, Unavailable):
+            self._unavailable += 1
+        else:
+            self._integrity += 1
+        self._progress.error_file(b"/" + path, explain(failure))
+
+    def result(self, target: RestoreTarget) -> RestoreResult:
+        notes = {str(note): count for note, count in target.notes.items()}
+        for note, count in notes.items():
+            self._progress.note(f"{note} could not be set for {count} entries")
+        return RestoreResult(
+            files=self._files,
+            dirs=self._dirs,
+            bytes=self._bytes,
+            integrity_errors=self._integrity,
+            unavailable_errors=self._unavailable,
+            local_errors=self._local,
+            notes=notes,
+        )

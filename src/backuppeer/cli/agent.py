@@ -1,0 +1,76 @@
+"""`agent`: start, stop and look at the background process of this home."""
+
+import os
+
+import typer
+
+from backuppeer.cli.agents import agent_command, ping_agent, start_agent, stop_agent
+from backuppeer.cli.context import context_of
+from backuppeer.cli.homes import require_identity
+from backuppeer.cli.render import shorten_id
+from backuppeer.control.api import PingResult
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the verb and what may follow it."""
+    group = typer.Typer(rich_markup_mode=None)
+    group.command(name="start", help="Start it, if it isn't running.")(start)
+    group.command(name="stop", help="Park its jobs and end it; returns when it has ended.")(stop)
+    group.command(name="status", help="Say whether it runs.")(status)
+    group.command(name="run", help="Run it in the foreground.")(run)
+    app.add_typer(group, name="agent", help="The background process of this peer.")
+
+
+def start(ctx: typer.Context) -> int:
+    """Start the agent; one that runs already is left alone, one of another version is replaced."""
+    from backuppeer import __version__  # noqa: PLC0415
+
+    context = context_of(ctx)
+    found = ping_agent(context.home)
+    if found is not None and found.version != __version__:
+        stop_agent(context.home)
+        found = None
+    started = found is None
+    found = found or start_agent(context.home)
+    context.screen.line(f"agent {'started' if started else 'runs already'}: {_describe(found)}")
+    context.screen.done({"started": started, "pid": found.pid, "version": found.version})
+    return 0
+
+
+def stop(ctx: typer.Context) -> int:
+    """Stop the agent; never asks."""
+    context = context_of(ctx)
+    stopped = stop_agent(context.home)
+    context.screen.line("agent stopped" if stopped else "no agent was running")
+    context.screen.done({"stopped": stopped})
+    return 0
+
+
+def status(ctx: typer.Context) -> int:
+    """Say whether an agent runs; starts none."""
+    context = context_of(ctx)
+    found = ping_agent(context.home)
+    if context.screen.json:
+        context.screen.value(
+            {
+                "running": found is not None,
+                "pid": found.pid if found else 0,
+                "version": found.version if found else "",
+                "peer_id": found.peer_id if found else "",
+            }
+        )
+    else:
+        context.screen.line(f"agent runs: {_describe(found)}" if found else "no agent is running")
+    return 0
+
+
+def run(ctx: typer.Context) -> int:
+    """Become the agent: signals and exit code are its own from here on."""
+    context = context_of(ctx)
+    require_identity(context.home)
+    command = agent_command(context.home)
+    os.execv(command[0], command)  # noqa: S606 - this interpreter, our own module, no shell
+
+
+def _describe(found: PingResult) -> str:
+    return f"process {found.pid}, version {found.version}, {shorten_id(found.peer_id)}"

@@ -1,0 +1,194 @@
+"""The agent as a process: found, started on demand, replaced when of another version, stopped.
+
+Knows: the socket, `python -m backuppeer.cli.serve`, process ids. Must not know: what the agent does. The home's
+lock decides who is the agent: of two started at once one takes it, the other exits 0, and both commands reach the one.
+"""
+
+import contextlib
+import os
+import select
+import subprocess
+import sys
+import time
+from typing import Final
+
+from backuppeer import __version__
+from backuppeer.agent.home import Home
+from backuppeer.cli.homes import require_identity
+from backuppeer.control.api import Nothing, PingResult, StopResult
+from backuppeer.control.client import AgentNotRunning, Client
+from backuppeer.control.sockets import socket_path_for
+from backuppeer.errors import LocalError
+from backuppeer.limits import AGENT_PING_S, AGENT_START_S, AGENT_STOP_S
+
+_KEPT: Final = frozenset(
+    (
+        *("HOME", "USER", "LOGNAME", "PATH", "LANG", "LANGUAGE", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR"),
+        *("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "BACKUPPEER_BIND", "BACKUPPEER_LOG", "BACKUPPEER_SERVERS"),
+    )
+)
+"""What the agent inherits of the command's environment: no more, for a shell's environment is full of secrets."""
+_KEPT_PREFIXES: Final = ("LC_", "XDG_")
+_FIRST_WAIT_S: Final = 0.005
+_LONGEST_WAIT_S: Final = 0.1
+
+
+def client_of(home: Home) -> Client:
+    """Return a client for the agent of `home`, running or not."""
+    return Client(socket_path_for(home.path))
+
+
+def ping_agent(home: Home) -> PingResult | None:
+    """Return who answers for `home`; None when nobody does.
+
+    Raises:
+        LocalError: an agent is there but stuck.
+
+    """
+    try:
+        return client_of(home).call("ping", Nothing(), PingResult, timeout_s=AGENT_PING_S)
+    except AgentNotRunning:
+        return None
+
+
+def ensure_agent(home: Home) -> Client:
+    """Return a client for a running agent of this version, starting or replacing one as needed.
+
+    Raises:
+        NotFoundError: the home has no identity.
+        LocalError: the agent does not start.
+
+    """
+    found = ping_agent(home)
+    if found is not None and found.version != __version__:
+        stop_agent(home)
+        found = None
+    if found is None:
+        start_agent(home)
+    return client_of(home)
+
+
+def start_agent(home: Home) -> PingResult:
+    """Start an agent in its own session and return once it answers, or once another one does that was faster.
+
+    Raises:
+        NotFoundError: the home has no identity.
+        LocalError: it ended at once, or did not answer in time.
+
+    """
+    require_identity(home)
+    process = _spawn(home)
+    deadline, wait_s = time.monotonic() + AGENT_START_S, _FIRST_WAIT_S
+    while time.monotonic() < deadline:
+        found = _ping_starting(home)
+        if found is not None:
+            _let_go(process, is_agent=found.pid == process.pid)
+            return found
+        if process.poll():
+            raise LocalError(
+                f"the agent ended at once (exit code {process.returncode})",
+                hint=f"`backup-peer agent run` shows why; its log is in {home.logs}",
+            )
+        time.sleep(wait_s)
+        wait_s = min(wait_s * 1.5, _LONGEST_WAIT_S)
+        if process.returncode == 0 and wait_s == _LONGEST_WAIT_S:
+            # Another process has the lock but does not answer: perhaps an agent about to end. Be next.
+            process = _spawn(home)
+    process.kill()
+    process.wait()
+    raise LocalError(
+        f"the agent did not answer within {AGENT_START_S:.0f} s",
+        hint=f"`backup-peer agent run` shows why; its log is in {home.logs}",
+    )
+
+
+def _let_go(process: "subprocess.Popen[bytes]", *, is_agent: bool) -> None:
+    if is_agent:
+        # It outlives this command on purpose; without this, Popen warns that it does.
+        process.returncode = 0
+        return
+    # Another one was faster and holds the lock. Ours must not wake up late and take it after an `agent stop`.
+    process.kill()
+    process.wait()
+
+
+def _spawn(home: Home) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        agent_command(home),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd="/",
+        env=agent_environment(os.environ.copy()),
+        start_new_session=True,
+    )
+
+
+def _ping_starting(home: Home) -> PingResult | None:
+    try:
+        return ping_agent(home)
+    except LocalError:
+        # It listens but isn't ready to answer.
+        return None
+
+
+def stop_agent(home: Home) -> bool:
+    """Ask the agent of `home` to park its jobs, and return when its process has ended; False if none ran.
+
+    Raises:
+        LocalError: it did not end in time.
+
+    """
+    found = ping_agent(home)
+    if found is None:
+        return False
+    process = _watch(found.pid)
+    # An agent that ended between the two calls is what was wanted.
+    with contextlib.suppress(AgentNotRunning):
+        client_of(home).call("stop", Nothing(), StopResult, timeout_s=AGENT_STOP_S)
+    try:
+        _wait_ended(process, found.pid)
+    finally:
+        if process is not None:
+            os.close(process)
+    return True
+
+
+def agent_command(home: Home) -> list[str]:
+    """Return the command line of an agent. -P: its folder, /, must not be searched for modules."""
+    return [sys.executable, "-P", "-m", "backuppeer.cli.serve", "--home", os.fspath(home.path)]
+
+
+def agent_environment(environment: dict[str, str]) -> dict[str, str]:
+    """Return the part of an environment that an agent may inherit."""
+    return {k: v for k, v in environment.items() if k in _KEPT or k.startswith(_KEPT_PREFIXES)}
+
+
+def _watch(pid: int) -> int | None:
+    """Return a descriptor that becomes readable when the process ends; None where the system has no such thing.
+
+    Taken before the agent is asked to stop, so that a process id used again can't be mistaken for it.
+    """
+    try:
+        return os.pidfd_open(pid)
+    except (AttributeError, OSError):
+        return None
+
+
+def _wait_ended(process: int | None, pid: int) -> None:
+    ended = _poll_ended(pid) if process is None else bool(select.select([process], [], [], AGENT_STOP_S)[0])
+    if not ended:
+        raise LocalError(
+            f"the agent (process {pid}) did not end within {AGENT_STOP_S:.0f} s", hint=f"kill {pid}, if you must"
+        )
+
+
+def _poll_ended(pid: int) -> bool:
+    deadline = time.monotonic() + AGENT_STOP_S
+    while time.monotonic() < deadline:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(_LONGEST_WAIT_S)
+    return False

@@ -1,0 +1,72 @@
+"""`backup`: make a snapshot of paths and bring it to hosts."""
+
+import os
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from backuppeer.cli.context import context_of
+from backuppeer.cli.render import escape_line, format_count
+from backuppeer.cli.screen import GREEN, YELLOW, Screen
+from backuppeer.cli.units import format_duration, format_size
+from backuppeer.cli.work import View, run_work
+from backuppeer.control.api import BackupRequest, BackupResult
+from backuppeer.errors import ExitCode, NotFoundError
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command(name="backup", help="Back up files and folders to your hosts.")(backup)
+
+
+def backup(
+    ctx: typer.Context,
+    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Files and folders.")],
+    *,
+    to: Annotated[list[str] | None, typer.Option(metavar="PEER", help="Only to this host; may be repeated.")] = None,
+    tag: Annotated[list[str] | None, typer.Option(metavar="TAG", help="Mark the snapshot; may be repeated.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen; send nothing.")] = False,
+    level: Annotated[int, typer.Option(min=1, max=19, metavar="1-19", help="Compression: 1 fast, 19 small.")] = 3,
+) -> int:
+    """Send absolute paths to the agent and show how it goes."""
+    context = context_of(ctx)
+    request = BackupRequest(
+        servers=context.servers(),
+        paths=[_absolute(path) for path in paths],
+        to=to or [],
+        tags=tag or [],
+        dry_run=dry_run,
+        level=level,
+    )
+    result = run_work(context.client(), "backup", request, BackupResult, view=View(context.screen))
+    for line in _describe(context.screen, result, dry=dry_run):
+        context.screen.line(line)
+    context.screen.done(result)
+    if result.errors:
+        context.screen.note(f"{format_count(result.errors, 'file')} could not be read and not backed up")
+    return ExitCode.INCOMPLETE if result.errors else ExitCode.DONE
+
+
+def _absolute(path: str) -> str:
+    """Return the path made absolute without resolving links: a link named by a person is what is backed up.
+
+    Raises:
+        NotFoundError: nothing there.
+
+    """
+    if not os.path.lexists(path):
+        raise NotFoundError(f"no such file or folder: {path}", hint="name what is to be backed up, e.g. ~/documents")
+    return os.path.abspath(path)  # noqa: PTH100 - Path would drop a trailing /. and the like silently
+
+
+def _describe(screen: Screen, result: BackupResult, *, dry: bool) -> Sequence[str]:
+    counted = f"{format_count(result.files, 'file')}, {format_size(result.bytes)}"
+    if dry:
+        return [f"would back up {counted}, {format_size(result.new_bytes)} of it new"]
+    tick = screen.paint("!", YELLOW) if result.errors else screen.paint("✓", GREEN)
+    sent = f"{format_size(result.sent_bytes)} sent to {format_count(len(result.peers), 'peer')}"
+    return [
+        f"{tick} snapshot {escape_line(result.snapshot[:8])}: {counted}",
+        f"  {format_size(result.new_bytes)} new, {sent} in {format_duration(result.seconds)}",
+    ]

@@ -1,0 +1,106 @@
+"""`browse`: who offers space, best first, with what this viewer believes about each."""
+
+import time
+from collections.abc import Sequence
+from typing import Annotated, Final
+
+import typer
+
+from backuppeer.cli.context import Context, context_of
+from backuppeer.cli.render import Column, escape_line, format_count, format_until, shorten_id
+from backuppeer.cli.spinner import Spinner
+from backuppeer.cli.units import format_share, format_size, parse_share, parse_size
+from backuppeer.control.api import BrowseRequest, BrowseRow
+from backuppeer.control.client import Client
+from backuppeer.errors import UserError
+
+WATCH_S: Final = 5.0
+_SORTS: Final = ("trust", "free", "availability")
+_COLUMNS: Final = (
+    Column("peer", keep=True),
+    Column("name"),
+    Column("trust"),
+    Column("free", "right"),
+    Column("region"),
+    Column("avail", "right"),
+    Column("on offer", "right"),
+)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command(name="browse", help="List hosts on offer, best first.")(browse)
+
+
+def browse(  # noqa: PLR0913 - one parameter per option
+    ctx: typer.Context,
+    *,
+    min_trust: Annotated[str, typer.Option(metavar="0.8", help="Only hosts you trust at least this much.")] = "0",
+    min_storage: Annotated[str, typer.Option(metavar="10GB", help="Only hosts with this much free.")] = "0",
+    region: Annotated[str, typer.Option(metavar="EU", help="Only hosts of this region.")] = "",
+    min_availability: Annotated[str, typer.Option(metavar="95%", help="Only hosts that promise this.")] = "0",
+    sort: Annotated[str, typer.Option(metavar="|".join(_SORTS), help="What comes first.")] = "trust",
+    limit: Annotated[int, typer.Option(min=0, metavar="N", help="Show at most this many.")] = 0,
+    everybody: Annotated[bool, typer.Option("--all", help="Read every page of every server.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Keep the list up to date until Ctrl-C.")] = False,
+) -> int:
+    """Ask all servers and show the rows."""
+    context = context_of(ctx)
+    if sort not in _SORTS:
+        raise UserError(f"can't sort by {sort[:40]!r}", hint=f"for example: backup-peer browse --sort {_SORTS[1]}")
+    request = BrowseRequest(
+        servers=context.servers(),
+        min_trust=parse_share(min_trust),
+        min_storage=parse_size(min_storage),
+        region=region,
+        min_availability=parse_share(min_availability),
+        sort=sort,
+        limit=limit,
+        all=everybody,
+    )
+    client = context.client()
+    rows = _ask(context, client, request)
+    _show(context, rows)
+    while watch:
+        time.sleep(WATCH_S)
+        fresh = _ask(context, client, request)
+        if fresh != rows:
+            rows = fresh
+            _show(context, rows)
+    return 0
+
+
+def _ask(context: Context, client: Client, request: BrowseRequest) -> list[BrowseRow]:
+    with Spinner(context.screen) as spinner:
+        spinner.show(f"asking {format_count(len(request.servers or []), 'server')} …")
+        return client.call("browse", request, list[BrowseRow])
+
+
+def _show(context: Context, rows: Sequence[BrowseRow]) -> None:
+    screen = context.screen
+    if screen.json:
+        screen.value(list(rows))
+        return
+    if not rows:
+        screen.line("nobody offers space like that right now")
+        screen.aside(
+            "hint: loosen the filters, name more servers with --server, or ask a friend to run `backup-peer host`"
+        )
+        return
+    now_s = time.time()
+    screen.table(_COLUMNS, [_cells(row, now_s) for row in rows])
+    screen.line()
+    choose = f"backup-peer connect {shorten_id(rows[0].peer_id)} --storage 10GB"
+    screen.line(f"{format_count(len(rows), 'host')} · choose one: {choose}")
+
+
+def _cells(row: BrowseRow, now_s: float) -> list[str]:
+    return [
+        shorten_id(row.peer_id),
+        escape_line(row.alias) or "-",
+        f"{row.trust:.2f} {escape_line(row.trust_level)}",
+        format_size(row.free_bytes),
+        escape_line(row.region) or "-",
+        format_share(row.availability),
+        format_until(row.expires, now_s) if row.expires else "open end",
+    ]

@@ -1,0 +1,72 @@
+"""`config`: read and change the settings of this home."""
+
+from typing import Annotated
+
+import msgspec
+import typer
+
+from backuppeer.agent.config import KEYS, Config, change_config, read_config, write_config
+from backuppeer.cli.context import context_of
+from backuppeer.cli.render import escape_line
+from backuppeer.errors import UserError
+from backuppeer.signaling.servers import check_servers
+
+_Key = Annotated[str, typer.Argument(metavar="|".join(KEYS), help="Which setting.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the verb and what may follow it."""
+    group = typer.Typer(rich_markup_mode=None)
+    group.command(name="get", help="Print one setting.")(get)
+    group.command(name="set", help="Change one setting; an empty value unsets it.")(set_value)
+    group.command(name="list", help="Print all settings.")(list_values)
+    app.add_typer(group, name="config", help="Settings of this peer.")
+
+
+def get(ctx: typer.Context, key: _Key) -> int:
+    """Print one setting, nothing if it is not set."""
+    context = context_of(ctx)
+    value = _value_of(read_config(context.home), key)
+    if context.screen.json:
+        context.screen.value({"key": key, "value": value})
+    elif value is not None:
+        context.screen.line(_show(value))
+    return 0
+
+
+def set_value(ctx: typer.Context, key: _Key, value: Annotated[str, typer.Argument(help="The new value.")]) -> int:
+    """Change one setting; what is wrong is refused and nothing changes."""
+    context = context_of(ctx)
+    changed = change_config(read_config(context.home), key, value)
+    if changed.servers is not None:
+        changed = msgspec.structs.replace(changed, servers=check_servers(changed.servers))
+    write_config(context.home, changed)
+    shown = _value_of(changed, key)
+    context.screen.line(f"{key} = {_show(shown)}" if shown is not None else f"{key} is not set any more")
+    context.screen.done({"key": key, "value": shown})
+    return 0
+
+
+def list_values(ctx: typer.Context) -> int:
+    """Print all settings, also those not set."""
+    context = context_of(ctx)
+    config = read_config(context.home)
+    if context.screen.json:
+        context.screen.value({key: _value_of(config, key) for key in KEYS})
+        return 0
+    for key in KEYS:
+        value = _value_of(config, key)
+        context.screen.line(f"{key} = {_show(value)}" if value is not None else f"{key} is not set")
+    return 0
+
+
+def _value_of(config: Config, key: str) -> object:
+    if key not in KEYS:
+        raise UserError(f"no setting called {key[:40]!r}", hint=f"settings are: {', '.join(KEYS)}")
+    return getattr(config, key)
+
+
+def _show(value: object) -> str:
+    if isinstance(value, list):
+        return escape_line(",".join(map(str, value))) or "none"
+    return escape_line(str(value))

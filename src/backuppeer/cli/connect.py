@@ -1,0 +1,166 @@
+"""`connect`: agree with one chosen host, after showing who it is, the terms and the risks. 0 only when agreed."""
+
+from types import TracebackType
+from typing import Annotated, Final, Self
+
+import typer
+
+from backuppeer.cli.context import Context, context_of
+from backuppeer.cli.render import escape_line, format_count, name_peer
+from backuppeer.cli.screen import BOLD, GREEN, YELLOW, Screen
+from backuppeer.cli.spinner import Spinner
+from backuppeer.cli.units import format_duration, format_size, parse_duration, parse_size
+from backuppeer.cli.work import View, read_event, run_work
+from backuppeer.control.api import ConnectPlan, ConnectRequest, ConnectResult, PeerRequest
+from backuppeer.control.events import Event, EventName, State
+from backuppeer.errors import InterruptedByUserError, RefusedError, UserError
+from backuppeer.limits import CONNECT_WAIT_S, REQUEST_KEPT_S
+
+_WORDS: Final = {
+    "searching": "looking for {peer} …",
+    "knocking": "asking {peer} for space …",
+    "waiting": "waiting for {peer} to answer … (Ctrl-C keeps the request)",
+    "dialling": "dialling {peer} …",
+    "verifying": "verifying that it is {peer} …",
+}
+"""What a state means, where the agent sends no words of its own."""
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command(name="connect", help="Agree with a host that you chose.")(connect)
+
+
+def connect(  # noqa: PLR0913 - one parameter per option
+    ctx: typer.Context,
+    peer: Annotated[
+        str, typer.Argument(metavar="ID|PREFIX|ALIAS", help="The host: as `browse` shows it, or its full id.")
+    ],
+    *,
+    storage: Annotated[str, typer.Option(metavar="10GB", help="Space to ask for.")],
+    name: Annotated[str, typer.Option(metavar="alice", help="Your own name for this peer.")] = "",
+    verified: Annotated[
+        bool, typer.Option("--verified", help="You compared id or safety words with the person.")
+    ] = False,
+    wait: Annotated[
+        str, typer.Option(metavar="60s", help="How long to wait for a person's answer without a terminal.")
+    ] = "",
+    term: Annotated[str, typer.Option(metavar="1y", help="How long the host is to keep the data.")] = "",
+    lock: Annotated[str, typer.Option(metavar="30d", help="Time from a deletion to the erasure.")] = "",
+) -> int:
+    """Show the plan, ask, connect."""
+    context = context_of(ctx)
+    request = ConnectRequest(
+        servers=context.servers(),
+        peer=peer,
+        storage=parse_size(storage),
+        name=name,
+        verified=verified,
+        wait_s=_waiting_time(context.screen, wait),
+        term_s=parse_duration(term) if term else 0,
+        lock_s=parse_duration(lock) if lock else 0,
+    )
+    if request.storage < 1:
+        raise UserError("nothing to ask for: --storage is 0", hint="for example: --storage 10GB")
+    return _connect(context, request)
+
+
+def _connect(context: Context, request: ConnectRequest) -> int:
+    """Plan, have the person agree, connect."""
+    screen, client = context.screen, context.client()
+    with Spinner(screen) as spinner:
+        spinner.show(_WORDS["searching"].format(peer=request.peer))
+        plan = client.call("connect/plan", PeerRequest(servers=request.servers, peer=request.peer), ConnectPlan)
+    called = name_peer(plan.peer_id, request.name or plan.alias)
+    if not plan.agreed:
+        _agree(context, plan, request, called)
+    # The full id from here on: what was shown and agreed to is what is dialled, whatever a prefix means later.
+    request.peer = plan.peer_id
+    request.confirmed = True
+    with StateView(screen, called) as states:
+        try:
+            result = run_work(client, "connect", request, ConnectResult, view=View(screen, states.on_event))
+        except KeyboardInterrupt:
+            raise _interrupted(states.state, called) from None
+    screen.line(f"{screen.paint('✓', GREEN)} connected to {called}: {format_size(result.quota_bytes)} agreed")
+    screen.line(f"  next: backup-peer backup PATH --to {escape_line(result.alias) or result.peer_id}")
+    screen.done(result)
+    return 0
+
+
+class StateView:
+    """Shows `state` events: a spinner while something is awaited. `connected` is for the caller to celebrate."""
+
+    def __init__(self, screen: Screen, peer: str = "the peer") -> None:
+        self.state = ""
+        self._peer = peer
+        self._spinner = Spinner(screen)
+
+    def __enter__(self) -> Self:
+        self._spinner.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._spinner.__exit__(kind, exc, trace)
+
+    def on_event(self, event: Event) -> None:
+        """Show one event if it is a state."""
+        if event.event != EventName.STATE:
+            return
+        said = read_event(event, State)
+        self.state = said.state
+        words = said.text or _WORDS.get(said.state, f"{said.state} …").format(peer=self._peer)
+        if said.state == "waiting" and "Ctrl-C" not in words:
+            words = f"{words} (Ctrl-C keeps the request)"
+        if said.state == "connected":
+            self._spinner.rest()
+        else:
+            self._spinner.show(words)
+
+
+def _agree(context: Context, plan: ConnectPlan, request: ConnectRequest, called: str) -> None:
+    """Show what connecting means and have a person, or --yes, agree.
+
+    Raises:
+        RefusedError: the person said no.
+        UserError: nobody is there to ask.
+
+    """
+    screen = context.screen
+    if not screen.json:
+        for line in _describe_plan(screen, plan, request, called):
+            screen.aside(line)
+    if not screen.confirm(f"ask {called} for {format_size(request.storage)}?", unanswered="connecting to a new peer"):
+        raise RefusedError("not connected: you said no", hint="`backup-peer browse` shows the others")
+
+
+def _describe_plan(screen: Screen, plan: ConnectPlan, request: ConnectRequest, called: str) -> list[str]:
+    term_s, lock_s = request.term_s or plan.term_s, request.lock_s or plan.lock_s
+    lines = [
+        f"host          {screen.paint(called, BOLD)}",
+        f"full id       {escape_line(plan.peer_id)}",
+        f"safety words  {screen.paint(escape_line(plan.safety_words), BOLD)}",
+        "              the other screen shows the same words: compare them by phone",
+        f"trust         {plan.trust:.2f} {escape_line(plan.trust_level)}",
+        f"space         {format_size(request.storage)} of {format_size(plan.free_bytes)} free",
+        f"terms         kept for {format_duration(term_s)}; erased {format_duration(lock_s)} after a deletion",
+    ]
+    return lines + [f"{screen.paint('risk', YELLOW)}          {escape_line(risk)}" for risk in plan.risks]
+
+
+def _waiting_time(screen: Screen, wait: str) -> float:
+    """Return how long to wait for a person: as said, else on a terminal as long as the request lives."""
+    if wait:
+        return float(parse_duration(wait))
+    return float(REQUEST_KEPT_S) if screen.can_ask else CONNECT_WAIT_S
+
+
+def _interrupted(state: str, called: str) -> InterruptedByUserError:
+    if state == "waiting":
+        return InterruptedByUserError(
+            f"stopped waiting for {called}; the request is kept for {format_count(REQUEST_KEPT_S // 86400, 'day')}",
+            hint="`backup-peer requests` shows the answer; connecting again goes on with it",
+        )
+    return InterruptedByUserError(f"stopped before {called} answered", hint="run the same command again")

@@ -1,0 +1,53 @@
+"""What every verb is handed: the options, the screen, the home, a client for the agent.
+
+Knows: the order in which these are made, each only when asked for. Must not know: verbs.
+"""
+
+import typer
+
+from backuppeer.agent.home import Home
+from backuppeer.cli import homes
+from backuppeer.cli.options import Options
+from backuppeer.cli.screen import Screen
+from backuppeer.control.client import Client
+from backuppeer.errors import LocalError
+
+
+class Context:
+    """One run of the command line."""
+
+    def __init__(self, options: Options, screen: Screen) -> None:
+        self.options = options
+        self.screen = screen
+        self.home: Home = homes.find_home(options)
+        if homes.is_roots_by_sudo(options):
+            screen.note(f"under sudo this is root's own home: {self.home.path} (choose with --home DIR)")
+
+    def client(self) -> Client:
+        """Return a client for this home's agent, started if need be.
+
+        Raises:
+            NotFoundError: no identity in this home.
+            LocalError: the agent does not start.
+
+        """
+        from backuppeer.cli.agents import ensure_agent  # noqa: PLC0415 - subprocess; not for verbs without agent
+
+        return ensure_agent(self.home)
+
+    def servers(self) -> list[str]:
+        """Return the signaling servers to use for a step that may need one.
+
+        Raises:
+            UserError: a malformed address.
+
+        """
+        return homes.resolve_servers(self.options, self.home)
+
+
+def context_of(ctx: typer.Context) -> Context:
+    """Return the context that main has put into typer's."""
+    context = ctx.find_object(Context)
+    if context is None:
+        raise LocalError("verb called without its context")
+    return context

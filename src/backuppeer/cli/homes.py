@@ -1,0 +1,97 @@
+"""Where the command line meets a home: which folder, whose identity, which servers.
+
+Knows: agent.home and, imported only by the verbs that need them, agent.keyring and agent.config (both slow to
+import). Must not know: the agent's process, the terminal.
+"""
+
+import os
+
+from backuppeer.agent.home import Home, locate_home
+from backuppeer.cli.options import Options
+from backuppeer.errors import NotFoundError
+from backuppeer.signaling import servers as signaling_servers
+
+
+def find_home(options: Options) -> Home:
+    """Return the home that the options, the environment or the platform name; it need not exist."""
+    return locate_home(options.home)
+
+
+def is_roots_by_sudo(options: Options) -> bool:
+    """Whether the home is root's only because the command runs under sudo (DESIGN 1: it must say so)."""
+    named = options.home or os.environ.get("BACKUPPEER_HOME")
+    return not named and os.geteuid() == 0 and "SUDO_USER" in os.environ
+
+
+def require_identity(home: Home) -> None:
+    """Check that `init` or `recover` has been done here.
+
+    Raises:
+        NotFoundError: it has not.
+
+    """
+    if not home.exists_identity:
+        raise NotFoundError(
+            f"no identity in {home.path}", hint="run `backup-peer init` first, or `backup-peer recover` with your words"
+        )
+
+
+def create_peer(home: Home, master: bytes) -> str:
+    """Write a new identity and return its peer id as text.
+
+    Raises:
+        UserError: an identity is there already.
+
+    """
+    from backuppeer.agent.keyring import create_identity  # noqa: PLC0415 - crypto libraries: 100 ms
+    from backuppeer.clock import SystemClock  # noqa: PLC0415
+    from backuppeer.ids import format_peer_id  # noqa: PLC0415
+
+    return format_peer_id(create_identity(home, master, SystemClock()))
+
+
+def recover_peer(home: Home, master: bytes) -> str:
+    """Write the identity that the words give back and return its peer id; again with the same words is no error.
+
+    Raises:
+        UserError: another identity is there.
+
+    """
+    from backuppeer.agent.keyring import FIRST_GENERATION, recover_identity  # noqa: PLC0415 - crypto libraries
+    from backuppeer.crypto.keys import derive_identity, derive_working  # noqa: PLC0415
+    from backuppeer.ids import PeerId, format_peer_id  # noqa: PLC0415
+
+    recovered = format_peer_id(PeerId(derive_identity(derive_working(master, FIRST_GENERATION)).public))
+    if home.exists_identity and read_peer(home) == recovered:
+        return recovered
+    return format_peer_id(recover_identity(home, master))
+
+
+def read_peer(home: Home) -> str:
+    """Return the peer id of a home as text.
+
+    Raises:
+        NotFoundError: no identity there.
+
+    """
+    from backuppeer.agent.keyring import load_peer_id  # noqa: PLC0415 - crypto libraries
+    from backuppeer.ids import format_peer_id  # noqa: PLC0415
+
+    require_identity(home)
+    return format_peer_id(load_peer_id(home))
+
+
+def resolve_servers(options: Options, home: Home) -> list[str]:
+    """Return the signaling servers to use: --server, else BACKUPPEER_SERVERS, else config, else the default.
+
+    Raises:
+        UserError: not a server's address, or too many.
+
+    """
+    environment = os.environ.get("BACKUPPEER_SERVERS")
+    configured = None
+    if options.servers is None and environment is None and home.config.exists():
+        from backuppeer.agent.config import read_config  # noqa: PLC0415 - TOML, only when nothing nearer says
+
+        configured = read_config(home).servers
+    return signaling_servers.resolve_servers(options.servers, environment, configured)

@@ -1,0 +1,238 @@
+"""`host`: offer space to others, and watch who asks. A view on the agent: leaving it does not end the hosting."""
+
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from backuppeer.cli.context import Context, context_of
+from backuppeer.cli.render import escape_line, format_count, format_moment, name_peer, shorten_id
+from backuppeer.cli.screen import BOLD, GREEN, Screen
+from backuppeer.cli.spinner import Spinner
+from backuppeer.cli.units import format_duration, format_size, parse_duration, parse_size
+from backuppeer.cli.work import View, read_event, run_work
+from backuppeer.control.api import (
+    HostingState,
+    HostRequest,
+    HostResult,
+    Nothing,
+    PendingRequest,
+    RequestDecision,
+)
+from backuppeer.control.client import Client
+from backuppeer.control.events import Agreed, Event, EventName, State
+from backuppeer.errors import BackupPeerError, InterruptedByUserError, RefusedError, UserError
+from backuppeer.limits import LOCK_DEFAULT_S, TERM_DEFAULT_S
+
+_POLICIES: Final = ("ask", "trusted", "all")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command(name="host", help="Offer space for others' encrypted backups.")(host)
+
+
+def host(  # noqa: PLR0913 - one parameter per option
+    ctx: typer.Context,
+    *,
+    storage: Annotated[str, typer.Option(metavar="50GB", help="Space to offer.")] = "",
+    duration: Annotated[
+        str, typer.Option(metavar="2h", help="How long the slot is on offer; else until stopped.")
+    ] = "",
+    term: Annotated[str, typer.Option(metavar="1y", help="How long you will keep accepted data.")] = "",
+    lock: Annotated[str, typer.Option(metavar="30d", help="Time from an owner's deletion to the erasure.")] = "",
+    store: Annotated[str, typer.Option(metavar="DIR", help="Where the data lies; else in the home.")] = "",
+    accept: Annotated[
+        str, typer.Option(metavar="|".join(_POLICIES), help="Who gets space without asking you.")
+    ] = "ask",
+    region: Annotated[str, typer.Option(metavar="EU", help="Coarse region shown to others.")] = "",
+    detach: Annotated[bool, typer.Option("--detach", help="Return once the slot is on offer.")] = False,
+    stop: Annotated[bool, typer.Option("--stop", help="Withdraw the slot; accepted data is still served.")] = False,
+) -> int:
+    """Show the terms, ask, offer, then show what happens."""
+    context = context_of(ctx)
+    if stop:
+        return _withdraw(context)
+    _check(storage, accept)
+    request = HostRequest(
+        servers=context.servers(),
+        storage=parse_size(storage),
+        duration_s=parse_duration(duration) if duration else 0,
+        term_s=parse_duration(term) if term else TERM_DEFAULT_S,
+        lock_s=parse_duration(lock) if lock else LOCK_DEFAULT_S,
+        store=_absolute(store),
+        accept=accept,
+        region=region,
+        detach=detach,
+    )
+    if request.storage < 1:
+        raise UserError("nothing to offer: --storage is 0", hint="for example: --storage 50GB")
+    _agree(context, request)
+    return _offer(context, request)
+
+
+def _check(storage: str, accept: str) -> None:
+    if accept not in _POLICIES:
+        raise UserError(
+            f"no such policy: {accept[:40]!r}", hint="for example: backup-peer host --storage 50GB --accept ask"
+        )
+    if not storage:
+        raise UserError(
+            "how much space? --storage is missing", hint="for example: backup-peer host --storage 50GB --duration 2h"
+        )
+
+
+def _absolute(store: str) -> str:
+    return str(Path(store).expanduser().absolute()) if store else ""
+
+
+def _agree(context: Context, request: HostRequest) -> None:
+    """Show the terms of hosting and have a person, or --yes, agree.
+
+    Raises:
+        RefusedError: the person said no.
+        UserError: nobody is there to ask.
+
+    """
+    screen = context.screen
+    if not screen.json:
+        who = {"ask": "whom you accept", "trusted": "compared friends and your partners, others after your yes"}
+        screen.aside(f"You offer {screen.paint(format_size(request.storage), BOLD)} of this disk. That means:")
+        screen.aside(f"  · space goes to {who.get(request.accept, 'anybody who asks, without a question')}")
+        screen.aside(
+            f"  · accepted data is kept for {format_duration(request.term_s)}, whether the offer still stands or not"
+        )
+        screen.aside(
+            f"  · what its owner deletes stays another {format_duration(request.lock_s)}, as a lock against thieves"
+        )
+        screen.aside("  · you can't read any of it, and you answer proofs that you still hold it")
+    if not screen.confirm("offer it?", unanswered="hosting needs your yes to its terms"):
+        raise RefusedError("nothing is on offer: you said no")
+
+
+def _offer(context: Context, request: HostRequest) -> int:
+    client = context.client()
+    with Spinner(context.screen) as spinner:
+        live = _HostView(context.screen, client, spinner, asks=request.accept != "all")
+        try:
+            view = View(context.screen, live.on_event)
+            result = run_work(client, "host", request, HostResult, view=view)
+        except KeyboardInterrupt:
+            spinner.rest()
+            return _leave(context, client, live.offered)
+    if request.detach:
+        context.screen.line(_describe_offer(context.screen, result))
+        context.screen.line(
+            "  it goes on in the background: `backup-peer requests` shows who asks, `host --stop` ends it"
+        )
+    else:
+        context.screen.line("the offer has ended; accepted data is still served")
+    context.screen.done(result)
+    return 0
+
+
+class _HostView:
+    """Shows the offer and what comes of it, and asks about requests where somebody is there to answer."""
+
+    def __init__(self, screen: Screen, client: Client, spinner: Spinner, *, asks: bool) -> None:
+        self.offered: HostResult | None = None
+        self._screen = screen
+        self._client = client
+        self._spinner = spinner
+        self._asks = asks
+
+    def on_event(self, event: Event) -> None:
+        """Show one event."""
+        if event.event == EventName.STATE:
+            said = read_event(event, State)
+            self._spinner.show(said.text or f"{said.state} …")
+        elif event.event == EventName.OFFERED:
+            self._show_offer(read_event(event, HostResult))
+        elif event.event == EventName.AGREED:
+            agreed = read_event(event, Agreed)
+            tick = self._screen.paint("✓", GREEN)
+            called = name_peer(agreed.peer_id, agreed.alias)
+            self._screen.line(f"{tick} {called} has {format_size(agreed.quota_bytes)} here now")
+        elif event.event == EventName.REQUEST:
+            self._show_request(read_event(event, PendingRequest))
+
+    def _show_offer(self, offered: HostResult) -> None:
+        first, self.offered = self.offered is None, offered
+        if first:
+            self._screen.line(_describe_offer(self._screen, offered))
+        if self._screen.is_live:
+            self._spinner.show("waiting for requests … (Ctrl-C leaves this view)")
+
+    def _show_request(self, asked: PendingRequest) -> None:
+        screen = self._screen
+        called = name_peer(asked.peer_id, asked.alias)
+        self._spinner.rest()
+        if not screen.json:
+            for line in describe_request(screen, asked):
+                screen.aside(line)
+        if self._asks and screen.can_ask:
+            self._decide(asked, called)
+        elif not screen.json:
+            screen.aside(f"hint: backup-peer requests accept {escape_line(asked.request_id)}")
+        if screen.is_live:
+            self._spinner.show("waiting for requests … (Ctrl-C leaves this view)")
+
+    def _decide(self, asked: PendingRequest, called: str) -> None:
+        answer = self._screen.read_answer(f"accept {called}? [y/N] ").strip().lower()
+        route = "requests/accept" if answer in {"y", "yes"} else "requests/reject"
+        try:
+            self._client.call(route, RequestDecision(request=asked.request_id), PendingRequest)
+        except BackupPeerError as exc:
+            # The request may have lapsed while the person thought; the offer goes on.
+            self._screen.note(f"{exc.message}{f' ({exc.hint})' if exc.hint else ''}")
+            return
+        self._screen.aside(f"  {'accepted' if route.endswith('accept') else 'rejected'}")
+
+
+def describe_request(screen: Screen, asked: PendingRequest) -> list[str]:
+    """Return what a person must see of a request before answering it."""
+    called, size = name_peer(asked.peer_id, asked.alias), format_size(asked.storage_bytes)
+    terms = f"kept for {format_duration(asked.term_s)}, lock {format_duration(asked.lock_s)}"
+    return [
+        f"{screen.paint('request', BOLD)} {escape_line(asked.request_id)}: {called} asks for {size}",
+        f"  full id       {escape_line(asked.peer_id)}",
+        f"  safety words  {screen.paint(escape_line(asked.safety_words), BOLD)}",
+        f"  terms         {terms} · trust {asked.trust:.2f} {escape_line(asked.trust_level)}",
+    ]
+
+
+def _describe_offer(screen: Screen, offered: HostResult) -> str:
+    until = f"until {format_moment(offered.expires)}" if offered.expires else "until you stop it"
+    size = format_size(offered.storage_bytes)
+    tick = screen.paint("✓", GREEN)
+    where = format_count(len(offered.servers), "server")
+    return f"{tick} offering {size} on {where} {until}, as {shorten_id(offered.peer_id)}"
+
+
+def _withdraw(context: Context) -> int:
+    state = context.client().call("host/stop", Nothing(), HostingState)
+    context.screen.line(f"the slot is withdrawn; {format_count(state.agreements, 'agreement')} still served")
+    context.screen.done(state)
+    return 0
+
+
+def _leave(context: Context, client: Client, offered: HostResult | None) -> int:
+    """Ask whether to stop offering; a second Ctrl-C, or nobody to ask, leaves the offer running."""
+    screen = context.screen
+    stays = InterruptedByUserError(
+        "view closed; the offer goes on in the background", hint="`backup-peer host --stop` withdraws it"
+    )
+    if offered is None:
+        raise InterruptedByUserError("stopped before the slot was on offer", hint="`backup-peer status` shows what is")
+    if not screen.can_ask:
+        raise stays
+    try:
+        answer = screen.read_answer("\nstop offering? accepted data is served either way [y/N] ").strip().lower()
+    except KeyboardInterrupt:
+        raise stays from None
+    if answer not in {"y", "yes"}:
+        raise stays
+    client.call("host/stop", Nothing(), HostingState)
+    screen.line("the slot is withdrawn")
+    screen.done(offered)
+    return 0

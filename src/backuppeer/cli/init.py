@@ -1,0 +1,78 @@
+"""`init`: a new identity, and the 24 words that bring it back. The words are shown once and never stored."""
+
+import secrets
+from typing import Final
+
+import typer
+
+from backuppeer.cli import homes
+from backuppeer.cli.context import context_of
+from backuppeer.cli.screen import BOLD, Screen
+from backuppeer.errors import UserError
+
+_COLUMNS: Final = 4
+_ASKED: Final = 2
+_TRIES: Final = 3
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command(name="init", help="Create this peer's identity and show its 24 words.")(init)
+
+
+def init(ctx: typer.Context) -> int:
+    """Make words, have them noted down, write the keys."""
+    from backuppeer.crypto.words import encode_words, generate_master  # noqa: PLC0415 - crypto libraries
+
+    context = context_of(ctx)
+    screen = context.screen
+    if context.home.exists_identity:
+        raise UserError(
+            f"{context.home.path} already has an identity",
+            hint="use another folder with --home DIR, or see `backup-peer id`; nothing was changed",
+        )
+    if not screen.yes and not screen.can_ask:
+        raise UserError(
+            "init must know that the words were noted, and there is no terminal to ask on",
+            hint="add --yes, and keep the words that it prints",
+        )
+    master = generate_master()
+    words = encode_words(master)
+    _show_words(screen, words.split())
+    if not screen.yes:
+        _check_noted(screen, words.split())
+    peer_id = homes.create_peer(context.home, master)
+    screen.line()
+    screen.line(f"{screen.paint('✓', '32')} this peer is {screen.paint(peer_id, BOLD)}")
+    screen.line("  next: `backup-peer browse` to find a host, or `backup-peer host --storage 50GB` to be one")
+    screen.done({"peer_id": peer_id, "words": words})
+    return 0
+
+
+def _show_words(screen: Screen, words: list[str]) -> None:
+    rows = (len(words) + _COLUMNS - 1) // _COLUMNS
+    screen.line("These 24 words are the only way back to your backups if this machine is lost.")
+    screen.line("Write them on paper, in order. They are shown now and never again.")
+    screen.line()
+    for row in range(rows):
+        cells = (f"{number + 1:>4} {words[number]:<12}" for number in range(row, len(words), rows))
+        screen.line("".join(cells).rstrip())
+    screen.line()
+
+
+def _check_noted(screen: Screen, words: list[str]) -> None:
+    """Ask for two of the words: who can type them from paper has noted them.
+
+    Raises:
+        UserError: three wrong answers; nothing has been written.
+
+    """
+    asked = sorted(secrets.SystemRandom().sample(range(len(words)), _ASKED))
+    for number in asked:
+        for _ in range(_TRIES):
+            answer = screen.read_answer(f"word {number + 1}, from your paper: ")
+            if answer.strip().lower() == words[number]:
+                break
+            screen.aside("  that is not the word")
+        else:
+            raise UserError("the words were not noted; nothing was created", hint="run `backup-peer init` again")

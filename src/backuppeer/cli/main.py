@@ -1,0 +1,149 @@
+"""The command line's front door: finds the verb, imports only that, catches every error once.
+
+Knows: the list of verbs, how errors become words and exit codes. Must not know: what a verb does. `--version` and a
+verb's start are fast because a verb's module is imported only when it is called (typer alone costs 60 ms).
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Annotated, Final
+
+from backuppeer import __version__
+from backuppeer.cli.options import hoist_options
+
+if TYPE_CHECKING:
+    import typer
+
+    from backuppeer.cli.screen import Screen
+    from backuppeer.errors import BackupPeerError
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """A verb's module in this package, which has `add_to(app)`, and a valid call of it for hints."""
+
+    module: str
+    example: str
+
+
+VERBS: Final = {
+    "init": Verb("init", "backup-peer init"),
+    "recover": Verb("recover", "backup-peer recover --peer bp1…"),
+    "id": Verb("id", "backup-peer id"),
+    "server": Verb("server", "backup-peer server --listen 0.0.0.0:8443"),
+    "host": Verb("host", "backup-peer host --storage 50GB --duration 2h"),
+    "browse": Verb("browse", "backup-peer browse --min-trust 0.8 --min-storage 10GB"),
+    "connect": Verb("connect", "backup-peer connect bp1… --storage 10GB --name alice"),
+    "requests": Verb("requests", "backup-peer requests accept alice"),
+    "peers": Verb("peers", "backup-peer peers"),
+    "sessions": Verb("sessions", "backup-peer sessions"),
+    "disconnect": Verb("disconnect", "backup-peer disconnect alice"),
+    "backup": Verb("backup", "backup-peer backup ~/documents --to alice"),
+    "snapshots": Verb("snapshots", "backup-peer snapshots"),
+    "ls": Verb("ls", "backup-peer ls latest:/home/me"),
+    "restore": Verb("restore", "backup-peer restore latest:/home/me --target /tmp/restored"),
+    "status": Verb("status", "backup-peer status"),
+    "config": Verb("config", "backup-peer config set servers wss://one.example,wss://two.example"),
+    "agent": Verb("agent", "backup-peer agent status"),
+    "demo": Verb("demo", "backup-peer demo"),
+}
+_ABOUT: Final = "Encrypted backups on each other's machines, with hosts you need not trust."
+_EPILOG: Final = (
+    "--home, --json, --server and --yes may also stand after the verb. First steps: `init`, then `browse`, `connect`, "
+    "`backup` — or `host` to keep others' backups."
+)
+_INTERRUPTED: Final = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit code (DESIGN 10)."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    front, rest = hoist_options(words)
+    if rest == ["--version"]:
+        sys.stdout.write(f"backup-peer {__version__}\n")
+        return 0
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that can't show a sign gets an escape, never a traceback.
+        getattr(stream, "reconfigure", lambda **_: None)(errors="backslashreplace")
+    verb = next((word for word in rest if not word.startswith("-")), "")
+    try:
+        return _run(front, rest, verb)
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+
+
+def _run(front: list[str], rest: list[str], verb: str) -> int:
+    from typer import Abort  # noqa: PLC0415 - start-up time, as for all below
+    from typer.exceptions import TyperException  # noqa: PLC0415
+
+    from backuppeer.cli.screen import OutputClosed, Screen  # noqa: PLC0415
+    from backuppeer.errors import BackupPeerError, LocalError, UserError  # noqa: PLC0415
+
+    yes = "--yes" in front or "-y" in front
+    screen = Screen((sys.stdin, sys.stdout, sys.stderr), json="--json" in front, yes=yes)
+    try:
+        code = build_app(screen, verb)(
+            args=[*front, *(rest or ["--help"])], prog_name="backup-peer", standalone_mode=False
+        )
+    except OutputClosed:
+        return _INTERRUPTED
+    except BackupPeerError as exc:
+        return _tell(screen, exc)
+    except TyperException as exc:
+        hint = f"for example: {VERBS[verb].example}" if verb in VERBS else "`backup-peer --help` lists the verbs"
+        return _tell(screen, UserError(_lower(exc.format_message()), hint=hint))
+    except (KeyboardInterrupt, Abort):
+        return _INTERRUPTED
+    except Exception as exc:  # noqa: BLE001 - one of the two places that catch broadly (STYLE)
+        return _tell(screen, LocalError(f"unexpected error: {type(exc).__name__}: {exc}"))
+    return int(code or 0)
+
+
+def build_app(screen: "Screen", verb: str = "") -> "typer.Typer":
+    """Return the typer application that knows `verb`, or all verbs if there is no such one."""
+    import typer  # noqa: PLC0415
+
+    from backuppeer.cli.context import Context  # noqa: PLC0415
+    from backuppeer.cli.options import Options  # noqa: PLC0415
+
+    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+    @app.callback(help=_ABOUT, epilog=_EPILOG)
+    def _globals(
+        ctx: typer.Context,
+        *,
+        home: Annotated[str | None, typer.Option(metavar="DIR", help="Folder that holds this peer's state.")] = None,
+        json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+        server: Annotated[
+            list[str] | None, typer.Option(metavar="URL", help="Signaling server; may be repeated.")
+        ] = None,
+        yes: Annotated[bool, typer.Option("--yes", "-y", help="Answer yes to the verb's question.")] = False,
+        version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    ) -> None:
+        del version  # answered before typer is loaded
+        servers = tuple(server) if server else None
+        ctx.obj = Context(Options(home=home, servers=servers, json=json, yes=yes), screen)
+
+    for name in [verb] if verb in VERBS else VERBS:
+        import_module(f"backuppeer.cli.{VERBS[name].module}").add_to(app)
+    return app
+
+
+def _tell(screen: "Screen", error: "BackupPeerError") -> int:
+    from backuppeer.cli.screen import OutputClosed  # noqa: PLC0415
+
+    try:
+        screen.error(error)
+    except OutputClosed:
+        return _INTERRUPTED
+    return int(error.exit_code)
+
+
+def _lower(message: str) -> str:
+    return message[:1].lower() + message[1:].rstrip(".")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

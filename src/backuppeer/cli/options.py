@@ -1,0 +1,41 @@
+"""The options that every verb takes, before or after its name: --home, --json, --server, --yes.
+
+Knows: how to find them among a verb's own arguments. Must not know: verbs, typer.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+FLAGS: Final = frozenset({"--json", "--yes", "-y"})
+VALUED: Final = frozenset({"--home", "--server"})
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The global options of one command. servers: None = no --server given; `--server ""` = none at all."""
+
+    home: str | None = None
+    servers: tuple[str, ...] | None = None
+    json: bool = False
+    yes: bool = False
+
+
+def hoist_options(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return (global options, everything else) of a command line, each in its order; `--` ends the search."""
+    front: list[str] = []
+    rest: list[str] = []
+    queue = list(words)
+    while queue:
+        word = queue.pop(0)
+        if word == "--":
+            rest += [word, *queue]
+            break
+        if word in FLAGS or (word.partition("=")[0] in VALUED and "=" in word):
+            front.append(word)
+        elif word in VALUED:
+            front += [word, *queue[:1]]
+            del queue[:1]
+        else:
+            rest.append(word)
+    return front, rest

@@ -1,0 +1,72 @@
+"""`recover`: an identity and its backups from the 24 words.
+
+The words come from the terminal without echo, or from standard input with --yes; never from argv, which all can read.
+"""
+
+import getpass
+import sys
+from typing import Annotated, Final
+
+import typer
+
+from backuppeer.cli import homes
+from backuppeer.cli.connect import StateView
+from backuppeer.cli.context import Context, context_of
+from backuppeer.cli.render import escape_line, format_count
+from backuppeer.cli.screen import GREEN
+from backuppeer.cli.work import View, run_work
+from backuppeer.control.api import RecoverRequest, RecoverResult
+from backuppeer.errors import UserError
+
+_MAX_WORDS_CHARS: Final = 1024
+"""24 words of eight letters, with generous space between them."""
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command(name="recover", help="Bring identity and snapshots back from the 24 words.")(recover)
+
+
+def recover(
+    ctx: typer.Context,
+    peer: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ID[@ADDR]", help="A host that keeps your backups; may be repeated. Else all are asked."),
+    ] = None,
+) -> int:
+    """Read the words, write the keys, let the agent find the hosts and rebuild the index."""
+    context = context_of(ctx)
+    screen = context.screen
+    servers = context.servers()
+    peer_id = homes.recover_peer(context.home, _read_master(context))
+    screen.line(f"identity: {peer_id}")
+    request = RecoverRequest(servers=servers, peers=peer or [])
+    with StateView(screen) as states:
+        view = View(screen, states.on_event)
+        result = run_work(context.client(), "recover", request, RecoverResult, view=view)
+    tick = screen.paint("✓", GREEN)
+    screen.line(
+        f"{tick} found {format_count(result.snapshots, 'snapshot')} in {format_count(result.packs, 'pack')} "
+        f"with {format_count(len(result.peers), 'peer')}"
+    )
+    for note in result.notes:
+        screen.line(f"  {escape_line(note)}")
+    screen.line("  next: `backup-peer snapshots`, then `backup-peer restore latest --target DIR`")
+    screen.done(result)
+    return 0
+
+
+def _read_master(context: Context) -> bytes:
+    from backuppeer.crypto.words import decode_words  # noqa: PLC0415 - crypto libraries
+
+    screen = context.screen
+    if screen.can_ask:
+        text = getpass.getpass("your 24 words (not shown): ")
+    elif screen.yes:
+        text = sys.stdin.read(_MAX_WORDS_CHARS)
+    else:
+        raise UserError(
+            "there is no terminal to read the words from",
+            hint="pipe them in with --yes: `backup-peer recover --yes < words.txt`; never as arguments",
+        )
+    return decode_words(text)

@@ -1,0 +1,137 @@
+"""Values into words for a terminal: names made harmless, tables, times.
+
+Knows: which characters may reach a terminal; the rich library, imported when a table is drawn (start-up time). Must
+not know: verbs, routes. A peer, a server or a file name may not paint the terminal: everything that
+isn't printable is escaped, a byte that is not UTF-8 as backslash, x and two hex digits.
+"""
+
+import json
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final, Literal
+
+from backuppeer.cli.units import format_duration
+
+PIPE_COLUMNS: Final = 4096
+"""Width for output that is not a terminal: nothing is cut there."""
+_GAP: Final = "  "
+ID_CHARS: Final = 13
+"""`bp1` and ten characters: enough to be a prefix among what is shown (DESIGN 3 asks for eight)."""
+
+
+def escape_name(text: str) -> str:
+    """Return a file name or path fit for a terminal; two different names never look the same."""
+    return text if text.isprintable() and "\\" not in text else "".join(map(_escape_character, text))
+
+
+def escape_line(text: str) -> str:
+    """Return a message fit for a terminal, on one line; backslashes stay as they are."""
+    return text if text.isprintable() else "".join(c if c == "\\" else _escape_character(c) for c in text)
+
+
+def _escape_character(character: str) -> str:
+    code = ord(character)
+    if character == "\\":
+        return "\\\\"
+    if character.isprintable():
+        return character
+    if 0xDC80 <= code <= 0xDCFF:
+        # surrogateescape: a byte of a name that is not UTF-8
+        return f"\\x{code - 0xDC00:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def measure_width(text: str) -> int:
+    """Return how many columns of a terminal a text takes; never less than it does."""
+    return len(text) + sum(unicodedata.east_asian_width(character) in "WF" for character in text)
+
+
+def encode_line(value: object) -> str:
+    """Return one line of ASCII JSON; lone surrogates are escaped as JSON escapes them."""
+    return json.dumps(value, separators=(",", ":"))
+
+
+def shorten_id(text: str) -> str:
+    """Return the start of a peer id, long enough to be typed as a prefix."""
+    return escape_line(text[:ID_CHARS])
+
+
+def name_peer(peer_id: str, alias: str) -> str:
+    """Return how a peer is called in a sentence: `alice (bp1…)`, or its short id."""
+    return f"{escape_line(alias)} ({shorten_id(peer_id)})" if alias else shorten_id(peer_id)
+
+
+def format_moment(text: str) -> str:
+    """Return an RFC 3339 time as local time for people, `2026-11-22 21:30`; empty stays empty."""
+    moment = _parse_moment(text)
+    return escape_line(text) if moment is None else moment.astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def format_until(text: str, now_s: float) -> str:
+    """Return how long it is from `now_s` (Unix seconds) until an RFC 3339 time."""
+    moment = _parse_moment(text)
+    if moment is None:
+        return escape_line(text)
+    rest = moment.timestamp() - now_s
+    return format_duration(rest) if rest >= 60 else "< 1 m" if rest > 0 else "over"
+
+
+def _parse_moment(text: str) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def format_count(count: int, noun: str) -> str:
+    """Return `1 file`, `1,234 files`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a table. `keep`: never shortened."""
+
+    title: str
+    justify: Literal["left", "right"] = "left"
+    keep: bool = False
+
+
+def draw_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, width: int, color: bool) -> str:
+    """Return a table of at most `width` columns; long cells end in an ellipsis. Cells must be escaped already."""
+    from rich.cells import cell_len  # noqa: PLC0415 - only when a table is drawn
+
+    lines = [[column.title for column in columns], *rows]
+    natural = [max(cell_len(line[number]) for line in lines) for number in range(len(columns))]
+    widths = _fit_widths(columns, natural, width - len(_GAP) * (len(columns) - 1))
+    drawn = [_draw_row(columns, line, widths) for line in lines]
+    if color:
+        drawn[0] = f"\x1b[1m{drawn[0]}\x1b[0m"
+    return "\n".join(drawn) + "\n"
+
+
+def _fit_widths(columns: Sequence[Column], natural: Sequence[int], room: int) -> list[int]:
+    """Take from the widest column that may be shortened until all fit, but never below its title."""
+    widths = list(natural)
+    while sum(widths) > room:
+        able = [n for n, column in enumerate(columns) if not column.keep and widths[n] > max(4, len(column.title))]
+        if not able:
+            break
+        widths[max(able, key=widths.__getitem__)] -= 1
+    return widths
+
+
+def _draw_row(columns: Sequence[Column], cells: Sequence[str], widths: Sequence[int]) -> str:
+    from rich.cells import cell_len, set_cell_size  # noqa: PLC0415 - knows how wide a character is drawn
+
+    drawn = []
+    for column, cell, width in zip(columns, cells, widths, strict=True):
+        missing = width - cell_len(cell)
+        if missing < 0:
+            drawn.append(set_cell_size(cell, width - 1).rstrip() + "…")
+        else:
+            drawn.append(" " * missing + cell if column.justify == "right" else cell + " " * missing)
+    return _GAP.join(drawn).rstrip()

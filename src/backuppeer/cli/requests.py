@@ -1,0 +1,95 @@
+"""`requests`: who asks me for space, and whom I asked; accept or reject."""
+
+from typing import Annotated, Final
+
+import typer
+
+from backuppeer.cli.context import context_of
+from backuppeer.cli.render import Column, escape_line, format_moment, name_peer, shorten_id
+from backuppeer.cli.units import format_size
+from backuppeer.control.api import Nothing, PendingRequest, RequestDecision
+
+_COLUMNS: Final = (
+    Column("request", keep=True),
+    Column("", keep=True),
+    Column("peer"),
+    Column("space", "right"),
+    Column("state"),
+    Column("since"),
+)
+_DIRECTIONS: Final = {"in": "from", "out": "to"}
+
+_Which = Annotated[str, typer.Argument(metavar="REQUEST|PEER", help="Id of the request, or id or alias of its peer.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the verb and what may follow it."""
+    group = typer.Typer(rich_markup_mode=None, invoke_without_command=True)
+    group.callback(help="Requests for space, both directions.")(_default)
+    group.command(name="list", help="Show all requests.")(list_requests)
+    group.command(name="accept", help="Give the space that was asked for.")(accept)
+    group.command(name="reject", help="Refuse a request.")(reject)
+    app.add_typer(group, name="requests")
+
+
+def _default(ctx: typer.Context) -> int:
+    return list_requests(ctx) if ctx.invoked_subcommand is None else 0
+
+
+def list_requests(ctx: typer.Context) -> int:
+    """Show all requests; those that wait for my answer with the words to compare."""
+    context = context_of(ctx)
+    screen = context.screen
+    rows = context.client().call("requests", Nothing(), list[PendingRequest])
+    if screen.json:
+        screen.value(rows)
+        return 0
+    if not rows:
+        screen.line("no requests")
+        return 0
+    screen.table(_COLUMNS, [_cells(row) for row in rows])
+    for row in rows:
+        if row.direction == "in" and row.state == "waiting":
+            screen.line()
+            screen.line(f"{shorten_id(row.peer_id)} shows these safety words: {escape_line(row.safety_words)}")
+            screen.line(f"  backup-peer requests accept {escape_line(row.request_id)}")
+    return 0
+
+
+def accept(
+    ctx: typer.Context,
+    request: _Which,
+    name: Annotated[str, typer.Option(metavar="alice", help="Your own name for this peer.")] = "",
+) -> int:
+    """Accept one request."""
+    return _decide(ctx, "accept", RequestDecision(request=request, alias=name))
+
+
+def reject(
+    ctx: typer.Context,
+    request: _Which,
+    reason: Annotated[str, typer.Option(help="Told to the one who asked.")] = "",
+) -> int:
+    """Reject one request."""
+    return _decide(ctx, "reject", RequestDecision(request=request, reason=reason))
+
+
+def _decide(ctx: typer.Context, verb: str, decision: RequestDecision) -> int:
+    context = context_of(ctx)
+    decision.servers = context.servers()
+    decided = context.client().call(f"requests/{verb}", decision, PendingRequest)
+    called = name_peer(decided.peer_id, decided.alias)
+    context.screen.line(f"{decided.state}: {called}, {format_size(decided.storage_bytes)}")
+    context.screen.done(decided)
+    return 0
+
+
+def _cells(row: PendingRequest) -> list[str]:
+    return [
+        escape_line(row.request_id),
+        _DIRECTIONS.get(row.direction, escape_line(row.direction)),
+        name_peer(row.peer_id, row.alias),
+        format_size(row.storage_bytes),
+        escape_line(row.state),
+        format_moment(row.since),
+    ]

@@ -1,0 +1,172 @@
+"""The JSON Schema of every verb's `--json` output, generated from the structs that are printed.
+
+Knows: which verb prints what. Must not know: how. `python -m backuppeer.cli.schema` prints what docs/cli.schema.json
+holds; a test keeps the two equal. A verb prints either one JSON value, or JSON lines: then the schema is a line's.
+"""
+
+import json
+import sys
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from backuppeer.agent.config import Config
+from backuppeer.control.api import (
+    BackupResult,
+    BrowseRow,
+    ConnectResult,
+    DisconnectResult,
+    EntryRow,
+    HostingState,
+    HostResult,
+    PeerRow,
+    PendingRequest,
+    RecoverResult,
+    RestoreResult,
+    SessionRow,
+    SnapshotRow,
+    StatusResult,
+    StopResult,
+)
+from backuppeer.control.events import Agreed, ErrorFile, ErrorResult, EventName, Note, Progress, State
+
+
+class IdResult(msgspec.Struct, kw_only=True):
+    """`id`."""
+
+    peer_id: str
+
+
+class InitResult(msgspec.Struct, kw_only=True):
+    """`init`: words as one string with spaces."""
+
+    peer_id: str
+    words: str
+
+
+class Ready(msgspec.Struct, kw_only=True):
+    """`server`: it listens."""
+
+    listen: str
+
+
+class Setting(msgspec.Struct, kw_only=True):
+    """`config get|set`."""
+
+    key: str
+    value: str | list[str] | None
+
+
+class AgentStarted(msgspec.Struct, kw_only=True):
+    """`agent start`; started: false if it ran already."""
+
+    started: bool
+    pid: int
+    version: str
+
+
+class AgentStatus(msgspec.Struct, kw_only=True):
+    """`agent status`; pid 0 and empty texts when none runs."""
+
+    running: bool
+    pid: int
+    version: str
+    peer_id: str
+
+
+VALUES: Final[dict[str, Any]] = {
+    "id": IdResult,
+    "browse": list[BrowseRow],
+    "requests": list[PendingRequest],
+    "requests list": list[PendingRequest],
+    "peers": list[PeerRow],
+    "sessions": list[SessionRow],
+    "snapshots": list[SnapshotRow],
+    "ls": list[EntryRow],
+    "status": StatusResult,
+    "config get": Setting,
+    "config list": Config,
+    "agent status": AgentStatus,
+}
+"""Verbs that print one JSON value."""
+
+_WORK: Final[dict[str, type]] = {
+    EventName.PROGRESS: Progress,
+    EventName.STATE: State,
+    EventName.NOTE: Note,
+    EventName.ERROR_FILE: ErrorFile,
+}
+_HOST: Final[dict[str, type]] = {
+    EventName.OFFERED: HostResult,
+    EventName.REQUEST: PendingRequest,
+    EventName.AGREED: Agreed,
+}
+LINES: Final[dict[str, tuple[Any, Mapping[str, type]]]] = {
+    "init": (InitResult, {}),
+    "recover": (RecoverResult, _WORK),
+    "server": (None, {"ready": Ready}),
+    "host": (HostResult, {**_WORK, **_HOST}),
+    "host --stop": (HostingState, {}),
+    "connect": (ConnectResult, _WORK),
+    "requests accept": (PendingRequest, {}),
+    "requests reject": (PendingRequest, {}),
+    "disconnect": (DisconnectResult, {}),
+    "backup": (BackupResult, _WORK),
+    "restore": (RestoreResult, _WORK),
+    "config set": (Setting, {}),
+    "agent start": (AgentStarted, {}),
+    "agent stop": (StopResult, {}),
+}
+"""Verbs that print JSON lines: what `done` holds, and the events before it. All may end with `error` instead."""
+
+_TEMPLATE: Final = "#/$defs/{name}"
+
+
+def build_schema() -> dict[str, Any]:
+    """Return the document: `verbs` maps each verb to the schema of its value or of one of its lines."""
+    kinds = [*VALUES.values(), ErrorResult]
+    for done, events in LINES.values():
+        kinds += [*([done] if done else []), *events.values()]
+    schemas, definitions = msgspec.json.schema_components(kinds, ref_template=_TEMPLATE)
+    by_kind = {repr(kind): schema for kind, schema in zip(kinds, schemas, strict=True)}
+    error = _line(EventName.ERROR, ErrorResult, definitions)
+    verbs: dict[str, Any] = {}
+    for verb, kind in VALUES.items():
+        verbs[verb] = {
+            "description": "one JSON value; after a failure, one error line",
+            **_either(by_kind, kind, error),
+        }
+    for verb, (done, events) in LINES.items():
+        shapes = [_line(name, kind, definitions) for name, kind in events.items()]
+        last = [_line(EventName.DONE, done, definitions)] if done else []
+        verbs[verb] = {"description": "JSON lines; this is the schema of each", "oneOf": [*shapes, *last, error]}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "backup-peer --json",
+        "verbs": dict(sorted(verbs.items())),
+        "$defs": definitions,
+    }
+
+
+def _either(by_kind: Mapping[str, Any], kind: Any, error: dict[str, Any]) -> dict[str, Any]:
+    return {"oneOf": [by_kind[repr(kind)], error]}
+
+
+def _line(name: str, kind: Any, definitions: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the schema of a line: the struct's fields beside `event`."""
+    struct = definitions[kind.__name__]
+    return {
+        "type": "object",
+        "properties": {"event": {"const": str(name)}, **struct["properties"]},
+        "required": ["event", *struct.get("required", [])],
+    }
+
+
+def render_schema() -> str:
+    """Return the document as it is kept in docs/cli.schema.json."""
+    return json.dumps(build_schema(), indent=2) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(render_schema())

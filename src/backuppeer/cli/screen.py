@@ -1,0 +1,151 @@
+"""What the command line says, and where: results on stdout, questions, notes and errors on stderr.
+
+Knows: whether people or programs read (`--json`, terminals, NO_COLOR), JSON lines, questions. Must not know: verbs.
+Every write goes through here, so that a reader who closes the pipe ends the command in one quiet way.
+"""
+
+import os
+import shutil
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, TextIO
+
+import msgspec
+
+from backuppeer.cli.render import PIPE_COLUMNS, Column, draw_table, encode_line, escape_line
+from backuppeer.errors import BackupPeerError, InterruptedByUserError, UserError
+
+GREEN: Final = "32"
+YELLOW: Final = "33"
+RED: Final = "31"
+BOLD: Final = "1"
+DIM: Final = "2"
+_CLEAR_LINE: Final = "\r\x1b[K"
+
+
+class OutputClosed(InterruptedByUserError):  # noqa: N818 - nobody's error: the reader has had enough
+    """The reader of stdout went away; end without a word."""
+
+
+class Screen:
+    """The three streams of one command, and how it speaks to them."""
+
+    def __init__(self, streams: tuple[TextIO, TextIO, TextIO], *, json: bool, yes: bool) -> None:
+        self._in, self._out, self._err = streams
+        self.json = json
+        self.yes = yes
+        dumb = os.environ.get("TERM") == "dumb"
+        self.is_live = self._err.isatty() and not dumb and not json
+        """Whether a line may be redrawn."""
+        self.has_color = self.is_live and not os.environ.get("NO_COLOR")
+        self.out_is_terminal = self._out.isatty()
+        self.can_ask = self._in.isatty() and self._err.isatty()
+        self._live_shown = False
+        self._lock = threading.RLock()
+        """The spinner writes from its own thread."""
+
+    @property
+    def columns(self) -> int:
+        """Width of the terminal."""
+        return max(40, shutil.get_terminal_size().columns)
+
+    def paint(self, text: str, style: str) -> str:
+        """Return `text` in a colour (SGR code), or as it is where colours are not wanted."""
+        return f"\x1b[{style}m{text}\x1b[0m" if self.has_color else text
+
+    # --- stdout
+    def line(self, text: str = "") -> None:
+        """Say something to a person on stdout; nothing with --json. The caller has escaped what is foreign."""
+        if not self.json:
+            self._write(self._out, f"{text}\n")
+
+    def table(self, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
+        """Draw a table for a person, as wide as the terminal at most."""
+        width = self.columns if self.out_is_terminal else PIPE_COLUMNS
+        color = self.has_color and self.out_is_terminal
+        self._write(self._out, draw_table(columns, rows, width=width, color=color))
+
+    def value(self, value: object) -> None:
+        """Print one JSON value (struct, list of structs, mapping) on stdout."""
+        self._write(self._out, encode_line(msgspec.to_builtins(value)) + "\n")
+
+    def event(self, name: str, data: Mapping[str, Any]) -> None:
+        """Print one event as a JSON line, if --json."""
+        if self.json:
+            self._write(self._out, encode_line({"event": name, **data}) + "\n")
+
+    def done(self, result: msgspec.Struct | Mapping[str, Any]) -> None:
+        """Print the last JSON line of a verb that works, if --json."""
+        if self.json:
+            self.event("done", msgspec.to_builtins(result))
+
+    # --- stderr
+    def note(self, text: str) -> None:
+        """Tell a fact or warning on stderr."""
+        self._write(self._err, f"{self.paint('note:', YELLOW)} {escape_line(text)}\n")
+
+    def aside(self, text: str) -> None:
+        """Write a line on stderr that belongs to the talk with a person: a plan, a question's background."""
+        self._write(self._err, f"{text}\n")
+
+    def error(self, error: BackupPeerError) -> None:
+        """Tell the error that ends the command: on stderr, and as the last JSON line if --json."""
+        self._write(self._err, f"{self.paint('error:', RED)} {escape_line(error.message)}\n")
+        if error.hint:
+            self._write(self._err, f"{self.paint('hint:', BOLD)} {escape_line(error.hint)}\n")
+        self.event("error", {"code": int(error.exit_code), "message": error.message, "hint": error.hint})
+
+    def live(self, text: str) -> None:
+        """Redraw the one live line on stderr; the caller keeps it short. Only if `is_live`."""
+        if self.is_live:
+            with self._lock:
+                self._live_shown = False
+                self._write(self._err, _CLEAR_LINE + text)
+                self._live_shown = True
+
+    def end_live(self) -> None:
+        """Wipe the live line."""
+        with self._lock:
+            if self._live_shown:
+                self._live_shown = False
+                self._write(self._err, _CLEAR_LINE)
+
+    # --- questions
+    def confirm(self, question: str, *, unanswered: str) -> bool:
+        """Ask a yes-or-no question; --yes answers it. Anything but y or yes is no.
+
+        Raises:
+            UserError: nobody is there to ask; `unanswered` names what was asked.
+
+        """
+        if self.yes:
+            return True
+        if not self.can_ask:
+            raise UserError(f"{unanswered}, and there is no terminal to ask on", hint="add --yes to agree beforehand")
+        return self.read_answer(f"{question} [y/N] ").strip().lower() in {"y", "yes"}
+
+    def read_answer(self, prompt: str) -> str:
+        """Read one line from the terminal; end of input is an empty answer."""
+        self._write(self._err, prompt)
+        line = self._in.readline()
+        if not line.endswith("\n"):
+            self._write(self._err, "\n")
+        return line.rstrip("\n")
+
+    def _write(self, stream: TextIO, text: str) -> None:
+        with self._lock:
+            self.end_live()
+            try:
+                stream.write(text)
+                stream.flush()
+            except BrokenPipeError as exc:
+                _silence(stream)
+                raise OutputClosed("the reader of the output went away") from exc
+
+
+def _silence(stream: TextIO) -> None:
+    """Point a broken stream at nothing, so that the interpreter's last flush can't fail too."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    except (OSError, ValueError):
+        return

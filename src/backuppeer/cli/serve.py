@@ -1,0 +1,157 @@
+"""The agent's process, and the one place where all parts are wired (composition root; DESIGN 2).
+
+Knows: every constructor, in order. Must not know: how any part works. Run as `python -m backuppeer.cli.serve --home
+DIR`; of two started for one home the second exits 0 at once, because the first holds the lock.
+"""
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+import structlog
+
+from backuppeer import __version__
+from backuppeer.agent.agent import Agent, HostSide, OwnerSide, Parts
+from backuppeer.agent.config import bind_addresses, is_loopback_only
+from backuppeer.agent.connecting import Connecting
+from backuppeer.agent.endpoint import make_binding, open_transport, whereabouts_of
+from backuppeer.agent.home import Home
+from backuppeer.agent.home_commands import HomeCommands
+from backuppeer.agent.host_commands import HostCommands
+from backuppeer.agent.hosting import Hosting
+from backuppeer.agent.keyring import load_keys
+from backuppeer.agent.knocking import Knocking
+from backuppeer.agent.logbook import open_log
+from backuppeer.agent.market import Market
+from backuppeer.agent.owner_commands import OwnerCommands
+from backuppeer.agent.partners import Reach
+from backuppeer.agent.premises import Premises
+from backuppeer.agent.requests import Requests
+from backuppeer.agent.serving import Serving
+from backuppeer.agent.sessions import Hooks, Sessions
+from backuppeer.agent.standing import Standing
+from backuppeer.agent.state import State
+from backuppeer.agent.vault import Vault
+from backuppeer.clock import SystemClock
+from backuppeer.control.openapi import build_openapi
+from backuppeer.control.server import Handler, build_app, serve_control
+from backuppeer.control.sockets import socket_path_for
+from backuppeer.errors import BackupPeerError
+from backuppeer.limits import SWITCH_INTERVAL_S
+from backuppeer.trust.evidence import EvidenceLog
+
+_log = structlog.get_logger()
+
+
+async def compose(home: Home) -> Agent:
+    """Make every part of the agent of `home` and join them; nothing is started yet but the bound sockets.
+
+    Raises:
+        BackupPeerError: a key file, a database or a port is not as it should be.
+
+    """
+    clock = SystemClock()
+    keys = load_keys(home)
+    state = State(home.state)
+    transport = await open_transport(state, keys, bind_addresses())
+    standing = Standing(state, EvidenceLog(home.path / "evidence.db"), clock)
+    premises = Premises(state, keys.identity, clock)
+    requests = Requests(state, premises, standing, clock, identity=keys.identity)
+    serving = Serving(premises, requests.consider_proposal)
+    hooks = Hooks(
+        # The agent is made last, of parts that need to call it: hence by name, at the time of the call.
+        may_answer=lambda peer: agent.may_answer(peer),  # noqa: PLW0108
+        make_hello=lambda peer: agent.make_hello(peer),  # noqa: PLW0108
+        on_hello=lambda session: agent.on_hello(session),  # noqa: PLW0108
+        serve=serving.serve,
+        on_fault=standing.blame,
+    )
+    sessions = Sessions(transport, keys.identity, clock, hooks)
+    reach = Reach(state, sessions, loopback=is_loopback_only())
+    market = Market(state, standing, clock, keys.peer)
+    ends = partial(whereabouts_of, transport, clock)
+    knocking = Knocking(state, keys.identity, clock, market=market, ends=ends)
+    connecting = Connecting(state, keys, clock, reach=reach, knocking=knocking)
+    binding = partial(make_binding, transport, keys, clock)
+    hosting = Hosting(state, keys.identity, clock, requests=requests, binding=binding, free=premises.free_for)
+    vault = Vault(home, keys, state, clock, reach=reach, standing=standing)
+    as_host = HostSide(premises, requests, hosting)
+    as_owner = OwnerSide(market, knocking, connecting, vault)
+    agent = Agent(Parts(home, keys, state, clock, transport, sessions, reach, standing), as_host, as_owner)
+    return agent
+
+
+def make_handlers(agent: Agent) -> dict[str, Handler]:
+    """Return who serves which route of control.api."""
+    home, host, owner = HomeCommands(agent), HostCommands(agent), OwnerCommands(agent)
+    return {
+        "ping": home.ping,
+        "status": home.status,
+        "stop": home.stop,
+        "peers": home.peers,
+        "sessions": home.sessions,
+        "disconnect": home.disconnect,
+        "browse": home.browse,
+        "requests": host.requests,
+        "requests/accept": host.accept,
+        "requests/reject": host.reject,
+        "host/stop": host.stop,
+        "host": host.host,
+        "connect/plan": owner.plan,
+        "connect": owner.connect,
+        "backup": owner.backup,
+        "snapshots": owner.snapshots,
+        "ls": owner.ls,
+        "restore": owner.restore,
+        "recover": owner.recover,
+    }
+
+
+async def serve(home: Home) -> None:
+    """Run the agent of `home` until it is told to stop, by command or by signal."""
+    agent = await compose(home)
+    app = build_app(make_handlers(agent), build_openapi(__version__))
+    server = serve_control(app, socket_path_for(home.path))
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, agent.stopping.set)
+    door = asyncio.create_task(server.run_until_stopped())
+    await agent.start()
+    _log.info("agent started", version=__version__, pid=os.getpid())
+    stopping = asyncio.create_task(agent.stopping.wait())
+    await asyncio.wait([door, stopping], return_when=asyncio.FIRST_COMPLETED)
+    server.should_exit = True
+    with suppress(asyncio.CancelledError):
+        await door
+    await agent.close()
+    _log.info("agent stopped")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Be the agent of a home; exit 0 at once when another process is."""
+    parser = argparse.ArgumentParser(prog="backuppeer.cli.serve")
+    parser.add_argument("--home", required=True, type=Path)
+    home = Home(parser.parse_args(arguments).home)
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    # Whatever this process creates is for its user alone.
+    os.umask(0o077)
+    with home.lock() as is_ours:
+        if not is_ours:
+            return 0
+        open_log(home)
+        try:
+            asyncio.run(serve(home))
+        except BackupPeerError as exc:
+            _log.error("the agent can't run", reason=exc.message, hint=exc.hint)
+            print(f"error: {exc.message}\nhint: {exc.hint}", file=sys.stderr)  # noqa: T201 - the foreground's terminal
+            return int(exc.exit_code)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,52 @@
+"""`sessions`: which peers are connected, over which path, and how well."""
+
+from typing import Final
+
+import typer
+
+from backuppeer.cli.context import context_of
+from backuppeer.cli.render import Column, escape_line, format_moment, shorten_id
+from backuppeer.cli.units import format_size
+from backuppeer.control.api import Nothing, SessionRow
+
+_COLUMNS: Final = (
+    Column("peer", keep=True),
+    Column("name"),
+    Column("state"),
+    Column("path"),
+    Column("rtt", "right"),
+    Column("sent", "right"),
+    Column("received", "right"),
+    Column("since"),
+)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command(name="sessions", help="List open sessions.")(sessions)
+
+
+def sessions(ctx: typer.Context) -> int:
+    """Show all sessions."""
+    context = context_of(ctx)
+    rows = context.client().call("sessions", Nothing(), list[SessionRow])
+    if context.screen.json:
+        context.screen.value(rows)
+    elif not rows:
+        context.screen.line("no open sessions")
+    else:
+        context.screen.table(_COLUMNS, [_cells(row) for row in rows])
+    return 0
+
+
+def _cells(row: SessionRow) -> list[str]:
+    return [
+        shorten_id(row.peer_id),
+        escape_line(row.alias) or "-",
+        escape_line(row.state),
+        escape_line(row.path),
+        f"{row.rtt_ms:.0f} ms" if row.path != "none" else "-",
+        format_size(row.sent_bytes),
+        format_size(row.received_bytes),
+        format_moment(row.since),
+    ]

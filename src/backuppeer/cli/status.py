@@ -1,0 +1,57 @@
+"""`status`: the state of this home on one screen."""
+
+from collections.abc import Iterator
+
+import typer
+
+from backuppeer.cli.context import context_of
+from backuppeer.cli.render import escape_line, escape_name, format_count, format_moment
+from backuppeer.cli.screen import GREEN, RED, YELLOW, Screen
+from backuppeer.cli.units import format_size
+from backuppeer.control.api import HostingState, Nothing, StatusResult
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command(name="status", help="Show the state of this peer.")(status)
+
+
+def status(ctx: typer.Context) -> int:
+    """Show what the agent says of itself."""
+    context = context_of(ctx)
+    result = context.client().call("status", Nothing(), StatusResult)
+    if context.screen.json:
+        context.screen.value(result)
+        return 0
+    for line in _describe(context.screen, result):
+        context.screen.line(line)
+    return 0
+
+
+def _describe(screen: Screen, result: StatusResult) -> Iterator[str]:
+    yield f"peer       {escape_line(result.peer_id)}"
+    yield f"agent      {escape_line(result.agent)}"
+    for number, server in enumerate(result.servers):
+        mark = screen.paint("✓", GREEN) if server.connected else screen.paint("✗", RED)
+        why = f"  {escape_line(server.error)}" if server.error else ""
+        yield f"{'' if number else 'servers':<10} {mark} {escape_line(server.url)}{why}"
+    if not result.servers:
+        yield "servers    none"
+    yield f"sessions   {result.sessions}"
+    yield f"hosting    {_describe_hosting(result.hosting)}"
+    yield f"snapshots  {result.snapshots}"
+    for note in result.notes:
+        yield f"{screen.paint('note:', YELLOW)} {escape_line(note)}"
+
+
+def _describe_hosting(hosting: HostingState) -> str:
+    parts = []
+    if hosting.offering:
+        until = f" until {format_moment(hosting.expires)}" if hosting.expires else ""
+        parts.append(f"offering {format_size(hosting.storage_bytes)}{until}")
+    if hosting.agreements:
+        used = f"{format_size(hosting.used_bytes)} of {format_size(hosting.agreed_bytes)} used"
+        parts.append(f"{format_count(hosting.agreements, 'agreement')}, {used}")
+    if hosting.store_state not in {"", "none", "ok"}:
+        parts.append(f"store {escape_name(hosting.store)}: {escape_line(hosting.store_state)}")
+    return "; ".join(parts) or "nothing"

@@ -1,0 +1,118 @@
+"""Sizes, durations and shares: how people write them and how they are shown (DESIGN 10, "Units").
+
+Knows: GB = 10⁹, GiB = 2³⁰, s m h d w mo y (m = minutes, mo = 30 days, y = 365 days). Must not know: options, verbs.
+"""
+
+import re
+from typing import Final
+
+from backuppeer.errors import UserError
+
+_DECIMAL: Final = ("", "k", "M", "G", "T", "P", "E")
+_SIZES: Final[dict[str, int]] = {
+    **{f"{prefix}b".lower(): 1000**power for power, prefix in enumerate(_DECIMAL)},
+    **{prefix.lower(): 1000**power for power, prefix in enumerate(_DECIMAL)},
+    **{f"{prefix}ib".lower(): 1024**power for power, prefix in enumerate(_DECIMAL) if prefix},
+}
+_MINUTE_S: Final = 60
+_HOUR_S: Final = 3600
+_DAY_S: Final = 86400
+_DURATIONS: Final = {
+    "s": 1,
+    "m": _MINUTE_S,
+    "h": _HOUR_S,
+    "d": _DAY_S,
+    "w": 7 * _DAY_S,
+    "mo": 30 * _DAY_S,
+    "y": 365 * _DAY_S,
+}
+_SHOWN: Final = (("y", 365 * _DAY_S), ("d", _DAY_S), ("h", _HOUR_S), ("m", _MINUTE_S), ("s", 1))
+_SIZE: Final = re.compile(r"([0-9]{1,19})(?:\.([0-9]{1,18}))? ?([a-z]{0,3})")
+_DURATION: Final = re.compile(r"(?:[0-9]{1,10} ?(?:mo|[smhdwy]) ?)+")
+_DURATION_PART: Final = re.compile(r"([0-9]+) ?(mo|[smhdwy])")
+_SHARE: Final = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,9})?|\.[0-9]{1,9}) ?(%?)")
+MAX_SIZE_BYTES: Final = 2**63 - 1
+"""Sizes travel and are stored as signed 64-bit numbers."""
+MAX_DURATION_S: Final = 100 * 365 * _DAY_S
+
+
+def parse_size(text: str) -> int:
+    """Return the bytes that `50GB`, `1.5 GiB` or a bare number of bytes stands for; letters in either case.
+
+    Raises:
+        UserError: not a size, or beyond 2⁶³ - 1.
+
+    """
+    match = _SIZE.fullmatch(text.strip().lower())
+    multiple = _SIZES.get(match[3]) if match else None
+    if match is None or multiple is None:
+        raise UserError(f"not a size: {text[:40]!r}", hint="write it like 50GB, 1.5GiB, or as a number of bytes")
+    fraction = match[2] or ""
+    size = int(match[1] + fraction) * multiple // int(f"1{'0' * len(fraction)}")
+    if size > MAX_SIZE_BYTES:
+        raise UserError(f"too large a size: {text[:40]!r}", hint="the largest is 9.2EB")
+    return size
+
+
+def format_size(size_bytes: int) -> str:
+    """Return a size with up to three digits and a decimal unit: `50 GB`, `1.23 MB`, `999 B`."""
+    value, power = float(size_bytes), 0
+    while abs(value) >= 999.5 and power < len(_DECIMAL) - 1:
+        value, power = value / 1000, power + 1
+    digits = 0 if abs(value) >= 99.95 or not power else 1 if abs(value) >= 9.995 else 2
+    number = f"{value:.{digits}f}"
+    if digits:
+        number = number.rstrip("0").rstrip(".")
+    return f"{number} {_DECIMAL[power]}B"
+
+
+def parse_duration(text: str) -> int:
+    """Return the seconds that `2h`, `30d`, `1y` or `1h 30m` stands for.
+
+    Raises:
+        UserError: not a duration, no unit, or more than 100 years.
+
+    """
+    cleaned = text.strip().lower()
+    if not _DURATION.fullmatch(cleaned):
+        raise UserError(
+            f"not a duration: {text[:40]!r}", hint="write it like 90s, 15m, 2h, 30d, 2w, 6mo or 1y (m = minutes)"
+        )
+    seconds = sum(int(number) * _DURATIONS[unit] for number, unit in _DURATION_PART.findall(cleaned))
+    if seconds > MAX_DURATION_S:
+        raise UserError(f"too long a duration: {text[:40]!r}", hint="the longest is 100y")
+    return seconds
+
+
+def format_duration(seconds: float) -> str:
+    """Return a duration in its two largest units: `2 h 5 m`, `30 d`, `8 s`."""
+    rest = max(0, round(seconds))
+    parts: list[str] = []
+    for unit, length in _SHOWN:
+        count, rest = divmod(rest, length)
+        if count:
+            parts.append(f"{count} {unit}")
+        elif parts:
+            break
+    return " ".join(parts[:2]) or "0 s"
+
+
+def parse_share(text: str) -> float:
+    """Return the number from 0 to 1 that `0.8` or `80%` stands for.
+
+    Raises:
+        UserError: neither.
+
+    """
+    match = _SHARE.fullmatch(text.strip())
+    value = float(match[1]) / (100 if match[2] else 1) if match else -1.0
+    if not 0 <= value <= 1:
+        raise UserError(f"not a number from 0 to 1: {text[:40]!r}", hint="write it like 0.8 or 80%")
+    return value
+
+
+def format_share(share: float) -> str:
+    """Return a share of 1 as per cent, never rounding up to 100 %."""
+    percent = share * 100
+    shown = f"{percent:.1f}".rstrip("0").rstrip(".")
+    return f"{'99.9' if shown == '100' and percent < 100 else shown} %"

@@ -1,0 +1,105 @@
+"""Runs a work route and hands its events to a view; the same loop under every verb that works.
+
+Knows: events, JSON lines. Must not know: what a verb shows. Progress is a live line on a terminal, and a plain line
+every few seconds elsewhere.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeVar
+
+from backuppeer.cli.progress import Pace, describe_progress
+from backuppeer.cli.render import escape_line, escape_name
+from backuppeer.cli.screen import RED, Screen
+from backuppeer.control.api import Request
+from backuppeer.control.client import Client
+from backuppeer.control.codec import convert_json
+from backuppeer.control.events import ErrorFile, Event, EventName, Note, Progress
+from backuppeer.errors import LocalError
+
+T = TypeVar("T")
+
+PLAIN_LINE_S: Final = 5.0
+"""How often work says where it stands when nobody can see a live line."""
+REDRAW_S: Final = 0.1
+
+
+class View:
+    """Shows the events that all verbs share; a verb's own events go to `on_event`."""
+
+    def __init__(
+        self,
+        screen: Screen,
+        on_event: Callable[[Event], None] | None = None,
+        *,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.screen = screen
+        self._on_event = on_event
+        self._now = now
+        self._pace = Pace()
+        self._next_line = 0.0
+        self._started = False
+
+    def show(self, event: Event) -> None:
+        """Show one event: as a JSON line, or in words."""
+        self.screen.event(event.event, event.data)
+        if event.event == EventName.NOTE and not self.screen.json:
+            self.screen.note(read_event(event, Note).text)
+        elif event.event == EventName.ERROR_FILE and not self.screen.json:
+            said = read_event(event, ErrorFile)
+            mark = self.screen.paint("✗", RED)
+            self.screen.aside(f"  {mark} {escape_name(said.path)}: {escape_line(said.message)}")
+        elif event.event == EventName.PROGRESS:
+            self._show_progress(read_event(event, Progress))
+        if self._on_event is not None:
+            self._on_event(event)
+
+    def _show_progress(self, progress: Progress) -> None:
+        self._pace.add(progress)
+        now = self._now()
+        if self.screen.json or (self._started and now < self._next_line):
+            return
+        live = self.screen.is_live
+        self._next_line = now + (REDRAW_S if live else PLAIN_LINE_S)
+        if live:
+            self.screen.live(describe_progress(progress, self._pace, self.screen.columns - 1))
+        elif self._started:
+            self.screen.aside(describe_progress(progress, self._pace, 200))
+        self._started = True
+
+
+def run_work(client: Client, route: str, request: Request, kind: type[T], *, view: View) -> T:
+    """Run a work route to its end, showing its events, and return its result; Ctrl-C closes the stream and so cancels.
+
+    Raises:
+        BackupPeerError: the route's `error` event.
+
+    """
+    with contextlib.closing(client.work(route, request)) as events:
+        try:
+            for event in events:
+                if event.event == EventName.DONE:
+                    return _convert(event.data, kind)
+                view.show(event)
+        finally:
+            view.screen.end_live()
+    raise LocalError(f"{route} ended without a result")
+
+
+def read_event(event: Event, kind: type[T]) -> T:
+    """Return the data of an event as the struct that belongs to its name.
+
+    Raises:
+        LocalError: the agent sent something else.
+
+    """
+    return _convert(event.data, kind)
+
+
+def _convert(data: Mapping[str, Any], kind: type[T]) -> T:
+    try:
+        return convert_json(data, kind)
+    except ValueError as exc:
+        raise LocalError(f"the agent sent an event this version can't read: {exc}") from exc

@@ -1,0 +1,364 @@
+"""Commands and events of the control API: the shapes that agent and command line agree on (DESIGN 10).
+
+Knows: request and result structs, the table of routes. Must not know: the agent, the terminal. Sizes are bytes, times
+RFC 3339 UTC text, ids full text, paths text with surrogate escapes (`os.fsdecode`). The OpenAPI document is
+generated from here.
+
+Two kinds of route: `answer` returns one JSON value; `work` streams JSON lines (`Event`s), the last of them
+`done` or `error`.
+"""
+
+from typing import Any
+
+import msgspec
+
+
+class Request(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+    """Base of all requests: unknown fields are refused, so a typing error can't pass in silence."""
+
+    servers: list[str] | None = None
+    """Signaling servers to use, resolved by the command; None = what the agent was started with."""
+
+
+class Nothing(Request):
+    """A request without arguments."""
+
+
+# --- answer routes
+class PingResult(msgspec.Struct, kw_only=True):
+    """Who answers at this socket."""
+
+    version: str
+    pid: int
+    peer_id: str
+
+
+class ServerState(msgspec.Struct, kw_only=True):
+    """One signaling server as the agent sees it."""
+
+    url: str
+    connected: bool
+    error: str = ""
+
+
+class HostingState(msgspec.Struct, kw_only=True):
+    """What this home hosts."""
+
+    offering: bool = False
+    storage_bytes: int = 0
+    agreed_bytes: int = 0
+    used_bytes: int = 0
+    agreements: int = 0
+    store: str = ""
+    store_state: str = "none"
+    expires: str = ""
+
+
+class StatusResult(msgspec.Struct, kw_only=True):
+    """`status`."""
+
+    peer_id: str
+    agent: str
+    servers: list[ServerState]
+    sessions: int
+    hosting: HostingState
+    snapshots: int
+    notes: list[str] = msgspec.field(default_factory=list)
+
+
+class PeerRow(msgspec.Struct, kw_only=True):
+    """One own peer (`peers`)."""
+
+    peer_id: str
+    alias: str
+    role: str
+    """`host` (keeps my data), `owner` (I keep theirs), `both`."""
+    verified: bool
+    quota_bytes: int
+    used_bytes: int
+    safety_words: str
+    last_seen: str
+    trust: float
+    trust_level: str
+
+
+class SessionRow(msgspec.Struct, kw_only=True):
+    """One session (`sessions`). path: direct, relayed or none."""
+
+    peer_id: str
+    alias: str
+    state: str
+    path: str
+    rtt_ms: float
+    sent_bytes: int
+    received_bytes: int
+    since: str
+
+
+class BrowseRow(msgspec.Struct, kw_only=True):
+    """One offer (`browse`)."""
+
+    peer_id: str
+    alias: str
+    storage_bytes: int
+    free_bytes: int
+    region: str
+    availability: float
+    trust: float
+    trust_level: str
+    expires: str
+    servers: list[str]
+
+
+class PendingRequest(msgspec.Struct, kw_only=True):
+    """A connection request, either direction (`requests`). state: waiting, accepted, rejected, expired."""
+
+    request_id: str
+    direction: str
+    """`in` (somebody asks me for space) or `out` (I asked)."""
+    peer_id: str
+    alias: str
+    safety_words: str
+    storage_bytes: int
+    term_s: int
+    lock_s: int
+    state: str
+    since: str
+    trust: float
+    trust_level: str
+
+
+class SnapshotRow(msgspec.Struct, kw_only=True):
+    """One snapshot (`snapshots`)."""
+
+    snapshot: str
+    time: str
+    paths: list[str]
+    files: int
+    bytes: int
+    peers: list[str]
+    host: str = ""
+    tags: list[str] = msgspec.field(default_factory=list)
+
+
+class EntryRow(msgspec.Struct, kw_only=True):
+    """One entry of a snapshot (`ls`). kind: file, dir or symlink."""
+
+    path: str
+    kind: str
+    mode: int
+    uid: int
+    gid: int
+    size: int
+    mtime: str
+    target: str = ""
+
+
+class BrowseRequest(Request):
+    """`browse`."""
+
+    min_trust: float = 0.0
+    min_storage: int = 0
+    region: str = ""
+    min_availability: float = 0.0
+    sort: str = "trust"
+    limit: int = 0
+    all: bool = False
+
+
+class PeerRequest(Request):
+    """A peer: full id, prefix, alias."""
+
+    peer: str
+
+
+class RequestDecision(Request):
+    """`requests accept|reject`: id, prefix or alias of the request or of its peer."""
+
+    request: str
+    alias: str = ""
+    reason: str = ""
+
+
+class SnapshotsRequest(Request):
+    """`snapshots`."""
+
+    tag: str = ""
+    path: str = ""
+
+
+class LsRequest(Request):
+    """`ls SNAPSHOT[:PATH]`."""
+
+    snapshot: str
+    path: str = ""
+    recursive: bool = False
+
+
+# --- work routes
+class HostRequest(Request):
+    """`host`: put a slot on offer and stream what happens; `accept`: ask, trusted, all."""
+
+    storage: int = 0
+    duration_s: int = 0
+    """0 = until stopped."""
+    term_s: int = 0
+    lock_s: int = 0
+    store: str = ""
+    accept: str = "ask"
+    region: str = ""
+    detach: bool = False
+
+
+class HostResult(msgspec.Struct, kw_only=True):
+    """The slot is on offer. expires: empty when until stopped."""
+
+    peer_id: str
+    storage_bytes: int
+    expires: str
+    servers: list[str]
+
+
+class ConnectPlan(msgspec.Struct, kw_only=True):
+    """What the human must know before saying yes to a host."""
+
+    peer_id: str
+    alias: str
+    safety_words: str
+    agreed: bool
+    """An agreement already runs: nothing to ask."""
+    free_bytes: int
+    term_s: int
+    lock_s: int
+    trust: float
+    trust_level: str
+    risks: list[str]
+
+
+class ConnectRequest(Request):
+    """`connect`: `confirmed` = the human (or --yes) saw the plan and agreed."""
+
+    peer: str
+    storage: int
+    name: str = ""
+    verified: bool = False
+    wait_s: float = 60.0
+    term_s: int = 0
+    lock_s: int = 0
+    confirmed: bool = False
+
+
+class ConnectResult(msgspec.Struct, kw_only=True):
+    """Agreed and in session."""
+
+    peer_id: str
+    alias: str
+    safety_words: str
+    session: str
+    quota_bytes: int
+
+
+class DisconnectResult(msgspec.Struct, kw_only=True):
+    """`disconnect`."""
+
+    peer_id: str
+    closed: bool
+
+
+class BackupRequest(Request):
+    """`backup`: absolute paths as text with surrogate escapes."""
+
+    paths: list[str]
+    to: list[str] = msgspec.field(default_factory=list)
+    tags: list[str] = msgspec.field(default_factory=list)
+    dry_run: bool = False
+    level: int = 3
+
+
+class BackupResult(msgspec.Struct, kw_only=True):
+    """A snapshot stands (or, dry, would stand)."""
+
+    snapshot: str
+    files: int
+    bytes: int
+    new_bytes: int
+    sent_bytes: int
+    seconds: float
+    errors: int
+    peers: list[str]
+
+
+class RestoreRequest(Request):
+    """`restore SNAPSHOT[:PATH] --target DIR`."""
+
+    snapshot: str
+    target: str
+    path: str = ""
+    tag: str = ""
+    overwrite: bool = False
+
+
+class RestoreResult(msgspec.Struct, kw_only=True):
+    """Restored; `errors` counts the `error-file` events."""
+
+    files: int
+    bytes: int
+    seconds: float
+    errors: int
+    target: str
+
+
+class RecoverRequest(Request):
+    """Finish a recovery: the home already holds the derived keys (the words never reach the agent's log or disk)."""
+
+    peers: list[str] = msgspec.field(default_factory=list)
+    """Hosts to ask, as peer ids or `id@addr`; none = everybody that browse shows."""
+
+
+class RecoverResult(msgspec.Struct, kw_only=True):
+    """The index is rebuilt from what reachable hosts hold."""
+
+    peer_id: str
+    peers: list[str]
+    snapshots: int
+    packs: int
+    head: int
+    notes: list[str]
+
+
+class StopResult(msgspec.Struct, kw_only=True):
+    """`agent stop`."""
+
+    stopped: bool
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """One command of the API: POST /v1/<name>."""
+
+    request: type[Request]
+    result: Any
+    work: bool = False
+    summary: str = ""
+
+
+ROUTES: dict[str, Route] = {
+    "ping": Route(request=Nothing, result=PingResult, summary="who answers here"),
+    "status": Route(request=Nothing, result=StatusResult, summary="state of this home"),
+    "stop": Route(request=Nothing, result=StopResult, summary="park jobs and end the agent"),
+    "peers": Route(request=Nothing, result=list[PeerRow], summary="own peers"),
+    "sessions": Route(request=Nothing, result=list[SessionRow], summary="open sessions"),
+    "disconnect": Route(request=PeerRequest, result=DisconnectResult, summary="close a session gracefully"),
+    "browse": Route(request=BrowseRequest, result=list[BrowseRow], summary="hosts on offer"),
+    "requests": Route(request=Nothing, result=list[PendingRequest], summary="requests, both directions"),
+    "requests/accept": Route(request=RequestDecision, result=PendingRequest, summary="accept a request"),
+    "requests/reject": Route(request=RequestDecision, result=PendingRequest, summary="reject a request"),
+    "host/stop": Route(request=Nothing, result=HostingState, summary="withdraw the slot"),
+    "host": Route(request=HostRequest, result=HostResult, work=True, summary="offer a slot"),
+    "connect/plan": Route(request=PeerRequest, result=ConnectPlan, summary="what connecting would mean"),
+    "connect": Route(request=ConnectRequest, result=ConnectResult, work=True, summary="agree with a host"),
+    "backup": Route(request=BackupRequest, result=BackupResult, work=True, summary="make a snapshot"),
+    "snapshots": Route(request=SnapshotsRequest, result=list[SnapshotRow], summary="own snapshots"),
+    "ls": Route(request=LsRequest, result=list[EntryRow], summary="entries of a snapshot"),
+    "restore": Route(request=RestoreRequest, result=RestoreResult, work=True, summary="bring files back"),
+    "recover": Route(request=RecoverRequest, result=RecoverResult, work=True, summary="find hosts, rebuild the index"),
+}

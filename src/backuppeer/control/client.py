@@ -1,0 +1,154 @@
+"""The command line's end of the control API: blocking HTTP over the agent's Unix socket.
+
+Knows: the socket, JSON lines, which error class stands behind an exit code. Must not know: the terminal, how an agent
+is started. One connection per call: it costs microseconds, and closing it is how work is cancelled. Kept free of
+asyncio and of every third-party package but msgspec: start-up time.
+"""
+
+import http.client
+import os
+import socket
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, TypeVar
+
+from backuppeer.control.api import Request
+from backuppeer.control.codec import convert_json, decode_json, encode_json
+from backuppeer.control.events import ErrorResult, Event, EventName
+from backuppeer.errors import (
+    AuthenticationFault,
+    BackupPeerError,
+    ExitCode,
+    IncompleteError,
+    IntegrityFault,
+    InterruptedByUserError,
+    LocalError,
+    NoSignaling,
+    NotFoundError,
+    PeerUnreachable,
+    PendingError,
+    RefusedError,
+    UserError,
+)
+from backuppeer.limits import CONTROL_BODY_BYTES, CONTROL_LINE_BYTES
+
+T = TypeVar("T")
+
+_CLASSES: Final[dict[int, type[BackupPeerError]]] = {
+    ExitCode.USAGE: UserError,
+    ExitCode.INCOMPLETE: IncompleteError,
+    ExitCode.PENDING: PendingError,
+    ExitCode.NOT_FOUND: NotFoundError,
+    ExitCode.UNREACHABLE: PeerUnreachable,
+    ExitCode.AUTHENTICATION: AuthenticationFault,
+    ExitCode.REFUSED: RefusedError,
+    ExitCode.NO_SIGNALING: NoSignaling,
+    ExitCode.INTEGRITY: IntegrityFault,
+    ExitCode.INTERRUPTED: InterruptedByUserError,
+}
+
+
+class AgentNotRunning(LocalError):  # noqa: N818 - a state to act on, not a failure
+    """Nobody listens at the socket: the caller may start an agent and try again."""
+
+
+class Client:
+    """Calls one agent."""
+
+    def __init__(self, socket_path: Path) -> None:
+        self._path = socket_path
+
+    def call(self, route: str, request: Request, result: type[T], *, timeout_s: float | None = None) -> T:
+        """Send `request` to an answer route and return its result; no timeout unless said.
+
+        Raises:
+            AgentNotRunning: nobody listens.
+            BackupPeerError: what the agent answered, as the class of its exit code.
+
+        """
+        with self._post(route, request, timeout_s) as response:
+            return _decode(response.read(), result)
+
+    def work(self, route: str, request: Request) -> Generator[Event, None, None]:
+        """Send `request` to a work route and yield its events, `done` as the last one.
+
+        Closing the generator closes the connection, and that cancels the work.
+
+        Raises:
+            AgentNotRunning: nobody listens.
+            BackupPeerError: the `error` event, as the class of its exit code.
+
+        """
+        with self._post(route, request, None) as response:
+            while line := response.readline(CONTROL_LINE_BYTES + 1):
+                if len(line) > CONTROL_LINE_BYTES:
+                    raise LocalError(f"the agent sent an event of more than {CONTROL_LINE_BYTES} bytes")
+                event = _decode(line, Event)
+                if event.event == EventName.ERROR:
+                    raise error_from(_convert(event.data, ErrorResult))
+                yield event
+                if event.event == EventName.DONE:
+                    return
+        raise _went_away(route)
+
+    @contextmanager
+    def _post(self, route: str, request: Request, timeout_s: float | None) -> Iterator[http.client.HTTPResponse]:
+        body = encode_json(request)
+        if len(body) > CONTROL_BODY_BYTES:
+            raise UserError(
+                f"the request is larger than {CONTROL_BODY_BYTES} bytes", hint="name a folder instead of its files"
+            )
+        connection = _UnixConnection(self._path, timeout_s)
+        try:
+            connection.request("POST", f"/v1/{route}", body, {"content-type": "application/json"})
+            response = connection.getresponse()
+            if response.status != http.client.OK:
+                raise error_from(_decode(response.read(CONTROL_LINE_BYTES), ErrorResult))
+            yield response
+        except (ConnectionRefusedError, FileNotFoundError) as exc:
+            raise AgentNotRunning("the agent isn't running", hint="backup-peer agent start") from exc
+        except TimeoutError as exc:
+            raise LocalError("the agent does not answer", hint="backup-peer agent stop, then try again") from exc
+        except (OSError, http.client.HTTPException) as exc:
+            raise _went_away(route) from exc
+        finally:
+            connection.close()
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path, timeout_s: float | None) -> None:
+        super().__init__("localhost", timeout=timeout_s)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(os.fspath(self._path))
+
+
+def error_from(said: ErrorResult) -> BackupPeerError:
+    """Return the error that an exit code, message and hint stand for."""
+    return _CLASSES.get(said.code, LocalError)(said.message, hint=said.hint)
+
+
+def _went_away(route: str) -> LocalError:
+    verb = route.partition("/")[0]
+    return LocalError(f"the agent ended during {verb}", hint="run the command again: finished work is kept")
+
+
+def _decode(data: bytes, kind: type[T]) -> T:
+    try:
+        return decode_json(data, kind)
+    except ValueError as exc:
+        raise LocalError(f"the agent answered what this version can't read: {exc}", hint=_OTHER_VERSION) from exc
+
+
+def _convert(value: object, kind: type[T]) -> T:
+    try:
+        return convert_json(value, kind)
+    except ValueError as exc:
+        raise LocalError(f"the agent answered what this version can't read: {exc}", hint=_OTHER_VERSION) from exc
+
+
+_OTHER_VERSION: Final = "backup-peer agent stop, then try again"

@@ -1,0 +1,79 @@
+"""Events of the control API's work routes: what a person who watches is told (DESIGN 10).
+
+Knows: the shapes of JSON lines. Must not know: which verb sends which. Paths are text with surrogate escapes.
+"""
+
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+
+class Event(msgspec.Struct, omit_defaults=True, kw_only=True):
+    """One line of a work route. `event` says which; the other fields are what the verb's schema says."""
+
+    event: str
+    data: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
+class EventName(StrEnum):
+    """What an event may be."""
+
+    DONE = "done"  # data: the verb's result struct
+    ERROR = "error"  # data: ErrorResult
+    PROGRESS = "progress"  # data: Progress
+    STATE = "state"  # data: State
+    NOTE = "note"  # data: Note
+    ERROR_FILE = "error-file"  # data: ErrorFile
+    REQUEST = "request"  # host only; data: PendingRequest
+    OFFERED = "offered"  # host only: the slot is on offer; data: HostResult
+    AGREED = "agreed"  # host only; data: Agreed
+
+
+class ErrorResult(msgspec.Struct, kw_only=True):
+    """Why it went wrong: `code` is the exit code. Body of a refused request, and data of an `error` event."""
+
+    code: int
+    message: str
+    hint: str = ""
+
+
+class State(msgspec.Struct, kw_only=True):
+    """A step of the work. state: searching, knocking, waiting, dialling, verifying, connected, …; text: in words."""
+
+    state: str
+    text: str = ""
+
+
+class Note(msgspec.Struct, kw_only=True):
+    """A warning or fact for the person."""
+
+    text: str
+
+
+class ErrorFile(msgspec.Struct, kw_only=True):
+    """One file that could not be read, verified or written."""
+
+    path: str
+    message: str
+
+
+class Agreed(msgspec.Struct, kw_only=True):
+    """An owner got space here (host view)."""
+
+    peer_id: str
+    alias: str
+    quota_bytes: int
+
+
+class Progress(msgspec.Struct, omit_defaults=False, kw_only=True):
+    """Where work stands. Totals are 0 while unknown."""
+
+    phase: str
+    files: int = 0
+    files_total: int = 0
+    bytes: int = 0
+    bytes_total: int = 0
+    sent_bytes: int = 0
+    current: str = ""
+    seconds: float = 0.0

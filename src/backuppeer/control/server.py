@@ -1,0 +1,259 @@
+"""The agent's door: HTTP over a Unix socket, one route per command (DESIGN 1, 10).
+
+Knows: ROUTES, how a handler's result, events and errors become HTTP. Must not know: what a handler does. An answer
+route returns one JSON value; a work route streams JSON lines, the last `done` or `error`. Closing the connection is
+how a client cancels a work route; a work route that nobody reads waits at `EVENT_QUEUE` events (progress is
+dropped instead, the next one supersedes it). Errors go out as code, message and hint; a traceback never does.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import structlog
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request as HttpRequest
+from starlette.responses import Response
+from starlette.routing import Route as HttpRoute
+from starlette.types import ExceptionHandler, Receive, Scope, Send
+
+from backuppeer.control.api import ROUTES, Request, Route
+from backuppeer.control.codec import decode_json, encode_json
+from backuppeer.control.events import ErrorResult, Event, EventName
+from backuppeer.control.sockets import open_listener
+from backuppeer.errors import BackupPeerError, ExitCode, InterruptedByUserError, LocalError, UserError
+from backuppeer.limits import CONTROL_BODY_BYTES
+
+Emit = Callable[[Event], Awaitable[None]]
+Handler = Callable[[Any, Emit], Awaitable[Any]]
+"""Takes the route's request struct and `emit`; returns the route's result. An answer route must not emit."""
+
+EVENT_QUEUE: Final = 256
+STOP_GRACE_S: Final = 1
+"""What open connections get to end by themselves once the agent stops."""
+_LOG: Final = structlog.get_logger("control")
+_FINAL: Final = {EventName.DONE, EventName.ERROR}
+_STATUS: Final = {
+    ExitCode.USAGE: 400,
+    ExitCode.PENDING: 409,
+    ExitCode.NOT_FOUND: 404,
+    ExitCode.UNREACHABLE: 504,
+    ExitCode.AUTHENTICATION: 502,
+    ExitCode.REFUSED: 403,
+    ExitCode.NO_SIGNALING: 503,
+    ExitCode.INTEGRITY: 502,
+    ExitCode.INTERRUPTED: 409,
+}
+"""HTTP status of an error; the exit code in the body is what clients go by."""
+
+
+def build_app(handlers: Mapping[str, Handler], openapi: Mapping[str, Any]) -> Starlette:
+    """Return the application that serves every route of ROUTES through `handlers`, and `openapi` itself.
+
+    Raises:
+        LocalError: a route without handler, or a handler without route.
+
+    """
+    if set(handlers) != set(ROUTES):
+        wrong = ", ".join(sorted(set(handlers) ^ set(ROUTES)))
+        raise LocalError(f"routes and handlers differ: {wrong}")
+    document = encode_json(dict(openapi))
+
+    async def describe(_: HttpRequest) -> Response:
+        return Response(document, media_type="application/json")
+
+    routes = [HttpRoute("/v1/openapi.json", describe, methods=["GET"])]
+    routes += [
+        HttpRoute(f"/v1/{name}", _endpoint(name, route, handlers[name]), methods=["POST"])
+        for name, route in ROUTES.items()
+    ]
+    exceptions: dict[Any, ExceptionHandler] = {404: _answer_unrouted, 405: _answer_unrouted}
+    return Starlette(routes=routes, exception_handlers=exceptions)
+
+
+class ControlServer(uvicorn.Server):
+    """A uvicorn server in somebody else's event loop: signals stay with the agent, the socket is ours."""
+
+    def __init__(self, app: Starlette, socket_path: Path) -> None:
+        config = uvicorn.Config(
+            app,
+            http="h11",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=STOP_GRACE_S,
+        )
+        super().__init__(config)
+        self._path = socket_path
+        self._listener = open_listener(socket_path)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signal handlers alone."""
+        yield
+
+    async def run_until_stopped(self) -> None:
+        """Serve until `should_exit` is set, then end open streams and remove the socket."""
+        try:
+            await self.serve(sockets=[self._listener])
+        finally:
+            self._listener.close()
+            # Ours to remove: the home's lock is held until the process ends.
+            self._path.unlink(missing_ok=True)
+
+
+def serve_control(app: Starlette, socket_path: Path) -> ControlServer:
+    """Open the socket (clients may connect from now on) and return the server, to be run with `run_until_stopped`.
+
+    The caller holds the home's lock.
+
+    Raises:
+        LocalError: the socket can't be opened.
+
+    """
+    return ControlServer(app, socket_path)
+
+
+def _endpoint(name: str, route: Route, handler: Handler) -> Callable[[HttpRequest], Awaitable[Response]]:
+    async def endpoint(http: HttpRequest) -> Response:
+        try:
+            request = _parse(await _read_body(http), route.request)
+            if route.work:
+                return _WorkResponse(name, handler, request)
+            return Response(encode_json(await handler(request, _refuse_event)), media_type="application/json")
+        except BackupPeerError as exc:
+            return _error_response(exc)
+        except Exception as exc:  # noqa: BLE001 - the door: whatever happens inside, a client gets code and words
+            return _error_response(_unexpected(name, exc))
+
+    return endpoint
+
+
+class _WorkResponse(Response):
+    """Streams a work route's events; cancels the handler when the client goes away."""
+
+    def __init__(self, name: str, handler: Handler, request: Request) -> None:
+        super().__init__(media_type="application/x-ndjson")
+        self._name = name
+        self._handler = handler
+        self._request = request
+        self._queue: asyncio.Queue[Event] = asyncio.Queue(EVENT_QUEUE)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI
+        await send(
+            {
+                "type": "http.response.start",
+                "status": 200,
+                "headers": [(b"content-type", b"application/x-ndjson"), (b"cache-control", b"no-store")],
+            }
+        )
+        tasks = [
+            asyncio.create_task(self._write(send)),
+            asyncio.create_task(_wait_gone(receive)),
+            asyncio.create_task(self._work()),
+        ]
+        try:
+            await asyncio.wait(tasks[:2], return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            stopped = InterruptedByUserError(
+                "the agent was stopped", hint="run the command again: finished work is kept"
+            )
+            await _send_final(send, _error_event(stopped))
+            raise
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _work(self) -> None:
+        try:
+            result = await self._handler(self._request, self._emit)
+            final = Event(event=EventName.DONE, data=msgspec.to_builtins(result))
+        except BackupPeerError as exc:
+            final = _error_event(exc)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            final = _error_event(InterruptedByUserError(f"{self._name} was cancelled"))
+        except Exception as exc:  # noqa: BLE001 - the door, as above
+            final = _error_event(_unexpected(self._name, exc))
+        await self._queue.put(final)
+
+    async def _emit(self, event: Event) -> None:
+        if event.event in _FINAL:
+            raise LocalError(f"a handler may not emit {event.event!r}: return or raise")
+        if event.event == EventName.PROGRESS and self._queue.full():
+            return
+        await self._queue.put(event)
+
+    async def _write(self, send: Send) -> None:
+        while True:
+            event = await self._queue.get()
+            if event.event in _FINAL:
+                await _send_final(send, event)
+                return
+            await send({"type": "http.response.body", "body": encode_json(event) + b"\n", "more_body": True})
+
+
+async def _send_final(send: Send, event: Event) -> None:
+    await send({"type": "http.response.body", "body": encode_json(event) + b"\n", "more_body": False})
+
+
+async def _wait_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _refuse_event(event: Event) -> None:
+    raise LocalError(f"an answer route can't emit {event.event!r}")
+
+
+async def _read_body(http: HttpRequest) -> bytes:
+    body = bytearray()
+    async for piece in http.stream():
+        body += piece
+        if len(body) > CONTROL_BODY_BYTES:
+            raise UserError(f"the request is larger than {CONTROL_BODY_BYTES} bytes", hint="name fewer paths at once")
+    return bytes(body)
+
+
+def _parse(body: bytes, kind: type[Request]) -> Request:
+    try:
+        return decode_json(body or b"{}", kind)
+    except ValueError as exc:
+        raise UserError(f"bad request: {exc}", hint="see /v1/openapi.json") from exc
+
+
+def _unexpected(name: str, exc: Exception) -> LocalError:
+    _LOG.error("unexpected error", route=name, exc_info=exc)
+    return LocalError(f"unexpected error: {type(exc).__name__}", hint="the agent's log says more: `backup-peer logs`")
+
+
+def _describe(exc: BackupPeerError) -> ErrorResult:
+    return ErrorResult(code=int(exc.exit_code), message=exc.message, hint=exc.hint)
+
+
+def _error_event(exc: BackupPeerError) -> Event:
+    return Event(event=EventName.ERROR, data=msgspec.to_builtins(_describe(exc)))
+
+
+def _error_response(exc: BackupPeerError) -> Response:
+    # Closing spares us reading the rest of a body that was refused.
+    return Response(
+        encode_json(_describe(exc)),
+        status_code=_STATUS.get(exc.exit_code, 500),
+        media_type="application/json",
+        headers={"connection": "close"},
+    )
+
+
+async def _answer_unrouted(_: HttpRequest, exc: Exception) -> Response:
+    body = ErrorResult(code=int(ExitCode.USAGE), message="no such route", hint="see /v1/openapi.json")
+    return Response(encode_json(body), status_code=getattr(exc, "status_code", 404), media_type="application/json")

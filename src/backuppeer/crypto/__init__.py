@@ -1,0 +1,1 @@
+"""Every cryptographic primitive we use; the only importer of cryptographic libraries."""

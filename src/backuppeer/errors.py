@@ -1,0 +1,128 @@
+"""The one tree of errors, by whose fault it is (STYLE, "Errors"; exit codes are DESIGN 10).
+
+Knows: messages, hints, exit codes. Must not know: any room. `LocalError` is our bug, `PeerFault` becomes trust
+evidence, `Unavailable` is weather and may be retried, `UserError` is told to the user. A message is lower-case
+and names the thing; advice stands in the hint.
+"""
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """Exit codes of the command line: a contract (DESIGN 10)."""
+
+    DONE = 0
+    UNEXPECTED = 1
+    USAGE = 2
+    INCOMPLETE = 3
+    PENDING = 4
+    NOT_FOUND = 10
+    UNREACHABLE = 11
+    AUTHENTICATION = 12
+    REFUSED = 13
+    NO_SIGNALING = 14
+    INTEGRITY = 15
+    INTERRUPTED = 130
+
+
+class BackupPeerError(Exception):
+    """Base of every error we raise on purpose."""
+
+    exit_code: ExitCode = ExitCode.UNEXPECTED
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class LocalError(BackupPeerError):
+    """Something on this machine is wrong: our bug, or the local disk; not the peer, not the user's words."""
+
+
+class DamagedStateError(LocalError):
+    """A local file or database of ours can't be read as what it should be."""
+
+    exit_code = ExitCode.INTEGRITY
+
+
+class UserError(BackupPeerError):
+    """The user asked for something that can't be; tell and exit."""
+
+    exit_code = ExitCode.USAGE
+
+
+class NotFoundError(UserError):
+    """The thing named does not exist (snapshot, peer, home, path)."""
+
+    exit_code = ExitCode.NOT_FOUND
+
+
+class PendingError(UserError):
+    """A person on the other side has not answered yet; the request is kept."""
+
+    exit_code = ExitCode.PENDING
+
+
+class InterruptedByUserError(UserError):
+    """Ctrl-C, or `jobs cancel`."""
+
+    exit_code = ExitCode.INTERRUPTED
+
+
+class IncompleteError(BackupPeerError):
+    """Done, but without some named files or peers."""
+
+    exit_code = ExitCode.INCOMPLETE
+
+
+class PeerFault(BackupPeerError):  # noqa: N818 - the design's own word: a fault of the peer, evidence for trust
+    """The peer lied or broke the protocol; feeds trust evidence."""
+
+    exit_code = ExitCode.INTEGRITY
+
+
+class ProtocolViolation(PeerFault):
+    """A malformed, oversized or unexpected message."""
+
+    exit_code = ExitCode.UNREACHABLE
+
+
+class AuthenticationFault(PeerFault):
+    """A proof of identity or a signature that does not hold."""
+
+    exit_code = ExitCode.AUTHENTICATION
+
+
+class IntegrityFault(PeerFault):
+    """Bytes that are not what their id, tag or proof says: wrong, missing or rolled back."""
+
+    exit_code = ExitCode.INTEGRITY
+
+
+class Unavailable(BackupPeerError):  # noqa: N818 - the design's own word: weather
+    """Weather: retry later."""
+
+    exit_code = ExitCode.UNREACHABLE
+
+
+class PeerUnreachable(Unavailable):
+    """The peer can't be reached, or vanished in mid-work."""
+
+
+class NoSignaling(Unavailable):
+    """No signaling server could be reached and the step needs one."""
+
+    exit_code = ExitCode.NO_SIGNALING
+
+
+class StoreUnavailable(Unavailable):
+    """A host's store is unplugged, foreign, or can't be written; never taken for "empty"."""
+
+    exit_code = ExitCode.REFUSED
+
+
+class RefusedError(BackupPeerError):
+    """The other side (or our own policy) said no: quota, terms, block list."""
+
+    exit_code = ExitCode.REFUSED

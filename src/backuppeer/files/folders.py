@@ -1,0 +1,129 @@
+"""Open directories below a restore's target: the wall nothing gets over.
+
+Knows: directory descriptors, one path component at a time. Must not know: what is written there.
+
+Every component below the target is opened relative to its parent's descriptor with O_NOFOLLOW | O_DIRECTORY, so a
+symlink in any component, planted before or swapped in while we work, ends in an error and never in a write elsewhere.
+Paths are relative to the target, components joined by `/`; b"" is the target itself.
+"""
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from backuppeer.errors import IntegrityFault
+from backuppeer.limits import RESTORE_OPEN_DIRECTORIES
+
+_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def check_name(name: bytes) -> None:
+    """Check that `name` can only mean an entry of the directory it is used in.
+
+    Raises:
+        IntegrityFault: it is empty, dot, dot-dot, or holds a slash or NUL.
+
+    """
+    if name in {b"", b".", b".."} or b"/" in name or b"\0" in name:
+        raise IntegrityFault(f"the name {name[:80]!r} in a snapshot would leave the target")
+
+
+def split_relative(path: bytes) -> tuple[bytes, bytes]:
+    """Return (directory, name) of a path below the target; every component is checked.
+
+    Raises:
+        IntegrityFault: a component would leave the target.
+
+    """
+    directory, slash, name = path.rpartition(b"/")
+    if slash and not directory:
+        raise IntegrityFault(f"the path {path[:80]!r} in a snapshot starts at the system's root")
+    check_name(name)
+    return directory, name
+
+
+class _Folder:
+    __slots__ = ("fd", "users")
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self.users = 0
+
+
+class OpenFolders:
+    """A bounded set of open directories below one root; thread-safe. Invariant: a folder in use is never closed."""
+
+    def __init__(self, root: bytes) -> None:
+        self._root = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._folders: OrderedDict[bytes, _Folder] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def use(self, path: bytes) -> Iterator[int]:
+        """Give the descriptor of the directory at `path`, valid inside the `with`.
+
+        Raises:
+            OSError: a component is missing, no directory, or a symlink.
+            IntegrityFault: a component would leave the target.
+
+        """
+        if not path:
+            yield self._root
+            return
+        with self._lock:
+            folder = self._folders.get(path)
+            if folder is None:
+                folder = self._folders[path] = _Folder(self._open(path))
+                self._close_surplus(keep=path)
+            else:
+                self._folders.move_to_end(path)
+            folder.users += 1
+        try:
+            yield folder.fd
+        finally:
+            with self._lock:
+                folder.users -= 1
+                if folder.users == 0 and self._folders.get(path) is not folder:
+                    os.close(folder.fd)
+
+    def forget(self, path: bytes) -> None:
+        """Let go of `path`, e.g. before something else takes its place."""
+        with self._lock:
+            folder = self._folders.pop(path, None)
+            if folder is not None and folder.users == 0:
+                os.close(folder.fd)
+
+    def close(self) -> None:
+        """Close everything; nobody may use a folder any more."""
+        with self._lock:
+            for folder in self._folders.values():
+                os.close(folder.fd)
+            self._folders.clear()
+            os.close(self._root)
+
+    def _open(self, path: bytes) -> int:
+        """Walk down from the nearest open ancestor, one checked component at a time."""
+        ancestor = path
+        while ancestor and ancestor not in self._folders:
+            ancestor = ancestor.rpartition(b"/")[0]
+        at = os.dup(self._folders[ancestor].fd if ancestor else self._root)
+        for name in path[len(ancestor) :].lstrip(b"/").split(b"/"):
+            try:
+                check_name(name)
+                below = os.open(name, _FLAGS, dir_fd=at)
+            finally:
+                os.close(at)
+            at = below
+        return at
+
+    def _close_surplus(self, *, keep: bytes) -> None:
+        if len(self._folders) <= RESTORE_OPEN_DIRECTORIES:
+            return
+        for path, folder in list(self._folders.items()):
+            if folder.users == 0 and path != keep:
+                del self._folders[path]
+                os.close(folder.fd)
+                return

@@ -1,0 +1,86 @@
+"""Reading the user's files: into buffers that are used again, with a second look at what was opened.
+
+Knows: open flags, fstat, short reads. Must not know: chunks, blobs. A file is opened by name in its open directory,
+never through a symlink, and must still be the regular file that was found.
+"""
+
+import errno
+import os
+import stat
+from typing import Final
+
+import msgspec
+
+from backuppeer.files.scan import Directory
+
+_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+"""O_NONBLOCK: a FIFO put in the file's place must not hang the backup."""
+_NOATIME: Final = getattr(os, "O_NOATIME", 0)
+
+
+class Opened(msgspec.Struct, frozen=True, gc=False):
+    """What fstat said of an open file before the first byte was read; fields as in `Found`."""
+
+    fd: int
+    mode: int
+    uid: int
+    gid: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+
+
+def open_file(directory: Directory, name: bytes) -> Opened:
+    """Open the regular file `name` in `directory` for reading; the caller closes `fd`.
+
+    Raises:
+        OSError: it can't be opened, or is no regular file any more.
+
+    """
+    try:
+        fd = os.open(name, _FLAGS | _NOATIME, dir_fd=directory.fd)
+    except PermissionError:
+        fd = os.open(name, _FLAGS, dir_fd=directory.fd)  # O_NOATIME is for the owner and root only
+    status = os.fstat(fd)
+    mode = status.st_mode
+    if not stat.S_ISREG(mode):
+        os.close(fd)
+        raise OSError(errno.ESTALE, "was replaced by something that is no regular file")
+    return Opened(
+        fd,
+        mode & 0o7777,
+        status.st_uid,
+        status.st_gid,
+        status.st_size,
+        status.st_mtime_ns,
+        status.st_ctime_ns,
+        status.st_ino,
+    )
+
+
+def read_into(fd: int, view: memoryview, expected: int) -> int:
+    """Fill `view` from the file's position and return the bytes read.
+
+    A first read of exactly `expected` bytes (less than the view holds) is taken for the whole file: on a regular
+    file a short read means its end. Any other count is followed up until the end or until the view is full.
+
+    Raises:
+        OSError: the read failed.
+
+    """
+    filled = os.readv(fd, [view])
+    if filled == expected < len(view):
+        return filled
+    while 0 < filled < len(view):
+        more = os.readv(fd, [view[filled:]])
+        if more == 0:
+            break
+        filled += more
+    return filled
+
+
+def has_changed(opened: Opened) -> bool:
+    """Say whether the open file was modified since it was opened."""
+    status = os.fstat(opened.fd)
+    return (status.st_mtime_ns, status.st_ctime_ns, status.st_size) != (opened.mtime_ns, opened.ctime_ns, opened.size)

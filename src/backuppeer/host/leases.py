@@ -1,0 +1,225 @@
+"""The agreements this store lives by: co-signed, hash-chained revisions, the newest in force and all kept.
+
+Knows: `proof.statements.Agreement`, the files `agreement` and `agreement.<revision>`. Must not know: who negotiates or
+why. A revision is accepted only when both parties signed it, it names this host, and it continues the chain; who the
+parties are, their authority and repository never change. Lowering a lock needs the authority and ending an agreement
+needs the lock to run out: neither is accepted here until those verbs exist.
+"""
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from backuppeer.errors import BackupPeerError, NotFoundError, PeerFault, ProtocolViolation, RefusedError
+from backuppeer.host.catalogue import Catalogue
+from backuppeer.host.disk import make_directory, replace_file, translate_failures
+from backuppeer.host.layout import AGREEMENT_ID_BYTES, Layout, parse_hex_name
+from backuppeer.host.quota import Quota
+from backuppeer.ids import AgreementId, PeerId
+from backuppeer.limits import AGREEMENT_REVISIONS, AGREEMENTS_PER_OWNER, STATEMENT_BYTES
+from backuppeer.proof.statements import Agreement, open_statement, peek_statement, statement_hash
+
+_FILE_BYTES = 2 * STATEMENT_BYTES
+_NAME = "agreement"
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The revision in force: what it says, and the exact signed bytes."""
+
+    terms: Agreement
+    signed: bytes
+
+    @property
+    def agreement(self) -> AgreementId:
+        """The stable id over all revisions."""
+        return AgreementId(self.terms.agreement)
+
+    @property
+    def owner(self) -> PeerId:
+        """Whose data it is."""
+        return PeerId(self.terms.owner)
+
+
+class Leases:
+    """All agreements of one store. Thread-safe. Made by `open_store`."""
+
+    def __init__(self, layout: Layout, catalogue: Catalogue, *, quota: Quota, host: PeerId) -> None:
+        self._layout = layout
+        self._catalogue = catalogue
+        self._quota = quota
+        self._host = host
+        self._leases: dict[AgreementId, Lease] = {}
+        self._lock = threading.Lock()
+
+    def load(self) -> list[str]:
+        """Read all agreements from their files, or where a file is damaged from the catalogue; return notes about such.
+
+        Raises:
+            StoreUnavailable: the disk refuses.
+
+        """
+        notes: list[str] = []
+        second = self._catalogue.signed_agreements()
+        with translate_failures(self._layout.root), self._lock:
+            self._leases.clear()
+            for folder in sorted(self._layout.agreements.iterdir()):
+                raw = parse_hex_name(folder.name, AGREEMENT_ID_BYTES)
+                if raw is not None:
+                    self._load_one(AgreementId(raw), folder, second, notes)
+        return notes
+
+    def put(self, signed: bytes) -> Lease:
+        """Accept a co-signed revision: durable and in force on return. The one in force again is fine.
+
+        Raises:
+            AuthenticationFault: a signature that does not hold.
+            ProtocolViolation: malformed, for another host, or not continuing the chain.
+            RefusedError: it shrinks below what is stored, lowers the lock, exceeds what the store offers, or there
+                are too many agreements or revisions.
+            StoreUnavailable: the disk refuses; the former revision is in force.
+
+        """
+        lease = self._verify(signed)
+        with self._lock:
+            current = self._leases.get(lease.agreement)
+            if current is not None and statement_hash(current.signed) == statement_hash(lease.signed):
+                return current
+            self._check_step(current, lease)
+            self._quota.set_limit(lease.agreement, lease.terms.size_bytes)
+            try:
+                self._write(current, lease)
+            except BackupPeerError:
+                self._restore_limit(current, lease.agreement)
+                raise
+            self._leases[lease.agreement] = lease
+            return lease
+
+    def find(self, agreement: AgreementId) -> Lease | None:
+        """Return the revision in force, or None when there is no such agreement."""
+        with self._lock:
+            return self._leases.get(agreement)
+
+    def get(self, agreement: AgreementId) -> Lease:
+        """Return the revision in force.
+
+        Raises:
+            NotFoundError: no such agreement.
+
+        """
+        lease = self.find(agreement)
+        if lease is None:
+            raise NotFoundError(f"no agreement {agreement.hex()} in this store")
+        return lease
+
+    def list_by_owner(self, owner: PeerId) -> list[Lease]:
+        """Return what is in force with one owner, in order of agreement ids."""
+        return [lease for lease in self.list_all() if lease.owner == owner]
+
+    def list_all(self) -> list[Lease]:
+        """Return everything in force, in order of agreement ids."""
+        with self._lock:
+            return [self._leases[agreement] for agreement in sorted(self._leases)]
+
+    def history(self, agreement: AgreementId) -> list[bytes]:
+        """Return all signed revisions of an agreement, oldest first, as they were signed.
+
+        Raises:
+            NotFoundError: no such agreement.
+            StoreUnavailable: the disk refuses, or an old revision is gone.
+
+        """
+        lease = self.get(agreement)
+        folder = self._layout.folder(agreement)
+        with translate_failures(self._layout.root):
+            old = [_read_capped(folder / f"{_NAME}.{number}") for number in range(1, lease.terms.revision)]
+        return [*old, lease.signed]
+
+    def _verify(self, signed: bytes) -> Lease:
+        claimed = peek_statement(Agreement, signed)
+        terms = open_statement(Agreement, signed, claimed.owner, claimed.host)
+        if terms.host != self._host:
+            raise ProtocolViolation("the agreement is with another host")
+        if terms.size_bytes < 1:
+            raise ProtocolViolation("the agreement is about no storage")
+        return Lease(terms=terms, signed=bytes(signed))
+
+    def _check_step(self, current: Lease | None, new: Lease) -> None:
+        if current is None:
+            self._check_first(new)
+            return
+        old, terms = current.terms, new.terms
+        if terms.revision <= old.revision:
+            raise RefusedError(f"revision {old.revision} of the agreement is in force", hint="continue from it")
+        if terms.revision != old.revision + 1 or terms.previous != statement_hash(current.signed):
+            raise ProtocolViolation(f"revision {terms.revision} does not continue revision {old.revision}")
+        if terms.revision > AGREEMENT_REVISIONS:
+            raise RefusedError("the agreement was revised too often", hint="make a new agreement")
+        parties = (terms.owner, terms.host, terms.authority, terms.repository)
+        if parties != (old.owner, old.host, old.authority, old.repository):
+            raise ProtocolViolation("a revision may not change the parties, the authority or the repository")
+        if terms.lock_s < old.lock_s:
+            raise RefusedError("a revision may not lower the lock", hint="only the authority's words can")
+
+    def _check_first(self, new: Lease) -> None:
+        if new.terms.revision != 1:
+            raise ProtocolViolation("the first revision of an agreement has number 1")
+        if sum(lease.owner == new.owner for lease in self._leases.values()) >= AGREEMENTS_PER_OWNER:
+            raise RefusedError(
+                f"there are {AGREEMENTS_PER_OWNER} agreements with this owner already", hint="revise one of them"
+            )
+
+    def _write(self, current: Lease | None, new: Lease) -> None:
+        folder = self._layout.folder(new.agreement)
+        with translate_failures(self._layout.root):
+            make_directory(folder)
+            make_directory(folder / "packs")
+            if current is not None:
+                # The chain must have no gap: the old revision gets its own name before the new one takes the main one.
+                replace_file(folder / f"{_NAME}.{current.terms.revision}", current.signed)
+            replace_file(folder / _NAME, new.signed)
+        self._catalogue.put_agreement(new.agreement, new.signed, owner=new.owner, revision=new.terms.revision)
+
+    def _restore_limit(self, current: Lease | None, agreement: AgreementId) -> None:
+        if current is None:
+            self._quota.drop_limit(agreement)
+        else:
+            self._quota.restore_limit(agreement, current.terms.size_bytes)
+
+    def _load_one(
+        self, agreement: AgreementId, folder: Path, second: Mapping[AgreementId, bytes], notes: list[str]
+    ) -> None:
+        lease = self._try_verify(agreement, _read_if_there(folder / _NAME))
+        if lease is None:
+            lease = self._try_verify(agreement, second.get(agreement, b""))
+            if lease is None:
+                # A folder made for an agreement that was never acknowledged holds no packs and needs no word.
+                if any((folder / "packs").glob("*")):
+                    notes.append(f"agreement {agreement.hex()} is damaged; its packs are kept but not served")
+                return
+            notes.append(f"agreement {agreement.hex()} was damaged and restored from the catalogue")
+            replace_file(folder / _NAME, lease.signed)
+        make_directory(folder / "packs")
+        self._catalogue.put_agreement(agreement, lease.signed, owner=lease.owner, revision=lease.terms.revision)
+        self._leases[agreement] = lease
+        self._quota.restore_limit(agreement, lease.terms.size_bytes)
+
+    def _try_verify(self, agreement: AgreementId, signed: bytes) -> Lease | None:
+        try:
+            lease = self._verify(signed)
+        except PeerFault:
+            return None
+        return lease if lease.agreement == agreement else None
+
+
+def _read_capped(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(_FILE_BYTES)
+
+
+def _read_if_there(path: Path) -> bytes:
+    try:
+        return _read_capped(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return b""

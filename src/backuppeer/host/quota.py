@@ -1,0 +1,264 @@
+"""Who may still store how much: reserved before the first byte, exact under concurrency.
+
+Knows: numbers per agreement and for the whole store. Must not know: files (free disk space is asked through a
+callable). Reservations live in memory only: a crash forgets them, and committed bytes are counted again from the
+catalogue when the store is opened. Refusals come in a fixed order: bytes of the agreement, its pack count, what
+the whole store offers, the disk's floor.
+"""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from backuppeer.errors import LocalError, NotFoundError, RefusedError
+from backuppeer.ids import AgreementId
+from backuppeer.limits import (
+    AGREEMENT_PACKS_MIN,
+    FREE_DISK_FLOOR_BYTES,
+    GIB,
+    KIB,
+    LEAF_BYTES,
+    PACKS_PER_GIB,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """How full an agreement is. `free_bytes`: what could be stored now, all limits considered."""
+
+    size_bytes: int
+    used_bytes: int
+    reserved_bytes: int
+    packs: int
+    free_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """How full the whole store is. `offered_bytes` is None without such a limit; `free_bytes` as for Usage."""
+
+    agreements: int
+    agreed_bytes: int
+    used_bytes: int
+    reserved_bytes: int
+    packs: int
+    offered_bytes: int | None
+    free_bytes: int
+
+
+@dataclass(slots=True)
+class _Account:
+    limit_bytes: int = 0
+    used_bytes: int = 0
+    reserved_bytes: int = 0
+    packs: int = 0
+    reserved_packs: int = 0
+    agreed: bool = False
+
+    @property
+    def taken_bytes(self) -> int:
+        return self.used_bytes + self.reserved_bytes
+
+    @property
+    def pack_limit(self) -> int:
+        return max(AGREEMENT_PACKS_MIN, self.limit_bytes * PACKS_PER_GIB // GIB)
+
+
+class Reservation:
+    """Room set aside for one pack; ends exactly once, by `commit` or `release`. Later calls change nothing."""
+
+    __slots__ = ("_finish", "_open", "agreement", "size_bytes")
+
+    def __init__(self, agreement: AgreementId, size_bytes: int, finish: Callable[["Reservation", bool], None]) -> None:
+        self.agreement = agreement
+        self.size_bytes = size_bytes
+        self._finish = finish
+        self._open = True
+
+    def commit(self) -> None:
+        """Turn the reserved bytes into used ones."""
+        self._finish(self, True)  # noqa: FBT003 - private callable with two parameters
+
+    def release(self) -> None:
+        """Give the reserved bytes back."""
+        self._finish(self, False)  # noqa: FBT003 - private callable with two parameters
+
+    def _end(self) -> bool:
+        """Return whether this call is the one that ends the reservation; the quota's lock is held."""
+        was_open, self._open = self._open, False
+        return was_open
+
+
+@dataclass(slots=True)
+class Quota:
+    """The accounts of one store. All methods are thread-safe.
+
+    `free_disk` returns the bytes an unprivileged program may still write to the disk; it may raise our errors.
+    """
+
+    free_disk: Callable[[], int]
+    floor_bytes: int = FREE_DISK_FLOOR_BYTES
+    offered_bytes: int | None = None
+    _accounts: dict[AgreementId, _Account] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def set_offered(self, offered_bytes: int | None) -> None:
+        """Set what the whole store may hold; None = as much as is agreed and the disk's floor leaves."""
+        with self._lock:
+            self.offered_bytes = offered_bytes
+
+    def set_limit(self, agreement: AgreementId, size_bytes: int) -> int:
+        """Set the agreed bytes of an agreement, known or new, and return the former ones (0 for a new one).
+
+        Raises:
+            RefusedError: less than what is stored or being stored (a shrink goes through deletes and their lock),
+                or more than the store offers.
+
+        """
+        with self._lock:
+            account = self._accounts.setdefault(agreement, _Account())
+            if size_bytes < account.taken_bytes:
+                raise RefusedError(
+                    f"{format_size(account.taken_bytes)} are stored, more than the {format_size(size_bytes)} wanted",
+                    hint="forget snapshots and prune first",
+                )
+            growth = size_bytes - account.limit_bytes
+            if self.offered_bytes is not None and growth > 0:
+                self._check_offer(growth)
+            former, account.limit_bytes, account.agreed = account.limit_bytes, size_bytes, True
+            return former
+
+    def restore_limit(self, agreement: AgreementId, size_bytes: int) -> None:
+        """Set the agreed bytes of an agreement that stands already, whatever is stored or offered meanwhile."""
+        with self._lock:
+            account = self._accounts.setdefault(agreement, _Account())
+            account.limit_bytes, account.agreed = size_bytes, True
+
+    def drop_limit(self, agreement: AgreementId) -> None:
+        """Forget an agreement that came to nothing; what it stored, if anything, keeps counting."""
+        with self._lock:
+            account = self._accounts.setdefault(agreement, _Account())
+            account.limit_bytes, account.agreed = 0, False
+
+    def set_used(self, agreement: AgreementId, used_bytes: int, *, packs: int) -> None:
+        """Set what an agreement was found to hold when the store was opened or recounted."""
+        with self._lock:
+            account = self._accounts.setdefault(agreement, _Account())
+            account.used_bytes, account.packs = used_bytes, packs
+
+    def reserve(self, agreement: AgreementId, size_bytes: int) -> Reservation:
+        """Set room aside for one pack of `size_bytes`.
+
+        Raises:
+            NotFoundError: no such agreement.
+            RefusedError: no room; the message says which limit and how much is free now.
+
+        """
+        with self._lock:
+            account = self._account(agreement)
+            room = account.limit_bytes - account.taken_bytes
+            if size_bytes > room:
+                raise _refusal("the agreement is full", room)
+            if account.packs + account.reserved_packs >= account.pack_limit:
+                raise RefusedError(
+                    f"the agreement holds {account.pack_limit} packs, its most; 0 packs free now",
+                    hint="back up larger pieces at a time, or agree on more storage",
+                )
+            if self.offered_bytes is not None:
+                total = self.offered_bytes - sum(a.taken_bytes for a in self._accounts.values())
+                if size_bytes > total:
+                    raise _refusal("the host's store is full", total)
+            disk = self._disk_room()
+            if size_bytes + leaves_bytes(size_bytes) > disk:
+                raise _refusal("the host's disk is nearly full", disk)
+            account.reserved_bytes += size_bytes
+            account.reserved_packs += 1
+            return Reservation(agreement, size_bytes, self._finish)
+
+    def usage(self, agreement: AgreementId) -> Usage:
+        """Return how full an agreement is.
+
+        Raises:
+            NotFoundError: no such agreement.
+
+        """
+        with self._lock:
+            account = self._account(agreement)
+            free = min(account.limit_bytes - account.taken_bytes, self._shared_room())
+            return Usage(
+                size_bytes=account.limit_bytes,
+                used_bytes=account.used_bytes,
+                reserved_bytes=account.reserved_bytes,
+                packs=account.packs,
+                free_bytes=max(0, free),
+            )
+
+    def totals(self) -> Totals:
+        """Return how full the store is."""
+        with self._lock:
+            accounts = self._accounts.values()
+            return Totals(
+                agreements=sum(a.agreed for a in accounts),
+                agreed_bytes=sum(a.limit_bytes for a in accounts),
+                used_bytes=sum(a.used_bytes for a in accounts),
+                reserved_bytes=sum(a.reserved_bytes for a in accounts),
+                packs=sum(a.packs for a in accounts),
+                offered_bytes=self.offered_bytes,
+                free_bytes=max(0, self._shared_room()),
+            )
+
+    def _account(self, agreement: AgreementId) -> _Account:
+        account = self._accounts.get(agreement)
+        if account is None or not account.agreed:
+            raise NotFoundError(f"no agreement {agreement.hex()} in this store")
+        return account
+
+    def _finish(self, reservation: Reservation, committed: bool) -> None:  # noqa: FBT001 - see Reservation
+        with self._lock:
+            if not reservation._end():  # noqa: SLF001 - ended under the quota's lock, so exactly once
+                return
+            account = self._accounts[reservation.agreement]
+            account.reserved_bytes -= reservation.size_bytes
+            account.reserved_packs -= 1
+            if account.reserved_bytes < 0 or account.reserved_packs < 0:
+                raise LocalError("a quota went below zero")
+            if committed:
+                account.used_bytes += reservation.size_bytes
+                account.packs += 1
+
+    def _check_offer(self, growth: int) -> None:
+        room = (self.offered_bytes or 0) - sum(a.limit_bytes for a in self._accounts.values())
+        if growth > room:
+            raise _refusal("the host offers less", room)
+
+    def _disk_room(self) -> int:
+        """Bytes above the floor. Reserved bytes count whole, though part is written: errs to the safe side."""
+        return self.free_disk() - self.floor_bytes - sum(a.reserved_bytes for a in self._accounts.values())
+
+    def _shared_room(self) -> int:
+        disk = self._disk_room()
+        if self.offered_bytes is None:
+            return disk
+        return min(disk, self.offered_bytes - sum(a.taken_bytes for a in self._accounts.values()))
+
+
+def leaves_bytes(size_bytes: int) -> int:
+    """Return the length of the leaf hashes of a pack: 32 bytes for each 16 KiB."""
+    return -(-size_bytes // LEAF_BYTES) * 32
+
+
+def format_size(size_bytes: int) -> str:
+    """Return a length for a message that may travel to a peer: bytes below 1 KiB, else one decimal."""
+    value, unit = float(size_bytes), "B"
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if abs(value) < KIB or unit == "TiB":
+            break
+        value /= KIB
+    return f"{int(value)} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+
+
+def _refusal(reason: str, free_bytes: int) -> RefusedError:
+    return RefusedError(
+        f"{reason}: {format_size(max(0, free_bytes))} free now",
+        hint="agree on more storage, free some, or choose another host",
+    )

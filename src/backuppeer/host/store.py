@@ -1,0 +1,293 @@
+"""The store: a folder that keeps other people's packs, and the door to everything in it.
+
+Knows: the parts of this room and the order in which a store opens. Must not know: messages, sessions, the network;
+all calls are synchronous and thread-safe, the agent crosses over with `to_thread`. A store that is unplugged,
+foreign, locked or read-only raises StoreUnavailable and is never taken for an empty one.
+
+Opening: marker read and locked → left-overs of `incoming/` swept → catalogue opened, or rebuilt when missing or
+damaged → agreements read → catalogue compared with the files → quotas counted. Deletes, their lock, and audits are
+not here yet: no method of this room removes a pack that was acknowledged.
+"""
+
+import os
+import secrets
+from pathlib import Path
+
+from backuppeer.errors import (
+    DamagedStateError,
+    LocalError,
+    NotFoundError,
+    ProtocolViolation,
+    StoreUnavailable,
+)
+from backuppeer.host.catalogue import PackRow, open_catalogue
+from backuppeer.host.disk import PRIVATE_DIRECTORY, make_directory, sync_directory, translate_failures, write_all
+from backuppeer.host.heads import Heads
+from backuppeer.host.incoming import Incoming, Target, Write
+from backuppeer.host.layout import PART_SUFFIX, Layout, check_agreement_id, check_stored_id
+from backuppeer.host.leases import Leases
+from backuppeer.host.marker import Marker, Presence, lock_marker, write_marker
+from backuppeer.host.quota import Quota, Totals, Usage
+from backuppeer.host.reader import PackReader
+from backuppeer.host.rebuild import Reconciliation, reconcile, sweep_incoming
+from backuppeer.ids import AgreementId, PeerId, StoredId
+from backuppeer.limits import FREE_DISK_FLOOR_BYTES, PACK_LIST_PAGE, PACK_TARGET_BYTES
+
+
+class Store:
+    """An open store. Made by `create_store` or `open_store`; `close` it.
+
+    `quota`, `leases` and `heads` are its other doors; `notes` are sentences for the host's human about what was
+    found and repaired while opening.
+    """
+
+    def __init__(self, layout: Layout, marker: Marker, *, presence: Presence, quota: Quota, write: Write) -> None:
+        self.directory = layout.root
+        self.store_id = marker.store
+        self.peer = marker.peer
+        self.quota = quota
+        self.notes: list[str] = []
+        self._layout = layout
+        self._presence = presence
+        with translate_failures(layout.root):
+            make_directory(layout.incoming)
+            make_directory(layout.agreements)
+            sweep_incoming(layout)
+        self._catalogue, is_new = open_catalogue(layout.catalogue)
+        self.leases = Leases(layout, self._catalogue, quota=quota, host=marker.peer)
+        self.heads = Heads(layout, self.leases, presence)
+        self._target = Target(layout=layout, catalogue=self._catalogue, write=write)
+        try:
+            self._load(is_new=is_new)
+        except BaseException:
+            self._catalogue.close()
+            raise
+
+    def close(self) -> None:
+        """Close the catalogue and give the lock back. Packs being received are aborted by their threads."""
+        self._catalogue.close()
+        self._presence.close()
+
+    def check_present(self) -> None:
+        """Return if the folder is still the store that was opened.
+
+        Raises:
+            StoreUnavailable: unplugged, moved away, replaced or closed; close this object and open the store again.
+
+        """
+        self._presence.check()
+
+    def receive(self, agreement: AgreementId, stored: StoredId, size: int) -> Incoming:
+        """Reserve room for a pack of `size` bytes and return where its bytes go. Ask `has` first.
+
+        Raises:
+            ProtocolViolation: an impossible id or size.
+            NotFoundError: no such agreement.
+            RefusedError: no room; the message says which limit and what is free now.
+            StoreUnavailable: the disk refuses.
+
+        """
+        check_agreement_id(agreement)
+        check_stored_id(stored)
+        if not 0 < size <= PACK_TARGET_BYTES:
+            raise ProtocolViolation(f"a pack has 1 to {PACK_TARGET_BYTES} bytes, not {size}")
+        self._presence.check()
+        reservation = self.quota.reserve(agreement, size)
+        name = secrets.token_hex(16) + PART_SUFFIX
+        return Incoming(self._target, agreement, stored=stored, reservation=reservation, name=name)
+
+    def has(self, agreement: AgreementId, stored: StoredId) -> bool:
+        """Return whether the pack is stored, durable and listed.
+
+        Raises:
+            StoreUnavailable: the disk is gone.
+
+        """
+        return self.find_size(agreement, stored) is not None
+
+    def find_size(self, agreement: AgreementId, stored: StoredId) -> int | None:
+        """Return the length of a stored pack in bytes, or None when it isn't stored here.
+
+        Raises:
+            StoreUnavailable: the disk is gone.
+
+        """
+        self._presence.check()
+        return self._catalogue.pack_size(check_agreement_id(agreement), check_stored_id(stored))
+
+    def open_pack(self, agreement: AgreementId, stored: StoredId) -> PackReader:
+        """Open a stored pack to stream ranges (`readinto`) and get Merkle paths; use it in a `with`.
+
+        Raises:
+            NotFoundError: not stored here.
+            DamagedStateError: listed, but its file is gone or has another length.
+            StoreUnavailable: the disk is gone or failing.
+
+        """
+        size = self.find_size(agreement, stored)
+        if size is None:
+            raise NotFoundError(f"no pack {stored.hex()} in agreement {agreement.hex()}")
+        with translate_failures(self.directory):
+            try:
+                path = self._layout.pack(agreement, stored)
+                return PackReader(path, root=self.directory, stored=stored, size=size)
+            except FileNotFoundError as exc:
+                self._presence.check()
+                raise DamagedStateError(
+                    f"pack {stored.hex()} is gone from the disk", hint="open the store again"
+                ) from exc
+
+    def read(self, agreement: AgreementId, stored: StoredId, *, offset: int, length: int) -> bytes:
+        """Return exactly `length` bytes of a stored pack from `offset`, as they lie on the disk.
+
+        Raises:
+            NotFoundError, DamagedStateError, StoreUnavailable: as `open_pack`.
+            ProtocolViolation: a range outside the pack.
+
+        """
+        with self.open_pack(agreement, stored) as reader:
+            return reader.read(offset, length)
+
+    def path(self, agreement: AgreementId, stored: StoredId, *, first_leaf: int, count: int) -> list[bytes]:
+        """Return the Merkle path of `count` leaves from `first_leaf` on, as `proof.merkle.verify_range` takes it.
+
+        Raises:
+            NotFoundError, DamagedStateError, StoreUnavailable: as `open_pack`.
+            ProtocolViolation: leaves outside the pack.
+
+        """
+        with self.open_pack(agreement, stored) as reader:
+            return reader.path(first_leaf, count)
+
+    def list_packs(self, agreement: AgreementId, *, after: bytes = b"", limit: int = PACK_LIST_PAGE) -> list[PackRow]:
+        """Return a page of stored packs in order of their ids, from the first id greater than `after` (b"" = start).
+
+        Never more than PACK_LIST_PAGE rows; fewer than `limit` (or than that) means there are no more. Packs stored
+        meanwhile may appear on later pages; none is shown twice.
+
+        Raises:
+            NotFoundError: no such agreement.
+            ProtocolViolation: an impossible cursor or limit.
+            StoreUnavailable: the disk is gone.
+
+        """
+        if limit < 1 or len(after) > 32:
+            raise ProtocolViolation("a page begins after an id of at most 32 bytes and has at least one row")
+        self._presence.check()
+        self.leases.get(agreement)
+        return self._catalogue.list_packs(agreement, after, min(limit, PACK_LIST_PAGE))
+
+    def usage(self, agreement: AgreementId) -> Usage:
+        """Return how full an agreement is.
+
+        Raises:
+            NotFoundError: no such agreement.
+            StoreUnavailable: the disk is gone.
+
+        """
+        return self.quota.usage(agreement)
+
+    def totals(self) -> Totals:
+        """Return how full the whole store is.
+
+        Raises:
+            StoreUnavailable: the disk is gone.
+
+        """
+        return self.quota.totals()
+
+    def rebuild_catalogue(self, *, verify: bool = False) -> Reconciliation:
+        """Correct the catalogue from the files; with `verify` hash every byte of every pack. Nothing may be arriving.
+
+        Raises:
+            LocalError: packs are being received.
+            StoreUnavailable: the disk refuses.
+
+        """
+        self._presence.check()
+        if self.quota.totals().reserved_bytes:
+            raise LocalError("the catalogue can't be rebuilt while packs arrive")
+        result = reconcile(self._layout, self._catalogue, verify=verify)
+        self._count()
+        return result
+
+    def _load(self, *, is_new: bool) -> None:
+        self.notes += self.leases.load()
+        found = reconcile(self._layout, self._catalogue, verify=False)
+        if is_new and found.added:
+            self.notes.append(f"the catalogue was missing or damaged; it was rebuilt from {found.added} packs")
+            found.added = 0
+        self.notes += found.notes()
+        self._count()
+
+    def _count(self) -> None:
+        counts = self._catalogue.count_packs()
+        for agreement in {lease.agreement for lease in self.leases.list_all()} | counts.keys():
+            packs, size_bytes = counts.get(agreement, (0, 0))
+            self.quota.set_used(agreement, size_bytes, packs=packs)
+
+
+def create_store(
+    directory: Path,
+    peer: PeerId,
+    *,
+    floor_bytes: int = FREE_DISK_FLOOR_BYTES,
+    offered_bytes: int | None = None,
+    write: Write = write_all,
+) -> Store:
+    """Make a folder (created if missing; its parent must exist) the store of `peer` and open it.
+
+    A store of the same peer that is there already is simply opened.
+
+    Raises:
+        StoreUnavailable: a foreign store, a store that lost its marker, or a disk that refuses.
+
+    """
+    layout = Layout(directory)
+    with translate_failures(directory):
+        make_directory(directory)
+        if not layout.marker.exists():
+            if layout.agreements.exists() or layout.catalogue.exists():
+                raise StoreUnavailable(
+                    f"{directory} holds a store without its marker {layout.marker.name}",
+                    hint="restore that file, or choose another folder",
+                )
+            directory.chmod(PRIVATE_DIRECTORY)
+            write_marker(layout.marker, peer)
+            sync_directory(directory)
+    return open_store(directory, peer, floor_bytes=floor_bytes, offered_bytes=offered_bytes, write=write)
+
+
+def open_store(
+    directory: Path,
+    peer: PeerId,
+    *,
+    floor_bytes: int = FREE_DISK_FLOOR_BYTES,
+    offered_bytes: int | None = None,
+    write: Write = write_all,
+) -> Store:
+    """Open the store of `peer` in a folder; needs a few seconds for each 100,000 packs when the disk is slow.
+
+    `floor_bytes` of the disk stay free; `offered_bytes` caps the whole store; `write` is how bytes reach a descriptor.
+
+    Raises:
+        StoreUnavailable: no store there (unplugged, unmounted), a foreign one, one in use, or a disk that refuses.
+        DamagedStateError: the catalogue was written by a newer version.
+
+    """
+    layout = Layout(directory)
+    with translate_failures(directory):
+        marker, descriptor = lock_marker(layout.marker, peer)
+        presence = Presence(layout.marker, descriptor)
+    quota = Quota(free_disk=lambda: _free_bytes(directory), floor_bytes=floor_bytes, offered_bytes=offered_bytes)
+    try:
+        return Store(layout, marker, presence=presence, quota=quota, write=write)
+    except BaseException:
+        presence.close()
+        raise
+
+
+def _free_bytes(directory: Path) -> int:
+    with translate_failures(directory):
+        status = os.statvfs(directory)
+    return status.f_bavail * status.f_frsize

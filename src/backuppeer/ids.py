@@ -1,0 +1,107 @@
+"""Ids: a type for each, and the one text form of a peer id.
+
+Knows: lengths, bech32m (BIP-350, hrp `bp`). Must not know: keys, files, the network. The types are `NewType`s over
+`bytes`, so that a blob id can't be handed where a stored id is wanted, at no cost in the hot loops.
+"""
+
+from typing import Final, NewType
+
+from backuppeer.errors import UserError
+
+PeerId = NewType("PeerId", bytes)
+"""Ed25519 public key of a peer's identity, 32 bytes."""
+TransportId = NewType("TransportId", bytes)
+"""Ed25519 public key of a home's transport endpoint, 32 bytes; not derived from the identity."""
+DeviceId = NewType("DeviceId", bytes)
+"""Ed25519 public key of a device, 32 bytes."""
+RepositoryId = NewType("RepositoryId", bytes)
+"""16 random bytes."""
+AgreementId = NewType("AgreementId", bytes)
+"""16 random bytes, stable over all revisions."""
+LogicalId = NewType("LogicalId", bytes)
+"""16 random bytes inside a pack's sealed directory: the pack, whichever copy."""
+StoredId = NewType("StoredId", bytes)
+"""32 bytes: Merkle root of one copy's ciphertext."""
+BlobId = NewType("BlobId", bytes)
+"""32 bytes: keyed BLAKE3 of a blob's plaintext."""
+SnapshotId = NewType("SnapshotId", bytes)
+"""32 bytes: the blob id of a snapshot; shown as lower-case hex."""
+
+PEER_ID_BYTES: Final = 32
+_HRP: Final = "bp"
+_ALPHABET: Final = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
+_BECH32M: Final = 0x2BC830A3
+_GENERATOR: Final = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
+_CHECKSUM_LENGTH: Final = 6
+MIN_PREFIX: Final = 8
+"""Characters after `bp1` that a prefix needs at least (DESIGN 3)."""
+
+
+def format_peer_id(peer: PeerId) -> str:
+    """Return the text of a peer id: `bp1…`, 61 characters (BIP-350)."""
+    data = _regroup(peer, from_bits=8, to_bits=5, pad=True)
+    values = _expanded_hrp() + data + [0] * _CHECKSUM_LENGTH
+    check = _polymod(values) ^ _BECH32M
+    data += [(check >> 5 * (5 - i)) & 31 for i in range(_CHECKSUM_LENGTH)]
+    return f"{_HRP}1" + "".join(_ALPHABET[d] for d in data)
+
+
+def parse_peer_id(text: str) -> PeerId:
+    """Return the 32 bytes that a peer id's text stands for.
+
+    Raises:
+        UserError: the text is not `bp1…` with a right checksum over exactly 32 bytes.
+
+    """
+    bad = UserError(
+        f"not a peer id: {text[:80]!r}",
+        hint="a peer id starts with bp1 and has 61 characters; copy it whole from `backup-peer id` or `browse`",
+    )
+    lowered = text.lower()
+    # ASCII only: .lower() turns the Kelvin sign into a k, and one id must not have two spellings.
+    if not text.isascii() or text not in {lowered, text.upper()} or not lowered.startswith(f"{_HRP}1"):
+        raise bad
+    symbols = lowered[len(_HRP) + 1 :]
+    if len(lowered) > 90 or any(c not in _ALPHABET for c in symbols):
+        raise bad
+    values = [_ALPHABET.index(c) for c in symbols]
+    if len(values) <= _CHECKSUM_LENGTH or _polymod(_expanded_hrp() + values) != _BECH32M:
+        raise bad
+    octets = _regroup(values[:-_CHECKSUM_LENGTH], from_bits=5, to_bits=8, pad=False)
+    if len(octets) != PEER_ID_BYTES:
+        raise bad
+    return PeerId(bytes(octets))
+
+
+def shorten_peer_id(peer: PeerId) -> str:
+    """Return the first characters of a peer id, enough to be used as a prefix among known peers."""
+    return format_peer_id(peer)[: 3 + MIN_PREFIX + 2]
+
+
+def _expanded_hrp() -> list[int]:
+    return [ord(c) >> 5 for c in _HRP] + [0] + [ord(c) & 31 for c in _HRP]
+
+
+def _polymod(values: list[int]) -> int:
+    check = 1
+    for value in values:
+        top = check >> 25
+        check = (check & 0x1FFFFFF) << 5 ^ value
+        for i, generator in enumerate(_GENERATOR):
+            check ^= generator if (top >> i) & 1 else 0
+    return check
+
+
+def _regroup(data: bytes | list[int], *, from_bits: int, to_bits: int, pad: bool) -> list[int]:
+    """Regroup bits; without padding, left-over bits must be fewer than a group and zero, else the result is empty."""
+    accumulator, bits, result = 0, 0, []
+    for value in data:
+        accumulator = (accumulator << from_bits) | value
+        bits += from_bits
+        while bits >= to_bits:
+            bits -= to_bits
+            result.append((accumulator >> bits) & ((1 << to_bits) - 1))
+    rest = accumulator & ((1 << bits) - 1)
+    if pad:
+        return result + ([rest << (to_bits - bits)] if bits else [])
+    return [] if bits >= from_bits or rest else result

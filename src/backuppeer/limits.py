@@ -1,0 +1,276 @@
+"""Every cap, timeout and bucket, with its unit in the name and its reason beside it.
+
+Knows: numbers. Must not know: anything else. Each cap on input from outside has a test that reaches it.
+"""
+
+from typing import Final
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+GIB: Final = 1024 * MIB
+
+# --- repository format v1 (DESIGN 4, docs/format.md)
+CHUNK_MIN_BYTES: Final = 256 * KIB
+CHUNK_AVERAGE_BYTES: Final = 1 * MIB
+CHUNK_MAX_BYTES: Final = 4 * MIB
+CHUNK_LEVEL: Final = 2
+"""Normalised chunking: at 2 the sizes of chunks of random data deviate by 288 KiB, at 1 by 565 KiB (measured)."""
+PACK_TARGET_BYTES: Final = 16 * MIB
+"""A pack never exceeds this, padding included; so one buffer size fits all."""
+PACK_MIN_BYTES: Final = 256 * KIB
+PACK_BLOBS: Final = 8192
+"""Entries of one directory; keeps a hostile directory below 400 KiB."""
+TAIL_READ_BYTES: Final = 128 * KIB
+"""What recovery reads of a pack first: footer, and the directory of nearly every pack."""
+BLOCK_BYTES: Final = 1 * MIB
+"""Ranged reads are whole blocks, so a host can't see which file of a pack is wanted."""
+LEAF_BYTES: Final = 16 * KIB
+BLOB_PLAIN_BYTES: Final = CHUNK_MAX_BYTES
+"""Largest plaintext of any blob; decompression stops here."""
+MERKLE_LENGTH_BYTES: Final = 2**63 - 1
+"""Longest input of a Merkle tree: lengths are bound into the root as 64 bits and must fit a signed integer."""
+COMPRESS_SAMPLE_OVER_BYTES: Final = 256 * KIB
+"""Larger blobs are tried on a sample first: compressing a megabyte of video in vain costs 3 ms."""
+COMPRESS_SAMPLE_BYTES: Final = 64 * KIB
+COMPRESS_SAVE_PERMILLE: Final = 30
+"""What compression must save to be kept: below this, decompressing costs more than the bytes."""
+TREE_PIECE_ENTRIES: Final = 8192
+TREE_PIECE_MIN_ENTRIES: Final = 1024
+"""A piece of a directory is not cut before this, so that small directories are one blob."""
+TREE_PIECE_BYTES: Final = 1 * MIB
+"""A piece of a directory is cut here at the latest, whatever its entries; decoding holds one piece."""
+TREE_DEPTH: Final = 4096
+"""Directories below each other; hostile trees deeper than this are refused."""
+ENTRY_NAME_BYTES: Final = 4096
+LINK_TARGET_BYTES: Final = 64 * KIB
+CONTENT_INLINE_IDS: Final = 4096
+"""Chunks named in a file's entry itself; larger files name lists of chunks, so that entries stay small."""
+CONTENT_BYTES: Final = 1 * MIB
+"""Ids that one entry or snapshot may hold."""
+ID_LIST_MAX: Final = 16384
+"""Ids of one list blob: 512 KiB of blob ids, 256 KiB of pack ids."""
+ACCOUNT_NAME_CHARS: Final = 256
+EXTENSION_BYTES: Final = 64 * KIB
+"""All extension fields of one entry or snapshot together."""
+SNAPSHOT_PATHS: Final = 4096
+SNAPSHOT_TAGS: Final = 256
+SNAPSHOT_TEXT_CHARS: Final = 1024
+SNAPSHOT_PREFIX_CHARS: Final = 4
+"""Shortest prefix of a snapshot's id that a person may give (DESIGN 10)."""
+INVENTORY_SNAPSHOTS: Final = 65536
+INVENTORY_PIECES: Final = 65536
+"""Lists of pack ids in one inventory: about 270 million packs, 4 PiB."""
+INDEX_BATCH: Final = 256
+"""Blob ids of one look-up: as many question marks as SQLite prepares quickly."""
+INDEX_CACHE_KIB: Final = 16 * KIB
+"""Page cache of the index; memory stays bounded whatever the number of chunks."""
+TREE_CACHE_BYTES: Final = 1 * GIB
+"""Local copies of tree, snapshot and index blobs; the oldest go first."""
+TREE_CACHE_KIB: Final = 4 * KIB
+"""Page cache of the tree cache: its blobs are read once each."""
+TREE_CACHE_TOUCHES: Final = 65536
+"""Reads of the tree cache remembered before they are written down as recent use."""
+
+# --- engine: files and backup
+ENGINE_WORKERS: Final = 2
+"""Threads that read, hash and compress; more only fight for the interpreter's lock on two cores."""
+SMALL_FILE_BYTES: Final = 4 * MIB
+"""Files up to this are read whole by a worker; larger ones are streamed in segments."""
+SEGMENT_BYTES: Final = 4 * MIB
+"""A piece of a large file under way: one longest chunk."""
+SEGMENTS: Final = 4
+"""Segments under way at once: 16 MiB of buffers."""
+BATCH_FILES: Final = 64
+"""Small files handed to a worker at once, so that the hand-over is paid once for all of them."""
+BATCH_BYTES: Final = 1 * MIB
+BATCH_DIRECTORIES: Final = 32
+"""Directories whose nodes are encoded in one go."""
+BATCHES_IN_FLIGHT: Final = 6
+"""Batches under way: keeps the workers busy and the memory small."""
+READ_PIECE_BYTES: Final = 256 * KIB
+"""What is read from a transport stream at a time (FACTS: 64 to 256 KiB)."""
+WRITE_PIECE_BYTES: Final = 1 * MIB
+"""What is handed to a transport stream at a time."""
+RESTORE_WINDOW_BLOBS: Final = 16384
+"""Blobs wanted by the files that a restore works on at once: a few MiB of plan."""
+RESTORE_WINDOW_BYTES: Final = 256 * MIB
+"""Plain bytes of those files: far enough ahead that packs are fetched once, without holding the bytes."""
+RESTORE_OPEN_FILES: Final = 128
+RESTORE_OPEN_DIRECTORIES: Final = 64
+RESTORE_WHOLE_PACK_PERMILLE: Final = 500
+"""When this share of a pack is wanted, the whole pack is fetched: one request instead of many."""
+RESTORE_FRUITLESS_READS: Final = 256
+"""Packs that can't be had before a restore stops asking for each of them with full patience."""
+KNOWN_BATCH: Final = 1024
+"""Blob ids that the restorer looks up at once."""
+TREE_BATCH: Final = 64
+TREE_PREFETCH_BLOBS: Final = 4096
+"""Directory blobs fetched ahead of the walk, so that a restore doesn't wait for each directory."""
+NOTED_SKIPS: Final = 20
+"""Skipped entries (sockets, devices) named one by one; the rest is counted."""
+CONFLICTS_NAMED: Final = 5
+"""Files in the way of a restore that the refusal names."""
+LS_ROWS: Final = 200_000
+"""Entries of one `ls` answer: it is held in memory on both sides."""
+
+# --- statements and wire (DESIGN 3, 6)
+STATEMENT_BYTES: Final = 4 * KIB
+STATEMENT_EXTENSIONS: Final = 16
+STATEMENT_EXTENSION_CHARS: Final = 64
+"""Longest name of an extension field."""
+SIGNED_BYTES: Final = STATEMENT_BYTES + 4 + 2 * 64
+"""A statement with its length and at most two signatures."""
+WORDS_CHARS: Final = 1024
+"""24 words of eight letters, with generous space between them."""
+FRAME_BYTES: Final = 256 * KIB
+"""One wire message; bulk bytes travel raw after a frame."""
+HANDSHAKE_FRAME_BYTES: Final = 4 * KIB
+"""What an unproven stranger may make us read."""
+HANDSHAKE_S: Final = 10.0
+DIAL_S: Final = 10.0
+"""iroh gives up after 30 s by itself (FACTS)."""
+HEARTBEAT_S: Final = 5.0
+DEAD_AFTER_S: Final = 15.0
+IDLE_CLOSE_S: Final = 600.0
+REQUEST_STREAMS: Final = 8
+"""Request streams at once that one session may hold open at us."""
+BULK_STREAMS: Final = 4
+PEER_ADDRESSES: Final = 4
+ADDRESS_CHARS: Final = 64
+UNPROVEN_CONNECTIONS: Final = 32
+"""Connections in handshake at once, over all strangers."""
+STRANGER_BYTES: Final = 2 * MIB
+"""What a connection may buffer at us before its peer is proven; more closes it."""
+STRANGER_LOOK_S: Final = 0.1
+"""How often that is looked at."""
+PACK_LIST_PAGE: Final = 2048
+AGREEMENTS_PER_HELLO: Final = 16
+PROTOCOL_TEXT_CHARS: Final = 256
+"""Words of a peer in a refusal: escaped, then shown to a person."""
+PROGRAM_CHARS: Final = 64
+RANGE_PATH_NODES: Final = 64
+"""Hashes of one Merkle path: a range has at most two edges in a tree of 10 levels."""
+UNKNOWN_MESSAGES: Final = 16
+"""Messages of unknown type on one stream: a few are a newer version, many an attack on our time."""
+CLOSE_REASON_BYTES: Final = 256
+ENDPOINT_CLOSE_S: Final = 5.0
+REPLY_S: Final = 30.0
+"""How long one answer on a request stream may take; the session's heartbeat finds a dead peer sooner."""
+BULK_STALL_S: Final = 60.0
+"""A transfer without a single byte for this long is given up and retried."""
+RETRY_BUDGET_S: Final = 90.0
+"""How long a network step goes on retrying before it tells the person (backoff with full jitter)."""
+RETRY_FIRST_S: Final = 0.5
+RETRY_MOST_S: Final = 15.0
+REBUILD_AT_ONCE: Final = 8
+"""Directories read side by side while an index is rebuilt."""
+RECOVERY_KNOCKS: Final = 8
+"""Hosts asked side by side whether they know us."""
+
+# --- signaling (DESIGN 7)
+LISTING_BYTES: Final = 2 * KIB
+LISTING_LIFE_S: Final = 2 * 3600
+LISTING_REFRESH_S: Final = 55 * 60
+LISTING_FUTURE_S: Final = 48 * 3600
+CLOCK_SKEW_S: Final = 2 * 3600
+LISTING_GRACE_S: Final = 60
+"""A listing outlives its publisher's connection by this."""
+LISTING_SERVERS: Final = 4
+"""Servers that a listing may name: more don't fit beside the envelope key."""
+LISTING_TERM_S: Final = 100 * 365 * 86400
+"""Longest term or lock anybody may name: a century, so that sums of times stay small."""
+LISTING_NUMBER_KEPT_S: Final = 6 * 3600
+"""How long a server remembers the number of a listing that is gone, so that an old one can't come back."""
+SEQ_MEMORY_PEERS: Final = 100_000
+"""Peers whose highest listing number a viewer remembers: 7 MiB."""
+KNOCK_BYTES: Final = 4 * KIB
+KNOCK_LIFE_S: Final = 3600
+KNOCK_SERVERS: Final = 2
+"""Servers at which one knock's reply inbox is open."""
+KNOCK_TEXT_CHARS: Final = 240
+KNOCK_BINDING_BYTES: Final = 1 * KIB
+KNOCK_NONCES: Final = 65536
+"""Nonces of knocks remembered against replay; full means refusing new ones, never forgetting."""
+KNOCK_REPLY_S: Final = 8.0
+"""How long one knock waits for its reply: hosts answer at once, if only "a person must decide"."""
+KNOCK_AGAIN_S: Final = 10.0
+"""While a person waits for an answer the knock is repeated; in the background every KNOCK_BACKGROUND_S."""
+KNOCK_BACKGROUND_S: Final = 600.0
+ENVELOPE_KEY_LIFE_S: Final = 24 * 3600
+ENVELOPE_KEY_KEPT_S: Final = 48 * 3600
+INBOX_MESSAGES: Final = 32
+INBOX_LIFE_S: Final = 24 * 3600
+SIGNALING_FRAME_BYTES: Final = 128 * KIB
+SIGNALING_CLIENT_FRAME_BYTES: Final = 8 * KIB
+SIGNALING_CURSOR_BYTES: Final = 64
+PAGE_LISTINGS: Final = 50
+BROWSE_PER_SERVER: Final = 2000
+BROWSE_ALL_PER_SERVER: Final = 20_000
+"""With `--all`: what one server may make a viewer hold."""
+BROWSE_SOFT_S: Final = 2.0
+SERVERS: Final = 16
+SERVER_URL_CHARS: Final = 256
+SERVER_CONNECT_S: Final = 5.0
+SERVER_HANDSHAKE_S: Final = 5.0
+"""What a socket at the server may take to become a WebSocket (slow loris)."""
+SERVER_LISTINGS: Final = 200_000
+SERVER_INBOXES: Final = 400_000
+SERVER_STORED_MESSAGES: Final = 65536
+"""Knocks and replies waiting in all inboxes together: 256 MiB."""
+SERVER_MESSAGES_PER_S: Final = 20.0
+SERVER_MESSAGES_BURST: Final = 100
+SERVER_CONNECTIONS: Final = 60_000
+SERVER_CONNECTIONS_PER_ADDRESS: Final = 512
+SERVER_INBOX_SILENCE_S: Final = 30.0
+"""A socket that says nothing useful for this long after opening is closed."""
+SERVER_REFUSALS: Final = 64
+"""Refused messages that one connection may send before it is closed."""
+SERVER_SWEEP_S: Final = 5.0
+"""How often what has expired is thrown out."""
+SERVER_CLOSE_S: Final = 2.0
+RECONNECT_BASE_S: Final = 0.5
+RECONNECT_MAX_S: Final = 60.0
+"""Longest pause between two tries at a server, with full jitter."""
+RECONNECT_SETTLED_S: Final = 10.0
+"""A connection that held this long starts the backoff from the beginning."""
+
+# --- host (DESIGN 5)
+LOCK_DEFAULT_S: Final = 30 * 86400
+TERM_DEFAULT_S: Final = 365 * 86400
+FREE_DISK_FLOOR_BYTES: Final = 1 * GIB
+PACKS_PER_GIB: Final = 4096
+"""Blob-count quota: no agreement fills the catalogue with minimal packs."""
+AGREEMENT_PACKS_MIN: Final = 64
+"""Packs that even the smallest agreement may hold."""
+AGREEMENTS_PER_OWNER: Final = 16
+"""No owner fills the host's folder of agreements; as many as fit into one Hello."""
+AGREEMENT_REVISIONS: Final = 4096
+"""Length of one agreement's chain: each revision is a file."""
+PENDING_REQUESTS: Final = 64
+REQUEST_KEPT_S: Final = 7 * 86400
+
+# --- trust (DESIGN 8)
+OBSERVATION_DETAIL_CHARS: Final = 200
+"""Words kept beside an observation, for people."""
+OBSERVATIONS_PER_DAY: Final = 1024
+"""Of one kind about one peer: a flood of faults must not fill our disk."""
+EVIDENCE_DAYS: Final = 3 * 365
+"""Days that a score looks back: faults of half-life 365 d have faded to an eighth."""
+
+# --- control and agent
+CONTROL_BODY_BYTES: Final = 1 * MIB
+CONTROL_LINE_BYTES: Final = 4 * MIB
+"""Longest event line that a client reads."""
+SOCKET_PATH_BYTES: Final = 107
+AGENT_START_S: Final = 15.0
+AGENT_PING_S: Final = 5.0
+"""An agent that is there but doesn't answer for this long is stuck."""
+AGENT_STOP_S: Final = 60.0
+"""What an agent may take to park its jobs and end."""
+CONNECT_WAIT_S: Final = 60.0
+PACKS_IN_FLIGHT: Final = 4
+"""Sealed packs waiting for a host's acknowledgement; 16 MiB each, so this is the upload memory."""
+FETCH_AHEAD_PACKS: Final = 4
+SWITCH_INTERVAL_S: Final = 0.0005
+"""GIL hand-over. With the default 5 ms a thread that hashes 16 KiB leaves beside a busy one falls from 3,600 to
+15 MiB/s, because each release of the GIL waits a whole interval to get it back; at 0.5 ms it keeps 1,690 (measured)."""

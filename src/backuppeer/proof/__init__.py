@@ -1,0 +1,1 @@
+"""Pure proofs: Merkle trees and signed statements, shared by owner, host and trust."""

@@ -1,0 +1,1 @@
+"""How bytes lie at rest: format v1."""

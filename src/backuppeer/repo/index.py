@@ -1,0 +1,218 @@
+"""The index: which blob lies where, on disk in SQLite, and nothing that packs don't say again.
+
+Knows: its tables. Must not know: copies and hosts (shares.ledger), keys, plaintext of trees. It can be deleted at any
+time: registering the directories of all packs in the order of the inventory, and the snapshots, builds it again.
+
+Memory: SQLite's page cache only, whatever the number of chunks. Rows are keyed by the blob id itself (WITHOUT ROWID),
+so one B-tree holds everything; a pack is a small number in each row. When a blob lies in several packs, the one
+registered last is found: that is the one a repair or compaction wrote.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from backuppeer.ids import BlobId, LogicalId, SnapshotId
+from backuppeer.limits import INDEX_BATCH, INDEX_CACHE_KIB
+from backuppeer.repo.blob import BlobKind, Codec
+from backuppeer.repo.database import LocalDatabase
+from backuppeer.repo.layout import Entry
+
+Row = tuple[bytes, bytes, int, int, int, int, int, int]
+
+_SCHEMA: Final = (
+    """
+    CREATE TABLE packs (number INTEGER PRIMARY KEY AUTOINCREMENT, logical BLOB NOT NULL UNIQUE);
+    CREATE TABLE blobs (
+        blob BLOB PRIMARY KEY, pack INTEGER NOT NULL, slot INTEGER NOT NULL, offset INTEGER NOT NULL,
+        sealed INTEGER NOT NULL, plain INTEGER NOT NULL, kind INTEGER NOT NULL, codec INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    CREATE INDEX blobs_kind ON blobs (kind) WHERE kind > 1;
+    CREATE TABLE snapshots (number INTEGER PRIMARY KEY AUTOINCREMENT, id BLOB NOT NULL UNIQUE, body BLOB NOT NULL);
+    """,
+)
+_PROBE: Final = "SELECT 1 FROM packs, blobs, snapshots LIMIT 1"
+_COLUMNS: Final = "blob, logical, slot, offset, sealed, plain, kind, codec"
+_FIND: Final = f"SELECT {_COLUMNS} FROM blobs JOIN packs ON number = pack WHERE blob = ?"  # noqa: S608 - constants
+_HAS: Final = "SELECT 1 FROM blobs WHERE blob = ?"
+_FIND_MANY: Final = (
+    f"SELECT {_COLUMNS} FROM blobs JOIN packs ON number = pack "  # noqa: S608 - constants and question marks
+    f"WHERE blob IN ({','.join('?' * INDEX_BATCH)})"
+)
+_KNOWN: Final = f"SELECT blob FROM blobs WHERE blob IN ({','.join('?' * INDEX_BATCH)})"  # noqa: S608 - question marks
+_REGISTER: Final = "INSERT OR REPLACE INTO blobs VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_KINDS: Final = {int(kind): kind for kind in BlobKind}
+_CODECS: Final = {int(codec): codec for codec in Codec}
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where a blob lies: the same in all copies of the pack."""
+
+    pack: LogicalId
+    entry: Entry
+
+    @property
+    def blob(self) -> BlobId:
+        """The blob's id."""
+        return self.entry.blob
+
+    @property
+    def kind(self) -> BlobKind:
+        """The blob's kind."""
+        return self.entry.kind
+
+    @property
+    def codec(self) -> Codec:
+        """The blob's codec."""
+        return self.entry.codec
+
+    @property
+    def slot(self) -> int:
+        """The slot of the pack."""
+        return self.entry.slot
+
+    @property
+    def offset(self) -> int:
+        """Bytes from the start of the pack."""
+        return self.entry.offset
+
+    @property
+    def sealed_bytes(self) -> int:
+        """Length in the pack, tag included."""
+        return self.entry.sealed_bytes
+
+    @property
+    def plain_bytes(self) -> int:
+        """Length of the plaintext."""
+        return self.entry.plain_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How much the index knows."""
+
+    packs: int
+    blobs: int
+    snapshots: int
+
+
+class Index:
+    """The local index of one repository; may be used from several threads, one lock serialises them."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or create the index at `path`.
+
+        Raises:
+            DamagedStateError: the file can't be read as an index, or is of a newer version.
+
+        """
+        self._db = LocalDatabase(path, _SCHEMA, what="index", probe=_PROBE, cache_kib=INDEX_CACHE_KIB)
+
+    def close(self) -> None:
+        """Close the file; the index can't be used afterwards."""
+        self._db.close()
+
+    def find(self, blob: BlobId) -> Location | None:
+        """Return where a blob lies, None when it isn't known."""
+        row = self._db.run(lambda db: db.execute(_FIND, (blob,)).fetchone())
+        return None if row is None else _location(row)
+
+    def has(self, blob: BlobId) -> bool:
+        """Say whether a blob is known."""
+        return self._db.run(lambda db: db.execute(_HAS, (blob,)).fetchone()) is not None
+
+    def find_many(self, blobs: Iterable[BlobId]) -> dict[BlobId, Location]:
+        """Return where those of the blobs lie that are known."""
+        return {BlobId(row[0]): _location(row) for row in self._look_up(_FIND_MANY, blobs)}
+
+    def known(self, blobs: Iterable[BlobId]) -> set[BlobId]:
+        """Return those of the blobs that are known; cheaper than `find_many`."""
+        return {BlobId(row[0]) for row in self._look_up(_KNOWN, blobs)}
+
+    def register(self, logical: LogicalId, entries: Sequence[Entry]) -> None:
+        """Record a pack and its blobs in one transaction; a pack already known is recorded again, at its old place."""
+        # Sorted by the key: neighbouring rows share B-tree pages, half the page writes for packs of small blobs.
+        ordered = sorted(entries, key=lambda e: e.blob)
+
+        def act(db: sqlite3.Connection) -> None:
+            db.execute("INSERT OR IGNORE INTO packs (logical) VALUES (?)", (logical,))
+            number = db.execute("SELECT number FROM packs WHERE logical = ?", (logical,)).fetchone()[0]
+            db.executemany(
+                _REGISTER,
+                [(e.blob, number, e.slot, e.offset, e.sealed_bytes, e.plain_bytes, e.kind, e.codec) for e in ordered],
+            )
+
+        self._db.transact(act)
+
+    def packs(self) -> Iterator[LogicalId]:
+        """Yield the logical ids of all packs in the order they were first registered."""
+        last = 0
+        while rows := self._fetch(
+            "SELECT number, logical FROM packs WHERE number > ? ORDER BY number LIMIT 4096", [last]
+        ):
+            yield from (LogicalId(row[1]) for row in rows)
+            last = rows[-1][0]
+
+    def has_pack(self, logical: LogicalId) -> bool:
+        """Say whether a pack was registered: what a resync need not open again."""
+        return (
+            self._db.run(lambda db: db.execute("SELECT 1 FROM packs WHERE logical = ?", (logical,)).fetchone())
+            is not None
+        )
+
+    def blobs_of(self, kind: BlobKind) -> list[BlobId]:
+        """Return the ids of all blobs of a kind (for DATA this is the whole table: ask for the rare kinds)."""
+        # `kind > 1` is what lets SQLite use the partial index; it says nothing more.
+        rare = " AND kind > 1" if kind != BlobKind.DATA else ""
+        query = f"SELECT blob FROM blobs WHERE kind = ?{rare}"  # noqa: S608 - constants
+        return [BlobId(row[0]) for row in self._db.run(lambda db: db.execute(query, (int(kind),)).fetchall())]
+
+    def add_snapshot(self, snapshot: SnapshotId, body: bytes) -> None:
+        """Record a snapshot's encoded bytes under its id; again is no change."""
+        query = "INSERT OR IGNORE INTO snapshots (id, body) VALUES (?, ?)"
+        self._db.transact(lambda db: db.execute(query, (snapshot, body)))
+
+    def remove_snapshot(self, snapshot: SnapshotId) -> None:
+        """Forget a snapshot; one that isn't known is no error."""
+        self._db.transact(lambda db: db.execute("DELETE FROM snapshots WHERE id = ?", (snapshot,)))
+
+    def snapshots(self) -> list[tuple[SnapshotId, bytes]]:
+        """Return all snapshots (id, encoded bytes) in the order they were added."""
+        rows = self._db.run(lambda db: db.execute("SELECT id, body FROM snapshots ORDER BY number").fetchall())
+        return [(SnapshotId(row[0]), row[1]) for row in rows]
+
+    def counts(self) -> Counts:
+        """Return how many packs, blobs and snapshots are known (walks the table once)."""
+        query = "SELECT (SELECT count(*) FROM packs), (SELECT count(*) FROM blobs), (SELECT count(*) FROM snapshots)"
+        return Counts(*self._db.run(lambda db: db.execute(query).fetchone()))
+
+    def clear(self) -> None:
+        """Forget everything, to be rebuilt from directories."""
+
+        def act(db: sqlite3.Connection) -> None:
+            for table in ("blobs", "packs", "snapshots"):
+                db.execute(f"DELETE FROM {table}")  # noqa: S608 - the three names above
+
+        self._db.transact(act)
+
+    def _look_up(self, query: str, blobs: Iterable[BlobId]) -> list[Row]:
+        """Run a query of INDEX_BATCH question marks over all ids; the last batch is filled up with its last id."""
+        wanted = sorted(set(blobs))
+        rows: list[Row] = []
+        for start in range(0, len(wanted), INDEX_BATCH):
+            batch = wanted[start : start + INDEX_BATCH]
+            batch += [batch[-1]] * (INDEX_BATCH - len(batch))
+            rows += self._fetch(query, batch)
+        return rows
+
+    def _fetch(self, query: str, values: Sequence[object]) -> list[Any]:
+        return self._db.run(lambda db: db.execute(query, values).fetchall())
+
+
+def _location(row: Row) -> Location:
+    blob, logical, slot, offset, sealed, plain, kind, codec = row
+    entry = Entry(BlobId(blob), _KINDS[kind], _CODECS[codec], slot, offset, sealed, plain)
+    return Location(LogicalId(logical), entry)

@@ -1,0 +1,1 @@
+"""Which pack lies with which peer."""

@@ -1,0 +1,1 @@
+"""Finding each other through servers that learn as little as possible."""

@@ -1,0 +1,344 @@
+"""Client of one server: one socket per purpose, typed messages, reconnection.
+
+Knows: the WebSocket library, the client's half of the protocol. Must not know: other servers, what listings and sealed
+messages say. Every foreign exception becomes `Unavailable` (weather) or `ProtocolViolation` (the server's fault) here.
+"""
+
+import asyncio
+import ipaddress
+import logging
+import os
+import random
+import ssl
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Final, TypeVar
+from urllib.parse import urlsplit
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+from websockets.typing import Subprotocol
+
+from backuppeer import limits
+from backuppeer.crypto.digest import Domain, hash_bytes
+from backuppeer.crypto.identity import Purpose, SigningKey
+from backuppeer.errors import BackupPeerError, PeerFault, ProtocolViolation, Unavailable
+from backuppeer.signaling.messages import (
+    SUBPROTOCOL,
+    Answer,
+    Browse,
+    Challenge,
+    Deposit,
+    Deposited,
+    InboxOpen,
+    Message,
+    OpenInbox,
+    Page,
+    ProveInbox,
+    Publish,
+    Published,
+    Request,
+    Taken,
+    decode_answer,
+    encode,
+    inbox_proof_blob,
+)
+from backuppeer.signaling.servers import authority
+
+T = TypeVar("T")
+OnMessage = Callable[[bytes, str], Awaitable[None]]
+"""Called with (sealed bytes, server address). When it returns, the server is told to forget the message; when it raises
+one of our errors the message is forgotten too (it is bad for ever). Any other exception is a bug: it ends the reader
+and comes out of `close`."""
+OnState = Callable[[bool, str], None]
+"""Called with (connected, error) whenever a lasting socket changes."""
+_LIBRARY_LOG: Final = logging.getLogger("backuppeer.signaling.client.websockets")
+_LIBRARY_LOG.setLevel(logging.CRITICAL + 1)  # it logs tracebacks of dropped connections; states and errors tell ours
+_LOG: Final = logging.getLogger("backuppeer.signaling.client")
+_SEEN_MESSAGES: Final = 4 * limits.INBOX_MESSAGES
+_STATUS_TEXT: Final = {
+    421: "the server does not know itself by this name (its operator must name it as an origin)",
+    429: "too many connections from this network",
+    503: "the server is full or shutting down",
+}
+
+
+class _Connect(connect):
+    """Dial without following redirects: an inbox proof is bound to the name we were told to dial."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        """Refuse, by handing the exception back."""
+        return exc
+
+
+class Link:
+    """One open socket to one server."""
+
+    def __init__(self, url: str, connection: ClientConnection) -> None:
+        self.url = url
+        self._connection = connection
+
+    async def send(self, request: Request) -> None:
+        """Send a message.
+
+        Raises:
+            Unavailable: the connection is lost or was closed by the server.
+
+        """
+        try:
+            await self._connection.send(encode(request))
+        except ConnectionClosed as exc:
+            raise Unavailable(_describe_close(self.url, exc)) from exc
+
+    async def receive(self, kind: type[T]) -> T:
+        """Wait for the next message, which must be a `kind`.
+
+        Raises:
+            Unavailable: the connection is lost or was closed by the server.
+            ProtocolViolation: the server sent something else.
+
+        """
+        try:
+            answer: Answer = decode_answer(await self._connection.recv())
+        except ConnectionClosed as exc:
+            raise Unavailable(_describe_close(self.url, exc)) from exc
+        if not isinstance(answer, kind):
+            raise ProtocolViolation(f"{self.url} answered {type(answer).__name__}, not {kind.__name__}")
+        return answer
+
+    async def ask(self, request: Request, kind: type[T], *, timeout_s: float = limits.SERVER_CONNECT_S) -> T:
+        """Send a message and wait for its answer.
+
+        Raises:
+            Unavailable: connection lost, or no answer in time.
+            ProtocolViolation: the server sent something else.
+
+        """
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self.send(request)
+                return await self.receive(kind)
+        except TimeoutError as exc:
+            raise Unavailable(f"{self.url} did not answer within {timeout_s:g} s") from exc
+
+
+@asynccontextmanager
+async def open_link(url: str, *, timeout_s: float = limits.SERVER_CONNECT_S) -> AsyncIterator[Link]:
+    """Open a fresh, unauthenticated socket to a server, and close it at the end.
+
+    Raises:
+        Unavailable: refused, not found, not a signaling server, or no answer in time.
+
+    """
+    connection = await _dial(url, timeout_s)
+    try:
+        yield Link(url, connection)
+    finally:
+        try:
+            await connection.close()
+        finally:
+            connection.transport.abort()  # cancelled while closing: leave no half-open socket behind
+
+
+async def browse_server(url: str, *, limit: int) -> AsyncGenerator[Page]:
+    """Yield a server's pages, in its random order, until at least `limit` rows or the end.
+
+    Raises:
+        Unavailable: the server can't be reached, or is lost in between.
+        ProtocolViolation: it does not keep to the protocol.
+
+    """
+    seen, cursor = 0, b""
+    async with open_link(url) as link:
+        while seen < limit:
+            page = await link.ask(Browse(cursor, min(limits.PAGE_LISTINGS, limit - seen)), Page)
+            yield page
+            # An empty page counts too: a server can't keep us asking for ever.
+            seen, cursor = seen + max(1, len(page.rows)), page.cursor
+            if not cursor:
+                return
+
+
+async def deposit_at(url: str, inbox: bytes, sealed: bytes) -> None:
+    """Leave a sealed message at a server; whether the inbox exists is never said.
+
+    Raises:
+        Unavailable: the server can't be reached or does not answer.
+        ProtocolViolation: it does not keep to the protocol.
+
+    """
+    async with open_link(url) as link:
+        await link.ask(Deposit(inbox, sealed), Deposited)
+
+
+def backoff_s(attempt: int, randomness: random.Random) -> float:
+    """Return the wait before an attempt (0 = first repetition): full jitter under a doubling roof."""
+    roof = min(limits.RECONNECT_MAX_S, limits.RECONNECT_BASE_S * 2 ** min(attempt, 16))
+    return randomness.uniform(0, roof)
+
+
+class Publication:
+    """One listing on show at one server: published again after each reconnection, replaced on request."""
+
+    def __init__(self, url: str, on_state: OnState, *, randomness: random.Random) -> None:
+        self._url = url
+        self._on_state = on_state
+        self._randomness = randomness
+        self._listing = b""
+        self._changed = asyncio.Event()
+        self._wake = asyncio.Event()
+        self._verdict: asyncio.Future[Published] | None = None
+
+    def replace(self, listing: bytes) -> "asyncio.Future[Published]":
+        """Show these signed bytes from now on; the future is the server's verdict, whenever it comes."""
+        if self._verdict is not None and not self._verdict.done():
+            self._verdict.cancel()
+        self._listing = listing
+        self._verdict = asyncio.get_running_loop().create_future()
+        self._changed.set()
+        self._wake.set()
+        return self._verdict
+
+    async def run(self) -> None:
+        """Keep the newest listing published until cancelled."""
+        await _keep(self._url, self._serve, on_state=self._on_state, randomness=self._randomness, wake=self._wake)
+
+    async def _serve(self, link: Link) -> None:
+        self._changed.set()
+        while True:
+            await self._wait_change(link)
+            listing, verdict = self._listing, self._verdict
+            self._changed.clear()
+            if not listing:
+                continue
+            answer = await link.ask(Publish(listing), Published)
+            error = "" if answer.accepted else f"the listing was refused: {answer.code}"
+            self._on_state(True, error)  # noqa: FBT003 - the callback's two values are its documented form
+            if verdict is not None and not verdict.done():
+                verdict.set_result(answer)
+
+    async def _wait_change(self, link: Link) -> None:
+        """Wait for a new listing, or notice that the socket died; nothing else may come from the server."""
+        changed = asyncio.ensure_future(self._changed.wait())
+        heard = asyncio.ensure_future(link.receive(Published))
+        try:
+            await asyncio.wait({changed, heard}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            changed.cancel()
+            heard.cancel()
+            # Awaited: the library allows one reader at a time, and a cancelled one still counts until it ended.
+            await asyncio.gather(changed, heard, return_exceptions=True)
+        if not heard.cancelled():
+            heard.result()
+            raise ProtocolViolation(f"{self._url} spoke unasked")
+
+
+class InboxReader:
+    """One inbox at one server, kept open; each message is handed on once."""
+
+    def __init__(
+        self, url: str, key: SigningKey, *, on_message: OnMessage, on_state: OnState, randomness: random.Random
+    ) -> None:
+        self._url = url
+        self._key = key
+        self._on_message = on_message
+        self._on_state = on_state
+        self._randomness = randomness
+        self._seen: deque[bytes] = deque(maxlen=_SEEN_MESSAGES)
+
+    async def run(self) -> None:
+        """Keep the inbox open until cancelled."""
+        never = asyncio.Event()
+        await _keep(self._url, self._serve, on_state=self._on_state, randomness=self._randomness, wake=never)
+
+    async def _serve(self, link: Link) -> None:
+        challenge = await link.ask(OpenInbox(self._key.public), Challenge)
+        proof = inbox_proof_blob(challenge.nonce, authority(self._url), self._key.public)
+        await link.ask(ProveInbox(self._key.sign(Purpose.INBOX, proof)), InboxOpen)
+        self._on_state(True, "")  # noqa: FBT003 - the callback's two values are its documented form
+        while True:
+            message = await link.receive(Message)
+            await self._hand_on(message)
+            await link.send(Taken(message.number))
+
+    async def _hand_on(self, message: Message) -> None:
+        """Hand on once: after a lost `Taken` the server sends again, and numbers start anew when it restarts."""
+        digest = hash_bytes(Domain.STATEMENT, message.sealed)
+        if digest in self._seen:
+            return
+        try:
+            await self._on_message(message.sealed, self._url)
+        except BackupPeerError as exc:
+            _LOG.info("a message of an inbox was refused: %s", exc.message)
+        self._seen.append(digest)
+
+
+async def _keep(
+    link_to: str,
+    serve: Callable[[Link], Awaitable[None]],
+    *,
+    on_state: OnState,
+    randomness: random.Random,
+    wake: asyncio.Event,
+) -> None:
+    """Open a link and serve it, again and again with backoff; `wake` ends a wait early."""
+    attempt = 0
+    while True:
+        opened_s = asyncio.get_running_loop().time()
+        try:
+            async with open_link(link_to) as link:
+                await serve(link)
+        except (Unavailable, PeerFault) as exc:
+            on_state(False, exc.message)  # noqa: FBT003 - the callback's two values are its documented form
+        lived_s = asyncio.get_running_loop().time() - opened_s
+        attempt = 0 if lived_s > limits.RECONNECT_SETTLED_S else attempt + 1
+        with suppress(TimeoutError):
+            async with asyncio.timeout(backoff_s(attempt, randomness)):
+                await wake.wait()
+        wake.clear()
+
+
+async def _dial(url: str, timeout_s: float) -> ClientConnection:
+    try:
+        return await _Connect(
+            url,
+            subprotocols=[Subprotocol(SUBPROTOCOL)],
+            compression=None,
+            user_agent_header=None,  # tells nothing but costs a fingerprint
+            open_timeout=timeout_s,
+            close_timeout=limits.SERVER_CLOSE_S,
+            max_size=limits.SIGNALING_FRAME_BYTES,
+            logger=_LIBRARY_LOG,
+            proxy=None if _is_loopback(url) else True,
+        )
+    except InvalidStatus as exc:
+        status = exc.response.status_code
+        raise Unavailable(f"{url}: {_STATUS_TEXT.get(status, f'HTTP status {status}')}") from exc
+    except TimeoutError as exc:
+        raise Unavailable(f"{url} did not answer within {timeout_s:g} s") from exc
+    except (OSError, WebSocketException, EOFError, ImportError) as exc:
+        # ImportError: the environment names a SOCKS proxy and its library is missing.
+        raise Unavailable(f"{url}: {_describe(exc)}") from exc
+
+
+def _describe(exc: Exception) -> str:
+    if isinstance(exc, ssl.SSLError):
+        return f"TLS: {exc.reason or exc}"
+    if isinstance(exc, OSError) and exc.errno is not None and exc.errno > 0:
+        return os.strerror(exc.errno).lower()
+    return str(exc)
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _describe_close(url: str, exc: ConnectionClosed) -> str:
+    if exc.rcvd is None:
+        return f"{url}: connection lost"
+    return f"{url} closed the connection: {exc.rcvd.code} {exc.rcvd.reason}".rstrip()

@@ -1,0 +1,245 @@
+"""Messages between a client and a signaling server: msgpack maps tagged by `t`, one per binary WebSocket message.
+
+Knows: shapes, caps, the inbox proof's bytes. Must not know: sockets, engines, what is inside a listing or a sealed
+message. Sans-IO and shared by both sides, so that they can't drift apart. Unknown fields are ignored (a newer client
+may say more); an unknown type, or a field of the wrong shape, is a protocol violation.
+
+A socket does one thing. Its first message decides which (publish, browse, deposit or inbox), and the table below says
+what may follow; so even a careless client can't link a knock to a listing by sending both through one socket.
+"""
+
+from enum import StrEnum
+from typing import Final, TypeVar
+
+import msgspec
+
+from backuppeer import limits
+from backuppeer.errors import ProtocolViolation
+
+T = TypeVar("T")
+SUBPROTOCOL: Final = "backup-peer.v1"
+"""Negotiated in the WebSocket opening; a server of another version refuses there, by name."""
+CHALLENGE_BYTES: Final = 32
+INBOX_BYTES: Final = 32
+SIGNATURE_BYTES: Final = 64
+
+
+class CloseCode:
+    """WebSocket close codes of this protocol (4000-4999 are for applications, RFC 6455 section 7.4.2)."""
+
+    MALFORMED: Final = 4400
+    UNPROVEN: Final = 4401
+    SILENT: Final = 4408
+    TAKEN_OVER: Final = 4409
+    FULL: Final = 4503
+    TOO_BIG: Final = 1009
+
+
+# --- client to server
+class Publish(msgspec.Struct, tag="publish", tag_field="t", frozen=True):
+    """Put this signed listing (or tombstone) on show while my socket lives."""
+
+    listing: bytes
+
+
+class Browse(msgspec.Struct, tag="browse", tag_field="t", frozen=True):
+    """Hand out a page; an empty cursor starts a new random order."""
+
+    cursor: bytes
+    limit: int
+
+
+class Deposit(msgspec.Struct, tag="deposit", tag_field="t", frozen=True):
+    """Leave exactly KNOCK_BYTES sealed bytes in an inbox."""
+
+    inbox: bytes
+    sealed: bytes
+
+
+class OpenInbox(msgspec.Struct, tag="open-inbox", tag_field="t", frozen=True):
+    """I hold the key of this inbox (Ed25519 public key); challenge me."""
+
+    inbox: bytes
+
+
+class ProveInbox(msgspec.Struct, tag="prove-inbox", tag_field="t", frozen=True):
+    """Signature (Purpose.INBOX) over `inbox_proof_blob`."""
+
+    signature: bytes
+
+
+class Taken(msgspec.Struct, tag="taken", tag_field="t", frozen=True):
+    """I have this message for good; forget it."""
+
+    number: int
+
+
+# --- server to client
+class Published(msgspec.Struct, tag="published", tag_field="t", frozen=True):
+    """Answer to Publish. `code`: empty when accepted, else a `Refusal`."""
+
+    accepted: bool
+    code: str
+
+
+class Page(msgspec.Struct, tag="page", tag_field="t", frozen=True):
+    """Answer to Browse: signed listings in random order; an empty cursor is the end. `total`: slots on show."""
+
+    rows: list[bytes]
+    cursor: bytes
+    total: int
+
+
+class Deposited(msgspec.Struct, tag="deposited", tag_field="t", frozen=True):
+    """Answer to every well-formed Deposit, whether the inbox is known, unknown or full: always the same bytes."""
+
+
+class Challenge(msgspec.Struct, tag="challenge", tag_field="t", frozen=True):
+    """Answer to OpenInbox: 32 fresh random bytes, good for this socket only."""
+
+    nonce: bytes
+
+
+class InboxOpen(msgspec.Struct, tag="inbox-open", tag_field="t", frozen=True):
+    """Answer to a proof that holds; messages follow."""
+
+
+class Message(msgspec.Struct, tag="message", tag_field="t", frozen=True):
+    """One sealed message of the inbox; sent again on the next opening unless answered by Taken."""
+
+    number: int
+    sealed: bytes
+
+
+class Refusal(StrEnum):
+    """Why a well-formed listing was not put on show."""
+
+    INVALID = "invalid"
+    """Signature, buckets, or times don't hold."""
+    STALE = "stale"
+    """A higher number, or another listing of the same number, was published."""
+    FULL = "full"
+
+
+Request = Publish | Browse | Deposit | OpenInbox | ProveInbox | Taken
+Answer = Published | Page | Deposited | Challenge | InboxOpen | Message
+
+
+class Role(StrEnum):
+    """What a socket is for."""
+
+    UNDECIDED = "undecided"
+    PUBLISHER = "publisher"
+    VIEWER = "viewer"
+    SENDER = "sender"
+    CLAIMANT = "claimant"
+    INBOX = "inbox"
+
+
+NEXT_ROLE: Final[dict[tuple[Role, type], Role]] = {
+    (Role.UNDECIDED, Publish): Role.PUBLISHER,
+    (Role.PUBLISHER, Publish): Role.PUBLISHER,
+    (Role.UNDECIDED, Browse): Role.VIEWER,
+    (Role.VIEWER, Browse): Role.VIEWER,
+    (Role.UNDECIDED, Deposit): Role.SENDER,
+    (Role.SENDER, Deposit): Role.SENDER,
+    (Role.UNDECIDED, OpenInbox): Role.CLAIMANT,
+    (Role.CLAIMANT, ProveInbox): Role.INBOX,
+    (Role.INBOX, Taken): Role.INBOX,
+}
+"""An unlisted pair closes the socket."""
+
+_ENCODER: Final = msgspec.msgpack.Encoder()
+_REQUESTS: Final[msgspec.msgpack.Decoder[Request]] = msgspec.msgpack.Decoder(Request)
+_ANSWERS: Final[msgspec.msgpack.Decoder[Answer]] = msgspec.msgpack.Decoder(Answer)
+
+
+def next_role(role: Role, request: Request) -> Role:
+    """Return what a socket becomes by sending `request`.
+
+    Raises:
+        ProtocolViolation: a socket in this role may not send it.
+
+    """
+    following = NEXT_ROLE.get((role, type(request)))
+    if following is None:
+        raise ProtocolViolation(f"a {role} socket may not send {type(request).__name__}")
+    return following
+
+
+def inbox_proof_blob(nonce: bytes, origin: str, inbox: bytes) -> bytes:
+    """Return what an inbox proof signs: challenge 32 ‖ inbox 32 ‖ origin (ASCII).
+
+    `origin` is host and port as the client dialled them (`servers.authority`): so a server that passes another
+    server's challenge on gets a signature over its own name, which the other refuses.
+    """
+    return nonce + inbox + origin.encode("ascii", "backslashreplace")
+
+
+def encode(message: Request | Answer) -> bytes:
+    """Return the bytes of one message."""
+    return _ENCODER.encode(message)
+
+
+def decode_request(data: bytes | str) -> Request:
+    """Return a client's message, its lengths checked.
+
+    Raises:
+        ProtocolViolation: text instead of bytes, too long, unknown type, wrong shape or length.
+
+    """
+    request = _decode(_REQUESTS, data, cap_bytes=limits.SIGNALING_CLIENT_FRAME_BYTES)
+    match request:
+        case Publish(listing=listing):
+            _require(len(listing) <= limits.LISTING_BYTES, "listing is too long")
+        case Browse(cursor=cursor, limit=limit):
+            _require(len(cursor) <= limits.SIGNALING_CURSOR_BYTES, "cursor is too long")
+            _require(1 <= limit <= limits.PAGE_LISTINGS, "page size out of range")
+        case Deposit(inbox=inbox, sealed=sealed):
+            _require(len(inbox) == INBOX_BYTES, "inbox has a wrong length")
+            _require(len(sealed) == limits.KNOCK_BYTES, "sealed message has a wrong length")
+        case OpenInbox(inbox=inbox):
+            _require(len(inbox) == INBOX_BYTES, "inbox has a wrong length")
+        case ProveInbox(signature=signature):
+            _require(len(signature) == SIGNATURE_BYTES, "signature has a wrong length")
+        case Taken(number=number):
+            _require(0 <= number < 1 << 63, "message number out of range")
+    return request
+
+
+def decode_answer(data: bytes | str) -> Answer:
+    """Return a server's message, its lengths checked.
+
+    Raises:
+        ProtocolViolation: text instead of bytes, too long, unknown type, wrong shape or length.
+
+    """
+    answer = _decode(_ANSWERS, data, cap_bytes=limits.SIGNALING_FRAME_BYTES)
+    match answer:
+        case Page(rows=rows, cursor=cursor):
+            _require(len(rows) <= limits.PAGE_LISTINGS, "page has too many rows")
+            _require(len(cursor) <= limits.SIGNALING_CURSOR_BYTES, "cursor is too long")
+        case Challenge(nonce=nonce):
+            _require(len(nonce) == CHALLENGE_BYTES, "challenge has a wrong length")
+        case Message(sealed=sealed):
+            _require(len(sealed) == limits.KNOCK_BYTES, "sealed message has a wrong length")
+        case Published(code=code):
+            _require(len(code) <= limits.KNOCK_TEXT_CHARS, "code is too long")
+        case _:
+            pass
+    return answer
+
+
+def _decode(decoder: msgspec.msgpack.Decoder[T], data: bytes | str, *, cap_bytes: int) -> T:
+    if isinstance(data, str):
+        raise ProtocolViolation("signaling message refused: text instead of bytes")
+    _require(len(data) <= cap_bytes, "message is too long")
+    try:
+        return decoder.decode(data)
+    except (msgspec.DecodeError, RecursionError) as exc:
+        raise ProtocolViolation(f"signaling message can't be read: {exc}") from exc
+
+
+def _require(holds: bool, what: str) -> None:  # noqa: FBT001 - reads as a sentence: require (condition, rule)
+    if not holds:
+        raise ProtocolViolation(f"signaling message refused: {what}")

@@ -1,0 +1,29 @@
+"""Caps of one server, with the defaults of limits.py; a test or an operator passes smaller or greater ones.
+
+Knows: numbers. Must not know: who reaches them.
+"""
+
+from dataclasses import dataclass
+
+from backuppeer import limits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caps:
+    """What one server process grants. Counts, bytes, seconds."""
+
+    listings: int = limits.SERVER_LISTINGS
+    inboxes: int = limits.SERVER_INBOXES
+    inbox_messages: int = limits.INBOX_MESSAGES
+    stored_messages: int = limits.SERVER_STORED_MESSAGES
+    connections: int = limits.SERVER_CONNECTIONS
+    connections_per_address: int = limits.SERVER_CONNECTIONS_PER_ADDRESS
+    refusals: int = limits.SERVER_REFUSALS
+    messages_per_s: float = limits.SERVER_MESSAGES_PER_S
+    messages_burst: int = limits.SERVER_MESSAGES_BURST
+    frame_bytes: int = limits.SIGNALING_CLIENT_FRAME_BYTES
+    silence_s: float = limits.SERVER_INBOX_SILENCE_S
+    handshake_s: float = limits.SERVER_HANDSHAKE_S
+    grace_s: float = limits.LISTING_GRACE_S
+    inbox_life_s: float = limits.INBOX_LIFE_S
+    sweep_s: float = limits.SERVER_SWEEP_S

@@ -1,0 +1,228 @@
+"""Desk: answers one connection's messages, as the table of roles allows.
+
+Knows: messages, the engine, who attends which inbox here. Must not know: addresses, what sealed messages say. It
+learns of a publisher what the listing says, of a viewer that it views, of a depositor which inbox it writes to.
+Logs name a connection by a random number.
+"""
+
+import asyncio
+import logging
+import os
+import secrets
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Final
+
+from websockets.asyncio.server import ServerConnection
+from websockets.exceptions import ConnectionClosed
+
+from backuppeer import limits
+from backuppeer.clock import Clock
+from backuppeer.crypto.digest import Domain, hash_bytes
+from backuppeer.crypto.identity import Purpose, verify_signature
+from backuppeer.errors import PeerFault, ProtocolViolation
+from backuppeer.signaling.listing import ListingKind, open_listing
+from backuppeer.signaling.messages import (
+    CHALLENGE_BYTES,
+    Answer,
+    Browse,
+    Challenge,
+    CloseCode,
+    Deposit,
+    Deposited,
+    InboxOpen,
+    Message,
+    OpenInbox,
+    Page,
+    ProveInbox,
+    Publish,
+    Published,
+    Refusal,
+    Request,
+    Role,
+    Taken,
+    decode_request,
+    encode,
+    inbox_proof_blob,
+    next_role,
+)
+from backuppeer.signaling.server.caps import Caps
+from backuppeer.signaling.server.engine import Engine, Put, Shown, Stored
+from backuppeer.signaling.server.rate import TokenBucket
+
+LOG: Final = logging.getLogger("backuppeer.signaling.server")
+Pause = Callable[[float], Awaitable[None]]
+_PATIENT: Final = frozenset({Role.PUBLISHER, Role.INBOX})
+"""Roles that may stay silent: the library's pings tell whether they live."""
+_REFUSALS: Final = {Put.STALE: Refusal.STALE, Put.FULL: Refusal.FULL}
+_DEPOSITED: Final = encode(Deposited())
+
+
+class _Closing(Exception):  # noqa: N818 - not an error: how a visit ends
+    """Close this connection with a code and a reason."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+@dataclass(slots=True, eq=False)
+class Visit:
+    """One connection and what it has become."""
+
+    connection: ServerConnection
+    origin: str
+    bucket: TokenBucket
+    number: int = field(default_factory=lambda: secrets.randbits(48))
+    """Names the connection in logs and holds its listing; random, so that it says nothing about order or address."""
+    role: Role = Role.UNDECIDED
+    peer: bytes = b""
+    inbox: bytes = b""
+    nonce: bytes = b""
+    was_fast: bool = False
+
+
+class Desk:
+    """Serves all connections of one process."""
+
+    def __init__(self, engine: Engine, caps: Caps, *, clock: Clock, pause: Pause = asyncio.sleep) -> None:
+        self._engine = engine
+        self._caps = caps
+        self._clock = clock
+        self._pause = pause
+        self._attended: dict[bytes, Visit] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def serve(self, connection: ServerConnection, origin: str) -> None:
+        """Answer a connection until it ends; `origin` is the name it dialled us by."""
+        bucket = TokenBucket(self._caps.messages_per_s, self._caps.messages_burst, clock=self._clock)
+        visit = Visit(connection, origin, bucket)
+        try:
+            while True:
+                await self._serve_one(visit)
+        except _Closing as end:
+            LOG.warning("connection %012x closed with %d: %s", visit.number, end.code, end.reason)
+            await connection.close(end.code, end.reason)
+        except ConnectionClosed as exc:
+            # A dropped connection is everyday weather; only a frame above our cap is worth a line.
+            if exc.sent is not None and exc.sent.code == CloseCode.TOO_BIG:
+                LOG.warning("connection %012x closed: message above %d bytes", visit.number, self._caps.frame_bytes)
+        finally:
+            await self._leave(visit)
+
+    async def _serve_one(self, visit: Visit) -> None:
+        data = await self._receive(visit)
+        wait_s = visit.bucket.take()
+        if wait_s > 0:
+            self._note_fast(visit)
+            await self._pause(wait_s)
+        try:
+            request = decode_request(data)
+            role = next_role(visit.role, request)
+            await self._answer(visit, request)
+        except ProtocolViolation as exc:
+            raise _Closing(CloseCode.MALFORMED, exc.message[:100]) from exc
+        visit.role = role
+
+    async def _receive(self, visit: Visit) -> bytes | str:
+        if visit.role in _PATIENT:
+            return await visit.connection.recv()
+        try:
+            async with asyncio.timeout(self._caps.silence_s):
+                return await visit.connection.recv()
+        except TimeoutError as exc:
+            raise _Closing(CloseCode.SILENT, f"nothing useful for {self._caps.silence_s:g} s") from exc
+
+    def _note_fast(self, visit: Visit) -> None:
+        if not visit.was_fast:
+            LOG.info("connection %012x slowed to %g messages/s", visit.number, self._caps.messages_per_s)
+        visit.was_fast = True
+
+    async def _answer(self, visit: Visit, request: Request) -> None:
+        match request:
+            case Publish(listing=signed):
+                await self._send(visit, await self._publish(visit, signed))
+            case Browse(cursor=cursor, limit=limit):
+                rows, onward, total = await self._engine.page(cursor, limit)
+                await self._send(visit, Page(rows, onward, total))
+            case Deposit():
+                await self._deposit(visit, request)
+            case OpenInbox(inbox=inbox):
+                visit.inbox, visit.nonce = inbox, os.urandom(CHALLENGE_BYTES)
+                await self._send(visit, Challenge(visit.nonce))
+            case ProveInbox(signature=signature):
+                await self._open_inbox(visit, signature)
+            case Taken(number=number):
+                await self._engine.take(visit.inbox, number)
+
+    async def _publish(self, visit: Visit, signed: bytes) -> Published:
+        now_ms = self._clock.now_ms()
+        try:
+            opened = open_listing(signed, now_ms)
+        except PeerFault as exc:
+            LOG.info("connection %012x published what doesn't hold: %s", visit.number, exc.message)
+            return Published(accepted=False, code=Refusal.INVALID)
+        if visit.peer not in (b"", opened.peer):
+            # One peer per socket: so the holders of all listings are never more than the connections.
+            raise ProtocolViolation("a socket publishes for one peer")
+        visit.peer = opened.peer
+        shown = Shown(
+            peer=opened.peer,
+            seq=opened.listing.seq,
+            signed=signed,
+            digest=hash_bytes(Domain.STATEMENT, signed),
+            is_slot=opened.listing.kind is ListingKind.SLOT,
+            life_s=(opened.listing.expires_ms - now_ms) / 1000 + limits.CLOCK_SKEW_S,
+        )
+        put = await self._engine.put_listing(shown, visit.number)
+        return Published(accepted=put is Put.ACCEPTED, code=_REFUSALS.get(put, ""))
+
+    async def _deposit(self, visit: Visit, request: Deposit) -> None:
+        """Store and answer; the answer's bytes are the same whatever became of the message."""
+        stored = await self._engine.deposit(request.inbox, request.sealed)
+        owner = self._attended.get(request.inbox)
+        if stored is not None and owner is not None:
+            # Pushed by a task: a slow reader must neither hold the depositor up nor show through its answer's time.
+            # Bounded: what is unacknowledged stays in the inbox, which takes 32.
+            self._spawn(self._push(owner, stored))
+        await visit.connection.send(_DEPOSITED)
+
+    async def _push(self, owner: Visit, stored: Stored) -> None:
+        try:
+            await self._send(owner, Message(stored.number, stored.sealed))
+        except ConnectionClosed:
+            return  # it stays in the inbox and is sent at the next opening
+
+    async def _open_inbox(self, visit: Visit, signature: bytes) -> None:
+        nonce, visit.nonce = visit.nonce, b""
+        try:
+            verify_signature(visit.inbox, Purpose.INBOX, inbox_proof_blob(nonce, visit.origin, visit.inbox), signature)
+        except PeerFault as exc:
+            raise _Closing(CloseCode.UNPROVEN, "the inbox proof does not hold") from exc
+        if not await self._engine.open_inbox(visit.inbox):
+            raise _Closing(CloseCode.FULL, "too many inboxes")
+        former = self._attended.get(visit.inbox)
+        self._attended[visit.inbox] = visit
+        if former is not None:
+            # The newest proven socket wins: after a change of network the old one is dead without knowing.
+            # In a task: its closing handshake may time out.
+            self._spawn(former.connection.close(CloseCode.TAKEN_OVER, "the inbox was opened by another socket"))
+        await self._send(visit, InboxOpen())
+        for stored in await self._engine.waiting(visit.inbox):
+            await self._send(visit, Message(stored.number, stored.sealed))
+
+    async def _leave(self, visit: Visit) -> None:
+        if visit.peer:
+            await self._engine.lose_holder(visit.peer, visit.number)
+        if self._attended.get(visit.inbox) is visit:
+            del self._attended[visit.inbox]
+            await self._engine.leave_inbox(visit.inbox)
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _send(self, visit: Visit, answer: Answer) -> None:
+        await visit.connection.send(encode(answer))

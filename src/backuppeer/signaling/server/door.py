@@ -1,0 +1,188 @@
+"""Door: who may come in (connection caps, the name the client dialled), and the plain HTTP answers.
+
+Knows: addresses, but only as counters in memory: never in a log, an engine or an answer. Must not know: messages.
+
+The name matters because an inbox proof is bound to it. A server that accepted any Host header would accept a proof
+made for another server, passed on by that other. So a connection must name us: by a configured origin, by the host
+given to listen on, by this machine's own name, or by the very address and port it reached.
+"""
+
+import ipaddress
+import socket
+from collections import Counter
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import Any, Final
+
+from websockets.asyncio.server import ServerConnection
+from websockets.datastructures import MultipleValuesError
+from websockets.http11 import Request, Response
+
+from backuppeer.errors import LocalError
+from backuppeer.signaling.messages import SUBPROTOCOL
+from backuppeer.signaling.server.caps import Caps
+from backuppeer.signaling.servers import authority
+
+_V6_PREFIX: Final = 64
+_LOOPBACK_NAMES: Final = frozenset({"localhost", "ip6-localhost"})
+_PATH: Final = "/"
+
+
+class Door:
+    """Counts connections and knows our names."""
+
+    def __init__(self, caps: Caps, *, origins: Iterable[str], listen_host: str | None) -> None:
+        self.caps = caps
+        self._count = 0
+        self._per_address: Counter[str] = Counter()
+        self._origins = frozenset(authority(url) for url in origins)
+        self._names = frozenset(name.lower() for name in (listen_host, socket.gethostname()) if name)
+        self.is_ready = False
+
+    def enter(self, address: str) -> HTTPStatus | None:
+        """Count a connection from an address (coarse); return why it may not stay, or None."""
+        self._count += 1
+        self._per_address[address] += 1
+        if self._count > self.caps.connections:
+            return HTTPStatus.SERVICE_UNAVAILABLE
+        if self._per_address[address] > self.caps.connections_per_address:
+            return HTTPStatus.TOO_MANY_REQUESTS
+        return None
+
+    def is_crowded(self, address: str) -> bool:
+        """Tell whether even polite refusals have become too many."""
+        own = self._per_address[address] > self.caps.connections_per_address + self.caps.refusals
+        return own or self._count > self.caps.connections + self.caps.refusals
+
+    def leave(self, address: str) -> None:
+        """Count a connection out."""
+        self._count -= 1
+        self._per_address[address] -= 1
+        if not self._per_address[address]:
+            del self._per_address[address]
+
+    def answer(self, connection: ServerConnection, request: Request) -> Response | None:
+        """Answer the HTTP request, or return None to let the WebSocket opening go on."""
+        connection = visitor_of(connection)
+        path = request.path.partition("?")[0]
+        if path == "/health":
+            return connection.respond(HTTPStatus.OK, "ok\n")
+        if path == "/ready":
+            is_open = self.is_ready and connection.refusal is None
+            return connection.respond(*_READY[is_open])
+        if connection.refusal is not None:
+            return connection.respond(connection.refusal, "too many connections\n")
+        if path != _PATH:
+            return connection.respond(HTTPStatus.NOT_FOUND, "no such path\n")
+        return self._answer_opening(connection, request)
+
+    def _answer_opening(self, connection: "Visitor", request: Request) -> Response | None:
+        try:
+            host = request.headers.get("Host", "").lower()
+            offered = request.headers.get_all("Sec-WebSocket-Protocol")
+        except MultipleValuesError:
+            return connection.respond(HTTPStatus.BAD_REQUEST, "one Host header, please\n")
+        if not self._is_our_name(host, connection.local_address):
+            text = "this server does not know itself by that name; its operator must name it as an origin\n"
+            return connection.respond(HTTPStatus.MISDIRECTED_REQUEST, text)
+        if "Upgrade" in request.headers and SUBPROTOCOL not in _split_tokens(offered):
+            return connection.respond(HTTPStatus.BAD_REQUEST, f"this server speaks {SUBPROTOCOL}\n")
+        connection.origin = host
+        return None
+
+    def _is_our_name(self, host: str, local: tuple[str, int]) -> bool:
+        if host in self._origins:
+            return True
+        name, port = _split_host(host)
+        local_ip, local_port = local
+        if port not in (local_port, None) or (port is None and local_port not in (80, 443)):
+            return False
+        if name in self._names:
+            return True
+        # Nothing but this machine answers at loopback, so such a name can't have been meant for another server.
+        return name in _LOOPBACK_NAMES or _is_loopback(name) or _same_ip(name, local_ip)
+
+
+_READY: Final[dict[bool, tuple[HTTPStatus, str]]] = {
+    True: (HTTPStatus.OK, "ready\n"),
+    False: (HTTPStatus.SERVICE_UNAVAILABLE, "not ready\n"),
+}
+
+
+class Visitor(ServerConnection):
+    """A connection that the door has counted in, from the first TCP byte on."""
+
+    door: Door
+    refusal: HTTPStatus | None = None
+    origin: str = ""
+    local_address: tuple[str, int] = ("", 0)
+    _address: str = ""
+
+    def connection_made(self, transport: Any) -> None:
+        """Count in; cut at once when even the refusals are too many."""
+        peer, local = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
+        self._address = coarse_address(str(peer[0])) if peer else ""
+        self.local_address = (str(local[0]), int(local[1])) if local else ("", 0)
+        self.refusal = self.door.enter(self._address)
+        super().connection_made(transport)
+        if self.refusal is not None and self.door.is_crowded(self._address):
+            transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Count out."""
+        self.door.leave(self._address)
+        super().connection_lost(exc)
+
+
+def visitor_of(connection: ServerConnection) -> Visitor:
+    """Return a connection as what the server was told to make it.
+
+    Raises:
+        LocalError: it was made by somebody else.
+
+    """
+    if not isinstance(connection, Visitor):
+        raise LocalError("a connection that did not come through the door")
+    return connection
+
+
+def coarse_address(address: str) -> str:
+    """Return what counts as one address: an IPv4 address, or a /64 of IPv6 (one customer has at least that)."""
+    try:
+        ip = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(ip, ipaddress.IPv6Address):
+        if ip.ipv4_mapped is not None:
+            return str(ip.ipv4_mapped)
+        return str(ipaddress.ip_network((ip, _V6_PREFIX), strict=False))
+    return str(ip)
+
+
+def _split_tokens(values: list[str]) -> set[str]:
+    return {token.strip() for value in values for token in value.split(",")}
+
+
+def _split_host(host: str) -> tuple[str, int | None]:
+    """Split a Host header into name (brackets off) and port; a malformed port gives -1, which matches nothing."""
+    name, colon, port = host.rpartition(":")
+    if not colon or port.endswith("]"):
+        name, port = host, ""
+    name = name.removeprefix("[").removesuffix("]")
+    if not port:
+        return name, None
+    return name, int(port) if port.isascii() and port.isdigit() and len(port) <= 5 else -1
+
+
+def _is_loopback(name: str) -> bool:
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def _same_ip(name: str, local: str) -> bool:
+    try:
+        return ipaddress.ip_address(name) == ipaddress.ip_address(local.partition("%")[0])
+    except ValueError:
+        return False

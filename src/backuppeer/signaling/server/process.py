@@ -1,0 +1,120 @@
+"""The server process: listen, serve, sweep, stop.
+
+Knows: how the parts are put together. Must not know: what they do. One port carries the WebSocket protocol and the
+HTTP answers; a relay and an observer may join them there later.
+"""
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.typing import Subprotocol
+
+from backuppeer import limits
+from backuppeer.clock import Clock, SystemClock
+from backuppeer.errors import UserError
+from backuppeer.signaling.messages import SUBPROTOCOL
+from backuppeer.signaling.server.caps import Caps
+from backuppeer.signaling.server.desk import Desk
+from backuppeer.signaling.server.door import Door, Visitor, visitor_of
+from backuppeer.signaling.server.engine import Engine
+from backuppeer.signaling.server.memory import MemoryEngine
+
+_QUEUE_FRAMES: Final = 4
+_LIBRARY_LOG: Final = logging.getLogger("backuppeer.signaling.server.websockets")
+# The library logs a full traceback for each connection that drops in its opening or its pings, and can name addresses.
+# What matters is logged by the desk.
+_LIBRARY_LOG.setLevel(logging.CRITICAL + 1)
+
+
+def parse_listen(text: str) -> tuple[str | None, int]:
+    """Return host (None = all interfaces) and port of `HOST:PORT`, `[V6]:PORT` or `:PORT`.
+
+    Raises:
+        UserError: not of that form.
+
+    """
+    host, colon, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise UserError(f"not an address to listen on: {text[:80]!r}", hint="use HOST:PORT, for example 127.0.0.1:3000")
+    return host or None, int(port)
+
+
+async def run_server(
+    listen: str,
+    *,
+    origins: Sequence[str] = (),
+    caps: Caps | None = None,
+    clock: Clock | None = None,
+    engine: Engine | None = None,
+    tls: ssl.SSLContext | None = None,
+    on_ready: Callable[[int], None] | None = None,
+) -> None:
+    """Serve until cancelled, then close every connection with 1001 and return through CancelledError.
+
+    listen: `HOST:PORT`, port 0 = any. origins: the addresses clients dial (`servers.parse_server` syntax), needed when
+    they are not this machine's own name or address: behind a proxy or a translated port. on_ready: called once with
+    the bound port when connections are accepted.
+
+    Raises:
+        UserError: the address or an origin is malformed, or it can't be listened on.
+
+    """
+    host, port = parse_listen(listen)
+    caps, clock = caps or Caps(), clock or SystemClock()
+    engine = engine or MemoryEngine(caps, clock=clock)
+    door, desk = Door(caps, origins=origins, listen_host=host), Desk(engine, caps, clock=clock)
+
+    listening = _listen(host, port, door=door, desk=desk, tls=tls)
+    try:
+        server = await listening
+    except OSError as exc:
+        raise UserError(f"can't listen on {listen}: {exc.strerror or exc}", hint="choose another --listen") from exc
+    try:
+        door.is_ready = True
+        if on_ready is not None:
+            on_ready(next(iter(server.sockets)).getsockname()[1])
+        await _sweep_for_ever(engine, caps)
+    finally:
+        door.is_ready = False
+        server.close()
+        await server.wait_closed()
+
+
+def _listen(host: str | None, port: int, *, door: Door, desk: Desk, tls: ssl.SSLContext | None) -> Awaitable[Server]:
+    """Return the library's server, not yet listening, that knows this door and this desk."""
+    caps = door.caps
+
+    async def handle(connection: ServerConnection) -> None:
+        await desk.serve(connection, visitor_of(connection).origin)
+
+    class Guest(Visitor):
+        """A visitor of this very door."""
+
+    Guest.door = door
+    return serve(
+        handle,
+        host,
+        port,
+        create_connection=Guest,
+        process_request=door.answer,
+        subprotocols=[Subprotocol(SUBPROTOCOL)],
+        compression=None,  # sizes would leak, and it costs 64 KiB a connection
+        server_header=None,
+        open_timeout=caps.handshake_s,
+        close_timeout=limits.SERVER_CLOSE_S,
+        max_size=caps.frame_bytes,
+        max_queue=_QUEUE_FRAMES,
+        logger=_LIBRARY_LOG,
+        ssl=tls,
+    )
+
+
+async def _sweep_for_ever(engine: Engine, caps: Caps) -> None:
+    while True:
+        await asyncio.sleep(caps.sweep_s)
+        await engine.sweep()

@@ -1,0 +1,190 @@
+"""What every transport offers: connections between two transport keys, and byte streams inside them.
+
+Knows: transport ids, addresses, streams of bytes. Must not know: messages, identities of peers, proofs.
+
+Rules that both implementations obey (tests/transport/test_conformance.py):
+- A stream appears at the peer only when something is written to it (QUIC), so the opener writes first.
+- Closing a connection throws away what is still in flight, `finish` or not. Only an acknowledgement by the peer says
+  that bytes arrived, so the side that *receives* the last bytes closes.
+- `write` returns when the bytes are taken over, not when they arrived; a reader that doesn't read stops it.
+- A `write` or `read` that is cancelled or fails leaves the stream reset: never continue on it.
+- After the connection is gone every call raises `PeerUnreachable`; nothing hangs.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, Protocol
+
+from backuppeer.ids import TransportId
+
+Buffer = bytes | bytearray | memoryview
+
+
+class PathKind(StrEnum):
+    """How the bytes of a connection travel."""
+
+    DIRECT = "direct"
+    RELAYED = "relayed"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class PathInfo:
+    """The path in use: its round-trip time in milliseconds, and the peer's `ip:port` (a relay's URL if relayed)."""
+
+    kind: PathKind
+    rtt_ms: float
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class CloseInfo:
+    """Why a connection ended: code and reason of the side that closed; LOST_CODE if it was lost and nobody said why."""
+
+    code: int
+    reason: str
+    by_peer: bool
+
+
+LOST_CODE: Final = -1
+
+
+class Stream(Protocol):
+    """One bidirectional stream of bytes."""
+
+    async def read(self, max_bytes: int) -> bytes:
+        """Return 1 to `max_bytes` bytes, or b"" when the peer has finished.
+
+        Raises:
+            PeerUnreachable: the connection is gone, or the peer reset the stream.
+
+        """
+        ...
+
+    async def read_exact(self, size_bytes: int) -> bytes:
+        """Return exactly `size_bytes` bytes.
+
+        Raises:
+            PeerUnreachable: as `read`.
+            ProtocolViolation: the peer finished before.
+
+        """
+        ...
+
+    async def write(self, data: Buffer) -> None:
+        """Hand over all of `data`; it may be changed by the caller once this returns.
+
+        Raises:
+            PeerUnreachable: the connection is gone, or the peer stopped reading.
+
+        """
+        ...
+
+    async def finish(self) -> None:
+        """Say that nothing more will be written; reading goes on.
+
+        Raises:
+            PeerUnreachable: the connection is gone, or the peer stopped reading.
+
+        """
+        ...
+
+    async def abort(self, code: int) -> None:
+        """Throw both directions away (reset and stop); the peer's calls on it raise. Idempotent, never raises."""
+        ...
+
+
+class Connection(Protocol):
+    """One connection between two transport keys, both of them authenticated by the transport."""
+
+    @property
+    def remote(self) -> TransportId:
+        """Return the peer's proven transport id."""
+        ...
+
+    @property
+    def is_dialler(self) -> bool:
+        """Return whether this side dialled."""
+        ...
+
+    @property
+    def sent_bytes(self) -> int:
+        """Return the payload bytes written to streams so far."""
+        ...
+
+    @property
+    def received_bytes(self) -> int:
+        """Return the payload bytes read from streams so far."""
+        ...
+
+    @property
+    def close_info(self) -> CloseInfo | None:
+        """Return why the connection ended, or None while it lives."""
+        ...
+
+    async def open_stream(self) -> Stream:
+        """Open a stream; the peer sees it with the first write. Waits while the peer allows no more streams.
+
+        Raises:
+            PeerUnreachable: the connection is gone.
+
+        """
+        ...
+
+    async def accept_stream(self) -> Stream:
+        """Return the next stream that the peer opened.
+
+        Raises:
+            PeerUnreachable: the connection is gone.
+
+        """
+        ...
+
+    async def close(self, code: int, reason: str) -> None:
+        """Close at once; the peer sees `code` (0 … 2^32-1) and `reason` (≤ 256 bytes of UTF-8). Idempotent."""
+        ...
+
+    async def wait_closed(self) -> str:
+        """Return the reason once the connection has ended, by whichever side; `close_info` then has the code."""
+        ...
+
+    def path(self) -> PathInfo:
+        """Return the path in use now."""
+        ...
+
+
+class Transport(Protocol):
+    """One endpoint: a transport key, bound sockets, and the connections made through them."""
+
+    @property
+    def transport_id(self) -> TransportId:
+        """Return our own transport id."""
+        ...
+
+    def addresses(self) -> list[str]:
+        """Return the `ip:port` (`[ip]:port` for IPv6) under which we can be dialled, without any server's help."""
+        ...
+
+    async def dial(self, to: TransportId, addresses: Sequence[str]) -> Connection:
+        """Return a connection to the owner of the key `to`, found at one of `addresses`, within limits.DIAL_S.
+
+        Raises:
+            PeerUnreachable: nothing answers at these addresses, or there are none.
+            AuthenticationFault: somebody answers, but with another key.
+
+        """
+        ...
+
+    async def accept(self) -> Connection:
+        """Return the next connection made to us. Failed handshakes of strangers are dropped silently.
+
+        Raises:
+            PeerUnreachable: the transport is closed.
+
+        """
+        ...
+
+    async def close(self) -> None:
+        """Close every connection and release the sockets. Idempotent."""
+        ...

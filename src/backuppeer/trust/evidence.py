@@ -1,0 +1,191 @@
+"""What this machine saw of others, written down as it happened: the only IO of the room.
+
+Knows: an append-only table of observations, and how a day of them becomes one unit of evidence. Must not know: what
+anybody decides upon it. Nothing here ever comes from what the peer or a server says about itself. It can't be rebuilt,
+so every commit is durable (`synchronous=FULL`, ~ one fsync): record a session's bytes once, not each pack. Receipts,
+hearsay and flow are not here yet.
+"""
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Final
+
+from backuppeer.db import open_database
+from backuppeer.errors import DamagedStateError, LocalError
+from backuppeer.ids import PEER_ID_BYTES, PeerId
+from backuppeer.limits import EVIDENCE_DAYS, GIB, OBSERVATION_DETAIL_CHARS, OBSERVATIONS_PER_DAY
+from backuppeer.trust.score import Availability, DayEvidence, Evidence, Fault, sum_days
+
+_DAY_MS: Final = 86_400_000
+_AVAILABILITY_DAYS: Final = 30
+"""Availability is judged by the contacts of the last month: older habits say little about tomorrow."""
+
+
+class Kind(Enum):
+    """What happened. Values are on disk: never renumber."""
+
+    CONNECTED = 1
+    CONNECT_FAILED = 2
+    STORED = 3
+    RESTORED = 4
+    PROTOCOL_VIOLATION = 5
+    INTEGRITY_FAULT = 6
+    AUTH_FAULT = 7
+    REFUSED = 8
+
+
+_GOOD: Final = frozenset({Kind.STORED, Kind.RESTORED})
+_FAULTS: Final = {
+    Kind.INTEGRITY_FAULT: Fault.PROVEN_LOSS,
+    Kind.PROTOCOL_VIOLATION: Fault.REFUSED_ONLINE,
+    Kind.REFUSED: Fault.REFUSED_ONLINE,
+}
+"""AUTH_FAULT is no fault of the peer: somebody *else* answered. CONNECT_FAILED counts as availability only. A broken
+protocol weighs like a refusal: the peer was there and did not deliver."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One thing seen. `size_bytes`: verified bytes, where the kind has any; `detail`: for people, may be empty."""
+
+    peer: PeerId
+    kind: Kind
+    time_ms: int
+    size_bytes: int = 0
+    detail: str = ""
+
+
+_SCHEMA: Final = (
+    """
+    CREATE TABLE observations (
+        number INTEGER PRIMARY KEY,
+        peer BLOB NOT NULL,
+        day INTEGER NOT NULL,
+        kind INTEGER NOT NULL,
+        time_ms INTEGER NOT NULL,
+        size_bytes INTEGER NOT NULL,
+        detail TEXT NOT NULL
+    );
+    CREATE INDEX observations_by_peer ON observations (peer, day, kind);
+    CREATE TRIGGER observations_stay BEFORE UPDATE ON observations
+        BEGIN SELECT RAISE(ABORT, 'observations are append-only'); END;
+    CREATE TRIGGER observations_remain BEFORE DELETE ON observations
+        BEGIN SELECT RAISE(ABORT, 'observations are append-only'); END;
+    """,
+)
+
+
+class EvidenceLog:
+    """The observations in the database at `path`. Thread-safe; `close` when done."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or create it.
+
+        Raises:
+            DamagedStateError: not a database of ours, or of a newer version.
+
+        """
+        self._path = path
+        self._lock = threading.Lock()
+        with self._translated():
+            self._connection = open_database(path, _SCHEMA)
+
+    def close(self) -> None:
+        """Close the database."""
+        with self._lock:
+            self._connection.close()
+
+    def record(self, observation: Observation) -> bool:
+        """Append an observation, durably; False when that peer filled its day with this kind already.
+
+        A detail longer than 200 characters is cut.
+
+        Raises:
+            LocalError: an id of a wrong length, a negative time or size, or a disk that refuses.
+
+        """
+        if len(observation.peer) != PEER_ID_BYTES or observation.time_ms < 0 or observation.size_bytes < 0:
+            raise LocalError(f"an impossible observation: {observation}")
+        day = observation.time_ms // _DAY_MS
+        key = (observation.peer, day, observation.kind.value)
+        row = (*key, observation.time_ms, observation.size_bytes, observation.detail[:OBSERVATION_DETAIL_CHARS])
+        sql = (
+            "INSERT INTO observations (peer, day, kind, time_ms, size_bytes, detail) SELECT ?, ?, ?, ?, ?, ?"
+            " WHERE (SELECT COUNT(*) FROM observations WHERE peer = ? AND day = ? AND kind = ?) < ?"
+        )
+        with self._lock, self._translated():
+            return self._connection.execute(sql, (*row, *key, OBSERVATIONS_PER_DAY)).rowcount == 1
+
+    def latest(self, peer: PeerId, *, limit: int = 100) -> list[Observation]:
+        """Return the newest observations of a peer, newest first."""
+        sql = (
+            "SELECT kind, time_ms, size_bytes, detail FROM observations WHERE peer = ?"
+            " ORDER BY time_ms DESC, number DESC LIMIT ?"
+        )
+        with self._lock, self._translated():
+            rows = self._connection.execute(sql, (peer, limit)).fetchall()
+        return [Observation(peer, Kind(kind), int(time), int(size), str(detail)) for kind, time, size, detail in rows]
+
+    def has_evidence(self, peer: PeerId) -> bool:
+        """Return whether anything was ever stored with the peer or brought back from it."""
+        sql = "SELECT 1 FROM observations WHERE peer = ? AND kind IN (?, ?) LIMIT 1"
+        with self._lock, self._translated():
+            return self._connection.execute(sql, (peer, *(kind.value for kind in _GOOD))).fetchone() is not None
+
+    def days(self, peer: PeerId, *, now_ms: int) -> list[DayEvidence]:
+        """Return one unit for each day on which the peer delivered or failed; the worst fault makes the whole day bad.
+
+        Days in the future (a clock that jumped) count as today.
+        """
+        today = now_ms // _DAY_MS
+        sql = (
+            "SELECT day, kind, SUM(size_bytes) FROM observations WHERE peer = ? AND day > ?"
+            " GROUP BY day, kind ORDER BY day"
+        )
+        with self._lock, self._translated():
+            rows = self._connection.execute(sql, (peer, today - EVIDENCE_DAYS)).fetchall()
+        by_day: dict[int, dict[Kind, int]] = {}
+        for day, kind, size_bytes in rows:
+            by_day.setdefault(int(day), {})[Kind(kind)] = int(size_bytes)
+        units = (_judge_day(kinds, max(0, today - day)) for day, kinds in by_day.items())
+        return [unit for unit in units if unit is not None]
+
+    def availability(self, peer: PeerId, *, now_ms: int, promised: float = 0.0) -> Availability:
+        """Return the share of our contacts of the last 30 days that were answered; without any contact, 1."""
+        sql = "SELECT kind, COUNT(*) FROM observations WHERE peer = ? AND kind IN (?, ?) AND day > ? GROUP BY kind"
+        kinds = (Kind.CONNECTED.value, Kind.CONNECT_FAILED.value)
+        with self._lock, self._translated():
+            counts = dict(self._connection.execute(sql, (peer, *kinds, now_ms // _DAY_MS - _AVAILABILITY_DAYS)))
+        answered, failed = int(counts.get(kinds[0], 0)), int(counts.get(kinds[1], 0))
+        observed = answered / (answered + failed) if answered + failed else 1.0
+        return Availability(observed=observed, promised=promised)
+
+    def summarise(self, peer: PeerId, *, now_ms: int, promised: float = 0.0, is_friend: bool = False) -> Evidence:
+        """Return what `score_host` takes; `promised` availability as a share in 0..1."""
+        alpha, beta = sum_days(self.days(peer, now_ms=now_ms))
+        availability = self.availability(peer, now_ms=now_ms, promised=promised)
+        return Evidence(alpha=alpha, beta=beta, is_friend=is_friend, availability=availability)
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as exc:
+            code = getattr(exc, "sqlite_errorcode", 0) & 0xFF
+            if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+                raise DamagedStateError(f"the evidence {self._path} is damaged: {exc}") from exc
+            raise LocalError(f"can't use the evidence {self._path}: {exc}", hint="is the disk full?") from exc
+
+
+def _judge_day(kinds: dict[Kind, int], age_days: int) -> DayEvidence | None:
+    faults = [fault for kind, fault in _FAULTS.items() if kind in kinds]
+    if not faults and not _GOOD & kinds.keys():
+        return None
+    size_bytes = sum(size for kind, size in kinds.items() if kind in _GOOD)
+    worst = max(faults, key=lambda fault: fault.value, default=None)
+    return DayEvidence(age_days=float(age_days), gib=size_bytes / GIB, fault=worst)

@@ -1,0 +1,1 @@
+"""Sans-IO messages, codec and session table."""

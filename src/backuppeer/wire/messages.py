@@ -1,0 +1,314 @@
+"""Every message of a session: its number, its fields, and the cap of each field (docs/protocol.md, "Messages").
+
+Knows: shapes and sizes. Must not know: who may say what when (wire.table), signatures, streams. A message is a msgpack
+map; fields that are not listed are ignored, so a later version may add some. A number, once given, is never reused. All
+statements (`signed`, `head`, `grant`, `receipt`, `binding`) are the exact signed bytes of proof.statements.
+"""
+
+from collections.abc import Mapping
+from enum import IntEnum
+from types import MappingProxyType
+from typing import Annotated, Final, NamedTuple
+
+from msgspec import Meta, Struct
+
+from backuppeer.ids import AgreementId, PeerId, StoredId
+from backuppeer.limits import (
+    AGREEMENTS_PER_HELLO,
+    LEAF_BYTES,
+    PACK_LIST_PAGE,
+    PACK_TARGET_BYTES,
+    PROGRAM_CHARS,
+    PROTOCOL_TEXT_CHARS,
+    RANGE_PATH_NODES,
+    SIGNED_BYTES,
+)
+
+_LARGEST: Final = 2**63 - 1
+_PACK_LEAVES: Final = PACK_TARGET_BYTES // LEAF_BYTES
+
+Nonce = Annotated[bytes, Meta(min_length=32, max_length=32)]
+Hash = Annotated[bytes, Meta(min_length=32, max_length=32)]
+Signature = Annotated[bytes, Meta(min_length=64, max_length=64)]
+Signed = Annotated[bytes, Meta(max_length=SIGNED_BYTES)]
+Peer = Annotated[PeerId, Meta(min_length=32, max_length=32)]
+Agreement = Annotated[AgreementId, Meta(min_length=16, max_length=16)]
+StoredHash = Annotated[StoredId, Meta(min_length=32, max_length=32)]
+Version = Annotated[int, Meta(ge=1, le=0xFFFF)]
+Features = Annotated[int, Meta(ge=0, le=_LARGEST)]
+Size = Annotated[int, Meta(ge=0, le=_LARGEST)]
+PackSize = Annotated[int, Meta(ge=1, le=PACK_TARGET_BYTES)]
+TypeNumber = Annotated[int, Meta(ge=0, le=255)]
+Text = Annotated[str, Meta(max_length=PROTOCOL_TEXT_CHARS)]
+Page = Annotated[int, Meta(ge=1, le=PACK_LIST_PAGE)]
+FirstLeaf = Annotated[int, Meta(ge=0, lt=_PACK_LEAVES)]
+LeafCount = Annotated[int, Meta(ge=1, le=_PACK_LEAVES)]
+
+
+class CloseCode(IntEnum):
+    """Why a connection is closed: the QUIC application code, and the reason in Goodbye. Unknown codes are weather."""
+
+    DONE = 0
+    REJECTED = 1
+    """The one answer to everything that goes wrong before a session is proven; nothing else may be told apart."""
+    VIOLATION = 2
+    SHUTDOWN = 3
+    IDLE = 4
+    DUPLICATE = 5
+    """Both sides dialled at once; the connection dialled by the smaller peer id stays."""
+    DEAD = 6
+    OVERLOADED = 7
+
+
+class RefusalCode(IntEnum):
+    """Why a request was refused: `Refused.code`. Unknown codes read as POLICY."""
+
+    POLICY = 1
+    QUOTA = 2
+    NO_AGREEMENT = 3
+    STORE_UNAVAILABLE = 4
+    NOT_FOUND = 5
+    DAMAGED = 6
+    """The host lost or damaged what was asked for, and says so itself."""
+    STALE = 7
+    BUSY = 8
+
+
+class Message(Struct, frozen=True, kw_only=True):
+    """Base of all messages."""
+
+
+# --- control stream: handshake
+
+
+class Challenge(Message, frozen=True, kw_only=True):
+    """Acceptor → dialler, first of all: 32 random bytes. It says nothing about who the acceptor is."""
+
+    nonce: Nonce
+
+
+class Proof(Message, frozen=True, kw_only=True):
+    """Dialler → acceptor: who I am, whom I expect, and a signature that only holds on this connection."""
+
+    versions: tuple[Version, Version]
+    """Lowest and highest protocol version the dialler speaks."""
+    features: Features
+    """Bit set of the dialler's features; unknown bits are ignored."""
+    dialler: Peer
+    acceptor: Peer
+    nonce: Nonce
+    signature: Signature
+
+
+class Welcome(Message, frozen=True, kw_only=True):
+    """Acceptor → dialler, only to a proven dialler that it answers: the acceptor's own proof."""
+
+    versions: tuple[Version, Version]
+    version: Version
+    """The version this session speaks: the highest that both have."""
+    features: Features
+    signature: Signature
+
+
+# --- control stream: session
+
+
+class HeadState(NamedTuple):
+    """The latest head held under an agreement: signed Head, and the signed WriterGrant it rests on."""
+
+    agreement: Agreement
+    head: Signed
+    grant: Signed
+
+
+class Hello(Message, frozen=True, kw_only=True):
+    """Both, first after the handshake: what we have with each other."""
+
+    agreements: Annotated[tuple[Signed, ...], Meta(max_length=AGREEMENTS_PER_HELLO)] = ()
+    """Signed Agreements, latest revision of each."""
+    heads: Annotated[tuple[HeadState, ...], Meta(max_length=AGREEMENTS_PER_HELLO)] = ()
+    binding: Signed = b""
+    """Signed TransportBinding of the sender, so that it can be dialled again without any server."""
+    program: Annotated[str, Meta(max_length=PROGRAM_CHARS)] = ""
+
+
+class Ping(Message, frozen=True, kw_only=True):
+    """Asks for a sign of life; `number` comes back in Pong."""
+
+    number: Size = 0
+
+
+class Pong(Message, frozen=True, kw_only=True):
+    """Answer to Ping."""
+
+    number: Size = 0
+
+
+class Goodbye(Message, frozen=True, kw_only=True):
+    """The sender closes after this; `reason` is a CloseCode."""
+
+    reason: TypeNumber = CloseCode.DONE.value
+
+
+class Unsupported(Message, frozen=True, kw_only=True):
+    """Answer to a message whose type number is unknown here; on a request stream it ends the request."""
+
+    type: TypeNumber
+
+
+# --- request streams
+
+
+class ProposeAgreement(Message, frozen=True, kw_only=True):
+    """Opener: an Agreement signed by its owner (revision 1, or one more than the last)."""
+
+    signed: Signed
+
+
+class Agreed(Message, frozen=True, kw_only=True):
+    """Answer: the same Agreement, now with the host's signature too."""
+
+    signed: Signed
+
+
+class Pending(Message, frozen=True, kw_only=True):
+    """Answer: a person must decide; ask again later."""
+
+
+class Refused(Message, frozen=True, kw_only=True):
+    """Answer: no. `code` is a RefusalCode; message and hint are the peer's words, to be escaped before showing."""
+
+    code: TypeNumber = RefusalCode.POLICY.value
+    message: Text = ""
+    hint: Text = ""
+    free_bytes: Size = 0
+
+
+class PutPack(Message, frozen=True, kw_only=True):
+    """Opener: store a pack of `size` bytes; the bytes follow raw after Proceed."""
+
+    agreement: Agreement
+    stored: StoredHash
+    size: PackSize
+
+
+class Proceed(Message, frozen=True, kw_only=True):
+    """Answer to PutPack: room is reserved, send the bytes."""
+
+
+class Stored(Message, frozen=True, kw_only=True):
+    """Answer to PutPack: the pack is durable here, now or already before."""
+
+
+class GetRange(Message, frozen=True, kw_only=True):
+    """Opener: `leaves` leaves of 16 KiB of a pack, from leaf `first_leaf` on; those past the end don't count."""
+
+    agreement: Agreement
+    stored: StoredHash
+    first_leaf: FirstLeaf
+    leaves: LeafCount
+
+
+class Range(Message, frozen=True, kw_only=True):
+    """Answer to GetRange: the Merkle path, then `size` raw bytes follow."""
+
+    size: PackSize
+    pack_bytes: PackSize
+    path: Annotated[tuple[Hash, ...], Meta(max_length=RANGE_PATH_NODES)] = ()
+
+
+class PutHead(Message, frozen=True, kw_only=True):
+    """Opener: replace the head, if its number is one more than that of the head held."""
+
+    agreement: Agreement
+    head: Signed
+    grant: Signed
+
+
+class HeadStored(Message, frozen=True, kw_only=True):
+    """Answer to PutHead: the signed HeadReceipt."""
+
+    receipt: Signed
+
+
+class HeadIs(Message, frozen=True, kw_only=True):
+    """Answer to GetHead, and to a PutHead that came too late: the head held; both empty if none."""
+
+    head: Signed = b""
+    grant: Signed = b""
+
+
+class GetHead(Message, frozen=True, kw_only=True):
+    """Opener: asks which head is held."""
+
+    agreement: Agreement
+
+
+class PackRow(NamedTuple):
+    """One stored pack: id and length in bytes."""
+
+    stored: StoredHash
+    size: PackSize
+
+
+class ListPacks(Message, frozen=True, kw_only=True):
+    """Opener: up to `limit` packs with a stored id above `after` (b"" = from the start)."""
+
+    agreement: Agreement
+    after: Annotated[bytes, Meta(max_length=32)] = b""
+    limit: Page = PACK_LIST_PAGE
+
+
+class PackList(Message, frozen=True, kw_only=True):
+    """Answer to ListPacks, in ascending order of stored id."""
+
+    packs: Annotated[tuple[PackRow, ...], Meta(max_length=PACK_LIST_PAGE)] = ()
+    more: bool = False
+
+
+class GetUsage(Message, frozen=True, kw_only=True):
+    """Opener: asks how full the agreement is."""
+
+    agreement: Agreement
+
+
+class Usage(Message, frozen=True, kw_only=True):
+    """Answer to GetUsage: agreed size, used bytes, number of packs, bytes free on the store."""
+
+    size_bytes: Size
+    used_bytes: Size
+    packs: Size
+    free_bytes: Size
+
+
+TYPES: Final[Mapping[int, type[Message]]] = MappingProxyType(
+    {
+        1: Challenge,
+        2: Proof,
+        3: Welcome,
+        4: Hello,
+        5: Ping,
+        6: Pong,
+        7: Goodbye,
+        9: Unsupported,
+        16: ProposeAgreement,
+        17: Agreed,
+        18: Pending,
+        19: Refused,
+        20: PutPack,
+        21: Proceed,
+        22: Stored,
+        23: GetRange,
+        24: Range,
+        25: PutHead,
+        26: HeadStored,
+        27: HeadIs,
+        28: GetHead,
+        29: ListPacks,
+        30: PackList,
+        31: GetUsage,
+        32: Usage,
+    }
+)
+"""The one table of type numbers."""
+NUMBERS: Final[Mapping[type[Message], int]] = MappingProxyType({kind: number for number, kind in TYPES.items()})

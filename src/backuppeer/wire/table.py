@@ -1,0 +1,161 @@
+"""Who may say what when: one table for the handshake, the session and the request streams.
+
+Knows: states, speakers, message types. Must not know: fields, bytes, keys, time. A pair that is not in the table is a
+protocol error by construction; nothing else decides that.
+
+A machine has one state for both sides where they take turns (handshake, request), and one state for each direction
+where both may talk at any time (session). `Speaker` is who sends the message, so both ends walk the same table.
+"""
+
+from collections.abc import Mapping
+from enum import Enum, auto
+from types import MappingProxyType
+from typing import Final
+
+from backuppeer.errors import LocalError, ProtocolViolation
+from backuppeer.wire.messages import (
+    Agreed,
+    Challenge,
+    GetHead,
+    GetRange,
+    GetUsage,
+    Goodbye,
+    HeadIs,
+    HeadStored,
+    Hello,
+    ListPacks,
+    Message,
+    PackList,
+    Pending,
+    Ping,
+    Pong,
+    Proceed,
+    Proof,
+    ProposeAgreement,
+    PutHead,
+    PutPack,
+    Range,
+    Refused,
+    Stored,
+    Unsupported,
+    Usage,
+    Welcome,
+)
+
+
+class Speaker(Enum):
+    """Who sends a message."""
+
+    DIALLER = auto()
+    ACCEPTOR = auto()
+    PEER = auto()
+    """Either side, once the session is proven."""
+    OPENER = auto()
+    """Of a request stream."""
+    SERVER = auto()
+
+
+class State(Enum):
+    """Where a machine stands."""
+
+    # handshake, both sides
+    OPENED = auto()
+    CHALLENGED = auto()
+    CLAIMED = auto()
+    """The dialler's proof is on its way or being checked."""
+    PROVEN = auto()
+    FAILED = auto()
+    # session, one for each direction
+    GREETING = auto()
+    TALKING = auto()
+    LEAVING = auto()
+    # request stream, both sides
+    ASKING = auto()
+    PROPOSED = auto()
+    PUT_ASKED = auto()
+    PUT_SENDING = auto()
+    """Raw bytes flow from the opener; only the server may speak."""
+    RANGE_ASKED = auto()
+    HEAD_PUT = auto()
+    HEAD_ASKED = auto()
+    LIST_ASKED = auto()
+    USAGE_ASKED = auto()
+    ENDED = auto()
+    """No more messages; after Range the raw bytes follow."""
+
+
+_Row = tuple[Speaker, State, type[Message]]
+
+_HANDSHAKE: Final[dict[_Row, State]] = {
+    (Speaker.ACCEPTOR, State.OPENED, Challenge): State.CHALLENGED,
+    (Speaker.DIALLER, State.CHALLENGED, Proof): State.CLAIMED,
+    (Speaker.ACCEPTOR, State.CLAIMED, Welcome): State.PROVEN,
+}
+_SESSION: Final[dict[_Row, State]] = {
+    (Speaker.PEER, State.GREETING, Hello): State.TALKING,
+    (Speaker.PEER, State.GREETING, Goodbye): State.LEAVING,
+    (Speaker.PEER, State.TALKING, Ping): State.TALKING,
+    (Speaker.PEER, State.TALKING, Pong): State.TALKING,
+    (Speaker.PEER, State.TALKING, Unsupported): State.TALKING,
+    (Speaker.PEER, State.TALKING, Goodbye): State.LEAVING,
+}
+_REQUESTS: Final[dict[type[Message], State]] = {
+    ProposeAgreement: State.PROPOSED,
+    PutPack: State.PUT_ASKED,
+    GetRange: State.RANGE_ASKED,
+    PutHead: State.HEAD_PUT,
+    GetHead: State.HEAD_ASKED,
+    ListPacks: State.LIST_ASKED,
+    GetUsage: State.USAGE_ASKED,
+}
+_ANSWERS: Final[dict[State, dict[type[Message], State]]] = {
+    State.ASKING: {},
+    State.PROPOSED: {Agreed: State.ENDED, Pending: State.ENDED},
+    State.PUT_ASKED: {Proceed: State.PUT_SENDING, Stored: State.ENDED},
+    State.PUT_SENDING: {Stored: State.ENDED},
+    State.RANGE_ASKED: {Range: State.ENDED},
+    State.HEAD_PUT: {HeadStored: State.ENDED, HeadIs: State.ENDED},
+    State.HEAD_ASKED: {HeadIs: State.ENDED},
+    State.LIST_ASKED: {PackList: State.ENDED},
+    State.USAGE_ASKED: {Usage: State.ENDED},
+}
+
+
+def _build_table() -> Mapping[_Row, State]:
+    """Join the parts, and add what holds in every state of a request: the server may refuse or not know the type."""
+    table = _HANDSHAKE | _SESSION
+    table |= {(Speaker.OPENER, State.ASKING, kind): state for kind, state in _REQUESTS.items()}
+    for state, answers in _ANSWERS.items():
+        table |= {(Speaker.SERVER, state, kind): after for kind, after in answers.items()}
+        table[Speaker.SERVER, state, Refused] = State.ENDED
+        table[Speaker.SERVER, state, Unsupported] = State.ENDED
+    return MappingProxyType(table)
+
+
+TABLE: Final = _build_table()
+
+
+def state_after_receiving(speaker: Speaker, state: State, kind: type[Message]) -> State:
+    """Return the state after the peer, as `speaker`, said `kind`.
+
+    Raises:
+        ProtocolViolation: the table does not list it.
+
+    """
+    after = TABLE.get((speaker, state, kind))
+    if after is None:
+        raise ProtocolViolation(f"{kind.__name__} is not allowed from the {speaker.name.lower()} in state {state.name}")
+    return after
+
+
+def state_after_sending(speaker: Speaker, state: State, kind: type[Message]) -> State:
+    """Return the state after we, as `speaker`, said `kind`.
+
+    Raises:
+        LocalError: the table does not list it; the peer would have to close on us.
+
+    """
+    after = TABLE.get((speaker, state, kind))
+    if after is None:
+        raise LocalError(f"{kind.__name__} must not be sent by the {speaker.name.lower()} in state {state.name}")
+    return after

@@ -1,0 +1,67 @@
+"""Which snapshot is meant, and what it holds."""
+
+import pytest
+
+from backuppeer.backup.browse import SnapshotFilter, find_snapshot, list_entries, list_snapshots
+from backuppeer.backup.trees import TreeReader
+from backuppeer.errors import ExitCode, NotFoundError
+from backuppeer.ids import SnapshotId
+from backuppeer.repo.snapshot import encode_snapshot
+
+
+@pytest.fixture
+def reader(repository):
+    return TreeReader(repository.keys, repository.index, cache=repository.cache, source=repository.source)
+
+
+def test_latest_is_the_newest_by_time_and_obeys_filters(repository, source):
+    times = iter([300, 100, 200])
+    made = [
+        repository.backup(source, now_ns=lambda: next(times), tags=(tag,), set_name=set_name)
+        for tag, set_name in (("a", "x"), ("b", "y"), ("a", "y"))
+    ]
+    assert find_snapshot(repository.index, "latest")[0] == made[0].snapshot_id
+    assert find_snapshot(repository.index, "latest", SnapshotFilter(set_name="y"))[0] == made[2].snapshot_id
+    assert find_snapshot(repository.index, "LATEST", SnapshotFilter(tag="b"))[0] == made[1].snapshot_id
+    assert find_snapshot(repository.index, "latest", SnapshotFilter(path=bytes(source)))[0] == made[0].snapshot_id
+    with pytest.raises(NotFoundError):
+        find_snapshot(repository.index, "latest", SnapshotFilter(path=b"/elsewhere"))
+    assert [pair[1].time_ns for pair in list_snapshots(repository.index)] == [100, 200, 300]
+
+
+def test_prefixes_must_be_long_enough_hex_and_unambiguous(repository, source):
+    result = repository.backup(source)
+    text = result.snapshot_id.hex()
+    for good in (text, text[:4], text[:10].upper()):
+        assert find_snapshot(repository.index, good)[0] == result.snapshot_id
+    body = encode_snapshot(result.snapshot)
+    repository.index.add_snapshot(SnapshotId(result.snapshot_id[:3] + bytes(29)), body)
+    missing = f"{int(text[:4], 16) ^ 1:04x}"
+    for bad in (text[:3], "", "zzzz", text + "0", missing, text[:6], "latest1", "\u0660\u0661\u0662\u0663"):
+        with pytest.raises(NotFoundError) as caught:
+            find_snapshot(repository.index, bad)
+        assert caught.value.exit_code is ExitCode.NOT_FOUND
+
+
+def test_no_snapshot_at_all_is_told(repository):
+    with pytest.raises(NotFoundError, match="no snapshot yet"):
+        find_snapshot(repository.index, "latest")
+
+
+def test_listing_shows_one_level_or_all(repository, source, reader):
+    (source / "d" / "e").mkdir(parents=True)
+    (source / "d" / "e" / "f").write_bytes(b"1")
+    (source / "a").write_bytes(b"22")
+    snapshot = repository.backup(source).snapshot
+    base = bytes(source).lstrip(b"/")
+
+    def names(path, **options):
+        return [visit.path for visit in list_entries(reader, snapshot, path, **options)]
+
+    assert names(bytes(source)) == [base + b"/a", base + b"/d"]
+    assert names(bytes(source), recursive=True) == [base + tail for tail in (b"/a", b"/d", b"/d/e", b"/d/e/f")]
+    assert names(bytes(source / "a")) == [base + b"/a"]
+    assert names(b"/") == [base.split(b"/")[0]]
+    for missing in (b"/no", bytes(source / "a" / "below")):
+        with pytest.raises(NotFoundError):
+            names(missing)

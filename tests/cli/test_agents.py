@@ -1,0 +1,139 @@
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from backuppeer import __version__
+from backuppeer.agent.home import Home
+from backuppeer.cli import agents
+from backuppeer.cli.agents import agent_command, agent_environment, ensure_agent, ping_agent, start_agent, stop_agent
+from backuppeer.cli.main import main
+from backuppeer.control.api import Nothing, PingResult
+from backuppeer.errors import LocalError, NotFoundError
+from cli.terminal import check_output, identity_in
+
+FAKE = Path(__file__).with_name("fake_agent.py")
+
+
+@pytest.fixture
+def live(home, monkeypatch):
+    """A home whose agent is the fake one; it is stopped afterwards."""
+    identity_in(home)
+    monkeypatch.setattr(agents, "agent_command", lambda home: [sys.executable, str(FAKE), str(home.path), __version__])
+    yield Home(home)
+    stop_agent(Home(home))
+
+
+def started(home):
+    return (home.path / "started").read_text().split()
+
+
+def test_an_agent_is_started_on_demand_once_and_found_again(live):
+    assert ping_agent(live) is None
+    first = ensure_agent(live).call("ping", Nothing(), PingResult)
+    again = ensure_agent(live).call("ping", Nothing(), PingResult)
+    assert first.pid == again.pid
+    assert started(live) == [str(first.pid)]
+
+
+def test_it_is_a_session_of_its_own_at_the_root_with_nothing_open(live):
+    pid = start_agent(live).pid
+    assert os.getsid(pid) == pid
+    assert Path(f"/proc/{pid}/cwd").readlink() == Path("/")
+    assert {Path(f"/proc/{pid}/fd/{number}").readlink() for number in range(3)} == {Path("/dev/null")}
+
+
+def test_commands_that_start_it_at_once_reach_the_same_agent(live):
+    pids = []
+    threads = [threading.Thread(target=lambda: pids.append(start_agent(live).pid)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(pids) == 4
+    assert len(set(pids)) == 1
+    assert started(live) == [str(pids[0])]
+
+
+def test_stop_returns_when_the_process_has_ended(live):
+    pid = start_agent(live).pid
+    assert stop_agent(live)
+    state = Path(f"/proc/{pid}/stat")
+    assert not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z"
+    assert not stop_agent(live)
+    assert not (live.path / "agent.sock").exists()
+
+
+def test_an_agent_of_another_version_is_replaced(live, monkeypatch):
+    command = [sys.executable, str(FAKE), str(live.path), "0.0.0"]
+    with monkeypatch.context() as patch:
+        patch.setattr(agents, "agent_command", lambda _: command)
+        old = start_agent(live)
+    assert old.version == "0.0.0"
+    new = ensure_agent(live).call("ping", Nothing(), PingResult)
+    assert new.version == __version__
+    assert started(live) == [str(old.pid), str(new.pid)]
+
+
+def test_an_agent_that_ends_at_once_is_told_with_its_exit_code(live, monkeypatch):
+    monkeypatch.setattr(agents, "agent_command", lambda _: [sys.executable, "-c", "raise SystemExit(7)"])
+    with pytest.raises(LocalError, match="exit code 7") as caught:
+        start_agent(live)
+    assert "agent run" in caught.value.hint
+
+
+def test_an_agent_that_never_answers_is_ended_and_told(live, monkeypatch):
+    monkeypatch.setattr(agents, "AGENT_START_S", 0.2)
+    monkeypatch.setattr(agents, "agent_command", lambda _: [sys.executable, "-c", "import signal; signal.pause()"])
+    with pytest.raises(LocalError, match="did not answer"):
+        start_agent(live)
+
+
+def test_without_identity_no_agent_is_started(home):
+    with pytest.raises(NotFoundError, match="no identity"):
+        start_agent(Home(home))
+
+
+def test_the_agent_inherits_no_secrets():
+    shell = {
+        "PATH": "/bin",
+        "LC_ALL": "C",
+        "AWS_SECRET_ACCESS_KEY": "x",
+        "RESTIC_PASSWORD": "x",
+        "BACKUPPEER_BIND": "::1",
+    }
+    assert agent_environment(shell) == {"PATH": "/bin", "LC_ALL": "C", "BACKUPPEER_BIND": "::1"}
+
+
+def test_the_agents_command_does_not_import_from_its_folder(tmp_path):
+    command = agent_command(Home(tmp_path))
+    assert command[1:4] == ["-P", "-m", "backuppeer.cli.serve"]
+
+
+def test_agent_verbs_start_tell_and_stop(live, capsys):
+    for verb, first in (("start", True), ("start", False)):
+        assert main(["agent", verb, "--json"]) == 0
+        assert check_output("agent start", capsys.readouterr().out)[-1]["started"] is first
+    assert main(["agent", "status", "--json"]) == 0
+    assert check_output("agent status", capsys.readouterr().out)[-1]["running"] is True
+    for stopped in (True, False):
+        assert main(["agent", "stop", "--json"]) == 0
+        assert check_output("agent stop", capsys.readouterr().out)[-1]["stopped"] is stopped
+    assert main(["agent", "status"]) == 0
+    assert capsys.readouterr().out == "no agent is running\n"
+
+
+def test_a_command_leaves_the_agent_running(live):
+    script = (
+        "from pathlib import Path; from backuppeer.agent.home import Home; import backuppeer.cli.agents as a;"
+        f"a.agent_command = lambda home: {agents.agent_command(live)!r};"
+        f"print(a.start_agent(Home(Path({str(live.path)!r}))).pid)"
+    )
+    done = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, check=True)
+    found = ping_agent(live)
+    assert found is not None
+    assert found.pid == int(done.stdout)
+    assert done.stderr == b""

@@ -1,0 +1,69 @@
+"""What the demo refuses before it starts anything, and what it makes of a comparison."""
+
+import io
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from backuppeer.cli.compare import Comparison
+from backuppeer.cli.demo import Teller, _judge, check_source, run_demo
+from backuppeer.cli.screen import Screen
+from backuppeer.errors import IncompleteError, IntegrityFault, UserError
+
+
+@pytest.fixture
+def screen() -> Screen:
+    return Screen((io.StringIO(), io.StringIO(), io.StringIO()), json=False, yes=False)
+
+
+def test_a_missing_folder_or_a_file_is_refused(screen: Screen, tmp_path: Path):
+    (tmp_path / "file").write_bytes(b"")
+    for path in (tmp_path / "missing", tmp_path / "file"):
+        with pytest.raises(UserError, match="not a folder"):
+            run_demo(path, screen)
+
+
+def test_a_folder_that_holds_the_temporary_folder_is_refused(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", os.fspath(tmp_path))
+    with pytest.raises(UserError, match="temporary folder"):
+        check_source(tmp_path.parent)
+
+
+def test_a_link_to_a_folder_is_followed_to_the_folder_itself(tmp_path: Path, monkeypatch):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    monkeypatch.setattr(tempfile, "tempdir", os.fspath(tmp_path))
+    assert check_source(tmp_path / "link") == (tmp_path / "real").resolve()
+
+
+def test_a_difference_that_the_backup_did_not_name_is_an_integrity_fault(screen: Screen):
+    with pytest.raises(IntegrityFault, match="1 path came back different"):
+        _judge(Teller(screen), Comparison(differences={b"a": "other bytes", b"b": "gone"}), {b"b"})
+
+
+def test_files_that_could_not_be_read_leave_the_demo_incomplete(screen: Screen):
+    with pytest.raises(IncompleteError):
+        _judge(Teller(screen), Comparison(differences={b"b": "gone"}), {b"b"})
+
+
+def test_no_difference_at_all_is_the_only_success(screen: Screen):
+    _judge(Teller(screen), Comparison(), set())
+
+
+def test_progress_off_a_terminal_is_a_line_now_and_then():
+    out = io.StringIO()
+    teller = Teller(Screen((io.StringIO(), out, io.StringIO()), json=False, yes=False))
+    for number in range(50):
+        teller.show({"event": "progress", "phase": "sending", "bytes": number, "bytes_total": 100, "seconds": number})
+    assert out.getvalue().count("sending") == 1
+
+
+def test_what_a_verb_notes_is_told_without_control_characters():
+    out = io.StringIO()
+    Teller(Screen((io.StringIO(), out, io.StringIO()), json=False, yes=False)).show(
+        {"event": "note", "text": "only \x1b[31mcopy"}
+    )
+    assert "\x1b" not in out.getvalue()
+    assert "copy" in out.getvalue()

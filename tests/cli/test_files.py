@@ -1,0 +1,95 @@
+import os
+
+import msgspec
+import pytest
+
+from backuppeer.errors import (
+    IntegrityFault,
+)
+from cli.rows import BACKED_UP, ERROR_FILE, PROGRESS, RESTORED, ask, run
+from cli.terminal import check_output
+from control.dummy import telling
+
+
+# --- backup, restore
+def test_backup_sends_absolute_paths_and_keeps_links(capsys, agent, tmp_path, monkeypatch):
+    name = os.fsdecode(b"na\xffme")
+    (tmp_path / name).mkdir()
+    (tmp_path / "link").symlink_to(name)
+    monkeypatch.chdir(tmp_path)
+    dummy = agent({"backup": telling([PROGRESS], BACKED_UP)})
+    code, lines = ask(capsys, "backup", name, "link", "--to", "alice", "--tag", "t", "--dry-run", "--level", "7")
+    assert code == 0
+    assert lines[-1] == {"event": "done", **msgspec.to_builtins(BACKED_UP)}
+    request = dummy.requests[0][1]
+    assert request.paths == [str(tmp_path / name), str(tmp_path / "link")]
+    assert (request.to, request.tags, request.dry_run, request.level) == (["alice"], ["t"], True, 7)
+
+
+def test_backup_of_what_is_not_there_is_exit_10_before_any_work(capsys, agent):
+    dummy = agent({})
+    assert run(capsys, "backup", "/no/such\x1b[2Jthing")[0] == 10
+    assert dummy.requests == []
+
+
+def test_backup_with_unreadable_files_names_them_and_exits_3(capsys, agent, tmp_path):
+    agent({"backup": telling([ERROR_FILE], msgspec.structs.replace(BACKED_UP, errors=1))})
+    code, out, err = run(capsys, "backup", str(tmp_path))
+    assert code == 3
+    assert "2 files" in out
+    assert r"/a\xff\u001b[2J: permission denied" in err
+    code, lines = ask(capsys, "backup", str(tmp_path))
+    assert (code, lines[0]["path"], lines[-1]["errors"]) == (3, "/a\udcff\x1b[2J", 1)
+
+
+def test_restore_sends_snapshot_path_and_absolute_target(capsys, agent, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    dummy = agent({"restore": telling([PROGRESS], RESTORED)})
+    code, lines = ask(capsys, "restore", "latest:/a b", "--target", "out/../new")
+    assert code == 0
+    assert lines[-1] == {"event": "done", **msgspec.to_builtins(RESTORED)}
+    request = dummy.requests[0][1]
+    assert (request.snapshot, request.path, request.target) == ("latest", "/a b", str(tmp_path / "new"))
+    assert request.overwrite is False
+
+
+def test_restore_with_local_errors_exits_3_and_with_wrong_data_15(capsys, agent, tmp_path):
+    agent({"restore": telling([ERROR_FILE], msgspec.structs.replace(RESTORED, errors=1))})
+    assert run(capsys, "restore", "latest", "--target", str(tmp_path / "x"))[0] == 3
+
+
+def test_restore_of_missing_data_exits_15(capsys, agent, tmp_path):
+    agent({"restore": telling([ERROR_FILE], IntegrityFault("1 file is missing"))})
+    code, out, _ = run(capsys, "restore", "latest", "--target", str(tmp_path / "x"), "--json")
+    assert code == 15
+    assert [line["event"] for line in check_output("restore", out)] == ["error-file", "error"]
+
+
+@pytest.mark.parametrize(("words", "code"), [([], 2), (["--yes"], 0)])
+def test_restore_over_a_folder_with_something_in_it_needs_a_yes(capsys, agent, tmp_path, words, code):
+    (tmp_path / "t").mkdir()
+    (tmp_path / "t" / "old").touch()
+    dummy = agent({"restore": telling([], RESTORED)})
+    assert run(capsys, "restore", "latest", "--target", str(tmp_path / "t"), *words)[0] == code
+    assert [request.overwrite for _, request in dummy.requests] == ([] if code else [True])
+
+
+def test_restore_into_a_file_exits_2(capsys, agent, tmp_path):
+    (tmp_path / "t").touch()
+    agent({})
+    assert run(capsys, "restore", "latest", "--target", str(tmp_path / "t"))[0] == 2
+
+
+# --- config
+def test_config_is_set_read_and_listed(capsys, home):
+    code, lines = ask(capsys, "config set", "servers", "wss://one.example, wss://two.example")
+    assert (code, lines[-1]["value"]) == (0, ["wss://one.example", "wss://two.example"])
+    assert ask(capsys, "config get", "servers")[1] == [{"key": "servers", "value": lines[-1]["value"]}]
+    assert ask(capsys, "config list")[1][0]["servers"] == lines[-1]["value"]
+    assert run(capsys, "config", "get", "servers")[1] == "wss://one.example,wss://two.example\n"
+
+
+def test_a_wrong_setting_changes_nothing(capsys, home):
+    assert run(capsys, "config", "set", "servers", "wss://one.example")[0] == 0
+    assert run(capsys, "config", "set", "servers", "http://two.example")[0] == 2
+    assert run(capsys, "config", "get", "servers")[1] == "wss://one.example\n"

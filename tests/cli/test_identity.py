@@ -1,0 +1,82 @@
+import json
+
+from backuppeer.cli.main import main
+from backuppeer.control import api
+from cli.rows import STATES, ask, run
+from cli.terminal import FakePipe
+from control.dummy import PEER, telling
+
+
+# --- init, id, recover
+def test_init_with_yes_prints_the_words_and_id_agrees(capsys, home):
+    code, lines = ask(capsys, "init", "--yes")
+    assert code == 0
+    assert len(lines[-1]["words"].split()) == 24
+    assert ask(capsys, "id")[1] == [{"peer_id": lines[-1]["peer_id"]}]
+    assert run(capsys, "init", "--yes")[0] == 2
+    kept = b"".join(path.read_bytes() for path in home.rglob("*") if path.is_file())
+    assert not any(word.encode() in kept for word in lines[-1]["words"].split() if len(word) > 5)
+
+
+def test_init_without_terminal_and_without_yes_exits_2_and_makes_nothing(capsys, home):
+    assert run(capsys, "init")[0] == 2
+    assert list(home.iterdir()) == []
+
+
+def test_init_shows_numbered_words_and_asks_for_two_of_them(capsys, home, terminal, monkeypatch):
+    shown = terminal()
+    words = {}
+
+    def answer(self, prompt):
+        out = capsys.readouterr().out
+        tokens = out.split("never again.")[-1].split()
+        words.update(zip(tokens[::2], tokens[1::2], strict=False))
+        return words[prompt.removeprefix("word ").partition(",")[0]]
+
+    monkeypatch.setattr("backuppeer.cli.screen.Screen.read_answer", answer)
+    assert main(["init"]) == 0
+    assert len(words) == 24
+    assert not set(words.values()) & set(shown.getvalue().split())
+
+
+def test_init_with_wrong_answers_makes_nothing(capsys, home, terminal):
+    terminal("no\nno\nno\n")
+    assert run(capsys, "init")[0] == 2
+    assert list(home.iterdir()) == []
+
+
+RECOVERED = api.RecoverResult(peer_id=PEER, peers=[PEER], snapshots=3, packs=9, head=4, notes=["one host is late"])
+
+
+def test_recover_reads_words_from_standard_input_and_gives_the_same_identity(
+    capsys, home, agent, tmp_path, monkeypatch
+):
+    code, lines = ask(capsys, "init", "--yes", "--home", str(tmp_path / "old"))
+    assert code == 0
+    made = lines[-1]
+    dummy = agent({"recover": telling(STATES[:1], RECOVERED)})
+    for _ in range(2):  # again with the same words goes on
+        monkeypatch.setattr("sys.stdin", FakePipe(made["words"].upper() + "\n"))
+        code, lines = ask(capsys, "recover", "--yes", "--peer", "bp1a@192.0.2.1:5", "--peer", "bp1b")
+        assert (code, lines[-1]["snapshots"]) == (0, 3)
+    assert dummy.requests[0][1].peers == ["bp1a@192.0.2.1:5", "bp1b"]
+    assert ask(capsys, "id")[1] == [{"peer_id": made["peer_id"]}]
+
+
+def test_recover_refuses_bad_words_and_another_identity(capsys, home, agent, monkeypatch):
+    agent({"recover": telling([], RECOVERED)})
+    for typed in ("", "one two three", "zoo " * 24):
+        monkeypatch.setattr("sys.stdin", FakePipe(typed))
+        assert run(capsys, "recover", "--yes")[0] == 2
+    assert not (home / "keys").exists()
+    assert run(capsys, "init", "--yes")[0] == 0
+    capsys.readouterr()
+    _, out, _ = run(capsys, "init", "--yes", "--json", "--home", str(home.parent / "other"))
+    monkeypatch.setattr("sys.stdin", FakePipe(json.loads(out)["words"]))
+    assert run(capsys, "recover", "--yes")[0] == 2
+
+
+def test_recover_without_terminal_needs_yes_and_never_takes_words_as_arguments(capsys, home, monkeypatch):
+    monkeypatch.setattr("sys.stdin", FakePipe("zoo " * 24))
+    assert run(capsys, "recover")[0] == 2
+    assert run(capsys, "recover", *("zoo " * 24).split())[0] == 2

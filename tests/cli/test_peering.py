@@ -1,0 +1,181 @@
+import asyncio
+import os
+import signal
+import threading
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from backuppeer.cli.screen import Screen
+from backuppeer.control import api
+from backuppeer.errors import (
+    PendingError,
+)
+from cli.rows import CONNECTED, OFFERED, PENDING, PLAN, STATES, WORDS, ask, event, run
+from cli.terminal import check_output
+from control.dummy import PEER, given, telling
+
+
+# --- connect
+def connecting(events=(), answer=CONNECTED, plan=PLAN):
+    return {"connect/plan": given(plan), "connect": telling(list(events), answer)}
+
+
+def test_connect_with_yes_streams_states_and_ends_with_done(capsys, agent):
+    dummy = agent(connecting(STATES))
+    code, lines = ask(
+        capsys, "connect", "bp1qqqsyq", "--storage", "10GB", "--name", "alice", "--verified", "--yes", "--wait", "5s"
+    )
+    assert code == 0
+    assert [line["event"] for line in lines] == ["state"] * 4 + ["done"]
+    assert lines[-1] == {"event": "done", **msgspec.to_builtins(CONNECTED)}
+    request = dummy.requests[-1][1]
+    # the full id that was shown, not the prefix that was typed
+    assert (request.peer, request.storage, request.name, request.verified) == (PEER, 10**10, "alice", True)
+    assert (request.confirmed, request.wait_s) == (True, 5.0)
+
+
+def test_connect_without_terminal_and_without_yes_exits_2_and_asks_nobody(capsys, agent):
+    dummy = agent(connecting())
+    code, _, err = run(capsys, "connect", "alice", "--storage", "1GB")
+    assert code == 2
+    assert "--yes" in err
+    assert [route for route, _ in dummy.requests] == ["connect/plan"]
+
+
+def test_connect_to_an_agreed_peer_asks_nothing(capsys, agent):
+    agent(connecting(plan=msgspec.structs.replace(PLAN, agreed=True)))
+    assert run(capsys, "connect", "alice", "--storage", "1GB")[0] == 0
+
+
+def test_connect_shows_words_terms_and_risks_and_a_no_refuses(capsys, agent, terminal):
+    dummy = agent(connecting())
+    shown = terminal("n\n")
+    assert run(capsys, "connect", "alice", "--storage", "10GB")[0] == 13
+    for part in (PEER, WORDS, "unproven", "10 GB of 50 GB", "1 y", "30 d", "nobody you know"):
+        assert part in shown.getvalue()
+    assert [route for route, _ in dummy.requests] == ["connect/plan"]
+
+
+def test_connect_on_a_terminal_waits_as_long_as_the_request_lives(capsys, agent, terminal):
+    dummy = agent(connecting(STATES))
+    shown = terminal("y\n")
+    code, out, _ = run(capsys, "connect", "alice", "--storage", "10GB")
+    assert code == 0
+    assert dummy.requests[-1][1].wait_s == 7 * 86400
+    assert "Ctrl-C keeps the request" in shown.getvalue()
+    assert "connected to" in out
+
+
+def test_a_pending_person_is_exit_4(capsys, agent):
+    agent(connecting(STATES[:3], PendingError("alice has not answered", hint="backup-peer requests")))
+    code, _, err = run(capsys, "connect", "alice", "--storage", "1GB", "--yes")
+    assert code == 4
+    assert err.endswith("error: alice has not answered\nhint: backup-peer requests\n")
+
+
+# --- host
+def test_host_detached_ends_with_done(capsys, agent):
+    dummy = agent({"host": telling([event("offered", OFFERED)], OFFERED)})
+    terms = ["--storage", "50GB", "--duration", "2h", "--term", "1y", "--lock", "7d", "--store", "d"]
+    code, lines = ask(capsys, "host", *terms, "--detach", "--yes", "--accept", "all")
+    assert code == 0
+    assert [line["event"] for line in lines] == ["offered", "done"]
+    assert set(lines[-1]) == {"event", "peer_id", "storage_bytes", "expires", "servers"}
+    request = dummy.requests[0][1]
+    assert (request.storage, request.duration_s, request.lock_s) == (50 * 10**9, 7200, 7 * 86400)
+    assert request.store == str(Path.cwd() / "d")
+
+
+def test_host_without_terminal_and_without_yes_exits_2(capsys, agent):
+    dummy = agent({})
+    assert run(capsys, "host", "--storage", "1GB")[0] == 2
+    assert dummy.requests == []
+
+
+def test_host_shows_its_terms_and_a_no_offers_nothing(capsys, agent, terminal):
+    dummy = agent({})
+    shown = terminal("no\n")
+    assert run(capsys, "host", "--storage", "50GB")[0] == 13
+    assert "50 GB" in shown.getvalue()
+    assert "30 d" in shown.getvalue()
+    assert dummy.requests == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "route"), [("y", "requests/accept"), ("", "requests/reject"), ("Y", "requests/accept")]
+)
+def test_a_request_is_shown_and_decided_on_the_terminal(capsys, agent, terminal, answer, route):
+    events = [event("offered", OFFERED), event("request", PENDING)]
+    dummy = agent({"host": telling(events, OFFERED), route: given(PENDING)})
+    shown = terminal(f"y\n{answer}\n")
+    code, out, _ = run(capsys, "host", "--storage", "50GB")
+    assert code == 0
+    assert WORDS in shown.getvalue()
+    assert dummy.requests[-1] == (route, api.RequestDecision(request="r7f3a"))
+    assert "offering 50 GB on 1 server until you stop it" in out
+
+
+def test_a_request_without_terminal_is_told_with_the_command_to_answer_it(capsys, agent):
+    agent({"host": telling([event("offered", OFFERED), event("request", PENDING)], OFFERED)})
+    code, _, err = run(capsys, "host", "--storage", "50GB", "--yes")
+    assert code == 0
+    assert "backup-peer requests accept r7f3a" in err
+
+
+def test_host_stop_withdraws_the_slot_only(capsys, agent):
+    dummy = agent({"host/stop": given(api.HostingState(agreements=2))})
+    code, out, _ = run(capsys, "host", "--stop", "--json")
+    assert code == 0
+    assert check_output("host --stop", out)[-1]["agreements"] == 2
+    assert [route for route, _ in dummy.requests] == ["host/stop"]
+
+
+@pytest.fixture
+def _ctrl_c_once_offered(monkeypatch):
+    said = Screen.line
+
+    def line(self, text=""):
+        said(self, text)
+        if "offering" in text:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(Screen, "line", line)
+
+
+def staying_view(left):
+    async def host(request, emit):
+        await emit(event("offered", OFFERED))
+        try:
+            await asyncio.Event().wait()
+        finally:
+            left.set()
+
+    return host
+
+
+@pytest.mark.usefixtures("_ctrl_c_once_offered")
+@pytest.mark.parametrize(
+    ("typed", "code", "routes"), [("y\n", 0, ["host", "host/stop"]), ("n\n", 130, ["host"]), ("", 130, ["host"])]
+)
+def test_ctrl_c_in_the_host_view_asks_whether_to_stop_offering(  # noqa: PLR0917 - fixtures and cases
+    capsys, agent, terminal, typed, code, routes
+):
+    left = threading.Event()
+    dummy = agent({"host": staying_view(left), "host/stop": given(api.HostingState())})
+    terminal(f"y\n{typed}")
+    assert run(capsys, "host", "--storage", "50GB")[0] == code
+    assert [route for route, _ in dummy.requests] == routes
+    assert left.wait(10)
+
+
+@pytest.mark.usefixtures("_ctrl_c_once_offered")
+def test_ctrl_c_without_terminal_leaves_the_offer_and_exits_130(capsys, agent):
+    left = threading.Event()
+    dummy = agent({"host": staying_view(left)})
+    code, _, err = run(capsys, "host", "--storage", "50GB", "--yes")
+    assert code == 130
+    assert "goes on" in err
+    assert [route for route, _ in dummy.requests] == ["host"]
+    assert left.wait(10)

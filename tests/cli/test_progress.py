@@ -1,0 +1,132 @@
+import io
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+
+from backuppeer.cli.progress import Pace, describe_progress
+from backuppeer.cli.screen import Screen
+from backuppeer.cli.spinner import Spinner
+from backuppeer.cli.work import PLAIN_LINE_S, View
+from backuppeer.control.events import Event, Progress
+from backuppeer.errors import LocalError, UserError
+from cli.terminal import FakePipe, FakeTerminal
+
+
+def at(seconds, done, total=0, **more):
+    return Progress(phase="backup", seconds=seconds, bytes=done, bytes_total=total, **more)
+
+
+def test_rate_and_time_left_come_from_the_last_seconds():
+    pace = Pace()
+    for second in range(60):  # a slow minute, then 1 MB/s
+        pace.add(at(second, second, 10**9))
+    for second in range(60, 80):
+        pace.add(at(second, (second - 59) * 10**6, 10**9))
+    now = at(79, 20 * 10**6, 30 * 10**6)
+    assert pace.bytes_per_s == pytest.approx(10**6, rel=0.01)
+    assert pace.left_s(now) == pytest.approx(10, rel=0.01)
+    assert "1 MB/s" in describe_progress(now, pace, 100)
+    assert "10 s left" in describe_progress(now, pace, 100)
+
+
+def test_a_new_phase_starts_a_new_rate():
+    pace = Pace()
+    pace.add(at(0, 0))
+    pace.add(at(1, 10**6))
+    pace.add(Progress(phase="check", seconds=2.0, bytes=0))
+    assert pace.bytes_per_s == 0
+
+
+def test_without_total_nothing_is_claimed():
+    line = describe_progress(at(1, 10**6, files=1234), Pace(), 100)
+    assert "%" not in line
+    assert "left" not in line
+    assert "1,234 files" in line
+
+
+@given(st.integers(0, 2**62), st.integers(0, 2**62), st.text(max_size=300), st.integers(20, 200), st.floats(0, 1e9))
+def test_the_line_never_exceeds_its_width_and_is_printable(done, total, current, width, seconds):
+    pace = Pace()
+    pace.add(at(0.0, 0, total))
+    now = at(seconds, done, total, current=current)
+    pace.add(now)
+    line = describe_progress(now, pace, width)
+    assert cell_len(line) <= width
+    assert line.isprintable()
+
+
+def screen(err, *, json=False, yes=False, typed=""):
+    return Screen((FakeTerminal(typed), io.StringIO(), err), json=json, yes=yes)
+
+
+def show(view, seconds):
+    view.show(Event(event="progress", data=msgspec.to_builtins(at(seconds, 10, 100))))
+
+
+def test_a_pipe_gets_a_plain_line_every_few_seconds():
+    err, now = FakePipe(), [0.0]
+    view = View(screen(err), now=lambda: now[0])
+    for tenth in range(round(PLAIN_LINE_S * 10 * 3)):
+        now[0] = tenth / 10
+        show(view, now[0])
+    lines = err.getvalue().splitlines()
+    assert len(lines) == 2
+    assert "\r" not in err.getvalue()
+
+
+def test_a_terminal_gets_one_line_that_is_redrawn_and_wiped(monkeypatch):
+    err, now = FakeTerminal(), [0.0]
+    it = screen(err)
+    view = View(it, now=lambda: now[0])
+    for _ in range(5):
+        now[0] += 1
+        show(view, now[0])
+    it.line("done")
+    assert "\n" not in err.getvalue()
+    assert err.getvalue().endswith("\r\x1b[K")
+
+
+@pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
+def test_colours_are_left_out_where_they_are_not_wanted(monkeypatch, name, value):
+    assert screen(FakeTerminal()).paint("x", "31") == "\x1b[31mx\x1b[0m"
+    monkeypatch.setenv(name, value)
+    assert screen(FakeTerminal()).paint("x", "31") == "x"
+
+
+def test_with_json_stdout_holds_json_lines_only():
+    out = io.StringIO()
+    it = Screen((FakePipe(), out, FakePipe()), json=True, yes=False)
+    it.line("words")
+    it.event("note", {"text": "ü"})
+    it.done({"a": 1})
+    assert out.getvalue() == '{"event":"note","text":"\\u00fc"}\n{"event":"done","a":1}\n'
+
+
+def test_a_question_needs_a_person_or_a_yes():
+    assert screen(FakeTerminal(), typed="y\n").confirm("sure?", unanswered="it") is True
+    assert screen(FakeTerminal(), typed="\n").confirm("sure?", unanswered="it") is False
+    assert screen(FakeTerminal(), typed="").confirm("sure?", unanswered="it") is False
+    assert screen(FakePipe(), yes=True).confirm("sure?", unanswered="it") is True
+    with pytest.raises(UserError, match="it, and there is no terminal"):
+        screen(FakePipe()).confirm("sure?", unanswered="it")
+
+
+def test_an_event_of_another_shape_is_our_error_and_not_shown():
+    with pytest.raises(LocalError, match="can't read"):
+        View(screen(FakePipe())).show(Event(event="note", data={"tixt": "x"}))
+
+
+def test_a_spinner_speaks_once_in_a_pipe_and_turns_on_a_terminal():
+    err = FakePipe()
+    with Spinner(screen(err)) as spinner:
+        spinner.show("waiting \x1b[2J…")
+        spinner.show("waiting \x1b[2J…")
+    assert err.getvalue() == "waiting \\u001b[2J…\n"
+    err = FakeTerminal()
+    with Spinner(screen(err)) as spinner:
+        spinner.show("waiting …")
+    assert "⠋ waiting …" in err.getvalue()
+    assert err.getvalue().endswith("\r\x1b[K")

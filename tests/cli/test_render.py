@@ -1,0 +1,88 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backuppeer.cli.render import (
+    Column,
+    draw_table,
+    encode_line,
+    escape_line,
+    escape_name,
+    format_moment,
+    format_until,
+    name_peer,
+)
+
+any_text = st.text(st.characters(codec=None)) | st.binary().map(lambda b: b.decode("utf-8", "surrogateescape"))
+
+
+@given(any_text)
+def test_nothing_that_is_not_printable_reaches_a_terminal(text):
+    assert escape_name(text).isprintable()
+    assert escape_line(text).isprintable()
+
+
+@given(any_text, any_text)
+def test_two_names_never_look_the_same(one, other):
+    assert (escape_name(one) == escape_name(other)) == (one == other)
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("plain Ünïcode 文件", "plain Ünïcode 文件"),
+        ("\udcff", r"\xff"),
+        (r"\xff", r"\\xff"),
+        ("a\x1b[31mred", r"a\u001b[31mred"),
+        ("a\nb\rc\td", r"a\u000ab\u000dc\u0009d"),
+        ("\u202egpj.exe", r"\u202egpj.exe"),
+        ("\x9b31m", r"\u009b31m"),
+        ("\U000e0041", r"\U000e0041"),
+    ],
+)
+def test_hostile_names_are_shown_harmless(name, shown):
+    assert escape_name(name) == shown
+
+
+@given(any_text)
+def test_json_lines_are_ascii_and_give_the_name_back(text):
+    line = encode_line({"path": text})
+    assert line.isascii()
+    assert "\n" not in line
+    assert json.loads(line) == {"path": text}
+
+
+@given(st.lists(st.lists(st.text(st.characters(codec="utf-8", categories=["L", "N"])), min_size=3, max_size=3)))
+def test_a_table_never_exceeds_its_width(rows):
+    from rich.cells import cell_len  # noqa: PLC0415 - what a terminal draws
+
+    columns = (Column("one"), Column("two", "right"), Column("three"))
+    for line in draw_table(columns, rows, width=40, color=False).splitlines():
+        assert cell_len(line) <= 40
+
+
+def test_a_kept_column_is_never_cut_and_a_pipe_gets_everything():
+    rows = [["x" * 30, "y" * 60]]
+    columns = (Column("id", keep=True), Column("name"))
+    narrow = draw_table(columns, rows, width=50, color=False)
+    assert "x" * 30 in narrow
+    assert "…" in narrow
+    assert "y" * 60 in draw_table(columns, rows, width=4096, color=False)
+
+
+def test_a_hostile_alias_can_not_paint_the_terminal():
+    assert "\x1b" not in name_peer("bp1\x1b[2J", "a\x1b[2J")
+
+
+@pytest.mark.parametrize("text", ["", "nonsense", "9999-99-99", "\x1b[2J"])
+def test_a_time_that_is_none_is_shown_harmless(text):
+    assert "\x1b" not in format_moment(text)
+    assert "\x1b" not in format_until(text, 0)
+
+
+def test_time_left():
+    assert format_until("1970-01-01T01:16:05Z", 0) == "1 h 16 m"
+    assert format_until("1970-01-01T00:00:30Z", 0) == "< 1 m"
+    assert format_until("1970-01-01T00:00:30Z", 31) == "over"

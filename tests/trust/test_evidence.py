@@ -1,0 +1,148 @@
+"""Evidence: written once, never changed, a day counts once."""
+
+import sqlite3
+
+import pytest
+
+from backuppeer.errors import DamagedStateError, LocalError
+from backuppeer.ids import PeerId
+from backuppeer.limits import EVIDENCE_DAYS, GIB, OBSERVATION_DETAIL_CHARS, OBSERVATIONS_PER_DAY
+from backuppeer.trust.evidence import EvidenceLog, Kind, Observation
+from backuppeer.trust.score import Availability, DayEvidence, Evidence, Fault
+
+DAY_MS = 86_400_000
+TODAY = 20_000
+NOW_MS = TODAY * DAY_MS + DAY_MS // 2
+PEER, OTHER = PeerId(b"p" * 32), PeerId(b"q" * 32)
+
+
+@pytest.fixture
+def log(tmp_path):
+    opened = EvidenceLog(tmp_path / "evidence.db")
+    yield opened
+    opened.close()
+
+
+def note(log, kind: Kind, *, age: int = 0, gib: float = 0, peer: PeerId = PEER, detail: str = "") -> bool:
+    size_bytes = int(gib * GIB)
+    return log.record(Observation(peer, kind, NOW_MS - age * DAY_MS, size_bytes=size_bytes, detail=detail))
+
+
+def test_observations_come_back_newest_first(log) -> None:
+    note(log, Kind.CONNECTED, age=2)
+    note(log, Kind.STORED, age=1, gib=2, detail="session 7")
+    note(log, Kind.STORED, peer=OTHER)
+    latest = log.latest(PEER)
+    assert [o.kind for o in latest] == [Kind.STORED, Kind.CONNECTED]
+    assert (latest[0].size_bytes, latest[0].detail) == (2 * GIB, "session 7")
+    assert len(log.latest(PEER, limit=1)) == 1
+
+
+def test_nothing_written_can_be_changed_or_taken_away(log, tmp_path) -> None:
+    note(log, Kind.INTEGRITY_FAULT)
+    connection = sqlite3.connect(tmp_path / "evidence.db")
+    for sql in ("DELETE FROM observations", "UPDATE observations SET kind = 3"):
+        with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+            connection.execute(sql)
+    connection.close()
+    assert [o.kind for o in log.latest(PEER)] == [Kind.INTEGRITY_FAULT]
+
+
+def test_a_day_of_good_service_is_one_unit_with_all_its_bytes(log) -> None:
+    for _ in range(5):
+        note(log, Kind.STORED, age=3, gib=1)
+    note(log, Kind.RESTORED, age=3, gib=2)
+    note(log, Kind.CONNECTED, age=3)
+    assert log.days(PEER, now_ms=NOW_MS) == [DayEvidence(age_days=3, gib=7, fault=None)]
+
+
+@pytest.mark.parametrize(
+    ("kinds", "fault"),
+    [
+        ([Kind.INTEGRITY_FAULT], Fault.PROVEN_LOSS),
+        ([Kind.REFUSED], Fault.REFUSED_ONLINE),
+        ([Kind.PROTOCOL_VIOLATION], Fault.REFUSED_ONLINE),
+        ([Kind.STORED, Kind.REFUSED, Kind.INTEGRITY_FAULT], Fault.PROVEN_LOSS),
+    ],
+)
+def test_the_worst_fault_makes_the_whole_day_bad(log, kinds, fault) -> None:
+    for kind in kinds:
+        note(log, kind)
+    assert [day.fault for day in log.days(PEER, now_ms=NOW_MS)] == [fault]
+
+
+def test_being_away_or_impersonated_is_no_evidence_about_storage(log) -> None:
+    for kind in (Kind.CONNECTED, Kind.CONNECT_FAILED, Kind.AUTH_FAULT):
+        note(log, kind)
+    assert log.days(PEER, now_ms=NOW_MS) == []
+    assert not log.has_evidence(PEER)
+    note(log, Kind.STORED)
+    assert log.has_evidence(PEER)
+    assert not log.has_evidence(OTHER)
+
+
+def test_days_of_the_future_count_as_today_and_very_old_ones_not_at_all(log) -> None:
+    note(log, Kind.STORED, age=-5)
+    note(log, Kind.STORED, age=EVIDENCE_DAYS)
+    note(log, Kind.STORED, age=EVIDENCE_DAYS - 1)
+    assert [day.age_days for day in log.days(PEER, now_ms=NOW_MS)] == [EVIDENCE_DAYS - 1, 0]
+
+
+def test_availability_is_the_share_of_answered_contacts_of_a_month(log) -> None:
+    assert log.availability(PEER, now_ms=NOW_MS) == Availability(observed=1.0)
+    for _ in range(3):
+        note(log, Kind.CONNECTED)
+    note(log, Kind.CONNECT_FAILED, age=29)
+    note(log, Kind.CONNECT_FAILED, age=30)
+    found = log.availability(PEER, now_ms=NOW_MS, promised=0.9)
+    assert found == Availability(observed=0.75, promised=0.9)
+
+
+def test_a_summary_is_what_the_score_takes(log) -> None:
+    assert log.summarise(PEER, now_ms=NOW_MS) == Evidence()
+    note(log, Kind.STORED, age=90, gib=10)
+    note(log, Kind.INTEGRITY_FAULT, age=365)
+    evidence = log.summarise(PEER, now_ms=NOW_MS, promised=0.5, is_friend=True)
+    assert (evidence.alpha, evidence.beta) == pytest.approx((0.1, 0.1 * 8 / 2))
+    assert evidence.is_friend
+    assert evidence.availability.promised == 0.5
+
+
+def test_a_peer_fills_only_so_many_rows_of_a_day(log) -> None:
+    written = [note(log, Kind.CONNECT_FAILED) for _ in range(OBSERVATIONS_PER_DAY + 3)]
+    assert written == [True] * OBSERVATIONS_PER_DAY + [False] * 3
+    assert note(log, Kind.CONNECTED)
+    assert note(log, Kind.CONNECT_FAILED, age=1)
+    assert note(log, Kind.CONNECT_FAILED, peer=OTHER)
+
+
+def test_a_long_detail_is_cut(log) -> None:
+    note(log, Kind.REFUSED, detail="x" * 10_000)
+    assert len(log.latest(PEER)[0].detail) == OBSERVATION_DETAIL_CHARS
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        Observation(PeerId(b"short"), Kind.STORED, 1),
+        Observation(PEER, Kind.STORED, -1),
+        Observation(PEER, Kind.STORED, 1, size_bytes=-1),
+    ],
+)
+def test_impossible_observations_are_refused(log, bad) -> None:
+    with pytest.raises(LocalError):
+        log.record(bad)
+    assert log.latest(PEER) == []
+
+
+def test_evidence_survives_closing_and_damage_is_named(tmp_path) -> None:
+    path = tmp_path / "evidence.db"
+    log = EvidenceLog(path)
+    note(log, Kind.STORED)
+    log.close()
+    again = EvidenceLog(path)
+    assert again.has_evidence(PEER)
+    again.close()
+    path.write_bytes(b"rubbish" * 999)
+    with pytest.raises(DamagedStateError):
+        EvidenceLog(path)
