@@ -64,7 +64,7 @@ def test_planned_ranges_cover_what_is_wanted_and_little_more(blobs):
 
 def test_places_are_grouped_in_order_of_first_mention():
     grouped = group_by_pack([place(9, 17, b"b"), place(5, 17, b"a"), place(1, 17, b"b")])
-    assert [(pack[:1], [p.offset for p in places]) for pack, places in grouped] == [(b"b", [1, 9]), (b"a", [5])]
+    assert [(pack[:1], [p.offset for p in places]) for pack, places in grouped] == [(b"b", [9, 1]), (b"a", [5])]
 
 
 def test_jobs_come_back_in_order_and_errors_are_raised():

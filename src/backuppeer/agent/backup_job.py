@@ -20,7 +20,7 @@ from backuppeer.backup.archiver import ArchiveOptions, Archiver, ArchiveResult
 from backuppeer.control.api import BackupRequest, BackupResult
 from backuppeer.errors import BackupPeerError, IncompleteError, LocalError
 from backuppeer.ids import PeerId, format_peer_id
-from backuppeer.repo.pack import ClosedDraft
+from backuppeer.repo.pack import Entry
 from backuppeer.repo.snapshot import Snapshot, decode_snapshot
 from backuppeer.shares.ledger import Copy
 from backuppeer.trust.evidence import Kind
@@ -102,10 +102,10 @@ class BackupJob:
         return _Plan(paths, parent, options)
 
     def _make_upload(self, partners: Sequence[Partner]) -> Upload:
-        def on_copy(draft: ClosedDraft, copy: Copy) -> None:
+        def on_copy(entries: Sequence[Entry], copy: Copy) -> None:
             # Acknowledged, hence durable at the host: only now may later files rely on these blobs.
             self._vault.repository.ledger.register_copy(copy)
-            self._vault.repository.index.register(draft.logical, draft.entries)
+            self._vault.repository.index.register(copy.logical, entries)
 
         return Upload(
             self._vault.repository,

@@ -6,6 +6,7 @@ host could answer for the other.
 
 import asyncio
 import threading
+from collections.abc import Sequence
 
 from backuppeer.agent.fetch import Fetch
 from backuppeer.agent.partners import Partner
@@ -14,7 +15,7 @@ from backuppeer.agent.repository import Repository
 from backuppeer.agent.upload import Upload
 from backuppeer.clock import Clock
 from backuppeer.ids import LogicalId
-from backuppeer.repo.pack import ClosedDraft, NeedTail, open_directory, reopen_pack
+from backuppeer.repo.pack import ClosedDraft, Entry, NeedTail, open_directory, reopen_pack
 from backuppeer.shares.ledger import Copy
 
 
@@ -33,8 +34,8 @@ async def copy_missing(
         return 0
     reporter.begin(f"copying to {partner.name}", files_total=len(missing))
 
-    def on_copy(draft: ClosedDraft, copy: Copy) -> None:
-        del draft
+    def on_copy(entries: Sequence[Entry], copy: Copy) -> None:
+        del entries  # the index knows them
         repository.ledger.register_copy(copy)
 
     upload = Upload(repository, [partner], on_copy=on_copy, note=reporter.note, clock=clock, stop=threading.Event())

@@ -21,12 +21,12 @@ from backuppeer.clock import Clock
 from backuppeer.errors import BackupPeerError, InterruptedByUserError
 from backuppeer.ids import PeerId
 from backuppeer.limits import BULK_STALL_S, PACK_TARGET_BYTES, PACKS_IN_FLIGHT
-from backuppeer.repo.pack import ClosedDraft, SealedPack, seal_pack
+from backuppeer.repo.pack import ClosedDraft, Entry, SealedPack, seal_pack
 from backuppeer.shares.ledger import Copy
 from backuppeer.wire.messages import Proceed, PutPack, Stored
 
 Note = Callable[[str], None]
-OnCopy = Callable[[ClosedDraft, Copy], None]
+OnCopy = Callable[[Sequence[Entry], Copy], None]
 
 
 @dataclass(slots=True)
@@ -86,7 +86,7 @@ class Upload:
             buffer = self._take_buffer()
             # A fresh salt, hence a fresh key, per copy: no two share a key stream, no host can answer for another.
             sealed = seal_pack(draft, self._repository.keys, self._repository.suite, buffer)
-            future = asyncio.run_coroutine_threadsafe(self._deliver(target, draft, sealed, buffer), self._loop)
+            future = asyncio.run_coroutine_threadsafe(self._deliver(target, draft.entries, sealed, buffer), self._loop)
             self._futures.add(future)
             future.add_done_callback(self._futures.discard)
         self._live()
@@ -131,12 +131,13 @@ class Upload:
                 "interrupted", hint="run the same backup again: what a host stored is not sent twice"
             )
 
-    async def _deliver(self, target: _Target, draft: ClosedDraft, sealed: SealedPack, buffer: bytearray) -> None:
+    async def _deliver(self, target: _Target, entries: Sequence[Entry], sealed: SealedPack, buffer: bytearray) -> None:
+        """Send one copy. Holds the sealed bytes only: the draft's payloads are 16 MiB more per pack in flight."""
         try:
             if target.failure is None:
                 await retry(lambda: self._send(target, sealed), self._clock, waiting=self._say(target))
-                copy = Copy(draft.logical, target.partner.agreement, sealed.stored, len(sealed.data), sealed.header)
-                await asyncio.to_thread(self._on_copy, draft, copy)
+                copy = Copy(sealed.logical, target.partner.agreement, sealed.stored, len(sealed.data), sealed.header)
+                await asyncio.to_thread(self._on_copy, entries, copy)
         except BackupPeerError as exc:
             target.failure = target.failure or exc
         finally:

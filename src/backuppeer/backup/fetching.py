@@ -7,13 +7,13 @@ round trip and whole blocks travel anyway. When a pack doesn't verify, the wante
 stand alone: one rotten leaf must not take the other thousand files of its pack with it.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
 
 from backuppeer.backup.streams import PackSource
 from backuppeer.crypto.keys import RepositoryKeys
 from backuppeer.errors import BackupPeerError, IntegrityFault, Unavailable
-from backuppeer.ids import LogicalId
+from backuppeer.ids import BlobId, LogicalId
 from backuppeer.limits import RESTORE_FRUITLESS_READS, RESTORE_WHOLE_PACK_PERMILLE
 from backuppeer.repo.index import Location
 from backuppeer.repo.pack import PackOpener
@@ -23,17 +23,16 @@ Outcome = bytes | BackupPeerError
 
 
 def group_by_pack(places: Iterable[Location]) -> list[tuple[LogicalId, list[Location]]]:
-    """Return the places per pack in order of first mention, those of a pack by offset."""
+    """Return the places per pack, both in order of first mention: the walk's, so that neighbours stay together."""
     packs: dict[LogicalId, list[Location]] = {}
     for place in places:
         packs.setdefault(place.pack, []).append(place)
-    for wanted in packs.values():
-        wanted.sort(key=attrgetter("entry.offset"))
     return list(packs.items())
 
 
 def plan_ranges(places: Sequence[Location]) -> list[tuple[int, int, list[Location]]]:
-    """Return (offset, length, places inside) of the ranges to read; `places` of one pack, sorted by offset."""
+    """Return (offset, length, places inside) of the ranges to read; `places` of one pack, in any order."""
+    places = sorted(places, key=attrgetter("entry.offset"))
     first, last = places[0].entry, places[-1].entry
     span = last.offset + last.sealed_bytes - first.offset
     wanted = sum(place.entry.sealed_bytes for place in places)
@@ -54,7 +53,10 @@ def plan_ranges(places: Sequence[Location]) -> list[tuple[int, int, list[Locatio
 def read_pack(
     keys: RepositoryKeys, source: PackSource, *, pack: LogicalId, places: Sequence[Location]
 ) -> Iterator[tuple[Location, Outcome]]:
-    """Yield each wanted blob of a pack with its plaintext or its error; `places` sorted by offset, not empty."""
+    """Yield each wanted blob of a pack with its plaintext or its error, in the order of `places` (not empty).
+
+    Blobs lie shuffled in a pack; writing them in the order of the walk keeps the writers in one directory for long.
+    """
     pending = [list(places)]
     fruitless: int | None = 0  # reads that failed before any succeeded; None once one did
     while pending:
@@ -72,8 +74,12 @@ def read_pack(
                 pending += [part[len(part) // 2 :], part[: len(part) // 2]]
             continue
         fruitless = None
-        for (start, _, inside), piece in zip(ranges, pieces, strict=True):
-            yield from _open_blobs(opener, memoryview(piece), start=start, places=inside)
+        found = {
+            place.blob: memoryview(piece)[place.offset - start : place.offset - start + place.sealed_bytes]
+            for (start, _, inside), piece in zip(ranges, pieces, strict=True)
+            for place in inside
+        }
+        yield from _open_blobs(opener, found, part)
 
 
 def _fetch(
@@ -87,12 +93,10 @@ def _fetch(
 
 
 def _open_blobs(
-    opener: PackOpener, piece: memoryview, *, start: int, places: Iterable[Location]
+    opener: PackOpener, sealed: Mapping[BlobId, memoryview], places: Iterable[Location]
 ) -> Iterator[tuple[Location, Outcome]]:
     for place in places:
-        entry = place.entry
-        at = entry.offset - start
         try:
-            yield place, opener.open_entry(entry, piece[at : at + entry.sealed_bytes])
+            yield place, opener.open_entry(place.entry, sealed[place.blob])
         except IntegrityFault as exc:
             yield place, exc

@@ -46,7 +46,7 @@ class Packer:
         self._packs = threading.Lock()
         self._data = _OpenPack()
         self._meta = _OpenPack()
-        self._outstanding: deque[list[Blob]] = deque()
+        self._outstanding: deque[list[BlobId]] = deque()
         self._stored: list[LogicalId] = []
         self.new_bytes = 0
         """Plain bytes of file content that no earlier backup held."""
@@ -103,15 +103,16 @@ class Packer:
         self._stored.append(closed.logical)
         self.stored_bytes += closed.length
         self._sink.store(closed)
-        self._outstanding.append(pack.blobs)
+        # Ids only: the payloads are the sink's now, and it lets go of them once they are sealed.
+        self._outstanding.append([blob.blob for blob in pack.blobs])
         self._forget_durable()
 
     def _forget_durable(self) -> None:
         """Let go of claims that the index has taken over, so that memory follows packs in flight, not the backup."""
-        while self._outstanding and self._index.has(self._outstanding[0][0].blob):
+        while self._outstanding and self._index.has(self._outstanding[0][0]):
             blobs = self._outstanding.popleft()
             with self._claims:
-                self._claimed.difference_update([blob.blob for blob in blobs])
+                self._claimed.difference_update(blobs)
 
     def flush(self) -> None:
         """Wait until all packs handed over so far are durable.

@@ -233,6 +233,7 @@ class _Run:
         self._progress = progress
         self._window = Window()
         self._left: list[Visit] = []
+        self._running: tuple[list[RestoredFile], list[Visit]] = ([], [])
         self._open: dict[RestoredFile, None] = {}
         self._walk = _Walk()
         self._files = self._dirs = self._bytes = 0
@@ -249,6 +250,7 @@ class _Run:
         self._report_unread()
         self._left += reversed(above)
         self._run_window()
+        self._finish_running()
 
     def _take(self, visit: Visit) -> None:
         kind = visit.entry.kind
@@ -312,13 +314,20 @@ class _Run:
             self._files += 1
 
     def _run_window(self) -> None:
+        """Start the window that is full; while it is fetched and written, the walk fills the next one."""
         window, self._window = self._window, Window()
-        wants, places = window.plan(self._index, self._target)
-        self._runner.run(wants, places, self._report)
-        for file in window.files:
-            if file.complete:
-                self._finish(file)
         left, self._left = self._left, []
+        wants, places = window.plan(self._index, self._target)
+        self._finish_running()
+        self._runner.start(wants, places, self._report)
+        self._running = ([file for file in window.files if file.complete], left)
+
+    def _finish_running(self) -> None:
+        self._runner.finish()
+        files, left = self._running
+        self._running = ([], [])
+        for file in files:
+            self._finish(file)
         for visit in left:
             try:
                 self._target.finish_directory(visit.path, make_metadata(visit.entry))

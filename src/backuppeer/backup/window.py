@@ -110,12 +110,10 @@ class WindowRunner:
         self._jobs = jobs
         self._check = check
 
-    def run(self, wants: Wants, places: list[Location], report: Callable[[int], None]) -> None:
-        """Bring all wanted blobs to their files; failures are noted in the files. `report` gets bytes written.
+    def start(self, wants: Wants, places: list[Location], report: Callable[[int], None]) -> None:
+        """Begin to bring all wanted blobs to their files; failures are noted in the files. `report` gets bytes written.
 
-        Raises:
-            InterruptedByUserError: the job was cancelled.
-
+        What is queued are plans, not bytes: a worker holds one pack at a time.
         """
 
         def done(result: tuple[int, list[tuple[RestoredFile, Failure]]]) -> None:
@@ -125,9 +123,15 @@ class WindowRunner:
             report(written)
 
         for pack, inside in group_by_pack(places):
-            self._check()
             self._jobs.submit(partial(self._read, pack, inside, wants), done)
-            self._jobs.collect()
+
+    def finish(self) -> None:
+        """Return when everything that was started is written.
+
+        Raises:
+            InterruptedByUserError: the job was cancelled.
+
+        """
         self._jobs.collect(most=0)
 
     def _read(

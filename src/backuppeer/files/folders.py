@@ -122,8 +122,7 @@ class OpenFolders:
     def _close_surplus(self, *, keep: bytes) -> None:
         if len(self._folders) <= RESTORE_OPEN_DIRECTORIES:
             return
-        for path, folder in list(self._folders.items()):
-            if folder.users == 0 and path != keep:
-                del self._folders[path]
-                os.close(folder.fd)
-                return
+        idle = (path for path, folder in self._folders.items() if folder.users == 0 and path != keep)
+        victim = next(idle, None)
+        if victim is not None:
+            os.close(self._folders.pop(victim).fd)
