@@ -4,7 +4,7 @@ Knows: which signatures make an agreement ours. Must not know: recovery, backups
 """
 
 from backuppeer.agent.keyring import HomeKeys
-from backuppeer.agent.sessions import Session
+from backuppeer.agent.session import Session
 from backuppeer.agent.state import State
 from backuppeer.errors import PeerFault
 from backuppeer.ids import AgreementId

@@ -22,7 +22,8 @@ from backuppeer.agent.market import Market
 from backuppeer.agent.partners import Reach, Whereabouts, read_binding
 from backuppeer.agent.premises import Premises
 from backuppeer.agent.requests import Requests
-from backuppeer.agent.sessions import Session, Sessions
+from backuppeer.agent.session import Session
+from backuppeer.agent.sessions import Sessions
 from backuppeer.agent.standing import Standing
 from backuppeer.agent.state import RequestRecord, State
 from backuppeer.agent.vault import Vault

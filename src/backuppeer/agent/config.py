@@ -34,12 +34,12 @@ def read_config(home: Home) -> Config:
 
     """
     try:
-        text = home.config.read_text()
+        data = home.config.read_bytes()
     except FileNotFoundError:
         return Config()
     try:
-        return msgspec.convert(tomllib.loads(text), Config)
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as exc:
+        return msgspec.convert(tomllib.loads(data.decode()), Config)
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as exc:
         raise DamagedStateError(
             f"{home.config}: {exc}", hint=f"keys are: {', '.join(KEYS)}; mend or delete the file"
         ) from exc

@@ -16,7 +16,7 @@ from backuppeer.agent.keyring import HomeKeys
 from backuppeer.agent.knocking import Knocking
 from backuppeer.agent.names import check_alias, name_of
 from backuppeer.agent.partners import Reach, Whereabouts
-from backuppeer.agent.sessions import Session
+from backuppeer.agent.session import Session
 from backuppeer.agent.state import Direction, RequestRecord, RequestState, State
 from backuppeer.clock import Clock
 from backuppeer.control.api import ConnectRequest

@@ -9,7 +9,7 @@ from backuppeer import __version__
 from backuppeer.agent.agent import Agent
 from backuppeer.agent.names import alias_of, name_of, resolve_peer
 from backuppeer.agent.reporter import Emit
-from backuppeer.agent.sessions import Session
+from backuppeer.agent.session import Session
 from backuppeer.agent.state import PeerRecord
 from backuppeer.clock import format_time
 from backuppeer.control.api import (

@@ -17,7 +17,7 @@ from backuppeer.agent.home import Home, write_private
 from backuppeer.clock import Clock
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.crypto.keys import WorkingSecret, derive_authority, derive_identity, derive_working
-from backuppeer.errors import DamagedStateError, NotFoundError, UserError
+from backuppeer.errors import DamagedStateError, NotFoundError, PeerFault, UserError
 from backuppeer.ids import DeviceId, PeerId, RepositoryId
 from backuppeer.proof.statements import WriterGrant, open_statement, sign_statement
 
@@ -79,6 +79,8 @@ def recover_identity(home: Home, master: bytes) -> PeerId:
     """
     _refuse_existing(home)
     home.prepare()
+    # An `init` that was cut short may have left the grant of another identity: it names neither these keys nor device.
+    (home.keys / "grant").unlink(missing_ok=True)
     return _write_keys(home, master, SigningKey.generate())
 
 
@@ -108,7 +110,7 @@ def load_keys(home: Home) -> HomeKeys:
     device = SigningKey.from_seed(_read_seed(home.keys / "device"))
     grant_file = home.keys / "grant"
     grant = grant_file.read_bytes() if grant_file.exists() else b""
-    repository = RepositoryId(open_statement(WriterGrant, grant, authority).repository) if grant else None
+    repository = _read_repository(grant_file, grant, authority=authority, device=device) if grant else None
     return HomeKeys(
         working=working,
         authority=authority,
@@ -149,6 +151,16 @@ def _read_working(path: Path) -> tuple[WorkingSecret, bytes]:
             hint="install the newer backup-peer again",
         )
     return WorkingSecret(secret=secret, generation=generation), authority
+
+
+def _read_repository(path: Path, grant: bytes, *, authority: bytes, device: SigningKey) -> RepositoryId:
+    try:
+        said = open_statement(WriterGrant, grant, authority)
+    except PeerFault as exc:
+        raise _damaged(path) from exc
+    if said.device != device.public:
+        raise _damaged(path)
+    return RepositoryId(said.repository)
 
 
 def _read_seed(path: Path) -> bytes:

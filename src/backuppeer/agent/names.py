@@ -68,7 +68,9 @@ def check_alias(state: State, alias: str, peer: PeerId) -> None:
     """
     if not alias:
         return
-    if alias.startswith(_PREFIX_START) or not alias.isprintable() or len(alias) > 64 or not alias.strip():
+    # `resolve_peer` strips what it is given: a name with spaces around it could never be found again.
+    is_id = alias.lower().startswith(_PREFIX_START)
+    if is_id or not alias.isprintable() or len(alias) > 64 or alias != alias.strip():
         raise UserError(f"{alias[:64]!r} can't be a name", hint="1 to 64 printable characters, not beginning with bp1")
     taken = state.peer_by_alias(alias)
     if taken is not None and taken.peer != peer:

@@ -10,7 +10,8 @@ from typing import Final
 
 import msgspec
 
-from backuppeer.agent.sessions import Session, Sessions
+from backuppeer.agent.session import Session
+from backuppeer.agent.sessions import Sessions
 from backuppeer.agent.state import State
 from backuppeer.errors import AuthenticationFault, PeerUnreachable
 from backuppeer.ids import AgreementId, PeerId, TransportId, shorten_peer_id

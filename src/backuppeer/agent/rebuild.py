@@ -6,10 +6,13 @@ holds back shows here: the head commits to all live packs and snapshots (DESIGN 
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 
 from backuppeer.agent.fetch import Fetch, check_range, read_range
 from backuppeer.agent.partners import Partner
 from backuppeer.agent.repository import Repository
+from backuppeer.agent.retry import retry
+from backuppeer.clock import Clock
 from backuppeer.errors import IntegrityFault, ProtocolViolation
 from backuppeer.ids import BlobId
 from backuppeer.limits import LEAF_BYTES, PACK_LIST_PAGE, REBUILD_AT_ONCE, TAIL_READ_BYTES
@@ -22,7 +25,7 @@ from backuppeer.wire.messages import ListPacks, PackList, PackRow
 OnPack = Callable[[int], None]
 
 
-async def rebuild_from(partner: Partner, repository: Repository, on_pack: OnPack) -> int:
+async def rebuild_from(partner: Partner, repository: Repository, on_pack: OnPack, clock: Clock) -> int:
     """Register every pack that `partner` holds and the ledger lacks; return how many packs it holds.
 
     Raises:
@@ -37,9 +40,9 @@ async def rebuild_from(partner: Partner, repository: Repository, on_pack: OnPack
 
     async def take(row: PackRow) -> None:
         async with places:
-            await _register(partner, repository, row)
+            await retry(partial(_register, partner, repository, row), clock)
 
-    async for rows in list_packs(partner):
+    async for rows in list_packs(partner, clock):
         wanted = [row for row in rows if row.stored not in known]
         async with asyncio.TaskGroup() as group:
             for row in wanted:
@@ -49,7 +52,7 @@ async def rebuild_from(partner: Partner, repository: Repository, on_pack: OnPack
     return count
 
 
-async def list_packs(partner: Partner) -> AsyncIterator[tuple[PackRow, ...]]:
+async def list_packs(partner: Partner, clock: Clock) -> AsyncIterator[tuple[PackRow, ...]]:
     """Yield the pages of packs that a host says it holds.
 
     Raises:
@@ -58,17 +61,20 @@ async def list_packs(partner: Partner) -> AsyncIterator[tuple[PackRow, ...]]:
     """
     after, more = b"", True
     while more:
-        session = await partner.session()
-        async with session.request(
-            ListPacks(agreement=partner.agreement, after=after, limit=PACK_LIST_PAGE)
-        ) as channel:
-            page = await channel.receive(PackList)
+        page = await retry(partial(_list_page, partner, after), clock)
         ids = [row.stored for row in page.packs]
         if ids != sorted(set(ids)) or (ids and ids[0] <= after):
             raise ProtocolViolation("the host's list of packs is out of order")
         yield page.packs
         more = page.more and bool(ids)
         after = ids[-1] if ids else after
+
+
+async def _list_page(partner: Partner, after: bytes) -> PackList:
+    session = await partner.session()
+    question = ListPacks(agreement=partner.agreement, after=after, limit=PACK_LIST_PAGE)
+    async with session.request(question) as channel:
+        return await channel.receive(PackList)
 
 
 async def _register(partner: Partner, repository: Repository, row: PackRow) -> None:

@@ -9,14 +9,15 @@ them that ends, ends the session; the connection is closed with one of the codes
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
 import structlog
 
-from backuppeer.agent.channel import Channel, read_frame
+from backuppeer.agent.channel import Channel
+from backuppeer.agent.session import Session
 from backuppeer.clock import Clock
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import (
@@ -28,12 +29,11 @@ from backuppeer.errors import (
     Unavailable,
 )
 from backuppeer.ids import PeerId, TransportId, shorten_peer_id
-from backuppeer.limits import HANDSHAKE_S, REQUEST_STREAMS, UNPROVEN_CONNECTIONS
+from backuppeer.limits import DIAL_S, HANDSHAKE_S, REQUEST_STREAMS, UNPROVEN_CONNECTIONS
 from backuppeer.transport.base import Connection, Stream, Transport
-from backuppeer.wire.codec import FrameReader, UnknownMessage
-from backuppeer.wire.messages import CloseCode, Goodbye, Hello, Message, Ping, Pong, Unsupported
+from backuppeer.wire.codec import UnknownMessage
+from backuppeer.wire.messages import CloseCode, Goodbye, Hello, Ping, Pong, Unsupported
 from backuppeer.wire.session import (
-    ControlStream,
     Handshake,
     HeartbeatAction,
     ProvenPeer,
@@ -54,75 +54,6 @@ OnHello = Callable[["Session"], Awaitable[None]]
 OnFault = Callable[[PeerId, BackupPeerError], None]
 
 
-class Session:
-    """One proven connection. Made by Sessions only."""
-
-    def __init__(self, connection: Connection, proven: ProvenPeer, stream: Stream, reader: FrameReader) -> None:
-        self.connection = connection
-        self.peer = proven.peer
-        self.version = proven.version
-        self.hello = Hello()
-        self.since_ms = 0
-        self.used_s = 0.0
-        self.in_flight = 0
-        self.is_open = True
-        self.ended = asyncio.Event()
-        self._stream, self._reader = stream, reader
-        self._control = ControlStream()
-        self._clock: Clock | None = None
-
-    def start_clock(self, clock: Clock) -> None:
-        """Note when the session began."""
-        self._clock = clock
-        self.since_ms, self.used_s = clock.now_ms(), clock.monotonic_s()
-
-    @property
-    def state(self) -> str:
-        """Return what a person is told: transferring, idle or closed."""
-        if not self.is_open:
-            return "closed"
-        return "transferring" if self.in_flight else "idle"
-
-    @asynccontextmanager
-    async def request(self, message: Message) -> AsyncIterator[Channel]:
-        """Open a request stream, say `message`, and give the channel for the answer.
-
-        The stream is finished when the block ends well and thrown away when it doesn't.
-
-        Raises:
-            PeerUnreachable: the session is gone.
-
-        """
-        if not self.is_open:
-            raise PeerUnreachable(f"the session with {shorten_peer_id(self.peer)} has ended")
-        channel = Channel(await self.connection.open_stream(), Speaker.OPENER)
-        with self.busy():
-            try:
-                await channel.send(message)
-                yield channel
-                await channel.finish()
-            except BaseException:
-                await channel.abort()
-                raise
-
-    def busy(self) -> "_Busy":
-        """Count a request as in flight while the block runs."""
-        return _Busy(self)
-
-    def touch(self) -> None:
-        """Note that the session was used now."""
-        if self._clock is not None:
-            self.used_s = self._clock.monotonic_s()
-
-    async def say(self, message: Message) -> None:
-        """Write to the control stream."""
-        await self._stream.write(self._control.send(message))
-
-    async def hear(self) -> Message | UnknownMessage:
-        """Return the next message of the control stream."""
-        return self._control.receive(await read_frame(self._stream, self._reader))
-
-
 @dataclass(frozen=True, slots=True)
 class Hooks:
     """What sessions ask of the rest of the agent."""
@@ -133,18 +64,6 @@ class Hooks:
     """Called once per session, before it is used; must not wait for the peer."""
     serve: Serve
     on_fault: OnFault
-
-
-class _Busy:
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
-    def __enter__(self) -> None:
-        self._session.in_flight += 1
-
-    def __exit__(self, *_: object) -> None:
-        self._session.in_flight -= 1
-        self._session.touch()
 
 
 class Sessions:
@@ -263,6 +182,9 @@ class Sessions:
     def _displaces(self, newcomer: Session, rival: Session) -> bool:
         """Whether the newcomer replaces what seems open: both dialled at once, or the peer lost the old one."""
         if newcomer.connection.is_dialler == rival.connection.is_dialler:
+            return True
+        # Dialling at once happens within one dial. Later, a peer that dials has lost the session that we still hold.
+        if newcomer.since_ms - rival.since_ms > DIAL_S * 1000:
             return True
         own = PeerId(self._identity.public)
         dialler = own if newcomer.connection.is_dialler else newcomer.peer

@@ -117,8 +117,15 @@ class State:
     def meet(
         self, peer: PeerId, now_ms: int, *, alias: str = "", verified: bool = False, whereabouts: bytes = b""
     ) -> None:
-        """Remember a peer, or add to what is known; nothing known is taken away."""
+        """Remember a peer, or add to what is known; nothing known is taken away, also not another peer's alias."""
+        with self._lock:
+            self._merge(peer, now_ms, alias=alias, verified=verified, whereabouts=whereabouts)
+
+    def _merge(self, peer: PeerId, now_ms: int, *, alias: str, verified: bool, whereabouts: bytes) -> None:
         known = self.peer(peer) or PeerRecord(peer, first_seen_ms=now_ms)
+        holder = self.peer_by_alias(alias) if alias else None
+        if holder is not None and holder.peer != peer:
+            alias = ""  # the column is unique: REPLACE would delete the whole record of who has it
         merged = replace(
             known,
             alias=alias or known.alias,

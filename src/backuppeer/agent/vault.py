@@ -151,7 +151,7 @@ class Vault:
 
         """
         reporter.begin("reading directories")
-        count = await rebuild_from(partner, self.repository, lambda n: reporter.update(files=n))
+        count = await rebuild_from(partner, self.repository, lambda n: reporter.update(files=n), self.clock)
         newest = self.heads.newest()
         if newest is not None:
             await asyncio.to_thread(load_head, self.repository, newest[0], self.source())

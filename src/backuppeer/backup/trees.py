@@ -182,7 +182,10 @@ def find_entry(trees: TreeReader, tree: bytes, parts: Sequence[bytes]) -> list[T
     for part in parts:
         entry = next((e for e in trees.entries(content) if e.name == part), None)
         if entry is None or (len(way) + 1 < len(parts) and entry.kind != EntryKind.DIRECTORY):
-            raise NotFoundError(f"the snapshot has no {os.fsdecode(b'/' + b'/'.join(parts))!r}")
+            raise NotFoundError(
+                f"the snapshot has no {os.fsdecode(b'/' + b'/'.join(parts))!r}",
+                hint="see what it has: `backup-peer ls SNAPSHOT`",
+            )
         way.append(entry)
         content = entry.content
     return way

@@ -1,0 +1,104 @@
+"""One session with a proven peer: its control stream, its requests, what is in flight (DESIGN 6).
+
+Knows: one connection. Must not know: other sessions, who may have one (agent.sessions does).
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from backuppeer.agent.channel import Channel, read_frame
+from backuppeer.clock import Clock
+from backuppeer.errors import PeerUnreachable
+from backuppeer.ids import shorten_peer_id
+from backuppeer.transport.base import Connection, Stream
+from backuppeer.wire.codec import FrameReader, UnknownMessage
+from backuppeer.wire.messages import Hello, Message
+from backuppeer.wire.session import ControlStream, ProvenPeer, Speaker
+
+
+class Session:
+    """One proven connection. Made by Sessions only."""
+
+    def __init__(self, connection: Connection, proven: ProvenPeer, stream: Stream, reader: FrameReader) -> None:
+        self.connection = connection
+        self.peer = proven.peer
+        self.version = proven.version
+        self.hello = Hello()
+        self.since_ms = 0
+        self.used_s = 0.0
+        self.in_flight = 0
+        self.is_open = True
+        self.ended = asyncio.Event()
+        self._stream, self._reader = stream, reader
+        self._control = ControlStream()
+        self._speaking = asyncio.Lock()
+        self._clock: Clock | None = None
+
+    def start_clock(self, clock: Clock) -> None:
+        """Note when the session began."""
+        self._clock = clock
+        self.since_ms, self.used_s = clock.now_ms(), clock.monotonic_s()
+
+    @property
+    def state(self) -> str:
+        """Return what a person is told: transferring, idle or closed."""
+        if not self.is_open:
+            return "closed"
+        return "transferring" if self.in_flight else "idle"
+
+    @asynccontextmanager
+    async def request(self, message: Message) -> AsyncIterator[Channel]:
+        """Open a request stream, say `message`, and give the channel for the answer.
+
+        The stream is finished when the block ends well and thrown away when it doesn't.
+
+        Raises:
+            PeerUnreachable: the session is gone.
+
+        """
+        if not self.is_open:
+            raise PeerUnreachable(f"the session with {shorten_peer_id(self.peer)} has ended")
+        channel = Channel(await self.connection.open_stream(), Speaker.OPENER)
+        with self.busy():
+            try:
+                await channel.send(message)
+                yield channel
+                await channel.finish()
+            except BaseException:
+                await channel.abort()
+                raise
+
+    def busy(self) -> "_Busy":
+        """Count a request as in flight while the block runs."""
+        return _Busy(self)
+
+    def touch(self) -> None:
+        """Note that the session was used now."""
+        if self._clock is not None:
+            self.used_s = self._clock.monotonic_s()
+
+    async def say(self, message: Message) -> None:
+        """Write to the control stream; heartbeat, answers and goodbyes come from different tasks, one at a time.
+
+        Once either side is leaving, nothing but the Goodbye itself is said.
+        """
+        async with self._speaking:
+            if not self._control.is_leaving:
+                await self._stream.write(self._control.send(message))
+
+    async def hear(self) -> Message | UnknownMessage:
+        """Return the next message of the control stream."""
+        return self._control.receive(await read_frame(self._stream, self._reader))
+
+
+class _Busy:
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def __enter__(self) -> None:
+        self._session.in_flight += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._session.in_flight -= 1
+        self._session.touch()
