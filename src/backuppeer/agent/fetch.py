@@ -18,7 +18,14 @@ from typing import Final
 from backuppeer.agent.partners import Partner
 from backuppeer.agent.retry import retry
 from backuppeer.clock import Clock
-from backuppeer.errors import BackupPeerError, IntegrityFault, ProtocolViolation, RefusedError, Unavailable
+from backuppeer.errors import (
+    BackupPeerError,
+    IntegrityFault,
+    PeerUnreachable,
+    ProtocolViolation,
+    RefusedError,
+    Unavailable,
+)
 from backuppeer.ids import AgreementId, LogicalId, StoredId
 from backuppeer.limits import BLOCK_BYTES, BULK_STALL_S, FETCH_CACHE_BYTES, LEAF_BYTES
 from backuppeer.proof.merkle import verify_range
@@ -183,11 +190,15 @@ async def read_range(
         if not isinstance(answer, Range) or answer.size > leaves * LEAF_BYTES:
             raise ProtocolViolation("the host answered with more bytes than were asked for")
         data = bytearray(answer.size)
-        position = 0
-        async with asyncio.timeout(BULK_STALL_S):
-            async for piece in channel.receive_raw(answer.size):
-                data[position : position + len(piece)] = piece
-                position += len(piece)
+        position, most_s = 0, BULK_STALL_S * (1 + answer.size // BLOCK_BYTES)
+        try:
+            # In all, too, or a host that sends a byte a minute would hold a restore for ever; a MiB a minute is enough.
+            async with asyncio.timeout(most_s):
+                async for piece in channel.receive_raw(answer.size):
+                    data[position : position + len(piece)] = piece
+                    position += len(piece)
+        except TimeoutError as exc:
+            raise PeerUnreachable(f"the host sent {position} of {answer.size} bytes in {most_s:.0f} s") from exc
         return data, answer.path
 
 

@@ -37,7 +37,7 @@ class HeadChain:
 
         Raises:
             AuthenticationFault: not signed by a writer of ours.
-            IntegrityFault: a different head under a number that we have: two histories.
+            IntegrityFault: two histories: another head under a number that we have, or a next one that does not follow.
             RefusedError: another device was made the writer: this one must stop.
 
         """
@@ -55,6 +55,8 @@ class HeadChain:
                 "taken over: another machine with your words writes this backup now",
                 hint="if that was not you, act on it; this machine can still restore",
             )
+        if mine is not None and _is_fork(head, *mine):
+            raise IntegrityFault(f"a host keeps a head {head.number} that does not follow ours: two histories")
         self._state.put_head(self._repository, head.number, signed, grant)
         return head
 
@@ -124,6 +126,12 @@ class HeadChain:
         for number, mine, _ in self._state.heads_after(self._repository, head.number - 1):
             if number == head.number and statement_hash(mine) != statement_hash(signed):
                 raise IntegrityFault(f"a host keeps another head {head.number} than this machine made: two histories")
+
+
+def _is_fork(head: Head, mine: Head, mine_signed: bytes) -> bool:
+    """Whether `head` is the next number of the same writer and yet follows another head than `mine`."""
+    is_next = head.epoch == mine.epoch and head.number == mine.number + 1
+    return is_next and head.previous != statement_hash(mine_signed)
 
 
 def _check_receipt(receipt: bytes, partner: Partner, signed_head: bytes) -> None:

@@ -1,0 +1,22 @@
+"""A host's side in a folder of its own: state, store, evidence, requests; and what owners send."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from agent.houses import HostHouse, OwnerHouse
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[HostHouse]:
+    made = HostHouse(tmp_path / "host", b"h")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def owner(tmp_path: Path) -> Iterator[OwnerHouse]:
+    made = OwnerHouse(tmp_path / "owner", b"o")
+    yield made
+    made.close()

@@ -1,0 +1,46 @@
+"""An owner and a host in session, the host serving its real store. Real time: disk work runs in threads."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from agent.houses import HostHouse, OwnerHouse
+from agent.parties import Party, Serve, running
+from backuppeer.agent.serving import Serving
+from backuppeer.agent.session import Session
+from backuppeer.clock import SystemClock
+from backuppeer.ids import AgreementId, StoredId
+from backuppeer.proof.merkle import compute_stored_id
+from backuppeer.transport.memory import Network
+from backuppeer.wire.messages import Proceed, PutPack, Stored
+
+
+class Link:
+    """Both ends; `session` is the owner's."""
+
+    def __init__(self, near: Party, far: Party, session: Session) -> None:
+        self.near, self.far, self.session = near, far, session
+
+    async def ask(self, message, *kinds):
+        async with self.session.request(message) as channel:
+            return await channel.receive(*kinds)
+
+    async def put(self, agreement: AgreementId, data: bytes, *, stored: StoredId | None = None) -> str:
+        """Send a pack; `stored` may be a lie. Returns what the host did: "sent" or "known"."""
+        message = PutPack(agreement=agreement, stored=stored or compute_stored_id(data), size=len(data))
+        async with self.session.request(message) as channel:
+            if isinstance(await channel.receive(Proceed, Stored), Stored):
+                return "known"
+            await channel.send_raw(data)
+            await channel.receive(Stored)
+            return "sent"
+
+
+@asynccontextmanager
+async def hosted(house: HostHouse, owner: OwnerHouse, *, serve: Serve | None = None) -> AsyncIterator[Link]:
+    """Join an owner and a host; `serve` replaces the honest host's answers."""
+    network = Network()
+    honest = Serving(house.premises, house.requests.consider_proposal).serve
+    near = Party(network, 1, identity=owner.keys.identity, clock=SystemClock())
+    far = Party(network, 2, identity=house.identity, clock=SystemClock(), serve=serve or honest)
+    async with running(near, far):
+        yield Link(near, far, await near.dial(far))

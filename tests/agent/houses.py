@@ -1,0 +1,133 @@
+"""Homes of hosts and owners with real files, keys and stores; no network."""
+
+from pathlib import Path
+
+from agent.loops import SetClock
+from backuppeer.agent.home import Home
+from backuppeer.agent.keyring import create_identity, load_keys
+from backuppeer.agent.offers import Offer
+from backuppeer.agent.partners import Partner
+from backuppeer.agent.premises import Premises
+from backuppeer.agent.repository import Repository
+from backuppeer.agent.requests import Requests
+from backuppeer.agent.standing import Standing
+from backuppeer.agent.state import State
+from backuppeer.crypto.identity import SigningKey
+from backuppeer.ids import AgreementId, PeerId
+from backuppeer.limits import GIB, MIB
+from backuppeer.proof.statements import ZERO_HASH, Agreement, sign_statement
+from backuppeer.signaling.knock import Knock, make_nonce
+from backuppeer.trust.evidence import EvidenceLog
+
+WISH = (4 * MIB, 3600, 60)
+"""Bytes, term, lock: what owners ask for unless a test says otherwise."""
+
+
+class HostHouse:
+    """A host: its store takes what is agreed, its human decides by policy."""
+
+    def __init__(self, folder: Path, seed: bytes, *, offered_bytes: int = 64 * MIB) -> None:
+        folder.mkdir()
+        self.clock = SetClock()
+        self.identity = SigningKey.from_seed(seed * 32)
+        self.peer = PeerId(self.identity.public)
+        self.state = State(folder / "state.db")
+        self.evidence = EvidenceLog(folder / "evidence.db")
+        self.premises = Premises(self.state, self.identity, self.clock)
+        self.premises.establish(folder / "store", offered_bytes)
+        standing = Standing(self.state, self.evidence, self.clock)
+        self.requests = Requests(self.state, self.premises, standing, self.clock, identity=self.identity)
+        self.shown = []
+        self.requests.on_request = self.shown.append
+
+    def close(self) -> None:
+        self.premises.close()
+        self.state.close()
+        self.evidence.close()
+
+
+def offer(accept: str = "ask", *, term_s: int = 86400, lock_s: int = 3600) -> Offer:
+    return Offer(
+        storage_bytes=1 * GIB, expires_ms=0, term_s=term_s, lock_s=lock_s, accept=accept, region="", servers=()
+    )
+
+
+class OwnerHouse:
+    """An owner: a home made by `init`, its repository, and what it sends to hosts."""
+
+    def __init__(self, folder: Path, seed: bytes) -> None:
+        self.clock = SetClock()
+        self.home = Home(folder)
+        create_identity(self.home, seed * 32, self.clock)
+        self.keys = load_keys(self.home)
+        self.peer = self.keys.peer
+        self.state = State(self.home.state)
+        self.repository = Repository(self.home, self.keys, self.keys.repository)
+
+    def close(self) -> None:
+        self.repository.close()
+        self.state.close()
+
+    def knock(self, house: HostHouse, wish: tuple[int, int, int] = WISH) -> Knock:
+        return Knock(
+            recipient=house.peer,
+            listing_seq=1,
+            envelope_id=bytes(8),
+            owner=self.peer,
+            size_bytes=wish[0],
+            term_s=wish[1],
+            lock_s=wish[2],
+            transport=b"t" * 32,
+            addresses=["10.0.0.1:4433"],
+            servers=[],
+            reply_inbox=bytes(32),
+            reply_key=bytes(1216),
+            nonce=make_nonce(),
+            issued_ms=house.clock.now_ms(),
+            expires_ms=house.clock.now_ms() + 1000,
+        )
+
+    def propose(self, host: PeerId, wish: tuple[int, int, int] = WISH, *, number: int = 1, **changes) -> bytes:
+        fields = {
+            "agreement": AgreementId(bytes([number]) * 16),
+            "revision": 1,
+            "previous": ZERO_HASH,
+            "owner": self.peer,
+            "host": host,
+            "authority": self.keys.authority,
+            "repository": self.keys.repository,
+            "size_bytes": wish[0],
+            "start_ms": self.clock.now_ms(),
+            "term_s": wish[1],
+            "lock_s": wish[2],
+            "availability": 0,
+            "notice_s": 10,
+        }
+        return sign_statement(Agreement(**{**fields, **changes}), self.keys.identity)
+
+    def agree_with(self, house: HostHouse, wish: tuple[int, int, int] = WISH, *, number: int = 1) -> AgreementId:
+        """Knock, be accepted, and have the agreement in force on both sides."""
+        house.requests.consider_knock(self.knock(house, wish), offer("all"))
+        proposal = self.propose(house.peer, wish, number=number)
+        signed = house.requests.consider_proposal(self.peer, proposal)
+        agreement = AgreementId(bytes([number]) * 16)
+        self.state.put_agreement(agreement, house.peer, signed)
+        return agreement
+
+
+class FixedReach:
+    """Gives Partners the one session there is, or the failure there is; stands where Reach would find the host."""
+
+    def __init__(self, session) -> None:
+        self.found = session
+        self.asked = 0
+
+    async def session(self, _):
+        self.asked += 1
+        if isinstance(self.found, Exception):
+            raise self.found
+        return self.found
+
+
+def partner(house: HostHouse, agreement: AgreementId, session) -> Partner:
+    return Partner(agreement, house.peer, house.peer.hex()[:6], FixedReach(session))

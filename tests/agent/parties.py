@@ -1,0 +1,86 @@
+"""Parties on a network in memory: real keys, real Sessions; hooks that a test chooses and that note what they saw."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from agent.loops import VirtualClock
+from backuppeer.agent.channel import Channel
+from backuppeer.agent.session import Session
+from backuppeer.agent.sessions import Hooks, Sessions
+from backuppeer.clock import Clock
+from backuppeer.crypto.identity import SigningKey
+from backuppeer.errors import BackupPeerError
+from backuppeer.ids import AgreementId, PeerId
+from backuppeer.transport.memory import MemoryTransport, Network
+from backuppeer.wire.messages import GetUsage, Hello, Usage
+
+ASK = GetUsage(agreement=AgreementId(b"a" * 16))
+USAGE = Usage(size_bytes=4, used_bytes=3, packs=2, free_bytes=1)
+Serve = Callable[[PeerId, Channel], Awaitable[None]]
+
+
+async def answer_usage(peer: PeerId, channel: Channel) -> None:
+    await channel.receive(GetUsage)
+    await channel.send(USAGE)
+    await channel.finish()
+    await channel.wait_end()
+
+
+async def ask(session: Session) -> Usage:
+    async with session.request(ASK) as channel:
+        return await channel.receive(Usage)
+
+
+class Party:
+    """One agent's sessions. `index` decides keys: parties are the same in every run."""
+
+    def __init__(
+        self,
+        network: Network,
+        index: int,
+        *,
+        serve: Serve = answer_usage,
+        clock: Clock | None = None,
+        identity: SigningKey | None = None,
+    ) -> None:
+        self.identity = identity or SigningKey.from_seed(bytes([index]) * 32)
+        self.peer = PeerId(self.identity.public)
+        self.transport: MemoryTransport = network.join(bytes([100 + index]) * 32)
+        self.answers = True
+        self.faults: list[tuple[PeerId, BackupPeerError]] = []
+        self.met: list[Session] = []
+        hooks = Hooks(
+            may_answer=lambda _: self.answers,
+            make_hello=lambda _: Hello(program=f"party {index}"),
+            on_hello=self._on_hello,
+            serve=serve,
+            on_fault=lambda peer, error: self.faults.append((peer, error)),
+        )
+        self.sessions = Sessions(self.transport, self.identity, clock or VirtualClock(), hooks)
+
+    async def _on_hello(self, session: Session) -> None:
+        self.met.append(session)
+
+    async def dial(self, other: "Party", *, through: MemoryTransport | None = None) -> Session:
+        way = through or other.transport
+        return await self.sessions.dial(other.peer, way.transport_id, way.addresses())
+
+
+@asynccontextmanager
+async def running(*parties: Party) -> AsyncIterator[None]:
+    """Let the parties accept connections while the block runs."""
+    tasks = [asyncio.create_task(party.sessions.run()) for party in parties]
+    try:
+        yield
+    finally:
+        for party in parties:
+            await party.sessions.close_all()
+            await party.transport.close()
+        await asyncio.gather(*tasks)
+
+
+def by_id(network: Network, **options) -> tuple[Party, Party]:
+    """Return two parties, the one with the smaller peer id first."""
+    one, two = (Party(network, index, **options) for index in (1, 2))
+    return (one, two) if one.peer < two.peer else (two, one)

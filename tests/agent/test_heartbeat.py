@@ -1,0 +1,89 @@
+import asyncio
+
+import pytest
+
+from agent.loops import play
+from agent.parties import ASK, USAGE, Party, ask, running
+from backuppeer.errors import PeerUnreachable
+from backuppeer.limits import DEAD_AFTER_S, HANDSHAKE_S, IDLE_CLOSE_S
+from backuppeer.transport.memory import Network
+from backuppeer.wire.messages import CloseCode, GetUsage, Usage
+
+
+def test_a_frozen_peer_ends_the_session_after_the_silence_allowed():
+    async def scenario():
+        network = Network()
+        one, two = Party(network, 1), Party(network, 2)
+        async with running(one, two):
+            session = await one.dial(two)
+            network.freeze()
+            begun = asyncio.get_running_loop().time()
+            await session.ended.wait()
+            took = asyncio.get_running_loop().time() - begun
+            assert DEAD_AFTER_S <= took <= DEAD_AFTER_S + 1
+            assert not session.is_open
+            assert session.state == "closed"
+            assert one.sessions.get(two.peer) is None
+            assert one.faults == [], "silence is weather, not a fault"
+            with pytest.raises(PeerUnreachable):
+                await ask(session)
+            network.thaw()
+
+    play(scenario())
+
+
+def test_a_session_that_is_alive_but_unused_is_kept_until_idle_then_closed_on_both_sides():
+    async def scenario():
+        network = Network()
+        one, two = Party(network, 1), Party(network, 2)
+        async with running(one, two):
+            near = await one.dial(two)
+            far = await two.sessions.wait_for(one.peer, 5.0)
+            await asyncio.sleep(IDLE_CLOSE_S - 1)  # virtual
+            assert near.is_open
+            assert far.is_open
+            await near.ended.wait()
+            await far.ended.wait()
+            assert one.sessions.all() == two.sessions.all() == []
+            assert one.faults == two.faults == []
+
+    play(scenario())
+
+
+def test_a_request_in_flight_keeps_an_idle_session_open():
+    async def scenario():
+        network = Network()
+        go = asyncio.Event()
+
+        async def serve_late(_, channel):
+            await channel.receive(GetUsage)
+            await go.wait()
+            await channel.send(USAGE)
+            await channel.finish()
+            await channel.wait_end()
+
+        one, two = Party(network, 1), Party(network, 2, serve=serve_late)
+        async with running(one, two):
+            session = await one.dial(two)
+            async with session.request(ASK) as channel:
+                assert session.state == "transferring"
+                await asyncio.sleep(2 * IDLE_CLOSE_S)  # virtual
+                assert session.is_open
+                go.set()
+                assert await channel.receive(Usage) == USAGE
+            assert session.state == "idle"
+
+    play(scenario())
+
+
+def test_a_connection_that_says_nothing_is_closed_after_the_handshake_time():
+    async def scenario():
+        network = Network()
+        host, silent = Party(network, 1), network.join(b"q" * 32)
+        async with running(host):
+            connection = await silent.dial(host.transport.transport_id, host.transport.addresses())
+            await connection.wait_closed()
+            assert connection.close_info.code == CloseCode.REJECTED
+            assert asyncio.get_running_loop().time() == pytest.approx(HANDSHAKE_S)
+
+    play(scenario())
