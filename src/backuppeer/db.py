@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from backuppeer.errors import DamagedStateError, LocalError
+from backuppeer.errors import DamagedStateError, LocalError, NewerFormatError
 
 Synchronous = Literal["FULL", "NORMAL"]
 
@@ -59,7 +59,7 @@ def _prepare(connection: sqlite3.Connection, synchronous: Synchronous) -> None:
 def _upgrade(connection: sqlite3.Connection, path: Path, scripts: Sequence[str]) -> None:
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     if not 0 <= version <= len(scripts):
-        raise DamagedStateError(
+        raise NewerFormatError(
             f"{path} was written by a newer version (format {version}, this program knows {len(scripts)})",
             hint="install the newer backup-peer again; nothing was changed",
         )

@@ -46,6 +46,10 @@ class DamagedStateError(LocalError):
     exit_code = ExitCode.INTEGRITY
 
 
+class NewerFormatError(DamagedStateError):
+    """A file of ours was written by a newer version: never touched, never moved aside."""
+
+
 class UserError(BackupPeerError):
     """The user asked for something that can't be; tell and exit."""
 

@@ -249,6 +249,14 @@ AGREEMENT_REVISIONS: Final = 4096
 """Length of one agreement's chain: each revision is a file."""
 PENDING_REQUESTS: Final = 64
 REQUEST_KEPT_S: Final = 7 * 86400
+REQUEST_SETTLED_SHOWN_S: Final = 86400
+"""How long `requests` shows what was settled: long enough to be seen, short enough not to hide what waits."""
+REQUEST_RESERVED_S: Final = 86400
+"""How long accepted space is kept free for an owner that has not come to agree: its agent asks every 10 minutes."""
+REJECTED_WISHES_PER_DAY: Final = 3
+"""Wishes of one owner that a person turns down in a day before further ones are refused without asking."""
+REQUEST_PREFIX_CHARS: Final = 4
+"""Shortest prefix of a request's id that a person may give: 16 bits among at most 64 waiting requests."""
 
 # --- trust (DESIGN 8)
 OBSERVATION_DETAIL_CHARS: Final = 200
@@ -278,3 +286,7 @@ FETCH_CACHE_BYTES: Final = 5 * PACK_TARGET_BYTES
 SWITCH_INTERVAL_S: Final = 0.0005
 """GIL hand-over. With the default 5 ms a thread that hashes 16 KiB leaves beside a busy one falls from 3,600 to
 15 MiB/s, because each release of the GIL waits a whole interval to get it back; at 0.5 ms it keeps 1,690 (measured)."""
+FAILED_LATELY_S: Final = 60.0
+"""A host that failed this recently is asked last when others hold the same pack."""
+HERALD_S: Final = 20.0
+"""How often a person is told again that the same peer is being waited for."""

@@ -8,6 +8,7 @@ from agent.loops import VirtualClock, play
 from backuppeer.agent.connecting import Connecting
 from backuppeer.agent.partners import Whereabouts
 from backuppeer.agent.state import Direction, RequestState
+from backuppeer.cli.units import parse_size
 from backuppeer.control.api import ConnectRequest
 from backuppeer.errors import AuthenticationFault, PeerFault, PeerUnreachable, PendingError, RefusedError, UserError
 from backuppeer.ids import format_peer_id
@@ -94,7 +95,7 @@ def test_while_the_human_decides_the_request_waits_and_then_the_same_proposal_st
             way._remember(house.peer, wanting(house))
             assert not await way.agree(link.session)
             assert way.agreement_with(house.peer) is None
-            house.requests.decide("bp1", accept=True)
+            house.requests.decide(format_peer_id(owner.peer), accept=True)
             assert await way.agree(link.session)
 
     asyncio.run(scenario())
@@ -160,8 +161,99 @@ def test_an_unanswered_request_is_kept_repeated_and_named_by_the_same_id(house, 
         with pytest.raises(PendingError):
             await way.connect(house.peer, wanting(house, wait_s=1.0, storage=1), [], quiet)
         assert {knock.size_bytes for knock in door.knocks} == {WISH[0], 1}
+        states = {record.size_bytes: record.state for record in owner.state.requests()}
+        assert states == {WISH[0]: RequestState.EXPIRED, 1: RequestState.WAITING}, "one wish waits at a time"
 
     play(scenario())
+
+
+def test_a_wish_that_was_replaced_while_it_was_pursued_stops_knocking(house, owner):
+    door = Door((Verdict.PENDING, None))
+
+    async def scenario():
+        way = connecting(owner, door, clock=VirtualClock())
+        first = asyncio.create_task(way.connect(house.peer, wanting(house), [], quiet))
+        await asyncio.sleep(KNOCK_AGAIN_S / 2)
+        with pytest.raises(PendingError):
+            await way.connect(house.peer, wanting(house, storage=1, wait_s=2 * KNOCK_AGAIN_S), [], quiet)
+        with pytest.raises(RefusedError, match="another request"):
+            await first
+        assert [knock.size_bytes for knock in door.knocks].count(WISH[0]) == 1
+        assert newest(owner, house).state is RequestState.WAITING
+
+    play(scenario())
+
+
+def test_nothing_waits_any_more_once_an_agreement_stands(house, owner):
+    let_in(house, owner)
+
+    async def scenario():
+        async with hosted(house, owner) as link:
+            way = connecting(owner, Door((Verdict.ACCEPTED, WHERE)), link.session)
+            way._remember(house.peer, wanting(house, storage=1))
+            owner.clock.ms += 1
+            await way.connect(house.peer, wanting(house), [], quiet)
+            left = {record.size_bytes: record.state for record in owner.state.requests()}
+            assert left == {WISH[0]: RequestState.AGREED, 1: RequestState.EXPIRED}
+
+    asyncio.run(scenario())
+
+
+def test_a_wish_that_still_waits_beside_an_agreement_ends_without_a_knock(house, owner):
+    door = Door((Verdict.PENDING, None))
+    agreement = owner.agree_with(house)
+    assert owner.state.agreements()[0][0] == agreement
+
+    async def scenario():
+        way = connecting(owner, door)
+        way._remember(house.peer, wanting(house, storage=1))
+        await way.follow_up([])
+        assert door.knocks == []
+        assert newest(owner, house).state is RequestState.EXPIRED
+
+    play(scenario())
+
+
+def test_a_no_that_comes_while_nobody_watches_ends_the_request(house, owner):
+    async def scenario():
+        way = connecting(owner, Door(RefusedError("no room")))
+        way._remember(house.peer, wanting(house))
+        await way.follow_up([])
+        assert newest(owner, house).state is RequestState.REJECTED
+        assert newest(owner, house).reason == "no room"
+
+    play(scenario())
+
+
+@pytest.mark.parametrize(("agreed", "words"), [(4 * 2**20, "4MiB"), (5 * 10**6, "5MB"), (4_000_001, "4000001")])
+def test_more_than_was_agreed_is_refused_with_the_size_that_can_be_asked_for(house, owner, agreed, words):
+    owner.agree_with(house, (agreed, *WISH[1:]))
+
+    async def scenario():
+        way = connecting(owner, Door(None))
+        with pytest.raises(RefusedError, match=f"agreed to {words}; a larger") as refused:
+            await way.connect(house.peer, wanting(house, storage=agreed + 1), [], quiet)
+        assert f"--storage {words}," in refused.value.hint
+        assert parse_size(words) == agreed
+        assert owner.state.requests() == []
+
+    play(scenario())
+
+
+@pytest.mark.parametrize("storage", [0, 1, WISH[0]])
+def test_as_much_as_was_agreed_or_less_meets_again_and_marks_who_was_verified(house, owner, storage):
+    owner.agree_with(house)
+    request = wanting(house, storage=storage, name="attic")
+    request.verified = True
+
+    async def scenario():
+        async with hosted(house, owner) as link:
+            way = connecting(owner, Door(None), link.session)
+            assert await way.connect(house.peer, request, [], quiet) is link.session
+
+    asyncio.run(scenario())
+    assert owner.state.peer(house.peer).is_verified
+    assert owner.state.peer(house.peer).alias == "attic"
 
 
 def test_a_refused_request_ends_and_the_host_is_not_answered_any_more(house, owner):

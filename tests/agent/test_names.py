@@ -1,6 +1,6 @@
 import pytest
 
-from backuppeer.agent.names import alias_of, check_alias, name_of, resolve_peer
+from backuppeer.agent.names import alias_of, check_alias, name_of, read_prefix, resolve_peer
 from backuppeer.agent.state import State
 from backuppeer.errors import NotFoundError, UserError
 from backuppeer.ids import MIN_PREFIX, PeerId, format_peer_id, shorten_peer_id
@@ -85,3 +85,13 @@ def test_meeting_again_takes_nothing_away_and_never_costs_another_peer_its_recor
     state.meet(BOB, 6, alias="alice")
     assert state.peer(ALICE) == record
     assert state.peer(BOB).alias == ""
+
+
+def test_the_start_of_a_peer_id_is_read_in_either_case_and_other_text_is_none():
+    whole = format_peer_id(CAROL)
+    for text in (whole, whole[: 3 + MIN_PREFIX]):
+        assert read_prefix(text) == read_prefix(text.upper()) == text
+    assert [read_prefix(text) for text in ("", "carol", "beef")] == [""] * 3
+    for text in ("bp1", whole[: 3 + MIN_PREFIX - 1], whole[:-1] + "1"):
+        with pytest.raises(UserError):
+            read_prefix(text)

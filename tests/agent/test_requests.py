@@ -1,11 +1,31 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from agent.houses import WISH, OwnerHouse, offer
-from backuppeer.agent.state import Direction, RequestState
+from backuppeer.agent.requests import is_listed
+from backuppeer.agent.state import Direction, RequestRecord, RequestState
 from backuppeer.crypto.identity import Purpose, SigningKey
-from backuppeer.errors import AuthenticationFault, NotFoundError, PeerFault, ProtocolViolation, RefusedError, UserError
-from backuppeer.ids import PeerId, format_peer_id
-from backuppeer.limits import GIB, MIB, PENDING_REQUESTS, REQUEST_KEPT_S
+from backuppeer.errors import (
+    AuthenticationFault,
+    ExitCode,
+    NotFoundError,
+    PeerFault,
+    ProtocolViolation,
+    RefusedError,
+    UserError,
+)
+from backuppeer.ids import MIN_PREFIX, PeerId, format_peer_id
+from backuppeer.limits import (
+    GIB,
+    MIB,
+    PENDING_REQUESTS,
+    REJECTED_WISHES_PER_DAY,
+    REQUEST_KEPT_S,
+    REQUEST_PREFIX_CHARS,
+    REQUEST_RESERVED_S,
+    REQUEST_SETTLED_SHOWN_S,
+)
 from backuppeer.proof.statements import Agreement, open_statement
 from backuppeer.signaling.knock import Verdict
 
@@ -60,14 +80,74 @@ def test_the_same_wish_again_is_the_same_request_and_is_shown_once(house, owner)
     assert len(house.shown) == len(house.state.requests()) == 1
 
 
-def test_who_was_rejected_stays_rejected_whatever_it_wishes_next(house, owner):
+def reject(house, owner, reason=""):
+    return house.requests.decide(format_peer_id(owner.peer), accept=False, reason=reason)
+
+
+def wish(extra):
+    return (WISH[0] + extra, *WISH[1:])
+
+
+@pytest.fixture
+def crowd(tmp_path):
+    """Makes further owners."""
+    made = []
+
+    def make(count):
+        found = [OwnerHouse(tmp_path / f"owner{i}", bytes([100 + i])) for i in range(len(made), len(made) + count)]
+        made.extend(found)
+        return found
+
+    yield make
+    for each in made:
+        each.close()
+
+
+def test_a_wish_that_was_rejected_stays_rejected_and_another_is_asked_about_again(house, owner):
     house.requests.consider_knock(owner.knock(house), offer("ask"))
-    house.requests.decide(newest(house, owner).request, accept=False, reason="no room for strangers")
-    for wish in (WISH, (WISH[0] * 2, *WISH[1:])):
-        with pytest.raises(RefusedError, match="no room for strangers"):
-            house.requests.consider_knock(owner.knock(house, wish), offer("all"))
+    reject(house, owner, "too much for me")
     assert not house.requests.may_answer(owner.peer)
-    assert len(house.shown) == 1
+    with pytest.raises(RefusedError, match="too much for me"):
+        house.requests.consider_knock(owner.knock(house), offer("all"))
+    house.clock.ms += 1
+    assert house.requests.consider_knock(owner.knock(house, wish(-1)), offer("ask")) is Verdict.PENDING
+    assert len(house.shown) == 2
+    with pytest.raises(RefusedError, match="too much for me"):
+        house.requests.consider_knock(owner.knock(house), offer("ask"))
+    accept(house, owner)
+    assert house.requests.consider_knock(owner.knock(house, wish(-1)), offer("ask")) is Verdict.ACCEPTED
+
+
+def test_after_a_few_rejected_wishes_in_a_day_no_person_is_asked_any_more(house, owner, crowd):
+    for extra in range(REJECTED_WISHES_PER_DAY):
+        house.requests.consider_knock(owner.knock(house, wish(extra)), offer("ask"))
+        reject(house, owner, "no")
+        house.clock.ms += 1
+    with pytest.raises(RefusedError, match="no"):
+        house.requests.consider_knock(owner.knock(house, wish(99)), offer("ask"))
+    assert len(house.shown) == REJECTED_WISHES_PER_DAY
+    (other,) = crowd(1)
+    assert house.requests.consider_knock(other.knock(house), offer("ask")) is Verdict.PENDING
+    house.clock.ms += 86400 * 1000
+    assert house.requests.consider_knock(owner.knock(house, wish(99)), offer("ask")) is Verdict.PENDING
+
+
+def test_a_new_wish_takes_the_place_of_the_one_that_waited_under_a_new_id(house, owner):
+    house.requests.consider_knock(owner.knock(house), offer("ask"))
+    first = newest(house, owner)
+    for extra in range(1, 2 * PENDING_REQUESTS):
+        house.requests.consider_knock(owner.knock(house, wish(extra)), offer("ask"))
+    (left,) = house.state.requests()
+    assert left.size_bytes == WISH[0] + 2 * PENDING_REQUESTS - 1
+    with pytest.raises(NotFoundError):
+        house.requests.decide(first.request, accept=True)
+
+
+def test_a_new_wish_that_is_refused_leaves_the_one_that_waits(house, owner):
+    house.requests.consider_knock(owner.knock(house), offer("ask"))
+    with pytest.raises(RefusedError, match="space"):
+        house.requests.consider_knock(owner.knock(house, (1 * GIB, *WISH[1:])), offer("ask"))
+    assert house.requests.find(format_peer_id(owner.peer)).size_bytes == WISH[0]
 
 
 def test_an_accepted_request_does_not_cover_another_wish(house, owner):
@@ -105,16 +185,94 @@ def test_more_than_is_left_is_refused_and_promised_room_counts(house, owner, tmp
     other.close()
 
 
-def test_a_flood_of_requests_stops_at_the_cap_and_old_ones_make_room(house, owner):
-    for extra in range(PENDING_REQUESTS):
-        house.requests.consider_knock(owner.knock(house, (WISH[0] + extra, *WISH[1:])), offer("ask"))
-        house.clock.ms += 1
+def test_what_was_accepted_is_promised_for_a_day_only_and_a_late_owner_finds_it_gone(house, owner, crowd):
+    (other,) = crowd(1)
+    house.requests.consider_knock(owner.knock(house, (40 * MIB, *WISH[1:])), offer("all"))
+    house.clock.ms += (REQUEST_RESERVED_S + 1) * 1000
+    assert house.requests.consider_knock(other.knock(house, (40 * MIB, *WISH[1:])), offer("all")) is Verdict.ACCEPTED
+    with pytest.raises(RefusedError, match="space"):
+        house.requests.consider_proposal(owner.peer, owner.propose(house.peer, (40 * MIB, *WISH[1:])))
+    assert house.requests.consider_proposal(other.peer, other.propose(house.peer, (40 * MIB, *WISH[1:])))
+    assert house.premises.owners() == {other.peer}
+
+
+def test_the_promise_lasts_a_day_from_the_humans_yes_however_long_the_request_waited(house, owner, crowd):
+    (other,) = crowd(1)
+    house.requests.consider_knock(owner.knock(house, (40 * MIB, *WISH[1:])), offer("ask"))
+    house.clock.ms += 3 * 86400 * 1000
+    accept(house, owner)
+    with pytest.raises(RefusedError, match="space"):
+        house.requests.consider_knock(other.knock(house, (40 * MIB, *WISH[1:])), offer("all"))
+
+
+def test_a_person_can_not_promise_the_same_space_twice(house, owner, crowd):
+    both = [owner, *crowd(1)]
+    for each in both:
+        house.requests.consider_knock(each.knock(house, (40 * MIB, *WISH[1:])), offer("ask"))
+    accept(house, owner)
+    with pytest.raises(RefusedError, match="space"):
+        accept(house, both[1])
+    assert newest(house, both[1]).state is RequestState.WAITING
+
+
+def test_more_than_the_disk_has_left_is_refused_whatever_was_offered(house, owner, crowd):
+    (other,) = crowd(1)
+    quota = house.premises.open().quota
+    quota.free_disk = lambda: quota.floor_bytes + 10 * MIB
+    with pytest.raises(RefusedError, match="space"):
+        house.requests.consider_knock(owner.knock(house, (10 * MIB + 1, *WISH[1:])), offer("all"))
+    assert house.requests.consider_knock(owner.knock(house, (8 * MIB, *WISH[1:])), offer("all")) is Verdict.ACCEPTED
+    with pytest.raises(RefusedError, match="space"):
+        house.requests.consider_knock(other.knock(house), offer("all"))
+
+
+def fill(house, clock_step_ms=1):
+    """Let as many strangers wait as may; returns the oldest."""
+    for number in range(PENDING_REQUESTS):
+        stranger = PeerId(bytes([number + 1]) * 32)
+        house.state.put_request(
+            RequestRecord(f"{number:016x}", Direction.IN, stranger, *WISH, RequestState.WAITING, house.clock.now_ms())
+        )
+        house.clock.ms += clock_step_ms
+    return PeerId(bytes([1]) * 32)
+
+
+def test_when_too_many_wait_the_oldest_stranger_makes_room(house, owner):
+    oldest = fill(house)
+    assert house.requests.consider_knock(owner.knock(house), offer("ask")) is Verdict.PENDING
+    assert house.requests.consider_knock(owner.knock(house, wish(1)), offer("ask")) is Verdict.PENDING
+    waiting = [record.peer for record in house.state.requests()]
+    assert len(waiting) == PENDING_REQUESTS, "an owner that changes its wish pushes nobody out"
+    assert oldest not in waiting
+    assert owner.peer in waiting
+
+
+def test_a_request_of_a_partner_is_not_pushed_out_by_strangers(house, owner, crowd):
+    owner.agree_with(house)
+    house.requests.consider_knock(owner.knock(house, wish(1)), offer("ask"))
+    house.clock.ms += 1
+    fill(house)
+    for stranger in crowd(2):
+        house.requests.consider_knock(stranger.knock(house), offer("ask"))
+    assert house.requests.find(format_peer_id(owner.peer)).size_bytes == WISH[0] + 1
+
+
+def test_when_all_who_wait_are_partners_a_stranger_is_refused(house, owner, monkeypatch):
+    fill(house)
+    partners = {record.peer for record in house.state.requests()}
+    monkeypatch.setattr(house.premises, "owners", lambda: partners)
     with pytest.raises(RefusedError, match="too many"):
-        house.requests.consider_knock(owner.knock(house, (1, *WISH[1:])), offer("ask"))
-    assert len(house.state.requests()) == PENDING_REQUESTS
+        house.requests.consider_knock(owner.knock(house), offer("ask"))
+    assert {record.peer for record in house.state.requests()} == partners
+
+
+def test_requests_too_old_make_room_and_can_not_be_decided(house, owner):
+    fill(house)
     house.clock.ms += (REQUEST_KEPT_S + 1) * 1000
-    assert house.requests.consider_knock(owner.knock(house, (1, *WISH[1:])), offer("ask")) is Verdict.PENDING
-    assert len(house.state.requests()) == 1
+    with pytest.raises(NotFoundError, match="already expired"):
+        house.requests.find(f"{0:016x}")
+    assert house.requests.consider_knock(owner.knock(house), offer("ask")) is Verdict.PENDING
+    assert [record.peer for record in house.state.requests()] == [owner.peer]
 
 
 def test_a_proposal_waits_for_the_human_then_is_countersigned_and_in_force(house, owner):
@@ -202,12 +360,77 @@ def test_a_request_is_found_by_its_id_or_the_peer_and_an_ambiguous_name_is_refus
         house.requests.consider_knock(each.knock(house), offer("ask"))
     assert house.requests.find(newest(house, owner).request[:8]).peer == owner.peer
     assert house.requests.find(format_peer_id(other.peer)).peer == other.peer
-    with pytest.raises(UserError, match="fits 2"):
-        house.requests.find("bp1")
-    for text in ("", "nobody"):
-        with pytest.raises(NotFoundError):
-            house.requests.find(text)
+    house.state.meet(other.peer, 1, alias="bob")
+    assert house.requests.find(" bob ").peer == other.peer
+    assert house.requests.find(newest(house, owner).request[:REQUEST_PREFIX_CHARS].upper()).peer == owner.peer
+    assert house.requests.find(format_peer_id(owner.peer)[: 3 + MIN_PREFIX].upper()).peer == owner.peer
     other.close()
+
+
+@pytest.mark.parametrize("text", ["bp1", "b", "abc", "bp1qqqqqqq"])
+def test_a_text_too_short_to_be_sure_is_refused(house, owner, text):
+    house.requests.consider_knock(owner.knock(house), offer("ask"))
+    with pytest.raises(UserError, match="too short") as refused:
+        house.requests.find(text)
+    assert refused.value.exit_code is ExitCode.USAGE
+
+
+def test_the_start_of_a_whole_peer_id_with_a_typo_is_refused(house, owner):
+    house.requests.consider_knock(owner.knock(house), offer("ask"))
+    text = format_peer_id(owner.peer)
+    with pytest.raises(UserError, match="not a peer id"):
+        house.requests.find(text[:-1] + ("q" if text[-1] != "q" else "p"))
+
+
+@pytest.mark.parametrize("text", ["", " ", "nobody", "ffffffffffffffffffff", "bp1qqqqqqqqqq"])
+def test_a_text_that_names_no_request_is_not_found(house, owner, text):
+    house.requests.consider_knock(owner.knock(house), offer("ask"))
+    with pytest.raises(NotFoundError):
+        house.requests.find(text)
+
+
+def test_a_start_that_fits_two_requests_is_refused(house):
+    fill(house)
+    with pytest.raises(UserError, match=f"fits {PENDING_REQUESTS} requests"):
+        house.requests.find("0000")
+
+
+@pytest.mark.parametrize(("is_accepted", "word"), [(True, "accepted"), (False, "rejected")])
+def test_what_was_decided_can_not_be_decided_again(house, owner, is_accepted, word):
+    house.requests.consider_knock(owner.knock(house), offer("ask"))
+    decided = house.requests.decide(newest(house, owner).request, accept=is_accepted)
+    for again in (True, False):
+        for text in (decided.request, format_peer_id(owner.peer)):
+            with pytest.raises(NotFoundError, match=f"already {word}"):
+                house.requests.decide(text, accept=again)
+    assert newest(house, owner) == decided
+
+
+def test_the_waiting_request_is_meant_though_an_older_one_of_the_same_peer_was_decided(house, owner):
+    owner.agree_with(house)
+    with pytest.raises(NotFoundError, match="already accepted"):
+        house.requests.find(format_peer_id(owner.peer))
+    house.clock.ms += 1
+    house.requests.consider_knock(owner.knock(house, wish(1)), offer("ask"))
+    assert house.requests.find(format_peer_id(owner.peer)).size_bytes == WISH[0] + 1
+
+
+@pytest.mark.parametrize("state", list(RequestState))
+def test_open_requests_are_shown_while_they_live_and_settled_ones_for_a_day(state):
+    record = RequestRecord("ab", Direction.IN, PeerId(bytes(32)), *WISH, state, 1000)
+    is_open = state in {RequestState.WAITING, RequestState.ACCEPTED}
+    lasts_ms = (REQUEST_KEPT_S if is_open else REQUEST_SETTLED_SHOWN_S) * 1000
+    assert is_listed(record, 1000 + lasts_ms)
+    assert not is_listed(record, 1001 + lasts_ms)
+
+
+def test_two_proposals_at_once_are_not_both_covered_by_one_acceptance(house, owner):
+    house.requests.consider_knock(owner.knock(house), offer("all"))
+    with ThreadPoolExecutor(4) as pool:
+        proposals = [owner.propose(house.peer, number=number) for number in range(1, 5)]
+        tries = [pool.submit(house.requests.consider_proposal, owner.peer, signed) for signed in proposals]
+    assert sum(isinstance(each.exception(), RefusedError) for each in tries) == 3
+    assert len(house.premises.leases_of(owner.peer)) == 1
 
 
 def test_one_alias_given_to_two_requests_costs_neither_peer_its_record(house, owner, tmp_path):

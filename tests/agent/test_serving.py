@@ -9,7 +9,7 @@ from agent.test_heads import INDEX, chain_of, inventory, rows
 from backuppeer.agent.heads import HeadChain
 from backuppeer.agent.state import State
 from backuppeer.errors import IntegrityFault, PeerUnreachable, ProtocolViolation, RefusedError
-from backuppeer.ids import AgreementId, StoredId
+from backuppeer.ids import AgreementId, StoredId, format_peer_id
 from backuppeer.limits import LEAF_BYTES, MIB
 from backuppeer.proof.merkle import compute_stored_id, verify_range
 from backuppeer.proof.statements import Agreement, HeadReceipt, open_statement, statement_hash
@@ -250,7 +250,7 @@ def test_an_agreement_is_proposed_decided_and_countersigned_over_a_session(house
     async def scenario():
         async with hosted(house, owner) as link:
             assert isinstance(await link.ask(message, Agreed, Pending), Pending)
-            house.requests.decide("bp1", accept=True)
+            house.requests.decide(format_peer_id(owner.peer), accept=True)
             answer = await link.ask(message, Agreed, Pending)
             assert open_statement(Agreement, answer.signed, owner.peer, house.peer).size_bytes == WISH[0]
             assert await link.ask(message, Agreed, Pending) == answer

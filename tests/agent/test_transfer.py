@@ -13,7 +13,7 @@ from agent.parties import Party, running
 from backuppeer.agent import fetch as fetch_module
 from backuppeer.agent import retry as retry_module
 from backuppeer.agent import upload as upload_module
-from backuppeer.agent.fetch import Fetch, read_range
+from backuppeer.agent.fetch import Fetch, RecentSpans, read_range
 from backuppeer.agent.partners import Partner
 from backuppeer.agent.upload import Upload
 from backuppeer.clock import SystemClock
@@ -66,11 +66,11 @@ class Run:
             stop=self.stop,
         )
         self.fetch = Fetch(
-            asyncio.get_running_loop(),
             owner.repository.ledger,
             {each.agreement: each for each in partners},
             clock=SystemClock(),
             blame=lambda who, error: self.blamed.append((who.peer, type(error))),
+            say=self.notes.append,
         )
 
     def on_copy(self, entries, copy):
@@ -178,7 +178,7 @@ def test_when_every_copy_is_damaged_nothing_unverified_comes_out(house, owner):
     asyncio.run(scenario())
 
 
-def test_a_host_that_is_away_is_retried_then_left_for_the_next_copy(house, owner, tmp_path):
+def test_a_host_that_is_away_is_left_at_once_for_the_next_copy_and_asked_last_then(house, owner, tmp_path):
     async def scenario():
         async with two_hosts(house, owner, tmp_path) as run:
             draft = draft_of(owner, noise(1, 300_000))
@@ -187,7 +187,10 @@ def test_a_host_that_is_away_is_retried_then_left_for_the_next_copy(house, owner
             reach = run.fetch._partners[agreement].reach
             reach.found, reach.asked = PeerUnreachable("away"), 0
             assert await run.read(draft) == {noise(1, 300_000)}
-            assert reach.asked >= 2, "weather is retried"
+            assert reach.asked == 1, "nobody is waited for while another host holds the pack"
+            run.fetch._recent = RecentSpans(0)
+            assert await run.read(draft) == {noise(1, 300_000)}
+            assert reach.asked == 1, "a host that failed lately is asked last"
             assert run.blamed == [(gone.peer, PeerUnreachable)]
 
     asyncio.run(scenario())

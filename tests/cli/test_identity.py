@@ -45,6 +45,33 @@ def test_init_with_wrong_answers_makes_nothing(capsys, home, terminal):
     assert list(home.iterdir()) == []
 
 
+def test_init_does_not_count_an_empty_line_as_an_answer(capsys, home, terminal):
+    shown = terminal("\n" * 10 + "no\n\nno\n\nno\n")
+    code, _, _ = run(capsys, "init")
+    assert code == 2
+    assert shown.getvalue().count("that is not the word") == 3
+    assert "24 words above are void" in " ".join(shown.getvalue().split())
+
+
+def test_init_ends_when_its_input_does(capsys, home, terminal):
+    terminal("")
+    assert run(capsys, "init")[0] == 2
+    assert list(home.iterdir()) == []
+
+
+def test_ctrl_c_at_the_words_voids_them_on_a_line_of_its_own(capsys, home, terminal, monkeypatch):
+    shown = terminal()
+
+    def press_ctrl_c():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sys.stdin.readline", press_ctrl_c)
+    assert run(capsys, "init")[0] == 130
+    assert "from your paper: \n" in shown.getvalue()
+    assert "void" in shown.getvalue()
+    assert list(home.iterdir()) == []
+
+
 RECOVERED = api.RecoverResult(peer_id=PEER, peers=[PEER], snapshots=3, packs=9, head=4, notes=["one host is late"])
 
 
@@ -59,6 +86,8 @@ def test_recover_reads_words_from_standard_input_and_gives_the_same_identity(
         monkeypatch.setattr("sys.stdin", FakePipe(made["words"].upper() + "\n"))
         code, lines = ask(capsys, "recover", "--yes", "--peer", "bp1a@192.0.2.1:5", "--peer", "bp1b")
         assert (code, lines[-1]["snapshots"]) == (0, 3)
+    monkeypatch.setattr("sys.stdin", FakePipe(made["words"]))
+    assert run(capsys, "recover", "--yes")[1].splitlines()[-1].startswith("  this home may only read")
     assert dummy.requests[0][1].peers == ["bp1a@192.0.2.1:5", "bp1b"]
     assert ask(capsys, "id")[1] == [{"peer_id": made["peer_id"]}]
 

@@ -53,9 +53,27 @@ def test_connect_shows_words_terms_and_risks_and_a_no_refuses(capsys, agent, ter
     dummy = agent(connecting())
     shown = terminal("n\n")
     assert run(capsys, "connect", "alice", "--storage", "10GB")[0] == 13
-    for part in (PEER, WORDS, "unproven", "10 GB of 50 GB", "1 y", "30 d", "nobody you know"):
+    for part in (PEER, WORDS, "unproven", "10 GB of at least 50 GB", "1 y", "30 d", "nobody you know"):
         assert part in shown.getvalue()
     assert [route for route, _ in dummy.requests] == ["connect/plan"]
+
+
+def test_connect_warns_before_it_asks_for_more_than_is_listed_as_free(capsys, agent, terminal):
+    agent(connecting())
+    shown = terminal("n\nn\n")
+    run(capsys, "connect", "alice", "--storage", "50GB")
+    assert "may refuse" not in shown.getvalue()
+    run(capsys, "connect", "alice", "--storage", "60GB")
+    assert "60 GB is more than the 50 GB" in " ".join(shown.getvalue().split())
+    assert shown.getvalue().index("60 GB is more") < shown.getvalue().index("for 60 GB? [y/N]")
+
+
+@pytest.mark.parametrize(("words", "is_told"), [([], True), (["--verified"], False)])
+def test_connect_tells_how_to_record_a_comparison_that_is_still_to_be_made(capsys, agent, words, is_told):
+    agent(connecting())
+    code, out, _ = run(capsys, "connect", "alice", "--storage", "10GB", "--yes", *words)
+    assert code == 0
+    assert ("backup-peer connect alice --storage 10GB --verified" in out) == is_told
 
 
 def test_connect_on_a_terminal_waits_as_long_as_the_request_lives(capsys, agent, terminal):
@@ -136,8 +154,8 @@ def test_host_stop_withdraws_the_slot_only(capsys, agent):
 def _ctrl_c_once_offered(monkeypatch):
     said = Screen.line
 
-    def line(self, text=""):
-        said(self, text)
+    def line(self, text="", **how):
+        said(self, text, **how)
         if "offering" in text:
             os.kill(os.getpid(), signal.SIGINT)
 

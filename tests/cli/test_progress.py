@@ -1,4 +1,5 @@
 import io
+import re
 
 import msgspec
 import pytest
@@ -94,6 +95,22 @@ def test_colours_are_left_out_where_they_are_not_wanted(monkeypatch, name, value
     assert screen(FakeTerminal()).paint("x", "31") == "\x1b[31mx\x1b[0m"
     monkeypatch.setenv(name, value)
     assert screen(FakeTerminal()).paint("x", "31") == "x"
+
+
+def test_advice_is_wrapped_for_people_at_a_terminal_and_for_nobody_else():
+    error = UserError("word " * 40, hint="advice " * 40)
+    for err, is_json, is_wrapped in (
+        (FakeTerminal(), False, True),
+        (FakePipe(), False, False),
+        (FakeTerminal(), True, False),
+    ):
+        it = screen(err, json=is_json)
+        it.error(error)
+        it.note("fact " * 40)
+        it.aside("plan " * 40)
+        plain = re.sub("\x1b\\[[0-9;]*m", "", err.getvalue())
+        assert (max(map(len, plain.splitlines())) <= it.columns) == is_wrapped
+        assert ("\n       word" in plain) == is_wrapped
 
 
 def test_with_json_stdout_holds_json_lines_only():

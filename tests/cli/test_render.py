@@ -13,6 +13,7 @@ from backuppeer.cli.render import (
     format_moment,
     format_until,
     name_peer,
+    wrap_line,
 )
 
 any_text = st.text(st.characters(codec=None)) | st.binary().map(lambda b: b.decode("utf-8", "surrogateescape"))
@@ -70,6 +71,25 @@ def test_a_kept_column_is_never_cut_and_a_pipe_gets_everything():
     assert "x" * 30 in narrow
     assert "…" in narrow
     assert "y" * 60 in draw_table(columns, rows, width=4096, color=False)
+
+
+words = st.lists(st.text(st.characters(codec="ascii", categories=["L", "N", "P"]), min_size=1, max_size=20))
+
+
+@given(words, st.integers(30, 100), st.integers(0, 8))
+def test_a_wrapped_line_fits_keeps_every_word_and_indents(parts, width, hang):
+    lines = wrap_line(" ".join(parts), width, indent=" " * hang).split("\n")
+    assert [word for line in lines for word in line.split()] == parts
+    assert all(len(line) <= width for line in lines)
+    assert all(line.startswith(" " * hang) for line in lines[1:])
+
+
+def test_a_wrapped_line_keeps_long_words_columns_and_colours():
+    url = "wss://" + "x" * 60
+    assert wrap_line(f"tried {url} twice", 30, indent="  ") == f"tried\n  {url}\n  twice"
+    assert wrap_line("full id       bp1", 40) == "full id       bp1"
+    assert wrap_line("\x1b[31merror:\x1b[0m 1234 6789", 16) == "\x1b[31merror:\x1b[0m 1234 6789"
+    assert wrap_line("\x1b[31merror:\x1b[0m 1234 6789", 15) == "\x1b[31merror:\x1b[0m 1234\n6789"
 
 
 def test_a_hostile_alias_can_not_paint_the_terminal():

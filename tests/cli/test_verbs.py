@@ -1,6 +1,7 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -23,7 +24,7 @@ from backuppeer.errors import (
     RefusedError,
 )
 from cli.rows import PENDING, PROGRESS, ROW, WORDS, ask, run
-from cli.terminal import check_output
+from cli.terminal import FakeTerminal, check_output
 from control.dummy import PEER, given, telling
 
 
@@ -175,8 +176,35 @@ def test_nobody_on_offer_is_an_empty_array_or_a_sentence(capsys, agent):
     agent({"browse": given([])})
     assert ask(capsys, "browse") == (0, [[]])
     code, out, err = run(capsys, "browse")
-    assert (code, out) == (0, "nobody offers space like that right now\n")
-    assert "hint" in err
+    assert (code, out) == (0, "nobody offers space at these servers yet\n")
+    assert "hint: ask a friend" in err
+    for filtered in (["--region", "EU"], ["--min-trust", "0.1"], ["--min-storage", "1"], ["--min-availability", "1%"]):
+        code, out, err = run(capsys, "browse", *filtered)
+        assert (code, out) == (0, "nobody offers space like that right now\n")
+        assert "hint: loosen" in err
+
+
+@pytest.mark.parametrize(
+    ("free", "words", "size"),
+    [
+        ([5 * 10**10], [], "10GB"),
+        ([2**32], [], "4GB"),
+        ([2**26], [], "67MB"),
+        ([2**37], ["--min-storage", "20GB"], "20GB"),
+        ([0, 2**32], [], "4GB"),
+        ([0], [], "SIZE"),
+    ],
+)
+def test_browse_suggests_a_size_that_the_row_can_grant(capsys, agent, free, words, size):
+    agent({"browse": given([msgspec.structs.replace(ROW, free_bytes=one) for one in free])})
+    assert f"backup-peer connect bp1qqqsyqcyq5 --storage {size}\n" in run(capsys, "browse", *words)[1]
+
+
+def test_browse_does_not_claim_an_availability_that_nobody_promised(capsys, agent):
+    agent({"browse": given([msgspec.structs.replace(ROW, availability=0.0)])})
+    _, out, _ = run(capsys, "browse")
+    assert "0 %" not in out
+    assert "free ≥" in out
 
 
 @pytest.mark.parametrize(
@@ -263,6 +291,58 @@ def test_status_is_one_object(capsys, agent):
     assert "only copy" in out
 
 
+def test_status_tells_a_server_that_fails_from_one_that_is_not_in_use(capsys, agent):
+    servers = [
+        api.ServerState(url="wss://one.example", connected=True),
+        api.ServerState(url="wss://two.example", connected=False),
+        api.ServerState(url="wss://three.example", connected=False, error="refused"),
+    ]
+    hosting = api.HostingState()
+    agent(
+        {
+            "status": given(
+                api.StatusResult(
+                    peer_id=PEER, agent="running", servers=servers, sessions=0, hosting=hosting, snapshots=0
+                )
+            )
+        }
+    )
+    _, out, _ = run(capsys, "status")
+    assert "✓ wss://one.example  connected\n" in out
+    assert "· wss://two.example  not in use\n" in out
+    assert "✗ wss://three.example  refused\n" in out
+
+
+def test_peers_explain_the_mark_and_how_a_comparison_is_recorded(capsys, agent):
+    peer = api.PeerRow(
+        peer_id=PEER,
+        alias="alice",
+        role="host",
+        verified=True,
+        quota_bytes=10**10,
+        used_bytes=1,
+        safety_words=WORDS,
+        last_seen="",
+        trust=0.5,
+        trust_level="fair",
+    )
+    record = "backup-peer connect alice --storage 10GB --verified"
+    answers = [peer, *(msgspec.structs.replace(peer, verified=False, role=role) for role in ("host", "both", "owner"))]
+
+    async def peers(request, emit):
+        return [answers.pop(0)]
+
+    agent({"peers": peers})
+    _, out, _ = run(capsys, "peers")
+    assert "♥ = you compared" in out
+    assert record not in out
+    # to an owner, `connect` would ask for space: there it is not offered
+    for is_told in (True, True, False):
+        _, out, _ = run(capsys, "peers")
+        assert WORDS in out
+        assert (record in out) == is_told
+
+
 # --- requests, disconnect
 def test_requests_are_accepted_and_rejected(capsys, agent):
     dummy = agent({"requests/accept": given(PENDING), "requests/reject": given(PENDING)})
@@ -279,6 +359,18 @@ def test_waiting_requests_show_the_words_to_compare(capsys, agent):
         code, out, _ = run(capsys, *words)
         assert code == 0
         assert WORDS in out
+
+
+def test_the_table_of_requests_fits_80_columns_with_ids_and_times_whole(capsys, agent, monkeypatch):
+    shown = FakeTerminal()
+    request = msgspec.structs.replace(PENDING, request_id="0123456789abcdef" * 2, alias="a" * 60, state="accepted")
+    agent({"requests": given([request])})
+    monkeypatch.setattr("sys.stdout", shown)
+    assert main(["requests"]) == 0
+    _, row = shown.getvalue().splitlines()
+    assert len(row) <= 80
+    assert row.startswith("01234567  from  bp1qqqsyqcyq5  aaa")
+    assert re.search(r"accepted  2026-11-2\d \d\d:\d\d$", row)
 
 
 def test_disconnect_tells_whether_there_was_a_session(capsys, agent):
@@ -310,8 +402,22 @@ def test_ctrl_c_during_a_backup_cancels_it_and_exits_130(capsys, agent, tmp_path
             cancelled.set()
 
     agent({"backup": backup})
-    assert run(capsys, "backup", str(tmp_path))[0] == 130
+    code, _, err = run(capsys, "backup", str(tmp_path))
+    assert code == 130
+    assert err == "error: stopped; what a host has stored is kept\nhint: the same command goes on from there\n"
     assert cancelled.wait(10)
+
+
+def test_ctrl_c_during_a_restore_names_the_folder_and_exits_130(capsys, agent, tmp_path):
+    async def restore(request, emit):
+        os.kill(os.getpid(), signal.SIGINT)
+        await asyncio.Event().wait()
+
+    agent({"restore": restore})
+    code, out, err = run(capsys, "restore", "latest", "--target", str(tmp_path / "t"), "--json")
+    assert code == 130
+    assert f"stopped; finished files stay in {tmp_path / 't'}\n" in err
+    assert check_output("restore", out)[-1]["code"] == 130
 
 
 def test_under_sudo_the_home_is_named(capsys, monkeypatch, tmp_path):

@@ -18,7 +18,7 @@ from backuppeer.agent.upload import Upload
 from backuppeer.agent.vault import Vault
 from backuppeer.backup.archiver import ArchiveOptions, Archiver, ArchiveResult
 from backuppeer.control.api import BackupRequest, BackupResult
-from backuppeer.errors import BackupPeerError, IncompleteError, LocalError
+from backuppeer.errors import BackupPeerError, IncompleteError, IntegrityFault, LocalError, Unavailable
 from backuppeer.ids import PeerId, format_peer_id
 from backuppeer.repo.pack import Entry
 from backuppeer.repo.snapshot import Snapshot, decode_snapshot
@@ -56,7 +56,8 @@ class BackupJob:
             self._vault.check_writable()
             partners = await self._meet(self._vault.partners(self._request.to))
         plan = self._plan()
-        total = plan.parent
+        # A total from other paths would be worse than none.
+        total = plan.parent if plan.parent is not None and is_of_paths(plan.parent, plan.paths) else None
         self._reporter.begin(
             "backing up", files_total=total.files if total else 0, bytes_total=total.bytes if total else 0
         )
@@ -83,9 +84,27 @@ class BackupJob:
                 self._reporter.note(f"{partner.name}: {exc.message}")
         if not met:
             raise next(iter(self._failures.values()))
-        await self._vault.level(met, self._reporter)
+        try:
+            await self._vault.ensure_whole()
+        except (IntegrityFault, Unavailable) as exc:
+            self._reporter.note(exc.message)
+        met = [partner for partner in met if await self._is_level(partner)]
+        if not met:
+            raise next(iter(self._failures.values()))
+        self._vault.conceal_missing(met)
         await self._reporter.state("connected", f"connected to {', '.join(p.name for p in met)}")
         return met
+
+    async def _is_level(self, partner: Partner) -> bool:
+        """Give a host what it lacks; one that refuses drops out of this backup and holds up nobody else."""
+        try:
+            await self._vault.level(partner, self._reporter, self._stop)
+        except BackupPeerError as exc:
+            self._failures[partner.peer] = exc
+            self._vault.blame(partner, exc)
+            self._reporter.note(f"{partner.name}: {exc.message}")
+            return False
+        return True
 
     def _plan(self) -> _Plan:
         paths = [os.fsencode(path) for path in self._request.paths]
@@ -178,9 +197,13 @@ class BackupJob:
 def choose_parent(rows: Sequence[tuple[bytes, bytes]], paths: Sequence[bytes]) -> Snapshot | None:
     """Return the newest snapshot of the same paths, else the newest of all: files are looked up by path in it."""
     snapshots = sorted((decode_snapshot(body) for _, body in rows), key=lambda s: s.time_ns, reverse=True)
-    wanted = sorted({os.path.normpath(path) for path in paths})
-    same = [s for s in snapshots if sorted(s.paths) == wanted]
+    same = [s for s in snapshots if is_of_paths(s, paths)]
     return next(iter(same or snapshots), None)
+
+
+def is_of_paths(snapshot: Snapshot, paths: Sequence[bytes]) -> bool:
+    """Whether a snapshot is of just these paths."""
+    return sorted(snapshot.paths) == sorted({os.path.normpath(path) for path in paths})
 
 
 def _user_name() -> str:

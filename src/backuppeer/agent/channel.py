@@ -11,13 +11,21 @@ from backuppeer.errors import PeerUnreachable, ProtocolViolation, RefusedError
 from backuppeer.limits import BULK_STALL_S, REPLY_S
 from backuppeer.transport.base import Buffer, Stream
 from backuppeer.wire.codec import Frame, FrameReader
-from backuppeer.wire.messages import Message, Refused, Unsupported
+from backuppeer.wire.messages import Message, RefusalCode, Refused, Unsupported
 from backuppeer.wire.session import RequestStream, Speaker, State
 
 M = TypeVar("M", bound=Message)
 N = TypeVar("N", bound=Message)
 _RAW_PIECE_BYTES: Final = 256 * 1024
 ABORT_CODE: Final = 1
+_HINTS: Final[dict[int, str]] = {
+    RefusalCode.QUOTA: "the agreed space is full: agree with a further host, see `backup-peer browse`",
+    RefusalCode.NO_AGREEMENT: "ask it again: `backup-peer connect`",
+    RefusalCode.STORE_UNAVAILABLE: "its disk is away or full; its person can tell, and the next try may work",
+    RefusalCode.NOT_FOUND: "it lost this, or the agreement has ended; other hosts may hold it",
+    RefusalCode.DAMAGED: "it lost this; other hosts may hold it",
+    RefusalCode.BUSY: "try again in a moment",
+}
 
 
 async def read_frame(stream: Stream, reader: FrameReader) -> Frame:
@@ -101,7 +109,8 @@ class Channel:
         if isinstance(message, (kind, *others)):
             return cast("M | N", message)
         if isinstance(message, Refused):
-            raise RefusedError(message.message or "the peer refused", hint=message.hint)
+            # The peer's words are quoted as such, and its hint is not shown: a stranger must not advise our person.
+            raise RefusedError(f'the peer says: "{message.message or "no"}"', hint=_HINTS.get(message.code, ""))
         if isinstance(message, Unsupported):
             raise RefusedError("the peer's version does not know this request", hint="update backup-peer on both sides")
         name = type(message).__name__

@@ -1,14 +1,15 @@
 """The owner's way to a host: knock, wait for its human, meet, agree (DESIGN 6, 7, 10 `connect`; W1 to W3, W6).
 
 Knows: the outgoing request and its states. Must not know: listings' transport, packs. A request that a person has to
-answer is kept and repeated by the agent for REQUEST_KEPT_S, also when nobody watches.
+answer is kept and repeated by the agent for REQUEST_KEPT_S, also when nobody watches. At most one request to a host
+waits: a new wish takes the place of the one before.
 """
 
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Final
+from typing import Final, NoReturn
 
 import structlog
 
@@ -60,14 +61,17 @@ class Connecting:
 
         Raises:
             PendingError: nobody has answered within `wait_s`; the agent goes on asking.
-            RefusedError: the host said no.
+            RefusedError: the host said no, or agreed to less already, or another wish took this one's place.
             PeerUnreachable: it is not on offer anywhere, or vanished.
 
         """
         check_alias(self._state, request.name, host)
         if host == self._keys.peer:
             raise RefusedError("that is your own id", hint="choose another peer: `backup-peer browse`")
-        if self.agreement_with(host) is not None:
+        agreement = self.agreement_with(host)
+        if agreement is not None:
+            if request.storage > agreement.size_bytes:
+                self._refuse_growth(agreement)
             return await self._meet_again(host, request, say)
         record = self._remember(host, request)
         waiting = asyncio.timeout(request.wait_s)
@@ -87,11 +91,12 @@ class Connecting:
         for record in self._state.requests():
             if record.direction is not Direction.OUT or record.state is not RequestState.WAITING:
                 continue
-            if record.since_ms + REQUEST_KEPT_S * 1000 < self._clock.now_ms():
-                self._state.put_request(replace(record, state=RequestState.EXPIRED))
+            is_late = record.since_ms + REQUEST_KEPT_S * 1000 < self._clock.now_ms()
+            if is_late or self.agreement_with(record.peer) is not None:
+                self._end(record, RequestState.EXPIRED)
                 continue
             try:
-                verdict, where = await self._knocking.knock(record, servers)
+                verdict, where = await self._ask(record, servers)
                 if verdict is Verdict.ACCEPTED and where is not None:
                     await self.agree(await self._reach.dial(record.peer, where))
             except BackupPeerError as exc:
@@ -124,6 +129,14 @@ class Connecting:
         self._state.meet(host, self._clock.now_ms(), alias=request.name, verified=request.verified)
         return session
 
+    def _refuse_growth(self, agreement: Agreement) -> NoReturn:
+        size = _exact_size(agreement.size_bytes)
+        name = name_of(self._state, PeerId(agreement.host))
+        raise RefusedError(
+            f"{name} agreed to {size}; a larger agreement is not possible in this version",
+            hint=f"connect with --storage {size}, or to another host",
+        )
+
     def _remember(self, host: PeerId, request: ConnectRequest) -> RequestRecord:
         wish = (request.storage, request.term_s or TERM_DEFAULT_S, request.lock_s or LOCK_DEFAULT_S)
         known = self._state.find_request(Direction.OUT, host)
@@ -132,6 +145,7 @@ class Connecting:
                 known, alias=request.name or known.alias, is_verified=request.verified or known.is_verified
             )
         else:
+            self._end_waiting(host)
             record = RequestRecord(
                 request=secrets.token_hex(16),  # becomes the agreement's id: random, stable over tries and revisions
                 direction=Direction.OUT,
@@ -153,12 +167,10 @@ class Connecting:
         name = name_of(self._state, host)
         pause_s = KNOCK_AGAIN_S
         while True:
+            if session := await self._overtaken(record):
+                return session
             await say("knocking", f"asking {name}")
-            try:
-                verdict, where = await self._knocking.knock(record, servers)
-            except RefusedError as exc:
-                self._state.put_request(replace(record, state=RequestState.REJECTED, reason=exc.message))
-                raise
+            verdict, where = await self._ask(record, servers)
             if verdict is Verdict.ACCEPTED and where is not None:
                 if session := await self._enter(host, where, say):
                     return session
@@ -166,6 +178,50 @@ class Connecting:
                 await say("waiting", f"waiting for {name} to answer")
             if session := await self._wait_for_host(host, pause_s):
                 return session
+
+    async def _ask(self, record: RequestRecord, servers: list[str]) -> tuple[Verdict, Whereabouts | None]:
+        """Knock as `Knocking.knock`; a no ends the request."""
+        try:
+            return await self._knocking.knock(record, servers)
+        except RefusedError as exc:
+            self._end(record, RequestState.REJECTED, reason=exc.message)
+            raise
+
+    async def _overtaken(self, record: RequestRecord) -> Session | None:
+        """Return a session when the request was agreed to on another way; None while it waits.
+
+        Raises:
+            RefusedError: the host said no, another wish took its place, or it lapsed.
+
+        """
+        now = self._current(record)
+        if now is not None and now.state is RequestState.WAITING:
+            return None
+        if now is not None and now.state is RequestState.AGREED:
+            return await self._reach.session(record.peer)
+        if now is not None and now.state is RequestState.REJECTED:
+            raise RefusedError(now.reason)
+        raise RefusedError(
+            "another request to this peer took the place of this one, or it lapsed",
+            hint="see `backup-peer requests`, then connect again",
+        )
+
+    def _current(self, record: RequestRecord) -> RequestRecord | None:
+        return next((r for r in self._state.requests() if r.request == record.request), None)
+
+    def _end(self, record: RequestRecord, state: RequestState, *, reason: str = "") -> None:
+        """End a request that still waits; one that ended otherwise meanwhile stays as it is."""
+        now = self._current(record)
+        if now is not None and now.state is RequestState.WAITING:
+            self._state.put_request(replace(now, state=state, reason=reason, since_ms=self._clock.now_ms()))
+
+    def _end_waiting(self, host: PeerId) -> None:
+        """End what waits for a host: another wish takes its place, or an agreement stands."""
+        for record in self._state.requests():
+            is_ours = record.direction is Direction.OUT and record.peer == host
+            if is_ours and record.state is RequestState.WAITING:
+                # Keeps its time: the newest request of a peer is the one that counts.
+                self._state.put_request(replace(record, state=RequestState.EXPIRED))
 
     async def _enter(self, host: PeerId, where: Whereabouts, say: Say) -> Session | None:
         await say("dialling", f"dialling {name_of(self._state, host)}")
@@ -213,8 +269,15 @@ class Connecting:
         if statement_hash(signed) != statement_hash(proposal):
             raise ProtocolViolation("the host answered with another agreement than was proposed")
         self._state.put_agreement(AgreementId(agreement.agreement), record.peer, signed)
-        self._state.put_request(replace(record, state=RequestState.AGREED))
+        self._end_waiting(record.peer)
+        self._state.put_request(replace(record, state=RequestState.AGREED, since_ms=self._clock.now_ms()))
         self._state.meet(record.peer, self._clock.now_ms(), alias=record.alias, verified=record.is_verified)
+
+
+def _exact_size(size_bytes: int) -> str:
+    """Return a size as `--storage` reads it, without rounding: it must not ask for more than is agreed."""
+    units = ((10**12, "TB"), (2**40, "TiB"), (10**9, "GB"), (2**30, "GiB"), (10**6, "MB"), (2**20, "MiB"))
+    return next((f"{size_bytes // n}{unit}" for n, unit in units if size_bytes % n == 0), f"{size_bytes}")
 
 
 def _wish_of(record: RequestRecord) -> tuple[int, int, int]:

@@ -14,19 +14,19 @@ from backuppeer.agent.reporter import Reporter
 from backuppeer.agent.repository import Repository
 from backuppeer.agent.upload import Upload
 from backuppeer.clock import Clock
+from backuppeer.errors import IntegrityFault, Unavailable
 from backuppeer.ids import LogicalId
 from backuppeer.repo.pack import ClosedDraft, Entry, NeedTail, open_directory, reopen_pack
 from backuppeer.shares.ledger import Copy
 
 
 async def copy_missing(
-    repository: Repository, partner: Partner, source: Fetch, reporter: Reporter, *, clock: Clock
+    repository: Repository, partner: Partner, source: Fetch, reporter: Reporter, *, clock: Clock, stop: threading.Event
 ) -> int:
-    """Copy every pack of the index that `partner` lacks; return how many.
+    """Copy every pack of the index that `partner` lacks and another host returns whole; return how many are left out.
 
     Raises:
-        IntegrityFault: no host returns a pack whole.
-        BackupPeerError: `partner` does not take it.
+        BackupPeerError: `partner` does not take them.
 
     """
     missing = list(repository.ledger.missing_at(partner.agreement, repository.index.packs()))
@@ -38,17 +38,25 @@ async def copy_missing(
         del entries  # the index knows them
         repository.ledger.register_copy(copy)
 
-    upload = Upload(repository, [partner], on_copy=on_copy, note=reporter.note, clock=clock, stop=threading.Event())
+    upload = Upload(repository, [partner], on_copy=on_copy, note=reporter.note, clock=clock, stop=stop)
+    left_out = 0
     for done, logical in enumerate(missing, 1):
-        draft = await asyncio.to_thread(_reopen, repository, source, logical)
+        try:
+            draft = await asyncio.to_thread(_reopen, repository, source, logical)
+        except (IntegrityFault, Unavailable):
+            left_out += 1
+            continue
         await asyncio.to_thread(upload.store, draft)
         reporter.update(files=done)
     await asyncio.to_thread(upload.flush)
-    return len(missing)
+    return left_out
 
 
 def _reopen(repository: Repository, source: Fetch, logical: LogicalId) -> ClosedDraft:
-    size = repository.ledger.copies_of(logical)[0].size
+    copies = repository.ledger.copies_of(logical)
+    if not copies:
+        raise IntegrityFault(f"no host is known to hold pack {logical.hex()[:8]}")
+    size = copies[0].size
     _, (data,) = source.fetch(logical, [(0, size)])
     directory = open_directory(repository.keys_for, data, size)
     if isinstance(directory, NeedTail):

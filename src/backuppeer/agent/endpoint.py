@@ -30,7 +30,9 @@ async def open_transport(state: State, keys: HomeKeys, binds: list[str]) -> Tran
     ports = {str(parse_address(text)[0]): parse_address(text)[1] for text in last}
     wanted = [format_address(parse_address(_with_port(ip))[0], ports.get(_plain(ip), 0)) for ip in binds]
     transport = await open_iroh(keys.transport_seed, bind=wanted)
-    state.put_setting(_BOUND, msgspec.json.encode(transport.bound()))
+    bound = msgspec.json.encode(transport.bound())
+    if bound != raw:  # else a full disk would keep an agent from starting even to restore
+        state.put_setting(_BOUND, bound)
     return transport
 
 

@@ -16,7 +16,7 @@ from functools import partial
 from typing import Final
 
 from backuppeer.agent.partners import Partner
-from backuppeer.agent.retry import retry
+from backuppeer.agent.retry import Herald, retry
 from backuppeer.clock import Clock
 from backuppeer.errors import (
     BackupPeerError,
@@ -27,12 +27,13 @@ from backuppeer.errors import (
     Unavailable,
 )
 from backuppeer.ids import AgreementId, LogicalId, StoredId
-from backuppeer.limits import BLOCK_BYTES, BULK_STALL_S, FETCH_CACHE_BYTES, LEAF_BYTES
+from backuppeer.limits import BLOCK_BYTES, BULK_STALL_S, FAILED_LATELY_S, FETCH_CACHE_BYTES, LEAF_BYTES, RETRY_BUDGET_S
 from backuppeer.proof.merkle import verify_range
 from backuppeer.shares.ledger import Copy, Ledger
 from backuppeer.wire.messages import GetRange, Range
 
 _BLOCK_LEAVES: Final = BLOCK_BYTES // LEAF_BYTES
+Ranges = Sequence[tuple[int, int]]
 Blame = Callable[[Partner, BackupPeerError], None]
 
 
@@ -92,56 +93,80 @@ class Fetch:
 
     def __init__(
         self,
-        loop: asyncio.AbstractEventLoop,
         ledger: Ledger,
         partners: dict[AgreementId, Partner],
         *,
         clock: Clock,
         blame: Blame,
+        say: Callable[[str], None],
+        patient: bool = True,
     ) -> None:
-        self._loop, self._ledger, self._partners = loop, ledger, partners
-        self._clock, self._blame = clock, blame
+        self._loop = asyncio.get_running_loop()
+        self._ledger, self._partners = ledger, partners
+        self._clock, self._blame, self._patient = clock, blame, patient
+        self._herald = Herald(say, clock)
         self._recent = RecentSpans(FETCH_CACHE_BYTES)
+        self._failed_s: dict[AgreementId, float] = {}
 
     def fetch(self, pack: LogicalId, ranges: Sequence[tuple[int, int]]) -> tuple[bytes, Sequence[bytes | memoryview]]:
         """Return the clear header and the bytes of each (offset, length) of `pack`, all from the same copy.
+
+        Every copy is tried once before anybody is waited for, those first whose host did not fail lately.
 
         Raises:
             IntegrityFault: no host returned bytes that the stored id vouches for.
             Unavailable: no host with a copy can be reached.
 
         """
-        worst: BackupPeerError | None = None
-        for copy in self._ledger.copies_of(pack):
-            partner = self._partners.get(copy.agreement)
-            if partner is None:
-                continue
-            try:
-                return copy.header, self._fetch_from(partner, copy, ranges)
-            except (IntegrityFault, RefusedError, ProtocolViolation, Unavailable) as exc:
-                self._blame(partner, exc)
-                worst = exc if worst is None or isinstance(worst, Unavailable) else worst
-        if worst is None:
-            raise IntegrityFault(f"no peer is known to hold pack {pack.hex()[:8]}", hint="see `backup-peer status`")
-        if isinstance(worst, RefusedError | ProtocolViolation):
-            raise IntegrityFault(f"pack {pack.hex()[:8]} can't be had: {worst.message}", hint=worst.hint) from worst
-        raise worst
+        failures: dict[AgreementId, BackupPeerError] = {}
+        for budget_s in (0.0, RETRY_BUDGET_S) if self._patient else (0.0,):
+            for copy, partner in self._candidates(pack):
+                if not isinstance(failures.get(copy.agreement, Unavailable("")), Unavailable):
+                    continue
+                try:
+                    return copy.header, self._fetch_from(partner, copy, ranges, budget_s)
+                except (IntegrityFault, RefusedError, ProtocolViolation, Unavailable) as exc:
+                    self._blame(partner, exc)
+                    self._failed_s[copy.agreement] = self._clock.monotonic_s()
+                    failures[copy.agreement] = exc
+        raise _summarise(pack, list(failures.values()))
 
-    def _fetch_from(self, partner: Partner, copy: Copy, ranges: Sequence[tuple[int, int]]) -> list[memoryview]:
+    def _candidates(self, pack: LogicalId) -> list[tuple[Copy, Partner]]:
+        copies = [copy for copy in self._ledger.copies_of(pack) if copy.agreement in self._partners]
+        copies.sort(key=self._has_failed_lately)
+        return [(copy, self._partners[copy.agreement]) for copy in copies]
+
+    def _has_failed_lately(self, copy: Copy) -> bool:
+        failed_s = self._failed_s.get(copy.agreement)
+        return failed_s is not None and self._clock.monotonic_s() - failed_s < FAILED_LATELY_S
+
+    def _fetch_from(self, partner: Partner, copy: Copy, ranges: Ranges, budget_s: float) -> list[memoryview]:
         spans = self._recent.get(copy.stored)
         if not all(any(span.covers(offset, length) for span in spans) for offset, length in ranges):
-            spans = self._read_spans(partner, copy, ranges)
+            spans = self._read_spans(partner, copy, ranges, budget_s)
             self._recent.put(copy.stored, spans)
         return [_cut(spans, offset, length) for offset, length in ranges]
 
-    def _read_spans(self, partner: Partner, copy: Copy, ranges: Sequence[tuple[int, int]]) -> list[Span]:
+    def _read_spans(self, partner: Partner, copy: Copy, ranges: Ranges, budget_s: float) -> list[Span]:
         spans: list[Span] = []
         for first, count in plan_blocks(ranges, copy.size):
             read = partial(read_range, partner, copy.stored, first, count)
-            data, path = asyncio.run_coroutine_threadsafe(retry(read, self._clock), self._loop).result()
+            step = retry(read, self._clock, waiting=self._herald.waiting_for(partner.name), budget_s=budget_s)
+            data, path = asyncio.run_coroutine_threadsafe(step, self._loop).result()
             check_range(copy.stored, copy.size, first, data, path)
             spans.append(Span(first * LEAF_BYTES, memoryview(data)))
         return spans
+
+
+def _summarise(pack: LogicalId, failures: Sequence[BackupPeerError]) -> BackupPeerError:
+    """Return what to tell of a pack that nobody gave: a host that answers wrong weighs more than one that is away."""
+    name = pack.hex()[:8]
+    if not failures:
+        return IntegrityFault(f"no peer is known to hold pack {name}", hint="see `backup-peer status`")
+    worst = next((exc for exc in failures if not isinstance(exc, Unavailable)), failures[0])
+    if isinstance(worst, RefusedError | ProtocolViolation):
+        return IntegrityFault(f"pack {name} can't be had: {worst.message}", hint=worst.hint)
+    return worst
 
 
 def plan_blocks(ranges: Sequence[tuple[int, int]], pack_bytes: int) -> list[tuple[int, int]]:

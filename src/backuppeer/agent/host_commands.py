@@ -13,6 +13,7 @@ from backuppeer.agent.home_commands import hosting_state
 from backuppeer.agent.names import alias_of
 from backuppeer.agent.offers import Offer
 from backuppeer.agent.reporter import Emit, Reporter
+from backuppeer.agent.requests import is_listed
 from backuppeer.agent.state import Direction, RequestRecord, RequestState
 from backuppeer.clock import format_time
 from backuppeer.control.api import (
@@ -78,9 +79,9 @@ class HostCommands:
         return hosting_state(self._agent)
 
     async def requests(self, _: Nothing, __: Emit) -> list[PendingRequest]:
-        """Return requests in both directions that are not settled."""
-        rows = [r for r in self._parts.state.requests() if r.state is not RequestState.AGREED]
-        return [await self._row(record) for record in rows]
+        """Return requests in both directions that are open, and those settled lately."""
+        now_ms = self._parts.clock.now_ms()
+        return [await self._row(r) for r in self._parts.state.requests() if is_listed(r, now_ms)]
 
     async def accept(self, request: RequestDecision, _: Emit) -> PendingRequest:
         """Accept a request."""
@@ -114,7 +115,8 @@ class HostCommands:
     async def _show(self, queue: "asyncio.Queue[Event]", emit: Emit) -> None:
         """Pass on what happens until the offer ends: requests that wait already come first."""
         for record in self._parts.state.requests():
-            if record.direction is Direction.IN and record.state is RequestState.WAITING:
+            is_waiting = record.direction is Direction.IN and record.state is RequestState.WAITING
+            if is_waiting and is_listed(record, self._parts.clock.now_ms()):
                 await emit(await self._event(record))
         offer = self._agent.host.hosting.offer
         left_s = (offer.expires_ms - self._parts.clock.now_ms()) / 1000 if offer and offer.expires_ms else None

@@ -25,18 +25,14 @@ def resolve_peer(state: State, text: str) -> PeerId:
         return record.peer
     if len(text) >= _FULL_CHARS:
         return parse_peer_id(text)
-    if not text.lower().startswith(_PREFIX_START):
+    prefix = read_prefix(text)
+    if not prefix:
         raise NotFoundError(
             f"no peer is called {text[:80]!r}",
             hint="see `backup-peer peers` and `backup-peer browse` for ids and names",
         )
-    if len(text) < len(_PREFIX_START) + MIN_PREFIX:
-        raise UserError(
-            f"{text!r} is too short for a peer id",
-            hint=f"give at least {MIN_PREFIX} characters after bp1, or the whole id",
-        )
     known = {record.peer for record in state.peers()} | {row[0] for row in state.browsed()}
-    found = sorted(peer for peer in known if format_peer_id(peer).startswith(text.lower()))
+    found = sorted(peer for peer in known if format_peer_id(peer).startswith(prefix))
     if len(found) > 1:
         names = ", ".join(shorten_peer_id(peer) for peer in found[:4])
         raise UserError(f"{text} fits {len(found)} peers: {names}", hint="give more characters")
@@ -45,6 +41,25 @@ def resolve_peer(state: State, text: str) -> PeerId:
             f"no known peer begins with {text}", hint="run `backup-peer browse` again, or give the whole id"
         )
     return found[0]
+
+
+def read_prefix(text: str) -> str:
+    """Return a peer id or the start of one as ids are written, in lower case; '' for any other text.
+
+    Raises:
+        UserError: a mistyped id, or a prefix that is too short.
+
+    """
+    if len(text) >= _FULL_CHARS:
+        return format_peer_id(parse_peer_id(text))
+    if not text.lower().startswith(_PREFIX_START):
+        return ""
+    if len(text) < len(_PREFIX_START) + MIN_PREFIX:
+        raise UserError(
+            f"{text!r} is too short for a peer id",
+            hint=f"give at least {MIN_PREFIX} characters after bp1, or the whole id",
+        )
+    return text.lower()
 
 
 def name_of(state: State, peer: PeerId) -> str:

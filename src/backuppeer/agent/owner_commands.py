@@ -134,7 +134,7 @@ class OwnerCommands:
         found = await self._agent.owner.market.find(servers, peer)
         if found is None:
             raise PeerUnreachable(
-                f"{name_of(self._parts.state, peer)} is not on offer at the {len(servers)} servers asked",
+                f"{name_of(self._parts.state, peer)} is not on offer at {', '.join(servers) or 'any server'}",
                 hint="it may be offline or use other servers: ask its person, or `backup-peer browse` for others",
             )
         return found.listing.free_bytes, found.listing.term_s, found.listing.lock_s

@@ -12,7 +12,7 @@ from backuppeer.agent.offers import Offer
 from backuppeer.agent.state import State
 from backuppeer.clock import Clock
 from backuppeer.crypto.identity import SigningKey
-from backuppeer.errors import NotFoundError, StoreUnavailable
+from backuppeer.errors import DamagedStateError, NotFoundError, StoreUnavailable
 from backuppeer.host.heads import HeadAccepted, HeadConflict
 from backuppeer.host.leases import Lease
 from backuppeer.host.store import Store, create_store, open_store
@@ -128,7 +128,12 @@ class Premises:
         """Return the newest head held under each agreement with an owner; none when the store is away."""
         states = []
         for lease in self.leases_of(owner):
-            held = self.open().heads.get(lease.agreement)
+            try:
+                held = self.open().heads.get(lease.agreement)
+            except (DamagedStateError, StoreUnavailable, NotFoundError) as exc:
+                # The owner must still get in: its packs are whole, and its next head replaces a damaged one.
+                self.notes.append(exc.message)
+                continue
             if held is not None:
                 states.append(HeadState(lease.agreement, held.signed_head, held.signed_grant))
         return states

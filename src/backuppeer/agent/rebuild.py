@@ -6,6 +6,7 @@ holds back shows here: the head commits to all live packs and snapshots (DESIGN 
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 
 from backuppeer.agent.fetch import Fetch, check_range, read_range
@@ -13,8 +14,8 @@ from backuppeer.agent.partners import Partner
 from backuppeer.agent.repository import Repository
 from backuppeer.agent.retry import retry
 from backuppeer.clock import Clock
-from backuppeer.errors import IntegrityFault, ProtocolViolation
-from backuppeer.ids import BlobId
+from backuppeer.errors import BackupPeerError, IntegrityFault, PeerFault, ProtocolViolation, RefusedError
+from backuppeer.ids import BlobId, StoredId
 from backuppeer.limits import LEAF_BYTES, PACK_LIST_PAGE, REBUILD_AT_ONCE, TAIL_READ_BYTES
 from backuppeer.proof.statements import Head
 from backuppeer.repo.head import Inventory, check_inventory, load_inventory
@@ -25,31 +26,43 @@ from backuppeer.wire.messages import ListPacks, PackList, PackRow
 OnPack = Callable[[int], None]
 
 
-async def rebuild_from(partner: Partner, repository: Repository, on_pack: OnPack, clock: Clock) -> int:
-    """Register every pack that `partner` holds and the ledger lacks; return how many packs it holds.
+@dataclass(slots=True)
+class Found:
+    """What a host listed, and which of its packs could not be opened."""
+
+    stored: set[StoredId] = field(default_factory=set)
+    failures: list[BackupPeerError] = field(default_factory=list)
+
+
+async def rebuild_from(partner: Partner, repository: Repository, on_pack: OnPack, clock: Clock) -> Found:
+    """Register every pack that `partner` holds and the ledger lacks; one bad pack does not hide the others.
 
     Raises:
-        IntegrityFault: the host returned bytes that their stored id does not vouch for.
+        ProtocolViolation: its list is out of order.
         Unavailable: it went away.
 
     """
     copies = repository.ledger.copies_at(partner.agreement)
     known = {copy.stored for copy in copies if repository.index.has_pack(copy.logical)}
-    count = 0
+    found = Found()
     places = asyncio.Semaphore(REBUILD_AT_ONCE)
 
     async def take(row: PackRow) -> None:
         async with places:
-            await retry(partial(_register, partner, repository, row), clock)
+            try:
+                await retry(partial(_register, partner, repository, row), clock)
+            except (PeerFault, RefusedError) as exc:
+                found.failures.append(exc)
 
     async for rows in list_packs(partner, clock):
         wanted = [row for row in rows if row.stored not in known]
-        async with asyncio.TaskGroup() as group:
-            for row in wanted:
-                group.create_task(take(row))
-        count += len(rows)
-        on_pack(count)
-    return count
+        done = await asyncio.gather(*(take(row) for row in wanted), return_exceptions=True)
+        for outcome in done:
+            if isinstance(outcome, BaseException):
+                raise outcome
+        found.stored.update(row.stored for row in rows)
+        on_pack(len(found.stored))
+    return found
 
 
 async def list_packs(partner: Partner, clock: Clock) -> AsyncIterator[tuple[PackRow, ...]]:
@@ -95,8 +108,7 @@ async def _register(partner: Partner, repository: Repository, row: PackRow) -> N
 
 
 def _write(repository: Repository, copy: Copy, entries: Sequence[Entry]) -> None:
-    if not repository.index.has_pack(copy.logical):
-        repository.index.register(copy.logical, entries)
+    repository.index.register(copy.logical, entries)
     repository.ledger.register_copy(copy)
 
 
@@ -116,6 +128,9 @@ def load_head(repository: Repository, head: Head, source: Fetch) -> Inventory:
             repository.index.add_snapshot(snapshot, repository.read_blob(source, BlobId(snapshot)))
     for snapshot in known.keys() - set(inventory.snapshots):
         repository.index.remove_snapshot(snapshot)
+    for pack in missing:
+        # Known by name only: the next head must still commit to it, since a host that is away may hold it.
+        repository.index.register(pack, ())
     if missing:
         raise IntegrityFault(
             f"{len(missing)} of {len(inventory.packs)} packs of head {head.number} can't be had from the hosts asked",

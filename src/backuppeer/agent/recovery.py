@@ -5,6 +5,7 @@ turned them into keys and forgot them. Read-only: the home has no grant.
 """
 
 import asyncio
+from collections.abc import Coroutine
 
 import structlog
 
@@ -18,7 +19,7 @@ from backuppeer.agent.reporter import Reporter
 from backuppeer.agent.state import State
 from backuppeer.agent.vault import Vault
 from backuppeer.control.api import RecoverRequest, RecoverResult
-from backuppeer.errors import BackupPeerError, IntegrityFault, NotFoundError, RefusedError, UserError
+from backuppeer.errors import BackupPeerError, IntegrityFault, NotFoundError, RefusedError, Unavailable, UserError
 from backuppeer.ids import PeerId, format_peer_id, parse_peer_id
 from backuppeer.limits import RECOVERY_KNOCKS
 from backuppeer.signaling.listing import VerifiedListing
@@ -106,23 +107,30 @@ class Recovery:
     async def _read(self, partners: list[Partner], reporter: Reporter) -> int:
         """Take heads from all hosts first, so that the newest decides; then read directories from each."""
         for partner in partners:
-            session = await partner.session()
-            for state in session.hello.heads:
-                if state.agreement == partner.agreement and state.head:
-                    self._vault.heads.adopt(state.head, state.grant)
-        count = 0
-        failure: IntegrityFault | None = None
-        for at, partner in enumerate(partners):
-            try:
-                count += await self._vault.resync(partner, reporter)
-            except IntegrityFault as exc:
-                # Another host may hold what this one lacks; only the last word counts.
-                failure = exc if at == len(partners) - 1 else None
-        if failure is not None:
-            self._notes.append(failure.message)
+            await self._hear(partner, self._adopt(partner))
+        for partner in partners:
+            await self._hear(partner, self._vault.refresh(partner, reporter))
+        try:
+            await self._vault.ensure_whole()
+        except (IntegrityFault, Unavailable) as exc:
+            self._notes.append(exc.message)
             if not self._vault.repository.index.snapshots():
-                raise failure
-        return count
+                raise
+        return sum(1 for _ in self._vault.repository.index.packs())
+
+    async def _adopt(self, partner: Partner) -> None:
+        session = await partner.session()
+        for state in session.hello.heads:
+            if state.agreement == partner.agreement and state.head:
+                self._vault.heads.adopt(state.head, state.grant)
+
+    async def _hear(self, partner: Partner, step: Coroutine[None, None, object]) -> None:
+        """Do a step with one host; what goes wrong there is noted, and the others are still heard."""
+        try:
+            await step
+        except BackupPeerError as exc:
+            self._vault.blame(partner, exc)
+            self._notes.append(f"{partner.name}: {exc.message}")
 
 
 def _read_id(text: str) -> PeerId:

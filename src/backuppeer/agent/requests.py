@@ -1,15 +1,18 @@
 """Requests of owners for space here: considered, shown to the human, accepted, turned into agreements (W3).
 
 Knows: the accept policy, requests, what a proposal must look like. Must not know: how a knock travels. Nothing is
-accepted without the human's word or the policy the human set.
+accepted without the human's word or the policy the human set. An owner has at most one request here that waits or is
+accepted: a new wish takes the place of the one before. `since_ms` of an incoming request: when its state began.
 """
 
+import re
 import secrets
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from backuppeer.agent.names import check_alias
+from backuppeer.agent.names import check_alias, read_prefix
 from backuppeer.agent.offers import Offer
 from backuppeer.agent.partners import Whereabouts
 from backuppeer.agent.premises import Premises
@@ -19,12 +22,22 @@ from backuppeer.clock import Clock
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import NotFoundError, ProtocolViolation, RefusedError, UserError
 from backuppeer.ids import PeerId, format_peer_id
-from backuppeer.limits import PENDING_REQUESTS, REQUEST_KEPT_S
+from backuppeer.limits import (
+    PENDING_REQUESTS,
+    REJECTED_WISHES_PER_DAY,
+    REQUEST_KEPT_S,
+    REQUEST_PREFIX_CHARS,
+    REQUEST_RESERVED_S,
+    REQUEST_SETTLED_SHOWN_S,
+)
 from backuppeer.proof.statements import Agreement, add_signature, open_proposal, statement_hash
 from backuppeer.signaling.knock import Knock, Verdict
 from backuppeer.trust.policy import AcceptPolicy, may_auto_accept
 
 _SKEW_MS: Final = 2 * 3600 * 1000
+_DAY_MS: Final = 86400 * 1000
+_HEX: Final = re.compile("[0-9a-f]+")
+_OPEN: Final = {RequestState.WAITING, RequestState.ACCEPTED}
 OnRequest = Callable[[RequestRecord], None]
 
 
@@ -36,6 +49,7 @@ class Requests:
     ) -> None:
         self._state, self._premises, self._standing, self._clock = state, premises, standing, clock
         self._identity = identity
+        self._agreeing = threading.Lock()
         self.on_request: OnRequest = _ignore
         self.on_accepted: OnRequest = _ignore
         self.on_agreed: OnRequest = _ignore
@@ -55,10 +69,9 @@ class Requests:
         if is_partner and knock.size_bytes == 0:
             return Verdict.ACCEPTED
         self._check_wish(knock, offer)
-        known = self._state.find_request(Direction.IN, owner)
-        if known is not None and known.state is RequestState.REJECTED:
-            raise RefusedError(known.reason or "the host said no")
-        if known is not None and known.state is not RequestState.AGREED and _is_same_wish(known, knock):
+        self._check_rejections(knock)
+        known = self._open_request(owner)
+        if known is not None and _is_same_wish(known, knock):
             self._state.put_request(replace(known, whereabouts=where.encode()))
             return Verdict.ACCEPTED if known.state is RequestState.ACCEPTED else Verdict.PENDING
         return self._consider_new(knock, where, AcceptPolicy(offer.accept) if offer else AcceptPolicy.ASK)
@@ -67,8 +80,8 @@ class Requests:
         """Whether a session with this peer is answered: partners, and requests that were accepted (DESIGN 6)."""
         if peer in self._premises.owners():
             return True
-        known = self._state.find_request(Direction.IN, peer)
-        return known is not None and known.state in {RequestState.ACCEPTED, RequestState.AGREED}
+        known = self._open_request(peer)
+        return known is not None and known.state is RequestState.ACCEPTED
 
     def consider_proposal(self, owner: PeerId, signed: bytes) -> bytes | None:
         """Co-sign an agreement that matches an accepted request; None while the human has not decided.
@@ -82,56 +95,99 @@ class Requests:
         proposal = open_proposal(Agreement, signed, owner)
         if proposal.host != self._identity.public:
             raise ProtocolViolation("the agreement is with another host")
+        with self._agreeing:  # two proposals at once must not both be covered by one acceptance
+            return self._agree(owner, proposal, signed)
+
+    def _agree(self, owner: PeerId, proposal: Agreement, signed: bytes) -> bytes | None:
         for lease in self._premises.leases_of(owner):
             if statement_hash(lease.signed) == statement_hash(signed):
                 return lease.signed  # proposed again: the owner did not hear our answer
-        known = self._state.find_request(Direction.IN, owner)
-        if known is not None and known.state is RequestState.WAITING:
-            return None
-        if known is None or known.state is not RequestState.ACCEPTED:
+        known = self._open_request(owner)
+        if known is None:
             raise RefusedError("no request of yours was accepted", hint="run `backup-peer connect` again")
+        if known.state is RequestState.WAITING:
+            return None
         self._check_proposal(proposal, known)
+        self._check_room(known)  # again: a late owner's space may have been given to others
         lease = self._premises.agree(add_signature(signed, Agreement, self._identity))
-        agreed = replace(known, state=RequestState.AGREED)
+        agreed = replace(known, state=RequestState.AGREED, since_ms=self._clock.now_ms())
         self._state.put_request(agreed)
         self._state.meet(owner, self._clock.now_ms(), alias=known.alias, whereabouts=known.whereabouts)
         self.on_agreed(agreed)
         return lease.signed
 
     def decide(self, text: str, *, accept: bool, alias: str = "", reason: str = "") -> RequestRecord:
-        """Accept or reject the request that `text` names (its id, the peer's id, or a prefix of either).
+        """Accept or reject the waiting request that `text` names, as for `find`.
 
         Raises:
             NotFoundError: no waiting request is called so.
-            UserError: several are.
+            UserError: several are, or `text` is too short, or the alias can't be given.
+            RefusedError: accepting would promise more space than there is.
+            StoreUnavailable: accepting, and the store is away.
 
         """
         known = self.find(text)
         check_alias(self._state, alias, known.peer)
+        if accept:
+            self._check_room(known, hint="reject it, or offer more space: `backup-peer host --storage SIZE`")
         state = RequestState.ACCEPTED if accept else RequestState.REJECTED
-        decided = replace(known, state=state, alias=alias or known.alias, reason=reason)
+        now_ms = self._clock.now_ms()
+        decided = replace(known, state=state, alias=alias or known.alias, reason=reason, since_ms=now_ms)
         self._state.put_request(decided)
         if accept:
             self.on_accepted(decided)
         return decided
 
     def find(self, text: str) -> RequestRecord:
-        """Return the incoming request that waits for a decision and is named by `text`."""
-        waiting = [
-            r for r in self._state.requests() if r.direction is Direction.IN and r.state is not RequestState.AGREED
-        ]
-        found = [
-            r
-            for r in waiting
-            if text and (r.request.startswith(text) or format_peer_id(r.peer).startswith(text) or r.alias == text)
-        ]
-        if len(found) > 1:
+        """Return the incoming request that waits for a decision and that `text` names.
+
+        `text`: its id or the first characters of it, or the peer's alias, id or first characters of the id.
+
+        Raises:
+            NotFoundError: none is called so, or it was decided already.
+            UserError: several are, or `text` is mistyped or too short.
+
+        """
+        found = self._named(text.strip())
+        waiting = [r for r in found if r.state is RequestState.WAITING and is_listed(r, self._clock.now_ms())]
+        if len(waiting) > 1:
             raise UserError(
-                f"{text!r} fits {len(found)} requests", hint="give more characters; see `backup-peer requests`"
+                f"{text[:80]!r} fits {len(waiting)} requests", hint="give more characters; see `backup-peer requests`"
             )
-        if not found:
+        if not waiting and found:
+            raise NotFoundError(
+                f"the request {text[:80]!r} was already {_outcome(found[-1])}", hint="see `backup-peer requests`"
+            )
+        if not waiting:
             raise NotFoundError(f"no request is called {text[:80]!r}", hint="see `backup-peer requests`")
-        return found[0]
+        return waiting[0]
+
+    def _named(self, text: str) -> list[RequestRecord]:
+        """Return the incoming requests that `text` names, whatever their state, oldest first."""
+        holder = self._state.peer_by_alias(text)
+        incoming = self._incoming()
+        called = [r for r in incoming if (text and r.alias == text) or (holder is not None and r.peer == holder.peer)]
+        if called:
+            return called
+        if prefix := read_prefix(text):
+            return [r for r in incoming if format_peer_id(r.peer).startswith(prefix)]
+        if not _HEX.fullmatch(text.lower()):
+            return []
+        if len(text) < REQUEST_PREFIX_CHARS:
+            raise UserError(
+                f"{text!r} is too short for a request's id", hint=f"give at least {REQUEST_PREFIX_CHARS} characters"
+            )
+        return [r for r in incoming if r.request.startswith(text.lower())]
+
+    def _incoming(self, owner: PeerId | None = None) -> list[RequestRecord]:
+        """Return the requests of an owner, or of everybody, oldest first."""
+        return [r for r in self._state.requests() if r.direction is Direction.IN and owner in {None, r.peer}]
+
+    def _open_request(self, owner: PeerId) -> RequestRecord | None:
+        """Return the request of an owner that waits or is accepted and not yet agreed."""
+        now_ms = self._clock.now_ms()
+        found = [r for r in self._incoming(owner) if r.state in _OPEN and is_listed(r, now_ms)]
+        return found[-1] if found else None
 
     def _check_wish(self, knock: Knock, offer: Offer | None) -> None:
         if offer is None or knock.size_bytes == 0:
@@ -139,20 +195,28 @@ class Requests:
         if knock.term_s > offer.term_s or knock.lock_s > offer.lock_s:
             raise RefusedError("the wanted term or lock is longer than offered")
 
+    def _check_rejections(self, knock: Knock) -> None:
+        """Refuse a wish that a person turned down, and any other after too many such in a day.
+
+        Raises:
+            RefusedError: it is; in the words of the person.
+
+        """
+        rejected = [r for r in self._incoming(PeerId(knock.owner)) if r.state is RequestState.REJECTED]
+        same = [r for r in rejected if _is_same_wish(r, knock)]
+        recent = [r for r in rejected if r.since_ms > self._clock.now_ms() - _DAY_MS]
+        if same or len(recent) >= REJECTED_WISHES_PER_DAY:
+            raise RefusedError((same or recent)[-1].reason or "the host said no")
+
     def _consider_new(self, knock: Knock, where: Whereabouts, policy: AcceptPolicy) -> Verdict:
         owner = PeerId(knock.owner)
         now_ms = self._clock.now_ms()
         self._state.drop_requests(now_ms - REQUEST_KEPT_S * 1000)
-        waiting = [r for r in self._state.requests() if r.direction is Direction.IN and r.state is RequestState.WAITING]
-        if len(waiting) >= PENDING_REQUESTS:
-            raise RefusedError(
-                "too many requests are waiting here",
-            )
         is_auto = may_auto_accept(
             policy, is_friend=self._standing.is_friend(owner), has_agreement=owner in self._premises.owners()
         )
         record = RequestRecord(
-            request=secrets.token_hex(8),
+            request=secrets.token_hex(8),  # never that of the wish before: a person's yes is for the wish shown
             direction=Direction.IN,
             peer=owner,
             size_bytes=knock.size_bytes,
@@ -163,21 +227,55 @@ class Requests:
             whereabouts=where.encode(),
         )
         self._check_room(record)
+        if not is_auto:
+            self._make_place(owner)
+        for older in self._incoming(owner):
+            if older.state in _OPEN:
+                self._forget(older)
         self._state.put_request(record)
         if not is_auto:
             self.on_request(record)
         return Verdict.ACCEPTED if is_auto else Verdict.PENDING
 
-    def _check_room(self, record: RequestRecord) -> None:
+    def _make_place(self, owner: PeerId) -> None:
+        """Drop the oldest waiting request of a stranger when the list is full: a flood must not shut others out.
+
+        Raises:
+            RefusedError: full of requests of peers with agreements.
+
+        """
+        waiting = [r for r in self._incoming() if r.state is RequestState.WAITING and r.peer != owner]
+        if len(waiting) < PENDING_REQUESTS:
+            return
+        partners = self._premises.owners()
+        oldest = next((r for r in waiting if r.peer not in partners), None)
+        if oldest is None:
+            raise RefusedError("too many requests are waiting here")
+        self._forget(oldest)
+
+    def _forget(self, record: RequestRecord) -> None:
+        # Dated back to before everything, so that dropping what is older than that takes exactly this one.
+        self._state.put_request(replace(record, state=RequestState.EXPIRED, since_ms=0))
+        self._state.drop_requests(1)
+
+    def _check_room(self, record: RequestRecord, *, hint: str = "ask for less") -> None:
+        """Refuse what would not fit beside what is agreed and promised, by the offer and by the disk.
+
+        Raises:
+            RefusedError: it would not.
+            StoreUnavailable: the store is away.
+
+        """
         totals = self._premises.open().totals()
         offered = totals.offered_bytes if totals.offered_bytes is not None else totals.free_bytes
+        since_ms = self._clock.now_ms() - REQUEST_RESERVED_S * 1000
         promised = sum(
             r.size_bytes
-            for r in self._state.requests()
-            if r.direction is Direction.IN and r.state is RequestState.ACCEPTED and r.peer != record.peer
+            for r in self._incoming()
+            if r.state is RequestState.ACCEPTED and r.peer != record.peer and r.since_ms > since_ms
         )
-        if record.size_bytes > offered - totals.agreed_bytes - promised:
-            raise RefusedError("not that much space is left here", hint="ask for less")
+        if record.size_bytes > min(offered - totals.agreed_bytes, totals.free_bytes) - promised:
+            raise RefusedError("not that much space is left here", hint=hint)
 
     def _check_proposal(self, proposal: Agreement, known: RequestRecord) -> None:
         accepted = (known.size_bytes, known.term_s, known.lock_s)
@@ -188,6 +286,19 @@ class Requests:
         age_ms = self._clock.now_ms() - proposal.start_ms
         if not -_SKEW_MS <= age_ms <= REQUEST_KEPT_S * 1000 + _SKEW_MS:
             raise RefusedError("the agreement starts at another time than now", hint="check the clock of your computer")
+
+
+def is_listed(record: RequestRecord, now_ms: int) -> bool:
+    """Return whether people are shown a request: open ones as long as they live, settled ones for a day."""
+    lasts_s = REQUEST_KEPT_S if record.state in _OPEN else REQUEST_SETTLED_SHOWN_S
+    return record.since_ms + lasts_s * 1000 >= now_ms
+
+
+def _outcome(record: RequestRecord) -> str:
+    """Return what became of a request that can't be decided any more."""
+    # One that still says "waiting" here has waited too long.
+    words = {RequestState.AGREED: "accepted", RequestState.WAITING: "expired"}
+    return words.get(record.state, record.state.value)
 
 
 def _is_same_wish(known: RequestRecord, knock: Knock) -> bool:

@@ -13,7 +13,7 @@ from backuppeer.backup.browse import SnapshotFilter, find_snapshot
 from backuppeer.backup.restorer import RestoreOptions, Restorer
 from backuppeer.backup.restorer import RestoreResult as Restored
 from backuppeer.control.api import RestoreRequest, RestoreResult
-from backuppeer.errors import IntegrityFault, PeerUnreachable
+from backuppeer.errors import BackupPeerError, IntegrityFault, PeerUnreachable, UserError
 from backuppeer.repo.snapshot import Snapshot
 from backuppeer.trust.evidence import Kind
 
@@ -35,6 +35,8 @@ class RestoreJob:
             PeerUnreachable: some files lie only with hosts that can't be reached; the others are restored.
 
         """
+        check_target(self._request.target)
+        await self._mend()
         repository = self._vault.repository
         _, snapshot = find_snapshot(
             repository.index,
@@ -46,7 +48,7 @@ class RestoreJob:
             repository.keys,
             repository.index,
             cache=repository.cache,
-            source=self._vault.source(),
+            source=self._vault.source(say=self._reporter.note),
             target=os.fsencode(self._request.target),
             progress=self._reporter,
             options=RestoreOptions(overwrite=self._request.overwrite, cancel=self._stop),
@@ -55,6 +57,20 @@ class RestoreJob:
         for note, count in result.notes.items():
             self._reporter.note(f"{note}: {count}")
         return self._report(result)
+
+    async def _mend(self) -> None:
+        """Bring index and ledger back from the hosts where this machine lost them; who is away is simply left out."""
+        if self._vault.is_whole() and self._vault.complete_hosts():
+            return
+        for partner in self._vault.partners():
+            try:
+                await self._vault.catch_up(partner, self._reporter)
+            except BackupPeerError as exc:
+                self._reporter.note(f"{partner.name}: {exc.message}")
+        try:
+            await self._vault.ensure_whole()
+        except BackupPeerError as exc:
+            self._reporter.note(exc.message)
 
     async def _in_thread(self, restorer: Restorer, snapshot: Snapshot) -> Restored:
         path = os.fsencode(self._request.path or "/")
@@ -88,3 +104,14 @@ class RestoreJob:
             errors=result.local_errors,
             target=self._request.target,
         )
+
+
+def check_target(target: str) -> None:
+    """Refuse a target that is not an absolute path: the agent's own folder is nobody's business.
+
+    Raises:
+        UserError: it is not.
+
+    """
+    if not target.startswith("/") or "\0" in target:
+        raise UserError(f"not an absolute path: {target[:80]!r}", hint="name a folder with --target DIR")

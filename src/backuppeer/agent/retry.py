@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from backuppeer.clock import Clock
 from backuppeer.errors import Unavailable
-from backuppeer.limits import RETRY_BUDGET_S, RETRY_FIRST_S, RETRY_MOST_S
+from backuppeer.limits import HERALD_S, RETRY_BUDGET_S, RETRY_FIRST_S, RETRY_MOST_S
 
 T = TypeVar("T")
 Waiting = Callable[[Unavailable, float], None]
@@ -40,3 +40,23 @@ async def retry(
                 waiting(exc, pause_s)
             attempt += 1
             await asyncio.sleep(pause_s)
+
+
+class Herald:
+    """Tells a person whom is waited for: each peer at once, then not again for HERALD_S."""
+
+    def __init__(self, say: Callable[[str], None], clock: Clock) -> None:
+        self._say, self._clock = say, clock
+        self._next_s: dict[str, float] = {}
+
+    def waiting_for(self, name: str) -> Waiting:
+        """Return a `waiting` callback that speaks of `name`."""
+
+        def tell(error: Unavailable, pause_s: float) -> None:
+            del pause_s
+            now = self._clock.monotonic_s()
+            if now >= self._next_s.get(name, now):
+                self._next_s[name] = now + HERALD_S
+                self._say(f"waiting for {name}: {error.message}; trying again (Ctrl-C ends)")
+
+        return tell

@@ -6,12 +6,15 @@ data: keys are files, agreements and heads come back from the hosts.
 
 import sqlite3
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
 from backuppeer.db import open_database
+from backuppeer.errors import LocalError
 from backuppeer.ids import AgreementId, PeerId, RepositoryId
 
 _SCRIPTS: Final = (
@@ -247,12 +250,19 @@ class State:
         self._run("INSERT OR REPLACE INTO settings(key,value) VALUES(?,?)", key, value)
 
     def _run(self, query: str, *values: object) -> None:
-        with self._lock:
+        with self._lock, self._translated():
             self._db.execute(query, values)
 
     def _all(self, query: str, *values: object) -> list[tuple[Any, ...]]:
-        with self._lock:
+        with self._lock, self._translated():
             return self._db.execute(query, values).fetchall()
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as exc:
+            raise LocalError(f"can't use the state of this home: {exc}", hint="is the disk full?") from exc
 
 
 _PEER_COLUMNS: Final = "peer,alias,verified,whereabouts,first_seen_ms,last_seen_ms"

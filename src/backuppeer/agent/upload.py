@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from backuppeer.agent.partners import Partner
 from backuppeer.agent.repository import Repository
-from backuppeer.agent.retry import retry
+from backuppeer.agent.retry import Herald, retry
 from backuppeer.clock import Clock
 from backuppeer.errors import BackupPeerError, InterruptedByUserError
 from backuppeer.ids import PeerId
@@ -54,7 +54,8 @@ class Upload:
         self._loop = asyncio.get_running_loop()
         self._repository = repository
         self._targets = [_Target(partner) for partner in partners]
-        self._on_copy, self._note, self._clock, self._stop = on_copy, note, clock, stop
+        self._on_copy, self._clock, self._stop = on_copy, clock, stop
+        self._herald = Herald(note, clock)
         self._buffers: queue.SimpleQueue[bytearray] = queue.SimpleQueue()
         for _ in range(PACKS_IN_FLIGHT * len(partners)):
             self._buffers.put(bytearray(PACK_TARGET_BYTES))
@@ -135,7 +136,11 @@ class Upload:
         """Send one copy. Holds the sealed bytes only: the draft's payloads are 16 MiB more per pack in flight."""
         try:
             if target.failure is None:
-                await retry(lambda: self._send(target, sealed), self._clock, waiting=self._say(target))
+                await retry(
+                    lambda: self._send(target, sealed),
+                    self._clock,
+                    waiting=self._herald.waiting_for(target.partner.name),
+                )
                 copy = Copy(sealed.logical, target.partner.agreement, sealed.stored, len(sealed.data), sealed.header)
                 await asyncio.to_thread(self._on_copy, entries, copy)
         except BackupPeerError as exc:
@@ -155,6 +160,3 @@ class Upload:
                 await channel.send_raw(sealed.data)
                 await channel.receive(Stored, timeout_s=BULK_STALL_S)
                 target.sent_bytes += len(sealed.data)
-
-    def _say(self, target: _Target) -> Callable[[BackupPeerError, float], None]:
-        return lambda exc, pause_s: self._note(f"{target.partner.name}: {exc.message}; retrying in {pause_s:.0f} s")

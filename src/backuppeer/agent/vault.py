@@ -4,7 +4,8 @@ Knows: which hosts hold our packs, how to catch up with a host that knows more t
 """
 
 import asyncio
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 
 from backuppeer.agent.copying import copy_missing
 from backuppeer.agent.fetch import Fetch
@@ -19,10 +20,16 @@ from backuppeer.agent.repository import Repository
 from backuppeer.agent.standing import Standing
 from backuppeer.agent.state import State
 from backuppeer.clock import Clock
-from backuppeer.errors import BackupPeerError, NotFoundError, UserError
+from backuppeer.errors import BackupPeerError, IntegrityFault, NotFoundError, UserError
 from backuppeer.ids import AgreementId, PeerId, RepositoryId
 from backuppeer.proof.statements import Agreement, open_statement
+from backuppeer.repo.head import check_inventory
 from backuppeer.trust.evidence import Kind
+
+
+def _silent(text: str) -> None:
+    """Tell nobody."""
+    del text
 
 
 class Vault:
@@ -121,51 +128,84 @@ class Vault:
             if next(ledger.missing_at(agreement, index.packs()), None) is None
         ]
 
-    def source(self) -> Fetch:
-        """Return where packs are read from."""
+    def source(self, *, say: Callable[[str], None] = _silent, patient: bool = True) -> Fetch:
+        """Return where packs are read from; an impatient source asks each host once. `say` hears who is waited for."""
         partners: dict[AgreementId, Partner] = {p.agreement: p for p in self.partners()}
-        return Fetch(asyncio.get_running_loop(), self.repository.ledger, partners, clock=self.clock, blame=self.blame)
+        return Fetch(self.repository.ledger, partners, clock=self.clock, blame=self.blame, say=say, patient=patient)
 
     async def catch_up(self, partner: Partner, reporter: Reporter) -> None:
-        """Meet a host; when its head is newer than ours, adopt it and rebuild the index before anything is written.
+        """Meet a host: adopt its head if newer than ours, and bring index and ledger in line with what it holds.
 
         Raises:
             PeerUnreachable: it can't be reached.
-            IntegrityFault: it keeps another history, or holds packs back.
+            IntegrityFault: it keeps another history.
 
         """
         session = await partner.session()
         for state in session.hello.heads:
-            if state.agreement != partner.agreement or not state.head:
-                continue
-            head = self.heads.adopt(state.head, state.grant)
-            if head is not None:
-                reporter.note(f"{partner.name} knows a newer state (head {head.number}): catching up")
-                await self.resync(partner, reporter)
+            if state.agreement == partner.agreement and state.head:
+                head = self.heads.adopt(state.head, state.grant)
+                if head is not None:
+                    reporter.note(f"{partner.name} knows a newer state (head {head.number}): catching up")
+        await self.refresh(partner, reporter)
 
-    async def resync(self, partner: Partner, reporter: Reporter) -> int:
-        """Rebuild index and ledger from a host, and load the newest head's inventory; return how many packs it holds.
+    async def refresh(self, partner: Partner, reporter: Reporter) -> int:
+        """Open the packs of a host that are not known here, forget those it no longer lists; return how many it holds.
 
         Raises:
-            IntegrityFault: packs or snapshots of the head are not to be found.
+            PeerUnreachable: it went away.
 
         """
         reporter.begin("reading directories")
-        count = await rebuild_from(partner, self.repository, lambda n: reporter.update(files=n), self.clock)
-        newest = self.heads.newest()
-        if newest is not None:
-            await asyncio.to_thread(load_head, self.repository, newest[0], self.source())
-        return count
+        found = await rebuild_from(partner, self.repository, lambda n: reporter.update(files=n), self.clock)
+        for failure in found.failures[:1]:
+            self.blame(partner, failure)
+            reporter.note(f"{partner.name}: {len(found.failures)} packs can't be opened: {failure.message}")
+        lost = await asyncio.to_thread(self.repository.ledger.keep_only, partner.agreement, found.stored)
+        if lost:
+            loss = IntegrityFault(f"{lost} packs that it had acknowledged are gone")
+            self.blame(partner, loss)
+            reporter.note(f"{partner.name}: {loss.message}; what they held is sent again if it is still here")
+        return len(found.stored)
 
-    async def level(self, partners: Sequence[Partner], reporter: Reporter) -> None:
-        """Copy to each of `partners` the packs that it lacks: what is backed up now may rely on any of them.
+    async def ensure_whole(self) -> None:
+        """Check that index and head agree, and bring back from the hosts what the head names and the index lacks.
 
         Raises:
-            BackupPeerError: a pack can't be had from another host, or not be stored.
+            IntegrityFault: packs or snapshots of the head are not to be found at the hosts asked.
+            Unavailable: no host that holds the inventory can be reached.
 
         """
-        for partner in partners:
-            await copy_missing(self.repository, partner, self.source(), reporter, clock=self.clock)
+        newest = self.heads.newest()
+        if newest is None or self.is_whole():
+            return
+        await asyncio.to_thread(load_head, self.repository, newest[0], self.source())
+
+    def is_whole(self) -> bool:
+        """Whether the index knows just the snapshots and packs of the newest head."""
+        newest = self.heads.newest()
+        if newest is None:
+            return True
+        snapshots = [snapshot for snapshot, _ in self.repository.index.snapshots()]
+        try:
+            check_inventory(newest[0], snapshots, list(self.repository.index.packs()))
+        except IntegrityFault:
+            return False
+        return True
+
+    async def level(self, partner: Partner, reporter: Reporter, stop: threading.Event) -> None:
+        """Copy to a host the packs that it lacks, from hosts that can be reached; the others are left out.
+
+        Raises:
+            BackupPeerError: this host takes no packs.
+
+        """
+        await copy_missing(self.repository, partner, self.source(patient=False), reporter, clock=self.clock, stop=stop)
+
+    def conceal_missing(self, partners: Sequence[Partner]) -> None:
+        """Let the next backup send anew what one of `partners` lacks and no other host could give."""
+        index, ledger = self.repository.index, self.repository.ledger
+        index.conceal({pack for p in partners for pack in ledger.missing_at(p.agreement, index.packs())})
 
     def blame(self, partner: Partner, error: BackupPeerError) -> None:
         """Write down what a host did, by whose fault it was."""

@@ -33,8 +33,8 @@ class Streamer:
         self._free: list[memoryview] = []
         self._made = 0
 
-    def stream(self, opened: Opened, finished: Finished) -> int:
-        """Read an open file up to the size it had when it was opened; returns the bytes read.
+    def stream(self, opened: Opened, finished: Finished, *, reached: Callable[[int], None]) -> int:
+        """Read an open file up to the size it had when it was opened; returns the bytes read; `reached` hears them.
 
         Raises:
             OSError: reading failed; `finished` is not called then.
@@ -52,6 +52,7 @@ class Streamer:
             end = min(start + SEGMENT_BYTES, start + opened.size - total)
             filled = self._fill(opened.fd, segment[start:end]) if end > start else 0
             total += filled
+            reached(total)
             chunks = list(self._chunker.split(segment[: start + filled]))
             is_last = filled < end - start or total >= opened.size
             carried = memoryview(b"") if is_last else chunks.pop()

@@ -75,6 +75,7 @@ class Walker:
         self._cache = cache
         self._progress = progress
         self._readers = ReaderPool(engine)
+        self._told_bytes = 0
         self._streamer = Streamer(engine, self._readers, jobs)
         self._names = OwnerNames()
         self._virtual = find_virtual_mounts(read_mount_table())
@@ -219,7 +220,8 @@ class Walker:
         try:
             opened = open_file(directory, found.name)
             try:
-                size = self._streamer.stream(opened, partial(self._streamed, node, slot, found.name, opened))
+                finished = partial(self._streamed, node, slot, found.name, opened)
+                size = self._streamer.stream(opened, finished, reached=self._report)
                 node.waiting += 1
                 if size != opened.size or has_changed(opened):
                     self._fail(path, "changed while it was read")
@@ -248,8 +250,11 @@ class Walker:
             self._jobs.collect()
             self._report()
 
-    def _report(self) -> None:
-        self._progress.update(files=self.tally.files, bytes=self.tally.bytes, new_bytes=self._engine.packer.new_bytes)
+    def _report(self, streamed_bytes: int = 0) -> None:
+        """Tell the totals; `streamed_bytes` of a large file are read but not counted yet."""
+        # Never back: a file that was streamed is counted only when its last segment is packed.
+        self._told_bytes = max(self._told_bytes, self.tally.bytes + streamed_bytes)
+        self._progress.update(files=self.tally.files, bytes=self._told_bytes, new_bytes=self._engine.packer.new_bytes)
 
     def _hand_out(self, *, everything: bool) -> bool:
         handed = False

@@ -6,13 +6,13 @@ from typing import Annotated
 
 import typer
 
-from backuppeer.cli.context import context_of
+from backuppeer.cli.context import Context, context_of
 from backuppeer.cli.render import escape_line, format_count
 from backuppeer.cli.screen import GREEN, YELLOW, Screen
 from backuppeer.cli.units import format_duration, format_size
 from backuppeer.cli.work import View, run_work
 from backuppeer.control.api import BackupRequest, BackupResult
-from backuppeer.errors import ExitCode, NotFoundError
+from backuppeer.errors import ExitCode, InterruptedByUserError, NotFoundError
 
 
 def add_to(app: typer.Typer) -> None:
@@ -39,13 +39,31 @@ def backup(
         dry_run=dry_run,
         level=level,
     )
-    result = run_work(context.client(), "backup", request, BackupResult, view=View(context.screen))
+    result = _run(context, request)
     for line in _describe(context.screen, result, dry=dry_run):
-        context.screen.line(line)
+        context.screen.line(line, hang=2)
     context.screen.done(result)
     if result.errors:
         context.screen.note(f"{format_count(result.errors, 'file')} could not be read and not backed up")
     return ExitCode.INCOMPLETE if result.errors else ExitCode.DONE
+
+
+def _run(context: Context, request: BackupRequest) -> BackupResult:
+    """Have the agent do it.
+
+    Raises:
+        InterruptedByUserError: Ctrl-C.
+
+    """
+    client = context.client()
+    try:
+        return run_work(client, "backup", request, BackupResult, view=View(context.screen))
+    except KeyboardInterrupt:
+        if request.dry_run:
+            raise InterruptedByUserError("stopped; nothing was sent") from None
+        raise InterruptedByUserError(
+            "stopped; what a host has stored is kept", hint="the same command goes on from there"
+        ) from None
 
 
 def _absolute(path: str) -> str:

@@ -8,8 +8,9 @@ import typer
 
 from backuppeer.cli.context import Context, context_of
 from backuppeer.cli.render import Column, escape_line, format_count, format_until, shorten_id
+from backuppeer.cli.screen import Screen
 from backuppeer.cli.spinner import Spinner
-from backuppeer.cli.units import format_share, format_size, parse_share, parse_size
+from backuppeer.cli.units import format_share, format_size, parse_share, parse_size, write_size
 from backuppeer.control.api import BrowseRequest, BrowseRow
 from backuppeer.control.client import Client
 from backuppeer.errors import UserError
@@ -20,11 +21,13 @@ _COLUMNS: Final = (
     Column("peer", keep=True),
     Column("name"),
     Column("trust"),
-    Column("free", "right"),
+    Column("free ≥", "right", keep=True),
     Column("region"),
     Column("avail", "right"),
-    Column("on offer", "right"),
+    Column("listed for", "right", keep=True),
 )
+_ASKED_BYTES: Final = 10 * 10**9
+"""What the suggested command asks for, unless the host has less."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -60,13 +63,13 @@ def browse(  # noqa: PLR0913 - one parameter per option
     )
     client = context.client()
     rows = _ask(context, client, request)
-    _show(context, rows)
+    _show(context, rows, request)
     while watch:
         time.sleep(WATCH_S)
         fresh = _ask(context, client, request)
         if fresh != rows:
             rows = fresh
-            _show(context, rows)
+            _show(context, rows, request)
     return 0
 
 
@@ -76,22 +79,38 @@ def _ask(context: Context, client: Client, request: BrowseRequest) -> list[Brows
         return client.call("browse", request, list[BrowseRow])
 
 
-def _show(context: Context, rows: Sequence[BrowseRow]) -> None:
+def _show(context: Context, rows: Sequence[BrowseRow], request: BrowseRequest) -> None:
     screen = context.screen
     if screen.json:
         screen.value(list(rows))
         return
     if not rows:
-        screen.line("nobody offers space like that right now")
-        screen.aside(
-            "hint: loosen the filters, name more servers with --server, or ask a friend to run `backup-peer host`"
-        )
+        _show_nobody(screen, is_filtered=_is_filtered(request))
         return
     now_s = time.time()
     screen.table(_COLUMNS, [_cells(row, now_s) for row in rows])
     screen.line()
-    choose = f"backup-peer connect {shorten_id(rows[0].peer_id)} --storage 10GB"
-    screen.line(f"{format_count(len(rows), 'host')} · choose one: {choose}")
+    screen.line(f"{format_count(len(rows), 'host')} · choose one: {_suggest(rows, request.min_storage)}", hang=2)
+
+
+def _is_filtered(request: BrowseRequest) -> bool:
+    return bool(request.min_trust or request.min_storage or request.region or request.min_availability)
+
+
+def _show_nobody(screen: Screen, *, is_filtered: bool) -> None:
+    if is_filtered:
+        screen.line("nobody offers space like that right now")
+        screen.hint("loosen the filters, name more servers with --server, or ask a friend to run `backup-peer host`")
+    else:
+        screen.line("nobody offers space at these servers yet")
+        screen.hint("ask a friend to run `backup-peer host --storage 50GB`, or name more servers with --server")
+
+
+def _suggest(rows: Sequence[BrowseRow], wanted: int) -> str:
+    """Return a command that the best row with space can grant."""
+    row = next((row for row in rows if row.free_bytes), rows[0])
+    size = write_size(min(wanted or _ASKED_BYTES, row.free_bytes))
+    return f"backup-peer connect {shorten_id(row.peer_id)} --storage {size}"
 
 
 def _cells(row: BrowseRow, now_s: float) -> list[str]:
@@ -101,6 +120,6 @@ def _cells(row: BrowseRow, now_s: float) -> list[str]:
         f"{row.trust:.2f} {escape_line(row.trust_level)}",
         format_size(row.free_bytes),
         escape_line(row.region) or "-",
-        format_share(row.availability),
+        format_share(row.availability) if row.availability else "-",
         format_until(row.expires, now_s) if row.expires else "open end",
     ]

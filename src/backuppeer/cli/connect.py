@@ -6,10 +6,10 @@ from typing import Annotated, Final, Self
 import typer
 
 from backuppeer.cli.context import Context, context_of
-from backuppeer.cli.render import escape_line, format_count, name_peer
+from backuppeer.cli.render import escape_line, format_count, name_peer, shorten_id
 from backuppeer.cli.screen import BOLD, GREEN, YELLOW, Screen
 from backuppeer.cli.spinner import Spinner
-from backuppeer.cli.units import format_duration, format_size, parse_duration, parse_size
+from backuppeer.cli.units import format_duration, format_size, parse_duration, parse_size, write_size
 from backuppeer.cli.work import View, read_event, run_work
 from backuppeer.control.api import ConnectPlan, ConnectRequest, ConnectResult, PeerRequest
 from backuppeer.control.events import Event, EventName, State
@@ -24,6 +24,8 @@ _WORDS: Final = {
     "verifying": "verifying that it is {peer} …",
 }
 """What a state means, where the agent sends no words of its own."""
+_LABEL: Final = 14
+"""Width of the words before the values of the plan."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -82,10 +84,18 @@ def _connect(context: Context, request: ConnectRequest) -> int:
             result = run_work(client, "connect", request, ConnectResult, view=View(screen, states.on_event))
         except KeyboardInterrupt:
             raise _interrupted(states.state, called) from None
-    screen.line(f"{screen.paint('✓', GREEN)} connected to {called}: {format_size(result.quota_bytes)} agreed")
-    screen.line(f"  next: backup-peer backup PATH --to {escape_line(result.alias) or result.peer_id}")
+    _tell_connected(screen, result, called, is_compared=request.verified or plan.agreed)
     screen.done(result)
     return 0
+
+
+def _tell_connected(screen: Screen, result: ConnectResult, called: str, *, is_compared: bool) -> None:
+    name = escape_line(result.alias) or shorten_id(result.peer_id)
+    screen.line(f"{screen.paint('✓', GREEN)} connected to {called}: {format_size(result.quota_bytes)} agreed", hang=2)
+    if not is_compared:
+        compared = f"backup-peer connect {name} --storage {write_size(result.quota_bytes)} --verified"
+        screen.line(f"  once you have compared the safety words, record it: {compared}", hang=4)
+    screen.line(f"  next: backup-peer backup PATH --to {name}", hang=4)
 
 
 class StateView:
@@ -131,7 +141,7 @@ def _agree(context: Context, plan: ConnectPlan, request: ConnectRequest, called:
     screen = context.screen
     if not screen.json:
         for line in _describe_plan(screen, plan, request, called):
-            screen.aside(line)
+            screen.aside(line, hang=_LABEL)
     if not screen.confirm(f"ask {called} for {format_size(request.storage)}?", unanswered="connecting to a new peer"):
         raise RefusedError("not connected: you said no", hint="`backup-peer browse` shows the others")
 
@@ -142,12 +152,16 @@ def _describe_plan(screen: Screen, plan: ConnectPlan, request: ConnectRequest, c
         f"host          {screen.paint(called, BOLD)}",
         f"full id       {escape_line(plan.peer_id)}",
         f"safety words  {screen.paint(escape_line(plan.safety_words), BOLD)}",
-        "              the other screen shows the same words: compare them by phone",
+        f"{'':<{_LABEL}}the other screen must show the same words; if they differ, stop",
         f"trust         {plan.trust:.2f} {escape_line(plan.trust_level)}",
-        f"space         {format_size(request.storage)} of {format_size(plan.free_bytes)} free",
+        f"space         {format_size(request.storage)} of at least {format_size(plan.free_bytes)} free",
         f"terms         kept for {format_duration(term_s)}; erased {format_duration(lock_s)} after a deletion",
     ]
-    return lines + [f"{screen.paint('risk', YELLOW)}          {escape_line(risk)}" for risk in plan.risks]
+    warnings = [("risk", risk) for risk in plan.risks]
+    if request.storage > plan.free_bytes:
+        asked, free = format_size(request.storage), format_size(plan.free_bytes)
+        warnings.insert(0, ("note", f"{asked} is more than the {free} that the host lists as free: it may refuse"))
+    return lines + [f"{screen.paint(f'{label:<{_LABEL}}', YELLOW)}{escape_line(text)}" for label, text in warnings]
 
 
 def _waiting_time(screen: Screen, wait: str) -> float:

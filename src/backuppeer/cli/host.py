@@ -98,14 +98,11 @@ def _agree(context: Context, request: HostRequest) -> None:
     if not screen.json:
         who = {"ask": "whom you accept", "trusted": "compared friends and your partners, others after your yes"}
         screen.aside(f"You offer {screen.paint(format_size(request.storage), BOLD)} of this disk. That means:")
-        screen.aside(f"  · space goes to {who.get(request.accept, 'anybody who asks, without a question')}")
-        screen.aside(
-            f"  · accepted data is kept for {format_duration(request.term_s)}, whether the offer still stands or not"
-        )
-        screen.aside(
-            f"  · what its owner deletes stays another {format_duration(request.lock_s)}, as a lock against thieves"
-        )
-        screen.aside("  · you can't read any of it, and you answer proofs that you still hold it")
+        screen.aside(f"  · space goes to {who.get(request.accept, 'anybody who asks, without a question')}", hang=4)
+        kept, locked = format_duration(request.term_s), format_duration(request.lock_s)
+        screen.aside(f"  · accepted data is kept for {kept}, whether the offer still stands or not", hang=4)
+        screen.aside(f"  · what its owner deletes stays another {locked}, as a lock against thieves", hang=4)
+        screen.aside("  · you can't read any of it", hang=4)
     if not screen.confirm("offer it?", unanswered="hosting needs your yes to its terms"):
         raise RefusedError("nothing is on offer: you said no")
 
@@ -121,9 +118,10 @@ def _offer(context: Context, request: HostRequest) -> int:
             spinner.rest()
             return _leave(context, client, live.offered)
     if request.detach:
-        context.screen.line(_describe_offer(context.screen, result))
+        context.screen.line(_describe_offer(context.screen, result), hang=2)
         context.screen.line(
-            "  it goes on in the background: `backup-peer requests` shows who asks, `host --stop` ends it"
+            "  it goes on in the background: `backup-peer requests` shows who asks, `backup-peer host --stop` ends it",
+            hang=4,
         )
     else:
         context.screen.line("the offer has ended; accepted data is still served")
@@ -159,7 +157,7 @@ class _HostView:
     def _show_offer(self, offered: HostResult) -> None:
         first, self.offered = self.offered is None, offered
         if first:
-            self._screen.line(_describe_offer(self._screen, offered))
+            self._screen.line(_describe_offer(self._screen, offered), hang=2)
         if self._screen.is_live:
             self._spinner.show("waiting for requests … (Ctrl-C leaves this view)")
 
@@ -169,11 +167,11 @@ class _HostView:
         self._spinner.rest()
         if not screen.json:
             for line in describe_request(screen, asked):
-                screen.aside(line)
+                screen.aside(line, hang=16)
         if self._asks and screen.can_ask:
             self._decide(asked, called)
         elif not screen.json:
-            screen.aside(f"hint: backup-peer requests accept {escape_line(asked.request_id)}")
+            screen.hint(f"backup-peer requests accept {escape_line(asked.request_id)}")
         if screen.is_live:
             self._spinner.show("waiting for requests … (Ctrl-C leaves this view)")
 

@@ -8,11 +8,13 @@ import typer
 from backuppeer.cli import homes
 from backuppeer.cli.context import context_of
 from backuppeer.cli.screen import BOLD, Screen
-from backuppeer.errors import UserError
+from backuppeer.errors import InterruptedByUserError, UserError
 
 _COLUMNS: Final = 4
 _ASKED: Final = 2
 _TRIES: Final = 3
+_VOID: Final = "nothing was created, and the 24 words above are void"
+_AGAIN: Final = "cross them out; `backup-peer init` shows new ones"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -44,7 +46,7 @@ def init(ctx: typer.Context) -> int:
     peer_id = homes.create_peer(context.home, master)
     screen.line()
     screen.line(f"{screen.paint('✓', '32')} this peer is {screen.paint(peer_id, BOLD)}")
-    screen.line("  next: `backup-peer browse` to find a host, or `backup-peer host --storage 50GB` to be one")
+    screen.line("  next: `backup-peer browse` to find a host, or `backup-peer host --storage 50GB` to be one", hang=4)
     screen.done({"peer_id": peer_id, "words": words})
     return 0
 
@@ -65,14 +67,25 @@ def _check_noted(screen: Screen, words: list[str]) -> None:
 
     Raises:
         UserError: three wrong answers; nothing has been written.
+        InterruptedByUserError: Ctrl-C; nothing has been written.
 
     """
     asked = sorted(secrets.SystemRandom().sample(range(len(words)), _ASKED))
     for number in asked:
         for _ in range(_TRIES):
-            answer = screen.read_answer(f"word {number + 1}, from your paper: ")
-            if answer.strip().lower() == words[number]:
+            if _read_word(screen, number + 1) == words[number]:
                 break
             screen.aside("  that is not the word")
         else:
-            raise UserError("the words were not noted; nothing was created", hint="run `backup-peer init` again")
+            raise UserError(f"the words were not noted; {_VOID}", hint=_AGAIN)
+
+
+def _read_word(screen: Screen, number: int) -> str:
+    """Ask for one word until something is typed; an empty line is no answer."""
+    answer = ""
+    while not answer and not screen.input_ended:
+        try:
+            answer = screen.read_answer(f"word {number}, from your paper: ").strip().lower()
+        except KeyboardInterrupt:
+            raise InterruptedByUserError(f"stopped; {_VOID}", hint=_AGAIN) from None
+    return answer

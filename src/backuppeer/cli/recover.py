@@ -13,7 +13,7 @@ from backuppeer.cli import homes
 from backuppeer.cli.connect import StateView
 from backuppeer.cli.context import Context, context_of
 from backuppeer.cli.render import escape_line, format_count
-from backuppeer.cli.screen import GREEN
+from backuppeer.cli.screen import GREEN, Screen
 from backuppeer.cli.work import View, run_work
 from backuppeer.control.api import RecoverRequest, RecoverResult
 from backuppeer.errors import UserError
@@ -47,11 +47,13 @@ def recover(
     tick = screen.paint("✓", GREEN)
     screen.line(
         f"{tick} found {format_count(result.snapshots, 'snapshot')} in {format_count(result.packs, 'pack')} "
-        f"with {format_count(len(result.peers), 'peer')}"
+        f"with {format_count(len(result.peers), 'peer')}",
+        hang=2,
     )
     for note in result.notes:
-        screen.line(f"  {escape_line(note)}")
-    screen.line("  next: `backup-peer snapshots`, then `backup-peer restore latest --target DIR`")
+        screen.line(f"  {escape_line(note)}", hang=4)
+    screen.line("  next: `backup-peer snapshots`, then `backup-peer restore latest --target DIR`", hang=4)
+    screen.line("  this home may only read: it restores, and can't make backups", hang=4)
     screen.done(result)
     return 0
 
@@ -61,7 +63,7 @@ def _read_master(context: Context) -> bytes:
 
     screen = context.screen
     if screen.can_ask:
-        text = getpass.getpass("your 24 words (not shown): ")
+        text = _ask_words(screen)
     elif screen.yes:
         text = sys.stdin.read(_MAX_WORDS_CHARS)
     else:
@@ -70,3 +72,12 @@ def _read_master(context: Context) -> bytes:
             hint="pipe them in with --yes: `backup-peer recover --yes < words.txt`; never as arguments",
         )
     return decode_words(text)
+
+
+def _ask_words(screen: Screen) -> str:
+    try:
+        return getpass.getpass("your 24 words (not shown): ")
+    except KeyboardInterrupt:
+        # The terminal shows ^C behind the question: what comes next starts on a line of its own.
+        screen.aside("")
+        raise

@@ -6,6 +6,7 @@ isn't printable is escaped, a byte that is not UTF-8 as backslash, x and two hex
 """
 
 import json
+import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from backuppeer.cli.units import format_duration
 PIPE_COLUMNS: Final = 4096
 """Width for output that is not a terminal: nothing is cut there."""
 _GAP: Final = "  "
+_WORD: Final = re.compile(r" *[^ ]+")
+_COLOR: Final = re.compile("\x1b\\[[0-9;]*m")
 ID_CHARS: Final = 13
 """`bp1` and ten characters: enough to be a prefix among what is shown (DESIGN 3 asks for eight)."""
 
@@ -46,6 +49,24 @@ def _escape_character(character: str) -> str:
 def measure_width(text: str) -> int:
     """Return how many columns of a terminal a text takes; never less than it does."""
     return len(text) + sum(unicodedata.east_asian_width(character) in "WF" for character in text)
+
+
+def wrap_line(text: str, width: int, *, indent: str = "") -> str:
+    """Return a line broken at spaces into parts of at most `width` columns; those after the first begin with `indent`.
+
+    A longer word stays whole: ids, addresses and paths must come out of a terminal unbroken. Colours take no room.
+    Spaces within a part stay as they are, for columns that were lined up by hand.
+    """
+    parts: list[str] = []
+    part, used = "", 0
+    for word in _WORD.findall(text):
+        room = measure_width(_COLOR.sub("", word))
+        if used + room > width and part.strip():
+            parts.append(part)
+            part, used = indent + word.lstrip(" "), len(indent) + room - (len(word) - len(word.lstrip(" ")))
+        else:
+            part, used = part + word, used + room
+    return "\n".join([*parts, part])
 
 
 def encode_line(value: object) -> str:

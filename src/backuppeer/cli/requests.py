@@ -12,11 +12,14 @@ from backuppeer.control.api import Nothing, PendingRequest, RequestDecision
 _COLUMNS: Final = (
     Column("request", keep=True),
     Column("", keep=True),
-    Column("peer"),
-    Column("space", "right"),
-    Column("state"),
-    Column("since"),
+    Column("peer", keep=True),
+    Column("name"),
+    Column("space", "right", keep=True),
+    Column("state", keep=True),
+    Column("since", keep=True),
 )
+_ID_CHARS: Final = 8
+"""Of a request's id, which is 32 random hex digits: any start of it that fits one request is understood."""
 _DIRECTIONS: Final = {"in": "from", "out": "to"}
 
 _Which = Annotated[str, typer.Argument(metavar="REQUEST|PEER", help="Id of the request, or id or alias of its peer.")]
@@ -51,8 +54,10 @@ def list_requests(ctx: typer.Context) -> int:
     for row in rows:
         if row.direction == "in" and row.state == "waiting":
             screen.line()
-            screen.line(f"{shorten_id(row.peer_id)} shows these safety words: {escape_line(row.safety_words)}")
-            screen.line(f"  backup-peer requests accept {escape_line(row.request_id)}")
+            screen.line(
+                f"{shorten_id(row.peer_id)} must show these safety words: {escape_line(row.safety_words)}", hang=2
+            )
+            screen.line(f"  then: backup-peer requests accept {escape_line(row.request_id[:_ID_CHARS])}", hang=4)
     return 0
 
 
@@ -86,9 +91,10 @@ def _decide(ctx: typer.Context, verb: str, decision: RequestDecision) -> int:
 
 def _cells(row: PendingRequest) -> list[str]:
     return [
-        escape_line(row.request_id),
+        escape_line(row.request_id[:_ID_CHARS]),
         _DIRECTIONS.get(row.direction, escape_line(row.direction)),
-        name_peer(row.peer_id, row.alias),
+        shorten_id(row.peer_id),
+        escape_line(row.alias) or "-",
         format_size(row.storage_bytes),
         escape_line(row.state),
         format_moment(row.since),

@@ -6,14 +6,14 @@ from typing import Annotated
 
 import typer
 
-from backuppeer.cli.context import context_of
+from backuppeer.cli.context import Context, context_of
 from backuppeer.cli.ls import split_place
 from backuppeer.cli.render import escape_name, format_count
 from backuppeer.cli.screen import GREEN, YELLOW, Screen
 from backuppeer.cli.units import format_duration, format_size
 from backuppeer.cli.work import View, run_work
 from backuppeer.control.api import RestoreRequest, RestoreResult
-from backuppeer.errors import ExitCode, RefusedError, UserError
+from backuppeer.errors import ExitCode, InterruptedByUserError, RefusedError, UserError
 
 
 def add_to(app: typer.Typer) -> None:
@@ -41,16 +41,34 @@ def restore(
         tag=tag,
         overwrite=_may_overwrite(screen, folder),
     )
-    result = run_work(context.client(), "restore", request, RestoreResult, view=View(screen))
+    result = _run(context, request)
     tick = screen.paint("!", YELLOW) if result.errors else screen.paint("✓", GREEN)
     screen.line(
         f"{tick} restored {format_count(result.files, 'file')}, {format_size(result.bytes)} "
-        f"to {escape_name(result.target)} in {format_duration(result.seconds)}"
+        f"to {escape_name(result.target)} in {format_duration(result.seconds)}",
+        hang=2,
     )
     screen.done(result)
     if result.errors:
         screen.note(f"{format_count(result.errors, 'file')} could not be restored")
     return ExitCode.INCOMPLETE if result.errors else ExitCode.DONE
+
+
+def _run(context: Context, request: RestoreRequest) -> RestoreResult:
+    """Have the agent do it.
+
+    Raises:
+        InterruptedByUserError: Ctrl-C.
+
+    """
+    client = context.client()
+    try:
+        return run_work(client, "restore", request, RestoreResult, view=View(context.screen))
+    except KeyboardInterrupt:
+        raise InterruptedByUserError(
+            f"stopped; finished files stay in {request.target}",
+            hint="run the same command again; it asks before it replaces files",
+        ) from None
 
 
 def _may_overwrite(screen: Screen, folder: Path) -> bool:

@@ -12,7 +12,7 @@ from typing import Any, Final, TextIO
 
 import msgspec
 
-from backuppeer.cli.render import PIPE_COLUMNS, Column, draw_table, encode_line, escape_line
+from backuppeer.cli.render import PIPE_COLUMNS, Column, draw_table, encode_line, escape_line, wrap_line
 from backuppeer.errors import BackupPeerError, InterruptedByUserError, UserError
 
 GREEN: Final = "32"
@@ -40,6 +40,8 @@ class Screen:
         self.has_color = self.is_live and not os.environ.get("NO_COLOR")
         self.out_is_terminal = self._out.isatty()
         self.can_ask = self._in.isatty() and self._err.isatty()
+        self.input_ended = False
+        """Whether a question met the end of the input: there will be no more answers."""
         self._live_shown = False
         self._lock = threading.RLock()
         """The spinner writes from its own thread."""
@@ -54,10 +56,13 @@ class Screen:
         return f"\x1b[{style}m{text}\x1b[0m" if self.has_color else text
 
     # --- stdout
-    def line(self, text: str = "") -> None:
-        """Say something to a person on stdout; nothing with --json. The caller has escaped what is foreign."""
+    def line(self, text: str = "", *, hang: int | None = None) -> None:
+        """Say something to a person on stdout; nothing with --json. The caller has escaped what is foreign.
+
+        hang: the text is wrapped at spaces on a terminal, further lines are indented by this; None = never wrapped.
+        """
         if not self.json:
-            self._write(self._out, f"{text}\n")
+            self._write(self._out, f"{text if hang is None else self._wrap(self._out, text, hang)}\n")
 
     def table(self, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
         """Draw a table for a person, as wide as the terminal at most."""
@@ -82,17 +87,21 @@ class Screen:
     # --- stderr
     def note(self, text: str) -> None:
         """Tell a fact or warning on stderr."""
-        self._write(self._err, f"{self.paint('note:', YELLOW)} {escape_line(text)}\n")
+        self._tell("note:", YELLOW, text)
 
-    def aside(self, text: str) -> None:
+    def aside(self, text: str, *, hang: int = 2) -> None:
         """Write a line on stderr that belongs to the talk with a person: a plan, a question's background."""
-        self._write(self._err, f"{text}\n")
+        self._write(self._err, f"{self._wrap(self._err, text, hang)}\n")
+
+    def hint(self, text: str) -> None:
+        """Advise on stderr."""
+        self._tell("hint:", BOLD, text)
 
     def error(self, error: BackupPeerError) -> None:
         """Tell the error that ends the command: on stderr, and as the last JSON line if --json."""
-        self._write(self._err, f"{self.paint('error:', RED)} {escape_line(error.message)}\n")
+        self._tell("error:", RED, error.message)
         if error.hint:
-            self._write(self._err, f"{self.paint('hint:', BOLD)} {escape_line(error.hint)}\n")
+            self.hint(error.hint)
         self.event("error", {"code": int(error.exit_code), "message": error.message, "hint": error.hint})
 
     def live(self, text: str) -> None:
@@ -125,12 +134,28 @@ class Screen:
         return self.read_answer(f"{question} [y/N] ").strip().lower() in {"y", "yes"}
 
     def read_answer(self, prompt: str) -> str:
-        """Read one line from the terminal; end of input is an empty answer."""
-        self._write(self._err, prompt)
-        line = self._in.readline()
+        """Read one line from the terminal; end of input is an empty answer, and sets `input_ended`."""
+        self._write(self._err, f"{self._wrap(self._err, prompt.rstrip(' '), 2)} ")
+        try:
+            line = self._in.readline()
+        except KeyboardInterrupt:
+            # The terminal shows ^C behind the question: what comes next starts on a line of its own.
+            self._write(self._err, "\n")
+            raise
         if not line.endswith("\n"):
+            self.input_ended = True
             self._write(self._err, "\n")
         return line.rstrip("\n")
+
+    def _tell(self, label: str, style: str, text: str) -> None:
+        line = f"{self.paint(label, style)} {escape_line(text)}"
+        self._write(self._err, f"{self._wrap(self._err, line, len(label) + 1)}\n")
+
+    def _wrap(self, stream: TextIO, text: str, hang: int) -> str:
+        """Wrap for people at a terminal; what programs and files get stays on one line."""
+        if self.json or not stream.isatty():
+            return text
+        return "\n".join(wrap_line(line, self.columns, indent=" " * hang) for line in text.split("\n"))
 
     def _write(self, stream: TextIO, text: str) -> None:
         with self._lock:

@@ -1,6 +1,7 @@
 """`status`: the state of this home on one screen."""
 
 from collections.abc import Iterator
+from typing import Final
 
 import typer
 
@@ -8,7 +9,10 @@ from backuppeer.cli.context import context_of
 from backuppeer.cli.render import escape_line, escape_name, format_count, format_moment
 from backuppeer.cli.screen import GREEN, RED, YELLOW, Screen
 from backuppeer.cli.units import format_size
-from backuppeer.control.api import HostingState, Nothing, StatusResult
+from backuppeer.control.api import HostingState, Nothing, ServerState, StatusResult
+
+_LABEL: Final = 11
+"""Width of the words before the values."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -24,7 +28,9 @@ def status(ctx: typer.Context) -> int:
         context.screen.value(result)
         return 0
     for line in _describe(context.screen, result):
-        context.screen.line(line)
+        context.screen.line(line, hang=_LABEL + 2)
+    for note in result.notes:
+        context.screen.line(f"{context.screen.paint('note:', YELLOW)} {escape_line(note)}", hang=6)
     return 0
 
 
@@ -32,16 +38,20 @@ def _describe(screen: Screen, result: StatusResult) -> Iterator[str]:
     yield f"peer       {escape_line(result.peer_id)}"
     yield f"agent      {escape_line(result.agent)}"
     for number, server in enumerate(result.servers):
-        mark = screen.paint("✓", GREEN) if server.connected else screen.paint("✗", RED)
-        why = f"  {escape_line(server.error)}" if server.error else ""
-        yield f"{'' if number else 'servers':<10} {mark} {escape_line(server.url)}{why}"
+        yield f"{'' if number else 'servers':<{_LABEL}}{_describe_server(screen, server)}"
     if not result.servers:
         yield "servers    none"
     yield f"sessions   {result.sessions}"
     yield f"hosting    {_describe_hosting(result.hosting)}"
     yield f"snapshots  {result.snapshots}"
-    for note in result.notes:
-        yield f"{screen.paint('note:', YELLOW)} {escape_line(note)}"
+
+
+def _describe_server(screen: Screen, server: ServerState) -> str:
+    """Return one server's line; a server is dialled only while something needs it."""
+    url, error = escape_line(server.url), escape_line(server.error)
+    if server.connected:
+        return f"{screen.paint('✓', GREEN)} {url}  connected{f', but: {error}' if error else ''}"
+    return f"{screen.paint('✗', RED)} {url}  {error}" if error else f"· {url}  not in use"
 
 
 def _describe_hosting(hosting: HostingState) -> str:

@@ -66,6 +66,14 @@ def format_size(size_bytes: int) -> str:
     return f"{number} {_DECIMAL[power]}B"
 
 
+def write_size(size_bytes: int) -> str:
+    """Return a size as an option takes it, rounded down to a whole unit: `17GB`, `400MB`; `SIZE` for 0."""
+    for power in (3, 2, 1):
+        if size_bytes >= 1000**power:
+            return f"{size_bytes // 1000**power}{_DECIMAL[power]}B"
+    return str(size_bytes) if size_bytes else "SIZE"
+
+
 def parse_duration(text: str) -> int:
     """Return the seconds that `2h`, `30d`, `1y` or `1h 30m` stands for.
 

@@ -50,7 +50,7 @@ class View:
         elif event.event == EventName.ERROR_FILE and not self.screen.json:
             said = read_event(event, ErrorFile)
             mark = self.screen.paint("✗", RED)
-            self.screen.aside(f"  {mark} {escape_name(said.path)}: {escape_line(said.message)}")
+            self.screen.aside(f"  {mark} {escape_name(said.path)}: {escape_line(said.message)}", hang=4)
         elif event.event == EventName.PROGRESS:
             self._show_progress(read_event(event, Progress))
         if self._on_event is not None:

@@ -41,7 +41,11 @@ _FIND_MANY: Final = (
     f"SELECT {_COLUMNS} FROM blobs JOIN packs ON number = pack "  # noqa: S608 - constants and question marks
     f"WHERE blob IN ({','.join('?' * INDEX_BATCH)})"
 )
-_KNOWN: Final = f"SELECT blob FROM blobs WHERE blob IN ({','.join('?' * INDEX_BATCH)})"  # noqa: S608 - question marks
+_KNOWN: Final = (
+    f"SELECT blob FROM blobs WHERE blob IN ({','.join('?' * INDEX_BATCH)})"  # noqa: S608 - question marks
+    " AND pack NOT IN (SELECT number FROM temp.concealed)"
+)
+_CONCEALED: Final = "CREATE TEMP TABLE IF NOT EXISTS concealed (number INTEGER PRIMARY KEY)"
 _REGISTER: Final = "INSERT OR REPLACE INTO blobs VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _KINDS: Final = {int(kind): kind for kind in BlobKind}
 _CODECS: Final = {int(codec): codec for codec in Codec}
@@ -110,6 +114,7 @@ class Index:
 
         """
         self._db = LocalDatabase(path, _SCHEMA, what="index", probe=_PROBE, cache_kib=INDEX_CACHE_KIB)
+        self._db.run(lambda db: db.execute(_CONCEALED))
 
     def close(self) -> None:
         """Close the file; the index can't be used afterwards."""
@@ -129,8 +134,21 @@ class Index:
         return {BlobId(row[0]): _location(row) for row in self._look_up(_FIND_MANY, blobs)}
 
     def known(self, blobs: Iterable[BlobId]) -> set[BlobId]:
-        """Return those of the blobs that are known; cheaper than `find_many`."""
+        """Return those of the blobs that are known and not concealed; cheaper than `find_many`."""
         return {BlobId(row[0]) for row in self._look_up(_KNOWN, blobs)}
+
+    def conceal(self, packs: Iterable[LogicalId]) -> None:
+        """Let `known` pass over these packs from now on, instead of those concealed before; nothing is forgotten.
+
+        For packs that the hosts of a backup do not all hold: their blobs are sent anew, from the files.
+        """
+        wanted = [(pack,) for pack in packs]
+
+        def act(db: sqlite3.Connection) -> None:
+            db.execute("DELETE FROM temp.concealed")
+            db.executemany("INSERT OR IGNORE INTO concealed SELECT number FROM packs WHERE logical = ?", wanted)
+
+        self._db.transact(act)
 
     def register(self, logical: LogicalId, entries: Sequence[Entry]) -> None:
         """Record a pack and its blobs in one transaction; a pack already known is recorded again, at its old place."""

@@ -8,6 +8,7 @@ connection, one lock; thread-safe; iterators read page by page, so a million row
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -128,6 +129,18 @@ class Ledger:
             return int(self._fetch("SELECT COUNT(*) FROM copies", ())[0][0])
         sql = "SELECT COUNT(*) FROM copies WHERE number = (SELECT number FROM agreements WHERE agreement = ?)"
         return int(self._fetch(sql, (agreement,))[0][0])
+
+    def keep_only(self, agreement: AgreementId, stored: AbstractSet[StoredId]) -> int:
+        """Forget the copies under an agreement that are not among `stored`; return how many those were.
+
+        Raises:
+            LocalError: a disk that refuses.
+
+        """
+        gone = [(copy.logical, copy.stored) for copy in self.copies_at(agreement) if copy.stored not in stored]
+        with self._transaction() as connection:
+            connection.executemany("DELETE FROM copies WHERE logical = ? AND stored = ?", gone)
+        return len(gone)
 
     def drop_agreement(self, agreement: AgreementId) -> int:
         """Forget all copies under an agreement and return how many those were.

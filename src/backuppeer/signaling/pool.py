@@ -252,4 +252,6 @@ def no_signaling(what: str, tried: Sequence[Acceptance]) -> NoSignaling:
         return NoSignaling(what + ": none is configured", hint="name one with --server, or in the configuration")
     reasons = "; ".join(outcome.error or f"{outcome.url} gave no answer" for outcome in tried)
     names = ", ".join(outcome.url for outcome in tried)
-    return NoSignaling(f"{what}: {reasons}", hint=f"tried {names}; run `backup-peer doctor`, or name another --server")
+    return NoSignaling(
+        f"{what}: {reasons}", hint=f"tried {names}; check addresses and network, or name another --server"
+    )

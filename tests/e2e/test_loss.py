@@ -1,0 +1,108 @@
+"""What a home or a host loses comes back, is told, or is sent again; nothing is dropped in silence (E6, E7)."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from e2e.harness import Home, World, agree, below, describe_tree
+from e2e.trees import make_random_files
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
+
+
+def make_tree(world: World, name: str, seed: int) -> Path:
+    root = world.path / name
+    make_random_files(root, count=8, size_bytes=2_500_000, seed=seed)
+    return root
+
+
+def assert_restores(world: World, home: Home, snapshot: str, tree: Path, into: str) -> None:
+    target = world.path / into
+    home.do("restore", snapshot, "--target", str(target))
+    assert describe_tree(below(target, tree)) == describe_tree(tree)
+
+
+def lose(home: Home, pattern: str) -> None:
+    home.do("agent", "stop")
+    lost = [path for path in (home.path / "repository").rglob(pattern) if path.is_file()]
+    assert lost
+    for path in lost:
+        path.unlink()
+
+
+def spoil(home: Home, pattern: str) -> None:
+    home.do("agent", "stop")
+    for path in (home.path / "repository").rglob(pattern):
+        path.write_bytes(b"not a database at all" * 500)
+
+
+@pytest.mark.parametrize("harm", [lose, spoil])
+@pytest.mark.parametrize("pattern", ["index.db*", "ledger.db*", "*.db*"])
+def test_a_lost_or_damaged_database_is_rebuilt_and_no_snapshot_is_dropped(
+    world: World, harm: Callable[[Home, str], None], pattern: str
+):
+    pair = agree(world)
+    first, second = make_tree(world, "first", 1), make_tree(world, "second", 2)
+    kept = pair.owner.do("backup", str(first)).last["snapshot"]
+    harm(pair.owner, pattern)
+    pair.owner.do("backup", str(second))
+    assert kept in {row["snapshot"] for row in pair.owner.do("snapshots").rows}
+    assert_restores(world, pair.owner, kept, first, "out1")
+    harm(pair.owner, pattern)
+    assert_restores(world, pair.owner, kept, first, "out2")
+
+
+def test_a_pack_that_the_host_lost_is_told_and_sent_again_by_the_next_backup(world: World):
+    pair = agree(world)
+    tree = make_tree(world, "files", 3)
+    pair.owner.do("backup", str(tree))
+    pair.host.do("agent", "stop")
+    for pack in sorted(pair.packs(), key=lambda path: path.stat().st_size)[-1:]:
+        pack.unlink()
+    pair.host.do("status")
+    assert pair.owner.run("restore", "latest", "--target", str(world.path / "before")).code == 15
+    healed = pair.owner.do("backup", str(tree))
+    assert any("are gone" in event.get("text", "") for event in healed.events)
+    assert_restores(world, pair.owner, "latest", tree, "after")
+
+
+def test_a_host_that_is_gone_for_good_does_not_block_backups_to_another(world: World):
+    pair = agree(world)
+    tree = make_tree(world, "files", 4)
+    pair.owner.do("backup", str(tree))
+    pair.host.do("agent", "stop")
+    other, _ = world.peer("other")
+    other.do("host", "--storage", "1GB", "--accept", "all", "--detach", "--yes")
+    pair.owner.do("connect", other.peer_id(), "--storage", "400MB", "--name", "other", "--yes", "--wait", "30s")
+    pair.owner.do("backup", str(tree), "--to", "other")
+    assert_restores(world, pair.owner, "latest", tree, "out")
+
+
+def test_a_host_with_too_little_room_does_not_stop_the_backup_to_the_other(world: World):
+    pair = agree(world)
+    tree = make_tree(world, "files", 5)
+    small, _ = world.peer("small")
+    small.do("host", "--storage", "1GB", "--accept", "all", "--detach", "--yes")
+    pair.owner.do("connect", small.peer_id(), "--storage", "5MB", "--name", "small", "--yes", "--wait", "30s")
+    for _ in range(2):
+        done = pair.owner.run("backup", str(tree))
+        assert done.code == 3, done
+        assert "small" in done.last["message"]
+    assert_restores(world, pair.owner, "latest", tree, "out")
+
+
+def test_recovery_goes_on_when_one_host_returns_a_bad_tail(world: World):
+    pair = agree(world)
+    tree = make_tree(world, "files", 6)
+    other, _ = world.peer("other")
+    other.do("host", "--storage", "1GB", "--accept", "all", "--detach", "--yes")
+    pair.owner.do("connect", other.peer_id(), "--storage", "400MB", "--name", "other", "--yes", "--wait", "30s")
+    pair.owner.do("backup", str(tree))
+    pack = max(pair.packs(), key=lambda path: path.stat().st_size)
+    with pack.open("r+b") as file:
+        file.seek(-5, 2)
+        file.write(b"wrong")
+    heir = world.home("heir")
+    heir.do("recover", "--yes", stdin=pair.words + "\n")
+    assert_restores(world, heir, "latest", tree, "out")
