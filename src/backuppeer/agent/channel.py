@@ -19,6 +19,7 @@ N = TypeVar("N", bound=Message)
 _RAW_PIECE_BYTES: Final = 256 * 1024
 ABORT_CODE: Final = 1
 _HINTS: Final[dict[int, str]] = {
+    RefusalCode.POLICY: "its person decides: ask there, or see `backup-peer browse` for another host",
     RefusalCode.QUOTA: "the agreed space is full: agree with a further host, see `backup-peer browse`",
     RefusalCode.NO_AGREEMENT: "ask it again: `backup-peer connect`",
     RefusalCode.STORE_UNAVAILABLE: "its disk is away or full; its person can tell, and the next try may work",
@@ -110,7 +111,9 @@ class Channel:
             return cast("M | N", message)
         if isinstance(message, Refused):
             # The peer's words are quoted as such, and its hint is not shown: a stranger must not advise our person.
-            raise RefusedError(f'the peer says: "{message.message or "no"}"', hint=_HINTS.get(message.code, ""))
+            raise RefusedError(
+                f'the peer says: "{message.message or "no"}"', hint=_HINTS.get(message.code, _HINTS[RefusalCode.POLICY])
+            )
         if isinstance(message, Unsupported):
             raise RefusedError("the peer's version does not know this request", hint="update backup-peer on both sides")
         name = type(message).__name__

@@ -103,7 +103,7 @@ class Serving:
                     raise ProtocolViolation(f"a request stream opened with {type(message).__name__}")
         except (RefusedError, StoreUnavailable, IntegrityFault, NotFoundError, LocalError) as exc:
             _log.info("request refused", peer=peer.hex()[:8], request=type(message).__name__, reason=exc.message)
-            if not await channel.refuse(refusal_of(exc)):
+            if not await channel.refuse(refusal_of(exc, is_put=isinstance(message, PutPack))):
                 raise Unavailable(exc.message) from exc
 
     async def _admit(self, peer: PeerId, agreement: AgreementId) -> Store:
@@ -170,7 +170,7 @@ class Serving:
         )
 
 
-def refusal_of(error: BackupPeerError) -> Refused:
+def refusal_of(error: BackupPeerError, *, is_put: bool = False) -> Refused:
     """Return the message that tells a peer why not; nothing of a local error but that it is local."""
     match error:
         case StoreUnavailable():
@@ -182,7 +182,8 @@ def refusal_of(error: BackupPeerError) -> Refused:
         case LocalError():
             return Refused(code=RefusalCode.STORE_UNAVAILABLE, message="the host has a problem of its own")
         case _:
-            code = RefusalCode.POLICY
+            # Room is the only thing that a pack of an agreement in force is refused for.
+            code = RefusalCode.QUOTA if is_put else RefusalCode.POLICY
     return Refused(code=code, message=error.message[:200], hint=error.hint[:200])
 
 
