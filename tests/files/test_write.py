@@ -2,6 +2,10 @@
 
 import errno
 import os
+import signal
+import subprocess
+import sys
+import textwrap
 import threading
 
 import pytest
@@ -10,6 +14,7 @@ from backuppeer.errors import IntegrityFault
 from backuppeer.files import folders, write
 from backuppeer.files.folders import OpenFolders
 from backuppeer.files.metadata import Metadata, MetadataNote, OwnerNames
+from backuppeer.files.unfinished import can_be_unnamed
 from backuppeer.files.write import RestoreTarget
 from files.descriptors import count_open
 
@@ -19,9 +24,22 @@ def meta(mode=0o640, mtime_ns=5, **fields):
     return Metadata(mode=mode, mtime_ns=mtime_ns, **(base | fields))
 
 
-@pytest.fixture
-def root(tmp_path):
+@pytest.fixture(params=["unnamed", "named"])
+def root(tmp_path, request, monkeypatch):
+    if request.param == "named":
+        # as on file systems without O_TMPFILE
+        monkeypatch.setattr(write, "can_be_unnamed", lambda _: False)
+    elif not unnamed_work_in(tmp_path):
+        pytest.skip("this file system has no files without a name")
     return tmp_path / "target"
+
+
+def unnamed_work_in(folder):
+    directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        return can_be_unnamed(directory)
+    finally:
+        os.close(directory)
 
 
 @pytest.fixture
@@ -154,6 +172,25 @@ def test_a_full_disk_leaves_no_part_of_a_file(target, root, monkeypatch):
     with pytest.raises(OSError, match="no space"):
         target.write_file(b"f", b"abc", meta())
     assert not list(root.iterdir())
+
+
+def test_a_restore_killed_between_bytes_and_name_leaves_nothing_behind(tmp_path):
+    if not unnamed_work_in(tmp_path):
+        pytest.skip("this file system has no files without a name")
+    program = textwrap.dedent(
+        """
+        import os, signal, sys
+        from backuppeer.files import write
+        from backuppeer.files.metadata import Metadata
+        write.apply_to_file = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+        with write.RestoreTarget(os.fsencode(sys.argv[1])) as target:
+            target.create_file(b"pieces").write_at(0, b"half")
+            target.write_file(b"whole", b"bytes", Metadata(0o600, 0, 0, 0, "", ""))
+        """
+    )
+    done = subprocess.run([sys.executable, "-c", program, tmp_path / "t"], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert not list((tmp_path / "t").iterdir())
 
 
 def test_without_hard_links_a_taken_name_is_still_not_replaced(target, root, monkeypatch):

@@ -10,31 +10,27 @@ never written into, so that neither a symlink's destination nor another hard lin
 
 import errno
 import os
-import secrets
 import stat
 import threading
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from types import TracebackType
-from typing import Final, Self
+from typing import Self
 
-from backuppeer.files.folders import OpenFolders, check_name, split_relative
+from backuppeer.files.folders import OpenFolders, split_relative
 from backuppeer.files.metadata import Metadata, MetadataNote, OwnerNames, apply_to_file, apply_to_link
-
-_CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_NO_LINKS: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL})
-"""What file systems without hard links answer to link()."""
+from backuppeer.files.unfinished import UnfinishedFile, can_be_unnamed, make_temporary_name, place_entry
 
 
 class FileWriter:
-    """One file in the making, under a temporary name. Thread-safe for `write_at`; then exactly one finish or abort."""
+    """One file in the making. Thread-safe for `write_at`; then exactly one finish or abort."""
 
     def __init__(self, target: "RestoreTarget", path: bytes) -> None:
         self._target = target
         self._folder, self._name = split_relative(path)
         with target.folders.use(self._folder) as directory:
-            self._fd, self._temporary = _create_temporary(directory)
+            self._file = target.start_file(directory)
 
     def write_at(self, offset: int, data: bytes | memoryview) -> None:
         """Write all of `data` at `offset` (bytes from the start).
@@ -45,7 +41,7 @@ class FileWriter:
         """
         view = memoryview(data)
         while view:
-            written = os.pwrite(self._fd, view, offset)
+            written = os.pwrite(self._file.fd, view, offset)
             view = view[written:]
             offset += written
 
@@ -53,34 +49,21 @@ class FileWriter:
         """Give the file its metadata and its real name.
 
         Raises:
-            OSError: the name is taken (without overwrite), or the disk refused; the temporary file is gone then.
+            OSError: the name is taken (without overwrite), or the disk refused; nothing is left of the file then.
 
         """
         try:
-            try:
-                self._target.count_notes(apply_to_file(self._fd, metadata, self._target.names))
-            finally:
-                self._close()
             with self._target.folders.use(self._folder) as directory:
-                self._target.place(directory, self._temporary, self._name)
+                self._target.finish_file(self._file, metadata, directory, self._name)
         except OSError:
-            self._remove()
+            self.abort()
             raise
 
     def abort(self) -> None:
         """Throw the unfinished file away."""
-        self._close()
-        self._remove()
-
-    def _close(self) -> None:
-        # -1 afterwards: a write that came too late must fail, not reach whatever got the number next.
-        fd, self._fd = self._fd, -1
-        os.close(fd)
-
-    def _remove(self) -> None:
-        # Only the name we made ourselves, with 64 random bits in it, is ever unlinked here.
+        self._file.close()
         with suppress(OSError), self._target.folders.use(self._folder) as directory:
-            os.unlink(self._temporary, dir_fd=directory)
+            self._file.discard(directory)
 
 
 class RestoreTarget:
@@ -91,6 +74,7 @@ class RestoreTarget:
         self.folders = OpenFolders(root)
         self.names = names or OwnerNames()
         self._overwrite = overwrite
+        self._unnamed: bool | None = None
         self._notes: Counter[MetadataNote] = Counter()
         self._lock = threading.Lock()
 
@@ -178,9 +162,7 @@ class RestoreTarget:
             except FileExistsError:
                 if not self._overwrite:
                     raise
-                temporary = _temporary_name()
-                os.symlink(target, temporary, dir_fd=directory)
-                self.place(directory, temporary, name)
+                self._replace_with_symlink(directory, name, target)
             self.count_notes(apply_to_link(directory, name, metadata=metadata, names=self.names))
 
     def create_file(self, path: bytes) -> FileWriter:
@@ -201,73 +183,45 @@ class RestoreTarget:
         """
         folder, name = split_relative(path)
         with self.folders.use(folder) as directory:
+            file = self.start_file(directory)
             try:
-                # O_EXCL: the name was free and is ours from here on, so no temporary name is needed.
-                fd = os.open(name, _CREATE, 0o600, dir_fd=directory)
-            except FileExistsError:
-                if not self._overwrite:
-                    raise
-            else:
-                self._fill(directory, name, fd=fd, data=data, metadata=metadata)
-                return
-            fd, temporary = _create_temporary(directory)
-            self._fill(directory, temporary, fd=fd, data=data, metadata=metadata)
-            self.place(directory, temporary, name)
+                view = memoryview(data)
+                while view:
+                    view = view[os.write(file.fd, view) :]
+                self.finish_file(file, metadata, directory, name)
+            except BaseException:
+                file.discard(directory)
+                raise
 
-    def _fill(self, directory: int, name: bytes, *, fd: int, data: bytes, metadata: Metadata) -> None:
-        try:
-            view = memoryview(data)
-            while view:
-                view = view[os.write(fd, view) :]
-            notes = apply_to_file(fd, metadata, self.names)
-        except BaseException:
-            # The name was created by us with O_EXCL a moment ago; a file that is not whole must not stand under it.
-            with suppress(OSError):
-                os.unlink(name, dir_fd=directory)
-            raise
-        finally:
-            os.close(fd)
-        self.count_notes(notes)
-
-    def place(self, directory: int, temporary: bytes, name: bytes) -> None:
-        """Move a finished temporary entry to its real name in the same open directory.
+    def start_file(self, directory: int) -> UnfinishedFile:
+        """Make an empty file without its name yet in the open `directory`.
 
         Raises:
-            OSError: the name is taken and may not be replaced, or holds a directory; the temporary is gone then.
+            OSError: the directory can't be written.
 
         """
-        check_name(name)
+        if self._unnamed is None:
+            # Asked once, when the first file is written: the target is one file system as far as anybody can tell.
+            self._unnamed = can_be_unnamed(directory)
+        return UnfinishedFile(directory, unnamed=self._unnamed)
+
+    def finish_file(self, file: UnfinishedFile, metadata: Metadata, directory: int, name: bytes) -> None:
+        """Set the metadata of a filled file, then its name in the open `directory`; nothing is written after that.
+
+        Raises:
+            OSError: the name is taken and may not be replaced, or holds a directory.
+
+        """
+        notes = apply_to_file(file.fd, metadata, self.names)
+        file.publish(directory, name, overwrite=self._overwrite)
+        self.count_notes(notes)
+
+    def _replace_with_symlink(self, directory: int, name: bytes, target: bytes) -> None:
+        temporary = make_temporary_name()
+        os.symlink(target, temporary, dir_fd=directory)
         try:
-            if self._overwrite:
-                # rename replaces the name itself: a symlink there is not followed, other hard links stay as they are.
-                os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
-                return
-            _link_exclusively(directory, temporary, name)
+            place_entry(directory, temporary, name, overwrite=True)
         except OSError:
             with suppress(OSError):
                 os.unlink(temporary, dir_fd=directory)
             raise
-
-
-def _link_exclusively(directory: int, temporary: bytes, name: bytes) -> None:
-    """Rename without replacing: link() fails on a taken name in one step, which rename() would overwrite."""
-    try:
-        os.link(temporary, name, src_dir_fd=directory, dst_dir_fd=directory, follow_symlinks=False)
-    except OSError as exc:
-        if exc.errno not in _NO_LINKS:
-            raise
-        with suppress(FileNotFoundError):
-            os.stat(name, dir_fd=directory, follow_symlinks=False)
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from exc
-        os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
-    else:
-        os.unlink(temporary, dir_fd=directory)
-
-
-def _temporary_name() -> bytes:
-    return b".backup-peer-" + secrets.token_hex(8).encode()
-
-
-def _create_temporary(directory: int) -> tuple[int, bytes]:
-    name = _temporary_name()
-    return os.open(name, _CREATE, 0o600, dir_fd=directory), name
