@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from argon2.low_level import Type, hash_secret_raw
 from hypothesis import given
 from hypothesis import strategies as st
 from mnemonic import Mnemonic
@@ -104,6 +105,23 @@ def test_master_of_another_length_has_no_words(length):
 @pytest.mark.parametrize("pair", PAIRS, ids=lambda p: f"{p['a'][:6]}-{p['b'][:6]}")
 def test_safety_words_are_those_of_the_vector(pair):
     assert safety_words(PeerId(bytes.fromhex(pair["a"])), PeerId(bytes.fromhex(pair["b"]))) == pair["words"]
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids=lambda p: f"{p['a'][:6]}-{p['b'][:6]}")
+def test_the_reference_implementation_of_argon2_gives_the_words_of_the_vector(pair):
+    """From docs/keys-and-statements.md, "Safety words", without a line of our code."""
+    tag = hash_secret_raw(
+        secret=b"".join(sorted((bytes.fromhex(pair["a"]), bytes.fromhex(pair["b"])))),
+        salt=b"backuppeer/v1/safety-words",
+        time_cost=3,
+        memory_cost=65536,
+        parallelism=1,
+        hash_len=32,
+        type=Type.ID,
+        version=0x13,
+    )
+    bits = f"{int.from_bytes(tag, 'big'):0256b}"
+    assert " ".join(LIST[int(bits[11 * n : 11 * n + 11], 2)] for n in range(8)) == pair["words"]
 
 
 def test_safety_words_are_the_same_on_both_screens_and_differ_between_pairs():
