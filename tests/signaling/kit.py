@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -157,14 +157,21 @@ class Served:
 
 @asynccontextmanager
 async def serving(
-    caps: Caps | None = None, *, clock: TurnedClock | None = None, port: int = 0, engine: WatchedEngine | None = None
+    caps: Caps | None = None,
+    *,
+    clock: TurnedClock | None = None,
+    port: int = 0,
+    engine: WatchedEngine | None = None,
+    origins: Sequence[str] = (),
 ) -> AsyncIterator[Served]:
     """Run a real server in this loop."""
     caps, clock = caps or Caps(), clock or TurnedClock()
     engine = engine or WatchedEngine(caps, clock=clock)
     bound: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     task = asyncio.create_task(
-        run_server(f"127.0.0.1:{port}", caps=caps, clock=clock, engine=engine, on_ready=bound.set_result)
+        run_server(
+            f"127.0.0.1:{port}", origins=origins, caps=caps, clock=clock, engine=engine, on_ready=bound.set_result
+        )
     )
     await asyncio.wait({task, bound}, return_when=asyncio.FIRST_COMPLETED)
     if task.done():

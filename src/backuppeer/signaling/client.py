@@ -57,6 +57,8 @@ _LIBRARY_LOG: Final = logging.getLogger("backuppeer.signaling.client.websockets"
 _LIBRARY_LOG.setLevel(logging.CRITICAL + 1)  # it logs tracebacks of dropped connections; states and errors tell ours
 _LOG: Final = logging.getLogger("backuppeer.signaling.client")
 _SEEN_MESSAGES: Final = 4 * limits.INBOX_MESSAGES
+UNTRUSTED: Final = "its certificate is not trusted"
+"""Stands in the error of a `wss://` server that could not prove its name; the pool gives the advice."""
 _STATUS_TEXT: Final = {
     421: "the server does not know itself by this name (its operator must name it as an origin)",
     429: "too many connections from this network",
@@ -323,11 +325,13 @@ async def _dial(url: str, timeout_s: float) -> ClientConnection:
 
 
 def _describe(exc: Exception) -> str:
+    if isinstance(exc, ssl.SSLCertVerificationError):
+        return f"{UNTRUSTED}: {exc.verify_message.rstrip('.')}"
     if isinstance(exc, ssl.SSLError):
-        return f"TLS: {exc.reason or exc}"
+        return f"no TLS connection: {(exc.reason or str(exc)).replace('_', ' ').lower()}"
     if isinstance(exc, OSError) and exc.errno is not None and exc.errno > 0:
         return os.strerror(exc.errno).lower()
-    return str(exc)
+    return str(exc) or "the server hung up"  # a connection reset in the TLS handshake has no words of its own
 
 
 def _is_loopback(url: str) -> bool:

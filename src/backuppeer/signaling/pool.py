@@ -9,7 +9,7 @@ import asyncio
 import random
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from backuppeer import limits
 from backuppeer.clock import Clock, SystemClock
@@ -17,11 +17,17 @@ from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import LocalError, NoSignaling, PeerFault, Unavailable
 from backuppeer.signaling.board import Acceptance, Board, ServerStatus
 from backuppeer.signaling.browse import BrowseResult, Browsing, OnRows
-from backuppeer.signaling.client import InboxReader, OnMessage, Publication, deposit_at
+from backuppeer.signaling.client import UNTRUSTED, InboxReader, OnMessage, Publication, deposit_at
 from backuppeer.signaling.merge import SeqMemory
 from backuppeer.signaling.servers import check_servers, is_safe_foreign, is_server_url, parse_server
 
 __all__ = ["Acceptance", "BrowseResult", "InboxHandle", "OnMessage", "OnRows", "Pool", "ServerStatus"]
+_WAY_OUT: Final = "check addresses and network"
+# The agent has the environment it was started with, so it must start anew to see the variable.
+_OWN_CERTIFICATE: Final = (
+    "somebody may be posing as the server, do not go on blindly; if it is your own, name the file of its certificate "
+    "authority in the environment variable SSL_CERT_FILE, then `backup-peer agent stop`"
+)
 
 
 class Pool:
@@ -252,6 +258,5 @@ def no_signaling(what: str, tried: Sequence[Acceptance]) -> NoSignaling:
         return NoSignaling(what + ": none is configured", hint="name one with --server, or in the configuration")
     reasons = "; ".join(outcome.error or f"{outcome.url} gave no answer" for outcome in tried)
     names = ", ".join(outcome.url for outcome in tried)
-    return NoSignaling(
-        f"{what}: {reasons}", hint=f"tried {names}; check addresses and network, or name another --server"
-    )
+    way_out = _OWN_CERTIFICATE if any(UNTRUSTED in outcome.error for outcome in tried) else _WAY_OUT
+    return NoSignaling(f"{what}: {reasons}", hint=f"tried {names}; {way_out}, or name another --server")
