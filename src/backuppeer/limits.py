@@ -135,7 +135,6 @@ DEAD_AFTER_S: Final = 15.0
 IDLE_CLOSE_S: Final = 600.0
 REQUEST_STREAMS: Final = 8
 """Request streams at once that one session may hold open at us."""
-BULK_STREAMS: Final = 4
 PEER_ADDRESSES: Final = 4
 ADDRESS_CHARS: Final = 64
 UNPROVEN_CONNECTIONS: Final = 32
