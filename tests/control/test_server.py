@@ -23,6 +23,7 @@ from backuppeer.control.api import (
     StopResult,
 )
 from backuppeer.control.client import AgentNotRunning, Client
+from backuppeer.control.codec import encode_json
 from backuppeer.control.events import ErrorFile, Event, Progress
 from backuppeer.control.openapi import build_openapi
 from backuppeer.control.server import EVENT_QUEUE, build_app
@@ -43,7 +44,7 @@ from backuppeer.errors import (
     StoreUnavailable,
     UserError,
 )
-from backuppeer.limits import CONTROL_BODY_BYTES
+from backuppeer.limits import CONTROL_BODY_BYTES, CONTROL_LINE_BYTES
 from control.dummy import PEER, Dummy, given, telling
 
 RESULT = BackupResult(
@@ -209,6 +210,19 @@ def test_a_chunked_body_over_the_cap_is_refused_without_reading_it_all(place):
 def test_the_client_refuses_a_request_over_the_cap_by_itself(place):
     with pytest.raises(UserError, match="larger"):
         Client(place).call("backup", BackupRequest(paths=["x" * CONTROL_BODY_BYTES]), BackupResult)
+
+
+def test_an_event_as_long_as_a_line_may_be_is_read_and_a_longer_one_refused(place):
+    def of_length(size):
+        frame = len(encode_json(Event(event="note", data={"text": ""}))) + 1
+        return Event(event="note", data={"text": "x" * (size - frame)})
+
+    longest = of_length(CONTROL_LINE_BYTES)
+    with Dummy(place, {"backup": telling([longest, of_length(CONTROL_LINE_BYTES + 1)], RESULT)}) as dummy:
+        events = dummy.client.work("backup", BackupRequest(paths=[]))
+        assert next(events) == longest
+        with pytest.raises(LocalError, match=f"more than {CONTROL_LINE_BYTES} bytes"):
+            next(events)
 
 
 def test_unknown_routes_and_methods_answer_in_json(place):

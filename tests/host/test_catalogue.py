@@ -8,7 +8,8 @@ import pytest
 from backuppeer.errors import DamagedStateError, LocalError
 from backuppeer.host.layout import parse_hex_name
 from backuppeer.host.store import open_store
-from backuppeer.limits import LEAF_BYTES
+from backuppeer.limits import LEAF_BYTES, PACK_TARGET_BYTES
+from backuppeer.proof.merkle import compute_stored_id
 from host.host_world import agreement_id, put_pack
 
 A = agreement_id()
@@ -143,6 +144,18 @@ def test_a_damaged_pack_is_healed_by_storing_it_again(filled, reopen, directory)
     assert put_pack(store, data) == filled[2]
     assert store.read(A, filled[2], offset=0, length=len(data)) == data
     assert store.usage(A).packs == 5
+
+
+def test_a_file_longer_than_a_pack_may_be_is_never_listed(filled, reopen, directory) -> None:
+    for size in (PACK_TARGET_BYTES, PACK_TARGET_BYTES + 1):
+        path = file_of(directory, compute_stored_id(bytes(size)))
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+        os.truncate(path, size)
+    store = reopen()
+    longest = compute_stored_id(bytes(PACK_TARGET_BYTES))
+    assert ids_of(store) == sorted([*filled, longest])
+    assert any("1 packs are damaged" in note for note in store.notes)
 
 
 def test_the_catalogue_is_not_rebuilt_under_an_arriving_pack(filled, reopen) -> None:

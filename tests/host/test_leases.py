@@ -4,6 +4,7 @@ import pytest
 
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import AuthenticationFault, NotFoundError, PeerFault, ProtocolViolation, RefusedError
+from backuppeer.host import leases
 from backuppeer.host.store import open_store
 from backuppeer.ids import PeerId
 from backuppeer.limits import AGREEMENTS_PER_OWNER, KIB, MIB, STATEMENT_BYTES
@@ -104,6 +105,17 @@ def test_an_owner_has_only_so_many_agreements(store, world) -> None:
     store.leases.put(world.agree(AGREEMENTS_PER_OWNER + 2, owner=other))
     assert len(store.leases.list_by_owner(PeerId(world.owner.public))) == AGREEMENTS_PER_OWNER
     assert [lease.owner for lease in store.leases.list_by_owner(PeerId(other.public))] == [other.public]
+
+
+def test_an_agreement_is_revised_only_so_often(store, world, monkeypatch) -> None:
+    monkeypatch.setattr(leases, "AGREEMENT_REVISIONS", 3)
+    signed = b""
+    for revision in (1, 2, 3):
+        signed = world.agree(after=signed, revision=revision)
+        store.leases.put(signed)
+    with pytest.raises(RefusedError, match="revised too often"):
+        store.leases.put(world.agree(after=signed, revision=4))
+    assert store.leases.get(A).signed == signed
 
 
 def test_more_than_the_store_offers_is_not_agreed(store, world) -> None:

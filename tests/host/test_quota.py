@@ -7,10 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backuppeer.errors import NotFoundError, RefusedError
+from backuppeer.host import store as store_module
 from backuppeer.host.quota import Quota, Reservation, format_size, leaves_bytes
 from backuppeer.host.store import create_store, open_store
 from backuppeer.ids import StoredId
-from backuppeer.limits import AGREEMENT_PACKS_MIN, GIB, KIB, MIB, PACKS_PER_GIB
+from backuppeer.limits import AGREEMENT_PACKS_MIN, FREE_DISK_FLOOR_BYTES, GIB, KIB, MIB, PACKS_PER_GIB
 from host.host_world import agreement_id, put_pack
 
 A, B = agreement_id(1), agreement_id(2)
@@ -104,6 +105,29 @@ def test_the_floor_of_the_disk_counts_what_is_still_to_come() -> None:
     quota.reserve(A, 60 * KIB)
     with pytest.raises(RefusedError, match=r"40\.0 KiB free now"):
         quota.reserve(A, 60 * KIB)
+
+
+@pytest.mark.parametrize("reopen", [False, True])
+def test_a_store_leaves_a_gibibyte_of_the_disk_free_unless_told_otherwise(
+    directory, world, monkeypatch, reopen
+) -> None:
+    room = 10 * KIB + leaves_bytes(10 * KIB)
+    monkeypatch.setattr(store_module, "_free_bytes", lambda _: FREE_DISK_FLOOR_BYTES + room)
+    store = create_store(directory, world.peer)
+    if reopen:
+        store.close()
+        store = open_store(directory, world.peer)
+    try:
+        store.leases.put(world.agree())
+        with pytest.raises(RefusedError, match="disk is nearly full"):
+            store.receive(A, StoredId(b"s" * 32), 10 * KIB + 1)
+        store.receive(A, StoredId(b"s" * 32), 10 * KIB).abort()
+    finally:
+        store.close()
+    quota = Quota(free_disk=lambda: FREE_DISK_FLOOR_BYTES + room)
+    quota.set_limit(A, MIB)
+    with pytest.raises(RefusedError, match="disk is nearly full"):
+        quota.reserve(A, 10 * KIB + 1)
 
 
 def test_the_whole_store_never_holds_more_than_is_offered() -> None:

@@ -61,6 +61,7 @@ def test_data_over_the_limit_is_our_bug():
 
 BOMB = zstandard.ZstdCompressor().compress(bytes(64 << 20))
 UNSIZED = zstandard.ZstdCompressor(write_content_size=False).compress(b"x" * 100)
+OVER = zstandard.ZstdCompressor().compress(bytes((4 << 20) + 1))
 GOOD = zstandard.ZstdCompressor().compress(b"x" * 100)
 
 
@@ -68,6 +69,7 @@ GOOD = zstandard.ZstdCompressor().compress(b"x" * 100)
     ("payload", "plain_bytes"),
     [
         (BOMB, 64 << 20),
+        (OVER, (4 << 20) + 1),
         (BOMB, 100),
         (UNSIZED, 100),
         (GOOD, 99),

@@ -121,6 +121,8 @@ def test_ids_of_a_wrong_length_are_our_bug():
         msgspec.msgpack.encode([1, [b"", bytes(33)]]),
         msgspec.msgpack.encode([1, ["text", b""]]),
         msgspec.msgpack.encode([1, [bytes(32 * 65537), b""]]),
+        msgspec.msgpack.encode([1, [b"", bytes(32 * 65537)]]),
+        msgspec.msgpack.encode([1, [bytes(32 * 65536), bytes(32 * 65536)]]),  # each within its cap, not both in a blob
         msgspec.msgpack.encode([1, [b"", b"", b""]]),
         b"\x92" + bytes(4 << 20),
     ],

@@ -183,7 +183,7 @@ def test_a_blob_in_the_place_of_another_is_refused(pack):
 
 @pytest.mark.parametrize("pack_bytes", [0, 1, PACK_MIN_BYTES - 8192, PACK_MIN_BYTES + 1, PACK_TARGET_BYTES + 8192])
 def test_lengths_no_pack_has_are_refused(pack, pack_bytes):
-    with pytest.raises(IntegrityFault):
+    with pytest.raises(IntegrityFault, match="no pack has a length"):
         open_directory(keys_for, pack[1].data, pack_bytes)
 
 
@@ -265,6 +265,15 @@ def test_a_forged_directory_is_refused(pack, name):
     data = _forge(pack[1], HOSTILE[name])
     with pytest.raises(IntegrityFault):
         open_directory(keys_for, data, len(data))
+
+
+def test_a_directory_with_more_entries_than_a_pack_may_have_is_refused():
+    large = seal_pack(close_pack(noise("large", 700_000)), KEYS, Suite.AES_256_GCM)
+    most = _forge(large, _directory(*[(1, 0, 16, 0)] * PACK_BLOBS))
+    assert len(open_directory(keys_for, most, len(most)).entries) == PACK_BLOBS
+    more = _forge(large, _directory(*[(1, 0, 16, 0)] * (PACK_BLOBS + 1)))
+    with pytest.raises(IntegrityFault, match=f"counts {PACK_BLOBS + 1} blobs"):
+        open_directory(keys_for, more, len(more))
 
 
 def test_a_gap_too_small_for_a_tag_is_refused(pack):

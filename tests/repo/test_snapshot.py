@@ -74,5 +74,8 @@ def test_any_bytes_are_refused(data):
 
 
 def test_a_snapshot_longer_than_a_blob_is_refused():
-    with pytest.raises(IntegrityFault):
-        decode_snapshot(bytes((4 << 20) + 1))
+    fields = msgspec.msgpack.decode(encode_snapshot(make_snapshot(bytes(32))))
+    within = msgspec.msgpack.encode(fields | {"paths": [b"/" * 4096] * 1000})
+    decode_snapshot(within)
+    with pytest.raises(IntegrityFault, match="over the limit"):
+        decode_snapshot(msgspec.msgpack.encode(fields | {"paths": [b"/" * 4096] * 1030}))

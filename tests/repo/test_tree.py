@@ -8,7 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backuppeer.errors import IntegrityFault, LocalError
-from backuppeer.limits import BLOB_PLAIN_BYTES, CONTENT_INLINE_IDS, ID_LIST_MAX, TREE_PIECE_ENTRIES
+from backuppeer.limits import (
+    BLOB_PLAIN_BYTES,
+    CONTENT_INLINE_IDS,
+    ID_LIST_MAX,
+    TREE_PIECE_BYTES,
+    TREE_PIECE_ENTRIES,
+    TREE_PIECE_MIN_ENTRIES,
+)
 from backuppeer.repo.tree import (
     FIELDS,
     EntryKind,
@@ -99,6 +106,23 @@ def test_no_piece_has_more_entries_than_its_limit():
     found = [e for e in _many(TREE_PIECE_ENTRIES + 100) if crc32(e.name) % 1024]
     sizes = [len(decode_piece(p)) for p in encode_pieces(found)]
     assert sizes == [TREE_PIECE_ENTRIES, len(found) - TREE_PIECE_ENTRIES]
+
+
+def test_no_piece_ends_at_a_boundary_before_its_least_number_of_entries():
+    boundary = next(name for name in (b"%09d" % i for i in range(10**6)) if crc32(name) % 1024 == 0)
+    after = [e for e in (entry(boundary + b"%04d" % i) for i in range(3000)) if crc32(e.name) % 1024]
+    found = [entry(boundary), *after]
+    assert len(list(encode_pieces(found))) == 1
+    last = next(n for n in (boundary + b"z%04d" % i for i in range(10**6)) if crc32(n) % 1024 == 0)
+    for count, pieces in ((TREE_PIECE_MIN_ENTRIES - 1, 1), (TREE_PIECE_MIN_ENTRIES, 2)):
+        assert len(list(encode_pieces([*found[: count - 1], entry(last), entry(last + b"z")]))) == pieces
+
+
+def test_a_piece_is_cut_before_the_entry_that_would_bring_it_over_a_mebibyte():
+    links = [entry(b"%04d" % i, EntryKind.SYMLINK, target=b"t" * 65_000) for i in range(40)]
+    first, *_ = encode_pieces(links)
+    size = len(msgspec.msgpack.encode(links[0]))
+    assert len(decode_piece(first)) == TREE_PIECE_BYTES // size
 
 
 @pytest.mark.parametrize("pair", [(b"b", b"a"), (b"a", b"a")])
@@ -202,6 +226,13 @@ def test_unsorted_and_repeated_names_are_refused():
 def test_more_entries_than_a_piece_holds_are_refused():
     with pytest.raises(IntegrityFault):
         decode_piece(msgspec.msgpack.encode([1, _many(TREE_PIECE_ENTRIES + 1)]))
+
+
+def test_a_piece_longer_than_a_blob_is_refused():
+    links = [entry(b"%04d" % i, EntryKind.SYMLINK, target=b"t" * 65_536) for i in range(70)]
+    assert len(decode_piece(msgspec.msgpack.encode([1, links[:60]]))) == 60
+    with pytest.raises(IntegrityFault, match="not a tree piece"):
+        decode_piece(msgspec.msgpack.encode([1, links]))
 
 
 @given(st.binary(max_size=200))
