@@ -128,6 +128,7 @@ def test_a_store_leaves_a_gibibyte_of_the_disk_free_unless_told_otherwise(
     quota.set_limit(A, MIB)
     with pytest.raises(RefusedError, match="disk is nearly full"):
         quota.reserve(A, 10 * KIB + 1)
+    quota.reserve(A, 10 * KIB)
 
 
 def test_the_whole_store_never_holds_more_than_is_offered() -> None:

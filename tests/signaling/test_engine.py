@@ -60,7 +60,10 @@ def test_a_tombstone_takes_the_listing_back_and_keeps_its_number():
         clock.turn(limits.LISTING_NUMBER_KEPT_S - 1)
         await engine.sweep()
         assert await engine.put_listing(shown(1, 10), 2) is Put.STALE
-        assert await engine.put_listing(shown(1, 12), 2) is Put.ACCEPTED
+        assert await engine.put_listing(shown(1, 12, is_slot=False), 2) is Put.ACCEPTED
+        clock.turn(limits.LISTING_NUMBER_KEPT_S)
+        await engine.sweep()
+        assert await engine.put_listing(shown(1, 10), 2) is Put.ACCEPTED
 
     asyncio.run(story())
 

@@ -2,9 +2,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backuppeer import limits
 from backuppeer.errors import DamagedStateError
 from backuppeer.signaling.listing import open_listing
-from backuppeer.signaling.merge import Merger, SeqMemory
+from backuppeer.signaling.merge import Merger, Seen, SeqMemory
 from signaling.kit import NOW_MS, Host
 
 HOST = Host()
@@ -98,6 +99,17 @@ def test_a_full_memory_forgets_the_peer_unseen_for_longest():
     Merger(memory).add(FOREIGN, "a")
     assert memory.get(HOST.peer) is None
     assert memory.get(OTHER.peer) is not None
+
+
+def test_a_memory_holds_only_so_many_peers():
+    rows = (number.to_bytes(32, "big") + bytes(41) for number in range(limits.SEQ_MEMORY_PEERS + 1))
+    read = SeqMemory.import_bytes(b"BPSEQS\0\x01" + b"".join(rows))
+    fresh = SeqMemory()
+    fresh._seen = read._seen.copy()
+    for memory in (read, fresh):
+        memory.put(HOST.peer, Seen(1, bytes(32), is_equivocating=False))
+        assert len(memory._seen) == limits.SEQ_MEMORY_PEERS
+        assert memory.get(HOST.peer) is not None
 
 
 @pytest.mark.parametrize("data", [b"", b"BPSEQS\0\x02", b"BPSEQS\0\x01x"])

@@ -88,7 +88,7 @@ def test_a_request_beyond_its_cap_is_refused(request_):
         Page([], b"c" * 65, 0),
         Challenge(b"n" * 31),
         Message(1, b"short"),
-        Published(accepted=False, code="x" * 1000),
+        Published(accepted=False, code="x" * (limits.KNOCK_TEXT_CHARS + 1)),
     ],
 )
 def test_an_answer_beyond_its_cap_is_refused(answer):

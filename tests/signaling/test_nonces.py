@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backuppeer import limits
 from backuppeer.errors import DamagedStateError, ProtocolViolation, RefusedError
 from backuppeer.signaling.nonces import NonceMemory
 from signaling.kit import HOUR_MS, NOW_MS
@@ -54,6 +55,23 @@ def test_what_is_exported_is_imported(rows):
     for nonce in rows:
         with pytest.raises(ProtocolViolation):
             again.remember(nonce, EXPIRY_MS, now_ms=NOW_MS)
+
+
+def test_a_memory_holds_only_so_many_nonces():
+    full = NonceMemory.import_bytes(rows(limits.KNOCK_NONCES))
+    with pytest.raises(RefusedError):
+        full.remember(b"new".ljust(16), EXPIRY_MS, now_ms=NOW_MS)
+    with pytest.raises(DamagedStateError):
+        NonceMemory.import_bytes(rows(limits.KNOCK_NONCES + 1))
+    fresh = NonceMemory()
+    fresh._until_ms = dict(full._until_ms)
+    with pytest.raises(RefusedError):
+        fresh.remember(b"new".ljust(16), EXPIRY_MS, now_ms=NOW_MS)
+
+
+def rows(count):
+    expiry = (EXPIRY_MS + 2 * HOUR_MS).to_bytes(8, "big")
+    return b"BPNONCE\x01" + b"".join(n.to_bytes(16, "big") + expiry for n in range(count))
 
 
 @pytest.mark.parametrize("data", [b"", b"BPNONCE\x02", b"BPNONCE\x01x", b"BPNONCE\x01" + b"x" * 72])
