@@ -5,7 +5,7 @@ import pytest
 from agent.loops import play
 from agent.parties import ASK, USAGE, Party, ask, running
 from backuppeer.errors import PeerUnreachable
-from backuppeer.limits import DEAD_AFTER_S, HANDSHAKE_S, IDLE_CLOSE_S
+from backuppeer.limits import DEAD_AFTER_S, HANDSHAKE_S, IDLE_CLOSE_S, UNPROVEN_CONNECTIONS
 from backuppeer.transport.memory import Network
 from backuppeer.wire.messages import CloseCode, GetUsage, Usage
 
@@ -85,5 +85,31 @@ def test_a_connection_that_says_nothing_is_closed_after_the_handshake_time():
             await connection.wait_closed()
             assert connection.close_info.code == CloseCode.REJECTED
             assert asyncio.get_running_loop().time() == pytest.approx(HANDSHAKE_S)
+
+    play(scenario())
+
+
+def test_only_so_many_connections_may_be_silent_at_once_however_they_come():
+    async def scenario():
+        network = Network()
+        host = Party(network, 1)
+        async with running(host):
+
+            async def knock(count):
+                found = []
+                for _ in range(count):
+                    silent = network.join(len(connections).to_bytes(32, "big"))
+                    found.append(await silent.dial(host.transport.transport_id, host.transport.addresses()))
+                    connections.append(found[-1])
+                await asyncio.sleep(0.1)  # virtual
+                return [c.close_info.code for c in found if c.close_info is not None]
+
+            connections = []
+            assert await knock(UNPROVEN_CONNECTIONS - 1) == []
+            # Those that come in one go must not pass the door together.
+            assert await knock(5) == [CloseCode.REJECTED] * 4
+            await asyncio.sleep(HANDSHAKE_S)  # virtual
+            assert all(c.close_info is not None for c in connections)
+            assert await knock(UNPROVEN_CONNECTIONS) == [], "places are free again"
 
     play(scenario())

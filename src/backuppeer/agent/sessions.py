@@ -75,7 +75,7 @@ class Sessions:
         self._dialling: dict[PeerId, asyncio.Lock] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Condition()
-        self._unproven = asyncio.Semaphore(UNPROVEN_CONNECTIONS)
+        self._unproven: set[asyncio.Task[None]] = set()
 
     def all(self) -> list[Session]:
         """Return the open sessions, oldest first."""
@@ -98,10 +98,13 @@ class Sessions:
         with suppress(PeerUnreachable):
             while True:
                 connection = await self._transport.accept()
-                if self._unproven.locked():
+                # Counted here and not in the task, which has not run yet when the next connection of a burst is there.
+                if len(self._unproven) >= UNPROVEN_CONNECTIONS:
                     await connection.close(CloseCode.REJECTED, "")
                     continue
-                self._spawn(self._welcome(connection))
+                task = self._spawn(self._welcome(connection))
+                self._unproven.add(task)
+                task.add_done_callback(self._unproven.discard)
 
     async def dial(self, peer: PeerId, transport: TransportId, addresses: list[str]) -> Session:
         """Return the session with `peer`, dialling it if there is none.
@@ -147,16 +150,15 @@ class Sessions:
     async def _welcome(self, connection: Connection) -> None:
         """Prove a stranger, or close with the one code that tells nothing."""
         ends = TransportEnds(dialler=connection.remote, acceptor=self._transport.transport_id)
-        async with self._unproven:
-            try:
-                async with asyncio.timeout(HANDSHAKE_S):
-                    stream = await connection.accept_stream()
-                    handshake = Handshake.accept(self._identity, self._hooks.may_answer, ends=ends)
-                    proven = await _shake_hands(handshake, stream)
-                    await self._establish(Session(connection, proven, stream, handshake.reader))
-            except (BackupPeerError, TimeoutError) as exc:
-                _log.info("connection turned away", transport=connection.remote.hex()[:8], reason=str(exc)[:200])
-                await connection.close(CloseCode.REJECTED, "")
+        try:
+            async with asyncio.timeout(HANDSHAKE_S):
+                stream = await connection.accept_stream()
+                handshake = Handshake.accept(self._identity, self._hooks.may_answer, ends=ends)
+                proven = await _shake_hands(handshake, stream)
+                await self._establish(Session(connection, proven, stream, handshake.reader))
+        except (BackupPeerError, TimeoutError) as exc:
+            _log.info("connection turned away", transport=connection.remote.hex()[:8], reason=str(exc)[:200])
+            await connection.close(CloseCode.REJECTED, "")
 
     async def _establish(self, session: Session) -> Session:
         """Exchange Hello, keep one session per peer, and let it live."""
@@ -273,10 +275,11 @@ class Sessions:
             async with asyncio.timeout(_GOODBYE_S):
                 await session.ended.wait()
 
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+    def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
 
 class _EndedError(Exception):
