@@ -29,6 +29,7 @@ from backuppeer.signaling.listing import (
     bucket_bytes,
     envelope_id,
     make_tombstone,
+    name_servers,
     next_seq,
     sign_listing,
 )
@@ -93,15 +94,18 @@ class Hosting:
 
     async def resume(self) -> None:
         """Go on with the slot that was on offer when the agent ended."""
+        self._erase_old_keys(self._clock.now_ms())
         offer = self.offer
         if offer is not None:
             with suppress(Unavailable):
                 await self._enter(offer)
 
     async def withdraw(self) -> None:
-        """Take the slot off the market. Agreements and stored data stay."""
+        """Take the slot off the market. Agreements and stored data stay; the keys of its knocks go."""
         self._state.put_setting(_OFFER, b"")
         await self.close()
+        # Nobody publishes from now on, and publishing is when old keys are erased: so all of them go here.
+        self._state.erase_envelope_keys(self._clock.now_ms() + 1)
 
     async def close(self) -> None:
         """Say goodbye to the servers; an offer that was not withdrawn comes back with the agent."""
@@ -178,9 +182,8 @@ class Hosting:
             inbox=self._inbox_key().public,
             envelope_key=key.public,
             envelope_id=envelope_id(key.public),
-            servers=list(offer.servers[:4]),
         )
-        return sign_listing(listing, self._identity)
+        return sign_listing(name_servers(listing, offer.servers), self._identity)
 
     def _next_seq(self) -> int:
         last = int.from_bytes(self._state.setting(_SEQ) or b"", "big")
@@ -197,13 +200,16 @@ class Hosting:
 
     def _envelope_key(self, now_ms: int) -> EnvelopeKey:
         """Return today's key; keys rotate daily and are erased after 48 h, so that old knocks stay closed for ever."""
-        self._state.erase_envelope_keys(now_ms - ENVELOPE_KEY_KEPT_S * 1000)
+        self._erase_old_keys(now_ms)
         for _, private, created_ms in self._state.envelope_keys():
             if created_ms > now_ms - ENVELOPE_KEY_LIFE_S * 1000:
                 return EnvelopeKey.from_private_bytes(private)
         key = EnvelopeKey.generate()
         self._state.put_envelope_key(envelope_id(key.public), key.private_bytes(), now_ms)
         return key
+
+    def _erase_old_keys(self, now_ms: int) -> None:
+        self._state.erase_envelope_keys(now_ms - ENVELOPE_KEY_KEPT_S * 1000)
 
     async def _on_knock(self, sealed: bytes, server: str) -> None:
         """Open a knock, decide, and leave exactly one reply."""
