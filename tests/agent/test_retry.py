@@ -3,9 +3,10 @@ import asyncio
 import pytest
 
 from agent.loops import VirtualClock, play
+from backuppeer.agent import retry as retry_module
 from backuppeer.agent.retry import retry
 from backuppeer.errors import IntegrityFault, PeerUnreachable, RefusedError
-from backuppeer.limits import RETRY_MOST_S
+from backuppeer.limits import RETRY_BUDGET_S, RETRY_FIRST_S, RETRY_MOST_S
 
 
 class Step:
@@ -55,5 +56,20 @@ def test_the_budget_is_never_overdrawn_and_the_last_error_comes_out(budget_s):
         assert all(0 <= pause <= RETRY_MOST_S for pause in pauses)
         if budget_s == 90.0:
             assert step.tries >= 6, "the budget allows many tries"
+
+    play(scenario())
+
+
+def test_pauses_double_from_the_first_to_the_longest_within_the_budget(monkeypatch):
+    monkeypatch.setattr(retry_module.random, "uniform", lambda _least, most: most)
+
+    async def scenario():
+        pauses = []
+        step = Step(PeerUnreachable("gone"))
+        with pytest.raises(PeerUnreachable):
+            await retry(step, VirtualClock(), waiting=lambda _, pause_s: pauses.append(pause_s))
+        doubling = [RETRY_FIRST_S * 2**n for n in range(5)]
+        assert pauses[:6] == [*doubling, RETRY_MOST_S]
+        assert RETRY_BUDGET_S - RETRY_MOST_S < sum(pauses) <= RETRY_BUDGET_S
 
     play(scenario())

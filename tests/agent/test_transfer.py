@@ -25,7 +25,7 @@ from backuppeer.errors import (
     RefusedError,
 )
 from backuppeer.ids import AgreementId, LogicalId, StoredId
-from backuppeer.limits import LEAF_BYTES, MIB
+from backuppeer.limits import BULK_STALL_S, LEAF_BYTES, MIB
 from backuppeer.repo.blob import BlobKind, Compressor
 from backuppeer.repo.pack import PackDraft, PackOpener, parse_header
 from backuppeer.transport.memory import Network
@@ -335,8 +335,10 @@ def test_a_host_that_drips_bytes_is_given_up_as_weather():
                     return session
 
             host = Partner(AgreementId(b"a" * 16), two.peer, "host", Only())
+            begun = asyncio.get_running_loop().time()
             with pytest.raises(PeerUnreachable, match="bytes in"):
                 await read_range(host, StoredId(b"s" * 32), 0, 1)
+            assert asyncio.get_running_loop().time() == begun + BULK_STALL_S
 
     play(scenario())
 

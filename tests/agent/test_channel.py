@@ -1,0 +1,70 @@
+"""How long a request stream waits for a peer that says nothing, takes nothing, or never ends."""
+
+import asyncio
+
+import pytest
+
+from agent.loops import play
+from backuppeer.agent.channel import Channel
+from backuppeer.errors import PeerUnreachable
+from backuppeer.limits import BULK_STALL_S, REPLY_S
+from backuppeer.wire.messages import Usage
+from backuppeer.wire.session import Speaker
+
+
+class Mute:
+    """A stream whose peer neither speaks nor listens."""
+
+    async def read(self, _max_bytes):
+        await asyncio.Event().wait()
+
+    async def write(self, _data):
+        await asyncio.Event().wait()
+
+
+class Endless(Mute):
+    """A stream whose peer sends a byte each second and never ends."""
+
+    async def read(self, _max_bytes):
+        await asyncio.sleep(1)  # virtual
+        return b"x"
+
+
+def opener(stream):
+    return Channel(stream, Speaker.OPENER)
+
+
+async def take_raw(channel):
+    async for _ in channel.receive_raw(1):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("use", "error", "ends_s"),
+    [
+        (lambda: opener(Mute()).receive_any(), PeerUnreachable, REPLY_S),
+        (lambda: opener(Mute()).receive(Usage), PeerUnreachable, REPLY_S),
+        (lambda: opener(Mute()).wait_end(), TimeoutError, REPLY_S),
+        (lambda: opener(Endless()).wait_end(), TimeoutError, REPLY_S),
+        (lambda: take_raw(opener(Mute())), PeerUnreachable, BULK_STALL_S),
+        (lambda: opener(Mute()).send_raw(b"x"), PeerUnreachable, BULK_STALL_S),
+    ],
+    ids=["answer", "answer of a kind", "end", "end that never comes", "bytes", "a peer that takes nothing"],
+)
+def test_a_peer_is_given_up_after_its_time(use, error, ends_s):
+    async def scenario():
+        with pytest.raises(error):
+            await use()
+        assert asyncio.get_running_loop().time() == ends_s
+
+    play(scenario())
+
+
+def test_bytes_that_keep_coming_are_waited_for():
+    async def scenario():
+        count = 0
+        async for piece in opener(Endless()).receive_raw(3 * int(BULK_STALL_S)):
+            count += len(piece)
+        assert count == asyncio.get_running_loop().time() == 3 * BULK_STALL_S
+
+    play(scenario())

@@ -1,0 +1,72 @@
+"""One knock: how long it lives, where its reply is awaited, and for how long."""
+
+import asyncio
+
+import pytest
+
+from agent.loops import START_MS, VirtualClock, play
+from backuppeer.agent import knocking
+from backuppeer.agent.knocking import Knocking
+from backuppeer.agent.partners import Whereabouts
+from backuppeer.crypto.envelope import EnvelopeKey
+from backuppeer.crypto.identity import SigningKey
+from backuppeer.errors import PeerUnreachable
+from backuppeer.limits import KNOCK_LIFE_S, KNOCK_REPLY_S, KNOCK_SERVERS
+from backuppeer.signaling.knock import open_knock
+from backuppeer.signaling.listing import open_listing
+from signaling.kit import Host
+
+SERVERS = [f"wss://h{n}.example" for n in range(KNOCK_SERVERS + 2)]
+
+
+class DeafPool:
+    """Stands where Pool is: opens inboxes, takes deposits, and no reply ever comes."""
+
+    opened: list[list[str]]
+    deposits: list[bytes]
+
+    def __init__(self, _servers, *, clock):
+        pass
+
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, *_error):
+        pass
+
+    async def open_inbox(self, _key, _on_message, *, servers):
+        self.opened.append(servers)
+
+        class Handle:
+            def open_at(self):
+                return SERVERS
+
+            async def close(self):
+                pass
+
+        return Handle()
+
+    async def deposit(self, _servers, _inbox, sealed):
+        self.deposits.append(sealed)
+
+
+def test_a_knock_names_few_servers_lives_an_hour_and_is_given_up_after_seconds(owner, monkeypatch):
+    DeafPool.opened, DeafPool.deposits = [], []
+    monkeypatch.setattr(knocking, "Pool", DeafPool)
+    envelope = EnvelopeKey.generate()
+    host = Host(SigningKey.generate(), envelope)
+    row = open_listing(host.signed(START_MS, now_ms=START_MS), START_MS)
+    ends = Whereabouts(b"t" * 32, ("10.0.0.1:4433",))
+
+    async def scenario():
+        asking = Knocking(owner.state, owner.keys.identity, VirtualClock(), market=None, ends=lambda: ends)
+        with pytest.raises(PeerUnreachable, match="did not answer"):
+            await asking.knock_at(row, asking.empty_wish(host.peer), SERVERS)
+        assert asyncio.get_running_loop().time() == KNOCK_REPLY_S
+
+    play(scenario())
+    assert DeafPool.opened == [SERVERS[:KNOCK_SERVERS]]
+    (sealed,) = DeafPool.deposits
+    knock = open_knock(sealed, envelope, recipient=host.peer, now_ms=START_MS)
+    assert knock.servers == SERVERS[:KNOCK_SERVERS]
+    assert knock.expires_ms - knock.issued_ms == KNOCK_LIFE_S * 1000
