@@ -18,6 +18,7 @@ from backuppeer.errors import (
     RefusedError,
     StoreUnavailable,
 )
+from backuppeer.host.catalogue import PackRow
 from backuppeer.host.leases import Lease
 from backuppeer.host.store import Store, create_store, open_store
 from backuppeer.ids import AgreementId, StoredId
@@ -288,3 +289,10 @@ def test_a_full_agreement_refuses_and_says_what_is_free(store: Store, world: Wor
     put_pack(store, b"x" * 4 * KIB)
     with pytest.raises(RefusedError, match=r"6\.0 KiB free now"):
         store.receive(A, StoredId(bytes(32)), 7 * KIB)
+
+
+def test_a_page_of_packs_has_only_so_many_rows_whatever_is_asked(store: Store, lease: Lease) -> None:
+    rows = [PackRow(StoredId(n.to_bytes(32, "big")), 1) for n in range(PACK_LIST_PAGE + 1)]
+    store._catalogue.change_packs(A, add=rows, drop=[])
+    assert store.list_packs(A, limit=10 * PACK_LIST_PAGE) == rows[:PACK_LIST_PAGE]
+    assert store.list_packs(A) == rows[:PACK_LIST_PAGE]

@@ -4,6 +4,7 @@ import os
 import pytest
 
 from backuppeer.errors import PeerUnreachable
+from backuppeer.limits import CLOSE_REASON_BYTES, UNPROVEN_CONNECTIONS
 from backuppeer.transport.base import LOST_CODE
 from backuppeer.transport.memory import Network, Weather
 
@@ -113,5 +114,26 @@ def test_connections_of_one_endpoint_can_be_lost_and_it_can_be_offline():
         two.is_offline = True
         with pytest.raises(PeerUnreachable):
             await one.dial(two.transport_id, two.addresses())
+
+    asyncio.run(scenario())
+
+
+def test_the_reason_of_a_close_is_cut():
+    async def scenario():
+        near, far, _stream, _peer = await join_streams(Network())
+        await near.close(5, "x" * (CLOSE_REASON_BYTES + 1))
+        assert await far.wait_closed() == "x" * CLOSE_REASON_BYTES
+
+    asyncio.run(scenario())
+
+
+def test_connections_that_nobody_takes_are_limited():
+    async def scenario():
+        network = Network()
+        acceptor, dialler = network.join(os.urandom(32)), network.join(os.urandom(32))
+        for _ in range(UNPROVEN_CONNECTIONS):
+            await dialler.dial(acceptor.transport_id, acceptor.addresses())
+        with pytest.raises(PeerUnreachable, match="refused"):
+            await dialler.dial(acceptor.transport_id, acceptor.addresses())
 
     asyncio.run(scenario())
