@@ -162,6 +162,8 @@ RETRY_BUDGET_S: Final = 90.0
 """How long a network step goes on retrying before it tells the person (backoff with full jitter)."""
 RETRY_FIRST_S: Final = 0.5
 RETRY_MOST_S: Final = 15.0
+WITNESS_S: Final = 5.0
+"""How long a backup waits for the newest head of a host that it does not go to: long enough for one that is there."""
 REBUILD_AT_ONCE: Final = 8
 """Directories read side by side while an index is rebuilt."""
 RECOVERY_KNOCKS: Final = 8

@@ -7,7 +7,7 @@ from backuppeer.agent.keyring import HomeKeys, load_keys, recover_identity
 from backuppeer.agent.state import State
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.crypto.keys import derive_authority
-from backuppeer.errors import AuthenticationFault, IntegrityFault, PeerFault, RefusedError, UserError
+from backuppeer.errors import AuthenticationFault, DamagedStateError, IntegrityFault, PeerFault, RefusedError, UserError
 from backuppeer.ids import BlobId, DeviceId, LogicalId, RepositoryId
 from backuppeer.proof.statements import WriterGrant, sign_statement, statement_hash
 from backuppeer.repo.head import Inventory, check_inventory
@@ -66,9 +66,46 @@ def test_another_head_of_a_number_that_we_have_is_a_fork(chain, elsewhere):
     elsewhere.extend(INDEX, inventory(2))
     ((_, other, grant),) = rows(elsewhere)
     before = chain.newest()
-    with pytest.raises(IntegrityFault, match="two histories"):
+    with pytest.raises(DamagedStateError, match="two histories"):
         chain.adopt(other, grant)
     assert chain.newest() == before
+
+
+@pytest.mark.parametrize("behind", [1, 2, 3])
+def test_an_old_head_other_than_ours_is_a_fork_however_far_we_have_gone_on(chain, elsewhere, behind):
+    chain.extend(INDEX, inventory(1))
+    elsewhere.adopt(chain.newest()[1], chain._keys.grant)
+    elsewhere.extend(INDEX, inventory(9))
+    *_, (_, other, grant) = rows(elsewhere)
+    for count in range(2, 3 + behind):
+        chain.extend(INDEX, inventory(count))
+    before = rows(chain)
+    with pytest.raises(DamagedStateError, match="two histories"):
+        chain.adopt(other, grant)
+    assert rows(chain) == before
+
+
+def test_a_head_made_before_ours_is_not_adopted_though_its_number_is_higher(owner, chain, elsewhere):
+    chain.extend(INDEX, inventory(1))
+    elsewhere.adopt(chain.newest()[1], chain._keys.grant)
+    for count in range(2, 8):
+        chain.extend(INDEX, inventory(count))
+    owner.clock.ms += 1000
+    elsewhere.extend(INDEX, inventory(9))  # set back, and written since
+    *_, (_, newest, grant) = rows(chain)
+    with pytest.raises(DamagedStateError, match="two histories"):
+        elsewhere.adopt(newest, grant)
+    assert elsewhere.newest()[0].number == 2
+
+
+def test_heads_between_are_learned_from_hosts_that_lag_in_whatever_order(chain, elsewhere):
+    for count in range(1, 6):
+        chain.extend(INDEX, inventory(count))
+    order = [5, 2, 4, 3, 1]
+    answers = [elsewhere.adopt(*rows(chain)[number - 1][1:]) for number in order]
+    assert [head.number if head else None for head in answers] == [5, None, None, None, None]
+    assert rows(elsewhere) == rows(chain)
+    assert elsewhere.newest() == chain.newest()
 
 
 def test_a_next_head_that_follows_another_than_ours_is_a_fork(chain, elsewhere):
@@ -76,7 +113,7 @@ def test_a_next_head_that_follows_another_than_ours_is_a_fork(chain, elsewhere):
     elsewhere.extend(INDEX, inventory(2))
     elsewhere.extend(INDEX, inventory(2, 3))
     _, (_, second, grant) = rows(elsewhere)
-    with pytest.raises(IntegrityFault, match="does not follow"):
+    with pytest.raises(DamagedStateError, match="two histories"):
         chain.adopt(second, grant)
     assert chain.newest()[0].number == 1
 

@@ -8,7 +8,7 @@ from agent.houses import WISH, OwnerHouse, offer, partner
 from agent.test_heads import INDEX, chain_of, inventory, rows
 from backuppeer.agent.heads import HeadChain
 from backuppeer.agent.state import State
-from backuppeer.errors import IntegrityFault, PeerUnreachable, ProtocolViolation, RefusedError
+from backuppeer.errors import DamagedStateError, PeerUnreachable, ProtocolViolation, RefusedError
 from backuppeer.ids import AgreementId, StoredId, format_peer_id
 from backuppeer.limits import LEAF_BYTES, MIB
 from backuppeer.proof.merkle import compute_stored_id, verify_range
@@ -317,7 +317,7 @@ def test_a_host_with_a_head_that_is_not_ours_is_told_apart_from_one_that_lags(ho
         async with hosted(house, owner) as link:
             host = partner(house, agreement, link.session)
             await other.leave_with(host)
-            with pytest.raises(IntegrityFault, match="does not know"):
+            with pytest.raises(DamagedStateError, match="two histories"):
                 await chain.leave_with(host)
             kept = await link.ask(GetHead(agreement=agreement), HeadIs)
             assert kept.head == other.newest()[1], "its head stands"

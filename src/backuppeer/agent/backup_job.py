@@ -18,12 +18,21 @@ from backuppeer.agent.upload import Upload
 from backuppeer.agent.vault import Vault
 from backuppeer.backup.archiver import ArchiveOptions, Archiver, ArchiveResult
 from backuppeer.control.api import BackupRequest, BackupResult
-from backuppeer.errors import BackupPeerError, IncompleteError, IntegrityFault, LocalError, Unavailable
-from backuppeer.ids import PeerId, format_peer_id
+from backuppeer.errors import (
+    BackupPeerError,
+    IncompleteError,
+    IntegrityFault,
+    LocalError,
+    PeerUnreachable,
+    Unavailable,
+)
+from backuppeer.ids import AgreementId, PeerId, format_peer_id
+from backuppeer.limits import WITNESS_S
 from backuppeer.repo.pack import Entry
 from backuppeer.repo.snapshot import Snapshot, decode_snapshot
 from backuppeer.shares.ledger import Copy
 from backuppeer.trust.evidence import Kind
+from backuppeer.wire.messages import HeadIs
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,36 +82,80 @@ class BackupJob:
     async def _meet(self, partners: Sequence[Partner]) -> list[Partner]:
         """Reach every host, and take over what a host knows better; at least one must be there."""
         await self._reporter.state("connecting", f"connecting to {', '.join(p.name for p in partners)}")
-        met = []
+        await self._hear_others(partners)
+        held: dict[AgreementId, HeadIs] = {}
         for partner in partners:
             try:
-                await self._vault.catch_up(partner, self._reporter)
-                met.append(partner)
+                held[partner.agreement] = await self._vault.catch_up(partner, self._reporter)
             except BackupPeerError as exc:
-                self._failures[partner.peer] = exc
-                self._vault.blame(partner, exc)
-                self._reporter.note(f"{partner.name}: {exc.message}")
-        if not met:
-            raise next(iter(self._failures.values()))
-        try:
-            await self._vault.ensure_whole()
-        except (IntegrityFault, Unavailable) as exc:
-            self._reporter.note(exc.message)
-        met = [partner for partner in met if await self._is_level(partner)]
-        if not met:
-            raise next(iter(self._failures.values()))
+                self._drop(partner, exc)
+        met = self._live([partner for partner in partners if partner.agreement in held])
+        await self._resync()
+        met = self._live([partner for partner in met if await self._is_level(partner, held[partner.agreement])])
         self._vault.conceal_missing(met)
         await self._reporter.state("connected", f"connected to {', '.join(p.name for p in met)}")
         return met
 
-    async def _is_level(self, partner: Partner) -> bool:
-        """Give a host what it lacks; one that refuses drops out of this backup and holds up nobody else."""
+    def _live(self, partners: list[Partner]) -> list[Partner]:
+        if not partners:
+            raise next(iter(self._failures.values()))
+        return partners
+
+    def _drop(self, partner: Partner, error: BackupPeerError) -> None:
+        """Leave a host out of this backup; what is its fault is written down, and nobody else is held up."""
+        self._failures[partner.peer] = error
+        self._vault.blame(partner, error)
+        self._reporter.note(f"{partner.name}: {error.message}")
+
+    async def _hear_others(self, partners: Sequence[Partner]) -> None:
+        """Hear the hosts too that this backup does not go to: one of them may hold a newer head than we know."""
+        chosen = {partner.agreement for partner in partners}
+        others = [partner for partner in self._vault.partners() if partner.agreement not in chosen]
+        heard = await asyncio.gather(*(self._has_heard(partner) for partner in others))
+        if self._vault.is_whole():
+            return
+        for partner in (other for other, is_there in zip(others, heard, strict=True) if is_there):
+            try:
+                await self._vault.refresh(partner, self._reporter)
+            except BackupPeerError as exc:
+                self._reporter.note(f"{partner.name}: {exc.message}")
+
+    async def _has_heard(self, partner: Partner) -> bool:
         try:
-            await self._vault.level(partner, self._reporter, self._stop)
+            async with asyncio.timeout(WITNESS_S):
+                await self._vault.hear(partner, self._reporter)
+        except (Unavailable, TimeoutError):
+            return False
         except BackupPeerError as exc:
-            self._failures[partner.peer] = exc
             self._vault.blame(partner, exc)
             self._reporter.note(f"{partner.name}: {exc.message}")
+            return False
+        return True
+
+    async def _resync(self) -> None:
+        """Bring the index in line with the newest head.
+
+        Raises:
+            PeerUnreachable: what that head consists of can't be read: a head upon it would drop its snapshots.
+
+        """
+        try:
+            await self._vault.ensure_whole()
+        except (IntegrityFault, Unavailable) as exc:
+            if not self._vault.is_whole():
+                raise PeerUnreachable(
+                    f"the newest state of this backup can't be read, so nothing was written: {exc.message}",
+                    hint="run it again when the host that took the last backup can be reached",
+                ) from exc
+            self._reporter.note(exc.message)
+
+    async def _is_level(self, partner: Partner, held: HeadIs) -> bool:
+        """Give a host what it lacks; one that refuses, or can't be brought up, drops out and holds up nobody else."""
+        try:
+            self._vault.heads.way_from(held, partner.name)
+            await self._vault.level(partner, self._reporter, self._stop)
+        except BackupPeerError as exc:
+            self._drop(partner, exc)
             return False
         return True
 

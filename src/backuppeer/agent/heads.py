@@ -1,10 +1,14 @@
 """Heads of the own repository: made after a backup, left with every host, adopted when a host knows a newer one.
 
-Knows: the chain of heads, the grant, the device key. Must not know: packs. A host that lagged gets every head that it
-missed, in order, so that its compare-and-set stays exact.
+Knows: the chain of heads, the grant, the device key, what hosts countersigned. Must not know: packs. A host that lagged
+gets every head that it missed, in order, so that its compare-and-set stays exact. Only a host behind a head that it
+countersigned is at fault; what two contradicting heads mean is said in agent.lineage.
 """
 
+from typing import Final
+
 from backuppeer.agent.keyring import HomeKeys
+from backuppeer.agent.lineage import HeadRow, check_fits, plan_way, two_histories
 from backuppeer.agent.partners import Partner
 from backuppeer.agent.state import State
 from backuppeer.clock import Clock
@@ -13,7 +17,9 @@ from backuppeer.ids import BlobId, PeerId, RepositoryId
 from backuppeer.proof.statements import Head, HeadReceipt, WriterGrant, open_statement, sign_statement, statement_hash
 from backuppeer.proof.writer import verify_head
 from backuppeer.repo.head import Inventory, plan_head
-from backuppeer.wire.messages import HeadIs, HeadStored, PutHead
+from backuppeer.wire.messages import GetHead, HeadIs, HeadStored, PutHead
+
+_RECEIPT: Final = "head.receipt."
 
 
 class HeadChain:
@@ -32,33 +38,79 @@ class HeadChain:
         row = self._state.last_head(self._repository)
         return (verify_head(row[1], row[2], self._keys.authority), row[1]) if row else None
 
+    async def ask(self, partner: Partner) -> HeadIs:
+        """Return the head that a host holds now, unverified; empty if none.
+
+        Raises:
+            RefusedError: it says no; a damaged head is told so, and the next one heals it.
+            PeerUnreachable: it went away.
+
+        """
+        session = await partner.session()
+        async with session.request(GetHead(agreement=partner.agreement)) as channel:
+            return await channel.receive(HeadIs)
+
     def adopt(self, signed: bytes, grant: bytes) -> Head | None:
         """Take a head from a host if it is newer than ours; None when it is not. Repository and signatures are checked.
 
+        An older one that is not known here is kept too: it may be what another host, which lags, needs next.
+
         Raises:
             AuthenticationFault: not signed by a writer of ours.
-            IntegrityFault: two histories: another head under a number that we have, or a next one that does not follow.
+            IntegrityFault: of another repository.
+            DamagedStateError: two histories, both signed by this home.
             RefusedError: another device was made the writer: this one must stop.
 
         """
         head = verify_head(signed, grant, self._keys.authority)
         if head.repository != self._repository:
             raise IntegrityFault("a host keeps a head of another repository for us")
-        mine = self.newest()
-        if mine is not None and head.epoch == mine[0].epoch and head.number <= mine[0].number:
-            self._check_same(head, signed)
-            return None
-        if mine is not None and head.epoch < mine[0].epoch:
-            return None
-        if self.may_write and mine is not None and head.epoch > mine[0].epoch:
+        newest = self.newest()
+        mine = newest[0] if newest else None
+        if mine is not None and head.epoch > mine.epoch and self.may_write:
             raise RefusedError(
                 "taken over: another machine with your words writes this backup now",
                 hint="if that was not you, act on it; this machine can still restore",
             )
-        if mine is not None and _is_fork(head, *mine):
-            raise IntegrityFault(f"a host keeps a head {head.number} that does not follow ours: two histories")
+        if mine is not None and head.epoch <= mine.epoch:
+            if head.epoch < mine.epoch or self._has(head, signed):
+                return None
+            check_fits(head, signed, self._state.heads_after(self._repository, 0))
         self._state.put_head(self._repository, head.number, signed, grant)
-        return head
+        is_newer = mine is None or (head.epoch, head.number) > (mine.epoch, mine.number)
+        return head if is_newer else None
+
+    def check_promise(self, partner: Partner, held: HeadIs) -> None:
+        """Check that a host holds no older head, and no other, than the newest that it countersigned here.
+
+        Raises:
+            IntegrityFault: it does: the one thing about heads that is a host's fault.
+            AuthenticationFault: what it holds is not signed by a writer of ours.
+
+        """
+        kept = self._state.setting(_RECEIPT + partner.agreement.hex())
+        if kept is None:
+            return
+        promised = open_statement(HeadReceipt, kept, PeerId(partner.peer))
+        number = verify_head(held.head, held.grant, self._keys.authority).number if held.head else 0
+        is_other = number == promised.number and statement_hash(held.head) != promised.head_hash
+        if number < promised.number or is_other:
+            shown = "another head" if is_other else f"head {number}" if number else "no head"
+            raise IntegrityFault(f"it shows {shown}, and had countersigned head {promised.number}")
+
+    def way_from(self, held: HeadIs, name: str) -> list[HeadRow]:
+        """Return the heads that bring a host from what it holds to our newest. `name`: what a person calls it.
+
+        Raises:
+            AuthenticationFault: what it holds is not signed by a writer of ours.
+            DamagedStateError: heads between are not known here, or two histories.
+
+        """
+        newest = self._state.last_head(self._repository)
+        if not held.head or newest is None:
+            return [newest] if newest else []
+        number = verify_head(held.head, held.grant, self._keys.authority).number
+        return list(plan_way(held.head, self._state.heads_after(self._repository, number - 1), name))
 
     def extend(self, index: BlobId, inventory: Inventory) -> Head:
         """Sign the head that follows the newest one, and keep it.
@@ -89,52 +141,47 @@ class HeadChain:
         """Bring a host up to the newest head and check its countersignature.
 
         Raises:
-            IntegrityFault: it keeps a head that is not in our history.
+            IntegrityFault: it does not take what follows its own head, or countersigns something else.
+            DamagedStateError: it lags, and heads between are not known here; or two histories.
             PeerUnreachable: it went away.
 
         """
-        rows = self._state.heads_after(self._repository, 0)
-        start = len(rows) - 1
+        rows = self.way_from(HeadIs(), partner.name)
         for _ in range(2):
-            conflict = await self._send(partner, rows[start:])
+            conflict = await self._send(partner, rows)
             if conflict is None:
                 return
-            start = self._find_next(conflict, rows)
+            rows = self.way_from(conflict, partner.name)
         raise IntegrityFault(f"{partner.name} does not take the head although it follows its own")
 
-    async def _send(self, partner: Partner, rows: list[tuple[int, bytes, bytes]]) -> HeadIs | None:
+    async def _send(self, partner: Partner, rows: list[HeadRow]) -> HeadIs | None:
         for _, signed, grant in rows:
             session = await partner.session()
             async with session.request(PutHead(agreement=partner.agreement, head=signed, grant=grant)) as channel:
                 answer = await channel.receive(HeadStored, HeadIs)
             if isinstance(answer, HeadIs):
                 return answer
-            _check_receipt(answer.receipt, partner, signed)
+            self._keep_receipt(answer.receipt, partner, signed)
         return None
 
-    def _find_next(self, conflict: HeadIs, rows: list[tuple[int, bytes, bytes]]) -> int:
-        """Return where in `rows` the host's head is followed by ours."""
-        theirs = statement_hash(conflict.head) if conflict.head else b""
-        for at, (_, signed, _) in enumerate(rows):
-            if statement_hash(signed) == theirs:
-                return at + 1
-        raise IntegrityFault(
-            "a host keeps a head that this machine does not know", hint="another machine may have written: see status"
-        )
+    def _keep_receipt(self, receipt: bytes, partner: Partner, signed_head: bytes) -> None:
+        """Check a countersignature and remember the newest: from then on the host may not show less."""
+        said = open_statement(HeadReceipt, receipt, PeerId(partner.peer))
+        if said.head_hash != statement_hash(signed_head) or said.agreement != partner.agreement:
+            raise IntegrityFault(f"{partner.name} countersigned another head than it was sent")
+        key = _RECEIPT + partner.agreement.hex()
+        kept = self._state.setting(key)
+        if kept is None or open_statement(HeadReceipt, kept, PeerId(partner.peer)).number <= said.number:
+            self._state.put_setting(key, receipt)
 
-    def _check_same(self, head: Head, signed: bytes) -> None:
-        for number, mine, _ in self._state.heads_after(self._repository, head.number - 1):
-            if number == head.number and statement_hash(mine) != statement_hash(signed):
-                raise IntegrityFault(f"a host keeps another head {head.number} than this machine made: two histories")
+    def _has(self, head: Head, signed: bytes) -> bool:
+        """Whether just this head is known.
 
+        Raises:
+            DamagedStateError: another one is, under its number.
 
-def _is_fork(head: Head, mine: Head, mine_signed: bytes) -> bool:
-    """Whether `head` is the next number of the same writer and yet follows another head than `mine`."""
-    is_next = head.epoch == mine.epoch and head.number == mine.number + 1
-    return is_next and head.previous != statement_hash(mine_signed)
-
-
-def _check_receipt(receipt: bytes, partner: Partner, signed_head: bytes) -> None:
-    said = open_statement(HeadReceipt, receipt, PeerId(partner.peer))
-    if said.head_hash != statement_hash(signed_head) or said.agreement != partner.agreement:
-        raise IntegrityFault(f"{partner.name} countersigned another head than it was sent")
+        """
+        known = [row for row in self._state.heads_after(self._repository, head.number - 1) if row[0] == head.number]
+        if known and statement_hash(known[0][1]) != statement_hash(signed):
+            raise two_histories(head.number)
+        return bool(known)

@@ -107,7 +107,7 @@ class Recovery:
     async def _read(self, partners: list[Partner], reporter: Reporter) -> int:
         """Take heads from all hosts first, so that the newest decides; then read directories from each."""
         for partner in partners:
-            await self._hear(partner, self._adopt(partner))
+            await self._hear(partner, self._vault.hear(partner, reporter))
         for partner in partners:
             await self._hear(partner, self._vault.refresh(partner, reporter))
         try:
@@ -117,12 +117,6 @@ class Recovery:
             if not self._vault.repository.index.snapshots():
                 raise
         return sum(1 for _ in self._vault.repository.index.packs())
-
-    async def _adopt(self, partner: Partner) -> None:
-        session = await partner.session()
-        for state in session.hello.heads:
-            if state.agreement == partner.agreement and state.head:
-                self._vault.heads.adopt(state.head, state.grant)
 
     async def _hear(self, partner: Partner, step: Coroutine[None, None, object]) -> None:
         """Do a step with one host; what goes wrong there is noted, and the others are still heard."""

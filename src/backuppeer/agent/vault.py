@@ -6,6 +6,7 @@ Knows: which hosts hold our packs, how to catch up with a host that knows more t
 import asyncio
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from backuppeer.agent.copying import copy_missing
 from backuppeer.agent.fetch import Fetch
@@ -17,14 +18,16 @@ from backuppeer.agent.partners import Partner, Reach
 from backuppeer.agent.rebuild import load_head, rebuild_from
 from backuppeer.agent.reporter import Reporter
 from backuppeer.agent.repository import Repository
+from backuppeer.agent.retry import retry
 from backuppeer.agent.standing import Standing
 from backuppeer.agent.state import State
 from backuppeer.clock import Clock
-from backuppeer.errors import BackupPeerError, IntegrityFault, NotFoundError, UserError
+from backuppeer.errors import BackupPeerError, IntegrityFault, NotFoundError, RefusedError, UserError
 from backuppeer.ids import AgreementId, PeerId, RepositoryId
 from backuppeer.proof.statements import Agreement, open_statement
 from backuppeer.repo.head import check_inventory
 from backuppeer.trust.evidence import Kind
+from backuppeer.wire.messages import HeadIs
 
 
 def _silent(text: str) -> None:
@@ -133,21 +136,35 @@ class Vault:
         partners: dict[AgreementId, Partner] = {p.agreement: p for p in self.partners()}
         return Fetch(self.repository.ledger, partners, clock=self.clock, blame=self.blame, say=say, patient=patient)
 
-    async def catch_up(self, partner: Partner, reporter: Reporter) -> None:
-        """Meet a host: adopt its head if newer than ours, and bring index and ledger in line with what it holds.
+    async def catch_up(self, partner: Partner, reporter: Reporter) -> HeadIs:
+        """Meet a host: hear its head, and bring index and ledger in line with what it holds; return the head it holds.
 
         Raises:
             PeerUnreachable: it can't be reached.
-            IntegrityFault: it keeps another history.
+            PeerFault: its head is not by a writer of ours.
+            DamagedStateError: its head and ours are of two histories.
 
         """
-        session = await partner.session()
-        for state in session.hello.heads:
-            if state.agreement == partner.agreement and state.head:
-                head = self.heads.adopt(state.head, state.grant)
-                if head is not None:
-                    reporter.note(f"{partner.name} knows a newer state (head {head.number}): catching up")
+        held = await self.hear(partner, reporter)
         await self.refresh(partner, reporter)
+        return held
+
+    async def hear(self, partner: Partner, reporter: Reporter) -> HeadIs:
+        """Ask a host for the head it holds, and adopt it if it is newer than ours; as `catch_up`."""
+        await partner.session()  # outside of the retry: who can't be reached at all is not waited for
+        try:
+            held = await retry(partial(self.heads.ask, partner), self.clock)
+        except RefusedError:
+            return HeadIs()  # damaged there, perhaps: what is asked next tells, and the next head heals it
+        try:
+            self.heads.check_promise(partner, held)
+        except IntegrityFault as exc:
+            self.blame(partner, exc)
+            reporter.note(f"{partner.name}: {exc.message}")
+        head = self.heads.adopt(held.head, held.grant) if held.head else None
+        if head is not None:
+            reporter.note(f"{partner.name} knows a newer state (head {head.number}): catching up")
+        return held
 
     async def refresh(self, partner: Partner, reporter: Reporter) -> int:
         """Open the packs of a host that are not known here, forget those it no longer lists; return how many it holds.

@@ -139,7 +139,8 @@ def plan_head(
 ) -> Head:
     """Return the head that the granted device signs next; `previous_hash` is `statement_hash` of `previous`.
 
-    None for `previous` starts a repository. `index`: blob id of the encoded inventory's root.
+    None for `previous` starts a repository. `index`: blob id of the encoded inventory's root. The time ascends from
+    head to head whatever the clock does: a head that is not later than another can't descend from it.
 
     Raises:
         LocalError: the previous head is of another repository or a higher epoch: this device must not write.
@@ -156,7 +157,7 @@ def plan_head(
         index=index,
         snapshots_root=root_of_set(inventory.snapshots),
         packs_root=root_of_set(inventory.packs),
-        time_ms=time_ms,
+        time_ms=time_ms if previous is None else max(time_ms, previous.time_ms + 1),
     )
 
 

@@ -1,0 +1,98 @@
+"""An owner with its vault, and hosts in session with it: whole backups over a network in memory, in real time."""
+
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from agent.hosted import hosted
+from agent.houses import HostHouse, OwnerHouse
+from backuppeer.agent.backup_job import BackupJob
+from backuppeer.agent.keyring import load_keys
+from backuppeer.agent.reporter import Reporter
+from backuppeer.agent.standing import Standing
+from backuppeer.agent.state import State
+from backuppeer.agent.vault import Vault
+from backuppeer.clock import SystemClock
+from backuppeer.control.api import BackupRequest, BackupResult
+from backuppeer.errors import PeerUnreachable
+from backuppeer.ids import PeerId, format_peer_id
+from backuppeer.trust.evidence import EvidenceLog, Kind
+
+
+class Sight:
+    """Stands where Reach would find hosts: those in `sessions` are there, all others away."""
+
+    def __init__(self) -> None:
+        self.sessions = {}
+        self.away: set[PeerId] = set()
+
+    async def session(self, peer: PeerId):
+        if peer in self.away or peer not in self.sessions:
+            raise PeerUnreachable("away")
+        return self.sessions[peer]
+
+
+class Estate:
+    """An owner's home that can be set back to what it was; what it saw of hosts is kept outside of it."""
+
+    def __init__(self, owner: OwnerHouse, folder: Path) -> None:
+        owner.close()
+        folder.mkdir()
+        self.home, self.folder = owner.home, folder
+        self.sight, self.notes = Sight(), []
+        self.evidence = EvidenceLog(folder / "evidence.db")
+        self._open()
+
+    def _open(self) -> None:
+        self.state, clock = State(self.home.state), SystemClock()
+        standing = Standing(self.state, self.evidence, clock)
+        keys = load_keys(self.home)
+        self.vault = Vault(self.home, keys, self.state, clock, reach=self.sight, standing=standing)
+
+    def close(self) -> None:
+        self._close_home()
+        self.evidence.close()
+
+    def _close_home(self) -> None:
+        self.vault.close()
+        self.state.close()
+
+    def photograph(self) -> Path:
+        """Keep an image of the home as it is now."""
+        self._close_home()
+        image = self.folder / f"image{len(list(self.folder.iterdir()))}"
+        shutil.copytree(self.home.path, image)
+        self._open()
+        return image
+
+    def set_back(self, image: Path) -> None:
+        self._close_home()
+        shutil.rmtree(self.home.path)
+        shutil.copytree(image, self.home.path)
+        self._open()
+
+    async def back_up(self, path: Path, *to: HostHouse) -> BackupResult:
+        async def emit(event):
+            if event.event == "note":
+                self.notes.append(event.data["text"])
+
+        request = BackupRequest(servers=[], paths=[str(path)], to=[format_peer_id(house.peer) for house in to])
+        return await BackupJob(self.vault, request, Reporter(emit)).run()
+
+    def seen(self, house: HostHouse) -> set[Kind]:
+        return {observation.kind for observation in self.evidence.latest(house.peer)}
+
+
+@asynccontextmanager
+async def estate_of(owner: OwnerHouse, folder: Path, *houses: HostHouse) -> AsyncIterator[Estate]:
+    """Agree with hosts, and be in session with each of them."""
+    for number, house in enumerate(houses, 1):
+        owner.agree_with(house, number=number)
+    estate = Estate(owner, folder)
+    async with AsyncExitStack() as stack:
+        stack.callback(estate.close)
+        for house in houses:
+            link = await stack.enter_async_context(hosted(house, owner))
+            estate.sight.sessions[house.peer] = link.session
+        yield estate

@@ -1,0 +1,197 @@
+import asyncio
+
+import pytest
+
+from agent.estates import estate_of
+from agent.houses import HostHouse
+from backuppeer.agent import backup_job as backup_job_module
+from backuppeer.errors import DamagedStateError, IncompleteError, PeerUnreachable
+from backuppeer.trust.evidence import Kind
+
+FAULTS = {Kind.INTEGRITY_FAULT, Kind.PROTOCOL_VIOLATION, Kind.AUTH_FAULT, Kind.REFUSED}
+
+
+@pytest.fixture
+def other(tmp_path):
+    made = HostHouse(tmp_path / "other", b"2")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """A folder; calling the fixture adds a file to it."""
+    folder = tmp_path / "files"
+    folder.mkdir()
+
+    def grow():
+        name = f"{len(list(folder.iterdir()))}"
+        (folder / name).write_text(name * 1000)
+        return folder
+
+    return grow
+
+
+def head_of(house):
+    (lease,) = house.premises.open().leases.list_all()
+    return house.premises.open().heads.get(lease.agreement).head
+
+
+def snapshots(estate):
+    return [snapshot for snapshot, _ in estate.vault.repository.index.snapshots()]
+
+
+def test_a_home_set_back_goes_on_from_the_newest_head_and_leaves_out_the_host_that_lags(
+    house, other, owner, tree, tmp_path
+):
+    async def scenario():
+        async with estate_of(owner, tmp_path / "estate", house, other) as estate:
+            await estate.back_up(tree())
+            image = estate.photograph()
+            for _ in range(3):
+                await estate.back_up(tree(), house)
+            made = snapshots(estate)
+            estate.set_back(image)
+            with pytest.raises(IncompleteError, match="lags behind at head 1") as told:
+                await estate.back_up(tree())
+            assert "1 of 2 hosts" in told.value.message
+            assert (head_of(house).number, head_of(other).number) == (5, 1)
+            assert snapshots(estate)[:4] == made, "what was backed up since is still there"
+            assert not (estate.seen(house) | estate.seen(other)) & FAULTS, "nobody is blamed"
+
+    asyncio.run(scenario())
+
+
+def test_a_host_that_lags_by_one_is_brought_up_by_a_home_that_was_set_back(house, other, owner, tree, tmp_path):
+    async def scenario():
+        async with estate_of(owner, tmp_path / "estate", house, other) as estate:
+            await estate.back_up(tree())
+            image = estate.photograph()
+            await estate.back_up(tree(), house)
+            estate.set_back(image)
+            await estate.back_up(tree())
+            assert head_of(house) == head_of(other)
+            assert head_of(house).number == 3
+
+    asyncio.run(scenario())
+
+
+def test_heads_between_that_a_third_host_holds_bring_up_the_one_that_lags(house, other, owner, tree, tmp_path):
+    third = HostHouse(tmp_path / "third", b"3")
+
+    async def scenario():
+        async with estate_of(owner, tmp_path / "estate", house, other, third) as estate:
+            await estate.back_up(tree())
+            image = estate.photograph()
+            await estate.back_up(tree(), house, third)
+            await estate.back_up(tree(), house)
+            estate.set_back(image)
+            await estate.back_up(tree())
+            assert head_of(house) == head_of(other) == head_of(third)
+            assert head_of(house).number == 4
+
+    asyncio.run(scenario())
+    third.close()
+
+
+def test_a_newer_head_is_heard_also_from_a_host_that_the_backup_does_not_go_to(house, other, owner, tree, tmp_path):
+    async def scenario():
+        async with estate_of(owner, tmp_path / "estate", house, other) as estate:
+            await estate.back_up(tree())
+            image = estate.photograph()
+            for _ in range(2):
+                await estate.back_up(tree(), house)
+            estate.set_back(image)
+            with pytest.raises(DamagedStateError, match="lags behind"):
+                await estate.back_up(tree(), other)
+            assert head_of(other).number == 1, "no second head 2 was made"
+            assert len(snapshots(estate)) == 3
+            assert not estate.seen(other) & FAULTS
+
+    asyncio.run(scenario())
+
+
+@pytest.fixture
+def _short_patience(monkeypatch):
+    monkeypatch.setattr(backup_job_module, "WITNESS_S", 0.01)
+
+
+@pytest.mark.usefixtures("_short_patience")
+def test_a_host_that_is_silent_is_not_waited_for_when_the_backup_does_not_go_to_it(house, other, owner, tree, tmp_path):
+    async def scenario():
+        async with estate_of(owner, tmp_path / "estate", house, other) as estate:
+            there = estate.sight.session
+
+            async def session(peer):
+                return await (asyncio.Event().wait() if peer == other.peer else there(peer))
+
+            estate.sight.session = session
+            await estate.back_up(tree(), house)
+            assert head_of(house).number == 1
+            assert estate.seen(other) == set(), "and nothing is said of it"
+
+    asyncio.run(scenario())
+
+
+def test_two_histories_of_one_device_are_told_and_no_host_is_blamed(house, other, owner, tree, tmp_path):
+    async def scenario():
+        async with estate_of(owner, tmp_path / "estate", house, other) as estate:
+            await estate.back_up(tree())
+            image = estate.photograph()
+            for _ in range(4):
+                await estate.back_up(tree(), house)
+            newest = head_of(house)
+            estate.set_back(image)
+            estate.sight.away.add(house.peer)
+            await estate.back_up(tree(), other)
+            kept = snapshots(estate)
+            estate.sight.away.clear()
+            with pytest.raises(IncompleteError, match="two histories"):
+                await estate.back_up(tree())
+            assert head_of(house) == newest
+            assert snapshots(estate)[:2] == kept, "nor is a snapshot dropped"
+            assert not (estate.seen(house) | estate.seen(other)) & FAULTS
+
+    asyncio.run(scenario())
+
+
+def test_when_the_newest_state_can_not_be_read_nothing_is_written_upon_it(house, other, owner, tree, tmp_path):
+    async def scenario():
+        async with estate_of(owner, tmp_path / "estate", house, other) as estate:
+            await estate.back_up(tree())
+            image = estate.photograph()
+            await estate.back_up(tree(), house)
+            estate.set_back(image)
+            await estate.vault.hear(estate.vault.partners()[0], reporter=Silent())
+            estate.sight.away.add(house.peer)
+            with pytest.raises(PeerUnreachable, match="nothing was written"):
+                await estate.back_up(tree(), other)
+            assert head_of(other).number == 1
+            estate.sight.away.clear()
+            await estate.back_up(tree())
+            assert (head_of(house).number, head_of(other).number) == (3, 3)
+
+    asyncio.run(scenario())
+
+
+class Silent:
+    def note(self, text):
+        pass
+
+
+def test_a_host_behind_a_head_that_it_countersigned_is_at_fault_and_healed(house, owner, tree, tmp_path):
+    async def scenario():
+        async with estate_of(owner, tmp_path / "estate", house) as estate:
+            await estate.back_up(tree())
+            head = next((house.premises.directory / "agreements").glob("*/head"))
+            old = head.read_bytes()
+            await estate.back_up(tree())
+            assert not estate.seen(house) & FAULTS
+            head.write_bytes(old)
+            house.premises.open().heads._cache.clear()
+            await estate.back_up(tree())
+            assert Kind.INTEGRITY_FAULT in estate.seen(house)
+            assert any("countersigned head 2" in note for note in estate.notes)
+            assert head_of(house).number == 3
+
+    asyncio.run(scenario())
