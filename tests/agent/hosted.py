@@ -39,7 +39,7 @@ class Link:
 async def hosted(house: HostHouse, owner: OwnerHouse, *, serve: Serve | None = None) -> AsyncIterator[Link]:
     """Join an owner and a host; `serve` replaces the honest host's answers."""
     network = Network()
-    honest = Serving(house.premises, house.requests.consider_proposal).serve
+    honest = Serving(house.premises, house.requests.consider_proposal, house.standing.blame).serve
     near = Party(network, 1, identity=owner.keys.identity, clock=SystemClock())
     far = Party(network, 2, identity=house.identity, clock=SystemClock(), serve=serve or honest)
     async with running(near, far):

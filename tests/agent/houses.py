@@ -35,8 +35,8 @@ class HostHouse:
         self.evidence = EvidenceLog(folder / "evidence.db")
         self.premises = Premises(self.state, self.identity, self.clock)
         self.premises.establish(folder / "store", offered_bytes)
-        standing = Standing(self.state, self.evidence, self.clock)
-        self.requests = Requests(self.state, self.premises, standing, self.clock, identity=self.identity)
+        self.standing = Standing(self.state, self.evidence, self.clock)
+        self.requests = Requests(self.state, self.premises, self.standing, self.clock, identity=self.identity)
         self.shown = []
         self.requests.on_request = self.shown.append
 

@@ -13,6 +13,8 @@ from backuppeer.ids import AgreementId, StoredId, format_peer_id
 from backuppeer.limits import LEAF_BYTES, MIB
 from backuppeer.proof.merkle import compute_stored_id, verify_range
 from backuppeer.proof.statements import Agreement, HeadReceipt, open_statement, statement_hash
+from backuppeer.trust import evidence as evidence_module
+from backuppeer.trust.evidence import Kind
 from backuppeer.wire.codec import encode
 from backuppeer.wire.messages import (
     Agreed,
@@ -150,6 +152,28 @@ def test_bytes_that_are_not_those_of_the_stored_id_are_refused_and_nothing_is_st
             assert not house.premises.open().has(agreement, compute_stored_id(data))
             usage = await link.ask(GetUsage(agreement=agreement), Usage)
             assert (usage.used_bytes, usage.packs) == (0, 0), "the room is free again"
+
+    asyncio.run(scenario())
+
+
+def test_an_owner_that_sends_other_bytes_than_announced_is_remembered_but_can_not_fill_the_disk(
+    house, owner, monkeypatch
+):
+    monkeypatch.setattr(evidence_module, "OBSERVATIONS_PER_DAY", 3)
+    agreement = owner.agree_with(house)
+    data = noise("pack", 100_000)
+
+    async def scenario():
+        async with hosted(house, owner) as link:
+            await link.put(agreement, data)
+            assert house.evidence.latest(owner.peer) == []
+            for number in range(5):
+                with pytest.raises(RefusedError):
+                    await link.put(agreement, data, stored=StoredId(bytes([number]) * 32))
+            seen = house.evidence.latest(owner.peer)
+            assert [each.kind for each in seen] == [Kind.PROTOCOL_VIOLATION] * 3
+            assert "not those of pack" in seen[0].detail
+            assert link.session.is_open, "it may still read what it stored"
 
     asyncio.run(scenario())
 

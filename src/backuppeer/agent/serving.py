@@ -59,12 +59,15 @@ _PIECE_BYTES: Final = MIB
 Consider = Callable[[PeerId, bytes], bytes | None]
 """(owner, half-signed agreement) → co-signed agreement, or None while a person must decide; RefusedError = no."""
 
+OnFault = Callable[[PeerId, BackupPeerError], None]
+"""(peer, what it did wrong); called in a thread."""
+
 
 class Serving:
     """Answers request streams of proven peers."""
 
-    def __init__(self, premises: Premises, consider: Consider) -> None:
-        self._premises, self._consider = premises, consider
+    def __init__(self, premises: Premises, consider: Consider, on_fault: OnFault) -> None:
+        self._premises, self._consider, self._on_fault = premises, consider, on_fault
 
     async def serve(self, peer: PeerId, channel: Channel) -> None:
         """Answer the one request of this stream.
@@ -88,7 +91,7 @@ class Serving:
                 case ProposeAgreement():
                     await self._agree(peer, channel, message)
                 case PutPack():
-                    await self._put_pack(await self._admit(peer, message.agreement), channel, message)
+                    await self._put_pack(peer, channel, message)
                 case GetRange():
                     await self._get_range(await self._admit(peer, message.agreement), channel, message)
                 case PutHead():
@@ -118,7 +121,8 @@ class Serving:
         signed = await asyncio.to_thread(self._consider, peer, message.signed)
         await channel.send(Pending() if signed is None else Agreed(signed=signed))
 
-    async def _put_pack(self, store: Store, channel: Channel, message: PutPack) -> None:
+    async def _put_pack(self, peer: PeerId, channel: Channel, message: PutPack) -> None:
+        store = await self._admit(peer, message.agreement)
         if await asyncio.to_thread(store.has, message.agreement, message.stored):
             await channel.send(Stored())
             return
@@ -127,10 +131,19 @@ class Serving:
             await channel.send(Proceed())
             await _receive_into(incoming, channel, message.size)
             # Durable (fsync of file, leaves and folders) before the acknowledgement: the owner may forget its copy now.
-            await asyncio.to_thread(incoming.commit)
+            await self._commit(peer, incoming)
         finally:
             await asyncio.to_thread(incoming.abort)  # nothing to do after a commit
         await channel.send(Stored())
+
+    async def _commit(self, peer: PeerId, incoming: Incoming) -> None:
+        """Make a pack durable, or write down that its owner sent other bytes than it announced."""
+        try:
+            await asyncio.to_thread(incoming.commit)
+        except IntegrityFault as exc:
+            # A broken protocol, not a loss: the owner harms nobody's data but its own. Evidence is capped per day.
+            await asyncio.to_thread(self._on_fault, peer, ProtocolViolation(exc.message))
+            raise
 
     async def _get_range(self, store: Store, channel: Channel, message: GetRange) -> None:
         reader, path = await asyncio.to_thread(_open_range, store, message)

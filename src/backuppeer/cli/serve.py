@@ -62,7 +62,7 @@ async def compose(home: Home) -> Agent:
     standing = Standing(state, EvidenceLog(home.path / "evidence.db"), clock)
     premises = Premises(state, keys.identity, clock)
     requests = Requests(state, premises, standing, clock, identity=keys.identity)
-    serving = Serving(premises, requests.consider_proposal)
+    serving = Serving(premises, requests.consider_proposal, standing.blame)
     hooks = Hooks(
         # The agent is made last, of parts that need to call it: hence by name, at the time of the call.
         may_answer=lambda peer: agent.may_answer(peer),  # noqa: PLW0108
