@@ -130,3 +130,7 @@ class RefusedError(BackupPeerError):
     """The other side (or our own policy) said no: quota, terms, block list."""
 
     exit_code = ExitCode.REFUSED
+
+
+class RejectedError(RefusedError):
+    """A person said no to just this wish, and may still change their mind."""

@@ -3,7 +3,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from agent.houses import WISH, OwnerHouse, offer
-from backuppeer.agent.requests import is_listed
+from backuppeer.agent.choosing import is_listed
 from backuppeer.agent.state import Direction, RequestRecord, RequestState
 from backuppeer.crypto.identity import Purpose, SigningKey
 from backuppeer.errors import (
@@ -13,6 +13,7 @@ from backuppeer.errors import (
     PeerFault,
     ProtocolViolation,
     RefusedError,
+    RejectedError,
     UserError,
 )
 from backuppeer.ids import MIN_PREFIX, PeerId, format_peer_id
@@ -395,15 +396,67 @@ def test_a_start_that_fits_two_requests_is_refused(house):
         house.requests.find("0000")
 
 
-@pytest.mark.parametrize(("is_accepted", "word"), [(True, "accepted"), (False, "rejected")])
-def test_what_was_decided_can_not_be_decided_again(house, owner, is_accepted, word):
+@pytest.mark.parametrize(
+    ("is_accepted", "again", "word"), [(True, True, "accepted"), (True, False, "accepted"), (False, False, "rejected")]
+)
+def test_what_was_decided_can_not_be_decided_the_same_again_nor_a_yes_be_taken_back(
+    house, owner, is_accepted, again, word
+):
     house.requests.consider_knock(owner.knock(house), offer("ask"))
     decided = house.requests.decide(newest(house, owner).request, accept=is_accepted)
-    for again in (True, False):
-        for text in (decided.request, format_peer_id(owner.peer)):
-            with pytest.raises(NotFoundError, match=f"already {word}"):
-                house.requests.decide(text, accept=again)
+    for text in (decided.request, format_peer_id(owner.peer)):
+        with pytest.raises(NotFoundError, match=f"already {word}"):
+            house.requests.decide(text, accept=again)
     assert newest(house, owner) == decided
+
+
+@pytest.mark.parametrize("after_days", [0, 6])
+def test_a_no_can_be_taken_back_and_the_owners_next_knock_gets_through(house, owner, after_days):
+    house.requests.consider_knock(owner.knock(house), offer("ask"))
+    rejected = reject(house, owner, "by mistake")
+    house.clock.ms += after_days * 86400 * 1000
+    with pytest.raises(RejectedError, match="by mistake"):
+        house.requests.consider_knock(owner.knock(house), offer("ask"))
+    assert is_listed(rejected, house.clock.now_ms()), "a person sees it as long as it stands"
+    told = []
+    house.requests.on_accepted = told.append
+    accepted = house.requests.decide(rejected.request[:8], accept=True)
+    assert (accepted.state, accepted.request) == (RequestState.ACCEPTED, rejected.request)
+    assert told == [accepted]
+    assert house.requests.may_answer(owner.peer)
+    assert house.requests.consider_knock(owner.knock(house), offer("ask")) is Verdict.ACCEPTED
+    owner.clock.ms = house.clock.ms
+    assert house.requests.consider_proposal(owner.peer, owner.propose(house.peer))
+
+
+def test_a_no_ends_by_itself_after_its_days_and_can_not_be_taken_back_then(house, owner):
+    house.requests.consider_knock(owner.knock(house), offer("ask"))
+    rejected = reject(house, owner, "no")
+    house.clock.ms += (REQUEST_KEPT_S + 1) * 1000
+    with pytest.raises(NotFoundError, match="already rejected"):
+        house.requests.decide(rejected.request, accept=True)
+    assert house.requests.consider_knock(owner.knock(house), offer("ask")) is Verdict.PENDING
+
+
+def test_a_no_is_not_taken_back_beside_another_wish_of_the_same_owner_that_is_open(house, owner):
+    house.requests.consider_knock(owner.knock(house), offer("ask"))
+    rejected = reject(house, owner, "no")
+    house.clock.ms += 1
+    house.requests.consider_knock(owner.knock(house, wish(1)), offer("ask"))
+    with pytest.raises(UserError, match="something else by now") as told:
+        house.requests.decide(rejected.request, accept=True)
+    assert newest(house, owner).request[:8] in told.value.hint
+    assert house.requests.find(format_peer_id(owner.peer), accept=True).state is RequestState.WAITING
+
+
+def test_a_no_that_was_taken_back_must_still_fit_the_space_that_is_left(house, owner, crowd):
+    (other,) = crowd(1)
+    house.requests.consider_knock(owner.knock(house, (40 * MIB, *WISH[1:])), offer("ask"))
+    rejected = reject(house, owner, "no")
+    house.requests.consider_knock(other.knock(house, (40 * MIB, *WISH[1:])), offer("all"))
+    with pytest.raises(RefusedError, match="space"):
+        house.requests.decide(rejected.request, accept=True)
+    assert newest(house, owner) == rejected
 
 
 def test_the_waiting_request_is_meant_though_an_older_one_of_the_same_peer_was_decided(house, owner):
@@ -416,9 +469,9 @@ def test_the_waiting_request_is_meant_though_an_older_one_of_the_same_peer_was_d
 
 
 @pytest.mark.parametrize("state", list(RequestState))
-def test_open_requests_are_shown_while_they_live_and_settled_ones_for_a_day(state):
+def test_open_and_rejected_requests_are_shown_while_they_live_and_settled_ones_for_a_day(state):
     record = RequestRecord("ab", Direction.IN, PeerId(bytes(32)), *WISH, state, 1000)
-    is_open = state in {RequestState.WAITING, RequestState.ACCEPTED}
+    is_open = state in {RequestState.WAITING, RequestState.ACCEPTED, RequestState.REJECTED}
     lasts_ms = (REQUEST_KEPT_S if is_open else REQUEST_SETTLED_SHOWN_S) * 1000
     assert is_listed(record, 1000 + lasts_ms)
     assert not is_listed(record, 1001 + lasts_ms)

@@ -361,6 +361,16 @@ def test_waiting_requests_show_the_words_to_compare(capsys, agent):
         assert WORDS in out
 
 
+def test_a_rejected_request_shows_how_to_take_the_no_back(capsys, agent):
+    rejected = msgspec.structs.replace(PENDING, state="rejected")
+    agent({"requests": given([rejected]), "requests/reject": given(rejected)})
+    for words in (["requests"], ["requests", "reject", "r7f3a"]):
+        code, out, _ = run(capsys, *words)
+        assert code == 0
+        assert "7 days" in out
+        assert "if you change your mind: backup-peer requests accept r7f3a" in out
+
+
 def test_the_table_of_requests_fits_80_columns_with_ids_and_times_whole(capsys, agent, monkeypatch):
     shown = FakeTerminal()
     request = msgspec.structs.replace(PENDING, request_id="0123456789abcdef" * 2, alias="a" * 60, state="accepted")

@@ -147,7 +147,7 @@ def test_a_peer_that_is_away_is_named_and_reached_again_when_it_is_back(pair: Pa
     pair.owner.do("backup", str(files))
 
 
-def test_a_refused_request_says_so(world: World):
+def test_a_refused_request_says_so_and_how_the_person_there_can_still_agree(world: World):
     world.start_server()
     host, _ = world.peer("host")
     owner, _ = world.peer("owner")
@@ -159,6 +159,13 @@ def test_a_refused_request_says_so(world: World):
     host.do("requests", "reject", owner.peer_id())
     assert_says(connecting.wait(), 13)
     assert_says(owner.run("backup", "/etc/hostname"), 10)  # so there is no agreed peer
+    again = owner.run("connect", name, "--storage", "100MB", "--yes", "--wait", "60s")
+    assert_says(again, 13)
+    assert f"requests accept {owner.peer_id()[:13]}" in again.last["hint"]
+    (asked,) = host.do("requests").rows
+    assert asked["state"] == "rejected"
+    host.do("requests", "accept", str(asked["request_id"]))  # they changed their mind
+    owner.do("connect", name, "--storage", "100MB", "--yes", "--wait", "60s")
 
 
 def test_an_unanswered_request_is_pending_and_kept(world: World):

@@ -9,11 +9,11 @@ from typing import Final
 import msgspec
 
 from backuppeer.agent.agent import Agent, default_store
+from backuppeer.agent.choosing import is_listed
 from backuppeer.agent.home_commands import hosting_state
 from backuppeer.agent.names import alias_of
 from backuppeer.agent.offers import Offer
 from backuppeer.agent.reporter import Emit, Reporter
-from backuppeer.agent.requests import is_listed
 from backuppeer.agent.state import Direction, RequestRecord, RequestState
 from backuppeer.clock import format_time
 from backuppeer.control.api import (

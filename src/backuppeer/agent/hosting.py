@@ -19,10 +19,18 @@ from backuppeer.agent.state import State
 from backuppeer.clock import Clock
 from backuppeer.crypto.envelope import EnvelopeKey
 from backuppeer.crypto.identity import SigningKey
-from backuppeer.errors import BackupPeerError, PeerFault, Unavailable
+from backuppeer.errors import BackupPeerError, PeerFault, RejectedError, Unavailable
 from backuppeer.ids import PeerId
 from backuppeer.limits import ENVELOPE_KEY_KEPT_S, ENVELOPE_KEY_LIFE_S, LISTING_LIFE_S, LISTING_REFRESH_S
-from backuppeer.signaling.knock import Knock, KnockReply, Verdict, open_knock, read_header, seal_reply
+from backuppeer.signaling.knock import (
+    REJECTED_BY_PERSON,
+    Knock,
+    KnockReply,
+    Verdict,
+    open_knock,
+    read_header,
+    seal_reply,
+)
 from backuppeer.signaling.listing import (
     Listing,
     ListingKind,
@@ -244,7 +252,8 @@ class Hosting:
             verdict = self._requests.consider_knock(knock, offer)
             code, message = "", ""
         except BackupPeerError as exc:
-            verdict, code, message = Verdict.REJECTED, "refused", exc.message[:160]
+            code = REJECTED_BY_PERSON if isinstance(exc, RejectedError) else "refused"
+            verdict, message = Verdict.REJECTED, exc.message[:160]
         return KnockReply(
             host=self._identity.public,
             owner=knock.owner,

@@ -17,9 +17,17 @@ from backuppeer.clock import Clock
 from backuppeer.crypto.envelope import EnvelopeKey
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import PeerUnreachable, RefusedError
-from backuppeer.ids import PeerId
+from backuppeer.ids import PeerId, shorten_peer_id
 from backuppeer.limits import KNOCK_LIFE_S, KNOCK_REPLY_S, KNOCK_SERVERS
-from backuppeer.signaling.knock import Knock, KnockReply, Verdict, make_nonce, open_reply, seal_knock
+from backuppeer.signaling.knock import (
+    REJECTED_BY_PERSON,
+    Knock,
+    KnockReply,
+    Verdict,
+    make_nonce,
+    open_reply,
+    seal_knock,
+)
 from backuppeer.signaling.listing import VerifiedListing
 from backuppeer.signaling.pool import Pool
 
@@ -62,9 +70,14 @@ class Knocking:
         if reply is None:
             raise PeerUnreachable(f"{name} did not answer", hint="it may just have gone offline; try again in a minute")
         if reply.verdict is Verdict.REJECTED:
-            raise RefusedError(
-                f"{name} refused: {reply.message or 'no reason given'}", hint="`backup-peer browse` for others"
-            )
+            hint = "`backup-peer browse` for others"
+            if reply.code == REJECTED_BY_PERSON:
+                own = shorten_peer_id(PeerId(self._identity.public))
+                hint = (
+                    f"its person can still agree, with `backup-peer requests accept {own}` there: ask them, then run "
+                    "the same connect again; or ask for another size, or `backup-peer browse` for others"
+                )
+            raise RefusedError(f"{name} refused: {reply.message or 'no reason given'}", hint=hint)
         if reply.verdict is Verdict.PENDING:
             return reply.verdict, None
         where = read_binding(reply.binding, record.peer)

@@ -5,14 +5,14 @@ accepted without the human's word or the policy the human set. An owner has at m
 accepted: a new wish takes the place of the one before. `since_ms` of an incoming request: when its state began.
 """
 
-import re
 import secrets
 import threading
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from backuppeer.agent.names import check_alias, read_prefix
+from backuppeer.agent.choosing import OPEN, choose_request, is_listed
+from backuppeer.agent.names import check_alias
 from backuppeer.agent.offers import Offer
 from backuppeer.agent.partners import Whereabouts
 from backuppeer.agent.premises import Premises
@@ -20,15 +20,13 @@ from backuppeer.agent.standing import Standing
 from backuppeer.agent.state import Direction, RequestRecord, RequestState, State
 from backuppeer.clock import Clock
 from backuppeer.crypto.identity import SigningKey
-from backuppeer.errors import NotFoundError, ProtocolViolation, RefusedError, UserError
-from backuppeer.ids import PeerId, format_peer_id
+from backuppeer.errors import ProtocolViolation, RefusedError, RejectedError, UserError
+from backuppeer.ids import PeerId
 from backuppeer.limits import (
     PENDING_REQUESTS,
     REJECTED_WISHES_PER_DAY,
     REQUEST_KEPT_S,
-    REQUEST_PREFIX_CHARS,
     REQUEST_RESERVED_S,
-    REQUEST_SETTLED_SHOWN_S,
 )
 from backuppeer.proof.statements import Agreement, add_signature, open_proposal, statement_hash
 from backuppeer.signaling.knock import Knock, Verdict
@@ -36,8 +34,6 @@ from backuppeer.trust.policy import AcceptPolicy, may_auto_accept
 
 _SKEW_MS: Final = 2 * 3600 * 1000
 _DAY_MS: Final = 86400 * 1000
-_HEX: Final = re.compile("[0-9a-f]+")
-_OPEN: Final = {RequestState.WAITING, RequestState.ACCEPTED}
 OnRequest = Callable[[RequestRecord], None]
 
 
@@ -58,6 +54,7 @@ class Requests:
         """Decide on a knock: partners and accepted requests pass, others by policy.
 
         Raises:
+            RejectedError: a person here said no to this wish, and may still change their mind.
             RefusedError: no; the words are sent to the owner.
 
         """
@@ -69,11 +66,11 @@ class Requests:
         if is_partner and knock.size_bytes == 0:
             return Verdict.ACCEPTED
         self._check_wish(knock, offer)
-        self._check_rejections(knock)
         known = self._open_request(owner)
         if known is not None and _is_same_wish(known, knock):
             self._state.put_request(replace(known, whereabouts=where.encode()))
             return Verdict.ACCEPTED if known.state is RequestState.ACCEPTED else Verdict.PENDING
+        self._check_rejections(knock)
         return self._consider_new(knock, where, AcceptPolicy(offer.accept) if offer else AcceptPolicy.ASK)
 
     def may_answer(self, peer: PeerId) -> bool:
@@ -117,16 +114,17 @@ class Requests:
         return lease.signed
 
     def decide(self, text: str, *, accept: bool, alias: str = "", reason: str = "") -> RequestRecord:
-        """Accept or reject the waiting request that `text` names, as for `find`.
+        """Accept or reject the waiting request that `text` names, or accept one that was rejected.
 
         Raises:
-            NotFoundError: no waiting request is called so.
-            UserError: several are, or `text` is too short, or the alias can't be given.
+            NotFoundError: no such request is called so.
+            UserError: several are, or `text` is too short, or the alias can't be given, or the peer asks anew since.
             RefusedError: accepting would promise more space than there is.
             StoreUnavailable: accepting, and the store is away.
 
         """
-        known = self.find(text)
+        known = self.find(text, accept=accept)
+        self._check_latest(known)
         check_alias(self._state, alias, known.peer)
         if accept:
             self._check_room(known, hint="reject it, or offer more space: `backup-peer host --storage SIZE`")
@@ -138,46 +136,18 @@ class Requests:
             self.on_accepted(decided)
         return decided
 
-    def find(self, text: str) -> RequestRecord:
-        """Return the incoming request that waits for a decision and that `text` names.
+    def find(self, text: str, *, accept: bool = False) -> RequestRecord:
+        """Return the incoming request that `text` names and that can be decided, as agent.choosing says."""
+        return choose_request(self._state, text, now_ms=self._clock.now_ms(), accept=accept)
 
-        `text`: its id or the first characters of it, or the peer's alias, id or first characters of the id.
-
-        Raises:
-            NotFoundError: none is called so, or it was decided already.
-            UserError: several are, or `text` is mistyped or too short.
-
-        """
-        found = self._named(text.strip())
-        waiting = [r for r in found if r.state is RequestState.WAITING and is_listed(r, self._clock.now_ms())]
-        if len(waiting) > 1:
+    def _check_latest(self, record: RequestRecord) -> None:
+        """Refuse to come back to a wish beside another of the same owner that is open: one at a time counts."""
+        now = self._open_request(record.peer)
+        if now is not None and now.request != record.request:
             raise UserError(
-                f"{text[:80]!r} fits {len(waiting)} requests", hint="give more characters; see `backup-peer requests`"
+                f"this peer asks for something else by now, which is {now.state.value}",
+                hint=f"decide on that: backup-peer requests accept {now.request[:8]}",
             )
-        if not waiting and found:
-            raise NotFoundError(
-                f"the request {text[:80]!r} was already {_outcome(found[-1])}", hint="see `backup-peer requests`"
-            )
-        if not waiting:
-            raise NotFoundError(f"no request is called {text[:80]!r}", hint="see `backup-peer requests`")
-        return waiting[0]
-
-    def _named(self, text: str) -> list[RequestRecord]:
-        """Return the incoming requests that `text` names, whatever their state, oldest first."""
-        holder = self._state.peer_by_alias(text)
-        incoming = self._incoming()
-        called = [r for r in incoming if (text and r.alias == text) or (holder is not None and r.peer == holder.peer)]
-        if called:
-            return called
-        if prefix := read_prefix(text):
-            return [r for r in incoming if format_peer_id(r.peer).startswith(prefix)]
-        if not _HEX.fullmatch(text.lower()):
-            return []
-        if len(text) < REQUEST_PREFIX_CHARS:
-            raise UserError(
-                f"{text!r} is too short for a request's id", hint=f"give at least {REQUEST_PREFIX_CHARS} characters"
-            )
-        return [r for r in incoming if r.request.startswith(text.lower())]
 
     def _incoming(self, owner: PeerId | None = None) -> list[RequestRecord]:
         """Return the requests of an owner, or of everybody, oldest first."""
@@ -186,7 +156,7 @@ class Requests:
     def _open_request(self, owner: PeerId) -> RequestRecord | None:
         """Return the request of an owner that waits or is accepted and not yet agreed."""
         now_ms = self._clock.now_ms()
-        found = [r for r in self._incoming(owner) if r.state in _OPEN and is_listed(r, now_ms)]
+        found = [r for r in self._incoming(owner) if r.state in OPEN and is_listed(r, now_ms)]
         return found[-1] if found else None
 
     def _check_wish(self, knock: Knock, offer: Offer | None) -> None:
@@ -199,14 +169,16 @@ class Requests:
         """Refuse a wish that a person turned down, and any other after too many such in a day.
 
         Raises:
-            RefusedError: it is; in the words of the person.
+            RejectedError: it is; in the words of the person.
 
         """
-        rejected = [r for r in self._incoming(PeerId(knock.owner)) if r.state is RequestState.REJECTED]
+        now_ms = self._clock.now_ms()
+        incoming = self._incoming(PeerId(knock.owner))
+        rejected = [r for r in incoming if r.state is RequestState.REJECTED and is_listed(r, now_ms)]
         same = [r for r in rejected if _is_same_wish(r, knock)]
-        recent = [r for r in rejected if r.since_ms > self._clock.now_ms() - _DAY_MS]
+        recent = [r for r in rejected if r.since_ms > now_ms - _DAY_MS]
         if same or len(recent) >= REJECTED_WISHES_PER_DAY:
-            raise RefusedError((same or recent)[-1].reason or "the host said no")
+            raise RejectedError((same or recent)[-1].reason or "the host said no")
 
     def _consider_new(self, knock: Knock, where: Whereabouts, policy: AcceptPolicy) -> Verdict:
         owner = PeerId(knock.owner)
@@ -230,7 +202,7 @@ class Requests:
         if not is_auto:
             self._make_place(owner)
         for older in self._incoming(owner):
-            if older.state in _OPEN:
+            if older.state in OPEN:
                 self._forget(older)
         self._state.put_request(record)
         if not is_auto:
@@ -286,19 +258,6 @@ class Requests:
         age_ms = self._clock.now_ms() - proposal.start_ms
         if not -_SKEW_MS <= age_ms <= REQUEST_KEPT_S * 1000 + _SKEW_MS:
             raise RefusedError("the agreement starts at another time than now", hint="check the clock of your computer")
-
-
-def is_listed(record: RequestRecord, now_ms: int) -> bool:
-    """Return whether people are shown a request: open ones as long as they live, settled ones for a day."""
-    lasts_s = REQUEST_KEPT_S if record.state in _OPEN else REQUEST_SETTLED_SHOWN_S
-    return record.since_ms + lasts_s * 1000 >= now_ms
-
-
-def _outcome(record: RequestRecord) -> str:
-    """Return what became of a request that can't be decided any more."""
-    # One that still says "waiting" here has waited too long.
-    words = {RequestState.AGREED: "accepted", RequestState.WAITING: "expired"}
-    return words.get(record.state, record.state.value)
 
 
 def _is_same_wish(known: RequestRecord, knock: Knock) -> bool:

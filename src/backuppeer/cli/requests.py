@@ -5,9 +5,11 @@ from typing import Annotated, Final
 import typer
 
 from backuppeer.cli.context import context_of
-from backuppeer.cli.render import Column, escape_line, format_moment, name_peer, shorten_id
+from backuppeer.cli.render import Column, escape_line, format_count, format_moment, name_peer, shorten_id
+from backuppeer.cli.screen import Screen
 from backuppeer.cli.units import format_size
 from backuppeer.control.api import Nothing, PendingRequest, RequestDecision
+from backuppeer.limits import REQUEST_KEPT_S
 
 _COLUMNS: Final = (
     Column("request", keep=True),
@@ -58,6 +60,9 @@ def list_requests(ctx: typer.Context) -> int:
                 f"{shorten_id(row.peer_id)} must show these safety words: {escape_line(row.safety_words)}", hang=2
             )
             screen.line(f"  then: backup-peer requests accept {escape_line(row.request_id[:_ID_CHARS])}", hang=4)
+        elif row.direction == "in" and row.state == "rejected":
+            screen.line()
+            _tell_way_back(screen, row)
     return 0
 
 
@@ -66,7 +71,7 @@ def accept(
     request: _Which,
     name: Annotated[str, typer.Option(metavar="alice", help="Your own name for this peer.")] = "",
 ) -> int:
-    """Accept one request."""
+    """Accept one request, also one rejected before."""
     return _decide(ctx, "accept", RequestDecision(request=request, alias=name))
 
 
@@ -85,8 +90,18 @@ def _decide(ctx: typer.Context, verb: str, decision: RequestDecision) -> int:
     decided = context.client().call(f"requests/{verb}", decision, PendingRequest)
     called = name_peer(decided.peer_id, decided.alias)
     context.screen.line(f"{decided.state}: {called}, {format_size(decided.storage_bytes)}")
+    if decided.state == "rejected":
+        _tell_way_back(context.screen, decided)
     context.screen.done(decided)
     return 0
+
+
+def _tell_way_back(screen: Screen, row: PendingRequest) -> None:
+    screen.line(
+        f"  {shorten_id(row.peer_id)} is refused the same for {format_count(REQUEST_KEPT_S // 86400, 'day')}; "
+        f"if you change your mind: backup-peer requests accept {escape_line(row.request_id[:_ID_CHARS])}",
+        hang=4,
+    )
 
 
 def _cells(row: PendingRequest) -> list[str]:

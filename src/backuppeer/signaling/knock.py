@@ -68,6 +68,10 @@ class Verdict(StrEnum):
     REJECTED = "rejected"
 
 
+REJECTED_BY_PERSON: Final = "rejected"
+"""`KnockReply.code` of a no that a person said to just this wish, and may take back. Unknown codes read as a no."""
+
+
 class KnockReply(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The answer to one knock; every verdict has the same size on the wire."""
 
