@@ -64,3 +64,9 @@ def test_what_is_over_the_limit_is_found(house, tmp_path):
         "fat.py",
         "long.py",
     ]
+
+
+def test_everything_is_caught_in_two_places_only(house):
+    texts = {path.relative_to(house.PACKAGE).as_posix(): path.read_text() for path in house.PACKAGE.rglob("*.py")}
+    broad = {name: text.count("except Exception") for name, text in texts.items() if "except Exception" in text}
+    assert broad == {"cli/main.py": 1, "control/server.py": 1}

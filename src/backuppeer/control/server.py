@@ -8,9 +8,9 @@ dropped instead, the next one supersedes it). Errors go out as code, message and
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 import structlog
@@ -28,6 +28,7 @@ from backuppeer.control.sockets import open_listener
 from backuppeer.errors import BackupPeerError, ExitCode, InterruptedByUserError, LocalError, UserError
 from backuppeer.limits import CONTROL_BODY_BYTES
 
+T = TypeVar("T")
 Emit = Callable[[Event], Awaitable[None]]
 Handler = Callable[[Any, Emit], Awaitable[Any]]
 """Takes the route's request struct and `emit`; returns the route's result. An answer route must not emit."""
@@ -121,18 +122,30 @@ def serve_control(app: Starlette, socket_path: Path) -> ControlServer:
 
 
 def _endpoint(name: str, route: Route, handler: Handler) -> Callable[[HttpRequest], Awaitable[Response]]:
+    async def answer(http: HttpRequest) -> Response:
+        request = _parse(await _read_body(http), route.request)
+        if route.work:
+            return _WorkResponse(name, handler, request)
+        return Response(encode_json(await handler(request, _refuse_event)), media_type="application/json")
+
     async def endpoint(http: HttpRequest) -> Response:
-        try:
-            request = _parse(await _read_body(http), route.request)
-            if route.work:
-                return _WorkResponse(name, handler, request)
-            return Response(encode_json(await handler(request, _refuse_event)), media_type="application/json")
-        except BackupPeerError as exc:
-            return _error_response(exc)
-        except Exception as exc:  # noqa: BLE001 - the door: whatever happens inside, a client gets code and words
-            return _error_response(_unexpected(name, exc))
+        outcome = await _outcome_of(name, answer(http))
+        return _error_response(outcome) if isinstance(outcome, BackupPeerError) else outcome
 
     return endpoint
+
+
+async def _outcome_of(name: str, work: Coroutine[None, None, T]) -> T | BackupPeerError:
+    """Return what the work of a route returns, or the error that its client is told instead; only cancelling passes."""
+    try:
+        return await work
+    except BackupPeerError as exc:
+        return exc
+    except Exception as exc:  # noqa: BLE001 - the job loop (ADR 0012): whatever happens inside, a client gets words
+        _LOG.error("unexpected error", route=name, exc_info=exc)
+        return LocalError(
+            f"unexpected error: {type(exc).__name__}", hint="the agent's log says more: `backup-peer logs`"
+        )
 
 
 class _WorkResponse(Response):
@@ -173,18 +186,17 @@ class _WorkResponse(Response):
 
     async def _work(self) -> None:
         try:
-            result = await self._handler(self._request, self._emit)
-            final = Event(event=EventName.DONE, data=msgspec.to_builtins(result))
-        except BackupPeerError as exc:
-            final = _error_event(exc)
+            outcome = await _outcome_of(self._name, self._handle())
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
-            final = _error_event(InterruptedByUserError(f"{self._name} was cancelled"))
-        except Exception as exc:  # noqa: BLE001 - the door, as above
-            final = _error_event(_unexpected(self._name, exc))
-        await self._queue.put(final)
+            outcome = InterruptedByUserError(f"{self._name} was cancelled")
+        await self._queue.put(_error_event(outcome) if isinstance(outcome, BackupPeerError) else outcome)
+
+    async def _handle(self) -> Event:
+        result = await self._handler(self._request, self._emit)
+        return Event(event=EventName.DONE, data=msgspec.to_builtins(result))
 
     async def _emit(self, event: Event) -> None:
         if event.event in _FINAL:
@@ -229,11 +241,6 @@ def _parse(body: bytes, kind: type[Request]) -> Request:
         return decode_json(body or b"{}", kind)
     except ValueError as exc:
         raise UserError(f"bad request: {exc}", hint="see /v1/openapi.json") from exc
-
-
-def _unexpected(name: str, exc: Exception) -> LocalError:
-    _LOG.error("unexpected error", route=name, exc_info=exc)
-    return LocalError(f"unexpected error: {type(exc).__name__}", hint="the agent's log says more: `backup-peer logs`")
 
 
 def _describe(exc: BackupPeerError) -> ErrorResult:
