@@ -2,11 +2,11 @@ import asyncio
 
 import pytest
 
-from agent.loops import VirtualClock, play
+from agent.loops import SetClock, VirtualClock, play
 from backuppeer.agent import retry as retry_module
-from backuppeer.agent.retry import retry
+from backuppeer.agent.retry import Herald, retry
 from backuppeer.errors import IntegrityFault, PeerUnreachable, RefusedError
-from backuppeer.limits import RETRY_BUDGET_S, RETRY_FIRST_S, RETRY_MOST_S
+from backuppeer.limits import HERALD_S, RETRY_BUDGET_S, RETRY_FIRST_S, RETRY_MOST_S
 
 
 class Step:
@@ -25,12 +25,64 @@ def test_weather_is_retried_until_it_clears_and_the_person_is_told_each_time():
     async def scenario():
         told = []
         step = Step(PeerUnreachable("one"), PeerUnreachable("two"), "there")
-        answer = await retry(step, VirtualClock(), waiting=lambda error, pause_s: told.append((error.message, pause_s)))
+        answer = await retry(step, VirtualClock(), waiting=lambda error, pause_s: told.append((str(error), pause_s)))
         assert answer == "there"
-        assert [words for words, _ in told] == ["one", "two"]
+        assert [words for words, _ in told] == ["one", "two", "None"], "the last word is that it is over"
         assert asyncio.get_running_loop().time() == pytest.approx(sum(pause for _, pause in told))
 
     play(scenario())
+
+
+def test_a_step_that_succeeds_at_once_is_never_spoken_of():
+    async def scenario():
+        told = []
+        assert await retry(Step("there"), VirtualClock(), waiting=lambda *words: told.append(words)) == "there"
+        assert told == []
+
+    play(scenario())
+
+
+class Listener:
+    """A herald with a clock set by hand, and what it said."""
+
+    def __init__(self):
+        self.clock, self.said = SetClock(), []
+        self.herald = Herald(lambda state, text: self.said.append((state, text)), self.clock)
+
+    def away(self, name, reason="no answer"):
+        self.herald.waiting_for(name)(PeerUnreachable(reason), 1.0)
+
+    def back(self, name):
+        self.herald.waiting_for(name)(None, 0.0)
+
+
+def test_many_steps_that_wait_for_one_peer_are_told_once_in_a_while_and_its_return_once():
+    listener = Listener()
+    for _ in range(4):
+        listener.away("alice")
+    listener.clock.ms += int(HERALD_S * 1000)
+    listener.away("alice", "closed")
+    for _ in range(4):
+        listener.back("alice")
+    assert listener.said == [
+        ("waiting", "waiting for alice: no answer"),
+        ("waiting", "waiting for alice: closed"),
+        ("connected", "connected to alice again"),
+    ]
+    listener.away("alice")
+    assert listener.said[-1][0] == "waiting", "gone again is told at once"
+
+
+def test_while_another_peer_is_still_away_the_state_is_waiting():
+    listener = Listener()
+    listener.away("alice")
+    listener.away("bob")
+    listener.back("alice")
+    assert listener.said[-1] == ("waiting", "waiting for bob")
+    listener.herald.over("bob", is_back=False)
+    assert listener.said[-1] == ("working", "going on without bob")
+    listener.herald.over("carol", is_back=False)
+    assert len(listener.said) == 4, "nothing is said of a peer that nobody waited for"
 
 
 @pytest.mark.parametrize("error", [RefusedError("no"), IntegrityFault("lie")])

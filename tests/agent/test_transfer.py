@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import pytest
 
 from agent.hosted import hosted
-from agent.houses import WISH, HostHouse, partner
+from agent.houses import WISH, FixedReach, HostHouse, partner
 from agent.loops import play
 from agent.parties import Party, running
 from backuppeer.agent import fetch as fetch_module
@@ -55,13 +55,13 @@ class Run:
     """One upload and one fetch of an owner over partners, and what they told."""
 
     def __init__(self, owner, partners):
-        self.owner, self.notes, self.blamed, self.copies = owner, [], [], []
+        self.owner, self.states, self.blamed, self.copies = owner, [], [], []
         self.stop = threading.Event()
         self.upload = Upload(
             owner.repository,
             partners,
             on_copy=self.on_copy,
-            note=self.notes.append,
+            say=self.say,
             clock=SystemClock(),
             stop=self.stop,
         )
@@ -70,8 +70,11 @@ class Run:
             {each.agreement: each for each in partners},
             clock=SystemClock(),
             blame=lambda who, error: self.blamed.append((who.peer, type(error))),
-            say=self.notes.append,
+            say=self.say,
         )
+
+    def say(self, state, text):
+        self.states.append((state, text))
 
     def on_copy(self, entries, copy):
         self.copies.append(copy)
@@ -223,8 +226,40 @@ def test_an_upload_to_a_host_that_is_away_is_retried_told_and_given_up(house, ow
         with pytest.raises(PeerUnreachable, match="away"):
             await run.store(draft_of(owner, noise(1, 1000)))
         assert away.reach.asked >= 2
-        assert run.notes
+        assert [state for state, _ in run.states] == ["waiting", "working"]
+        assert run.states[0][1] == f"waiting for {away.name}: away"
         assert run.copies == []
+
+    asyncio.run(scenario())
+
+
+def test_while_a_host_is_away_a_person_is_told_so_and_that_it_is_back_for_uploads_and_fetches(house, owner):
+    agreement = owner.agree_with(house)
+
+    class BackAfterTwo(FixedReach):
+        """Away for two tries after each `leave`."""
+
+        def leave(self):
+            self.left = 2
+
+        async def session(self, peer):
+            self.left -= 1
+            if self.left >= 0:
+                raise PeerUnreachable("away")
+            return await super().session(peer)
+
+    async def scenario():
+        async with hosted(house, owner) as link:
+            reach = BackAfterTwo(link.session)
+            run = Run(owner, [Partner(agreement, house.peer, "alice", reach)])
+            told = [("waiting", "waiting for alice: away"), ("connected", "connected to alice again")]
+            draft = draft_of(owner, noise(1, 300_000))
+            reach.leave()
+            await run.store(draft)
+            assert run.states == told
+            reach.leave()
+            assert await run.read(draft) == {noise(1, 300_000)}
+            assert run.states == told * 2
 
     asyncio.run(scenario())
 

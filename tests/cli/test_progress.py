@@ -1,4 +1,5 @@
 import io
+import json
 import re
 
 import msgspec
@@ -88,6 +89,44 @@ def test_a_terminal_gets_one_line_that_is_redrawn_and_wiped(monkeypatch):
     it.line("done")
     assert "\n" not in err.getvalue()
     assert err.getvalue().endswith("\r\x1b[K")
+
+
+def tell(view, state, text):
+    view.show(Event(event="state", data={"state": state, "text": text}))
+
+
+def test_waiting_for_a_peer_looks_different_from_working_on_a_terminal():
+    err, now = FakeTerminal(), [0.0]
+    it = screen(err)
+    with Spinner(it) as spinner:
+        view = View(it, spinner=spinner, now=lambda: now[0])
+        tell(view, "connecting", "connecting to alice")
+        assert " connecting to alice" in err.getvalue()
+        show(view, 1)
+        assert err.getvalue().endswith("10 B of 100 B")
+        tell(view, "waiting", "waiting for alice: no answer")
+        now[0] += 1
+        show(view, 2)
+        _, _, after = err.getvalue().partition("waiting for alice: no answer (Ctrl-C ends)")
+        assert "(Ctrl-C ends)" in err.getvalue()
+        assert "10 B" not in after, "progress does not paint over it"
+        tell(view, "connected", "connected to alice again")
+        now[0] += 1
+        show(view, 3)
+        assert err.getvalue().endswith("10 B of 100 B")
+
+
+def test_waiting_and_going_on_are_a_plain_line_each_in_a_pipe_and_events_with_json():
+    err, out = FakePipe(), io.StringIO()
+    for is_json in (False, True):
+        it = Screen((FakePipe(), out, err), json=is_json, yes=False)
+        with Spinner(it) as spinner:
+            view = View(it, spinner=spinner, now=lambda: 0.0)
+            for _ in range(2):
+                tell(view, "waiting", "waiting for alice: no answer")
+            tell(view, "connected", "connected to alice again")
+    assert err.getvalue() == "waiting for alice: no answer (Ctrl-C ends)\nconnected to alice again\n"
+    assert [json.loads(line)["state"] for line in out.getvalue().splitlines()] == ["waiting", "waiting", "connected"]
 
 
 @pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])

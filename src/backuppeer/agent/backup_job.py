@@ -183,7 +183,7 @@ class BackupJob:
             self._vault.repository,
             partners,
             on_copy=on_copy,
-            note=self._reporter.note,
+            say=self._reporter.say_state,
             clock=self._vault.clock,
             stop=self._stop,
         )

@@ -38,7 +38,7 @@ async def copy_missing(
         del entries  # the index knows them
         repository.ledger.register_copy(copy)
 
-    upload = Upload(repository, [partner], on_copy=on_copy, note=reporter.note, clock=clock, stop=stop)
+    upload = Upload(repository, [partner], on_copy=on_copy, say=reporter.say_state, clock=clock, stop=stop)
     left_out = 0
     for done, logical in enumerate(missing, 1):
         try:

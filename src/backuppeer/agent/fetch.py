@@ -16,7 +16,7 @@ from functools import partial
 from typing import Final
 
 from backuppeer.agent.partners import Partner
-from backuppeer.agent.retry import Herald, retry
+from backuppeer.agent.retry import Herald, Say, retry
 from backuppeer.clock import Clock
 from backuppeer.errors import (
     BackupPeerError,
@@ -98,7 +98,7 @@ class Fetch:
         *,
         clock: Clock,
         blame: Blame,
-        say: Callable[[str], None],
+        say: Say,
         patient: bool = True,
     ) -> None:
         self._loop = asyncio.get_running_loop()
@@ -126,6 +126,7 @@ class Fetch:
                 try:
                     return copy.header, self._fetch_from(partner, copy, ranges, budget_s)
                 except (IntegrityFault, RefusedError, ProtocolViolation, Unavailable) as exc:
+                    self._herald.over(partner.name, is_back=False)
                     self._blame(partner, exc)
                     self._failed_s[copy.agreement] = self._clock.monotonic_s()
                     failures[copy.agreement] = exc

@@ -18,7 +18,7 @@ _EVERY_S: Final = 0.2
 
 
 class Reporter:
-    """Progress of one job; `update`, `error_file` and `note` may be called from any thread."""
+    """Progress of one job; everything but `state` may be called from any thread."""
 
     def __init__(self, emit: Emit, *, files_total: int = 0, bytes_total: int = 0) -> None:
         self._emit = emit
@@ -61,6 +61,10 @@ class Reporter:
     def note(self, text: str) -> None:
         """Tell something a person should read once."""
         self._post(_event(EventName.NOTE, Note(text=text)))
+
+    def say_state(self, state: str, text: str) -> None:
+        """Tell which step the work is at, without waiting for the watcher."""
+        self._post(_event(EventName.STATE, State(state=state, text=text)))
 
     async def state(self, state: str, text: str) -> None:
         """Tell which step the work is at."""

@@ -48,7 +48,7 @@ class RestoreJob:
             repository.keys,
             repository.index,
             cache=repository.cache,
-            source=self._vault.source(say=self._reporter.note),
+            source=self._vault.source(say=self._reporter.say_state),
             target=os.fsencode(self._request.target),
             progress=self._reporter,
             options=RestoreOptions(overwrite=self._request.overwrite, cancel=self._stop),

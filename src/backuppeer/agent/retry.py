@@ -1,4 +1,4 @@
-"""Backoff for network steps: full jitter, a budget, and a word to the person while waiting (REQUIREMENTS U5).
+"""Backoff for network steps: full jitter, a budget, and a word to the person while waiting (REQUIREMENTS U3, U5).
 
 Knows: time and weather. Must not know: what is retried.
 """
@@ -13,7 +13,9 @@ from backuppeer.errors import Unavailable
 from backuppeer.limits import HERALD_S, RETRY_BUDGET_S, RETRY_FIRST_S, RETRY_MOST_S
 
 T = TypeVar("T")
-Waiting = Callable[[Unavailable, float], None]
+Waiting = Callable[[Unavailable | None, float], None]
+Say = Callable[[str, str], None]
+"""(state, text) for the person, as in a `state` event."""
 
 
 async def retry(
@@ -21,7 +23,7 @@ async def retry(
 ) -> T:
     """Run `step` until it succeeds; `Unavailable` is retried within the budget, every other error passes at once.
 
-    `waiting(error, pause_s)` is called before each pause.
+    `waiting(error, pause_s)` is called before each pause, and `waiting(None, 0)` when a step succeeds after one.
 
     Raises:
         Unavailable: the last one, when the budget is used up.
@@ -30,7 +32,7 @@ async def retry(
     started, attempt = clock.monotonic_s(), 0
     while True:
         try:
-            return await step()
+            result = await step()
         except Unavailable as exc:
             # Full jitter, so that many owners of a host that comes back don't call in step; not a secret.
             pause_s = random.uniform(0, min(RETRY_MOST_S, RETRY_FIRST_S * 2**attempt))  # noqa: S311
@@ -40,23 +42,40 @@ async def retry(
                 waiting(exc, pause_s)
             attempt += 1
             await asyncio.sleep(pause_s)
+        else:
+            if waiting is not None and attempt:
+                waiting(None, 0.0)
+            return result
 
 
 class Herald:
-    """Tells a person whom is waited for: each peer at once, then not again for HERALD_S."""
+    """Tells a person who is waited for, each peer at once and then not again for HERALD_S, and when work goes on."""
 
-    def __init__(self, say: Callable[[str], None], clock: Clock) -> None:
+    def __init__(self, say: Say, clock: Clock) -> None:
         self._say, self._clock = say, clock
         self._next_s: dict[str, float] = {}
 
     def waiting_for(self, name: str) -> Waiting:
         """Return a `waiting` callback that speaks of `name`."""
 
-        def tell(error: Unavailable, pause_s: float) -> None:
+        def tell(error: Unavailable | None, pause_s: float) -> None:
             del pause_s
             now = self._clock.monotonic_s()
-            if now >= self._next_s.get(name, now):
+            if error is None:
+                self.over(name)
+            elif now >= self._next_s.get(name, now):
                 self._next_s[name] = now + HERALD_S
-                self._say(f"waiting for {name}: {error.message}; trying again (Ctrl-C ends)")
+                self._say("waiting", f"waiting for {name}: {error.message}")
 
         return tell
+
+    def over(self, name: str, *, is_back: bool = True) -> None:
+        """Tell that `name` is waited for no more: it is back, or given up. Says nothing if it was not waited for."""
+        if self._next_s.pop(name, None) is None:
+            return
+        if others := list(self._next_s):  # a copy: threads and the loop both come here
+            self._say("waiting", f"waiting for {', '.join(others)}")
+        elif is_back:
+            self._say("connected", f"connected to {name} again")
+        else:
+            self._say("working", f"going on without {name}")

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from backuppeer.agent.partners import Partner
 from backuppeer.agent.repository import Repository
-from backuppeer.agent.retry import Herald, retry
+from backuppeer.agent.retry import Herald, Say, retry
 from backuppeer.clock import Clock
 from backuppeer.errors import BackupPeerError, InterruptedByUserError
 from backuppeer.ids import PeerId
@@ -25,7 +25,6 @@ from backuppeer.repo.pack import ClosedDraft, Entry, SealedPack, seal_pack
 from backuppeer.shares.ledger import Copy
 from backuppeer.wire.messages import Proceed, PutPack, Stored
 
-Note = Callable[[str], None]
 OnCopy = Callable[[Sequence[Entry], Copy], None]
 
 
@@ -47,7 +46,7 @@ class Upload:
         partners: Sequence[Partner],
         *,
         on_copy: OnCopy,
-        note: Note,
+        say: Say,
         clock: Clock,
         stop: threading.Event,
     ) -> None:
@@ -55,7 +54,7 @@ class Upload:
         self._repository = repository
         self._targets = [_Target(partner) for partner in partners]
         self._on_copy, self._clock, self._stop = on_copy, clock, stop
-        self._herald = Herald(note, clock)
+        self._herald = Herald(say, clock)
         self._buffers: queue.SimpleQueue[bytearray] = queue.SimpleQueue()
         for _ in range(PACKS_IN_FLIGHT * len(partners)):
             self._buffers.put(bytearray(PACK_TARGET_BYTES))
@@ -145,6 +144,7 @@ class Upload:
                 await asyncio.to_thread(self._on_copy, entries, copy)
         except BackupPeerError as exc:
             target.failure = target.failure or exc
+            self._herald.over(target.partner.name, is_back=False)
         finally:
             self._buffers.put(buffer)
 
@@ -156,6 +156,7 @@ class Upload:
             PutPack(agreement=partner.agreement, stored=sealed.stored, size=len(sealed.data))
         ) as channel:
             answer = await channel.receive(Proceed, Stored)
+            self._herald.over(partner.name)
             if isinstance(answer, Proceed):
                 await channel.send_raw(sealed.data)
                 await channel.receive(Stored, timeout_s=BULK_STALL_S)

@@ -5,7 +5,7 @@ Knows: which hosts hold our packs, how to catch up with a host that knows more t
 
 import asyncio
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 from backuppeer.agent.copying import copy_missing
@@ -18,7 +18,7 @@ from backuppeer.agent.partners import Partner, Reach
 from backuppeer.agent.rebuild import load_head, rebuild_from
 from backuppeer.agent.reporter import Reporter
 from backuppeer.agent.repository import Repository
-from backuppeer.agent.retry import retry
+from backuppeer.agent.retry import Say, retry
 from backuppeer.agent.standing import Standing
 from backuppeer.agent.state import State
 from backuppeer.clock import Clock
@@ -30,9 +30,9 @@ from backuppeer.trust.evidence import Kind
 from backuppeer.wire.messages import HeadIs
 
 
-def _silent(text: str) -> None:
+def _silent(state: str, text: str) -> None:
     """Tell nobody."""
-    del text
+    del state, text
 
 
 class Vault:
@@ -131,7 +131,7 @@ class Vault:
             if next(ledger.missing_at(agreement, index.packs()), None) is None
         ]
 
-    def source(self, *, say: Callable[[str], None] = _silent, patient: bool = True) -> Fetch:
+    def source(self, *, say: Say = _silent, patient: bool = True) -> Fetch:
         """Return where packs are read from; an impatient source asks each host once. `say` hears who is waited for."""
         partners: dict[AgreementId, Partner] = {p.agreement: p for p in self.partners()}
         return Fetch(self.repository.ledger, partners, clock=self.clock, blame=self.blame, say=say, patient=patient)

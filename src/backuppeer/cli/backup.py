@@ -9,6 +9,7 @@ import typer
 from backuppeer.cli.context import Context, context_of
 from backuppeer.cli.render import escape_line, format_count
 from backuppeer.cli.screen import GREEN, YELLOW, Screen
+from backuppeer.cli.spinner import Spinner
 from backuppeer.cli.units import format_duration, format_size
 from backuppeer.cli.work import View, run_work
 from backuppeer.control.api import BackupRequest, BackupResult
@@ -57,7 +58,8 @@ def _run(context: Context, request: BackupRequest) -> BackupResult:
     """
     client = context.client()
     try:
-        return run_work(client, "backup", request, BackupResult, view=View(context.screen))
+        with Spinner(context.screen) as spinner:
+            return run_work(client, "backup", request, BackupResult, view=View(context.screen, spinner=spinner))
     except KeyboardInterrupt:
         if request.dry_run:
             raise InterruptedByUserError("stopped; nothing was sent") from None

@@ -10,6 +10,7 @@ from backuppeer.cli.context import Context, context_of
 from backuppeer.cli.ls import split_place
 from backuppeer.cli.render import escape_name, format_count
 from backuppeer.cli.screen import GREEN, YELLOW, Screen
+from backuppeer.cli.spinner import Spinner
 from backuppeer.cli.units import format_duration, format_size
 from backuppeer.cli.work import View, run_work
 from backuppeer.control.api import RestoreRequest, RestoreResult
@@ -63,7 +64,8 @@ def _run(context: Context, request: RestoreRequest) -> RestoreResult:
     """
     client = context.client()
     try:
-        return run_work(client, "restore", request, RestoreResult, view=View(context.screen))
+        with Spinner(context.screen) as spinner:
+            return run_work(client, "restore", request, RestoreResult, view=View(context.screen, spinner=spinner))
     except KeyboardInterrupt:
         raise InterruptedByUserError(
             f"stopped; finished files stay in {request.target}",

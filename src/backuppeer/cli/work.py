@@ -1,7 +1,8 @@
 """Runs a work route and hands its events to a view; the same loop under every verb that works.
 
 Knows: events, JSON lines. Must not know: what a verb shows. Progress is a live line on a terminal, and a plain line
-every few seconds elsewhere.
+every few seconds elsewhere. While a peer is waited for a turning sign stands in its place, so that nobody takes waiting
+for working.
 """
 
 import contextlib
@@ -12,10 +13,11 @@ from typing import Any, Final, TypeVar
 from backuppeer.cli.progress import Pace, describe_progress
 from backuppeer.cli.render import escape_line, escape_name
 from backuppeer.cli.screen import RED, Screen
+from backuppeer.cli.spinner import Spinner
 from backuppeer.control.api import Request
 from backuppeer.control.client import Client
 from backuppeer.control.codec import convert_json
-from backuppeer.control.events import ErrorFile, Event, EventName, Note, Progress
+from backuppeer.control.events import ErrorFile, Event, EventName, Note, Progress, State
 from backuppeer.errors import LocalError
 
 T = TypeVar("T")
@@ -23,6 +25,9 @@ T = TypeVar("T")
 PLAIN_LINE_S: Final = 5.0
 """How often work says where it stands when nobody can see a live line."""
 REDRAW_S: Final = 0.1
+_WAITING: Final = "waiting"
+_AWAITED: Final = {"connecting", _WAITING}
+"""States in which nothing moves that a line of progress could show."""
 
 
 class View:
@@ -33,10 +38,14 @@ class View:
         screen: Screen,
         on_event: Callable[[Event], None] | None = None,
         *,
+        spinner: Spinner | None = None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self.screen = screen
         self._on_event = on_event
+        self._spinner = spinner
+        """Shows states; None where the verb shows them itself."""
+        self._state = ""
         self._now = now
         self._pace = Pace()
         self._next_line = 0.0
@@ -53,11 +62,29 @@ class View:
             self.screen.aside(f"  {mark} {escape_name(said.path)}: {escape_line(said.message)}", hang=4)
         elif event.event == EventName.PROGRESS:
             self._show_progress(read_event(event, Progress))
+        elif event.event == EventName.STATE:
+            self._show_state(read_event(event, State))
         if self._on_event is not None:
             self._on_event(event)
 
+    def _show_state(self, said: State) -> None:
+        was, self._state = self._state, said.state
+        if self._spinner is None:
+            return
+        if said.state in _AWAITED:
+            self._spinner.show(f"{said.text} (Ctrl-C ends)" if said.state == _WAITING else said.text)
+        else:
+            self._spinner.rest()
+            if was == _WAITING and not self.screen.json:
+                self.screen.aside(escape_line(said.text))
+
     def _show_progress(self, progress: Progress) -> None:
         self._pace.add(progress)
+        if self._spinner is not None and self._state in _AWAITED:
+            if self._state == _WAITING:
+                return
+            self._spinner.rest()
+            self._state = ""
         now = self._now()
         if self.screen.json or (self._started and now < self._next_line):
             return

@@ -39,7 +39,11 @@ class ErrorResult(msgspec.Struct, kw_only=True):
 
 
 class State(msgspec.Struct, kw_only=True):
-    """A step of the work. state: searching, knocking, waiting, dialling, verifying, connected, …; text: in words."""
+    """A step of the work. text: in words.
+
+    state: searching, knocking, dialling, verifying, … · waiting: for a person's answer, or in backup and restore for
+    a peer that is away; nothing moves until · connected: it is there (again) · working: goes on without it.
+    """
 
     state: str
     text: str = ""
