@@ -144,6 +144,8 @@ STRANGER_BYTES: Final = 2 * MIB
 STRANGER_LOOK_S: Final = 0.1
 """How often that is looked at."""
 PACK_LIST_PAGE: Final = 2048
+PACKS_LISTED: Final = 1_000_000
+"""Packs that one host may list: 16 TiB of full ones, 100 MB of memory here; a list without end would fill it."""
 AGREEMENTS_PER_HELLO: Final = 16
 PROTOCOL_TEXT_CHARS: Final = 256
 """Words of a peer in a refusal: escaped, then shown to a person."""

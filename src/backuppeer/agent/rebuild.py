@@ -16,7 +16,7 @@ from backuppeer.agent.retry import retry
 from backuppeer.clock import Clock
 from backuppeer.errors import BackupPeerError, IntegrityFault, PeerFault, ProtocolViolation, RefusedError
 from backuppeer.ids import BlobId, StoredId
-from backuppeer.limits import LEAF_BYTES, PACK_LIST_PAGE, REBUILD_AT_ONCE, TAIL_READ_BYTES
+from backuppeer.limits import LEAF_BYTES, PACK_LIST_PAGE, PACKS_LISTED, REBUILD_AT_ONCE, TAIL_READ_BYTES
 from backuppeer.proof.statements import Head
 from backuppeer.repo.head import Inventory, check_inventory, load_inventory
 from backuppeer.repo.pack import Entry, NeedTail, open_directory
@@ -69,15 +69,18 @@ async def list_packs(partner: Partner, clock: Clock) -> AsyncIterator[tuple[Pack
     """Yield the pages of packs that a host says it holds.
 
     Raises:
-        ProtocolViolation: the pages don't ascend.
+        ProtocolViolation: the pages don't ascend, or don't end.
 
     """
-    after, more = b"", True
+    after, more, listed = b"", True, 0
     while more:
         page = await retry(partial(_list_page, partner, after), clock)
         ids = [row.stored for row in page.packs]
         if ids != sorted(set(ids)) or (ids and ids[0] <= after):
             raise ProtocolViolation("the host's list of packs is out of order")
+        listed += len(ids)
+        if listed > PACKS_LISTED:
+            raise ProtocolViolation(f"the host lists more than {PACKS_LISTED} packs")
         yield page.packs
         more = page.more and bool(ids)
         after = ids[-1] if ids else after
