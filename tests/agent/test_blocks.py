@@ -52,3 +52,8 @@ def test_a_range_outside_of_its_pack_is_never_asked_for(pack_bytes, offset, leng
     else:
         with pytest.raises(IntegrityFault):
             plan_blocks([(offset, length)], pack_bytes)
+
+
+@pytest.mark.parametrize("pack_bytes", [BLOCK_BYTES, 2 * BLOCK_BYTES, BLOCK_BYTES + LEAF_BYTES])
+def test_an_empty_range_at_the_end_of_a_pack_plans_no_read_of_nothing(pack_bytes):
+    assert all(count > 0 for _, count in plan_blocks([(pack_bytes, 0)], pack_bytes))

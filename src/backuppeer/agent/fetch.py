@@ -185,7 +185,9 @@ def plan_blocks(ranges: Sequence[tuple[int, int]], pack_bytes: int) -> list[tupl
             raise IntegrityFault(
                 "the index names bytes outside of their pack", hint="rebuild it: `backup-peer recover`"
             )
-        blocks.update(range(offset // BLOCK_BYTES, max(offset, offset + length - 1) // BLOCK_BYTES + 1))
+        # An empty range at the very end begins in no block: it is taken to lie in the last one.
+        start, end = (min(at, pack_bytes - 1) // BLOCK_BYTES for at in (offset, max(offset, offset + length - 1)))
+        blocks.update(range(start, end + 1))
     total_leaves = -(-pack_bytes // LEAF_BYTES)
     plan: list[tuple[int, int]] = []
     for block in sorted(blocks):
