@@ -426,8 +426,9 @@ def test_a_cancelled_restore_leaves_no_unfinished_files(repository, source, tmp_
     assert not list(below(tmp_path / "target", source).iterdir())
 
 
-def test_small_windows_give_the_same_result(repository, source, tmp_path, monkeypatch):
-    monkeypatch.setattr(window, "RESTORE_WINDOW_BLOBS", 3)
+@pytest.mark.parametrize("blobs", [3, 8192], ids=["a part per window", "all parts in one window"])
+def test_small_windows_and_small_parts_give_the_same_result(repository, source, tmp_path, monkeypatch, blobs):
+    monkeypatch.setattr(window, "RESTORE_WINDOW_BLOBS", blobs)
     monkeypatch.setattr(restorer, "_PART_BLOBS", 2)
     for i in range(20):
         (source / f"d{i % 3}").mkdir(exist_ok=True)

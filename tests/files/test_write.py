@@ -214,6 +214,19 @@ def test_directories_are_private_until_finished_and_keep_their_time(target, root
     assert ((root / "d").stat().st_mode & 0o7777, (root / "d").stat().st_mtime_ns) == (0o2555, 77)
 
 
+def test_files_get_their_own_owner_whatever_the_directory_gives(target, root):
+    if os.getuid() != 0:
+        pytest.skip("other owners need root")
+    target.make_directory(b"d")
+    os.chown(root / "d", 0, 17)
+    (root / "d").chmod(0o2700)
+    wanted = [(0, 0), (0, 17), (5, 17), (0, 0), (5, 6)]
+    for number, (uid, gid) in enumerate(wanted):
+        target.write_file(b"d/%d" % number, b"x", meta(uid=uid, gid=gid))
+    found = [(root / "d" / str(n)).stat() for n in range(len(wanted))]
+    assert [(s.st_uid, s.st_gid) for s in found] == wanted
+
+
 def test_symlinks_keep_target_and_time(target, root):
     target.make_symlink(b"l", b"/no\xff where", meta(mtime_ns=9))
     assert bytes((root / "l").readlink()) == b"/no\xff where"
@@ -259,8 +272,8 @@ def test_folders_in_use_by_other_threads_are_not_closed(root, monkeypatch):
     def work(number):
         try:
             for i in range(200):
-                with opened.use(b"%d" % ((number + i) % 8)) as fd:
-                    status = os.fstat(fd)
+                with opened.use(b"%d" % ((number + i) % 8)) as folder:
+                    status = os.fstat(folder.fd)
                     if status.st_ino != (root / str((number + i) % 8)).stat().st_ino:
                         failures.append("wrong folder")
         except OSError as exc:

@@ -20,6 +20,8 @@ from backuppeer.repo.pack import PackOpener
 
 Outcome = bytes | BackupPeerError
 """Checked plaintext, or why there is none."""
+Range = tuple[int, int, list[Location]]
+"""Offset and length in the pack, and the places inside."""
 
 
 def group_by_pack(places: Iterable[Location]) -> list[tuple[LogicalId, list[Location]]]:
@@ -30,7 +32,7 @@ def group_by_pack(places: Iterable[Location]) -> list[tuple[LogicalId, list[Loca
     return list(packs.items())
 
 
-def plan_ranges(places: Sequence[Location]) -> list[tuple[int, int, list[Location]]]:
+def plan_ranges(places: Sequence[Location]) -> list[Range]:
     """Return (offset, length, places inside) of the ranges to read; `places` of one pack, in any order."""
     places = sorted(places, key=attrgetter("entry.offset"))
     first, last = places[0].entry, places[-1].entry
@@ -38,7 +40,7 @@ def plan_ranges(places: Sequence[Location]) -> list[tuple[int, int, list[Locatio
     wanted = sum(place.entry.sealed_bytes for place in places)
     if wanted * 1000 >= span * RESTORE_WHOLE_PACK_PERMILLE:
         return [(first.offset, span, list(places))]
-    ranges: list[tuple[int, int, list[Location]]] = []
+    ranges: list[Range] = []
     for place in places:
         offset, size = place.entry.offset, place.entry.sealed_bytes
         if ranges and ranges[-1][0] + ranges[-1][1] == offset:
@@ -74,17 +76,23 @@ def read_pack(
                 pending += [part[len(part) // 2 :], part[: len(part) // 2]]
             continue
         fruitless = None
-        found = {
-            place.blob: memoryview(piece)[place.offset - start : place.offset - start + place.sealed_bytes]
-            for (start, _, inside), piece in zip(ranges, pieces, strict=True)
-            for place in inside
-        }
-        yield from _open_blobs(opener, found, part)
+        yield from _open_blobs(opener, _cut(ranges, pieces), part)
+
+
+def _cut(ranges: Sequence[Range], pieces: Sequence[bytes | memoryview]) -> dict[BlobId, memoryview]:
+    sealed: dict[BlobId, memoryview] = {}
+    for (start, _, inside), piece in zip(ranges, pieces, strict=True):
+        view = memoryview(piece)
+        for place in inside:
+            entry = place.entry
+            at = entry.offset - start
+            sealed[entry.blob] = view[at : at + entry.sealed_bytes]
+    return sealed
 
 
 def _fetch(
     keys: RepositoryKeys, source: PackSource, *, pack: LogicalId, places: Sequence[Location]
-) -> tuple[PackOpener, list[tuple[int, int, list[Location]]], Sequence[bytes | memoryview]]:
+) -> tuple[PackOpener, list[Range], Sequence[bytes | memoryview]]:
     ranges = plan_ranges(places)
     header, pieces = source.fetch(pack, [(offset, length) for offset, length, _ in ranges])
     if [len(piece) for piece in pieces] != [length for _, length, _ in ranges]:
@@ -96,7 +104,9 @@ def _open_blobs(
     opener: PackOpener, sealed: Mapping[BlobId, memoryview], places: Iterable[Location]
 ) -> Iterator[tuple[Location, Outcome]]:
     for place in places:
+        entry = place.entry
         try:
-            yield place, opener.open_entry(place.entry, sealed[place.blob])
+            outcome: Outcome = opener.open_entry(entry, sealed[entry.blob])
         except IntegrityFault as exc:
-            yield place, exc
+            outcome = exc
+        yield place, outcome

@@ -10,25 +10,25 @@ is named and left out; the rest comes back.
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import islice
 
 from backuppeer.backup.jobs import Jobs
 from backuppeer.backup.roots import normalise_path, split_path
+from backuppeer.backup.selection import Selection, Walk, find_taken
 from backuppeer.backup.streams import NoProgress, PackSource, Progress
-from backuppeer.backup.trees import TreeReader, TreeWalk, Visit, find_entry
-from backuppeer.backup.window import Failure, RestoredFile, Window, WindowRunner, explain, make_metadata
+from backuppeer.backup.trees import TreeReader, Visit, find_entry
+from backuppeer.backup.window import Failure, RestoredFile, Window, WindowRunner, Written, explain
 from backuppeer.crypto.keys import RepositoryKeys
-from backuppeer.errors import BackupPeerError, IntegrityFault, InterruptedByUserError, Unavailable, UserError
+from backuppeer.errors import IntegrityFault, InterruptedByUserError, Unavailable, UserError
 from backuppeer.files.write import RestoreTarget
-from backuppeer.ids import BlobId
 from backuppeer.limits import CONFLICTS_NAMED, FETCH_AHEAD_PACKS
 from backuppeer.repo.cache import TreeCache
 from backuppeer.repo.index import Index
 from backuppeer.repo.snapshot import Snapshot
-from backuppeer.repo.tree import EntryKind, TreeEntry
+from backuppeer.repo.tree import EntryKind
 
 _PART_BLOBS = 64
 """Chunks of one file handed to a window at a time; a window may be larger than meant by this."""
@@ -98,7 +98,7 @@ class Restorer:
         if not _has_entries(self._target):
             return []
         with _open_target(self._target, overwrite=False) as target:
-            return list(_find_taken(_Selection(self._trees, snapshot.tree, way), target))
+            return list(find_taken(Selection(self._trees, snapshot.tree, way), target))
 
     def run(self, snapshot: Snapshot, path: bytes = b"/") -> RestoreResult:
         """Restore all of `snapshot`, or the file or directory at the absolute `path`, below the target.
@@ -120,77 +120,12 @@ class Restorer:
             # Left in reverse: no worker may still write when the files it writes to are closed and removed.
             stack.callback(run.abandon)
             stack.enter_context(jobs)
-            run.restore(_Selection(self._trees, snapshot.tree, way), self._check_cancelled)
+            run.restore(Selection(self._trees, snapshot.tree, way), self._check_cancelled)
             return run.result(target)
 
     def _check_cancelled(self) -> None:
         if self._options.cancel.is_set():
             raise InterruptedByUserError("the restore was cancelled", hint="what is finished stays in the target")
-
-
-class _Selection:
-    """What is wanted of a snapshot: the directories on the way down, then an entry or everything."""
-
-    def __init__(self, trees: TreeReader, tree: bytes, way: list[TreeEntry]) -> None:
-        self._trees = trees
-        self._tree = tree
-        self._way = way
-
-    def above(self) -> Iterator[Visit]:
-        """Yield the directories above what is wanted, from the top."""
-        path = b""
-        for entry in self._way[:-1]:
-            path = path + b"/" + entry.name if path else entry.name
-            yield Visit(path, entry)
-
-    def visits(self, walk: "_Walk") -> Iterator[Visit]:
-        """Yield what is wanted, as `TreeWalk` does."""
-        path = b"/".join(entry.name for entry in self._way)
-        if not self._way:
-            yield from walk.go(self._trees, self._tree, path)
-            return
-        top = Visit(path, self._way[-1])
-        walk.skipped = False
-        yield top
-        if top.entry.kind == EntryKind.DIRECTORY and not walk.skipped:
-            yield from walk.go(self._trees, top.entry.content, path)
-            yield Visit(path, top.entry, leaving=True)
-
-
-class _Walk:
-    """Lets the consumer of visits skip the directory it was just given."""
-
-    def __init__(self) -> None:
-        self.skipped = False
-        self.errors: list[tuple[bytes, BackupPeerError]] = []
-        self._inner: TreeWalk | None = None
-
-    def go(self, trees: TreeReader, content: bytes, path: bytes) -> Iterator[Visit]:
-        self._inner = TreeWalk(trees, content, path=path, on_error=lambda at, exc: self.errors.append((at, exc)))
-        yield from self._inner
-
-    def skip(self) -> None:
-        self.skipped = True
-        if self._inner is not None:
-            self._inner.skip()
-
-
-def _find_taken(selection: _Selection, target: RestoreTarget) -> Iterator[bytes]:
-    for visit in selection.above():
-        if target.is_taken(visit.path, directory_wanted=True):
-            yield visit.path
-            return
-        if not target.has_directory(visit.path):
-            return
-    walk = _Walk()
-    for visit in selection.visits(walk):
-        if visit.leaving:
-            continue
-        is_directory = visit.entry.kind == EntryKind.DIRECTORY
-        if target.is_taken(visit.path, directory_wanted=is_directory):
-            yield visit.path
-        if is_directory and not target.has_directory(visit.path):
-            walk.skip()
 
 
 def _refuse(taken: list[bytes], target: bytes) -> None:
@@ -235,16 +170,17 @@ class _Run:
         self._left: list[Visit] = []
         self._running: tuple[list[RestoredFile], list[Visit]] = ([], [])
         self._open: dict[RestoredFile, None] = {}
-        self._walk = _Walk()
+        self._walk = Walk()
         self._files = self._dirs = self._bytes = 0
         self._integrity = self._unavailable = self._local = 0
 
-    def restore(self, selection: _Selection, check: Callable[[], None]) -> None:
+    def restore(self, selection: Selection, check: Callable[[], None]) -> None:
         above = [visit for visit in selection.above() if self._make_directory(visit) is True]
         for visit in selection.visits(self._walk):
             check()
             self._take(visit)
-            self._report_unread()
+            if self._walk.errors:
+                self._report_unread()
             if self._window.is_full():
                 self._run_window()
         self._report_unread()
@@ -276,7 +212,7 @@ class _Run:
 
     def _make_symlink(self, visit: Visit) -> None:
         try:
-            self._target.make_symlink(visit.path, visit.entry.target, make_metadata(visit.entry))
+            self._target.make_symlink(visit.path, visit.entry.target, visit.entry)
         except (OSError, IntegrityFault) as exc:
             self._fail(visit.path, exc)
 
@@ -285,7 +221,9 @@ class _Run:
         if not visit.entry.content:
             self._take_empty(file)
             return
-        file.single = len(visit.entry.content) == len(BlobId(bytes(32))) and not visit.entry.depth
+        if file.single:
+            self._window.want_whole(file)
+            return
         chunks = self._trees.chunks_of(visit.entry)
         self._open[file] = None
         try:
@@ -293,7 +231,7 @@ class _Run:
             while part:
                 rest = list(islice(chunks, _PART_BLOBS))
                 file.complete = not rest
-                self._window.want(file, part, size_bytes=min(file.size, len(part) << 20))
+                self._window.want(file, part, size_bytes=min(file.entry.size, len(part) << 20))
                 if self._window.is_full():
                     self._run_window()
                 part = rest
@@ -303,11 +241,11 @@ class _Run:
             self._window.want(file, [], size_bytes=0)
 
     def _take_empty(self, file: RestoredFile) -> None:
-        if file.size:
-            self._fail(file.path, IntegrityFault(f"the snapshot names no data for its {file.size} bytes"))
+        if file.entry.size:
+            self._fail(file.path, IntegrityFault(f"the snapshot names no data for its {file.entry.size} bytes"))
             return
         try:
-            self._target.write_file(file.path, b"", file.metadata)
+            self._target.write_file(file.path, b"", file.entry)
         except (OSError, IntegrityFault) as exc:
             self._fail(file.path, exc)
         else:
@@ -317,8 +255,9 @@ class _Run:
         """Start the window that is full; while it is fetched and written, the walk fills the next one."""
         window, self._window = self._window, Window()
         left, self._left = self._left, []
-        wants, places = window.plan(self._index, self._target)
+        wants, places, lost = window.plan(self._index, self._target)
         self._finish_running()
+        self._report(lost)
         self._runner.start(wants, places, self._report)
         self._running = ([file for file in window.files if file.complete], left)
 
@@ -330,10 +269,10 @@ class _Run:
             self._finish(file)
         for visit in left:
             try:
-                self._target.finish_directory(visit.path, make_metadata(visit.entry))
+                self._target.finish_directory(visit.path, visit.entry)
             except OSError as exc:
                 self._fail(visit.path, exc)
-        self._report(0)
+        self._tell()
 
     def _finish(self, file: RestoredFile) -> None:
         del self._open[file]
@@ -342,7 +281,7 @@ class _Run:
             writer.abort()
         elif writer is not None:
             try:
-                writer.finish(file.metadata)
+                writer.finish(file.entry)
             except OSError as exc:
                 file.failure = exc
         if file.failure is not None:
@@ -357,8 +296,17 @@ class _Run:
                 file.writer.abort()
         self._open.clear()
 
-    def _report(self, written: int) -> None:
-        self._bytes += written
+    def _report(self, written: Written) -> None:
+        self._files += written.files
+        self._bytes += written.bytes
+        for file, failure in written.failures:
+            if file.single:
+                self._fail(file.path, failure)
+            else:
+                file.failure = file.failure or failure
+        self._tell()
+
+    def _tell(self) -> None:
         self._progress.update(files=self._files, bytes=self._bytes)
 
     def _report_unread(self) -> None:

@@ -89,12 +89,12 @@ class TreeReader:
         for blob in split_ids(content):
             entries = decode_piece(self.read_blob(blob))
             self.prefetch(entry.content for entry in entries if entry.kind == EntryKind.DIRECTORY)
-            for entry in entries:
-                if entry.name <= last:
-                    # Pieces are checked inside by their decoder; between them only here can a name come twice.
-                    raise IntegrityFault(f"the pieces of a directory are out of order at {entry.name[:80]!r}")
-                last = entry.name
-                yield entry
+            if entries:
+                # Pieces are checked inside by their decoder; between them only here can a name come twice.
+                if entries[0].name <= last:
+                    raise IntegrityFault(f"the pieces of a directory are out of order at {entries[0].name[:80]!r}")
+                last = entries[-1].name
+            yield from entries
 
     def chunks_of(self, entry: TreeEntry) -> Iterator[BlobId]:
         """Yield the chunk ids of a file, through its content lists when it is long.
@@ -122,7 +122,8 @@ class TreeWalk:
     ) -> None:
         self._trees = trees
         self._on_error = on_error
-        self._stack: list[tuple[Visit | None, bytes, Iterator[TreeEntry]]] = [(None, path, trees.entries(content))]
+        self._stack: list[tuple[Visit | None, bytes, Iterator[TreeEntry]]] = []
+        self._push(None, path, content)
         self._skipped = False
 
     def skip(self) -> None:
@@ -133,32 +134,31 @@ class TreeWalk:
         """Yield entries, directories twice: on the way in and, `leaving`, on the way out."""
         while self._stack:
             visit, path, entries = self._stack[-1]
-            entry = self._next(path, entries)
-            if entry is None:
+            prefix = path + b"/" if path else path
+            for entry in entries:
+                found = Visit(prefix + entry.name, entry)
+                self._skipped = False
+                yield found
+                if entry.kind == EntryKind.DIRECTORY and not self._skipped:
+                    self._push(found, found.path, entry.content)
+                    break
+            else:
                 self._stack.pop()
                 if visit is not None:
                     yield Visit(visit.path, visit.entry, leaving=True)
-                continue
-            below = path + b"/" + entry.name if path else entry.name
-            found = Visit(below, entry)
-            self._skipped = False
-            yield found
-            if entry.kind == EntryKind.DIRECTORY and not self._skipped:
-                self._enter(found)
 
-    def _enter(self, visit: "Visit") -> None:
-        entries = self._trees.entries(visit.entry.content)
+    def _push(self, visit: "Visit | None", path: bytes, content: bytes) -> None:
+        entries = self._read(path, content)
         if len(self._stack) >= TREE_DEPTH:
-            self._on_error(visit.path, IntegrityFault(f"lies more than {TREE_DEPTH} directories deep"))
+            self._on_error(path, IntegrityFault(f"lies more than {TREE_DEPTH} directories deep"))
             entries = iter(())
-        self._stack.append((visit, visit.path, entries))
+        self._stack.append((visit, path, entries))
 
-    def _next(self, path: bytes, entries: Iterator[TreeEntry]) -> TreeEntry | None:
+    def _read(self, path: bytes, content: bytes) -> Iterator[TreeEntry]:
         try:
-            return next(entries, None)
+            yield from self._trees.entries(content)
         except (IntegrityFault, Unavailable) as exc:
             self._on_error(path, exc)
-            return None
 
 
 class Visit(msgspec.Struct, frozen=True):

@@ -7,7 +7,8 @@ each blob once however many files want it. A file of one chunk is written whole 
 are written piece by piece under a temporary name and finished by the restorer's thread.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 
 from backuppeer.backup.fetching import group_by_pack, read_pack
@@ -16,28 +17,26 @@ from backuppeer.backup.reading import describe_error
 from backuppeer.backup.streams import PackSource
 from backuppeer.crypto.keys import RepositoryKeys
 from backuppeer.errors import BackupPeerError, IntegrityFault
-from backuppeer.files.metadata import Metadata
 from backuppeer.files.write import FileWriter, RestoreTarget
 from backuppeer.ids import BlobId, LogicalId
 from backuppeer.limits import RESTORE_OPEN_FILES, RESTORE_WINDOW_BLOBS, RESTORE_WINDOW_BYTES
 from backuppeer.repo.index import Index, Location
-from backuppeer.repo.tree import TreeEntry
+from backuppeer.repo.tree import ID_BYTES, TreeEntry
 
 Failure = BackupPeerError | OSError
 
 
 class RestoredFile:
-    """A file on its way back. `complete`: all its chunks were handed to windows."""
+    """A file on its way back. `single`: it has one chunk; `complete`: all its chunks were handed to windows."""
 
-    __slots__ = ("complete", "failure", "metadata", "offset", "path", "single", "size", "writer")
+    __slots__ = ("complete", "entry", "failure", "offset", "path", "single", "writer")
 
     def __init__(self, path: bytes, entry: TreeEntry) -> None:
         self.path = path
-        self.size = entry.size
-        self.metadata = make_metadata(entry)
+        self.entry = entry
         self.offset = 0
-        self.single = False
-        self.complete = False
+        self.single = not entry.depth and len(entry.content) == ID_BYTES
+        self.complete = self.single
         self.writer: FileWriter | None = None
         self.failure: Failure | None = None
 
@@ -45,50 +44,78 @@ class RestoredFile:
 Wants = dict[BlobId, list[tuple[RestoredFile, int]]]
 
 
+@dataclass(slots=True)
+class Written:
+    """What came of some blobs: plain bytes written, files of one chunk finished, and what failed of which file."""
+
+    bytes: int = 0
+    files: int = 0
+    failures: list[tuple[RestoredFile, Failure]] = field(default_factory=list)
+
+
 class Window:
-    """What is wanted next; filled and run by one thread."""
+    """What is wanted next; filled and run by one thread. `files`: those of several chunks."""
 
     def __init__(self) -> None:
-        self._parts: list[tuple[RestoredFile, list[BlobId]]] = []
+        self._parts: list[tuple[RestoredFile, Sequence[BlobId]]] = []
         self.files: dict[RestoredFile, None] = {}
         self._blobs = 0
         self._bytes = 0
-        self._multiple = 0
 
-    def want(self, file: RestoredFile, blobs: list[BlobId], *, size_bytes: int) -> None:
-        """Take some chunks of a file, in the file's order; `size_bytes` is their share of it, about."""
+    def want_whole(self, file: RestoredFile) -> None:
+        """Take a file of one chunk."""
+        self._parts.append((file, (BlobId(file.entry.content),)))
+        self._blobs += 1
+        self._bytes += file.entry.size
+
+    def want(self, file: RestoredFile, blobs: Sequence[BlobId], *, size_bytes: int) -> None:
+        """Take some chunks of a file of several, in the file's order; `size_bytes` is their share of it, about."""
         self._parts.append((file, blobs))
         self.files[file] = None
         self._blobs += len(blobs)
         self._bytes += size_bytes
-        self._multiple += not file.single
 
     def is_full(self) -> bool:
         """Say whether it is time to run."""
         return (
             self._blobs >= RESTORE_WINDOW_BLOBS
             or self._bytes >= RESTORE_WINDOW_BYTES
-            or self._multiple >= RESTORE_OPEN_FILES
+            or len(self.files) >= RESTORE_OPEN_FILES
         )
 
-    def plan(self, index: Index, target: RestoreTarget) -> tuple[Wants, list[Location]]:
+    def plan(self, index: Index, target: RestoreTarget) -> tuple[Wants, list[Location], Written]:
         """Look up what is wanted; files whose chunks nobody knows, or that can't be created, fail here."""
         located = index.find_many(blob for _, blobs in self._parts for blob in blobs)
         wants: Wants = {}
+        lost = Written()
         for file, blobs in self._parts:
             if file.failure is None and not file.single and file.writer is None:
                 _create(file, target)
-            for blob in blobs:
-                place = located.get(blob)
-                if place is None:
-                    file.failure = file.failure or IntegrityFault("its data is missing: no known pack holds it")
-                elif file.failure is None:
-                    wants.setdefault(blob, []).append((file, file.offset))
-                    file.offset += place.plain_bytes
+            places = [located[blob] for blob in blobs if blob in located]
+            start, file.offset = file.offset, file.offset + sum(place.entry.plain_bytes for place in places)
+            if len(places) < len(blobs):
+                file.failure = file.failure or IntegrityFault("its data is missing: no known pack holds it")
+            if file.single:
+                _check_length(file)
+            if file.failure is None:
+                _want(file, places, start, wants)
+            elif file.single:
+                lost.failures.append((file, file.failure))
         for file in self.files:
-            if file.complete and file.failure is None and file.offset != file.size:
-                file.failure = IntegrityFault(f"its chunks have {file.offset} bytes, the snapshot says {file.size}")
-        return wants, [located[blob] for blob in wants]
+            # Only now: a window may hold several parts of one file, and is planned when all of them are in it.
+            _check_length(file)
+        return wants, [located[blob] for blob in wants], lost
+
+
+def _check_length(file: RestoredFile) -> None:
+    if file.complete and file.failure is None and file.offset != file.entry.size:
+        file.failure = IntegrityFault(f"its chunks have {file.offset} bytes, the snapshot says {file.entry.size}")
+
+
+def _want(file: RestoredFile, places: Iterable[Location], offset: int, wants: Wants) -> None:
+    for place in places:
+        wants.setdefault(place.entry.blob, []).append((file, offset))
+        offset += place.entry.plain_bytes
 
 
 def _create(file: RestoredFile, target: RestoreTarget) -> None:
@@ -110,20 +137,13 @@ class WindowRunner:
         self._jobs = jobs
         self._check = check
 
-    def start(self, wants: Wants, places: list[Location], report: Callable[[int], None]) -> None:
-        """Begin to bring all wanted blobs to their files; failures are noted in the files. `report` gets bytes written.
+    def start(self, wants: Wants, places: list[Location], report: Callable[[Written], None]) -> None:
+        """Begin to bring all wanted blobs to their files; `report` is called pack by pack, in the caller's thread.
 
         What is queued are plans, not bytes: a worker holds one pack at a time.
         """
-
-        def done(result: tuple[int, list[tuple[RestoredFile, Failure]]]) -> None:
-            written, failures = result
-            for file, failure in failures:
-                file.failure = file.failure or failure
-            report(written)
-
         for pack, inside in group_by_pack(places):
-            self._jobs.submit(partial(self._read, pack, inside, wants), done)
+            self._jobs.submit(partial(self._read, pack, inside, wants), report)
 
     def finish(self) -> None:
         """Return when everything that was started is written.
@@ -134,36 +154,27 @@ class WindowRunner:
         """
         self._jobs.collect(most=0)
 
-    def _read(
-        self, pack: LogicalId, places: list[Location], wants: Wants
-    ) -> tuple[int, list[tuple[RestoredFile, Failure]]]:
-        """Read one pack and write what it holds (in a worker); return the bytes written and what failed."""
-        written = 0
-        failures: list[tuple[RestoredFile, Failure]] = []
+    def _read(self, pack: LogicalId, places: list[Location], wants: Wants) -> Written:
+        """Read one pack and write what it holds (in a worker)."""
+        written = Written()
         for place, outcome in read_pack(self._keys, self._source, pack=pack, places=places):
             self._check()
-            for file, offset in wants[place.blob]:
+            for file, offset in wants[place.entry.blob]:
                 if isinstance(outcome, BackupPeerError):
-                    failures.append((file, outcome))
+                    written.failures.append((file, outcome))
                     continue
                 try:
-                    self._write(file, offset, outcome)
+                    if file.single:
+                        # A chunk of another length than the file's was sorted out when the window was planned.
+                        self._target.write_file(file.path, outcome, file.entry)
+                        written.files += 1
+                    elif file.writer is not None:
+                        file.writer.write_at(offset, outcome)
                 except (OSError, IntegrityFault) as exc:
-                    failures.append((file, exc))
+                    written.failures.append((file, exc))
                 else:
-                    written += len(outcome)
-        return written, failures
-
-    def _write(self, file: RestoredFile, offset: int, plain: bytes) -> None:
-        if file.writer is not None:
-            file.writer.write_at(offset, plain)
-        elif len(plain) == file.size:
-            self._target.write_file(file.path, plain, file.metadata)
-
-
-def make_metadata(entry: TreeEntry) -> Metadata:
-    """Return what is to be set on an entry when it is back."""
-    return Metadata(entry.mode, entry.uid, entry.gid, entry.mtime_ns, entry.user, entry.group)
+                    written.bytes += len(outcome)
+        return written
 
 
 def explain(failure: Failure) -> str:

@@ -10,13 +10,13 @@ Paths are relative to the target, components joined by `/`; b"" is the target it
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Final
+from types import TracebackType
+from typing import Final, Self
 
 from backuppeer.errors import IntegrityFault
 from backuppeer.limits import RESTORE_OPEN_DIRECTORIES
 
+_NO_NAMES: Final = frozenset((b"", b".", b".."))
 _FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -27,7 +27,7 @@ def check_name(name: bytes) -> None:
         IntegrityFault: it is empty, dot, dot-dot, or holds a slash or NUL.
 
     """
-    if name in {b"", b".", b".."} or b"/" in name or b"\0" in name:
+    if name in _NO_NAMES or b"/" in name or b"\0" in name:
         raise IntegrityFault(f"the name {name[:80]!r} in a snapshot would leave the target")
 
 
@@ -45,56 +45,56 @@ def split_relative(path: bytes) -> tuple[bytes, bytes]:
     return directory, name
 
 
-class _Folder:
-    __slots__ = ("fd", "users")
+class Folder:
+    """An open directory in use: `with folders.use(path) as folder`.
 
-    def __init__(self, fd: int) -> None:
+    `fd` is valid inside the `with`. `owner`: (uid, gid) that the system gives to new files in it, None until somebody
+    has looked at one; the folder remembers it for the next.
+    """
+
+    __slots__ = ("_lock", "fd", "owner", "users")
+
+    def __init__(self, fd: int, lock: threading.Lock) -> None:
         self.fd = fd
+        self.owner: tuple[int, int] | None = None
         self.users = 0
+        self._lock = lock
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._lock:
+            self.users -= 1
 
 
 class OpenFolders:
     """A bounded set of open directories below one root; thread-safe. Invariant: a folder in use is never closed."""
 
     def __init__(self, root: bytes) -> None:
-        self._root = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._folders: OrderedDict[bytes, _Folder] = OrderedDict()
         self._lock = threading.Lock()
+        self._root = Folder(os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), self._lock)
+        self._folders: OrderedDict[bytes, Folder] = OrderedDict()
 
-    @contextmanager
-    def use(self, path: bytes) -> Iterator[int]:
-        """Give the descriptor of the directory at `path`, valid inside the `with`.
+    def use(self, path: bytes) -> Folder:
+        """Give the directory at `path`, for a `with` statement right here.
 
         Raises:
             OSError: a component is missing, no directory, or a symlink.
             IntegrityFault: a component would leave the target.
 
         """
-        if not path:
-            yield self._root
-            return
         with self._lock:
-            folder = self._folders.get(path)
+            folder = self._folders.get(path) if path else self._root
             if folder is None:
-                folder = self._folders[path] = _Folder(self._open(path))
+                folder = self._folders[path] = Folder(self._open(path), self._lock)
                 self._close_surplus(keep=path)
-            else:
+            elif path:
                 self._folders.move_to_end(path)
             folder.users += 1
-        try:
-            yield folder.fd
-        finally:
-            with self._lock:
-                folder.users -= 1
-                if folder.users == 0 and self._folders.get(path) is not folder:
-                    os.close(folder.fd)
-
-    def forget(self, path: bytes) -> None:
-        """Let go of `path`, e.g. before something else takes its place."""
-        with self._lock:
-            folder = self._folders.pop(path, None)
-            if folder is not None and folder.users == 0:
-                os.close(folder.fd)
+        return folder
 
     def close(self) -> None:
         """Close everything; nobody may use a folder any more."""
@@ -102,14 +102,14 @@ class OpenFolders:
             for folder in self._folders.values():
                 os.close(folder.fd)
             self._folders.clear()
-            os.close(self._root)
+            os.close(self._root.fd)
 
     def _open(self, path: bytes) -> int:
         """Walk down from the nearest open ancestor, one checked component at a time."""
         ancestor = path
         while ancestor and ancestor not in self._folders:
             ancestor = ancestor.rpartition(b"/")[0]
-        at = os.dup(self._folders[ancestor].fd if ancestor else self._root)
+        at = os.dup(self._folders[ancestor].fd if ancestor else self._root.fd)
         for name in path[len(ancestor) :].lstrip(b"/").split(b"/"):
             try:
                 check_name(name)

@@ -14,7 +14,7 @@ import pwd
 import stat
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
@@ -31,6 +31,29 @@ class Metadata(msgspec.Struct, frozen=True, gc=False):
     mtime_ns: int
     user: str
     group: str
+
+
+class HasMetadata(Protocol):
+    """Anything with these fields, as `Metadata` explains them: what is read from a snapshot need not be copied."""
+
+    @property
+    def mode(self) -> int: ...  # noqa: D102 - see Metadata
+    @property
+    def uid(self) -> int: ...  # noqa: D102
+    @property
+    def gid(self) -> int: ...  # noqa: D102
+    @property
+    def mtime_ns(self) -> int: ...  # noqa: D102
+    @property
+    def user(self) -> str: ...  # noqa: D102
+    @property
+    def group(self) -> str: ...  # noqa: D102
+
+
+Owner = tuple[int, int]
+"""(uid, gid)."""
+_REFUSALS: Final = (OSError, OverflowError, ValueError)
+"""What setting ends in when it can't be; Overflow: numbers of a foreign tree beyond this system's types."""
 
 
 class MetadataNote(StrEnum):
@@ -79,6 +102,15 @@ class OwnerNames:
         found = self._gids[name]
         return number if found is None else found
 
+    def owner_of(self, metadata: HasMetadata) -> Owner:
+        """Return whose a restored entry shall be.
+
+        The local user of the same name comes before the same number, as with tar: numbers differ between machines.
+        """
+        uid = self.uid(metadata.user, metadata.uid) if metadata.user else metadata.uid
+        gid = self.gid(metadata.group, metadata.gid) if metadata.group else metadata.gid
+        return uid, gid
+
 
 def _ask_name(ask: Callable[[], str]) -> str:
     try:
@@ -95,51 +127,46 @@ def _ask_number(ask: Callable[[], int]) -> int | None:
         return None
 
 
-def apply_to_file(fd: int, metadata: Metadata, names: OwnerNames) -> tuple[MetadataNote, ...]:
-    """Set owner, mode and time of an open file or directory; return what could not be set."""
-    notes: list[MetadataNote] = []
-    owned = _change_owner(lambda uid, gid: os.fchown(fd, uid, gid), metadata, names)
+def apply_to_file(
+    fd: int, metadata: HasMetadata, names: OwnerNames, owner: Owner | None = None
+) -> tuple[MetadataNote, ...]:
+    """Set owner, mode and time of an open file or directory; return what could not be set.
+
+    `owner`: whose it is now, where the caller knows; a call into the system is saved when that is right already. One
+    try per call and nothing shared between them: this runs once for every file of a restore.
+    """
+    notes: tuple[MetadataNote, ...] = ()
     mode = metadata.mode
-    if not owned:
-        notes.append(MetadataNote.OWNER)
-        if mode & SPECIAL_BITS:
-            # Fail closed: a setuid program whose owner did not come along would lend *our* rights to everybody.
-            notes.append(MetadataNote.SPECIAL_BITS)
-            mode &= ~SPECIAL_BITS
-    if not _succeeds(lambda: os.fchmod(fd, mode)):
-        notes.append(MetadataNote.MODE)
-    if not _succeeds(lambda: os.utime(fd, ns=(metadata.mtime_ns, metadata.mtime_ns))):
-        notes.append(MetadataNote.TIME)
-    return tuple(notes)
-
-
-def apply_to_link(directory: int, name: bytes, *, metadata: Metadata, names: OwnerNames) -> tuple[MetadataNote, ...]:
-    """Set owner and time of the symlink `name` itself in the open `directory`; links have no mode of their own."""
-    notes: list[MetadataNote] = []
-
-    def chown(uid: int, gid: int) -> None:
-        os.chown(name, uid, gid, dir_fd=directory, follow_symlinks=False)
-
-    def set_time() -> None:
-        os.utime(name, ns=(metadata.mtime_ns, metadata.mtime_ns), dir_fd=directory, follow_symlinks=False)
-
-    if not _change_owner(chown, metadata, names):
-        notes.append(MetadataNote.OWNER)
-    if not _succeeds(set_time):
-        notes.append(MetadataNote.TIME)
-    return tuple(notes)
-
-
-def _change_owner(chown: Callable[[int, int], None], metadata: Metadata, names: OwnerNames) -> bool:
-    """Prefer the local user of the same name to the same number, as tar does: numbers differ between machines."""
-    uid = names.uid(metadata.user, metadata.uid) if metadata.user else metadata.uid
-    gid = names.gid(metadata.group, metadata.gid) if metadata.group else metadata.gid
-    return _succeeds(lambda: chown(uid, gid))
-
-
-def _succeeds(call: Callable[[], None]) -> bool:
+    wanted = names.owner_of(metadata)
+    if wanted != owner:
+        try:
+            os.fchown(fd, *wanted)
+        except _REFUSALS:
+            notes = (MetadataNote.OWNER,)
+            if mode & SPECIAL_BITS:
+                # Fail closed: a setuid program whose owner did not come along would lend *our* rights to everybody.
+                notes += (MetadataNote.SPECIAL_BITS,)
+                mode &= ~SPECIAL_BITS
     try:
-        call()
-    except (OSError, OverflowError, ValueError):  # Overflow: numbers of a foreign tree beyond this system's types
-        return False
-    return True
+        os.fchmod(fd, mode)
+    except _REFUSALS:
+        notes += (MetadataNote.MODE,)
+    try:
+        os.utime(fd, ns=(metadata.mtime_ns, metadata.mtime_ns))
+    except _REFUSALS:
+        notes += (MetadataNote.TIME,)
+    return notes
+
+
+def apply_to_link(directory: int, name: bytes, *, metadata: HasMetadata, names: OwnerNames) -> tuple[MetadataNote, ...]:
+    """Set owner and time of the symlink `name` itself in the open `directory`; links have no mode of their own."""
+    notes: tuple[MetadataNote, ...] = ()
+    try:
+        os.chown(name, *names.owner_of(metadata), dir_fd=directory, follow_symlinks=False)
+    except _REFUSALS:
+        notes = (MetadataNote.OWNER,)
+    try:
+        os.utime(name, ns=(metadata.mtime_ns, metadata.mtime_ns), dir_fd=directory, follow_symlinks=False)
+    except _REFUSALS:
+        notes += (MetadataNote.TIME,)
+    return notes

@@ -18,8 +18,8 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
-from backuppeer.files.folders import OpenFolders, split_relative
-from backuppeer.files.metadata import Metadata, MetadataNote, OwnerNames, apply_to_file, apply_to_link
+from backuppeer.files.folders import Folder, OpenFolders, split_relative
+from backuppeer.files.metadata import HasMetadata, MetadataNote, OwnerNames, apply_to_file, apply_to_link
 from backuppeer.files.unfinished import UnfinishedFile, can_be_unnamed, make_temporary_name, place_entry
 
 
@@ -29,8 +29,8 @@ class FileWriter:
     def __init__(self, target: "RestoreTarget", path: bytes) -> None:
         self._target = target
         self._folder, self._name = split_relative(path)
-        with target.folders.use(self._folder) as directory:
-            self._file = target.start_file(directory)
+        with target.folders.use(self._folder) as folder:
+            self._file = target.start_file(folder)
 
     def write_at(self, offset: int, data: bytes | memoryview) -> None:
         """Write all of `data` at `offset` (bytes from the start).
@@ -45,7 +45,7 @@ class FileWriter:
             view = view[written:]
             offset += written
 
-    def finish(self, metadata: Metadata) -> None:
+    def finish(self, metadata: HasMetadata) -> None:
         """Give the file its metadata and its real name.
 
         Raises:
@@ -53,8 +53,8 @@ class FileWriter:
 
         """
         try:
-            with self._target.folders.use(self._folder) as directory:
-                self._target.finish_file(self._file, metadata, directory, self._name)
+            with self._target.folders.use(self._folder) as folder:
+                self._target.finish_file(self._file, metadata, folder, self._name)
         except OSError:
             self.abort()
             raise
@@ -62,8 +62,8 @@ class FileWriter:
     def abort(self) -> None:
         """Throw the unfinished file away."""
         self._file.close()
-        with suppress(OSError), self._target.folders.use(self._folder) as directory:
-            self._file.discard(directory)
+        with suppress(OSError), self._target.folders.use(self._folder) as folder:
+            self._file.discard(folder.fd)
 
 
 class RestoreTarget:
@@ -102,7 +102,7 @@ class RestoreTarget:
         folder, name = split_relative(path)
         try:
             with self.folders.use(folder) as directory:
-                mode = os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode
+                mode = os.stat(name, dir_fd=directory.fd, follow_symlinks=False).st_mode
         except OSError as exc:
             if exc.errno in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:
                 return False  # the ancestor that stands in the way was reported as taken itself
@@ -127,18 +127,18 @@ class RestoreTarget:
         folder, name = split_relative(path)
         with self.folders.use(folder) as directory:
             try:
-                os.mkdir(name, 0o700, dir_fd=directory)
+                os.mkdir(name, 0o700, dir_fd=directory.fd)
             except FileExistsError:
-                if stat.S_ISDIR(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
+                if stat.S_ISDIR(os.stat(name, dir_fd=directory.fd, follow_symlinks=False).st_mode):
                     return False
                 if not self._overwrite:
                     raise
                 # Unlinks the symlink or file itself, never what a symlink points to.
-                os.unlink(name, dir_fd=directory)
-                os.mkdir(name, 0o700, dir_fd=directory)
+                os.unlink(name, dir_fd=directory.fd)
+                os.mkdir(name, 0o700, dir_fd=directory.fd)
         return True
 
-    def finish_directory(self, path: bytes, metadata: Metadata) -> None:
+    def finish_directory(self, path: bytes, metadata: HasMetadata) -> None:
         """Set the metadata of a directory; after everything inside is finished, else its time would change again.
 
         Raises:
@@ -146,9 +146,9 @@ class RestoreTarget:
 
         """
         with self.folders.use(path) as directory:
-            self.count_notes(apply_to_file(directory, metadata, self.names))
+            self.count_notes(apply_to_file(directory.fd, metadata, self.names))
 
-    def make_symlink(self, path: bytes, target: bytes, metadata: Metadata) -> None:
+    def make_symlink(self, path: bytes, target: bytes, metadata: HasMetadata) -> None:
         """Make a symlink with that target, which is text to us: it is never resolved.
 
         Raises:
@@ -158,12 +158,12 @@ class RestoreTarget:
         folder, name = split_relative(path)
         with self.folders.use(folder) as directory:
             try:
-                os.symlink(target, name, dir_fd=directory)
+                os.symlink(target, name, dir_fd=directory.fd)
             except FileExistsError:
                 if not self._overwrite:
                     raise
-                self._replace_with_symlink(directory, name, target)
-            self.count_notes(apply_to_link(directory, name, metadata=metadata, names=self.names))
+                self._replace_with_symlink(directory.fd, name, target)
+            self.count_notes(apply_to_link(directory.fd, name, metadata=metadata, names=self.names))
 
     def create_file(self, path: bytes) -> FileWriter:
         """Start a file whose bytes arrive in several pieces, in any order.
@@ -174,7 +174,7 @@ class RestoreTarget:
         """
         return FileWriter(self, path)
 
-    def write_file(self, path: bytes, data: bytes, metadata: Metadata) -> None:
+    def write_file(self, path: bytes, data: bytes, metadata: HasMetadata) -> None:
         """Write a whole file at once.
 
         Raises:
@@ -185,15 +185,15 @@ class RestoreTarget:
         with self.folders.use(folder) as directory:
             file = self.start_file(directory)
             try:
-                view = memoryview(data)
-                while view:
-                    view = view[os.write(file.fd, view) :]
+                written = os.write(file.fd, data)
+                while written < len(data):
+                    written += os.write(file.fd, memoryview(data)[written:])
                 self.finish_file(file, metadata, directory, name)
             except BaseException:
-                file.discard(directory)
+                file.discard(directory.fd)
                 raise
 
-    def start_file(self, directory: int) -> UnfinishedFile:
+    def start_file(self, directory: Folder) -> UnfinishedFile:
         """Make an empty file without its name yet in the open `directory`.
 
         Raises:
@@ -202,19 +202,25 @@ class RestoreTarget:
         """
         if self._unnamed is None:
             # Asked once, when the first file is written: the target is one file system as far as anybody can tell.
-            self._unnamed = can_be_unnamed(directory)
-        return UnfinishedFile(directory, unnamed=self._unnamed)
+            self._unnamed = can_be_unnamed(directory.fd)
+        file = UnfinishedFile(directory.fd, unnamed=self._unnamed)
+        if directory.owner is None:
+            # The same for all new files in one directory: this user, and the user's group or the directory's.
+            status = os.fstat(file.fd)
+            directory.owner = (status.st_uid, status.st_gid)
+        return file
 
-    def finish_file(self, file: UnfinishedFile, metadata: Metadata, directory: int, name: bytes) -> None:
+    def finish_file(self, file: UnfinishedFile, metadata: HasMetadata, directory: Folder, name: bytes) -> None:
         """Set the metadata of a filled file, then its name in the open `directory`; nothing is written after that.
 
         Raises:
             OSError: the name is taken and may not be replaced, or holds a directory.
 
         """
-        notes = apply_to_file(file.fd, metadata, self.names)
-        file.publish(directory, name, overwrite=self._overwrite)
-        self.count_notes(notes)
+        notes = apply_to_file(file.fd, metadata, self.names, directory.owner)
+        file.publish(directory.fd, name, overwrite=self._overwrite)
+        if notes:
+            self.count_notes(notes)
 
     def _replace_with_symlink(self, directory: int, name: bytes, target: bytes) -> None:
         temporary = make_temporary_name()
