@@ -9,6 +9,7 @@ from typing import Final
 
 from backuppeer.agent.agent import Agent
 from backuppeer.agent.backup_job import BackupJob
+from backuppeer.agent.heap import returning_memory
 from backuppeer.agent.names import alias_of, name_of, resolve_peer
 from backuppeer.agent.recovery import Recovery
 from backuppeer.agent.reporter import Emit, Reporter
@@ -99,7 +100,7 @@ class OwnerCommands:
         vault = self._agent.owner.vault
         if vault.busy.locked():
             raise UserError("another backup is running in this home", hint="wait for it, or see `backup-peer status`")
-        async with vault.busy:
+        async with vault.busy, returning_memory():
             return await BackupJob(vault, request, Reporter(emit)).run()
 
     async def snapshots(self, request: SnapshotsRequest, _: Emit) -> list[SnapshotRow]:
@@ -113,7 +114,8 @@ class OwnerCommands:
 
     async def restore(self, request: RestoreRequest, emit: Emit) -> RestoreResult:
         """Bring files back."""
-        return await RestoreJob(self._agent.owner.vault, request, Reporter(emit)).run()
+        async with returning_memory():
+            return await RestoreJob(self._agent.owner.vault, request, Reporter(emit)).run()
 
     async def recover(self, request: RecoverRequest, emit: Emit) -> RecoverResult:
         """Find hosts and rebuild the index."""
@@ -121,7 +123,7 @@ class OwnerCommands:
         recovery = Recovery(
             parts.keys, parts.state, owner.vault, market=owner.market, knocking=owner.knocking, reach=parts.reach
         )
-        async with owner.vault.busy:
+        async with owner.vault.busy, returning_memory():
             return await recovery.run(request, self._agent.servers(request.servers), Reporter(emit))
 
     def _resolve(self, text: str) -> PeerId:

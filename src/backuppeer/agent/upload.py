@@ -3,8 +3,8 @@
 Knows: sealing per copy, in-flight memory, retries. Must not know: files, trees, what is in a pack. `store` and `flush`
 are called from the archiver's thread; sending happens in the event loop.
 
-Memory: at most PACKS_IN_FLIGHT packs are sealed and unacknowledged; their 16 MiB buffers are reused, because fresh
-megabyte allocations cost more than the cryptography (FACTS).
+Memory: at most PACKS_IN_FLIGHT packs (or two per host) are sealed and unacknowledged; their 16 MiB buffers are reused,
+because fresh megabyte allocations cost more than the cryptography (FACTS).
 """
 
 import asyncio
@@ -56,7 +56,8 @@ class Upload:
         self._on_copy, self._clock, self._stop = on_copy, clock, stop
         self._herald = Herald(say, clock)
         self._buffers: queue.SimpleQueue[bytearray] = queue.SimpleQueue()
-        for _ in range(PACKS_IN_FLIGHT * len(partners)):
+        # Bounded for all hosts together: memory must not grow with their number. Two each, or none could overlap.
+        for _ in range(max(PACKS_IN_FLIGHT, 2 * len(partners))):
             self._buffers.put(bytearray(PACK_TARGET_BYTES))
         self._futures: set[Future[None]] = set()
 
