@@ -159,7 +159,7 @@ ENDPOINT_CLOSE_S: Final = 5.0
 REPLY_S: Final = 30.0
 """How long one answer on a request stream may take; the session's heartbeat finds a dead peer sooner."""
 BULK_STALL_S: Final = 60.0
-"""A transfer without a single byte for this long is given up and retried."""
+"""A transfer without a byte for this long, or slower than a MiB in this time, is given up and retried."""
 RETRY_BUDGET_S: Final = 90.0
 """How long a network step goes on retrying before it tells the person (backoff with full jitter)."""
 RETRY_FIRST_S: Final = 0.5

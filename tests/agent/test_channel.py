@@ -7,7 +7,7 @@ import pytest
 from agent.loops import play
 from backuppeer.agent.channel import Channel
 from backuppeer.errors import PeerUnreachable
-from backuppeer.limits import BULK_STALL_S, REPLY_S
+from backuppeer.limits import BULK_STALL_S, MIB, REPLY_S
 from backuppeer.wire.messages import Usage
 from backuppeer.wire.session import Speaker
 
@@ -60,11 +60,31 @@ def test_a_peer_is_given_up_after_its_time(use, error, ends_s):
     play(scenario())
 
 
+class Steady(Mute):
+    """A stream whose peer sends a quarter of a MiB in a quarter of the time that a MiB may take."""
+
+    async def read(self, max_bytes):
+        await asyncio.sleep(BULK_STALL_S / 4)  # virtual
+        return bytes(min(max_bytes, MIB // 4))
+
+
 def test_bytes_that_keep_coming_are_waited_for():
     async def scenario():
         count = 0
-        async for piece in opener(Endless()).receive_raw(3 * int(BULK_STALL_S)):
+        async for piece in opener(Steady()).receive_raw(3 * MIB):
             count += len(piece)
-        assert count == asyncio.get_running_loop().time() == 3 * BULK_STALL_S
+        assert count == 3 * MIB
+        assert asyncio.get_running_loop().time() >= 3 * BULK_STALL_S
+
+    play(scenario())
+
+
+@pytest.mark.parametrize("mib", [0, 3])
+def test_a_peer_that_drips_is_given_up_when_a_minute_per_mib_is_over(mib):
+    async def scenario():
+        with pytest.raises(PeerUnreachable, match="too little"):
+            async for _ in opener(Endless()).receive_raw(mib * MIB + 1000):
+                pass
+        assert asyncio.get_running_loop().time() == BULK_STALL_S * (mib + 1)
 
     play(scenario())

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Final, Literal, TypeVar, cast
 
 from backuppeer.errors import PeerUnreachable, ProtocolViolation, RefusedError
-from backuppeer.limits import BULK_STALL_S, REPLY_S
+from backuppeer.limits import BLOCK_BYTES, BULK_STALL_S, REPLY_S
 from backuppeer.transport.base import Buffer, Stream
 from backuppeer.wire.codec import Frame, FrameReader
 from backuppeer.wire.messages import Message, RefusalCode, Refused, Unsupported
@@ -124,16 +124,21 @@ class Channel:
 
         Raises:
             ProtocolViolation: the peer finished before.
-            PeerUnreachable: no byte came for BULK_STALL_S.
+            PeerUnreachable: no byte came for BULK_STALL_S, or less than a MiB per BULK_STALL_S in all.
 
         """
+        clock = asyncio.get_running_loop().time
+        # In all, too, or a peer that sends a byte a minute would hold a transfer, and its memory, for ever.
+        end_s = clock() + BULK_STALL_S * (1 + size_bytes // BLOCK_BYTES)
         left = size_bytes
         while left:
             try:
-                async with asyncio.timeout(BULK_STALL_S):
+                async with asyncio.timeout_at(min(clock() + BULK_STALL_S, end_s)):
                     data = await self._stream.read(min(left, _RAW_PIECE_BYTES))
             except TimeoutError as exc:
-                raise PeerUnreachable(f"no byte came for {BULK_STALL_S:.0f} s") from exc
+                raise PeerUnreachable(
+                    f"the peer sent {size_bytes - left} of {size_bytes} bytes, then too little"
+                ) from exc
             if not data:
                 raise ProtocolViolation(f"the stream ended {left} bytes early")
             left -= len(data)

@@ -21,13 +21,12 @@ from backuppeer.clock import Clock
 from backuppeer.errors import (
     BackupPeerError,
     IntegrityFault,
-    PeerUnreachable,
     ProtocolViolation,
     RefusedError,
     Unavailable,
 )
 from backuppeer.ids import AgreementId, LogicalId, StoredId
-from backuppeer.limits import BLOCK_BYTES, BULK_STALL_S, FAILED_LATELY_S, FETCH_CACHE_BYTES, LEAF_BYTES, RETRY_BUDGET_S
+from backuppeer.limits import BLOCK_BYTES, FAILED_LATELY_S, FETCH_CACHE_BYTES, LEAF_BYTES, RETRY_BUDGET_S
 from backuppeer.proof.merkle import verify_range
 from backuppeer.shares.ledger import Copy, Ledger
 from backuppeer.wire.messages import GetRange, Range
@@ -218,15 +217,10 @@ async def read_range(
         if not isinstance(answer, Range) or answer.size > leaves * LEAF_BYTES:
             raise ProtocolViolation("the host answered with more bytes than were asked for")
         data = bytearray(answer.size)
-        position, most_s = 0, BULK_STALL_S * (1 + answer.size // BLOCK_BYTES)
-        try:
-            # In all, too, or a host that sends a byte a minute would hold a restore for ever; a MiB a minute is enough.
-            async with asyncio.timeout(most_s):
-                async for piece in channel.receive_raw(answer.size):
-                    data[position : position + len(piece)] = piece
-                    position += len(piece)
-        except TimeoutError as exc:
-            raise PeerUnreachable(f"the host sent {position} of {answer.size} bytes in {most_s:.0f} s") from exc
+        position = 0
+        async for piece in channel.receive_raw(answer.size):
+            data[position : position + len(piece)] = piece
+            position += len(piece)
         return data, answer.path
 
 
