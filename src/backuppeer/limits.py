@@ -158,6 +158,19 @@ CLOSE_REASON_BYTES: Final = 256
 ENDPOINT_CLOSE_S: Final = 5.0
 REPLY_S: Final = 30.0
 """How long one answer on a request stream may take; the session's heartbeat finds a dead peer sooner."""
+LANES_PER_SESSION: Final = 4
+"""As many as packs are in flight: a pack waits for the host's disk, and another can travel meanwhile."""
+LANE_FRAME_BYTES: Final = MIB
+LANE_TOKEN_BYTES: Final = 32
+LANE_CERTIFICATE_BYTES: Final = 1024
+"""Ours have 261."""
+LANE_OFFER_S: Final = 30.0
+LANE_DIAL_S: Final = 3.0
+LANE_HANDSHAKE_S: Final = 5.0
+LANE_HANDSHAKES: Final = 8
+"""At one door at once."""
+LANE_ATTEMPTS: Final = 3
+"""To have a lane in one session; then it stays with QUIC, e.g. because a NAT is in between."""
 BULK_STALL_S: Final = 60.0
 """A transfer without a byte for this long, or slower than a MiB in this time, is given up and retried."""
 RETRY_BUDGET_S: Final = 90.0

@@ -1,7 +1,7 @@
 """Parties on a network in memory: real keys, real Sessions; hooks that a test chooses and that note what they saw."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from agent.loops import VirtualClock
@@ -43,6 +43,7 @@ class Party:
         serve: Serve = answer_usage,
         clock: Clock | None = None,
         identity: SigningKey | None = None,
+        lane_binds: Sequence[str] = (),
     ) -> None:
         self.identity = identity or SigningKey.from_seed(bytes([index]) * 32)
         self.peer = PeerId(self.identity.public)
@@ -57,7 +58,7 @@ class Party:
             serve=serve,
             on_fault=lambda peer, error: self.faults.append((peer, error)),
         )
-        self.sessions = Sessions(self.transport, self.identity, clock or VirtualClock(), hooks)
+        self.sessions = Sessions(self.transport, self.identity, clock or VirtualClock(), hooks, lane_binds=lane_binds)
 
     async def _on_hello(self, session: Session) -> None:
         self.met.append(session)

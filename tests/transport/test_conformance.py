@@ -1,4 +1,4 @@
-"""What every transport must do (transport.base), run against iroh on loopback and against the network in memory."""
+"""What every transport must do (transport.base), run against iroh and lanes on loopback and the network in memory."""
 
 import asyncio
 import hashlib
@@ -15,6 +15,7 @@ from backuppeer.errors import AuthenticationFault, PeerUnreachable, ProtocolViol
 from backuppeer.transport.base import Connection, PathKind, Stream, Transport
 from backuppeer.transport.iroh import open_iroh
 from backuppeer.transport.memory import Network
+from transport.laned import LanedTransport
 
 GUARD_S = 30.0
 """Nothing below waits for this; it only turns a hang into a failure."""
@@ -50,11 +51,15 @@ class World:
 async def open_world(kind: str):
     async with AsyncExitStack() as stack:
         network = Network(seed=1)
+        pairs: asyncio.Queue[Connection] = asyncio.Queue()
 
         async def open_one(secret: bytes) -> Transport:
-            transport = network.join(secret) if kind == "memory" else await open_iroh(secret, bind=["127.0.0.1:0"])
+            if kind == "iroh":
+                transport: Transport = await open_iroh(secret, bind=["127.0.0.1:0"])
+            else:
+                transport = network.join(secret)
             stack.push_async_callback(transport.close)
-            return transport
+            return LanedTransport(transport, pairs) if kind == "lanes" else transport
 
         yield World(open_one, "127.0.0.1:9")
 
@@ -62,7 +67,7 @@ async def open_world(kind: str):
 Scenario = Callable[[World], Coroutine[Any, Any, None]]
 
 
-@pytest.fixture(params=["memory", "iroh"])
+@pytest.fixture(params=["memory", "iroh", "lanes"])
 def run(request):
     def run_scenario(scenario: Scenario) -> None:
         async def guarded() -> None:

@@ -23,6 +23,8 @@ EXAMPLES = [
     m.Pong(number=2**63 - 1),
     m.Goodbye(reason=3),
     m.Unsupported(type=200),
+    m.LaneWish(certificate=b"c"),
+    m.LaneOffer(port=65535, certificate=b"c", token=ID32),
     m.ProposeAgreement(signed=b"s"),
     m.Agreed(signed=b"s"),
     m.Pending(),
@@ -62,6 +64,7 @@ def test_the_numbers_are_those_of_the_specification():
     names = {number: kind.__name__ for number, kind in m.TYPES.items()}
     assert names == {
         1: "Challenge", 2: "Proof", 3: "Welcome", 4: "Hello", 5: "Ping", 6: "Pong", 7: "Goodbye", 9: "Unsupported",
+        10: "LaneWish", 11: "LaneOffer",
         16: "ProposeAgreement", 17: "Agreed", 18: "Pending", 19: "Refused", 20: "PutPack", 21: "Proceed", 22: "Stored",
         23: "GetRange", 24: "Range", 25: "PutHead", 26: "HeadStored", 27: "HeadIs", 28: "GetHead", 29: "ListPacks",
         30: "PackList", 31: "GetUsage", 32: "Usage",

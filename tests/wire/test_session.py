@@ -38,6 +38,8 @@ SAMPLES = {
     m.ListPacks: m.ListPacks(agreement=ID16),
     m.GetUsage: m.GetUsage(agreement=ID16),
     m.Usage: m.Usage(size_bytes=0, used_bytes=0, packs=0, free_bytes=0),
+    m.LaneWish: m.LaneWish(certificate=b"c"),
+    m.LaneOffer: m.LaneOffer(port=0),
 }
 UNKNOWN = Frame(200, b"\x80")
 
@@ -114,9 +116,12 @@ def test_nothing_but_hello_or_goodbye_comes_first(kind):
         ControlStream().receive(frame(sample(kind)))
 
 
+TALK = {m.Ping, m.Pong, m.Goodbye, m.Unsupported, m.LaneWish, m.LaneOffer}
+
+
 @pytest.mark.parametrize(
     "kind",
-    sorted(set(m.TYPES.values()) - {m.Ping, m.Pong, m.Goodbye, m.Unsupported}, key=lambda k: k.__name__),
+    sorted(set(m.TYPES.values()) - TALK, key=lambda k: k.__name__),
 )
 def test_a_message_that_is_not_of_the_session_breaks_it(kind):
     near, _ = greeted()

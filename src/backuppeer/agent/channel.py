@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Final, Literal, TypeVar, cast
 
 from backuppeer.errors import PeerUnreachable, ProtocolViolation, RefusedError
-from backuppeer.limits import BLOCK_BYTES, BULK_STALL_S, REPLY_S
+from backuppeer.limits import BLOCK_BYTES, BULK_STALL_S, MIB, REPLY_S
 from backuppeer.transport.base import Buffer, Stream
 from backuppeer.wire.codec import Frame, FrameReader
 from backuppeer.wire.messages import Message, RefusalCode, Refused, Unsupported
@@ -16,7 +16,8 @@ from backuppeer.wire.session import RequestStream, Speaker, State
 
 M = TypeVar("M", bound=Message)
 N = TypeVar("N", bound=Message)
-_RAW_PIECE_BYTES: Final = 256 * 1024
+_RAW_PIECE_BYTES: Final = MIB
+
 ABORT_CODE: Final = 1
 _HINTS: Final[dict[int, str]] = {
     RefusalCode.POLICY: "its person decides: ask there, or see `backup-peer browse` for another host",

@@ -211,7 +211,7 @@ async def read_range(
     """
     session = await partner.session()
     async with session.request(
-        GetRange(agreement=partner.agreement, stored=stored, first_leaf=first_leaf, leaves=leaves)
+        GetRange(agreement=partner.agreement, stored=stored, first_leaf=first_leaf, leaves=leaves), bulk=True
     ) as channel:
         answer = await channel.receive(Range)
         if not isinstance(answer, Range) or answer.size > leaves * LEAF_BYTES:

@@ -139,8 +139,8 @@ class HomeCommands:
             state=session.state,
             path=path.kind.value,
             rtt_ms=round(path.rtt_ms, 2),
-            sent_bytes=session.connection.sent_bytes,
-            received_bytes=session.connection.received_bytes,
+            sent_bytes=session.sent_bytes,
+            received_bytes=session.received_bytes,
             since=format_time(session.since_ms),
         )
 

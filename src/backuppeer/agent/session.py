@@ -4,10 +4,11 @@ Knows: one connection. Must not know: other sessions, who may have one (agent.se
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from backuppeer.agent.channel import Channel, read_frame
+from backuppeer.agent.lanes import Lanes
 from backuppeer.clock import Clock
 from backuppeer.errors import PeerUnreachable
 from backuppeer.ids import shorten_peer_id
@@ -20,8 +21,16 @@ from backuppeer.wire.session import ControlStream, ProvenPeer, Speaker
 class Session:
     """One proven connection. Made by Sessions only."""
 
-    def __init__(self, connection: Connection, proven: ProvenPeer, stream: Stream, reader: FrameReader) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        proven: ProvenPeer,
+        stream: Stream,
+        reader: FrameReader,
+        lane_binds: Sequence[str] = (),
+    ) -> None:
         self.connection = connection
+        self.lanes = Lanes(shorten_peer_id(proven.peer), say=self.say, path=connection.path, binds=lane_binds)
         self.peer = proven.peer
         self.version = proven.version
         self.hello = Hello()
@@ -47,11 +56,22 @@ class Session:
             return "closed"
         return "transferring" if self.in_flight else "idle"
 
+    @property
+    def sent_bytes(self) -> int:
+        """Return the payload bytes sent, over whatever path."""
+        return self.connection.sent_bytes + self.lanes.sent_bytes
+
+    @property
+    def received_bytes(self) -> int:
+        """Return the payload bytes received, over whatever path."""
+        return self.connection.received_bytes + self.lanes.received_bytes
+
     @asynccontextmanager
-    async def request(self, message: Message) -> AsyncIterator[Channel]:
+    async def request(self, message: Message, *, bulk: bool = False) -> AsyncIterator[Channel]:
         """Open a request stream, say `message`, and give the channel for the answer.
 
-        The stream is finished when the block ends well and thrown away when it doesn't.
+        The stream is finished when the block ends well and thrown away when it doesn't. `bulk`: megabytes will travel,
+        over a lane if there is one.
 
         Raises:
             PeerUnreachable: the session is gone.
@@ -59,15 +79,20 @@ class Session:
         """
         if not self.is_open:
             raise PeerUnreachable(f"the session with {shorten_peer_id(self.peer)} has ended")
-        channel = Channel(await self.connection.open_stream(), Speaker.OPENER)
+        lane = self.lanes.take() if bulk else None
+        channel = Channel(lane or await self.connection.open_stream(), Speaker.OPENER)
         with self.busy():
             try:
                 await channel.send(message)
                 yield channel
                 await channel.finish()
             except BaseException:
+                if lane is not None:
+                    self.lanes.drop(lane)
                 await channel.abort()
                 raise
+        if lane is not None:
+            await self.lanes.give_back(lane)
 
     def busy(self) -> "_Busy":
         """Count a request as in flight while the block runs."""

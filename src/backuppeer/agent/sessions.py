@@ -9,9 +9,10 @@ them that ends, ends the session; the connection is closed with one of the codes
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import structlog
@@ -32,7 +33,17 @@ from backuppeer.ids import PeerId, TransportId, shorten_peer_id
 from backuppeer.limits import DIAL_S, HANDSHAKE_S, REQUEST_STREAMS, UNPROVEN_CONNECTIONS
 from backuppeer.transport.base import Connection, Stream, Transport
 from backuppeer.wire.codec import UnknownMessage
-from backuppeer.wire.messages import CloseCode, Goodbye, Hello, Ping, Pong, Unsupported
+from backuppeer.wire.messages import (
+    NUMBERS,
+    CloseCode,
+    Goodbye,
+    Hello,
+    LaneOffer,
+    LaneWish,
+    Ping,
+    Pong,
+    Unsupported,
+)
 from backuppeer.wire.session import (
     Handshake,
     HeartbeatAction,
@@ -69,8 +80,17 @@ class Hooks:
 class Sessions:
     """All sessions of this agent; at most one per peer."""
 
-    def __init__(self, transport: Transport, identity: SigningKey, clock: Clock, hooks: Hooks) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        identity: SigningKey,
+        clock: Clock,
+        hooks: Hooks,
+        *,
+        lane_binds: Sequence[str] = (),
+    ) -> None:
         self._transport, self._identity, self._clock, self._hooks = transport, identity, clock, hooks
+        self._lane_binds = lane_binds
         self._open: dict[PeerId, Session] = {}
         self._dialling: dict[PeerId, asyncio.Lock] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -124,7 +144,9 @@ class Sessions:
                 async with asyncio.timeout(HANDSHAKE_S):
                     stream = await connection.open_stream()
                     proven = await _shake_hands(handshake, stream)
-                    return await self._establish(Session(connection, proven, stream, handshake.reader))
+                    return await self._establish(
+                        Session(connection, proven, stream, handshake.reader, self._lane_binds)
+                    )
             except (BackupPeerError, TimeoutError) as exc:
                 await connection.close(CloseCode.REJECTED, "")
                 raise _explain_dial(exc, peer) from exc
@@ -155,7 +177,7 @@ class Sessions:
                 stream = await connection.accept_stream()
                 handshake = Handshake.accept(self._identity, self._hooks.may_answer, ends=ends)
                 proven = await _shake_hands(handshake, stream)
-                await self._establish(Session(connection, proven, stream, handshake.reader))
+                await self._establish(Session(connection, proven, stream, handshake.reader, self._lane_binds))
         except (BackupPeerError, TimeoutError) as exc:
             _log.info("connection turned away", transport=connection.remote.hex()[:8], reason=str(exc)[:200])
             await connection.close(CloseCode.REJECTED, "")
@@ -200,6 +222,7 @@ class Sessions:
                 group.create_task(self._control_loop(session))
                 group.create_task(self._accept_loop(session, group))
                 group.create_task(self._heartbeat(session))
+                group.create_task(session.lanes.watch())
         except* BackupPeerError as group_exc:
             error = _first(group_exc)
             code = choose_close(error, is_proven=True)
@@ -210,6 +233,7 @@ class Sessions:
             pass
         finally:
             session.is_open = False
+            session.lanes.close()
             if self._open.get(session.peer) is session:
                 del self._open[session.peer]
             await session.connection.close(code, "")
@@ -221,6 +245,12 @@ class Sessions:
             match message:
                 case Ping():
                     await session.say(Pong(number=message.number))
+                case LaneWish():
+                    await session.lanes.hear_wish(message, partial(self._serve_stream, session))
+                case LaneOffer():
+                    session.lanes.hear_offer(message)
+                case Unsupported(type=number) if number == NUMBERS[LaneWish]:
+                    session.lanes.hear_unsupported()
                 case UnknownMessage():
                     await session.say(Unsupported(type=message.number))
                 case Goodbye():
@@ -233,9 +263,11 @@ class Sessions:
         while True:
             await places.acquire()
             stream = await session.connection.accept_stream()
-            group.create_task(self._serve_stream(session, stream, places))
+            task = group.create_task(self._serve_stream(session, stream))
+            task.add_done_callback(lambda _: places.release())
 
-    async def _serve_stream(self, session: Session, stream: Stream, places: asyncio.Semaphore) -> None:
+    async def _serve_stream(self, session: Session, stream: Stream) -> None:
+        """Serve one request, of a stream of the connection or of a lane."""
         channel = Channel(stream, Speaker.SERVER)
         try:
             with session.busy():
@@ -243,16 +275,14 @@ class Sessions:
         except (Unavailable, TimeoutError) as exc:
             _log.info("request ended early", peer=shorten_peer_id(session.peer), reason=str(exc)[:200])
             await channel.abort()
-        finally:
-            places.release()
 
     async def _heartbeat(self, session: Session) -> None:
         now = self._clock.monotonic_s()
         pulse, heard_bytes, number = Pulse(now, now, now), 0, 0
         while True:
             now = self._clock.monotonic_s()
-            if session.connection.received_bytes != heard_bytes:
-                heard_bytes = session.connection.received_bytes
+            if session.received_bytes != heard_bytes:
+                heard_bytes = session.received_bytes
                 pulse = pulse.hear(now)
             action, pulse, wait_s = plan_heartbeat(pulse, now)
             if action is HeartbeatAction.DEAD:

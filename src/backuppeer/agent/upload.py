@@ -154,7 +154,7 @@ class Upload:
         partner = target.partner
         session = await partner.session()
         async with session.request(
-            PutPack(agreement=partner.agreement, stored=sealed.stored, size=len(sealed.data))
+            PutPack(agreement=partner.agreement, stored=sealed.stored, size=len(sealed.data)), bulk=True
         ) as channel:
             answer = await channel.receive(Proceed, Stored)
             self._herald.over(partner.name)

@@ -71,7 +71,7 @@ async def compose(home: Home) -> Agent:
         serve=serving.serve,
         on_fault=standing.blame,
     )
-    sessions = Sessions(transport, keys.identity, clock, hooks)
+    sessions = Sessions(transport, keys.identity, clock, hooks, lane_binds=bind_addresses())
     reach = Reach(state, sessions, loopback=is_loopback_only())
     market = Market(state, standing, clock, keys.peer)
     ends = partial(whereabouts_of, transport, clock)

@@ -15,6 +15,8 @@ from msgspec import Meta, Struct
 from backuppeer.ids import AgreementId, PeerId, StoredId
 from backuppeer.limits import (
     AGREEMENTS_PER_HELLO,
+    LANE_CERTIFICATE_BYTES,
+    LANE_TOKEN_BYTES,
     LEAF_BYTES,
     PACK_LIST_PAGE,
     PACK_TARGET_BYTES,
@@ -38,6 +40,8 @@ Version = Annotated[int, Meta(ge=1, le=0xFFFF)]
 Features = Annotated[int, Meta(ge=0, le=_LARGEST)]
 Size = Annotated[int, Meta(ge=0, le=_LARGEST)]
 PackSize = Annotated[int, Meta(ge=1, le=PACK_TARGET_BYTES)]
+Certificate = Annotated[bytes, Meta(min_length=1, max_length=LANE_CERTIFICATE_BYTES)]
+Port = Annotated[int, Meta(ge=0, le=0xFFFF)]
 TypeNumber = Annotated[int, Meta(ge=0, le=255)]
 Text = Annotated[str, Meta(max_length=PROTOCOL_TEXT_CHARS)]
 Page = Annotated[int, Meta(ge=1, le=PACK_LIST_PAGE)]
@@ -142,6 +146,20 @@ class Pong(Message, frozen=True, kw_only=True):
     """Answer to Ping."""
 
     number: Size = 0
+
+
+class LaneWish(Message, frozen=True, kw_only=True):
+    """Asks for a lane: the certificate that the asker will dial with. Answered by a LaneOffer, once."""
+
+    certificate: Certificate
+
+
+class LaneOffer(Message, frozen=True, kw_only=True):
+    """Answer to LaneWish: where to dial within 30 s, whom to expect there, what to say first. Port 0: no lane now."""
+
+    port: Port
+    certificate: Annotated[bytes, Meta(max_length=LANE_CERTIFICATE_BYTES)] = b""
+    token: Annotated[bytes, Meta(max_length=LANE_TOKEN_BYTES)] = b""
 
 
 class Goodbye(Message, frozen=True, kw_only=True):
@@ -291,6 +309,8 @@ TYPES: Final[Mapping[int, type[Message]]] = MappingProxyType(
         6: Pong,
         7: Goodbye,
         9: Unsupported,
+        10: LaneWish,
+        11: LaneOffer,
         16: ProposeAgreement,
         17: Agreed,
         18: Pending,

@@ -23,6 +23,8 @@ from backuppeer.wire.messages import (
     HeadIs,
     HeadStored,
     Hello,
+    LaneOffer,
+    LaneWish,
     ListPacks,
     Message,
     PackList,
@@ -97,6 +99,8 @@ _SESSION: Final[dict[_Row, State]] = {
     (Speaker.PEER, State.TALKING, Ping): State.TALKING,
     (Speaker.PEER, State.TALKING, Pong): State.TALKING,
     (Speaker.PEER, State.TALKING, Unsupported): State.TALKING,
+    (Speaker.PEER, State.TALKING, LaneWish): State.TALKING,
+    (Speaker.PEER, State.TALKING, LaneOffer): State.TALKING,
     (Speaker.PEER, State.TALKING, Goodbye): State.LEAVING,
 }
 _REQUESTS: Final[dict[type[Message], State]] = {

@@ -1,0 +1,252 @@
+"""The lanes of one session: made when bulk needs them, given back after each request, gone with the session (DESIGN 6).
+
+Knows: when a lane is worth asking for, where its door may be. Must not know: what travels on it, TLS.
+
+The side that asks for bulk dials: to the address that the session's own path has proved, and to no other, so nobody can
+make us a scanner; to a port that the peer names, above the system's own. The first requests go over QUIC while the
+lane is being made; a lane that breaks takes its request with it, which is tried again over QUIC.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import cached_property, partial
+from typing import Final
+
+import structlog
+
+from backuppeer.crypto.certificate import Certificate, make_certificate
+from backuppeer.errors import BackupPeerError, PeerUnreachable, ProtocolViolation
+from backuppeer.limits import LANE_ATTEMPTS, LANE_TOKEN_BYTES, LANES_PER_SESSION, REPLY_S
+from backuppeer.transport.addresses import parse_address
+from backuppeer.transport.base import PathInfo, PathKind, Stream
+from backuppeer.transport.lanes import Lane, LaneDoor, LaneStream, dial_lane
+from backuppeer.wire.messages import LaneOffer, LaneWish, Message
+
+_log = structlog.get_logger()
+_SYSTEM_PORTS: Final = 1024
+Say = Callable[[Message], Awaitable[None]]
+Serve = Callable[[Stream], Awaitable[None]]
+
+
+class Lanes:
+    """What one session has of lanes; `binds`: local addresses that a door may listen on, none = no lanes at all."""
+
+    def __init__(self, name: str, *, say: Say, path: Callable[[], PathInfo], binds: Sequence[str]) -> None:
+        self._name, self._say, self._path, self._binds = name, say, path, binds
+        self._lanes: set[Lane] = set()
+        self._free: list[Lane] = []
+        self._carried: dict[LaneStream, Lane] = {}
+        self._answer: asyncio.Future[LaneOffer] | None = None
+        self._attempts = LANE_ATTEMPTS
+        self._at_door = asyncio.Lock()
+        self._is_wished = self._is_closed = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._past_sent = self._past_received = 0
+        self.changed = asyncio.Event()
+        """Set whenever a lane has come, gone or become free, or an attempt has ended; cleared by whoever waits."""
+        self._fault: asyncio.Future[BackupPeerError] = asyncio.get_running_loop().create_future()
+
+    @cached_property
+    def _ours(self) -> Certificate:
+        return make_certificate()
+
+    @property
+    def count(self) -> int:
+        """How many lanes are open."""
+        return len(self._lanes)
+
+    @property
+    def sent_bytes(self) -> int:
+        """Payload bytes sent over lanes in this session."""
+        return self._past_sent + sum(lane.sent_bytes for lane in self._lanes)
+
+    @property
+    def received_bytes(self) -> int:
+        """Payload bytes received over lanes in this session."""
+        return self._past_received + sum(lane.received_bytes for lane in self._lanes)
+
+    def take(self) -> LaneStream | None:
+        """Return a stream on a free lane; None when there is none now, and see to it that there will be."""
+        while self._free:
+            lane = self._free.pop()
+            if lane.is_open:
+                stream = lane.open_stream()
+                self._carried[stream] = lane
+                return stream
+        if self._answer is None and self._attempts > 0 and len(self._lanes) < LANES_PER_SESSION and self._binds:
+            self._answer = asyncio.get_running_loop().create_future()
+            self._spawn(self._open(self._answer))
+        return None
+
+    async def give_back(self, stream: LaneStream) -> None:
+        """Free the lane of a stream whose request has ended well, once the peer has ended it too, which is at once."""
+        lane = self._carried.pop(stream)
+        try:
+            async with asyncio.timeout(REPLY_S):
+                await stream.drain()
+        except (BackupPeerError, TimeoutError):
+            lane.close()
+        else:
+            self._free.append(lane)
+            self.changed.set()
+
+    def drop(self, stream: LaneStream) -> None:
+        """Close the lane of a stream whose request has failed.
+
+        If the lane itself broke, whatever broke it may have reached the others: they are given up too, and after
+        LANE_ATTEMPTS of that the session stays with QUIC.
+        """
+        lane = self._carried.pop(stream)
+        if not lane.is_open:
+            self._attempts -= 1
+            while self._free:
+                self._free.pop().close()
+        lane.close()
+
+    async def watch(self) -> None:
+        """Wait for what a peer does wrong on a lane, which ends the session as it would on any stream.
+
+        Raises:
+            ProtocolViolation: it broke the protocol.
+
+        """
+        raise await self._fault
+
+    def hear_offer(self, offer: LaneOffer) -> None:
+        """Take the answer to our wish.
+
+        Raises:
+            ProtocolViolation: nothing was wished for.
+
+        """
+        if self._answer is None or self._answer.done():
+            raise ProtocolViolation("an offer of a lane that nobody asked for")
+        self._answer.set_result(offer)
+
+    def hear_unsupported(self) -> None:
+        """Learn that the peer's version knows no lanes."""
+        self._attempts = 0
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_result(LaneOffer(port=0))
+
+    async def hear_wish(self, wish: LaneWish, serve: Serve) -> None:
+        """Open a door for the peer, and serve the lane that comes in; say port 0 where that can't be."""
+        if self._is_wished:
+            await self._say(LaneOffer(port=0))
+            return
+        self._is_wished = True
+        self._spawn(self._welcome(wish, serve))
+
+    def close(self) -> None:
+        """Close all lanes; those who wait on them get errors."""
+        self._is_closed = True
+        for task in self._tasks:
+            task.cancel()
+        for lane in list(self._lanes):
+            lane.close()
+
+    async def _open(self, answer: "asyncio.Future[LaneOffer]") -> None:
+        try:
+            ip, _ = self._proven_ip()
+            await self._say(LaneWish(certificate=self._ours.der))
+            async with asyncio.timeout(REPLY_S):
+                offer = await answer
+            if offer.port < _SYSTEM_PORTS or len(offer.token) != LANE_TOKEN_BYTES:
+                raise PeerUnreachable("the peer offers none")
+            lane = await dial_lane(ip, offer.port, ours=self._ours, theirs=offer.certificate, token=offer.token)
+        except (BackupPeerError, TimeoutError) as exc:
+            self._attempts -= 1
+            _log.info("no lane", peer=self._name, reason=str(exc)[:200])
+        else:
+            self._keep(lane)
+            self._free.append(lane)
+        finally:
+            self._answer = None
+            self.changed.set()
+
+    def _proven_ip(self) -> tuple[str, str]:
+        """Return the address that the session's path has proved, and ours to listen on for that family.
+
+        Raises:
+            PeerUnreachable: the session has no direct path, or we have no address of its family.
+
+        """
+        path = self._path()
+        if path.kind is not PathKind.DIRECT:
+            raise PeerUnreachable("the session has no direct path")
+        ip, _ = parse_address(path.address)
+        bind = next((text for text in self._binds if (":" in text) == (ip.version == 6)), None)
+        if bind is None:
+            raise PeerUnreachable(f"this side does not listen on IPv{ip.version}")
+        return str(ip), bind
+
+    def _open_door(self, wish: LaneWish) -> tuple[LaneDoor, LaneOffer]:
+        if len(self._lanes) >= LANES_PER_SESSION:
+            raise PeerUnreachable("enough lanes")
+        ip, bind = self._proven_ip()
+        # Fresh for each door, from the system: whoever guesses it would also need the key of the wished certificate.
+        token = secrets.token_bytes(LANE_TOKEN_BYTES)
+        door = LaneDoor(
+            bind, ip=ip, ours=self._ours, theirs=wish.certificate, token=token, on_refused=self._note_refused
+        )
+        return door, LaneOffer(port=door.port, certificate=self._ours.der, token=token)
+
+    async def _welcome(self, wish: LaneWish, serve: Serve) -> None:
+        # One door at a time; the peer may wish for the next lane before we have seen that it came in by the last.
+        async with self._at_door:
+            self._is_wished = False
+            try:
+                door, offer = self._open_door(wish)
+            except BackupPeerError as exc:
+                _log.info("no lane", peer=self._name, reason=exc.message)
+                await self._say(LaneOffer(port=0))
+                return
+            try:
+                with door:
+                    await self._say(offer)
+                    lane = await door.accept()
+            except BackupPeerError as exc:
+                _log.info("no lane", peer=self._name, reason=exc.message)
+                return
+            self._keep(lane)
+        await self._serve_lane(lane, serve)
+
+    async def _serve_lane(self, lane: Lane, serve: Serve) -> None:
+        try:
+            while lane.is_open:
+                stream = await lane.accept_stream()
+                await serve(stream)
+                if not stream.is_over:
+                    break
+        except PeerUnreachable:
+            pass
+        except BackupPeerError as exc:
+            if not self._fault.done():
+                self._fault.set_result(exc)
+        finally:
+            lane.close()
+
+    def _keep(self, lane: Lane) -> None:
+        _log.info("lane opened", peer=self._name)
+        self._lanes.add(lane)
+        lane.on_close = partial(self._forget, lane)
+        if self._is_closed or not lane.is_open:
+            lane.close()
+            self._forget(lane)
+        self.changed.set()
+
+    def _forget(self, lane: Lane) -> None:
+        if lane in self._lanes:
+            self._lanes.discard(lane)
+            self._past_sent += lane.sent_bytes
+            self._past_received += lane.received_bytes
+            self.changed.set()
+
+    def _note_refused(self, reason: str) -> None:
+        _log.warning("turned away at a lane's door", peer=self._name, reason=reason)
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

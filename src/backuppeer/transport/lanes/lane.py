@@ -1,0 +1,203 @@
+"""One lane: a TLS connection that carries streams one after another.
+
+Knows: blocking sockets in a thread, the frames between streams. Must not know: certificates, sessions, messages.
+
+On the connection each direction is a sequence of frames: u32be length, then that many bytes (1 to LANE_FRAME_BYTES); a
+length of 0 ends the stream. When both directions have ended, the lane is free for the next stream. A stream that breaks
+takes its lane with it.
+
+Blocking sockets, because they move three times what asyncio's do (FACTS); one thread per lane, because a TLS connection
+must not be used by two. So a lane carries bulk in one direction at a time, which is what requests do.
+"""
+
+import asyncio
+import socket
+import ssl
+import struct
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Final, TypeVar
+
+from backuppeer.errors import PeerUnreachable, ProtocolViolation
+from backuppeer.limits import LANE_FRAME_BYTES
+from backuppeer.transport.base import Buffer
+
+T = TypeVar("T")
+_HEAD_BYTES: Final = 4
+_END: Final = bytes(_HEAD_BYTES)
+
+
+class Lane:
+    """A TLS connection after its handshake, and its thread. One stream at a time: `open_stream` or `accept_stream`."""
+
+    def __init__(self, connection: ssl.SSLSocket) -> None:
+        self._connection = connection
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="lane")
+        self._is_closed = self._is_busy = False
+        self.on_close: Callable[[], None] = lambda: None
+        """Called once, when the lane has been closed by whichever side."""
+        self.sent_bytes = 0
+        self.received_bytes = 0
+        """Payload, without frames."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether streams can still be had."""
+        return not self._is_closed
+
+    def open_stream(self) -> "LaneStream":
+        """Return the next stream; the lane must be free. The peer sees it with the first write."""
+        return LaneStream(self)
+
+    async def accept_stream(self) -> "LaneStream":
+        """Return the next stream that the peer opens, as soon as its first bytes are there.
+
+        Raises:
+            PeerUnreachable: the lane is closed.
+
+        """
+        stream = LaneStream(self)
+        await self.run(stream.await_head)
+        return stream
+
+    def close(self) -> None:
+        """Close at once; whoever waits on a stream of this lane gets an error. Idempotent, never raises."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        with suppress(OSError):
+            # A reset: what is in flight is thrown away, and a peer that is blocked in a write learns it at once.
+            self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            if self._is_busy:
+                # The system's call and not TLS's goodbye: it wakes the thread that is blocked in the connection.
+                socket.socket.shutdown(self._connection, socket.SHUT_RDWR)
+        self._thread.submit(self._connection.close)
+        self._thread.shutdown(wait=False)
+        self.on_close()
+
+    async def run(self, call: Callable[..., T], *args: object) -> T:
+        """Run a blocking call in the lane's thread; whatever goes wrong closes the lane.
+
+        Raises:
+            PeerUnreachable: the lane is closed, or broke.
+            ProtocolViolation: the peer sent what is no frame.
+
+        """
+        if self._is_closed:
+            raise PeerUnreachable("the lane is closed")
+        try:
+            self._is_busy = True
+            result = await asyncio.get_running_loop().run_in_executor(self._thread, call, *args)
+        except (OSError, ValueError, RuntimeError) as exc:  # ssl errors are OSErrors; closed under us: the others
+            self.close()
+            raise PeerUnreachable("the lane broke") from exc
+        except BaseException:
+            self.close()
+            raise
+        self._is_busy = False
+        return result
+
+    def receive_into(self, view: memoryview) -> None:
+        """Fill `view` (in the lane's thread)."""
+        at = 0
+        while at < len(view):
+            count = self._connection.recv_into(view[at:])
+            if not count:
+                raise ConnectionResetError("the peer closed the lane")
+            at += count
+
+    def send(self, data: Buffer) -> None:
+        """Send all of `data` (in the lane's thread)."""
+        self._connection.sendall(data)
+
+
+class LaneStream:
+    """A bidirectional stream on a lane; one call at a time."""
+
+    __slots__ = ("_lane", "_left", "_read_ended", "_write_ended")
+
+    def __init__(self, lane: Lane) -> None:
+        self._lane = lane
+        self._left = 0
+        self._read_ended = False
+        self._write_ended = False
+
+    @property
+    def is_over(self) -> bool:
+        """Whether both directions have ended, so that the lane is free."""
+        return self._read_ended and self._write_ended
+
+    async def read(self, max_bytes: int) -> bytes:
+        """Return 1 to `max_bytes` bytes (never more than LANE_FRAME_BYTES), b"" at the end."""
+        if self._read_ended or not max_bytes:
+            return b""
+        return await self._lane.run(self._read, max_bytes)
+
+    async def read_exact(self, size_bytes: int) -> bytes:
+        """Return exactly `size_bytes` bytes."""
+        data = bytearray()
+        while len(data) < size_bytes:
+            piece = await self.read(size_bytes - len(data))
+            if not piece:
+                raise ProtocolViolation(f"the stream ended {size_bytes - len(data)} bytes early")
+            data += piece
+        return bytes(data)
+
+    async def write(self, data: Buffer) -> None:
+        """Hand over all of `data`."""
+        if self._write_ended:
+            raise PeerUnreachable("the stream was finished")
+        if len(data):
+            await self._lane.run(self._write, memoryview(data).cast("B"))
+
+    async def finish(self) -> None:
+        """Say that nothing more will be written."""
+        if not self._write_ended:
+            self._write_ended = True
+            await self._lane.run(self._lane.send, _END)
+
+    async def abort(self, code: int) -> None:
+        """Throw the stream away, and the lane with it: in the middle of a stream it is good for nothing else."""
+        del code
+        if not self.is_over:
+            self._lane.close()
+
+    async def drain(self) -> None:
+        """Read what the peer still sends, which must be nothing but the end; then the lane is free.
+
+        Raises:
+            ProtocolViolation: there was more.
+
+        """
+        if await self.read(1):
+            self._lane.close()
+            raise ProtocolViolation("bytes after the end of a request on a lane")
+
+    def await_head(self) -> None:
+        """Wait for the first frame of the stream (in the lane's thread)."""
+        self._read_head()
+
+    def _read_head(self) -> None:
+        head = bytearray(_HEAD_BYTES)
+        self._lane.receive_into(memoryview(head))
+        self._left = int.from_bytes(head, "big")
+        if self._left > LANE_FRAME_BYTES:
+            raise ProtocolViolation(f"a frame of {self._left} bytes on a lane")
+        self._read_ended = not self._left
+
+    def _read(self, max_bytes: int) -> bytes:
+        if not self._left:
+            self._read_head()
+        data = bytearray(min(max_bytes, self._left))
+        self._lane.receive_into(memoryview(data))
+        self._left -= len(data)
+        self._lane.received_bytes += len(data)
+        return bytes(data)
+
+    def _write(self, data: memoryview) -> None:
+        for start in range(0, len(data), LANE_FRAME_BYTES):
+            frame = data[start : start + LANE_FRAME_BYTES]
+            self._lane.send(len(frame).to_bytes(_HEAD_BYTES, "big"))
+            self._lane.send(frame)
+            self._lane.sent_bytes += len(frame)
