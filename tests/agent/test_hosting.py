@@ -1,13 +1,15 @@
-"""What a slot on offer says, and how long the keys live that open its knocks."""
+"""What a slot on offer says, where it can be knocked at, and how long the keys live that open its knocks."""
 
 import asyncio
+from contextlib import asynccontextmanager
 
 import msgspec
 import pytest
 
 from agent.houses import offer
+from backuppeer import limits
 from backuppeer.agent.hosting import Hosting
-from backuppeer.errors import PeerFault
+from backuppeer.errors import NoSignaling, PeerFault
 from backuppeer.limits import (
     ENVELOPE_KEY_KEPT_S,
     ENVELOPE_KEY_LIFE_S,
@@ -17,6 +19,8 @@ from backuppeer.limits import (
     LISTING_SERVERS,
 )
 from backuppeer.signaling.listing import open_listing
+from backuppeer.signaling.server.engine import Shown
+from signaling.kit import TurnedClock, run, serving
 
 SLOT = offer()
 """No servers: nothing is dialled."""
@@ -93,3 +97,91 @@ def test_keys_that_grew_old_while_no_agent_ran_are_erased_when_one_starts(hostin
     turn(house, ENVELOPE_KEY_KEPT_S + 1)
     asyncio.run(hosting.resume())
     assert key_ids(house) == []
+
+
+@pytest.fixture
+def _no_pauses(monkeypatch):
+    monkeypatch.setattr(limits, "RECONNECT_MAX_S", 0.01)
+
+
+async def until(condition):
+    while not condition():  # noqa: ASYNC110 - states have no event of their own; each turn lets the loop work
+        await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def server_for(house, *, port=0):
+    async with serving(clock=TurnedClock(house.clock.now_ms()), port=port) as served:
+        yield served
+
+
+async def unused_port(house):
+    async with server_for(house) as served:
+        return served.port
+
+
+def is_open_for_knocks(served, hosting):
+    """Somebody who sees the offer finds an open ear behind it."""
+    record = served.engine.record
+    return any(isinstance(r, Shown) and r.is_slot for r in record) and hosting._inbox_key().public in record
+
+
+@pytest.mark.usefixtures("_no_pauses")
+def test_an_offer_that_no_server_took_is_taken_back(hosting, house):
+    async def story():
+        port = await unused_port(house)
+        with pytest.raises(NoSignaling, match="nothing is on offer"):
+            await hosting.start(msgspec.structs.replace(SLOT, servers=(f"ws://127.0.0.1:{port}",)))
+        assert hosting.offer is None
+        assert hosting.pool is None
+        assert key_ids(house) == []
+
+    run(story())
+
+
+@pytest.mark.usefixtures("_no_pauses")
+def test_an_agent_resumed_without_a_server_hears_knocks_once_one_is_there(hosting, house):
+    async def story():
+        port = await unused_port(house)
+        slot = msgspec.structs.replace(SLOT, servers=(f"ws://127.0.0.1:{port}",))
+        house.state.put_setting("host.offer", msgspec.msgpack.encode(slot))
+        await hosting.resume()
+        async with server_for(house, port=port) as served:
+            await until(lambda: is_open_for_knocks(served, hosting))
+            await hosting.close()
+        assert hosting.offer == slot
+
+    run(story())
+
+
+@pytest.mark.usefixtures("_no_pauses")
+def test_a_host_hears_knocks_again_after_its_server_came_back(hosting, house):
+    async def story():
+        async with server_for(house) as first:
+            await hosting.start(msgspec.structs.replace(SLOT, servers=(first.url,)))
+            await first.stop()
+            async with server_for(house, port=first.port) as second:
+                await until(lambda: is_open_for_knocks(second, hosting))
+                await hosting.withdraw()
+
+    run(story())
+
+
+def test_a_person_who_leaves_before_the_slot_is_on_offer_leaves_none_behind(hosting, monkeypatch):
+    async def story():
+        entered = asyncio.Event()
+
+        async def hang(_offer):
+            entered.set()
+            await asyncio.Event().wait()
+
+        monkeypatch.setattr(hosting, "_enter", hang)
+        starting = asyncio.create_task(hosting.start(SLOT))
+        await entered.wait()
+        assert hosting.offer == SLOT
+        starting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await starting
+        assert hosting.offer is None
+
+    run(story())

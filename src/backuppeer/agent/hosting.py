@@ -19,7 +19,7 @@ from backuppeer.agent.state import State
 from backuppeer.clock import Clock
 from backuppeer.crypto.envelope import EnvelopeKey
 from backuppeer.crypto.identity import SigningKey
-from backuppeer.errors import BackupPeerError, PeerFault, RejectedError, Unavailable
+from backuppeer.errors import BackupPeerError, NoSignaling, PeerFault, RejectedError, Unavailable
 from backuppeer.ids import PeerId
 from backuppeer.limits import ENVELOPE_KEY_KEPT_S, ENVELOPE_KEY_LIFE_S, LISTING_LIFE_S, LISTING_REFRESH_S
 from backuppeer.signaling.knock import (
@@ -42,7 +42,7 @@ from backuppeer.signaling.listing import (
     sign_listing,
 )
 from backuppeer.signaling.nonces import NonceMemory
-from backuppeer.signaling.pool import Acceptance, InboxHandle, Pool
+from backuppeer.signaling.pool import Acceptance, Pool
 
 _log = structlog.get_logger()
 _OFFER: Final = "host.offer"
@@ -71,9 +71,9 @@ class Hosting:
         self._state, self._identity, self._clock = state, identity, clock
         self._requests, self.binding, self._free = requests, binding, free
         self._pool: Pool | None = None
-        self._inbox: InboxHandle | None = None
         self._refresher: asyncio.Task[None] | None = None
         self._nonces = _load_nonces(state)
+        self._moving = asyncio.Lock()  # one change of the slot at a time: a failed one takes back only its own offer
 
     @property
     def offer(self) -> Offer | None:
@@ -93,27 +93,49 @@ class Hosting:
         """Put a slot on offer in place of the one before, and keep it so across restarts.
 
         Raises:
-            NoSignaling: no server accepted the listing.
+            NoSignaling: no server accepted the listing; nothing is on offer then.
 
         """
-        await self._leave()
-        self._state.put_setting(_OFFER, msgspec.msgpack.encode(offer))
-        return await self._enter(offer)
+        async with self._moving:
+            await self._leave()
+            self._state.put_setting(_OFFER, msgspec.msgpack.encode(offer))
+            try:
+                return await self._enter(offer)
+            except NoSignaling as exc:
+                await self._give_up()
+                raise NoSignaling(f"{exc.message}; so nothing is on offer", hint=exc.hint) from exc
+            except BaseException:  # a person who left before it was on offer is told that it is not
+                await self._give_up()
+                raise
 
     async def resume(self) -> None:
-        """Go on with the slot that was on offer when the agent ended."""
+        """Go on with the slot that was on offer when the agent ended; servers that are away are tried for ever."""
         self._erase_old_keys(self._clock.now_ms())
-        offer = self.offer
-        if offer is not None:
-            with suppress(Unavailable):
-                await self._enter(offer)
+        async with self._moving:
+            offer = self.offer
+            if offer is not None and self._pool is None:
+                with suppress(Unavailable):
+                    await self._enter(offer)
 
     async def withdraw(self) -> None:
         """Take the slot off the market. Agreements and stored data stay; the keys of its knocks go."""
-        self._state.put_setting(_OFFER, b"")
+        async with self._moving:
+            await self._withdraw()
+
+    async def _withdraw(self) -> None:
+        self._forget_offer()
         await self.close()
         # Nobody publishes from now on, and publishing is when old keys are erased: so all of them go here.
         self._state.erase_envelope_keys(self._clock.now_ms() + 1)
+
+    async def _give_up(self) -> None:
+        """Take back an offer that no server took; one that did so too late forgets it with the connection."""
+        self._forget_offer()
+        await self._leave()
+        self._state.erase_envelope_keys(self._clock.now_ms() + 1)
+
+    def _forget_offer(self) -> None:
+        self._state.put_setting(_OFFER, b"")
 
     async def close(self) -> None:
         """Say goodbye to the servers; an offer that was not withdrawn comes back with the agent."""
@@ -125,24 +147,14 @@ class Hosting:
 
     async def _enter(self, offer: Offer) -> list[Acceptance]:
         self._pool = Pool(offer.servers, clock=self._clock)
+        self._pool.attend(self._inbox_key(), self._on_knock)
         self._refresher = asyncio.create_task(self._refresh(offer))
-        inbox = asyncio.create_task(self._open_inbox(self._pool))
-        try:
-            return await self._pool.publish(self._make_listing(offer))
-        finally:
-            with suppress(Unavailable):
-                self._inbox = await inbox
-
-    async def _open_inbox(self, pool: Pool) -> InboxHandle:
-        return await pool.open_inbox(self._inbox_key(), self._on_knock)
+        return await self._pool.publish(self._make_listing(offer))
 
     async def _leave(self) -> None:
         if self._refresher is not None:
             self._refresher.cancel()
             self._refresher = None
-        if self._inbox is not None:
-            await self._inbox.close()
-            self._inbox = None
         if self._pool is not None:
             await self._pool.close()
             self._pool = None
@@ -157,10 +169,16 @@ class Hosting:
                 pause_s = min(pause_s, max(0.0, left_s))
             await asyncio.sleep(pause_s)
             if self.offer is None:
-                self._refresher = None  # so that leaving doesn't cancel this very task
-                await self.withdraw()
+                await self._end()
                 return
             await self.republish()
+
+    async def _end(self) -> None:
+        """Withdraw a slot whose duration is over."""
+        async with self._moving:
+            # Only now, as another slot may take its place until here: leaving must not cancel this very task.
+            self._refresher = None
+            await self._withdraw()
 
     async def republish(self) -> None:
         """Publish the offer anew: it is time, or the free space changed."""

@@ -248,11 +248,15 @@ class InboxReader:
         self._on_state = on_state
         self._randomness = randomness
         self._seen: deque[bytes] = deque(maxlen=_SEEN_MESSAGES)
+        self._wake = asyncio.Event()
+
+    def wake(self) -> None:
+        """Try again now, if it is waiting to."""
+        self._wake.set()
 
     async def run(self) -> None:
         """Keep the inbox open until cancelled."""
-        never = asyncio.Event()
-        await _keep(self._url, self._serve, on_state=self._on_state, randomness=self._randomness, wake=never)
+        await _keep(self._url, self._serve, on_state=self._on_state, randomness=self._randomness, wake=self._wake)
 
     async def _serve(self, link: Link) -> None:
         challenge = await link.ask(OpenInbox(self._key.public), Challenge)

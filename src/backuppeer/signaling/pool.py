@@ -55,6 +55,8 @@ class Pool:
         self._publications: dict[str, Publication] = {}
         self._board = Board(())
         self._publishing: dict[str, asyncio.Task[None]] = {}
+        self._inboxes: dict[str, InboxReader] = {}
+        self._open: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
@@ -69,6 +71,18 @@ class Pool:
     def urls(self) -> list[str]:
         """The servers, in the order given."""
         return list(self._urls)
+
+    def attend(self, key: SigningKey, on_message: OnMessage) -> None:
+        """Open the inbox of `key` at every server, and again after each loss, until `close`.
+
+        From now on a listing is on show at a server only while the inbox is open there: whoever sees an offer can
+        knock at it. A server that is lost takes its listing down by itself.
+        """
+        for url in self._urls:
+            on_state = self._attendance(url)
+            reader = InboxReader(url, key, on_message=on_message, on_state=on_state, randomness=self._randomness)
+            self._inboxes[url] = reader
+            self._spawn(self._hold(url, reader))
 
     async def publish(self, listing: bytes, *, within_s: float = limits.BROWSE_SOFT_S) -> list[Acceptance]:
         """Publish signed listing bytes everywhere, and again after every reconnection, until `withdraw` or `close`.
@@ -174,6 +188,8 @@ class Pool:
         """Close all sockets; listings vanish from the servers after their grace. Idempotent."""
         self._publishing.clear()
         self._publications.clear()
+        self._inboxes.clear()
+        self._open.clear()
         await self._stop(self._tasks)
 
     async def _publish_all(self, listing: bytes, within_s: float) -> list[Acceptance]:
@@ -181,9 +197,12 @@ class Pool:
         for url in self._urls:
             if url not in self._publications:
                 self._publications[url] = Publication(url, self._publication_state(url), randomness=self._randomness)
-                self._publishing[url] = self._spawn(self._publications[url].run())
+                if url not in self._inboxes or url in self._open:
+                    self._publishing[url] = self._spawn(self._publications[url].run())
             verdict = self._publications[url].replace(listing)
             verdict.add_done_callback(board.taker(url))
+            if url in self._inboxes:
+                self._inboxes[url].wake()
         await board.settle(within_s)
         return board.outcomes()
 
@@ -194,6 +213,35 @@ class Pool:
                 self._board.put(url, accepted=False, error=error)
 
         return on_state
+
+    async def _hold(self, url: str, reader: InboxReader) -> None:
+        try:
+            await reader.run()
+        finally:
+            # Also when a bug of ours ended the reader: an offer that nobody can knock at must not stay on show.
+            self._take_down(url, error=f"{url}: the inbox is closed")
+
+    def _attendance(self, url: str) -> Callable[[bool, str], None]:
+        """Return what starts the publication at a server once the inbox is open there, and ends it when it is lost."""
+
+        def on_state(connected: bool, error: str) -> None:  # noqa: FBT001 - OnState
+            self._take_down(url, error=error)
+            if connected:
+                self._open.add(url)
+            if connected and url in self._publications:
+                self._publishing[url] = self._spawn(self._publications[url].run())
+
+        return on_state
+
+    def _take_down(self, url: str, *, error: str) -> None:
+        """End the publication at a server; `error` is empty when it is only begun anew."""
+        self._open.discard(url)
+        publishing = self._publishing.pop(url, None)
+        if publishing is not None:
+            publishing.cancel()
+        if error:
+            self._note(url, connected=False, error=error)
+            self._board.put(url, accepted=False, error=error)
 
     def _reader(self, url: str, key: SigningKey, on_message: OnMessage, board: Board) -> InboxReader:
         def on_state(connected: bool, error: str) -> None:  # noqa: FBT001 - OnState
