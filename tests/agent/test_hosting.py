@@ -18,6 +18,7 @@ from backuppeer.limits import (
     LISTING_LIFE_S,
     LISTING_SERVERS,
 )
+from backuppeer.signaling.knock import Verdict
 from backuppeer.signaling.listing import open_listing
 from backuppeer.signaling.server.engine import Shown
 from signaling.kit import TurnedClock, run, serving
@@ -97,6 +98,17 @@ def test_keys_that_grew_old_while_no_agent_ran_are_erased_when_one_starts(hostin
     turn(house, ENVELOPE_KEY_KEPT_S + 1)
     asyncio.run(hosting.resume())
     assert key_ids(house) == []
+
+
+def test_a_stranger_is_not_told_where_the_store_lies(hosting, house, owner, tmp_path):
+    house.state.put_setting("host.offer", msgspec.msgpack.encode(SLOT))
+    store = house.premises.directory
+    house.premises.close()
+    store.rename(tmp_path / "unplugged")
+    reply = hosting._answer(owner.knock(house))
+    assert reply.verdict is Verdict.REJECTED
+    assert "store is away" in reply.message
+    assert str(tmp_path) not in reply.message
 
 
 @pytest.fixture

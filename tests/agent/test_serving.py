@@ -361,6 +361,8 @@ def test_a_store_that_went_away_refuses_and_is_used_again_when_it_is_back(house,
             store.rename(away)
             answer = await refusal(link, GetUsage(agreement=agreement))
             assert answer.code == RefusalCode.STORE_UNAVAILABLE
+            assert "store is away" in answer.message
+            assert str(tmp_path) not in answer.message + answer.hint
             assert house.requests.may_answer(owner.peer), "its owners are still answered"
             away.rename(store)
             assert (await link.ask(GetUsage(agreement=agreement), Usage)).packs == 1

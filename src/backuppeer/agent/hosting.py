@@ -16,6 +16,7 @@ import structlog
 from backuppeer.agent.offers import Offer
 from backuppeer.agent.requests import Requests
 from backuppeer.agent.state import State
+from backuppeer.agent.telling import tell_peer
 from backuppeer.clock import Clock
 from backuppeer.crypto.envelope import EnvelopeKey
 from backuppeer.crypto.identity import SigningKey
@@ -271,7 +272,8 @@ class Hosting:
             code, message = "", ""
         except BackupPeerError as exc:
             code = REJECTED_BY_PERSON if isinstance(exc, RejectedError) else "refused"
-            verdict, message = Verdict.REJECTED, exc.message[:160]
+            verdict, message = Verdict.REJECTED, tell_peer(exc)[:160]
+            _log.info("wish refused", peer=knock.owner.hex()[:8], reason=exc.message)
         return KnockReply(
             host=self._identity.public,
             owner=knock.owner,

@@ -13,6 +13,7 @@ import structlog
 
 from backuppeer.agent.channel import Channel
 from backuppeer.agent.premises import Premises
+from backuppeer.agent.telling import advise_peer, tell_peer
 from backuppeer.errors import (
     BackupPeerError,
     IntegrityFault,
@@ -186,18 +187,16 @@ class Serving:
 def refusal_of(error: BackupPeerError, *, is_put: bool = False) -> Refused:
     """Return the message that tells a peer why not; nothing of a local error but that it is local."""
     match error:
-        case StoreUnavailable():
+        case StoreUnavailable() | LocalError():
             code = RefusalCode.STORE_UNAVAILABLE
         case NotFoundError():
             code = RefusalCode.NOT_FOUND
         case IntegrityFault():
             code = RefusalCode.DAMAGED
-        case LocalError():
-            return Refused(code=RefusalCode.STORE_UNAVAILABLE, message="the host has a problem of its own")
         case _:
             # Room is the only thing that a pack of an agreement in force is refused for.
             code = RefusalCode.QUOTA if is_put else RefusalCode.POLICY
-    return Refused(code=code, message=error.message[:200], hint=error.hint[:200])
+    return Refused(code=code, message=tell_peer(error)[:200], hint=advise_peer(error)[:200])
 
 
 async def _receive_into(incoming: Incoming, channel: Channel, size_bytes: int) -> None:

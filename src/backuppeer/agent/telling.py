@@ -1,0 +1,33 @@
+"""What a partner or a stranger is told of an error of ours: why not, and nothing of this machine.
+
+Knows: whose fault an error is. Must not know: how the words travel. Errors about the disk name folders and repeat the
+system's words: those are for our own person and log, so here they become fixed words. What is raised for the other
+side's eyes (a refusal, an unknown id, bytes that don't fit) passes as it is.
+"""
+
+from typing import Final
+
+from backuppeer.errors import (
+    BackupPeerError,
+    IntegrityFault,
+    NotFoundError,
+    ProtocolViolation,
+    RefusedError,
+    StoreUnavailable,
+)
+
+STORE_AWAY: Final = "its store is away, so it can't take or give data now"
+OWN_PROBLEM: Final = "the host has a problem of its own"
+_FOR_PEERS: Final = (RefusedError, NotFoundError, IntegrityFault, ProtocolViolation)
+
+
+def tell_peer(error: BackupPeerError) -> str:
+    """Return the words for a peer that asked for what ended with `error`."""
+    if isinstance(error, StoreUnavailable):
+        return STORE_AWAY
+    return error.message if isinstance(error, _FOR_PEERS) else OWN_PROBLEM
+
+
+def advise_peer(error: BackupPeerError) -> str:
+    """Return the hint that goes with `tell_peer`, '' where ours is for our own person."""
+    return error.hint if isinstance(error, _FOR_PEERS) else ""
