@@ -106,6 +106,46 @@ def test_host_detached_ends_with_done(capsys, agent):
     assert request.store == str(Path.cwd() / "d")
 
 
+@pytest.mark.parametrize("option", ["--duration", "--term"])
+def test_host_refuses_a_time_of_0_that_makes_no_sense(capsys, agent, option):
+    dummy = agent({})
+    code, _, err = run(capsys, "host", "--storage", "1GB", option, "0s", "--yes")
+    assert code == 2
+    assert f"{option} is 0" in err
+    assert dummy.requests == []
+
+
+def test_the_lock_shown_is_the_lock_offered_also_a_lock_of_0(capsys, agent):
+    dummy = agent({"host": telling([event("offered", OFFERED)], OFFERED)})
+    code, _, err = run(capsys, "host", "--storage", "1GB", "--lock", "0s", "--yes", "--detach")
+    assert code == 0
+    assert "stays another 0 s" in err
+    assert dummy.requests[0][1].lock_s == 0
+
+
+def test_the_terms_shown_are_the_terms_asked_for(capsys, agent):
+    month = msgspec.structs.replace(PLAN, term_s=30 * 86400, lock_s=0)
+    dummy = agent({**connecting([]), "connect/plan": given(month)})
+    code, _, err = run(capsys, "connect", "alice", "--storage", "1GB", "--yes")
+    assert code == 0
+    assert "kept for 30 d; erased 0 s after a deletion" in err
+    assert (dummy.requests[-1][1].term_s, dummy.requests[-1][1].lock_s) == (30 * 86400, 0)
+
+
+def test_more_than_the_default_is_asked_for_only_when_said(capsys, agent):
+    century = msgspec.structs.replace(PLAN, term_s=100 * 365 * 86400)
+    dummy = agent({**connecting([]), "connect/plan": given(century)})
+    run(capsys, "connect", "alice", "--storage", "1GB", "--yes")
+    run(capsys, "connect", "alice", "--storage", "1GB", "--yes", "--term", "2y")
+    assert [r.term_s for route, r in dummy.requests if route == "connect"] == [365 * 86400, 2 * 365 * 86400]
+
+
+def test_connect_refuses_a_term_of_0(capsys, agent):
+    dummy = agent(connecting([]))
+    assert run(capsys, "connect", "alice", "--storage", "1GB", "--yes", "--term", "0d")[0] == 2
+    assert dummy.requests == []
+
+
 def test_host_without_terminal_and_without_yes_exits_2(capsys, agent):
     dummy = agent({})
     assert run(capsys, "host", "--storage", "1GB")[0] == 2

@@ -16,6 +16,7 @@ import structlog
 from backuppeer.agent.keyring import HomeKeys
 from backuppeer.agent.knocking import Knocking
 from backuppeer.agent.names import check_alias, name_of
+from backuppeer.agent.offers import choose_terms
 from backuppeer.agent.partners import Reach, Whereabouts
 from backuppeer.agent.session import Session
 from backuppeer.agent.state import Direction, RequestRecord, RequestState, State
@@ -23,7 +24,7 @@ from backuppeer.clock import Clock
 from backuppeer.control.api import ConnectRequest
 from backuppeer.errors import BackupPeerError, PendingError, ProtocolViolation, RefusedError
 from backuppeer.ids import AgreementId, PeerId, RepositoryId
-from backuppeer.limits import KNOCK_AGAIN_S, LOCK_DEFAULT_S, REQUEST_KEPT_S, TERM_DEFAULT_S
+from backuppeer.limits import KNOCK_AGAIN_S, REQUEST_KEPT_S
 from backuppeer.proof.statements import ZERO_HASH, Agreement, open_statement, sign_statement, statement_hash
 from backuppeer.signaling.knock import Verdict
 from backuppeer.wire.messages import Agreed, Pending, ProposeAgreement
@@ -138,7 +139,7 @@ class Connecting:
         )
 
     def _remember(self, host: PeerId, request: ConnectRequest) -> RequestRecord:
-        wish = (request.storage, request.term_s or TERM_DEFAULT_S, request.lock_s or LOCK_DEFAULT_S)
+        wish = (request.storage, *choose_terms(request.term_s, request.lock_s))
         known = self._state.find_request(Direction.OUT, host)
         if known is not None and known.state is RequestState.WAITING and _wish_of(known) == wish:
             record = replace(

@@ -12,7 +12,7 @@ from backuppeer.agent.agent import Agent, default_store
 from backuppeer.agent.choosing import is_listed
 from backuppeer.agent.home_commands import hosting_state
 from backuppeer.agent.names import alias_of
-from backuppeer.agent.offers import Offer
+from backuppeer.agent.offers import Offer, choose_terms
 from backuppeer.agent.reporter import Emit, Reporter
 from backuppeer.agent.state import Direction, RequestRecord, RequestState
 from backuppeer.clock import format_time
@@ -28,7 +28,6 @@ from backuppeer.control.events import Agreed, Event, EventName
 from backuppeer.crypto.words import safety_words
 from backuppeer.errors import NoSignaling, UserError
 from backuppeer.ids import format_peer_id
-from backuppeer.limits import LOCK_DEFAULT_S, TERM_DEFAULT_S
 from backuppeer.signaling.listing import is_region
 from backuppeer.trust.policy import AcceptPolicy
 
@@ -98,12 +97,15 @@ class HostCommands:
         region = request.region or self._agent.config().region or ""
         if not is_region(region):
             raise UserError(f"--region {region[:20]!r} is no region", hint="for example: --region EU or --region US-W")
+        if request.duration_s is not None and request.duration_s < 1:
+            raise UserError("a duration of 0 offers nothing", hint="for example: --duration 2h")
+        term_s, lock_s = choose_terms(request.term_s, request.lock_s)
         now_ms = self._parts.clock.now_ms()
         return Offer(
             storage_bytes=request.storage,
             expires_ms=now_ms + request.duration_s * 1000 if request.duration_s else 0,
-            term_s=request.term_s or TERM_DEFAULT_S,
-            lock_s=request.lock_s or LOCK_DEFAULT_S,
+            term_s=term_s,
+            lock_s=lock_s,
             accept=request.accept,
             region=region,
             servers=tuple(servers),

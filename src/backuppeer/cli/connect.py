@@ -9,12 +9,12 @@ from backuppeer.cli.context import Context, context_of
 from backuppeer.cli.render import escape_line, format_count, name_peer, shorten_id
 from backuppeer.cli.screen import BOLD, GREEN, YELLOW, Screen
 from backuppeer.cli.spinner import Spinner
-from backuppeer.cli.units import format_duration, format_size, parse_duration, parse_size, write_size
+from backuppeer.cli.units import format_duration, format_size, parse_duration, parse_size, read_span, write_size
 from backuppeer.cli.work import View, read_event, run_work
 from backuppeer.control.api import ConnectPlan, ConnectRequest, ConnectResult, PeerRequest
 from backuppeer.control.events import Event, EventName, State
 from backuppeer.errors import InterruptedByUserError, RefusedError, UserError
-from backuppeer.limits import CONNECT_WAIT_S, REQUEST_KEPT_S
+from backuppeer.limits import CONNECT_WAIT_S, LOCK_DEFAULT_S, REQUEST_KEPT_S, TERM_DEFAULT_S
 
 _WORDS: Final = {
     "searching": "looking for {peer} …",
@@ -59,8 +59,8 @@ def connect(  # noqa: PLR0913 - one parameter per option
         name=name,
         verified=verified,
         wait_s=_waiting_time(context.screen, wait),
-        term_s=parse_duration(term) if term else 0,
-        lock_s=parse_duration(lock) if lock else 0,
+        term_s=read_span(term, "--term"),
+        lock_s=parse_duration(lock) if lock else None,
     )
     if request.storage < 1:
         raise UserError("nothing to ask for: --storage is 0", hint="for example: --storage 10GB")
@@ -75,6 +75,9 @@ def _connect(context: Context, request: ConnectRequest) -> int:
         plan = client.call("connect/plan", PeerRequest(servers=request.servers, peer=request.peer), ConnectPlan)
     called = name_peer(plan.peer_id, request.name or plan.alias)
     if not plan.agreed:
+        # From here on said in full, so that what is shown is what is asked for.
+        request.term_s = _choose(request.term_s, TERM_DEFAULT_S, plan.term_s)
+        request.lock_s = _choose(request.lock_s, LOCK_DEFAULT_S, plan.lock_s)
         _agree(context, plan, request, called)
     # The full id from here on: what was shown and agreed to is what is dialled, whatever a prefix means later.
     request.peer = plan.peer_id
@@ -87,6 +90,11 @@ def _connect(context: Context, request: ConnectRequest) -> int:
     _tell_connected(screen, result, called, is_compared=request.verified or plan.agreed)
     screen.done(result)
     return 0
+
+
+def _choose(given: int | None, default: int, offered: int) -> int:
+    """Return a time to ask for: as given, else the default, or what the host offers if that is less."""
+    return min(default, offered) if given is None else given
 
 
 def _tell_connected(screen: Screen, result: ConnectResult, called: str, *, is_compared: bool) -> None:
@@ -147,7 +155,7 @@ def _agree(context: Context, plan: ConnectPlan, request: ConnectRequest, called:
 
 
 def _describe_plan(screen: Screen, plan: ConnectPlan, request: ConnectRequest, called: str) -> list[str]:
-    term_s, lock_s = request.term_s or plan.term_s, request.lock_s or plan.lock_s
+    kept, locked = format_duration(request.term_s or 0), format_duration(request.lock_s or 0)
     lines = [
         f"host          {screen.paint(called, BOLD)}",
         f"full id       {escape_line(plan.peer_id)}",
@@ -155,7 +163,7 @@ def _describe_plan(screen: Screen, plan: ConnectPlan, request: ConnectRequest, c
         f"{'':<{_LABEL}}the other screen must show the same words; if they differ, stop",
         f"trust         {plan.trust:.2f} {escape_line(plan.trust_level)}",
         f"space         {format_size(request.storage)} of at least {format_size(plan.free_bytes)} free",
-        f"terms         kept for {format_duration(term_s)}; erased {format_duration(lock_s)} after a deletion",
+        f"terms         kept for {kept}; erased {locked} after a deletion",
     ]
     warnings = [("risk", risk) for risk in plan.risks]
     if request.storage > plan.free_bytes:

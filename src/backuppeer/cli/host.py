@@ -9,7 +9,7 @@ from backuppeer.cli.context import Context, context_of
 from backuppeer.cli.render import escape_line, format_count, format_moment, name_peer, shorten_id
 from backuppeer.cli.screen import BOLD, GREEN, Screen
 from backuppeer.cli.spinner import Spinner
-from backuppeer.cli.units import format_duration, format_size, parse_duration, parse_size
+from backuppeer.cli.units import format_duration, format_size, parse_duration, parse_size, read_span
 from backuppeer.cli.work import View, read_event, run_work
 from backuppeer.control.api import (
     HostingState,
@@ -40,7 +40,9 @@ def host(  # noqa: PLR0913 - one parameter per option
         str, typer.Option(metavar="2h", help="How long the slot is on offer; else until stopped.")
     ] = "",
     term: Annotated[str, typer.Option(metavar="1y", help="How long you will keep accepted data.")] = "",
-    lock: Annotated[str, typer.Option(metavar="30d", help="Time from an owner's deletion to the erasure.")] = "",
+    lock: Annotated[
+        str, typer.Option(metavar="30d", help="Time from an owner's deletion to the erasure; 0s = at once.")
+    ] = "",
     store: Annotated[str, typer.Option(metavar="DIR", help="Where the data lies; else in the home.")] = "",
     accept: Annotated[
         str, typer.Option(metavar="|".join(_POLICIES), help="Who gets space without asking you.")
@@ -57,8 +59,8 @@ def host(  # noqa: PLR0913 - one parameter per option
     request = HostRequest(
         servers=context.servers(),
         storage=parse_size(storage),
-        duration_s=parse_duration(duration) if duration else 0,
-        term_s=parse_duration(term) if term else TERM_DEFAULT_S,
+        duration_s=read_span(duration, "--duration"),
+        term_s=read_span(term, "--term") or TERM_DEFAULT_S,
         lock_s=parse_duration(lock) if lock else LOCK_DEFAULT_S,
         store=_absolute(store),
         accept=accept,
@@ -99,7 +101,7 @@ def _agree(context: Context, request: HostRequest) -> None:
         who = {"ask": "whom you accept", "trusted": "compared friends and your partners, others after your yes"}
         screen.aside(f"You offer {screen.paint(format_size(request.storage), BOLD)} of this disk. That means:")
         screen.aside(f"  · space goes to {who.get(request.accept, 'anybody who asks, without a question')}", hang=4)
-        kept, locked = format_duration(request.term_s), format_duration(request.lock_s)
+        kept, locked = format_duration(request.term_s or 0), format_duration(request.lock_s or 0)
         screen.aside(f"  · accepted data is kept for {kept}, whether the offer still stands or not", hang=4)
         screen.aside(f"  · what its owner deletes stays another {locked}, as a lock against thieves", hang=4)
         screen.aside("  · you can't read any of it", hang=4)

@@ -92,6 +92,21 @@ def parse_duration(text: str) -> int:
     return seconds
 
 
+def read_span(text: str, option: str) -> int | None:
+    """Return the seconds of an option that is a span of time, None when it was not given.
+
+    Raises:
+        UserError: not a duration, or 0, which can't be meant: leaving the option out means something else.
+
+    """
+    if not text:
+        return None
+    seconds = parse_duration(text)
+    if not seconds:
+        raise UserError(f"{option} is 0", hint=f"leave {option} out for the default, or write it like 30d")
+    return seconds
+
+
 def format_duration(seconds: float) -> str:
     """Return a duration in its two largest units: `2 h 5 m`, `30 d`, `8 s`."""
     rest = max(0, round(seconds))

@@ -200,10 +200,11 @@ class HostRequest(Request):
     """`host`: put a slot on offer and stream what happens; `accept`: ask, trusted, all."""
 
     storage: int = 0
-    duration_s: int = 0
-    """0 = until stopped."""
-    term_s: int = 0
-    lock_s: int = 0
+    duration_s: int | None = None
+    """None = until stopped."""
+    term_s: int | None = None
+    """None = the default, as for `lock_s`; a lock of 0 erases at once."""
+    lock_s: int | None = None
     store: str = ""
     accept: str = "ask"
     region: str = ""
@@ -243,8 +244,9 @@ class ConnectRequest(Request):
     name: str = ""
     verified: bool = False
     wait_s: float = 60.0
-    term_s: int = 0
-    lock_s: int = 0
+    term_s: int | None = None
+    """None = the default, as for `lock_s`; a lock of 0 erases at once."""
+    lock_s: int | None = None
     confirmed: bool = False
 
 

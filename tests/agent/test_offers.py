@@ -1,0 +1,18 @@
+"""Terms as given, as meant by default, and those that can't be meant."""
+
+import pytest
+
+from backuppeer.agent.offers import choose_terms
+from backuppeer.errors import UserError
+from backuppeer.limits import LOCK_DEFAULT_S, TERM_DEFAULT_S
+
+
+def test_what_is_not_given_is_the_default_and_a_lock_of_0_is_given():
+    assert choose_terms(None, None) == (TERM_DEFAULT_S, LOCK_DEFAULT_S)
+    assert choose_terms(60, 0) == (60, 0)
+
+
+@pytest.mark.parametrize("terms", [(0, None), (-1, None), (None, -1)])
+def test_terms_that_make_no_sense_are_refused(terms):
+    with pytest.raises(UserError):
+        choose_terms(*terms)
