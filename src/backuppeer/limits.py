@@ -255,6 +255,8 @@ RECONNECT_SETTLED_S: Final = 10.0
 LOCK_DEFAULT_S: Final = 30 * 86400
 TERM_DEFAULT_S: Final = 365 * 86400
 FREE_DISK_FLOOR_BYTES: Final = 1 * GIB
+STORAGE_MIN_BYTES: Final = 64 * MIB
+"""Smallest slot, and smallest wish: packs are up to 16 MiB and four are under way at once, so less is full at once."""
 PACKS_PER_GIB: Final = 4096
 """Blob-count quota: no agreement fills the catalogue with minimal packs."""
 AGREEMENT_PACKS_MIN: Final = 64

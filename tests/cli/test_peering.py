@@ -140,6 +140,20 @@ def test_more_than_the_default_is_asked_for_only_when_said(capsys, agent):
     assert [r.term_s for route, r in dummy.requests if route == "connect"] == [365 * 86400, 2 * 365 * 86400]
 
 
+@pytest.mark.parametrize("size", ["50", "60MB"])
+def test_connect_refuses_to_ask_for_less_than_a_backup_needs(capsys, agent, size):
+    dummy = agent(connecting([]))
+    code, _, err = run(capsys, "connect", "alice", "--storage", size, "--yes")
+    assert code == 2
+    assert "the least is 64MiB" in err
+    assert [route for route, _ in dummy.requests] == ["connect/plan"]
+
+
+def test_an_older_and_smaller_agreement_is_still_met(capsys, agent):
+    agent(connecting(plan=msgspec.structs.replace(PLAN, agreed=True)))
+    assert run(capsys, "connect", "alice", "--storage", "5MB")[0] == 0
+
+
 def test_connect_refuses_a_term_of_0(capsys, agent):
     dummy = agent(connecting([]))
     assert run(capsys, "connect", "alice", "--storage", "1GB", "--yes", "--term", "0d")[0] == 2

@@ -46,6 +46,12 @@ def test_nonsense_sizes_are_usage_errors_with_an_example(text):
     assert caught.value.hint
 
 
+@pytest.mark.parametrize("text", ["10EB", "10000000000000000000TB"])
+def test_a_size_beyond_all_disks_is_called_too_large(text):
+    with pytest.raises(UserError, match="too large a size"):
+        parse_size(text)
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [

@@ -73,6 +73,7 @@ def test_every_verb_explains_itself(capsys, verb):
         ["connect", "alice"],
         ["connect", "alice", "--storage", "0"],
         ["host"],
+        ["host", "--storage", "50"],
         ["host", "--storage", "1GB", "--accept", "everyone"],
         ["host", "--storage", "1GB", "--duration", "soon"],
         ["backup"],

@@ -115,7 +115,7 @@ def test_a_question_without_a_terminal_is_a_usage_error_and_never_a_guess(world:
     host.do("host", "--storage", "1GB", "--detach", "--yes")
     owner, _ = world.peer("owner")
     wait_until(lambda: owner.do("browse").rows, "the offer to be listed")
-    assert_says(owner.run("connect", host.peer_id(), "--storage", "1MB"), 2)
+    assert_says(owner.run("connect", host.peer_id(), "--storage", "100MB"), 2)
     assert host.do("requests").rows == []
 
 
@@ -189,15 +189,15 @@ def test_more_space_than_is_offered_is_refused(world: World):
 
 # --- the disk
 def test_a_full_quota_refuses_the_rest_and_keeps_the_earlier_snapshot(world: World, files: Path):
-    pair = agree(world, storage="20MB")
+    pair = agree(world, storage="70MB")
     first = pair.owner.do("backup", str(files)).last
     before = describe_tree(files)
     more = world.path / "more"
-    make_random_files(more, count=12, size_bytes=4_000_000, seed=4)
+    make_random_files(more, count=24, size_bytes=4_000_000, seed=4)
     result = pair.owner.run("backup", str(more))
     assert_says(result, 13)
     assert [row["snapshot"] for row in pair.owner.do("snapshots").rows] == [first["snapshot"]]
-    assert sum(path.stat().st_size for path in pair.packs()) <= 20_000_000
+    assert sum(path.stat().st_size for path in pair.packs()) <= 70_000_000
     assert list((pair.host.path / "store" / "incoming").iterdir()) == []
     target = world.path / "out"
     pair.owner.do("restore", "latest", "--target", str(target))

@@ -128,11 +128,11 @@ def test_a_host_in_its_terminal_is_told_who_asks_and_what_was_agreed(world: Worl
     offering.wait_line(lambda line: '"offered"' in line or '"done"' in line)
     name = host.peer_id()
     wait_until(lambda: [row for row in owner.do("browse").rows if row["peer_id"] == name], "the offer to be listed")
-    connecting = owner.start("connect", name[:14], "--storage", "10MB", "--yes", "--wait", "60s")
+    connecting = owner.start("connect", name[:14], "--storage", "100MB", "--yes", "--wait", "60s")
     asked = offering.wait_event("request")
     assert asked["peer_id"] == owner.peer_id()
     host.do("requests", "accept", str(asked["request_id"]))
-    assert offering.wait_event("agreed")["quota_bytes"] == 10_000_000
+    assert offering.wait_event("agreed")["quota_bytes"] == 100_000_000
     assert connecting.wait().code == 0
 
 

@@ -84,7 +84,8 @@ def test_a_host_with_too_little_room_does_not_stop_the_backup_to_the_other(world
     tree = make_tree(world, "files", 5)
     small, _ = world.peer("small")
     small.do("host", "--storage", "1GB", "--accept", "all", "--detach", "--yes")
-    pair.owner.do("connect", small.peer_id(), "--storage", "5MB", "--name", "small", "--yes", "--wait", "30s")
+    pair.owner.do("connect", small.peer_id(), "--storage", "70MB", "--name", "small", "--yes", "--wait", "30s")
+    make_random_files(tree, count=32, size_bytes=2_500_000, seed=55)
     for _ in range(2):
         done = pair.owner.run("backup", str(tree))
         assert done.code == 3, done

@@ -112,7 +112,7 @@ def test_a_store_leaves_a_gibibyte_of_the_disk_free_unless_told_otherwise(
     directory, world, monkeypatch, reopen
 ) -> None:
     room = 10 * KIB + leaves_bytes(10 * KIB)
-    monkeypatch.setattr(store_module, "_free_bytes", lambda _: FREE_DISK_FLOOR_BYTES + room)
+    monkeypatch.setattr(store_module, "free_bytes", lambda _: FREE_DISK_FLOOR_BYTES + room)
     store = create_store(directory, world.peer)
     if reopen:
         store.close()

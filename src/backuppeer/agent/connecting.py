@@ -16,7 +16,7 @@ import structlog
 from backuppeer.agent.keyring import HomeKeys
 from backuppeer.agent.knocking import Knocking
 from backuppeer.agent.names import check_alias, name_of
-from backuppeer.agent.offers import choose_terms
+from backuppeer.agent.offers import choose_terms, write_exact_size
 from backuppeer.agent.partners import Reach, Whereabouts
 from backuppeer.agent.session import Session
 from backuppeer.agent.state import Direction, RequestRecord, RequestState, State
@@ -131,7 +131,7 @@ class Connecting:
         return session
 
     def _refuse_growth(self, agreement: Agreement) -> NoReturn:
-        size = _exact_size(agreement.size_bytes)
+        size = write_exact_size(agreement.size_bytes)
         name = name_of(self._state, PeerId(agreement.host))
         raise RefusedError(
             f"{name} agreed to {size}; a larger agreement is not possible in this version",
@@ -273,12 +273,6 @@ class Connecting:
         self._end_waiting(record.peer)
         self._state.put_request(replace(record, state=RequestState.AGREED, since_ms=self._clock.now_ms()))
         self._state.meet(record.peer, self._clock.now_ms(), alias=record.alias, verified=record.is_verified)
-
-
-def _exact_size(size_bytes: int) -> str:
-    """Return a size as `--storage` reads it, without rounding: it must not ask for more than is agreed."""
-    units = ((10**12, "TB"), (2**40, "TiB"), (10**9, "GB"), (2**30, "GiB"), (10**6, "MB"), (2**20, "MiB"))
-    return next((f"{size_bytes // n}{unit}" for n, unit in units if size_bytes % n == 0), f"{size_bytes}")
 
 
 def _wish_of(record: RequestRecord) -> tuple[int, int, int]:

@@ -12,7 +12,7 @@ from backuppeer.agent.agent import Agent, default_store
 from backuppeer.agent.choosing import is_listed
 from backuppeer.agent.home_commands import hosting_state
 from backuppeer.agent.names import alias_of
-from backuppeer.agent.offers import Offer, choose_terms
+from backuppeer.agent.offers import Offer, check_storage, choose_terms
 from backuppeer.agent.reporter import Emit, Reporter
 from backuppeer.agent.state import Direction, RequestRecord, RequestState
 from backuppeer.clock import format_time
@@ -48,6 +48,7 @@ class HostCommands:
         """Offer a slot, then show who asks until the offer ends; leaving the view leaves the offer standing."""
         if request.accept not in _POLICIES:
             raise UserError(f"--accept {request.accept[:20]!r}", hint="one of: ask, trusted, all")
+        check_storage(request.storage, example="backup-peer host --storage 50GB")
         offer = self._make_offer(request)
         store = default_store(self._parts.home, request.store)
         await asyncio.to_thread(self._agent.host.premises.establish, store, request.storage)

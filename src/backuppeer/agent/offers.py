@@ -1,9 +1,16 @@
-"""What a host has on offer. Knows: the terms and their defaults. Must not know: how they are published or agreed."""
+"""What a host has on offer.
+
+Knows: the terms, their defaults and bounds. Must not know: how they are published or agreed.
+"""
+
+from typing import Final
 
 import msgspec
 
 from backuppeer.errors import UserError
-from backuppeer.limits import LOCK_DEFAULT_S, TERM_DEFAULT_S
+from backuppeer.limits import LOCK_DEFAULT_S, STORAGE_MIN_BYTES, TERM_DEFAULT_S
+
+_UNITS: Final = ((10**12, "TB"), (2**40, "TiB"), (10**9, "GB"), (2**30, "GiB"), (10**6, "MB"), (2**20, "MiB"))
 
 
 class Offer(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,3 +37,28 @@ def choose_terms(term_s: int | None, lock_s: int | None) -> tuple[int, int]:
     if lock_s is not None and lock_s < 0:
         raise UserError("a lock can't be negative", hint="for example: --lock 30d")
     return TERM_DEFAULT_S if term_s is None else term_s, LOCK_DEFAULT_S if lock_s is None else lock_s
+
+
+def check_storage(size_bytes: int, *, example: str) -> None:
+    """Refuse to offer, or ask for, less than a backup needs to get under way.
+
+    Raises:
+        UserError: it is; `example` is a command that does better.
+
+    """
+    if size_bytes < STORAGE_MIN_BYTES:
+        least = write_exact_size(STORAGE_MIN_BYTES)
+        raise UserError(
+            f"--storage is {size_bytes} bytes, and the least is {least}",
+            hint=f"sizes have units; for example: {example}",
+        )
+
+
+def write_exact_size(size_bytes: int) -> str:
+    """Return a size as `--storage` reads it, without rounding: it must not ask for more than is agreed."""
+    return next((f"{size_bytes // n}{unit}" for n, unit in _UNITS if size_bytes % n == 0), f"{size_bytes}")
+
+
+def write_size(size_bytes: int) -> str:
+    """Return a size as `--storage` reads it, rounded down to a whole GB or MB."""
+    return f"{size_bytes // 10**9}GB" if size_bytes >= 10**10 else f"{size_bytes // 10**6}MB"

@@ -11,6 +11,7 @@ from backuppeer.agent.agent import Agent
 from backuppeer.agent.backup_job import BackupJob
 from backuppeer.agent.heap import returning_memory
 from backuppeer.agent.names import alias_of, name_of, resolve_peer
+from backuppeer.agent.offers import check_storage
 from backuppeer.agent.recovery import Recovery
 from backuppeer.agent.reporter import Emit, Reporter
 from backuppeer.agent.restore_job import RestoreJob
@@ -74,8 +75,10 @@ class OwnerCommands:
     async def connect(self, request: ConnectRequest, emit: Emit) -> ConnectResult:
         """Agree with a host."""
         peer = self._resolve(request.peer)
-        if not request.confirmed and self._agent.owner.connecting.agreement_with(peer) is None:
-            raise UserError("connecting to a new peer needs a yes", hint="answer the question, or give --yes")
+        if self._agent.owner.connecting.agreement_with(peer) is None:
+            check_storage(request.storage, example="backup-peer connect PEER --storage 10GB")
+            if not request.confirmed:
+                raise UserError("connecting to a new peer needs a yes", hint="answer the question, or give --yes")
         if self._agent.owner.vault.repository_id is None:
             raise UserError(
                 "this home was recovered and may only read", hint="use your first machine, or `init` a new home"

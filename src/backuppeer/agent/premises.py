@@ -8,15 +8,18 @@ import threading
 from pathlib import Path
 from typing import Final
 
-from backuppeer.agent.offers import Offer
+from backuppeer.agent.offers import Offer, write_exact_size, write_size
 from backuppeer.agent.state import State
 from backuppeer.clock import Clock
 from backuppeer.crypto.identity import SigningKey
-from backuppeer.errors import DamagedStateError, NotFoundError, StoreUnavailable
+from backuppeer.errors import DamagedStateError, NotFoundError, StoreUnavailable, UserError
 from backuppeer.host.heads import HeadAccepted, HeadConflict
+from backuppeer.host.layout import Layout
 from backuppeer.host.leases import Lease
+from backuppeer.host.site import free_bytes
 from backuppeer.host.store import Store, create_store, open_store
 from backuppeer.ids import PEER_ID_BYTES, PeerId
+from backuppeer.limits import FREE_DISK_FLOOR_BYTES
 from backuppeer.wire.messages import HeadState, PutHead
 
 _DIRECTORY: Final = "store.directory"
@@ -45,6 +48,7 @@ class Premises:
         Raises:
             StoreUnavailable: foreign, unplugged or read-only.
             NotFoundError: this home's store lies elsewhere.
+            UserError: no folder for a store, or its disk has not that much room.
 
         """
         known = self.directory
@@ -54,14 +58,31 @@ class Premises:
             )
         with self._lock:
             if self._store is None:
-                self._store = create_store(directory, PeerId(self._identity.public))
+                self._store = self._make(directory, offered_bytes)
                 self.notes += self._store.notes
+            else:
+                _check_room(offered_bytes, self._store.quota.capacity())
         self._state.put_setting(_DIRECTORY, str(directory).encode("utf-8", "surrogateescape"))
         store = self.open()
         # Never below what is agreed: a smaller slot ends no agreement that stands.
         most = max(offered_bytes, store.totals().agreed_bytes)
         self._state.put_setting(_OFFERED, most.to_bytes(8, "big"))
         store.quota.set_offered(most)
+        return store
+
+    def _make(self, directory: Path, offered_bytes: int) -> Store:
+        if not Layout(directory).marker.exists():
+            if self.owners():
+                # An empty mount point looks like this: a new store there would answer "not found" to its owners.
+                return open_store(directory, PeerId(self._identity.public))
+            place = directory if directory.exists() else directory.parent
+            _check_room(offered_bytes, free_bytes(place) - FREE_DISK_FLOOR_BYTES)
+        store = create_store(directory, PeerId(self._identity.public))
+        try:
+            _check_room(offered_bytes, store.quota.capacity())
+        except BaseException:
+            store.close()
+            raise
         return store
 
     def open(self) -> Store:
@@ -142,4 +163,14 @@ class Premises:
         """Set a head by compare-and-set and countersign it."""
         return store.heads.put_head(
             message.agreement, message.head, message.grant, signer=self._identity, now_ms=self._clock.now_ms()
+        )
+
+
+def _check_room(offered_bytes: int, room_bytes: int) -> None:
+    if offered_bytes > room_bytes:
+        room, kept_free = write_size(max(0, room_bytes)), write_exact_size(FREE_DISK_FLOOR_BYTES)
+        raise UserError(
+            f"{write_exact_size(offered_bytes)} is more than the disk of the store can take: {room} at most now",
+            hint=f"offer less, free some space ({kept_free} always stay free), or name a folder on another disk "
+            "with --store DIR",
         )

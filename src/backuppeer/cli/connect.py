@@ -5,6 +5,7 @@ from typing import Annotated, Final, Self
 
 import typer
 
+from backuppeer.agent.offers import check_storage
 from backuppeer.cli.context import Context, context_of
 from backuppeer.cli.render import escape_line, format_count, name_peer, shorten_id
 from backuppeer.cli.screen import BOLD, GREEN, YELLOW, Screen
@@ -75,6 +76,7 @@ def _connect(context: Context, request: ConnectRequest) -> int:
         plan = client.call("connect/plan", PeerRequest(servers=request.servers, peer=request.peer), ConnectPlan)
     called = name_peer(plan.peer_id, request.name or plan.alias)
     if not plan.agreed:
+        check_storage(request.storage, example="backup-peer connect PEER --storage 10GB")
         # From here on said in full, so that what is shown is what is asked for.
         request.term_s = _choose(request.term_s, TERM_DEFAULT_S, plan.term_s)
         request.lock_s = _choose(request.lock_s, LOCK_DEFAULT_S, plan.lock_s)

@@ -5,6 +5,7 @@ from typing import Annotated, Final
 
 import typer
 
+from backuppeer.agent.offers import check_storage
 from backuppeer.cli.context import Context, context_of
 from backuppeer.cli.render import escape_line, format_count, format_moment, name_peer, shorten_id
 from backuppeer.cli.screen import BOLD, GREEN, Screen
@@ -67,8 +68,7 @@ def host(  # noqa: PLR0913 - one parameter per option
         region=region,
         detach=detach,
     )
-    if request.storage < 1:
-        raise UserError("nothing to offer: --storage is 0", hint="for example: --storage 50GB")
+    check_storage(request.storage, example="backup-peer host --storage 50GB")
     _agree(context, request)
     return _offer(context, request)
 

@@ -27,7 +27,7 @@ _DURATIONS: Final = {
     "y": 365 * _DAY_S,
 }
 _SHOWN: Final = (("y", 365 * _DAY_S), ("d", _DAY_S), ("h", _HOUR_S), ("m", _MINUTE_S), ("s", 1))
-_SIZE: Final = re.compile(r"([0-9]{1,19})(?:\.([0-9]{1,18}))? ?([a-z]{0,3})")
+_SIZE: Final = re.compile(r"([0-9]{1,400})(?:\.([0-9]{1,18}))? ?([a-z]{0,3})")
 _DURATION: Final = re.compile(r"(?:[0-9]{1,10} ?(?:mo|[smhdwy]) ?)+")
 _DURATION_PART: Final = re.compile(r"([0-9]+) ?(mo|[smhdwy])")
 _SHARE: Final = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,9})?|\.[0-9]{1,9}) ?(%?)")

@@ -207,6 +207,11 @@ class Quota:
                 free_bytes=max(0, self._shared_room()),
             )
 
+    def capacity(self) -> int:
+        """Return what the store could hold in all, whatever is offered: what it holds, and what the disk has left."""
+        with self._lock:
+            return sum(a.taken_bytes for a in self._accounts.values()) + max(0, self._disk_room())
+
     def _account(self, agreement: AgreementId) -> _Account:
         account = self._accounts.get(agreement)
         if account is None or not account.agreed:

@@ -9,7 +9,6 @@ damaged → agreements read → catalogue compared with the files → quotas cou
 not here yet: no method of this room removes a pack that was acknowledged.
 """
 
-import os
 import secrets
 from pathlib import Path
 
@@ -18,7 +17,6 @@ from backuppeer.errors import (
     LocalError,
     NotFoundError,
     ProtocolViolation,
-    StoreUnavailable,
 )
 from backuppeer.host.catalogue import PackRow, open_catalogue
 from backuppeer.host.disk import PRIVATE_DIRECTORY, make_directory, sync_directory, translate_failures, write_all
@@ -30,6 +28,7 @@ from backuppeer.host.marker import Marker, Presence, lock_marker, write_marker
 from backuppeer.host.quota import Quota, Totals, Usage
 from backuppeer.host.reader import PackReader
 from backuppeer.host.rebuild import Reconciliation, reconcile, sweep_incoming
+from backuppeer.host.site import check_site, free_bytes
 from backuppeer.ids import AgreementId, PeerId, StoredId
 from backuppeer.limits import FREE_DISK_FLOOR_BYTES, PACK_LIST_PAGE, PACK_TARGET_BYTES
 
@@ -241,17 +240,14 @@ def create_store(
 
     Raises:
         StoreUnavailable: a foreign store, a store that lost its marker, or a disk that refuses.
+        UserError: no folder, or one with something else in it.
 
     """
     layout = Layout(directory)
     with translate_failures(directory):
-        make_directory(directory)
         if not layout.marker.exists():
-            if layout.agreements.exists() or layout.catalogue.exists():
-                raise StoreUnavailable(
-                    f"{directory} holds a store without its marker {layout.marker.name}",
-                    hint="restore that file, or choose another folder",
-                )
+            check_site(layout)
+            make_directory(directory)
             directory.chmod(PRIVATE_DIRECTORY)
             write_marker(layout.marker, peer)
             sync_directory(directory)
@@ -279,15 +275,9 @@ def open_store(
     with translate_failures(directory):
         marker, descriptor = lock_marker(layout.marker, peer)
         presence = Presence(layout.marker, descriptor)
-    quota = Quota(free_disk=lambda: _free_bytes(directory), floor_bytes=floor_bytes, offered_bytes=offered_bytes)
+    quota = Quota(free_disk=lambda: free_bytes(directory), floor_bytes=floor_bytes, offered_bytes=offered_bytes)
     try:
         return Store(layout, marker, presence=presence, quota=quota, write=write)
     except BaseException:
         presence.close()
         raise
-
-
-def _free_bytes(directory: Path) -> int:
-    with translate_failures(directory):
-        status = os.statvfs(directory)
-    return status.f_bavail * status.f_frsize

@@ -1,0 +1,68 @@
+"""What a host may offer: no more than its disk can take, and never into an empty mount point in place of its store."""
+
+import pytest
+
+from agent.houses import HostHouse
+from backuppeer.agent import premises as premises_module
+from backuppeer.agent.premises import Premises
+from backuppeer.errors import StoreUnavailable, UserError
+from backuppeer.limits import FREE_DISK_FLOOR_BYTES, GIB, MIB
+
+
+@pytest.fixture
+def newcomer(house, tmp_path):
+    """Premises of a home that never hosted."""
+    house.state.put_setting("store.directory", b"")
+    house.premises.close()
+    made = Premises(house.state, house.identity, house.clock)
+    yield made
+    made.close()
+
+
+def test_more_than_the_disk_can_take_is_refused_with_what_it_can_and_leaves_no_folder(newcomer, tmp_path, monkeypatch):
+    monkeypatch.setattr(premises_module, "free_bytes", lambda _: FREE_DISK_FLOOR_BYTES + 75 * 10**9)
+    with pytest.raises(UserError, match=r"100TB is more than .* can take: 75GB") as caught:
+        newcomer.establish(tmp_path / "new", 100 * 10**12)
+    assert "--store DIR" in caught.value.hint
+    assert not (tmp_path / "new").exists()
+    assert newcomer.directory is None
+
+
+def test_what_the_store_holds_counts_with_what_the_disk_has_left(house, owner):
+    quota = house.premises.open().quota
+    agreement = owner.agree_with(house)
+    quota.free_disk = lambda: FREE_DISK_FLOOR_BYTES + 100 * MIB
+    quota.set_used(agreement, 3 * MIB, packs=1)
+    house.premises.establish(house.premises.directory, 103 * MIB)
+    with pytest.raises(UserError, match="more than the disk"):
+        house.premises.establish(house.premises.directory, 103 * MIB + 1)
+    assert quota.offered_bytes == 103 * MIB
+
+
+def test_an_old_store_that_is_offered_too_large_is_not_kept_open(house, newcomer, tmp_path):
+    store = tmp_path / "host" / "store"
+    with pytest.raises(UserError, match="more than the disk"):
+        newcomer.establish(store, 2**60)
+    newcomer.establish(tmp_path / "other", 64 * MIB)
+    assert newcomer.directory == tmp_path / "other"
+
+
+def test_an_empty_mount_point_is_not_taken_for_a_new_store_while_owners_have_agreements(house, owner, tmp_path):
+    owner.agree_with(house)
+    directory = house.premises.directory
+    house.premises.close()
+    directory.rename(tmp_path / "unplugged")
+    directory.mkdir()
+    with pytest.raises(StoreUnavailable, match="no store at"):
+        house.premises.establish(directory, 1 * GIB)
+    assert list(directory.iterdir()) == []
+
+
+def test_a_host_whose_store_is_gone_and_that_owes_nobody_begins_anew(tmp_path):
+    house = HostHouse(tmp_path / "host", b"h")
+    directory = house.premises.directory
+    house.premises.close()
+    directory.rename(tmp_path / "lost")
+    house.premises.establish(directory, 64 * MIB)
+    assert house.premises.open().totals().agreements == 0
+    house.close()
