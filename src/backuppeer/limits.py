@@ -289,6 +289,8 @@ CONTROL_BODY_BYTES: Final = 1 * MIB
 CONTROL_LINE_BYTES: Final = 4 * MIB
 """Longest event line that a client reads."""
 SOCKET_PATH_BYTES: Final = 107
+HOME_LOOK_S: Final = 5.0
+"""How often the agent looks whether its home is still there: one stat each time."""
 AGENT_START_S: Final = 15.0
 AGENT_PING_S: Final = 5.0
 """An agent that is there but doesn't answer for this long is stuck."""

@@ -289,6 +289,14 @@ def test_stopping_the_server_ends_open_streams_with_an_error_and_removes_the_soc
     assert not place.exists()
 
 
+def test_stopping_the_server_leaves_the_socket_of_an_agent_in_a_new_home_of_the_same_name(place):
+    with Dummy(place, {}) as older:
+        place.rename(place.with_name("moved"))  # kept, so that its number isn't given out again
+        with Dummy(place, {}) as newer:
+            older.stop()
+            assert newer.client.call("ping", Nothing(), PingResult).pid == 1
+
+
 def test_work_cancelled_inside_the_agent_ends_with_interrupted(place):
     async def backup(request, emit):
         raise asyncio.CancelledError

@@ -1,5 +1,6 @@
 """`kill -9` at a bad moment loses at most unfinished work: the same command again completes it (E4, E7)."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -82,3 +83,14 @@ def test_the_words_recover_the_last_whole_snapshot_after_the_owner_died_in_the_n
     target = world.path / "restored"
     heir.do("restore", "latest", "--target", str(target))
     assert describe_tree(below(target, small)) == describe_tree(small)
+
+
+def test_an_agent_whose_home_was_removed_ends_by_itself_and_its_offer_with_it(world: World):
+    world.start_server()
+    host, _ = world.peer("host")
+    viewer, _ = world.peer("viewer")
+    host.do("host", "--storage", "1GB", "--detach", "--yes")
+    wait_until(lambda: viewer.do("browse").rows, "the offer to be listed")
+    shutil.rmtree(host.path)
+    wait_until(lambda: not host.agent_pids(), "the agent to end")
+    wait_until(lambda: not viewer.do("browse").rows, "the offer to be taken down")

@@ -26,6 +26,7 @@ from backuppeer.agent.session import Session
 from backuppeer.agent.sessions import Sessions
 from backuppeer.agent.standing import Standing
 from backuppeer.agent.state import RequestRecord, State
+from backuppeer.agent.tenancy import end_without_home
 from backuppeer.agent.vault import Vault
 from backuppeer.clock import Clock
 from backuppeer.errors import BackupPeerError
@@ -90,6 +91,7 @@ class Agent:
                 await asyncio.to_thread(self.host.premises.open)
             except BackupPeerError as exc:
                 self.host.premises.notes.append(exc.message)
+        self.spawn(end_without_home(parts.home, self.stopping))
         self.spawn(parts.sessions.run())
         self.spawn(self.host.hosting.resume())
         self.spawn(self._follow_requests())

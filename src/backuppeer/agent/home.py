@@ -50,6 +50,11 @@ class Home:
         return self.path / "logs"
 
     @property
+    def lock_file(self) -> Path:
+        """The file that the running agent holds locked."""
+        return self.path / "lock"
+
+    @property
     def exists_identity(self) -> bool:
         """Whether `init` or `recover` has been completed here (the working secret is written last)."""
         return (self.keys / "working").exists()
@@ -66,7 +71,7 @@ class Home:
 
         The kernel releases the lock when the process ends in whatever way, so no stale lock can remain.
         """
-        handle = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        handle = os.open(self.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -24,7 +24,7 @@ from starlette.types import ExceptionHandler, Receive, Scope, Send
 from backuppeer.control.api import ROUTES, Request, Route
 from backuppeer.control.codec import decode_json, encode_json
 from backuppeer.control.events import ErrorResult, Event, EventName
-from backuppeer.control.sockets import open_listener
+from backuppeer.control.sockets import identify, open_listener
 from backuppeer.errors import BackupPeerError, ExitCode, InterruptedByUserError, LocalError, UserError
 from backuppeer.limits import CONTROL_BODY_BYTES
 
@@ -93,6 +93,7 @@ class ControlServer(uvicorn.Server):
         super().__init__(config)
         self._path = socket_path
         self._listener = open_listener(socket_path)
+        self._identity = identify(socket_path)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -105,8 +106,9 @@ class ControlServer(uvicorn.Server):
             await self.serve(sockets=[self._listener])
         finally:
             self._listener.close()
-            # Ours to remove: the home's lock is held until the process ends.
-            self._path.unlink(missing_ok=True)
+            # Ours to remove while the home's lock is held; a new home of the same name may have an agent of its own.
+            if identify(self._path) == self._identity:
+                self._path.unlink(missing_ok=True)
 
 
 def serve_control(app: Starlette, socket_path: Path) -> ControlServer:

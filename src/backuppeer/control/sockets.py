@@ -64,6 +64,15 @@ def open_listener(path: Path) -> socket.socket:
     return listener
 
 
+def identify(path: Path) -> tuple[int, int] | None:
+    """Return which file lies at `path`, by device and number; None when there is none."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def _private_path() -> Path:
     return Path("/tmp") / f"backup-peer-{os.geteuid()}"  # noqa: S108 - owner and mode are checked below
 
