@@ -246,6 +246,10 @@ SERVER_SWEEP_S: Final = 5.0
 """How often what has expired is thrown out."""
 SERVER_CLOSE_S: Final = 2.0
 RECONNECT_BASE_S: Final = 0.5
+RECONNECT_SOON_S: Final = 8.0
+RECONNECT_SOON_TRIES: Final = 12
+"""Pauses grow to 8 s and stay there for about 40 s: a server that is being restarted is back by then, and an offer
+should be, too. After that they grow on."""
 RECONNECT_MAX_S: Final = 60.0
 """Longest pause between two tries at a server, with full jitter."""
 RECONNECT_SETTLED_S: Final = 10.0

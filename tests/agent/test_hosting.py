@@ -169,12 +169,16 @@ def test_an_agent_resumed_without_a_server_hears_knocks_once_one_is_there(hostin
 @pytest.mark.usefixtures("_no_pauses")
 def test_a_host_hears_knocks_again_after_its_server_came_back(hosting, house):
     async def story():
+        told = asyncio.Queue()
+        hosting.on_servers = told.put_nowait
         async with server_for(house) as first:
             await hosting.start(msgspec.structs.replace(SLOT, servers=(first.url,)))
             await first.stop()
             async with server_for(house, port=first.port) as second:
                 await until(lambda: is_open_for_knocks(second, hosting))
+                assert [await told.get() for _ in range(3)] == [True, False, True]
                 await hosting.withdraw()
+                assert told.empty(), "leaving is no loss"
 
     run(story())
 

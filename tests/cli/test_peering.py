@@ -160,6 +160,20 @@ def test_connect_refuses_a_term_of_0(capsys, agent):
     assert dummy.requests == []
 
 
+def test_the_host_is_told_when_no_server_shows_its_offer_and_when_one_does_again(capsys, agent, terminal):
+    lost = {"state": "unlisted", "text": "no signaling server reachable, trying again …"}
+    back = {"state": "listed", "text": "on offer again; waiting for requests …"}
+    events = [event("offered", OFFERED), event("state", lost), event("request", PENDING), event("state", back)]
+    agent({"host": telling(events, OFFERED), "requests/accept": given(PENDING)})
+    shown = terminal("y\ny\n")
+    assert run(capsys, "host", "--storage", "1GB")[0] == 0
+    words = shown.getvalue()
+    asked = words.index("accept bp1")
+    assert "no signaling server reachable" in words[:asked]
+    assert "no signaling server reachable" in words[asked:], "also after the question"
+    assert "on offer again" in words[asked:]
+
+
 def test_host_without_terminal_and_without_yes_exits_2(capsys, agent):
     dummy = agent({})
     assert run(capsys, "host", "--storage", "1GB")[0] == 2

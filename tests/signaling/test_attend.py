@@ -14,8 +14,8 @@ from signaling.kit import NOW_MS, Host, NoJitter, TurnedClock, WatchedEngine, ru
 SEALED = bytes(limits.KNOCK_BYTES)
 
 
-def pool_of(*urls, clock):
-    return Pool(urls, clock=clock, randomness=NoJitter())
+def pool_of(*urls, clock, on_change=None):
+    return Pool(urls, clock=clock, randomness=NoJitter(), on_change=on_change)
 
 
 async def until(condition):
@@ -88,6 +88,26 @@ def test_a_server_that_goes_and_comes_back_gets_the_inbox_with_the_listing():
                 await pool.deposit([second.url], host.inbox.public, SEALED)
                 assert await ears.heard.get() == SEALED
                 await until(lambda: pool.states()[0].connected)
+
+    run(story())
+
+
+def test_the_loss_of_a_server_and_its_return_are_told_once_each():
+    async def story():
+        host, ears, told = Host(), Ears(), asyncio.Queue()
+        async with serving() as first:
+            pool = pool_of(first.url, clock=first.clock, on_change=lambda: told.put_nowait(pool.states()[0].connected))
+            async with pool:
+                pool.attend(host.inbox, ears.keep)
+                await pool.publish(host.signed())
+                assert await told.get()
+                await first.stop()
+                assert not await told.get()
+                async with serving(port=first.port, clock=first.clock) as second:
+                    assert await told.get()
+                    await pool.deposit([second.url], host.inbox.public, SEALED)
+                    assert await ears.heard.get() == SEALED
+                    assert told.empty()
 
     run(story())
 

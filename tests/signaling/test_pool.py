@@ -454,13 +454,14 @@ def test_an_inbox_is_opened_again_after_its_server_restarted():
     run(story())
 
 
-def test_the_backoff_doubles_its_roof_up_to_a_minute_with_full_jitter():
+def test_the_backoff_doubles_its_roof_up_to_a_minute_staying_low_at_first_with_full_jitter():
     class Roof(NoJitter):
         def uniform(self, a, b):
             assert a == 0
             return b
 
     assert [backoff_s(n, Roof()) for n in (0, 1, 2)] == [0.5, 1.0, 2.0]
+    assert [backoff_s(n, Roof()) for n in (4, 12, 13, 14)] == [8.0, 8.0, 16.0, 32.0]
     assert backoff_s(1000, Roof()) == limits.RECONNECT_MAX_S
 
 

@@ -24,13 +24,15 @@ from backuppeer.control.api import (
     PendingRequest,
     RequestDecision,
 )
-from backuppeer.control.events import Agreed, Event, EventName
+from backuppeer.control.events import Agreed, Event, EventName, State
 from backuppeer.crypto.words import safety_words
 from backuppeer.errors import NoSignaling, UserError
 from backuppeer.ids import format_peer_id
 from backuppeer.signaling.listing import is_region
 from backuppeer.trust.policy import AcceptPolicy
 
+_UNLISTED: Final = State(state="unlisted", text="no signaling server reachable, trying again …")
+_LISTED: Final = State(state="listed", text="on offer again; waiting for requests …")
 _POLICIES: Final = {policy.value for policy in AcceptPolicy}
 
 
@@ -43,6 +45,8 @@ class HostCommands:
         self._watchers: set[asyncio.Queue[Event]] = set()
         self._agent.host.requests.on_request = self._tell_request
         self._agent.host.requests.on_agreed = self._tell_agreed
+        self._agent.host.hosting.on_servers = self._tell_servers
+        self._is_lost = False
 
     async def host(self, request: HostRequest, emit: Emit) -> HostResult:
         """Offer a slot, then show who asks until the offer ends; leaving the view leaves the offer standing."""
@@ -58,6 +62,7 @@ class HostCommands:
         self._watchers.add(queue)
         try:
             accepted = await self._publish(offer)
+            self._is_lost = False
             result = HostResult(
                 peer_id=format_peer_id(self._parts.keys.peer),
                 storage_bytes=request.storage,
@@ -137,6 +142,15 @@ class HostCommands:
         event = await self._event(record)
         for queue in self._watchers:
             queue.put_nowait(event)
+
+    def _tell_servers(self, is_shown: bool) -> None:  # noqa: FBT001 - hosting.OnServers
+        """Tell those who watch when the last server is lost, and when the first one is back."""
+        if is_shown is not self._is_lost:
+            return
+        self._is_lost = not is_shown
+        said = _LISTED if is_shown else _UNLISTED
+        for queue in self._watchers:
+            queue.put_nowait(Event(event=EventName.STATE, data=msgspec.to_builtins(said)))
 
     def _tell_agreed(self, record: RequestRecord) -> None:
         # Agreements are signed in a disk thread; queues and tasks belong to the loop.

@@ -54,6 +54,8 @@ _NONCES: Final = "host.nonces"
 
 MakeBinding = Callable[[], bytes]
 FreeBytes = Callable[[Offer], int]
+OnServers = Callable[[bool], None]
+"""(whether any server shows the slot); called while a slot is on offer, whenever a server is reached or lost."""
 
 
 class Hosting:
@@ -73,6 +75,7 @@ class Hosting:
         self._requests, self.binding, self._free = requests, binding, free
         self._pool: Pool | None = None
         self._refresher: asyncio.Task[None] | None = None
+        self.on_servers: OnServers = _ignore
         self._nonces = _load_nonces(state)
         self._moving = asyncio.Lock()  # one change of the slot at a time: a failed one takes back only its own offer
 
@@ -147,7 +150,7 @@ class Hosting:
         await self._leave()
 
     async def _enter(self, offer: Offer) -> list[Acceptance]:
-        self._pool = Pool(offer.servers, clock=self._clock)
+        self._pool = Pool(offer.servers, clock=self._clock, on_change=self._tell_servers)
         self._pool.attend(self._inbox_key(), self._on_knock)
         self._refresher = asyncio.create_task(self._refresh(offer))
         return await self._pool.publish(self._make_listing(offer))
@@ -157,8 +160,12 @@ class Hosting:
             self._refresher.cancel()
             self._refresher = None
         if self._pool is not None:
-            await self._pool.close()
-            self._pool = None
+            pool, self._pool = self._pool, None  # first: that we leave the servers is no loss to tell of
+            await pool.close()
+
+    def _tell_servers(self) -> None:
+        if self._pool is not None:
+            self.on_servers(any(state.connected for state in self._pool.states()))
 
     async def _refresh(self, offer: Offer) -> None:
         """Publish again before the listing expires; withdraw when the duration is over."""
@@ -287,6 +294,10 @@ class Hosting:
             binding=self.binding() if verdict is Verdict.ACCEPTED else b"",
             issued_ms=self._clock.now_ms(),
         )
+
+
+def _ignore(is_shown: bool) -> None:  # noqa: FBT001 - OnServers
+    del is_shown
 
 
 def _load_nonces(state: State) -> NonceMemory:

@@ -26,6 +26,8 @@ from backuppeer.errors import BackupPeerError, InterruptedByUserError, RefusedEr
 from backuppeer.limits import LOCK_DEFAULT_S, TERM_DEFAULT_S
 
 _POLICIES: Final = ("ask", "trusted", "all")
+_SHOWN: Final = ("listed", "unlisted")
+"""States of an offer that stands: whether any server shows it."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -140,11 +142,14 @@ class _HostView:
         self._client = client
         self._spinner = spinner
         self._asks = asks
+        self._waiting = "waiting for requests …"
 
     def on_event(self, event: Event) -> None:
         """Show one event."""
         if event.event == EventName.STATE:
             said = read_event(event, State)
+            if said.state in _SHOWN:
+                self._waiting = said.text
             self._spinner.show(said.text or f"{said.state} …")
         elif event.event == EventName.OFFERED:
             self._show_offer(read_event(event, HostResult))
@@ -160,8 +165,7 @@ class _HostView:
         first, self.offered = self.offered is None, offered
         if first:
             self._screen.line(_describe_offer(self._screen, offered), hang=2)
-        if self._screen.is_live:
-            self._spinner.show("waiting for requests … (Ctrl-C leaves this view)")
+        self._show_waiting()
 
     def _show_request(self, asked: PendingRequest) -> None:
         screen = self._screen
@@ -174,8 +178,11 @@ class _HostView:
             self._decide(asked, called)
         elif not screen.json:
             screen.hint(f"backup-peer requests accept {escape_line(asked.request_id)}")
-        if screen.is_live:
-            self._spinner.show("waiting for requests … (Ctrl-C leaves this view)")
+        self._show_waiting()
+
+    def _show_waiting(self) -> None:
+        if self._screen.is_live:
+            self._spinner.show(f"{self._waiting} (Ctrl-C leaves this view)")
 
     def _decide(self, asked: PendingRequest, called: str) -> None:
         answer = self._screen.read_answer(f"accept {called}? [y/N] ").strip().lower()

@@ -43,6 +43,7 @@ class State(msgspec.Struct, kw_only=True):
 
     state: searching, knocking, dialling, verifying, … · waiting: for a person's answer, or in backup and restore for
     a peer that is away; nothing moves until · connected: it is there (again) · working: goes on without it.
+    Of an offer · unlisted: no signaling server shows it now · listed: one does again.
     """
 
     state: str

@@ -175,9 +175,10 @@ async def deposit_at(url: str, inbox: bytes, sealed: bytes) -> None:
 
 
 def backoff_s(attempt: int, randomness: random.Random) -> float:
-    """Return the wait before an attempt (0 = first repetition): full jitter under a doubling roof."""
-    roof = min(limits.RECONNECT_MAX_S, limits.RECONNECT_BASE_S * 2 ** min(attempt, 16))
-    return randomness.uniform(0, roof)
+    """Return the wait before an attempt (0 = first repetition): full jitter under a roof that doubles by landings."""
+    roof = min(limits.RECONNECT_SOON_S, limits.RECONNECT_BASE_S * 2 ** min(attempt, 16))
+    late = min(max(0, attempt - limits.RECONNECT_SOON_TRIES), 16)
+    return randomness.uniform(0, min(limits.RECONNECT_MAX_S, roof * 2**late))
 
 
 class Publication:

@@ -40,8 +40,11 @@ class Pool:
         clock: Clock | None = None,
         memory: SeqMemory | None = None,
         randomness: random.Random | None = None,
+        on_change: Callable[[], None] | None = None,
     ) -> None:
         """Take server addresses (already resolved; empty = none) and the memory of listing numbers.
+
+        `on_change` is called when a server was reached or lost: see `states`.
 
         Raises:
             UserError: an address is malformed.
@@ -51,6 +54,7 @@ class Pool:
         self._clock = clock or SystemClock()
         self._memory = memory or SeqMemory()
         self._randomness = randomness or random.SystemRandom()
+        self._on_change = on_change or (lambda: None)
         self._status = {url: ServerStatus(url=url, connected=False) for url in self._urls}
         self._publications: dict[str, Publication] = {}
         self._board = Board(())
@@ -152,9 +156,9 @@ class Pool:
                 await deposit_at(url, inbox, sealed)
             except (Unavailable, PeerFault) as exc:
                 failures.append(Acceptance(url=url, accepted=False, error=exc.message))
-                self._note(url, connected=False, error=exc.message)
+                self._note_deposit(url, connected=False, error=exc.message)
             else:
-                self._note(url, connected=True, error="")
+                self._note_deposit(url, connected=True, error="")
                 return url
         raise no_signaling("no signaling server took the message", failures)
 
@@ -259,7 +263,14 @@ class Pool:
 
     def _note(self, url: str, *, connected: bool, error: str) -> None:
         if url in self._status:
+            was = self._status[url]
             self._status[url] = ServerStatus(url=url, connected=connected, error=error)
+            if was.connected != connected:
+                self._on_change()
+
+    def _note_deposit(self, url: str, *, connected: bool, error: str) -> None:
+        if url not in self._inboxes:  # else its lasting sockets tell, and a passing one must not speak for them
+            self._note(url, connected=connected, error=error)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
