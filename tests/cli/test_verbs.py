@@ -80,6 +80,7 @@ def test_every_verb_explains_itself(capsys, verb):
         ["restore", "latest"],
         ["restore", ":/a", "--target", "t"],
         ["config", "set", "nonsense", "1"],
+        ["peers", "set", "bob"],
         ["config"],
     ],
 )
@@ -327,7 +328,7 @@ def test_peers_explain_the_mark_and_how_a_comparison_is_recorded(capsys, agent):
         trust=0.5,
         trust_level="fair",
     )
-    record = "backup-peer connect alice --storage 10GB --verified"
+    record = "backup-peer peers set alice --verified"
     answers = [peer, *(msgspec.structs.replace(peer, verified=False, role=role) for role in ("host", "both", "owner"))]
 
     async def peers(request, emit):
@@ -337,11 +338,37 @@ def test_peers_explain_the_mark_and_how_a_comparison_is_recorded(capsys, agent):
     _, out, _ = run(capsys, "peers")
     assert "♥ = you compared" in out
     assert record not in out
-    # to an owner, `connect` would ask for space: there it is not offered
-    for is_told in (True, True, False):
+    for _ in range(3):
         _, out, _ = run(capsys, "peers")
         assert WORDS in out
-        assert (record in out) == is_told
+        assert record in out
+
+
+def test_a_comparison_is_recorded_on_either_side(capsys, agent):
+    row = api.PeerRow(
+        peer_id=PEER,
+        alias="bob",
+        role="owner",
+        verified=True,
+        quota_bytes=10**10,
+        used_bytes=1,
+        safety_words=WORDS,
+        last_seen="",
+        trust=0.5,
+        trust_level="fair",
+    )
+    dummy = agent({"peers/set": given(row)})
+    assert ask(capsys, "peers set", "bob", "--verified")[0] == 0
+    assert (dummy.requests[0][1].peer, dummy.requests[0][1].verified) == ("bob", True)
+    assert run(capsys, "peers", "set", "bob")[0] == 2
+    assert len(dummy.requests) == 1
+
+
+def test_accepting_shows_whom_and_the_words_that_the_owner_sees(capsys, agent):
+    agent({"requests/accept": given(msgspec.structs.replace(PENDING, state="accepted"))})
+    _, out, _ = run(capsys, "requests", "accept", "r7f3a")
+    for part in (PEER, WORDS, "10 GB", "kept for 1 y", "the same words", f"peers set {PEER} --verified"):
+        assert part in out
 
 
 # --- requests, disconnect

@@ -20,6 +20,7 @@ from backuppeer.control.api import (
     Nothing,
     PeerRequest,
     PeerRow,
+    PeerSetting,
     PingResult,
     ServerState,
     SessionRow,
@@ -27,13 +28,13 @@ from backuppeer.control.api import (
     StopResult,
 )
 from backuppeer.crypto.words import safety_words
-from backuppeer.errors import BackupPeerError, NotFoundError
+from backuppeer.errors import BackupPeerError, NotFoundError, UserError
 from backuppeer.ids import PeerId, format_peer_id
 from backuppeer.proof.statements import Agreement, open_statement
 
 
 class HomeCommands:
-    """ping, status, stop, peers, sessions, disconnect, browse."""
+    """ping, status, stop, peers, peers/set, sessions, disconnect, browse."""
 
     def __init__(self, agent: Agent) -> None:
         self._agent, self._parts = agent, agent.parts
@@ -64,6 +65,14 @@ class HomeCommands:
     async def peers(self, _: Nothing, __: Emit) -> list[PeerRow]:
         """Return own peers: hosts, owners, and whoever has a name here."""
         return [self._peer_row(record) for record in self._parts.state.peers()]
+
+    async def set_peer(self, request: PeerSetting, _: Emit) -> PeerRow:
+        """Record that a person compared id or safety words with a peer's."""
+        peer = resolve_peer(self._parts.state, request.peer)
+        if peer == self._parts.keys.peer:
+            raise UserError("that is your own id", hint="see `backup-peer peers` for the others")
+        self._parts.state.meet(peer, self._parts.clock.now_ms(), verified=request.verified)
+        return next(self._peer_row(record) for record in self._parts.state.peers() if record.peer == peer)
 
     async def sessions(self, _: Nothing, __: Emit) -> list[SessionRow]:
         """Return the open sessions."""

@@ -10,7 +10,7 @@ from backuppeer.cli.context import Context, context_of
 from backuppeer.cli.render import escape_line, format_count, name_peer, shorten_id
 from backuppeer.cli.screen import BOLD, GREEN, YELLOW, Screen
 from backuppeer.cli.spinner import Spinner
-from backuppeer.cli.units import format_duration, format_size, parse_duration, parse_size, read_span, write_size
+from backuppeer.cli.units import format_duration, format_size, parse_duration, parse_size, read_span
 from backuppeer.cli.work import View, read_event, run_work
 from backuppeer.control.api import ConnectPlan, ConnectRequest, ConnectResult, PeerRequest
 from backuppeer.control.events import Event, EventName, State
@@ -103,7 +103,7 @@ def _tell_connected(screen: Screen, result: ConnectResult, called: str, *, is_co
     name = escape_line(result.alias) or shorten_id(result.peer_id)
     screen.line(f"{screen.paint('✓', GREEN)} connected to {called}: {format_size(result.quota_bytes)} agreed", hang=2)
     if not is_compared:
-        compared = f"backup-peer connect {name} --storage {write_size(result.quota_bytes)} --verified"
+        compared = f"backup-peer peers set {name} --verified"
         screen.line(f"  once you have compared the safety words, record it: {compared}", hang=4)
     screen.line(f"  next: backup-peer backup PATH --to {name}", hang=4)
 

@@ -193,7 +193,11 @@ class _HostView:
             # The request may have lapsed while the person thought; the offer goes on.
             self._screen.note(f"{exc.message}{f' ({exc.hint})' if exc.hint else ''}")
             return
-        self._screen.aside(f"  {'accepted' if route.endswith('accept') else 'rejected'}")
+        if route.endswith("reject"):
+            self._screen.aside("  rejected")
+            return
+        record = f"backup-peer peers set {escape_line(asked.peer_id)} --verified"
+        self._screen.aside(f"  accepted; if you compared the words, record it: {record}", hang=4)
 
 
 def describe_request(screen: Screen, asked: PendingRequest) -> list[str]:
@@ -204,6 +208,7 @@ def describe_request(screen: Screen, asked: PendingRequest) -> list[str]:
         f"{screen.paint('request', BOLD)} {escape_line(asked.request_id)}: {called} asks for {size}",
         f"  full id       {escape_line(asked.peer_id)}",
         f"  safety words  {screen.paint(escape_line(asked.safety_words), BOLD)}",
+        f"{'':<16}the other screen must show the same words: compare them before you say yes",
         f"  terms         {terms} · trust {asked.trust:.2f} {escape_line(asked.trust_level)}",
     ]
 

@@ -1,14 +1,15 @@
-"""`peers`: everybody this peer has an agreement with, either way round."""
+"""`peers`: everybody this peer has an agreement with, either way round, and what its person knows of them."""
 
-from typing import Final
+from typing import Annotated, Final
 
 import typer
 
 from backuppeer.cli.context import context_of
-from backuppeer.cli.render import Column, escape_line, format_moment, shorten_id
+from backuppeer.cli.render import Column, escape_line, format_moment, name_peer, shorten_id
 from backuppeer.cli.screen import Screen
-from backuppeer.cli.units import format_size, write_size
-from backuppeer.control.api import Nothing, PeerRow
+from backuppeer.cli.units import format_size
+from backuppeer.control.api import Nothing, PeerRow, PeerSetting
+from backuppeer.errors import UserError
 
 _COLUMNS: Final = (
     Column("peer", keep=True),
@@ -20,16 +21,22 @@ _COLUMNS: Final = (
     Column("last seen"),
 )
 _ROLES: Final = {"host": "my host", "owner": "I host", "both": "both"}
-_MINE: Final = {"host", "both"}
-"""Roles of peers that keep something of mine: connecting to one again asks for nothing new."""
 
 
 def add_to(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command(name="peers", help="List your peers.")(peers)
+    """Add the verb and what may follow it."""
+    group = typer.Typer(rich_markup_mode=None, invoke_without_command=True)
+    group.callback(help="Your peers, and what you know of them.")(_default)
+    group.command(name="list", help="List your peers.")(list_peers)
+    group.command(name="set", help="Record what you know of a peer.")(set_peer)
+    app.add_typer(group, name="peers")
 
 
-def peers(ctx: typer.Context) -> int:
+def _default(ctx: typer.Context) -> int:
+    return list_peers(ctx) if ctx.invoked_subcommand is None else 0
+
+
+def list_peers(ctx: typer.Context) -> int:
     """Show all peers, and the safety words of those not compared yet."""
     context = context_of(ctx)
     screen = context.screen
@@ -51,15 +58,31 @@ def peers(ctx: typer.Context) -> int:
     return 0
 
 
+def set_peer(
+    ctx: typer.Context,
+    peer: Annotated[str, typer.Argument(metavar="ID|PREFIX|ALIAS", help="The peer: as `peers` shows it, or its id.")],
+    *,
+    verified: Annotated[
+        bool, typer.Option("--verified", help="You compared id or safety words with the person.")
+    ] = False,
+) -> int:
+    """Record a comparison, on either side of an agreement."""
+    context = context_of(ctx)
+    if not verified:
+        raise UserError("nothing to record", hint="for example: backup-peer peers set alice --verified")
+    row = context.client().call("peers/set", PeerSetting(peer=peer, verified=True), PeerRow)
+    context.screen.line(f"recorded: you compared the safety words with {name_peer(row.peer_id, row.alias)}")
+    context.screen.done(row)
+    return 0
+
+
 def _show_words(screen: Screen, row: PeerRow) -> None:
     """Show what is left to compare, and how the comparison is recorded where a verb can do it."""
     name = escape_line(row.alias) or shorten_id(row.peer_id)
     screen.line()
     screen.line(f"not compared yet: {name}", hang=2)
     screen.line(f"  {escape_line(row.safety_words)}", hang=2)
-    if row.role in _MINE:
-        record = f"backup-peer connect {name} --storage {write_size(row.quota_bytes)} --verified"
-        screen.line(f"  the other screen shows the same words? record it: {record}", hang=4)
+    screen.line(f"  the other screen shows the same words? record it: backup-peer peers set {name} --verified", hang=4)
 
 
 def _cells(row: PeerRow) -> list[str]:

@@ -7,7 +7,7 @@ import typer
 from backuppeer.cli.context import context_of
 from backuppeer.cli.render import Column, escape_line, format_count, format_moment, name_peer, shorten_id
 from backuppeer.cli.screen import Screen
-from backuppeer.cli.units import format_size
+from backuppeer.cli.units import format_duration, format_size
 from backuppeer.control.api import Nothing, PendingRequest, RequestDecision
 from backuppeer.limits import REQUEST_KEPT_S
 
@@ -92,8 +92,22 @@ def _decide(ctx: typer.Context, verb: str, decision: RequestDecision) -> int:
     context.screen.line(f"{decided.state}: {called}, {format_size(decided.storage_bytes)}")
     if decided.state == "rejected":
         _tell_way_back(context.screen, decided)
+    elif not context.screen.json:
+        _tell_whom(context.screen, decided)
     context.screen.done(decided)
     return 0
+
+
+def _tell_whom(screen: Screen, row: PendingRequest) -> None:
+    """Show whom the space was given to, and what is left to compare."""
+    peer = escape_line(row.peer_id)
+    screen.line(f"  full id       {peer}")
+    screen.line(f"  terms         kept for {format_duration(row.term_s)}, lock {format_duration(row.lock_s)}", hang=16)
+    screen.line(f"  safety words  {escape_line(row.safety_words)}", hang=16)
+    screen.line(
+        f"{'':<16}the owner's screen shows the same words; if it does not, somebody stands between you", hang=16
+    )
+    screen.line(f"  once you have compared them, record it: backup-peer peers set {peer} --verified", hang=4)
 
 
 def _tell_way_back(screen: Screen, row: PendingRequest) -> None:

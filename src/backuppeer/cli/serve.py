@@ -94,6 +94,7 @@ def make_handlers(agent: Agent) -> dict[str, Handler]:
         "status": home.status,
         "stop": home.stop,
         "peers": home.peers,
+        "peers/set": home.set_peer,
         "sessions": home.sessions,
         "disconnect": home.disconnect,
         "browse": home.browse,

@@ -172,6 +172,13 @@ class PeerRequest(Request):
     peer: str
 
 
+class PeerSetting(Request):
+    """`peers set`: what this person knows of a peer. verified: its id or safety words were compared with the person."""
+
+    peer: str
+    verified: bool = False
+
+
 class RequestDecision(Request):
     """`requests accept|reject`: id, prefix or alias of the request or of its peer."""
 
@@ -348,6 +355,7 @@ ROUTES: dict[str, Route] = {
     "status": Route(request=Nothing, result=StatusResult, summary="state of this home"),
     "stop": Route(request=Nothing, result=StopResult, summary="park jobs and end the agent"),
     "peers": Route(request=Nothing, result=list[PeerRow], summary="own peers"),
+    "peers/set": Route(request=PeerSetting, result=PeerRow, summary="record what a person knows of a peer"),
     "sessions": Route(request=Nothing, result=list[SessionRow], summary="open sessions"),
     "disconnect": Route(request=PeerRequest, result=DisconnectResult, summary="close a session gracefully"),
     "browse": Route(request=BrowseRequest, result=list[BrowseRow], summary="hosts on offer"),
