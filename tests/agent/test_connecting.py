@@ -162,7 +162,7 @@ def test_an_unanswered_request_is_kept_repeated_and_named_by_the_same_id(house, 
             await way.connect(house.peer, wanting(house, wait_s=1.0, storage=1), [], quiet)
         assert {knock.size_bytes for knock in door.knocks} == {WISH[0], 1}
         states = {record.size_bytes: record.state for record in owner.state.requests()}
-        assert states == {WISH[0]: RequestState.EXPIRED, 1: RequestState.WAITING}, "one wish waits at a time"
+        assert states == {WISH[0]: RequestState.SUPERSEDED, 1: RequestState.WAITING}, "one wish waits at a time"
 
     play(scenario())
 
@@ -194,7 +194,7 @@ def test_nothing_waits_any_more_once_an_agreement_stands(house, owner):
             owner.clock.ms += 1
             await way.connect(house.peer, wanting(house), [], quiet)
             left = {record.size_bytes: record.state for record in owner.state.requests()}
-            assert left == {WISH[0]: RequestState.AGREED, 1: RequestState.EXPIRED}
+            assert left == {WISH[0]: RequestState.AGREED, 1: RequestState.SUPERSEDED}
 
     asyncio.run(scenario())
 

@@ -5,10 +5,13 @@ from types import SimpleNamespace
 
 import pytest
 
+from agent.houses import offer
 from backuppeer.agent.home_commands import HomeCommands
+from backuppeer.agent.state import Direction
 from backuppeer.control.api import PeerSetting
 from backuppeer.errors import NotFoundError, UserError
 from backuppeer.ids import format_peer_id
+from backuppeer.limits import REQUEST_KEPT_S
 
 
 @pytest.fixture
@@ -41,3 +44,10 @@ def test_nobody_compares_words_with_oneself_or_with_somebody_unknown(commands, h
         record(commands, format_peer_id(house.peer))
     with pytest.raises(NotFoundError):
         record(commands, "zoe")
+
+
+def test_requests_that_wait_are_counted_by_direction_and_lapsed_ones_are_not(commands, house, owner):
+    house.requests.consider_knock(owner.knock(house), offer("ask"))
+    assert (commands._count_waiting(Direction.IN), commands._count_waiting(Direction.OUT)) == (1, 0)
+    house.clock.ms += (REQUEST_KEPT_S + 1) * 1000
+    assert commands._count_waiting(Direction.IN) == 0

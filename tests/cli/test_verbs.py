@@ -293,6 +293,49 @@ def test_status_is_one_object(capsys, agent):
     assert "only copy" in out
 
 
+@pytest.mark.parametrize(("count", "words"), [(1, "1 request waits"), (2, "2 requests wait")])
+def test_status_tells_of_requests_that_wait_on_both_sides_and_of_a_home_that_only_reads(capsys, agent, count, words):
+    status = api.StatusResult(
+        peer_id=PEER, agent="running", servers=[], sessions=0, hosting=api.HostingState(), snapshots=0
+    )
+    busy = msgspec.structs.replace(status, waiting_in=count, waiting_out=1, read_only=True)
+    agent({"status": given(busy)})
+    _, out, _ = run(capsys, "status")
+    assert f"{words} for your answer: see `backup-peer requests`" in out
+    assert "1 request of yours waits for an answer" in out
+    assert "read-only: recovered from the words" in out
+
+
+def test_a_quiet_status_speaks_of_no_requests(capsys, agent):
+    agent(
+        {
+            "status": given(
+                api.StatusResult(
+                    peer_id=PEER, agent="running", servers=[], sessions=0, hosting=api.HostingState(), snapshots=0
+                )
+            )
+        }
+    )
+    _, out, _ = run(capsys, "status")
+    assert "wait" not in out
+    assert "read-only" not in out
+
+
+def test_requests_say_why_a_host_said_no(capsys, agent):
+    refused = msgspec.structs.replace(PENDING, direction="out", state="rejected", reason="no room\x1b[31m")
+    agent({"requests": given([refused])})
+    _, out, _ = run(capsys, "requests")
+    assert "gave no space: no room\\u001b[31m" in out
+
+
+def test_a_region_that_host_would_refuse_is_refused_as_a_setting(capsys, home):
+    code, _, err = run(capsys, "config", "set", "region", "a very long region name")
+    assert code == 2
+    assert "EU or US-W" in err
+    assert run(capsys, "config", "set", "region", "EU")[0] == 0
+    assert run(capsys, "config", "set", "region", "")[0] == 0
+
+
 def test_status_tells_a_server_that_fails_from_one_that_is_not_in_use(capsys, agent):
     servers = [
         api.ServerState(url="wss://one.example", connected=True),

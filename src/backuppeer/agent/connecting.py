@@ -222,7 +222,7 @@ class Connecting:
             is_ours = record.direction is Direction.OUT and record.peer == host
             if is_ours and record.state is RequestState.WAITING:
                 # Keeps its time: the newest request of a peer is the one that counts.
-                self._state.put_request(replace(record, state=RequestState.EXPIRED))
+                self._state.put_request(replace(record, state=RequestState.SUPERSEDED))
 
     async def _enter(self, host: PeerId, where: Whereabouts, say: Say) -> Session | None:
         await say("dialling", f"dialling {name_of(self._state, host)}")

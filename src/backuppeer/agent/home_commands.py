@@ -7,10 +7,11 @@ import os
 
 from backuppeer import __version__
 from backuppeer.agent.agent import Agent
+from backuppeer.agent.choosing import is_listed
 from backuppeer.agent.names import alias_of, name_of, resolve_peer
 from backuppeer.agent.reporter import Emit
 from backuppeer.agent.session import Session
-from backuppeer.agent.state import PeerRecord
+from backuppeer.agent.state import Direction, PeerRecord, RequestState
 from backuppeer.clock import format_time
 from backuppeer.control.api import (
     BrowseRequest,
@@ -60,6 +61,9 @@ class HomeCommands:
             hosting=hosting_state(self._agent),
             snapshots=snapshots,
             notes=self._notes(),
+            waiting_in=self._count_waiting(Direction.IN),
+            waiting_out=self._count_waiting(Direction.OUT),
+            read_only=not self._parts.keys.grant,
         )
 
     async def peers(self, _: Nothing, __: Emit) -> list[PeerRow]:
@@ -94,6 +98,11 @@ class HomeCommands:
         if pool is None:
             return [ServerState(url=url, connected=False) for url in self._agent.servers(given)]
         return [ServerState(url=s.url, connected=s.connected, error=s.error) for s in pool.states()]
+
+    def _count_waiting(self, direction: Direction) -> int:
+        now_ms = self._parts.clock.now_ms()
+        waiting = [r for r in self._parts.state.requests() if r.state is RequestState.WAITING and is_listed(r, now_ms)]
+        return sum(record.direction is direction for record in waiting)
 
     def _notes(self) -> list[str]:
         notes = list(self._agent.host.premises.notes)

@@ -57,7 +57,10 @@ class HostCommands:
         store = default_store(self._parts.home, request.store)
         await asyncio.to_thread(self._agent.host.premises.establish, store, request.storage)
         reporter = Reporter(emit)
-        await reporter.state("publishing", f"offering at {len(offer.servers)} servers")
+        count = len(offer.servers)
+        await reporter.state(
+            "publishing", f"asking {count} signaling server{'' if count == 1 else 's'} to show the offer"
+        )
         queue: asyncio.Queue[Event] = asyncio.Queue()
         self._watchers.add(queue)
         try:
@@ -186,4 +189,5 @@ class HostCommands:
             since=format_time(record.since_ms),
             trust=round(trust, 3),
             trust_level=level.value,
+            reason=record.reason,
         )

@@ -56,7 +56,7 @@ class Knocking:
         verified = await self._market.find(servers, record.peer)
         if verified is None:
             raise PeerUnreachable(
-                f"{name} is not on offer at {len(servers)} servers",
+                f"{name} is not on offer at {', '.join(servers) or 'any server'}",
                 hint="it may be offline, or use other servers: ask its person, or `backup-peer browse` for others",
             )
         return await self.knock_at(verified, record, servers)

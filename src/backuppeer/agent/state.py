@@ -57,6 +57,7 @@ class RequestState(StrEnum):
     ACCEPTED = "accepted"
     REJECTED = "rejected"
     EXPIRED = "expired"
+    SUPERSEDED = "superseded"
     AGREED = "agreed"
 
 

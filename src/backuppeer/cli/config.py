@@ -40,11 +40,20 @@ def set_value(ctx: typer.Context, key: _Key, value: Annotated[str, typer.Argumen
     changed = change_config(read_config(context.home), key, value)
     if changed.servers is not None:
         changed = msgspec.structs.replace(changed, servers=check_servers(changed.servers))
+    if key == "region" and changed.region is not None:
+        _check_region(changed.region)
     write_config(context.home, changed)
     shown = _value_of(changed, key)
     context.screen.line(f"{key} = {_show(shown)}" if shown is not None else f"{key} is not set any more")
     context.screen.done({"key": key, "value": shown})
     return 0
+
+
+def _check_region(region: str) -> None:
+    from backuppeer.signaling.listing import is_region  # noqa: PLC0415 - crypto libraries
+
+    if not is_region(region):
+        raise UserError(f"{region[:40]!r} is no region", hint="for example: EU or US-W")
 
 
 def list_values(ctx: typer.Context) -> int:

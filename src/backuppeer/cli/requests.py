@@ -60,9 +60,9 @@ def list_requests(ctx: typer.Context) -> int:
                 f"{shorten_id(row.peer_id)} must show these safety words: {escape_line(row.safety_words)}", hang=2
             )
             screen.line(f"  then: backup-peer requests accept {escape_line(row.request_id[:_ID_CHARS])}", hang=4)
-        elif row.direction == "in" and row.state == "rejected":
+        elif row.state == "rejected":
             screen.line()
-            _tell_way_back(screen, row)
+            _tell_rejection(screen, row)
     return 0
 
 
@@ -110,7 +110,16 @@ def _tell_whom(screen: Screen, row: PendingRequest) -> None:
     screen.line(f"  once you have compared them, record it: backup-peer peers set {peer} --verified", hang=4)
 
 
+def _tell_rejection(screen: Screen, row: PendingRequest) -> None:
+    if row.direction == "in":
+        _tell_way_back(screen, row)
+    else:
+        screen.line(f"{shorten_id(row.peer_id)} gave no space: {escape_line(row.reason) or 'no reason given'}", hang=2)
+
+
 def _tell_way_back(screen: Screen, row: PendingRequest) -> None:
+    if row.reason:
+        screen.line(f"  {shorten_id(row.peer_id)} is told: {escape_line(row.reason)}", hang=4)
     screen.line(
         f"  {shorten_id(row.peer_id)} is refused the same for {format_count(REQUEST_KEPT_S // 86400, 'day')}; "
         f"if you change your mind: backup-peer requests accept {escape_line(row.request_id[:_ID_CHARS])}",

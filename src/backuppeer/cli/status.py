@@ -13,6 +13,8 @@ from backuppeer.control.api import HostingState, Nothing, ServerState, StatusRes
 
 _LABEL: Final = 11
 """Width of the words before the values."""
+_WAITS: Final = ("waits", "wait")
+_READ_ONLY: Final = "; read-only: recovered from the words, this home restores and makes no backups"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -29,6 +31,8 @@ def status(ctx: typer.Context) -> int:
         return 0
     for line in _describe(context.screen, result):
         context.screen.line(line, hang=_LABEL + 2)
+    for line in _describe_waiting(result):
+        context.screen.line(line, hang=2)
     for note in result.notes:
         context.screen.line(f"{context.screen.paint('note:', YELLOW)} {escape_line(note)}", hang=6)
     return 0
@@ -43,7 +47,15 @@ def _describe(screen: Screen, result: StatusResult) -> Iterator[str]:
         yield "servers    none"
     yield f"sessions   {result.sessions}"
     yield f"hosting    {_describe_hosting(result.hosting)}"
-    yield f"snapshots  {result.snapshots}"
+    yield f"snapshots  {result.snapshots}{_READ_ONLY if result.read_only else ''}"
+
+
+def _describe_waiting(result: StatusResult) -> Iterator[str]:
+    """Return what waits for a person, here or elsewhere, and where to see it."""
+    if count := result.waiting_in:
+        yield f"{format_count(count, 'request')} {_WAITS[count > 1]} for your answer: see `backup-peer requests`"
+    if count := result.waiting_out:
+        yield f"{format_count(count, 'request')} of yours {_WAITS[count > 1]} for an answer: see `backup-peer requests`"
 
 
 def _describe_server(screen: Screen, server: ServerState) -> str:

@@ -64,6 +64,12 @@ class StatusResult(msgspec.Struct, kw_only=True):
     hosting: HostingState
     snapshots: int
     notes: list[str] = msgspec.field(default_factory=list)
+    waiting_in: int = 0
+    """Requests of others that wait for an answer here."""
+    waiting_out: int = 0
+    """Own requests that wait for a host's answer."""
+    read_only: bool = False
+    """Recovered from the words: this home restores, and makes no backups."""
 
 
 class PeerRow(msgspec.Struct, kw_only=True):
@@ -111,7 +117,10 @@ class BrowseRow(msgspec.Struct, kw_only=True):
 
 
 class PendingRequest(msgspec.Struct, kw_only=True):
-    """A connection request, either direction (`requests`). state: waiting, accepted, rejected, expired."""
+    """A connection request, either direction (`requests`).
+
+    state: waiting, accepted, agreed, rejected, superseded (by another wish or an agreement), expired.
+    """
 
     request_id: str
     direction: str
@@ -126,6 +135,8 @@ class PendingRequest(msgspec.Struct, kw_only=True):
     since: str
     trust: float
     trust_level: str
+    reason: str = ""
+    """Why it was rejected, in the words of whoever did."""
 
 
 class SnapshotRow(msgspec.Struct, kw_only=True):
