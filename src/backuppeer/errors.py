@@ -132,5 +132,9 @@ class RefusedError(BackupPeerError):
     exit_code = ExitCode.REFUSED
 
 
+class DeclinedError(RefusedError):
+    """Our own person said no to a question of ours: nothing went wrong."""
+
+
 class RejectedError(RefusedError):
     """A person said no to just this wish, and may still change their mind."""

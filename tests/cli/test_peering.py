@@ -180,10 +180,32 @@ def test_host_without_terminal_and_without_yes_exits_2(capsys, agent):
     assert dummy.requests == []
 
 
+def test_host_says_once_that_it_is_on_offer(capsys, agent):
+    agent({"host": telling([event("offered", OFFERED)], OFFERED)})
+    _, out, _ = run(capsys, "host", "--storage", "50GB", "--detach", "--yes")
+    assert out.count("offering 50 GB on 1 server until you stop it") == 1
+
+
+def test_host_on_a_home_without_identity_says_so_before_its_terms(capsys, home):
+    code, _, err = run(capsys, "host", "--storage", "50GB", "--yes")
+    assert code == 10
+    assert "You offer" not in err
+
+
+@pytest.mark.parametrize(("agreements", "is_told"), [(2, True), (0, False)])
+def test_who_withdraws_is_told_that_owners_with_only_their_words_find_offers(capsys, agent, agreements, is_told):
+    agent({"host/stop": given(api.HostingState(agreements=agreements))})
+    _, out, _ = run(capsys, "host", "--stop")
+    assert ("can't find you again with their 24 words until you offer again" in out) == is_told
+
+
 def test_host_shows_its_terms_and_a_no_offers_nothing(capsys, agent, terminal):
     dummy = agent({})
     shown = terminal("no\n")
     assert run(capsys, "host", "--storage", "50GB")[0] == 13
+    assert "restarts" in shown.getvalue()
+    assert "nothing is on offer: you said no" in shown.getvalue()
+    assert "error:" not in shown.getvalue()
     assert "50 GB" in shown.getvalue()
     assert "30 d" in shown.getvalue()
     assert dummy.requests == []

@@ -14,7 +14,7 @@ from backuppeer.cli.units import format_duration, format_size, parse_duration, p
 from backuppeer.cli.work import View, read_event, run_work
 from backuppeer.control.api import ConnectPlan, ConnectRequest, ConnectResult, PeerRequest
 from backuppeer.control.events import Event, EventName, State
-from backuppeer.errors import InterruptedByUserError, RefusedError, UserError
+from backuppeer.errors import DeclinedError, InterruptedByUserError, UserError
 from backuppeer.limits import CONNECT_WAIT_S, LOCK_DEFAULT_S, REQUEST_KEPT_S, TERM_DEFAULT_S
 
 _WORDS: Final = {
@@ -144,7 +144,7 @@ def _agree(context: Context, plan: ConnectPlan, request: ConnectRequest, called:
     """Show what connecting means and have a person, or --yes, agree.
 
     Raises:
-        RefusedError: the person said no.
+        DeclinedError: the person said no.
         UserError: nobody is there to ask.
 
     """
@@ -153,7 +153,7 @@ def _agree(context: Context, plan: ConnectPlan, request: ConnectRequest, called:
         for line in _describe_plan(screen, plan, request, called):
             screen.aside(line, hang=_LABEL)
     if not screen.confirm(f"ask {called} for {format_size(request.storage)}?", unanswered="connecting to a new peer"):
-        raise RefusedError("not connected: you said no", hint="`backup-peer browse` shows the others")
+        raise DeclinedError("not connected: you said no", hint="`backup-peer browse` shows the others")
 
 
 def _describe_plan(screen: Screen, plan: ConnectPlan, request: ConnectRequest, called: str) -> list[str]:

@@ -22,17 +22,25 @@ from backuppeer.control.api import (
 )
 from backuppeer.control.client import Client
 from backuppeer.control.events import Agreed, Event, EventName, State
-from backuppeer.errors import BackupPeerError, InterruptedByUserError, RefusedError, UserError
+from backuppeer.errors import BackupPeerError, DeclinedError, InterruptedByUserError, UserError
 from backuppeer.limits import LOCK_DEFAULT_S, TERM_DEFAULT_S
 
 _POLICIES: Final = ("ask", "trusted", "all")
 _SHOWN: Final = ("listed", "unlisted")
 """States of an offer that stands: whether any server shows it."""
+_UNSEEN: Final = (
+    "owners who lose their machine can't find you again with their 24 words until you offer again: `backup-peer host`"
+)
+_HELP: Final = (
+    "Offer space for others' encrypted backups.\n\nHosting ends when this computer restarts (no service is installed "
+    "yet); `backup-peer agent start` takes it up again. An owner who recovers from 24 words finds you only while you "
+    "offer."
+)
 
 
 def add_to(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command(name="host", help="Offer space for others' encrypted backups.")(host)
+    app.command(name="host", help=_HELP)(host)
 
 
 def host(  # noqa: PLR0913 - one parameter per option
@@ -71,8 +79,9 @@ def host(  # noqa: PLR0913 - one parameter per option
         detach=detach,
     )
     check_storage(request.storage, example="backup-peer host --storage 50GB")
+    client = context.client()  # first: a home without identity has no terms to agree to
     _agree(context, request)
-    return _offer(context, request)
+    return _offer(context, client, request)
 
 
 def _check(storage: str, accept: str) -> None:
@@ -94,7 +103,7 @@ def _agree(context: Context, request: HostRequest) -> None:
     """Show the terms of hosting and have a person, or --yes, agree.
 
     Raises:
-        RefusedError: the person said no.
+        DeclinedError: the person said no.
         UserError: nobody is there to ask.
 
     """
@@ -107,12 +116,12 @@ def _agree(context: Context, request: HostRequest) -> None:
         screen.aside(f"  · accepted data is kept for {kept}, whether the offer still stands or not", hang=4)
         screen.aside(f"  · what its owner deletes stays another {locked}, as a lock against thieves", hang=4)
         screen.aside("  · you can't read any of it", hang=4)
+        screen.aside("  · it ends when this computer restarts; `backup-peer agent start` takes it up again", hang=4)
     if not screen.confirm("offer it?", unanswered="hosting needs your yes to its terms"):
-        raise RefusedError("nothing is on offer: you said no")
+        raise DeclinedError("nothing is on offer: you said no")
 
 
-def _offer(context: Context, request: HostRequest) -> int:
-    client = context.client()
+def _offer(context: Context, client: Client, request: HostRequest) -> int:
     with Spinner(context.screen) as spinner:
         live = _HostView(context.screen, client, spinner, asks=request.accept != "all")
         try:
@@ -122,13 +131,13 @@ def _offer(context: Context, request: HostRequest) -> int:
             spinner.rest()
             return _leave(context, client, live.offered)
     if request.detach:
-        context.screen.line(_describe_offer(context.screen, result), hang=2)
         context.screen.line(
             "  it goes on in the background: `backup-peer requests` shows who asks, `backup-peer host --stop` ends it",
             hang=4,
         )
     else:
         context.screen.line("the offer has ended; accepted data is still served")
+        context.screen.line(_UNSEEN, hang=2)
     context.screen.done(result)
     return 0
 
@@ -224,6 +233,8 @@ def _describe_offer(screen: Screen, offered: HostResult) -> str:
 def _withdraw(context: Context) -> int:
     state = context.client().call("host/stop", Nothing(), HostingState)
     context.screen.line(f"the slot is withdrawn; {format_count(state.agreements, 'agreement')} still served")
+    if state.agreements:
+        context.screen.line(_UNSEEN, hang=2)
     context.screen.done(state)
     return 0
 
@@ -244,7 +255,9 @@ def _leave(context: Context, client: Client, offered: HostResult | None) -> int:
         raise stays from None
     if answer not in {"y", "yes"}:
         raise stays
-    client.call("host/stop", Nothing(), HostingState)
+    state = client.call("host/stop", Nothing(), HostingState)
     screen.line("the slot is withdrawn")
+    if state.agreements:
+        screen.line(_UNSEEN, hang=2)
     screen.done(offered)
     return 0

@@ -18,13 +18,17 @@ from backuppeer.cli.work import View, run_work
 from backuppeer.control.api import RecoverRequest, RecoverResult
 from backuppeer.errors import UserError
 
+_HELP: Final = (
+    "Bring identity and snapshots back from the 24 words.\n\nHosts are found while they are on offer: ask one that is "
+    "not listed to run `backup-peer host` again, then recover again."
+)
 _MAX_WORDS_CHARS: Final = 1024
 """24 words of eight letters, with generous space between them."""
 
 
 def add_to(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command(name="recover", help="Bring identity and snapshots back from the 24 words.")(recover)
+    app.command(name="recover", help=_HELP)(recover)
 
 
 def recover(

@@ -14,7 +14,7 @@ from backuppeer.cli.spinner import Spinner
 from backuppeer.cli.units import format_duration, format_size
 from backuppeer.cli.work import View, run_work
 from backuppeer.control.api import RestoreRequest, RestoreResult
-from backuppeer.errors import ExitCode, InterruptedByUserError, RefusedError, UserError
+from backuppeer.errors import DeclinedError, ExitCode, InterruptedByUserError, UserError
 
 
 def add_to(app: typer.Typer) -> None:
@@ -77,7 +77,7 @@ def _may_overwrite(screen: Screen, folder: Path) -> bool:
     """Ask before files may be replaced: whenever the target is a folder with something in it.
 
     Raises:
-        RefusedError: the person said no.
+        DeclinedError: the person said no.
         UserError: the target is no folder, or nobody is there to ask.
 
     """
@@ -93,5 +93,5 @@ def _may_overwrite(screen: Screen, folder: Path) -> bool:
     if not screen.confirm(
         f"{shown} is not empty: replace files that stand in the way?", unanswered=f"{folder} is not empty"
     ):
-        raise RefusedError("nothing was restored: you said no", hint="name an empty folder with --target DIR")
+        raise DeclinedError("nothing was restored: you said no", hint="name an empty folder with --target DIR")
     return True

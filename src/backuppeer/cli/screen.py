@@ -13,7 +13,7 @@ from typing import Any, Final, TextIO
 import msgspec
 
 from backuppeer.cli.render import PIPE_COLUMNS, Column, draw_table, encode_line, escape_line, wrap_line
-from backuppeer.errors import BackupPeerError, InterruptedByUserError, UserError
+from backuppeer.errors import BackupPeerError, DeclinedError, InterruptedByUserError, UserError
 
 GREEN: Final = "32"
 YELLOW: Final = "33"
@@ -99,7 +99,10 @@ class Screen:
 
     def error(self, error: BackupPeerError) -> None:
         """Tell the error that ends the command: on stderr, and as the last JSON line if --json."""
-        self._tell("error:", RED, error.message)
+        if isinstance(error, DeclinedError):
+            self.aside(escape_line(error.message))
+        else:
+            self._tell("error:", RED, error.message)
         if error.hint:
             self.hint(error.hint)
         self.event("error", {"code": int(error.exit_code), "message": error.message, "hint": error.hint})
