@@ -1,8 +1,15 @@
 import json
 
+import pytest
+
+from backuppeer.agent.home import Home
+from backuppeer.agent.keyring import recover_identity
 from backuppeer.cli.main import main
 from backuppeer.control import api
-from cli.rows import STATES, ask, run
+from backuppeer.control.events import Progress, State
+from backuppeer.crypto.words import encode_words
+from backuppeer.ids import PeerId, format_peer_id
+from cli.rows import STATES, ask, event, run
 from cli.terminal import FakePipe
 from control.dummy import PEER, telling
 
@@ -72,6 +79,7 @@ def test_ctrl_c_at_the_words_voids_them_on_a_line_of_its_own(capsys, home, termi
     assert list(home.iterdir()) == []
 
 
+HOST = format_peer_id(PeerId(bytes(range(32))))
 RECOVERED = api.RecoverResult(peer_id=PEER, peers=[PEER], snapshots=3, packs=9, head=4, notes=["one host is late"])
 
 
@@ -84,12 +92,60 @@ def test_recover_reads_words_from_standard_input_and_gives_the_same_identity(
     dummy = agent({"recover": telling(STATES[:1], RECOVERED)})
     for _ in range(2):  # again with the same words goes on
         monkeypatch.setattr("sys.stdin", FakePipe(made["words"].upper() + "\n"))
-        code, lines = ask(capsys, "recover", "--yes", "--peer", "bp1a@192.0.2.1:5", "--peer", "bp1b")
+        code, lines = ask(capsys, "recover", "--yes", "--peer", HOST.upper(), "--peer", HOST)
         assert (code, lines[-1]["snapshots"]) == (0, 3)
     monkeypatch.setattr("sys.stdin", FakePipe(made["words"]))
     assert run(capsys, "recover", "--yes")[1].splitlines()[-1].startswith("  this home may only read")
-    assert dummy.requests[0][1].peers == ["bp1a@192.0.2.1:5", "bp1b"]
+    assert dummy.requests[0][1].peers == [HOST, HOST]
     assert ask(capsys, "id")[1] == [{"peer_id": made["peer_id"]}]
+
+
+@pytest.mark.parametrize("peer", [f"{HOST}@192.0.2.1:5", HOST[:-1] + "x", "alice", ""])
+def test_recover_refuses_a_host_that_is_not_named_by_its_id_before_anything_is_made(capsys, home, monkeypatch, peer):
+    monkeypatch.setattr("sys.stdin", FakePipe(encode_words(bytes(32))))
+    assert run(capsys, "recover", "--yes", "--peer", peer)[0] == 2
+    assert list(home.iterdir()) == []
+
+
+def test_a_recovery_that_is_not_finished_goes_on_without_the_words(capsys, home, agent, monkeypatch, terminal):
+    made = recover_identity(Home(home), bytes(32))
+    dummy = agent({"recover": telling([], RECOVERED)})
+    terminal("")
+    monkeypatch.setattr("getpass.getpass", lambda _: pytest.fail("the words were asked for"))
+    code, out, _ = run(capsys, "recover")
+    assert code == 0
+    assert f"identity: {format_peer_id(made)}" in out
+    monkeypatch.setattr("sys.stdin", FakePipe(""))
+    assert run(capsys, "recover", "--yes")[0] == run(capsys, "recover")[0] == 0
+    assert len(dummy.requests) == 3
+
+
+def test_words_of_another_identity_are_refused_also_by_a_recovery_that_is_not_finished(capsys, home, monkeypatch):
+    recover_identity(Home(home), bytes(32))
+    monkeypatch.setattr("sys.stdin", FakePipe(encode_words(b"2" * 32)))
+    assert run(capsys, "recover", "--yes")[0] == 2
+
+
+def test_who_keeps_backups_is_told_beside_the_count_of_hosts_asked(capsys, home, agent, terminal):
+    recover_identity(Home(home), bytes(32))
+    asking = {"phase": "asking hosts", "unit": "host", "files_total": 2}
+    agent(
+        {
+            "recover": telling(
+                [
+                    event("progress", Progress(**asking)),
+                    event("state", State(state="connected", text="bp1x keeps backups of yours")),
+                    event("progress", Progress(**asking, files=1, current="waiting for bp1y")),
+                ],
+                RECOVERED,
+            )
+        }
+    )
+    shown = terminal("")
+    assert run(capsys, "recover")[0] == 0
+    assert "⠋ asking hosts  0 of 2 hosts" in shown.getvalue()
+    assert "✓\x1b[0m bp1x keeps backups of yours\n" in shown.getvalue()
+    assert "asking hosts  1 of 2 hosts · waiting for bp1y" in shown.getvalue()
 
 
 def test_recover_refuses_bad_words_and_another_identity(capsys, home, agent, monkeypatch):

@@ -49,6 +49,31 @@ def test_without_total_nothing_is_claimed():
     assert "1,234 files" in line
 
 
+def test_what_is_counted_is_called_by_its_name():
+    asking = Progress(phase="asking hosts", unit="host", files=1, files_total=2, current="waiting for bp1x")
+    assert describe_progress(asking, Pace(), 100) == "asking hosts  1 of 2 hosts · waiting for bp1x"
+    reading = Progress(phase="reading directories", unit="pack", files=1)
+    assert describe_progress(reading, Pace(), 100) == "reading directories  1 pack"
+
+
+@pytest.mark.parametrize(
+    ("width", "line"),
+    [
+        (100, "backup   50 % ██████░░░░░░ · 50 MB of 100 MB · 1 MB/s · 50 s left · notes.txt"),
+        (70, "backup   50 % ██████░░░░░░ · 50 MB of 100 MB · 1 MB/s · 50 s left"),
+        (60, "backup   50 % · 50 MB of 100 MB · 1 MB/s · 50 s left"),
+        (40, "backup   50 % · 1 MB/s · 50 s left"),
+        (30, "backup   50 % · 50 s left"),
+    ],
+)
+def test_in_a_narrow_line_the_share_and_the_time_left_stay_to_the_last(width, line):
+    pace = Pace()
+    pace.add(at(0, 49 * 10**6, 10**8))
+    now = at(1, 50 * 10**6, 10**8, current="notes.txt" * (width == 100))
+    pace.add(now)
+    assert describe_progress(now, pace, width) == line
+
+
 @given(st.integers(0, 2**62), st.integers(0, 2**62), st.text(max_size=300), st.integers(20, 200), st.floats(0, 1e9))
 def test_the_line_never_exceeds_its_width_and_is_printable(done, total, current, width, seconds):
     pace = Pace()
@@ -173,6 +198,21 @@ def test_a_question_needs_a_person_or_a_yes():
 def test_an_event_of_another_shape_is_our_error_and_not_shown():
     with pytest.raises(LocalError, match="can't read"):
         View(screen(FakePipe())).show(Event(event="note", data={"tixt": "x"}))
+
+
+def test_a_spinner_tells_how_long_it_has_waited_and_never_cuts_how_to_end_it():
+    err, now = FakeTerminal(), [0.0]
+    spinner = Spinner(screen(err), now=lambda: now[0])
+    spinner.show(f"waiting for {'x' * 80}", tail="(Ctrl-C ends)", timed=True)
+    now[0] = 65.0
+    spinner.show(f"waiting for {'y' * 80}", tail="(Ctrl-C ends)", timed=True)
+    lines = err.getvalue().split("\r\x1b[K")[1:]
+    assert all(len(line) < 80 for line in lines)
+    assert lines[0].endswith("x… (Ctrl-C ends)")
+    assert lines[1].endswith("y… · 1 m 5 s (Ctrl-C ends)"), "other words, the same waiting"
+    spinner.show("working")
+    spinner.show("waiting", timed=True)
+    assert err.getvalue().endswith(" waiting"), "a new one"
 
 
 def test_a_spinner_speaks_once_in_a_pipe_and_turns_on_a_terminal():

@@ -32,7 +32,7 @@ async def copy_missing(
     missing = list(repository.ledger.missing_at(partner.agreement, repository.index.packs()))
     if not missing:
         return 0
-    reporter.begin(f"copying to {partner.name}", files_total=len(missing))
+    reporter.begin(f"copying to {partner.name}", unit="pack", files_total=len(missing))
 
     def on_copy(entries: Sequence[Entry], copy: Copy) -> None:
         del entries  # the index knows them

@@ -59,6 +59,11 @@ class Home:
         """Whether `init` or `recover` has been completed here (the working secret is written last)."""
         return (self.keys / "working").exists()
 
+    @property
+    def is_read_only(self) -> bool:
+        """Whether the identity here was brought back from its words: such a home has no grant to write."""
+        return self.exists_identity and not (self.keys / "grant").exists()
+
     def prepare(self) -> None:
         """Create the home, 0700: it holds names of files and keys."""
         for folder in (self.path, self.keys, self.repository, self.logs):

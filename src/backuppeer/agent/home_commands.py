@@ -106,6 +106,8 @@ class HomeCommands:
 
     def _notes(self) -> list[str]:
         notes = list(self._agent.host.premises.notes)
+        if self._agent.owner.vault.is_unrecovered:
+            notes.append("the recovery of this home is not finished: run `backup-peer recover` again")
         for _, host, _ in self._parts.state.agreements():
             name = name_of(self._parts.state, host)
             notes.extend(f"{name}: {risk}" for risk in self._parts.standing.risks(host))

@@ -4,7 +4,7 @@ Knows: the text forms. Must not know: how to reach anybody.
 """
 
 from backuppeer.agent.state import State
-from backuppeer.errors import NotFoundError, UserError
+from backuppeer.errors import BackupPeerError, NotFoundError, UserError
 from backuppeer.ids import MIN_PREFIX, PeerId, format_peer_id, parse_peer_id, shorten_peer_id
 
 _PREFIX_START = "bp1"
@@ -66,6 +66,12 @@ def name_of(state: State, peer: PeerId) -> str:
     """Return what this home calls a peer: its alias, else the start of its id."""
     record = state.peer(peer)
     return record.alias if record is not None and record.alias else shorten_peer_id(peer)
+
+
+def say_of(state: State, peer: PeerId, error: BackupPeerError) -> str:
+    """Return what went wrong with a peer as a sentence that names it, and names it once."""
+    name = name_of(state, peer)
+    return error.message if name in error.message else f"{name}: {error.message}"
 
 
 def alias_of(state: State, peer: PeerId) -> str:

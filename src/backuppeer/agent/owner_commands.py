@@ -36,7 +36,7 @@ from backuppeer.control.api import (
     SnapshotsRequest,
 )
 from backuppeer.crypto.words import safety_words
-from backuppeer.errors import LocalError, PeerUnreachable, UserError
+from backuppeer.errors import LocalError, NotFoundError, PeerUnreachable, UserError
 from backuppeer.ids import PeerId, format_peer_id
 from backuppeer.limits import LOCK_DEFAULT_S, LS_ROWS, TERM_DEFAULT_S
 from backuppeer.repo.tree import EntryKind
@@ -145,8 +145,11 @@ class OwnerCommands:
         return found.listing.free_bytes, found.listing.term_s, found.listing.lock_s
 
     def _snapshots(self, request: SnapshotsRequest) -> list[SnapshotRow]:
-        if self._agent.owner.vault.repository_id is None:
-            return []
+        if self._agent.owner.vault.is_unrecovered:
+            raise NotFoundError(
+                "the recovery of this home is not finished: no snapshots have been found yet",
+                hint="run `backup-peer recover` again, it goes on without the words; the host must be on offer",
+            )
         repository = self._agent.owner.vault.repository
         wanted = SnapshotFilter(tag=request.tag, path=os.fsencode(request.path))
         peers = [format_peer_id(peer) for peer in self._agent.owner.vault.complete_hosts()]

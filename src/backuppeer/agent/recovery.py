@@ -6,6 +6,7 @@ turned them into keys and forgot them. Read-only: the home has no grant.
 
 import asyncio
 from collections.abc import Coroutine
+from typing import Final
 
 import structlog
 
@@ -13,22 +14,30 @@ from backuppeer.agent.adoption import adopt_agreements
 from backuppeer.agent.keyring import HomeKeys
 from backuppeer.agent.knocking import Knocking
 from backuppeer.agent.market import Market
-from backuppeer.agent.names import name_of
+from backuppeer.agent.names import name_of, say_of
 from backuppeer.agent.partners import Partner, Reach
 from backuppeer.agent.reporter import Reporter
 from backuppeer.agent.state import State
 from backuppeer.agent.vault import Vault
 from backuppeer.control.api import RecoverRequest, RecoverResult
-from backuppeer.errors import BackupPeerError, IntegrityFault, NotFoundError, RefusedError, Unavailable, UserError
+from backuppeer.errors import BackupPeerError, IntegrityFault, NotFoundError, RefusedError, Unavailable
 from backuppeer.ids import PeerId, format_peer_id, parse_peer_id
 from backuppeer.limits import RECOVERY_KNOCKS
 from backuppeer.signaling.listing import VerifiedListing
 
 _log = structlog.get_logger()
+_ASK_AGAIN: Final = (
+    "ask the person who keeps your backups to run `backup-peer host` again, then run `backup-peer recover` again: it "
+    "goes on without the words; if that host uses other servers, name them with --server URL"
+)
 
 
 class Recovery:
-    """One run of `recover`."""
+    """One run of `recover`.
+
+    Strangers are asked too, since the words don't say who keeps our packs: those that stay silent are counted, and only
+    hosts that the person named are spoken of one by one.
+    """
 
     def __init__(
         self, keys: HomeKeys, state: State, vault: Vault, *, market: Market, knocking: Knocking, reach: Reach
@@ -36,6 +45,8 @@ class Recovery:
         self._keys, self._state, self._vault = keys, state, vault
         self._market, self._knocking, self._reach = market, knocking, reach
         self._notes: list[str] = []
+        self._wanted: set[PeerId] = set()
+        self._asked, self._silent = 0, 0
 
     async def run(self, request: RecoverRequest, servers: list[str], reporter: Reporter) -> RecoverResult:
         """Find hosts that keep our packs, take the newest head among them, rebuild the index.
@@ -46,13 +57,16 @@ class Recovery:
             IntegrityFault: hosts hold back or lost what the newest head commits to.
 
         """
-        wanted = {_read_id(text) for text in request.peers}
+        self._wanted = {parse_peer_id(text) for text in request.peers}
         await reporter.state("searching", "looking for hosts that keep your backups")
         listings = await self._market.everybody(servers)
-        candidates = [listing for listing in listings if not wanted or listing.peer in wanted]
+        on_offer = {listing.peer for listing in listings}
+        self._notes += [f"{name_of(self._state, peer)} is not on offer" for peer in sorted(self._wanted - on_offer)]
+        candidates = [listing for listing in listings if not self._wanted or listing.peer in self._wanted]
         await self._ask_all(candidates, servers, reporter)
-        partners = self._partners(wanted)
+        partners = self._partners()
         count = await self._read(partners, reporter)
+        self._vault.end_recovery()
         newest = self._vault.heads.newest()
         if len(partners) == 1:
             self._notes.append("one host was heard: the newest state can't be proven against another witness")
@@ -67,17 +81,26 @@ class Recovery:
 
     async def _ask_all(self, listings: list[VerifiedListing], servers: list[str], reporter: Reporter) -> None:
         places = asyncio.Semaphore(RECOVERY_KNOCKS)
-        done = 0
+        waiting: list[str] = []
+
+        def tell() -> None:
+            others = f" and {len(waiting) - 1} more" if len(waiting) > 1 else ""
+            reporter.count(self._asked, current=f"waiting for {waiting[0]}{others}" if waiting else "")
 
         async def ask(listing: VerifiedListing) -> None:
-            nonlocal done
+            name = name_of(self._state, listing.peer)
             async with places:
+                waiting.append(name)
+                tell()
                 await self._ask(listing, servers, reporter)
-            done += 1
-            reporter.update(files=done)
+                waiting.remove(name)
+            self._asked += 1
+            tell()
 
-        reporter.begin("asking hosts", files_total=len(listings))
+        reporter.begin("asking hosts", unit="host", files_total=len(listings))
         await asyncio.gather(*(ask(listing) for listing in listings))
+        if self._silent and not self._wanted:
+            self._notes.append(f"{self._silent} of {self._asked} hosts asked did not answer")
 
     async def _ask(self, listing: VerifiedListing, servers: list[str], reporter: Reporter) -> None:
         """Knock at one host; one that does not know us refuses, and is no error."""
@@ -90,19 +113,21 @@ class Recovery:
                 await reporter.state("connected", f"{name_of(self._state, listing.peer)} keeps backups of yours")
         except RefusedError:
             return
+        except Unavailable as exc:
+            self._silent += 1
+            if listing.peer in self._wanted:
+                self._notes.append(say_of(self._state, listing.peer, exc))
         except BackupPeerError as exc:
-            self._notes.append(f"{name_of(self._state, listing.peer)}: {exc.message}")
+            self._notes.append(say_of(self._state, listing.peer, exc))
 
-    def _partners(self, wanted: set[PeerId]) -> list[Partner]:
+    def _partners(self) -> list[Partner]:
         try:
             everybody = self._vault.partners()
         except NotFoundError as exc:
             heard = f" ({'; '.join(self._notes)})" if self._notes else ""
-            raise NotFoundError(
-                f"no host that could be asked keeps backups of yours{heard}",
-                hint="hosts must be online and on offer; name them with --peer ID, and their servers with --server URL",
-            ) from exc
-        return [partner for partner in everybody if not wanted or partner.peer in wanted] or everybody
+            found = "that could be asked keeps backups of yours" if self._asked else "is on offer"
+            raise NotFoundError(f"no host {found}{heard}", hint=_ASK_AGAIN) from exc
+        return [partner for partner in everybody if not self._wanted or partner.peer in self._wanted] or everybody
 
     async def _read(self, partners: list[Partner], reporter: Reporter) -> int:
         """Take heads from all hosts first, so that the newest decides; then read directories from each."""
@@ -124,13 +149,4 @@ class Recovery:
             await step
         except BackupPeerError as exc:
             self._vault.blame(partner, exc)
-            self._notes.append(f"{partner.name}: {exc.message}")
-
-
-def _read_id(text: str) -> PeerId:
-    if "@" in text:
-        raise UserError(
-            "--peer ID@ADDR is not supported yet: hosts are found through signaling servers",
-            hint="give --peer ID, and --server URL for the server that the host uses",
-        )
-    return parse_peer_id(text)
+            self._notes.append(say_of(self._state, partner.peer, exc))

@@ -34,11 +34,17 @@ class Reporter:
         """Return how long the job has run."""
         return round(time.monotonic() - self._started_s, 3)
 
-    def begin(self, phase: str, *, files_total: int = 0, bytes_total: int = 0) -> None:
-        """Start a phase; its totals are 0 where unknown."""
-        self._progress = Progress(phase=phase, files_total=files_total, bytes_total=bytes_total)
+    def begin(self, phase: str, *, unit: str = "file", files_total: int = 0, bytes_total: int = 0) -> None:
+        """Start a phase; its totals are 0 where unknown. `unit`: what is counted, in the singular."""
+        self._progress = Progress(phase=phase, unit=unit, files_total=files_total, bytes_total=bytes_total)
         self._next_s = 0.0
         self.update()
+
+    def count(self, files: int, *, current: str) -> None:
+        """Take a count that moves seldom, and tell it at once. `current`: what stands behind it, in words."""
+        self._progress.current = current
+        self._next_s = 0.0
+        self.update(files=files)
 
     def update(self, **counters: int) -> None:
         """Take totals so far and tell them, but not more often than people can read."""

@@ -7,6 +7,7 @@ import asyncio
 import threading
 from collections.abc import Sequence
 from functools import partial
+from typing import Final
 
 from backuppeer.agent.copying import copy_missing
 from backuppeer.agent.fetch import Fetch
@@ -28,6 +29,8 @@ from backuppeer.proof.statements import Agreement, open_statement
 from backuppeer.repo.head import check_inventory
 from backuppeer.trust.evidence import Kind
 from backuppeer.wire.messages import HeadIs
+
+_RECOVERED: Final = "recovery.done"
 
 
 def _silent(state: str, text: str) -> None:
@@ -70,6 +73,17 @@ class Vault:
                 raise NotFoundError("no host of yours has been found yet", hint="run `backup-peer recover` again")
             self._repository = Repository(self._home, self._keys, found)
         return self._repository
+
+    @property
+    def is_unrecovered(self) -> bool:
+        """Whether this home was made from the words and `recover` has not brought its snapshots back yet."""
+        if self._keys.grant or self._state.setting(_RECOVERED) is not None:
+            return False
+        return self.repository_id is None or not self.repository.index.snapshots()
+
+    def end_recovery(self) -> None:
+        """Note that what the hosts keep is known here from now on, be it nothing."""
+        self._state.put_setting(_RECOVERED, b"1")
 
     @property
     def heads(self) -> HeadChain:
@@ -173,7 +187,7 @@ class Vault:
             PeerUnreachable: it went away.
 
         """
-        reporter.begin("reading directories")
+        reporter.begin("reading directories", unit="pack")
         found = await rebuild_from(partner, self.repository, lambda n: reporter.update(files=n), self.clock)
         for failure in found.failures[:1]:
             self.blame(partner, failure)

@@ -5,6 +5,7 @@ seconds, not from the start, so that a slow first minute doesn't spoil the estim
 """
 
 from collections import deque
+from collections.abc import Mapping
 from typing import Final
 
 from backuppeer.cli.render import escape_name, format_count, measure_width
@@ -50,35 +51,58 @@ class Pace:
 
 
 def describe_progress(progress: Progress, pace: Pace, width: int) -> str:
-    """Return the line, at most `width` columns: `backup  12 % ███░░░  1.2 GB of 10 GB · 85 MB/s · 2 m 5 s left`."""
-    parts = [*_share(progress), _amount(progress)]
-    rate = pace.bytes_per_s
+    """Return the line, at most `width` columns: `backup  12 % ███░░░ · 1.2 GB of 10 GB · 85 MB/s · 2 m 5 s left`.
+
+    Where that is too long the file's name goes first, then the bar, the amount, the rate: what people wait for is the
+    share and the time left.
+    """
+    parts = {"share": _share(progress), "amount": _amount(progress), "rate": "", "left": ""}
+    rate, left = pace.bytes_per_s, pace.left_s(progress)
     if rate >= 1:
-        parts.append(f"{format_size(round(rate))}/s")
-    left = pace.left_s(progress)
+        parts["rate"] = f"{format_size(round(rate))}/s"
     if left is not None:
-        parts.append(f"{format_duration(left)} left")
-    elif not progress.bytes_total and progress.files:
-        parts.append(format_count(progress.files, "file"))
-    line = f"{escape_name(progress.phase)}  {' · '.join(parts)}"
-    room = width - len(line) - 3
+        parts["left"] = f"{format_duration(left)} left"
+    bar = _bar(progress)
+    line = _join(progress, {**parts, "share": f"{parts['share']} {bar}"} if bar else parts)
+    for left_out in ("", "amount", "rate"):
+        if measure_width(line) <= width:
+            break
+        parts.pop(left_out, None)
+        line = _join(progress, parts)
+    room = width - measure_width(line) - 3
     if progress.current and room >= _MIN_NAME:
         line = f"{line} · {_shorten(escape_name(progress.current), room)}"
-    return line if len(line) <= width else line[: max(0, width - 1)] + "…"
+    return line if measure_width(line) <= width else line[: max(0, width - 1)] + "…"
 
 
-def _share(progress: Progress) -> list[str]:
-    total = progress.bytes_total
-    if not total:
-        return []
-    share = min(1.0, progress.bytes / total)
-    full = int(share * _BAR)
-    return [f"{int(share * 100):3d} % {'█' * full}{'░' * (_BAR - full)}"]
+def _join(progress: Progress, parts: Mapping[str, str]) -> str:
+    return f"{escape_name(progress.phase)}  {' · '.join(filter(None, parts.values()))}"
+
+
+def _share(progress: Progress) -> str:
+    return f"{int(_done(progress) * 100):3d} %" if progress.bytes_total else ""
+
+
+def _bar(progress: Progress) -> str:
+    full = int(_done(progress) * _BAR)
+    return f"{'█' * full}{'░' * (_BAR - full)}" if progress.bytes_total else ""
+
+
+def _done(progress: Progress) -> float:
+    return min(1.0, progress.bytes / progress.bytes_total) if progress.bytes_total else 0.0
 
 
 def _amount(progress: Progress) -> str:
-    done = format_size(progress.bytes)
-    return f"{done} of {format_size(progress.bytes_total)}" if progress.bytes_total else done
+    """Return bytes of bytes; where no total is known bytes and a count, or the count alone where nothing has bytes."""
+    if progress.bytes_total:
+        return f"{format_size(progress.bytes)} of {format_size(progress.bytes_total)}"
+    counted = ""
+    if progress.files_total:
+        counted = f"{progress.files:,} of {format_count(progress.files_total, progress.unit)}"
+    elif progress.files:
+        counted = format_count(progress.files, progress.unit)
+    size = format_size(progress.bytes) if progress.bytes or not counted else ""
+    return " · ".join(filter(None, (size, counted)))
 
 
 def _shorten(name: str, width: int) -> str:

@@ -10,13 +10,15 @@ from typing import Annotated, Final
 import typer
 
 from backuppeer.cli import homes
-from backuppeer.cli.connect import StateView
 from backuppeer.cli.context import Context, context_of
 from backuppeer.cli.render import escape_line, format_count
 from backuppeer.cli.screen import GREEN, Screen
-from backuppeer.cli.work import View, run_work
+from backuppeer.cli.spinner import Spinner
+from backuppeer.cli.work import View, read_event, run_work
 from backuppeer.control.api import RecoverRequest, RecoverResult
+from backuppeer.control.events import Event, EventName, State
 from backuppeer.errors import UserError
+from backuppeer.ids import format_peer_id, parse_peer_id
 
 _HELP: Final = (
     "Bring identity and snapshots back from the 24 words.\n\nHosts are found while they are on offer: ask one that is "
@@ -24,6 +26,9 @@ _HELP: Final = (
 )
 _MAX_WORDS_CHARS: Final = 1024
 """24 words of eight letters, with generous space between them."""
+_READ_ONLY: Final = (
+    "this home may only read: to make backups again, `backup-peer init --home DIR` a new one and connect from there"
+)
 
 
 def add_to(app: typer.Typer) -> None:
@@ -35,20 +40,26 @@ def recover(
     ctx: typer.Context,
     peer: Annotated[
         list[str] | None,
-        typer.Option(metavar="ID[@ADDR]", help="A host that keeps your backups; may be repeated. Else all are asked."),
+        typer.Option(metavar="ID", help="A host that keeps your backups; may be repeated. Else all are asked."),
     ] = None,
 ) -> int:
     """Read the words, write the keys, let the agent find the hosts and rebuild the index."""
     context = context_of(ctx)
     screen = context.screen
     servers = context.servers()
-    peer_id = homes.recover_peer(context.home, _read_master(context))
-    screen.line(f"identity: {peer_id}")
-    request = RecoverRequest(servers=servers, peers=peer or [])
-    with StateView(screen) as states:
-        view = View(screen, states.on_event)
-        result = run_work(context.client(), "recover", request, RecoverResult, view=view)
+    request = RecoverRequest(servers=servers, peers=[_read_id(text) for text in peer or []])
+    screen.line(f"identity: {_find_identity(context)}")
     tick = screen.paint("✓", GREEN)
+
+    def on_event(event: Event) -> None:
+        if event.event == EventName.STATE and not screen.json:
+            said = read_event(event, State)
+            if said.state == "connected":
+                screen.aside(f"{tick} {escape_line(said.text)}")
+
+    with Spinner(screen) as spinner:
+        view = View(screen, on_event, spinner=spinner, turning=True)
+        result = run_work(context.client(), "recover", request, RecoverResult, view=view)
     screen.line(
         f"{tick} found {format_count(result.snapshots, 'snapshot')} in {format_count(result.packs, 'pack')} "
         f"with {format_count(len(result.peers), 'peer')}",
@@ -57,25 +68,55 @@ def recover(
     for note in result.notes:
         screen.line(f"  {escape_line(note)}", hang=4)
     screen.line("  next: `backup-peer snapshots`, then `backup-peer restore latest --target DIR`", hang=4)
-    screen.line("  this home may only read: it restores, and can't make backups", hang=4)
+    screen.line(f"  {_READ_ONLY}", hang=4)
     screen.done(result)
     return 0
 
 
-def _read_master(context: Context) -> bytes:
+def _read_id(text: str) -> str:
+    """Return a host's id as it was given, checked before anything is made.
+
+    Raises:
+        UserError: it is none.
+
+    """
+    if "@" in text:
+        raise UserError(
+            "a host is named by its id alone: where it is, the signaling servers say",
+            hint="give --peer ID, and --server URL for a server that the host uses",
+        )
+    return format_peer_id(parse_peer_id(text))
+
+
+def _find_identity(context: Context) -> str:
+    """Return the peer id that the words give back; a recovery that goes on in its home needs no words.
+
+    Raises:
+        UserError: no words, wrong ones, or those of another identity than the home's.
+
+    """
+    screen, home = context.screen, context.home
+    known = homes.read_peer(home) if home.is_read_only else ""
+    if known and (screen.can_ask or not screen.yes):
+        screen.aside("this home has its identity already: the recovery goes on without the words")
+        return known
+    text = _read_words(screen)
+    if known and not text.strip():
+        return known
     from backuppeer.crypto.words import decode_words  # noqa: PLC0415 - crypto libraries
 
-    screen = context.screen
+    return homes.recover_peer(home, decode_words(text))
+
+
+def _read_words(screen: Screen) -> str:
     if screen.can_ask:
-        text = _ask_words(screen)
-    elif screen.yes:
-        text = sys.stdin.read(_MAX_WORDS_CHARS)
-    else:
-        raise UserError(
-            "there is no terminal to read the words from",
-            hint="pipe them in with --yes: `backup-peer recover --yes < words.txt`; never as arguments",
-        )
-    return decode_words(text)
+        return _ask_words(screen)
+    if screen.yes:
+        return sys.stdin.read(_MAX_WORDS_CHARS)
+    raise UserError(
+        "there is no terminal to read the words from",
+        hint="pipe them in with --yes: `backup-peer recover --yes < words.txt`; never as arguments",
+    )
 
 
 def _ask_words(screen: Screen) -> str:

@@ -5,22 +5,30 @@ Knows: the screen's live line, one thread. Must not know: what is waited for. Wh
 """
 
 import threading
+import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Final, Self
 
 from backuppeer.cli.render import escape_line
 from backuppeer.cli.screen import Screen
+from backuppeer.cli.units import format_duration
 
 _SIGNS: Final = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _TURN_S: Final = 0.1
+SIGN_COLUMNS: Final = 3
+"""Columns of the live line that are not for words: the sign, a space, and the last one, where terminals wrap."""
 
 
 class Spinner:
     """A context manager; `show` changes the words, `rest` takes the line away until the next `show`."""
 
-    def __init__(self, screen: Screen) -> None:
+    def __init__(self, screen: Screen, *, now: Callable[[], float] = time.monotonic) -> None:
         self._screen = screen
-        self._text = ""
+        self._now = now
+        self._text, self._tail = "", ""
+        self._since: float | None = None
+        """When the waiting began that the words are about; None = no time is shown."""
         self._turn = 0
         self._lock = threading.Lock()
         self._ended = threading.Event()
@@ -40,28 +48,36 @@ class Spinner:
             self._thread.join()
             self._screen.end_live()
 
-    def show(self, text: str) -> None:
-        """Say what is going on now."""
+    def show(self, text: str, *, tail: str = "", timed: bool = False) -> None:
+        """Say what is going on now.
+
+        tail: what must be seen also where the line is too short for all words, for example how to end the waiting.
+        timed: tell how long it has lasted, counted from the first of `show`s in a row that are timed.
+        """
         with self._lock:
-            changed, self._text = self._text != text, text
+            changed, self._text, self._tail = self._text != text, text, tail
+            self._since = (self._now() if self._since is None else self._since) if timed else None
             if self._screen.is_live:
                 self._draw()
             elif changed and not self._screen.json:
-                self._screen.aside(escape_line(text))
+                self._screen.aside(escape_line(f"{text} {tail}".rstrip()))
 
     def rest(self) -> None:
         """Take the line away, so that something else can be written."""
         with self._lock:
-            self._text = ""
+            self._text, self._since = "", None
             self._screen.end_live()
 
     def _draw(self) -> None:
         if self._text:
-            room = self._screen.columns - 3
-            text = escape_line(self._text)
-            self._screen.live(
-                f"{_SIGNS[self._turn % len(_SIGNS)]} {text if len(text) <= room else text[: room - 1] + '…'}"
-            )
+            lasted = "" if self._since is None else self._tell_time(self._now() - self._since)
+            tail = escape_line(f"{lasted} {self._tail}".rstrip())
+            text, room = escape_line(self._text), self._screen.columns - SIGN_COLUMNS - len(tail)
+            shown = text if len(text) <= room else text[: max(0, room - 1)] + "…"
+            self._screen.live(f"{_SIGNS[self._turn % len(_SIGNS)]} {shown}{tail}")
+
+    def _tell_time(self, seconds: float) -> str:
+        return f" · {format_duration(seconds)}" if seconds >= 1 else ""
 
     def _run(self) -> None:
         while not self._ended.wait(_TURN_S):

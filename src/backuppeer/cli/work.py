@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 from backuppeer.cli.progress import Pace, describe_progress
 from backuppeer.cli.render import escape_line, escape_name
 from backuppeer.cli.screen import RED, Screen
-from backuppeer.cli.spinner import Spinner
+from backuppeer.cli.spinner import SIGN_COLUMNS, Spinner
 from backuppeer.control.api import Request
 from backuppeer.control.client import Client
 from backuppeer.control.codec import convert_json
@@ -26,7 +26,7 @@ PLAIN_LINE_S: Final = 5.0
 """How often work says where it stands when nobody can see a live line."""
 REDRAW_S: Final = 0.1
 _WAITING: Final = "waiting"
-_AWAITED: Final = {"connecting", _WAITING}
+_AWAITED: Final = {"searching", "connecting", _WAITING}
 """States in which nothing moves that a line of progress could show."""
 
 
@@ -39,12 +39,15 @@ class View:
         on_event: Callable[[Event], None] | None = None,
         *,
         spinner: Spinner | None = None,
+        turning: bool = False,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self.screen = screen
         self._on_event = on_event
         self._spinner = spinner
         """Shows states; None where the verb shows them itself."""
+        self._turning = turning
+        """Whether progress has a turning sign too: for work whose counts may stand still for seconds."""
         self._state = ""
         self._now = now
         self._pace = Pace()
@@ -72,9 +75,11 @@ class View:
         if self._spinner is None:
             return
         if said.state in _AWAITED:
-            self._spinner.show(f"{said.text} (Ctrl-C ends)" if said.state == _WAITING else said.text)
+            is_waiting = said.state == _WAITING
+            self._spinner.show(said.text, tail="(Ctrl-C ends)" if is_waiting else "", timed=is_waiting)
         else:
-            self._spinner.rest()
+            if not self._turning:
+                self._spinner.rest()
             if was == _WAITING and not self.screen.json:
                 self.screen.aside(escape_line(said.text))
 
@@ -90,11 +95,20 @@ class View:
             return
         live = self.screen.is_live
         self._next_line = now + (REDRAW_S if live else PLAIN_LINE_S)
+        if live and self._turning:
+            self._next_line = now  # a turning sign draws itself, and what counts seldom must not lose its last count
         if live:
-            self.screen.live(describe_progress(progress, self._pace, self.screen.columns - 1))
+            self._draw(progress)
         elif self._started:
             self.screen.aside(describe_progress(progress, self._pace, 200))
         self._started = True
+
+    def _draw(self, progress: Progress) -> None:
+        columns = self.screen.columns
+        if self._turning and self._spinner is not None:
+            self._spinner.show(describe_progress(progress, self._pace, columns - SIGN_COLUMNS))
+        else:
+            self.screen.live(describe_progress(progress, self._pace, columns - 1))
 
 
 def run_work(client: Client, route: str, request: Request, kind: type[T], *, view: View) -> T:

@@ -332,7 +332,7 @@ class RecoverRequest(Request):
     """Finish a recovery: the home already holds the derived keys (the words never reach the agent's log or disk)."""
 
     peers: list[str] = msgspec.field(default_factory=list)
-    """Hosts to ask, as peer ids or `id@addr`; none = everybody that browse shows."""
+    """Hosts to ask, as peer ids; none = everybody that is on offer."""
 
 
 class RecoverResult(msgspec.Struct, kw_only=True):

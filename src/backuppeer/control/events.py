@@ -72,9 +72,10 @@ class Agreed(msgspec.Struct, kw_only=True):
 
 
 class Progress(msgspec.Struct, omit_defaults=False, kw_only=True):
-    """Where work stands. Totals are 0 while unknown."""
+    """Where work stands. Totals are 0 while unknown. unit: what `files` counts, in the singular: file, host, pack."""
 
     phase: str
+    unit: str = "file"
     files: int = 0
     files_total: int = 0
     bytes: int = 0
