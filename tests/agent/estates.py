@@ -40,7 +40,7 @@ class Estate:
         owner.close()
         folder.mkdir()
         self.home, self.folder = owner.home, folder
-        self.sight, self.notes = Sight(), []
+        self.sight, self.notes, self.states = Sight(), [], []
         self.evidence = EvidenceLog(folder / "evidence.db")
         self._open()
 
@@ -76,6 +76,8 @@ class Estate:
         async def emit(event):
             if event.event == "note":
                 self.notes.append(event.data["text"])
+            if event.event == "state":
+                self.states.append(event.data["text"])
 
         request = BackupRequest(servers=[], paths=[str(path)], to=[format_peer_id(house.peer) for house in to])
         return await BackupJob(self.vault, request, Reporter(emit)).run()

@@ -7,7 +7,7 @@ from backuppeer.agent.keyring import HomeKeys, load_keys, recover_identity
 from backuppeer.agent.state import State
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.crypto.keys import derive_authority
-from backuppeer.errors import AuthenticationFault, DamagedStateError, IntegrityFault, PeerFault, RefusedError, UserError
+from backuppeer.errors import AuthenticationFault, DamagedStateError, IntegrityFault, PeerFault, RefusedError
 from backuppeer.ids import BlobId, DeviceId, LogicalId, RepositoryId
 from backuppeer.proof.statements import WriterGrant, sign_statement, statement_hash
 from backuppeer.repo.head import Inventory, check_inventory
@@ -192,6 +192,6 @@ def test_a_recovered_home_may_read_but_not_write(owner, tmp_path):
     recover_identity(home, b"o" * 32)
     reader = HeadChain(owner.state, load_keys(home), owner.keys.repository, owner.clock)
     assert not reader.may_write
-    with pytest.raises(UserError, match="only read"):
+    with pytest.raises(RefusedError, match="only read"):
         reader.extend(INDEX, inventory(1))
     assert reader.newest() is None

@@ -13,8 +13,8 @@ from backuppeer.agent.reporter import Reporter
 from backuppeer.agent.state import State
 from backuppeer.agent.vault import Vault
 from backuppeer.clock import SystemClock
-from backuppeer.control.api import RecoverRequest, SnapshotsRequest
-from backuppeer.errors import IntegrityFault, NotFoundError, PeerUnreachable, RefusedError
+from backuppeer.control.api import PeerRequest, RecoverRequest, SnapshotsRequest
+from backuppeer.errors import ExitCode, IntegrityFault, NotFoundError, PeerUnreachable, RefusedError
 from backuppeer.ids import PeerId, format_peer_id, shorten_peer_id
 
 SILENT, STRANGER, LIAR = (PeerId(bytes([n]) * 32) for n in (1, 2, 3))
@@ -116,6 +116,23 @@ def test_before_a_host_is_found_a_home_says_so_instead_of_having_no_snapshots(he
     with pytest.raises(NotFoundError, match="not finished") as told:
         OwnerCommands(agent)._snapshots(SnapshotsRequest())
     assert "`backup-peer recover` again" in told.value.hint
+
+
+def test_a_home_made_from_the_words_refuses_to_write_and_says_how_to_go_on(heir):
+    with pytest.raises(RefusedError, match="may only read") as told:
+        heir.vault.check_writable()
+    assert "`backup-peer init --home DIR`" in told.value.hint
+    assert told.value.exit_code == ExitCode.REFUSED
+
+
+def test_a_host_is_not_asked_for_space_that_a_recovered_home_could_not_fill(heir, house):
+    connecting = SimpleNamespace(agreement_with=lambda _: None)
+    parts = SimpleNamespace(state=heir.state, keys=heir.keys)
+    commands = OwnerCommands(
+        SimpleNamespace(parts=parts, owner=SimpleNamespace(vault=heir.vault, connecting=connecting))
+    )
+    with pytest.raises(RefusedError, match="may only read"):
+        asyncio.run(commands.plan(PeerRequest(peer=format_peer_id(house.peer)), None))
 
 
 def test_a_home_is_recovered_once_a_recovery_came_to_its_end_and_one_made_by_init_always_was(heir, owner):

@@ -47,6 +47,7 @@ def test_two_people_choose_each_other_and_every_byte_survives_the_loss_of_the_ow
     restored = heir.do("restore", "latest", "--target", str(target)).last
     assert restored["errors"] == 0
     assert describe_tree(below(target, tree)) == describe_tree(tree)
+    assert heir.run("backup", str(tree)).code == 13, "a recovered home may only read"
 
 
 def test_nothing_in_the_hosts_home_shows_content_names_or_folders(world: World, tree: Path):

@@ -12,7 +12,7 @@ from backuppeer.agent.lineage import HeadRow, check_fits, plan_way, two_historie
 from backuppeer.agent.partners import Partner
 from backuppeer.agent.state import State
 from backuppeer.clock import Clock
-from backuppeer.errors import IntegrityFault, RefusedError, UserError
+from backuppeer.errors import IntegrityFault, RefusedError
 from backuppeer.ids import BlobId, PeerId, RepositoryId
 from backuppeer.proof.statements import Head, HeadReceipt, WriterGrant, open_statement, sign_statement, statement_hash
 from backuppeer.proof.writer import verify_head
@@ -20,6 +20,15 @@ from backuppeer.repo.head import Inventory, plan_head
 from backuppeer.wire.messages import GetHead, HeadIs, HeadStored, PutHead
 
 _RECEIPT: Final = "head.receipt."
+
+
+def only_reads() -> RefusedError:
+    """Return the error for writing from a home that was brought back from its words, with a way to go on."""
+    return RefusedError(
+        "this home was recovered from the words and may only read",
+        hint="restore what you need; to make backups again, make a new home with `backup-peer init --home DIR`, then "
+        "`connect` to your host and `backup`, each with --home DIR",
+    )
 
 
 class HeadChain:
@@ -116,14 +125,11 @@ class HeadChain:
         """Sign the head that follows the newest one, and keep it.
 
         Raises:
-            UserError: this home may only read.
+            RefusedError: this home may only read.
 
         """
         if not self.may_write:
-            raise UserError(
-                "this home was recovered from the words and may only read",
-                hint="restore what you need; `recover --take-over` (to write from here) comes in a later version",
-            )
+            raise only_reads()
         mine = self.newest()
         head = plan_head(
             mine[0] if mine else None,

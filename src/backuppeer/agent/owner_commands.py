@@ -56,6 +56,7 @@ class OwnerCommands:
         agreement = self._agent.owner.connecting.agreement_with(peer)
         free, term_s, lock_s = 0, TERM_DEFAULT_S, LOCK_DEFAULT_S
         if agreement is None:
+            self._check_may_ask(peer)
             free, term_s, lock_s = await self._offer_of(peer, self._agent.servers(request.servers))
         words = await asyncio.to_thread(safety_words, self._parts.keys.peer, peer)
         trust, level = self._parts.standing.trust(peer)
@@ -79,10 +80,7 @@ class OwnerCommands:
             check_storage(request.storage, example="backup-peer connect PEER --storage 10GB")
             if not request.confirmed:
                 raise UserError("connecting to a new peer needs a yes", hint="answer the question, or give --yes")
-        if self._agent.owner.vault.repository_id is None:
-            raise UserError(
-                "this home was recovered and may only read", hint="use your first machine, or `init` a new home"
-            )
+        self._check_may_ask(peer)
         reporter = Reporter(emit)
         servers = self._agent.servers(request.servers)
         session = await self._agent.owner.connecting.connect(peer, request, servers, reporter.state)
@@ -134,6 +132,11 @@ class OwnerCommands:
         if peer == self._parts.keys.peer:
             raise UserError("that is your own id", hint="choose another peer: `backup-peer browse`")
         return peer
+
+    def _check_may_ask(self, peer: PeerId) -> None:
+        """Refuse to ask a host for space from a home that can't fill it, before its person is bothered."""
+        if self._agent.owner.connecting.agreement_with(peer) is None:
+            self._agent.owner.vault.check_writable()
 
     async def _offer_of(self, peer: PeerId, servers: list[str]) -> tuple[int, int, int]:
         found = await self._agent.owner.market.find(servers, peer)

@@ -11,7 +11,7 @@ from typing import Final
 
 from backuppeer.agent.copying import copy_missing
 from backuppeer.agent.fetch import Fetch
-from backuppeer.agent.heads import HeadChain
+from backuppeer.agent.heads import HeadChain, only_reads
 from backuppeer.agent.home import Home
 from backuppeer.agent.keyring import HomeKeys
 from backuppeer.agent.names import name_of, resolve_peer
@@ -23,7 +23,7 @@ from backuppeer.agent.retry import Say, retry
 from backuppeer.agent.standing import Standing
 from backuppeer.agent.state import State
 from backuppeer.clock import Clock
-from backuppeer.errors import BackupPeerError, IntegrityFault, NotFoundError, RefusedError, UserError
+from backuppeer.errors import BackupPeerError, IntegrityFault, NotFoundError, RefusedError
 from backuppeer.ids import AgreementId, PeerId, RepositoryId
 from backuppeer.proof.statements import Agreement, open_statement
 from backuppeer.repo.head import check_inventory
@@ -100,14 +100,11 @@ class Vault:
         """Refuse to write from a recovered home.
 
         Raises:
-            UserError: this home may only read.
+            RefusedError: this home may only read.
 
         """
         if not self._keys.grant:
-            raise UserError(
-                "this home was recovered from the words and may only read",
-                hint="restore what you need; writing from here (`recover --take-over`) comes in a later version",
-            )
+            raise only_reads()
 
     def partners(self, names: Sequence[str] = ()) -> list[Partner]:
         """Return the hosts named, or all that we have an agreement with.
@@ -177,7 +174,8 @@ class Vault:
             reporter.note(f"{partner.name}: {exc.message}")
         head = self.heads.adopt(held.head, held.grant) if held.head else None
         if head is not None:
-            reporter.note(f"{partner.name} knows a newer state (head {head.number}): catching up")
+            # Nothing is wrong: so it is after every recovery, and whenever another machine of ours made a backup.
+            reporter.say_state("catching-up", f"{partner.name} knows a newer state (head {head.number}): catching up")
         return held
 
     async def refresh(self, partner: Partner, reporter: Reporter) -> int:

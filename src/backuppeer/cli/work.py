@@ -26,7 +26,7 @@ PLAIN_LINE_S: Final = 5.0
 """How often work says where it stands when nobody can see a live line."""
 REDRAW_S: Final = 0.1
 _WAITING: Final = "waiting"
-_AWAITED: Final = {"searching", "connecting", _WAITING}
+_AWAITED: Final = {"searching", "connecting", "catching-up", _WAITING}
 """States in which nothing moves that a line of progress could show."""
 
 

@@ -41,8 +41,8 @@ class ErrorResult(msgspec.Struct, kw_only=True):
 class State(msgspec.Struct, kw_only=True):
     """A step of the work. text: in words.
 
-    state: searching, knocking, dialling, verifying, … · waiting: for a person's answer, or in backup and restore for
-    a peer that is away; nothing moves until · connected: it is there (again) · working: goes on without it.
+    state: searching, knocking, dialling, verifying, catching-up, … · waiting: for a person's answer, or in backup and
+    restore for a peer that is away; nothing moves until · connected: it is there (again) · working: goes on without it.
     Of an offer · unlisted: no signaling server shows it now · listed: one does again.
     """
 
