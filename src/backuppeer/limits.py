@@ -200,6 +200,8 @@ LISTING_NUMBER_KEPT_S: Final = 6 * 3600
 """How long a server remembers the number of a listing that is gone, so that an old one can't come back."""
 SEQ_MEMORY_PEERS: Final = 100_000
 """Peers whose highest listing number a viewer remembers: 7 MiB."""
+HEARD_PEERS: Final = 20_000
+"""Hosts heard of by browsing that prefixes resolve among: all that one server hands out with `--all`, in 1.5 MiB."""
 KNOCK_BYTES: Final = 4 * KIB
 KNOCK_LIFE_S: Final = 3600
 KNOCK_SERVERS: Final = 2

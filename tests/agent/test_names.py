@@ -27,8 +27,8 @@ def test_an_alias_an_id_and_a_prefix_name_a_peer(state):
     assert resolve_peer(state, shorten_peer_id(CAROL).upper()) == CAROL
 
 
-def test_a_prefix_finds_peers_of_the_last_browse(state):
-    state.put_browsed([(CAROL, b"listing", "")])
+def test_a_prefix_finds_hosts_that_were_heard_of_by_browsing(state):
+    state.put_heard([CAROL])
     assert resolve_peer(state, format_peer_id(CAROL)[: 3 + MIN_PREFIX]) == CAROL
 
 

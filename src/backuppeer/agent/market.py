@@ -6,15 +6,13 @@ Knows: listings, filters, scores. Must not know: how to connect. Servers are nev
 from collections.abc import Callable
 from typing import Final
 
-import msgspec
-
 from backuppeer.agent.names import alias_of
 from backuppeer.agent.standing import Standing
 from backuppeer.agent.state import State
 from backuppeer.clock import Clock, format_time
 from backuppeer.control.api import BrowseRequest, BrowseRow
 from backuppeer.ids import PeerId, format_peer_id
-from backuppeer.signaling.listing import VerifiedListing, open_listing
+from backuppeer.signaling.listing import VerifiedListing
 from backuppeer.signaling.merge import SeqMemory
 from backuppeer.signaling.pool import BrowseResult, Pool
 
@@ -30,7 +28,7 @@ class Market:
         self.memory = SeqMemory.import_bytes(raw) if raw else SeqMemory()
 
     async def browse(self, servers: list[str], request: BrowseRequest) -> list[BrowseRow]:
-        """Ask all servers, filter and sort here, remember the rows shown.
+        """Ask all servers, filter and sort here; remember everybody heard of, also those not shown (ADR 0013).
 
         Raises:
             NoSignaling: no server answered.
@@ -41,7 +39,9 @@ class Market:
         shown = _sort([pair for pair in rows if _passes(pair[0], request)], request.sort)
         if request.limit:
             shown = shown[: request.limit]
-        self._state.put_browsed([(v.peer, v.signed, "\n".join(v.servers)) for _, v in shown])
+        # Those shown go last, the best at the end: what a person sees is forgotten after everything else.
+        seen = [listing.peer for _, listing in reversed(shown)]
+        self._state.put_heard([*(listing.peer for _, listing in rows if listing.peer not in set(seen)), *seen])
         return [row for row, _ in shown]
 
     async def find(self, servers: list[str], peer: PeerId) -> VerifiedListing | None:
@@ -63,14 +63,6 @@ class Market:
         """
         result = await self._ask(servers, everything=True)
         return [listing for listing in result.listings if listing.peer != self._own]
-
-    def remembered(self, peer: PeerId) -> VerifiedListing | None:
-        """Return the listing of `peer` among the rows of the last browse, if it still holds."""
-        for known, signed, servers in self._state.browsed():
-            if known == peer:
-                opened = open_listing(signed, self._clock.now_ms())
-                return msgspec.structs.replace(opened, servers=tuple(servers.split("\n")))
-        return None
 
     def row(self, verified: VerifiedListing) -> BrowseRow:
         """Return a listing as it is shown."""

@@ -1,4 +1,4 @@
-"""Which peer a person means: full id, alias, or a prefix among own peers and the last browse (DESIGN 3).
+"""Which peer a person means: full id, alias, or a prefix among own peers and hosts heard of (DESIGN 3, ADR 0013).
 
 Knows: the text forms. Must not know: how to reach anybody.
 """
@@ -31,7 +31,7 @@ def resolve_peer(state: State, text: str) -> PeerId:
             f"no peer is called {text[:80]!r}",
             hint="see `backup-peer peers` and `backup-peer browse` for ids and names",
         )
-    known = {record.peer for record in state.peers()} | {row[0] for row in state.browsed()}
+    known = {record.peer for record in state.peers()} | set(state.heard())
     found = sorted(peer for peer in known if format_peer_id(peer).startswith(prefix))
     if len(found) > 1:
         names = ", ".join(shorten_peer_id(peer) for peer in found[:4])

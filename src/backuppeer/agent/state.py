@@ -6,7 +6,7 @@ data: keys are files, agreements and heads come back from the hosts.
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -16,6 +16,7 @@ from typing import Any, Final
 from backuppeer.db import open_database
 from backuppeer.errors import LocalError
 from backuppeer.ids import AgreementId, PeerId, RepositoryId
+from backuppeer.limits import HEARD_PEERS
 
 _SCRIPTS: Final = (
     """
@@ -39,6 +40,11 @@ _SCRIPTS: Final = (
     CREATE TABLE browsed(peer BLOB PRIMARY KEY, listing BLOB NOT NULL, servers TEXT NOT NULL) STRICT;
     CREATE TABLE envelope_keys(key_id BLOB PRIMARY KEY, private BLOB NOT NULL, created_ms INTEGER NOT NULL) STRICT;
     CREATE TABLE settings(key TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
+    """,
+    # Ids are all that is read of what a browse heard; the rows before were those of one browse only.
+    """
+    DROP TABLE browsed;
+    CREATE TABLE heard(peer BLOB PRIMARY KEY) STRICT;
     """,
 )
 
@@ -211,18 +217,20 @@ class State:
         rows = self._all(query, repository)
         return (rows[0][0], rows[0][1], rows[0][2]) if rows else None
 
-    # rows of the last browse: prefixes resolve among them (DESIGN 3)
-    def put_browsed(self, rows: list[tuple[PeerId, bytes, str]]) -> None:
-        """Replace the rows of the last browse: (peer, signed listing, servers as lines)."""
-        with self._lock:
+    # hosts heard of by browsing: prefixes resolve among them (ADR 0013)
+    def put_heard(self, peers: Sequence[PeerId]) -> None:
+        """Remember hosts, the last of them longest: beyond HEARD_PEERS those go that were heard of least recently."""
+        with self._lock, self._translated():
             self._db.execute("BEGIN")
-            self._db.execute("DELETE FROM browsed")
-            self._db.executemany("INSERT OR REPLACE INTO browsed(peer,listing,servers) VALUES(?,?,?)", rows)
+            # A replaced row gets a new, higher rowid: their order is that of the last hearing.
+            self._db.executemany("INSERT OR REPLACE INTO heard(peer) VALUES(?)", [(peer,) for peer in peers])
+            kept = "SELECT rowid FROM heard ORDER BY rowid DESC LIMIT ?"
+            self._db.execute(f"DELETE FROM heard WHERE rowid NOT IN ({kept})", (HEARD_PEERS,))  # noqa: S608 - constant
             self._db.execute("COMMIT")
 
-    def browsed(self) -> list[tuple[PeerId, bytes, str]]:
-        """Return the rows of the last browse."""
-        return [(PeerId(row[0]), row[1], row[2]) for row in self._all("SELECT peer,listing,servers FROM browsed")]
+    def heard(self) -> list[PeerId]:
+        """Return the hosts heard of by browsing, the least recent first."""
+        return [PeerId(row[0]) for row in self._all("SELECT peer FROM heard ORDER BY rowid")]
 
     # keys of knocks
     def put_envelope_key(self, key_id: bytes, private: bytes, created_ms: int) -> None:
