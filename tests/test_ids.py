@@ -41,6 +41,16 @@ INVALID = [
 ]
 
 
+@pytest.mark.parametrize("wrong", ["q", "b"])
+def test_an_id_with_one_wrong_character_is_told_so_and_not_that_its_length_is_wrong(wrong):
+    typed = f"{TEXT[:30]}{wrong if TEXT[30] != wrong else 'p'}{TEXT[31:]}"
+    with pytest.raises(UserError, match="its checksum does not fit, so at least one"):
+        parse_peer_id(typed)
+    with pytest.raises(UserError) as told:
+        parse_peer_id(typed[:-1])
+    assert "61 characters" in told.value.hint
+
+
 def polymod(values: list[int]) -> int:
     check = 1
     for value in values:

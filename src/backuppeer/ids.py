@@ -28,6 +28,8 @@ SnapshotId = NewType("SnapshotId", bytes)
 """32 bytes: the blob id of a snapshot; shown as lower-case hex."""
 
 PEER_ID_BYTES: Final = 32
+PEER_ID_CHARS: Final = 61
+"""Length of its text: `bp1`, 52 characters for the bytes, 6 of checksum."""
 _HRP: Final = "bp"
 _ALPHABET: Final = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 _BECH32M: Final = 0x2BC830A3
@@ -55,12 +57,15 @@ def parse_peer_id(text: str) -> PeerId:
     """
     bad = UserError(
         f"not a peer id: {text[:80]!r}",
-        hint="a peer id starts with bp1 and has 61 characters; copy it whole from `backup-peer id` or `browse`",
+        hint=f"a peer id starts with bp1 and has {PEER_ID_CHARS} characters; copy it whole from "
+        "`backup-peer id` or `browse`",
     )
     lowered = text.lower()
     # ASCII only: .lower() turns the Kelvin sign into a k, and one id must not have two spellings.
     if not text.isascii() or text not in {lowered, text.upper()} or not lowered.startswith(f"{_HRP}1"):
         raise bad
+    if len(lowered) == PEER_ID_CHARS:
+        bad = _misspelt(text)
     symbols = lowered[len(_HRP) + 1 :]
     if len(lowered) > 90 or any(c not in _ALPHABET for c in symbols):
         raise bad
@@ -71,6 +76,13 @@ def parse_peer_id(text: str) -> PeerId:
     if len(octets) != PEER_ID_BYTES:
         raise bad
     return PeerId(bytes(octets))
+
+
+def _misspelt(text: str) -> UserError:
+    return UserError(
+        f"not a peer id: {text!r}: its checksum does not fit, so at least one character is mistyped",
+        hint="a peer id starts with bp1; compare it with what `backup-peer id` shows on the other machine",
+    )
 
 
 def shorten_peer_id(peer: PeerId) -> str:

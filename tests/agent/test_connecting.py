@@ -6,6 +6,7 @@ from agent.hosted import hosted
 from agent.houses import WISH, FixedReach, offer
 from agent.loops import VirtualClock, play
 from backuppeer.agent.connecting import Connecting
+from backuppeer.agent.names import resolve_peer
 from backuppeer.agent.partners import Whereabouts
 from backuppeer.agent.state import Direction, RequestState
 from backuppeer.cli.units import parse_size
@@ -210,6 +211,26 @@ def test_a_wish_that_still_waits_beside_an_agreement_ends_without_a_knock(house,
         await way.follow_up([])
         assert door.knocks == []
         assert newest(owner, house).state is RequestState.EXPIRED
+
+    play(scenario())
+
+
+def test_a_name_holds_from_the_request_on_and_outlives_a_no_and_a_wish_without_one(house, owner):
+    door = Door((Verdict.PENDING, None))
+
+    async def scenario():
+        way = connecting(owner, door, clock=VirtualClock())
+        with pytest.raises(PendingError, match="carol has not answered"):
+            await way.connect(house.peer, wanting(house, name="carol", wait_s=1.0), [], quiet)
+        assert resolve_peer(owner.state, "carol") == house.peer
+        assert owner.state.peer(house.peer).last_seen_ms == 0, "named, and not seen yet"
+        door.answer = RefusedError("no room")
+        with pytest.raises(RefusedError):
+            await way.connect(house.peer, wanting(house), [], quiet)
+        door.answer = (Verdict.PENDING, None)
+        with pytest.raises(PendingError, match="carol"):
+            await way.connect(house.peer, wanting(house, wait_s=1.0), [], quiet)
+        assert newest(owner, house).alias == "carol"
 
     play(scenario())
 

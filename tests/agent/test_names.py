@@ -57,7 +57,9 @@ def test_an_unknown_name_or_prefix_is_not_found(state):
             resolve_peer(state, text)
 
 
-@pytest.mark.parametrize("alias", ["bp1xyz", "BP1XYZ", " ", "a\nb", "a\x1b[31m", "x" * 65, " bob", "bob "])
+@pytest.mark.parametrize(
+    "alias", ["bp1xyz", "BP1XYZ", " ", "a\nb", "a\x1b[31m", "../x", "-x", "x" * 65, " bob", "bob "]
+)
 def test_an_alias_that_could_be_read_as_an_id_or_can_not_be_typed_is_refused(state, alias):
     with pytest.raises(UserError):
         check_alias(state, alias, CAROL)

@@ -1,5 +1,6 @@
 """What a command of the owner answers at most."""
 
+import asyncio
 from types import SimpleNamespace
 
 import pytest
@@ -7,8 +8,9 @@ import pytest
 from backuppeer.agent import owner_commands
 from backuppeer.agent.owner_commands import OwnerCommands
 from backuppeer.backup.trees import Visit
-from backuppeer.control.api import LsRequest
+from backuppeer.control.api import ConnectPlanRequest, LsRequest
 from backuppeer.errors import UserError
+from backuppeer.ids import format_peer_id
 from backuppeer.limits import LS_ROWS
 from backuppeer.repo.tree import EntryKind, TreeEntry
 
@@ -20,6 +22,13 @@ def commands():
     repository = SimpleNamespace(keys=None, index=None, cache=None)
     agent = SimpleNamespace(parts=None, owner=SimpleNamespace(vault=SimpleNamespace(repository=repository)))
     return OwnerCommands(agent)
+
+
+@pytest.mark.parametrize("name", ["../x", "bp1foo", " "])
+def test_a_name_that_can_not_be_is_refused_before_the_person_is_asked_anything(owner, house, name):
+    agent = SimpleNamespace(parts=SimpleNamespace(state=owner.state, keys=owner.keys), owner=None)
+    with pytest.raises(UserError, match="can't be a name"):
+        asyncio.run(OwnerCommands(agent).plan(ConnectPlanRequest(peer=format_peer_id(house.peer), name=name), None))
 
 
 def test_a_listing_has_only_so_many_rows(commands, monkeypatch):

@@ -13,7 +13,7 @@ from backuppeer.agent.reporter import Reporter
 from backuppeer.agent.state import State
 from backuppeer.agent.vault import Vault
 from backuppeer.clock import SystemClock
-from backuppeer.control.api import PeerRequest, RecoverRequest, SnapshotsRequest
+from backuppeer.control.api import ConnectPlanRequest, RecoverRequest, SnapshotsRequest
 from backuppeer.errors import ExitCode, IntegrityFault, NotFoundError, PeerUnreachable, RefusedError
 from backuppeer.ids import PeerId, format_peer_id, shorten_peer_id
 
@@ -132,7 +132,7 @@ def test_a_host_is_not_asked_for_space_that_a_recovered_home_could_not_fill(heir
         SimpleNamespace(parts=parts, owner=SimpleNamespace(vault=heir.vault, connecting=connecting))
     )
     with pytest.raises(RefusedError, match="may only read"):
-        asyncio.run(commands.plan(PeerRequest(peer=format_peer_id(house.peer)), None))
+        asyncio.run(commands.plan(ConnectPlanRequest(peer=format_peer_id(house.peer)), None))
 
 
 def test_a_home_is_recovered_once_a_recovery_came_to_its_end_and_one_made_by_init_always_was(heir, owner):

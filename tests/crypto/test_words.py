@@ -75,6 +75,17 @@ def test_near_word_is_suggested():
     assert "'hamster'" in caught.value.hint
 
 
+def test_after_a_wrong_checksum_the_words_completed_from_a_prefix_are_pointed_at():
+    for typed, where in (
+        ([*GOOD[1::-1], *GOOD[2:]], "compare each"),
+        ([GOOD[1][:4], *GOOD[:1], *GOOD[2:]], "word 1 was completed"),
+        ([GOOD[1][:4], GOOD[0][:4], *GOOD[2:]], "words 1, 2 were completed"),
+    ):
+        with pytest.raises(UserError, match="checksum") as told:
+            decode_words(" ".join(typed))
+        assert where in told.value.hint
+
+
 def test_swapped_words_fail_the_checksum():
     with pytest.raises(UserError, match="checksum"):
         decode_words(" ".join([GOOD[1], GOOD[0], *GOOD[2:]]))

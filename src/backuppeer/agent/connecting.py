@@ -15,7 +15,7 @@ import structlog
 
 from backuppeer.agent.keyring import HomeKeys
 from backuppeer.agent.knocking import Knocking
-from backuppeer.agent.names import check_alias, name_of
+from backuppeer.agent.names import alias_of, check_alias, name_of
 from backuppeer.agent.offers import choose_terms, write_exact_size
 from backuppeer.agent.partners import Reach, Whereabouts
 from backuppeer.agent.session import Session
@@ -139,6 +139,9 @@ class Connecting:
         )
 
     def _remember(self, host: PeerId, request: ConnectRequest) -> RequestRecord:
+        if request.name:
+            # At once, and for good: the person may use the name while the host's person has not answered, or said no.
+            self._state.call(host, request.name, self._clock.now_ms())
         wish = (request.storage, *choose_terms(request.term_s, request.lock_s))
         known = self._state.find_request(Direction.OUT, host)
         if known is not None and known.state is RequestState.WAITING and _wish_of(known) == wish:
@@ -156,7 +159,7 @@ class Connecting:
                 lock_s=wish[2],
                 state=RequestState.WAITING,
                 since_ms=self._clock.now_ms(),
-                alias=request.name,
+                alias=request.name or alias_of(self._state, host),
                 is_verified=request.verified,
             )
         self._state.put_request(record)

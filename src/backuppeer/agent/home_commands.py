@@ -129,7 +129,7 @@ class HomeCommands:
             quota_bytes=quota,
             used_bytes=used,
             safety_words=safety_words(self._parts.keys.peer, record.peer),
-            last_seen=format_time(record.last_seen_ms),
+            last_seen=format_time(record.last_seen_ms) if record.last_seen_ms else "",
             trust=round(trust, 3),
             trust_level=level.value,
         )

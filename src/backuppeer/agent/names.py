@@ -5,10 +5,9 @@ Knows: the text forms. Must not know: how to reach anybody.
 
 from backuppeer.agent.state import State
 from backuppeer.errors import BackupPeerError, NotFoundError, UserError
-from backuppeer.ids import MIN_PREFIX, PeerId, format_peer_id, parse_peer_id, shorten_peer_id
+from backuppeer.ids import MIN_PREFIX, PEER_ID_CHARS, PeerId, format_peer_id, parse_peer_id, shorten_peer_id
 
 _PREFIX_START = "bp1"
-_FULL_CHARS = 61
 
 
 def resolve_peer(state: State, text: str) -> PeerId:
@@ -23,7 +22,7 @@ def resolve_peer(state: State, text: str) -> PeerId:
     record = state.peer_by_alias(text)
     if record is not None:
         return record.peer
-    if len(text) >= _FULL_CHARS:
+    if len(text) >= PEER_ID_CHARS:
         return parse_peer_id(text)
     prefix = read_prefix(text)
     if not prefix:
@@ -50,7 +49,7 @@ def read_prefix(text: str) -> str:
         UserError: a mistyped id, or a prefix that is too short.
 
     """
-    if len(text) >= _FULL_CHARS:
+    if len(text) >= PEER_ID_CHARS:
         return format_peer_id(parse_peer_id(text))
     if not text.lower().startswith(_PREFIX_START):
         return ""
@@ -91,8 +90,13 @@ def check_alias(state: State, alias: str, peer: PeerId) -> None:
         return
     # `resolve_peer` strips what it is given: a name with spaces around it could never be found again.
     is_id = alias.lower().startswith(_PREFIX_START)
-    if is_id or not alias.isprintable() or len(alias) > 64 or alias != alias.strip():
-        raise UserError(f"{alias[:64]!r} can't be a name", hint="1 to 64 printable characters, not beginning with bp1")
+    # A name beginning with - would be read as an option; one with a slash looks like a path, and is one by mistake.
+    is_other = alias.startswith("-") or "/" in alias
+    if is_id or is_other or not alias.isprintable() or len(alias) > 64 or alias != alias.strip():
+        raise UserError(
+            f"{alias[:64]!r} can't be a name",
+            hint="1 to 64 printable characters without a slash, not beginning with bp1 or -",
+        )
     taken = state.peer_by_alias(alias)
     if taken is not None and taken.peer != peer:
         raise UserError(

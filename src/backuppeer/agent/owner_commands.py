@@ -10,7 +10,7 @@ from typing import Final
 from backuppeer.agent.agent import Agent
 from backuppeer.agent.backup_job import BackupJob
 from backuppeer.agent.heap import returning_memory
-from backuppeer.agent.names import alias_of, name_of, resolve_peer
+from backuppeer.agent.names import alias_of, check_alias, name_of, resolve_peer
 from backuppeer.agent.offers import check_storage
 from backuppeer.agent.recovery import Recovery
 from backuppeer.agent.reporter import Emit, Reporter
@@ -23,11 +23,11 @@ from backuppeer.control.api import (
     BackupRequest,
     BackupResult,
     ConnectPlan,
+    ConnectPlanRequest,
     ConnectRequest,
     ConnectResult,
     EntryRow,
     LsRequest,
-    PeerRequest,
     RecoverRequest,
     RecoverResult,
     RestoreRequest,
@@ -50,9 +50,10 @@ class OwnerCommands:
     def __init__(self, agent: Agent) -> None:
         self._agent, self._parts = agent, agent.parts
 
-    async def plan(self, request: PeerRequest, _: Emit) -> ConnectPlan:
+    async def plan(self, request: ConnectPlanRequest, _: Emit) -> ConnectPlan:
         """Return what connecting to a host would mean, for the person to decide on."""
         peer = self._resolve(request.peer)
+        check_alias(self._parts.state, request.name, peer)
         agreement = self._agent.owner.connecting.agreement_with(peer)
         free, term_s, lock_s = 0, TERM_DEFAULT_S, LOCK_DEFAULT_S
         if agreement is None:

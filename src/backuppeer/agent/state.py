@@ -69,7 +69,10 @@ class RequestState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PeerRecord:
-    """A peer we have dealt with. `whereabouts`: where it was last (agent.partners), or empty."""
+    """A peer we have dealt with or given a name. `whereabouts`: where it was last (agent.partners), or empty.
+
+    last_seen_ms: 0 = never.
+    """
 
     peer: PeerId
     alias: str = ""
@@ -129,9 +132,16 @@ class State:
     ) -> None:
         """Remember a peer, or add to what is known; nothing known is taken away, also not another peer's alias."""
         with self._lock:
-            self._merge(peer, now_ms, alias=alias, verified=verified, whereabouts=whereabouts)
+            self._merge(peer, now_ms, alias=alias, verified=verified, whereabouts=whereabouts, seen_ms=now_ms)
 
-    def _merge(self, peer: PeerId, now_ms: int, *, alias: str, verified: bool, whereabouts: bytes) -> None:
+    def call(self, peer: PeerId, alias: str, now_ms: int) -> None:
+        """Give a name to a peer that need not have been seen yet; as `meet`, but it was not seen by that."""
+        with self._lock:
+            self._merge(peer, now_ms, alias=alias, verified=False, whereabouts=b"", seen_ms=0)
+
+    def _merge(
+        self, peer: PeerId, now_ms: int, *, alias: str, verified: bool, whereabouts: bytes, seen_ms: int
+    ) -> None:
         known = self.peer(peer) or PeerRecord(peer, first_seen_ms=now_ms)
         holder = self.peer_by_alias(alias) if alias else None
         if holder is not None and holder.peer != peer:
@@ -141,7 +151,7 @@ class State:
             alias=alias or known.alias,
             is_verified=verified or known.is_verified,
             whereabouts=whereabouts or known.whereabouts,
-            last_seen_ms=max(now_ms, known.last_seen_ms),
+            last_seen_ms=max(seen_ms, known.last_seen_ms),
         )
         self._run(
             f"INSERT OR REPLACE INTO peers({_PEER_COLUMNS}) VALUES(?,?,?,?,?,?)",

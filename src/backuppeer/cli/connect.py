@@ -12,7 +12,7 @@ from backuppeer.cli.screen import BOLD, GREEN, YELLOW, Screen
 from backuppeer.cli.spinner import Spinner
 from backuppeer.cli.units import format_duration, format_size, parse_duration, parse_size, read_span
 from backuppeer.cli.work import View, read_event, run_work
-from backuppeer.control.api import ConnectPlan, ConnectRequest, ConnectResult, PeerRequest
+from backuppeer.control.api import ConnectPlan, ConnectPlanRequest, ConnectRequest, ConnectResult
 from backuppeer.control.events import Event, EventName, State
 from backuppeer.errors import DeclinedError, InterruptedByUserError, UserError
 from backuppeer.limits import CONNECT_WAIT_S, LOCK_DEFAULT_S, REQUEST_KEPT_S, TERM_DEFAULT_S
@@ -73,7 +73,11 @@ def _connect(context: Context, request: ConnectRequest) -> int:
     screen, client = context.screen, context.client()
     with Spinner(screen) as spinner:
         spinner.show(_WORDS["searching"].format(peer=request.peer))
-        plan = client.call("connect/plan", PeerRequest(servers=request.servers, peer=request.peer), ConnectPlan)
+        plan = client.call(
+            "connect/plan",
+            ConnectPlanRequest(servers=request.servers, peer=request.peer, name=request.name),
+            ConnectPlan,
+        )
     called = name_peer(plan.peer_id, request.name or plan.alias)
     if not plan.agreed:
         check_storage(request.storage, example="backup-peer connect PEER --storage 10GB")

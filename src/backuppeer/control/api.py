@@ -190,6 +190,12 @@ class PeerSetting(Request):
     verified: bool = False
 
 
+class ConnectPlanRequest(PeerRequest):
+    """`connect` before its question: `name` is checked before a person says yes."""
+
+    name: str = ""
+
+
 class RequestDecision(Request):
     """`requests accept|reject`: id, prefix or alias of the request or of its peer."""
 
@@ -375,7 +381,7 @@ ROUTES: dict[str, Route] = {
     "requests/reject": Route(request=RequestDecision, result=PendingRequest, summary="reject a request"),
     "host/stop": Route(request=Nothing, result=HostingState, summary="withdraw the slot"),
     "host": Route(request=HostRequest, result=HostResult, work=True, summary="offer a slot"),
-    "connect/plan": Route(request=PeerRequest, result=ConnectPlan, summary="what connecting would mean"),
+    "connect/plan": Route(request=ConnectPlanRequest, result=ConnectPlan, summary="what connecting would mean"),
     "connect": Route(request=ConnectRequest, result=ConnectResult, work=True, summary="agree with a host"),
     "backup": Route(request=BackupRequest, result=BackupResult, work=True, summary="make a snapshot"),
     "snapshots": Route(request=SnapshotsRequest, result=list[SnapshotRow], summary="own snapshots"),

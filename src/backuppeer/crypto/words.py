@@ -67,10 +67,17 @@ def decode_words(text: str) -> bytes:
     try:
         return bytes(_mnemonic().to_entropy(words))
     except ValueError as exc:
-        raise UserError(
-            "the words do not fit together: the checksum is wrong",
-            hint="a word is swapped or misread; compare each with what you wrote down",
-        ) from exc
+        completed = [position for position, word in enumerate(typed, start=1) if word != words[position - 1]]
+        raise UserError("the words do not fit together: the checksum is wrong", hint=_where_to_look(completed)) from exc
+
+
+def _where_to_look(completed: list[int]) -> str:
+    """Return advice after a wrong checksum. completed: positions of words that were typed as a prefix."""
+    if not completed:
+        return "a word is swapped or misread; compare each with what you wrote down"
+    numbers = ", ".join(map(str, completed))
+    which = f"word {numbers} was" if len(completed) == 1 else f"words {numbers} were"
+    return f"a word is swapped or misread; {which} completed from the letters typed: compare first there"
 
 
 @functools.lru_cache(maxsize=256)
