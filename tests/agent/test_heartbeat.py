@@ -32,6 +32,21 @@ def test_a_frozen_peer_ends_the_session_after_the_silence_allowed():
     play(scenario())
 
 
+def test_a_request_that_a_frozen_peer_leaves_open_ends_with_words_that_a_person_understands():
+    async def scenario():
+        network = Network()
+        one, two = Party(network, 1), Party(network, 2)
+        async with running(one, two):
+            session = await one.dial(two)
+            network.freeze()
+            for _ in range(2):  # while it is open, and afterwards
+                with pytest.raises(PeerUnreachable, match="no answer for 15 s"):
+                    await ask(session)
+            network.thaw()
+
+    play(scenario())
+
+
 def test_a_session_that_is_alive_but_unused_is_kept_until_idle_then_closed_on_both_sides():
     async def scenario():
         network = Network()

@@ -1,6 +1,7 @@
 """One knock: how long it lives, where its reply is awaited, and for how long."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -48,6 +49,24 @@ class DeafPool:
 
     async def deposit(self, _servers, _inbox, sealed):
         self.deposits.append(sealed)
+
+
+@pytest.mark.parametrize(
+    ("wish", "advice"), [(0, "`backup-peer host` again"), (10**9, "`backup-peer browse` for others")]
+)
+def test_a_host_that_is_not_on_offer_is_told_with_advice_that_fits_whose_host_it_is(owner, house, wish, advice):
+    class Empty:
+        async def find(self, _servers, _peer):
+            return None
+
+    async def scenario():
+        asking = Knocking(owner.state, owner.keys.identity, VirtualClock(), market=Empty(), ends=None)
+        with pytest.raises(PeerUnreachable, match="is not on offer at 1 server") as told:
+            await asking.knock(replace(asking.empty_wish(house.peer), size_bytes=wish), SERVERS[:1])
+        assert told.value.message.endswith("1 server")
+        assert advice in told.value.hint
+
+    play(scenario())
 
 
 def test_a_knock_names_few_servers_lives_an_hour_and_is_given_up_after_seconds(owner, monkeypatch):

@@ -7,13 +7,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from backuppeer.cli.connect import StateView
 from backuppeer.cli.screen import Screen
 from backuppeer.control import api
+from backuppeer.control.events import State
 from backuppeer.errors import (
     PendingError,
 )
 from cli.rows import CONNECTED, OFFERED, PENDING, PLAN, STATES, WORDS, ask, event, run
-from cli.terminal import check_output
+from cli.terminal import FakePipe, check_output
 from control.dummy import PEER, given, telling
 
 
@@ -84,6 +86,17 @@ def test_connect_on_a_terminal_waits_as_long_as_the_request_lives(capsys, agent,
     assert dummy.requests[-1][1].wait_s == 7 * 86400
     assert "Ctrl-C keeps the request" in shown.getvalue()
     assert "connected to" in out
+
+
+def test_while_a_person_is_waited_for_being_asked_again_is_the_same_waiting():
+    shown = FakePipe()
+    states = StateView(Screen((shown, shown, shown), json=False, yes=False), "alice (bp1x)")
+    with states:
+        for _ in range(3):
+            states.on_event(event("state", State(state="knocking", text="asking alice")))
+            states.on_event(event("state", State(state="waiting", text="waiting for alice to answer")))
+    assert shown.getvalue() == "asking alice\nwaiting for alice to answer (Ctrl-C keeps the request)\n"
+    assert states.state == "waiting"
 
 
 def test_a_pending_person_is_exit_4(capsys, agent):

@@ -29,6 +29,7 @@ from backuppeer.crypto.words import safety_words
 from backuppeer.errors import NoSignaling, UserError
 from backuppeer.ids import format_peer_id
 from backuppeer.signaling.listing import is_region
+from backuppeer.signaling.servers import count_servers
 from backuppeer.trust.policy import AcceptPolicy
 
 _UNLISTED: Final = State(state="unlisted", text="no signaling server reachable, trying again …")
@@ -57,10 +58,7 @@ class HostCommands:
         store = default_store(self._parts.home, request.store)
         await asyncio.to_thread(self._agent.host.premises.establish, store, request.storage)
         reporter = Reporter(emit)
-        count = len(offer.servers)
-        await reporter.state(
-            "publishing", f"asking {count} signaling server{'' if count == 1 else 's'} to show the offer"
-        )
+        await reporter.state("publishing", f"asking {count_servers(len(offer.servers))} to show the offer")
         queue: asyncio.Queue[Event] = asyncio.Queue()
         self._watchers.add(queue)
         try:

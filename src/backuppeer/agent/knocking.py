@@ -6,6 +6,7 @@ reply inbox and key, so that a server can't tell two knocks of the same owner fr
 
 import asyncio
 from collections.abc import Callable
+from typing import Final
 
 import structlog
 
@@ -30,8 +31,11 @@ from backuppeer.signaling.knock import (
 )
 from backuppeer.signaling.listing import VerifiedListing
 from backuppeer.signaling.pool import Pool
+from backuppeer.signaling.servers import count_servers
 
 _log = structlog.get_logger()
+_OF_OTHERS: Final = "it may be offline, or use other servers: ask its person, or `backup-peer browse` for others"
+_OF_OURS: Final = "it may be offline: ask its person whether the machine is on, and to run `backup-peer host` again"
 Ends = Callable[[], Whereabouts]
 """Where this home itself can be dialled now."""
 
@@ -56,8 +60,9 @@ class Knocking:
         verified = await self._market.find(servers, record.peer)
         if verified is None:
             raise PeerUnreachable(
-                f"{name} is not on offer at {', '.join(servers) or 'any server'}",
-                hint="it may be offline, or use other servers: ask its person, or `backup-peer browse` for others",
+                f"{name} is not on offer at {count_servers(len(servers))}",
+                # A wish for nothing is a knock at a host that keeps our packs: no other host would do.
+                hint=_OF_OTHERS if record.size_bytes else _OF_OURS,
             )
         return await self.knock_at(verified, record, servers)
 

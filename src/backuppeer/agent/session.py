@@ -38,6 +38,8 @@ class Session:
         self.used_s = 0.0
         self.in_flight = 0
         self.is_open = True
+        self.failure = ""
+        """Why this side gave the session up, for a person; set before the connection is closed."""
         self.ended = asyncio.Event()
         self._stream, self._reader = stream, reader
         self._control = ControlStream()
@@ -78,7 +80,7 @@ class Session:
 
         """
         if not self.is_open:
-            raise PeerUnreachable(f"the session with {shorten_peer_id(self.peer)} has ended")
+            raise PeerUnreachable(self.failure or f"the session with {shorten_peer_id(self.peer)} has ended")
         lane = self.lanes.take() if bulk else None
         channel = Channel(lane or await self.connection.open_stream(), Speaker.OPENER)
         with self.busy():
@@ -86,10 +88,13 @@ class Session:
                 await channel.send(message)
                 yield channel
                 await channel.finish()
-            except BaseException:
+            except BaseException as exc:
                 if lane is not None:
                     self.lanes.drop(lane)
                 await channel.abort()
+                if isinstance(exc, PeerUnreachable) and self.failure:
+                    # What the transport says is only that we closed it ourselves.
+                    raise PeerUnreachable(self.failure) from exc
                 raise
         if lane is not None:
             await self.lanes.give_back(lane)

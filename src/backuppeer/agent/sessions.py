@@ -30,7 +30,7 @@ from backuppeer.errors import (
     Unavailable,
 )
 from backuppeer.ids import PeerId, TransportId, shorten_peer_id
-from backuppeer.limits import DIAL_S, HANDSHAKE_S, REQUEST_STREAMS, UNPROVEN_CONNECTIONS
+from backuppeer.limits import DEAD_AFTER_S, DIAL_S, HANDSHAKE_S, REQUEST_STREAMS, UNPROVEN_CONNECTIONS
 from backuppeer.transport.base import Connection, Stream, Transport
 from backuppeer.wire.codec import UnknownMessage
 from backuppeer.wire.messages import (
@@ -286,7 +286,8 @@ class Sessions:
                 pulse = pulse.hear(now)
             action, pulse, wait_s = plan_heartbeat(pulse, now)
             if action is HeartbeatAction.DEAD:
-                raise PeerUnreachable("the peer has been silent for too long")
+                session.failure = f"no answer for {DEAD_AFTER_S:.0f} s"
+                raise PeerUnreachable(session.failure)
             if action is HeartbeatAction.PING:
                 number += 1
                 await session.say(Ping(number=number))

@@ -20,7 +20,7 @@ from backuppeer.limits import CONNECT_WAIT_S, LOCK_DEFAULT_S, REQUEST_KEPT_S, TE
 _WORDS: Final = {
     "searching": "looking for {peer} …",
     "knocking": "asking {peer} for space …",
-    "waiting": "waiting for {peer} to answer … (Ctrl-C keeps the request)",
+    "waiting": "waiting for {peer} to answer",
     "dialling": "dialling {peer} …",
     "verifying": "verifying that it is {peer} …",
 }
@@ -134,12 +134,15 @@ class StateView:
         if event.event != EventName.STATE:
             return
         said = read_event(event, State)
+        if said.state == "knocking" and self.state == "waiting":
+            # Asked again while the person has not answered: for who watches, it is the same waiting.
+            return
         self.state = said.state
         words = said.text or _WORDS.get(said.state, f"{said.state} …").format(peer=self._peer)
-        if said.state == "waiting" and "Ctrl-C" not in words:
-            words = f"{words} (Ctrl-C keeps the request)"
         if said.state == "connected":
             self._spinner.rest()
+        elif said.state == "waiting":
+            self._spinner.show(words, tail="(Ctrl-C keeps the request)", timed=True)
         else:
             self._spinner.show(words)
 

@@ -264,7 +264,8 @@ class Pool:
     def _note(self, url: str, *, connected: bool, error: str) -> None:
         if url in self._status:
             was = self._status[url]
-            self._status[url] = ServerStatus(url=url, connected=connected, error=error)
+            # Who shows a status shows its address too: once is enough.
+            self._status[url] = ServerStatus(url=url, connected=connected, error=error.removeprefix(f"{url}: "))
             if was.connected != connected:
                 self._on_change()
 
@@ -315,7 +316,13 @@ def no_signaling(what: str, tried: Sequence[Acceptance]) -> NoSignaling:
     """Return the error for a step that needed a server and had none; it names each server tried and why it failed."""
     if not tried:
         return NoSignaling(what + ": none is configured", hint="name one with --server, or in the configuration")
-    reasons = "; ".join(outcome.error or f"{outcome.url} gave no answer" for outcome in tried)
-    names = ", ".join(outcome.url for outcome in tried)
+    reasons = "; ".join(_reason(outcome) for outcome in tried)
     way_out = _OWN_CERTIFICATE if any(UNTRUSTED in outcome.error for outcome in tried) else _WAY_OUT
-    return NoSignaling(f"{what}: {reasons}", hint=f"tried {names}; {way_out}, or name another --server")
+    return NoSignaling(f"{what}: {reasons}", hint=f"{way_out}, or name another --server")
+
+
+def _reason(outcome: Acceptance) -> str:
+    """Return why a server did not do it, naming the server once."""
+    if outcome.url in outcome.error:
+        return outcome.error
+    return f"{outcome.url}: {outcome.error}" if outcome.error else f"{outcome.url} gave no answer"

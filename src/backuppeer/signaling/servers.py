@@ -88,6 +88,11 @@ def authority(url: str) -> str:
     return _authority(urlsplit(parse_server(url)))
 
 
+def count_servers(count: int) -> str:
+    """Return `1 server`, `2 servers`."""
+    return f"{count} server{'' if count == 1 else 's'}"
+
+
 def resolve_servers(flag: Sequence[str] | None, environment: str | None, config: Sequence[str] | None) -> list[str]:
     """Return the servers to use: flag, else environment, else config, else the one default; set but empty = none.
 
