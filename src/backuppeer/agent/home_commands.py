@@ -108,9 +108,11 @@ class HomeCommands:
         notes = list(self._agent.host.premises.notes)
         if self._agent.owner.vault.is_unrecovered:
             notes.append("the recovery of this home is not finished: run `backup-peer recover` again")
-        for _, host, _ in self._parts.state.agreements():
-            name = name_of(self._parts.state, host)
-            notes.extend(f"{name}: {risk}" for risk in self._parts.standing.risks(host))
+        vault, state = self._agent.owner.vault, self._parts.state
+        has_copies = vault.repository_id is not None and bool(vault.repository.index.snapshots())
+        hosts = [host for _, host, _ in state.agreements()]
+        for host, text in self._parts.standing.reminders(hosts, vault.complete_hosts() if has_copies else ()):
+            notes.append(text if host is None else f"{name_of(state, host)}: {text}")
         return notes
 
     def _peer_row(self, record: PeerRecord) -> PeerRow:

@@ -71,7 +71,7 @@ class OwnerCommands:
             lock_s=agreement.lock_s if agreement else lock_s,
             trust=round(trust, 3),
             trust_level=level.value,
-            risks=self._parts.standing.risks(peer),
+            risks=self._parts.standing.risks(peer, (host for _, host, _ in self._parts.state.agreements())),
         )
 
     async def connect(self, request: ConnectRequest, emit: Emit) -> ConnectResult:

@@ -3,6 +3,8 @@
 Knows: evidence and scores by peer id. Must not know: sessions; those who observe something call `saw`.
 """
 
+from collections.abc import Iterable
+
 import structlog
 
 from backuppeer.agent.state import State
@@ -10,7 +12,7 @@ from backuppeer.clock import Clock
 from backuppeer.errors import AuthenticationFault, BackupPeerError, IntegrityFault, PeerFault, RefusedError, Unavailable
 from backuppeer.ids import PeerId, shorten_peer_id
 from backuppeer.trust.evidence import EvidenceLog, Kind, Observation
-from backuppeer.trust.policy import risks_of
+from backuppeer.trust.policy import UNCOMPARED, copy_risk, is_safe_copy, risks_of
 from backuppeer.trust.score import Level, level, score_host
 
 _log = structlog.get_logger()
@@ -33,10 +35,39 @@ class Standing:
         record = self._state.peer(peer)
         return record is not None and record.is_verified
 
-    def risks(self, peer: PeerId) -> list[str]:
-        """Return what a person should know before storing with this peer."""
+    def risks(self, peer: PeerId, hosts: Iterable[PeerId] = ()) -> list[str]:
+        """Return what a person should know before storing with this peer beside the `hosts` of today."""
         value, _ = self.trust(peer)
-        return risks_of(value, is_friend=self.is_friend(peer), has_evidence=self._evidence.has_evidence(peer))
+        risks = risks_of(
+            value,
+            is_friend=self.is_friend(peer),
+            has_evidence=self._evidence.has_evidence(peer),
+            has_failed=self.has_failed(peer),
+        )
+        together = copy_risk([self.is_safe(host) for host in {*hosts, peer}], is_planned=True)
+        return [*risks, together] if together else risks
+
+    def reminders(self, hosts: Iterable[PeerId], keepers: Iterable[PeerId]) -> list[tuple[PeerId | None, str]]:
+        """Return what stays true of the hosts agreed with until a person acts; None = of the copies together.
+
+        keepers: those that hold all backups; nobody where there is no backup yet.
+        """
+        said: list[tuple[PeerId | None, str]] = []
+        for host in dict.fromkeys(hosts):
+            if not self.is_friend(host):
+                said.append((host, UNCOMPARED))
+            if self.has_failed(host):
+                said.append((host, "it has failed before: see its trust in `backup-peer peers`"))
+        together = copy_risk([self.is_safe(host) for host in set(keepers)])
+        return [*said, (None, together)] if together else said
+
+    def has_failed(self, peer: PeerId) -> bool:
+        """Whether the peer is known to have lost, refused or broken something, as far back as a score looks."""
+        return self._evidence.summarise(peer, now_ms=self._clock.now_ms()).beta > 0
+
+    def is_safe(self, peer: PeerId) -> bool:
+        """Whether a copy with this peer counts as safe."""
+        return is_safe_copy(self.trust(peer)[0], is_friend=self.is_friend(peer))
 
     def saw(self, peer: PeerId, kind: Kind, *, size_bytes: int = 0, detail: str = "") -> None:
         """Write down an observation."""

@@ -4,6 +4,7 @@ Knows: scores and the few facts handed in. Must not know: evidence, sessions, pr
 every surface (command line, web) can show them as they are.
 """
 
+from collections.abc import Sequence
 from enum import Enum
 from typing import Final
 
@@ -11,6 +12,9 @@ from backuppeer.trust.score import Level, level
 
 SAFE_COPY_TRUST: Final = 0.6
 """Copies with peers below this do not count as safe (DESIGN 8)."""
+
+UNCOMPARED: Final = "you have not compared safety words: somebody else may answer under this name"
+_LOW: Final = frozenset({Level.UNPROVEN, Level.NEW})
 
 
 class AcceptPolicy(Enum):
@@ -21,27 +25,40 @@ class AcceptPolicy(Enum):
     ALL = "all"
 
 
-def risks_of(trust: float, *, is_friend: bool, has_evidence: bool, other_safe_copies: int = 0) -> list[str]:
+def risks_of(trust: float, *, is_friend: bool, has_evidence: bool, has_failed: bool = False) -> list[str]:
     """Return what a person should know before storing with a peer of this T; empty when there is nothing to warn of.
 
-    `is_friend`: safety words compared; `has_evidence`: anything was ever stored with or asked of the peer;
-    `other_safe_copies`: hosts of T ≥ 0.6 that will hold the same data.
+    `is_friend`: safety words compared; `has_evidence`: anything was ever stored with the peer or brought back from it;
+    `has_failed`: it is known to have lost or withheld something.
     """
     risks = []
     if not is_friend:
-        risks.append("you have not compared safety words: somebody else may answer under this name")
-    if not has_evidence:
+        risks.append(UNCOMPARED)
+    if has_failed and level(trust) in _LOW:
+        risks.append("this peer has failed before: it may lose or withhold what it keeps")
+    elif has_evidence and level(trust) in _LOW:
+        risks.append("this peer has not proven itself for long yet: it may lose or withhold what it keeps")
+    elif not has_evidence and not is_friend:
         risks.append("nothing is known about this peer yet: it may vanish at any time, with all it keeps for you")
-    elif level(trust) in {Level.UNPROVEN, Level.NEW}:
-        risks.append("this peer has not proven itself yet, or has failed before: it may lose or withhold what it keeps")
-    if trust < SAFE_COPY_TRUST and other_safe_copies == 0 and not is_friend:
-        risks.append("your only copy is with an unproven peer: keep another one elsewhere")
     return risks
 
 
-def is_safe_copy(trust: float) -> bool:
-    """Return whether a copy with a peer of this T counts as safe."""
-    return trust >= SAFE_COPY_TRUST
+def copy_risk(safe: Sequence[bool], *, is_planned: bool = False) -> str:
+    """Return the warning about all copies of the backups together; "" when one of them is safe, or there is none.
+
+    safe: of each host that has a copy, whether it counts. is_planned: one of the copies would come only now.
+    """
+    if any(safe) or not safe:
+        return ""
+    would_be = "would be" if is_planned else "is"
+    if len(safe) == 1:
+        return f"your only copy {would_be} with an unproven peer: keep another one elsewhere"
+    return f"none of your {len(safe)} copies {would_be} with a proven peer: keep another one elsewhere"
+
+
+def is_safe_copy(trust: float, *, is_friend: bool = False) -> bool:
+    """Return whether a copy with a peer of this T counts as safe; with a friend it does."""
+    return is_friend or trust >= SAFE_COPY_TRUST
 
 
 def may_auto_accept(policy: AcceptPolicy, *, is_friend: bool, has_agreement: bool, is_blocked: bool = False) -> bool:
