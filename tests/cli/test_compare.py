@@ -27,6 +27,13 @@ def test_a_true_copy_has_no_differences_and_everything_is_counted(pair):
     assert (result.files, result.folders, result.links, result.size_bytes) == (2, 3, 1, 3_000_000)
 
 
+def test_a_comparison_tells_how_far_it_is(pair):
+    seen = []
+    compare_trees(*pair, on_entry=lambda so_far: seen.append(so_far.size_bytes))
+    assert len(seen) == 6
+    assert seen[-1] == 3_000_000
+
+
 def _flip_last_byte(copy: Path) -> None:
     before = (copy / "folder" / "file").stat()
     with (copy / "folder" / "file").open("r+b") as file:

@@ -11,6 +11,7 @@ from backuppeer.cli.compare import Comparison
 from backuppeer.cli.demo import Teller, _judge, check_source, run_demo
 from backuppeer.cli.screen import Screen
 from backuppeer.errors import IncompleteError, IntegrityFault, UserError
+from cli.terminal import FakeTerminal
 
 
 @pytest.fixture
@@ -58,6 +59,23 @@ def test_progress_off_a_terminal_is_a_line_now_and_then():
     for number in range(50):
         teller.show({"event": "progress", "phase": "sending", "bytes": number, "bytes_total": 100, "seconds": number})
     assert out.getvalue().count("sending") == 1
+
+
+def test_a_comparison_that_takes_its_time_shows_where_it_is():
+    out = io.StringIO()
+    on_entry = Teller(Screen((io.StringIO(), out, io.StringIO()), json=False, yes=False)).follow("comparing", 100)
+    on_entry(Comparison(files=1, size_bytes=50))
+    assert "comparing   50 % " in out.getvalue()
+
+
+def test_the_story_breaks_its_lines_between_words_on_a_narrow_terminal(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    out = FakeTerminal()
+    teller = Teller(Screen((io.StringIO(), out, io.StringIO()), json=False, yes=False))
+    teller.step("word " * 30)
+    teller.say("word " * 30)
+    assert all(set(line.split()) <= {"1.", "word"} for line in out.getvalue().splitlines())
+    assert max(map(len, out.getvalue().splitlines())) <= 60
 
 
 def test_what_a_verb_notes_is_told_without_control_characters():

@@ -73,6 +73,21 @@ def test_a_kept_column_is_never_cut_and_a_pipe_gets_everything():
     assert "y" * 60 in draw_table(columns, rows, width=4096, color=False)
 
 
+def test_where_there_is_no_room_the_last_columns_are_left_out_before_a_kept_one_is_broken():
+    columns = (Column("peer", keep=True), Column("name"), Column("trust", keep=True), Column("listed for", keep=True))
+    rows = [["bp1papvcw7xzx", "alice of the attic", "0.12 unproven", "1 h 59 m"]]
+    for width, line in (
+        (80, "bp1papvcw7xzx  alice of the attic  0.12 unproven  1 h 59 m"),
+        (50, "bp1papvcw7xzx  alice o…  0.12 unproven  1 h 59 m"),
+        (40, "bp1papvcw7xzx  alice of…  0.12 unproven"),
+        (30, "bp1papvcw7xzx  alice of the a…"),
+        (10, "bp1papvcw7xzx"),
+    ):
+        drawn = draw_table(columns, rows, width=width, color=False).splitlines()
+        assert drawn[1] == line
+        assert len(drawn[0]) <= max(width, len(line))
+
+
 words = st.lists(st.text(st.characters(codec="ascii", categories=["L", "N", "P"]), min_size=1, max_size=20))
 
 

@@ -20,10 +20,10 @@ _SORTS: Final = ("trust", "free", "availability")
 _COLUMNS: Final = (
     Column("peer", keep=True),
     Column("name"),
-    Column("trust"),
+    Column("trust", keep=True),
     Column("free ≥", "right", keep=True),
     Column("region"),
-    Column("avail", "right"),
+    Column("avail", "right", keep=True),
     Column("listed for", "right", keep=True),
 )
 _ASKED_BYTES: Final = 10 * 10**9

@@ -6,7 +6,7 @@ compared to the nanosecond, owners only when root restored them.
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from io import FileIO
 from pathlib import Path
@@ -28,8 +28,15 @@ class Comparison:
     differences: dict[bytes, str] = field(default_factory=dict)
 
 
-def compare_trees(original: Path, copy: Path) -> Comparison:
-    """Return how `copy` differs from `original`, both including the folder itself; unreadable counts as different."""
+def _ignore(_: Comparison) -> None:
+    """Show nothing."""
+
+
+def compare_trees(original: Path, copy: Path, *, on_entry: Callable[[Comparison], None] = _ignore) -> Comparison:
+    """Return how `copy` differs from `original`, both including the folder itself; unreadable counts as different.
+
+    on_entry: called after each entry with the counts so far.
+    """
     result = Comparison()
     seen = set()
     for path in (b"", *_walk(os.fsencode(original), b"")):
@@ -40,6 +47,7 @@ def compare_trees(original: Path, copy: Path) -> Comparison:
             wrong = exc.strerror or str(exc)
         if wrong:
             result.differences[path] = wrong
+        on_entry(result)
     if copy.is_dir():
         extra = set(_walk(os.fsencode(copy), b"")) - seen
         result.differences.update(dict.fromkeys(sorted(extra), "not in the original"))
@@ -88,7 +96,7 @@ def _compare_entry(original: bytes, copy: bytes, path: bytes, result: Comparison
         return "another kind of entry"
     if kind == stat.S_IFLNK and os.readlink(left) != os.readlink(right):  # noqa: PTH115 - bytes
         return "another link target"
-    if kind == stat.S_IFREG and (wanted.st_size != found.st_size or not _has_same_bytes(left, right)):
+    if kind == stat.S_IFREG and (wanted.st_size != found.st_size or not _has_same_bytes(left, right, wanted.st_size)):
         return "other bytes"
     return _compare_metadata(wanted, found)
 
@@ -110,8 +118,10 @@ def _compare_metadata(wanted: os.stat_result, found: os.stat_result) -> str:
     return ""
 
 
-def _has_same_bytes(left: bytes, right: bytes) -> bool:
-    ours, theirs = bytearray(_READ_BYTES), bytearray(_READ_BYTES)
+def _has_same_bytes(left: bytes, right: bytes, size_bytes: int) -> bool:
+    # As long as the file: clearing two whole megabytes for each of 50,000 small files took longer than reading them.
+    room = min(_READ_BYTES, size_bytes + 1)
+    ours, theirs = bytearray(room), bytearray(room)
     with open(left, "rb", buffering=0) as one, open(right, "rb", buffering=0) as two:  # noqa: PTH123 - bytes
         while count := one.readinto(ours):
             if not _reads_exactly(two, memoryview(theirs)[:count]) or ours[:count] != theirs[:count]:

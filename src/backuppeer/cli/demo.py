@@ -12,6 +12,7 @@ import sys
 import sysconfig
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -24,7 +25,7 @@ from backuppeer.cli.render import Column, escape_line, escape_name, format_count
 from backuppeer.cli.screen import Screen
 from backuppeer.cli.stage import Json, Party, Stage, end_signals_raised
 from backuppeer.cli.units import format_size
-from backuppeer.cli.work import PLAIN_LINE_S
+from backuppeer.cli.work import PLAIN_LINE_S, REDRAW_S
 from backuppeer.control.codec import convert_json
 from backuppeer.control.events import EventName, Progress
 from backuppeer.errors import IncompleteError, IntegrityFault, LocalError, UserError
@@ -85,7 +86,8 @@ def _play(stage: Stage, teller: "Teller", source: Path) -> None:
     teller.step("Restore into a new folder")
     restore = heir.run("restore", "latest", "--target", os.fspath(target))
     teller.step("Compare every byte, mode, time and link with the original")
-    compared = compare_trees(source, target / source.relative_to("/"))
+    copy = target / source.relative_to("/")
+    compared = compare_trees(source, copy, on_entry=teller.follow("comparing", size_bytes))
     _judge(teller, compared, named)
     _sum_up(teller, backup, restore, compared, stored_bytes=stored, seconds=time.monotonic() - started)
 
@@ -95,9 +97,9 @@ def _introduce(stage: Stage, teller: "Teller") -> tuple[Party, Party, str]:
     teller.step("A signaling server, and two people who do not know each other yet")
     teller.say(f"signaling server  {stage.start_server()}")
     host, owner = stage.party("host"), stage.party("owner")
-    teller.say(f"host              {host.run('init', '--yes')['peer_id']}")
+    teller.say(f"host   {host.run('init', '--yes')['peer_id']}")
     made = owner.run("init", "--yes")
-    teller.say(f"owner             {made['peer_id']}")
+    teller.say(f"owner  {made['peer_id']}")
     teller.say(f"owner's 24 words, on paper only: {made['words']}")
     return host, owner, str(made["words"])
 
@@ -223,11 +225,11 @@ class Teller:
     def step(self, title: str) -> None:
         """Begin the next step."""
         self._step += 1
-        self.screen.line(f"\n{self._step}. {title}")
+        self.screen.line(f"\n{self._step}. {title}", hang=3)
 
     def say(self, text: str) -> None:
         """Tell one fact; the caller has escaped what is foreign."""
-        self.screen.line(f"   {text}")
+        self.screen.line(f"   {text}", hang=6)
 
     def show(self, event: Json) -> None:
         """Show what a verb says while it works: progress as a live line, states and notes as facts."""
@@ -238,19 +240,34 @@ class Teller:
         elif kind in {EventName.STATE, EventName.NOTE}:
             self.say(f"· {escape_line(str(data.get('text') or data.get('state')))}")
 
+    def follow(self, phase: str, size_bytes: int) -> Callable[[Comparison], None]:
+        """Return what shows how far a comparison of `size_bytes` is."""
+        started = time.monotonic()
+
+        def on_entry(so_far: Comparison) -> None:
+            seconds = time.monotonic() - started
+            done = Progress(phase=phase, seconds=seconds, files=so_far.files, bytes=so_far.size_bytes)
+            done.bytes_total = size_bytes
+            self._show_progress(done)
+
+        return on_entry
+
     def _show_progress(self, progress: Progress) -> None:
+        now = time.monotonic()
+        if now < self._next_s:
+            return
+        self._next_s = now + (REDRAW_S if self.screen.is_live else PLAIN_LINE_S)
         self._pace.add(progress)
         if self.screen.is_live:
             self.screen.live(f"   {describe_progress(progress, self._pace, self.screen.columns - 4)}")
-        elif time.monotonic() >= self._next_s:
-            self._next_s = time.monotonic() + PLAIN_LINE_S
+        else:
             self.say(describe_progress(progress, self._pace, _PLAIN_COLUMNS))
 
     def show_offers(self, rows: list[Json]) -> None:
         """Draw what `browse` found."""
         if self.screen.json:
             return
-        columns = [Column("peer"), Column("free", "right"), Column("region"), Column("trust"), Column("listed for")]
+        columns = [Column("   peer"), Column("free", "right"), Column("region"), Column("trust"), Column("listed for")]
         self.screen.table(columns, [_describe_offer(row) for row in rows])
 
 

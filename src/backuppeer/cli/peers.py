@@ -15,10 +15,10 @@ _COLUMNS: Final = (
     Column("peer", keep=True),
     Column("name"),
     Column("role"),
-    Column("used", "right"),
-    Column("of", "right"),
-    Column("trust"),
-    Column("last seen"),
+    Column("used", "right", keep=True),
+    Column("of", "right", keep=True),
+    Column("trust", keep=True),
+    Column("last seen", keep=True),
 )
 _ROLES: Final = {"host": "my host", "owner": "I host", "both": "both"}
 

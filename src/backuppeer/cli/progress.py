@@ -99,7 +99,7 @@ def _amount(progress: Progress) -> str:
     counted = ""
     if progress.files_total:
         counted = f"{progress.files:,} of {format_count(progress.files_total, progress.unit)}"
-    elif progress.files:
+    elif progress.files or progress.unit != "file":
         counted = format_count(progress.files, progress.unit)
     size = format_size(progress.bytes) if progress.bytes or not counted else ""
     return " · ".join(filter(None, (size, counted)))

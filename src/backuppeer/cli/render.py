@@ -18,6 +18,8 @@ from backuppeer.cli.units import format_duration
 PIPE_COLUMNS: Final = 4096
 """Width for output that is not a terminal: nothing is cut there."""
 _GAP: Final = "  "
+_CELL: Final = 4
+"""Columns that a shortened cell has at least."""
 _WORD: Final = re.compile(r" *[^ ]+")
 _COLOR: Final = re.compile("\x1b\\[[0-9;]*m")
 ID_CHARS: Final = 13
@@ -114,7 +116,7 @@ def format_count(count: int, noun: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of a table. `keep`: never shortened."""
+    """One column of a table. `keep`: never shortened. Columns stand in the order of their importance."""
 
     title: str
     justify: Literal["left", "right"] = "left"
@@ -122,23 +124,42 @@ class Column:
 
 
 def draw_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, width: int, color: bool) -> str:
-    """Return a table of at most `width` columns; long cells end in an ellipsis. Cells must be escaped already."""
+    """Return a table of at most `width` columns; cells must be escaped already.
+
+    What is too wide is shortened, with an ellipsis; where that is not enough, columns are left out from the right.
+    """
     from rich.cells import cell_len  # noqa: PLC0415 - only when a table is drawn
 
     lines = [[column.title for column in columns], *rows]
     natural = [max(cell_len(line[number]) for line in lines) for number in range(len(columns))]
-    widths = _fit_widths(columns, natural, width - len(_GAP) * (len(columns) - 1))
-    drawn = [_draw_row(columns, line, widths) for line in lines]
+    shown = _count_fitting(columns, natural, width)
+    columns, natural = columns[:shown], natural[:shown]
+    widths = _fit_widths(columns, natural, width - len(_GAP) * (shown - 1))
+    drawn = [_draw_row(columns, line[:shown], widths) for line in lines]
     if color:
         drawn[0] = f"\x1b[1m{drawn[0]}\x1b[0m"
     return "\n".join(drawn) + "\n"
 
 
+def _count_fitting(columns: Sequence[Column], natural: Sequence[int], width: int) -> int:
+    """Return how many columns, from the left, fit when all are as narrow as they may be; at least one."""
+    used = 0
+    for number, column in enumerate(columns):
+        used += _narrowest(column, natural[number]) + (len(_GAP) if number else 0)
+        if used > width:
+            return max(1, number)
+    return len(columns)
+
+
+def _narrowest(column: Column, natural: int) -> int:
+    return natural if column.keep else min(natural, max(_CELL, len(column.title)))
+
+
 def _fit_widths(columns: Sequence[Column], natural: Sequence[int], room: int) -> list[int]:
-    """Take from the widest column that may be shortened until all fit, but never below its title."""
+    """Take from the widest column that may be shortened until all fit."""
     widths = list(natural)
     while sum(widths) > room:
-        able = [n for n, column in enumerate(columns) if not column.keep and widths[n] > max(4, len(column.title))]
+        able = [n for n, column in enumerate(columns) if widths[n] > _narrowest(column, natural[n])]
         if not able:
             break
         widths[max(able, key=widths.__getitem__)] -= 1

@@ -14,10 +14,10 @@ _COLUMNS: Final = (
     Column("name"),
     Column("state"),
     Column("path"),
-    Column("rtt", "right"),
-    Column("sent", "right"),
-    Column("received", "right"),
-    Column("since"),
+    Column("rtt", "right", keep=True),
+    Column("sent", "right", keep=True),
+    Column("received", "right", keep=True),
+    Column("since", keep=True),
 )
 
 
