@@ -8,12 +8,15 @@ import pytest
 
 from backuppeer import __version__
 from backuppeer.agent.home import Home
+from backuppeer.agent.keyring import recover_identity
 from backuppeer.cli import agents
 from backuppeer.cli.agents import agent_command, agent_environment, ensure_agent, ping_agent, start_agent, stop_agent
 from backuppeer.cli.main import main
 from backuppeer.control.api import Nothing, PingResult
 from backuppeer.errors import LocalError, NotFoundError
+from backuppeer.ids import shorten_peer_id
 from cli.terminal import check_output, identity_in
+from control.dummy import Dummy
 
 FAKE = Path(__file__).with_name("fake_agent.py")
 
@@ -124,6 +127,27 @@ def test_agent_verbs_start_tell_and_stop(live, capsys):
         assert check_output("agent stop", capsys.readouterr().out)[-1]["stopped"] is stopped
     assert main(["agent", "status"]) == 0
     assert capsys.readouterr().out == "no agent is running\n"
+
+
+def test_an_agent_in_the_foreground_says_so_and_one_that_runs_already_is_left_alone(home, capsys, monkeypatch):
+    peer = recover_identity(Home(home), bytes(32))
+    became = []
+
+    def become(command):
+        became.append(command)
+        raise SystemExit(0)
+
+    monkeypatch.setattr("backuppeer.cli.agent._become", become)
+    for words in (["agent", "run"], ["agent", "run", "--json"]):
+        with pytest.raises(SystemExit):
+            main(words)
+    said, line = capsys.readouterr().out.splitlines()
+    assert said.startswith(f"agent of {shorten_peer_id(peer)} runs in the foreground")
+    assert check_output("agent run", line)[-1]["pid"] == os.getpid()
+    with Dummy(home / "agent.sock", {}):
+        assert main(["agent", "run"]) == 0
+    assert "runs already" in capsys.readouterr().out
+    assert len(became) == 2
 
 
 def test_a_command_leaves_the_agent_running(live):

@@ -191,7 +191,8 @@ def test_nobody_on_offer_is_an_empty_array_or_a_sentence(capsys, agent):
     [
         ([5 * 10**10], [], "10GB"),
         ([2**32], [], "4GB"),
-        ([2**26], [], "67MB"),
+        ([2**26], [], "60MB"),
+        ([2**29], [], "500MB"),
         ([2**37], ["--min-storage", "20GB"], "20GB"),
         ([0, 2**32], [], "4GB"),
         ([0], [], "SIZE"),

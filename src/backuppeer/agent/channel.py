@@ -17,7 +17,6 @@ from backuppeer.wire.session import RequestStream, Speaker, State
 M = TypeVar("M", bound=Message)
 N = TypeVar("N", bound=Message)
 _RAW_PIECE_BYTES: Final = MIB
-
 ABORT_CODE: Final = 1
 _HINTS: Final[dict[int, str]] = {
     RefusalCode.POLICY: "its person decides: ask there, or see `backup-peer browse` for another host",

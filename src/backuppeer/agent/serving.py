@@ -28,7 +28,7 @@ from backuppeer.host.heads import HeadAccepted
 from backuppeer.host.incoming import Incoming
 from backuppeer.host.reader import PackReader
 from backuppeer.host.store import Store
-from backuppeer.ids import AgreementId, PeerId
+from backuppeer.ids import AgreementId, PeerId, shorten_peer_id
 from backuppeer.limits import LEAF_BYTES, MIB
 from backuppeer.wire.messages import (
     Agreed,
@@ -106,7 +106,7 @@ class Serving:
                 case _:
                     raise ProtocolViolation(f"a request stream opened with {type(message).__name__}")
         except (RefusedError, StoreUnavailable, IntegrityFault, NotFoundError, LocalError) as exc:
-            _log.info("request refused", peer=peer.hex()[:8], request=type(message).__name__, reason=exc.message)
+            _log.info("request refused", peer=shorten_peer_id(peer), request=type(message).__name__, reason=exc.message)
             if not await channel.refuse(refusal_of(exc, is_put=isinstance(message, PutPack))):
                 raise Unavailable(exc.message) from exc
 

@@ -1,12 +1,13 @@
 """`agent`: start, stop and look at the background process of this home."""
 
 import os
+from typing import NoReturn
 
 import typer
 
 from backuppeer.cli.agents import agent_command, ping_agent, start_agent, stop_agent
 from backuppeer.cli.context import context_of
-from backuppeer.cli.homes import require_identity
+from backuppeer.cli.homes import read_peer
 from backuppeer.cli.render import shorten_id
 from backuppeer.control.api import PingResult
 
@@ -65,10 +66,21 @@ def status(ctx: typer.Context) -> int:
 
 
 def run(ctx: typer.Context) -> int:
-    """Become the agent: signals and exit code are its own from here on."""
+    """Become the agent, unless one runs: signals and exit code are its own from here on."""
     context = context_of(ctx)
-    require_identity(context.home)
-    command = agent_command(context.home)
+    screen = context.screen
+    found = ping_agent(context.home)
+    if found is not None:
+        screen.line(f"agent runs already: {_describe(found)}")
+        screen.event("running", {"pid": found.pid, "peer_id": found.peer_id})
+        return 0
+    peer_id = read_peer(context.home)
+    screen.line(f"agent of {shorten_id(peer_id)} runs in the foreground, process {os.getpid()} (Ctrl-C ends it)")
+    screen.event("running", {"pid": os.getpid(), "peer_id": peer_id})
+    return _become(agent_command(context.home))
+
+
+def _become(command: list[str]) -> NoReturn:
     os.execv(command[0], command)  # noqa: S606 - this interpreter, our own module, no shell
 
 

@@ -10,7 +10,7 @@ from backuppeer.cli.context import Context, context_of
 from backuppeer.cli.render import Column, escape_line, format_count, format_until, shorten_id
 from backuppeer.cli.screen import Screen
 from backuppeer.cli.spinner import Spinner
-from backuppeer.cli.units import format_share, format_size, parse_share, parse_size, write_size
+from backuppeer.cli.units import format_share, format_size, parse_share, parse_size, round_size, write_size
 from backuppeer.control.api import BrowseRequest, BrowseRow
 from backuppeer.control.client import Client
 from backuppeer.errors import UserError
@@ -109,8 +109,9 @@ def _show_nobody(screen: Screen, *, is_filtered: bool) -> None:
 def _suggest(rows: Sequence[BrowseRow], wanted: int) -> str:
     """Return a command that the best row with space can grant."""
     row = next((row for row in rows if row.free_bytes), rows[0])
-    size = write_size(min(wanted or _ASKED_BYTES, row.free_bytes))
-    return f"backup-peer connect {shorten_id(row.peer_id)} --storage {size}"
+    asked = wanted or _ASKED_BYTES
+    size = asked if asked <= row.free_bytes else round_size(row.free_bytes)
+    return f"backup-peer connect {shorten_id(row.peer_id)} --storage {write_size(size)}"
 
 
 def _cells(row: BrowseRow, now_s: float) -> list[str]:

@@ -66,6 +66,22 @@ class AgentStarted(msgspec.Struct, kw_only=True):
     version: str
 
 
+class AgentRunning(msgspec.Struct, kw_only=True):
+    """`agent run`: it, or the one that ran already."""
+
+    pid: int
+    peer_id: str
+
+
+class DemoResult(msgspec.Struct, kw_only=True):
+    """`demo`: what was compared, and how long all of it took."""
+
+    files: int
+    bytes: int
+    seconds: float
+    errors: int
+
+
 class AgentStatus(msgspec.Struct, kw_only=True):
     """`agent status`; pid 0 and empty texts when none runs."""
 
@@ -118,6 +134,8 @@ LINES: Final[dict[str, tuple[Any, Mapping[str, type]]]] = {
     "restore": (RestoreResult, _WORK),
     "config set": (Setting, {}),
     "agent start": (AgentStarted, {}),
+    "agent run": (None, {"running": AgentRunning}),
+    "demo": (DemoResult, {}),
     "agent stop": (StopResult, {}),
 }
 """Verbs that print JSON lines: what `done` holds, and the events before it. All may end with `error` instead."""

@@ -74,6 +74,12 @@ def write_size(size_bytes: int) -> str:
     return str(size_bytes) if size_bytes else "SIZE"
 
 
+def round_size(size_bytes: int) -> int:
+    """Return a size rounded down to one digit and zeros: what a person would say."""
+    digits = str(size_bytes)
+    return int(digits[0] + "0" * (len(digits) - 1))
+
+
 def parse_duration(text: str) -> int:
     """Return the seconds that `2h`, `30d`, `1y` or `1h 30m` stands for.
 

@@ -16,7 +16,6 @@ from backuppeer.limits import (
     AGREEMENT_PACKS_MIN,
     FREE_DISK_FLOOR_BYTES,
     GIB,
-    KIB,
     LEAF_BYTES,
     PACKS_PER_GIB,
 )
@@ -253,12 +252,16 @@ def leaves_bytes(size_bytes: int) -> int:
 
 
 def format_size(size_bytes: int) -> str:
-    """Return a length for a message that may travel to a peer: bytes below 1 KiB, else one decimal."""
+    """Return a length for a message that may travel to a peer: bytes below 1 kB, else one decimal.
+
+    Decimal units, as everywhere on a screen; rounded down, so that what is said to be free is.
+    """
     value, unit = float(size_bytes), "B"
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        if abs(value) < KIB or unit == "TiB":
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if abs(value) < 1000 or unit == "TB":
             break
-        value /= KIB
+        value /= 1000
+    value = int(value * 10) / 10
     return f"{int(value)} {unit}" if unit == "B" else f"{value:.1f} {unit}"
 
 
