@@ -1,7 +1,7 @@
 """An owner with its vault, and hosts in session with it: whole backups over a network in memory, in real time."""
 
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -81,6 +81,22 @@ class Estate:
 
         request = BackupRequest(servers=[], paths=[str(path)], to=[format_peer_id(house.peer) for house in to])
         return await BackupJob(self.vault, request, Reporter(emit)).run()
+
+    async def back_up_then_forget(self, grow: Callable[[], Path], *rounds: Sequence[HostHouse]) -> list[bytes]:
+        """Back up to all hosts, then once to those of each round, and set the home back to before the rounds.
+
+        grow: adds a file to the folder that is backed up. Returns the snapshots that there were at the end.
+        """
+        await self.back_up(grow())
+        image = self.photograph()
+        for houses in rounds:
+            await self.back_up(grow(), *houses)
+        made = self.snapshots()
+        self.set_back(image)
+        return made
+
+    def snapshots(self) -> list[bytes]:
+        return [snapshot for snapshot, _ in self.vault.repository.index.snapshots()]
 
     def seen(self, house: HostHouse) -> set[Kind]:
         return {observation.kind for observation in self.evidence.latest(house.peer)}

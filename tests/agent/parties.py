@@ -45,6 +45,7 @@ class Party:
         identity: SigningKey | None = None,
         lane_binds: Sequence[str] = (),
     ) -> None:
+        self.network = network
         self.identity = identity or SigningKey.from_seed(bytes([index]) * 32)
         self.peer = PeerId(self.identity.public)
         self.transport: MemoryTransport = network.join(bytes([100 + index]) * 32)
@@ -67,6 +68,10 @@ class Party:
         way = through or other.transport
         return await self.sessions.dial(other.peer, way.transport_id, way.addresses())
 
+    async def meet(self, other: "Party") -> tuple[Session, Session]:
+        """Dial; return both ends of the session, the dialler's first."""
+        return await self.dial(other), await other.sessions.wait_for(self.peer, 5.0)
+
 
 @asynccontextmanager
 async def running(*parties: Party) -> AsyncIterator[None]:
@@ -79,6 +84,15 @@ async def running(*parties: Party) -> AsyncIterator[None]:
             await party.sessions.close_all()
             await party.transport.close()
         await asyncio.gather(*tasks)
+
+
+@asynccontextmanager
+async def two_parties(*, serve: Serve = answer_usage) -> AsyncIterator[tuple[Party, Party]]:
+    """Run two parties on a network of their own; `serve` is how the second one answers."""
+    network = Network()
+    one, two = Party(network, 1), Party(network, 2, serve=serve)
+    async with running(one, two):
+        yield one, two
 
 
 def by_id(network: Network, **options) -> tuple[Party, Party]:

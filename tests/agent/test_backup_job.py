@@ -37,26 +37,17 @@ def head_of(house):
     return house.premises.open().heads.get(lease.agreement).head
 
 
-def snapshots(estate):
-    return [snapshot for snapshot, _ in estate.vault.repository.index.snapshots()]
-
-
 def test_a_home_set_back_goes_on_from_the_newest_head_and_leaves_out_the_host_that_lags(
     house, other, owner, tree, tmp_path
 ):
     async def scenario():
         async with estate_of(owner, tmp_path / "estate", house, other) as estate:
-            await estate.back_up(tree())
-            image = estate.photograph()
-            for _ in range(3):
-                await estate.back_up(tree(), house)
-            made = snapshots(estate)
-            estate.set_back(image)
+            made = await estate.back_up_then_forget(tree, *[[house]] * 3)
             with pytest.raises(IncompleteError, match="lags behind at head 1") as told:
                 await estate.back_up(tree())
             assert "1 of 2 hosts" in told.value.message
             assert (head_of(house).number, head_of(other).number) == (5, 1)
-            assert snapshots(estate)[:4] == made, "what was backed up since is still there"
+            assert estate.snapshots()[:4] == made, "what was backed up since is still there"
             assert not (estate.seen(house) | estate.seen(other)) & FAULTS, "nobody is blamed"
             told = f"{estate.vault.name(house.peer)} knows a newer state (head 4): catching up"
             assert told in estate.states
@@ -68,10 +59,7 @@ def test_a_home_set_back_goes_on_from_the_newest_head_and_leaves_out_the_host_th
 def test_a_host_that_lags_by_one_is_brought_up_by_a_home_that_was_set_back(house, other, owner, tree, tmp_path):
     async def scenario():
         async with estate_of(owner, tmp_path / "estate", house, other) as estate:
-            await estate.back_up(tree())
-            image = estate.photograph()
-            await estate.back_up(tree(), house)
-            estate.set_back(image)
+            await estate.back_up_then_forget(tree, [house])
             await estate.back_up(tree())
             assert head_of(house) == head_of(other)
             assert head_of(house).number == 3
@@ -84,11 +72,7 @@ def test_heads_between_that_a_third_host_holds_bring_up_the_one_that_lags(house,
 
     async def scenario():
         async with estate_of(owner, tmp_path / "estate", house, other, third) as estate:
-            await estate.back_up(tree())
-            image = estate.photograph()
-            await estate.back_up(tree(), house, third)
-            await estate.back_up(tree(), house)
-            estate.set_back(image)
+            await estate.back_up_then_forget(tree, [house, third], [house])
             await estate.back_up(tree())
             assert head_of(house) == head_of(other) == head_of(third)
             assert head_of(house).number == 4
@@ -100,15 +84,11 @@ def test_heads_between_that_a_third_host_holds_bring_up_the_one_that_lags(house,
 def test_a_newer_head_is_heard_also_from_a_host_that_the_backup_does_not_go_to(house, other, owner, tree, tmp_path):
     async def scenario():
         async with estate_of(owner, tmp_path / "estate", house, other) as estate:
-            await estate.back_up(tree())
-            image = estate.photograph()
-            for _ in range(2):
-                await estate.back_up(tree(), house)
-            estate.set_back(image)
+            await estate.back_up_then_forget(tree, *[[house]] * 2)
             with pytest.raises(DamagedStateError, match="lags behind"):
                 await estate.back_up(tree(), other)
             assert head_of(other).number == 1, "no second head 2 was made"
-            assert len(snapshots(estate)) == 3
+            assert len(estate.snapshots()) == 3
             assert not estate.seen(other) & FAULTS
 
     asyncio.run(scenario())
@@ -139,20 +119,16 @@ def test_a_host_that_is_silent_is_not_waited_for_when_the_backup_does_not_go_to_
 def test_two_histories_of_one_device_are_told_and_no_host_is_blamed(house, other, owner, tree, tmp_path):
     async def scenario():
         async with estate_of(owner, tmp_path / "estate", house, other) as estate:
-            await estate.back_up(tree())
-            image = estate.photograph()
-            for _ in range(4):
-                await estate.back_up(tree(), house)
+            await estate.back_up_then_forget(tree, *[[house]] * 4)
             newest = head_of(house)
-            estate.set_back(image)
             estate.sight.away.add(house.peer)
             await estate.back_up(tree(), other)
-            kept = snapshots(estate)
+            kept = estate.snapshots()
             estate.sight.away.clear()
             with pytest.raises(IncompleteError, match="two histories"):
                 await estate.back_up(tree())
             assert head_of(house) == newest
-            assert snapshots(estate)[:2] == kept, "nor is a snapshot dropped"
+            assert estate.snapshots()[:2] == kept, "nor is a snapshot dropped"
             assert not (estate.seen(house) | estate.seen(other)) & FAULTS
 
     asyncio.run(scenario())
@@ -161,10 +137,7 @@ def test_two_histories_of_one_device_are_told_and_no_host_is_blamed(house, other
 def test_when_the_newest_state_can_not_be_read_nothing_is_written_upon_it(house, other, owner, tree, tmp_path):
     async def scenario():
         async with estate_of(owner, tmp_path / "estate", house, other) as estate:
-            await estate.back_up(tree())
-            image = estate.photograph()
-            await estate.back_up(tree(), house)
-            estate.set_back(image)
+            await estate.back_up_then_forget(tree, [house])
             await estate.vault.hear(estate.vault.partners()[0], reporter=Silent())
             estate.sight.away.add(house.peer)
             with pytest.raises(PeerUnreachable, match="nothing was written"):

@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from agent.loops import play
-from agent.parties import ASK, USAGE, Party, ask, running
+from agent.parties import ASK, USAGE, Party, ask, running, two_parties
 from backuppeer.errors import PeerUnreachable
 from backuppeer.limits import DEAD_AFTER_S, HANDSHAKE_S, IDLE_CLOSE_S, UNPROVEN_CONNECTIONS
 from backuppeer.transport.memory import Network
@@ -12,11 +12,9 @@ from backuppeer.wire.messages import CloseCode, GetUsage, Usage
 
 def test_a_frozen_peer_ends_the_session_after_the_silence_allowed():
     async def scenario():
-        network = Network()
-        one, two = Party(network, 1), Party(network, 2)
-        async with running(one, two):
+        async with two_parties() as (one, two):
             session = await one.dial(two)
-            network.freeze()
+            one.network.freeze()
             begun = asyncio.get_running_loop().time()
             await session.ended.wait()
             took = asyncio.get_running_loop().time() - begun
@@ -27,33 +25,28 @@ def test_a_frozen_peer_ends_the_session_after_the_silence_allowed():
             assert one.faults == [], "silence is weather, not a fault"
             with pytest.raises(PeerUnreachable):
                 await ask(session)
-            network.thaw()
+            one.network.thaw()
 
     play(scenario())
 
 
 def test_a_request_that_a_frozen_peer_leaves_open_ends_with_words_that_a_person_understands():
     async def scenario():
-        network = Network()
-        one, two = Party(network, 1), Party(network, 2)
-        async with running(one, two):
+        async with two_parties() as (one, two):
             session = await one.dial(two)
-            network.freeze()
+            one.network.freeze()
             for _ in range(2):  # while it is open, and afterwards
                 with pytest.raises(PeerUnreachable, match="no answer for 15 s"):
                     await ask(session)
-            network.thaw()
+            one.network.thaw()
 
     play(scenario())
 
 
 def test_a_session_that_is_alive_but_unused_is_kept_until_idle_then_closed_on_both_sides():
     async def scenario():
-        network = Network()
-        one, two = Party(network, 1), Party(network, 2)
-        async with running(one, two):
-            near = await one.dial(two)
-            far = await two.sessions.wait_for(one.peer, 5.0)
+        async with two_parties() as (one, two):
+            near, far = await one.meet(two)
             await asyncio.sleep(IDLE_CLOSE_S - 1)  # virtual
             assert near.is_open
             assert far.is_open
@@ -67,7 +60,6 @@ def test_a_session_that_is_alive_but_unused_is_kept_until_idle_then_closed_on_bo
 
 def test_a_request_in_flight_keeps_an_idle_session_open():
     async def scenario():
-        network = Network()
         go = asyncio.Event()
 
         async def serve_late(_, channel):
@@ -77,8 +69,7 @@ def test_a_request_in_flight_keeps_an_idle_session_open():
             await channel.finish()
             await channel.wait_end()
 
-        one, two = Party(network, 1), Party(network, 2, serve=serve_late)
-        async with running(one, two):
+        async with two_parties(serve=serve_late) as (one, two):
             session = await one.dial(two)
             async with session.request(ASK) as channel:
                 assert session.state == "transferring"

@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from agent.loops import play
-from agent.parties import USAGE, Party, ask, by_id, running
+from agent.parties import USAGE, Party, ask, by_id, running, two_parties
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import AuthenticationFault, PeerUnreachable, ProtocolViolation
 from backuppeer.limits import REQUEST_STREAMS
@@ -16,11 +16,8 @@ from backuppeer.wire.session import Handshake, TransportEnds
 
 def test_two_peers_meet_exchange_hello_and_ask_each_other():
     async def scenario():
-        network = Network()
-        one, two = Party(network, 1), Party(network, 2)
-        async with running(one, two):
-            near = await one.dial(two)
-            far = await two.sessions.wait_for(one.peer, 5.0)
+        async with two_parties() as (one, two):
+            near, far = await one.meet(two)
             assert (near.peer, far.peer) == (two.peer, one.peer)
             assert (near.hello.program, far.hello.program) == ("party 2", "party 1")
             assert await ask(near) == USAGE
@@ -34,9 +31,7 @@ def test_two_peers_meet_exchange_hello_and_ask_each_other():
 
 def test_a_second_dial_gives_the_same_session():
     async def scenario():
-        network = Network()
-        one, two = Party(network, 1), Party(network, 2)
-        async with running(one, two):
+        async with two_parties() as (one, two):
             sessions = await asyncio.gather(*(one.dial(two) for _ in range(5)))
             assert len(set(map(id, sessions))) == 1
             assert len(two.met) == 1
@@ -210,11 +205,8 @@ def test_a_peer_that_dials_long_after_the_session_began_has_lost_it_whoever_dial
 
 def test_a_protocol_violation_on_a_request_stream_closes_the_session_and_is_reported():
     async def scenario():
-        network = Network()
-        one, two = Party(network, 1), Party(network, 2)
-        async with running(one, two):
-            near = await one.dial(two)
-            far = await two.sessions.wait_for(one.peer, 5.0)
+        async with two_parties() as (one, two):
+            near, far = await one.meet(two)
             stream = await near.connection.open_stream()
             await stream.write(b"\xff" * 64)
             await far.ended.wait()
@@ -230,11 +222,8 @@ def test_a_protocol_violation_on_a_request_stream_closes_the_session_and_is_repo
 
 def test_a_violation_on_the_control_stream_closes_the_session_and_is_reported():
     async def scenario():
-        network = Network()
-        one, two = Party(network, 1), Party(network, 2)
-        async with running(one, two):
-            near = await one.dial(two)
-            far = await two.sessions.wait_for(one.peer, 5.0)
+        async with two_parties() as (one, two):
+            near, far = await one.meet(two)
             await near._stream.write(b"\xff" * 64)
             await far.ended.wait()
             assert [peer for peer, _ in two.faults] == [one.peer]
@@ -244,12 +233,9 @@ def test_a_violation_on_the_control_stream_closes_the_session_and_is_reported():
 
 def test_lost_connections_end_sessions_without_blame_and_a_new_dial_works():
     async def scenario():
-        network = Network()
-        one, two = Party(network, 1), Party(network, 2)
-        async with running(one, two):
-            first = await one.dial(two)
-            far = await two.sessions.wait_for(one.peer, 5.0)
-            network.lose_connections()
+        async with two_parties() as (one, two):
+            first, far = await one.meet(two)
+            one.network.lose_connections()
             await first.ended.wait()
             await far.ended.wait()
             second = await one.dial(two)
@@ -262,7 +248,6 @@ def test_lost_connections_end_sessions_without_blame_and_a_new_dial_works():
 
 def test_no_more_requests_than_allowed_are_served_at_once():
     async def scenario():
-        network = Network()
         running_now, most, go = [0], [0], asyncio.Event()
 
         async def serve(_, channel):
@@ -275,8 +260,7 @@ def test_no_more_requests_than_allowed_are_served_at_once():
             await channel.finish()
             await channel.wait_end()
 
-        one, two = Party(network, 1), Party(network, 2, serve=serve)
-        async with running(one, two):
+        async with two_parties(serve=serve) as (one, two):
             session = await one.dial(two)
             asking = [asyncio.create_task(ask(session)) for _ in range(3 * REQUEST_STREAMS)]
             await asyncio.sleep(1.0)  # virtual
@@ -290,11 +274,8 @@ def test_no_more_requests_than_allowed_are_served_at_once():
 
 def test_goodbye_closes_on_both_sides():
     async def scenario():
-        network = Network()
-        one, two = Party(network, 1), Party(network, 2)
-        async with running(one, two):
-            await one.dial(two)
-            far = await two.sessions.wait_for(one.peer, 5.0)
+        async with two_parties() as (one, two):
+            _, far = await one.meet(two)
             assert await one.sessions.close(two.peer)
             await far.ended.wait()
             assert one.sessions.all() == two.sessions.all() == []
@@ -315,14 +296,11 @@ def test_waiting_for_a_peer_that_never_comes_ends():
 
 def test_an_answer_out_of_place_is_a_violation_of_the_server():
     async def scenario():
-        network = Network()
-
         async def serve(_, channel):
             await channel.receive(GetUsage)
             await channel._stream.write(encode(Pong()))
 
-        one, two = Party(network, 1), Party(network, 2, serve=serve)
-        async with running(one, two):
+        async with two_parties(serve=serve) as (one, two):
             session = await one.dial(two)
             with pytest.raises(ProtocolViolation):
                 await ask(session)

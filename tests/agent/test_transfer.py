@@ -9,7 +9,7 @@ import pytest
 from agent.hosted import hosted
 from agent.houses import WISH, FixedReach, HostHouse, partner
 from agent.loops import play
-from agent.parties import Party, running
+from agent.parties import two_parties
 from backuppeer.agent import fetch as fetch_module
 from backuppeer.agent import retry as retry_module
 from backuppeer.agent import upload as upload_module
@@ -28,7 +28,6 @@ from backuppeer.ids import AgreementId, LogicalId, StoredId
 from backuppeer.limits import BULK_STALL_S, LEAF_BYTES, MIB
 from backuppeer.repo.blob import BlobKind, Compressor
 from backuppeer.repo.pack import PackDraft, PackOpener, parse_header
-from backuppeer.transport.memory import Network
 from backuppeer.wire.messages import GetRange, PutPack, Range
 
 
@@ -360,9 +359,7 @@ def test_a_host_that_drips_bytes_is_given_up_as_weather():
             await asyncio.sleep(30)  # virtual
 
     async def scenario():
-        network = Network()
-        one, two = Party(network, 1), Party(network, 2, serve=drip)
-        async with running(one, two):
+        async with two_parties(serve=drip) as (one, two):
             session = await one.dial(two)
 
             class Only:
