@@ -7,7 +7,9 @@ import backuppeer
 from backuppeer import limits
 
 SOURCE = Path(backuppeer.__file__).parent
-NAMES = {name for name in vars(limits) if name.isupper()}
+UNITS = {"KIB", "MIB", "GIB"}
+"""Not caps: what the caps are written in."""
+NAMES = {name for name in vars(limits) if name.isupper()} - UNITS
 
 
 def names_read(source: str) -> set[str]:

@@ -28,7 +28,7 @@ class Market:
         self.memory = SeqMemory.import_bytes(raw) if raw else SeqMemory()
 
     async def browse(self, servers: list[str], request: BrowseRequest) -> list[BrowseRow]:
-        """Ask all servers, filter and sort here; remember everybody heard of, also those not shown (ADR 0013).
+        """Ask all servers, filter and sort here; remember everybody heard of, also those not shown (ADR 0014).
 
         Raises:
             NoSignaling: no server answered.

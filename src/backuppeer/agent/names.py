@@ -1,4 +1,4 @@
-"""Which peer a person means: full id, alias, or a prefix among own peers and hosts heard of (DESIGN 3, ADR 0013).
+"""Which peer a person means: full id, alias, or a prefix among own peers and hosts heard of (DESIGN 3, ADR 0014).
 
 Knows: the text forms. Must not know: how to reach anybody.
 """

@@ -227,7 +227,7 @@ class State:
         rows = self._all(query, repository)
         return (rows[0][0], rows[0][1], rows[0][2]) if rows else None
 
-    # hosts heard of by browsing: prefixes resolve among them (ADR 0013)
+    # hosts heard of by browsing: prefixes resolve among them (ADR 0014)
     def put_heard(self, peers: Sequence[PeerId]) -> None:
         """Remember hosts, the last of them longest: beyond HEARD_PEERS those go that were heard of least recently."""
         with self._lock, self._translated():
