@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any, Self
 
 from backuppeer import __version__
-from backuppeer.control.api import ROUTES, Nothing, PingResult
+from backuppeer.control.api import Nothing, PingResult
 from backuppeer.control.client import Client
 from backuppeer.control.openapi import build_openapi
+from backuppeer.control.routes import ROUTES
 from backuppeer.control.server import ControlServer, Emit, Handler, build_app, serve_control
 from backuppeer.errors import LocalError
 

@@ -2,8 +2,8 @@ import json
 from pathlib import Path
 
 from backuppeer import __version__
-from backuppeer.control.api import ROUTES
 from backuppeer.control.openapi import build_openapi, render_openapi
+from backuppeer.control.routes import ROUTES
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "control.openapi.json"
 

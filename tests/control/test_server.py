@@ -9,7 +9,6 @@ import pytest
 
 from backuppeer import __version__
 from backuppeer.control.api import (
-    ROUTES,
     BackupRequest,
     BackupResult,
     EntryRow,
@@ -26,6 +25,7 @@ from backuppeer.control.client import AgentNotRunning, Client
 from backuppeer.control.codec import encode_json
 from backuppeer.control.events import ErrorFile, Event, Progress
 from backuppeer.control.openapi import build_openapi
+from backuppeer.control.routes import ROUTES
 from backuppeer.control.server import EVENT_QUEUE, build_app
 from backuppeer.errors import (
     AuthenticationFault,

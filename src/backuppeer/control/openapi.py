@@ -11,8 +11,9 @@ from typing import Any, Final
 import msgspec
 
 from backuppeer import __version__
-from backuppeer.control.api import ROUTES, ConnectPlan, HostResult, PendingRequest, Route
+from backuppeer.control.api import ConnectPlan, HostResult, PendingRequest
 from backuppeer.control.events import Agreed, ErrorFile, ErrorResult, Event, EventName, Note, Progress, State
+from backuppeer.control.routes import ROUTES, Route
 
 EVENT_DATA: Final[dict[EventName, type[msgspec.Struct]]] = {
     EventName.ERROR: ErrorResult,

@@ -21,9 +21,10 @@ from starlette.responses import Response
 from starlette.routing import Route as HttpRoute
 from starlette.types import ExceptionHandler, Receive, Scope, Send
 
-from backuppeer.control.api import ROUTES, Request, Route
+from backuppeer.control.api import Request
 from backuppeer.control.codec import decode_json, encode_json
 from backuppeer.control.events import ErrorResult, Event, EventName
+from backuppeer.control.routes import ROUTES, Route
 from backuppeer.control.sockets import identify, open_listener
 from backuppeer.errors import BackupPeerError, ExitCode, InterruptedByUserError, LocalError, UserError
 from backuppeer.limits import CONTROL_BODY_BYTES

@@ -1,0 +1,78 @@
+"""The table of routes of the control API: which request goes where and what comes back.
+
+Knows: names, the structs of `api`. Must not know: who serves a route. The OpenAPI document is generated from here.
+
+Two kinds of route: `answer` returns one JSON value; `work` streams JSON lines (`Event`s), the last of them
+`done` or `error`.
+"""
+
+from typing import Any
+
+import msgspec
+
+from backuppeer.control.api import (
+    BackupRequest,
+    BackupResult,
+    BrowseRequest,
+    BrowseRow,
+    ConnectPlan,
+    ConnectPlanRequest,
+    ConnectRequest,
+    ConnectResult,
+    DisconnectResult,
+    EntryRow,
+    HostingState,
+    HostRequest,
+    HostResult,
+    LsRequest,
+    Nothing,
+    PeerRequest,
+    PeerRow,
+    PeerSetting,
+    PendingRequest,
+    PingResult,
+    RecoverRequest,
+    RecoverResult,
+    Request,
+    RequestDecision,
+    RestoreRequest,
+    RestoreResult,
+    SessionRow,
+    SnapshotRow,
+    SnapshotsRequest,
+    StatusResult,
+    StopResult,
+)
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """One command of the API: POST /v1/<name>."""
+
+    request: type[Request]
+    result: Any
+    work: bool = False
+    summary: str = ""
+
+
+ROUTES: dict[str, Route] = {
+    "ping": Route(request=Nothing, result=PingResult, summary="who answers here"),
+    "status": Route(request=Nothing, result=StatusResult, summary="state of this home"),
+    "stop": Route(request=Nothing, result=StopResult, summary="park jobs and end the agent"),
+    "peers": Route(request=Nothing, result=list[PeerRow], summary="own peers"),
+    "peers/set": Route(request=PeerSetting, result=PeerRow, summary="record what a person knows of a peer"),
+    "sessions": Route(request=Nothing, result=list[SessionRow], summary="open sessions"),
+    "disconnect": Route(request=PeerRequest, result=DisconnectResult, summary="close a session gracefully"),
+    "browse": Route(request=BrowseRequest, result=list[BrowseRow], summary="hosts on offer"),
+    "requests": Route(request=Nothing, result=list[PendingRequest], summary="requests, both directions"),
+    "requests/accept": Route(request=RequestDecision, result=PendingRequest, summary="accept a request"),
+    "requests/reject": Route(request=RequestDecision, result=PendingRequest, summary="reject a request"),
+    "host/stop": Route(request=Nothing, result=HostingState, summary="withdraw the slot"),
+    "host": Route(request=HostRequest, result=HostResult, work=True, summary="offer a slot"),
+    "connect/plan": Route(request=ConnectPlanRequest, result=ConnectPlan, summary="what connecting would mean"),
+    "connect": Route(request=ConnectRequest, result=ConnectResult, work=True, summary="agree with a host"),
+    "backup": Route(request=BackupRequest, result=BackupResult, work=True, summary="make a snapshot"),
+    "snapshots": Route(request=SnapshotsRequest, result=list[SnapshotRow], summary="own snapshots"),
+    "ls": Route(request=LsRequest, result=list[EntryRow], summary="entries of a snapshot"),
+    "restore": Route(request=RestoreRequest, result=RestoreResult, work=True, summary="bring files back"),
+    "recover": Route(request=RecoverRequest, result=RecoverResult, work=True, summary="find hosts, rebuild the index"),
+}
