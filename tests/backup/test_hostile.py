@@ -11,7 +11,7 @@ from backup.memory_engine import MemorySource
 from backup.trees_on_disk import describe
 from backuppeer.backup import reading, restorer, window
 from backuppeer.backup.trees import TreeReader, find_entry
-from backuppeer.errors import IntegrityFault, InterruptedByUserError, UserError
+from backuppeer.errors import IncompleteError, IntegrityFault, InterruptedByUserError, UserError
 from backuppeer.files.scan import scan_directory
 from backuppeer.limits import SEGMENT_BYTES
 from backuppeer.repo.blob import BlobKind, Compressor
@@ -117,6 +117,21 @@ def test_an_unreadable_file_and_directory_are_named(repository, source, as_nobod
         result = repository.backup(source)
     assert set(repository.progress.errors) == {bytes(source / "closed"), bytes(source / "open" / "no")}
     assert result.files == 1
+
+
+def test_when_nothing_at_all_can_be_read_no_snapshot_is_made(repository, as_nobody):
+    for name in ("file", "folder", "empty"):
+        (as_nobody.directory / name).mkdir() if name != "file" else (as_nobody.directory / name).write_bytes(b"x")
+    closed = [as_nobody.directory / name for name in ("file", "folder")]
+    for path in closed:
+        path.chmod(0)
+    with as_nobody, pytest.raises(IncompleteError, match="folder"):
+        repository.backup(*closed)
+    assert set(repository.progress.errors) == {bytes(path) for path in closed}
+    assert repository.index.snapshots() == []
+    with as_nobody:
+        result = repository.backup(*closed, as_nobody.directory / "empty")
+    assert (result.errors, result.files) == (2, 0), "an empty folder is something that could be read"
 
 
 def test_sockets_and_fifos_are_noted_and_left_out(repository, source):

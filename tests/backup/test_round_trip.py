@@ -279,9 +279,35 @@ def test_a_path_through_a_symlink_is_followed_on_the_way_only(repository, source
     assert (restored / "text").read_bytes() == b"hello\n" * 1000
 
 
-def test_a_missing_path_is_refused_before_anything_is_read(repository, source):
-    with pytest.raises(NotFoundError):
-        repository.backup(source, source / "no")
+def test_a_link_is_saved_as_a_link_and_the_person_is_told_what_it_points_to(repository, source, tmp_path):
+    make_sample(source)
+    link = tmp_path / "li nk"
+    link.symlink_to("source")
+    repository.backup(link)
+    (note,) = repository.progress.notes
+    assert note.startswith(f"{link} is a link to source: only the link itself is saved")
+    assert note.endswith(f"to save what it points to: `backup-peer backup {source}`")
+    repository.backup(link, source)
+    assert repository.progress.notes == [], "what it points to is saved, too"
+    link.unlink()
+    link.symlink_to("gone")
+    repository.backup(link)
+    assert repository.progress.notes == [f"{link} is a link to gone: only the link itself is saved"]
+
+
+def test_paths_that_are_missing_are_named_and_the_others_backed_up(repository, source):
+    make_sample(source)
+    gone = bytes(source / "no" / "such")
+    result = repository.backup(source, gone, gone + b"/")
+    assert repository.progress.errors == {gone: "no such file or folder"}
+    assert result.errors == 1
+    assert result.files
+    assert result.snapshot.paths == [bytes(source)], "a snapshot is never of a path that was not there"
+
+
+def test_when_no_path_is_there_nothing_is_read(repository, source):
+    with pytest.raises(NotFoundError, match="no1"):
+        repository.backup(source / "no1", source / "no2")
     assert not repository.vault.packs
     with pytest.raises(UserError):
         repository.backup(b"relative")

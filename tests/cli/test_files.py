@@ -32,6 +32,30 @@ def test_backup_of_what_is_not_there_is_exit_10_before_any_work(capsys, agent):
     assert dummy.requests == []
 
 
+def test_backup_of_some_that_are_not_there_lets_the_agent_name_them(capsys, agent, tmp_path):
+    dummy = agent({"backup": telling([], msgspec.structs.replace(BACKED_UP, errors=1))})
+    assert run(capsys, "backup", str(tmp_path), str(tmp_path / "no"))[0] == 3
+    assert dummy.requests[0][1].paths == [str(tmp_path), str(tmp_path / "no")]
+
+
+def test_a_slash_behind_a_link_means_what_it_points_to(capsys, agent, tmp_path, monkeypatch):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("folder")
+    monkeypatch.chdir(tmp_path)
+    dummy = agent({"backup": telling([], BACKED_UP)})
+    assert run(capsys, "backup", "link/", "link", "link/.", "folder/")[0] == 0
+    folder = str(tmp_path / "folder")
+    assert dummy.requests[0][1].paths == [folder, str(tmp_path / "link"), folder, folder]
+
+
+def test_a_backup_of_nothing_is_no_success_to_look_at(capsys, agent, tmp_path):
+    agent({"backup": telling([], msgspec.structs.replace(BACKED_UP, files=0, bytes=0))})
+    code, out, err = run(capsys, "backup", str(tmp_path))
+    assert code == 0
+    assert out.startswith("! snapshot")
+    assert "no file was found to save" in err
+
+
 def test_backup_with_unreadable_files_names_them_and_exits_3(capsys, agent, tmp_path):
     agent({"backup": telling([ERROR_FILE], msgspec.structs.replace(BACKED_UP, errors=1))})
     code, out, err = run(capsys, "backup", str(tmp_path))

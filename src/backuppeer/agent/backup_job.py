@@ -54,10 +54,10 @@ class BackupJob:
         """Make the snapshot and bring it to the hosts.
 
         Raises:
-            NotFoundError: no host is agreed, or a path does not exist.
+            NotFoundError: no host is agreed, or none of the paths exists.
             PeerUnreachable: no host can be reached.
             RefusedError: no host takes the packs.
-            IncompleteError: the snapshot stands, but not with every host asked for.
+            IncompleteError: the snapshot stands, but not with every host asked for; or nothing could be read.
 
         """
         partners: Sequence[Partner] = ()

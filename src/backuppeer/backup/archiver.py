@@ -7,7 +7,6 @@ index knows it, and only then is there an inventory for a head to commit to. Bro
 is what it was, plus packs that the next run finds useful.
 """
 
-import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -17,12 +16,12 @@ from backuppeer.backup.jobs import Jobs
 from backuppeer.backup.packer import Packer
 from backuppeer.backup.reading import Engine
 from backuppeer.backup.roots import normalise_path, plan_roots
+from backuppeer.backup.sighting import find_paths, name_paths
 from backuppeer.backup.streams import NoProgress, PackSink, Progress
 from backuppeer.backup.trees import TreeReader
 from backuppeer.backup.walk import Tally, Walker
 from backuppeer.crypto.keys import RepositoryKeys
-from backuppeer.errors import NotFoundError
-from backuppeer.files.scan import examine_path
+from backuppeer.errors import IncompleteError
 from backuppeer.ids import BlobId, LogicalId, SnapshotId
 from backuppeer.limits import BATCHES_IN_FLIGHT, ENGINE_WORKERS
 from backuppeer.repo.blob import Blob, BlobKind, Compressor
@@ -96,23 +95,29 @@ class Archiver:
 
         Raises:
             UserError: no path, or a relative one.
-            NotFoundError: a path does not exist; nothing was read.
+            NotFoundError: none of the paths exists; nothing was read.
+            IncompleteError: nothing at any of the paths could be read; no snapshot was made.
             InterruptedByUserError: cancelled; no snapshot was made.
             BackupPeerError: the sink failed; no snapshot was made.
 
         """
         options = self._options
-        root = plan_roots(paths)
         started_ns = options.now_ns()
-        for path in paths:
-            _check_exists(path)
+        there, missing = find_paths(paths, self._progress)
+        root = plan_roots(there)
         packer = Packer(self._index, None if options.dry_run else self._sink)
         engine = Engine(self._keys, self._index, packer, options.level, options.dry_run, options.cancel)
         trees = TreeReader(self._keys, self._index, cache=self._cache)
         with Jobs(options.workers, BATCHES_IN_FLIGHT) as jobs:
             walker = Walker(engine, jobs, trees=trees, cache=self._cache, progress=self._progress)
+            walker.tally.errors = missing
             tree = walker.walk(root, parent.tree if parent else b"")
-        snapshot = self._make_snapshot(tree, paths, tally=walker.tally, parent=parent, started_ns=started_ns)
+        if not (walker.tally.files or walker.tally.roots):
+            # A snapshot of nothing would be `latest`, and hide the one that has the files.
+            raise IncompleteError(
+                f"nothing could be read of {name_paths(there)}", hint="no snapshot was made; who may read it?"
+            )
+        snapshot = self._make_snapshot(tree, there, tally=walker.tally, parent=parent, started_ns=started_ns)
         if walker.tally.skipped:
             self._progress.note(f"{walker.tally.skipped} entries are neither files, directories nor symlinks: left out")
         engine.check_cancelled()
@@ -187,12 +192,3 @@ class Archiver:
 
     def _named(self, parts: Sequence[bytes]) -> list[tuple[BlobId, bytes]]:
         return [(self._keys.blob_id(BlobKind.INDEX, part), part) for part in parts]
-
-
-def _check_exists(path: bytes) -> None:
-    try:
-        examine_path(normalise_path(path))
-    except (FileNotFoundError, NotADirectoryError) as exc:
-        raise NotFoundError(f"there is no {os.fsdecode(path)!r}", hint="nothing was backed up") from exc
-    except OSError:
-        return  # it may exist: the walk reports it by name

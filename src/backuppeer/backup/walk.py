@@ -57,12 +57,12 @@ from backuppeer.repo.tree import TreeEntry, cut_content, encode_pieces
 
 
 class Tally:
-    """Counts of one walk."""
+    """Counts of one walk. `roots`: wanted directories that could be listed, and wanted symlinks."""
 
-    __slots__ = ("bytes", "dirs", "errors", "files", "skipped", "unchanged")
+    __slots__ = ("bytes", "dirs", "errors", "files", "roots", "skipped", "unchanged")
 
     def __init__(self) -> None:
-        self.files = self.dirs = self.bytes = self.unchanged = self.errors = self.skipped = 0
+        self.files = self.dirs = self.bytes = self.unchanged = self.errors = self.skipped = self.roots = 0
 
 
 class Walker:
@@ -130,6 +130,7 @@ class Walker:
         except OSError as exc:
             self._fail(node.path, describe_error(exc))
             return
+        self.tally.roots += root is not None and root.whole
         try:
             earlier = self._read_before(node, before)
             below = root.below if root else {}
@@ -185,6 +186,7 @@ class Walker:
         elif found.kind is FoundKind.DIRECTORY:
             node.todo.append(Todo(slot, found, before, root))
         elif found.kind is FoundKind.SYMLINK:
+            self.tally.roots += root is not None
             self._set(node, slot, make_entry(found, self._names), before)
         else:
             self._skip(join_path(node.path, found.name))

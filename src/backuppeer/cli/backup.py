@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -15,10 +15,15 @@ from backuppeer.cli.work import View, run_work
 from backuppeer.control.api import BackupRequest, BackupResult
 from backuppeer.errors import ExitCode, InterruptedByUserError, NotFoundError
 
+_HELP: Final = (
+    "Back up files and folders to your hosts. A link is saved as a link; `LINK/`, with a slash behind, means the "
+    "folder it points to."
+)
+
 
 def add_to(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command(name="backup", help="Back up files and folders to your hosts.")(backup)
+    app.command(name="backup", help=_HELP)(backup)
 
 
 def backup(
@@ -34,7 +39,7 @@ def backup(
     context = context_of(ctx)
     request = BackupRequest(
         servers=context.servers(),
-        paths=[_absolute(path) for path in paths],
+        paths=_find(paths),
         to=to or [],
         tags=tag or [],
         dry_run=dry_run,
@@ -44,8 +49,12 @@ def backup(
     for line in _describe(context.screen, result, dry=dry_run):
         context.screen.line(line, hang=2)
     context.screen.done(result)
+    if not result.files:
+        context.screen.note("no file was found to save")
     if result.errors:
-        context.screen.note(f"{format_count(result.errors, 'file')} could not be read and not backed up")
+        context.screen.note(
+            f"{format_count(result.errors, 'entry', 'entries')} could not be read: not in this snapshot"
+        )
     return ExitCode.INCOMPLETE if result.errors else ExitCode.DONE
 
 
@@ -68,23 +77,33 @@ def _run(context: Context, request: BackupRequest) -> BackupResult:
         ) from None
 
 
-def _absolute(path: str) -> str:
-    """Return the path made absolute without resolving links: a link named by a person is what is backed up.
+def _find(paths: Sequence[str]) -> list[str]:
+    """Return the paths made absolute; those that are not there stay among them, for the agent to name.
 
     Raises:
-        NotFoundError: nothing there.
+        NotFoundError: not one of them is there.
 
     """
-    if not os.path.lexists(path):
-        raise NotFoundError(f"no such file or folder: {path}", hint="name what is to be backed up, e.g. ~/documents")
-    return os.path.abspath(path)  # noqa: PTH100 - Path would drop a trailing /. and the like silently
+    if not any(map(os.path.lexists, paths)):
+        raise NotFoundError(
+            f"no such file or folder: {', '.join(paths)}", hint="name what is to be backed up, e.g. ~/documents"
+        )
+    return [_absolute(path) for path in paths]
+
+
+def _absolute(path: str) -> str:
+    """Return the path made absolute. A link is itself, as a person named it; with a slash behind, what it points to."""
+    absolute = os.path.abspath(path)  # noqa: PTH100 - Path would drop a trailing /. and the like silently
+    if path.endswith(("/", "/.")) and os.path.islink(absolute):  # noqa: PTH114 - no object needed
+        return os.path.realpath(absolute)
+    return absolute
 
 
 def _describe(screen: Screen, result: BackupResult, *, dry: bool) -> Sequence[str]:
     counted = f"{format_count(result.files, 'file')}, {format_size(result.bytes)}"
     if dry:
         return [f"would back up {counted}, {format_size(result.new_bytes)} of it new"]
-    tick = screen.paint("!", YELLOW) if result.errors else screen.paint("✓", GREEN)
+    tick = screen.paint("✓", GREEN) if result.files and not result.errors else screen.paint("!", YELLOW)
     sent = f"{format_size(result.sent_bytes)} sent to {format_count(len(result.peers), 'peer')}"
     return [
         f"{tick} snapshot {escape_line(result.snapshot[:8])}: {counted}",

@@ -109,9 +109,9 @@ def _parse_moment(text: str) -> datetime | None:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def format_count(count: int, noun: str) -> str:
-    """Return `1 file`, `1,234 files`."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+def format_count(count: int, noun: str, nouns: str = "") -> str:
+    """Return `1 file`, `1,234 files`; `nouns` is a plural that takes more than an s."""
+    return f"{count:,} {noun if count == 1 else nouns or noun + 's'}"
 
 
 @dataclass(frozen=True, slots=True)
