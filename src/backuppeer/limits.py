@@ -111,6 +111,8 @@ NOTED_SKIPS: Final = 20
 """Skipped entries (sockets, devices) named one by one; the rest is counted."""
 CONFLICTS_NAMED: Final = 5
 """Files in the way of a restore that the refusal names."""
+CONFLICTS_LISTED: Final = 10
+"""Files in the way of a restore that its question lists: a person reads no more."""
 LS_ROWS: Final = 200_000
 """Entries of one `ls` answer: it is held in memory on both sides."""
 

@@ -10,9 +10,10 @@ import pytest
 from backup.memory_engine import MemorySource
 from backup.trees_on_disk import describe
 from backuppeer.backup import reading, restorer, window
+from backuppeer.backup.restorer import Restorer
 from backuppeer.backup.trees import TreeReader, find_entry
 from backuppeer.errors import IncompleteError, IntegrityFault, InterruptedByUserError, UserError
-from backuppeer.files.scan import scan_directory
+from backuppeer.files.scan import FoundKind, scan_directory
 from backuppeer.limits import SEGMENT_BYTES
 from backuppeer.repo.blob import BlobKind, Compressor
 from backuppeer.repo.pack import PackDraft
@@ -305,6 +306,46 @@ def test_a_symlink_in_the_way_to_the_files_is_not_followed(repository, source, t
     with pytest.raises(UserError):
         repository.restore(result.snapshot, target)
     assert not list(outside.iterdir())
+
+
+def test_what_is_only_on_the_way_is_never_replaced(repository, source, tmp_path):
+    (source / "d" / "e").mkdir(parents=True)
+    (source / "d" / "e" / "f").write_bytes(b"f")
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    of_all, of_some = repository.backup(source).snapshot, repository.backup(source / "d").snapshot
+    first, way = str(source).split("/")[1], str(source).lstrip("/")
+    cases = [(of_all, "/", first), (of_all, "/", way.rpartition("/")[0]), (of_some, f"/{first}", way)]
+    cases += [(of_all, f"/{way}/d/e/f", f"{way}/d/e"), (of_all, f"/{way}/d", way)]
+    for number, (snapshot, wanted, link) in enumerate(cases):
+        target = tmp_path / f"target{number}"
+        (target / link).parent.mkdir(parents=True)
+        (target / link).symlink_to(outside)
+        for overwrite in (False, True):
+            with pytest.raises(UserError, match=r"is a link to .*only on the way"):
+                repository.restore(snapshot, target, wanted.encode(), overwrite=overwrite)
+            assert (target / link).is_symlink()
+            assert not list(outside.iterdir())
+
+
+def test_a_link_in_the_place_of_a_wanted_folder_may_be_replaced(repository, source, tmp_path):
+    (source / "d").mkdir()
+    snapshot = repository.backup(source).snapshot
+    found = below(tmp_path / "target", source)
+    found.mkdir(parents=True)
+    (found / "d").symlink_to(tmp_path)
+    restorer = Restorer(
+        repository.keys,
+        repository.index,
+        cache=repository.cache,
+        source=repository.source,
+        target=bytes(tmp_path / "target"),
+    )
+    (taken,) = restorer.find_existing(snapshot)
+    (seen,) = restorer.examine_existing([taken])
+    assert (seen.kind, seen.target) == (FoundKind.SYMLINK, bytes(tmp_path))
+    repository.restore(snapshot, tmp_path / "target", overwrite=True)
+    assert not (found / "d").is_symlink()
 
 
 def test_a_directory_swapped_for_a_symlink_during_the_restore_stays_inside(repository, source, tmp_path, monkeypatch):

@@ -10,7 +10,8 @@ from backup.memory_engine import MemorySink
 from backuppeer.backup.fetching import group_by_pack, plan_ranges
 from backuppeer.backup.jobs import Jobs
 from backuppeer.backup.packer import Packer
-from backuppeer.backup.roots import normalise_path, plan_roots
+from backuppeer.backup.roots import normalise_path, plan_roots, split_path
+from backuppeer.backup.selection import plan_way
 from backuppeer.errors import UserError
 from backuppeer.ids import BlobId, LogicalId
 from backuppeer.repo.blob import Blob, BlobKind, Codec, Compressor
@@ -129,3 +130,18 @@ def test_an_inventory_that_needs_another_pack_names_that_pack_too(repository):
     packer.finish([], big_inventory)
     assert [draft.logical for draft in sink.drafts] == seen[-1]
     assert len(sink.drafts) == 2
+
+
+@pytest.mark.parametrize(
+    ("wanted", "paths", "way"),
+    [
+        (b"/", [b"/"], []),
+        (b"/", [b"/a/b/c", b"/a/x"], [b"a", b"a/b"]),
+        (b"/", [b"/a", b"/a/b/c"], []),
+        (b"/a/b", [b"/a/b/c/d", b"/z/y"], [b"a", b"a/b", b"a/b/c"]),
+        (b"/a/b/c", [b"/a"], [b"a", b"a/b"]),
+        (b"/a/b", [b"/a/b"], [b"a"]),
+    ],
+)
+def test_what_lies_only_on_the_way_is_neither_wanted_nor_backed_up_whole(wanted, paths, way):
+    assert plan_way(paths, split_path(wanted)) == way

@@ -3,9 +3,8 @@ import os
 import msgspec
 import pytest
 
-from backuppeer.errors import (
-    IntegrityFault,
-)
+from backuppeer.control.api import Conflict, RestorePlan
+from backuppeer.errors import IntegrityFault, NotFoundError
 from cli.rows import BACKED_UP, ERROR_FILE, PROGRESS, RESTORED, ask, run
 from cli.terminal import check_output
 from control.dummy import telling
@@ -89,13 +88,53 @@ def test_restore_of_missing_data_exits_15(capsys, agent, tmp_path):
     assert [line["event"] for line in check_output("restore", out)] == ["error-file", "error"]
 
 
-@pytest.mark.parametrize(("words", "code"), [([], 2), (["--yes"], 0)])
-def test_restore_over_a_folder_with_something_in_it_needs_a_yes(capsys, agent, tmp_path, words, code):
+@pytest.fixture
+def full(tmp_path):
     (tmp_path / "t").mkdir()
     (tmp_path / "t" / "old").touch()
-    dummy = agent({"restore": telling([], RESTORED)})
-    assert run(capsys, "restore", "latest", "--target", str(tmp_path / "t"), *words)[0] == code
-    assert [request.overwrite for _, request in dummy.requests] == ([] if code else [True])
+    return str(tmp_path / "t")
+
+
+PLAN = RestorePlan(
+    snapshot="3fa9c1d2" * 8,
+    time="2026-11-22T21:30:00Z",
+    paths=["/a"],
+    conflicts=[Conflict(path="/t/a", kind="link", target="/b\x1b"), Conflict(path="/t/f", kind="folder")],
+    conflicts_total=1234,
+)
+
+
+@pytest.mark.parametrize(("words", "code"), [([], 2), (["--yes"], 0)])
+def test_restore_over_what_stands_in_the_way_needs_a_yes(capsys, agent, full, words, code):
+    dummy = agent({"restore": telling([], RESTORED), "restore/plan": telling([], PLAN)})
+    assert run(capsys, "restore", "latest", "--target", full, *words)[0] == code
+    assert [route for route, _ in dummy.requests] == (["restore"] if words else ["restore/plan"])
+    assert dummy.requests[0][1].overwrite is bool(words)
+
+
+def test_the_question_lists_what_a_yes_replaces_and_is_about_the_snapshot_that_was_shown(capsys, agent, full, terminal):
+    dummy = agent({"restore": telling([], RESTORED), "restore/plan": telling([], PLAN)})
+    shown = terminal("y\n")
+    assert run(capsys, "restore", "latest", "--target", full)[0] == 0
+    said = shown.getvalue()
+    assert "  link /t/a -> /b\\u001b\n  folder /t/f (stays as it is)\n  … and 1,232 more\n" in said
+    assert f"replace 1,234 entries in {full} by what snapshot 3fa9c1d2 has? [y/N]" in " ".join(said.split())
+    request = dummy.requests[1][1]
+    assert (request.snapshot, request.overwrite) == (PLAN.snapshot, True)
+
+
+def test_restore_beside_what_is_there_asks_nothing_and_looks_for_the_snapshot_first(capsys, agent, full):
+    free = msgspec.structs.replace(PLAN, conflicts=[], conflicts_total=0)
+    dummy = agent({"restore": telling([], RESTORED), "restore/plan": telling([], free)})
+    assert run(capsys, "restore", "latest", "--target", full)[0] == 0
+    assert [request.overwrite for _, request in dummy.requests] == [False, False]
+
+
+def test_restore_of_an_unknown_snapshot_ends_before_any_question(capsys, agent, full, terminal):
+    agent({"restore/plan": telling([], NotFoundError("there is no snapshot zzzz"))})
+    shown = terminal("y\n")
+    assert run(capsys, "restore", "zzzz", "--target", full)[0] == 10
+    assert "replace" not in shown.getvalue()
 
 
 def test_restore_into_a_file_exits_2(capsys, agent, tmp_path):

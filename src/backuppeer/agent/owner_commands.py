@@ -30,6 +30,7 @@ from backuppeer.control.api import (
     LsRequest,
     RecoverRequest,
     RecoverResult,
+    RestorePlan,
     RestoreRequest,
     RestoreResult,
     SnapshotRow,
@@ -45,7 +46,7 @@ _KINDS: Final = {EntryKind.FILE: "file", EntryKind.DIRECTORY: "dir", EntryKind.S
 
 
 class OwnerCommands:
-    """connect/plan, connect, backup, snapshots, ls, restore, recover."""
+    """connect/plan, connect, backup, snapshots, ls, restore/plan, restore, recover."""
 
     def __init__(self, agent: Agent) -> None:
         self._agent, self._parts = agent, agent.parts
@@ -118,6 +119,10 @@ class OwnerCommands:
         """Bring files back."""
         async with returning_memory():
             return await RestoreJob(self._agent.owner.vault, request, Reporter(emit)).run()
+
+    async def plan_restore(self, request: RestoreRequest, emit: Emit) -> RestorePlan:
+        """Say what a restore would replace."""
+        return await RestoreJob(self._agent.owner.vault, request, Reporter(emit)).plan()
 
     async def recover(self, request: RecoverRequest, emit: Emit) -> RecoverResult:
         """Find hosts and rebuild the index."""

@@ -6,16 +6,30 @@ Knows: whose fault each missing file is, hence which exit code. Must not know: h
 import asyncio
 import os
 import threading
+from collections.abc import Callable
+from typing import Final, TypeVar
 
 from backuppeer.agent.reporter import Reporter
 from backuppeer.agent.vault import Vault
 from backuppeer.backup.browse import SnapshotFilter, find_snapshot
 from backuppeer.backup.restorer import RestoreOptions, Restorer
 from backuppeer.backup.restorer import RestoreResult as Restored
-from backuppeer.control.api import RestoreRequest, RestoreResult
+from backuppeer.clock import format_time
+from backuppeer.control.api import Conflict, RestorePlan, RestoreRequest, RestoreResult
 from backuppeer.errors import BackupPeerError, IntegrityFault, PeerUnreachable, UserError
+from backuppeer.files.scan import Found, FoundKind
+from backuppeer.ids import SnapshotId
+from backuppeer.limits import CONFLICTS_LISTED
 from backuppeer.repo.snapshot import Snapshot
 from backuppeer.trust.evidence import Kind
+
+T = TypeVar("T")
+_KINDS: Final = {
+    FoundKind.FILE: "file",
+    FoundKind.SYMLINK: "link",
+    FoundKind.DIRECTORY: "folder",
+    FoundKind.OTHER: "other",
+}
 
 
 class RestoreJob:
@@ -35,16 +49,46 @@ class RestoreJob:
             PeerUnreachable: some files lie only with hosts that can't be reached; the others are restored.
 
         """
+        _, snapshot = await self._find()
+        self._reporter.begin("restoring", files_total=snapshot.files, bytes_total=snapshot.bytes)
+        result = await self._in_thread(self._make_restorer().run, snapshot)
+        for note, count in result.notes.items():
+            self._reporter.note(f"{note}: {count}")
+        return self._report(result)
+
+    async def plan(self) -> RestorePlan:
+        """Say which snapshot is meant and what in the target would be replaced.
+
+        Raises:
+            NotFoundError: no such snapshot or path.
+            UserError: the target can't be used, or something that is never replaced stands in the way.
+
+        """
+        snapshot_id, snapshot = await self._find()
+        self._reporter.begin("comparing with the target")
+        restorer = self._make_restorer()
+        taken = await self._in_thread(restorer.find_existing, snapshot)
+        shown = await asyncio.to_thread(restorer.examine_existing, taken[:CONFLICTS_LISTED])
+        return RestorePlan(
+            snapshot=snapshot_id.hex(),
+            time=format_time(snapshot.time_ns // 1_000_000),
+            paths=[os.fsdecode(path) for path in snapshot.paths],
+            conflicts=[_describe(found, self._request.target) for found in shown],
+            conflicts_total=len(taken),
+        )
+
+    async def _find(self) -> tuple[SnapshotId, Snapshot]:
         check_target(self._request.target)
         await self._mend()
-        repository = self._vault.repository
-        _, snapshot = find_snapshot(
-            repository.index,
+        return find_snapshot(
+            self._vault.repository.index,
             self._request.snapshot,
             SnapshotFilter(tag=self._request.tag) if self._request.tag else None,
         )
-        self._reporter.begin("restoring", files_total=snapshot.files, bytes_total=snapshot.bytes)
-        restorer = Restorer(
+
+    def _make_restorer(self) -> Restorer:
+        repository = self._vault.repository
+        return Restorer(
             repository.keys,
             repository.index,
             cache=repository.cache,
@@ -53,10 +97,6 @@ class RestoreJob:
             progress=self._reporter,
             options=RestoreOptions(overwrite=self._request.overwrite, cancel=self._stop),
         )
-        result = await self._in_thread(restorer, snapshot)
-        for note, count in result.notes.items():
-            self._reporter.note(f"{note}: {count}")
-        return self._report(result)
 
     async def _mend(self) -> None:
         """Bring index and ledger back from the hosts where this machine lost them; who is away is simply left out."""
@@ -72,9 +112,9 @@ class RestoreJob:
         except BackupPeerError as exc:
             self._reporter.note(exc.message)
 
-    async def _in_thread(self, restorer: Restorer, snapshot: Snapshot) -> Restored:
+    async def _in_thread(self, step: Callable[[Snapshot, bytes], T], snapshot: Snapshot) -> T:
         path = os.fsencode(self._request.path or "/")
-        work = asyncio.create_task(asyncio.to_thread(restorer.run, snapshot, path))
+        work = asyncio.create_task(asyncio.to_thread(step, snapshot, path))
         try:
             return await asyncio.shield(work)
         except asyncio.CancelledError:
@@ -104,6 +144,15 @@ class RestoreJob:
             errors=result.local_errors,
             target=self._request.target,
         )
+
+
+def _describe(found: Found, target: str) -> Conflict:
+    """Return what stands in the way; `name` is its path below the target."""
+    return Conflict(
+        path=os.path.join(target, os.fsdecode(found.name)),  # noqa: PTH118 - any bytes
+        kind=_KINDS[found.kind],
+        target=os.fsdecode(found.target),
+    )
 
 
 def check_target(target: str) -> None:

@@ -10,19 +10,22 @@ is named and left out; the rest comes back.
 
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import islice
 
+import msgspec
+
 from backuppeer.backup.jobs import Jobs
 from backuppeer.backup.roots import normalise_path, split_path
-from backuppeer.backup.selection import Selection, Walk, find_taken
+from backuppeer.backup.selection import Selection, Walk, find_obstacle, find_taken, plan_way
 from backuppeer.backup.streams import NoProgress, PackSource, Progress
 from backuppeer.backup.trees import TreeReader, Visit, find_entry
 from backuppeer.backup.window import Failure, RestoredFile, Window, WindowRunner, Written, explain
 from backuppeer.crypto.keys import RepositoryKeys
 from backuppeer.errors import IntegrityFault, InterruptedByUserError, Unavailable, UserError
+from backuppeer.files.scan import Found, FoundKind
 from backuppeer.files.write import RestoreTarget
 from backuppeer.limits import CONFLICTS_NAMED, FETCH_AHEAD_PACKS
 from backuppeer.repo.cache import TreeCache
@@ -91,32 +94,51 @@ class Restorer:
 
         Raises:
             NotFoundError: the snapshot has no such path.
-            UserError: the target can't be used.
+            UserError: the target can't be used, or something that is never replaced stands on the way.
+            InterruptedByUserError: cancelled.
 
         """
-        way = find_entry(self._trees, snapshot.tree, split_path(normalise_path(path)))
+        wanted = split_path(normalise_path(path))
+        way = find_entry(self._trees, snapshot.tree, wanted)
         if not _has_entries(self._target):
             return []
         with _open_target(self._target, overwrite=False) as target:
-            return list(find_taken(Selection(self._trees, snapshot.tree, way), target))
+            _check_way(plan_way(snapshot.paths, wanted), target, self._target)
+            return list(find_taken(Selection(self._trees, snapshot.tree, way), target, self._check_cancelled))
+
+    def examine_existing(self, paths: Sequence[bytes]) -> list[Found]:
+        """Return what stands at paths that `find_existing` gave; the `name` of each is its path, from the target on."""
+        with _open_target(self._target, overwrite=False) as target:
+            return [msgspec.structs.replace(target.examine(path), name=path) for path in paths]
 
     def run(self, snapshot: Snapshot, path: bytes = b"/") -> RestoreResult:
         """Restore all of `snapshot`, or the file or directory at the absolute `path`, below the target.
 
         Raises:
             NotFoundError: the snapshot has no such path.
-            UserError: files exist and may not be overwritten, or the target can't be used; nothing was written.
+            UserError: files exist and may not be overwritten, something that is never replaced stands on the way, or
+                the target can't be used; nothing was written.
             InterruptedByUserError: cancelled; what is finished stays.
             IntegrityFault: not even the root of the snapshot can be read.
 
         """
-        way = find_entry(self._trees, snapshot.tree, split_path(normalise_path(path)))
+        wanted = split_path(normalise_path(path))
+        way = find_entry(self._trees, snapshot.tree, wanted)
+        only_way = plan_way(snapshot.paths, wanted)
         if not self._options.overwrite:
             _refuse(self.find_existing(snapshot, path), self._target)
         jobs = Jobs(self._options.workers, self._options.workers)
         with _open_target(self._target, overwrite=self._options.overwrite) as target, ExitStack() as stack:
+            _check_way(only_way, target, self._target)
             runner = WindowRunner(self._keys, self._source, target=target, jobs=jobs, check=self._check_cancelled)
-            run = _Run(self._trees, self._index, target=target, runner=runner, progress=self._progress)
+            run = _Run(
+                self._trees,
+                self._index,
+                target=target,
+                runner=runner,
+                progress=self._progress,
+                only_way=frozenset(only_way),
+            )
             # Left in reverse: no worker may still write when the files it writes to are closed and removed.
             stack.callback(run.abandon)
             stack.enter_context(jobs)
@@ -126,6 +148,23 @@ class Restorer:
     def _check_cancelled(self) -> None:
         if self._options.cancel.is_set():
             raise InterruptedByUserError("the restore was cancelled", hint="what is finished stays in the target")
+
+
+def _check_way(way: Sequence[bytes], target: RestoreTarget, root: bytes) -> None:
+    """Refuse to go through what the person put in the place of a directory that is not itself restored.
+
+    With --target / that would be /home or /lib, where they are symlinks: nobody's yes to some files means those.
+    """
+    path = find_obstacle(way, target)
+    if path is None:
+        return
+    found = target.examine(path)
+    shown = os.fsdecode(os.path.join(root, path))  # noqa: PTH118 - bytes
+    kind = f"a link to {os.fsdecode(found.target)}" if found.kind is FoundKind.SYMLINK else "no folder"
+    raise UserError(
+        f"{shown} is {kind}, and it is only on the way to what is restored: it is never replaced",
+        hint="choose another target: --target DIR",
+    )
 
 
 def _refuse(taken: list[bytes], target: bytes) -> None:
@@ -159,13 +198,21 @@ class _Run:
     """State of one restore: the window being filled, directories to finish, counts."""
 
     def __init__(
-        self, trees: TreeReader, index: Index, *, target: RestoreTarget, runner: WindowRunner, progress: Progress
+        self,
+        trees: TreeReader,
+        index: Index,
+        *,
+        target: RestoreTarget,
+        runner: WindowRunner,
+        progress: Progress,
+        only_way: Collection[bytes],
     ) -> None:
         self._trees = trees
         self._index = index
         self._target = target
         self._runner = runner
         self._progress = progress
+        self._only_way = only_way
         self._window = Window()
         self._left: list[Visit] = []
         self._running: tuple[list[RestoredFile], list[Visit]] = ([], [])
@@ -203,7 +250,8 @@ class _Run:
     def _make_directory(self, visit: Visit) -> bool | None:
         """Return whether it was made; None when it could not be."""
         try:
-            made = self._target.make_directory(visit.path)
+            # Looked at before; but a symlink that comes there since is not replaced either.
+            made = self._target.make_directory(visit.path, replace=visit.path not in self._only_way)
         except (OSError, IntegrityFault) as exc:
             self._fail(visit.path, exc)
             return None

@@ -3,8 +3,10 @@
 Knows: the way down to a path, skipping directories. Must not know: packs, how anything is written.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 
+from backuppeer.backup.roots import split_path
 from backuppeer.backup.trees import TreeReader, TreeWalk, Visit
 from backuppeer.errors import BackupPeerError
 from backuppeer.files.write import RestoreTarget
@@ -60,16 +62,39 @@ class Walk:
             self._inner.skip()
 
 
-def find_taken(selection: Selection, target: RestoreTarget) -> Iterator[bytes]:
-    """Yield the paths of what a restore of `selection` would replace in the target."""
-    for visit in selection.above():
-        if target.is_taken(visit.path, directory_wanted=True):
-            yield visit.path
-            return
-        if not target.has_directory(visit.path):
-            return
+def plan_way(paths: Sequence[bytes], wanted: Sequence[bytes]) -> list[bytes]:
+    """Return the directories that are only on the way to what a restore is of, from the top.
+
+    `paths`: what the snapshot is of; `wanted`: components of the path that is restored. Above it nothing is wanted, and
+    below it nothing beside the paths. Such a directory may be a symlink of the person's own (/home, /lib).
+    """
+    backed_up = [split_path(path) for path in paths]
+    way = {b"/".join(wanted[:depth]) for depth in range(1, len(wanted))}
+    for parts in backed_up:
+        if parts[: len(wanted)] == list(wanted):
+            way |= {b"/".join(parts[:depth]) for depth in range(max(1, len(wanted)), len(parts))}
+    whole = {b"/".join(parts) for parts in backed_up}
+    return sorted(path for path in way if not _is_within(path, whole, len(wanted)))
+
+
+def _is_within(path: bytes, whole: AbstractSet[bytes], depth: int) -> bool:
+    """Say whether a place on the way lies inside of a path that is backed up whole, and at or below the wanted one."""
+    parts = path.split(b"/")
+    return len(parts) >= depth and any(b"/".join(parts[:n]) in whole for n in range(len(parts) + 1))
+
+
+def find_obstacle(way: Sequence[bytes], target: RestoreTarget) -> bytes | None:
+    """Return the first place on the way that something other than a directory has."""
+    return next((path for path in way if target.is_taken(path, directory_wanted=True)), None)
+
+
+def find_taken(selection: Selection, target: RestoreTarget, check: Callable[[], None]) -> Iterator[bytes]:
+    """Yield the paths of what a restore of `selection` would replace in the target; `check` may end it by raising."""
+    if any(not target.has_directory(visit.path) for visit in selection.above()):
+        return
     walk = Walk()
     for visit in selection.visits(walk):
+        check()
         if visit.leaving:
             continue
         is_directory = visit.entry.kind == EntryKind.DIRECTORY

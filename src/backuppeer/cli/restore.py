@@ -2,19 +2,22 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
+import msgspec
 import typer
 
 from backuppeer.cli.context import Context, context_of
 from backuppeer.cli.ls import split_place
-from backuppeer.cli.render import escape_name, format_count
-from backuppeer.cli.screen import GREEN, YELLOW, Screen
+from backuppeer.cli.render import escape_line, escape_name, format_count
+from backuppeer.cli.screen import GREEN, YELLOW
 from backuppeer.cli.spinner import Spinner
 from backuppeer.cli.units import format_duration, format_size
 from backuppeer.cli.work import View, run_work
-from backuppeer.control.api import RestoreRequest, RestoreResult
+from backuppeer.control.api import Conflict, RestorePlan, RestoreRequest, RestoreResult
 from backuppeer.errors import DeclinedError, ExitCode, InterruptedByUserError, UserError
+
+T = TypeVar("T")
 
 
 def add_to(app: typer.Typer) -> None:
@@ -40,9 +43,11 @@ def restore(
         path=path,
         target=os.fspath(folder),
         tag=tag,
-        overwrite=_may_overwrite(screen, folder),
+        overwrite=screen.yes,
     )
-    result = _run(context, request)
+    if _has_entries(folder) and not screen.yes:
+        request = _ask(context, request)
+    result = _run(context, "restore", request, RestoreResult)
     tick = screen.paint("!", YELLOW) if result.errors else screen.paint("✓", GREEN)
     screen.line(
         f"{tick} restored {format_count(result.files, 'file')}, {format_size(result.bytes)} "
@@ -55,7 +60,7 @@ def restore(
     return ExitCode.INCOMPLETE if result.errors else ExitCode.DONE
 
 
-def _run(context: Context, request: RestoreRequest) -> RestoreResult:
+def _run(context: Context, route: str, request: RestoreRequest, kind: type[T]) -> T:
     """Have the agent do it.
 
     Raises:
@@ -65,7 +70,7 @@ def _run(context: Context, request: RestoreRequest) -> RestoreResult:
     client = context.client()
     try:
         with Spinner(context.screen) as spinner:
-            return run_work(client, "restore", request, RestoreResult, view=View(context.screen, spinner=spinner))
+            return run_work(client, route, request, kind, view=View(context.screen, spinner=spinner))
     except KeyboardInterrupt:
         raise InterruptedByUserError(
             f"stopped; finished files stay in {request.target}",
@@ -73,25 +78,52 @@ def _run(context: Context, request: RestoreRequest) -> RestoreResult:
         ) from None
 
 
-def _may_overwrite(screen: Screen, folder: Path) -> bool:
-    """Ask before files may be replaced: whenever the target is a folder with something in it.
+def _has_entries(folder: Path) -> bool:
+    """Say whether something may stand in the way.
 
     Raises:
-        DeclinedError: the person said no.
-        UserError: the target is no folder, or nobody is there to ask.
+        UserError: the target is no folder.
 
     """
     try:
         with os.scandir(folder) as entries:
-            if next(entries, None) is None:
-                return False
+            return next(entries, None) is not None
     except FileNotFoundError:
         return False
     except OSError as exc:
         raise UserError(f"can't restore into {folder}: {exc.strerror}", hint="name a folder with --target DIR") from exc
-    shown = escape_name(str(folder))
+
+
+def _ask(context: Context, request: RestoreRequest) -> RestoreRequest:
+    """Show what would be replaced and ask; return the request for the snapshot that was shown.
+
+    Raises:
+        DeclinedError: the person said no.
+        UserError: nobody is there to ask, or something is in the way that is never replaced.
+
+    """
+    screen = context.screen
+    plan = _run(context, "restore/plan", request, RestorePlan)
+    chosen = msgspec.structs.replace(request, snapshot=plan.snapshot, tag="")
+    if not plan.conflicts_total:
+        return chosen
+    lines = [_describe(conflict) for conflict in plan.conflicts]
+    if more := plan.conflicts_total - len(lines):
+        lines.append(f"… and {more:,} more")
+    if screen.can_ask:
+        for line in lines:
+            screen.aside(f"  {line}", hang=4)
+    standing = f"{format_count(plan.conflicts_total, 'entry', 'entries')} in {escape_name(request.target)}"
     if not screen.confirm(
-        f"{shown} is not empty: replace files that stand in the way?", unanswered=f"{folder} is not empty"
+        f"replace {standing} by what snapshot {escape_line(plan.snapshot[:8])} has?",
+        unanswered=f"{standing} would be replaced ({', '.join(lines)})",
     ):
         raise DeclinedError("nothing was restored: you said no", hint="name an empty folder with --target DIR")
-    return True
+    return msgspec.structs.replace(chosen, overwrite=True)
+
+
+def _describe(conflict: Conflict) -> str:
+    path = f"{escape_line(conflict.kind)} {escape_name(conflict.path)}"
+    if conflict.kind == "folder":
+        return f"{path} (stays as it is)"
+    return f"{path} -> {escape_name(conflict.target)}" if conflict.target else path

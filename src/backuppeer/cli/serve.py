@@ -108,6 +108,7 @@ def make_handlers(agent: Agent) -> dict[str, Handler]:
         "backup": owner.backup,
         "snapshots": owner.snapshots,
         "ls": owner.ls,
+        "restore/plan": owner.plan_restore,
         "restore": owner.restore,
         "recover": owner.recover,
     }

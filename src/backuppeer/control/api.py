@@ -318,6 +318,25 @@ class RestoreRequest(Request):
     overwrite: bool = False
 
 
+class Conflict(msgspec.Struct, kw_only=True):
+    """Something in the target that a restore would replace. kind: file, link, folder (which stays) or other."""
+
+    path: str
+    kind: str
+    target: str = ""
+    """Of a link."""
+
+
+class RestorePlan(msgspec.Struct, kw_only=True):
+    """What a restore would do, for the person to decide on; `conflicts`: the first of `conflicts_total`."""
+
+    snapshot: str
+    time: str
+    paths: list[str]
+    conflicts: list[Conflict]
+    conflicts_total: int
+
+
 class RestoreResult(msgspec.Struct, kw_only=True):
     """Restored; `errors` counts the `error-file` events."""
 

@@ -35,6 +35,7 @@ from backuppeer.control.api import (
     RecoverResult,
     Request,
     RequestDecision,
+    RestorePlan,
     RestoreRequest,
     RestoreResult,
     SessionRow,
@@ -73,6 +74,7 @@ ROUTES: dict[str, Route] = {
     "backup": Route(request=BackupRequest, result=BackupResult, work=True, summary="make a snapshot"),
     "snapshots": Route(request=SnapshotsRequest, result=list[SnapshotRow], summary="own snapshots"),
     "ls": Route(request=LsRequest, result=list[EntryRow], summary="entries of a snapshot"),
+    "restore/plan": Route(request=RestoreRequest, result=RestorePlan, work=True, summary="what it would replace"),
     "restore": Route(request=RestoreRequest, result=RestoreResult, work=True, summary="bring files back"),
     "recover": Route(request=RecoverRequest, result=RecoverResult, work=True, summary="find hosts, rebuild the index"),
 }

@@ -167,6 +167,16 @@ def examine_path(path: bytes, *, follow: bool = False) -> Found:
         directory.release()
 
 
+def examine_entry(directory: int, name: bytes) -> Found:
+    """Return what has the name `name` in an open directory (descriptor).
+
+    Raises:
+        OSError: nothing has it, or it can't be examined.
+
+    """
+    return _examine(directory, name, os.stat(name, dir_fd=directory, follow_symlinks=False))
+
+
 def _examine(at: int | None, path: bytes, status: os.stat_result, *, name: bytes | None = None) -> Found:
     mode = status.st_mode
     target = b""

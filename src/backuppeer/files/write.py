@@ -20,6 +20,7 @@ from typing import Self
 
 from backuppeer.files.folders import Folder, OpenFolders, split_relative
 from backuppeer.files.metadata import HasMetadata, MetadataNote, OwnerNames, apply_to_file, apply_to_link
+from backuppeer.files.scan import Found, examine_entry
 from backuppeer.files.unfinished import UnfinishedFile, can_be_unnamed, make_temporary_name, place_entry
 
 
@@ -109,6 +110,17 @@ class RestoreTarget:
             raise
         return not (directory_wanted and stat.S_ISDIR(mode))
 
+    def examine(self, path: bytes) -> Found:
+        """Return what stands at `path`.
+
+        Raises:
+            OSError: nothing does, or it can't be examined.
+
+        """
+        folder, name = split_relative(path)
+        with self.folders.use(folder) as directory:
+            return examine_entry(directory.fd, name)
+
     def has_directory(self, path: bytes) -> bool:
         """Say whether a real directory lies at `path` (no symlink in any component)."""
         try:
@@ -117,11 +129,11 @@ class RestoreTarget:
         except OSError:
             return False
 
-    def make_directory(self, path: bytes) -> bool:
+    def make_directory(self, path: bytes, *, replace: bool = True) -> bool:
         """Make a directory, private until finished; return False when it was there already.
 
         Raises:
-            OSError: something else has the name (without overwrite), or the disk refused.
+            OSError: something else has the name (without overwrite, or `replace`), or the disk refused.
 
         """
         folder, name = split_relative(path)
@@ -131,7 +143,7 @@ class RestoreTarget:
             except FileExistsError:
                 if stat.S_ISDIR(os.stat(name, dir_fd=directory.fd, follow_symlinks=False).st_mode):
                     return False
-                if not self._overwrite:
+                if not (self._overwrite and replace):
                     raise
                 # Unlinks the symlink or file itself, never what a symlink points to.
                 os.unlink(name, dir_fd=directory.fd)
