@@ -3,11 +3,11 @@ import os
 import msgspec
 import pytest
 
-from backuppeer.control.api import Conflict, RestorePlan
+from backuppeer.control.api import Conflict, LeftOut, RestorePlan
 from backuppeer.errors import IntegrityFault, NotFoundError
 from cli.rows import BACKED_UP, ERROR_FILE, PROGRESS, RESTORED, ask, run
 from cli.terminal import check_output
-from control.dummy import telling
+from control.dummy import PEER, telling
 
 
 # --- backup, restore
@@ -63,6 +63,23 @@ def test_backup_with_unreadable_files_names_them_and_exits_3(capsys, agent, tmp_
     assert r"/a\xff\u001b[2J: permission denied" in err
     code, lines = ask(capsys, "backup", str(tmp_path))
     assert (code, lines[0]["path"], lines[-1]["errors"]) == (3, "/a\udcff\x1b[2J", 1)
+
+
+def test_a_backup_without_some_hosts_tells_what_is_done_and_then_who_is_missing(capsys, agent, tmp_path):
+    left = [
+        LeftOut(peer_id=PEER, name="bob", reason="no answer", hint="run it again"),
+        LeftOut(peer_id=PEER, name="carol", reason="full", hint="run it again"),
+    ]
+    agent({"backup": telling([], msgspec.structs.replace(BACKED_UP, left_out=left))})
+    code, lines = ask(capsys, "backup", str(tmp_path))
+    assert (code, [line["event"] for line in lines]) == (3, ["done", "error"])
+    assert (lines[0]["snapshot"], lines[0]["peers"]) == (BACKED_UP.snapshot, [PEER])
+    assert lines[1]["message"] == "snapshot 3fa9c1d2 is safe with 1 of 3 hosts (bob: no answer; carol: full)"
+    assert lines[1]["hint"] == "run it again"
+    code, out, err = run(capsys, "backup", str(tmp_path))
+    assert code == 3
+    assert out.startswith("! snapshot 3fa9c1d2: 2 files")
+    assert err.startswith("error: snapshot 3fa9c1d2")
 
 
 def test_restore_sends_snapshot_path_and_absolute_target(capsys, agent, tmp_path, monkeypatch):

@@ -17,10 +17,9 @@ from backuppeer.agent.reporter import Reporter
 from backuppeer.agent.upload import Upload
 from backuppeer.agent.vault import Vault
 from backuppeer.backup.archiver import ArchiveOptions, Archiver, ArchiveResult
-from backuppeer.control.api import BackupRequest, BackupResult
+from backuppeer.control.api import BackupRequest, BackupResult, LeftOut
 from backuppeer.errors import (
     BackupPeerError,
-    IncompleteError,
     IntegrityFault,
     LocalError,
     PeerUnreachable,
@@ -51,13 +50,13 @@ class BackupJob:
         self._failures: dict[PeerId, BackupPeerError] = {}
 
     async def run(self) -> BackupResult:
-        """Make the snapshot and bring it to the hosts.
+        """Make the snapshot and bring it to the hosts; those that do not hold all of it come back in `left_out`.
 
         Raises:
             NotFoundError: no host is agreed, or none of the paths exists.
             PeerUnreachable: no host can be reached.
             RefusedError: no host takes the packs.
-            IncompleteError: the snapshot stands, but not with every host asked for; or nothing could be read.
+            IncompleteError: nothing at the given paths could be read.
 
         """
         partners: Sequence[Partner] = ()
@@ -227,7 +226,7 @@ class BackupJob:
         return safe
 
     def _report(self, result: ArchiveResult, upload: Upload, safe: list[Partner]) -> BackupResult:
-        report = BackupResult(
+        return BackupResult(
             snapshot="" if self._request.dry_run else result.snapshot_id.hex(),
             files=result.files,
             bytes=result.bytes,
@@ -236,15 +235,13 @@ class BackupJob:
             seconds=self._reporter.seconds,
             errors=result.errors,
             peers=[format_peer_id(p.peer) for p in safe],
+            left_out=[self._describe(peer, exc) for peer, exc in self._failures.items()],
         )
-        if self._failures:
-            names = "; ".join(f"{self._vault.name(peer)}: {exc.message}" for peer, exc in self._failures.items())
-            asked = len(safe) + len(self._failures)
-            raise IncompleteError(
-                f"snapshot {report.snapshot[:8]} is safe with {len(safe)} of {asked} hosts ({names})",
-                hint="run the same backup again when they are back",
-            )
-        return report
+
+    def _describe(self, peer: PeerId, error: BackupPeerError) -> LeftOut:
+        is_away = isinstance(error, Unavailable)
+        hint = "run the same backup again when it is back" if is_away else error.hint
+        return LeftOut(peer_id=format_peer_id(peer), name=self._vault.name(peer), reason=error.message, hint=hint)
 
 
 def choose_parent(rows: Sequence[tuple[bytes, bytes]], paths: Sequence[bytes]) -> Snapshot | None:

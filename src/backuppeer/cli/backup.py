@@ -13,7 +13,7 @@ from backuppeer.cli.spinner import Spinner
 from backuppeer.cli.units import format_duration, format_size
 from backuppeer.cli.work import View, run_work
 from backuppeer.control.api import BackupRequest, BackupResult
-from backuppeer.errors import ExitCode, InterruptedByUserError, NotFoundError
+from backuppeer.errors import ExitCode, IncompleteError, InterruptedByUserError, NotFoundError
 
 _HELP: Final = (
     "Back up files and folders to your hosts. A link is saved as a link; `LINK/`, with a slash behind, means the "
@@ -35,7 +35,12 @@ def backup(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen; send nothing.")] = False,
     level: Annotated[int, typer.Option(min=1, max=19, metavar="1-19", help="Compression: 1 fast, 19 small.")] = 3,
 ) -> int:
-    """Send absolute paths to the agent and show how it goes."""
+    """Send absolute paths to the agent and show how it goes.
+
+    Raises:
+        IncompleteError: the snapshot stands, but not with every host asked for; `done` was told before.
+
+    """
     context = context_of(ctx)
     request = BackupRequest(
         servers=context.servers(),
@@ -55,7 +60,18 @@ def backup(
         context.screen.note(
             f"{format_count(result.errors, 'entry', 'entries')} could not be read: not in this snapshot"
         )
+    if result.left_out:
+        raise _incomplete(result)
     return ExitCode.INCOMPLETE if result.errors else ExitCode.DONE
+
+
+def _incomplete(result: BackupResult) -> IncompleteError:
+    names = "; ".join(f"{host.name}: {host.reason}" for host in result.left_out)
+    asked = len(result.peers) + len(result.left_out)
+    return IncompleteError(
+        f"snapshot {result.snapshot[:8]} is safe with {len(result.peers)} of {asked} hosts ({names})",
+        hint="; ".join(dict.fromkeys(host.hint for host in result.left_out if host.hint)),
+    )
 
 
 def _run(context: Context, request: BackupRequest) -> BackupResult:
@@ -99,11 +115,15 @@ def _absolute(path: str) -> str:
     return absolute
 
 
+def _is_whole(result: BackupResult) -> bool:
+    return bool(result.files) and not result.errors and not result.left_out
+
+
 def _describe(screen: Screen, result: BackupResult, *, dry: bool) -> Sequence[str]:
     counted = f"{format_count(result.files, 'file')}, {format_size(result.bytes)}"
     if dry:
         return [f"would back up {counted}, {format_size(result.new_bytes)} of it new"]
-    tick = screen.paint("✓", GREEN) if result.files and not result.errors else screen.paint("!", YELLOW)
+    tick = screen.paint("✓", GREEN) if _is_whole(result) else screen.paint("!", YELLOW)
     sent = f"{format_size(result.sent_bytes)} sent to {format_count(len(result.peers), 'peer')}"
     return [
         f"{tick} snapshot {escape_line(result.snapshot[:8])}: {counted}",

@@ -139,6 +139,10 @@ LINES: Final[dict[str, tuple[Any, Mapping[str, type]]]] = {
     "agent stop": (StopResult, {}),
 }
 """Verbs that print JSON lines: what `done` holds, and the events before it. All may end with `error` instead."""
+_LINES_ABOUT: Final = "JSON lines; this is the schema of each; the last is `done` or `error`"
+_ABOUT: Final = {
+    "backup": f"{_LINES_ABOUT}, or `done` and then `error` (code 3) when hosts in `left_out` do not hold the snapshot"
+}
 
 _TEMPLATE: Final = "#/$defs/{name}"
 
@@ -160,7 +164,7 @@ def build_schema() -> dict[str, Any]:
     for verb, (done, events) in LINES.items():
         shapes = [_line(name, kind, definitions) for name, kind in events.items()]
         last = [_line(EventName.DONE, done, definitions)] if done else []
-        verbs[verb] = {"description": "JSON lines; this is the schema of each", "oneOf": [*shapes, *last, error]}
+        verbs[verb] = {"description": _ABOUT.get(verb, _LINES_ABOUT), "oneOf": [*shapes, *last, error]}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "backup-peer --json",

@@ -295,8 +295,17 @@ class BackupRequest(Request):
     level: int = 3
 
 
+class LeftOut(msgspec.Struct, kw_only=True):
+    """A host that was asked for and does not hold the whole backup: why, and what a person can do."""
+
+    peer_id: str
+    name: str
+    reason: str
+    hint: str = ""
+
+
 class BackupResult(msgspec.Struct, kw_only=True):
-    """A snapshot stands (or, dry, would stand)."""
+    """A snapshot stands (or, dry, would stand). peers: who holds it; with anybody in left_out it is incomplete."""
 
     snapshot: str
     files: int
@@ -306,6 +315,7 @@ class BackupResult(msgspec.Struct, kw_only=True):
     seconds: float
     errors: int
     peers: list[str]
+    left_out: list[LeftOut] = msgspec.field(default_factory=list)
 
 
 class RestoreRequest(Request):
