@@ -106,7 +106,7 @@ class Estate:
 async def estate_of(owner: OwnerHouse, folder: Path, *houses: HostHouse) -> AsyncIterator[Estate]:
     """Agree with hosts, and be in session with each of them."""
     for number, house in enumerate(houses, 1):
-        owner.agree_with(house, number=number)
+        owner.agree_with(house, house.wish, number=number)
     estate = Estate(owner, folder)
     async with AsyncExitStack() as stack:
         stack.callback(estate.close)

@@ -24,7 +24,9 @@ WISH = (4 * MIB, 3600, 60)
 
 
 class HostHouse:
-    """A host: its store takes what is agreed, its human decides by policy."""
+    """A host: its store takes what is agreed, its human decides by policy. `wish`: what owners ask it for."""
+
+    wish = WISH
 
     def __init__(self, folder: Path, seed: bytes, *, offered_bytes: int = 64 * MIB) -> None:
         folder.mkdir()

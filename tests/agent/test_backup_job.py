@@ -1,12 +1,14 @@
 import asyncio
+import random
 
 import pytest
 
 from agent.estates import estate_of
-from agent.houses import HostHouse
+from agent.houses import WISH, HostHouse
 from backuppeer.agent import backup_job as backup_job_module
-from backuppeer.errors import DamagedStateError, PeerUnreachable
+from backuppeer.errors import DamagedStateError, PeerUnreachable, RefusedError
 from backuppeer.ids import format_peer_id
+from backuppeer.limits import MIB
 from backuppeer.trust.evidence import Kind
 
 FAULTS = {Kind.INTEGRITY_FAULT, Kind.PROTOCOL_VIOLATION, Kind.AUTH_FAULT, Kind.REFUSED}
@@ -36,6 +38,11 @@ def tree(tmp_path):
 def head_of(house):
     (lease,) = house.premises.open().leases.list_all()
     return house.premises.open().heads.get(lease.agreement).head
+
+
+def held_by(house):
+    (lease,) = house.premises.open().leases.list_all()
+    return house.premises.open().list_packs(lease.agreement, limit=100)
 
 
 def test_a_home_set_back_goes_on_from_the_newest_head_and_leaves_out_the_host_that_lags(
@@ -176,5 +183,42 @@ def test_a_host_behind_a_head_that_it_countersigned_is_at_fault_and_healed(house
             assert Kind.INTEGRITY_FAULT in estate.seen(house)
             assert any("countersigned head 2" in note for note in estate.notes)
             assert head_of(house).number == 3
+
+    asyncio.run(scenario())
+
+
+def test_a_host_too_small_for_the_earlier_backups_gets_nothing_and_is_named_with_the_sizes(
+    house, other, owner, tree, tmp_path
+):
+    house.wish, other.wish = (16 * MIB, *WISH[1:]), (MIB, *WISH[1:])
+
+    async def scenario():
+        async with estate_of(owner, tmp_path / "estate", house, other) as estate:
+            folder = tree()
+            (folder / "large").write_bytes(random.Random(1).randbytes(MIB + MIB // 2))
+            await estate.back_up(folder, house)
+            estate.notes.clear()
+            for _ in range(2):
+                (left,) = (await estate.back_up(tree())).left_out
+                assert left.peer_id == format_peer_id(other.peer)
+                assert "it lacks 2." in left.reason
+                assert "MB and has 1.0 MB free" in left.reason
+                assert "--to" in left.hint
+                assert not held_by(other)
+            assert len(estate.notes) == 2, "one for each backup"
+            assert not estate.seen(other) & FAULTS
+            assert (await estate.back_up(tree(), house)).left_out == []
+            with pytest.raises(RefusedError, match="too small"):
+                await estate.back_up(tree(), other)
+
+    asyncio.run(scenario())
+
+
+def test_a_second_host_with_room_enough_gets_the_earlier_packs_too(house, other, owner, tree, tmp_path):
+    async def scenario():
+        async with estate_of(owner, tmp_path / "estate", house, other) as estate:
+            await estate.back_up(tree(), house)
+            assert (await estate.back_up(tree())).left_out == []
+            assert len(held_by(other)) == len(held_by(house)) == 2
 
     asyncio.run(scenario())

@@ -32,6 +32,12 @@ def ledger(tmp_path):
     opened.close()
 
 
+def test_packs_are_measured_once_each_and_unknown_ones_not_at_all(ledger):
+    ledger.register_copies([make_copy(0, size=10), make_copy(0, B, size=10), make_copy(1, B, size=5)])
+    assert ledger.measure(logical(number) for number in range(2000)) == 15
+    assert ledger.measure([]) == 0
+
+
 def test_copies_come_back_as_they_were_registered(ledger) -> None:
     ledger.register_copy(make_copy(1))
     ledger.register_copies([make_copy(1, B), make_copy(2)])

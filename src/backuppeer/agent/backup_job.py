@@ -102,8 +102,11 @@ class BackupJob:
 
     def _drop(self, partner: Partner, error: BackupPeerError) -> None:
         """Leave a host out of this backup; what is its fault is written down, and nobody else is held up."""
-        self._failures[partner.peer] = error
         self._vault.blame(partner, error)
+        self._leave_out(partner, error)
+
+    def _leave_out(self, partner: Partner, error: BackupPeerError) -> None:
+        self._failures[partner.peer] = error
         self._reporter.note(f"{partner.name}: {error.message}")
 
     async def _hear_others(self, partners: Sequence[Partner]) -> None:
@@ -152,6 +155,11 @@ class BackupJob:
         """Give a host what it lacks; one that refuses, or can't be brought up, drops out and holds up nobody else."""
         try:
             self._vault.heads.way_from(held, partner.name)
+            shortage = await self._vault.find_shortage(partner)
+            if shortage is not None:
+                # It keeps what it agreed to: nothing to blame it for.
+                self._leave_out(partner, shortage)
+                return False
             await self._vault.level(partner, self._reporter, self._stop)
         except BackupPeerError as exc:
             self._drop(partner, exc)

@@ -1,7 +1,7 @@
 """Packs that a host lacks, copied to it from another host: opened, and sealed anew (DESIGN 4, "seal per copy").
 
-Knows: which packs are missing where. Must not know: files. A copy is never passed on as it is: with the same salt one
-host could answer for the other.
+Knows: which packs are missing where, and whether they fit there. Must not know: files. A copy is never passed on as it
+is: with the same salt one host could answer for the other.
 """
 
 import asyncio
@@ -14,10 +14,37 @@ from backuppeer.agent.reporter import Reporter
 from backuppeer.agent.repository import Repository
 from backuppeer.agent.upload import Upload
 from backuppeer.clock import Clock
-from backuppeer.errors import IntegrityFault, Unavailable
+from backuppeer.errors import IntegrityFault, RefusedError, Unavailable
+from backuppeer.host.quota import format_size
 from backuppeer.ids import LogicalId
 from backuppeer.repo.pack import ClosedDraft, Entry, NeedTail, open_directory, reopen_pack
 from backuppeer.shares.ledger import Copy
+from backuppeer.wire.messages import GetUsage, Usage
+
+
+async def find_shortage(repository: Repository, partner: Partner) -> RefusedError | None:
+    """Return why `partner` can't hold the packs that it lacks, or None if it can, or lacks nothing.
+
+    Asked before the first of them is copied: a part of them would restore nothing and fill what was agreed.
+
+    Raises:
+        BackupPeerError: it does not say how much is free there.
+
+    """
+    missing = repository.ledger.missing_at(partner.agreement, repository.index.packs())
+    needed = await asyncio.to_thread(repository.ledger.measure, missing)
+    if not needed:
+        return None
+    session = await partner.session()
+    async with session.request(GetUsage(agreement=partner.agreement)) as channel:
+        usage = await channel.receive(Usage)
+    if needed <= usage.free_bytes:
+        return None
+    return RefusedError(
+        f"too small for a copy of your backup: it lacks {format_size(needed)} and has {format_size(usage.free_bytes)} "
+        "free; nothing was copied to it",
+        hint="name your other hosts with --to, or find a larger one: `backup-peer browse`",
+    )
 
 
 async def copy_missing(

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
-from backuppeer.agent.copying import copy_missing
+from backuppeer.agent.copying import copy_missing, find_shortage
 from backuppeer.agent.fetch import Fetch
 from backuppeer.agent.heads import HeadChain, only_reads
 from backuppeer.agent.home import Home
@@ -230,6 +230,15 @@ class Vault:
 
         """
         await copy_missing(self.repository, partner, self.source(patient=False), reporter, clock=self.clock, stop=stop)
+
+    async def find_shortage(self, partner: Partner) -> RefusedError | None:
+        """Return why a host has no room for the packs that it lacks; None if it has.
+
+        Raises:
+            BackupPeerError: it does not say how much is free there.
+
+        """
+        return await find_shortage(self.repository, partner)
 
     def conceal_missing(self, partners: Sequence[Partner]) -> None:
         """Let the next backup send anew what one of `partners` lacks and no other host could give."""
