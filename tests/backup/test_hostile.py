@@ -1,9 +1,11 @@
 """Damage, races and hostile trees: the rest survives, nothing escapes, the causes are kept apart."""
 
+import errno
 import os
 import random
 import threading
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -14,6 +16,7 @@ from backuppeer.backup.restorer import Restorer
 from backuppeer.backup.trees import TreeReader, find_entry
 from backuppeer.errors import IncompleteError, IntegrityFault, InterruptedByUserError, UserError
 from backuppeer.files.scan import FoundKind, scan_directory
+from backuppeer.files.write import RestoreTarget
 from backuppeer.limits import SEGMENT_BYTES
 from backuppeer.repo.blob import BlobKind, Compressor
 from backuppeer.repo.pack import PackDraft
@@ -463,6 +466,31 @@ def test_a_target_that_can_not_be_written_is_a_local_error(repository, source, a
     with as_nobody:
         restored = repository.restore(result.snapshot, target)
     assert (restored.local_errors, restored.integrity_errors, restored.files) == (1, 0, 0)
+
+
+@pytest.mark.parametrize(("number", "size"), [(errno.ENOSPC, 10), (errno.ENOSPC, 3_000_000), (errno.EROFS, 10)])
+def test_a_full_target_ends_the_restore_at_the_first_file(repository, source, tmp_path, number, size):
+    for name in range(20):
+        (source / f"{name:02}").write_bytes(random.Random(name).randbytes(size))
+    snapshot = repository.backup(source).snapshot
+    finish = RestoreTarget.finish_file
+    finished = []
+
+    def finish_some(*args):
+        if len(finished) == 2:
+            raise OSError(number, os.strerror(number))
+        finished.append(args)
+        finish(*args)
+
+    with (
+        mock.patch.object(RestoreTarget, "finish_file", finish_some),
+        pytest.raises(IncompleteError, match="stays: 2 of the files") as told,
+    ):
+        repository.restore(snapshot, tmp_path / "target", workers=1)
+    assert "--target" in told.value.hint
+    assert len(repository.progress.errors) == 1
+    left = sorted(path.name for path in below(tmp_path / "target", source).iterdir())
+    assert left == ["00", "01"], "what is finished stays, and nothing unfinished does"
 
 
 def test_a_cancelled_restore_leaves_no_unfinished_files(repository, source, tmp_path):

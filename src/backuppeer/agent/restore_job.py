@@ -45,6 +45,7 @@ class RestoreJob:
         Raises:
             NotFoundError: no such snapshot or path.
             UserError: files stand in the way.
+            IncompleteError: the target is full; what is finished stays.
             IntegrityFault: some files could not be verified; the others are restored.
             PeerUnreachable: some files lie only with hosts that can't be reached; the others are restored.
 

@@ -8,7 +8,7 @@ window by window, and a directory gets its metadata after everything in it is fi
 is named and left out; the rest comes back.
 """
 
-import os
+import errno
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
@@ -18,16 +18,17 @@ from itertools import islice
 import msgspec
 
 from backuppeer.backup.jobs import Jobs
+from backuppeer.backup.obstacles import check_way, has_entries, open_target, refuse_taken
 from backuppeer.backup.roots import normalise_path, split_path
-from backuppeer.backup.selection import Selection, Walk, find_obstacle, find_taken, plan_way
+from backuppeer.backup.selection import Selection, Walk, find_taken, plan_way
 from backuppeer.backup.streams import NoProgress, PackSource, Progress
 from backuppeer.backup.trees import TreeReader, Visit, find_entry
 from backuppeer.backup.window import Failure, RestoredFile, Window, WindowRunner, Written, explain
 from backuppeer.crypto.keys import RepositoryKeys
-from backuppeer.errors import IntegrityFault, InterruptedByUserError, Unavailable, UserError
-from backuppeer.files.scan import Found, FoundKind
+from backuppeer.errors import IncompleteError, IntegrityFault, InterruptedByUserError, Unavailable
+from backuppeer.files.scan import Found
 from backuppeer.files.write import RestoreTarget
-from backuppeer.limits import CONFLICTS_NAMED, FETCH_AHEAD_PACKS
+from backuppeer.limits import FETCH_AHEAD_PACKS
 from backuppeer.repo.cache import TreeCache
 from backuppeer.repo.index import Index
 from backuppeer.repo.snapshot import Snapshot
@@ -35,6 +36,8 @@ from backuppeer.repo.tree import EntryKind
 
 _PART_BLOBS = 64
 """Chunks of one file handed to a window at a time; a window may be larger than meant by this."""
+_ENDS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+"""What one file met, every further one would meet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,15 +103,15 @@ class Restorer:
         """
         wanted = split_path(normalise_path(path))
         way = find_entry(self._trees, snapshot.tree, wanted)
-        if not _has_entries(self._target):
+        if not has_entries(self._target):
             return []
-        with _open_target(self._target, overwrite=False) as target:
-            _check_way(plan_way(snapshot.paths, wanted), target, self._target)
+        with open_target(self._target, overwrite=False) as target:
+            check_way(plan_way(snapshot.paths, wanted), target, self._target)
             return list(find_taken(Selection(self._trees, snapshot.tree, way), target, self._check_cancelled))
 
     def examine_existing(self, paths: Sequence[bytes]) -> list[Found]:
         """Return what stands at paths that `find_existing` gave; the `name` of each is its path, from the target on."""
-        with _open_target(self._target, overwrite=False) as target:
+        with open_target(self._target, overwrite=False) as target:
             return [msgspec.structs.replace(target.examine(path), name=path) for path in paths]
 
     def run(self, snapshot: Snapshot, path: bytes = b"/") -> RestoreResult:
@@ -119,6 +122,7 @@ class Restorer:
             UserError: files exist and may not be overwritten, something that is never replaced stands on the way, or
                 the target can't be used; nothing was written.
             InterruptedByUserError: cancelled; what is finished stays.
+            IncompleteError: the target is full or read-only; what is finished stays.
             IntegrityFault: not even the root of the snapshot can be read.
 
         """
@@ -126,10 +130,10 @@ class Restorer:
         way = find_entry(self._trees, snapshot.tree, wanted)
         only_way = plan_way(snapshot.paths, wanted)
         if not self._options.overwrite:
-            _refuse(self.find_existing(snapshot, path), self._target)
+            refuse_taken(self.find_existing(snapshot, path), self._target)
         jobs = Jobs(self._options.workers, self._options.workers)
-        with _open_target(self._target, overwrite=self._options.overwrite) as target, ExitStack() as stack:
-            _check_way(only_way, target, self._target)
+        with open_target(self._target, overwrite=self._options.overwrite) as target, ExitStack() as stack:
+            check_way(only_way, target, self._target)
             runner = WindowRunner(self._keys, self._source, target=target, jobs=jobs, check=self._check_cancelled)
             run = _Run(
                 self._trees,
@@ -148,50 +152,6 @@ class Restorer:
     def _check_cancelled(self) -> None:
         if self._options.cancel.is_set():
             raise InterruptedByUserError("the restore was cancelled", hint="what is finished stays in the target")
-
-
-def _check_way(way: Sequence[bytes], target: RestoreTarget, root: bytes) -> None:
-    """Refuse to go through what the person put in the place of a directory that is not itself restored.
-
-    With --target / that would be /home or /lib, where they are symlinks: nobody's yes to some files means those.
-    """
-    path = find_obstacle(way, target)
-    if path is None:
-        return
-    found = target.examine(path)
-    shown = os.fsdecode(os.path.join(root, path))  # noqa: PTH118 - bytes
-    kind = f"a link to {os.fsdecode(found.target)}" if found.kind is FoundKind.SYMLINK else "no folder"
-    raise UserError(
-        f"{shown} is {kind}, and it is only on the way to what is restored: it is never replaced",
-        hint="choose another target: --target DIR",
-    )
-
-
-def _refuse(taken: list[bytes], target: bytes) -> None:
-    if taken:
-        named = ", ".join(repr(os.fsdecode(os.path.join(target, path))) for path in taken[:CONFLICTS_NAMED])  # noqa: PTH118 - bytes
-        more = "" if len(taken) <= CONFLICTS_NAMED else ", …"
-        raise UserError(
-            f"{len(taken)} existing entries would be overwritten: {named}{more}",
-            hint="choose an empty target, or agree to overwrite (--yes)",
-        )
-
-
-def _has_entries(path: bytes) -> bool:
-    try:
-        with os.scandir(path) as entries:
-            return next(entries, None) is not None
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True  # opening it will say why it can't be used
-
-
-def _open_target(path: bytes, *, overwrite: bool) -> RestoreTarget:
-    try:
-        return RestoreTarget(path, overwrite=overwrite)
-    except OSError as exc:
-        raise UserError(f"can't restore into {os.fsdecode(path)!r}: {(exc.strerror or str(exc)).lower()}") from exc
 
 
 class _Run:
@@ -370,6 +330,11 @@ class _Run:
         else:
             self._integrity += 1
         self._progress.error_file(b"/" + path, explain(failure))
+        if isinstance(failure, OSError) and failure.errno in _ENDS:
+            raise IncompleteError(
+                f"the target takes no more ({explain(failure)}); what is finished stays: {self._files} of the files",
+                hint="make room there, or choose another target: --target DIR",
+            )
 
     def result(self, target: RestoreTarget) -> RestoreResult:
         notes = {str(note): count for note, count in target.notes.items()}
