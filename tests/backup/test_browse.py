@@ -4,7 +4,7 @@ import pytest
 
 from backuppeer.backup.browse import SnapshotFilter, find_snapshot, list_entries, list_snapshots
 from backuppeer.backup.trees import TreeReader
-from backuppeer.errors import ExitCode, NotFoundError
+from backuppeer.errors import ExitCode, NotFoundError, UserError
 from backuppeer.ids import SnapshotId
 from backuppeer.repo.snapshot import encode_snapshot
 
@@ -26,6 +26,10 @@ def test_latest_is_the_newest_by_time_and_obeys_filters(repository, source):
     assert find_snapshot(repository.index, "latest", SnapshotFilter(path=bytes(source)))[0] == made[0].snapshot_id
     with pytest.raises(NotFoundError):
         find_snapshot(repository.index, "latest", SnapshotFilter(path=b"/elsewhere"))
+    assert find_snapshot(repository.index, made[0].snapshot_id.hex(), SnapshotFilter())[0] == made[0].snapshot_id
+    for useless in (SnapshotFilter(tag="a"), SnapshotFilter(path=bytes(source))):
+        with pytest.raises(UserError, match="latest"):
+            find_snapshot(repository.index, made[0].snapshot_id.hex(), useless)
     assert [pair[1].time_ns for pair in list_snapshots(repository.index)] == [100, 200, 300]
 
 

@@ -51,7 +51,16 @@ PENDING = api.PendingRequest(
 BACKED_UP = api.BackupResult(
     snapshot="3fa9c1d2" * 8, files=2, bytes=10, new_bytes=10, sent_bytes=12, seconds=0.5, errors=0, peers=[PEER]
 )
-RESTORED = api.RestoreResult(files=2, bytes=10, seconds=0.5, errors=0, target="/t")
+RESTORED = api.RestoreResult(
+    snapshot="3fa9c1d2" * 8,
+    time="2026-11-22T21:30:00Z",
+    paths=["/a"],
+    files=2,
+    bytes=10,
+    seconds=0.5,
+    errors=0,
+    target="/t",
+)
 
 
 def event(name, data):

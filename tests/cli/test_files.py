@@ -93,6 +93,18 @@ def test_restore_sends_snapshot_path_and_absolute_target(capsys, agent, tmp_path
     assert request.overwrite is False
 
 
+def test_restore_says_which_snapshot_it_was_and_passes_on_how_latest_was_meant(capsys, agent, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    dummy = agent({"restore": telling([], RESTORED)})
+    words = ("restore", "latest", "--target", "new", "--path", "docs/", "--tag", "t")
+    code, out, _ = run(capsys, *words)
+    assert code == 0
+    assert "  from snapshot 3fa9c1d2 of 2026-11-22 " in out
+    assert out.endswith(": /a\n")
+    request = dummy.requests[0][1]
+    assert (request.backed_up, request.tag) == (str(tmp_path / "docs"), "t")
+
+
 def test_restore_with_local_errors_exits_3_and_with_wrong_data_15(capsys, agent, tmp_path):
     agent({"restore": telling([ERROR_FILE], msgspec.structs.replace(RESTORED, errors=1))})
     assert run(capsys, "restore", "latest", "--target", str(tmp_path / "x"))[0] == 3

@@ -50,12 +50,12 @@ class RestoreJob:
             PeerUnreachable: some files lie only with hosts that can't be reached; the others are restored.
 
         """
-        _, snapshot = await self._find()
+        snapshot_id, snapshot = await self._find()
         self._reporter.begin("restoring", files_total=snapshot.files, bytes_total=snapshot.bytes)
         result = await self._in_thread(self._make_restorer().run, snapshot)
         for note, count in result.notes.items():
             self._reporter.note(f"{note}: {count}")
-        return self._report(result)
+        return self._report(snapshot_id, snapshot, result)
 
     async def plan(self) -> RestorePlan:
         """Say which snapshot is meant and what in the target would be replaced.
@@ -81,11 +81,8 @@ class RestoreJob:
     async def _find(self) -> tuple[SnapshotId, Snapshot]:
         check_target(self._request.target)
         await self._mend()
-        return find_snapshot(
-            self._vault.repository.index,
-            self._request.snapshot,
-            SnapshotFilter(tag=self._request.tag) if self._request.tag else None,
-        )
+        wanted = SnapshotFilter(tag=self._request.tag, path=os.fsencode(self._request.backed_up))
+        return find_snapshot(self._vault.repository.index, self._request.snapshot, wanted)
 
     def _make_restorer(self) -> Restorer:
         repository = self._vault.repository
@@ -123,7 +120,7 @@ class RestoreJob:
             await asyncio.gather(work, return_exceptions=True)
             raise
 
-    def _report(self, result: Restored) -> RestoreResult:
+    def _report(self, snapshot_id: SnapshotId, snapshot: Snapshot, result: Restored) -> RestoreResult:
         done = f"{result.files} files were restored to {self._request.target}"
         if result.integrity_errors:
             raise IntegrityFault(
@@ -139,6 +136,9 @@ class RestoreJob:
             self._vault.saw(partner, Kind.RESTORED, size_bytes=result.bytes)
             break
         return RestoreResult(
+            snapshot=snapshot_id.hex(),
+            time=format_time(snapshot.time_ns // 1_000_000),
+            paths=[os.fsdecode(path) for path in snapshot.paths],
             files=result.files,
             bytes=result.bytes,
             seconds=self._reporter.seconds,

@@ -9,7 +9,7 @@ from typing import Final
 
 from backuppeer.backup.roots import normalise_path, split_path
 from backuppeer.backup.trees import TreeReader, TreeWalk, Visit, find_entry
-from backuppeer.errors import BackupPeerError, NotFoundError
+from backuppeer.errors import BackupPeerError, NotFoundError, UserError
 from backuppeer.ids import SnapshotId
 from backuppeer.limits import SNAPSHOT_PREFIX_CHARS
 from backuppeer.repo.index import Index
@@ -55,14 +55,18 @@ def find_snapshot(index: Index, text: str, wanted: SnapshotFilter | None = None)
 
     Raises:
         NotFoundError: there is none, several fit, or the text is no id (all exit 10).
+        UserError: a filter beside an id, which it could only contradict.
 
     """
     hint = "`backup-peer snapshots` lists them"
+    is_filtered = wanted is not None and wanted != SnapshotFilter()
     if text.lower() == LATEST:
         snapshots = list_snapshots(index, wanted)
         if not snapshots:
-            raise NotFoundError("there is no snapshot yet" if wanted is None else "no snapshot fits", hint=hint)
+            raise NotFoundError("no snapshot fits" if is_filtered else "there is no snapshot yet", hint=hint)
         return snapshots[-1]
+    if is_filtered:
+        raise UserError("--path and --tag choose among snapshots: they go with `latest`, not with an id")
     prefix = text.lower()
     if not SNAPSHOT_PREFIX_CHARS <= len(prefix) <= _ID_CHARS or not _HEX.issuperset(prefix):
         raise NotFoundError(

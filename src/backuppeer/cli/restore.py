@@ -2,14 +2,14 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Final, TypeVar
 
 import msgspec
 import typer
 
 from backuppeer.cli.context import Context, context_of
 from backuppeer.cli.ls import split_place
-from backuppeer.cli.render import escape_line, escape_name, format_count
+from backuppeer.cli.render import escape_line, escape_name, format_count, format_moment
 from backuppeer.cli.screen import GREEN, YELLOW
 from backuppeer.cli.spinner import Spinner
 from backuppeer.cli.units import format_duration, format_size
@@ -18,11 +18,15 @@ from backuppeer.control.api import Conflict, RestorePlan, RestoreRequest, Restor
 from backuppeer.errors import DeclinedError, ExitCode, InterruptedByUserError, UserError
 
 T = TypeVar("T")
+_HELP: Final = (
+    "Bring files back from your hosts. `latest` is the newest snapshot, whatever it is of; with --path the newest "
+    "of that folder."
+)
 
 
 def add_to(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command(name="restore", help="Bring files back from your hosts.")(restore)
+    app.command(name="restore", help=_HELP)(restore)
 
 
 def restore(
@@ -30,7 +34,10 @@ def restore(
     snapshot: Annotated[str, typer.Argument(metavar="SNAPSHOT[:PATH]", help="Id, prefix of 4 or more, or `latest`.")],
     *,
     target: Annotated[str, typer.Option(metavar="DIR", help="Folder to restore into; the full path is kept below it.")],
-    tag: Annotated[str, typer.Option(help="With `latest`: of those with this tag.")] = "",
+    of_path: Annotated[
+        str, typer.Option("--path", metavar="DIR", help="With `latest`: the newest of this folder or file.")
+    ] = "",
+    tag: Annotated[str, typer.Option(metavar="TAG", help="With `latest`: the newest with this tag.")] = "",
 ) -> int:
     """Restore, and name what is missing."""
     context = context_of(ctx)
@@ -43,6 +50,7 @@ def restore(
         path=path,
         target=os.fspath(folder),
         tag=tag,
+        backed_up=os.path.abspath(of_path) if of_path else "",  # noqa: PTH100 - as `backup` writes it down
         overwrite=screen.yes,
     )
     if _has_entries(folder) and not screen.yes:
@@ -54,6 +62,8 @@ def restore(
         f"to {escape_name(result.target)} in {format_duration(result.seconds)}",
         hang=2,
     )
+    named = ", ".join(map(escape_name, result.paths))
+    screen.line(f"  from snapshot {escape_line(result.snapshot[:8])} of {format_moment(result.time)}: {named}", hang=2)
     screen.done(result)
     if result.errors:
         screen.note(f"{format_count(result.errors, 'file')} could not be restored")
@@ -104,7 +114,7 @@ def _ask(context: Context, request: RestoreRequest) -> RestoreRequest:
     """
     screen = context.screen
     plan = _run(context, "restore/plan", request, RestorePlan)
-    chosen = msgspec.structs.replace(request, snapshot=plan.snapshot, tag="")
+    chosen = msgspec.structs.replace(request, snapshot=plan.snapshot, tag="", backed_up="")
     if not plan.conflicts_total:
         return chosen
     lines = [_describe(conflict) for conflict in plan.conflicts]

@@ -324,7 +324,10 @@ class RestoreRequest(Request):
     snapshot: str
     target: str
     path: str = ""
+    """Inside of the snapshot: what is restored of it."""
     tag: str = ""
+    """With `latest`: of the snapshots with this tag, and that `backed_up` (an absolute path) is a path of."""
+    backed_up: str = ""
     overwrite: bool = False
 
 
@@ -348,8 +351,11 @@ class RestorePlan(msgspec.Struct, kw_only=True):
 
 
 class RestoreResult(msgspec.Struct, kw_only=True):
-    """Restored; `errors` counts the `error-file` events."""
+    """Restored, from which snapshot (its id, time and paths); `errors` counts the `error-file` events."""
 
+    snapshot: str
+    time: str
+    paths: list[str]
     files: int
     bytes: int
     seconds: float
