@@ -73,7 +73,11 @@ class Estate:
         self._open()
 
     async def back_up(self, path: Path, *to: HostHouse) -> BackupResult:
+        self.progress = []
+
         async def emit(event):
+            if event.event == "progress":
+                self.progress.append(event.data)
             if event.event == "note":
                 self.notes.append(event.data["text"])
             if event.event == "state":

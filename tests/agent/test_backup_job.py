@@ -6,6 +6,7 @@ import pytest
 from agent.estates import estate_of
 from agent.houses import WISH, HostHouse
 from backuppeer.agent import backup_job as backup_job_module
+from backuppeer.agent import reporter as reporter_module
 from backuppeer.errors import DamagedStateError, PeerUnreachable, RefusedError
 from backuppeer.ids import format_peer_id
 from backuppeer.limits import MIB
@@ -222,3 +223,31 @@ def test_a_second_host_with_room_enough_gets_the_earlier_packs_too(house, other,
             assert len(held_by(other)) == len(held_by(house)) == 2
 
     asyncio.run(scenario())
+
+
+def test_a_total_is_of_the_same_paths_or_counted_and_no_longer_claimed_when_it_is_passed(
+    house, owner, tree, tmp_path, monkeypatch
+):
+    house.wish = (16 * MIB, *WISH[1:])
+    monkeypatch.setattr(reporter_module, "_EVERY_S", 0.0)
+
+    async def scenario():
+        async with estate_of(owner, tmp_path / "estate", house) as estate:
+            folder = tree()
+            (folder / "large").write_bytes(random.Random(1).randbytes(MIB))
+            await estate.back_up(folder)
+            size = sum(path.stat().st_size for path in folder.iterdir())
+            assert (2, size, False) in totals(estate), "counted"
+            await estate.back_up(folder)
+            assert totals(estate)[0] == (2, size, False), "known from the last one, at once"
+            assert not any(going for *_, going in totals(estate))
+            (folder / "more").write_bytes(random.Random(2).randbytes(MIB))
+            await estate.back_up(folder)
+            assert (totals(estate)[0], totals(estate)[-1]) == ((2, size, False), (0, 0, False))
+
+    asyncio.run(scenario())
+
+
+def totals(estate):
+    told = [progress for progress in estate.progress if progress["phase"] == "backing up"]
+    return [(one["files_total"], one["bytes_total"], one["counting"]) for one in told]

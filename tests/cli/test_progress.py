@@ -28,7 +28,7 @@ def test_rate_and_time_left_come_from_the_last_seconds():
     for second in range(60, 80):
         pace.add(at(second, (second - 59) * 10**6, 10**9))
     now = at(79, 20 * 10**6, 30 * 10**6)
-    assert pace.bytes_per_s == pytest.approx(10**6, rel=0.01)
+    assert pace.rate() == pytest.approx(10**6, rel=0.01)
     assert pace.left_s(now) == pytest.approx(10, rel=0.01)
     assert "1 MB/s" in describe_progress(now, pace, 100)
     assert "10 s left" in describe_progress(now, pace, 100)
@@ -39,7 +39,41 @@ def test_a_new_phase_starts_a_new_rate():
     pace.add(at(0, 0))
     pace.add(at(1, 10**6))
     pace.add(Progress(phase="check", seconds=2.0, bytes=0))
-    assert pace.bytes_per_s == 0
+    assert pace.rate() == 0
+
+
+def test_the_rate_falls_while_nothing_is_heard_and_then_the_line_says_that_it_waits():
+    pace = Pace()
+    for second in range(11):
+        pace.add(at(second, second * 10**8, 2 * 10**9))
+    now = at(10, 10**9, 2 * 10**9)
+    assert pace.rate(5) == pytest.approx(10**8 / 2, rel=0.01)
+    assert pace.rate(10) == 0
+    assert "100 MB/s · 10 s left" in describe_progress(now, pace, 100)
+    assert "90 MB/s · 11 s left" in describe_progress(now, pace, 100, 1)
+    assert (
+        describe_progress(now, pace, 100, 9)
+        == "backup   50 % ██████░░░░░░ · 1 GB of 2 GB · waiting for an answer for 9 s"
+    )
+    for second in range(11, 15):  # reports, but nothing moves
+        pace.add(at(second, 10**9, 2 * 10**9))
+    assert "waiting for an answer for 5 s" in describe_progress(now, pace, 100, 1)
+
+
+def test_no_time_left_is_guessed_from_the_first_second():
+    pace = Pace()
+    for tenth in range(10):
+        pace.add(at(tenth / 10, tenth * 10**8, 10**10))
+    assert "left" not in describe_progress(at(0.9, 9 * 10**8, 10**10), pace, 100)
+
+
+def test_a_total_that_is_still_counted_or_was_passed_claims_no_share():
+    pace = Pace()
+    for second in range(5):
+        pace.add(at(second, second * 10**8, 10**9))
+    line = describe_progress(at(4, 4 * 10**8, 10**9, counting=True, files=12), pace, 100)
+    assert line == "backup  400 MB of 1 GB so far · 100 MB/s"
+    assert describe_progress(at(4, 4 * 10**8, 3 * 10**8, files=12), pace, 100) == "backup  400 MB · 12 files · 100 MB/s"
 
 
 def test_without_total_nothing_is_claimed():
@@ -68,8 +102,8 @@ def test_what_is_counted_is_called_by_its_name():
 )
 def test_in_a_narrow_line_the_share_and_the_time_left_stay_to_the_last(width, line):
     pace = Pace()
-    pace.add(at(0, 49 * 10**6, 10**8))
-    now = at(1, 50 * 10**6, 10**8, current="notes.txt" * (width == 100))
+    pace.add(at(0, 48 * 10**6, 10**8))
+    now = at(2, 50 * 10**6, 10**8, current="notes.txt" * (width == 100))
     pace.add(now)
     assert describe_progress(now, pace, width) == line
 
@@ -114,6 +148,24 @@ def test_a_terminal_gets_one_line_that_is_redrawn_and_wiped(monkeypatch):
     it.line("done")
     assert "\n" not in err.getvalue()
     assert err.getvalue().endswith("\r\x1b[K")
+
+
+def test_a_line_on_which_nothing_moves_is_redrawn_by_itself():
+    err, now = FakeTerminal(), [0.0]
+    it = screen(err)
+    spinner = Spinner(it)
+    view = View(it, spinner=spinner, now=lambda: now[0])
+    show(view, 0)
+    spinner.on_turn()
+    assert "waiting for an answer" not in err.getvalue()
+    now[0] += 7
+    spinner.on_turn()
+    assert err.getvalue().endswith("10 B of 100 B · waiting for an answer for 7 s")
+    tell(view, "waiting", "waiting for alice: no answer")
+    before = err.getvalue()
+    now[0] += 7
+    spinner.on_turn()
+    assert err.getvalue() == before, "one line at a time"
 
 
 def tell(view, state, text):

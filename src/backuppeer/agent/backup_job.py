@@ -10,13 +10,15 @@ import platform
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from backuppeer import __version__
 from backuppeer.agent.partners import Partner
-from backuppeer.agent.reporter import Reporter
+from backuppeer.agent.reporter import Reporter, counting
 from backuppeer.agent.upload import Upload
 from backuppeer.agent.vault import Vault
 from backuppeer.backup.archiver import ArchiveOptions, Archiver, ArchiveResult
+from backuppeer.backup.counting import count_paths
 from backuppeer.control.api import BackupRequest, BackupResult, LeftOut
 from backuppeer.errors import (
     BackupPeerError,
@@ -39,6 +41,11 @@ class _Plan:
     paths: list[bytes]
     parent: Snapshot | None
     options: ArchiveOptions
+
+    @property
+    def before(self) -> Snapshot | None:
+        """The parent, if it says about how much there is to do; a total from other paths would be worse than none."""
+        return self.parent if self.parent is not None and is_of_paths(self.parent, self.paths) else None
 
 
 class BackupJob:
@@ -64,10 +71,9 @@ class BackupJob:
             self._vault.check_writable()
             partners = await self._meet(self._vault.partners(self._request.to))
         plan = self._plan()
-        # A total from other paths would be worse than none.
-        total = plan.parent if plan.parent is not None and is_of_paths(plan.parent, plan.paths) else None
+        before = plan.before
         self._reporter.begin(
-            "backing up", files_total=total.files if total else 0, bytes_total=total.bytes if total else 0
+            "backing up", files_total=before.files if before else 0, bytes_total=before.bytes if before else 0
         )
         upload = self._make_upload(partners)
         self._reporter.sent_bytes = lambda: upload.sent_bytes
@@ -207,7 +213,8 @@ class BackupJob:
         )
         work = asyncio.create_task(asyncio.to_thread(archiver.run, plan.paths, plan.parent))
         try:
-            return await asyncio.shield(work)
+            async with counting(None if plan.before else partial(count_paths, plan.paths), self._reporter):
+                return await asyncio.shield(work)
         except asyncio.CancelledError:
             # The person left: let the engine end cleanly (its thread can't be killed), then pass the news on.
             self._stop.set()

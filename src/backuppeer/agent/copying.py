@@ -59,14 +59,15 @@ async def copy_missing(
     missing = list(repository.ledger.missing_at(partner.agreement, repository.index.packs()))
     if not missing:
         return 0
-    reporter.begin(f"copying to {partner.name}", unit="pack", files_total=len(missing))
+    needed = await asyncio.to_thread(repository.ledger.measure, missing)
+    reporter.begin(f"copying to {partner.name}", unit="pack", files_total=len(missing), bytes_total=needed)
 
     def on_copy(entries: Sequence[Entry], copy: Copy) -> None:
         del entries  # the index knows them
         repository.ledger.register_copy(copy)
 
     upload = Upload(repository, [partner], on_copy=on_copy, say=reporter.say_state, clock=clock, stop=stop)
-    left_out = 0
+    left_out = done_bytes = 0
     for done, logical in enumerate(missing, 1):
         try:
             draft = await asyncio.to_thread(_reopen, repository, source, logical)
@@ -74,7 +75,8 @@ async def copy_missing(
             left_out += 1
             continue
         await asyncio.to_thread(upload.store, draft)
-        reporter.update(files=done)
+        done_bytes += repository.ledger.measure([logical])
+        reporter.update(files=done, bytes=done_bytes)
     await asyncio.to_thread(upload.flush)
     return left_out
 

@@ -5,8 +5,10 @@ Knows: the event loop, how often a person needs news. Must not know: what the jo
 
 import asyncio
 import os
+import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Final
 
 import msgspec
@@ -14,6 +16,8 @@ import msgspec
 from backuppeer.control.events import ErrorFile, Event, EventName, Note, Progress, State
 
 Emit = Callable[[Event], Awaitable[None]]
+Count = Callable[[Callable[[int, int, bool], None], Callable[[], bool]], None]
+"""Counts in a thread: tells `Reporter.set_total`, and stops when the other callable returns True."""
 _EVERY_S: Final = 0.2
 
 
@@ -46,6 +50,11 @@ class Reporter:
         self._next_s = 0.0
         self.update(files=files)
 
+    def set_total(self, files: int, size_bytes: int, counting: bool) -> None:  # noqa: FBT001 - called positionally, as Tell
+        """Set how much there is to do in this phase, or while `counting` how much of it is known."""
+        progress = self._progress
+        progress.files_total, progress.bytes_total, progress.counting = files, size_bytes, counting
+
     def update(self, **counters: int) -> None:
         """Take totals so far and tell them, but not more often than people can read."""
         for name in ("files", "bytes"):
@@ -54,6 +63,9 @@ class Reporter:
         now = time.monotonic()
         if now < self._next_s:
             return
+        if self._progress.bytes > self._progress.bytes_total and not self._progress.counting:
+            # There is more than when it was counted: nobody knows how much is left.
+            self._progress.bytes_total = self._progress.files_total = 0
         self._next_s = now + _EVERY_S
         self._progress.seconds = self.seconds
         self._progress.sent_bytes = self.sent_bytes()
@@ -82,6 +94,22 @@ class Reporter:
 
     async def _deliver(self, event: Event) -> None:
         await self._emit(event)
+
+
+@asynccontextmanager
+async def counting(count: Count | None, reporter: Reporter) -> AsyncIterator[None]:
+    """Let `count` find out in a thread how much there is to do, while the block does it; no longer than the block."""
+    if count is None:
+        yield
+        return
+    over = threading.Event()
+    task = asyncio.create_task(asyncio.to_thread(count, reporter.set_total, over.is_set))
+    try:
+        yield
+    finally:
+        over.set()
+        # A count that failed leaves the total unknown; it must not end the work.
+        await asyncio.gather(task, return_exceptions=True)
 
 
 def _event(name: EventName, data: msgspec.Struct) -> Event:

@@ -7,13 +7,16 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Final, TypeVar
 
-from backuppeer.agent.reporter import Reporter
+from backuppeer.agent.reporter import Reporter, counting
 from backuppeer.agent.vault import Vault
 from backuppeer.backup.browse import SnapshotFilter, find_snapshot
+from backuppeer.backup.counting import Tell, count_part
 from backuppeer.backup.restorer import RestoreOptions, Restorer
 from backuppeer.backup.restorer import RestoreResult as Restored
+from backuppeer.backup.trees import TreeReader
 from backuppeer.clock import format_time
 from backuppeer.control.api import Conflict, RestorePlan, RestoreRequest, RestoreResult
 from backuppeer.errors import BackupPeerError, IntegrityFault, PeerUnreachable, UserError
@@ -51,8 +54,10 @@ class RestoreJob:
 
         """
         snapshot_id, snapshot = await self._find()
-        self._reporter.begin("restoring", files_total=snapshot.files, bytes_total=snapshot.bytes)
-        result = await self._in_thread(self._make_restorer().run, snapshot)
+        is_whole = self._request.path in {"", "/"}
+        self._reporter.begin("restoring", files_total=snapshot.files * is_whole, bytes_total=snapshot.bytes * is_whole)
+        async with counting(None if is_whole else partial(self._count, snapshot), self._reporter):
+            result = await self._in_thread(self._make_restorer().run, snapshot)
         for note, count in result.notes.items():
             self._reporter.note(f"{note}: {count}")
         return self._report(snapshot_id, snapshot, result)
@@ -77,6 +82,12 @@ class RestoreJob:
             conflicts=[_describe(found, self._request.target) for found in shown],
             conflicts_total=len(taken),
         )
+
+    def _count(self, snapshot: Snapshot, tell: Tell, is_over: Callable[[], bool]) -> None:
+        repository = self._vault.repository
+        trees = TreeReader(repository.keys, repository.index, cache=repository.cache)
+        if not is_over():
+            count_part(trees, snapshot, os.fsencode(self._request.path), tell)
 
     async def _find(self) -> tuple[SnapshotId, Snapshot]:
         check_target(self._request.target)

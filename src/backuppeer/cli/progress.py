@@ -15,53 +15,71 @@ from backuppeer.control.events import Progress
 WINDOW_S: Final = 10.0
 _MIN_SPAN_S: Final = 0.2
 """A rate over less than this is noise."""
+ETA_SPAN_S: Final = 2.0
+"""Time left is not guessed from less than this."""
+STILL_S: Final = 3.0
+"""A line on which nothing moved for so long says so; a pack on its way through a slow line may take as long."""
 _BAR: Final = 12
 _MIN_NAME: Final = 12
 
 
 class Pace:
-    """Bytes per second over the last ten seconds of one phase."""
+    """Bytes per second over the last ten seconds of one phase, and for how long nothing has moved."""
 
     def __init__(self) -> None:
         self._points: deque[tuple[float, int]] = deque()
         self._phase = ""
+        self._moved: tuple[float, tuple[int, int, int]] = (0.0, (0, 0, 0))
 
     def add(self, progress: Progress) -> None:
         """Take one report into account."""
         if progress.phase != self._phase or (self._points and progress.bytes < self._points[-1][1]):
             self._points.clear()
             self._phase = progress.phase
+        moved = (progress.bytes, progress.files, progress.sent_bytes)
+        if not self._points or moved != self._moved[1]:
+            self._moved = (progress.seconds, moved)
         self._points.append((progress.seconds, progress.bytes))
         while len(self._points) > 2 and self._points[0][0] < progress.seconds - WINDOW_S:
             self._points.popleft()
 
-    @property
-    def bytes_per_s(self) -> float:
-        """Current rate; 0 while unknown."""
-        if len(self._points) < 2:
-            return 0.0
-        (first_s, first), (last_s, last) = self._points[0], self._points[-1]
-        return (last - first) / (last_s - first_s) if last_s - first_s >= _MIN_SPAN_S else 0.0
+    def rate(self, silent_s: float = 0.0) -> float:
+        """Return bytes per second, `silent_s` after the last report; 0 while unknown, or when nothing has moved."""
+        span_s, moved_bytes = self._measure(silent_s)
+        return moved_bytes / span_s if span_s >= _MIN_SPAN_S else 0.0
 
-    def left_s(self, progress: Progress) -> float | None:
-        """Seconds until all bytes are done; None while unknown."""
+    def left_s(self, progress: Progress, silent_s: float = 0.0) -> float | None:
+        """Return the seconds until all bytes are done, from what was really done lately; None while unknown."""
         rest = progress.bytes_total - progress.bytes
-        rate = self.bytes_per_s
-        return rest / rate if progress.bytes_total and rest > 0 and rate >= 1 else None
+        span_s, moved_bytes = self._measure(silent_s)
+        is_known = not progress.counting and rest > 0 and span_s >= ETA_SPAN_S and moved_bytes >= span_s
+        return rest * span_s / moved_bytes if is_known else None
+
+    def still_s(self, silent_s: float = 0.0) -> float:
+        """Return for how long nothing has moved, `silent_s` after the last report."""
+        return self._points[-1][0] - self._moved[0] + silent_s if self._points else 0.0
+
+    def _measure(self, silent_s: float) -> tuple[float, int]:
+        """Return seconds and bytes moved of the window that ends `silent_s` after the last report."""
+        if len(self._points) < 2:
+            return 0.0, 0
+        last_s, last = self._points[-1]
+        now_s = last_s + silent_s
+        if silent_s >= WINDOW_S:
+            return silent_s, 0
+        # Reports may be further apart than the window is long: then the last two are it.
+        recent = (point for point in self._points if now_s - WINDOW_S <= point[0] < last_s)
+        first_s, first = next(recent, self._points[-2])
+        return now_s - first_s, last - first
 
 
-def describe_progress(progress: Progress, pace: Pace, width: int) -> str:
+def describe_progress(progress: Progress, pace: Pace, width: int, silent_s: float = 0.0) -> str:
     """Return the line, at most `width` columns: `backup  12 % ███░░░ · 1.2 GB of 10 GB · 85 MB/s · 2 m 5 s left`.
 
     Where that is too long the file's name goes first, then the bar, the amount, the rate: what people wait for is the
-    share and the time left.
+    share and the time left. silent_s: how long ago the report came; from STILL_S on without a move the line says so.
     """
-    parts = {"share": _share(progress), "amount": _amount(progress), "rate": "", "left": ""}
-    rate, left = pace.bytes_per_s, pace.left_s(progress)
-    if rate >= 1:
-        parts["rate"] = f"{format_size(round(rate))}/s"
-    if left is not None:
-        parts["left"] = f"{format_duration(left)} left"
+    parts = {"share": _share(progress), "amount": _amount(progress), **_speed(progress, pace, silent_s)}
     bar = _bar(progress)
     line = _join(progress, {**parts, "share": f"{parts['share']} {bar}"} if bar else parts)
     for left_out in ("", "amount", "rate"):
@@ -79,25 +97,42 @@ def _join(progress: Progress, parts: Mapping[str, str]) -> str:
     return f"{escape_name(progress.phase)}  {' · '.join(filter(None, parts.values()))}"
 
 
+def _speed(progress: Progress, pace: Pace, silent_s: float) -> dict[str, str]:
+    still_s = pace.still_s(silent_s)
+    if still_s >= STILL_S:
+        return {"left": f"waiting for an answer for {format_duration(still_s)}"}
+    rate, left = pace.rate(silent_s), pace.left_s(progress, silent_s)
+    return {
+        "rate": f"{format_size(round(rate))}/s" if rate >= 1 else "",
+        "left": "" if left is None else f"{format_duration(left)} left",
+    }
+
+
 def _share(progress: Progress) -> str:
-    return f"{int(_done(progress) * 100):3d} %" if progress.bytes_total else ""
+    return f"{int(_done(progress) * 100):3d} %" if _is_known(progress) else ""
 
 
 def _bar(progress: Progress) -> str:
     full = int(_done(progress) * _BAR)
-    return f"{'█' * full}{'░' * (_BAR - full)}" if progress.bytes_total else ""
+    return f"{'█' * full}{'░' * (_BAR - full)}" if _is_known(progress) else ""
 
 
 def _done(progress: Progress) -> float:
-    return min(1.0, progress.bytes / progress.bytes_total) if progress.bytes_total else 0.0
+    return progress.bytes / progress.bytes_total if progress.bytes_total else 0.0
+
+
+def _is_known(progress: Progress) -> bool:
+    """Whether there is a total that a share may be claimed of."""
+    return not progress.counting and progress.bytes_total > 0 and progress.bytes <= progress.bytes_total
 
 
 def _amount(progress: Progress) -> str:
     """Return bytes of bytes; where no total is known bytes and a count, or the count alone where nothing has bytes."""
-    if progress.bytes_total:
-        return f"{format_size(progress.bytes)} of {format_size(progress.bytes_total)}"
+    total = progress.bytes_total
+    if total and progress.bytes <= total:
+        return f"{format_size(progress.bytes)} of {format_size(total)}{' so far' if progress.counting else ''}"
     counted = ""
-    if progress.files_total:
+    if progress.files_total and not total:
         counted = f"{progress.files:,} of {format_count(progress.files_total, progress.unit)}"
     elif progress.files or progress.unit != "file":
         counted = format_count(progress.files, progress.unit)

@@ -33,6 +33,8 @@ class Spinner:
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
+        self.on_turn: Callable[[], None] | None = None
+        """Called at each turn while it rests, from its thread."""
 
     def __enter__(self) -> Self:
         if self._screen.is_live:
@@ -84,3 +86,6 @@ class Spinner:
             with self._lock:
                 self._turn += 1
                 self._draw()
+                is_resting = not self._text
+            if is_resting and self.on_turn is not None:
+                self.on_turn()

