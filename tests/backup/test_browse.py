@@ -1,8 +1,9 @@
 """Which snapshot is meant, and what it holds."""
 
+import msgspec
 import pytest
 
-from backuppeer.backup.browse import SnapshotFilter, find_snapshot, list_entries, list_snapshots
+from backuppeer.backup.browse import SnapshotFilter, find_snapshot, list_entries, list_roots, list_snapshots
 from backuppeer.backup.trees import TreeReader
 from backuppeer.errors import ExitCode, NotFoundError, UserError
 from backuppeer.ids import SnapshotId
@@ -50,6 +51,23 @@ def test_prefixes_must_be_long_enough_hex_and_unambiguous(repository, source):
 def test_no_snapshot_at_all_is_told(repository):
     with pytest.raises(NotFoundError, match="no snapshot yet"):
         find_snapshot(repository.index, "latest")
+
+
+def test_without_a_path_the_backed_up_ones_are_listed(repository, source, reader):
+    (source / "d" / "e").mkdir(parents=True)
+    (source / "d" / "e" / "f").write_bytes(b"1")
+    (source / "d-e").write_bytes(b"1")
+    (source / "g").write_bytes(b"22")
+    snapshot = repository.backup(source / "g", source / "d", source / "d" / "e", source / "d-e").snapshot
+    base = str(source).lstrip("/")
+
+    def names(**options):
+        return [visit.path.decode().removeprefix(base) for visit in list_roots(reader, snapshot, **options)]
+
+    assert names() == ["/d", "/d-e", "/g"]
+    assert names(recursive=True) == ["/d", "/d/e", "/d/e/f", "/d-e", "/g"]
+    everything = msgspec.structs.replace(snapshot, paths=[b"/"])
+    assert [visit.path for visit in list_roots(reader, everything)] == [base.split("/")[0].encode()]
 
 
 def test_listing_shows_one_level_or_all(repository, source, reader):

@@ -17,7 +17,7 @@ from backuppeer.backup.trees import TreeReader, find_entry
 from backuppeer.errors import IncompleteError, IntegrityFault, InterruptedByUserError, UserError
 from backuppeer.files.scan import FoundKind, scan_directory
 from backuppeer.files.write import RestoreTarget
-from backuppeer.limits import SEGMENT_BYTES
+from backuppeer.limits import NOTED_SKIPS, SEGMENT_BYTES
 from backuppeer.repo.blob import BlobKind, Compressor
 from backuppeer.repo.pack import PackDraft
 from backuppeer.repo.snapshot import Snapshot
@@ -143,7 +143,17 @@ def test_sockets_and_fifos_are_noted_and_left_out(repository, source):
     (source / "file").write_bytes(b"1")
     result = repository.backup(source)
     assert (result.errors, result.skipped, result.files) == (0, 1, 1)
-    assert any("fifo" in note for note in repository.progress.notes)
+    (note,) = repository.progress.notes
+    assert "fifo" in note
+
+
+def test_of_many_that_are_left_out_the_first_are_named_and_the_rest_counted(repository, source):
+    for number in range(NOTED_SKIPS + 3):
+        os.mkfifo(source / f"{number:03}")
+    repository.backup(source)
+    *named, rest = repository.progress.notes
+    assert len(named) == NOTED_SKIPS
+    assert rest == "left out 3 more that are neither file, directory nor symlink"
 
 
 def test_a_path_longer_than_the_system_allows_is_backed_up_and_restored(repository, source, tmp_path):

@@ -6,6 +6,7 @@ import threading
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from backuppeer import __version__
 from backuppeer.control.api import (
@@ -250,11 +251,14 @@ def test_closing_the_stream_cancels_the_work(place):
         finally:
             cancelled.set()
 
-    with Dummy(place, {"host": host}) as dummy:
+    with capture_logs() as logs, Dummy(place, {"host": host}) as dummy:
         events = dummy.client.work("host", HostRequest(storage=1))
         next(events)
         events.close()
         assert cancelled.wait(10)
+        assert [(entry["event"], entry["route"]) for entry in logs] == [
+            ("the command went away: its work is cancelled", "host")
+        ]
 
 
 def test_work_that_nobody_reads_drops_progress_and_waits_with_the_rest(place):

@@ -15,7 +15,7 @@ from backuppeer.agent.offers import check_storage
 from backuppeer.agent.recovery import Recovery
 from backuppeer.agent.reporter import Emit, Reporter
 from backuppeer.agent.restore_job import RestoreJob
-from backuppeer.backup.browse import SnapshotFilter, find_snapshot, list_entries, list_snapshots
+from backuppeer.backup.browse import SnapshotFilter, find_snapshot, list_entries, list_roots, list_snapshots
 from backuppeer.backup.streams import PackSource
 from backuppeer.backup.trees import TreeReader, Visit
 from backuppeer.clock import format_time
@@ -180,9 +180,12 @@ class OwnerCommands:
         repository = self._agent.owner.vault.repository
         _, snapshot = find_snapshot(repository.index, request.snapshot)
         trees = TreeReader(repository.keys, repository.index, cache=repository.cache, source=source)
-        path = os.fsencode(request.path or "/")
         rows: list[EntryRow] = []
-        for visit in list_entries(trees, snapshot, path, recursive=request.recursive):
+        if request.path:
+            visits = list_entries(trees, snapshot, os.fsencode(request.path), recursive=request.recursive)
+        else:
+            visits = list_roots(trees, snapshot, recursive=request.recursive)
+        for visit in visits:
             if len(rows) >= LS_ROWS:
                 raise UserError(f"more than {LS_ROWS} entries", hint="name a folder: backup-peer ls SNAPSHOT:PATH")
             rows.append(_entry_row(visit))

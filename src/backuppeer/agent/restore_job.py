@@ -58,8 +58,6 @@ class RestoreJob:
         self._reporter.begin("restoring", files_total=snapshot.files * is_whole, bytes_total=snapshot.bytes * is_whole)
         async with counting(None if is_whole else partial(self._count, snapshot), self._reporter):
             result = await self._in_thread(self._make_restorer().run, snapshot)
-        for note, count in result.notes.items():
-            self._reporter.note(f"{note}: {count}")
         return self._report(snapshot_id, snapshot, result)
 
     async def plan(self) -> RestorePlan:
@@ -132,15 +130,15 @@ class RestoreJob:
             raise
 
     def _report(self, snapshot_id: SnapshotId, snapshot: Snapshot, result: Restored) -> RestoreResult:
-        done = f"{result.files} files were restored to {self._request.target}"
+        done = f"restored to {self._request.target}: {_count(result.files)}"
         if result.integrity_errors:
             raise IntegrityFault(
-                f"{result.integrity_errors} files came back wrong or not at all and were left out; {done}",
+                f"left out, as they came back wrong or not at all: {_count(result.integrity_errors)}; {done}",
                 hint="an older snapshot may have them whole; keep this host's name in mind: `backup-peer peers`",
             )
         if result.unavailable_errors:
             raise PeerUnreachable(
-                f"{result.unavailable_errors} files lie with hosts that can't be reached now; {done}",
+                f"with hosts that can't be reached now: {_count(result.unavailable_errors)}; {done}",
                 hint="run the same restore again when they are back",
             )
         for partner in self._vault.partners():
@@ -156,6 +154,10 @@ class RestoreJob:
             errors=result.local_errors,
             target=self._request.target,
         )
+
+
+def _count(files: int) -> str:
+    return "1 file" if files == 1 else f"{files:,} files"
 
 
 def _describe(found: Found, target: str) -> Conflict:

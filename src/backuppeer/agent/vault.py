@@ -189,10 +189,10 @@ class Vault:
         found = await rebuild_from(partner, self.repository, lambda n: reporter.update(files=n), self.clock)
         for failure in found.failures[:1]:
             self.blame(partner, failure)
-            reporter.note(f"{partner.name}: {len(found.failures)} packs can't be opened: {failure.message}")
+            reporter.note(f"{partner.name}: packs that can't be opened: {len(found.failures)}: {failure.message}")
         lost = await asyncio.to_thread(self.repository.ledger.keep_only, partner.agreement, found.stored)
         if lost:
-            loss = IntegrityFault(f"{lost} packs that it had acknowledged are gone")
+            loss = IntegrityFault(f"packs that it had acknowledged are gone: {lost}")
             self.blame(partner, loss)
             reporter.note(f"{partner.name}: {loss.message}; what they held is sent again if it is still here")
         return len(found.stored)

@@ -23,7 +23,7 @@ from backuppeer.backup.walk import Tally, Walker
 from backuppeer.crypto.keys import RepositoryKeys
 from backuppeer.errors import IncompleteError
 from backuppeer.ids import BlobId, LogicalId, SnapshotId
-from backuppeer.limits import BATCHES_IN_FLIGHT, ENGINE_WORKERS
+from backuppeer.limits import BATCHES_IN_FLIGHT, ENGINE_WORKERS, NOTED_SKIPS
 from backuppeer.repo.blob import Blob, BlobKind, Compressor
 from backuppeer.repo.cache import TreeCache
 from backuppeer.repo.head import EncodedInventory, Inventory, encode_inventory
@@ -118,8 +118,9 @@ class Archiver:
                 f"nothing could be read of {name_paths(there)}", hint="no snapshot was made; who may read it?"
             )
         snapshot = self._make_snapshot(tree, there, tally=walker.tally, parent=parent, started_ns=started_ns)
-        if walker.tally.skipped:
-            self._progress.note(f"{walker.tally.skipped} entries are neither files, directories nor symlinks: left out")
+        if walker.tally.skipped > NOTED_SKIPS:
+            more = walker.tally.skipped - NOTED_SKIPS
+            self._progress.note(f"left out {more} more that are neither file, directory nor symlink")
         engine.check_cancelled()
         return self._finish(packer, snapshot, walker.tally)
 

@@ -108,5 +108,24 @@ def list_entries(
             walk.skip()
 
 
+def list_roots(trees: TreeReader, snapshot: Snapshot, *, recursive: bool = False) -> Iterator[Visit]:
+    """Yield what a snapshot is of, with `recursive` also all that lies below; else as `list_entries`.
+
+    Paths that could not be read when it was made are left out.
+    """
+    roots = [path.rstrip(b"/") + b"/" for path in sorted(snapshot.paths)]
+    for path in roots:
+        if any(path != other and path.startswith(other) for other in roots):
+            continue  # it lies in another one
+        try:
+            way = find_entry(trees, snapshot.tree, split_path(path))
+        except NotFoundError:
+            continue
+        if way:
+            yield Visit(path.strip(b"/"), way[-1])
+        if not way or (recursive and way[-1].kind == EntryKind.DIRECTORY):
+            yield from list_entries(trees, snapshot, path, recursive=recursive)
+
+
 def _fail(_path: bytes, error: BackupPeerError) -> None:
     raise error

@@ -45,7 +45,7 @@ def refuse_taken(taken: list[bytes], target: bytes) -> None:
         named = ", ".join(repr(os.fsdecode(os.path.join(target, path))) for path in taken[:CONFLICTS_NAMED])  # noqa: PTH118 - bytes
         more = "" if len(taken) <= CONFLICTS_NAMED else ", …"
         raise UserError(
-            f"{len(taken)} existing entries would be overwritten: {named}{more}",
+            f"{len(taken)} existing {'entry' if len(taken) == 1 else 'entries'} would be overwritten: {named}{more}",
             hint="choose an empty target, or agree to overwrite (--yes)",
         )
 

@@ -339,7 +339,7 @@ class _Run:
     def result(self, target: RestoreTarget) -> RestoreResult:
         notes = {str(note): count for note, count in target.notes.items()}
         for note, count in notes.items():
-            self._progress.note(f"{note} could not be set for {count} entries")
+            self._progress.note(f"{note} could not be set for {count} {'entry' if count == 1 else 'entries'}")
         return RestoreResult(
             files=self._files,
             dirs=self._dirs,

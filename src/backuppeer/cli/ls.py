@@ -7,15 +7,18 @@ import typer
 
 from backuppeer.cli.context import context_of
 from backuppeer.cli.render import escape_line, escape_name, format_moment
+from backuppeer.cli.units import format_size
 from backuppeer.control.api import EntryRow, LsRequest
 from backuppeer.errors import UserError
 
 _TYPES: Final = {"file": stat.S_IFREG, "dir": stat.S_IFDIR, "symlink": stat.S_IFLNK}
 
+_HELP: Final = "List what a snapshot is of, or with SNAPSHOT:PATH what a folder in it holds."
+
 
 def add_to(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command(name="ls", help="List the entries of a snapshot.")(ls)
+    app.command(name="ls", help=_HELP)(ls)
 
 
 def ls(
@@ -31,8 +34,7 @@ def ls(
     if context.screen.json:
         context.screen.value(rows)
     elif rows:
-        widest = max(len(str(row.size)) for row in rows)
-        context.screen.line("\n".join(_describe(row, widest) for row in rows))
+        context.screen.line("\n".join(map(_describe, rows)))
     return 0
 
 
@@ -49,10 +51,11 @@ def split_place(text: str) -> tuple[str, str]:
     return name, path
 
 
-def _describe(row: EntryRow, widest: int) -> str:
+def _describe(row: EntryRow) -> str:
     mode = stat.filemode(_TYPES.get(row.kind, 0) | row.mode)
     target = f" -> {escape_name(row.target)}" if row.kind == "symlink" else ""
-    owner = f"{row.uid:>5} {row.gid:>5}"
+    size = format_size(row.size) if row.kind == "file" else "-"
     return (
-        f"{escape_line(mode)} {owner} {row.size:>{widest}} {format_moment(row.mtime)} {escape_name(row.path)}{target}"
+        f"{escape_line(mode)} {row.uid:>5} {row.gid:>5} {size:>7} {format_moment(row.mtime)} "
+        f"{escape_name(row.path)}{target}"
     )

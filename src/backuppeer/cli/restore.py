@@ -66,7 +66,7 @@ def restore(
     screen.line(f"  from snapshot {escape_line(result.snapshot[:8])} of {format_moment(result.time)}: {named}", hang=2)
     screen.done(result)
     if result.errors:
-        screen.note(f"{format_count(result.errors, 'file')} could not be restored")
+        screen.note(f"{format_count(result.errors, 'entry', 'entries')} could not be restored")
     return ExitCode.INCOMPLETE if result.errors else ExitCode.DONE
 
 

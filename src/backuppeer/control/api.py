@@ -206,7 +206,7 @@ class SnapshotsRequest(Request):
 
 
 class LsRequest(Request):
-    """`ls SNAPSHOT[:PATH]`."""
+    """`ls SNAPSHOT[:PATH]`; without a path the entries that the backup was of."""
 
     snapshot: str
     path: str = ""

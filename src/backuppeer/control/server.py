@@ -176,6 +176,9 @@ class _WorkResponse(Response):
         ]
         try:
             await asyncio.wait(tasks[:2], return_when=asyncio.FIRST_COMPLETED)
+            if not tasks[0].done():
+                # Its terminal was closed, or Ctrl-C: who asks later why nothing came of it finds this.
+                _LOG.info("the command went away: its work is cancelled", route=self._name)
         except asyncio.CancelledError:
             stopped = InterruptedByUserError(
                 "the agent was stopped", hint="run the command again: finished work is kept"
