@@ -365,6 +365,14 @@ def test_a_small_backup_makes_one_pack(repository, source):
     assert len(repository.vault.packs) == 1
 
 
+def test_an_unchanged_backup_costs_what_the_readme_says(repository, source):
+    make_sample(source)
+    first = repository.backup(source)
+    before = set(repository.vault.packs)
+    repository.backup(source, parent=first.snapshot)
+    assert [len(pack) for name, pack in repository.vault.packs.items() if name not in before] == [262_144]
+
+
 def test_many_files_in_many_batches_keep_their_places(repository, source, tmp_path):
     for i in range(BATCH_FILES * 5):
         directory = source / str(i % 37)
