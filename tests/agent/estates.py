@@ -27,6 +27,10 @@ class Sight:
         self.sessions = {}
         self.away: set[PeerId] = set()
 
+    def traffic_bytes(self, peers):
+        sessions = [session for peer, session in self.sessions.items() if peer in peers]
+        return sum(session.sent_bytes + session.received_bytes for session in sessions)
+
     async def session(self, peer: PeerId):
         if peer in self.away or peer not in self.sessions:
             raise PeerUnreachable("away")

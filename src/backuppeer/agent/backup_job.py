@@ -14,7 +14,7 @@ from functools import partial
 
 from backuppeer import __version__
 from backuppeer.agent.partners import Partner
-from backuppeer.agent.reporter import Reporter, counting
+from backuppeer.agent.reporter import Reporter, beating, counting
 from backuppeer.agent.upload import Upload
 from backuppeer.agent.vault import Vault
 from backuppeer.backup.archiver import ArchiveOptions, Archiver, ArchiveResult
@@ -53,6 +53,7 @@ class BackupJob:
 
     def __init__(self, vault: Vault, request: BackupRequest, reporter: Reporter) -> None:
         self._vault, self._request, self._reporter = vault, request, reporter
+        reporter.traffic_bytes = vault.traffic_bytes
         self._stop = threading.Event()
         self._failures: dict[PeerId, BackupPeerError] = {}
 
@@ -166,7 +167,8 @@ class BackupJob:
                 # It keeps what it agreed to: nothing to blame it for.
                 self._leave_out(partner, shortage)
                 return False
-            await self._vault.level(partner, self._reporter, self._stop)
+            async with beating(self._reporter):
+                await self._vault.level(partner, self._reporter, self._stop)
         except BackupPeerError as exc:
             self._drop(partner, exc)
             return False
@@ -213,7 +215,8 @@ class BackupJob:
         )
         work = asyncio.create_task(asyncio.to_thread(archiver.run, plan.paths, plan.parent))
         try:
-            async with counting(None if plan.before else partial(count_paths, plan.paths), self._reporter):
+            count = None if plan.before else partial(count_paths, plan.paths)
+            async with beating(self._reporter), counting(count, self._reporter):
                 return await asyncio.shield(work)
         except asyncio.CancelledError:
             # The person left: let the engine end cleanly (its thread can't be killed), then pass the news on.

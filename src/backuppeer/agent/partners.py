@@ -5,6 +5,7 @@ again with no server at all: transport id and addresses are remembered from the 
 """
 
 from collections.abc import Awaitable, Callable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Final
 
@@ -70,6 +71,11 @@ class Reach:
     def use_knocker(self, knock: Knocker) -> None:
         """Set how to ask for a peer whose whereabouts are unknown or stale."""
         self._knock = knock
+
+    def traffic_bytes(self, peers: AbstractSet[PeerId]) -> int:
+        """Return the bytes that went both ways in the open sessions with `peers`."""
+        sessions = [session for session in self._sessions.all() if session.peer in peers]
+        return sum(session.sent_bytes + session.received_bytes for session in sessions)
 
     async def session(self, peer: PeerId) -> Session:
         """Return a session with `peer`.

@@ -19,10 +19,14 @@ Emit = Callable[[Event], Awaitable[None]]
 Count = Callable[[Callable[[int, int, bool], None], Callable[[], bool]], None]
 """Counts in a thread: tells `Reporter.set_total`, and stops when the other callable returns True."""
 _EVERY_S: Final = 0.2
+_BEAT_S: Final = 1.0
+"""How often a job that is blocked says where it stands."""
+_NOISE_BYTES: Final = 4096
+"""Heartbeats to a peer that is gone are less than this and no sign of life."""
 
 
 class Reporter:
-    """Progress of one job; everything but `state` may be called from any thread."""
+    """Progress of one job; everything but `state` and `beat` may be called from any thread."""
 
     def __init__(self, emit: Emit, *, files_total: int = 0, bytes_total: int = 0) -> None:
         self._emit = emit
@@ -31,6 +35,7 @@ class Reporter:
         self._next_s = 0.0
         self._progress = Progress(phase="", files_total=files_total, bytes_total=bytes_total)
         self.sent_bytes: Callable[[], int] = lambda: 0
+        self.traffic_bytes: Callable[[], int] = lambda: 0
         self.errors = 0
 
     @property
@@ -71,6 +76,13 @@ class Reporter:
         self._progress.sent_bytes = self.sent_bytes()
         self._post(Event(event=EventName.PROGRESS, data=msgspec.to_builtins(self._progress)))
 
+    def beat(self) -> None:
+        """Tell where the work stands though it did not move; from the event loop, where the sessions live."""
+        traffic = self.traffic_bytes()
+        if abs(traffic - self._progress.traffic_bytes) >= _NOISE_BYTES:
+            self._progress.traffic_bytes = traffic
+        self.update()
+
     def error_file(self, path: bytes, message: str) -> None:
         """Name a file that was left out, or is not whole."""
         self.errors += 1
@@ -94,6 +106,23 @@ class Reporter:
 
     async def _deliver(self, event: Event) -> None:
         await self._emit(event)
+
+
+@asynccontextmanager
+async def beating(reporter: Reporter) -> AsyncIterator[None]:
+    """Tell where the work stands each second while the block runs, also when it does not move."""
+
+    async def beat() -> None:
+        while True:
+            await asyncio.sleep(_BEAT_S)
+            reporter.beat()
+
+    task = asyncio.create_task(beat())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 @asynccontextmanager

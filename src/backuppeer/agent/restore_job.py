@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, TypeVar
 
-from backuppeer.agent.reporter import Reporter, counting
+from backuppeer.agent.reporter import Reporter, beating, counting
 from backuppeer.agent.vault import Vault
 from backuppeer.backup.browse import SnapshotFilter, find_snapshot
 from backuppeer.backup.counting import Tell, count_part
@@ -40,6 +40,7 @@ class RestoreJob:
 
     def __init__(self, vault: Vault, request: RestoreRequest, reporter: Reporter) -> None:
         self._vault, self._request, self._reporter = vault, request, reporter
+        reporter.traffic_bytes = vault.traffic_bytes
         self._stop = threading.Event()
 
     async def run(self) -> RestoreResult:
@@ -56,7 +57,8 @@ class RestoreJob:
         snapshot_id, snapshot = await self._find()
         is_whole = self._request.path in {"", "/"}
         self._reporter.begin("restoring", files_total=snapshot.files * is_whole, bytes_total=snapshot.bytes * is_whole)
-        async with counting(None if is_whole else partial(self._count, snapshot), self._reporter):
+        count = None if is_whole else partial(self._count, snapshot)
+        async with beating(self._reporter), counting(count, self._reporter):
             result = await self._in_thread(self._make_restorer().run, snapshot)
         return self._report(snapshot_id, snapshot, result)
 

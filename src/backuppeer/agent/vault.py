@@ -245,6 +245,10 @@ class Vault:
         index, ledger = self.repository.index, self.repository.ledger
         index.conceal({pack for p in partners for pack in ledger.missing_at(p.agreement, index.packs())})
 
+    def traffic_bytes(self) -> int:
+        """Return the bytes that went to and from our hosts in the sessions open now."""
+        return self._reach.traffic_bytes({host for _, host, _ in self._state.agreements()})
+
     def blame(self, partner: Partner, error: BackupPeerError) -> None:
         """Write down what a host did, by whose fault it was."""
         self._standing.blame(partner.peer, error)

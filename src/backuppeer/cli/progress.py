@@ -18,7 +18,7 @@ _MIN_SPAN_S: Final = 0.2
 ETA_SPAN_S: Final = 2.0
 """Time left is not guessed from less than this."""
 STILL_S: Final = 3.0
-"""A line on which nothing moved for so long says so; a pack on its way through a slow line may take as long."""
+"""A line on which nothing moved for so long, bytes to and from hosts included, says so."""
 _BAR: Final = 12
 _MIN_NAME: Final = 12
 
@@ -29,14 +29,14 @@ class Pace:
     def __init__(self) -> None:
         self._points: deque[tuple[float, int]] = deque()
         self._phase = ""
-        self._moved: tuple[float, tuple[int, int, int]] = (0.0, (0, 0, 0))
+        self._moved: tuple[float, tuple[int, ...]] = (0.0, ())
 
     def add(self, progress: Progress) -> None:
         """Take one report into account."""
         if progress.phase != self._phase or (self._points and progress.bytes < self._points[-1][1]):
             self._points.clear()
             self._phase = progress.phase
-        moved = (progress.bytes, progress.files, progress.sent_bytes)
+        moved = (progress.bytes, progress.files, progress.sent_bytes, progress.traffic_bytes)
         if not self._points or moved != self._moved[1]:
             self._moved = (progress.seconds, moved)
         self._points.append((progress.seconds, progress.bytes))
@@ -100,7 +100,7 @@ def _join(progress: Progress, parts: Mapping[str, str]) -> str:
 def _speed(progress: Progress, pace: Pace, silent_s: float) -> dict[str, str]:
     still_s = pace.still_s(silent_s)
     if still_s >= STILL_S:
-        return {"left": f"waiting for an answer for {format_duration(still_s)}"}
+        return {"left": f"no answer for {format_duration(still_s)}"}
     rate, left = pace.rate(silent_s), pace.left_s(progress, silent_s)
     return {
         "rate": f"{format_size(round(rate))}/s" if rate >= 1 else "",

@@ -74,7 +74,8 @@ class Agreed(msgspec.Struct, kw_only=True):
 class Progress(msgspec.Struct, omit_defaults=False, kw_only=True):
     """Where work stands. Totals are 0 while unknown; while `counting` they are what was counted so far.
 
-    unit: what `files` counts, in the singular: file, host, pack.
+    unit: what `files` counts, in the singular: file, host, pack. sent_bytes: acknowledged by hosts. traffic_bytes: on
+    the way to and from hosts, roughly; stands still when they do.
     """
 
     phase: str
@@ -87,3 +88,4 @@ class Progress(msgspec.Struct, omit_defaults=False, kw_only=True):
     current: str = ""
     seconds: float = 0.0
     counting: bool = False
+    traffic_bytes: int = 0
