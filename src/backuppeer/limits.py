@@ -109,6 +109,8 @@ TREE_PREFETCH_BLOBS: Final = 4096
 """Directory blobs fetched ahead of the walk, so that a restore doesn't wait for each directory."""
 NOTED_SKIPS: Final = 20
 """Skipped entries (sockets, devices) named one by one; the rest is counted."""
+LOSSES_NAMED: Final = 5
+"""Missing snapshots named one by one; the rest is counted."""
 CONFLICTS_NAMED: Final = 5
 """Files in the way of a restore that the refusal names."""
 CONFLICTS_LISTED: Final = 10
@@ -181,6 +183,8 @@ RETRY_FIRST_S: Final = 0.5
 RETRY_MOST_S: Final = 15.0
 WITNESS_S: Final = 5.0
 """How long a backup waits for the newest head of a host that it does not go to: long enough for one that is there."""
+HEAR_S: Final = 60.0
+"""How long one host may take to be reached and to show its head; hosts are heard side by side."""
 REBUILD_AT_ONCE: Final = 8
 """Directories read side by side while an index is rebuilt."""
 RECOVERY_KNOCKS: Final = 8

@@ -10,11 +10,12 @@ from agent.houses import HostHouse, OwnerHouse
 from backuppeer.agent.backup_job import BackupJob
 from backuppeer.agent.keyring import load_keys
 from backuppeer.agent.reporter import Reporter
+from backuppeer.agent.restore_job import RestoreJob
 from backuppeer.agent.standing import Standing
 from backuppeer.agent.state import State
 from backuppeer.agent.vault import Vault
 from backuppeer.clock import SystemClock
-from backuppeer.control.api import BackupRequest, BackupResult
+from backuppeer.control.api import BackupRequest, BackupResult, RestoreRequest, RestoreResult
 from backuppeer.errors import PeerUnreachable
 from backuppeer.ids import PeerId, format_peer_id
 from backuppeer.trust.evidence import EvidenceLog, Kind
@@ -76,19 +77,30 @@ class Estate:
         shutil.copytree(image, self.home.path)
         self._open()
 
+    def lose_repository(self, *names: str) -> None:
+        """Let the home lose its index, tree cache and ledger, or only those named."""
+        self._close_home()
+        for path in self.home.repository.rglob("*.db*"):
+            if not names or path.name.split(".")[0] in names:
+                path.unlink()
+        self._open()
+
     async def back_up(self, path: Path, *to: HostHouse) -> BackupResult:
         self.progress = []
-
-        async def emit(event):
-            if event.event == "progress":
-                self.progress.append(event.data)
-            if event.event == "note":
-                self.notes.append(event.data["text"])
-            if event.event == "state":
-                self.states.append(event.data["text"])
-
         request = BackupRequest(servers=[], paths=[str(path)], to=[format_peer_id(house.peer) for house in to])
-        return await BackupJob(self.vault, request, Reporter(emit)).run()
+        return await BackupJob(self.vault, request, Reporter(self._emit)).run()
+
+    async def restore(self, snapshot: str, target: Path) -> RestoreResult:
+        request = RestoreRequest(servers=[], snapshot=snapshot, target=str(target))
+        return await RestoreJob(self.vault, request, Reporter(self._emit)).run()
+
+    async def _emit(self, event) -> None:
+        if event.event == "progress":
+            self.progress.append(event.data)
+        if event.event == "note":
+            self.notes.append(event.data["text"])
+        if event.event == "state":
+            self.states.append(event.data["text"])
 
     async def back_up_then_forget(self, grow: Callable[[], Path], *rounds: Sequence[HostHouse]) -> list[bytes]:
         """Back up to all hosts, then once to those of each round, and set the home back to before the rounds.

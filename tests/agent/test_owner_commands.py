@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from backuppeer.agent import owner_commands
+from backuppeer.agent.losses import Losses
 from backuppeer.agent.owner_commands import OwnerCommands
 from backuppeer.backup.trees import Visit
 from backuppeer.control.api import ConnectPlanRequest, LsRequest
@@ -20,7 +21,9 @@ VISIT = Visit(b"f", TreeEntry(EntryKind.FILE, b"f", mode=0, uid=0, gid=0, mtime_
 @pytest.fixture
 def commands():
     repository = SimpleNamespace(keys=None, index=None, cache=None)
-    agent = SimpleNamespace(parts=None, owner=SimpleNamespace(vault=SimpleNamespace(repository=repository)))
+    agent = SimpleNamespace(
+        parts=None, owner=SimpleNamespace(vault=SimpleNamespace(repository=repository, named_losses=Losses))
+    )
     return OwnerCommands(agent)
 
 

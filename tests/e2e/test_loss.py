@@ -93,6 +93,35 @@ def test_a_host_with_too_little_room_does_not_stop_the_backup_to_the_other(world
     assert_restores(world, pair.owner, "latest", tree, "out")
 
 
+def test_a_lost_pack_hides_no_later_snapshot_from_the_heir_and_recovery_names_it(world: World):
+    pair = agree(world)
+    tree = make_tree(world, "files", 7)
+    snapshots, packs = [], []
+    for name in ("one", "two", "three"):
+        (tree / name).write_text(name)
+        snapshots.append(pair.owner.do("backup", str(tree)).last["snapshot"])
+        packs.append(set(pair.packs()))
+        (tree / name).unlink()
+    pair.host.do("agent", "stop")
+    for pack in packs[1] - packs[0]:
+        pack.unlink()
+    pair.host.do("status")
+    heir = world.home("heir")
+    told = heir.run("recover", "--yes", stdin=pair.words + "\n")
+    assert told.code == 15
+    assert f"found 2 snapshots, but snapshot {snapshots[1][:8]}" in told.last["message"]
+    missing = {row["snapshot"]: row["missing"] for row in heir.do("snapshots").rows}
+    assert missing == {snapshot: snapshot == snapshots[1] for snapshot in snapshots}
+    (tree / "three").write_text("three")
+    heir.do("restore", "latest", "--target", str(world.path / "out"))
+    assert {path.name for path in below(world.path / "out", tree).iterdir()} == {path.name for path in tree.iterdir()}
+    assert heir.run("restore", snapshots[1], "--target", str(world.path / "out2")).code == 15
+    pair.owner.do("backup", str(tree))
+    healed = world.home("healed")
+    healed.do("recover", "--yes", stdin=pair.words + "\n")
+    assert {row["snapshot"] for row in healed.do("snapshots").rows} > set(snapshots)
+
+
 def test_recovery_goes_on_when_one_host_returns_a_bad_tail(world: World):
     pair = agree(world)
     tree = make_tree(world, "files", 6)

@@ -218,3 +218,38 @@ def test_a_full_disk_is_not_called_damage_and_loses_nothing(index):
     assert not isinstance(caught.value, DamagedStateError)
     assert index.has(_entry("before").blob)
     assert list(index.packs()) == [_pack(1)]
+
+
+def test_a_snapshot_known_by_name_only_keeps_its_place_and_is_not_among_those_that_can_be_read(index):
+    first, second, third = (SnapshotId(bytes([n]) * 32) for n in range(3))
+    index.add_snapshot(third, b"dropped, since it is not among those set")
+    index.set_snapshots([(first, b"body"), (second, b"")])
+    assert index.snapshots() == [(first, b"body")]
+    assert index.snapshot_names() == {first: True, second: False}
+    index.set_snapshots([(second, b"found"), (first, b"body")])
+    assert list(index.snapshot_names()) == [second, first]
+
+
+def test_a_forgotten_pack_takes_with_it_just_the_blobs_last_found_in_it(index):
+    kept, lost = LogicalId(b"k" * 16), LogicalId(b"l" * 16)
+    entries = [_entry(n) for n in range(4)]
+    index.register(lost, entries)
+    index.register(kept, entries[:2])
+    index.forget_packs([lost, LogicalId(b"?" * 16)])
+    index.forget_packs([])
+    assert list(index.packs()) == [kept]
+    assert index.known(e.blob for e in entries) == {e.blob for e in entries[:2]}
+
+
+def test_trees_of_concealed_packs_are_listed_also_while_they_are_registered_elsewhere(index):
+    concealed, new = LogicalId(b"c" * 16), LogicalId(b"n" * 16)
+    trees = sorted((_entry(n, BlobKind.TREE) for n in range(5000)), key=lambda e: e.blob)
+    index.register(concealed, [*trees, _entry("data")])
+    index.conceal([concealed])
+    found = []
+    for blob in index.blobs_concealed(BlobKind.TREE):
+        found.append(blob)
+        if len(found) % 1000 == 1:
+            index.register(new, [e for e in trees if e.blob == blob])
+    assert found == [e.blob for e in trees]
+    assert len(list(index.blobs_concealed(BlobKind.TREE))) == 4995

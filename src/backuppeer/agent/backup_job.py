@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from functools import partial
 
 from backuppeer import __version__
+from backuppeer.agent.meeting import Meeting
 from backuppeer.agent.partners import Partner
 from backuppeer.agent.reporter import Reporter, beating, counting
+from backuppeer.agent.salvage import resend_metadata
 from backuppeer.agent.upload import Upload
 from backuppeer.agent.vault import Vault
 from backuppeer.backup.archiver import ArchiveOptions, Archiver, ArchiveResult
@@ -22,12 +24,11 @@ from backuppeer.backup.counting import count_paths
 from backuppeer.control.api import BackupRequest, BackupResult, LeftOut
 from backuppeer.errors import (
     BackupPeerError,
-    IntegrityFault,
     LocalError,
     PeerUnreachable,
     Unavailable,
 )
-from backuppeer.ids import AgreementId, PeerId, format_peer_id
+from backuppeer.ids import PeerId, format_peer_id
 from backuppeer.limits import WITNESS_S
 from backuppeer.repo.pack import Entry
 from backuppeer.repo.snapshot import Snapshot, decode_snapshot
@@ -56,6 +57,7 @@ class BackupJob:
         reporter.traffic_bytes = vault.traffic_bytes
         self._stop = threading.Event()
         self._failures: dict[PeerId, BackupPeerError] = {}
+        self._are_all_heard = False
 
     async def run(self) -> BackupResult:
         """Make the snapshot and bring it to the hosts; those that do not hold all of it come back in `left_out`.
@@ -88,17 +90,13 @@ class BackupJob:
     async def _meet(self, partners: Sequence[Partner]) -> list[Partner]:
         """Reach every host, and take over what a host knows better; at least one must be there."""
         await self._reporter.state("connecting", f"connecting to {', '.join(p.name for p in partners)}")
-        await self._hear_others(partners)
-        held: dict[AgreementId, HeadIs] = {}
-        for partner in partners:
-            try:
-                held[partner.agreement] = await self._vault.catch_up(partner, self._reporter)
-            except BackupPeerError as exc:
-                self._drop(partner, exc)
-        met = self._live([partner for partner in partners if partner.agreement in held])
-        await self._resync()
-        met = self._live([partner for partner in met if await self._is_level(partner, held[partner.agreement])])
+        others = await self._hear_others(partners)
+        meeting = Meeting(self._vault, self._reporter, self._drop)
+        met = self._live(await meeting.refresh(self._live(await meeting.hear(partners))))
+        await self._resync(meeting, others)
+        met = self._live([p for p in met if await self._is_level(p, meeting.held[p.agreement])])
         self._vault.conceal_missing(met)
+        self._are_all_heard = not meeting.witnesses().away
         await self._reporter.state("connected", f"connected to {', '.join(p.name for p in met)}")
         return met
 
@@ -112,22 +110,21 @@ class BackupJob:
         self._vault.blame(partner, error)
         self._leave_out(partner, error)
 
+    def _tell(self, partner: Partner, error: BackupPeerError) -> None:
+        """Write down and tell what is wrong with a host, which may still be of use in this backup."""
+        self._vault.blame(partner, error)
+        self._reporter.note(f"{partner.name}: {error.message}")
+
     def _leave_out(self, partner: Partner, error: BackupPeerError) -> None:
         self._failures[partner.peer] = error
         self._reporter.note(f"{partner.name}: {error.message}")
 
-    async def _hear_others(self, partners: Sequence[Partner]) -> None:
+    async def _hear_others(self, partners: Sequence[Partner]) -> list[Partner]:
         """Hear the hosts too that this backup does not go to: one of them may hold a newer head than we know."""
         chosen = {partner.agreement for partner in partners}
         others = [partner for partner in self._vault.partners() if partner.agreement not in chosen]
         heard = await asyncio.gather(*(self._has_heard(partner) for partner in others))
-        if self._vault.is_whole():
-            return
-        for partner in (other for other, is_there in zip(others, heard, strict=True) if is_there):
-            try:
-                await self._vault.refresh(partner, self._reporter)
-            except BackupPeerError as exc:
-                self._reporter.note(f"{partner.name}: {exc.message}")
+        return [other for other, is_there in zip(others, heard, strict=True) if is_there]
 
     async def _has_heard(self, partner: Partner) -> bool:
         try:
@@ -136,27 +133,30 @@ class BackupJob:
         except (Unavailable, TimeoutError):
             return False
         except BackupPeerError as exc:
-            self._vault.blame(partner, exc)
-            self._reporter.note(f"{partner.name}: {exc.message}")
+            self._tell(partner, exc)
             return False
         return True
 
-    async def _resync(self) -> None:
-        """Bring the index in line with the newest head.
+    async def _resync(self, meeting: Meeting, others: Sequence[Partner]) -> None:
+        """Bring the index in line with the newest head, with the help of all hosts that are there.
 
         Raises:
-            PeerUnreachable: what that head consists of can't be read: a head upon it would drop its snapshots.
+            PeerUnreachable: what that head consists of can't be read, and a host that may have it is away: a head
+                upon it would drop its snapshots.
 
         """
-        try:
-            await self._vault.ensure_whole()
-        except (IntegrityFault, Unavailable) as exc:
-            if not self._vault.is_whole():
-                raise PeerUnreachable(
-                    f"the newest state of this backup can't be read, so nothing was written: {exc.message}",
-                    hint="run it again when the host that took the last backup can be reached",
-                ) from exc
-            self._reporter.note(exc.message)
+        losses = await self._vault.ensure_whole()
+        if losses and others:
+            await meeting.refresh(others, on_failure=self._tell)
+            losses = await self._vault.ensure_whole()
+        if not losses:
+            return
+        told = meeting.witnesses().explain(losses)
+        if isinstance(told, Unavailable) and (losses.hides_snapshots or not losses.is_list_read):
+            raise PeerUnreachable(
+                f"the newest state of this backup can't be read, so nothing was written: {told.message}", hint=told.hint
+            )
+        self._reporter.note(told.message)
 
     async def _is_level(self, partner: Partner, held: HeadIs) -> bool:
         """Give a host what it lacks; one that refuses, or can't be brought up, drops out and holds up nobody else."""
@@ -213,7 +213,7 @@ class BackupJob:
             progress=self._reporter,
             options=plan.options,
         )
-        work = asyncio.create_task(asyncio.to_thread(archiver.run, plan.paths, plan.parent))
+        work = asyncio.create_task(asyncio.to_thread(self._archive, archiver, upload, plan))
         try:
             count = None if plan.before else partial(count_paths, plan.paths)
             async with beating(self._reporter), counting(count, self._reporter):
@@ -224,6 +224,17 @@ class BackupJob:
             upload.cancel()
             await asyncio.gather(work, return_exceptions=True)
             raise
+
+    def _archive(self, archiver: Archiver, upload: Upload, plan: _Plan) -> ArchiveResult:
+        if not self._request.dry_run:
+            resend_metadata(self._vault.repository, upload, level=self._request.level)
+            self._drop_lost()
+        return archiver.run(plan.paths, plan.parent)
+
+    def _drop_lost(self) -> None:
+        """Let the next head name no more what is at no host, once every host told all that it holds."""
+        for snapshot in self._vault.drop_lost() if self._are_all_heard else ():
+            self._reporter.note(f"snapshot {snapshot.hex()[:8]} can't be had any more: from now on it is left out")
 
     async def _seal(self, result: ArchiveResult, partners: list[Partner], upload: Upload) -> list[Partner]:
         """Sign the head and leave it with the hosts: only then the snapshot stands."""

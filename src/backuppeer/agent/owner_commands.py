@@ -10,6 +10,7 @@ from typing import Final
 from backuppeer.agent.agent import Agent
 from backuppeer.agent.backup_job import BackupJob
 from backuppeer.agent.heap import returning_memory
+from backuppeer.agent.losses import Witnesses, check_choice
 from backuppeer.agent.names import alias_of, check_alias, name_of, resolve_peer
 from backuppeer.agent.offers import check_storage
 from backuppeer.agent.recovery import Recovery
@@ -162,7 +163,13 @@ class OwnerCommands:
         repository = self._agent.owner.vault.repository
         wanted = SnapshotFilter(tag=request.tag, path=os.fsencode(request.path))
         peers = [format_peer_id(peer) for peer in self._agent.owner.vault.complete_hosts()]
-        return [
+        names = repository.index.snapshot_names() if wanted == SnapshotFilter() else {}
+        missing = [
+            SnapshotRow(snapshot=name.hex(), time="", paths=[], files=0, bytes=0, peers=[], missing=True)
+            for name, is_here in names.items()
+            if not is_here
+        ]
+        return missing + [
             SnapshotRow(
                 snapshot=snapshot_id.hex(),
                 time=format_time(snapshot.time_ns // 1_000_000),
@@ -178,7 +185,8 @@ class OwnerCommands:
 
     def _entries(self, request: LsRequest, source: PackSource) -> list[EntryRow]:
         repository = self._agent.owner.vault.repository
-        _, snapshot = find_snapshot(repository.index, request.snapshot)
+        chosen, snapshot = find_snapshot(repository.index, request.snapshot)
+        check_choice(request.snapshot, chosen, self._agent.owner.vault.named_losses(), Witnesses())
         trees = TreeReader(repository.keys, repository.index, cache=repository.cache, source=source)
         rows: list[EntryRow] = []
         if request.path:

@@ -5,24 +5,38 @@ holds back shows here: the head commits to all live packs and snapshots (DESIGN 
 """
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+
+import structlog
 
 from backuppeer.agent.fetch import Fetch, check_range, read_range
 from backuppeer.agent.partners import Partner
 from backuppeer.agent.repository import Repository
 from backuppeer.agent.retry import retry
 from backuppeer.clock import Clock
-from backuppeer.errors import BackupPeerError, IntegrityFault, PeerFault, ProtocolViolation, RefusedError
-from backuppeer.ids import BlobId, StoredId
+from backuppeer.errors import (
+    AuthenticationFault,
+    BackupPeerError,
+    IntegrityFault,
+    PeerFault,
+    ProtocolViolation,
+    RefusedError,
+    Unavailable,
+)
+from backuppeer.ids import BlobId, SnapshotId, StoredId
 from backuppeer.limits import LEAF_BYTES, PACK_LIST_PAGE, PACKS_LISTED, REBUILD_AT_ONCE, TAIL_READ_BYTES
 from backuppeer.proof.statements import Head
-from backuppeer.repo.head import Inventory, check_inventory, load_inventory
+from backuppeer.repo.blob import BlobKind
+from backuppeer.repo.head import Inventory, check_inventory, decode_pack_list, decode_root
 from backuppeer.repo.pack import Entry, NeedTail, open_directory
+from backuppeer.repo.snapshot import decode_snapshot
 from backuppeer.shares.ledger import Copy
 from backuppeer.wire.messages import ListPacks, PackList, PackRow
 
+_log = structlog.get_logger()
 OnPack = Callable[[int], None]
 
 
@@ -32,6 +46,11 @@ class Found:
 
     stored: set[StoredId] = field(default_factory=set)
     failures: list[BackupPeerError] = field(default_factory=list)
+
+    @property
+    def is_conclusive(self) -> bool:
+        """Whether every pack listed is known now, or wrong beyond doubt; what was merely refused may come later."""
+        return all(isinstance(exc, IntegrityFault | AuthenticationFault) for exc in self.failures)
 
 
 async def rebuild_from(partner: Partner, repository: Repository, on_pack: OnPack, clock: Clock) -> Found:
@@ -115,28 +134,66 @@ def _write(repository: Repository, copy: Copy, entries: Sequence[Entry]) -> None
     repository.ledger.register_copy(copy)
 
 
-def load_head(repository: Repository, head: Head, source: Fetch) -> Inventory:
-    """Read the inventory that a head commits to, check it whole, and register its snapshots.
+@dataclass(slots=True)
+class Loaded:
+    """How reading a head went: whether its lists could be read whole, whether a host with something was away."""
+
+    is_list_read: bool = True
+    is_away: bool = False
+
+    def read(self, repository: Repository, source: Fetch, blob: BlobId) -> bytes | None:
+        """Return a blob's plaintext; None when it can't be had."""
+        try:
+            return repository.read_blob(source, blob)
+        except Unavailable:
+            self.is_away = True
+        except IntegrityFault as exc:
+            _log.warning("missing", blob=blob.hex()[:8], reason=exc.message)
+        return None
+
+
+def load_head(repository: Repository, head: Head, source: Fetch) -> Loaded:
+    """Bring the index in line with a head: its snapshots and packs, those that can't be read by name only.
+
+    Each is read on its own: one that is lost hides no other. Without the list itself, the snapshots that the packs at
+    hand hold are taken; no head names them, but each is sealed by our keys.
 
     Raises:
-        IntegrityFault: the inventory is not the head's, or live packs are nowhere to be found.
+        IntegrityFault: the list was read and is not the head's.
 
     """
-    inventory = load_inventory(head.index, lambda blob: repository.read_blob(source, blob))
-    check_inventory(head, inventory.snapshots, inventory.packs)
-    missing = [pack for pack in inventory.packs if not repository.index.has_pack(pack)]
+    loaded = Loaded()
+    listed = _load_list(repository, head, source, loaded)
+    names = listed.snapshots if listed else _find_snapshots(repository, source, loaded)
     known = dict(repository.index.snapshots())
-    for snapshot in inventory.snapshots:
-        if snapshot not in known:
-            repository.index.add_snapshot(snapshot, repository.read_blob(source, BlobId(snapshot)))
-    for snapshot in known.keys() - set(inventory.snapshots):
-        repository.index.remove_snapshot(snapshot)
-    for pack in missing:
+    bodies = {name: known.get(name) or loaded.read(repository, source, BlobId(name)) or b"" for name in names}
+    repository.index.set_snapshots(bodies.items())
+    for pack in listed.packs if listed else ():
         # Known by name only: the next head must still commit to it, since a host that is away may hold it.
-        repository.index.register(pack, ())
-    if missing:
-        raise IntegrityFault(
-            f"{len(missing)} of {len(inventory.packs)} packs of head {head.number} can't be had from the hosts asked",
-            hint="ask further hosts with --peer; what is there can still be restored",
-        )
-    return inventory
+        if not repository.index.has_pack(pack):
+            repository.index.register(pack, ())
+    return loaded
+
+
+def _load_list(repository: Repository, head: Head, source: Fetch, loaded: Loaded) -> Inventory | None:
+    """Return the inventory that a head commits to, as much of it as can be read; None without its root."""
+    root = loaded.read(repository, source, head.index)
+    if root is None:
+        loaded.is_list_read = False
+        return None
+    snapshots, pieces = decode_root(root)
+    lists = [loaded.read(repository, source, piece) for piece in pieces]
+    packs = tuple(pack for piece in lists if piece is not None for pack in decode_pack_list(piece))
+    if None in lists:
+        loaded.is_list_read = False
+    else:
+        check_inventory(head, snapshots, packs)
+    return Inventory(snapshots, packs)
+
+
+def _find_snapshots(repository: Repository, source: Fetch, loaded: Loaded) -> list[SnapshotId]:
+    """Return the snapshots known here or in any pack at hand, in order of time; those that can't be read come last."""
+    bodies = dict(repository.index.snapshots())
+    for blob in repository.index.blobs_of(BlobKind.SNAPSHOT):
+        bodies[SnapshotId(blob)] = bodies.get(SnapshotId(blob)) or loaded.read(repository, source, blob) or b""
+    return sorted(bodies, key=lambda name: decode_snapshot(bodies[name]).time_ns if bodies[name] else math.inf)

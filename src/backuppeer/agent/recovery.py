@@ -5,7 +5,6 @@ turned them into keys and forgot them. Read-only: the home has no grant.
 """
 
 import asyncio
-from collections.abc import Coroutine
 from typing import Final
 
 import structlog
@@ -14,13 +13,14 @@ from backuppeer.agent.adoption import adopt_agreements
 from backuppeer.agent.keyring import HomeKeys
 from backuppeer.agent.knocking import Knocking
 from backuppeer.agent.market import Market
+from backuppeer.agent.meeting import Meeting
 from backuppeer.agent.names import name_of, say_of
 from backuppeer.agent.partners import Partner, Reach
 from backuppeer.agent.reporter import Reporter
 from backuppeer.agent.state import State
 from backuppeer.agent.vault import Vault
 from backuppeer.control.api import RecoverRequest, RecoverResult
-from backuppeer.errors import BackupPeerError, IntegrityFault, NotFoundError, RefusedError, Unavailable
+from backuppeer.errors import BackupPeerError, NotFoundError, RefusedError, Unavailable
 from backuppeer.ids import PeerId, format_peer_id, parse_peer_id
 from backuppeer.limits import RECOVERY_KNOCKS
 from backuppeer.signaling.listing import VerifiedListing
@@ -54,7 +54,8 @@ class Recovery:
         Raises:
             NotFoundError: nobody who could be asked keeps anything of ours.
             NoSignaling: no server answered.
-            IntegrityFault: hosts hold back or lost what the newest head commits to.
+            IntegrityFault: hosts hold back or lost some of what the newest head commits to; the rest is there now.
+            IncompleteError: so, but a host that may have it could not be heard.
 
         """
         self._wanted = {parse_peer_id(text) for text in request.peers}
@@ -65,16 +66,20 @@ class Recovery:
         candidates = [listing for listing in listings if not self._wanted or listing.peer in self._wanted]
         await self._ask_all(candidates, servers, reporter)
         partners = self._partners()
-        count = await self._read(partners, reporter)
+        missing = await self._read(partners, reporter)
         self._vault.end_recovery()
         newest = self._vault.heads.newest()
         if len(partners) == 1:
             self._notes.append("one host was heard: the newest state can't be proven against another witness")
+        if missing is not None:
+            for note in self._notes:
+                reporter.note(note)
+            raise missing
         return RecoverResult(
             peer_id=format_peer_id(self._keys.peer),
             peers=[format_peer_id(partner.peer) for partner in partners],
             snapshots=len(self._vault.repository.index.snapshots()),
-            packs=count,
+            packs=sum(1 for _ in self._vault.repository.index.packs()),
             head=newest[0].number if newest else 0,
             notes=self._notes,
         )
@@ -129,24 +134,20 @@ class Recovery:
             raise NotFoundError(f"no host {found}{heard}", hint=_ASK_AGAIN) from exc
         return [partner for partner in everybody if not self._wanted or partner.peer in self._wanted] or everybody
 
-    async def _read(self, partners: list[Partner], reporter: Reporter) -> int:
-        """Take heads from all hosts first, so that the newest decides; then read directories from each."""
-        for partner in partners:
-            await self._hear(partner, self._vault.hear(partner, reporter))
-        for partner in partners:
-            await self._hear(partner, self._vault.refresh(partner, reporter))
-        try:
-            await self._vault.ensure_whole()
-        except (IntegrityFault, Unavailable) as exc:
-            self._notes.append(exc.message)
-            if not self._vault.repository.index.snapshots():
-                raise
-        return sum(1 for _ in self._vault.repository.index.packs())
+    async def _read(self, partners: list[Partner], reporter: Reporter) -> BackupPeerError | None:
+        """Take heads from all hosts first, so that the newest decides; then read directories from each.
 
-    async def _hear(self, partner: Partner, step: Coroutine[None, None, object]) -> None:
-        """Do a step with one host; what goes wrong there is noted, and the others are still heard."""
-        try:
-            await step
-        except BackupPeerError as exc:
-            self._vault.blame(partner, exc)
-            self._notes.append(say_of(self._state, partner.peer, exc))
+        Return what to tell of that which the newest head commits to and is not there.
+        """
+        meeting = Meeting(self._vault, reporter, self._note)
+        await meeting.hear(partners)
+        await meeting.refresh(partners)
+        losses = await self._vault.ensure_whole()
+        count = len(self._vault.repository.index.snapshots())
+        found = f"found {count} snapshot{'' if count == 1 else 's'}"
+        return meeting.witnesses().explain(losses, found=found) if losses else None
+
+    def _note(self, partner: Partner, error: BackupPeerError) -> None:
+        """Note what went wrong with one host; the others are still heard."""
+        self._vault.blame(partner, error)
+        self._notes.append(say_of(self._state, partner.peer, error))

@@ -10,6 +10,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, TypeVar
 
+from backuppeer.agent.losses import Losses, check_choice
+from backuppeer.agent.meeting import Meeting
+from backuppeer.agent.partners import Partner
 from backuppeer.agent.reporter import Reporter, beating, counting
 from backuppeer.agent.vault import Vault
 from backuppeer.backup.browse import SnapshotFilter, find_snapshot
@@ -19,7 +22,7 @@ from backuppeer.backup.restorer import RestoreResult as Restored
 from backuppeer.backup.trees import TreeReader
 from backuppeer.clock import format_time
 from backuppeer.control.api import Conflict, RestorePlan, RestoreRequest, RestoreResult
-from backuppeer.errors import BackupPeerError, IntegrityFault, PeerUnreachable, UserError
+from backuppeer.errors import BackupPeerError, IntegrityFault, NotFoundError, PeerUnreachable, UserError
 from backuppeer.files.scan import Found, FoundKind
 from backuppeer.ids import SnapshotId
 from backuppeer.limits import CONFLICTS_LISTED
@@ -91,9 +94,9 @@ class RestoreJob:
 
     async def _find(self) -> tuple[SnapshotId, Snapshot]:
         check_target(self._request.target)
-        await self._mend()
-        wanted = SnapshotFilter(tag=self._request.tag, path=os.fsencode(self._request.backed_up))
-        return find_snapshot(self._vault.repository.index, self._request.snapshot, wanted)
+        meeting = Meeting(self._vault, self._reporter, self._tell)
+        losses = await self._mend(meeting)
+        return self._choose(losses, meeting)
 
     def _make_restorer(self) -> Restorer:
         repository = self._vault.repository
@@ -107,19 +110,33 @@ class RestoreJob:
             options=RestoreOptions(overwrite=self._request.overwrite, cancel=self._stop),
         )
 
-    async def _mend(self) -> None:
-        """Bring index and ledger back from the hosts where this machine lost them; who is away is simply left out."""
+    async def _mend(self, meeting: Meeting) -> Losses:
+        """Bring index and ledger back from the hosts where this machine lost them; return what can't be had."""
         if self._vault.is_whole() and self._vault.complete_hosts():
-            return
-        for partner in self._vault.partners():
-            try:
-                await self._vault.catch_up(partner, self._reporter)
-            except BackupPeerError as exc:
-                self._reporter.note(f"{partner.name}: {exc.message}")
+            return Losses()
+        await meeting.refresh(await meeting.hear(self._vault.partners()))
+        losses = await self._vault.ensure_whole()
+        if losses:
+            self._reporter.note(meeting.witnesses().explain(losses).message)
+        return losses
+
+    def _choose(self, losses: Losses, meeting: Meeting) -> tuple[SnapshotId, Snapshot]:
+        """Return the snapshot asked for: never an older one in place of one that is missing."""
+        wanted = SnapshotFilter(tag=self._request.tag, path=os.fsencode(self._request.backed_up))
+        text = self._request.snapshot
         try:
-            await self._vault.ensure_whole()
-        except BackupPeerError as exc:
-            self._reporter.note(exc.message)
+            snapshot_id, snapshot = find_snapshot(self._vault.repository.index, text, wanted)
+        except NotFoundError:
+            if losses:
+                check_choice(text, None, losses, meeting.witnesses())
+            raise
+        if losses:
+            check_choice(text, snapshot_id, losses, meeting.witnesses())
+        return snapshot_id, snapshot
+
+    def _tell(self, partner: Partner, error: BackupPeerError) -> None:
+        """Tell of a host that could not be asked; it is simply left out."""
+        self._reporter.note(f"{partner.name}: {error.message}")
 
     async def _in_thread(self, step: Callable[[Snapshot, bytes], T], snapshot: Snapshot) -> T:
         path = os.fsencode(self._request.path or "/")

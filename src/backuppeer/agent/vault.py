@@ -14,9 +14,10 @@ from backuppeer.agent.fetch import Fetch
 from backuppeer.agent.heads import HeadChain, only_reads
 from backuppeer.agent.home import Home
 from backuppeer.agent.keyring import HomeKeys
+from backuppeer.agent.losses import Losses, find_losses, find_nowhere
 from backuppeer.agent.names import name_of, resolve_peer
 from backuppeer.agent.partners import Partner, Reach
-from backuppeer.agent.rebuild import load_head, rebuild_from
+from backuppeer.agent.rebuild import Loaded, OnPack, load_head, rebuild_from
 from backuppeer.agent.reporter import Reporter
 from backuppeer.agent.repository import Repository
 from backuppeer.agent.retry import Say, retry
@@ -24,7 +25,7 @@ from backuppeer.agent.standing import Standing
 from backuppeer.agent.state import State
 from backuppeer.clock import Clock
 from backuppeer.errors import BackupPeerError, IntegrityFault, NotFoundError, RefusedError
-from backuppeer.ids import AgreementId, PeerId, RepositoryId
+from backuppeer.ids import AgreementId, BlobId, PeerId, RepositoryId, SnapshotId
 from backuppeer.proof.statements import Agreement, open_statement
 from backuppeer.repo.head import check_inventory
 from backuppeer.trust.evidence import Kind
@@ -147,26 +148,28 @@ class Vault:
         partners: dict[AgreementId, Partner] = {p.agreement: p for p in self.partners()}
         return Fetch(self.repository.ledger, partners, clock=self.clock, blame=self.blame, say=say, patient=patient)
 
-    async def catch_up(self, partner: Partner, reporter: Reporter) -> HeadIs:
-        """Meet a host: hear its head, and bring index and ledger in line with what it holds; return the head it holds.
+    async def ask_head(self, partner: Partner) -> HeadIs:
+        """Ask a host for the head it holds; empty when it has none, or a damaged one.
 
         Raises:
             PeerUnreachable: it can't be reached.
-            PeerFault: its head is not by a writer of ours.
-            DamagedStateError: its head and ours are of two histories.
 
         """
-        held = await self.hear(partner, reporter)
-        await self.refresh(partner, reporter)
-        return held
-
-    async def hear(self, partner: Partner, reporter: Reporter) -> HeadIs:
-        """Ask a host for the head it holds, and adopt it if it is newer than ours; as `catch_up`."""
         await partner.session()  # outside of the retry: who can't be reached at all is not waited for
         try:
-            held = await retry(partial(self.heads.ask, partner), self.clock)
+            return await retry(partial(self.heads.ask, partner), self.clock)
         except RefusedError:
             return HeadIs()  # damaged there, perhaps: what is asked next tells, and the next head heals it
+
+    def take_head(self, partner: Partner, held: HeadIs, reporter: Reporter) -> None:
+        """Adopt a host's head if it is newer than ours.
+
+        Raises:
+            PeerFault: its head is not by a writer of ours.
+            DamagedStateError: its head and ours are of two histories.
+            RefusedError: another device was made the writer: this one must stop.
+
+        """
         try:
             self.heads.check_promise(partner, held)
         except IntegrityFault as exc:
@@ -176,17 +179,23 @@ class Vault:
         if head is not None:
             # Nothing is wrong: so it is after every recovery, and whenever another machine of ours made a backup.
             reporter.say_state("catching-up", f"{partner.name} knows a newer state (head {head.number}): catching up")
+
+    async def hear(self, partner: Partner, reporter: Reporter) -> HeadIs:
+        """Ask a host for its head, and adopt that if it is newer than ours; as `ask_head` and `take_head`."""
+        held = await self.ask_head(partner)
+        self.take_head(partner, held, reporter)
         return held
 
-    async def refresh(self, partner: Partner, reporter: Reporter) -> int:
-        """Open the packs of a host that are not known here, forget those it no longer lists; return how many it holds.
+    async def refresh(self, partner: Partner, reporter: Reporter, on_pack: OnPack) -> bool:
+        """Open the packs of a host that are not known here, forget those it no longer lists.
+
+        Return whether it told all: nothing of what it lists may still prove to be what is missed elsewhere.
 
         Raises:
             PeerUnreachable: it went away.
 
         """
-        reporter.begin("reading directories", unit="pack")
-        found = await rebuild_from(partner, self.repository, lambda n: reporter.update(files=n), self.clock)
+        found = await rebuild_from(partner, self.repository, on_pack, self.clock)
         for failure in found.failures[:1]:
             self.blame(partner, failure)
             reporter.note(f"{partner.name}: packs that can't be opened: {len(found.failures)}: {failure.message}")
@@ -195,32 +204,54 @@ class Vault:
             loss = IntegrityFault(f"packs that it had acknowledged are gone: {lost}")
             self.blame(partner, loss)
             reporter.note(f"{partner.name}: {loss.message}; what they held is sent again if it is still here")
-        return len(found.stored)
+        return found.is_conclusive
 
-    async def ensure_whole(self) -> None:
-        """Check that index and head agree, and bring back from the hosts what the head names and the index lacks.
+    async def ensure_whole(self) -> Losses:
+        """Bring back from the hosts what the newest head names and the index lacks; return what can't be had.
 
         Raises:
-            IntegrityFault: packs or snapshots of the head are not to be found at the hosts asked.
-            Unavailable: no host that holds the inventory can be reached.
+            IntegrityFault: the head names a list that is not its own.
 
         """
         newest = self.heads.newest()
-        if newest is None or self.is_whole():
-            return
-        await asyncio.to_thread(load_head, self.repository, newest[0], self.source())
+        if newest is None:
+            return Losses()
+        loaded = Loaded()
+        if not self.is_whole():
+            loaded = await asyncio.to_thread(load_head, self.repository, newest[0], self.source())
+        agreements = [agreement for agreement, _, _ in self._state.agreements()]
+        return await asyncio.to_thread(find_losses, self.repository, newest[0], agreements, loaded)
+
+    def named_losses(self) -> Losses:
+        """Return the snapshots known by name only, without asking anybody."""
+        newest = self.heads.newest()
+        names = tuple(self.repository.index.snapshot_names().items())
+        return Losses(head=newest[0].number if newest else 0, names=names)
 
     def is_whole(self) -> bool:
-        """Whether the index knows just the snapshots and packs of the newest head."""
+        """Whether the index knows just the snapshots and packs of the newest head, and can read the snapshots."""
         newest = self.heads.newest()
         if newest is None:
             return True
-        snapshots = [snapshot for snapshot, _ in self.repository.index.snapshots()]
+        names = self.repository.index.snapshot_names()
         try:
-            check_inventory(newest[0], snapshots, list(self.repository.index.packs()))
+            check_inventory(newest[0], list(names), list(self.repository.index.packs()))
         except IntegrityFault:
             return False
-        return True
+        return all(names.values())
+
+    def drop_lost(self) -> list[SnapshotId]:
+        """Forget the packs that no host holds, and the snapshots that no pack does; return these.
+
+        The next head names them no more: for when every host told all it has, and what is here was sent again.
+        """
+        repository = self.repository
+        repository.index.forget_packs(find_nowhere(repository, [a for a, _, _ in self._state.agreements()]))
+        names = repository.index.snapshot_names()
+        lost = [name for name, is_here in names.items() if not is_here and not repository.index.has(BlobId(name))]
+        for name in lost:
+            repository.index.remove_snapshot(name)
+        return lost
 
     async def level(self, partner: Partner, reporter: Reporter, stop: threading.Event) -> None:
         """Copy to a host the packs that it lacks, from hosts that can be reached; the others are left out.

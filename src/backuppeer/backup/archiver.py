@@ -187,7 +187,8 @@ class Archiver:
 
     def _plan_inventory(self, snapshot: SnapshotId, new: Sequence[LogicalId]) -> Inventory:
         """Append to what the index knows; packs of this run may be registered already."""
-        known = {known_id: None for known_id, _ in self._index.snapshots()}
+        # Those known by name only included: what can't be read now may be there later, and a head drops nothing unsaid.
+        known = dict.fromkeys(self._index.snapshot_names())
         packs = dict.fromkeys(self._index.packs())
         return Inventory(tuple(known | {snapshot: None}), tuple(packs | dict.fromkeys(new)))
 

@@ -42,6 +42,8 @@ def snapshots(
 
 
 def _cells(row: SnapshotRow) -> list[str]:
+    if row.missing:
+        return [escape_line(row.snapshot[:8]), "missing", "-", "-", "0", "lost or withheld by the hosts"]
     tags = f" [{', '.join(map(escape_line, row.tags))}]" if row.tags else ""
     return [
         escape_line(row.snapshot[:8]),

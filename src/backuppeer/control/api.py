@@ -134,7 +134,7 @@ class PendingRequest(msgspec.Struct, kw_only=True):
 
 
 class SnapshotRow(msgspec.Struct, kw_only=True):
-    """One snapshot (`snapshots`)."""
+    """One snapshot (`snapshots`). `missing`: its data was lost or withheld, only its id is known; the rest is empty."""
 
     snapshot: str
     time: str
@@ -144,6 +144,7 @@ class SnapshotRow(msgspec.Struct, kw_only=True):
     peers: list[str]
     host: str = ""
     tags: list[str] = msgspec.field(default_factory=list)
+    missing: bool = False
 
 
 class EntryRow(msgspec.Struct, kw_only=True):

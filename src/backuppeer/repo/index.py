@@ -46,6 +46,7 @@ _KNOWN: Final = (
     " AND pack NOT IN (SELECT number FROM temp.concealed)"
 )
 _CONCEALED: Final = "CREATE TEMP TABLE IF NOT EXISTS concealed (number INTEGER PRIMARY KEY)"
+_LOST: Final = "CREATE TEMP TABLE IF NOT EXISTS lost (number INTEGER PRIMARY KEY)"
 _REGISTER: Final = "INSERT OR REPLACE INTO blobs VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _KINDS: Final = {int(kind): kind for kind in BlobKind}
 _CODECS: Final = {int(codec): codec for codec in Codec}
@@ -188,17 +189,59 @@ class Index:
         query = f"SELECT blob FROM blobs WHERE kind = ?{rare}"  # noqa: S608 - constants
         return [BlobId(row[0]) for row in self._db.run(lambda db: db.execute(query, (int(kind),)).fetchall())]
 
+    def blobs_concealed(self, kind: BlobKind) -> Iterator[BlobId]:
+        """Yield the blobs of a kind (not DATA) that lie in concealed packs; packs may be registered meanwhile."""
+        query = (
+            "SELECT blob FROM blobs WHERE kind > 1 AND kind = ? AND blob > ?"
+            " AND pack IN (SELECT number FROM temp.concealed) ORDER BY blob LIMIT 4096"
+        )
+        last = b""
+        while rows := self._fetch(query, (int(kind), last)):
+            yield from (BlobId(row[0]) for row in rows)
+            last = rows[-1][0]
+
+    def forget_packs(self, packs: Iterable[LogicalId]) -> None:
+        """Forget packs that are nowhere any more, and the blobs last found in them, in one transaction."""
+        lost = [(pack,) for pack in packs]
+
+        def act(db: sqlite3.Connection) -> None:
+            db.execute(_LOST)
+            db.executemany("INSERT OR IGNORE INTO lost SELECT number FROM packs WHERE logical = ?", lost)
+            db.execute("DELETE FROM blobs WHERE pack IN (SELECT number FROM temp.lost)")
+            db.execute("DELETE FROM packs WHERE number IN (SELECT number FROM temp.lost)")
+            db.execute("DELETE FROM temp.lost")
+
+        if lost:
+            self._db.transact(act)
+
     def add_snapshot(self, snapshot: SnapshotId, body: bytes) -> None:
         """Record a snapshot's encoded bytes under its id; again is no change."""
         query = "INSERT OR IGNORE INTO snapshots (id, body) VALUES (?, ?)"
         self._db.transact(lambda db: db.execute(query, (snapshot, body)))
+
+    def set_snapshots(self, rows: Iterable[tuple[SnapshotId, bytes]]) -> None:
+        """Record just these snapshots, in this order; an empty body: its name is known, its bytes can't be had."""
+        wanted = list(rows)
+
+        def act(db: sqlite3.Connection) -> None:
+            db.execute("DELETE FROM snapshots")
+            db.executemany("INSERT INTO snapshots (id, body) VALUES (?, ?)", wanted)
+
+        self._db.transact(act)
 
     def remove_snapshot(self, snapshot: SnapshotId) -> None:
         """Forget a snapshot; one that isn't known is no error."""
         self._db.transact(lambda db: db.execute("DELETE FROM snapshots WHERE id = ?", (snapshot,)))
 
     def snapshots(self) -> list[tuple[SnapshotId, bytes]]:
-        """Return all snapshots (id, encoded bytes) in the order they were added."""
+        """Return the snapshots (id, encoded bytes) in the order they were added, those known by name only left out."""
+        return [(snapshot, body) for snapshot, body in self._snapshot_rows() if body]
+
+    def snapshot_names(self) -> dict[SnapshotId, bool]:
+        """Return all snapshots in the order they were added, and of each whether its bytes are here."""
+        return {snapshot: bool(body) for snapshot, body in self._snapshot_rows()}
+
+    def _snapshot_rows(self) -> list[tuple[SnapshotId, bytes]]:
         rows = self._db.run(lambda db: db.execute("SELECT id, body FROM snapshots ORDER BY number").fetchall())
         return [(SnapshotId(row[0]), row[1]) for row in rows]
 
