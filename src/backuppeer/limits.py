@@ -182,11 +182,18 @@ RETRY_BUDGET_S: Final = 90.0
 RETRY_FIRST_S: Final = 0.5
 RETRY_MOST_S: Final = 15.0
 WITNESS_S: Final = 5.0
-"""How long a backup waits for the newest head of a host that it does not go to: long enough for one that is there."""
+"""How long the newest head of a host is waited for that a backup does not go to, or that a restore may do without: long
+enough for one that is there."""
 HEAR_S: Final = 60.0
 """How long one host may take to be reached and to show its head; hosts are heard side by side."""
 REBUILD_AT_ONCE: Final = 8
 """Directories read side by side while an index is rebuilt."""
+REFRESH_S: Final = 60.0
+"""What a host may take to tell what it holds, beside what it earns: without this, rows that drip hold up every job."""
+REFRESH_PACK_S: Final = 2.0
+"""Earned by each pack that could be opened: a tail of 128 KiB over a line of half a megabit."""
+REFRESH_ROW_S: Final = 0.01
+"""Earned by each row that names a pack known before."""
 RECOVERY_KNOCKS: Final = 8
 """Hosts asked side by side whether they know us."""
 

@@ -22,12 +22,22 @@ from backuppeer.errors import (
     BackupPeerError,
     IntegrityFault,
     PeerFault,
+    PeerUnreachable,
     ProtocolViolation,
     RefusedError,
     Unavailable,
 )
 from backuppeer.ids import BlobId, SnapshotId, StoredId
-from backuppeer.limits import LEAF_BYTES, PACK_LIST_PAGE, PACKS_LISTED, REBUILD_AT_ONCE, TAIL_READ_BYTES
+from backuppeer.limits import (
+    LEAF_BYTES,
+    PACK_LIST_PAGE,
+    PACKS_LISTED,
+    REBUILD_AT_ONCE,
+    REFRESH_PACK_S,
+    REFRESH_ROW_S,
+    REFRESH_S,
+    TAIL_READ_BYTES,
+)
 from backuppeer.proof.statements import Head
 from backuppeer.repo.blob import BlobKind
 from backuppeer.repo.head import Inventory, check_inventory, decode_pack_list, decode_root
@@ -58,12 +68,23 @@ async def rebuild_from(partner: Partner, repository: Repository, on_pack: OnPack
 
     Raises:
         ProtocolViolation: its list is out of order.
-        Unavailable: it went away.
+        Unavailable: it went away, or takes longer than what it tells is worth.
 
     """
+    found = Found()
+    try:
+        async with asyncio.timeout(REFRESH_S) as patience:
+            await _read_all(partner, repository, on_pack, clock, found=found, patience=patience)
+    except TimeoutError as exc:
+        raise PeerUnreachable("it tells too slowly what it holds") from exc
+    return found
+
+
+async def _read_all(
+    partner: Partner, repository: Repository, on_pack: OnPack, clock: Clock, *, found: Found, patience: asyncio.Timeout
+) -> None:
     copies = repository.ledger.copies_at(partner.agreement)
     known = {copy.stored for copy in copies if repository.index.has_pack(copy.logical)}
-    found = Found()
     places = asyncio.Semaphore(REBUILD_AT_ONCE)
 
     async def take(row: PackRow) -> None:
@@ -72,16 +93,25 @@ async def rebuild_from(partner: Partner, repository: Repository, on_pack: OnPack
                 await retry(partial(_register, partner, repository, row), clock)
             except (PeerFault, RefusedError) as exc:
                 found.failures.append(exc)
+            else:
+                _earn(patience, REFRESH_PACK_S)
 
     async for rows in list_packs(partner, clock):
         wanted = [row for row in rows if row.stored not in known]
+        _earn(patience, REFRESH_ROW_S * (len(rows) - len(wanted)))
         done = await asyncio.gather(*(take(row) for row in wanted), return_exceptions=True)
         for outcome in done:
             if isinstance(outcome, BaseException):
                 raise outcome
         found.stored.update(row.stored for row in rows)
         on_pack(len(found.stored))
-    return found
+
+
+def _earn(patience: asyncio.Timeout, more_s: float) -> None:
+    """Give a host more time for what it told; only what was verified counts, or lies would buy time."""
+    end_s = patience.when()
+    if end_s is not None and not patience.expired():
+        patience.reschedule(end_s + more_s)
 
 
 async def list_packs(partner: Partner, clock: Clock) -> AsyncIterator[tuple[PackRow, ...]]:

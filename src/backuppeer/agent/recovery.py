@@ -140,9 +140,7 @@ class Recovery:
         Return what to tell of that which the newest head commits to and is not there.
         """
         meeting = Meeting(self._vault, reporter, self._note)
-        await meeting.hear(partners)
-        await meeting.refresh(partners)
-        losses = await self._vault.ensure_whole()
+        losses = await meeting.mend(partners)
         count = len(self._vault.repository.index.snapshots())
         found = f"found {count} snapshot{'' if count == 1 else 's'}"
         return meeting.witnesses().explain(losses, found=found) if losses else None

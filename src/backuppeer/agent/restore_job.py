@@ -114,8 +114,7 @@ class RestoreJob:
         """Bring index and ledger back from the hosts where this machine lost them; return what can't be had."""
         if self._vault.is_whole() and self._vault.complete_hosts():
             return Losses()
-        await meeting.refresh(await meeting.hear(self._vault.partners()))
-        losses = await self._vault.ensure_whole()
+        losses = await meeting.mend(self._vault.partners())
         if losses:
             self._reporter.note(meeting.witnesses().explain(losses).message)
         return losses

@@ -206,8 +206,10 @@ class Vault:
             reporter.note(f"{partner.name}: {loss.message}; what they held is sent again if it is still here")
         return found.is_conclusive
 
-    async def ensure_whole(self) -> Losses:
+    async def ensure_whole(self, *, patient: bool = True) -> Losses:
         """Bring back from the hosts what the newest head names and the index lacks; return what can't be had.
+
+        `patient`: hosts that are away are waited for.
 
         Raises:
             IntegrityFault: the head names a list that is not its own.
@@ -218,7 +220,7 @@ class Vault:
             return Losses()
         loaded = Loaded()
         if not self.is_whole():
-            loaded = await asyncio.to_thread(load_head, self.repository, newest[0], self.source())
+            loaded = await asyncio.to_thread(load_head, self.repository, newest[0], self.source(patient=patient))
         agreements = [agreement for agreement, _, _ in self._state.agreements()]
         return await asyncio.to_thread(find_losses, self.repository, newest[0], agreements, loaded)
 
