@@ -177,6 +177,10 @@ LANE_ATTEMPTS: Final = 3
 """To have a lane in one session; then it stays with QUIC, e.g. because a NAT is in between."""
 BULK_STALL_S: Final = 60.0
 """A transfer without a byte for this long, or slower than a MiB in this time, is given up and retried."""
+LAGGARD_S: Final = 60.0
+"""A host that takes less than LAGGARD_BYTES in this time, while all others of a backup wait for it, is left behind."""
+LAGGARD_BYTES: Final = 4 * MIB
+"""70 KiB/s, half a megabit: slower lines are served by a backup to that host alone, which nobody else waits for."""
 RETRY_BUDGET_S: Final = 90.0
 """How long a network step goes on retrying before it tells the person (backoff with full jitter)."""
 RETRY_FIRST_S: Final = 0.5

@@ -88,3 +88,22 @@ def test_a_peer_that_drips_is_given_up_when_a_minute_per_mib_is_over(mib):
         assert asyncio.get_running_loop().time() == BULK_STALL_S * (mib + 1)
 
     play(scenario())
+
+
+class Dripping(Mute):
+    """A stream whose peer takes a quarter of a MiB in almost the time after which it would be given up."""
+
+    async def write(self, data):
+        await asyncio.sleep((BULK_STALL_S - 1) * len(data) / (MIB // 4))  # virtual
+
+
+@pytest.mark.parametrize("mib", [1, 16])
+def test_a_peer_that_takes_bytes_at_a_drip_is_given_up_when_a_minute_per_mib_is_over(mib):
+    async def scenario():
+        taken = []
+        with pytest.raises(PeerUnreachable, match=f"took [0-9]+ of {mib * MIB} bytes, then too little"):
+            await opener(Dripping()).send_raw(bytes(mib * MIB), on_piece=taken.append)
+        assert asyncio.get_running_loop().time() == BULK_STALL_S * (mib + 1)
+        assert sum(taken) == (mib + 1) * MIB // 4
+
+    play(scenario())

@@ -8,14 +8,14 @@ import pytest
 
 from agent.hosted import hosted
 from agent.houses import WISH, FixedReach, HostHouse, partner
-from agent.loops import play
+from agent.loops import SetClock, play
 from agent.parties import two_parties
 from backuppeer.agent import fetch as fetch_module
 from backuppeer.agent import retry as retry_module
 from backuppeer.agent import upload as upload_module
 from backuppeer.agent.fetch import Fetch, RecentSpans, read_range
 from backuppeer.agent.partners import Partner
-from backuppeer.agent.upload import Upload
+from backuppeer.agent.upload import Pace, Upload
 from backuppeer.clock import SystemClock
 from backuppeer.errors import (
     IntegrityFault,
@@ -25,10 +25,10 @@ from backuppeer.errors import (
     RefusedError,
 )
 from backuppeer.ids import AgreementId, LogicalId, StoredId
-from backuppeer.limits import BULK_STALL_S, LEAF_BYTES, MIB
+from backuppeer.limits import BULK_STALL_S, LAGGARD_BYTES, LAGGARD_S, LEAF_BYTES, MIB
 from backuppeer.repo.blob import BlobKind, Compressor
 from backuppeer.repo.pack import PackDraft, PackOpener, parse_header
-from backuppeer.wire.messages import GetRange, PutPack, Range
+from backuppeer.wire.messages import GetRange, Proceed, PutPack, Range
 
 
 @pytest.fixture(autouse=True)
@@ -100,11 +100,15 @@ class Run:
 
 
 @asynccontextmanager
-async def two_hosts(house, owner, tmp_path):
+async def two_hosts(house, owner, tmp_path, *, serve=None):
+    """`serve`: what the first host does instead of what an honest one does."""
     second = HostHouse(tmp_path / "second", b"2")
     agreements = owner.agree_with(house, number=1), owner.agree_with(second, number=2)
     async with AsyncExitStack() as stack:
-        links = [await stack.enter_async_context(hosted(each, owner)) for each in (house, second)]
+        links = [
+            await stack.enter_async_context(hosted(each, owner, serve=how))
+            for each, how in ((house, serve), (second, None))
+        ]
         run = Run(
             owner,
             [partner(h, a, link.session) for h, a, link in zip((house, second), agreements, links, strict=True)],
@@ -276,6 +280,73 @@ def test_a_host_that_drops_out_does_not_stop_the_other(house, owner, tmp_path):
             assert run.upload.sent_to(first) == 0
 
     asyncio.run(scenario())
+
+
+async def take_nothing(message, channel):
+    """Let an owner in, and take no byte of its packs."""
+    del message
+    await channel.receive(PutPack)
+    await channel.send(Proceed())
+    await asyncio.Event().wait()
+
+
+def test_a_host_that_all_others_wait_for_is_left_for_later_and_named(house, owner, tmp_path, monkeypatch):
+    monkeypatch.setattr(upload_module, "LAGGARD_S", 0.0)
+
+    async def scenario():
+        async with two_hosts(house, owner, tmp_path, serve=take_nothing) as run:
+            await run.store(*(draft_of(owner, noise(n, 100_000)) for n in range(6)))
+            ((left, told),) = run.upload.failures.items()
+            assert left == house.peer
+            assert "was left for later" in told.message
+            assert {copy.agreement for copy in run.copies} == {AgreementId(b"\x02" * 16)}
+            assert len(run.copies) == 6, "and the other got everything"
+
+    asyncio.run(scenario())
+
+
+def laggards(clock, pace, steps, *, of=2):
+    """Return who is left behind, after (seconds, bytes taken by the busy ones) step by step."""
+    for at_s, taken in steps:
+        clock.ms = int(at_s * 1000)
+        if found := pace.find_laggards(taken, of=of):
+            return at_s, found
+    return None
+
+
+def quarters(until_s, taken):
+    return [(step / 4, taken(step / 4)) for step in range(int(until_s * 4) + 1)]
+
+
+@pytest.mark.parametrize(
+    ("taken", "of", "found"),
+    [
+        (lambda _: {"a": 0}, 2, (LAGGARD_S, {"a"})),
+        (lambda s: {"a": int(s * LAGGARD_BYTES / LAGGARD_S) + 1}, 2, None),
+        (lambda s: {"a": int(s * LAGGARD_BYTES / LAGGARD_S * 0.9)}, 2, (LAGGARD_S, {"a"})),
+        (lambda _: {"a": 0, "b": 0}, 2, None),  # all are busy: none waits for another
+        (lambda s: {"a": 0} | ({"b": 0} if s == LAGGARD_S / 2 else {}), 2, (1.5 * LAGGARD_S + 0.25, {"a"})),
+        (lambda s: {} if s == LAGGARD_S / 2 else {"a": 0}, 2, (1.5 * LAGGARD_S + 0.25, {"a"})),
+        (lambda s: {"a": 0, "b": int(s * MIB)}, 3, (LAGGARD_S, {"a"})),
+    ],
+    ids=["nothing", "enough", "too little", "all busy", "all busy once", "idle once", "one of two"],
+)
+def test_who_takes_next_to_nothing_while_all_others_have_nothing_to_do_is_left(taken, of, found):
+    clock = SetClock()
+    assert laggards(clock, Pace(clock, is_waited_for=False), quarters(2 * LAGGARD_S, taken), of=of) == found
+
+
+def test_time_in_which_the_work_did_not_wait_does_not_count():
+    clock = SetClock()
+    pace = Pace(clock, is_waited_for=False)
+    assert laggards(clock, pace, [(at_s, {"a": 0}) for at_s in range(0, 1000, 10)]) is None
+
+
+def test_a_host_alone_is_left_only_when_somebody_else_waits_for_it():
+    clock = SetClock()
+    steps = quarters(2 * LAGGARD_S, lambda _: {"a": 0})
+    assert laggards(clock, Pace(clock, is_waited_for=False), steps, of=1) is None
+    assert laggards(clock, Pace(clock, is_waited_for=True), steps, of=1) == (LAGGARD_S, {"a"})
 
 
 def test_a_session_lost_in_the_middle_of_a_pack_is_resumed_with_the_same_bytes(house, owner):

@@ -94,7 +94,8 @@ class BackupJob:
         meeting = Meeting(self._vault, self._reporter, self._drop)
         met = self._live(await meeting.refresh(self._live(await meeting.hear(partners))))
         await self._resync(meeting, others)
-        met = self._live([p for p in met if await self._is_level(p, meeting.held[p.agreement])])
+        is_waited_for = len(met) > 1
+        met = self._live([p for p in met if await self._is_level(p, meeting.held[p.agreement], is_waited_for)])
         self._vault.conceal_missing(met)
         self._are_all_heard = not meeting.witnesses().away
         await self._reporter.state("connected", f"connected to {', '.join(p.name for p in met)}")
@@ -158,7 +159,7 @@ class BackupJob:
             )
         self._reporter.note(told.message)
 
-    async def _is_level(self, partner: Partner, held: HeadIs) -> bool:
+    async def _is_level(self, partner: Partner, held: HeadIs, is_waited_for: bool) -> bool:  # noqa: FBT001
         """Give a host what it lacks; one that refuses, or can't be brought up, drops out and holds up nobody else."""
         try:
             self._vault.heads.way_from(held, partner.name)
@@ -168,7 +169,7 @@ class BackupJob:
                 self._leave_out(partner, shortage)
                 return False
             async with beating(self._reporter):
-                await self._vault.level(partner, self._reporter, self._stop)
+                await self._vault.level(partner, self._reporter, self._stop, is_waited_for=is_waited_for)
         except BackupPeerError as exc:
             self._drop(partner, exc)
             return False

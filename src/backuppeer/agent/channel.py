@@ -4,7 +4,7 @@ Knows: frames in, frames out, raw bytes between them, time limits. Must not know
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Final, Literal, TypeVar, cast
 
 from backuppeer.errors import PeerUnreachable, ProtocolViolation, RefusedError
@@ -16,7 +16,8 @@ from backuppeer.wire.session import RequestStream, Speaker, State
 
 M = TypeVar("M", bound=Message)
 N = TypeVar("N", bound=Message)
-_RAW_PIECE_BYTES: Final = MIB
+OnPiece = Callable[[int], None]
+_RAW_PIECE_BYTES: Final = MIB // 4
 ABORT_CODE: Final = 1
 _HINTS: Final[dict[int, str]] = {
     RefusalCode.POLICY: "its person decides: ask there, or see `backup-peer browse` for another host",
@@ -68,20 +69,25 @@ class Channel:
         await self.send(message)
         return True
 
-    async def send_raw(self, data: Buffer) -> None:
-        """Write bulk bytes that an earlier message announced.
+    async def send_raw(self, data: Buffer, *, on_piece: OnPiece | None = None) -> None:
+        """Write bulk bytes that an earlier message announced; `on_piece` hears the size of each piece taken.
 
         Raises:
-            PeerUnreachable: the peer took nothing for BULK_STALL_S, or is gone.
+            PeerUnreachable: the peer took nothing for BULK_STALL_S, or less than a MiB per BULK_STALL_S in all, or is
+                gone.
 
         """
-        view = memoryview(data)
+        view, clock = memoryview(data), asyncio.get_running_loop().time
+        end_s = clock() + BULK_STALL_S * (1 + len(view) // BLOCK_BYTES)  # as in `receive_raw`
         for start in range(0, len(view), _RAW_PIECE_BYTES):
+            piece = view[start : start + _RAW_PIECE_BYTES]
             try:
-                async with asyncio.timeout(BULK_STALL_S):
-                    await self._stream.write(view[start : start + _RAW_PIECE_BYTES])
+                async with asyncio.timeout_at(min(clock() + BULK_STALL_S, end_s)):
+                    await self._stream.write(piece)
             except TimeoutError as exc:
-                raise PeerUnreachable(f"the peer took no byte for {BULK_STALL_S:.0f} s") from exc
+                raise PeerUnreachable(f"the peer took {start} of {len(view)} bytes, then too little") from exc
+            if on_piece is not None:
+                on_piece(len(piece))
 
     async def receive_any(self, *, timeout_s: float | None = REPLY_S) -> Message:
         """Return the next message.

@@ -48,7 +48,14 @@ async def find_shortage(repository: Repository, partner: Partner) -> RefusedErro
 
 
 async def copy_missing(
-    repository: Repository, partner: Partner, source: Fetch, reporter: Reporter, *, clock: Clock, stop: threading.Event
+    repository: Repository,
+    partner: Partner,
+    source: Fetch,
+    reporter: Reporter,
+    *,
+    clock: Clock,
+    stop: threading.Event,
+    is_waited_for: bool = False,
 ) -> int:
     """Copy every pack of the index that `partner` lacks and another host returns whole; return how many are left out.
 
@@ -66,7 +73,15 @@ async def copy_missing(
         del entries  # the index knows them
         repository.ledger.register_copy(copy)
 
-    upload = Upload(repository, [partner], on_copy=on_copy, say=reporter.say_state, clock=clock, stop=stop)
+    upload = Upload(
+        repository,
+        [partner],
+        on_copy=on_copy,
+        say=reporter.say_state,
+        clock=clock,
+        stop=stop,
+        is_waited_for=is_waited_for,
+    )
     left_out = done_bytes = 0
     for done, logical in enumerate(missing, 1):
         try:

@@ -255,14 +255,26 @@ class Vault:
             repository.index.remove_snapshot(name)
         return lost
 
-    async def level(self, partner: Partner, reporter: Reporter, stop: threading.Event) -> None:
+    async def level(
+        self, partner: Partner, reporter: Reporter, stop: threading.Event, *, is_waited_for: bool = False
+    ) -> None:
         """Copy to a host the packs that it lacks, from hosts that can be reached; the others are left out.
+
+        `is_waited_for`: other hosts of a backup wait meanwhile, so it must not be slow.
 
         Raises:
             BackupPeerError: this host takes no packs.
 
         """
-        await copy_missing(self.repository, partner, self.source(patient=False), reporter, clock=self.clock, stop=stop)
+        await copy_missing(
+            self.repository,
+            partner,
+            self.source(patient=False),
+            reporter,
+            clock=self.clock,
+            stop=stop,
+            is_waited_for=is_waited_for,
+        )
 
     async def find_shortage(self, partner: Partner) -> RefusedError | None:
         """Return why a host has no room for the packs that it lacks; None if it has.
