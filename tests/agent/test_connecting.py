@@ -8,7 +8,7 @@ from agent.loops import VirtualClock, play
 from backuppeer.agent.connecting import Connecting
 from backuppeer.agent.names import resolve_peer
 from backuppeer.agent.partners import Whereabouts
-from backuppeer.agent.state import Direction, RequestState
+from backuppeer.agent.state import Direction, RequestState, State
 from backuppeer.cli.units import parse_size
 from backuppeer.control.api import ConnectRequest
 from backuppeer.errors import AuthenticationFault, PeerFault, PeerUnreachable, PendingError, RefusedError, UserError
@@ -85,6 +85,37 @@ def test_a_host_that_lets_us_in_ends_with_the_same_agreement_on_both_sides(house
             assert way.may_answer(house.peer)
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("storage", [WISH[0], WISH[0] + 1])
+def test_an_owner_that_lost_its_state_takes_up_the_agreement_that_the_host_hands_back(house, owner, storage):
+    agreement = owner.agree_with(house)
+    (signed,) = [signed for _, _, signed in owner.state.agreements()]
+    owner.state.close()
+    owner.home.state.unlink()
+    owner.state = State(owner.home.state)
+
+    async def scenario():
+        async with hosted(house, owner) as link:
+            way = connecting(owner, Door((Verdict.ACCEPTED, WHERE)), link.session)
+            # The Hello of the host, which agent.adoption reads before anything else is said.
+            owner.state.put_agreement(agreement, house.peer, signed)
+            way.agreement_with = blind_once(way.agreement_with)
+            if storage > WISH[0]:
+                with pytest.raises(RefusedError, match="a larger agreement is not possible"):
+                    await way.connect(house.peer, wanting(house, storage=storage), [], quiet)
+            else:
+                await way.connect(house.peer, wanting(house, name="attic"), [], quiet)
+                assert owner.state.peer_by_alias("attic").peer == house.peer
+            assert len(house.premises.leases_of(owner.peer)) == 1, "and no second one is made"
+
+    asyncio.run(scenario())
+
+
+def blind_once(look_up):
+    """Find nothing at first, as before the host was met."""
+    answers = iter([None])
+    return lambda host: next(answers, look_up(host))
 
 
 def test_while_the_human_decides_the_request_waits_and_then_the_same_proposal_stands(house, owner):

@@ -171,8 +171,25 @@ def test_without_an_offer_everybody_but_partners_is_refused(house, owner):
         house.requests.consider_knock(owner.knock(house), None)
     owner.agree_with(house)
     assert house.requests.consider_knock(owner.knock(house, (0, 0, 0)), None) is Verdict.ACCEPTED
+
+
+@pytest.mark.parametrize("wish", [(1 * GIB, *WISH[1:]), (8 * MIB, 2 * 86400, 60)])
+@pytest.mark.parametrize("offered", [offer("all"), offer("ask"), None])
+def test_a_partner_whose_wish_is_refused_is_let_in_and_granted_nothing(house, owner, wish, offered):
+    owner.agree_with(house)
+    before = house.state.requests()
+    assert house.requests.consider_knock(owner.knock(house, wish), offered) is Verdict.ACCEPTED
+    assert house.state.requests() == before
     with pytest.raises(RefusedError):
-        house.requests.consider_knock(owner.knock(house, (8 * MIB, 60, 60)), None)
+        house.requests.consider_proposal(owner.peer, owner.propose(house.peer, wish, number=2))
+
+
+def test_a_partner_hears_the_no_of_a_person(house, owner):
+    owner.agree_with(house)
+    house.requests.consider_knock(owner.knock(house, (8 * MIB, *WISH[1:])), offer("ask"))
+    house.requests.decide(format_peer_id(owner.peer), accept=False, reason="enough is enough")
+    with pytest.raises(RejectedError, match="enough"):
+        house.requests.consider_knock(owner.knock(house, (8 * MIB, *WISH[1:])), offer("ask"))
 
 
 def test_more_than_is_left_is_refused_and_promised_room_counts(house, owner, tmp_path):

@@ -136,3 +136,26 @@ def test_recovery_goes_on_when_one_host_returns_a_bad_tail(world: World):
     heir = world.home("heir")
     heir.do("recover", "--yes", stdin=pair.words + "\n")
     assert_restores(world, heir, "latest", tree, "out")
+
+
+@pytest.mark.parametrize("verb", ["connect", "recover"])
+def test_an_owner_that_lost_its_state_takes_up_the_agreement_again_though_the_host_is_full(world: World, verb: str):
+    pair = agree(world, storage="600MB")
+    tree = make_tree(world, "files", 8)
+    first = pair.owner.do("backup", str(tree)).last["snapshot"]
+    pair.owner.do("agent", "stop")
+    for part in pair.owner.path.glob("state.db*"):
+        part.unlink()
+    (pair.owner.path / "state.db").write_bytes(b"")
+    told = pair.owner.run("restore", "latest", "--target", str(world.path / "no"))
+    assert told.code == 10
+    assert "`backup-peer connect` to a host of yours" in told.last["hint"]
+    if verb == "connect":
+        pair.owner.do("connect", pair.host_id, "--storage", "600MB", "--yes", "--wait", "30s")
+    else:
+        pair.owner.do("recover", "--yes", stdin=pair.words + "\n")
+    assert_restores(world, pair.owner, "latest", tree, "out")
+    (tree / "new").write_text("new")
+    pair.owner.do("backup", str(tree))
+    assert first in {row["snapshot"] for row in pair.owner.do("snapshots").rows}
+    assert_restores(world, pair.owner, "latest", tree, "out2")

@@ -78,7 +78,7 @@ class Connecting:
         waiting = asyncio.timeout(request.wait_s)
         try:
             async with waiting:
-                return await self._pursue(record, servers, say)
+                session = await self._pursue(record, servers, say)
         except TimeoutError as exc:
             if not waiting.expired():
                 raise
@@ -86,6 +86,11 @@ class Connecting:
                 f"{name_of(self._state, host)} has not answered yet",
                 hint="the request is kept for 7 days; `backup-peer requests` shows it, run connect again to wait",
             ) from exc
+        self._state.meet(host, self._clock.now_ms(), alias=request.name, verified=request.verified)
+        agreement = self.agreement_with(host)
+        if agreement is not None and request.storage > agreement.size_bytes:
+            self._refuse_growth(agreement)  # an agreement of before, which this home had lost and the host handed back
+        return session
 
     async def follow_up(self, servers: list[str]) -> None:
         """Knock again for every request that still waits; called by the agent from time to time."""

@@ -55,7 +55,7 @@ class Requests:
 
         Raises:
             RejectedError: a person here said no to this wish, and may still change their mind.
-            RefusedError: no; the words are sent to the owner.
+            RefusedError: no, to somebody without an agreement; the words are sent to the owner.
 
         """
         owner = PeerId(knock.owner)
@@ -65,6 +65,16 @@ class Requests:
             self._state.meet(owner, self._clock.now_ms(), whereabouts=where.encode())
         if is_partner and knock.size_bytes == 0:
             return Verdict.ACCEPTED
+        try:
+            return self._consider_wish(knock, offer, where)
+        except RefusedError as exc:
+            if not is_partner or isinstance(exc, RejectedError):
+                raise
+            # Let in, not granted: an owner that lost its state asks like a stranger, and our Hello helps it.
+            return Verdict.ACCEPTED
+
+    def _consider_wish(self, knock: Knock, offer: Offer | None, where: Whereabouts) -> Verdict:
+        owner = PeerId(knock.owner)
         self._check_wish(knock, offer)
         known = self._open_request(owner)
         if known is not None and _is_same_wish(known, knock):

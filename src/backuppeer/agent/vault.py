@@ -119,10 +119,7 @@ class Vault:
             for agreement, host, _ in self._state.agreements()
         ]
         if not everybody:
-            raise NotFoundError(
-                "no host has agreed to keep your backups yet",
-                hint="`backup-peer browse` shows who offers space, `backup-peer connect` asks one",
-            )
+            raise self._no_host()
         if not names:
             return everybody
         wanted = [resolve_peer(self._state, name) for name in names]
@@ -133,6 +130,17 @@ class Vault:
                     f"{name} keeps no backups of yours", hint=f"ask it first: backup-peer connect {name}"
                 )
         return [found[peer] for peer in dict.fromkeys(wanted)]
+
+    def _no_host(self) -> NotFoundError:
+        if self.repository_id is not None and self.repository.ledger.count():
+            return NotFoundError(
+                "this home does not know its hosts any more, though they keep backups of it: its state was lost",
+                hint="`backup-peer connect` to a host of yours takes up its agreement again, `backup-peer recover` all",
+            )
+        return NotFoundError(
+            "no host has agreed to keep your backups yet",
+            hint="`backup-peer browse` shows who offers space, `backup-peer connect` asks one",
+        )
 
     def complete_hosts(self) -> list[PeerId]:
         """Return the hosts that hold every pack of the index, hence every snapshot."""
