@@ -288,6 +288,8 @@ AGREEMENTS_PER_OWNER: Final = 16
 """No owner fills the host's folder of agreements; as many as fit into one Hello."""
 AGREEMENT_REVISIONS: Final = 4096
 """Length of one agreement's chain: each revision is a file."""
+PREMISES_NOTES: Final = 32
+"""Things about its store that a host tells its person in `status`."""
 PENDING_REQUESTS: Final = 64
 REQUEST_KEPT_S: Final = 7 * 86400
 REQUEST_SETTLED_SHOWN_S: Final = 86400

@@ -6,7 +6,7 @@ from agent.houses import HostHouse
 from backuppeer.agent import premises as premises_module
 from backuppeer.agent.premises import Premises
 from backuppeer.errors import StoreUnavailable, UserError
-from backuppeer.limits import FREE_DISK_FLOOR_BYTES, GIB, MIB
+from backuppeer.limits import FREE_DISK_FLOOR_BYTES, GIB, MIB, PREMISES_NOTES
 
 
 @pytest.fixture
@@ -66,3 +66,23 @@ def test_a_host_whose_store_is_gone_and_that_owes_nobody_begins_anew(tmp_path):
     house.premises.establish(directory, 64 * MIB)
     assert house.premises.open().totals().agreements == 0
     house.close()
+
+
+def test_a_damaged_head_is_told_once_however_often_its_owner_comes_back(house, owner):
+    owner.agree_with(house)
+    (lease,) = house.premises.leases_of(owner.peer)
+    (house.premises.directory / "agreements" / lease.agreement.hex() / "head").write_bytes(b"not a head")
+    for _ in range(3):
+        assert house.premises.heads_of(owner.peer) == []
+    (note,) = house.premises.notes
+    assert "damaged" in note or "head" in note
+
+
+def test_notes_are_told_in_the_order_of_their_last_time_and_only_so_many(house):
+    for number in range(PREMISES_NOTES + 2):
+        house.premises.note(f"note {number}")
+    house.premises.note("note 5")
+    notes = house.premises.notes
+    assert len(notes) == PREMISES_NOTES
+    assert (notes[0], notes[-1]) == ("note 2", "note 5")
+    assert len(set(notes)) == len(notes)

@@ -90,7 +90,7 @@ class Agent:
             try:
                 await asyncio.to_thread(self.host.premises.open)
             except BackupPeerError as exc:
-                self.host.premises.notes.append(exc.message)
+                self.host.premises.note(exc.message)
         self.spawn(end_without_home(parts.home, self.stopping))
         self.spawn(parts.sessions.run())
         self.spawn(self.host.hosting.resume())

@@ -19,7 +19,7 @@ from backuppeer.host.leases import Lease
 from backuppeer.host.site import free_bytes
 from backuppeer.host.store import Store, create_store, open_store
 from backuppeer.ids import PEER_ID_BYTES, PeerId
-from backuppeer.limits import FREE_DISK_FLOOR_BYTES
+from backuppeer.limits import FREE_DISK_FLOOR_BYTES, PREMISES_NOTES
 from backuppeer.wire.messages import HeadState, PutHead
 
 _DIRECTORY: Final = "store.directory"
@@ -34,7 +34,20 @@ class Premises:
         self._state, self._identity, self._clock = state, identity, clock
         self._store: Store | None = None
         self._lock = threading.Lock()
-        self.notes: list[str] = []
+        self._notes: dict[str, None] = {}
+
+    @property
+    def notes(self) -> list[str]:
+        """Return what a person should know of the store, each thing once, the newest last."""
+        return list(self._notes)
+
+    def note(self, *texts: str) -> None:
+        """Keep something to tell; told again it counts as new. The oldest go, or peers would fill memory."""
+        for text in texts:
+            self._notes.pop(text, None)
+            self._notes[text] = None
+        for oldest in list(self._notes)[:-PREMISES_NOTES]:
+            self._notes.pop(oldest, None)
 
     @property
     def directory(self) -> Path | None:
@@ -59,7 +72,7 @@ class Premises:
         with self._lock:
             if self._store is None:
                 self._store = self._make(directory, offered_bytes)
-                self.notes += self._store.notes
+                self.note(*self._store.notes)
             else:
                 _check_room(offered_bytes, self._store.quota.capacity())
         self._state.put_setting(_DIRECTORY, str(directory).encode("utf-8", "surrogateescape"))
@@ -105,7 +118,7 @@ class Premises:
                     self._store = None
             if self._store is None:
                 self._store = open_store(directory, PeerId(self._identity.public), offered_bytes=self._offered())
-                self.notes += self._store.notes
+                self.note(*self._store.notes)
             return self._store
 
     def close(self) -> None:
@@ -153,7 +166,7 @@ class Premises:
                 held = self.open().heads.get(lease.agreement)
             except (DamagedStateError, StoreUnavailable, NotFoundError) as exc:
                 # The owner must still get in: its packs are whole, and its next head replaces a damaged one.
-                self.notes.append(exc.message)
+                self.note(exc.message)
                 continue
             if held is not None:
                 states.append(HeadState(lease.agreement, held.signed_head, held.signed_grant))
