@@ -19,7 +19,7 @@ from backuppeer.agent.hosting import Hosting
 from backuppeer.agent.keyring import HomeKeys
 from backuppeer.agent.knocking import Knocking
 from backuppeer.agent.market import Market
-from backuppeer.agent.partners import Reach, Whereabouts, read_binding
+from backuppeer.agent.partners import Reach, Whereabouts, meet_at, read_binding
 from backuppeer.agent.premises import Premises
 from backuppeer.agent.requests import Requests
 from backuppeer.agent.session import Session
@@ -130,7 +130,7 @@ class Agent:
         parts = self.parts
         now_ms = parts.clock.now_ms()
         where = read_binding(session.hello.binding, session.peer) if session.hello.binding else None
-        parts.state.meet(session.peer, now_ms, whereabouts=where.encode() if where else b"")
+        meet_at(parts.state, session.peer, where.encode() if where else b"", now_ms)
         adopt_agreements(parts.state, parts.keys, session)
         parts.standing.saw(session.peer, Kind.CONNECTED)
         self.spawn(self._agree(session))

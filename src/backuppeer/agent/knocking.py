@@ -12,7 +12,7 @@ import structlog
 
 from backuppeer.agent.market import Market
 from backuppeer.agent.names import name_of
-from backuppeer.agent.partners import Whereabouts, read_binding
+from backuppeer.agent.partners import Whereabouts, meet_at, read_binding
 from backuppeer.agent.state import Direction, RequestRecord, RequestState, State
 from backuppeer.clock import Clock
 from backuppeer.crypto.envelope import EnvelopeKey
@@ -86,7 +86,7 @@ class Knocking:
         if reply.verdict is Verdict.PENDING:
             return reply.verdict, None
         where = read_binding(reply.binding, record.peer)
-        self._state.meet(record.peer, self._clock.now_ms(), whereabouts=where.encode())
+        meet_at(self._state, record.peer, where.encode(), self._clock.now_ms())
         return reply.verdict, where
 
     async def locate(self, peer: PeerId, servers: list[str]) -> Whereabouts:

@@ -16,6 +16,7 @@ from backuppeer.agent.sessions import Sessions
 from backuppeer.agent.state import State
 from backuppeer.errors import AuthenticationFault, PeerUnreachable
 from backuppeer.ids import AgreementId, PeerId, TransportId, shorten_peer_id
+from backuppeer.limits import CLOCK_SKEW_S
 from backuppeer.proof.statements import TransportBinding, open_statement
 from backuppeer.transport.addresses import select_dialable
 
@@ -54,6 +55,27 @@ def remembered(state: State, peer: PeerId) -> Whereabouts | None:
     if record is None or not record.whereabouts:
         return None
     return Whereabouts.decode(record.whereabouts)
+
+
+def meet_at(state: State, peer: PeerId, said: bytes, now_ms: int, *, alias: str = "") -> None:
+    """Remember that `peer` was met, and where it said it is, unless it said something else later.
+
+    `said`: encoded Whereabouts, or empty. A server may hold a knock back for an hour; it must not undo what came since.
+    """
+    record = state.peer(peer)
+    state.meet(peer, now_ms, alias=alias, whereabouts=later_of(record.whereabouts if record else b"", said, now_ms))
+
+
+def later_of(known: bytes, said: bytes, now_ms: int) -> bytes:
+    """Return the later one of two encoded Whereabouts, each may be empty.
+
+    A time in the future beyond the skew tolerated counts for nothing: it would outlast all that comes.
+    """
+    if not known or not said:
+        return said or known
+    known_ms = Whereabouts.decode(known).time_ms
+    is_later = Whereabouts.decode(said).time_ms >= known_ms
+    return said if is_later or known_ms > now_ms + CLOCK_SKEW_S * 1000 else known
 
 
 Knocker = Callable[[PeerId], Awaitable[Whereabouts]]

@@ -14,7 +14,7 @@ from typing import Final
 from backuppeer.agent.choosing import OPEN, choose_request, is_listed
 from backuppeer.agent.names import check_alias
 from backuppeer.agent.offers import Offer
-from backuppeer.agent.partners import Whereabouts
+from backuppeer.agent.partners import Whereabouts, later_of, meet_at
 from backuppeer.agent.premises import Premises
 from backuppeer.agent.standing import Standing
 from backuppeer.agent.state import Direction, RequestRecord, RequestState, State
@@ -62,7 +62,7 @@ class Requests:
         where = Whereabouts(knock.transport, tuple(knock.addresses), knock.issued_ms)
         is_partner = owner in self._premises.owners()
         if is_partner:
-            self._state.meet(owner, self._clock.now_ms(), whereabouts=where.encode())
+            meet_at(self._state, owner, where.encode(), self._clock.now_ms())
         if is_partner and knock.size_bytes == 0:
             return Verdict.ACCEPTED
         try:
@@ -78,7 +78,8 @@ class Requests:
         self._check_wish(knock, offer)
         known = self._open_request(owner)
         if known is not None and _is_same_wish(known, knock):
-            self._state.put_request(replace(known, whereabouts=where.encode()))
+            latest = later_of(known.whereabouts, where.encode(), self._clock.now_ms())
+            self._state.put_request(replace(known, whereabouts=latest))
             return Verdict.ACCEPTED if known.state is RequestState.ACCEPTED else Verdict.PENDING
         self._check_rejections(knock)
         return self._consider_new(knock, where, AcceptPolicy(offer.accept) if offer else AcceptPolicy.ASK)
@@ -119,7 +120,7 @@ class Requests:
         lease = self._premises.agree(add_signature(signed, Agreement, self._identity))
         agreed = replace(known, state=RequestState.AGREED, since_ms=self._clock.now_ms())
         self._state.put_request(agreed)
-        self._state.meet(owner, self._clock.now_ms(), alias=known.alias, whereabouts=known.whereabouts)
+        meet_at(self._state, owner, known.whereabouts, self._clock.now_ms(), alias=known.alias)
         self.on_agreed(agreed)
         return lease.signed
 
