@@ -24,6 +24,18 @@ def mode(path):
     return stat.S_IMODE(path.stat().st_mode)
 
 
+@pytest.mark.parametrize("kept", [None, "repository", "store"])
+def test_a_recovered_home_in_which_nothing_was_found_names_the_folder_to_remove(home, kept):
+    recover_identity(home, MASTER)
+    if kept is not None:
+        (home.path / kept / "something").mkdir(parents=True)
+    with pytest.raises(UserError) as told:
+        recover_identity(home, b"x" * 32)
+    assert ("no backup was found" in told.value.message) is (kept is None)
+    assert (f"remove {home.path}" in told.value.hint) is (kept is None)
+    assert load_peer_id(home) is not None, "and nothing was changed"
+
+
 def test_keys_are_for_their_owner_alone_whatever_the_umask(home):
     before = os.umask(0)
     try:

@@ -77,6 +77,11 @@ def recover_identity(home: Home, master: bytes) -> PeerId:
         UserError: an identity is there already.
 
     """
+    if _has_found_nothing(home):
+        raise UserError(
+            f"{home.path} holds an identity of other words, under which no backup was found",
+            hint=f"if those words were the wrong ones: backup-peer agent stop, remove {home.path}, and recover again",
+        )
     _refuse_existing(home)
     home.prepare()
     # An `init` that was cut short may have left the grant of another identity: it names neither these keys nor device.
@@ -120,6 +125,13 @@ def load_keys(home: Home) -> HomeKeys:
         grant=grant,
         repository=repository,
     )
+
+
+def _has_found_nothing(home: Home) -> bool:
+    """Whether a home was recovered and never found a backup, nor hosts in its own folder: its keys are all there is."""
+    is_recovered = home.exists_identity and not (home.keys / "grant").exists()
+    has_found = home.repository.is_dir() and any(home.repository.iterdir())
+    return is_recovered and not has_found and not home.default_store.exists()
 
 
 def _refuse_existing(home: Home) -> None:
