@@ -316,6 +316,8 @@ CONTROL_LINE_BYTES: Final = 4 * MIB
 SOCKET_PATH_BYTES: Final = 107
 HOME_LOOK_S: Final = 5.0
 """How often the agent looks whether its home is still there: one stat each time."""
+ANCHOR_BYTES: Final = 64 * KIB
+"""What is read of the second copy of settings: four values, the longest of them a list of servers."""
 AGENT_START_S: Final = 15.0
 AGENT_PING_S: Final = 5.0
 """An agent that is there but doesn't answer for this long is stuck."""

@@ -2,17 +2,20 @@
 
 Knows: where the store lies, who has agreements in it. Must not know: sessions, messages on the network. A store that
 can't be opened is unavailable, never empty: its owners are remembered, so that they are still answered and told so.
+What is remembered here is a copy: the agreements in the store say who its owners are, and are asked at each opening.
 """
 
 import threading
 from pathlib import Path
 from typing import Final
 
+import structlog
+
 from backuppeer.agent.offers import Offer, write_exact_size, write_size
 from backuppeer.agent.state import State
 from backuppeer.clock import Clock
 from backuppeer.crypto.identity import SigningKey
-from backuppeer.errors import DamagedStateError, NotFoundError, StoreUnavailable, UserError
+from backuppeer.errors import DamagedStateError, LocalError, NotFoundError, StoreUnavailable, UserError
 from backuppeer.host.heads import HeadAccepted, HeadConflict
 from backuppeer.host.layout import Layout
 from backuppeer.host.leases import Lease
@@ -22,6 +25,7 @@ from backuppeer.ids import PEER_ID_BYTES, PeerId
 from backuppeer.limits import FREE_DISK_FLOOR_BYTES, PREMISES_NOTES
 from backuppeer.wire.messages import HeadState, PutHead
 
+_log = structlog.get_logger()
 _DIRECTORY: Final = "store.directory"
 _OWNERS: Final = "store.owners"
 _OFFERED: Final = "store.offered"
@@ -34,6 +38,7 @@ class Premises:
         self._state, self._identity, self._clock = state, identity, clock
         self._store: Store | None = None
         self._lock = threading.Lock()
+        self._owners = _split_ids(state.setting(_OWNERS) or b"")
         self._notes: dict[str, None] = {}
 
     @property
@@ -71,8 +76,7 @@ class Premises:
             )
         with self._lock:
             if self._store is None:
-                self._store = self._make(directory, offered_bytes)
-                self.note(*self._store.notes)
+                self._take(self._make(directory, offered_bytes))
             else:
                 _check_room(offered_bytes, self._store.quota.capacity())
         self._state.put_setting(_DIRECTORY, str(directory).encode("utf-8", "surrogateescape"))
@@ -117,8 +121,8 @@ class Premises:
                     self._store.close()
                     self._store = None
             if self._store is None:
-                self._store = open_store(directory, PeerId(self._identity.public), offered_bytes=self._offered())
-                self.note(*self._store.notes)
+                peer = PeerId(self._identity.public)
+                return self._take(open_store(directory, peer, offered_bytes=self._offered()))
             return self._store
 
     def close(self) -> None:
@@ -140,15 +144,32 @@ class Premises:
             return 0
         return max(0, min(offer.storage_bytes - totals.agreed_bytes, totals.free_bytes))
 
-    def owners(self) -> set[PeerId]:
+    def owners(self) -> frozenset[PeerId]:
         """Return everybody who has an agreement here, also while the store is away."""
-        raw = self._state.setting(_OWNERS) or b""
-        return {PeerId(raw[at : at + PEER_ID_BYTES]) for at in range(0, len(raw), PEER_ID_BYTES)}
+        return self._owners
+
+    def _take(self, store: Store) -> Store:
+        """Work with a store that was opened, and learn from its agreements whom to answer."""
+        self._store = store
+        self.note(*store.notes)
+        self._remember({lease.owner for lease in store.leases.list_all()})
+        return store
+
+    def _remember(self, owners: set[PeerId]) -> None:
+        if owners <= self._owners:
+            return
+        self._owners |= owners  # replaced, never changed in place: other threads look into it
+        try:
+            self._state.put_setting(_OWNERS, b"".join(sorted(self._owners)))
+        except LocalError as exc:
+            # Only missed while the store is away, and learnt again when it is opened: no reason to keep it shut.
+            _log.warning("the owners of the store can't be written down", reason=exc.message)
 
     def agree(self, signed: bytes) -> Lease:
         """Put a co-signed agreement into force, durably, and remember its owner."""
         lease = self.open().leases.put(signed)
-        self._state.put_setting(_OWNERS, b"".join(sorted(self.owners() | {lease.owner})))
+        with self._lock:
+            self._remember({lease.owner})
         return lease
 
     def leases_of(self, owner: PeerId) -> list[Lease]:
@@ -187,3 +208,7 @@ def _check_room(offered_bytes: int, room_bytes: int) -> None:
             hint=f"offer less, free some space ({kept_free} always stay free), or name a folder on another disk "
             "with --store DIR",
         )
+
+
+def _split_ids(raw: bytes) -> frozenset[PeerId]:
+    return frozenset(PeerId(raw[at : at + PEER_ID_BYTES]) for at in range(0, len(raw), PEER_ID_BYTES))

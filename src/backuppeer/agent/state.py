@@ -1,7 +1,8 @@
 """What the agent remembers across restarts: peers, agreements, requests, heads, the slot on offer (one database).
 
 Knows: its own tables. Must not know: sessions, messages. Losing it loses comfort (aliases, addresses, requests), never
-data: keys are files, agreements and heads come back from the hosts.
+data: keys are files, agreements and heads come back from the hosts. What a host could not be found without has a
+second copy beside it (agent.anchor).
 """
 
 import sqlite3
@@ -13,6 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
+from backuppeer.agent.anchor import Anchor
 from backuppeer.db import open_database
 from backuppeer.errors import LocalError
 from backuppeer.ids import AgreementId, PeerId, RepositoryId
@@ -47,6 +49,9 @@ _SCRIPTS: Final = (
     CREATE TABLE heard(peer BLOB PRIMARY KEY) STRICT;
     """,
 )
+_ANCHORED: Final = frozenset({"store.directory", "store.offered", "host.offer", "transport.bound"})
+"""Settings with a second copy: partners could not come back to a host that forgot them."""
+_ANCHOR_NAME: Final = "anchor.json"
 
 
 class Direction(StrEnum):
@@ -106,6 +111,10 @@ class State:
     def __init__(self, path: Path) -> None:
         self._db: sqlite3.Connection = open_database(path, _SCRIPTS)
         self._lock = threading.RLock()
+        self._anchor = Anchor(path.with_name(_ANCHOR_NAME))
+        for key, value in self._all("SELECT key,value FROM settings"):
+            if key in _ANCHORED:
+                self._anchor.put(key, value)  # of a version without it, or while the disk was full
 
     def close(self) -> None:
         """Close the database."""
@@ -262,11 +271,13 @@ class State:
     def setting(self, key: str) -> bytes | None:
         """Return a stored value."""
         rows = self._all("SELECT value FROM settings WHERE key=?", key)
-        return rows[0][0] if rows else None
+        return rows[0][0] if rows else self._anchor.get(key)
 
     def put_setting(self, key: str, value: bytes) -> None:
         """Store a value."""
         self._run("INSERT OR REPLACE INTO settings(key,value) VALUES(?,?)", key, value)
+        if key in _ANCHORED:
+            self._anchor.put(key, value)
 
     def _run(self, query: str, *values: object) -> None:
         with self._lock, self._translated():
