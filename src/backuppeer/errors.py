@@ -126,6 +126,12 @@ class StoreUnavailable(Unavailable):
     exit_code = ExitCode.REFUSED
 
 
+class StoreBusy(StoreUnavailable):
+    """A host has too much to do at once; asked again in a moment it will answer."""
+
+    exit_code = ExitCode.UNREACHABLE
+
+
 class RefusedError(BackupPeerError):
     """The other side (or our own policy) said no: quota, terms, block list."""
 

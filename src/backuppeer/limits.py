@@ -139,6 +139,8 @@ DEAD_AFTER_S: Final = 15.0
 IDLE_CLOSE_S: Final = 600.0
 REQUEST_STREAMS: Final = 8
 """Request streams at once that one session may hold open at us."""
+OPEN_SESSIONS: Final = 512
+"""Sessions at once: a hundred KiB each. Beyond, who has packs here comes in, in place of who has not."""
 PEER_ADDRESSES: Final = 4
 ADDRESS_CHARS: Final = 64
 UNPROVEN_CONNECTIONS: Final = 32
@@ -290,6 +292,18 @@ AGREEMENT_REVISIONS: Final = 4096
 """Length of one agreement's chain: each revision is a file."""
 PREMISES_NOTES: Final = 32
 """Things about its store that a host tells its person in `status`."""
+PACKS_RECEIVED_AT_ONCE: Final = 64
+"""Over all owners: a temporary file, its room and up to a MiB of memory each."""
+PACKS_READ_AT_ONCE: Final = 128
+"""Over all owners: an open file and up to a MiB of memory each."""
+PLACE_WAIT_S: Final = 5.0
+"""How long a request waits for such a place before it is refused: well below REPLY_S."""
+NEWCOMERS_PERMILLE: Final = 500
+"""The part of these places that owners with nothing stored here may hold: identities cost nothing."""
+KNOWN_OWNER_BYTES: Final = PACK_MIN_BYTES
+"""What an owner must have stored here to be no newcomer: one pack, the smallest there is."""
+UNASKED_AGREEMENTS: Final = 256
+"""Agreements, promised ones included, that `--accept all` or `trusted` makes without a person: each is a folder."""
 PENDING_REQUESTS: Final = 64
 REQUEST_KEPT_S: Final = 7 * 86400
 REQUEST_SETTLED_SHOWN_S: Final = 86400
@@ -316,6 +330,8 @@ CONTROL_LINE_BYTES: Final = 4 * MIB
 SOCKET_PATH_BYTES: Final = 107
 HOME_LOOK_S: Final = 5.0
 """How often the agent looks whether its home is still there: one stat each time."""
+OPEN_FILES: Final = 65536
+"""Descriptors that an agent asks the system for; many start programs with 1,024."""
 ANCHOR_BYTES: Final = 64 * KIB
 """What is read of the second copy of settings: four values, the longest of them a list of servers."""
 AGENT_START_S: Final = 15.0

@@ -44,6 +44,7 @@ class Party:
         clock: Clock | None = None,
         identity: SigningKey | None = None,
         lane_binds: Sequence[str] = (),
+        is_newcomer: Callable[[PeerId], bool] = lambda _: False,
     ) -> None:
         self.network = network
         self.identity = identity or SigningKey.from_seed(bytes([index]) * 32)
@@ -58,6 +59,7 @@ class Party:
             on_hello=self._on_hello,
             serve=serve,
             on_fault=lambda peer, error: self.faults.append((peer, error)),
+            is_newcomer=is_newcomer,
         )
         self.sessions = Sessions(self.transport, self.identity, clock or VirtualClock(), hooks, lane_binds=lane_binds)
 

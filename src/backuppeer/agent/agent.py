@@ -151,6 +151,10 @@ class Agent:
         as_owner = self.owner.connecting.may_answer(peer)
         return as_host | as_owner
 
+    def is_newcomer(self, peer: PeerId) -> bool:
+        """Whether a peer neither keeps packs of ours nor has any here."""
+        return not self.owner.connecting.is_host(peer) and self.host.premises.is_newcomer(peer)
+
     async def _agree(self, session: Session) -> None:
         try:
             await self.owner.connecting.agree(session)

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Final, Literal, TypeVar, cast
 
-from backuppeer.errors import PeerUnreachable, ProtocolViolation, RefusedError
+from backuppeer.errors import PeerUnreachable, ProtocolViolation, RefusedError, StoreBusy
 from backuppeer.limits import BLOCK_BYTES, BULK_STALL_S, MIB, REPLY_S
 from backuppeer.transport.base import Buffer, Stream
 from backuppeer.wire.codec import Frame, FrameReader
@@ -109,6 +109,7 @@ class Channel:
 
         Raises:
             RefusedError: the peer answered Refused.
+            StoreBusy: it did because it has too much to do just now.
             ProtocolViolation: another kind.
 
         """
@@ -116,6 +117,8 @@ class Channel:
         if isinstance(message, (kind, *others)):
             return cast("M | N", message)
         if isinstance(message, Refused):
+            if message.code == RefusalCode.BUSY:
+                raise StoreBusy(f'the peer says: "{message.message or "busy"}"', hint=_HINTS[RefusalCode.BUSY])
             # The peer's words are quoted as such, and its hint is not shown: a stranger must not advise our person.
             raise RefusedError(
                 f'the peer says: "{message.message or "no"}"', hint=_HINTS.get(message.code, _HINTS[RefusalCode.POLICY])

@@ -50,9 +50,13 @@ class Connecting:
                 return open_statement(Agreement, signed, self._keys.peer, host)
         return None
 
+    def is_host(self, peer: PeerId) -> bool:
+        """Whether a peer has agreed to keep packs of ours."""
+        return any(host == peer for _, host, _ in self._state.agreements())
+
     def may_answer(self, peer: PeerId) -> bool:
         """Whether a host that dials us is answered: we asked it, or have an agreement with it."""
-        if any(host == peer for _, host, _ in self._state.agreements()):
+        if self.is_host(peer):
             return True
         known = self._state.find_request(Direction.OUT, peer)
         return known is not None and known.state is RequestState.WAITING

@@ -6,7 +6,6 @@ is: with the same salt one host could answer for the other.
 
 import asyncio
 import threading
-from collections.abc import Sequence
 
 from backuppeer.agent.fetch import Fetch
 from backuppeer.agent.partners import Partner
@@ -17,8 +16,7 @@ from backuppeer.clock import Clock
 from backuppeer.errors import IntegrityFault, RefusedError, Unavailable
 from backuppeer.host.quota import format_size
 from backuppeer.ids import LogicalId
-from backuppeer.repo.pack import ClosedDraft, Entry, NeedTail, open_directory, reopen_pack
-from backuppeer.shares.ledger import Copy
+from backuppeer.repo.pack import ClosedDraft, NeedTail, open_directory, reopen_pack
 from backuppeer.wire.messages import GetUsage, Usage
 
 
@@ -68,15 +66,10 @@ async def copy_missing(
         return 0
     needed = await asyncio.to_thread(repository.ledger.measure, missing)
     reporter.begin(f"copying to {partner.name}", unit="pack", files_total=len(missing), bytes_total=needed)
-
-    def on_copy(entries: Sequence[Entry], copy: Copy) -> None:
-        del entries  # the index knows them
-        repository.ledger.register_copy(copy)
-
     upload = Upload(
         repository,
         [partner],
-        on_copy=on_copy,
+        on_copy=lambda _, copy: repository.ledger.register_copy(copy),  # the index knows the entries
         say=reporter.say_state,
         clock=clock,
         stop=stop,

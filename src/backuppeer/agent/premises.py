@@ -22,7 +22,7 @@ from backuppeer.host.leases import Lease
 from backuppeer.host.site import free_bytes
 from backuppeer.host.store import Store, create_store, open_store
 from backuppeer.ids import PEER_ID_BYTES, PeerId
-from backuppeer.limits import FREE_DISK_FLOOR_BYTES, PREMISES_NOTES
+from backuppeer.limits import FREE_DISK_FLOOR_BYTES, KNOWN_OWNER_BYTES, PREMISES_NOTES
 from backuppeer.wire.messages import HeadState, PutHead
 
 _log = structlog.get_logger()
@@ -178,6 +178,19 @@ class Premises:
             return self.open().leases.list_by_owner(owner)
         except (StoreUnavailable, NotFoundError):
             return []
+
+    def is_newcomer(self, owner: PeerId) -> bool:
+        """Return whether an owner has nothing worth a pack here; asks no disk."""
+        store = self._store
+        if store is None:
+            return owner not in self._owners
+        held = sum(store.quota.used_bytes(lease.agreement) for lease in store.leases.list_by_owner(owner))
+        return held < KNOWN_OWNER_BYTES
+
+    def count_agreements(self) -> int:
+        """Return how many agreements are in force; 0 while the store is away."""
+        store = self._store
+        return len(store.leases.list_all()) if store is not None else 0
 
     def heads_of(self, owner: PeerId) -> list[HeadState]:
         """Return the newest head held under each agreement with an owner; none when the store is away."""

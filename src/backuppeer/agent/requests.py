@@ -27,6 +27,7 @@ from backuppeer.limits import (
     REJECTED_WISHES_PER_DAY,
     REQUEST_KEPT_S,
     REQUEST_RESERVED_S,
+    UNASKED_AGREEMENTS,
 )
 from backuppeer.proof.statements import Agreement, add_signature, open_proposal, statement_hash
 from backuppeer.signaling.knock import Knock, Verdict
@@ -198,6 +199,7 @@ class Requests:
         is_auto = may_auto_accept(
             policy, is_friend=self._standing.is_friend(owner), has_agreement=owner in self._premises.owners()
         )
+        is_auto = is_auto and self._count_agreed(owner) < UNASKED_AGREEMENTS
         record = RequestRecord(
             request=secrets.token_hex(8),  # never that of the wish before: a person's yes is for the wish shown
             direction=Direction.IN,
@@ -219,6 +221,11 @@ class Requests:
         if not is_auto:
             self.on_request(record)
         return Verdict.ACCEPTED if is_auto else Verdict.PENDING
+
+    def _count_agreed(self, owner: PeerId) -> int:
+        """Return the agreements there are and those promised to others than `owner`."""
+        promised = sum(r.state is RequestState.ACCEPTED and r.peer != owner for r in self._incoming())
+        return self._premises.count_agreements() + promised
 
     def _make_place(self, owner: PeerId) -> None:
         """Drop the oldest waiting request of a stranger when the list is full: a flood must not shut others out.

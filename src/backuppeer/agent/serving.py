@@ -12,6 +12,7 @@ from typing import Final
 import structlog
 
 from backuppeer.agent.channel import Channel
+from backuppeer.agent.places import Places
 from backuppeer.agent.premises import Premises
 from backuppeer.agent.telling import advise_peer, tell_peer
 from backuppeer.errors import (
@@ -21,6 +22,7 @@ from backuppeer.errors import (
     NotFoundError,
     ProtocolViolation,
     RefusedError,
+    StoreBusy,
     StoreUnavailable,
     Unavailable,
 )
@@ -29,7 +31,7 @@ from backuppeer.host.incoming import Incoming
 from backuppeer.host.reader import PackReader
 from backuppeer.host.store import Store
 from backuppeer.ids import AgreementId, PeerId, shorten_peer_id
-from backuppeer.limits import LEAF_BYTES, MIB
+from backuppeer.limits import LEAF_BYTES, MIB, PACKS_READ_AT_ONCE, PACKS_RECEIVED_AT_ONCE
 from backuppeer.wire.messages import (
     Agreed,
     GetHead,
@@ -69,6 +71,7 @@ class Serving:
 
     def __init__(self, premises: Premises, consider: Consider, on_fault: OnFault) -> None:
         self._premises, self._consider, self._on_fault = premises, consider, on_fault
+        self._receiving, self._reading = Places(PACKS_RECEIVED_AT_ONCE), Places(PACKS_READ_AT_ONCE)
 
     async def serve(self, peer: PeerId, channel: Channel) -> None:
         """Answer the one request of this stream.
@@ -92,9 +95,11 @@ class Serving:
                 case ProposeAgreement():
                     await self._agree(peer, channel, message)
                 case PutPack():
-                    await self._put_pack(peer, channel, message)
+                    async with self._receiving.take(is_newcomer=self._premises.is_newcomer(peer)):
+                        await self._put_pack(peer, channel, message)
                 case GetRange():
-                    await self._get_range(await self._admit(peer, message.agreement), channel, message)
+                    async with self._reading.take(is_newcomer=self._premises.is_newcomer(peer)):
+                        await self._get_range(await self._admit(peer, message.agreement), channel, message)
                 case PutHead():
                     await self._put_head(await self._admit(peer, message.agreement), channel, message)
                 case GetHead():
@@ -187,6 +192,8 @@ class Serving:
 def refusal_of(error: BackupPeerError, *, is_put: bool = False) -> Refused:
     """Return the message that tells a peer why not; nothing of a local error but that it is local."""
     match error:
+        case StoreBusy():
+            code = RefusalCode.BUSY
         case StoreUnavailable() | LocalError():
             code = RefusalCode.STORE_UNAVAILABLE
         case NotFoundError():

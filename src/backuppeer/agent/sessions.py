@@ -27,10 +27,11 @@ from backuppeer.errors import (
     PeerFault,
     PeerUnreachable,
     ProtocolViolation,
+    StoreBusy,
     Unavailable,
 )
 from backuppeer.ids import PeerId, TransportId, shorten_peer_id
-from backuppeer.limits import DEAD_AFTER_S, DIAL_S, HANDSHAKE_S, REQUEST_STREAMS, UNPROVEN_CONNECTIONS
+from backuppeer.limits import DEAD_AFTER_S, DIAL_S, HANDSHAKE_S, OPEN_SESSIONS, REQUEST_STREAMS, UNPROVEN_CONNECTIONS
 from backuppeer.transport.base import Connection, Stream, Transport
 from backuppeer.wire.codec import UnknownMessage
 from backuppeer.wire.messages import (
@@ -75,6 +76,8 @@ class Hooks:
     """Called once per session, before it is used; must not wait for the peer."""
     serve: Serve
     on_fault: OnFault
+    is_newcomer: Callable[[PeerId], bool] = lambda _: False
+    """Whether a peer has nothing to lose here: the first to go when there are too many sessions."""
 
 
 class Sessions:
@@ -184,6 +187,7 @@ class Sessions:
 
     async def _establish(self, session: Session) -> Session:
         """Exchange Hello, keep one session per peer, and let it live."""
+        await self._make_room(session)
         await session.say(self._hooks.make_hello(session.peer))
         hello = await session.hear()
         if not isinstance(hello, Hello):
@@ -202,6 +206,23 @@ class Sessions:
         self._spawn(self._live(session))
         await self._hooks.on_hello(session)
         return session
+
+    async def _make_room(self, newcomer: Session) -> None:
+        """Let a peer that dialled us in while there is room, or in place of the newest that has nothing here.
+
+        Raises:
+            StoreBusy: there is none.
+
+        """
+        if newcomer.connection.is_dialler or newcomer.peer in self._open or len(self._open) < OPEN_SESSIONS:
+            return
+        strangers = (session for session in reversed(self.all()) if self._hooks.is_newcomer(session.peer))
+        guest = None if self._hooks.is_newcomer(newcomer.peer) else next(strangers, None)
+        if guest is None:
+            await newcomer.connection.close(CloseCode.OVERLOADED, "")
+            raise StoreBusy("too many sessions are open", hint="try again in a moment")
+        del self._open[guest.peer]
+        self._spawn(self._say_goodbye(guest, CloseCode.OVERLOADED))
 
     def _displaces(self, newcomer: Session, rival: Session) -> bool:
         """Whether the newcomer replaces what seems open: both dialled at once, or the peer lost the old one."""

@@ -13,9 +13,11 @@ from backuppeer.errors import (
     NotFoundError,
     ProtocolViolation,
     RefusedError,
+    StoreBusy,
     StoreUnavailable,
 )
 
+STORE_BUSY: Final = "it has too much to do just now"
 STORE_AWAY: Final = "its store is away, so it can't take or give data now"
 OWN_PROBLEM: Final = "the host has a problem of its own"
 _FOR_PEERS: Final = (RefusedError, NotFoundError, IntegrityFault, ProtocolViolation)
@@ -23,6 +25,8 @@ _FOR_PEERS: Final = (RefusedError, NotFoundError, IntegrityFault, ProtocolViolat
 
 def tell_peer(error: BackupPeerError) -> str:
     """Return the words for a peer that asked for what ended with `error`."""
+    if isinstance(error, StoreBusy):
+        return STORE_BUSY
     if isinstance(error, StoreUnavailable):
         return STORE_AWAY
     return error.message if isinstance(error, _FOR_PEERS) else OWN_PROBLEM

@@ -7,6 +7,7 @@ DIR`; of two started for one home the second exits 0 at once, because the first 
 import argparse
 import asyncio
 import os
+import resource
 import signal
 import sys
 from contextlib import suppress
@@ -42,7 +43,7 @@ from backuppeer.control.openapi import build_openapi
 from backuppeer.control.server import Handler, build_app, serve_control
 from backuppeer.control.sockets import socket_path_for
 from backuppeer.errors import BackupPeerError
-from backuppeer.limits import SWITCH_INTERVAL_S
+from backuppeer.limits import OPEN_FILES, SWITCH_INTERVAL_S
 from backuppeer.trust.evidence import EvidenceLog
 
 _log = structlog.get_logger()
@@ -70,6 +71,7 @@ async def compose(home: Home) -> Agent:
         on_hello=lambda session: agent.on_hello(session),  # noqa: PLW0108
         serve=serving.serve,
         on_fault=standing.blame,
+        is_newcomer=lambda peer: agent.is_newcomer(peer),  # noqa: PLW0108
     )
     sessions = Sessions(transport, keys.identity, clock, hooks, lane_binds=bind_addresses())
     reach = Reach(state, sessions, loopback=is_loopback_only())
@@ -134,6 +136,15 @@ async def serve(home: Home) -> None:
     _log.info("agent stopped")
 
 
+def use_descriptors() -> None:
+    """Take as many file descriptors as the system lets us have: the soft limit of most is 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):  # macOS has a second limit that it does not tell
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Be the agent of a home; exit 0 at once when another process is."""
     parser = argparse.ArgumentParser(prog="backuppeer.cli.serve")
@@ -142,6 +153,7 @@ def main(arguments: list[str] | None = None) -> int:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     # Whatever this process creates is for its user alone.
     os.umask(0o077)
+    use_descriptors()
     with home.lock() as is_ours:
         if not is_ours:
             return 0

@@ -13,11 +13,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from backuppeer.errors import DamagedStateError, StoreUnavailable
+from backuppeer.errors import DamagedStateError, StoreBusy, StoreUnavailable
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _READ_ONLY: Final = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 _GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENODEV, errno.ENXIO, errno.ESTALE})
+_EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE})
 _DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR})
 """SQLITE_ERROR: our statements are right, so a table or column is not what it should be."""
 PRIVATE_FILE: Final = 0o600
@@ -35,6 +36,9 @@ def explain_failure(exc: OSError, root: Path) -> StoreUnavailable:
         )
     if exc.errno in _GONE:
         return StoreUnavailable(f"the store {root} is not there", hint="plug in or mount its disk, then try again")
+    if exc.errno in _EXHAUSTED:
+        # Weather: says nothing about the pack, and passes when others are done.
+        return StoreBusy(f"too many files are open: {exc.strerror}", hint="try again in a moment")
     return StoreUnavailable(f"the store {root} fails: {exc.strerror or exc}", hint="check the disk (dmesg, SMART)")
 
 

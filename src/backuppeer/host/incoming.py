@@ -51,12 +51,7 @@ class Incoming:
     def __init__(
         self, target: Target, agreement: AgreementId, *, stored: StoredId, reservation: Reservation, name: str
     ) -> None:
-        """Open the temporary file `name`; takes over `reservation`, also when this raises.
-
-        Raises:
-            StoreUnavailable: the disk refuses.
-
-        """
+        """Take over `reservation`. The temporary file `name` is made with the first byte: who sends none holds none."""
         self.agreement = agreement
         self.stored = stored
         self.size = reservation.size_bytes
@@ -67,11 +62,6 @@ class Incoming:
         self._temporary: Path = target.layout.incoming / name
         self._descriptor = -1
         self._open = True
-        try:
-            self._descriptor = create_file(self._temporary)
-        except OSError as exc:
-            self.abort()
-            raise explain_failure(exc, target.layout.root) from exc
 
     def __enter__(self) -> Self:
         return self
@@ -92,6 +82,8 @@ class Incoming:
             self.abort()
             raise ProtocolViolation(f"more than the announced {self.size} bytes of pack {self.stored.hex()} arrived")
         try:
+            if self._descriptor < 0:
+                self._descriptor = create_file(self._temporary)
             self._target.write(self._descriptor, piece)
         except OSError as exc:
             self.abort()

@@ -51,6 +51,7 @@ class Leases:
         self._quota = quota
         self._host = host
         self._leases: dict[AgreementId, Lease] = {}
+        self._by_owner: dict[PeerId, set[AgreementId]] = {}
         self._lock = threading.Lock()
 
     def load(self) -> list[str]:
@@ -64,6 +65,7 @@ class Leases:
         second = self._catalogue.signed_agreements()
         with translate_failures(self._layout.root), self._lock:
             self._leases.clear()
+            self._by_owner.clear()
             for folder in sorted(self._layout.agreements.iterdir()):
                 raw = parse_hex_name(folder.name, AGREEMENT_ID_BYTES)
                 if raw is not None:
@@ -93,7 +95,7 @@ class Leases:
             except BackupPeerError:
                 self._restore_limit(current, lease.agreement)
                 raise
-            self._leases[lease.agreement] = lease
+            self._keep(lease)
             return lease
 
     def find(self, agreement: AgreementId) -> Lease | None:
@@ -115,7 +117,8 @@ class Leases:
 
     def list_by_owner(self, owner: PeerId) -> list[Lease]:
         """Return what is in force with one owner, in order of agreement ids."""
-        return [lease for lease in self.list_all() if lease.owner == owner]
+        with self._lock:
+            return [self._leases[agreement] for agreement in sorted(self._by_owner.get(owner, ()))]
 
     def list_all(self) -> list[Lease]:
         """Return everything in force, in order of agreement ids."""
@@ -165,10 +168,14 @@ class Leases:
     def _check_first(self, new: Lease) -> None:
         if new.terms.revision != 1:
             raise ProtocolViolation("the first revision of an agreement has number 1")
-        if sum(lease.owner == new.owner for lease in self._leases.values()) >= AGREEMENTS_PER_OWNER:
+        if len(self._by_owner.get(new.owner, ())) >= AGREEMENTS_PER_OWNER:
             raise RefusedError(
                 f"there are {AGREEMENTS_PER_OWNER} agreements with this owner already", hint="revise one of them"
             )
+
+    def _keep(self, lease: Lease) -> None:
+        self._leases[lease.agreement] = lease
+        self._by_owner.setdefault(lease.owner, set()).add(lease.agreement)  # the owner is the same in all revisions
 
     def _write(self, current: Lease | None, new: Lease) -> None:
         folder = self._layout.folder(new.agreement)
@@ -202,7 +209,7 @@ class Leases:
             replace_file(folder / _NAME, lease.signed)
         make_directory(folder / "packs")
         self._catalogue.put_agreement(agreement, lease.signed, owner=lease.owner, revision=lease.terms.revision)
-        self._leases[agreement] = lease
+        self._keep(lease)
         self._quota.restore_limit(agreement, lease.terms.size_bytes)
 
     def _try_verify(self, agreement: AgreementId, signed: bytes) -> Lease | None:

@@ -174,6 +174,12 @@ class Quota:
             account.reserved_packs += 1
             return Reservation(agreement, size_bytes, self._finish)
 
+    def used_bytes(self, agreement: AgreementId) -> int:
+        """Return what an agreement holds, 0 for an unknown one; asks no disk."""
+        with self._lock:
+            account = self._accounts.get(agreement)
+            return account.used_bytes if account is not None else 0
+
     def usage(self, agreement: AgreementId) -> Usage:
         """Return how full an agreement is.
 
