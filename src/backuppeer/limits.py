@@ -229,6 +229,12 @@ KNOCK_TEXT_CHARS: Final = 240
 KNOCK_BINDING_BYTES: Final = 1 * KIB
 KNOCK_NONCES: Final = 65536
 """Nonces of knocks remembered against replay; full means refusing new ones, never forgetting."""
+PARTNER_NONCES_PERMILLE: Final = 250
+"""The part of them kept for partners."""
+STRANGER_KNOCKS_PER_MINUTE: Final = 120
+"""Of all strangers together that a host hears: each costs it durable writes and a socket for the reply."""
+PARTNER_KNOCKS_PER_MINUTE: Final = 30
+"""Of each partner: more than one that looks for us every few seconds sends."""
 KNOCK_REPLY_S: Final = 8.0
 """How long one knock waits for its reply: hosts answer at once, if only "a person must decide"."""
 KNOCK_AGAIN_S: Final = 10.0

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backuppeer import limits
-from backuppeer.errors import DamagedStateError, ProtocolViolation, RefusedError
+from backuppeer.errors import ProtocolViolation, RefusedError
 from backuppeer.signaling.nonces import NonceMemory
 from signaling.kit import HOUR_MS, NOW_MS
 
@@ -46,35 +46,22 @@ def test_a_full_memory_makes_room_by_what_expired():
 
 
 @given(st.dictionaries(st.binary(min_size=16, max_size=16), st.integers(0, 1 << 50), max_size=20))
-def test_what_is_exported_is_imported(rows):
+def test_rows_kept_are_remembered(rows):
     memory = NonceMemory()
-    for nonce, expires_ms in rows.items():
-        memory.remember(nonce, expires_ms, now_ms=NOW_MS)
-    again = NonceMemory.import_bytes(memory.export_bytes())
-    assert again.export_bytes() == memory.export_bytes()
+    kept = {nonce: memory.remember(nonce, expires, now_ms=NOW_MS) for nonce, expires in rows.items()}
+    assert kept == {nonce: expires + 2 * HOUR_MS for nonce, expires in rows.items()}
+    again = NonceMemory(kept)
     for nonce in rows:
         with pytest.raises(ProtocolViolation):
             again.remember(nonce, EXPIRY_MS, now_ms=NOW_MS)
 
 
-def test_a_memory_holds_only_so_many_nonces():
-    full = NonceMemory.import_bytes(rows(limits.KNOCK_NONCES))
+def test_a_memory_holds_only_so_many_nonces_and_a_part_of_it_only_partners_nonces():
+    for_strangers = limits.KNOCK_NONCES - limits.KNOCK_NONCES * limits.PARTNER_NONCES_PERMILLE // 1000
+    full = NonceMemory({number.to_bytes(16, "big"): EXPIRY_MS for number in range(for_strangers)})
     with pytest.raises(RefusedError):
         full.remember(b"new".ljust(16), EXPIRY_MS, now_ms=NOW_MS)
-    with pytest.raises(DamagedStateError):
-        NonceMemory.import_bytes(rows(limits.KNOCK_NONCES + 1))
-    fresh = NonceMemory()
-    fresh._until_ms = dict(full._until_ms)
+    full.remember(b"new".ljust(16), EXPIRY_MS, now_ms=NOW_MS, is_partner=True)
+    full = NonceMemory({number.to_bytes(16, "big"): EXPIRY_MS for number in range(limits.KNOCK_NONCES)})
     with pytest.raises(RefusedError):
-        fresh.remember(b"new".ljust(16), EXPIRY_MS, now_ms=NOW_MS)
-
-
-def rows(count):
-    expiry = (EXPIRY_MS + 2 * HOUR_MS).to_bytes(8, "big")
-    return b"BPNONCE\x01" + b"".join(n.to_bytes(16, "big") + expiry for n in range(count))
-
-
-@pytest.mark.parametrize("data", [b"", b"BPNONCE\x02", b"BPNONCE\x01x", b"BPNONCE\x01" + b"x" * 72])
-def test_damaged_bytes_are_not_taken_for_an_empty_memory(data):
-    with pytest.raises(DamagedStateError):
-        NonceMemory.import_bytes(data, capacity=2)
+        full.remember(b"new".ljust(16), EXPIRY_MS, now_ms=NOW_MS, is_partner=True)

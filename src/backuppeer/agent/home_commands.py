@@ -12,6 +12,7 @@ from backuppeer.agent.names import alias_of, name_of, resolve_peer
 from backuppeer.agent.reporter import Emit
 from backuppeer.agent.session import Session
 from backuppeer.agent.state import Direction, PeerRecord, RequestState
+from backuppeer.agent.words import spell_safety_words
 from backuppeer.clock import format_time
 from backuppeer.control.api import (
     BrowseRequest,
@@ -28,7 +29,6 @@ from backuppeer.control.api import (
     StatusResult,
     StopResult,
 )
-from backuppeer.crypto.words import safety_words
 from backuppeer.errors import BackupPeerError, NotFoundError, UserError
 from backuppeer.ids import PeerId, format_peer_id
 from backuppeer.proof.statements import Agreement, open_statement
@@ -68,7 +68,7 @@ class HomeCommands:
 
     async def peers(self, _: Nothing, __: Emit) -> list[PeerRow]:
         """Return own peers: hosts, owners, and whoever has a name here."""
-        return [self._peer_row(record) for record in self._parts.state.peers()]
+        return [await self._peer_row(record) for record in self._parts.state.peers()]
 
     async def set_peer(self, request: PeerSetting, _: Emit) -> PeerRow:
         """Record that a person compared id or safety words with a peer's."""
@@ -76,7 +76,7 @@ class HomeCommands:
         if peer == self._parts.keys.peer:
             raise UserError("that is your own id", hint="see `backup-peer peers` for the others")
         self._parts.state.meet(peer, self._parts.clock.now_ms(), verified=request.verified)
-        return next(self._peer_row(record) for record in self._parts.state.peers() if record.peer == peer)
+        return await self._peer_row(next(record for record in self._parts.state.peers() if record.peer == peer))
 
     async def sessions(self, _: Nothing, __: Emit) -> list[SessionRow]:
         """Return the open sessions."""
@@ -115,7 +115,7 @@ class HomeCommands:
             notes.append(text if host is None else f"{name_of(state, host)}: {text}")
         return notes
 
-    def _peer_row(self, record: PeerRecord) -> PeerRow:
+    async def _peer_row(self, record: PeerRecord) -> PeerRow:
         hosts, quota, used = self._as_host(record.peer)
         owned = self._agent.host.premises.leases_of(record.peer)
         if owned and not hosts:
@@ -130,7 +130,7 @@ class HomeCommands:
             verified=record.is_verified,
             quota_bytes=quota,
             used_bytes=used,
-            safety_words=safety_words(self._parts.keys.peer, record.peer),
+            safety_words=await spell_safety_words(self._parts.keys.peer, record.peer),
             last_seen=format_time(record.last_seen_ms) if record.last_seen_ms else "",
             trust=round(trust, 3),
             trust_level=level.value,

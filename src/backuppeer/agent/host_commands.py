@@ -15,6 +15,7 @@ from backuppeer.agent.names import alias_of
 from backuppeer.agent.offers import Offer, check_storage, choose_terms
 from backuppeer.agent.reporter import Emit, Reporter
 from backuppeer.agent.state import Direction, RequestRecord, RequestState
+from backuppeer.agent.words import spell_safety_words
 from backuppeer.clock import format_time
 from backuppeer.control.api import (
     HostingState,
@@ -25,7 +26,6 @@ from backuppeer.control.api import (
     RequestDecision,
 )
 from backuppeer.control.events import Agreed, Event, EventName, State
-from backuppeer.crypto.words import safety_words
 from backuppeer.errors import NoSignaling, UserError
 from backuppeer.ids import format_peer_id
 from backuppeer.signaling.listing import is_region
@@ -137,9 +137,13 @@ class HostCommands:
             return
 
     def _tell_request(self, record: RequestRecord) -> None:
-        self._agent.spawn(self._pass_on(record))
+        if self._watchers:  # else nobody would see what the words cost
+            self._agent.spawn(self._pass_on(record))
 
     async def _pass_on(self, record: RequestRecord) -> None:
+        now = self._parts.state.find_request(Direction.IN, record.peer)
+        if now is None or now.request != record.request:
+            return  # another took its place while the words of others were computed
         event = await self._event(record)
         for queue in self._watchers:
             queue.put_nowait(event)
@@ -171,8 +175,7 @@ class HostCommands:
         return Event(event=EventName.REQUEST, data=msgspec.to_builtins(await self._row(record)))
 
     async def _row(self, record: RequestRecord) -> PendingRequest:
-        # 0.2 s of Argon2id on first sight of a peer: not in the event loop.
-        words = await asyncio.to_thread(safety_words, self._parts.keys.peer, record.peer)
+        words = await spell_safety_words(self._parts.keys.peer, record.peer)
         trust, level = self._parts.standing.trust(record.peer)
         return PendingRequest(
             request_id=record.request,

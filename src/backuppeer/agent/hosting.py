@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 import structlog
 
+from backuppeer.agent.gate import Gate
 from backuppeer.agent.offers import Offer
 from backuppeer.agent.requests import Requests
 from backuppeer.agent.state import State
@@ -20,7 +21,7 @@ from backuppeer.agent.telling import tell_peer
 from backuppeer.clock import Clock
 from backuppeer.crypto.envelope import EnvelopeKey
 from backuppeer.crypto.identity import SigningKey
-from backuppeer.errors import BackupPeerError, NoSignaling, PeerFault, RejectedError, Unavailable
+from backuppeer.errors import BackupPeerError, NoSignaling, PeerFault, RefusedError, RejectedError, Unavailable
 from backuppeer.ids import PeerId
 from backuppeer.limits import ENVELOPE_KEY_KEPT_S, ENVELOPE_KEY_LIFE_S, LISTING_LIFE_S, LISTING_REFRESH_S
 from backuppeer.signaling.knock import (
@@ -49,7 +50,6 @@ _log = structlog.get_logger()
 _OFFER: Final = "host.offer"
 _INBOX: Final = "host.inbox"
 _SEQ: Final = "host.seq"
-_NONCES: Final = "host.nonces"
 
 
 MakeBinding = Callable[[], bytes]
@@ -76,7 +76,8 @@ class Hosting:
         self._pool: Pool | None = None
         self._refresher: asyncio.Task[None] | None = None
         self.on_servers: OnServers = _ignore
-        self._nonces = _load_nonces(state)
+        self._gate = Gate(clock)
+        self._nonces = NonceMemory(state.nonces())
         self._moving = asyncio.Lock()  # one change of the slot at a time: a failed one takes back only its own offer
 
     @property
@@ -249,9 +250,10 @@ class Hosting:
         """Open a knock, decide, and leave exactly one reply."""
         try:
             knock = self._open_knock(sealed)
-        except PeerFault as exc:
+        except (PeerFault, RefusedError) as exc:
             _log.info("knock refused", reason=exc.message)
             return
+        await asyncio.to_thread(self._requests.prepare)
         reply = self._answer(knock)
         if self._pool is not None:
             sealed_reply = seal_reply(reply, self._identity, knock=knock)
@@ -266,11 +268,25 @@ class Hosting:
             if key_id == wanted:
                 key = EnvelopeKey.from_private_bytes(private)
                 knock = open_knock(sealed, key, recipient=PeerId(self._identity.public), now_ms=now_ms)
-                self._nonces.remember(knock.nonce, knock.expires_ms, now_ms=now_ms)
-                # Persisted before the knock has any effect: a replay after a restart is still a replay.
-                self._state.put_setting(_NONCES, self._nonces.export_bytes())
+                self._admit(knock, now_ms)
                 return knock
         raise PeerFault("a knock for a key that is erased or was never ours")
+
+    def _admit(self, knock: Knock, now_ms: int) -> None:
+        """Let a knock in, once.
+
+        Raises:
+            RefusedError: too many knocks; this one leaves no trace, and its sender may send it again.
+            PeerFault: a replay.
+
+        """
+        owner = PeerId(knock.owner)
+        is_partner = self._requests.is_partner(owner)
+        if not self._gate.admits(owner, is_partner=is_partner):
+            raise RefusedError("too many knocks within a minute")
+        until_ms = self._nonces.remember(knock.nonce, knock.expires_ms, now_ms=now_ms, is_partner=is_partner)
+        # Persisted before the knock has any effect: a replay after a restart is still a replay.
+        self._state.put_nonce(knock.nonce, until_ms, now_ms=now_ms)
 
     def _answer(self, knock: Knock) -> KnockReply:
         offer = self.offer
@@ -298,8 +314,3 @@ class Hosting:
 
 def _ignore(is_shown: bool) -> None:  # noqa: FBT001 - OnServers
     del is_shown
-
-
-def _load_nonces(state: State) -> NonceMemory:
-    raw = state.setting(_NONCES)
-    return NonceMemory.import_bytes(raw) if raw else NonceMemory()

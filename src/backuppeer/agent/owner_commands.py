@@ -16,6 +16,7 @@ from backuppeer.agent.offers import check_storage
 from backuppeer.agent.recovery import Recovery
 from backuppeer.agent.reporter import Emit, Reporter
 from backuppeer.agent.restore_job import RestoreJob
+from backuppeer.agent.words import spell_safety_words
 from backuppeer.backup.browse import SnapshotFilter, find_snapshot, list_entries, list_roots, list_snapshots
 from backuppeer.backup.streams import PackSource
 from backuppeer.backup.trees import TreeReader, Visit
@@ -37,7 +38,6 @@ from backuppeer.control.api import (
     SnapshotRow,
     SnapshotsRequest,
 )
-from backuppeer.crypto.words import safety_words
 from backuppeer.errors import LocalError, NotFoundError, PeerUnreachable, UserError
 from backuppeer.ids import PeerId, format_peer_id
 from backuppeer.limits import LOCK_DEFAULT_S, LS_ROWS, TERM_DEFAULT_S
@@ -61,7 +61,7 @@ class OwnerCommands:
         if agreement is None:
             self._check_may_ask(peer)
             free, term_s, lock_s = await self._offer_of(peer, self._agent.servers(request.servers))
-        words = await asyncio.to_thread(safety_words, self._parts.keys.peer, peer)
+        words = await spell_safety_words(self._parts.keys.peer, peer)
         trust, level = self._parts.standing.trust(peer)
         return ConnectPlan(
             peer_id=format_peer_id(peer),
@@ -94,7 +94,7 @@ class OwnerCommands:
         return ConnectResult(
             peer_id=format_peer_id(peer),
             alias=alias_of(self._parts.state, peer),
-            safety_words=await asyncio.to_thread(safety_words, self._parts.keys.peer, peer),
+            safety_words=await spell_safety_words(self._parts.keys.peer, peer),
             session=session.state,
             quota_bytes=agreement.size_bytes,
         )

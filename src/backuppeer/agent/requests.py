@@ -8,6 +8,7 @@ accepted: a new wish takes the place of the one before. `since_ms` of an incomin
 import secrets
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
@@ -20,7 +21,15 @@ from backuppeer.agent.standing import Standing
 from backuppeer.agent.state import Direction, RequestRecord, RequestState, State
 from backuppeer.clock import Clock
 from backuppeer.crypto.identity import SigningKey
-from backuppeer.errors import ProtocolViolation, RefusedError, RejectedError, UserError
+from backuppeer.errors import (
+    DamagedStateError,
+    NotFoundError,
+    ProtocolViolation,
+    RefusedError,
+    RejectedError,
+    StoreUnavailable,
+    UserError,
+)
 from backuppeer.ids import PeerId
 from backuppeer.limits import (
     PENDING_REQUESTS,
@@ -61,7 +70,7 @@ class Requests:
         """
         owner = PeerId(knock.owner)
         where = Whereabouts(knock.transport, tuple(knock.addresses), knock.issued_ms)
-        is_partner = owner in self._premises.owners()
+        is_partner = self.is_partner(owner)
         if is_partner:
             meet_at(self._state, owner, where.encode(), self._clock.now_ms())
         if is_partner and knock.size_bytes == 0:
@@ -85,9 +94,18 @@ class Requests:
         self._check_rejections(knock)
         return self._consider_new(knock, where, AcceptPolicy(offer.accept) if offer else AcceptPolicy.ASK)
 
+    def is_partner(self, peer: PeerId) -> bool:
+        """Whether a peer has an agreement here, also while the store is away."""
+        return peer in self._premises.owners()
+
+    def prepare(self) -> None:
+        """Open the store if it is to be opened: reading a large one takes seconds, so call it in a thread."""
+        with suppress(StoreUnavailable, NotFoundError, DamagedStateError):  # whoever needs it is told then
+            self._premises.open()
+
     def may_answer(self, peer: PeerId) -> bool:
         """Whether a session with this peer is answered: partners, and requests that were accepted (DESIGN 6)."""
-        if peer in self._premises.owners():
+        if self.is_partner(peer):
             return True
         known = self._open_request(peer)
         return known is not None and known.state is RequestState.ACCEPTED
@@ -163,7 +181,9 @@ class Requests:
 
     def _incoming(self, owner: PeerId | None = None) -> list[RequestRecord]:
         """Return the requests of an owner, or of everybody, oldest first."""
-        return [r for r in self._state.requests() if r.direction is Direction.IN and owner in {None, r.peer}]
+        if owner is not None:
+            return self._state.requests_of(Direction.IN, owner)
+        return [r for r in self._state.requests() if r.direction is Direction.IN]
 
     def _open_request(self, owner: PeerId) -> RequestRecord | None:
         """Return the request of an owner that waits or is accepted and not yet agreed."""
@@ -197,7 +217,7 @@ class Requests:
         now_ms = self._clock.now_ms()
         self._state.drop_requests(now_ms - REQUEST_KEPT_S * 1000)
         is_auto = may_auto_accept(
-            policy, is_friend=self._standing.is_friend(owner), has_agreement=owner in self._premises.owners()
+            policy, is_friend=self._standing.is_friend(owner), has_agreement=self.is_partner(owner)
         )
         is_auto = is_auto and self._count_agreed(owner) < UNASKED_AGREEMENTS
         record = RequestRecord(

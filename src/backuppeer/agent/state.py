@@ -48,6 +48,14 @@ _SCRIPTS: Final = (
     DROP TABLE browsed;
     CREATE TABLE heard(peer BLOB PRIMARY KEY) STRICT;
     """,
+    # The nonces were one value, written whole for every knock. The keys go too, so that no knock can be replayed.
+    """
+    CREATE TABLE nonces(nonce BLOB PRIMARY KEY, until_ms INTEGER NOT NULL) STRICT;
+    CREATE INDEX nonces_by_time ON nonces(until_ms);
+    CREATE INDEX requests_by_peer ON requests(peer, direction, since_ms);
+    DELETE FROM settings WHERE key='host.nonces';
+    DELETE FROM envelope_keys;
+    """,
 )
 _ANCHORED: Final = frozenset({"store.directory", "store.offered", "host.offer", "transport.bound"})
 """Settings with a second copy: partners could not come back to a host that forgot them."""
@@ -110,6 +118,8 @@ class State:
 
     def __init__(self, path: Path) -> None:
         self._db: sqlite3.Connection = open_database(path, _SCRIPTS)
+        for copy in path.parent.glob(f"{path.name}.v*"):
+            copy.unlink()  # made by an upgrade that went well: it holds keys of knocks, which must be gone after 48 h
         self._lock = threading.RLock()
         self._anchor = Anchor(path.with_name(_ANCHOR_NAME))
         for key, value in self._all("SELECT key,value FROM settings"):
@@ -205,6 +215,11 @@ class State:
         """Return all requests, oldest first."""
         return [_request(row) for row in self._all(f"{_REQUEST} ORDER BY since_ms")]
 
+    def requests_of(self, direction: Direction, peer: PeerId) -> list[RequestRecord]:
+        """Return the requests of this direction with one peer, oldest first."""
+        query = f"{_REQUEST} WHERE direction=? AND peer=? ORDER BY since_ms"
+        return [_request(row) for row in self._all(query, direction, peer)]
+
     def find_request(self, direction: Direction, peer: PeerId) -> RequestRecord | None:
         """Return the newest request of this direction with this peer."""
         rows = self._all(f"{_REQUEST} WHERE direction=? AND peer=? ORDER BY since_ms DESC LIMIT 1", direction, peer)
@@ -266,6 +281,22 @@ class State:
     def erase_envelope_keys(self, before_ms: int) -> None:
         """Erase keys made before: older knocks can't be opened by anybody then."""
         self._run("DELETE FROM envelope_keys WHERE created_ms<?", before_ms)
+
+    def put_nonce(self, nonce: bytes, until_ms: int, *, now_ms: int) -> None:
+        """Keep the nonce of a knock, durably, and drop those that matter no more."""
+        with self._lock, self._translated():
+            self._db.execute("BEGIN")
+            try:
+                self._db.execute("DELETE FROM nonces WHERE until_ms<=?", (now_ms,))
+                self._db.execute("INSERT OR REPLACE INTO nonces(nonce,until_ms) VALUES(?,?)", (nonce, until_ms))
+                self._db.execute("COMMIT")
+            finally:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+
+    def nonces(self) -> dict[bytes, int]:
+        """Return the nonces kept, each with the time until which it matters."""
+        return {bytes(row[0]): int(row[1]) for row in self._all("SELECT nonce,until_ms FROM nonces")}
 
     # settings
     def setting(self, key: str) -> bytes | None:
