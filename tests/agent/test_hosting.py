@@ -15,11 +15,14 @@ from backuppeer.limits import (
     ENVELOPE_KEY_LIFE_S,
     KNOCK_BYTES,
     LISTING_BYTES,
+    LISTING_FUTURE_S,
     LISTING_LIFE_S,
     LISTING_SERVERS,
 )
+from backuppeer.signaling.container import split_container
 from backuppeer.signaling.knock import Verdict
-from backuppeer.signaling.listing import open_listing
+from backuppeer.signaling.listing import Listing, open_listing
+from backuppeer.signaling.pool import Acceptance
 from backuppeer.signaling.server.engine import Shown
 from signaling.kit import TurnedClock, run, serving
 
@@ -201,3 +204,68 @@ def test_a_person_who_leaves_before_the_slot_is_on_offer_leaves_none_behind(host
         assert hosting.offer is None
 
     run(story())
+
+
+def test_a_key_of_a_clock_that_was_ahead_is_old_at_once_and_erased_within_a_day(hosting, house):
+    turn(house, 10 * 86400)
+    first = listing_of(hosting, house).envelope_id
+    turn(house, -10 * 86400)
+    assert listing_of(hosting, house).envelope_id != first
+    turn(house, ENVELOPE_KEY_KEPT_S - ENVELOPE_KEY_LIFE_S + 0.001)
+    listing_of(hosting, house)
+    assert first not in key_ids(house)
+
+
+class Shows:
+    """Stands for the servers: takes what it is told to."""
+
+    def __init__(self):
+        self.takes, self.seqs = True, []
+
+    async def publish(self, signed):
+        self.seqs.append(peek(signed))
+        return [Acceptance(url="ws://x", accepted=self.takes)]
+
+    withdraw = publish
+
+
+def peek(signed):
+    return msgspec.msgpack.decode(split_container(signed, cap_bytes=LISTING_BYTES, what="listing")[0], type=Listing).seq
+
+
+@pytest.fixture
+def shows(hosting, house):
+    house.state.put_setting("host.offer", msgspec.msgpack.encode(SLOT))
+    hosting._pool = Shows()
+    return hosting._pool
+
+
+def test_a_number_of_a_clock_that_was_ahead_does_not_keep_the_slot_off_the_market(hosting, house, shows):
+    turn(house, 3600)
+    asyncio.run(hosting.republish())
+    turn(house, 10 * 86400)
+    shows.takes = False
+    asyncio.run(hosting.republish())
+    turn(house, -10 * 86400 - 3600)
+    shows.takes = True
+    asyncio.run(hosting.republish())
+    taken, refused, again = shows.seqs
+    assert refused > taken + 9 * 86400_000
+    assert again == taken + 1, "above what servers know, also where that is an hour ahead"
+
+
+def test_a_number_that_no_server_took_is_not_kept_and_one_that_was_taken_is(hosting, house, shows):
+    shows.takes = False
+    asyncio.run(hosting.republish())
+    assert house.state.setting("host.seq") is None
+    asyncio.run(hosting.republish())
+    assert shows.seqs[1] == shows.seqs[0] + 1, "nor used twice"
+    shows.takes = True
+    asyncio.run(hosting.republish())
+    assert int.from_bytes(house.state.setting("host.seq"), "big") == shows.seqs[2]
+
+
+def test_a_number_far_ahead_that_an_older_version_kept_is_left_behind(hosting, house, shows):
+    house.state.put_setting("host.seq", (house.clock.now_ms() + LISTING_FUTURE_S * 1000).to_bytes(8, "big"))
+    asyncio.run(hosting.republish())
+    assert shows.seqs == [house.clock.now_ms()]

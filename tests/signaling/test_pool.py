@@ -223,6 +223,19 @@ def test_a_refused_listing_is_told_with_its_reason():
     run(story())
 
 
+def test_a_listing_refused_for_its_times_is_told_as_a_wrong_clock_with_what_it_says():
+    async def story():
+        host = Host()
+        async with serving() as server, pool_of(server.url, clock=server.clock) as pool:
+            days_ahead = NOW_MS + 10 * 86400_000
+            with pytest.raises(NoSignaling, match="clock of this computer seems wrong") as caught:
+                await pool.publish(host.signed(days_ahead, now_ms=days_ahead))
+            assert "it says 20" in caught.value.hint
+            assert "clock" in pool.states()[0].error
+
+    run(story())
+
+
 def test_withdrawing_takes_the_listing_off_every_server():
     async def story():
         host = Host()

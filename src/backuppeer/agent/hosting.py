@@ -23,7 +23,13 @@ from backuppeer.crypto.envelope import EnvelopeKey
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import BackupPeerError, NoSignaling, PeerFault, RefusedError, RejectedError, Unavailable
 from backuppeer.ids import PeerId
-from backuppeer.limits import ENVELOPE_KEY_KEPT_S, ENVELOPE_KEY_LIFE_S, LISTING_LIFE_S, LISTING_REFRESH_S
+from backuppeer.limits import (
+    ENVELOPE_KEY_KEPT_S,
+    ENVELOPE_KEY_LIFE_S,
+    LISTING_FUTURE_S,
+    LISTING_LIFE_S,
+    LISTING_REFRESH_S,
+)
 from backuppeer.signaling.knock import (
     REJECTED_BY_PERSON,
     Knock,
@@ -76,6 +82,7 @@ class Hosting:
         self._pool: Pool | None = None
         self._refresher: asyncio.Task[None] | None = None
         self.on_servers: OnServers = _ignore
+        self._made = 0
         self._gate = Gate(clock)
         self._nonces = NonceMemory(state.nonces())
         self._moving = asyncio.Lock()  # one change of the slot at a time: a failed one takes back only its own offer
@@ -131,6 +138,7 @@ class Hosting:
         self._forget_offer()
         await self.close()
         # Nobody publishes from now on, and publishing is when old keys are erased: so all of them go here.
+        self._erase_old_keys(self._clock.now_ms())  # dates back those from the future
         self._state.erase_envelope_keys(self._clock.now_ms() + 1)
 
     async def _give_up(self) -> None:
@@ -147,14 +155,14 @@ class Hosting:
         if self._pool is not None:
             tombstone = make_tombstone(PeerId(self._identity.public), self._next_seq(), now_ms=self._clock.now_ms())
             with suppress(Unavailable):
-                await self._pool.withdraw(sign_listing(tombstone, self._identity))
+                self._note_taken(await self._pool.withdraw(sign_listing(tombstone, self._identity)))
         await self._leave()
 
     async def _enter(self, offer: Offer) -> list[Acceptance]:
         self._pool = Pool(offer.servers, clock=self._clock, on_change=self._tell_servers)
         self._pool.attend(self._inbox_key(), self._on_knock)
         self._refresher = asyncio.create_task(self._refresh(offer))
-        return await self._pool.publish(self._make_listing(offer))
+        return self._note_taken(await self._pool.publish(self._make_listing(offer)))
 
     async def _leave(self) -> None:
         if self._refresher is not None:
@@ -195,7 +203,7 @@ class Hosting:
         if offer is None or self._pool is None:
             return
         with suppress(Unavailable):
-            await self._pool.publish(self._make_listing(offer))
+            self._note_taken(await self._pool.publish(self._make_listing(offer)))
 
     def _make_listing(self, offer: Offer) -> bytes:
         now_ms = self._clock.now_ms()
@@ -221,10 +229,18 @@ class Hosting:
         return sign_listing(name_servers(listing, offer.servers), self._identity)
 
     def _next_seq(self) -> int:
-        last = int.from_bytes(self._state.setting(_SEQ) or b"", "big")
-        seq = next_seq(last, self._clock.now_ms())
-        self._state.put_setting(_SEQ, seq.to_bytes(8, "big"))
-        return seq
+        now_ms = self._clock.now_ms()
+        taken = int.from_bytes(self._state.setting(_SEQ) or b"", "big")
+        # One that no server would take yet is of a clock that was ahead, and the one before it is still in force.
+        known = (number for number in (taken, self._made) if number < now_ms + LISTING_FUTURE_S * 1000)
+        self._made = next_seq(max(known, default=0), now_ms)
+        return self._made
+
+    def _note_taken(self, outcomes: list[Acceptance]) -> list[Acceptance]:
+        """Keep the number made last if a server took it: what all refuse must not hold up what comes later."""
+        if any(outcome.accepted for outcome in outcomes):
+            self._state.put_setting(_SEQ, self._made.to_bytes(8, "big"))
+        return outcomes
 
     def _inbox_key(self) -> SigningKey:
         seed = self._state.setting(_INBOX)
@@ -244,6 +260,8 @@ class Hosting:
         return key
 
     def _erase_old_keys(self, now_ms: int) -> None:
+        # Made while the clock was ahead: else it would be today's key, and kept, until that day has passed.
+        self._state.date_back_envelope_keys(now_ms, to_ms=now_ms - ENVELOPE_KEY_LIFE_S * 1000)
         self._state.erase_envelope_keys(now_ms - ENVELOPE_KEY_KEPT_S * 1000)
 
     async def _on_knock(self, sealed: bytes, server: str) -> None:

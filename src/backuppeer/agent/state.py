@@ -278,6 +278,10 @@ class State:
         query = "SELECT key_id,private,created_ms FROM envelope_keys ORDER BY created_ms DESC"
         return [(row[0], row[1], row[2]) for row in self._all(query)]
 
+    def date_back_envelope_keys(self, after_ms: int, *, to_ms: int) -> None:
+        """Let keys made after a time that can't have been count as made at another."""
+        self._run("UPDATE envelope_keys SET created_ms=? WHERE created_ms>?", to_ms, after_ms)
+
     def erase_envelope_keys(self, before_ms: int) -> None:
         """Erase keys made before: older knocks can't be opened by anybody then."""
         self._run("DELETE FROM envelope_keys WHERE created_ms<?", before_ms)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from backuppeer import limits
-from backuppeer.signaling.messages import Published
+from backuppeer.signaling.messages import Published, explain_refusal
 
 
 class ServerStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,7 +47,7 @@ class Board:
         def take(verdict: "asyncio.Future[Published]") -> None:
             if not verdict.cancelled():
                 answer = verdict.result()
-                error = "" if answer.accepted else f"{url} refused the listing: {answer.code}"
+                error = "" if answer.accepted else f"{url} refused the listing: {explain_refusal(answer.code)}"
                 self.put(url, accepted=answer.accepted, error=error)
 
         return take

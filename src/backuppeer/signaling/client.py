@@ -42,6 +42,7 @@ from backuppeer.signaling.messages import (
     Taken,
     decode_answer,
     encode,
+    explain_refusal,
     inbox_proof_blob,
 )
 from backuppeer.signaling.servers import authority
@@ -216,7 +217,7 @@ class Publication:
             if not listing:
                 continue
             answer = await link.ask(Publish(listing), Published)
-            error = "" if answer.accepted else f"the listing was refused: {answer.code}"
+            error = "" if answer.accepted else f"the listing was refused: {explain_refusal(answer.code)}"
             self._on_state(True, error)  # noqa: FBT003 - the callback's two values are its documented form
             if verdict is not None and not verdict.done():
                 verdict.set_result(answer)

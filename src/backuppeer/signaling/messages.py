@@ -121,6 +121,15 @@ class Refusal(StrEnum):
     FULL = "full"
 
 
+WRONG_CLOCK: Final = "the clock of this computer seems wrong"
+
+
+def explain_refusal(code: str) -> str:
+    """Return why a listing that we made and signed ourselves was not put on show."""
+    # Shape and signature hold, as we made them: what is left are its times, by the server's clock.
+    return WRONG_CLOCK if code == Refusal.INVALID else code
+
+
 Request = Publish | Browse | Deposit | OpenInbox | ProveInbox | Taken
 Answer = Published | Page | Deposited | Challenge | InboxOpen | Message
 

@@ -12,13 +12,14 @@ from types import TracebackType
 from typing import Final, Self
 
 from backuppeer import limits
-from backuppeer.clock import Clock, SystemClock
+from backuppeer.clock import Clock, SystemClock, format_time
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import LocalError, NoSignaling, PeerFault, Unavailable
 from backuppeer.signaling.board import Acceptance, Board, ServerStatus
 from backuppeer.signaling.browse import BrowseResult, Browsing, OnRows
 from backuppeer.signaling.client import UNTRUSTED, InboxReader, OnMessage, Publication, deposit_at
 from backuppeer.signaling.merge import SeqMemory
+from backuppeer.signaling.messages import WRONG_CLOCK
 from backuppeer.signaling.servers import check_servers, is_safe_foreign, is_server_url, parse_server
 
 __all__ = ["Acceptance", "BrowseResult", "InboxHandle", "OnMessage", "OnRows", "Pool", "ServerStatus"]
@@ -101,7 +102,11 @@ class Pool:
         """
         outcomes = await self._publish_all(listing, within_s)
         if not any(outcome.accepted for outcome in outcomes):
-            raise no_signaling("no signaling server took the offer", outcomes)
+            failure = no_signaling("no signaling server took the offer", outcomes)
+            if any(WRONG_CLOCK in outcome.error for outcome in outcomes):
+                says = format_time(self._clock.now_ms())
+                failure.hint = f"it says {says}: set it right, then try again; if it is right, the server's is wrong"
+            raise failure
         return outcomes
 
     async def withdraw(self, tombstone: bytes, *, within_s: float = limits.BROWSE_SOFT_S) -> list[Acceptance]:
