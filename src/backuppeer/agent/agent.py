@@ -18,6 +18,7 @@ from backuppeer.agent.home import Home
 from backuppeer.agent.hosting import Hosting
 from backuppeer.agent.keyring import HomeKeys
 from backuppeer.agent.knocking import Knocking
+from backuppeer.agent.logbook import bookkeeping
 from backuppeer.agent.market import Market
 from backuppeer.agent.partners import Reach, Whereabouts, meet_at, read_binding
 from backuppeer.agent.premises import Premises
@@ -130,8 +131,9 @@ class Agent:
         parts = self.parts
         now_ms = parts.clock.now_ms()
         where = read_binding(session.hello.binding, session.peer) if session.hello.binding else None
-        meet_at(parts.state, session.peer, where.encode() if where else b"", now_ms)
-        adopt_agreements(parts.state, parts.keys, session)
+        with bookkeeping("meeting"):
+            meet_at(parts.state, session.peer, where.encode() if where else b"", now_ms)
+            adopt_agreements(parts.state, parts.keys, session)
         parts.standing.saw(session.peer, Kind.CONNECTED)
         self.spawn(self._agree(session))
 

@@ -51,8 +51,7 @@ class HomeCommands:
 
     async def status(self, request: Nothing, _: Emit) -> StatusResult:
         """Return the state of this home."""
-        vault = self._agent.owner.vault
-        snapshots = len(vault.repository.index.snapshots()) if vault.repository_id is not None else 0
+        snapshots, notes = self._snapshots()
         return StatusResult(
             peer_id=format_peer_id(self._parts.keys.peer),
             agent=f"running, version {__version__}, process {os.getpid()}",
@@ -60,7 +59,7 @@ class HomeCommands:
             sessions=len(self._parts.sessions.all()),
             hosting=hosting_state(self._agent),
             snapshots=snapshots,
-            notes=self._notes(),
+            notes=[*notes, *self._notes()],
             waiting_in=self._count_waiting(Direction.IN),
             waiting_out=self._count_waiting(Direction.OUT),
             read_only=not self._parts.keys.grant,
@@ -98,6 +97,15 @@ class HomeCommands:
         if pool is None:
             return [ServerState(url=url, connected=False) for url in self._agent.servers(given)]
         return [ServerState(url=s.url, connected=s.connected, error=s.error) for s in pool.states()]
+
+    def _snapshots(self) -> tuple[int, list[str]]:
+        """Return how many snapshots there are, and what a person should know if that can't be told."""
+        vault = self._agent.owner.vault
+        try:
+            # A host that owns nothing has no repository, and its state must not depend on one.
+            return len(vault.repository.index.snapshots()) if vault.exists_repository else 0, []
+        except BackupPeerError as exc:
+            return 0, [f"the snapshots can't be counted: {exc.message}"]
 
     def _count_waiting(self, direction: Direction) -> int:
         now_ms = self._parts.clock.now_ms()

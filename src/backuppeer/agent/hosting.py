@@ -7,13 +7,14 @@ a session. Exactly one fixed-size reply leaves per knock, whatever the answer.
 import asyncio
 import random
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Final
 
 import msgspec
 import structlog
 
 from backuppeer.agent.gate import Gate
+from backuppeer.agent.logbook import bookkeeping
 from backuppeer.agent.offers import Offer
 from backuppeer.agent.requests import Requests
 from backuppeer.agent.state import State
@@ -303,8 +304,10 @@ class Hosting:
         if not self._gate.admits(owner, is_partner=is_partner):
             raise RefusedError("too many knocks within a minute")
         until_ms = self._nonces.remember(knock.nonce, knock.expires_ms, now_ms=now_ms, is_partner=is_partner)
-        # Persisted before the knock has any effect: a replay after a restart is still a replay.
-        self._state.put_nonce(knock.nonce, until_ms, now_ms=now_ms)
+        # Persisted before the knock has any effect: a replay after a restart is still a replay. But a partner that only
+        # asks where we are is told so on a full disk too: all that a replay of that could do is to have it told again.
+        with bookkeeping("nonce") if is_partner and not knock.size_bytes else nullcontext():
+            self._state.put_nonce(knock.nonce, until_ms, now_ms=now_ms)
 
     def _answer(self, knock: Knock) -> KnockReply:
         offer = self.offer

@@ -8,6 +8,8 @@ import logging
 import logging.handlers
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Final
 
@@ -15,6 +17,7 @@ import structlog
 from structlog.typing import Processor
 
 from backuppeer.agent.home import Home
+from backuppeer.errors import LocalError
 
 _FILE_BYTES: Final = 2 * 1024 * 1024
 _FILES: Final = 5
@@ -47,6 +50,15 @@ def open_log(home: Home) -> None:
         cache_logger_on_first_use=True,
     )
     sys.excepthook = _log_crash
+
+
+@contextmanager
+def bookkeeping(what: str) -> Iterator[None]:
+    """Go on where something worth remembering can't be written: a full disk must not keep owners from their data."""
+    try:
+        yield
+    except LocalError as exc:
+        structlog.get_logger().warning("not written down", what=what, reason=exc.message)
 
 
 def _log_crash(kind: type[BaseException], exc: BaseException, trace: TracebackType | None) -> None:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Final
 
 from backuppeer.agent.choosing import OPEN, choose_request, is_listed
+from backuppeer.agent.logbook import bookkeeping
 from backuppeer.agent.names import check_alias
 from backuppeer.agent.offers import Offer
 from backuppeer.agent.partners import Whereabouts, later_of, meet_at
@@ -72,7 +73,8 @@ class Requests:
         where = Whereabouts(knock.transport, tuple(knock.addresses), knock.issued_ms)
         is_partner = self.is_partner(owner)
         if is_partner:
-            meet_at(self._state, owner, where.encode(), self._clock.now_ms())
+            with bookkeeping("whereabouts"):
+                meet_at(self._state, owner, where.encode(), self._clock.now_ms())
         if is_partner and knock.size_bytes == 0:
             return Verdict.ACCEPTED
         try:

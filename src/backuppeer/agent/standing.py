@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import structlog
 
+from backuppeer.agent.logbook import bookkeeping
 from backuppeer.agent.state import State
 from backuppeer.clock import Clock
 from backuppeer.errors import AuthenticationFault, BackupPeerError, IntegrityFault, PeerFault, RefusedError, Unavailable
@@ -70,8 +71,9 @@ class Standing:
         return is_safe_copy(self.trust(peer)[0], is_friend=self.is_friend(peer))
 
     def saw(self, peer: PeerId, kind: Kind, *, size_bytes: int = 0, detail: str = "") -> None:
-        """Write down an observation."""
-        self._evidence.record(Observation(peer, kind, self._clock.now_ms(), size_bytes, detail[:200]))
+        """Write down an observation, if it can be: nothing ends because it can't."""
+        with bookkeeping("evidence"):
+            self._evidence.record(Observation(peer, kind, self._clock.now_ms(), size_bytes, detail[:200]))
 
     def blame(self, peer: PeerId, error: BackupPeerError) -> None:
         """Write down an error by whose fault it is; weather is only a missed contact."""

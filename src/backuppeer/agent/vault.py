@@ -61,6 +61,12 @@ class Vault:
         return None
 
     @property
+    def exists_repository(self) -> bool:
+        """Whether a repository was begun here: it need not be whole."""
+        found = self.repository_id
+        return found is not None and (self._home.repository / found.hex()).exists()
+
+    @property
     def repository(self) -> Repository:
         """Return the open repository.
 

@@ -78,4 +78,4 @@ class LocalDatabase:
             return DamagedStateError(
                 f"the {self._what} {self._path} is damaged: {exc}", hint="delete the file; it is built again"
             )
-        return LocalError(f"the {self._what} {self._path} can't be used: {exc}")
+        return LocalError(f"the {self._what} {self._path} can't be used: {exc}", hint="is the disk full?")

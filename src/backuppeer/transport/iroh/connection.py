@@ -247,7 +247,10 @@ class IrohConnection:
         if info is None:
             return PeerUnreachable(otherwise)
         if info.code == LOST_CODE:
-            return PeerUnreachable("the connection to the peer was lost")
+            return PeerUnreachable("the connection to the peer was lost", hint="is it online? try again in a moment")
         side = "the peer" if info.by_peer else "this side"
         words = f", {info.reason}" if info.reason else ""
-        return PeerUnreachable(f"{side} closed the connection (code {info.code}{words})")
+        return PeerUnreachable(
+            f"{side} closed the connection (code {info.code}{words})",
+            hint="try again in a moment; if it stays so, the log of the peer's agent says why",
+        )
