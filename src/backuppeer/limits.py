@@ -341,6 +341,8 @@ OPEN_FILES: Final = 65536
 ANCHOR_BYTES: Final = 64 * KIB
 """What is read of the second copy of settings: four values, the longest of them a list of servers."""
 AGENT_START_S: Final = 15.0
+AGENT_REASON_BYTES: Final = 16 * KIB
+"""What a command reads of why an agent can't run; a pipe takes as much at once."""
 AGENT_PING_S: Final = 5.0
 """An agent that is there but doesn't answer for this long is stuck."""
 AGENT_STOP_S: Final = 60.0

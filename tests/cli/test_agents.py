@@ -11,10 +11,12 @@ from backuppeer.agent.home import Home
 from backuppeer.agent.keyring import recover_identity
 from backuppeer.cli import agents
 from backuppeer.cli.agents import agent_command, agent_environment, ensure_agent, ping_agent, start_agent, stop_agent
+from backuppeer.cli.homes import create_peer
 from backuppeer.cli.main import main
 from backuppeer.control.api import Nothing, PingResult
-from backuppeer.errors import LocalError, NotFoundError
+from backuppeer.errors import ExitCode, LocalError, NotFoundError
 from backuppeer.ids import shorten_peer_id
+from backuppeer.limits import AGENT_REASON_BYTES
 from cli.terminal import check_output, identity_in
 from control.dummy import Dummy
 
@@ -86,6 +88,47 @@ def test_an_agent_that_ends_at_once_is_told_with_its_exit_code(live, monkeypatch
     with pytest.raises(LocalError, match="exit code 7") as caught:
         start_agent(live)
     assert "agent run" in caught.value.hint
+
+
+def test_what_an_agent_says_of_why_it_cannot_run_is_passed_on_with_its_exit_code(home):
+    create_peer(Home(home), bytes(32))
+    (home / "keys" / "grant").write_bytes(b"")
+    with pytest.raises(LocalError, match="keys/grant is damaged") as caught:
+        start_agent(Home(home))
+    assert caught.value.exit_code is ExitCode.INTEGRITY
+    assert "copy of this home" in caught.value.hint
+
+
+@pytest.mark.parametrize("said", ["", "no json", '{"message": "m"}', "[]", '{"message": "m", "hint": "h", "code": 99}'])
+def test_an_agent_that_says_no_reason_is_told_with_its_exit_code(live, monkeypatch, said):
+    script = f"import os, sys; os.write(int(sys.argv[-1]), {said!r}.encode()); sys.exit(7)"
+    monkeypatch.setattr(agents, "agent_command", lambda _: [sys.executable, "-c", script])
+    with pytest.raises(LocalError, match="exit code 7"):
+        start_agent(live)
+
+
+def test_a_reason_is_read_up_to_its_cap(live, monkeypatch):
+    room = AGENT_REASON_BYTES - len('{"message": "", "hint": "h", "code": 15}')
+    script = (
+        "import json, os, sys; said = json.dumps({'message': 'm' * int(sys.argv[1]), 'hint': 'h', 'code': 15});"
+        "os.write(int(sys.argv[-1]), said.encode()); sys.exit(15)"
+    )
+    for size, told in ((room, "mmm"), (room + 1, "exit code 15")):
+        command = [sys.executable, "-c", script, str(size)]
+        monkeypatch.setattr(agents, "agent_command", lambda _, command=command: command)
+        with pytest.raises(LocalError, match=told):
+            start_agent(live)
+
+
+def test_a_running_agent_holds_nothing_that_the_command_gave_it(home, monkeypatch):
+    create_peer(Home(home), bytes(32))
+    monkeypatch.setenv("BACKUPPEER_BIND", "127.0.0.1")
+    pid = start_agent(Home(home)).pid
+    try:
+        pipes = [link for link in Path(f"/proc/{pid}/fd").iterdir() if str(link.readlink()).startswith("pipe:")]
+        assert pipes == []
+    finally:
+        stop_agent(Home(home))
 
 
 def test_an_agent_that_never_answers_is_ended_and_told(live, monkeypatch):

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import platformdirs
 
+from backuppeer.errors import LocalError
+
 
 class Home:
     """Paths below one home folder. Creates nothing until asked."""
@@ -75,8 +77,18 @@ class Home:
         """Hold the home's lock while the block runs; yields False when another process has it.
 
         The kernel releases the lock when the process ends in whatever way, so no stale lock can remain.
+
+        Raises:
+            LocalError: the home can't be written.
+
         """
-        handle = os.open(self.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            handle = os.open(self.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as exc:
+            raise LocalError(
+                f"the home {self.path} can't be written: {exc.strerror}",
+                hint="is its disk mounted for writing, and the folder yours? else copy it and give --home COPY",
+            ) from exc
         try:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

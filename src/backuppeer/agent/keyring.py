@@ -9,9 +9,12 @@ authority's secret are never written; what lies here is the working secret of on
 
 import secrets
 import struct
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+
+import structlog
 
 from backuppeer.agent.home import Home, write_private
 from backuppeer.clock import Clock
@@ -21,6 +24,7 @@ from backuppeer.errors import DamagedStateError, NotFoundError, PeerFault, UserE
 from backuppeer.ids import DeviceId, PeerId, RepositoryId
 from backuppeer.proof.statements import WriterGrant, open_statement, sign_statement
 
+_log = structlog.get_logger()
 FIRST_GENERATION: Final = 1
 FIRST_EPOCH: Final = 1
 _MAGIC: Final = b"BPWORK\r\n"
@@ -114,14 +118,14 @@ def load_keys(home: Home) -> HomeKeys:
     working, authority = _read_working(home.keys / "working")
     device = SigningKey.from_seed(_read_seed(home.keys / "device"))
     grant_file = home.keys / "grant"
-    grant = grant_file.read_bytes() if grant_file.exists() else b""
+    grant = _read_grant(grant_file)
     repository = _read_repository(grant_file, grant, authority=authority, device=device) if grant else None
     return HomeKeys(
         working=working,
         authority=authority,
         identity=derive_identity(working),
         device=device,
-        transport_seed=_read_seed(home.keys / "transport"),
+        transport_seed=_read_transport(home.keys / "transport"),
         grant=grant,
         repository=repository,
     )
@@ -165,13 +169,36 @@ def _read_working(path: Path) -> tuple[WorkingSecret, bytes]:
     return WorkingSecret(secret=secret, generation=generation), authority
 
 
+def _read_grant(path: Path) -> bytes:
+    """Return the signed grant, b"" in a home that was recovered; an empty file is damage, not a recovered home."""
+    try:
+        grant = path.read_bytes()
+    except FileNotFoundError:
+        return b""
+    if not grant:
+        raise _damaged_grant(path)
+    return grant
+
+
+def _read_transport(path: Path) -> bytes:
+    """Return the transport key; it is random, so a damaged one is made anew: partners learn it at the next meeting."""
+    try:
+        return _read_seed(path)
+    except DamagedStateError as exc:
+        _log.warning("made a transport key anew", reason=exc.message)
+        seed = SigningKey.generate().seed()
+        with suppress(OSError):  # then the next start makes another
+            write_private(path, seed)
+        return seed
+
+
 def _read_repository(path: Path, grant: bytes, *, authority: bytes, device: SigningKey) -> RepositoryId:
     try:
         said = open_statement(WriterGrant, grant, authority)
     except PeerFault as exc:
-        raise _damaged(path) from exc
+        raise _damaged_grant(path) from exc
     if said.device != device.public:
-        raise _damaged(path)
+        raise _damaged_grant(path)
     return RepositoryId(said.repository)
 
 
@@ -183,6 +210,14 @@ def _read_seed(path: Path) -> bytes:
     if len(data) != 32:
         raise _damaged(path)
     return data
+
+
+def _damaged_grant(path: Path) -> DamagedStateError:
+    return DamagedStateError(
+        f"the key file {path} is damaged",
+        hint="bring it back from a copy of this home, with the device file beside it; or move it away: "
+        "then this home may restore, not back up",
+    )
 
 
 def _damaged(path: Path) -> DamagedStateError:

@@ -24,9 +24,18 @@ _FILES: Final = 5
 
 
 def open_log(home: Home) -> None:
-    """Send all logging of this process to `logs/agent.log`."""
-    home.logs.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handler = logging.handlers.RotatingFileHandler(home.logs / "agent.log", maxBytes=_FILE_BYTES, backupCount=_FILES)
+    """Send all logging of this process to `logs/agent.log`.
+
+    Raises:
+        LocalError: there can be no such file.
+
+    """
+    path = home.logs / "agent.log"
+    try:
+        home.logs.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handler = logging.handlers.RotatingFileHandler(path, maxBytes=_FILE_BYTES, backupCount=_FILES)
+    except OSError as exc:
+        raise LocalError(f"can't write {path}: {exc.strerror}", hint=f"is {home.logs} a folder of yours?") from exc
     shared: list[Processor] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -4,18 +4,15 @@ Knows: where they lie and how they are made anew. Must not know: sessions. All t
 hosts' packs, so a damaged one is moved aside and named, never trusted.
 """
 
-from collections.abc import Callable
-from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
-import structlog
-
+from backuppeer.agent.aside import open_or_set_aside
 from backuppeer.agent.home import Home
 from backuppeer.agent.keyring import HomeKeys
 from backuppeer.backup.streams import PackSource
 from backuppeer.crypto.keys import RepositoryKeys, derive_repository_keys
 from backuppeer.crypto.seal import Suite, preferred_suite
-from backuppeer.errors import AuthenticationFault, DamagedStateError, IntegrityFault, NewerFormatError
+from backuppeer.errors import AuthenticationFault, IntegrityFault
 from backuppeer.ids import BlobId, RepositoryId
 from backuppeer.limits import TREE_CACHE_BYTES
 from backuppeer.repo.cache import TreeCache
@@ -23,9 +20,6 @@ from backuppeer.repo.index import Index
 from backuppeer.repo.pack import PackOpener, parse_header
 from backuppeer.shares.ledger import Ledger
 
-_log = structlog.get_logger()
-T = TypeVar("T")
-_ASIDE: Final = ".damaged"
 _INDEX: Final = "index.db"
 _CACHE: Final = "trees.db"
 _LEDGER: Final = "ledger.db"
@@ -46,9 +40,9 @@ class Repository:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.keys = derive_repository_keys(keys.working, repository)
         self.suite: Suite = preferred_suite()
-        self.index = _open(self.folder / _INDEX, Index)
-        self.cache = _open(self.folder / _CACHE, lambda path: TreeCache(path, TREE_CACHE_BYTES))
-        self.ledger = _open(self.folder / _LEDGER, Ledger)
+        self.index = open_or_set_aside(self.folder / _INDEX, Index)
+        self.cache = open_or_set_aside(self.folder / _CACHE, lambda path: TreeCache(path, TREE_CACHE_BYTES))
+        self.ledger = open_or_set_aside(self.folder / _LEDGER, Ledger)
 
     def close(self) -> None:
         """Close the databases."""
@@ -86,17 +80,3 @@ class Repository:
         header, (sealed,) = source.fetch(location.pack, [(location.offset, location.sealed_bytes)])
         opener = PackOpener(self.keys, parse_header(header))
         return opener.open_entry(location.entry, sealed)
-
-
-def _open(path: Path, make: Callable[[Path], T]) -> T:
-    """Open a database that can be rebuilt; a damaged one is kept beside under another name."""
-    try:
-        return make(path)
-    except NewerFormatError:
-        raise
-    except DamagedStateError as exc:
-        _log.warning("moved a damaged database aside", file=path.name, reason=exc.message)
-        for part in path.parent.glob(f"{path.name}*"):
-            if not part.name.endswith(_ASIDE):
-                part.replace(part.with_name(part.name + _ASIDE))
-        return make(path)

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from backuppeer.agent.anchor import Anchor
 from backuppeer.db import open_database
-from backuppeer.errors import LocalError
+from backuppeer.errors import DamagedStateError, LocalError
 from backuppeer.ids import AgreementId, PeerId, RepositoryId
 from backuppeer.limits import HEARD_PEERS
 
@@ -117,7 +117,7 @@ class State:
     """The database, behind one lock: a few statements per second at most."""
 
     def __init__(self, path: Path) -> None:
-        self._db: sqlite3.Connection = open_database(path, _SCRIPTS)
+        self._db = _open(path)
         for copy in path.parent.glob(f"{path.name}.v*"):
             copy.unlink()  # made by an upgrade that went well: it holds keys of knocks, which must be gone after 48 h
         self._lock = threading.RLock()
@@ -328,6 +328,17 @@ class State:
             yield
         except sqlite3.Error as exc:
             raise LocalError(f"can't use the state of this home: {exc}", hint="is the disk full?") from exc
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    try:
+        return open_database(path, _SCRIPTS)
+    except DamagedStateError as exc:
+        # Not moved aside by itself: an owner's home without it knows no host, and should not seem to have none.
+        exc.hint = exc.hint or (
+            f"move {path.name} away: a host goes on by itself, an owner finds its hosts with `backup-peer recover`"
+        )
+        raise
 
 
 _PEER_COLUMNS: Final = "peer,alias,verified,whereabouts,first_seen_ms,last_seen_ms"

@@ -5,6 +5,7 @@ lock decides who is the agent: of two started at once one takes it, the other ex
 """
 
 import contextlib
+import json
 import os
 import select
 import subprocess
@@ -18,8 +19,8 @@ from backuppeer.cli.homes import require_identity
 from backuppeer.control.api import Nothing, PingResult, StopResult
 from backuppeer.control.client import AgentNotRunning, Client
 from backuppeer.control.sockets import socket_path_for
-from backuppeer.errors import LocalError
-from backuppeer.limits import AGENT_PING_S, AGENT_START_S, AGENT_STOP_S
+from backuppeer.errors import ExitCode, LocalError
+from backuppeer.limits import AGENT_PING_S, AGENT_REASON_BYTES, AGENT_START_S, AGENT_STOP_S
 
 _KEPT: Final = frozenset(
     (
@@ -73,11 +74,21 @@ def start_agent(home: Home) -> PingResult:
 
     Raises:
         NotFoundError: the home has no identity.
-        LocalError: it ended at once, or did not answer in time.
+        LocalError: it ended at once, with its own words and exit code where it said them, or did not answer in time.
 
     """
     require_identity(home)
-    process = _spawn(home)
+    reason, tell = os.pipe()
+    try:
+        os.set_blocking(reason, False)
+        return _start(home, reason, tell)
+    finally:
+        os.close(reason)
+        os.close(tell)
+
+
+def _start(home: Home, reason: int, tell: int) -> PingResult:
+    process = _spawn(home, tell)
     deadline, wait_s = time.monotonic() + AGENT_START_S, _FIRST_WAIT_S
     while time.monotonic() < deadline:
         found = _ping_starting(home)
@@ -85,15 +96,12 @@ def start_agent(home: Home) -> PingResult:
             _let_go(process, is_agent=found.pid == process.pid)
             return found
         if process.poll():
-            raise LocalError(
-                f"the agent ended at once (exit code {process.returncode})",
-                hint=f"`backup-peer agent run` shows why; its log is in {home.logs}",
-            )
+            raise _explain_end(home, process.returncode, reason)
         time.sleep(wait_s)
         wait_s = min(wait_s * 1.5, _LONGEST_WAIT_S)
         if process.returncode == 0 and wait_s == _LONGEST_WAIT_S:
             # Another process has the lock but does not answer: perhaps an agent about to end. Be next.
-            process = _spawn(home)
+            process = _spawn(home, tell)
     process.kill()
     process.wait()
     raise LocalError(
@@ -112,9 +120,23 @@ def _let_go(process: "subprocess.Popen[bytes]", *, is_agent: bool) -> None:
     process.wait()
 
 
-def _spawn(home: Home) -> "subprocess.Popen[bytes]":
+def _explain_end(home: Home, code: int, reason: int) -> LocalError:
+    """Return what an agent that ended at once said of it, or that it did."""
+    with contextlib.suppress(BlockingIOError, ValueError, KeyError, TypeError):
+        said = json.loads(os.read(reason, AGENT_REASON_BYTES))
+        error = LocalError(str(said["message"]), hint=str(said["hint"]))
+        error.exit_code = ExitCode(said["code"])
+        return error
+    return LocalError(
+        f"the agent ended at once (exit code {code})",
+        hint=f"`backup-peer agent run` shows why; its log is in {home.logs}",
+    )
+
+
+def _spawn(home: Home, tell: int) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(
-        agent_command(home),
+        [*agent_command(home), "--tell", str(tell)],
+        pass_fds=(tell,),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

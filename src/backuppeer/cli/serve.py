@@ -6,10 +6,12 @@ DIR`; of two started for one home the second exits 0 at once, because the first 
 
 import argparse
 import asyncio
+import json
 import os
 import resource
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -18,6 +20,7 @@ import structlog
 
 from backuppeer import __version__
 from backuppeer.agent.agent import Agent, HostSide, OwnerSide, Parts
+from backuppeer.agent.aside import open_or_set_aside
 from backuppeer.agent.config import bind_addresses, is_loopback_only
 from backuppeer.agent.connecting import Connecting
 from backuppeer.agent.endpoint import make_binding, open_transport, whereabouts_of
@@ -60,8 +63,9 @@ async def compose(home: Home) -> Agent:
     keys = load_keys(home)
     state = State(home.state)
     transport = await open_transport(state, keys, bind_addresses())
-    standing = Standing(state, EvidenceLog(home.path / "evidence.db"), clock)
     premises = Premises(state, keys.identity, clock)
+    evidence = open_or_set_aside(home.path / "evidence.db", EvidenceLog, note=premises.notes.append)
+    standing = Standing(state, evidence, clock)
     requests = Requests(state, premises, standing, clock, identity=keys.identity)
     serving = Serving(premises, requests.consider_proposal, standing.blame)
     hooks = Hooks(
@@ -116,7 +120,7 @@ def make_handlers(agent: Agent) -> dict[str, Handler]:
     }
 
 
-async def serve(home: Home) -> None:
+async def serve(home: Home, *, on_start: Callable[[], None]) -> None:
     """Run the agent of `home` until it is told to stop, by command or by signal."""
     agent = await compose(home)
     app = build_app(make_handlers(agent), build_openapi(__version__))
@@ -126,6 +130,7 @@ async def serve(home: Home) -> None:
         loop.add_signal_handler(number, agent.stopping.set)
     door = asyncio.create_task(server.run_until_stopped())
     await agent.start()
+    on_start()
     _log.info("agent started", version=__version__, pid=os.getpid())
     stopping = asyncio.create_task(agent.stopping.wait())
     await asyncio.wait([door, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -149,22 +154,39 @@ def main(arguments: list[str] | None = None) -> int:
     """Be the agent of a home; exit 0 at once when another process is."""
     parser = argparse.ArgumentParser(prog="backuppeer.cli.serve")
     parser.add_argument("--home", required=True, type=Path)
-    home = Home(parser.parse_args(arguments).home)
+    parser.add_argument("--tell", type=int, default=-1, help="descriptor to say on why it can't run")
+    given = parser.parse_args(arguments)
+    home = Home(given.home)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     # Whatever this process creates is for its user alone.
     os.umask(0o077)
     use_descriptors()
-    with home.lock() as is_ours:
-        if not is_ours:
-            return 0
-        open_log(home)
-        try:
-            asyncio.run(serve(home))
-        except BackupPeerError as exc:
-            _log.error("the agent can't run", reason=exc.message, hint=exc.hint)
-            print(f"error: {exc.message}\nhint: {exc.hint}", file=sys.stderr)  # noqa: T201 - the foreground's terminal
-            return int(exc.exit_code)
+    try:
+        with home.lock() as is_ours:
+            if is_ours:
+                open_log(home)
+                asyncio.run(serve(home, on_start=partial(_hang_up, given.tell)))
+    except BackupPeerError as exc:
+        _log.error("the agent can't run", reason=exc.message, hint=exc.hint)
+        print(f"error: {exc.message}\nhint: {exc.hint}", file=sys.stderr)  # noqa: T201 - the foreground's terminal
+        _tell(given.tell, exc)
+        return int(exc.exit_code)
     return 0
+
+
+def _tell(descriptor: int, exc: BackupPeerError) -> None:
+    """Let the command that started us on demand say why we can't run: our stderr is nobody's then."""
+    if descriptor >= 0:
+        reason = json.dumps({"message": exc.message, "hint": exc.hint, "code": int(exc.exit_code)})
+        with suppress(OSError):  # the command has gone
+            os.write(descriptor, reason.encode())
+        _hang_up(descriptor)
+
+
+def _hang_up(descriptor: int) -> None:
+    """Close what the command gave us, so that whoever waits for its end need not wait for ours."""
+    if descriptor >= 0:
+        os.close(descriptor)
 
 
 if __name__ == "__main__":
