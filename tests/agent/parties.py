@@ -53,6 +53,7 @@ class Party:
         self.answers = True
         self.faults: list[tuple[PeerId, BackupPeerError]] = []
         self.met: list[Session] = []
+        self.prepared = 0
         hooks = Hooks(
             may_answer=lambda _: self.answers,
             make_hello=lambda _: Hello(program=f"party {index}"),
@@ -60,8 +61,12 @@ class Party:
             serve=serve,
             on_fault=lambda peer, error: self.faults.append((peer, error)),
             is_newcomer=is_newcomer,
+            prepare=self._prepare,
         )
         self.sessions = Sessions(self.transport, self.identity, clock or VirtualClock(), hooks, lane_binds=lane_binds)
+
+    async def _prepare(self) -> None:
+        self.prepared += 1
 
     async def _on_hello(self, session: Session) -> None:
         self.met.append(session)

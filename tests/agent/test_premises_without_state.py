@@ -1,9 +1,15 @@
 """What a host knows of its owners without its database: the store says it, a second copy says where that lies."""
 
+import asyncio
+import threading
+from types import SimpleNamespace
+
 import pytest
 
 from agent.houses import HostHouse
 from agent.loops import SetClock
+from backuppeer.agent import premises as premises_module
+from backuppeer.agent.agent import Agent
 from backuppeer.agent.premises import Premises
 from backuppeer.agent.state import State
 from backuppeer.errors import LocalError, StoreUnavailable
@@ -110,3 +116,31 @@ def test_owners_are_remembered_while_the_store_is_away(house, owner, tmp_path):
     with pytest.raises(StoreUnavailable):
         premises.open()
     assert premises.owners() == {owner.peer}
+
+
+def test_a_store_that_came_back_is_opened_in_a_thread_before_the_loop_asks_for_it(house, owner, monkeypatch):
+    agreement = owner.agree_with(house)
+    house.premises.close()
+    opened_in = []
+    original = premises_module.open_store
+
+    def watch(*given, **named):
+        opened_in.append(threading.current_thread())
+        return original(*given, **named)
+
+    monkeypatch.setattr(premises_module, "open_store", watch)
+
+    async def scenario():
+        host = SimpleNamespace(requests=house.requests)
+        await Agent.prepare(SimpleNamespace(host=host))
+        return house.premises.leases_of(owner.peer)
+
+    assert [lease.agreement for lease in asyncio.run(scenario())] == [agreement]
+    assert len(opened_in) == 1
+    assert opened_in[0] is not threading.main_thread()
+
+
+def test_a_store_that_is_away_prevents_no_meeting(house, tmp_path):
+    house.premises.close()
+    (tmp_path / "host" / "store").rename(tmp_path / "elsewhere")
+    house.requests.prepare()

@@ -22,6 +22,7 @@ def test_two_peers_meet_exchange_hello_and_ask_each_other():
             assert (near.hello.program, far.hello.program) == ("party 2", "party 1")
             assert await ask(near) == USAGE
             assert await ask(far) == USAGE
+            assert one.prepared == two.prepared == 1
             assert one.met == [near]
             assert two.met == [far]
             assert one.faults == two.faults == []

@@ -137,6 +137,10 @@ class Agent:
         parts.standing.saw(session.peer, Kind.CONNECTED)
         self.spawn(self._agree(session))
 
+    async def prepare(self) -> None:
+        """Open a store that came back before it is asked for: a large one takes seconds, too long for the loop."""
+        await asyncio.to_thread(self.host.requests.prepare)
+
     def make_hello(self, peer: PeerId) -> Hello:
         """Return what we tell a proven peer: its agreements and heads here, and where we are."""
         leases = self.host.premises.leases_of(peer)[:AGREEMENTS_PER_HELLO]

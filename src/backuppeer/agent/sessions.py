@@ -66,6 +66,10 @@ OnHello = Callable[["Session"], Awaitable[None]]
 OnFault = Callable[[PeerId, BackupPeerError], None]
 
 
+async def _nothing() -> None:
+    """Need no preparation."""
+
+
 @dataclass(frozen=True, slots=True)
 class Hooks:
     """What sessions ask of the rest of the agent."""
@@ -78,6 +82,8 @@ class Hooks:
     on_fault: OnFault
     is_newcomer: Callable[[PeerId], bool] = lambda _: False
     """Whether a peer has nothing to lose here: the first to go when there are too many sessions."""
+    prepare: Callable[[], Awaitable[None]] = _nothing
+    """Called before `make_hello`, for what takes too long in the loop."""
 
 
 class Sessions:
@@ -188,6 +194,7 @@ class Sessions:
     async def _establish(self, session: Session) -> Session:
         """Exchange Hello, keep one session per peer, and let it live."""
         await self._make_room(session)
+        await self._hooks.prepare()
         await session.say(self._hooks.make_hello(session.peer))
         hello = await session.hear()
         if not isinstance(hello, Hello):

@@ -76,6 +76,7 @@ async def compose(home: Home) -> Agent:
         serve=serving.serve,
         on_fault=standing.blame,
         is_newcomer=lambda peer: agent.is_newcomer(peer),  # noqa: PLW0108
+        prepare=lambda: agent.prepare(),  # noqa: PLW0108
     )
     sessions = Sessions(transport, keys.identity, clock, hooks, lane_binds=bind_addresses())
     reach = Reach(state, sessions, loopback=is_loopback_only())
