@@ -37,9 +37,9 @@ class Pair:
         self._url = f"ws://127.0.0.1:{_read_port(self._server)}"
         for home in ("host", "owner"):
             self._run(home, "init", "--yes")
-        self._run("host", "host", "--storage", "40GB", "--accept", "all", "--detach", "--yes")
+        self._run("host", "host", "--storage", "20GB", "--accept", "all", "--detach", "--yes")
         self._host = str(self._run("host", "id")["peer_id"])
-        self._run("owner", "connect", self._host, "--storage", "30GB", "--name", "alice", "--yes", "--wait", "60s")
+        self._run("owner", "connect", self._host, "--storage", "15GB", "--name", "alice", "--yes", "--wait", "60s")
         self._watch()
 
     def _watch(self) -> None:

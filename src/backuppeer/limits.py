@@ -167,6 +167,13 @@ REPLY_S: Final = 30.0
 LANES_PER_SESSION: Final = 4
 """As many as packs are in flight: a pack waits for the host's disk, and another can travel meanwhile."""
 LANE_FRAME_BYTES: Final = MIB
+LANE_FRAME_LEAST_BYTES: Final = 16 * KIB
+LANE_SMALL_FRAMES: Final = 64
+"""Frames below that in one stream: messages, and the end of a body."""
+LANE_BYTES: Final = 256 * GIB
+"""Over one lane, then another is made: well below what one AES-GCM key may seal (RFC 8446, 5.5)."""
+LANE_SILENT_S: Final = 20
+"""A connection whose peer acknowledges nothing for this long is given up by the system."""
 LANE_TOKEN_BYTES: Final = 32
 LANE_CERTIFICATE_BYTES: Final = 1024
 """Ours have 261."""

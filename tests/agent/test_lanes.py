@@ -5,8 +5,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from agent.loops import VirtualClock
 from agent.parties import Party, running
-from backuppeer.agent.lanes import Lanes
+from backuppeer.agent import lanes as lanes_module
+from backuppeer.agent.lanes import LaneBroken, Lanes
+from backuppeer.agent.retry import retry
 from backuppeer.crypto.certificate import make_certificate
 from backuppeer.errors import PeerUnreachable, ProtocolViolation, RefusedError
 from backuppeer.limits import LANE_ATTEMPTS, LANES_PER_SESSION, MIB
@@ -121,7 +124,7 @@ def test_the_bytes_of_closed_lanes_still_count():
         stream = await pair.lane()
         await stream.write(b"hello")
         assert await stream.read_exact(5) == b"hello"
-        pair.owner.lanes.drop(stream)
+        pair.owner.lanes.drop(stream, is_broken=False)
         await until(pair.owner.lanes, lambda: not pair.owner.lanes.count)
         assert (pair.owner.lanes.sent_bytes, pair.owner.lanes.received_bytes) == (5, 5)
 
@@ -169,8 +172,9 @@ def test_after_some_attempts_the_session_stays_as_it_is():
         LaneOffer(port=22, certificate=make_certificate().der, token=bytes(32)),
         LaneOffer(port=50000, certificate=make_certificate().der, token=bytes(31)),
         LaneOffer(port=50000, certificate=b"nonsense", token=bytes(32)),
+        LaneOffer(port=50000, certificate=b"", token=bytes(32)),
     ],
-    ids=["a port of the system", "a short token", "no certificate"],
+    ids=["a port of the system", "a short token", "no certificate", "an empty certificate"],
 )
 def test_offers_without_sense_are_not_dialled(offer, monkeypatch):
     async def scenario():
@@ -216,9 +220,83 @@ def test_a_lane_that_breaks_takes_the_free_ones_along_and_new_ones_can_be_had():
             lane.close()
         with pytest.raises(PeerUnreachable):
             await one.read(1)
-        pair.owner.lanes.drop(one)
+        pair.owner.lanes.drop(one, is_broken=True)
         assert pair.owner.lanes.take() is None
         await pair.ask(await pair.lane())
+
+    play(scenario)
+
+
+def test_cancelled_requests_cost_no_attempts_and_no_other_lanes():
+    async def scenario(pair):
+        streams = [await pair.lane() for _ in range(LANES_PER_SESSION)]
+        await pair.ask(streams.pop())
+        for stream in streams:
+            reading = asyncio.ensure_future(stream.read(1))
+            await asyncio.sleep(0)
+            reading.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await reading
+            pair.owner.lanes.drop(stream, is_broken=False)
+        await pair.ask(await pair.lane())
+        await asyncio.gather(*[pair.ask(await pair.lane()) for _ in range(LANES_PER_SESSION)])
+
+    play(scenario)
+
+
+def test_a_wish_ends_the_wait_at_the_door_before_and_the_answer_comes_soon(monkeypatch):
+    monkeypatch.setattr(lanes_module, "_DOOR_GRACE_S", 0.01)
+
+    async def scenario():
+        side = Side()
+        for _ in range(3):
+            await side.lanes.hear_wish(LaneWish(certificate=make_certificate().der), side.echo)
+            assert (await side.said.get()).port > 0
+        side.lanes.close()
+
+    async def guarded():
+        async with asyncio.timeout(10):
+            await scenario()
+
+    asyncio.run(guarded())
+
+
+def test_the_answer_to_a_wish_that_was_given_up_is_passed_over(monkeypatch):
+    monkeypatch.setattr(lanes_module, "REPLY_S", 0.01)
+
+    async def scenario():
+        side = Side()
+        assert side.lanes.take() is None
+        await side.said.get()
+        await until(side.lanes, lambda: side.lanes._answer is None)
+        assert side.lanes.take() is None, "nor is another made meanwhile"
+        assert side.lanes._answer is None
+        side.lanes.hear_offer(LaneOffer(port=50000))
+        with pytest.raises(ProtocolViolation):
+            side.lanes.hear_offer(LaneOffer(port=50000))
+        assert side.lanes.take() is None
+        assert isinstance(await side.said.get(), LaneWish)
+
+    asyncio.run(scenario())
+
+
+def test_a_lane_that_has_carried_much_is_replaced(monkeypatch):
+    monkeypatch.setattr(lanes_module, "LANE_BYTES", 9)
+
+    async def scenario(pair):
+        await pair.ask(await pair.lane())
+        await pair.ask(await pair.lane())
+        assert pair.wishes == 2
+
+    play(scenario)
+
+
+def test_lanes_that_the_peer_dialled_do_not_count_as_ours():
+    async def scenario(pair):
+        streams = [await pair.lane() for _ in range(LANES_PER_SESSION)]
+        await asyncio.gather(*map(pair.ask, streams))
+        assert pair.host.lanes.take() is None
+        assert pair.host.lanes._answer is not None, "it wishes for its own"
 
     play(scenario)
 
@@ -281,9 +359,10 @@ def test_bulk_of_a_session_moves_to_a_lane_and_back_when_the_lane_dies(monkeypat
             assert session.received_bytes > MIB
             for lane in list(two.sessions.all()[0].lanes._lanes):
                 lane.close()
-            with pytest.raises(PeerUnreachable):
+            # Said to be the lane's own trouble, so it is made again at once, without waiting for anybody.
+            with pytest.raises(LaneBroken):
                 await get_range(session)
-            assert await get_range(session) == MIB
+            assert await retry(lambda: get_range(session), VirtualClock(), budget_s=0) == MIB
             assert session.is_open
 
     asyncio.run(scenario())

@@ -1,6 +1,7 @@
 """Doors of lanes let in the one they were opened for, and lanes carry one stream after another."""
 
 import asyncio
+import errno
 import os
 import socket
 import ssl
@@ -11,7 +12,7 @@ import pytest
 
 from backuppeer.crypto.certificate import make_certificate
 from backuppeer.errors import AuthenticationFault, PeerUnreachable, ProtocolViolation
-from backuppeer.limits import LANE_FRAME_BYTES, LANE_HANDSHAKES
+from backuppeer.limits import LANE_FRAME_BYTES, LANE_FRAME_LEAST_BYTES, LANE_HANDSHAKES, LANE_SMALL_FRAMES
 from backuppeer.transport.lanes import LaneDoor, dial_lane, door, tls
 
 HERE = "127.0.0.1"
@@ -219,6 +220,61 @@ def test_frames_over_the_cap_break_the_lane():
                 await host.accept_stream()
             with pytest.raises(PeerUnreachable):
                 await near.read(1)
+
+    play(scenario)
+
+
+def test_bulk_in_tiny_frames_breaks_the_lane():
+    async def scenario():
+        async with lanes() as (owner, host):
+            near = owner.open_stream()
+            for _ in range(LANE_SMALL_FRAMES):
+                await near.write(b"x")
+            await near.write(bytes(LANE_FRAME_LEAST_BYTES))
+            far = await host.accept_stream()
+            await far.read_exact(LANE_SMALL_FRAMES + LANE_FRAME_LEAST_BYTES)
+            await near.write(b"x")
+            with pytest.raises(ProtocolViolation, match="small"):
+                await far.read(1)
+
+    play(scenario)
+
+
+def test_a_door_without_descriptors_rests_and_then_goes_on(monkeypatch):
+    monkeypatch.setattr(door, "_PAUSE_S", 0.05)
+
+    async def scenario():
+        with porch() as made:
+            real, tries = made.door._listener, []
+
+            class Exhausted:
+                def __getattr__(self, name):
+                    return getattr(real, name)
+
+                def accept(self):
+                    tries.append(1)
+                    if len(tries) < 3:
+                        raise OSError(errno.EMFILE, "too many open files")
+                    return real.accept()
+
+            made.door._listener = Exhausted()
+            host, owner = await asyncio.gather(made.door.accept(), made.dial())
+            assert len(tries) == 3
+            host.close()
+            owner.close()
+
+    play(scenario)
+
+
+def test_of_a_flood_of_callers_only_the_first_are_told():
+    async def scenario():
+        with porch(ip="127.0.0.2") as made:
+            entering = asyncio.ensure_future(made.door.accept())
+            for _ in range(2 * door._REFUSALS_TOLD):
+                with pytest.raises(PeerUnreachable):
+                    await made.dial()
+            assert made.refused.qsize() == door._REFUSALS_TOLD
+            entering.cancel()
 
     play(scenario)
 

@@ -10,14 +10,16 @@ lane is being made; a lane that breaks takes its request with it, which is tried
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import suppress
 from functools import cached_property, partial
+from ipaddress import IPv6Address
 from typing import Final
 
 import structlog
 
 from backuppeer.crypto.certificate import Certificate, make_certificate
 from backuppeer.errors import BackupPeerError, PeerUnreachable, ProtocolViolation
-from backuppeer.limits import LANE_ATTEMPTS, LANE_TOKEN_BYTES, LANES_PER_SESSION, REPLY_S
+from backuppeer.limits import LANE_ATTEMPTS, LANE_BYTES, LANE_TOKEN_BYTES, LANES_PER_SESSION, REPLY_S
 from backuppeer.transport.addresses import parse_address
 from backuppeer.transport.base import PathInfo, PathKind, Stream
 from backuppeer.transport.lanes import Lane, LaneDoor, LaneStream, dial_lane
@@ -25,8 +27,13 @@ from backuppeer.wire.messages import LaneOffer, LaneWish, Message
 
 _log = structlog.get_logger()
 _SYSTEM_PORTS: Final = 1024
+_DOOR_GRACE_S: Final = 1.0
 Say = Callable[[Message], Awaitable[None]]
 Serve = Callable[[Stream], Awaitable[None]]
+
+
+class LaneBroken(PeerUnreachable):
+    """A lane broke, not the session: the same request can be made again at once, another way."""
 
 
 class Lanes:
@@ -35,9 +42,12 @@ class Lanes:
     def __init__(self, name: str, *, say: Say, path: Callable[[], PathInfo], binds: Sequence[str]) -> None:
         self._name, self._say, self._path, self._binds = name, say, path, binds
         self._lanes: set[Lane] = set()
+        self._entered: set[Lane] = set()
         self._free: list[Lane] = []
         self._carried: dict[LaneStream, Lane] = {}
         self._answer: asyncio.Future[LaneOffer] | None = None
+        self._overdue = 0
+        self._entering: asyncio.Task[Lane] | None = None
         self._attempts = LANE_ATTEMPTS
         self._at_door = asyncio.Lock()
         self._is_wished = self._is_closed = False
@@ -74,7 +84,9 @@ class Lanes:
                 stream = lane.open_stream()
                 self._carried[stream] = lane
                 return stream
-        if self._answer is None and self._attempts > 0 and len(self._lanes) < LANES_PER_SESSION and self._binds:
+        dialled = len(self._lanes) - len(self._entered)
+        may_wish = self._answer is None and not self._overdue and self._attempts > 0 and bool(self._binds)
+        if may_wish and dialled < LANES_PER_SESSION:
             self._answer = asyncio.get_running_loop().create_future()
             self._spawn(self._open(self._answer))
         return None
@@ -88,17 +100,20 @@ class Lanes:
         except (BackupPeerError, TimeoutError):
             lane.close()
         else:
-            self._free.append(lane)
+            if lane.sent_bytes + lane.received_bytes > LANE_BYTES:
+                lane.close()
+            else:
+                self._free.append(lane)
             self.changed.set()
 
-    def drop(self, stream: LaneStream) -> None:
+    def drop(self, stream: LaneStream, *, is_broken: bool) -> None:
         """Close the lane of a stream whose request has failed.
 
         If the lane itself broke, whatever broke it may have reached the others: they are given up too, and after
         LANE_ATTEMPTS of that the session stays with QUIC.
         """
         lane = self._carried.pop(stream)
-        if not lane.is_open:
+        if is_broken:
             self._attempts -= 1
             while self._free:
                 self._free.pop().close()
@@ -121,7 +136,10 @@ class Lanes:
 
         """
         if self._answer is None or self._answer.done():
-            raise ProtocolViolation("an offer of a lane that nobody asked for")
+            if not self._overdue:
+                raise ProtocolViolation("an offer of a lane that nobody asked for")
+            self._overdue -= 1  # the answer to a wish that we gave up
+            return
         self._answer.set_result(offer)
 
     def hear_unsupported(self) -> None:
@@ -136,6 +154,9 @@ class Lanes:
             await self._say(LaneOffer(port=0))
             return
         self._is_wished = True
+        if self._entering is not None:
+            # Who wishes again is through with the door before: in by it, which we see in a moment, or turned away.
+            asyncio.get_running_loop().call_later(_DOOR_GRACE_S, self._entering.cancel)
         self._spawn(self._welcome(wish, serve))
 
     def close(self) -> None:
@@ -150,8 +171,7 @@ class Lanes:
         try:
             ip, _ = self._proven_ip()
             await self._say(LaneWish(certificate=self._ours.der))
-            async with asyncio.timeout(REPLY_S):
-                offer = await answer
+            offer = await self._await_offer(answer)
             if offer.port < _SYSTEM_PORTS or len(offer.token) != LANE_TOKEN_BYTES:
                 raise PeerUnreachable("the peer offers none")
             lane = await dial_lane(ip, offer.port, ours=self._ours, theirs=offer.certificate, token=offer.token)
@@ -165,6 +185,14 @@ class Lanes:
             self._answer = None
             self.changed.set()
 
+    async def _await_offer(self, answer: "asyncio.Future[LaneOffer]") -> LaneOffer:
+        try:
+            async with asyncio.timeout(REPLY_S):
+                return await asyncio.shield(answer)
+        except TimeoutError:
+            self._overdue += not answer.done()
+            raise
+
     def _proven_ip(self) -> tuple[str, str]:
         """Return the address that the session's path has proved, and ours to listen on for that family.
 
@@ -176,13 +204,15 @@ class Lanes:
         if path.kind is not PathKind.DIRECT:
             raise PeerUnreachable("the session has no direct path")
         ip, _ = parse_address(path.address)
+        if isinstance(ip, IPv6Address):
+            ip = ip.ipv4_mapped or ip
         bind = next((text for text in self._binds if (":" in text) == (ip.version == 6)), None)
         if bind is None:
             raise PeerUnreachable(f"this side does not listen on IPv{ip.version}")
         return str(ip), bind
 
     def _open_door(self, wish: LaneWish) -> tuple[LaneDoor, LaneOffer]:
-        if len(self._lanes) >= LANES_PER_SESSION:
+        if len(self._entered) >= LANES_PER_SESSION:
             raise PeerUnreachable("enough lanes")
         ip, bind = self._proven_ip()
         # Fresh for each door, from the system: whoever guesses it would also need the key of the wished certificate.
@@ -200,17 +230,32 @@ class Lanes:
                 door, offer = self._open_door(wish)
             except BackupPeerError as exc:
                 _log.info("no lane", peer=self._name, reason=exc.message)
-                await self._say(LaneOffer(port=0))
+                with suppress(BackupPeerError):
+                    await self._say(LaneOffer(port=0))
                 return
             try:
                 with door:
                     await self._say(offer)
-                    lane = await door.accept()
+                    lane = await self._enter(door)
             except BackupPeerError as exc:
                 _log.info("no lane", peer=self._name, reason=exc.message)
                 return
+            self._entered.add(lane)
             self._keep(lane)
         await self._serve_lane(lane, serve)
+
+    async def _enter(self, door: LaneDoor) -> Lane:
+        self._entering = entering = asyncio.ensure_future(door.accept())
+        try:
+            return await entering
+        except asyncio.CancelledError:
+            entering.cancel()
+            ours = asyncio.current_task()
+            if ours is not None and ours.cancelling():
+                raise
+            raise PeerUnreachable("the peer wished for another") from None
+        finally:
+            self._entering = None
 
     async def _serve_lane(self, lane: Lane, serve: Serve) -> None:
         try:
@@ -239,6 +284,7 @@ class Lanes:
     def _forget(self, lane: Lane) -> None:
         if lane in self._lanes:
             self._lanes.discard(lane)
+            self._entered.discard(lane)
             self._past_sent += lane.sent_bytes
             self._past_received += lane.received_bytes
             self.changed.set()

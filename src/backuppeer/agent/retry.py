@@ -8,6 +8,7 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from backuppeer.agent.lanes import LaneBroken
 from backuppeer.clock import Clock
 from backuppeer.errors import Unavailable
 from backuppeer.limits import HERALD_S, RETRY_BUDGET_S, RETRY_FIRST_S, RETRY_MOST_S
@@ -33,6 +34,9 @@ async def retry(
     while True:
         try:
             result = await step()
+        except LaneBroken:
+            # Not the peer: the session stands, and gives up on lanes by itself when they break again and again.
+            continue
         except Unavailable as exc:
             # Full jitter, so that many owners of a host that comes back don't call in step; not a secret.
             pause_s = random.uniform(0, min(RETRY_MOST_S, RETRY_FIRST_S * 2**attempt))  # noqa: S311

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from backuppeer.agent.channel import Channel, read_frame
-from backuppeer.agent.lanes import Lanes
+from backuppeer.agent.lanes import LaneBroken, Lanes
 from backuppeer.clock import Clock
 from backuppeer.errors import PeerUnreachable
 from backuppeer.ids import shorten_peer_id
@@ -90,14 +90,21 @@ class Session:
                 await channel.finish()
             except BaseException as exc:
                 if lane is not None:
-                    self.lanes.drop(lane)
+                    self.lanes.drop(lane, is_broken=isinstance(exc, PeerUnreachable))
                 await channel.abort()
-                if isinstance(exc, PeerUnreachable) and self.failure:
-                    # What the transport says is only that we closed it ourselves.
-                    raise PeerUnreachable(self.failure) from exc
+                if isinstance(exc, PeerUnreachable):
+                    self._explain(exc, is_lane=lane is not None)
                 raise
         if lane is not None:
             await self.lanes.give_back(lane)
+
+    def _explain(self, exc: PeerUnreachable, *, is_lane: bool) -> None:
+        """Raise what a failed stream means for the session, if that is more than the stream's own words."""
+        if self.failure:
+            # What the transport says is only that we closed it ourselves.
+            raise PeerUnreachable(self.failure) from exc
+        if is_lane and self.is_open:
+            raise LaneBroken(exc.message) from exc
 
     def busy(self) -> "_Busy":
         """Count a request as in flight while the block runs."""

@@ -5,11 +5,12 @@ before TLS is spoken at all, only the address of the session's own path is let i
 """
 
 import asyncio
+import errno
 import hmac
 import socket
 import ssl
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from types import TracebackType
 from typing import Final, Self
@@ -18,9 +19,20 @@ from backuppeer.crypto.certificate import Certificate
 from backuppeer.errors import AuthenticationFault, LocalError, PeerUnreachable
 from backuppeer.limits import LANE_DIAL_S, LANE_HANDSHAKES, LANE_OFFER_S, LANE_TOKEN_BYTES
 from backuppeer.transport.lanes.lane import Lane
-from backuppeer.transport.lanes.tls import Talk, make_context, run_handshake, shake_hands
+from backuppeer.transport.lanes.tls import (
+    Talk,
+    abandon_handshake,
+    await_handshake,
+    make_context,
+    shake_hands,
+    start_handshake,
+)
 
 _WELCOME: Final = b"\x01"
+_EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+_PAUSE_S: Final = 1.0
+_REFUSALS_TOLD: Final = 8
+"""At one door: a flood of callers must not push everything else out of the log."""
 OnRefused = Callable[[str], None]
 """Is told why somebody at the door was turned away, in words for the log."""
 
@@ -47,6 +59,7 @@ class LaneDoor:
         self._listener.settimeout(0)
         self._threads = ThreadPoolExecutor(LANE_HANDSHAKES, thread_name_prefix="lane-door")
         self._checks: set[asyncio.Task[None]] = set()
+        self._refusals = 0
 
     def __enter__(self) -> Self:
         return self
@@ -92,31 +105,51 @@ class LaneDoor:
         loop = asyncio.get_running_loop()
         try:
             caller, address = self._listener.accept()
-        except OSError:  # it went away again
+        except OSError as exc:
+            if exc.errno in _EXHAUSTED:
+                # The caller still waits, so the loop would call again at once, for nothing.
+                loop.remove_reader(self._listener)
+                loop.call_later(_PAUSE_S, self._listen_on, winner)
             return
         if address[0] != self._ip:
             caller.close()
-            self._on_refused(f"a caller from {address[0]}")
+            self._refuse(f"a caller from {address[0]}")
             return
-        check = loop.create_task(self._check(caller, winner))
+        try:
+            handshake = start_handshake(self._threads, partial(self._shake_hands, caller))
+        except LocalError as exc:
+            caller.close()
+            self._refuse(exc.message)
+            return
+        # Only a job that never began leaves the socket to us; else it is TLS's, in the middle of another thread.
+        handshake.add_done_callback(lambda done: caller.close() if done.cancelled() else None)
+        check = loop.create_task(self._check(handshake, winner))
         self._checks.add(check)
         if len(self._checks) == LANE_HANDSHAKES:
             loop.remove_reader(self._listener)
 
-        def checked(_: "asyncio.Task[None]") -> None:
-            # TLS has taken the socket over by then, unless the task ended before it began.
-            caller.close()
-            self._checks.discard(check)
-            if not winner.done():
-                loop.add_reader(self._listener, self._let_in, winner)
+        def checked(task: "asyncio.Task[None]") -> None:
+            if task.cancelled():
+                abandon_handshake(handshake)
+            self._checks.discard(task)
+            self._listen_on(winner)
 
         check.add_done_callback(checked)
 
-    async def _check(self, caller: socket.socket, winner: "asyncio.Future[Lane]") -> None:
+    def _listen_on(self, winner: "asyncio.Future[Lane]") -> None:
+        if not winner.done() and self._listener.fileno() >= 0 and len(self._checks) < LANE_HANDSHAKES:
+            asyncio.get_running_loop().add_reader(self._listener, self._let_in, winner)
+
+    def _refuse(self, reason: str) -> None:
+        self._refusals += 1
+        if self._refusals <= _REFUSALS_TOLD:
+            self._on_refused(reason)
+
+    async def _check(self, handshake: "Future[ssl.SSLSocket]", winner: "asyncio.Future[Lane]") -> None:
         try:
-            connection = await run_handshake(self._threads, partial(self._shake_hands, caller))
+            connection = await await_handshake(handshake)
         except (OSError, AuthenticationFault) as exc:
-            self._on_refused(f"{type(exc).__name__}: {exc}"[:200])
+            self._refuse(f"{type(exc).__name__}: {exc}"[:200])
             return
         if winner.done():
             connection.close()
@@ -152,7 +185,7 @@ async def dial_lane(ip: str, port: int, *, ours: Certificate, theirs: bytes, tok
 
     thread = ThreadPoolExecutor(1, thread_name_prefix="lane-dial")
     try:
-        return Lane(await run_handshake(thread, dial))
+        return Lane(await await_handshake(start_handshake(thread, dial)))
     except ssl.SSLCertVerificationError as exc:
         raise AuthenticationFault("somebody else answers at the lane's door") from exc
     except OSError as exc:

@@ -20,7 +20,7 @@ from contextlib import suppress
 from typing import Final, TypeVar
 
 from backuppeer.errors import PeerUnreachable, ProtocolViolation
-from backuppeer.limits import LANE_FRAME_BYTES
+from backuppeer.limits import LANE_FRAME_BYTES, LANE_FRAME_LEAST_BYTES, LANE_SMALL_FRAMES
 from backuppeer.transport.base import Buffer
 
 T = TypeVar("T")
@@ -72,7 +72,11 @@ class Lane:
             if self._is_busy:
                 # The system's call and not TLS's goodbye: it wakes the thread that is blocked in the connection.
                 socket.socket.shutdown(self._connection, socket.SHUT_RDWR)
-        self._thread.submit(self._connection.close)
+        try:
+            # In the lane's own thread, after what it is in the middle of: else that could meet another's descriptor.
+            self._thread.submit(self._connection.close)
+        except RuntimeError:  # no thread was ever started, and none can be
+            self._connection.close()
         self._thread.shutdown(wait=False)
         self.on_close()
 
@@ -98,7 +102,7 @@ class Lane:
         self._is_busy = False
         return result
 
-    def receive_into(self, view: memoryview) -> None:
+    def receive_into(self, view: memoryview, *, is_payload: bool) -> None:
         """Fill `view` (in the lane's thread)."""
         at = 0
         while at < len(view):
@@ -106,6 +110,7 @@ class Lane:
             if not count:
                 raise ConnectionResetError("the peer closed the lane")
             at += count
+            self.received_bytes += count * is_payload  # at once: it is a sign of life
 
     def send(self, data: Buffer) -> None:
         """Send all of `data` (in the lane's thread)."""
@@ -115,11 +120,11 @@ class Lane:
 class LaneStream:
     """A bidirectional stream on a lane; one call at a time."""
 
-    __slots__ = ("_lane", "_left", "_read_ended", "_write_ended")
+    __slots__ = ("_lane", "_left", "_read_ended", "_small", "_write_ended")
 
     def __init__(self, lane: Lane) -> None:
         self._lane = lane
-        self._left = 0
+        self._left = self._small = 0
         self._read_ended = False
         self._write_ended = False
 
@@ -180,24 +185,32 @@ class LaneStream:
 
     def _read_head(self) -> None:
         head = bytearray(_HEAD_BYTES)
-        self._lane.receive_into(memoryview(head))
+        self._lane.receive_into(memoryview(head), is_payload=False)
         self._left = int.from_bytes(head, "big")
         if self._left > LANE_FRAME_BYTES:
             raise ProtocolViolation(f"a frame of {self._left} bytes on a lane")
         self._read_ended = not self._left
+        if 0 < self._left < LANE_FRAME_LEAST_BYTES:
+            # Messages are small and few. Each frame costs a change of threads: bulk in tiny ones would cost minutes.
+            self._small += 1
+            if self._small > LANE_SMALL_FRAMES:
+                raise ProtocolViolation("too many small frames on a lane")
 
     def _read(self, max_bytes: int) -> bytes:
         if not self._left:
             self._read_head()
         data = bytearray(min(max_bytes, self._left))
-        self._lane.receive_into(memoryview(data))
+        self._lane.receive_into(memoryview(data), is_payload=True)
         self._left -= len(data)
-        self._lane.received_bytes += len(data)
         return bytes(data)
 
     def _write(self, data: memoryview) -> None:
         for start in range(0, len(data), LANE_FRAME_BYTES):
             frame = data[start : start + LANE_FRAME_BYTES]
-            self._lane.send(len(frame).to_bytes(_HEAD_BYTES, "big"))
-            self._lane.send(frame)
+            head = len(frame).to_bytes(_HEAD_BYTES, "big")
+            if len(frame) < LANE_FRAME_LEAST_BYTES:
+                self._lane.send(head + frame)  # one record for a message
+            else:
+                self._lane.send(head)
+                self._lane.send(frame)
             self._lane.sent_bytes += len(frame)

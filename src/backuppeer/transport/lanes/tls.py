@@ -14,8 +14,8 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future
 
 from backuppeer.crypto.certificate import Certificate
-from backuppeer.errors import AuthenticationFault
-from backuppeer.limits import LANE_HANDSHAKE_S
+from backuppeer.errors import AuthenticationFault, LocalError
+from backuppeer.limits import LANE_HANDSHAKE_S, LANE_SILENT_S
 
 
 class Talk:
@@ -66,9 +66,12 @@ def make_context(side: int, ours: Certificate, theirs: bytes) -> ssl.SSLContext:
     context.verify_mode = ssl.CERT_REQUIRED
     try:
         context.load_verify_locations(cadata=theirs)
-    except ssl.SSLError as exc:
+    except (ssl.SSLError, ValueError) as exc:
         raise AuthenticationFault("the peer's certificate is none") from exc
-    load_certificate(context, ours)
+    try:
+        load_certificate(context, ours)
+    except OSError as exc:
+        raise LocalError(f"our certificate can't be used: {exc.strerror or exc}") from exc
     if side == ssl.PROTOCOL_TLS_SERVER:
         # No tickets: a lane can't be resumed, its keys die with it.
         context.num_tickets = 0
@@ -87,8 +90,8 @@ def load_certificate(context: ssl.SSLContext, certificate: Certificate) -> None:
         return
     fd, path = tempfile.mkstemp()  # mode 0600
     try:
-        os.write(fd, certificate.pem)
-        os.close(fd)
+        with os.fdopen(fd, "wb") as file:
+            file.write(certificate.pem)
         context.load_cert_chain(path)
     finally:
         os.unlink(path)  # noqa: PTH108 - a str from mkstemp
@@ -114,27 +117,59 @@ def shake_hands(
     try:
         _check_certificate(connection, theirs)
         talk(Talk(connection, end_s))
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.settimeout(None)
+        _settle(connection)
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-async def run_handshake(threads: Executor, call: Callable[[], ssl.SSLSocket]) -> ssl.SSLSocket:
-    """Return the connection that `call` makes in a thread; if nobody waits any more when it is made, it is closed."""
-    future = threads.submit(call)
+def start_handshake(threads: Executor, call: Callable[[], ssl.SSLSocket]) -> "Future[ssl.SSLSocket]":
+    """Start `call` in a thread; what it was given belongs to that thread from now on.
+
+    Raises:
+        LocalError: the system gives no more threads.
+
+    """
+    try:
+        return threads.submit(call)
+    except RuntimeError as exc:
+        raise LocalError(f"no thread for a lane: {exc}") from exc
+
+
+async def await_handshake(future: "Future[ssl.SSLSocket]") -> ssl.SSLSocket:
+    """Return the connection that a thread makes; if nobody waits any more when it is made, it is closed."""
     try:
         return await asyncio.wrap_future(future)
     except asyncio.CancelledError:
-        future.add_done_callback(_close_result)
+        abandon_handshake(future)
         raise
+
+
+def abandon_handshake(future: "Future[ssl.SSLSocket]") -> None:
+    """Close what a thread makes, as soon as it is made."""
+    future.add_done_callback(_close_result)
 
 
 def _close_result(future: "Future[ssl.SSLSocket]") -> None:
     if not future.cancelled() and future.exception() is None:
         future.result().close()
+
+
+def _settle(connection: ssl.SSLSocket) -> None:
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    # A path that died without a word must not hold a transfer for minutes; where the system can't, the session's own
+    # heartbeat ends it.
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (
+        ("TCP_KEEPIDLE", LANE_SILENT_S // 2),
+        ("TCP_KEEPINTVL", LANE_SILENT_S // 4),
+        ("TCP_KEEPCNT", 2),
+        ("TCP_USER_TIMEOUT", LANE_SILENT_S * 1000),
+    ):
+        if hasattr(socket, name):
+            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    connection.settimeout(None)
 
 
 def _check_certificate(connection: ssl.SSLSocket, theirs: bytes) -> None:
