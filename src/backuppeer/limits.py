@@ -91,11 +91,13 @@ READ_PIECE_BYTES: Final = 256 * KIB
 """What is read from a transport stream at a time (FACTS: 64 to 256 KiB)."""
 WRITE_PIECE_BYTES: Final = 1 * MIB
 """What is handed to a transport stream at a time."""
-RESTORE_WINDOW_BLOBS: Final = 8192
-"""Blobs wanted by the files of one window; two windows are under way, each a few MiB of plan."""
-RESTORE_WINDOW_BYTES: Final = 192 * MIB
+RESTORE_WINDOW_BLOBS: Final = 24576
+"""Blobs wanted by the files of one window; two windows are under way, some 15 MiB of plan each. Large, because equal
+files far apart want the same packs: with 8,192 a tree of interpreters fetched its packs 2.6 times, so 1.7 times."""
+RESTORE_WINDOW_BYTES: Final = 1024 * MIB
 """Plain bytes of those files: far enough ahead that packs are fetched once, without holding the bytes."""
-RESTORE_OPEN_FILES: Final = 128
+RESTORE_OPEN_FILES: Final = 256
+"""Files of several chunks in one window; two windows and the directories stay below 1,024 descriptors."""
 RESTORE_OPEN_DIRECTORIES: Final = 256
 """Directories kept open below a target: a pack's files lie in a few hundred; well below 1,024 descriptors."""
 RESTORE_WHOLE_PACK_PERMILLE: Final = 500
@@ -359,8 +361,8 @@ PACKS_IN_FLIGHT: Final = 4
 """Sealed packs waiting for a host's acknowledgement; 16 MiB each, so this is the upload memory."""
 FETCH_AHEAD_PACKS: Final = 2
 """Packs that a restore fetches and writes side by side: 4 threads were no faster on 2 cores and took 52 MB more."""
-FETCH_CACHE_BYTES: Final = 5 * PACK_TARGET_BYTES
-"""Verified packs kept during a restore: as many as two windows share."""
+FETCH_CACHE_BYTES: Final = 2 * PACK_TARGET_BYTES
+"""Verified packs kept during a restore: those that one window ends in and the next begins in."""
 SWITCH_INTERVAL_S: Final = 0.0005
 """GIL hand-over. With the default 5 ms a thread that hashes 16 KiB leaves beside a busy one falls from 3,600 to
 15 MiB/s, because each release of the GIL waits a whole interval to get it back; at 0.5 ms it keeps 1,690 (measured)."""

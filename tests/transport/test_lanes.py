@@ -196,6 +196,25 @@ def test_a_lane_carries_streams_one_after_another():
     play(scenario)
 
 
+def test_a_buffer_is_filled_from_a_lane_frame_by_frame():
+    async def scenario():
+        async with lanes() as (owner, host):
+            data = os.urandom(LANE_FRAME_BYTES + 1000)
+            near = owner.open_stream()
+            await near.write(data)
+            await near.finish()
+            far = await host.accept_stream()
+            buffer = bytearray(len(data) + 10)
+            counts = []
+            while count := await far.read_into(memoryview(buffer)[sum(counts) :]):
+                counts.append(count)
+            assert counts == [LANE_FRAME_BYTES, 1000]
+            assert buffer[: len(data)] == data
+            assert await far.read_into(memoryview(buffer)) == 0
+
+    play(scenario)
+
+
 def test_bytes_after_an_answer_break_the_lane():
     async def scenario():
         async with lanes() as (owner, host):

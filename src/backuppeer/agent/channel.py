@@ -4,18 +4,19 @@ Knows: frames in, frames out, raw bytes between them, time limits. Must not know
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final, Literal, TypeVar, cast
 
 from backuppeer.errors import PeerUnreachable, ProtocolViolation, RefusedError, StoreBusy
 from backuppeer.limits import BLOCK_BYTES, BULK_STALL_S, MIB, REPLY_S
-from backuppeer.transport.base import Buffer, Stream
+from backuppeer.transport.base import Buffer, ReadsInto, Stream
 from backuppeer.wire.codec import Frame, FrameReader
 from backuppeer.wire.messages import Message, RefusalCode, Refused, Unsupported
 from backuppeer.wire.session import RequestStream, Speaker, State
 
 M = TypeVar("M", bound=Message)
 N = TypeVar("N", bound=Message)
+B = TypeVar("B", bytes, memoryview)
 OnPiece = Callable[[int], None]
 _RAW_PIECE_BYTES: Final = MIB // 4
 ABORT_CODE: Final = 1
@@ -136,6 +137,32 @@ class Channel:
             PeerUnreachable: no byte came for BULK_STALL_S, or less than a MiB per BULK_STALL_S in all.
 
         """
+        async for piece in self._receive(size_bytes, self._stream.read):
+            yield piece
+
+    async def receive_into(self, view: memoryview) -> None:
+        """Fill `view` with bulk bytes, without a copy in between where the stream can.
+
+        Raises:
+            ProtocolViolation: as `receive_raw`.
+            PeerUnreachable: as `receive_raw`.
+
+        """
+        stream, at = self._stream, 0
+        if isinstance(stream, ReadsInto):
+
+            async def read(most: int) -> memoryview:
+                count = await stream.read_into(view[at : at + most])
+                return view[at : at + count]
+
+            async for part in self._receive(len(view), read):
+                at += len(part)
+            return
+        async for piece in self._receive(len(view), stream.read):
+            view[at : at + len(piece)] = piece
+            at += len(piece)
+
+    async def _receive(self, size_bytes: int, read: Callable[[int], Awaitable[B]]) -> AsyncIterator[B]:
         clock = asyncio.get_running_loop().time
         # In all, too, or a peer that sends a byte a minute would hold a transfer, and its memory, for ever.
         end_s = clock() + BULK_STALL_S * (1 + size_bytes // BLOCK_BYTES)
@@ -143,7 +170,7 @@ class Channel:
         while left:
             try:
                 async with asyncio.timeout_at(min(clock() + BULK_STALL_S, end_s)):
-                    data = await self._stream.read(min(left, _RAW_PIECE_BYTES))
+                    data = await read(min(left, _RAW_PIECE_BYTES))
             except TimeoutError as exc:
                 raise PeerUnreachable(
                     f"the peer sent {size_bytes - left} of {size_bytes} bytes, then too little"

@@ -8,6 +8,7 @@ and left for the next copy; one that can't be reached is retried within the budg
 """
 
 import asyncio
+import mmap
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -154,7 +155,7 @@ class Fetch:
             step = retry(read, self._clock, waiting=self._herald.waiting_for(partner.name), budget_s=budget_s)
             data, path = asyncio.run_coroutine_threadsafe(step, self._loop).result()
             check_range(copy.stored, copy.size, first, data, path)
-            spans.append(Span(first * LEAF_BYTES, memoryview(data)))
+            spans.append(Span(first * LEAF_BYTES, data))
         return spans
 
 
@@ -201,8 +202,10 @@ def plan_blocks(ranges: Sequence[tuple[int, int]], pack_bytes: int) -> list[tupl
 
 async def read_range(
     partner: Partner, stored: StoredId, first_leaf: int, leaves: int
-) -> tuple[bytearray, tuple[bytes, ...]]:
+) -> tuple[memoryview, tuple[bytes, ...]]:
     """Ask a host for leaves of a pack; returns bytes and Merkle path, both unverified.
+
+    The bytes lie in pages fresh from the system: a bytearray would be filled with zeros first, in the event loop.
 
     Raises:
         RefusedError: the host says it has no such pack, or lost it.
@@ -216,15 +219,12 @@ async def read_range(
         answer = await channel.receive(Range)
         if not isinstance(answer, Range) or answer.size > leaves * LEAF_BYTES:
             raise ProtocolViolation("the host answered with more bytes than were asked for")
-        data = bytearray(answer.size)
-        position = 0
-        async for piece in channel.receive_raw(answer.size):
-            data[position : position + len(piece)] = piece
-            position += len(piece)
+        data = memoryview(mmap.mmap(-1, answer.size))
+        await channel.receive_into(data)
         return data, answer.path
 
 
-def check_range(stored: StoredId, pack_bytes: int, first_leaf: int, data: bytearray, path: Sequence[bytes]) -> None:
+def check_range(stored: StoredId, pack_bytes: int, first_leaf: int, data: memoryview, path: Sequence[bytes]) -> None:
     """Verify bytes of a host against the stored id.
 
     Raises:

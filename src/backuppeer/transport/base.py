@@ -14,7 +14,7 @@ Rules that both implementations obey (tests/transport/test_conformance.py):
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 from backuppeer.ids import TransportId
 
@@ -92,6 +92,15 @@ class Stream(Protocol):
 
     async def abort(self, code: int) -> None:
         """Throw both directions away (reset and stop); the peer's calls on it raise. Idempotent, never raises."""
+        ...
+
+
+@runtime_checkable
+class ReadsInto(Protocol):
+    """A stream that can fill a buffer of the caller's without a copy; not every transport can."""
+
+    async def read_into(self, view: memoryview) -> int:
+        """Fill the start of `view` as `read` would; return how many bytes, 0 at the end. If cancelled, it is reset."""
         ...
 
 

@@ -139,6 +139,12 @@ class LaneStream:
             return b""
         return await self._lane.run(self._read, max_bytes)
 
+    async def read_into(self, view: memoryview) -> int:
+        """Fill the start of `view` (1 to LANE_FRAME_BYTES bytes), and return how many bytes; 0 at the end."""
+        if self._read_ended or not len(view):
+            return 0
+        return await self._lane.run(self._read_into, view)
+
     async def read_exact(self, size_bytes: int) -> bytes:
         """Return exactly `size_bytes` bytes."""
         data = bytearray()
@@ -197,12 +203,17 @@ class LaneStream:
                 raise ProtocolViolation("too many small frames on a lane")
 
     def _read(self, max_bytes: int) -> bytes:
+        data = bytearray(min(max_bytes, self._left or LANE_FRAME_BYTES))
+        count = self._read_into(memoryview(data))
+        return bytes(memoryview(data)[:count])
+
+    def _read_into(self, view: memoryview) -> int:
         if not self._left:
             self._read_head()
-        data = bytearray(min(max_bytes, self._left))
-        self._lane.receive_into(memoryview(data), is_payload=True)
-        self._left -= len(data)
-        return bytes(data)
+        count = min(len(view), self._left)
+        self._lane.receive_into(view[:count], is_payload=True)
+        self._left -= count
+        return count
 
     def _write(self, data: memoryview) -> None:
         for start in range(0, len(data), LANE_FRAME_BYTES):
