@@ -219,9 +219,15 @@ async def read_range(
         answer = await channel.receive(Range)
         if not isinstance(answer, Range) or answer.size > leaves * LEAF_BYTES:
             raise ProtocolViolation("the host answered with more bytes than were asked for")
-        data = memoryview(mmap.mmap(-1, answer.size))
+        data = _take_pages(answer.size)
         await channel.receive_into(data)
         return data, answer.path
+
+
+def _take_pages(size_bytes: int) -> memoryview:
+    # Private ones: shared pages are dearer, and would not count as this process's memory.
+    private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
+    return memoryview(mmap.mmap(-1, size_bytes, **private))
 
 
 def check_range(stored: StoredId, pack_bytes: int, first_leaf: int, data: memoryview, path: Sequence[bytes]) -> None:
