@@ -35,6 +35,7 @@ from backuppeer.wire.messages import GetRange, Proceed, PutPack, Range
 def _short_patience(monkeypatch):
     """Retries are real, but for a fraction of a second."""
     monkeypatch.setattr(retry_module, "RETRY_FIRST_S", 0.01)
+    monkeypatch.setattr(fetch_module, "RETRY_BUDGET_S", 0.2)
     for module in (fetch_module, upload_module):
         monkeypatch.setattr(module, "retry", functools.partial(retry_module.retry, budget_s=0.2))
 
