@@ -147,7 +147,7 @@ async def _outcome_of(name: str, work: Coroutine[None, None, T]) -> T | BackupPe
     except Exception as exc:  # noqa: BLE001 - the job loop (ADR 0012): whatever happens inside, a client gets words
         _LOG.error("unexpected error", route=name, exc_info=exc)
         return LocalError(
-            f"unexpected error: {type(exc).__name__}", hint="the agent's log says more: `backup-peer logs`"
+            f"unexpected error: {type(exc).__name__}", hint="the agent's log says more: logs/ in the home"
         )
 
 
