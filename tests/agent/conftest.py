@@ -16,6 +16,14 @@ def house(tmp_path: Path) -> Iterator[HostHouse]:
 
 
 @pytest.fixture
+def other(tmp_path: Path) -> Iterator[HostHouse]:
+    """A second host."""
+    made = HostHouse(tmp_path / "other", b"2")
+    yield made
+    made.close()
+
+
+@pytest.fixture
 def owner(tmp_path: Path) -> Iterator[OwnerHouse]:
     made = OwnerHouse(tmp_path / "owner", b"o")
     yield made

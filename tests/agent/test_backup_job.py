@@ -16,13 +16,6 @@ FAULTS = {Kind.INTEGRITY_FAULT, Kind.PROTOCOL_VIOLATION, Kind.AUTH_FAULT, Kind.R
 
 
 @pytest.fixture
-def other(tmp_path):
-    made = HostHouse(tmp_path / "other", b"2")
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def tree(tmp_path):
     """A folder; calling the fixture adds a file to it."""
     folder = tmp_path / "files"

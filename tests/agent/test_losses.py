@@ -5,7 +5,6 @@ import asyncio
 import pytest
 
 from agent.estates import estate_of
-from agent.houses import HostHouse
 from backuppeer.agent.losses import Losses, Witnesses, check_choice
 from backuppeer.errors import IncompleteError, IntegrityFault, PeerUnreachable
 from backuppeer.ids import SnapshotId
@@ -13,13 +12,6 @@ from backuppeer.limits import LOSSES_NAMED
 from backuppeer.trust.evidence import Kind
 
 FIRST, SECOND, THIRD = (SnapshotId(bytes([n]) * 32) for n in (1, 2, 3))
-
-
-@pytest.fixture
-def other(tmp_path):
-    made = HostHouse(tmp_path / "other", b"2")
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import asyncio
 import pytest
 
 from agent.estates import estate_of
-from agent.houses import HostHouse
 from agent.loops import VirtualClock, play
 from backuppeer.agent import rebuild
 from backuppeer.agent.meeting import Meeting
@@ -81,13 +80,6 @@ def test_rows_known_before_earn_a_little(monkeypatch):
     rows.known = 50_000
     assert 1000 * REFRESH_ROW_S >= 10
     assert read(rows) == (500, "")
-
-
-@pytest.fixture
-def other(tmp_path):
-    made = HostHouse(tmp_path / "other", b"2")
-    yield made
-    made.close()
 
 
 @pytest.fixture

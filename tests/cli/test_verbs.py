@@ -36,6 +36,22 @@ def test_version_is_printed_without_loading_typer():
     assert done.stdout.decode() == f"backup-peer {__version__}\n"
 
 
+def peer_row(**changes):
+    row = api.PeerRow(
+        peer_id=PEER,
+        alias="alice",
+        role="host",
+        verified=True,
+        quota_bytes=10**10,
+        used_bytes=1,
+        safety_words=WORDS,
+        last_seen="",
+        trust=0.5,
+        trust_level="fair",
+    )
+    return msgspec.structs.replace(row, **changes)
+
+
 def test_a_client_verb_loads_nothing_of_the_agents_machinery():
     script = (
         "import sys; from backuppeer.cli.main import main; main(['snapshots']);"
@@ -231,18 +247,7 @@ def test_servers_come_from_flag_then_environment_then_config(  # noqa: PLR0917 -
 
 
 def test_lists_print_arrays_that_fit_their_schemas(capsys, agent):
-    peer = api.PeerRow(
-        peer_id=PEER,
-        alias="alice",
-        role="host",
-        verified=False,
-        quota_bytes=10,
-        used_bytes=1,
-        safety_words=WORDS,
-        last_seen="",
-        trust=0.5,
-        trust_level="fair",
-    )
+    peer = peer_row(verified=False, quota_bytes=10)
     session = api.SessionRow(
         peer_id=PEER,
         alias="alice",
@@ -363,18 +368,7 @@ def test_status_tells_a_server_that_fails_from_one_that_is_not_in_use(capsys, ag
 
 
 def test_peers_explain_the_mark_and_how_a_comparison_is_recorded(capsys, agent):
-    peer = api.PeerRow(
-        peer_id=PEER,
-        alias="alice",
-        role="host",
-        verified=True,
-        quota_bytes=10**10,
-        used_bytes=1,
-        safety_words=WORDS,
-        last_seen="",
-        trust=0.5,
-        trust_level="fair",
-    )
+    peer = peer_row()
     record = "backup-peer peers set alice --verified"
     answers = [peer, *(msgspec.structs.replace(peer, verified=False, role=role) for role in ("host", "both", "owner"))]
 
@@ -392,18 +386,7 @@ def test_peers_explain_the_mark_and_how_a_comparison_is_recorded(capsys, agent):
 
 
 def test_a_comparison_is_recorded_on_either_side(capsys, agent):
-    row = api.PeerRow(
-        peer_id=PEER,
-        alias="bob",
-        role="owner",
-        verified=True,
-        quota_bytes=10**10,
-        used_bytes=1,
-        safety_words=WORDS,
-        last_seen="",
-        trust=0.5,
-        trust_level="fair",
-    )
+    row = peer_row(alias="bob", role="owner")
     dummy = agent({"peers/set": given(row)})
     assert ask(capsys, "peers set", "bob", "--verified")[0] == 0
     assert (dummy.requests[0][1].peer, dummy.requests[0][1].verified) == ("bob", True)

@@ -12,7 +12,13 @@ import pytest
 
 from backuppeer.crypto.certificate import make_certificate
 from backuppeer.errors import AuthenticationFault, PeerUnreachable, ProtocolViolation
-from backuppeer.limits import LANE_FRAME_BYTES, LANE_FRAME_LEAST_BYTES, LANE_HANDSHAKES, LANE_SMALL_FRAMES
+from backuppeer.limits import (
+    LANE_FRAME_BYTES,
+    LANE_FRAME_LEAST_BYTES,
+    LANE_HANDSHAKES,
+    LANE_SILENT_S,
+    LANE_SMALL_FRAMES,
+)
 from backuppeer.transport.lanes import LaneDoor, dial_lane, door, tls
 
 HERE = "127.0.0.1"
@@ -211,6 +217,18 @@ def test_a_buffer_is_filled_from_a_lane_frame_by_frame():
             assert counts == [LANE_FRAME_BYTES, 1000]
             assert buffer[: len(data)] == data
             assert await far.read_into(memoryview(buffer)) == 0
+
+    play(scenario)
+
+
+def test_a_path_that_died_without_a_word_is_given_up_by_the_system():
+    async def scenario():
+        async with lanes() as both:
+            for lane in both:
+                option = lane._connection.getsockopt
+                assert option(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+                if hasattr(socket, "TCP_USER_TIMEOUT"):
+                    assert option(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == LANE_SILENT_S * 1000
 
     play(scenario)
 
