@@ -96,8 +96,20 @@ RESTORE_WINDOW_BLOBS: Final = 24576
 files far apart want the same packs: with 8,192 a tree of interpreters fetched its packs 2.6 times, so 1.7 times."""
 RESTORE_WINDOW_BYTES: Final = 1024 * MIB
 """Plain bytes of those files: far enough ahead that packs are fetched once, without holding the bytes."""
-RESTORE_OPEN_FILES: Final = 256
-"""Files of several chunks in one window; two windows and the directories stay below 1,024 descriptors."""
+RESTORE_FIRST_BLOBS: Final = 1024
+"""Blobs of the first window: files come before the walk is far; a restore with more than these starts workers."""
+RESTORE_OPEN_FILES: Final = 240
+"""Files of several chunks in one window: what one message to a worker may bring (WORKER_DESCRIPTORS)."""
+RESTORE_WORKERS: Final = 4
+"""Worker processes of one restore at most, one per processor; each takes 25 MB and shares 16 MiB."""
+WORKER_DESCRIPTORS: Final = 240
+"""Descriptors in one message between agent and worker; Linux passes 253 (SCM_MAX_FD)."""
+WORKER_FRAME_BYTES: Final = 256 * MIB
+"""One message between agent and worker: what one window wants of one pack, some 4 MiB; paths of 4 KiB make it 100."""
+WORKER_LOOK_S: Final = 0.2
+"""How often who waits for a worker looks whether the job was cancelled."""
+WORKER_END_S: Final = 10.0
+"""What a worker may take to end; it ends after the file it is at."""
 RESTORE_OPEN_DIRECTORIES: Final = 256
 """Directories kept open below a target: a pack's files lie in a few hundred; well below 1,024 descriptors."""
 RESTORE_WHOLE_PACK_PERMILLE: Final = 500
@@ -359,13 +371,15 @@ AGENT_STOP_S: Final = 60.0
 CONNECT_WAIT_S: Final = 60.0
 PACKS_IN_FLIGHT: Final = 4
 """Sealed packs waiting for a host's acknowledgement; 16 MiB each, so this is the upload memory."""
-FETCH_AHEAD_PACKS: Final = 2
-"""Packs that a restore fetches and writes side by side: 4 threads were no faster on 2 cores and took 52 MB more."""
+FETCH_AHEAD_PACKS: Final = 4
+"""Packs that a restore fetches and has written side by side: some on their way while workers have the others."""
 FETCH_CACHE_BYTES: Final = 2 * PACK_TARGET_BYTES
 """Verified packs kept during a restore: those that one window ends in and the next begins in."""
 SWITCH_INTERVAL_S: Final = 0.0005
 """GIL hand-over. With the default 5 ms a thread that hashes 16 KiB leaves beside a busy one falls from 3,600 to
 15 MiB/s, because each release of the GIL waits a whole interval to get it back; at 0.5 ms it keeps 1,690 (measured)."""
+COLLECT_AFTER_OBJECTS: Final = 100_000
+"""Objects made and not freed before the interpreter looks for garbage in circles; its default is 700."""
 FAILED_LATELY_S: Final = 60.0
 """A host that failed this recently is asked last when others hold the same pack."""
 HERALD_S: Final = 20.0

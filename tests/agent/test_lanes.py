@@ -20,6 +20,8 @@ from backuppeer.wire.messages import GetRange, LaneOffer, LaneWish, Range, Refus
 
 HERE = ["127.0.0.1"]
 DIRECT = PathInfo(PathKind.DIRECT, 1.0, "127.0.0.1:9")
+DIRECT_6 = PathInfo(PathKind.DIRECT, 1.0, "[::1]:9")
+AFAR = PathInfo(PathKind.DIRECT, 1.0, "192.0.2.1:9")
 RELAYED = PathInfo(PathKind.RELAYED, 1.0, "https://relay")
 
 
@@ -152,7 +154,15 @@ def test_a_side_without_a_fitting_address_does_not_wish(binds):
             await asyncio.sleep(0)
         assert pair.wishes == 0
 
-    play(scenario, owner=lambda: Side(binds=binds))
+    play(scenario, owner=lambda: Side(path=AFAR, binds=binds))
+
+
+def test_a_path_over_the_other_loopback_has_lanes_too():
+    async def scenario(pair):
+        await pair.ask(await pair.lane())
+        assert pair.owner.lanes.count == pair.host.lanes.count == 1
+
+    play(scenario, owner=lambda: Side(path=DIRECT_6), host=lambda: Side(path=DIRECT_6))
 
 
 def test_after_some_attempts_the_session_stays_as_it_is():

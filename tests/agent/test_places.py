@@ -132,7 +132,7 @@ def test_reading_beyond_the_cap_is_refused_as_busy_too(house, owner, monkeypatch
                 await reader.receive(Range)
                 with pytest.raises(StoreBusy):
                     await link.ask(wanted, Range)
-                assert b"".join([piece async for piece in reader.receive_raw(len(data))]) == data
+                assert b"".join([bytes(piece) async for piece in reader.receive_raw(len(data))]) == data
 
     asyncio.run(scenario())
 

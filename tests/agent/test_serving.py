@@ -48,7 +48,7 @@ async def read_range(link, agreement, stored, first, count):
     message = GetRange(agreement=agreement, stored=stored, first_leaf=first, leaves=count)
     async with link.session.request(message) as channel:
         answer = await channel.receive(Range)
-        data = b"".join([piece async for piece in channel.receive_raw(answer.size)])
+        data = b"".join([bytes(piece) async for piece in channel.receive_raw(answer.size)])
     return answer, data
 
 

@@ -212,3 +212,17 @@ def test_pack_key_refuses_what_is_no_byte_and_short_salts(call):
 def test_unknown_blob_kind_is_refused(kind):
     with pytest.raises(LocalError):
         derive_repository_keys(derive_working(bytes(32), 1), REPOSITORY).blob_id(kind, b"")
+
+
+def test_exported_keys_are_the_same_keys_and_say_nothing_of_themselves():
+    keys = derive_repository_keys(derive_working(bytes(range(32)), 2**32 - 1), REPOSITORY)
+    again = RepositoryKeys.from_export(keys.export())
+    assert again == keys
+    assert again.blob_id(1, b"x") == keys.blob_id(1, b"x")
+    assert keys.export()[-8:].hex() not in repr(again)
+
+
+@pytest.mark.parametrize("length", [0, 51, 53])
+def test_exported_keys_of_another_length_are_refused(length):
+    with pytest.raises(LocalError):
+        RepositoryKeys.from_export(bytes(length))

@@ -4,7 +4,7 @@ Knows: frames in, frames out, raw bytes between them, time limits. Must not know
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Final, Literal, TypeVar, cast
 
 from backuppeer.errors import PeerUnreachable, ProtocolViolation, RefusedError, StoreBusy
@@ -16,9 +16,10 @@ from backuppeer.wire.session import RequestStream, Speaker, State
 
 M = TypeVar("M", bound=Message)
 N = TypeVar("N", bound=Message)
-B = TypeVar("B", bytes, memoryview)
 OnPiece = Callable[[int], None]
 _RAW_PIECE_BYTES: Final = MIB // 4
+_LANE_PIECE_BYTES: Final = MIB
+"""Each piece costs two changes of threads and a timer; iroh's streams copy, and are best with less (FACTS)."""
 ABORT_CODE: Final = 1
 _HINTS: Final[dict[int, str]] = {
     RefusalCode.POLICY: "its person decides: ask there, or see `backup-peer browse` for another host",
@@ -51,11 +52,33 @@ async def read_frame(stream: Stream, reader: FrameReader) -> Frame:
     return frame
 
 
+class _Pace:
+    """How long a transfer of `size` bytes may take: each piece BULK_STALL_S, and that per MiB in all.
+
+    In all, too, or a peer that sends a byte a minute would hold a transfer, and its memory, for ever.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size, self.done = size, 0
+        self._clock = asyncio.get_running_loop().time
+        self._end_s = self._clock() + BULK_STALL_S * (1 + size // BLOCK_BYTES)
+
+    @property
+    def left(self) -> int:
+        """Bytes still to come."""
+        return self.size - self.done
+
+    def next_s(self) -> float:
+        """Return when the next piece must be there."""
+        return min(self._clock() + BULK_STALL_S, self._end_s)
+
+
 class Channel:
     """One request stream, used by one task at a time; the table decides what may follow what."""
 
     def __init__(self, stream: Stream, role: Literal[Speaker.OPENER, Speaker.SERVER]) -> None:
         self._stream = stream
+        self._reads_into = stream.read_into if isinstance(stream, ReadsInto) else None
         self._reader = FrameReader()
         self._machine = RequestStream(role)
 
@@ -78,12 +101,13 @@ class Channel:
                 gone.
 
         """
-        view, clock = memoryview(data), asyncio.get_running_loop().time
-        end_s = clock() + BULK_STALL_S * (1 + len(view) // BLOCK_BYTES)  # as in `receive_raw`
-        for start in range(0, len(view), _RAW_PIECE_BYTES):
-            piece = view[start : start + _RAW_PIECE_BYTES]
+        view = memoryview(data)
+        pace = _Pace(len(view))
+        most = _RAW_PIECE_BYTES if self._reads_into is None else _LANE_PIECE_BYTES
+        for start in range(0, len(view), most):
+            piece = view[start : start + most]
             try:
-                async with asyncio.timeout_at(min(clock() + BULK_STALL_S, end_s)):
+                async with asyncio.timeout_at(pace.next_s()):
                     await self._stream.write(piece)
             except TimeoutError as exc:
                 raise PeerUnreachable(f"the peer took {start} of {len(view)} bytes, then too little") from exc
@@ -129,15 +153,19 @@ class Channel:
         name = type(message).__name__
         raise ProtocolViolation(f"got {name} where {' or '.join(k.__name__ for k in (kind, *others))} was due")
 
-    async def receive_raw(self, size_bytes: int) -> AsyncIterator[bytes]:
-        """Yield exactly `size_bytes` bulk bytes in the pieces they come in.
+    async def receive_raw(self, size_bytes: int) -> AsyncIterator[memoryview]:
+        """Yield exactly `size_bytes` bulk bytes in pieces of a MiB, the last one shorter; each is valid until the next.
 
         Raises:
             ProtocolViolation: the peer finished before.
             PeerUnreachable: no byte came for BULK_STALL_S, or less than a MiB per BULK_STALL_S in all.
 
         """
-        async for piece in self._receive(size_bytes, self._stream.read):
+        pace = _Pace(size_bytes)
+        buffer = memoryview(bytearray(min(size_bytes, MIB)))
+        while pace.left:
+            piece = buffer[: pace.left]
+            await self._fill(piece, pace)
             yield piece
 
     async def receive_into(self, view: memoryview) -> None:
@@ -148,37 +176,26 @@ class Channel:
             PeerUnreachable: as `receive_raw`.
 
         """
-        stream, at = self._stream, 0
-        if isinstance(stream, ReadsInto):
+        await self._fill(view, _Pace(len(view)))
 
-            async def read(most: int) -> memoryview:
-                count = await stream.read_into(view[at : at + most])
-                return view[at : at + count]
-
-            async for part in self._receive(len(view), read):
-                at += len(part)
-            return
-        async for piece in self._receive(len(view), stream.read):
-            view[at : at + len(piece)] = piece
-            at += len(piece)
-
-    async def _receive(self, size_bytes: int, read: Callable[[int], Awaitable[B]]) -> AsyncIterator[B]:
-        clock = asyncio.get_running_loop().time
-        # In all, too, or a peer that sends a byte a minute would hold a transfer, and its memory, for ever.
-        end_s = clock() + BULK_STALL_S * (1 + size_bytes // BLOCK_BYTES)
-        left = size_bytes
-        while left:
+    async def _fill(self, view: memoryview, pace: "_Pace") -> None:
+        while view:
             try:
-                async with asyncio.timeout_at(min(clock() + BULK_STALL_S, end_s)):
-                    data = await read(min(left, _RAW_PIECE_BYTES))
+                async with asyncio.timeout_at(pace.next_s()):
+                    count = await self._read_some(view)
             except TimeoutError as exc:
-                raise PeerUnreachable(
-                    f"the peer sent {size_bytes - left} of {size_bytes} bytes, then too little"
-                ) from exc
-            if not data:
-                raise ProtocolViolation(f"the stream ended {left} bytes early")
-            left -= len(data)
-            yield data
+                raise PeerUnreachable(f"the peer sent {pace.done} of {pace.size} bytes, then too little") from exc
+            if not count:
+                raise ProtocolViolation(f"the stream ended {pace.left} bytes early")
+            pace.done += count
+            view = view[count:]
+
+    async def _read_some(self, view: memoryview) -> int:
+        if self._reads_into is not None:
+            return await self._reads_into(view[:_LANE_PIECE_BYTES])
+        data = await self._stream.read(min(len(view), _RAW_PIECE_BYTES))
+        view[: len(data)] = data
+        return len(data)
 
     async def wait_end(self) -> None:
         """Wait until the peer has finished its direction: it has read all that we wrote."""

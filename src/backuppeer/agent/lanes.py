@@ -207,6 +207,9 @@ class Lanes:
         if isinstance(ip, IPv6Address):
             ip = ip.ipv4_mapped or ip
         bind = next((text for text in self._binds if (":" in text) == (ip.version == 6)), None)
+        if bind is None and ip.is_loopback and self._binds:
+            # The transport has a loopback socket in the family that it was not told of, and may have chosen that path.
+            bind = str(ip)
         if bind is None:
             raise PeerUnreachable(f"this side does not listen on IPv{ip.version}")
         return str(ip), bind

@@ -135,7 +135,8 @@ class Serving:
         incoming = await asyncio.to_thread(store.receive, message.agreement, message.stored, message.size)
         try:
             await channel.send(Proceed())
-            await _receive_into(incoming, channel, message.size)
+            async for piece in channel.receive_raw(message.size):
+                await asyncio.to_thread(incoming.write, piece)
             # Durable (fsync of file, leaves and folders) before the acknowledgement: the owner may forget its copy now.
             await self._commit(peer, incoming)
         finally:
@@ -204,24 +205,6 @@ def refusal_of(error: BackupPeerError, *, is_put: bool = False) -> Refused:
             # Room is the only thing that a pack of an agreement in force is refused for.
             code = RefusalCode.QUOTA if is_put else RefusalCode.POLICY
     return Refused(code=code, message=tell_peer(error)[:200], hint=advise_peer(error)[:200])
-
-
-async def _receive_into(incoming: Incoming, channel: Channel, size_bytes: int) -> None:
-    gathered: list[bytes] = []
-    held = 0
-    async for piece in channel.receive_raw(size_bytes):
-        gathered.append(piece)
-        held += len(piece)
-        if held >= _PIECE_BYTES:
-            await asyncio.to_thread(_write_all, incoming, gathered)
-            gathered, held = [], 0
-    if gathered:
-        await asyncio.to_thread(_write_all, incoming, gathered)
-
-
-def _write_all(incoming: Incoming, pieces: list[bytes]) -> None:
-    for piece in pieces:
-        incoming.write(piece)
 
 
 def _open_range(store: Store, message: GetRange) -> tuple[PackReader, list[bytes]]:

@@ -8,6 +8,7 @@ stand alone: one rotten leaf must not take the other thousand files of its pack 
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from operator import attrgetter
 
 from backuppeer.backup.streams import PackSource
@@ -52,31 +53,52 @@ def plan_ranges(places: Sequence[Location]) -> list[Range]:
     return ranges
 
 
-def read_pack(
-    keys: RepositoryKeys, source: PackSource, *, pack: LogicalId, places: Sequence[Location]
-) -> Iterator[tuple[Location, Outcome]]:
-    """Yield each wanted blob of a pack with its plaintext or its error, in the order of `places` (not empty).
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """Verified bytes of one copy of a pack: its clear header, and what was asked for, range by range."""
 
-    Blobs lie shuffled in a pack; writing them in the order of the walk keeps the writers in one directory for long.
-    """
+    header: bytes
+    ranges: Sequence[Range]
+    pieces: Sequence[bytes | memoryview]
+
+
+def fetch_parts(
+    source: PackSource, *, pack: LogicalId, places: Sequence[Location]
+) -> Iterator[tuple[Sequence[Location], Fetched | BackupPeerError]]:
+    """Yield the wanted places of a pack (not empty), in their order, in as few parts as its damage allows."""
     pending = [list(places)]
     fruitless: int | None = 0  # reads that failed before any succeeded; None once one did
     while pending:
         part = pending.pop()
         try:
-            opener, ranges, pieces = _fetch(keys, source, pack=pack, places=part)
+            fetched = _fetch(source, pack=pack, places=part)
         except Unavailable as exc:
-            yield from ((place, exc) for rest in (part, *pending) for place in rest)
+            yield from ((rest, exc) for rest in (part, *pending))
             return
         except IntegrityFault as exc:
             fruitless = None if fruitless is None else fruitless + 1
             if len(part) == 1 or (fruitless or 0) > RESTORE_FRUITLESS_READS:
-                yield from ((place, exc) for place in part)
+                yield part, exc
             else:
                 pending += [part[len(part) // 2 :], part[: len(part) // 2]]
             continue
         fruitless = None
-        yield from _open_blobs(opener, _cut(ranges, pieces), part)
+        yield part, fetched
+
+
+def read_pack(
+    keys: RepositoryKeys, source: PackSource, *, pack: LogicalId, places: Sequence[Location]
+) -> Iterator[tuple[Location, Outcome]]:
+    """Yield each wanted blob of a pack with its plaintext or its error, in the order of `places` (not empty)."""
+    for part, fetched in fetch_parts(source, pack=pack, places=places):
+        try:
+            if isinstance(fetched, BackupPeerError):
+                raise fetched
+            opener = PackOpener(keys, fetched.header)
+        except BackupPeerError as exc:
+            yield from ((place, exc) for place in part)
+        else:
+            yield from _open_blobs(opener, _cut(fetched.ranges, fetched.pieces), part)
 
 
 def _cut(ranges: Sequence[Range], pieces: Sequence[bytes | memoryview]) -> dict[BlobId, memoryview]:
@@ -90,14 +112,12 @@ def _cut(ranges: Sequence[Range], pieces: Sequence[bytes | memoryview]) -> dict[
     return sealed
 
 
-def _fetch(
-    keys: RepositoryKeys, source: PackSource, *, pack: LogicalId, places: Sequence[Location]
-) -> tuple[PackOpener, list[Range], Sequence[bytes | memoryview]]:
+def _fetch(source: PackSource, *, pack: LogicalId, places: Sequence[Location]) -> Fetched:
     ranges = plan_ranges(places)
     header, pieces = source.fetch(pack, [(offset, length) for offset, length, _ in ranges])
     if [len(piece) for piece in pieces] != [length for _, length, _ in ranges]:
         raise IntegrityFault("a pack was answered with other ranges than were asked for")
-    return PackOpener(keys, header), ranges, pieces
+    return Fetched(header, ranges, pieces)
 
 
 def _open_blobs(

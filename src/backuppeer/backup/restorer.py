@@ -19,6 +19,7 @@ import msgspec
 
 from backuppeer.backup.jobs import Jobs
 from backuppeer.backup.obstacles import check_way, has_entries, open_target, refuse_taken
+from backuppeer.backup.pool import WorkerPool
 from backuppeer.backup.roots import normalise_path, split_path
 from backuppeer.backup.selection import Selection, Walk, find_taken, plan_way
 from backuppeer.backup.streams import NoProgress, PackSource, Progress
@@ -28,7 +29,7 @@ from backuppeer.crypto.keys import RepositoryKeys
 from backuppeer.errors import IncompleteError, IntegrityFault, InterruptedByUserError, Unavailable
 from backuppeer.files.scan import Found
 from backuppeer.files.write import RestoreTarget
-from backuppeer.limits import FETCH_AHEAD_PACKS
+from backuppeer.limits import FETCH_AHEAD_PACKS, RESTORE_FIRST_BLOBS
 from backuppeer.repo.cache import TreeCache
 from backuppeer.repo.index import Index
 from backuppeer.repo.snapshot import Snapshot
@@ -134,17 +135,19 @@ class Restorer:
         jobs = Jobs(self._options.workers, self._options.workers)
         with open_target(self._target, overwrite=self._options.overwrite) as target, ExitStack() as stack:
             check_way(only_way, target, self._target)
-            runner = WindowRunner(self._keys, self._source, target=target, jobs=jobs, check=self._check_cancelled)
+            pool = WorkerPool(self._keys, target, check=self._check_cancelled)
             run = _Run(
                 self._trees,
                 self._index,
                 target=target,
-                runner=runner,
+                pool=pool,
+                runner=WindowRunner(self._source, hands=pool, jobs=jobs),
                 progress=self._progress,
                 only_way=frozenset(only_way),
             )
             # Left in reverse: no worker may still write when the files it writes to are closed and removed.
             stack.callback(run.abandon)
+            stack.enter_context(pool)
             stack.enter_context(jobs)
             run.restore(Selection(self._trees, snapshot.tree, way), self._check_cancelled)
             return run.result(target)
@@ -163,6 +166,7 @@ class _Run:
         index: Index,
         *,
         target: RestoreTarget,
+        pool: WorkerPool,
         runner: WindowRunner,
         progress: Progress,
         only_way: Collection[bytes],
@@ -170,10 +174,11 @@ class _Run:
         self._trees = trees
         self._index = index
         self._target = target
+        self._pool: WorkerPool | None = pool
         self._runner = runner
         self._progress = progress
         self._only_way = only_way
-        self._window = Window()
+        self._window = Window(RESTORE_FIRST_BLOBS)
         self._left: list[Visit] = []
         self._running: tuple[list[RestoredFile], list[Visit]] = ([], [])
         self._open: dict[RestoredFile, None] = {}
@@ -263,6 +268,10 @@ class _Run:
         """Start the window that is full; while it is fetched and written, the walk fills the next one."""
         window, self._window = self._window, Window()
         left, self._left = self._left, []
+        if self._pool is not None and window.is_full():
+            # More than a handful: from the second window on there are hands of their own.
+            self._pool.start()
+            self._pool = None
         wants, places, lost = window.plan(self._index, self._target)
         self._finish_running()
         self._report(lost)

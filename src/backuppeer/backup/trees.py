@@ -161,7 +161,7 @@ class TreeWalk:
             self._on_error(path, exc)
 
 
-class Visit(msgspec.Struct, frozen=True):
+class Visit(msgspec.Struct, frozen=True, gc=False):
     """An entry met on a walk; `path` from the snapshot's root, without leading slash."""
 
     path: bytes

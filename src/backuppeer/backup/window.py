@@ -3,19 +3,20 @@
 Knows: which blob belongs where in which file. Must not know: trees, the order of directories.
 
 Constant memory: a window is bounded in blobs, bytes and open files; plain bytes are written as soon as they are opened,
-each blob once however many files want it. A file of one chunk is written whole by the worker that opened it; others
-are written piece by piece under a temporary name and finished by the restorer's thread.
+each blob once however many files want it. A file of one chunk is written whole by whoever opened the chunk; others are
+written piece by piece under a temporary name and finished by the restorer's thread.
 """
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from backuppeer.backup.fetching import group_by_pack, read_pack
+from backuppeer.backup.fetching import Fetched, fetch_parts, group_by_pack
 from backuppeer.backup.jobs import Jobs
+from backuppeer.backup.orders import Order, Part, WantedBlob, WholeFile
+from backuppeer.backup.pool import CarriesOut
 from backuppeer.backup.reading import describe_error
 from backuppeer.backup.streams import PackSource
-from backuppeer.crypto.keys import RepositoryKeys
 from backuppeer.errors import BackupPeerError, IntegrityFault
 from backuppeer.files.write import FileWriter, RestoreTarget
 from backuppeer.ids import BlobId, LogicalId
@@ -54,9 +55,10 @@ class Written:
 
 
 class Window:
-    """What is wanted next; filled and run by one thread. `files`: those of several chunks."""
+    """What is wanted next, of about so many blobs; filled and run by one thread. `files`: those of several chunks."""
 
-    def __init__(self) -> None:
+    def __init__(self, blobs: int = RESTORE_WINDOW_BLOBS) -> None:
+        self._most_blobs = blobs
         self._parts: list[tuple[RestoredFile, Sequence[BlobId]]] = []
         self.files: dict[RestoredFile, None] = {}
         self._blobs = 0
@@ -78,7 +80,7 @@ class Window:
     def is_full(self) -> bool:
         """Say whether it is time to run."""
         return (
-            self._blobs >= RESTORE_WINDOW_BLOBS
+            self._blobs >= self._most_blobs
             or self._bytes >= RESTORE_WINDOW_BYTES
             or len(self.files) >= RESTORE_OPEN_FILES
         )
@@ -128,19 +130,13 @@ def _create(file: RestoredFile, target: RestoreTarget) -> None:
 class WindowRunner:
     """Fetches and writes windows with several packs in flight."""
 
-    def __init__(
-        self, keys: RepositoryKeys, source: PackSource, *, target: RestoreTarget, jobs: Jobs, check: Callable[[], None]
-    ) -> None:
-        self._keys = keys
-        self._source = source
-        self._target = target
-        self._jobs = jobs
-        self._check = check
+    def __init__(self, source: PackSource, *, hands: CarriesOut, jobs: Jobs) -> None:
+        self._source, self._hands, self._jobs = source, hands, jobs
 
     def start(self, wants: Wants, places: list[Location], report: Callable[[Written], None]) -> None:
         """Begin to bring all wanted blobs to their files; `report` is called pack by pack, in the caller's thread.
 
-        What is queued are plans, not bytes: a worker holds one pack at a time.
+        What is queued are plans, not bytes: a thread holds one pack at a time.
         """
         for pack, inside in group_by_pack(places):
             self._jobs.submit(partial(self._read, pack, inside, wants), report)
@@ -155,26 +151,50 @@ class WindowRunner:
         self._jobs.collect(most=0)
 
     def _read(self, pack: LogicalId, places: list[Location], wants: Wants) -> Written:
-        """Read one pack and write what it holds (in a worker)."""
+        """Read one pack and have written what it holds (in a thread)."""
         written = Written()
-        for place, outcome in read_pack(self._keys, self._source, pack=pack, places=places):
-            self._check()
-            for file, offset in wants[place.entry.blob]:
-                if isinstance(outcome, BackupPeerError):
-                    written.failures.append((file, outcome))
-                    continue
-                try:
-                    if file.single:
-                        # A chunk of another length than the file's was sorted out when the window was planned.
-                        self._target.write_file(file.path, outcome, file.entry)
-                        written.files += 1
-                    elif file.writer is not None:
-                        file.writer.write_at(offset, outcome)
-                except (OSError, IntegrityFault) as exc:
-                    written.failures.append((file, exc))
-                else:
-                    written.bytes += len(outcome)
+        for part, fetched in fetch_parts(self._source, pack=pack, places=places):
+            if isinstance(fetched, BackupPeerError):
+                written.failures += [(file, fetched) for place in part for file, _ in wants[place.entry.blob]]
+                continue
+            order, wanted, open_files = _order(part, fetched, wants)
+            writers = [file.writer for file in open_files if file.writer is not None]
+            report = self._hands.carry_out(order, fetched.pieces, writers)
+            written.files += report.files
+            written.bytes += report.bytes
+            written.failures += [(wanted[failed.blob][failed.want], failed.cause()) for failed in report.failures]
         return written
+
+
+def _order(
+    part: Sequence[Location], fetched: Fetched, wants: Wants
+) -> tuple[Order, list[list[RestoredFile]], dict[RestoredFile, int]]:
+    """Return what to do with a part of a pack; for each blob whom it is for; and the numbers of files in the making."""
+    starts = {place.entry.blob: (n, at) for n, (at, _, inside) in enumerate(fetched.ranges) for place in inside}
+    open_files: dict[RestoredFile, int] = {}
+    blobs: list[WantedBlob] = []
+    wanted: list[list[RestoredFile]] = []
+    for place in part:
+        entry = place.entry
+        files = wants[entry.blob]
+        piece, start = starts[entry.blob]
+        if len(files) == 1 and files[0][0].single:
+            file = files[0][0]
+            blobs.append(WantedBlob(entry, piece, entry.offset - start, [_describe(file)], []))
+            wanted.append([file])
+            continue
+        whole = [file for file, _ in files if file.single]
+        # Whoever has no writer failed when it was made, and is told of by the restorer's thread.
+        parts = [(file, at) for file, at in files if not file.single and file.writer is not None]
+        places_in = [Part(open_files.setdefault(file, len(open_files)), at) for file, at in parts]
+        blobs.append(WantedBlob(entry, piece, entry.offset - start, [_describe(file) for file in whole], places_in))
+        wanted.append([*whole, *(file for file, _ in parts)])
+    return Order(fetched.header, blobs), wanted, open_files
+
+
+def _describe(file: RestoredFile) -> WholeFile:
+    entry = file.entry
+    return WholeFile(file.path, entry.mode, entry.uid, entry.gid, entry.mtime_ns, entry.user, entry.group)
 
 
 def explain(failure: Failure) -> str:

@@ -24,6 +24,7 @@ from backuppeer.agent.aside import open_or_set_aside
 from backuppeer.agent.config import bind_addresses, is_loopback_only
 from backuppeer.agent.connecting import Connecting
 from backuppeer.agent.endpoint import make_binding, open_transport, whereabouts_of
+from backuppeer.agent.heap import relax_collector
 from backuppeer.agent.home import Home
 from backuppeer.agent.home_commands import HomeCommands
 from backuppeer.agent.host_commands import HostCommands
@@ -159,6 +160,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     home = Home(given.home)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    relax_collector()
     # Whatever this process creates is for its user alone.
     os.umask(0o077)
     use_descriptors()

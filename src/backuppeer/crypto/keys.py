@@ -34,6 +34,7 @@ SECRET_BYTES: Final = 32
 SALT_BYTES: Final = 32
 REPOSITORY_ID_BYTES: Final = 16
 BLOB_KINDS: Final = (1, 2, 3, 4)
+_GENERATION_BYTES: Final = 4
 _U8: Final = 0xFF
 _U32: Final = 0xFFFF_FFFF
 _HKDF_LIMIT: Final = 255 * 32  # RFC 5869: 255 blocks
@@ -163,6 +164,24 @@ class RepositoryKeys:
         _check_range("suite", suite, _U8)
         _check_range("version", version, _U8)
         return derive_key(self._secret, Label.PACK, salt=salt, context=bytes([suite, version]))
+
+    def export(self) -> bytes:
+        """Return what `from_export` takes, the secret included: only for a pipe to a process of the same agent."""
+        return b"".join((self.repository, self.generation.to_bytes(_GENERATION_BYTES, "big"), self._secret))
+
+    @classmethod
+    def from_export(cls, exported: bytes) -> "RepositoryKeys":
+        """Return the keys that another process exported.
+
+        Raises:
+            LocalError: it has another length.
+
+        """
+        if len(exported) != REPOSITORY_ID_BYTES + _GENERATION_BYTES + SECRET_BYTES:
+            raise LocalError(f"exported keys of {len(exported)} bytes")
+        end = REPOSITORY_ID_BYTES + _GENERATION_BYTES
+        generation = int.from_bytes(exported[REPOSITORY_ID_BYTES:end], "big")
+        return cls(RepositoryId(exported[:REPOSITORY_ID_BYTES]), generation, exported[end:])
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, RepositoryKeys):

@@ -73,10 +73,17 @@ class Folder:
 class OpenFolders:
     """A bounded set of open directories below one root; thread-safe. Invariant: a folder in use is never closed."""
 
-    def __init__(self, root: bytes) -> None:
+    def __init__(self, root: bytes | int) -> None:
+        """Take a path, or the descriptor of an open directory, which is closed with the others."""
         self._lock = threading.Lock()
-        self._root = Folder(os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), self._lock)
+        fd = root if isinstance(root, int) else os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._root = Folder(fd, self._lock)
         self._folders: OrderedDict[bytes, Folder] = OrderedDict()
+
+    @property
+    def root_fd(self) -> int:
+        """The root itself, open until `close`."""
+        return self._root.fd
 
     def use(self, path: bytes) -> Folder:
         """Give the directory at `path`, for a `with` statement right here.

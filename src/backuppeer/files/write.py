@@ -13,15 +13,57 @@ import os
 import stat
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from backuppeer.files.folders import Folder, OpenFolders, split_relative
 from backuppeer.files.metadata import HasMetadata, MetadataNote, OwnerNames, apply_to_file, apply_to_link
 from backuppeer.files.scan import Found, examine_entry
 from backuppeer.files.unfinished import UnfinishedFile, can_be_unnamed, make_temporary_name, place_entry
+
+
+class TakesBytes(Protocol):
+    """A file in the making that takes bytes at any place, from any thread."""
+
+    def write_at(self, offset: int, data: bytes | memoryview) -> None:
+        """Write all of `data` at `offset`; OSError when the disk refuses."""
+        ...
+
+
+def write_all_at(fd: int, data: bytes | memoryview, offset: int) -> None:
+    """Write all of `data` at `offset` (bytes from the start).
+
+    Raises:
+        OSError: the disk refused.
+
+    """
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(fd, view, offset)
+        view = view[written:]
+        offset += written
+
+
+class LentFile:
+    """A file in the making whose `FileWriter` lives in another process; ours is a descriptor of our own."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def write_at(self, offset: int, data: bytes | memoryview) -> None:
+        """Write all of `data` at `offset` (bytes from the start).
+
+        Raises:
+            OSError: the disk refused.
+
+        """
+        write_all_at(self._fd, data, offset)
+
+    def close(self) -> None:
+        """Give it back."""
+        os.close(self._fd)
 
 
 class FileWriter:
@@ -33,6 +75,11 @@ class FileWriter:
         with target.folders.use(self._folder) as folder:
             self._file = target.start_file(folder)
 
+    @property
+    def fd(self) -> int:
+        """The descriptor, to be lent to a process that writes for us; valid until the file is finished or aborted."""
+        return self._file.fd
+
     def write_at(self, offset: int, data: bytes | memoryview) -> None:
         """Write all of `data` at `offset` (bytes from the start).
 
@@ -40,11 +87,7 @@ class FileWriter:
             OSError: the disk refused.
 
         """
-        view = memoryview(data)
-        while view:
-            written = os.pwrite(self._file.fd, view, offset)
-            view = view[written:]
-            offset += written
+        write_all_at(self._file.fd, data, offset)
 
     def finish(self, metadata: HasMetadata) -> None:
         """Give the file its metadata and its real name.
@@ -70,11 +113,13 @@ class FileWriter:
 class RestoreTarget:
     """A directory that things are restored into. Paths are relative to it, components joined by `/`; b"" is itself."""
 
-    def __init__(self, root: bytes, *, overwrite: bool = False, names: OwnerNames | None = None) -> None:
-        os.makedirs(root, mode=0o700, exist_ok=True)  # noqa: PTH103 - bytes path
+    def __init__(self, root: bytes | int, *, overwrite: bool = False, names: OwnerNames | None = None) -> None:
+        """Take a path, made if missing, or the descriptor of an open directory, which becomes ours."""
+        if not isinstance(root, int):
+            os.makedirs(root, mode=0o700, exist_ok=True)  # noqa: PTH103 - bytes path
         self.folders = OpenFolders(root)
         self.names = names or OwnerNames()
-        self._overwrite = overwrite
+        self.overwrite = overwrite
         self._unnamed: bool | None = None
         self._notes: Counter[MetadataNote] = Counter()
         self._lock = threading.Lock()
@@ -92,8 +137,14 @@ class RestoreTarget:
         """How many entries each kind of metadata could not be set for."""
         return dict(self._notes)
 
-    def count_notes(self, notes: tuple[MetadataNote, ...]) -> None:
-        """Add what could not be set for one entry; thread-safe."""
+    def take_notes(self) -> dict[MetadataNote, int]:
+        """Return `notes` and begin to count anew."""
+        with self._lock:
+            notes, self._notes = dict(self._notes), Counter()
+        return notes
+
+    def count_notes(self, notes: Iterable[MetadataNote] | Mapping[MetadataNote, int]) -> None:
+        """Add what could not be set for one entry, or how often for several; thread-safe."""
         if notes:
             with self._lock:
                 self._notes.update(notes)
@@ -143,7 +194,7 @@ class RestoreTarget:
             except FileExistsError:
                 if stat.S_ISDIR(os.stat(name, dir_fd=directory.fd, follow_symlinks=False).st_mode):
                     return False
-                if not (self._overwrite and replace):
+                if not (self.overwrite and replace):
                     raise
                 # Unlinks the symlink or file itself, never what a symlink points to.
                 os.unlink(name, dir_fd=directory.fd)
@@ -172,7 +223,7 @@ class RestoreTarget:
             try:
                 os.symlink(target, name, dir_fd=directory.fd)
             except FileExistsError:
-                if not self._overwrite:
+                if not self.overwrite:
                     raise
                 self._replace_with_symlink(directory.fd, name, target)
             self.count_notes(apply_to_link(directory.fd, name, metadata=metadata, names=self.names))
@@ -230,7 +281,7 @@ class RestoreTarget:
 
         """
         notes = apply_to_file(file.fd, metadata, self.names, directory.owner)
-        file.publish(directory.fd, name, overwrite=self._overwrite)
+        file.publish(directory.fd, name, overwrite=self.overwrite)
         if notes:
             self.count_notes(notes)
 

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
+
 from backuppeer.ids import BlobId, LogicalId, SnapshotId
 from backuppeer.limits import INDEX_BATCH, INDEX_CACHE_KIB
 from backuppeer.repo.blob import BlobKind, Codec
@@ -52,8 +54,7 @@ _KINDS: Final = {int(kind): kind for kind in BlobKind}
 _CODECS: Final = {int(codec): codec for codec in Codec}
 
 
-@dataclass(frozen=True, slots=True)
-class Location:
+class Location(msgspec.Struct, frozen=True, gc=False):
     """Where a blob lies: the same in all copies of the pack."""
 
     pack: LogicalId

@@ -51,7 +51,7 @@ class Header:
     raw: bytes
 
 
-class Entry(msgspec.Struct, frozen=True, gc=False):
+class Entry(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """One blob of a pack: where its sealed bytes lie and what they open to.
 
     A msgspec struct because thousands are made at once: a quarter of a frozen dataclass's time, and no work for

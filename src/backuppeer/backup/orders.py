@@ -1,0 +1,146 @@
+"""What a restore has to do with one pack, as one value: which sealed bytes to open and which files to put them into.
+
+Knows: opening blobs, writing them through a target. Must not know: where the bytes come from, which process this is.
+
+An `Order` is carried out by a thread of the agent or by a worker process (`pool`, `worker`), in the same way; for the
+journey it is msgpack. Blobs lie shuffled in a pack: they are written in the order of the walk, which keeps the writers
+in one directory for long.
+"""
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from backuppeer.crypto.keys import RepositoryKeys
+from backuppeer.errors import IntegrityFault
+from backuppeer.files.metadata import MetadataNote
+from backuppeer.files.write import RestoreTarget, TakesBytes
+from backuppeer.repo.layout import Entry
+from backuppeer.repo.pack import PackOpener
+
+Piece = bytes | memoryview
+
+
+class WholeFile(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A file that is one blob; its metadata as `files.metadata` explains it, `path` relative to the target."""
+
+    path: bytes
+    mode: int
+    uid: int
+    gid: int
+    mtime_ns: int
+    user: str
+    group: str
+
+
+class Part(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A blob's place in a file of several: which of the files in the making, and how many bytes from its start."""
+
+    file: int
+    offset: int
+
+
+class WantedBlob(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """One blob, whose sealed bytes begin at `at` in piece number `piece`, and everything that is made of it."""
+
+    entry: Entry
+    piece: int
+    at: int
+    whole: list[WholeFile]
+    parts: list[Part]
+
+
+class Order(msgspec.Struct, array_like=True, frozen=True):
+    """Blobs of one copy of a pack, whose clear header is `header`."""
+
+    header: bytes
+    blobs: list[WantedBlob]
+
+
+class Failed(msgspec.Struct, array_like=True, frozen=True):
+    """One file that did not come of it: the blob's number, the file's among its whole ones and then parts, and why.
+
+    `error_number`: of the system's error; None when the data is wrong.
+    """
+
+    blob: int
+    want: int
+    error_number: int | None
+    message: str
+
+    def cause(self) -> OSError | IntegrityFault:
+        """Return the error, as it was raised where the work was done."""
+        if self.error_number is None:
+            return IntegrityFault(self.message)
+        return OSError(self.error_number, self.message)
+
+
+class Report(msgspec.Struct, array_like=True):
+    """What came of an order: whole files written, plain bytes written, failures, metadata that could not be set."""
+
+    files: int = 0
+    bytes: int = 0
+    failures: list[Failed] = []
+    notes: dict[MetadataNote, int] = {}
+
+
+def carry_out(
+    order: Order,
+    pieces: Sequence[Piece],
+    files: Sequence[TakesBytes],
+    *,
+    keys: RepositoryKeys,
+    target: RestoreTarget,
+    check: Callable[[], None],
+) -> Report:
+    """Open and write everything in `order`; `check` is called before each blob and ends the work by raising."""
+    report = Report()
+    try:
+        opener = PackOpener(keys, order.header)
+    except IntegrityFault as exc:
+        for number, blob in enumerate(order.blobs):
+            _fail_all(report, number, blob, exc)
+        return report
+    for number, blob in enumerate(order.blobs):
+        check()
+        try:
+            plain = opener.open_entry(blob.entry, pieces[blob.piece][blob.at : blob.at + blob.entry.sealed_bytes])
+        except IntegrityFault as exc:
+            _fail_all(report, number, blob, exc)
+        else:
+            _write(report, number, blob, plain, files=files, target=target)
+    return report
+
+
+def _write(
+    report: Report, number: int, blob: WantedBlob, plain: bytes, *, files: Sequence[TakesBytes], target: RestoreTarget
+) -> None:
+    done = 0
+    for want, file in enumerate(blob.whole):
+        try:
+            target.write_file(file.path, plain, file)
+        except (OSError, IntegrityFault) as exc:
+            _fail(report, number, want, exc)
+        else:
+            done += 1
+    report.files += done
+    for want, part in enumerate(blob.parts, len(blob.whole)):
+        try:
+            files[part.file].write_at(part.offset, plain)
+        except OSError as exc:
+            _fail(report, number, want, exc)
+        else:
+            done += 1
+    report.bytes += done * len(plain)
+
+
+def _fail_all(report: Report, number: int, blob: WantedBlob, error: IntegrityFault) -> None:
+    for want in range(len(blob.whole) + len(blob.parts)):
+        _fail(report, number, want, error)
+
+
+def _fail(report: Report, blob: int, want: int, error: OSError | IntegrityFault) -> None:
+    if isinstance(error, OSError):
+        report.failures.append(Failed(blob, want, error.errno or 0, error.strerror or str(error)))
+    else:
+        report.failures.append(Failed(blob, want, None, error.message))
