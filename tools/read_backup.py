@@ -14,6 +14,7 @@ restored). Whoever holds the store can also hold back the newest head: compare t
 """
 
 import argparse
+import contextlib
 import getpass
 import hashlib
 import hmac
@@ -36,7 +37,10 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 from mnemonic import Mnemonic
 
 TREE, SNAPSHOT, INDEX, DATA = 2, 3, 4, 1
-FILE, DIRECTORY, SYMLINK = 1, 2, 3
+FILE, DIRECTORY, SYMLINK, FIFO, CHARACTER_DEVICE, BLOCK_DEVICE = 1, 2, 3, 4, 5, 6
+NODE_TYPES: Final = {FIFO: stat.S_IFIFO, CHARACTER_DEVICE: stat.S_IFCHR, BLOCK_DEVICE: stat.S_IFBLK}
+LINKED_MAX: Final = 512
+"""Files of several names kept open for the next of them; beyond, each name becomes a file of its own."""
 TAG: Final = 16
 BLOB_MAX: Final = 4 << 20
 PACK_MAX: Final = 16 << 20
@@ -358,6 +362,7 @@ class Writer:
 
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
+        self._written: dict[tuple[bytes, int, bytes, int], int] = {}
         self.files = self.bytes = 0
 
     def problem(self, path: bytes, error: Exception) -> None:
@@ -380,10 +385,13 @@ class Writer:
             elif entry.kind == SYMLINK:
                 os.symlink(entry.target, entry.name, dir_fd=parent)
                 set_owner(entry, entry.name, parent)
+                set_attributes(entry, b"/proc/self/fd/%d/%s" % (parent, entry.name), follow=False)
                 os.utime(entry.name, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=parent, follow_symlinks=False)
+            elif entry.kind == FILE:
+                self._link_or_write(parent, entry)
             else:
-                require(entry.kind == FILE, f"unknown kind {entry.kind}")
-                self._write_file(parent, entry)
+                require(entry.kind in NODE_TYPES, f"unknown kind {entry.kind}")
+                write_node(parent, entry)
         except (BadDataError, OSError, ValueError, OverflowError) as exc:
             self.problem(path, exc)
 
@@ -396,6 +404,20 @@ class Writer:
             set_metadata(entry, fd)
         finally:
             os.close(fd)
+
+    def _link_or_write(self, parent: int, entry: Entry) -> None:
+        """Write a file, or link it to the name under which it was written before."""
+        link = entry.ext.get("link", b"")
+        key = (link[:8], entry.inode, entry.content, entry.size)
+        if link and key in self._written:
+            os.link(b"/proc/self/fd/%d" % self._written[key], entry.name, dst_dir_fd=parent, follow_symlinks=True)
+            self.files += 1
+            self.bytes += entry.size
+            return
+        self._write_file(parent, entry)
+        if link and len(self._written) < LINKED_MAX:
+            # The file itself, not its path: directories above may be finished and closed by then.
+            self._written[key] = os.open(entry.name, os.O_PATH | os.O_NOFOLLOW, dir_fd=parent)
 
     def _write_file(self, parent: int, entry: Entry) -> None:
         # O_EXCL: never opens what is there already, a link least of all.
@@ -434,6 +456,32 @@ class Writer:
             yield from split(data[1:], 32)
 
 
+def write_node(parent: int, entry: Entry) -> None:
+    """Make a pipe, or, if we may, a device."""
+    numbers = entry.ext.get("device", bytes(8))
+    require(len(numbers) == 8, "a device needs its two numbers")
+    device = os.makedev(int.from_bytes(numbers[:4], "big"), int.from_bytes(numbers[4:], "big"))
+    os.mknod(entry.name, NODE_TYPES[entry.kind] | 0o600, device, dir_fd=parent)
+    fd = os.open(entry.name, os.O_PATH | os.O_NOFOLLOW, dir_fd=parent)
+    try:
+        place = b"/proc/self/fd/%d" % fd  # nothing is opened: a device may do something when it is
+        if os.geteuid() == 0:
+            os.chown(place, entry.uid, entry.gid)
+        set_attributes(entry, place)
+        os.chmod(place, stat.S_IMODE(entry.mode))  # noqa: PTH101 - bytes path
+        os.utime(place, ns=(entry.mtime_ns, entry.mtime_ns))
+    finally:
+        os.close(fd)
+
+
+def set_attributes(entry: Entry, place: int | bytes, *, follow: bool = True) -> None:
+    """Set the extended attributes that can be set, access control lists among them."""
+    raw = entry.ext.get("xattrs")
+    for name, value in (decode(raw, dict[bytes, bytes], "attributes") if raw else {}).items():
+        with contextlib.suppress(OSError):
+            os.setxattr(place, name, value, follow_symlinks=follow)
+
+
 def set_owner(entry: Entry, name: bytes | int, parent: int | None) -> None:
     """Set owner and group if we may."""
     if os.geteuid() == 0:
@@ -446,6 +494,7 @@ def set_owner(entry: Entry, name: bytes | int, parent: int | None) -> None:
 def set_metadata(entry: Entry, fd: int) -> None:
     """Set owner, mode and time of an open file or directory."""
     set_owner(entry, fd, None)  # first: a change of owner clears the set-user-id bit
+    set_attributes(entry, fd)  # before the mode: a list of rights changes it
     os.fchmod(fd, stat.S_IMODE(entry.mode))
     os.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
 

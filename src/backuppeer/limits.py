@@ -52,6 +52,13 @@ ID_LIST_MAX: Final = 16384
 ACCOUNT_NAME_CHARS: Final = 256
 EXTENSION_BYTES: Final = 64 * KIB
 """All extension fields of one entry or snapshot together."""
+ATTRIBUTE_NAME_BYTES: Final = 255
+"""XATTR_NAME_MAX of Linux."""
+ATTRIBUTES_BYTES: Final = 60 * KIB
+"""Extended attributes of one entry, names and values: what EXTENSION_BYTES leaves them. ext4 keeps 4 KiB, others 64."""
+HOLE_BYTES: Final = 4 * KIB
+"""Zeros that a restore leaves out of a file that had holes, where they begin at a multiple of it: the block of most
+file systems."""
 SNAPSHOT_PATHS: Final = 4096
 SNAPSHOT_TAGS: Final = 256
 SNAPSHOT_TEXT_CHARS: Final = 1024

@@ -3,6 +3,7 @@
 import errno
 import os
 import random
+import socket
 import threading
 from pathlib import Path
 from unittest import mock
@@ -11,7 +12,7 @@ import pytest
 
 from backup.memory_engine import MemorySource
 from backup.trees_on_disk import describe
-from backuppeer.backup import reading, restorer, window
+from backuppeer.backup import reading, restore_run, window
 from backuppeer.backup.restorer import Restorer
 from backuppeer.backup.trees import TreeReader, find_entry
 from backuppeer.errors import IncompleteError, IntegrityFault, InterruptedByUserError, UserError
@@ -38,7 +39,7 @@ def test_a_file_that_vanishes_is_named_and_the_rest_kept(repository, source, tmp
         (source / "b").unlink(missing_ok=True)
         return found
 
-    monkeypatch.setattr("backuppeer.backup.walk.scan_directory", scan_then_lose)
+    monkeypatch.setattr("backuppeer.backup.looking.scan_directory", scan_then_lose)
     result = repository.backup(source)
     assert result.errors == 1
     assert list(repository.progress.errors) == [bytes(source / "b")]
@@ -60,7 +61,7 @@ def test_a_file_replaced_by_a_symlink_or_fifo_is_not_followed(repository, source
         os.mkfifo(source / "b")
         return found
 
-    monkeypatch.setattr("backuppeer.backup.walk.scan_directory", scan_then_swap)
+    monkeypatch.setattr("backuppeer.backup.looking.scan_directory", scan_then_swap)
     result = repository.backup(source)
     assert set(repository.progress.errors) == {bytes(source / "a"), bytes(source / "b")}
     assert result.new_bytes == 0
@@ -80,7 +81,7 @@ def test_a_directory_swapped_for_a_symlink_is_not_followed(repository, source, t
             (source / "d").symlink_to(outside)
         return found
 
-    monkeypatch.setattr("backuppeer.backup.walk.scan_directory", scan_then_swap)
+    monkeypatch.setattr("backuppeer.backup.looking.scan_directory", scan_then_swap)
     result = repository.backup(source)
     assert list(repository.progress.errors) == [bytes(source / "d" / "inner")]
     assert result.new_bytes == 0
@@ -138,22 +139,28 @@ def test_when_nothing_at_all_can_be_read_no_snapshot_is_made(repository, as_nobo
     assert (result.errors, result.files) == (2, 0), "an empty folder is something that could be read"
 
 
-def test_sockets_and_fifos_are_noted_and_left_out(repository, source):
-    os.mkfifo(source / "fifo")
+def bind_sockets(directory, names, monkeypatch):
+    monkeypatch.chdir(directory)  # the path of a socket is short
+    for name in names:
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(name)
+
+
+def test_sockets_are_noted_and_left_out(repository, source, monkeypatch):
+    bind_sockets(source, ["socket"], monkeypatch)
     (source / "file").write_bytes(b"1")
     result = repository.backup(source)
     assert (result.errors, result.skipped, result.files) == (0, 1, 1)
     (note,) = repository.progress.notes
-    assert "fifo" in note
+    assert "socket" in note
 
 
-def test_of_many_that_are_left_out_the_first_are_named_and_the_rest_counted(repository, source):
-    for number in range(NOTED_SKIPS + 3):
-        os.mkfifo(source / f"{number:03}")
+def test_of_many_that_are_left_out_the_first_are_named_and_the_rest_counted(repository, source, monkeypatch):
+    bind_sockets(source, [f"{number:03}" for number in range(NOTED_SKIPS + 3)], monkeypatch)
     repository.backup(source)
     *named, rest = repository.progress.notes
     assert len(named) == NOTED_SKIPS
-    assert rest == "left out 3 more that are neither file, directory nor symlink"
+    assert rest == "left out 3 more sockets, which hold no data"
 
 
 def test_a_path_longer_than_the_system_allows_is_backed_up_and_restored(repository, source, tmp_path):
@@ -523,7 +530,7 @@ def test_a_cancelled_restore_leaves_no_unfinished_files(repository, source, tmp_
 @pytest.mark.parametrize("blobs", [3, 8192], ids=["a part per window", "all parts in one window"])
 def test_small_windows_and_small_parts_give_the_same_result(repository, source, tmp_path, monkeypatch, blobs):
     monkeypatch.setattr(window, "RESTORE_WINDOW_BLOBS", blobs)
-    monkeypatch.setattr(restorer, "_PART_BLOBS", 2)
+    monkeypatch.setattr(restore_run, "_PART_BLOBS", 2)
     for i in range(20):
         (source / f"d{i % 3}").mkdir(exist_ok=True)
         (source / f"d{i % 3}" / str(i)).write_bytes(random.Random(i).randbytes(200_000 * (i % 4)))

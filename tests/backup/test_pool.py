@@ -12,7 +12,7 @@ import pytest
 
 from backup.trees_on_disk import describe
 from backuppeer.backup import pool as pool_module
-from backuppeer.backup import restorer
+from backuppeer.backup import restore_run
 from backuppeer.backup.orders import Order, Part, WantedBlob, WholeFile, carry_out
 from backuppeer.backup.pool import WorkerPool
 from backuppeer.crypto.keys import derive_repository_keys, derive_working
@@ -51,8 +51,9 @@ class Pack:
         return Order(self.header, list(blobs))
 
 
-def whole(path, mode=0o640, mtime_ns=1_700_000_000_123_456_789, user="", uid=None):
-    return WholeFile(path, mode, os.getuid() if uid is None else uid, os.getgid(), mtime_ns, user, "")
+def whole(path, mode=0o640, mtime_ns=1_700_000_000_123_456_789, *, uid=None, attributes=None, is_sparse=False):
+    owner = os.getuid() if uid is None else uid
+    return WholeFile(path, mode, owner, os.getgid(), mtime_ns, "", "", attributes or {}, is_sparse)
 
 
 def pay_no_heed():
@@ -120,9 +121,9 @@ def test_parts_get_into_files_that_the_agent_keeps(target, hands):
     pack = Pack(b"head", b"tail", b"other")
     writers = [target.create_file(name) for name in (b"long", b"twice")]
     order = pack.order(
-        pack.want(1, parts=[Part(0, 4), Part(1, 5), Part(1, 1)]),
-        pack.want(0, [whole(b"single")], [Part(0, 0)]),
-        pack.want(2, parts=[Part(1, 0)]),
+        pack.want(1, parts=[Part(0, 4, False), Part(1, 5, False), Part(1, 1, False)]),
+        pack.want(0, [whole(b"single")], [Part(0, 0, False)]),
+        pack.want(2, parts=[Part(1, 0, False)]),
     )
     with hands(target) as pool:
         report = pool.carry_out(order, [memoryview(pack.data)], writers)
@@ -132,6 +133,22 @@ def test_parts_get_into_files_that_the_agent_keeps(target, hands):
     assert (below(target) / "twice").read_bytes() == b"otherail"[:5] + b"tail"
     assert (below(target) / "single").read_bytes() == b"head"
     assert (report.files, report.bytes, report.failures) == (1, 4 * 3 + 8 + 5, [])
+
+
+def test_holes_and_attributes_are_those_of_the_original(target, hands):
+    pack = Pack(b"x" + bytes(1 << 20))
+    writer = target.create_file(b"long", size=4 << 20)
+    attributes = {b"user.note": b"\0"}
+    order = pack.order(pack.want(0, [whole(b"one", attributes=attributes, is_sparse=True)], [Part(0, 2 << 20, True)]))
+    with hands(target) as pool:
+        assert pool.carry_out(order, [pack.data], [writer]).failures == []
+    writer.finish(whole(b"long", attributes=attributes))
+    for name, size in (("one", (1 << 20) + 1), ("long", 4 << 20)):
+        status = (below(target) / name).stat()
+        assert status.st_size == size
+        assert status.st_blocks * 512 <= 64 << 10
+        assert os.getxattr(below(target) / name, "user.note") == b"\0"
+    assert (below(target) / "long").read_bytes() == bytes(2 << 20) + b"x" + bytes((2 << 20) - 1)
 
 
 def test_ranges_are_found_whatever_lies_between_them(target, hands):
@@ -149,7 +166,7 @@ def test_a_damaged_blob_costs_only_what_is_made_of_it(target, hands):
     pack = Pack(b"good", b"bad")
     writer = target.create_file(b"long")
     pack.data[pack.entries[1].offset] ^= 1
-    order = pack.order(pack.want(1, [whole(b"x"), whole(b"y")], [Part(0, 0)]), pack.want(0, [whole(b"z")]))
+    order = pack.order(pack.want(1, [whole(b"x"), whole(b"y")], [Part(0, 0, False)]), pack.want(0, [whole(b"z")]))
     with hands(target) as pool:
         report = pool.carry_out(order, [pack.data], [writer])
     writer.abort()
@@ -204,7 +221,7 @@ def test_several_orders_one_after_the_other_leave_no_process_and_no_descriptor(t
         workers = children()
         for n in range(20):
             writer = target.create_file(b"long%d" % n)
-            pool.carry_out(pack.order(pack.want(0, [whole(b"%d" % n)], [Part(0, 0)])), [pack.data], [writer])
+            pool.carry_out(pack.order(pack.want(0, [whole(b"%d" % n)], [Part(0, 0, False)])), [pack.data], [writer])
             writer.finish(whole(b"long%d" % n))
         for pid in workers:
             assert len(list(Path(f"/proc/{pid}/fd").iterdir())) < 16
@@ -300,7 +317,7 @@ def test_workers_end_when_their_agent_is_killed(tmp_path):
 
 # --- a whole restore
 def test_a_restore_by_workers_is_the_same_as_one_without(repository, source, tmp_path, monkeypatch):
-    monkeypatch.setattr(restorer, "RESTORE_FIRST_BLOBS", 1)
+    monkeypatch.setattr(restore_run, "RESTORE_FIRST_BLOBS", 1)
     carried = []
 
     def carry(self, order, pieces, files):

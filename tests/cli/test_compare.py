@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -78,12 +79,26 @@ def test_a_copy_that_is_not_there_differs_everywhere(pair, tmp_path):
     assert len(result.differences) == 6
 
 
-def test_what_a_backup_does_not_keep_is_skipped_and_counted(pair):
-    os.mkfifo(pair[0] / "pipe")
+def test_what_a_backup_does_not_keep_is_skipped_and_counted(pair, monkeypatch):
+    monkeypatch.chdir(pair[0])  # the path of a socket is short
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("socket")
     before = pair[1].stat()
     os.utime(pair[0], ns=(before.st_atime_ns, before.st_mtime_ns))
     result = compare_trees(*pair)
     assert (result.skipped, result.differences) == (1, {})
+
+
+def test_pipes_and_attributes_that_differ_are_named(pair):
+    for folder in pair:
+        os.mkfifo(folder / "pipe")
+        os.utime(folder / "pipe", ns=(1, 1))
+        os.utime(folder, ns=(1, 1))
+    assert compare_trees(*pair).differences == {}
+    os.setxattr(pair[0], "user.note", b"x")
+    assert compare_trees(*pair).differences == {b"": "other extended attributes"}
+    (pair[1] / "pipe").unlink()
+    assert b"pipe" in compare_trees(*pair).differences
 
 
 def test_a_tree_is_measured_without_following_links(pair):

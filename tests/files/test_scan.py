@@ -40,7 +40,7 @@ def test_entries_come_sorted_by_bytes_with_their_kinds(tmp_path):
         (b"Z", FoundKind.FILE),
         (b"a", FoundKind.DIRECTORY),
         (b"l", FoundKind.SYMLINK),
-        (b"p", FoundKind.OTHER),
+        (b"p", FoundKind.FIFO),
         (b"s", FoundKind.OTHER),
         (b"\xff", FoundKind.FILE),
     ]

@@ -16,7 +16,9 @@ from backuppeer.limits import (
     TREE_PIECE_ENTRIES,
     TREE_PIECE_MIN_ENTRIES,
 )
+from backuppeer.repo.extension import Link, attributes_of, device_of, encode_extension, link_of
 from backuppeer.repo.tree import (
+    DEVICES,
     FIELDS,
     EntryKind,
     TreeEntry,
@@ -32,12 +34,19 @@ from repo.building import entry, noise
 
 names = st.binary(min_size=1, max_size=40).filter(lambda n: n not in {b".", b".."} and not set(n) & {0, 47})
 int64 = st.integers(-(2**63), 2**63 - 1)
+uint32, uint64 = st.integers(0, 2**32 - 1), st.integers(0, 2**64 - 1)
 
 
 @st.composite
 def entries(draw):
     kind = draw(st.sampled_from(list(EntryKind)))
     link = kind is EntryKind.SYMLINK
+    ext = draw(st.dictionaries(st.text("ab", max_size=3), st.binary(max_size=9), max_size=2)) | encode_extension(
+        attributes=draw(st.dictionaries(names, st.binary(max_size=9), max_size=2)),
+        device=draw(st.tuples(uint32, uint32)) if kind in DEVICES else None,
+        link=draw(st.none() | st.builds(Link, uint64, uint64)),
+        is_sparse=draw(st.booleans()),
+    )
     return TreeEntry(
         kind=kind,
         name=draw(names),
@@ -48,12 +57,12 @@ def entries(draw):
         ctime_ns=draw(int64),
         inode=draw(st.integers(0, 2**64 - 1)),
         size=draw(st.integers(0, 2**63 - 1)),
-        content=b"" if link else draw(st.binary(max_size=3)) * 32,
+        content=b"" if kind > EntryKind.DIRECTORY else draw(st.binary(max_size=3)) * 32,
         target=draw(st.binary(min_size=1, max_size=50).filter(lambda t: 0 not in t)) if link else b"",
         user=draw(st.text(st.characters(exclude_categories=["Cs"]), max_size=10)),
         group="",
         depth=draw(st.integers(0, 1)) if kind is EntryKind.FILE else 0,
-        ext=draw(st.dictionaries(st.text("ab", max_size=3), st.binary(max_size=9), max_size=2)),
+        ext=ext,
     )
 
 
@@ -63,6 +72,16 @@ def test_directories_round_trip(found):
     pieces = list(encode_pieces(ordered))
     assert [e for piece in pieces for e in decode_piece(piece)] == ordered
     assert pieces == list(encode_pieces(ordered))
+
+
+@given(st.dictionaries(names, st.binary(max_size=9), max_size=3), st.tuples(uint32, uint32), st.tuples(uint64, uint64))
+def test_extensions_round_trip_and_have_one_encoding(attributes, device, link):
+    ext = encode_extension(attributes=attributes, device=device, link=Link(*link), is_sparse=True)
+    assert (attributes_of(ext), device_of(ext), link_of(ext)) == (attributes, device, Link(*link))
+    turned = dict(reversed(attributes.items()))
+    assert encode_extension(attributes=turned, device=device, link=Link(*link), is_sparse=True) == ext
+    assert encode_extension() == {}
+    assert link_of({}) is None
 
 
 def test_an_empty_directory_is_one_empty_piece():
@@ -148,9 +167,20 @@ BAD = {
     "link target too long": {"kind": 3, "target": b"t" * 65537},
     "directory with lists": {"kind": 2, "depth": 1},
     "ext too long": {"ext": {"a": bytes(65537)}},
+    "pipe with content": {"kind": 4, "content": bytes(32)},
+    "device without numbers": {"kind": 5},
+    "device with half its numbers": {"kind": 6, "ext": {"device": bytes(4)}},
+    "file with device numbers": {"ext": {"device": bytes(8)}},
+    "link of another length": {"ext": {"link": bytes(8)}},
+    "holes with a value": {"ext": {"sparse": b"x"}},
+    "attributes that are none": {"ext": {"xattrs": b"\xc1"}},
+    "attributes and more": {"ext": {"xattrs": b"\x80\x80"}},
+    "attribute without a name": {"ext": {"xattrs": msgspec.msgpack.encode({b"": b""})}},
+    "attribute name too long": {"ext": {"xattrs": msgspec.msgpack.encode({b"n" * 256: b""})}},
+    "attribute name with nul": {"ext": {"xattrs": msgspec.msgpack.encode({b"a\0b": b""})}},
 }
 BAD_TYPED = {
-    "unknown kind": {"kind": 4},
+    "unknown kind": {"kind": 7},
     "kind zero": {"kind": 0},
     "mode with type bits": {"mode": 0o100644},
     "negative size": {"size": -1},

@@ -17,6 +17,7 @@ from backuppeer.crypto.seal import Opener, Suite
 from backuppeer.proof.merkle import root_of_set
 from backuppeer.repo import layout
 from backuppeer.repo.blob import BlobKind
+from backuppeer.repo.extension import Link, encode_extension
 from backuppeer.repo.head import Inventory, encode_inventory
 from backuppeer.repo.pack import PackDraft, seal_pack
 from backuppeer.repo.snapshot import encode_snapshot
@@ -135,6 +136,14 @@ def tree_vectors() -> dict[str, object]:
         entry(b"dir", EntryKind.DIRECTORY, mode=0o4755, content=noise("pieces", 64)),
         entry(b"huge", size=2**40, content=noise("lists", 32), depth=1, inode=2**64 - 1),
         entry(b"link", EntryKind.SYMLINK, mode=0o777, target=b"../\xff"),
+        entry(b"null", EntryKind.CHARACTER_DEVICE, mode=0o666, ext=encode_extension(device=(1, 3))),
+        entry(
+            b"other name", size=3, content=noise("chunk", 32), ext=encode_extension(link=Link(2049, 2), is_sparse=True)
+        ),
+        entry(
+            b"pipe", EntryKind.FIFO, mode=0o600, ext=encode_extension(attributes={b"user.b": b"", b"user.a": b"\xff"})
+        ),
+        entry(b"sda", EntryKind.BLOCK_DEVICE, mode=0o660, ext=encode_extension(device=(259, 70_000))),
         entry(b"zz\xff", uid=2**32 - 1, gid=2**32 - 1, ext={"k": b"v"}),
     ]
     wide = [entry(b"%09d" % i) for i in range(10_000)]
@@ -159,7 +168,14 @@ def tree_vectors() -> dict[str, object]:
             "slash": bad({1: b"a/b"}),
             "nul": bad({1: b"a\0b"}),
             "kind 0": bad({0: 0}),
-            "kind 4": bad({0: 4}),
+            "kind 7": bad({0: 7}),
+            "pipe with content": bad({0: 4, 9: bytes(32)}),
+            "device without numbers": bad({0: 5}),
+            "device numbers of a file": bad({14: {"device": bytes(8)}}),
+            "link of 8 bytes": bad({14: {"link": bytes(8)}}),
+            "holes with a value": bad({14: {"sparse": b"x"}}),
+            "attributes that are no map": bad({14: {"xattrs": b"\x90"}}),
+            "attribute name with nul": bad({14: {"xattrs": msgspec.msgpack.encode({b"a\0": b""})}}),
             "mode with type bits": bad({2: 0o100644}),
             "negative size": bad({8: -1}),
             "content no multiple of 32": bad({9: bytes(31)}),

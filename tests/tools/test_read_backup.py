@@ -15,6 +15,7 @@ from backuppeer.crypto.words import encode_words
 from backuppeer.host.store import create_store
 from backuppeer.ids import PeerId, StoredId
 from backuppeer.repo.blob import BlobKind
+from backuppeer.repo.extension import Link, encode_extension
 from backuppeer.repo.tree import EntryKind, encode_pieces
 from repo.building import MASTER, REPOSITORY, StoreFolder, entry, noise
 
@@ -107,6 +108,32 @@ def test_owners_come_back_for_root(tmp_path):
     assert run(folder.root, "--target", tmp_path / "out").returncode == 0
     info = (tmp_path / "out" / "theirs").stat()
     assert (info.st_uid, info.st_gid, stat.S_IMODE(info.st_mode)) == (1234, 4321, 0o4755)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may make devices")
+def test_pipes_devices_links_and_attributes_come_back(tmp_path):
+    folder = StoreFolder(tmp_path / "store")
+    link = encode_extension(link=Link(7, 2))
+    attributes = encode_extension(attributes={b"user.note": b"\0\xff"})
+    rows = [
+        folder.add_file(b"a", b"one file", inode=5, ext=link),
+        folder.add_file(b"attributes", b"x", ext=attributes),
+        folder.add_directory(b"d", [folder.add_file(b"b", b"one file", inode=5, ext=link)], ext=attributes, mode=0o755),
+        entry(b"null", EntryKind.CHARACTER_DEVICE, mode=0o620, ext=encode_extension(device=(1, 3))),
+        entry(b"pipe", EntryKind.FIFO, mode=0o640, mtime_ns=-5),
+    ]
+    folder.add_snapshot(folder.add_tree(rows))
+    folder.finish()
+    done = run(folder.root, "--target", tmp_path / "out")
+    assert (done.returncode, done.stderr) == (0, "")
+    out = tmp_path / "out"
+    assert (out / "a").samefile(out / "d" / "b")
+    assert (out / "a").read_bytes() == b"one file"
+    for name in ("attributes", "d"):
+        assert os.getxattr(out / name, "user.note") == b"\0\xff"
+    null, pipe = (out / "null").lstat(), (out / "pipe").lstat()
+    assert (null.st_mode, null.st_rdev) == (stat.S_IFCHR | 0o620, os.makedev(1, 3))
+    assert (pipe.st_mode, pipe.st_mtime_ns) == (stat.S_IFIFO | 0o640, -5)
 
 
 def test_holes_stay_holes(store, tmp_path):

@@ -185,6 +185,7 @@ class BackupJob:
             program=f"backup-peer {__version__}",
             level=self._request.level,
             dry_run=self._request.dry_run,
+            one_file_system=self._request.one_file_system,
             cancel=self._stop,
         )
         return _Plan(paths, parent, options)

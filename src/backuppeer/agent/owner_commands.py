@@ -43,7 +43,14 @@ from backuppeer.ids import PeerId, format_peer_id
 from backuppeer.limits import LOCK_DEFAULT_S, LS_ROWS, TERM_DEFAULT_S
 from backuppeer.repo.tree import EntryKind
 
-_KINDS: Final = {EntryKind.FILE: "file", EntryKind.DIRECTORY: "dir", EntryKind.SYMLINK: "symlink"}
+_KINDS: Final = {
+    EntryKind.FILE: "file",
+    EntryKind.DIRECTORY: "dir",
+    EntryKind.SYMLINK: "symlink",
+    EntryKind.FIFO: "fifo",
+    EntryKind.CHARACTER_DEVICE: "chardev",
+    EntryKind.BLOCK_DEVICE: "blockdev",
+}
 
 
 class OwnerCommands:

@@ -34,7 +34,10 @@ _KINDS: Final = {
     FoundKind.FILE: "file",
     FoundKind.SYMLINK: "link",
     FoundKind.DIRECTORY: "folder",
-    FoundKind.OTHER: "other",
+    FoundKind.FIFO: "pipe",
+    FoundKind.CHARACTER_DEVICE: "device",
+    FoundKind.BLOCK_DEVICE: "device",
+    FoundKind.OTHER: "socket",
 }
 
 

@@ -42,6 +42,7 @@ class ArchiveOptions:
     program: str = ""
     level: int = 3
     dry_run: bool = False
+    one_file_system: bool = False
     workers: int = ENGINE_WORKERS
     cancel: threading.Event = field(default_factory=threading.Event)
     now_ns: Callable[[], int] = time.time_ns
@@ -106,7 +107,15 @@ class Archiver:
         there, missing = find_paths(paths, self._progress)
         root = plan_roots(there)
         packer = Packer(self._index, None if options.dry_run else self._sink)
-        engine = Engine(self._keys, self._index, packer, options.level, options.dry_run, options.cancel)
+        engine = Engine(
+            self._keys,
+            self._index,
+            packer,
+            options.level,
+            options.dry_run,
+            options.one_file_system,
+            options.cancel,
+        )
         trees = TreeReader(self._keys, self._index, cache=self._cache)
         with Jobs(options.workers, BATCHES_IN_FLIGHT) as jobs:
             walker = Walker(engine, jobs, trees=trees, cache=self._cache, progress=self._progress)
@@ -120,7 +129,7 @@ class Archiver:
         snapshot = self._make_snapshot(tree, there, tally=walker.tally, parent=parent, started_ns=started_ns)
         if walker.tally.skipped > NOTED_SKIPS:
             more = walker.tally.skipped - NOTED_SKIPS
-            self._progress.note(f"left out {more} more that are neither file, directory nor symlink")
+            self._progress.note(f"left out {more} more sockets, which hold no data")
         engine.check_cancelled()
         return self._finish(packer, snapshot, walker.tally)
 

@@ -1,27 +1,18 @@
-"""Directories in the making, and when a found file is the one the parent snapshot holds.
+"""Directories in the making.
 
-Knows: entries, what a directory waits for. Must not know: threads, reading.
+Knows: what a directory waits for. Must not know: threads, reading, how an entry is made.
 """
 
 from collections.abc import Sequence
-from typing import Final
 
 import msgspec
 
 from backuppeer.backup.reading import FileToRead
 from backuppeer.backup.roots import Root
-from backuppeer.files.metadata import OwnerNames
-from backuppeer.files.read import Opened
-from backuppeer.files.scan import Directory, Found, FoundKind
+from backuppeer.files.scan import Directory, Found
 from backuppeer.ids import BlobId
-from backuppeer.limits import ACCOUNT_NAME_CHARS, BATCH_BYTES, BATCH_DIRECTORIES, BATCH_FILES
-from backuppeer.repo.tree import EntryKind, TreeEntry
-
-_KINDS: Final = {
-    FoundKind.FILE: EntryKind.FILE,
-    FoundKind.DIRECTORY: EntryKind.DIRECTORY,
-    FoundKind.SYMLINK: EntryKind.SYMLINK,
-}
+from backuppeer.limits import BATCH_BYTES, BATCH_DIRECTORIES, BATCH_FILES
+from backuppeer.repo.tree import TreeEntry
 
 
 class Todo(msgspec.Struct, gc=False):
@@ -36,11 +27,25 @@ class Todo(msgspec.Struct, gc=False):
 class Node:
     """A directory in the making. Complete when `waiting` is 0: then `entries` without None is its content."""
 
-    __slots__ = ("before", "content", "depth", "entries", "found", "parent", "path", "slot", "todo", "waiting", "was")
+    __slots__ = (
+        "attributes",
+        "before",
+        "content",
+        "depth",
+        "entries",
+        "found",
+        "parent",
+        "path",
+        "slot",
+        "todo",
+        "waiting",
+        "was",
+    )
 
     def __init__(self, path: bytes, todo: Todo, parent: "Node | None") -> None:
         self.path = path
         self.found = todo.found
+        self.attributes: dict[bytes, bytes] = {}
         self.slot = todo.slot
         self.parent = parent
         self.depth: int = parent.depth + 1 if parent else 0
@@ -131,64 +136,3 @@ class TreeBatch:
 
     def __init__(self) -> None:
         self.pieces: list[tuple[BlobId, bytes]] = []
-
-
-def matches(found: Found, entry: TreeEntry) -> bool:
-    """Say whether a found file is what the entry was made of: then its bytes needn't be read.
-
-    ctime can't be set back by a program, so content that changed under the same size and mtime shows.
-    """
-    return (
-        entry.ctime_ns == found.ctime_ns
-        and entry.mtime_ns == found.mtime_ns
-        and entry.size == found.size
-        and entry.inode == found.inode
-        and entry.kind == EntryKind.FILE
-        and entry.mode == found.mode
-        and entry.uid == found.uid
-        and entry.gid == found.gid
-    )
-
-
-def make_entry(found: Found, names: OwnerNames, content: bytes = b"", size: int = 0) -> TreeEntry:
-    """Return the entry of something that was examined by lstat."""
-    return TreeEntry(
-        _KINDS[found.kind],
-        found.name,
-        found.mode,
-        found.uid,
-        found.gid,
-        found.mtime_ns,
-        found.ctime_ns,
-        found.inode,
-        size,
-        content,
-        found.target,
-        names.user(found.uid)[:ACCOUNT_NAME_CHARS],
-        names.group(found.gid)[:ACCOUNT_NAME_CHARS],
-    )
-
-
-def make_file_entry(
-    name: bytes, opened: Opened, names: OwnerNames, *, content: bytes, size: int, depth: int = 0
-) -> TreeEntry:
-    """Return the entry of a file that was read: fields as they were when it was opened, before the first byte.
-
-    So a change during the read shows at the next backup, and the file is read again.
-    """
-    return TreeEntry(
-        EntryKind.FILE,
-        name,
-        opened.mode,
-        opened.uid,
-        opened.gid,
-        opened.mtime_ns,
-        opened.ctime_ns,
-        opened.inode,
-        size,
-        content,
-        b"",
-        names.user(opened.uid)[:ACCOUNT_NAME_CHARS],
-        names.group(opened.gid)[:ACCOUNT_NAME_CHARS],
-        depth,
-    )

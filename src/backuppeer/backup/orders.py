@@ -14,7 +14,8 @@ import msgspec
 from backuppeer.crypto.keys import RepositoryKeys
 from backuppeer.errors import IntegrityFault
 from backuppeer.files.metadata import MetadataNote
-from backuppeer.files.write import RestoreTarget, TakesBytes
+from backuppeer.files.sparse import TakesBytes
+from backuppeer.files.write import RestoreTarget
 from backuppeer.repo.layout import Entry
 from backuppeer.repo.pack import PackOpener
 
@@ -22,7 +23,10 @@ Piece = bytes | memoryview
 
 
 class WholeFile(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """A file that is one blob; its metadata as `files.metadata` explains it, `path` relative to the target."""
+    """A file that is one blob; its metadata as `files.metadata` explains it, `path` relative to the target.
+
+    `is_sparse`: it had holes.
+    """
 
     path: bytes
     mode: int
@@ -31,13 +35,19 @@ class WholeFile(msgspec.Struct, array_like=True, frozen=True, gc=False):
     mtime_ns: int
     user: str
     group: str
+    attributes: dict[bytes, bytes]
+    is_sparse: bool
 
 
 class Part(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """A blob's place in a file of several: which of the files in the making, and how many bytes from its start."""
+    """A blob's place in a file of several: which of the files in the making, and how many bytes from its start.
+
+    `is_sparse`: the file had holes.
+    """
 
     file: int
     offset: int
+    is_sparse: bool
 
 
 class WantedBlob(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -118,7 +128,7 @@ def _write(
     done = 0
     for want, file in enumerate(blob.whole):
         try:
-            target.write_file(file.path, plain, file)
+            target.write_file(file.path, plain, file, is_sparse=file.is_sparse)
         except (OSError, IntegrityFault) as exc:
             _fail(report, number, want, exc)
         else:
@@ -126,7 +136,7 @@ def _write(
     report.files += done
     for want, part in enumerate(blob.parts, len(blob.whole)):
         try:
-            files[part.file].write_at(part.offset, plain)
+            files[part.file].write_at(part.offset, plain, is_sparse=part.is_sparse)
         except OSError as exc:
             _fail(report, number, want, exc)
         else:

@@ -53,6 +53,7 @@ class Engine(msgspec.Struct, frozen=True):
     packer: Packer
     level: int
     dry_run: bool
+    one_file_system: bool
     cancel: threading.Event
 
     def check_cancelled(self) -> None:
@@ -110,7 +111,7 @@ class Reader:
                 os.close(opened.fd)
         except OSError as exc:
             return FileRead(None, b"", 0, describe_error(exc)), 0
-        problem = "" if size == opened.size else "changed its size while it was read"
+        problem = opened.problem if size == opened.size else "changed its size while it was read"
         size = min(size, opened.size)
         return FileRead(opened, self._hash_chunks(room[:size], chunks), size, problem), size
 

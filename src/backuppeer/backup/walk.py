@@ -13,23 +13,14 @@ recurse; waiting happens in the walk itself.
 Memory: the nodes on the way down and those with jobs in flight; a directory's own entries are held together.
 """
 
-import errno
 import os
 from collections import deque
-from collections.abc import Iterator
 from functools import partial
 
+from backuppeer.backup.entries import is_untouched, make_entry, make_file_entry, matches
 from backuppeer.backup.jobs import Jobs
-from backuppeer.backup.nodes import (
-    Batch,
-    KnownBatch,
-    Node,
-    Todo,
-    TreeBatch,
-    make_entry,
-    make_file_entry,
-    matches,
-)
+from backuppeer.backup.looking import look
+from backuppeer.backup.nodes import Batch, KnownBatch, Node, Todo, TreeBatch
 from backuppeer.backup.reading import Engine, FileRead, ReaderPool, describe_error
 from backuppeer.backup.roots import Root
 from backuppeer.backup.streaming import Streamer
@@ -37,7 +28,7 @@ from backuppeer.backup.streams import Progress
 from backuppeer.backup.trees import TreeReader, split_ids
 from backuppeer.errors import BackupPeerError, IntegrityFault
 from backuppeer.files.metadata import OwnerNames
-from backuppeer.files.read import Opened, has_changed, open_file
+from backuppeer.files.read import Opened, has_changed, look_at_entry, open_file
 from backuppeer.files.scan import (
     Directory,
     Found,
@@ -47,7 +38,6 @@ from backuppeer.files.scan import (
     join_path,
     open_directory,
     read_mount_table,
-    scan_directory,
 )
 from backuppeer.ids import BlobId
 from backuppeer.limits import KNOWN_BATCH, NOTED_SKIPS, SMALL_FILE_BYTES, TREE_BATCH, TREE_DEPTH
@@ -117,16 +107,27 @@ class Walker:
         parent.waiting += 1
         if node.depth > TREE_DEPTH:
             self._fail(node.path, f"lies more than {TREE_DEPTH} directories deep")
-        elif todo.found.device != parent.found.device and todo.root is None and node.path in self._virtual:
-            self._progress.note(f"left out {_show(node.path)}: not files but the system's own state")
+        elif todo.found.device != parent.found.device and todo.root is None and self._is_left_out(node.path):
+            pass
         else:
             self._fill(node, todo.root, todo.before.content if todo.before else b"")
         return node
 
+    def _is_left_out(self, mount: bytes) -> bool:
+        """Say whether the directory stays empty, and tell of it."""
+        if mount in self._virtual:
+            why = "not files but the system's own state"
+        elif self._engine.one_file_system:
+            why = "another file system"
+        else:
+            return False
+        self._progress.note(f"left out {_show(mount)}: {why}")
+        return True
+
     def _fill(self, node: Node, root: Root | None, before: bytes) -> None:
         """List a directory and take in its entries; what can't be read is reported and the node stays empty."""
         try:
-            directory, found = self._look(node, root)
+            directory, found = look(node, root, self._fail)
         except OSError as exc:
             self._fail(node.path, describe_error(exc))
             return
@@ -139,26 +140,6 @@ class Walker:
         finally:
             directory.release()
         node.todo.reverse()
-
-    def _look(self, node: Node, root: Root | None) -> tuple[Directory, list[Found]]:
-        if root is not None and not root.whole:
-            return open_directory(node.path, search_only=True), list(self._look_at(node.path, root))
-        directory = open_directory(node.path)
-        try:
-            # The path was walked again to open it: it must still be the directory that was found, not a swapped one.
-            _check_same(directory, node)
-            return directory, scan_directory(directory, lambda path, exc: self._fail(path, describe_error(exc)))
-        except OSError:
-            directory.release()
-            raise
-
-    def _look_at(self, path: bytes, root: Root) -> Iterator[Found]:
-        """Examine the wanted names only; on the way to a wanted path symlinks are followed, at its end not."""
-        for name, below in sorted(root.below.items()):
-            try:
-                yield examine_path(join_path(path, name), follow=not below.whole)
-            except OSError as exc:
-                self._fail(join_path(path, name), describe_error(exc))
 
     def _read_before(self, node: Node, content: bytes) -> dict[bytes, TreeEntry]:
         if not content:
@@ -185,15 +166,24 @@ class Walker:
                 self._take_file(node, slot, directory=directory, found=found)
         elif found.kind is FoundKind.DIRECTORY:
             node.todo.append(Todo(slot, found, before, root))
-        elif found.kind is FoundKind.SYMLINK:
-            self.tally.roots += root is not None
-            self._set(node, slot, make_entry(found, self._names), before)
-        else:
+        elif found.kind is FoundKind.OTHER:
             self._skip(join_path(node.path, found.name))
+        else:
+            self.tally.roots += root is not None and found.kind is FoundKind.SYMLINK
+            self._set(node, slot, self._describe(node, directory, found=found, before=before), before)
+
+    def _describe(self, node: Node, directory: Directory, *, found: Found, before: TreeEntry | None) -> TreeEntry:
+        """Return the entry of what needs no reading."""
+        if before is not None and is_untouched(found, before):
+            return make_entry(found, self._names, attributes=before.attributes)
+        attributes, problem = look_at_entry(directory, found.name)
+        if problem:
+            self._fail(join_path(node.path, found.name), problem)
+        return make_entry(found, self._names, attributes=attributes)
 
     def _take_file(self, node: Node, slot: int, *, directory: Directory, found: Found) -> None:
         if found.size == 0:
-            node.entries[slot] = make_entry(found, self._names)
+            node.entries[slot] = self._describe(node, directory, found=found, before=None)
             self.tally.files += 1
         elif found.size > SMALL_FILE_BYTES:
             self._stream(node, slot, directory=directory, found=found)
@@ -209,7 +199,7 @@ class Walker:
     def _skip(self, path: bytes) -> None:
         self.tally.skipped += 1
         if self.tally.skipped <= NOTED_SKIPS:
-            self._progress.note(f"left out {_show(path)}: neither file, directory nor symlink")
+            self._progress.note(f"left out {_show(path)}: a socket, which holds no data")
 
     def _fail(self, path: bytes, message: str) -> None:
         self.tally.errors += 1
@@ -227,6 +217,8 @@ class Walker:
                 node.waiting += 1
                 if size != opened.size or has_changed(opened):
                     self._fail(path, "changed while it was read")
+                if opened.problem:
+                    self._fail(path, opened.problem)
             finally:
                 os.close(opened.fd)
         except OSError as exc:
@@ -370,14 +362,9 @@ class Walker:
         node.before = None
         node.entries = []
         if node.parent is not None:
-            entry = make_entry(node.found, self._names, node.content)
+            entry = make_entry(node.found, self._names, node.content, attributes=node.attributes)
             self._set(node.parent, node.slot, entry, node.was)
             self.tally.dirs += 1
-
-
-def _check_same(directory: Directory, node: Node) -> None:
-    if node.parent is not None and (directory.inode, directory.device) != (node.found.inode, node.found.device):
-        raise OSError(errno.ESTALE, "was replaced while it was read")
 
 
 def _examine_top() -> Found:

@@ -21,6 +21,7 @@ from backuppeer.errors import BackupPeerError, IntegrityFault
 from backuppeer.files.write import FileWriter, RestoreTarget
 from backuppeer.ids import BlobId, LogicalId
 from backuppeer.limits import RESTORE_OPEN_FILES, RESTORE_WINDOW_BLOBS, RESTORE_WINDOW_BYTES
+from backuppeer.repo.extension import SPARSE
 from backuppeer.repo.index import Index, Location
 from backuppeer.repo.tree import ID_BYTES, TreeEntry
 
@@ -122,7 +123,7 @@ def _want(file: RestoredFile, places: Iterable[Location], offset: int, wants: Wa
 
 def _create(file: RestoredFile, target: RestoreTarget) -> None:
     try:
-        file.writer = target.create_file(file.path)
+        file.writer = target.create_file(file.path, size=file.entry.size if SPARSE in file.entry.ext else 0)
     except (OSError, IntegrityFault) as exc:
         file.failure = exc
 
@@ -186,7 +187,9 @@ def _order(
         whole = [file for file, _ in files if file.single]
         # Whoever has no writer failed when it was made, and is told of by the restorer's thread.
         parts = [(file, at) for file, at in files if not file.single and file.writer is not None]
-        places_in = [Part(open_files.setdefault(file, len(open_files)), at) for file, at in parts]
+        places_in = [
+            Part(open_files.setdefault(file, len(open_files)), at, SPARSE in file.entry.ext) for file, at in parts
+        ]
         blobs.append(WantedBlob(entry, piece, entry.offset - start, [_describe(file) for file in whole], places_in))
         wanted.append([*whole, *(file for file, _ in parts)])
     return Order(fetched.header, blobs), wanted, open_files
@@ -194,7 +197,17 @@ def _order(
 
 def _describe(file: RestoredFile) -> WholeFile:
     entry = file.entry
-    return WholeFile(file.path, entry.mode, entry.uid, entry.gid, entry.mtime_ns, entry.user, entry.group)
+    return WholeFile(
+        file.path,
+        entry.mode,
+        entry.uid,
+        entry.gid,
+        entry.mtime_ns,
+        entry.user,
+        entry.group,
+        entry.attributes,
+        SPARSE in entry.ext,
+    )
 
 
 def explain(failure: Failure) -> str:

@@ -18,7 +18,8 @@ import msgspec
 from backuppeer.backup.frames import receive_frame, send_frame
 from backuppeer.backup.orders import Order, carry_out
 from backuppeer.crypto.keys import RepositoryKeys
-from backuppeer.files.write import LentFile, RestoreTarget
+from backuppeer.files.sparse import LentFile
+from backuppeer.files.write import RestoreTarget
 from backuppeer.limits import PACK_TARGET_BYTES
 
 MEMORY_BYTES: Final = PACK_TARGET_BYTES + mmap.PAGESIZE

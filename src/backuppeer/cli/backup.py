@@ -33,6 +33,9 @@ def backup(
     to: Annotated[list[str] | None, typer.Option(metavar="PEER", help="Only to this host; may be repeated.")] = None,
     tag: Annotated[list[str] | None, typer.Option(metavar="TAG", help="Mark the snapshot; may be repeated.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen; send nothing.")] = False,
+    one_file_system: Annotated[
+        bool, typer.Option("--one-file-system", "-x", help="Leave out what is mounted below PATH.")
+    ] = False,
     level: Annotated[int, typer.Option(min=1, max=19, metavar="1-19", help="Compression: 1 fast, 19 small.")] = 3,
 ) -> int:
     """Send absolute paths to the agent and show how it goes.
@@ -49,6 +52,7 @@ def backup(
         tags=tag or [],
         dry_run=dry_run,
         level=level,
+        one_file_system=one_file_system,
     )
     result = _run(context, request)
     for line in _describe(context.screen, result, dry=dry_run):

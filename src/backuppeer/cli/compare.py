@@ -1,4 +1,4 @@
-"""Whether two folders are the same: bytes, kinds, modes, times, links; for `demo`.
+"""Whether two folders are the same: bytes, kinds, modes, times, links, attributes; for `demo`.
 
 Knows: folders on this machine. Must not know: backups. Neither folder is changed; nothing is followed. Times are
 compared to the nanosecond, owners only when root restored them.
@@ -23,7 +23,7 @@ class Comparison:
     folders: int = 0
     links: int = 0
     skipped: int = 0
-    """Sockets, pipes and devices of the original: no backup keeps them yet."""
+    """Sockets of the original, which hold no data, and devices unless root restored them."""
     size_bytes: int = 0
     differences: dict[bytes, str] = field(default_factory=dict)
 
@@ -87,7 +87,8 @@ def _compare_entry(original: bytes, copy: bytes, path: bytes, result: Comparison
     left, right = (root + b"/" + path if path else root for root in (original, copy))
     wanted = os.lstat(left)
     kind = stat.S_IFMT(wanted.st_mode)
-    if kind not in {stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK}:
+    is_device = kind in {stat.S_IFCHR, stat.S_IFBLK}
+    if kind == stat.S_IFSOCK or (is_device and os.geteuid() != 0):
         result.skipped += 1
         return ""
     _count(kind, wanted.st_size, result)
@@ -98,7 +99,22 @@ def _compare_entry(original: bytes, copy: bytes, path: bytes, result: Comparison
         return "another link target"
     if kind == stat.S_IFREG and (wanted.st_size != found.st_size or not _has_same_bytes(left, right, wanted.st_size)):
         return "other bytes"
-    return _compare_metadata(wanted, found)
+    if is_device and wanted.st_rdev != found.st_rdev:
+        return "another device"
+    return _compare_metadata(wanted, found) or _compare_attributes(left, right)
+
+
+def _compare_attributes(left: bytes, right: bytes) -> str:
+    # Those that root or the system sets are not a plain user's to restore.
+    ours, theirs = (
+        {
+            name: os.getxattr(path, name, follow_symlinks=False)
+            for name in (os.listxattr(path, follow_symlinks=False) if hasattr(os, "listxattr") else ())
+            if os.geteuid() == 0 or name.startswith(("user.", "system.posix_acl_"))
+        }
+        for path in (left, right)
+    )
+    return "" if ours == theirs else "other extended attributes"
 
 
 def _count(kind: int, size_bytes: int, result: Comparison) -> None:

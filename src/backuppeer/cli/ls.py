@@ -11,7 +11,14 @@ from backuppeer.cli.units import format_size
 from backuppeer.control.api import EntryRow, LsRequest
 from backuppeer.errors import UserError
 
-_TYPES: Final = {"file": stat.S_IFREG, "dir": stat.S_IFDIR, "symlink": stat.S_IFLNK}
+_TYPES: Final = {
+    "file": stat.S_IFREG,
+    "dir": stat.S_IFDIR,
+    "symlink": stat.S_IFLNK,
+    "fifo": stat.S_IFIFO,
+    "chardev": stat.S_IFCHR,
+    "blockdev": stat.S_IFBLK,
+}
 
 _HELP: Final = "List what a snapshot is of, or with SNAPSHOT:PATH what a folder in it holds."
 

@@ -148,7 +148,7 @@ class SnapshotRow(msgspec.Struct, kw_only=True):
 
 
 class EntryRow(msgspec.Struct, kw_only=True):
-    """One entry of a snapshot (`ls`). kind: file, dir or symlink."""
+    """One entry of a snapshot (`ls`). kind: file, dir, symlink, fifo, chardev or blockdev."""
 
     path: str
     kind: str
@@ -294,6 +294,7 @@ class BackupRequest(Request):
     tags: list[str] = msgspec.field(default_factory=list)
     dry_run: bool = False
     level: int = 3
+    one_file_system: bool = False
 
 
 class LeftOut(msgspec.Struct, kw_only=True):

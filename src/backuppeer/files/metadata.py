@@ -4,26 +4,32 @@ Knows: mode bits, owner and group (numbers and names), modification time; the ca
 trees, blobs, where a file lies. Setting is best effort by design: what a plain user may not set is returned as notes,
 never raised, because a restored file without its owner is better than none (DESIGN 10).
 
-Order matters: a change of owner clears setuid bits, so owner comes before mode; and nothing may be written after the
-time is set.
+Order matters: a change of owner clears setuid bits and capabilities, so it comes first; a list of rights changes the
+group's bits, so the mode comes after it; and nothing may be written after the time is set.
 """
 
 import grp
 import os
 import pwd
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Final, Protocol
 
 import msgspec
 
+from backuppeer.files.attributes import Place, limit_group, set_attributes
+
+_DESCRIPTORS: Final = b"/proc/self/fd/%d"
 SPECIAL_BITS: Final = stat.S_ISUID | stat.S_ISGID
 """Bits that lend the owner's or group's rights to whoever runs the file."""
 
 
 class Metadata(msgspec.Struct, frozen=True, gc=False):
-    """Mode (permission bits, 0o7777), numeric and named owner, modification time in ns since 1970 (may be negative)."""
+    """Mode (permission bits, 0o7777), numeric and named owner, modification time in ns since 1970 (may be negative).
+
+    `attributes`: extended ones, by name.
+    """
 
     mode: int
     uid: int
@@ -31,6 +37,7 @@ class Metadata(msgspec.Struct, frozen=True, gc=False):
     mtime_ns: int
     user: str
     group: str
+    attributes: dict[bytes, bytes] = {}
 
 
 class HasMetadata(Protocol):
@@ -48,6 +55,8 @@ class HasMetadata(Protocol):
     def user(self) -> str: ...  # noqa: D102
     @property
     def group(self) -> str: ...  # noqa: D102
+    @property
+    def attributes(self) -> Mapping[bytes, bytes]: ...  # noqa: D102
 
 
 Owner = tuple[int, int]
@@ -57,10 +66,13 @@ _REFUSALS: Final = (OSError, OverflowError, ValueError)
 
 
 class MetadataNote(StrEnum):
-    """What could not be set; the text completes "… could not be set for 3 entries"."""
+    """What could not be set; the text completes "… could not be set for 3 entries". Devices: could not be made."""
 
     OWNER = "owner or group"
     SPECIAL_BITS = "setuid or setgid bits (their owner could not be set)"
+    ACCESS_LISTS = "access control lists"
+    ATTRIBUTES = "extended attributes"
+    DEVICES = "devices"
     MODE = "permissions"
     TIME = "modification time"
 
@@ -130,7 +142,7 @@ def _ask_number(ask: Callable[[], int]) -> int | None:
 def apply_to_file(
     fd: int, metadata: HasMetadata, names: OwnerNames, owner: Owner | None = None
 ) -> tuple[MetadataNote, ...]:
-    """Set owner, mode and time of an open file or directory; return what could not be set.
+    """Set owner, attributes, mode and time of an open file or directory; return what could not be set.
 
     `owner`: whose it is now, where the caller knows; a call into the system is saved when that is right already. One
     try per call and nothing shared between them: this runs once for every file of a restore.
@@ -147,6 +159,10 @@ def apply_to_file(
                 # Fail closed: a setuid program whose owner did not come along would lend *our* rights to everybody.
                 notes += (MetadataNote.SPECIAL_BITS,)
                 mode &= ~SPECIAL_BITS
+    attributes = metadata.attributes
+    if attributes:
+        mode, more = _apply_attributes(fd, mode, attributes)
+        notes += more
     try:
         os.fchmod(fd, mode)
     except _REFUSALS:
@@ -158,15 +174,54 @@ def apply_to_file(
     return notes
 
 
+def _apply_attributes(
+    place: Place, mode: int, attributes: Mapping[bytes, bytes], *, follow: bool = False
+) -> tuple[int, tuple[MetadataNote, ...]]:
+    """Set attributes; return the mode that may be set then, and what could not be set."""
+    notes: tuple[MetadataNote, ...] = ()
+    has_lists, has_others = set_attributes(place, attributes, follow=follow)
+    if not has_lists:
+        notes += (MetadataNote.ACCESS_LISTS,)
+        mode = limit_group(mode, attributes)
+    if not has_others:
+        notes += (MetadataNote.ATTRIBUTES,)
+    return mode, notes
+
+
 def apply_to_link(directory: int, name: bytes, *, metadata: HasMetadata, names: OwnerNames) -> tuple[MetadataNote, ...]:
-    """Set owner and time of the symlink `name` itself in the open `directory`; links have no mode of their own."""
+    """Set owner, attributes and time of the symlink `name` itself in the open `directory`; links have no own mode."""
     notes: tuple[MetadataNote, ...] = ()
     try:
         os.chown(name, *names.owner_of(metadata), dir_fd=directory, follow_symlinks=False)
     except _REFUSALS:
         notes = (MetadataNote.OWNER,)
+    if metadata.attributes:
+        notes += _apply_attributes(_DESCRIPTORS % directory + b"/" + name, 0, metadata.attributes)[1]
     try:
         os.utime(name, ns=(metadata.mtime_ns, metadata.mtime_ns), dir_fd=directory, follow_symlinks=False)
+    except _REFUSALS:
+        notes += (MetadataNote.TIME,)
+    return notes
+
+
+def apply_to_node(fd: int, metadata: HasMetadata, names: OwnerNames) -> tuple[MetadataNote, ...]:
+    """Set all metadata of a pipe or device, which `fd` names without opening it (O_PATH)."""
+    place = _DESCRIPTORS % fd
+    notes: tuple[MetadataNote, ...] = ()
+    mode = metadata.mode
+    try:
+        os.chown(place, *names.owner_of(metadata))
+    except _REFUSALS:
+        notes, mode = (MetadataNote.OWNER,), mode & ~SPECIAL_BITS
+    if metadata.attributes:
+        mode, more = _apply_attributes(place, mode, metadata.attributes, follow=True)
+        notes += more
+    try:
+        os.chmod(place, mode)  # noqa: PTH101 - bytes path
+    except _REFUSALS:
+        notes += (MetadataNote.MODE,)
+    try:
+        os.utime(place, ns=(metadata.mtime_ns, metadata.mtime_ns))
     except _REFUSALS:
         notes += (MetadataNote.TIME,)
     return notes

@@ -11,7 +11,9 @@ from typing import Final
 
 import msgspec
 
+from backuppeer.files.attributes import Place, read_attributes
 from backuppeer.files.scan import Directory
+from backuppeer.limits import HOLE_BYTES
 
 _FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 """O_NONBLOCK: a FIFO put in the file's place must not hang the backup."""
@@ -19,7 +21,10 @@ _NOATIME: Final = getattr(os, "O_NOATIME", 0)
 
 
 class Opened(msgspec.Struct, frozen=True, gc=False):
-    """What fstat said of an open file before the first byte was read; fields as in `Found`."""
+    """What was found of an open file before the first byte was read; fields as in `Found`.
+
+    `attributes`: extended ones; `problem`: why they are not all there, else empty. `is_sparse`: it has holes.
+    """
 
     fd: int
     mode: int
@@ -29,6 +34,11 @@ class Opened(msgspec.Struct, frozen=True, gc=False):
     mtime_ns: int
     ctime_ns: int
     inode: int
+    device: int
+    names: int
+    is_sparse: bool
+    attributes: dict[bytes, bytes]
+    problem: str
 
 
 def open_file(directory: Directory, name: bytes) -> Opened:
@@ -47,6 +57,7 @@ def open_file(directory: Directory, name: bytes) -> Opened:
     if not stat.S_ISREG(mode):
         os.close(fd)
         raise OSError(errno.ESTALE, "was replaced by something that is no regular file")
+    attributes, problem = look_at_attributes(fd)
     return Opened(
         fd,
         mode & 0o7777,
@@ -56,7 +67,27 @@ def open_file(directory: Directory, name: bytes) -> Opened:
         status.st_mtime_ns,
         status.st_ctime_ns,
         status.st_ino,
+        status.st_dev,
+        status.st_nlink,
+        # Blocks are counted in 512 bytes (stat(2)). Fewer than the bytes take: there are holes, or it is compressed,
+        # for which leaving out zeros at a restore is as good.
+        status.st_blocks * 512 + HOLE_BYTES <= status.st_size,
+        attributes,
+        problem,
     )
+
+
+def look_at_entry(directory: Directory, name: bytes) -> tuple[dict[bytes, bytes], str]:
+    """Return the same of an entry that is not opened: a link, a pipe, a device, an empty file."""
+    return look_at_attributes(b"/proc/self/fd/%d/%s" % (directory.fd, name))
+
+
+def look_at_attributes(place: Place, *, follow: bool = False) -> tuple[dict[bytes, bytes], str]:
+    """Return the extended attributes, and why they are not all there, else ""."""
+    try:
+        return read_attributes(place, follow=follow), ""
+    except OSError as exc:
+        return {}, exc.strerror or str(exc)
 
 
 def read_into(fd: int, view: memoryview, expected: int) -> int:

@@ -32,16 +32,22 @@ ReportError = Callable[[bytes, OSError], None]
 
 
 class FoundKind(IntEnum):
-    """What a directory entry is; values of the first three are those of the tree format."""
+    """What a directory entry is; values are those of the tree format, but for OTHER: sockets, which hold no data."""
 
     OTHER = 0
     FILE = 1
     DIRECTORY = 2
     SYMLINK = 3
+    FIFO = 4
+    CHARACTER_DEVICE = 5
+    BLOCK_DEVICE = 6
 
 
 class Found(msgspec.Struct, frozen=True, gc=False):
-    """One entry of a directory, from lstat. `mode`: permission bits 0o7777; `target`: of a symlink."""
+    """One entry of a directory, from lstat. `mode`: permission bits 0o7777; `target`: of a symlink.
+
+    `names`: how many names it has; `numbers`: (major, minor) of a device.
+    """
 
     name: bytes
     kind: FoundKind
@@ -54,6 +60,18 @@ class Found(msgspec.Struct, frozen=True, gc=False):
     inode: int
     device: int
     target: bytes = b""
+    names: int = 1
+    numbers: tuple[int, int] | None = None
+
+
+_KINDS: Final = {
+    stat.S_IFREG: FoundKind.FILE,
+    stat.S_IFDIR: FoundKind.DIRECTORY,
+    stat.S_IFLNK: FoundKind.SYMLINK,
+    stat.S_IFIFO: FoundKind.FIFO,
+    stat.S_IFCHR: FoundKind.CHARACTER_DEVICE,
+    stat.S_IFBLK: FoundKind.BLOCK_DEVICE,
+}
 
 
 class Directory:
@@ -179,16 +197,8 @@ def examine_entry(directory: int, name: bytes) -> Found:
 
 def _examine(at: int | None, path: bytes, status: os.stat_result, *, name: bytes | None = None) -> Found:
     mode = status.st_mode
-    target = b""
-    if stat.S_ISREG(mode):
-        kind = FoundKind.FILE
-    elif stat.S_ISDIR(mode):
-        kind = FoundKind.DIRECTORY
-    elif stat.S_ISLNK(mode):
-        kind = FoundKind.SYMLINK
-        target = os.readlink(path, dir_fd=at)
-    else:
-        kind = FoundKind.OTHER
+    kind = _KINDS.get(stat.S_IFMT(mode), FoundKind.OTHER)
+    is_device = kind in {FoundKind.CHARACTER_DEVICE, FoundKind.BLOCK_DEVICE}
     return Found(
         path if name is None else name,
         kind,
@@ -200,7 +210,9 @@ def _examine(at: int | None, path: bytes, status: os.stat_result, *, name: bytes
         status.st_ctime_ns,
         status.st_ino,
         status.st_dev,
-        target,
+        os.readlink(path, dir_fd=at) if kind is FoundKind.SYMLINK else b"",
+        status.st_nlink,
+        (os.major(status.st_rdev), os.minor(status.st_rdev)) if is_device else None,
     )
 
 

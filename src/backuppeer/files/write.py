@@ -16,78 +16,58 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Final, Self
 
 from backuppeer.files.folders import Folder, OpenFolders, split_relative
-from backuppeer.files.metadata import HasMetadata, MetadataNote, OwnerNames, apply_to_file, apply_to_link
-from backuppeer.files.scan import Found, examine_entry
-from backuppeer.files.unfinished import UnfinishedFile, can_be_unnamed, make_temporary_name, place_entry
+from backuppeer.files.metadata import (
+    HasMetadata,
+    MetadataNote,
+    OwnerNames,
+    apply_to_file,
+    apply_to_link,
+    apply_to_node,
+)
+from backuppeer.files.scan import Found, FoundKind, examine_entry
+from backuppeer.files.sparse import write_all_at
+from backuppeer.files.unfinished import PRIVATE, UnfinishedFile, can_be_unnamed, make_temporary_name, place_entry
 
-
-class TakesBytes(Protocol):
-    """A file in the making that takes bytes at any place, from any thread."""
-
-    def write_at(self, offset: int, data: bytes | memoryview) -> None:
-        """Write all of `data` at `offset`; OSError when the disk refuses."""
-        ...
-
-
-def write_all_at(fd: int, data: bytes | memoryview, offset: int) -> None:
-    """Write all of `data` at `offset` (bytes from the start).
-
-    Raises:
-        OSError: the disk refused.
-
-    """
-    view = memoryview(data)
-    while view:
-        written = os.pwrite(fd, view, offset)
-        view = view[written:]
-        offset += written
-
-
-class LentFile:
-    """A file in the making whose `FileWriter` lives in another process; ours is a descriptor of our own."""
-
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
-
-    def write_at(self, offset: int, data: bytes | memoryview) -> None:
-        """Write all of `data` at `offset` (bytes from the start).
-
-        Raises:
-            OSError: the disk refused.
-
-        """
-        write_all_at(self._fd, data, offset)
-
-    def close(self) -> None:
-        """Give it back."""
-        os.close(self._fd)
+_TYPES: Final = {
+    FoundKind.FIFO: stat.S_IFIFO,
+    FoundKind.CHARACTER_DEVICE: stat.S_IFCHR,
+    FoundKind.BLOCK_DEVICE: stat.S_IFBLK,
+}
+_NAME_FLAGS: Final = getattr(os, "O_PATH", os.O_RDONLY | os.O_NONBLOCK) | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class FileWriter:
     """One file in the making. Thread-safe for `write_at`; then exactly one finish or abort."""
 
-    def __init__(self, target: "RestoreTarget", path: bytes) -> None:
+    def __init__(self, target: "RestoreTarget", path: bytes, size: int) -> None:
+        """`size`: bytes it has from the start, all of them a hole; 0: it grows with what is written."""
         self._target = target
         self._folder, self._name = split_relative(path)
         with target.folders.use(self._folder) as folder:
             self._file = target.start_file(folder)
+            try:
+                if size:
+                    os.ftruncate(self._file.fd, size)
+            except BaseException:
+                self._file.discard(folder.fd)
+                raise
 
     @property
     def fd(self) -> int:
         """The descriptor, to be lent to a process that writes for us; valid until the file is finished or aborted."""
         return self._file.fd
 
-    def write_at(self, offset: int, data: bytes | memoryview) -> None:
-        """Write all of `data` at `offset` (bytes from the start).
+    def write_at(self, offset: int, data: bytes, *, is_sparse: bool = False) -> None:
+        """Write all of `data` at `offset` (bytes from the start), but for zeros when `is_sparse`.
 
         Raises:
             OSError: the disk refused.
 
         """
-        write_all_at(self._file.fd, data, offset)
+        write_all_at(self._file.fd, data, offset, is_sparse=is_sparse)
 
     def finish(self, metadata: HasMetadata) -> None:
         """Give the file its metadata and its real name.
@@ -228,17 +208,67 @@ class RestoreTarget:
                 self._replace_with_symlink(directory.fd, name, target)
             self.count_notes(apply_to_link(directory.fd, name, metadata=metadata, names=self.names))
 
-    def create_file(self, path: bytes) -> FileWriter:
-        """Start a file whose bytes arrive in several pieces, in any order.
+    def make_node(
+        self, path: bytes, kind: FoundKind, metadata: HasMetadata, *, numbers: tuple[int, int] = (0, 0)
+    ) -> None:
+        """Make a pipe or a device (`numbers`: major, minor); a device that this user may not make is counted.
+
+        Raises:
+            OSError: the name is taken (without overwrite), or the disk refused.
+
+        """
+        folder, name = split_relative(path)
+        with self.folders.use(folder) as directory:
+            temporary = make_temporary_name()
+            try:
+                os.mknod(temporary, PRIVATE | _TYPES[kind], os.makedev(*numbers), dir_fd=directory.fd)
+            except PermissionError:
+                if kind is FoundKind.FIFO:
+                    raise
+                self.count_notes((MetadataNote.DEVICES,))
+                return
+            try:
+                fd = os.open(temporary, _NAME_FLAGS, dir_fd=directory.fd)
+                try:
+                    notes = apply_to_node(fd, metadata, self.names)
+                finally:
+                    os.close(fd)
+                place_entry(directory.fd, temporary, name, overwrite=self.overwrite)
+            except BaseException:
+                with suppress(OSError):
+                    os.unlink(temporary, dir_fd=directory.fd)  # the name we made ourselves, 64 random bits
+                raise
+            self.count_notes(notes)
+
+    def link_file(self, path: bytes, first: bytes) -> None:
+        """Give the restored file `first` another name.
+
+        Raises:
+            OSError: the first is not there, the name is taken (without overwrite), or the disk refused.
+
+        """
+        (folder, name), (first_folder, first_name) = split_relative(path), split_relative(first)
+        with self.folders.use(first_folder) as source, self.folders.use(folder) as directory:
+            temporary = make_temporary_name()
+            os.link(first_name, temporary, src_dir_fd=source.fd, dst_dir_fd=directory.fd, follow_symlinks=False)
+            try:
+                place_entry(directory.fd, temporary, name, overwrite=self.overwrite)
+            finally:
+                # Still there if that failed, or if both were names of one file already: rename() does nothing then.
+                with suppress(OSError):
+                    os.unlink(temporary, dir_fd=directory.fd)
+
+    def create_file(self, path: bytes, *, size: int = 0) -> FileWriter:
+        """Start a file whose bytes arrive in several pieces, in any order; `size`: of one that has holes.
 
         Raises:
             OSError: the directory is missing or can't be written.
 
         """
-        return FileWriter(self, path)
+        return FileWriter(self, path, size)
 
-    def write_file(self, path: bytes, data: bytes, metadata: HasMetadata) -> None:
-        """Write a whole file at once.
+    def write_file(self, path: bytes, data: bytes, metadata: HasMetadata, *, is_sparse: bool = False) -> None:
+        """Write a whole file at once; `is_sparse`: its zeros become holes.
 
         Raises:
             OSError: the name is taken (without overwrite), or the disk refused; nothing is left under the name then.
@@ -248,9 +278,13 @@ class RestoreTarget:
         with self.folders.use(folder) as directory:
             file = self.start_file(directory)
             try:
-                written = os.write(file.fd, data)
-                while written < len(data):
-                    written += os.write(file.fd, memoryview(data)[written:])
+                if is_sparse:
+                    os.ftruncate(file.fd, len(data))
+                    write_all_at(file.fd, data, 0, is_sparse=True)
+                else:
+                    written = os.write(file.fd, data)
+                    while written < len(data):
+                        written += os.write(file.fd, memoryview(data)[written:])
                 self.finish_file(file, metadata, directory, name)
             except BaseException:
                 file.discard(directory.fd)

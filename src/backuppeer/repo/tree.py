@@ -22,13 +22,13 @@ from backuppeer.limits import (
     CONTENT_BYTES,
     CONTENT_INLINE_IDS,
     ENTRY_NAME_BYTES,
-    EXTENSION_BYTES,
     ID_LIST_MAX,
     LINK_TARGET_BYTES,
     TREE_PIECE_BYTES,
     TREE_PIECE_ENTRIES,
     TREE_PIECE_MIN_ENTRIES,
 )
+from backuppeer.repo.extension import NO_ATTRIBUTES, attributes_of, problem_of
 
 Buffer = bytes | bytearray | memoryview
 VERSION: Final = 1
@@ -45,6 +45,14 @@ class EntryKind(IntEnum):
     FILE = 1
     DIRECTORY = 2
     SYMLINK = 3
+    FIFO = 4
+    CHARACTER_DEVICE = 5
+    BLOCK_DEVICE = 6
+
+
+DEVICES: Final = frozenset({EntryKind.CHARACTER_DEVICE, EntryKind.BLOCK_DEVICE})
+NODES: Final = DEVICES | {EntryKind.FIFO}
+"""What is made by a name and a kind, without any bytes."""
 
 
 class TreeEntry(msgspec.Struct, array_like=True, frozen=True, gc=False, forbid_unknown_fields=True):
@@ -69,6 +77,11 @@ class TreeEntry(msgspec.Struct, array_like=True, frozen=True, gc=False, forbid_u
     group: Annotated[str, Meta(max_length=ACCOUNT_NAME_CHARS)] = ""
     depth: Annotated[int, Meta(ge=0, le=_MOST_DEPTH)] = 0
     ext: dict[str, bytes] = {}
+
+    @property
+    def attributes(self) -> dict[bytes, bytes]:
+        """The extended attributes, by name."""
+        return attributes_of(self.ext) if self.ext else NO_ATTRIBUTES
 
 
 class _Piece(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
@@ -174,8 +187,10 @@ def _problem_of(entry: TreeEntry) -> str:
         return "the name is empty or too long"
     if len(entry.content) % ID_BYTES or len(entry.content) > CONTENT_BYTES:
         return "the content is not a list of blob ids"
-    if entry.ext and sum(len(k) + len(v) for k, v in entry.ext.items()) > EXTENSION_BYTES:
-        return "the extension fields are too long"
+    if entry.ext or entry.kind >= EntryKind.CHARACTER_DEVICE:
+        problem = problem_of(entry.ext, is_device=entry.kind in DEVICES)
+        if problem:
+            return problem
     return _kind_problem(entry)
 
 
@@ -186,6 +201,8 @@ def _kind_problem(entry: TreeEntry) -> str:
             return "a link needs a target of at most 64 KiB and no content"
     elif entry.target:
         return "only links have a target"
+    elif entry.kind > EntryKind.SYMLINK and entry.content:
+        return "only files and directories have content"
     if entry.depth and entry.kind != EntryKind.FILE:
         return "only files have content lists"
     return ""

@@ -1,0 +1,58 @@
+"""A directory as the walk of a backup finds it: opened, listed, with its attributes.
+
+Knows: wanted paths, that a directory may be swapped while it is read. Must not know: trees, reading of files.
+"""
+
+import errno
+from collections.abc import Callable, Iterator
+
+from backuppeer.backup.entries import is_untouched
+from backuppeer.backup.nodes import Node
+from backuppeer.backup.reading import describe_error
+from backuppeer.backup.roots import Root
+from backuppeer.files.read import look_at_attributes
+from backuppeer.files.scan import Directory, Found, examine_path, join_path, open_directory, scan_directory
+
+Fail = Callable[[bytes, str], None]
+
+
+def look(node: Node, root: Root | None, fail: Fail) -> tuple[Directory, list[Found]]:
+    """Open and list the directory of a node, which gets its attributes; entries that can't be examined are reported.
+
+    Raises:
+        OSError: it can't be opened or listed, or was replaced.
+
+    """
+    if root is not None and not root.whole:
+        directory, found = open_directory(node.path, search_only=True), list(_look_at(node.path, root, fail))
+    else:
+        directory = open_directory(node.path)
+        try:
+            # The path was walked again to open it: it must still be the directory that was found, not a swapped one.
+            _check_same(directory, node)
+            found = scan_directory(directory, lambda path, exc: fail(path, describe_error(exc)))
+        except OSError:
+            directory.release()
+            raise
+    if node.was is not None and is_untouched(node.found, node.was):
+        node.attributes = node.was.attributes
+    else:
+        # By way of /proc, because one that is only searched is not open for this.
+        node.attributes, problem = look_at_attributes(b"/proc/self/fd/%d" % directory.fd, follow=True)
+        if problem:
+            fail(node.path, problem)
+    return directory, found
+
+
+def _look_at(path: bytes, root: Root, fail: Fail) -> Iterator[Found]:
+    """Examine the wanted names only; on the way to a wanted path symlinks are followed, at its end not."""
+    for name, below in sorted(root.below.items()):
+        try:
+            yield examine_path(join_path(path, name), follow=not below.whole)
+        except OSError as exc:
+            fail(join_path(path, name), describe_error(exc))
+
+
+def _check_same(directory: Directory, node: Node) -> None:
+    if node.parent is not None and (directory.inode, directory.device) != (node.found.inode, node.found.device):
+        raise OSError(errno.ESTALE, "was replaced while it was read")
