@@ -57,8 +57,14 @@ ATTRIBUTE_NAME_BYTES: Final = 255
 ATTRIBUTES_BYTES: Final = 60 * KIB
 """Extended attributes of one entry, names and values: what EXTENSION_BYTES leaves them. ext4 keeps 4 KiB, others 64."""
 HOLE_BYTES: Final = 4 * KIB
-"""Zeros that a restore leaves out of a file that had holes, where they begin at a multiple of it: the block of most
-file systems."""
+"""Zeros left out of a restored file that had holes, from a multiple of it on: the block of most file systems."""
+IGNORE_FILE_BYTES: Final = 1 * MIB
+IGNORE_LINE_CHARS: Final = 4096
+"""Longest pattern in a `.backupignore`: PATH_MAX; each becomes a regular expression."""
+MARKER_BYTES: Final = 4 * KIB
+"""What is read of a file that marks a folder, to compare its beginning."""
+PATH_LIST_BYTES: Final = 64 * MIB
+"""A list of paths for `--files-from`."""
 SNAPSHOT_PATHS: Final = 4096
 SNAPSHOT_TAGS: Final = 256
 SNAPSHOT_TEXT_CHARS: Final = 1024

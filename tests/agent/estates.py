@@ -15,7 +15,8 @@ from backuppeer.agent.standing import Standing
 from backuppeer.agent.state import State
 from backuppeer.agent.vault import Vault
 from backuppeer.clock import SystemClock
-from backuppeer.control.api import BackupRequest, BackupResult, RestoreRequest, RestoreResult
+from backuppeer.control.api import BackupRequest, BackupResult
+from backuppeer.control.restoring import RestoreRequest, RestoreResult
 from backuppeer.errors import PeerUnreachable
 from backuppeer.ids import PeerId, format_peer_id
 from backuppeer.trust.evidence import EvidenceLog, Kind

@@ -12,7 +12,7 @@ from backuppeer.agent.agent import Agent
 from backuppeer.agent.home_commands import HomeCommands
 from backuppeer.agent.reporter import Reporter
 from backuppeer.agent.restore_job import RestoreJob
-from backuppeer.control.api import RestoreRequest
+from backuppeer.control.restoring import RestoreRequest
 from backuppeer.errors import LocalError
 from backuppeer.signaling.knock import Verdict
 from backuppeer.trust.evidence import Kind

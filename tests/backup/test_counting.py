@@ -6,6 +6,7 @@ import pytest
 
 from backuppeer.backup import counting as counting_module
 from backuppeer.backup.counting import count_part, count_paths
+from backuppeer.backup.exclusion import Exclusions, make_rules
 from backuppeer.backup.trees import TreeReader
 from backuppeer.errors import NotFoundError
 
@@ -23,7 +24,7 @@ def tree(source):
 
 def count(*paths, is_over=lambda: False):
     told = []
-    count_paths([bytes(path) for path in paths], lambda *total: told.append(total), is_over)
+    count_paths([bytes(path) for path in paths], make_rules(Exclusions()), lambda *total: told.append(total), is_over)
     return told
 
 

@@ -3,7 +3,7 @@
 import msgspec
 
 from backuppeer.cli.main import main
-from backuppeer.control import api, events
+from backuppeer.control import api, events, restoring
 from cli.terminal import check_output
 from control.dummy import PEER
 
@@ -51,7 +51,7 @@ PENDING = api.PendingRequest(
 BACKED_UP = api.BackupResult(
     snapshot="3fa9c1d2" * 8, files=2, bytes=10, new_bytes=10, sent_bytes=12, seconds=0.5, errors=0, peers=[PEER]
 )
-RESTORED = api.RestoreResult(
+RESTORED = restoring.RestoreResult(
     snapshot="3fa9c1d2" * 8,
     time="2026-11-22T21:30:00Z",
     paths=["/a"],

@@ -3,7 +3,8 @@ import os
 import msgspec
 import pytest
 
-from backuppeer.control.api import Conflict, LeftOut, RestorePlan
+from backuppeer.control.api import LeftOut
+from backuppeer.control.restoring import Conflict, RestorePlan
 from backuppeer.errors import IntegrityFault, NotFoundError
 from cli.rows import BACKED_UP, ERROR_FILE, PROGRESS, RESTORED, ask, run
 from cli.terminal import check_output

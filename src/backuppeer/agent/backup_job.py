@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
+import msgspec
+
 from backuppeer import __version__
 from backuppeer.agent.meeting import Meeting
 from backuppeer.agent.partners import Partner
@@ -21,6 +23,7 @@ from backuppeer.agent.upload import Upload
 from backuppeer.agent.vault import Vault
 from backuppeer.backup.archiver import ArchiveOptions, Archiver, ArchiveResult
 from backuppeer.backup.counting import count_paths
+from backuppeer.backup.exclusion import Exclusions, make_rules
 from backuppeer.control.api import BackupRequest, BackupResult, LeftOut
 from backuppeer.errors import (
     BackupPeerError,
@@ -54,6 +57,8 @@ class BackupJob:
 
     def __init__(self, vault: Vault, request: BackupRequest, reporter: Reporter) -> None:
         self._vault, self._request, self._reporter = vault, request, reporter
+        self._exclusions = Exclusions(**msgspec.structs.asdict(request.leave_out))
+        self._rules = make_rules(self._exclusions)
         reporter.traffic_bytes = vault.traffic_bytes
         self._stop = threading.Event()
         self._failures: dict[PeerId, BackupPeerError] = {}
@@ -186,6 +191,7 @@ class BackupJob:
             level=self._request.level,
             dry_run=self._request.dry_run,
             one_file_system=self._request.one_file_system,
+            exclusions=self._exclusions,
             cancel=self._stop,
         )
         return _Plan(paths, parent, options)
@@ -217,7 +223,7 @@ class BackupJob:
         )
         work = asyncio.create_task(asyncio.to_thread(self._archive, archiver, upload, plan))
         try:
-            count = None if plan.before else partial(count_paths, plan.paths)
+            count = None if plan.before else partial(count_paths, plan.paths, self._rules)
             async with beating(self._reporter), counting(count, self._reporter):
                 return await asyncio.shield(work)
         except asyncio.CancelledError:

@@ -32,12 +32,10 @@ from backuppeer.control.api import (
     LsRequest,
     RecoverRequest,
     RecoverResult,
-    RestorePlan,
-    RestoreRequest,
-    RestoreResult,
     SnapshotRow,
     SnapshotsRequest,
 )
+from backuppeer.control.restoring import RestorePlan, RestoreRequest, RestoreResult
 from backuppeer.errors import LocalError, NotFoundError, PeerUnreachable, UserError
 from backuppeer.ids import PeerId, format_peer_id
 from backuppeer.limits import LOCK_DEFAULT_S, LS_ROWS, TERM_DEFAULT_S

@@ -21,7 +21,7 @@ from backuppeer.backup.restorer import RestoreOptions, Restorer
 from backuppeer.backup.restorer import RestoreResult as Restored
 from backuppeer.backup.trees import TreeReader
 from backuppeer.clock import format_time
-from backuppeer.control.api import Conflict, RestorePlan, RestoreRequest, RestoreResult
+from backuppeer.control.restoring import Conflict, RestorePlan, RestoreRequest, RestoreResult
 from backuppeer.errors import BackupPeerError, IntegrityFault, NotFoundError, PeerUnreachable, UserError
 from backuppeer.files.scan import Found, FoundKind
 from backuppeer.ids import SnapshotId

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from backuppeer.backup.exclusion import Exclusions, make_rules
 from backuppeer.backup.jobs import Jobs
 from backuppeer.backup.packer import Packer
 from backuppeer.backup.reading import Engine
@@ -21,9 +22,9 @@ from backuppeer.backup.streams import NoProgress, PackSink, Progress
 from backuppeer.backup.trees import TreeReader
 from backuppeer.backup.walk import Tally, Walker
 from backuppeer.crypto.keys import RepositoryKeys
-from backuppeer.errors import IncompleteError
+from backuppeer.errors import IncompleteError, UserError
 from backuppeer.ids import BlobId, LogicalId, SnapshotId
-from backuppeer.limits import BATCHES_IN_FLIGHT, ENGINE_WORKERS, NOTED_SKIPS
+from backuppeer.limits import BATCHES_IN_FLIGHT, ENGINE_WORKERS, NOTED_SKIPS, SNAPSHOT_PATHS
 from backuppeer.repo.blob import Blob, BlobKind, Compressor
 from backuppeer.repo.cache import TreeCache
 from backuppeer.repo.head import EncodedInventory, Inventory, encode_inventory
@@ -43,6 +44,7 @@ class ArchiveOptions:
     level: int = 3
     dry_run: bool = False
     one_file_system: bool = False
+    exclusions: Exclusions = field(default_factory=Exclusions)
     workers: int = ENGINE_WORKERS
     cancel: threading.Event = field(default_factory=threading.Event)
     now_ns: Callable[[], int] = time.time_ns
@@ -95,7 +97,7 @@ class Archiver:
         """Back up absolute `paths`; files that look as in `parent` are not read again.
 
         Raises:
-            UserError: no path, or a relative one.
+            UserError: no path, too many, a relative one, or a pattern that is none.
             NotFoundError: none of the paths exists; nothing was read.
             IncompleteError: nothing at any of the paths could be read; no snapshot was made.
             InterruptedByUserError: cancelled; no snapshot was made.
@@ -104,6 +106,11 @@ class Archiver:
         """
         options = self._options
         started_ns = options.now_ns()
+        if len(paths) > SNAPSHOT_PATHS:
+            raise UserError(
+                f"{len(paths):,} paths are more than the {SNAPSHOT_PATHS:,} of one snapshot",
+                hint="name the folders they are in, and leave out the rest: --exclude, --include",
+            )
         there, missing = find_paths(paths, self._progress)
         root = plan_roots(there)
         packer = Packer(self._index, None if options.dry_run else self._sink)
@@ -116,11 +123,12 @@ class Archiver:
             options.one_file_system,
             options.cancel,
         )
+        rules = make_rules(options.exclusions)
         trees = TreeReader(self._keys, self._index, cache=self._cache)
         with Jobs(options.workers, BATCHES_IN_FLIGHT) as jobs:
             walker = Walker(engine, jobs, trees=trees, cache=self._cache, progress=self._progress)
             walker.tally.errors = missing
-            tree = walker.walk(root, parent.tree if parent else b"")
+            tree = walker.walk(root, parent.tree if parent else b"", rules)
         if not (walker.tally.files or walker.tally.roots):
             # A snapshot of nothing would be `latest`, and hide the one that has the files.
             raise IncompleteError(

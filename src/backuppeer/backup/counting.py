@@ -7,11 +7,14 @@ and what can't be looked at is left out in silence: the work itself names it. Me
 
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 
+from backuppeer.backup.exclusion import Rules
 from backuppeer.backup.roots import normalise_path, split_path
 from backuppeer.backup.trees import TreeReader, find_entry
 from backuppeer.errors import IntegrityFault
-from backuppeer.files.scan import find_virtual_mounts, read_mount_table
+from backuppeer.files.read import read_beginning
+from backuppeer.files.scan import find_virtual_mounts, open_directory, read_mount_table
 from backuppeer.repo.snapshot import Snapshot
 from backuppeer.repo.tree import EntryKind
 
@@ -19,15 +22,19 @@ Tell = Callable[[int, int, bool], None]
 """Takes files and bytes counted so far, and whether the count goes on."""
 
 
-def count_paths(paths: Sequence[bytes], tell: Tell, is_over: Callable[[], bool]) -> None:
-    """Count the regular files below absolute `paths` and tell it folder by folder, until `is_over`."""
+def count_paths(paths: Sequence[bytes], rules: Rules, tell: Tell, is_over: Callable[[], bool]) -> None:
+    """Count the regular files below absolute `paths` and tell it folder by folder, until `is_over`.
+
+    `rules`: what is left out, above `/`.
+    """
     virtual = find_virtual_mounts(read_mount_table())
     files = size = 0
-    left = _outermost(paths)
+    left = [(path, rules) for path in _outermost(paths)]
     while left and not is_over():
-        more_files, more_bytes, folders = _count_folder(left.pop())
+        path, above = left.pop()
+        more_files, more_bytes, folders, inside = _count_folder(path, above)
         files, size = files + more_files, size + more_bytes
-        left += [folder for folder in folders if folder not in virtual]
+        left += [(folder, inside) for folder in folders if folder not in virtual]
         tell(files, size, bool(left))
 
 
@@ -37,31 +44,46 @@ def _outermost(paths: Sequence[bytes]) -> list[bytes]:
     return [path for path in top if not os.path.islink(path.rstrip(b"/"))]  # noqa: PTH114 - bytes path
 
 
-def _count_folder(path: bytes) -> tuple[int, int, list[bytes]]:
-    """Return files, their bytes, and the folders to count next."""
+def _count_folder(path: bytes, rules: Rules) -> tuple[int, int, list[bytes], Rules]:
+    """Return files, their bytes, the folders to count next, and the rules inside."""
     files = size = 0
     folders: list[bytes] = []
     try:
         with os.scandir(path) as entries:
-            for entry in entries:
-                if entry.is_file(follow_symlinks=False):
-                    files += 1
-                    size += entry.stat(follow_symlinks=False).st_size
-                elif entry.is_dir(follow_symlinks=False):
-                    folders.append(entry.path)
+            found = list(entries)
+        inside = rules.enter(path.rstrip(b"/") or b"/", {entry.name for entry in found}, partial(_read, path))
+        for entry in found:
+            is_folder = entry.is_dir(follow_symlinks=False)
+            if not is_folder and not entry.is_file(follow_symlinks=False):
+                continue
+            more = 0 if is_folder else entry.stat(follow_symlinks=False).st_size
+            if inside.is_active and inside.leaves_out(entry.name, is_directory=is_folder, size=more):
+                continue
+            if is_folder:
+                folders.append(entry.path)
+            else:
+                files, size = files + 1, size + more
     except NotADirectoryError:
-        return _count_file(path.rstrip(b"/"))
+        return *_count_file(path.rstrip(b"/")), [], rules
     except OSError:
-        pass
-    return files, size, folders
+        return files, size, folders, rules
+    return files, size, folders, inside
 
 
-def _count_file(path: bytes) -> tuple[int, int, list[bytes]]:
+def _read(path: bytes, name: bytes, most: int) -> bytes:
+    directory = open_directory(path)
+    try:
+        return read_beginning(directory, name, most)
+    finally:
+        directory.release()
+
+
+def _count_file(path: bytes) -> tuple[int, int]:
     """Return the same for a path that is a file itself."""
     try:
-        return 1, os.lstat(path).st_size, []
+        return 1, os.lstat(path).st_size
     except OSError:
-        return 0, 0, []
+        return 0, 0
 
 
 def count_part(trees: TreeReader, snapshot: Snapshot, path: bytes, tell: Tell) -> None:

@@ -5,13 +5,15 @@ Knows: wanted paths, that a directory may be swapped while it is read. Must not 
 
 import errno
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from backuppeer.backup.entries import is_untouched
+from backuppeer.backup.exclusion import IGNORE_FILE
 from backuppeer.backup.nodes import Node
 from backuppeer.backup.reading import describe_error
 from backuppeer.backup.roots import Root
-from backuppeer.files.read import look_at_attributes
-from backuppeer.files.scan import Directory, Found, examine_path, join_path, open_directory, scan_directory
+from backuppeer.files.read import look_at_attributes, read_beginning
+from backuppeer.files.scan import Directory, Found, FoundKind, examine_path, join_path, open_directory, scan_directory
 
 Fail = Callable[[bytes, str], None]
 
@@ -41,7 +43,25 @@ def look(node: Node, root: Root | None, fail: Fail) -> tuple[Directory, list[Fou
         node.attributes, problem = look_at_attributes(b"/proc/self/fd/%d" % directory.fd, follow=True)
         if problem:
             fail(node.path, problem)
-    return directory, found
+    return directory, _leave_out(node, root, directory, found=found, fail=fail)
+
+
+def _leave_out(node: Node, root: Root | None, directory: Directory, *, found: list[Found], fail: Fail) -> list[Found]:
+    """Return what of the entries is not left out by rules; the node gets the rules that hold inside of it."""
+    wanted = root.below if root is not None else {}
+    if root is None or root.whole:
+        node.rules = node.rules.enter(node.path, {item.name for item in found}, partial(read_beginning, directory))
+        for problem in node.rules.problems:
+            fail(join_path(node.path, IGNORE_FILE), problem)
+    if not node.rules.is_active:
+        return found
+    leaves_out = node.rules.leaves_out
+    return [
+        item
+        for item in found
+        if item.name in wanted
+        or not leaves_out(item.name, is_directory=item.kind is FoundKind.DIRECTORY, size=item.size)
+    ]
 
 
 def _look_at(path: bytes, root: Root, fail: Fail) -> Iterator[Found]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from backuppeer.backup.exclusion import Rules
 from backuppeer.backup.reading import FileToRead
 from backuppeer.backup.roots import Root
 from backuppeer.files.scan import Directory, Found
@@ -36,14 +37,17 @@ class Node:
         "found",
         "parent",
         "path",
+        "rules",
         "slot",
         "todo",
         "waiting",
         "was",
     )
 
-    def __init__(self, path: bytes, todo: Todo, parent: "Node | None") -> None:
+    def __init__(self, path: bytes, todo: Todo, parent: "Node | None", rules: Rules) -> None:
         self.path = path
+        self.rules = rules
+        """What is left out: until it is listed those of its parent, then its own."""
         self.found = todo.found
         self.attributes: dict[bytes, bytes] = {}
         self.slot = todo.slot

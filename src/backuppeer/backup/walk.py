@@ -18,6 +18,7 @@ from collections import deque
 from functools import partial
 
 from backuppeer.backup.entries import is_untouched, make_entry, make_file_entry, matches
+from backuppeer.backup.exclusion import Rules
 from backuppeer.backup.jobs import Jobs
 from backuppeer.backup.looking import look
 from backuppeer.backup.nodes import Batch, KnownBatch, Node, Todo, TreeBatch
@@ -75,15 +76,17 @@ class Walker:
         self._again: deque[tuple[Node, int, Found]] = deque()
         self.tally = Tally()
 
-    def walk(self, root: Root, before: bytes) -> bytes:
+    def walk(self, root: Root, before: bytes, rules: Rules) -> bytes:
         """Walk and return the joined piece ids of the root directory; `before`: those of the parent snapshot, or b"".
+
+        `rules`: what is left out, above `/`.
 
         Raises:
             InterruptedByUserError: the job was cancelled.
             BackupPeerError: the packs can't be stored any more.
 
         """
-        top = Node(b"/", Todo(0, _examine_top(), None, root), None)
+        top = Node(b"/", Todo(0, _examine_top(), None, root), None, rules)
         self._fill(top, root, before)
         stack = [top]
         while stack:
@@ -103,7 +106,7 @@ class Walker:
 
     # --- going down
     def _enter(self, parent: Node, todo: Todo) -> Node | None:
-        node = Node(join_path(parent.path, todo.found.name), todo, parent)
+        node = Node(join_path(parent.path, todo.found.name), todo, parent, parent.rules)
         parent.waiting += 1
         if node.depth > TREE_DEPTH:
             self._fail(node.path, f"lies more than {TREE_DEPTH} directories deep")

@@ -7,13 +7,15 @@ from typing import Annotated, Final
 import typer
 
 from backuppeer.cli.context import Context, context_of
+from backuppeer.cli.groups import takes
 from backuppeer.cli.render import escape_line, format_count
 from backuppeer.cli.screen import GREEN, YELLOW, Screen
+from backuppeer.cli.selecting import leave_out, read_paths
 from backuppeer.cli.spinner import Spinner
 from backuppeer.cli.units import format_duration, format_size
 from backuppeer.cli.work import View, run_work
-from backuppeer.control.api import BackupRequest, BackupResult
-from backuppeer.errors import ExitCode, IncompleteError, InterruptedByUserError, NotFoundError
+from backuppeer.control.api import BackupRequest, BackupResult, LeaveOut
+from backuppeer.errors import ExitCode, IncompleteError, InterruptedByUserError, NotFoundError, UserError
 
 _HELP: Final = (
     "Back up files and folders to your hosts. A link is saved as a link; `LINK/`, with a slash behind, means the "
@@ -26,10 +28,16 @@ def add_to(app: typer.Typer) -> None:
     app.command(name="backup", help=_HELP)(backup)
 
 
-def backup(
+@takes(leave_out, into="without")
+def backup(  # noqa: PLR0913 - one per option
     ctx: typer.Context,
-    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Files and folders.")],
+    paths: Annotated[list[str] | None, typer.Argument(metavar="PATH...", help="Files and folders.")] = None,
     *,
+    without: LeaveOut,
+    files_from: Annotated[
+        list[str] | None, typer.Option(metavar="FILE", help="Paths too, one on each line; `-`: standard input.")
+    ] = None,
+    null: Annotated[bool, typer.Option("--null", "-0", help="In such files each path ends with a zero byte.")] = False,
     to: Annotated[list[str] | None, typer.Option(metavar="PEER", help="Only to this host; may be repeated.")] = None,
     tag: Annotated[list[str] | None, typer.Option(metavar="TAG", help="Mark the snapshot; may be repeated.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen; send nothing.")] = False,
@@ -47,15 +55,19 @@ def backup(
     context = context_of(ctx)
     request = BackupRequest(
         servers=context.servers(),
-        paths=_find(paths),
+        paths=_find([*(paths or ()), *read_paths(files_from or [], null=null)]),
         to=to or [],
         tags=tag or [],
         dry_run=dry_run,
         level=level,
         one_file_system=one_file_system,
+        leave_out=without,
     )
-    result = _run(context, request)
-    for line in _describe(context.screen, result, dry=dry_run):
+    return _report(context, _run(context, request), dry=dry_run)
+
+
+def _report(context: Context, result: BackupResult, *, dry: bool) -> int:
+    for line in _describe(context.screen, result, dry=dry):
         context.screen.line(line, hang=2)
     context.screen.done(result)
     if not result.files:
@@ -101,12 +113,15 @@ def _find(paths: Sequence[str]) -> list[str]:
     """Return the paths made absolute; those that are not there stay among them, for the agent to name.
 
     Raises:
+        UserError: none was given.
         NotFoundError: not one of them is there.
 
     """
+    if not paths:
+        raise UserError("no path was given", hint="name what is to be backed up, e.g. ~/documents")
     if not any(map(os.path.lexists, paths)):
         raise NotFoundError(
-            f"no such file or folder: {', '.join(paths)}", hint="name what is to be backed up, e.g. ~/documents"
+            f"no such file or folder: {', '.join(paths[:3])}", hint="name what is to be backed up, e.g. ~/documents"
         )
     return [_absolute(path) for path in paths]
 

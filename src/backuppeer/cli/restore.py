@@ -14,7 +14,7 @@ from backuppeer.cli.screen import GREEN, YELLOW
 from backuppeer.cli.spinner import Spinner
 from backuppeer.cli.units import format_duration, format_size
 from backuppeer.cli.work import View, run_work
-from backuppeer.control.api import Conflict, RestorePlan, RestoreRequest, RestoreResult
+from backuppeer.control.restoring import Conflict, RestorePlan, RestoreRequest, RestoreResult
 from backuppeer.errors import DeclinedError, ExitCode, InterruptedByUserError, UserError
 
 T = TypeVar("T")

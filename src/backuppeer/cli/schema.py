@@ -23,13 +23,13 @@ from backuppeer.control.api import (
     PeerRow,
     PendingRequest,
     RecoverResult,
-    RestoreResult,
     SessionRow,
     SnapshotRow,
     StatusResult,
     StopResult,
 )
 from backuppeer.control.events import Agreed, ErrorFile, ErrorResult, EventName, Note, Progress, State
+from backuppeer.control.restoring import RestoreResult
 
 
 class IdResult(msgspec.Struct, kw_only=True):

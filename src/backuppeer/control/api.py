@@ -286,6 +286,17 @@ class DisconnectResult(msgspec.Struct, kw_only=True):
     closed: bool
 
 
+class LeaveOut(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """What a backup leaves out. Patterns as in .gitignore, counted from `/`; larger_than in bytes of a file."""
+
+    exclude: tuple[str, ...] = ()
+    iexclude: tuple[str, ...] = ()
+    include: tuple[str, ...] = ()
+    caches: bool = False
+    if_present: tuple[str, ...] = ()
+    larger_than: int | None = None
+
+
 class BackupRequest(Request):
     """`backup`: absolute paths as text with surrogate escapes."""
 
@@ -295,6 +306,7 @@ class BackupRequest(Request):
     dry_run: bool = False
     level: int = 3
     one_file_system: bool = False
+    leave_out: LeaveOut = LeaveOut()
 
 
 class LeftOut(msgspec.Struct, kw_only=True):
@@ -318,51 +330,6 @@ class BackupResult(msgspec.Struct, kw_only=True):
     errors: int
     peers: list[str]
     left_out: list[LeftOut] = msgspec.field(default_factory=list)
-
-
-class RestoreRequest(Request):
-    """`restore SNAPSHOT[:PATH] --target DIR`."""
-
-    snapshot: str
-    target: str
-    path: str = ""
-    """Inside of the snapshot: what is restored of it."""
-    tag: str = ""
-    """With `latest`: of the snapshots with this tag, and that `backed_up` (an absolute path) is a path of."""
-    backed_up: str = ""
-    overwrite: bool = False
-
-
-class Conflict(msgspec.Struct, kw_only=True):
-    """Something in the target that a restore would replace. kind: file, link, folder (which stays) or other."""
-
-    path: str
-    kind: str
-    target: str = ""
-    """Of a link."""
-
-
-class RestorePlan(msgspec.Struct, kw_only=True):
-    """What a restore would do, for the person to decide on; `conflicts`: the first of `conflicts_total`."""
-
-    snapshot: str
-    time: str
-    paths: list[str]
-    conflicts: list[Conflict]
-    conflicts_total: int
-
-
-class RestoreResult(msgspec.Struct, kw_only=True):
-    """Restored, from which snapshot (its id, time and paths); `errors` counts the `error-file` events."""
-
-    snapshot: str
-    time: str
-    paths: list[str]
-    files: int
-    bytes: int
-    seconds: float
-    errors: int
-    target: str
 
 
 class RecoverRequest(Request):

@@ -35,15 +35,13 @@ from backuppeer.control.api import (
     RecoverResult,
     Request,
     RequestDecision,
-    RestorePlan,
-    RestoreRequest,
-    RestoreResult,
     SessionRow,
     SnapshotRow,
     SnapshotsRequest,
     StatusResult,
     StopResult,
 )
+from backuppeer.control.restoring import RestorePlan, RestoreRequest, RestoreResult
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):

@@ -111,6 +111,23 @@ def read_into(fd: int, view: memoryview, expected: int) -> int:
     return filled
 
 
+def read_beginning(directory: Directory, name: bytes, most: int) -> bytes:
+    """Return at most `most` bytes from the beginning of the regular file `name` in `directory`.
+
+    Raises:
+        OSError: it can't be read, or is no regular file.
+
+    """
+    fd = os.open(name, _FLAGS, dir_fd=directory.fd)
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(errno.EINVAL, "is no regular file")
+        with os.fdopen(fd, "rb", closefd=False) as file:
+            return file.read(most)
+    finally:
+        os.close(fd)
+
+
 def has_changed(opened: Opened) -> bool:
     """Say whether the open file was modified since it was opened."""
     status = os.fstat(opened.fd)

@@ -1,0 +1,53 @@
+"""What agent and command line say to each other about a restore (see `api`).
+
+Knows: request and result structs. Must not know: the agent, the terminal.
+"""
+
+import msgspec
+
+from backuppeer.control.api import Request
+
+
+class RestoreRequest(Request):
+    """`restore SNAPSHOT[:PATH] --target DIR`."""
+
+    snapshot: str
+    target: str
+    path: str = ""
+    """Inside of the snapshot: what is restored of it."""
+    tag: str = ""
+    """With `latest`: of the snapshots with this tag, and that `backed_up` (an absolute path) is a path of."""
+    backed_up: str = ""
+    overwrite: bool = False
+
+
+class Conflict(msgspec.Struct, kw_only=True):
+    """Something in the target that a restore would replace. kind: file, link, folder (which stays) or other."""
+
+    path: str
+    kind: str
+    target: str = ""
+    """Of a link."""
+
+
+class RestorePlan(msgspec.Struct, kw_only=True):
+    """What a restore would do, for the person to decide on; `conflicts`: the first of `conflicts_total`."""
+
+    snapshot: str
+    time: str
+    paths: list[str]
+    conflicts: list[Conflict]
+    conflicts_total: int
+
+
+class RestoreResult(msgspec.Struct, kw_only=True):
+    """Restored, from which snapshot (its id, time and paths); `errors` counts the `error-file` events."""
+
+    snapshot: str
+    time: str
+    paths: list[str]
+    files: int
+    bytes: int
+    seconds: float
+    errors: int
+    target: str

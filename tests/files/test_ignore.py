@@ -1,0 +1,86 @@
+"""Patterns decide as git does; those of a command fit at every depth."""
+
+import os
+import shutil
+import subprocess
+
+import pytest
+
+from backuppeer.errors import UserError
+from backuppeer.files.ignore import Patterns, anywhere, read_lines
+from backuppeer.limits import IGNORE_LINE_CHARS
+
+LINES = [
+    "*.o", "!keep.o", "/build", "node_modules/", "a/b", "**/x/y", "doc/**/*.txt", "# comment", "", "trailing  ",
+    "\\#odd", "\\!odd", "[a-c]?.log", "deep/**", "!deep/kept", "sp ace", "caf\u00e9",
+]  # fmt: skip
+PATHS = [
+    "a.o", "d/a.o", "keep.o", "d/keep.o", "build", "d/build", "node_modules/f", "d/node_modules/f", "a/b", "c/a/b",
+    "x/y", "q/x/y", "q/r/x/y", "doc/1.txt", "doc/p/q/2.txt", "other/doc/3.txt", "trailing", "#odd", "!odd",
+    "a1.log", "d1.log",
+    "deep/kept", "deep/other", "sp ace", "caf\u00e9", "plain", "# comment", "O.O",
+]  # fmt: skip
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is the judge")
+def test_the_decisions_are_those_of_git(tmp_path):
+    for path in PATHS:
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch()
+    (tmp_path / ".gitignore").write_text("\n".join(LINES))
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "GIT_CONFIG_NOSYSTEM": "1"}
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True, env=environment)
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--others", "--exclude-standard"],
+        cwd=tmp_path, check=True, env=environment, capture_output=True,
+    ).stdout.decode().split("\0")  # fmt: skip
+    patterns = Patterns(LINES, b"/base")
+
+    def is_kept(path):
+        parts = path.split("/")
+        above = ["/".join(parts[:n]) for n in range(1, len(parts))]
+        return not any(patterns.decide(b"/base/" + part.encode(), is_directory=True) for part in above) and not (
+            patterns.decide(b"/base/" + path.encode(), is_directory=False)
+        )
+
+    assert {path for path in PATHS if is_kept(path)} == {path for path in listed if path and path != ".gitignore"}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path", "fits"),
+    [
+        ("*.tmp", "/home/me/x.tmp", True),
+        ("/home/me/tmp", "/home/me/tmp", True),
+        ("/home/me/tmp", "/mnt/home/me/tmp", None),
+        (".cache/pip", "/home/me/.cache/pip", True),
+        ("!.cache/pip", "/home/me/.cache/pip", False),
+        ("# a/b", "/# a/b", None),
+        ("node_modules/", "/srv/node_modules", None),
+    ],
+)
+def test_a_pattern_of_a_command_fits_at_every_depth_unless_it_begins_with_a_slash(pattern, path, fits):
+    assert Patterns([anywhere(pattern)], b"/").decide(path.encode(), is_directory=False) is fits
+
+
+def test_a_pattern_for_folders_fits_folders_only():
+    assert Patterns(["cache/"], b"/a").decide(b"/a/b/cache", is_directory=True)
+
+
+def test_names_with_any_bytes_fit_wildcards_and_themselves():
+    assert Patterns(["*.o"], b"/").decide(b"/\xff\n.o", is_directory=False)
+    assert Patterns(["\udcff"], b"/").decide(b"/\xff", is_directory=False)
+
+
+def test_the_case_of_letters_counts_unless_told():
+    assert Patterns(["*.JPG"], b"/").decide(b"/a.jpg", is_directory=False) is None
+    assert Patterns(["*.JPG"], b"/", ignore_case=True).decide(b"/A.jpG", is_directory=False)
+
+
+@pytest.mark.parametrize("line", ["!", "x" * (IGNORE_LINE_CHARS + 1)])
+def test_what_is_no_pattern_is_named(line):
+    with pytest.raises(UserError, match="pattern"):
+        Patterns([line], b"/")
+
+
+def test_a_mark_of_byte_order_and_foreign_line_ends_are_passed_over():
+    assert read_lines(b"\xef\xbb\xbf*.o\r\n\xff\n") == ["*.o", "\udcff"]
