@@ -1,7 +1,11 @@
+import errno
+import mmap
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backuppeer.agent import fetch as fetch_module
 from backuppeer.agent.fetch import RecentSpans, Span, plan_blocks
 from backuppeer.errors import IntegrityFault
 from backuppeer.ids import StoredId
@@ -57,3 +61,12 @@ def test_a_range_outside_of_its_pack_is_never_asked_for(pack_bytes, offset, leng
 @pytest.mark.parametrize("pack_bytes", [BLOCK_BYTES, 2 * BLOCK_BYTES, BLOCK_BYTES + LEAF_BYTES])
 def test_an_empty_range_at_the_end_of_a_pack_plans_no_read_of_nothing(pack_bytes):
     assert all(count > 0 for _, count in plan_blocks([(pack_bytes, 0)], pack_bytes))
+
+
+def test_a_kernel_without_huge_pages_only_makes_it_slower(monkeypatch):
+    class Refusing(mmap.mmap):
+        def madvise(self, *_):
+            raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(fetch_module.mmap, "mmap", Refusing)
+    assert len(fetch_module._take_pages(BLOCK_BYTES)) == BLOCK_BYTES

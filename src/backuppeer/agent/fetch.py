@@ -12,6 +12,7 @@ import mmap
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -230,7 +231,8 @@ def _take_pages(size_bytes: int) -> memoryview:
     pages = mmap.mmap(-1, size_bytes, **private)
     if hasattr(mmap, "MADV_HUGEPAGE"):
         # One fault for 2 MiB instead of 512: half of what receiving a pack cost was its page faults (measured).
-        pages.madvise(mmap.MADV_HUGEPAGE)
+        with suppress(OSError):  # a kernel without them refuses the advice
+            pages.madvise(mmap.MADV_HUGEPAGE)
     return memoryview(pages)
 
 
