@@ -274,10 +274,13 @@ def test_a_worker_that_ends_at_once_is_done_without(target, monkeypatch):
         assert pool.carry_out(pack.order(pack.want(0, [whole(b"x")])), [pack.data], []).files == 1
 
 
-def test_a_cancelled_order_ends_soon_and_nothing_is_written_after_it(target, monkeypatch):
+@pytest.mark.parametrize("equal", [False, True])
+def test_a_cancelled_order_ends_soon_and_nothing_is_written_after_it(target, monkeypatch, equal):
     monkeypatch.setattr(pool_module, "WORKER_LOOK_S", 0.0)
     pack = Pack(*(b"%d" % n for n in range(3000)))
     order = pack.order(*(pack.want(n, [whole(b"%d" % n)]) for n in range(3000)))
+    if equal:
+        order = pack.order(pack.want(0, [whole(b"%d" % n) for n in range(3000)]))
 
     def check():
         if any(below(target).iterdir()):  # it has begun
@@ -289,6 +292,24 @@ def test_a_cancelled_order_ends_soon_and_nothing_is_written_after_it(target, mon
         written = len(list(below(target).iterdir()))
         assert 0 < written < 3000
     assert len(list(below(target).iterdir())) == written
+
+
+def test_a_cancelled_restore_does_not_wait_for_a_worker_that_hangs(target, monkeypatch):
+    monkeypatch.setattr(pool_module, "WORKER_LOOK_S", 0.0)
+    monkeypatch.setattr(pool_module, "WORKER_END_S", 0.1)
+    pack = Pack(b"data")
+
+    def check():
+        raise InterruptedByUserError("enough")
+
+    with in_worker(target, check) as pool:
+        workers = children()
+        for pid in workers:
+            os.kill(pid, signal.SIGSTOP)
+        with pytest.raises(InterruptedByUserError):
+            pool.carry_out(pack.order(pack.want(0, [whole(b"x")])), [pack.data], [])
+    assert not set(workers) & set(children())
+    assert not list(below(target).iterdir())
 
 
 def test_workers_end_when_their_agent_is_killed(tmp_path):
@@ -341,13 +362,13 @@ def test_a_restore_by_workers_is_the_same_as_one_without(repository, source, tmp
 
 
 def test_orders_are_carried_out_as_they_are_given(target):
-    """`carry_out` itself asks before each blob whether anybody still wants it."""
-    pack = Pack(b"1", b"2", b"3")
+    """`carry_out` itself asks before each file whether anybody still wants it."""
+    pack = Pack(b"1", b"2")
     asked = []
 
     def check():
         asked.append(len(list(below(target).iterdir())))
 
-    order = pack.order(*(pack.want(n, [whole(b"%d" % n)]) for n in range(3)))
+    order = pack.order(pack.want(0, [whole(b"0"), whole(b"1")]), pack.want(1, [whole(b"2")]))
     carry_out(order, [pack.data], [], keys=KEYS, target=target, check=check)
     assert asked == [0, 1, 2]

@@ -103,7 +103,7 @@ def carry_out(
     target: RestoreTarget,
     check: Callable[[], None],
 ) -> Report:
-    """Open and write everything in `order`; `check` is called before each blob and ends the work by raising."""
+    """Open and write everything in `order`; `check` is called before each write and ends the work by raising."""
     report = Report()
     try:
         opener = PackOpener(keys, order.header)
@@ -112,21 +112,29 @@ def carry_out(
             _fail_all(report, number, blob, exc)
         return report
     for number, blob in enumerate(order.blobs):
-        check()
         try:
             plain = opener.open_entry(blob.entry, pieces[blob.piece][blob.at : blob.at + blob.entry.sealed_bytes])
         except IntegrityFault as exc:
             _fail_all(report, number, blob, exc)
         else:
-            _write(report, number, blob, plain, files=files, target=target)
+            _write(report, number, blob, plain, files=files, target=target, check=check)
     return report
 
 
 def _write(
-    report: Report, number: int, blob: WantedBlob, plain: bytes, *, files: Sequence[TakesBytes], target: RestoreTarget
+    report: Report,
+    number: int,
+    blob: WantedBlob,
+    plain: bytes,
+    *,
+    files: Sequence[TakesBytes],
+    target: RestoreTarget,
+    check: Callable[[], None],
 ) -> None:
+    # Asked for each file, not for each blob: a blob may be all that 20,000 equal files are made of.
     done = 0
     for want, file in enumerate(blob.whole):
+        check()
         try:
             target.write_file(file.path, plain, file, is_sparse=file.is_sparse)
         except (OSError, IntegrityFault) as exc:
@@ -135,6 +143,7 @@ def _write(
             done += 1
     report.files += done
     for want, part in enumerate(blob.parts, len(blob.whole)):
+        check()
         try:
             files[part.file].write_at(part.offset, plain, is_sparse=part.is_sparse)
         except OSError as exc:

@@ -208,9 +208,8 @@ class _Worker:
             try:
                 check()
             except BaseException:
-                # It ends after the blob it is at; until then its descriptors of our files are in use.
-                self._memory[STOP_AT] = 1
-                self._has_said(None)
+                # It ends after the file it is at; until it has ended its descriptors of our files are in use.
+                self.close()
                 raise
 
     def _has_said(self, wait_s: float | None) -> bool:
@@ -219,7 +218,7 @@ class _Worker:
         return bool(poll.poll(None if wait_s is None else wait_s * 1000))
 
     def dismiss(self) -> None:
-        """Have it end: after the blob it is at, if it is at one."""
+        """Have it end: after the file it is at, if it is at one."""
         if not self._memory.closed:
             self._memory[STOP_AT] = 1
         self._socket.close()
