@@ -9,6 +9,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from backup.trees_on_disk import describe
 from backuppeer.backup import pool as pool_module
@@ -253,6 +254,13 @@ def test_a_worker_that_is_killed_ends_the_restore_with_words(target):
     assert "memory" in caught.value.hint
 
 
+def test_a_fault_in_a_worker_is_not_lost(target):
+    pack = Pack(b"data")
+    with in_worker(target) as pool, capture_logs() as logs, pytest.raises(LocalError, match="failed"):
+        pool.carry_out(pack.order(pack.want(0, parts=[Part(7, 0)])), [pack.data], [])
+    assert "IndexError" in logs[0]["exception"]
+
+
 def test_where_no_worker_can_be_started_the_thread_does_it(target, monkeypatch):
     def refuse(*_args, **_options):
         raise BlockingIOError
@@ -265,8 +273,9 @@ def test_where_no_worker_can_be_started_the_thread_does_it(target, monkeypatch):
         assert pool.carry_out(pack.order(pack.want(0, [whole(b"x")])), [pack.data], []).files == 1
 
 
-def test_a_worker_that_ends_at_once_is_done_without(target, monkeypatch):
-    monkeypatch.setattr(pool_module.sys, "executable", "/bin/false")
+@pytest.mark.parametrize("fault", [("sys.executable", "/bin/false"), ("Start", lambda *_: "no start")])
+def test_a_worker_that_ends_at_once_is_done_without(target, monkeypatch, fault):
+    monkeypatch.setattr(f"backuppeer.backup.pool.{fault[0]}", fault[1])
     pack = Pack(b"data")
     with WorkerPool(KEYS, target, check=pay_no_heed) as pool:
         pool.start()

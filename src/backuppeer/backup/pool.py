@@ -25,7 +25,7 @@ import structlog
 
 from backuppeer.backup.frames import receive_frame, send_frame
 from backuppeer.backup.orders import Order, Piece, Report, carry_out
-from backuppeer.backup.worker import MEMORY_BYTES, STOP_AT, Start, Task
+from backuppeer.backup.worker import MEMORY_BYTES, READY, STOP_AT, Start, Task
 from backuppeer.crypto.keys import RepositoryKeys
 from backuppeer.errors import LocalError
 from backuppeer.files.write import FileWriter, RestoreTarget
@@ -172,10 +172,10 @@ class _Worker:
         if not self._has_said(0):
             return None
         try:
-            receive_frame(self._socket)
+            payload, _ = receive_frame(self._socket)
         except (EOFError, OSError):
             return False
-        return True
+        return payload == READY
 
     def carry_out(
         self, order: Order, pieces: Sequence[Piece], files: Sequence[FileWriter], check: Callable[[], None]
@@ -183,7 +183,7 @@ class _Worker:
         """Have an order carried out.
 
         Raises:
-            LocalError: the process has ended.
+            LocalError: the process has ended, or failed.
             BackupPeerError: whatever `check` raises; nothing is written any more then.
 
         """
@@ -195,13 +195,17 @@ class _Worker:
         try:
             send_frame(self._socket, msgspec.msgpack.encode(task), [file.fd for file in files])
             self._wait(check)
-            return msgspec.msgpack.decode(receive_frame(self._socket)[0], type=Report)
+            report = msgspec.msgpack.decode(receive_frame(self._socket)[0], type=Report)
         except (EOFError, OSError) as exc:
             check()
             raise LocalError(
                 f"a worker process of the restore was ended from outside (code {self.close()})",
                 hint="perhaps this machine is short of memory; what is finished stays: run the restore again",
             ) from exc
+        if report.fault:
+            _log.error("a worker process failed", exception=report.fault)
+            raise LocalError("a worker process of the restore failed", hint="the agent's log says more")
+        return report
 
     def _wait(self, check: Callable[[], None]) -> None:
         while not self._has_said(WORKER_LOOK_S):

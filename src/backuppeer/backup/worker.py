@@ -10,13 +10,15 @@ import mmap
 import os
 import socket
 import sys
+import traceback
+from contextlib import suppress
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from backuppeer.backup.frames import receive_frame, send_frame
-from backuppeer.backup.orders import Order, carry_out
+from backuppeer.backup.orders import Order, Report, carry_out
 from backuppeer.crypto.keys import RepositoryKeys
 from backuppeer.files.sparse import LentFile
 from backuppeer.files.write import RestoreTarget
@@ -51,6 +53,7 @@ def main() -> None:
     """Work until the socket ends."""
     sock, memory = socket.socket(fileno=int(sys.argv[1])), _map(int(sys.argv[2]))
     agent = os.getppid()
+    sys.excepthook = partial(_tell_fault, sock)
     try:
         _work(sock, memory, agent)
     except (EOFError, OSError, _StoppedError):
@@ -80,6 +83,12 @@ def _work(sock: socket.socket, memory: memoryview, agent: int) -> None:
                     file.close()
             report.notes = target.take_notes()
             send_frame(sock, encode(report))
+
+
+def _tell_fault(sock: socket.socket, *fault: Any) -> None:
+    """Tell the agent what this process ends of: its log is the only place where anybody can read it."""
+    with suppress(OSError):
+        send_frame(sock, msgspec.msgpack.encode(Report(fault="".join(traceback.format_exception(*fault)))))
 
 
 def _check(memory: memoryview, agent: int) -> None:
