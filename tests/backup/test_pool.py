@@ -8,6 +8,7 @@ import sys
 import textwrap
 from pathlib import Path
 
+import msgspec
 import pytest
 from structlog.testing import capture_logs
 
@@ -243,21 +244,48 @@ def test_no_secret_is_in_the_arguments_or_the_environment_of_a_worker(target, mo
                 assert secret.hex().encode() not in shown
 
 
-def test_a_worker_that_is_killed_ends_the_restore_with_words(target):
+def kill(pids):
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+        wait_ended(pid)
+
+
+def test_an_order_whose_worker_is_killed_is_taken_up_by_another(target, monkeypatch):
+    monkeypatch.setattr(pool_module, "_processors", lambda: 2)
+    pack = Pack(b"data")
+    with in_worker(target) as pool, capture_logs() as logs:
+        kill([pool._idle[-1]._process.pid])  # the next to be taken
+        for name in (b"x", b"y"):
+            assert pool.carry_out(pack.order(pack.want(0, [whole(name)])), [pack.data], []).files == 1
+        assert [entry["event"] for entry in logs] == ["a worker process was ended from outside"]
+        assert pool.await_workers() == 1
+
+
+def test_a_second_worker_that_is_killed_ends_the_restore_with_words(target, monkeypatch):
+    monkeypatch.setattr(pool_module, "_processors", lambda: 2)
     pack = Pack(b"data")
     with in_worker(target) as pool:
-        for pid in children():
-            os.kill(pid, signal.SIGKILL)
-            wait_ended(pid)
+        kill(children())
         with pytest.raises(LocalError, match="worker process") as caught:
             pool.carry_out(pack.order(pack.want(0, [whole(b"x")])), [pack.data], [])
     assert "memory" in caught.value.hint
 
 
+def test_what_the_first_worker_finished_counts_and_what_somebody_else_put_there_does_not(target, hands):
+    pack = Pack(b"data")
+    order = pack.order(pack.want(0, [whole(b"done"), whole(b"foreign"), whole(b"new")]))
+    with hands(target) as pool:
+        pool.carry_out(pack.order(pack.want(0, [whole(b"done")])), [pack.data], [])
+        (below(target) / "foreign").write_bytes(b"data")
+        report = pool.carry_out(msgspec.structs.replace(order, is_again=True), [pack.data], [])
+    assert report.files == 2
+    assert [(failed.want, type(failed.cause())) for failed in report.failures] == [(1, FileExistsError)]
+
+
 def test_a_fault_in_a_worker_is_not_lost(target):
     pack = Pack(b"data")
     with in_worker(target) as pool, capture_logs() as logs, pytest.raises(LocalError, match="failed"):
-        pool.carry_out(pack.order(pack.want(0, parts=[Part(7, 0)])), [pack.data], [])
+        pool.carry_out(pack.order(pack.want(0, parts=[Part(7, 0, False)])), [pack.data], [])
     assert "IndexError" in logs[0]["exception"]
 
 

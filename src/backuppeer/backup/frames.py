@@ -39,8 +39,10 @@ def receive_frame(sock: socket.socket) -> tuple[bytearray, list[int]]:
         OSError: as it says.
 
     """
-    head, descriptors, _, _ = socket.recv_fds(sock, _HEAD_BYTES, WORKER_DESCRIPTORS)
+    head, descriptors, flags, _ = socket.recv_fds(sock, _HEAD_BYTES, WORKER_DESCRIPTORS)
     try:
+        if flags & socket.MSG_CTRUNC:
+            raise EOFError("descriptors were lost: this process may not open so many files")  # noqa: TRY301 - one way out
         return _receive(sock, _parse_head(head + _receive(sock, _HEAD_BYTES - len(head)))), descriptors
     except BaseException:
         for fd in descriptors:

@@ -8,6 +8,7 @@ in one directory for long.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import msgspec
 
@@ -61,10 +62,14 @@ class WantedBlob(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class Order(msgspec.Struct, array_like=True, frozen=True):
-    """Blobs of one copy of a pack, whose clear header is `header`."""
+    """Blobs of one copy of a pack, whose clear header is `header`.
+
+    `is_again`: whoever had it before ended in the middle. A file that stands whole under its name is done.
+    """
 
     header: bytes
     blobs: list[WantedBlob]
+    is_again: bool = False
 
 
 class Failed(msgspec.Struct, array_like=True, frozen=True):
@@ -115,13 +120,14 @@ def carry_out(
         for number, blob in enumerate(order.blobs):
             _fail_all(report, number, blob, exc)
         return report
+    write = partial(_write_again, target) if order.is_again else partial(_write_first, target)
     for number, blob in enumerate(order.blobs):
         try:
             plain = opener.open_entry(blob.entry, pieces[blob.piece][blob.at : blob.at + blob.entry.sealed_bytes])
         except IntegrityFault as exc:
             _fail_all(report, number, blob, exc)
         else:
-            _write(report, number, blob, plain, files=files, target=target, check=check)
+            _write(report, number, blob, plain, files=files, write=write, check=check)
     return report
 
 
@@ -132,7 +138,7 @@ def _write(
     plain: bytes,
     *,
     files: Sequence[TakesBytes],
-    target: RestoreTarget,
+    write: Callable[[WholeFile, bytes], None],
     check: Callable[[], None],
 ) -> None:
     # Asked for each file, not for each blob: a blob may be all that 20,000 equal files are made of.
@@ -140,7 +146,7 @@ def _write(
     for want, file in enumerate(blob.whole):
         check()
         try:
-            target.write_file(file.path, plain, file, is_sparse=file.is_sparse)
+            write(file, plain)
         except (OSError, IntegrityFault) as exc:
             _fail(report, number, want, exc)
         else:
@@ -155,6 +161,19 @@ def _write(
         else:
             done += 1
     report.bytes += done * len(plain)
+
+
+def _write_first(target: RestoreTarget, file: WholeFile, plain: bytes) -> None:
+    target.write_file(file.path, plain, file, is_sparse=file.is_sparse)
+
+
+def _write_again(target: RestoreTarget, file: WholeFile, plain: bytes) -> None:
+    try:
+        _write_first(target, file, plain)
+    except FileExistsError:
+        # Nothing stood there when the restore began, and a file has its name only when it is whole.
+        if not target.has_file(file.path, size=len(plain), mtime_ns=file.mtime_ns):
+            raise
 
 
 def _fail_all(report: Report, number: int, blob: WantedBlob, error: IntegrityFault) -> None:

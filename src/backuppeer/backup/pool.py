@@ -87,11 +87,21 @@ class WorkerPool:
     def carry_out(self, order: Order, pieces: Sequence[Piece], files: Sequence[FileWriter]) -> Report:
         """Carry out an order in a worker, or right here when none is ready yet.
 
+        One that is ended from outside (by the system, for want of memory) does not end the restore: another, or this
+        thread where there is none, goes on with its order.
+
         Raises:
-            LocalError: the worker ended in the middle of it.
+            LocalError: a worker failed, or a second one was ended in the middle of this order.
             BackupPeerError: whatever `check` raises.
 
         """
+        try:
+            return self._carry_out(order, pieces, files)
+        except _WorkerEndedError as exc:
+            _log.warning("a worker process was ended from outside", reason=exc.message)
+            return self._carry_out(msgspec.structs.replace(order, is_again=True), pieces, files)
+
+    def _carry_out(self, order: Order, pieces: Sequence[Piece], files: Sequence[FileWriter]) -> Report:
         worker = self._take()
         if worker is None:
             return carry_out(order, pieces, files, keys=self._keys, target=self._target, check=self._check)
@@ -135,6 +145,10 @@ class WorkerPool:
             self._changed.notify()
         if not is_well:
             worker.close()
+
+
+class _WorkerEndedError(LocalError):
+    """A worker is gone, not by a fault of its own."""
 
 
 class _Worker:
@@ -198,9 +212,9 @@ class _Worker:
             report = msgspec.msgpack.decode(receive_frame(self._socket)[0], type=Report)
         except (EOFError, OSError) as exc:
             check()
-            raise LocalError(
+            raise _WorkerEndedError(
                 f"a worker process of the restore was ended from outside (code {self.close()})",
-                hint="perhaps this machine is short of memory; what is finished stays: run the restore again",
+                hint="perhaps this machine is short of memory; what is finished stays, the same command asks about it",
             ) from exc
         if report.fault:
             _log.error("a worker process failed", exception=report.fault)

@@ -1,4 +1,4 @@
-"""Caps of one server, with the defaults of limits.py; a test or an operator passes smaller or greater ones.
+"""Caps of one server, with the defaults of limits; a test or an operator passes smaller or greater ones.
 
 Knows: numbers. Must not know: who reaches them.
 """

@@ -1,0 +1,40 @@
+"""Limits of the agent, its door and its jobs. See `limits`."""
+
+from typing import Final
+
+from backuppeer.limits.format import PACK_TARGET_BYTES
+from backuppeer.limits.units import KIB, MIB
+
+CONTROL_BODY_BYTES: Final = 1 * MIB
+CONTROL_LINE_BYTES: Final = 4 * MIB
+"""Longest event line that a client reads."""
+SOCKET_PATH_BYTES: Final = 107
+HOME_LOOK_S: Final = 5.0
+"""How often the agent looks whether its home is still there: one stat each time."""
+OPEN_FILES: Final = 65536
+"""Descriptors that an agent asks the system for; many start programs with 1,024."""
+ANCHOR_BYTES: Final = 64 * KIB
+"""What is read of the second copy of settings: four values, the longest of them a list of servers."""
+AGENT_START_S: Final = 15.0
+AGENT_REASON_BYTES: Final = 16 * KIB
+"""What a command reads of why an agent can't run; a pipe takes as much at once."""
+AGENT_PING_S: Final = 5.0
+"""An agent that is there but doesn't answer for this long is stuck."""
+AGENT_STOP_S: Final = 60.0
+"""What an agent may take to park its jobs and end."""
+CONNECT_WAIT_S: Final = 60.0
+PACKS_IN_FLIGHT: Final = 4
+"""Sealed packs waiting for a host's acknowledgement; 16 MiB each, so this is the upload memory."""
+FETCH_AHEAD_PACKS: Final = 4
+"""Packs that a restore fetches and has written side by side: some on their way while workers have the others."""
+FETCH_CACHE_BYTES: Final = 2 * PACK_TARGET_BYTES
+"""Verified packs kept during a restore: those that one window ends in and the next begins in."""
+SWITCH_INTERVAL_S: Final = 0.0005
+"""GIL hand-over. With the default 5 ms a thread that hashes 16 KiB leaves beside a busy one falls from 3,600 to
+15 MiB/s, because each release of the GIL waits a whole interval to get it back; at 0.5 ms it keeps 1,690 (measured)."""
+COLLECT_AFTER_OBJECTS: Final = 100_000
+"""Objects made and not freed before the interpreter looks for garbage in circles; its default is 700."""
+FAILED_LATELY_S: Final = 60.0
+"""A host that failed this recently is asked last when others hold the same pack."""
+HERALD_S: Final = 20.0
+"""How often a person is told again that the same peer is being waited for."""

@@ -1,0 +1,74 @@
+"""Limits of the engine: files, backup and restore. See `limits`."""
+
+from typing import Final
+
+from backuppeer.limits.units import KIB, MIB
+
+ENGINE_WORKERS: Final = 2
+"""Threads that read, hash and compress; more only fight for the interpreter's lock on two cores."""
+SMALL_FILE_BYTES: Final = 4 * MIB
+"""Files up to this are read whole by a worker; larger ones are streamed in segments."""
+SEGMENT_BYTES: Final = 4 * MIB
+"""A piece of a large file under way: one longest chunk."""
+SEGMENTS: Final = 4
+"""Segments under way at once: 16 MiB of buffers."""
+BATCH_FILES: Final = 64
+"""Small files handed to a worker at once, so that the hand-over is paid once for all of them."""
+BATCH_BYTES: Final = 1 * MIB
+BATCH_DIRECTORIES: Final = 32
+"""Directories whose nodes are encoded in one go."""
+BATCHES_IN_FLIGHT: Final = 6
+"""Batches under way: keeps the workers busy and the memory small."""
+READ_PIECE_BYTES: Final = 256 * KIB
+"""What is read from a transport stream at a time (FACTS: 64 to 256 KiB)."""
+WRITE_PIECE_BYTES: Final = 1 * MIB
+"""What is handed to a transport stream at a time."""
+RESTORE_WINDOW_BLOBS: Final = 24576
+"""Blobs wanted by the files of one window; two windows are under way, some 15 MiB of plan each. Large, because equal
+files far apart want the same packs: with 8,192 a tree of interpreters fetched its packs 2.6 times, so 1.7 times."""
+RESTORE_WINDOW_BYTES: Final = 1024 * MIB
+"""Plain bytes of those files: far enough ahead that packs are fetched once, without holding the bytes."""
+RESTORE_FIRST_BLOBS: Final = 1024
+"""Blobs of the first window: files come before the walk is far; a restore with more than these starts workers."""
+RESTORE_OPEN_FILES: Final = 240
+"""Files of several chunks in one window: what one message to a worker may bring (WORKER_DESCRIPTORS)."""
+RESTORE_WORKERS: Final = 4
+"""Worker processes of one restore at most, one per processor; each takes 25 MB and shares 16 MiB."""
+WORKER_DESCRIPTORS: Final = 240
+"""Descriptors in one message between agent and worker; Linux passes 253 (SCM_MAX_FD)."""
+WORKER_FRAME_BYTES: Final = 256 * MIB
+"""One message between agent and worker: what one window wants of one pack, some 4 MiB; paths of 4 KiB make it 100."""
+WORKER_LOOK_S: Final = 0.2
+"""How often who waits for a worker looks whether the job was cancelled."""
+WORKER_END_S: Final = 10.0
+"""What a worker may take to end; it ends after the file it is at."""
+RESTORE_OPEN_DIRECTORIES: Final = 256
+"""Directories kept open below a target: a pack's files lie in a few hundred; well below 1,024 descriptors."""
+RESTORE_WHOLE_PACK_PERMILLE: Final = 500
+"""When this share of a pack is wanted, the whole pack is fetched: one request instead of many."""
+RESTORE_FRUITLESS_READS: Final = 256
+"""Packs that can't be had before a restore stops asking for each of them with full patience."""
+KNOWN_BATCH: Final = 1024
+"""Blob ids that the restorer looks up at once."""
+TREE_BATCH: Final = 64
+TREE_PREFETCH_BLOBS: Final = 4096
+"""Directory blobs fetched ahead of the walk, so that a restore doesn't wait for each directory."""
+NOTED_SKIPS: Final = 20
+"""Skipped entries (sockets, devices) named one by one; the rest is counted."""
+LOSSES_NAMED: Final = 5
+"""Missing snapshots named one by one; the rest is counted."""
+CONFLICTS_NAMED: Final = 5
+"""Files in the way of a restore that the refusal names."""
+CONFLICTS_LISTED: Final = 10
+"""Files in the way of a restore that its question lists: a person reads no more."""
+LS_ROWS: Final = 200_000
+"""Entries of one `ls` answer: it is held in memory on both sides."""
+HOLE_BYTES: Final = 4 * KIB
+"""Zeros left out of a restored file that had holes, from a multiple of it on: the block of most file systems."""
+IGNORE_FILE_BYTES: Final = 1 * MIB
+IGNORE_LINE_CHARS: Final = 4096
+"""Longest pattern in a `.backupignore`: PATH_MAX; each becomes a regular expression."""
+MARKER_BYTES: Final = 4 * KIB
+"""What is read of a file that marks a folder, to compare its beginning."""
+PATH_LIST_BYTES: Final = 64 * MIB
+"""A list of paths for `--files-from`."""

@@ -1,0 +1,176 @@
+"""Limits of statements, wire, transport and signaling (DESIGN 3, 6, 7). See `limits`."""
+
+from typing import Final
+
+from backuppeer.limits.units import GIB, KIB, MIB
+
+# --- statements and wire (DESIGN 3, 6)
+STATEMENT_BYTES: Final = 4 * KIB
+STATEMENT_EXTENSIONS: Final = 16
+STATEMENT_EXTENSION_CHARS: Final = 64
+"""Longest name of an extension field."""
+SIGNED_BYTES: Final = STATEMENT_BYTES + 4 + 2 * 64
+"""A statement with its length and at most two signatures."""
+WORDS_CHARS: Final = 1024
+"""24 words of eight letters, with generous space between them."""
+FRAME_BYTES: Final = 256 * KIB
+"""One wire message; bulk bytes travel raw after a frame."""
+HANDSHAKE_FRAME_BYTES: Final = 4 * KIB
+"""What an unproven stranger may make us read."""
+HANDSHAKE_S: Final = 10.0
+DIAL_S: Final = 10.0
+"""iroh gives up after 30 s by itself (FACTS)."""
+HEARTBEAT_S: Final = 5.0
+DEAD_AFTER_S: Final = 15.0
+IDLE_CLOSE_S: Final = 600.0
+REQUEST_STREAMS: Final = 8
+"""Request streams at once that one session may hold open at us."""
+OPEN_SESSIONS: Final = 512
+"""Sessions at once: a hundred KiB each. Beyond, who has packs here comes in, in place of who has not."""
+PEER_ADDRESSES: Final = 4
+ADDRESS_CHARS: Final = 64
+UNPROVEN_CONNECTIONS: Final = 32
+"""Connections in handshake at once, over all strangers."""
+STRANGER_BYTES: Final = 2 * MIB
+"""What a connection may buffer at us before its peer is proven; more closes it."""
+STRANGER_LOOK_S: Final = 0.1
+"""How often that is looked at."""
+PACK_LIST_PAGE: Final = 2048
+PACKS_LISTED: Final = 1_000_000
+"""Packs that one host may list: 16 TiB of full ones, 100 MB of memory here; a list without end would fill it."""
+AGREEMENTS_PER_HELLO: Final = 16
+PROTOCOL_TEXT_CHARS: Final = 256
+"""Words of a peer in a refusal: escaped, then shown to a person."""
+PROGRAM_CHARS: Final = 64
+RANGE_PATH_NODES: Final = 64
+"""Hashes of one Merkle path: a range has at most two edges in a tree of 10 levels."""
+UNKNOWN_MESSAGES: Final = 16
+"""Messages of unknown type on one stream: a few are a newer version, many an attack on our time."""
+CLOSE_REASON_BYTES: Final = 256
+ENDPOINT_CLOSE_S: Final = 5.0
+REPLY_S: Final = 30.0
+"""How long one answer on a request stream may take; the session's heartbeat finds a dead peer sooner."""
+LANES_PER_SESSION: Final = 4
+"""As many as packs are in flight: a pack waits for the host's disk, and another can travel meanwhile."""
+LANE_FRAME_BYTES: Final = MIB
+LANE_FRAME_LEAST_BYTES: Final = 16 * KIB
+LANE_SMALL_FRAMES: Final = 64
+"""Frames below that in one stream: messages, and the end of a body."""
+LANE_BYTES: Final = 256 * GIB
+"""Over one lane, then another is made: well below what one AES-GCM key may seal (RFC 8446, 5.5)."""
+LANE_SILENT_S: Final = 20
+"""A connection whose peer acknowledges nothing for this long is given up by the system."""
+LANE_TOKEN_BYTES: Final = 32
+LANE_CERTIFICATE_BYTES: Final = 1024
+"""Ours have 261."""
+LANE_OFFER_S: Final = 30.0
+LANE_DIAL_S: Final = 3.0
+LANE_HANDSHAKE_S: Final = 5.0
+LANE_HANDSHAKES: Final = 8
+"""At one door at once."""
+LANE_ATTEMPTS: Final = 3
+"""To have a lane in one session; then it stays with QUIC, e.g. because a NAT is in between."""
+BULK_STALL_S: Final = 60.0
+"""A transfer without a byte for this long, or slower than a MiB in this time, is given up and retried."""
+LAGGARD_S: Final = 60.0
+"""A host that takes less than LAGGARD_BYTES in this time, while all others of a backup wait for it, is left behind."""
+LAGGARD_BYTES: Final = 4 * MIB
+"""70 KiB/s, half a megabit: slower lines are served by a backup to that host alone, which nobody else waits for."""
+RETRY_BUDGET_S: Final = 90.0
+"""How long a network step goes on retrying before it tells the person (backoff with full jitter)."""
+RETRY_FIRST_S: Final = 0.5
+RETRY_MOST_S: Final = 15.0
+WITNESS_S: Final = 5.0
+"""How long the newest head of a host is waited for that a backup does not go to, or that a restore may do without: long
+enough for one that is there."""
+HEAR_S: Final = 60.0
+"""How long one host may take to be reached and to show its head; hosts are heard side by side."""
+REBUILD_AT_ONCE: Final = 8
+"""Directories read side by side while an index is rebuilt."""
+REFRESH_S: Final = 60.0
+"""What a host may take to tell what it holds, beside what it earns: without this, rows that drip hold up every job."""
+REFRESH_PACK_S: Final = 2.0
+"""Earned by each pack that could be opened: a tail of 128 KiB over a line of half a megabit."""
+REFRESH_ROW_S: Final = 0.01
+"""Earned by each row that names a pack known before."""
+RECOVERY_KNOCKS: Final = 8
+"""Hosts asked side by side whether they know us."""
+
+# --- signaling (DESIGN 7)
+LISTING_BYTES: Final = 2 * KIB
+LISTING_LIFE_S: Final = 2 * 3600
+LISTING_REFRESH_S: Final = 55 * 60
+LISTING_FUTURE_S: Final = 48 * 3600
+CLOCK_SKEW_S: Final = 2 * 3600
+LISTING_GRACE_S: Final = 60
+"""A listing outlives its publisher's connection by this."""
+LISTING_SERVERS: Final = 4
+"""Servers that a listing may name: more don't fit beside the envelope key."""
+LISTING_TERM_S: Final = 100 * 365 * 86400
+"""Longest term or lock anybody may name: a century, so that sums of times stay small."""
+LISTING_NUMBER_KEPT_S: Final = 6 * 3600
+"""How long a server remembers the number of a listing that is gone, so that an old one can't come back."""
+SEQ_MEMORY_PEERS: Final = 100_000
+"""Peers whose highest listing number a viewer remembers: 7 MiB."""
+HEARD_PEERS: Final = 20_000
+"""Hosts heard of by browsing that prefixes resolve among: all that one server hands out with `--all`, in 1.5 MiB."""
+KNOCK_BYTES: Final = 4 * KIB
+KNOCK_LIFE_S: Final = 3600
+KNOCK_SERVERS: Final = 2
+"""Servers at which one knock's reply inbox is open."""
+KNOCK_TEXT_CHARS: Final = 240
+KNOCK_BINDING_BYTES: Final = 1 * KIB
+KNOCK_NONCES: Final = 65536
+"""Nonces of knocks remembered against replay; full means refusing new ones, never forgetting."""
+PARTNER_NONCES_PERMILLE: Final = 250
+"""The part of them kept for partners."""
+STRANGER_KNOCKS_PER_MINUTE: Final = 120
+"""Of all strangers together that a host hears: each costs it durable writes and a socket for the reply."""
+PARTNER_KNOCKS_PER_MINUTE: Final = 30
+"""Of each partner: more than one that looks for us every few seconds sends."""
+KNOCK_REPLY_S: Final = 8.0
+"""How long one knock waits for its reply: hosts answer at once, if only "a person must decide"."""
+KNOCK_AGAIN_S: Final = 10.0
+"""While a person waits for an answer the knock is repeated; in the background every KNOCK_BACKGROUND_S."""
+KNOCK_BACKGROUND_S: Final = 600.0
+ENVELOPE_KEY_LIFE_S: Final = 24 * 3600
+ENVELOPE_KEY_KEPT_S: Final = 48 * 3600
+INBOX_MESSAGES: Final = 32
+INBOX_LIFE_S: Final = 24 * 3600
+SIGNALING_FRAME_BYTES: Final = 128 * KIB
+SIGNALING_CLIENT_FRAME_BYTES: Final = 8 * KIB
+SIGNALING_CURSOR_BYTES: Final = 64
+PAGE_LISTINGS: Final = 50
+BROWSE_PER_SERVER: Final = 2000
+BROWSE_ALL_PER_SERVER: Final = 20_000
+"""With `--all`: what one server may make a viewer hold."""
+BROWSE_SOFT_S: Final = 2.0
+SERVERS: Final = 16
+SERVER_URL_CHARS: Final = 256
+SERVER_CONNECT_S: Final = 5.0
+SERVER_HANDSHAKE_S: Final = 5.0
+"""What a socket at the server may take to become a WebSocket (slow loris)."""
+SERVER_LISTINGS: Final = 200_000
+SERVER_INBOXES: Final = 400_000
+SERVER_STORED_MESSAGES: Final = 65536
+"""Knocks and replies waiting in all inboxes together: 256 MiB."""
+SERVER_MESSAGES_PER_S: Final = 20.0
+SERVER_MESSAGES_BURST: Final = 100
+SERVER_CONNECTIONS: Final = 60_000
+SERVER_CONNECTIONS_PER_ADDRESS: Final = 512
+SERVER_INBOX_SILENCE_S: Final = 30.0
+"""A socket that says nothing useful for this long after opening is closed."""
+SERVER_REFUSALS: Final = 64
+"""Refused messages that one connection may send before it is closed."""
+SERVER_SWEEP_S: Final = 5.0
+"""How often what has expired is thrown out."""
+SERVER_CLOSE_S: Final = 2.0
+RECONNECT_BASE_S: Final = 0.5
+RECONNECT_SOON_S: Final = 8.0
+RECONNECT_SOON_TRIES: Final = 12
+"""Pauses grow to 8 s and stay there for about 40 s: a server that is being restarted is back by then, and an offer
+should be, too. After that they grow on."""
+RECONNECT_MAX_S: Final = 60.0
+"""Longest pause between two tries at a server, with full jitter."""
+RECONNECT_SETTLED_S: Final = 10.0
+"""A connection that held this long starts the backoff from the beginning."""

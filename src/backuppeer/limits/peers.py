@@ -1,0 +1,53 @@
+"""Limits of hosts, and of what is believed of them (DESIGN 5, 8). See `limits`."""
+
+from typing import Final
+
+from backuppeer.limits.format import PACK_MIN_BYTES
+from backuppeer.limits.units import GIB, MIB
+
+# --- host (DESIGN 5)
+LOCK_DEFAULT_S: Final = 30 * 86400
+TERM_DEFAULT_S: Final = 365 * 86400
+FREE_DISK_FLOOR_BYTES: Final = 1 * GIB
+STORAGE_MIN_BYTES: Final = 64 * MIB
+"""Smallest slot, and smallest wish: packs are up to 16 MiB and four are under way at once, so less is full at once."""
+PACKS_PER_GIB: Final = 4096
+"""Blob-count quota: no agreement fills the catalogue with minimal packs."""
+AGREEMENT_PACKS_MIN: Final = 64
+"""Packs that even the smallest agreement may hold."""
+AGREEMENTS_PER_OWNER: Final = 16
+"""No owner fills the host's folder of agreements; as many as fit into one Hello."""
+AGREEMENT_REVISIONS: Final = 4096
+"""Length of one agreement's chain: each revision is a file."""
+PREMISES_NOTES: Final = 32
+"""Things about its store that a host tells its person in `status`."""
+PACKS_RECEIVED_AT_ONCE: Final = 64
+"""Over all owners: a temporary file, its room and up to a MiB of memory each."""
+PACKS_READ_AT_ONCE: Final = 128
+"""Over all owners: an open file and up to a MiB of memory each."""
+PLACE_WAIT_S: Final = 5.0
+"""How long a request waits for such a place before it is refused: well below REPLY_S."""
+NEWCOMERS_PERMILLE: Final = 500
+"""The part of these places that owners with nothing stored here may hold: identities cost nothing."""
+KNOWN_OWNER_BYTES: Final = PACK_MIN_BYTES
+"""What an owner must have stored here to be no newcomer: one pack, the smallest there is."""
+UNASKED_AGREEMENTS: Final = 256
+"""Agreements, promised ones included, that `--accept all` or `trusted` makes without a person: each is a folder."""
+PENDING_REQUESTS: Final = 64
+REQUEST_KEPT_S: Final = 7 * 86400
+REQUEST_SETTLED_SHOWN_S: Final = 86400
+"""How long `requests` shows what was settled: long enough to be seen, short enough not to hide what waits."""
+REQUEST_RESERVED_S: Final = 86400
+"""How long accepted space is kept free for an owner that has not come to agree: its agent asks every 10 minutes."""
+REJECTED_WISHES_PER_DAY: Final = 3
+"""Wishes of one owner that a person turns down in a day before further ones are refused without asking."""
+REQUEST_PREFIX_CHARS: Final = 4
+"""Shortest prefix of a request's id that a person may give: 16 bits among at most 64 waiting requests."""
+
+# --- trust (DESIGN 8)
+OBSERVATION_DETAIL_CHARS: Final = 200
+"""Words kept beside an observation, for people."""
+OBSERVATIONS_PER_DAY: Final = 1024
+"""Of one kind about one peer: a flood of faults must not fill our disk."""
+EVIDENCE_DAYS: Final = 3 * 365
+"""Days that a score looks back: faults of half-life 365 d have faded to an eighth."""
