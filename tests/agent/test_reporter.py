@@ -1,7 +1,9 @@
 import asyncio
 
+import pytest
+
 from agent.loops import play
-from backuppeer.agent.reporter import Reporter, beating
+from backuppeer.agent.reporter import Reporter, beating, reporting
 
 
 def test_a_job_that_does_not_move_says_so_and_heartbeats_are_no_movement():
@@ -36,3 +38,55 @@ def unlimited(reporter):
         update()
 
     return tell
+
+
+def test_everything_told_has_arrived_in_order_before_the_job_returns_however_slow_the_watcher():
+    async def scenario():
+        told, ready = [], asyncio.Semaphore(0)
+
+        async def emit(event):
+            await ready.acquire()
+            told.append(event)
+
+        async def watch():
+            for _ in range(3000):
+                ready.release()
+                await asyncio.sleep(0)
+
+        def work(reporter):
+            for number in range(1000):
+                reporter.error_file(b"%d" % number, "gone")
+                reporter.update(files=number)
+
+        watcher = asyncio.create_task(watch())
+        async with reporting(emit) as reporter:
+            await asyncio.to_thread(work, reporter)
+        await watcher
+        assert [event.data["path"] for event in told if event.event == "error-file"] == [str(n) for n in range(1000)]
+        assert len(asyncio.all_tasks()) == 1
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError, ValueError])
+def test_a_job_that_ends_early_tells_what_it_can_and_leaves_no_task(error):
+    async def scenario():
+        told = []
+
+        async def emit(event):
+            await asyncio.sleep(0)
+            told.append(event)
+
+        async def job():
+            async with reporting(emit) as reporter:
+                reporter.note("last words")
+                await asyncio.sleep(0)
+                raise error
+
+        with pytest.raises(error):
+            await job()
+        await asyncio.sleep(0)
+        assert len(told) == (error is ValueError)
+        assert len(asyncio.all_tasks()) == 1
+
+    asyncio.run(scenario())

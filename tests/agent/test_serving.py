@@ -1,5 +1,6 @@
 import asyncio
 import hashlib
+from contextlib import suppress
 
 import pytest
 
@@ -178,6 +179,14 @@ def test_an_owner_that_sends_other_bytes_than_announced_is_remembered_but_can_no
     asyncio.run(scenario())
 
 
+async def until_taken(put):
+    async with asyncio.timeout(30):
+        while True:
+            with suppress(RefusedError):
+                return await put()
+            await asyncio.sleep(0)
+
+
 def test_a_pack_whose_sending_broke_off_leaves_nothing_and_its_room_is_free(house, owner):
     agreement = owner.agree_with(house)
     data = noise("pack", 3 * MIB)
@@ -193,7 +202,8 @@ def test_a_pack_whose_sending_broke_off_leaves_nothing_and_its_room_is_free(hous
         async with hosted(house, owner) as link:
             with pytest.raises(ConnectionAbortedError):
                 await break_off(link)
-            assert await link.put(agreement, data) == "sent", "3 of 4 MiB: only if the reservation was released"
+            # 3 of 4 MiB: there is room only when the host has seen the end and released its reservation.
+            assert await until_taken(lambda: link.put(agreement, data)) == "sent"
 
     asyncio.run(scenario())
     assert house.premises.open().totals().reserved_bytes == 0

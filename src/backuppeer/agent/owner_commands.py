@@ -14,7 +14,7 @@ from backuppeer.agent.losses import Witnesses, check_choice
 from backuppeer.agent.names import alias_of, check_alias, name_of, resolve_peer
 from backuppeer.agent.offers import check_storage
 from backuppeer.agent.recovery import Recovery
-from backuppeer.agent.reporter import Emit, Reporter
+from backuppeer.agent.reporter import Emit, Reporter, reporting
 from backuppeer.agent.restore_job import RestoreJob
 from backuppeer.agent.words import spell_safety_words
 from backuppeer.backup.browse import SnapshotFilter, find_snapshot, list_entries, list_roots, list_snapshots
@@ -109,8 +109,8 @@ class OwnerCommands:
         vault = self._agent.owner.vault
         if vault.busy.locked():
             raise UserError("another backup is running in this home", hint="wait for it, or see `backup-peer status`")
-        async with vault.busy, returning_memory():
-            return await BackupJob(vault, request, Reporter(emit)).run()
+        async with vault.busy, returning_memory(), reporting(emit) as reporter:
+            return await BackupJob(vault, request, reporter).run()
 
     async def snapshots(self, request: SnapshotsRequest, _: Emit) -> list[SnapshotRow]:
         """Return own snapshots, oldest first."""
@@ -123,12 +123,13 @@ class OwnerCommands:
 
     async def restore(self, request: RestoreRequest, emit: Emit) -> RestoreResult:
         """Bring files back."""
-        async with returning_memory():
-            return await RestoreJob(self._agent.owner.vault, request, Reporter(emit)).run()
+        async with returning_memory(), reporting(emit) as reporter:
+            return await RestoreJob(self._agent.owner.vault, request, reporter).run()
 
     async def plan_restore(self, request: RestoreRequest, emit: Emit) -> RestorePlan:
         """Say what a restore would replace."""
-        return await RestoreJob(self._agent.owner.vault, request, Reporter(emit)).plan()
+        async with reporting(emit) as reporter:
+            return await RestoreJob(self._agent.owner.vault, request, reporter).plan()
 
     async def recover(self, request: RecoverRequest, emit: Emit) -> RecoverResult:
         """Find hosts and rebuild the index."""
@@ -136,8 +137,8 @@ class OwnerCommands:
         recovery = Recovery(
             parts.keys, parts.state, owner.vault, market=owner.market, knocking=owner.knocking, reach=parts.reach
         )
-        async with owner.vault.busy, returning_memory():
-            return await recovery.run(request, self._agent.servers(request.servers), Reporter(emit))
+        async with owner.vault.busy, returning_memory(), reporting(emit) as reporter:
+            return await recovery.run(request, self._agent.servers(request.servers), reporter)
 
     def _resolve(self, text: str) -> PeerId:
         peer = resolve_peer(self._parts.state, text)

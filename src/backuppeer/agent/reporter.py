@@ -7,8 +7,9 @@ import asyncio
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 import msgspec
@@ -37,6 +38,8 @@ class Reporter:
         self.sent_bytes: Callable[[], int] = lambda: 0
         self.traffic_bytes: Callable[[], int] = lambda: 0
         self.errors = 0
+        self._pending: deque[Event] = deque()
+        self._delivering: asyncio.Task[None] | None = None
 
     @property
     def seconds(self) -> float:
@@ -98,14 +101,52 @@ class Reporter:
 
     async def state(self, state: str, text: str) -> None:
         """Tell which step the work is at."""
-        await self._emit(_event(EventName.STATE, State(state=state, text=text)))
+        self._enqueue(_event(EventName.STATE, State(state=state, text=text)))
+        await self.drain()
+
+    async def drain(self) -> None:
+        """Return when everything that was posted has been delivered."""
+        while self._delivering is not None:
+            await asyncio.wait([self._delivering])
+
+    def drop(self) -> None:
+        """Deliver no more: nobody is there."""
+        self._pending.clear()
+        if self._delivering is not None:
+            self._delivering.cancel()
 
     def _post(self, event: Event) -> None:
         # Not waited for: a watcher that reads slowly, or has left, must not hold up the work.
-        asyncio.run_coroutine_threadsafe(self._deliver(event), self._loop)
+        with suppress(RuntimeError):  # the loop is closed: the agent has ended
+            self._loop.call_soon_threadsafe(self._enqueue, event)
 
-    async def _deliver(self, event: Event) -> None:
-        await self._emit(event)
+    def _enqueue(self, event: Event) -> None:
+        self._pending.append(event)
+        if self._delivering is None:
+            self._delivering = self._loop.create_task(self._deliver())
+
+    async def _deliver(self) -> None:
+        # One task, one after the other: events arrive in order, and none behind the end of the job.
+        try:
+            while self._pending:
+                await self._emit(self._pending.popleft())
+        finally:
+            self._delivering = None
+
+
+@asynccontextmanager
+async def reporting(emit: Emit) -> AsyncIterator[Reporter]:
+    """Give a Reporter for one job; what it was told has been delivered when the block is left, unless cancelled."""
+    reporter = Reporter(emit)
+    try:
+        yield reporter
+    except asyncio.CancelledError:
+        reporter.drop()
+        raise
+    except BaseException:
+        await reporter.drain()
+        raise
+    await reporter.drain()
 
 
 @asynccontextmanager
