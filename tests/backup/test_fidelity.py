@@ -8,6 +8,7 @@ import struct
 import pytest
 
 from backup.trees_on_disk import describe
+from backuppeer.backup.standing import Overwrite
 
 NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 ACL = "system.posix_acl_access"
@@ -76,12 +77,12 @@ def test_a_second_name_replaces_what_stands_there_only_when_told(repository, sou
     result = repository.backup(source)
     target = below(tmp_path / "target", source)
     for _ in range(2):  # the second time they are the same file already
-        repository.restore(result.snapshot, tmp_path / "target", overwrite=True)
+        repository.restore(result.snapshot, tmp_path / "target", overwrite=Overwrite.ALWAYS)
         assert (target / "a").samefile(target / "b")
         assert sorted(path.name for path in target.iterdir()) == ["a", "b"]
     (target / "b").unlink()
     (target / "b").write_bytes(b"mine")
-    repository.restore(result.snapshot, tmp_path / "target", overwrite=True)
+    repository.restore(result.snapshot, tmp_path / "target", overwrite=Overwrite.ALWAYS)
     assert (target / "b").read_bytes() == b"one"
 
 

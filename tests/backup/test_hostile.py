@@ -14,6 +14,7 @@ from backup.memory_engine import MemorySource
 from backup.trees_on_disk import describe
 from backuppeer.backup import reading, restore_run, window
 from backuppeer.backup.restorer import Restorer
+from backuppeer.backup.standing import Overwrite
 from backuppeer.backup.trees import TreeReader, find_entry
 from backuppeer.errors import IncompleteError, IntegrityFault, InterruptedByUserError, UserError
 from backuppeer.files.scan import FoundKind, scan_directory
@@ -288,7 +289,7 @@ def test_existing_files_are_refused_up_front_unless_overwriting(repository, sour
         repository.restore(result.snapshot, tmp_path / "target")
     assert sorted(p.name for p in found.iterdir()) == ["b", "mine"]
     assert (found / "b").read_bytes() == b"old b"
-    assert repository.restore(result.snapshot, tmp_path / "target", overwrite=True).errors == 0
+    assert repository.restore(result.snapshot, tmp_path / "target", overwrite=Overwrite.ALWAYS).errors == 0
     assert {p.name: p.read_bytes() for p in found.iterdir()} == {"a": b"new a", "b": b"new b", "mine": b"mine"}
 
 
@@ -309,7 +310,7 @@ def test_overwriting_goes_through_neither_symlinks_nor_hard_links(repository, so
     os.link(outside / "two", found / "hard")
     os.link(outside / "three", found / "big")
     (found / "dir").symlink_to(outside)
-    assert repository.restore(result.snapshot, tmp_path / "target", overwrite=True).errors == 0
+    assert repository.restore(result.snapshot, tmp_path / "target", overwrite=Overwrite.ALWAYS).errors == 0
     assert describe(found) == describe(source)
     assert {p.read_bytes() for p in outside.iterdir()} == {b"precious"}
 
@@ -341,7 +342,7 @@ def test_what_is_only_on_the_way_is_never_replaced(repository, source, tmp_path)
         target = tmp_path / f"target{number}"
         (target / link).parent.mkdir(parents=True)
         (target / link).symlink_to(outside)
-        for overwrite in (False, True):
+        for overwrite in Overwrite:
             with pytest.raises(UserError, match=r"is a link to .*only on the way"):
                 repository.restore(snapshot, target, wanted.encode(), overwrite=overwrite)
             assert (target / link).is_symlink()
@@ -361,10 +362,10 @@ def test_a_link_in_the_place_of_a_wanted_folder_may_be_replaced(repository, sour
         source=repository.source,
         target=bytes(tmp_path / "target"),
     )
-    (taken,) = restorer.find_existing(snapshot)
+    (taken,) = restorer.survey(snapshot).taken
     (seen,) = restorer.examine_existing([taken])
     assert (seen.kind, seen.target) == (FoundKind.SYMLINK, bytes(tmp_path))
-    repository.restore(snapshot, tmp_path / "target", overwrite=True)
+    repository.restore(snapshot, tmp_path / "target", overwrite=Overwrite.ALWAYS)
     assert not (found / "d").is_symlink()
 
 
@@ -431,7 +432,7 @@ def test_a_planted_symlink_is_not_written_through(repository, tmp_path):
         bytes=0,
         program="",
     )
-    restored = repository.restore(both, tmp_path / "target", overwrite=True)
+    restored = repository.restore(both, tmp_path / "target", overwrite=Overwrite.ALWAYS)
     assert restored.integrity_errors == 1
     assert not list(outside.iterdir())
 

@@ -3,7 +3,8 @@ import os
 import msgspec
 import pytest
 
-from backuppeer.control.api import LeftOut
+from backuppeer.cli import selecting
+from backuppeer.control.api import LeaveOut, LeftOut
 from backuppeer.control.restoring import Conflict, RestorePlan
 from backuppeer.errors import IntegrityFault, NotFoundError
 from cli.rows import BACKED_UP, ERROR_FILE, PROGRESS, RESTORED, ask, run
@@ -91,7 +92,7 @@ def test_restore_sends_snapshot_path_and_absolute_target(capsys, agent, tmp_path
     assert lines[-1] == {"event": "done", **msgspec.to_builtins(RESTORED)}
     request = dummy.requests[0][1]
     assert (request.snapshot, request.path, request.target) == ("latest", "/a b", str(tmp_path / "new"))
-    assert request.overwrite is False
+    assert request.overwrite == "refuse"
 
 
 def test_restore_says_which_snapshot_it_was_and_passes_on_how_latest_was_meant(capsys, agent, tmp_path, monkeypatch):
@@ -139,7 +140,7 @@ def test_restore_over_what_stands_in_the_way_needs_a_yes(capsys, agent, full, wo
     dummy = agent({"restore": telling([], RESTORED), "restore/plan": telling([], PLAN)})
     assert run(capsys, "restore", "latest", "--target", full, *words)[0] == code
     assert [route for route, _ in dummy.requests] == (["restore"] if words else ["restore/plan"])
-    assert dummy.requests[0][1].overwrite is bool(words)
+    assert dummy.requests[0][1].overwrite == ("if-changed" if words else "refuse")
 
 
 def test_the_question_lists_what_a_yes_replaces_and_is_about_the_snapshot_that_was_shown(capsys, agent, full, terminal):
@@ -148,16 +149,40 @@ def test_the_question_lists_what_a_yes_replaces_and_is_about_the_snapshot_that_w
     assert run(capsys, "restore", "latest", "--target", full)[0] == 0
     said = shown.getvalue()
     assert "  link /t/a -> /b\\u001b\n  folder /t/f (stays as it is)\n  … and 1,232 more\n" in said
-    assert f"replace 1,234 entries in {full} by what snapshot 3fa9c1d2 has? [y/N]" in " ".join(said.split())
+    assert f"replace 1,234 entries that differ in {full} by what snapshot 3fa9c1d2 has? [y/N]" in " ".join(said.split())
     request = dummy.requests[1][1]
-    assert (request.snapshot, request.overwrite) == (PLAN.snapshot, True)
+    assert (request.snapshot, request.overwrite) == (PLAN.snapshot, "if-changed")
 
 
 def test_restore_beside_what_is_there_asks_nothing_and_looks_for_the_snapshot_first(capsys, agent, full):
     free = msgspec.structs.replace(PLAN, conflicts=[], conflicts_total=0)
     dummy = agent({"restore": telling([], RESTORED), "restore/plan": telling([], free)})
     assert run(capsys, "restore", "latest", "--target", full)[0] == 0
-    assert [request.overwrite for _, request in dummy.requests] == [False, False]
+    assert [request.overwrite for _, request in dummy.requests] == ["refuse", "refuse"]
+
+
+def test_restore_with_a_mode_asks_nothing_and_sends_what_is_chosen(capsys, agent, full):
+    dummy = agent({"restore": telling([], msgspec.structs.replace(RESTORED, kept=7))})
+    words = ("--overwrite", "if-newer", "-i", "*.txt", "-i", "docs/", "-e", "*.o")
+    code, out, _ = run(capsys, "restore", "latest", "--target", full, *words)
+    assert code == 0
+    assert "7 files there already" in out
+    request = dummy.requests[0][1]
+    assert (request.overwrite, request.include, request.exclude) == ("if-newer", ("*.txt", "docs/"), ("*.o",))
+
+
+def test_a_dry_run_of_a_restore_shows_the_plan_and_restores_nothing(capsys, agent, full):
+    plan = msgspec.structs.replace(PLAN, files=3, bytes=10, kept=1)
+    dummy = agent({"restore/plan": telling([], plan)})
+    code, out, _ = run(capsys, "restore", "latest", "--target", full, "--dry-run", "--overwrite", "always")
+    assert code == 0
+    assert "would restore 3 files, 10 B; 1 file there already\nwould replace 1,234 entries:\n  link" in out
+    assert [route for route, _ in dummy.requests] == ["restore/plan"]
+
+
+def test_a_mode_that_is_none_is_refused(capsys, agent, full):
+    agent({})
+    assert run(capsys, "restore", "latest", "--target", full, "--overwrite", "sometimes")[0] == 2
 
 
 def test_restore_of_an_unknown_snapshot_ends_before_any_question(capsys, agent, full, terminal):
@@ -171,6 +196,69 @@ def test_restore_into_a_file_exits_2(capsys, agent, tmp_path):
     (tmp_path / "t").touch()
     agent({})
     assert run(capsys, "restore", "latest", "--target", str(tmp_path / "t"))[0] == 2
+
+
+# --- what is left out of a backup
+def test_backup_sends_what_is_left_out_and_the_paths_of_lists(capsys, agent, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "b", "c"):
+        (tmp_path / name).touch()
+    (tmp_path / "patterns").write_text("*.o\n!keep.o\n")
+    (tmp_path / "list").write_text("b\n\nc\n")
+    dummy = agent({"backup": telling([], BACKED_UP)})
+    words = [
+        "--exclude-file",
+        "patterns",
+        "-e",
+        "*.tmp",
+        "--iexclude",
+        "*.JPG",
+        "--include",
+        "x.tmp",
+        "--exclude-caches",
+    ]
+    words += ["--exclude-if-present", ".nobackup", "--exclude-larger-than", "1MB", "-x", "--files-from", "list"]
+    assert run(capsys, "backup", "a", *words)[0] == 0
+    request = dummy.requests[0][1]
+    assert request.leave_out == LeaveOut(
+        exclude=("*.o", "!keep.o", "*.tmp"),
+        iexclude=("*.JPG",),
+        include=("x.tmp",),
+        caches=True,
+        if_present=(".nobackup",),
+        larger_than=1_000_000,
+    )
+    assert request.paths == [str(tmp_path / name) for name in ("a", "b", "c")]
+    assert request.one_file_system
+
+
+def test_a_list_may_end_its_paths_with_zero_bytes(capsys, agent, tmp_path):
+    (tmp_path / "new\nline").touch()
+    (tmp_path / "list").write_bytes(bytes(tmp_path / "new\nline") + b"\0")
+    dummy = agent({"backup": telling([], BACKED_UP)})
+    assert run(capsys, "backup", "-0", "--files-from", str(tmp_path / "list"))[0] == 0
+    assert dummy.requests[0][1].paths == [str(tmp_path / "new\nline")]
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ([], 2),
+        (["--files-from", "/nowhere/list"], 10),
+        (["/", "--exclude-file", "/nowhere"], 10),
+        (["/", "--exclude-larger-than", "big"], 2),
+    ],
+)
+def test_a_backup_of_nothing_or_by_lists_that_are_not_there_is_refused(capsys, agent, words, code):
+    agent({})
+    assert run(capsys, "backup", *words)[0] == code
+
+
+def test_files_that_are_too_long_to_be_lists_are_refused(capsys, agent, tmp_path, monkeypatch):
+    monkeypatch.setattr(selecting, "PATH_LIST_BYTES", 10)
+    (tmp_path / "list").write_bytes(bytes(11))
+    agent({})
+    assert run(capsys, "backup", "--files-from", str(tmp_path / "list"))[0] == 2
 
 
 # --- config

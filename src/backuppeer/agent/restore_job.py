@@ -19,6 +19,8 @@ from backuppeer.backup.browse import SnapshotFilter, find_snapshot
 from backuppeer.backup.counting import Tell, count_part
 from backuppeer.backup.restorer import RestoreOptions, Restorer
 from backuppeer.backup.restorer import RestoreResult as Restored
+from backuppeer.backup.selection import Choice
+from backuppeer.backup.standing import Overwrite
 from backuppeer.backup.trees import TreeReader
 from backuppeer.clock import format_time
 from backuppeer.control.restoring import Conflict, RestorePlan, RestoreRequest, RestoreResult
@@ -48,6 +50,7 @@ class RestoreJob:
         self._vault, self._request, self._reporter = vault, request, reporter
         reporter.traffic_bytes = vault.traffic_bytes
         self._stop = threading.Event()
+        self._choice = Choice(include=request.include, exclude=request.exclude)
 
     async def run(self) -> RestoreResult:
         """Bring the files back.
@@ -61,9 +64,10 @@ class RestoreJob:
 
         """
         snapshot_id, snapshot = await self._find()
-        is_whole = self._request.path in {"", "/"}
+        is_chosen = bool(self._request.include or self._request.exclude)
+        is_whole = self._request.path in {"", "/"} and not is_chosen
         self._reporter.begin("restoring", files_total=snapshot.files * is_whole, bytes_total=snapshot.bytes * is_whole)
-        count = None if is_whole else partial(self._count, snapshot)
+        count = None if is_whole or is_chosen else partial(self._count, snapshot)
         async with beating(self._reporter), counting(count, self._reporter):
             result = await self._in_thread(self._make_restorer().run, snapshot)
         return self._report(snapshot_id, snapshot, result)
@@ -79,14 +83,17 @@ class RestoreJob:
         snapshot_id, snapshot = await self._find()
         self._reporter.begin("comparing with the target")
         restorer = self._make_restorer()
-        taken = await self._in_thread(restorer.find_existing, snapshot)
-        shown = await asyncio.to_thread(restorer.examine_existing, taken[:CONFLICTS_LISTED])
+        found = await self._in_thread(restorer.survey, snapshot)
+        shown = await asyncio.to_thread(restorer.examine_existing, found.taken[:CONFLICTS_LISTED])
         return RestorePlan(
             snapshot=snapshot_id.hex(),
             time=format_time(snapshot.time_ns // 1_000_000),
             paths=[os.fsdecode(path) for path in snapshot.paths],
-            conflicts=[_describe(found, self._request.target) for found in shown],
-            conflicts_total=len(taken),
+            conflicts=[_describe(item, self._request.target) for item in shown],
+            conflicts_total=len(found.taken),
+            files=found.files,
+            bytes=found.bytes,
+            kept=found.kept,
         )
 
     def _count(self, snapshot: Snapshot, tell: Tell, is_over: Callable[[], bool]) -> None:
@@ -110,7 +117,9 @@ class RestoreJob:
             source=self._vault.source(say=self._reporter.say_state),
             target=os.fsencode(self._request.target),
             progress=self._reporter,
-            options=RestoreOptions(overwrite=self._request.overwrite, cancel=self._stop),
+            options=RestoreOptions(
+                overwrite=Overwrite(self._request.overwrite), choice=self._choice, cancel=self._stop
+            ),
         )
 
     async def _mend(self, meeting: Meeting) -> Losses:
@@ -174,6 +183,7 @@ class RestoreJob:
             seconds=self._reporter.seconds,
             errors=result.local_errors,
             target=self._request.target,
+            kept=result.kept,
         )
 
 

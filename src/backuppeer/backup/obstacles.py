@@ -46,7 +46,7 @@ def refuse_taken(taken: list[bytes], target: bytes) -> None:
         more = "" if len(taken) <= CONFLICTS_NAMED else ", …"
         raise UserError(
             f"{len(taken)} existing {'entry' if len(taken) == 1 else 'entries'} would be overwritten: {named}{more}",
-            hint="choose an empty target, or agree to overwrite (--yes)",
+            hint="choose an empty target, or say what to do with them: --overwrite if-changed, if-newer, never, always",
         )
 
 

@@ -9,7 +9,7 @@ left out; the rest comes back.
 """
 
 import errno
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
@@ -17,6 +17,7 @@ from typing import NamedTuple
 from backuppeer.backup.links import LinkGroups
 from backuppeer.backup.pool import WorkerPool
 from backuppeer.backup.selection import Selection, Walk
+from backuppeer.backup.standing import Keeper, Standing, is_same
 from backuppeer.backup.streams import Progress
 from backuppeer.backup.trees import TreeReader, Visit
 from backuppeer.backup.window import Failure, RestoredFile, Window, WindowRunner, Written, explain
@@ -39,12 +40,14 @@ _ENDS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 class RestoreResult:
     """What came back. Errors by cause: data wrong or missing, hosts not reachable now, this machine's disk.
 
-    `notes`: for each kind of metadata that could not be set, for how many entries.
+    `kept`: files that stood there already and were left. `notes`: for each kind of metadata that could not be set, for
+    how many entries.
     """
 
     files: int
     dirs: int
     bytes: int
+    kept: int
     integrity_errors: int
     unavailable_errors: int
     local_errors: int
@@ -76,7 +79,7 @@ class RestoreRun:
         pool: WorkerPool,
         runner: WindowRunner,
         progress: Progress,
-        only_way: Collection[bytes],
+        standing: Standing,
     ) -> None:
         self._trees = trees
         self._index = index
@@ -84,7 +87,7 @@ class RestoreRun:
         self._pool: WorkerPool | None = pool
         self._runner = runner
         self._progress = progress
-        self._only_way = only_way
+        self._only_way, self._keeper = standing
         self._window = Window(RESTORE_FIRST_BLOBS)
         self._left: list[Visit] = []
         self._links = LinkGroups()
@@ -93,6 +96,7 @@ class RestoreRun:
         self._open: dict[RestoredFile, None] = {}
         self._walk = Walk()
         self._files = self._dirs = self._bytes = 0
+        self._kept = self._kept_bytes = 0
         self._integrity = self._unavailable = self._local = 0
 
     def restore(self, selection: Selection, check: Callable[[], None]) -> None:
@@ -123,10 +127,32 @@ class RestoreRun:
         elif kind == EntryKind.DIRECTORY:
             if self._make_directory(visit) is None:
                 self._walk.skip()
+        elif self._keeper is not None and self._keep(self._keeper, visit):
+            pass
         elif kind == EntryKind.FILE:
             self._take_file(visit)
         else:
             self._make_other(visit)
+
+    def _keep(self, keeper: Keeper, visit: Visit) -> bool:
+        """Leave what stands there already, with the metadata of the snapshot where it is the same file."""
+        entry = visit.entry
+        try:
+            found = keeper.find_kept(visit)
+            if found is None:
+                return False
+            if entry.kind == EntryKind.FILE and is_same(found, entry):
+                if (found.mode, found.uid, found.gid) != (entry.mode, *self._target.names.owner_of(entry)):
+                    self._target.renew_metadata(visit.path, entry)
+                if entry.ext:
+                    self._links.find_first(visit.path, entry)  # other names of it may be missing
+        except OSError as exc:
+            self._fail(visit.path, exc)
+            return True
+        if entry.kind == EntryKind.FILE:
+            self._kept += 1
+            self._kept_bytes += entry.size
+        return True
 
     def _make_directory(self, visit: Visit) -> bool | None:
         """Return whether it was made; None when it could not be."""
@@ -264,7 +290,7 @@ class RestoreRun:
         self._tell()
 
     def _tell(self) -> None:
-        self._progress.update(files=self._files, bytes=self._bytes)
+        self._progress.update(files=self._files + self._kept, bytes=self._bytes + self._kept_bytes)
 
     def _report_unread(self) -> None:
         for path, error in self._walk.errors:
@@ -300,6 +326,7 @@ class RestoreRun:
             files=self._files,
             dirs=self._dirs,
             bytes=self._bytes,
+            kept=self._kept,
             integrity_errors=self._integrity,
             unavailable_errors=self._unavailable,
             local_errors=self._local,

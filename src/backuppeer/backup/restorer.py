@@ -16,8 +16,10 @@ from backuppeer.backup.obstacles import check_way, has_entries, open_target, ref
 from backuppeer.backup.pool import WorkerPool
 from backuppeer.backup.restore_run import RestoreResult, RestoreRun
 from backuppeer.backup.roots import normalise_path, split_path
-from backuppeer.backup.selection import Selection, find_taken, plan_way
+from backuppeer.backup.selection import Choice, Selection, plan_way
+from backuppeer.backup.standing import Keeper, Overwrite, Standing, may_replace
 from backuppeer.backup.streams import NoProgress, PackSource, Progress
+from backuppeer.backup.survey import Survey, survey
 from backuppeer.backup.trees import TreeReader, find_entry
 from backuppeer.backup.window import WindowRunner
 from backuppeer.crypto.keys import RepositoryKeys
@@ -35,7 +37,8 @@ __all__ = ["RestoreOptions", "RestoreResult", "Restorer"]
 class RestoreOptions:
     """What a restore is told."""
 
-    overwrite: bool = False
+    overwrite: Overwrite = Overwrite.REFUSE
+    choice: Choice | None = None
     workers: int = FETCH_AHEAD_PACKS
     cancel: threading.Event = field(default_factory=threading.Event)
 
@@ -62,8 +65,8 @@ class Restorer:
         self._options = options or RestoreOptions()
         self._trees = TreeReader(keys, index, cache=cache, source=source)
 
-    def find_existing(self, snapshot: Snapshot, path: bytes = b"/") -> list[bytes]:
-        """Return the paths in the target (relative to it) that a restore would replace.
+    def survey(self, snapshot: Snapshot, path: bytes = b"/") -> Survey:
+        """Say what a restore would write, keep and replace (paths relative to the target).
 
         Raises:
             NotFoundError: the snapshot has no such path.
@@ -72,15 +75,19 @@ class Restorer:
 
         """
         wanted = split_path(normalise_path(path))
-        way = find_entry(self._trees, snapshot.tree, wanted)
+        selection = self._select(snapshot, wanted)
         if not has_entries(self._target):
-            return []
+            return survey(selection, None, self._check_cancelled)
         with open_target(self._target, overwrite=False) as target:
             check_way(plan_way(snapshot.paths, wanted), target, self._target)
-            return list(find_taken(Selection(self._trees, snapshot.tree, way), target, self._check_cancelled))
+            return survey(selection, Keeper(target, self._options.overwrite), self._check_cancelled)
+
+    def _select(self, snapshot: Snapshot, wanted: Sequence[bytes]) -> Selection:
+        way = find_entry(self._trees, snapshot.tree, wanted)
+        return Selection(self._trees, snapshot.tree, way, self._options.choice)
 
     def examine_existing(self, paths: Sequence[bytes]) -> list[Found]:
-        """Return what stands at paths that `find_existing` gave; the `name` of each is its path, from the target on."""
+        """Return what stands at paths that `survey` gave; the `name` of each is its path, from the target on."""
         with open_target(self._target, overwrite=False) as target:
             return [msgspec.structs.replace(target.examine(path), name=path) for path in paths]
 
@@ -97,12 +104,14 @@ class Restorer:
 
         """
         wanted = split_path(normalise_path(path))
-        way = find_entry(self._trees, snapshot.tree, wanted)
+        selection = self._select(snapshot, wanted)
         only_way = plan_way(snapshot.paths, wanted)
-        if not self._options.overwrite:
-            refuse_taken(self.find_existing(snapshot, path), self._target)
+        mode = self._options.overwrite
+        is_empty = not has_entries(self._target)
+        if mode is Overwrite.REFUSE and not is_empty:
+            refuse_taken(self.survey(snapshot, path).taken, self._target)
         jobs = Jobs(self._options.workers, self._options.workers)
-        with open_target(self._target, overwrite=self._options.overwrite) as target, ExitStack() as stack:
+        with open_target(self._target, overwrite=may_replace(mode)) as target, ExitStack() as stack:
             check_way(only_way, target, self._target)
             pool = WorkerPool(self._keys, target, check=self._check_cancelled)
             run = RestoreRun(
@@ -112,13 +121,13 @@ class Restorer:
                 pool=pool,
                 runner=WindowRunner(self._source, hands=pool, jobs=jobs),
                 progress=self._progress,
-                only_way=frozenset(only_way),
+                standing=Standing(frozenset(only_way), None if is_empty else Keeper(target, mode)),
             )
             # Left in reverse: no worker may still write when the files it writes to are closed and removed.
             stack.callback(run.abandon)
             stack.enter_context(pool)
             stack.enter_context(jobs)
-            run.restore(Selection(self._trees, snapshot.tree, way), self._check_cancelled)
+            run.restore(selection, self._check_cancelled)
             return run.result(target)
 
     def _check_cancelled(self) -> None:

@@ -3,23 +3,25 @@
 Knows: the way down to a path, skipping directories. Must not know: packs, how anything is written.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 
 from backuppeer.backup.roots import split_path
 from backuppeer.backup.trees import TreeReader, TreeWalk, Visit
 from backuppeer.errors import BackupPeerError
+from backuppeer.files.ignore import Patterns, anywhere
 from backuppeer.files.write import RestoreTarget
 from backuppeer.repo.tree import EntryKind, TreeEntry
 
 
 class Selection:
-    """What is wanted of a snapshot: the directories on the way down, then an entry or everything."""
+    """What is wanted of a snapshot: the directories on the way down, then an entry or all that `choice` wants."""
 
-    def __init__(self, trees: TreeReader, tree: bytes, way: list[TreeEntry]) -> None:
+    def __init__(self, trees: TreeReader, tree: bytes, way: list[TreeEntry], choice: "Choice | None" = None) -> None:
         self._trees = trees
         self._tree = tree
         self._way = way
+        self._choice = choice
 
     def above(self) -> Iterator[Visit]:
         """Yield the directories above what is wanted, from the top."""
@@ -30,6 +32,9 @@ class Selection:
 
     def visits(self, walk: "Walk") -> Iterator[Visit]:
         """Yield what is wanted, as `TreeWalk` does."""
+        return self._visits(walk) if self._choice is None else self._choice.visits(self._visits(walk), walk)
+
+    def _visits(self, walk: "Walk") -> Iterator[Visit]:
         path = b"/".join(entry.name for entry in self._way)
         if not self._way:
             yield from walk.go(self._trees, self._tree, path)
@@ -40,6 +45,55 @@ class Selection:
         if top.entry.kind == EntryKind.DIRECTORY and not walk.skipped:
             yield from walk.go(self._trees, top.entry.content, path)
             yield Visit(path, top.entry, leaving=True)
+
+
+class Choice:
+    """What of a selection is wanted by patterns: all that fits `include` (none: everything) and not `exclude`.
+
+    Patterns as in .gitignore, counted from `/`. What lies inside of a folder that is included is included; folders on
+    the way to something included are restored with it.
+    """
+
+    def __init__(self, *, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> None:
+        """Take the patterns.
+
+        Raises:
+            UserError: one of them is none.
+
+        """
+        self._include = Patterns([anywhere(pattern) for pattern in include], b"/") if include else None
+        self._exclude = Patterns([anywhere(pattern) for pattern in exclude], b"/") if exclude else None
+
+    def visits(self, visits: Iterator[Visit], walk: "Walk") -> Iterator[Visit]:
+        """Yield those of the visits that are wanted."""
+        on_the_way: list[Visit] = []
+        included: list[bytes] = []
+        for visit in visits:
+            if visit.leaving:
+                if included and included[-1] == visit.path:
+                    included.pop()
+                if on_the_way and on_the_way[-1].path == visit.path:
+                    on_the_way.pop()
+                else:
+                    yield visit
+                continue
+            is_directory = visit.entry.kind == EntryKind.DIRECTORY
+            if self._fits(self._exclude, visit):
+                if is_directory:
+                    walk.skip()
+            elif included or self._include is None or self._fits(self._include, visit):
+                yield from on_the_way
+                on_the_way.clear()
+                walk.skipped = False
+                yield visit
+                if is_directory and not walk.skipped:
+                    included.append(visit.path)
+            elif is_directory:
+                on_the_way.append(visit)
+
+    def _fits(self, patterns: Patterns | None, visit: Visit) -> bool:
+        is_directory = visit.entry.kind == EntryKind.DIRECTORY
+        return patterns is not None and bool(patterns.decide(b"/" + visit.path, is_directory=is_directory))
 
 
 class Walk:
@@ -86,19 +140,3 @@ def _is_within(path: bytes, whole: AbstractSet[bytes], depth: int) -> bool:
 def find_obstacle(way: Sequence[bytes], target: RestoreTarget) -> bytes | None:
     """Return the first place on the way that something other than a directory has."""
     return next((path for path in way if target.is_taken(path, directory_wanted=True)), None)
-
-
-def find_taken(selection: Selection, target: RestoreTarget, check: Callable[[], None]) -> Iterator[bytes]:
-    """Yield the paths of what a restore of `selection` would replace in the target; `check` may end it by raising."""
-    if any(not target.has_directory(visit.path) for visit in selection.above()):
-        return
-    walk = Walk()
-    for visit in selection.visits(walk):
-        check()
-        if visit.leaving:
-            continue
-        is_directory = visit.entry.kind == EntryKind.DIRECTORY
-        if target.is_taken(visit.path, directory_wanted=is_directory):
-            yield visit.path
-        if is_directory and not target.has_directory(visit.path):
-            walk.skip()

@@ -2,19 +2,20 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Final, NamedTuple, TypeVar
 
 import msgspec
 import typer
 
 from backuppeer.cli.context import Context, context_of
+from backuppeer.cli.groups import takes
 from backuppeer.cli.ls import split_place
 from backuppeer.cli.render import escape_line, escape_name, format_count, format_moment
 from backuppeer.cli.screen import GREEN, YELLOW
 from backuppeer.cli.spinner import Spinner
 from backuppeer.cli.units import format_duration, format_size
 from backuppeer.cli.work import View, run_work
-from backuppeer.control.restoring import Conflict, RestorePlan, RestoreRequest, RestoreResult
+from backuppeer.control.restoring import Conflict, Overwriting, RestorePlan, RestoreRequest, RestoreResult
 from backuppeer.errors import DeclinedError, ExitCode, InterruptedByUserError, UserError
 
 T = TypeVar("T")
@@ -29,10 +30,38 @@ def add_to(app: typer.Typer) -> None:
     app.command(name="restore", help=_HELP)(restore)
 
 
+class _Choice(NamedTuple):
+    """What of the snapshot, and what becomes of what stands there. `overwrite`: None = ask."""
+
+    overwrite: Overwriting | None
+    include: tuple[str, ...]
+    exclude: tuple[str, ...]
+    dry_run: bool
+
+
+def _choose(
+    *,
+    overwrite: Annotated[
+        Overwriting | None,
+        typer.Option(metavar="MODE", help="What differs there: if-changed, if-newer, never or always replace. [ask]"),
+    ] = None,
+    include: Annotated[
+        list[str] | None, typer.Option("--include", "-i", metavar="PATTERN", help="Only what fits, as in .gitignore.")
+    ] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option("--exclude", "-e", metavar="PATTERN", help="Leave out what fits.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen; write nothing.")] = False,
+) -> _Choice:
+    return _Choice(overwrite, tuple(include or ()), tuple(exclude or ()), dry_run)
+
+
+@takes(_choose, into="choice")
 def restore(
     ctx: typer.Context,
     snapshot: Annotated[str, typer.Argument(metavar="SNAPSHOT[:PATH]", help="Id, prefix of 4 or more, or `latest`.")],
     *,
+    choice: _Choice,
     target: Annotated[str, typer.Option(metavar="DIR", help="Folder to restore into; the full path is kept below it.")],
     of_path: Annotated[
         str, typer.Option("--path", metavar="DIR", help="With `latest`: the newest of this folder or file.")
@@ -41,9 +70,10 @@ def restore(
 ) -> int:
     """Restore, and name what is missing."""
     context = context_of(ctx)
-    screen = context.screen
     name, path = split_place(snapshot)
     folder = Path(os.path.abspath(target))  # noqa: PTH100 - links in the target are the person's own
+    # A yes to the question replaces what differs.
+    mode: Overwriting = choice.overwrite or ("if-changed" if context.screen.yes else "refuse")
     request = RestoreRequest(
         servers=context.servers(),
         snapshot=name,
@@ -51,15 +81,38 @@ def restore(
         target=os.fspath(folder),
         tag=tag,
         backed_up=os.path.abspath(of_path) if of_path else "",  # noqa: PTH100 - as `backup` writes it down
-        overwrite=screen.yes,
+        overwrite=mode,
+        include=choice.include,
+        exclude=choice.exclude,
     )
-    if _has_entries(folder) and not screen.yes:
+    if choice.dry_run:
+        return _show_plan(context, request)
+    if mode == "refuse" and _has_entries(folder):
         request = _ask(context, request)
-    result = _run(context, "restore", request, RestoreResult)
+    return _report(context, _run(context, "restore", request, RestoreResult))
+
+
+def _show_plan(context: Context, request: RestoreRequest) -> int:
+    plan = _run(context, "restore/plan", request, RestorePlan)
+    screen = context.screen
+    kept = f"; {format_count(plan.kept, 'file')} there already" if plan.kept else ""
+    screen.line(f"would restore {format_count(plan.files, 'file')}, {format_size(plan.bytes)}{kept}")
+    if plan.conflicts_total:
+        does = "would stop at" if request.overwrite == "refuse" else "would replace"
+        screen.line(f"{does} {format_count(plan.conflicts_total, 'entry', 'entries')}:")
+        for line in _conflicts(plan):
+            screen.line(f"  {line}", hang=4)
+    screen.done(plan)
+    return ExitCode.DONE
+
+
+def _report(context: Context, result: RestoreResult) -> int:
+    screen = context.screen
     tick = screen.paint("!", YELLOW) if result.errors else screen.paint("✓", GREEN)
+    kept = f"; {format_count(result.kept, 'file')} there already" if result.kept else ""
     screen.line(
         f"{tick} restored {format_count(result.files, 'file')}, {format_size(result.bytes)} "
-        f"to {escape_name(result.target)} in {format_duration(result.seconds)}",
+        f"to {escape_name(result.target)} in {format_duration(result.seconds)}{kept}",
         hang=2,
     )
     named = ", ".join(map(escape_name, result.paths))
@@ -84,7 +137,7 @@ def _run(context: Context, route: str, request: RestoreRequest, kind: type[T]) -
     except KeyboardInterrupt:
         raise InterruptedByUserError(
             f"stopped; finished files stay in {request.target}",
-            hint="run the same command again; it asks before it replaces files",
+            hint="run the same command again: what is finished is not fetched twice",
         ) from None
 
 
@@ -117,19 +170,24 @@ def _ask(context: Context, request: RestoreRequest) -> RestoreRequest:
     chosen = msgspec.structs.replace(request, snapshot=plan.snapshot, tag="", backed_up="")
     if not plan.conflicts_total:
         return chosen
-    lines = [_describe(conflict) for conflict in plan.conflicts]
-    if more := plan.conflicts_total - len(lines):
-        lines.append(f"… and {more:,} more")
+    lines = _conflicts(plan)
     if screen.can_ask:
         for line in lines:
             screen.aside(f"  {line}", hang=4)
-    standing = f"{format_count(plan.conflicts_total, 'entry', 'entries')} in {escape_name(request.target)}"
+    standing = f"{format_count(plan.conflicts_total, 'entry', 'entries')} that differ in {escape_name(request.target)}"
     if not screen.confirm(
         f"replace {standing} by what snapshot {escape_line(plan.snapshot[:8])} has?",
         unanswered=f"{standing} would be replaced ({', '.join(lines)})",
     ):
         raise DeclinedError("nothing was restored: you said no", hint="name an empty folder with --target DIR")
-    return msgspec.structs.replace(chosen, overwrite=True)
+    return msgspec.structs.replace(chosen, overwrite="if-changed")
+
+
+def _conflicts(plan: RestorePlan) -> list[str]:
+    lines = [_describe(conflict) for conflict in plan.conflicts]
+    if more := plan.conflicts_total - len(lines):
+        lines.append(f"… and {more:,} more")
+    return lines
 
 
 def _describe(conflict: Conflict) -> str:

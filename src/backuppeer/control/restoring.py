@@ -3,9 +3,13 @@
 Knows: request and result structs. Must not know: the agent, the terminal.
 """
 
+from typing import Literal
+
 import msgspec
 
 from backuppeer.control.api import Request
+
+Overwriting = Literal["refuse", "if-changed", "if-newer", "never", "always"]
 
 
 class RestoreRequest(Request):
@@ -18,7 +22,11 @@ class RestoreRequest(Request):
     tag: str = ""
     """With `latest`: of the snapshots with this tag, and that `backed_up` (an absolute path) is a path of."""
     backed_up: str = ""
-    overwrite: bool = False
+    overwrite: Overwriting = "refuse"
+    """What becomes of what stands in the target and differs."""
+    include: tuple[str, ...] = ()
+    """Patterns as in .gitignore, counted from `/`: only what fits, and never what fits `exclude`."""
+    exclude: tuple[str, ...] = ()
 
 
 class Conflict(msgspec.Struct, kw_only=True):
@@ -31,17 +39,26 @@ class Conflict(msgspec.Struct, kw_only=True):
 
 
 class RestorePlan(msgspec.Struct, kw_only=True):
-    """What a restore would do, for the person to decide on; `conflicts`: the first of `conflicts_total`."""
+    """What a restore would do, for the person to decide on; `conflicts`: the first of `conflicts_total`.
+
+    `files` and `bytes` would be written, `kept` files stand there already and would be left.
+    """
 
     snapshot: str
     time: str
     paths: list[str]
     conflicts: list[Conflict]
     conflicts_total: int
+    files: int = 0
+    bytes: int = 0
+    kept: int = 0
 
 
 class RestoreResult(msgspec.Struct, kw_only=True):
-    """Restored, from which snapshot (its id, time and paths); `errors` counts the `error-file` events."""
+    """Restored, from which snapshot (its id, time and paths); `errors` counts the `error-file` events.
+
+    `kept`: files that stood there already and were left.
+    """
 
     snapshot: str
     time: str
@@ -51,3 +68,4 @@ class RestoreResult(msgspec.Struct, kw_only=True):
     seconds: float
     errors: int
     target: str
+    kept: int = 0

@@ -36,6 +36,7 @@ _TYPES: Final = {
     FoundKind.CHARACTER_DEVICE: stat.S_IFCHR,
     FoundKind.BLOCK_DEVICE: stat.S_IFBLK,
 }
+_NOTHING_THERE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 _NAME_FLAGS: Final = getattr(os, "O_PATH", os.O_RDONLY | os.O_NONBLOCK) | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -136,7 +137,7 @@ class RestoreTarget:
             with self.folders.use(folder) as directory:
                 mode = os.stat(name, dir_fd=directory.fd, follow_symlinks=False).st_mode
         except OSError as exc:
-            if exc.errno in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:
+            if exc.errno in _NOTHING_THERE:
                 return False  # the ancestor that stands in the way was reported as taken itself
             raise
         return not (directory_wanted and stat.S_ISDIR(mode))
@@ -151,6 +152,31 @@ class RestoreTarget:
         folder, name = split_relative(path)
         with self.folders.use(folder) as directory:
             return examine_entry(directory.fd, name)
+
+    def find(self, path: bytes) -> Found | None:
+        """Return what stands at `path`; None when nothing does."""
+        try:
+            return self.examine(path)
+        except OSError as exc:
+            if exc.errno in _NOTHING_THERE:
+                return None
+            raise
+
+    def renew_metadata(self, path: bytes, metadata: HasMetadata) -> None:
+        """Set the metadata of a file that stands there already and keeps its bytes.
+
+        Raises:
+            OSError: it is gone.
+
+        """
+        folder, name = split_relative(path)
+        with self.folders.use(folder) as directory:
+            fd = os.open(name, _NAME_FLAGS, dir_fd=directory.fd)
+            try:
+                notes = apply_to_node(fd, metadata, self.names)
+            finally:
+                os.close(fd)
+        self.count_notes(notes)
 
     def has_file(self, path: bytes, *, size: int, mtime_ns: int) -> bool:
         """Say whether a regular file of this size and time stands at `path`."""
