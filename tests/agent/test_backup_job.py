@@ -5,7 +5,7 @@ import pytest
 
 from agent.estates import estate_of
 from agent.houses import WISH, HostHouse
-from backuppeer.agent import backup_job as backup_job_module
+from backuppeer.agent import gathering as gathering_module
 from backuppeer.agent import reporter as reporter_module
 from backuppeer.errors import DamagedStateError, PeerUnreachable, RefusedError
 from backuppeer.ids import format_peer_id
@@ -101,7 +101,7 @@ def test_a_newer_head_is_heard_also_from_a_host_that_the_backup_does_not_go_to(h
 
 @pytest.fixture
 def _short_patience(monkeypatch):
-    monkeypatch.setattr(backup_job_module, "WITNESS_S", 0.01)
+    monkeypatch.setattr(gathering_module, "WITNESS_S", 0.01)
 
 
 @pytest.mark.usefixtures("_short_patience")

@@ -7,7 +7,14 @@ from backuppeer.agent.keyring import HomeKeys, load_keys, recover_identity
 from backuppeer.agent.state import State
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.crypto.keys import derive_authority
-from backuppeer.errors import AuthenticationFault, DamagedStateError, IntegrityFault, PeerFault, RefusedError
+from backuppeer.errors import (
+    AuthenticationFault,
+    DamagedStateError,
+    IntegrityFault,
+    LocalError,
+    PeerFault,
+    RefusedError,
+)
 from backuppeer.ids import BlobId, DeviceId, LogicalId, RepositoryId
 from backuppeer.proof.statements import WriterGrant, sign_statement, statement_hash
 from backuppeer.repo.head import Inventory, check_inventory
@@ -49,6 +56,21 @@ def test_heads_follow_each_other_and_commit_to_the_inventory(chain):
     assert second.previous == statement_hash(signed)
     assert chain.newest()[0] == second
     check_inventory(second, *([], inventory(1, 2).packs))
+
+
+def test_what_a_head_said_is_taken_back_by_a_further_one_never_by_another_of_its_number(chain):
+    first = chain.extend(INDEX, inventory(1))
+    chain.extend(BlobId(b"j" * 32), inventory(1, 2))
+    back = chain.take_back(first)
+    assert [row[0] for row in rows(chain)] == [1, 2, 3]
+    assert chain.newest()[0] == back
+    assert back.index == first.index
+    check_inventory(back, *([], inventory(1).packs))
+
+
+def test_without_a_head_there_is_nothing_to_take_back(chain, elsewhere):
+    with pytest.raises(LocalError):
+        chain.take_back(elsewhere.extend(INDEX, inventory(1)))
 
 
 def test_a_newer_head_is_adopted_once_and_an_older_one_ignored(chain, elsewhere):

@@ -23,12 +23,12 @@ def test_latest_is_the_newest_by_time_and_obeys_filters(repository, source):
     ]
     assert find_snapshot(repository.index, "latest")[0] == made[0].snapshot_id
     assert find_snapshot(repository.index, "latest", SnapshotFilter(set_name="y"))[0] == made[2].snapshot_id
-    assert find_snapshot(repository.index, "LATEST", SnapshotFilter(tag="b"))[0] == made[1].snapshot_id
+    assert find_snapshot(repository.index, "LATEST", SnapshotFilter(tags=("b", "c")))[0] == made[1].snapshot_id
     assert find_snapshot(repository.index, "latest", SnapshotFilter(path=bytes(source)))[0] == made[0].snapshot_id
     with pytest.raises(NotFoundError):
         find_snapshot(repository.index, "latest", SnapshotFilter(path=b"/elsewhere"))
     assert find_snapshot(repository.index, made[0].snapshot_id.hex(), SnapshotFilter())[0] == made[0].snapshot_id
-    for useless in (SnapshotFilter(tag="a"), SnapshotFilter(path=bytes(source))):
+    for useless in (SnapshotFilter(tags=("a",)), SnapshotFilter(path=bytes(source))):
         with pytest.raises(UserError, match="latest"):
             find_snapshot(repository.index, made[0].snapshot_id.hex(), useless)
     assert [pair[1].time_ns for pair in list_snapshots(repository.index)] == [100, 200, 300]

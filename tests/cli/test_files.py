@@ -3,7 +3,7 @@ import os
 import msgspec
 import pytest
 
-from backuppeer.cli import selecting
+from backuppeer.cli import excluding
 from backuppeer.control.api import LeaveOut, LeftOut
 from backuppeer.control.restoring import Conflict, RestorePlan
 from backuppeer.errors import IntegrityFault, NotFoundError
@@ -255,7 +255,7 @@ def test_a_backup_of_nothing_or_by_lists_that_are_not_there_is_refused(capsys, a
 
 
 def test_files_that_are_too_long_to_be_lists_are_refused(capsys, agent, tmp_path, monkeypatch):
-    monkeypatch.setattr(selecting, "PATH_LIST_BYTES", 10)
+    monkeypatch.setattr(excluding, "PATH_LIST_BYTES", 10)
     (tmp_path / "list").write_bytes(bytes(11))
     agent({})
     assert run(capsys, "backup", "--files-from", str(tmp_path / "list"))[0] == 2

@@ -17,6 +17,7 @@ from backuppeer.repo.head import (
     encode_inventory,
     load_inventory,
     plan_head,
+    plan_return,
 )
 from repo.building import KEYS, REPOSITORY, noise
 
@@ -66,6 +67,18 @@ def test_the_first_head_has_number_one_and_each_next_names_the_one_before():
     assert (second.number, second.previous, second.epoch) == (2, b"h" * 32, 1)
     taken_over = _plan(_inventory(2, 2), second, b"i" * 32, _grant(epoch=2))
     assert (taken_over.number, taken_over.epoch, taken_over.device) == (3, 2, b"\x02" * 32)
+
+
+def test_a_head_that_says_again_what_an_earlier_one_did_follows_the_newest():
+    inventory = _inventory(2, 2)
+    first = _plan(inventory)
+    second = _plan(_inventory(1, 3), first, b"h" * 32)
+    third = plan_return(second, b"i" * 32, grant=_grant(), said=first, time_ms=1)
+    assert (third.number, third.previous, third.index) == (3, b"i" * 32, first.index)
+    assert third.time_ms > second.time_ms
+    check_inventory(third, inventory.snapshots, inventory.packs)
+    with pytest.raises(LocalError):
+        plan_return(_plan(inventory, grant=_grant(epoch=2)), b"i" * 32, grant=_grant(), said=first, time_ms=1)
 
 
 def test_a_writer_behind_a_newer_epoch_or_of_another_repository_plans_no_head():

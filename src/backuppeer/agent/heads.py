@@ -1,4 +1,4 @@
-"""Heads of the own repository: made after a backup, left with every host, adopted when a host knows a newer one.
+"""Heads of the own repository: made by what writes, left with every host, adopted when a host knows a newer one.
 
 Knows: the chain of heads, the grant, the device key, what hosts countersigned. Must not know: packs. A host that lagged
 gets every head that it missed, in order, so that its compare-and-set stays exact. Only a host behind a head that it
@@ -12,11 +12,11 @@ from backuppeer.agent.lineage import HeadRow, check_fits, plan_way, two_historie
 from backuppeer.agent.partners import Partner
 from backuppeer.agent.state import State
 from backuppeer.clock import Clock
-from backuppeer.errors import IntegrityFault, RefusedError
+from backuppeer.errors import IntegrityFault, LocalError, RefusedError
 from backuppeer.ids import BlobId, PeerId, RepositoryId
 from backuppeer.proof.statements import Head, HeadReceipt, WriterGrant, open_statement, sign_statement, statement_hash
 from backuppeer.proof.writer import verify_head
-from backuppeer.repo.head import Inventory, plan_head
+from backuppeer.repo.head import Inventory, plan_head, plan_return
 from backuppeer.wire.messages import GetHead, HeadIs, HeadStored, PutHead
 
 _RECEIPT: Final = "head.receipt."
@@ -128,19 +128,42 @@ class HeadChain:
             RefusedError: this home may only read.
 
         """
-        if not self.may_write:
-            raise only_reads()
         mine = self.newest()
         head = plan_head(
             mine[0] if mine else None,
             statement_hash(mine[1]) if mine else b"",
-            grant=open_statement(WriterGrant, self._keys.grant, self._keys.authority),
+            grant=self._open_grant(),
             index=index,
             inventory=inventory,
             time_ms=self._clock.now_ms(),
         )
-        signed = sign_statement(head, self._keys.device)
-        self._state.put_head(self._repository, head.number, signed, self._keys.grant)
+        return self._sign(head)
+
+    def take_back(self, said: Head) -> Head:
+        """Sign a head that says again what the earlier one `said` did, for when no host took what came after it.
+
+        The head in between stays signed, and some host may have it though its answer was lost: it is never reused.
+
+        Raises:
+            RefusedError: this home may only read.
+            LocalError: there is no head to follow.
+
+        """
+        mine = self.newest()
+        if mine is None:
+            raise LocalError("there is no head that could be taken back")
+        newest, signed = mine
+        grant, now_ms = self._open_grant(), self._clock.now_ms()
+        return self._sign(plan_return(newest, statement_hash(signed), grant=grant, said=said, time_ms=now_ms))
+
+    def _open_grant(self) -> WriterGrant:
+        if not self.may_write:
+            raise only_reads()
+        return open_statement(WriterGrant, self._keys.grant, self._keys.authority)
+
+    def _sign(self, head: Head) -> Head:
+        # Kept before any host sees it: a head signed and forgotten would be signed otherwise the next time.
+        self._state.put_head(self._repository, head.number, sign_statement(head, self._keys.device), self._keys.grant)
         return head
 
     async def leave_with(self, partner: Partner) -> None:

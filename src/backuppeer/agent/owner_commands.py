@@ -17,7 +17,9 @@ from backuppeer.agent.recovery import Recovery
 from backuppeer.agent.reporter import Emit, Reporter, reporting
 from backuppeer.agent.restore_job import RestoreJob
 from backuppeer.agent.words import spell_safety_words
+from backuppeer.backup.amending import ORIGINAL
 from backuppeer.backup.browse import SnapshotFilter, find_snapshot, list_entries, list_roots, list_snapshots
+from backuppeer.backup.retention import check_group_by, pick_latest
 from backuppeer.backup.streams import PackSource
 from backuppeer.backup.trees import TreeReader, Visit
 from backuppeer.clock import format_time
@@ -37,8 +39,9 @@ from backuppeer.control.api import (
 )
 from backuppeer.control.restoring import RestorePlan, RestoreRequest, RestoreResult
 from backuppeer.errors import LocalError, NotFoundError, PeerUnreachable, UserError
-from backuppeer.ids import PeerId, format_peer_id
+from backuppeer.ids import PeerId, SnapshotId, format_peer_id
 from backuppeer.limits import LOCK_DEFAULT_S, LS_ROWS, TERM_DEFAULT_S
+from backuppeer.repo.snapshot import Snapshot
 from backuppeer.repo.tree import EntryKind
 
 _KINDS: Final = {
@@ -107,8 +110,7 @@ class OwnerCommands:
     async def backup(self, request: BackupRequest, emit: Emit) -> BackupResult:
         """Make a snapshot."""
         vault = self._agent.owner.vault
-        if vault.busy.locked():
-            raise UserError("another backup is running in this home", hint="wait for it, or see `backup-peer status`")
+        vault.check_idle()
         async with vault.busy, returning_memory(), reporting(emit) as reporter:
             return await BackupJob(vault, request, reporter).run()
 
@@ -166,28 +168,18 @@ class OwnerCommands:
                 "the recovery of this home is not finished: no snapshots have been found yet",
                 hint="run `backup-peer recover` again, it goes on without the words; the host must be on offer",
             )
-        repository = self._agent.owner.vault.repository
-        wanted = SnapshotFilter(tag=request.tag, path=os.fsencode(request.path))
+        index = self._agent.owner.vault.repository.index
+        wanted = SnapshotFilter(hosts=tuple(request.hosts), tags=tuple(request.tags), path=os.fsencode(request.path))
         peers = [format_peer_id(peer) for peer in self._agent.owner.vault.complete_hosts()]
-        names = repository.index.snapshot_names() if wanted == SnapshotFilter() else {}
+        is_whole_list = wanted == SnapshotFilter() and not request.latest
+        names = index.snapshot_names() if is_whole_list else {}
         missing = [
             SnapshotRow(snapshot=name.hex(), time="", paths=[], files=0, bytes=0, peers=[], missing=True)
             for name, is_here in names.items()
             if not is_here
         ]
-        return missing + [
-            SnapshotRow(
-                snapshot=snapshot_id.hex(),
-                time=format_time(snapshot.time_ns // 1_000_000),
-                paths=[os.fsdecode(path) for path in snapshot.paths],
-                files=snapshot.files,
-                bytes=snapshot.bytes,
-                peers=peers,
-                host=snapshot.host,
-                tags=list(snapshot.tags),
-            )
-            for snapshot_id, snapshot in list_snapshots(repository.index, wanted)
-        ]
+        found = pick_latest(list_snapshots(index, wanted), request.latest, check_group_by(request.group_by))
+        return missing + [_snapshot_row(snapshot_id, snapshot, peers) for snapshot_id, snapshot in found]
 
     def _entries(self, request: LsRequest, source: PackSource) -> list[EntryRow]:
         repository = self._agent.owner.vault.repository
@@ -204,6 +196,21 @@ class OwnerCommands:
                 raise UserError(f"more than {LS_ROWS} entries", hint="name a folder: backup-peer ls SNAPSHOT:PATH")
             rows.append(_entry_row(visit))
         return rows
+
+
+def _snapshot_row(snapshot_id: SnapshotId, snapshot: Snapshot, peers: list[str]) -> SnapshotRow:
+    return SnapshotRow(
+        snapshot=snapshot_id.hex(),
+        time=format_time(snapshot.time_ns // 1_000_000),
+        paths=[os.fsdecode(path) for path in snapshot.paths],
+        files=snapshot.files,
+        bytes=snapshot.bytes,
+        peers=peers,
+        host=snapshot.host,
+        tags=list(snapshot.tags),
+        set=snapshot.set,
+        original=snapshot.ext.get(ORIGINAL, b"").hex(),
+    )
 
 
 def _entry_row(visit: Visit) -> EntryRow:

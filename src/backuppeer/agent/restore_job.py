@@ -133,7 +133,8 @@ class RestoreJob:
 
     def _choose(self, losses: Losses, meeting: Meeting) -> tuple[SnapshotId, Snapshot]:
         """Return the snapshot asked for: never an older one in place of one that is missing."""
-        wanted = SnapshotFilter(tag=self._request.tag, path=os.fsencode(self._request.backed_up))
+        tags = (self._request.tag,) if self._request.tag else ()
+        wanted = SnapshotFilter(tags=tags, path=os.fsencode(self._request.backed_up))
         text = self._request.snapshot
         try:
             snapshot_id, snapshot = find_snapshot(self._vault.repository.index, text, wanted)

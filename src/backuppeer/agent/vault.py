@@ -24,7 +24,7 @@ from backuppeer.agent.retry import Say, retry
 from backuppeer.agent.standing import Standing
 from backuppeer.agent.state import State
 from backuppeer.clock import Clock
-from backuppeer.errors import BackupPeerError, IntegrityFault, NotFoundError, RefusedError
+from backuppeer.errors import BackupPeerError, IntegrityFault, NotFoundError, RefusedError, UserError
 from backuppeer.ids import AgreementId, BlobId, PeerId, RepositoryId, SnapshotId
 from backuppeer.proof.statements import Agreement, open_statement
 from backuppeer.repo.head import check_inventory
@@ -49,7 +49,7 @@ class Vault:
         self._reach, self._standing = reach, standing
         self._repository: Repository | None = None
         self.busy = asyncio.Lock()
-        """Held by whoever writes: one backup at a time per home."""
+        """Held by whoever writes: one backup or amendment at a time per home."""
 
     @property
     def repository_id(self) -> RepositoryId | None:
@@ -112,6 +112,19 @@ class Vault:
         """
         if not self._keys.grant:
             raise only_reads()
+
+    def check_idle(self) -> None:
+        """Refuse to write beside another job that does.
+
+        Raises:
+            UserError: one is running.
+
+        """
+        if self.busy.locked():
+            raise UserError(
+                "another backup, or a change of the list of snapshots, is running in this home",
+                hint="wait for it, or see `backup-peer status`",
+            )
 
     def partners(self, names: Sequence[str] = ()) -> list[Partner]:
         """Return the hosts named, or all that we have an agreement with.
@@ -298,6 +311,11 @@ class Vault:
 
         """
         return await find_shortage(self.repository, partner)
+
+    def measure_missing(self, partner: Partner) -> int:
+        """Return the bytes of the packs that a host lacks and another one is known to hold."""
+        index, ledger = self.repository.index, self.repository.ledger
+        return ledger.measure(ledger.missing_at(partner.agreement, index.packs()))
 
     def conceal_missing(self, partners: Sequence[Partner]) -> None:
         """Let the next backup send anew what one of `partners` lacks and no other host could give."""

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from backuppeer.backup.exclusion import Exclusions, make_rules
 from backuppeer.backup.jobs import Jobs
 from backuppeer.backup.packer import Packer
+from backuppeer.backup.publisher import Published, Publisher
 from backuppeer.backup.reading import Engine
 from backuppeer.backup.roots import normalise_path, plan_roots
 from backuppeer.backup.sighting import find_paths, name_paths
@@ -23,11 +24,11 @@ from backuppeer.backup.trees import TreeReader
 from backuppeer.backup.walk import Tally, Walker
 from backuppeer.crypto.keys import RepositoryKeys
 from backuppeer.errors import IncompleteError, UserError
-from backuppeer.ids import BlobId, LogicalId, SnapshotId
+from backuppeer.ids import BlobId, SnapshotId
 from backuppeer.limits import BATCHES_IN_FLIGHT, ENGINE_WORKERS, NOTED_SKIPS, SNAPSHOT_PATHS
-from backuppeer.repo.blob import Blob, BlobKind, Compressor
+from backuppeer.repo.blob import BlobKind
 from backuppeer.repo.cache import TreeCache
-from backuppeer.repo.head import EncodedInventory, Inventory, encode_inventory
+from backuppeer.repo.head import Inventory
 from backuppeer.repo.index import Index
 from backuppeer.repo.snapshot import Snapshot, encode_snapshot
 
@@ -162,20 +163,19 @@ class Archiver:
 
     def _finish(self, packer: Packer, snapshot: Snapshot, tally: Tally) -> ArchiveResult:
         body = encode_snapshot(snapshot)
-        compressor = Compressor(self._options.level)
-        blob = compressor.pack_blob(self._keys, BlobKind.SNAPSHOT, body)
-        snapshot_id = SnapshotId(blob.blob)
-        inventory: Inventory | None = None
-        encoded: EncodedInventory | None = None
+        snapshot_id = SnapshotId(self._keys.blob_id(BlobKind.SNAPSHOT, body))
+        published: Published | None = None
         if not self._options.dry_run:
-            inventory, encoded = self._store(packer, blob, compressor)
-            self._cache.put_many([(blob.blob, body), *self._named([encoded.root, *encoded.pieces])])
+            # Those known by name only included: what can't be read now may be there later, a head drops nothing unsaid.
+            names = dict.fromkeys([*self._index.snapshot_names(), snapshot_id])
+            publisher = Publisher(self._keys, self._index, cache=self._cache, level=self._options.level)
+            published = publisher.publish(packer, list(names), [body])
             self._index.add_snapshot(snapshot_id, body)
         return ArchiveResult(
             snapshot_id=snapshot_id,
             snapshot=snapshot,
-            inventory=inventory,
-            index=encoded.index if encoded else None,
+            inventory=published.inventory if published else None,
+            index=published.index if published else None,
             files=tally.files,
             dirs=tally.dirs,
             bytes=tally.bytes,
@@ -185,29 +185,3 @@ class Archiver:
             skipped=tally.skipped,
             errors=tally.errors,
         )
-
-    def _store(self, packer: Packer, snapshot: Blob, compressor: Compressor) -> tuple[Inventory, EncodedInventory]:
-        """Make what the snapshot names durable, then the snapshot itself with the inventory."""
-        packer.flush()
-        made: list[tuple[Inventory, EncodedInventory]] = []
-
-        def make_inventory(new: Sequence[LogicalId]) -> list[Blob]:
-            inventory = self._plan_inventory(SnapshotId(snapshot.blob), new)
-            encoded = encode_inventory(self._keys, inventory)
-            made.append((inventory, encoded))
-            known = self._index.known(blob for blob, _ in self._named(encoded.pieces))
-            pieces = [piece for blob, piece in self._named(encoded.pieces) if blob not in known]
-            return [compressor.pack_blob(self._keys, BlobKind.INDEX, data) for data in [*pieces, encoded.root]]
-
-        packer.finish([snapshot], make_inventory)
-        return made[-1]
-
-    def _plan_inventory(self, snapshot: SnapshotId, new: Sequence[LogicalId]) -> Inventory:
-        """Append to what the index knows; packs of this run may be registered already."""
-        # Those known by name only included: what can't be read now may be there later, and a head drops nothing unsaid.
-        known = dict.fromkeys(self._index.snapshot_names())
-        packs = dict.fromkeys(self._index.packs())
-        return Inventory(tuple(known | {snapshot: None}), tuple(packs | dict.fromkeys(new)))
-
-    def _named(self, parts: Sequence[bytes]) -> list[tuple[BlobId, bytes]]:
-        return [(self._keys.blob_id(BlobKind.INDEX, part), part) for part in parts]

@@ -3,7 +3,7 @@
 Knows: `latest`, hex prefixes, listing. Must not know: how anything is shown.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,21 +19,27 @@ from backuppeer.repo.tree import EntryKind
 LATEST: Final = "latest"
 _HEX: Final = frozenset("0123456789abcdef")
 _ID_CHARS: Final = 64
+_LISTED: Final = "`backup-peer snapshots` lists them"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotFilter:
-    """Which snapshots `latest` may mean; empty fields match all. `path`: an absolute path the backup was of."""
+    """Which snapshots are meant; empty fields match all, of several tags or hosts any one does.
+
+    `path`: an absolute path the backup was of.
+    """
 
     set_name: str = ""
-    tag: str = ""
+    hosts: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
     path: bytes = b""
 
     def matches(self, snapshot: Snapshot) -> bool:
         """Say whether a snapshot is among those meant."""
         return (
             (not self.set_name or snapshot.set == self.set_name)
-            and (not self.tag or self.tag in snapshot.tags)
+            and (not self.hosts or snapshot.host in self.hosts)
+            and (not self.tags or not set(self.tags).isdisjoint(snapshot.tags))
             and (not self.path or normalise_path(self.path) in snapshot.paths)
         )
 
@@ -58,24 +64,35 @@ def find_snapshot(index: Index, text: str, wanted: SnapshotFilter | None = None)
         UserError: a filter beside an id, which it could only contradict.
 
     """
-    hint = "`backup-peer snapshots` lists them"
     is_filtered = wanted is not None and wanted != SnapshotFilter()
     if text.lower() == LATEST:
         snapshots = list_snapshots(index, wanted)
         if not snapshots:
-            raise NotFoundError("no snapshot fits" if is_filtered else "there is no snapshot yet", hint=hint)
+            raise NotFoundError("no snapshot fits" if is_filtered else "there is no snapshot yet", hint=_LISTED)
         return snapshots[-1]
     if is_filtered:
         raise UserError("--path and --tag choose among snapshots: they go with `latest`, not with an id")
+    snapshots = list_snapshots(index)
+    chosen = find_name([name for name, _ in snapshots], text)
+    return next(pair for pair in snapshots if pair[0] == chosen)
+
+
+def find_name(names: Iterable[SnapshotId], text: str) -> SnapshotId:
+    """Return the one of `names` that a full hex id or a prefix (≥ 4 characters) means.
+
+    Raises:
+        NotFoundError: none, several, or the text is no id.
+
+    """
     prefix = text.lower()
     if not SNAPSHOT_PREFIX_CHARS <= len(prefix) <= _ID_CHARS or not _HEX.issuperset(prefix):
         raise NotFoundError(
             f"not a snapshot id: {text[:80]!r}",
-            hint=f"use `latest`, or at least {SNAPSHOT_PREFIX_CHARS} characters of an id; {hint}",
+            hint=f"use `latest`, or at least {SNAPSHOT_PREFIX_CHARS} characters of an id; {_LISTED}",
         )
-    found = [pair for pair in list_snapshots(index) if pair[0].hex().startswith(prefix)]
+    found = [name for name in names if name.hex().startswith(prefix)]
     if not found:
-        raise NotFoundError(f"there is no snapshot {prefix}", hint=hint)
+        raise NotFoundError(f"there is no snapshot {prefix}", hint=_LISTED)
     if len(found) > 1:
         raise NotFoundError(f"{len(found)} snapshots start with {prefix}", hint="give more characters of the id")
     return found[0]

@@ -7,10 +7,10 @@ from typing import Annotated, Final
 import typer
 
 from backuppeer.cli.context import Context, context_of
+from backuppeer.cli.excluding import leave_out, read_paths
 from backuppeer.cli.groups import takes
 from backuppeer.cli.render import escape_line, format_count
 from backuppeer.cli.screen import GREEN, YELLOW, Screen
-from backuppeer.cli.selecting import leave_out, read_paths
 from backuppeer.cli.spinner import Spinner
 from backuppeer.cli.units import format_duration, format_size
 from backuppeer.cli.work import View, run_work

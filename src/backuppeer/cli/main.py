@@ -44,6 +44,8 @@ VERBS: Final = {
     "snapshots": Verb("snapshots", "backup-peer snapshots"),
     "ls": Verb("ls", "backup-peer ls latest:/home/me"),
     "restore": Verb("restore", "backup-peer restore latest:/home/me --target /tmp/restored"),
+    "forget": Verb("forget", "backup-peer forget --keep-daily 7 --keep-weekly 5 --keep-monthly 12"),
+    "tag": Verb("tag", "backup-peer tag latest --add holidays"),
     "status": Verb("status", "backup-peer status"),
     "config": Verb("config", "backup-peer config set servers wss://one.example,wss://two.example"),
     "agent": Verb("agent", "backup-peer agent status"),

@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from backuppeer.agent.config import Config
+from backuppeer.control.amendments import ForgetPlan, ForgetResult, TagResult
 from backuppeer.control.api import (
     BackupResult,
     BrowseRow,
@@ -132,6 +133,8 @@ LINES: Final[dict[str, tuple[Any, Mapping[str, type]]]] = {
     "disconnect": (DisconnectResult, {}),
     "backup": (BackupResult, _WORK),
     "restore": (RestoreResult, _WORK),
+    "forget": (ForgetResult, {**_WORK, "plan": ForgetPlan}),
+    "tag": (TagResult, _WORK),
     "config set": (Setting, {}),
     "agent start": (AgentStarted, {}),
     "agent run": (None, {"running": AgentRunning}),

@@ -20,6 +20,7 @@ import structlog
 
 from backuppeer import __version__
 from backuppeer.agent.agent import Agent, HostSide, OwnerSide, Parts
+from backuppeer.agent.amend_commands import AmendCommands
 from backuppeer.agent.aside import open_or_set_aside
 from backuppeer.agent.config import bind_addresses, is_loopback_only
 from backuppeer.agent.connecting import Connecting
@@ -96,7 +97,7 @@ async def compose(home: Home) -> Agent:
 
 def make_handlers(agent: Agent) -> dict[str, Handler]:
     """Return who serves which route of control.api."""
-    home, host, owner = HomeCommands(agent), HostCommands(agent), OwnerCommands(agent)
+    home, host, owner, amend = HomeCommands(agent), HostCommands(agent), OwnerCommands(agent), AmendCommands(agent)
     return {
         "ping": home.ping,
         "status": home.status,
@@ -115,6 +116,9 @@ def make_handlers(agent: Agent) -> dict[str, Handler]:
         "connect": owner.connect,
         "backup": owner.backup,
         "snapshots": owner.snapshots,
+        "forget/plan": amend.plan_forget,
+        "forget": amend.forget,
+        "tag": amend.tag,
         "ls": owner.ls,
         "restore/plan": owner.plan_restore,
         "restore": owner.restore,

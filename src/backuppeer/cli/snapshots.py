@@ -1,11 +1,15 @@
 """`snapshots`: which states of the files can be restored, and who keeps them."""
 
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import Annotated, Final
 
 import typer
 
 from backuppeer.cli.context import context_of
 from backuppeer.cli.render import Column, escape_line, escape_name, format_moment
+from backuppeer.cli.screen import Screen
+from backuppeer.cli.selection import GROUPS, Hosts, OfPath, Tags, name_group, read_fields, write_path
 from backuppeer.cli.units import format_size
 from backuppeer.control.api import SnapshotRow, SnapshotsRequest
 
@@ -17,6 +21,8 @@ _COLUMNS: Final = (
     Column("peers", "right"),
     Column("paths"),
 )
+_MISSING: Final = "lost or withheld by the hosts"
+Key = tuple[str, str, list[str]]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -26,24 +32,66 @@ def add_to(app: typer.Typer) -> None:
 
 def snapshots(
     ctx: typer.Context,
-    tag: Annotated[str, typer.Option(help="Only those with this tag.")] = "",
-    path: Annotated[str, typer.Option(help="Only those of this path.")] = "",
+    *,
+    tag: Tags = None,
+    host: Hosts = None,
+    path: OfPath = "",
+    latest: Annotated[int | None, typer.Option(min=1, metavar="N", help="Only the N newest of each group.")] = None,
+    group_by: Annotated[
+        str | None, typer.Option(metavar=GROUPS, help="Show in groups; --latest uses all three unless told otherwise.")
+    ] = None,
 ) -> int:
     """Show all snapshots, oldest first."""
     context = context_of(ctx)
-    rows = context.client().call("snapshots", SnapshotsRequest(tag=tag, path=path), list[SnapshotRow])
-    if context.screen.json:
-        context.screen.value(rows)
+    screen = context.screen
+    fields = read_fields(GROUPS if group_by is None else group_by)
+    request = SnapshotsRequest(
+        tags=tag or [],
+        hosts=host or [],
+        path=write_path(path),
+        latest=latest or 0,
+        group_by=fields,
+    )
+    rows = context.client().call("snapshots", request, list[SnapshotRow])
+    if screen.json:
+        screen.value(rows)
     elif not rows:
-        context.screen.line("no snapshots")
+        screen.line("no snapshots")
+    elif group_by is None:
+        screen.table(_COLUMNS, [_cells(row) for row in rows])
     else:
-        context.screen.table(_COLUMNS, [_cells(row) for row in rows])
+        _show_groups(screen, rows, fields)
     return 0
+
+
+def _show_groups(screen: Screen, rows: Sequence[SnapshotRow], fields: Sequence[str]) -> None:
+    for number, (key, members) in enumerate(_group(rows, fields)):
+        if number:
+            screen.line()
+        screen.line(_MISSING if members[0].missing else name_group(*key))
+        screen.table(_COLUMNS, [_cells(row) for row in members])
+
+
+def _group(rows: Sequence[SnapshotRow], fields: Sequence[str]) -> Iterator[tuple[Key, list[SnapshotRow]]]:
+    """Yield the groups in order of their names, those that are missing first; rows keep their order."""
+
+    def key_of(row: SnapshotRow) -> Key:
+        return (
+            row.set if "set" in fields else "",
+            row.host if "host" in fields else "",
+            sorted(row.paths) if "paths" in fields else [],
+        )
+
+    def rank(row: SnapshotRow) -> tuple[bool, Key]:
+        return not row.missing, key_of(row)
+
+    for (_, key), members in groupby(sorted(rows, key=rank), rank):
+        yield key, list(members)
 
 
 def _cells(row: SnapshotRow) -> list[str]:
     if row.missing:
-        return [escape_line(row.snapshot[:8]), "missing", "-", "-", "0", "lost or withheld by the hosts"]
+        return [escape_line(row.snapshot[:8]), "missing", "-", "-", "0", _MISSING]
     tags = f" [{', '.join(map(escape_line, row.tags))}]" if row.tags else ""
     return [
         escape_line(row.snapshot[:8]),

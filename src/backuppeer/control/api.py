@@ -134,7 +134,10 @@ class PendingRequest(msgspec.Struct, kw_only=True):
 
 
 class SnapshotRow(msgspec.Struct, kw_only=True):
-    """One snapshot (`snapshots`). `missing`: its data was lost or withheld, only its id is known; the rest is empty."""
+    """One snapshot (`snapshots`). `missing`: its data was lost or withheld, only its id is known; the rest is empty.
+
+    `original`: the id under which a backup made it, when its tags were changed since; else empty.
+    """
 
     snapshot: str
     time: str
@@ -145,6 +148,8 @@ class SnapshotRow(msgspec.Struct, kw_only=True):
     host: str = ""
     tags: list[str] = msgspec.field(default_factory=list)
     missing: bool = False
+    set: str = ""
+    original: str = ""
 
 
 class EntryRow(msgspec.Struct, kw_only=True):
@@ -200,10 +205,13 @@ class RequestDecision(Request):
 
 
 class SnapshotsRequest(Request):
-    """`snapshots`."""
+    """`snapshots`; of several tags or hosts any one fits. `latest`: so many of each group, 0 = all."""
 
-    tag: str = ""
+    hosts: list[str] = msgspec.field(default_factory=list)
+    tags: list[str] = msgspec.field(default_factory=list)
     path: str = ""
+    latest: int = 0
+    group_by: list[str] = msgspec.field(default_factory=lambda: ["set", "host", "paths"])
 
 
 class LsRequest(Request):

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from backuppeer.control.amendments import ForgetPlan, ForgetRequest, ForgetResult, TagRequest, TagResult
 from backuppeer.control.api import (
     BackupRequest,
     BackupResult,
@@ -71,6 +72,9 @@ ROUTES: dict[str, Route] = {
     "connect": Route(request=ConnectRequest, result=ConnectResult, work=True, summary="agree with a host"),
     "backup": Route(request=BackupRequest, result=BackupResult, work=True, summary="make a snapshot"),
     "snapshots": Route(request=SnapshotsRequest, result=list[SnapshotRow], summary="own snapshots"),
+    "forget/plan": Route(request=ForgetRequest, result=ForgetPlan, summary="which snapshots would go, and why"),
+    "forget": Route(request=ForgetRequest, result=ForgetResult, work=True, summary="take snapshots out of the list"),
+    "tag": Route(request=TagRequest, result=TagResult, work=True, summary="change the tags of snapshots"),
     "ls": Route(request=LsRequest, result=list[EntryRow], summary="entries of a snapshot"),
     "restore/plan": Route(request=RestoreRequest, result=RestorePlan, work=True, summary="what it would replace"),
     "restore": Route(request=RestoreRequest, result=RestoreResult, work=True, summary="bring files back"),

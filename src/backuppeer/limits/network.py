@@ -85,6 +85,8 @@ WITNESS_S: Final = 5.0
 enough for one that is there."""
 HEAR_S: Final = 60.0
 """How long one host may take to be reached and to show its head; hosts are heard side by side."""
+AMEND_COPY_BYTES: Final = 64 * MIB
+"""Copied at most to a host that lacks packs, before it gets the head of a `forget` or `tag`: seconds, not hours."""
 REBUILD_AT_ONCE: Final = 8
 """Directories read side by side while an index is rebuilt."""
 REFRESH_S: Final = 60.0

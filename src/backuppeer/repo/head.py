@@ -146,8 +146,30 @@ def plan_head(
         LocalError: the previous head is of another repository or a higher epoch: this device must not write.
 
     """
+    roots = root_of_set(inventory.snapshots), root_of_set(inventory.packs)
+    return _follow(previous, previous_hash, grant=grant, said=(index, *roots), time_ms=time_ms)
+
+
+def plan_return(previous: Head, previous_hash: bytes, *, grant: WriterGrant, said: Head, time_ms: int) -> Head:
+    """Return the head after `previous` that says again what the earlier head `said` did.
+
+    Signing is never undone: two heads of one number are two histories. What follows may say the old thing again.
+
+    Raises:
+        LocalError: as for `plan_head`.
+
+    """
+    again = said.index, said.snapshots_root, said.packs_root
+    return _follow(previous, previous_hash, grant=grant, said=again, time_ms=time_ms)
+
+
+def _follow(
+    previous: Head | None, previous_hash: bytes, *, grant: WriterGrant, said: tuple[BlobId, bytes, bytes], time_ms: int
+) -> Head:
+    """Return the next head; `said`: index, root of the snapshots, root of the packs."""
     if previous is not None and (previous.repository != grant.repository or previous.epoch > grant.epoch):
         raise LocalError("the last head belongs to another repository or a newer writer")
+    index, snapshots_root, packs_root = said
     return Head(
         repository=grant.repository,
         epoch=grant.epoch,
@@ -155,8 +177,8 @@ def plan_head(
         number=1 if previous is None else previous.number + 1,
         previous=ZERO_HASH if previous is None else previous_hash,
         index=index,
-        snapshots_root=root_of_set(inventory.snapshots),
-        packs_root=root_of_set(inventory.packs),
+        snapshots_root=snapshots_root,
+        packs_root=packs_root,
         time_ms=time_ms if previous is None else max(time_ms, previous.time_ms + 1),
     )
 

@@ -1,0 +1,66 @@
+"""The end of every change: snapshots made durable together with the inventory that names them.
+
+Knows: how the inventory follows from the index and the packs of this run. Must not know: files, hosts, heads. What is
+returned is for the head to commit to; the index learns of the snapshots from the caller, who knows when they stand.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from backuppeer.backup.packer import Packer
+from backuppeer.crypto.keys import RepositoryKeys
+from backuppeer.ids import BlobId, LogicalId, SnapshotId
+from backuppeer.repo.blob import Blob, BlobKind, Compressor
+from backuppeer.repo.cache import TreeCache
+from backuppeer.repo.head import Inventory, encode_inventory
+from backuppeer.repo.index import Index
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What is durable now. `index`: blob id of the inventory's root."""
+
+    inventory: Inventory
+    index: BlobId
+
+
+class Publisher:
+    """Stores lists of snapshots of one repository; holds no state of a run."""
+
+    def __init__(self, keys: RepositoryKeys, index: Index, *, cache: TreeCache, level: int) -> None:
+        self._keys, self._index, self._cache = keys, index, cache
+        self._level = level
+
+    def publish(self, packer: Packer, names: Sequence[SnapshotId], bodies: Sequence[bytes]) -> Published:
+        """Make durable what `packer` still holds, then snapshots and inventory; return when all of it is.
+
+        `names`: the snapshots alive from now on, in order. `bodies`: encoded snapshots among them that are new.
+
+        Raises:
+            LocalError: more than one inventory holds, or a snapshot named twice.
+            BackupPeerError: the sink can't take the packs.
+
+        """
+        packer.flush()
+        compressor = Compressor(self._level)
+        made: list[Published] = []
+        parts: list[bytes] = []
+
+        def make_inventory(new: Sequence[LogicalId]) -> list[Blob]:
+            # Packs of this run may be registered already, those of a run that broke off are: they are useful.
+            inventory = Inventory(tuple(names), tuple(dict.fromkeys(self._index.packs()) | dict.fromkeys(new)))
+            encoded = encode_inventory(self._keys, inventory)
+            made.append(Published(inventory, encoded.index))
+            parts[:] = [encoded.root, *encoded.pieces]
+            known = self._index.known(blob for blob, _ in self._named(encoded.pieces))
+            pieces = [piece for blob, piece in self._named(encoded.pieces) if blob not in known]
+            return [compressor.pack_blob(self._keys, BlobKind.INDEX, data) for data in [*pieces, encoded.root]]
+
+        blobs = [compressor.pack_blob(self._keys, BlobKind.SNAPSHOT, body) for body in bodies]
+        packer.finish(blobs, make_inventory)
+        snapshots = [(blob.blob, body) for blob, body in zip(blobs, bodies, strict=True)]
+        self._cache.put_many([*snapshots, *self._named(parts)])
+        return made[-1]
+
+    def _named(self, parts: Sequence[bytes]) -> list[tuple[BlobId, bytes]]:
+        return [(self._keys.blob_id(BlobKind.INDEX, part), part) for part in parts]

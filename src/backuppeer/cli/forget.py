@@ -1,0 +1,158 @@
+"""`forget`: take snapshots out of the list, by name or by rules that say what to keep."""
+
+import re
+from collections.abc import Sequence
+from typing import Annotated, Final
+
+import msgspec
+import typer
+
+from backuppeer.cli.context import Context, context_of
+from backuppeer.cli.render import Column, escape_line, escape_name, format_count, format_moment
+from backuppeer.cli.screen import GREEN, Screen
+from backuppeer.cli.selection import GROUPS, Hosts, OfPath, Tags, name_group, read_fields, write_path
+from backuppeer.cli.spinner import Spinner
+from backuppeer.cli.units import format_duration, read_span
+from backuppeer.cli.work import View, run_work
+from backuppeer.cli.zone import find_zone
+from backuppeer.control.amendments import ForgetGroup, ForgetPlan, ForgetRequest, ForgetResult, PlannedRow
+from backuppeer.control.api import LeftOut
+from backuppeer.errors import DeclinedError, ExitCode, InterruptedByUserError
+
+_HELP: Final = (
+    "Forget snapshots: those named, or all that no rule keeps.\n\nEach rule keeps the newest snapshot of each of the "
+    "last N hours, days, weeks … that have one (-1: of all); a snapshot goes when no rule keeps it. Rules are applied "
+    "to each group of snapshots on its own. Files are not freed yet: what only these snapshots held stays with the "
+    "hosts."
+)
+_COLUMNS: Final = (
+    Column("snapshot", keep=True),
+    Column("time", keep=True),
+    Column("plan", keep=True),
+    Column("why"),
+    Column("tags"),
+    Column("paths"),
+)
+_MINUTES: Final = re.compile(r"[0-9]+ ?m(?!o)", re.IGNORECASE)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command(name="forget", help=_HELP)(forget)
+
+
+def forget(  # noqa: PLR0913 - one parameter per option
+    ctx: typer.Context,
+    snapshots: Annotated[
+        list[str] | None, typer.Argument(metavar="[SNAPSHOT...]", help="Ids, prefixes of 4 or more, or `latest`.")
+    ] = None,
+    *,
+    keep_last: Annotated[int, typer.Option(metavar="N", help="Keep the N newest.", show_default=False)] = 0,
+    keep_hourly: Annotated[int, typer.Option(metavar="N", help="One of each of N hours.", show_default=False)] = 0,
+    keep_daily: Annotated[int, typer.Option(metavar="N", help="One of each of N days.", show_default=False)] = 0,
+    keep_weekly: Annotated[int, typer.Option(metavar="N", help="One of each of N weeks.", show_default=False)] = 0,
+    keep_monthly: Annotated[int, typer.Option(metavar="N", help="One of each of N months.", show_default=False)] = 0,
+    keep_yearly: Annotated[int, typer.Option(metavar="N", help="One of each of N years.", show_default=False)] = 0,
+    keep_within: Annotated[
+        str, typer.Option(metavar="DURATION", help="Keep what is not older than the newest by more, e.g. 1y6mo7d.")
+    ] = "",
+    keep_tag: Annotated[list[str] | None, typer.Option(metavar="TAG", help="Keep these; may be repeated.")] = None,
+    tag: Tags = None,
+    host: Hosts = None,
+    path: OfPath = "",
+    group_by: Annotated[str, typer.Option(metavar=GROUPS, help="What makes a group; empty: all are one.")] = GROUPS,
+    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Say what would go; change nothing.")] = False,
+) -> int:
+    """Show the plan, ask, and have the agent do just that."""
+    request = ForgetRequest(
+        snapshots=snapshots or [],
+        keep_last=keep_last,
+        keep_hourly=keep_hourly,
+        keep_daily=keep_daily,
+        keep_weekly=keep_weekly,
+        keep_monthly=keep_monthly,
+        keep_yearly=keep_yearly,
+        keep_within_s=_read_within(context_of(ctx).screen, keep_within),
+        keep_tags=keep_tag or [],
+        hosts=host or [],
+        tags=tag or [],
+        path=write_path(path),
+        group_by=read_fields(group_by),
+        zone=find_zone(),
+    )
+    return _carry_out(context_of(ctx), request, dry_run=dry_run)
+
+
+def _read_within(screen: Screen, text: str) -> int:
+    seconds = read_span(text, "--keep-within") or 0
+    if _MINUTES.search(text):
+        # Other programs mean months by it.
+        screen.note(f"--keep-within {text} is {format_duration(seconds)}: m is minutes here, mo is months")
+    return seconds
+
+
+def _carry_out(context: Context, request: ForgetRequest, *, dry_run: bool) -> int:
+    screen, client = context.screen, context.client()
+    request.servers = context.servers()
+    plan = client.call("forget/plan", request, ForgetPlan)
+    screen.event("plan", msgspec.to_builtins(plan))
+    _show_plan(screen, plan)
+    if dry_run or not plan.forgotten:
+        going = [row.snapshot for group in plan.groups for row in group.snapshots if not row.kept]
+        screen.line(f"would forget {_describe(plan)}" if plan.forgotten else "nothing to forget")
+        screen.done(ForgetResult(forgotten=going, kept=plan.kept))
+        return ExitCode.DONE
+    if not screen.confirm(
+        f"forget {_describe(plan)}?", unanswered=f"{format_count(plan.forgotten, 'snapshot')} would be forgotten"
+    ):
+        raise DeclinedError("nothing was forgotten: you said no")
+    request.agreed = plan.digest
+    try:
+        with Spinner(screen) as spinner:
+            result = run_work(client, "forget", request, ForgetResult, view=View(screen, spinner=spinner))
+    except KeyboardInterrupt:
+        raise InterruptedByUserError("stopped; `backup-peer snapshots` shows what there is") from None
+    tick = screen.paint("✓", GREEN)
+    screen.line(f"{tick} forgot {format_count(len(result.forgotten), 'snapshot')}, {result.kept:,} left", hang=2)
+    screen.line("  what only they held stays with the hosts: no space is freed yet", hang=2)
+    tell_left_out(screen, result.left_out)
+    screen.done(result)
+    return ExitCode.DONE
+
+
+def tell_left_out(screen: Screen, left_out: Sequence[LeftOut]) -> None:
+    """Tell which hosts still have the old list: the change stands, and reaches them later."""
+    for host in left_out:
+        screen.note(f"{host.name} still has the old list" + (f": {host.hint}" if host.hint else ""))
+
+
+def _describe(plan: ForgetPlan) -> str:
+    return f"{format_count(plan.forgotten, 'snapshot')}, keep {plan.kept:,}"
+
+
+def _show_plan(screen: Screen, plan: ForgetPlan) -> None:
+    if screen.json:
+        return
+    for group in plan.groups:
+        screen.line(name_group(group.set, group.host, group.paths))
+        columns = _COLUMNS[: _count_columns(group)]
+        screen.table(columns, [_cells(row)[: len(columns)] for row in group.snapshots])
+        screen.line()
+
+
+def _count_columns(group: ForgetGroup) -> int:
+    """Leave out at the end what says nothing: paths that the heading names, tags that nobody has."""
+    if not group.paths:
+        return len(_COLUMNS)
+    return len(_COLUMNS) - (1 if any(row.tags for row in group.snapshots) else 2)
+
+
+def _cells(row: PlannedRow) -> list[str]:
+    return [
+        escape_line(row.snapshot[:8]),
+        format_moment(row.time) if row.time else "missing",
+        "keep" if row.kept else "forget",
+        ", ".join(map(escape_line, row.reasons)),
+        ", ".join(map(escape_line, row.tags)),
+        " ".join(map(escape_name, row.paths)),
+    ]
