@@ -66,7 +66,10 @@ def find_snapshot(index: Index, text: str, wanted: SnapshotFilter | None = None)
             raise NotFoundError("no snapshot fits" if is_filtered else "there is no snapshot yet", hint=hint)
         return snapshots[-1]
     if is_filtered:
-        raise UserError("--path and --tag choose among snapshots: they go with `latest`, not with an id")
+        raise UserError(
+            "--path and --tag choose among snapshots: they go with `latest`, not with an id",
+            hint="leave them out, or name `latest` in place of the id",
+        )
     prefix = text.lower()
     if not SNAPSHOT_PREFIX_CHARS <= len(prefix) <= _ID_CHARS or not _HEX.issuperset(prefix):
         raise NotFoundError(
