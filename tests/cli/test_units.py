@@ -1,3 +1,5 @@
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +11,7 @@ from backuppeer.cli.units import (
     format_share,
     format_size,
     parse_duration,
+    parse_moment,
     parse_share,
     parse_size,
 )
@@ -115,3 +118,45 @@ def test_shares_as_number_or_per_cent():
 @given(st.floats(0, 1, exclude_max=True))
 def test_less_than_everything_is_never_shown_as_100_per_cent(share):
     assert format_share(share) != "100 %"
+
+
+NOW_S = 1_795_383_000.0  # 2026-11-22T21:30:00Z
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("2026-11-22T21:30:00Z", NOW_S),
+        ("2026-11-22 22:30+01:00", NOW_S),
+        ("1970-01-01T00:00:00Z", 0),
+        ("1969-12-31 23:59:59Z", -1),
+        ("30d", NOW_S - 30 * 86400),
+        (" 1h 30m ", NOW_S - 5400),
+    ],
+)
+def test_moments_are_times_or_so_long_ago(text, seconds):
+    assert parse_moment(text, NOW_S) == seconds * 10**9
+
+
+def test_a_moment_without_a_zone_is_local(monkeypatch):
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        assert parse_moment("2026-11-23 06:30", 0) == NOW_S * 10**9
+        assert parse_moment("2026-11-23", 0) == (NOW_S - 6.5 * 3600) * 10**9
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_a_moment_keeps_microseconds_and_stays_in_64_bits():
+    assert parse_moment("2026-11-22T21:30:00.000001Z", 0) == int(NOW_S) * 10**9 + 1000
+    assert parse_moment("9999-01-01T00:00:00Z", 0) == MAX_SIZE_BYTES
+    assert parse_moment("0001-01-02T00:00:00Z", 0) == -MAX_SIZE_BYTES
+
+
+@pytest.mark.parametrize("text", ["", "soon", "2026-13-01", "22.11.2026", "30", "0001-01-01T00:00+14:00", "9" * 50])
+def test_what_is_no_moment_is_refused(text):
+    with pytest.raises(UserError, match="not a time") as caught:
+        parse_moment(text, NOW_S)
+    assert caught.value.hint

@@ -5,7 +5,6 @@ Knows: which job serves which route. Must not know: HTTP, how a job works.
 
 import asyncio
 import os
-from typing import Final
 
 from backuppeer.agent.agent import Agent
 from backuppeer.agent.backup_job import BackupJob
@@ -19,6 +18,7 @@ from backuppeer.agent.restore_job import RestoreJob
 from backuppeer.agent.words import spell_safety_words
 from backuppeer.backup.amending import ORIGINAL
 from backuppeer.backup.browse import SnapshotFilter, find_snapshot, list_entries, list_roots, list_snapshots
+from backuppeer.backup.kinds import name_kind
 from backuppeer.backup.retention import check_group_by, pick_latest
 from backuppeer.backup.streams import PackSource
 from backuppeer.backup.trees import TreeReader, Visit
@@ -42,16 +42,6 @@ from backuppeer.errors import LocalError, NotFoundError, PeerUnreachable, UserEr
 from backuppeer.ids import PeerId, SnapshotId, format_peer_id
 from backuppeer.limits import LOCK_DEFAULT_S, LS_ROWS, TERM_DEFAULT_S
 from backuppeer.repo.snapshot import Snapshot
-from backuppeer.repo.tree import EntryKind
-
-_KINDS: Final = {
-    EntryKind.FILE: "file",
-    EntryKind.DIRECTORY: "dir",
-    EntryKind.SYMLINK: "symlink",
-    EntryKind.FIFO: "fifo",
-    EntryKind.CHARACTER_DEVICE: "chardev",
-    EntryKind.BLOCK_DEVICE: "blockdev",
-}
 
 
 class OwnerCommands:
@@ -217,7 +207,7 @@ def _entry_row(visit: Visit) -> EntryRow:
     entry = visit.entry
     return EntryRow(
         path="/" + os.fsdecode(visit.path),
-        kind=_KINDS[EntryKind(entry.kind)],
+        kind=name_kind(entry.kind),
         mode=entry.mode,
         uid=entry.uid,
         gid=entry.gid,

@@ -10,12 +10,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, TypeVar
 
-from backuppeer.agent.losses import Losses, check_choice
-from backuppeer.agent.meeting import Meeting
-from backuppeer.agent.partners import Partner
+from backuppeer.agent.lookup import Lookup
+from backuppeer.agent.pulling import run_aside
 from backuppeer.agent.reporter import Reporter, beating, counting
 from backuppeer.agent.vault import Vault
-from backuppeer.backup.browse import SnapshotFilter, find_snapshot
+from backuppeer.backup.browse import SnapshotFilter
 from backuppeer.backup.counting import Tell, count_part
 from backuppeer.backup.restorer import RestoreOptions, Restorer
 from backuppeer.backup.restorer import RestoreResult as Restored
@@ -24,7 +23,7 @@ from backuppeer.backup.standing import Overwrite
 from backuppeer.backup.trees import TreeReader
 from backuppeer.clock import format_time
 from backuppeer.control.restoring import Conflict, RestorePlan, RestoreRequest, RestoreResult
-from backuppeer.errors import BackupPeerError, IntegrityFault, NotFoundError, PeerUnreachable, UserError
+from backuppeer.errors import IntegrityFault, PeerUnreachable, UserError
 from backuppeer.files.scan import Found, FoundKind
 from backuppeer.ids import SnapshotId
 from backuppeer.limits import CONFLICTS_LISTED
@@ -104,9 +103,11 @@ class RestoreJob:
 
     async def _find(self) -> tuple[SnapshotId, Snapshot]:
         check_target(self._request.target)
-        meeting = Meeting(self._vault, self._reporter, self._tell)
-        losses = await self._mend(meeting)
-        return self._choose(losses, meeting)
+        lookup = Lookup(self._vault, self._reporter)
+        await lookup.mend(copies=True)
+        tags = (self._request.tag,) if self._request.tag else ()
+        wanted = SnapshotFilter(tags=tags, path=os.fsencode(self._request.backed_up))
+        return lookup.choose(self._request.snapshot, wanted)
 
     def _make_restorer(self) -> Restorer:
         repository = self._vault.repository
@@ -122,43 +123,9 @@ class RestoreJob:
             ),
         )
 
-    async def _mend(self, meeting: Meeting) -> Losses:
-        """Bring index and ledger back from the hosts where this machine lost them; return what can't be had."""
-        if self._vault.is_whole() and self._vault.complete_hosts():
-            return Losses()
-        losses = await meeting.mend(self._vault.partners())
-        if losses:
-            self._reporter.note(meeting.witnesses().explain(losses).message)
-        return losses
-
-    def _choose(self, losses: Losses, meeting: Meeting) -> tuple[SnapshotId, Snapshot]:
-        """Return the snapshot asked for: never an older one in place of one that is missing."""
-        tags = (self._request.tag,) if self._request.tag else ()
-        wanted = SnapshotFilter(tags=tags, path=os.fsencode(self._request.backed_up))
-        text = self._request.snapshot
-        try:
-            snapshot_id, snapshot = find_snapshot(self._vault.repository.index, text, wanted)
-        except NotFoundError:
-            if losses:
-                check_choice(text, None, losses, meeting.witnesses())
-            raise
-        if losses:
-            check_choice(text, snapshot_id, losses, meeting.witnesses())
-        return snapshot_id, snapshot
-
-    def _tell(self, partner: Partner, error: BackupPeerError) -> None:
-        """Tell of a host that could not be asked; it is simply left out."""
-        self._reporter.note(f"{partner.name}: {error.message}")
-
     async def _in_thread(self, step: Callable[[Snapshot, bytes], T], snapshot: Snapshot) -> T:
         path = os.fsencode(self._request.path or "/")
-        work = asyncio.create_task(asyncio.to_thread(step, snapshot, path))
-        try:
-            return await asyncio.shield(work)
-        except asyncio.CancelledError:
-            self._stop.set()
-            await asyncio.gather(work, return_exceptions=True)
-            raise
+        return await run_aside(partial(step, snapshot, path), self._stop)
 
     def _report(self, snapshot_id: SnapshotId, snapshot: Snapshot, result: Restored) -> RestoreResult:
         done = f"restored to {self._request.target}: {_count(result.files)}"

@@ -15,7 +15,7 @@ from backuppeer.agent.heads import HeadChain, only_reads
 from backuppeer.agent.home import Home
 from backuppeer.agent.keyring import HomeKeys
 from backuppeer.agent.losses import Losses, find_losses, find_nowhere
-from backuppeer.agent.names import name_of, resolve_peer
+from backuppeer.agent.names import alias_of, name_of, resolve_peer
 from backuppeer.agent.partners import Partner, Reach
 from backuppeer.agent.rebuild import Loaded, OnPack, load_head, rebuild_from
 from backuppeer.agent.reporter import Reporter
@@ -337,3 +337,7 @@ class Vault:
     def name(self, peer: PeerId) -> str:
         """Return what this home calls a peer."""
         return name_of(self._state, peer)
+
+    def alias(self, peer: PeerId) -> str:
+        """Return the alias of a peer, or ''."""
+        return alias_of(self._state, peer)

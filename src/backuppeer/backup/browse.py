@@ -71,7 +71,10 @@ def find_snapshot(index: Index, text: str, wanted: SnapshotFilter | None = None)
             raise NotFoundError("no snapshot fits" if is_filtered else "there is no snapshot yet", hint=_LISTED)
         return snapshots[-1]
     if is_filtered:
-        raise UserError("--path and --tag choose among snapshots: they go with `latest`, not with an id")
+        raise UserError(
+            "--path and --tag choose among snapshots: they go with `latest`, not with an id",
+            hint="leave them out, or name `latest` in place of the id",
+        )
     snapshots = list_snapshots(index)
     chosen = find_name([name for name, _ in snapshots], text)
     return next(pair for pair in snapshots if pair[0] == chosen)

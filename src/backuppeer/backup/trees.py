@@ -77,8 +77,10 @@ class TreeReader:
             got |= outcomes
         return got
 
-    def entries(self, content: bytes) -> Iterator[TreeEntry]:
+    def entries(self, content: bytes, *, ahead: Callable[[TreeEntry], bool] = lambda _: True) -> Iterator[TreeEntry]:
         """Yield the entries of a directory (`content`: its joined piece ids) in order of their names.
+
+        `ahead`: which of the directories in it will be read, too, and may be fetched in few requests.
 
         Raises:
             IntegrityFault: a piece is missing, wrong, or out of order with the one before.
@@ -88,7 +90,7 @@ class TreeReader:
         last = b""
         for blob in split_ids(content):
             entries = decode_piece(self.read_blob(blob))
-            self.prefetch(entry.content for entry in entries if entry.kind == EntryKind.DIRECTORY)
+            self.prefetch(e.content for e in entries if e.kind == EntryKind.DIRECTORY and ahead(e))
             if entries:
                 # Pieces are checked inside by their decoder; between them only here can a name come twice.
                 if entries[0].name <= last:

@@ -41,7 +41,7 @@ def ls(
     if context.screen.json:
         context.screen.value(rows)
     elif rows:
-        context.screen.line("\n".join(map(_describe, rows)))
+        context.screen.line("\n".join(map(describe_entry, rows)))
     return 0
 
 
@@ -58,7 +58,8 @@ def split_place(text: str) -> tuple[str, str]:
     return name, path
 
 
-def _describe(row: EntryRow) -> str:
+def describe_entry(row: EntryRow) -> str:
+    """Return an entry as `ls -l` would show it."""
     mode = stat.filemode(_TYPES.get(row.kind, 0) | row.mode)
     target = f" -> {escape_name(row.target)}" if row.kind == "symlink" else ""
     size = format_size(row.size) if row.kind == "file" else "-"

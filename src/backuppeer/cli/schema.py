@@ -30,6 +30,7 @@ from backuppeer.control.api import (
     StopResult,
 )
 from backuppeer.control.events import Agreed, ErrorFile, ErrorResult, EventName, Note, Progress, State
+from backuppeer.control.inspection import DiffResult, DiffRow, DumpResult, DumpStart, FindRow, StatsResult
 from backuppeer.control.restoring import RestoreResult
 
 
@@ -102,6 +103,8 @@ VALUES: Final[dict[str, Any]] = {
     "sessions": list[SessionRow],
     "snapshots": list[SnapshotRow],
     "ls": list[EntryRow],
+    "find": list[FindRow],
+    "stats": StatsResult,
     "status": StatusResult,
     "config get": Setting,
     "config list": Config,
@@ -135,6 +138,8 @@ LINES: Final[dict[str, tuple[Any, Mapping[str, type]]]] = {
     "restore": (RestoreResult, _WORK),
     "forget": (ForgetResult, {**_WORK, "plan": ForgetPlan}),
     "tag": (TagResult, _WORK),
+    "diff": (DiffResult, {**_WORK, "change": DiffRow}),
+    "dump": (DumpResult, {**_WORK, EventName.START: DumpStart}),
     "config set": (Setting, {}),
     "agent start": (AgentStarted, {}),
     "agent run": (None, {"running": AgentRunning}),
@@ -144,7 +149,8 @@ LINES: Final[dict[str, tuple[Any, Mapping[str, type]]]] = {
 """Verbs that print JSON lines: what `done` holds, and the events before it. All may end with `error` instead."""
 _LINES_ABOUT: Final = "JSON lines; this is the schema of each; the last is `done` or `error`"
 _ABOUT: Final = {
-    "backup": f"{_LINES_ABOUT}, or `done` and then `error` (code 3) when hosts in `left_out` do not hold the snapshot"
+    "backup": f"{_LINES_ABOUT}, or `done` and then `error` (code 3) when hosts in `left_out` do not hold the snapshot",
+    "dump": f"with --target FILE only: {_LINES_ABOUT}",
 }
 
 _TEMPLATE: Final = "#/$defs/{name}"

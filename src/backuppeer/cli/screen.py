@@ -84,6 +84,26 @@ class Screen:
         if self.json:
             self.event("done", msgspec.to_builtins(result))
 
+    def text(self, text: str) -> None:
+        """Write a text for programs on stdout as it is."""
+        self._write(self._out, text)
+
+    def octets(self, data: bytes | memoryview) -> None:
+        """Write bytes on stdout as they are.
+
+        Raises:
+            OSError: stdout takes no more.
+
+        """
+        with self._lock:
+            self.end_live()
+            try:
+                self._out.buffer.write(data)
+                self._out.buffer.flush()
+            except BrokenPipeError as exc:
+                _silence(self._out)
+                raise OutputClosed("the reader of the output went away") from exc
+
     # --- stderr
     def note(self, text: str) -> None:
         """Tell a fact or warning on stderr."""

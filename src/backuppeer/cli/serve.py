@@ -30,6 +30,7 @@ from backuppeer.agent.home import Home
 from backuppeer.agent.home_commands import HomeCommands
 from backuppeer.agent.host_commands import HostCommands
 from backuppeer.agent.hosting import Hosting
+from backuppeer.agent.inspect_commands import InspectCommands
 from backuppeer.agent.keyring import load_keys
 from backuppeer.agent.knocking import Knocking
 from backuppeer.agent.logbook import open_log
@@ -98,6 +99,7 @@ async def compose(home: Home) -> Agent:
 def make_handlers(agent: Agent) -> dict[str, Handler]:
     """Return who serves which route of control.api."""
     home, host, owner, amend = HomeCommands(agent), HostCommands(agent), OwnerCommands(agent), AmendCommands(agent)
+    inspect = InspectCommands(agent)
     return {
         "ping": home.ping,
         "status": home.status,
@@ -120,6 +122,10 @@ def make_handlers(agent: Agent) -> dict[str, Handler]:
         "forget": amend.forget,
         "tag": amend.tag,
         "ls": owner.ls,
+        "find": inspect.find,
+        "diff": inspect.diff,
+        "stats": inspect.stats,
+        "dump": inspect.dump,
         "restore/plan": owner.plan_restore,
         "restore": owner.restore,
         "recover": owner.recover,

@@ -1,9 +1,10 @@
-"""Sizes, durations and shares: how people write them and how they are shown (DESIGN 10, "Units").
+"""Sizes, durations, moments and shares: how people write them and how they are shown (DESIGN 10, "Units").
 
 Knows: GB = 10⁹, GiB = 2³⁰, s m h d w mo y (m = minutes, mo = 30 days, y = 365 days). Must not know: options, verbs.
 """
 
 import re
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from backuppeer.errors import UserError
@@ -34,6 +35,8 @@ _SHARE: Final = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,9})?|\.[0-9]{1,9}) ?(%?)")
 MAX_SIZE_BYTES: Final = 2**63 - 1
 """Sizes travel and are stored as signed 64-bit numbers."""
 MAX_DURATION_S: Final = 100 * 365 * _DAY_S
+_SECOND_NS: Final = 1_000_000_000
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def parse_size(text: str) -> int:
@@ -124,6 +127,28 @@ def format_duration(seconds: float) -> str:
         elif parts:
             break
     return " ".join(parts[:2]) or "0 s"
+
+
+def parse_moment(text: str, now_s: float) -> int:
+    """Return nanoseconds since 1970 of `2026-11-22`, `2026-11-22 21:30` (local time, unless it names a zone) or `30d`.
+
+    A duration means so long before `now_s` (Unix seconds).
+
+    Raises:
+        UserError: neither.
+
+    """
+    cleaned = text.strip()
+    if _DURATION.fullmatch(cleaned.lower()):
+        return int(now_s - parse_duration(cleaned)) * _SECOND_NS
+    try:
+        moment = datetime.fromisoformat(cleaned).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise UserError(
+            f"not a time: {text[:40]!r}", hint='write it like 2026-11-22, "2026-11-22 21:30", or 30d for so long ago'
+        ) from None
+    ns = (moment - _EPOCH) // timedelta(microseconds=1) * 1000
+    return max(-MAX_SIZE_BYTES, min(ns, MAX_SIZE_BYTES))
 
 
 def parse_share(text: str) -> float:

@@ -19,6 +19,7 @@ from backuppeer.control.api import Request
 from backuppeer.control.client import Client
 from backuppeer.control.codec import convert_json
 from backuppeer.control.events import ErrorFile, Event, EventName, Note, Progress, State
+from backuppeer.control.inspection import Rows
 from backuppeer.errors import LocalError
 
 T = TypeVar("T")
@@ -43,6 +44,7 @@ class View:
         *,
         spinner: Spinner | None = None,
         turning: bool = False,
+        quiet: bool = False,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self.screen = screen
@@ -51,6 +53,8 @@ class View:
         """Shows states; None where the verb shows them itself."""
         self._turning = turning
         """Whether progress has a turning sign too: for work whose counts may stand still for seconds."""
+        self._quiet = quiet
+        """With --json: no lines, as the verb prints one value at the end."""
         self._state = ""
         self._now = now
         self._pace = Pace()
@@ -58,24 +62,35 @@ class View:
         self._started = False
         self._last: tuple[Progress, float] | None = None
         self._drawing = threading.Lock()
+        self._hushed = False
         if spinner is not None:
             spinner.on_turn = self.tick
 
     def show(self, event: Event) -> None:
         """Show one event: as a JSON line, or in words."""
-        self.screen.event(event.event, event.data)
-        if event.event == EventName.NOTE and not self.screen.json:
+        if not self._quiet and event.event != EventName.ROWS:
+            self.screen.event(event.event, event.data)
+        in_words = self._quiet or not self.screen.json
+        if event.event == EventName.NOTE and in_words:
             self.screen.note(read_event(event, Note).text)
-        elif event.event == EventName.ERROR_FILE and not self.screen.json:
+        elif event.event == EventName.ERROR_FILE and in_words:
             said = read_event(event, ErrorFile)
             mark = self.screen.paint("✗", RED)
             self.screen.aside(f"  {mark} {escape_name(said.path)}: {escape_line(said.message)}", hang=4)
+        elif self._hushed:
+            pass
         elif event.event == EventName.PROGRESS:
             self._show_progress(read_event(event, Progress))
         elif event.event == EventName.STATE:
             self._show_state(read_event(event, State))
         if self._on_event is not None:
             self._on_event(event)
+
+    def hush(self) -> None:
+        """Draw nothing any more: what comes now is on the same terminal, and a redrawn line would wipe it."""
+        self._hushed, self._last = True, None
+        if self._spinner is not None:
+            self._spinner.rest()
 
     def _show_state(self, said: State) -> None:
         was, self._state = self._state, said.state
@@ -144,6 +159,34 @@ def run_work(client: Client, route: str, request: Request, kind: type[T], *, vie
         finally:
             view.screen.end_live()
     raise LocalError(f"{route} ended without a result")
+
+
+def run_bulk(
+    client: Client, route: str, request: Request, kind: type[T], *, view: View, write: Callable[[memoryview], None]
+) -> T:
+    """Run a bulk route to its end, handing its bytes to `write` in order; else as `run_work`."""
+    with contextlib.closing(client.bulk(route, request)) as told:
+        try:
+            for part in told:
+                if isinstance(part, memoryview):
+                    write(part)
+                elif part.event == EventName.DONE:
+                    return _convert(part.data, kind)
+                else:
+                    view.show(part)
+        finally:
+            view.screen.end_live()
+    raise LocalError(f"{route} ended without a result")
+
+
+def read_rows(event: Event, kind: type[T]) -> list[T]:
+    """Return the rows of a `rows` event as structs.
+
+    Raises:
+        LocalError: the agent sent something else.
+
+    """
+    return [_convert(row, kind) for row in read_event(event, Rows).rows]
 
 
 def read_event(event: Event, kind: type[T]) -> T:

@@ -16,6 +16,7 @@ from typing import Final, TypeVar
 from backuppeer.control.api import Request
 from backuppeer.control.codec import convert_json, decode_json, encode_json
 from backuppeer.control.events import ErrorResult, Event, EventName
+from backuppeer.control.frames import HEAD_BYTES, FrameKind, decode_head
 from backuppeer.errors import (
     AuthenticationFault,
     BackupPeerError,
@@ -31,7 +32,7 @@ from backuppeer.errors import (
     RefusedError,
     UserError,
 )
-from backuppeer.limits import CONTROL_BODY_BYTES, CONTROL_LINE_BYTES
+from backuppeer.limits import CONTROL_BODY_BYTES, CONTROL_LINE_BYTES, CONTROL_PIECE_BYTES
 
 T = TypeVar("T")
 
@@ -84,16 +85,36 @@ class Client:
             while line := response.readline(CONTROL_LINE_BYTES + 1):
                 if len(line) > CONTROL_LINE_BYTES:
                     raise LocalError(f"the agent sent an event of more than {CONTROL_LINE_BYTES} bytes")
-                event = _decode(line, Event)
-                if event.event == EventName.ERROR:
-                    raise error_from(_convert(event.data, ErrorResult))
+                event = _read_event(line)
                 yield event
                 if event.event == EventName.DONE:
                     return
         raise _went_away(route)
 
+    def bulk(self, route: str, request: Request) -> Generator[Event | memoryview, None, None]:
+        """Send `request` to a bulk route and yield its events and bytes, `done` as the last; else as `work`.
+
+        Bytes are valid until the next step: there is one buffer. The agent waits for who doesn't read on.
+        """
+        buffer = memoryview(bytearray(CONTROL_PIECE_BYTES))
+        with self._post(route, request, None, hint=_FROM_THE_START) as response:
+            while head := response.read(HEAD_BYTES):
+                kind, length = _read_head(head)
+                if kind is FrameKind.BYTES:
+                    if response.readinto(buffer[:length]) != length:
+                        break
+                    yield buffer[:length]
+                    continue
+                event = _read_event(response.read(length))
+                yield event
+                if event.event == EventName.DONE:
+                    return
+        raise _went_away(route, hint=_FROM_THE_START)
+
     @contextmanager
-    def _post(self, route: str, request: Request, timeout_s: float | None) -> Iterator[http.client.HTTPResponse]:
+    def _post(
+        self, route: str, request: Request, timeout_s: float | None, *, hint: str = ""
+    ) -> Iterator[http.client.HTTPResponse]:
         body = encode_json(request)
         if len(body) > CONTROL_BODY_BYTES:
             raise UserError(
@@ -111,7 +132,7 @@ class Client:
         except TimeoutError as exc:
             raise LocalError("the agent does not answer", hint="backup-peer agent stop, then try again") from exc
         except (OSError, http.client.HTTPException) as exc:
-            raise _went_away(route) from exc
+            raise _went_away(route, hint=hint) from exc
         finally:
             connection.close()
 
@@ -132,9 +153,29 @@ def error_from(said: ErrorResult) -> BackupPeerError:
     return _CLASSES.get(said.code, LocalError)(said.message, hint=said.hint)
 
 
-def _went_away(route: str) -> LocalError:
+def _went_away(route: str, *, hint: str = "") -> LocalError:
     verb = route.partition("/")[0]
-    return LocalError(f"the agent ended during {verb}", hint="run the command again: finished work is kept")
+    return LocalError(f"the agent ended during {verb}", hint=hint or "run the command again: finished work is kept")
+
+
+def _read_event(data: bytes) -> Event:
+    """Return an event that is none of failure.
+
+    Raises:
+        BackupPeerError: what an `error` event says, as the class of its exit code.
+
+    """
+    event = _decode(data, Event)
+    if event.event == EventName.ERROR:
+        raise error_from(_convert(event.data, ErrorResult))
+    return event
+
+
+def _read_head(head: bytes) -> tuple[FrameKind, int]:
+    try:
+        return decode_head(head)
+    except ValueError as exc:
+        raise LocalError(f"the agent answered what this version can't read: {exc}", hint=_OTHER_VERSION) from exc
 
 
 def _decode(data: bytes, kind: type[T]) -> T:
@@ -151,4 +192,5 @@ def _convert(value: object, kind: type[T]) -> T:
         raise LocalError(f"the agent answered what this version can't read: {exc}", hint=_OTHER_VERSION) from exc
 
 
+_FROM_THE_START: Final = "run the command again: it starts from the beginning"
 _OTHER_VERSION: Final = "backup-peer agent stop, then try again"

@@ -28,6 +28,8 @@ class EventName(StrEnum):
     REQUEST = "request"  # host only; data: PendingRequest
     OFFERED = "offered"  # host only: the slot is on offer; data: HostResult
     AGREED = "agreed"  # host only; data: Agreed
+    ROWS = "rows"  # find and diff; data: inspection.Rows
+    START = "start"  # dump only; data: inspection.DumpStart
 
 
 class ErrorResult(msgspec.Struct, kw_only=True):

@@ -13,6 +13,8 @@ import msgspec
 from backuppeer import __version__
 from backuppeer.control.api import ConnectPlan, HostResult, PendingRequest
 from backuppeer.control.events import Agreed, ErrorFile, ErrorResult, Event, EventName, Note, Progress, State
+from backuppeer.control.frames import MEDIA_TYPE
+from backuppeer.control.inspection import DumpStart
 from backuppeer.control.routes import ROUTES, Route
 
 EVENT_DATA: Final[dict[EventName, type[msgspec.Struct]]] = {
@@ -25,16 +27,20 @@ EVENT_DATA: Final[dict[EventName, type[msgspec.Struct]]] = {
     EventName.OFFERED: HostResult,
     EventName.AGREED: Agreed,
 }
-"""What `data` holds, by event; `done` holds the route's result."""
+"""What `data` holds, by event; `done` holds the route's result, `rows` a list of the route's rows."""
+_FRAMES: Final = (
+    "frames: kind (1 byte: 0 = an event, 1 = bytes), length (4 bytes, big-endian), then an event as JSON (its schema: "
+    "x-events) or bytes, at most 1 MiB; the last frame is `done` or `error`: without one the bytes are not complete"
+)
 
 _REFERENCES: Final = "#/components/schemas/{name}"
 
 
 def build_openapi(version: str) -> dict[str, Any]:
     """Return the OpenAPI document of all routes, for the program's `version`."""
-    kinds: list[Any] = [ErrorResult, Event, ConnectPlan, *EVENT_DATA.values()]
+    kinds: list[Any] = [ErrorResult, Event, ConnectPlan, DumpStart, *EVENT_DATA.values()]
     for route in ROUTES.values():
-        kinds += [route.request, route.result]
+        kinds += [route.request, route.result, *([route.rows] if route.rows else [])]
     schemas, components = msgspec.json.schema_components(kinds, ref_template=_REFERENCES)
     by_kind = dict(zip(map(_key, kinds), schemas, strict=True))
     paths = {f"/v1/{name}": {"post": _operation(name, route, by_kind)} for name, route in ROUTES.items()}
@@ -52,13 +58,7 @@ def _key(kind: object) -> str:
 
 
 def _operation(name: str, route: Route, by_kind: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    result = by_kind[_key(route.result)]
-    if route.work:
-        answer = {"application/x-ndjson": {"schema": _event_schema(result, by_kind)}}
-        description = "JSON lines; the last is `done` or `error`"
-    else:
-        answer = {"application/json": {"schema": result}}
-        description = "the result"
+    description, answer = _answer(route, by_kind)
     return {
         "operationId": name.replace("/", "_"),
         "summary": route.summary,
@@ -73,8 +73,26 @@ def _operation(name: str, route: Route, by_kind: dict[str, dict[str, Any]]) -> d
     }
 
 
-def _event_schema(done: dict[str, Any], by_kind: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    shapes = {EventName.DONE: done, **{name: by_kind[_key(kind)] for name, kind in EVENT_DATA.items()}}
+def _answer(route: Route, by_kind: dict[str, dict[str, Any]]) -> tuple[str, dict[str, Any]]:
+    """Return what an answer is in words, and its content by media type."""
+    if route.bulk:
+        schema = {"type": "string", "format": "binary", "x-events": _event_schema(route, by_kind)}
+        return _FRAMES, {MEDIA_TYPE: {"schema": schema}}
+    if route.work:
+        lines = {"application/x-ndjson": {"schema": _event_schema(route, by_kind)}}
+        return "JSON lines; the last is `done` or `error`", lines
+    return "the result", {"application/json": {"schema": by_kind[_key(route.result)]}}
+
+
+def _event_schema(route: Route, by_kind: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    shapes = {EventName.DONE: by_kind[_key(route.result)]}
+    shapes |= {name: by_kind[_key(kind)] for name, kind in EVENT_DATA.items()}
+    if route.bulk:
+        shapes[EventName.START] = by_kind[_key(DumpStart)]
+    if route.rows:
+        row = by_kind[_key(route.rows)]
+        properties = {"rows": {"type": "array", "items": row}}
+        shapes[EventName.ROWS] = {"type": "object", "properties": properties, "required": ["rows"]}
     return {
         "oneOf": [
             {

@@ -2,8 +2,8 @@
 
 Knows: names, the structs of `api`. Must not know: who serves a route. The OpenAPI document is generated from here.
 
-Two kinds of route: `answer` returns one JSON value; `work` streams JSON lines (`Event`s), the last of them
-`done` or `error`.
+Three kinds of route: `answer` returns one JSON value; `work` streams JSON lines (`Event`s), the last of them
+`done` or `error`; `bulk` streams the same events and raw bytes between them, in frames (`frames`).
 """
 
 from typing import Any
@@ -42,15 +42,29 @@ from backuppeer.control.api import (
     StatusResult,
     StopResult,
 )
+from backuppeer.control.inspection import (
+    DiffRequest,
+    DiffResult,
+    DiffRow,
+    DumpRequest,
+    DumpResult,
+    FindRequest,
+    FindResult,
+    FindRow,
+    StatsRequest,
+    StatsResult,
+)
 from backuppeer.control.restoring import RestorePlan, RestoreRequest, RestoreResult
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
-    """One command of the API: POST /v1/<name>."""
+    """One command of the API: POST /v1/<name>. rows: what the `rows` events of a work route hold."""
 
     request: type[Request]
     result: Any
     work: bool = False
+    bulk: bool = False
+    rows: Any = None
     summary: str = ""
 
 
@@ -76,6 +90,10 @@ ROUTES: dict[str, Route] = {
     "forget": Route(request=ForgetRequest, result=ForgetResult, work=True, summary="take snapshots out of the list"),
     "tag": Route(request=TagRequest, result=TagResult, work=True, summary="change the tags of snapshots"),
     "ls": Route(request=LsRequest, result=list[EntryRow], summary="entries of a snapshot"),
+    "find": Route(request=FindRequest, result=FindResult, rows=FindRow, work=True, summary="look for names"),
+    "diff": Route(request=DiffRequest, result=DiffResult, rows=DiffRow, work=True, summary="compare two snapshots"),
+    "stats": Route(request=StatsRequest, result=StatsResult, work=True, summary="what snapshots take"),
+    "dump": Route(request=DumpRequest, result=DumpResult, bulk=True, summary="a file's bytes, or a folder as tar"),
     "restore/plan": Route(request=RestoreRequest, result=RestorePlan, work=True, summary="what it would replace"),
     "restore": Route(request=RestoreRequest, result=RestoreResult, work=True, summary="bring files back"),
     "recover": Route(request=RecoverRequest, result=RecoverResult, work=True, summary="find hosts, rebuild the index"),

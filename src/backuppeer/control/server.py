@@ -1,9 +1,10 @@
 """The agent's door: HTTP over a Unix socket, one route per command (DESIGN 1, 10).
 
 Knows: ROUTES, how a handler's result, events and errors become HTTP. Must not know: what a handler does. An answer
-route returns one JSON value; a work route streams JSON lines, the last `done` or `error`. Closing the connection is
-how a client cancels a work route; a work route that nobody reads waits at `EVENT_QUEUE` events (progress is
-dropped instead, the next one supersedes it). Errors go out as code, message and hint; a traceback never does.
+route returns one JSON value; a work route streams JSON lines, the last `done` or `error`; a bulk route bytes and events
+in frames. Closing the connection is how a client cancels a work route; a work route that nobody reads waits at
+`EVENT_QUEUE` events (progress is dropped instead, the next one supersedes it) or `PIECES` of bytes. Errors go out as
+code, message and hint; a traceback never does.
 """
 
 import asyncio
@@ -24,17 +25,21 @@ from starlette.types import ExceptionHandler, Receive, Scope, Send
 from backuppeer.control.api import Request
 from backuppeer.control.codec import decode_json, encode_json
 from backuppeer.control.events import ErrorResult, Event, EventName
+from backuppeer.control.frames import MEDIA_TYPE, FrameKind, encode_frame
 from backuppeer.control.routes import ROUTES, Route
 from backuppeer.control.sockets import identify, open_listener
 from backuppeer.errors import BackupPeerError, ExitCode, InterruptedByUserError, LocalError, UserError
-from backuppeer.limits import CONTROL_BODY_BYTES
+from backuppeer.limits import CONTROL_BODY_BYTES, CONTROL_PIECE_BYTES
 
 T = TypeVar("T")
-Emit = Callable[[Event], Awaitable[None]]
+Emit = Callable[[Event | bytes], Awaitable[None]]
 Handler = Callable[[Any, Emit], Awaitable[Any]]
-"""Takes the route's request struct and `emit`; returns the route's result. An answer route must not emit."""
+"""Takes the route's request struct and `emit`; returns the route's result. An answer route must not emit, and only a
+bulk route may emit bytes: up to 1 MiB at a time."""
 
 EVENT_QUEUE: Final = 256
+PIECES: Final = 4
+"""Pieces of a bulk route that wait for its reader: 4 MiB."""
 STOP_GRACE_S: Final = 1
 """What open connections get to end by themselves once the agent stops."""
 _LOG: Final = structlog.get_logger("control")
@@ -127,8 +132,8 @@ def serve_control(app: Starlette, socket_path: Path) -> ControlServer:
 def _endpoint(name: str, route: Route, handler: Handler) -> Callable[[HttpRequest], Awaitable[Response]]:
     async def answer(http: HttpRequest) -> Response:
         request = _parse(await _read_body(http), route.request)
-        if route.work:
-            return _WorkResponse(name, handler, request)
+        if route.work or route.bulk:
+            return _WorkResponse(name, handler, request, bulk=route.bulk)
         return Response(encode_json(await handler(request, _refuse_event)), media_type="application/json")
 
     async def endpoint(http: HttpRequest) -> Response:
@@ -152,21 +157,23 @@ async def _outcome_of(name: str, work: Coroutine[None, None, T]) -> T | BackupPe
 
 
 class _WorkResponse(Response):
-    """Streams a work route's events; cancels the handler when the client goes away."""
+    """Streams a work or bulk route's events and bytes; cancels the handler when the client goes away."""
 
-    def __init__(self, name: str, handler: Handler, request: Request) -> None:
-        super().__init__(media_type="application/x-ndjson")
+    def __init__(self, name: str, handler: Handler, request: Request, *, bulk: bool) -> None:
+        super().__init__(media_type=MEDIA_TYPE if bulk else "application/x-ndjson")
         self._name = name
         self._handler = handler
         self._request = request
-        self._queue: asyncio.Queue[Event] = asyncio.Queue(EVENT_QUEUE)
+        self._bulk = bulk
+        self._queue: asyncio.Queue[Event | bytes] = asyncio.Queue(EVENT_QUEUE)
+        self._room = asyncio.Semaphore(PIECES)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI
         await send(
             {
                 "type": "http.response.start",
                 "status": 200,
-                "headers": [(b"content-type", b"application/x-ndjson"), (b"cache-control", b"no-store")],
+                "headers": [(b"content-type", str(self.media_type).encode()), (b"cache-control", b"no-store")],
             }
         )
         tasks = [
@@ -183,7 +190,7 @@ class _WorkResponse(Response):
             stopped = InterruptedByUserError(
                 "the agent was stopped", hint="run the command again: finished work is kept"
             )
-            await _send_final(send, _error_event(stopped))
+            await self._send(send, _error_event(stopped))
             raise
         finally:
             for task in tasks:
@@ -204,24 +211,38 @@ class _WorkResponse(Response):
         result = await self._handler(self._request, self._emit)
         return Event(event=EventName.DONE, data=msgspec.to_builtins(result))
 
-    async def _emit(self, event: Event) -> None:
-        if event.event in _FINAL:
-            raise LocalError(f"a handler may not emit {event.event!r}: return or raise")
-        if event.event == EventName.PROGRESS and self._queue.full():
+    async def _emit(self, told: Event | bytes) -> None:
+        if not isinstance(told, Event):
+            if not self._bulk:
+                raise LocalError(f"{self._name} can't emit bytes")
+            if len(told) > CONTROL_PIECE_BYTES:
+                raise LocalError(f"a piece of {len(told)} bytes is too long")
+            await self._room.acquire()
+        elif told.event in _FINAL:
+            raise LocalError(f"a handler may not emit {told.event!r}: return or raise")
+        elif told.event == EventName.PROGRESS and self._queue.full():
             return
-        await self._queue.put(event)
+        await self._queue.put(told)
 
     async def _write(self, send: Send) -> None:
         while True:
-            event = await self._queue.get()
-            if event.event in _FINAL:
-                await _send_final(send, event)
+            told = await self._queue.get()
+            await self._send(send, told)
+            if not isinstance(told, Event):
+                self._room.release()
+            elif told.event in _FINAL:
                 return
-            await send({"type": "http.response.body", "body": encode_json(event) + b"\n", "more_body": True})
 
+    async def _send(self, send: Send, told: Event | bytes) -> None:
+        """Send an event or bytes; an event that is final ends the stream."""
+        is_final = isinstance(told, Event) and told.event in _FINAL
+        await send({"type": "http.response.body", "body": self._encode(told), "more_body": not is_final})
 
-async def _send_final(send: Send, event: Event) -> None:
-    await send({"type": "http.response.body", "body": encode_json(event) + b"\n", "more_body": False})
+    def _encode(self, told: Event | bytes) -> bytes:
+        if not isinstance(told, Event):
+            return encode_frame(FrameKind.BYTES, told)
+        line = encode_json(told)
+        return encode_frame(FrameKind.EVENT, line) if self._bulk else line + b"\n"
 
 
 async def _wait_gone(receive: Receive) -> None:
@@ -229,8 +250,8 @@ async def _wait_gone(receive: Receive) -> None:
         pass
 
 
-async def _refuse_event(event: Event) -> None:
-    raise LocalError(f"an answer route can't emit {event.event!r}")
+async def _refuse_event(told: Event | bytes) -> None:
+    raise LocalError(f"an answer route can't emit {told.event if isinstance(told, Event) else 'bytes'!r}")
 
 
 async def _read_body(http: HttpRequest) -> bytes:

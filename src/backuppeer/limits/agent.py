@@ -8,6 +8,8 @@ from backuppeer.limits.units import KIB, MIB
 CONTROL_BODY_BYTES: Final = 1 * MIB
 CONTROL_LINE_BYTES: Final = 4 * MIB
 """Longest event line that a client reads."""
+CONTROL_PIECE_BYTES: Final = 1 * MIB
+"""Longest piece of bytes of a bulk route: what goes through at a time, and what a client has to hold."""
 SOCKET_PATH_BYTES: Final = 107
 HOME_LOOK_S: Final = 5.0
 """How often the agent looks whether its home is still there: one stat each time."""

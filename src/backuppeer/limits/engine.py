@@ -62,7 +62,9 @@ CONFLICTS_NAMED: Final = 5
 CONFLICTS_LISTED: Final = 10
 """Files in the way of a restore that its question lists: a person reads no more."""
 LS_ROWS: Final = 200_000
-"""Entries of one `ls` answer: it is held in memory on both sides."""
+"""Entries of one `ls` answer: it is held in memory on both sides. And of `find --json`."""
+FIND_REMEMBERED: Final = 200_000
+"""Matches and directories that `find` remembers from one snapshot to the next: some 80 MB."""
 HOLE_BYTES: Final = 4 * KIB
 """Zeros left out of a restored file that had holes, from a multiple of it on: the block of most file systems."""
 IGNORE_FILE_BYTES: Final = 1 * MIB

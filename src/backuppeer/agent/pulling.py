@@ -1,0 +1,64 @@
+"""Work that runs in threads, taken step by step: as fast as who takes it, and ended when nobody does any more.
+
+Knows: threads, the event loop. Must not know: what a step is. A generator is advanced in a thread, one step ahead;
+nothing of it ever waits for a reader, so a reader who goes away leaves no thread behind.
+"""
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable
+from typing import Final, TypeVar
+
+import msgspec
+
+from backuppeer.control.events import Event, EventName
+from backuppeer.control.inspection import Rows
+
+T = TypeVar("T")
+BATCH_ROWS: Final = 256
+_BATCH_CHARS: Final = 256 * 1024
+"""Text of the rows of one event: six times as much, when all of it must be escaped, still fits a line."""
+
+
+async def pull(steps: Generator[T, None, None], stop: threading.Event) -> AsyncGenerator[T, None]:
+    """Yield what a generator does (never None), each step in a thread; `stop` is set when it ends, however."""
+    ahead = asyncio.create_task(asyncio.to_thread(next, steps, None))
+    try:
+        while (step := await asyncio.shield(ahead)) is not None:
+            ahead = asyncio.create_task(asyncio.to_thread(next, steps, None))
+            yield step
+    finally:
+        stop.set()
+        # No generator can be closed while a thread is in it.
+        await asyncio.gather(ahead, return_exceptions=True)
+        await asyncio.to_thread(steps.close)
+
+
+async def run_aside(work: Callable[[], T], stop: threading.Event) -> T:
+    """Return what `work` does in a thread; when cancelled, set `stop` and wait until it has seen that."""
+    task = asyncio.create_task(asyncio.to_thread(work))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        stop.set()
+        await asyncio.gather(task, return_exceptions=True)
+        raise
+
+
+def batch_rows(rows: Iterable[T], measure: Callable[[T], int]) -> Generator[list[T], None, None]:
+    """Yield rows in lists that fit an event; `measure` returns the characters of a row's longest texts."""
+    batch: list[T] = []
+    size = 0
+    for row in rows:
+        batch.append(row)
+        size += measure(row)
+        if len(batch) >= BATCH_ROWS or size >= _BATCH_CHARS:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def make_rows_event(rows: Iterable[msgspec.Struct]) -> Event:
+    """Return the event that hands rows on."""
+    return Event(event=EventName.ROWS, data=msgspec.to_builtins(Rows(rows=list(rows))))
