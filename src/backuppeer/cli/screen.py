@@ -4,8 +4,11 @@ Knows: whether people or programs read (`--json`, terminals, NO_COLOR), JSON lin
 Every write goes through here, so that a reader who closes the pipe ends the command in one quiet way.
 """
 
+import contextlib
+import io
 import os
 import shutil
+import termios
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, TextIO
@@ -138,6 +141,7 @@ class Screen:
 
     def read_answer(self, prompt: str) -> str:
         """Read one line from the terminal; end of input is an empty answer, and sets `input_ended`."""
+        _drop_typed(self._in)
         self._write(self._err, f"{self._wrap(self._err, prompt.rstrip(' '), 2)} ")
         try:
             line = self._in.readline()
@@ -169,6 +173,12 @@ class Screen:
             except BrokenPipeError as exc:
                 _silence(stream)
                 raise OutputClosed("the reader of the output went away") from exc
+
+
+def _drop_typed(stream: TextIO) -> None:
+    """Throw away what was typed before the question stood there: it answers something else, or nothing."""
+    with contextlib.suppress(termios.error, io.UnsupportedOperation):  # no terminal: nobody types
+        termios.tcflush(stream, termios.TCIFLUSH)
 
 
 def _silence(stream: TextIO) -> None:
