@@ -51,9 +51,7 @@ class DeafPool:
         self.deposits.append(sealed)
 
 
-@pytest.mark.parametrize(
-    ("wish", "advice"), [(0, "`backup-peer host` again"), (10**9, "`backup-peer browse` for others")]
-)
+@pytest.mark.parametrize(("wish", "advice"), [(0, "`host` again"), (10**9, "`backup-peer browse` for others")])
 def test_a_host_that_is_not_on_offer_is_told_with_advice_that_fits_whose_host_it_is(owner, house, wish, advice):
     class Empty:
         async def find(self, _servers, _peer):

@@ -1,3 +1,4 @@
+import errno
 import json
 
 import pytest
@@ -50,6 +51,35 @@ def test_init_with_wrong_answers_makes_nothing(capsys, home, terminal):
     terminal("no\nno\nno\n")
     assert run(capsys, "init")[0] == 2
     assert list(home.iterdir()) == []
+
+
+@pytest.mark.parametrize("verb", [["init", "--yes"], ["status"], ["id"], ["recover", "--yes"], ["agent", "status"]])
+def test_a_home_that_is_a_file_is_refused_before_any_words(capsys, tmp_path, verb):
+    (tmp_path / "file").touch()
+    for place in ("file", "file/below"):
+        code, out, err = run(capsys, *verb, "--home", str(tmp_path / place))
+        assert (code, out) == (2, "")
+        assert "is a file" in err
+
+
+@pytest.mark.parametrize("verb", [["init", "--yes"], ["recover", "--yes"]])
+def test_a_home_that_can_not_be_written_is_refused_before_any_words(capsys, tmp_path, monkeypatch, verb):
+    monkeypatch.setattr("os.access", lambda path, _: path != tmp_path)
+    code, out, err = run(capsys, *verb, "--home", str(tmp_path / "new" / "home"))
+    assert (code, out) == (1, "")
+    assert "unexpected" not in err
+    assert "ermission denied" in err
+    assert "--home DIR" in err
+
+
+def test_a_home_that_can_not_be_looked_into_is_told_apart_from_none(capsys, home, monkeypatch):
+    def deny(self, **_):
+        raise PermissionError(errno.EACCES, "Permission denied", str(self))
+
+    monkeypatch.setattr("pathlib.Path.stat", deny)
+    code, _, err = run(capsys, "status")
+    assert code == 1
+    assert "unexpected" not in err
 
 
 def test_init_does_not_count_an_empty_line_as_an_answer(capsys, home, terminal):

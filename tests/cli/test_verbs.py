@@ -216,7 +216,7 @@ def test_nobody_on_offer_is_an_empty_array_or_a_sentence(capsys, agent):
 )
 def test_browse_suggests_a_size_that_the_row_can_grant(capsys, agent, free, words, size):
     agent({"browse": given([msgspec.structs.replace(ROW, free_bytes=one) for one in free])})
-    assert f"backup-peer connect bp1qqqsyqcyq5 --storage {size}\n" in run(capsys, "browse", *words)[1]
+    assert f"`backup-peer connect bp1qqqsyqcyq5 --storage {size} --home" in run(capsys, "browse", *words)[1]
 
 
 def test_browse_does_not_claim_an_availability_that_nobody_promised(capsys, agent):
@@ -310,7 +310,7 @@ def test_status_tells_of_requests_that_wait_on_both_sides_and_of_a_home_that_onl
     busy = msgspec.structs.replace(status, waiting_in=count, waiting_out=1, read_only=True)
     agent({"status": given(busy)})
     _, out, _ = run(capsys, "status")
-    assert f"{words} for your answer: see `backup-peer requests`" in out
+    assert f"{words} for your answer: see `backup-peer requests --home" in out
     assert "1 request of yours waits for an answer" in out
     assert "read-only: recovered from the words" in out
 
@@ -426,7 +426,7 @@ def test_a_rejected_request_shows_how_to_take_the_no_back(capsys, agent):
         code, out, _ = run(capsys, *words)
         assert code == 0
         assert "7 days" in out
-        assert "if you change your mind: backup-peer requests accept r7f3a" in out
+        assert "if you change your mind: `backup-peer requests accept r7f3a --home" in out
 
 
 def test_the_table_of_requests_fits_80_columns_with_ids_and_times_whole(capsys, agent, monkeypatch):

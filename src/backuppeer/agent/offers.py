@@ -50,7 +50,7 @@ def check_storage(size_bytes: int, *, example: str) -> None:
         least = write_exact_size(STORAGE_MIN_BYTES)
         raise UserError(
             f"--storage is {size_bytes} bytes, and the least is {least}",
-            hint=f"sizes have units; for example: {example}",
+            hint=f"sizes have units; for example: `{example}`",
         )
 
 

@@ -133,7 +133,8 @@ class Vault:
         for peer, name in zip(wanted, names, strict=True):
             if peer not in found:
                 raise NotFoundError(
-                    f"{name} keeps no backups of yours", hint=f"ask it first: backup-peer connect {name}"
+                    f"{name} keeps no backups of yours",
+                    hint=f"ask it first: `backup-peer connect {name} --storage 10GB`",
                 )
         return [found[peer] for peer in dict.fromkeys(wanted)]
 

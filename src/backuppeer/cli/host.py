@@ -87,11 +87,11 @@ def host(  # noqa: PLR0913 - one parameter per option
 def _check(storage: str, accept: str) -> None:
     if accept not in _POLICIES:
         raise UserError(
-            f"no such policy: {accept[:40]!r}", hint="for example: backup-peer host --storage 50GB --accept ask"
+            f"no such policy: {accept[:40]!r}", hint="for example: `backup-peer host --storage 50GB --accept ask`"
         )
     if not storage:
         raise UserError(
-            "how much space? --storage is missing", hint="for example: backup-peer host --storage 50GB --duration 2h"
+            "how much space? --storage is missing", hint="for example: `backup-peer host --storage 50GB --duration 2h`"
         )
 
 
@@ -186,7 +186,7 @@ class _HostView:
         if self._asks and screen.can_ask:
             self._decide(asked, called)
         elif not screen.json:
-            screen.hint(f"backup-peer requests accept {escape_line(asked.request_id)}")
+            screen.hint(f"`backup-peer requests accept {escape_line(asked.request_id)}` gives it the space")
         self._show_waiting()
 
     def _show_waiting(self) -> None:
@@ -205,7 +205,7 @@ class _HostView:
         if route.endswith("reject"):
             self._screen.aside("  rejected")
             return
-        record = f"backup-peer peers set {escape_line(asked.peer_id)} --verified"
+        record = f"`backup-peer peers set {escape_line(asked.peer_id)} --verified`"
         self._screen.aside(f"  accepted; if you compared the words, record it: {record}", hang=4)
 
 

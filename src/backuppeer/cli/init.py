@@ -38,6 +38,7 @@ def init(ctx: typer.Context) -> int:
             "init must know that the words were noted, and there is no terminal to ask on",
             hint="add --yes, and keep the words that it prints",
         )
+    homes.check_writable(context.home)
     master = generate_master()
     words = encode_words(master)
     _show_words(screen, words.split())

@@ -92,7 +92,7 @@ def _run(front: list[str], rest: list[str], verb: str) -> int:
     except BackupPeerError as exc:
         return _tell(screen, exc)
     except TyperException as exc:
-        hint = f"for example: {VERBS[verb].example}" if verb in VERBS else "`backup-peer --help` lists the verbs"
+        hint = f"for example: `{VERBS[verb].example}`" if verb in VERBS else "`backup-peer --help` lists the verbs"
         return _tell(screen, UserError(_lower(exc.format_message()), hint=hint))
     except (KeyboardInterrupt, Abort):
         return _INTERRUPTED

@@ -69,7 +69,7 @@ def set_peer(
     """Record a comparison, on either side of an agreement."""
     context = context_of(ctx)
     if not verified:
-        raise UserError("nothing to record", hint="for example: backup-peer peers set alice --verified")
+        raise UserError("nothing to record", hint="for example: `backup-peer peers set alice --verified`")
     row = context.client().call("peers/set", PeerSetting(peer=peer, verified=True), PeerRow)
     context.screen.line(f"recorded: you compared the safety words with {name_peer(row.peer_id, row.alias)}")
     context.screen.done(row)
@@ -82,7 +82,9 @@ def _show_words(screen: Screen, row: PeerRow) -> None:
     screen.line()
     screen.line(f"not compared yet: {name}", hang=2)
     screen.line(f"  {escape_line(row.safety_words)}", hang=2)
-    screen.line(f"  the other screen shows the same words? record it: backup-peer peers set {name} --verified", hang=4)
+    screen.line(
+        f"  the other screen shows the same words? record it: `backup-peer peers set {name} --verified`", hang=4
+    )
 
 
 def _cells(row: PeerRow) -> list[str]:

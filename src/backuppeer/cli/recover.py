@@ -22,7 +22,7 @@ from backuppeer.ids import format_peer_id, parse_peer_id
 
 _HELP: Final = (
     "Bring identity and snapshots back from the 24 words.\n\nHosts are found while they are on offer: ask one that is "
-    "not listed to run `backup-peer host` again, then recover again."
+    "not listed to run `host` again, then recover again."
 )
 _MAX_WORDS_CHARS: Final = 1024
 """24 words of eight letters, with generous space between them."""
@@ -100,6 +100,7 @@ def _find_identity(context: Context) -> str:
     if known and (screen.can_ask or not screen.yes):
         screen.aside("this home has its identity already: the recovery goes on without the words")
         return known
+    homes.check_writable(home)
     text = _read_words(screen)
     if known and not text.strip():
         return known

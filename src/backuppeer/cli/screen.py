@@ -15,7 +15,7 @@ from typing import Any, Final, TextIO
 
 import msgspec
 
-from backuppeer.cli.render import PIPE_COLUMNS, Column, draw_table, encode_line, escape_line, wrap_line
+from backuppeer.cli.render import PIPE_COLUMNS, Column, add_home, draw_table, encode_line, escape_line, wrap_line
 from backuppeer.errors import BackupPeerError, DeclinedError, InterruptedByUserError, UserError
 
 GREEN: Final = "32"
@@ -43,6 +43,8 @@ class Screen:
         self.has_color = self.is_live and not os.environ.get("NO_COLOR")
         self.out_is_terminal = self._out.isatty()
         self.can_ask = self._in.isatty() and self._err.isatty()
+        self.home = ""
+        """The option that commands in what is said need; empty where the home is the usual one."""
         self.input_ended = False
         """Whether a question met the end of the input: there will be no more answers."""
         self._live_shown = False
@@ -65,7 +67,7 @@ class Screen:
         hang: the text is wrapped at spaces on a terminal, further lines are indented by this; None = never wrapped.
         """
         if not self.json:
-            self._write(self._out, f"{text if hang is None else self._wrap(self._out, text, hang)}\n")
+            self._write(self._out, f"{text if hang is None else self._advise(self._out, text, hang)}\n")
 
     def table(self, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
         """Draw a table for a person, as wide as the terminal at most."""
@@ -94,7 +96,7 @@ class Screen:
 
     def aside(self, text: str, *, hang: int = 2) -> None:
         """Write a line on stderr that belongs to the talk with a person: a plan, a question's background."""
-        self._write(self._err, f"{self._wrap(self._err, text, hang)}\n")
+        self._write(self._err, f"{self._advise(self._err, text, hang)}\n")
 
     def hint(self, text: str) -> None:
         """Advise on stderr."""
@@ -108,7 +110,8 @@ class Screen:
             self._tell("error:", RED, error.message)
         if error.hint:
             self.hint(error.hint)
-        self.event("error", {"code": int(error.exit_code), "message": error.message, "hint": error.hint})
+        hint = add_home(error.hint, self.home)
+        self.event("error", {"code": int(error.exit_code), "message": error.message, "hint": hint})
 
     def live(self, text: str) -> None:
         """Redraw the one live line on stderr; the caller keeps it short. Only if `is_live`."""
@@ -156,7 +159,10 @@ class Screen:
 
     def _tell(self, label: str, style: str, text: str) -> None:
         line = f"{self.paint(label, style)} {escape_line(text)}"
-        self._write(self._err, f"{self._wrap(self._err, line, len(label) + 1)}\n")
+        self._write(self._err, f"{self._advise(self._err, line, len(label) + 1)}\n")
+
+    def _advise(self, stream: TextIO, text: str, hang: int) -> str:
+        return self._wrap(stream, add_home(text, self.home), hang)
 
     def _wrap(self, stream: TextIO, text: str, hang: int) -> str:
         """Wrap for people at a terminal; what programs and files get stays on one line."""
