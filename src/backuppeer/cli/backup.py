@@ -13,7 +13,7 @@ from backuppeer.cli.spinner import Spinner
 from backuppeer.cli.units import format_duration, format_size
 from backuppeer.cli.work import View, run_work
 from backuppeer.control.api import BackupRequest, BackupResult
-from backuppeer.errors import ExitCode, IncompleteError, InterruptedByUserError, NotFoundError
+from backuppeer.errors import ExitCode, IncompleteError, InterruptedByUserError, NotFoundError, UserError
 
 _HELP: Final = (
     "Back up files and folders to your hosts. A link is saved as a link; `LINK/`, with a slash behind, means the "
@@ -102,8 +102,11 @@ def _find(paths: Sequence[str]) -> list[str]:
 
     Raises:
         NotFoundError: not one of them is there.
+        UserError: one of them is empty, which would mean the current folder.
 
     """
+    if "" in paths:
+        raise UserError("one of the paths is empty", hint="name what is to be backed up; was a variable not set?")
     if not any(map(os.path.lexists, paths)):
         raise NotFoundError(
             f"no such file or folder: {', '.join(paths)}", hint="name what is to be backed up, e.g. ~/documents"

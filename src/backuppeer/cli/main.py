@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Final
 
 from backuppeer import __version__
-from backuppeer.cli.options import hoist_options
+from backuppeer.cli.options import find_empty_place, hoist_options
 
 if TYPE_CHECKING:
     import typer
@@ -83,6 +83,8 @@ def _run(front: list[str], rest: list[str], verb: str) -> int:
 
     yes = "--yes" in front or "-y" in front
     screen = Screen((sys.stdin, sys.stdout, sys.stderr), json="--json" in front, yes=yes)
+    if empty := find_empty_place([*front, *rest]):
+        return _tell(screen, UserError(f"{empty} is empty", hint="name a folder; was a variable not set?"))
     try:
         code = build_app(screen, verb)(
             args=[*front, *(rest or ["--help"])], prog_name="backup-peer", standalone_mode=False
