@@ -1,5 +1,6 @@
 import errno
 import json
+import re
 
 import pytest
 
@@ -11,7 +12,7 @@ from backuppeer.control.events import Progress, State
 from backuppeer.crypto.words import encode_words
 from backuppeer.ids import PeerId, format_peer_id
 from cli.rows import STATES, ask, event, run
-from cli.terminal import FakePipe
+from cli.terminal import FakePipe, FakeTerminal
 from control.dummy import PEER, telling
 
 
@@ -45,6 +46,20 @@ def test_init_shows_numbered_words_and_asks_for_two_of_them(capsys, home, termin
     assert main(["init"]) == 0
     assert len(words) == 24
     assert not set(words.values()) & set(shown.getvalue().split())
+
+
+@pytest.mark.parametrize(("columns", "in_a_row"), [(80, 4), (68, 4), (60, 3), (40, 2)])
+def test_the_words_stand_in_as_many_columns_as_fit_and_are_never_broken(terminal, monkeypatch, columns, in_a_row):
+    terminal()
+    out = FakeTerminal()
+    monkeypatch.setattr("sys.stdout", out)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert main(["init", "--yes"]) == 0
+    rows = [line for line in out.getvalue().splitlines() if re.match(r" +[0-9]+ [a-z]+", line)]
+    assert len(rows) == 24 / in_a_row
+    assert max(map(len, rows)) <= columns
+    assert "\n\n\n" not in out.getvalue()
+    assert "clear this terminal" in " ".join(out.getvalue().split())
 
 
 def test_init_with_wrong_answers_makes_nothing(capsys, home, terminal):
@@ -107,6 +122,21 @@ def test_ctrl_c_at_the_words_voids_them_on_a_line_of_its_own(capsys, home, termi
     assert "from your paper: \n" in shown.getvalue()
     assert "void" in shown.getvalue()
     assert list(home.iterdir()) == []
+
+
+def test_wrong_words_can_be_typed_again_twice(capsys, home, agent, terminal, monkeypatch):
+    right = encode_words(bytes(32))
+    agent({"recover": telling([], RECOVERED)})
+    shown = terminal()
+    typed = iter([right.replace("art", "atr"), "abandon abandon", right, *["no"] * 3])
+    monkeypatch.setattr("getpass.getpass", lambda _: next(typed))
+    assert run(capsys, "recover")[0] == 0
+    assert "word 24 is not in the list" in shown.getvalue()
+    assert "2 words, not 24" in shown.getvalue()
+    code, out, _ = run(capsys, "recover", "--home", str(home / "other"))
+    assert (code, out) == (2, "")
+    assert next(typed, None) is None
+    assert not (home / "other").exists()
 
 
 HOST = format_peer_id(PeerId(bytes(range(32))))

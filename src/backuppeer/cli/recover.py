@@ -26,6 +26,7 @@ _HELP: Final = (
 )
 _MAX_WORDS_CHARS: Final = 1024
 """24 words of eight letters, with generous space between them."""
+_TRIES: Final = 3
 _READ_ONLY: Final = (
     "this home may only read: to make backups again, `backup-peer init --home DIR` a new one and connect from there"
 )
@@ -104,9 +105,25 @@ def _find_identity(context: Context) -> str:
     text = _read_words(screen)
     if known and not text.strip():
         return known
+    return homes.recover_peer(home, _decode_words(screen, text))
+
+
+def _decode_words(screen: Screen, text: str) -> bytes:
+    """Return what the words stand for; who mistypes one at a terminal may type them again.
+
+    Raises:
+        UserError: wrong each time.
+
+    """
     from backuppeer.crypto.words import decode_words  # noqa: PLC0415 - crypto libraries
 
-    return homes.recover_peer(home, decode_words(text))
+    for _ in range(_TRIES - 1 if screen.can_ask else 0):
+        try:
+            return decode_words(text)
+        except UserError as exc:
+            screen.aside(f"  {escape_line(exc.message)}: {escape_line(exc.hint)}; once more", hang=4)
+        text = _ask_words(screen)
+    return decode_words(text)
 
 
 def _read_words(screen: Screen) -> str:
