@@ -230,6 +230,13 @@ class HostRequest(Request):
     detach: bool = False
 
 
+class HostPlan(msgspec.Struct, kw_only=True):
+    """What an offer would look like in the list, and what of it is given already."""
+
+    listed_bytes: int
+    agreed_bytes: int
+
+
 class HostResult(msgspec.Struct, kw_only=True):
     """The slot is on offer. expires: empty when until stopped."""
 
