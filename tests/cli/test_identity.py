@@ -167,6 +167,14 @@ def test_recover_refuses_a_host_that_is_not_named_by_its_id_before_anything_is_m
     assert list(home.iterdir()) == []
 
 
+def test_recover_says_that_it_needs_the_whole_id_of_a_host(capsys, home, monkeypatch):
+    monkeypatch.setattr("sys.stdin", FakePipe(encode_words(bytes(32))))
+    code, _, err = run(capsys, "recover", "--yes", "--peer", HOST[:13])
+    assert code == 2
+    assert "only the start of an id" in err
+    assert "all 61 characters" in err
+
+
 def test_a_recovery_that_is_not_finished_goes_on_without_the_words(capsys, home, agent, monkeypatch, terminal):
     made = recover_identity(Home(home), bytes(32))
     dummy = agent({"recover": telling([], RECOVERED)})

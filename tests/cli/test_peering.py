@@ -310,8 +310,9 @@ def test_ctrl_c_in_the_host_view_asks_whether_to_stop_offering(  # noqa: PLR0917
 ):
     left = threading.Event()
     dummy = agent({"host": staying_view(left), "host/stop": given(api.HostingState())})
-    terminal(f"y\n{typed}")
+    shown = terminal(f"y\n{typed}")
     assert run(capsys, "host", "--storage", "50GB")[0] == code
+    assert "error:" not in shown.getvalue()
     assert [route for route, _ in dummy.requests[1:]] == routes
     assert left.wait(10)
 

@@ -62,9 +62,11 @@ def test_a_client_verb_loads_nothing_of_the_agents_machinery():
     assert done.stdout.decode().strip() == "[]"
 
 
-def test_help_names_every_verb(capsys):
+def test_help_names_every_verb_and_cuts_no_sentence_off(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
     code, out, _ = run(capsys, "--help")
     assert code == 0
+    assert "..." not in out.partition("Commands:")[2]
     assert all(f"  {verb} " in out for verb in VERBS)
 
 
@@ -401,6 +403,19 @@ def test_a_comparison_is_recorded_on_either_side(capsys, agent):
     assert len(dummy.requests) == 1
 
 
+def test_a_peer_is_given_a_name(capsys, agent):
+    dummy = agent({"peers/set": given(peer_row(alias="bob"))})
+    code, out, _ = run(capsys, "peers", "set", PEER, "--name", "bob")
+    assert code == 0
+    assert out == f"recorded: {PEER[:13]} is bob\n"
+    assert dummy.requests[0][1] == api.PeerSetting(peer=PEER, name="bob")
+
+
+def test_an_unknown_option_is_answered_with_where_all_are_told(capsys, home):
+    assert "all there is: `backup-peer peers set --help" in run(capsys, "peers", "set", "bob", "--nmae", "x")[2]
+    assert "all there is: `backup-peer browse --help" in run(capsys, "browse", "--limit", "x")[2]
+
+
 def test_accepting_shows_whom_and_the_words_that_the_owner_sees(capsys, agent):
     agent({"requests/accept": given(msgspec.structs.replace(PENDING, state="accepted"))})
     _, out, _ = run(capsys, "requests", "accept", "r7f3a")
@@ -479,7 +494,7 @@ def test_ctrl_c_during_a_backup_cancels_it_and_exits_130(capsys, agent, tmp_path
     agent({"backup": backup})
     code, _, err = run(capsys, "backup", str(tmp_path))
     assert code == 130
-    assert err == "error: stopped; what a host has stored is kept\nhint: the same command goes on from there\n"
+    assert err == "stopped; what a host has stored is kept\nhint: the same command goes on from there\n"
     assert cancelled.wait(10)
 
 

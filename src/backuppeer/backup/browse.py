@@ -3,6 +3,8 @@
 Knows: `latest`, hex prefixes, listing. Must not know: how anything is shown.
 """
 
+import os
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -19,6 +21,7 @@ from backuppeer.repo.tree import EntryKind
 LATEST: Final = "latest"
 _HEX: Final = frozenset("0123456789abcdef")
 _ID_CHARS: Final = 64
+_SEE: Final = "`backup-peer snapshots` lists them"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +39,13 @@ class SnapshotFilter:
             and (not self.tag or self.tag in snapshot.tags)
             and (not self.path or normalise_path(self.path) in snapshot.paths)
         )
+
+
+def _hint(wanted: SnapshotFilter | None) -> str:
+    if wanted is None or not wanted.path:
+        return _SEE
+    place = shlex.quote(f"{LATEST}:{os.fsdecode(wanted.path)}")
+    return f"a part of a backup is named by its place: `backup-peer restore {place} --target DIR`; {_SEE}"
 
 
 def list_snapshots(index: Index, wanted: SnapshotFilter | None = None) -> list[tuple[SnapshotId, Snapshot]]:
@@ -58,12 +68,11 @@ def find_snapshot(index: Index, text: str, wanted: SnapshotFilter | None = None)
         UserError: a filter beside an id, which it could only contradict.
 
     """
-    hint = "`backup-peer snapshots` lists them"
     is_filtered = wanted is not None and wanted != SnapshotFilter()
     if text.lower() == LATEST:
         snapshots = list_snapshots(index, wanted)
         if not snapshots:
-            raise NotFoundError("no snapshot fits" if is_filtered else "there is no snapshot yet", hint=hint)
+            raise NotFoundError("no snapshot fits" if is_filtered else "there is no snapshot yet", hint=_hint(wanted))
         return snapshots[-1]
     if is_filtered:
         raise UserError("--path and --tag choose among snapshots: they go with `latest`, not with an id")
@@ -71,11 +80,11 @@ def find_snapshot(index: Index, text: str, wanted: SnapshotFilter | None = None)
     if not SNAPSHOT_PREFIX_CHARS <= len(prefix) <= _ID_CHARS or not _HEX.issuperset(prefix):
         raise NotFoundError(
             f"not a snapshot id: {text[:80]!r}",
-            hint=f"use `latest`, or at least {SNAPSHOT_PREFIX_CHARS} characters of an id; {hint}",
+            hint=f"use `latest`, or at least {SNAPSHOT_PREFIX_CHARS} characters of an id; {_SEE}",
         )
     found = [pair for pair in list_snapshots(index) if pair[0].hex().startswith(prefix)]
     if not found:
-        raise NotFoundError(f"there is no snapshot {prefix}", hint=hint)
+        raise NotFoundError(f"there is no snapshot {prefix}", hint=_SEE)
     if len(found) > 1:
         raise NotFoundError(f"{len(found)} snapshots start with {prefix}", hint="give more characters of the id")
     return found[0]

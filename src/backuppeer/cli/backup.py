@@ -61,9 +61,7 @@ def backup(
     if not result.files:
         context.screen.note("no file was found to save")
     if result.errors:
-        context.screen.note(
-            f"{format_count(result.errors, 'entry', 'entries')} could not be read: not in this snapshot"
-        )
+        context.screen.note(f"not in this snapshot: {format_count(result.errors, 'entry', 'entries')}, named above")
     if result.left_out:
         raise _incomplete(result)
     return ExitCode.INCOMPLETE if result.errors else ExitCode.DONE

@@ -94,8 +94,7 @@ def _run(front: list[str], rest: list[str], verb: str) -> int:
     except BackupPeerError as exc:
         return _tell(screen, exc)
     except TyperException as exc:
-        hint = f"for example: `{VERBS[verb].example}`" if verb in VERBS else "`backup-peer --help` lists the verbs"
-        return _tell(screen, UserError(_lower(exc.format_message()), hint=hint))
+        return _tell(screen, UserError(_lower(exc.format_message()), hint=_show_way(exc, verb)))
     except (KeyboardInterrupt, Abort):
         return _INTERRUPTED
     except Exception as exc:  # noqa: BLE001 - one of the two places that catch broadly (STYLE)
@@ -141,6 +140,14 @@ def _tell(screen: "Screen", error: "BackupPeerError") -> int:
     except OutputClosed:
         return _INTERRUPTED
     return int(error.exit_code)
+
+
+def _show_way(error: Exception, verb: str) -> str:
+    """Return where to look after words that can't be understood."""
+    if verb not in VERBS:
+        return "`backup-peer --help` lists the verbs"
+    path = getattr(getattr(error, "ctx", None), "command_path", f"backup-peer {verb}")
+    return f"for example: `{VERBS[verb].example}`; all there is: `{path} --help`"
 
 
 def _lower(message: str) -> str:

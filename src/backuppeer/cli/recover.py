@@ -18,7 +18,7 @@ from backuppeer.cli.work import View, read_event, run_work
 from backuppeer.control.api import RecoverRequest, RecoverResult
 from backuppeer.control.events import Event, EventName, State
 from backuppeer.errors import UserError
-from backuppeer.ids import format_peer_id, parse_peer_id
+from backuppeer.ids import PEER_ID_CHARS, format_peer_id, parse_peer_id
 
 _HELP: Final = (
     "Bring identity and snapshots back from the 24 words.\n\nHosts are found while they are on offer: ask one that is "
@@ -85,6 +85,11 @@ def _read_id(text: str) -> str:
         raise UserError(
             "a host is named by its id alone: where it is, the signaling servers say",
             hint="give --peer ID, and --server URL for a server that the host uses",
+        )
+    if text.lower().startswith("bp1") and len(text) < PEER_ID_CHARS:
+        raise UserError(
+            f"{text!r} is only the start of an id, and a new home knows none that it could stand for",
+            hint=f"give all {PEER_ID_CHARS} characters: its person sees them with `id`; or leave --peer out",
         )
     return format_peer_id(parse_peer_id(text))
 

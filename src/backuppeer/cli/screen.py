@@ -104,7 +104,7 @@ class Screen:
 
     def error(self, error: BackupPeerError) -> None:
         """Tell the error that ends the command: on stderr, and as the last JSON line if --json."""
-        if isinstance(error, DeclinedError):
+        if isinstance(error, (DeclinedError, InterruptedByUserError)):  # a person's own wish is no error
             self.aside(escape_line(error.message))
         else:
             self._tell("error:", RED, error.message)

@@ -183,6 +183,7 @@ class PeerSetting(Request):
 
     peer: str
     verified: bool = False
+    name: str = ""
 
 
 class ConnectPlanRequest(PeerRequest):
