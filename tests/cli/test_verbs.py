@@ -441,6 +441,16 @@ def test_waiting_requests_show_the_words_to_compare(capsys, agent):
         assert WORDS in out
 
 
+def test_only_the_last_no_to_a_peer_is_told(capsys, agent):
+    no = msgspec.structs.replace(PENDING, state="rejected")
+    other = msgspec.structs.replace(no, direction="out", reason="too much")
+    agent({"requests": given([no, other, msgspec.structs.replace(no, request_id="second"), other])})
+    _, out, _ = run(capsys, "requests")
+    assert (out.count("is refused the same"), out.count("gave no space")) == (1, 1)
+    assert "accept second" in out
+    assert out.count("\n\n") == 1
+
+
 def test_a_rejected_request_shows_how_to_take_the_no_back(capsys, agent):
     rejected = msgspec.structs.replace(PENDING, state="rejected")
     agent({"requests": given([rejected]), "requests/reject": given(rejected)})

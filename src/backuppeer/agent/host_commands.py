@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from backuppeer.agent.agent import Agent, default_store
-from backuppeer.agent.choosing import is_listed
+from backuppeer.agent.choosing import choose_listed, is_listed
 from backuppeer.agent.home_commands import hosting_state
 from backuppeer.agent.names import alias_of
 from backuppeer.agent.offers import Offer, check_storage, choose_terms
@@ -91,8 +91,8 @@ class HostCommands:
 
     async def requests(self, _: Nothing, __: Emit) -> list[PendingRequest]:
         """Return requests in both directions that are open, and those settled lately."""
-        now_ms = self._parts.clock.now_ms()
-        return [await self._row(r) for r in self._parts.state.requests() if is_listed(r, now_ms)]
+        listed = choose_listed(self._parts.state.requests(), self._parts.clock.now_ms())
+        return [await self._row(record) for record in listed]
 
     async def accept(self, request: RequestDecision, _: Emit) -> PendingRequest:
         """Accept a request."""

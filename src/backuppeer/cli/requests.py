@@ -60,9 +60,12 @@ def list_requests(ctx: typer.Context) -> int:
                 f"{shorten_id(row.peer_id)} must show these safety words: {escape_line(row.safety_words)}", hang=2
             )
             screen.line(f"  then: `backup-peer requests accept {escape_line(row.request_id[:_ID_CHARS])}`", hang=4)
-        elif row.state == "rejected":
-            screen.line()
-            _tell_rejection(screen, row)
+    last = {(row.direction, row.peer_id): row for row in rows}
+    rejected = [row for row in last.values() if row.state == "rejected"]
+    if rejected:
+        screen.line()
+    for row in rejected:
+        _tell_rejection(screen, row)
     return 0
 
 
