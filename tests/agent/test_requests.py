@@ -487,6 +487,7 @@ def test_the_waiting_request_is_meant_though_an_older_one_of_the_same_peer_was_d
 
 
 def test_a_no_is_shown_no_more_once_there_is_an_agreement_after_it(house, owner):
+    house.requests.consider_knock(owner.knock(house), offer("ask"))
     first = reject(house, owner, "too much")
     records = [first, replace(first, request="other", state=RequestState.REJECTED, since_ms=first.since_ms + 2)]
     agreed = replace(first, request="agreed", state=RequestState.AGREED, since_ms=first.since_ms + 1)

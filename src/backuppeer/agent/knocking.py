@@ -75,7 +75,7 @@ class Knocking:
         if reply is None:
             raise PeerUnreachable(f"{name} did not answer", hint="it may just have gone offline; try again in a minute")
         if reply.verdict is Verdict.REJECTED:
-            hint = "`backup-peer browse` for others"
+            hint = "a smaller --storage may fit; `backup-peer browse` shows others"
             if reply.code == REJECTED_BY_PERSON:
                 own = shorten_peer_id(PeerId(self._identity.public))
                 hint = (
