@@ -170,7 +170,8 @@ class Fetch:
     def _read_spans(self, partner: Partner, copy: Copy, ranges: Ranges, budget_s: float) -> list[Span]:
         spans: list[Span] = []
         for first, count in plan_blocks(ranges, copy.size):
-            read = partial(self._read_range, partner, copy.stored, first, count)
+            # While others are tried first the work goes on, and what moves is shown.
+            read = partial(self._read_range if budget_s else read_range, partner, copy.stored, first, count)
             step = retry(read, self._clock, waiting=self._herald.waiting_for(partner.name), budget_s=budget_s)
             data, path = asyncio.run_coroutine_threadsafe(step, self._loop).result()
             check_range(copy.stored, copy.size, first, data, path)
