@@ -71,8 +71,8 @@ def test_a_hint_names_the_home_that_was_named_on_the_command_line_or_in_the_envi
 def test_other_texts_name_the_home_too_but_not_twice(capsys, tmp_path):
     _, out, _ = run(capsys, "init", "--yes", "--home", str(tmp_path / "h"))
     assert f"`backup-peer browse --home {tmp_path}/h`" in out
-    assert add_home("`backup-peer init --home DIR`, `ls`, `backup-peer --help`", "--home x") == (
-        "`backup-peer init --home DIR`, `ls`, `backup-peer --help`"
+    assert add_home("`backup-peer init --home DIR`, `ls`, `backup-peer ls --help`", "--home x") == (
+        "`backup-peer init --home DIR`, `ls`, `backup-peer ls --help`"
     )
 
 

@@ -412,8 +412,8 @@ def test_a_peer_is_given_a_name(capsys, agent):
 
 
 def test_an_unknown_option_is_answered_with_where_all_are_told(capsys, home):
-    assert "all there is: `backup-peer peers set --help" in run(capsys, "peers", "set", "bob", "--nmae", "x")[2]
-    assert "all there is: `backup-peer browse --help" in run(capsys, "browse", "--limit", "x")[2]
+    assert "all there is: `backup-peer peers set --help`" in run(capsys, "peers", "set", "bob", "--nmae", "x")[2]
+    assert "all there is: `backup-peer browse --help`" in run(capsys, "browse", "--limit", "x")[2]
 
 
 def test_accepting_shows_whom_and_the_words_that_the_owner_sees(capsys, agent):
