@@ -9,7 +9,7 @@ from agent.loops import SetClock
 from backuppeer.agent.config import Config, change_config, read_config, write_config
 from backuppeer.agent.home import Home, write_private
 from backuppeer.agent.keyring import create_identity, load_keys, load_peer_id, recover_identity
-from backuppeer.errors import DamagedStateError, NotFoundError, UserError
+from backuppeer.errors import DamagedStateError, LocalError, NotFoundError, UserError
 
 MASTER = bytes(range(32))
 KEY_FILES = ("working", "device", "transport", "grant")
@@ -197,3 +197,9 @@ def test_a_settings_file_with_an_unknown_key_or_broken_is_named(home, data, name
     with pytest.raises(DamagedStateError, match=named) as caught:
         read_config(home)
     assert str(home.config) in caught.value.message
+
+
+def test_a_home_that_can_not_be_made_is_told_by_name(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(LocalError, match="can't be written"):
+        Home(tmp_path / "file").prepare()

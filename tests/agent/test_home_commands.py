@@ -46,6 +46,15 @@ def test_nobody_compares_words_with_oneself_or_with_somebody_unknown(commands, h
         record(commands, "zoe")
 
 
+def test_a_peer_gets_a_name_which_says_nothing_of_who_it_is_or_when_it_was_seen(commands, house, owner):
+    peer = format_peer_id(owner.peer)
+    row = asyncio.run(commands.set_peer(PeerSetting(peer=peer, name="bob"), None))
+    assert (row.alias, row.verified, row.last_seen) == ("bob", False, "")
+    assert asyncio.run(commands.set_peer(PeerSetting(peer="bob", name="robert"), None)).alias == "robert"
+    with pytest.raises(UserError, match="can't be a name"):
+        asyncio.run(commands.set_peer(PeerSetting(peer="robert", name="a/b"), None))
+
+
 def test_requests_that_wait_are_counted_by_direction_and_lapsed_ones_are_not(commands, house, owner):
     house.requests.consider_knock(owner.knock(house), offer("ask"))
     assert (commands._count_waiting(Direction.IN), commands._count_waiting(Direction.OUT)) == (1, 0)

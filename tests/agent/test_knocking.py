@@ -11,9 +11,9 @@ from backuppeer.agent.knocking import Knocking
 from backuppeer.agent.partners import Whereabouts
 from backuppeer.crypto.envelope import EnvelopeKey
 from backuppeer.crypto.identity import SigningKey
-from backuppeer.errors import PeerUnreachable
+from backuppeer.errors import PeerUnreachable, RefusedError
 from backuppeer.limits import KNOCK_LIFE_S, KNOCK_REPLY_S, KNOCK_SERVERS
-from backuppeer.signaling.knock import open_knock
+from backuppeer.signaling.knock import KnockReply, Verdict, open_knock
 from backuppeer.signaling.listing import open_listing
 from signaling.kit import Host
 
@@ -51,9 +51,7 @@ class DeafPool:
         self.deposits.append(sealed)
 
 
-@pytest.mark.parametrize(
-    ("wish", "advice"), [(0, "`backup-peer host` again"), (10**9, "`backup-peer browse` for others")]
-)
+@pytest.mark.parametrize(("wish", "advice"), [(0, "`host` again"), (10**9, "`backup-peer browse` for others")])
 def test_a_host_that_is_not_on_offer_is_told_with_advice_that_fits_whose_host_it_is(owner, house, wish, advice):
     class Empty:
         async def find(self, _servers, _peer):
@@ -65,6 +63,22 @@ def test_a_host_that_is_not_on_offer_is_told_with_advice_that_fits_whose_host_it
             await asking.knock(replace(asking.empty_wish(house.peer), size_bytes=wish), SERVERS[:1])
         assert told.value.message.endswith("1 server")
         assert advice in told.value.hint
+
+    play(scenario())
+
+
+def test_who_is_refused_is_told_that_less_may_fit(owner, house, monkeypatch):
+    async def refuse(*_):
+        no = {"verdict": Verdict.REJECTED, "message": "not that much space is left here"}
+        return KnockReply(host=house.peer, owner=owner.peer, nonce=b"", issued_ms=0, **no)
+
+    async def scenario():
+        asking = Knocking(owner.state, owner.keys.identity, VirtualClock(), market=None, ends=None)
+        monkeypatch.setattr(asking, "_exchange", refuse)
+        with pytest.raises(RefusedError, match="not that much space") as told:
+            await asking.knock_at(None, replace(asking.empty_wish(house.peer), size_bytes=10**9), SERVERS[:1])
+        assert "a smaller --storage may fit" in told.value.hint
+        assert "`backup-peer browse` shows others" in told.value.hint
 
     play(scenario())
 

@@ -23,3 +23,6 @@ def test_a_size_below_what_a_backup_has_under_way_is_refused():
     with pytest.raises(UserError, match="the least is 64MiB") as caught:
         check_storage(STORAGE_MIN_BYTES - 1, example="host --storage 50GB")
     assert "host --storage 50GB" in caught.value.hint
+    for size, shown in ((10**7, "10MB"), (50, "50 bytes"), (0, "0 bytes")):
+        with pytest.raises(UserError, match=f"--storage is {shown}, and"):
+            check_storage(size, example="")

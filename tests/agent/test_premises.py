@@ -28,6 +28,32 @@ def test_more_than_the_disk_can_take_is_refused_with_what_it_can_and_leaves_no_f
     assert newcomer.directory is None
 
 
+def test_a_survey_refuses_what_establish_would_and_makes_nothing(newcomer, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "letter.txt").touch()
+    for place in ("file", "full"):
+        with pytest.raises(UserError, match=r"no folder|not empty"):
+            newcomer.survey(tmp_path / place, 64 * MIB)
+    with pytest.raises(StoreUnavailable, match="not there"):
+        newcomer.survey(tmp_path / "no" / "such", 64 * MIB)
+    with pytest.raises(UserError, match="more than the disk"):
+        newcomer.survey(tmp_path / "new", 2**60)
+    assert newcomer.survey(tmp_path / "new", 64 * MIB) == 0
+    assert not (tmp_path / "new").exists()
+    monkeypatch.setattr("os.access", lambda *_: False)
+    with pytest.raises(StoreUnavailable, match="can't be written"):
+        newcomer.survey(tmp_path / "new", 64 * MIB)
+
+
+def test_a_survey_of_the_own_store_tells_what_is_agreed(house, owner):
+    owner.agree_with(house)
+    agreed = house.premises.open().totals().agreed_bytes
+    assert house.premises.survey(house.premises.directory, 1 * GIB) == agreed > 0
+    with pytest.raises(UserError, match="more than the disk"):
+        house.premises.survey(house.premises.directory, 2**60)
+
+
 def test_what_the_store_holds_counts_with_what_the_disk_has_left(house, owner):
     quota = house.premises.open().quota
     agreement = owner.agree_with(house)

@@ -94,7 +94,7 @@ def test_hosts_that_the_person_named_are_spoken_of_one_by_one(heir):
 def test_the_advice_is_to_ask_the_person_who_keeps_the_backups_and_to_try_again(heir):
     said = heir.fail(Doors())
     assert said.message == "no host is on offer"
-    assert said.hint.startswith("ask the person who keeps your backups to run `backup-peer host` again")
+    assert said.hint.startswith("ask the person who keeps your backups to run `host` again")
     assert "`backup-peer recover` again" in said.hint
 
 

@@ -1,9 +1,10 @@
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
 from agent.houses import WISH, OwnerHouse, offer
-from backuppeer.agent.choosing import is_listed
+from backuppeer.agent.choosing import choose_listed, is_listed
 from backuppeer.agent.state import Direction, RequestRecord, RequestState
 from backuppeer.crypto.identity import Purpose, SigningKey
 from backuppeer.errors import (
@@ -483,6 +484,17 @@ def test_the_waiting_request_is_meant_though_an_older_one_of_the_same_peer_was_d
     house.clock.ms += 1
     house.requests.consider_knock(owner.knock(house, wish(1)), offer("ask"))
     assert house.requests.find(format_peer_id(owner.peer)).size_bytes == WISH[0] + 1
+
+
+def test_a_no_is_shown_no_more_once_there_is_an_agreement_after_it(house, owner):
+    house.requests.consider_knock(owner.knock(house), offer("ask"))
+    first = reject(house, owner, "too much")
+    records = [first, replace(first, request="other", state=RequestState.REJECTED, since_ms=first.since_ms + 2)]
+    agreed = replace(first, request="agreed", state=RequestState.AGREED, since_ms=first.since_ms + 1)
+    assert choose_listed(records, first.since_ms) == records
+    assert choose_listed([*records, agreed], first.since_ms) == [records[1], agreed]
+    away = replace(agreed, direction=Direction.OUT)
+    assert choose_listed([first, away], first.since_ms) == [first, away]
 
 
 @pytest.mark.parametrize("state", list(RequestState))

@@ -6,7 +6,7 @@ from agent.loops import SetClock, VirtualClock, play
 from backuppeer.agent import retry as retry_module
 from backuppeer.agent.retry import Herald, retry
 from backuppeer.errors import IntegrityFault, PeerUnreachable, RefusedError
-from backuppeer.limits import HERALD_S, RETRY_BUDGET_S, RETRY_FIRST_S, RETRY_MOST_S
+from backuppeer.limits import HERALD_FIRST_S, HERALD_S, RETRY_BUDGET_S, RETRY_FIRST_S, RETRY_MOST_S
 
 
 class Step:
@@ -83,6 +83,42 @@ def test_while_another_peer_is_still_away_the_state_is_waiting():
     assert listener.said[-1] == ("working", "going on without bob")
     listener.herald.over("carol", is_back=False)
     assert len(listener.said) == 4, "nothing is said of a peer that nobody waited for"
+
+
+@pytest.mark.parametrize(
+    ("lasts_s", "told"),
+    [
+        (HERALD_FIRST_S - 1, []),
+        (
+            HERALD_FIRST_S + 1,
+            [("waiting", "waiting for alice: no answer yet"), ("connected", "connected to alice again")],
+        ),
+    ],
+)
+def test_a_meeting_that_takes_longer_than_a_moment_is_told(lasts_s, told):
+    async def meet():
+        await asyncio.sleep(lasts_s)
+        return "there"
+
+    async def scenario():
+        said = []
+        herald = Herald(lambda state, text: said.append((state, text)), VirtualClock())
+        assert await herald.meet("alice", meet()) == "there"
+        await asyncio.sleep(HERALD_FIRST_S)
+        assert said == told
+
+    play(scenario())
+
+
+def test_a_meeting_says_nothing_of_a_peer_that_is_waited_for_already():
+    async def scenario():
+        said = []
+        herald = Herald(lambda state, text: said.append((state, text)), VirtualClock())
+        herald.waiting_for("alice")(PeerUnreachable("away"), 1.0)
+        await herald.meet("alice", asyncio.sleep(HERALD_FIRST_S + 1))
+        assert said == [("waiting", "waiting for alice: away")], "that it is back is for the step to say"
+
+    play(scenario())
 
 
 @pytest.mark.parametrize("error", [RefusedError("no"), IntegrityFault("lie")])

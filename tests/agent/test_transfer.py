@@ -221,6 +221,32 @@ def test_when_no_host_can_be_reached_it_is_weather(house, owner):
     asyncio.run(scenario())
 
 
+def test_a_host_that_was_waited_for_in_vain_is_not_waited_for_again_for_each_pack(house, owner):
+    agreement = owner.agree_with(house)
+
+    async def scenario():
+        async with hosted(house, owner) as link:
+            away = partner(house, agreement, link.session)
+            run = Run(owner, [away])
+            drafts = [draft_of(owner, noise(n, 300_000)) for n in range(3)]
+            await run.store(*drafts)
+            away.reach.found = PeerUnreachable("away")
+            with pytest.raises(PeerUnreachable, match="away"):
+                await run.read(drafts[0])
+            asked = away.reach.asked
+            assert asked > 1
+            for draft in drafts[1:]:
+                with pytest.raises(PeerUnreachable, match="away"):
+                    await run.read(draft)
+            assert away.reach.asked == asked
+            assert [state for state, _ in run.states] == ["waiting", "working"]
+            away.reach.found = link.session
+            run.fetch._gone.clear()
+            assert await run.read(drafts[0]) == {noise(0, 300_000)}
+
+    asyncio.run(scenario())
+
+
 def test_an_upload_to_a_host_that_is_away_is_retried_told_and_given_up(house, owner):
     agreement = owner.agree_with(house)
 

@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from backuppeer.backup.browse import SnapshotFilter, find_snapshot, list_entries, list_roots, list_snapshots
+from backuppeer.backup.roots import normalise_path
 from backuppeer.backup.trees import TreeReader
 from backuppeer.errors import ExitCode, NotFoundError, UserError
 from backuppeer.ids import SnapshotId
@@ -51,6 +52,20 @@ def test_prefixes_must_be_long_enough_hex_and_unambiguous(repository, source):
 def test_no_snapshot_at_all_is_told(repository):
     with pytest.raises(NotFoundError, match="no snapshot yet"):
         find_snapshot(repository.index, "latest")
+
+
+def test_a_path_that_no_snapshot_is_of_is_answered_with_how_a_part_is_named(repository, source):
+    (source / "a b").write_bytes(b"1")
+    repository.backup(source)
+    with pytest.raises(NotFoundError, match="no snapshot fits") as caught:
+        find_snapshot(repository.index, "latest", SnapshotFilter(path=bytes(source / "a b")))
+    assert f"`backup-peer restore 'latest:{source}/a b' --target DIR`" in caught.value.hint
+
+
+def test_a_relative_path_is_answered_with_how_a_whole_one_looks():
+    with pytest.raises(UserError, match="not an absolute path") as caught:
+        normalise_path(b"data")
+    assert "latest:/home/me" in caught.value.hint
 
 
 def test_without_a_path_the_backed_up_ones_are_listed(repository, source, reader):

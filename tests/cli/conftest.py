@@ -4,7 +4,8 @@ from contextlib import ExitStack
 import pytest
 from structlog.testing import capture_logs
 
-from control.dummy import Dummy
+from backuppeer.control.api import HostPlan
+from control.dummy import Dummy, given
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +36,8 @@ def home(tmp_path, monkeypatch):
 def agent(home) -> Iterator:
     """Start a scripted agent for `home`: agent({"browse": handler})."""
     with ExitStack() as stack:
-        yield lambda handlers: stack.enter_context(Dummy(home / "agent.sock", handlers))
+        usual = {"host/plan": given(HostPlan(listed_bytes=2**35, agreed_bytes=0))}
+        yield lambda handlers: stack.enter_context(Dummy(home / "agent.sock", usual | handlers))
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from backuppeer.cli.compare import Comparison
-from backuppeer.cli.demo import Teller, _judge, check_source, run_demo
+from backuppeer.cli.demo import Teller, _judge, _sum_up, check_source, run_demo
 from backuppeer.cli.screen import Screen
 from backuppeer.errors import IncompleteError, IntegrityFault, UserError
 from cli.terminal import FakeTerminal
@@ -59,6 +59,22 @@ def test_progress_off_a_terminal_is_a_line_now_and_then():
     for number in range(50):
         teller.show({"event": "progress", "phase": "sending", "bytes": number, "bytes_total": 100, "seconds": number})
     assert out.getvalue().count("sending") == 1
+
+
+def test_progress_is_no_live_line_where_the_story_goes_into_a_pipe():
+    out, err = io.StringIO(), FakeTerminal()
+    teller = Teller(Screen((io.StringIO(), out, err), json=False, yes=False))
+    teller.show({"event": "progress", "phase": "backup", "bytes": 5, "bytes_total": 10})
+    assert err.getvalue() == ""
+    assert "backup" in out.getvalue()
+
+
+def test_counts_agree_with_what_they_count():
+    out = io.StringIO()
+    done = {"bytes": 1, "seconds": 1.0}
+    compared = Comparison(files=1, folders=1, links=0)
+    _sum_up(Teller(Screen((out, out, out), json=False, yes=False)), done, done, compared, stored_bytes=1, seconds=1)
+    assert "the same: 1 file, 1 folder, 0 links" in out.getvalue()
 
 
 def test_a_comparison_that_takes_its_time_shows_where_it_is():

@@ -57,6 +57,13 @@ def test_a_backup_of_nothing_is_no_success_to_look_at(capsys, agent, tmp_path):
     assert "no file was found to save" in err
 
 
+def test_what_is_not_in_a_snapshot_need_not_be_unreadable(capsys, agent, tmp_path):
+    agent({"backup": telling([ERROR_FILE], msgspec.structs.replace(BACKED_UP, errors=1))})
+    _, _, err = run(capsys, "backup", str(tmp_path), "/not/there")
+    assert "note: not in this snapshot: 1 entry, named above" in err
+    assert "could not be read" not in err
+
+
 def test_backup_with_unreadable_files_names_them_and_exits_3(capsys, agent, tmp_path):
     agent({"backup": telling([ERROR_FILE], msgspec.structs.replace(BACKED_UP, errors=1))})
     code, out, err = run(capsys, "backup", str(tmp_path))

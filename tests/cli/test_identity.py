@@ -1,4 +1,6 @@
+import errno
 import json
+import re
 
 import pytest
 
@@ -10,7 +12,7 @@ from backuppeer.control.events import Progress, State
 from backuppeer.crypto.words import encode_words
 from backuppeer.ids import PeerId, format_peer_id
 from cli.rows import STATES, ask, event, run
-from cli.terminal import FakePipe
+from cli.terminal import FakePipe, FakeTerminal
 from control.dummy import PEER, telling
 
 
@@ -46,10 +48,53 @@ def test_init_shows_numbered_words_and_asks_for_two_of_them(capsys, home, termin
     assert not set(words.values()) & set(shown.getvalue().split())
 
 
+@pytest.mark.parametrize(("columns", "in_a_row"), [(80, 4), (68, 4), (60, 3), (40, 2)])
+def test_the_words_stand_in_as_many_columns_as_fit_and_are_never_broken(terminal, monkeypatch, columns, in_a_row):
+    terminal()
+    out = FakeTerminal()
+    monkeypatch.setattr("sys.stdout", out)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert main(["init", "--yes"]) == 0
+    rows = [line for line in out.getvalue().splitlines() if re.match(r" +[0-9]+ [a-z]+", line)]
+    assert len(rows) == 24 / in_a_row
+    assert max(map(len, rows)) <= columns
+    assert "\n\n\n" not in out.getvalue()
+    assert "clear this terminal" in " ".join(out.getvalue().split())
+
+
 def test_init_with_wrong_answers_makes_nothing(capsys, home, terminal):
     terminal("no\nno\nno\n")
     assert run(capsys, "init")[0] == 2
     assert list(home.iterdir()) == []
+
+
+@pytest.mark.parametrize("verb", [["init", "--yes"], ["status"], ["id"], ["recover", "--yes"], ["agent", "status"]])
+def test_a_home_that_is_a_file_is_refused_before_any_words(capsys, tmp_path, verb):
+    (tmp_path / "file").touch()
+    for place in ("file", "file/below"):
+        code, out, err = run(capsys, *verb, "--home", str(tmp_path / place))
+        assert (code, out) == (2, "")
+        assert "is a file" in err
+
+
+@pytest.mark.parametrize("verb", [["init", "--yes"], ["recover", "--yes"]])
+def test_a_home_that_can_not_be_written_is_refused_before_any_words(capsys, tmp_path, monkeypatch, verb):
+    monkeypatch.setattr("os.access", lambda path, _: path != tmp_path)
+    code, out, err = run(capsys, *verb, "--home", str(tmp_path / "new" / "home"))
+    assert (code, out) == (1, "")
+    assert "unexpected" not in err
+    assert "ermission denied" in err
+    assert "--home DIR" in err
+
+
+def test_a_home_that_can_not_be_looked_into_is_told_apart_from_none(capsys, home, monkeypatch):
+    def deny(self, **_):
+        raise PermissionError(errno.EACCES, "Permission denied", str(self))
+
+    monkeypatch.setattr("pathlib.Path.stat", deny)
+    code, _, err = run(capsys, "status")
+    assert code == 1
+    assert "unexpected" not in err
 
 
 def test_init_does_not_count_an_empty_line_as_an_answer(capsys, home, terminal):
@@ -79,6 +124,21 @@ def test_ctrl_c_at_the_words_voids_them_on_a_line_of_its_own(capsys, home, termi
     assert list(home.iterdir()) == []
 
 
+def test_wrong_words_can_be_typed_again_twice(capsys, home, agent, terminal, monkeypatch):
+    right = encode_words(bytes(32))
+    agent({"recover": telling([], RECOVERED)})
+    shown = terminal()
+    typed = iter([right.replace("art", "atr"), "abandon abandon", right, *["no"] * 3])
+    monkeypatch.setattr("getpass.getpass", lambda _: next(typed))
+    assert run(capsys, "recover")[0] == 0
+    assert "word 24 is not in the list" in shown.getvalue()
+    assert "2 words, not 24" in shown.getvalue()
+    code, out, _ = run(capsys, "recover", "--home", str(home / "other"))
+    assert (code, out) == (2, "")
+    assert next(typed, None) is None
+    assert not (home / "other").exists()
+
+
 HOST = format_peer_id(PeerId(bytes(range(32))))
 RECOVERED = api.RecoverResult(peer_id=PEER, peers=[PEER], snapshots=3, packs=9, head=4, notes=["one host is late"])
 
@@ -105,6 +165,14 @@ def test_recover_refuses_a_host_that_is_not_named_by_its_id_before_anything_is_m
     monkeypatch.setattr("sys.stdin", FakePipe(encode_words(bytes(32))))
     assert run(capsys, "recover", "--yes", "--peer", peer)[0] == 2
     assert list(home.iterdir()) == []
+
+
+def test_recover_says_that_it_needs_the_whole_id_of_a_host(capsys, home, monkeypatch):
+    monkeypatch.setattr("sys.stdin", FakePipe(encode_words(bytes(32))))
+    code, _, err = run(capsys, "recover", "--yes", "--peer", HOST[:13])
+    assert code == 2
+    assert "only the start of an id" in err
+    assert "all 61 characters" in err
 
 
 def test_a_recovery_that_is_not_finished_goes_on_without_the_words(capsys, home, agent, monkeypatch, terminal):

@@ -11,9 +11,7 @@ from backuppeer.cli.connect import StateView
 from backuppeer.cli.screen import Screen
 from backuppeer.control import api
 from backuppeer.control.events import State
-from backuppeer.errors import (
-    PendingError,
-)
+from backuppeer.errors import PendingError, UserError
 from cli.rows import CONNECTED, OFFERED, PENDING, PLAN, STATES, WORDS, ask, event, run
 from cli.terminal import FakePipe, check_output
 from control.dummy import PEER, given, telling
@@ -190,13 +188,40 @@ def test_the_host_is_told_when_no_server_shows_its_offer_and_when_one_does_again
 def test_host_without_terminal_and_without_yes_exits_2(capsys, agent):
     dummy = agent({})
     assert run(capsys, "host", "--storage", "1GB")[0] == 2
-    assert dummy.requests == []
+    assert [route for route, _ in dummy.requests] == ["host/plan"]
 
 
 def test_host_says_once_that_it_is_on_offer(capsys, agent):
     agent({"host": telling([event("offered", OFFERED)], OFFERED)})
     _, out, _ = run(capsys, "host", "--storage", "50GB", "--detach", "--yes")
     assert out.count("offering 50 GB on 1 server until you stop it") == 1
+
+
+def test_what_can_not_be_offered_is_refused_before_the_terms_are_shown(capsys, agent, terminal):
+    refused = UserError("100TB is more than the disk of the store can take: 75GB at most now")
+    dummy = agent({"host/plan": given(refused)})
+    shown = terminal("y\n")
+    assert run(capsys, "host", "--storage", "100TB")[0] == 2
+    assert "You offer" not in shown.getvalue()
+    assert [route for route, _ in dummy.requests] == ["host/plan"]
+
+
+@pytest.mark.parametrize(
+    ("listed", "agreed", "told"),
+    [
+        (2**32, 0, ["listed as 4.29 GB free"]),
+        (2**32, 10**9, ["1 GB of it are given already", "listed as 4.29 GB free"]),
+        (0, 5 * 10**9, ["nothing is left to give", "`backup-peer host --storage 10GB --home"]),
+    ],
+)
+def test_host_says_how_much_is_left_to_give_and_how_it_is_listed(  # noqa: PLR0917 - fixtures and cases
+    capsys, agent, terminal, listed, agreed, told
+):
+    agent({"host/plan": given(api.HostPlan(listed_bytes=listed, agreed_bytes=agreed))})
+    shown = terminal("n\n")
+    assert run(capsys, "host", "--storage", "5GB")[0] == 13
+    words = " ".join(shown.getvalue().split())
+    assert all(part in words[: words.index("offer it?")] for part in told)
 
 
 def test_host_on_a_home_without_identity_says_so_before_its_terms(capsys, home):
@@ -221,7 +246,7 @@ def test_host_shows_its_terms_and_a_no_offers_nothing(capsys, agent, terminal):
     assert "error:" not in shown.getvalue()
     assert "50 GB" in shown.getvalue()
     assert "30 d" in shown.getvalue()
-    assert dummy.requests == []
+    assert [route for route, _ in dummy.requests] == ["host/plan"]
 
 
 @pytest.mark.parametrize(
@@ -285,9 +310,10 @@ def test_ctrl_c_in_the_host_view_asks_whether_to_stop_offering(  # noqa: PLR0917
 ):
     left = threading.Event()
     dummy = agent({"host": staying_view(left), "host/stop": given(api.HostingState())})
-    terminal(f"y\n{typed}")
+    shown = terminal(f"y\n{typed}")
     assert run(capsys, "host", "--storage", "50GB")[0] == code
-    assert [route for route, _ in dummy.requests] == routes
+    assert "error:" not in shown.getvalue()
+    assert [route for route, _ in dummy.requests[1:]] == routes
     assert left.wait(10)
 
 
@@ -298,5 +324,5 @@ def test_ctrl_c_without_terminal_leaves_the_offer_and_exits_130(capsys, agent):
     code, _, err = run(capsys, "host", "--storage", "50GB", "--yes")
     assert code == 130
     assert "goes on" in err
-    assert [route for route, _ in dummy.requests] == ["host"]
+    assert [route for route, _ in dummy.requests] == ["host/plan", "host"]
     assert left.wait(10)

@@ -62,9 +62,11 @@ def test_a_client_verb_loads_nothing_of_the_agents_machinery():
     assert done.stdout.decode().strip() == "[]"
 
 
-def test_help_names_every_verb(capsys):
+def test_help_names_every_verb_and_cuts_no_sentence_off(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
     code, out, _ = run(capsys, "--help")
     assert code == 0
+    assert "..." not in out.partition("Commands:")[2]
     assert all(f"  {verb} " in out for verb in VERBS)
 
 
@@ -95,6 +97,13 @@ def test_every_verb_explains_itself(capsys, verb):
         ["backup"],
         ["restore", "latest"],
         ["restore", ":/a", "--target", "t"],
+        ["restore", "latest", "--target", ""],
+        ["restore", "latest", "--target="],
+        ["restore", "latest", "--target", "t", "--path", ""],
+        ["host", "--storage", "1GB", "--store", ""],
+        ["status", "--home", ""],
+        ["backup", ""],
+        ["backup", "/", ""],
         ["config", "set", "nonsense", "1"],
         ["peers", "set", "bob"],
         ["config"],
@@ -216,7 +225,7 @@ def test_nobody_on_offer_is_an_empty_array_or_a_sentence(capsys, agent):
 )
 def test_browse_suggests_a_size_that_the_row_can_grant(capsys, agent, free, words, size):
     agent({"browse": given([msgspec.structs.replace(ROW, free_bytes=one) for one in free])})
-    assert f"backup-peer connect bp1qqqsyqcyq5 --storage {size}\n" in run(capsys, "browse", *words)[1]
+    assert f"`backup-peer connect bp1qqqsyqcyq5 --storage {size} --home" in run(capsys, "browse", *words)[1]
 
 
 def test_browse_does_not_claim_an_availability_that_nobody_promised(capsys, agent):
@@ -310,7 +319,7 @@ def test_status_tells_of_requests_that_wait_on_both_sides_and_of_a_home_that_onl
     busy = msgspec.structs.replace(status, waiting_in=count, waiting_out=1, read_only=True)
     agent({"status": given(busy)})
     _, out, _ = run(capsys, "status")
-    assert f"{words} for your answer: see `backup-peer requests`" in out
+    assert f"{words} for your answer: see `backup-peer requests --home" in out
     assert "1 request of yours waits for an answer" in out
     assert "read-only: recovered from the words" in out
 
@@ -394,6 +403,19 @@ def test_a_comparison_is_recorded_on_either_side(capsys, agent):
     assert len(dummy.requests) == 1
 
 
+def test_a_peer_is_given_a_name(capsys, agent):
+    dummy = agent({"peers/set": given(peer_row(alias="bob"))})
+    code, out, _ = run(capsys, "peers", "set", PEER, "--name", "bob")
+    assert code == 0
+    assert out == f"recorded: {PEER[:13]} is bob\n"
+    assert dummy.requests[0][1] == api.PeerSetting(peer=PEER, name="bob")
+
+
+def test_an_unknown_option_is_answered_with_where_all_are_told(capsys, home):
+    assert "all there is: `backup-peer peers set --help`" in run(capsys, "peers", "set", "bob", "--nmae", "x")[2]
+    assert "all there is: `backup-peer browse --help`" in run(capsys, "browse", "--limit", "x")[2]
+
+
 def test_accepting_shows_whom_and_the_words_that_the_owner_sees(capsys, agent):
     agent({"requests/accept": given(msgspec.structs.replace(PENDING, state="accepted"))})
     _, out, _ = run(capsys, "requests", "accept", "r7f3a")
@@ -419,6 +441,16 @@ def test_waiting_requests_show_the_words_to_compare(capsys, agent):
         assert WORDS in out
 
 
+def test_only_the_last_no_to_a_peer_is_told(capsys, agent):
+    no = msgspec.structs.replace(PENDING, state="rejected")
+    other = msgspec.structs.replace(no, direction="out", reason="too much")
+    agent({"requests": given([no, other, msgspec.structs.replace(no, request_id="second"), other])})
+    _, out, _ = run(capsys, "requests")
+    assert (out.count("is refused the same"), out.count("gave no space")) == (1, 1)
+    assert "accept second" in out
+    assert out.count("\n\n") == 1
+
+
 def test_a_rejected_request_shows_how_to_take_the_no_back(capsys, agent):
     rejected = msgspec.structs.replace(PENDING, state="rejected")
     agent({"requests": given([rejected]), "requests/reject": given(rejected)})
@@ -426,7 +458,7 @@ def test_a_rejected_request_shows_how_to_take_the_no_back(capsys, agent):
         code, out, _ = run(capsys, *words)
         assert code == 0
         assert "7 days" in out
-        assert "if you change your mind: backup-peer requests accept r7f3a" in out
+        assert "if you change your mind: `backup-peer requests accept r7f3a --home" in out
 
 
 def test_the_table_of_requests_fits_80_columns_with_ids_and_times_whole(capsys, agent, monkeypatch):
@@ -472,7 +504,7 @@ def test_ctrl_c_during_a_backup_cancels_it_and_exits_130(capsys, agent, tmp_path
     agent({"backup": backup})
     code, _, err = run(capsys, "backup", str(tmp_path))
     assert code == 130
-    assert err == "error: stopped; what a host has stored is kept\nhint: the same command goes on from there\n"
+    assert err == "stopped; what a host has stored is kept\nhint: the same command goes on from there\n"
     assert cancelled.wait(10)
 
 

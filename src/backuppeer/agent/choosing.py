@@ -4,6 +4,7 @@ Knows: requests, aliases, prefixes. Must not know: what accepting or rejecting l
 """
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from backuppeer.agent.names import read_prefix
@@ -25,6 +26,20 @@ def is_listed(record: RequestRecord, now_ms: int) -> bool:
     is_lasting = record.state in OPEN or (record.state is RequestState.REJECTED and record.direction is Direction.IN)
     lasts_s = REQUEST_KEPT_S if is_lasting else REQUEST_SETTLED_SHOWN_S
     return record.since_ms + lasts_s * 1000 >= now_ms
+
+
+def choose_listed(records: Sequence[RequestRecord], now_ms: int) -> list[RequestRecord]:
+    """Return the requests that people are shown: no refusal that an agreement made good since."""
+    agreed = {(r.direction, r.peer): r.since_ms for r in records if r.state is RequestState.AGREED}
+    return [
+        record
+        for record in records
+        if is_listed(record, now_ms)
+        and (
+            record.state is not RequestState.REJECTED
+            or record.since_ms > agreed.get((record.direction, record.peer), -1)
+        )
+    ]
 
 
 def choose_request(state: State, text: str, *, now_ms: int, accept: bool) -> RequestRecord:

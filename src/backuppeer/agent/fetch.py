@@ -108,6 +108,7 @@ class Fetch:
         self._herald = Herald(say, clock)
         self._recent = RecentSpans(FETCH_CACHE_BYTES)
         self._failed_s: dict[AgreementId, float] = {}
+        self._gone: dict[AgreementId, Unavailable] = {}
 
     def fetch(self, pack: LogicalId, ranges: Sequence[tuple[int, int]]) -> tuple[bytes, Sequence[bytes | memoryview]]:
         """Return the clear header and the bytes of each (offset, length) of `pack`, all from the same copy.
@@ -120,18 +121,36 @@ class Fetch:
 
         """
         failures: dict[AgreementId, BackupPeerError] = {}
-        for budget_s in (0.0, RETRY_BUDGET_S) if self._patient else (0.0,):
+        for budget_s in self._budgets(pack):
             for copy, partner in self._candidates(pack):
                 if not isinstance(failures.get(copy.agreement, Unavailable("")), Unavailable):
+                    continue
+                if gone := self._lately_gone(copy):
+                    failures[copy.agreement] = gone
                     continue
                 try:
                     return copy.header, self._fetch_from(partner, copy, ranges, budget_s)
                 except (IntegrityFault, RefusedError, ProtocolViolation, Unavailable) as exc:
-                    self._herald.over(partner.name, is_back=False)
-                    self._blame(partner, exc)
-                    self._failed_s[copy.agreement] = self._clock.monotonic_s()
+                    self._note_failure(partner, exc, budget_s)
                     failures[copy.agreement] = exc
         raise _summarise(pack, list(failures.values()))
+
+    def _budgets(self, pack: LogicalId) -> tuple[float, ...]:
+        """Return how long a host is waited for in each round; the only one that has a pack is waited for at once."""
+        if not self._patient:
+            return (0.0,)
+        return (RETRY_BUDGET_S,) if len(self._candidates(pack)) == 1 else (0.0, RETRY_BUDGET_S)
+
+    def _note_failure(self, partner: Partner, error: BackupPeerError, budget_s: float) -> None:
+        self._herald.over(partner.name, is_back=False)
+        self._blame(partner, error)
+        self._failed_s[partner.agreement] = self._clock.monotonic_s()
+        if budget_s and isinstance(error, Unavailable):
+            self._gone[partner.agreement] = error
+
+    def _lately_gone(self, copy: Copy) -> Unavailable | None:
+        """Return the failure of a host that was waited for in vain lately: a thousand packs must not wait each."""
+        return self._gone.get(copy.agreement) if self._has_failed_lately(copy) else None
 
     def _candidates(self, pack: LogicalId) -> list[tuple[Copy, Partner]]:
         copies = [copy for copy in self._ledger.copies_of(pack) if copy.agreement in self._partners]
@@ -152,12 +171,19 @@ class Fetch:
     def _read_spans(self, partner: Partner, copy: Copy, ranges: Ranges, budget_s: float) -> list[Span]:
         spans: list[Span] = []
         for first, count in plan_blocks(ranges, copy.size):
-            read = partial(read_range, partner, copy.stored, first, count)
+            # While others are tried first the work goes on, and what moves is shown.
+            read = partial(self._read_range if budget_s else read_range, partner, copy.stored, first, count)
             step = retry(read, self._clock, waiting=self._herald.waiting_for(partner.name), budget_s=budget_s)
             data, path = asyncio.run_coroutine_threadsafe(step, self._loop).result()
             check_range(copy.stored, copy.size, first, data, path)
             spans.append(Span(first * LEAF_BYTES, data))
         return spans
+
+    async def _read_range(
+        self, partner: Partner, stored: StoredId, first_leaf: int, leaves: int
+    ) -> tuple[memoryview, tuple[bytes, ...]]:
+        await self._herald.meet(partner.name, partner.session())
+        return await read_range(partner, stored, first_leaf, leaves)
 
 
 def _summarise(pack: LogicalId, failures: Sequence[BackupPeerError]) -> BackupPeerError:

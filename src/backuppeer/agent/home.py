@@ -67,10 +67,18 @@ class Home:
         return self.exists_identity and not (self.keys / "grant").exists()
 
     def prepare(self) -> None:
-        """Create the home, 0700: it holds names of files and keys."""
-        for folder in (self.path, self.keys, self.repository, self.logs):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.path.chmod(0o700)
+        """Create the home, 0700: it holds names of files and keys.
+
+        Raises:
+            LocalError: the system refuses.
+
+        """
+        try:
+            for folder in (self.path, self.keys, self.repository, self.logs):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.path.chmod(0o700)
+        except OSError as exc:
+            raise explain_denial(self.path, exc) from exc
 
     @contextmanager
     def lock(self) -> Iterator[bool]:
@@ -85,10 +93,7 @@ class Home:
         try:
             handle = os.open(self.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as exc:
-            raise LocalError(
-                f"the home {self.path} can't be written: {exc.strerror}",
-                hint="is its disk mounted for writing, and the folder yours? else copy it and give --home COPY",
-            ) from exc
+            raise explain_denial(self.path, exc) from exc
         try:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -100,10 +105,23 @@ class Home:
             os.close(handle)
 
 
+def explain_denial(path: Path, error: OSError) -> LocalError:
+    """Return what to tell of a home that the system does not let us use."""
+    return LocalError(
+        f"the home {path} can't be written: {error.strerror}",
+        hint="is its disk mounted for writing, and the folder yours? else choose or copy to another one: --home DIR",
+    )
+
+
+def usual_home() -> Home:
+    """Return the home that is meant where nothing names one: in the platform's folder for data."""
+    return Home(Path(platformdirs.user_data_dir("backup-peer")))
+
+
 def locate_home(given: str | None) -> Home:
     """Return the home that `--home`, else `BACKUPPEER_HOME`, else the platform's data folder names."""
     chosen = given or os.environ.get("BACKUPPEER_HOME")
-    return Home(Path(chosen).expanduser().absolute() if chosen else Path(platformdirs.user_data_dir("backup-peer")))
+    return Home(Path(chosen).expanduser().absolute()) if chosen else usual_home()
 
 
 def write_private(path: Path, data: bytes) -> None:

@@ -8,7 +8,7 @@ import os
 from backuppeer import __version__
 from backuppeer.agent.agent import Agent
 from backuppeer.agent.choosing import is_listed
-from backuppeer.agent.names import alias_of, name_of, resolve_peer
+from backuppeer.agent.names import alias_of, check_alias, name_of, resolve_peer
 from backuppeer.agent.reporter import Emit
 from backuppeer.agent.session import Session
 from backuppeer.agent.state import Direction, PeerRecord, RequestState
@@ -70,11 +70,16 @@ class HomeCommands:
         return [await self._peer_row(record) for record in self._parts.state.peers()]
 
     async def set_peer(self, request: PeerSetting, _: Emit) -> PeerRow:
-        """Record that a person compared id or safety words with a peer's."""
+        """Record that a person compared id or safety words with a peer's, or what it is called here."""
         peer = resolve_peer(self._parts.state, request.peer)
         if peer == self._parts.keys.peer:
             raise UserError("that is your own id", hint="see `backup-peer peers` for the others")
-        self._parts.state.meet(peer, self._parts.clock.now_ms(), verified=request.verified)
+        check_alias(self._parts.state, request.name, peer)
+        now_ms = self._parts.clock.now_ms()
+        if request.name:
+            self._parts.state.call(peer, request.name, now_ms)
+        if request.verified:
+            self._parts.state.meet(peer, now_ms, verified=True)
         return await self._peer_row(next(record for record in self._parts.state.peers() if record.peer == peer))
 
     async def sessions(self, _: Nothing, __: Emit) -> list[SessionRow]:

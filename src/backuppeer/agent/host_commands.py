@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from backuppeer.agent.agent import Agent, default_store
-from backuppeer.agent.choosing import is_listed
+from backuppeer.agent.choosing import choose_listed, is_listed
 from backuppeer.agent.home_commands import hosting_state
 from backuppeer.agent.names import alias_of
 from backuppeer.agent.offers import Offer, check_storage, choose_terms
@@ -19,6 +19,7 @@ from backuppeer.agent.words import spell_safety_words
 from backuppeer.clock import format_time
 from backuppeer.control.api import (
     HostingState,
+    HostPlan,
     HostRequest,
     HostResult,
     Nothing,
@@ -28,7 +29,7 @@ from backuppeer.control.api import (
 from backuppeer.control.events import Agreed, Event, EventName, State
 from backuppeer.errors import NoSignaling, UserError
 from backuppeer.ids import format_peer_id
-from backuppeer.signaling.listing import is_region
+from backuppeer.signaling.listing import bucket_bytes, is_region
 from backuppeer.signaling.servers import count_servers
 from backuppeer.trust.policy import AcceptPolicy
 
@@ -38,7 +39,7 @@ _POLICIES: Final = {policy.value for policy in AcceptPolicy}
 
 
 class HostCommands:
-    """host, host/stop, requests, requests/accept, requests/reject."""
+    """host, host/plan, host/stop, requests, requests/accept, requests/reject."""
 
     def __init__(self, agent: Agent) -> None:
         self._agent, self._parts = agent, agent.parts
@@ -51,9 +52,6 @@ class HostCommands:
 
     async def host(self, request: HostRequest, emit: Emit) -> HostResult:
         """Offer a slot, then show who asks until the offer ends; leaving the view leaves the offer standing."""
-        if request.accept not in _POLICIES:
-            raise UserError(f"--accept {request.accept[:20]!r}", hint="one of: ask, trusted, all")
-        check_storage(request.storage, example="backup-peer host --storage 50GB")
         offer = self._make_offer(request)
         store = default_store(self._parts.home, request.store)
         await asyncio.to_thread(self._agent.host.premises.establish, store, request.storage)
@@ -77,6 +75,13 @@ class HostCommands:
         finally:
             self._watchers.discard(queue)
 
+    async def plan(self, request: HostRequest, _: Emit) -> HostPlan:
+        """Say what a slot would look like, before a person agrees to it; what can't be offered is refused."""
+        offer = self._make_offer(request)
+        store = default_store(self._parts.home, request.store)
+        agreed = await asyncio.to_thread(self._agent.host.premises.survey, store, request.storage)
+        return HostPlan(listed_bytes=bucket_bytes(max(0, offer.storage_bytes - agreed)), agreed_bytes=agreed)
+
     async def stop(self, _: Nothing, __: Emit) -> HostingState:
         """Withdraw the slot; agreements go on."""
         await self._agent.host.hosting.withdraw()
@@ -86,8 +91,8 @@ class HostCommands:
 
     async def requests(self, _: Nothing, __: Emit) -> list[PendingRequest]:
         """Return requests in both directions that are open, and those settled lately."""
-        now_ms = self._parts.clock.now_ms()
-        return [await self._row(r) for r in self._parts.state.requests() if is_listed(r, now_ms)]
+        listed = choose_listed(self._parts.state.requests(), self._parts.clock.now_ms())
+        return [await self._row(record) for record in listed]
 
     async def accept(self, request: RequestDecision, _: Emit) -> PendingRequest:
         """Accept a request."""
@@ -98,6 +103,9 @@ class HostCommands:
         return await self._row(self._agent.host.requests.decide(request.request, accept=False, reason=request.reason))
 
     def _make_offer(self, request: HostRequest) -> Offer:
+        if request.accept not in _POLICIES:
+            raise UserError(f"--accept {request.accept[:20]!r}", hint="one of: ask, trusted, all")
+        check_storage(request.storage, example="backup-peer host --storage 50GB")
         servers = self._agent.servers(request.servers)
         if not servers:
             raise NoSignaling("no signaling server is set, so nobody could find the slot", hint="--server URL")

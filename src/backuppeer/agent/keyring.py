@@ -84,7 +84,7 @@ def recover_identity(home: Home, master: bytes) -> PeerId:
     if _has_found_nothing(home):
         raise UserError(
             f"{home.path} holds an identity of other words, under which no backup was found",
-            hint=f"if those words were the wrong ones: backup-peer agent stop, remove {home.path}, and recover again",
+            hint=f"if those words were the wrong ones: `backup-peer agent stop`, remove {home.path}, and recover again",
         )
     _refuse_existing(home)
     home.prepare()

@@ -35,7 +35,7 @@ from backuppeer.signaling.servers import count_servers
 
 _log = structlog.get_logger()
 _OF_OTHERS: Final = "it may be offline, or use other servers: ask its person, or `backup-peer browse` for others"
-_OF_OURS: Final = "it may be offline: ask its person whether the machine is on, and to run `backup-peer host` again"
+_OF_OURS: Final = "it may be offline: ask its person whether the machine is on, and to run `host` again"
 Ends = Callable[[], Whereabouts]
 """Where this home itself can be dialled now."""
 
@@ -75,7 +75,7 @@ class Knocking:
         if reply is None:
             raise PeerUnreachable(f"{name} did not answer", hint="it may just have gone offline; try again in a minute")
         if reply.verdict is Verdict.REJECTED:
-            hint = "`backup-peer browse` for others"
+            hint = "a smaller --storage may fit; `backup-peer browse` shows others"
             if reply.code == REJECTED_BY_PERSON:
                 own = shorten_peer_id(PeerId(self._identity.public))
                 hint = (

@@ -47,10 +47,12 @@ def check_storage(size_bytes: int, *, example: str) -> None:
 
     """
     if size_bytes < STORAGE_MIN_BYTES:
-        least = write_exact_size(STORAGE_MIN_BYTES)
+        least, given = write_exact_size(STORAGE_MIN_BYTES), write_exact_size(size_bytes)
+        if not size_bytes or given.isdecimal():
+            given = f"{size_bytes} bytes"
         raise UserError(
-            f"--storage is {size_bytes} bytes, and the least is {least}",
-            hint=f"sizes have units; for example: {example}",
+            f"--storage is {given}, and the least is {least}",
+            hint=f"sizes have units; for example: `{example}`",
         )
 
 

@@ -183,7 +183,7 @@ class OwnerCommands:
             visits = list_roots(trees, snapshot, recursive=request.recursive)
         for visit in visits:
             if len(rows) >= LS_ROWS:
-                raise UserError(f"more than {LS_ROWS} entries", hint="name a folder: backup-peer ls SNAPSHOT:PATH")
+                raise UserError(f"more than {LS_ROWS} entries", hint="name a folder: `backup-peer ls SNAPSHOT:PATH`")
             rows.append(_entry_row(visit))
         return rows
 

@@ -5,6 +5,8 @@ can't be opened is unavailable, never empty: its owners are remembered, so that 
 What is remembered here is a copy: the agreements in the store say who its owners are, and are asked at each opening.
 """
 
+import errno
+import os
 import threading
 from pathlib import Path
 from typing import Final
@@ -16,10 +18,11 @@ from backuppeer.agent.state import State
 from backuppeer.clock import Clock
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import DamagedStateError, LocalError, NotFoundError, StoreUnavailable, UserError
+from backuppeer.host.disk import translate_failures
 from backuppeer.host.heads import HeadAccepted, HeadConflict
 from backuppeer.host.layout import Layout
 from backuppeer.host.leases import Lease
-from backuppeer.host.site import free_bytes
+from backuppeer.host.site import check_site, free_bytes
 from backuppeer.host.store import Store, create_store, open_store
 from backuppeer.ids import PEER_ID_BYTES, PeerId
 from backuppeer.limits import FREE_DISK_FLOOR_BYTES, KNOWN_OWNER_BYTES, PREMISES_NOTES
@@ -69,11 +72,7 @@ class Premises:
             UserError: no folder for a store, or its disk has not that much room.
 
         """
-        known = self.directory
-        if known is not None and known != directory:
-            raise NotFoundError(
-                f"this home's store lies in {known}", hint="leave --store out, or move the folder there first"
-            )
+        self._check_known(directory)
         with self._lock:
             if self._store is None:
                 self._take(self._make(directory, offered_bytes))
@@ -87,13 +86,45 @@ class Premises:
         store.quota.set_offered(most)
         return store
 
-    def _make(self, directory: Path, offered_bytes: int) -> Store:
-        if not Layout(directory).marker.exists():
-            if self.owners():
-                # An empty mount point looks like this: a new store there would answer "not found" to its owners.
-                return open_store(directory, PeerId(self._identity.public))
+    def survey(self, directory: Path, offered_bytes: int) -> int:
+        """Return the bytes agreed on in the store that `establish` would open; changes nothing.
+
+        Raises:
+            as `establish`.
+
+        """
+        self._check_known(directory)
+        if self.directory is None or not _has_store(directory):
+            with self._lock:
+                self._check_new(directory, offered_bytes)
+            return 0
+        store = self.open()
+        _check_room(offered_bytes, store.quota.capacity())
+        return store.totals().agreed_bytes
+
+    def _check_known(self, directory: Path) -> None:
+        known = self.directory
+        if known is not None and known != directory:
+            raise NotFoundError(
+                f"this home's store lies in {known}", hint="leave --store out, or move the folder there first"
+            )
+
+    def _check_new(self, directory: Path, offered_bytes: int) -> None:
+        """Refuse a place where no store could be made; one that has a store is taken as it is."""
+        if _has_store(directory):
+            return
+        if self.owners():
+            # An empty mount point looks like this: a new store there would answer "not found" to its owners.
+            open_store(directory, PeerId(self._identity.public)).close()
+        with translate_failures(directory):
+            check_site(Layout(directory))
             place = directory if directory.exists() else directory.parent
-            _check_room(offered_bytes, free_bytes(place) - FREE_DISK_FLOOR_BYTES)
+            if not os.access(place, os.W_OK | os.X_OK) and place.exists():
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(place))
+        _check_room(offered_bytes, free_bytes(place) - FREE_DISK_FLOOR_BYTES)
+
+    def _make(self, directory: Path, offered_bytes: int) -> Store:
+        self._check_new(directory, offered_bytes)
         store = create_store(directory, PeerId(self._identity.public))
         try:
             _check_room(offered_bytes, store.quota.capacity())
@@ -211,6 +242,11 @@ class Premises:
         return store.heads.put_head(
             message.agreement, message.head, message.grant, signer=self._identity, now_ms=self._clock.now_ms()
         )
+
+
+def _has_store(directory: Path) -> bool:
+    with translate_failures(directory):
+        return Layout(directory).marker.exists()
 
 
 def _check_room(offered_bytes: int, room_bytes: int) -> None:

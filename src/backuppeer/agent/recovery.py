@@ -27,7 +27,7 @@ from backuppeer.signaling.listing import VerifiedListing
 
 _log = structlog.get_logger()
 _ASK_AGAIN: Final = (
-    "ask the person who keeps your backups to run `backup-peer host` again, then run `backup-peer recover` again: it "
+    "ask the person who keeps your backups to run `host` again, then run `backup-peer recover` again: it "
     "goes on without the words; if that host uses other servers, name them with --server URL. Were these the words of "
     "another backup? Then recover into another folder: --home DIR"
 )

@@ -178,7 +178,7 @@ class Requests:
         if now is not None and now.request != record.request:
             raise UserError(
                 f"this peer asks for something else by now, which is {now.state.value}",
-                hint=f"decide on that: backup-peer requests accept {now.request[:8]}",
+                hint=f"decide on that: `backup-peer requests accept {now.request[:8]}`",
             )
 
     def _incoming(self, owner: PeerId | None = None) -> list[RequestRecord]:

@@ -10,8 +10,8 @@ from typing import TypeVar
 
 from backuppeer.agent.lanes import LaneBroken
 from backuppeer.clock import Clock
-from backuppeer.errors import Unavailable
-from backuppeer.limits import HERALD_S, RETRY_BUDGET_S, RETRY_FIRST_S, RETRY_MOST_S
+from backuppeer.errors import PeerUnreachable, Unavailable
+from backuppeer.limits import HERALD_FIRST_S, HERALD_S, RETRY_BUDGET_S, RETRY_FIRST_S, RETRY_MOST_S
 
 T = TypeVar("T")
 Waiting = Callable[[Unavailable | None, float], None]
@@ -72,6 +72,19 @@ class Herald:
                 self._say("waiting", f"waiting for {name}: {error.message}")
 
         return tell
+
+    async def meet(self, name: str, meeting: Awaitable[T]) -> T:
+        """Return what a meeting with `name` gives; the person is told when it takes longer than a moment."""
+        was_told = name in self._next_s
+        tell = self.waiting_for(name)
+        late = asyncio.get_running_loop().call_later(HERALD_FIRST_S, tell, PeerUnreachable("no answer yet"), 0.0)
+        try:
+            result = await meeting
+        finally:
+            late.cancel()
+        if not was_told:
+            self.over(name)
+        return result
 
     def over(self, name: str, *, is_back: bool = True) -> None:
         """Tell that `name` is waited for no more: it is back, or given up. Says nothing if it was not waited for."""

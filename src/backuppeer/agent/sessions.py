@@ -31,7 +31,7 @@ from backuppeer.errors import (
     Unavailable,
 )
 from backuppeer.ids import PeerId, TransportId, shorten_peer_id
-from backuppeer.limits import DEAD_AFTER_S, DIAL_S, HANDSHAKE_S, OPEN_SESSIONS, REQUEST_STREAMS, UNPROVEN_CONNECTIONS
+from backuppeer.limits import DIAL_S, HANDSHAKE_S, OPEN_SESSIONS, REQUEST_STREAMS, UNPROVEN_CONNECTIONS
 from backuppeer.transport.base import Connection, Stream, Transport
 from backuppeer.wire.codec import UnknownMessage
 from backuppeer.wire.messages import (
@@ -314,7 +314,7 @@ class Sessions:
                 pulse = pulse.hear(now)
             action, pulse, wait_s = plan_heartbeat(pulse, now)
             if action is HeartbeatAction.DEAD:
-                session.failure = f"no answer for {DEAD_AFTER_S:.0f} s"
+                session.failure = "it stopped answering"
                 raise PeerUnreachable(session.failure)
             if action is HeartbeatAction.PING:
                 number += 1

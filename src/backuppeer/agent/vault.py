@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
+from backuppeer.agent.choosing import choose_listed
 from backuppeer.agent.copying import copy_missing, find_shortage
 from backuppeer.agent.fetch import Fetch
 from backuppeer.agent.heads import HeadChain, only_reads
@@ -22,7 +23,7 @@ from backuppeer.agent.reporter import Reporter
 from backuppeer.agent.repository import Repository
 from backuppeer.agent.retry import Say, retry
 from backuppeer.agent.standing import Standing
-from backuppeer.agent.state import State
+from backuppeer.agent.state import Direction, RequestState, State
 from backuppeer.clock import Clock
 from backuppeer.errors import BackupPeerError, IntegrityFault, NotFoundError, RefusedError, UserError
 from backuppeer.ids import AgreementId, BlobId, PeerId, RepositoryId, SnapshotId
@@ -146,7 +147,8 @@ class Vault:
         for peer, name in zip(wanted, names, strict=True):
             if peer not in found:
                 raise NotFoundError(
-                    f"{name} keeps no backups of yours", hint=f"ask it first: backup-peer connect {name}"
+                    f"{name} keeps no backups of yours",
+                    hint=f"ask it first: `backup-peer connect {name} --storage 10GB`",
                 )
         return [found[peer] for peer in dict.fromkeys(wanted)]
 
@@ -156,10 +158,13 @@ class Vault:
                 "this home does not know its hosts any more, though they keep backups of it: its state was lost",
                 hint="`backup-peer connect` to a host of yours takes up its agreement again, `backup-peer recover` all",
             )
-        return NotFoundError(
-            "no host has agreed to keep your backups yet",
-            hint="`backup-peer browse` shows who offers space, `backup-peer connect` asks one",
-        )
+        hint = "`backup-peer browse` shows who offers space, `backup-peer connect` asks one"
+        listed = choose_listed(self._state.requests(), self.clock.now_ms())
+        waiting = [r.peer for r in listed if r.direction is Direction.OUT and r.state is RequestState.WAITING]
+        if waiting:
+            names = ", ".join(name_of(self._state, peer) for peer in waiting)
+            hint = f"your request to {names} waits for an answer: see `backup-peer requests`"
+        return NotFoundError("no host has agreed to keep your backups yet", hint=hint)
 
     def complete_hosts(self) -> list[PeerId]:
         """Return the hosts that hold every pack of the index, hence every snapshot."""

@@ -3,6 +3,8 @@
 Knows: `latest`, hex prefixes, listing. Must not know: how anything is shown.
 """
 
+import os
+import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -44,6 +46,13 @@ class SnapshotFilter:
         )
 
 
+def _hint(wanted: SnapshotFilter | None) -> str:
+    if wanted is None or not wanted.path:
+        return _LISTED
+    place = shlex.quote(f"{LATEST}:{os.fsdecode(wanted.path)}")
+    return f"a part of a backup is named by its place: `backup-peer restore {place} --target DIR`; {_LISTED}"
+
+
 def list_snapshots(index: Index, wanted: SnapshotFilter | None = None) -> list[tuple[SnapshotId, Snapshot]]:
     """Return the snapshots of a repository in order of time.
 
@@ -68,7 +77,7 @@ def find_snapshot(index: Index, text: str, wanted: SnapshotFilter | None = None)
     if text.lower() == LATEST:
         snapshots = list_snapshots(index, wanted)
         if not snapshots:
-            raise NotFoundError("no snapshot fits" if is_filtered else "there is no snapshot yet", hint=_LISTED)
+            raise NotFoundError("no snapshot fits" if is_filtered else "there is no snapshot yet", hint=_hint(wanted))
         return snapshots[-1]
     if is_filtered:
         raise UserError(

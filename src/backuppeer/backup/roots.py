@@ -26,7 +26,7 @@ def normalise_path(path: bytes) -> bytes:
 
     """
     if not path.startswith(b"/") or b"\0" in path:
-        raise UserError(f"not an absolute path: {os.fsdecode(path)!r}", hint="write it from / on: /home/me/file")
+        raise UserError(f"not an absolute path: {os.fsdecode(path)!r}", hint="write it whole, like latest:/home/me")
     return b"/" + os.path.normpath(path).lstrip(b"/")
 
 

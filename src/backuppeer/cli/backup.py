@@ -73,9 +73,7 @@ def _report(context: Context, result: BackupResult, *, dry: bool) -> int:
     if not result.files:
         context.screen.note("no file was found to save")
     if result.errors:
-        context.screen.note(
-            f"{format_count(result.errors, 'entry', 'entries')} could not be read: not in this snapshot"
-        )
+        context.screen.note(f"not in this snapshot: {format_count(result.errors, 'entry', 'entries')}, named above")
     if result.left_out:
         raise _incomplete(result)
     return ExitCode.INCOMPLETE if result.errors else ExitCode.DONE
@@ -113,12 +111,14 @@ def _find(paths: Sequence[str]) -> list[str]:
     """Return the paths made absolute; those that are not there stay among them, for the agent to name.
 
     Raises:
-        UserError: none was given.
+        UserError: none was given, or one of them is empty, which would mean the current folder.
         NotFoundError: not one of them is there.
 
     """
     if not paths:
         raise UserError("no path was given", hint="name what is to be backed up, e.g. ~/documents")
+    if "" in paths:
+        raise UserError("one of the paths is empty", hint="name what is to be backed up; was a variable not set?")
     if not any(map(os.path.lexists, paths)):
         raise NotFoundError(
             f"no such file or folder: {', '.join(paths[:3])}", hint="name what is to be backed up, e.g. ~/documents"

@@ -50,7 +50,7 @@ def browse(  # noqa: PLR0913 - one parameter per option
     """Ask all servers and show the rows."""
     context = context_of(ctx)
     if sort not in _SORTS:
-        raise UserError(f"can't sort by {sort[:40]!r}", hint=f"for example: backup-peer browse --sort {_SORTS[1]}")
+        raise UserError(f"can't sort by {sort[:40]!r}", hint=f"for example: `backup-peer browse --sort {_SORTS[1]}`")
     request = BrowseRequest(
         servers=context.servers(),
         min_trust=parse_share(min_trust),
@@ -100,10 +100,10 @@ def _is_filtered(request: BrowseRequest) -> bool:
 def _show_nobody(screen: Screen, *, is_filtered: bool) -> None:
     if is_filtered:
         screen.line("nobody offers space like that right now")
-        screen.hint("loosen the filters, name more servers with --server, or ask a friend to run `backup-peer host`")
+        screen.hint("loosen the filters, name more servers with --server, or ask a friend to run `host`")
     else:
         screen.line("nobody offers space at these servers yet")
-        screen.hint("ask a friend to run `backup-peer host --storage 50GB`, or name more servers with --server")
+        screen.hint("ask a friend to run `host --storage 50GB`, or name more servers with --server")
 
 
 def _suggest(rows: Sequence[BrowseRow], wanted: int) -> str:
@@ -111,7 +111,7 @@ def _suggest(rows: Sequence[BrowseRow], wanted: int) -> str:
     row = next((row for row in rows if row.free_bytes), rows[0])
     asked = wanted or _ASKED_BYTES
     size = asked if asked <= row.free_bytes else round_size(row.free_bytes)
-    return f"backup-peer connect {shorten_id(row.peer_id)} --storage {write_size(size)}"
+    return f"`backup-peer connect {shorten_id(row.peer_id)} --storage {write_size(size)}`"
 
 
 def _cells(row: BrowseRow, now_s: float) -> list[str]:

@@ -107,9 +107,9 @@ def _tell_connected(screen: Screen, result: ConnectResult, called: str, *, is_co
     name = escape_line(result.alias) or shorten_id(result.peer_id)
     screen.line(f"{screen.paint('✓', GREEN)} connected to {called}: {format_size(result.quota_bytes)} agreed", hang=2)
     if not is_compared:
-        compared = f"backup-peer peers set {name} --verified"
+        compared = f"`backup-peer peers set {name} --verified`"
         screen.line(f"  once you have compared the safety words, record it: {compared}", hang=4)
-    screen.line(f"  next: backup-peer backup PATH --to {name}", hang=4)
+    screen.line(f"  next: `backup-peer backup PATH --to {name}`", hang=4)
 
 
 class StateView:

@@ -3,6 +3,8 @@
 Knows: the order in which these are made, each only when asked for. Must not know: verbs.
 """
 
+from functools import cached_property
+
 import typer
 
 from backuppeer.agent.home import Home
@@ -19,9 +21,22 @@ class Context:
     def __init__(self, options: Options, screen: Screen) -> None:
         self.options = options
         self.screen = screen
-        self.home: Home = homes.find_home(options)
+        screen.home = homes.name_home(options)
         if homes.is_roots_by_sudo(options):
-            screen.note(f"under sudo this is root's own home: {self.home.path} (choose with --home DIR)")
+            screen.note(f"under sudo this is root's own home: {homes.find_home(options).path} (choose with --home DIR)")
+
+    @cached_property
+    def home(self) -> Home:
+        """The home of this command; a verb that needs none does not fail for it.
+
+        Raises:
+            UserError: a file stands there.
+            LocalError: it can't be looked into.
+
+        """
+        home = homes.find_home(self.options)
+        homes.check_home(home)
+        return home
 
     def client(self) -> Client:
         """Return a client for this home's agent, started if need be.

@@ -46,7 +46,7 @@ def demo(
         typer.Argument(metavar="[DIR]", help="Folder to back up, only read; default: Python's own library."),
     ] = None,
 ) -> None:
-    """Show the main job on this machine: host, backup, disaster, recovery, comparison."""
+    """Show the main job on this machine, from host to recovery."""
     run_demo(directory or Path(sysconfig.get_path("stdlib")), context_of(ctx).screen)
 
 
@@ -183,7 +183,10 @@ def _sum_up(
         rate = format_size(int(done["bytes"] / max(done["seconds"], 0.001)))
         teller.say(f"{verb:<8}{format_size(done['bytes']):>9} in {done['seconds']:.1f} s, {rate}/s")
     teller.say(f"on the host's disk {format_size(stored_bytes)}, all of it ciphertext")
-    counts = f"{format_count(compared.files, 'file')}, {compared.folders:,} folders, {compared.links:,} links"
+    counts = ", ".join(
+        format_count(count, noun)
+        for count, noun in ((compared.files, "file"), (compared.folders, "folder"), (compared.links, "link"))
+    )
     teller.say(f"the same: {counts}, {format_size(compared.size_bytes)}; {seconds:.0f} s in all")
     teller.screen.done({"files": compared.files, "bytes": compared.size_bytes, "seconds": seconds, "errors": 0})
 
@@ -256,9 +259,11 @@ class Teller:
         now = time.monotonic()
         if now < self._next_s:
             return
-        self._next_s = now + (REDRAW_S if self.screen.is_live else PLAIN_LINE_S)
+        # What a pipe passes on comes late, and would stand behind a live line.
+        is_live = self.screen.is_live and self.screen.out_is_terminal
+        self._next_s = now + (REDRAW_S if is_live else PLAIN_LINE_S)
         self._pace.add(progress)
-        if self.screen.is_live:
+        if is_live:
             self.screen.live(f"   {describe_progress(progress, self._pace, self.screen.columns - 4)}")
         else:
             self.say(describe_progress(progress, self._pace, _PLAIN_COLUMNS))

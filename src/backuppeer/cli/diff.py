@@ -16,8 +16,8 @@ from backuppeer.control.events import Event, EventName
 from backuppeer.control.inspection import DiffRequest, DiffResult, DiffRow
 
 _HELP: Final = (
-    "Compare two snapshots, or a folder or file in each: + added, - removed, M content changed, T now of another type, "
-    "and with --metadata U only metadata changed. Of two different places, paths are told from these on."
+    "Compare two snapshots, or a place in each. + added, - removed, M content changed, T now of another type, and with "
+    "--metadata U only metadata changed. Of two different places, paths are told from these on."
 )
 _COLORS: Final = {"+": GREEN, "-": RED}
 _Place = Annotated[str, typer.Argument(metavar="SNAPSHOT[:PATH]", help="Id, prefix of 4 or more, or `latest`.")]

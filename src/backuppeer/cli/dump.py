@@ -18,7 +18,7 @@ from backuppeer.control.inspection import DumpRequest, DumpResult, DumpStart
 from backuppeer.errors import BackupPeerError, ExitCode, InterruptedByUserError, LocalError, UserError
 
 _HELP: Final = (
-    "Write a file of a snapshot to standard output, or a folder (without PATH: all) as a tar archive, in which paths "
+    "Write a file to standard output, a folder as a tar. Without PATH all of the snapshot; in the archive paths "
     "are whole but for the first slash. Every byte is verified before it is written; if the rest can't be had, the "
     "exit code says so and an archive is unreadable at its end."
 )

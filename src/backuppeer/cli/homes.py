@@ -4,17 +4,55 @@ Knows: agent.home and, imported only by the verbs that need them, agent.keyring 
 import). Must not know: the agent's process, the terminal.
 """
 
+import errno
 import os
+import shlex
 
-from backuppeer.agent.home import Home, locate_home
+from backuppeer.agent.home import Home, explain_denial, locate_home, usual_home
 from backuppeer.cli.options import Options
-from backuppeer.errors import NotFoundError
+from backuppeer.errors import NotFoundError, UserError
 from backuppeer.signaling import servers as signaling_servers
 
 
 def find_home(options: Options) -> Home:
     """Return the home that the options, the environment or the platform name; it need not exist."""
     return locate_home(options.home)
+
+
+def name_home(options: Options) -> str:
+    """Return the option that names the home in a command; empty for the one that is meant without."""
+    named, usual = find_home(options).path, usual_home().path
+    return "" if named == usual else f"--home {shlex.quote(os.fspath(named))}"
+
+
+def check_home(home: Home) -> None:
+    """Refuse a home that can't be one; it need not exist.
+
+    Raises:
+        UserError: a file stands there.
+        LocalError: it can't be looked into.
+
+    """
+    try:
+        (home.path / "keys").stat()
+    except FileNotFoundError:
+        return
+    except NotADirectoryError as exc:
+        raise UserError(f"the home {home.path} is a file, or lies in one", hint="name a folder: --home DIR") from exc
+    except OSError as exc:
+        raise explain_denial(home.path, exc) from exc
+
+
+def check_writable(home: Home) -> None:
+    """Refuse a home that could not be made or written, before there are words that would be void then.
+
+    Raises:
+        LocalError: it could not.
+
+    """
+    place = next(folder for folder in (home.path, *home.path.parents) if folder.exists())
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise explain_denial(home.path, OSError(errno.EACCES, os.strerror(errno.EACCES)))
 
 
 def is_roots_by_sudo(options: Options) -> bool:

@@ -1,5 +1,6 @@
 """`host`: offer space to others, and watch who asks. A view on the agent: leaving it does not end the hosting."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -10,10 +11,11 @@ from backuppeer.cli.context import Context, context_of
 from backuppeer.cli.render import escape_line, format_count, format_moment, name_peer, shorten_id
 from backuppeer.cli.screen import BOLD, GREEN, Screen
 from backuppeer.cli.spinner import Spinner
-from backuppeer.cli.units import format_duration, format_size, parse_duration, parse_size, read_span
+from backuppeer.cli.units import format_duration, format_size, parse_duration, parse_size, read_span, write_size
 from backuppeer.cli.work import View, read_event, run_work
 from backuppeer.control.api import (
     HostingState,
+    HostPlan,
     HostRequest,
     HostResult,
     Nothing,
@@ -80,18 +82,18 @@ def host(  # noqa: PLR0913 - one parameter per option
     )
     check_storage(request.storage, example="backup-peer host --storage 50GB")
     client = context.client()  # first: a home without identity has no terms to agree to
-    _agree(context, request)
+    _agree(context, request, client.call("host/plan", request, HostPlan))
     return _offer(context, client, request)
 
 
 def _check(storage: str, accept: str) -> None:
     if accept not in _POLICIES:
         raise UserError(
-            f"no such policy: {accept[:40]!r}", hint="for example: backup-peer host --storage 50GB --accept ask"
+            f"no such policy: {accept[:40]!r}", hint="for example: `backup-peer host --storage 50GB --accept ask`"
         )
     if not storage:
         raise UserError(
-            "how much space? --storage is missing", hint="for example: backup-peer host --storage 50GB --duration 2h"
+            "how much space? --storage is missing", hint="for example: `backup-peer host --storage 50GB --duration 2h`"
         )
 
 
@@ -99,7 +101,7 @@ def _absolute(store: str) -> str:
     return str(Path(store).expanduser().absolute()) if store else ""
 
 
-def _agree(context: Context, request: HostRequest) -> None:
+def _agree(context: Context, request: HostRequest, plan: HostPlan) -> None:
     """Show the terms of hosting and have a person, or --yes, agree.
 
     Raises:
@@ -111,6 +113,8 @@ def _agree(context: Context, request: HostRequest) -> None:
     if not screen.json:
         who = {"ask": "whom you accept", "trusted": "compared friends and your partners, others after your yes"}
         screen.aside(f"You offer {screen.paint(format_size(request.storage), BOLD)} of this disk. That means:")
+        for line in _describe_share(request, plan):
+            screen.aside(line, hang=4)
         screen.aside(f"  · space goes to {who.get(request.accept, 'anybody who asks, without a question')}", hang=4)
         kept, locked = format_duration(request.term_s or 0), format_duration(request.lock_s or 0)
         screen.aside(f"  · accepted data is kept for {kept}, whether the offer still stands or not", hang=4)
@@ -119,6 +123,17 @@ def _agree(context: Context, request: HostRequest) -> None:
         screen.aside("  · it ends when this computer restarts; `backup-peer agent start` takes it up again", hang=4)
     if not screen.confirm("offer it?", unanswered="hosting needs your yes to its terms"):
         raise DeclinedError("nothing is on offer: you said no")
+
+
+def _describe_share(request: HostRequest, plan: HostPlan) -> Iterator[str]:
+    """Return what of the offer is still to be had, and how it is listed."""
+    if plan.agreed_bytes:
+        yield f"  · {format_size(plan.agreed_bytes)} of it are given already"
+    if plan.listed_bytes:
+        yield f"  · it is listed as {format_size(plan.listed_bytes)} free: sizes in the list are powers of two"
+    else:
+        more = write_size(plan.agreed_bytes + request.storage)
+        yield f"  · nothing is left to give: offer more in all, for example `backup-peer host --storage {more}`"
 
 
 def _offer(context: Context, client: Client, request: HostRequest) -> int:
@@ -186,7 +201,7 @@ class _HostView:
         if self._asks and screen.can_ask:
             self._decide(asked, called)
         elif not screen.json:
-            screen.hint(f"backup-peer requests accept {escape_line(asked.request_id)}")
+            screen.hint(f"`backup-peer requests accept {escape_line(asked.request_id)}` gives it the space")
         self._show_waiting()
 
     def _show_waiting(self) -> None:
@@ -205,7 +220,7 @@ class _HostView:
         if route.endswith("reject"):
             self._screen.aside("  rejected")
             return
-        record = f"backup-peer peers set {escape_line(asked.peer_id)} --verified"
+        record = f"`backup-peer peers set {escape_line(asked.peer_id)} --verified`"
         self._screen.aside(f"  accepted; if you compared the words, record it: {record}", hang=4)
 
 

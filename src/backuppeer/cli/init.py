@@ -11,6 +11,9 @@ from backuppeer.cli.screen import BOLD, Screen
 from backuppeer.errors import InterruptedByUserError, UserError
 
 _COLUMNS: Final = 4
+_CELL_CHARS: Final = 17
+"""A number, a word of eight letters at most, and the gap to the next column."""
+_GAP_CHARS: Final = 4
 _ASKED: Final = 2
 _TRIES: Final = 3
 _VOID: Final = "nothing was created, and the 24 words above are void"
@@ -38,28 +41,32 @@ def init(ctx: typer.Context) -> int:
             "init must know that the words were noted, and there is no terminal to ask on",
             hint="add --yes, and keep the words that it prints",
         )
+    homes.check_writable(context.home)
     master = generate_master()
     words = encode_words(master)
     _show_words(screen, words.split())
     if not screen.yes:
+        screen.line()
         _check_noted(screen, words.split())
     peer_id = homes.create_peer(context.home, master)
     screen.line()
     screen.line(f"{screen.paint('✓', '32')} this peer is {screen.paint(peer_id, BOLD)}")
+    if screen.out_is_terminal:
+        screen.line("  the words still stand above: clear this terminal, with what can be scrolled back to", hang=4)
     screen.line("  next: `backup-peer browse` to find a host, or `backup-peer host --storage 50GB` to be one", hang=4)
     screen.done({"peer_id": peer_id, "words": words})
     return 0
 
 
 def _show_words(screen: Screen, words: list[str]) -> None:
-    rows = (len(words) + _COLUMNS - 1) // _COLUMNS
+    fitting = (screen.columns + _GAP_CHARS) // _CELL_CHARS if screen.out_is_terminal else _COLUMNS
+    rows = -(-len(words) // min(_COLUMNS, fitting))
     screen.line("These 24 words are the only way back to your backups if this machine is lost.")
     screen.line("Write them on paper, in order. They are shown now and never again.")
     screen.line()
     for row in range(rows):
         cells = (f"{number + 1:>4} {words[number]:<12}" for number in range(row, len(words), rows))
         screen.line("".join(cells).rstrip())
-    screen.line()
 
 
 def _check_noted(screen: Screen, words: list[str]) -> None:

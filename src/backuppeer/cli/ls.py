@@ -20,7 +20,7 @@ _TYPES: Final = {
     "blockdev": stat.S_IFBLK,
 }
 
-_HELP: Final = "List what a snapshot is of, or with SNAPSHOT:PATH what a folder in it holds."
+_HELP: Final = "List what a snapshot is of. With SNAPSHOT:PATH: what a folder in it holds."
 
 
 def add_to(app: typer.Typer) -> None:

@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Final
 
 from backuppeer import __version__
-from backuppeer.cli.options import hoist_options
+from backuppeer.cli.options import find_empty_place, hoist_options
 
 if TYPE_CHECKING:
     import typer
@@ -89,6 +89,8 @@ def _run(front: list[str], rest: list[str], verb: str) -> int:
 
     yes = "--yes" in front or "-y" in front
     screen = Screen((sys.stdin, sys.stdout, sys.stderr), json="--json" in front, yes=yes)
+    if empty := find_empty_place([*front, *rest]):
+        return _tell(screen, UserError(f"{empty} is empty", hint="name a folder; was a variable not set?"))
     try:
         code = build_app(screen, verb)(
             args=[*front, *(rest or ["--help"])], prog_name="backup-peer", standalone_mode=False
@@ -98,8 +100,7 @@ def _run(front: list[str], rest: list[str], verb: str) -> int:
     except BackupPeerError as exc:
         return _tell(screen, exc)
     except TyperException as exc:
-        hint = f"for example: {VERBS[verb].example}" if verb in VERBS else "`backup-peer --help` lists the verbs"
-        return _tell(screen, UserError(_lower(exc.format_message()), hint=hint))
+        return _tell(screen, UserError(_lower(exc.format_message()), hint=_show_way(exc, verb)))
     except (KeyboardInterrupt, Abort):
         return _INTERRUPTED
     except Exception as exc:  # noqa: BLE001 - one of the two places that catch broadly (STYLE)
@@ -145,6 +146,14 @@ def _tell(screen: "Screen", error: "BackupPeerError") -> int:
     except OutputClosed:
         return _INTERRUPTED
     return int(error.exit_code)
+
+
+def _show_way(error: Exception, verb: str) -> str:
+    """Return where to look after words that can't be understood."""
+    if verb not in VERBS:
+        return "`backup-peer --help` lists the verbs"
+    path = getattr(getattr(error, "ctx", None), "command_path", f"backup-peer {verb}")
+    return f"for example: `{VERBS[verb].example}`; all there is: `{path} --help`"
 
 
 def _lower(message: str) -> str:

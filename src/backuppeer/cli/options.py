@@ -10,6 +10,9 @@ from typing import Final
 FLAGS: Final = frozenset({"--json", "--yes", "-y"})
 VALUED: Final = frozenset({"--home", "--server"})
 
+PLACES: Final = frozenset({"--home", "--target", "--store", "--path"})
+"""Options that name a place: an empty one would quietly mean another place, often the current folder."""
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -19,6 +22,16 @@ class Options:
     servers: tuple[str, ...] | None = None
     json: bool = False
     yes: bool = False
+
+
+def find_empty_place(words: Sequence[str]) -> str:
+    """Return the first option of a command line that names a place and is given an empty one; '' if there is none."""
+    options = words[: words.index("--")] if "--" in words else words
+    for word, following in zip(options, [*options[1:], "-"], strict=True):
+        name, is_joined, value = word.partition("=")
+        if name in PLACES and not (value if is_joined else following):
+            return name
+    return ""
 
 
 def hoist_options(words: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -65,13 +65,17 @@ def set_peer(
     verified: Annotated[
         bool, typer.Option("--verified", help="You compared id or safety words with the person.")
     ] = False,
+    name: Annotated[str, typer.Option(metavar="bob", help="Your own name for this peer.")] = "",
 ) -> int:
-    """Record a comparison, on either side of an agreement."""
+    """Record a comparison or a name, on either side of an agreement."""
     context = context_of(ctx)
-    if not verified:
-        raise UserError("nothing to record", hint="for example: backup-peer peers set alice --verified")
-    row = context.client().call("peers/set", PeerSetting(peer=peer, verified=True), PeerRow)
-    context.screen.line(f"recorded: you compared the safety words with {name_peer(row.peer_id, row.alias)}")
+    if not verified and not name:
+        raise UserError("nothing to record", hint="for example: `backup-peer peers set alice --verified`")
+    row = context.client().call("peers/set", PeerSetting(peer=peer, verified=verified, name=name), PeerRow)
+    if name:
+        context.screen.line(f"recorded: {shorten_id(row.peer_id)} is {escape_line(row.alias)}")
+    if verified:
+        context.screen.line(f"recorded: you compared the safety words with {name_peer(row.peer_id, row.alias)}")
     context.screen.done(row)
     return 0
 
@@ -82,7 +86,9 @@ def _show_words(screen: Screen, row: PeerRow) -> None:
     screen.line()
     screen.line(f"not compared yet: {name}", hang=2)
     screen.line(f"  {escape_line(row.safety_words)}", hang=2)
-    screen.line(f"  the other screen shows the same words? record it: backup-peer peers set {name} --verified", hang=4)
+    screen.line(
+        f"  the other screen shows the same words? record it: `backup-peer peers set {name} --verified`", hang=4
+    )
 
 
 def _cells(row: PeerRow) -> list[str]:

@@ -18,14 +18,15 @@ from backuppeer.cli.work import View, read_event, run_work
 from backuppeer.control.api import RecoverRequest, RecoverResult
 from backuppeer.control.events import Event, EventName, State
 from backuppeer.errors import UserError
-from backuppeer.ids import format_peer_id, parse_peer_id
+from backuppeer.ids import PEER_ID_CHARS, format_peer_id, parse_peer_id
 
 _HELP: Final = (
     "Bring identity and snapshots back from the 24 words.\n\nHosts are found while they are on offer: ask one that is "
-    "not listed to run `backup-peer host` again, then recover again."
+    "not listed to run `host` again, then recover again."
 )
 _MAX_WORDS_CHARS: Final = 1024
 """24 words of eight letters, with generous space between them."""
+_TRIES: Final = 3
 _READ_ONLY: Final = (
     "this home may only read: to make backups again, `backup-peer init --home DIR` a new one and connect from there"
 )
@@ -85,6 +86,11 @@ def _read_id(text: str) -> str:
             "a host is named by its id alone: where it is, the signaling servers say",
             hint="give --peer ID, and --server URL for a server that the host uses",
         )
+    if text.lower().startswith("bp1") and len(text) < PEER_ID_CHARS:
+        raise UserError(
+            f"{text!r} is only the start of an id, and a new home knows none that it could stand for",
+            hint=f"give all {PEER_ID_CHARS} characters: its person sees them with `id`; or leave --peer out",
+        )
     return format_peer_id(parse_peer_id(text))
 
 
@@ -100,12 +106,29 @@ def _find_identity(context: Context) -> str:
     if known and (screen.can_ask or not screen.yes):
         screen.aside("this home has its identity already: the recovery goes on without the words")
         return known
+    homes.check_writable(home)
     text = _read_words(screen)
     if known and not text.strip():
         return known
+    return homes.recover_peer(home, _decode_words(screen, text))
+
+
+def _decode_words(screen: Screen, text: str) -> bytes:
+    """Return what the words stand for; who mistypes one at a terminal may type them again.
+
+    Raises:
+        UserError: wrong each time.
+
+    """
     from backuppeer.crypto.words import decode_words  # noqa: PLC0415 - crypto libraries
 
-    return homes.recover_peer(home, decode_words(text))
+    for _ in range(_TRIES - 1 if screen.can_ask else 0):
+        try:
+            return decode_words(text)
+        except UserError as exc:
+            screen.aside(f"  {escape_line(exc.message)}: {escape_line(exc.hint)}; once more", hang=4)
+        text = _ask_words(screen)
+    return decode_words(text)
 
 
 def _read_words(screen: Screen) -> str:

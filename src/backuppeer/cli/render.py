@@ -20,7 +20,9 @@ PIPE_COLUMNS: Final = 4096
 _GAP: Final = "  "
 _CELL: Final = 4
 """Columns that a shortened cell has at least."""
-_WORD: Final = re.compile(r" *[^ ]+")
+_WORD: Final = re.compile(r" *(?:[^ `]*`backup-peer [^`]*`[^ ]*|[^ ]+)")
+"""A command in backquotes is one word: in two lines it can't be pasted."""
+_COMMAND: Final = re.compile(r"`backup-peer [a-z](?![^`]*(?:--home|--help))[^`]*(?=`)")
 _COLOR: Final = re.compile("\x1b\\[[0-9;]*m")
 ID_CHARS: Final = 13
 """`bp1` and ten characters: enough to be a prefix among what is shown (DESIGN 3 asks for eight)."""
@@ -56,7 +58,8 @@ def measure_width(text: str) -> int:
 def wrap_line(text: str, width: int, *, indent: str = "") -> str:
     """Return a line broken at spaces into parts of at most `width` columns; those after the first begin with `indent`.
 
-    A longer word stays whole: ids, addresses and paths must come out of a terminal unbroken. Colours take no room.
+    A longer word stays whole: ids, addresses, paths and commands must come out of a terminal unbroken. Colours take no
+    room.
     Spaces within a part stay as they are, for columns that were lined up by hand.
     """
     parts: list[str] = []
@@ -69,6 +72,11 @@ def wrap_line(text: str, width: int, *, indent: str = "") -> str:
         else:
             part, used = part + word, used + room
     return "\n".join([*parts, part])
+
+
+def add_home(text: str, home: str) -> str:
+    """Return a text whose commands in backquotes have the option `home`, so that they can be pasted."""
+    return _COMMAND.sub(lambda found: f"{found[0]} {home}", text) if home else text
 
 
 def encode_line(value: object) -> str:

@@ -59,10 +59,13 @@ def list_requests(ctx: typer.Context) -> int:
             screen.line(
                 f"{shorten_id(row.peer_id)} must show these safety words: {escape_line(row.safety_words)}", hang=2
             )
-            screen.line(f"  then: backup-peer requests accept {escape_line(row.request_id[:_ID_CHARS])}", hang=4)
-        elif row.state == "rejected":
-            screen.line()
-            _tell_rejection(screen, row)
+            screen.line(f"  then: `backup-peer requests accept {escape_line(row.request_id[:_ID_CHARS])}`", hang=4)
+    last = {(row.direction, row.peer_id): row for row in rows}
+    rejected = [row for row in last.values() if row.state == "rejected"]
+    if rejected:
+        screen.line()
+    for row in rejected:
+        _tell_rejection(screen, row)
     return 0
 
 
@@ -107,7 +110,7 @@ def _tell_whom(screen: Screen, row: PendingRequest) -> None:
     screen.line(
         f"{'':<16}the owner's screen shows the same words; if it does not, somebody stands between you", hang=16
     )
-    screen.line(f"  once you have compared them, record it: backup-peer peers set {peer} --verified", hang=4)
+    screen.line(f"  once you have compared them, record it: `backup-peer peers set {peer} --verified`", hang=4)
 
 
 def _tell_rejection(screen: Screen, row: PendingRequest) -> None:
@@ -122,7 +125,7 @@ def _tell_way_back(screen: Screen, row: PendingRequest) -> None:
         screen.line(f"  {shorten_id(row.peer_id)} is told: {escape_line(row.reason)}", hang=4)
     screen.line(
         f"  {shorten_id(row.peer_id)} is refused the same for {format_count(REQUEST_KEPT_S // 86400, 'day')}; "
-        f"if you change your mind: backup-peer requests accept {escape_line(row.request_id[:_ID_CHARS])}",
+        f"if you change your mind: `backup-peer requests accept {escape_line(row.request_id[:_ID_CHARS])}`",
         hang=4,
     )
 

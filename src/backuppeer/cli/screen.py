@@ -4,15 +4,18 @@ Knows: whether people or programs read (`--json`, terminals, NO_COLOR), JSON lin
 Every write goes through here, so that a reader who closes the pipe ends the command in one quiet way.
 """
 
+import contextlib
+import io
 import os
 import shutil
+import termios
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, TextIO
 
 import msgspec
 
-from backuppeer.cli.render import PIPE_COLUMNS, Column, draw_table, encode_line, escape_line, wrap_line
+from backuppeer.cli.render import PIPE_COLUMNS, Column, add_home, draw_table, encode_line, escape_line, wrap_line
 from backuppeer.errors import BackupPeerError, DeclinedError, InterruptedByUserError, UserError
 
 GREEN: Final = "32"
@@ -40,6 +43,8 @@ class Screen:
         self.has_color = self.is_live and not os.environ.get("NO_COLOR")
         self.out_is_terminal = self._out.isatty()
         self.can_ask = self._in.isatty() and self._err.isatty()
+        self.home = ""
+        """The option that commands in what is said need; empty where the home is the usual one."""
         self.input_ended = False
         """Whether a question met the end of the input: there will be no more answers."""
         self._live_shown = False
@@ -62,7 +67,7 @@ class Screen:
         hang: the text is wrapped at spaces on a terminal, further lines are indented by this; None = never wrapped.
         """
         if not self.json:
-            self._write(self._out, f"{text if hang is None else self._wrap(self._out, text, hang)}\n")
+            self._write(self._out, f"{text if hang is None else self._advise(self._out, text, hang)}\n")
 
     def table(self, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
         """Draw a table for a person, as wide as the terminal at most."""
@@ -111,7 +116,7 @@ class Screen:
 
     def aside(self, text: str, *, hang: int = 2) -> None:
         """Write a line on stderr that belongs to the talk with a person: a plan, a question's background."""
-        self._write(self._err, f"{self._wrap(self._err, text, hang)}\n")
+        self._write(self._err, f"{self._advise(self._err, text, hang)}\n")
 
     def hint(self, text: str) -> None:
         """Advise on stderr."""
@@ -119,13 +124,14 @@ class Screen:
 
     def error(self, error: BackupPeerError) -> None:
         """Tell the error that ends the command: on stderr, and as the last JSON line if --json."""
-        if isinstance(error, DeclinedError):
+        if isinstance(error, (DeclinedError, InterruptedByUserError)):  # a person's own wish is no error
             self.aside(escape_line(error.message))
         else:
             self._tell("error:", RED, error.message)
         if error.hint:
             self.hint(error.hint)
-        self.event("error", {"code": int(error.exit_code), "message": error.message, "hint": error.hint})
+        hint = add_home(error.hint, self.home)
+        self.event("error", {"code": int(error.exit_code), "message": error.message, "hint": hint})
 
     def live(self, text: str) -> None:
         """Redraw the one live line on stderr; the caller keeps it short. Only if `is_live`."""
@@ -158,6 +164,7 @@ class Screen:
 
     def read_answer(self, prompt: str) -> str:
         """Read one line from the terminal; end of input is an empty answer, and sets `input_ended`."""
+        _drop_typed(self._in)
         self._write(self._err, f"{self._wrap(self._err, prompt.rstrip(' '), 2)} ")
         try:
             line = self._in.readline()
@@ -172,7 +179,10 @@ class Screen:
 
     def _tell(self, label: str, style: str, text: str) -> None:
         line = f"{self.paint(label, style)} {escape_line(text)}"
-        self._write(self._err, f"{self._wrap(self._err, line, len(label) + 1)}\n")
+        self._write(self._err, f"{self._advise(self._err, line, len(label) + 1)}\n")
+
+    def _advise(self, stream: TextIO, text: str, hang: int) -> str:
+        return self._wrap(stream, add_home(text, self.home), hang)
 
     def _wrap(self, stream: TextIO, text: str, hang: int) -> str:
         """Wrap for people at a terminal; what programs and files get stays on one line."""
@@ -189,6 +199,12 @@ class Screen:
             except BrokenPipeError as exc:
                 _silence(stream)
                 raise OutputClosed("the reader of the output went away") from exc
+
+
+def _drop_typed(stream: TextIO) -> None:
+    """Throw away what was typed before the question stood there: it answers something else, or nothing."""
+    with contextlib.suppress(termios.error, io.UnsupportedOperation):  # no terminal: nobody types
+        termios.tcflush(stream, termios.TCIFLUSH)
 
 
 def _silence(stream: TextIO) -> None:

@@ -113,6 +113,7 @@ def make_handlers(agent: Agent) -> dict[str, Handler]:
         "requests/accept": host.accept,
         "requests/reject": host.reject,
         "host/stop": host.stop,
+        "host/plan": host.plan,
         "host": host.host,
         "connect/plan": owner.plan,
         "connect": owner.connect,

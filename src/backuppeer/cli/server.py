@@ -18,7 +18,7 @@ def add_to(app: typer.Typer) -> None:
 
 def server(
     ctx: typer.Context,
-    listen: Annotated[str, typer.Option(metavar="HOST:PORT", help="Where to listen; port 0 = any.")] = "127.0.0.1:3000",
+    listen: Annotated[str, typer.Option(metavar="HOST:PORT", help="Where to listen; port 0 = any.")] = "127.0.0.1:8443",
     origin: Annotated[
         list[str] | None,
         typer.Option(metavar="URL", help="The address clients dial, when behind a proxy; may be repeated."),

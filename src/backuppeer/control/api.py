@@ -188,6 +188,7 @@ class PeerSetting(Request):
 
     peer: str
     verified: bool = False
+    name: str = ""
 
 
 class ConnectPlanRequest(PeerRequest):
@@ -236,6 +237,13 @@ class HostRequest(Request):
     accept: str = "ask"
     region: str = ""
     detach: bool = False
+
+
+class HostPlan(msgspec.Struct, kw_only=True):
+    """What an offer would look like in the list, and what of it is given already."""
+
+    listed_bytes: int
+    agreed_bytes: int
 
 
 class HostResult(msgspec.Struct, kw_only=True):

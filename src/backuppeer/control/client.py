@@ -128,9 +128,9 @@ class Client:
                 raise error_from(_decode(response.read(CONTROL_LINE_BYTES), ErrorResult))
             yield response
         except (ConnectionRefusedError, FileNotFoundError) as exc:
-            raise AgentNotRunning("the agent isn't running", hint="backup-peer agent start") from exc
+            raise AgentNotRunning("the agent isn't running", hint="`backup-peer agent start` starts it") from exc
         except TimeoutError as exc:
-            raise LocalError("the agent does not answer", hint="backup-peer agent stop, then try again") from exc
+            raise LocalError("the agent does not answer", hint="`backup-peer agent stop`, then try again") from exc
         except (OSError, http.client.HTTPException) as exc:
             raise _went_away(route, hint=hint) from exc
         finally:
@@ -193,4 +193,4 @@ def _convert(value: object, kind: type[T]) -> T:
 
 
 _FROM_THE_START: Final = "run the command again: it starts from the beginning"
-_OTHER_VERSION: Final = "backup-peer agent stop, then try again"
+_OTHER_VERSION: Final = "`backup-peer agent stop`, then try again"

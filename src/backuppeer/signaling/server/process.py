@@ -40,7 +40,7 @@ def parse_listen(text: str) -> tuple[str | None, int]:
     host, colon, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise UserError(f"not an address to listen on: {text[:80]!r}", hint="use HOST:PORT, for example 127.0.0.1:3000")
+        raise UserError(f"not an address to listen on: {text[:80]!r}", hint="use HOST:PORT, for example 127.0.0.1:8443")
     return host or None, int(port)
 
 
