@@ -88,6 +88,8 @@ class Restorer:
 
     def examine_existing(self, paths: Sequence[bytes]) -> list[Found]:
         """Return what stands at paths that `survey` gave; the `name` of each is its path, from the target on."""
+        if not paths:
+            return []  # the target need not even be there
         with open_target(self._target, overwrite=False) as target:
             return [msgspec.structs.replace(target.examine(path), name=path) for path in paths]
 

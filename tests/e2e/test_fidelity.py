@@ -1,0 +1,85 @@
+"""Everything a tree has comes back over real processes; what is left out stays out; what is there is kept."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from backuppeer.cli.compare import compare_trees
+from backuppeer.limits import RESTORE_FIRST_BLOBS
+from e2e.harness import Pair, World, agree, below
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
+FILES = RESTORE_FIRST_BLOBS + 500
+"""Enough for worker processes."""
+
+
+@pytest.fixture
+def pair(world: World) -> Pair:
+    return agree(world)
+
+
+def make_tree(root: Path) -> None:
+    for number in range(FILES):
+        path = root / f"{number % 40:02}" / f"{number}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(f"{number}".encode() * (number % 50))
+    (root / "hard").hardlink_to(root / "07" / "7")
+    (root / "large").write_bytes(os.urandom(6 << 20))
+    (root / "large too").hardlink_to(root / "large")
+    with (root / "image").open("wb") as image:
+        image.truncate(40 << 20)
+        image.seek(11 << 20)
+        image.write(os.urandom(1 << 20))
+    os.mkfifo(root / "pipe")
+    (root / os.fsdecode(b"bytes-\xff")).write_bytes(b"x")
+    os.setxattr(root / "large", "user.note", b"\0\xff")
+    os.setxattr(root / "00", "user.note", b"of a folder")
+    if os.geteuid() == 0:
+        os.mknod(root / "null", 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+        os.chown(root / "01" / "1", 1234, 4321)
+    (root / "02").chmod(0o2750)
+    os.utime(root / "03", ns=(1, -5_000_000_001))
+
+
+def test_every_kind_of_entry_comes_back_and_a_second_restore_fetches_nothing(world: World, pair: Pair):
+    tree, target = world.path / "tree", world.path / "target"
+    make_tree(tree)
+    assert pair.owner.do("backup", str(tree)).last["errors"] == 0
+    restored = pair.owner.do("restore", "latest", "--target", str(target)).last
+    assert (restored["errors"], restored["kept"]) == (0, 0)
+    assert compare_trees(tree, below(target, tree)).differences == {}
+    for one, other in (("hard", "07/7"), ("large", "large too")):
+        assert (below(target, tree) / one).samefile(below(target, tree) / other)
+    assert (below(target, tree) / "image").stat().st_blocks * 512 < 3 << 20
+    again = pair.owner.do("restore", "latest", "--target", str(target)).last
+    assert (again["files"], again["bytes"], again["kept"]) == (0, 0, restored["files"])
+    (below(target, tree) / "large").write_bytes(b"changed")
+    assert pair.owner.run("restore", "latest", "--target", str(target)).code == 2
+    assert pair.owner.do("restore", "latest", "--target", str(target), "--overwrite", "never").last["files"] == 0
+    pair.owner.do("restore", "latest", "--target", str(target), "--overwrite", "if-changed")
+    assert compare_trees(tree, below(target, tree)).differences == {}
+
+
+def test_what_is_left_out_of_a_backup_and_of_a_restore_stays_out(world: World, pair: Pair):
+    tree = world.path / "tree"
+    for path in ("keep/a.c", "keep/a.o", "build/b.c", "cache/c", "huge", "tmp/x.log"):
+        (tree / path).parent.mkdir(parents=True, exist_ok=True)
+        (tree / path).write_bytes(b"x" * (5000 if path == "huge" else 5))
+    (tree / "cache" / "CACHEDIR.TAG").write_bytes(b"Signature: 8a477f597d28d172789f06886806bc55")
+    (tree / ".backupignore").write_text("*.log\n/build\n")
+    words = ("--exclude", "*.o", "--exclude-caches", "--exclude-larger-than", "4kB")
+    result = pair.owner.do("backup", str(tree), *words).last
+    assert (result["files"], result["errors"]) == (3, 0)
+    listed = {str(row["path"]).removeprefix(f"{tree}/") for row in pair.owner.do("ls", "latest", "-R").rows}
+    assert {"keep/a.c", "cache/CACHEDIR.TAG", ".backupignore"} <= listed
+    assert not listed & {"keep/a.o", "build", "cache/c", "huge", "tmp/x.log"}
+    planned = pair.owner.do("restore", "latest", "--target", str(world.path / "t"), "-i", "*.c", "--dry-run").last
+    assert planned["files"] == 1
+    assert not (world.path / "t").exists()
+    pair.owner.do("restore", "latest", "--target", str(world.path / "t"), "-i", "*.c", "-e", "cache")
+    assert [path for path in (world.path / "t").rglob("*") if path.is_file()] == [
+        below(world.path / "t", tree) / "keep" / "a.c"
+    ]
+    assert pair.owner.run("backup", str(tree), "--exclude", "!").code == 2
