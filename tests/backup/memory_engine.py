@@ -87,6 +87,7 @@ class Recorder:
     def __init__(self):
         self.errors: dict[bytes, str] = {}
         self.notes: list[str] = []
+        self.phases: list[str] = []
         self.counters: dict[str, int] = {}
         self._thread = threading.get_ident()
 
@@ -94,6 +95,11 @@ class Recorder:
         assert threading.get_ident() == self._thread
         assert all(counters[k] >= self.counters.get(k, 0) for k in counters)
         self.counters.update(counters)
+
+    def enter(self, phase):
+        assert threading.get_ident() == self._thread
+        self.phases.append(phase)
+        self.counters.clear()
 
     def error_file(self, path, message):
         assert threading.get_ident() == self._thread

@@ -168,3 +168,38 @@ def test_only_what_patterns_want_comes_back_with_the_folders_it_is_in(repository
     assert {path.decode() for path in found} == wanted
     assert all(found[path] == original[path] for path in found)
     assert restorer(repository, tmp_path, choice=Choice(**choice)).survey(snapshot).files == 0
+
+
+def test_verifying_reads_everything_again_and_names_what_differs(repository, snapshot, source, tmp_path):
+    target = tmp_path / "target" / str(source).lstrip("/")
+    restored = repository.restore(snapshot, tmp_path / "target", verify=True)
+    assert (restored.errors, repository.progress.phases) == (0, ["verifying"])
+    assert repository.progress.counters == {"files": 6, "bytes": restored.bytes}
+    (target / "many chunks").chmod(0o600)
+    for name, data in (("same", b"SAME"), ("larger", b"as it wa")):
+        stamp = (target / name).stat().st_mtime_ns
+        (target / name).write_bytes(data)
+        os.utime(target / name, ns=(stamp, stamp))
+    with (target / "many chunks").open("r+b") as file:
+        stamp = os.fstat(file.fileno()).st_mtime_ns
+        file.seek(2 << 20)
+        file.write(b"x")
+    os.utime(target / "many chunks", ns=(stamp, stamp))
+    again = repository.restore(snapshot, tmp_path / "target", verify=True, overwrite=Overwrite.NEVER)
+    assert again.local_errors == 3
+    names = {os.path.basename(path).decode() for path in repository.progress.errors}  # noqa: PTH119 - bytes
+    assert names == {"same", "larger", "many chunks"}
+
+
+def test_verifying_a_longer_file_or_none_says_so_and_what_failed_before_is_named_once(
+    repository, snapshot, source, tmp_path, found
+):
+    (found / "earlier").unlink()
+    (found / "earlier").mkdir()
+    result = repository.restore(snapshot, tmp_path / "target", verify=True, overwrite=Overwrite.IF_CHANGED)
+    assert result.errors == len(repository.progress.errors) == 1
+    (found / "missing").write_bytes(b"missing and more")
+    repository.restore(snapshot, tmp_path / "target", verify=True, overwrite=Overwrite.NEVER)
+    said = {path.rpartition(b"/")[2]: message for path, message in repository.progress.errors.items()}
+    assert said[b"missing"] == "is longer than what was restored"
+    assert said[b"earlier"] == "is no regular file"

@@ -52,6 +52,11 @@ class Reporter:
         self._next_s = 0.0
         self.update()
 
+    def enter(self, phase: str) -> None:
+        """Start another pass over the same files."""
+        progress = self._progress
+        self.begin(phase, unit=progress.unit, files_total=progress.files_total, bytes_total=progress.bytes_total)
+
     def count(self, files: int, *, current: str) -> None:
         """Take a count that moves seldom, and tell it at once. `current`: what stands behind it, in words."""
         self._progress.current = current

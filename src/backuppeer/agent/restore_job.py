@@ -119,7 +119,10 @@ class RestoreJob:
             target=os.fsencode(self._request.target),
             progress=self._reporter,
             options=RestoreOptions(
-                overwrite=Overwrite(self._request.overwrite), choice=self._choice, cancel=self._stop
+                overwrite=Overwrite(self._request.overwrite),
+                choice=self._choice,
+                verify=self._request.verify,
+                cancel=self._stop,
             ),
         )
 

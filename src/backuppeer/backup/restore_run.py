@@ -20,6 +20,7 @@ from backuppeer.backup.selection import Selection, Walk
 from backuppeer.backup.standing import Keeper, Standing, is_same
 from backuppeer.backup.streams import Progress
 from backuppeer.backup.trees import TreeReader, Visit
+from backuppeer.backup.verifier import Verifier
 from backuppeer.backup.window import Failure, RestoredFile, Window, WindowRunner, Written, explain
 from backuppeer.errors import IncompleteError, IntegrityFault, Unavailable
 from backuppeer.files.metadata import MetadataNote
@@ -97,6 +98,7 @@ class RestoreRun:
         self._walk = Walk()
         self._files = self._dirs = self._bytes = 0
         self._kept = self._kept_bytes = 0
+        self._failed: set[bytes] = set()
         self._integrity = self._unavailable = self._local = 0
 
     def restore(self, selection: Selection, check: Callable[[], None]) -> None:
@@ -309,12 +311,28 @@ class RestoreRun:
             self._unavailable += 1
         else:
             self._integrity += 1
+        self._failed.add(path)
         self._progress.error_file(b"/" + path, explain(failure))
         if isinstance(failure, OSError) and failure.errno in _ENDS:
             raise IncompleteError(
                 f"the target takes no more ({explain(failure)}); what is finished stays: {self._files} of the files",
                 hint="make room there, or choose another target: --target DIR",
             )
+
+    def verify(self, verifier: Verifier, selection: Selection, check: Callable[[], None]) -> None:
+        """Compare what stands in the target with the snapshot; what differs counts as not restored."""
+        files = size_bytes = 0
+
+        def on_file(size: int) -> None:
+            nonlocal files, size_bytes
+            files, size_bytes = files + 1, size_bytes + size
+            self._progress.update(files=files, bytes=size_bytes)
+
+        self._progress.enter("verifying")
+        for visit, problem in verifier.run(selection, on_file=on_file, check=check):
+            if visit.path not in self._failed:
+                self._local += 1
+                self._progress.error_file(b"/" + visit.path, problem)
 
     def result(self, target: RestoreTarget) -> RestoreResult:
         """Return what came back, and tell what metadata could not be set."""

@@ -21,6 +21,7 @@ from backuppeer.backup.standing import Keeper, Overwrite, Standing, may_replace
 from backuppeer.backup.streams import NoProgress, PackSource, Progress
 from backuppeer.backup.survey import Survey, survey
 from backuppeer.backup.trees import TreeReader, find_entry
+from backuppeer.backup.verifier import Verifier
 from backuppeer.backup.window import WindowRunner
 from backuppeer.crypto.keys import RepositoryKeys
 from backuppeer.errors import InterruptedByUserError
@@ -39,6 +40,8 @@ class RestoreOptions:
 
     overwrite: Overwrite = Overwrite.REFUSE
     choice: Choice | None = None
+    verify: bool = False
+    """Read everything again afterwards."""
     workers: int = FETCH_AHEAD_PACKS
     cancel: threading.Event = field(default_factory=threading.Event)
 
@@ -130,6 +133,10 @@ class Restorer:
             stack.enter_context(pool)
             stack.enter_context(jobs)
             run.restore(selection, self._check_cancelled)
+            if self._options.verify:
+                run.verify(
+                    Verifier(self._keys, self._trees, self._index, target=target), selection, self._check_cancelled
+                )
             return run.result(target)
 
     def _check_cancelled(self) -> None:

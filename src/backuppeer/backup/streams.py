@@ -53,6 +53,10 @@ class Progress(Protocol):
         """Take totals so far: `files`, `bytes`, and for a backup `new_bytes`. Called often: throttle."""
         ...
 
+    def enter(self, phase: str) -> None:
+        """Learn that another pass over the same files begins: totals count from zero again."""
+        ...
+
     def error_file(self, path: bytes, message: str) -> None:
         """Learn that one file or directory was left out, or is not whole."""
         ...
@@ -67,6 +71,9 @@ class NoProgress:
 
     def update(self, **counters: int) -> None:
         """Ignore the totals."""
+
+    def enter(self, phase: str) -> None:
+        """Ignore the phase."""
 
     def error_file(self, path: bytes, message: str) -> None:
         """Ignore the error; the result counts it."""

@@ -37,6 +37,7 @@ class _Choice(NamedTuple):
     include: tuple[str, ...]
     exclude: tuple[str, ...]
     dry_run: bool
+    verify: bool
 
 
 def _choose(
@@ -52,8 +53,11 @@ def _choose(
         list[str] | None, typer.Option("--exclude", "-e", metavar="PATTERN", help="Leave out what fits.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen; write nothing.")] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Read everything again afterwards, and compare with the snapshot.")
+    ] = False,
 ) -> _Choice:
-    return _Choice(overwrite, tuple(include or ()), tuple(exclude or ()), dry_run)
+    return _Choice(overwrite, tuple(include or ()), tuple(exclude or ()), dry_run, verify)
 
 
 @takes(_choose, into="choice")
@@ -84,6 +88,7 @@ def restore(
         overwrite=mode,
         include=choice.include,
         exclude=choice.exclude,
+        verify=choice.verify,
     )
     if choice.dry_run:
         return _show_plan(context, request)

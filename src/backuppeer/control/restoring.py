@@ -27,6 +27,8 @@ class RestoreRequest(Request):
     include: tuple[str, ...] = ()
     """Patterns as in .gitignore, counted from `/`: only what fits, and never what fits `exclude`."""
     exclude: tuple[str, ...] = ()
+    verify: bool = False
+    """Read everything again afterwards, and compare."""
 
 
 class Conflict(msgspec.Struct, kw_only=True):

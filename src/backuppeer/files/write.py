@@ -9,6 +9,7 @@ never written into, so that neither a symlink's destination nor another hard lin
 """
 
 import errno
+import io
 import os
 import stat
 import threading
@@ -161,6 +162,21 @@ class RestoreTarget:
             if exc.errno in _NOTHING_THERE:
                 return None
             raise
+
+    def open_for_reading(self, path: bytes) -> io.BufferedReader:
+        """Open the regular file at `path`, to be closed by the caller.
+
+        Raises:
+            OSError: nothing stands there, it is no regular file, or can't be read.
+
+        """
+        folder, name = split_relative(path)
+        with self.folders.use(folder) as directory:
+            fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory.fd)
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            raise OSError(errno.EINVAL, "is no regular file")
+        return os.fdopen(fd, "rb")
 
     def renew_metadata(self, path: bytes, metadata: HasMetadata) -> None:
         """Set the metadata of a file that stands there already and keeps its bytes.
