@@ -52,7 +52,7 @@ class Matcher:
 
         """
         if not wanted.patterns or not all(wanted.patterns):
-            raise UserError("nothing to look for: a pattern is empty", hint="for example: backup-peer find '*.jpg'")
+            raise UserError("nothing to look for: a pattern is empty", hint="for example: `backup-peer find '*.jpg'`")
         self._wanted = wanted
         flags = re.IGNORECASE if wanted.ignore_case else re.NOFLAG
         self._name = _compile([one for one in wanted.patterns if "/" not in one], flags)
