@@ -1,4 +1,6 @@
 import asyncio
+import weakref
+from functools import partial
 
 import pytest
 
@@ -88,5 +90,24 @@ def test_a_job_that_ends_early_tells_what_it_can_and_leaves_no_task(error):
         await asyncio.sleep(0)
         assert len(told) == (error is ValueError)
         assert len(asyncio.all_tasks()) == 1
+
+    asyncio.run(scenario())
+
+
+def test_a_reporter_that_is_done_holds_on_to_nothing_of_its_job():
+    class Buffers:
+        pass
+
+    async def scenario():
+        async def emit(event):
+            pass
+
+        buffers = Buffers()
+        gone = weakref.ref(buffers)
+        async with reporting(emit) as reporter:
+            reporter.sent_bytes = partial(id, buffers)
+        del buffers
+        assert gone() is None
+        assert reporter.sent_bytes() == 0
 
     asyncio.run(scenario())

@@ -35,8 +35,8 @@ class Reporter:
         self._started_s = time.monotonic()
         self._next_s = 0.0
         self._progress = Progress(phase="", files_total=files_total, bytes_total=bytes_total)
-        self.sent_bytes: Callable[[], int] = lambda: 0
-        self.traffic_bytes: Callable[[], int] = lambda: 0
+        self.sent_bytes: Callable[[], int] = _nothing
+        self.traffic_bytes: Callable[[], int] = _nothing
         self.errors = 0
         self._pending: deque[Event] = deque()
         self._delivering: asyncio.Task[None] | None = None
@@ -151,7 +151,15 @@ async def reporting(emit: Emit) -> AsyncIterator[Reporter]:
     except BaseException:
         await reporter.drain()
         raise
-    await reporter.drain()
+    else:
+        await reporter.drain()
+    finally:
+        # They know the job and its buffers, and whoever gave the reporter still has it.
+        reporter.sent_bytes = reporter.traffic_bytes = _nothing
+
+
+def _nothing() -> int:
+    return 0
 
 
 @asynccontextmanager
