@@ -7,13 +7,13 @@ from pathlib import Path
 
 from agent.hosted import hosted
 from agent.houses import HostHouse, OwnerHouse
-from backuppeer.agent.backup_job import BackupJob
-from backuppeer.agent.keyring import load_keys
+from backuppeer.agent.home.keyring import load_keys
+from backuppeer.agent.home.state import State
+from backuppeer.agent.jobs.backup import BackupJob
+from backuppeer.agent.jobs.restore import RestoreJob
+from backuppeer.agent.owner.vault import Vault
+from backuppeer.agent.peers.standing import Standing
 from backuppeer.agent.reporter import Reporter
-from backuppeer.agent.restore_job import RestoreJob
-from backuppeer.agent.standing import Standing
-from backuppeer.agent.state import State
-from backuppeer.agent.vault import Vault
 from backuppeer.clock import SystemClock
 from backuppeer.control.api import BackupRequest, BackupResult
 from backuppeer.control.restoring import RestoreRequest, RestoreResult

@@ -5,8 +5,8 @@ from contextlib import asynccontextmanager
 
 from agent.houses import HostHouse, OwnerHouse
 from agent.parties import Party, Serve, running
-from backuppeer.agent.serving import Serving
-from backuppeer.agent.session import Session
+from backuppeer.agent.host.serving import Serving
+from backuppeer.agent.peers.session import Session
 from backuppeer.clock import SystemClock
 from backuppeer.ids import AgreementId, StoredId
 from backuppeer.proof.merkle import compute_stored_id

@@ -3,15 +3,15 @@
 from pathlib import Path
 
 from agent.loops import SetClock
-from backuppeer.agent.home import Home
-from backuppeer.agent.keyring import create_identity, load_keys
-from backuppeer.agent.offers import Offer
-from backuppeer.agent.partners import Partner
-from backuppeer.agent.premises import Premises
-from backuppeer.agent.repository import Repository
-from backuppeer.agent.requests import Requests
-from backuppeer.agent.standing import Standing
-from backuppeer.agent.state import State
+from backuppeer.agent.home.home import Home
+from backuppeer.agent.home.keyring import create_identity, load_keys
+from backuppeer.agent.home.state import State
+from backuppeer.agent.host.premises import Premises
+from backuppeer.agent.host.requests import Requests
+from backuppeer.agent.owner.repository import Repository
+from backuppeer.agent.peers.offers import Offer
+from backuppeer.agent.peers.partners import Partner
+from backuppeer.agent.peers.standing import Standing
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.ids import AgreementId, PeerId
 from backuppeer.limits import GIB, MIB

@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from agent.loops import VirtualClock
-from backuppeer.agent.channel import Channel
-from backuppeer.agent.session import Session
-from backuppeer.agent.sessions import Hooks, Sessions
+from backuppeer.agent.peers.channel import Channel
+from backuppeer.agent.peers.session import Session
+from backuppeer.agent.peers.sessions import Hooks, Sessions
 from backuppeer.clock import Clock
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import BackupPeerError

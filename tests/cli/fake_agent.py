@@ -7,7 +7,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from backuppeer.agent.home import Home
+from backuppeer.agent.home.home import Home
 from backuppeer.control.api import PingResult, StopResult
 from control.dummy import PEER, Dummy, given
 

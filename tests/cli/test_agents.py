@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from backuppeer import __version__
-from backuppeer.agent.home import Home
-from backuppeer.agent.keyring import recover_identity
+from backuppeer.agent.home.home import Home
+from backuppeer.agent.home.keyring import recover_identity
 from backuppeer.cli import agents
 from backuppeer.cli.agents import agent_command, agent_environment, ensure_agent, ping_agent, start_agent, stop_agent
 from backuppeer.cli.homes import create_peer
@@ -201,7 +201,7 @@ def test_an_agent_in_the_foreground_says_so_and_one_that_runs_already_is_left_al
 
 def test_a_command_leaves_the_agent_running(live):
     script = (
-        "from pathlib import Path; from backuppeer.agent.home import Home; import backuppeer.cli.agents as a;"
+        "from pathlib import Path; from backuppeer.agent.home.home import Home; import backuppeer.cli.agents as a;"
         f"a.agent_command = lambda home: {agents.agent_command(live)!r};"
         f"print(a.start_agent(Home(Path({str(live.path)!r}))).pid)"
     )

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from backuppeer.agent.home import Home
-from backuppeer.agent.keyring import recover_identity
+from backuppeer.agent.home.home import Home
+from backuppeer.agent.home.keyring import recover_identity
 from backuppeer.cli.main import main
 from backuppeer.control import api
 from backuppeer.control.events import Progress, State

@@ -64,7 +64,7 @@ def test_a_hint_names_the_home_that_was_named_on_the_command_line_or_in_the_envi
     assert code == 10
     assert named in err
     assert named in json.loads(out.splitlines()[-1])["hint"]
-    monkeypatch.setattr("backuppeer.agent.home.platformdirs.user_data_dir", lambda _: str(home))
+    monkeypatch.setattr("backuppeer.agent.home.home.platformdirs.user_data_dir", lambda _: str(home))
     assert "run `backup-peer init` first" in run(capsys, "status")[2]
 
 

@@ -11,24 +11,24 @@ from pathlib import Path
 
 import structlog
 
-from backuppeer.agent.adoption import adopt_agreements
-from backuppeer.agent.config import Config, environment_servers, read_config
-from backuppeer.agent.connecting import Connecting
-from backuppeer.agent.home import Home
-from backuppeer.agent.hosting import Hosting
-from backuppeer.agent.keyring import HomeKeys
-from backuppeer.agent.knocking import Knocking
-from backuppeer.agent.logbook import bookkeeping
-from backuppeer.agent.market import Market
-from backuppeer.agent.partners import Reach, Whereabouts, meet_at, read_binding
-from backuppeer.agent.premises import Premises
-from backuppeer.agent.requests import Requests
-from backuppeer.agent.session import Session
-from backuppeer.agent.sessions import Sessions
-from backuppeer.agent.standing import Standing
-from backuppeer.agent.state import RequestRecord, State
-from backuppeer.agent.tenancy import end_without_home
-from backuppeer.agent.vault import Vault
+from backuppeer.agent.home.config import Config, environment_servers, read_config
+from backuppeer.agent.home.home import Home
+from backuppeer.agent.home.keyring import HomeKeys
+from backuppeer.agent.home.logbook import bookkeeping
+from backuppeer.agent.home.state import RequestRecord, State
+from backuppeer.agent.home.tenancy import end_without_home
+from backuppeer.agent.host.hosting import Hosting
+from backuppeer.agent.host.premises import Premises
+from backuppeer.agent.host.requests import Requests
+from backuppeer.agent.owner.adoption import adopt_agreements
+from backuppeer.agent.owner.connecting import Connecting
+from backuppeer.agent.owner.vault import Vault
+from backuppeer.agent.peers.knocking import Knocking
+from backuppeer.agent.peers.market import Market
+from backuppeer.agent.peers.partners import Reach, Whereabouts, meet_at, read_binding
+from backuppeer.agent.peers.session import Session
+from backuppeer.agent.peers.sessions import Sessions
+from backuppeer.agent.peers.standing import Standing
 from backuppeer.clock import Clock
 from backuppeer.errors import BackupPeerError
 from backuppeer.ids import PeerId

@@ -14,7 +14,7 @@ import time
 from typing import Final
 
 from backuppeer import __version__
-from backuppeer.agent.home import Home
+from backuppeer.agent.home.home import Home
 from backuppeer.cli.homes import require_identity
 from backuppeer.control.api import Nothing, PingResult, StopResult
 from backuppeer.control.client import AgentNotRunning, Client

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import typer
 
-from backuppeer.agent.home import Home
+from backuppeer.agent.home.home import Home
 from backuppeer.cli import homes
 from backuppeer.cli.options import Options
 from backuppeer.cli.screen import Screen

@@ -8,7 +8,7 @@ import errno
 import os
 import shlex
 
-from backuppeer.agent.home import Home, explain_denial, locate_home, usual_home
+from backuppeer.agent.home.home import Home, explain_denial, locate_home, usual_home
 from backuppeer.cli.options import Options
 from backuppeer.errors import NotFoundError, UserError
 from backuppeer.signaling import servers as signaling_servers
@@ -81,7 +81,7 @@ def create_peer(home: Home, master: bytes) -> str:
         UserError: an identity is there already.
 
     """
-    from backuppeer.agent.keyring import create_identity  # noqa: PLC0415 - crypto libraries: 100 ms
+    from backuppeer.agent.home.keyring import create_identity  # noqa: PLC0415 - crypto libraries: 100 ms
     from backuppeer.clock import SystemClock  # noqa: PLC0415
     from backuppeer.ids import format_peer_id  # noqa: PLC0415
 
@@ -95,7 +95,7 @@ def recover_peer(home: Home, master: bytes) -> str:
         UserError: another identity is there.
 
     """
-    from backuppeer.agent.keyring import FIRST_GENERATION, recover_identity  # noqa: PLC0415 - crypto libraries
+    from backuppeer.agent.home.keyring import FIRST_GENERATION, recover_identity  # noqa: PLC0415 - crypto libraries
     from backuppeer.crypto.keys import derive_identity, derive_working  # noqa: PLC0415
     from backuppeer.ids import PeerId, format_peer_id  # noqa: PLC0415
 
@@ -112,7 +112,7 @@ def read_peer(home: Home) -> str:
         NotFoundError: no identity there.
 
     """
-    from backuppeer.agent.keyring import load_peer_id  # noqa: PLC0415 - crypto libraries
+    from backuppeer.agent.home.keyring import load_peer_id  # noqa: PLC0415 - crypto libraries
     from backuppeer.ids import format_peer_id  # noqa: PLC0415
 
     require_identity(home)
@@ -129,7 +129,7 @@ def resolve_servers(options: Options, home: Home) -> list[str]:
     environment = os.environ.get("BACKUPPEER_SERVERS")
     configured = None
     if options.servers is None and environment is None and home.config.exists():
-        from backuppeer.agent.config import read_config  # noqa: PLC0415 - TOML, only when nothing nearer says
+        from backuppeer.agent.home.config import read_config  # noqa: PLC0415 - TOML, only when nothing nearer says
 
         configured = read_config(home).servers
     return signaling_servers.resolve_servers(options.servers, environment, configured)

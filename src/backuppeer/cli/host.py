@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 import typer
 
-from backuppeer.agent.offers import check_storage
+from backuppeer.agent.peers.offers import check_storage
 from backuppeer.cli.context import Context, context_of
 from backuppeer.cli.render import escape_line, format_count, format_moment, name_peer, shorten_id
 from backuppeer.cli.screen import BOLD, GREEN, Screen

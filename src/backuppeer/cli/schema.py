@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from backuppeer.agent.config import Config
+from backuppeer.agent.home.config import Config
 from backuppeer.control.amendments import ForgetPlan, ForgetResult, TagResult
 from backuppeer.control.api import (
     BackupResult,

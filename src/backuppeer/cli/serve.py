@@ -20,30 +20,30 @@ import structlog
 
 from backuppeer import __version__
 from backuppeer.agent.agent import Agent, HostSide, OwnerSide, Parts
-from backuppeer.agent.amend_commands import AmendCommands
-from backuppeer.agent.aside import open_or_set_aside
-from backuppeer.agent.config import bind_addresses, is_loopback_only
-from backuppeer.agent.connecting import Connecting
-from backuppeer.agent.endpoint import make_binding, open_transport, whereabouts_of
+from backuppeer.agent.commands.amend import AmendCommands
+from backuppeer.agent.commands.home import HomeCommands
+from backuppeer.agent.commands.host import HostCommands
+from backuppeer.agent.commands.inspect import InspectCommands
+from backuppeer.agent.commands.owner import OwnerCommands
 from backuppeer.agent.heap import relax_collector
-from backuppeer.agent.home import Home
-from backuppeer.agent.home_commands import HomeCommands
-from backuppeer.agent.host_commands import HostCommands
-from backuppeer.agent.hosting import Hosting
-from backuppeer.agent.inspect_commands import InspectCommands
-from backuppeer.agent.keyring import load_keys
-from backuppeer.agent.knocking import Knocking
-from backuppeer.agent.logbook import open_log
-from backuppeer.agent.market import Market
-from backuppeer.agent.owner_commands import OwnerCommands
-from backuppeer.agent.partners import Reach
-from backuppeer.agent.premises import Premises
-from backuppeer.agent.requests import Requests
-from backuppeer.agent.serving import Serving
-from backuppeer.agent.sessions import Hooks, Sessions
-from backuppeer.agent.standing import Standing
-from backuppeer.agent.state import State
-from backuppeer.agent.vault import Vault
+from backuppeer.agent.home.aside import open_or_set_aside
+from backuppeer.agent.home.config import bind_addresses, is_loopback_only
+from backuppeer.agent.home.home import Home
+from backuppeer.agent.home.keyring import load_keys
+from backuppeer.agent.home.logbook import open_log
+from backuppeer.agent.home.state import State
+from backuppeer.agent.host.hosting import Hosting
+from backuppeer.agent.host.premises import Premises
+from backuppeer.agent.host.requests import Requests
+from backuppeer.agent.host.serving import Serving
+from backuppeer.agent.owner.connecting import Connecting
+from backuppeer.agent.owner.vault import Vault
+from backuppeer.agent.peers.endpoint import make_binding, open_transport, whereabouts_of
+from backuppeer.agent.peers.knocking import Knocking
+from backuppeer.agent.peers.market import Market
+from backuppeer.agent.peers.partners import Reach
+from backuppeer.agent.peers.sessions import Hooks, Sessions
+from backuppeer.agent.peers.standing import Standing
 from backuppeer.clock import SystemClock
 from backuppeer.control.openapi import build_openapi
 from backuppeer.control.server import Handler, build_app, serve_control

@@ -20,7 +20,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import IO, Any, Final, Self
 
-from backuppeer.agent.home import Home
+from backuppeer.agent.home.home import Home
 from backuppeer.cli.agents import ping_agent, stop_agent
 from backuppeer.errors import BackupPeerError, ExitCode, LocalError
 

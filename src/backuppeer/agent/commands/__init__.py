@@ -1,0 +1,1 @@
+"""Commands of the control door, one file per side: what api.py promises, done with the parts of the home."""

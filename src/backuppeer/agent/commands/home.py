@@ -1,0 +1,200 @@
+"""Commands about this home itself: who am I, who is there, who is connected (control.api routes).
+
+Knows: how parts' states look to a person. Must not know: HTTP.
+"""
+
+import os
+
+from backuppeer import __version__
+from backuppeer.agent.agent import Agent
+from backuppeer.agent.home.state import Direction, PeerRecord, RequestState
+from backuppeer.agent.peers.choosing import is_listed
+from backuppeer.agent.peers.names import alias_of, check_alias, name_of, resolve_peer
+from backuppeer.agent.peers.session import Session
+from backuppeer.agent.peers.words import spell_safety_words
+from backuppeer.agent.reporter import Emit
+from backuppeer.clock import format_time
+from backuppeer.control.api import (
+    BrowseRequest,
+    BrowseRow,
+    DisconnectResult,
+    HostingState,
+    Nothing,
+    PeerRequest,
+    PeerRow,
+    PeerSetting,
+    PingResult,
+    ServerState,
+    SessionRow,
+    StatusResult,
+    StopResult,
+)
+from backuppeer.errors import BackupPeerError, NotFoundError, UserError
+from backuppeer.ids import PeerId, format_peer_id
+from backuppeer.proof.statements import Agreement, open_statement
+
+
+class HomeCommands:
+    """ping, status, stop, peers, peers/set, sessions, disconnect, browse."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent, self._parts = agent, agent.parts
+
+    async def ping(self, _: Nothing, __: Emit) -> PingResult:
+        """Say who answers here."""
+        return PingResult(version=__version__, pid=os.getpid(), peer_id=format_peer_id(self._parts.keys.peer))
+
+    async def stop(self, _: Nothing, __: Emit) -> StopResult:
+        """End the agent after this answer."""
+        self._agent.stopping.set()
+        return StopResult(stopped=True)
+
+    async def status(self, request: Nothing, _: Emit) -> StatusResult:
+        """Return the state of this home."""
+        snapshots, notes = self._snapshots()
+        return StatusResult(
+            peer_id=format_peer_id(self._parts.keys.peer),
+            agent=f"running, version {__version__}, process {os.getpid()}",
+            servers=self._servers(request.servers),
+            sessions=len(self._parts.sessions.all()),
+            hosting=hosting_state(self._agent),
+            snapshots=snapshots,
+            notes=[*notes, *self._notes()],
+            waiting_in=self._count_waiting(Direction.IN),
+            waiting_out=self._count_waiting(Direction.OUT),
+            read_only=not self._parts.keys.grant,
+        )
+
+    async def peers(self, _: Nothing, __: Emit) -> list[PeerRow]:
+        """Return own peers: hosts, owners, and whoever has a name here."""
+        return [await self._peer_row(record) for record in self._parts.state.peers()]
+
+    async def set_peer(self, request: PeerSetting, _: Emit) -> PeerRow:
+        """Record that a person compared id or safety words with a peer's, or what it is called here."""
+        peer = resolve_peer(self._parts.state, request.peer)
+        if peer == self._parts.keys.peer:
+            raise UserError("that is your own id", hint="see `backup-peer peers` for the others")
+        check_alias(self._parts.state, request.name, peer)
+        now_ms = self._parts.clock.now_ms()
+        if request.name:
+            self._parts.state.call(peer, request.name, now_ms)
+        if request.verified:
+            self._parts.state.meet(peer, now_ms, verified=True)
+        return await self._peer_row(next(record for record in self._parts.state.peers() if record.peer == peer))
+
+    async def sessions(self, _: Nothing, __: Emit) -> list[SessionRow]:
+        """Return the open sessions."""
+        return [self._session_row(session) for session in self._parts.sessions.all()]
+
+    async def disconnect(self, request: PeerRequest, _: Emit) -> DisconnectResult:
+        """Close the session with a peer gracefully."""
+        peer = resolve_peer(self._parts.state, request.peer)
+        if not await self._parts.sessions.close(peer):
+            raise NotFoundError(f"there is no session with {request.peer}", hint="see `backup-peer sessions`")
+        return DisconnectResult(peer_id=format_peer_id(peer), closed=True)
+
+    async def browse(self, request: BrowseRequest, _: Emit) -> list[BrowseRow]:
+        """Return hosts on offer."""
+        return await self._agent.owner.market.browse(self._agent.servers(request.servers), request)
+
+    def _servers(self, given: list[str] | None) -> list[ServerState]:
+        pool = self._agent.host.hosting.pool
+        if pool is None:
+            return [ServerState(url=url, connected=False) for url in self._agent.servers(given)]
+        return [ServerState(url=s.url, connected=s.connected, error=s.error) for s in pool.states()]
+
+    def _snapshots(self) -> tuple[int, list[str]]:
+        """Return how many snapshots there are, and what a person should know if that can't be told."""
+        vault = self._agent.owner.vault
+        try:
+            # A host that owns nothing has no repository, and its state must not depend on one.
+            return len(vault.repository.index.snapshots()) if vault.exists_repository else 0, []
+        except BackupPeerError as exc:
+            return 0, [f"the snapshots can't be counted: {exc.message}"]
+
+    def _count_waiting(self, direction: Direction) -> int:
+        now_ms = self._parts.clock.now_ms()
+        waiting = [r for r in self._parts.state.requests() if r.state is RequestState.WAITING and is_listed(r, now_ms)]
+        return sum(record.direction is direction for record in waiting)
+
+    def _notes(self) -> list[str]:
+        notes = list(self._agent.host.premises.notes)
+        if self._agent.owner.vault.is_unrecovered:
+            notes.append("the recovery of this home is not finished: run `backup-peer recover` again")
+        vault, state = self._agent.owner.vault, self._parts.state
+        has_copies = vault.repository_id is not None and bool(vault.repository.index.snapshots())
+        hosts = [host for _, host, _ in state.agreements()]
+        for host, text in self._parts.standing.reminders(hosts, vault.complete_hosts() if has_copies else ()):
+            notes.append(text if host is None else f"{name_of(state, host)}: {text}")
+        return notes
+
+    async def _peer_row(self, record: PeerRecord) -> PeerRow:
+        hosts, quota, used = self._as_host(record.peer)
+        owned = self._agent.host.premises.leases_of(record.peer)
+        if owned and not hosts:
+            quota = sum(lease.terms.size_bytes for lease in owned)
+            used = self._used_by(record.peer)
+        trust, level = self._parts.standing.trust(record.peer)
+        role = "both" if hosts and owned else "host" if hosts else "owner" if owned else "known"
+        return PeerRow(
+            peer_id=format_peer_id(record.peer),
+            alias=record.alias,
+            role=role,
+            verified=record.is_verified,
+            quota_bytes=quota,
+            used_bytes=used,
+            safety_words=await spell_safety_words(self._parts.keys.peer, record.peer),
+            last_seen=format_time(record.last_seen_ms) if record.last_seen_ms else "",
+            trust=round(trust, 3),
+            trust_level=level.value,
+        )
+
+    def _as_host(self, peer: PeerId) -> tuple[bool, int, int]:
+        """Return whether `peer` keeps packs of ours, the agreed bytes, and the bytes of our packs there."""
+        for agreement, host, signed in self._parts.state.agreements():
+            if host == peer:
+                size = open_statement(Agreement, signed, self._parts.keys.peer, host).size_bytes
+                used = sum(copy.size for copy in self._agent.owner.vault.repository.ledger.copies_at(agreement))
+                return True, size, used
+        return False, 0, 0
+
+    def _used_by(self, owner: PeerId) -> int:
+        try:
+            store = self._agent.host.premises.open()
+            leases = store.leases.list_by_owner(owner)
+            return sum(store.usage(lease.agreement).used_bytes for lease in leases)
+        except BackupPeerError:
+            return 0
+
+    def _session_row(self, session: Session) -> SessionRow:
+        path = session.connection.path()
+        return SessionRow(
+            peer_id=format_peer_id(session.peer),
+            alias=alias_of(self._parts.state, session.peer),
+            state=session.state,
+            path=path.kind.value,
+            rtt_ms=round(path.rtt_ms, 2),
+            sent_bytes=session.sent_bytes,
+            received_bytes=session.received_bytes,
+            since=format_time(session.since_ms),
+        )
+
+
+def hosting_state(agent: Agent) -> HostingState:
+    """Return what this home hosts; a store that can't be used is said so, not shown as empty."""
+    premises, offer = agent.host.premises, agent.host.hosting.offer
+    state = HostingState(offering=offer is not None, store=str(premises.directory or ""))
+    if offer is not None:
+        state.storage_bytes = offer.storage_bytes
+        state.expires = format_time(offer.expires_ms) if offer.expires_ms else ""
+    if premises.directory is None:
+        return state
+    try:
+        totals = premises.open().totals()
+    except BackupPeerError as exc:
+        state.store_state = f"unavailable: {exc.message}"
+        return state
+    state.store_state = "ready"
+    state.agreed_bytes, state.used_bytes = totals.agreed_bytes, totals.used_bytes
+    state.agreements = totals.agreements
+    return state

@@ -1,0 +1,202 @@
+"""Commands of hosting: offer a slot, watch who asks, decide (control.api routes).
+
+Knows: the host's view and its events. Must not know: HTTP, knocks.
+"""
+
+import asyncio
+from typing import Final
+
+import msgspec
+
+from backuppeer.agent.agent import Agent, default_store
+from backuppeer.agent.commands.home import hosting_state
+from backuppeer.agent.home.state import Direction, RequestRecord, RequestState
+from backuppeer.agent.peers.choosing import choose_listed, is_listed
+from backuppeer.agent.peers.names import alias_of
+from backuppeer.agent.peers.offers import Offer, check_storage, choose_terms
+from backuppeer.agent.peers.words import spell_safety_words
+from backuppeer.agent.reporter import Emit, Reporter
+from backuppeer.clock import format_time
+from backuppeer.control.api import (
+    HostingState,
+    HostPlan,
+    HostRequest,
+    HostResult,
+    Nothing,
+    PendingRequest,
+    RequestDecision,
+)
+from backuppeer.control.events import Agreed, Event, EventName, State
+from backuppeer.errors import NoSignaling, UserError
+from backuppeer.ids import format_peer_id
+from backuppeer.signaling.listing import bucket_bytes, is_region
+from backuppeer.signaling.servers import count_servers
+from backuppeer.trust.policy import AcceptPolicy
+
+_UNLISTED: Final = State(state="unlisted", text="no signaling server reachable, trying again …")
+_LISTED: Final = State(state="listed", text="on offer again; waiting for requests …")
+_POLICIES: Final = {policy.value for policy in AcceptPolicy}
+
+
+class HostCommands:
+    """host, host/plan, host/stop, requests, requests/accept, requests/reject."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent, self._parts = agent, agent.parts
+        self._loop = asyncio.get_running_loop()
+        self._watchers: set[asyncio.Queue[Event]] = set()
+        self._agent.host.requests.on_request = self._tell_request
+        self._agent.host.requests.on_agreed = self._tell_agreed
+        self._agent.host.hosting.on_servers = self._tell_servers
+        self._is_lost = False
+
+    async def host(self, request: HostRequest, emit: Emit) -> HostResult:
+        """Offer a slot, then show who asks until the offer ends; leaving the view leaves the offer standing."""
+        offer = self._make_offer(request)
+        store = default_store(self._parts.home, request.store)
+        await asyncio.to_thread(self._agent.host.premises.establish, store, request.storage)
+        reporter = Reporter(emit)
+        await reporter.state("publishing", f"asking {count_servers(len(offer.servers))} to show the offer")
+        queue: asyncio.Queue[Event] = asyncio.Queue()
+        self._watchers.add(queue)
+        try:
+            accepted = await self._publish(offer)
+            self._is_lost = False
+            result = HostResult(
+                peer_id=format_peer_id(self._parts.keys.peer),
+                storage_bytes=request.storage,
+                expires=format_time(offer.expires_ms) if offer.expires_ms else "",
+                servers=accepted,
+            )
+            await emit(Event(event=EventName.OFFERED, data=msgspec.to_builtins(result)))
+            if not request.detach:
+                await self._show(queue, emit)
+            return result
+        finally:
+            self._watchers.discard(queue)
+
+    async def plan(self, request: HostRequest, _: Emit) -> HostPlan:
+        """Say what a slot would look like, before a person agrees to it; what can't be offered is refused."""
+        offer = self._make_offer(request)
+        store = default_store(self._parts.home, request.store)
+        agreed = await asyncio.to_thread(self._agent.host.premises.survey, store, request.storage)
+        return HostPlan(listed_bytes=bucket_bytes(max(0, offer.storage_bytes - agreed)), agreed_bytes=agreed)
+
+    async def stop(self, _: Nothing, __: Emit) -> HostingState:
+        """Withdraw the slot; agreements go on."""
+        await self._agent.host.hosting.withdraw()
+        for queue in self._watchers:
+            queue.put_nowait(Event(event=EventName.DONE))
+        return hosting_state(self._agent)
+
+    async def requests(self, _: Nothing, __: Emit) -> list[PendingRequest]:
+        """Return requests in both directions that are open, and those settled lately."""
+        listed = choose_listed(self._parts.state.requests(), self._parts.clock.now_ms())
+        return [await self._row(record) for record in listed]
+
+    async def accept(self, request: RequestDecision, _: Emit) -> PendingRequest:
+        """Accept a request."""
+        return await self._row(self._agent.host.requests.decide(request.request, accept=True, alias=request.alias))
+
+    async def reject(self, request: RequestDecision, _: Emit) -> PendingRequest:
+        """Reject a request."""
+        return await self._row(self._agent.host.requests.decide(request.request, accept=False, reason=request.reason))
+
+    def _make_offer(self, request: HostRequest) -> Offer:
+        if request.accept not in _POLICIES:
+            raise UserError(f"--accept {request.accept[:20]!r}", hint="one of: ask, trusted, all")
+        check_storage(request.storage, example="backup-peer host --storage 50GB")
+        servers = self._agent.servers(request.servers)
+        if not servers:
+            raise NoSignaling("no signaling server is set, so nobody could find the slot", hint="--server URL")
+        region = request.region or self._agent.config().region or ""
+        if not is_region(region):
+            raise UserError(f"--region {region[:20]!r} is no region", hint="for example: --region EU or --region US-W")
+        if request.duration_s is not None and request.duration_s < 1:
+            raise UserError("a duration of 0 offers nothing", hint="for example: --duration 2h")
+        term_s, lock_s = choose_terms(request.term_s, request.lock_s)
+        now_ms = self._parts.clock.now_ms()
+        return Offer(
+            storage_bytes=request.storage,
+            expires_ms=now_ms + request.duration_s * 1000 if request.duration_s else 0,
+            term_s=term_s,
+            lock_s=lock_s,
+            accept=request.accept,
+            region=region,
+            servers=tuple(servers),
+        )
+
+    async def _publish(self, offer: Offer) -> list[str]:
+        return [row.url for row in await self._agent.host.hosting.start(offer) if row.accepted]
+
+    async def _show(self, queue: "asyncio.Queue[Event]", emit: Emit) -> None:
+        """Pass on what happens until the offer ends: requests that wait already come first."""
+        for record in self._parts.state.requests():
+            is_waiting = record.direction is Direction.IN and record.state is RequestState.WAITING
+            if is_waiting and is_listed(record, self._parts.clock.now_ms()):
+                await emit(await self._event(record))
+        offer = self._agent.host.hosting.offer
+        left_s = (offer.expires_ms - self._parts.clock.now_ms()) / 1000 if offer and offer.expires_ms else None
+        try:
+            async with asyncio.timeout(left_s):
+                while (event := await queue.get()).event != EventName.DONE:
+                    await emit(event)
+        except TimeoutError:
+            return
+
+    def _tell_request(self, record: RequestRecord) -> None:
+        if self._watchers:  # else nobody would see what the words cost
+            self._agent.spawn(self._pass_on(record))
+
+    async def _pass_on(self, record: RequestRecord) -> None:
+        now = self._parts.state.find_request(Direction.IN, record.peer)
+        if now is None or now.request != record.request:
+            return  # another took its place while the words of others were computed
+        event = await self._event(record)
+        for queue in self._watchers:
+            queue.put_nowait(event)
+
+    def _tell_servers(self, is_shown: bool) -> None:  # noqa: FBT001 - hosting.OnServers
+        """Tell those who watch when the last server is lost, and when the first one is back."""
+        if is_shown is not self._is_lost:
+            return
+        self._is_lost = not is_shown
+        said = _LISTED if is_shown else _UNLISTED
+        for queue in self._watchers:
+            queue.put_nowait(Event(event=EventName.STATE, data=msgspec.to_builtins(said)))
+
+    def _tell_agreed(self, record: RequestRecord) -> None:
+        # Agreements are signed in a disk thread; queues and tasks belong to the loop.
+        self._loop.call_soon_threadsafe(self._announce, record)
+
+    def _announce(self, record: RequestRecord) -> None:
+        agreed = Agreed(
+            peer_id=format_peer_id(record.peer),
+            alias=alias_of(self._parts.state, record.peer),
+            quota_bytes=record.size_bytes,
+        )
+        for queue in self._watchers:
+            queue.put_nowait(Event(event=EventName.AGREED, data=msgspec.to_builtins(agreed)))
+        self._agent.spawn(self._agent.host.hosting.republish())
+
+    async def _event(self, record: RequestRecord) -> Event:
+        return Event(event=EventName.REQUEST, data=msgspec.to_builtins(await self._row(record)))
+
+    async def _row(self, record: RequestRecord) -> PendingRequest:
+        words = await spell_safety_words(self._parts.keys.peer, record.peer)
+        trust, level = self._parts.standing.trust(record.peer)
+        return PendingRequest(
+            request_id=record.request,
+            direction=record.direction.value,
+            peer_id=format_peer_id(record.peer),
+            alias=record.alias or alias_of(self._parts.state, record.peer),
+            safety_words=words,
+            storage_bytes=record.size_bytes,
+            term_s=record.term_s,
+            lock_s=record.lock_s,
+            state=record.state.value,
+            since=format_time(record.since_ms),
+            trust=round(trust, 3),
+            trust_level=level.value,
+            reason=record.reason,
+        )

@@ -1,0 +1,217 @@
+"""Commands of the owner: connect, back up, look, restore, recover (control.api routes).
+
+Knows: which job serves which route. Must not know: HTTP, how a job works.
+"""
+
+import asyncio
+import os
+
+from backuppeer.agent.agent import Agent
+from backuppeer.agent.heap import returning_memory
+from backuppeer.agent.jobs.backup import BackupJob
+from backuppeer.agent.jobs.restore import RestoreJob
+from backuppeer.agent.owner.losses import Witnesses, check_choice
+from backuppeer.agent.owner.recovery import Recovery
+from backuppeer.agent.peers.names import alias_of, check_alias, name_of, resolve_peer
+from backuppeer.agent.peers.offers import check_storage
+from backuppeer.agent.peers.words import spell_safety_words
+from backuppeer.agent.reporter import Emit, Reporter, reporting
+from backuppeer.backup.amending import ORIGINAL
+from backuppeer.backup.browse import SnapshotFilter, find_snapshot, list_entries, list_roots, list_snapshots
+from backuppeer.backup.kinds import name_kind
+from backuppeer.backup.retention import check_group_by, pick_latest
+from backuppeer.backup.streams import PackSource
+from backuppeer.backup.trees import TreeReader, Visit
+from backuppeer.clock import format_time
+from backuppeer.control.api import (
+    BackupRequest,
+    BackupResult,
+    ConnectPlan,
+    ConnectPlanRequest,
+    ConnectRequest,
+    ConnectResult,
+    EntryRow,
+    LsRequest,
+    RecoverRequest,
+    RecoverResult,
+    SnapshotRow,
+    SnapshotsRequest,
+)
+from backuppeer.control.restoring import RestorePlan, RestoreRequest, RestoreResult
+from backuppeer.errors import LocalError, NotFoundError, PeerUnreachable, UserError
+from backuppeer.ids import PeerId, SnapshotId, format_peer_id
+from backuppeer.limits import LOCK_DEFAULT_S, LS_ROWS, TERM_DEFAULT_S
+from backuppeer.repo.snapshot import Snapshot
+
+
+class OwnerCommands:
+    """connect/plan, connect, backup, snapshots, ls, restore/plan, restore, recover."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent, self._parts = agent, agent.parts
+
+    async def plan(self, request: ConnectPlanRequest, _: Emit) -> ConnectPlan:
+        """Return what connecting to a host would mean, for the person to decide on."""
+        peer = self._resolve(request.peer)
+        check_alias(self._parts.state, request.name, peer)
+        agreement = self._agent.owner.connecting.agreement_with(peer)
+        free, term_s, lock_s = 0, TERM_DEFAULT_S, LOCK_DEFAULT_S
+        if agreement is None:
+            self._check_may_ask(peer)
+            free, term_s, lock_s = await self._offer_of(peer, self._agent.servers(request.servers))
+        words = await spell_safety_words(self._parts.keys.peer, peer)
+        trust, level = self._parts.standing.trust(peer)
+        return ConnectPlan(
+            peer_id=format_peer_id(peer),
+            alias=alias_of(self._parts.state, peer),
+            safety_words=words,
+            agreed=agreement is not None,
+            free_bytes=free,
+            term_s=agreement.term_s if agreement else term_s,
+            lock_s=agreement.lock_s if agreement else lock_s,
+            trust=round(trust, 3),
+            trust_level=level.value,
+            risks=self._parts.standing.risks(peer, (host for _, host, _ in self._parts.state.agreements())),
+        )
+
+    async def connect(self, request: ConnectRequest, emit: Emit) -> ConnectResult:
+        """Agree with a host."""
+        peer = self._resolve(request.peer)
+        if self._agent.owner.connecting.agreement_with(peer) is None:
+            check_storage(request.storage, example="backup-peer connect PEER --storage 10GB")
+            if not request.confirmed:
+                raise UserError("connecting to a new peer needs a yes", hint="answer the question, or give --yes")
+        self._check_may_ask(peer)
+        reporter = Reporter(emit)
+        servers = self._agent.servers(request.servers)
+        session = await self._agent.owner.connecting.connect(peer, request, servers, reporter.state)
+        agreement = self._agent.owner.connecting.agreement_with(peer)
+        if agreement is None:
+            raise LocalError("connected without an agreement")
+        await reporter.state("connected", f"connected to {name_of(self._parts.state, peer)}")
+        return ConnectResult(
+            peer_id=format_peer_id(peer),
+            alias=alias_of(self._parts.state, peer),
+            safety_words=await spell_safety_words(self._parts.keys.peer, peer),
+            session=session.state,
+            quota_bytes=agreement.size_bytes,
+        )
+
+    async def backup(self, request: BackupRequest, emit: Emit) -> BackupResult:
+        """Make a snapshot."""
+        vault = self._agent.owner.vault
+        vault.check_idle()
+        async with vault.busy, returning_memory(), reporting(emit) as reporter:
+            return await BackupJob(vault, request, reporter).run()
+
+    async def snapshots(self, request: SnapshotsRequest, _: Emit) -> list[SnapshotRow]:
+        """Return own snapshots, oldest first."""
+        return await asyncio.to_thread(self._snapshots, request)
+
+    async def ls(self, request: LsRequest, _: Emit) -> list[EntryRow]:
+        """Return entries of a snapshot."""
+        source = self._agent.owner.vault.source()
+        return await asyncio.to_thread(self._entries, request, source)
+
+    async def restore(self, request: RestoreRequest, emit: Emit) -> RestoreResult:
+        """Bring files back."""
+        async with returning_memory(), reporting(emit) as reporter:
+            return await RestoreJob(self._agent.owner.vault, request, reporter).run()
+
+    async def plan_restore(self, request: RestoreRequest, emit: Emit) -> RestorePlan:
+        """Say what a restore would replace."""
+        async with reporting(emit) as reporter:
+            return await RestoreJob(self._agent.owner.vault, request, reporter).plan()
+
+    async def recover(self, request: RecoverRequest, emit: Emit) -> RecoverResult:
+        """Find hosts and rebuild the index."""
+        parts, owner = self._parts, self._agent.owner
+        recovery = Recovery(
+            parts.keys, parts.state, owner.vault, market=owner.market, knocking=owner.knocking, reach=parts.reach
+        )
+        async with owner.vault.busy, returning_memory(), reporting(emit) as reporter:
+            return await recovery.run(request, self._agent.servers(request.servers), reporter)
+
+    def _resolve(self, text: str) -> PeerId:
+        peer = resolve_peer(self._parts.state, text)
+        if peer == self._parts.keys.peer:
+            raise UserError("that is your own id", hint="choose another peer: `backup-peer browse`")
+        return peer
+
+    def _check_may_ask(self, peer: PeerId) -> None:
+        """Refuse to ask a host for space from a home that can't fill it, before its person is bothered."""
+        if self._agent.owner.connecting.agreement_with(peer) is None:
+            self._agent.owner.vault.check_writable()
+
+    async def _offer_of(self, peer: PeerId, servers: list[str]) -> tuple[int, int, int]:
+        found = await self._agent.owner.market.find(servers, peer)
+        if found is None:
+            raise PeerUnreachable(
+                f"{name_of(self._parts.state, peer)} is not on offer at {', '.join(servers) or 'any server'}",
+                hint="it may be offline or use other servers: ask its person, or `backup-peer browse` for others",
+            )
+        return found.listing.free_bytes, found.listing.term_s, found.listing.lock_s
+
+    def _snapshots(self, request: SnapshotsRequest) -> list[SnapshotRow]:
+        if self._agent.owner.vault.is_unrecovered:
+            raise NotFoundError(
+                "the recovery of this home is not finished: no snapshots have been found yet",
+                hint="run `backup-peer recover` again, it goes on without the words; the host must be on offer",
+            )
+        index = self._agent.owner.vault.repository.index
+        wanted = SnapshotFilter(hosts=tuple(request.hosts), tags=tuple(request.tags), path=os.fsencode(request.path))
+        peers = [format_peer_id(peer) for peer in self._agent.owner.vault.complete_hosts()]
+        is_whole_list = wanted == SnapshotFilter() and not request.latest
+        names = index.snapshot_names() if is_whole_list else {}
+        missing = [
+            SnapshotRow(snapshot=name.hex(), time="", paths=[], files=0, bytes=0, peers=[], missing=True)
+            for name, is_here in names.items()
+            if not is_here
+        ]
+        found = pick_latest(list_snapshots(index, wanted), request.latest, check_group_by(request.group_by))
+        return missing + [_snapshot_row(snapshot_id, snapshot, peers) for snapshot_id, snapshot in found]
+
+    def _entries(self, request: LsRequest, source: PackSource) -> list[EntryRow]:
+        repository = self._agent.owner.vault.repository
+        chosen, snapshot = find_snapshot(repository.index, request.snapshot)
+        check_choice(request.snapshot, chosen, self._agent.owner.vault.named_losses(), Witnesses())
+        trees = TreeReader(repository.keys, repository.index, cache=repository.cache, source=source)
+        rows: list[EntryRow] = []
+        if request.path:
+            visits = list_entries(trees, snapshot, os.fsencode(request.path), recursive=request.recursive)
+        else:
+            visits = list_roots(trees, snapshot, recursive=request.recursive)
+        for visit in visits:
+            if len(rows) >= LS_ROWS:
+                raise UserError(f"more than {LS_ROWS} entries", hint="name a folder: `backup-peer ls SNAPSHOT:PATH`")
+            rows.append(_entry_row(visit))
+        return rows
+
+
+def _snapshot_row(snapshot_id: SnapshotId, snapshot: Snapshot, peers: list[str]) -> SnapshotRow:
+    return SnapshotRow(
+        snapshot=snapshot_id.hex(),
+        time=format_time(snapshot.time_ns // 1_000_000),
+        paths=[os.fsdecode(path) for path in snapshot.paths],
+        files=snapshot.files,
+        bytes=snapshot.bytes,
+        peers=peers,
+        host=snapshot.host,
+        tags=list(snapshot.tags),
+        set=snapshot.set,
+        original=snapshot.ext.get(ORIGINAL, b"").hex(),
+    )
+
+
+def _entry_row(visit: Visit) -> EntryRow:
+    entry = visit.entry
+    return EntryRow(
+        path="/" + os.fsdecode(visit.path),
+        kind=name_kind(entry.kind),
+        mode=entry.mode,
+        uid=entry.uid,
+        gid=entry.gid,
+        size=entry.size,
+        mtime=format_time(entry.mtime_ns // 1_000_000),
+        target=os.fsdecode(entry.target),
+    )

@@ -1,0 +1,1 @@
+"""What one home keeps: its folder, keys, settings, state and log."""

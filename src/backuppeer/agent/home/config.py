@@ -1,0 +1,85 @@
+"""Settings of a home: `config.toml`, read and written whole, every key named and checked (DESIGN 10, `config`).
+
+Knows: which keys there are and what values they take. Must not know: what anybody does with them.
+"""
+
+import os
+import tomllib
+from typing import Final
+
+import msgspec
+import tomli_w
+
+from backuppeer.agent.home.home import Home, write_private
+from backuppeer.errors import DamagedStateError, UserError
+
+
+class Config(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+    """All settings. None = not set, so that the default or the environment decides."""
+
+    servers: list[str] | None = None
+    """Signaling servers; an empty list means none."""
+    region: str | None = None
+    """Coarse region shown in this host's listing, e.g. EU."""
+
+
+KEYS: Final = tuple(field.name for field in msgspec.structs.fields(Config))
+
+
+def read_config(home: Home) -> Config:
+    """Return the settings of `home`; all unset when there is no file.
+
+    Raises:
+        DamagedStateError: not TOML, an unknown key, or a value of the wrong type; names the file and the key.
+
+    """
+    try:
+        data = home.config.read_bytes()
+    except FileNotFoundError:
+        return Config()
+    try:
+        return msgspec.convert(tomllib.loads(data.decode()), Config)
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as exc:
+        raise DamagedStateError(
+            f"{home.config}: {exc}", hint=f"keys are: {', '.join(KEYS)}; mend or delete the file"
+        ) from exc
+
+
+def write_config(home: Home, config: Config) -> None:
+    """Replace the settings of `home`, all or nothing."""
+    home.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    values = {key: value for key, value in msgspec.to_builtins(config).items() if value is not None}
+    write_private(home.config, tomli_w.dumps(values).encode())
+
+
+def change_config(config: Config, key: str, text: str) -> Config:
+    """Return `config` with `key` set from the words of a person; an empty text unsets, `servers none` empties.
+
+    Raises:
+        UserError: no such key.
+
+    """
+    if key not in KEYS:
+        raise UserError(f"no setting called {key[:40]!r}", hint=f"settings are: {', '.join(KEYS)}")
+    if not text:
+        return msgspec.structs.replace(config, **{key: None})
+    if key == "servers":
+        names = [] if text == "none" else [part.strip() for part in text.split(",") if part.strip()]
+        return msgspec.structs.replace(config, servers=names)
+    return msgspec.structs.replace(config, **{key: text})
+
+
+def environment_servers() -> str | None:
+    """Return `BACKUPPEER_SERVERS`, None when it is not set at all."""
+    return os.environ.get("BACKUPPEER_SERVERS")
+
+
+def bind_addresses() -> list[str]:
+    """Return the addresses to listen on: `BACKUPPEER_BIND` (comma list), else every interface, IPv4 and IPv6."""
+    given = os.environ.get("BACKUPPEER_BIND", "")
+    return [part.strip() for part in given.split(",") if part.strip()] or ["0.0.0.0", "::"]  # noqa: S104 - a peer must be reachable
+
+
+def is_loopback_only() -> bool:
+    """Whether this agent listens on loopback alone (tests, demo): only then may it dial loopback (DESIGN 6)."""
+    return all(address.startswith("127.") or address == "::1" for address in bind_addresses())

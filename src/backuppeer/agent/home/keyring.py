@@ -1,0 +1,226 @@
+r"""The key files of a home: written by `init` and `recover`, read by the agent (DESIGN 3).
+
+Knows: which keys a home has and how their files look. Must not know: sessions, repositories. The 24 words and the
+authority's secret are never written; what lies here is the working secret of one generation.
+
+`keys/working`: magic `BPWORK\r\n` 8 ‖ version u8 ‖ generation u32be ‖ authority public key 32 ‖ working secret 32.
+`keys/device`, `keys/transport`: 32-byte Ed25519 seeds. `keys/grant`: signed WriterGrant, absent in a recovered home.
+"""
+
+import secrets
+import struct
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from backuppeer.agent.home.home import Home, write_private
+from backuppeer.clock import Clock
+from backuppeer.crypto.identity import SigningKey
+from backuppeer.crypto.keys import WorkingSecret, derive_authority, derive_identity, derive_working
+from backuppeer.errors import DamagedStateError, NotFoundError, PeerFault, UserError
+from backuppeer.ids import DeviceId, PeerId, RepositoryId
+from backuppeer.proof.statements import WriterGrant, open_statement, sign_statement
+
+_log = structlog.get_logger()
+FIRST_GENERATION: Final = 1
+FIRST_EPOCH: Final = 1
+_MAGIC: Final = b"BPWORK\r\n"
+_LAYOUT: Final = struct.Struct(">8sBI32s32s")
+_VERSION: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class HomeKeys:
+    """The keys of one home, as loaded from its files."""
+
+    working: WorkingSecret = field(repr=False)
+    authority: bytes
+    identity: SigningKey = field(repr=False)
+    device: SigningKey = field(repr=False)
+    transport_seed: bytes = field(repr=False)
+    grant: bytes
+    """Signed WriterGrant of this device; empty in a home that was recovered and may only read."""
+    repository: RepositoryId | None
+    """None until a recovered home has heard from a host which repository is its own."""
+
+    @property
+    def peer(self) -> PeerId:
+        """Return this home's peer id."""
+        return PeerId(self.identity.public)
+
+
+def create_identity(home: Home, master: bytes, clock: Clock) -> PeerId:
+    """Write the keys of a new identity, and the grant that makes this device its writer.
+
+    Raises:
+        UserError: an identity is there already.
+
+    """
+    _refuse_existing(home)
+    authority = derive_authority(master)
+    device = SigningKey.generate()
+    # A repository id is only a name; random, so that two repositories never share keys.
+    grant = WriterGrant(
+        repository=RepositoryId(secrets.token_bytes(16)),
+        epoch=FIRST_EPOCH,
+        device=DeviceId(device.public),
+        time_ms=clock.now_ms(),
+    )
+    home.prepare()
+    write_private(home.keys / "grant", sign_statement(grant, authority))
+    return _write_keys(home, master, device)
+
+
+def recover_identity(home: Home, master: bytes) -> PeerId:
+    """Write the keys that the words give back, without a grant: this home may read, not write (DESIGN 10, `recover`).
+
+    Raises:
+        UserError: an identity is there already.
+
+    """
+    if _has_found_nothing(home):
+        raise UserError(
+            f"{home.path} holds an identity of other words, under which no backup was found",
+            hint=f"if those words were the wrong ones: `backup-peer agent stop`, remove {home.path}, and recover again",
+        )
+    _refuse_existing(home)
+    home.prepare()
+    # An `init` that was cut short may have left the grant of another identity: it names neither these keys nor device.
+    (home.keys / "grant").unlink(missing_ok=True)
+    return _write_keys(home, master, SigningKey.generate())
+
+
+def load_peer_id(home: Home) -> PeerId:
+    """Return the peer id of this home.
+
+    Raises:
+        NotFoundError: no identity here.
+
+    """
+    return load_keys(home).peer
+
+
+def load_keys(home: Home) -> HomeKeys:
+    """Read all key files.
+
+    Raises:
+        NotFoundError: no identity here.
+        DamagedStateError: a key file is not what it should be.
+
+    """
+    if not home.exists_identity:
+        raise NotFoundError(
+            f"no identity in {home.path}", hint="run `backup-peer init` first, or `backup-peer recover` with your words"
+        )
+    working, authority = _read_working(home.keys / "working")
+    device = SigningKey.from_seed(_read_seed(home.keys / "device"))
+    grant_file = home.keys / "grant"
+    grant = _read_grant(grant_file)
+    repository = _read_repository(grant_file, grant, authority=authority, device=device) if grant else None
+    return HomeKeys(
+        working=working,
+        authority=authority,
+        identity=derive_identity(working),
+        device=device,
+        transport_seed=_read_transport(home.keys / "transport"),
+        grant=grant,
+        repository=repository,
+    )
+
+
+def _has_found_nothing(home: Home) -> bool:
+    """Whether a home was recovered and never found a backup, nor hosts in its own folder: its keys are all there is."""
+    is_recovered = home.exists_identity and not (home.keys / "grant").exists()
+    has_found = home.repository.is_dir() and any(home.repository.iterdir())
+    return is_recovered and not has_found and not home.default_store.exists()
+
+
+def _refuse_existing(home: Home) -> None:
+    if home.exists_identity:
+        raise UserError(
+            f"{home.path} already has an identity",
+            hint="use another folder with --home DIR, or see `backup-peer id`; nothing was changed",
+        )
+
+
+def _write_keys(home: Home, master: bytes, device: SigningKey) -> PeerId:
+    working = derive_working(master, FIRST_GENERATION)
+    write_private(home.keys / "device", device.seed())
+    write_private(home.keys / "transport", SigningKey.generate().seed())
+    packed = _LAYOUT.pack(_MAGIC, _VERSION, working.generation, derive_authority(master).public, working.secret)
+    # Last: its presence says that everything else is there.
+    write_private(home.keys / "working", packed)
+    return PeerId(derive_identity(working).public)
+
+
+def _read_working(path: Path) -> tuple[WorkingSecret, bytes]:
+    data = path.read_bytes()
+    if len(data) != _LAYOUT.size or not data.startswith(_MAGIC):
+        raise _damaged(path)
+    _, version, generation, authority, secret = _LAYOUT.unpack(data)
+    if version != _VERSION:
+        raise DamagedStateError(
+            f"{path} has key format {version}; this program knows {_VERSION}",
+            hint="install the newer backup-peer again",
+        )
+    return WorkingSecret(secret=secret, generation=generation), authority
+
+
+def _read_grant(path: Path) -> bytes:
+    """Return the signed grant, b"" in a home that was recovered; an empty file is damage, not a recovered home."""
+    try:
+        grant = path.read_bytes()
+    except FileNotFoundError:
+        return b""
+    if not grant:
+        raise _damaged_grant(path)
+    return grant
+
+
+def _read_transport(path: Path) -> bytes:
+    """Return the transport key; it is random, so a damaged one is made anew: partners learn it at the next meeting."""
+    try:
+        return _read_seed(path)
+    except DamagedStateError as exc:
+        _log.warning("made a transport key anew", reason=exc.message)
+        seed = SigningKey.generate().seed()
+        with suppress(OSError):  # then the next start makes another
+            write_private(path, seed)
+        return seed
+
+
+def _read_repository(path: Path, grant: bytes, *, authority: bytes, device: SigningKey) -> RepositoryId:
+    try:
+        said = open_statement(WriterGrant, grant, authority)
+    except PeerFault as exc:
+        raise _damaged_grant(path) from exc
+    if said.device != device.public:
+        raise _damaged_grant(path)
+    return RepositoryId(said.repository)
+
+
+def _read_seed(path: Path) -> bytes:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError as exc:
+        raise _damaged(path) from exc
+    if len(data) != 32:
+        raise _damaged(path)
+    return data
+
+
+def _damaged_grant(path: Path) -> DamagedStateError:
+    return DamagedStateError(
+        f"the key file {path} is damaged",
+        hint="bring it back from a copy of this home, with the device file beside it; or move it away: "
+        "then this home may restore, not back up",
+    )
+
+
+def _damaged(path: Path) -> DamagedStateError:
+    return DamagedStateError(
+        f"the key file {path} is damaged", hint="move this home aside and run `backup-peer recover` with your 24 words"
+    )

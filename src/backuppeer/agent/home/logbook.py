@@ -1,0 +1,76 @@
+"""The agent's log: JSON lines in the home, rotated, without secrets.
+
+Knows: where it lies and how large it may grow. Must not know: what is logged. Addresses of peers stay out; ids are
+shortened where they are logged.
+"""
+
+import logging
+import logging.handlers
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Final
+
+import structlog
+from structlog.typing import Processor
+
+from backuppeer.agent.home.home import Home
+from backuppeer.errors import LocalError
+
+_FILE_BYTES: Final = 2 * 1024 * 1024
+_FILES: Final = 5
+
+
+def open_log(home: Home) -> None:
+    """Send all logging of this process to `logs/agent.log`.
+
+    Raises:
+        LocalError: there can be no such file.
+
+    """
+    path = home.logs / "agent.log"
+    try:
+        home.logs.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handler = logging.handlers.RotatingFileHandler(path, maxBytes=_FILE_BYTES, backupCount=_FILES)
+    except OSError as exc:
+        raise LocalError(f"can't write {path}: {exc.strerror}", hint=f"is {home.logs} a folder of yours?") from exc
+    shared: list[Processor] = [
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.JSONRenderer(),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(os.environ.get("BACKUPPEER_LOG", "INFO").upper())
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    sys.excepthook = _log_crash
+
+
+@contextmanager
+def bookkeeping(what: str) -> Iterator[None]:
+    """Go on where something worth remembering can't be written: a full disk must not keep owners from their data."""
+    try:
+        yield
+    except LocalError as exc:
+        structlog.get_logger().warning("not written down", what=what, reason=exc.message)
+
+
+def _log_crash(kind: type[BaseException], exc: BaseException, trace: TracebackType | None) -> None:
+    """Write what ends the process into the log: its stderr is nobody's when it was started on demand."""
+    structlog.get_logger().critical("the agent crashed", exc_info=(kind, exc, trace))
+    sys.__excepthook__(kind, exc, trace)

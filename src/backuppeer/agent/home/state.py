@@ -1,0 +1,370 @@
+"""What the agent remembers across restarts: peers, agreements, requests, heads, the slot on offer (one database).
+
+Knows: its own tables. Must not know: sessions, messages. Losing it loses comfort (aliases, addresses, requests), never
+data: keys are files, agreements and heads come back from the hosts. What a host could not be found without has a
+second copy beside it (agent.anchor).
+"""
+
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final
+
+from backuppeer.agent.home.anchor import Anchor
+from backuppeer.db import open_database
+from backuppeer.errors import DamagedStateError, LocalError
+from backuppeer.ids import AgreementId, PeerId, RepositoryId
+from backuppeer.limits import HEARD_PEERS
+
+_SCRIPTS: Final = (
+    """
+    CREATE TABLE peers(
+        peer BLOB PRIMARY KEY, alias TEXT UNIQUE, verified INTEGER NOT NULL DEFAULT 0,
+        whereabouts BLOB NOT NULL DEFAULT x'', first_seen_ms INTEGER NOT NULL, last_seen_ms INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE agreements(
+        agreement BLOB PRIMARY KEY, host BLOB NOT NULL, signed BLOB NOT NULL
+    ) STRICT;
+    CREATE TABLE requests(
+        request TEXT PRIMARY KEY, direction TEXT NOT NULL, peer BLOB NOT NULL, size_bytes INTEGER NOT NULL,
+        term_s INTEGER NOT NULL, lock_s INTEGER NOT NULL, state TEXT NOT NULL, since_ms INTEGER NOT NULL,
+        alias TEXT NOT NULL DEFAULT '', verified INTEGER NOT NULL DEFAULT 0, whereabouts BLOB NOT NULL DEFAULT x'',
+        reason TEXT NOT NULL DEFAULT ''
+    ) STRICT;
+    CREATE TABLE heads(
+        repository BLOB NOT NULL, number INTEGER NOT NULL, signed BLOB NOT NULL, writer_grant BLOB NOT NULL,
+        PRIMARY KEY(repository, number)
+    ) STRICT;
+    CREATE TABLE browsed(peer BLOB PRIMARY KEY, listing BLOB NOT NULL, servers TEXT NOT NULL) STRICT;
+    CREATE TABLE envelope_keys(key_id BLOB PRIMARY KEY, private BLOB NOT NULL, created_ms INTEGER NOT NULL) STRICT;
+    CREATE TABLE settings(key TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
+    """,
+    # Ids are all that is read of what a browse heard; the rows before were those of one browse only.
+    """
+    DROP TABLE browsed;
+    CREATE TABLE heard(peer BLOB PRIMARY KEY) STRICT;
+    """,
+    # The nonces were one value, written whole for every knock. The keys go too, so that no knock can be replayed.
+    """
+    CREATE TABLE nonces(nonce BLOB PRIMARY KEY, until_ms INTEGER NOT NULL) STRICT;
+    CREATE INDEX nonces_by_time ON nonces(until_ms);
+    CREATE INDEX requests_by_peer ON requests(peer, direction, since_ms);
+    DELETE FROM settings WHERE key='host.nonces';
+    DELETE FROM envelope_keys;
+    """,
+)
+_ANCHORED: Final = frozenset({"store.directory", "store.offered", "host.offer", "transport.bound"})
+"""Settings with a second copy: partners could not come back to a host that forgot them."""
+_ANCHOR_NAME: Final = "anchor.json"
+
+
+class Direction(StrEnum):
+    """Who asks whom for space."""
+
+    IN = "in"
+    OUT = "out"
+
+
+class RequestState(StrEnum):
+    """Where a request stands."""
+
+    WAITING = "waiting"
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+    SUPERSEDED = "superseded"
+    AGREED = "agreed"
+
+
+@dataclass(frozen=True, slots=True)
+class PeerRecord:
+    """A peer we have dealt with or given a name. `whereabouts`: where it was last (agent.partners), or empty.
+
+    last_seen_ms: 0 = never.
+    """
+
+    peer: PeerId
+    alias: str = ""
+    is_verified: bool = False
+    whereabouts: bytes = b""
+    first_seen_ms: int = 0
+    last_seen_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRecord:
+    """A connection request in either direction, kept until REQUEST_KEPT_S (DESIGN 10, `connect`)."""
+
+    request: str
+    direction: Direction
+    peer: PeerId
+    size_bytes: int
+    term_s: int
+    lock_s: int
+    state: RequestState
+    since_ms: int
+    alias: str = ""
+    is_verified: bool = False
+    whereabouts: bytes = b""
+    reason: str = ""
+
+
+class State:
+    """The database, behind one lock: a few statements per second at most."""
+
+    def __init__(self, path: Path) -> None:
+        self._db = _open(path)
+        for copy in path.parent.glob(f"{path.name}.v*"):
+            copy.unlink()  # made by an upgrade that went well: it holds keys of knocks, which must be gone after 48 h
+        self._lock = threading.RLock()
+        self._anchor = Anchor(path.with_name(_ANCHOR_NAME))
+        for key, value in self._all("SELECT key,value FROM settings"):
+            if key in _ANCHORED:
+                self._anchor.put(key, value)  # of a version without it, or while the disk was full
+
+    def close(self) -> None:
+        """Close the database."""
+        with self._lock:
+            self._db.close()
+
+    # peers
+    def peer(self, peer: PeerId) -> PeerRecord | None:
+        """Return what is known of a peer."""
+        rows = self._all(f"{_PEER} WHERE peer=?", peer)
+        return _peer(rows[0]) if rows else None
+
+    def peers(self) -> list[PeerRecord]:
+        """Return all peers, oldest acquaintance first."""
+        return [_peer(row) for row in self._all(f"{_PEER} ORDER BY first_seen_ms, peer")]
+
+    def peer_by_alias(self, alias: str) -> PeerRecord | None:
+        """Return the peer that this home calls `alias`."""
+        rows = self._all(f"{_PEER} WHERE alias=?", alias)
+        return _peer(rows[0]) if rows else None
+
+    def meet(
+        self, peer: PeerId, now_ms: int, *, alias: str = "", verified: bool = False, whereabouts: bytes = b""
+    ) -> None:
+        """Remember a peer, or add to what is known; nothing known is taken away, also not another peer's alias."""
+        with self._lock:
+            self._merge(peer, now_ms, alias=alias, verified=verified, whereabouts=whereabouts, seen_ms=now_ms)
+
+    def call(self, peer: PeerId, alias: str, now_ms: int) -> None:
+        """Give a name to a peer that need not have been seen yet; as `meet`, but it was not seen by that."""
+        with self._lock:
+            self._merge(peer, now_ms, alias=alias, verified=False, whereabouts=b"", seen_ms=0)
+
+    def _merge(
+        self, peer: PeerId, now_ms: int, *, alias: str, verified: bool, whereabouts: bytes, seen_ms: int
+    ) -> None:
+        known = self.peer(peer) or PeerRecord(peer, first_seen_ms=now_ms)
+        holder = self.peer_by_alias(alias) if alias else None
+        if holder is not None and holder.peer != peer:
+            alias = ""  # the column is unique: REPLACE would delete the whole record of who has it
+        merged = replace(
+            known,
+            alias=alias or known.alias,
+            is_verified=verified or known.is_verified,
+            whereabouts=whereabouts or known.whereabouts,
+            last_seen_ms=max(seen_ms, known.last_seen_ms),
+        )
+        self._run(
+            f"INSERT OR REPLACE INTO peers({_PEER_COLUMNS}) VALUES(?,?,?,?,?,?)",
+            merged.peer,
+            merged.alias or None,
+            int(merged.is_verified),
+            merged.whereabouts,
+            merged.first_seen_ms,
+            merged.last_seen_ms,
+        )
+
+    # agreements in which this home is the owner (those it hosts belong to host.leases)
+    def put_agreement(self, agreement: AgreementId, host: PeerId, signed: bytes) -> None:
+        """Keep the newest revision of an agreement with a host."""
+        self._run("INSERT OR REPLACE INTO agreements(agreement,host,signed) VALUES(?,?,?)", agreement, host, signed)
+
+    def agreements(self) -> list[tuple[AgreementId, PeerId, bytes]]:
+        """Return (agreement, host, signed) of every agreement as owner, in order of agreement."""
+        rows = self._all("SELECT agreement,host,signed FROM agreements ORDER BY rowid")
+        return [(AgreementId(row[0]), PeerId(row[1]), row[2]) for row in rows]
+
+    # requests
+    def put_request(self, record: RequestRecord) -> None:
+        """Add or replace a request."""
+        self._run(
+            f"INSERT OR REPLACE INTO requests({_REQUEST_COLUMNS}) VALUES(?,?,?,?,?,?,?,?,?,?,?,?)",
+            record.request,
+            record.direction,
+            record.peer,
+            record.size_bytes,
+            record.term_s,
+            record.lock_s,
+            record.state,
+            record.since_ms,
+            record.alias,
+            int(record.is_verified),
+            record.whereabouts,
+            record.reason,
+        )
+
+    def requests(self) -> list[RequestRecord]:
+        """Return all requests, oldest first."""
+        return [_request(row) for row in self._all(f"{_REQUEST} ORDER BY since_ms")]
+
+    def requests_of(self, direction: Direction, peer: PeerId) -> list[RequestRecord]:
+        """Return the requests of this direction with one peer, oldest first."""
+        query = f"{_REQUEST} WHERE direction=? AND peer=? ORDER BY since_ms"
+        return [_request(row) for row in self._all(query, direction, peer)]
+
+    def find_request(self, direction: Direction, peer: PeerId) -> RequestRecord | None:
+        """Return the newest request of this direction with this peer."""
+        rows = self._all(f"{_REQUEST} WHERE direction=? AND peer=? ORDER BY since_ms DESC LIMIT 1", direction, peer)
+        return _request(rows[0]) if rows else None
+
+    def drop_requests(self, before_ms: int) -> None:
+        """Forget requests older than `before_ms`."""
+        self._run("DELETE FROM requests WHERE since_ms<?", before_ms)
+
+    # heads of own repositories: all kept, so that a host that lagged can be brought up one by one
+    def put_head(self, repository: RepositoryId, number: int, signed: bytes, grant: bytes) -> None:
+        """Keep a head this home made or adopted."""
+        self._run(
+            "INSERT OR REPLACE INTO heads(repository,number,signed,writer_grant) VALUES(?,?,?,?)",
+            repository,
+            number,
+            signed,
+            grant,
+        )
+
+    def heads_after(self, repository: RepositoryId, number: int) -> list[tuple[int, bytes, bytes]]:
+        """Return (number, signed, grant) of heads above `number`, ascending."""
+        query = "SELECT number,signed,writer_grant FROM heads WHERE repository=? AND number>? ORDER BY number"
+        return [(row[0], row[1], row[2]) for row in self._all(query, repository, number)]
+
+    def last_head(self, repository: RepositoryId) -> tuple[int, bytes, bytes] | None:
+        """Return (number, signed, grant) of the newest head."""
+        query = "SELECT number,signed,writer_grant FROM heads WHERE repository=? ORDER BY number DESC LIMIT 1"
+        rows = self._all(query, repository)
+        return (rows[0][0], rows[0][1], rows[0][2]) if rows else None
+
+    # hosts heard of by browsing: prefixes resolve among them (ADR 0014)
+    def put_heard(self, peers: Sequence[PeerId]) -> None:
+        """Remember hosts, the last of them longest: beyond HEARD_PEERS those go that were heard of least recently."""
+        with self._lock, self._translated():
+            self._db.execute("BEGIN")
+            # A replaced row gets a new, higher rowid: their order is that of the last hearing.
+            self._db.executemany("INSERT OR REPLACE INTO heard(peer) VALUES(?)", [(peer,) for peer in peers])
+            kept = "SELECT rowid FROM heard ORDER BY rowid DESC LIMIT ?"
+            self._db.execute(f"DELETE FROM heard WHERE rowid NOT IN ({kept})", (HEARD_PEERS,))  # noqa: S608 - constant
+            self._db.execute("COMMIT")
+
+    def heard(self) -> list[PeerId]:
+        """Return the hosts heard of by browsing, the least recent first."""
+        return [PeerId(row[0]) for row in self._all("SELECT peer FROM heard ORDER BY rowid")]
+
+    # keys of knocks
+    def put_envelope_key(self, key_id: bytes, private: bytes, created_ms: int) -> None:
+        """Keep a key to open knocks with."""
+        self._run(
+            "INSERT OR REPLACE INTO envelope_keys(key_id,private,created_ms) VALUES(?,?,?)", key_id, private, created_ms
+        )
+
+    def envelope_keys(self) -> list[tuple[bytes, bytes, int]]:
+        """Return (id, private, created_ms), newest first."""
+        query = "SELECT key_id,private,created_ms FROM envelope_keys ORDER BY created_ms DESC"
+        return [(row[0], row[1], row[2]) for row in self._all(query)]
+
+    def date_back_envelope_keys(self, after_ms: int, *, to_ms: int) -> None:
+        """Let keys made after a time that can't have been count as made at another."""
+        self._run("UPDATE envelope_keys SET created_ms=? WHERE created_ms>?", to_ms, after_ms)
+
+    def erase_envelope_keys(self, before_ms: int) -> None:
+        """Erase keys made before: older knocks can't be opened by anybody then."""
+        self._run("DELETE FROM envelope_keys WHERE created_ms<?", before_ms)
+
+    def put_nonce(self, nonce: bytes, until_ms: int, *, now_ms: int) -> None:
+        """Keep the nonce of a knock, durably, and drop those that matter no more."""
+        with self._lock, self._translated():
+            self._db.execute("BEGIN")
+            try:
+                self._db.execute("DELETE FROM nonces WHERE until_ms<=?", (now_ms,))
+                self._db.execute("INSERT OR REPLACE INTO nonces(nonce,until_ms) VALUES(?,?)", (nonce, until_ms))
+                self._db.execute("COMMIT")
+            finally:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+
+    def nonces(self) -> dict[bytes, int]:
+        """Return the nonces kept, each with the time until which it matters."""
+        return {bytes(row[0]): int(row[1]) for row in self._all("SELECT nonce,until_ms FROM nonces")}
+
+    # settings
+    def setting(self, key: str) -> bytes | None:
+        """Return a stored value."""
+        rows = self._all("SELECT value FROM settings WHERE key=?", key)
+        return rows[0][0] if rows else self._anchor.get(key)
+
+    def put_setting(self, key: str, value: bytes) -> None:
+        """Store a value."""
+        self._run("INSERT OR REPLACE INTO settings(key,value) VALUES(?,?)", key, value)
+        if key in _ANCHORED:
+            self._anchor.put(key, value)
+
+    def _run(self, query: str, *values: object) -> None:
+        with self._lock, self._translated():
+            self._db.execute(query, values)
+
+    def _all(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        with self._lock, self._translated():
+            return self._db.execute(query, values).fetchall()
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as exc:
+            raise LocalError(f"can't use the state of this home: {exc}", hint="is the disk full?") from exc
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    try:
+        return open_database(path, _SCRIPTS)
+    except DamagedStateError as exc:
+        # Not moved aside by itself: an owner's home without it knows no host, and should not seem to have none.
+        exc.hint = exc.hint or (
+            f"move {path.name} away: a host goes on by itself, an owner finds its hosts with `backup-peer recover`"
+        )
+        raise
+
+
+_PEER_COLUMNS: Final = "peer,alias,verified,whereabouts,first_seen_ms,last_seen_ms"
+_PEER: Final = f"SELECT {_PEER_COLUMNS} FROM peers"  # noqa: S608 - constants
+_REQUEST_COLUMNS: Final = (
+    "request,direction,peer,size_bytes,term_s,lock_s,state,since_ms,alias,verified,whereabouts,reason"
+)
+_REQUEST: Final = f"SELECT {_REQUEST_COLUMNS} FROM requests"  # noqa: S608 - constants
+
+
+def _peer(row: tuple[Any, ...]) -> PeerRecord:
+    return PeerRecord(PeerId(row[0]), row[1] or "", bool(row[2]), row[3], row[4], row[5])
+
+
+def _request(row: tuple[Any, ...]) -> RequestRecord:
+    return RequestRecord(
+        row[0],
+        Direction(row[1]),
+        PeerId(row[2]),
+        row[3],
+        row[4],
+        row[5],
+        RequestState(row[6]),
+        row[7],
+        row[8],
+        bool(row[9]),
+        row[10],
+        row[11],
+    )

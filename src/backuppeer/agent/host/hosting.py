@@ -1,0 +1,337 @@
+"""The slot on offer: published, refreshed, knocked at, withdrawn (DESIGN 7, 10 `host`).
+
+Knows: listings, envelope keys, the inbox, what to answer to a knock. Must not know: how packs are kept, what happens in
+a session. Exactly one fixed-size reply leaves per knock, whatever the answer.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
+from typing import Final
+
+import msgspec
+import structlog
+
+from backuppeer.agent.home.logbook import bookkeeping
+from backuppeer.agent.home.state import State
+from backuppeer.agent.host.gate import Gate
+from backuppeer.agent.host.requests import Requests
+from backuppeer.agent.host.telling import tell_peer
+from backuppeer.agent.peers.offers import Offer
+from backuppeer.clock import Clock
+from backuppeer.crypto.envelope import EnvelopeKey
+from backuppeer.crypto.identity import SigningKey
+from backuppeer.errors import BackupPeerError, NoSignaling, PeerFault, RefusedError, RejectedError, Unavailable
+from backuppeer.ids import PeerId
+from backuppeer.limits import (
+    ENVELOPE_KEY_KEPT_S,
+    ENVELOPE_KEY_LIFE_S,
+    LISTING_FUTURE_S,
+    LISTING_LIFE_S,
+    LISTING_REFRESH_S,
+)
+from backuppeer.signaling.knock import (
+    REJECTED_BY_PERSON,
+    Knock,
+    KnockReply,
+    Verdict,
+    open_knock,
+    read_header,
+    seal_reply,
+)
+from backuppeer.signaling.listing import (
+    Listing,
+    ListingKind,
+    bucket_bytes,
+    envelope_id,
+    make_tombstone,
+    name_servers,
+    next_seq,
+    sign_listing,
+)
+from backuppeer.signaling.nonces import NonceMemory
+from backuppeer.signaling.pool import Acceptance, Pool
+
+_log = structlog.get_logger()
+_OFFER: Final = "host.offer"
+_INBOX: Final = "host.inbox"
+_SEQ: Final = "host.seq"
+
+
+MakeBinding = Callable[[], bytes]
+FreeBytes = Callable[[Offer], int]
+OnServers = Callable[[bool], None]
+"""(whether any server shows the slot); called while a slot is on offer, whenever a server is reached or lost."""
+
+
+class Hosting:
+    """The one slot of this home."""
+
+    def __init__(
+        self,
+        state: State,
+        identity: SigningKey,
+        clock: Clock,
+        *,
+        requests: Requests,
+        binding: MakeBinding,
+        free: FreeBytes,
+    ) -> None:
+        self._state, self._identity, self._clock = state, identity, clock
+        self._requests, self.binding, self._free = requests, binding, free
+        self._pool: Pool | None = None
+        self._refresher: asyncio.Task[None] | None = None
+        self.on_servers: OnServers = _ignore
+        self._made = 0
+        self._gate = Gate(clock)
+        self._nonces = NonceMemory(state.nonces())
+        self._moving = asyncio.Lock()  # one change of the slot at a time: a failed one takes back only its own offer
+
+    @property
+    def offer(self) -> Offer | None:
+        """Return what is on offer now."""
+        raw = self._state.setting(_OFFER)
+        offer = msgspec.msgpack.decode(raw, type=Offer) if raw else None
+        if offer is not None and offer.expires_ms and offer.expires_ms <= self._clock.now_ms():
+            return None
+        return offer
+
+    @property
+    def pool(self) -> Pool | None:
+        """Return the servers of the slot while it is published."""
+        return self._pool
+
+    async def start(self, offer: Offer) -> list[Acceptance]:
+        """Put a slot on offer in place of the one before, and keep it so across restarts.
+
+        Raises:
+            NoSignaling: no server accepted the listing; nothing is on offer then.
+
+        """
+        async with self._moving:
+            await self._leave()
+            self._state.put_setting(_OFFER, msgspec.msgpack.encode(offer))
+            try:
+                return await self._enter(offer)
+            except NoSignaling as exc:
+                await self._give_up()
+                raise NoSignaling(f"{exc.message}; so nothing is on offer", hint=exc.hint) from exc
+            except BaseException:  # a person who left before it was on offer is told that it is not
+                await self._give_up()
+                raise
+
+    async def resume(self) -> None:
+        """Go on with the slot that was on offer when the agent ended; servers that are away are tried for ever."""
+        self._erase_old_keys(self._clock.now_ms())
+        async with self._moving:
+            offer = self.offer
+            if offer is not None and self._pool is None:
+                with suppress(Unavailable):
+                    await self._enter(offer)
+
+    async def withdraw(self) -> None:
+        """Take the slot off the market. Agreements and stored data stay; the keys of its knocks go."""
+        async with self._moving:
+            await self._withdraw()
+
+    async def _withdraw(self) -> None:
+        self._forget_offer()
+        await self.close()
+        # Nobody publishes from now on, and publishing is when old keys are erased: so all of them go here.
+        self._erase_old_keys(self._clock.now_ms())  # dates back those from the future
+        self._state.erase_envelope_keys(self._clock.now_ms() + 1)
+
+    async def _give_up(self) -> None:
+        """Take back an offer that no server took; one that did so too late forgets it with the connection."""
+        self._forget_offer()
+        await self._leave()
+        self._state.erase_envelope_keys(self._clock.now_ms() + 1)
+
+    def _forget_offer(self) -> None:
+        self._state.put_setting(_OFFER, b"")
+
+    async def close(self) -> None:
+        """Say goodbye to the servers; an offer that was not withdrawn comes back with the agent."""
+        if self._pool is not None:
+            tombstone = make_tombstone(PeerId(self._identity.public), self._next_seq(), now_ms=self._clock.now_ms())
+            with suppress(Unavailable):
+                self._note_taken(await self._pool.withdraw(sign_listing(tombstone, self._identity)))
+        await self._leave()
+
+    async def _enter(self, offer: Offer) -> list[Acceptance]:
+        self._pool = Pool(offer.servers, clock=self._clock, on_change=self._tell_servers)
+        self._pool.attend(self._inbox_key(), self._on_knock)
+        self._refresher = asyncio.create_task(self._refresh(offer))
+        return self._note_taken(await self._pool.publish(self._make_listing(offer)))
+
+    async def _leave(self) -> None:
+        if self._refresher is not None:
+            self._refresher.cancel()
+            self._refresher = None
+        if self._pool is not None:
+            pool, self._pool = self._pool, None  # first: that we leave the servers is no loss to tell of
+            await pool.close()
+
+    def _tell_servers(self) -> None:
+        if self._pool is not None:
+            self.on_servers(any(state.connected for state in self._pool.states()))
+
+    async def _refresh(self, offer: Offer) -> None:
+        """Publish again before the listing expires; withdraw when the duration is over."""
+        while True:
+            # ± 5 min, so that hosts started together don't all refresh together; not a secret.
+            pause_s = LISTING_REFRESH_S + random.uniform(-300, 300)  # noqa: S311
+            if offer.expires_ms:
+                left_s = (offer.expires_ms - self._clock.now_ms()) / 1000
+                pause_s = min(pause_s, max(0.0, left_s))
+            await asyncio.sleep(pause_s)
+            if self.offer is None:
+                await self._end()
+                return
+            await self.republish()
+
+    async def _end(self) -> None:
+        """Withdraw a slot whose duration is over."""
+        async with self._moving:
+            # Only now, as another slot may take its place until here: leaving must not cancel this very task.
+            self._refresher = None
+            await self._withdraw()
+
+    async def republish(self) -> None:
+        """Publish the offer anew: it is time, or the free space changed."""
+        offer = self.offer
+        if offer is None or self._pool is None:
+            return
+        with suppress(Unavailable):
+            self._note_taken(await self._pool.publish(self._make_listing(offer)))
+
+    def _make_listing(self, offer: Offer) -> bytes:
+        now_ms = self._clock.now_ms()
+        expires_ms = now_ms + LISTING_LIFE_S * 1000
+        key = self._envelope_key(now_ms)
+        storage = bucket_bytes(offer.storage_bytes)
+        listing = Listing(
+            peer=self._identity.public,
+            seq=self._next_seq(),
+            issued_ms=now_ms,
+            expires_ms=min(expires_ms, offer.expires_ms) if offer.expires_ms > now_ms else expires_ms,
+            kind=ListingKind.SLOT,
+            storage_bytes=storage,
+            free_bytes=min(storage, bucket_bytes(self._free(offer))),
+            region=offer.region,
+            availability=0,
+            term_s=offer.term_s,
+            lock_s=offer.lock_s,
+            inbox=self._inbox_key().public,
+            envelope_key=key.public,
+            envelope_id=envelope_id(key.public),
+        )
+        return sign_listing(name_servers(listing, offer.servers), self._identity)
+
+    def _next_seq(self) -> int:
+        now_ms = self._clock.now_ms()
+        taken = int.from_bytes(self._state.setting(_SEQ) or b"", "big")
+        # One that no server would take yet is of a clock that was ahead, and the one before it is still in force.
+        known = (number for number in (taken, self._made) if number < now_ms + LISTING_FUTURE_S * 1000)
+        self._made = next_seq(max(known, default=0), now_ms)
+        return self._made
+
+    def _note_taken(self, outcomes: list[Acceptance]) -> list[Acceptance]:
+        """Keep the number made last if a server took it: what all refuse must not hold up what comes later."""
+        if any(outcome.accepted for outcome in outcomes):
+            self._state.put_setting(_SEQ, self._made.to_bytes(8, "big"))
+        return outcomes
+
+    def _inbox_key(self) -> SigningKey:
+        seed = self._state.setting(_INBOX)
+        key = SigningKey.from_seed(seed) if seed else SigningKey.generate()
+        if not seed:
+            self._state.put_setting(_INBOX, key.seed())
+        return key
+
+    def _envelope_key(self, now_ms: int) -> EnvelopeKey:
+        """Return today's key; keys rotate daily and are erased after 48 h, so that old knocks stay closed for ever."""
+        self._erase_old_keys(now_ms)
+        for _, private, created_ms in self._state.envelope_keys():
+            if created_ms > now_ms - ENVELOPE_KEY_LIFE_S * 1000:
+                return EnvelopeKey.from_private_bytes(private)
+        key = EnvelopeKey.generate()
+        self._state.put_envelope_key(envelope_id(key.public), key.private_bytes(), now_ms)
+        return key
+
+    def _erase_old_keys(self, now_ms: int) -> None:
+        # Made while the clock was ahead: else it would be today's key, and kept, until that day has passed.
+        self._state.date_back_envelope_keys(now_ms, to_ms=now_ms - ENVELOPE_KEY_LIFE_S * 1000)
+        self._state.erase_envelope_keys(now_ms - ENVELOPE_KEY_KEPT_S * 1000)
+
+    async def _on_knock(self, sealed: bytes, server: str) -> None:
+        """Open a knock, decide, and leave exactly one reply."""
+        try:
+            knock = self._open_knock(sealed)
+        except (PeerFault, RefusedError) as exc:
+            _log.info("knock refused", reason=exc.message)
+            return
+        await asyncio.to_thread(self._requests.prepare)
+        reply = self._answer(knock)
+        if self._pool is not None:
+            sealed_reply = seal_reply(reply, self._identity, knock=knock)
+            with suppress(Unavailable):
+                # First where the knock came from: its reply inbox is surely open there.
+                await self._pool.deposit([server, *knock.servers], knock.reply_inbox, sealed_reply)
+
+    def _open_knock(self, sealed: bytes) -> Knock:
+        now_ms = self._clock.now_ms()
+        wanted = read_header(sealed).envelope_id
+        for key_id, private, _ in self._state.envelope_keys():
+            if key_id == wanted:
+                key = EnvelopeKey.from_private_bytes(private)
+                knock = open_knock(sealed, key, recipient=PeerId(self._identity.public), now_ms=now_ms)
+                self._admit(knock, now_ms)
+                return knock
+        raise PeerFault("a knock for a key that is erased or was never ours")
+
+    def _admit(self, knock: Knock, now_ms: int) -> None:
+        """Let a knock in, once.
+
+        Raises:
+            RefusedError: too many knocks; this one leaves no trace, and its sender may send it again.
+            PeerFault: a replay.
+
+        """
+        owner = PeerId(knock.owner)
+        is_partner = self._requests.is_partner(owner)
+        if not self._gate.admits(owner, is_partner=is_partner):
+            raise RefusedError("too many knocks within a minute")
+        until_ms = self._nonces.remember(knock.nonce, knock.expires_ms, now_ms=now_ms, is_partner=is_partner)
+        # Persisted before the knock has any effect: a replay after a restart is still a replay. But a partner that only
+        # asks where we are is told so on a full disk too: all that a replay of that could do is to have it told again.
+        with bookkeeping("nonce") if is_partner and not knock.size_bytes else nullcontext():
+            self._state.put_nonce(knock.nonce, until_ms, now_ms=now_ms)
+
+    def _answer(self, knock: Knock) -> KnockReply:
+        offer = self.offer
+        try:
+            verdict = self._requests.consider_knock(knock, offer)
+            code, message = "", ""
+        except BackupPeerError as exc:
+            code = REJECTED_BY_PERSON if isinstance(exc, RejectedError) else "refused"
+            verdict, message = Verdict.REJECTED, tell_peer(exc)[:160]
+            _log.info("wish refused", peer=knock.owner.hex()[:8], reason=exc.message)
+        return KnockReply(
+            host=self._identity.public,
+            owner=knock.owner,
+            nonce=knock.nonce,
+            verdict=verdict,
+            code=code,
+            message=message,
+            size_bytes=knock.size_bytes,
+            term_s=knock.term_s,
+            lock_s=knock.lock_s,
+            binding=self.binding() if verdict is Verdict.ACCEPTED else b"",
+            issued_ms=self._clock.now_ms(),
+        )
+
+
+def _ignore(is_shown: bool) -> None:  # noqa: FBT001 - OnServers
+    del is_shown

@@ -1,0 +1,263 @@
+"""The host's side of this home: its store, opened when needed and opened again after it was unplugged.
+
+Knows: where the store lies, who has agreements in it. Must not know: sessions, messages on the network. A store that
+can't be opened is unavailable, never empty: its owners are remembered, so that they are still answered and told so.
+What is remembered here is a copy: the agreements in the store say who its owners are, and are asked at each opening.
+"""
+
+import errno
+import os
+import threading
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from backuppeer.agent.home.state import State
+from backuppeer.agent.peers.offers import Offer, write_exact_size, write_size
+from backuppeer.clock import Clock
+from backuppeer.crypto.identity import SigningKey
+from backuppeer.errors import DamagedStateError, LocalError, NotFoundError, StoreUnavailable, UserError
+from backuppeer.host.disk import translate_failures
+from backuppeer.host.heads import HeadAccepted, HeadConflict
+from backuppeer.host.layout import Layout
+from backuppeer.host.leases import Lease
+from backuppeer.host.site import check_site, free_bytes
+from backuppeer.host.store import Store, create_store, open_store
+from backuppeer.ids import PEER_ID_BYTES, PeerId
+from backuppeer.limits import FREE_DISK_FLOOR_BYTES, KNOWN_OWNER_BYTES, PREMISES_NOTES
+from backuppeer.wire.messages import HeadState, PutHead
+
+_log = structlog.get_logger()
+_DIRECTORY: Final = "store.directory"
+_OWNERS: Final = "store.owners"
+_OFFERED: Final = "store.offered"
+
+
+class Premises:
+    """The store of this home, if it hosts. Thread-safe."""
+
+    def __init__(self, state: State, identity: SigningKey, clock: Clock) -> None:
+        self._state, self._identity, self._clock = state, identity, clock
+        self._store: Store | None = None
+        self._lock = threading.Lock()
+        self._owners = _split_ids(state.setting(_OWNERS) or b"")
+        self._notes: dict[str, None] = {}
+
+    @property
+    def notes(self) -> list[str]:
+        """Return what a person should know of the store, each thing once, the newest last."""
+        return list(self._notes)
+
+    def note(self, *texts: str) -> None:
+        """Keep something to tell; told again it counts as new. The oldest go, or peers would fill memory."""
+        for text in texts:
+            self._notes.pop(text, None)
+            self._notes[text] = None
+        for oldest in list(self._notes)[:-PREMISES_NOTES]:
+            self._notes.pop(oldest, None)
+
+    @property
+    def directory(self) -> Path | None:
+        """Return where the store lies; None when this home never hosted."""
+        raw = self._state.setting(_DIRECTORY)
+        return Path(raw.decode("utf-8", "surrogateescape")) if raw else None
+
+    def establish(self, directory: Path, offered_bytes: int) -> Store:
+        """Open the store in `directory`, made if there is none yet, and remember it and what it may hold in all.
+
+        Raises:
+            StoreUnavailable: foreign, unplugged or read-only.
+            NotFoundError: this home's store lies elsewhere.
+            UserError: no folder for a store, or its disk has not that much room.
+
+        """
+        self._check_known(directory)
+        with self._lock:
+            if self._store is None:
+                self._take(self._make(directory, offered_bytes))
+            else:
+                _check_room(offered_bytes, self._store.quota.capacity())
+        self._state.put_setting(_DIRECTORY, str(directory).encode("utf-8", "surrogateescape"))
+        store = self.open()
+        # Never below what is agreed: a smaller slot ends no agreement that stands.
+        most = max(offered_bytes, store.totals().agreed_bytes)
+        self._state.put_setting(_OFFERED, most.to_bytes(8, "big"))
+        store.quota.set_offered(most)
+        return store
+
+    def survey(self, directory: Path, offered_bytes: int) -> int:
+        """Return the bytes agreed on in the store that `establish` would open; changes nothing.
+
+        Raises:
+            as `establish`.
+
+        """
+        self._check_known(directory)
+        if self.directory is None or not _has_store(directory):
+            with self._lock:
+                self._check_new(directory, offered_bytes)
+            return 0
+        store = self.open()
+        _check_room(offered_bytes, store.quota.capacity())
+        return store.totals().agreed_bytes
+
+    def _check_known(self, directory: Path) -> None:
+        known = self.directory
+        if known is not None and known != directory:
+            raise NotFoundError(
+                f"this home's store lies in {known}", hint="leave --store out, or move the folder there first"
+            )
+
+    def _check_new(self, directory: Path, offered_bytes: int) -> None:
+        """Refuse a place where no store could be made; one that has a store is taken as it is."""
+        if _has_store(directory):
+            return
+        if self.owners():
+            # An empty mount point looks like this: a new store there would answer "not found" to its owners.
+            open_store(directory, PeerId(self._identity.public)).close()
+        with translate_failures(directory):
+            check_site(Layout(directory))
+            place = directory if directory.exists() else directory.parent
+            if not os.access(place, os.W_OK | os.X_OK) and place.exists():
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(place))
+        _check_room(offered_bytes, free_bytes(place) - FREE_DISK_FLOOR_BYTES)
+
+    def _make(self, directory: Path, offered_bytes: int) -> Store:
+        self._check_new(directory, offered_bytes)
+        store = create_store(directory, PeerId(self._identity.public))
+        try:
+            _check_room(offered_bytes, store.quota.capacity())
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    def open(self) -> Store:
+        """Return the open store; one that came back after it was gone is opened again.
+
+        Raises:
+            StoreUnavailable: it can't be used now.
+            NotFoundError: this home hosts nothing.
+
+        """
+        directory = self.directory
+        if directory is None:
+            raise NotFoundError("this peer hosts nothing", hint="connect to a host first")
+        with self._lock:
+            if self._store is not None:
+                try:
+                    self._store.check_present()
+                except StoreUnavailable:
+                    self._store.close()
+                    self._store = None
+            if self._store is None:
+                peer = PeerId(self._identity.public)
+                return self._take(open_store(directory, peer, offered_bytes=self._offered()))
+            return self._store
+
+    def close(self) -> None:
+        """Close the store, if it is open."""
+        with self._lock:
+            if self._store is not None:
+                self._store.close()
+                self._store = None
+
+    def _offered(self) -> int | None:
+        raw = self._state.setting(_OFFERED)
+        return int.from_bytes(raw, "big") if raw else None
+
+    def free_for(self, offer: Offer) -> int:
+        """Return how many bytes of an offer are not agreed on yet; 0 while the store is away."""
+        try:
+            totals = self.open().totals()
+        except (StoreUnavailable, NotFoundError):
+            return 0
+        return max(0, min(offer.storage_bytes - totals.agreed_bytes, totals.free_bytes))
+
+    def owners(self) -> frozenset[PeerId]:
+        """Return everybody who has an agreement here, also while the store is away."""
+        return self._owners
+
+    def _take(self, store: Store) -> Store:
+        """Work with a store that was opened, and learn from its agreements whom to answer."""
+        self._store = store
+        self.note(*store.notes)
+        self._remember({lease.owner for lease in store.leases.list_all()})
+        return store
+
+    def _remember(self, owners: set[PeerId]) -> None:
+        if owners <= self._owners:
+            return
+        self._owners |= owners  # replaced, never changed in place: other threads look into it
+        try:
+            self._state.put_setting(_OWNERS, b"".join(sorted(self._owners)))
+        except LocalError as exc:
+            # Only missed while the store is away, and learnt again when it is opened: no reason to keep it shut.
+            _log.warning("the owners of the store can't be written down", reason=exc.message)
+
+    def agree(self, signed: bytes) -> Lease:
+        """Put a co-signed agreement into force, durably, and remember its owner."""
+        lease = self.open().leases.put(signed)
+        with self._lock:
+            self._remember({lease.owner})
+        return lease
+
+    def leases_of(self, owner: PeerId) -> list[Lease]:
+        """Return the agreements in force with an owner; none when the store is away."""
+        try:
+            return self.open().leases.list_by_owner(owner)
+        except (StoreUnavailable, NotFoundError):
+            return []
+
+    def is_newcomer(self, owner: PeerId) -> bool:
+        """Return whether an owner has nothing worth a pack here; asks no disk."""
+        store = self._store
+        if store is None:
+            return owner not in self._owners
+        held = sum(store.quota.used_bytes(lease.agreement) for lease in store.leases.list_by_owner(owner))
+        return held < KNOWN_OWNER_BYTES
+
+    def count_agreements(self) -> int:
+        """Return how many agreements are in force; 0 while the store is away."""
+        store = self._store
+        return len(store.leases.list_all()) if store is not None else 0
+
+    def heads_of(self, owner: PeerId) -> list[HeadState]:
+        """Return the newest head held under each agreement with an owner; none when the store is away."""
+        states = []
+        for lease in self.leases_of(owner):
+            try:
+                held = self.open().heads.get(lease.agreement)
+            except (DamagedStateError, StoreUnavailable, NotFoundError) as exc:
+                # The owner must still get in: its packs are whole, and its next head replaces a damaged one.
+                self.note(exc.message)
+                continue
+            if held is not None:
+                states.append(HeadState(lease.agreement, held.signed_head, held.signed_grant))
+        return states
+
+    def put_head(self, store: Store, message: PutHead) -> HeadAccepted | HeadConflict:
+        """Set a head by compare-and-set and countersign it."""
+        return store.heads.put_head(
+            message.agreement, message.head, message.grant, signer=self._identity, now_ms=self._clock.now_ms()
+        )
+
+
+def _has_store(directory: Path) -> bool:
+    with translate_failures(directory):
+        return Layout(directory).marker.exists()
+
+
+def _check_room(offered_bytes: int, room_bytes: int) -> None:
+    if offered_bytes > room_bytes:
+        room, kept_free = write_size(max(0, room_bytes)), write_exact_size(FREE_DISK_FLOOR_BYTES)
+        raise UserError(
+            f"{write_exact_size(offered_bytes)} is more than the disk of the store can take: {room} at most now",
+            hint=f"offer less, free some space ({kept_free} always stay free), or name a folder on another disk "
+            "with --store DIR",
+        )
+
+
+def _split_ids(raw: bytes) -> frozenset[PeerId]:
+    return frozenset(PeerId(raw[at : at + PEER_ID_BYTES]) for at in range(0, len(raw), PEER_ID_BYTES))

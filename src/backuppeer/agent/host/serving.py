@@ -1,0 +1,217 @@
+"""Requests of peers, answered: the host's side of a session (DESIGN 5, 6).
+
+Knows: which request calls which part of the host store, and how a "no" becomes a Refused message. Must not know: how
+sessions are made, what packs contain. Every request names an agreement, and the agreement must be the asking peer's.
+Each stream is served by one task; disk work runs in threads.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from backuppeer.agent.host.places import Places
+from backuppeer.agent.host.premises import Premises
+from backuppeer.agent.host.telling import advise_peer, tell_peer
+from backuppeer.agent.peers.channel import Channel
+from backuppeer.errors import (
+    BackupPeerError,
+    IntegrityFault,
+    LocalError,
+    NotFoundError,
+    ProtocolViolation,
+    RefusedError,
+    StoreBusy,
+    StoreUnavailable,
+    Unavailable,
+)
+from backuppeer.host.heads import HeadAccepted
+from backuppeer.host.incoming import Incoming
+from backuppeer.host.reader import PackReader
+from backuppeer.host.store import Store
+from backuppeer.ids import AgreementId, PeerId, shorten_peer_id
+from backuppeer.limits import LEAF_BYTES, MIB, PACKS_READ_AT_ONCE, PACKS_RECEIVED_AT_ONCE
+from backuppeer.wire.messages import (
+    Agreed,
+    GetHead,
+    GetRange,
+    GetUsage,
+    HeadIs,
+    HeadStored,
+    ListPacks,
+    Message,
+    PackList,
+    PackRow,
+    Pending,
+    Proceed,
+    ProposeAgreement,
+    PutHead,
+    PutPack,
+    Range,
+    RefusalCode,
+    Refused,
+    Stored,
+    Unsupported,
+    Usage,
+)
+
+_log = structlog.get_logger()
+_PIECE_BYTES: Final = MIB
+"""Bytes gathered before the disk thread is called: a hand-over costs about 0.1 ms."""
+Consider = Callable[[PeerId, bytes], bytes | None]
+"""(owner, half-signed agreement) → co-signed agreement, or None while a person must decide; RefusedError = no."""
+
+OnFault = Callable[[PeerId, BackupPeerError], None]
+"""(peer, what it did wrong); called in a thread."""
+
+
+class Serving:
+    """Answers request streams of proven peers."""
+
+    def __init__(self, premises: Premises, consider: Consider, on_fault: OnFault) -> None:
+        self._premises, self._consider, self._on_fault = premises, consider, on_fault
+        self._receiving, self._reading = Places(PACKS_RECEIVED_AT_ONCE), Places(PACKS_READ_AT_ONCE)
+
+    async def serve(self, peer: PeerId, channel: Channel) -> None:
+        """Answer the one request of this stream.
+
+        Raises:
+            ProtocolViolation: the peer broke the protocol; the session is to be closed.
+            Unavailable: the peer went away.
+
+        """
+        message = await channel.receive_any()
+        if isinstance(message, Unsupported):
+            await channel.send(message)
+        else:
+            await self._answer(peer, channel, message)
+        await channel.finish()
+        await channel.wait_end()
+
+    async def _answer(self, peer: PeerId, channel: Channel, message: Message) -> None:
+        try:
+            match message:
+                case ProposeAgreement():
+                    await self._agree(peer, channel, message)
+                case PutPack():
+                    async with self._receiving.take(is_newcomer=self._premises.is_newcomer(peer)):
+                        await self._put_pack(peer, channel, message)
+                case GetRange():
+                    async with self._reading.take(is_newcomer=self._premises.is_newcomer(peer)):
+                        await self._get_range(await self._admit(peer, message.agreement), channel, message)
+                case PutHead():
+                    await self._put_head(await self._admit(peer, message.agreement), channel, message)
+                case GetHead():
+                    await self._get_head(await self._admit(peer, message.agreement), channel, message)
+                case ListPacks():
+                    await self._list_packs(await self._admit(peer, message.agreement), channel, message)
+                case GetUsage():
+                    await self._get_usage(await self._admit(peer, message.agreement), channel, message)
+                case _:
+                    raise ProtocolViolation(f"a request stream opened with {type(message).__name__}")
+        except (RefusedError, StoreUnavailable, IntegrityFault, NotFoundError, LocalError) as exc:
+            _log.info("request refused", peer=shorten_peer_id(peer), request=type(message).__name__, reason=exc.message)
+            if not await channel.refuse(refusal_of(exc, is_put=isinstance(message, PutPack))):
+                raise Unavailable(exc.message) from exc
+
+    async def _admit(self, peer: PeerId, agreement: AgreementId) -> Store:
+        """Return the store if the agreement is this peer's own; the same words for "none" and "another's"."""
+        store = await asyncio.to_thread(self._premises.open)
+        lease = store.leases.find(agreement)
+        if lease is None or lease.owner != peer:
+            raise NotFoundError("no such agreement with you", hint="connect again: `backup-peer connect`")
+        return store
+
+    async def _agree(self, peer: PeerId, channel: Channel, message: ProposeAgreement) -> None:
+        signed = await asyncio.to_thread(self._consider, peer, message.signed)
+        await channel.send(Pending() if signed is None else Agreed(signed=signed))
+
+    async def _put_pack(self, peer: PeerId, channel: Channel, message: PutPack) -> None:
+        store = await self._admit(peer, message.agreement)
+        if await asyncio.to_thread(store.has, message.agreement, message.stored):
+            await channel.send(Stored())
+            return
+        incoming = await asyncio.to_thread(store.receive, message.agreement, message.stored, message.size)
+        try:
+            await channel.send(Proceed())
+            async for piece in channel.receive_raw(message.size):
+                await asyncio.to_thread(incoming.write, piece)
+            # Durable (fsync of file, leaves and folders) before the acknowledgement: the owner may forget its copy now.
+            await self._commit(peer, incoming)
+        finally:
+            await asyncio.to_thread(incoming.abort)  # nothing to do after a commit
+        await channel.send(Stored())
+
+    async def _commit(self, peer: PeerId, incoming: Incoming) -> None:
+        """Make a pack durable, or write down that its owner sent other bytes than it announced."""
+        try:
+            await asyncio.to_thread(incoming.commit)
+        except IntegrityFault as exc:
+            # A broken protocol, not a loss: the owner harms nobody's data but its own. Evidence is capped per day.
+            await asyncio.to_thread(self._on_fault, peer, ProtocolViolation(exc.message))
+            raise
+
+    async def _get_range(self, store: Store, channel: Channel, message: GetRange) -> None:
+        reader, path = await asyncio.to_thread(_open_range, store, message)
+        with reader:
+            start = message.first_leaf * LEAF_BYTES
+            end = min(reader.size, start + message.leaves * LEAF_BYTES)
+            await channel.send(Range(size=end - start, pack_bytes=reader.size, path=tuple(path)))
+            for offset in range(start, end, _PIECE_BYTES):
+                data = await asyncio.to_thread(reader.read, offset, min(_PIECE_BYTES, end - offset))
+                await channel.send_raw(data)
+
+    async def _put_head(self, store: Store, channel: Channel, message: PutHead) -> None:
+        answer = await asyncio.to_thread(self._premises.put_head, store, message)
+        if isinstance(answer, HeadAccepted):
+            await channel.send(HeadStored(receipt=answer.receipt))
+        else:
+            held = answer.current
+            await channel.send(HeadIs(head=held.signed_head, grant=held.signed_grant))
+
+    async def _get_head(self, store: Store, channel: Channel, message: GetHead) -> None:
+        held = await asyncio.to_thread(store.heads.get, message.agreement)
+        await channel.send(HeadIs(head=held.signed_head, grant=held.signed_grant) if held else HeadIs())
+
+    async def _list_packs(self, store: Store, channel: Channel, message: ListPacks) -> None:
+        page = await asyncio.to_thread(
+            lambda: store.list_packs(message.agreement, after=message.after, limit=message.limit)
+        )
+        rows = tuple(PackRow(row.stored, row.size) for row in page)
+        await channel.send(PackList(packs=rows, more=len(rows) == message.limit))
+
+    async def _get_usage(self, store: Store, channel: Channel, message: GetUsage) -> None:
+        usage = await asyncio.to_thread(store.usage, message.agreement)
+        await channel.send(
+            Usage(
+                size_bytes=usage.size_bytes, used_bytes=usage.used_bytes, packs=usage.packs, free_bytes=usage.free_bytes
+            )
+        )
+
+
+def refusal_of(error: BackupPeerError, *, is_put: bool = False) -> Refused:
+    """Return the message that tells a peer why not; nothing of a local error but that it is local."""
+    match error:
+        case StoreBusy():
+            code = RefusalCode.BUSY
+        case StoreUnavailable() | LocalError():
+            code = RefusalCode.STORE_UNAVAILABLE
+        case NotFoundError():
+            code = RefusalCode.NOT_FOUND
+        case IntegrityFault():
+            code = RefusalCode.DAMAGED
+        case _:
+            # Room is the only thing that a pack of an agreement in force is refused for.
+            code = RefusalCode.QUOTA if is_put else RefusalCode.POLICY
+    return Refused(code=code, message=tell_peer(error)[:200], hint=advise_peer(error)[:200])
+
+
+def _open_range(store: Store, message: GetRange) -> tuple[PackReader, list[bytes]]:
+    reader = store.open_pack(message.agreement, message.stored)
+    try:
+        leaves = -(-reader.size // LEAF_BYTES) - message.first_leaf
+        return reader, reader.path(message.first_leaf, min(message.leaves, leaves))
+    except BaseException:
+        reader.close()
+        raise

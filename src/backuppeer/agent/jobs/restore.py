@@ -1,0 +1,182 @@
+"""One restore: snapshot found, packs fetched from whoever has them, files written (DESIGN 10, `restore`).
+
+Knows: whose fault each missing file is, hence which exit code. Must not know: how files are written.
+"""
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import Final, TypeVar
+
+from backuppeer.agent.jobs.lookup import Lookup
+from backuppeer.agent.jobs.pulling import run_aside
+from backuppeer.agent.owner.vault import Vault
+from backuppeer.agent.reporter import Reporter, beating, counting
+from backuppeer.backup.browse import SnapshotFilter
+from backuppeer.backup.counting import Tell, count_part
+from backuppeer.backup.restorer import RestoreOptions, Restorer
+from backuppeer.backup.restorer import RestoreResult as Restored
+from backuppeer.backup.selection import Choice
+from backuppeer.backup.standing import Overwrite
+from backuppeer.backup.trees import TreeReader
+from backuppeer.clock import format_time
+from backuppeer.control.restoring import Conflict, RestorePlan, RestoreRequest, RestoreResult
+from backuppeer.errors import IntegrityFault, PeerUnreachable, UserError
+from backuppeer.files.scan import Found, FoundKind
+from backuppeer.ids import SnapshotId
+from backuppeer.limits import CONFLICTS_LISTED
+from backuppeer.repo.snapshot import Snapshot
+from backuppeer.trust.evidence import Kind
+
+T = TypeVar("T")
+_KINDS: Final = {
+    FoundKind.FILE: "file",
+    FoundKind.SYMLINK: "link",
+    FoundKind.DIRECTORY: "folder",
+    FoundKind.FIFO: "pipe",
+    FoundKind.CHARACTER_DEVICE: "device",
+    FoundKind.BLOCK_DEVICE: "device",
+    FoundKind.OTHER: "socket",
+}
+
+
+class RestoreJob:
+    """One run of `restore`."""
+
+    def __init__(self, vault: Vault, request: RestoreRequest, reporter: Reporter) -> None:
+        self._vault, self._request, self._reporter = vault, request, reporter
+        reporter.traffic_bytes = vault.traffic_bytes
+        self._stop = threading.Event()
+        self._choice = Choice(include=request.include, exclude=request.exclude)
+
+    async def run(self) -> RestoreResult:
+        """Bring the files back.
+
+        Raises:
+            NotFoundError: no such snapshot or path.
+            UserError: files stand in the way.
+            IncompleteError: the target is full; what is finished stays.
+            IntegrityFault: some files could not be verified; the others are restored.
+            PeerUnreachable: some files lie only with hosts that can't be reached; the others are restored.
+
+        """
+        snapshot_id, snapshot = await self._find()
+        is_chosen = bool(self._request.include or self._request.exclude)
+        is_whole = self._request.path in {"", "/"} and not is_chosen
+        self._reporter.begin("restoring", files_total=snapshot.files * is_whole, bytes_total=snapshot.bytes * is_whole)
+        count = None if is_whole or is_chosen else partial(self._count, snapshot)
+        async with beating(self._reporter), counting(count, self._reporter):
+            result = await self._in_thread(self._make_restorer().run, snapshot)
+        return self._report(snapshot_id, snapshot, result)
+
+    async def plan(self) -> RestorePlan:
+        """Say which snapshot is meant and what in the target would be replaced.
+
+        Raises:
+            NotFoundError: no such snapshot or path.
+            UserError: the target can't be used, or something that is never replaced stands in the way.
+
+        """
+        snapshot_id, snapshot = await self._find()
+        self._reporter.begin("comparing with the target")
+        restorer = self._make_restorer()
+        found = await self._in_thread(restorer.survey, snapshot)
+        shown = await asyncio.to_thread(restorer.examine_existing, found.taken[:CONFLICTS_LISTED])
+        return RestorePlan(
+            snapshot=snapshot_id.hex(),
+            time=format_time(snapshot.time_ns // 1_000_000),
+            paths=[os.fsdecode(path) for path in snapshot.paths],
+            conflicts=[_describe(item, self._request.target) for item in shown],
+            conflicts_total=len(found.taken),
+            files=found.files,
+            bytes=found.bytes,
+            kept=found.kept,
+        )
+
+    def _count(self, snapshot: Snapshot, tell: Tell, is_over: Callable[[], bool]) -> None:
+        repository = self._vault.repository
+        trees = TreeReader(repository.keys, repository.index, cache=repository.cache)
+        if not is_over():
+            count_part(trees, snapshot, os.fsencode(self._request.path), tell)
+
+    async def _find(self) -> tuple[SnapshotId, Snapshot]:
+        check_target(self._request.target)
+        lookup = Lookup(self._vault, self._reporter)
+        await lookup.mend(copies=True)
+        tags = (self._request.tag,) if self._request.tag else ()
+        wanted = SnapshotFilter(tags=tags, path=os.fsencode(self._request.backed_up))
+        return lookup.choose(self._request.snapshot, wanted)
+
+    def _make_restorer(self) -> Restorer:
+        repository = self._vault.repository
+        return Restorer(
+            repository.keys,
+            repository.index,
+            cache=repository.cache,
+            source=self._vault.source(say=self._reporter.say_state),
+            target=os.fsencode(self._request.target),
+            progress=self._reporter,
+            options=RestoreOptions(
+                overwrite=Overwrite(self._request.overwrite),
+                choice=self._choice,
+                verify=self._request.verify,
+                cancel=self._stop,
+            ),
+        )
+
+    async def _in_thread(self, step: Callable[[Snapshot, bytes], T], snapshot: Snapshot) -> T:
+        path = os.fsencode(self._request.path or "/")
+        return await run_aside(partial(step, snapshot, path), self._stop)
+
+    def _report(self, snapshot_id: SnapshotId, snapshot: Snapshot, result: Restored) -> RestoreResult:
+        done = f"restored to {self._request.target}: {_count(result.files)}"
+        if result.integrity_errors:
+            raise IntegrityFault(
+                f"left out, as they came back wrong or not at all: {_count(result.integrity_errors)}; {done}",
+                hint="an older snapshot may have them whole; keep this host's name in mind: `backup-peer peers`",
+            )
+        if result.unavailable_errors:
+            raise PeerUnreachable(
+                f"with hosts that can't be reached now: {_count(result.unavailable_errors)}; {done}",
+                hint="run the same restore again when they are back",
+            )
+        for partner in self._vault.partners():
+            self._vault.saw(partner, Kind.RESTORED, size_bytes=result.bytes)
+            break
+        return RestoreResult(
+            snapshot=snapshot_id.hex(),
+            time=format_time(snapshot.time_ns // 1_000_000),
+            paths=[os.fsdecode(path) for path in snapshot.paths],
+            files=result.files,
+            bytes=result.bytes,
+            seconds=self._reporter.seconds,
+            errors=result.local_errors,
+            target=self._request.target,
+            kept=result.kept,
+        )
+
+
+def _count(files: int) -> str:
+    return "1 file" if files == 1 else f"{files:,} files"
+
+
+def _describe(found: Found, target: str) -> Conflict:
+    """Return what stands in the way; `name` is its path below the target."""
+    return Conflict(
+        path=os.path.join(target, os.fsdecode(found.name)),  # noqa: PTH118 - any bytes
+        kind=_KINDS[found.kind],
+        target=os.fsdecode(found.target),
+    )
+
+
+def check_target(target: str) -> None:
+    """Refuse a target that is not an absolute path: the agent's own folder is nobody's business.
+
+    Raises:
+        UserError: it is not.
+
+    """
+    if not target.startswith("/") or "\0" in target:
+        raise UserError(f"not an absolute path: {target[:80]!r}", hint="name a folder with --target DIR")

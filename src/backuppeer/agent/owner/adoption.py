@@ -1,0 +1,34 @@
+"""Agreements that a host shows us in its Hello and that we do not know (any more): taken back if they are ours.
+
+Knows: which signatures make an agreement ours. Must not know: recovery, backups.
+"""
+
+from backuppeer.agent.home.keyring import HomeKeys
+from backuppeer.agent.home.state import State
+from backuppeer.agent.peers.session import Session
+from backuppeer.errors import PeerFault
+from backuppeer.ids import AgreementId
+from backuppeer.proof.statements import Agreement, open_statement
+
+
+def adopt_agreements(state: State, keys: HomeKeys, session: Session) -> int:
+    """Keep the agreements of `session`'s peer as our host that both sides signed; return how many hold.
+
+    A newer revision replaces an older one; one that is not ours, or not signed by both, is ignored.
+    """
+    known = {agreement: signed for agreement, host, signed in state.agreements() if host == session.peer}
+    held = 0
+    for signed in session.hello.agreements:
+        try:
+            agreement = open_statement(Agreement, signed, keys.peer, session.peer)
+        except PeerFault:
+            continue
+        if agreement.authority != keys.authority:
+            continue
+        if keys.repository is not None and agreement.repository != keys.repository:
+            continue
+        held += 1
+        mine = known.get(AgreementId(agreement.agreement))
+        if mine is None or open_statement(Agreement, mine, keys.peer, session.peer).revision < agreement.revision:
+            state.put_agreement(AgreementId(agreement.agreement), session.peer, signed)
+    return held

@@ -1,0 +1,291 @@
+"""The owner's way to a host: knock, wait for its human, meet, agree (DESIGN 6, 7, 10 `connect`; W1 to W3, W6).
+
+Knows: the outgoing request and its states. Must not know: listings' transport, packs. A request that a person has to
+answer is kept and repeated by the agent for REQUEST_KEPT_S, also when nobody watches. At most one request to a host
+waits: a new wish takes the place of the one before.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Final, NoReturn
+
+import structlog
+
+from backuppeer.agent.home.keyring import HomeKeys
+from backuppeer.agent.home.state import Direction, RequestRecord, RequestState, State
+from backuppeer.agent.peers.knocking import Knocking
+from backuppeer.agent.peers.names import alias_of, check_alias, name_of
+from backuppeer.agent.peers.offers import choose_terms, write_exact_size
+from backuppeer.agent.peers.partners import Reach, Whereabouts
+from backuppeer.agent.peers.session import Session
+from backuppeer.clock import Clock
+from backuppeer.control.api import ConnectRequest
+from backuppeer.errors import BackupPeerError, PendingError, ProtocolViolation, RefusedError
+from backuppeer.ids import AgreementId, PeerId, RepositoryId
+from backuppeer.limits import KNOCK_AGAIN_S, REQUEST_KEPT_S
+from backuppeer.proof.statements import ZERO_HASH, Agreement, open_statement, sign_statement, statement_hash
+from backuppeer.signaling.knock import Verdict
+from backuppeer.wire.messages import Agreed, Pending, ProposeAgreement
+
+_log = structlog.get_logger()
+_NOTICE_S: Final = 30 * 86400
+Say = Callable[[str, str], Awaitable[None]]
+"""(state, text) for the person."""
+
+
+class Connecting:
+    """Requests to hosts, from the first knock to the co-signed agreement."""
+
+    def __init__(self, state: State, keys: HomeKeys, clock: Clock, *, reach: Reach, knocking: Knocking) -> None:
+        self._state, self._keys, self._clock = state, keys, clock
+        self._reach, self._knocking = reach, knocking
+        self._agreeing: dict[PeerId, asyncio.Lock] = {}
+
+    def agreement_with(self, host: PeerId) -> Agreement | None:
+        """Return the agreement in force with a host."""
+        for _, peer, signed in self._state.agreements():
+            if peer == host:
+                return open_statement(Agreement, signed, self._keys.peer, host)
+        return None
+
+    def is_host(self, peer: PeerId) -> bool:
+        """Whether a peer has agreed to keep packs of ours."""
+        return any(host == peer for _, host, _ in self._state.agreements())
+
+    def may_answer(self, peer: PeerId) -> bool:
+        """Whether a host that dials us is answered: we asked it, or have an agreement with it."""
+        if self.is_host(peer):
+            return True
+        known = self._state.find_request(Direction.OUT, peer)
+        return known is not None and known.state is RequestState.WAITING
+
+    async def connect(self, host: PeerId, request: ConnectRequest, servers: list[str], say: Say) -> Session:
+        """Agree with a host, and return the session with it.
+
+        Raises:
+            PendingError: nobody has answered within `wait_s`; the agent goes on asking.
+            RefusedError: the host said no, or agreed to less already, or another wish took this one's place.
+            PeerUnreachable: it is not on offer anywhere, or vanished.
+
+        """
+        check_alias(self._state, request.name, host)
+        if host == self._keys.peer:
+            raise RefusedError("that is your own id", hint="choose another peer: `backup-peer browse`")
+        agreement = self.agreement_with(host)
+        if agreement is not None:
+            if request.storage > agreement.size_bytes:
+                self._refuse_growth(agreement)
+            return await self._meet_again(host, request, say)
+        record = self._remember(host, request)
+        waiting = asyncio.timeout(request.wait_s)
+        try:
+            async with waiting:
+                session = await self._pursue(record, servers, say)
+        except TimeoutError as exc:
+            if not waiting.expired():
+                raise
+            raise PendingError(
+                f"{name_of(self._state, host)} has not answered yet",
+                hint="the request is kept for 7 days; `backup-peer requests` shows it, run connect again to wait",
+            ) from exc
+        self._state.meet(host, self._clock.now_ms(), alias=request.name, verified=request.verified)
+        agreement = self.agreement_with(host)
+        if agreement is not None and request.storage > agreement.size_bytes:
+            self._refuse_growth(agreement)  # an agreement of before, which this home had lost and the host handed back
+        return session
+
+    async def follow_up(self, servers: list[str]) -> None:
+        """Knock again for every request that still waits; called by the agent from time to time."""
+        for record in self._state.requests():
+            if record.direction is not Direction.OUT or record.state is not RequestState.WAITING:
+                continue
+            is_late = record.since_ms + REQUEST_KEPT_S * 1000 < self._clock.now_ms()
+            if is_late or self.agreement_with(record.peer) is not None:
+                self._end(record, RequestState.EXPIRED)
+                continue
+            try:
+                verdict, where = await self._ask(record, servers)
+                if verdict is Verdict.ACCEPTED and where is not None:
+                    await self.agree(await self._reach.dial(record.peer, where))
+            except BackupPeerError as exc:
+                _log.info("request not answered yet", reason=exc.message[:200])
+
+    async def agree(self, session: Session) -> bool:
+        """Propose the agreement that was asked for, if one was; True when it stands. Called for every session.
+
+        Raises:
+            RefusedError: the host wants no more of it.
+
+        """
+        async with self._agreeing.setdefault(session.peer, asyncio.Lock()):
+            if self.agreement_with(session.peer) is not None:
+                return True
+            record = self._state.find_request(Direction.OUT, session.peer)
+            if record is None or record.state is not RequestState.WAITING or self._keys.repository is None:
+                return False
+            proposal = self._proposal(record, self._keys.repository)
+            async with session.request(ProposeAgreement(signed=proposal)) as channel:
+                answer = await channel.receive(Agreed, Pending)
+            if isinstance(answer, Pending):
+                return False
+            self._settle(record, proposal, answer.signed)
+            return True
+
+    async def _meet_again(self, host: PeerId, request: ConnectRequest, say: Say) -> Session:
+        await say("dialling", f"dialling {name_of(self._state, host)}")
+        session = await self._reach.session(host)
+        self._state.meet(host, self._clock.now_ms(), alias=request.name, verified=request.verified)
+        return session
+
+    def _refuse_growth(self, agreement: Agreement) -> NoReturn:
+        size = write_exact_size(agreement.size_bytes)
+        name = name_of(self._state, PeerId(agreement.host))
+        raise RefusedError(
+            f"{name} agreed to {size}; a larger agreement is not possible in this version",
+            hint=f"connect with --storage {size}, or to another host",
+        )
+
+    def _remember(self, host: PeerId, request: ConnectRequest) -> RequestRecord:
+        if request.name:
+            # At once, and for good: the person may use the name while the host's person has not answered, or said no.
+            self._state.call(host, request.name, self._clock.now_ms())
+        wish = (request.storage, *choose_terms(request.term_s, request.lock_s))
+        known = self._state.find_request(Direction.OUT, host)
+        if known is not None and known.state is RequestState.WAITING and _wish_of(known) == wish:
+            record = replace(
+                known, alias=request.name or known.alias, is_verified=request.verified or known.is_verified
+            )
+        else:
+            self._end_waiting(host)
+            record = RequestRecord(
+                request=secrets.token_hex(16),  # becomes the agreement's id: random, stable over tries and revisions
+                direction=Direction.OUT,
+                peer=host,
+                size_bytes=wish[0],
+                term_s=wish[1],
+                lock_s=wish[2],
+                state=RequestState.WAITING,
+                since_ms=self._clock.now_ms(),
+                alias=request.name or alias_of(self._state, host),
+                is_verified=request.verified,
+            )
+        self._state.put_request(record)
+        return record
+
+    async def _pursue(self, record: RequestRecord, servers: list[str], say: Say) -> Session:
+        """Knock until the host lets us in, or comes to us itself."""
+        host = record.peer
+        name = name_of(self._state, host)
+        pause_s = KNOCK_AGAIN_S
+        while True:
+            if session := await self._overtaken(record):
+                return session
+            await say("knocking", f"asking {name}")
+            verdict, where = await self._ask(record, servers)
+            if verdict is Verdict.ACCEPTED and where is not None:
+                if session := await self._enter(host, where, say):
+                    return session
+            else:
+                await say("waiting", f"waiting for {name} to answer")
+            if session := await self._wait_for_host(host, pause_s):
+                return session
+
+    async def _ask(self, record: RequestRecord, servers: list[str]) -> tuple[Verdict, Whereabouts | None]:
+        """Knock as `Knocking.knock`; a no ends the request."""
+        try:
+            return await self._knocking.knock(record, servers)
+        except RefusedError as exc:
+            self._end(record, RequestState.REJECTED, reason=exc.message)
+            raise
+
+    async def _overtaken(self, record: RequestRecord) -> Session | None:
+        """Return a session when the request was agreed to on another way; None while it waits.
+
+        Raises:
+            RefusedError: the host said no, another wish took its place, or it lapsed.
+
+        """
+        now = self._current(record)
+        if now is not None and now.state is RequestState.WAITING:
+            return None
+        if now is not None and now.state is RequestState.AGREED:
+            return await self._reach.session(record.peer)
+        if now is not None and now.state is RequestState.REJECTED:
+            raise RefusedError(now.reason)
+        raise RefusedError(
+            "another request to this peer took the place of this one, or it lapsed",
+            hint="see `backup-peer requests`, then connect again",
+        )
+
+    def _current(self, record: RequestRecord) -> RequestRecord | None:
+        return next((r for r in self._state.requests() if r.request == record.request), None)
+
+    def _end(self, record: RequestRecord, state: RequestState, *, reason: str = "") -> None:
+        """End a request that still waits; one that ended otherwise meanwhile stays as it is."""
+        now = self._current(record)
+        if now is not None and now.state is RequestState.WAITING:
+            self._state.put_request(replace(now, state=state, reason=reason, since_ms=self._clock.now_ms()))
+
+    def _end_waiting(self, host: PeerId) -> None:
+        """End what waits for a host: another wish takes its place, or an agreement stands."""
+        for record in self._state.requests():
+            is_ours = record.direction is Direction.OUT and record.peer == host
+            if is_ours and record.state is RequestState.WAITING:
+                # Keeps its time: the newest request of a peer is the one that counts.
+                self._state.put_request(replace(record, state=RequestState.SUPERSEDED))
+
+    async def _enter(self, host: PeerId, where: Whereabouts, say: Say) -> Session | None:
+        await say("dialling", f"dialling {name_of(self._state, host)}")
+        session = await self._reach.dial(host, where)
+        await say("verifying", f"{name_of(self._state, host)} proved its identity")
+        return session if await self.agree(session) else None
+
+    async def _wait_for_host(self, host: PeerId, pause_s: float) -> Session | None:
+        """Wait a while for the host to dial us: it does once its human has accepted."""
+        deadline = self._clock.monotonic_s() + pause_s
+        while (left_s := deadline - self._clock.monotonic_s()) > 0:
+            session = await self._reach.wait_for(host, left_s)
+            if session is not None and await self.agree(session):
+                return session
+            if session is not None:
+                await asyncio.sleep(min(1.0, left_s))
+        return None
+
+    def _proposal(self, record: RequestRecord, repository: RepositoryId) -> bytes:
+        agreement = Agreement(
+            agreement=AgreementId(bytes.fromhex(record.request)),
+            revision=1,
+            previous=ZERO_HASH,
+            owner=self._keys.peer,
+            host=record.peer,
+            authority=self._keys.authority,
+            repository=repository,
+            size_bytes=record.size_bytes,
+            start_ms=record.since_ms,  # so that a repeated proposal is the same bytes
+            term_s=record.term_s,
+            lock_s=record.lock_s,
+            availability=0,
+            notice_s=_NOTICE_S,
+        )
+        return sign_statement(agreement, self._keys.identity)
+
+    def _settle(self, record: RequestRecord, proposal: bytes, signed: bytes) -> None:
+        """Check the host's half and put the agreement into force.
+
+        Raises:
+            PeerFault: it signed something else.
+
+        """
+        agreement = open_statement(Agreement, signed, self._keys.peer, record.peer)
+        if statement_hash(signed) != statement_hash(proposal):
+            raise ProtocolViolation("the host answered with another agreement than was proposed")
+        self._state.put_agreement(AgreementId(agreement.agreement), record.peer, signed)
+        self._end_waiting(record.peer)
+        self._state.put_request(replace(record, state=RequestState.AGREED, since_ms=self._clock.now_ms()))
+        self._state.meet(record.peer, self._clock.now_ms(), alias=record.alias, verified=record.is_verified)
+
+
+def _wish_of(record: RequestRecord) -> tuple[int, int, int]:
+    return record.size_bytes, record.term_s, record.lock_s

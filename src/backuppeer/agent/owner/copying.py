@@ -1,0 +1,101 @@
+"""Packs that a host lacks, copied to it from another host: opened, and sealed anew (DESIGN 4, "seal per copy").
+
+Knows: which packs are missing where, and whether they fit there. Must not know: files. A copy is never passed on as it
+is: with the same salt one host could answer for the other.
+"""
+
+import asyncio
+import threading
+
+from backuppeer.agent.owner.fetch import Fetch
+from backuppeer.agent.owner.repository import Repository
+from backuppeer.agent.owner.upload import Upload
+from backuppeer.agent.peers.partners import Partner
+from backuppeer.agent.reporter import Reporter
+from backuppeer.clock import Clock
+from backuppeer.errors import IntegrityFault, RefusedError, Unavailable
+from backuppeer.host.quota import format_size
+from backuppeer.ids import LogicalId
+from backuppeer.repo.pack import ClosedDraft, NeedTail, open_directory, reopen_pack
+from backuppeer.wire.messages import GetUsage, Usage
+
+
+async def find_shortage(repository: Repository, partner: Partner) -> RefusedError | None:
+    """Return why `partner` can't hold the packs that it lacks, or None if it can, or lacks nothing.
+
+    Asked before the first of them is copied: a part of them would restore nothing and fill what was agreed.
+
+    Raises:
+        BackupPeerError: it does not say how much is free there.
+
+    """
+    missing = repository.ledger.missing_at(partner.agreement, repository.index.packs())
+    needed = await asyncio.to_thread(repository.ledger.measure, missing)
+    if not needed:
+        return None
+    session = await partner.session()
+    async with session.request(GetUsage(agreement=partner.agreement)) as channel:
+        usage = await channel.receive(Usage)
+    if needed <= usage.free_bytes:
+        return None
+    return RefusedError(
+        f"too small for a copy of your backup: it lacks {format_size(needed)} and has {format_size(usage.free_bytes)} "
+        "free; nothing was copied to it",
+        hint="name your other hosts with --to, or find a larger one: `backup-peer browse`",
+    )
+
+
+async def copy_missing(
+    repository: Repository,
+    partner: Partner,
+    source: Fetch,
+    reporter: Reporter,
+    *,
+    clock: Clock,
+    stop: threading.Event,
+    is_waited_for: bool = False,
+) -> int:
+    """Copy every pack of the index that `partner` lacks and another host returns whole; return how many are left out.
+
+    Raises:
+        BackupPeerError: `partner` does not take them.
+
+    """
+    missing = list(repository.ledger.missing_at(partner.agreement, repository.index.packs()))
+    if not missing:
+        return 0
+    needed = await asyncio.to_thread(repository.ledger.measure, missing)
+    reporter.begin(f"copying to {partner.name}", unit="pack", files_total=len(missing), bytes_total=needed)
+    upload = Upload(
+        repository,
+        [partner],
+        on_copy=lambda _, copy: repository.ledger.register_copy(copy),  # the index knows the entries
+        say=reporter.say_state,
+        clock=clock,
+        stop=stop,
+        is_waited_for=is_waited_for,
+    )
+    left_out = done_bytes = 0
+    for done, logical in enumerate(missing, 1):
+        try:
+            draft = await asyncio.to_thread(_reopen, repository, source, logical)
+        except (IntegrityFault, Unavailable):
+            left_out += 1
+            continue
+        await asyncio.to_thread(upload.store, draft)
+        done_bytes += repository.ledger.measure([logical])
+        reporter.update(files=done, bytes=done_bytes)
+    await asyncio.to_thread(upload.flush)
+    return left_out
+
+
+def _reopen(repository: Repository, source: Fetch, logical: LogicalId) -> ClosedDraft:
+    copies = repository.ledger.copies_of(logical)
+    if not copies:
+        raise IntegrityFault(f"no host is known to hold pack {logical.hex()[:8]}")
+    size = copies[0].size
+    _, (data,) = source.fetch(logical, [(0, size)])
+    directory = open_directory(repository.keys_for, data, size)
+    if isinstance(directory, NeedTail):
+        raise TypeError("a whole pack can't need a longer tail")
+    return reopen_pack(directory, repository.keys, data)

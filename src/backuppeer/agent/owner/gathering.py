@@ -1,0 +1,233 @@
+"""The hosts of one job that writes: reached, heard, brought level, given packs and the head; who dropped out, and why.
+
+Knows: what every change of the repository needs of its hosts (ADR 0010, 0011, 0015, 0017). Must not know: what the
+change is. Backups and amendments do it alike, so that no two ways of writing a head can differ.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
+from typing import TypeVar
+
+from backuppeer.agent.owner.meeting import Meeting
+from backuppeer.agent.owner.upload import Upload
+from backuppeer.agent.owner.vault import Vault
+from backuppeer.agent.peers.partners import Partner
+from backuppeer.agent.reporter import Reporter, beating
+from backuppeer.control.api import LeftOut
+from backuppeer.errors import BackupPeerError, PeerUnreachable, RefusedError, Unavailable
+from backuppeer.host.quota import format_size
+from backuppeer.ids import PeerId, format_peer_id
+from backuppeer.limits import WITNESS_S
+from backuppeer.repo.pack import Entry
+from backuppeer.shares.ledger import Copy
+from backuppeer.wire.messages import HeadIs
+
+T = TypeVar("T")
+
+
+class Gathering:
+    """The hosts of one job.
+
+    `failures`: who dropped out. `are_all_heard`: every host with an agreement told all that it holds. `stop`: set when
+    the person has left; the engine's thread ends then.
+    """
+
+    def __init__(self, vault: Vault, reporter: Reporter) -> None:
+        self._vault, self._reporter = vault, reporter
+        reporter.traffic_bytes = vault.traffic_bytes
+        self.stop = threading.Event()
+        self.failures: dict[PeerId, BackupPeerError] = {}
+        self.are_all_heard = False
+        self._noted: set[PeerId] = set()
+
+    async def meet(self, partners: Sequence[Partner], *, copy_bytes: int | None = None) -> list[Partner]:
+        """Reach every host, and take over what a host knows better; return those that can take what is written next.
+
+        `copy_bytes`: what may be copied to a host that lacks packs; one that lacks more drops out. None: any number.
+
+        Raises:
+            BackupPeerError: none is left; why the first one dropped out.
+
+        """
+        await self._reporter.state("connecting", f"connecting to {', '.join(p.name for p in partners)}")
+        others = await self._hear_others(partners)
+        meeting = Meeting(self._vault, self._reporter, self._drop)
+        met = self._live(await meeting.refresh(self._live(await meeting.hear(partners))))
+        await self._resync(meeting, others)
+        is_waited_for = len(met) > 1
+        level = [await self._is_level(p, meeting.held[p.agreement], is_waited_for, copy_bytes) for p in met]
+        met = self._live([p for p, is_level in zip(met, level, strict=True) if is_level])
+        self._vault.conceal_missing(met)
+        self.are_all_heard = not meeting.witnesses().away
+        await self._reporter.state("connected", f"connected to {', '.join(p.name for p in met)}")
+        return met
+
+    def make_upload(self, partners: Sequence[Partner]) -> Upload:
+        """Return the way for packs to these hosts; what one of them acknowledged enters index and ledger."""
+
+        def on_copy(entries: Sequence[Entry], copy: Copy) -> None:
+            # Acknowledged, hence durable at the host: only now may later files rely on these blobs.
+            self._vault.repository.ledger.register_copy(copy)
+            self._vault.repository.index.register(copy.logical, entries)
+
+        return Upload(
+            self._vault.repository,
+            partners,
+            on_copy=on_copy,
+            say=self._reporter.say_state,
+            clock=self._vault.clock,
+            stop=self.stop,
+        )
+
+    async def in_thread(
+        self,
+        upload: Upload,
+        step: Callable[[], T],
+        beside: AbstractAsyncContextManager[object] | None = None,
+    ) -> T:
+        """Run the engine in a thread and note which hosts dropped out meanwhile; `beside`: what goes on as long."""
+        work = asyncio.create_task(asyncio.to_thread(step))
+        try:
+            async with beating(self._reporter), beside or nullcontext():
+                return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            # The person left: let the engine end cleanly (its thread can't be killed), then pass the news on.
+            self.stop.set()
+            upload.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+            raise
+        finally:
+            self.failures |= upload.failures
+
+    async def leave_head(self, partners: Sequence[Partner], on_told: Callable[[Partner], None]) -> None:
+        """Leave the newest head with those of the hosts that did not drop out; `on_told` hears of each that has it.
+
+        Raises:
+            BackupPeerError: no host took it; why the first one did not.
+
+        """
+        is_told = False
+        for partner in partners:
+            if partner.peer in self.failures:
+                continue
+            try:
+                await self._vault.heads.leave_with(partner)
+            except BackupPeerError as exc:
+                self.failures[partner.peer] = exc
+                self._vault.blame(partner, exc)
+            else:
+                is_told = True
+                on_told(partner)
+        if not is_told:
+            raise next(iter(self.failures.values()))
+
+    def note_failures(self) -> None:
+        """Tell of each host that dropped out why it did, once."""
+        for peer, error in self.failures.items():
+            if peer not in self._noted:
+                self._noted.add(peer)
+                self._reporter.note(f"{self._vault.name(peer)}: {error.message}")
+
+    def describe_left_out(self, *, hint: str) -> list[LeftOut]:
+        """Return who dropped out; `hint`: what a person can do about one that is merely away."""
+        return [
+            LeftOut(
+                peer_id=format_peer_id(peer),
+                name=self._vault.name(peer),
+                reason=error.message,
+                hint=hint if isinstance(error, Unavailable) else error.hint,
+            )
+            for peer, error in self.failures.items()
+        ]
+
+    def _live(self, partners: list[Partner]) -> list[Partner]:
+        if not partners:
+            raise next(iter(self.failures.values()))
+        return partners
+
+    def _drop(self, partner: Partner, error: BackupPeerError) -> None:
+        """Leave a host out of this job; what is its fault is written down, and nobody else is held up."""
+        self._vault.blame(partner, error)
+        self._leave_out(partner, error)
+
+    def _tell(self, partner: Partner, error: BackupPeerError) -> None:
+        """Write down and tell what is wrong with a host, which may still be of use in this job."""
+        self._vault.blame(partner, error)
+        self._reporter.note(f"{partner.name}: {error.message}")
+
+    def _leave_out(self, partner: Partner, error: BackupPeerError) -> None:
+        self.failures[partner.peer] = error
+        self.note_failures()
+
+    async def _hear_others(self, partners: Sequence[Partner]) -> list[Partner]:
+        """Hear the hosts too that this job does not go to: one of them may hold a newer head than we know."""
+        chosen = {partner.agreement for partner in partners}
+        others = [partner for partner in self._vault.partners() if partner.agreement not in chosen]
+        heard = await asyncio.gather(*(self._has_heard(partner) for partner in others))
+        return [other for other, is_there in zip(others, heard, strict=True) if is_there]
+
+    async def _has_heard(self, partner: Partner) -> bool:
+        try:
+            async with asyncio.timeout(WITNESS_S):
+                await self._vault.hear(partner, self._reporter)
+        except (Unavailable, TimeoutError):
+            return False
+        except BackupPeerError as exc:
+            self._tell(partner, exc)
+            return False
+        return True
+
+    async def _resync(self, meeting: Meeting, others: Sequence[Partner]) -> None:
+        """Bring the index in line with the newest head, with the help of all hosts that are there.
+
+        Raises:
+            PeerUnreachable: what that head consists of can't be read, and a host that may have it is away: a head
+                upon it would drop its snapshots.
+
+        """
+        losses = await self._vault.ensure_whole()
+        if losses and others:
+            await meeting.refresh(others, on_failure=self._tell)
+            losses = await self._vault.ensure_whole()
+        if not losses:
+            return
+        told = meeting.witnesses().explain(losses)
+        if isinstance(told, Unavailable) and (losses.hides_snapshots or not losses.is_list_read):
+            raise PeerUnreachable(
+                f"the newest state of this backup can't be read, so nothing was written: {told.message}", hint=told.hint
+            )
+        self._reporter.note(told.message)
+
+    async def _is_level(
+        self,
+        partner: Partner,
+        held: HeadIs,
+        is_waited_for: bool,  # noqa: FBT001 - as for `copy_bytes`
+        copy_bytes: int | None,
+    ) -> bool:
+        """Give a host what it lacks; one that refuses, or can't be brought up, drops out and holds up nobody else."""
+        try:
+            self._vault.heads.way_from(held, partner.name)
+            shortage = await self._find_shortage(partner, copy_bytes)
+            if shortage is not None:
+                # It keeps what it agreed to: nothing to blame it for.
+                self._leave_out(partner, shortage)
+                return False
+            async with beating(self._reporter):
+                await self._vault.level(partner, self._reporter, self.stop, is_waited_for=is_waited_for)
+        except BackupPeerError as exc:
+            self._drop(partner, exc)
+            return False
+        return True
+
+    async def _find_shortage(self, partner: Partner, copy_bytes: int | None) -> RefusedError | None:
+        if copy_bytes is not None:
+            lacking = await asyncio.to_thread(self._vault.measure_missing, partner)
+            if lacking > copy_bytes:
+                return RefusedError(
+                    f"it lacks {format_size(lacking)} of your backup",
+                    hint=f"`backup-peer backup` brings {partner.name} up first",
+                )
+        return await self._vault.find_shortage(partner)

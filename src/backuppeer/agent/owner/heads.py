@@ -1,0 +1,216 @@
+"""Heads of the own repository: made by what writes, left with every host, adopted when a host knows a newer one.
+
+Knows: the chain of heads, the grant, the device key, what hosts countersigned. Must not know: packs. A host that lagged
+gets every head that it missed, in order, so that its compare-and-set stays exact. Only a host behind a head that it
+countersigned is at fault; what two contradicting heads mean is said in agent.lineage.
+"""
+
+from typing import Final
+
+from backuppeer.agent.home.keyring import HomeKeys
+from backuppeer.agent.home.state import State
+from backuppeer.agent.owner.lineage import HeadRow, check_fits, plan_way, two_histories
+from backuppeer.agent.peers.partners import Partner
+from backuppeer.clock import Clock
+from backuppeer.errors import IntegrityFault, LocalError, RefusedError
+from backuppeer.ids import BlobId, PeerId, RepositoryId
+from backuppeer.proof.statements import Head, HeadReceipt, WriterGrant, open_statement, sign_statement, statement_hash
+from backuppeer.proof.writer import verify_head
+from backuppeer.repo.head import Inventory, plan_head, plan_return
+from backuppeer.wire.messages import GetHead, HeadIs, HeadStored, PutHead
+
+_RECEIPT: Final = "head.receipt."
+
+
+def only_reads() -> RefusedError:
+    """Return the error for writing from a home that was brought back from its words, with a way to go on."""
+    return RefusedError(
+        "this home was recovered from the words and may only read",
+        hint="restore what you need; to make backups again, make a new home with `backup-peer init --home DIR`, then "
+        "`connect` to your host and `backup`, each with --home DIR",
+    )
+
+
+class HeadChain:
+    """The heads of one repository as this home knows them."""
+
+    def __init__(self, state: State, keys: HomeKeys, repository: RepositoryId, clock: Clock) -> None:
+        self._state, self._keys, self._repository, self._clock = state, keys, repository, clock
+
+    @property
+    def may_write(self) -> bool:
+        """Whether this device holds a grant; a recovered home does not."""
+        return bool(self._keys.grant)
+
+    def newest(self) -> tuple[Head, bytes] | None:
+        """Return the newest head known, verified, and its signed bytes."""
+        row = self._state.last_head(self._repository)
+        return (verify_head(row[1], row[2], self._keys.authority), row[1]) if row else None
+
+    async def ask(self, partner: Partner) -> HeadIs:
+        """Return the head that a host holds now, unverified; empty if none.
+
+        Raises:
+            RefusedError: it says no; a damaged head is told so, and the next one heals it.
+            PeerUnreachable: it went away.
+
+        """
+        session = await partner.session()
+        async with session.request(GetHead(agreement=partner.agreement)) as channel:
+            return await channel.receive(HeadIs)
+
+    def adopt(self, signed: bytes, grant: bytes) -> Head | None:
+        """Take a head from a host if it is newer than ours; None when it is not. Repository and signatures are checked.
+
+        An older one that is not known here is kept too: it may be what another host, which lags, needs next.
+
+        Raises:
+            AuthenticationFault: not signed by a writer of ours.
+            IntegrityFault: of another repository.
+            DamagedStateError: two histories, both signed by this home.
+            RefusedError: another device was made the writer: this one must stop.
+
+        """
+        head = verify_head(signed, grant, self._keys.authority)
+        if head.repository != self._repository:
+            raise IntegrityFault("a host keeps a head of another repository for us")
+        newest = self.newest()
+        mine = newest[0] if newest else None
+        if mine is not None and head.epoch > mine.epoch and self.may_write:
+            raise RefusedError(
+                "taken over: another machine with your words writes this backup now",
+                hint="if that was not you, act on it; this machine can still restore",
+            )
+        if mine is not None and head.epoch <= mine.epoch:
+            if head.epoch < mine.epoch or self._has(head, signed):
+                return None
+            check_fits(head, signed, self._state.heads_after(self._repository, 0))
+        self._state.put_head(self._repository, head.number, signed, grant)
+        is_newer = mine is None or (head.epoch, head.number) > (mine.epoch, mine.number)
+        return head if is_newer else None
+
+    def check_promise(self, partner: Partner, held: HeadIs) -> None:
+        """Check that a host holds no older head, and no other, than the newest that it countersigned here.
+
+        Raises:
+            IntegrityFault: it does: the one thing about heads that is a host's fault.
+            AuthenticationFault: what it holds is not signed by a writer of ours.
+
+        """
+        kept = self._state.setting(_RECEIPT + partner.agreement.hex())
+        if kept is None:
+            return
+        promised = open_statement(HeadReceipt, kept, PeerId(partner.peer))
+        number = verify_head(held.head, held.grant, self._keys.authority).number if held.head else 0
+        is_other = number == promised.number and statement_hash(held.head) != promised.head_hash
+        if number < promised.number or is_other:
+            shown = "another head" if is_other else f"head {number}" if number else "no head"
+            raise IntegrityFault(f"it shows {shown}, and had countersigned head {promised.number}")
+
+    def way_from(self, held: HeadIs, name: str) -> list[HeadRow]:
+        """Return the heads that bring a host from what it holds to our newest. `name`: what a person calls it.
+
+        Raises:
+            AuthenticationFault: what it holds is not signed by a writer of ours.
+            DamagedStateError: heads between are not known here, or two histories.
+
+        """
+        newest = self._state.last_head(self._repository)
+        if not held.head or newest is None:
+            return [newest] if newest else []
+        number = verify_head(held.head, held.grant, self._keys.authority).number
+        return list(plan_way(held.head, self._state.heads_after(self._repository, number - 1), name))
+
+    def extend(self, index: BlobId, inventory: Inventory) -> Head:
+        """Sign the head that follows the newest one, and keep it.
+
+        Raises:
+            RefusedError: this home may only read.
+
+        """
+        mine = self.newest()
+        head = plan_head(
+            mine[0] if mine else None,
+            statement_hash(mine[1]) if mine else b"",
+            grant=self._open_grant(),
+            index=index,
+            inventory=inventory,
+            time_ms=self._clock.now_ms(),
+        )
+        return self._sign(head)
+
+    def take_back(self, said: Head) -> Head:
+        """Sign a head that says again what the earlier one `said` did, for when no host took what came after it.
+
+        The head in between stays signed, and some host may have it though its answer was lost: it is never reused.
+
+        Raises:
+            RefusedError: this home may only read.
+            LocalError: there is no head to follow.
+
+        """
+        mine = self.newest()
+        if mine is None:
+            raise LocalError("there is no head that could be taken back")
+        newest, signed = mine
+        grant, now_ms = self._open_grant(), self._clock.now_ms()
+        return self._sign(plan_return(newest, statement_hash(signed), grant=grant, said=said, time_ms=now_ms))
+
+    def _open_grant(self) -> WriterGrant:
+        if not self.may_write:
+            raise only_reads()
+        return open_statement(WriterGrant, self._keys.grant, self._keys.authority)
+
+    def _sign(self, head: Head) -> Head:
+        # Kept before any host sees it: a head signed and forgotten would be signed otherwise the next time.
+        self._state.put_head(self._repository, head.number, sign_statement(head, self._keys.device), self._keys.grant)
+        return head
+
+    async def leave_with(self, partner: Partner) -> None:
+        """Bring a host up to the newest head and check its countersignature.
+
+        Raises:
+            IntegrityFault: it does not take what follows its own head, or countersigns something else.
+            DamagedStateError: it lags, and heads between are not known here; or two histories.
+            PeerUnreachable: it went away.
+
+        """
+        rows = self.way_from(HeadIs(), partner.name)
+        for _ in range(2):
+            conflict = await self._send(partner, rows)
+            if conflict is None:
+                return
+            rows = self.way_from(conflict, partner.name)
+        raise IntegrityFault(f"{partner.name} does not take the head although it follows its own")
+
+    async def _send(self, partner: Partner, rows: list[HeadRow]) -> HeadIs | None:
+        for _, signed, grant in rows:
+            session = await partner.session()
+            async with session.request(PutHead(agreement=partner.agreement, head=signed, grant=grant)) as channel:
+                answer = await channel.receive(HeadStored, HeadIs)
+            if isinstance(answer, HeadIs):
+                return answer
+            self._keep_receipt(answer.receipt, partner, signed)
+        return None
+
+    def _keep_receipt(self, receipt: bytes, partner: Partner, signed_head: bytes) -> None:
+        """Check a countersignature and remember the newest: from then on the host may not show less."""
+        said = open_statement(HeadReceipt, receipt, PeerId(partner.peer))
+        if said.head_hash != statement_hash(signed_head) or said.agreement != partner.agreement:
+            raise IntegrityFault(f"{partner.name} countersigned another head than it was sent")
+        key = _RECEIPT + partner.agreement.hex()
+        kept = self._state.setting(key)
+        if kept is None or open_statement(HeadReceipt, kept, PeerId(partner.peer)).number <= said.number:
+            self._state.put_setting(key, receipt)
+
+    def _has(self, head: Head, signed: bytes) -> bool:
+        """Whether just this head is known.
+
+        Raises:
+            DamagedStateError: another one is, under its number.
+
+        """
+        known = [row for row in self._state.heads_after(self._repository, head.number - 1) if row[0] == head.number]
+        if known and statement_hash(known[0][1]) != statement_hash(signed):
+            raise two_histories(head.number)
+        return bool(known)

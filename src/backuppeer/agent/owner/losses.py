@@ -1,0 +1,139 @@
+"""What the newest head commits to and is not here: told by name, never passed over in silence (E6).
+
+Knows: names in the index, copies in the ledger. Must not know: sessions. Lost and withheld look alike from here. That
+a host which may have it is merely away is for those to say who asked the hosts (agent.meeting).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from backuppeer.agent.owner.rebuild import Loaded
+from backuppeer.agent.owner.repository import Repository
+from backuppeer.backup.browse import LATEST
+from backuppeer.errors import BackupPeerError, IncompleteError, IntegrityFault, PeerUnreachable
+from backuppeer.ids import AgreementId, LogicalId, SnapshotId
+from backuppeer.limits import LOSSES_NAMED
+from backuppeer.proof.merkle import root_of_set
+from backuppeer.proof.statements import Head
+
+_BY_ID: Final = "`backup-peer snapshots` lists what is there; each of those can be restored by its id"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Losses:
+    """What can't be read of head number `head`; false when that is nothing.
+
+    `names`: the snapshots in order, and whether each can be read. `packs` of `packs_known` lie with no host that was
+    heard. `is_listed`: the names of all snapshots are known. `is_list_read`: those of all packs too. `is_away`: a host
+    that has what is missing can't be reached now.
+    """
+
+    head: int = 0
+    names: tuple[tuple[SnapshotId, bool], ...] = ()
+    packs: int = 0
+    packs_known: int = 0
+    is_listed: bool = True
+    is_list_read: bool = True
+    is_away: bool = False
+
+    def __bool__(self) -> bool:
+        return self.hides_snapshots or bool(self.packs) or not self.is_list_read
+
+    @property
+    def snapshots(self) -> list[SnapshotId]:
+        """Return the snapshots of which only the name is known, oldest first."""
+        return [snapshot for snapshot, is_here in self.names if not is_here]
+
+    @property
+    def hides_snapshots(self) -> bool:
+        """Whether there are snapshots that can't be read, or may be."""
+        return bool(self.snapshots) or not self.is_listed
+
+    def describe(self) -> str:
+        """Return what is missing, in words that end in "missing"."""
+        parts = []
+        if not self.is_listed:
+            parts.append("the list of its snapshots")
+        if self.snapshots:
+            parts.append(_name_all(self.snapshots))
+        if self.packs:
+            parts.append(f"{self.packs} of {self.packs_known} packs")
+        elif not self.is_list_read and self.is_listed:
+            parts.append("the list of its packs")
+        is_one = len(parts) == 1 and max(len(self.snapshots), self.packs) <= 1
+        return f"{' and '.join(parts)} of head {self.head} {'is' if is_one else 'are'} missing"
+
+
+def find_losses(repository: Repository, head: Head, agreements: Sequence[AgreementId], loaded: Loaded) -> Losses:
+    """Compare the index with a head, after it was loaded, and the ledger with the index."""
+    names = repository.index.snapshot_names()
+    return Losses(
+        head=head.number,
+        names=tuple(names.items()),
+        packs=len(find_nowhere(repository, agreements)),
+        packs_known=sum(1 for _ in repository.index.packs()),
+        is_listed=root_of_set(tuple(names)) == head.snapshots_root,
+        is_list_read=loaded.is_list_read,
+        is_away=loaded.is_away,
+    )
+
+
+def find_nowhere(repository: Repository, agreements: Sequence[AgreementId]) -> set[LogicalId]:
+    """Return the packs of the index that no host is known to hold."""
+    nowhere: set[LogicalId] | None = None
+    for agreement in agreements:
+        among = repository.index.packs() if nowhere is None else iter(nowhere)
+        nowhere = set(repository.ledger.missing_at(agreement, among))
+    return nowhere or set()
+
+
+@dataclass(frozen=True, slots=True)
+class Witnesses:
+    """The names of the hosts that told all they hold, and of those that could not be heard in full."""
+
+    heard: Sequence[str] = ()
+    away: Sequence[str] = ()
+
+    def explain(self, losses: Losses, *, found: str = "") -> BackupPeerError:
+        """Return the error for what is missing: lost, or with a host that is away.
+
+        `found`: what was done all the same; work that was done but for some hosts is incomplete, not unreachable.
+        """
+        what = f"{found}, but {losses.describe()}" if found else losses.describe()
+        if self.away or losses.is_away:
+            names = ", ".join(self.away) or "a host"
+            text = f"{what}: {names}, which may have it, can't be reached"
+            hint = f"run it again when {names} can be reached; {_BY_ID}"
+            return IncompleteError(text, hint=hint) if found else PeerUnreachable(text, hint=hint)
+        return IntegrityFault(
+            f"{what}: its data was lost or withheld by {', '.join(self.heard) or 'its hosts'}",
+            hint=f"{_BY_ID}; if a further host of yours may have it, ask that one: `backup-peer recover --peer ID`",
+        )
+
+
+def check_choice(text: str, chosen: SnapshotId | None, losses: Losses, witnesses: Witnesses) -> None:
+    """Refuse a snapshot that is missing, and an older one for `latest` when a later one is missing: it may be meant.
+
+    `text`: `latest`, an id or a prefix. `chosen`: what it names among the snapshots that can be read; None: nothing.
+
+    Raises:
+        IntegrityFault: it was lost or withheld.
+        PeerUnreachable: a host that may have it is away.
+
+    """
+    names, missing = [snapshot for snapshot, _ in losses.names], losses.snapshots
+    if text.lower() == LATEST:
+        later = names[names.index(chosen) + 1 :] if chosen in names else names
+        is_hidden = not losses.is_listed or any(snapshot in later for snapshot in missing)
+    else:
+        is_named = any(snapshot.hex().startswith(text.lower()) for snapshot in missing)
+        is_hidden = chosen is None and (is_named or not losses.is_listed)
+    if is_hidden:
+        raise witnesses.explain(losses)
+
+
+def _name_all(snapshots: Sequence[SnapshotId]) -> str:
+    shown = ", ".join(snapshot.hex()[:8] for snapshot in snapshots[-LOSSES_NAMED:])
+    more = f" and {len(snapshots) - LOSSES_NAMED} more" if len(snapshots) > LOSSES_NAMED else ""
+    return f"snapshot{'s' if len(snapshots) > 1 else ''} {shown}{more}"

@@ -1,0 +1,149 @@
+"""The hosts of one job, heard side by side: first the heads of all, then what each holds.
+
+Knows: who was heard in full, who could not be. Must not know: what the job does. Heads are taken over only when
+all have answered, in the order of the hosts: which history is adopted must not hang on who answers first (ADR 0011).
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+from backuppeer.agent.owner.losses import Losses, Witnesses
+from backuppeer.agent.owner.vault import Vault
+from backuppeer.agent.peers.partners import Partner
+from backuppeer.agent.reporter import Reporter
+from backuppeer.errors import BackupPeerError, PeerUnreachable, Unavailable
+from backuppeer.ids import AgreementId
+from backuppeer.limits import HEAR_S, WITNESS_S
+from backuppeer.wire.messages import HeadIs
+
+T = TypeVar("T")
+OnFailure = Callable[[Partner, BackupPeerError], None]
+
+
+class Meeting:
+    """What hosts said in this job.
+
+    `held`: the head of each that was heard. `listed`: those that told all they hold. `away`: those not reached.
+    """
+
+    def __init__(self, vault: Vault, reporter: Reporter, on_failure: OnFailure) -> None:
+        self._vault, self._reporter, self._on_failure = vault, reporter, on_failure
+        self.held: dict[AgreementId, HeadIs] = {}
+        self.listed: set[AgreementId] = set()
+        self.away: set[AgreementId] = set()
+        self._late: set[AgreementId] = set()
+        self._counts: dict[AgreementId, int] = {}
+
+    async def hear(self, partners: Sequence[Partner], *, rest_s: float | None = None) -> list[Partner]:
+        """Ask hosts for their heads, adopt the newest, and return the hosts that could be heard.
+
+        `rest_s`: how long the others are waited for once one has answered; None: each for HEAR_S.
+        """
+        answers = await self._gather_heads(partners, rest_s)
+        for partner, held in zip(partners, answers, strict=True):
+            if held is None:
+                continue
+            try:
+                self._vault.take_head(partner, held, self._reporter)
+            except BackupPeerError as exc:
+                self._on_failure(partner, exc)
+            else:
+                self.held[partner.agreement] = held
+        return [partner for partner in partners if partner.agreement in self.held]
+
+    async def refresh(self, partners: Sequence[Partner], *, on_failure: OnFailure | None = None) -> list[Partner]:
+        """Read what hosts hold, and return those that could be asked."""
+        self._reporter.begin("reading directories", unit="pack")
+        told = await asyncio.gather(*(self._try(partner, self._refresh(partner), on_failure) for partner in partners))
+        return [partner for partner, is_told in zip(partners, told, strict=True) if is_told is not None]
+
+    async def mend(self, partners: Sequence[Partner]) -> Losses:
+        """Hear hosts, and read what they hold until nothing of the newest head is missing; return what is.
+
+        Hosts are not waited for longer than they are needed: one that is slow must not hold up a restore.
+        """
+        self._reporter.begin("reading directories")
+        is_whole = await self._read_until_whole(partners, rest_s=WITNESS_S)
+        if self._late and not is_whole:
+            late = [partner for partner in partners if partner.agreement in self._late]
+            self._late.clear()
+            await self._read_until_whole(late, rest_s=None)
+        return await self._vault.ensure_whole()
+
+    async def _read_until_whole(self, partners: Sequence[Partner], *, rest_s: float | None) -> bool:
+        await self.hear(partners, rest_s=rest_s)
+        gone = self.away | self._late
+        tasks = [
+            asyncio.create_task(self._try(partner, self._refresh(partner)))
+            for partner in partners
+            if partner.agreement not in gone
+        ]
+        async with _ending(tasks):
+            for told in asyncio.as_completed(tasks):
+                await told
+                if not await self._vault.ensure_whole(patient=False):
+                    return True
+        return False
+
+    def witnesses(self) -> Witnesses:
+        """Return who told all, and who may have more, among all our hosts."""
+        everybody = self._vault.partners()
+        return Witnesses(
+            heard=[partner.name for partner in everybody if partner.agreement in self.listed],
+            away=[partner.name for partner in everybody if partner.agreement not in self.listed],
+        )
+
+    async def _gather_heads(self, partners: Sequence[Partner], rest_s: float | None) -> list[HeadIs | None]:
+        tasks = [asyncio.create_task(self._try(partner, self._ask(partner))) for partner in partners]
+        async with _ending(tasks):
+            for answer in asyncio.as_completed(tasks):
+                if await answer is not None:
+                    break
+            late = (await asyncio.wait(tasks, timeout=rest_s))[1] if tasks else set()
+            self._late |= {partner.agreement for task, partner in zip(tasks, partners, strict=True) if task in late}
+            return [None if task in late else task.result() for task in tasks]
+
+    async def _ask(self, partner: Partner) -> HeadIs:
+        try:
+            async with asyncio.timeout(HEAR_S):
+                return await self._vault.ask_head(partner)
+        except TimeoutError as exc:
+            raise PeerUnreachable(f"it did not show its head within {HEAR_S:.0f} s") from exc
+
+    async def _refresh(self, partner: Partner) -> bool:
+        def count(packs: int) -> None:
+            self._counts[partner.agreement] = packs
+            self._reporter.update(files=sum(self._counts.values()))
+
+        is_all = await self._vault.refresh(partner, self._reporter, count)
+        if is_all:
+            self.listed.add(partner.agreement)
+        return is_all
+
+    async def _try(
+        self, partner: Partner, step: Coroutine[Any, Any, T], on_failure: OnFailure | None = None
+    ) -> T | None:
+        """Return what a step gives; None when it failed, which holds up nobody else."""
+        try:
+            return await step
+        except BackupPeerError as exc:
+            self._fail(partner, exc, on_failure)
+            return None
+
+    def _fail(self, partner: Partner, error: BackupPeerError, on_failure: OnFailure | None = None) -> None:
+        if isinstance(error, Unavailable):
+            self.away.add(partner.agreement)
+        (on_failure or self._on_failure)(partner, error)
+
+
+@asynccontextmanager
+async def _ending(tasks: Sequence[asyncio.Task[Any]]) -> AsyncIterator[None]:
+    """Leave no task behind, however the block ends."""
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

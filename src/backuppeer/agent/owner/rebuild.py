@@ -1,0 +1,229 @@
+"""The index made anew from what a host holds: directories only, each verified, then checked against the head.
+
+Knows: pages of packs, tails, directories, inventory. Must not know: where the host was found, the words. What a host
+holds back shows here: the head commits to all live packs and snapshots (DESIGN 4).
+"""
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import structlog
+
+from backuppeer.agent.owner.fetch import Fetch, check_range, read_range
+from backuppeer.agent.owner.repository import Repository
+from backuppeer.agent.peers.partners import Partner
+from backuppeer.agent.peers.retry import retry
+from backuppeer.clock import Clock
+from backuppeer.errors import (
+    AuthenticationFault,
+    BackupPeerError,
+    IntegrityFault,
+    PeerFault,
+    PeerUnreachable,
+    ProtocolViolation,
+    RefusedError,
+    Unavailable,
+)
+from backuppeer.ids import BlobId, SnapshotId, StoredId
+from backuppeer.limits import (
+    LEAF_BYTES,
+    PACK_LIST_PAGE,
+    PACKS_LISTED,
+    REBUILD_AT_ONCE,
+    REFRESH_PACK_S,
+    REFRESH_ROW_S,
+    REFRESH_S,
+    TAIL_READ_BYTES,
+)
+from backuppeer.proof.statements import Head
+from backuppeer.repo.blob import BlobKind
+from backuppeer.repo.head import Inventory, check_inventory, decode_pack_list, decode_root
+from backuppeer.repo.pack import Entry, NeedTail, open_directory
+from backuppeer.repo.snapshot import decode_snapshot
+from backuppeer.shares.ledger import Copy
+from backuppeer.wire.messages import ListPacks, PackList, PackRow
+
+_log = structlog.get_logger()
+OnPack = Callable[[int], None]
+
+
+@dataclass(slots=True)
+class Found:
+    """What a host listed, and which of its packs could not be opened."""
+
+    stored: set[StoredId] = field(default_factory=set)
+    failures: list[BackupPeerError] = field(default_factory=list)
+
+    @property
+    def is_conclusive(self) -> bool:
+        """Whether every pack listed is known now, or wrong beyond doubt; what was merely refused may come later."""
+        return all(isinstance(exc, IntegrityFault | AuthenticationFault) for exc in self.failures)
+
+
+async def rebuild_from(partner: Partner, repository: Repository, on_pack: OnPack, clock: Clock) -> Found:
+    """Register every pack that `partner` holds and the ledger lacks; one bad pack does not hide the others.
+
+    Raises:
+        ProtocolViolation: its list is out of order.
+        Unavailable: it went away, or takes longer than what it tells is worth.
+
+    """
+    found = Found()
+    try:
+        async with asyncio.timeout(REFRESH_S) as patience:
+            await _read_all(partner, repository, on_pack, clock, found=found, patience=patience)
+    except TimeoutError as exc:
+        raise PeerUnreachable("it tells too slowly what it holds") from exc
+    return found
+
+
+async def _read_all(
+    partner: Partner, repository: Repository, on_pack: OnPack, clock: Clock, *, found: Found, patience: asyncio.Timeout
+) -> None:
+    copies = repository.ledger.copies_at(partner.agreement)
+    known = {copy.stored for copy in copies if repository.index.has_pack(copy.logical)}
+    places = asyncio.Semaphore(REBUILD_AT_ONCE)
+
+    async def take(row: PackRow) -> None:
+        async with places:
+            try:
+                await retry(partial(_register, partner, repository, row), clock)
+            except (PeerFault, RefusedError) as exc:
+                found.failures.append(exc)
+            else:
+                _earn(patience, REFRESH_PACK_S)
+
+    async for rows in list_packs(partner, clock):
+        wanted = [row for row in rows if row.stored not in known]
+        _earn(patience, REFRESH_ROW_S * (len(rows) - len(wanted)))
+        done = await asyncio.gather(*(take(row) for row in wanted), return_exceptions=True)
+        for outcome in done:
+            if isinstance(outcome, BaseException):
+                raise outcome
+        found.stored.update(row.stored for row in rows)
+        on_pack(len(found.stored))
+
+
+def _earn(patience: asyncio.Timeout, more_s: float) -> None:
+    """Give a host more time for what it told; only what was verified counts, or lies would buy time."""
+    end_s = patience.when()
+    if end_s is not None and not patience.expired():
+        patience.reschedule(end_s + more_s)
+
+
+async def list_packs(partner: Partner, clock: Clock) -> AsyncIterator[tuple[PackRow, ...]]:
+    """Yield the pages of packs that a host says it holds.
+
+    Raises:
+        ProtocolViolation: the pages don't ascend, or don't end.
+
+    """
+    after, more, listed = b"", True, 0
+    while more:
+        page = await retry(partial(_list_page, partner, after), clock)
+        ids = [row.stored for row in page.packs]
+        if ids != sorted(set(ids)) or (ids and ids[0] <= after):
+            raise ProtocolViolation("the host's list of packs is out of order")
+        listed += len(ids)
+        if listed > PACKS_LISTED:
+            raise ProtocolViolation(f"the host lists more than {PACKS_LISTED} packs")
+        yield page.packs
+        more = page.more and bool(ids)
+        after = ids[-1] if ids else after
+
+
+async def _list_page(partner: Partner, after: bytes) -> PackList:
+    session = await partner.session()
+    question = ListPacks(agreement=partner.agreement, after=after, limit=PACK_LIST_PAGE)
+    async with session.request(question) as channel:
+        return await channel.receive(PackList)
+
+
+async def _register(partner: Partner, repository: Repository, row: PackRow) -> None:
+    """Read the tail of one pack, open its directory, and write it into index and ledger."""
+    start = max(0, row.size - TAIL_READ_BYTES)
+    for _ in range(2):
+        first = start // LEAF_BYTES
+        leaves = -(-row.size // LEAF_BYTES) - first
+        data, path = await read_range(partner, row.stored, first, leaves)
+        await asyncio.to_thread(check_range, row.stored, row.size, first, data, path)
+        found = open_directory(repository.keys_for, data, row.size)
+        if not isinstance(found, NeedTail):
+            copy = Copy(found.logical, partner.agreement, row.stored, row.size, bytes(data[-64:]))
+            await asyncio.to_thread(_write, repository, copy, found.entries)
+            return
+        start = found.offset
+    raise IntegrityFault(f"pack {row.stored.hex()[:8]} has no directory where its footer says")
+
+
+def _write(repository: Repository, copy: Copy, entries: Sequence[Entry]) -> None:
+    repository.index.register(copy.logical, entries)
+    repository.ledger.register_copy(copy)
+
+
+@dataclass(slots=True)
+class Loaded:
+    """How reading a head went: whether its lists could be read whole, whether a host with something was away."""
+
+    is_list_read: bool = True
+    is_away: bool = False
+
+    def read(self, repository: Repository, source: Fetch, blob: BlobId) -> bytes | None:
+        """Return a blob's plaintext; None when it can't be had."""
+        try:
+            return repository.read_blob(source, blob)
+        except Unavailable:
+            self.is_away = True
+        except IntegrityFault as exc:
+            _log.warning("missing", blob=blob.hex()[:8], reason=exc.message)
+        return None
+
+
+def load_head(repository: Repository, head: Head, source: Fetch) -> Loaded:
+    """Bring the index in line with a head: its snapshots and packs, those that can't be read by name only.
+
+    Each is read on its own: one that is lost hides no other. Without the list itself, the snapshots that the packs at
+    hand hold are taken; no head names them, but each is sealed by our keys.
+
+    Raises:
+        IntegrityFault: the list was read and is not the head's.
+
+    """
+    loaded = Loaded()
+    listed = _load_list(repository, head, source, loaded)
+    names = listed.snapshots if listed else _find_snapshots(repository, source, loaded)
+    known = dict(repository.index.snapshots())
+    bodies = {name: known.get(name) or loaded.read(repository, source, BlobId(name)) or b"" for name in names}
+    repository.index.set_snapshots(bodies.items())
+    for pack in listed.packs if listed else ():
+        # Known by name only: the next head must still commit to it, since a host that is away may hold it.
+        if not repository.index.has_pack(pack):
+            repository.index.register(pack, ())
+    return loaded
+
+
+def _load_list(repository: Repository, head: Head, source: Fetch, loaded: Loaded) -> Inventory | None:
+    """Return the inventory that a head commits to, as much of it as can be read; None without its root."""
+    root = loaded.read(repository, source, head.index)
+    if root is None:
+        loaded.is_list_read = False
+        return None
+    snapshots, pieces = decode_root(root)
+    lists = [loaded.read(repository, source, piece) for piece in pieces]
+    packs = tuple(pack for piece in lists if piece is not None for pack in decode_pack_list(piece))
+    if None in lists:
+        loaded.is_list_read = False
+    else:
+        check_inventory(head, snapshots, packs)
+    return Inventory(snapshots, packs)
+
+
+def _find_snapshots(repository: Repository, source: Fetch, loaded: Loaded) -> list[SnapshotId]:
+    """Return the snapshots known here or in any pack at hand, in order of time; those that can't be read come last."""
+    bodies = dict(repository.index.snapshots())
+    for blob in repository.index.blobs_of(BlobKind.SNAPSHOT):
+        bodies[SnapshotId(blob)] = bodies.get(SnapshotId(blob)) or loaded.read(repository, source, blob) or b""
+    return sorted(bodies, key=lambda name: decode_snapshot(bodies[name]).time_ns if bodies[name] else math.inf)

@@ -1,0 +1,82 @@
+"""The local side of this home's repository: keys, index, tree cache, ledger, opened together.
+
+Knows: where they lie and how they are made anew. Must not know: sessions. All three databases can be rebuilt from the
+hosts' packs, so a damaged one is moved aside and named, never trusted.
+"""
+
+from typing import Final
+
+from backuppeer.agent.home.aside import open_or_set_aside
+from backuppeer.agent.home.home import Home
+from backuppeer.agent.home.keyring import HomeKeys
+from backuppeer.backup.streams import PackSource
+from backuppeer.crypto.keys import RepositoryKeys, derive_repository_keys
+from backuppeer.crypto.seal import Suite, preferred_suite
+from backuppeer.errors import AuthenticationFault, IntegrityFault
+from backuppeer.ids import BlobId, RepositoryId
+from backuppeer.limits import TREE_CACHE_BYTES
+from backuppeer.repo.cache import TreeCache
+from backuppeer.repo.index import Index
+from backuppeer.repo.pack import PackOpener, parse_header
+from backuppeer.shares.ledger import Ledger
+
+_INDEX: Final = "index.db"
+_CACHE: Final = "trees.db"
+_LEDGER: Final = "ledger.db"
+
+
+class Repository:
+    """One repository of this home, open."""
+
+    def __init__(self, home: Home, keys: HomeKeys, repository: RepositoryId) -> None:
+        """Open or create the databases; a damaged one is moved aside and made anew, to be filled from the hosts.
+
+        Raises:
+            NewerFormatError: one was written by a newer version.
+
+        """
+        self.id = repository
+        self.folder = home.repository / repository.hex()
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.keys = derive_repository_keys(keys.working, repository)
+        self.suite: Suite = preferred_suite()
+        self.index = open_or_set_aside(self.folder / _INDEX, Index)
+        self.cache = open_or_set_aside(self.folder / _CACHE, lambda path: TreeCache(path, TREE_CACHE_BYTES))
+        self.ledger = open_or_set_aside(self.folder / _LEDGER, Ledger)
+
+    def close(self) -> None:
+        """Close the databases."""
+        self.index.close()
+        self.cache.close()
+        self.ledger.close()
+
+    def keys_for(self, repository: RepositoryId, generation: int) -> RepositoryKeys:
+        """Return the keys of a pack's header.
+
+        Raises:
+            AuthenticationFault: the pack belongs to another repository or generation.
+
+        """
+        if repository != self.id or generation != self.keys.generation:
+            raise AuthenticationFault("a pack is of another repository or generation of keys")
+        return self.keys
+
+    def read_blob(self, source: PackSource, blob: BlobId) -> bytes:
+        """Return the checked plaintext of a blob, from the cache or the hosts.
+
+        Raises:
+            IntegrityFault: it is not in the index, or no host returns it whole.
+            Unavailable: no host with a copy can be reached.
+
+        """
+        cached = self.cache.get(blob)
+        if cached is not None:
+            return cached
+        location = self.index.find(blob)
+        if location is None:
+            raise IntegrityFault(
+                f"blob {blob.hex()[:8]} is in no known pack", hint="a host hides a pack, or the index is stale: recover"
+            )
+        header, (sealed,) = source.fetch(location.pack, [(location.offset, location.sealed_bytes)])
+        opener = PackOpener(self.keys, parse_header(header))
+        return opener.open_entry(location.entry, sealed)

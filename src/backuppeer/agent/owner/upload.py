@@ -1,0 +1,225 @@
+"""Packs out: seals each pack for each host, sends it, and says when it is durable (the archiver's PackSink).
+
+Knows: sealing per copy, in-flight memory, retries. Must not know: files, trees, what is in a pack. `store` and `flush`
+are called from the archiver's thread; sending happens in the event loop.
+
+Memory: at most PACKS_IN_FLIGHT packs (or two per host) are sealed and unacknowledged; their 16 MiB buffers are reused,
+because fresh megabyte allocations cost more than the cryptography (FACTS).
+"""
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, wait
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
+
+from backuppeer.agent.owner.repository import Repository
+from backuppeer.agent.peers.partners import Partner
+from backuppeer.agent.peers.retry import Herald, Say, retry
+from backuppeer.clock import Clock
+from backuppeer.errors import BackupPeerError, InterruptedByUserError, PeerUnreachable
+from backuppeer.ids import AgreementId, PeerId
+from backuppeer.limits import BULK_STALL_S, LAGGARD_BYTES, LAGGARD_S, MIB, PACK_TARGET_BYTES, PACKS_IN_FLIGHT
+from backuppeer.repo.pack import ClosedDraft, Entry, SealedPack, seal_pack
+from backuppeer.shares.ledger import Copy
+from backuppeer.wire.messages import Proceed, PutPack, Stored
+
+_WAIT_S: Final = 0.25
+"""How often the archiver's thread looks up while it waits."""
+_WAIT_GAP_S: Final = 8 * _WAIT_S
+OnCopy = Callable[[Sequence[Entry], Copy], None]
+
+
+@dataclass(slots=True)
+class _Target:
+    """One host of this backup; `failure` ends its part, not the others'."""
+
+    partner: Partner
+    failure: BackupPeerError | None = None
+    sent_bytes: int = 0
+    taken_bytes: int = 0
+    """Of packs not acknowledged yet, too."""
+    under_way: set[Future[None]] = field(default_factory=set)
+
+
+class Upload:
+    """PackSink for one backup: every pack goes to every target."""
+
+    def __init__(
+        self,
+        repository: Repository,
+        partners: Sequence[Partner],
+        *,
+        on_copy: OnCopy,
+        say: Say,
+        clock: Clock,
+        stop: threading.Event,
+        is_waited_for: bool = False,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._repository = repository
+        self._targets = [_Target(partner) for partner in partners]
+        self._on_copy, self._clock, self._stop = on_copy, clock, stop
+        self._herald = Herald(say, clock)
+        self._pace = Pace(clock, is_waited_for=is_waited_for)
+        self._buffers: queue.SimpleQueue[bytearray] = queue.SimpleQueue()
+        # Bounded for all hosts together: memory must not grow with their number. Two each, or none could overlap.
+        for _ in range(max(PACKS_IN_FLIGHT, 2 * len(partners))):
+            self._buffers.put(bytearray(PACK_TARGET_BYTES))
+
+    @property
+    def sent_bytes(self) -> int:
+        """Return the bytes of packs that hosts have acknowledged after receiving them now."""
+        return sum(target.sent_bytes for target in self._targets)
+
+    def sent_to(self, partner: Partner) -> int:
+        """Return the bytes sent to one host."""
+        return sum(target.sent_bytes for target in self._targets if target.partner.peer == partner.peer)
+
+    @property
+    def failures(self) -> dict[PeerId, BackupPeerError]:
+        """Return the hosts that dropped out, and why."""
+        return {target.partner.peer: target.failure for target in self._targets if target.failure}
+
+    def store(self, draft: ClosedDraft) -> None:
+        """Seal `draft` once per host and send the copies; waits while too many are in flight.
+
+        Raises:
+            BackupPeerError: no host is left that takes packs; the first host's reason.
+            InterruptedByUserError: the job was cancelled.
+
+        """
+        for target in self._live():
+            buffer = self._take_buffer()
+            # A fresh salt, hence a fresh key, per copy: no two share a key stream, no host can answer for another.
+            sealed = seal_pack(draft, self._repository.keys, self._repository.suite, buffer)
+            future = asyncio.run_coroutine_threadsafe(self._deliver(target, draft.entries, sealed, buffer), self._loop)
+            target.under_way.add(future)
+            future.add_done_callback(target.under_way.discard)
+        self._live()
+
+    def flush(self) -> None:
+        """Wait until every pack is durable or its host has dropped out.
+
+        Raises:
+            BackupPeerError: no host is left.
+            InterruptedByUserError: the job was cancelled.
+
+        """
+        for future in self._all_under_way():
+            while not future.done():
+                self._check_stop()
+                self._leave_laggards()
+                wait([future], timeout=_WAIT_S)
+        self._live()
+
+    def cancel(self) -> None:
+        """Drop what is in flight; a host throws an unfinished pack away whole."""
+        for future in self._all_under_way():
+            future.cancel()
+
+    def _all_under_way(self) -> list[Future[None]]:
+        return [future for target in self._targets for future in list(target.under_way)]
+
+    def _leave_laggards(self) -> None:
+        """Leave behind the hosts that all others wait for; their buffers go to these, the next backup to them."""
+        live = [target for target in self._targets if target.failure is None]
+        taken = {target.partner.agreement: target.taken_bytes for target in live if target.under_way}
+        laggards = self._pace.find_laggards(taken, of=len(live))
+        for target in live:
+            if target.partner.agreement in laggards:
+                target.failure = PeerUnreachable(
+                    f"it took less than {LAGGARD_BYTES // MIB} MiB in {LAGGARD_S:.0f} s, and was left for later",
+                    hint=f"the next backup sends what it lacks; `--to {target.partner.name}` alone takes its time",
+                )
+                for future in list(target.under_way):
+                    future.cancel()
+
+    def _live(self) -> list[_Target]:
+        live = [target for target in self._targets if target.failure is None]
+        if not live:
+            raise next(target.failure for target in self._targets if target.failure)
+        return live
+
+    def _take_buffer(self) -> bytearray:
+        while True:
+            self._check_stop()
+            try:
+                return self._buffers.get(timeout=_WAIT_S)
+            except queue.Empty:
+                self._leave_laggards()
+                self._live()
+
+    def _check_stop(self) -> None:
+        if self._stop.is_set():
+            self.cancel()
+            raise InterruptedByUserError(
+                "interrupted", hint="run the same backup again: what a host stored is not sent twice"
+            )
+
+    async def _deliver(self, target: _Target, entries: Sequence[Entry], sealed: SealedPack, buffer: bytearray) -> None:
+        """Send one copy. Holds the sealed bytes only: the draft's payloads are 16 MiB more per pack in flight."""
+        try:
+            if target.failure is None:
+                await retry(
+                    lambda: self._send(target, sealed),
+                    self._clock,
+                    waiting=self._herald.waiting_for(target.partner.name),
+                )
+                copy = Copy(sealed.logical, target.partner.agreement, sealed.stored, len(sealed.data), sealed.header)
+                await asyncio.to_thread(self._on_copy, entries, copy)
+        except BackupPeerError as exc:
+            target.failure = target.failure or exc
+            self._herald.over(target.partner.name, is_back=False)
+        finally:
+            self._buffers.put(buffer)
+
+    async def _send(self, target: _Target, sealed: SealedPack) -> None:
+        """Send identical spooled bytes on every try: the salt, hence the nonces, belong to exactly these bytes."""
+        partner = target.partner
+        session = await partner.session()
+        async with session.request(
+            PutPack(agreement=partner.agreement, stored=sealed.stored, size=len(sealed.data)), bulk=True
+        ) as channel:
+            answer = await channel.receive(Proceed, Stored)
+            self._herald.over(partner.name)
+            if isinstance(answer, Proceed):
+                await channel.send_raw(sealed.data, on_piece=partial(_count, target))
+                await channel.receive(Stored, timeout_s=BULK_STALL_S)
+                target.sent_bytes += len(sealed.data)
+
+
+def _count(target: _Target, size_bytes: int) -> None:
+    target.taken_bytes += size_bytes
+
+
+class Pace:
+    """Tells who holds up the others: who is busy and takes next to nothing, while all others have nothing to do."""
+
+    def __init__(self, clock: Clock, *, is_waited_for: bool) -> None:
+        """`is_waited_for`: somebody else waits, also when all are busy."""
+        self._clock, self._is_waited_for = clock, is_waited_for
+        self._since_s = self._last_s = 0.0
+        self._before: dict[AgreementId, int] = {}
+
+    def find_laggards(self, taken: Mapping[AgreementId, int], *, of: int) -> set[AgreementId]:
+        """Return who is to be left behind; asked again and again while the work waits.
+
+        `taken`: bytes taken so far by those that are busy, among `of` hosts.
+        """
+        now_s = self._clock.monotonic_s()
+        is_waiting = self._is_waited_for or len(taken) < of
+        if not is_waiting or now_s - self._last_s > _WAIT_GAP_S:
+            self._before = {}
+        self._last_s = now_s
+        # Only who was busy all the time: a host without work takes nothing, and is not slow.
+        self._before = {host: bytes_ for host, bytes_ in self._before.items() if host in taken}
+        if is_waiting and not self._before:
+            self._before, self._since_s = dict(taken), now_s
+        if now_s - self._since_s < LAGGARD_S:
+            return set()
+        before, self._before = self._before, {}
+        return {host for host, bytes_ in before.items() if taken[host] - bytes_ < LAGGARD_BYTES}

@@ -1,0 +1,348 @@
+"""The owner's side of this home: its repository, its hosts, its heads; what jobs work with.
+
+Knows: which hosts hold our packs, how to catch up with a host that knows more than we do. Must not know: files.
+"""
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from functools import partial
+from typing import Final
+
+from backuppeer.agent.home.home import Home
+from backuppeer.agent.home.keyring import HomeKeys
+from backuppeer.agent.home.state import Direction, RequestState, State
+from backuppeer.agent.owner.copying import copy_missing, find_shortage
+from backuppeer.agent.owner.fetch import Fetch
+from backuppeer.agent.owner.heads import HeadChain, only_reads
+from backuppeer.agent.owner.losses import Losses, find_losses, find_nowhere
+from backuppeer.agent.owner.rebuild import Loaded, OnPack, load_head, rebuild_from
+from backuppeer.agent.owner.repository import Repository
+from backuppeer.agent.peers.choosing import choose_listed
+from backuppeer.agent.peers.names import alias_of, name_of, resolve_peer
+from backuppeer.agent.peers.partners import Partner, Reach
+from backuppeer.agent.peers.retry import Say, retry
+from backuppeer.agent.peers.standing import Standing
+from backuppeer.agent.reporter import Reporter
+from backuppeer.clock import Clock
+from backuppeer.errors import BackupPeerError, IntegrityFault, NotFoundError, RefusedError, UserError
+from backuppeer.ids import AgreementId, BlobId, PeerId, RepositoryId, SnapshotId
+from backuppeer.proof.statements import Agreement, open_statement
+from backuppeer.repo.head import check_inventory
+from backuppeer.trust.evidence import Kind
+from backuppeer.wire.messages import HeadIs
+
+_RECOVERED: Final = "recovery.done"
+
+
+def _silent(state: str, text: str) -> None:
+    """Tell nobody."""
+    del state, text
+
+
+class Vault:
+    """This home as an owner. The repository is opened when it is first known which one it is."""
+
+    def __init__(
+        self, home: Home, keys: HomeKeys, state: State, clock: Clock, *, reach: Reach, standing: Standing
+    ) -> None:
+        self._home, self._keys, self._state, self.clock = home, keys, state, clock
+        self._reach, self._standing = reach, standing
+        self._repository: Repository | None = None
+        self.busy = asyncio.Lock()
+        """Held by whoever writes: one backup or amendment at a time per home."""
+
+    @property
+    def repository_id(self) -> RepositoryId | None:
+        """Return which repository is ours: from the grant, or in a recovered home from an agreement."""
+        if self._keys.repository is not None:
+            return self._keys.repository
+        for _, host, signed in self._state.agreements():
+            return RepositoryId(open_statement(Agreement, signed, self._keys.peer, host).repository)
+        return None
+
+    @property
+    def exists_repository(self) -> bool:
+        """Whether a repository was begun here: it need not be whole."""
+        found = self.repository_id
+        return found is not None and (self._home.repository / found.hex()).exists()
+
+    @property
+    def repository(self) -> Repository:
+        """Return the open repository.
+
+        Raises:
+            NotFoundError: a recovered home that has not found a host yet.
+
+        """
+        if self._repository is None:
+            found = self.repository_id
+            if found is None:
+                raise NotFoundError("no host of yours has been found yet", hint="run `backup-peer recover` again")
+            self._repository = Repository(self._home, self._keys, found)
+        return self._repository
+
+    @property
+    def is_unrecovered(self) -> bool:
+        """Whether this home was made from the words and `recover` has not brought its snapshots back yet."""
+        if self._keys.grant or self._state.setting(_RECOVERED) is not None:
+            return False
+        return self.repository_id is None or not self.repository.index.snapshots()
+
+    def end_recovery(self) -> None:
+        """Note that what the hosts keep is known here from now on, be it nothing."""
+        self._state.put_setting(_RECOVERED, b"1")
+
+    @property
+    def heads(self) -> HeadChain:
+        """Return the chain of heads of the repository."""
+        return HeadChain(self._state, self._keys, self.repository.id, self.clock)
+
+    def close(self) -> None:
+        """Close the repository."""
+        if self._repository is not None:
+            self._repository.close()
+            self._repository = None
+
+    def check_writable(self) -> None:
+        """Refuse to write from a recovered home.
+
+        Raises:
+            RefusedError: this home may only read.
+
+        """
+        if not self._keys.grant:
+            raise only_reads()
+
+    def check_idle(self) -> None:
+        """Refuse to write beside another job that does.
+
+        Raises:
+            UserError: one is running.
+
+        """
+        if self.busy.locked():
+            raise UserError(
+                "another backup, or a change of the list of snapshots, is running in this home",
+                hint="wait for it, or see `backup-peer status`",
+            )
+
+    def partners(self, names: Sequence[str] = ()) -> list[Partner]:
+        """Return the hosts named, or all that we have an agreement with.
+
+        Raises:
+            NotFoundError: none is agreed, or one named is not.
+
+        """
+        everybody = [
+            Partner(agreement, host, name_of(self._state, host), self._reach)
+            for agreement, host, _ in self._state.agreements()
+        ]
+        if not everybody:
+            raise self._no_host()
+        if not names:
+            return everybody
+        wanted = [resolve_peer(self._state, name) for name in names]
+        found = {partner.peer: partner for partner in everybody}
+        for peer, name in zip(wanted, names, strict=True):
+            if peer not in found:
+                raise NotFoundError(
+                    f"{name} keeps no backups of yours",
+                    hint=f"ask it first: `backup-peer connect {name} --storage 10GB`",
+                )
+        return [found[peer] for peer in dict.fromkeys(wanted)]
+
+    def _no_host(self) -> NotFoundError:
+        if self.repository_id is not None and self.repository.ledger.count():
+            return NotFoundError(
+                "this home does not know its hosts any more, though they keep backups of it: its state was lost",
+                hint="`backup-peer connect` to a host of yours takes up its agreement again, `backup-peer recover` all",
+            )
+        hint = "`backup-peer browse` shows who offers space, `backup-peer connect` asks one"
+        listed = choose_listed(self._state.requests(), self.clock.now_ms())
+        waiting = [r.peer for r in listed if r.direction is Direction.OUT and r.state is RequestState.WAITING]
+        if waiting:
+            names = ", ".join(name_of(self._state, peer) for peer in waiting)
+            hint = f"your request to {names} waits for an answer: see `backup-peer requests`"
+        return NotFoundError("no host has agreed to keep your backups yet", hint=hint)
+
+    def complete_hosts(self) -> list[PeerId]:
+        """Return the hosts that hold every pack of the index, hence every snapshot."""
+        index, ledger = self.repository.index, self.repository.ledger
+        return [
+            host
+            for agreement, host, _ in self._state.agreements()
+            if next(ledger.missing_at(agreement, index.packs()), None) is None
+        ]
+
+    def source(self, *, say: Say = _silent, patient: bool = True) -> Fetch:
+        """Return where packs are read from; an impatient source asks each host once. `say` hears who is waited for."""
+        partners: dict[AgreementId, Partner] = {p.agreement: p for p in self.partners()}
+        return Fetch(self.repository.ledger, partners, clock=self.clock, blame=self.blame, say=say, patient=patient)
+
+    async def ask_head(self, partner: Partner) -> HeadIs:
+        """Ask a host for the head it holds; empty when it has none, or a damaged one.
+
+        Raises:
+            PeerUnreachable: it can't be reached.
+
+        """
+        await partner.session()  # outside of the retry: who can't be reached at all is not waited for
+        try:
+            return await retry(partial(self.heads.ask, partner), self.clock)
+        except RefusedError:
+            return HeadIs()  # damaged there, perhaps: what is asked next tells, and the next head heals it
+
+    def take_head(self, partner: Partner, held: HeadIs, reporter: Reporter) -> None:
+        """Adopt a host's head if it is newer than ours.
+
+        Raises:
+            PeerFault: its head is not by a writer of ours.
+            DamagedStateError: its head and ours are of two histories.
+            RefusedError: another device was made the writer: this one must stop.
+
+        """
+        try:
+            self.heads.check_promise(partner, held)
+        except IntegrityFault as exc:
+            self.blame(partner, exc)
+            reporter.note(f"{partner.name}: {exc.message}")
+        head = self.heads.adopt(held.head, held.grant) if held.head else None
+        if head is not None:
+            # Nothing is wrong: so it is after every recovery, and whenever another machine of ours made a backup.
+            reporter.say_state("catching-up", f"{partner.name} knows a newer state (head {head.number}): catching up")
+
+    async def hear(self, partner: Partner, reporter: Reporter) -> HeadIs:
+        """Ask a host for its head, and adopt that if it is newer than ours; as `ask_head` and `take_head`."""
+        held = await self.ask_head(partner)
+        self.take_head(partner, held, reporter)
+        return held
+
+    async def refresh(self, partner: Partner, reporter: Reporter, on_pack: OnPack) -> bool:
+        """Open the packs of a host that are not known here, forget those it no longer lists.
+
+        Return whether it told all: nothing of what it lists may still prove to be what is missed elsewhere.
+
+        Raises:
+            PeerUnreachable: it went away.
+
+        """
+        found = await rebuild_from(partner, self.repository, on_pack, self.clock)
+        for failure in found.failures[:1]:
+            self.blame(partner, failure)
+            reporter.note(f"{partner.name}: packs that can't be opened: {len(found.failures)}: {failure.message}")
+        lost = await asyncio.to_thread(self.repository.ledger.keep_only, partner.agreement, found.stored)
+        if lost:
+            loss = IntegrityFault(f"packs that it had acknowledged are gone: {lost}")
+            self.blame(partner, loss)
+            reporter.note(f"{partner.name}: {loss.message}; what they held is sent again if it is still here")
+        return found.is_conclusive
+
+    async def ensure_whole(self, *, patient: bool = True) -> Losses:
+        """Bring back from the hosts what the newest head names and the index lacks; return what can't be had.
+
+        `patient`: hosts that are away are waited for.
+
+        Raises:
+            IntegrityFault: the head names a list that is not its own.
+
+        """
+        newest = self.heads.newest()
+        if newest is None:
+            return Losses()
+        loaded = Loaded()
+        if not self.is_whole():
+            loaded = await asyncio.to_thread(load_head, self.repository, newest[0], self.source(patient=patient))
+        agreements = [agreement for agreement, _, _ in self._state.agreements()]
+        return await asyncio.to_thread(find_losses, self.repository, newest[0], agreements, loaded)
+
+    def named_losses(self) -> Losses:
+        """Return the snapshots known by name only, without asking anybody."""
+        newest = self.heads.newest()
+        names = tuple(self.repository.index.snapshot_names().items())
+        return Losses(head=newest[0].number if newest else 0, names=names)
+
+    def is_whole(self) -> bool:
+        """Whether the index knows just the snapshots and packs of the newest head, and can read the snapshots."""
+        newest = self.heads.newest()
+        if newest is None:
+            return True
+        names = self.repository.index.snapshot_names()
+        try:
+            check_inventory(newest[0], list(names), list(self.repository.index.packs()))
+        except IntegrityFault:
+            return False
+        return all(names.values())
+
+    def drop_lost(self) -> list[SnapshotId]:
+        """Forget the packs that no host holds, and the snapshots that no pack does; return these.
+
+        The next head names them no more: for when every host told all it has, and what is here was sent again.
+        """
+        repository = self.repository
+        repository.index.forget_packs(find_nowhere(repository, [a for a, _, _ in self._state.agreements()]))
+        names = repository.index.snapshot_names()
+        lost = [name for name, is_here in names.items() if not is_here and not repository.index.has(BlobId(name))]
+        for name in lost:
+            repository.index.remove_snapshot(name)
+        return lost
+
+    async def level(
+        self, partner: Partner, reporter: Reporter, stop: threading.Event, *, is_waited_for: bool = False
+    ) -> None:
+        """Copy to a host the packs that it lacks, from hosts that can be reached; the others are left out.
+
+        `is_waited_for`: other hosts of a backup wait meanwhile, so it must not be slow.
+
+        Raises:
+            BackupPeerError: this host takes no packs.
+
+        """
+        await copy_missing(
+            self.repository,
+            partner,
+            self.source(patient=False),
+            reporter,
+            clock=self.clock,
+            stop=stop,
+            is_waited_for=is_waited_for,
+        )
+
+    async def find_shortage(self, partner: Partner) -> RefusedError | None:
+        """Return why a host has no room for the packs that it lacks; None if it has.
+
+        Raises:
+            BackupPeerError: it does not say how much is free there.
+
+        """
+        return await find_shortage(self.repository, partner)
+
+    def measure_missing(self, partner: Partner) -> int:
+        """Return the bytes of the packs that a host lacks and another one is known to hold."""
+        index, ledger = self.repository.index, self.repository.ledger
+        return ledger.measure(ledger.missing_at(partner.agreement, index.packs()))
+
+    def conceal_missing(self, partners: Sequence[Partner]) -> None:
+        """Let the next backup send anew what one of `partners` lacks and no other host could give."""
+        index, ledger = self.repository.index, self.repository.ledger
+        index.conceal({pack for p in partners for pack in ledger.missing_at(p.agreement, index.packs())})
+
+    def traffic_bytes(self) -> int:
+        """Return the bytes that went to and from our hosts in the sessions open now."""
+        return self._reach.traffic_bytes({host for _, host, _ in self._state.agreements()})
+
+    def blame(self, partner: Partner, error: BackupPeerError) -> None:
+        """Write down what a host did, by whose fault it was."""
+        self._standing.blame(partner.peer, error)
+
+    def saw(self, partner: Partner, kind: Kind, *, size_bytes: int = 0) -> None:
+        """Write down something good a host did."""
+        self._standing.saw(partner.peer, kind, size_bytes=size_bytes)
+
+    def name(self, peer: PeerId) -> str:
+        """Return what this home calls a peer."""
+        return name_of(self._state, peer)
+
+    def alias(self, peer: PeerId) -> str:
+        """Return the alias of a peer, or ''."""
+        return alias_of(self._state, peer)

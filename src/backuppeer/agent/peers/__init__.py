@@ -1,0 +1,1 @@
+"""Meeting other homes: sessions, lanes, names, and what this home thinks of whom it met."""

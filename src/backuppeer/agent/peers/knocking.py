@@ -1,0 +1,160 @@
+"""One knock and its one reply, as the owner's side sends and awaits them (DESIGN 7).
+
+Knows: listings, envelopes, one-time reply inboxes. Must not know: what the answer leads to. Each knock has its own
+reply inbox and key, so that a server can't tell two knocks of the same owner from those of two owners.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from backuppeer.agent.home.state import Direction, RequestRecord, RequestState, State
+from backuppeer.agent.peers.market import Market
+from backuppeer.agent.peers.names import name_of
+from backuppeer.agent.peers.partners import Whereabouts, meet_at, read_binding
+from backuppeer.clock import Clock
+from backuppeer.crypto.envelope import EnvelopeKey
+from backuppeer.crypto.identity import SigningKey
+from backuppeer.errors import PeerUnreachable, RefusedError
+from backuppeer.ids import PeerId, shorten_peer_id
+from backuppeer.limits import KNOCK_LIFE_S, KNOCK_REPLY_S, KNOCK_SERVERS
+from backuppeer.signaling.knock import (
+    REJECTED_BY_PERSON,
+    Knock,
+    KnockReply,
+    Verdict,
+    make_nonce,
+    open_reply,
+    seal_knock,
+)
+from backuppeer.signaling.listing import VerifiedListing
+from backuppeer.signaling.pool import Pool
+from backuppeer.signaling.servers import count_servers
+
+_log = structlog.get_logger()
+_OF_OTHERS: Final = "it may be offline, or use other servers: ask its person, or `backup-peer browse` for others"
+_OF_OURS: Final = "it may be offline: ask its person whether the machine is on, and to run `host` again"
+Ends = Callable[[], Whereabouts]
+"""Where this home itself can be dialled now."""
+
+
+class Knocking:
+    """Knocks of this home."""
+
+    def __init__(self, state: State, identity: SigningKey, clock: Clock, *, market: Market, ends: Ends) -> None:
+        self._state, self._identity, self._clock = state, identity, clock
+        self._market, self._ends = market, ends
+
+    async def knock(self, record: RequestRecord, servers: list[str]) -> tuple[Verdict, Whereabouts | None]:
+        """Knock at a host and return its answer, and where it is when it let us in.
+
+        Raises:
+            PeerUnreachable: it is not on offer, or did not answer.
+            RefusedError: it said no.
+            NoSignaling: no server answered.
+
+        """
+        name = name_of(self._state, record.peer)
+        verified = await self._market.find(servers, record.peer)
+        if verified is None:
+            raise PeerUnreachable(
+                f"{name} is not on offer at {count_servers(len(servers))}",
+                # A wish for nothing is a knock at a host that keeps our packs: no other host would do.
+                hint=_OF_OTHERS if record.size_bytes else _OF_OURS,
+            )
+        return await self.knock_at(verified, record, servers)
+
+    async def knock_at(
+        self, verified: VerifiedListing, record: RequestRecord, servers: list[str]
+    ) -> tuple[Verdict, Whereabouts | None]:
+        """Knock at a host whose listing is known; as `knock`."""
+        reply = await self._exchange(verified, record, servers)
+        name = name_of(self._state, record.peer)
+        if reply is None:
+            raise PeerUnreachable(f"{name} did not answer", hint="it may just have gone offline; try again in a minute")
+        if reply.verdict is Verdict.REJECTED:
+            hint = "a smaller --storage may fit; `backup-peer browse` shows others"
+            if reply.code == REJECTED_BY_PERSON:
+                own = shorten_peer_id(PeerId(self._identity.public))
+                hint = (
+                    f"its person can still agree, with `backup-peer requests accept {own}` there: ask them, then run "
+                    "the same connect again; or ask for another size, or `backup-peer browse` for others"
+                )
+            raise RefusedError(f"{name} refused: {reply.message or 'no reason given'}", hint=hint)
+        if reply.verdict is Verdict.PENDING:
+            return reply.verdict, None
+        where = read_binding(reply.binding, record.peer)
+        meet_at(self._state, record.peer, where.encode(), self._clock.now_ms())
+        return reply.verdict, where
+
+    async def locate(self, peer: PeerId, servers: list[str]) -> Whereabouts:
+        """Ask a host that knows us where it is: a knock that wants nothing.
+
+        Raises:
+            PeerUnreachable: not on offer, no answer, or it does not know us.
+            NoSignaling: no server answered.
+
+        """
+        try:
+            _, where = await self.knock(self.empty_wish(peer), servers)
+        except RefusedError as exc:
+            raise PeerUnreachable(f"{name_of(self._state, peer)} does not know us any more: {exc.message}") from exc
+        if where is None:
+            raise PeerUnreachable(f"{name_of(self._state, peer)} did not say where it is")
+        return where
+
+    def empty_wish(self, peer: PeerId) -> RequestRecord:
+        """Return a request for nothing, which only a host that has an agreement with us accepts."""
+        return RequestRecord("", Direction.OUT, peer, 0, 0, 0, RequestState.WAITING, self._clock.now_ms())
+
+    async def _exchange(
+        self, verified: VerifiedListing, record: RequestRecord, servers: list[str]
+    ) -> KnockReply | None:
+        inbox, key = SigningKey.generate(), EnvelopeKey.generate()
+        places = list(dict.fromkeys([*(s for s in verified.servers if s in servers), *servers]))[:KNOCK_SERVERS]
+        sent: list[Knock] = []
+        answered: asyncio.Future[KnockReply] = asyncio.get_running_loop().create_future()
+
+        async def hear(sealed: bytes, server: str) -> None:
+            del server
+            if sent and not answered.done():
+                answered.set_result(open_reply(sealed, key, knock=sent[0]))
+
+        async with Pool(servers, clock=self._clock) as pool:
+            handle = await pool.open_inbox(inbox, hear, servers=places)
+            try:
+                open_at = handle.open_at()[:KNOCK_SERVERS]
+                knock = self._make(verified, record, open_at, inbox_key=inbox.public, reply_key=key.public)
+                sent.append(knock)
+                sealed = seal_knock(knock, self._identity, envelope_key=verified.listing.envelope_key)
+                await pool.deposit(places, verified.listing.inbox, sealed)
+                async with asyncio.timeout(KNOCK_REPLY_S):
+                    return await answered
+            except TimeoutError:
+                return None
+            finally:
+                await handle.close()
+
+    def _make(
+        self, verified: VerifiedListing, record: RequestRecord, places: list[str], *, inbox_key: bytes, reply_key: bytes
+    ) -> Knock:
+        ends, now_ms = self._ends(), self._clock.now_ms()
+        return Knock(
+            recipient=verified.peer,
+            listing_seq=verified.listing.seq,
+            envelope_id=verified.listing.envelope_id,
+            owner=self._identity.public,
+            size_bytes=record.size_bytes,
+            term_s=record.term_s,
+            lock_s=record.lock_s,
+            transport=ends.transport,
+            addresses=list(ends.addresses),
+            servers=places,
+            reply_inbox=inbox_key,
+            reply_key=reply_key,
+            nonce=make_nonce(),
+            issued_ms=now_ms,
+            expires_ms=now_ms + KNOCK_LIFE_S * 1000,
+        )

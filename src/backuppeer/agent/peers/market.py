@@ -1,0 +1,110 @@
+"""Hosts on offer: browsed, remembered for prefixes, shown with what we think of them (W2, W5).
+
+Knows: listings, filters, scores. Must not know: how to connect. Servers are never told what is looked for.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from backuppeer.agent.home.state import State
+from backuppeer.agent.peers.names import alias_of
+from backuppeer.agent.peers.standing import Standing
+from backuppeer.clock import Clock, format_time
+from backuppeer.control.api import BrowseRequest, BrowseRow
+from backuppeer.ids import PeerId, format_peer_id
+from backuppeer.signaling.listing import VerifiedListing
+from backuppeer.signaling.merge import SeqMemory
+from backuppeer.signaling.pool import BrowseResult, Pool
+
+_MEMORY = "market.seqs"
+
+
+class Market:
+    """The market as this home sees it."""
+
+    def __init__(self, state: State, standing: Standing, clock: Clock, own: PeerId) -> None:
+        self._state, self._standing, self._clock, self._own = state, standing, clock, own
+        raw = state.setting(_MEMORY)
+        self.memory = SeqMemory.import_bytes(raw) if raw else SeqMemory()
+
+    async def browse(self, servers: list[str], request: BrowseRequest) -> list[BrowseRow]:
+        """Ask all servers, filter and sort here; remember everybody heard of, also those not shown (ADR 0014).
+
+        Raises:
+            NoSignaling: no server answered.
+
+        """
+        result = await self._ask(servers, everything=request.all)
+        rows = [(self.row(listing), listing) for listing in result.listings if listing.peer != self._own]
+        shown = _sort([pair for pair in rows if _passes(pair[0], request)], request.sort)
+        if request.limit:
+            shown = shown[: request.limit]
+        # Those shown go last, the best at the end: what a person sees is forgotten after everything else.
+        seen = [listing.peer for _, listing in reversed(shown)]
+        self._state.put_heard([*(listing.peer for _, listing in rows if listing.peer not in set(seen)), *seen])
+        return [row for row, _ in shown]
+
+    async def find(self, servers: list[str], peer: PeerId) -> VerifiedListing | None:
+        """Return the newest listing of `peer`, asking the servers; None when it is not on offer anywhere.
+
+        Raises:
+            NoSignaling: no server answered.
+
+        """
+        result = await self._ask(servers, everything=True)
+        return next((listing for listing in result.listings if listing.peer == peer), None)
+
+    async def everybody(self, servers: list[str]) -> list[VerifiedListing]:
+        """Return all listings but our own, asking the servers.
+
+        Raises:
+            NoSignaling: no server answered.
+
+        """
+        result = await self._ask(servers, everything=True)
+        return [listing for listing in result.listings if listing.peer != self._own]
+
+    def row(self, verified: VerifiedListing) -> BrowseRow:
+        """Return a listing as it is shown."""
+        listing = verified.listing
+        trust, level = self._standing.trust(verified.peer)
+        return BrowseRow(
+            peer_id=format_peer_id(verified.peer),
+            alias=alias_of(self._state, verified.peer),
+            storage_bytes=listing.storage_bytes,
+            free_bytes=listing.free_bytes,
+            region=listing.region,
+            availability=listing.availability / 1000,
+            trust=round(trust, 3),
+            trust_level=level.value,
+            expires=format_time(listing.expires_ms),
+            servers=list(verified.servers),
+        )
+
+    async def _ask(self, servers: list[str], *, everything: bool) -> BrowseResult:
+        async with Pool(servers, clock=self._clock, memory=self.memory) as pool:
+            result = await pool.browse(everything=everything)
+        self._state.put_setting(_MEMORY, self.memory.export_bytes())
+        return result
+
+
+def _passes(row: BrowseRow, request: BrowseRequest) -> bool:
+    return (
+        row.trust >= request.min_trust
+        and row.free_bytes >= request.min_storage
+        and row.availability >= request.min_availability
+        and (not request.region or row.region.upper().startswith(request.region.upper()))
+    )
+
+
+_ORDERS: Final[dict[str, Callable[[BrowseRow], tuple[float, float]]]] = {
+    "trust": lambda row: (-row.trust, -row.free_bytes),
+    "free": lambda row: (-row.free_bytes, -row.trust),
+    "availability": lambda row: (-row.availability, -row.trust),
+}
+
+
+def _sort(pairs: list[tuple[BrowseRow, VerifiedListing]], key: str) -> list[tuple[BrowseRow, VerifiedListing]]:
+    """Best first; ties by id, so that the order doesn't jump about."""
+    value = _ORDERS.get(key, _ORDERS["trust"])
+    return sorted(pairs, key=lambda pair: (*value(pair[0]), pair[0].peer_id))

@@ -1,0 +1,161 @@
+"""Reaching a known peer: the open session, else its remembered whereabouts, else a knock (DESIGN 1, 6).
+
+Knows: where peers were last, which addresses may be dialled. Must not know: what the session is for. Partners meet
+again with no server at all: transport id and addresses are remembered from the last Hello.
+"""
+
+from collections.abc import Awaitable, Callable
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from backuppeer.agent.home.state import State
+from backuppeer.agent.peers.session import Session
+from backuppeer.agent.peers.sessions import Sessions
+from backuppeer.errors import AuthenticationFault, PeerUnreachable
+from backuppeer.ids import AgreementId, PeerId, TransportId, shorten_peer_id
+from backuppeer.limits import CLOCK_SKEW_S
+from backuppeer.proof.statements import TransportBinding, open_statement
+from backuppeer.transport.addresses import select_dialable
+
+
+class Whereabouts(msgspec.Struct, frozen=True):
+    """Where a peer said, in a statement it signed, that it can be dialled."""
+
+    transport: bytes
+    addresses: tuple[str, ...]
+    time_ms: int = 0
+
+    def encode(self) -> bytes:
+        """Return bytes for State."""
+        return msgspec.msgpack.encode(self)
+
+    @classmethod
+    def decode(cls, data: bytes) -> "Whereabouts":
+        """Return what `encode` wrote."""
+        return msgspec.msgpack.decode(data, type=cls)
+
+
+def read_binding(signed: bytes, peer: PeerId) -> Whereabouts:
+    """Return what a peer's signed TransportBinding says.
+
+    Raises:
+        AuthenticationFault: not signed by `peer`.
+
+    """
+    binding = open_statement(TransportBinding, signed, peer)
+    return Whereabouts(binding.transport, tuple(binding.addresses), binding.time_ms)
+
+
+def remembered(state: State, peer: PeerId) -> Whereabouts | None:
+    """Return where `peer` was last."""
+    record = state.peer(peer)
+    if record is None or not record.whereabouts:
+        return None
+    return Whereabouts.decode(record.whereabouts)
+
+
+def meet_at(state: State, peer: PeerId, said: bytes, now_ms: int, *, alias: str = "") -> None:
+    """Remember that `peer` was met, and where it said it is, unless it said something else later.
+
+    `said`: encoded Whereabouts, or empty. A server may hold a knock back for an hour; it must not undo what came since.
+    """
+    record = state.peer(peer)
+    state.meet(peer, now_ms, alias=alias, whereabouts=later_of(record.whereabouts if record else b"", said, now_ms))
+
+
+def later_of(known: bytes, said: bytes, now_ms: int) -> bytes:
+    """Return the later one of two encoded Whereabouts, each may be empty.
+
+    A time in the future beyond the skew tolerated counts for nothing: it would outlast all that comes.
+    """
+    if not known or not said:
+        return said or known
+    known_ms = Whereabouts.decode(known).time_ms
+    is_later = Whereabouts.decode(said).time_ms >= known_ms
+    return said if is_later or known_ms > now_ms + CLOCK_SKEW_S * 1000 else known
+
+
+Knocker = Callable[[PeerId], Awaitable[Whereabouts]]
+"""Ask a known host, through signaling, where it is now; raises Unavailable when it can't be asked."""
+_NOBODY: Final = "no way to reach {name} is known"
+
+
+class Reach:
+    """Sessions by peer id, however the peer has to be found."""
+
+    def __init__(self, state: State, sessions: Sessions, *, loopback: bool) -> None:
+        self._state, self._sessions, self._loopback = state, sessions, loopback
+        self._knock: Knocker | None = None
+
+    def use_knocker(self, knock: Knocker) -> None:
+        """Set how to ask for a peer whose whereabouts are unknown or stale."""
+        self._knock = knock
+
+    def traffic_bytes(self, peers: AbstractSet[PeerId]) -> int:
+        """Return the bytes that went both ways in the open sessions with `peers`."""
+        sessions = [session for session in self._sessions.all() if session.peer in peers]
+        return sum(session.sent_bytes + session.received_bytes for session in sessions)
+
+    async def session(self, peer: PeerId) -> Session:
+        """Return a session with `peer`.
+
+        Raises:
+            PeerUnreachable: not found where it was, nor through a server.
+            AuthenticationFault: somebody else answers there.
+
+        """
+        if session := self._sessions.get(peer):
+            return session
+        failure: PeerUnreachable | AuthenticationFault = PeerUnreachable(_NOBODY.format(name=shorten_peer_id(peer)))
+        if where := remembered(self._state, peer):
+            try:
+                return await self.dial(peer, where)
+            except (PeerUnreachable, AuthenticationFault) as exc:
+                failure = exc
+        if self._knock is None:
+            raise failure
+        found = await self._knock(peer)
+        if where is not None and found.transport == where.transport and set(found.addresses) == set(where.addresses):
+            raise failure
+        return await self.dial(peer, found)
+
+    async def wait_for(self, peer: PeerId, timeout_s: float) -> Session | None:
+        """Return the session with `peer` as soon as it has dialled us; None after `timeout_s`."""
+        return await self._sessions.wait_for(peer, timeout_s)
+
+    async def dial(self, peer: PeerId, where: Whereabouts) -> Session:
+        """Return a session with `peer` at the given place.
+
+        Raises:
+            PeerUnreachable: nobody there, or no address that we may dial.
+
+        """
+        addresses = select_dialable(where.addresses, may_loopback=self._loopback)
+        if not addresses:
+            raise PeerUnreachable(
+                f"{shorten_peer_id(peer)} gave no address that can be dialled from here",
+                hint="is it online? it may listen on loopback only",
+            )
+        return await self._sessions.dial(peer, TransportId(where.transport), addresses)
+
+
+@dataclass(frozen=True, slots=True)
+class Partner:
+    """One host and the agreement under which it keeps our packs."""
+
+    agreement: AgreementId
+    peer: PeerId
+    name: str
+    reach: Reach
+
+    async def session(self) -> Session:
+        """Return an open session with this host.
+
+        Raises:
+            PeerUnreachable: it can't be reached now.
+
+        """
+        return await self.reach.session(self.peer)

@@ -1,0 +1,141 @@
+"""One session with a proven peer: its control stream, its requests, what is in flight (DESIGN 6).
+
+Knows: one connection. Must not know: other sessions, who may have one (agent.sessions does).
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from backuppeer.agent.peers.channel import Channel, read_frame
+from backuppeer.agent.peers.lanes import LaneBroken, Lanes
+from backuppeer.clock import Clock
+from backuppeer.errors import PeerUnreachable
+from backuppeer.ids import shorten_peer_id
+from backuppeer.transport.base import Connection, Stream
+from backuppeer.wire.codec import FrameReader, UnknownMessage
+from backuppeer.wire.messages import Hello, Message
+from backuppeer.wire.session import ControlStream, ProvenPeer, Speaker
+
+
+class Session:
+    """One proven connection. Made by Sessions only."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        proven: ProvenPeer,
+        stream: Stream,
+        reader: FrameReader,
+        lane_binds: Sequence[str] = (),
+    ) -> None:
+        self.connection = connection
+        self.lanes = Lanes(shorten_peer_id(proven.peer), say=self.say, path=connection.path, binds=lane_binds)
+        self.peer = proven.peer
+        self.version = proven.version
+        self.hello = Hello()
+        self.since_ms = 0
+        self.used_s = 0.0
+        self.in_flight = 0
+        self.is_open = True
+        self.failure = ""
+        """Why this side gave the session up, for a person; set before the connection is closed."""
+        self.ended = asyncio.Event()
+        self._stream, self._reader = stream, reader
+        self._control = ControlStream()
+        self._speaking = asyncio.Lock()
+        self._clock: Clock | None = None
+
+    def start_clock(self, clock: Clock) -> None:
+        """Note when the session began."""
+        self._clock = clock
+        self.since_ms, self.used_s = clock.now_ms(), clock.monotonic_s()
+
+    @property
+    def state(self) -> str:
+        """Return what a person is told: transferring, idle or closed."""
+        if not self.is_open:
+            return "closed"
+        return "transferring" if self.in_flight else "idle"
+
+    @property
+    def sent_bytes(self) -> int:
+        """Return the payload bytes sent, over whatever path."""
+        return self.connection.sent_bytes + self.lanes.sent_bytes
+
+    @property
+    def received_bytes(self) -> int:
+        """Return the payload bytes received, over whatever path."""
+        return self.connection.received_bytes + self.lanes.received_bytes
+
+    @asynccontextmanager
+    async def request(self, message: Message, *, bulk: bool = False) -> AsyncIterator[Channel]:
+        """Open a request stream, say `message`, and give the channel for the answer.
+
+        The stream is finished when the block ends well and thrown away when it doesn't. `bulk`: megabytes will travel,
+        over a lane if there is one.
+
+        Raises:
+            PeerUnreachable: the session is gone.
+
+        """
+        if not self.is_open:
+            raise PeerUnreachable(self.failure or f"the session with {shorten_peer_id(self.peer)} has ended")
+        lane = self.lanes.take() if bulk else None
+        channel = Channel(lane or await self.connection.open_stream(), Speaker.OPENER)
+        with self.busy():
+            try:
+                await channel.send(message)
+                yield channel
+                await channel.finish()
+            except BaseException as exc:
+                if lane is not None:
+                    self.lanes.drop(lane, is_broken=isinstance(exc, PeerUnreachable))
+                await channel.abort()
+                if isinstance(exc, PeerUnreachable):
+                    self._explain(exc, is_lane=lane is not None)
+                raise
+        if lane is not None:
+            await self.lanes.give_back(lane)
+
+    def _explain(self, exc: PeerUnreachable, *, is_lane: bool) -> None:
+        """Raise what a failed stream means for the session, if that is more than the stream's own words."""
+        if self.failure:
+            # What the transport says is only that we closed it ourselves.
+            raise PeerUnreachable(self.failure) from exc
+        if is_lane and self.is_open:
+            raise LaneBroken(exc.message) from exc
+
+    def busy(self) -> "_Busy":
+        """Count a request as in flight while the block runs."""
+        return _Busy(self)
+
+    def touch(self) -> None:
+        """Note that the session was used now."""
+        if self._clock is not None:
+            self.used_s = self._clock.monotonic_s()
+
+    async def say(self, message: Message) -> None:
+        """Write to the control stream; heartbeat, answers and goodbyes come from different tasks, one at a time.
+
+        Once either side is leaving, nothing but the Goodbye itself is said.
+        """
+        async with self._speaking:
+            if not self._control.is_leaving:
+                await self._stream.write(self._control.send(message))
+
+    async def hear(self) -> Message | UnknownMessage:
+        """Return the next message of the control stream."""
+        return self._control.receive(await read_frame(self._stream, self._reader))
+
+
+class _Busy:
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def __enter__(self) -> None:
+        self._session.in_flight += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._session.in_flight -= 1
+        self._session.touch()

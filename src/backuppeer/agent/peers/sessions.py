@@ -1,0 +1,382 @@
+"""Sessions with proven peers: dialled, accepted, kept alive, closed (DESIGN 6).
+
+Knows: handshake driver, Hello, heartbeat, request streams, one session per peer. Must not know: what requests mean
+(Serving does), where peers are found (Reach does).
+
+Theory of operation. A connection becomes a session by the handshake on its first stream, then both say Hello. From
+then on three tasks live in one group: the control loop, the acceptor of request streams, the heartbeat. The first of
+them that ends, ends the session; the connection is closed with one of the codes of wire and the peer's entry removed.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+import structlog
+
+from backuppeer.agent.peers.channel import Channel
+from backuppeer.agent.peers.session import Session
+from backuppeer.clock import Clock
+from backuppeer.crypto.identity import SigningKey
+from backuppeer.errors import (
+    AuthenticationFault,
+    BackupPeerError,
+    PeerFault,
+    PeerUnreachable,
+    ProtocolViolation,
+    StoreBusy,
+    Unavailable,
+)
+from backuppeer.ids import PeerId, TransportId, shorten_peer_id
+from backuppeer.limits import DIAL_S, HANDSHAKE_S, OPEN_SESSIONS, REQUEST_STREAMS, UNPROVEN_CONNECTIONS
+from backuppeer.transport.base import Connection, Stream, Transport
+from backuppeer.wire.codec import UnknownMessage
+from backuppeer.wire.messages import (
+    NUMBERS,
+    CloseCode,
+    Goodbye,
+    Hello,
+    LaneOffer,
+    LaneWish,
+    Ping,
+    Pong,
+    Unsupported,
+)
+from backuppeer.wire.session import (
+    Handshake,
+    HeartbeatAction,
+    ProvenPeer,
+    Pulse,
+    Speaker,
+    TransportEnds,
+    choose_close,
+    is_idle,
+    is_kept_when_dialled_by,
+    plan_heartbeat,
+)
+
+_log = structlog.get_logger()
+_GOODBYE_S: Final = 2.0
+Serve = Callable[[PeerId, Channel], Awaitable[None]]
+MakeHello = Callable[[PeerId], Hello]
+OnHello = Callable[["Session"], Awaitable[None]]
+OnFault = Callable[[PeerId, BackupPeerError], None]
+
+
+async def _nothing() -> None:
+    """Need no preparation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What sessions ask of the rest of the agent."""
+
+    may_answer: Callable[[PeerId], bool]
+    make_hello: MakeHello
+    on_hello: OnHello
+    """Called once per session, before it is used; must not wait for the peer."""
+    serve: Serve
+    on_fault: OnFault
+    is_newcomer: Callable[[PeerId], bool] = lambda _: False
+    """Whether a peer has nothing to lose here: the first to go when there are too many sessions."""
+    prepare: Callable[[], Awaitable[None]] = _nothing
+    """Called before `make_hello`, for what takes too long in the loop."""
+
+
+class Sessions:
+    """All sessions of this agent; at most one per peer."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        identity: SigningKey,
+        clock: Clock,
+        hooks: Hooks,
+        *,
+        lane_binds: Sequence[str] = (),
+    ) -> None:
+        self._transport, self._identity, self._clock, self._hooks = transport, identity, clock, hooks
+        self._lane_binds = lane_binds
+        self._open: dict[PeerId, Session] = {}
+        self._dialling: dict[PeerId, asyncio.Lock] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._changed = asyncio.Condition()
+        self._unproven: set[asyncio.Task[None]] = set()
+
+    def all(self) -> list[Session]:
+        """Return the open sessions, oldest first."""
+        return sorted(self._open.values(), key=lambda session: session.since_ms)
+
+    def get(self, peer: PeerId) -> Session | None:
+        """Return the open session with `peer`, if any."""
+        return self._open.get(peer)
+
+    async def wait_for(self, peer: PeerId, timeout_s: float) -> Session | None:
+        """Return the session with `peer` as soon as there is one; None after `timeout_s`."""
+        try:
+            async with asyncio.timeout(timeout_s), self._changed:
+                return await self._changed.wait_for(lambda: self._open.get(peer))
+        except TimeoutError:
+            return None
+
+    async def run(self) -> None:
+        """Accept connections until the transport is closed."""
+        with suppress(PeerUnreachable):
+            while True:
+                connection = await self._transport.accept()
+                # Counted here and not in the task, which has not run yet when the next connection of a burst is there.
+                if len(self._unproven) >= UNPROVEN_CONNECTIONS:
+                    await connection.close(CloseCode.REJECTED, "")
+                    continue
+                task = self._spawn(self._welcome(connection))
+                self._unproven.add(task)
+                task.add_done_callback(self._unproven.discard)
+
+    async def dial(self, peer: PeerId, transport: TransportId, addresses: list[str]) -> Session:
+        """Return the session with `peer`, dialling it if there is none.
+
+        Raises:
+            PeerUnreachable: nobody there, or it does not answer us.
+            AuthenticationFault: somebody else is there.
+
+        """
+        async with self._dialling.setdefault(peer, asyncio.Lock()):
+            if session := self._open.get(peer):
+                return session
+            connection = await self._transport.dial(transport, addresses)
+            ends = TransportEnds(dialler=self._transport.transport_id, acceptor=connection.remote)
+            try:
+                handshake = Handshake.dial(self._identity, peer, ends=ends, learned=transport)
+                async with asyncio.timeout(HANDSHAKE_S):
+                    stream = await connection.open_stream()
+                    proven = await _shake_hands(handshake, stream)
+                    return await self._establish(
+                        Session(connection, proven, stream, handshake.reader, self._lane_binds)
+                    )
+            except (BackupPeerError, TimeoutError) as exc:
+                await connection.close(CloseCode.REJECTED, "")
+                raise _explain_dial(exc, peer) from exc
+            except BaseException:
+                await connection.close(CloseCode.REJECTED, "")
+                raise
+
+    async def close(self, peer: PeerId) -> bool:
+        """Say goodbye to `peer` and wait until it has closed; False when there was no session."""
+        session = self._open.get(peer)
+        if session is None:
+            return False
+        await self._say_goodbye(session, CloseCode.DONE)
+        return True
+
+    async def close_all(self) -> None:
+        """Say goodbye to everybody, then end every task."""
+        await asyncio.gather(*(self._say_goodbye(session, CloseCode.SHUTDOWN) for session in self.all()))
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _welcome(self, connection: Connection) -> None:
+        """Prove a stranger, or close with the one code that tells nothing."""
+        ends = TransportEnds(dialler=connection.remote, acceptor=self._transport.transport_id)
+        try:
+            async with asyncio.timeout(HANDSHAKE_S):
+                stream = await connection.accept_stream()
+                handshake = Handshake.accept(self._identity, self._hooks.may_answer, ends=ends)
+                proven = await _shake_hands(handshake, stream)
+                await self._establish(Session(connection, proven, stream, handshake.reader, self._lane_binds))
+        except (BackupPeerError, TimeoutError) as exc:
+            _log.info("connection turned away", transport=connection.remote.hex()[:8], reason=str(exc)[:200])
+            await connection.close(CloseCode.REJECTED, "")
+
+    async def _establish(self, session: Session) -> Session:
+        """Exchange Hello, keep one session per peer, and let it live."""
+        await self._make_room(session)
+        await self._hooks.prepare()
+        await session.say(self._hooks.make_hello(session.peer))
+        hello = await session.hear()
+        if not isinstance(hello, Hello):
+            raise ProtocolViolation("a session began without Hello")
+        session.hello = hello
+        session.start_clock(self._clock)
+        rival = self._open.get(session.peer)
+        if rival is not None and rival.is_open and not self._displaces(session, rival):
+            await session.connection.close(CloseCode.DUPLICATE, "")
+            return rival
+        self._open[session.peer] = session
+        async with self._changed:
+            self._changed.notify_all()
+        if rival is not None:
+            self._spawn(self._say_goodbye(rival, CloseCode.DUPLICATE))
+        self._spawn(self._live(session))
+        await self._hooks.on_hello(session)
+        return session
+
+    async def _make_room(self, newcomer: Session) -> None:
+        """Let a peer that dialled us in while there is room, or in place of the newest that has nothing here.
+
+        Raises:
+            StoreBusy: there is none.
+
+        """
+        if newcomer.connection.is_dialler or newcomer.peer in self._open or len(self._open) < OPEN_SESSIONS:
+            return
+        strangers = (session for session in reversed(self.all()) if self._hooks.is_newcomer(session.peer))
+        guest = None if self._hooks.is_newcomer(newcomer.peer) else next(strangers, None)
+        if guest is None:
+            await newcomer.connection.close(CloseCode.OVERLOADED, "")
+            raise StoreBusy("too many sessions are open", hint="try again in a moment")
+        del self._open[guest.peer]
+        self._spawn(self._say_goodbye(guest, CloseCode.OVERLOADED))
+
+    def _displaces(self, newcomer: Session, rival: Session) -> bool:
+        """Whether the newcomer replaces what seems open: both dialled at once, or the peer lost the old one."""
+        if newcomer.connection.is_dialler == rival.connection.is_dialler:
+            return True
+        # Dialling at once happens within one dial. Later, a peer that dials has lost the session that we still hold.
+        if newcomer.since_ms - rival.since_ms > DIAL_S * 1000:
+            return True
+        own = PeerId(self._identity.public)
+        dialler = own if newcomer.connection.is_dialler else newcomer.peer
+        other = newcomer.peer if newcomer.connection.is_dialler else own
+        return is_kept_when_dialled_by(dialler, other)
+
+    async def _live(self, session: Session) -> None:
+        code = CloseCode.DONE
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._control_loop(session))
+                group.create_task(self._accept_loop(session, group))
+                group.create_task(self._heartbeat(session))
+                group.create_task(session.lanes.watch())
+        except* BackupPeerError as group_exc:
+            error = _first(group_exc)
+            code = choose_close(error, is_proven=True)
+            if isinstance(error, PeerFault):
+                self._hooks.on_fault(session.peer, error)
+            _log.info("session ended", peer=shorten_peer_id(session.peer), reason=str(error)[:200])
+        except* _EndedError:
+            pass
+        finally:
+            session.is_open = False
+            session.lanes.close()
+            if self._open.get(session.peer) is session:
+                del self._open[session.peer]
+            await session.connection.close(code, "")
+            session.ended.set()
+
+    async def _control_loop(self, session: Session) -> None:
+        while True:
+            message = await session.hear()
+            match message:
+                case Ping():
+                    await session.say(Pong(number=message.number))
+                case LaneWish():
+                    await session.lanes.hear_wish(message, partial(self._serve_stream, session))
+                case LaneOffer():
+                    session.lanes.hear_offer(message)
+                case Unsupported(type=number) if number == NUMBERS[LaneWish]:
+                    session.lanes.hear_unsupported()
+                case UnknownMessage():
+                    await session.say(Unsupported(type=message.number))
+                case Goodbye():
+                    raise _EndedError
+                case _:
+                    pass
+
+    async def _accept_loop(self, session: Session, group: asyncio.TaskGroup) -> None:
+        places = asyncio.Semaphore(REQUEST_STREAMS)
+        while True:
+            await places.acquire()
+            stream = await session.connection.accept_stream()
+            task = group.create_task(self._serve_stream(session, stream))
+            task.add_done_callback(lambda _: places.release())
+
+    async def _serve_stream(self, session: Session, stream: Stream) -> None:
+        """Serve one request, of a stream of the connection or of a lane."""
+        channel = Channel(stream, Speaker.SERVER)
+        try:
+            with session.busy():
+                await self._hooks.serve(session.peer, channel)
+        except (Unavailable, TimeoutError) as exc:
+            _log.info("request ended early", peer=shorten_peer_id(session.peer), reason=str(exc)[:200])
+            await channel.abort()
+
+    async def _heartbeat(self, session: Session) -> None:
+        now = self._clock.monotonic_s()
+        pulse, heard_bytes, number = Pulse(now, now, now), 0, 0
+        while True:
+            now = self._clock.monotonic_s()
+            if session.received_bytes != heard_bytes:
+                heard_bytes = session.received_bytes
+                pulse = pulse.hear(now)
+            action, pulse, wait_s = plan_heartbeat(pulse, now)
+            if action is HeartbeatAction.DEAD:
+                session.failure = "it stopped answering"
+                raise PeerUnreachable(session.failure)
+            if action is HeartbeatAction.PING:
+                number += 1
+                await session.say(Ping(number=number))
+            if not session.in_flight and is_idle(used_s=session.used_s, now_s=now):
+                self._spawn(self._say_goodbye(session, CloseCode.IDLE))
+            await asyncio.sleep(wait_s)
+
+    async def _say_goodbye(self, session: Session, code: CloseCode) -> None:
+        with suppress(BackupPeerError, TimeoutError):
+            async with asyncio.timeout(_GOODBYE_S):
+                await session.say(Goodbye(reason=code))
+                # The receiver closes: what we close ourselves could still be in flight.
+                await session.ended.wait()
+        await session.connection.close(code, "")
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_GOODBYE_S):
+                await session.ended.wait()
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+class _EndedError(Exception):
+    """The peer said goodbye."""
+
+
+async def _shake_hands(handshake: Handshake, stream: Stream) -> ProvenPeer:
+    if opener := handshake.start():
+        await stream.write(opener)
+    while handshake.peer is None:
+        reply = handshake.receive(await stream.read(handshake.wanted_bytes()))
+        if reply:
+            await stream.write(reply)
+    return handshake.peer
+
+
+def _explain_dial(exc: BackupPeerError | TimeoutError, peer: PeerId) -> BackupPeerError:
+    """Turn "closed in the handshake" into what a dialler can know: the peer would not talk to us, or isn't it."""
+    name = shorten_peer_id(peer)
+    if isinstance(exc, PeerUnreachable):
+        return PeerUnreachable(
+            f"{name} is there but closed the connection: {exc.message}",
+            hint="it answers only those it has agreed with: `backup-peer connect`, or try again in a moment",
+        )
+    if isinstance(exc, TimeoutError):
+        return PeerUnreachable(f"{name} did not finish the handshake in time", hint="try again in a moment")
+    if isinstance(exc, AuthenticationFault):
+        return AuthenticationFault(
+            f"whoever answered for {name} could not prove to be it: {exc.message}",
+            hint="do not go on; compare the safety words with the person you trust, and tell them",
+        )
+    return exc
+
+
+def _first(group: BaseExceptionGroup[BackupPeerError]) -> BackupPeerError:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if not isinstance(error, BackupPeerError):
+        raise TypeError("a group of BackupPeerErrors holds something else")
+    return error

@@ -1,0 +1,62 @@
+"""What a home says of itself and of its peers."""
+
+import asyncio
+from types import SimpleNamespace
+
+import pytest
+
+from agent.houses import offer
+from backuppeer.agent.commands.home import HomeCommands
+from backuppeer.agent.home.state import Direction
+from backuppeer.control.api import PeerSetting
+from backuppeer.errors import NotFoundError, UserError
+from backuppeer.ids import format_peer_id
+from backuppeer.limits import REQUEST_KEPT_S
+
+
+@pytest.fixture
+def commands(house):
+    parts = SimpleNamespace(
+        state=house.state, clock=house.clock, standing=house.standing, keys=SimpleNamespace(peer=house.peer)
+    )
+    return HomeCommands(SimpleNamespace(parts=parts, host=SimpleNamespace(premises=house.premises)))
+
+
+def record(commands, peer):
+    return asyncio.run(commands.set_peer(PeerSetting(peer=peer, verified=True), None))
+
+
+def test_a_host_records_that_it_compared_the_words_with_an_owner(commands, house, owner):
+    owner.agree_with(house)
+    assert not house.standing.is_friend(owner.peer)
+    row = record(commands, format_peer_id(owner.peer)[:14])
+    assert (row.peer_id, row.role, row.verified) == (format_peer_id(owner.peer), "owner", True)
+    assert house.standing.is_friend(owner.peer)
+
+
+def test_a_comparison_is_recorded_before_the_agreement_by_the_full_id(commands, house, owner):
+    assert record(commands, format_peer_id(owner.peer)).verified
+    assert house.standing.is_friend(owner.peer)
+
+
+def test_nobody_compares_words_with_oneself_or_with_somebody_unknown(commands, house):
+    with pytest.raises(UserError, match="your own id"):
+        record(commands, format_peer_id(house.peer))
+    with pytest.raises(NotFoundError):
+        record(commands, "zoe")
+
+
+def test_a_peer_gets_a_name_which_says_nothing_of_who_it_is_or_when_it_was_seen(commands, house, owner):
+    peer = format_peer_id(owner.peer)
+    row = asyncio.run(commands.set_peer(PeerSetting(peer=peer, name="bob"), None))
+    assert (row.alias, row.verified, row.last_seen) == ("bob", False, "")
+    assert asyncio.run(commands.set_peer(PeerSetting(peer="bob", name="robert"), None)).alias == "robert"
+    with pytest.raises(UserError, match="can't be a name"):
+        asyncio.run(commands.set_peer(PeerSetting(peer="robert", name="a/b"), None))
+
+
+def test_requests_that_wait_are_counted_by_direction_and_lapsed_ones_are_not(commands, house, owner):
+    house.requests.consider_knock(owner.knock(house), offer("ask"))
+    assert (commands._count_waiting(Direction.IN), commands._count_waiting(Direction.OUT)) == (1, 0)
+    house.clock.ms += (REQUEST_KEPT_S + 1) * 1000
+    assert commands._count_waiting(Direction.IN) == 0

@@ -1,0 +1,46 @@
+"""What a command of the owner answers at most."""
+
+import asyncio
+from types import SimpleNamespace
+
+import pytest
+
+from backuppeer.agent.commands import owner as owner_commands
+from backuppeer.agent.commands.owner import OwnerCommands
+from backuppeer.agent.owner.losses import Losses
+from backuppeer.backup.trees import Visit
+from backuppeer.control.api import ConnectPlanRequest, LsRequest
+from backuppeer.errors import UserError
+from backuppeer.ids import format_peer_id
+from backuppeer.limits import LS_ROWS
+from backuppeer.repo.tree import EntryKind, TreeEntry
+
+VISIT = Visit(b"f", TreeEntry(EntryKind.FILE, b"f", mode=0, uid=0, gid=0, mtime_ns=0, ctime_ns=0, inode=1, size=0))
+
+
+@pytest.fixture
+def commands():
+    repository = SimpleNamespace(keys=None, index=None, cache=None)
+    agent = SimpleNamespace(
+        parts=None, owner=SimpleNamespace(vault=SimpleNamespace(repository=repository, named_losses=Losses))
+    )
+    return OwnerCommands(agent)
+
+
+@pytest.mark.parametrize("name", ["../x", "bp1foo", " "])
+def test_a_name_that_can_not_be_is_refused_before_the_person_is_asked_anything(owner, house, name):
+    agent = SimpleNamespace(parts=SimpleNamespace(state=owner.state, keys=owner.keys), owner=None)
+    with pytest.raises(UserError, match="can't be a name"):
+        asyncio.run(OwnerCommands(agent).plan(ConnectPlanRequest(peer=format_peer_id(house.peer), name=name), None))
+
+
+def test_a_listing_has_only_so_many_rows(commands, monkeypatch):
+    found = [VISIT] * LS_ROWS
+    monkeypatch.setattr(owner_commands, "find_snapshot", lambda _index, _text: (None, None))
+    monkeypatch.setattr(owner_commands, "list_entries", lambda *_, **_named: iter(found))
+    monkeypatch.setattr(owner_commands, "_entry_row", lambda visit: visit)
+    wanted = LsRequest(snapshot="latest", path="/", recursive=True)
+    assert len(commands._entries(wanted, None)) == LS_ROWS
+    found.append(VISIT)
+    with pytest.raises(UserError, match=f"more than {LS_ROWS} entries"):
+        commands._entries(wanted, None)

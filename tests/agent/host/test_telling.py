@@ -1,0 +1,28 @@
+"""Nothing of this machine's disk reaches a partner or a stranger, whatever went wrong."""
+
+import pytest
+
+from backuppeer import errors
+from backuppeer.agent.host.serving import refusal_of
+from backuppeer.agent.host.telling import advise_peer, tell_peer
+
+PATH = "/home/carol/secret disk"
+OWN = [errors.StoreUnavailable, errors.LocalError, errors.DamagedStateError, errors.UserError, errors.Unavailable]
+THEIRS = [errors.RefusedError, errors.NotFoundError, errors.IntegrityFault]
+
+
+@pytest.mark.parametrize("kind", OWN)
+def test_errors_of_our_own_machine_become_fixed_words(kind):
+    error = kind(f"no store at {PATH}: No such file or directory", hint=f"mount {PATH}")
+    said = refusal_of(error)
+    for text in (tell_peer(error), advise_peer(error), said.message, said.hint):
+        assert "/" not in text
+        assert "No such file" not in text
+    assert tell_peer(error)
+    assert not said.hint
+
+
+@pytest.mark.parametrize("kind", THEIRS)
+def test_words_meant_for_the_other_side_pass(kind):
+    error = kind("not that much space", hint="ask for less")
+    assert (tell_peer(error), advise_peer(error)) == ("not that much space", "ask for less")

@@ -1,0 +1,246 @@
+import asyncio
+import random
+
+import pytest
+
+from agent.estates import estate_of
+from agent.houses import WISH, HostHouse
+from backuppeer.agent import reporter as reporter_module
+from backuppeer.agent.owner import gathering as gathering_module
+from backuppeer.errors import DamagedStateError, PeerUnreachable, RefusedError
+from backuppeer.ids import format_peer_id
+from backuppeer.limits import MIB
+from backuppeer.trust.evidence import Kind
+
+FAULTS = {Kind.INTEGRITY_FAULT, Kind.PROTOCOL_VIOLATION, Kind.AUTH_FAULT, Kind.REFUSED}
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """A folder; calling the fixture adds a file to it."""
+    folder = tmp_path / "files"
+    folder.mkdir()
+
+    def grow():
+        name = f"{len(list(folder.iterdir()))}"
+        (folder / name).write_text(name * 1000)
+        return folder
+
+    return grow
+
+
+def head_of(house):
+    (lease,) = house.premises.open().leases.list_all()
+    return house.premises.open().heads.get(lease.agreement).head
+
+
+def held_by(house):
+    (lease,) = house.premises.open().leases.list_all()
+    return house.premises.open().list_packs(lease.agreement, limit=100)
+
+
+def test_a_home_set_back_goes_on_from_the_newest_head_and_leaves_out_the_host_that_lags(
+    house, other, owner, tree, tmp_path
+):
+    async def scenario():
+        async with estate_of(owner, tmp_path / "estate", house, other) as estate:
+            made = await estate.back_up_then_forget(tree, *[[house]] * 3)
+            done = await estate.back_up(tree())
+            (left,) = done.left_out
+            assert left.peer_id == format_peer_id(other.peer)
+            assert "lags behind at head 1" in left.reason
+            assert "set back" in left.hint
+            assert done.peers == [format_peer_id(house.peer)]
+            assert (head_of(house).number, head_of(other).number) == (5, 1)
+            assert estate.snapshots()[:4] == made, "what was backed up since is still there"
+            assert not (estate.seen(house) | estate.seen(other)) & FAULTS, "nobody is blamed"
+            told = f"{estate.vault.name(house.peer)} knows a newer state (head 4): catching up"
+            assert told in estate.states
+            assert told not in estate.notes, "nothing is wrong"
+
+    asyncio.run(scenario())
+
+
+def test_a_host_that_lags_by_one_is_brought_up_by_a_home_that_was_set_back(house, other, owner, tree, tmp_path):
+    async def scenario():
+        async with estate_of(owner, tmp_path / "estate", house, other) as estate:
+            await estate.back_up_then_forget(tree, [house])
+            await estate.back_up(tree())
+            assert head_of(house) == head_of(other)
+            assert head_of(house).number == 3
+
+    asyncio.run(scenario())
+
+
+def test_heads_between_that_a_third_host_holds_bring_up_the_one_that_lags(house, other, owner, tree, tmp_path):
+    third = HostHouse(tmp_path / "third", b"3")
+
+    async def scenario():
+        async with estate_of(owner, tmp_path / "estate", house, other, third) as estate:
+            await estate.back_up_then_forget(tree, [house, third], [house])
+            await estate.back_up(tree())
+            assert head_of(house) == head_of(other) == head_of(third)
+            assert head_of(house).number == 4
+
+    asyncio.run(scenario())
+    third.close()
+
+
+def test_a_newer_head_is_heard_also_from_a_host_that_the_backup_does_not_go_to(house, other, owner, tree, tmp_path):
+    async def scenario():
+        async with estate_of(owner, tmp_path / "estate", house, other) as estate:
+            await estate.back_up_then_forget(tree, *[[house]] * 2)
+            with pytest.raises(DamagedStateError, match="lags behind"):
+                await estate.back_up(tree(), other)
+            assert head_of(other).number == 1, "no second head 2 was made"
+            assert len(estate.snapshots()) == 3
+            assert not estate.seen(other) & FAULTS
+
+    asyncio.run(scenario())
+
+
+@pytest.fixture
+def _short_patience(monkeypatch):
+    monkeypatch.setattr(gathering_module, "WITNESS_S", 0.01)
+
+
+@pytest.mark.usefixtures("_short_patience")
+def test_a_host_that_is_silent_is_not_waited_for_when_the_backup_does_not_go_to_it(house, other, owner, tree, tmp_path):
+    async def scenario():
+        async with estate_of(owner, tmp_path / "estate", house, other) as estate:
+            there = estate.sight.session
+
+            async def session(peer):
+                return await (asyncio.Event().wait() if peer == other.peer else there(peer))
+
+            estate.sight.session = session
+            await estate.back_up(tree(), house)
+            assert head_of(house).number == 1
+            assert estate.seen(other) == set(), "and nothing is said of it"
+
+    asyncio.run(scenario())
+
+
+def test_two_histories_of_one_device_are_told_and_no_host_is_blamed(house, other, owner, tree, tmp_path):
+    async def scenario():
+        async with estate_of(owner, tmp_path / "estate", house, other) as estate:
+            await estate.back_up_then_forget(tree, *[[house]] * 4)
+            newest = head_of(house)
+            estate.sight.away.add(house.peer)
+            await estate.back_up(tree(), other)
+            kept = estate.snapshots()
+            estate.sight.away.clear()
+            (left,) = (await estate.back_up(tree())).left_out
+            assert "two histories" in left.reason
+            assert head_of(house) == newest
+            assert estate.snapshots()[:2] == kept, "nor is a snapshot dropped"
+            assert not (estate.seen(house) | estate.seen(other)) & FAULTS
+
+    asyncio.run(scenario())
+
+
+def test_when_the_newest_state_can_not_be_read_nothing_is_written_upon_it(house, other, owner, tree, tmp_path):
+    async def scenario():
+        async with estate_of(owner, tmp_path / "estate", house, other) as estate:
+            await estate.back_up_then_forget(tree, [house])
+            await estate.vault.hear(estate.vault.partners()[0], reporter=Silent())
+            estate.sight.away.add(house.peer)
+            with pytest.raises(PeerUnreachable, match="nothing was written"):
+                await estate.back_up(tree(), other)
+            assert head_of(other).number == 1
+            estate.sight.away.clear()
+            await estate.back_up(tree())
+            assert (head_of(house).number, head_of(other).number) == (3, 3)
+
+    asyncio.run(scenario())
+
+
+class Silent:
+    def note(self, text):
+        pass
+
+    def say_state(self, state, text):
+        pass
+
+
+def test_a_host_behind_a_head_that_it_countersigned_is_at_fault_and_healed(house, owner, tree, tmp_path):
+    async def scenario():
+        async with estate_of(owner, tmp_path / "estate", house) as estate:
+            await estate.back_up(tree())
+            head = next((house.premises.directory / "agreements").glob("*/head"))
+            old = head.read_bytes()
+            await estate.back_up(tree())
+            assert not estate.seen(house) & FAULTS
+            head.write_bytes(old)
+            house.premises.open().heads._cache.clear()
+            await estate.back_up(tree())
+            assert Kind.INTEGRITY_FAULT in estate.seen(house)
+            assert any("countersigned head 2" in note for note in estate.notes)
+            assert head_of(house).number == 3
+
+    asyncio.run(scenario())
+
+
+def test_a_host_too_small_for_the_earlier_backups_gets_nothing_and_is_named_with_the_sizes(
+    house, other, owner, tree, tmp_path
+):
+    house.wish, other.wish = (16 * MIB, *WISH[1:]), (MIB, *WISH[1:])
+
+    async def scenario():
+        async with estate_of(owner, tmp_path / "estate", house, other) as estate:
+            folder = tree()
+            (folder / "large").write_bytes(random.Random(1).randbytes(MIB + MIB // 2))
+            await estate.back_up(folder, house)
+            estate.notes.clear()
+            for _ in range(2):
+                (left,) = (await estate.back_up(tree())).left_out
+                assert left.peer_id == format_peer_id(other.peer)
+                assert "it lacks 2." in left.reason
+                assert "MB and has 1.0 MB free" in left.reason
+                assert "--to" in left.hint
+                assert not held_by(other)
+            assert len(estate.notes) == 2, "one for each backup"
+            assert not estate.seen(other) & FAULTS
+            assert (await estate.back_up(tree(), house)).left_out == []
+            with pytest.raises(RefusedError, match="too small"):
+                await estate.back_up(tree(), other)
+
+    asyncio.run(scenario())
+
+
+def test_a_second_host_with_room_enough_gets_the_earlier_packs_too(house, other, owner, tree, tmp_path):
+    async def scenario():
+        async with estate_of(owner, tmp_path / "estate", house, other) as estate:
+            await estate.back_up(tree(), house)
+            assert (await estate.back_up(tree())).left_out == []
+            assert len(held_by(other)) == len(held_by(house)) == 2
+
+    asyncio.run(scenario())
+
+
+def test_a_total_is_of_the_same_paths_or_counted_and_no_longer_claimed_when_it_is_passed(
+    house, owner, tree, tmp_path, monkeypatch
+):
+    house.wish = (16 * MIB, *WISH[1:])
+    monkeypatch.setattr(reporter_module, "_EVERY_S", 0.0)
+
+    async def scenario():
+        async with estate_of(owner, tmp_path / "estate", house) as estate:
+            folder = tree()
+            (folder / "large").write_bytes(random.Random(1).randbytes(MIB))
+            await estate.back_up(folder)
+            size = sum(path.stat().st_size for path in folder.iterdir())
+            assert (2, size, False) in totals(estate), "counted"
+            await estate.back_up(folder)
+            assert totals(estate)[0] == (2, size, False), "known from the last one, at once"
+            assert not any(going for *_, going in totals(estate))
+            (folder / "more").write_bytes(random.Random(2).randbytes(MIB))
+            await estate.back_up(folder)
+            assert (totals(estate)[0], totals(estate)[-1]) == ((2, size, False), (0, 0, False))
+
+    asyncio.run(scenario())
+
+
+def totals(estate):
+    told = [progress for progress in estate.progress if progress["phase"] == "backing up"]
+    return [(one["files_total"], one["bytes_total"], one["counting"]) for one in told]

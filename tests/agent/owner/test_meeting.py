@@ -1,0 +1,179 @@
+"""Hosts heard side by side: a slow one holds up nobody, and what it costs to be slow is bounded."""
+
+import asyncio
+
+import pytest
+
+from agent.estates import estate_of
+from agent.loops import VirtualClock, play
+from backuppeer.agent.owner import rebuild
+from backuppeer.agent.owner.meeting import Meeting
+from backuppeer.agent.owner.rebuild import rebuild_from
+from backuppeer.agent.peers.partners import Partner
+from backuppeer.errors import PeerUnreachable, RefusedError
+from backuppeer.ids import AgreementId, StoredId
+from backuppeer.limits import HEAR_S, REFRESH_PACK_S, REFRESH_ROW_S, REFRESH_S, WITNESS_S
+from backuppeer.shares.ledger import Copy
+from backuppeer.wire.messages import HeadIs, PackList, PackRow
+
+
+class Rows:
+    """A host whose pages come one by one, each after a while, and whose packs open or don't."""
+
+    agreement = b"a" * 16
+
+    def __init__(self, monkeypatch, *, pause_s, rows=1, opens=True, pages=10**6):
+        self.pause_s, self.rows, self.opens, self.pages, self.asked = pause_s, rows, opens, pages, 0
+        monkeypatch.setattr(rebuild, "_list_page", self.list_page)
+        monkeypatch.setattr(rebuild, "_register", self.register)
+        self.ledger = self.index = self
+
+    async def list_page(self, _partner, after):
+        await asyncio.sleep(self.pause_s)
+        self.asked += 1
+        first = int.from_bytes(after, "big") + 1
+        ids = (StoredId((first + n).to_bytes(32, "big")) for n in range(self.rows))
+        return PackList(packs=tuple(PackRow(stored, 1 << 18) for stored in ids), more=self.asked < self.pages)
+
+    async def register(self, _partner, _repository, _row):
+        if not self.opens:
+            raise RefusedError("no")
+
+    known = 0
+
+    def copies_at(self, agreement):
+        ids = (StoredId(n.to_bytes(32, "big")) for n in range(1, self.known + 1))
+        return [Copy(bytes(16), agreement, stored, 1, bytes(64)) for stored in ids]
+
+    def has_pack(self, _):
+        return True
+
+
+def read(rows):
+    async def run():
+        await rebuild_from(rows, rows, lambda _: None, VirtualClock())
+
+    async def timed():
+        try:
+            await run()
+        except PeerUnreachable as exc:
+            return asyncio.get_running_loop().time(), exc.message
+        return asyncio.get_running_loop().time(), ""
+
+    return play(timed())
+
+
+def test_rows_that_drip_are_given_up_when_the_patience_for_one_host_is_over(monkeypatch):
+    ended_s, told = read(Rows(monkeypatch, pause_s=20, opens=False))
+    assert (ended_s, told) == (REFRESH_S, "it tells too slowly what it holds")
+
+
+def test_packs_that_open_earn_a_host_the_time_that_they_are_worth(monkeypatch):
+    ended_s, told = read(Rows(monkeypatch, pause_s=20, rows=4))
+    assert told
+    assert ended_s == REFRESH_S + 4 * REFRESH_PACK_S * (ended_s // 20)
+    assert read(Rows(monkeypatch, pause_s=20, rows=10, pages=50)) == (1000, "")
+
+
+def test_rows_known_before_earn_a_little(monkeypatch):
+    rows = Rows(monkeypatch, pause_s=10, rows=1000, pages=50, opens=False)
+    rows.known = 50_000
+    assert 1000 * REFRESH_ROW_S >= 10
+    assert read(rows) == (500, "")
+
+
+@pytest.fixture
+def tree(tmp_path):
+    folder = tmp_path / "files"
+    folder.mkdir()
+    (folder / "1").write_text("1" * 1000)
+    return folder
+
+
+def stall(monkeypatch, estate, house, name):
+    """Let one step with a host never end."""
+    step = getattr(estate.vault, name)
+
+    async def stalled(partner, *args):
+        if partner.peer == house.peer:
+            await asyncio.Event().wait()
+        return await step(partner, *args)
+
+    monkeypatch.setattr(estate.vault, name, stalled)
+
+
+@pytest.fixture
+def run(owner, house, other, tmp_path):
+    """Run a scenario with an owner's estate and its two hosts."""
+
+    def run(scenario):
+        async def begin():
+            async with estate_of(owner, tmp_path / "estate", house, other) as estate:
+                await scenario(estate)
+
+        asyncio.run(begin())
+
+    return run
+
+
+@pytest.mark.parametrize("step", ["refresh", "ask_head"])
+@pytest.mark.parametrize("slow", ["house", "other"])
+def test_a_restore_goes_on_as_soon_as_one_host_has_told_all(run, tree, monkeypatch, request, step, slow):  # noqa: PLR0917
+    monkeypatch.setattr("backuppeer.agent.owner.meeting.WITNESS_S", 0.01)
+
+    async def scenario(estate):
+        await estate.back_up(tree)
+        estate.lose_repository()
+        stall(monkeypatch, estate, request.getfixturevalue(slow), step)
+        assert (await estate.restore("latest", tree.parent / "out")).files == 1
+
+    run(scenario)
+
+
+def test_a_host_that_is_late_is_waited_for_when_the_others_do_not_have_all(run, other, tree, monkeypatch):
+    monkeypatch.setattr("backuppeer.agent.owner.meeting.WITNESS_S", 0.0)
+
+    async def scenario(estate):
+        await estate.back_up(tree, other)
+        estate.lose_repository()
+        ask = estate.vault.ask_head
+
+        async def late(partner):
+            if partner.peer == other.peer:
+                await asyncio.sleep(0.01)
+            return await ask(partner)
+
+        monkeypatch.setattr(estate.vault, "ask_head", late)
+        assert (await estate.restore("latest", tree.parent / "out")).files == 1
+
+    run(scenario)
+
+
+class Hushed:
+    """A vault whose hosts never show their heads, but those named."""
+
+    def __init__(self, *there):
+        self.there, self.taken = there, []
+
+    async def ask_head(self, partner):
+        if partner.name not in self.there:
+            await asyncio.Event().wait()
+        return HeadIs()
+
+    def take_head(self, partner, *_):
+        self.taken.append(partner.name)
+
+
+@pytest.mark.parametrize(("rest_s", "ends_s", "told"), [(None, HEAR_S, ["a", "c"]), (WITNESS_S, WITNESS_S, [])])
+def test_hosts_that_do_not_show_their_heads_are_waited_for_side_by_side(rest_s, ends_s, told):
+    failed, vault = [], Hushed("b")
+    partners = [Partner(AgreementId(name.encode() * 16), None, name, None) for name in "abc"]
+
+    async def scenario():
+        meeting = Meeting(vault, None, lambda partner, _: failed.append(partner.name))
+        heard = await meeting.hear(partners, rest_s=rest_s)
+        return asyncio.get_running_loop().time(), heard
+
+    assert play(scenario()) == (ends_s, [partners[1]])
+    assert vault.taken == ["b"]
+    assert failed == told

@@ -1,0 +1,143 @@
+"""Who is asked in a recovery, what a person is told of the answers, and what an unfinished one leaves behind."""
+
+import asyncio
+from types import SimpleNamespace
+
+import pytest
+
+from backuppeer.agent.commands.owner import OwnerCommands
+from backuppeer.agent.home.home import Home
+from backuppeer.agent.home.keyring import load_keys, recover_identity
+from backuppeer.agent.home.state import State
+from backuppeer.agent.owner.recovery import Recovery
+from backuppeer.agent.owner.vault import Vault
+from backuppeer.agent.reporter import Reporter
+from backuppeer.clock import SystemClock
+from backuppeer.control.api import ConnectPlanRequest, RecoverRequest, SnapshotsRequest
+from backuppeer.errors import ExitCode, IntegrityFault, NotFoundError, PeerUnreachable, RefusedError
+from backuppeer.ids import PeerId, format_peer_id, shorten_peer_id
+
+SILENT, STRANGER, LIAR = (PeerId(bytes([n]) * 32) for n in (1, 2, 3))
+SHORT = {peer: shorten_peer_id(peer) for peer in (SILENT, STRANGER, LIAR)}
+ANSWERS = {
+    SILENT: PeerUnreachable(f"{SHORT[SILENT]} did not answer"),
+    STRANGER: RefusedError("I do not know you"),
+    LIAR: IntegrityFault("it answered nonsense"),
+}
+
+
+class Doors:
+    """Stands where the market and knocking are: `hosts` are on offer, and answer as ANSWERS says."""
+
+    def __init__(self, *hosts):
+        self.hosts = hosts
+
+    async def everybody(self, _servers):
+        return [SimpleNamespace(peer=peer) for peer in self.hosts]
+
+    def empty_wish(self, _peer):
+        return None
+
+    async def knock_at(self, listing, _wish, _servers):
+        await asyncio.sleep(0)
+        raise ANSWERS[listing.peer]
+
+
+class Heir:
+    """A home made from the words, and recoveries in it."""
+
+    def __init__(self, folder):
+        self.home = Home(folder)
+        recover_identity(self.home, b"o" * 32)
+        self.keys, self.state = load_keys(self.home), State(self.home.state)
+        self.vault = Vault(self.home, self.keys, self.state, SystemClock(), reach=None, standing=None)
+        self.events = []
+
+    async def recover(self, doors, *named):
+        async def emit(event):
+            self.events.append(event)
+
+        recovery = Recovery(self.keys, self.state, self.vault, market=doors, knocking=doors, reach=None)
+        request = RecoverRequest(peers=[format_peer_id(peer) for peer in named])
+        try:
+            await recovery.run(request, [], Reporter(emit))
+        finally:
+            await asyncio.sleep(0.01)  # progress is told without being waited for
+
+    def fail(self, doors, *named):
+        with pytest.raises(NotFoundError) as told:
+            asyncio.run(self.recover(doors, *named))
+        return told.value
+
+
+@pytest.fixture
+def heir(tmp_path):
+    made = Heir(tmp_path / "heir")
+    yield made
+    made.vault.close()
+    made.state.close()
+
+
+def test_silent_strangers_are_counted_and_a_peer_at_fault_is_named_once(heir):
+    said = heir.fail(Doors(SILENT, STRANGER, LIAR)).message
+    assert said == (
+        "no host that could be asked keeps backups of yours "
+        f"({SHORT[LIAR]}: it answered nonsense; 1 of 3 hosts asked did not answer)"
+    )
+
+
+def test_hosts_that_the_person_named_are_spoken_of_one_by_one(heir):
+    said = heir.fail(Doors(SILENT, STRANGER), SILENT, LIAR).message
+    assert said.endswith(f"({SHORT[LIAR]} is not on offer; {SHORT[SILENT]} did not answer)")
+
+
+def test_the_advice_is_to_ask_the_person_who_keeps_the_backups_and_to_try_again(heir):
+    said = heir.fail(Doors())
+    assert said.message == "no host is on offer"
+    assert said.hint.startswith("ask the person who keeps your backups to run `host` again")
+    assert "`backup-peer recover` again" in said.hint
+
+
+def test_progress_counts_hosts_and_says_who_is_waited_for(heir):
+    heir.fail(Doors(SILENT, STRANGER))
+    steps = [event.data for event in heir.events if event.event == "progress"]
+    assert {(step["unit"], step["files_total"]) for step in steps} == {("host", 2)}
+    assert [step["files"] for step in (steps[0], steps[-1])] == [0, 2]
+    assert {step["current"] for step in steps} >= {
+        f"waiting for {SHORT[SILENT]}",
+        f"waiting for {SHORT[SILENT]} and 1 more",
+        "",
+    }
+
+
+def test_before_a_host_is_found_a_home_says_so_instead_of_having_no_snapshots(heir):
+    agent = SimpleNamespace(parts=None, owner=SimpleNamespace(vault=heir.vault))
+    heir.fail(Doors(STRANGER))
+    with pytest.raises(NotFoundError, match="not finished") as told:
+        OwnerCommands(agent)._snapshots(SnapshotsRequest())
+    assert "`backup-peer recover` again" in told.value.hint
+
+
+def test_a_home_made_from_the_words_refuses_to_write_and_says_how_to_go_on(heir):
+    with pytest.raises(RefusedError, match="may only read") as told:
+        heir.vault.check_writable()
+    assert "`backup-peer init --home DIR`" in told.value.hint
+    assert told.value.exit_code == ExitCode.REFUSED
+
+
+def test_a_host_is_not_asked_for_space_that_a_recovered_home_could_not_fill(heir, house):
+    connecting = SimpleNamespace(agreement_with=lambda _: None)
+    parts = SimpleNamespace(state=heir.state, keys=heir.keys)
+    commands = OwnerCommands(
+        SimpleNamespace(parts=parts, owner=SimpleNamespace(vault=heir.vault, connecting=connecting))
+    )
+    with pytest.raises(RefusedError, match="may only read"):
+        asyncio.run(commands.plan(ConnectPlanRequest(peer=format_peer_id(house.peer)), None))
+
+
+def test_a_home_is_recovered_once_a_recovery_came_to_its_end_and_one_made_by_init_always_was(heir, owner):
+    assert heir.vault.is_unrecovered
+    heir.vault.end_recovery()
+    assert not heir.vault.is_unrecovered
+    owners = Vault(owner.home, owner.keys, owner.state, owner.clock, reach=None, standing=None)
+    assert not owners.is_unrecovered

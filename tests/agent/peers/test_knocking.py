@@ -1,0 +1,105 @@
+"""One knock: how long it lives, where its reply is awaited, and for how long."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from agent.loops import START_MS, VirtualClock, play
+from backuppeer.agent.peers import knocking
+from backuppeer.agent.peers.knocking import Knocking
+from backuppeer.agent.peers.partners import Whereabouts
+from backuppeer.crypto.envelope import EnvelopeKey
+from backuppeer.crypto.identity import SigningKey
+from backuppeer.errors import PeerUnreachable, RefusedError
+from backuppeer.limits import KNOCK_LIFE_S, KNOCK_REPLY_S, KNOCK_SERVERS
+from backuppeer.signaling.knock import KnockReply, Verdict, open_knock
+from backuppeer.signaling.listing import open_listing
+from signaling.kit import Host
+
+SERVERS = [f"wss://h{n}.example" for n in range(KNOCK_SERVERS + 2)]
+
+
+class DeafPool:
+    """Stands where Pool is: opens inboxes, takes deposits, and no reply ever comes."""
+
+    opened: list[list[str]]
+    deposits: list[bytes]
+
+    def __init__(self, _servers, *, clock):
+        pass
+
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, *_error):
+        pass
+
+    async def open_inbox(self, _key, _on_message, *, servers):
+        self.opened.append(servers)
+
+        class Handle:
+            def open_at(self):
+                return SERVERS
+
+            async def close(self):
+                pass
+
+        return Handle()
+
+    async def deposit(self, _servers, _inbox, sealed):
+        self.deposits.append(sealed)
+
+
+@pytest.mark.parametrize(("wish", "advice"), [(0, "`host` again"), (10**9, "`backup-peer browse` for others")])
+def test_a_host_that_is_not_on_offer_is_told_with_advice_that_fits_whose_host_it_is(owner, house, wish, advice):
+    class Empty:
+        async def find(self, _servers, _peer):
+            return None
+
+    async def scenario():
+        asking = Knocking(owner.state, owner.keys.identity, VirtualClock(), market=Empty(), ends=None)
+        with pytest.raises(PeerUnreachable, match="is not on offer at 1 server") as told:
+            await asking.knock(replace(asking.empty_wish(house.peer), size_bytes=wish), SERVERS[:1])
+        assert told.value.message.endswith("1 server")
+        assert advice in told.value.hint
+
+    play(scenario())
+
+
+def test_who_is_refused_is_told_that_less_may_fit(owner, house, monkeypatch):
+    async def refuse(*_):
+        no = {"verdict": Verdict.REJECTED, "message": "not that much space is left here"}
+        return KnockReply(host=house.peer, owner=owner.peer, nonce=b"", issued_ms=0, **no)
+
+    async def scenario():
+        asking = Knocking(owner.state, owner.keys.identity, VirtualClock(), market=None, ends=None)
+        monkeypatch.setattr(asking, "_exchange", refuse)
+        with pytest.raises(RefusedError, match="not that much space") as told:
+            await asking.knock_at(None, replace(asking.empty_wish(house.peer), size_bytes=10**9), SERVERS[:1])
+        assert "a smaller --storage may fit" in told.value.hint
+        assert "`backup-peer browse` shows others" in told.value.hint
+
+    play(scenario())
+
+
+def test_a_knock_names_few_servers_lives_an_hour_and_is_given_up_after_seconds(owner, monkeypatch):
+    DeafPool.opened, DeafPool.deposits = [], []
+    monkeypatch.setattr(knocking, "Pool", DeafPool)
+    envelope = EnvelopeKey.generate()
+    host = Host(SigningKey.generate(), envelope)
+    row = open_listing(host.signed(START_MS, now_ms=START_MS), START_MS)
+    ends = Whereabouts(b"t" * 32, ("10.0.0.1:4433",))
+
+    async def scenario():
+        asking = Knocking(owner.state, owner.keys.identity, VirtualClock(), market=None, ends=lambda: ends)
+        with pytest.raises(PeerUnreachable, match="did not answer"):
+            await asking.knock_at(row, asking.empty_wish(host.peer), SERVERS)
+        assert asyncio.get_running_loop().time() == KNOCK_REPLY_S
+
+    play(scenario())
+    assert DeafPool.opened == [SERVERS[:KNOCK_SERVERS]]
+    (sealed,) = DeafPool.deposits
+    knock = open_knock(sealed, envelope, recipient=host.peer, now_ms=START_MS)
+    assert knock.servers == SERVERS[:KNOCK_SERVERS]
+    assert knock.expires_ms - knock.issued_ms == KNOCK_LIFE_S * 1000

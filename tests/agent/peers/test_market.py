@@ -1,0 +1,69 @@
+"""What a browse remembers, and what it shows."""
+
+import asyncio
+from types import SimpleNamespace
+
+import pytest
+
+from agent.loops import START_MS, SetClock
+from backuppeer.agent.home import state as state_module
+from backuppeer.agent.home.state import State
+from backuppeer.agent.peers.market import Market
+from backuppeer.agent.peers.names import resolve_peer
+from backuppeer.control.api import BrowseRequest
+from backuppeer.crypto.identity import SigningKey
+from backuppeer.ids import PeerId, shorten_peer_id
+from backuppeer.signaling.listing import open_listing
+from backuppeer.trust.score import Level
+from signaling.kit import Host
+
+
+def offering(number):
+    signed = Host(SigningKey.from_seed(bytes([number]) * 32)).signed(
+        START_MS, now_ms=START_MS, storage_bytes=1 << 40, free_bytes=1 << (30 + number)
+    )
+    return open_listing(signed, START_MS)
+
+
+LISTINGS = [offering(number) for number in range(1, 7)]
+PEERS = [listing.peer for listing in LISTINGS]
+
+
+@pytest.fixture
+def state(tmp_path):
+    opened = State(tmp_path / "state.db")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def browse(state, monkeypatch):
+    """Browse among LISTINGS as the only servers' answer; returns the ids shown."""
+    standing = SimpleNamespace(trust=lambda _: (0.1, Level.UNPROVEN))
+    market = Market(state, standing, SetClock(), PeerId(bytes(32)))
+
+    async def answer(_servers, *, everything):
+        return SimpleNamespace(listings=LISTINGS)
+
+    monkeypatch.setattr(market, "_ask", answer)
+    return lambda **wanted: [row.peer_id for row in asyncio.run(market.browse([], BrowseRequest(**wanted)))]
+
+
+def test_a_filter_decides_what_is_shown_and_not_who_is_remembered(state, browse):
+    assert len(browse()) == 6
+    assert len(browse(min_storage=60 * 10**9)) == 1
+    assert browse(limit=2) == browse()[:2]
+    for peer in PEERS:
+        assert resolve_peer(state, shorten_peer_id(peer)) == peer
+
+
+def test_beyond_the_cap_those_heard_of_least_recently_go_and_those_shown_stay_longest(state, browse, monkeypatch):
+    monkeypatch.setattr(state_module, "HEARD_PEERS", 3)
+    state.put_heard(PEERS[:2])
+    state.put_heard(PEERS[2:4])
+    assert state.heard() == PEERS[1:4]
+    state.put_heard(PEERS[1:2])
+    state.put_heard(PEERS[5:])
+    assert state.heard() == [PEERS[3], PEERS[1], PEERS[5]]
+    browse(limit=2, sort="free")
+    assert state.heard()[1:] == [PEERS[4], PEERS[5]]
