@@ -155,11 +155,11 @@ class Reader:
             if kind is BlobKind.DATA:
                 engine.packer.count_plain(sum(map(len, unique.values())))
             return
-        engine.packer.add(self._compress(kind, unique.values()))
+        engine.packer.add(self._compress(kind, unique.items()))
 
-    def _compress(self, kind: BlobKind, parts: Iterable[memoryview | bytes]) -> list[Blob]:
-        pack_blob, keys = self._compressor.pack_blob, self._engine.keys
-        return [pack_blob(keys, kind, part) for part in parts]
+    def _compress(self, kind: BlobKind, parts: Iterable[tuple[BlobId, memoryview | bytes]]) -> list[Blob]:
+        pack_named = self._compressor.pack_named
+        return [pack_named(blob, kind, part) for blob, part in parts]
 
 
 class ReaderPool(threading.local):
