@@ -1,6 +1,8 @@
 """How long a request stream waits for a peer that says nothing, takes nothing, or never ends."""
 
 import asyncio
+import gc
+import weakref
 
 import pytest
 
@@ -213,3 +215,28 @@ def test_bulk_over_a_stream_without_a_thread_of_its_own_is_given_and_taken_too(s
         assert all(len(piece) <= MIB for piece in taken)
 
     play(scenario())
+
+
+def test_bulk_that_was_received_is_let_go_of_without_a_collection():
+    """A ring of references would keep megabytes until the collector comes by, which is seldom."""
+
+    class Pages(bytearray):
+        pass
+
+    async def scenario():
+        async def receive():
+            pages = Pages(MIB)
+            await opener(Bulky(rate=MIB // 4)).receive_into(memoryview(pages))
+            return pages
+
+        pages = await asyncio.ensure_future(receive())
+        seen = weakref.ref(pages)
+        del pages
+        await asyncio.sleep(0)
+        assert seen() is None
+
+    gc.disable()
+    try:
+        play(scenario())
+    finally:
+        gc.enable()

@@ -84,34 +84,48 @@ async def _in_time(pace: _Pace, verb: str) -> AsyncIterator[asyncio.Timeout]:
         raise PeerUnreachable(f"the peer {verb} {pace.done} of {pace.size} bytes, then too little") from exc
 
 
-@asynccontextmanager
-async def _watched(bulk: MovesBulk, pace: _Pace, verb: str, on_piece: OnPiece | None = None) -> AsyncIterator[None]:
-    """Give up the block when what it moves in a thread stalls; `pace` and `on_piece` hear of what moved meanwhile."""
-    loop = asyncio.get_running_loop()
-    seen = bulk.moved_bytes
-    timer: asyncio.TimerHandle
+class _Watch:
+    """Looks now and then at what a thread moves; `pace` and `on_piece` hear of it, and what moves gets more time.
 
-    def note() -> bool:
-        nonlocal seen
-        moved, seen = bulk.moved_bytes - seen, bulk.moved_bytes
-        pace.done += moved
-        if moved and on_piece is not None:
-            on_piece(moved)
+    Not a closure: one that names itself is a ring, which would keep the task, and its megabytes, until a collection.
+    """
+
+    def __init__(self, bulk: MovesBulk, pace: _Pace, on_piece: OnPiece | None) -> None:
+        self._bulk, self._pace, self._on_piece = bulk, pace, on_piece
+        self._seen = bulk.moved_bytes
+        self._timer: asyncio.TimerHandle | None = None
+
+    def look(self, limit: asyncio.Timeout) -> None:
+        """Look, and look again in a moment."""
+        if self._note():
+            limit.reschedule(self._pace.next_s())
+        self._timer = asyncio.get_running_loop().call_later(_LOOK_S, self.look, limit)
+
+    def end(self) -> None:
+        """Look for the last time."""
+        self._note()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _note(self) -> bool:
+        moved = self._bulk.moved_bytes - self._seen
+        self._seen += moved
+        self._pace.done += moved
+        if moved and self._on_piece is not None:
+            self._on_piece(moved)
         return moved > 0
 
-    def look() -> None:
-        nonlocal timer
-        if note():
-            limit.reschedule(pace.next_s())
-        timer = loop.call_later(_LOOK_S, look)
 
+@asynccontextmanager
+async def _watched(bulk: MovesBulk, pace: _Pace, verb: str, on_piece: OnPiece | None = None) -> AsyncIterator[None]:
+    """Give up the block when what it moves in a thread stalls."""
+    watch = _Watch(bulk, pace, on_piece)
     async with _in_time(pace, verb) as limit:
-        timer = loop.call_later(_LOOK_S, look)
+        watch.look(limit)
         try:
             yield
         finally:
-            timer.cancel()
-            note()
+            watch.end()
 
 
 class Channel:
