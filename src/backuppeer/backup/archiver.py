@@ -15,13 +15,16 @@ from dataclasses import dataclass, field
 from backuppeer.backup.exclusion import Exclusions, make_rules
 from backuppeer.backup.jobs import Jobs
 from backuppeer.backup.packer import Packer
+from backuppeer.backup.piped import StreamPacker
 from backuppeer.backup.publisher import Published, Publisher
 from backuppeer.backup.reading import Engine
 from backuppeer.backup.roots import normalise_path, plan_roots
 from backuppeer.backup.sighting import find_paths, name_paths
+from backuppeer.backup.streaming import Fill
 from backuppeer.backup.streams import NoProgress, PackSink, Progress
+from backuppeer.backup.tally import Tally
 from backuppeer.backup.trees import TreeReader
-from backuppeer.backup.walk import Tally, Walker
+from backuppeer.backup.walk import Walker
 from backuppeer.crypto.keys import RepositoryKeys
 from backuppeer.errors import IncompleteError, UserError
 from backuppeer.ids import BlobId, SnapshotId
@@ -114,16 +117,7 @@ class Archiver:
             )
         there, missing = find_paths(paths, self._progress)
         root = plan_roots(there)
-        packer = Packer(self._index, None if options.dry_run else self._sink)
-        engine = Engine(
-            self._keys,
-            self._index,
-            packer,
-            options.level,
-            options.dry_run,
-            options.one_file_system,
-            options.cancel,
-        )
+        engine = self._make_engine()
         rules = make_rules(options.exclusions)
         trees = TreeReader(self._keys, self._index, cache=self._cache)
         with Jobs(options.workers, BATCHES_IN_FLIGHT) as jobs:
@@ -140,7 +134,37 @@ class Archiver:
             more = walker.tally.skipped - NOTED_SKIPS
             self._progress.note(f"left out {more} more sockets, which hold no data")
         engine.check_cancelled()
-        return self._finish(packer, snapshot, walker.tally)
+        return self._finish(engine.packer, snapshot, walker.tally)
+
+    def run_stream(self, path: bytes, fill: Fill) -> ArchiveResult:
+        """Back up what `fill` reads, to its end, as the file at the absolute `path` (see `read_stream_name`).
+
+        Raises:
+            InterruptedByUserError: cancelled; no snapshot was made.
+            BackupPeerError: the sink failed, or `fill` did; no snapshot was made.
+
+        """
+        options = self._options
+        started_ns = options.now_ns()
+        engine = self._make_engine()
+        with Jobs(options.workers, BATCHES_IN_FLIGHT) as jobs:
+            packed = StreamPacker(engine, jobs, cache=self._cache, progress=self._progress)
+            tree = packed.pack(path, fill, now_ns=started_ns)
+        engine.check_cancelled()
+        snapshot = self._make_snapshot(tree, [path], tally=packed.tally, parent=None, started_ns=started_ns)
+        return self._finish(engine.packer, snapshot, packed.tally)
+
+    def _make_engine(self) -> Engine:
+        options = self._options
+        return Engine(
+            self._keys,
+            self._index,
+            Packer(self._index, None if options.dry_run else self._sink),
+            options.level,
+            options.dry_run,
+            options.one_file_system,
+            options.cancel,
+        )
 
     def _make_snapshot(
         self, tree: bytes, paths: Sequence[bytes], *, tally: Tally, parent: Snapshot | None, started_ns: int

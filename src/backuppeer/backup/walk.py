@@ -26,10 +26,11 @@ from backuppeer.backup.reading import Engine, FileRead, ReaderPool, describe_err
 from backuppeer.backup.roots import Root
 from backuppeer.backup.streaming import Streamer
 from backuppeer.backup.streams import Progress
+from backuppeer.backup.tally import Tally
 from backuppeer.backup.trees import TreeReader, split_ids
 from backuppeer.errors import BackupPeerError, IntegrityFault
 from backuppeer.files.metadata import OwnerNames
-from backuppeer.files.read import Opened, has_changed, look_at_entry, open_file
+from backuppeer.files.read import Opened, has_changed, look_at_entry, open_file, read_full
 from backuppeer.files.scan import (
     Directory,
     Found,
@@ -45,15 +46,6 @@ from backuppeer.limits import KNOWN_BATCH, NOTED_SKIPS, SMALL_FILE_BYTES, TREE_B
 from backuppeer.repo.blob import BlobKind
 from backuppeer.repo.cache import TreeCache
 from backuppeer.repo.tree import TreeEntry, cut_content, encode_pieces
-
-
-class Tally:
-    """Counts of one walk. `roots`: wanted directories that could be listed, and wanted symlinks."""
-
-    __slots__ = ("bytes", "dirs", "errors", "files", "roots", "skipped", "unchanged")
-
-    def __init__(self) -> None:
-        self.files = self.dirs = self.bytes = self.unchanged = self.errors = self.skipped = self.roots = 0
 
 
 class Walker:
@@ -216,7 +208,7 @@ class Walker:
             opened = open_file(directory, found.name)
             try:
                 finished = partial(self._streamed, node, slot, found.name, opened)
-                size = self._streamer.stream(opened, finished, reached=self._report)
+                size = self._streamer.stream(partial(read_full, opened.fd), opened.size, finished, reached=self._report)
                 node.waiting += 1
                 if size != opened.size or has_changed(opened):
                     self._fail(path, "changed while it was read")

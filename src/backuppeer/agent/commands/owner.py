@@ -8,7 +8,7 @@ import os
 
 from backuppeer.agent.agent import Agent
 from backuppeer.agent.heap import returning_memory
-from backuppeer.agent.jobs.backup import BackupJob
+from backuppeer.agent.jobs.backup import BackupJob, Paths, Stream, Subject
 from backuppeer.agent.jobs.restore import RestoreJob
 from backuppeer.agent.owner.losses import Witnesses, check_choice
 from backuppeer.agent.owner.recovery import Recovery
@@ -34,9 +34,12 @@ from backuppeer.control.api import (
     LsRequest,
     RecoverRequest,
     RecoverResult,
+    SnapshotRequest,
     SnapshotRow,
     SnapshotsRequest,
+    StreamRequest,
 )
+from backuppeer.control.inflow import Inflow
 from backuppeer.control.restoring import RestorePlan, RestoreRequest, RestoreResult
 from backuppeer.errors import LocalError, NotFoundError, PeerUnreachable, UserError
 from backuppeer.ids import PeerId, SnapshotId, format_peer_id
@@ -99,10 +102,17 @@ class OwnerCommands:
 
     async def backup(self, request: BackupRequest, emit: Emit) -> BackupResult:
         """Make a snapshot."""
+        return await self._back_up(request, emit, Paths(request))
+
+    async def backup_stream(self, request: StreamRequest, emit: Emit, inflow: Inflow) -> BackupResult:
+        """Make a snapshot of what a command is fed with."""
+        return await self._back_up(request, emit, Stream(request.name, inflow.read_into))
+
+    async def _back_up(self, request: SnapshotRequest, emit: Emit, subject: Subject) -> BackupResult:
         vault = self._agent.owner.vault
         vault.check_idle()
         async with vault.busy, returning_memory(), reporting(emit) as reporter:
-            return await BackupJob(vault, request, reporter).run()
+            return await BackupJob(vault, request, reporter, subject).run()
 
     async def snapshots(self, request: SnapshotsRequest, _: Emit) -> list[SnapshotRow]:
         """Return own snapshots, oldest first."""
