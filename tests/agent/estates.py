@@ -93,7 +93,7 @@ class Estate:
 
     async def restore(self, snapshot: str, target: Path) -> RestoreResult:
         request = RestoreRequest(servers=[], snapshot=snapshot, target=str(target))
-        return await RestoreJob(self.vault, request, Reporter(self._emit)).run()
+        return await RestoreJob(self.vault, request, Reporter(self._emit), self._emit).run()
 
     async def _emit(self, event) -> None:
         if event.event == "progress":

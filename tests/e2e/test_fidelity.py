@@ -83,3 +83,30 @@ def test_what_is_left_out_of_a_backup_and_of_a_restore_stays_out(world: World, p
         below(world.path / "t", tree) / "keep" / "a.c"
     ]
     assert pair.owner.run("backup", str(tree), "--exclude", "!").code == 2
+
+
+def test_a_restore_that_deletes_leaves_the_folder_as_it_was_saved_and_says_beforehand(world: World, pair: Pair):
+    tree, target = world.path / "tree", world.path / "target"
+    for path in ("a.c", "sub/b.c"):
+        (tree / path).parent.mkdir(parents=True, exist_ok=True)
+        (tree / path).write_text(path)
+    pair.owner.do("backup", str(tree))
+    back, words = below(target, tree), ("restore", "latest", "--delete", "--target", str(target))
+    pair.owner.do(*words)
+    for path in ("new.c", "sub/old/new.o"):
+        (back / path).parent.mkdir(parents=True, exist_ok=True)
+        (back / path).write_text("too much")
+    (target / "mine").write_text("beside it")
+    (back / "sub" / "link").symlink_to(target)
+    dry = pair.owner.do(*words, "--dry-run")
+    rows = [event for event in dry.events if event["event"] == "removal"]
+    planned = {str(row["path"]).removeprefix(f"{back}/") for row in rows}
+    assert planned == {"new.c", "sub/old/new.o", "sub/old", "sub/link"}
+    refused = pair.owner.run(*words)
+    assert (refused.code, "4 entries" in refused.stderr) == (2, True)
+    assert (back / "new.c").exists()
+    assert pair.owner.do(*words, "--exclude", "*.o", "--yes").last["removed"] == 2
+    assert (back / "sub" / "old" / "new.o").exists()
+    assert pair.owner.do(*words, "--yes").last["removed"] == 2
+    assert compare_trees(tree, back).differences == {}
+    assert (target / "mine").read_text() == "beside it"

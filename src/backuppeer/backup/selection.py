@@ -78,10 +78,11 @@ class Choice:
                     yield visit
                 continue
             is_directory = visit.entry.kind == EntryKind.DIRECTORY
-            if self._fits(self._exclude, visit):
+            wanted = self.judge(visit.path, is_directory=is_directory, inside=bool(included))
+            if wanted is None:
                 if is_directory:
                     walk.skip()
-            elif included or self._include is None or self._fits(self._include, visit):
+            elif wanted:
                 yield from on_the_way
                 on_the_way.clear()
                 walk.skipped = False
@@ -91,9 +92,24 @@ class Choice:
             elif is_directory:
                 on_the_way.append(visit)
 
-    def _fits(self, patterns: Patterns | None, visit: Visit) -> bool:
-        is_directory = visit.entry.kind == EntryKind.DIRECTORY
-        return patterns is not None and bool(patterns.decide(b"/" + visit.path, is_directory=is_directory))
+    def judge(self, path: bytes, *, is_directory: bool, inside: bool) -> bool | None:
+        """Say whether an entry is wanted; False: not itself, but what is in it may be; None: with nothing in it.
+
+        `inside`: it lies in a folder that is wanted as a whole.
+        """
+        if _fits(self._exclude, path, is_directory=is_directory):
+            return None
+        return inside or self._include is None or _fits(self._include, path, is_directory=is_directory)
+
+    def is_within(self, folder: bytes) -> bool:
+        """Say whether all in a folder is wanted that is not excluded: it fits `include`, or one above it does."""
+        parts = folder.split(b"/")
+        above = (b"/".join(parts[: n + 1]) for n in range(len(parts)))
+        return self._include is None or any(_fits(self._include, path, is_directory=True) for path in above)
+
+
+def _fits(patterns: Patterns | None, path: bytes, *, is_directory: bool) -> bool:
+    return patterns is not None and bool(patterns.decide(b"/" + path, is_directory=is_directory))
 
 
 class Walk:

@@ -57,7 +57,7 @@ from backuppeer.control.inspection import (
     StatsRequest,
     StatsResult,
 )
-from backuppeer.control.restoring import RestorePlan, RestoreRequest, RestoreResult
+from backuppeer.control.restoring import RemovalRow, RestorePlan, RestoreRequest, RestoreResult
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,7 +102,9 @@ ROUTES: dict[str, Route] = {
     "diff": Route(request=DiffRequest, result=DiffResult, rows=DiffRow, work=True, summary="compare two snapshots"),
     "stats": Route(request=StatsRequest, result=StatsResult, work=True, summary="what snapshots take"),
     "dump": Route(request=DumpRequest, result=DumpResult, bulk=True, summary="a file's bytes, or a folder as tar"),
-    "restore/plan": Route(request=RestoreRequest, result=RestorePlan, work=True, summary="what it would replace"),
+    "restore/plan": Route(
+        request=RestoreRequest, result=RestorePlan, rows=RemovalRow, work=True, summary="what it would replace, remove"
+    ),
     "restore": Route(request=RestoreRequest, result=RestoreResult, work=True, summary="bring files back"),
     "recover": Route(request=RecoverRequest, result=RecoverResult, work=True, summary="find hosts, rebuild the index"),
 }

@@ -126,12 +126,12 @@ class OwnerCommands:
     async def restore(self, request: RestoreRequest, emit: Emit) -> RestoreResult:
         """Bring files back."""
         async with returning_memory(), reporting(emit) as reporter:
-            return await RestoreJob(self._agent.owner.vault, request, reporter).run()
+            return await RestoreJob(self._agent.owner.vault, request, reporter, emit).run()
 
     async def plan_restore(self, request: RestoreRequest, emit: Emit) -> RestorePlan:
         """Say what a restore would replace."""
         async with reporting(emit) as reporter:
-            return await RestoreJob(self._agent.owner.vault, request, reporter).plan()
+            return await RestoreJob(self._agent.owner.vault, request, reporter, emit).plan()
 
     async def recover(self, request: RecoverRequest, emit: Emit) -> RecoverResult:
         """Find hosts and rebuild the index."""
