@@ -83,6 +83,8 @@ def test_what_is_left_out_of_a_backup_and_of_a_restore_stays_out(world: World, p
         below(world.path / "t", tree) / "keep" / "a.c"
     ]
     assert pair.owner.run("backup", str(tree), "--exclude", "!").code == 2
+    assert pair.owner.run("backup", str(tree), "--priority", "!").code == 2
+    assert pair.owner.do("backup", str(tree), "--priority", "*.c").last["files"] == 6
 
 
 def test_a_restore_that_deletes_leaves_the_folder_as_it_was_saved_and_says_beforehand(world: World, pair: Pair):

@@ -12,10 +12,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from backuppeer.backup.ahead import Ahead, Muted
 from backuppeer.backup.exclusion import Exclusions, make_rules
 from backuppeer.backup.jobs import Jobs
 from backuppeer.backup.packer import Packer
 from backuppeer.backup.piped import StreamPacker
+from backuppeer.backup.priority import Priorities, Scout, Urgent
 from backuppeer.backup.publisher import Published, Publisher
 from backuppeer.backup.reading import Engine
 from backuppeer.backup.roots import normalise_path, plan_roots
@@ -49,6 +51,8 @@ class ArchiveOptions:
     dry_run: bool = False
     one_file_system: bool = False
     exclusions: Exclusions = field(default_factory=Exclusions)
+    priorities: tuple[str, ...] = ()
+    """Patterns of what is read and sent first, the most important first."""
     workers: int = ENGINE_WORKERS
     cancel: threading.Event = field(default_factory=threading.Event)
     now_ns: Callable[[], int] = time.time_ns
@@ -120,10 +124,16 @@ class Archiver:
         engine = self._make_engine()
         rules = make_rules(options.exclusions)
         trees = TreeReader(self._keys, self._index, cache=self._cache)
+        before = parent.tree if parent else b""
+        priorities = Priorities(options.priorities)
         with Jobs(options.workers, BATCHES_IN_FLIGHT) as jobs:
-            walker = Walker(engine, jobs, trees=trees, cache=self._cache, progress=self._progress)
+            ahead = None
+            if priorities:
+                urgent = Scout(engine, trees, priorities).search(root, before, rules)
+                ahead = self._read_ahead(engine, jobs, trees, urgent)
+            walker = Walker(engine, jobs, trees=trees, cache=self._cache, progress=self._progress, ahead=ahead)
             walker.tally.errors = missing
-            tree = walker.walk(root, parent.tree if parent else b"", rules)
+            tree = walker.walk(root, before, rules)
         if not (walker.tally.files or walker.tally.roots):
             # A snapshot of nothing would be `latest`, and hide the one that has the files.
             raise IncompleteError(
@@ -135,6 +145,17 @@ class Archiver:
             self._progress.note(f"left out {more} more sockets, which hold no data")
         engine.check_cancelled()
         return self._finish(engine.packer, snapshot, walker.tally)
+
+    def _read_ahead(self, engine: Engine, jobs: Jobs, trees: TreeReader, urgent: Urgent) -> Ahead:
+        """Read what is urgent, and return when it is durable."""
+        if urgent.more:
+            self._progress.note(
+                f"--priority fits {urgent.more:,} more new files than are read first: these come with all others"
+            )
+        muted = Muted(self._progress)
+        entries = Walker(engine, jobs, trees=trees, cache=self._cache, progress=muted).read_files(urgent.files)
+        engine.packer.flush_content()
+        return Ahead({path: entry for path, entry in entries.items() if path not in muted.failed}, muted.told)
 
     def run_stream(self, path: bytes, fill: Fill) -> ArchiveResult:
         """Back up what `fill` reads, to its end, as the file at the absolute `path` (see `read_stream_name`).

@@ -328,6 +328,8 @@ class BackupRequest(SnapshotRequest, kw_only=True):
     paths: list[str]
     one_file_system: bool = False
     leave_out: LeaveOut = LeaveOut()
+    priority: tuple[str, ...] = ()
+    """Patterns as in .gitignore, counted from `/`: what fits the first is sent first, and so on, before all others."""
 
 
 class StreamRequest(SnapshotRequest, kw_only=True):

@@ -67,6 +67,10 @@ FIND_REMEMBERED: Final = 200_000
 """Matches and directories that `find` remembers from one snapshot to the next: some 80 MB."""
 STREAM_NAME_BYTES: Final = 255
 """Longest component of `--stdin-name`: NAME_MAX of the usual file systems, else nobody could restore it."""
+PRIORITY_PATTERNS: Final = 64
+"""`--priority` in one backup; each new or changed file is compared with them one after the other."""
+PRIORITY_FILES: Final = 100_000
+"""Files read before all others: their entries are remembered until the walk meets them, some 60 MB."""
 HOLE_BYTES: Final = 4 * KIB
 """Zeros left out of a restored file that had holes, from a multiple of it on: the block of most file systems."""
 IGNORE_FILE_BYTES: Final = 1 * MIB

@@ -24,6 +24,7 @@ from backuppeer.backup.archiver import ArchiveOptions, Archiver, ArchiveResult
 from backuppeer.backup.counting import count_paths
 from backuppeer.backup.exclusion import Exclusions, make_rules
 from backuppeer.backup.piped import read_stream_name
+from backuppeer.backup.priority import Priorities
 from backuppeer.backup.streaming import Fill
 from backuppeer.control.api import BackupRequest, BackupResult, SnapshotRequest
 from backuppeer.errors import LocalError
@@ -64,6 +65,7 @@ class Paths:
         self._paths = [os.fsencode(path) for path in request.paths]
         self._exclusions = Exclusions(**msgspec.structs.asdict(request.leave_out))
         self._rules = make_rules(self._exclusions)
+        Priorities(request.priority)  # a pattern that is none is told before anybody is dialled
         self._parent: Snapshot | None = None
 
     def begin(self, reporter: Reporter, snapshots: Sequence[tuple[bytes, bytes]]) -> Count | None:
@@ -81,7 +83,12 @@ class Paths:
 
     def adapt(self, options: ArchiveOptions) -> ArchiveOptions:
         """Add what is left out."""
-        return replace(options, one_file_system=self._request.one_file_system, exclusions=self._exclusions)
+        return replace(
+            options,
+            one_file_system=self._request.one_file_system,
+            exclusions=self._exclusions,
+            priorities=self._request.priority,
+        )
 
 
 class Stream:
