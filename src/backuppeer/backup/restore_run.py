@@ -28,7 +28,7 @@ from backuppeer.errors import IncompleteError, IntegrityFault, Unavailable
 from backuppeer.files.metadata import MetadataNote
 from backuppeer.files.scan import FoundKind
 from backuppeer.files.write import RestoreTarget
-from backuppeer.limits import RESTORE_FIRST_BLOBS
+from backuppeer.limits import NOTED_SKIPS, RESTORE_FIRST_BLOBS
 from backuppeer.repo.extension import LINK, device_of
 from backuppeer.repo.index import Index
 from backuppeer.repo.tree import DEVICES, EntryKind
@@ -101,7 +101,7 @@ class RestoreRun:
         self._walk = Walk()
         self._files = self._dirs = self._bytes = 0
         self._kept = self._kept_bytes = 0
-        self._removed = 0
+        self._removed = self._renamed = 0
         self._failed: set[bytes] = set()
         self._failed_in: set[bytes] = set()
         self._integrity = self._unavailable = self._local = 0
@@ -118,7 +118,7 @@ class RestoreRun:
         for visit in selection.visits(self._walk):
             check()
             self._take(visit)
-            if self._walk.errors:
+            if self._walk.errors or self._walk.renamed:
                 self._report_unread()
             if self._window.is_full():
                 self._run_window()
@@ -323,6 +323,11 @@ class RestoreRun:
         for path, error in self._walk.errors:
             self._fail(path, error)
         self._walk.errors.clear()
+        for stored, place in self._walk.renamed:
+            self._renamed += 1
+            if self._renamed <= NOTED_SKIPS:
+                self._progress.note(f"/{os.fsdecode(stored)} can't have that name here: it is {os.fsdecode(place)}")
+        self._walk.renamed.clear()
 
     def _fail_file(self, file: RestoredFile, failure: Failure) -> None:
         if LINK in file.entry.ext:
@@ -362,6 +367,8 @@ class RestoreRun:
 
     def result(self, target: RestoreTarget) -> RestoreResult:
         """Return what came back, and tell what metadata could not be set."""
+        if self._renamed > NOTED_SKIPS:
+            self._progress.note(f"{self._renamed - NOTED_SKIPS:,} more have other names here")
         notes = {str(note): count for note, count in target.notes.items()}
         for note, count in notes.items():
             deed = "made" if note == MetadataNote.DEVICES else "set"

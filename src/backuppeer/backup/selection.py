@@ -6,18 +6,32 @@ Knows: the way down to a path, skipping directories. Must not know: packs, how a
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 
+from backuppeer.backup.naming import Naming
 from backuppeer.backup.roots import split_path
 from backuppeer.backup.trees import TreeReader, TreeWalk, Visit
 from backuppeer.errors import BackupPeerError
+from backuppeer.files.dialect import Platform, write_path
 from backuppeer.files.ignore import Patterns, anywhere
 from backuppeer.files.write import RestoreTarget
 from backuppeer.repo.tree import EntryKind, TreeEntry
 
 
 class Selection:
-    """What is wanted of a snapshot: the directories on the way down, then an entry or all that `choice` wants."""
+    """What is wanted of a snapshot: the directories on the way down, then an entry or all that `choice` wants.
 
-    def __init__(self, trees: TreeReader, tree: bytes, way: list[TreeEntry], choice: "Choice | None" = None) -> None:
+    `platform`: whose names the paths of visits have.
+    """
+
+    def __init__(
+        self,
+        trees: TreeReader,
+        tree: bytes,
+        way: list[TreeEntry],
+        choice: "Choice | None" = None,
+        *,
+        platform: Platform = Platform.LINUX,
+    ) -> None:
+        self._platform = platform
         self._trees = trees
         self._tree = tree
         self._way = way
@@ -28,11 +42,12 @@ class Selection:
         path = b""
         for entry in self._way[:-1]:
             path = path + b"/" + entry.name if path else entry.name
-            yield Visit(path, entry)
+            yield Visit(write_path(path, self._platform), entry)
 
     def visits(self, walk: "Walk") -> Iterator[Visit]:
         """Yield what is wanted, as `TreeWalk` does."""
-        return self._visits(walk) if self._choice is None else self._choice.visits(self._visits(walk), walk)
+        visits = self._visits(walk) if self._choice is None else self._choice.visits(self._visits(walk), walk)
+        return Naming(self._platform, walk).apply(visits)
 
     def _visits(self, walk: "Walk") -> Iterator[Visit]:
         path = b"/".join(entry.name for entry in self._way)
@@ -118,6 +133,8 @@ class Walk:
     def __init__(self) -> None:
         self.skipped = False
         self.errors: list[tuple[bytes, BackupPeerError]] = []
+        self.renamed: list[tuple[bytes, bytes]] = []
+        """(stored path, path in the target) of what can't have its own name there."""
         self._inner: TreeWalk | None = None
 
     def go(self, trees: TreeReader, content: bytes, path: bytes) -> Iterator[Visit]:

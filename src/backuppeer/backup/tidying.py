@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Iterator
 
 from backuppeer.backup.selection import Choice
 from backuppeer.backup.trees import TreeReader, Visit
+from backuppeer.files.dialect import Platform, mark_name, write_name
 from backuppeer.files.surplus import Removal, Surplus
 from backuppeer.files.write import RestoreTarget
 
@@ -29,7 +30,9 @@ class Tidier:
         choice: Choice | None,
         only_way: Collection[bytes],
         check: Callable[[], None],
+        platform: Platform = Platform.LINUX,
     ) -> None:
+        self._platform = platform
         self._trees, self._target = trees, target
         self._choice, self._only_way = choice or Choice(), only_way
         self._devices: dict[bytes, int] = {}
@@ -52,6 +55,8 @@ class Tidier:
             return
         # All names that the snapshot has, also of what was not to be restored: none of them is too much.
         names = {entry.name for entry in self._trees.entries(visit.entry.content)}
+        if self._platform is not Platform.LINUX:
+            names = {write(name, self._platform) for name in names for write in (write_name, mark_name)}
         with self._target.folders.use(visit.path) as folder:
             inside = self._choice.is_within(visit.path)
             yield from self._surplus[is_dry].clear(folder.fd, visit.path, names, inside=inside)

@@ -71,6 +71,8 @@ PRIORITY_PATTERNS: Final = 64
 """`--priority` in one backup; each new or changed file is compared with them one after the other."""
 PRIORITY_FILES: Final = 100_000
 """Files read before all others: their entries are remembered until the walk meets them, some 60 MB."""
+NAME_UNITS: Final = 255
+"""Longest name of an entry: bytes of UTF-8 on macOS, units of UTF-16 on Windows; Linux says so itself."""
 HOLE_BYTES: Final = 4 * KIB
 """Zeros left out of a restored file that had holes, from a multiple of it on: the block of most file systems."""
 IGNORE_FILE_BYTES: Final = 1 * MIB

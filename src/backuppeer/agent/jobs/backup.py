@@ -28,6 +28,7 @@ from backuppeer.backup.priority import Priorities
 from backuppeer.backup.streaming import Fill
 from backuppeer.control.api import BackupRequest, BackupResult, SnapshotRequest
 from backuppeer.errors import LocalError
+from backuppeer.files.dialect import store_path, this_platform
 from backuppeer.ids import format_peer_id
 from backuppeer.repo.snapshot import Snapshot, decode_snapshot
 from backuppeer.trust.evidence import Kind
@@ -62,7 +63,7 @@ class Paths:
 
         """
         self._request = request
-        self._paths = [os.fsencode(path) for path in request.paths]
+        self._paths = [store_path(path, this_platform()) for path in request.paths]
         self._exclusions = Exclusions(**msgspec.structs.asdict(request.leave_out))
         self._rules = make_rules(self._exclusions)
         Priorities(request.priority)  # a pattern that is none is told before anybody is dialled
