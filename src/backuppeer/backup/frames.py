@@ -7,6 +7,7 @@ and nobody else can reach the socket: the caps only keep a fault from becoming a
 import os
 import socket
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Final
 
 from backuppeer.limits import WORKER_DESCRIPTORS, WORKER_FRAME_BYTES
@@ -40,14 +41,14 @@ def receive_frame(sock: socket.socket) -> tuple[bytearray, list[int]]:
 
     """
     head, descriptors, flags, _ = socket.recv_fds(sock, _HEAD_BYTES, WORKER_DESCRIPTORS)
-    try:
-        if flags & socket.MSG_CTRUNC:
-            raise EOFError("descriptors were lost: this process may not open so many files")  # noqa: TRY301 - one way out
-        return _receive(sock, _parse_head(head + _receive(sock, _HEAD_BYTES - len(head)))), descriptors
-    except BaseException:
+    with ExitStack() as lost:
         for fd in descriptors:
-            os.close(fd)
-        raise
+            lost.callback(os.close, fd)
+        if flags & socket.MSG_CTRUNC:
+            raise EOFError("descriptors were lost: this process may not open so many files")
+        payload = _receive(sock, _parse_head(head + _receive(sock, _HEAD_BYTES - len(head))))
+        lost.pop_all()  # the caller's now
+    return payload, descriptors
 
 
 def _parse_head(head: bytes) -> int:

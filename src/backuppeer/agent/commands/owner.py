@@ -10,6 +10,7 @@ from backuppeer.agent.agent import Agent
 from backuppeer.agent.heap import returning_memory
 from backuppeer.agent.jobs.backup import BackupJob, Paths, Stream, Subject
 from backuppeer.agent.jobs.restore import RestoreJob
+from backuppeer.agent.jobs.rows import make_entry_row
 from backuppeer.agent.owner.losses import Witnesses, check_choice
 from backuppeer.agent.owner.recovery import Recovery
 from backuppeer.agent.peers.names import alias_of, check_alias, name_of, resolve_peer
@@ -18,10 +19,9 @@ from backuppeer.agent.peers.words import spell_safety_words
 from backuppeer.agent.reporter import Emit, Reporter, reporting
 from backuppeer.backup.amending import ORIGINAL
 from backuppeer.backup.browse import SnapshotFilter, find_snapshot, list_entries, list_roots, list_snapshots
-from backuppeer.backup.kinds import name_kind
 from backuppeer.backup.retention import check_group_by, pick_latest
 from backuppeer.backup.streams import PackSource
-from backuppeer.backup.trees import TreeReader, Visit
+from backuppeer.backup.trees import TreeReader
 from backuppeer.clock import format_time
 from backuppeer.control.api import (
     BackupRequest,
@@ -194,7 +194,7 @@ class OwnerCommands:
         for visit in visits:
             if len(rows) >= LS_ROWS:
                 raise UserError(f"more than {LS_ROWS} entries", hint="name a folder: `backup-peer ls SNAPSHOT:PATH`")
-            rows.append(_entry_row(visit))
+            rows.append(make_entry_row(visit))
         return rows
 
 
@@ -210,18 +210,4 @@ def _snapshot_row(snapshot_id: SnapshotId, snapshot: Snapshot, peers: list[str])
         tags=list(snapshot.tags),
         set=snapshot.set,
         original=snapshot.ext.get(ORIGINAL, b"").hex(),
-    )
-
-
-def _entry_row(visit: Visit) -> EntryRow:
-    entry = visit.entry
-    return EntryRow(
-        path="/" + os.fsdecode(visit.path),
-        kind=name_kind(entry.kind),
-        mode=entry.mode,
-        uid=entry.uid,
-        gid=entry.gid,
-        size=entry.size,
-        mtime=format_time(entry.mtime_ns // 1_000_000),
-        target=os.fsdecode(entry.target),
     )
