@@ -107,3 +107,35 @@ def test_a_peer_that_takes_bytes_at_a_drip_is_given_up_when_a_minute_per_mib_is_
         assert sum(taken) == (mib + 1) * MIB // 4
 
     play(scenario())
+
+
+class Taking(Mute):
+    """A stream that takes and gives whatever is wanted; notes how much that was at a time."""
+
+    def __init__(self):
+        self.taken, self.asked = [], []
+
+    async def write(self, data):
+        self.taken.append(len(data))
+
+    async def read(self, max_bytes):
+        self.asked.append(max_bytes)
+        return bytes(max_bytes)
+
+
+class Lane(Taking):
+    """The same, filling buffers, as lanes do."""
+
+    async def read_into(self, view):
+        self.asked.append(len(view))
+        return len(view)
+
+
+@pytest.mark.parametrize(("stream", "piece"), [(Taking(), MIB // 4), (Lane(), MIB)], ids=["quic", "lane"])
+def test_bulk_goes_in_pieces_that_suit_what_carries_it(stream, piece):
+    async def scenario():
+        await opener(stream).send_raw(bytes(2 * MIB + 5))
+        await opener(stream).receive_into(memoryview(bytearray(2 * MIB + 5)))
+
+    play(scenario())
+    assert stream.taken == stream.asked == [piece] * (2 * MIB // piece) + [5]
