@@ -28,3 +28,17 @@ def owner(tmp_path: Path) -> Iterator[OwnerHouse]:
     made = OwnerHouse(tmp_path / "owner", b"o")
     yield made
     made.close()
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """A folder; calling the fixture adds a file to it."""
+    folder = tmp_path / "files"
+    folder.mkdir()
+
+    def grow():
+        name = f"{len(list(folder.iterdir()))}"
+        (folder / name).write_text(name * 1000)
+        return folder
+
+    return grow

@@ -9,7 +9,7 @@ from agent.hosted import hosted
 from agent.houses import HostHouse, OwnerHouse
 from backuppeer.agent.home.keyring import load_keys
 from backuppeer.agent.home.state import State
-from backuppeer.agent.jobs.backup import BackupJob
+from backuppeer.agent.jobs.backup import BackupJob, Paths
 from backuppeer.agent.jobs.restore import RestoreJob
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.standing import Standing
@@ -89,11 +89,11 @@ class Estate:
     async def back_up(self, path: Path, *to: HostHouse) -> BackupResult:
         self.progress = []
         request = BackupRequest(servers=[], paths=[str(path)], to=[format_peer_id(house.peer) for house in to])
-        return await BackupJob(self.vault, request, Reporter(self._emit)).run()
+        return await BackupJob(self.vault, request, Reporter(self._emit), Paths(request)).run()
 
     async def restore(self, snapshot: str, target: Path) -> RestoreResult:
         request = RestoreRequest(servers=[], snapshot=snapshot, target=str(target))
-        return await RestoreJob(self.vault, request, Reporter(self._emit)).run()
+        return await RestoreJob(self.vault, request, Reporter(self._emit), self._emit).run()
 
     async def _emit(self, event) -> None:
         if event.event == "progress":

@@ -17,10 +17,14 @@ from backuppeer.ids import AgreementId, PeerId
 from backuppeer.limits import GIB, MIB
 from backuppeer.proof.statements import ZERO_HASH, Agreement, sign_statement
 from backuppeer.signaling.knock import Knock, make_nonce
-from backuppeer.trust.evidence import EvidenceLog
+from backuppeer.trust.evidence import EvidenceLog, Kind
 
 WISH = (4 * MIB, 3600, 60)
 """Bytes, term, lock: what owners ask for unless a test says otherwise."""
+
+
+FAULTS = {Kind.INTEGRITY_FAULT, Kind.PROTOCOL_VIOLATION, Kind.AUTH_FAULT, Kind.REFUSED}
+"""What a host is never to be blamed with when nothing is wrong with it."""
 
 
 class HostHouse:
@@ -133,3 +137,15 @@ class FixedReach:
 
 def partner(house: HostHouse, agreement: AgreementId, session) -> Partner:
     return Partner(agreement, house.peer, house.peer.hex()[:6], FixedReach(session))
+
+
+def head_of(house):
+    """Return the newest head that a host of one agreement holds."""
+    (lease,) = house.premises.open().leases.list_all()
+    return house.premises.open().heads.get(lease.agreement).head
+
+
+def packs_at(house):
+    """Return what a host of one agreement holds."""
+    (lease,) = house.premises.open().leases.list_all()
+    return house.premises.open().list_packs(lease.agreement, limit=100)

@@ -6,6 +6,9 @@ import pytest
 
 from agent.loops import play
 from backuppeer.agent.reporter import Reporter, beating, reporting
+from backuppeer.control.events import Event
+
+NOTE = Event(event="note", data={"text": "a note"})
 
 
 def test_a_job_that_does_not_move_says_so_and_heartbeats_are_no_movement():
@@ -89,6 +92,28 @@ def test_a_job_that_ends_early_tells_what_it_can_and_leaves_no_task(error):
             await job()
         await asyncio.sleep(0)
         assert len(told) == (error is ValueError)
+        assert len(asyncio.all_tasks()) == 1
+
+    asyncio.run(scenario())
+
+
+def test_a_job_cancelled_before_anything_was_delivered_ends_though_its_thread_still_tells():
+    async def scenario():
+        async def emit(event):
+            await asyncio.Event().wait()  # nobody reads
+
+        async def job():
+            async with reporting(emit) as reporter:
+                reporter._enqueue(NOTE)  # its delivery has not begun when the job is cancelled
+                reporters.append(reporter)
+                raise asyncio.CancelledError
+
+        reporters = []
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(job(), 10)
+        reporters[0].note("a thread that has not heard of it")
+        await asyncio.sleep(0)
+        await asyncio.wait_for(reporters[0].drain(), 10)
         assert len(asyncio.all_tasks()) == 1
 
     asyncio.run(scenario())

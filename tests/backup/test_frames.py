@@ -65,6 +65,15 @@ def test_an_end_in_the_middle_is_said_and_keeps_no_descriptor(ends, sent):
     assert count_open() == before - 1  # the end that was closed
 
 
+def test_descriptors_that_came_with_a_broken_message_are_closed(ends):
+    one, other = ends
+    before = count_open()
+    socket.send_fds(one, [b"\xff\xff\xff\xff"], [0, 0, 0])
+    with pytest.raises(EOFError, match="4294967295"):
+        receive_frame(other)
+    assert count_open() == before
+
+
 def test_a_length_over_the_cap_is_not_allocated(ends):
     one, other = ends
     one.send(b"\xff\xff\xff\xff")

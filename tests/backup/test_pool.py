@@ -25,6 +25,7 @@ from backuppeer.errors import IntegrityFault, InterruptedByUserError, LocalError
 from backuppeer.files.metadata import MetadataNote
 from backuppeer.files.write import RestoreTarget
 from backuppeer.ids import RepositoryId
+from backuppeer.limits import RESTORE_WORKERS
 from backuppeer.repo.blob import BlobKind, Compressor
 from backuppeer.repo.pack import PackDraft, seal_pack
 from files.descriptors import count_open
@@ -239,6 +240,18 @@ def test_several_orders_one_after_the_other_leave_no_process_and_no_descriptor(t
     assert len(list(below(target).iterdir())) == 40
     assert not set(workers) & set(children())
     assert count_open() == before
+
+
+@pytest.mark.parametrize("most", [1, RESTORE_WORKERS])
+def test_there_are_as_many_workers_as_processors_up_to_the_limit(target, monkeypatch, most):
+    monkeypatch.setattr(pool_module, "RESTORE_WORKERS", most)
+    for processors in (most, most + 60):
+        monkeypatch.setattr(pool_module, "_processors", lambda processors=processors: processors)
+        with WorkerPool(KEYS, target, check=pay_no_heed) as pool:
+            pool.start()
+            assert len(children()) == most
+            assert pool.await_workers() == most
+    assert children() == []
 
 
 def test_no_secret_is_in_the_arguments_or_the_environment_of_a_worker(target, monkeypatch):

@@ -80,7 +80,7 @@ def run(capsys, *words):
 
 def ask(capsys, verb, *words):
     """Run with --json; return (exit code, checked lines)."""
-    code, out, _ = run(capsys, *verb.split(), *words, "--json")
+    code, out, _ = run(capsys, *verb.split(), "--json", *words)
     return code, check_output(verb, out)
 
 

@@ -27,6 +27,12 @@ def test_backup_sends_absolute_paths_and_keeps_links(capsys, agent, tmp_path, mo
     assert (request.to, request.tags, request.dry_run, request.level) == (["alice"], ["t"], True, 7)
 
 
+def test_backup_sends_priorities_in_their_order(capsys, agent, tmp_path):
+    dummy = agent({"backup": telling([], BACKED_UP)})
+    assert run(capsys, "backup", str(tmp_path), "--priority", "*.kdbx", "--priority", "/home/me/work/")[0] == 0
+    assert dummy.requests[0][1].priority == ("*.kdbx", "/home/me/work/")
+
+
 def test_backup_of_what_is_not_there_is_exit_10_before_any_work(capsys, agent):
     dummy = agent({})
     assert run(capsys, "backup", "/no/such\x1b[2Jthing")[0] == 10

@@ -17,7 +17,7 @@ from backuppeer.errors import LocalError
 PEER = "bp1qqqsyqcyq5rqwzqfpg9scrgwpugpzysnzs23v9ccrydpk8qarc0sj9hjuh"
 
 
-async def _unscripted(request: Any, emit: Emit) -> Any:
+async def _unscripted(request: Any, emit: Emit, **_: Any) -> Any:
     raise LocalError(f"the test has no handler for {type(request).__name__}")
 
 
@@ -59,9 +59,9 @@ class Dummy:
         self.loop.call_soon_threadsafe(action)
 
     def _note(self, name: str, handler: Handler) -> Handler:
-        async def noted(request: Any, emit: Emit) -> Any:
+        async def noted(request: Any, emit: Emit, **more: Any) -> Any:
             self.requests.append((name, request))
-            return await handler(request, emit)
+            return await handler(request, emit, **more)
 
         return noted
 

@@ -201,7 +201,7 @@ class Home:
         wait_until(lambda: not self.agent_pids(), "the agent to be gone")
 
     def _command(self, words: Sequence[str | bytes]) -> list[str | bytes]:
-        return [*self.prefix, sys.executable, "-m", "backuppeer.cli.main", *words, "--json"]
+        return [*self.prefix, sys.executable, "-m", "backuppeer.cli.main", "--json", *words]
 
 
 class World:

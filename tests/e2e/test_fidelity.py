@@ -2,6 +2,9 @@
 
 import os
 import stat
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -83,3 +86,77 @@ def test_what_is_left_out_of_a_backup_and_of_a_restore_stays_out(world: World, p
         below(world.path / "t", tree) / "keep" / "a.c"
     ]
     assert pair.owner.run("backup", str(tree), "--exclude", "!").code == 2
+    assert pair.owner.run("backup", str(tree), "--priority", "!").code == 2
+    assert pair.owner.do("backup", str(tree), "--priority", "*.c").last["files"] == 6
+
+
+def test_a_restore_that_deletes_leaves_the_folder_as_it_was_saved_and_says_beforehand(world: World, pair: Pair):
+    tree, target = world.path / "tree", world.path / "target"
+    for path in ("a.c", "sub/b.c"):
+        (tree / path).parent.mkdir(parents=True, exist_ok=True)
+        (tree / path).write_text(path)
+    pair.owner.do("backup", str(tree))
+    back, words = below(target, tree), ("restore", "latest", "--delete", "--target", str(target))
+    pair.owner.do(*words)
+    for path in ("new.c", "sub/old/new.o"):
+        (back / path).parent.mkdir(parents=True, exist_ok=True)
+        (back / path).write_text("too much")
+    (target / "mine").write_text("beside it")
+    (back / "sub" / "link").symlink_to(target)
+    dry = pair.owner.do(*words, "--dry-run")
+    rows = [event for event in dry.events if event["event"] == "removal"]
+    planned = {str(row["path"]).removeprefix(f"{back}/") for row in rows}
+    assert planned == {"new.c", "sub/old/new.o", "sub/old", "sub/link"}
+    refused = pair.owner.run(*words)
+    assert (refused.code, "4 entries" in refused.stderr) == (2, True)
+    assert (back / "new.c").exists()
+    assert pair.owner.do(*words, "--exclude", "*.o", "--yes").last["removed"] == 2
+    assert (back / "sub" / "old" / "new.o").exists()
+    assert pair.owner.do(*words, "--yes").last["removed"] == 2
+    assert compare_trees(tree, back).differences == {}
+    assert (target / "mine").read_text() == "beside it"
+
+
+def test_verify_reads_again_and_another_file_system_is_left_out_when_that_is_asked_for(world: World, pair: Pair):
+    tree, target = world.path / "tree", world.path / "target"
+    (tree / "disk").mkdir(parents=True)
+    (tree / "file").write_text("here")
+    with mounted(tree / "disk"):
+        (tree / "disk" / "inside").write_text("on another file system")
+        assert pair.owner.do("backup", str(tree)).last["files"] == 2
+        alone = pair.owner.do("backup", "-x", str(tree))
+        assert alone.last["files"] == 1
+        said = [str(event.get("text")) for event in alone.events if event["event"] == "note"]
+        assert [text for text in said if "disk: another file system" in text]
+    listed = [str(row["path"]) for row in pair.owner.do("ls", "latest", "-R").rows]
+    assert f"{tree}/disk" in listed
+    assert f"{tree}/disk/inside" not in listed
+    restored = pair.owner.do("restore", "latest", "--target", str(target), "--verify")
+    assert "verifying" in {event.get("phase") for event in restored.events}
+    again = pair.owner.do("restore", "latest", "--target", str(target))
+    assert "verifying" not in {event.get("phase") for event in again.events}
+
+
+def test_verify_finds_what_was_changed_behind_the_same_size_and_time(world: World, pair: Pair):
+    tree, target = world.path / "tree", world.path / "target"
+    tree.mkdir()
+    (tree / "file").write_text("as it was")
+    pair.owner.do("backup", str(tree))
+    pair.owner.do("restore", "latest", "--target", str(target))
+    back = below(target, tree) / "file"
+    times = back.stat()
+    back.write_text("otherwise")
+    os.utime(back, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert pair.owner.do("restore", "latest", "--target", str(target)).last["kept"] == 1
+    found = pair.owner.run("restore", "latest", "--target", str(target), "--verify")
+    assert (found.code, found.named_files()) == (3, [str(tree / "file")])
+
+
+@contextmanager
+def mounted(place: Path) -> Iterator[None]:
+    if subprocess.run(["mount", "-t", "tmpfs", "none", place], capture_output=True, check=False).returncode:
+        pytest.skip("this user may not mount")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", place], check=True)

@@ -40,6 +40,7 @@ class Reporter:
         self.errors = 0
         self._pending: deque[Event] = deque()
         self._delivering: asyncio.Task[None] | None = None
+        self._is_dropped = False
 
     @property
     def seconds(self) -> float:
@@ -117,8 +118,12 @@ class Reporter:
     def drop(self) -> None:
         """Deliver no more: nobody is there."""
         self._pending.clear()
-        if self._delivering is not None:
-            self._delivering.cancel()
+        self._is_dropped = True
+        # Let go of first: a task cancelled before its first step never gets to say that it has ended, and whoever
+        # drains after this would wait for it without end.
+        delivering, self._delivering = self._delivering, None
+        if delivering is not None:
+            delivering.cancel()
 
     def _post(self, event: Event) -> None:
         # Not waited for: a watcher that reads slowly, or has left, must not hold up the work.
@@ -126,6 +131,8 @@ class Reporter:
             self._loop.call_soon_threadsafe(self._enqueue, event)
 
     def _enqueue(self, event: Event) -> None:
+        if self._is_dropped:
+            return  # a thread that has not seen yet that nobody is there
         self._pending.append(event)
         if self._delivering is None:
             self._delivering = self._loop.create_task(self._deliver())
@@ -136,7 +143,8 @@ class Reporter:
             while self._pending:
                 await self._emit(self._pending.popleft())
         finally:
-            self._delivering = None
+            if self._delivering is asyncio.current_task():
+                self._delivering = None
 
 
 @asynccontextmanager
@@ -148,12 +156,8 @@ async def reporting(emit: Emit) -> AsyncIterator[Reporter]:
     except asyncio.CancelledError:
         reporter.drop()
         raise
-    except BaseException:
-        await reporter.drain()
-        raise
-    else:
-        await reporter.drain()
     finally:
+        await reporter.drain()
         # They know the job and its buffers, and whoever gave the reporter still has it.
         reporter.sent_bytes = reporter.traffic_bytes = _nothing
 

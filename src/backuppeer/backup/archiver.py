@@ -12,16 +12,21 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from backuppeer.backup.ahead import Ahead, Muted
 from backuppeer.backup.exclusion import Exclusions, make_rules
 from backuppeer.backup.intake import Engine, Intake, count_readers
 from backuppeer.backup.jobs import Jobs
 from backuppeer.backup.packer import Packer
+from backuppeer.backup.piped import StreamPacker
+from backuppeer.backup.priority import Priorities, Scout, Urgent
 from backuppeer.backup.publisher import Published, Publisher
 from backuppeer.backup.roots import normalise_path, plan_roots
 from backuppeer.backup.sighting import find_paths, name_paths
+from backuppeer.backup.streaming import Fill
 from backuppeer.backup.streams import NoProgress, PackSink, Progress
+from backuppeer.backup.tally import Tally
 from backuppeer.backup.trees import TreeReader
-from backuppeer.backup.walk import Tally, Walker
+from backuppeer.backup.walk import Walker
 from backuppeer.crypto.keys import RepositoryKeys
 from backuppeer.errors import IncompleteError, UserError
 from backuppeer.ids import BlobId, SnapshotId
@@ -46,6 +51,8 @@ class ArchiveOptions:
     dry_run: bool = False
     one_file_system: bool = False
     exclusions: Exclusions = field(default_factory=Exclusions)
+    priorities: tuple[str, ...] = ()
+    """Patterns of what is read and sent first, the most important first."""
     workers: int = ENGINE_WORKERS
     cancel: threading.Event = field(default_factory=threading.Event)
     now_ns: Callable[[], int] = time.time_ns
@@ -114,23 +121,20 @@ class Archiver:
             )
         there, missing = find_paths(paths, self._progress)
         root = plan_roots(there)
-        packer = Packer(self._index, None if options.dry_run else self._sink)
-        engine = Engine(
-            self._keys,
-            self._index,
-            packer,
-            options.level,
-            options.dry_run,
-            options.one_file_system,
-            options.cancel,
-        )
+        engine = self._make_engine()
         rules = make_rules(options.exclusions)
         trees = TreeReader(self._keys, self._index, cache=self._cache)
+        before = parent.tree if parent else b""
+        priorities = Priorities(options.priorities)
         # The jobs end first: they use what the intake has.
         with Intake(engine) as intake, Jobs(max(options.workers, count_readers()), BATCHES_IN_FLIGHT) as jobs:
-            walker = Walker(engine, intake, jobs, trees=trees, cache=self._cache, progress=self._progress)
+            ahead = None
+            if priorities:
+                urgent = Scout(engine, trees, priorities).search(root, before, rules)
+                ahead = self._read_ahead(intake, jobs, trees, urgent)
+            walker = Walker(intake, jobs, trees=trees, cache=self._cache, progress=self._progress, ahead=ahead)
             walker.tally.errors = missing
-            tree = walker.walk(root, parent.tree if parent else b"", rules)
+            tree = walker.walk(root, before, rules)
         if not (walker.tally.files or walker.tally.roots):
             # A snapshot of nothing would be `latest`, and hide the one that has the files.
             raise IncompleteError(
@@ -141,7 +145,48 @@ class Archiver:
             more = walker.tally.skipped - NOTED_SKIPS
             self._progress.note(f"left out {more} more sockets, which hold no data")
         engine.check_cancelled()
-        return self._finish(packer, snapshot, walker.tally)
+        return self._finish(engine.packer, snapshot, walker.tally)
+
+    def _read_ahead(self, intake: Intake, jobs: Jobs, trees: TreeReader, urgent: Urgent) -> Ahead:
+        """Read what is urgent, and return when it is durable."""
+        if urgent.more:
+            self._progress.note(
+                f"--priority fits {urgent.more:,} more new files than are read first: these come with all others"
+            )
+        muted = Muted(self._progress)
+        entries = Walker(intake, jobs, trees=trees, cache=self._cache, progress=muted).read_files(urgent.files)
+        intake.engine.packer.flush_content()
+        return Ahead({path: entry for path, entry in entries.items() if path not in muted.failed}, muted.told)
+
+    def run_stream(self, path: bytes, fill: Fill) -> ArchiveResult:
+        """Back up what `fill` reads, to its end, as the file at the absolute `path` (see `read_stream_name`).
+
+        Raises:
+            InterruptedByUserError: cancelled; no snapshot was made.
+            BackupPeerError: the sink failed, or `fill` did; no snapshot was made.
+
+        """
+        options = self._options
+        started_ns = options.now_ns()
+        engine = self._make_engine()
+        with Intake(engine) as intake, Jobs(options.workers, BATCHES_IN_FLIGHT) as jobs:
+            packed = StreamPacker(intake, jobs, cache=self._cache, progress=self._progress)
+            tree = packed.pack(path, fill, now_ns=started_ns)
+        engine.check_cancelled()
+        snapshot = self._make_snapshot(tree, [path], tally=packed.tally, parent=None, started_ns=started_ns)
+        return self._finish(engine.packer, snapshot, packed.tally)
+
+    def _make_engine(self) -> Engine:
+        options = self._options
+        return Engine(
+            self._keys,
+            self._index,
+            Packer(self._index, None if options.dry_run else self._sink),
+            options.level,
+            options.dry_run,
+            options.one_file_system,
+            options.cancel,
+        )
 
     def _make_snapshot(
         self, tree: bytes, paths: Sequence[bytes], *, tally: Tally, parent: Snapshot | None, started_ns: int

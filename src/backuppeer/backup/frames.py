@@ -8,6 +8,7 @@ import array
 import os
 import socket
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Final
 
 from backuppeer.limits import WORKER_DESCRIPTORS, WORKER_FRAME_BYTES
@@ -47,14 +48,14 @@ def receive_frame(sock: socket.socket) -> tuple[bytearray, list[int]]:
 
     """
     head, descriptors, flags = _receive_head(sock)
-    try:
-        if flags & _TRUNCATED:
-            raise EOFError("descriptors were lost: this process may not open so many files")  # noqa: TRY301 - one way out
-        return _receive(sock, _parse_head(head + _receive(sock, _HEAD_BYTES - len(head)))), descriptors
-    except BaseException:
+    with ExitStack() as lost:
         for fd in descriptors:
-            os.close(fd)
-        raise
+            lost.callback(os.close, fd)
+        if flags & _TRUNCATED:
+            raise EOFError("descriptors were lost: this process may not open so many files")
+        payload = _receive(sock, _parse_head(head + _receive(sock, _HEAD_BYTES - len(head))))
+        lost.pop_all()  # the caller's now
+    return payload, descriptors
 
 
 def _receive_head(sock: socket.socket) -> tuple[bytes, list[int], int]:

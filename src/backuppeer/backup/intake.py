@@ -118,7 +118,7 @@ class Intake:
     """The reading of one backup; thread-safe. Leaving `with` ends its processes."""
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+        self.engine = engine
         self._tools = _Tools(engine)
         start = msgspec.msgpack.encode(ReadStart(engine.keys.export(), engine.level))
         self._workers = Workers(Job(start, (), READ_MEMORY_BYTES), check=engine.check_cancelled)
@@ -152,7 +152,7 @@ class Intake:
             LocalError: a process failed, or was ended just when a file changed.
 
         """
-        self._engine.check_cancelled()
+        self.engine.check_cancelled()
         self._count_batch()
         owed: set[BlobId] = set()
         worker = self._workers.take()
@@ -161,7 +161,7 @@ class Intake:
         self._tools.reader.rest()
         is_well = False
         try:
-            results = self._bring_in(RemoteReader(worker, self._engine.check_cancelled), files, directories, owed)
+            results = self._bring_in(RemoteReader(worker, self.engine.check_cancelled), files, directories, owed)
             is_well = True
         except WorkerEndedError as exc:
             _log.warning("a worker process was ended from outside", reason=exc.message)
@@ -187,11 +187,11 @@ class Intake:
             raise LocalError(
                 "a worker process was ended from outside just when a file changed", hint="run the same backup again"
             )
-        packer = self._engine.packer
+        packer = self.engine.packer
         fresh = packer.claim([BlobId(blob) for blob in reading.blobs]) | owed
         if fresh:
             numbers = [number for number, blob in enumerate(reading.blobs) if blob in fresh]
-            if self._engine.dry_run:
+            if self.engine.dry_run:
                 packer.count_plain(sum([reading.sizes[number] for number in numbers]))
             else:
                 owed |= fresh
@@ -206,8 +206,8 @@ class Intake:
             BackupPeerError: the packs can't be stored any more.
 
         """
-        self._engine.check_cancelled()
-        named = [(self._engine.keys.blob_id(BlobKind.DATA, part), part) for part in chunks]
+        self.engine.check_cancelled()
+        named = [(self.engine.keys.blob_id(BlobKind.DATA, part), part) for part in chunks]
         self.pack_chunks(named)
         return b"".join([blob for blob, _ in named])
 
@@ -218,7 +218,7 @@ class Intake:
             BackupPeerError: the packs can't be stored any more.
 
         """
-        engine = self._engine
+        engine = self.engine
         fresh = engine.packer.claim([blob for blob, _ in chunks])
         if not fresh:
             return

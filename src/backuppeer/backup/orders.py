@@ -15,6 +15,7 @@ import msgspec
 from backuppeer.crypto.keys import RepositoryKeys
 from backuppeer.errors import IntegrityFault
 from backuppeer.files.metadata import MetadataNote
+from backuppeer.files.scan import FoundKind
 from backuppeer.files.sparse import TakesBytes
 from backuppeer.files.write import RestoreTarget
 from backuppeer.repo.layout import Entry
@@ -168,7 +169,8 @@ def _write_again(target: RestoreTarget, file: WholeFile, plain: bytes) -> None:
         _write_first(target, file, plain)
     except FileExistsError:
         # Nothing stood there when the restore began, and a file has its name only when it is whole.
-        if not target.has_file(file.path, size=len(plain), mtime_ns=file.mtime_ns):
+        found = target.examine(file.path)
+        if (found.kind, found.size, found.mtime_ns) != (FoundKind.FILE, len(plain), file.mtime_ns):
             raise
 
 

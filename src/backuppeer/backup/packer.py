@@ -124,6 +124,19 @@ class Packer:
         if self._sink is not None and self._stored:
             self._sink.flush()
 
+    def flush_content(self) -> None:
+        """Wait until all file content added so far is durable, the last of it in a pack that may not be full.
+
+        Raises:
+            BackupPeerError: it never will be.
+
+        """
+        with self._packs:
+            if not self._data.draft.is_empty:
+                data, self._data = self._data, _OpenPack()
+                self._store(data, tail=True)
+        self.flush()
+
     def finish(self, last: Sequence[Blob], make_inventory: Callable[[Sequence[LogicalId]], list[Blob]]) -> None:
         """Store what is open, with `last` and the inventory, as few packs as can be; return when all are durable.
 

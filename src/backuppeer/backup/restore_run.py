@@ -9,6 +9,7 @@ left out; the rest comes back.
 """
 
 import errno
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -19,6 +20,7 @@ from backuppeer.backup.pool import WorkerPool
 from backuppeer.backup.selection import Selection, Walk
 from backuppeer.backup.standing import Keeper, Standing, is_same
 from backuppeer.backup.streams import Progress
+from backuppeer.backup.tidying import Tidier
 from backuppeer.backup.trees import TreeReader, Visit
 from backuppeer.backup.verifier import Verifier
 from backuppeer.backup.window import Failure, RestoredFile, Window, WindowRunner, Written, explain
@@ -26,7 +28,7 @@ from backuppeer.errors import IncompleteError, IntegrityFault, Unavailable
 from backuppeer.files.metadata import MetadataNote
 from backuppeer.files.scan import FoundKind
 from backuppeer.files.write import RestoreTarget
-from backuppeer.limits import RESTORE_FIRST_BLOBS
+from backuppeer.limits import NOTED_SKIPS, RESTORE_FIRST_BLOBS
 from backuppeer.repo.extension import LINK, device_of
 from backuppeer.repo.index import Index
 from backuppeer.repo.tree import DEVICES, EntryKind
@@ -41,14 +43,15 @@ _ENDS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 class RestoreResult:
     """What came back. Errors by cause: data wrong or missing, hosts not reachable now, this machine's disk.
 
-    `kept`: files that stood there already and were left. `notes`: for each kind of metadata that could not be set, for
-    how many entries.
+    `kept`: files that stood there already and were left. `removed`: entries that were too much (`delete`). `notes`: for
+    each kind of metadata that could not be set, for how many entries.
     """
 
     files: int
     dirs: int
     bytes: int
     kept: int
+    removed: int
     integrity_errors: int
     unavailable_errors: int
     local_errors: int
@@ -88,7 +91,7 @@ class RestoreRun:
         self._pool: WorkerPool | None = pool
         self._runner = runner
         self._progress = progress
-        self._only_way, self._keeper = standing
+        self._only_way, self._keeper, self._tidier = standing
         self._window = Window(RESTORE_FIRST_BLOBS)
         self._left: list[Visit] = []
         self._links = LinkGroups()
@@ -98,7 +101,9 @@ class RestoreRun:
         self._walk = Walk()
         self._files = self._dirs = self._bytes = 0
         self._kept = self._kept_bytes = 0
+        self._removed = self._renamed = 0
         self._failed: set[bytes] = set()
+        self._failed_in: set[bytes] = set()
         self._integrity = self._unavailable = self._local = 0
 
     def restore(self, selection: Selection, check: Callable[[], None]) -> None:
@@ -113,7 +118,7 @@ class RestoreRun:
         for visit in selection.visits(self._walk):
             check()
             self._take(visit)
-            if self._walk.errors:
+            if self._walk.errors or self._walk.renamed:
                 self._report_unread()
             if self._window.is_full():
                 self._run_window()
@@ -241,11 +246,31 @@ class RestoreRun:
         for visit, first in running.linked:
             self._link(visit, first)
         for visit in running.left:
+            if self._tidier is not None and visit.leaving:
+                self._tidy(self._tidier, visit)
             try:
                 self._target.finish_directory(visit.path, visit.entry)
             except OSError as exc:
                 self._fail(visit.path, exc)
         self._tell()
+
+    def _tidy(self, tidier: Tidier, visit: Visit) -> None:
+        """Remove what the snapshot does not have, unless something of the folder failed: it may be all there is."""
+        if visit.path in self._failed_in:
+            self._progress.note(f"nothing was removed from /{os.fsdecode(visit.path)}: not all of it is restored")
+            return
+        try:
+            for removal in tidier.tidy(visit):
+                if removal.problem is None:
+                    self._removed += 1
+                elif removal.problem.errno == errno.EXDEV:
+                    self._progress.note(
+                        f"left alone /{os.fsdecode(removal.path)}: another file system is mounted there"
+                    )
+                else:
+                    self._fail(removal.path, removal.problem)
+        except (OSError, IntegrityFault, Unavailable) as exc:
+            self._fail(visit.path, exc)
 
     def _link(self, visit: Visit, first: bytes) -> None:
         failure = self._links.failures.get(first)
@@ -298,6 +323,11 @@ class RestoreRun:
         for path, error in self._walk.errors:
             self._fail(path, error)
         self._walk.errors.clear()
+        for stored, place in self._walk.renamed:
+            self._renamed += 1
+            if self._renamed <= NOTED_SKIPS:
+                self._progress.note(f"/{os.fsdecode(stored)} can't have that name here: it is {os.fsdecode(place)}")
+        self._walk.renamed.clear()
 
     def _fail_file(self, file: RestoredFile, failure: Failure) -> None:
         if LINK in file.entry.ext:
@@ -312,6 +342,7 @@ class RestoreRun:
         else:
             self._integrity += 1
         self._failed.add(path)
+        self._failed_in.update((path, path.rpartition(b"/")[0]))
         self._progress.error_file(b"/" + path, explain(failure))
         if isinstance(failure, OSError) and failure.errno in _ENDS:
             raise IncompleteError(
@@ -336,6 +367,8 @@ class RestoreRun:
 
     def result(self, target: RestoreTarget) -> RestoreResult:
         """Return what came back, and tell what metadata could not be set."""
+        if self._renamed > NOTED_SKIPS:
+            self._progress.note(f"{self._renamed - NOTED_SKIPS:,} more have other names here")
         notes = {str(note): count for note, count in target.notes.items()}
         for note, count in notes.items():
             deed = "made" if note == MetadataNote.DEVICES else "set"
@@ -345,6 +378,7 @@ class RestoreRun:
             dirs=self._dirs,
             bytes=self._bytes,
             kept=self._kept,
+            removed=self._removed,
             integrity_errors=self._integrity,
             unavailable_errors=self._unavailable,
             local_errors=self._local,

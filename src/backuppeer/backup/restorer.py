@@ -20,12 +20,15 @@ from backuppeer.backup.selection import Choice, Selection, plan_way
 from backuppeer.backup.standing import Keeper, Overwrite, Standing, may_replace
 from backuppeer.backup.streams import NoProgress, PackSource, Progress
 from backuppeer.backup.survey import Survey, survey
+from backuppeer.backup.tidying import Tidier
 from backuppeer.backup.trees import TreeReader, find_entry
 from backuppeer.backup.verifier import Verifier
 from backuppeer.backup.window import WindowRunner
 from backuppeer.crypto.keys import RepositoryKeys
-from backuppeer.errors import InterruptedByUserError
+from backuppeer.errors import InterruptedByUserError, UserError
+from backuppeer.files.dialect import Platform, this_platform, write_path
 from backuppeer.files.scan import Found
+from backuppeer.files.write import RestoreTarget
 from backuppeer.limits import FETCH_AHEAD_PACKS
 from backuppeer.repo.cache import TreeCache
 from backuppeer.repo.index import Index
@@ -40,8 +43,12 @@ class RestoreOptions:
 
     overwrite: Overwrite = Overwrite.REFUSE
     choice: Choice | None = None
+    delete: bool = False
+    """Remove from restored folders what the snapshot does not have."""
     verify: bool = False
     """Read everything again afterwards."""
+    platform: Platform = field(default_factory=this_platform)
+    """Whose names can stand in the target."""
     workers: int = FETCH_AHEAD_PACKS
     cancel: threading.Event = field(default_factory=threading.Event)
 
@@ -82,12 +89,30 @@ class Restorer:
         if not has_entries(self._target):
             return survey(selection, None, self._check_cancelled)
         with open_target(self._target, overwrite=False) as target:
-            check_way(plan_way(snapshot.paths, wanted), target, self._target)
-            return survey(selection, Keeper(target, self._options.overwrite), self._check_cancelled)
+            only_way = self._plan_way(snapshot, wanted)
+            check_way(only_way, target, self._target)
+            keeper = Keeper(target, self._options.overwrite)
+            return survey(selection, keeper, self._check_cancelled, self._make_tidier(target, only_way))
 
     def _select(self, snapshot: Snapshot, wanted: Sequence[bytes]) -> Selection:
         way = find_entry(self._trees, snapshot.tree, wanted)
-        return Selection(self._trees, snapshot.tree, way, self._options.choice)
+        return Selection(self._trees, snapshot.tree, way, self._options.choice, platform=self._options.platform)
+
+    def _plan_way(self, snapshot: Snapshot, wanted: Sequence[bytes]) -> list[bytes]:
+        return [write_path(path, self._options.platform) for path in plan_way(snapshot.paths, wanted)]
+
+    def _make_tidier(self, target: RestoreTarget, only_way: Sequence[bytes]) -> Tidier | None:
+        if not self._options.delete:
+            return None
+        choice, check = self._options.choice, self._check_cancelled
+        return Tidier(
+            self._trees,
+            target,
+            choice=choice,
+            only_way=frozenset(only_way),
+            check=check,
+            platform=self._options.platform,
+        )
 
     def examine_existing(self, paths: Sequence[bytes]) -> list[Found]:
         """Return what stands at paths that `survey` gave; the `name` of each is its path, from the target on."""
@@ -110,14 +135,18 @@ class Restorer:
         """
         wanted = split_path(normalise_path(path))
         selection = self._select(snapshot, wanted)
-        only_way = plan_way(snapshot.paths, wanted)
+        only_way = self._plan_way(snapshot, wanted)
         mode = self._options.overwrite
         is_empty = not has_entries(self._target)
         if mode is Overwrite.REFUSE and not is_empty:
             refuse_taken(self.survey(snapshot, path).taken, self._target)
+        if self._options.delete and mode is Overwrite.NEVER:
+            raise UserError("to leave what stands there and to remove it are two wishes", hint="choose one of them")
         jobs = Jobs(self._options.workers, self._options.workers)
         with open_target(self._target, overwrite=may_replace(mode)) as target, ExitStack() as stack:
             check_way(only_way, target, self._target)
+            keeper = None if is_empty else Keeper(target, mode)
+            tidier = None if is_empty else self._make_tidier(target, only_way)
             pool = WorkerPool(self._keys, target, check=self._check_cancelled)
             run = RestoreRun(
                 self._trees,
@@ -126,7 +155,7 @@ class Restorer:
                 pool=pool,
                 runner=WindowRunner(self._source, hands=pool, jobs=jobs),
                 progress=self._progress,
-                standing=Standing(frozenset(only_way), None if is_empty else Keeper(target, mode)),
+                standing=Standing(frozenset(only_way), keeper, tidier),
             )
             # Left in reverse: no worker may still write when the files it writes to are closed and removed.
             stack.callback(run.abandon)

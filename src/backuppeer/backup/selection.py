@@ -6,18 +6,32 @@ Knows: the way down to a path, skipping directories. Must not know: packs, how a
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 
+from backuppeer.backup.naming import Naming
 from backuppeer.backup.roots import split_path
 from backuppeer.backup.trees import TreeReader, TreeWalk, Visit
 from backuppeer.errors import BackupPeerError
+from backuppeer.files.dialect import Platform, write_path
 from backuppeer.files.ignore import Patterns, anywhere
 from backuppeer.files.write import RestoreTarget
 from backuppeer.repo.tree import EntryKind, TreeEntry
 
 
 class Selection:
-    """What is wanted of a snapshot: the directories on the way down, then an entry or all that `choice` wants."""
+    """What is wanted of a snapshot: the directories on the way down, then an entry or all that `choice` wants.
 
-    def __init__(self, trees: TreeReader, tree: bytes, way: list[TreeEntry], choice: "Choice | None" = None) -> None:
+    `platform`: whose names the paths of visits have.
+    """
+
+    def __init__(
+        self,
+        trees: TreeReader,
+        tree: bytes,
+        way: list[TreeEntry],
+        choice: "Choice | None" = None,
+        *,
+        platform: Platform = Platform.LINUX,
+    ) -> None:
+        self._platform = platform
         self._trees = trees
         self._tree = tree
         self._way = way
@@ -28,11 +42,12 @@ class Selection:
         path = b""
         for entry in self._way[:-1]:
             path = path + b"/" + entry.name if path else entry.name
-            yield Visit(path, entry)
+            yield Visit(write_path(path, self._platform), entry)
 
     def visits(self, walk: "Walk") -> Iterator[Visit]:
         """Yield what is wanted, as `TreeWalk` does."""
-        return self._visits(walk) if self._choice is None else self._choice.visits(self._visits(walk), walk)
+        visits = self._visits(walk) if self._choice is None else self._choice.visits(self._visits(walk), walk)
+        return Naming(self._platform, walk).apply(visits)
 
     def _visits(self, walk: "Walk") -> Iterator[Visit]:
         path = b"/".join(entry.name for entry in self._way)
@@ -78,10 +93,11 @@ class Choice:
                     yield visit
                 continue
             is_directory = visit.entry.kind == EntryKind.DIRECTORY
-            if self._fits(self._exclude, visit):
+            wanted = self.judge(visit.path, is_directory=is_directory, inside=bool(included))
+            if wanted is None:
                 if is_directory:
                     walk.skip()
-            elif included or self._include is None or self._fits(self._include, visit):
+            elif wanted:
                 yield from on_the_way
                 on_the_way.clear()
                 walk.skipped = False
@@ -91,9 +107,24 @@ class Choice:
             elif is_directory:
                 on_the_way.append(visit)
 
-    def _fits(self, patterns: Patterns | None, visit: Visit) -> bool:
-        is_directory = visit.entry.kind == EntryKind.DIRECTORY
-        return patterns is not None and bool(patterns.decide(b"/" + visit.path, is_directory=is_directory))
+    def judge(self, path: bytes, *, is_directory: bool, inside: bool) -> bool | None:
+        """Say whether an entry is wanted; False: not itself, but what is in it may be; None: with nothing in it.
+
+        `inside`: it lies in a folder that is wanted as a whole.
+        """
+        if _fits(self._exclude, path, is_directory=is_directory):
+            return None
+        return inside or self._include is None or _fits(self._include, path, is_directory=is_directory)
+
+    def is_within(self, folder: bytes) -> bool:
+        """Say whether all in a folder is wanted that is not excluded: it fits `include`, or one above it does."""
+        parts = folder.split(b"/")
+        above = (b"/".join(parts[: n + 1]) for n in range(len(parts)))
+        return self._include is None or any(_fits(self._include, path, is_directory=True) for path in above)
+
+
+def _fits(patterns: Patterns | None, path: bytes, *, is_directory: bool) -> bool:
+    return patterns is not None and bool(patterns.decide(b"/" + path, is_directory=is_directory))
 
 
 class Walk:
@@ -102,6 +133,8 @@ class Walk:
     def __init__(self) -> None:
         self.skipped = False
         self.errors: list[tuple[bytes, BackupPeerError]] = []
+        self.renamed: list[tuple[bytes, bytes]] = []
+        """(stored path, path in the target) of what can't have its own name there."""
         self._inner: TreeWalk | None = None
 
     def go(self, trees: TreeReader, content: bytes, path: bytes) -> Iterator[Visit]:

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from enum import StrEnum
 from typing import Final, NamedTuple
 
+from backuppeer.backup.tidying import Tidier
 from backuppeer.backup.trees import Visit
 from backuppeer.files.scan import Found, FoundKind
 from backuppeer.files.write import RestoreTarget
@@ -74,10 +75,11 @@ class Keeper:
 
 
 class Standing(NamedTuple):
-    """What a restore finds in its target. `keeper`: None when it is empty.
+    """What a restore finds in its target. `keeper`: None when it is empty. `tidier`: None when nothing is removed.
 
     `only_way`: directories that are only on the way to what is restored, and may be links of the person's own.
     """
 
     only_way: Collection[bytes]
     keeper: Keeper | None
+    tidier: Tidier | None = None

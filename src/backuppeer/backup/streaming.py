@@ -1,4 +1,4 @@
-"""Large files: read by the walk into a few segment buffers, hashed and packed by the workers.
+"""Large files and streams: read by one thread into a few segment buffers, hashed and packed by the workers.
 
 Knows: segments, where chunks may be cut when the rest of the file isn't there yet. Must not know: entries.
 
@@ -11,33 +11,34 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from backuppeer.backup.intake import Engine, Intake
+from backuppeer.backup.intake import Intake
 from backuppeer.backup.jobs import Jobs
-from backuppeer.files.read import Opened, read_into
 from backuppeer.limits import CHUNK_MAX_BYTES, SEGMENT_BYTES, SEGMENTS
 from backuppeer.repo.chunker import Chunker
 
 _LENGTH: Final = SEGMENT_BYTES + CHUNK_MAX_BYTES
+Fill = Callable[[memoryview], int]
+"""Reads on into a buffer and returns the bytes read: less than it holds only at the end."""
 Finished = Callable[[bytes, int], None]
 """Called with the joined chunk ids and the bytes read, after all segments of a file are packed."""
 
 
 class Streamer:
-    """Streams one large file at a time; used by the walk's thread."""
+    """Streams one large file at a time; used by one thread, the walk's."""
 
-    def __init__(self, engine: Engine, intake: Intake, jobs: Jobs) -> None:
-        self._engine = engine
+    def __init__(self, intake: Intake, jobs: Jobs) -> None:
+        self._engine = intake.engine
         self._intake = intake
         self._jobs = jobs
-        self._chunker = Chunker(engine.keys.chunker_seed)
+        self._chunker = Chunker(intake.engine.keys.chunker_seed)
         self._free: list[memoryview] = []
         self._made = 0
 
-    def stream(self, opened: Opened, finished: Finished, *, reached: Callable[[int], None]) -> int:
-        """Read an open file up to the size it had when it was opened; returns the bytes read; `reached` hears them.
+    def stream(self, fill: Fill, most: int, finished: Finished, *, reached: Callable[[int], None]) -> int:
+        """Read at most `most` bytes (a file's size when it was opened); returns the bytes read; `reached` hears them.
 
         Raises:
-            OSError: reading failed; `finished` is not called then.
+            OSError: reading failed; `finished` is not called then. Or whatever else `fill` raises.
             InterruptedByUserError: the job was cancelled.
             BackupPeerError: the packs can't be stored any more.
 
@@ -49,21 +50,18 @@ class Streamer:
             segment = self._take()
             start = len(carried)
             segment[:start] = carried
-            end = min(start + SEGMENT_BYTES, start + opened.size - total)
-            filled = self._fill(opened.fd, segment[start:end]) if end > start else 0
+            end = min(start + SEGMENT_BYTES, start + most - total)
+            filled = fill(segment[start:end]) if end > start else 0
             total += filled
             reached(total)
             chunks = list(self._chunker.split(segment[: start + filled]))
-            is_last = filled < end - start or total >= opened.size
+            is_last = filled < end - start or total >= most
             carried = memoryview(b"") if is_last else chunks.pop()
             self._submit(segment, chunks, ids=ids)
             if is_last:
                 break
         self._jobs.submit(_nothing, lambda _: finished(b"".join(ids), total))
         return total
-
-    def _fill(self, fd: int, view: memoryview) -> int:
-        return read_into(fd, view, len(view))
 
     def _submit(self, segment: memoryview, chunks: list[memoryview], *, ids: list[bytes]) -> None:
         def done(joined: bytes) -> None:

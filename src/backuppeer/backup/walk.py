@@ -15,31 +15,35 @@ Memory: the nodes on the way down and those with jobs in flight; a directory's o
 
 import os
 from collections import deque
+from collections.abc import Iterable
 from functools import partial
+from itertools import groupby
 
+from backuppeer.backup.ahead import Ahead, folder_of
 from backuppeer.backup.entries import is_untouched, make_entry, make_file_entry, matches
-from backuppeer.backup.exclusion import Rules
-from backuppeer.backup.intake import Engine, Intake
+from backuppeer.backup.exclusion import Exclusions, Rules, make_rules
+from backuppeer.backup.intake import Intake
 from backuppeer.backup.jobs import Jobs
+from backuppeer.backup.known import KnownBlobs
 from backuppeer.backup.looking import look
+from backuppeer.backup.mounts import Mounts
 from backuppeer.backup.nodes import Batch, KnownBatch, Node, Todo, TreeBatch
 from backuppeer.backup.reading import FileRead, describe_error
 from backuppeer.backup.roots import Root
 from backuppeer.backup.streaming import Streamer
 from backuppeer.backup.streams import Progress
+from backuppeer.backup.tally import Tally
 from backuppeer.backup.trees import TreeReader, split_ids
-from backuppeer.errors import BackupPeerError, IntegrityFault
+from backuppeer.errors import BackupPeerError
 from backuppeer.files.metadata import OwnerNames
-from backuppeer.files.read import Opened, has_changed, look_at_entry, open_file
+from backuppeer.files.read import Opened, has_changed, look_at_entry, open_file, read_full
 from backuppeer.files.scan import (
     Directory,
     Found,
     FoundKind,
     examine_path,
-    find_virtual_mounts,
     join_path,
     open_directory,
-    read_mount_table,
 )
 from backuppeer.ids import BlobId
 from backuppeer.limits import KNOWN_BATCH, NOTED_SKIPS, SMALL_FILE_BYTES, TREE_BATCH, TREE_DEPTH
@@ -48,37 +52,31 @@ from backuppeer.repo.cache import TreeCache
 from backuppeer.repo.tree import TreeEntry, cut_content, encode_pieces
 
 
-class Tally:
-    """Counts of one walk. `roots`: wanted directories that could be listed, and wanted symlinks."""
-
-    __slots__ = ("bytes", "dirs", "errors", "files", "roots", "skipped", "unchanged")
-
-    def __init__(self) -> None:
-        self.files = self.dirs = self.bytes = self.unchanged = self.errors = self.skipped = self.roots = 0
-
-
 class Walker:
     """One walk over wanted paths. `trees` reads the parent snapshot; used once, by one thread."""
 
     def __init__(
         self,
-        engine: Engine,
         intake: Intake,
         jobs: Jobs,
         *,
         trees: TreeReader,
         cache: TreeCache,
         progress: Progress,
+        ahead: Ahead | None = None,
     ) -> None:
-        self._engine, self._intake = engine, intake
+        """`ahead`: files that were read already."""
+        self._engine, self._intake = intake.engine, intake
         self._jobs = jobs
         self._trees = trees
         self._cache = cache
         self._progress = progress
-        self._told_bytes = 0
-        self._streamer = Streamer(engine, intake, jobs)
+        self._ahead = ahead or Ahead({})
+        self._told_files, self._told_bytes = self._ahead.told
+        self._streamer = Streamer(intake, jobs)
+        self._blobs = KnownBlobs(trees, self._engine.index)
         self._names = OwnerNames()
-        self._virtual = find_virtual_mounts(read_mount_table())
+        self._mounts = Mounts(one_file_system=self._engine.one_file_system)
         self._batch = Batch()
         self._known = KnownBatch()
         self._pieces = TreeBatch()
@@ -107,11 +105,47 @@ class Walker:
                 stack.append(child)
             self._pump()
             self._read_again()
+        self._finish_jobs()
+        return top.content
+
+    def read_files(self, files: Iterable[tuple[bytes, Found]]) -> dict[bytes, TreeEntry]:
+        """Read files (absolute path, what was found) outside of a walk; return the entries of those that could be read.
+
+        Raises:
+            InterruptedByUserError: the job was cancelled.
+            BackupPeerError: the packs can't be stored any more.
+
+        """
+        nodes: list[tuple[Node, list[bytes]]] = []
+        rules = make_rules(Exclusions())
+        for folder, inside in groupby(files, lambda file: folder_of(file[0])):
+            self._engine.check_cancelled()
+            wanted = list(inside)
+            try:
+                directory = open_directory(folder)
+            except OSError:
+                continue  # the walk will tell
+            # Never complete: it is no part of a tree, only the place where entries are put.
+            node = Node(folder, Todo(0, wanted[0][1], None, None), None, rules)
+            node.entries = [None] * len(wanted)
+            for slot, (_, found) in enumerate(wanted):
+                self._take_file(node, slot, directory=directory, found=found)
+            directory.release()
+            nodes.append((node, [path for path, _ in wanted]))
+            self._pump()
+        self._finish_jobs()
+        return {
+            path: entry
+            for node, paths in nodes
+            for path, entry in zip(paths, node.entries, strict=True)
+            if entry is not None
+        }
+
+    def _finish_jobs(self) -> None:
         while self._hand_out(everything=True) or len(self._jobs) or self._again:
             self._jobs.collect(most=0)
             self._read_again()
             self._report()
-        return top.content
 
     # --- going down
     def _enter(self, parent: Node, todo: Todo) -> Node | None:
@@ -119,22 +153,11 @@ class Walker:
         parent.waiting += 1
         if node.depth > TREE_DEPTH:
             self._fail(node.path, f"lies more than {TREE_DEPTH} directories deep")
-        elif todo.found.device != parent.found.device and todo.root is None and self._is_left_out(node.path):
-            pass
+        elif todo.root is None and (why := self._mounts.why_left_out(node.path, todo.found, parent.found)):
+            self._progress.note(f"left out {_show(node.path)}: {why}")
         else:
             self._fill(node, todo.root, todo.before.content if todo.before else b"")
         return node
-
-    def _is_left_out(self, mount: bytes) -> bool:
-        """Say whether the directory stays empty, and tell of it."""
-        if mount in self._virtual:
-            why = "not files but the system's own state"
-        elif self._engine.one_file_system:
-            why = "another file system"
-        else:
-            return False
-        self._progress.note(f"left out {_show(mount)}: {why}")
-        return True
 
     def _fill(self, node: Node, root: Root | None, before: bytes) -> None:
         """List a directory and take in its entries; what can't be read is reported and the node stays empty."""
@@ -174,6 +197,9 @@ class Walker:
             if before is not None and matches(found, before):
                 node.entries[slot] = before
                 self._known.add(node, slot, found=found, entry=before)
+            elif self._ahead and (entry := self._ahead.meet(join_path(node.path, found.name), found)) is not None:
+                node.entries[slot] = entry
+                self._count(entry.size)
             else:
                 self._take_file(node, slot, directory=directory, found=found)
         elif found.kind is FoundKind.DIRECTORY:
@@ -225,7 +251,7 @@ class Walker:
             opened = open_file(directory.fd, found.name)
             try:
                 finished = partial(self._streamed, node, slot, found.name, opened)
-                size = self._streamer.stream(opened, finished, reached=self._report)
+                size = self._streamer.stream(partial(read_full, opened.fd), opened.size, finished, reached=self._report)
                 node.waiting += 1
                 if size != opened.size or has_changed(opened):
                     self._fail(path, "changed while it was read")
@@ -259,8 +285,10 @@ class Walker:
     def _report(self, streamed_bytes: int = 0) -> None:
         """Tell the totals; `streamed_bytes` of a large file are read but not counted yet."""
         # Never back: a file that was streamed is counted only when its last segment is packed.
-        self._told_bytes = max(self._told_bytes, self.tally.bytes + streamed_bytes)
-        self._progress.update(files=self.tally.files, bytes=self._told_bytes, new_bytes=self._engine.packer.new_bytes)
+        self._told_bytes = max(self._told_bytes, self.tally.bytes + self._ahead.bytes + streamed_bytes)
+        self._told_files = max(self._told_files, self.tally.files + self._ahead.files)
+        new_bytes = self._engine.packer.new_bytes
+        self._progress.update(files=self._told_files, bytes=self._told_bytes, new_bytes=new_bytes)
 
     def _hand_out(self, *, everything: bool) -> bool:
         handed = False
@@ -270,7 +298,7 @@ class Walker:
             handed = True
         if len(self._known) >= (1 if everything else KNOWN_BATCH):
             known, self._known = self._known, KnownBatch()
-            self._jobs.submit(partial(self._look_up, known), partial(self._looked_up, known))
+            self._jobs.submit(partial(self._blobs.find_missing, known), partial(self._looked_up, known))
             handed = True
         if len(self._pieces.pieces) >= (1 if everything else TREE_BATCH):
             pieces, self._pieces = self._pieces.pieces, TreeBatch()
@@ -295,26 +323,9 @@ class Walker:
         for node in batch.nodes:
             self._settle(node)
 
-    def _look_up(self, known: KnownBatch) -> set[BlobId]:
-        """Return the blobs of a batch that the index does not hold (in a worker)."""
-        wanted: set[BlobId] = set()
-        for _, _, _, entry in known.files:
-            if entry.depth:
-                wanted.update(split_ids(entry.content))
-            wanted.update(self._chunks_of(entry))
-        for _, content in known.whole:
-            wanted.update(split_ids(content))
-        return wanted - self._engine.index.known(wanted)
-
-    def _chunks_of(self, entry: TreeEntry) -> list[BlobId]:
-        try:
-            return list(self._trees.chunks_of(entry))
-        except IntegrityFault:
-            return [BlobId(b"")]  # a content list the cache lost: an id nobody has, so the file is read again
-
     def _looked_up(self, known: KnownBatch, missing: set[BlobId]) -> None:
         for node, slot, found, entry in known.files:
-            if missing and not missing.isdisjoint(self._needed(entry)):
+            if missing and not missing.isdisjoint(self._blobs.needed(entry)):
                 node.entries[slot] = None
                 node.waiting += 1
                 self._again.append((node, slot, found))
@@ -326,9 +337,6 @@ class Walker:
                 node.before = None
         for node in known.nodes:
             self._settle(node)
-
-    def _needed(self, entry: TreeEntry) -> list[BlobId]:
-        return [*split_ids(entry.content), *self._chunks_of(entry)]
 
     def _read_again(self) -> None:
         """Read files after all whose blobs the index lost (a resync after a loss, a pack on its way out)."""

@@ -1,25 +1,28 @@
 """`backup`: make a snapshot of paths and bring it to hosts."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Annotated, Final
 
+import msgspec
 import typer
 
 from backuppeer.cli.context import Context, context_of
 from backuppeer.cli.excluding import leave_out, read_paths
 from backuppeer.cli.groups import takes
+from backuppeer.cli.intake import Intake, StandardInput, Stream, open_intake, read_stream
 from backuppeer.cli.render import escape_line, format_count
 from backuppeer.cli.screen import GREEN, YELLOW, Screen
 from backuppeer.cli.spinner import Spinner
 from backuppeer.cli.units import format_duration, format_size
-from backuppeer.cli.work import View, run_work
-from backuppeer.control.api import BackupRequest, BackupResult, LeaveOut
+from backuppeer.cli.work import View, run_feed, run_work
+from backuppeer.control.api import BackupRequest, BackupResult, LeaveOut, SnapshotRequest, StreamRequest
 from backuppeer.errors import ExitCode, IncompleteError, InterruptedByUserError, NotFoundError, UserError
 
 _HELP: Final = (
     "Back up files and folders to your hosts. A link is saved as a link; `LINK/`, with a slash behind, means the "
-    "folder it points to."
+    "folder it points to. With --stdin or --stdin-from-command a stream is backed up instead, as one file."
 )
 
 
@@ -28,42 +31,61 @@ def add_to(app: typer.Typer) -> None:
     app.command(name="backup", help=_HELP)(backup)
 
 
+def _ask_for(
+    *,
+    to: Annotated[list[str] | None, typer.Option(metavar="PEER", help="Only to this host; may be repeated.")] = None,
+    tag: Annotated[list[str] | None, typer.Option(metavar="TAG", help="Mark the snapshot; may be repeated.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen; send nothing.")] = False,
+    level: Annotated[int, typer.Option(min=1, max=19, metavar="1-19", help="Compression: 1 fast, 19 small.")] = 2,
+) -> SnapshotRequest:
+    """Return what backups of files and of streams are told alike."""
+    return SnapshotRequest(to=to or [], tags=tag or [], dry_run=dry_run, level=level)
+
+
 @takes(leave_out, into="without")
+@takes(_ask_for, into="asked")
+@takes(read_stream, into="stream")
 def backup(  # noqa: PLR0913 - one per option
     ctx: typer.Context,
     paths: Annotated[list[str] | None, typer.Argument(metavar="PATH...", help="Files and folders.")] = None,
     *,
     without: LeaveOut,
+    stream: Stream,
+    asked: SnapshotRequest,
     files_from: Annotated[
         list[str] | None, typer.Option(metavar="FILE", help="Paths too, one on each line; `-`: standard input.")
     ] = None,
     null: Annotated[bool, typer.Option("--null", "-0", help="In such files each path ends with a zero byte.")] = False,
-    to: Annotated[list[str] | None, typer.Option(metavar="PEER", help="Only to this host; may be repeated.")] = None,
-    tag: Annotated[list[str] | None, typer.Option(metavar="TAG", help="Mark the snapshot; may be repeated.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen; send nothing.")] = False,
+    priority: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATTERN", help="Send what fits first, as in .gitignore; the first given goes before."),
+    ] = None,
     one_file_system: Annotated[
         bool, typer.Option("--one-file-system", "-x", help="Leave out what is mounted below PATH.")
     ] = False,
-    level: Annotated[int, typer.Option(min=1, max=19, metavar="1-19", help="Compression: 1 fast, 19 small.")] = 2,
 ) -> int:
-    """Send absolute paths to the agent and show how it goes.
+    """Send absolute paths, or a stream, to the agent and show how it goes.
 
     Raises:
         IncompleteError: the snapshot stands, but not with every host asked for; `done` was told before.
 
     """
     context = context_of(ctx)
+    asked.servers = context.servers()
+    if stream.is_wanted:
+        if files_from or one_file_system or priority or without != LeaveOut():
+            raise UserError("a stream is one file, of which nothing is left out", hint="leave out the other options")
+        wanted = StreamRequest(**msgspec.structs.asdict(asked), name=stream.name)
+        return _report(context, _run_stream(context, wanted, open_intake(stream, paths or [])), dry=asked.dry_run)
     request = BackupRequest(
-        servers=context.servers(),
+        **msgspec.structs.asdict(asked),
         paths=_find([*(paths or ()), *read_paths(files_from or [], null=null)]),
-        to=to or [],
-        tags=tag or [],
-        dry_run=dry_run,
-        level=level,
         one_file_system=one_file_system,
         leave_out=without,
+        priority=tuple(priority or ()),
     )
-    return _report(context, _run(context, request), dry=dry_run)
+    work = partial(run_work, route="backup", request=request, kind=BackupResult)
+    return _report(context, _run(context, work, dry=asked.dry_run), dry=asked.dry_run)
 
 
 def _report(context: Context, result: BackupResult, *, dry: bool) -> int:
@@ -88,7 +110,18 @@ def _incomplete(result: BackupResult) -> IncompleteError:
     )
 
 
-def _run(context: Context, request: BackupRequest) -> BackupResult:
+def _run_stream(context: Context, request: StreamRequest, intake: Intake) -> BackupResult:
+    if context.screen.can_ask and isinstance(intake, StandardInput):
+        context.screen.note("reading from this terminal; Ctrl-D ends the input")
+    with intake:
+        work = partial(run_feed, route="backup/stream", request=request, kind=BackupResult, take=intake.take)
+        result = _run(context, work, dry=request.dry_run)
+    if not result.bytes:
+        context.screen.note("nothing came: the saved file is empty")
+    return result
+
+
+def _run(context: Context, work: Callable[..., BackupResult], *, dry: bool) -> BackupResult:
     """Have the agent do it.
 
     Raises:
@@ -98,9 +131,9 @@ def _run(context: Context, request: BackupRequest) -> BackupResult:
     client = context.client()
     try:
         with Spinner(context.screen) as spinner:
-            return run_work(client, "backup", request, BackupResult, view=View(context.screen, spinner=spinner))
+            return work(client, view=View(context.screen, spinner=spinner))
     except KeyboardInterrupt:
-        if request.dry_run:
+        if dry:
             raise InterruptedByUserError("stopped; nothing was sent") from None
         raise InterruptedByUserError(
             "stopped; what a host has stored is kept", hint="the same command goes on from there"

@@ -1,6 +1,8 @@
 """`restore`: bring files of a snapshot back into a folder."""
 
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Final, NamedTuple, TypeVar
 
@@ -14,9 +16,11 @@ from backuppeer.cli.render import escape_line, escape_name, format_count, format
 from backuppeer.cli.screen import GREEN, YELLOW
 from backuppeer.cli.spinner import Spinner
 from backuppeer.cli.units import format_duration, format_size
-from backuppeer.cli.work import View, run_work
-from backuppeer.control.restoring import Conflict, Overwriting, RestorePlan, RestoreRequest, RestoreResult
+from backuppeer.cli.work import View, read_rows, run_work
+from backuppeer.control.events import Event, EventName
+from backuppeer.control.restoring import Conflict, Overwriting, RemovalRow, RestorePlan, RestoreRequest, RestoreResult
 from backuppeer.errors import DeclinedError, ExitCode, InterruptedByUserError, UserError
+from backuppeer.limits import CONFLICTS_LISTED
 
 T = TypeVar("T")
 _HELP: Final = (
@@ -36,6 +40,7 @@ class _Choice(NamedTuple):
     overwrite: Overwriting | None
     include: tuple[str, ...]
     exclude: tuple[str, ...]
+    delete: bool
     dry_run: bool
     verify: bool
 
@@ -52,12 +57,20 @@ def _choose(
     exclude: Annotated[
         list[str] | None, typer.Option("--exclude", "-e", metavar="PATTERN", help="Leave out what fits.")
     ] = None,
+    delete: Annotated[
+        bool,
+        typer.Option(
+            "--delete",
+            help="Remove from restored folders what the snapshot does not have. With --include and --exclude only what "
+            "they are about; never outside of the paths that are restored, nor what is mounted below them. [asks]",
+        ),
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen; write nothing.")] = False,
     verify: Annotated[
         bool, typer.Option("--verify", help="Read everything again afterwards, and compare with the snapshot.")
     ] = False,
 ) -> _Choice:
-    return _Choice(overwrite, tuple(include or ()), tuple(exclude or ()), dry_run, verify)
+    return _Choice(overwrite, tuple(include or ()), tuple(exclude or ()), delete, dry_run, verify)
 
 
 @takes(_choose, into="choice")
@@ -88,18 +101,23 @@ def restore(
         overwrite=mode,
         include=choice.include,
         exclude=choice.exclude,
+        delete=choice.delete,
         verify=choice.verify,
     )
+    if choice.delete and mode == "never":
+        raise UserError("--delete and --overwrite never are two wishes", hint="leave one of them out")
     if choice.dry_run:
         return _show_plan(context, request)
-    if mode == "refuse" and _has_entries(folder):
+    is_asked = mode == "refuse" or (choice.delete and not context.screen.yes)
+    if is_asked and _has_entries(folder):
         request = _ask(context, request)
     return _report(context, _run(context, "restore", request, RestoreResult))
 
 
 def _show_plan(context: Context, request: RestoreRequest) -> int:
-    plan = _run(context, "restore/plan", request, RestorePlan)
     screen = context.screen
+    removals: list[RemovalRow] = []
+    plan = _run(context, "restore/plan", request, RestorePlan, on_event=partial(_take_removals, removals))
     kept = f"; {format_count(plan.kept, 'file')} there already" if plan.kept else ""
     screen.line(f"would restore {format_count(plan.files, 'file')}, {format_size(plan.bytes)}{kept}")
     if plan.conflicts_total:
@@ -107,6 +125,11 @@ def _show_plan(context: Context, request: RestoreRequest) -> int:
         screen.line(f"{does} {format_count(plan.conflicts_total, 'entry', 'entries')}:")
         for line in _conflicts(plan):
             screen.line(f"  {line}", hang=4)
+    if removals:
+        screen.line(f"would remove {_name_removals(plan)}:")
+    for row in removals:
+        screen.event("removal", msgspec.to_builtins(row))
+        screen.line(f"  {_describe_removal(row)}", hang=4)
     screen.done(plan)
     return ExitCode.DONE
 
@@ -115,6 +138,7 @@ def _report(context: Context, result: RestoreResult) -> int:
     screen = context.screen
     tick = screen.paint("!", YELLOW) if result.errors else screen.paint("✓", GREEN)
     kept = f"; {format_count(result.kept, 'file')} there already" if result.kept else ""
+    kept += f"; {format_count(result.removed, 'entry', 'entries')} removed" if result.removed else ""
     screen.line(
         f"{tick} restored {format_count(result.files, 'file')}, {format_size(result.bytes)} "
         f"to {escape_name(result.target)} in {format_duration(result.seconds)}{kept}",
@@ -128,7 +152,14 @@ def _report(context: Context, result: RestoreResult) -> int:
     return ExitCode.INCOMPLETE if result.errors else ExitCode.DONE
 
 
-def _run(context: Context, route: str, request: RestoreRequest, kind: type[T]) -> T:
+def _run(
+    context: Context,
+    route: str,
+    request: RestoreRequest,
+    kind: type[T],
+    *,
+    on_event: Callable[[Event], None] | None = None,
+) -> T:
     """Have the agent do it.
 
     Raises:
@@ -138,7 +169,7 @@ def _run(context: Context, route: str, request: RestoreRequest, kind: type[T]) -
     client = context.client()
     try:
         with Spinner(context.screen) as spinner:
-            return run_work(client, route, request, kind, view=View(context.screen, spinner=spinner))
+            return run_work(client, route, request, kind, view=View(context.screen, on_event, spinner=spinner))
     except KeyboardInterrupt:
         raise InterruptedByUserError(
             f"stopped; finished files stay in {request.target}",
@@ -171,21 +202,45 @@ def _ask(context: Context, request: RestoreRequest) -> RestoreRequest:
 
     """
     screen = context.screen
-    plan = _run(context, "restore/plan", request, RestorePlan)
+    removals: list[RemovalRow] = []
+    plan = _run(context, "restore/plan", request, RestorePlan, on_event=partial(_take_removals, removals))
     chosen = msgspec.structs.replace(request, snapshot=plan.snapshot, tag="", backed_up="")
-    if not plan.conflicts_total:
+    replaces = request.overwrite == "refuse" and plan.conflicts_total
+    if not (replaces or plan.removals_total):
         return chosen
-    lines = _conflicts(plan)
+    lines = [*(_conflicts(plan) if replaces else ()), *_first_removals(removals, plan)]
     if screen.can_ask:
         for line in lines:
             screen.aside(f"  {line}", hang=4)
-    standing = f"{format_count(plan.conflicts_total, 'entry', 'entries')} that differ in {escape_name(request.target)}"
-    if not screen.confirm(
-        f"replace {standing} by what snapshot {escape_line(plan.snapshot[:8])} has?",
-        unanswered=f"{standing} would be replaced ({', '.join(lines)})",
-    ):
+    place, snapshot = escape_name(request.target), f"snapshot {escape_line(plan.snapshot[:8])}"
+    differing = f"{format_count(plan.conflicts_total, 'entry', 'entries')} that differ in {place}"
+    surplus = f"{_name_removals(plan)} that {snapshot} does not have"
+    deeds = [f"replace {differing} by what {snapshot} has"] * bool(replaces)
+    deeds += [f"remove {surplus} from {place}"] * bool(plan.removals_total)
+    done = [f"{differing} would be replaced"] * bool(replaces) + [f"{surplus} would be removed"] * (len(removals) > 0)
+    if not screen.confirm(f"{' and '.join(deeds)}?", unanswered=f"{' and '.join(done)} ({', '.join(lines)})"):
         raise DeclinedError("nothing was restored: you said no", hint="name an empty folder with --target DIR")
-    return msgspec.structs.replace(chosen, overwrite="if-changed")
+    return msgspec.structs.replace(chosen, overwrite="if-changed") if replaces else chosen
+
+
+def _take_removals(into: list[RemovalRow], event: Event) -> None:
+    if event.event == EventName.ROWS:
+        into += read_rows(event, RemovalRow)
+
+
+def _name_removals(plan: RestorePlan) -> str:
+    return format_count(plan.removals_total, "entry", "entries")
+
+
+def _first_removals(removals: list[RemovalRow], plan: RestorePlan) -> list[str]:
+    lines = [f"remove {_describe_removal(row)}" for row in removals[:CONFLICTS_LISTED]]
+    if more := plan.removals_total - len(lines):
+        lines.append(f"… and {more:,} more to remove")
+    return lines
+
+
+def _describe_removal(row: RemovalRow) -> str:
+    return f"{'folder' if row.kind == 'dir' else 'file'} {escape_name(row.path)}"
 
 
 def _conflicts(plan: RestorePlan) -> list[str]:

@@ -31,7 +31,7 @@ from backuppeer.control.api import (
 )
 from backuppeer.control.events import Agreed, ErrorFile, ErrorResult, EventName, Note, Progress, State
 from backuppeer.control.inspection import DiffResult, DiffRow, DumpResult, DumpStart, FindRow, StatsResult
-from backuppeer.control.restoring import RestoreResult
+from backuppeer.control.restoring import RemovalRow, RestorePlan, RestoreResult
 
 
 class IdResult(msgspec.Struct, kw_only=True):
@@ -136,6 +136,7 @@ LINES: Final[dict[str, tuple[Any, Mapping[str, type]]]] = {
     "disconnect": (DisconnectResult, {}),
     "backup": (BackupResult, _WORK),
     "restore": (RestoreResult, _WORK),
+    "restore --dry-run": (RestorePlan, {**_WORK, "removal": RemovalRow}),
     "forget": (ForgetResult, {**_WORK, "plan": ForgetPlan}),
     "tag": (TagResult, _WORK),
     "diff": (DiffResult, {**_WORK, "change": DiffRow}),

@@ -118,6 +118,7 @@ def make_handlers(agent: Agent) -> dict[str, Handler]:
         "connect/plan": owner.plan,
         "connect": owner.connect,
         "backup": owner.backup,
+        "backup/stream": owner.backup_stream,
         "snapshots": owner.snapshots,
         "forget/plan": amend.plan_forget,
         "forget": amend.forget,

@@ -8,7 +8,7 @@ for working.
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from typing import Any, Final, TypeVar
 
 from backuppeer.cli.progress import Pace, describe_progress
@@ -19,6 +19,7 @@ from backuppeer.control.api import Request
 from backuppeer.control.client import Client
 from backuppeer.control.codec import convert_json
 from backuppeer.control.events import ErrorFile, Event, EventName, Note, Progress, State
+from backuppeer.control.feeder import Take
 from backuppeer.control.inspection import Rows
 from backuppeer.errors import LocalError
 
@@ -150,7 +151,16 @@ def run_work(client: Client, route: str, request: Request, kind: type[T], *, vie
         BackupPeerError: the route's `error` event.
 
     """
-    with contextlib.closing(client.work(route, request)) as events:
+    return _follow(client.work(route, request), route, kind, view)
+
+
+def run_feed(client: Client, route: str, request: Request, kind: type[T], *, view: View, take: Take) -> T:
+    """Run a feed route, which is fed with what `take` gives; else as `run_work`."""
+    return _follow(client.feed(route, request, take), route, kind, view)
+
+
+def _follow(told: Generator[Event, None, None], route: str, kind: type[T], view: View) -> T:
+    with contextlib.closing(told) as events:
         try:
             for event in events:
                 if event.event == EventName.DONE:

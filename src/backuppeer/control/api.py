@@ -313,16 +313,29 @@ class LeaveOut(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     larger_than: int | None = None
 
 
-class BackupRequest(Request):
-    """`backup`: absolute paths as text with surrogate escapes."""
+class SnapshotRequest(Request):
+    """What all backups are told: hosts, tags, zstd level."""
 
-    paths: list[str]
     to: list[str] = msgspec.field(default_factory=list)
     tags: list[str] = msgspec.field(default_factory=list)
     dry_run: bool = False
     level: int = 2
+
+
+class BackupRequest(SnapshotRequest, kw_only=True):
+    """`backup`: absolute paths as text with surrogate escapes."""
+
+    paths: list[str]
     one_file_system: bool = False
     leave_out: LeaveOut = LeaveOut()
+    priority: tuple[str, ...] = ()
+    """Patterns as in .gitignore, counted from `/`: what fits the first is sent first, and so on, before all others."""
+
+
+class StreamRequest(SnapshotRequest, kw_only=True):
+    """`backup --stdin`: `name` of the one file that the snapshot holds, folders before it allowed."""
+
+    name: str
 
 
 class LeftOut(msgspec.Struct, kw_only=True):

@@ -15,7 +15,8 @@ from typing import Final, TypeVar
 
 from backuppeer.control.api import Request
 from backuppeer.control.codec import convert_json, decode_json, encode_json
-from backuppeer.control.events import ErrorResult, Event, EventName
+from backuppeer.control.events import ErrorResult, Event, EventName, More
+from backuppeer.control.feeder import Take, open_feed
 from backuppeer.control.frames import HEAD_BYTES, FrameKind, decode_head
 from backuppeer.errors import (
     AuthenticationFault,
@@ -82,14 +83,24 @@ class Client:
 
         """
         with self._post(route, request, None) as response:
-            while line := response.readline(CONTROL_LINE_BYTES + 1):
-                if len(line) > CONTROL_LINE_BYTES:
-                    raise LocalError(f"the agent sent an event of more than {CONTROL_LINE_BYTES} bytes")
-                event = _read_event(line)
-                yield event
-                if event.event == EventName.DONE:
-                    return
-        raise _went_away(route)
+            yield from _read_events(response, route)
+
+    def feed(self, route: str, request: Request, take: Take) -> Generator[Event, None, None]:
+        """Send `request` to a feed route, then what `take` gives whenever the agent asks for it; else as `work`.
+
+        `take` is called in a thread of its own; what it raises ends the work, and is raised here in the agent's words.
+        """
+        body = _encode(request)
+        with self._connect(route, None, hint=_FROM_THE_START) as connection:
+            feeder = open_feed(connection, f"/v1/{route}", body, take)
+            try:
+                for event in _read_events(_answer_of(connection), route, hint=_FROM_THE_START):
+                    if event.event == EventName.MORE:
+                        feeder.want(_convert(event.data, More).pieces)
+                    else:
+                        yield event
+            finally:
+                feeder.close()
 
     def bulk(self, route: str, request: Request) -> Generator[Event | memoryview, None, None]:
         """Send `request` to a bulk route and yield its events and bytes, `done` as the last; else as `work`.
@@ -115,18 +126,16 @@ class Client:
     def _post(
         self, route: str, request: Request, timeout_s: float | None, *, hint: str = ""
     ) -> Iterator[http.client.HTTPResponse]:
-        body = encode_json(request)
-        if len(body) > CONTROL_BODY_BYTES:
-            raise UserError(
-                f"the request is larger than {CONTROL_BODY_BYTES} bytes", hint="name a folder instead of its files"
-            )
+        body = _encode(request)
+        with self._connect(route, timeout_s, hint=hint) as connection:
+            connection.request("POST", f"/v1/{route}", body, {"content-type": "application/json"})
+            yield _answer_of(connection)
+
+    @contextmanager
+    def _connect(self, route: str, timeout_s: float | None, *, hint: str) -> Iterator[http.client.HTTPConnection]:
         connection = _UnixConnection(self._path, timeout_s)
         try:
-            connection.request("POST", f"/v1/{route}", body, {"content-type": "application/json"})
-            response = connection.getresponse()
-            if response.status != http.client.OK:
-                raise error_from(_decode(response.read(CONTROL_LINE_BYTES), ErrorResult))
-            yield response
+            yield connection
         except (ConnectionRefusedError, FileNotFoundError) as exc:
             raise AgentNotRunning("the agent isn't running", hint="`backup-peer agent start` starts it") from exc
         except TimeoutError as exc:
@@ -151,6 +160,33 @@ class _UnixConnection(http.client.HTTPConnection):
 def error_from(said: ErrorResult) -> BackupPeerError:
     """Return the error that an exit code, message and hint stand for."""
     return _CLASSES.get(said.code, LocalError)(said.message, hint=said.hint)
+
+
+def _encode(request: Request) -> bytes:
+    body = encode_json(request)
+    if len(body) > CONTROL_BODY_BYTES:
+        raise UserError(
+            f"the request is larger than {CONTROL_BODY_BYTES} bytes", hint="name a folder instead of its files"
+        )
+    return body
+
+
+def _answer_of(connection: http.client.HTTPConnection) -> http.client.HTTPResponse:
+    response = connection.getresponse()
+    if response.status != http.client.OK:
+        raise error_from(_decode(response.read(CONTROL_LINE_BYTES), ErrorResult))
+    return response
+
+
+def _read_events(response: http.client.HTTPResponse, route: str, *, hint: str = "") -> Generator[Event, None, None]:
+    while line := response.readline(CONTROL_LINE_BYTES + 1):
+        if len(line) > CONTROL_LINE_BYTES:
+            raise LocalError(f"the agent sent an event of more than {CONTROL_LINE_BYTES} bytes")
+        event = _read_event(line)
+        yield event
+        if event.event == EventName.DONE:
+            return
+    raise _went_away(route, hint=hint)
 
 
 def _went_away(route: str, *, hint: str = "") -> LocalError:

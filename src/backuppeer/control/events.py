@@ -29,6 +29,7 @@ class EventName(StrEnum):
     OFFERED = "offered"  # host only: the slot is on offer; data: HostResult
     AGREED = "agreed"  # host only; data: Agreed
     ROWS = "rows"  # find and diff; data: inspection.Rows
+    MORE = "more"  # feed routes only: the agent asks for bytes; data: More
     START = "start"  # dump only; data: inspection.DumpStart
 
 
@@ -63,6 +64,12 @@ class ErrorFile(msgspec.Struct, kw_only=True):
 
     path: str
     message: str
+
+
+class More(msgspec.Struct, kw_only=True):
+    """So many further pieces of the stream may be sent."""
+
+    pieces: int
 
 
 class Agreed(msgspec.Struct, kw_only=True):

@@ -12,7 +12,7 @@ import msgspec
 
 from backuppeer import __version__
 from backuppeer.control.api import ConnectPlan, HostResult, PendingRequest
-from backuppeer.control.events import Agreed, ErrorFile, ErrorResult, Event, EventName, Note, Progress, State
+from backuppeer.control.events import Agreed, ErrorFile, ErrorResult, Event, EventName, More, Note, Progress, State
 from backuppeer.control.frames import MEDIA_TYPE
 from backuppeer.control.inspection import DumpStart
 from backuppeer.control.routes import ROUTES, Route
@@ -32,13 +32,18 @@ _FRAMES: Final = (
     "frames: kind (1 byte: 0 = an event, 1 = bytes), length (4 bytes, big-endian), then an event as JSON (its schema: "
     "x-events) or bytes, at most 1 MiB; the last frame is `done` or `error`: without one the bytes are not complete"
 )
+_FEED: Final = (
+    "frames as in the answer of a bulk route: first the request as JSON in an event's frame (its schema: x-request), "
+    "then bytes, a frame of at most 1 MiB for each piece that a `more` event asked for, at last the event `done`, or "
+    "`error` when what feeds the stream failed; without either nothing is made of it"
+)
 
 _REFERENCES: Final = "#/components/schemas/{name}"
 
 
 def build_openapi(version: str) -> dict[str, Any]:
     """Return the OpenAPI document of all routes, for the program's `version`."""
-    kinds: list[Any] = [ErrorResult, Event, ConnectPlan, DumpStart, *EVENT_DATA.values()]
+    kinds: list[Any] = [ErrorResult, Event, ConnectPlan, DumpStart, More, *EVENT_DATA.values()]
     for route in ROUTES.values():
         kinds += [route.request, route.result, *([route.rows] if route.rows else [])]
     schemas, components = msgspec.json.schema_components(kinds, ref_template=_REFERENCES)
@@ -62,7 +67,7 @@ def _operation(name: str, route: Route, by_kind: dict[str, dict[str, Any]]) -> d
     return {
         "operationId": name.replace("/", "_"),
         "summary": route.summary,
-        "requestBody": {"required": True, "content": {"application/json": {"schema": by_kind[_key(route.request)]}}},
+        "requestBody": {"required": True, **_body(route, by_kind)},
         "responses": {
             "200": {"description": description, "content": answer},
             "default": {
@@ -73,12 +78,20 @@ def _operation(name: str, route: Route, by_kind: dict[str, dict[str, Any]]) -> d
     }
 
 
+def _body(route: Route, by_kind: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    schema = by_kind[_key(route.request)]
+    if not route.feed:
+        return {"content": {"application/json": {"schema": schema}}}
+    stream = {"type": "string", "format": "binary", "x-request": schema}
+    return {"description": _FEED, "content": {MEDIA_TYPE: {"schema": stream}}}
+
+
 def _answer(route: Route, by_kind: dict[str, dict[str, Any]]) -> tuple[str, dict[str, Any]]:
     """Return what an answer is in words, and its content by media type."""
     if route.bulk:
         schema = {"type": "string", "format": "binary", "x-events": _event_schema(route, by_kind)}
         return _FRAMES, {MEDIA_TYPE: {"schema": schema}}
-    if route.work:
+    if route.work or route.feed:
         lines = {"application/x-ndjson": {"schema": _event_schema(route, by_kind)}}
         return "JSON lines; the last is `done` or `error`", lines
     return "the result", {"application/json": {"schema": by_kind[_key(route.result)]}}
@@ -89,6 +102,8 @@ def _event_schema(route: Route, by_kind: dict[str, dict[str, Any]]) -> dict[str,
     shapes |= {name: by_kind[_key(kind)] for name, kind in EVENT_DATA.items()}
     if route.bulk:
         shapes[EventName.START] = by_kind[_key(DumpStart)]
+    if route.feed:
+        shapes[EventName.MORE] = by_kind[_key(More)]
     if route.rows:
         row = by_kind[_key(route.rows)]
         properties = {"rows": {"type": "array", "items": row}}

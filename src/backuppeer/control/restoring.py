@@ -27,6 +27,8 @@ class RestoreRequest(Request):
     include: tuple[str, ...] = ()
     """Patterns as in .gitignore, counted from `/`: only what fits, and never what fits `exclude`."""
     exclude: tuple[str, ...] = ()
+    delete: bool = False
+    """Remove from restored folders what the snapshot does not have; with patterns only what they are about."""
     verify: bool = False
     """Read everything again afterwards, and compare."""
 
@@ -38,6 +40,13 @@ class Conflict(msgspec.Struct, kw_only=True):
     kind: str
     target: str = ""
     """Of a link."""
+
+
+class RemovalRow(msgspec.Struct, kw_only=True):
+    """Something in the target that `delete` would remove. kind: dir, or file for everything else."""
+
+    path: str
+    kind: str
 
 
 class RestorePlan(msgspec.Struct, kw_only=True):
@@ -54,12 +63,14 @@ class RestorePlan(msgspec.Struct, kw_only=True):
     files: int = 0
     bytes: int = 0
     kept: int = 0
+    removals_total: int = 0
+    """How many rows there were before this: what `delete` would remove."""
 
 
 class RestoreResult(msgspec.Struct, kw_only=True):
     """Restored, from which snapshot (its id, time and paths); `errors` counts the `error-file` events.
 
-    `kept`: files that stood there already and were left.
+    `kept`: files that stood there already and were left. `removed`: files, folders and others that `delete` removed.
     """
 
     snapshot: str
@@ -71,3 +82,4 @@ class RestoreResult(msgspec.Struct, kw_only=True):
     errors: int
     target: str
     kept: int = 0
+    removed: int = 0

@@ -3,7 +3,8 @@
 Knows: names, the structs of `api`. Must not know: who serves a route. The OpenAPI document is generated from here.
 
 Three kinds of route: `answer` returns one JSON value; `work` streams JSON lines (`Event`s), the last of them
-`done` or `error`; `bulk` streams the same events and raw bytes between them, in frames (`frames`).
+`done` or `error`; `bulk` streams the same events and raw bytes between them, in frames (`frames`). A `feed` route is a
+work route that takes a stream: its request body is frames, see `inflow`.
 """
 
 from typing import Any
@@ -42,6 +43,7 @@ from backuppeer.control.api import (
     SnapshotsRequest,
     StatusResult,
     StopResult,
+    StreamRequest,
 )
 from backuppeer.control.inspection import (
     DiffRequest,
@@ -55,7 +57,7 @@ from backuppeer.control.inspection import (
     StatsRequest,
     StatsResult,
 )
-from backuppeer.control.restoring import RestorePlan, RestoreRequest, RestoreResult
+from backuppeer.control.restoring import RemovalRow, RestorePlan, RestoreRequest, RestoreResult
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +67,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     result: Any
     work: bool = False
     bulk: bool = False
+    feed: bool = False
     rows: Any = None
     summary: str = ""
 
@@ -87,6 +90,9 @@ ROUTES: dict[str, Route] = {
     "connect/plan": Route(request=ConnectPlanRequest, result=ConnectPlan, summary="what connecting would mean"),
     "connect": Route(request=ConnectRequest, result=ConnectResult, work=True, summary="agree with a host"),
     "backup": Route(request=BackupRequest, result=BackupResult, work=True, summary="make a snapshot"),
+    "backup/stream": Route(
+        request=StreamRequest, result=BackupResult, feed=True, summary="make a snapshot of a stream"
+    ),
     "snapshots": Route(request=SnapshotsRequest, result=list[SnapshotRow], summary="own snapshots"),
     "forget/plan": Route(request=ForgetRequest, result=ForgetPlan, summary="which snapshots would go, and why"),
     "forget": Route(request=ForgetRequest, result=ForgetResult, work=True, summary="take snapshots out of the list"),
@@ -96,7 +102,9 @@ ROUTES: dict[str, Route] = {
     "diff": Route(request=DiffRequest, result=DiffResult, rows=DiffRow, work=True, summary="compare two snapshots"),
     "stats": Route(request=StatsRequest, result=StatsResult, work=True, summary="what snapshots take"),
     "dump": Route(request=DumpRequest, result=DumpResult, bulk=True, summary="a file's bytes, or a folder as tar"),
-    "restore/plan": Route(request=RestoreRequest, result=RestorePlan, work=True, summary="what it would replace"),
+    "restore/plan": Route(
+        request=RestoreRequest, result=RestorePlan, rows=RemovalRow, work=True, summary="what it would replace, remove"
+    ),
     "restore": Route(request=RestoreRequest, result=RestoreResult, work=True, summary="bring files back"),
     "recover": Route(request=RecoverRequest, result=RecoverResult, work=True, summary="find hosts, rebuild the index"),
 }

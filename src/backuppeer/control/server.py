@@ -2,14 +2,15 @@
 
 Knows: ROUTES, how a handler's result, events and errors become HTTP. Must not know: what a handler does. An answer
 route returns one JSON value; a work route streams JSON lines, the last `done` or `error`; a bulk route bytes and events
-in frames. Closing the connection is how a client cancels a work route; a work route that nobody reads waits at
-`EVENT_QUEUE` events (progress is dropped instead, the next one supersedes it) or `PIECES` of bytes. Errors go out as
-code, message and hint; a traceback never does.
+in frames; a feed route takes bytes in frames (`inflow`) and answers as a work route. Closing the connection is how a
+client cancels a work route; a work route that nobody reads waits at `EVENT_QUEUE` events (progress is dropped instead,
+the next one supersedes it) or `PIECES` of bytes. Errors go out as code, message and hint; a traceback never does.
 """
 
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -26,6 +27,7 @@ from backuppeer.control.api import Request
 from backuppeer.control.codec import decode_json, encode_json
 from backuppeer.control.events import ErrorResult, Event, EventName
 from backuppeer.control.frames import MEDIA_TYPE, FrameKind, encode_frame
+from backuppeer.control.inflow import Inflow
 from backuppeer.control.routes import ROUTES, Route
 from backuppeer.control.sockets import identify, open_listener
 from backuppeer.errors import BackupPeerError, ExitCode, InterruptedByUserError, LocalError, UserError
@@ -33,9 +35,9 @@ from backuppeer.limits import CONTROL_BODY_BYTES, CONTROL_PIECE_BYTES
 
 T = TypeVar("T")
 Emit = Callable[[Event | bytes], Awaitable[None]]
-Handler = Callable[[Any, Emit], Awaitable[Any]]
+Handler = Callable[..., Awaitable[Any]]
 """Takes the route's request struct and `emit`; returns the route's result. An answer route must not emit, and only a
-bulk route may emit bytes: up to 1 MiB at a time."""
+bulk route may emit bytes: up to 1 MiB at a time. The handler of a feed route takes the `Inflow` as well."""
 
 EVENT_QUEUE: Final = 256
 PIECES: Final = 4
@@ -131,6 +133,10 @@ def serve_control(app: Starlette, socket_path: Path) -> ControlServer:
 
 def _endpoint(name: str, route: Route, handler: Handler) -> Callable[[HttpRequest], Awaitable[Response]]:
     async def answer(http: HttpRequest) -> Response:
+        if route.feed:
+            inflow = Inflow()
+            request = _parse(await inflow.read_request(http.receive), route.request)
+            return _WorkResponse(name, partial(handler, inflow=inflow), request, bulk=False, inflow=inflow)
         request = _parse(await _read_body(http), route.request)
         if route.work or route.bulk:
             return _WorkResponse(name, handler, request, bulk=route.bulk)
@@ -159,12 +165,15 @@ async def _outcome_of(name: str, work: Coroutine[None, None, T]) -> T | BackupPe
 class _WorkResponse(Response):
     """Streams a work or bulk route's events and bytes; cancels the handler when the client goes away."""
 
-    def __init__(self, name: str, handler: Handler, request: Request, *, bulk: bool) -> None:
+    def __init__(
+        self, name: str, handler: Handler, request: Request, *, bulk: bool, inflow: Inflow | None = None
+    ) -> None:
         super().__init__(media_type=MEDIA_TYPE if bulk else "application/x-ndjson")
         self._name = name
         self._handler = handler
         self._request = request
         self._bulk = bulk
+        self._inflow = inflow
         self._queue: asyncio.Queue[Event | bytes] = asyncio.Queue(EVENT_QUEUE)
         self._room = asyncio.Semaphore(PIECES)
 
@@ -178,9 +187,11 @@ class _WorkResponse(Response):
         )
         tasks = [
             asyncio.create_task(self._write(send)),
-            asyncio.create_task(_wait_gone(receive)),
+            asyncio.create_task(self._inflow.run(receive) if self._inflow else _wait_gone(receive)),
             asyncio.create_task(self._work()),
         ]
+        if self._inflow is not None:
+            tasks.append(asyncio.create_task(self._inflow.ask(self._queue.put)))
         try:
             await asyncio.wait(tasks[:2], return_when=asyncio.FIRST_COMPLETED)
             if not tasks[0].done():

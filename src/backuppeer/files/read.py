@@ -111,6 +111,16 @@ def read_into(fd: int, view: memoryview, expected: int) -> int:
     return filled
 
 
+def read_full(fd: int, view: memoryview) -> int:
+    """Fill `view` from the file's position, all of it unless the file ends; return the bytes read.
+
+    Raises:
+        OSError: the read failed.
+
+    """
+    return read_into(fd, view, len(view))
+
+
 def read_beginning(directory: Directory, name: bytes, most: int) -> bytes:
     """Return at most `most` bytes from the beginning of the regular file `name` in `directory`.
 

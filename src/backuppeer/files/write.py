@@ -194,13 +194,6 @@ class RestoreTarget:
                 os.close(fd)
         self.count_notes(notes)
 
-    def has_file(self, path: bytes, *, size: int, mtime_ns: int) -> bool:
-        """Say whether a regular file of this size and time stands at `path`."""
-        folder, name = split_relative(path)
-        with self.folders.use(folder) as directory:
-            status = os.stat(name, dir_fd=directory.fd, follow_symlinks=False)
-        return stat.S_ISREG(status.st_mode) and (status.st_size, status.st_mtime_ns) == (size, mtime_ns)
-
     def has_directory(self, path: bytes) -> bool:
         """Say whether a real directory lies at `path` (no symlink in any component)."""
         try:

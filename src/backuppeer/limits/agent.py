@@ -10,6 +10,8 @@ CONTROL_LINE_BYTES: Final = 4 * MIB
 """Longest event line that a client reads."""
 CONTROL_PIECE_BYTES: Final = 1 * MIB
 """Longest piece of bytes of a bulk route: what goes through at a time, and what a client has to hold."""
+INFLOW_PIECES: Final = 4
+"""Pieces of a stream (CONTROL_PIECE_BYTES) that a command may send ahead of the archiver: 4 MiB, a segment of it."""
 SOCKET_PATH_BYTES: Final = 107
 HOME_LOOK_S: Final = 5.0
 """How often the agent looks whether its home is still there: one stat each time."""
@@ -42,3 +44,5 @@ HERALD_FIRST_S: Final = 3.0
 """How soon a person is told that a peer does not answer."""
 HERALD_S: Final = 20.0
 """How often a person is told again that the same peer is being waited for."""
+COMMAND_END_S: Final = 5.0
+"""What the command of `--stdin-from-command` gets to end by itself when its output is wanted no more."""

@@ -69,6 +69,14 @@ LS_ROWS: Final = 200_000
 """Entries of one `ls` answer: it is held in memory on both sides. And of `find --json`."""
 FIND_REMEMBERED: Final = 200_000
 """Matches and directories that `find` remembers from one snapshot to the next: some 80 MB."""
+STREAM_NAME_BYTES: Final = 255
+"""Longest component of `--stdin-name`: NAME_MAX of the usual file systems, else nobody could restore it."""
+PRIORITY_PATTERNS: Final = 64
+"""`--priority` in one backup; each new or changed file is compared with them one after the other."""
+PRIORITY_FILES: Final = 100_000
+"""Files read before all others: their entries are remembered until the walk meets them, some 60 MB."""
+NAME_UNITS: Final = 255
+"""Longest name of an entry: bytes of UTF-8 on macOS, units of UTF-16 on Windows; Linux says so itself."""
 HOLE_BYTES: Final = 4 * KIB
 """Zeros left out of a restored file that had holes, from a multiple of it on: the block of most file systems."""
 IGNORE_FILE_BYTES: Final = 1 * MIB

@@ -38,7 +38,7 @@ def test_a_listing_has_only_so_many_rows(commands, monkeypatch):
     found = [VISIT] * LS_ROWS
     monkeypatch.setattr(owner_commands, "find_snapshot", lambda _index, _text: (None, None))
     monkeypatch.setattr(owner_commands, "list_entries", lambda *_, **_named: iter(found))
-    monkeypatch.setattr(owner_commands, "_entry_row", lambda visit: visit)
+    monkeypatch.setattr(owner_commands, "make_entry_row", lambda visit: visit)
     wanted = LsRequest(snapshot="latest", path="/", recursive=True)
     assert len(commands._entries(wanted, None)) == LS_ROWS
     found.append(VISIT)

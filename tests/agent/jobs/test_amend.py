@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from agent.estates import estate_of
-from agent.houses import HostHouse
+from agent.houses import FAULTS, HostHouse, head_of, packs_at
 from backuppeer.agent.commands.amend import AmendCommands
 from backuppeer.agent.commands.owner import OwnerCommands
 from backuppeer.agent.home.keyring import load_keys
@@ -29,23 +29,6 @@ from backuppeer.ids import format_peer_id
 from backuppeer.limits import MIB
 from backuppeer.proof.merkle import root_of_set
 from backuppeer.repo.snapshot import decode_snapshot
-from backuppeer.trust.evidence import Kind
-
-FAULTS = {Kind.INTEGRITY_FAULT, Kind.PROTOCOL_VIOLATION, Kind.AUTH_FAULT, Kind.REFUSED}
-
-
-@pytest.fixture
-def tree(tmp_path):
-    """A folder; calling the fixture adds a file to it."""
-    folder = tmp_path / "files"
-    folder.mkdir()
-
-    def grow():
-        name = f"{len(list(folder.iterdir()))}"
-        (folder / name).write_text(name * 1000)
-        return folder
-
-    return grow
 
 
 @pytest.fixture
@@ -53,16 +36,6 @@ def third(tmp_path):
     made = HostHouse(tmp_path / "third", b"3")
     yield made
     made.close()
-
-
-def head_of(house):
-    (lease,) = house.premises.open().leases.list_all()
-    return house.premises.open().heads.get(lease.agreement).head
-
-
-def packs_at(house):
-    (lease,) = house.premises.open().leases.list_all()
-    return house.premises.open().list_packs(lease.agreement, limit=100)
 
 
 def commands(estate, kind=AmendCommands):

@@ -4,39 +4,13 @@ import random
 import pytest
 
 from agent.estates import estate_of
-from agent.houses import WISH, HostHouse
+from agent.houses import FAULTS, WISH, HostHouse, head_of, packs_at
 from backuppeer.agent import reporter as reporter_module
 from backuppeer.agent.owner import gathering as gathering_module
 from backuppeer.errors import DamagedStateError, PeerUnreachable, RefusedError
 from backuppeer.ids import format_peer_id
 from backuppeer.limits import MIB
 from backuppeer.trust.evidence import Kind
-
-FAULTS = {Kind.INTEGRITY_FAULT, Kind.PROTOCOL_VIOLATION, Kind.AUTH_FAULT, Kind.REFUSED}
-
-
-@pytest.fixture
-def tree(tmp_path):
-    """A folder; calling the fixture adds a file to it."""
-    folder = tmp_path / "files"
-    folder.mkdir()
-
-    def grow():
-        name = f"{len(list(folder.iterdir()))}"
-        (folder / name).write_text(name * 1000)
-        return folder
-
-    return grow
-
-
-def head_of(house):
-    (lease,) = house.premises.open().leases.list_all()
-    return house.premises.open().heads.get(lease.agreement).head
-
-
-def held_by(house):
-    (lease,) = house.premises.open().leases.list_all()
-    return house.premises.open().list_packs(lease.agreement, limit=100)
 
 
 def test_a_home_set_back_goes_on_from_the_newest_head_and_leaves_out_the_host_that_lags(
@@ -198,7 +172,7 @@ def test_a_host_too_small_for_the_earlier_backups_gets_nothing_and_is_named_with
                 assert "it lacks 2." in left.reason
                 assert "MB and has 1.0 MB free" in left.reason
                 assert "--to" in left.hint
-                assert not held_by(other)
+                assert not packs_at(other)
             assert len(estate.notes) == 2, "one for each backup"
             assert not estate.seen(other) & FAULTS
             assert (await estate.back_up(tree(), house)).left_out == []
@@ -213,7 +187,7 @@ def test_a_second_host_with_room_enough_gets_the_earlier_packs_too(house, other,
         async with estate_of(owner, tmp_path / "estate", house, other) as estate:
             await estate.back_up(tree(), house)
             assert (await estate.back_up(tree())).left_out == []
-            assert len(held_by(other)) == len(held_by(house)) == 2
+            assert len(packs_at(other)) == len(packs_at(house)) == 2
 
     asyncio.run(scenario())
 

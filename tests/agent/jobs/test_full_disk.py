@@ -104,7 +104,7 @@ def test_a_restore_ends_well_although_the_evidence_of_it_cannot_be_written(house
             await estate.back_up(files, house)
             monkeypatch.setattr(estate.evidence, "record", refuse)
             request = RestoreRequest(snapshot="latest", target=str(tmp_path / "out"))
-            result = await RestoreJob(estate.vault, request, Reporter(ignore)).run()
+            result = await RestoreJob(estate.vault, request, Reporter(ignore), ignore).run()
             assert (result.files, result.errors) == (1, 0)
 
     asyncio.run(scenario())

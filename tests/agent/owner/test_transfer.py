@@ -18,11 +18,13 @@ from backuppeer.agent.peers import retry as retry_module
 from backuppeer.agent.peers.partners import Partner
 from backuppeer.clock import SystemClock
 from backuppeer.errors import (
+    ExitCode,
     IntegrityFault,
     InterruptedByUserError,
     PeerUnreachable,
     ProtocolViolation,
     RefusedError,
+    StoreUnavailable,
 )
 from backuppeer.ids import AgreementId, LogicalId, StoredId
 from backuppeer.limits import BULK_STALL_S, LAGGARD_BYTES, LAGGARD_S, LEAF_BYTES, MIB
@@ -471,6 +473,39 @@ def test_a_host_that_drips_bytes_is_given_up_as_weather():
             assert asyncio.get_running_loop().time() == begun + BULK_STALL_S
 
     play(scenario())
+
+
+def test_a_host_whose_disk_is_away_is_weather_and_waited_for(house, owner, monkeypatch):
+    agreement = owner.agree_with(house)
+    opened, whole = [], house.premises.open
+
+    def away():
+        opened.append(1)
+        if len(opened) <= most[0]:
+            raise StoreUnavailable("its disk is unplugged")
+        return whole()
+
+    most = [2]
+
+    async def scenario():
+        async with hosted(house, owner) as link:
+            run = Run(owner, [partner(house, agreement, link.session)])
+            draft = draft_of(owner, noise(1, 300_000))
+            await run.store(draft)
+            monkeypatch.setattr(house.premises, "open", away)
+            monkeypatch.setattr(fetch_module, "RETRY_BUDGET_S", 60)
+            assert len(await run.read(draft)) == 1
+            assert "waiting" in [state for state, _ in run.states]
+            monkeypatch.setattr(fetch_module, "RETRY_BUDGET_S", 0.2)
+            most[0] = 10_000
+            run.fetch._recent = RecentSpans(0)
+            with pytest.raises(PeerUnreachable, match="its store is away") as caught:
+                await run.read(draft)
+            assert caught.value.exit_code == ExitCode.UNREACHABLE
+            assert "disk is away" in caught.value.hint
+            assert {kind for _, kind in run.blamed} <= {StoreUnavailable}, "weather, which nobody is blamed for"
+
+    asyncio.run(scenario())
 
 
 def test_a_range_that_was_just_fetched_is_not_fetched_again(house, owner):

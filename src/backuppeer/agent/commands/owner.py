@@ -8,8 +8,9 @@ import os
 
 from backuppeer.agent.agent import Agent
 from backuppeer.agent.heap import returning_memory
-from backuppeer.agent.jobs.backup import BackupJob
+from backuppeer.agent.jobs.backup import BackupJob, Paths, Stream, Subject
 from backuppeer.agent.jobs.restore import RestoreJob
+from backuppeer.agent.jobs.rows import make_entry_row
 from backuppeer.agent.owner.losses import Witnesses, check_choice
 from backuppeer.agent.owner.recovery import Recovery
 from backuppeer.agent.peers.names import alias_of, check_alias, name_of, resolve_peer
@@ -18,10 +19,9 @@ from backuppeer.agent.peers.words import spell_safety_words
 from backuppeer.agent.reporter import Emit, Reporter, reporting
 from backuppeer.backup.amending import ORIGINAL
 from backuppeer.backup.browse import SnapshotFilter, find_snapshot, list_entries, list_roots, list_snapshots
-from backuppeer.backup.kinds import name_kind
 from backuppeer.backup.retention import check_group_by, pick_latest
 from backuppeer.backup.streams import PackSource
-from backuppeer.backup.trees import TreeReader, Visit
+from backuppeer.backup.trees import TreeReader
 from backuppeer.clock import format_time
 from backuppeer.control.api import (
     BackupRequest,
@@ -34,9 +34,12 @@ from backuppeer.control.api import (
     LsRequest,
     RecoverRequest,
     RecoverResult,
+    SnapshotRequest,
     SnapshotRow,
     SnapshotsRequest,
+    StreamRequest,
 )
+from backuppeer.control.inflow import Inflow
 from backuppeer.control.restoring import RestorePlan, RestoreRequest, RestoreResult
 from backuppeer.errors import LocalError, NotFoundError, PeerUnreachable, UserError
 from backuppeer.ids import PeerId, SnapshotId, format_peer_id
@@ -99,10 +102,17 @@ class OwnerCommands:
 
     async def backup(self, request: BackupRequest, emit: Emit) -> BackupResult:
         """Make a snapshot."""
+        return await self._back_up(request, emit, Paths(request))
+
+    async def backup_stream(self, request: StreamRequest, emit: Emit, inflow: Inflow) -> BackupResult:
+        """Make a snapshot of what a command is fed with."""
+        return await self._back_up(request, emit, Stream(request.name, inflow.read_into))
+
+    async def _back_up(self, request: SnapshotRequest, emit: Emit, subject: Subject) -> BackupResult:
         vault = self._agent.owner.vault
         vault.check_idle()
         async with vault.busy, returning_memory(), reporting(emit) as reporter:
-            return await BackupJob(vault, request, reporter).run()
+            return await BackupJob(vault, request, reporter, subject).run()
 
     async def snapshots(self, request: SnapshotsRequest, _: Emit) -> list[SnapshotRow]:
         """Return own snapshots, oldest first."""
@@ -116,12 +126,12 @@ class OwnerCommands:
     async def restore(self, request: RestoreRequest, emit: Emit) -> RestoreResult:
         """Bring files back."""
         async with returning_memory(), reporting(emit) as reporter:
-            return await RestoreJob(self._agent.owner.vault, request, reporter).run()
+            return await RestoreJob(self._agent.owner.vault, request, reporter, emit).run()
 
     async def plan_restore(self, request: RestoreRequest, emit: Emit) -> RestorePlan:
         """Say what a restore would replace."""
         async with reporting(emit) as reporter:
-            return await RestoreJob(self._agent.owner.vault, request, reporter).plan()
+            return await RestoreJob(self._agent.owner.vault, request, reporter, emit).plan()
 
     async def recover(self, request: RecoverRequest, emit: Emit) -> RecoverResult:
         """Find hosts and rebuild the index."""
@@ -184,7 +194,7 @@ class OwnerCommands:
         for visit in visits:
             if len(rows) >= LS_ROWS:
                 raise UserError(f"more than {LS_ROWS} entries", hint="name a folder: `backup-peer ls SNAPSHOT:PATH`")
-            rows.append(_entry_row(visit))
+            rows.append(make_entry_row(visit))
         return rows
 
 
@@ -200,18 +210,4 @@ def _snapshot_row(snapshot_id: SnapshotId, snapshot: Snapshot, peers: list[str])
         tags=list(snapshot.tags),
         set=snapshot.set,
         original=snapshot.ext.get(ORIGINAL, b"").hex(),
-    )
-
-
-def _entry_row(visit: Visit) -> EntryRow:
-    entry = visit.entry
-    return EntryRow(
-        path="/" + os.fsdecode(visit.path),
-        kind=name_kind(entry.kind),
-        mode=entry.mode,
-        uid=entry.uid,
-        gid=entry.gid,
-        size=entry.size,
-        mtime=format_time(entry.mtime_ns // 1_000_000),
-        target=os.fsdecode(entry.target),
     )

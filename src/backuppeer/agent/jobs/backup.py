@@ -7,8 +7,9 @@ import getpass
 import os
 import platform
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
+from typing import Final, Protocol
 
 import msgspec
 
@@ -18,36 +19,111 @@ from backuppeer.agent.owner.salvage import resend_metadata
 from backuppeer.agent.owner.upload import Upload
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.partners import Partner
-from backuppeer.agent.reporter import Reporter, counting
+from backuppeer.agent.reporter import Count, Reporter, counting
 from backuppeer.backup.archiver import ArchiveOptions, Archiver, ArchiveResult
 from backuppeer.backup.counting import count_paths
 from backuppeer.backup.exclusion import Exclusions, make_rules
-from backuppeer.control.api import BackupRequest, BackupResult
+from backuppeer.backup.piped import read_stream_name
+from backuppeer.backup.priority import Priorities
+from backuppeer.backup.streaming import Fill
+from backuppeer.control.api import BackupRequest, BackupResult, SnapshotRequest
 from backuppeer.errors import LocalError
+from backuppeer.files.dialect import store_path, this_platform
 from backuppeer.ids import format_peer_id
 from backuppeer.repo.snapshot import Snapshot, decode_snapshot
 from backuppeer.trust.evidence import Kind
 
+_PHASE: Final = "backing up"
 
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    paths: list[bytes]
-    parent: Snapshot | None
-    options: ArchiveOptions
 
-    @property
-    def before(self) -> Snapshot | None:
-        """The parent, if it says about how much there is to do; a total from other paths would be worse than none."""
-        return self.parent if self.parent is not None and is_of_paths(self.parent, self.paths) else None
+class Subject(Protocol):
+    """What a backup is of."""
+
+    def begin(self, reporter: Reporter, snapshots: Sequence[tuple[bytes, bytes]]) -> Count | None:
+        """Say how much there is to do, by the snapshots there are (id, body); return who counts it, if need be."""
+        ...
+
+    def archive(self, archiver: Archiver) -> ArchiveResult:
+        """Make the snapshot, in a thread."""
+        ...
+
+    def adapt(self, options: ArchiveOptions) -> ArchiveOptions:
+        """Return the options with those added that only this sort of backup has."""
+        ...
+
+
+class Paths:
+    """Files and folders, as a request names them."""
+
+    def __init__(self, request: BackupRequest) -> None:
+        """Take the request.
+
+        Raises:
+            UserError: a pattern is none.
+
+        """
+        self._request = request
+        self._paths = [store_path(path, this_platform()) for path in request.paths]
+        self._exclusions = Exclusions(**msgspec.structs.asdict(request.leave_out))
+        self._rules = make_rules(self._exclusions)
+        Priorities(request.priority)  # a pattern that is none is told before anybody is dialled
+        self._parent: Snapshot | None = None
+
+    def begin(self, reporter: Reporter, snapshots: Sequence[tuple[bytes, bytes]]) -> Count | None:
+        """Take the numbers of the last snapshot of these paths; a total from others would be worse than none."""
+        parent = self._parent = choose_parent(snapshots, self._paths)
+        if parent is None or not is_of_paths(parent, self._paths):
+            reporter.begin(_PHASE)
+            return partial(count_paths, self._paths, self._rules)
+        reporter.begin(_PHASE, files_total=parent.files, bytes_total=parent.bytes)
+        return None
+
+    def archive(self, archiver: Archiver) -> ArchiveResult:
+        """Walk."""
+        return archiver.run(self._paths, self._parent)
+
+    def adapt(self, options: ArchiveOptions) -> ArchiveOptions:
+        """Add what is left out."""
+        return replace(
+            options,
+            one_file_system=self._request.one_file_system,
+            exclusions=self._exclusions,
+            priorities=self._request.priority,
+        )
+
+
+class Stream:
+    """Bytes that the command feeds, as a file called `name`."""
+
+    def __init__(self, name: str, fill: Fill) -> None:
+        """Take the stream.
+
+        Raises:
+            UserError: it is no name of a file.
+
+        """
+        self._path, self._fill = read_stream_name(name), fill
+
+    def begin(self, reporter: Reporter, _: Sequence[tuple[bytes, bytes]]) -> Count | None:
+        """Begin; nobody knows how much comes."""
+        reporter.begin(_PHASE)
+        return None
+
+    def archive(self, archiver: Archiver) -> ArchiveResult:
+        """Take it in."""
+        return archiver.run_stream(self._path, self._fill)
+
+    def adapt(self, options: ArchiveOptions) -> ArchiveOptions:
+        """Leave them as they are."""
+        return options
 
 
 class BackupJob:
     """One run of `backup`."""
 
-    def __init__(self, vault: Vault, request: BackupRequest, reporter: Reporter) -> None:
+    def __init__(self, vault: Vault, request: SnapshotRequest, reporter: Reporter, subject: Subject) -> None:
         self._vault, self._request, self._reporter = vault, request, reporter
-        self._exclusions = Exclusions(**msgspec.structs.asdict(request.leave_out))
-        self._rules = make_rules(self._exclusions)
+        self._subject = subject
         self._hosts = Gathering(vault, reporter)
 
     async def run(self) -> BackupResult:
@@ -64,21 +140,15 @@ class BackupJob:
         if not self._request.dry_run:
             self._vault.check_writable()
             partners = await self._hosts.meet(self._vault.partners(self._request.to))
-        plan = self._plan()
-        before = plan.before
-        self._reporter.begin(
-            "backing up", files_total=before.files if before else 0, bytes_total=before.bytes if before else 0
-        )
+        count = self._subject.begin(self._reporter, self._vault.repository.index.snapshots())
         upload = self._hosts.make_upload(partners)
         self._reporter.sent_bytes = lambda: upload.sent_bytes
-        count = counting(None if before else partial(count_paths, plan.paths, self._rules), self._reporter)
-        result = await self._hosts.in_thread(upload, partial(self._archive, upload, plan), count)
+        work = partial(self._archive, upload)
+        result = await self._hosts.in_thread(upload, work, counting(count, self._reporter))
         safe = [] if self._request.dry_run else await self._seal(result, partners, upload)
         return self._report(result, upload, safe)
 
-    def _plan(self) -> _Plan:
-        paths = [os.fsencode(path) for path in self._request.paths]
-        parent = choose_parent(self._vault.repository.index.snapshots(), paths)
+    def _options(self) -> ArchiveOptions:
         options = ArchiveOptions(
             host=platform.node(),
             user=_user_name(),
@@ -86,13 +156,11 @@ class BackupJob:
             program=f"backup-peer {__version__}",
             level=self._request.level,
             dry_run=self._request.dry_run,
-            one_file_system=self._request.one_file_system,
-            exclusions=self._exclusions,
             cancel=self._hosts.stop,
         )
-        return _Plan(paths, parent, options)
+        return self._subject.adapt(options)
 
-    def _archive(self, upload: Upload, plan: _Plan) -> ArchiveResult:
+    def _archive(self, upload: Upload) -> ArchiveResult:
         repository = self._vault.repository
         if not self._request.dry_run:
             resend_metadata(repository, upload, level=self._request.level)
@@ -103,9 +171,9 @@ class BackupJob:
             cache=repository.cache,
             sink=upload,
             progress=self._reporter,
-            options=plan.options,
+            options=self._options(),
         )
-        return archiver.run(plan.paths, plan.parent)
+        return self._subject.archive(archiver)
 
     def _drop_lost(self) -> None:
         """Let the next head name no more what is at no host, once every host told all that it holds."""

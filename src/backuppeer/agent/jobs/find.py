@@ -9,13 +9,16 @@ import threading
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import aclosing
 
+import msgspec
+
 from backuppeer.agent.jobs.lookup import Chosen, Lookup
 from backuppeer.agent.jobs.pulling import batch_rows, make_rows_event, pull
+from backuppeer.agent.jobs.rows import make_entry_row
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.reporter import Emit, Reporter, beating
 from backuppeer.backup.browse import SnapshotFilter
 from backuppeer.backup.finder import Finder, Matcher, Wanted
-from backuppeer.backup.kinds import KIND_NAMES, name_kind
+from backuppeer.backup.kinds import KIND_NAMES
 from backuppeer.backup.trees import TreeReader, Visit
 from backuppeer.clock import format_time
 from backuppeer.control.inspection import FindRequest, FindResult, FindRow
@@ -105,16 +108,4 @@ def read_wanted(request: FindRequest) -> Wanted:
 
 def make_row(visit: Visit, snapshot: str, made: str) -> FindRow:
     """Return an entry as a row; `made`: when the snapshot was, as text."""
-    entry = visit.entry
-    return FindRow(
-        snapshot=snapshot,
-        time=made,
-        path="/" + os.fsdecode(visit.path),
-        kind=name_kind(entry.kind),
-        mode=entry.mode,
-        uid=entry.uid,
-        gid=entry.gid,
-        size=entry.size,
-        mtime=format_time(entry.mtime_ns // 1_000_000),
-        target=os.fsdecode(entry.target),
-    )
+    return FindRow(**msgspec.structs.asdict(make_entry_row(visit)), snapshot=snapshot, time=made)

@@ -11,9 +11,9 @@ from functools import partial
 from typing import Final, TypeVar
 
 from backuppeer.agent.jobs.lookup import Lookup
-from backuppeer.agent.jobs.pulling import run_aside
+from backuppeer.agent.jobs.pulling import batch_rows, make_rows_event, run_aside
 from backuppeer.agent.owner.vault import Vault
-from backuppeer.agent.reporter import Reporter, beating, counting
+from backuppeer.agent.reporter import Emit, Reporter, beating, counting
 from backuppeer.backup.browse import SnapshotFilter
 from backuppeer.backup.counting import Tell, count_part
 from backuppeer.backup.restorer import RestoreOptions, Restorer
@@ -22,9 +22,10 @@ from backuppeer.backup.selection import Choice
 from backuppeer.backup.standing import Overwrite
 from backuppeer.backup.trees import TreeReader
 from backuppeer.clock import format_time
-from backuppeer.control.restoring import Conflict, RestorePlan, RestoreRequest, RestoreResult
+from backuppeer.control.restoring import Conflict, RemovalRow, RestorePlan, RestoreRequest, RestoreResult
 from backuppeer.errors import IntegrityFault, PeerUnreachable, UserError
 from backuppeer.files.scan import Found, FoundKind
+from backuppeer.files.surplus import Removal
 from backuppeer.ids import SnapshotId
 from backuppeer.limits import CONFLICTS_LISTED
 from backuppeer.repo.snapshot import Snapshot
@@ -45,8 +46,10 @@ _KINDS: Final = {
 class RestoreJob:
     """One run of `restore`."""
 
-    def __init__(self, vault: Vault, request: RestoreRequest, reporter: Reporter) -> None:
+    def __init__(self, vault: Vault, request: RestoreRequest, reporter: Reporter, emit: Emit) -> None:
+        """`emit`: takes the rows of a plan."""
         self._vault, self._request, self._reporter = vault, request, reporter
+        self._emit = emit
         reporter.traffic_bytes = vault.traffic_bytes
         self._stop = threading.Event()
         self._choice = Choice(include=request.include, exclude=request.exclude)
@@ -72,7 +75,7 @@ class RestoreJob:
         return self._report(snapshot_id, snapshot, result)
 
     async def plan(self) -> RestorePlan:
-        """Say which snapshot is meant and what in the target would be replaced.
+        """Say which snapshot is meant and what in the target would be replaced; what would be removed comes in rows.
 
         Raises:
             NotFoundError: no such snapshot or path.
@@ -84,6 +87,9 @@ class RestoreJob:
         restorer = self._make_restorer()
         found = await self._in_thread(restorer.survey, snapshot)
         shown = await asyncio.to_thread(restorer.examine_existing, found.taken[:CONFLICTS_LISTED])
+        rows = (self._describe_removal(removal) for removal in found.surplus)
+        for batch in batch_rows(rows, lambda row: len(row.path)):
+            await self._emit(make_rows_event(batch))
         return RestorePlan(
             snapshot=snapshot_id.hex(),
             time=format_time(snapshot.time_ns // 1_000_000),
@@ -93,7 +99,12 @@ class RestoreJob:
             files=found.files,
             bytes=found.bytes,
             kept=found.kept,
+            removals_total=len(found.surplus),
         )
+
+    def _describe_removal(self, removal: Removal) -> RemovalRow:
+        path = os.path.join(self._request.target, os.fsdecode(removal.path))  # noqa: PTH118 - any bytes
+        return RemovalRow(path=path, kind="dir" if removal.is_directory else "file")
 
     def _count(self, snapshot: Snapshot, tell: Tell, is_over: Callable[[], bool]) -> None:
         repository = self._vault.repository
@@ -121,6 +132,7 @@ class RestoreJob:
             options=RestoreOptions(
                 overwrite=Overwrite(self._request.overwrite),
                 choice=self._choice,
+                delete=self._request.delete,
                 verify=self._request.verify,
                 cancel=self._stop,
             ),
@@ -155,6 +167,7 @@ class RestoreJob:
             errors=result.local_errors,
             target=self._request.target,
             kept=result.kept,
+            removed=result.removed,
         )
 
 

@@ -23,8 +23,10 @@ from backuppeer.clock import Clock
 from backuppeer.errors import (
     BackupPeerError,
     IntegrityFault,
+    PeerUnreachable,
     ProtocolViolation,
     RefusedError,
+    StoreUnavailable,
     Unavailable,
 )
 from backuppeer.ids import AgreementId, LogicalId, StoredId
@@ -194,6 +196,9 @@ def _summarise(pack: LogicalId, failures: Sequence[BackupPeerError]) -> BackupPe
     worst = next((exc for exc in failures if not isinstance(exc, Unavailable)), failures[0])
     if isinstance(worst, RefusedError | ProtocolViolation):
         return IntegrityFault(f"pack {name} can't be had: {worst.message}", hint=worst.hint)
+    if isinstance(worst, StoreUnavailable):
+        # Of a host that can't take anything it is a refusal; of one that can't give, weather like any other.
+        return PeerUnreachable(f"pack {name} can't be had now: {worst.message}", hint=worst.hint)
     return worst
 
 
@@ -236,14 +241,14 @@ async def read_range(
 
     Raises:
         RefusedError: the host says it has no such pack, or lost it.
-        Unavailable: the host can't be reached.
+        Unavailable: the host can't be reached, or its disk can't.
 
     """
     session = await partner.session()
     async with session.request(
         GetRange(agreement=partner.agreement, stored=stored, first_leaf=first_leaf, leaves=leaves), bulk=True
     ) as channel:
-        answer = await channel.receive(Range)
+        answer = await channel.receive(Range, is_read=True)
         if not isinstance(answer, Range) or answer.size > leaves * LEAF_BYTES:
             raise ProtocolViolation("the host answered with more bytes than were asked for")
         data = _take_pages(answer.size)

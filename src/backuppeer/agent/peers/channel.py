@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final, Literal, TypeVar, cast
 
-from backuppeer.errors import PeerUnreachable, ProtocolViolation, RefusedError, StoreBusy
+from backuppeer.errors import PeerUnreachable, ProtocolViolation, RefusedError, StoreBusy, StoreUnavailable
 from backuppeer.limits import BLOCK_BYTES, BULK_STALL_S, MIB, REPLY_S
 from backuppeer.transport.base import Buffer, Give, MovesBulk, Stream, Take
 from backuppeer.wire.codec import Frame, FrameReader
@@ -202,12 +202,15 @@ class Channel:
             raise PeerUnreachable(f"no answer within {timeout_s:.0f} s") from exc
         return self._machine.receive(frame)
 
-    async def receive(self, kind: type[M], *others: type[N], timeout_s: float | None = REPLY_S) -> M | N:
-        """Return the next message, which must be one of the kinds given.
+    async def receive(
+        self, kind: type[M], *others: type[N], timeout_s: float | None = REPLY_S, is_read: bool = False
+    ) -> M | N:
+        """Return the next message, which must be one of the kinds given; `is_read`: something stored is asked for.
 
         Raises:
             RefusedError: the peer answered Refused.
             StoreBusy: it did because it has too much to do just now.
+            StoreUnavailable: what it stores is away just now (`is_read`; who brings something goes elsewhere).
             ProtocolViolation: another kind.
 
         """
@@ -217,6 +220,9 @@ class Channel:
         if isinstance(message, Refused):
             if message.code == RefusalCode.BUSY:
                 raise StoreBusy(f'the peer says: "{message.message or "busy"}"', hint=_HINTS[RefusalCode.BUSY])
+            if message.code == RefusalCode.STORE_UNAVAILABLE and is_read:
+                hint = _HINTS[RefusalCode.STORE_UNAVAILABLE]
+                raise StoreUnavailable(f'the peer says: "{message.message or "not now"}"', hint=hint)
             # The peer's words are quoted as such, and its hint is not shown: a stranger must not advise our person.
             raise RefusedError(
                 f'the peer says: "{message.message or "no"}"', hint=_HINTS.get(message.code, _HINTS[RefusalCode.POLICY])
