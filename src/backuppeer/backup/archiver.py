@@ -9,17 +9,19 @@ is what it was, plus packs that the next run finds useful.
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from backuppeer.backup.exclusion import Exclusions, make_rules
 from backuppeer.backup.jobs import Jobs
 from backuppeer.backup.packer import Packer
+from backuppeer.backup.past import Past
 from backuppeer.backup.publisher import Published, Publisher
 from backuppeer.backup.reading import Engine
 from backuppeer.backup.roots import normalise_path, plan_roots
 from backuppeer.backup.sighting import find_paths, name_paths
 from backuppeer.backup.streams import NoProgress, PackSink, Progress
+from backuppeer.backup.trail import Trail
 from backuppeer.backup.trees import TreeReader
 from backuppeer.backup.walk import Tally, Walker
 from backuppeer.crypto.keys import RepositoryKeys
@@ -30,6 +32,7 @@ from backuppeer.repo.blob import BlobKind
 from backuppeer.repo.cache import TreeCache
 from backuppeer.repo.head import Inventory
 from backuppeer.repo.index import Index
+from backuppeer.repo.partial import PartialTree
 from backuppeer.repo.snapshot import Snapshot, encode_snapshot
 
 
@@ -57,7 +60,8 @@ class ArchiveResult:
 
     `files`: regular files in it, `unchanged`: those of them that were not read. `bytes`: their size. `new_bytes`: plain
     bytes that no earlier snapshot held. `stored_bytes`: packs handed over, one copy. `errors`: files and directories
-    named by `Progress.error_file`. `index`: blob id of the inventory's root, for the head.
+    named by `Progress.error_file`. `index`: blob id of the inventory's root, for the head. `read_bytes`: of the files
+    that were read.
     """
 
     snapshot_id: SnapshotId
@@ -70,12 +74,17 @@ class ArchiveResult:
     new_bytes: int
     stored_bytes: int
     unchanged: int
+    read_bytes: int
     skipped: int
     errors: int
 
 
 class Archiver:
-    """Makes snapshots of one repository; one run at a time."""
+    """Makes snapshots of one repository; one run at a time.
+
+    `partial`: where a run that breaks off leaves what it had finished, and the next finds it. Whoever makes the
+    snapshot stand lets go of it.
+    """
 
     def __init__(
         self,
@@ -83,6 +92,7 @@ class Archiver:
         index: Index,
         *,
         cache: TreeCache,
+        partial: PartialTree | None = None,
         sink: PackSink,
         progress: Progress | None = None,
         options: ArchiveOptions | None = None,
@@ -90,12 +100,18 @@ class Archiver:
         self._keys = keys
         self._index = index
         self._cache = cache
+        self._partial = partial
         self._sink = sink
         self._progress = progress or NoProgress()
         self._options = options or ArchiveOptions()
 
-    def run(self, paths: Sequence[bytes], parent: Snapshot | None = None) -> ArchiveResult:
-        """Back up absolute `paths`; files that look as in `parent` are not read again.
+    def run(
+        self,
+        paths: Sequence[bytes],
+        parent: Snapshot | None = None,
+        grafts: Mapping[bytes, Snapshot] | None = None,
+    ) -> ArchiveResult:
+        """Back up absolute `paths`; files that look as in `parent`, or at a path of `grafts` as there, are not read.
 
         Raises:
             UserError: no path, too many, a relative one, or a pattern that is none.
@@ -107,11 +123,7 @@ class Archiver:
         """
         options = self._options
         started_ns = options.now_ns()
-        if len(paths) > SNAPSHOT_PATHS:
-            raise UserError(
-                f"{len(paths):,} paths are more than the {SNAPSHOT_PATHS:,} of one snapshot",
-                hint="name the folders they are in, and leave out the rest: --exclude, --include",
-            )
+        _check_number(paths)
         there, missing = find_paths(paths, self._progress)
         root = plan_roots(there)
         packer = Packer(self._index, None if options.dry_run else self._sink)
@@ -125,9 +137,8 @@ class Archiver:
             options.cancel,
         )
         rules = make_rules(options.exclusions)
-        trees = TreeReader(self._keys, self._index, cache=self._cache)
         with Jobs(options.workers, BATCHES_IN_FLIGHT) as jobs:
-            walker = Walker(engine, jobs, trees=trees, cache=self._cache, progress=self._progress)
+            walker = self._make_walker(engine, jobs, grafts)
             walker.tally.errors = missing
             tree = walker.walk(root, parent.tree if parent else b"", rules)
         if not (walker.tally.files or walker.tally.roots):
@@ -141,6 +152,17 @@ class Archiver:
             self._progress.note(f"left out {more} more sockets, which hold no data")
         engine.check_cancelled()
         return self._finish(packer, snapshot, walker.tally)
+
+    def _make_walker(self, engine: Engine, jobs: Jobs, grafts: Mapping[bytes, Snapshot] | None) -> Walker:
+        trees = TreeReader(self._keys, self._index, cache=self._cache)
+        return Walker(
+            engine,
+            jobs,
+            past=Past(trees, grafts=grafts, partial=self._partial),
+            cache=self._cache,
+            trail=Trail(None if engine.dry_run else self._partial, self._cache),
+            progress=self._progress,
+        )
 
     def _make_snapshot(
         self, tree: bytes, paths: Sequence[bytes], *, tally: Tally, parent: Snapshot | None, started_ns: int
@@ -182,6 +204,15 @@ class Archiver:
             new_bytes=packer.new_bytes,
             stored_bytes=packer.stored_bytes,
             unchanged=tally.unchanged,
+            read_bytes=tally.read_bytes,
             skipped=tally.skipped,
             errors=tally.errors,
+        )
+
+
+def _check_number(paths: Sequence[bytes]) -> None:
+    if len(paths) > SNAPSHOT_PATHS:
+        raise UserError(
+            f"{len(paths):,} paths are more than the {SNAPSHOT_PATHS:,} of one snapshot",
+            hint="name the folders they are in, and leave out the rest: --exclude, --include",
         )

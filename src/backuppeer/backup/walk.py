@@ -22,12 +22,13 @@ from backuppeer.backup.exclusion import Rules
 from backuppeer.backup.jobs import Jobs
 from backuppeer.backup.looking import look
 from backuppeer.backup.nodes import Batch, KnownBatch, Node, Todo, TreeBatch
+from backuppeer.backup.past import Past
 from backuppeer.backup.reading import Engine, FileRead, ReaderPool, describe_error
 from backuppeer.backup.roots import Root
 from backuppeer.backup.streaming import Streamer
 from backuppeer.backup.streams import Progress
-from backuppeer.backup.trees import TreeReader, split_ids
-from backuppeer.errors import BackupPeerError, IntegrityFault
+from backuppeer.backup.trail import Trail
+from backuppeer.backup.trees import split_ids
 from backuppeer.files.metadata import OwnerNames
 from backuppeer.files.read import Opened, has_changed, look_at_entry, open_file
 from backuppeer.files.scan import (
@@ -50,20 +51,31 @@ from backuppeer.repo.tree import TreeEntry, cut_content, encode_pieces
 class Tally:
     """Counts of one walk. `roots`: wanted directories that could be listed, and wanted symlinks."""
 
-    __slots__ = ("bytes", "dirs", "errors", "files", "roots", "skipped", "unchanged")
+    __slots__ = ("bytes", "dirs", "errors", "files", "read_bytes", "roots", "skipped", "unchanged")
 
     def __init__(self) -> None:
         self.files = self.dirs = self.bytes = self.unchanged = self.errors = self.skipped = self.roots = 0
+        self.read_bytes = 0
 
 
 class Walker:
-    """One walk over wanted paths. `trees` reads the parent snapshot; used once, by one thread."""
+    """One walk over wanted paths; used once, by one thread."""
 
-    def __init__(self, engine: Engine, jobs: Jobs, *, trees: TreeReader, cache: TreeCache, progress: Progress) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        jobs: Jobs,
+        *,
+        past: Past,
+        cache: TreeCache,
+        trail: Trail,
+        progress: Progress,
+    ) -> None:
         self._engine = engine
         self._jobs = jobs
-        self._trees = trees
+        self._past = past
         self._cache = cache
+        self._trail = trail
         self._progress = progress
         self._readers = ReaderPool(engine)
         self._told_bytes = 0
@@ -87,7 +99,16 @@ class Walker:
 
         """
         top = Node(b"/", Todo(0, _examine_top(), None, root), None, rules)
-        self._fill(top, root, before)
+        try:
+            self._fill(top, root, before)
+            self._go_down(top)
+        finally:
+            # In whatever way it ends: until there is a snapshot, this is what the next run goes on from.
+            self._trail.keep(self._pieces.pieces)
+        return top.content
+
+    # --- going down
+    def _go_down(self, top: Node) -> None:
         stack = [top]
         while stack:
             self._engine.check_cancelled()
@@ -102,9 +123,7 @@ class Walker:
             self._jobs.collect(most=0)
             self._read_again()
             self._report()
-        return top.content
 
-    # --- going down
     def _enter(self, parent: Node, todo: Todo) -> Node | None:
         node = Node(join_path(parent.path, todo.found.name), todo, parent, parent.rules)
         parent.waiting += 1
@@ -145,15 +164,14 @@ class Walker:
         node.todo.reverse()
 
     def _read_before(self, node: Node, content: bytes) -> dict[bytes, TreeEntry]:
-        if not content:
-            return {}
-        try:
-            entries = tuple(self._trees.entries(content))
-        except BackupPeerError:
-            return {}  # the cache lost it: everything is read, nothing is stored twice
-        node.before = entries
-        self._known.add_directory(node, content)
-        return {entry.name: entry for entry in entries}
+        known: dict[bytes, TreeEntry] = {}
+        # None: the cache lost it; everything is read, nothing is stored twice.
+        if content and (entries := self._past.entries(content)) is not None:
+            node.before = entries
+            self._known.add_directory(node, content)
+            known = {entry.name: entry for entry in entries}
+        better, node.is_noted = self._past.better(node.path)
+        return {**known, **better} if better else known
 
     # --- one entry
     def _take(
@@ -232,9 +250,15 @@ class Walker:
         if lists:
             content = self._add_pieces(lists)
         depth = 1 if lists else 0
-        node.entries[slot] = make_file_entry(name, opened, self._names, content=content, size=size, depth=depth)
-        self._count(size)
+        entry = make_file_entry(name, opened, self._names, content=content, size=size, depth=depth)
+        self._set_read(node, slot, entry)
         self._settle(node)
+
+    def _set_read(self, node: Node, slot: int, entry: TreeEntry) -> None:
+        node.entries[slot] = entry
+        self._trail.add_file(node, entry)
+        self.tally.read_bytes += entry.size
+        self._count(entry.size)
 
     def _count(self, size: int) -> None:
         self.tally.files += 1
@@ -261,13 +285,28 @@ class Walker:
             handed = True
         if len(self._known) >= (1 if everything else KNOWN_BATCH):
             known, self._known = self._known, KnownBatch()
-            self._jobs.submit(partial(self._look_up, known), partial(self._looked_up, known))
+            self._jobs.submit(
+                partial(self._past.find_missing, known, self._engine.index), partial(self._looked_up, known)
+            )
             handed = True
-        if len(self._pieces.pieces) >= (1 if everything else TREE_BATCH):
-            pieces, self._pieces = self._pieces.pieces, TreeBatch()
-            self._jobs.submit(partial(self._pack_pieces, pieces), lambda _: None)
+        if self._trail.is_due or len(self._pieces.pieces) >= (1 if everything else TREE_BATCH):
+            self._hand_out_pieces(is_due=self._trail.is_due)
             handed = True
         return handed
+
+    def _hand_out_pieces(self, *, is_due: bool) -> None:
+        pieces, self._pieces = self._pieces.pieces, TreeBatch()
+        self._trail.hold_pieces(pieces)
+        if is_due:
+            self._trail.take()
+
+        def done(_: None) -> None:
+            # Jobs are collected in their order: all pieces made before are in the cache now.
+            self._trail.release_pieces()
+            if is_due:
+                self._trail.write()
+
+        self._jobs.submit(partial(self._pack_pieces, pieces), done)
 
     def _read_batch(self, batch: Batch) -> list[FileRead]:
         return self._readers.reader.read_files(batch.files)
@@ -277,35 +316,16 @@ class Walker:
             if result.problem:
                 self._fail(join_path(node.path, file.name), result.problem)
             if result.opened is not None:
-                node.entries[slot] = make_file_entry(
-                    file.name, result.opened, self._names, content=result.content, size=result.size
-                )
-                self._count(result.size)
+                entry = make_file_entry(file.name, result.opened, self._names, content=result.content, size=result.size)
+                self._set_read(node, slot, entry)
         for directory in batch.directories:
             directory.release()
         for node in batch.nodes:
             self._settle(node)
 
-    def _look_up(self, known: KnownBatch) -> set[BlobId]:
-        """Return the blobs of a batch that the index does not hold (in a worker)."""
-        wanted: set[BlobId] = set()
-        for _, _, _, entry in known.files:
-            if entry.depth:
-                wanted.update(split_ids(entry.content))
-            wanted.update(self._chunks_of(entry))
-        for _, content in known.whole:
-            wanted.update(split_ids(content))
-        return wanted - self._engine.index.known(wanted)
-
-    def _chunks_of(self, entry: TreeEntry) -> list[BlobId]:
-        try:
-            return list(self._trees.chunks_of(entry))
-        except IntegrityFault:
-            return [BlobId(b"")]  # a content list the cache lost: an id nobody has, so the file is read again
-
     def _looked_up(self, known: KnownBatch, missing: set[BlobId]) -> None:
         for node, slot, found, entry in known.files:
-            if missing and not missing.isdisjoint(self._needed(entry)):
+            if missing and not missing.isdisjoint(self._past.blobs_of(entry)):
                 node.entries[slot] = None
                 node.waiting += 1
                 self._again.append((node, slot, found))
@@ -317,9 +337,6 @@ class Walker:
                 node.before = None
         for node in known.nodes:
             self._settle(node)
-
-    def _needed(self, entry: TreeEntry) -> list[BlobId]:
-        return [*split_ids(entry.content), *self._chunks_of(entry)]
 
     def _read_again(self) -> None:
         """Read files after all whose blobs the index lost (a resync after a loss, a pack on its way out)."""
@@ -336,7 +353,7 @@ class Walker:
 
     def _pack_pieces(self, pieces: list[tuple[BlobId, bytes]]) -> None:
         self._readers.reader.pack_chunks(pieces, BlobKind.TREE)
-        if not self._engine.dry_run:
+        if pieces and not self._engine.dry_run:
             self._cache.put_many(pieces)
 
     def _add_pieces(self, pieces: list[bytes]) -> bytes:
@@ -358,16 +375,16 @@ class Walker:
 
     def _complete(self, node: Node) -> None:
         entries = [entry for entry in node.entries if entry is not None]
-        if node.was is not None and node.is_unchanged(entries):
-            node.content = node.was.content
-        else:
-            node.content = self._add_pieces(list(encode_pieces(entries)))
+        same = node.was.content if node.was is not None and node.is_unchanged(entries) else b""
+        node.content = same or self._add_pieces(list(encode_pieces(entries)))
         node.before = None
         node.entries = []
         if node.parent is not None:
             entry = make_entry(node.found, self._names, node.content, attributes=node.attributes)
             self._set(node.parent, node.slot, entry, node.was)
             self.tally.dirs += 1
+            if not same:
+                self._trail.add_directory(node, entry)
 
 
 def _examine_top() -> Found:

@@ -3,6 +3,7 @@
 Knows: the order of these steps. Must not know: how hosts are reached, how packs are sealed or sent.
 """
 
+import asyncio
 import getpass
 import os
 import platform
@@ -22,6 +23,7 @@ from backuppeer.agent.reporter import Reporter, counting
 from backuppeer.backup.archiver import ArchiveOptions, Archiver, ArchiveResult
 from backuppeer.backup.counting import count_paths
 from backuppeer.backup.exclusion import Exclusions, make_rules
+from backuppeer.backup.parents import Parents, merge_paths, plan_parents
 from backuppeer.control.api import BackupRequest, BackupResult
 from backuppeer.errors import LocalError
 from backuppeer.ids import format_peer_id
@@ -32,13 +34,14 @@ from backuppeer.trust.evidence import Kind
 @dataclass(frozen=True, slots=True)
 class _Plan:
     paths: list[bytes]
-    parent: Snapshot | None
+    parents: Parents
     options: ArchiveOptions
 
     @property
     def before(self) -> Snapshot | None:
         """The parent, if it says about how much there is to do; a total from other paths would be worse than none."""
-        return self.parent if self.parent is not None and is_of_paths(self.parent, self.paths) else None
+        base = self.parents.base
+        return base if base is not None and is_of_paths(base, self.paths) else None
 
 
 class BackupJob:
@@ -78,7 +81,7 @@ class BackupJob:
 
     def _plan(self) -> _Plan:
         paths = [os.fsencode(path) for path in self._request.paths]
-        parent = choose_parent(self._vault.repository.index.snapshots(), paths)
+        snapshots = [decode_snapshot(body) for _, body in self._vault.repository.index.snapshots()]
         options = ArchiveOptions(
             host=platform.node(),
             user=_user_name(),
@@ -90,7 +93,7 @@ class BackupJob:
             exclusions=self._exclusions,
             cancel=self._hosts.stop,
         )
-        return _Plan(paths, parent, options)
+        return _Plan(paths, plan_parents(snapshots, paths), options)
 
     def _archive(self, upload: Upload, plan: _Plan) -> ArchiveResult:
         repository = self._vault.repository
@@ -101,11 +104,12 @@ class BackupJob:
             repository.keys,
             repository.index,
             cache=repository.cache,
+            partial=repository.partial,
             sink=upload,
             progress=self._reporter,
             options=plan.options,
         )
-        return archiver.run(plan.paths, plan.parent)
+        return archiver.run(plan.paths, plan.parents.base, plan.parents.grafts)
 
     def _drop_lost(self) -> None:
         """Let the next head name no more what is at no host, once every host told all that it holds."""
@@ -124,6 +128,8 @@ class BackupJob:
             safe.append(partner)
 
         await self._hosts.leave_head(partners, on_told)
+        # Only now: had the snapshot come to nothing, the next run would have gone on from there.
+        await asyncio.to_thread(self._vault.repository.partial.forget, merge_paths(result.snapshot.paths))
         return safe
 
     def _report(self, result: ArchiveResult, upload: Upload, safe: list[Partner]) -> BackupResult:
@@ -135,16 +141,11 @@ class BackupJob:
             sent_bytes=upload.sent_bytes,
             seconds=self._reporter.seconds,
             errors=result.errors,
+            unchanged=result.unchanged,
+            read_bytes=result.read_bytes,
             peers=[format_peer_id(p.peer) for p in safe],
             left_out=self._hosts.describe_left_out(hint="run the same backup again when it is back"),
         )
-
-
-def choose_parent(rows: Sequence[tuple[bytes, bytes]], paths: Sequence[bytes]) -> Snapshot | None:
-    """Return the newest snapshot of the same paths, else the newest of all: files are looked up by path in it."""
-    snapshots = sorted((decode_snapshot(body) for _, body in rows), key=lambda s: s.time_ns, reverse=True)
-    same = [s for s in snapshots if is_of_paths(s, paths)]
-    return next(iter(same or snapshots), None)
 
 
 def is_of_paths(snapshot: Snapshot, paths: Sequence[bytes]) -> bool:
