@@ -1,11 +1,31 @@
 """Time: the only place that asks the machine for it; everything else is handed a `Clock`.
 
-Knows: wall time and monotonic time. Must not know: what anybody does with them.
+Knows: wall time and monotonic time, how times and durations are written. Must not know: what anybody does with them.
 """
 
+import re
 import time
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Final, Protocol
+
+from backuppeer.errors import UserError
+
+MINUTE_S: Final = 60
+HOUR_S: Final = 3600
+DAY_S: Final = 86400
+_DURATIONS: Final = {
+    "s": 1,
+    "m": MINUTE_S,
+    "h": HOUR_S,
+    "d": DAY_S,
+    "w": 7 * DAY_S,
+    "mo": 30 * DAY_S,
+    "y": 365 * DAY_S,
+}
+DURATION: Final = re.compile(r"(?:[0-9]{1,10} ?(?:mo|[smhdwy]) ?)+")
+"""What a duration looks like, in lower case."""
+_DURATION_PART: Final = re.compile(r"([0-9]+) ?(mo|[smhdwy])")
+MAX_DURATION_S: Final = 100 * 365 * DAY_S
 
 
 class Clock(Protocol):
@@ -35,3 +55,21 @@ class SystemClock:
 def format_time(time_ms: int) -> str:
     """Return RFC 3339 UTC with seconds, e.g. `2026-11-22T21:30:00Z` (DESIGN 10)."""
     return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def parse_duration(text: str) -> int:
+    """Return the seconds that `2h`, `30d`, `1y` or `1h 30m` stands for.
+
+    Raises:
+        UserError: not a duration, no unit, or more than 100 years.
+
+    """
+    cleaned = text.strip().lower()
+    if not DURATION.fullmatch(cleaned):
+        raise UserError(
+            f"not a duration: {text[:40]!r}", hint="write it like 90s, 15m, 2h, 30d, 2w, 6mo or 1y (m = minutes)"
+        )
+    seconds = sum(int(number) * _DURATIONS[unit] for number, unit in _DURATION_PART.findall(cleaned))
+    if seconds > MAX_DURATION_S:
+        raise UserError(f"too long a duration: {text[:40]!r}", hint="the longest is 100y")
+    return seconds

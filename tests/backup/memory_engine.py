@@ -18,6 +18,7 @@ from backuppeer.proof.merkle import compute_stored_id
 from backuppeer.repo.cache import TreeCache
 from backuppeer.repo.index import Index
 from backuppeer.repo.pack import ClosedDraft, seal_pack
+from backuppeer.repo.partial import PartialTree
 from backuppeer.repo.snapshot import Snapshot
 
 
@@ -118,6 +119,7 @@ class Repository:
         self.keys: RepositoryKeys = derive_repository_keys(derive_working(bytes(32), 0), RepositoryId(bytes(16)))
         self.index = Index(directory / "index.db")
         self.cache = TreeCache(directory / "cache.db", 256 << 20)
+        self.partial = PartialTree(directory / "partial.db")
         self.vault = Vault()
         self.sink = MemorySink(self.keys, self.index, self.vault)
         self.source = MemorySource(self.vault)
@@ -126,22 +128,26 @@ class Repository:
     def close(self):
         self.index.close()
         self.cache.close()
+        self.partial.close()
 
     def lose_cache(self):
         """As after a recovery: trees must come out of packs."""
         self.cache.clear()
 
-    def backup(self, *paths: bytes | Path, parent: Snapshot | None = None, sink=None, **options) -> ArchiveResult:
+    def backup(
+        self, *paths: bytes | Path, parent: Snapshot | None = None, grafts=None, sink=None, **options
+    ) -> ArchiveResult:
         self.progress = Recorder()
         archiver = Archiver(
             self.keys,
             self.index,
             cache=self.cache,
+            partial=self.partial,
             sink=sink or self.sink,
             progress=self.progress,
             options=ArchiveOptions(**options),
         )
-        return archiver.run([p if isinstance(p, bytes) else bytes(p) for p in paths], parent)
+        return archiver.run([p if isinstance(p, bytes) else bytes(p) for p in paths], parent, grafts)
 
     def restore(
         self, snapshot: Snapshot, target: Path | bytes, path: bytes = b"/", *, source=None, **options

@@ -5,16 +5,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backuppeer.cli.units import (
-    MAX_DURATION_S,
     MAX_SIZE_BYTES,
     format_duration,
     format_share,
     format_size,
-    parse_duration,
     parse_moment,
     parse_share,
     parse_size,
 )
+from backuppeer.clock import MAX_DURATION_S, parse_duration
 from backuppeer.errors import ExitCode, UserError
 
 

@@ -9,22 +9,24 @@ is what it was, plus packs that the next run finds useful.
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from backuppeer.backup.ahead import Ahead, Muted
-from backuppeer.backup.exclusion import Exclusions, make_rules
+from backuppeer.backup.exclusion import Exclusions, Rules, make_rules
 from backuppeer.backup.intake import Engine, Intake, count_readers
 from backuppeer.backup.jobs import Jobs
 from backuppeer.backup.packer import Packer
+from backuppeer.backup.past import Past
 from backuppeer.backup.piped import StreamPacker
 from backuppeer.backup.priority import Priorities, Scout, Urgent
 from backuppeer.backup.publisher import Published, Publisher
-from backuppeer.backup.roots import normalise_path, plan_roots
+from backuppeer.backup.roots import Root, normalise_path, plan_roots
 from backuppeer.backup.sighting import find_paths, name_paths
 from backuppeer.backup.streaming import Fill
 from backuppeer.backup.streams import NoProgress, PackSink, Progress
 from backuppeer.backup.tally import Tally
+from backuppeer.backup.trail import Trail
 from backuppeer.backup.trees import TreeReader
 from backuppeer.backup.walk import Walker
 from backuppeer.crypto.keys import RepositoryKeys
@@ -35,6 +37,7 @@ from backuppeer.repo.blob import BlobKind
 from backuppeer.repo.cache import TreeCache
 from backuppeer.repo.head import Inventory
 from backuppeer.repo.index import Index
+from backuppeer.repo.partial import PartialTree
 from backuppeer.repo.snapshot import Snapshot, encode_snapshot
 
 
@@ -64,7 +67,8 @@ class ArchiveResult:
 
     `files`: regular files in it, `unchanged`: those of them that were not read. `bytes`: their size. `new_bytes`: plain
     bytes that no earlier snapshot held. `stored_bytes`: packs handed over, one copy. `errors`: files and directories
-    named by `Progress.error_file`. `index`: blob id of the inventory's root, for the head.
+    named by `Progress.error_file`. `index`: blob id of the inventory's root, for the head. `read_bytes`: of the files
+    that were read.
     """
 
     snapshot_id: SnapshotId
@@ -77,12 +81,17 @@ class ArchiveResult:
     new_bytes: int
     stored_bytes: int
     unchanged: int
+    read_bytes: int
     skipped: int
     errors: int
 
 
 class Archiver:
-    """Makes snapshots of one repository; one run at a time."""
+    """Makes snapshots of one repository; one run at a time.
+
+    `partial`: where a run that breaks off leaves what it had finished, and the next finds it. Whoever makes the
+    snapshot stand lets go of it.
+    """
 
     def __init__(
         self,
@@ -90,6 +99,7 @@ class Archiver:
         index: Index,
         *,
         cache: TreeCache,
+        partial: PartialTree | None = None,
         sink: PackSink,
         progress: Progress | None = None,
         options: ArchiveOptions | None = None,
@@ -97,12 +107,18 @@ class Archiver:
         self._keys = keys
         self._index = index
         self._cache = cache
+        self._partial = partial
         self._sink = sink
         self._progress = progress or NoProgress()
         self._options = options or ArchiveOptions()
 
-    def run(self, paths: Sequence[bytes], parent: Snapshot | None = None) -> ArchiveResult:
-        """Back up absolute `paths`; files that look as in `parent` are not read again.
+    def run(
+        self,
+        paths: Sequence[bytes],
+        parent: Snapshot | None = None,
+        grafts: Mapping[bytes, Snapshot] | None = None,
+    ) -> ArchiveResult:
+        """Back up absolute `paths`; files that look as in `parent`, or at a path of `grafts` as there, are not read.
 
         Raises:
             UserError: no path, too many, a relative one, or a pattern that is none.
@@ -114,25 +130,17 @@ class Archiver:
         """
         options = self._options
         started_ns = options.now_ns()
-        if len(paths) > SNAPSHOT_PATHS:
-            raise UserError(
-                f"{len(paths):,} paths are more than the {SNAPSHOT_PATHS:,} of one snapshot",
-                hint="name the folders they are in, and leave out the rest: --exclude, --include",
-            )
+        _check_number(paths)
         there, missing = find_paths(paths, self._progress)
         root = plan_roots(there)
         engine = self._make_engine()
         rules = make_rules(options.exclusions)
-        trees = TreeReader(self._keys, self._index, cache=self._cache)
         before = parent.tree if parent else b""
-        priorities = Priorities(options.priorities)
+        urgent = self._find_urgent(engine, root, before, rules)
         # The jobs end first: they use what the intake has.
         with Intake(engine) as intake, Jobs(max(options.workers, count_readers()), BATCHES_IN_FLIGHT) as jobs:
-            ahead = None
-            if priorities:
-                urgent = Scout(engine, trees, priorities).search(root, before, rules)
-                ahead = self._read_ahead(intake, jobs, trees, urgent)
-            walker = Walker(intake, jobs, trees=trees, cache=self._cache, progress=self._progress, ahead=ahead)
+            ahead = self._read_ahead(intake, jobs, urgent) if urgent else None
+            walker = self._make_walker(intake, jobs, grafts, ahead)
             walker.tally.errors = missing
             tree = walker.walk(root, before, rules)
         if not (walker.tally.files or walker.tally.roots):
@@ -147,14 +155,21 @@ class Archiver:
         engine.check_cancelled()
         return self._finish(engine.packer, snapshot, walker.tally)
 
-    def _read_ahead(self, intake: Intake, jobs: Jobs, trees: TreeReader, urgent: Urgent) -> Ahead:
+    def _find_urgent(self, engine: Engine, root: Root, before: bytes, rules: Rules) -> Urgent | None:
+        priorities = Priorities(self._options.priorities)
+        if not priorities:
+            return None
+        trees = TreeReader(self._keys, self._index, cache=self._cache)
+        return Scout(engine, trees, priorities).search(root, before, rules)
+
+    def _read_ahead(self, intake: Intake, jobs: Jobs, urgent: Urgent) -> Ahead:
         """Read what is urgent, and return when it is durable."""
         if urgent.more:
             self._progress.note(
                 f"--priority fits {urgent.more:,} more new files than are read first: these come with all others"
             )
         muted = Muted(self._progress)
-        entries = Walker(intake, jobs, trees=trees, cache=self._cache, progress=muted).read_files(urgent.files)
+        entries = self._make_walker(intake, jobs, progress=muted).read_files(urgent.files)
         intake.engine.packer.flush_content()
         return Ahead({path: entry for path, entry in entries.items() if path not in muted.failed}, muted.told)
 
@@ -186,6 +201,25 @@ class Archiver:
             options.dry_run,
             options.one_file_system,
             options.cancel,
+        )
+
+    def _make_walker(
+        self,
+        intake: Intake,
+        jobs: Jobs,
+        grafts: Mapping[bytes, Snapshot] | None = None,
+        ahead: Ahead | None = None,
+        progress: Progress | None = None,
+    ) -> Walker:
+        trees = TreeReader(self._keys, self._index, cache=self._cache)
+        return Walker(
+            intake,
+            jobs,
+            past=Past(trees, grafts=grafts, partial=self._partial),
+            cache=self._cache,
+            trail=Trail(None if self._options.dry_run else self._partial, self._cache),
+            progress=progress or self._progress,
+            ahead=ahead,
         )
 
     def _make_snapshot(
@@ -228,6 +262,15 @@ class Archiver:
             new_bytes=packer.new_bytes,
             stored_bytes=packer.stored_bytes,
             unchanged=tally.unchanged,
+            read_bytes=tally.read_bytes,
             skipped=tally.skipped,
             errors=tally.errors,
+        )
+
+
+def _check_number(paths: Sequence[bytes]) -> None:
+    if len(paths) > SNAPSHOT_PATHS:
+        raise UserError(
+            f"{len(paths):,} paths are more than the {SNAPSHOT_PATHS:,} of one snapshot",
+            hint="name the folders they are in, and leave out the rest: --exclude, --include",
         )

@@ -35,6 +35,8 @@ class Node:
         "depth",
         "entries",
         "found",
+        "is_noted",
+        "is_way",
         "parent",
         "path",
         "rules",
@@ -51,6 +53,10 @@ class Node:
         self.found = todo.found
         self.attributes: dict[bytes, bytes] = {}
         self.slot = todo.slot
+        self.is_way = todo.root is not None and not todo.root.whole
+        """Whether it only leads to what is wanted."""
+        self.is_noted = False
+        """Whether the partial tree has rows of it."""
         self.parent = parent
         self.depth: int = parent.depth + 1 if parent else 0
         self.was = todo.before

@@ -14,29 +14,23 @@ Memory: the nodes on the way down and those with jobs in flight; a directory's o
 """
 
 import os
-from collections import deque
 from collections.abc import Iterable
-from functools import partial
 from itertools import groupby
 
 from backuppeer.backup.ahead import Ahead, folder_of
-from backuppeer.backup.entries import is_untouched, make_entry, make_file_entry, matches
+from backuppeer.backup.assembly import Assembly
+from backuppeer.backup.entries import matches
 from backuppeer.backup.exclusion import Exclusions, Rules, make_rules
 from backuppeer.backup.intake import Intake
 from backuppeer.backup.jobs import Jobs
-from backuppeer.backup.known import KnownBlobs
 from backuppeer.backup.looking import look
 from backuppeer.backup.mounts import Mounts
-from backuppeer.backup.nodes import Batch, KnownBatch, Node, Todo, TreeBatch
-from backuppeer.backup.reading import FileRead, describe_error
+from backuppeer.backup.nodes import Node, Todo
+from backuppeer.backup.past import Past
+from backuppeer.backup.reading import describe_error
 from backuppeer.backup.roots import Root
-from backuppeer.backup.streaming import Streamer
 from backuppeer.backup.streams import Progress
-from backuppeer.backup.tally import Tally
-from backuppeer.backup.trees import TreeReader, split_ids
-from backuppeer.errors import BackupPeerError
-from backuppeer.files.metadata import OwnerNames
-from backuppeer.files.read import Opened, has_changed, look_at_entry, open_file, read_full
+from backuppeer.backup.trail import Trail
 from backuppeer.files.scan import (
     Directory,
     Found,
@@ -45,43 +39,31 @@ from backuppeer.files.scan import (
     join_path,
     open_directory,
 )
-from backuppeer.ids import BlobId
-from backuppeer.limits import KNOWN_BATCH, NOTED_SKIPS, SMALL_FILE_BYTES, TREE_BATCH, TREE_DEPTH
-from backuppeer.repo.blob import BlobKind
+from backuppeer.limits import NOTED_SKIPS, TREE_DEPTH
 from backuppeer.repo.cache import TreeCache
-from backuppeer.repo.tree import TreeEntry, cut_content, encode_pieces
+from backuppeer.repo.tree import TreeEntry
 
 
 class Walker:
-    """One walk over wanted paths. `trees` reads the parent snapshot; used once, by one thread."""
+    """One walk over wanted paths; used once, by one thread."""
 
     def __init__(
         self,
         intake: Intake,
         jobs: Jobs,
         *,
-        trees: TreeReader,
+        past: Past,
         cache: TreeCache,
+        trail: Trail,
         progress: Progress,
         ahead: Ahead | None = None,
     ) -> None:
         """`ahead`: files that were read already."""
-        self._engine, self._intake = intake.engine, intake
-        self._jobs = jobs
-        self._trees = trees
-        self._cache = cache
-        self._progress = progress
         self._ahead = ahead or Ahead({})
-        self._told_files, self._told_bytes = self._ahead.told
-        self._streamer = Streamer(intake, jobs)
-        self._blobs = KnownBlobs(trees, self._engine.index)
-        self._names = OwnerNames()
-        self._mounts = Mounts(one_file_system=self._engine.one_file_system)
-        self._batch = Batch()
-        self._known = KnownBatch()
-        self._pieces = TreeBatch()
-        self._again: deque[tuple[Node, int, Found]] = deque()
-        self.tally = Tally()
+        self._parts = Assembly(intake, jobs, past=past, cache=cache, trail=trail, progress=progress, ahead=self._ahead)
+        self._past, self._progress = past, progress
+        self._mounts = Mounts(one_file_system=intake.engine.one_file_system)
+        self.tally = self._parts.tally
 
     def walk(self, root: Root, before: bytes, rules: Rules) -> bytes:
         """Walk and return the joined piece ids of the root directory; `before`: those of the parent snapshot, or b"".
@@ -94,19 +76,27 @@ class Walker:
 
         """
         top = Node(b"/", Todo(0, _examine_top(), None, root), None, rules)
-        self._fill(top, root, before)
+        try:
+            self._fill(top, root, before)
+            self._go_down(top)
+        finally:
+            # In whatever way it ends: until there is a snapshot, this is what the next run goes on from.
+            self._parts.keep()
+        return top.content
+
+    # --- going down
+    def _go_down(self, top: Node) -> None:
         stack = [top]
         while stack:
-            self._engine.check_cancelled()
+            self._parts.engine.check_cancelled()
             node = stack[-1]
             if not node.todo:
-                self._settle(stack.pop())
+                self._parts.settle(stack.pop())
             elif child := self._enter(node, node.todo.pop()):
                 stack.append(child)
-            self._pump()
-            self._read_again()
-        self._finish_jobs()
-        return top.content
+            self._parts.pump()
+            self._parts.read_again()
+        self._parts.finish()
 
     def read_files(self, files: Iterable[tuple[bytes, Found]]) -> dict[bytes, TreeEntry]:
         """Read files (absolute path, what was found) outside of a walk; return the entries of those that could be read.
@@ -119,7 +109,7 @@ class Walker:
         nodes: list[tuple[Node, list[bytes]]] = []
         rules = make_rules(Exclusions())
         for folder, inside in groupby(files, lambda file: folder_of(file[0])):
-            self._engine.check_cancelled()
+            self._parts.engine.check_cancelled()
             wanted = list(inside)
             try:
                 directory = open_directory(folder)
@@ -129,11 +119,11 @@ class Walker:
             node = Node(folder, Todo(0, wanted[0][1], None, None), None, rules)
             node.entries = [None] * len(wanted)
             for slot, (_, found) in enumerate(wanted):
-                self._take_file(node, slot, directory=directory, found=found)
+                self._parts.take_file(node, slot, directory=directory, found=found)
             directory.release()
             nodes.append((node, [path for path, _ in wanted]))
-            self._pump()
-        self._finish_jobs()
+            self._parts.pump()
+        self._parts.finish()
         return {
             path: entry
             for node, paths in nodes
@@ -141,18 +131,11 @@ class Walker:
             if entry is not None
         }
 
-    def _finish_jobs(self) -> None:
-        while self._hand_out(everything=True) or len(self._jobs) or self._again:
-            self._jobs.collect(most=0)
-            self._read_again()
-            self._report()
-
-    # --- going down
     def _enter(self, parent: Node, todo: Todo) -> Node | None:
         node = Node(join_path(parent.path, todo.found.name), todo, parent, parent.rules)
         parent.waiting += 1
         if node.depth > TREE_DEPTH:
-            self._fail(node.path, f"lies more than {TREE_DEPTH} directories deep")
+            self._parts.fail(node.path, f"lies more than {TREE_DEPTH} directories deep")
         elif todo.root is None and (why := self._mounts.why_left_out(node.path, todo.found, parent.found)):
             self._progress.note(f"left out {_show(node.path)}: {why}")
         else:
@@ -162,9 +145,9 @@ class Walker:
     def _fill(self, node: Node, root: Root | None, before: bytes) -> None:
         """List a directory and take in its entries; what can't be read is reported and the node stays empty."""
         try:
-            directory, found = look(node, root, self._fail)
+            directory, found = look(node, root, self._parts.fail)
         except OSError as exc:
-            self._fail(node.path, describe_error(exc))
+            self._parts.fail(node.path, describe_error(exc))
             return
         self.tally.roots += root is not None and root.whole
         try:
@@ -177,15 +160,14 @@ class Walker:
         node.todo.reverse()
 
     def _read_before(self, node: Node, content: bytes) -> dict[bytes, TreeEntry]:
-        if not content:
-            return {}
-        try:
-            entries = tuple(self._trees.entries(content))
-        except BackupPeerError:
-            return {}  # the cache lost it: everything is read, nothing is stored twice
-        node.before = entries
-        self._known.add_directory(node, content)
-        return {entry.name: entry for entry in entries}
+        known: dict[bytes, TreeEntry] = {}
+        # None: the cache lost it; everything is read, nothing is stored twice.
+        if content and (entries := self._past.entries(content)) is not None:
+            node.before = entries
+            self._parts.known.add_directory(node, content)
+            known = {entry.name: entry for entry in entries}
+        better, node.is_noted = self._past.better(node.path)
+        return {**known, **better} if better else known
 
     # --- one entry
     def _take(
@@ -196,195 +178,25 @@ class Walker:
         if found.kind is FoundKind.FILE:
             if before is not None and matches(found, before):
                 node.entries[slot] = before
-                self._known.add(node, slot, found=found, entry=before)
+                self._parts.known.add(node, slot, found=found, entry=before)
             elif self._ahead and (entry := self._ahead.meet(join_path(node.path, found.name), found)) is not None:
                 node.entries[slot] = entry
-                self._count(entry.size)
+                self.tally.read_bytes += entry.size
+                self._parts.count(entry.size)
             else:
-                self._take_file(node, slot, directory=directory, found=found)
+                self._parts.take_file(node, slot, directory=directory, found=found)
         elif found.kind is FoundKind.DIRECTORY:
             node.todo.append(Todo(slot, found, before, root))
         elif found.kind is FoundKind.OTHER:
             self._skip(join_path(node.path, found.name))
         else:
             self.tally.roots += root is not None and found.kind is FoundKind.SYMLINK
-            self._set(node, slot, self._describe(node, directory, found=found, before=before), before)
-
-    def _describe(self, node: Node, directory: Directory, *, found: Found, before: TreeEntry | None) -> TreeEntry:
-        """Return the entry of what needs no reading."""
-        if before is not None and is_untouched(found, before):
-            return make_entry(found, self._names, attributes=before.attributes)
-        attributes, problem = look_at_entry(directory, found.name)
-        if problem:
-            self._fail(join_path(node.path, found.name), problem)
-        return make_entry(found, self._names, attributes=attributes)
-
-    def _take_file(self, node: Node, slot: int, *, directory: Directory, found: Found) -> None:
-        if found.size == 0:
-            node.entries[slot] = self._describe(node, directory, found=found, before=None)
-            self.tally.files += 1
-        elif found.size > SMALL_FILE_BYTES:
-            self._stream(node, slot, directory=directory, found=found)
-        else:
-            self._batch.add(node, slot, directory=directory, found=found)
-            if self._batch.is_full():
-                self._pump()
-
-    def _set(self, node: Node, slot: int, entry: TreeEntry, before: TreeEntry | None) -> None:
-        """Keep the parent's own object where nothing changed: that is how an unchanged directory is seen."""
-        node.entries[slot] = before if before is not None and before == entry else entry
+            self._parts.set_entry(node, slot, self._parts.describe(node, directory, found=found, before=before), before)
 
     def _skip(self, path: bytes) -> None:
         self.tally.skipped += 1
         if self.tally.skipped <= NOTED_SKIPS:
             self._progress.note(f"left out {_show(path)}: a socket, which holds no data")
-
-    def _fail(self, path: bytes, message: str) -> None:
-        self.tally.errors += 1
-        self._progress.error_file(path, message)
-
-    # --- large files
-    def _stream(self, node: Node, slot: int, *, directory: Directory, found: Found) -> None:
-        self._pump()
-        path = join_path(node.path, found.name)
-        try:
-            opened = open_file(directory.fd, found.name)
-            try:
-                finished = partial(self._streamed, node, slot, found.name, opened)
-                size = self._streamer.stream(partial(read_full, opened.fd), opened.size, finished, reached=self._report)
-                node.waiting += 1
-                if size != opened.size or has_changed(opened):
-                    self._fail(path, "changed while it was read")
-                if opened.problem:
-                    self._fail(path, opened.problem)
-            finally:
-                os.close(opened.fd)
-        except OSError as exc:
-            self._fail(path, describe_error(exc))
-
-    def _streamed(self, node: Node, slot: int, name: bytes, opened: Opened, content: bytes, size: int) -> None:  # noqa: PLR0917 - bound by partial
-        lists = cut_content(content)
-        if lists:
-            content = self._add_pieces(lists)
-        depth = 1 if lists else 0
-        node.entries[slot] = make_file_entry(name, opened, self._names, content=content, size=size, depth=depth)
-        self._count(size)
-        self._settle(node)
-
-    def _count(self, size: int) -> None:
-        self.tally.files += 1
-        self.tally.bytes += size
-
-    # --- jobs
-    def _pump(self) -> None:
-        """Hand out full batches, collect what is finished; the only place, beside segments, where the walk waits."""
-        if self._hand_out(everything=False):
-            self._jobs.collect()
-            self._report()
-
-    def _report(self, streamed_bytes: int = 0) -> None:
-        """Tell the totals; `streamed_bytes` of a large file are read but not counted yet."""
-        # Never back: a file that was streamed is counted only when its last segment is packed.
-        self._told_bytes = max(self._told_bytes, self.tally.bytes + self._ahead.bytes + streamed_bytes)
-        self._told_files = max(self._told_files, self.tally.files + self._ahead.files)
-        new_bytes = self._engine.packer.new_bytes
-        self._progress.update(files=self._told_files, bytes=self._told_bytes, new_bytes=new_bytes)
-
-    def _hand_out(self, *, everything: bool) -> bool:
-        handed = False
-        if self._batch.files and (everything or self._batch.is_full()):
-            batch, self._batch = self._batch, Batch()
-            self._jobs.submit(partial(self._read_batch, batch), partial(self._batch_read, batch))
-            handed = True
-        if len(self._known) >= (1 if everything else KNOWN_BATCH):
-            known, self._known = self._known, KnownBatch()
-            self._jobs.submit(partial(self._blobs.find_missing, known), partial(self._looked_up, known))
-            handed = True
-        if len(self._pieces.pieces) >= (1 if everything else TREE_BATCH):
-            pieces, self._pieces = self._pieces.pieces, TreeBatch()
-            self._jobs.submit(partial(self._pack_pieces, pieces), lambda _: None)
-            handed = True
-        return handed
-
-    def _read_batch(self, batch: Batch) -> list[FileRead]:
-        return self._intake.read_files(batch.files, [directory.fd for directory in batch.directories])
-
-    def _batch_read(self, batch: Batch, results: list[FileRead]) -> None:
-        for (node, slot), file, result in zip(batch.places, batch.files, results, strict=True):
-            if result.problem:
-                self._fail(join_path(node.path, file.name), result.problem)
-            if result.opened is not None:
-                node.entries[slot] = make_file_entry(
-                    file.name, result.opened, self._names, content=result.content, size=result.size
-                )
-                self._count(result.size)
-        for directory in batch.directories:
-            directory.release()
-        for node in batch.nodes:
-            self._settle(node)
-
-    def _looked_up(self, known: KnownBatch, missing: set[BlobId]) -> None:
-        for node, slot, found, entry in known.files:
-            if missing and not missing.isdisjoint(self._blobs.needed(entry)):
-                node.entries[slot] = None
-                node.waiting += 1
-                self._again.append((node, slot, found))
-            else:
-                self.tally.unchanged += 1
-                self._count(entry.size)
-        for node, content in known.whole:
-            if missing and not missing.isdisjoint(split_ids(content)):
-                node.before = None
-        for node in known.nodes:
-            self._settle(node)
-
-    def _read_again(self) -> None:
-        """Read files after all whose blobs the index lost (a resync after a loss, a pack on its way out)."""
-        while self._again:
-            node, slot, found = self._again.popleft()
-            try:
-                directory = open_directory(node.path)
-            except OSError as exc:
-                self._fail(join_path(node.path, found.name), describe_error(exc))
-            else:
-                self._take_file(node, slot, directory=directory, found=found)
-                directory.release()
-            self._settle(node)
-
-    def _pack_pieces(self, pieces: list[tuple[BlobId, bytes]]) -> None:
-        self._intake.pack_chunks(pieces, BlobKind.TREE)
-        if not self._engine.dry_run:
-            self._cache.put_many(pieces)
-
-    def _add_pieces(self, pieces: list[bytes]) -> bytes:
-        """Queue pieces for packing; return their ids, joined."""
-        named = [(self._engine.keys.blob_id(BlobKind.TREE, piece), piece) for piece in pieces]
-        self._pieces.pieces += named
-        return b"".join([blob for blob, _ in named])
-
-    # --- going up
-    def _settle(self, node: Node) -> None:
-        """Count one thing less that a directory waits for; complete it, and those above, when nothing is left."""
-        node.waiting -= 1
-        while node.waiting == 0:
-            self._complete(node)
-            if node.parent is None:
-                return
-            node = node.parent
-            node.waiting -= 1
-
-    def _complete(self, node: Node) -> None:
-        entries = [entry for entry in node.entries if entry is not None]
-        if node.was is not None and node.is_unchanged(entries):
-            node.content = node.was.content
-        else:
-            node.content = self._add_pieces(list(encode_pieces(entries)))
-        node.before = None
-        node.entries = []
-        if node.parent is not None:
-            entry = make_entry(node.found, self._names, node.content, attributes=node.attributes)
-            self._set(node.parent, node.slot, entry, node.was)
-            self.tally.dirs += 1
 
 
 def _examine_top() -> Found:

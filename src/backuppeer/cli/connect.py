@@ -10,8 +10,9 @@ from backuppeer.cli.context import Context, context_of
 from backuppeer.cli.render import escape_line, format_count, name_peer, shorten_id
 from backuppeer.cli.screen import BOLD, GREEN, YELLOW, Screen
 from backuppeer.cli.spinner import Spinner
-from backuppeer.cli.units import format_duration, format_size, parse_duration, parse_size, read_span
+from backuppeer.cli.units import format_duration, format_size, parse_size, read_span
 from backuppeer.cli.work import View, read_event, run_work
+from backuppeer.clock import parse_duration
 from backuppeer.control.api import ConnectPlan, ConnectPlanRequest, ConnectRequest, ConnectResult
 from backuppeer.control.events import Event, EventName, State
 from backuppeer.errors import DeclinedError, InterruptedByUserError, UserError

@@ -11,8 +11,9 @@ from backuppeer.cli.context import Context, context_of
 from backuppeer.cli.render import escape_line, format_count, format_moment, name_peer, shorten_id
 from backuppeer.cli.screen import BOLD, GREEN, Screen
 from backuppeer.cli.spinner import Spinner
-from backuppeer.cli.units import format_duration, format_size, parse_duration, parse_size, read_span, write_size
+from backuppeer.cli.units import format_duration, format_size, parse_size, read_span, write_size
 from backuppeer.cli.work import View, read_event, run_work
+from backuppeer.clock import parse_duration
 from backuppeer.control.api import (
     HostingState,
     HostPlan,

@@ -7,6 +7,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from backuppeer.clock import DAY_S, DURATION, HOUR_S, MINUTE_S, parse_duration
 from backuppeer.errors import UserError
 
 _DECIMAL: Final = ("", "k", "M", "G", "T", "P", "E")
@@ -15,26 +16,11 @@ _SIZES: Final[dict[str, int]] = {
     **{prefix.lower(): 1000**power for power, prefix in enumerate(_DECIMAL)},
     **{f"{prefix}ib".lower(): 1024**power for power, prefix in enumerate(_DECIMAL) if prefix},
 }
-_MINUTE_S: Final = 60
-_HOUR_S: Final = 3600
-_DAY_S: Final = 86400
-_DURATIONS: Final = {
-    "s": 1,
-    "m": _MINUTE_S,
-    "h": _HOUR_S,
-    "d": _DAY_S,
-    "w": 7 * _DAY_S,
-    "mo": 30 * _DAY_S,
-    "y": 365 * _DAY_S,
-}
-_SHOWN: Final = (("y", 365 * _DAY_S), ("d", _DAY_S), ("h", _HOUR_S), ("m", _MINUTE_S), ("s", 1))
+_SHOWN: Final = (("y", 365 * DAY_S), ("d", DAY_S), ("h", HOUR_S), ("m", MINUTE_S), ("s", 1))
 _SIZE: Final = re.compile(r"([0-9]{1,400})(?:\.([0-9]{1,18}))? ?([a-z]{0,3})")
-_DURATION: Final = re.compile(r"(?:[0-9]{1,10} ?(?:mo|[smhdwy]) ?)+")
-_DURATION_PART: Final = re.compile(r"([0-9]+) ?(mo|[smhdwy])")
 _SHARE: Final = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,9})?|\.[0-9]{1,9}) ?(%?)")
 MAX_SIZE_BYTES: Final = 2**63 - 1
 """Sizes travel and are stored as signed 64-bit numbers."""
-MAX_DURATION_S: Final = 100 * 365 * _DAY_S
 _SECOND_NS: Final = 1_000_000_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -83,24 +69,6 @@ def round_size(size_bytes: int) -> int:
     return int(digits[0] + "0" * (len(digits) - 1))
 
 
-def parse_duration(text: str) -> int:
-    """Return the seconds that `2h`, `30d`, `1y` or `1h 30m` stands for.
-
-    Raises:
-        UserError: not a duration, no unit, or more than 100 years.
-
-    """
-    cleaned = text.strip().lower()
-    if not _DURATION.fullmatch(cleaned):
-        raise UserError(
-            f"not a duration: {text[:40]!r}", hint="write it like 90s, 15m, 2h, 30d, 2w, 6mo or 1y (m = minutes)"
-        )
-    seconds = sum(int(number) * _DURATIONS[unit] for number, unit in _DURATION_PART.findall(cleaned))
-    if seconds > MAX_DURATION_S:
-        raise UserError(f"too long a duration: {text[:40]!r}", hint="the longest is 100y")
-    return seconds
-
-
 def read_span(text: str, option: str) -> int | None:
     """Return the seconds of an option that is a span of time, None when it was not given.
 
@@ -139,7 +107,7 @@ def parse_moment(text: str, now_s: float) -> int:
 
     """
     cleaned = text.strip()
-    if _DURATION.fullmatch(cleaned.lower()):
+    if DURATION.fullmatch(cleaned.lower()):
         return int(now_s - parse_duration(cleaned)) * _SECOND_NS
     try:
         moment = datetime.fromisoformat(cleaned).astimezone(UTC)

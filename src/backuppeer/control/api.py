@@ -348,7 +348,10 @@ class LeftOut(msgspec.Struct, kw_only=True):
 
 
 class BackupResult(msgspec.Struct, kw_only=True):
-    """A snapshot stands (or, dry, would stand). peers: who holds it; with anybody in left_out it is incomplete."""
+    """A snapshot stands (or, dry, would stand). peers: who holds it; with anybody in left_out it is incomplete.
+
+    unchanged: files of it that were not read, since an earlier backup had them. read_bytes: of those that were.
+    """
 
     snapshot: str
     files: int
@@ -359,6 +362,8 @@ class BackupResult(msgspec.Struct, kw_only=True):
     errors: int
     peers: list[str]
     left_out: list[LeftOut] = msgspec.field(default_factory=list)
+    unchanged: int = 0
+    read_bytes: int = 0
 
 
 class RecoverRequest(Request):

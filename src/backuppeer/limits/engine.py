@@ -55,6 +55,12 @@ RESTORE_FRUITLESS_READS: Final = 256
 KNOWN_BATCH: Final = 1024
 """Blob ids that the restorer looks up at once."""
 TREE_BATCH: Final = 64
+PARTIAL_FILES: Final = 2048
+"""Files read before what is finished is written down, for the case that the backup breaks off: 1 ms each time."""
+PARTIAL_BYTES: Final = 32 * MIB
+"""The same in bytes of files: two packs; so little is read again after a kill, and hardly any of it sent."""
+PARENT_GRAFTS: Final = 1024
+"""Paths that another snapshot than the parent knows better; each costs a way down its tree."""
 TREE_PREFETCH_BLOBS: Final = 4096
 """Directory blobs fetched ahead of the walk, so that a restore doesn't wait for each directory."""
 NOTED_SKIPS: Final = 20

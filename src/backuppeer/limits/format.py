@@ -65,6 +65,8 @@ INDEX_CACHE_KIB: Final = 16 * KIB
 TREE_CACHE_BYTES: Final = 1 * GIB
 """Local copies of tree, snapshot and index blobs; the oldest go first."""
 TREE_CACHE_KIB: Final = 4 * KIB
+PARTIAL_CACHE_KIB: Final = 2 * KIB
+"""Page cache of the partial tree: written in bunches, read directory by directory."""
 """Page cache of the tree cache: its blobs are read once each."""
 TREE_CACHE_TOUCHES: Final = 65536
 """Reads of the tree cache remembered before they are written down as recent use."""

@@ -3,6 +3,7 @@
 Knows: the order of these steps. Must not know: how hosts are reached, how packs are sealed or sent.
 """
 
+import asyncio
 import getpass
 import os
 import platform
@@ -23,6 +24,7 @@ from backuppeer.agent.reporter import Count, Reporter, counting
 from backuppeer.backup.archiver import ArchiveOptions, Archiver, ArchiveResult
 from backuppeer.backup.counting import count_paths
 from backuppeer.backup.exclusion import Exclusions, make_rules
+from backuppeer.backup.parents import Parents, merge_paths, plan_parents
 from backuppeer.backup.piped import read_stream_name
 from backuppeer.backup.priority import Priorities
 from backuppeer.backup.streaming import Fill
@@ -67,20 +69,21 @@ class Paths:
         self._exclusions = Exclusions(**msgspec.structs.asdict(request.leave_out))
         self._rules = make_rules(self._exclusions)
         Priorities(request.priority)  # a pattern that is none is told before anybody is dialled
-        self._parent: Snapshot | None = None
+        self._parents = Parents()
 
     def begin(self, reporter: Reporter, snapshots: Sequence[tuple[bytes, bytes]]) -> Count | None:
         """Take the numbers of the last snapshot of these paths; a total from others would be worse than none."""
-        parent = self._parent = choose_parent(snapshots, self._paths)
-        if parent is None or not is_of_paths(parent, self._paths):
+        self._parents = plan_parents([decode_snapshot(body) for _, body in snapshots], self._paths)
+        base = self._parents.base
+        if base is None or not is_of_paths(base, self._paths):
             reporter.begin(_PHASE)
             return partial(count_paths, self._paths, self._rules)
-        reporter.begin(_PHASE, files_total=parent.files, bytes_total=parent.bytes)
+        reporter.begin(_PHASE, files_total=base.files, bytes_total=base.bytes)
         return None
 
     def archive(self, archiver: Archiver) -> ArchiveResult:
         """Walk."""
-        return archiver.run(self._paths, self._parent)
+        return archiver.run(self._paths, self._parents.base, self._parents.grafts)
 
     def adapt(self, options: ArchiveOptions) -> ArchiveOptions:
         """Add what is left out."""
@@ -169,6 +172,7 @@ class BackupJob:
             repository.keys,
             repository.index,
             cache=repository.cache,
+            partial=repository.partial,
             sink=upload,
             progress=self._reporter,
             options=self._options(),
@@ -192,6 +196,8 @@ class BackupJob:
             safe.append(partner)
 
         await self._hosts.leave_head(partners, on_told)
+        # Only now: had the snapshot come to nothing, the next run would have gone on from there.
+        await asyncio.to_thread(self._vault.repository.partial.forget, merge_paths(result.snapshot.paths))
         return safe
 
     def _report(self, result: ArchiveResult, upload: Upload, safe: list[Partner]) -> BackupResult:
@@ -203,16 +209,11 @@ class BackupJob:
             sent_bytes=upload.sent_bytes,
             seconds=self._reporter.seconds,
             errors=result.errors,
+            unchanged=result.unchanged,
+            read_bytes=result.read_bytes,
             peers=[format_peer_id(p.peer) for p in safe],
             left_out=self._hosts.describe_left_out(hint="run the same backup again when it is back"),
         )
-
-
-def choose_parent(rows: Sequence[tuple[bytes, bytes]], paths: Sequence[bytes]) -> Snapshot | None:
-    """Return the newest snapshot of the same paths, else the newest of all: files are looked up by path in it."""
-    snapshots = sorted((decode_snapshot(body) for _, body in rows), key=lambda s: s.time_ns, reverse=True)
-    same = [s for s in snapshots if is_of_paths(s, paths)]
-    return next(iter(same or snapshots), None)
 
 
 def is_of_paths(snapshot: Snapshot, paths: Sequence[bytes]) -> bool:

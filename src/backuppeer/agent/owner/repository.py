@@ -1,7 +1,7 @@
-"""The local side of this home's repository: keys, index, tree cache, ledger, opened together.
+"""The local side of this home's repository: keys, index, tree cache, ledger, partial tree, opened together.
 
-Knows: where they lie and how they are made anew. Must not know: sessions. All three databases can be rebuilt from the
-hosts' packs, so a damaged one is moved aside and named, never trusted.
+Knows: where they lie and how they are made anew. Must not know: sessions. All databases can be rebuilt from the hosts'
+packs, or done without, so a damaged one is moved aside and named, never trusted.
 """
 
 from typing import Final
@@ -18,11 +18,13 @@ from backuppeer.limits import TREE_CACHE_BYTES
 from backuppeer.repo.cache import TreeCache
 from backuppeer.repo.index import Index
 from backuppeer.repo.pack import PackOpener, parse_header
+from backuppeer.repo.partial import PartialTree
 from backuppeer.shares.ledger import Ledger
 
 _INDEX: Final = "index.db"
 _CACHE: Final = "trees.db"
 _LEDGER: Final = "ledger.db"
+_PARTIAL: Final = "partial.db"
 
 
 class Repository:
@@ -43,12 +45,14 @@ class Repository:
         self.index = open_or_set_aside(self.folder / _INDEX, Index)
         self.cache = open_or_set_aside(self.folder / _CACHE, lambda path: TreeCache(path, TREE_CACHE_BYTES))
         self.ledger = open_or_set_aside(self.folder / _LEDGER, Ledger)
+        self.partial = open_or_set_aside(self.folder / _PARTIAL, PartialTree)
 
     def close(self) -> None:
         """Close the databases."""
         self.index.close()
         self.cache.close()
         self.ledger.close()
+        self.partial.close()
 
     def keys_for(self, repository: RepositoryId, generation: int) -> RepositoryKeys:
         """Return the keys of a pack's header.
