@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from cells import Cell, Key
+from cells import BUSY_SHARE, Cell, Key
 from rows import OURS, REST, RESTORE
 from source import VERSIONS
 
@@ -17,9 +17,13 @@ _LATER: Final = VERSIONS[1:]
 
 @dataclass(frozen=True, slots=True)
 class Aim:
-    """One line: how much at least, how much wanted. `is_most`: less is better."""
+    """One line: how much at least, how much wanted. `row`: whose cells' times it is told from; empty: from no times.
+
+    `is_most`: less is better.
+    """
 
     says: str
+    row: str
     least: float
     wanted: float
     unit: str
@@ -86,23 +90,28 @@ def _peak(group: str) -> Callable[[Cells], float | None]:
 
 
 AIMS: Final = (
-    Aim("`large` first backup, to restic → REST", 2.5, 4, "x", _times("large", "first")),
-    Aim("`small` first backup, to restic → REST", 2, 3.5, "x", _times("small", "first")),
-    Aim("`small` unchanged, to restic → REST", 3, 5, "x", _times("small", "unchanged")),
-    Aim("restore of `large`, to restic ← REST", 1.5, 3, "x", _times("large", RESTORE)),
-    Aim("restore of `small`, to restic ← REST", 1.5, 2.5, "x", _times("small", RESTORE)),
-    Aim("`thousand` unchanged, the whole command", 0.4, 0.25, "s", _whole_command, is_most=True),
-    Aim("`quic` first backup, to raw QUIC", 0.7, 0.8, "x", _quic_share),
-    Aim("`engine` alone", 800, 1536, "MiB/s", _engine_rate),
-    Aim("`src` versions 2 to 4, new bytes to restic's", 1.05, 1, "x", _new_bytes, is_most=True),
-    Aim("highest peak of the owner, all rows", 300, 200, "MB", _peak("owner"), is_most=True),
-    Aim("highest peak of the host, all rows", 150, 100, "MB", _peak("host"), is_most=True),
-    Aim("`index`, memory for each of 2 million chunks", 64, 64, "B", _chunk_memory, is_most=True),
+    Aim("`large` first backup, to restic → REST", "large", 2.5, 4, "x", _times("large", "first")),
+    Aim("`small` first backup, to restic → REST", "small", 2, 3.5, "x", _times("small", "first")),
+    Aim("`small` unchanged, to restic → REST", "small", 3, 5, "x", _times("small", "unchanged")),
+    Aim("restore of `large`, to restic ← REST", "large", 1.5, 3, "x", _times("large", RESTORE)),
+    Aim("restore of `small`, to restic ← REST", "small", 1.5, 2.5, "x", _times("small", RESTORE)),
+    Aim("`thousand` unchanged, the whole command", "thousand", 0.4, 0.25, "s", _whole_command, is_most=True),
+    Aim("`quic` first backup, to raw QUIC", "quic", 0.7, 0.8, "x", _quic_share),
+    Aim("`engine` alone", "engine", 800, 1536, "MiB/s", _engine_rate),
+    Aim("`src` versions 2 to 4, new bytes to restic's", "", 1.05, 1, "x", _new_bytes, is_most=True),
+    Aim("highest peak of the owner, all rows", "", 300, 200, "MB", _peak("owner"), is_most=True),
+    Aim("highest peak of the host, all rows", "", 150, 100, "MB", _peak("host"), is_most=True),
+    Aim("`index`, memory for each of 2 million chunks", "", 64, 64, "B", _chunk_memory, is_most=True),
 )
 
 
-def judge_aims(cells: Cells) -> Iterator[tuple[Aim, float | None, str]]:
-    """Yield each aim with what was reached, and a word on it: reached, enough, missed, not measured."""
+def judge_aims(cells: Cells, *, cores: int) -> Iterator[tuple[Aim, float | None, str]]:
+    """Yield each aim with what was reached, and a word on it: reached, enough, missed, not measured.
+
+    With a star where others had more than BUSY_SHARE of the processors while it was measured.
+    """
+    busy = {key.row for key, cell in cells.items() if key.scale == 1 and cell.others_share(cores) > BUSY_SHARE}
     for aim in AIMS:
         value = aim.reach(cells)
-        yield aim, value, "not measured" if value is None else aim.judge(value)
+        star = " *" if aim.row in busy else ""
+        yield aim, value, "not measured" if value is None else aim.judge(value) + star

@@ -4,6 +4,7 @@ Knows: their command lines. Must not know: how rows are measured. restic's REST 
 without TLS. Compression is that of BackupPeer: zstd 3, which is what restic's `auto` means.
 """
 
+import json
 import os
 import signal
 import subprocess
@@ -49,8 +50,9 @@ class Restic:
     def backup(self, paths: list[Path]) -> Report:
         """Make a snapshot."""
         before = self._received()
-        self._run("backup", "-q", *map(str, paths))
-        return Report(sent_bytes=None if self._server is None else self._received() - before)
+        summary = json.loads(self._run("backup", "-q", "--json", *map(str, paths)).splitlines()[-1])
+        sent = None if self._server is None else self._received() - before
+        return Report(sent_bytes=sent, plain_bytes=summary["data_added"])
 
     def restore(self, target: Path) -> None:
         """Restore the newest snapshot; this version of restic knows no holes."""
@@ -73,10 +75,10 @@ class Restic:
         lines = Path(f"/proc/{self._server.pid}/io").read_text().splitlines()
         return int(next(line for line in lines if line.startswith("rchar:")).split()[1])
 
-    def _run(self, *words: str) -> None:
+    def _run(self, *words: str) -> bytes:
         environment = os.environ | {"RESTIC_PASSWORD": "bench", "RESTIC_CACHE_DIR": str(self._root / "cache")}
         # 3: done, but some files could not be read
-        run_command(["restic", "-r", self._where, *words], environment, self._meter, allowed=frozenset((0, 3)))
+        return run_command(["restic", "-r", self._where, *words], environment, self._meter, allowed=frozenset((0, 3)))
 
 
 class Borg:

@@ -78,9 +78,9 @@ class Pair:
 
     def backup(self, paths: list[Path]) -> Report:
         """Make a snapshot."""
-        sent = self._run("owner", "backup", *map(str, paths))["sent_bytes"]
+        done = self._run("owner", "backup", *map(str, paths))
         self._check_lanes()
-        return Report(sent_bytes=int(str(sent)))
+        return Report(sent_bytes=int(str(done["sent_bytes"])), plain_bytes=int(str(done["new_bytes"])))
 
     def restore(self, target: Path) -> None:
         """Restore the newest snapshot."""

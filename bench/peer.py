@@ -15,10 +15,12 @@ from meter import Meter
 class Report:
     """What a program says of a backup. `seconds`: where it measured itself, start-up of the probe left out.
 
-    sent_bytes: payload over the network; None where nothing is sent, or nobody can tell.
+    sent_bytes: payload over the network; plain_bytes: new data before compression, sealing and padding. None where
+    nobody can tell, or there is no such thing.
     """
 
     sent_bytes: int | None = None
+    plain_bytes: int | None = None
     seconds: float | None = None
     figures: Mapping[str, float] = field(default_factory=dict)
 

@@ -31,6 +31,8 @@ class Sample(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     size_bytes: int = 0
     """Of the data set at that time, files as long as they say."""
     sent_bytes: int | None = None
+    plain_bytes: int | None = None
+    """New to the program, before compression, sealing and padding; restic counts its trees, too."""
     stored_bytes: int | None = None
     """At the far end, all that is there after the work."""
     new_bytes: int | None = None

@@ -92,6 +92,7 @@ def _measure(this: Round, dataset: Dataset, work: str, entrant: _Entrant, sizes:
         files=sizes[0],
         size_bytes=sizes[1],
         sent_bytes=report.sent_bytes,
+        plain_bytes=report.plain_bytes,
         stored_bytes=stored,
         new_bytes=None if stored is None or work == RESTORE else stored - before,
         allocated_bytes=_allocated_bytes(target) if work == RESTORE else None,

@@ -12,7 +12,7 @@ from rows import LINEAR, OURS, REST, ROWS
 
 _HEADS = (
     *("row", "work", "program", "s (spread)", "MiB/s", "x restic", "CPU s owner + host", "peak MB owner / host"),
-    *("sent MB", "stored MB", "others"),
+    *("new MB", "sent MB", "stored MB", "others"),
 )
 _LEFT = 3
 """Columns of words; the rest are figures."""
@@ -64,6 +64,7 @@ def _make_line(cells: Mapping[Key, Cell], cell: Cell, cores: int) -> tuple[str, 
         "" if ratio is None else f"{ratio:.2f}",
         f"{cell.cpu_s('owner'):.1f} + {cell.cpu_s('host'):.1f}",
         f"{cell.peak_bytes('owner') / 1e6:.0f} / {cell.peak_bytes('host') / 1e6:.0f}",
+        _mb(cell.size(lambda s: s.plain_bytes)),
         _mb(cell.size(lambda s: s.sent_bytes)),
         _mb(cell.size(lambda s: s.stored_bytes)),
         f"{share:.0%}" + (" *" if share > BUSY_SHARE else ""),
@@ -84,7 +85,7 @@ def format_markdown(results: Results) -> str:
             ("aim", "at least", "wanted", "measured", ""),
             [
                 (aim.says, _limit(aim.least, aim.unit), _limit(aim.wanted, aim.unit), _limit(value, aim.unit), word)
-                for aim, value, word in judge_aims(cells)
+                for aim, value, word in judge_aims(cells, cores=cores)
             ],
         ),
         _markdown(_HEADS, make_lines(results.samples, cores=cores)),
@@ -137,7 +138,11 @@ def _make_linear(cells: Mapping[Key, Cell]) -> list[tuple[str, ...]]:
 
 def _make_figures(cells: Mapping[Key, Cell]) -> list[tuple[str, str, str]]:
     return [
-        (cell.key.row + ("" if cell.key.scale == 1 else f" x {cell.key.scale:g}"), name, f"{cell.figure(name):,.6g}")
+        (
+            cell.key.row + ("" if cell.key.scale == 1 else f" x {cell.key.scale:g}"),
+            name,
+            f"{cell.figure(name):,.1f}".removesuffix(".0"),
+        )
         for cell in order_cells(cells, tuple(ROWS))
         for name in cell.samples[-1].figures
     ]

@@ -38,7 +38,7 @@ def test_each_program_is_shown_beside_restic_over_rest():
 def test_a_trial_is_not_compared_with_the_full_size_and_meets_no_aim():
     samples = [sample(scale=0.1), sample(peer=REST, seconds=9.0)]
     assert [line[5] for line in make_lines(samples, cores=2)] == ["", ""]
-    assert {word for _, _, word in judge_aims(gather_cells([sample(scale=0.1)]))} == {"not measured"}
+    assert {word for _, _, word in judge_aims(gather_cells([sample(scale=0.1)]), cores=2)} == {"not measured"}
 
 
 def test_figures_taken_on_a_busy_machine_are_marked():
@@ -54,13 +54,13 @@ def test_what_came_back_different_is_shown_in_every_form():
 
 
 def test_unknown_sizes_stay_empty_and_known_ones_are_shown():
-    (line,) = make_lines([sample(stored_bytes=1_500_000)], cores=2)
-    assert line[8:10] == ("", "1.5")
+    (line,) = make_lines([sample(stored_bytes=1_500_000, plain_bytes=2_000_000)], cores=2)
+    assert line[8:11] == ("2.0", "", "1.5")
 
 
 def test_aims_are_told_from_full_size_figures():
     samples = [
-        *(sample(seconds=2.0), sample(peer=REST, seconds=7.0)),
+        *(sample(seconds=2.0), sample(peer=REST, seconds=7.0, others_cpu_s=2.0)),
         *(sample(row="small", work="unchanged", seconds=2.0), sample(row="small", work="unchanged", peer=REST)),
         *(sample(row="thousand", work="unchanged", seconds=s, number=n) for n, s in enumerate((0.2, 0.3, 0.9))),
         *(sample(row="src", work=f"version {n}", new_bytes=n) for n in (1, 2, 3, 4)),
@@ -70,9 +70,9 @@ def test_aims_are_told_from_full_size_figures():
         sample(row="engine", peer="engine", seconds=1.0),
         sample(row="index", work="look up", peer="index", figures={"bytes of memory per chunk": 65.0}),
     ]
-    told = {aim.says: (value, word) for aim, value, word in judge_aims(gather_cells(samples))}
+    told = {aim.says: (value, word) for aim, value, word in judge_aims(gather_cells(samples), cores=2)}
     assert told == {
-        "`large` first backup, to restic → REST": (3.5, "enough"),
+        "`large` first backup, to restic → REST": (3.5, "enough *"),
         "`small` first backup, to restic → REST": (None, "not measured"),
         "`small` unchanged, to restic → REST": (1.0, "missed"),
         "restore of `large`, to restic ← REST": (None, "not measured"),
