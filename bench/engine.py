@@ -14,11 +14,11 @@ import time
 from pathlib import Path
 
 from meter import Meter
-from peer import Report
+from peer import LEVEL, Report
 from process import run_command
 
 from backuppeer.agent.heap import relax_collector
-from backuppeer.backup.archiver import Archiver
+from backuppeer.backup.archiver import ArchiveOptions, Archiver
 from backuppeer.crypto.keys import RepositoryKeys, derive_repository_keys, derive_working
 from backuppeer.crypto.seal import preferred_suite
 from backuppeer.ids import RepositoryId
@@ -76,7 +76,7 @@ def _archive(root: Path, paths: list[bytes]) -> dict[str, float]:
         folder = Path(name)
         keys = derive_repository_keys(derive_working(bytes(32), 0), RepositoryId(bytes(16)))
         index, cache = Index(folder / "index.db"), TreeCache(folder / "trees.db", TREE_CACHE_BYTES)
-        archiver = Archiver(keys, index, cache=cache, sink=_Drop(keys, index))
+        archiver = Archiver(keys, index, cache=cache, sink=_Drop(keys, index), options=ArchiveOptions(level=LEVEL))
         began = time.monotonic()
         result = archiver.run(paths)
         seconds = time.monotonic() - began

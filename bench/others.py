@@ -1,7 +1,7 @@
 """What users have today, from their packages: restic (to a REST server and to a folder) and borg.
 
 Knows: their command lines. Must not know: how rows are measured. restic's REST server is rclone's, over loopback
-without TLS. Compression is that of BackupPeer: zstd 3, which is what restic's `auto` means.
+without TLS. borg compresses at the level of BackupPeer, restic with `auto`, its default.
 """
 
 import json
@@ -11,7 +11,7 @@ import subprocess
 from pathlib import Path
 
 from meter import Meter
-from peer import Report
+from peer import LEVEL, Report
 from process import find_port, run_command, tree_bytes, wait_port
 
 
@@ -95,9 +95,9 @@ class Borg:
         self._run("init", "-e", "repokey-blake2", str(root / "repo"))
 
     def backup(self, paths: list[Path]) -> Report:
-        """Make an archive with zstd 3."""
+        """Make an archive."""
         self._count += 1
-        self._run("create", "-C", "zstd,3", f"{self._root / 'repo'}::a{self._count}", *map(str, paths))
+        self._run("create", "-C", f"zstd,{LEVEL}", f"{self._root / 'repo'}::a{self._count}", *map(str, paths))
         return Report()
 
     def restore(self, target: Path) -> None:

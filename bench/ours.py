@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from meter import Meter
-from peer import Report
+from peer import LEVEL, Report
 from process import run_command, tree_bytes
 
 _COMMAND = (sys.executable, "-m", "backuppeer.cli.main")
@@ -50,9 +50,9 @@ class Pair:
         self._url = f"ws://127.0.0.1:{_read_port(self._server)}"
         for home in ("host", "owner"):
             self._run(home, "init", "--yes")
-        self._run("host", "host", "--storage", "40GB", "--accept", "all", "--detach", "--yes")
+        self._run("host", "host", "--storage", "20GB", "--accept", "all", "--detach", "--yes")
         host = str(self._run("host", "id")["peer_id"])
-        self._run("owner", "connect", host, "--storage", "30GB", "--name", "alice", "--yes", "--wait", "60s")
+        self._run("owner", "connect", host, "--storage", "15GB", "--name", "alice", "--yes", "--wait", "60s")
         if self._is_quic_only:
             for home in ("host", "owner"):
                 self._replace_agent(home)
@@ -78,7 +78,7 @@ class Pair:
 
     def backup(self, paths: list[Path]) -> Report:
         """Make a snapshot."""
-        done = self._run("owner", "backup", *map(str, paths))
+        done = self._run("owner", "backup", "--level", str(LEVEL), *map(str, paths))
         self._check_lanes()
         return Report(sent_bytes=int(str(done["sent_bytes"])), plain_bytes=int(str(done["new_bytes"])))
 

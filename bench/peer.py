@@ -10,6 +10,9 @@ from typing import Protocol
 
 from meter import Meter
 
+LEVEL = 2
+"""Of zstd, for every program that can be told: BackupPeer's default. restic has its own scale (ADR 28 compares)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
