@@ -87,23 +87,28 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
 def main() -> int:
     """Run the rows asked for; 1 if anything restored differs from the original, 130 when interrupted."""
     options = parse_arguments()
+    try:
+        return _run(options)
+    except KeyboardInterrupt:
+        print(f"interrupted; finished rounds are in {options.json}, the same command goes on", file=sys.stderr)
+        return 130
+
+
+def _run(options: argparse.Namespace) -> int:
     names, makers = expand_rows(options.row), find_makers(options.scale)
     peers = options.peers.split(",") if options.peers else []
     turns = plan_turns(names, peers, rounds=options.rounds, scale=options.scale)
     for peer in dict.fromkeys(turn.peer for turn in turns if turn.peer not in makers):
         print(f"{peer} is not installed here, or no such program: left out", file=sys.stderr)
     turns = [turn for turn in turns if turn.peer in makers]
-    root = (options.root or Path(tempfile.mkdtemp(prefix="bpb-"))).resolve()
-    root.mkdir(parents=True, exist_ok=True)
-    results = load_results(options.json, describe_machine(root))
+    results = load_results(options.json, describe_machine(options.root or Path(tempfile.gettempdir())))
     if options.again:
         drop_turns(results, turns)
+    root = (options.root or Path(tempfile.mkdtemp(prefix="bpb-"))).resolve()
+    root.mkdir(parents=True, exist_ok=True)
     run = Path(tempfile.mkdtemp(prefix="run-", dir=root))
     try:
         _take_rows(Bench(results, options.json, makers, root, run, options.scale), names, turns)
-    except KeyboardInterrupt:
-        print(f"interrupted; finished rounds are in {options.json}, the same command goes on", file=sys.stderr)
-        return 130
     finally:
         if not (options.root and options.keep):
             shutil.rmtree(run if options.root else root, ignore_errors=True)
