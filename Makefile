@@ -1,6 +1,6 @@
 # The commands of README and CONTRIBUTING. Needs python3 (3.11 or newer) and make; tools/make_venv.sh brings the rest.
 # Given several goals at once, make runs shared ones once: `make check demo test` runs the fast tests one time.
-.PHONY: help venv check lint test test-fast test-slow demo house lock bench clean
+.PHONY: help venv check lint test test-fast test-slow demo house lock bench bench-report clean
 .NOTPARALLEL:
 SHELL := /bin/sh
 VENV := .venv
@@ -11,7 +11,9 @@ help:
 	@echo 'make demo [DIR=path]  run the main job on this machine: host, owner, disaster, recovery, comparison'
 	@echo 'make test             all tests, the slow end-to-end ones included'
 	@echo 'make check            the gate of every commit: format, lint, types, layers, fast tests'
-	@echo 'make bench [ROW=small] [PEERS=backup-peer,restic-rest]   measure beside restic and borg, where installed'
+	@echo 'make bench [ROW=small] [PEERS=backup-peer,restic-rest] [ROUNDS=3] [SCALE=0.1] [ROOT=DIR] [JSON=FILE] [AGAIN=1]'
+	@echo '                      rows: small large vm src thousand quic engine index linear all, beside restic and borg where installed'
+	@echo 'make bench-report [JSON=FILE]   write what was measured into docs/performance.md'
 	@echo 'make venv | house | lock | clean'
 
 # Made anew when the lock changes, so that nothing left over hides a missing dependency.
@@ -52,7 +54,11 @@ lock: $(VENV)/.locked
 	sh tools/make_lock.sh $(VENV)
 
 bench: venv
-	$(BIN)/python bench/run.py $(if $(ROW),--row "$(ROW)") $(if $(PEERS),--peers "$(PEERS)")
+	$(BIN)/python bench/run.py $(if $(ROW),--row "$(ROW)") $(if $(PEERS),--peers "$(PEERS)") $(if $(ROUNDS),--rounds $(ROUNDS)) \
+		$(if $(SCALE),--scale $(SCALE)) $(if $(ROOT),--root "$(ROOT)") $(if $(JSON),--json "$(JSON)") $(if $(AGAIN),--again)
+
+bench-report: venv
+	$(BIN)/python bench/report.py $(if $(JSON),--json "$(JSON)")
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache src/*.egg-info

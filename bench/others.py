@@ -1,28 +1,30 @@
 """What users have today, from their packages: restic (to a REST server and to a folder) and borg.
 
 Knows: their command lines. Must not know: how rows are measured. restic's REST server is rclone's, over loopback
-without TLS; it does not sync. A local restic repository is synced by restic file by file; borg syncs at commits.
+without TLS. borg compresses at the level of BackupPeer, restic with `auto`, its default.
 """
 
+import json
 import os
-import shutil
 import signal
-import socket
 import subprocess
-import time
 from pathlib import Path
 
 from meter import Meter
-
-_WAIT_S = 20
+from peer import LEVEL, Report
+from process import find_port, run_command, tree_bytes, wait_port
 
 
 class Restic:
     """restic, to a folder or through rclone's REST server."""
 
+    can_restore = True
+
     def __init__(self, root: Path, meter: Meter, rclone: str = "") -> None:
         self.name = "restic-rest" if rclone else "restic-local"
-        self.synced = "nobody" if rclone else "restic: every file of the repository"
+        self.synced = (
+            "nothing; the REST server leaves it to the system" if rclone else "restic: each file of the repository"
+        )
         self._root, self._meter = root, meter
         root.mkdir(parents=True)
         self._server: subprocess.Popen[bytes] | None = None
@@ -32,50 +34,59 @@ class Restic:
         self._run("init")
 
     def _serve(self, rclone: str) -> str:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = find_port()
         (self._root / "repo").mkdir()
         self._server = subprocess.Popen(
             [rclone, "serve", "restic", "--addr", f"127.0.0.1:{port}", str(self._root / "repo")],
             env=os.environ | {"RCLONE_CONFIG": str(self._root / "rclone.conf")},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
         self._meter.watch("host", [self._server.pid])
-        _wait_port(port)
+        wait_port(port, self._server)
         return f"rest:http://127.0.0.1:{port}/"
 
-    def backup(self, paths: list[Path]) -> dict[str, object]:
+    def backup(self, paths: list[Path]) -> Report:
         """Make a snapshot."""
-        self._run("backup", "-q", *map(str, paths))
-        return {}
+        before = self._received()
+        summary = json.loads(self._run("backup", "-q", "--json", *map(str, paths)).splitlines()[-1])
+        sent = None if self._server is None else self._received() - before
+        return Report(sent_bytes=sent, plain_bytes=summary["data_added"])
 
     def restore(self, target: Path) -> None:
-        """Restore the newest snapshot."""
+        """Restore the newest snapshot; this version of restic knows no holes."""
         self._run("restore", "-q", "latest", "--target", str(target))
 
     def stored_bytes(self) -> int:
         """Return the size of the repository."""
-        return sum(path.lstat().st_size for path in (self._root / "repo").rglob("*") if path.is_file())
+        return tree_bytes(self._root / "repo")
 
     def close(self) -> None:
-        """Stop the server and remove everything."""
+        """Stop the server."""
         if self._server is not None:
             self._server.send_signal(signal.SIGTERM)
             self._server.wait()
-        shutil.rmtree(self._root, ignore_errors=True)
 
-    def _run(self, *words: str) -> None:
+    def _received(self) -> int:
+        """Return what the server has read until now: sockets, and a few listings of its folder (proc(5), io)."""
+        if self._server is None:
+            return 0
+        lines = Path(f"/proc/{self._server.pid}/io").read_text().splitlines()
+        return int(next(line for line in lines if line.startswith("rchar:")).split()[1])
+
+    def _run(self, *words: str) -> bytes:
         environment = os.environ | {"RESTIC_PASSWORD": "bench", "RESTIC_CACHE_DIR": str(self._root / "cache")}
-        _call(["restic", "-r", self._where, *words], environment, self._meter)
+        # 3: done, but some files could not be read
+        return run_command(["restic", "-r", self._where, *words], environment, self._meter, allowed=frozenset((0, 3)))
 
 
 class Borg:
     """borg, to a local folder."""
 
     name = "borg-local"
-    synced = "borg: segments at commit"
+    synced = "borg: each segment file"
+    can_restore = True
 
     def __init__(self, root: Path, meter: Meter) -> None:
         self._root, self._meter = root, meter
@@ -83,46 +94,25 @@ class Borg:
         self._count = 0
         self._run("init", "-e", "repokey-blake2", str(root / "repo"))
 
-    def backup(self, paths: list[Path]) -> dict[str, object]:
-        """Make an archive with zstd 3."""
+    def backup(self, paths: list[Path]) -> Report:
+        """Make an archive."""
         self._count += 1
-        self._run("create", "-C", "zstd,3", f"{self._root / 'repo'}::a{self._count}", *map(str, paths))
-        return {}
+        self._run("create", "-C", f"zstd,{LEVEL}", f"{self._root / 'repo'}::a{self._count}", *map(str, paths))
+        return Report()
 
     def restore(self, target: Path) -> None:
-        """Extract the newest archive."""
+        """Extract the newest archive, holes as holes."""
         target.mkdir()
-        self._run("extract", f"{self._root / 'repo'}::a{self._count}", cwd=target)
+        self._run("extract", "--sparse", f"{self._root / 'repo'}::a{self._count}", cwd=target)
 
     def stored_bytes(self) -> int:
         """Return the size of the repository."""
-        return sum(path.lstat().st_size for path in (self._root / "repo").rglob("*") if path.is_file())
+        return tree_bytes(self._root / "repo")
 
     def close(self) -> None:
-        """Remove everything."""
-        shutil.rmtree(self._root, ignore_errors=True)
+        """Nothing runs."""
 
     def _run(self, *words: str, cwd: Path | None = None) -> None:
         environment = os.environ | {"BORG_PASSPHRASE": "bench", "BORG_BASE_DIR": str(self._root)}
-        _call(["borg", *words], environment, self._meter, cwd)
-
-
-def _call(words: list[str], environment: dict[str, str], meter: Meter, cwd: Path | None = None) -> None:
-    with subprocess.Popen(
-        words, env=environment, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    ) as process:
-        meter.watch("owner", [process.pid])
-        _, err = process.communicate()
-    # restic and borg: 1 (borg) and 3 (restic) mean "done with warnings"
-    if process.returncode not in {0, 1 if words[0] == "borg" else 3}:
-        raise SystemExit(f"{' '.join(words)} ended with {process.returncode}: {err.decode()[-1000:]}")
-
-
-def _wait_port(port: int) -> None:
-    limit = time.monotonic() + _WAIT_S
-    while time.monotonic() < limit:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.05)
-    raise SystemExit("rclone did not start")
+        # 1: done with warnings
+        run_command(["borg", *words], environment, self._meter, cwd=cwd, allowed=frozenset((0, 1)))

@@ -7,68 +7,105 @@ leaves and folders) before it acknowledges; the owner's agent syncs only its own
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 from meter import Meter
+from peer import LEVEL, Report
+from process import run_command, tree_bytes
 
 _COMMAND = (sys.executable, "-m", "backuppeer.cli.main")
+_QUIC_AGENT = Path(__file__).resolve().parent / "quic_agent.py"
 _WAIT_S = 60
 
 
 class Pair:
-    """A host and an owner who have agreed."""
+    """A host and an owner who have agreed. `is_quic_only`: their agents make no lanes."""
 
-    name = "backup-peer"
-    synced = "host: every pack before its acknowledgement; owner: own databases"
+    synced = "the host: every pack, before it acknowledges it; the owner: its own databases"
+    can_restore = True
 
-    def __init__(self, root: Path, meter: Meter) -> None:
-        self._root, self._meter = root, meter
+    def __init__(self, root: Path, meter: Meter, *, is_quic_only: bool = False) -> None:
+        self.name = "backup-peer-quic" if is_quic_only else "backup-peer"
+        self._root, self._meter, self._is_quic_only = root, meter, is_quic_only
         root.mkdir(parents=True)
         self._server = subprocess.Popen(
             [*_COMMAND, "server", "--listen", "127.0.0.1:0", "--json"],
             env=self._environment("server"),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C is ours: they are ended in order
         )
+        self._url = ""
+        self._agents: list[subprocess.Popen[bytes]] = []
+        try:
+            self._introduce()
+        except BaseException:
+            self.close()
+            raise
+
+    def _introduce(self) -> None:
         self._url = f"ws://127.0.0.1:{_read_port(self._server)}"
         for home in ("host", "owner"):
             self._run(home, "init", "--yes")
         self._run("host", "host", "--storage", "20GB", "--accept", "all", "--detach", "--yes")
-        self._host = str(self._run("host", "id")["peer_id"])
-        self._run("owner", "connect", self._host, "--storage", "15GB", "--name", "alice", "--yes", "--wait", "60s")
-        self._watch()
-
-    def _watch(self) -> None:
+        host = str(self._run("host", "id")["peer_id"])
+        self._run("owner", "connect", host, "--storage", "15GB", "--name", "alice", "--yes", "--wait", "60s")
+        if self._is_quic_only:
+            for home in ("host", "owner"):
+                self._replace_agent(home)
         for home in ("host", "owner"):
+            # The commands that ran until now are not part of any row.
+            self._meter.forget(home)
             self._meter.watch(home, _pids_of(self._root / home))
 
-    def backup(self, paths: list[Path]) -> dict[str, object]:
-        """Make a snapshot; returns what the command reported."""
-        return self._run("owner", "backup", *map(str, paths))
+    def _replace_agent(self, home: str) -> None:
+        self._run(home, "agent", "stop")
+        told, tell = os.pipe()
+        words = [sys.executable, str(_QUIC_AGENT), "--home", str(self._root / home), "--tell", str(tell)]
+        environment = self._environment(home)
+        agent = subprocess.Popen(
+            words, env=environment, stdin=subprocess.DEVNULL, pass_fds=(tell,), start_new_session=True
+        )
+        self._agents.append(agent)
+        os.close(tell)
+        with os.fdopen(told, "rb") as pipe:
+            # It closes its end once it serves, and says why if it can't.
+            if said := pipe.read():
+                raise SystemExit(f"the agent of {home} did not start: {said.decode()}")
+
+    def backup(self, paths: list[Path]) -> Report:
+        """Make a snapshot."""
+        done = self._run("owner", "backup", "--level", str(LEVEL), *map(str, paths))
+        self._check_lanes()
+        return Report(sent_bytes=int(str(done["sent_bytes"])), plain_bytes=int(str(done["new_bytes"])))
 
     def restore(self, target: Path) -> None:
         """Restore the newest snapshot."""
         self._run("owner", "restore", "latest", "--target", str(target))
+        self._check_lanes()
 
     def stored_bytes(self) -> int:
         """Return what the host keeps, by file size."""
         return tree_bytes(self._root / "host" / "store")
 
-    def pids(self, home: str) -> list[int]:
-        """Return the processes of `host` or `owner`, e.g. for a profiler."""
-        return _pids_of(self._root / home)
-
     def close(self) -> None:
-        """Stop the agents and the server, and remove everything."""
+        """Stop the agents and the server."""
         for home in ("host", "owner"):
-            self._run(home, "agent", "stop")
+            if (self._root / home).exists():
+                self._run(home, "agent", "stop")
+        for agent in self._agents:
+            agent.wait()
         self._server.terminate()
         self._server.wait()
-        shutil.rmtree(self._root, ignore_errors=True)
+
+    def _check_lanes(self) -> None:
+        if self._is_quic_only:
+            for log in self._root.glob("*/logs/agent.log*"):
+                if b"lane opened" in log.read_bytes():
+                    raise SystemExit(f"{self.name}: a lane was opened, so this was not QUIC only; see {log}")
 
     def _environment(self, home: str) -> dict[str, str]:
         kept = {key: value for key, value in os.environ.items() if not key.startswith("BACKUPPEER_")}
@@ -76,17 +113,7 @@ class Pair:
         return kept | servers | {"BACKUPPEER_HOME": str(self._root / home), "BACKUPPEER_BIND": "127.0.0.1"}
 
     def _run(self, home: str, *words: str) -> dict[str, object]:
-        with subprocess.Popen(
-            [*_COMMAND, *words, "--json"],
-            env=self._environment(home),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        ) as process:
-            self._meter.watch(f"{home} command", [process.pid])
-            out, err = process.communicate()
-        if process.returncode:
-            raise SystemExit(f"{' '.join(words)} ended with {process.returncode}: {err.decode()[-1000:]}")
+        out = run_command([*_COMMAND, *words, "--json"], self._environment(home), self._meter, group=home)
         lines = [line for line in out.splitlines() if line.startswith(b"{")]
         found: dict[str, object] = json.loads(lines[-1]) if lines else {}
         return found
@@ -115,8 +142,3 @@ def _pids_of(home: Path) -> list[int]:
             return found
         time.sleep(0.05)
     raise SystemExit(f"no agent runs for {home}")
-
-
-def tree_bytes(root: Path) -> int:
-    """Return the size of all files below `root`."""
-    return sum(path.lstat().st_size for path in root.rglob("*") if path.is_file() and not path.is_symlink())

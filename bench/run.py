@@ -1,151 +1,128 @@
 """The benchmark: the same work by BackupPeer and by what users have, in one run on one machine.
 
-    make bench [ROW=small] [PEERS=backup-peer,restic-rest]
+    make bench [ROW=small,large] [PEERS=backup-peer,restic-rest] [ROUNDS=3] [SCALE=0.1] [JSON=FILE] [AGAIN=1]
 
-Prints a table and writes JSON beside it. Knows: rows and their order. Must not know: how a program is driven. Every
-restore is compared with the original, byte for byte, outside of the measured time. Nothing is asserted about time.
+Prints a table and keeps JSON beside it. Rounds that are finished stand in the JSON and are not taken again, so rows
+can be run one by one, and after an interruption the same command goes on. Knows: what was asked for, where things lie.
+Must not know: how a round goes, how a program is driven.
 """
 
 import argparse
-import json
 import os
-import platform
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
-from datasets import DATASETS, read_all
-from meter import Cost, Meter
-from others import Borg, Restic
-from ours import Pair
-
-from backuppeer.cli.compare import compare_trees
-
-
-class Peer(Protocol):
-    """A backup program with somewhere to keep things."""
-
-    name: str
-    synced: str
-
-    def backup(self, paths: list[Path]) -> dict[str, object]:
-        """Back up; return what the program reported."""
-        ...
-
-    def restore(self, target: Path) -> None:
-        """Restore the newest backup."""
-        ...
-
-    def stored_bytes(self) -> int:
-        """Return the bytes kept at the far end."""
-        ...
-
-    def close(self) -> None:
-        """End everything and remove it."""
-        ...
+from machine import describe_machine
+from peer import Make
+from results import Results, Sample, Turn, drop_turns, find_missing, load_results, save_results
+from rounds import Round, run_round
+from rows import ROWS, expand_rows, find_makers
+from table import format_line, format_text
 
 
-@dataclass(slots=True)
-class Row:
-    """One measured piece of work."""
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """One run of the benchmark. `root`: data sets in `data`, all else in `run`, which is new and removed at the end."""
 
-    dataset: str
-    work: str
-    peer: str
-    synced: str
-    cost: Cost
-    stored_bytes: int = 0
-    differences: int = 0
-    reported: dict[str, object] = field(default_factory=dict)
+    results: Results
+    json: Path
+    makers: Mapping[str, Make]
+    root: Path
+    run: Path
+    scale: float
 
-
-def find_makers(root: Path) -> dict[str, Callable[[Meter], Peer]]:
-    """Return how each program that is installed here is set up; each in a folder of its own below `root`."""
-    makers: dict[str, Callable[[Meter], Peer]] = {"backup-peer": lambda meter: Pair(root / "b", meter)}
-    rclone = shutil.which("rclone")
-    if shutil.which("restic"):
-        makers["restic-local"] = lambda meter: Restic(root / "rl", meter)
-        if rclone:
-            makers["restic-rest"] = lambda meter: Restic(root / "rr", meter, rclone)
-    if shutil.which("borg"):
-        makers["borg-local"] = lambda meter: Borg(root / "bl", meter)
-    return makers
-
-
-@contextmanager
-def opened(make: Callable[[Meter], Peer], meter: Meter) -> Iterator[Peer]:
-    """Set a program up and take it down again, whatever happens."""
-    peer = make(meter)
-    try:
-        yield peer
-    finally:
-        peer.close()
+    def take(self, name: str, turns: Sequence[Turn]) -> None:
+        """Take the turns of one row, round by round, keeping each round when it is finished."""
+        row = ROWS[name]
+        for number in sorted({turn.round for turn in turns}):
+            folder = self.run / f"{name}-{number}"
+            peers = [turn.peer for turn in turns if turn.round == number]
+            data = self.root / "data" / f"{row.data or name}-{self.scale:g}"
+            this = Round(name, row, number, self.scale, folder, data, self.results.machine["backup-peer"])
+            taken: list[Sample] = []
+            for sample in run_round(this, self.makers, peers):
+                taken.append(sample)
+                print(format_line(sample), flush=True)
+            self.results.samples += taken
+            save_results(self.json, self.results)
+            if not row.has_many_files:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
-def run_dataset(name: str, paths: list[Path], make: Callable[[Meter], Peer], root: Path) -> Iterator[Row]:
-    """Back up, back up again unchanged, restore and compare."""
-    meter = Meter()
-    with opened(make, meter) as peer:
-        for work in ("first", "unchanged"):
-            os.sync()
-            with meter.measure() as cost:
-                reported = peer.backup(paths)
-            yield Row(name, work, peer.name, peer.synced, cost, peer.stored_bytes(), 0, reported)
-        # Kept until the end: ext4 looks for a free inode far longer where many were deleted in the last minutes.
-        target = root / f"restored-{name}-{peer.name}"
-        os.sync()
-        with meter.measure() as cost:
-            peer.restore(target)
-        wrong = sum(len(compare_trees(path, target / path.relative_to("/")).differences) for path in paths)
-        yield Row(name, "restore", peer.name, peer.synced, cost, peer.stored_bytes(), wrong)
+def plan_turns(names: Sequence[str], peers: Sequence[str], *, rounds: int, scale: float) -> list[Turn]:
+    """Return all turns of these rows; `peers` empty: those that each row has by itself."""
+    return [
+        Turn(name, peer, number, scale)
+        for name in names
+        for number in range(rounds)
+        for peer in (peers or ROWS[name].peers)
+    ]
 
 
-def format_row(row: Row) -> str:
-    """Return one line of the table."""
-    cpu = " ".join(f"{group} {seconds:.1f}" for group, seconds in sorted(row.cost.cpu_s.items()) if seconds >= 0.05)
-    peak = " ".join(f"{group} {peak / 1e6:.0f}" for group, peak in sorted(row.cost.peak_bytes.items()) if peak)
-    wrong = f"  {row.differences} DIFFER" if row.differences else ""
-    return (
-        f"{row.dataset:<6} {row.work:<10} {row.peer:<13} {row.cost.seconds:7.2f} s  "
-        f"stored {row.stored_bytes / 1e6:7.1f} MB  cpu s: {cpu:<40} peak MB: {peak}{wrong}"
+def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """Return what was asked for."""
+    rows = "\n".join(f"  {name:<12} {row.says}" for name, row in ROWS.items())
+    parser = argparse.ArgumentParser(
+        description="Measure BackupPeer beside restic and borg.",
+        epilog=f"rows:\n{rows}\n  linear       the three above; all: everything",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--row", default="small,large,thousand", help="rows, comma separated (default: %(default)s)")
+    parser.add_argument("--peers", default="", help="programs, comma separated (default: those of the row)")
+    parser.add_argument("--rounds", type=int, default=1, help="how often, programs taking turns; the median is shown")
+    parser.add_argument("--scale", type=float, default=1.0, help="size of the data sets, 0.1 is a tenth: for a trial")
+    parser.add_argument(
+        "--root", type=Path, help="folder on the disk to test, for data sets that stay (default: temporary)"
+    )
+    parser.add_argument("--json", type=Path, default=Path("bench-result.json"), help="file of results")
+    parser.add_argument("--again", action="store_true", help="take finished rounds of these rows again")
+    parser.add_argument("--keep", action="store_true", help="with --root: leave what was stored and restored")
+    return parser.parse_args(words)
 
 
 def main() -> int:
-    """Run the rows asked for."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--row", default=",".join(DATASETS), help="data sets, comma separated")
-    parser.add_argument("--peers", default="backup-peer,restic-rest,restic-local,borg-local")
-    parser.add_argument("--root", type=Path, default=None, help="where everything is kept (a new temporary folder)")
-    parser.add_argument("--json", type=Path, default=Path("bench-result.json"))
-    options = parser.parse_args()
-    root = Path(tempfile.mkdtemp(prefix="bpb-")) if options.root is None else options.root.resolve()
-    root.mkdir(exist_ok=True)
-    makers = find_makers(root)
-    rows: list[Row] = []
-    print(f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    """Run the rows asked for; 1 if anything restored differs from the original, 130 when interrupted."""
+    options = parse_arguments()
     try:
-        for name in options.row.split(","):
-            paths = DATASETS[name](root)
-            files, size_bytes = read_all(paths)
-            print(f"{name}: {files} files, {size_bytes / 1e9:.2f} GB")
-            for peer in options.peers.split(","):
-                if peer not in makers:
-                    print(f"{name}: {peer} is not installed here")
-                    continue
-                for row in run_dataset(name, paths, makers[peer], root):
-                    rows.append(row)
-                    print(format_row(row), flush=True)
-                    options.json.write_text(json.dumps([asdict(r) for r in rows], indent=1))
+        return _run(options)
+    except KeyboardInterrupt:
+        print(f"interrupted; finished rounds are in {options.json}, the same command goes on", file=sys.stderr)
+        return 130
+
+
+def _run(options: argparse.Namespace) -> int:
+    names, makers = expand_rows(options.row), find_makers(options.scale)
+    peers = options.peers.split(",") if options.peers else []
+    turns = plan_turns(names, peers, rounds=options.rounds, scale=options.scale)
+    for peer in dict.fromkeys(turn.peer for turn in turns if turn.peer not in makers):
+        print(f"{peer} is not installed here, or no such program: left out", file=sys.stderr)
+    turns = [turn for turn in turns if turn.peer in makers]
+    results = load_results(options.json, describe_machine(options.root or Path(tempfile.gettempdir())))
+    if options.again:
+        drop_turns(results, turns)
+    root = (options.root or Path(tempfile.mkdtemp(prefix="bpb-"))).resolve()
+    root.mkdir(parents=True, exist_ok=True)
+    run = Path(tempfile.mkdtemp(prefix="run-", dir=root))
+    try:
+        _take_rows(Bench(results, options.json, makers, root, run, options.scale), names, turns)
     finally:
-        if options.root is None:
-            shutil.rmtree(root, ignore_errors=True)
-    return 1 if any(row.differences for row in rows) else 0
+        if not (options.root and options.keep):
+            shutil.rmtree(run if options.root else root, ignore_errors=True)
+    shown = [sample for sample in results.samples if sample.row in names]
+    print("\n" + format_text(shown, cores=os.cpu_count() or 1))
+    return 1 if any(sample.differences for sample in shown) else 0
+
+
+def _take_rows(bench: Bench, names: Sequence[str], turns: Sequence[Turn]) -> None:
+    for name in names:
+        missing = [turn for turn in find_missing(bench.results, turns) if turn.row == name]
+        scale = "" if bench.scale == 1 else f" x {bench.scale:g}"
+        print(f"{name}: {ROWS[name].says}{scale}{'' if missing else ': finished before'}", flush=True)
+        bench.take(name, missing)
 
 
 if __name__ == "__main__":

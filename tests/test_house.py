@@ -30,6 +30,10 @@ def test_every_tool_keeps_the_limits_too(house):
     assert [found for found in house.find_oversized(ROOT / "tools") if "read_backup" not in found] == []
 
 
+def test_every_part_of_the_benchmark_keeps_the_limits_too(house):
+    assert house.find_oversized(ROOT / "bench") == []
+
+
 def test_a_room_is_a_folder_or_a_module_of_the_package(house, tmp_path):
     (tmp_path / "host" / "deep").mkdir(parents=True)
     for name in ("__init__.py", "ids.py", "host/__init__.py", "host/store.py", "host/deep/x.py"):

@@ -8,6 +8,7 @@ import pytest
 from backuppeer.crypto.seal import Suite
 from backuppeer.errors import DamagedStateError, LocalError
 from backuppeer.ids import BlobId, LogicalId, SnapshotId
+from backuppeer.repo import index as index_module
 from backuppeer.repo.blob import BlobKind, Codec
 from backuppeer.repo.index import Counts, Index, Location
 from backuppeer.repo.layout import Entry
@@ -94,6 +95,16 @@ def test_the_rare_kinds_are_listed_without_walking_the_table(index):
         "EXPLAIN QUERY PLAN SELECT blob FROM blobs WHERE kind = ? AND kind > 1", (3,)
     ).fetchall()
     assert "blobs_kind" in plan[0][3]
+
+
+def test_opening_does_not_walk_the_tables_when_there_is_no_snapshot_yet(index):
+    # As after a first backup that was interrupted: each pack was joined with each blob, for hours with millions.
+    for number in range(40):
+        index.register(_pack(number), [_entry((number, slot), slot=slot) for slot in range(100)])
+    steps = []
+    index._db._db.set_progress_handler(lambda: steps.append(1), 100)
+    index._db.run(lambda db: db.execute(index_module._PROBE).fetchone())
+    assert len(steps) < 10
 
 
 def test_snapshots_are_kept_in_order_and_removed(index):

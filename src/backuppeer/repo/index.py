@@ -35,7 +35,8 @@ _SCHEMA: Final = (
     CREATE TABLE snapshots (number INTEGER PRIMARY KEY AUTOINCREMENT, id BLOB NOT NULL UNIQUE, body BLOB NOT NULL);
     """,
 )
-_PROBE: Final = "SELECT 1 FROM packs, blobs, snapshots LIMIT 1"
+# One look into each table: joined, an empty one would have SQLite walk every pair of the others.
+_PROBE: Final = "SELECT (SELECT 1 FROM packs LIMIT 1), (SELECT 1 FROM blobs LIMIT 1), (SELECT 1 FROM snapshots LIMIT 1)"
 _COLUMNS: Final = "blob, logical, slot, offset, sealed, plain, kind, codec"
 _FIND: Final = f"SELECT {_COLUMNS} FROM blobs JOIN packs ON number = pack WHERE blob = ?"  # noqa: S608 - constants
 _HAS: Final = "SELECT 1 FROM blobs WHERE blob = ?"

@@ -1,0 +1,117 @@
+"""What the program wants to reach, beside what it reached. Pure.
+
+Knows: the aims, from which cells each is told. Must not know: how cells were taken. Only full scale counts.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from cells import BUSY_SHARE, Cell, Key
+from rows import OURS, REST, RESTORE
+from source import VERSIONS
+
+Cells = Mapping[Key, Cell]
+_LATER: Final = VERSIONS[1:]
+
+
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """One line: how much at least, how much wanted. `row`: whose cells' times it is told from; empty: from no times.
+
+    `is_most`: less is better.
+    """
+
+    says: str
+    row: str
+    least: float
+    wanted: float
+    unit: str
+    reach: Callable[[Cells], float | None]
+    is_most: bool = False
+
+    def judge(self, value: float) -> str:
+        """Return in a word whether `value` is enough."""
+        for limit, word in ((self.wanted, "reached"), (self.least, "enough")):
+            if value <= limit if self.is_most else value >= limit:
+                return word
+        return "missed"
+
+
+def _cell(cells: Cells, row: str, work: str, peer: str = OURS) -> Cell | None:
+    return cells.get(Key(row, 1.0, work, peer))
+
+
+def _times(row: str, work: str) -> Callable[[Cells], float | None]:
+    def reach(cells: Cells) -> float | None:
+        ours, theirs = _cell(cells, row, work), _cell(cells, row, work, REST)
+        return theirs.seconds / ours.seconds if ours and theirs else None
+
+    return reach
+
+
+def _whole_command(cells: Cells) -> float | None:
+    found = _cell(cells, "thousand", "unchanged")
+    return found.seconds if found else None
+
+
+def _quic_share(cells: Cells) -> float | None:
+    ours, raw = _cell(cells, "quic", "first", "backup-peer-quic"), _cell(cells, "quic", "first", "raw-quic")
+    return raw.seconds / ours.seconds if ours and raw else None
+
+
+def _engine_rate(cells: Cells) -> float | None:
+    found = _cell(cells, "engine", "first", "engine")
+    return found.mib_s if found else None
+
+
+def _new_bytes(cells: Cells) -> float | None:
+    sums = []
+    for peer in (OURS, REST):
+        found = [_cell(cells, "src", version, peer) for version in _LATER]
+        sizes = [cell.size(lambda s: s.new_bytes) for cell in found if cell]
+        sums.append(sum(size for size in sizes if size is not None) if len(sizes) == len(_LATER) else 0)
+    ours, theirs = sums
+    return ours / theirs if ours and theirs else None
+
+
+def _chunk_memory(cells: Cells) -> float | None:
+    found = _cell(cells, "index", "look up", "index")
+    return found.figure("bytes of memory per chunk") if found else None
+
+
+def _peak(group: str) -> Callable[[Cells], float | None]:
+    def reach(cells: Cells) -> float | None:
+        ours = (OURS, "backup-peer-quic")
+        peaks = [cell.peak_bytes(group) for key, cell in cells.items() if key.peer in ours and key.scale == 1]
+        return max(peaks) / 1e6 if peaks else None
+
+    return reach
+
+
+AIMS: Final = (
+    Aim("`large` first backup, to restic → REST", "large", 2.5, 4, "x", _times("large", "first")),
+    Aim("`small` first backup, to restic → REST", "small", 2, 3.5, "x", _times("small", "first")),
+    Aim("`small` unchanged, to restic → REST", "small", 3, 5, "x", _times("small", "unchanged")),
+    Aim("restore of `large`, to restic ← REST", "large", 1.5, 3, "x", _times("large", RESTORE)),
+    Aim("restore of `small`, to restic ← REST", "small", 1.5, 2.5, "x", _times("small", RESTORE)),
+    Aim("`thousand` unchanged, the whole command", "thousand", 0.4, 0.25, "s", _whole_command, is_most=True),
+    Aim("`quic` first backup, to raw QUIC", "quic", 0.7, 0.8, "x", _quic_share),
+    Aim("`engine` alone", "engine", 800, 1536, "MiB/s", _engine_rate),
+    Aim("`src` versions 2 to 4, new bytes to restic's", "", 1.05, 1, "x", _new_bytes, is_most=True),
+    Aim("highest peak of the owner, all rows", "", 300, 200, "MB", _peak("owner"), is_most=True),
+    Aim("highest peak of the host, all rows", "", 150, 100, "MB", _peak("host"), is_most=True),
+    Aim("`index`, memory for each of 2 million chunks", "", 64, 64, "B", _chunk_memory, is_most=True),
+)
+
+
+def judge_aims(cells: Cells, *, cores: int) -> Iterator[tuple[Aim, float | None, str]]:
+    """Yield each aim with what was reached, and a word on it: reached, enough, missed, not measured.
+
+    With a star where others had more than BUSY_SHARE of the processors while it was measured.
+    """
+    busy = {key.row for key, cell in cells.items() if key.scale == 1 and cell.others_share(cores) > BUSY_SHARE}
+    for aim in AIMS:
+        value = aim.reach(cells)
+        star = " *" if aim.row in busy else ""
+        yield aim, value, "not measured" if value is None else aim.judge(value) + star
