@@ -17,7 +17,7 @@ from backuppeer.backup.restorer import Restorer
 from backuppeer.backup.standing import Overwrite
 from backuppeer.backup.trees import TreeReader, find_entry
 from backuppeer.errors import IncompleteError, IntegrityFault, InterruptedByUserError, UserError
-from backuppeer.files.scan import FoundKind, scan_directory
+from backuppeer.files.scan import FoundKind, list_directory
 from backuppeer.files.write import RestoreTarget
 from backuppeer.limits import NOTED_SKIPS, SEGMENT_BYTES
 from backuppeer.repo.blob import BlobKind, Compressor
@@ -36,11 +36,11 @@ def test_a_file_that_vanishes_is_named_and_the_rest_kept(repository, source, tmp
         (source / name).write_bytes(name.encode())
 
     def scan_then_lose(directory, report):
-        found = scan_directory(directory, report)
+        found = list_directory(directory, report)
         (source / "b").unlink(missing_ok=True)
         return found
 
-    monkeypatch.setattr("backuppeer.backup.looking.scan_directory", scan_then_lose)
+    monkeypatch.setattr("backuppeer.backup.looking.list_directory", scan_then_lose)
     result = repository.backup(source)
     assert result.errors == 1
     assert list(repository.progress.errors) == [bytes(source / "b")]
@@ -55,14 +55,14 @@ def test_a_file_replaced_by_a_symlink_or_fifo_is_not_followed(repository, source
     (source / "b").write_bytes(b"b")
 
     def scan_then_swap(directory, report):
-        found = scan_directory(directory, report)
+        found = list_directory(directory, report)
         for name in "ab":
             (source / name).unlink()
         (source / "a").symlink_to(secret)
         os.mkfifo(source / "b")
         return found
 
-    monkeypatch.setattr("backuppeer.backup.looking.scan_directory", scan_then_swap)
+    monkeypatch.setattr("backuppeer.backup.looking.list_directory", scan_then_swap)
     result = repository.backup(source)
     assert set(repository.progress.errors) == {bytes(source / "a"), bytes(source / "b")}
     assert result.new_bytes == 0
@@ -76,13 +76,13 @@ def test_a_directory_swapped_for_a_symlink_is_not_followed(repository, source, t
     (source / "d" / "inner" / "mine").write_bytes(b"mine")
 
     def scan_then_swap(directory, report):
-        found = scan_directory(directory, report)
+        found = list_directory(directory, report)
         if directory.path == bytes(source / "d"):
             (source / "d").rename(source / "away")
             (source / "d").symlink_to(outside)
         return found
 
-    monkeypatch.setattr("backuppeer.backup.looking.scan_directory", scan_then_swap)
+    monkeypatch.setattr("backuppeer.backup.looking.list_directory", scan_then_swap)
     result = repository.backup(source)
     assert list(repository.progress.errors) == [bytes(source / "d" / "inner")]
     assert result.new_bytes == 0
@@ -104,7 +104,7 @@ def test_a_file_that_changes_its_size_is_named_and_kept_consistent(  # noqa: PLR
         return opened
 
     monkeypatch.setattr("backuppeer.backup.reading.open_file", open_then_change)
-    monkeypatch.setattr("backuppeer.backup.walk.open_file", open_then_change)
+    monkeypatch.setattr("backuppeer.backup.assembly.open_file", open_then_change)
     result = repository.backup(source)
     assert list(repository.progress.errors) == [bytes(source / "log")]
     assert repository.restore(result.snapshot, tmp_path / "target").errors == 0

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from backup.memory_engine import MemorySink
+from backuppeer.backup import assembly as assembly_module
 from backuppeer.backup import trail as trail_module
-from backuppeer.backup import walk as walk_module
 from backuppeer.backup.parents import plan_parents
 from backuppeer.backup.roots import split_path
 from backuppeer.backup.trees import TreeReader, find_entry
@@ -140,7 +140,7 @@ def test_a_partial_tree_that_cannot_be_written_ends_no_backup(repository, tree):
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=3), st.integers(1, 60), st.randoms())
 def test_however_a_run_breaks_off_the_next_one_makes_the_same_tree(repository, tree, cuts, every, chance):
-    with patch.object(trail_module, "PARTIAL_FILES", every), patch.object(walk_module, "TREE_BATCH", 3):
+    with patch.object(trail_module, "PARTIAL_FILES", every), patch.object(assembly_module, "TREE_BATCH", 3):
         for packs in cuts:
             try:
                 repository.backup(tree, sink=breaking(repository, packs))

@@ -10,12 +10,17 @@ need no lock. Callbacks of jobs queue further work but never wait, so they can't
 
 import os
 from collections import deque
+from collections.abc import Sequence
 from functools import partial
+from typing import Final
+
+from msgspec.structs import replace
 
 from backuppeer.backup.ahead import Ahead
 from backuppeer.backup.entries import is_untouched, make_entry, make_file_entry
 from backuppeer.backup.intake import Intake
 from backuppeer.backup.jobs import Jobs
+from backuppeer.backup.likeness import take_look
 from backuppeer.backup.nodes import Batch, KnownBatch, Node, TreeBatch
 from backuppeer.backup.past import Past
 from backuppeer.backup.reading import FileRead, describe_error
@@ -24,6 +29,7 @@ from backuppeer.backup.streams import Progress
 from backuppeer.backup.tally import Tally
 from backuppeer.backup.trail import Trail
 from backuppeer.backup.trees import split_ids
+from backuppeer.errors import LocalError
 from backuppeer.files.metadata import OwnerNames
 from backuppeer.files.read import Opened, has_changed, look_at_entry, open_file, read_full
 from backuppeer.files.scan import Directory, Found, join_path, open_directory
@@ -31,7 +37,10 @@ from backuppeer.ids import BlobId
 from backuppeer.limits import KNOWN_BATCH, SMALL_FILE_BYTES, TREE_BATCH
 from backuppeer.repo.blob import BlobKind
 from backuppeer.repo.cache import TreeCache
-from backuppeer.repo.tree import TreeEntry, cut_content, encode_pieces
+from backuppeer.repo.tree import ID_BYTES, TreeEntry, cut_content, encode_pieces
+
+_TELL_EACH: Final = 256
+"""Directories that look as before, between two words about how far it is."""
 
 
 class Assembly:
@@ -56,6 +65,8 @@ class Assembly:
         self._streamer = Streamer(intake, jobs)
         self._names = OwnerNames()
         self._batch, self.known, self._pieces = Batch(), KnownBatch(), TreeBatch()
+        self._epoch = intake.engine.index.epoch()
+        self._alike = 0
         self._again: deque[tuple[Node, int, Found]] = deque()
         self.tally = Tally()
 
@@ -127,6 +138,15 @@ class Assembly:
         self.tally.read_bytes += entry.size
         self.count(entry.size)
 
+    def count_unchanged(self, files: int, size: int) -> None:
+        """Count all files of a directory that looks as before."""
+        self.tally.files += files
+        self.tally.unchanged += files
+        self.tally.bytes += size
+        self._alike += 1
+        if self._alike % _TELL_EACH == 0:
+            self.report()
+
     def count(self, size: int) -> None:
         """Count a file of the snapshot."""
         self.tally.files += 1
@@ -159,13 +179,14 @@ class Assembly:
                 partial(self._past.find_missing, known, self.engine.index), partial(self._looked_up, known)
             )
             handed = True
-        if self._trail.is_due or len(self._pieces.pieces) >= (1 if everything else TREE_BATCH):
+        if self._trail.is_due or len(self._pieces) >= (1 if everything else TREE_BATCH):
             self._hand_out_pieces(is_due=self._trail.is_due)
             handed = True
         return handed
 
     def _hand_out_pieces(self, *, is_due: bool) -> None:
-        pieces, self._pieces = self._pieces.pieces, TreeBatch()
+        batch, self._pieces = self._pieces, TreeBatch()
+        pieces = batch.pieces
         self._trail.hold_pieces(pieces)
         if is_due:
             self._trail.take()
@@ -176,7 +197,7 @@ class Assembly:
             if is_due:
                 self._trail.write()
 
-        self._jobs.submit(partial(self._pack_pieces, pieces), done)
+        self._jobs.submit(partial(self._pack_pieces, batch), done)
 
     def _read_batch(self, batch: Batch) -> list[FileRead]:
         return self._intake.read_files(batch.files, [directory.fd for directory in batch.directories])
@@ -221,16 +242,23 @@ class Assembly:
                 directory.release()
             self.settle(node)
 
-    def _pack_pieces(self, pieces: list[tuple[BlobId, bytes]]) -> None:
-        self._intake.pack_chunks(pieces, BlobKind.TREE)
-        if pieces and not self.engine.dry_run:
-            self._cache.put_many(pieces)
+    def _pack_pieces(self, batch: TreeBatch) -> None:
+        self._intake.pack_chunks(batch.pieces, BlobKind.TREE)
+        if len(batch) and not self.engine.dry_run:
+            self._cache.put_many(batch.pieces, batch.looks)
 
     def _add_pieces(self, pieces: list[bytes]) -> bytes:
         """Queue pieces for packing; return their ids, joined."""
         named = [(self.engine.keys.blob_id(BlobKind.TREE, piece), piece) for piece in pieces]
         self._pieces.pieces += named
         return b"".join([blob for blob, _ in named])
+
+    def finish(self) -> None:
+        """Hand out and collect until nothing is under way."""
+        while self._hand_out(everything=True) or len(self._jobs) or self._again:
+            self._jobs.collect(most=0)
+            self.read_again()
+            self.report()
 
     # --- going up
     def settle(self, node: Node) -> None:
@@ -244,21 +272,54 @@ class Assembly:
             node.waiting -= 1
 
     def _complete(self, node: Node) -> None:
+        if node.look is not None:
+            node.content = self._renew(node) if node.changed else node.earlier
+        else:
+            self._close(node)
+        parent = node.parent
+        if parent is None:
+            return
+        self.tally.dirs += 1
+        is_same = node.content == node.earlier
+        if parent.look is not None:
+            # Nothing else of it can have changed: the parent's look says so.
+            if not is_same:
+                parent.changed[node.found.name] = node.content
+            return
+        entry = make_entry(node.found, self._names, node.content, attributes=node.attributes)
+        self.set_entry(parent, node.slot, entry, node.was)
+        if not is_same:
+            self._trail.add_directory(node, entry)
+
+    def _close(self, node: Node) -> None:
+        """Give a node its content, made of its entries."""
         entries = [entry for entry in node.entries if entry is not None]
-        same = node.was.content if node.was is not None and node.is_unchanged(entries) else b""
-        node.content = same or self._add_pieces(list(encode_pieces(entries)))
+        is_same = bool(node.earlier) and node.is_unchanged(entries)
+        node.content = node.earlier if is_same else self._add_pieces(list(encode_pieces(entries)))
         node.before = None
         node.entries = []
-        if node.parent is not None:
-            entry = make_entry(node.found, self._names, node.content, attributes=node.attributes)
-            self.set_entry(node.parent, node.slot, entry, node.was)
-            self.tally.dirs += 1
-            if not same:
-                self._trail.add_directory(node, entry)
+        if not node.is_way:
+            self._keep_look(node.content, entries)
 
-    def finish(self) -> None:
-        """Hand out and collect until nothing is under way."""
-        while self._hand_out(everything=True) or len(self._jobs) or self._again:
-            self._jobs.collect(most=0)
-            self.read_again()
-            self.report()
+    def _keep_look(self, content: bytes, entries: Sequence[TreeEntry]) -> None:
+        look = (
+            take_look(content, entries, self._epoch) if self._epoch is not None and len(content) == ID_BYTES else None
+        )
+        if look is not None:
+            self._pieces.looks.append((BlobId(content), look))
+
+    def _renew(self, node: Node) -> bytes:
+        """Return the content of a node that looks as before, with what changed in the folders below it.
+
+        Raises:
+            LocalError: the cache let go of what it held a moment ago.
+
+        """
+        entries = self._past.entries(node.earlier)
+        if entries is None:
+            raise LocalError("the tree cache lost what this backup compares with", hint="run the same backup again")
+        changed = node.changed
+        renewed = [replace(e, content=changed.get(e.name, e.content)) for e in entries]
+        content = self._add_pieces(list(encode_pieces(renewed)))
+        self._keep_look(content, renewed)
+        return content

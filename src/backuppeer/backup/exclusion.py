@@ -65,6 +65,11 @@ class Rules(msgspec.Struct, frozen=True):
             self.command.patterns or self.inherited or self.kept is not None or self.command.larger_than is not None
         )
 
+    @property
+    def may_leave_out(self) -> bool:
+        """Whether anything could be left out here, or deeper down by a mark in a directory."""
+        return self.is_active or bool(self.command.markers)
+
     def enter(self, path: bytes, names: Collection[bytes], read: Read) -> "Rules":
         """Return the rules inside the directory at `path`, which holds `names`."""
         kept: frozenset[bytes] | None = None

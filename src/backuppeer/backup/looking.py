@@ -4,7 +4,8 @@ Knows: wanted paths, that a directory may be swapped while it is read. Must not 
 """
 
 import errno
-from collections.abc import Callable, Iterator
+import stat
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from backuppeer.backup.entries import is_untouched
@@ -13,18 +14,33 @@ from backuppeer.backup.nodes import Node
 from backuppeer.backup.reading import describe_error
 from backuppeer.backup.roots import Root
 from backuppeer.files.read import look_at_attributes, read_beginning
-from backuppeer.files.scan import Directory, Found, FoundKind, examine_path, join_path, open_directory, scan_directory
+from backuppeer.files.scan import (
+    Directory,
+    Found,
+    FoundKind,
+    Row,
+    examine_path,
+    examine_rows,
+    join_path,
+    list_directory,
+    open_directory,
+)
 
 Fail = Callable[[bytes, str], None]
+IsAlike = Callable[[Node, Root | None, Sequence[Row]], bool]
+"""Says whether the directory of a node, which holds these rows, looks just as before."""
 
 
-def look(node: Node, root: Root | None, fail: Fail) -> tuple[Directory, list[Found]]:
+def look(node: Node, root: Root | None, fail: Fail, *, is_alike: IsAlike) -> tuple[Directory, list[Found]]:
     """Open and list the directory of a node, which gets its attributes; entries that can't be examined are reported.
+
+    Of one that `is_alike` knows, only the folders in it are returned.
 
     Raises:
         OSError: it can't be opened or listed, or was replaced.
 
     """
+    report = partial(_report, fail)
     if root is not None and not root.whole:
         directory, found = open_directory(node.path, search_only=True), list(_look_at(node.path, root, fail))
     else:
@@ -32,10 +48,20 @@ def look(node: Node, root: Root | None, fail: Fail) -> tuple[Directory, list[Fou
         try:
             # The path was walked again to open it: it must still be the directory that was found, not a swapped one.
             _check_same(directory, node)
-            found = scan_directory(directory, lambda path, exc: fail(path, describe_error(exc)))
+            rows = list_directory(directory, report)
+            if is_alike(node, root, rows):
+                if node.parent is None or node.parent.look is None:
+                    _take_attributes(node, directory, fail)
+                return directory, examine_rows(directory, filter(_is_folder, rows), report)
+            found = examine_rows(directory, rows, report)
         except OSError:
             directory.release()
             raise
+    _take_attributes(node, directory, fail)
+    return directory, _leave_out(node, root, directory, found=found, fail=fail)
+
+
+def _take_attributes(node: Node, directory: Directory, fail: Fail) -> None:
     if node.was is not None and is_untouched(node.found, node.was):
         node.attributes = node.was.attributes
     else:
@@ -43,7 +69,14 @@ def look(node: Node, root: Root | None, fail: Fail) -> tuple[Directory, list[Fou
         node.attributes, problem = look_at_attributes(b"/proc/self/fd/%d" % directory.fd, follow=True)
         if problem:
             fail(node.path, problem)
-    return directory, _leave_out(node, root, directory, found=found, fail=fail)
+
+
+def _report(fail: Fail, path: bytes, error: OSError) -> None:
+    fail(path, describe_error(error))
+
+
+def _is_folder(row: Row) -> bool:
+    return stat.S_ISDIR(row[1].st_mode)
 
 
 def _leave_out(node: Node, root: Root | None, directory: Directory, *, found: list[Found], fail: Fail) -> list[Found]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from backuppeer.backup.exclusion import Rules
+from backuppeer.backup.likeness import Look
 from backuppeer.backup.reading import FileToRead
 from backuppeer.backup.roots import Root
 from backuppeer.files.scan import Directory, Found
@@ -17,12 +18,18 @@ from backuppeer.repo.tree import TreeEntry
 
 
 class Todo(msgspec.Struct, gc=False):
-    """A subdirectory still to be entered: its place in the node, what was found, what the parent snapshot had."""
+    """A subdirectory still to be entered: its place in the node, what was found, what the parent snapshot had.
+
+    `content`: tree pieces that it had; `is_sure`: they are those of the parent snapshot itself, whose blobs were all
+    durable, and not of a run that broke off.
+    """
 
     slot: int
     found: Found
     before: TreeEntry | None
     root: Root | None
+    content: bytes = b""
+    is_sure: bool = False
 
 
 class Node:
@@ -31,12 +38,16 @@ class Node:
     __slots__ = (
         "attributes",
         "before",
+        "changed",
         "content",
         "depth",
+        "earlier",
         "entries",
         "found",
         "is_noted",
+        "is_sure",
         "is_way",
+        "look",
         "parent",
         "path",
         "rules",
@@ -59,6 +70,12 @@ class Node:
         """Whether the partial tree has rows of it."""
         self.parent = parent
         self.depth: int = parent.depth + 1 if parent else 0
+        self.earlier = todo.content
+        """Tree pieces it had."""
+        self.is_sure = todo.is_sure
+        self.look: Look | None = None
+        """Set when it looks as before: then it has no entries, but what `changed` in the folders in it, by name."""
+        self.changed: dict[bytes, bytes] = {}
         self.was = todo.before
         """The parent snapshot's entry of this directory."""
         self.before: tuple[TreeEntry, ...] | None = None
@@ -140,9 +157,13 @@ class KnownBatch:
 
 
 class TreeBatch:
-    """New tree pieces and content lists on their way into packs."""
+    """New tree pieces and content lists on their way into packs, and looks on theirs into the cache."""
 
-    __slots__ = ("pieces",)
+    __slots__ = ("looks", "pieces")
 
     def __init__(self) -> None:
         self.pieces: list[tuple[BlobId, bytes]] = []
+        self.looks: list[tuple[BlobId, bytes]] = []
+
+    def __len__(self) -> int:
+        return len(self.pieces) + len(self.looks)

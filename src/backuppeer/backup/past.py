@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from posixpath import dirname
 
+from backuppeer.backup.likeness import Look, read_look
 from backuppeer.backup.nodes import KnownBatch
 from backuppeer.backup.roots import split_path
 from backuppeer.backup.trees import TreeReader, find_entry, split_ids
@@ -16,7 +17,7 @@ from backuppeer.ids import BlobId
 from backuppeer.repo.index import Index
 from backuppeer.repo.partial import PartialTree
 from backuppeer.repo.snapshot import Snapshot
-from backuppeer.repo.tree import TreeEntry
+from backuppeer.repo.tree import ID_BYTES, TreeEntry
 
 
 class Past:
@@ -26,7 +27,7 @@ class Past:
         self, trees: TreeReader, *, grafts: Mapping[bytes, Snapshot] | None = None, partial: PartialTree | None = None
     ) -> None:
         """Read the entries of `grafts`: snapshots by the path that they know better; what can't be read is left out."""
-        self._trees = trees
+        self._trees, self._cache = trees, trees.cache
         self._partial = partial if partial is not None and not partial.is_empty() else None
         self._grafts: defaultdict[bytes, dict[bytes, TreeEntry]] = defaultdict(dict)
         for path, snapshot in (grafts or {}).items():
@@ -40,6 +41,24 @@ class Past:
             return tuple(self._trees.entries(content))
         except BackupPeerError:
             return None
+
+    def look(self, content: bytes, epoch: bytes) -> Look | None:
+        """Return how a directory of the parent snapshot looked; None when that is not known for this epoch."""
+        encoded = self._cache.get_look(BlobId(content)) if len(content) == ID_BYTES else None
+        if encoded is None:
+            return None
+        try:
+            look = read_look(encoded)
+        except IntegrityFault:
+            return None  # the disk damaged it: the directory is read
+        return look if look.epoch == epoch else None
+
+    def has_better(self, directory: bytes) -> bool:
+        """Say whether `better` has anything of a directory."""
+        if not self._grafts and self._partial is None:
+            return False
+        entries, is_noted = self.better(directory)
+        return is_noted or bool(entries)
 
     def better(self, directory: bytes) -> tuple[dict[bytes, TreeEntry], bool]:
         """Return entries of a directory, by name, that are newer than what the parent snapshot says.

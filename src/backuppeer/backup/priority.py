@@ -21,7 +21,7 @@ from backuppeer.backup.roots import Root
 from backuppeer.backup.trees import TreeReader
 from backuppeer.errors import BackupPeerError, UserError
 from backuppeer.files.ignore import Patterns, anywhere
-from backuppeer.files.scan import Found, FoundKind, examine_path, join_path
+from backuppeer.files.scan import Found, FoundKind, Row, examine_path, join_path
 from backuppeer.limits import PRIORITY_FILES, PRIORITY_PATTERNS, TREE_DEPTH
 from backuppeer.repo.tree import TreeEntry
 
@@ -89,7 +89,7 @@ class Scout:
     def _look(self, node: Node, root: Root | None, before: bytes) -> list[tuple[Node, Root | None, bytes]]:
         """Take the files of a folder; return the folders in it."""
         try:
-            directory, found = look(node, root, _ignore)
+            directory, found = look(node, root, _ignore, is_alike=_never)
         except OSError:
             return []
         directory.release()
@@ -126,6 +126,11 @@ class Scout:
             return {entry.name: entry for entry in self._trees.entries(content)} if content else {}
         except BackupPeerError:
             return {}
+
+
+def _never(_: Node, __: Root | None, ___: Sequence[Row]) -> bool:
+    """Have every directory looked at whole."""
+    return False
 
 
 def _ignore(_: bytes, __: str) -> None:

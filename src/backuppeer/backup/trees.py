@@ -35,7 +35,7 @@ class TreeReader:
     ) -> None:
         self._keys = keys
         self._index = index
-        self._cache = cache
+        self.cache = self._cache = cache
         self._source = source
 
     def read_blob(self, blob: BlobId) -> bytes:

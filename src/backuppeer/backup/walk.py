@@ -14,15 +14,17 @@ Memory: the nodes on the way down and those with jobs in flight; a directory's o
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import groupby
+from typing import Final
 
 from backuppeer.backup.ahead import Ahead, folder_of
 from backuppeer.backup.assembly import Assembly
 from backuppeer.backup.entries import matches
-from backuppeer.backup.exclusion import Exclusions, Rules, make_rules
+from backuppeer.backup.exclusion import IGNORE_FILE, Exclusions, Rules, make_rules
 from backuppeer.backup.intake import Intake
 from backuppeer.backup.jobs import Jobs
+from backuppeer.backup.likeness import Look, is_alike
 from backuppeer.backup.looking import look
 from backuppeer.backup.mounts import Mounts
 from backuppeer.backup.nodes import Node, Todo
@@ -35,6 +37,7 @@ from backuppeer.files.scan import (
     Directory,
     Found,
     FoundKind,
+    Row,
     examine_path,
     join_path,
     open_directory,
@@ -42,6 +45,8 @@ from backuppeer.files.scan import (
 from backuppeer.limits import NOTED_SKIPS, TREE_DEPTH
 from backuppeer.repo.cache import TreeCache
 from backuppeer.repo.tree import TreeEntry
+
+_IGNORE_FILE: Final = os.fsdecode(IGNORE_FILE)
 
 
 class Walker:
@@ -62,6 +67,7 @@ class Walker:
         self._ahead = ahead or Ahead({})
         self._parts = Assembly(intake, jobs, past=past, cache=cache, trail=trail, progress=progress, ahead=self._ahead)
         self._past, self._progress = past, progress
+        self._epoch = intake.engine.index.epoch()
         self._mounts = Mounts(one_file_system=intake.engine.one_file_system)
         self.tally = self._parts.tally
 
@@ -75,9 +81,9 @@ class Walker:
             BackupPeerError: the packs can't be stored any more.
 
         """
-        top = Node(b"/", Todo(0, _examine_top(), None, root), None, rules)
+        top = Node(b"/", Todo(0, _examine_top(), None, root, before, is_sure=True), None, rules)
         try:
-            self._fill(top, root, before)
+            self._fill(top, root)
             self._go_down(top)
         finally:
             # In whatever way it ends: until there is a snapshot, this is what the next run goes on from.
@@ -139,28 +145,48 @@ class Walker:
         elif todo.root is None and (why := self._mounts.why_left_out(node.path, todo.found, parent.found)):
             self._progress.note(f"left out {_show(node.path)}: {why}")
         else:
-            self._fill(node, todo.root, todo.before.content if todo.before else b"")
+            self._fill(node, todo.root)
         return node
 
-    def _fill(self, node: Node, root: Root | None, before: bytes) -> None:
+    def _fill(self, node: Node, root: Root | None) -> None:
         """List a directory and take in its entries; what can't be read is reported and the node stays empty."""
         try:
-            directory, found = look(node, root, self._parts.fail)
+            directory, found = look(node, root, self._parts.fail, is_alike=self._is_alike)
         except OSError as exc:
             self._parts.fail(node.path, describe_error(exc))
             return
         self.tally.roots += root is not None and root.whole
         try:
-            earlier = self._read_before(node, before)
-            below = root.below if root else {}
-            for item in found:
-                self._take(node, directory, found=item, before=earlier.get(item.name), root=below.get(item.name))
+            if node.look is not None:
+                self._take_alike(node, node.look, found)
+            else:
+                earlier = self._read_before(node)
+                below = root.below if root else {}
+                for item in found:
+                    self._take(node, directory, found=item, before=earlier.get(item.name), root=below.get(item.name))
         finally:
             directory.release()
         node.todo.reverse()
 
-    def _read_before(self, node: Node, content: bytes) -> dict[bytes, TreeEntry]:
+    def _is_alike(self, node: Node, root: Root | None, rows: Sequence[Row]) -> bool:
+        """Say whether nothing in a directory is to be looked at but the folders in it; then the node has its look."""
+        if root is not None or self._epoch is None or not node.is_sure or node.rules.may_leave_out:
+            return False
+        look = self._past.look(node.earlier, self._epoch)
+        if look is None or self._past.has_better(node.path) or any(row[0] == _IGNORE_FILE for row in rows):
+            return False
+        if is_alike(look, node.earlier, rows):
+            node.look = look
+        return node.look is not None
+
+    def _take_alike(self, node: Node, look: Look, folders: Sequence[Found]) -> None:
+        for slot, (found, (_, content)) in enumerate(zip(folders, look.folders, strict=True)):
+            node.todo.append(Todo(slot, found, None, None, content, is_sure=True))
+        self._parts.count_unchanged(look.files, look.bytes)
+
+    def _read_before(self, node: Node) -> dict[bytes, TreeEntry]:
         known: dict[bytes, TreeEntry] = {}
+        content = node.earlier
         # None: the cache lost it; everything is read, nothing is stored twice.
         if content and (entries := self._past.entries(content)) is not None:
             node.before = entries
@@ -186,7 +212,9 @@ class Walker:
             else:
                 self._parts.take_file(node, slot, directory=directory, found=found)
         elif found.kind is FoundKind.DIRECTORY:
-            node.todo.append(Todo(slot, found, before, root))
+            content = before.content if before is not None else b""
+            is_sure = node.is_sure and not self._past.has_better(node.path)
+            node.todo.append(Todo(slot, found, before, root, content, is_sure))
         elif found.kind is FoundKind.OTHER:
             self._skip(join_path(node.path, found.name))
         else:

@@ -33,6 +33,7 @@ class Domain(bytes, Enum):
     MERKLE_ROOT = _constant(b"backuppeer v1 merkle root")
     SET_LEAF = _constant(b"backuppeer v1 set leaf")
     SET_ROOT = _constant(b"backuppeer v1 set root")
+    LOOK = _constant(b"backuppeer v1 look")
     STATEMENT = _constant(b"backuppeer v1 statement")
 
 

@@ -9,7 +9,7 @@ longer than PATH_MAX, and somebody who swaps a directory for a symlink while it 
 
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import IntEnum
 from typing import Final
 
@@ -64,7 +64,9 @@ class Found(msgspec.Struct, frozen=True, gc=False):
     numbers: tuple[int, int] | None = None
 
 
-_KINDS: Final = {
+Row = tuple[str, os.stat_result]
+"""A name in a directory, and what lstat says of it."""
+KINDS: Final = {
     stat.S_IFREG: FoundKind.FILE,
     stat.S_IFDIR: FoundKind.DIRECTORY,
     stat.S_IFLNK: FoundKind.SYMLINK,
@@ -156,15 +158,35 @@ def scan_directory(directory: Directory, report: ReportError) -> list[Found]:
         OSError: the directory itself can't be listed.
 
     """
-    found: list[Found] = []
+    return examine_rows(directory, list_directory(directory, report), report)
+
+
+def list_directory(directory: Directory, report: ReportError) -> list[Row]:
+    """Return what an open directory holds, sorted by name bytes; entries that can't be looked at are reported.
+
+    Raises:
+        OSError: the directory itself can't be listed.
+
+    """
+    rows: list[Row] = []
     with os.scandir(directory.fd) as entries:
         for entry in entries:
-            name = os.fsencode(entry.name)
             try:
-                found.append(_examine(directory.fd, name, entry.stat(follow_symlinks=False)))
+                rows.append((entry.name, entry.stat(follow_symlinks=False)))
             except OSError as exc:
-                report(join_path(directory.path, name), exc)
-    found.sort(key=_name_of)
+                report(join_path(directory.path, os.fsencode(entry.name)), exc)
+    rows.sort(key=_name_bytes)
+    return rows
+
+
+def examine_rows(directory: Directory, rows: Iterable[Row], report: ReportError) -> list[Found]:
+    """Return the same, examined; a link that can't be read is reported."""
+    found: list[Found] = []
+    for name, status in rows:
+        try:
+            found.append(_examine(directory.fd, os.fsencode(name), status))
+        except OSError as exc:
+            report(join_path(directory.path, os.fsencode(name)), exc)
     return found
 
 
@@ -197,7 +219,7 @@ def examine_entry(directory: int, name: bytes) -> Found:
 
 def _examine(at: int | None, path: bytes, status: os.stat_result, *, name: bytes | None = None) -> Found:
     mode = status.st_mode
-    kind = _KINDS.get(stat.S_IFMT(mode), FoundKind.OTHER)
+    kind = KINDS.get(stat.S_IFMT(mode), FoundKind.OTHER)
     is_device = kind in {FoundKind.CHARACTER_DEVICE, FoundKind.BLOCK_DEVICE}
     return Found(
         path if name is None else name,
@@ -216,8 +238,8 @@ def _examine(at: int | None, path: bytes, status: os.stat_result, *, name: bytes
     )
 
 
-def _name_of(found: Found) -> bytes:
-    return found.name
+def _name_bytes(row: Row) -> bytes:
+    return os.fsencode(row[0])
 
 
 def join_path(directory: bytes, name: bytes) -> bytes:

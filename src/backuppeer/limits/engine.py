@@ -52,6 +52,8 @@ RESTORE_WHOLE_PACK_PERMILLE: Final = 500
 """When this share of a pack is wanted, the whole pack is fetched: one request instead of many."""
 RESTORE_FRUITLESS_READS: Final = 256
 """Packs that can't be had before a restore stops asking for each of them with full patience."""
+LOOK_ENTRIES: Final = 1024
+"""Entries of a directory that a look is kept of: a larger one has several tree pieces, and few have."""
 KNOWN_BATCH: Final = 1024
 """Blob ids that the restorer looks up at once."""
 TREE_BATCH: Final = 64

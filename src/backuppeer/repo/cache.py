@@ -6,7 +6,7 @@ is 0700. It can be deleted at any time; what is missing is fetched again. Plaint
 """
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +22,7 @@ _SCHEMA: Final = (
     CREATE TABLE total (bytes INTEGER NOT NULL, stamp INTEGER NOT NULL);
     INSERT INTO total VALUES (0, 0);
     """,
+    "CREATE TABLE looks (blob BLOB PRIMARY KEY, look BLOB NOT NULL) WITHOUT ROWID;",
 )
 _EVICT_BATCH: Final = 256
 
@@ -60,8 +61,17 @@ class TreeCache:
 
         return self._db.run(act)
 
-    def put_many(self, items: Iterable[tuple[BlobId, bytes]]) -> None:
-        """Keep blobs in one transaction, then let the least recently used go until the rest fits the cap."""
+    def get_look(self, blob: BlobId) -> bytes | None:
+        """Return what was kept beside a blob that is kept, None when there is nothing."""
+        query = "SELECT look FROM looks WHERE blob = ? AND EXISTS (SELECT 1 FROM bodies WHERE bodies.blob = looks.blob)"
+        row = self._db.run(lambda db: db.execute(query, (blob,)).fetchone())
+        return None if row is None else bytes(row[0])
+
+    def put_many(self, items: Iterable[tuple[BlobId, bytes]], looks: Sequence[tuple[BlobId, bytes]] = ()) -> None:
+        """Keep blobs in one transaction, then let the least recently used go until the rest fits the cap.
+
+        `looks`: bytes that are kept beside a blob as long as it is; they don't count.
+        """
         kept = list(items)
 
         def act(db: sqlite3.Connection) -> None:
@@ -72,6 +82,7 @@ class TreeCache:
                 if db.execute("INSERT OR IGNORE INTO bodies VALUES (?, ?)", (blob, body)).rowcount:
                     db.execute("INSERT OR REPLACE INTO uses VALUES (?, ?, ?)", (blob, stamp + 1, len(body)))
                     total += len(body)
+            db.executemany("INSERT OR REPLACE INTO looks VALUES (?, ?)", looks)
             total = self._evict(db, total)
             db.execute("UPDATE total SET bytes = ?, stamp = ?", (total, stamp + 1))
 
@@ -87,6 +98,7 @@ class TreeCache:
             for blob, size in rows:
                 db.execute("DELETE FROM bodies WHERE blob = ?", (blob,))
                 db.execute("DELETE FROM uses WHERE blob = ?", (blob,))
+                db.execute("DELETE FROM looks WHERE blob = ?", (blob,))
                 total -= size
                 if total <= self._cap_bytes:
                     break
@@ -98,6 +110,7 @@ class TreeCache:
         def act(db: sqlite3.Connection) -> None:
             db.execute("DELETE FROM bodies")
             db.execute("DELETE FROM uses")
+            db.execute("DELETE FROM looks")
             db.execute("UPDATE total SET bytes = 0")
 
         self._db.transact(act)

@@ -34,6 +34,10 @@ _SCHEMA: Final = (
     CREATE INDEX blobs_kind ON blobs (kind) WHERE kind > 1;
     CREATE TABLE snapshots (number INTEGER PRIMARY KEY AUTOINCREMENT, id BLOB NOT NULL UNIQUE, body BLOB NOT NULL);
     """,
+    """
+    CREATE TABLE epoch (value BLOB NOT NULL);
+    INSERT INTO epoch VALUES (randomblob(16));
+    """,
 )
 # One look into each table: joined, an empty one would have SQLite walk every pair of the others.
 _PROBE: Final = "SELECT (SELECT 1 FROM packs LIMIT 1), (SELECT 1 FROM blobs LIMIT 1), (SELECT 1 FROM snapshots LIMIT 1)"
@@ -50,6 +54,7 @@ _KNOWN: Final = (
 )
 _CONCEALED: Final = "CREATE TEMP TABLE IF NOT EXISTS concealed (number INTEGER PRIMARY KEY)"
 _LOST: Final = "CREATE TEMP TABLE IF NOT EXISTS lost (number INTEGER PRIMARY KEY)"
+_NEW_EPOCH: Final = "UPDATE epoch SET value = randomblob(16)"
 _REGISTER: Final = "INSERT OR REPLACE INTO blobs VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _KINDS: Final = {int(kind): kind for kind in BlobKind}
 _CODECS: Final = {int(codec): codec for codec in Codec}
@@ -212,9 +217,16 @@ class Index:
             db.execute("DELETE FROM blobs WHERE pack IN (SELECT number FROM temp.lost)")
             db.execute("DELETE FROM packs WHERE number IN (SELECT number FROM temp.lost)")
             db.execute("DELETE FROM temp.lost")
+            db.execute(_NEW_EPOCH)
 
         if lost:
             self._db.transact(act)
+
+    def epoch(self) -> bytes | None:
+        """Return a mark that changes whenever a blob that was known may be so no more; None when some are concealed."""
+        query = "SELECT value FROM epoch WHERE NOT EXISTS (SELECT 1 FROM temp.concealed)"
+        row = self._db.run(lambda db: db.execute(query).fetchone())
+        return None if row is None else bytes(row[0])
 
     def add_snapshot(self, snapshot: SnapshotId, body: bytes) -> None:
         """Record a snapshot's encoded bytes under its id; again is no change."""
@@ -258,6 +270,7 @@ class Index:
         def act(db: sqlite3.Connection) -> None:
             for table in ("blobs", "packs", "snapshots"):
                 db.execute(f"DELETE FROM {table}")  # noqa: S608 - the three names above
+            db.execute(_NEW_EPOCH)
 
         self._db.transact(act)
 
