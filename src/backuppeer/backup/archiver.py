@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 
 from backuppeer.backup.ahead import Ahead, Muted
 from backuppeer.backup.exclusion import Exclusions, make_rules
+from backuppeer.backup.intake import Engine, Intake, count_readers
 from backuppeer.backup.jobs import Jobs
 from backuppeer.backup.packer import Packer
 from backuppeer.backup.piped import StreamPacker
 from backuppeer.backup.priority import Priorities, Scout, Urgent
 from backuppeer.backup.publisher import Published, Publisher
-from backuppeer.backup.reading import Engine
 from backuppeer.backup.roots import normalise_path, plan_roots
 from backuppeer.backup.sighting import find_paths, name_paths
 from backuppeer.backup.streaming import Fill
@@ -47,7 +47,7 @@ class ArchiveOptions:
     tags: tuple[str, ...] = ()
     set_name: str = ""
     program: str = ""
-    level: int = 3
+    level: int = 2
     dry_run: bool = False
     one_file_system: bool = False
     exclusions: Exclusions = field(default_factory=Exclusions)
@@ -125,13 +125,12 @@ class Archiver:
         rules = make_rules(options.exclusions)
         trees = TreeReader(self._keys, self._index, cache=self._cache)
         before = parent.tree if parent else b""
-        priorities = Priorities(options.priorities)
-        with Jobs(options.workers, BATCHES_IN_FLIGHT) as jobs:
-            ahead = None
-            if priorities:
+        # The jobs end first: they use what the intake has.
+        with Intake(engine) as intake, Jobs(max(options.workers, count_readers()), BATCHES_IN_FLIGHT) as jobs:
+            walker = Walker(engine, intake, jobs, trees=trees, cache=self._cache, progress=self._progress)
+            if priorities := Priorities(options.priorities):
                 urgent = Scout(engine, trees, priorities).search(root, before, rules)
-                ahead = self._read_ahead(engine, jobs, trees, urgent)
-            walker = Walker(engine, jobs, trees=trees, cache=self._cache, progress=self._progress, ahead=ahead)
+                walker.expect(self._read_ahead(engine, intake, jobs, trees=trees, urgent=urgent))
             walker.tally.errors = missing
             tree = walker.walk(root, before, rules)
         if not (walker.tally.files or walker.tally.roots):
@@ -146,14 +145,14 @@ class Archiver:
         engine.check_cancelled()
         return self._finish(engine.packer, snapshot, walker.tally)
 
-    def _read_ahead(self, engine: Engine, jobs: Jobs, trees: TreeReader, urgent: Urgent) -> Ahead:
+    def _read_ahead(self, engine: Engine, intake: Intake, jobs: Jobs, *, trees: TreeReader, urgent: Urgent) -> Ahead:
         """Read what is urgent, and return when it is durable."""
         if urgent.more:
             self._progress.note(
                 f"--priority fits {urgent.more:,} more new files than are read first: these come with all others"
             )
         muted = Muted(self._progress)
-        entries = Walker(engine, jobs, trees=trees, cache=self._cache, progress=muted).read_files(urgent.files)
+        entries = Walker(engine, intake, jobs, trees=trees, cache=self._cache, progress=muted).read_files(urgent.files)
         engine.packer.flush_content()
         return Ahead({path: entry for path, entry in entries.items() if path not in muted.failed}, muted.told)
 
@@ -168,8 +167,8 @@ class Archiver:
         options = self._options
         started_ns = options.now_ns()
         engine = self._make_engine()
-        with Jobs(options.workers, BATCHES_IN_FLIGHT) as jobs:
-            packed = StreamPacker(engine, jobs, cache=self._cache, progress=self._progress)
+        with Intake(engine) as intake, Jobs(options.workers, BATCHES_IN_FLIGHT) as jobs:
+            packed = StreamPacker(engine, intake, jobs, cache=self._cache, progress=self._progress)
             tree = packed.pack(path, fill, now_ns=started_ns)
         engine.check_cancelled()
         snapshot = self._make_snapshot(tree, [path], tally=packed.tally, parent=None, started_ns=started_ns)

@@ -11,8 +11,8 @@ import sys
 from functools import partial
 from typing import Final
 
+from backuppeer.backup.intake import Engine, Intake
 from backuppeer.backup.jobs import Jobs
-from backuppeer.backup.reading import Engine, ReaderPool
 from backuppeer.backup.roots import normalise_path, split_path
 from backuppeer.backup.streaming import Fill, Streamer
 from backuppeer.backup.streams import Progress
@@ -48,10 +48,9 @@ def read_stream_name(name: str) -> bytes:
 class StreamPacker:
     """Packs one stream; used once, by one thread. `tally`: what came of it."""
 
-    def __init__(self, engine: Engine, jobs: Jobs, *, cache: TreeCache, progress: Progress) -> None:
-        self._engine, self._jobs = engine, jobs
+    def __init__(self, engine: Engine, intake: Intake, jobs: Jobs, *, cache: TreeCache, progress: Progress) -> None:
+        self._engine, self._intake, self._jobs = engine, intake, jobs
         self._cache, self._progress = cache, progress
-        self._readers = ReaderPool(engine)
         self._content: tuple[bytes, int] = (b"", 0)
         self.tally = Tally()
 
@@ -63,7 +62,7 @@ class StreamPacker:
             BackupPeerError: the packs can't be stored any more, or whatever `fill` raises.
 
         """
-        streamer = Streamer(self._engine, self._readers, self._jobs)
+        streamer = Streamer(self._engine, self._intake, self._jobs)
         streamer.stream(fill, sys.maxsize, self._take, reached=self._report)
         self._jobs.collect(most=0)
         content, size = self._content
@@ -88,7 +87,7 @@ class StreamPacker:
     def _add(self, pieces: list[bytes]) -> bytes:
         """Pack tree pieces; return their ids, joined."""
         named = [(self._engine.keys.blob_id(BlobKind.TREE, piece), piece) for piece in pieces]
-        self._readers.reader.pack_chunks(named, BlobKind.TREE)
+        self._intake.pack_chunks(named, BlobKind.TREE)
         if not self._engine.dry_run:
             self._cache.put_many(named)
         return b"".join([blob for blob, _ in named])

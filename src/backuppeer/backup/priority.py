@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 from backuppeer.backup.entries import matches
 from backuppeer.backup.exclusion import Rules
+from backuppeer.backup.intake import Engine
 from backuppeer.backup.looking import look
 from backuppeer.backup.mounts import Mounts
 from backuppeer.backup.nodes import Node, Todo
-from backuppeer.backup.reading import Engine
 from backuppeer.backup.roots import Root
 from backuppeer.backup.trees import TreeReader
 from backuppeer.errors import BackupPeerError, UserError

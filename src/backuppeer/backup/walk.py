@@ -22,12 +22,13 @@ from itertools import groupby
 from backuppeer.backup.ahead import Ahead, folder_of
 from backuppeer.backup.entries import is_untouched, make_entry, make_file_entry, matches
 from backuppeer.backup.exclusion import Exclusions, Rules, make_rules
+from backuppeer.backup.intake import Engine, Intake
 from backuppeer.backup.jobs import Jobs
 from backuppeer.backup.known import KnownBlobs
 from backuppeer.backup.looking import look
 from backuppeer.backup.mounts import Mounts
 from backuppeer.backup.nodes import Batch, KnownBatch, Node, Todo, TreeBatch
-from backuppeer.backup.reading import Engine, FileRead, ReaderPool, describe_error
+from backuppeer.backup.reading import FileRead, describe_error
 from backuppeer.backup.roots import Root
 from backuppeer.backup.streaming import Streamer
 from backuppeer.backup.streams import Progress
@@ -57,23 +58,21 @@ class Walker:
     def __init__(
         self,
         engine: Engine,
+        intake: Intake,
         jobs: Jobs,
         *,
         trees: TreeReader,
         cache: TreeCache,
         progress: Progress,
-        ahead: Ahead | None = None,
     ) -> None:
-        """`ahead`: files that were read already."""
-        self._engine = engine
+        self._engine, self._intake = engine, intake
         self._jobs = jobs
         self._trees = trees
         self._cache = cache
         self._progress = progress
-        self._readers = ReaderPool(engine)
-        self._ahead = ahead or Ahead({})
-        self._told_files, self._told_bytes = self._ahead.told
-        self._streamer = Streamer(engine, self._readers, jobs)
+        self._ahead = Ahead({})
+        self._told_files = self._told_bytes = 0
+        self._streamer = Streamer(engine, intake, jobs)
         self._blobs = KnownBlobs(trees, engine.index)
         self._names = OwnerNames()
         self._mounts = Mounts(one_file_system=engine.one_file_system)
@@ -82,6 +81,11 @@ class Walker:
         self._pieces = TreeBatch()
         self._again: deque[tuple[Node, int, Found]] = deque()
         self.tally = Tally()
+
+    def expect(self, ahead: Ahead) -> None:
+        """Learn which files were read already; before the walk."""
+        self._ahead = ahead
+        self._told_files, self._told_bytes = ahead.told
 
     def walk(self, root: Root, before: bytes, rules: Rules) -> bytes:
         """Walk and return the joined piece ids of the root directory; `before`: those of the parent snapshot, or b"".
@@ -248,7 +252,7 @@ class Walker:
         self._pump()
         path = join_path(node.path, found.name)
         try:
-            opened = open_file(directory, found.name)
+            opened = open_file(directory.fd, found.name)
             try:
                 finished = partial(self._streamed, node, slot, found.name, opened)
                 size = self._streamer.stream(partial(read_full, opened.fd), opened.size, finished, reached=self._report)
@@ -307,7 +311,7 @@ class Walker:
         return handed
 
     def _read_batch(self, batch: Batch) -> list[FileRead]:
-        return self._readers.reader.read_files(batch.files)
+        return self._intake.read_files(batch.files, [directory.fd for directory in batch.directories])
 
     def _batch_read(self, batch: Batch, results: list[FileRead]) -> None:
         for (node, slot), file, result in zip(batch.places, batch.files, results, strict=True):
@@ -352,7 +356,7 @@ class Walker:
             self._settle(node)
 
     def _pack_pieces(self, pieces: list[tuple[BlobId, bytes]]) -> None:
-        self._readers.reader.pack_chunks(pieces, BlobKind.TREE)
+        self._intake.pack_chunks(pieces, BlobKind.TREE)
         if not self._engine.dry_run:
             self._cache.put_many(pieces)
 

@@ -319,7 +319,7 @@ class SnapshotRequest(Request):
     to: list[str] = msgspec.field(default_factory=list)
     tags: list[str] = msgspec.field(default_factory=list)
     dry_run: bool = False
-    level: int = 3
+    level: int = 2
 
 
 class BackupRequest(SnapshotRequest, kw_only=True):
