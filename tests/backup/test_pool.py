@@ -246,7 +246,7 @@ def test_several_orders_one_after_the_other_leave_no_process_and_no_descriptor(t
 def test_there_are_as_many_workers_as_processors_up_to_the_limit(target, monkeypatch, most):
     monkeypatch.setattr(pool_module, "RESTORE_WORKERS", most)
     for processors in (most, most + 60):
-        monkeypatch.setattr(pool_module, "_processors", lambda processors=processors: processors)
+        monkeypatch.setattr(pool_module, "count_processors", lambda processors=processors: processors)
         with WorkerPool(KEYS, target, check=pay_no_heed) as pool:
             pool.start()
             assert len(children()) == most

@@ -153,8 +153,8 @@ class Worker:
             raise
 
     def wait(self) -> None:
-        """Wait until it says something, or has ended."""
-        self._has_said(None)
+        """Wait until it says something, has ended, or a moment is over: another thread may have heard what it said."""
+        self._has_said(WORKER_LOOK_S)
 
     def is_ready(self) -> bool | None:
         """Say whether it has begun; False when it never will, None while that is open."""

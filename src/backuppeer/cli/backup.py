@@ -10,8 +10,8 @@ import typer
 
 from backuppeer.cli.context import Context, context_of
 from backuppeer.cli.excluding import leave_out, read_paths
+from backuppeer.cli.feeds import Feed, StandardInput, Stream, choose_feed, read_stream
 from backuppeer.cli.groups import takes
-from backuppeer.cli.intake import Intake, StandardInput, Stream, open_intake, read_stream
 from backuppeer.cli.render import escape_line, format_count
 from backuppeer.cli.screen import GREEN, YELLOW, Screen
 from backuppeer.cli.spinner import Spinner
@@ -76,7 +76,7 @@ def backup(  # noqa: PLR0913 - one per option
         if files_from or one_file_system or priority or without != LeaveOut():
             raise UserError("a stream is one file, of which nothing is left out", hint="leave out the other options")
         wanted = StreamRequest(**msgspec.structs.asdict(asked), name=stream.name)
-        return _report(context, _run_stream(context, wanted, open_intake(stream, paths or [])), dry=asked.dry_run)
+        return _report(context, _run_stream(context, wanted, choose_feed(stream, paths or [])), dry=asked.dry_run)
     request = BackupRequest(
         **msgspec.structs.asdict(asked),
         paths=_find([*(paths or ()), *read_paths(files_from or [], null=null)]),
@@ -110,11 +110,11 @@ def _incomplete(result: BackupResult) -> IncompleteError:
     )
 
 
-def _run_stream(context: Context, request: StreamRequest, intake: Intake) -> BackupResult:
-    if context.screen.can_ask and isinstance(intake, StandardInput):
+def _run_stream(context: Context, request: StreamRequest, feed: Feed) -> BackupResult:
+    if context.screen.can_ask and isinstance(feed, StandardInput):
         context.screen.note("reading from this terminal; Ctrl-D ends the input")
-    with intake:
-        work = partial(run_feed, route="backup/stream", request=request, kind=BackupResult, take=intake.take)
+    with feed:
+        work = partial(run_feed, route="backup/stream", request=request, kind=BackupResult, take=feed.take)
         result = _run(context, work, dry=request.dry_run)
     if not result.bytes:
         context.screen.note("nothing came: the saved file is empty")

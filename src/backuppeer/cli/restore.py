@@ -213,7 +213,8 @@ def _ask(context: Context, request: RestoreRequest) -> RestoreRequest:
         for line in lines:
             screen.aside(f"  {line}", hang=4)
     place, snapshot = escape_name(request.target), f"snapshot {escape_line(plan.snapshot[:8])}"
-    differing = f"{format_count(plan.conflicts_total, 'entry', 'entries')} that differ in {place}"
+    differs = "differs" if plan.conflicts_total == 1 else "differ"
+    differing = f"{format_count(plan.conflicts_total, 'entry', 'entries')} that {differs} in {place}"
     surplus = f"{_name_removals(plan)} that {snapshot} does not have"
     deeds = [f"replace {differing} by what {snapshot} has"] * bool(replaces)
     deeds += [f"remove {surplus} from {place}"] * bool(plan.removals_total)

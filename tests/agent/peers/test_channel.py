@@ -240,3 +240,27 @@ def test_bulk_that_was_received_is_let_go_of_without_a_collection():
         play(scenario())
     finally:
         gc.enable()
+
+
+class Taking(Mute):
+    """A stream that takes and gives whatever is wanted; notes how much that was at a time."""
+
+    def __init__(self):
+        self.taken, self.asked = [], []
+
+    async def write(self, data):
+        self.taken.append(len(data))
+
+    async def read(self, max_bytes):
+        self.asked.append(max_bytes)
+        return bytes(max_bytes)
+
+
+def test_bulk_goes_over_quic_in_quarters_of_a_mib():
+    async def scenario():
+        await opener(stream).send_raw(bytes(2 * MIB + 5))
+        await opener(stream).receive_into(memoryview(bytearray(2 * MIB + 5)))
+
+    stream = Taking()
+    play(scenario())
+    assert stream.taken == stream.asked == [MIB // 4] * 8 + [5]

@@ -63,7 +63,7 @@ def read_stream(
     return Stream(stdin, stdin_from_command, _NAME if stdin_name is None else stdin_name)
 
 
-class Intake(Protocol):
+class Feed(Protocol):
     """Gives the bytes of a stream; left, it lets go of what feeds it."""
 
     def __enter__(self) -> Self:
@@ -179,7 +179,7 @@ class Command:
         return shown if len(shown) <= 80 else f"{shown[:79]}…"
 
 
-def open_intake(stream: Stream, words: Sequence[str]) -> Intake:
+def choose_feed(stream: Stream, words: Sequence[str]) -> Feed:
     """Return where the bytes come from; `words`: what stands behind `--`.
 
     Raises:

@@ -8,7 +8,7 @@ import threading
 import msgspec
 import pytest
 
-from backuppeer.cli.intake import Command
+from backuppeer.cli.feeds import Command
 from backuppeer.control.api import StreamRequest
 from backuppeer.errors import IncompleteError, PeerUnreachable
 from cli.rows import BACKED_UP, ask, run
