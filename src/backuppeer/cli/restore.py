@@ -31,17 +31,23 @@ def add_to(app: typer.Typer) -> None:
 
 
 class _Choice(NamedTuple):
-    """What of the snapshot, and what becomes of what stands there. `overwrite`: None = ask."""
+    """What of the snapshot, and what becomes of what stands there. `overwrite`: None = ask. `set`, `host`: of which."""
 
     overwrite: Overwriting | None
     include: tuple[str, ...]
     exclude: tuple[str, ...]
     dry_run: bool
     verify: bool
+    set: str
+    host: str
 
 
 def _choose(
     *,
+    of_set: Annotated[
+        str, typer.Option("--set", metavar="NAME", help="With `latest`: the newest of this backup set.")
+    ] = "",
+    host: Annotated[str, typer.Option(metavar="NAME", help="With `latest`: the newest of this machine.")] = "",
     overwrite: Annotated[
         Overwriting | None,
         typer.Option(metavar="MODE", help="What differs there: if-changed, if-newer, never or always replace. [ask]"),
@@ -57,7 +63,7 @@ def _choose(
         bool, typer.Option("--verify", help="Read everything again afterwards, and compare with the snapshot.")
     ] = False,
 ) -> _Choice:
-    return _Choice(overwrite, tuple(include or ()), tuple(exclude or ()), dry_run, verify)
+    return _Choice(overwrite, tuple(include or ()), tuple(exclude or ()), dry_run, verify, of_set, host)
 
 
 @takes(_choose, into="choice")
@@ -84,6 +90,8 @@ def restore(
         path=path,
         target=os.fspath(folder),
         tag=tag,
+        set=choice.set,
+        host=choice.host,
         backed_up=os.path.abspath(of_path) if of_path else "",  # noqa: PTH100 - as `backup` writes it down
         overwrite=mode,
         include=choice.include,
@@ -172,7 +180,7 @@ def _ask(context: Context, request: RestoreRequest) -> RestoreRequest:
     """
     screen = context.screen
     plan = _run(context, "restore/plan", request, RestorePlan)
-    chosen = msgspec.structs.replace(request, snapshot=plan.snapshot, tag="", backed_up="")
+    chosen = msgspec.structs.replace(request, snapshot=plan.snapshot, tag="", backed_up="", set="", host="")
     if not plan.conflicts_total:
         return chosen
     lines = _conflicts(plan)

@@ -8,8 +8,8 @@ import os
 
 from backuppeer.agent.agent import Agent
 from backuppeer.agent.heap import returning_memory
-from backuppeer.agent.jobs.backup import BackupJob
 from backuppeer.agent.jobs.restore import RestoreJob
+from backuppeer.agent.jobs.set_run import run_backup
 from backuppeer.agent.owner.losses import Witnesses, check_choice
 from backuppeer.agent.owner.recovery import Recovery
 from backuppeer.agent.peers.names import alias_of, check_alias, name_of, resolve_peer
@@ -102,7 +102,7 @@ class OwnerCommands:
         vault = self._agent.owner.vault
         vault.check_idle()
         async with vault.busy, returning_memory(), reporting(emit) as reporter:
-            return await BackupJob(vault, request, reporter).run()
+            return await run_backup(vault, self._parts.home, request, reporter)
 
     async def snapshots(self, request: SnapshotsRequest, _: Emit) -> list[SnapshotRow]:
         """Return own snapshots, oldest first."""
@@ -159,7 +159,12 @@ class OwnerCommands:
                 hint="run `backup-peer recover` again, it goes on without the words; the host must be on offer",
             )
         index = self._agent.owner.vault.repository.index
-        wanted = SnapshotFilter(hosts=tuple(request.hosts), tags=tuple(request.tags), path=os.fsencode(request.path))
+        wanted = SnapshotFilter(
+            set_name=request.set,
+            hosts=tuple(request.hosts),
+            tags=tuple(request.tags),
+            path=os.fsencode(request.path),
+        )
         peers = [format_peer_id(peer) for peer in self._agent.owner.vault.complete_hosts()]
         is_whole_list = wanted == SnapshotFilter() and not request.latest
         names = index.snapshot_names() if is_whole_list else {}
