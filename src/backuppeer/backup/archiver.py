@@ -13,11 +13,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from backuppeer.backup.exclusion import Exclusions, make_rules
+from backuppeer.backup.intake import Engine, Intake, count_readers
 from backuppeer.backup.jobs import Jobs
 from backuppeer.backup.packer import Packer
 from backuppeer.backup.past import Past
 from backuppeer.backup.publisher import Published, Publisher
-from backuppeer.backup.reading import Engine
 from backuppeer.backup.roots import normalise_path, plan_roots
 from backuppeer.backup.sighting import find_paths, name_paths
 from backuppeer.backup.streams import NoProgress, PackSink, Progress
@@ -45,7 +45,7 @@ class ArchiveOptions:
     tags: tuple[str, ...] = ()
     set_name: str = ""
     program: str = ""
-    level: int = 3
+    level: int = 2
     dry_run: bool = False
     one_file_system: bool = False
     exclusions: Exclusions = field(default_factory=Exclusions)
@@ -137,8 +137,9 @@ class Archiver:
             options.cancel,
         )
         rules = make_rules(options.exclusions)
-        with Jobs(options.workers, BATCHES_IN_FLIGHT) as jobs:
-            walker = self._make_walker(engine, jobs, grafts)
+        # The jobs end first: they use what the intake has.
+        with Intake(engine) as intake, Jobs(max(options.workers, count_readers()), BATCHES_IN_FLIGHT) as jobs:
+            walker = self._make_walker(engine, intake, jobs, grafts)
             walker.tally.errors = missing
             tree = walker.walk(root, parent.tree if parent else b"", rules)
         if not (walker.tally.files or walker.tally.roots):
@@ -153,10 +154,13 @@ class Archiver:
         engine.check_cancelled()
         return self._finish(packer, snapshot, walker.tally)
 
-    def _make_walker(self, engine: Engine, jobs: Jobs, grafts: Mapping[bytes, Snapshot] | None) -> Walker:
+    def _make_walker(
+        self, engine: Engine, intake: Intake, jobs: Jobs, grafts: Mapping[bytes, Snapshot] | None
+    ) -> Walker:
         trees = TreeReader(self._keys, self._index, cache=self._cache)
         return Walker(
             engine,
+            intake,
             jobs,
             past=Past(trees, grafts=grafts, partial=self._partial),
             cache=self._cache,

@@ -19,11 +19,12 @@ from functools import partial
 
 from backuppeer.backup.entries import is_untouched, make_entry, make_file_entry, matches
 from backuppeer.backup.exclusion import Rules
+from backuppeer.backup.intake import Engine, Intake
 from backuppeer.backup.jobs import Jobs
 from backuppeer.backup.looking import look
 from backuppeer.backup.nodes import Batch, KnownBatch, Node, Todo, TreeBatch
 from backuppeer.backup.past import Past
-from backuppeer.backup.reading import Engine, FileRead, ReaderPool, describe_error
+from backuppeer.backup.reading import FileRead, describe_error
 from backuppeer.backup.roots import Root
 from backuppeer.backup.streaming import Streamer
 from backuppeer.backup.streams import Progress
@@ -64,6 +65,7 @@ class Walker:
     def __init__(
         self,
         engine: Engine,
+        intake: Intake,
         jobs: Jobs,
         *,
         past: Past,
@@ -71,15 +73,14 @@ class Walker:
         trail: Trail,
         progress: Progress,
     ) -> None:
-        self._engine = engine
+        self._engine, self._intake = engine, intake
         self._jobs = jobs
         self._past = past
         self._cache = cache
         self._trail = trail
         self._progress = progress
-        self._readers = ReaderPool(engine)
         self._told_bytes = 0
-        self._streamer = Streamer(engine, self._readers, jobs)
+        self._streamer = Streamer(engine, intake, jobs)
         self._names = OwnerNames()
         self._virtual = find_virtual_mounts(read_mount_table())
         self._batch = Batch()
@@ -231,7 +232,7 @@ class Walker:
         self._pump()
         path = join_path(node.path, found.name)
         try:
-            opened = open_file(directory, found.name)
+            opened = open_file(directory.fd, found.name)
             try:
                 finished = partial(self._streamed, node, slot, found.name, opened)
                 size = self._streamer.stream(opened, finished, reached=self._report)
@@ -309,7 +310,7 @@ class Walker:
         self._jobs.submit(partial(self._pack_pieces, pieces), done)
 
     def _read_batch(self, batch: Batch) -> list[FileRead]:
-        return self._readers.reader.read_files(batch.files)
+        return self._intake.read_files(batch.files, [directory.fd for directory in batch.directories])
 
     def _batch_read(self, batch: Batch, results: list[FileRead]) -> None:
         for (node, slot), file, result in zip(batch.places, batch.files, results, strict=True):
@@ -352,7 +353,7 @@ class Walker:
             self._settle(node)
 
     def _pack_pieces(self, pieces: list[tuple[BlobId, bytes]]) -> None:
-        self._readers.reader.pack_chunks(pieces, BlobKind.TREE)
+        self._intake.pack_chunks(pieces, BlobKind.TREE)
         if pieces and not self._engine.dry_run:
             self._cache.put_many(pieces)
 
