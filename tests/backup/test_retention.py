@@ -152,7 +152,7 @@ def test_one_sets_rules_never_forget_anothers_snapshots():
     mine = [at(n, START + timedelta(days=n), set="mine") for n in range(3)]
     yours = [at(10 + n, START - timedelta(days=n), set="yours", host="other", paths=[b"/b", b"/a"]) for n in range(2)]
     plan = plan_retention([*mine, *yours], Policy(last=1), zone=UTC, fields=ALL_FIELDS)
-    assert list(plan) == [Group("mine", "h", (b"/a",)), Group("yours", "other", (b"/a", b"/b"))]
+    assert list(plan) == [Group("mine", "h"), Group("yours", "other")]
     assert [[v.is_kept for v in verdicts] for verdicts in plan.values()] == [[False, False, True], [False, True]]
     (one,) = plan_retention([*mine, *yours], Policy(last=1), zone=UTC, fields=NO_FIELDS).items()
     assert one[0] == Group()
@@ -224,3 +224,12 @@ def test_the_verdict_hangs_on_no_order(members, policy, zone, chance):
     shuffled = list(members)
     chance.shuffle(shuffled)
     assert judge(shuffled, policy, zone) == judge(members, policy, zone)
+
+
+def test_a_set_is_one_group_whatever_its_paths_were_and_paths_without_a_set_are_not():
+    grown = [at(n, START + timedelta(days=n), set="mine", paths=[b"/a", b"/b"][: n + 1]) for n in range(2)]
+    loose = [at(10 + n, START + timedelta(days=n), paths=[b"/a", b"/b"][: n + 1]) for n in range(2)]
+    plan = plan_retention([*grown, *loose], Policy(last=1), zone=UTC, fields=ALL_FIELDS)
+    assert list(plan) == [Group("", "h", (b"/a",)), Group("", "h", (b"/a", b"/b")), Group("mine", "h")]
+    assert [verdict.is_kept for verdict in plan[Group("mine", "h")]] == [False, True]
+    assert len(group_snapshots(grown, frozenset({"host", "paths"}))) == 2

@@ -85,16 +85,41 @@ def test_a_backup_without_some_hosts_tells_what_is_done_and_then_who_is_missing(
         LeftOut(peer_id=PEER, name="bob", reason="no answer", hint="run it again"),
         LeftOut(peer_id=PEER, name="carol", reason="full", hint="run it again"),
     ]
-    agent({"backup": telling([], msgspec.structs.replace(BACKED_UP, left_out=left))})
-    code, lines = ask(capsys, "backup", str(tmp_path))
+    dummy = agent({"backup": telling([], msgspec.structs.replace(BACKED_UP, left_out=left, copies=2))})
+    code, lines = ask(capsys, "backup", str(tmp_path), "--copies", "2")
+    assert dummy.requests[0][1].copies == 2
     assert (code, [line["event"] for line in lines]) == (3, ["done", "error"])
     assert (lines[0]["snapshot"], lines[0]["peers"]) == (BACKED_UP.snapshot, [PEER])
-    assert lines[1]["message"] == "snapshot 3fa9c1d2 is safe with 1 of 3 hosts (bob: no answer; carol: full)"
+    assert lines[1]["message"] == "snapshot 3fa9c1d2 has 1 of 2 copies (bob: no answer; carol: full)"
     assert lines[1]["hint"] == "run it again"
     code, out, err = run(capsys, "backup", str(tmp_path))
     assert code == 3
     assert out.startswith("! snapshot 3fa9c1d2: 2 files")
     assert err.startswith("error: snapshot 3fa9c1d2")
+
+
+def test_a_backup_with_as_many_copies_as_wanted_is_done_and_names_who_has_none(capsys, agent, tmp_path):
+    left = [LeftOut(peer_id=PEER, name="bob", reason="no answer", hint="run it again")]
+    agent({"backup": telling([], msgspec.structs.replace(BACKED_UP, left_out=left))})
+    code, out, err = run(capsys, "backup", str(tmp_path))
+    assert code == 0
+    assert out.startswith("! snapshot")
+    assert "note: bob has not got it: no answer; run it again" in err
+
+
+def test_more_copies_than_hosts_is_told_with_a_way_out(capsys, agent, tmp_path):
+    agent({"backup": telling([], msgspec.structs.replace(BACKED_UP, copies=2))})
+    code, _, err = run(capsys, "backup", str(tmp_path))
+    assert code == 3
+    assert "has 1 of 2 copies (no more hosts have agreed)" in err
+    assert "backup-peer browse" in err
+
+
+def test_a_hook_that_failed_after_the_backup_is_told_and_is_exit_3(capsys, agent, tmp_path):
+    problem = "the hook `after` of set default failed (exit code 7)"
+    agent({"backup": telling([], msgspec.structs.replace(BACKED_UP, hook_problem=problem))})
+    code, _, err = run(capsys, "backup", str(tmp_path))
+    assert (code, f"error: snapshot 3fa9c1d2 stands, but {problem}" in err) == (3, True)
 
 
 def test_restore_sends_snapshot_path_and_absolute_target(capsys, agent, tmp_path, monkeypatch):

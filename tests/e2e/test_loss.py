@@ -87,7 +87,7 @@ def test_a_host_with_too_little_room_does_not_stop_the_backup_to_the_other(world
     pair.owner.do("connect", small.peer_id(), "--storage", "70MB", "--name", "small", "--yes", "--wait", "30s")
     make_random_files(tree, count=32, size_bytes=2_500_000, seed=55)
     for _ in range(2):
-        done = pair.owner.run("backup", str(tree))
+        done = pair.owner.run("backup", str(tree), "--copies", "2")
         assert done.code == 3, done
         assert "small" in done.last["message"]
     assert_restores(world, pair.owner, "latest", tree, "out")

@@ -46,6 +46,16 @@ class SnapshotFilter:
         )
 
 
+def one_of_each(*, set_name: str, host: str, tag: str, path: str) -> SnapshotFilter:
+    """Return a filter of single values, as text of the command line; empty ones match all."""
+    return SnapshotFilter(
+        set_name=set_name,
+        hosts=(host,) if host else (),
+        tags=(tag,) if tag else (),
+        path=os.fsencode(path),
+    )
+
+
 def _hint(wanted: SnapshotFilter | None) -> str:
     if wanted is None or not wanted.path:
         return _LISTED
@@ -81,7 +91,7 @@ def find_snapshot(index: Index, text: str, wanted: SnapshotFilter | None = None)
         return snapshots[-1]
     if is_filtered:
         raise UserError(
-            "--path and --tag choose among snapshots: they go with `latest`, not with an id",
+            "--set, --host, --path and --tag choose among snapshots: they go with `latest`, not with an id",
             hint="leave them out, or name `latest` in place of the id",
         )
     snapshots = list_snapshots(index)

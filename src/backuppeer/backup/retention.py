@@ -118,14 +118,19 @@ def check_group_by(fields: Iterable[str]) -> frozenset[str]:
 
 
 def group_snapshots(snapshots: Iterable[Dated], fields: frozenset[str]) -> dict[Group, list[Dated]]:
-    """Return the snapshots in groups, in the order of their names; in each the oldest comes first."""
+    """Return the snapshots in groups, in the order of their names; in each the oldest comes first.
+
+    Where sets are told apart, the snapshots of one are not told apart by their paths as well.
+    """
+    by_paths = "paths" in fields
     groups: dict[Group, list[Dated]] = {}
     for dated in sorted(snapshots, key=_age):
         snapshot = dated[1]
         group = Group(
             snapshot.set if "set" in fields else "",
             snapshot.host if "host" in fields else "",
-            tuple(sorted(snapshot.paths)) if "paths" in fields else (),
+            # A set is one thing whatever its paths were: else each path more would begin its history anew.
+            tuple(sorted(snapshot.paths)) if by_paths and not (snapshot.set and "set" in fields) else (),
         )
         groups.setdefault(group, []).append(dated)
     return dict(sorted(groups.items(), key=lambda item: (item[0].set_name, item[0].host, item[0].paths)))

@@ -1,12 +1,13 @@
-"""`backup`: make a snapshot of paths and bring it to hosts."""
+"""`backup`: make a snapshot of paths, or of a set of them, and bring it to hosts."""
 
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from backuppeer.cli.context import Context, context_of
 from backuppeer.cli.excluding import leave_out, read_paths
@@ -14,6 +15,7 @@ from backuppeer.cli.feeds import Feed, StandardInput, Stream, choose_feed, read_
 from backuppeer.cli.groups import takes
 from backuppeer.cli.render import escape_line, format_count
 from backuppeer.cli.screen import GREEN, YELLOW, Screen
+from backuppeer.cli.sets import Aim, add, aim_at, choose_set, list_sets, remove
 from backuppeer.cli.spinner import Spinner
 from backuppeer.cli.units import format_duration, format_size
 from backuppeer.cli.work import View, run_feed, run_work
@@ -21,34 +23,64 @@ from backuppeer.control.api import BackupRequest, BackupResult, LeaveOut, Snapsh
 from backuppeer.errors import ExitCode, IncompleteError, InterruptedByUserError, NotFoundError, UserError
 
 _HELP: Final = (
-    "Back up files and folders to your hosts. A link is saved as a link; `LINK/`, with a slash behind, means the "
-    "folder it points to. With --stdin or --stdin-from-command a stream is backed up instead, as one file."
+    "Back up files and folders to your hosts; without a path, what your backup set has. A link is saved as a link; "
+    "`LINK/`, with a slash behind, means the folder it points to. With --stdin or --stdin-from-command a stream is "
+    "backed up instead, as one file."
 )
+_MORE: Final = (
+    "Sets: `backup add PATH` keeps a path for every backup, `backup remove PATH` drops it, `backup sets` shows all. "
+    "A folder called add, remove or sets is ./add."
+)
+_RUN: Final = "\0"
+"""Name of the verb itself among those that may follow it: no word of a command line can be this."""
+
+
+class _Verb(TyperGroup):
+    """A verb with arguments of its own and, beside them, further verbs."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Take what is no further verb as the verb's own arguments."""
+        return super().parse_args(ctx, args if args and args[0] in self.commands else [_RUN, *args])
+
+
+class _Own(TyperCommand):
+    """The verb itself, which people know by the name of the group."""
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        """Return a context in the place of the group's, so that usage and hints name what was typed."""
+        del info_name
+        return super().make_context(parent.info_name, args, parent=parent.parent, **extra)
 
 
 def add_to(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command(name="backup", help=_HELP)(backup)
+    """Add the verb and what may follow it."""
+    group = typer.Typer(cls=_Verb, rich_markup_mode=None)
+    group.command(name=_RUN, cls=_Own, help=_HELP, epilog=_MORE)(backup)
+    group.command(name="add", help="Keep paths in a backup set; a new name makes a new set.")(add)
+    group.command(name="remove", help="Take paths out of a backup set, or with --set alone drop it.")(remove)
+    group.command(name="sets", help="Show your backup sets.")(list_sets)
+    app.add_typer(group, name="backup", help="Back up files and folders to your hosts.")
 
 
 def _ask_for(
     *,
-    to: Annotated[list[str] | None, typer.Option(metavar="PEER", help="Only to this host; may be repeated.")] = None,
     tag: Annotated[list[str] | None, typer.Option(metavar="TAG", help="Mark the snapshot; may be repeated.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen; send nothing.")] = False,
     level: Annotated[int, typer.Option(min=1, max=19, metavar="1-19", help="Compression: 1 fast, 19 small.")] = 2,
 ) -> SnapshotRequest:
     """Return what backups of files and of streams are told alike."""
-    return SnapshotRequest(to=to or [], tags=tag or [], dry_run=dry_run, level=level)
+    return SnapshotRequest(tags=tag or [], dry_run=dry_run, level=level)
 
 
 @takes(leave_out, into="without")
+@takes(aim_at, into="aim")
 @takes(_ask_for, into="asked")
 @takes(read_stream, into="stream")
 def backup(  # noqa: PLR0913 - one per option
     ctx: typer.Context,
     paths: Annotated[list[str] | None, typer.Argument(metavar="PATH...", help="Files and folders.")] = None,
     *,
+    aim: Aim,
     without: LeaveOut,
     stream: Stream,
     asked: SnapshotRequest,
@@ -67,24 +99,24 @@ def backup(  # noqa: PLR0913 - one per option
     """Send absolute paths, or a stream, to the agent and show how it goes.
 
     Raises:
-        IncompleteError: the snapshot stands, but not with every host asked for; `done` was told before.
+        IncompleteError: the snapshot stands, but not with as many hosts as there must be; `done` was told before.
 
     """
     context = context_of(ctx)
-    asked.servers = context.servers()
+    asked.servers, asked.set, asked.to, asked.copies = context.servers(), aim.set, aim.to, aim.copies
     if stream.is_wanted:
-        if files_from or one_file_system or priority or without != LeaveOut():
-            raise UserError("a stream is one file, of which nothing is left out", hint="leave out the other options")
+        if files_from or one_file_system or priority or without != LeaveOut() or aim.set:
+            raise UserError("a stream is one file, of no set and with nothing left out", hint="leave those options out")
         wanted = StreamRequest(**msgspec.structs.asdict(asked), name=stream.name)
         return _report(context, _run_stream(context, wanted, choose_feed(stream, paths or [])), dry=asked.dry_run)
     request = BackupRequest(
         **msgspec.structs.asdict(asked),
-        paths=_find([*(paths or ()), *read_paths(files_from or [], null=null)]),
+        paths=_find([*(paths or ()), *read_paths(files_from or [], null=null)], is_list=bool(files_from)),
         one_file_system=one_file_system,
         leave_out=without,
         priority=tuple(priority or ()),
     )
-    work = partial(run_work, route="backup", request=request, kind=BackupResult)
+    work = partial(run_work, route="backup", request=choose_set(context, request), kind=BackupResult)
     return _report(context, _run(context, work, dry=asked.dry_run), dry=asked.dry_run)
 
 
@@ -96,17 +128,23 @@ def _report(context: Context, result: BackupResult, *, dry: bool) -> int:
         context.screen.note("no file was found to save")
     if result.errors:
         context.screen.note(f"not in this snapshot: {format_count(result.errors, 'entry', 'entries')}, named above")
-    if result.left_out:
+    if not dry and len(result.peers) < result.copies:
         raise _incomplete(result)
+    for host in result.left_out:
+        context.screen.note(f"{host.name} has not got it: {host.reason}" + (f"; {host.hint}" if host.hint else ""))
+    if result.hook_problem:
+        raise IncompleteError(f"snapshot {result.snapshot[:8]} stands, but {result.hook_problem}")
     return ExitCode.INCOMPLETE if result.errors else ExitCode.DONE
 
 
 def _incomplete(result: BackupResult) -> IncompleteError:
-    names = "; ".join(f"{host.name}: {host.reason}" for host in result.left_out)
-    asked = len(result.peers) + len(result.left_out)
+    names = "; ".join(f"{host.name}: {host.reason}" for host in result.left_out) or "no more hosts have agreed"
+    hints = [host.hint for host in result.left_out if host.hint]
+    if len(result.peers) + len(result.left_out) < result.copies:
+        hints.append("`backup-peer browse` shows who offers space")
     return IncompleteError(
-        f"snapshot {result.snapshot[:8]} is safe with {len(result.peers)} of {asked} hosts ({names})",
-        hint="; ".join(dict.fromkeys(host.hint for host in result.left_out if host.hint)),
+        f"snapshot {result.snapshot[:8]} has {len(result.peers)} of {result.copies} copies ({names})",
+        hint="; ".join(dict.fromkeys(hints)),
     )
 
 
@@ -140,16 +178,20 @@ def _run(context: Context, work: Callable[..., BackupResult], *, dry: bool) -> B
         ) from None
 
 
-def _find(paths: Sequence[str]) -> list[str]:
+def _find(paths: Sequence[str], *, is_list: bool) -> list[str]:
     """Return the paths made absolute; those that are not there stay among them, for the agent to name.
 
+    `is_list`: a list of paths was given, be it empty.
+
     Raises:
-        UserError: none was given, or one of them is empty, which would mean the current folder.
+        UserError: the list is empty, or one of the paths is, which would mean the current folder.
         NotFoundError: not one of them is there.
 
     """
     if not paths:
-        raise UserError("no path was given", hint="name what is to be backed up, e.g. ~/documents")
+        if is_list:
+            raise UserError("no path was given", hint="name what is to be backed up, e.g. ~/documents")
+        return []
     if "" in paths:
         raise UserError("one of the paths is empty", hint="name what is to be backed up; was a variable not set?")
     if not any(map(os.path.lexists, paths)):
@@ -168,7 +210,8 @@ def _absolute(path: str) -> str:
 
 
 def _is_whole(result: BackupResult) -> bool:
-    return bool(result.files) and not result.errors and not result.left_out
+    is_safe = len(result.peers) >= result.copies and not result.left_out
+    return bool(result.files) and not result.errors and is_safe and not result.hook_problem
 
 
 def _describe(screen: Screen, result: BackupResult, *, dry: bool) -> Sequence[str]:

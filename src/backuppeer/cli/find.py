@@ -40,6 +40,8 @@ def find(  # noqa: PLR0913 - one parameter per option
     ] = None,
     of_path: Annotated[str, typer.Option("--path", metavar="DIR", help="Only in snapshots of this path.")] = "",
     tag: Annotated[str, typer.Option(help="Only in snapshots with this tag.")] = "",
+    of_set: Annotated[str, typer.Option("--set", metavar="NAME", help="Only in those of this backup set.")] = "",
+    host: Annotated[str, typer.Option(metavar="NAME", help="Only in those of this machine.")] = "",
     kind: Annotated[
         list[str] | None,
         typer.Option("--type", metavar="TYPE", help="file, dir, symlink, fifo, chardev or blockdev; may be repeated."),
@@ -58,6 +60,8 @@ def find(  # noqa: PLR0913 - one parameter per option
         ignore_case=ignore_case,
         snapshots=snapshot or [],
         tag=tag,
+        set=of_set,
+        host=host,
         path=os.path.abspath(of_path) if of_path else "",  # noqa: PTH100 - as `backup` writes it down
         kinds=kind or [],
         newer_ns=parse_moment(newer, now_s) if newer else None,

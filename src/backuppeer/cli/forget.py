@@ -10,7 +10,7 @@ import typer
 from backuppeer.cli.context import Context, context_of
 from backuppeer.cli.render import Column, escape_line, escape_name, format_count, format_moment
 from backuppeer.cli.screen import GREEN, Screen
-from backuppeer.cli.selection import GROUPS, Hosts, OfPath, Tags, name_group, read_fields, write_path
+from backuppeer.cli.selection import GROUPS, Hosts, OfPath, OfSet, Tags, name_group, read_fields, write_path
 from backuppeer.cli.spinner import Spinner
 from backuppeer.cli.units import format_duration, read_span
 from backuppeer.cli.work import View, run_work
@@ -22,9 +22,10 @@ from backuppeer.errors import DeclinedError, ExitCode, InterruptedByUserError
 _HELP: Final = (
     "Forget snapshots: those named, or all that no rule keeps.\n\nEach rule keeps the newest snapshot of each of the "
     "last N hours, days, weeks … that have one (-1: of all); a snapshot goes when no rule keeps it. Rules are applied "
-    "to each group of snapshots on its own. Files are not freed yet: what only these snapshots held stays with the "
-    "hosts."
+    "to each group of snapshots on its own. Without rules those of the set count "
+    "(--set, or `default`). Files are not freed yet: what only these snapshots held stays with the hosts."
 )
+_WITHIN: Final = "Keep what is not older than the newest by more, e.g. 1y6mo7d."
 _COLUMNS: Final = (
     Column("snapshot", keep=True),
     Column("time", keep=True),
@@ -53,12 +54,11 @@ def forget(  # noqa: PLR0913 - one parameter per option
     keep_weekly: Annotated[int, typer.Option(metavar="N", help="One of each of N weeks.", show_default=False)] = 0,
     keep_monthly: Annotated[int, typer.Option(metavar="N", help="One of each of N months.", show_default=False)] = 0,
     keep_yearly: Annotated[int, typer.Option(metavar="N", help="One of each of N years.", show_default=False)] = 0,
-    keep_within: Annotated[
-        str, typer.Option(metavar="DURATION", help="Keep what is not older than the newest by more, e.g. 1y6mo7d.")
-    ] = "",
+    keep_within: Annotated[str, typer.Option(metavar="DURATION", help=_WITHIN)] = "",
     keep_tag: Annotated[list[str] | None, typer.Option(metavar="TAG", help="Keep these; may be repeated.")] = None,
     tag: Tags = None,
     host: Hosts = None,
+    of_set: OfSet = "",
     path: OfPath = "",
     group_by: Annotated[str, typer.Option(metavar=GROUPS, help="What makes a group; empty: all are one.")] = GROUPS,
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Say what would go; change nothing.")] = False,
@@ -76,6 +76,7 @@ def forget(  # noqa: PLR0913 - one parameter per option
         keep_tags=keep_tag or [],
         hosts=host or [],
         tags=tag or [],
+        set=of_set,
         path=write_path(path),
         group_by=read_fields(group_by),
         zone=find_zone(),

@@ -35,7 +35,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 class _Choice(NamedTuple):
-    """What of the snapshot, and what becomes of what stands there. `overwrite`: None = ask."""
+    """What of the snapshot, and what becomes of what stands there. `overwrite`: None = ask. `set`, `host`: of which."""
 
     overwrite: Overwriting | None
     include: tuple[str, ...]
@@ -43,10 +43,16 @@ class _Choice(NamedTuple):
     delete: bool
     dry_run: bool
     verify: bool
+    set: str
+    host: str
 
 
-def _choose(
+def _choose(  # noqa: PLR0913 - one per option
     *,
+    of_set: Annotated[
+        str, typer.Option("--set", metavar="NAME", help="With `latest`: the newest of this backup set.")
+    ] = "",
+    host: Annotated[str, typer.Option(metavar="NAME", help="With `latest`: the newest of this machine.")] = "",
     overwrite: Annotated[
         Overwriting | None,
         typer.Option(metavar="MODE", help="What differs there: if-changed, if-newer, never or always replace. [ask]"),
@@ -70,7 +76,7 @@ def _choose(
         bool, typer.Option("--verify", help="Read everything again afterwards, and compare with the snapshot.")
     ] = False,
 ) -> _Choice:
-    return _Choice(overwrite, tuple(include or ()), tuple(exclude or ()), delete, dry_run, verify)
+    return _Choice(overwrite, tuple(include or ()), tuple(exclude or ()), delete, dry_run, verify, of_set, host)
 
 
 @takes(_choose, into="choice")
@@ -97,6 +103,8 @@ def restore(
         path=path,
         target=os.fspath(folder),
         tag=tag,
+        set=choice.set,
+        host=choice.host,
         backed_up=os.path.abspath(of_path) if of_path else "",  # noqa: PTH100 - as `backup` writes it down
         overwrite=mode,
         include=choice.include,
@@ -204,7 +212,7 @@ def _ask(context: Context, request: RestoreRequest) -> RestoreRequest:
     screen = context.screen
     removals: list[RemovalRow] = []
     plan = _run(context, "restore/plan", request, RestorePlan, on_event=partial(_take_removals, removals))
-    chosen = msgspec.structs.replace(request, snapshot=plan.snapshot, tag="", backed_up="")
+    chosen = msgspec.structs.replace(request, snapshot=plan.snapshot, tag="", backed_up="", set="", host="")
     replaces = request.overwrite == "refuse" and plan.conflicts_total
     if not (replaces or plan.removals_total):
         return chosen

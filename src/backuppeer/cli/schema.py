@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from backuppeer.agent.home.config import Config
+from backuppeer.agent.home.sets import SetRow
 from backuppeer.control.amendments import ForgetPlan, ForgetResult, TagResult
 from backuppeer.control.api import (
     BackupResult,
@@ -102,6 +103,7 @@ VALUES: Final[dict[str, Any]] = {
     "peers list": list[PeerRow],
     "sessions": list[SessionRow],
     "snapshots": list[SnapshotRow],
+    "backup sets": list[SetRow],
     "ls": list[EntryRow],
     "find": list[FindRow],
     "stats": StatsResult,
@@ -135,6 +137,8 @@ LINES: Final[dict[str, tuple[Any, Mapping[str, type]]]] = {
     "requests reject": (PendingRequest, {}),
     "disconnect": (DisconnectResult, {}),
     "backup": (BackupResult, _WORK),
+    "backup add": (SetRow, {}),
+    "backup remove": (SetRow, {}),
     "restore": (RestoreResult, _WORK),
     "restore --dry-run": (RestorePlan, {**_WORK, "removal": RemovalRow}),
     "forget": (ForgetResult, {**_WORK, "plan": ForgetPlan}),
@@ -150,7 +154,7 @@ LINES: Final[dict[str, tuple[Any, Mapping[str, type]]]] = {
 """Verbs that print JSON lines: what `done` holds, and the events before it. All may end with `error` instead."""
 _LINES_ABOUT: Final = "JSON lines; this is the schema of each; the last is `done` or `error`"
 _ABOUT: Final = {
-    "backup": f"{_LINES_ABOUT}, or `done` and then `error` (code 3) when hosts in `left_out` do not hold the snapshot",
+    "backup": f"{_LINES_ABOUT}, or `done` and then `error` (code 3) when fewer hosts than `copies` hold it",
     "dump": f"with --target FILE only: {_LINES_ABOUT}",
 }
 

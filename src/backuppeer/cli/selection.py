@@ -15,6 +15,7 @@ GROUPS: Final = "set,host,paths"
 _ALL: Final = "all snapshots"
 Tags = Annotated[list[str] | None, typer.Option(metavar="TAG", help="Only those with this tag; may be repeated.")]
 Hosts = Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only those of this machine; may be repeated.")]
+OfSet = Annotated[str, typer.Option("--set", metavar="NAME", help="Only those of this backup set.")]
 OfPath = Annotated[str, typer.Option(metavar="PATH", help="Only those of this path.")]
 
 

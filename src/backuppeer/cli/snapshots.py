@@ -9,7 +9,7 @@ import typer
 from backuppeer.cli.context import context_of
 from backuppeer.cli.render import Column, escape_line, escape_name, format_moment
 from backuppeer.cli.screen import Screen
-from backuppeer.cli.selection import GROUPS, Hosts, OfPath, Tags, name_group, read_fields, write_path
+from backuppeer.cli.selection import GROUPS, Hosts, OfPath, OfSet, Tags, name_group, read_fields, write_path
 from backuppeer.cli.units import format_size
 from backuppeer.control.api import SnapshotRow, SnapshotsRequest
 
@@ -35,6 +35,7 @@ def snapshots(
     *,
     tag: Tags = None,
     host: Hosts = None,
+    of_set: OfSet = "",
     path: OfPath = "",
     latest: Annotated[int | None, typer.Option(min=1, metavar="N", help="Only the N newest of each group.")] = None,
     group_by: Annotated[
@@ -48,6 +49,7 @@ def snapshots(
     request = SnapshotsRequest(
         tags=tag or [],
         hosts=host or [],
+        set=of_set,
         path=write_path(path),
         latest=latest or 0,
         group_by=fields,
@@ -79,7 +81,7 @@ def _group(rows: Sequence[SnapshotRow], fields: Sequence[str]) -> Iterator[tuple
         return (
             row.set if "set" in fields else "",
             row.host if "host" in fields else "",
-            sorted(row.paths) if "paths" in fields else [],
+            sorted(row.paths) if "paths" in fields and not (row.set and "set" in fields) else [],
         )
 
     def rank(row: SnapshotRow) -> tuple[bool, Key]:
@@ -92,6 +94,7 @@ def _group(rows: Sequence[SnapshotRow], fields: Sequence[str]) -> Iterator[tuple
 def _cells(row: SnapshotRow) -> list[str]:
     if row.missing:
         return [escape_line(row.snapshot[:8]), "missing", "-", "-", "0", _MISSING]
+    mark = f"{escape_line(row.set)}: " if row.set else ""
     tags = f" [{', '.join(map(escape_line, row.tags))}]" if row.tags else ""
     return [
         escape_line(row.snapshot[:8]),
@@ -99,5 +102,5 @@ def _cells(row: SnapshotRow) -> list[str]:
         f"{row.files:,}",
         format_size(row.bytes),
         str(len(row.peers)),
-        " ".join(map(escape_name, row.paths)) + tags,
+        mark + " ".join(map(escape_name, row.paths)) + tags,
     ]

@@ -12,7 +12,8 @@ class ForgetRequest(Request):
     """`forget`: either `snapshots` (ids, prefixes, `latest`) or rules, with filters and groups.
 
     Of the `keep_*` 0 is no rule and -1 keeps all. `zone`: IANA name whose hours, days and weeks count; empty = the
-    agent's own. `agreed`: the `digest` of the plan that a person, or --yes, agreed to; only `forget` itself needs it.
+    agent's own. With neither, what the set named by `set` (empty: `default`) keeps by its settings. `agreed`: the
+    `digest` of the plan that a person, or --yes, agreed to; only `forget` itself needs it.
     """
 
     snapshots: list[str] = msgspec.field(default_factory=list)
@@ -26,6 +27,7 @@ class ForgetRequest(Request):
     keep_tags: list[str] = msgspec.field(default_factory=list)
     hosts: list[str] = msgspec.field(default_factory=list)
     tags: list[str] = msgspec.field(default_factory=list)
+    set: str = ""
     path: str = ""
     group_by: list[str] = msgspec.field(default_factory=lambda: ["set", "host", "paths"])
     zone: str = ""

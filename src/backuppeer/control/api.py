@@ -211,6 +211,7 @@ class SnapshotsRequest(Request):
     hosts: list[str] = msgspec.field(default_factory=list)
     tags: list[str] = msgspec.field(default_factory=list)
     path: str = ""
+    set: str = ""
     latest: int = 0
     group_by: list[str] = msgspec.field(default_factory=lambda: ["set", "host", "paths"])
 
@@ -314,8 +315,10 @@ class LeaveOut(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
 
 
 class SnapshotRequest(Request):
-    """What all backups are told: hosts, tags, zstd level."""
+    """What all backups are told: hosts, tags, zstd level. copies: hosts that must hold it; null = the set's, else 1."""
 
+    set: str = ""
+    copies: int | None = None
     to: list[str] = msgspec.field(default_factory=list)
     tags: list[str] = msgspec.field(default_factory=list)
     dry_run: bool = False
@@ -323,9 +326,9 @@ class SnapshotRequest(Request):
 
 
 class BackupRequest(SnapshotRequest, kw_only=True):
-    """`backup`: absolute paths as text with surrogate escapes."""
+    """`backup`: absolute paths as text with surrogate escapes; or a `set` of the settings, whose fields then count."""
 
-    paths: list[str]
+    paths: list[str] = msgspec.field(default_factory=list)
     one_file_system: bool = False
     leave_out: LeaveOut = LeaveOut()
     priority: tuple[str, ...] = ()
@@ -348,9 +351,10 @@ class LeftOut(msgspec.Struct, kw_only=True):
 
 
 class BackupResult(msgspec.Struct, kw_only=True):
-    """A snapshot stands (or, dry, would stand). peers: who holds it; with anybody in left_out it is incomplete.
+    """A snapshot stands (or, dry, would stand). peers: who holds it; with fewer than `copies` it is incomplete.
 
-    unchanged: files of it that were not read, since an earlier backup had them. read_bytes: of those that were.
+    set: which it belongs to, or empty. hook_problem: what went wrong with the hook `after`, or empty. unchanged: files
+    of it that were not read, since an earlier backup had them. read_bytes: of those that were.
     """
 
     snapshot: str
@@ -364,6 +368,9 @@ class BackupResult(msgspec.Struct, kw_only=True):
     left_out: list[LeftOut] = msgspec.field(default_factory=list)
     unchanged: int = 0
     read_bytes: int = 0
+    set: str = ""
+    copies: int = 1
+    hook_problem: str = ""
 
 
 class RecoverRequest(Request):

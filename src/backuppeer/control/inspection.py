@@ -20,8 +20,9 @@ class Rows(msgspec.Struct, kw_only=True):
 class FindRequest(Request):
     """`find`: globs on names, with a slash on whole paths, in all snapshots or those named, newest first.
 
-    `snapshots`: ids, prefixes, `latest`; `tag` and `path` (absolute) as in `snapshots`. kinds: file, dir, symlink, …;
-    none = all. Times in nanoseconds since 1970: modified from `newer_ns` on, before `older_ns`. Sizes: of files.
+    `snapshots`: ids, prefixes, `latest`; `tag`, `path` (absolute), `set` and `host` as in `snapshots`. kinds: file,
+    dir, symlink, …; none = all. Times in nanoseconds since 1970: modified from `newer_ns` on, before `older_ns`.
+    Sizes: of files.
     """
 
     patterns: list[str]
@@ -29,6 +30,8 @@ class FindRequest(Request):
     snapshots: list[str] = msgspec.field(default_factory=list)
     tag: str = ""
     path: str = ""
+    set: str = ""
+    host: str = ""
     kinds: list[str] = msgspec.field(default_factory=list)
     newer_ns: int | None = None
     older_ns: int | None = None

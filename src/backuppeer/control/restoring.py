@@ -22,6 +22,9 @@ class RestoreRequest(Request):
     tag: str = ""
     """With `latest`: of the snapshots with this tag, and that `backed_up` (an absolute path) is a path of."""
     backed_up: str = ""
+    set: str = ""
+    """With `latest`: of the snapshots of this set, and this `host`."""
+    host: str = ""
     overwrite: Overwriting = "refuse"
     """What becomes of what stands in the target and differs."""
     include: tuple[str, ...] = ()

@@ -46,3 +46,17 @@ HERALD_S: Final = 20.0
 """How often a person is told again that the same peer is being waited for."""
 COMMAND_END_S: Final = 5.0
 """What the command of `--stdin-from-command` gets to end by itself when its output is wanted no more."""
+BACKUP_SETS: Final = 256
+"""Sets in the settings of one home."""
+SCHEDULE_LEAST_S: Final = 900
+"""The shortest time between two runs of a set: a backup of unchanged files costs each host 256 KiB."""
+HOOK_S: Final = 3600.0
+"""What a hook may take: a dump of a database does take its time; one that hangs must not block backups for ever."""
+HOOK_PARTING_S: Final = 20.0
+"""What the hook `failed` may take when the person has left, or the agent ends."""
+HOOK_END_S: Final = 5.0
+"""What a command that is stopped may take to end before it is killed."""
+HOOK_LINES: Final = 20
+"""Lines of a hook's output that are shown; the rest is counted."""
+HOOK_LINE_BYTES: Final = 4 * KIB
+"""Longest of these lines; longer ones are shown in parts."""

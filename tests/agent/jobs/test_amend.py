@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -10,12 +11,16 @@ from agent.estates import estate_of
 from agent.houses import FAULTS, HostHouse, head_of, packs_at
 from backuppeer.agent.commands.amend import AmendCommands
 from backuppeer.agent.commands.owner import OwnerCommands
+from backuppeer.agent.home.config import Config, read_config, write_config
 from backuppeer.agent.home.keyring import load_keys
+from backuppeer.agent.home.sets import BackupSet, Retention
 from backuppeer.agent.jobs import amend as amend_job_module
+from backuppeer.agent.jobs.backup import BackupJob
 from backuppeer.agent.owner.heads import HeadChain
+from backuppeer.agent.reporter import Reporter
 from backuppeer.backup.amending import ORIGINAL
 from backuppeer.control.amendments import ForgetRequest, TagRequest
-from backuppeer.control.api import SnapshotsRequest
+from backuppeer.control.api import BackupRequest, SnapshotsRequest
 from backuppeer.errors import (
     ExitCode,
     IntegrityFault,
@@ -39,7 +44,8 @@ def third(tmp_path):
 
 
 def commands(estate, kind=AmendCommands):
-    return kind(SimpleNamespace(owner=SimpleNamespace(vault=estate.vault), parts=None))
+    vault, config = SimpleNamespace(vault=estate.vault), partial(read_config, estate.home)
+    return kind(SimpleNamespace(owner=vault, parts=None, config=config))
 
 
 async def forget(estate, *snapshots, **rules):
@@ -62,6 +68,51 @@ async def back_up(estate, tree, count, *to):
 
 def says(head, snapshots):
     return head.snapshots_root == root_of_set(snapshots)
+
+
+# --- rules of a set
+def keep(estate, **sets):
+    kept = {name: BackupSet(paths=["/"], retention=retention) for name, retention in sets.items()}
+    write_config(estate.home, Config(sets=kept))
+
+
+async def back_up_set(estate, tree, name):
+    request = BackupRequest(servers=[], paths=[str(tree())], set=name)
+    return bytes.fromhex((await BackupJob(estate.vault, request, Reporter(estate._emit)).run()).snapshot)
+
+
+def test_without_rules_those_of_the_set_count_and_touch_no_other_snapshots(house, owner, tree, tmp_path):
+    async def scenario():
+        async with estate_of(owner, tmp_path / "estate", house) as estate:
+            keep(estate, default=Retention(last=1), photos=Retention(last=2, within="1s", tags=["x"]))
+            loose = await back_up(estate, tree, 2)
+            default = [await back_up_set(estate, tree, "default") for _ in range(2)]
+            photos = [await back_up_set(estate, tree, "photos") for _ in range(3)]
+            assert (await forget(estate)).forgotten == [default[0].hex()]
+            plan = await commands(estate).plan_forget(ForgetRequest(set="photos", keep_last=1), None)
+            assert plan.forgotten == 2, "rules that are given count before those of the set"
+            keep(estate, photos=Retention(last=2))
+            assert (await forget(estate, set="photos")).forgotten == [photos[0].hex()]
+            assert set(estate.snapshots()) == {*loose, default[1], *photos[1:]}
+
+    asyncio.run(scenario())
+
+
+def test_a_set_without_rules_forgets_nothing_and_says_where_they_belong(house, owner, tree, tmp_path):
+    async def scenario():
+        async with estate_of(owner, tmp_path / "estate", house) as estate:
+            keep(estate, default=Retention())
+            await back_up_set(estate, tree, "default")
+            with pytest.raises(UserError, match="set default has none of its own") as caught:
+                await forget(estate)
+            assert "[sets.default.retention]" in caught.value.hint
+            with pytest.raises(NotFoundError, match="no set 'photos'"):
+                await forget(estate, set="photos")
+            keep(estate)
+            with pytest.raises(UserError, match="no rule says what to keep"):
+                await forget(estate)
+
+    asyncio.run(scenario())
 
 
 # --- forget

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from backuppeer.agent.agent import Agent
 from backuppeer.agent.heap import returning_memory
 from backuppeer.agent.jobs.amend import AmendJob, Outcome
-from backuppeer.agent.jobs.forgetting import find_named, plan_forgetting
+from backuppeer.agent.jobs.forgetting import apply_retention, find_named, plan_forgetting
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.reporter import Emit, reporting
 from backuppeer.backup.amending import Amendment, Retagging
@@ -33,13 +33,15 @@ class AmendCommands:
     async def plan_forget(self, request: ForgetRequest, _: Emit) -> ForgetPlan:
         """Say what a `forget` would do; nothing is changed and nobody asked."""
         self._vault.check_writable()
-        return await asyncio.to_thread(lambda: plan_forgetting(self._vault, request).describe())
+        ruled = apply_retention(request, self._agent.config().sets)
+        return await asyncio.to_thread(lambda: plan_forgetting(self._vault, ruled).describe())
 
     async def forget(self, request: ForgetRequest, emit: Emit) -> ForgetResult:
         """Take snapshots out of the list."""
+        ruled = apply_retention(request, self._agent.config().sets)
 
         def decide() -> Amendment:
-            plan = plan_forgetting(self._vault, request)
+            plan = plan_forgetting(self._vault, ruled)
             if plan.digest != request.agreed:
                 raise UserError(
                     "the snapshots have changed since the plan was shown: nothing was forgotten",

@@ -5,14 +5,18 @@ Knows: which job serves which route. Must not know: HTTP, how a job works.
 
 import asyncio
 import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from backuppeer.agent.agent import Agent
 from backuppeer.agent.heap import returning_memory
-from backuppeer.agent.jobs.backup import BackupJob, Paths, Stream, Subject
+from backuppeer.agent.jobs.backup import BackupJob, Stream
 from backuppeer.agent.jobs.restore import RestoreJob
 from backuppeer.agent.jobs.rows import make_entry_row
+from backuppeer.agent.jobs.set_run import run_backup
 from backuppeer.agent.owner.losses import Witnesses, check_choice
 from backuppeer.agent.owner.recovery import Recovery
+from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.names import alias_of, check_alias, name_of, resolve_peer
 from backuppeer.agent.peers.offers import check_storage
 from backuppeer.agent.peers.words import spell_safety_words
@@ -34,7 +38,6 @@ from backuppeer.control.api import (
     LsRequest,
     RecoverRequest,
     RecoverResult,
-    SnapshotRequest,
     SnapshotRow,
     SnapshotsRequest,
     StreamRequest,
@@ -102,17 +105,21 @@ class OwnerCommands:
 
     async def backup(self, request: BackupRequest, emit: Emit) -> BackupResult:
         """Make a snapshot."""
-        return await self._back_up(request, emit, Paths(request))
+        async with self._at_work(emit) as (vault, reporter):
+            return await run_backup(vault, self._parts.home, request, reporter)
 
     async def backup_stream(self, request: StreamRequest, emit: Emit, inflow: Inflow) -> BackupResult:
         """Make a snapshot of what a command is fed with."""
-        return await self._back_up(request, emit, Stream(request.name, inflow.read_into))
+        stream = Stream(request.name, inflow.read_into)
+        async with self._at_work(emit) as (vault, reporter):
+            return await BackupJob(vault, request, reporter, stream).run()
 
-    async def _back_up(self, request: SnapshotRequest, emit: Emit, subject: Subject) -> BackupResult:
+    @asynccontextmanager
+    async def _at_work(self, emit: Emit) -> AsyncIterator[tuple[Vault, Reporter]]:
         vault = self._agent.owner.vault
         vault.check_idle()
         async with vault.busy, returning_memory(), reporting(emit) as reporter:
-            return await BackupJob(vault, request, reporter, subject).run()
+            yield vault, reporter
 
     async def snapshots(self, request: SnapshotsRequest, _: Emit) -> list[SnapshotRow]:
         """Return own snapshots, oldest first."""
@@ -169,7 +176,12 @@ class OwnerCommands:
                 hint="run `backup-peer recover` again, it goes on without the words; the host must be on offer",
             )
         index = self._agent.owner.vault.repository.index
-        wanted = SnapshotFilter(hosts=tuple(request.hosts), tags=tuple(request.tags), path=os.fsencode(request.path))
+        wanted = SnapshotFilter(
+            set_name=request.set,
+            hosts=tuple(request.hosts),
+            tags=tuple(request.tags),
+            path=os.fsencode(request.path),
+        )
         peers = [format_peer_id(peer) for peer in self._agent.owner.vault.complete_hosts()]
         is_whole_list = wanted == SnapshotFilter() and not request.latest
         names = index.snapshot_names() if is_whole_list else {}

@@ -11,6 +11,7 @@ import msgspec
 import tomli_w
 
 from backuppeer.agent.home.home import Home, write_private
+from backuppeer.agent.home.sets import BackupSet, check_sets
 from backuppeer.errors import DamagedStateError, UserError
 
 
@@ -21,9 +22,12 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_
     """Signaling servers; an empty list means none."""
     region: str | None = None
     """Coarse region shown in this host's listing, e.g. EU."""
+    sets: dict[str, BackupSet] = {}
+    """Backup sets by name, in tables `[sets.NAME]`."""
 
 
-KEYS: Final = tuple(field.name for field in msgspec.structs.fields(Config))
+KEYS: Final = ("servers", "region")
+"""What `config get` and `config set` are for; sets have verbs of their own."""
 
 
 def read_config(home: Home) -> Config:
@@ -38,15 +42,25 @@ def read_config(home: Home) -> Config:
     except FileNotFoundError:
         return Config()
     try:
-        return msgspec.convert(tomllib.loads(data.decode()), Config)
+        config = msgspec.convert(tomllib.loads(data.decode()), Config)
+        check_sets(config.sets)
+    except UserError as exc:
+        raise DamagedStateError(f"{home.config}: {exc.message}", hint=exc.hint or "mend the file") from exc
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as exc:
         raise DamagedStateError(
-            f"{home.config}: {exc}", hint=f"keys are: {', '.join(KEYS)}; mend or delete the file"
+            f"{home.config}: {exc}", hint=f"keys are: {', '.join(KEYS)}, and sets; mend or delete the file"
         ) from exc
+    return config
 
 
 def write_config(home: Home, config: Config) -> None:
-    """Replace the settings of `home`, all or nothing."""
+    """Replace the settings of `home`, all or nothing.
+
+    Raises:
+        UserError: a set that can't be meant; nothing was written.
+
+    """
+    check_sets(config.sets)
     home.path.mkdir(mode=0o700, parents=True, exist_ok=True)
     values = {key: value for key, value in msgspec.to_builtins(config).items() if value is not None}
     write_private(home.config, tomli_w.dumps(values).encode())

@@ -4,7 +4,6 @@ Knows: rows, which failure ends the search. Must not know: patterns. A folder th
 out; a host that is away ends the search: every further folder would wait for it.
 """
 
-import os
 import threading
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import aclosing
@@ -16,7 +15,7 @@ from backuppeer.agent.jobs.pulling import batch_rows, make_rows_event, pull
 from backuppeer.agent.jobs.rows import make_entry_row
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.reporter import Emit, Reporter, beating
-from backuppeer.backup.browse import SnapshotFilter
+from backuppeer.backup.browse import one_of_each
 from backuppeer.backup.finder import Finder, Matcher, Wanted
 from backuppeer.backup.kinds import KIND_NAMES
 from backuppeer.backup.trees import TreeReader, Visit
@@ -48,8 +47,8 @@ class FindJob:
         matcher = Matcher(read_wanted(self._request))
         lookup = Lookup(self._vault, self._reporter)
         await lookup.mend(copies=False)
-        tags = (self._request.tag,) if self._request.tag else ()
-        wanted = SnapshotFilter(tags=tags, path=os.fsencode(self._request.path))
+        request = self._request
+        wanted = one_of_each(set_name=request.set, host=request.host, tag=request.tag, path=request.path)
         chosen = lookup.choose_all(self._request.snapshots, wanted)
         repository = self._vault.repository
         source = self._vault.source(say=self._reporter.say_state)

@@ -9,6 +9,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import msgspec
+
+from backuppeer.agent.home.sets import DEFAULT_SET, BackupSet, find_set
 from backuppeer.agent.owner.losses import Witnesses, check_choice
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.backup.browse import LATEST, SnapshotFilter, find_name, find_snapshot, list_snapshots
@@ -118,6 +121,33 @@ def find_named(vault: Vault, text: str) -> SnapshotId:
     return chosen
 
 
+def apply_retention(request: ForgetRequest, sets: Mapping[str, BackupSet]) -> ForgetRequest:
+    """Return the request with the rules of its set, or of the set `default`, where it has neither rules nor ids.
+
+    Raises:
+        NotFoundError: there is no such set.
+        UserError: it has no rules either.
+
+    """
+    if request.snapshots or _read_policy(request).has_rule or not (request.set or DEFAULT_SET in sets):
+        return request
+    name = request.set or DEFAULT_SET
+    policy = find_set(sets, name).retention.policy()
+    if not policy.has_rule:
+        raise UserError(
+            f"no rule says what to keep, and set {name} has none of its own",
+            hint=f"add one, e.g. --keep-daily 7, or for good [sets.{name}.retention] to the settings: `daily = 7`",
+        )
+    return msgspec.structs.replace(
+        request,
+        set=name,
+        **{f"keep_{period}": count for period, count in policy.counts().items()},
+        keep_last=policy.last,
+        keep_within_s=policy.within_s,
+        keep_tags=list(policy.tags),
+    )
+
+
 def _read_policy(request: ForgetRequest) -> Policy:
     return Policy(
         last=request.keep_last,
@@ -132,7 +162,12 @@ def _read_policy(request: ForgetRequest) -> Policy:
 
 
 def _read_filter(request: ForgetRequest) -> SnapshotFilter:
-    return SnapshotFilter(hosts=tuple(request.hosts), tags=tuple(request.tags), path=os.fsencode(request.path))
+    return SnapshotFilter(
+        set_name=request.set,
+        hosts=tuple(request.hosts),
+        tags=tuple(request.tags),
+        path=os.fsencode(request.path),
+    )
 
 
 def _find_zone(name: str) -> ZoneInfo | None:

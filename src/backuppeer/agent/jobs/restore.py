@@ -14,7 +14,7 @@ from backuppeer.agent.jobs.lookup import Lookup
 from backuppeer.agent.jobs.pulling import batch_rows, make_rows_event, run_aside
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.reporter import Emit, Reporter, beating, counting
-from backuppeer.backup.browse import SnapshotFilter
+from backuppeer.backup.browse import one_of_each
 from backuppeer.backup.counting import Tell, count_part
 from backuppeer.backup.restorer import RestoreOptions, Restorer
 from backuppeer.backup.restorer import RestoreResult as Restored
@@ -116,8 +116,8 @@ class RestoreJob:
         check_target(self._request.target)
         lookup = Lookup(self._vault, self._reporter)
         await lookup.mend(copies=True)
-        tags = (self._request.tag,) if self._request.tag else ()
-        wanted = SnapshotFilter(tags=tags, path=os.fsencode(self._request.backed_up))
+        request = self._request
+        wanted = one_of_each(set_name=request.set, host=request.host, tag=request.tag, path=request.backed_up)
         return lookup.choose(self._request.snapshot, wanted)
 
     def _make_restorer(self) -> Restorer:

@@ -1,0 +1,254 @@
+"""`backup add`, `backup remove`, `backup sets`, and the offer to keep a first backup as a set.
+
+Knows: how sets are written down and shown. Must not know: what is done with them (the agent reads the same settings).
+"""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Final, NamedTuple
+
+import msgspec
+import typer
+
+from backuppeer.agent.home.config import read_config, write_config
+from backuppeer.agent.home.sets import (
+    DEFAULT_SET,
+    BackupSet,
+    Retention,
+    SetRow,
+    add_paths,
+    check_name,
+    find_set,
+    remove_paths,
+)
+from backuppeer.cli.context import Context, context_of
+from backuppeer.cli.excluding import leave_out
+from backuppeer.cli.groups import takes
+from backuppeer.cli.render import escape_line, escape_name, format_count
+from backuppeer.cli.screen import BOLD, Screen
+from backuppeer.cli.units import format_size
+from backuppeer.control.api import BackupRequest, LeaveOut, Nothing, StatusResult
+from backuppeer.errors import NotFoundError, UserError
+
+_NOT_RUN: Final = "kept, but nothing runs schedules yet: call `backup-peer backup` yourself, for example from cron"
+
+
+class Aim(NamedTuple):
+    """Which set, to whom, and how many copies have to be; empty or None = not said."""
+
+    set: str
+    to: list[str]
+    copies: int | None
+
+
+def aim_at(
+    *,
+    of_set: Annotated[
+        str, typer.Option("--set", metavar="NAME", help="The backup set. [default, when no path is named]")
+    ] = "",
+    to: Annotated[
+        list[str] | None, typer.Option("--to", metavar="PEER", help="Only to this host; may be repeated.")
+    ] = None,
+    copies: Annotated[
+        int | None, typer.Option("--copies", min=1, metavar="N", help="How many hosts must hold the snapshot. [1]")
+    ] = None,
+) -> Aim:
+    """Return what a verb is aimed at."""
+    return Aim(of_set, to or [], copies)
+
+
+# --- backup
+def choose_set(context: Context, request: BackupRequest) -> BackupRequest:
+    """Return the request for the set that is meant: the one named, `default` without a path, or a first one kept now.
+
+    Raises:
+        UserError: neither a path nor a set, or both.
+        NotFoundError: there is no such set.
+
+    """
+    if request.paths:
+        if request.set:
+            raise UserError(
+                "a set has its own paths: name either paths or --set",
+                hint=f"`backup-peer backup add PATH --set {request.set}` adds a path to the set",
+            )
+        return _offer(context, request)
+    sets = read_config(context.home).sets
+    if not sets and not request.set:
+        raise UserError(
+            "nothing to back up yet: no path was named, and no set is kept",
+            hint="name what is to be backed up, e.g. `backup-peer backup ~/documents`, or keep it for every time: "
+            "`backup-peer backup add ~/documents`",
+        )
+    name = request.set or DEFAULT_SET
+    find_set(sets, name)
+    return msgspec.structs.replace(request, set=name)
+
+
+def _offer(context: Context, request: BackupRequest) -> BackupRequest:
+    """Ask whether the very first backup shall be kept as a set; return what is to be run."""
+    screen = context.screen
+    if screen.json or request.dry_run or not screen.can_ask or not _can_be_kept(request.paths):
+        return request
+    config = read_config(context.home)
+    if config.sets:
+        return request
+    status = context.client().call("status", Nothing(), StatusResult)
+    if status.snapshots or status.read_only:
+        return request
+    what = "this" if len(request.paths) == 1 else "these"
+    screen.aside(
+        f"Your first backup. If you keep {what} as your set `{DEFAULT_SET}`, the command `backup-peer backup` alone "
+        "does it again, and `backup-peer backup add PATH` adds to it."
+    )
+    if not screen.confirm(f"keep {what} as set `{DEFAULT_SET}`?", unanswered="a set would be kept"):
+        return request
+    kept = _extend(add_paths(None, request.paths), request.leave_out, Aim("", request.to, request.copies))
+    kept = msgspec.structs.replace(kept, one_file_system=request.one_file_system)
+    write_config(context.home, msgspec.structs.replace(config, sets={DEFAULT_SET: kept}))
+    screen.aside("kept; `backup-peer backup sets` shows it")
+    return msgspec.structs.replace(
+        request, paths=[], set=DEFAULT_SET, leave_out=LeaveOut(), to=[], copies=None, one_file_system=False
+    )
+
+
+def _can_be_kept(paths: Iterable[str]) -> bool:
+    return all(path == os.fsencode(path).decode(errors="replace") for path in paths)
+
+
+# --- the settings
+@takes(leave_out, into="without")
+@takes(aim_at, into="aim")
+def add(
+    ctx: typer.Context,
+    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Folders and files to keep in the set.")],
+    *,
+    aim: Aim,
+    without: LeaveOut,
+) -> int:
+    """Keep more paths, or what shall be left out, in a set; a new name makes a new set."""
+    context = context_of(ctx)
+    name = aim.set or DEFAULT_SET
+    check_name(name)
+    for path in paths:
+        if not path or not os.path.lexists(path):
+            hint = "name what is to be backed up, e.g. ~/documents"
+            raise NotFoundError(f"no such file or folder: {path!r}", hint=hint)
+    config = read_config(context.home)
+    absolute = [os.path.abspath(path) for path in paths]  # noqa: PTH100 - as `backup` writes them down
+    kept = _extend(add_paths(config.sets.get(name), absolute), without, aim)
+    is_new = name not in config.sets
+    write_config(context.home, msgspec.structs.replace(config, sets={**config.sets, name: kept}))
+    context.screen.line(f"{'new set' if is_new else 'set'} {escape_line(name)}: {_name_paths(kept)}", hang=2)
+    if is_new:
+        context.screen.line(f"`{_command(name)}` backs it up", hang=2)
+    context.screen.done(_row(name, kept))
+    return 0
+
+
+def remove(
+    ctx: typer.Context,
+    paths: Annotated[list[str] | None, typer.Argument(metavar="[PATH...]", help="What the set shall not have.")] = None,
+    *,
+    of_set: Annotated[str, typer.Option("--set", metavar="NAME", help="The set; without a path all of it goes.")] = "",
+) -> int:
+    """Take paths out of a set, or with --set alone drop it. Snapshots stay."""
+    context = context_of(ctx)
+    config = read_config(context.home)
+    if not paths and not of_set:
+        raise UserError("neither a path nor a set is named", hint="`backup-peer backup sets` shows what there is")
+    name = of_set or DEFAULT_SET
+    chosen = find_set(config.sets, name)
+    sets = {other: kept for other, kept in config.sets.items() if other != name}
+    if paths:
+        absolute = [os.path.abspath(path) for path in paths]  # noqa: PTH100 - as `add`
+        sets[name] = chosen = remove_paths(name, chosen, absolute)
+        context.screen.line(f"set {escape_line(name)}: {_name_paths(chosen)}", hang=2)
+    else:
+        context.screen.line(f"set {escape_line(name)} is dropped; its snapshots stay", hang=2)
+    write_config(context.home, msgspec.structs.replace(config, sets=sets))
+    context.screen.done(_row(name, chosen))
+    return 0
+
+
+def list_sets(ctx: typer.Context) -> int:
+    """Show the sets of this home."""
+    context = context_of(ctx)
+    sets = read_config(context.home).sets
+    if context.screen.json:
+        context.screen.value([_row(name, kept) for name, kept in sorted(sets.items())])
+        return 0
+    if not sets:
+        context.screen.line("no sets yet")
+        context.screen.hint("`backup-peer backup add ~/documents` keeps a folder for every backup")
+        return 0
+    for number, (name, kept) in enumerate(sorted(sets.items())):
+        if number:
+            context.screen.line()
+        _show(context.screen, name, kept)
+    return 0
+
+
+def _extend(chosen: BackupSet, without: LeaveOut, aim: Aim) -> BackupSet:
+    """Return a set with more left out, other hosts or another number of copies, where that was said."""
+    return msgspec.structs.replace(
+        chosen,
+        excludes=_join(chosen.excludes, without.exclude),
+        iexcludes=_join(chosen.iexcludes, without.iexclude),
+        includes=_join(chosen.includes, without.include),
+        exclude_caches=chosen.exclude_caches or without.caches,
+        exclude_if_present=_join(chosen.exclude_if_present, without.if_present),
+        exclude_larger_than=chosen.exclude_larger_than if without.larger_than is None else without.larger_than,
+        peers=aim.to or chosen.peers,
+        copies=chosen.copies if aim.copies is None else aim.copies,
+    )
+
+
+def _join(before: Sequence[str], more: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys([*before, *more]))
+
+
+def _row(name: str, kept: BackupSet) -> SetRow:
+    return SetRow(set=name, **msgspec.structs.asdict(kept))
+
+
+def _command(name: str) -> str:
+    return "backup-peer backup" if name == DEFAULT_SET else f"backup-peer backup --set {name}"
+
+
+def _name_paths(kept: BackupSet) -> str:
+    return " ".join(map(escape_name, kept.paths))
+
+
+def _show(screen: Screen, name: str, kept: BackupSet) -> None:
+    screen.line(screen.paint(escape_line(name), BOLD) if screen.out_is_terminal else escape_line(name))
+    for path in kept.paths:
+        screen.line(f"  {escape_name(path)}")
+    for title, value in _describe(kept).items():
+        if value:
+            screen.line(f"  {title}: {value}", hang=4)
+    screen.line(f"  run it: `{_command(name)}`")
+
+
+def _describe(kept: BackupSet) -> Mapping[str, str]:
+    patterns = [*kept.excludes, *kept.iexcludes, *(f"!{pattern}" for pattern in kept.includes)]
+    marks = ["caches"] * kept.exclude_caches + [f"folders with {name}" for name in kept.exclude_if_present]
+    if kept.exclude_larger_than is not None:
+        marks.append(f"files over {format_size(kept.exclude_larger_than)}")
+    hosts = ", ".join(map(escape_line, kept.peers)) or "all hosts that have agreed"
+    copies = f"; {format_count(kept.copies, 'copy', 'copies')} at least" if kept.copies > 1 else ""
+    hooks = [event for event, command in msgspec.structs.asdict(kept.hooks).items() if command]
+    return {
+        "leaves out": ", ".join(map(escape_line, [*patterns, *marks])),
+        "to": hosts + copies,
+        "`forget` keeps": _describe_retention(kept.retention),
+        "schedule": f"{escape_line(kept.schedule)} ({_NOT_RUN})" if kept.schedule else "",
+        "hooks": ", ".join(hooks),
+    }
+
+
+def _describe_retention(retention: Retention) -> str:
+    counts = {name: count for name, count in msgspec.structs.asdict(retention).items() if isinstance(count, int)}
+    parts = [f"{'all' if count < 0 else count} {name}" for name, count in counts.items() if count]
+    parts += [f"within {escape_line(retention.within)}"] if retention.within else []
+    return ", ".join([*parts, *(f"tag {escape_line(tag)}" for tag in retention.tags)])

@@ -1,0 +1,154 @@
+"""`backup` with and without sets: the offer, what stands in the settings, what is sent to the agent."""
+
+import tomllib
+
+import msgspec
+import pytest
+
+from backuppeer.control.api import LeaveOut, StatusResult
+from cli.rows import BACKED_UP, ask, run
+from cli.terminal import check_output
+from control.dummy import PEER, given, telling
+
+STATUS = StatusResult(peer_id=PEER, agent="running", servers=[], sessions=0, hosting={}, snapshots=0)
+
+
+@pytest.fixture(autouse=True)
+def docs(tmp_path, monkeypatch):
+    for name in ("docs", "photos"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path)
+    return str(tmp_path / "docs")
+
+
+def settings(home):
+    file = home / "config.toml"
+    return tomllib.loads(file.read_text()).get("sets", {}) if file.exists() else {}
+
+
+def script(agent, **changes):
+    status = msgspec.structs.replace(STATUS, **changes)
+    return agent({"backup": telling([], BACKED_UP), "status": given(status)})
+
+
+def backup_of(dummy):
+    return next(request for route, request in dummy.requests if route == "backup")
+
+
+def test_the_first_backup_on_a_terminal_offers_to_be_kept_and_then_runs_as_the_set(capsys, agent, home, docs, terminal):
+    dummy, shown = script(agent), terminal("y\n")
+    assert run(capsys, "backup", "docs", "--exclude", "*.tmp", "--copies", "2")[0] == 0
+    assert settings(home) == {"default": {"paths": [docs], "excludes": ["*.tmp"], "copies": 2}}
+    request = backup_of(dummy)
+    assert (request.set, request.paths, request.leave_out) == ("default", [], LeaveOut())
+    assert "Your first backup." in shown.getvalue()
+    assert "keep this as set `default`? [y/N]" in shown.getvalue()
+
+
+def test_a_no_runs_the_backup_as_it_was_asked_for(capsys, agent, home, docs, terminal):
+    dummy = script(agent)
+    terminal("n\n")
+    assert run(capsys, "backup", "docs")[0] == 0
+    assert settings(home) == {}
+    assert (backup_of(dummy).set, backup_of(dummy).paths) == ("", [docs])
+
+
+@pytest.mark.parametrize("changes", [{"snapshots": 1}, {"read_only": True}])
+def test_nothing_is_offered_later(capsys, agent, home, terminal, changes):
+    script(agent, **changes)
+    shown = terminal("y\n")
+    run(capsys, "backup", "docs")
+    assert "keep" not in shown.getvalue()
+    assert settings(home) == {}
+
+
+@pytest.mark.parametrize("words", [["--json"], ["--dry-run"], []])
+def test_nothing_is_offered_to_programs_and_without_a_terminal(capsys, agent, home, terminal, words):
+    dummy = script(agent)
+    if words:
+        terminal("y\n")
+    run(capsys, "backup", "docs", *words)
+    assert settings(home) == {}
+    assert [route for route, _ in dummy.requests] == ["backup"]
+
+
+def test_a_path_whose_name_is_not_utf8_is_backed_up_without_an_offer(capsys, agent, home, tmp_path, terminal):
+    (tmp_path / "na\udcffme").mkdir()
+    dummy = script(agent)
+    terminal("y\n")
+    assert run(capsys, "backup", str(tmp_path / "na\udcffme"))[0] == 0
+    assert [route for route, _ in dummy.requests] == ["backup"]
+
+
+def test_without_a_path_and_without_sets_a_person_is_told_what_to_do(capsys, agent):
+    dummy = agent({})
+    code, _, err = run(capsys, "backup")
+    assert code == 2
+    assert "nothing to back up yet" in err
+    assert "`backup-peer backup ~/documents" in err
+    assert dummy.requests == []
+
+
+def test_backup_alone_runs_the_set_default_and_set_names_another(capsys, agent, docs):
+    dummy = script(agent)
+    for name in ("default", "photos"):
+        assert run(capsys, "backup", "add", "docs", "--set", name)[0] == 0
+    assert run(capsys, "backup")[0] == 0
+    assert run(capsys, "backup", "--set", "photos", "--to", "bob")[0] == 0
+    sent = [(request.set, request.paths, request.to) for _, request in dummy.requests]
+    assert sent == [("default", [], []), ("photos", [], ["bob"])]
+
+
+def test_a_set_that_is_not_there_is_exit_10_and_a_path_beside_a_set_2(capsys, agent, docs):
+    dummy = agent({})
+    run(capsys, "backup", "add", "docs", "--set", "photos")
+    code, _, err = run(capsys, "backup")
+    assert (code, "there is no set 'default': there is photos" in err) == (10, True)
+    code, _, err = run(capsys, "backup", "docs", "--set", "photos")
+    assert (code, "backup-peer backup add PATH" in err) == (2, True)
+    assert dummy.requests == []
+
+
+def test_paths_are_added_and_removed_and_shown(capsys, home, docs):
+    code, lines = ask(capsys, "backup add", "docs")
+    assert (code, lines[-1]["set"], lines[-1]["paths"]) == (0, "default", [docs])
+    _, out, _ = run(capsys, "backup", "add", "photos/", "--exclude-caches", "--to", "alice")
+    assert out.startswith("set default: ")
+    code, out, _ = run(capsys, "backup", "sets", "--json")
+    (row,) = check_output("backup sets", out)[0]
+    assert (row["peers"], row["exclude_caches"], row["copies"]) == (["alice"], True, 1)
+    _, out, _ = run(capsys, "backup", "sets")
+    assert f"  {docs}\n" in out
+    assert "leaves out: caches" in out
+    assert "to: alice" in out
+    code, out, _ = run(capsys, "backup", "remove", "docs", "--json")
+    assert (code, check_output("backup remove", out)[-1]["paths"]) == (0, [docs.replace("docs", "photos")])
+    assert run(capsys, "backup", "remove", "photos")[0] == 2, "the last one"
+    assert run(capsys, "backup", "remove")[0] == 2
+    assert run(capsys, "backup", "remove", "--set", "default")[0] == 0
+    assert settings(home) == {}
+
+
+def test_adding_what_is_not_there_changes_nothing(capsys, home):
+    assert run(capsys, "backup", "add", "/no/such")[0] == 10
+    assert run(capsys, "backup", "add", "/", "--set", "a b")[0] == 2
+    assert settings(home) == {}
+
+
+def test_a_schedule_is_shown_with_the_truth_about_it(capsys, home):
+    (home / "config.toml").write_text(
+        '[sets.default]\npaths = ["/a"]\nschedule = "daily 03:00"\n[sets.default.retention]\ndaily = 7\nyearly = -1\n'
+        '[sets.default.hooks]\nbefore = "true"\n'
+    )
+    _, out, _ = run(capsys, "backup", "sets")
+    assert "schedule: daily 03:00 (kept, but nothing runs schedules yet" in out
+    assert "`forget` keeps: 7 daily, all yearly" in out
+    assert "hooks: before" in out
+
+
+def test_a_folder_called_as_a_verb_is_named_by_a_path(capsys, agent, tmp_path, monkeypatch):
+    (tmp_path / "sets").mkdir()
+    monkeypatch.chdir(tmp_path)
+    dummy = script(agent)
+    assert run(capsys, "backup", "./sets")[0] == 0
+    assert backup_of(dummy).paths == [str(tmp_path / "sets")]
