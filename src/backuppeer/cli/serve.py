@@ -25,6 +25,7 @@ from backuppeer.agent.commands.home import HomeCommands
 from backuppeer.agent.commands.host import HostCommands
 from backuppeer.agent.commands.inspect import InspectCommands
 from backuppeer.agent.commands.owner import OwnerCommands
+from backuppeer.agent.commands.prune import PruneCommands
 from backuppeer.agent.heap import relax_collector
 from backuppeer.agent.home.aside import open_or_set_aside
 from backuppeer.agent.home.config import bind_addresses, is_loopback_only
@@ -102,7 +103,7 @@ async def compose(home: Home) -> Agent:
 def make_handlers(agent: Agent) -> dict[str, Handler]:
     """Return who serves which route of control.api."""
     home, host, owner, amend = HomeCommands(agent), HostCommands(agent), OwnerCommands(agent), AmendCommands(agent)
-    inspect = InspectCommands(agent)
+    inspect, prune = InspectCommands(agent), PruneCommands(agent)
     return {
         "ping": home.ping,
         "status": home.status,
@@ -124,6 +125,8 @@ def make_handlers(agent: Agent) -> dict[str, Handler]:
         "snapshots": owner.snapshots,
         "forget/plan": amend.plan_forget,
         "forget": amend.forget,
+        "prune/plan": prune.plan,
+        "prune": prune.prune,
         "tag": amend.tag,
         "ls": owner.ls,
         "find": inspect.find,

@@ -230,9 +230,9 @@ class Graveyard:
         rows = self._run(lambda db: db.execute(sql, (agreement, after, limit)).fetchall())
         return [DeletedRow(StoredId(stored), int(size), int(left)) for stored, size, left in rows]
 
-    def deleted_bytes(self, agreement: AgreementId) -> int:
-        """Return how many bytes the deleted packs of an agreement take."""
-        sql = "SELECT COALESCE(SUM(size), 0) FROM packs WHERE agreement = ? AND due_s IS NOT NULL"
+    def deleted_bytes(self, agreement: AgreementId | None) -> int:
+        """Return how many bytes the deleted packs take, of one agreement or of all."""
+        sql = "SELECT COALESCE(SUM(size), 0) FROM packs WHERE due_s IS NOT NULL AND (?1 IS NULL OR agreement = ?1)"
         return int(self._run(lambda db: db.execute(sql, (agreement,)).fetchone()[0]))
 
     def list_due(self, limit: int) -> list[tuple[AgreementId, PackRow]]:

@@ -90,8 +90,8 @@ class Removals:
         self._leases.get(agreement)
         return self.graveyard.list_deleted(agreement, after, min(limit, PACK_LIST_PAGE))
 
-    def deleted_bytes(self, agreement: AgreementId) -> int:
-        """Return what deleted packs of an agreement still take."""
+    def deleted_bytes(self, agreement: AgreementId | None = None) -> int:
+        """Return what deleted packs, of one agreement or of all, still take."""
         return self.graveyard.deleted_bytes(agreement)
 
     def signed(self, agreement: AgreementId) -> list[tuple[str, bytes, list[StoredId]]]:

@@ -72,8 +72,10 @@ class BackupJob:
         upload = self._hosts.make_upload(partners)
         self._reporter.sent_bytes = lambda: upload.sent_bytes
         count = counting(None if before else partial(count_paths, plan.paths, self._rules), self._reporter)
-        result = await self._hosts.in_thread(upload, partial(self._archive, upload, plan), count)
-        safe = [] if self._request.dry_run else await self._seal(result, partners, upload)
+        # Until the head names them, a prune beside this backup must not take away the packs that it relies on.
+        with self._vault.repository.index.turnover.relying():
+            result = await self._hosts.in_thread(upload, partial(self._archive, upload, plan), count)
+            safe = [] if self._request.dry_run else await self._seal(result, partners, upload)
         return self._report(result, upload, safe)
 
     def _plan(self) -> _Plan:
@@ -117,6 +119,7 @@ class BackupJob:
         if result.inventory is None or result.index is None:
             raise LocalError("a finished backup has no inventory")
         self._vault.heads.extend(result.index, result.inventory)
+        self._vault.repository.index.turnover.name(result.inventory.packs)
         safe: list[Partner] = []
 
         def on_told(partner: Partner) -> None:
