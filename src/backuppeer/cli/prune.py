@@ -85,13 +85,13 @@ def carry_out(
 
 
 def check_told(result: PruneResult) -> None:
-    """Say by name which hosts delete nothing yet.
+    """Say by name which hosts delete nothing yet, when there was something to tell.
 
     Raises:
         IncompleteError: there are some.
 
     """
-    if not result.left_out:
+    if not result.left_out or not result.peers:
         return
     names = ", ".join(escape_line(host.name) for host in result.left_out)
     raise IncompleteError(

@@ -210,16 +210,15 @@ class Ledger:
         sql = "SELECT COUNT(*) FROM copies WHERE number = (SELECT number FROM agreements WHERE agreement = ?)"
         return int(self._fetch(sql, (agreement,))[0][0])
 
-    def keep_only(self, agreement: AgreementId, stored: AbstractSet[StoredId]) -> int:
-        """Forget the copies under an agreement that are not among `stored`; return how many those were.
+    def forget_stored(self, agreement: AgreementId, stored: AbstractSet[StoredId]) -> int:
+        """Forget those copies under an agreement that are among `stored`, but doomed ones; return how many those were.
 
         Raises:
             LocalError: a disk that refuses.
 
         """
-        gone = [(copy.logical, copy.stored) for copy in self.copies_at(agreement) if copy.stored not in stored]
-        with self._transaction() as connection:
-            connection.executemany("DELETE FROM copies WHERE logical = ? AND stored = ?", gone)
+        gone = [copy for copy in self.copies_at(agreement) if copy.stored in stored] if stored else []
+        self.forget_copies(gone)
         return len(gone)
 
     def drop_agreement(self, agreement: AgreementId) -> int:

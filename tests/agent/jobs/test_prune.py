@@ -14,6 +14,7 @@ from backuppeer.agent.home.keyring import load_keys
 from backuppeer.agent.jobs import prune as prune_module
 from backuppeer.agent.jobs.prune import PruneJob
 from backuppeer.agent.owner import gathering as gathering_module
+from backuppeer.agent.owner import rebuild as rebuild_module
 from backuppeer.agent.owner.heads import HeadChain
 from backuppeer.control.amendments import ForgetRequest
 from backuppeer.control.pruning import PruneRequest
@@ -446,6 +447,56 @@ def test_a_backup_that_comes_while_the_list_is_stored_waits_and_is_not_refused(h
             async with vault.pruning:
                 with pytest.raises(UserError, match="another prune"):
                     await prune(estate)
+
+    asyncio.run(scenario())
+
+
+def test_a_pack_stored_while_a_host_tells_what_it_has_is_not_taken_for_lost(house, owner, tree, tmp_path, monkeypatch):
+    async def scenario():
+        async with estate_of(owner, tmp_path / "estate", house) as estate:
+            wanted = {}
+            await back_up(estate, tree("a"), wanted)
+            list_page, went = rebuild_module._list_page, []
+
+            async def list_then_back_up(partner, after):
+                page = await list_page(partner, after)
+                if not went:
+                    went.append(1)
+                    await back_up(estate, tree("a", "b"), wanted)
+                return page
+
+            with monkeypatch.context() as patch:
+                patch.setattr(rebuild_module, "_list_page", list_then_back_up)
+                await plan(estate)
+            assert not estate.seen(house) & FAULTS
+            assert not any("gone" in note for note in estate.notes)
+            await assert_whole(estate, tmp_path, wanted)
+
+    asyncio.run(scenario())
+
+
+def test_a_backup_that_ends_while_the_count_runs_is_in_the_list_of_the_prune(house, owner, tree, tmp_path, monkeypatch):
+    async def scenario():
+        async with estate_of(owner, tmp_path / "estate", house) as estate:
+            wanted = {}
+            gone = await back_up(estate, tree("a", "b"), wanted)
+            await back_up(estate, tree("a"), wanted)
+            await forget(estate, gone)
+            del wanted[gone]
+            entered, go_on = asyncio.Event(), asyncio.Event()
+            with monkeypatch.context() as patch:
+                stop_before(patch, PruneJob, "_repack", entered, go_on)
+                work = asyncio.create_task(prune(estate, max_unused_bytes=0))
+                await entered.wait()
+                await back_up(estate, tree("a", "c"), wanted)
+                # As a restore beside a backup may leave it: the index follows a head of before for a moment.
+                index = estate.vault.repository.index
+                index.set_snapshots(index.snapshots()[:-1])
+                go_on.set()
+                await work
+            assert estate.snapshots() == list(wanted)
+            erase(house)
+            await assert_whole(estate, tmp_path, wanted)
 
     asyncio.run(scenario())
 

@@ -13,6 +13,7 @@ it, the next job follows the head, and the next prune finds the copies that no h
 
 import asyncio
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -120,6 +121,9 @@ class PruneJob:
         drop = _Drop(leaving - staying, set())
         told: list[Partner] = []
         async with self._vault.writing_briefly(self._say_waiting):
+            # Nobody writes now: what backups beside this added is in the list that is stored next.
+            if (await self._vault.ensure_whole()).hides_snapshots:
+                raise PeerUnreachable("nothing was pruned: the newest state can't be read", hint="run it again later")
             drop.strays = await asyncio.to_thread(self._find_strays)
             if drop.victims or not packer.is_empty:
                 told = await self._publish(census, packer, upload, drop)
@@ -145,9 +149,7 @@ class PruneJob:
         await self._reporter.state("connecting", f"connecting to {', '.join(p.name for p in everybody)}")
         meeting = Meeting(self._vault, self._reporter, self._hosts.drop)
         there = await meeting.refresh(await meeting.hear(everybody))
-        losses = await self._vault.ensure_whole()
-        if losses.hides_snapshots or not losses.is_list_read:
-            raise meeting.witnesses().explain(losses)
+        await self._follow_head(meeting)
         members = [partner for partner in there if await self._can_take_part(partner)]
         if not members:
             worst = next(iter(self._hosts.failures.values()))
@@ -156,9 +158,24 @@ class PruneJob:
             raise worst
         return members
 
+    async def _follow_head(self, meeting: Meeting) -> None:
+        """Bring the index in line with the newest head, but not beside a backup, whose snapshot no head names yet.
+
+        Raises:
+            BackupPeerError: the newest state can't be read.
+
+        """
+        if self._vault.busy.locked():
+            losses = self._vault.named_losses()
+        else:
+            async with self._vault.writing_briefly(self._say_waiting):
+                losses = await self._vault.ensure_whole()
+        if losses.hides_snapshots or not losses.is_list_read:
+            raise meeting.witnesses().explain(losses)
+
     async def _can_take_part(self, partner: Partner) -> bool:
         """Whether a host has all that it should, so that it may have the next head; ask how much room it has."""
-        lacking = await asyncio.to_thread(self._vault.measure_missing, partner)
+        lacking = await asyncio.to_thread(self._measure_lacking, partner, self._vault.repository.index.turnover.fresh())
         if lacking:
             self._hosts.leave_out(
                 partner,
@@ -177,6 +194,11 @@ class PruneJob:
             return False
         self._room_bytes = min(self._room_bytes, free_bytes)
         return True
+
+    def _measure_lacking(self, partner: Partner, beside: AbstractSet[LogicalId]) -> int:
+        """Return the bytes of packs, but for those `beside`, that a host lacks and another one is known to hold."""
+        index, ledger = self._vault.repository.index, self._vault.repository.ledger
+        return ledger.measure(p for p in ledger.missing_at(partner.agreement, index.packs()) if p not in beside)
 
     def _census(self) -> Census:
         repository = self._vault.repository
@@ -269,7 +291,7 @@ class PruneJob:
         upload.is_list = packer.is_empty
         published = await self._hosts.in_thread(upload, partial(self._store_list, packer, drop.victims))
         await self._hosts.aside(partial(check_moved, census, drop.victims))
-        partners = [p for p in upload.partners if not self._lacks(p, drop.victims)]
+        partners = [partner for partner in upload.partners if self._may_have_head(partner, drop.victims)]
         before = heads.newest()
         heads.extend(published.index, published.inventory)
         told: list[Partner] = []
@@ -288,13 +310,15 @@ class PruneJob:
                 heads.take_back(before[0])
         return told
 
-    def _lacks(self, partner: Partner, victims: set[LogicalId]) -> bool:
-        """Whether a host lacks a pack that the next head names: of a backup beside this that did not go to it."""
-        index, ledger = self._vault.repository.index, self._vault.repository.ledger
-        lacks = any(pack not in victims for pack in ledger.missing_at(partner.agreement, index.packs()))
-        if lacks and partner.peer not in self._hosts.failures:
-            self._hosts.leave_out(partner, RefusedError("it lacks a part of your backup", hint="`backup-peer backup`"))
-        return lacks
+    def _may_have_head(self, partner: Partner, victims: set[LogicalId]) -> bool:
+        """Whether a host has all that the next head names; it lacks packs of a backup that did not go to it."""
+        if not self._measure_lacking(partner, victims):
+            return True
+        self._hosts.leave_out(
+            partner,
+            RefusedError("it lacks a part of your backup", hint=f"`backup-peer backup` brings {partner.name} up first"),
+        )
+        return False
 
     def _store_list(self, packer: Packer, victims: set[LogicalId]) -> Published:
         repository = self._vault.repository

@@ -52,10 +52,16 @@ OnPack = Callable[[int], None]
 
 @dataclass(slots=True)
 class Found:
-    """What a host listed, and which of its packs could not be opened."""
+    """What a host listed, what it had acknowledged before it was asked, and which packs could not be opened."""
 
     stored: set[StoredId] = field(default_factory=set)
+    expected: set[StoredId] = field(default_factory=set)
     failures: list[BackupPeerError] = field(default_factory=list)
+
+    @property
+    def lost(self) -> set[StoredId]:
+        """Return what it had acknowledged and lists no more."""
+        return self.expected - self.stored
 
     @property
     def is_conclusive(self) -> bool:
@@ -83,8 +89,12 @@ async def rebuild_from(partner: Partner, repository: Repository, on_pack: OnPack
 async def _read_all(
     partner: Partner, repository: Repository, on_pack: OnPack, clock: Clock, *, found: Found, patience: asyncio.Timeout
 ) -> None:
-    copies = repository.ledger.copies_at(partner.agreement)
-    known = {copy.stored for copy in copies if repository.index.has_read(copy.logical)}
+    known: set[StoredId] = set()
+    for copy in repository.ledger.copies_at(partner.agreement):
+        # Before the first page: a backup beside this may store packs whose place in the list has been passed.
+        found.expected.add(copy.stored)
+        if repository.index.has_read(copy.logical):
+            known.add(copy.stored)
     known |= {copy.stored for copy in repository.ledger.doomed_at(partner.agreement)}
     places = asyncio.Semaphore(REBUILD_AT_ONCE)
 

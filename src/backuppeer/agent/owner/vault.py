@@ -269,7 +269,7 @@ class Vault:
         for failure in found.failures[:1]:
             self.blame(partner, failure)
             reporter.note(f"{partner.name}: packs that can't be opened: {len(found.failures)}: {failure.message}")
-        lost = await asyncio.to_thread(self.repository.ledger.keep_only, partner.agreement, found.stored)
+        lost = await asyncio.to_thread(self.repository.ledger.forget_stored, partner.agreement, found.lost)
         if lost:
             loss = IntegrityFault(f"packs that it had acknowledged are gone: {lost}")
             self.blame(partner, loss)
