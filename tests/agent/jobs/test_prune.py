@@ -19,6 +19,7 @@ from backuppeer.agent.owner.heads import HeadChain
 from backuppeer.control.amendments import ForgetRequest
 from backuppeer.control.pruning import PruneRequest
 from backuppeer.errors import IntegrityFault, LocalError, PeerUnreachable, RefusedError, Unavailable, UserError
+from backuppeer.host.removals import Removals
 from backuppeer.ids import format_peer_id
 from backuppeer.limits import MIB
 from backuppeer.repo.turnover import Turnover
@@ -677,6 +678,22 @@ def test_a_home_that_lost_its_index_and_ledger_finds_what_no_head_names_and_prun
             shown = await plan(estate)
             assert len(held(other)) == len(held(house)) == shown.packs
             await assert_whole(estate, tmp_path, wanted)
+
+    asyncio.run(scenario())
+
+
+def test_a_host_that_claims_to_keep_for_ever_is_believed_as_far_as_was_agreed(
+    house, owner, tree, tmp_path, monkeypatch
+):
+    async def scenario():
+        async with estate_of(owner, tmp_path / "estate", house) as estate:
+            wanted = {}
+            gone = await back_up(estate, tree("a", "b"), wanted)
+            await back_up(estate, tree("x"), wanted)
+            await forget(estate, gone)
+            monkeypatch.setattr(Removals, "delete", lambda *_: ([], 2**63 - 1))
+            (row,) = (await prune(estate)).hosts
+            assert (row.lock_s, row.told) == (60, True)
 
     asyncio.run(scenario())
 

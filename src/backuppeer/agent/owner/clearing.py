@@ -5,6 +5,7 @@ when a host erases it. A host is asked only under the newest head, and never abo
 the ledger says, what is needed stays.
 """
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -42,12 +43,19 @@ async def clear_out(vault: Vault, partner: Partner) -> Cleared:
     return await _delete(vault, partner, held)
 
 
-async def _revive(vault: Vault, partner: Partner, head: tuple[bytes, int]) -> None:
+def _find_wanted(vault: Vault, partner: Partner) -> list[Copy]:
+    """Return the doomed copies of packs that the index has, of which the host was told; others are copies again."""
     ledger, index = vault.repository.ledger, vault.repository.index
-    # Never told: it is simply a copy again.
-    ledger.settle([c for c in ledger.doomed_at(partner.agreement, is_told=False) if index.has_pack(c.logical)], None)
-    wanted = [copy for copy in ledger.doomed_at(partner.agreement, is_told=True) if index.has_pack(copy.logical)]
-    for batch in _cut(wanted):
+    untold = [copy for copy in ledger.doomed_at(partner.agreement, is_told=False) if index.has_pack(copy.logical)]
+    if untold:
+        ledger.settle(untold, None)
+    return [copy for copy in ledger.doomed_at(partner.agreement, is_told=True) if index.has_pack(copy.logical)]
+
+
+async def _revive(vault: Vault, partner: Partner, head: tuple[bytes, int]) -> None:
+    ledger = vault.repository.ledger
+    # In a thread: after a large prune this looks up thousands of packs, and the loop has sessions to keep alive.
+    for batch in _cut(await asyncio.to_thread(_find_wanted, vault, partner)):
         packs = tuple(copy.stored for copy in batch)
         session = await partner.session()
         message = RevivePacks(
@@ -65,7 +73,8 @@ async def _revive(vault: Vault, partner: Partner, head: tuple[bytes, int]) -> No
 async def _delete(vault: Vault, partner: Partner, head: tuple[bytes, int]) -> Cleared:
     ledger = vault.repository.ledger
     cleared = Cleared()
-    for batch in _cut(list(ledger.doomed_at(partner.agreement, is_told=False))):
+    pending = await asyncio.to_thread(lambda: list(ledger.doomed_at(partner.agreement, is_told=False)))
+    for batch in _cut(pending):
         session = await partner.session()
         message = DeletePacks(
             agreement=partner.agreement,
@@ -74,10 +83,12 @@ async def _delete(vault: Vault, partner: Partner, head: tuple[bytes, int]) -> Cl
         )
         async with session.request(message) as channel:
             answer = await channel.receive(Deleted)
+        # What was agreed is the most: a host that says more must not fill the ledger with rows that never end.
+        lock_s = min(answer.lock_s, vault.lock_s(partner))
         # 1 at least: 0 would mean that it was not told.
-        ledger.settle(batch, max(1, vault.clock.now_ms() + answer.lock_s * 1000))
+        ledger.settle(batch, max(1, vault.clock.now_ms() + lock_s * 1000))
         size_bytes = cleared.size_bytes + sum(copy.size for copy in batch)
-        cleared = Cleared(cleared.packs + len(batch), size_bytes, answer.lock_s)
+        cleared = Cleared(cleared.packs + len(batch), size_bytes, lock_s)
     return cleared
 
 
