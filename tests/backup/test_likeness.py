@@ -164,13 +164,37 @@ def test_sockets_are_told_of_each_time(repository, tree, alike):
 def test_blobs_that_the_index_lost_are_read_again(repository, tree, alike, tmp_path):
     first = repository.backup(tree)
     lost = [draft.logical for draft in repository.sink.drafts]
-    repository.index.forget_packs(lost)
+    repository.index.turnover.forget(lost)
     for pack in lost:
         del repository.vault.packs[pack]
     second = repository.backup(tree, parent=first.snapshot)
     assert alike == []
     assert second.new_bytes == first.new_bytes
     assert restored(repository, second, tree, tmp_path / "target") == describe(tree)
+
+
+def test_packs_that_a_prune_takes_away_are_not_relied_on(repository, tree, alike):
+    first = repository.backup(tree)
+    packs = [draft.logical for draft in repository.sink.drafts]
+    repository.index.turnover.name(packs)
+    assert repository.index.turnover.mark_leaving(packs) == set(packs)
+    second = repository.backup(tree, parent=first.snapshot)
+    assert alike == []
+    assert second.new_bytes == first.new_bytes
+
+
+def test_a_backup_that_passes_over_directories_keeps_every_pack_from_leaving(repository, tree, alike):
+    first = repository.backup(tree)
+    packs = [draft.logical for draft in repository.sink.drafts]
+    turnover = repository.index.turnover
+    turnover.name(packs)
+    with turnover.relying():
+        repository.backup(tree, parent=first.snapshot)
+        assert alike
+        assert turnover.mark_leaving(packs) == set()
+        turnover.follow([])
+        assert not any(turnover.is_dropped(pack) for pack in packs)
+    assert turnover.mark_leaving(packs) == set(packs)
 
 
 def test_packs_that_a_host_lacks_are_made_anew(repository, tree, alike):

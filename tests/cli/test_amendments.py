@@ -80,7 +80,7 @@ def test_forget_shows_what_stays_and_why_and_what_goes(capsys, agent):
         ["bbbbbbbb", "2026-11-22", "22:30", "keep", "last,", "oldest", "daily"],
         ["cccccccc", "2026-11-22", "22:30", "keep", "tag", "work", "work"],
     ]
-    assert "✓ forgot 1 snapshot, 2 left\n  what only they held stays with the hosts: no space is freed yet\n" in out
+    assert "✓ forgot 1 snapshot, 2 left\n  what only they held stays with the hosts until `backup-peer prune" in out
 
 
 @pytest.mark.parametrize(("typed", "code"), [("y\n", 0), ("\n", 13)])

@@ -299,14 +299,16 @@ def udp_ports(pids: Sequence[int]) -> list[int]:
     return [int(row[1].split(":")[1], 16) for row in rows if row[9] in inodes]
 
 
-def agree(world: World, *, storage: str = "500MB", offer: str = "1GB", store: Path | None = None) -> "Pair":
+def agree(
+    world: World, *, storage: str = "500MB", offer: str = "1GB", store: Path | None = None, lock: str = "30d"
+) -> "Pair":
     """Bring up a server, a host with a slot and an owner, and let the two agree, the host accepting by hand."""
     if not world.servers:
         world.start_server()
     host, _ = world.peer("host")
     owner, words = world.peer("owner")
     where = ("--store", str(store)) if store else ()
-    host.do("host", "--storage", offer, "--accept", "ask", "--detach", "--yes", *where)
+    host.do("host", "--storage", offer, "--lock", lock, "--accept", "ask", "--detach", "--yes", *where)
     name = host.peer_id()
     wait_until(lambda: [row for row in owner.do("browse").rows if row["peer_id"] == name], "the offer to be listed")
     connecting = owner.start("connect", name, "--storage", storage, "--name", "alice", "--yes", "--wait", "60s")

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from backuppeer.crypto.identity import Purpose, SigningKey
 from backuppeer.errors import AuthenticationFault, LocalError, PeerFault, ProtocolViolation
 from backuppeer.limits import STATEMENT_BYTES
+from backuppeer.proof.removals import PackDelete, PackRevive
 from backuppeer.proof.statements import (
     ZERO_HASH,
     Agreement,
@@ -30,7 +31,8 @@ from backuppeer.proof.statements import (
 )
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "statements.json").read_text())["statements"]
-KINDS = {kind.__struct_config__.tag: kind for kind in (WriterGrant, Agreement, Head, HeadReceipt, TransportBinding)}
+_KINDS = (WriterGrant, Agreement, Head, HeadReceipt, TransportBinding, PackDelete, PackRevive)
+KINDS = {kind.__struct_config__.tag: kind for kind in _KINDS}
 OWNER, HOST, OTHER = (SigningKey.from_seed(bytes([n]) * 32) for n in (1, 2, 3))
 AGREEMENT = Agreement(
     agreement=bytes(16),

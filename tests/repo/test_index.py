@@ -246,8 +246,8 @@ def test_a_forgotten_pack_takes_with_it_just_the_blobs_last_found_in_it(index):
     entries = [_entry(n) for n in range(4)]
     index.register(lost, entries)
     index.register(kept, entries[:2])
-    index.forget_packs([lost, LogicalId(b"?" * 16)])
-    index.forget_packs([])
+    index.turnover.forget([lost, LogicalId(b"?" * 16)])
+    index.turnover.forget([])
     assert list(index.packs()) == [kept]
     assert index.known(e.blob for e in entries) == {e.blob for e in entries[:2]}
 

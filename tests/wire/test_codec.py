@@ -29,7 +29,7 @@ EXAMPLES = [
     m.Agreed(signed=b"s"),
     m.Pending(),
     m.Refused(code=2, message="full", hint="ask less", free_bytes=9),
-    m.PutPack(agreement=ID16, stored=ID32, size=1),
+    m.PutPack(agreement=ID16, stored=ID32, size=1, is_list=True),
     m.Proceed(),
     m.Stored(),
     m.GetRange(agreement=ID16, stored=ID32, first_leaf=1023, leaves=1),
@@ -41,7 +41,13 @@ EXAMPLES = [
     m.ListPacks(agreement=ID16, after=ID32, limit=7),
     m.PackList(packs=(m.PackRow(ID32, 5),), more=True),
     m.GetUsage(agreement=ID16),
-    m.Usage(size_bytes=1, used_bytes=2, packs=3, free_bytes=4),
+    m.Usage(size_bytes=1, used_bytes=2, packs=3, free_bytes=4, deleted_bytes=5),
+    m.DeletePacks(agreement=ID16, signed=b"s", packs=(ID32,)),
+    m.Deleted(packs=1, lock_s=2),
+    m.RevivePacks(agreement=ID16, signed=b"s", packs=(ID32, ID32)),
+    m.Revived(packs=(ID32,)),
+    m.ListDeleted(agreement=ID16, after=ID32, limit=7),
+    m.DeletedList(packs=(m.DeletedRow(ID32, 5, 6),), more=True),
 ]
 
 
@@ -67,7 +73,8 @@ def test_the_numbers_are_those_of_the_specification():
         10: "LaneWish", 11: "LaneOffer",
         16: "ProposeAgreement", 17: "Agreed", 18: "Pending", 19: "Refused", 20: "PutPack", 21: "Proceed", 22: "Stored",
         23: "GetRange", 24: "Range", 25: "PutHead", 26: "HeadStored", 27: "HeadIs", 28: "GetHead", 29: "ListPacks",
-        30: "PackList", 31: "GetUsage", 32: "Usage",
+        30: "PackList", 31: "GetUsage", 32: "Usage", 33: "DeletePacks", 34: "Deleted", 35: "RevivePacks", 36: "Revived",
+        37: "ListDeleted", 38: "DeletedList",
     }  # fmt: skip
 
 
@@ -137,6 +144,11 @@ def test_every_field_of_variable_size_has_a_cap():
         (m.GetRange, {"agreement": ID16, "stored": ID32, "first_leaf": 0, "leaves": 0}),
         (m.PutPack, {"agreement": ID16, "stored": ID32, "size": 0}),
         (m.PutPack, {"agreement": bytes(15), "stored": ID32, "size": 1}),
+        (m.DeletePacks, {"agreement": ID16, "signed": b"", "packs": [ID32] * (limits.REMOVAL_PACKS + 1)}),
+        (m.DeletePacks, {"agreement": ID16, "signed": b"", "packs": []}),
+        (m.RevivePacks, {"agreement": ID16, "signed": b"", "packs": [ID32] * (limits.REMOVAL_PACKS + 1)}),
+        (m.Revived, {"packs": [ID32] * (limits.REMOVAL_PACKS + 1)}),
+        (m.DeletedList, {"packs": [[ID32, 1, 1]] * (limits.PACK_LIST_PAGE + 1)}),
         (m.Challenge, {"nonce": bytes(33)}),
         (m.Goodbye, {"reason": 256}),
         (m.Ping, {"number": -1}),
@@ -153,6 +165,9 @@ def test_the_largest_hello_and_the_largest_page_fit_a_frame():
     count = limits.AGREEMENTS_PER_HELLO
     encode(m.Hello(agreements=(signed,) * count, heads=(m.HeadState(ID16, signed, signed),) * count, binding=signed))
     encode(m.PackList(packs=(m.PackRow(ID32, limits.PACK_TARGET_BYTES),) * limits.PACK_LIST_PAGE, more=True))
+    rows = (m.DeletedRow(ID32, limits.PACK_TARGET_BYTES, 2**63 - 1),) * limits.PACK_LIST_PAGE
+    encode(m.DeletedList(packs=rows, more=True))
+    encode(m.DeletePacks(agreement=ID16, signed=signed, packs=(ID32,) * limits.REMOVAL_PACKS))
 
 
 @pytest.mark.parametrize("length", [0, FRAME_BYTES + 1, 2**32 - 1])

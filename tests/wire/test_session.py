@@ -38,6 +38,10 @@ SAMPLES = {
     m.ListPacks: m.ListPacks(agreement=ID16),
     m.GetUsage: m.GetUsage(agreement=ID16),
     m.Usage: m.Usage(size_bytes=0, used_bytes=0, packs=0, free_bytes=0),
+    m.DeletePacks: m.DeletePacks(agreement=ID16, signed=b"", packs=(ID32,)),
+    m.Deleted: m.Deleted(packs=0, lock_s=0),
+    m.RevivePacks: m.RevivePacks(agreement=ID16, signed=b"", packs=(ID32,)),
+    m.ListDeleted: m.ListDeleted(agreement=ID16),
     m.LaneWish: m.LaneWish(certificate=b"c"),
     m.LaneOffer: m.LaneOffer(port=0),
 }
@@ -161,6 +165,9 @@ CONVERSATIONS = [
     [m.GetHead, m.HeadIs],
     [m.ListPacks, m.PackList],
     [m.GetUsage, m.Usage],
+    [m.DeletePacks, m.Deleted],
+    [m.RevivePacks, m.Revived],
+    [m.ListDeleted, m.DeletedList],
 ]
 QUESTIONS = sorted({talk[0] for talk in CONVERSATIONS}, key=lambda k: k.__name__)
 

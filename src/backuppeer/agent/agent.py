@@ -20,6 +20,7 @@ from backuppeer.agent.home.tenancy import end_without_home
 from backuppeer.agent.host.hosting import Hosting
 from backuppeer.agent.host.premises import Premises
 from backuppeer.agent.host.requests import Requests
+from backuppeer.agent.host.sweeping import Sweeping
 from backuppeer.agent.owner.adoption import adopt_agreements
 from backuppeer.agent.owner.connecting import Connecting
 from backuppeer.agent.owner.vault import Vault
@@ -62,6 +63,7 @@ class HostSide:
     premises: Premises
     requests: Requests
     hosting: Hosting
+    sweeping: Sweeping
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,7 @@ class Agent:
         self.spawn(end_without_home(parts.home, self.stopping))
         self.spawn(parts.sessions.run())
         self.spawn(self.host.hosting.resume())
+        self.spawn(self.host.sweeping.run())
         self.spawn(self._follow_requests())
 
     async def close(self) -> None:

@@ -1,4 +1,4 @@
-"""`stats`: what snapshots hold together, each blob counted once.
+"""`stats` and `prune`: what snapshots hold together, each blob counted once.
 
 Knows: trees, the index, a table of its own. Must not know: copies and hosts.
 
@@ -9,6 +9,7 @@ piece by piece, and a piece that was met before is not read again.
 
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final, Self
@@ -18,7 +19,7 @@ from backuppeer.errors import LocalError
 from backuppeer.ids import BlobId, LogicalId, SnapshotId
 from backuppeer.limits import INDEX_CACHE_KIB
 from backuppeer.repo.blob import BlobKind
-from backuppeer.repo.index import Index
+from backuppeer.repo.index import Index, Location
 from backuppeer.repo.snapshot import Snapshot
 from backuppeer.repo.tree import EntryKind, TreeEntry, decode_content, decode_piece
 
@@ -96,10 +97,8 @@ class Census:
             LocalError: the temporary database can't be read.
 
         """
-        self._write()
         found = Usage()
-        for page in self._pages():
-            places = self._index.find_many(page)
+        for page, places in self.places():
             found.blobs += len(places)
             found.missing += len(page) - len(places)
             for place in places.values():
@@ -110,6 +109,38 @@ class Census:
                     found.data_blobs += 1
                     found.data_bytes += place.plain_bytes
         return found
+
+    def places(self) -> Iterator[tuple[list[BlobId], dict[BlobId, Location]]]:
+        """Yield the blobs met page by page, each page with where those of them lie that are known.
+
+        Raises:
+            LocalError: the temporary database can't be read.
+
+        """
+        self._write()
+        for page in self._pages():
+            yield page, self._index.find_many(page)
+
+    def sort_by_pack(self, packs: AbstractSet[LogicalId]) -> None:
+        """Note which of the blobs met lie in these packs now, for `places_in`.
+
+        Raises:
+            LocalError: the disk is full.
+
+        """
+        with _translated():
+            self._db.execute("CREATE TABLE placed (pack BLOB, blob BLOB, PRIMARY KEY (pack, blob)) WITHOUT ROWID")
+        for _, places in self.places():
+            rows = [(place.pack, blob) for blob, place in places.items() if place.pack in packs]
+            with _translated():
+                self._db.executemany("INSERT INTO placed VALUES (?, ?)", rows)
+
+    def places_in(self, pack: LogicalId) -> list[Location]:
+        """Return where the blobs lie that `sort_by_pack` found in a pack, and that are still found there."""
+        with _translated():
+            rows = self._db.execute("SELECT blob FROM placed WHERE pack = ?", (pack,)).fetchall()
+        places = self._index.find_many(BlobId(row[0]) for row in rows)
+        return [place for place in places.values() if place.pack == pack]
 
     def _read(self, piece: BlobId) -> list[bytes]:
         """Take a piece's files, and return the directories in it."""

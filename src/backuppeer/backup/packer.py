@@ -53,6 +53,12 @@ class Packer:
         self.stored_bytes = 0
         """Bytes of the packs handed over, padding included, one copy."""
 
+    @property
+    def is_empty(self) -> bool:
+        """Say whether nothing waits for a pack."""
+        with self._packs:
+            return self._data.draft.is_empty and self._meta.draft.is_empty
+
     def claim(self, blobs: Sequence[BlobId]) -> set[BlobId]:
         """Return those of `blobs` that nobody has yet; the caller must add each of them, once."""
         with self._claims:

@@ -5,6 +5,7 @@ returned is for the head to commit to; the index learns of the snapshots from th
 """
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from backuppeer.backup.packer import Packer
@@ -31,10 +32,18 @@ class Publisher:
         self._keys, self._index, self._cache = keys, index, cache
         self._level = level
 
-    def publish(self, packer: Packer, names: Sequence[SnapshotId], bodies: Sequence[bytes]) -> Published:
+    def publish(
+        self,
+        packer: Packer,
+        names: Sequence[SnapshotId],
+        bodies: Sequence[bytes],
+        *,
+        without: AbstractSet[LogicalId] = frozenset(),
+    ) -> Published:
         """Make durable what `packer` still holds, then snapshots and inventory; return when all of it is.
 
         `names`: the snapshots alive from now on, in order. `bodies`: encoded snapshots among them that are new.
+        `without`: packs that are no part of it any more.
 
         Raises:
             LocalError: more than one inventory holds, or a snapshot named twice.
@@ -48,7 +57,8 @@ class Publisher:
 
         def make_inventory(new: Sequence[LogicalId]) -> list[Blob]:
             # Packs of this run may be registered already, those of a run that broke off are: they are useful.
-            inventory = Inventory(tuple(names), tuple(dict.fromkeys(self._index.packs()) | dict.fromkeys(new)))
+            packs = dict.fromkeys(self._index.packs()) | dict.fromkeys(new)
+            inventory = Inventory(tuple(names), tuple(pack for pack in packs if pack not in without))
             encoded = encode_inventory(self._keys, inventory)
             made.append(Published(inventory, encoded.index))
             parts[:] = [encoded.root, *encoded.pieces]

@@ -8,6 +8,7 @@ import msgspec
 import typer
 
 from backuppeer.cli.context import Context, context_of
+from backuppeer.cli.prune import carry_out, check_told
 from backuppeer.cli.render import Column, escape_line, escape_name, format_count, format_moment
 from backuppeer.cli.screen import GREEN, Screen
 from backuppeer.cli.selection import GROUPS, Hosts, OfPath, OfSet, Tags, name_group, read_fields, write_path
@@ -17,13 +18,14 @@ from backuppeer.cli.work import View, run_work
 from backuppeer.cli.zone import find_zone
 from backuppeer.control.amendments import ForgetGroup, ForgetPlan, ForgetRequest, ForgetResult, PlannedRow
 from backuppeer.control.api import LeftOut
+from backuppeer.control.pruning import PruneRequest
 from backuppeer.errors import DeclinedError, ExitCode, InterruptedByUserError
 
 _HELP: Final = (
     "Forget snapshots: those named, or all that no rule keeps.\n\nEach rule keeps the newest snapshot of each of the "
     "last N hours, days, weeks … that have one (-1: of all); a snapshot goes when no rule keeps it. Rules are applied "
-    "to each group of snapshots on its own. Without rules those of the set count "
-    "(--set, or `default`). Files are not freed yet: what only these snapshots held stays with the hosts."
+    "to each group of snapshots on its own. Without rules those of the set count (--set, or `default`). What only "
+    "these snapshots held stays with the hosts until a `prune`."
 )
 _WITHIN: Final = "Keep what is not older than the newest by more, e.g. 1y6mo7d."
 _COLUMNS: Final = (
@@ -61,6 +63,7 @@ def forget(  # noqa: PLR0913 - one parameter per option
     of_set: OfSet = "",
     path: OfPath = "",
     group_by: Annotated[str, typer.Option(metavar=GROUPS, help="What makes a group; empty: all are one.")] = GROUPS,
+    prune: Annotated[bool, typer.Option("--prune", help="Then prune, with its usual limits.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Say what would go; change nothing.")] = False,
 ) -> int:
     """Show the plan, ask, and have the agent do just that."""
@@ -81,7 +84,7 @@ def forget(  # noqa: PLR0913 - one parameter per option
         group_by=read_fields(group_by),
         zone=find_zone(),
     )
-    return _carry_out(context_of(ctx), request, dry_run=dry_run)
+    return _carry_out(context_of(ctx), request, dry_run=dry_run, is_pruning=prune)
 
 
 def _read_within(screen: Screen, text: str) -> int:
@@ -92,7 +95,7 @@ def _read_within(screen: Screen, text: str) -> int:
     return seconds
 
 
-def _carry_out(context: Context, request: ForgetRequest, *, dry_run: bool) -> int:
+def _carry_out(context: Context, request: ForgetRequest, *, dry_run: bool, is_pruning: bool) -> int:
     screen, client = context.screen, context.client()
     request.servers = context.servers()
     plan = client.call("forget/plan", request, ForgetPlan)
@@ -104,7 +107,8 @@ def _carry_out(context: Context, request: ForgetRequest, *, dry_run: bool) -> in
         screen.done(ForgetResult(forgotten=going, kept=plan.kept))
         return ExitCode.DONE
     if not screen.confirm(
-        f"forget {_describe(plan)}?", unanswered=f"{format_count(plan.forgotten, 'snapshot')} would be forgotten"
+        f"forget {_describe(plan)}{' and prune' if is_pruning else ''}?",
+        unanswered=f"{format_count(plan.forgotten, 'snapshot')} would be forgotten",
     ):
         raise DeclinedError("nothing was forgotten: you said no")
     request.agreed = plan.digest
@@ -115,9 +119,15 @@ def _carry_out(context: Context, request: ForgetRequest, *, dry_run: bool) -> in
         raise InterruptedByUserError("stopped; `backup-peer snapshots` shows what there is") from None
     tick = screen.paint("✓", GREEN)
     screen.line(f"{tick} forgot {format_count(len(result.forgotten), 'snapshot')}, {result.kept:,} left", hang=2)
-    screen.line("  what only they held stays with the hosts: no space is freed yet", hang=2)
+    if not is_pruning:
+        screen.line("  what only they held stays with the hosts until `backup-peer prune`", hang=2)
     tell_left_out(screen, result.left_out)
+    if is_pruning:
+        wish = PruneRequest(servers=request.servers)
+        result.pruned = carry_out(context, wish, is_agreed=True, event="prune-plan")
     screen.done(result)
+    if result.pruned is not None:
+        check_told(result.pruned)
     return ExitCode.DONE
 
 

@@ -47,6 +47,7 @@ VERBS: Final = {
     "diff": Verb("diff", "backup-peer diff 3fa9c1d2 latest"),
     "restore": Verb("restore", "backup-peer restore latest:/home/me --target /tmp/restored"),
     "forget": Verb("forget", "backup-peer forget --keep-daily 7 --keep-weekly 5 --keep-monthly 12"),
+    "prune": Verb("prune", "backup-peer prune --max-unused 10%"),
     "tag": Verb("tag", "backup-peer tag latest --add holidays"),
     "dump": Verb("dump", "backup-peer dump latest:/home/me > me.tar"),
     "stats": Verb("stats", "backup-peer stats latest"),

@@ -32,6 +32,7 @@ from backuppeer.control.api import (
 )
 from backuppeer.control.events import Agreed, ErrorFile, ErrorResult, EventName, Note, Progress, State
 from backuppeer.control.inspection import DiffResult, DiffRow, DumpResult, DumpStart, FindRow, StatsResult
+from backuppeer.control.pruning import PrunePlan, PruneResult
 from backuppeer.control.restoring import RemovalRow, RestorePlan, RestoreResult
 
 
@@ -141,7 +142,8 @@ LINES: Final[dict[str, tuple[Any, Mapping[str, type]]]] = {
     "backup remove": (SetRow, {}),
     "restore": (RestoreResult, _WORK),
     "restore --dry-run": (RestorePlan, {**_WORK, "removal": RemovalRow}),
-    "forget": (ForgetResult, {**_WORK, "plan": ForgetPlan}),
+    "forget": (ForgetResult, {**_WORK, "plan": ForgetPlan, "prune-plan": PrunePlan}),
+    "prune": (PruneResult, {**_WORK, "plan": PrunePlan}),
     "tag": (TagResult, _WORK),
     "diff": (DiffResult, {**_WORK, "change": DiffRow}),
     "dump": (DumpResult, {**_WORK, EventName.START: DumpStart}),

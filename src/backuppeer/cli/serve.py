@@ -25,6 +25,7 @@ from backuppeer.agent.commands.home import HomeCommands
 from backuppeer.agent.commands.host import HostCommands
 from backuppeer.agent.commands.inspect import InspectCommands
 from backuppeer.agent.commands.owner import OwnerCommands
+from backuppeer.agent.commands.prune import PruneCommands
 from backuppeer.agent.heap import relax_collector
 from backuppeer.agent.home.aside import open_or_set_aside
 from backuppeer.agent.home.config import bind_addresses, is_loopback_only
@@ -36,6 +37,7 @@ from backuppeer.agent.host.hosting import Hosting
 from backuppeer.agent.host.premises import Premises
 from backuppeer.agent.host.requests import Requests
 from backuppeer.agent.host.serving import Serving
+from backuppeer.agent.host.sweeping import Sweeping
 from backuppeer.agent.owner.connecting import Connecting
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.endpoint import make_binding, open_transport, whereabouts_of
@@ -71,6 +73,8 @@ async def compose(home: Home) -> Agent:
     standing = Standing(state, evidence, clock)
     requests = Requests(state, premises, standing, clock, identity=keys.identity)
     serving = Serving(premises, requests.consider_proposal, standing.blame)
+    sweeping = Sweeping(premises, clock)
+    serving.on_deleted = sweeping.wake
     hooks = Hooks(
         # The agent is made last, of parts that need to call it: hence by name, at the time of the call.
         may_answer=lambda peer: agent.may_answer(peer),  # noqa: PLW0108
@@ -90,7 +94,7 @@ async def compose(home: Home) -> Agent:
     binding = partial(make_binding, transport, keys, clock)
     hosting = Hosting(state, keys.identity, clock, requests=requests, binding=binding, free=premises.free_for)
     vault = Vault(home, keys, state, clock, reach=reach, standing=standing)
-    as_host = HostSide(premises, requests, hosting)
+    as_host = HostSide(premises, requests, hosting, sweeping)
     as_owner = OwnerSide(market, knocking, connecting, vault)
     agent = Agent(Parts(home, keys, state, clock, transport, sessions, reach, standing), as_host, as_owner)
     return agent
@@ -99,7 +103,7 @@ async def compose(home: Home) -> Agent:
 def make_handlers(agent: Agent) -> dict[str, Handler]:
     """Return who serves which route of control.api."""
     home, host, owner, amend = HomeCommands(agent), HostCommands(agent), OwnerCommands(agent), AmendCommands(agent)
-    inspect = InspectCommands(agent)
+    inspect, prune = InspectCommands(agent), PruneCommands(agent)
     return {
         "ping": home.ping,
         "status": home.status,
@@ -122,6 +126,8 @@ def make_handlers(agent: Agent) -> dict[str, Handler]:
         "snapshots": owner.snapshots,
         "forget/plan": amend.plan_forget,
         "forget": amend.forget,
+        "prune/plan": prune.plan,
+        "prune": prune.prune,
         "tag": amend.tag,
         "ls": owner.ls,
         "find": inspect.find,

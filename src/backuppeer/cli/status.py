@@ -73,7 +73,8 @@ def _describe_hosting(hosting: HostingState) -> str:
         parts.append(f"offering {format_size(hosting.storage_bytes)}{until}")
     if hosting.agreements:
         used = f"{format_size(hosting.used_bytes)} of {format_size(hosting.agreed_bytes)} used"
-        parts.append(f"{format_count(hosting.agreements, 'agreement')}, {used}")
+        gone = f", {format_size(hosting.deleted_bytes)} of it deleted by its owners" if hosting.deleted_bytes else ""
+        parts.append(f"{format_count(hosting.agreements, 'agreement')}, {used}{gone}")
     if hosting.store_state not in {"", "none", "ok"}:
         parts.append(f"store {escape_name(hosting.store)}: {escape_line(hosting.store_state)}")
     return "; ".join(parts) or "nothing"

@@ -6,6 +6,7 @@ Knows: request and result structs. Must not know: the agent, the terminal. Units
 import msgspec
 
 from backuppeer.control.api import LeftOut, Request
+from backuppeer.control.pruning import PruneResult
 
 
 class ForgetRequest(Request):
@@ -66,12 +67,16 @@ class ForgetPlan(msgspec.Struct, kw_only=True):
 
 
 class ForgetResult(msgspec.Struct, kw_only=True):
-    """Forgotten (or, dry, would be). `peers`: who has the new list; who is `left_out` is told by the next backup."""
+    """Forgotten (or, dry, would be). `peers`: who has the new list; who is `left_out` is told by the next backup.
+
+    `pruned`: what `forget --prune` did after that.
+    """
 
     forgotten: list[str]
     kept: int
     peers: list[str] = msgspec.field(default_factory=list)
     left_out: list[LeftOut] = msgspec.field(default_factory=list)
+    pruned: PruneResult | None = None
 
 
 class TagRequest(Request):

@@ -43,6 +43,8 @@ class HostingState(msgspec.Struct, kw_only=True):
     agreed_bytes: int = 0
     used_bytes: int = 0
     agreements: int = 0
+    deleted_bytes: int = 0
+    """Of the used bytes: deleted by their owners, and kept until the lock is over."""
     store: str = ""
     store_state: str = "none"
     expires: str = ""

@@ -57,6 +57,7 @@ from backuppeer.control.inspection import (
     StatsRequest,
     StatsResult,
 )
+from backuppeer.control.pruning import PrunePlan, PruneRequest, PruneResult
 from backuppeer.control.restoring import RemovalRow, RestorePlan, RestoreRequest, RestoreResult
 
 
@@ -96,6 +97,8 @@ ROUTES: dict[str, Route] = {
     "snapshots": Route(request=SnapshotsRequest, result=list[SnapshotRow], summary="own snapshots"),
     "forget/plan": Route(request=ForgetRequest, result=ForgetPlan, summary="which snapshots would go, and why"),
     "forget": Route(request=ForgetRequest, result=ForgetResult, work=True, summary="take snapshots out of the list"),
+    "prune/plan": Route(request=PruneRequest, result=PrunePlan, work=True, summary="what nothing needs any more"),
+    "prune": Route(request=PruneRequest, result=PruneResult, work=True, summary="have hosts delete what nothing needs"),
     "tag": Route(request=TagRequest, result=TagResult, work=True, summary="change the tags of snapshots"),
     "ls": Route(request=LsRequest, result=list[EntryRow], summary="entries of a snapshot"),
     "find": Route(request=FindRequest, result=FindResult, rows=FindRow, work=True, summary="look for names"),

@@ -42,6 +42,8 @@ class Purpose(bytes, Enum):
     AGREEMENT = b"agreement"
     HEAD = b"head"
     HEAD_RECEIPT = b"head-receipt"
+    PACK_DELETE = b"pack-delete"
+    PACK_REVIVE = b"pack-revive"
     LISTING = b"listing"
     KNOCK = b"knock"
     KNOCK_REPLY = b"knock-reply"

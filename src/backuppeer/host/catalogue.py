@@ -1,21 +1,22 @@
 """The store's list of what it holds: fast answers to "have you", "how much", "what comes after".
 
-Knows: its two tables. Must not know: files. Everything here can be rebuilt from the files (rebuild.py), so commits
-need no fsync of their own (`synchronous=NORMAL`): a power cut may cost rows, and opening the store finds the files
-again. One connection, one lock; every call is short.
+Knows: its tables. Must not know: files, signatures. Everything here can be rebuilt from the files (rebuild.py,
+removals.py), so commits need no fsync of their own (`synchronous=NORMAL`): a power cut may cost rows, and opening the
+store finds the files again. One connection, one lock; every call is short.
 """
 
 import sqlite3
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from backuppeer.db import open_database
 from backuppeer.errors import DamagedStateError, LocalError
 from backuppeer.host.disk import explain_database_failure, translate_failures
 from backuppeer.ids import AgreementId, PeerId, StoredId
 
+T = TypeVar("T")
 _SCHEMA: Final = (
     """
     CREATE TABLE packs (
@@ -31,6 +32,15 @@ _SCHEMA: Final = (
         signed BLOB NOT NULL
     ) WITHOUT ROWID;
     """,
+    # due_s: NULL, or at which age of the store a deleted pack may be erased. dropped: number of the head of the delete.
+    """
+    ALTER TABLE packs ADD COLUMN due_s INTEGER;
+    ALTER TABLE packs ADD COLUMN dropped INTEGER;
+    CREATE INDEX packs_due ON packs (due_s) WHERE due_s IS NOT NULL;
+    CREATE TABLE ages (age_s INTEGER NOT NULL);
+    INSERT INTO ages VALUES (0);
+    CREATE TABLE removals (agreement BLOB PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID;
+    """,
 )
 
 
@@ -39,6 +49,14 @@ class PackRow(NamedTuple):
 
     stored: StoredId
     size: int
+
+
+class DeletedRow(NamedTuple):
+    """One deleted copy: its id, its length in bytes, and the seconds until it is erased."""
+
+    stored: StoredId
+    size: int
+    left_s: int
 
 
 class Count(NamedTuple):
@@ -61,6 +79,16 @@ class Catalogue:
         with self._lock, translate_failures(self._root):
             self._connection.close()
 
+    def run(self, act: Callable[[sqlite3.Connection], T]) -> T:
+        """Return what `act` returns, alone on the connection.
+
+        Raises:
+            StoreUnavailable: the disk refuses.
+
+        """
+        with self._lock, translate_failures(self._root):
+            return act(self._connection)
+
     def add_pack(self, agreement: AgreementId, stored: StoredId, size: int) -> bool:
         """Add a pack and return True, or False when it is listed already.
 
@@ -68,7 +96,7 @@ class Catalogue:
             StoreUnavailable: the disk refuses.
 
         """
-        sql = "INSERT INTO packs VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
+        sql = "INSERT INTO packs (agreement, stored, size) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
         with self._lock, translate_failures(self._root):
             return self._connection.execute(sql, (agreement, stored, size)).rowcount == 1
 
@@ -80,7 +108,8 @@ class Catalogue:
                 "DELETE FROM packs WHERE agreement = ? AND stored = ?", ((agreement, stored) for stored in drop)
             )
             connection.executemany(
-                "INSERT OR REPLACE INTO packs VALUES (?, ?, ?)", ((agreement, row.stored, row.size) for row in add)
+                "INSERT OR REPLACE INTO packs (agreement, stored, size) VALUES (?, ?, ?)",
+                ((agreement, row.stored, row.size) for row in add),
             )
 
     def pack_size(self, agreement: AgreementId, stored: StoredId) -> int | None:
@@ -91,11 +120,19 @@ class Catalogue:
         return None if row is None else int(row[0])
 
     def list_packs(self, agreement: AgreementId, after: bytes, limit: int) -> list[PackRow]:
-        """Return up to `limit` packs in order of their ids, beginning after the id `after` (b"" = from the start)."""
-        sql = "SELECT stored, size FROM packs WHERE agreement = ? AND stored > ? ORDER BY stored LIMIT ?"
+        """Return up to `limit` packs that are not deleted, in order of their ids, from the first after `after` on."""
+        sql = (
+            "SELECT stored, size FROM packs WHERE agreement = ? AND stored > ? AND due_s IS NULL"
+            " ORDER BY stored LIMIT ?"
+        )
         with self._lock, translate_failures(self._root):
             rows = self._connection.execute(sql, (agreement, after, limit)).fetchall()
         return [PackRow(StoredId(stored), int(size)) for stored, size in rows]
+
+    def count_alive(self, agreement: AgreementId, packs: Iterable[StoredId]) -> int:
+        """Return how many of these packs are listed and not deleted."""
+        sql = "SELECT 1 FROM packs WHERE agreement = ? AND stored = ? AND due_s IS NULL"
+        return self.run(lambda db: sum(1 for stored in packs if db.execute(sql, (agreement, stored)).fetchone()))
 
     def packs_of_prefix(self, agreement: AgreementId, prefix: int) -> dict[StoredId, int]:
         """Return the lengths of the packs whose id begins with the byte `prefix`."""
@@ -106,7 +143,7 @@ class Catalogue:
             return {StoredId(s): int(n) for s, n in self._connection.execute(sql, (agreement, low, high))}
 
     def count_packs(self) -> dict[AgreementId, Count]:
-        """Return what each agreement holds."""
+        """Return what each agreement holds, deleted packs included: they take their room until they are erased."""
         sql = "SELECT agreement, COUNT(*), SUM(size) FROM packs GROUP BY agreement"
         with self._lock, translate_failures(self._root):
             return {AgreementId(a): Count(int(n), int(size)) for a, n, size in self._connection.execute(sql)}
@@ -122,6 +159,96 @@ class Catalogue:
         with self._lock, translate_failures(self._root):
             rows = self._connection.execute("SELECT agreement, signed FROM agreements").fetchall()
         return {AgreementId(agreement): bytes(signed) for agreement, signed in rows}
+
+
+class Graveyard:
+    """The part of a catalogue that knows deleted packs. Times are ages of the store in seconds: uptime, added up."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._run = catalogue.run
+
+    def age_s(self) -> int:
+        """Return how long agents were seen running on this store."""
+        return int(self._run(lambda db: db.execute("SELECT age_s FROM ages").fetchone()[0]))
+
+    def add_age(self, seconds: int) -> None:
+        """Let time pass."""
+        self._run(lambda db: db.execute("UPDATE ages SET age_s = age_s + ?", (seconds,)))
+
+    def last_removal(self, agreement: AgreementId) -> int:
+        """Return the number of the last statement that these rows know."""
+        sql = "SELECT number FROM removals WHERE agreement = ?"
+        row = self._run(lambda db: db.execute(sql, (agreement,)).fetchone())
+        return int(row[0]) if row else 0
+
+    def delete(
+        self, agreement: AgreementId, packs: Sequence[StoredId], *, due_s: int, head: int, removal: int
+    ) -> list[StoredId]:
+        """Mark packs as deleted and return those that this changed; `head` and `removal` are numbers."""
+        sql = (
+            "UPDATE packs SET due_s = ?, dropped = ? WHERE agreement = ? AND stored = ? AND due_s IS NULL"
+            " RETURNING stored"
+        )
+        return self._change(agreement, removal, [(sql, (due_s, head, agreement, stored)) for stored in packs])
+
+    def revive(self, agreement: AgreementId, packs: Sequence[StoredId], *, head: int, removal: int) -> list[StoredId]:
+        """Take the mark off packs deleted under an earlier head than number `head`; return those that are kept."""
+        sql = (
+            "UPDATE packs SET due_s = NULL, dropped = NULL WHERE agreement = ? AND stored = ?"
+            " AND (due_s IS NULL OR dropped < ?) RETURNING stored"
+        )
+        return self._change(agreement, removal, [(sql, (agreement, stored, head)) for stored in packs])
+
+    def _change(
+        self, agreement: AgreementId, removal: int, steps: Sequence[tuple[str, tuple[object, ...]]]
+    ) -> list[StoredId]:
+        def act(db: sqlite3.Connection) -> list[StoredId]:
+            with db:
+                db.execute("BEGIN")
+                rows = [row for sql, values in steps for row in db.execute(sql, values).fetchall()]
+                db.execute("INSERT OR REPLACE INTO removals VALUES (?, ?)", (agreement, removal))
+            return [StoredId(row[0]) for row in rows]
+
+        return self._run(act)
+
+    def is_deleted(self, agreement: AgreementId, stored: StoredId) -> bool:
+        """Return whether a pack is here and deleted."""
+        sql = "SELECT 1 FROM packs WHERE agreement = ? AND stored = ? AND due_s IS NOT NULL"
+        return self._run(lambda db: db.execute(sql, (agreement, stored)).fetchone()) is not None
+
+    def is_alive(self, agreement: AgreementId, stored: StoredId) -> bool:
+        """Return whether a pack is here and not deleted."""
+        sql = "SELECT 1 FROM packs WHERE agreement = ? AND stored = ? AND due_s IS NULL"
+        return self._run(lambda db: db.execute(sql, (agreement, stored)).fetchone()) is not None
+
+    def list_deleted(self, agreement: AgreementId, after: bytes, limit: int) -> list[DeletedRow]:
+        """Return up to `limit` deleted packs in order of their ids, from the first after `after` on."""
+        sql = (
+            "SELECT stored, size, MAX(0, due_s - (SELECT age_s FROM ages)) FROM packs"
+            " WHERE agreement = ? AND stored > ? AND due_s IS NOT NULL ORDER BY stored LIMIT ?"
+        )
+        rows = self._run(lambda db: db.execute(sql, (agreement, after, limit)).fetchall())
+        return [DeletedRow(StoredId(stored), int(size), int(left)) for stored, size, left in rows]
+
+    def deleted_bytes(self, agreement: AgreementId | None) -> int:
+        """Return how many bytes the deleted packs take, of one agreement or of all."""
+        sql = "SELECT COALESCE(SUM(size), 0) FROM packs WHERE due_s IS NOT NULL AND (?1 IS NULL OR agreement = ?1)"
+        return int(self._run(lambda db: db.execute(sql, (agreement,)).fetchone()[0]))
+
+    def list_due(self, limit: int) -> list[tuple[AgreementId, PackRow]]:
+        """Return up to `limit` packs whose lock is over, of one agreement after the other."""
+        sql = (
+            "SELECT agreement, stored, size FROM packs WHERE due_s <= (SELECT age_s FROM ages)"
+            " ORDER BY agreement, stored LIMIT ?"
+        )
+        rows = self._run(lambda db: db.execute(sql, (limit,)).fetchall())
+        return [(AgreementId(agreement), PackRow(StoredId(stored), int(size))) for agreement, stored, size in rows]
+
+    def next_due_s(self) -> int | None:
+        """Return in how many seconds the next lock is over; None when nothing is deleted."""
+        sql = "SELECT MIN(due_s) - (SELECT age_s FROM ages) FROM packs WHERE due_s IS NOT NULL"
+        row = self._run(lambda db: db.execute(sql).fetchone())
+        return None if row[0] is None else max(0, int(row[0]))
 
 
 def open_catalogue(path: Path) -> tuple[Catalogue, bool]:

@@ -1,8 +1,8 @@
 """Where things lie in a store: names, made only from ids of checked length, and back.
 
-Knows: `DIR/backup-peer-store`, `catalogue.db`, `incoming/`, `agreements/<agreement>/` with `agreement`, `head` and
-`packs/<xx>/<stored>[.leaves]`. Must not know: what is inside. A peer's bytes become a name only as lower-case hex of
-an exact length, so no id can climb out of the folder.
+Knows: `DIR/backup-peer-store`, `catalogue.db`, `incoming/`, `agreements/<agreement>/` with `agreement`, `head`,
+`removals/<number>.<delete|revive>` and `packs/<xx>/<stored>[.leaves]`. Must not know: what is inside. A
+peer's bytes become a name only as lower-case hex of an exact length, so no id can climb out of the folder.
 """
 
 from dataclasses import dataclass
@@ -56,6 +56,10 @@ class Layout:
     def packs(self, agreement: AgreementId) -> Path:
         """Return the folder of an agreement's packs."""
         return self.folder(agreement) / "packs"
+
+    def removals(self, agreement: AgreementId) -> Path:
+        """Return the folder of an agreement's signed deletes and revives."""
+        return self.folder(agreement) / "removals"
 
     def pack(self, agreement: AgreementId, stored: StoredId) -> Path:
         """Return the file of a pack.

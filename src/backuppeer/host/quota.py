@@ -17,6 +17,8 @@ from backuppeer.limits import (
     FREE_DISK_FLOOR_BYTES,
     GIB,
     LEAF_BYTES,
+    LIST_RESERVE_BYTES,
+    LIST_RESERVE_PACKS,
     PACKS_PER_GIB,
 )
 
@@ -145,34 +147,53 @@ class Quota:
             account = self._accounts.setdefault(agreement, _Account())
             account.used_bytes, account.packs = used_bytes, packs
 
-    def reserve(self, agreement: AgreementId, size_bytes: int) -> Reservation:
-        """Set room aside for one pack of `size_bytes`.
+    def reserve(self, agreement: AgreementId, size_bytes: int, *, is_list: bool = False) -> Reservation:
+        """Set room aside for one pack of `size_bytes`; `is_list`: it may take from the reserve for lists (ADR 23).
 
         Raises:
             NotFoundError: no such agreement.
             RefusedError: no room; the message says which limit and how much is free now.
 
         """
+        extra_bytes, extra_packs = (LIST_RESERVE_BYTES, LIST_RESERVE_PACKS) if is_list else (0, 0)
         with self._lock:
             account = self._account(agreement)
             room = account.limit_bytes - account.taken_bytes
-            if size_bytes > room:
+            if size_bytes > room + extra_bytes:
                 raise _refusal("the agreement is full", room)
-            if account.packs + account.reserved_packs >= account.pack_limit:
+            if account.packs + account.reserved_packs >= account.pack_limit + extra_packs:
                 raise RefusedError(
                     f"the agreement holds {account.pack_limit} packs, its most; 0 packs free now",
                     hint="back up larger pieces at a time, or agree on more storage",
                 )
-            if self.offered_bytes is not None:
-                total = self.offered_bytes - sum(a.taken_bytes for a in self._accounts.values())
-                if size_bytes > total:
-                    raise _refusal("the host's store is full", total)
-            disk = self._disk_room()
-            if size_bytes + leaves_bytes(size_bytes) > disk:
-                raise _refusal("the host's disk is nearly full", disk)
+            self._check_shared(size_bytes, extra_bytes)
             account.reserved_bytes += size_bytes
             account.reserved_packs += 1
             return Reservation(agreement, size_bytes, self._finish)
+
+    def _check_shared(self, size_bytes: int, extra_bytes: int) -> None:
+        """Check what all agreements share; of the disk's floor, far larger, the reserve takes a little."""
+        if self.offered_bytes is not None:
+            total = self.offered_bytes - sum(a.taken_bytes for a in self._accounts.values())
+            if size_bytes > total + extra_bytes:
+                raise _refusal("the host's store is full", total)
+        disk = self._disk_room()
+        if size_bytes + leaves_bytes(size_bytes) > disk + min(extra_bytes, self.floor_bytes):
+            raise _refusal("the host's disk is nearly full", disk)
+
+    def release(self, agreement: AgreementId, size_bytes: int, *, packs: int) -> None:
+        """Give back the room of packs that were erased.
+
+        Raises:
+            LocalError: more than there was.
+
+        """
+        with self._lock:
+            account = self._accounts.setdefault(agreement, _Account())
+            account.used_bytes -= size_bytes
+            account.packs -= packs
+            if account.used_bytes < 0 or account.packs < 0:
+                raise LocalError("a quota went below zero")
 
     def used_bytes(self, agreement: AgreementId) -> int:
         """Return what an agreement holds, 0 for an unknown one; asks no disk."""

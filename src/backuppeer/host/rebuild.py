@@ -98,7 +98,8 @@ def _reconcile_prefix(  # the seam between one folder and one slice of the catal
                 result.damaged.append(stored.hex())
     drop = [stored for stored in listed if stored not in good]
     result.added += sum(row.stored not in listed for row in add)
-    result.missing += sum(stored not in found for stored in drop)
+    # One that was deleted and is gone was being erased when the machine stopped: nothing is missing.
+    result.missing += catalogue.count_alive(agreement, [stored for stored in drop if stored not in found])
     if add or drop:
         catalogue.change_packs(agreement, add=add, drop=drop)
 

@@ -5,8 +5,8 @@ all calls are synchronous and thread-safe, the agent crosses over with `to_threa
 foreign, locked or read-only raises StoreUnavailable and is never taken for an empty one.
 
 Opening: marker read and locked → left-overs of `incoming/` swept → catalogue opened, or rebuilt when missing or
-damaged → agreements read → catalogue compared with the files → quotas counted. Deletes, their lock, and audits are
-not here yet: no method of this room removes a pack that was acknowledged.
+damaged → agreements read → catalogue compared with the files → deletes that it does not know done again → quotas
+counted. Only `sweep` removes a pack that was acknowledged. Audits are not here yet.
 """
 
 import secrets
@@ -17,8 +17,9 @@ from backuppeer.errors import (
     LocalError,
     NotFoundError,
     ProtocolViolation,
+    RefusedError,
 )
-from backuppeer.host.catalogue import PackRow, open_catalogue
+from backuppeer.host.catalogue import Graveyard, PackRow, open_catalogue
 from backuppeer.host.disk import PRIVATE_DIRECTORY, make_directory, sync_directory, translate_failures, write_all
 from backuppeer.host.heads import Heads
 from backuppeer.host.incoming import Incoming, Target, Write
@@ -28,7 +29,9 @@ from backuppeer.host.marker import Marker, Presence, lock_marker, write_marker
 from backuppeer.host.quota import Quota, Totals, Usage
 from backuppeer.host.reader import PackReader
 from backuppeer.host.rebuild import Reconciliation, reconcile, sweep_incoming
+from backuppeer.host.removals import Removals
 from backuppeer.host.site import check_site, free_bytes
+from backuppeer.host.sweep import Sweep
 from backuppeer.ids import AgreementId, PeerId, StoredId
 from backuppeer.limits import FREE_DISK_FLOOR_BYTES, PACK_LIST_PAGE, PACK_TARGET_BYTES
 
@@ -36,8 +39,8 @@ from backuppeer.limits import FREE_DISK_FLOOR_BYTES, PACK_LIST_PAGE, PACK_TARGET
 class Store:
     """An open store. Made by `create_store` or `open_store`; `close` it.
 
-    `quota`, `leases` and `heads` are its other doors; `notes` are sentences for the host's human about what was
-    found and repaired while opening.
+    `quota`, `leases`, `heads`, `removals` and `sweep` are its other doors; `notes` are sentences for the host's
+    human about what was found and repaired while opening.
     """
 
     def __init__(self, layout: Layout, marker: Marker, *, presence: Presence, quota: Quota, write: Write) -> None:
@@ -55,6 +58,9 @@ class Store:
         self._catalogue, is_new = open_catalogue(layout.catalogue)
         self.leases = Leases(layout, self._catalogue, quota=quota, host=marker.peer)
         self.heads = Heads(layout, self.leases, presence)
+        self._graveyard = graveyard = Graveyard(self._catalogue)
+        self.removals = Removals(layout, graveyard, leases=self.leases, heads=self.heads, presence=presence)
+        self.sweep = Sweep(layout, self._catalogue, self.removals, quota=quota, presence=presence)
         self._target = Target(layout=layout, catalogue=self._catalogue, write=write)
         try:
             self._load(is_new=is_new)
@@ -76,13 +82,15 @@ class Store:
         """
         self._presence.check()
 
-    def receive(self, agreement: AgreementId, stored: StoredId, size: int) -> Incoming:
+    def receive(self, agreement: AgreementId, stored: StoredId, size: int, *, is_list: bool = False) -> Incoming:
         """Reserve room for a pack of `size` bytes and return where its bytes go. Ask `has` first.
+
+        `is_list`: it may take from the reserve for lists of snapshots and packs.
 
         Raises:
             ProtocolViolation: an impossible id or size.
             NotFoundError: no such agreement.
-            RefusedError: no room; the message says which limit and what is free now.
+            RefusedError: no room; the message says which limit and what is free now. Or it is here, and deleted.
             StoreUnavailable: the disk refuses.
 
         """
@@ -91,21 +99,24 @@ class Store:
         if not 0 < size <= PACK_TARGET_BYTES:
             raise ProtocolViolation(f"a pack has 1 to {PACK_TARGET_BYTES} bytes, not {size}")
         self._presence.check()
-        reservation = self.quota.reserve(agreement, size)
+        if self._graveyard.is_deleted(agreement, stored):
+            raise RefusedError("this pack was deleted and is kept for a while", hint="revive it instead of sending it")
+        reservation = self.quota.reserve(agreement, size, is_list=is_list)
         name = secrets.token_hex(16) + PART_SUFFIX
         return Incoming(self._target, agreement, stored=stored, reservation=reservation, name=name)
 
     def has(self, agreement: AgreementId, stored: StoredId) -> bool:
-        """Return whether the pack is stored, durable and listed.
+        """Return whether the pack is stored, durable and not deleted.
 
         Raises:
             StoreUnavailable: the disk is gone.
 
         """
-        return self.find_size(agreement, stored) is not None
+        self._presence.check()
+        return self._graveyard.is_alive(check_agreement_id(agreement), check_stored_id(stored))
 
     def find_size(self, agreement: AgreementId, stored: StoredId) -> int | None:
-        """Return the length of a stored pack in bytes, or None when it isn't stored here.
+        """Return the length of a stored pack in bytes, a deleted one too until it is erased; None when it isn't here.
 
         Raises:
             StoreUnavailable: the disk is gone.
@@ -159,7 +170,7 @@ class Store:
             return reader.path(first_leaf, count)
 
     def list_packs(self, agreement: AgreementId, *, after: bytes = b"", limit: int = PACK_LIST_PAGE) -> list[PackRow]:
-        """Return a page of stored packs in order of their ids, from the first id greater than `after` (b"" = start).
+        """Return a page of packs that are not deleted, in order of their ids, from the first id above `after` on.
 
         Never more than PACK_LIST_PAGE rows; fewer than `limit` (or than that) means there are no more. Packs stored
         meanwhile may appear on later pages; none is shown twice.
@@ -217,6 +228,7 @@ class Store:
             self.notes.append(f"the catalogue was missing or damaged; it was rebuilt from {found.added} packs")
             found.added = 0
         self.notes += found.notes()
+        self.notes += self.removals.replay()
         self._count()
 
     def _count(self) -> None:

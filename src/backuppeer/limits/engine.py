@@ -27,6 +27,10 @@ READ_PIECE_BYTES: Final = 256 * KIB
 """What is read from a transport stream at a time (FACTS: 64 to 256 KiB)."""
 WRITE_PIECE_BYTES: Final = 1 * MIB
 """What is handed to a transport stream at a time."""
+SMALL_PACK_BYTES: Final = 4 * MIB
+"""Packs up to this are joined by `prune --repack-small`: a quarter of a full one."""
+PRUNE_UNUSED_PERMILLE: Final = 50
+"""Waste that a prune leaves beside what is needed, unless told otherwise: as restic does."""
 RESTORE_WINDOW_BLOBS: Final = 24576
 """Blobs wanted by the files of one window; two windows are under way, some 15 MiB of plan each. Large, because equal
 files far apart want the same packs: with 8,192 a tree of interpreters fetched its packs 2.6 times, so 1.7 times."""

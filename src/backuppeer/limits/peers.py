@@ -19,6 +19,21 @@ AGREEMENTS_PER_OWNER: Final = 16
 """No owner fills the host's folder of agreements; as many as fit into one Hello."""
 AGREEMENT_REVISIONS: Final = 4096
 """Length of one agreement's chain: each revision is a file."""
+REMOVAL_PACKS: Final = 1024
+"""Packs that one signed delete or revive names: 16 GiB of full ones in 35 kB."""
+REMOVALS_PER_AGREEMENT: Final = 16384
+"""Signed deletes and revives kept to answer a charge with: 570 MB of longest ones, each for 16 GiB that was stored."""
+LIST_RESERVE_BYTES: Final = 4 * MIB
+"""What lists of snapshots and packs may take beyond a full agreement: 16 of the smallest packs within one lock."""
+LIST_RESERVE_PACKS: Final = 16
+SWEEP_S: Final = 600.0
+"""How often a host counts the time that passed for deleted packs."""
+SWEEP_SOONEST_S: Final = 1.0
+"""How often at most it looks when a lock is nearly over."""
+SWEEP_BATCH: Final = 256
+"""Packs erased between two looks at whether the store is still there: 4 GiB of full ones."""
+CLOCK_JUMP_S: Final = 86400.0
+"""Wall time that runs ahead of or behind this machine's own by more than this, between two looks, is no time passed."""
 PREMISES_NOTES: Final = 32
 """Things about its store that a host tells its person in `status`."""
 PACKS_RECEIVED_AT_ONCE: Final = 64

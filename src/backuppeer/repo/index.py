@@ -11,6 +11,7 @@ registered last is found: that is the one a repair or compaction wrote.
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ from backuppeer.limits import INDEX_BATCH, INDEX_CACHE_KIB
 from backuppeer.repo.blob import BlobKind, Codec
 from backuppeer.repo.database import LocalDatabase
 from backuppeer.repo.layout import Entry
+from backuppeer.repo.turnover import DROPPED, FRESH, NAMED, NEW_EPOCH, Turnover
 
 Row = tuple[bytes, bytes, int, int, int, int, int, int]
 
@@ -34,13 +36,25 @@ _SCHEMA: Final = (
     CREATE INDEX blobs_kind ON blobs (kind) WHERE kind > 1;
     CREATE TABLE snapshots (number INTEGER PRIMARY KEY AUTOINCREMENT, id BLOB NOT NULL UNIQUE, body BLOB NOT NULL);
     """,
+    # state: of a pack, see turnover.py. spares: further places of blobs that lie in more than one pack.
+    """
+    ALTER TABLE packs ADD COLUMN state INTEGER NOT NULL DEFAULT 1;
+    CREATE TABLE spares (
+        blob BLOB NOT NULL, pack INTEGER NOT NULL, slot INTEGER NOT NULL, offset INTEGER NOT NULL,
+        sealed INTEGER NOT NULL, plain INTEGER NOT NULL, kind INTEGER NOT NULL, codec INTEGER NOT NULL,
+        PRIMARY KEY (blob, pack)
+    ) WITHOUT ROWID;
+    """,
     """
     CREATE TABLE epoch (value BLOB NOT NULL);
     INSERT INTO epoch VALUES (randomblob(16));
     """,
 )
 # One look into each table: joined, an empty one would have SQLite walk every pair of the others.
-_PROBE: Final = "SELECT (SELECT 1 FROM packs LIMIT 1), (SELECT 1 FROM blobs LIMIT 1), (SELECT 1 FROM snapshots LIMIT 1)"
+_PROBE: Final = (
+    "SELECT (SELECT 1 FROM packs LIMIT 1), (SELECT 1 FROM blobs LIMIT 1), (SELECT 1 FROM snapshots LIMIT 1),"
+    " (SELECT 1 FROM spares LIMIT 1), (SELECT 1 FROM epoch)"
+)
 _COLUMNS: Final = "blob, logical, slot, offset, sealed, plain, kind, codec"
 _FIND: Final = f"SELECT {_COLUMNS} FROM blobs JOIN packs ON number = pack WHERE blob = ?"  # noqa: S608 - constants
 _HAS: Final = "SELECT 1 FROM blobs WHERE blob = ?"
@@ -49,12 +63,11 @@ _FIND_MANY: Final = (
     f"WHERE blob IN ({','.join('?' * INDEX_BATCH)})"
 )
 _KNOWN: Final = (
-    f"SELECT blob FROM blobs WHERE blob IN ({','.join('?' * INDEX_BATCH)})"  # noqa: S608 - question marks
-    " AND pack NOT IN (SELECT number FROM temp.concealed)"
+    f"SELECT blob, pack FROM blobs WHERE blob IN ({','.join('?' * INDEX_BATCH)})"  # noqa: S608 - question marks
+    " AND pack NOT IN (SELECT number FROM temp.concealed) AND pack NOT IN (SELECT number FROM temp.absent)"
 )
 _CONCEALED: Final = "CREATE TEMP TABLE IF NOT EXISTS concealed (number INTEGER PRIMARY KEY)"
-_LOST: Final = "CREATE TEMP TABLE IF NOT EXISTS lost (number INTEGER PRIMARY KEY)"
-_NEW_EPOCH: Final = "UPDATE epoch SET value = randomblob(16)"
+_SPARE: Final = "INSERT OR IGNORE INTO spares SELECT * FROM blobs WHERE blob = ? AND pack <> ?"
 _REGISTER: Final = "INSERT OR REPLACE INTO blobs VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _KINDS: Final = {int(kind): kind for kind in BlobKind}
 _CODECS: Final = {int(codec): codec for codec in Codec}
@@ -123,6 +136,7 @@ class Index:
         """
         self._db = LocalDatabase(path, _SCHEMA, what="index", probe=_PROBE, cache_kib=INDEX_CACHE_KIB)
         self._db.run(lambda db: db.execute(_CONCEALED))
+        self.turnover = Turnover(self._db)
 
     def close(self) -> None:
         """Close the file; the index can't be used afterwards."""
@@ -142,8 +156,20 @@ class Index:
         return {BlobId(row[0]): _location(row) for row in self._look_up(_FIND_MANY, blobs)}
 
     def known(self, blobs: Iterable[BlobId]) -> set[BlobId]:
-        """Return those of the blobs that are known and not concealed; cheaper than `find_many`."""
-        return {BlobId(row[0]) for row in self._look_up(_KNOWN, blobs)}
+        """Return those of the blobs that a writer may rely on: known, not concealed, in no pack that goes.
+
+        Within `turnover.relying` their packs can't be taken away from now on.
+        """
+        found: set[BlobId] = set()
+
+        def act(db: sqlite3.Connection, batch: Sequence[BlobId]) -> None:
+            rows = db.execute(_KNOWN, batch).fetchall()
+            self.turnover.rely(row[1] for row in rows)
+            found.update(BlobId(row[0]) for row in rows)
+
+        for batch in _cut_batches(blobs):
+            self._db.run(partial(act, batch=batch))
+        return found
 
     def conceal(self, packs: Iterable[LogicalId]) -> None:
         """Let `known` pass over these packs from now on, instead of those concealed before; nothing is forgotten.
@@ -158,14 +184,25 @@ class Index:
 
         self._db.transact(act)
 
-    def register(self, logical: LogicalId, entries: Sequence[Entry]) -> None:
-        """Record a pack and its blobs in one transaction; a pack already known is recorded again, at its old place."""
+    def register(self, logical: LogicalId, entries: Sequence[Entry], *, is_found: bool = False) -> None:
+        """Record a pack and its blobs in one transaction; a pack already known is recorded again, at its old place.
+
+        `is_found`: it was met at a host, not stored now; one that was dropped then stays so.
+        """
         # Sorted by the key: neighbouring rows share B-tree pages, half the page writes for packs of small blobs.
         ordered = sorted(entries, key=lambda e: e.blob)
+        state = NAMED if is_found else FRESH
 
         def act(db: sqlite3.Connection) -> None:
-            db.execute("INSERT OR IGNORE INTO packs (logical) VALUES (?)", (logical,))
-            number = db.execute("SELECT number FROM packs WHERE logical = ?", (logical,)).fetchone()[0]
+            db.execute("INSERT OR IGNORE INTO packs (logical, state) VALUES (?, ?)", (logical, state))
+            number, was = db.execute("SELECT number, state FROM packs WHERE logical = ?", (logical,)).fetchone()
+            if is_found and was == DROPPED:
+                return
+            if was > state:
+                db.execute("UPDATE packs SET state = ? WHERE number = ?", (state, number))
+                db.execute("DELETE FROM temp.absent WHERE number = ?", (number,))
+            self.turnover.rely([number] if not is_found else ())
+            db.executemany(_SPARE, [(e.blob, number) for e in ordered])
             db.executemany(
                 _REGISTER,
                 [(e.blob, number, e.slot, e.offset, e.sealed_bytes, e.plain_bytes, e.kind, e.codec) for e in ordered],
@@ -174,20 +211,31 @@ class Index:
         self._db.transact(act)
 
     def packs(self) -> Iterator[LogicalId]:
-        """Yield the logical ids of all packs in the order they were first registered."""
+        """Yield the logical ids of all packs that are not dropped, in the order they were first registered."""
         last = 0
-        while rows := self._fetch(
-            "SELECT number, logical FROM packs WHERE number > ? ORDER BY number LIMIT 4096", [last]
-        ):
+        query = "SELECT number, logical FROM packs WHERE number > ? AND state < ? ORDER BY number LIMIT 4096"
+        while rows := self._fetch(query, [last, DROPPED]):
             yield from (LogicalId(row[1]) for row in rows)
             last = rows[-1][0]
 
     def has_pack(self, logical: LogicalId) -> bool:
-        """Say whether a pack was registered: what a resync need not open again."""
-        return (
-            self._db.run(lambda db: db.execute("SELECT 1 FROM packs WHERE logical = ?", (logical,)).fetchone())
-            is not None
+        """Say whether a pack is known, and not dropped."""
+        query = "SELECT 1 FROM packs WHERE logical = ? AND state < ?"
+        return self._db.run(lambda db: db.execute(query, (logical, DROPPED)).fetchone()) is not None
+
+    def has_read(self, logical: LogicalId) -> bool:
+        """Say whether a pack was registered, be it dropped since: what a resync need not open again."""
+        query = "SELECT 1 FROM packs WHERE logical = ?"
+        return self._db.run(lambda db: db.execute(query, (logical,)).fetchone()) is not None
+
+    def weigh_packs(self) -> Iterator[tuple[LogicalId, int]]:
+        """Yield each pack that is not dropped with the sealed bytes of all its blobs (walks the table once)."""
+        query = (
+            "SELECT logical, COALESCE(bytes, 0) FROM packs LEFT JOIN (SELECT pack, SUM(sealed) AS bytes FROM"
+            " (SELECT pack, sealed FROM blobs UNION ALL SELECT pack, sealed FROM spares) GROUP BY pack)"
+            " ON pack = number WHERE state < 2 ORDER BY number"
         )
+        yield from ((LogicalId(row[0]), int(row[1])) for row in self._fetch(query, ()))
 
     def blobs_of(self, kind: BlobKind) -> list[BlobId]:
         """Return the ids of all blobs of a kind (for DATA this is the whole table: ask for the rare kinds)."""
@@ -207,26 +255,21 @@ class Index:
             yield from (BlobId(row[0]) for row in rows)
             last = rows[-1][0]
 
-    def forget_packs(self, packs: Iterable[LogicalId]) -> None:
-        """Forget packs that are nowhere any more, and the blobs last found in them, in one transaction."""
-        lost = [(pack,) for pack in packs]
-
-        def act(db: sqlite3.Connection) -> None:
-            db.execute(_LOST)
-            db.executemany("INSERT OR IGNORE INTO lost SELECT number FROM packs WHERE logical = ?", lost)
-            db.execute("DELETE FROM blobs WHERE pack IN (SELECT number FROM temp.lost)")
-            db.execute("DELETE FROM packs WHERE number IN (SELECT number FROM temp.lost)")
-            db.execute("DELETE FROM temp.lost")
-            db.execute(_NEW_EPOCH)
-
-        if lost:
-            self._db.transact(act)
-
     def epoch(self) -> bytes | None:
-        """Return a mark that changes whenever a blob that was known may be so no more; None when some are concealed."""
+        """Return a mark that changes whenever a blob that was known may be so no more; None when some are concealed.
+
+        Within `turnover.relying`, whoever asked relies on every pack from now on.
+        """
         query = "SELECT value FROM epoch WHERE NOT EXISTS (SELECT 1 FROM temp.concealed)"
-        row = self._db.run(lambda db: db.execute(query).fetchone())
-        return None if row is None else bytes(row[0])
+
+        def act(db: sqlite3.Connection) -> bytes | None:
+            row = db.execute(query).fetchone()
+            if row is None:
+                return None
+            self.turnover.rely_on_all()
+            return bytes(row[0])
+
+        return self._db.run(act)
 
     def add_snapshot(self, snapshot: SnapshotId, body: bytes) -> None:
         """Record a snapshot's encoded bytes under its id; again is no change."""
@@ -261,31 +304,35 @@ class Index:
 
     def counts(self) -> Counts:
         """Return how many packs, blobs and snapshots are known (walks the table once)."""
-        query = "SELECT (SELECT count(*) FROM packs), (SELECT count(*) FROM blobs), (SELECT count(*) FROM snapshots)"
+        query = (
+            "SELECT (SELECT count(*) FROM packs WHERE state < 2), (SELECT count(*) FROM blobs),"
+            " (SELECT count(*) FROM snapshots)"
+        )
         return Counts(*self._db.run(lambda db: db.execute(query).fetchone()))
 
     def clear(self) -> None:
         """Forget everything, to be rebuilt from directories."""
 
         def act(db: sqlite3.Connection) -> None:
-            for table in ("blobs", "packs", "snapshots"):
-                db.execute(f"DELETE FROM {table}")  # noqa: S608 - the three names above
-            db.execute(_NEW_EPOCH)
+            for table in ("blobs", "packs", "snapshots", "spares", "temp.absent"):
+                db.execute(f"DELETE FROM {table}")  # noqa: S608 - the names above
+            db.execute(NEW_EPOCH)
 
         self._db.transact(act)
 
     def _look_up(self, query: str, blobs: Iterable[BlobId]) -> list[Row]:
-        """Run a query of INDEX_BATCH question marks over all ids; the last batch is filled up with its last id."""
-        wanted = sorted(set(blobs))
-        rows: list[Row] = []
-        for start in range(0, len(wanted), INDEX_BATCH):
-            batch = wanted[start : start + INDEX_BATCH]
-            batch += [batch[-1]] * (INDEX_BATCH - len(batch))
-            rows += self._fetch(query, batch)
-        return rows
+        return [row for batch in _cut_batches(blobs) for row in self._fetch(query, batch)]
 
     def _fetch(self, query: str, values: Sequence[object]) -> list[Any]:
         return self._db.run(lambda db: db.execute(query, values).fetchall())
+
+
+def _cut_batches(blobs: Iterable[BlobId]) -> Iterator[list[BlobId]]:
+    """Yield the ids in order, INDEX_BATCH at a time; the last batch is filled up with its last id."""
+    wanted = sorted(set(blobs))
+    for start in range(0, len(wanted), INDEX_BATCH):
+        batch = wanted[start : start + INDEX_BATCH]
+        yield batch + [batch[-1]] * (INDEX_BATCH - len(batch))
 
 
 def _location(row: Row) -> Location:

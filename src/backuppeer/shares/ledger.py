@@ -41,6 +41,11 @@ _SCHEMA: Final = (
     ) WITHOUT ROWID;
     CREATE INDEX copies_by_agreement ON copies (number, logical);
     """,
+    # until_ms: NULL, or of a doomed copy (no head names it): 0 until its host was told, then when it may be gone.
+    """
+    ALTER TABLE copies ADD COLUMN until_ms INTEGER;
+    CREATE INDEX copies_doomed ON copies (number, logical) WHERE until_ms IS NOT NULL;
+    """,
 )
 
 
@@ -84,15 +89,15 @@ class Ledger:
         with self._transaction() as connection:
             numbers = {name: _number_of(connection, name) for name in {copy.agreement for copy in checked}}
             connection.executemany(
-                "INSERT OR REPLACE INTO copies VALUES (?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO copies (logical, number, stored, size, header) VALUES (?, ?, ?, ?, ?)",
                 ((c.logical, numbers[c.agreement], c.stored, c.size, c.header) for c in checked),
             )
 
     def copies_of(self, logical: LogicalId) -> list[Copy]:
-        """Return all copies of a pack, in the order in which their agreements became known."""
+        """Return all copies of a pack in the order in which their agreements became known, doomed ones last."""
         sql = (
             "SELECT agreement, stored, size, header FROM copies JOIN agreements USING (number)"
-            " WHERE logical = ? ORDER BY number"
+            " WHERE logical = ? ORDER BY until_ms IS NOT NULL, number"
         )
         rows = self._fetch(sql, (logical,))
         return [Copy(logical, AgreementId(a), StoredId(s), int(n), bytes(h)) for a, s, n, h in rows]
@@ -121,17 +126,82 @@ class Ledger:
         return total
 
     def copies_at(self, agreement: AgreementId) -> Iterator[Copy]:
-        """Yield all copies under an agreement in order of their logical ids, page by page."""
+        """Yield the copies under an agreement that are not doomed, in order of their logical ids, page by page."""
+        yield from self._pages_at(agreement, "until_ms IS NULL")
+
+    def doomed_at(self, agreement: AgreementId, *, is_told: bool | None = None) -> Iterator[Copy]:
+        """Yield the doomed copies under an agreement; only those of which its host was told, or was not."""
+        which = {None: "until_ms IS NOT NULL", True: "until_ms > 0", False: "until_ms = 0"}[is_told]
+        yield from self._pages_at(agreement, which)
+
+    def _pages_at(self, agreement: AgreementId, which: str) -> Iterator[Copy]:
         sql = (
-            "SELECT logical, stored, size, header FROM copies"
+            "SELECT logical, stored, size, header FROM copies"  # noqa: S608 - the conditions above
             " WHERE number = (SELECT number FROM agreements WHERE agreement = ?) AND logical > ?"
-            " ORDER BY logical LIMIT ?"
+            f" AND {which} ORDER BY logical LIMIT ?"
         )
         after = b""
         while rows := self._fetch(sql, (agreement, after, _PAGE_ROWS)):
             for logical, stored, size, header in rows:
                 yield Copy(LogicalId(logical), agreement, StoredId(stored), int(size), bytes(header))
             after = rows[-1][0]
+
+    def sizes(self, logicals: Iterable[LogicalId]) -> dict[LogicalId, int]:
+        """Return the length of one copy of each of these packs that has one."""
+        found: dict[LogicalId, int] = {}
+        rest = iter(logicals)
+        while page := list(islice(rest, _PAGE_ROWS)):
+            marks = ",".join("?" * len(page))
+            sql = f"SELECT logical, MAX(size) FROM copies WHERE logical IN ({marks}) GROUP BY logical"  # noqa: S608 - only question marks
+            found |= {LogicalId(row[0]): int(row[1]) for row in self._fetch(sql, tuple(page))}
+        return found
+
+    def doom(self, logicals: Iterable[LogicalId]) -> None:
+        """Note that no head names these packs any more: their hosts are to be told to delete them.
+
+        Raises:
+            LocalError: a disk that refuses.
+
+        """
+        sql = "UPDATE copies SET until_ms = 0 WHERE logical = ? AND until_ms IS NULL"
+        with self._transaction() as connection:
+            connection.executemany(sql, ((logical,) for logical in logicals))
+
+    def settle(self, copies: Iterable[Copy], until_ms: int | None) -> None:
+        """Note of copies that their host was told, and until when it keeps them; None: they are wanted after all.
+
+        Raises:
+            LocalError: a disk that refuses.
+
+        """
+        sql = (
+            "UPDATE copies SET until_ms = ? WHERE logical = ? AND stored = ?"
+            " AND number = (SELECT number FROM agreements WHERE agreement = ?)"
+        )
+        with self._transaction() as connection:
+            connection.executemany(sql, ((until_ms, c.logical, c.stored, c.agreement) for c in copies))
+
+    def forget_copies(self, copies: Iterable[Copy]) -> None:
+        """Forget copies that are gone.
+
+        Raises:
+            LocalError: a disk that refuses.
+
+        """
+        with self._transaction() as connection:
+            connection.executemany(
+                "DELETE FROM copies WHERE logical = ? AND stored = ?", ((c.logical, c.stored) for c in copies)
+            )
+
+    def forget_erased(self, now_ms: int) -> None:
+        """Forget the doomed copies that their hosts may have erased by now.
+
+        Raises:
+            LocalError: a disk that refuses.
+
+        """
+        with self._transaction() as connection:
+            connection.execute("DELETE FROM copies WHERE until_ms > 0 AND until_ms <= ?", (now_ms,))
 
     def count(self, agreement: AgreementId | None = None) -> int:
         """Return the number of copies under an agreement, or of all."""
@@ -140,16 +210,15 @@ class Ledger:
         sql = "SELECT COUNT(*) FROM copies WHERE number = (SELECT number FROM agreements WHERE agreement = ?)"
         return int(self._fetch(sql, (agreement,))[0][0])
 
-    def keep_only(self, agreement: AgreementId, stored: AbstractSet[StoredId]) -> int:
-        """Forget the copies under an agreement that are not among `stored`; return how many those were.
+    def forget_stored(self, agreement: AgreementId, stored: AbstractSet[StoredId]) -> int:
+        """Forget those copies under an agreement that are among `stored`, but doomed ones; return how many those were.
 
         Raises:
             LocalError: a disk that refuses.
 
         """
-        gone = [(copy.logical, copy.stored) for copy in self.copies_at(agreement) if copy.stored not in stored]
-        with self._transaction() as connection:
-            connection.executemany("DELETE FROM copies WHERE logical = ? AND stored = ?", gone)
+        gone = [copy for copy in self.copies_at(agreement) if copy.stored in stored] if stored else []
+        self.forget_copies(gone)
         return len(gone)
 
     def drop_agreement(self, agreement: AgreementId) -> int:

@@ -23,6 +23,7 @@ from backuppeer.limits import (
     PROGRAM_CHARS,
     PROTOCOL_TEXT_CHARS,
     RANGE_PATH_NODES,
+    REMOVAL_PACKS,
     SIGNED_BYTES,
 )
 
@@ -47,6 +48,7 @@ Text = Annotated[str, Meta(max_length=PROTOCOL_TEXT_CHARS)]
 Page = Annotated[int, Meta(ge=1, le=PACK_LIST_PAGE)]
 FirstLeaf = Annotated[int, Meta(ge=0, lt=_PACK_LEAVES)]
 LeafCount = Annotated[int, Meta(ge=1, le=_PACK_LEAVES)]
+RemovalPacks = Annotated[tuple[StoredHash, ...], Meta(min_length=1, max_length=REMOVAL_PACKS)]
 
 
 class CloseCode(IntEnum):
@@ -208,6 +210,8 @@ class PutPack(Message, frozen=True, kw_only=True):
     agreement: Agreement
     stored: StoredHash
     size: PackSize
+    is_list: bool = False
+    """It holds a changed list of snapshots or packs, and may take from the reserve of a full agreement (ADR 23)."""
 
 
 class Proceed(Message, frozen=True, kw_only=True):
@@ -297,6 +301,60 @@ class Usage(Message, frozen=True, kw_only=True):
     used_bytes: Size
     packs: Size
     free_bytes: Size
+    deleted_bytes: Size = 0
+    """Of the used bytes: those that the owner deleted, and that are kept until the lock is over."""
+
+
+class DeletePacks(Message, frozen=True, kw_only=True):
+    """Opener: the signed PackDelete, and the packs that it is about."""
+
+    agreement: Agreement
+    signed: Signed
+    packs: RemovalPacks
+
+
+class Deleted(Message, frozen=True, kw_only=True):
+    """Answer to DeletePacks, durable: how many packs were deleted by this, and for how long all of them stay."""
+
+    packs: Size
+    lock_s: Size
+
+
+class RevivePacks(Message, frozen=True, kw_only=True):
+    """Opener: the signed PackRevive, and the packs that it is about."""
+
+    agreement: Agreement
+    signed: Signed
+    packs: RemovalPacks
+
+
+class Revived(Message, frozen=True, kw_only=True):
+    """Answer to RevivePacks, durable: those of the packs that are kept as any other now; the rest is erased."""
+
+    packs: Annotated[tuple[StoredHash, ...], Meta(max_length=REMOVAL_PACKS)] = ()
+
+
+class ListDeleted(Message, frozen=True, kw_only=True):
+    """Opener: up to `limit` deleted packs with a stored id above `after` (b"" = from the start)."""
+
+    agreement: Agreement
+    after: Annotated[bytes, Meta(max_length=32)] = b""
+    limit: Page = PACK_LIST_PAGE
+
+
+class DeletedRow(NamedTuple):
+    """One deleted pack: id, length in bytes, seconds until it is erased."""
+
+    stored: StoredHash
+    size: PackSize
+    left_s: Size
+
+
+class DeletedList(Message, frozen=True, kw_only=True):
+    """Answer to ListDeleted, in ascending order of stored id."""
+
+    packs: Annotated[tuple[DeletedRow, ...], Meta(max_length=PACK_LIST_PAGE)] = ()
+    more: bool = False
 
 
 TYPES: Final[Mapping[int, type[Message]]] = MappingProxyType(
@@ -328,6 +386,12 @@ TYPES: Final[Mapping[int, type[Message]]] = MappingProxyType(
         30: PackList,
         31: GetUsage,
         32: Usage,
+        33: DeletePacks,
+        34: Deleted,
+        35: RevivePacks,
+        36: Revived,
+        37: ListDeleted,
+        38: DeletedList,
     }
 )
 """The one table of type numbers."""

@@ -16,6 +16,9 @@ from backuppeer.errors import LocalError, ProtocolViolation
 from backuppeer.wire.messages import (
     Agreed,
     Challenge,
+    Deleted,
+    DeletedList,
+    DeletePacks,
     GetHead,
     GetRange,
     GetUsage,
@@ -25,6 +28,7 @@ from backuppeer.wire.messages import (
     Hello,
     LaneOffer,
     LaneWish,
+    ListDeleted,
     ListPacks,
     Message,
     PackList,
@@ -38,6 +42,8 @@ from backuppeer.wire.messages import (
     PutPack,
     Range,
     Refused,
+    Revived,
+    RevivePacks,
     Stored,
     Unsupported,
     Usage,
@@ -82,6 +88,9 @@ class State(Enum):
     HEAD_ASKED = auto()
     LIST_ASKED = auto()
     USAGE_ASKED = auto()
+    DELETE_ASKED = auto()
+    REVIVE_ASKED = auto()
+    DELETED_ASKED = auto()
     ENDED = auto()
     """No more messages; after Range the raw bytes follow."""
 
@@ -111,6 +120,9 @@ _REQUESTS: Final[dict[type[Message], State]] = {
     GetHead: State.HEAD_ASKED,
     ListPacks: State.LIST_ASKED,
     GetUsage: State.USAGE_ASKED,
+    DeletePacks: State.DELETE_ASKED,
+    RevivePacks: State.REVIVE_ASKED,
+    ListDeleted: State.DELETED_ASKED,
 }
 _ANSWERS: Final[dict[State, dict[type[Message], State]]] = {
     State.ASKING: {},
@@ -122,6 +134,9 @@ _ANSWERS: Final[dict[State, dict[type[Message], State]]] = {
     State.HEAD_ASKED: {HeadIs: State.ENDED},
     State.LIST_ASKED: {PackList: State.ENDED},
     State.USAGE_ASKED: {Usage: State.ENDED},
+    State.DELETE_ASKED: {Deleted: State.ENDED},
+    State.REVIVE_ASKED: {Revived: State.ENDED},
+    State.DELETED_ASKED: {DeletedList: State.ENDED},
 }
 
 

@@ -45,7 +45,10 @@ class Rows:
         ids = (StoredId(n.to_bytes(32, "big")) for n in range(1, self.known + 1))
         return [Copy(bytes(16), agreement, stored, 1, bytes(64)) for stored in ids]
 
-    def has_pack(self, _):
+    def doomed_at(self, _):
+        return []
+
+    def has_read(self, _):
         return True
 
 

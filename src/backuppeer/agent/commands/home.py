@@ -190,7 +190,8 @@ def hosting_state(agent: Agent) -> HostingState:
     if premises.directory is None:
         return state
     try:
-        totals = premises.open().totals()
+        store = premises.open()
+        totals, state.deleted_bytes = store.totals(), store.removals.deleted_bytes()
     except BackupPeerError as exc:
         state.store_state = f"unavailable: {exc.message}"
         return state

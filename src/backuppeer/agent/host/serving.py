@@ -33,11 +33,16 @@ from backuppeer.ids import AgreementId, PeerId, shorten_peer_id
 from backuppeer.limits import LEAF_BYTES, PACKS_READ_AT_ONCE, PACKS_RECEIVED_AT_ONCE
 from backuppeer.wire.messages import (
     Agreed,
+    Deleted,
+    DeletedList,
+    DeletedRow,
+    DeletePacks,
     GetHead,
     GetRange,
     GetUsage,
     HeadIs,
     HeadStored,
+    ListDeleted,
     ListPacks,
     Message,
     PackList,
@@ -50,6 +55,8 @@ from backuppeer.wire.messages import (
     Range,
     RefusalCode,
     Refused,
+    Revived,
+    RevivePacks,
     Stored,
     Unsupported,
     Usage,
@@ -68,6 +75,8 @@ class Serving:
 
     def __init__(self, premises: Premises, consider: Consider, on_fault: OnFault) -> None:
         self._premises, self._consider, self._on_fault = premises, consider, on_fault
+        self.on_deleted: Callable[[], None] = lambda: None
+        """Called when packs were deleted: somebody waits for their lock to be over."""
         self._receiving, self._reading = Places(PACKS_RECEIVED_AT_ONCE), Places(PACKS_READ_AT_ONCE)
 
     async def serve(self, peer: PeerId, channel: Channel) -> None:
@@ -97,20 +106,32 @@ class Serving:
                 case GetRange():
                     async with self._reading.take(is_newcomer=self._premises.is_newcomer(peer)):
                         await self._get_range(await self._admit(peer, message.agreement), channel, message)
-                case PutHead():
-                    await self._put_head(await self._admit(peer, message.agreement), channel, message)
-                case GetHead():
-                    await self._get_head(await self._admit(peer, message.agreement), channel, message)
-                case ListPacks():
-                    await self._list_packs(await self._admit(peer, message.agreement), channel, message)
-                case GetUsage():
-                    await self._get_usage(await self._admit(peer, message.agreement), channel, message)
                 case _:
-                    raise ProtocolViolation(f"a request stream opened with {type(message).__name__}")
+                    await self._answer_small(peer, channel, message)
         except (RefusedError, StoreUnavailable, IntegrityFault, NotFoundError, LocalError) as exc:
             _log.info("request refused", peer=shorten_peer_id(peer), request=type(message).__name__, reason=exc.message)
             if not await channel.refuse(refusal_of(exc, is_put=isinstance(message, PutPack))):
                 raise Unavailable(exc.message) from exc
+
+    async def _answer_small(self, peer: PeerId, channel: Channel, message: Message) -> None:
+        """Answer what takes no place: a question and an answer of one frame each."""
+        match message:
+            case PutHead():
+                await self._put_head(await self._admit(peer, message.agreement), channel, message)
+            case GetHead():
+                await self._get_head(await self._admit(peer, message.agreement), channel, message)
+            case ListPacks():
+                await self._list_packs(await self._admit(peer, message.agreement), channel, message)
+            case GetUsage():
+                await self._get_usage(await self._admit(peer, message.agreement), channel, message)
+            case DeletePacks():
+                await self._delete(await self._admit(peer, message.agreement), channel, message)
+            case RevivePacks():
+                await self._revive(await self._admit(peer, message.agreement), channel, message)
+            case ListDeleted():
+                await self._list_deleted(await self._admit(peer, message.agreement), channel, message)
+            case _:
+                raise ProtocolViolation(f"a request stream opened with {type(message).__name__}")
 
     async def _admit(self, peer: PeerId, agreement: AgreementId) -> Store:
         """Return the store if the agreement is this peer's own; the same words for "none" and "another's"."""
@@ -129,7 +150,9 @@ class Serving:
         if await asyncio.to_thread(store.has, message.agreement, message.stored):
             await channel.send(Stored())
             return
-        incoming = await asyncio.to_thread(store.receive, message.agreement, message.stored, message.size)
+        incoming = await asyncio.to_thread(
+            store.receive, message.agreement, message.stored, message.size, is_list=message.is_list
+        )
         try:
             await channel.send(Proceed())
             await channel.receive_through(message.size, incoming.write)
@@ -175,11 +198,34 @@ class Serving:
         rows = tuple(PackRow(row.stored, row.size) for row in page)
         await channel.send(PackList(packs=rows, more=len(rows) == message.limit))
 
+    async def _delete(self, store: Store, channel: Channel, message: DeletePacks) -> None:
+        deleted, lock_s = await asyncio.to_thread(
+            store.removals.delete, message.agreement, message.signed, message.packs
+        )
+        self.on_deleted()
+        await channel.send(Deleted(packs=len(deleted), lock_s=lock_s))
+
+    async def _revive(self, store: Store, channel: Channel, message: RevivePacks) -> None:
+        kept = await asyncio.to_thread(store.removals.revive, message.agreement, message.signed, message.packs)
+        await channel.send(Revived(packs=tuple(kept)))
+
+    async def _list_deleted(self, store: Store, channel: Channel, message: ListDeleted) -> None:
+        page = await asyncio.to_thread(
+            lambda: store.removals.list_deleted(message.agreement, after=message.after, limit=message.limit)
+        )
+        rows = tuple(DeletedRow(row.stored, row.size, row.left_s) for row in page)
+        await channel.send(DeletedList(packs=rows, more=len(rows) == message.limit))
+
     async def _get_usage(self, store: Store, channel: Channel, message: GetUsage) -> None:
         usage = await asyncio.to_thread(store.usage, message.agreement)
+        deleted_bytes = await asyncio.to_thread(store.removals.deleted_bytes, message.agreement)
         await channel.send(
             Usage(
-                size_bytes=usage.size_bytes, used_bytes=usage.used_bytes, packs=usage.packs, free_bytes=usage.free_bytes
+                size_bytes=usage.size_bytes,
+                used_bytes=usage.used_bytes,
+                packs=usage.packs,
+                free_bytes=usage.free_bytes,
+                deleted_bytes=deleted_bytes,
             )
         )
 

@@ -67,7 +67,7 @@ class AmendJob:
     async def _do(self, amendment: Amendment, partners: list[Partner]) -> Outcome:
         repository = self._vault.repository
         self._reporter.begin("storing the list of snapshots", unit="pack")
-        upload = self._hosts.make_upload(partners)
+        upload = self._hosts.make_upload(partners, is_list=True)
         step = partial(amend, amendment, upload, keys=repository.keys, index=repository.index, cache=repository.cache)
         amended = await self._hosts.in_thread(upload, step)
         return self._report(amendment, amended, await self._seal(amended, partners))
@@ -82,6 +82,7 @@ class AmendJob:
         def on_told(partner: Partner) -> None:
             if not told:
                 index.set_snapshots(amended.rows.items())
+                index.turnover.name(amended.published.inventory.packs)
             told.append(partner.peer)
 
         try:

@@ -147,8 +147,10 @@ class BackupJob:
         upload = self._hosts.make_upload(partners)
         self._reporter.sent_bytes = lambda: upload.sent_bytes
         work = partial(self._archive, upload)
-        result = await self._hosts.in_thread(upload, work, counting(count, self._reporter))
-        safe = [] if self._request.dry_run else await self._seal(result, partners, upload)
+        # Until the head names them, a prune beside this backup must not take away the packs that it relies on.
+        with self._vault.repository.index.turnover.relying():
+            result = await self._hosts.in_thread(upload, work, counting(count, self._reporter))
+            safe = [] if self._request.dry_run else await self._seal(result, partners, upload)
         return self._report(result, upload, safe)
 
     def _options(self) -> ArchiveOptions:
@@ -190,6 +192,7 @@ class BackupJob:
         if result.inventory is None or result.index is None:
             raise LocalError("a finished backup has no inventory")
         self._vault.heads.extend(result.index, result.inventory)
+        self._vault.repository.index.turnover.name(result.inventory.packs)
         safe: list[Partner] = []
 
         def on_told(partner: Partner) -> None:

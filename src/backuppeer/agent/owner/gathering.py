@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import TypeVar
 
+from backuppeer.agent.owner.clearing import Cleared, clear_out
 from backuppeer.agent.owner.meeting import Meeting
 from backuppeer.agent.owner.upload import Upload
 from backuppeer.agent.owner.vault import Vault
@@ -30,8 +31,8 @@ T = TypeVar("T")
 class Gathering:
     """The hosts of one job.
 
-    `failures`: who dropped out. `are_all_heard`: every host with an agreement told all that it holds. `stop`: set when
-    the person has left; the engine's thread ends then.
+    `failures`: who dropped out. `cleared`: who was told which packs go. `are_all_heard`: every host with an agreement
+    told all that it holds. `stop`: set when the person has left; the engine's thread ends then.
     """
 
     def __init__(self, vault: Vault, reporter: Reporter) -> None:
@@ -39,6 +40,7 @@ class Gathering:
         reporter.traffic_bytes = vault.traffic_bytes
         self.stop = threading.Event()
         self.failures: dict[PeerId, BackupPeerError] = {}
+        self.cleared: dict[PeerId, Cleared] = {}
         self.are_all_heard = False
         self._noted: set[PeerId] = set()
 
@@ -53,7 +55,7 @@ class Gathering:
         """
         await self._reporter.state("connecting", f"connecting to {', '.join(p.name for p in partners)}")
         others = await self._hear_others(partners)
-        meeting = Meeting(self._vault, self._reporter, self._drop)
+        meeting = Meeting(self._vault, self._reporter, self.drop)
         met = self._live(await meeting.refresh(self._live(await meeting.hear(partners))))
         await self._resync(meeting, others)
         is_waited_for = len(met) > 1
@@ -64,15 +66,18 @@ class Gathering:
         await self._reporter.state("connected", f"connected to {', '.join(p.name for p in met)}")
         return met
 
-    def make_upload(self, partners: Sequence[Partner]) -> Upload:
-        """Return the way for packs to these hosts; what one of them acknowledged enters index and ledger."""
+    def make_upload(self, partners: Sequence[Partner], *, is_list: bool = False) -> Upload:
+        """Return the way for packs to these hosts; what one of them acknowledged enters index and ledger.
+
+        `is_list`: packs of lists alone, for which a full host has a reserve.
+        """
 
         def on_copy(entries: Sequence[Entry], copy: Copy) -> None:
             # Acknowledged, hence durable at the host: only now may later files rely on these blobs.
             self._vault.repository.ledger.register_copy(copy)
             self._vault.repository.index.register(copy.logical, entries)
 
-        return Upload(
+        upload = Upload(
             self._vault.repository,
             partners,
             on_copy=on_copy,
@@ -80,6 +85,8 @@ class Gathering:
             clock=self._vault.clock,
             stop=self.stop,
         )
+        upload.is_list = is_list
+        return upload
 
     async def in_thread(
         self,
@@ -101,6 +108,17 @@ class Gathering:
         finally:
             self.failures |= upload.failures
 
+    async def aside(self, step: Callable[[], T]) -> T:
+        """Run what sends nothing in a thread; `stop` is set when the person has left, and the step looks at it."""
+        async with beating(self._reporter):
+            work = asyncio.create_task(asyncio.to_thread(step))
+            try:
+                return await asyncio.shield(work)
+            except asyncio.CancelledError:
+                self.stop.set()
+                await asyncio.gather(work, return_exceptions=True)
+                raise
+
     async def leave_head(self, partners: Sequence[Partner], on_told: Callable[[Partner], None]) -> None:
         """Leave the newest head with those of the hosts that did not drop out; `on_told` hears of each that has it.
 
@@ -120,8 +138,16 @@ class Gathering:
             else:
                 is_told = True
                 on_told(partner)
+                await self.clear_out(partner)
         if not is_told:
             raise next(iter(self.failures.values()))
+
+    async def clear_out(self, partner: Partner) -> None:
+        """Tell a host that has the newest head which packs go with it; what fails is told with a later head."""
+        try:
+            self.cleared[partner.peer] = await clear_out(self._vault, partner)
+        except BackupPeerError as exc:
+            self._tell(partner, exc)
 
     def note_failures(self) -> None:
         """Tell of each host that dropped out why it did, once."""
@@ -147,17 +173,18 @@ class Gathering:
             raise next(iter(self.failures.values()))
         return partners
 
-    def _drop(self, partner: Partner, error: BackupPeerError) -> None:
+    def drop(self, partner: Partner, error: BackupPeerError) -> None:
         """Leave a host out of this job; what is its fault is written down, and nobody else is held up."""
         self._vault.blame(partner, error)
-        self._leave_out(partner, error)
+        self.leave_out(partner, error)
 
     def _tell(self, partner: Partner, error: BackupPeerError) -> None:
         """Write down and tell what is wrong with a host, which may still be of use in this job."""
         self._vault.blame(partner, error)
         self._reporter.note(f"{partner.name}: {error.message}")
 
-    def _leave_out(self, partner: Partner, error: BackupPeerError) -> None:
+    def leave_out(self, partner: Partner, error: BackupPeerError) -> None:
+        """Leave a host out of this job, without blame."""
         self.failures[partner.peer] = error
         self.note_failures()
 
@@ -213,12 +240,12 @@ class Gathering:
             shortage = await self._find_shortage(partner, copy_bytes)
             if shortage is not None:
                 # It keeps what it agreed to: nothing to blame it for.
-                self._leave_out(partner, shortage)
+                self.leave_out(partner, shortage)
                 return False
             async with beating(self._reporter):
                 await self._vault.level(partner, self._reporter, self.stop, is_waited_for=is_waited_for)
         except BackupPeerError as exc:
-            self._drop(partner, exc)
+            self.drop(partner, exc)
             return False
         return True
 

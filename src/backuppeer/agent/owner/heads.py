@@ -107,6 +107,14 @@ class HeadChain:
             shown = "another head" if is_other else f"head {number}" if number else "no head"
             raise IntegrityFault(f"it shows {shown}, and had countersigned head {promised.number}")
 
+    def countersigned(self, partner: Partner) -> tuple[bytes, int] | None:
+        """Return hash and number of the newest head that a host countersigned."""
+        kept = self._state.setting(_RECEIPT + partner.agreement.hex())
+        if kept is None:
+            return None
+        said = open_statement(HeadReceipt, kept, PeerId(partner.peer))
+        return said.head_hash, said.number
+
     def way_from(self, held: HeadIs, name: str) -> list[HeadRow]:
         """Return the heads that bring a host from what it holds to our newest. `name`: what a person calls it.
 

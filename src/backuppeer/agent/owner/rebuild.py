@@ -52,10 +52,16 @@ OnPack = Callable[[int], None]
 
 @dataclass(slots=True)
 class Found:
-    """What a host listed, and which of its packs could not be opened."""
+    """What a host listed, what it had acknowledged before it was asked, and which packs could not be opened."""
 
     stored: set[StoredId] = field(default_factory=set)
+    expected: set[StoredId] = field(default_factory=set)
     failures: list[BackupPeerError] = field(default_factory=list)
+
+    @property
+    def lost(self) -> set[StoredId]:
+        """Return what it had acknowledged and lists no more."""
+        return self.expected - self.stored
 
     @property
     def is_conclusive(self) -> bool:
@@ -83,8 +89,13 @@ async def rebuild_from(partner: Partner, repository: Repository, on_pack: OnPack
 async def _read_all(
     partner: Partner, repository: Repository, on_pack: OnPack, clock: Clock, *, found: Found, patience: asyncio.Timeout
 ) -> None:
-    copies = repository.ledger.copies_at(partner.agreement)
-    known = {copy.stored for copy in copies if repository.index.has_pack(copy.logical)}
+    known: set[StoredId] = set()
+    for copy in repository.ledger.copies_at(partner.agreement):
+        # Before the first page: a backup beside this may store packs whose place in the list has been passed.
+        found.expected.add(copy.stored)
+        if repository.index.has_read(copy.logical):
+            known.add(copy.stored)
+    known |= {copy.stored for copy in repository.ledger.doomed_at(partner.agreement)}
     places = asyncio.Semaphore(REBUILD_AT_ONCE)
 
     async def take(row: PackRow) -> None:
@@ -160,7 +171,7 @@ async def _register(partner: Partner, repository: Repository, row: PackRow) -> N
 
 
 def _write(repository: Repository, copy: Copy, entries: Sequence[Entry]) -> None:
-    repository.index.register(copy.logical, entries)
+    repository.index.register(copy.logical, entries, is_found=True)
     repository.ledger.register_copy(copy)
 
 
@@ -198,10 +209,13 @@ def load_head(repository: Repository, head: Head, source: Fetch) -> Loaded:
     known = dict(repository.index.snapshots())
     bodies = {name: known.get(name) or loaded.read(repository, source, BlobId(name)) or b"" for name in names}
     repository.index.set_snapshots(bodies.items())
+    if listed and loaded.is_list_read:
+        repository.index.turnover.follow(listed.packs)
+        return loaded
     for pack in listed.packs if listed else ():
         # Known by name only: the next head must still commit to it, since a host that is away may hold it.
         if not repository.index.has_pack(pack):
-            repository.index.register(pack, ())
+            repository.index.register(pack, (), is_found=True)
     return loaded
 
 

@@ -59,6 +59,8 @@ class Upload:
         stop: threading.Event,
         is_waited_for: bool = False,
     ) -> None:
+        self.is_list = False
+        """Whether packs are of lists alone, and may take from the reserve of a full host."""
         self._loop = asyncio.get_running_loop()
         self._repository = repository
         self._targets = [_Target(partner) for partner in partners]
@@ -74,6 +76,11 @@ class Upload:
     def sent_bytes(self) -> int:
         """Return the bytes of packs that hosts have acknowledged after receiving them now."""
         return sum(target.sent_bytes for target in self._targets)
+
+    @property
+    def partners(self) -> list[Partner]:
+        """Return the hosts that did not drop out."""
+        return [target.partner for target in self._targets if target.failure is None]
 
     def sent_to(self, partner: Partner) -> int:
         """Return the bytes sent to one host."""
@@ -182,7 +189,8 @@ class Upload:
         partner = target.partner
         session = await partner.session()
         async with session.request(
-            PutPack(agreement=partner.agreement, stored=sealed.stored, size=len(sealed.data)), bulk=True
+            PutPack(agreement=partner.agreement, stored=sealed.stored, size=len(sealed.data), is_list=self.is_list),
+            bulk=True,
         ) as channel:
             answer = await channel.receive(Proceed, Stored)
             self._herald.over(partner.name)

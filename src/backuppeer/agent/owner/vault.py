@@ -5,7 +5,8 @@ Knows: which hosts hold our packs, how to catch up with a host that knows more t
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final
 
@@ -27,8 +28,10 @@ from backuppeer.agent.reporter import Reporter
 from backuppeer.clock import Clock
 from backuppeer.errors import BackupPeerError, IntegrityFault, NotFoundError, RefusedError, UserError
 from backuppeer.ids import AgreementId, BlobId, PeerId, RepositoryId, SnapshotId
+from backuppeer.proof.removals import Removal, sign_removal
 from backuppeer.proof.statements import Agreement, open_statement
 from backuppeer.repo.head import check_inventory
+from backuppeer.shares.ledger import Copy
 from backuppeer.trust.evidence import Kind
 from backuppeer.wire.messages import HeadIs
 
@@ -51,6 +54,9 @@ class Vault:
         self._repository: Repository | None = None
         self.busy = asyncio.Lock()
         """Held by whoever writes: one backup or amendment at a time per home."""
+        self.pruning = asyncio.Lock()
+        """Held by a prune from its beginning to its end, beside which backups are made."""
+        self._is_brief = False
 
     @property
     def repository_id(self) -> RepositoryId | None:
@@ -121,11 +127,42 @@ class Vault:
             UserError: one is running.
 
         """
-        if self.busy.locked():
+        if self.busy.locked() and not self._is_brief:
             raise UserError(
                 "another backup, or a change of the list of snapshots, is running in this home",
                 hint="wait for it, or see `backup-peer status`",
             )
+
+    @asynccontextmanager
+    async def writing_briefly(self, on_wait: Callable[[], None]) -> AsyncIterator[None]:
+        """Write for seconds, after the job that does so now; whoever comes meanwhile waits and is not refused.
+
+        `on_wait`: told when there is somebody to wait for.
+        """
+        if self.busy.locked():
+            on_wait()
+        async with self.busy:
+            self._is_brief = True
+            try:
+                yield
+            finally:
+                self._is_brief = False
+
+    def sign_removal(self, kind: type[Removal], copies: Sequence[Copy], head: tuple[bytes, int]) -> bytes:
+        """Return the signed word that a host may delete these copies, or must keep them; `head`: hash and number."""
+        return sign_removal(
+            kind,
+            [copy.stored for copy in copies],
+            self._keys.identity,
+            agreement=copies[0].agreement,
+            head=head,
+            time_ms=self.clock.now_ms(),
+        )
+
+    def lock_s(self, partner: Partner) -> int:
+        """Return for how long a host keeps what was deleted, as agreed."""
+        signed = next(signed for agreement, _, signed in self._state.agreements() if agreement == partner.agreement)
+        return open_statement(Agreement, signed, self._keys.peer, partner.peer).lock_s
 
     def partners(self, names: Sequence[str] = ()) -> list[Partner]:
         """Return the hosts named, or all that we have an agreement with.
@@ -227,11 +264,12 @@ class Vault:
             PeerUnreachable: it went away.
 
         """
+        await asyncio.to_thread(self.repository.ledger.forget_erased, self.clock.now_ms())
         found = await rebuild_from(partner, self.repository, on_pack, self.clock)
         for failure in found.failures[:1]:
             self.blame(partner, failure)
             reporter.note(f"{partner.name}: packs that can't be opened: {len(found.failures)}: {failure.message}")
-        lost = await asyncio.to_thread(self.repository.ledger.keep_only, partner.agreement, found.stored)
+        lost = await asyncio.to_thread(self.repository.ledger.forget_stored, partner.agreement, found.lost)
         if lost:
             loss = IntegrityFault(f"packs that it had acknowledged are gone: {lost}")
             self.blame(partner, loss)
@@ -280,7 +318,7 @@ class Vault:
         The next head names them no more: for when every host told all it has, and what is here was sent again.
         """
         repository = self.repository
-        repository.index.forget_packs(find_nowhere(repository, [a for a, _, _ in self._state.agreements()]))
+        repository.index.turnover.forget(find_nowhere(repository, [a for a, _, _ in self._state.agreements()]))
         names = repository.index.snapshot_names()
         lost = [name for name, is_here in names.items() if not is_here and not repository.index.has(BlobId(name))]
         for name in lost:

@@ -1,0 +1,192 @@
+"""`prune`: have hosts delete what no snapshot needs any more. Plan, question, work."""
+
+from typing import Annotated, Final
+
+import msgspec
+import typer
+
+from backuppeer.cli.context import Context, context_of
+from backuppeer.cli.render import Column, escape_line, format_count, format_moment
+from backuppeer.cli.screen import GREEN, Screen
+from backuppeer.cli.spinner import Spinner
+from backuppeer.cli.units import format_duration, format_size, parse_share, parse_size
+from backuppeer.cli.work import View, run_work
+from backuppeer.control.pruning import PruneHost, PrunePlan, PruneRequest, PruneResult
+from backuppeer.errors import DeclinedError, ExitCode, IncompleteError, InterruptedByUserError, UserError
+from backuppeer.limits import PRUNE_UNUSED_PERMILLE
+
+_HELP: Final = (
+    "Have hosts delete what no snapshot needs any more.\n\nPacks that nothing needs go as they are; of those that are "
+    "needed in part the most wasteful are packed anew, which sends what is still needed to each host. A host erases "
+    "when the lock of its agreement is over; until then what was deleted counts as used, and could be taken back. "
+    "Backups can be made meanwhile."
+)
+_COLUMNS: Final = (Column("host", keep=True), Column("frees", "right", keep=True), Column("erased"), Column("when"))
+_UNLIMITED: Final = "unlimited"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command(name="prune", help=_HELP)(prune)
+
+
+def prune(
+    ctx: typer.Context,
+    *,
+    max_unused: Annotated[
+        str, typer.Option(metavar="5%|SIZE|unlimited", help="Waste that may stay beside what is needed.")
+    ] = "5%",
+    max_repack_size: Annotated[
+        str, typer.Option(metavar="SIZE", help="Send no more than this to each host.", show_default=False)
+    ] = "",
+    repack_small: Annotated[bool, typer.Option("--repack-small", help="Join small packs, too.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Say what would go; change nothing.")] = False,
+) -> int:
+    """Show the plan, ask, and have the agent do it."""
+    context = context_of(ctx)
+    request = PruneRequest(servers=context.servers(), repack_small=repack_small)
+    request.max_unused_permille, request.max_unused_bytes = read_unused(max_unused)
+    request.max_repack_bytes = parse_size(max_repack_size) if max_repack_size else None
+    result = carry_out(context, request, dry_run=dry_run)
+    context.screen.done(result)
+    if not dry_run:
+        check_told(result)
+    return ExitCode.DONE
+
+
+def carry_out(
+    context: Context, request: PruneRequest, *, dry_run: bool = False, is_agreed: bool = False, event: str = "plan"
+) -> PruneResult:
+    """Plan, show, ask unless that was done, prune, and tell; `event`: what a line of JSON with the plan is called.
+
+    Raises:
+        DeclinedError: the person said no.
+        BackupPeerError: nothing was pruned.
+
+    """
+    screen, client = context.screen, context.client()
+    try:
+        with Spinner(screen) as spinner:
+            plan = run_work(client, "prune/plan", request, PrunePlan, view=View(screen, spinner=spinner))
+        screen.event(event, msgspec.to_builtins(plan))
+        show_plan(screen, plan)
+        if dry_run or not has_work(plan):
+            screen.line(f"would {_describe(plan)}" if has_work(plan) else "nothing to prune")
+            return _as_result(plan)
+        if not is_agreed and not screen.confirm(f"{_describe(plan)}?", unanswered=f"it would {_describe(plan)}"):
+            raise DeclinedError("nothing was pruned: you said no")
+        request.agreed = True
+        with Spinner(screen) as spinner:
+            result = run_work(client, "prune", request, PruneResult, view=View(screen, spinner=spinner))
+    except KeyboardInterrupt:
+        raise InterruptedByUserError("stopped; nothing was lost, and `backup-peer prune` begins anew") from None
+    _tell(screen, result)
+    return result
+
+
+def check_told(result: PruneResult) -> None:
+    """Say by name which hosts delete nothing yet, when there was something to tell.
+
+    Raises:
+        IncompleteError: there are some.
+
+    """
+    if not result.left_out or not result.peers:
+        return
+    names = ", ".join(escape_line(host.name) for host in result.left_out)
+    raise IncompleteError(
+        f"not told yet: {names}",
+        hint="nothing else has to be done: the next backup or prune that reaches them tells them",
+    )
+
+
+def read_unused(text: str) -> tuple[int, int | None]:
+    """Return (permille, bytes or None) of `--max-unused`.
+
+    Raises:
+        UserError: neither a share below all, a size, nor `unlimited`.
+
+    """
+    if text.strip().lower() == _UNLIMITED:
+        return 1000, None
+    if not text.strip().endswith("%"):
+        return PRUNE_UNUSED_PERMILLE, parse_size(text)
+    permille = round(parse_share(text) * 1000)
+    if permille >= 1000:
+        raise UserError(f"--max-unused {text}: all of it can't be waste", hint="for example 5%, 2GB, or unlimited")
+    return permille, None
+
+
+def has_work(plan: PrunePlan) -> bool:
+    """Say whether a prune would change anything."""
+    return bool(plan.delete_packs or plan.repack_packs or any(host.packs for host in plan.hosts))
+
+
+def show_plan(screen: Screen, plan: PrunePlan) -> None:
+    """Show what goes, what is sent, and what each host will have free, when."""
+    if screen.json:
+        return
+    screen.line(f"of {format_count(plan.packs, 'pack')} with {format_size(plan.bytes)}:")
+    screen.line(f"  delete      {plan.delete_packs:>7,}  {format_size(plan.delete_bytes)} that no snapshot needs")
+    if plan.repack_packs:
+        moved = f"{format_size(plan.move_bytes)} of it needed, and sent to each host"
+        screen.line(f"  pack anew   {plan.repack_packs:>7,}  {format_size(plan.repack_bytes)}, {moved}", hang=23)
+    waste = f"with {format_size(plan.unused_bytes)} of waste" if plan.unused_bytes else "all needed"
+    screen.line(f"  keep        {plan.kept_packs:>7,}  {waste}")
+    if plan.held_back:
+        stay = "stay" if plan.held_back > 1 else "stays"
+        why = "the hosts have no room for what would be sent" if plan.is_room_short else "of --max-repack-size"
+        screen.note(f"{format_count(plan.held_back, 'more wasteful pack')} {stay} because {why}")
+    if any(host.packs for host in plan.hosts):
+        screen.line()
+        screen.table(_COLUMNS, [_cells(host) for host in plan.hosts])
+    for host in plan.left_out:
+        screen.note(f"{host.name}: {host.reason}; it is told later")
+
+
+def _cells(host: PruneHost) -> list[str]:
+    after = "at once" if not host.lock_s else f"after {format_duration(host.lock_s)}"
+    when = f"{format_moment(host.until)} at the soonest" if host.told else "counted from when it is told"
+    return [escape_line(host.name), format_size(host.bytes), after, when if host.packs else ""]
+
+
+def _describe(plan: PrunePlan) -> str:
+    parts = [f"delete {format_count(plan.delete_packs, 'pack')}"] if plan.delete_packs else []
+    if plan.repack_packs:
+        parts.append(f"pack {format_count(plan.repack_packs, 'pack')} anew")
+    if not parts:
+        parts = ["have hosts delete packs that are in no list any more"]
+    return " and ".join(parts)
+
+
+def _as_result(plan: PrunePlan) -> PruneResult:
+    """Return what would be done, or that nothing is to be done."""
+    return PruneResult(
+        deleted_packs=plan.delete_packs,
+        repacked_packs=plan.repack_packs,
+        kept_packs=plan.kept_packs,
+        freed_bytes=plan.delete_bytes + plan.repack_bytes,
+        sent_bytes=0,
+        seconds=0.0,
+        hosts=plan.hosts,
+        left_out=plan.left_out,
+    )
+
+
+def _tell(screen: Screen, result: PruneResult) -> None:
+    tick = screen.paint("✓", GREEN)
+    done = f"{format_count(result.deleted_packs, 'pack')} deleted"
+    if result.repacked_packs:
+        done += f", {format_count(result.repacked_packs, 'pack')} packed anew ({format_size(result.sent_bytes)} sent)"
+    screen.line(f"{tick} {done}, {result.kept_packs:,} kept, in {format_duration(result.seconds)}", hang=2)
+    for host in result.hosts:
+        if host.told and host.packs:
+            screen.line(f"  {escape_line(host.name)} erases {format_size(host.bytes)}{_say_when(host)}", hang=2)
+    for untold in result.left_out:
+        screen.note(f"{untold.name} was not told: {untold.reason}")
+
+
+def _say_when(host: PruneHost) -> str:
+    if not host.lock_s:
+        return " now"
+    return f" when {format_duration(host.lock_s)} have passed there: {format_moment(host.until)} at the soonest"

@@ -1,0 +1,79 @@
+"""Shapes of `prune`: what hosts keep that nothing needs any more (control.api, DESIGN 10).
+
+Knows: request and result structs. Must not know: the agent, the terminal. Sizes are bytes of one copy, but those of a
+host, which are of its own copies.
+"""
+
+import msgspec
+
+from backuppeer.control.api import LeftOut, Request
+from backuppeer.limits import PRUNE_UNUSED_PERMILLE
+
+
+class PruneRequest(Request):
+    """`prune`. Waste that may stay: `max_unused_bytes`, else `max_unused_permille` of what is needed (1000: any).
+
+    `max_repack_bytes`: what may be packed anew and sent to each host. `repack_small`: join small packs, too. `agreed`:
+    a person, or --yes, said yes; only `prune` itself needs it.
+    """
+
+    max_unused_permille: int = PRUNE_UNUSED_PERMILLE
+    max_unused_bytes: int | None = None
+    max_repack_bytes: int | None = None
+    repack_small: bool = False
+    agreed: bool = False
+
+
+class PruneHost(msgspec.Struct, kw_only=True):
+    """What a prune means at one host: packs it deletes, and after how many seconds, of uptime, they are erased.
+
+    `told`: false when it is away or behind, and hears of it later.
+    """
+
+    peer_id: str
+    name: str
+    packs: int
+    bytes: int
+    lock_s: int
+    until: str
+    told: bool
+
+
+class PrunePlan(msgspec.Struct, kw_only=True):
+    """What `prune` would do. Packs are deleted, packed anew, or kept; `move_bytes` are sent to each host.
+
+    `unused_bytes`: waste that stays. `held_back`: packs with too much waste that stay, `is_room_short`: for want of
+    room, else by `max_repack_bytes`. `room_bytes`: what the fullest host that is there can still take.
+    """
+
+    packs: int
+    bytes: int
+    delete_packs: int
+    delete_bytes: int
+    repack_packs: int
+    repack_bytes: int
+    move_bytes: int
+    kept_packs: int
+    unused_bytes: int
+    held_back: int
+    is_room_short: bool
+    room_bytes: int
+    hosts: list[PruneHost]
+    left_out: list[LeftOut] = msgspec.field(default_factory=list)
+
+
+class PruneResult(msgspec.Struct, kw_only=True):
+    """What was done. `peers`: who has the new list and was told; who is `left_out` hears of it with the next backup.
+
+    `freed_bytes`: of one copy; hosts erase them when their lock is over. `sent_bytes`: to all hosts.
+    """
+
+    deleted_packs: int
+    repacked_packs: int
+    kept_packs: int
+    freed_bytes: int
+    sent_bytes: int
+    seconds: float
+    hosts: list[PruneHost]
+    peers: list[str] = msgspec.field(default_factory=list)
+    left_out: list[LeftOut] = msgspec.field(default_factory=list)

@@ -1,0 +1,192 @@
+"""What owners asked to be deleted, and revived: checked, kept as they signed it, done (ADR 22).
+
+Knows: the statements of `proof.removals`, their files, the rows of the catalogue. Must not know: sessions, when packs
+are erased (sweep). Order: statement checked against agreement and head → file durable → rows → answer. A file whose
+rows were lost is done again when the store is opened, so what was answered stands. The files are never removed: with
+them a host answers the charge that it lost a pack.
+
+    <number>.delete | <number>.revive = "BPREM01" 0x0A ‖ u32be(length) ‖ signed statement ‖ stored ids, 32 bytes each
+"""
+
+import re
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from backuppeer.errors import LocalError, PeerFault, RefusedError
+from backuppeer.host.catalogue import DeletedRow, Graveyard
+from backuppeer.host.disk import make_directory, replace_file, translate_failures
+from backuppeer.host.heads import Heads
+from backuppeer.host.layout import STORED_ID_BYTES, Layout
+from backuppeer.host.leases import Lease, Leases
+from backuppeer.host.marker import Presence
+from backuppeer.ids import AgreementId, StoredId
+from backuppeer.limits import PACK_LIST_PAGE, REMOVAL_PACKS, REMOVALS_PER_AGREEMENT, STATEMENT_BYTES
+from backuppeer.proof.removals import PackDelete, PackRevive, Removal, open_removal
+from backuppeer.proof.statements import statement_hash
+
+_MAGIC: Final = b"BPREM01\n"
+_NAME: Final = re.compile(r"([0-9]{8})\.(delete|revive)")
+_KINDS: Final[dict[str, type[Removal]]] = {"delete": PackDelete, "revive": PackRevive}
+_FILE_BYTES: Final = 2 * STATEMENT_BYTES + REMOVAL_PACKS * STORED_ID_BYTES
+
+
+class Removals:
+    """Deleted packs of one store. Thread-safe. Made by `open_store`."""
+
+    def __init__(
+        self, layout: Layout, graveyard: Graveyard, *, leases: Leases, heads: Heads, presence: Presence
+    ) -> None:
+        self._layout = layout
+        self._leases, self._heads, self._presence = leases, heads, presence
+        self.graveyard = graveyard
+        self.lock = threading.Lock()
+        """Held while a delete or revive is done, and while packs are erased: a pack is revived before, or gone."""
+
+    def delete(self, agreement: AgreementId, signed: bytes, packs: Sequence[StoredId]) -> tuple[list[StoredId], int]:
+        """Delete packs; return those that this changed, and the seconds for which they are kept.
+
+        What is not here under this agreement, or deleted already, is passed over: a request may come twice.
+
+        Raises:
+            NotFoundError: no such agreement.
+            AuthenticationFault: not signed by its owner.
+            ProtocolViolation: malformed, of another agreement, or about other packs.
+            RefusedError: it names another head than the one held, or there were too many.
+            StoreUnavailable: the disk refuses; nothing was deleted, or it will be when the store is opened.
+
+        """
+        with self.lock:
+            lease, said = self._check(PackDelete, agreement, signed, packs)
+            if not any(self._is_alive(agreement, stored) for stored in packs):
+                return [], lease.terms.lock_s
+            number = self._keep("delete", agreement, signed, packs)
+            return self._do(lease, said, packs, number), lease.terms.lock_s
+
+    def revive(self, agreement: AgreementId, signed: bytes, packs: Sequence[StoredId]) -> list[StoredId]:
+        """Take deletes back that named an earlier head; return which of the packs are here and kept as any other.
+
+        Raises:
+            as `delete`.
+
+        """
+        with self.lock:
+            lease, said = self._check(PackRevive, agreement, signed, packs)
+            if not any(self.graveyard.is_deleted(agreement, stored) for stored in packs):
+                return [stored for stored in packs if self._is_alive(agreement, stored)]
+            number = self._keep("revive", agreement, signed, packs)
+            return self._do(lease, said, packs, number)
+
+    def list_deleted(self, agreement: AgreementId, *, after: bytes, limit: int) -> list[DeletedRow]:
+        """Return a page of deleted packs in order of their ids, as `Store.list_packs` does of all others.
+
+        Raises:
+            NotFoundError: no such agreement.
+            StoreUnavailable: the disk is gone.
+
+        """
+        self._presence.check()
+        self._leases.get(agreement)
+        return self.graveyard.list_deleted(agreement, after, min(limit, PACK_LIST_PAGE))
+
+    def deleted_bytes(self, agreement: AgreementId | None = None) -> int:
+        """Return what deleted packs, of one agreement or of all, still take."""
+        return self.graveyard.deleted_bytes(agreement)
+
+    def signed(self, agreement: AgreementId) -> list[tuple[str, bytes, list[StoredId]]]:
+        """Return (kind, signed statement, packs) of all that was asked, oldest first: what a host rebuts with.
+
+        Raises:
+            StoreUnavailable: the disk refuses.
+            LocalError: one of the files is damaged.
+
+        """
+        with translate_failures(self._layout.root):
+            return [(kind, *self._read(path)) for _, kind, path in self._files(agreement)]
+
+    def replay(self) -> list[str]:
+        """Do again what the catalogue does not know, after a crash or without a catalogue; return notes.
+
+        Locks then begin anew: how much of them was over is not written anywhere else.
+
+        Raises:
+            StoreUnavailable: the disk refuses.
+
+        """
+        notes: list[str] = []
+        for lease in self._leases.list_all():
+            known = self.graveyard.last_removal(lease.agreement)
+            with translate_failures(self._layout.root):
+                files = [file for file in self._files(lease.agreement) if file[0] > known]
+            for number, kind, path in files:
+                try:
+                    with translate_failures(self._layout.root):
+                        signed, packs = self._read(path)
+                    said = open_removal(_KINDS[kind], signed, packs, owner=lease.owner, agreement=lease.agreement)
+                except (PeerFault, LocalError) as exc:
+                    # Fail closed: without the owner's word the packs are kept.
+                    notes.append(f"a request to delete packs can't be read and is not followed: {path}: {exc}")
+                    continue
+                self._do(lease, said, packs, number)
+        return notes
+
+    def _check(
+        self, kind: type[Removal], agreement: AgreementId, signed: bytes, packs: Sequence[StoredId]
+    ) -> tuple[Lease, Removal]:
+        self._presence.check()
+        lease = self._leases.get(agreement)
+        said = open_removal(kind, signed, packs, owner=lease.owner, agreement=agreement)
+        held = self._heads.get(agreement)
+        # The head of this moment, not just any that was held: so nothing old can be shown again, by whomever.
+        if held is None or (held.head.number, statement_hash(held.signed_head)) != (said.number, said.head_hash):
+            raise RefusedError(
+                f"the request names head {said.number}, and {f'head {held.head.number}' if held else 'none'} is held",
+                hint="it is made anew when the newest head has been left here",
+            )
+        return lease, said
+
+    def _is_alive(self, agreement: AgreementId, stored: StoredId) -> bool:
+        return self.graveyard.is_alive(agreement, stored)
+
+    def _do(self, lease: Lease, said: Removal, packs: Sequence[StoredId], number: int) -> list[StoredId]:
+        if isinstance(said, PackRevive):
+            return self.graveyard.revive(lease.agreement, packs, head=said.number, removal=number)
+        due_s = self.graveyard.age_s() + lease.terms.lock_s
+        return self.graveyard.delete(lease.agreement, packs, due_s=due_s, head=said.number, removal=number)
+
+    def _keep(self, kind: str, agreement: AgreementId, signed: bytes, packs: Sequence[StoredId]) -> int:
+        with translate_failures(self._layout.root):
+            files = self._files(agreement)
+            if len(files) >= REMOVALS_PER_AGREEMENT:
+                raise RefusedError("too many requests to delete packs were made", hint="make a new agreement")
+            number = files[-1][0] + 1 if files else 1
+            folder = self._layout.removals(agreement)
+            make_directory(folder)
+            data = _MAGIC + len(signed).to_bytes(4, "big") + signed + b"".join(packs)
+            # Durable before the rows and before the answer: the host must be able to show what it erased packs for.
+            replace_file(folder / f"{number:08d}.{kind}", data)
+        return number
+
+    def _files(self, agreement: AgreementId) -> list[tuple[int, str, Path]]:
+        try:
+            found = [(match, path) for path in self._layout.removals(agreement).iterdir() if (match := _match(path))]
+        except FileNotFoundError:
+            self._presence.check()
+            return []
+        return sorted((int(match[1]), match[2], path) for match, path in found)
+
+    def _read(self, path: Path) -> tuple[bytes, list[StoredId]]:
+        with path.open("rb") as file:
+            data = file.read(_FILE_BYTES + 1)
+        start = len(_MAGIC) + 4
+        end = start + int.from_bytes(data[len(_MAGIC) : start], "big")
+        ids = data[end:]
+        if not data.startswith(_MAGIC) or not ids or len(ids) % STORED_ID_BYTES or len(data) > _FILE_BYTES:
+            raise LocalError(f"{path} is no request to delete packs")
+        packs = [StoredId(ids[at : at + STORED_ID_BYTES]) for at in range(0, len(ids), STORED_ID_BYTES)]
+        return data[start:end], packs
+
+
+def _match(path: Path) -> re.Match[str] | None:
+    return _NAME.fullmatch(path.name)
