@@ -11,7 +11,7 @@ import msgspec
 import tomli_w
 
 from backuppeer.agent.home.home import Home, write_private
-from backuppeer.errors import DamagedStateError, UserError
+from backuppeer.errors import DamagedStateError, LocalError, UserError
 
 
 class Config(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
@@ -31,17 +31,23 @@ def read_config(home: Home) -> Config:
 
     Raises:
         DamagedStateError: not TOML, an unknown key, or a value of the wrong type; names the file and the key.
+        LocalError: the system does not let us read it.
 
     """
     try:
         data = home.config.read_bytes()
     except FileNotFoundError:
         return Config()
+    except IsADirectoryError as exc:
+        raise DamagedStateError(f"{home.config} is a folder", hint="move it away: settings stand in a file") from exc
+    except OSError as exc:
+        raise LocalError(f"{home.config} can't be read: {exc.strerror}", hint="is it yours to read?") from exc
     try:
         return msgspec.convert(tomllib.loads(data.decode()), Config)
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as exc:
         raise DamagedStateError(
-            f"{home.config}: {exc}", hint=f"keys are: {', '.join(KEYS)}; mend or delete the file"
+            f"{home.config}: {exc}",
+            hint=f"keys are: {', '.join(KEYS)} (others may be of a newer version); mend or delete the file",
         ) from exc
 
 
