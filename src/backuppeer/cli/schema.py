@@ -29,6 +29,7 @@ from backuppeer.control.api import (
     StatusResult,
     StopResult,
 )
+from backuppeer.control.checking import CheckResult, RepairResult
 from backuppeer.control.events import Agreed, ErrorFile, ErrorResult, EventName, Note, Progress, State
 from backuppeer.control.inspection import DiffResult, DiffRow, DumpResult, DumpStart, FindRow, StatsResult
 from backuppeer.control.restoring import RestoreResult
@@ -138,6 +139,7 @@ LINES: Final[dict[str, tuple[Any, Mapping[str, type]]]] = {
     "restore": (RestoreResult, _WORK),
     "forget": (ForgetResult, {**_WORK, "plan": ForgetPlan}),
     "tag": (TagResult, _WORK),
+    "check": (CheckResult, {**_WORK, "plan": CheckResult, "repaired": RepairResult}),
     "diff": (DiffResult, {**_WORK, "change": DiffRow}),
     "dump": (DumpResult, {**_WORK, EventName.START: DumpStart}),
     "config set": (Setting, {}),
@@ -150,6 +152,7 @@ LINES: Final[dict[str, tuple[Any, Mapping[str, type]]]] = {
 _LINES_ABOUT: Final = "JSON lines; this is the schema of each; the last is `done` or `error`"
 _ABOUT: Final = {
     "backup": f"{_LINES_ABOUT}, or `done` and then `error` (code 3) when hosts in `left_out` do not hold the snapshot",
+    "check": f"{_LINES_ABOUT}, or `done` and then `error` with problems (15) or hosts not reached (3, 11)",
     "dump": f"with --target FILE only: {_LINES_ABOUT}",
 }
 

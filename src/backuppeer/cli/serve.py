@@ -24,6 +24,7 @@ from backuppeer.agent.commands.amend import AmendCommands
 from backuppeer.agent.commands.home import HomeCommands
 from backuppeer.agent.commands.host import HostCommands
 from backuppeer.agent.commands.inspect import InspectCommands
+from backuppeer.agent.commands.mend import MendCommands
 from backuppeer.agent.commands.owner import OwnerCommands
 from backuppeer.agent.heap import relax_collector
 from backuppeer.agent.home.aside import open_or_set_aside
@@ -99,7 +100,7 @@ async def compose(home: Home) -> Agent:
 def make_handlers(agent: Agent) -> dict[str, Handler]:
     """Return who serves which route of control.api."""
     home, host, owner, amend = HomeCommands(agent), HostCommands(agent), OwnerCommands(agent), AmendCommands(agent)
-    inspect = InspectCommands(agent)
+    inspect, mend = InspectCommands(agent), MendCommands(agent)
     return {
         "ping": home.ping,
         "status": home.status,
@@ -126,6 +127,8 @@ def make_handlers(agent: Agent) -> dict[str, Handler]:
         "find": inspect.find,
         "diff": inspect.diff,
         "stats": inspect.stats,
+        "check": mend.check,
+        "repair": mend.repair,
         "dump": inspect.dump,
         "restore/plan": owner.plan_restore,
         "restore": owner.restore,

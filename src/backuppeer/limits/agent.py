@@ -42,3 +42,9 @@ HERALD_FIRST_S: Final = 3.0
 """How soon a person is told that a peer does not answer."""
 HERALD_S: Final = 20.0
 """How often a person is told again that the same peer is being waited for."""
+CHECK_AT_ONCE: Final = 3
+"""Packs that a check reads side by side: one on its way, one being opened, one waiting; 16 MiB each."""
+CHECK_NAMED: Final = 1000
+"""Files and folders that a check names one by one; the rest is counted."""
+CHECK_PROBLEMS: Final = 100
+"""Sentences about what is wrong: one for each host and kind; more than these nobody reads."""

@@ -24,8 +24,8 @@ from backuppeer.backup.counting import count_paths
 from backuppeer.backup.exclusion import Exclusions, make_rules
 from backuppeer.control.api import BackupRequest, BackupResult
 from backuppeer.errors import LocalError
-from backuppeer.ids import format_peer_id
-from backuppeer.repo.snapshot import Snapshot, decode_snapshot
+from backuppeer.ids import SnapshotId, format_peer_id
+from backuppeer.repo.snapshot import Snapshot, decode_known
 from backuppeer.trust.evidence import Kind
 
 
@@ -140,9 +140,9 @@ class BackupJob:
         )
 
 
-def choose_parent(rows: Sequence[tuple[bytes, bytes]], paths: Sequence[bytes]) -> Snapshot | None:
+def choose_parent(rows: Sequence[tuple[SnapshotId, bytes]], paths: Sequence[bytes]) -> Snapshot | None:
     """Return the newest snapshot of the same paths, else the newest of all: files are looked up by path in it."""
-    snapshots = sorted((decode_snapshot(body) for _, body in rows), key=lambda s: s.time_ns, reverse=True)
+    snapshots = sorted((snapshot for _, snapshot in decode_known(rows)), key=lambda s: s.time_ns, reverse=True)
     same = [s for s in snapshots if is_of_paths(s, paths)]
     return next(iter(same or snapshots), None)
 

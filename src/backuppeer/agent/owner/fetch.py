@@ -90,7 +90,7 @@ def _size(spans: Sequence[Span]) -> int:
 
 
 class Fetch:
-    """PackSource over the partners that hold copies."""
+    """PackSource over the partners that hold copies. `keep_bytes`: of what was fetched last; 0 to read all but once."""
 
     def __init__(
         self,
@@ -101,12 +101,13 @@ class Fetch:
         blame: Blame,
         say: Say,
         patient: bool = True,
+        keep_bytes: int = FETCH_CACHE_BYTES,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._ledger, self._partners = ledger, partners
         self._clock, self._blame, self._patient = clock, blame, patient
         self._herald = Herald(say, clock)
-        self._recent = RecentSpans(FETCH_CACHE_BYTES)
+        self._recent = RecentSpans(keep_bytes)
         self._failed_s: dict[AgreementId, float] = {}
         self._gone: dict[AgreementId, Unavailable] = {}
 

@@ -89,6 +89,27 @@ class HeadChain:
         is_newer = mine is None or (head.epoch, head.number) > (mine.epoch, mine.number)
         return head if is_newer else None
 
+    def weigh(self, held: HeadIs) -> tuple[int, bool]:
+        """Return the number of the head that a host holds (0 = none), and whether it is newer; nothing is adopted.
+
+        Raises:
+            AuthenticationFault: not signed by a writer of ours.
+            IntegrityFault: of another repository.
+            DamagedStateError: two histories, both signed by this home.
+
+        """
+        if not held.head:
+            return 0, False
+        head = verify_head(held.head, held.grant, self._keys.authority)
+        if head.repository != self._repository:
+            raise IntegrityFault("it keeps a head of another repository for us")
+        newest = self.newest()
+        if newest is None:
+            return head.number, True
+        if head.epoch == newest[0].epoch and not self._has(head, held.head):
+            check_fits(head, held.head, self._state.heads_after(self._repository, 0))
+        return head.number, (head.epoch, head.number) > (newest[0].epoch, newest[0].number)
+
     def check_promise(self, partner: Partner, held: HeadIs) -> None:
         """Check that a host holds no older head, and no other, than the newest that it countersigned here.
 

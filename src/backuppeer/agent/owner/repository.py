@@ -4,6 +4,8 @@ Knows: where they lie and how they are made anew. Must not know: sessions. All t
 hosts' packs, so a damaged one is moved aside and named, never trusted.
 """
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 from backuppeer.agent.home.aside import open_or_set_aside
@@ -17,7 +19,7 @@ from backuppeer.ids import BlobId, RepositoryId
 from backuppeer.limits import TREE_CACHE_BYTES
 from backuppeer.repo.cache import TreeCache
 from backuppeer.repo.index import Index
-from backuppeer.repo.pack import PackOpener, parse_header
+from backuppeer.repo.pack import PackOpener
 from backuppeer.shares.ledger import Ledger
 
 _INDEX: Final = "index.db"
@@ -40,9 +42,20 @@ class Repository:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.keys = derive_repository_keys(keys.working, repository)
         self.suite: Suite = preferred_suite()
-        self.index = open_or_set_aside(self.folder / _INDEX, Index)
-        self.cache = open_or_set_aside(self.folder / _CACHE, lambda path: TreeCache(path, TREE_CACHE_BYTES))
-        self.ledger = open_or_set_aside(self.folder / _LEDGER, Ledger)
+        self.notes: list[tuple[str, str]] = []
+        """(about, text) of what was moved aside on opening; about: index, trees, ledger."""
+        self.index = open_or_set_aside(self.folder / _INDEX, Index, note=self._note("index"))
+        self.cache = open_or_set_aside(
+            self.folder / _CACHE, lambda path: TreeCache(path, TREE_CACHE_BYTES), note=self._note("trees")
+        )
+        self.ledger = open_or_set_aside(self.folder / _LEDGER, Ledger, note=self._note("ledger"))
+
+    def _note(self, about: str) -> Callable[[str], None]:
+        return lambda text: self.notes.append((about, text))
+
+    def database(self, about: str) -> Path:
+        """Return where one of the databases lies: index, trees or ledger."""
+        return self.folder / {"index": _INDEX, "trees": _CACHE, "ledger": _LEDGER}[about]
 
     def close(self) -> None:
         """Close the databases."""
@@ -78,5 +91,5 @@ class Repository:
                 f"blob {blob.hex()[:8]} is in no known pack", hint="a host hides a pack, or the index is stale: recover"
             )
         header, (sealed,) = source.fetch(location.pack, [(location.offset, location.sealed_bytes)])
-        opener = PackOpener(self.keys, parse_header(header))
+        opener = PackOpener(self.keys, header)
         return opener.open_entry(location.entry, sealed)
