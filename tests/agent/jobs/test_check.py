@@ -13,9 +13,10 @@ import msgspec
 import pytest
 
 from agent.estates import estate_of
-from backuppeer.agent.jobs import check as check_room
-from backuppeer.agent.jobs.check import CheckJob, is_in_part
+from backuppeer.agent.jobs import reading
+from backuppeer.agent.jobs.check import CheckJob
 from backuppeer.agent.jobs.pulling import for_each
+from backuppeer.agent.jobs.reading import is_in_part
 from backuppeer.agent.jobs.repair import RepairJob
 from backuppeer.agent.owner.selfcheck import find_uncompared
 from backuppeer.agent.reporter import Reporter
@@ -369,7 +370,7 @@ def test_a_host_that_goes_away_while_it_is_read_is_left_out_and_what_was_read_is
         for number in range(3):
             (tree / f"new{number}").write_bytes(os.urandom(9000))
             await estate.back_up(tree)
-        real, count = check_room.Proofreader.read, []
+        real, count = reading.Proofreader.read, []
 
         def leave(self, copy):
             count.append(copy)
@@ -377,13 +378,118 @@ def test_a_host_that_goes_away_while_it_is_read_is_left_out_and_what_was_read_is
                 estate.sight.away = {house.peer}
             return real(self, copy)
 
-        monkeypatch.setattr(check_room.Proofreader, "read", leave)
+        monkeypatch.setattr(reading.Proofreader, "read", leave)
         monkeypatch.setattr("backuppeer.agent.owner.fetch.RETRY_BUDGET_S", 0.0)
-        monkeypatch.setattr(check_room, "CHECK_AT_ONCE", 1)
+        monkeypatch.setattr(reading, "CHECK_AT_ONCE", 1)
         result, _ = await check(estate, read_data=True)
         assert (result.problems, result.read_copies, len(result.left_out)) == ([], 2, 1)
         assert len(count) == 3, "it was asked again and again"
         assert result.unread_copies == result.copies - 2
+
+    play(scenario, house)
+
+
+def test_a_check_that_is_ended_keeps_what_was_read_and_the_next_one_goes_on(house, tree, play, monkeypatch):
+    async def scenario(estate):
+        for number in range(4):
+            (tree / f"new{number}").write_bytes(os.urandom(9000))
+            await estate.back_up(tree)
+        monkeypatch.setattr(reading, "CHECK_AT_ONCE", 1)
+        real, loop = reading.Proofreader.read, asyncio.get_running_loop()
+        seen = []
+
+        def end(self, copy):
+            verdict = real(self, copy)
+            seen.append(copy)
+            if len(seen) == 2:
+                loop.call_soon_threadsafe(task.cancel)
+                stopped.wait(60)
+            return verdict
+
+        monkeypatch.setattr(reading.Proofreader, "read", end)
+        job = CheckJob(estate.vault, CheckRequest(read_data=True), Reporter(Told().emit))
+        stopped = job._stop  # which a job that is cancelled sets
+        task = asyncio.create_task(job.run())
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert len(seen) == 2
+        rest, _ = await check(estate)
+        assert rest.unread_copies == rest.copies - 2
+        assert not estate.vault.busy.locked()
+        await check(estate, most_bytes=1)
+        assert seen[2] not in seen[:2]
+
+    play(scenario, house)
+
+
+def test_a_backup_may_run_while_packs_are_read(house, tree, play, monkeypatch):
+    async def scenario(estate):
+        await estate.back_up(tree)
+        real, loop = reading.Proofreader.read, asyncio.get_running_loop()
+
+        def back_up_meanwhile(self, copy):
+            (tree / "meanwhile").write_bytes(os.urandom(9000))
+            asyncio.run_coroutine_threadsafe(estate.back_up(tree), loop).result(60)
+            return real(self, copy)
+
+        monkeypatch.setattr(reading.Proofreader, "read", back_up_meanwhile)
+        result, told = await check(estate, read_data=True)
+        assert (result.problems, told.files, result.packs) == ([], [], 1)
+
+    play(scenario, house)
+
+
+def test_no_check_is_made_of_a_backup_that_is_half_done(house, tree, play):
+    async def scenario(estate):
+        await estate.back_up(tree)
+        async with estate.vault.busy:
+            with pytest.raises(UserError, match="is running in this home"):
+                await check(estate)
+
+    play(scenario, house)
+
+
+@pytest.mark.parametrize("step", ["meet", "in_thread", "leave_head"])
+def test_a_repair_that_breaks_off_anywhere_is_finished_by_whatever_comes_next(house, tree, play, monkeypatch, step):
+    async def scenario(estate):
+        snapshot = (await estate.back_up(tree)).snapshot
+        estate.lose_repository("index")
+        result, _ = await check(estate)
+
+        async def break_off(*_):
+            raise PeerUnreachable("the connection broke")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(f"backuppeer.agent.owner.gathering.Gathering.{step}", break_off)
+            with pytest.raises(PeerUnreachable):
+                await repair(estate, result)
+        await estate.back_up(tree)
+        assert snapshot in {name.hex() for name in estate.snapshots()}
+        assert (await check(estate, read_data=True))[0].problems == []
+
+    play(scenario, house)
+
+
+def test_damage_that_was_healed_by_a_backup_is_no_problem_any_more(house, large, play):
+    async def scenario(estate):
+        await estate.back_up(large)
+        rot(house)
+        assert (await check(estate, read_data=True))[0].problems
+        await estate.back_up(large)
+        result, told = await check(estate, read_data=True)
+        assert (result.problems, result.hosts[0].damaged) == ([], 0)
+        assert "packs that are with no host whole, and that no snapshot needs: 1" in told.notes
+
+    play(scenario, house)
+
+
+@pytest.mark.parametrize("actions", [[], ["everything"], ["index", "rm -r"]])
+def test_a_repair_does_only_what_there_is(house, tree, play, actions):
+    async def scenario(estate):
+        await estate.back_up(tree)
+        with pytest.raises(UserError):
+            await RepairJob(estate.vault, RepairRequest(actions=actions), Reporter(Told().emit)).run()
+        assert not list(database(estate, "index").parent.glob("*.damaged"))
 
     play(scenario, house)
 

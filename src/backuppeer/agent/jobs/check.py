@@ -6,15 +6,16 @@ mends.
 """
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import TypeVar
 
 from backuppeer.agent.jobs.findings import Findings
 from backuppeer.agent.jobs.pulling import for_each, run_aside
+from backuppeer.agent.jobs.reading import Reading, check_share
 from backuppeer.agent.owner.fetch import Fetch
-from backuppeer.agent.owner.proofreading import Proofreader, State, read_directory
+from backuppeer.agent.owner.proofreading import read_directory
 from backuppeer.agent.owner.selfcheck import (
     blobs_of_list,
     compare_pack,
@@ -37,14 +38,11 @@ from backuppeer.errors import (
     IntegrityFault,
     InterruptedByUserError,
     Unavailable,
-    UserError,
 )
 from backuppeer.ids import AgreementId, LogicalId, SnapshotId
 from backuppeer.limits import CHECK_AT_ONCE, CHECK_NAMED
 from backuppeer.repo.snapshot import Snapshot, find_newer
 from backuppeer.repo.tally import Tally
-from backuppeer.shares.ledger import Copy
-from backuppeer.trust.evidence import Kind
 
 T = TypeVar("T")
 Chosen = list[tuple[SnapshotId, Snapshot]]
@@ -236,72 +234,17 @@ class CheckJob:
         for_each(waiting, compare, self._stop, at_once=CHECK_AT_ONCE)
         self._check()
 
-    # reading copies
     @property
     def _is_reading(self) -> bool:
         request = self._request
         return bool(request.read_data or request.percent or request.most_bytes or request.parts)
 
     def _read_copies(self) -> None:
-        reader = Proofreader(self._vault.repository, self._sources, self._vault.clock)
-        copies, size_bytes = self._measure(list(self._sources))
-        self._reporter.begin("reading packs", unit="pack", files_total=copies, bytes_total=size_bytes)
-
-        def read(copy: Copy) -> None:
-            verdict = reader.read(copy)
-            self._found.take(verdict)
-            if verdict.state is State.SPOILED:
-                self._tell_spoiled(verdict.copy, verdict.error)
-            self._reporter.update(files=self._found.read_copies, bytes=self._found.read_bytes)
-
-        for_each(self._pick(size_bytes), read, self._stop, at_once=CHECK_AT_ONCE)
+        reading = Reading(self._vault, self._request, self._found, self._reporter, stop=self._stop)
+        reading.run(self._sources)
         self._check()
-        self._read_siblings(read)
         for text in self._found.newer:
             self._reporter.note(f"left as it is, unchecked: {text}")
-        for agreement, read_bytes in self._found.by_host.items():
-            # One for each host: a unit of evidence is a day, not a pack.
-            self._vault.saw(self._found.stocks[agreement].partner, Kind.RESTORED, size_bytes=read_bytes)
-
-    def _tell_spoiled(self, copy: Copy, error: BackupPeerError | None) -> None:
-        name = self._found.stocks[copy.agreement].partner.name
-        reason = f": {error.message}" if error else ""
-        self._reporter.note(f"{name} returned pack {copy.logical.hex()[:8]} wrong{reason}")
-
-    def _read_siblings(self, read: Callable[[Copy], None]) -> None:
-        """Read the other copies of what came back wrong: the share asked for must not decide whether files are lost."""
-        done = {(verdict.copy.logical, verdict.copy.agreement) for verdict in self._found.spoiled}
-        others = [
-            copy
-            for logical in {logical for logical, _ in done}
-            for copy in self._vault.repository.ledger.copies_of(logical)
-            if (copy.logical, copy.agreement) not in done and self._found.is_readable(copy)
-        ]
-        for_each(others, read, self._stop, at_once=CHECK_AT_ONCE)
-        self._check()
-
-    def _measure(self, agreements: Sequence[AgreementId]) -> tuple[int, int]:
-        """Return how many copies will be read, as far as that is known, and how many bytes."""
-        ledger, count, size_bytes = self._vault.repository.ledger, 0, 0
-        for agreement in agreements:
-            for copy in ledger.copies_at(agreement):
-                if is_in_part(copy, self._request):
-                    count, size_bytes = count + 1, size_bytes + copy.size
-        if self._request.percent:
-            return 0, round(size_bytes * self._request.percent / 100)
-        if self._request.most_bytes:
-            return 0, min(size_bytes, self._request.most_bytes)
-        return count, size_bytes
-
-    def _pick(self, size_bytes: int) -> Iterator[Copy]:
-        """Yield the copies to read, those first that were not read for longest, until there are enough bytes."""
-        left = size_bytes
-        for copy, _ in self._vault.repository.ledger.oldest_first(self._vault.clock.now_ms()):
-            if left <= 0 and (self._request.percent or self._request.most_bytes):
-                return
-            if self._found.is_readable(copy) and is_in_part(copy, self._request):
-                left -= copy.size
-                yield copy
 
     # naming
     def _name_hits(self, checker: Checker, chosen: Chosen) -> None:
@@ -338,28 +281,4 @@ class CheckJob:
             packs=len(self._packs),
             hits=(self._hits, list(self._hit_snapshots)),
             seconds=self._reporter.seconds,
-        )
-
-
-def is_in_part(copy: Copy, request: CheckRequest) -> bool:
-    """Say whether a copy belongs to the part asked for: by its id, so that all parts together are all copies."""
-    return not request.parts or int.from_bytes(copy.stored[:8], "big") % request.parts == request.part - 1
-
-
-def check_share(request: CheckRequest) -> None:
-    """Check that a request asks for at most one share, and one that there can be.
-
-    Raises:
-        UserError: it does not.
-
-    """
-    asked = [bool(request.percent), bool(request.most_bytes), bool(request.part or request.parts)]
-    is_share = 0 <= request.percent <= 100 and request.most_bytes >= 0
-    if (
-        sum(asked) + request.read_data > 1
-        or not is_share
-        or not 0 <= bool(request.parts) <= request.part <= request.parts
-    ):
-        raise UserError(
-            "that is no share of the data to read", hint="name 5%, 1/10 or 500MB, or read all of it: --read-data"
         )
