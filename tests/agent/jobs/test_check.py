@@ -613,6 +613,20 @@ def test_wrong_entries_of_the_tree_cache_are_dropped_and_fetched_again(house, tr
     play(scenario, house)
 
 
+def test_a_home_that_may_only_read_gets_its_index_back(house, tree, tmp_path, play):
+    async def scenario(estate):
+        snapshot = (await estate.back_up(tree)).snapshot
+        (estate.home.keys / "grant").unlink()
+        estate.lose_repository("index")
+        result, _ = await check(estate)
+        assert [action.action for action in result.repairs] == ["index"]
+        await repair(estate, result)
+        assert (await check(estate, read_data=True))[0].problems == []
+        await estate.restore(snapshot, tmp_path / "out")
+
+    play(scenario, house)
+
+
 def test_the_index_is_not_begun_anew_while_a_host_that_may_be_needed_for_it_is_away(house, other, tree, play):
     async def scenario(estate):
         await estate.back_up(tree)

@@ -74,7 +74,7 @@ class CheckJob:
         # A backup beside this would be seen half done. Beside the reading, which may take days, it may run.
         self._vault.check_idle()
         async with self._vault.busy:
-            self._reporter.begin("checking this machine", unit="step")
+            await self._reporter.state("searching", "checking what this machine keeps")
             local = await self._aside(partial(examine_databases, self._vault.repository, self._check))
             for about, text in local.found:
                 self._found.note(about, text)

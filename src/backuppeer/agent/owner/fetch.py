@@ -129,6 +129,7 @@ class Fetch:
                 if gone := self._lately_gone(copy):
                     failures[copy.agreement] = gone
                     continue
+                plan_blocks(ranges, copy.size)  # what can't be in this pack is the index's fault, and no host's
                 try:
                     return copy.header, self._fetch_from(partner, copy, ranges, budget_s)
                 except (IntegrityFault, RefusedError, ProtocolViolation, Unavailable) as exc:
@@ -211,7 +212,7 @@ def plan_blocks(ranges: Sequence[tuple[int, int]], pack_bytes: int) -> list[tupl
     for offset, length in ranges:
         if offset < 0 or length < 0 or offset + length > pack_bytes:
             raise IntegrityFault(
-                "the index names bytes outside of their pack", hint="rebuild it: `backup-peer recover`"
+                "the index names bytes outside of their pack", hint="`backup-peer check --repair` builds it again"
             )
         # An empty range at the very end begins in no block: it is taken to lie in the last one.
         start, end = (min(at, pack_bytes - 1) // BLOCK_BYTES for at in (offset, max(offset, offset + length - 1)))

@@ -88,7 +88,8 @@ class Repository:
         location = self.index.find(blob)
         if location is None:
             raise IntegrityFault(
-                f"blob {blob.hex()[:8]} is in no known pack", hint="a host hides a pack, or the index is stale: recover"
+                f"blob {blob.hex()[:8]} is in no known pack",
+                hint="`backup-peer check` says whether the index is stale or a host lost a pack",
             )
         header, (sealed,) = source.fetch(location.pack, [(location.offset, location.sealed_bytes)])
         opener = PackOpener(self.keys, header)
