@@ -776,6 +776,30 @@ def test_a_pack_of_a_newer_format_is_left_alone_and_is_no_fault_of_its_host(hous
     play(scenario, house)
 
 
+def test_a_head_of_a_newer_version_is_told_never_overwritten_and_no_fault_of_its_host(house, tree, play, monkeypatch):
+    async def scenario(estate):
+        await estate.back_up(tree)
+        (kept,) = house.premises.directory.rglob("agreements/*/head")
+        before = kept.read_bytes()
+        real = estate.vault.heads.ask
+
+        async def show_newer(self, partner):
+            held = await real(partner)
+            return msgspec.structs.replace(held, head=held.head.replace(b"\xa1v\x01", b"\xa1v\x02", 1))
+
+        monkeypatch.setattr("backuppeer.agent.owner.heads.HeadChain.ask", show_newer)
+        result, _ = await check(estate)
+        assert abouts(result) == {"head"}
+        assert "newer version" in result.problems[0].text
+        for write in (lambda: repair(estate, result), lambda: estate.back_up(tree)):
+            with pytest.raises(NewerFormatError):
+                await write()
+        assert kept.read_bytes() == before
+        assert {Kind.PROTOCOL_VIOLATION, Kind.INTEGRITY_FAULT}.isdisjoint(estate.seen(house))
+
+    play(scenario, house)
+
+
 # --- threads
 def test_each_item_is_worked_on_once_and_no_more_at_a_time_than_there_are_places():
     lock, busy, most, seen = threading.Lock(), [0], [0], []

@@ -12,9 +12,17 @@ from backuppeer.agent.home.state import State
 from backuppeer.agent.owner.lineage import HeadRow, check_fits, plan_way, two_histories
 from backuppeer.agent.peers.partners import Partner
 from backuppeer.clock import Clock
-from backuppeer.errors import IntegrityFault, LocalError, RefusedError
+from backuppeer.errors import IntegrityFault, LocalError, NewerFormatError, RefusedError
 from backuppeer.ids import BlobId, PeerId, RepositoryId
-from backuppeer.proof.statements import Head, HeadReceipt, WriterGrant, open_statement, sign_statement, statement_hash
+from backuppeer.proof.statements import (
+    Head,
+    HeadReceipt,
+    WriterGrant,
+    is_newer,
+    open_statement,
+    sign_statement,
+    statement_hash,
+)
 from backuppeer.proof.writer import verify_head
 from backuppeer.repo.head import Inventory, plan_head, plan_return
 from backuppeer.wire.messages import GetHead, HeadIs, HeadStored, PutHead
@@ -29,6 +37,15 @@ def only_reads() -> RefusedError:
         hint="restore what you need; to make backups again, make a new home with `backup-peer init --home DIR`, then "
         "`connect` to your host and `backup`, each with --home DIR",
     )
+
+
+def _refuse_newer(signed: bytes) -> None:
+    """Refuse a head of a newer version before it is looked at: it is no fault of who keeps it."""
+    if is_newer(signed):
+        raise NewerFormatError(
+            "it keeps a head that was written by a newer version of this program",
+            hint="install the newer backup-peer again; nothing was changed",
+        )
 
 
 class HeadChain:
@@ -69,8 +86,10 @@ class HeadChain:
             IntegrityFault: of another repository.
             DamagedStateError: two histories, both signed by this home.
             RefusedError: another device was made the writer: this one must stop.
+            NewerFormatError: written by a newer version.
 
         """
+        _refuse_newer(signed)
         head = verify_head(signed, grant, self._keys.authority)
         if head.repository != self._repository:
             raise IntegrityFault("a host keeps a head of another repository for us")
@@ -95,11 +114,12 @@ class HeadChain:
         Raises:
             AuthenticationFault: not signed by a writer of ours.
             IntegrityFault: of another repository.
-            DamagedStateError: two histories, both signed by this home.
+            DamagedStateError: two histories, both signed by this home; or, as NewerFormatError, of a newer version.
 
         """
         if not held.head:
             return 0, False
+        _refuse_newer(held.head)
         head = verify_head(held.head, held.grant, self._keys.authority)
         if head.repository != self._repository:
             raise IntegrityFault("it keeps a head of another repository for us")
@@ -116,11 +136,13 @@ class HeadChain:
         Raises:
             IntegrityFault: it does: the one thing about heads that is a host's fault.
             AuthenticationFault: what it holds is not signed by a writer of ours.
+            NewerFormatError: written by a newer version.
 
         """
         kept = self._state.setting(_RECEIPT + partner.agreement.hex())
         if kept is None:
             return
+        _refuse_newer(held.head)
         promised = open_statement(HeadReceipt, kept, PeerId(partner.peer))
         number = verify_head(held.head, held.grant, self._keys.authority).number if held.head else 0
         is_other = number == promised.number and statement_hash(held.head) != promised.head_hash

@@ -17,7 +17,6 @@ from backuppeer.errors import BackupPeerError, IntegrityFault, PeerUnreachable, 
 from backuppeer.ids import LogicalId, StoredId
 from backuppeer.limits import HEAR_S
 from backuppeer.shares.ledger import Copy
-from backuppeer.wire.messages import HeadIs
 
 
 @dataclass(slots=True)
@@ -75,25 +74,18 @@ async def _look_at_head(vault: Vault, stock: Stock) -> None:
         stock.faults.append(("head", f"{partner.name} can't show its head: {exc.message}"))
         return
     try:
-        vault.heads.check_promise(partner, held)
+        # Weighed first: what a newer version wrote breaks no promise.
         stock.head, stock.is_ahead = vault.heads.weigh(held)
+        vault.heads.check_promise(partner, held)
     except IntegrityFault as exc:
         vault.blame(partner, exc)
         stock.faults.append(("head", f"{partner.name} was set back: {exc.message}"))
-        stock.head = _number_of(vault, held)
     except BackupPeerError as exc:
         vault.blame(partner, exc)
         stock.faults.append(("head", f"{partner.name}: {exc.message}"))
     if stock.is_ahead:
         text = f"{partner.name} knows a newer state (head {stock.head}) than this home, which has yet to catch up"
         stock.faults.append(("index", text))
-
-
-def _number_of(vault: Vault, held: HeadIs) -> int:
-    try:
-        return vault.heads.weigh(held)[0]
-    except BackupPeerError:
-        return 0
 
 
 def _compare(vault: Vault, stock: Stock, sizes: dict[StoredId, int]) -> None:
