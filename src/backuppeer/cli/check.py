@@ -48,7 +48,7 @@ def check(
         str, typer.Option("--read-data-subset", metavar="5%|n/t|SIZE", help="Read and verify a part of it.")
     ] = "",
     snapshot: Annotated[
-        list[str] | None, typer.Option(metavar="ID", help="Only the folders of this one, or `latest`; may be repeated.")
+        list[str] | None, typer.Option(metavar="ID", help="Only what this one needs, or `latest`; may be repeated.")
     ] = None,
     repair: Annotated[
         bool, typer.Option("--repair", help="Mend what can be: shows what it would do, and asks.")

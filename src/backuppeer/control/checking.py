@@ -9,10 +9,11 @@ from backuppeer.control.api import LeftOut, Request
 
 
 class CheckRequest(Request):
-    """`check`: the structure always; packs are read when one of the last four fields says so.
+    """`check`: the structure always; packs are read when one of the fields says so.
 
-    snapshots: ids, prefixes, `latest`; none = all. percent: of all stored bytes, those first that were not read for
-    longest; most_bytes: the same, so many bytes; part of parts: a fixed share of all copies.
+    snapshots: ids, prefixes, `latest`, whose folders and packs are looked at; none = all. percent: of all stored
+    bytes, those first that were not read for longest; most_bytes: the same, so many bytes; part of parts: a fixed
+    share of all copies. At most one of these three and `read_data`.
     """
 
     snapshots: list[str] = msgspec.field(default_factory=list)

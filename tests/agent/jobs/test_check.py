@@ -198,6 +198,23 @@ def test_a_share_that_there_can_not_be_is_refused(house, play, fields):
     play(scenario, house)
 
 
+def test_of_one_snapshot_only_what_it_needs_is_read(house, tree, play):
+    async def scenario(estate):
+        first = (await estate.back_up(tree)).snapshot
+        for path in tree.rglob("*.*"):
+            path.write_bytes(os.urandom(500))
+        second = (await estate.back_up(tree)).snapshot
+        oldest = min(packs_of(house), key=lambda path: path.stat().st_mtime_ns)
+        oldest.write_bytes(oldest.read_bytes()[:-20_000] + bytes(20_000))
+        two, told = await check(estate, read_data=True, snapshots=[second])
+        assert (two.snapshots, two.copies, two.read_copies, two.problems) == (1, 2, 1, [])
+        assert not any("no snapshot needs" in note for note in told.notes)
+        one, _ = await check(estate, read_data=True, snapshots=[first])
+        assert (one.read_copies, one.snapshots_hit) == (2, [first]), "the list of all snapshots is in the other one"
+
+    play(scenario, house)
+
+
 def test_a_snapshot_that_is_not_there_is_told(house, tree, play):
     async def scenario(estate):
         await estate.back_up(tree)

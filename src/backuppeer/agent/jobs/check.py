@@ -135,11 +135,12 @@ class CheckJob:
 
     def _conclude(self, checker: Checker, chosen: Chosen) -> CheckResult:
         """Read what was asked for, and tell what all of it means; in a thread."""
+        self._found.needed = set(checker.needed_packs())
         if self._is_reading:
             self._read_copies()
         self._found.judge_packs(self._packs, checker)
         self._found.judge_hosts()
-        if self._found.spare:
+        if self._found.spare and not self._request.snapshots:
             self._reporter.note(f"packs that are with no host whole, and that no snapshot needs: {self._found.spare}")
         if not checker.has_bad:
             return self._report(chosen)

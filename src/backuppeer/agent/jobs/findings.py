@@ -47,6 +47,7 @@ class Findings:
     by_host: dict[AgreementId, int] = field(default_factory=dict)
     unread: dict[AgreementId, Unavailable] = field(default_factory=dict)
     newer: set[str] = field(default_factory=set)
+    # Packs that hold something of the snapshots looked at, or of the list of all.
     needed: set[LogicalId] = field(default_factory=set)
     spare: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -99,7 +100,6 @@ class Findings:
         A pack that no snapshot needs is no problem, whatever became of it: what was lost with it was sent again.
         """
         ledger = self.vault.repository.ledger
-        self.needed = set(checker.needed_packs())
         nowhere = spoiled = unplaced = spare = 0
         unknown = sum(stock.unknown for stock in self.heard)
         for pack in packs:

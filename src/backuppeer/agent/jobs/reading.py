@@ -69,12 +69,16 @@ class Reading:
         ]
         for_each(others, read, self._stop, at_once=CHECK_AT_ONCE)
 
+    def _is_wanted(self, copy: Copy) -> bool:
+        is_of_snapshots = not self._request.snapshots or copy.logical in self._found.needed
+        return is_of_snapshots and is_in_part(copy, self._request)
+
     def _measure(self, sources: Mapping[AgreementId, Fetch]) -> tuple[int, int]:
         """Return how many copies will be read, 0 where that is not known, and how many bytes."""
         ledger, count, size_bytes = self._vault.repository.ledger, 0, 0
         for agreement in sources:
             for copy in ledger.copies_at(agreement):
-                if is_in_part(copy, self._request):
+                if self._is_wanted(copy):
                     count, size_bytes = count + 1, size_bytes + copy.size
         if self._request.percent:
             return 0, round(size_bytes * self._request.percent / 100)
@@ -88,7 +92,7 @@ class Reading:
         for copy, _ in self._vault.repository.ledger.oldest_first(self._vault.clock.now_ms()):
             if left <= 0 and (self._request.percent or self._request.most_bytes):
                 return
-            if self._found.is_readable(copy) and is_in_part(copy, self._request):
+            if self._is_wanted(copy) and self._found.is_readable(copy):
                 left -= copy.size
                 yield copy
 
