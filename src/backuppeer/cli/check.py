@@ -25,10 +25,10 @@ from backuppeer.errors import (
 )
 
 _HELP: Final = (
-    "Check that every snapshot can be restored: what this machine knows, what each host says it holds, that all "
-    "folders open and everything in them is somewhere.\n\nWhat hosts hold is read only if you say how much: they keep "
-    "each pack for a time, and only reading it proves that it is whole. What was read when is remembered, and what "
-    "was not read for longest comes first, so that a part each week covers all of it in time."
+    "Check that all snapshots can be restored.\n\nLooked at are: what this machine knows, what each host says it "
+    "holds, that all folders open and everything in them is somewhere. What hosts hold is read only if you say how "
+    "much: they keep each pack for a time, and only reading it proves that it is whole. What was read when is "
+    "remembered, and what was not read for longest comes first, so that a part each week covers all of it in time."
 )
 _PERCENT: Final = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,3})?) ?%")
 _PART: Final = re.compile(r"([0-9]{1,6})/([0-9]{1,6})")

@@ -48,6 +48,9 @@ class Rows:
     def has_pack(self, _):
         return True
 
+    def spoiled_at(self, _):
+        return {}
+
 
 def read(rows):
     async def run():

@@ -214,6 +214,7 @@ class CheckJob:
             return
         self._reporter.begin("comparing the index", unit="pack", files_total=len(waiting))
         done = [0]
+        wrong: list[str] = []
 
         def compare(pair: tuple[LogicalId, Tally]) -> None:
             done[0] += 1
@@ -230,10 +231,12 @@ class CheckJob:
                 return
             fault = compare_pack(repository, directory, pair[1])
             if fault:
-                self._found.note("index", f"the index does not agree with pack {pair[0].hex()[:8]}: blobs: {fault}")
+                wrong.append(f"{pair[0].hex()[:8]}: blobs: {fault}")
 
         for_each(waiting, compare, self._stop, at_once=CHECK_AT_ONCE)
         self._check()
+        if wrong:
+            self._found.note("index", f"the index does not agree with {len(wrong)} packs, the first {min(wrong)}")
 
     @property
     def _is_reading(self) -> bool:

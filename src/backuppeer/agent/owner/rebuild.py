@@ -84,7 +84,7 @@ async def rebuild_from(partner: Partner, repository: Repository, on_pack: OnPack
 async def _read_all(
     partner: Partner, repository: Repository, on_pack: OnPack, clock: Clock, *, found: Found, patience: asyncio.Timeout
 ) -> None:
-    known = await asyncio.to_thread(_find_known, partner, repository)
+    known = _find_known(partner, repository)
     places = asyncio.Semaphore(REBUILD_AT_ONCE)
 
     async def take(row: PackRow) -> None:
