@@ -2,39 +2,57 @@
 
 Knows: SQLite and `PRAGMA user_version`. Must not know: any table. Each room that owns state keeps its own schema
 as a list of scripts; script n brings version n to n + 1. A database of a newer program is refused by name and not
-touched.
+touched, not even opened.
+
+An upgrade: a consistent copy of the old file is made durable as `NAME.v<old>.bak`, then all scripts run in one
+transaction, then copies of earlier upgrades go. Killed anywhere, the file is of the old version or of the new one, and
+a copy is there.
 """
 
-import shutil
+import os
 import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from backuppeer.errors import DamagedStateError, LocalError, NewerFormatError
 
 Synchronous = Literal["FULL", "NORMAL"]
+_MAGIC: Final = b"SQLite format 3\0"
+_VERSION_AT: Final = slice(60, 64)
+"""Where `user_version` stands in the first page (SQLite file format, 1.3), big-endian."""
+_HEADER_BYTES: Final = 100
+_COPY: Final = ".bak"
 
 
-def open_database(path: Path, scripts: Sequence[str], *, synchronous: Synchronous = "FULL") -> sqlite3.Connection:
+def open_database(
+    path: Path, scripts: Sequence[str], *, synchronous: Synchronous = "FULL", forget: str = ""
+) -> sqlite3.Connection:
     """Open (or create) the database at `path` and bring it to version `len(scripts)`.
 
     The connection may be used from several threads, one at a time: the caller serialises. `FULL` makes every commit
     durable before it returns; `NORMAL` may lose the last commits at a power cut (never consistency) and is for
-    state that can be rebuilt. Before an upgrade the old file is copied to `<name>.v<version>`.
+    state that can be rebuilt. `forget`: statements that take out of a copy what must not be kept for long.
 
     Raises:
-        DamagedStateError: the file is not a database of ours, or is of a newer version.
+        DamagedStateError: something else than a database of ours stands there.
+        NewerFormatError: it is of a newer version.
         LocalError: it is locked, or the disk refuses; an upgrade that failed left the old version as it was.
 
     """
+    _refuse_foreign(path, len(scripts))
     try:
         connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
     except sqlite3.Error as exc:
-        raise DamagedStateError(f"can't open the database {path}: {exc}") from exc
+        # It is a file, or nothing: so it is the folder, its rights or the system's descriptors, not the file's content.
+        raise LocalError(
+            f"can't open the database {path}: {exc}", hint="is its folder there, and yours to write in?"
+        ) from exc
     try:
+        _check_version(path, _version_of(connection), len(scripts))
         _prepare(connection, synchronous)
-        _upgrade(connection, path, scripts)
+        _upgrade(connection, path, scripts, forget)
     except sqlite3.OperationalError as exc:
         connection.close()
         raise LocalError(
@@ -43,10 +61,53 @@ def open_database(path: Path, scripts: Sequence[str], *, synchronous: Synchronou
     except sqlite3.Error as exc:
         connection.close()
         raise DamagedStateError(f"can't read the database {path}: {exc}") from exc
+    except OSError as exc:
+        connection.close()
+        raise LocalError(
+            f"can't keep a copy of {path} before its upgrade: {exc.strerror}", hint="is the disk full?"
+        ) from exc
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def find_fault(connection: sqlite3.Connection) -> str:
+    """Return the first thing that SQLite finds wrong with a database, "" for nothing; reads all of it.
+
+    Raises:
+        sqlite3.Error: it can't be read at all, or the disk fails.
+
+    """
+    said = str(connection.execute("PRAGMA integrity_check(1)").fetchone()[0])
+    return "" if said == "ok" else " ".join(said.split())
+
+
+def _refuse_foreign(path: Path, known: int) -> None:
+    """Refuse what is no file, and a database of a newer version before anything of it is opened for writing."""
+    if not path.exists() and not path.is_symlink():
+        return
+    if not path.is_file():
+        raise DamagedStateError(f"{path} is no database: something else stands in its place")
+    try:
+        with path.open("rb") as file:
+            header = file.read(_HEADER_BYTES)
+    except OSError as exc:
+        raise LocalError(f"can't open the database {path}: {exc.strerror}", hint="is it yours to read?") from exc
+    if len(header) == _HEADER_BYTES and header.startswith(_MAGIC):
+        _check_version(path, int.from_bytes(header[_VERSION_AT], "big", signed=True), known)
+
+
+def _version_of(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _check_version(path: Path, version: int, known: int) -> None:
+    if not 0 <= version <= known:
+        raise NewerFormatError(
+            f"{path} was written by a newer version (format {version}, this program knows {known})",
+            hint="install the newer backup-peer again; nothing was changed",
+        )
 
 
 def _prepare(connection: sqlite3.Connection, synchronous: Synchronous) -> None:
@@ -56,15 +117,45 @@ def _prepare(connection: sqlite3.Connection, synchronous: Synchronous) -> None:
     connection.execute("PRAGMA foreign_keys=ON")
 
 
-def _upgrade(connection: sqlite3.Connection, path: Path, scripts: Sequence[str]) -> None:
-    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-    if not 0 <= version <= len(scripts):
-        raise NewerFormatError(
-            f"{path} was written by a newer version (format {version}, this program knows {len(scripts)})",
-            hint="install the newer backup-peer again; nothing was changed",
-        )
-    if 0 < version < len(scripts):
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        shutil.copy2(path, path.with_name(f"{path.name}.v{version}"))
-    for number in range(version, len(scripts)):
-        connection.executescript(f"BEGIN;{scripts[number]};PRAGMA user_version={number + 1};COMMIT;")
+def _upgrade(connection: sqlite3.Connection, path: Path, scripts: Sequence[str], forget: str) -> None:
+    version = _version_of(connection)
+    if version == len(scripts):
+        return
+    kept = _keep_copy(connection, path, version, forget) if version else None
+    # One transaction for all scripts: killed at any point, the file is wholly old or wholly new.
+    joined = ";".join(scripts[version:])
+    connection.executescript(f"BEGIN IMMEDIATE;{joined};PRAGMA user_version={len(scripts)};COMMIT;")
+    if kept is not None:
+        for earlier in path.parent.glob(f"{path.name}.v*"):
+            if earlier != kept:
+                earlier.unlink()  # of an earlier upgrade; the newer copy is durable, and the upgrade done
+
+
+def _keep_copy(connection: sqlite3.Connection, path: Path, version: int, forget: str) -> Path:
+    """Copy the database, what stands in its log included, to one durable file beside it; return that."""
+    kept = path.with_name(f"{path.name}.v{version}{_COPY}")
+    temporary = kept.with_name(f"{kept.name}.part")
+    temporary.unlink(missing_ok=True)  # of an upgrade that was cut short
+    # Made here and not by SQLite: 0600 from the first byte.
+    handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with closing(sqlite3.connect(temporary, isolation_level=None)) as copy:
+            connection.backup(copy)
+            copy.execute("PRAGMA journal_mode=DELETE")  # one file, with no log beside it
+            if forget:
+                # VACUUM writes the file anew: what was deleted does not lie on in free pages.
+                copy.executescript(f"PRAGMA secure_delete=ON;{forget};VACUUM;")
+        # Durable before the upgrade begins: whatever that does, the old state is there.
+        os.fsync(handle)
+        temporary.replace(kept)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(handle)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+    return kept

@@ -23,6 +23,7 @@ from backuppeer.proof.statements import (
     TransportBinding,
     WriterGrant,
     add_signature,
+    is_newer,
     open_proposal,
     open_statement,
     peek_statement,
@@ -255,6 +256,13 @@ def test_checking_with_another_number_of_keys_is_our_own_mistake():
 def test_unknown_version_is_refused_by_name():
     with pytest.raises(ProtocolViolation, match="version 2 of transport-binding"):
         open_statement(TransportBinding, change(v=2, news=1), HOST.public)
+
+
+def test_a_later_version_is_told_apart_from_all_that_is_merely_wrong():
+    assert is_newer(change(v=2, news=1))
+    assert not is_newer(change())
+    assert not is_newer(change(v=0))
+    assert not any(is_newer(data) for data in (b"", b"\0\0\0\5", b"\0\0\0\1\x93", b"\xff" * 400))
 
 
 def test_unknown_field_is_refused_by_name():

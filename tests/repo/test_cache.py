@@ -78,3 +78,14 @@ def test_a_damaged_cache_is_named(tmp_path):
     path.write_bytes(b"garbage " * 2000)
     with pytest.raises(DamagedStateError, match=str(path)):
         TreeCache(path, 100)
+
+
+def test_all_bodies_are_walked_page_by_page_and_dropped_ones_give_their_room_back(cache, monkeypatch):
+    monkeypatch.setattr("backuppeer.repo.cache._PAGE_ROWS", 3)
+    cache.put_many((_id(number), bytes(100)) for number in range(20))
+    assert dict(cache.bodies()) == {_id(number): bytes(100) for number in range(20)}
+    cache.drop([_id(3), _id(4), _id(999)])
+    assert cache.size_bytes() == 1800
+    assert cache.get(_id(3)) is None
+    assert len(list(cache.bodies())) == 18
+    assert cache.find_fault() == ""

@@ -10,6 +10,7 @@ from backuppeer.errors import DamagedStateError, LocalError
 from backuppeer.ids import BlobId, LogicalId, SnapshotId
 from backuppeer.repo import index as index_module
 from backuppeer.repo.blob import BlobKind, Codec
+from backuppeer.repo.cache import TreeCache
 from backuppeer.repo.index import Counts, Index, Location
 from backuppeer.repo.layout import Entry
 from backuppeer.repo.pack import open_directory, seal_pack
@@ -264,3 +265,56 @@ def test_trees_of_concealed_packs_are_listed_also_while_they_are_registered_else
             index.register(new, [e for e in trees if e.blob == blob])
     assert found == [e.blob for e in trees]
     assert len(list(index.blobs_concealed(BlobKind.TREE))) == 4995
+
+
+def test_a_row_whose_pack_is_not_known_is_no_known_blob_and_is_told(tmp_path):
+    path = tmp_path / "stray.db"
+    index = Index(path)
+    index.register(_pack(1), [_entry("a")])
+    assert index.find_fault() == ""
+    index.close()
+    with sqlite3.connect(path) as db:
+        db.execute("DELETE FROM packs")
+    db.close()
+    index = Index(path)
+    # Taken for known it would never be sent again, and be found by nobody.
+    assert index.known([_entry("a").blob]) == set()
+    assert index.find(_entry("a").blob) is None
+    assert index.find_fault() == "1 rows name a pack that it does not know"
+    assert list(index.locations()) == []
+    index.close()
+
+
+def test_a_row_of_an_impossible_kind_is_damage_and_no_crash(tmp_path):
+    path = tmp_path / "kind.db"
+    index = Index(path)
+    index.register(_pack(1), [_entry("a")])
+    index.close()
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE blobs SET kind = 77")
+    db.close()
+    index = Index(path)
+    for look in (lambda: index.find(_entry("a").blob), lambda: list(index.locations())):
+        with pytest.raises(DamagedStateError, match="kind 77") as caught:
+            look()
+        assert "check --repair" in caught.value.hint
+    index.close()
+
+
+@pytest.mark.parametrize("name", ["index", "cache"])
+def test_a_full_disk_is_not_taken_for_damage(tmp_path, name):
+    made = Index(tmp_path / "full.db") if name == "index" else TreeCache(tmp_path / "full.db", 1 << 30)
+    made._db._db.execute("PRAGMA max_page_count=20")  # SQLite says SQLITE_FULL, as for a full disk
+
+    def fill():
+        for number in range(1000):
+            if name == "index":
+                made.register(_pack(number), [_entry((number, slot)) for slot in range(50)])
+            else:
+                made.put_many([(_entry(number).blob, noise(number, 5000))])
+
+    with pytest.raises(LocalError, match="full") as caught:
+        fill()
+    assert not isinstance(caught.value, DamagedStateError)
+    assert made.find_fault() == ""
+    made.close()

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backuppeer.crypto.seal import Sealer, Suite
-from backuppeer.errors import IntegrityFault, LocalError
+from backuppeer.errors import IntegrityFault, LocalError, NewerFormatError
 from backuppeer.ids import BlobId
 from backuppeer.limits import LEAF_BYTES, PACK_BLOBS, PACK_MIN_BYTES, PACK_TARGET_BYTES, TAIL_READ_BYTES
 from backuppeer.proof.merkle import compute_stored_id
@@ -198,13 +198,26 @@ def test_a_pack_cut_or_grown_is_refused(pack):
 
 @pytest.mark.parametrize(
     ("at", "value", "word"),
-    [(0, 0, "magic"), (8, 2, "version 2"), (9, 0, "suite"), (9, 3, "suite"), (10, 1, "reserved"), (11, 1, "reserved")],
+    [(0, 0, "magic"), (8, 0, "version 0"), (9, 0, "suite"), (9, 3, "suite"), (10, 1, "reserved"), (11, 1, "reserved")],
 )
 def test_a_header_that_is_not_v1_is_refused_by_name(pack, at, value, word):
     data = bytearray(pack[1].header)
     data[at] = value
     with pytest.raises(IntegrityFault, match=word):
         parse_header(data)
+
+
+def test_a_pack_of_a_newer_version_is_refused_by_name_and_is_no_fault_of_its_host(pack):
+    data = bytearray(pack[1].header)
+    data[8] = 2
+    with pytest.raises(NewerFormatError, match="format version 2, this program knows 1"):
+        parse_header(data)
+    whole = bytes(pack[1].data[:-64]) + bytes(data)
+    with pytest.raises(NewerFormatError, match="format version 2"):
+        open_directory(keys_for, whole, len(whole))
+    # To who wants one blob it is one like any other that can't be had: the others must go on.
+    with pytest.raises(IntegrityFault, match="format version 2"):
+        PackOpener(KEYS, data)
 
 
 def test_a_short_header_is_refused():

@@ -6,7 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backuppeer.errors import IntegrityFault, LocalError
-from backuppeer.repo.snapshot import Snapshot, decode_snapshot, encode_snapshot
+from backuppeer.ids import SnapshotId
+from backuppeer.repo.snapshot import (
+    Snapshot,
+    decode_known,
+    decode_snapshot,
+    encode_snapshot,
+    find_newer,
+    refuse_newer,
+)
 from repo.building import make_snapshot
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -79,3 +87,14 @@ def test_a_snapshot_longer_than_a_blob_is_refused():
     decode_snapshot(within)
     with pytest.raises(IntegrityFault, match="over the limit"):
         decode_snapshot(msgspec.msgpack.encode(fields | {"paths": [b"/" * 4096] * 1030}))
+
+
+def test_newer_ones_are_told_by_version_and_left_out_where_all_are_read():
+    fields = msgspec.msgpack.decode(encode_snapshot(make_snapshot(bytes(32))))
+    newer = msgspec.msgpack.encode(fields | {"v": 2, "new": 1})
+    rows = [(SnapshotId(b"a" * 32), encode_snapshot(make_snapshot(bytes(32)))), (SnapshotId(b"b" * 32), newer)]
+    assert find_newer(rows) == {b"b" * 32: 2}
+    assert [name for name, _ in decode_known(rows)] == [b"a" * 32]
+    assert "format 2, this program knows 1" in refuse_newer(rows[1][0], 2).message
+    with pytest.raises(IntegrityFault):
+        decode_known([(SnapshotId(b"c" * 32), b"\x00")])

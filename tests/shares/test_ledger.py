@@ -1,7 +1,10 @@
 """The ledger: which copy lies where, also with very many of them."""
 
+import sqlite3
 import threading
 import tracemalloc
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -148,3 +151,94 @@ def test_walking_the_ledger_needs_no_memory_for_its_rows(ledger) -> None:
 def test_a_million_copies_need_no_more_memory(ledger) -> None:
     fill(ledger, 1_000_000)
     assert walk_bounded(ledger, 1_000_000) < MIB
+
+
+# --- what was verified
+def test_ledger_of_format_1_comes_along_and_is_kept_beside(tmp_path):
+    path = tmp_path / "ledger.db"
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript((Path(__file__).resolve().parents[1] / "vectors" / "ledger-v1.sql").read_text())
+    old = Ledger(path)
+    assert [(old.count(A), old.count(B)), old.oldest_verification(A)] == [(3, 3), (3, 0)]
+    assert {copy.stored[-1:] for copy in old.copies_of(LogicalId(bytes([2]) * 16))} == {b"A", b"B"}
+    old.note_verified(old.copies_of(LogicalId(bytes([2]) * 16))[0], 5)
+    assert old.oldest_verification(A) == (2, 5)
+    old.close()
+    with closing(sqlite3.connect(tmp_path / "ledger.db.v1.bak")) as db:
+        assert db.execute("SELECT count(*) FROM copies").fetchone() == (6,)
+
+
+def test_what_was_verified_is_forgotten_with_the_copy_and_not_by_hearing_of_it_again(ledger):
+    ledger.register_copies([make_copy(1), make_copy(1, B)])
+    ledger.note_verified(make_copy(1), 77)
+    ledger.register_copy(make_copy(1))
+    assert ledger.oldest_verification(A) == (0, 77)
+    assert ledger.oldest_verification(B) == (1, 0)
+    other = Copy(logical(1), A, StoredId(b"s" * 32), 5, b"h" * 64)
+    ledger.register_copy(other)
+    assert ledger.oldest_verification(A) == (1, 0)
+    ledger.note_verified(make_copy(1), 99)  # of the copy before: says nothing of this one
+    assert ledger.oldest_verification(A) == (1, 0)
+
+
+def test_a_spoiled_copy_is_asked_last_counts_as_lacking_and_is_whole_again_when_verified(ledger):
+    ledger.register_copies([make_copy(1), make_copy(1, B), make_copy(2)])
+    ledger.note_spoiled(make_copy(1), 5)
+    assert [copy.agreement for copy in ledger.copies_of(logical(1))] == [B, A]
+    assert ledger.whole_copies_of(logical(1)) == [make_copy(1, B)]
+    packs = [logical(1), logical(2), logical(3)]
+    assert list(ledger.lacking_at(A, packs)) == [logical(1), logical(3)]
+    assert list(ledger.missing_at(A, packs)) == [logical(3)]
+    assert ledger.spoiled_at(A) == {make_copy(1).stored: 5}
+    ledger.note_verified(make_copy(1), 6)
+    assert list(ledger.lacking_at(A, packs)) == [logical(3)]
+    assert ledger.spoiled_at(A) == {}
+
+
+def test_what_only_spoiled_copies_hold_measures_nothing_as_nobody_can_copy_it(ledger):
+    ledger.register_copies([make_copy(1, size=10), make_copy(2, size=20), make_copy(2, B, size=20)])
+    ledger.note_spoiled(make_copy(1), 5)
+    ledger.note_spoiled(make_copy(2), 5)
+    assert ledger.measure([logical(1), logical(2)]) == 20
+
+
+def test_a_spoiled_copy_that_was_replaced_is_remembered_until_what_replaced_it_is_gone(ledger):
+    fresh = Copy(logical(1), A, StoredId(b"s" * 32), 5, b"h" * 64)
+    ledger.register_copy(make_copy(1))
+    ledger.note_spoiled(make_copy(1), 5)
+    ledger.register_copy(fresh)
+    assert list(ledger.lacking_at(A, [logical(1)])) == []
+    assert ledger.spoiled_at(A) == {make_copy(1).stored: 5}
+    assert ledger.keep_only(A, {fresh.stored}) == 0
+    assert ledger.spoiled_at(A) == {make_copy(1).stored: 5}
+    assert ledger.keep_only(A, {make_copy(1).stored}) == 1
+    assert ledger.spoiled_at(A) == {}
+    ledger.note_spoiled(make_copy(4), 5)
+    ledger.drop_agreement(A)
+    assert ledger.spoiled_at(A) == {}
+
+
+@given(st.dictionaries(st.integers(0, 30), st.integers(0, 9), max_size=30), st.integers(1, 10))
+@settings(max_examples=30, deadline=None)
+def test_least_recently_verified_come_first_and_none_twice_while_they_are_verified(tmp_path_factory, times, before):
+    ledger = Ledger(tmp_path_factory.mktemp("ledger") / "ledger.db")
+    with closing(ledger), pytest.MonkeyPatch.context() as patched:
+        patched.setattr("backuppeer.shares.ledger._PAGE_ROWS", 4)
+        for number, time_ms in times.items():
+            ledger.register_copy(make_copy(number))
+            if time_ms:
+                ledger.note_verified(make_copy(number), time_ms)
+        seen = []
+        for copy, verified in ledger.oldest_first(before):
+            seen.append((verified, copy.logical))
+            if len(seen) % 2:
+                ledger.note_verified(copy, 1000)
+        assert seen == sorted((time_ms, logical(number)) for number, time_ms in times.items() if time_ms < before)
+
+
+def test_what_was_compared_is_remembered_with_its_mark(ledger):
+    assert list(ledger.compared()) == []
+    for mark in (5, 2**63 - 1):
+        ledger.note_compared(logical(1), 3, mark)
+    assert list(ledger.compared()) == [(logical(1), 3, 2**63 - 1)]
+    assert ledger.find_fault() == ""

@@ -15,7 +15,7 @@ from backuppeer.errors import BackupPeerError, NotFoundError, UserError
 from backuppeer.ids import SnapshotId
 from backuppeer.limits import SNAPSHOT_PREFIX_CHARS
 from backuppeer.repo.index import Index
-from backuppeer.repo.snapshot import Snapshot, decode_snapshot
+from backuppeer.repo.snapshot import Snapshot, decode_known, find_newer, refuse_newer
 from backuppeer.repo.tree import EntryKind
 
 LATEST: Final = "latest"
@@ -64,14 +64,14 @@ def _hint(wanted: SnapshotFilter | None) -> str:
 
 
 def list_snapshots(index: Index, wanted: SnapshotFilter | None = None) -> list[tuple[SnapshotId, Snapshot]]:
-    """Return the snapshots of a repository in order of time.
+    """Return the snapshots of a repository in order of time; those of a newer format are left out.
 
     Raises:
         IntegrityFault: the index holds something that is no snapshot.
 
     """
     chosen = wanted or SnapshotFilter()
-    decoded = [(snapshot_id, decode_snapshot(body)) for snapshot_id, body in index.snapshots()]
+    decoded = decode_known(index.snapshots())
     return sorted((pair for pair in decoded if chosen.matches(pair[1])), key=lambda pair: pair[1].time_ns)
 
 
@@ -81,11 +81,13 @@ def find_snapshot(index: Index, text: str, wanted: SnapshotFilter | None = None)
     Raises:
         NotFoundError: there is none, several fit, or the text is no id (all exit 10).
         UserError: a filter beside an id, which it could only contradict.
+        NewerFormatError: it is of a newer format, or with `latest` a later one is.
 
     """
     is_filtered = wanted is not None and wanted != SnapshotFilter()
     if text.lower() == LATEST:
         snapshots = list_snapshots(index, wanted)
+        _refuse_later(index, snapshots[-1][0] if snapshots else None)
         if not snapshots:
             raise NotFoundError("no snapshot fits" if is_filtered else "there is no snapshot yet", hint=_hint(wanted))
         return snapshots[-1]
@@ -94,9 +96,21 @@ def find_snapshot(index: Index, text: str, wanted: SnapshotFilter | None = None)
             "--set, --host, --path and --tag choose among snapshots: they go with `latest`, not with an id",
             hint="leave them out, or name `latest` in place of the id",
         )
-    snapshots = list_snapshots(index)
-    chosen = find_name([name for name, _ in snapshots], text)
+    snapshots, newer = list_snapshots(index), find_newer(index.snapshots())
+    chosen = find_name([*(name for name, _ in snapshots), *newer], text)
+    if chosen in newer:
+        raise refuse_newer(chosen, newer[chosen])
     return next(pair for pair in snapshots if pair[0] == chosen)
+
+
+def _refuse_later(index: Index, chosen: SnapshotId | None) -> None:
+    """Refuse to take an older snapshot for the latest while a later one can't be read by this program."""
+    newer = find_newer(index.snapshots())
+    names = list(index.snapshot_names()) if newer else []
+    later = names[names.index(chosen) + 1 :] if chosen in names else names
+    for name in later:
+        if name in newer:
+            raise refuse_newer(name, newer[name])
 
 
 def find_name(names: Iterable[SnapshotId], text: str) -> SnapshotId:

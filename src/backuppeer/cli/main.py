@@ -51,6 +51,7 @@ VERBS: Final = {
     "tag": Verb("tag", "backup-peer tag latest --add holidays"),
     "dump": Verb("dump", "backup-peer dump latest:/home/me > me.tar"),
     "stats": Verb("stats", "backup-peer stats latest"),
+    "check": Verb("check", "backup-peer check --read-data-subset 5%"),
     "status": Verb("status", "backup-peer status"),
     "config": Verb("config", "backup-peer config set servers wss://one.example,wss://two.example"),
     "agent": Verb("agent", "backup-peer agent status"),

@@ -30,6 +30,7 @@ from backuppeer.control.api import (
     StatusResult,
     StopResult,
 )
+from backuppeer.control.checking import CheckResult, RepairResult
 from backuppeer.control.events import Agreed, ErrorFile, ErrorResult, EventName, Note, Progress, State
 from backuppeer.control.inspection import DiffResult, DiffRow, DumpResult, DumpStart, FindRow, StatsResult
 from backuppeer.control.pruning import PrunePlan, PruneResult
@@ -145,6 +146,7 @@ LINES: Final[dict[str, tuple[Any, Mapping[str, type]]]] = {
     "forget": (ForgetResult, {**_WORK, "plan": ForgetPlan, "prune-plan": PrunePlan}),
     "prune": (PruneResult, {**_WORK, "plan": PrunePlan}),
     "tag": (TagResult, _WORK),
+    "check": (CheckResult, {**_WORK, "plan": CheckResult, "repaired": RepairResult}),
     "diff": (DiffResult, {**_WORK, "change": DiffRow}),
     "dump": (DumpResult, {**_WORK, EventName.START: DumpStart}),
     "config set": (Setting, {}),
@@ -157,6 +159,7 @@ LINES: Final[dict[str, tuple[Any, Mapping[str, type]]]] = {
 _LINES_ABOUT: Final = "JSON lines; this is the schema of each; the last is `done` or `error`"
 _ABOUT: Final = {
     "backup": f"{_LINES_ABOUT}, or `done` and then `error` (code 3) when fewer hosts than `copies` hold it",
+    "check": f"{_LINES_ABOUT}, or `done` and then `error` with problems (15) or hosts not reached (3, 11)",
     "dump": f"with --target FILE only: {_LINES_ABOUT}",
 }
 

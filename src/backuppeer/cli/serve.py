@@ -24,6 +24,7 @@ from backuppeer.agent.commands.amend import AmendCommands
 from backuppeer.agent.commands.home import HomeCommands
 from backuppeer.agent.commands.host import HostCommands
 from backuppeer.agent.commands.inspect import InspectCommands
+from backuppeer.agent.commands.mend import MendCommands
 from backuppeer.agent.commands.owner import OwnerCommands
 from backuppeer.agent.commands.prune import PruneCommands
 from backuppeer.agent.heap import relax_collector
@@ -103,7 +104,7 @@ async def compose(home: Home) -> Agent:
 def make_handlers(agent: Agent) -> dict[str, Handler]:
     """Return who serves which route of control.api."""
     home, host, owner, amend = HomeCommands(agent), HostCommands(agent), OwnerCommands(agent), AmendCommands(agent)
-    inspect, prune = InspectCommands(agent), PruneCommands(agent)
+    inspect, mend, prune = InspectCommands(agent), MendCommands(agent), PruneCommands(agent)
     return {
         "ping": home.ping,
         "status": home.status,
@@ -133,6 +134,8 @@ def make_handlers(agent: Agent) -> dict[str, Handler]:
         "find": inspect.find,
         "diff": inspect.diff,
         "stats": inspect.stats,
+        "check": mend.check,
+        "repair": mend.repair,
         "dump": inspect.dump,
         "restore/plan": owner.plan_restore,
         "restore": owner.restore,

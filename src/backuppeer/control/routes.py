@@ -45,6 +45,7 @@ from backuppeer.control.api import (
     StopResult,
     StreamRequest,
 )
+from backuppeer.control.checking import CheckRequest, CheckResult, RepairRequest, RepairResult
 from backuppeer.control.inspection import (
     DiffRequest,
     DiffResult,
@@ -104,6 +105,8 @@ ROUTES: dict[str, Route] = {
     "find": Route(request=FindRequest, result=FindResult, rows=FindRow, work=True, summary="look for names"),
     "diff": Route(request=DiffRequest, result=DiffResult, rows=DiffRow, work=True, summary="compare two snapshots"),
     "stats": Route(request=StatsRequest, result=StatsResult, work=True, summary="what snapshots take"),
+    "check": Route(request=CheckRequest, result=CheckResult, work=True, summary="look for damage"),
+    "repair": Route(request=RepairRequest, result=RepairResult, work=True, summary="mend what a check found"),
     "dump": Route(request=DumpRequest, result=DumpResult, bulk=True, summary="a file's bytes, or a folder as tar"),
     "restore/plan": Route(
         request=RestoreRequest, result=RestorePlan, rows=RemovalRow, work=True, summary="what it would replace, remove"

@@ -60,3 +60,9 @@ HOOK_LINES: Final = 20
 """Lines of a hook's output that are shown; the rest is counted."""
 HOOK_LINE_BYTES: Final = 4 * KIB
 """Longest of these lines; longer ones are shown in parts."""
+CHECK_AT_ONCE: Final = 3
+"""Packs that a check reads side by side: one on its way, one being opened, one waiting; 16 MiB each."""
+CHECK_NAMED: Final = 1000
+"""Files and folders that a check names one by one; the rest is counted."""
+CHECK_PROBLEMS: Final = 100
+"""Sentences about what is wrong: one for each host and kind; more than these nobody reads."""

@@ -237,6 +237,14 @@ def open_proposal(kind: type[S], signed: Buffer, *publics: bytes) -> S:
     return _open(kind, signed, publics)
 
 
+def is_newer(signed: Buffer) -> bool:
+    """Say whether bytes claim to be a statement of a later version than this program reads; nothing is verified."""
+    try:
+        return msgspec.msgpack.decode(_take_blob(bytes(signed)), type=_Preface).v > VERSION
+    except (ProtocolViolation, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+
+
 def peek_statement(kind: type[S], signed: Buffer) -> S:
     """Return what a statement says WITHOUT checking a signature: only to learn which keys to check it with.
 

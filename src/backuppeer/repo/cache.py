@@ -6,7 +6,8 @@ is 0700. It can be deleted at any time; what is missing is fetched again. Plaint
 """
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +26,8 @@ _SCHEMA: Final = (
     "CREATE TABLE looks (blob BLOB PRIMARY KEY, look BLOB NOT NULL) WITHOUT ROWID;",
 )
 _EVICT_BATCH: Final = 256
+_PAGE_ROWS: Final = 64
+"""Bodies read at once: each is up to 4 MiB, most are 100 KiB."""
 
 
 class TreeCache:
@@ -104,6 +107,37 @@ class TreeCache:
                     break
         return total
 
+    def find_fault(self) -> str:
+        """Return what is wrong with the file itself, "" for nothing; reads all of it.
+
+        Raises:
+            LocalError: the disk fails.
+
+        """
+        return self._db.find_fault()
+
+    def bodies(self) -> Iterator[tuple[BlobId, bytes]]:
+        """Yield all that is kept, in order of their ids, a few at a time; nothing counts as used by it."""
+        last = b""
+        while rows := self._db.run(partial(_read_page, last)):
+            yield from ((BlobId(row[0]), bytes(row[1])) for row in rows)
+            last = rows[-1][0]
+
+    def drop(self, blobs: Iterable[BlobId]) -> None:
+        """Forget these; what they copy lies in packs."""
+        gone = [(blob,) for blob in blobs]
+
+        def act(db: sqlite3.Connection) -> None:
+            db.executemany(
+                "UPDATE total SET bytes = bytes - (SELECT size FROM uses WHERE blob = ?1) "
+                "WHERE EXISTS (SELECT 1 FROM uses WHERE blob = ?1)",
+                gone,
+            )
+            db.executemany("DELETE FROM bodies WHERE blob = ?", gone)
+            db.executemany("DELETE FROM uses WHERE blob = ?", gone)
+
+        self._db.transact(act)
+
     def clear(self) -> None:
         """Forget everything."""
 
@@ -118,3 +152,8 @@ class TreeCache:
     def size_bytes(self) -> int:
         """Return the bytes of plaintext kept."""
         return int(self._db.run(lambda db: db.execute("SELECT bytes FROM total").fetchone())[0])
+
+
+def _read_page(after: bytes, db: sqlite3.Connection) -> list[tuple[bytes, bytes]]:
+    query = "SELECT blob, body FROM bodies WHERE blob > ? ORDER BY blob LIMIT ?"
+    return db.execute(query, (after, _PAGE_ROWS)).fetchall()

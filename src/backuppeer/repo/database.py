@@ -9,12 +9,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
-from backuppeer.db import open_database
+from backuppeer.db import find_fault, open_database
 from backuppeer.errors import BackupPeerError, DamagedStateError, LocalError
 
 T = TypeVar("T")
 _DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR})
 """SQLITE_ERROR: our statements are right, so a table or column is not what it should be."""
+
+
+REBUILD_HINT: Final = "`backup-peer check --repair` builds it again"
 
 
 class LocalDatabase:
@@ -72,10 +75,20 @@ class LocalDatabase:
 
         self.run(whole)
 
+    def find_fault(self) -> str:
+        """Return what SQLite finds wrong with the file, "" for nothing; reads all of it.
+
+        Raises:
+            LocalError: the disk fails, or the file was closed.
+
+        """
+        try:
+            return self.run(find_fault)
+        except DamagedStateError as exc:
+            return exc.message
+
     def _explain(self, exc: sqlite3.Error) -> LocalError:
         # The low byte is the primary code; errors of the module itself (closed file) have none.
         if (getattr(exc, "sqlite_errorcode", 0) & 0xFF) in _DAMAGE:
-            return DamagedStateError(
-                f"the {self._what} {self._path} is damaged: {exc}", hint="delete the file; it is built again"
-            )
+            return DamagedStateError(f"the {self._what} {self._path} is damaged: {exc}", hint=REBUILD_HINT)
         return LocalError(f"the {self._what} {self._path} can't be used: {exc}", hint="is the disk full?")

@@ -17,10 +17,11 @@ from typing import Any, Final
 
 import msgspec
 
+from backuppeer.errors import DamagedStateError
 from backuppeer.ids import BlobId, LogicalId, SnapshotId
 from backuppeer.limits import INDEX_BATCH, INDEX_CACHE_KIB
 from backuppeer.repo.blob import BlobKind, Codec
-from backuppeer.repo.database import LocalDatabase
+from backuppeer.repo.database import REBUILD_HINT, LocalDatabase
 from backuppeer.repo.layout import Entry
 from backuppeer.repo.turnover import DROPPED, FRESH, NAMED, NEW_EPOCH, Turnover
 
@@ -65,6 +66,8 @@ _FIND_MANY: Final = (
 _KNOWN: Final = (
     f"SELECT blob, pack FROM blobs WHERE blob IN ({','.join('?' * INDEX_BATCH)})"  # noqa: S608 - question marks
     " AND pack NOT IN (SELECT number FROM temp.concealed) AND pack NOT IN (SELECT number FROM temp.absent)"
+    # A row whose pack is not known lies nowhere: taken for known, what it names would never be sent.
+    " AND pack IN (SELECT number FROM packs)"
 )
 _CONCEALED: Final = "CREATE TEMP TABLE IF NOT EXISTS concealed (number INTEGER PRIMARY KEY)"
 _SPARE: Final = "INSERT OR IGNORE INTO spares SELECT * FROM blobs WHERE blob = ? AND pack <> ?"
@@ -310,6 +313,32 @@ class Index:
         )
         return Counts(*self._db.run(lambda db: db.execute(query).fetchone()))
 
+    def find_fault(self) -> str:
+        """Return what is wrong with the file itself, "" for nothing; reads all of it.
+
+        Raises:
+            LocalError: the disk fails.
+
+        """
+        fault = self._db.find_fault()
+        if fault:
+            return fault
+        stray = self._fetch("SELECT count(*) FROM blobs WHERE pack NOT IN (SELECT number FROM packs)", ())[0][0]
+        return f"{stray} rows name a pack that it does not know" if stray else ""
+
+    def locations(self) -> Iterator[Location]:
+        """Yield where every blob lies, in order of their ids, page by page; rows without a pack are left out."""
+        last = b""
+        query = f"SELECT {_COLUMNS} FROM blobs JOIN packs ON number = pack WHERE blob > ? ORDER BY blob LIMIT 4096"  # noqa: S608 - constants
+        while rows := self._fetch(query, (last,)):
+            yield from (_location(row) for row in rows)
+            last = rows[-1][0]
+
+    def locations_in(self, pack: LogicalId) -> list[Location]:
+        """Return the blobs last found in a pack, by reading the whole table: for packs that can't say it themselves."""
+        query = f"SELECT {_COLUMNS} FROM blobs JOIN packs ON number = pack WHERE logical = ?"  # noqa: S608 - constants
+        return [_location(row) for row in self._fetch(query, (pack,))]
+
     def clear(self) -> None:
         """Forget everything, to be rebuilt from directories."""
 
@@ -337,5 +366,10 @@ def _cut_batches(blobs: Iterable[BlobId]) -> Iterator[list[BlobId]]:
 
 def _location(row: Row) -> Location:
     blob, logical, slot, offset, sealed, plain, kind, codec = row
-    entry = Entry(BlobId(blob), _KINDS[kind], _CODECS[codec], slot, offset, sealed, plain)
+    try:
+        entry = Entry(BlobId(blob), _KINDS[kind], _CODECS[codec], slot, offset, sealed, plain)
+    except KeyError as exc:
+        raise DamagedStateError(
+            f"the index is damaged: a blob of kind {kind} and codec {codec}", hint=REBUILD_HINT
+        ) from exc
     return Location(LogicalId(logical), entry)

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from backuppeer.crypto.seal import TAG_BYTES, Suite, suite_from_byte
-from backuppeer.errors import IntegrityFault
+from backuppeer.errors import IntegrityFault, NewerFormatError
 from backuppeer.ids import BlobId, LogicalId, RepositoryId
 from backuppeer.limits import BLOB_PLAIN_BYTES, PACK_BLOBS, PACK_MIN_BYTES, PACK_TARGET_BYTES
 from backuppeer.repo.blob import BlobKind, Codec
@@ -95,7 +95,8 @@ def parse_header(data: Buffer) -> Header:
     """Return the header that the first 64 bytes of `data` are.
 
     Raises:
-        IntegrityFault: too short, no pack, a newer version, an unknown suite, or reserved bits set.
+        IntegrityFault: too short, no pack, an unknown suite, or reserved bits set.
+        NewerFormatError: of a newer version: not the fault of who keeps it.
 
     """
     if len(data) < HEADER_BYTES:
@@ -103,11 +104,13 @@ def parse_header(data: Buffer) -> Header:
     magic, version, suite, reserved, generation, repository, salt = _HEADER.unpack_from(data)
     if magic != MAGIC:
         raise IntegrityFault("not a pack: wrong magic bytes")
-    if version != VERSION:
-        raise IntegrityFault(
-            f"pack format version {version} is not known, this program reads version {VERSION}",
-            hint="a newer backup-peer wrote it; update this one",
+    if version > VERSION:
+        raise NewerFormatError(
+            f"a pack was written by a newer version (format version {version}, this program knows {VERSION})",
+            hint="install the newer backup-peer again; nothing was changed",
         )
+    if version != VERSION:
+        raise IntegrityFault(f"there is no pack format version {version}")
     if reserved:
         raise IntegrityFault("a pack header has reserved bits set")
     known = suite_from_byte(suite)

@@ -16,7 +16,7 @@ from typing import Final
 
 from backuppeer.crypto.keys import RepositoryKeys
 from backuppeer.crypto.seal import TAG_BYTES, Opener, Sealer, Suite
-from backuppeer.errors import IntegrityFault, LocalError
+from backuppeer.errors import IntegrityFault, LocalError, NewerFormatError
 from backuppeer.ids import LogicalId, RepositoryId, StoredId
 from backuppeer.limits import BLOB_PLAIN_BYTES, PACK_BLOBS, PACK_TARGET_BYTES
 from backuppeer.proof.merkle import hash_leaves, stored_id_of_leaves
@@ -197,6 +197,7 @@ def open_directory(
 
     Raises:
         IntegrityFault: the bytes are no pack of ours, were changed, or contradict themselves.
+        NewerFormatError: a pack of a newer version.
 
     """
     check_pack_bytes(pack_bytes)
@@ -224,8 +225,19 @@ class PackOpener:
     """Opens blobs of one copy; `header` is the 64 clear bytes of the very copy that the sealed bytes come from."""
 
     def __init__(self, keys: RepositoryKeys, header: Buffer | Header) -> None:
+        """Take keys and header.
+
+        Raises:
+            IntegrityFault: no header of ours. Of a newer version, too: to who wants one blob it is one like any other
+                that can't be had, and must not end the work on all others.
+
+        """
         self._keys = keys
-        self._opener = _opener_for(keys, header if isinstance(header, Header) else parse_header(header))
+        try:
+            parsed = header if isinstance(header, Header) else parse_header(header)
+        except NewerFormatError as exc:
+            raise IntegrityFault(exc.message, hint=exc.hint) from exc
+        self._opener = _opener_for(keys, parsed)
 
     def open_entry(self, entry: Entry, sealed: Buffer) -> bytes:
         """Return the checked plaintext of a blob from its sealed bytes.

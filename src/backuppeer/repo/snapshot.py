@@ -4,12 +4,14 @@ Knows: the fields. Must not know: how trees or packs look. A snapshot's id is th
 these bytes, so a decoded snapshot is never encoded again to be compared.
 """
 
+from collections.abc import Iterable
 from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
 
-from backuppeer.errors import IntegrityFault, LocalError
+from backuppeer.errors import IntegrityFault, LocalError, NewerFormatError
+from backuppeer.ids import SnapshotId
 from backuppeer.limits import (
     BLOB_PLAIN_BYTES,
     CONTENT_BYTES,
@@ -99,3 +101,40 @@ def decode_snapshot(data: Buffer) -> Snapshot:
     if sum(len(k) + len(v) for k, v in snapshot.ext.items()) > EXTENSION_BYTES:
         raise IntegrityFault("a snapshot has too long extension fields")
     return snapshot
+
+
+def decode_known(rows: Iterable[tuple[SnapshotId, bytes]]) -> list[tuple[SnapshotId, Snapshot]]:
+    """Return the snapshots that encoded ones are, in their order; those of a newer version are left out.
+
+    Raises:
+        IntegrityFault: one is no snapshot.
+
+    """
+    kept = list(rows)
+    newer = find_newer(kept)
+    return [(name, decode_snapshot(body)) for name, body in kept if name not in newer]
+
+
+def refuse_newer(name: SnapshotId, version: int) -> NewerFormatError:
+    """Return the error for a snapshot that this program is too old for."""
+    return NewerFormatError(
+        f"snapshot {name.hex()[:8]} was made by a newer version (format {version}, this program knows {VERSION})",
+        hint="install the newer backup-peer again; nothing was changed",
+    )
+
+
+def find_newer(rows: Iterable[tuple[SnapshotId, bytes]]) -> dict[SnapshotId, int]:
+    """Return those of encoded snapshots that are of a newer version than this program reads, and which.
+
+    They are whole and must be left as they are; `decode_snapshot` refuses them.
+    """
+    versions = {name: _version_of(body) for name, body in rows}
+    return {name: version for name, version in versions.items() if version > VERSION}
+
+
+def _version_of(data: Buffer) -> int:
+    """Return the version that bytes claim to be of, 0 if they can't be read so far."""
+    try:
+        return _version_decoder.decode(data).v
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return 0

@@ -1,6 +1,6 @@
-"""Which copy of a pack lies under which agreement: logical id x agreement -> stored id.
+"""Which copy of a pack lies under which agreement: logical id x agreement -> stored id; and when it was read last.
 
-Knows: its own table. Must not know: hosts' answers, packs' contents. Rebuildable (each pack's sealed directory names
+Knows: its own tables. Must not know: hosts' answers, packs' contents. Rebuildable (each pack's sealed directory names
 its logical id), so commits are `synchronous=NORMAL`: a power cut may cost the last rows, never consistency. One
 connection, one lock; thread-safe; iterators read page by page, so a million rows need no memory.
 """
@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from backuppeer.db import open_database
+from backuppeer.db import find_fault, open_database
 from backuppeer.errors import DamagedStateError, LocalError
 from backuppeer.ids import AgreementId, LogicalId, StoredId
 from backuppeer.shares.copies import HEADER_BYTES, Copy
@@ -46,7 +46,36 @@ _SCHEMA: Final = (
     ALTER TABLE copies ADD COLUMN until_ms INTEGER;
     CREATE INDEX copies_doomed ON copies (number, logical) WHERE until_ms IS NOT NULL;
     """,
+    # What was read and verified when (0 = never), which copies came back wrong, and which packs' rows of the index
+    # were compared with their directory (`repo.tally`).
+    """
+    ALTER TABLE copies ADD COLUMN verified_ms INTEGER NOT NULL DEFAULT 0;
+    CREATE INDEX copies_by_verification ON copies (verified_ms, logical, number);
+    CREATE TABLE spoiled (
+        number INTEGER NOT NULL REFERENCES agreements (number),
+        stored BLOB NOT NULL,
+        found_ms INTEGER NOT NULL,
+        PRIMARY KEY (number, stored)
+    ) WITHOUT ROWID;
+    CREATE TABLE compared (logical BLOB PRIMARY KEY, blobs INTEGER NOT NULL, mark INTEGER NOT NULL) WITHOUT ROWID;
+    """,
 )
+_REGISTER: Final = """
+    INSERT INTO copies (logical, number, stored, size, header) VALUES (?, ?, ?, ?, ?)
+    ON CONFLICT (logical, number) DO UPDATE SET
+        verified_ms = CASE WHEN stored = excluded.stored THEN verified_ms ELSE 0 END,
+        stored = excluded.stored, size = excluded.size, header = excluded.header, until_ms = NULL
+"""
+_IS_SPOILED: Final = "EXISTS (SELECT 1 FROM spoiled s WHERE s.number = copies.number AND s.stored = copies.stored)"
+_DROP_SUPERSEDED: Final = """
+    DELETE FROM spoiled WHERE number = (SELECT number FROM agreements WHERE agreement = ?)
+    AND NOT EXISTS (SELECT 1 FROM copies c WHERE c.number = spoiled.number AND c.stored = spoiled.stored)
+"""
+_OLDEST: Final = """
+    SELECT logical, number, agreement, stored, size, header, verified_ms FROM copies JOIN agreements USING (number)
+    WHERE verified_ms < ? AND (verified_ms, logical, number) > (?, ?, ?)
+    ORDER BY verified_ms, logical, number LIMIT ?
+"""
 
 
 class Ledger:
@@ -89,18 +118,22 @@ class Ledger:
         with self._transaction() as connection:
             numbers = {name: _number_of(connection, name) for name in {copy.agreement for copy in checked}}
             connection.executemany(
-                "INSERT OR REPLACE INTO copies (logical, number, stored, size, header) VALUES (?, ?, ?, ?, ?)",
+                _REGISTER,
                 ((c.logical, numbers[c.agreement], c.stored, c.size, c.header) for c in checked),
             )
 
     def copies_of(self, logical: LogicalId) -> list[Copy]:
-        """Return all copies of a pack in the order in which their agreements became known, doomed ones last."""
+        """Return all copies of a pack, in the order their agreements became known; doomed, then spoiled ones last."""
         sql = (
-            "SELECT agreement, stored, size, header FROM copies JOIN agreements USING (number)"
-            " WHERE logical = ? ORDER BY until_ms IS NOT NULL, number"
+            "SELECT agreement, stored, size, header FROM copies JOIN agreements USING (number)"  # noqa: S608 - a constant
+            f" WHERE logical = ? ORDER BY {_IS_SPOILED}, until_ms IS NOT NULL, number"
         )
         rows = self._fetch(sql, (logical,))
         return [Copy(logical, AgreementId(a), StoredId(s), int(n), bytes(h)) for a, s, n, h in rows]
+
+    def whole_copies_of(self, logical: LogicalId) -> list[Copy]:
+        """Return the copies of a pack that are not known to have come back wrong; else as `copies_of`."""
+        return [copy for copy in self.copies_of(logical) if copy.stored not in self.spoiled_at(copy.agreement)]
 
     def copy_at(self, agreement: AgreementId, logical: LogicalId) -> Copy | None:
         """Return the copy of a pack under one agreement, or None."""
@@ -108,20 +141,21 @@ class Ledger:
 
     def missing_at(self, agreement: AgreementId, logicals: Iterable[LogicalId]) -> Iterator[LogicalId]:
         """Yield, in order, those of `logicals` that have no copy under the agreement. Reads both lazily."""
-        page: list[LogicalId] = []
-        for logical in logicals:
-            page.append(logical)
-            if len(page) == _PAGE_ROWS:
-                yield from self._missing_in(agreement, page)
-                page = []
-        yield from self._missing_in(agreement, page)
+        for page in _pages(logicals):
+            yield from self._missing_in(agreement, page)
+
+    def lacking_at(self, agreement: AgreementId, logicals: Iterable[LogicalId]) -> Iterator[LogicalId]:
+        """Yield, in order, those of `logicals` that have no copy there, or one that came back wrong; lazily."""
+        for page in _pages(logicals):
+            yield from self._missing_in(agreement, page, f" AND NOT {_IS_SPOILED}")
 
     def measure(self, logicals: Iterable[LogicalId]) -> int:
-        """Return how many bytes one copy of each of these packs has; those that nobody holds count nothing."""
-        total, rest = 0, iter(logicals)
-        while page := list(islice(rest, _PAGE_ROWS)):
+        """Return how many bytes one copy of each of these packs has; those that nobody holds whole count nothing."""
+        total = 0
+        for page in _pages(logicals):
             marks = ",".join("?" * len(page))
-            sql = f"SELECT MAX(size) FROM copies WHERE logical IN ({marks}) GROUP BY logical"  # noqa: S608 - only question marks
+            whole = f"logical IN ({marks}) AND NOT {_IS_SPOILED}"
+            sql = f"SELECT MAX(size) FROM copies WHERE {whole} GROUP BY logical"  # noqa: S608 - only question marks
             total += sum(int(row[0]) for row in self._fetch(sql, tuple(page)))
         return total
 
@@ -219,6 +253,10 @@ class Ledger:
         """
         gone = [copy for copy in self.copies_at(agreement) if copy.stored in stored] if stored else []
         self.forget_copies(gone)
+        if gone:
+            # What replaced a spoiled copy may be among them; then the parts of that which are whole count again.
+            with self._transaction() as connection:
+                connection.execute(_DROP_SUPERSEDED, (agreement,))
         return len(gone)
 
     def drop_agreement(self, agreement: AgreementId) -> int:
@@ -230,15 +268,78 @@ class Ledger:
         """
         number = "(SELECT number FROM agreements WHERE agreement = ?)"
         with self._transaction() as connection:
+            connection.execute(f"DELETE FROM spoiled WHERE number = {number}", (agreement,))  # noqa: S608 - a constant
             dropped = connection.execute(f"DELETE FROM copies WHERE number = {number}", (agreement,)).rowcount  # noqa: S608 - a constant
             connection.execute("DELETE FROM agreements WHERE agreement = ?", (agreement,))
         return dropped
 
-    def _missing_in(self, agreement: AgreementId, page: list[LogicalId]) -> Iterator[LogicalId]:
+    # what was verified
+    def note_verified(self, copy: Copy, now_ms: int) -> None:
+        """Note that all of a copy was read and is what it should be; one that was spoiled is whole again."""
+        with self._transaction() as connection:
+            number = _number_of(connection, copy.agreement)
+            row = (now_ms, copy.logical, number, copy.stored)
+            connection.execute("UPDATE copies SET verified_ms = ? WHERE logical = ? AND number = ? AND stored = ?", row)
+            connection.execute("DELETE FROM spoiled WHERE number = ? AND stored = ?", (number, copy.stored))
+
+    def note_spoiled(self, copy: Copy, now_ms: int) -> None:
+        """Note that a copy came back wrong. It stays known, as parts may be whole; `lacking_at` names its pack."""
+        with self._transaction() as connection:
+            row = (_number_of(connection, copy.agreement), copy.stored, now_ms)
+            connection.execute("INSERT OR REPLACE INTO spoiled VALUES (?, ?, ?)", row)
+
+    def spoiled_at(self, agreement: AgreementId) -> dict[StoredId, int]:
+        """Return what came back wrong under an agreement, and when (ms); also what was replaced since."""
+        sql = "SELECT stored, found_ms FROM spoiled JOIN agreements USING (number) WHERE agreement = ?"
+        return {StoredId(bytes(stored)): int(found) for stored, found in self._fetch(sql, (agreement,))}
+
+    def oldest_first(self, before_ms: int) -> Iterator[tuple[Copy, int]]:
+        """Yield the copies not verified since `before_ms`, the least recent first, each with its time; page by page.
+
+        Copies may be noted as verified, now or later than `before_ms`, meanwhile: none comes twice.
+        """
+        after = (-1, b"", 0)
+        while rows := self._fetch(_OLDEST, (before_ms, *after, _PAGE_ROWS)):
+            for logical, _, agreement, stored, size, header, verified in rows:
+                copy = Copy(LogicalId(logical), AgreementId(agreement), StoredId(stored), int(size), bytes(header))
+                yield copy, int(verified)
+            after = (int(rows[-1][6]), rows[-1][0], int(rows[-1][1]))
+
+    def oldest_verification(self, agreement: AgreementId) -> tuple[int, int]:
+        """Return how many copies were never verified under an agreement, and the oldest time (ms) of others, or 0."""
+        sql = (
+            "SELECT COUNT(*) FILTER (WHERE verified_ms = 0), MIN(verified_ms) FILTER (WHERE verified_ms > 0)"
+            " FROM copies WHERE number = (SELECT number FROM agreements WHERE agreement = ?)"
+        )
+        never, oldest = self._fetch(sql, (agreement,))[0]
+        return int(never), int(oldest or 0)
+
+    def compared(self) -> Iterator[tuple[LogicalId, int, int]]:
+        """Yield the packs whose rows of the index agreed with their directory: id, number of rows, and their mark."""
+        after = b""
+        sql = "SELECT logical, blobs, mark FROM compared WHERE logical > ? ORDER BY logical LIMIT ?"
+        while rows := self._fetch(sql, (after, _PAGE_ROWS)):
+            yield from ((LogicalId(logical), int(blobs), int(mark)) for logical, blobs, mark in rows)
+            after = rows[-1][0]
+
+    def note_compared(self, logical: LogicalId, blobs: int, mark: int) -> None:
+        """Note that the rows of a pack agree with its directory as they are now."""
+        with self._transaction() as connection:
+            connection.execute("INSERT OR REPLACE INTO compared VALUES (?, ?, ?)", (logical, blobs, mark))
+
+    def find_fault(self) -> str:
+        """Return what is wrong with the file, "" for nothing; reads all of it."""
+        try:
+            with self._lock, self._translated():
+                return find_fault(self._connection)
+        except DamagedStateError as exc:
+            return exc.message
+
+    def _missing_in(self, agreement: AgreementId, page: list[LogicalId], only: str = "") -> Iterator[LogicalId]:
         marks = ",".join("?" * len(page))
         sql = (
             "SELECT logical FROM copies WHERE number = (SELECT number FROM agreements WHERE agreement = ?)"  # noqa: S608 - only question marks
-            f" AND logical IN ({marks})"
+            f" AND logical IN ({marks}){only}"
         )
         there = {row[0] for row in self._fetch(sql, (agreement, *page))}
         return (logical for logical in page if logical not in there)
@@ -261,9 +362,15 @@ class Ledger:
             code = getattr(exc, "sqlite_errorcode", 0) & 0xFF
             if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
                 raise DamagedStateError(
-                    f"the ledger {self._path} is damaged: {exc}", hint="delete it; it is rebuilt from the hosts' packs"
+                    f"the ledger {self._path} is damaged: {exc}", hint="`backup-peer check --repair` builds it again"
                 ) from exc
             raise LocalError(f"can't use the ledger {self._path}: {exc}", hint="is the disk full?") from exc
+
+
+def _pages(logicals: Iterable[LogicalId]) -> Iterator[list[LogicalId]]:
+    rest = iter(logicals)
+    while page := list(islice(rest, _PAGE_ROWS)):
+        yield page
 
 
 def _number_of(connection: sqlite3.Connection, agreement: AgreementId) -> int:

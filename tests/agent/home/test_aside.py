@@ -2,20 +2,26 @@
 
 import errno
 import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
 from agent.loops import SetClock
 from backuppeer.agent.home.aside import open_or_set_aside
+from backuppeer.agent.home.config import Config, read_config
 from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.keyring import create_identity, load_keys, recover_identity
 from backuppeer.agent.home.logbook import open_log
 from backuppeer.agent.home.state import State
 from backuppeer.errors import DamagedStateError, LocalError, NewerFormatError
+from backuppeer.ids import PeerId, RepositoryId
 from backuppeer.trust.evidence import EvidenceLog
 
 MASTER = bytes(range(32))
+VECTORS = Path(__file__).resolve().parents[2] / "vectors"
 
 
 @pytest.fixture
@@ -35,6 +41,38 @@ def test_damaged_evidence_is_kept_beside_and_begun_anew(tmp_path):
     assert str(path) in notes[0]
     open_or_set_aside(path, EvidenceLog, note=notes.append).close()
     assert len(notes) == 1
+
+
+def test_a_folder_in_the_place_of_a_database_is_moved_aside_with_all_that_is_in_it(tmp_path):
+    path = tmp_path / "evidence.db"
+    for number in ("", "2"):
+        path.mkdir()
+        (path / "mine").write_text("not yours")
+        open_or_set_aside(path, EvidenceLog).close()
+        assert (tmp_path / f"evidence.db.damaged{number}" / "mine").read_text() == "not yours"
+        path.unlink()
+
+
+def test_the_copy_of_an_upgrade_and_neighbours_of_like_names_stay_where_they_are(tmp_path):
+    path = tmp_path / "evidence.db"
+    for name in ("evidence.db", "evidence.db-wal", "evidence.db.v1.bak", "evidence.db2"):
+        (tmp_path / name).write_bytes(b"not a database at all" * 500)
+    open_or_set_aside(path, EvidenceLog).close()
+    found = {entry.name for entry in tmp_path.iterdir()}
+    assert {"evidence.db.v1.bak", "evidence.db2", "evidence.db.damaged"} <= found
+    assert "evidence.db-wal" not in found
+
+
+def test_a_disk_that_refuses_is_no_damage_and_moves_nothing(tmp_path):
+    path = tmp_path / "evidence.db"
+    EvidenceLog(path).close()
+
+    def refuse(_):
+        raise LocalError("can't use the database: disk I/O error")
+
+    with pytest.raises(LocalError):
+        open_or_set_aside(path, refuse)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["evidence.db"]
 
 
 def test_what_a_newer_version_wrote_is_not_moved(tmp_path):
@@ -72,6 +110,88 @@ def test_a_damaged_grant_is_damage_and_not_a_home_that_may_only_read(home, conte
     assert "copy of this home" in caught.value.hint
     path.unlink()
     assert load_keys(home).repository is None
+
+
+@pytest.mark.parametrize("harm", ["empty", "cut", "flipped", "foreign", "folder"])
+@pytest.mark.parametrize("name", ["working", "device", "grant"])
+def test_a_key_file_damaged_in_any_way_is_named_with_what_to_do(home, name, harm):
+    path = home.keys / name
+    data = path.read_bytes()
+    path.unlink()
+    if harm == "folder":
+        path.mkdir()
+    else:
+        path.write_bytes({"empty": b"", "cut": data[:-1], "flipped": b"?" + data[1:], "foreign": b"letter" * 999}[harm])
+    if (name, harm) == ("device", "flipped"):
+        # A seed says nothing of itself; the grant names another device than it makes.
+        with pytest.raises(DamagedStateError, match="keys/grant is damaged"):
+            load_keys(home)
+        return
+    with pytest.raises(DamagedStateError, match=f"keys/{name} is damaged") as caught:
+        load_keys(home)
+    assert caught.value.hint
+
+
+def test_a_working_key_of_a_newer_version_is_refused_by_name(home):
+    path = home.keys / "working"
+    data = bytearray(path.read_bytes())
+    data[8] = 2
+    path.write_bytes(data)
+    with pytest.raises(NewerFormatError, match="key format 2, this program knows 1"):
+        load_keys(home)
+    assert path.read_bytes() == data
+
+
+@pytest.mark.parametrize("content", [b"servers = [", b"\xff\xfe", b"colour = 'blue'", b"servers = 5", b"letter " * 99])
+def test_damaged_settings_are_named_with_their_file_and_not_touched(home, content):
+    home.config.write_bytes(content)
+    with pytest.raises(DamagedStateError, match=r"config\.toml") as caught:
+        read_config(home)
+    assert "mend or delete the file" in caught.value.hint
+    assert home.config.read_bytes() == content
+
+
+def test_empty_settings_are_none_and_a_folder_in_their_place_is_damage(home):
+    home.config.write_bytes(b"")
+    assert read_config(home) == Config()
+    home.config.unlink()
+    home.config.mkdir()
+    with pytest.raises(DamagedStateError, match="is a folder"):
+        read_config(home)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_state_of_an_older_version_comes_along_and_is_kept_beside_without_its_secrets(tmp_path, version):
+    path = tmp_path / "state.db"
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript((VECTORS / f"state-v{version}.sql").read_text())
+    assert b"private-key-of-a-knock" in path.read_bytes()
+    state = State(path)
+    peer = PeerId(b"p" * 32)
+    assert (state.peer(peer).alias, state.peer(peer).is_verified) == ("alice", True)
+    assert state.agreements() == [(b"a" * 16, peer, b"signed")]
+    assert state.last_head(RepositoryId(b"r" * 16)) == (7, b"head", b"grant")
+    assert state.setting("host.seq") == b"7"
+    assert state.envelope_keys() == []
+    assert state.heard() == ([peer] if version == 2 else [])
+    state.close()
+    (copy,) = tmp_path.glob("state.db.v*")
+    assert copy.name == f"state.db.v{version}.bak"
+    assert b"private-key-of-a-knock" not in copy.read_bytes()
+    with closing(sqlite3.connect(copy)) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (version,)
+        assert db.execute("SELECT alias FROM peers").fetchone() == ("alice",)
+
+
+def test_state_of_a_newer_version_is_refused_by_name_and_stays_as_it_is(tmp_path):
+    path = tmp_path / "state.db"
+    State(path).close()
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA user_version=99")
+    before = path.read_bytes()
+    with pytest.raises(NewerFormatError, match="format 99"):
+        State(path)
+    assert path.read_bytes() == before
 
 
 def test_a_recovered_home_has_no_grant_and_that_is_no_damage(tmp_path):

@@ -187,6 +187,21 @@ def test_when_every_copy_is_damaged_nothing_unverified_comes_out(house, owner):
     asyncio.run(scenario())
 
 
+def test_a_range_that_can_not_be_is_the_fault_of_the_index_and_no_host_is_blamed(house, owner):
+    async def scenario():
+        agreement = owner.agree_with(house)
+        async with hosted(house, owner) as link:
+            run = Run(owner, [partner(house, agreement, link.session)])
+            draft = draft_of(owner, b"x" * 1000)
+            await run.store(draft)
+            with pytest.raises(IntegrityFault, match="outside of their pack") as caught:
+                await asyncio.to_thread(run.fetch.fetch, draft.logical, [(draft.length - 5, 10)])
+            assert "check --repair" in caught.value.hint
+            assert run.blamed == []
+
+    asyncio.run(scenario())
+
+
 def test_a_host_that_is_away_is_left_at_once_for_the_next_copy_and_asked_last_then(house, owner, tmp_path):
     async def scenario():
         async with two_hosts(house, owner, tmp_path) as run:

@@ -47,7 +47,7 @@ from backuppeer.control.restoring import RestorePlan, RestoreRequest, RestoreRes
 from backuppeer.errors import LocalError, NotFoundError, PeerUnreachable, UserError
 from backuppeer.ids import PeerId, SnapshotId, format_peer_id
 from backuppeer.limits import LOCK_DEFAULT_S, LS_ROWS, TERM_DEFAULT_S
-from backuppeer.repo.snapshot import Snapshot
+from backuppeer.repo.snapshot import Snapshot, find_newer
 
 
 class OwnerCommands:
@@ -185,10 +185,11 @@ class OwnerCommands:
         peers = [format_peer_id(peer) for peer in self._agent.owner.vault.complete_hosts()]
         is_whole_list = wanted == SnapshotFilter() and not request.latest
         names = index.snapshot_names() if is_whole_list else {}
+        newer = find_newer(index.snapshots()) if is_whole_list else {}
         missing = [
             SnapshotRow(snapshot=name.hex(), time="", paths=[], files=0, bytes=0, peers=[], missing=True)
             for name, is_here in names.items()
-            if not is_here
+            if not is_here or name in newer
         ]
         found = pick_latest(list_snapshots(index, wanted), request.latest, check_group_by(request.group_by))
         return missing + [_snapshot_row(snapshot_id, snapshot, peers) for snapshot_id, snapshot in found]

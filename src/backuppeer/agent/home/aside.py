@@ -13,6 +13,7 @@ from backuppeer.errors import DamagedStateError, NewerFormatError
 
 _log = structlog.get_logger()
 _ASIDE: Final = ".damaged"
+_LOGS: Final = ("-wal", "-shm", "-journal")
 T = TypeVar("T")
 
 
@@ -33,8 +34,24 @@ def open_or_set_aside(path: Path, make: Callable[[Path], T], *, note: Callable[[
         raise
     except DamagedStateError as exc:
         _log.warning("moved a damaged database aside", file=path.name, reason=exc.message)
-        for part in path.parent.glob(f"{path.name}*"):
-            if not part.name.endswith(_ASIDE):
-                part.replace(part.with_name(part.name + _ASIDE))
-        note(f"{path} was damaged: it is kept as {path.name}{_ASIDE}, and begun anew")
+        kept = set_aside(path)
+        note(f"{path} was damaged: it is kept as {kept.name}, and begun anew")
         return make(path)
+
+
+def set_aside(path: Path) -> Path:
+    """Give a database, with the log beside it, other names; return that of the database itself. It must be closed.
+
+    Its name is free afterwards whatever stood there. Of damaged databases the last is kept, of other things all.
+    """
+    kept = path.with_name(path.name + _ASIDE)
+    number = 1
+    while kept.exists() and not (kept.is_file() and path.is_file()):
+        number += 1
+        kept = path.with_name(f"{path.name}{_ASIDE}{number}")
+    # The log first: it belongs to the file. Cut off between, the file is damaged as before and is moved the next time.
+    for suffix in (*_LOGS, ""):
+        part = path.with_name(path.name + suffix)
+        if part.exists() or part.is_symlink():
+            part.replace(kept.with_name(kept.name + suffix))
+    return kept

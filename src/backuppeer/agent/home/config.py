@@ -12,7 +12,7 @@ import tomli_w
 
 from backuppeer.agent.home.home import Home, write_private
 from backuppeer.agent.home.sets import BackupSet, check_sets
-from backuppeer.errors import DamagedStateError, UserError
+from backuppeer.errors import DamagedStateError, LocalError, UserError
 
 
 class Config(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
@@ -35,12 +35,17 @@ def read_config(home: Home) -> Config:
 
     Raises:
         DamagedStateError: not TOML, an unknown key, or a value of the wrong type; names the file and the key.
+        LocalError: the system does not let us read it.
 
     """
     try:
         data = home.config.read_bytes()
     except FileNotFoundError:
         return Config()
+    except IsADirectoryError as exc:
+        raise DamagedStateError(f"{home.config} is a folder", hint="move it away: settings stand in a file") from exc
+    except OSError as exc:
+        raise LocalError(f"{home.config} can't be read: {exc.strerror}", hint="is it yours to read?") from exc
     try:
         config = msgspec.convert(tomllib.loads(data.decode()), Config)
         check_sets(config.sets)
@@ -48,7 +53,8 @@ def read_config(home: Home) -> Config:
         raise DamagedStateError(f"{home.config}: {exc.message}", hint=exc.hint or "mend the file") from exc
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as exc:
         raise DamagedStateError(
-            f"{home.config}: {exc}", hint=f"keys are: {', '.join(KEYS)}, and sets; mend or delete the file"
+            f"{home.config}: {exc}",
+            hint=f"keys are: {', '.join(KEYS)}, and sets (others may be of a newer version); mend or delete the file",
         ) from exc
     return config
 

@@ -20,7 +20,7 @@ from backuppeer.agent.home.home import Home, write_private
 from backuppeer.clock import Clock
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.crypto.keys import WorkingSecret, derive_authority, derive_identity, derive_working
-from backuppeer.errors import DamagedStateError, NotFoundError, PeerFault, UserError
+from backuppeer.errors import DamagedStateError, LocalError, NewerFormatError, NotFoundError, PeerFault, UserError
 from backuppeer.ids import DeviceId, PeerId, RepositoryId
 from backuppeer.proof.statements import WriterGrant, open_statement, sign_statement
 
@@ -30,6 +30,8 @@ FIRST_EPOCH: Final = 1
 _MAGIC: Final = b"BPWORK\r\n"
 _LAYOUT: Final = struct.Struct(">8sBI32s32s")
 _VERSION: Final = 1
+_KEY_FILE_BYTES: Final = 16 * 1024
+"""More than any key file has; what is longer is damaged however it goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,22 +159,24 @@ def _write_keys(home: Home, master: bytes, device: SigningKey) -> PeerId:
 
 
 def _read_working(path: Path) -> tuple[WorkingSecret, bytes]:
-    data = path.read_bytes()
+    data = _read(path)
     if len(data) != _LAYOUT.size or not data.startswith(_MAGIC):
         raise _damaged(path)
     _, version, generation, authority, secret = _LAYOUT.unpack(data)
     if version != _VERSION:
-        raise DamagedStateError(
-            f"{path} has key format {version}; this program knows {_VERSION}",
-            hint="install the newer backup-peer again",
-        )
+        if version > _VERSION:
+            raise NewerFormatError(
+                f"{path} was written by a newer version (key format {version}, this program knows {_VERSION})",
+                hint="install the newer backup-peer again; nothing was changed",
+            )
+        raise _damaged(path)
     return WorkingSecret(secret=secret, generation=generation), authority
 
 
 def _read_grant(path: Path) -> bytes:
     """Return the signed grant, b"" in a home that was recovered; an empty file is damage, not a recovered home."""
     try:
-        grant = path.read_bytes()
+        grant = _read(path)
     except FileNotFoundError:
         return b""
     if not grant:
@@ -204,12 +208,32 @@ def _read_repository(path: Path, grant: bytes, *, authority: bytes, device: Sign
 
 def _read_seed(path: Path) -> bytes:
     try:
-        data = path.read_bytes()
+        data = _read(path)
     except FileNotFoundError as exc:
         raise _damaged(path) from exc
     if len(data) != 32:
         raise _damaged(path)
     return data
+
+
+def _read(path: Path) -> bytes:
+    """Return what a key file holds.
+
+    Raises:
+        FileNotFoundError: there is none.
+        DamagedStateError: something else stands there.
+        LocalError: the system does not let us read it; that is no damage.
+
+    """
+    try:
+        with path.open("rb") as file:
+            return file.read(_KEY_FILE_BYTES)
+    except FileNotFoundError:
+        raise
+    except IsADirectoryError as exc:
+        raise _damaged(path) from exc
+    except OSError as exc:
+        raise LocalError(f"the key file {path} can't be read: {exc.strerror}", hint="is it yours to read?") from exc
 
 
 def _damaged_grant(path: Path) -> DamagedStateError:

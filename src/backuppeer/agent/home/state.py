@@ -119,7 +119,8 @@ class State:
     def __init__(self, path: Path) -> None:
         self._db = _open(path)
         for copy in path.parent.glob(f"{path.name}.v*"):
-            copy.unlink()  # made by an upgrade that went well: it holds keys of knocks, which must be gone after 48 h
+            if copy.suffix != ".bak":
+                copy.unlink()  # made by an earlier program: it holds keys of knocks, which must be gone after 48 h
         self._lock = threading.RLock()
         self._anchor = Anchor(path.with_name(_ANCHOR_NAME))
         for key, value in self._all("SELECT key,value FROM settings"):
@@ -332,7 +333,8 @@ class State:
 
 def _open(path: Path) -> sqlite3.Connection:
     try:
-        return open_database(path, _SCRIPTS)
+        # A copy is kept for long; the keys to open knocks must be gone after 48 h, whatever becomes of the copy.
+        return open_database(path, _SCRIPTS, forget="DELETE FROM envelope_keys")
     except DamagedStateError as exc:
         # Not moved aside by itself: an owner's home without it knows no host, and should not seem to have none.
         exc.hint = exc.hint or (

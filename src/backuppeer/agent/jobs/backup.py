@@ -31,8 +31,8 @@ from backuppeer.backup.streaming import Fill
 from backuppeer.control.api import BackupRequest, BackupResult, SnapshotRequest
 from backuppeer.errors import LocalError
 from backuppeer.files.dialect import store_path, this_platform
-from backuppeer.ids import format_peer_id
-from backuppeer.repo.snapshot import Snapshot, decode_snapshot
+from backuppeer.ids import SnapshotId, format_peer_id
+from backuppeer.repo.snapshot import Snapshot, decode_known
 from backuppeer.trust.evidence import Kind
 
 _PHASE: Final = "backing up"
@@ -41,7 +41,7 @@ _PHASE: Final = "backing up"
 class Subject(Protocol):
     """What a backup is of."""
 
-    def begin(self, reporter: Reporter, snapshots: Sequence[tuple[bytes, bytes]]) -> Count | None:
+    def begin(self, reporter: Reporter, snapshots: Sequence[tuple[SnapshotId, bytes]]) -> Count | None:
         """Say how much there is to do, by the snapshots there are (id, body); return who counts it, if need be."""
         ...
 
@@ -71,9 +71,9 @@ class Paths:
         Priorities(request.priority)  # a pattern that is none is told before anybody is dialled
         self._parents = Parents()
 
-    def begin(self, reporter: Reporter, snapshots: Sequence[tuple[bytes, bytes]]) -> Count | None:
+    def begin(self, reporter: Reporter, snapshots: Sequence[tuple[SnapshotId, bytes]]) -> Count | None:
         """Take the numbers of the last snapshot of these paths; a total from others would be worse than none."""
-        self._parents = plan_parents([decode_snapshot(body) for _, body in snapshots], self._paths)
+        self._parents = plan_parents([snapshot for _, snapshot in decode_known(snapshots)], self._paths)
         base = self._parents.base
         if base is None or not is_of_paths(base, self._paths):
             reporter.begin(_PHASE)
@@ -107,7 +107,7 @@ class Stream:
         """
         self._path, self._fill = read_stream_name(name), fill
 
-    def begin(self, reporter: Reporter, _: Sequence[tuple[bytes, bytes]]) -> Count | None:
+    def begin(self, reporter: Reporter, _: Sequence[tuple[SnapshotId, bytes]]) -> Count | None:
         """Begin; nobody knows how much comes."""
         reporter.begin(_PHASE)
         return None

@@ -7,6 +7,7 @@ nothing of it ever waits for a reader, so a reader who goes away leaves no threa
 import asyncio
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Final, TypeVar
 
 import msgspec
@@ -43,6 +44,25 @@ async def run_aside(work: Callable[[], T], stop: threading.Event) -> T:
         stop.set()
         await asyncio.gather(task, return_exceptions=True)
         raise
+
+
+def for_each(items: Iterable[T], work: Callable[[T], None], stop: threading.Event, *, at_once: int) -> None:
+    """Call `work` with each item, `at_once` at a time in threads of their own; no further one once `stop` is set.
+
+    Items are taken in the calling thread, and no more of them than there are places. What `work` raises ends it all.
+    """
+    with ThreadPoolExecutor(at_once) as pool:
+        running: set[Future[None]] = set()
+        for item in items:
+            if len(running) >= at_once:
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    future.result()
+            if stop.is_set():
+                break
+            running.add(pool.submit(work, item))
+        for future in running:
+            future.result()
 
 
 def batch_rows(rows: Iterable[T], measure: Callable[[T], int]) -> Generator[list[T], None, None]:

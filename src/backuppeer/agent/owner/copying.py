@@ -13,7 +13,7 @@ from backuppeer.agent.owner.upload import Upload
 from backuppeer.agent.peers.partners import Partner
 from backuppeer.agent.reporter import Reporter
 from backuppeer.clock import Clock
-from backuppeer.errors import IntegrityFault, RefusedError, Unavailable
+from backuppeer.errors import IntegrityFault, NewerFormatError, RefusedError, Unavailable
 from backuppeer.host.quota import format_size
 from backuppeer.ids import LogicalId
 from backuppeer.repo.pack import ClosedDraft, NeedTail, open_directory, reopen_pack
@@ -29,7 +29,7 @@ async def find_shortage(repository: Repository, partner: Partner) -> RefusedErro
         BackupPeerError: it does not say how much is free there.
 
     """
-    missing = repository.ledger.missing_at(partner.agreement, repository.index.packs())
+    missing = repository.ledger.lacking_at(partner.agreement, repository.index.packs())
     needed = await asyncio.to_thread(repository.ledger.measure, missing)
     if not needed:
         return None
@@ -61,7 +61,7 @@ async def copy_missing(
         BackupPeerError: `partner` does not take them.
 
     """
-    missing = list(repository.ledger.missing_at(partner.agreement, repository.index.packs()))
+    missing = list(repository.ledger.lacking_at(partner.agreement, repository.index.packs()))
     if not missing:
         return 0
     needed = await asyncio.to_thread(repository.ledger.measure, missing)
@@ -79,7 +79,7 @@ async def copy_missing(
     for done, logical in enumerate(missing, 1):
         try:
             draft = await asyncio.to_thread(_reopen, repository, source, logical)
-        except (IntegrityFault, Unavailable):
+        except (IntegrityFault, NewerFormatError, Unavailable):
             left_out += 1
             continue
         await asyncio.to_thread(upload.store, draft)
@@ -90,9 +90,9 @@ async def copy_missing(
 
 
 def _reopen(repository: Repository, source: Fetch, logical: LogicalId) -> ClosedDraft:
-    copies = repository.ledger.copies_of(logical)
+    copies = repository.ledger.whole_copies_of(logical)
     if not copies:
-        raise IntegrityFault(f"no host is known to hold pack {logical.hex()[:8]}")
+        raise IntegrityFault(f"no host is known to hold pack {logical.hex()[:8]} whole")
     size = copies[0].size
     _, (data,) = source.fetch(logical, [(0, size)])
     directory = open_directory(repository.keys_for, data, size)

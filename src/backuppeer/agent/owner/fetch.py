@@ -92,7 +92,7 @@ def _size(spans: Sequence[Span]) -> int:
 
 
 class Fetch:
-    """PackSource over the partners that hold copies."""
+    """PackSource over the partners that hold copies. `keep_bytes`: of what was fetched last; 0 to read all but once."""
 
     def __init__(
         self,
@@ -103,12 +103,13 @@ class Fetch:
         blame: Blame,
         say: Say,
         patient: bool = True,
+        keep_bytes: int = FETCH_CACHE_BYTES,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._ledger, self._partners = ledger, partners
         self._clock, self._blame, self._patient = clock, blame, patient
         self._herald = Herald(say, clock)
-        self._recent = RecentSpans(FETCH_CACHE_BYTES)
+        self._recent = RecentSpans(keep_bytes)
         self._failed_s: dict[AgreementId, float] = {}
         self._gone: dict[AgreementId, Unavailable] = {}
 
@@ -130,6 +131,7 @@ class Fetch:
                 if gone := self._lately_gone(copy):
                     failures[copy.agreement] = gone
                     continue
+                plan_blocks(ranges, copy.size)  # what can't be in this pack is the index's fault, and no host's
                 try:
                     return copy.header, self._fetch_from(partner, copy, ranges, budget_s)
                 except (IntegrityFault, RefusedError, ProtocolViolation, Unavailable) as exc:
@@ -215,7 +217,7 @@ def plan_blocks(ranges: Sequence[tuple[int, int]], pack_bytes: int) -> list[tupl
     for offset, length in ranges:
         if offset < 0 or length < 0 or offset + length > pack_bytes:
             raise IntegrityFault(
-                "the index names bytes outside of their pack", hint="rebuild it: `backup-peer recover`"
+                "the index names bytes outside of their pack", hint="`backup-peer check --repair` builds it again"
             )
         # An empty range at the very end begins in no block: it is taken to lie in the last one.
         start, end = (min(at, pack_bytes - 1) // BLOCK_BYTES for at in (offset, max(offset, offset + length - 1)))

@@ -61,7 +61,7 @@ class Gathering:
         is_waited_for = len(met) > 1
         level = [await self._is_level(p, meeting.held[p.agreement], is_waited_for, copy_bytes) for p in met]
         met = self._live([p for p, is_level in zip(met, level, strict=True) if is_level])
-        self._vault.conceal_missing(met)
+        self._vault.repository.conceal_missing([p.agreement for p in met])
         self.are_all_heard = not meeting.witnesses().away
         await self._reporter.state("connected", f"connected to {', '.join(p.name for p in met)}")
         return met

@@ -12,9 +12,17 @@ from backuppeer.agent.home.state import State
 from backuppeer.agent.owner.lineage import HeadRow, check_fits, plan_way, two_histories
 from backuppeer.agent.peers.partners import Partner
 from backuppeer.clock import Clock
-from backuppeer.errors import IntegrityFault, LocalError, RefusedError
+from backuppeer.errors import IntegrityFault, LocalError, NewerFormatError, RefusedError
 from backuppeer.ids import BlobId, PeerId, RepositoryId
-from backuppeer.proof.statements import Head, HeadReceipt, WriterGrant, open_statement, sign_statement, statement_hash
+from backuppeer.proof.statements import (
+    Head,
+    HeadReceipt,
+    WriterGrant,
+    is_newer,
+    open_statement,
+    sign_statement,
+    statement_hash,
+)
 from backuppeer.proof.writer import verify_head
 from backuppeer.repo.head import Inventory, plan_head, plan_return
 from backuppeer.wire.messages import GetHead, HeadIs, HeadStored, PutHead
@@ -29,6 +37,15 @@ def only_reads() -> RefusedError:
         hint="restore what you need; to make backups again, make a new home with `backup-peer init --home DIR`, then "
         "`connect` to your host and `backup`, each with --home DIR",
     )
+
+
+def _refuse_newer(signed: bytes) -> None:
+    """Refuse a head of a newer version before it is looked at: it is no fault of who keeps it."""
+    if is_newer(signed):
+        raise NewerFormatError(
+            "it keeps a head that was written by a newer version of this program",
+            hint="install the newer backup-peer again; nothing was changed",
+        )
 
 
 class HeadChain:
@@ -69,8 +86,10 @@ class HeadChain:
             IntegrityFault: of another repository.
             DamagedStateError: two histories, both signed by this home.
             RefusedError: another device was made the writer: this one must stop.
+            NewerFormatError: written by a newer version.
 
         """
+        _refuse_newer(signed)
         head = verify_head(signed, grant, self._keys.authority)
         if head.repository != self._repository:
             raise IntegrityFault("a host keeps a head of another repository for us")
@@ -89,17 +108,41 @@ class HeadChain:
         is_newer = mine is None or (head.epoch, head.number) > (mine.epoch, mine.number)
         return head if is_newer else None
 
+    def weigh(self, held: HeadIs) -> tuple[int, bool]:
+        """Return the number of the head that a host holds (0 = none), and whether it is newer; nothing is adopted.
+
+        Raises:
+            AuthenticationFault: not signed by a writer of ours.
+            IntegrityFault: of another repository.
+            DamagedStateError: two histories, both signed by this home; or, as NewerFormatError, of a newer version.
+
+        """
+        if not held.head:
+            return 0, False
+        _refuse_newer(held.head)
+        head = verify_head(held.head, held.grant, self._keys.authority)
+        if head.repository != self._repository:
+            raise IntegrityFault("it keeps a head of another repository for us")
+        newest = self.newest()
+        if newest is None:
+            return head.number, True
+        if head.epoch == newest[0].epoch and not self._has(head, held.head):
+            check_fits(head, held.head, self._state.heads_after(self._repository, 0))
+        return head.number, (head.epoch, head.number) > (newest[0].epoch, newest[0].number)
+
     def check_promise(self, partner: Partner, held: HeadIs) -> None:
         """Check that a host holds no older head, and no other, than the newest that it countersigned here.
 
         Raises:
             IntegrityFault: it does: the one thing about heads that is a host's fault.
             AuthenticationFault: what it holds is not signed by a writer of ours.
+            NewerFormatError: written by a newer version.
 
         """
         kept = self._state.setting(_RECEIPT + partner.agreement.hex())
         if kept is None:
             return
+        _refuse_newer(held.head)
         promised = open_statement(HeadReceipt, kept, PeerId(partner.peer))
         number = verify_head(held.head, held.grant, self._keys.authority).number if held.head else 0
         is_other = number == promised.number and statement_hash(held.head) != promised.head_hash

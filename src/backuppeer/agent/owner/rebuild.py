@@ -21,6 +21,7 @@ from backuppeer.errors import (
     AuthenticationFault,
     BackupPeerError,
     IntegrityFault,
+    NewerFormatError,
     PeerFault,
     PeerUnreachable,
     ProtocolViolation,
@@ -42,7 +43,7 @@ from backuppeer.proof.statements import Head
 from backuppeer.repo.blob import BlobKind
 from backuppeer.repo.head import Inventory, check_inventory, decode_pack_list, decode_root
 from backuppeer.repo.pack import Entry, NeedTail, open_directory
-from backuppeer.repo.snapshot import decode_snapshot
+from backuppeer.repo.snapshot import decode_known
 from backuppeer.shares.ledger import Copy
 from backuppeer.wire.messages import ListPacks, PackList, PackRow
 
@@ -89,20 +90,14 @@ async def rebuild_from(partner: Partner, repository: Repository, on_pack: OnPack
 async def _read_all(
     partner: Partner, repository: Repository, on_pack: OnPack, clock: Clock, *, found: Found, patience: asyncio.Timeout
 ) -> None:
-    known: set[StoredId] = set()
-    for copy in repository.ledger.copies_at(partner.agreement):
-        # Before the first page: a backup beside this may store packs whose place in the list has been passed.
-        found.expected.add(copy.stored)
-        if repository.index.has_read(copy.logical):
-            known.add(copy.stored)
-    known |= {copy.stored for copy in repository.ledger.doomed_at(partner.agreement)}
+    known = _find_known(partner, repository, found)
     places = asyncio.Semaphore(REBUILD_AT_ONCE)
 
     async def take(row: PackRow) -> None:
         async with places:
             try:
                 await retry(partial(_register, partner, repository, row), clock)
-            except (PeerFault, RefusedError) as exc:
+            except (PeerFault, RefusedError, NewerFormatError) as exc:
                 found.failures.append(exc)
             else:
                 _earn(patience, REFRESH_PACK_S)
@@ -116,6 +111,21 @@ async def _read_all(
                 raise outcome
         found.stored.update(row.stored for row in rows)
         on_pack(len(found.stored))
+
+
+def _find_known(partner: Partner, repository: Repository, found: Found) -> set[StoredId]:
+    """Return the stored ids whose directories need not be read; `found` learns which are expected."""
+    superseded = set(repository.ledger.spoiled_at(partner.agreement))
+    known: set[StoredId] = set()
+    for copy in repository.ledger.copies_at(partner.agreement):
+        # Before the first page: a backup beside this may store packs whose place in the list has been passed.
+        found.expected.add(copy.stored)
+        superseded.discard(copy.stored)
+        if repository.index.has_read(copy.logical):
+            known.add(copy.stored)
+    doomed = {copy.stored for copy in repository.ledger.doomed_at(partner.agreement)}
+    # A copy that came back wrong and was replaced lies there still: its directory, if whole, must not bring it back.
+    return known | doomed | superseded
 
 
 def _earn(patience: asyncio.Timeout, more_s: float) -> None:
@@ -240,4 +250,5 @@ def _find_snapshots(repository: Repository, source: Fetch, loaded: Loaded) -> li
     bodies = dict(repository.index.snapshots())
     for blob in repository.index.blobs_of(BlobKind.SNAPSHOT):
         bodies[SnapshotId(blob)] = bodies.get(SnapshotId(blob)) or loaded.read(repository, source, blob) or b""
-    return sorted(bodies, key=lambda name: decode_snapshot(bodies[name]).time_ns if bodies[name] else math.inf)
+    times = {name: snapshot.time_ns for name, snapshot in decode_known((n, body) for n, body in bodies.items() if body)}
+    return sorted(bodies, key=lambda name: times.get(name, math.inf))

@@ -4,6 +4,8 @@ Knows: where they lie and how they are made anew. Must not know: sessions. All d
 packs, or done without, so a damaged one is moved aside and named, never trusted.
 """
 
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Final
 
 from backuppeer.agent.home.aside import open_or_set_aside
@@ -13,11 +15,11 @@ from backuppeer.backup.streams import PackSource
 from backuppeer.crypto.keys import RepositoryKeys, derive_repository_keys
 from backuppeer.crypto.seal import Suite, preferred_suite
 from backuppeer.errors import AuthenticationFault, IntegrityFault
-from backuppeer.ids import BlobId, RepositoryId
+from backuppeer.ids import AgreementId, BlobId, RepositoryId
 from backuppeer.limits import TREE_CACHE_BYTES
 from backuppeer.repo.cache import TreeCache
 from backuppeer.repo.index import Index
-from backuppeer.repo.pack import PackOpener, parse_header
+from backuppeer.repo.pack import PackOpener
 from backuppeer.repo.partial import PartialTree
 from backuppeer.shares.ledger import Ledger
 
@@ -42,10 +44,21 @@ class Repository:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.keys = derive_repository_keys(keys.working, repository)
         self.suite: Suite = preferred_suite()
-        self.index = open_or_set_aside(self.folder / _INDEX, Index)
-        self.cache = open_or_set_aside(self.folder / _CACHE, lambda path: TreeCache(path, TREE_CACHE_BYTES))
-        self.ledger = open_or_set_aside(self.folder / _LEDGER, Ledger)
-        self.partial = open_or_set_aside(self.folder / _PARTIAL, PartialTree)
+        self.notes: list[tuple[str, str]] = []
+        """(about, text) of what was moved aside on opening; about: index, trees, ledger, partial."""
+        self.index = open_or_set_aside(self.folder / _INDEX, Index, note=self._note("index"))
+        self.cache = open_or_set_aside(
+            self.folder / _CACHE, lambda path: TreeCache(path, TREE_CACHE_BYTES), note=self._note("trees")
+        )
+        self.ledger = open_or_set_aside(self.folder / _LEDGER, Ledger, note=self._note("ledger"))
+        self.partial = open_or_set_aside(self.folder / _PARTIAL, PartialTree, note=self._note("partial"))
+
+    def _note(self, about: str) -> Callable[[str], None]:
+        return lambda text: self.notes.append((about, text))
+
+    def database(self, about: str) -> Path:
+        """Return where one of the databases lies: index, trees or ledger."""
+        return self.folder / {"index": _INDEX, "trees": _CACHE, "ledger": _LEDGER}[about]
 
     def close(self) -> None:
         """Close the databases."""
@@ -53,6 +66,14 @@ class Repository:
         self.cache.close()
         self.ledger.close()
         self.partial.close()
+
+    def measure_missing(self, agreement: AgreementId) -> int:
+        """Return the bytes of the packs that a host lacks and another one is known to hold."""
+        return self.ledger.measure(self.ledger.lacking_at(agreement, self.index.packs()))
+
+    def conceal_missing(self, agreements: Iterable[AgreementId]) -> None:
+        """Let the next backup send anew what one of these hosts lacks and no other host could give."""
+        self.index.conceal({pack for name in agreements for pack in self.ledger.lacking_at(name, self.index.packs())})
 
     def keys_for(self, repository: RepositoryId, generation: int) -> RepositoryKeys:
         """Return the keys of a pack's header.
@@ -79,8 +100,9 @@ class Repository:
         location = self.index.find(blob)
         if location is None:
             raise IntegrityFault(
-                f"blob {blob.hex()[:8]} is in no known pack", hint="a host hides a pack, or the index is stale: recover"
+                f"blob {blob.hex()[:8]} is in no known pack",
+                hint="`backup-peer check` says whether the index is stale or a host lost a pack",
             )
         header, (sealed,) = source.fetch(location.pack, [(location.offset, location.sealed_bytes)])
-        opener = PackOpener(self.keys, parse_header(header))
+        opener = PackOpener(self.keys, header)
         return opener.open_entry(location.entry, sealed)

@@ -5,7 +5,7 @@ Knows: which hosts hold our packs, how to catch up with a host that knows more t
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final
@@ -28,6 +28,7 @@ from backuppeer.agent.reporter import Reporter
 from backuppeer.clock import Clock
 from backuppeer.errors import BackupPeerError, IntegrityFault, NotFoundError, RefusedError, UserError
 from backuppeer.ids import AgreementId, BlobId, PeerId, RepositoryId, SnapshotId
+from backuppeer.limits import FETCH_CACHE_BYTES
 from backuppeer.proof.removals import Removal, sign_removal
 from backuppeer.proof.statements import Agreement, open_statement
 from backuppeer.repo.head import check_inventory
@@ -214,8 +215,26 @@ class Vault:
 
     def source(self, *, say: Say = _silent, patient: bool = True) -> Fetch:
         """Return where packs are read from; an impatient source asks each host once. `say` hears who is waited for."""
-        partners: dict[AgreementId, Partner] = {p.agreement: p for p in self.partners()}
-        return Fetch(self.repository.ledger, partners, clock=self.clock, blame=self.blame, say=say, patient=patient)
+        return self.source_of({p.agreement: p for p in self.partners()}, say=say, patient=patient)
+
+    def source_of(
+        self,
+        partners: Mapping[AgreementId, Partner],
+        *,
+        say: Say = _silent,
+        patient: bool = True,
+        keep_bytes: int = FETCH_CACHE_BYTES,
+    ) -> Fetch:
+        """Return a source of just these hosts."""
+        return Fetch(
+            self.repository.ledger,
+            dict(partners),
+            clock=self.clock,
+            blame=self.blame,
+            say=say,
+            patient=patient,
+            keep_bytes=keep_bytes,
+        )
 
     async def ask_head(self, partner: Partner) -> HeadIs:
         """Ask a host for the head it holds; empty when it has none, or a damaged one.
@@ -354,16 +373,6 @@ class Vault:
 
         """
         return await find_shortage(self.repository, partner)
-
-    def measure_missing(self, partner: Partner) -> int:
-        """Return the bytes of the packs that a host lacks and another one is known to hold."""
-        index, ledger = self.repository.index, self.repository.ledger
-        return ledger.measure(ledger.missing_at(partner.agreement, index.packs()))
-
-    def conceal_missing(self, partners: Sequence[Partner]) -> None:
-        """Let the next backup send anew what one of `partners` lacks and no other host could give."""
-        index, ledger = self.repository.index, self.repository.ledger
-        index.conceal({pack for p in partners for pack in ledger.missing_at(p.agreement, index.packs())})
 
     def traffic_bytes(self) -> int:
         """Return the bytes that went to and from our hosts in the sessions open now."""

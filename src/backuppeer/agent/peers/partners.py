@@ -7,14 +7,14 @@ again with no server at all: transport id and addresses are remembered from the 
 from collections.abc import Awaitable, Callable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
 import msgspec
 
 from backuppeer.agent.home.state import State
 from backuppeer.agent.peers.session import Session
 from backuppeer.agent.peers.sessions import Sessions
-from backuppeer.errors import AuthenticationFault, PeerUnreachable
+from backuppeer.errors import AuthenticationFault, BackupPeerError, PeerUnreachable
 from backuppeer.ids import AgreementId, PeerId, TransportId, shorten_peer_id
 from backuppeer.limits import CLOCK_SKEW_S
 from backuppeer.proof.statements import TransportBinding, open_statement
@@ -159,3 +159,24 @@ class Partner:
 
         """
         return await self.reach.session(self.peer)
+
+
+@dataclass(frozen=True, slots=True)
+class AbsentPartner(Partner):
+    """A host that could not be asked a moment ago: it is not dialled again for each pack."""
+
+    error: BackupPeerError
+
+    @classmethod
+    def of(cls, partner: Partner, error: BackupPeerError) -> Self:
+        """Return a partner as one that is away."""
+        return cls(partner.agreement, partner.peer, partner.name, partner.reach, error)
+
+    async def session(self) -> Session:
+        """Say why there is none.
+
+        Raises:
+            PeerUnreachable: always.
+
+        """
+        raise PeerUnreachable(self.error.message, hint=self.error.hint)

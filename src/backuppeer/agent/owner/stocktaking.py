@@ -1,0 +1,107 @@
+"""What hosts say they hold, compared with what is known here; nothing is written down but whose fault something is.
+
+Knows: heads, lists of packs, the ledger. Must not know: what lies in a pack. Other jobs take what a host tells for the
+new truth (`vault.refresh`); a check must first say what is wrong.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+from backuppeer.agent.owner.rebuild import list_packs
+from backuppeer.agent.owner.vault import Vault
+from backuppeer.agent.peers.partners import Partner
+from backuppeer.agent.peers.retry import retry
+from backuppeer.errors import BackupPeerError, IntegrityFault, PeerUnreachable, RefusedError, Unavailable
+from backuppeer.ids import LogicalId, StoredId
+from backuppeer.limits import HEAR_S
+from backuppeer.shares.ledger import Copy
+
+
+@dataclass(slots=True)
+class Stock:
+    """What one host showed. `listed`: stored ids of the right length. `faults`: sentences about it.
+
+    `away`: why it could not be asked. `spoiled`: copies that came back wrong and were not replaced. `unknown`: packs
+    that it lists and this home does not know.
+    """
+
+    partner: Partner
+    head: int = 0
+    listed: set[StoredId] = field(default_factory=set)
+    faults: list[tuple[str, str]] = field(default_factory=list)
+    missing: list[LogicalId] = field(default_factory=list)
+    spoiled: dict[StoredId, LogicalId] = field(default_factory=dict)
+    unknown: int = 0
+    is_ahead: bool = False
+    away: BackupPeerError | None = None
+
+    def has(self, copy: Copy) -> bool:
+        """Whether this copy is there, and as far as is known whole."""
+        return copy.stored in self.listed and copy.stored not in self.spoiled
+
+
+async def take_stock(vault: Vault, partner: Partner, on_pack: Callable[[int], None]) -> Stock:
+    """Ask a host for its head and for all that it holds; one that can't be asked is told as `away`."""
+    stock = Stock(partner)
+    try:
+        async with asyncio.timeout(HEAR_S):
+            await partner.session()
+            await _look_at_head(vault, stock)
+        sizes: dict[StoredId, int] = {}
+        async for rows in list_packs(partner, vault.clock):
+            sizes.update((row.stored, row.size) for row in rows)
+            on_pack(len(sizes))
+        await asyncio.to_thread(_compare, vault, stock, sizes)
+    except TimeoutError:
+        stock.away = PeerUnreachable(f"it did not show its head within {HEAR_S:.0f} s")
+    except Unavailable as exc:
+        stock.away = exc
+    except BackupPeerError as exc:
+        vault.blame(partner, exc)
+        stock.away = exc
+    if isinstance(stock.away, Unavailable):
+        vault.blame(partner, stock.away)
+    return stock
+
+
+async def _look_at_head(vault: Vault, stock: Stock) -> None:
+    partner = stock.partner
+    try:
+        held = await retry(partial(vault.heads.ask, partner), vault.clock)
+    except RefusedError as exc:
+        stock.faults.append(("head", f"{partner.name} can't show its head: {exc.message}"))
+        return
+    try:
+        # Weighed first: what a newer version wrote breaks no promise.
+        stock.head, stock.is_ahead = vault.heads.weigh(held)
+        vault.heads.check_promise(partner, held)
+    except IntegrityFault as exc:
+        vault.blame(partner, exc)
+        stock.faults.append(("head", f"{partner.name} was set back: {exc.message}"))
+    except BackupPeerError as exc:
+        vault.blame(partner, exc)
+        stock.faults.append(("head", f"{partner.name}: {exc.message}"))
+    if stock.is_ahead:
+        text = f"{partner.name} knows a newer state (head {stock.head}) than this home, which has yet to catch up"
+        stock.faults.append(("index", text))
+
+
+def _compare(vault: Vault, stock: Stock, sizes: dict[StoredId, int]) -> None:
+    """Compare what a host lists with the ledger."""
+    ledger, agreement = vault.repository.ledger, stock.partner.agreement
+    spoiled = ledger.spoiled_at(agreement)
+    known = 0
+    for copy in ledger.copies_at(agreement):
+        if sizes.get(copy.stored) != copy.size:
+            stock.missing.append(copy.logical)
+            continue
+        known += 1
+        stock.listed.add(copy.stored)
+        if copy.stored in spoiled:
+            stock.spoiled[copy.stored] = copy.logical
+    superseded = spoiled.keys() - stock.spoiled.keys()
+    stock.unknown = len(sizes) - known - len(superseded & sizes.keys())
+    if stock.missing:
+        vault.blame(stock.partner, IntegrityFault(f"packs that it had acknowledged are gone: {len(stock.missing)}"))
