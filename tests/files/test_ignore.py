@@ -76,7 +76,7 @@ def test_the_case_of_letters_counts_unless_told():
     assert Patterns(["*.JPG"], b"/", ignore_case=True).decide(b"/A.jpG", is_directory=False)
 
 
-@pytest.mark.parametrize("line", ["!", "x" * (IGNORE_LINE_CHARS + 1)])
+@pytest.mark.parametrize("line", ["!", "[z-a]", "x[\udcff-a].o", "x" * (IGNORE_LINE_CHARS + 1)])
 def test_what_is_no_pattern_is_named(line):
     with pytest.raises(UserError, match="pattern"):
         Patterns([line], b"/")

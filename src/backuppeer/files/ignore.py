@@ -6,6 +6,7 @@ Paths are bytes; patterns see them as text with surrogate escapes, so any byte i
 """
 
 import os
+import re
 from collections.abc import Iterable, Sequence
 
 import pathspec
@@ -45,7 +46,8 @@ def _compile(lines: Iterable[str]) -> pathspec.GitIgnoreSpec:
             raise UserError(f"a pattern of {len(line)} characters: {line[:40]!r}…")
     try:
         return pathspec.GitIgnoreSpec.from_lines(checked)
-    except (GitIgnorePatternError, ValueError) as exc:
+    # re.error: the library makes a regular expression of a line, and does not look into its brackets ([z-a]).
+    except (GitIgnorePatternError, ValueError, re.error) as exc:
         raise UserError(f"not a pattern: {exc}", hint="they are written as in .gitignore") from exc
 
 
