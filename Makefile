@@ -1,6 +1,6 @@
 # The commands of README and CONTRIBUTING. Needs python3 (3.11 or newer) and make; tools/make_venv.sh brings the rest.
 # Given several goals at once, make runs shared ones once: `make check demo test` runs the fast tests one time.
-.PHONY: help venv check lint test test-fast test-slow demo house lock bench clean
+.PHONY: help venv check lint test test-fast test-slow demo house lock bench fuzz clean
 .NOTPARALLEL:
 SHELL := /bin/sh
 VENV := .venv
@@ -12,6 +12,7 @@ help:
 	@echo 'make test             all tests, the slow end-to-end ones included'
 	@echo 'make check            the gate of every commit: format, lint, types, layers, fast tests'
 	@echo 'make bench [ROW=small] [PEERS=backup-peer,restic-rest]   measure beside restic and borg, where installed'
+	@echo 'make fuzz [TARGET=tree] [SECONDS=300]   give the decoders broken bytes, each for some minutes (Linux)'
 	@echo 'make venv | house | lock | clean'
 
 # Made anew when the lock changes, so that nothing left over hides a missing dependency.
@@ -54,6 +55,14 @@ lock: $(VENV)/.locked
 bench: venv
 	$(BIN)/python bench/run.py $(if $(ROW),--row "$(ROW)") $(if $(PEERS),--peers "$(PEERS)")
 
+# Beside the virtual environment, not in it: atheris is not in the lock, as it can't be installed everywhere.
+$(VENV)/fuzz/.installed: tests/fuzz/requirements.txt | venv
+	$(RUN) pip install -qq --disable-pip-version-check --no-deps --require-hashes --only-binary=:all: --upgrade --target $(VENV)/fuzz --requirement $<
+	@touch $@
+
+fuzz: $(VENV)/fuzz/.installed
+	PYTHONPATH=$(CURDIR)/$(VENV)/fuzz $(BIN)/python tools/fuzz.py $(if $(TARGET),--target "$(TARGET)") $(if $(SECONDS),--seconds "$(SECONDS)")
+
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache src/*.egg-info
+	rm -rf $(VENV) .fuzz build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache src/*.egg-info
 	find src tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
