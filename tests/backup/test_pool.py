@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 
 from backup.trees_on_disk import describe
 from backuppeer.backup import pool as pool_module
+from backuppeer.backup import processes as processes_module
 from backuppeer.backup import restore_run
 from backuppeer.backup.orders import Order, Part, WantedBlob, WholeFile, carry_out
 from backuppeer.backup.pool import WorkerPool
@@ -259,10 +260,10 @@ def kill(pids):
 
 
 def test_an_order_whose_worker_is_killed_is_taken_up_by_another(target, monkeypatch):
-    monkeypatch.setattr(pool_module, "_processors", lambda: 2)
+    monkeypatch.setattr(pool_module, "count_processors", lambda: 2)
     pack = Pack(b"data")
     with in_worker(target) as pool, capture_logs() as logs:
-        kill([pool._idle[-1]._process.pid])  # the next to be taken
+        kill([pool._workers._idle[-1]._process.pid])  # the next to be taken
         for name in (b"x", b"y"):
             assert pool.carry_out(pack.order(pack.want(0, [whole(name)])), [pack.data], []).files == 1
         assert [entry["event"] for entry in logs] == ["a worker process was ended from outside"]
@@ -270,7 +271,7 @@ def test_an_order_whose_worker_is_killed_is_taken_up_by_another(target, monkeypa
 
 
 def test_a_second_worker_that_is_killed_ends_the_restore_with_words(target, monkeypatch):
-    monkeypatch.setattr(pool_module, "_processors", lambda: 2)
+    monkeypatch.setattr(pool_module, "count_processors", lambda: 2)
     pack = Pack(b"data")
     with in_worker(target) as pool:
         kill(children())
@@ -301,7 +302,7 @@ def test_where_no_worker_can_be_started_the_thread_does_it(target, monkeypatch):
     def refuse(*_args, **_options):
         raise BlockingIOError
 
-    monkeypatch.setattr(pool_module.subprocess, "Popen", refuse)
+    monkeypatch.setattr(processes_module.subprocess, "Popen", refuse)
     pack = Pack(b"data")
     with WorkerPool(KEYS, target, check=pay_no_heed) as pool:
         pool.start()
@@ -309,9 +310,11 @@ def test_where_no_worker_can_be_started_the_thread_does_it(target, monkeypatch):
         assert pool.carry_out(pack.order(pack.want(0, [whole(b"x")])), [pack.data], []).files == 1
 
 
-@pytest.mark.parametrize("fault", [("sys.executable", "/bin/false"), ("Start", lambda *_: "no start")])
+@pytest.mark.parametrize(
+    "fault", [("processes.sys.executable", "/bin/false"), ("pool.RestoreStart", lambda *_: "no start")]
+)
 def test_a_worker_that_ends_at_once_is_done_without(target, monkeypatch, fault):
-    monkeypatch.setattr(f"backuppeer.backup.pool.{fault[0]}", fault[1])
+    monkeypatch.setattr(f"backuppeer.backup.{fault[0]}", fault[1])
     pack = Pack(b"data")
     with WorkerPool(KEYS, target, check=pay_no_heed) as pool:
         pool.start()
@@ -321,7 +324,7 @@ def test_a_worker_that_ends_at_once_is_done_without(target, monkeypatch, fault):
 
 @pytest.mark.parametrize("equal", [False, True])
 def test_a_cancelled_order_ends_soon_and_nothing_is_written_after_it(target, monkeypatch, equal):
-    monkeypatch.setattr(pool_module, "WORKER_LOOK_S", 0.0)
+    monkeypatch.setattr(processes_module, "WORKER_LOOK_S", 0.0)
     pack = Pack(*(b"%d" % n for n in range(3000)))
     order = pack.order(*(pack.want(n, [whole(b"%d" % n)]) for n in range(3000)))
     if equal:
@@ -340,8 +343,8 @@ def test_a_cancelled_order_ends_soon_and_nothing_is_written_after_it(target, mon
 
 
 def test_a_cancelled_restore_does_not_wait_for_a_worker_that_hangs(target, monkeypatch):
-    monkeypatch.setattr(pool_module, "WORKER_LOOK_S", 0.0)
-    monkeypatch.setattr(pool_module, "WORKER_END_S", 0.1)
+    monkeypatch.setattr(processes_module, "WORKER_LOOK_S", 0.0)
+    monkeypatch.setattr(processes_module, "WORKER_END_S", 0.1)
     pack = Pack(b"data")
 
     def check():
@@ -387,8 +390,7 @@ def test_a_restore_by_workers_is_the_same_as_one_without(repository, source, tmp
     carried = []
 
     def carry(self, order, pieces, files):
-        self.await_workers()
-        carried.append(len(self._idle) + len(self._busy))
+        carried.append(self.await_workers())
         return carry_in_worker(self, order, pieces, files)
 
     carry_in_worker = WorkerPool.carry_out

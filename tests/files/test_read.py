@@ -24,16 +24,16 @@ def test_only_regular_files_are_opened(tmp_path, directory):
     before = count_open()
     for name in (b"l", b"p", b"d", b"missing"):
         with pytest.raises(OSError, match=r"."):
-            open_file(directory, name)
+            open_file(directory.fd, name)
     assert count_open() == before
-    os.close(open_file(directory, b"f").fd)
+    os.close(open_file(directory.fd, b"f").fd)
 
 
 def test_access_times_are_left_alone(tmp_path, directory):
     file = tmp_path / "f"
     file.write_bytes(b"f")
     os.utime(file, ns=(1, 10**18))
-    opened = open_file(directory, b"f")
+    opened = open_file(directory.fd, b"f")
     read_into(opened.fd, memoryview(bytearray(2)), 1)
     os.close(opened.fd)
     assert file.stat().st_atime_ns == 1
@@ -44,7 +44,7 @@ def test_access_times_are_left_alone(tmp_path, directory):
 )
 def test_reading_fills_the_view_up_to_the_end_of_the_file(tmp_path, directory, size, room, expected):
     (tmp_path / "f").write_bytes(b"x" * size)
-    opened = open_file(directory, b"f")
+    opened = open_file(directory.fd, b"f")
     buffer = bytearray(room)
     assert read_into(opened.fd, memoryview(buffer), expected) == min(size, room)
     os.close(opened.fd)
@@ -63,7 +63,7 @@ def test_a_change_under_the_same_size_is_seen(tmp_path, directory):
     file = tmp_path / "f"
     file.write_bytes(b"one")
     os.utime(file, ns=(0, 0))
-    opened = open_file(directory, b"f")
+    opened = open_file(directory.fd, b"f")
     assert not has_changed(opened)
     file.write_bytes(b"two")
     assert has_changed(opened)

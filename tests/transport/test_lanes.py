@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, contextmanager
 import pytest
 
 from backuppeer.crypto.certificate import make_certificate
-from backuppeer.errors import AuthenticationFault, PeerUnreachable, ProtocolViolation
+from backuppeer.errors import AuthenticationFault, PeerUnreachable, ProtocolViolation, StoreUnavailable
 from backuppeer.limits import (
     LANE_FRAME_BYTES,
     LANE_FRAME_LEAST_BYTES,
@@ -202,21 +202,92 @@ def test_a_lane_carries_streams_one_after_another():
     play(scenario)
 
 
-def test_a_buffer_is_filled_from_a_lane_frame_by_frame():
+def test_a_buffer_is_filled_from_a_lane_across_frames_in_one_call():
     async def scenario():
         async with lanes() as (owner, host):
-            data = os.urandom(LANE_FRAME_BYTES + 1000)
+            data = os.urandom(2 * LANE_FRAME_BYTES + 1000)
             near = owner.open_stream()
             await near.write(data)
             await near.finish()
             far = await host.accept_stream()
-            buffer = bytearray(len(data) + 10)
-            counts = []
-            while count := await far.read_into(memoryview(buffer)[sum(counts) :]):
-                counts.append(count)
-            assert counts == [LANE_FRAME_BYTES, 1000]
-            assert buffer[: len(data)] == data
-            assert await far.read_into(memoryview(buffer)) == 0
+            buffer = bytearray(len(data))
+            await far.fill(memoryview(buffer))
+            assert buffer == data
+            with pytest.raises(ProtocolViolation, match="5 bytes early"):
+                await far.fill(memoryview(bytearray(5)))
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("size", [1, LANE_FRAME_BYTES, LANE_FRAME_BYTES + 1, 3 * LANE_FRAME_BYTES - 1])
+def test_bulk_goes_through_a_lane_in_frames_given_and_taken_in_a_thread(size):
+    async def scenario():
+        async with lanes() as (owner, host):
+            data = os.urandom(size)
+            taken, threads = [], set()
+
+            def give(offset, view):
+                threads.add(threading.get_ident())
+                view[:] = data[offset : offset + len(view)]
+
+            def take(piece):
+                threads.add(threading.get_ident())
+                taken.append(bytes(piece))
+
+            near = owner.open_stream()
+            sending = asyncio.ensure_future(near.send_bulk(size, give))
+            far = await host.accept_stream()
+            await far.receive_bulk(size, take)
+            await sending
+            assert b"".join(taken) == data
+            assert max(map(len, taken)) <= LANE_FRAME_BYTES
+            assert len(taken) == -(-size // LANE_FRAME_BYTES)
+            assert threading.get_ident() not in threads
+            assert far.moved_bytes == size
+
+    play(scenario)
+
+
+def test_what_a_taker_raises_comes_out_and_closes_the_lane():
+    async def scenario():
+        async with lanes() as (owner, host):
+
+            def take(piece):
+                raise StoreUnavailable("the disk is full")
+
+            near = owner.open_stream()
+            await near.write(bytes(1000))
+            far = await host.accept_stream()
+            with pytest.raises(StoreUnavailable, match="full"):
+                await far.receive_bulk(1000, take)
+            assert not host.is_open
+
+    play(scenario)
+
+
+def test_a_cancelled_receiver_returns_only_when_its_thread_uses_the_taker_no_more():
+    async def scenario():
+        async with lanes() as (owner, host):
+            inside, may_end, ended = threading.Event(), threading.Event(), threading.Event()
+
+            def take(piece):
+                inside.set()
+                may_end.wait(10)
+                ended.set()
+
+            near = owner.open_stream()
+            await near.write(bytes(1000))
+            far = await host.accept_stream()
+            receiving = asyncio.ensure_future(far.receive_bulk(1000, take))
+            assert await asyncio.to_thread(inside.wait, 10)
+            receiving.cancel()
+            await asyncio.sleep(0)
+            assert not receiving.done()
+            may_end.set()
+            with pytest.raises(asyncio.CancelledError):
+                await receiving
+            assert ended.is_set()
+            assert not host.is_open
 
     play(scenario)
 

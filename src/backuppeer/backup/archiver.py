@@ -13,10 +13,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from backuppeer.backup.exclusion import Exclusions, make_rules
+from backuppeer.backup.intake import Engine, Intake, count_readers
 from backuppeer.backup.jobs import Jobs
 from backuppeer.backup.packer import Packer
 from backuppeer.backup.publisher import Published, Publisher
-from backuppeer.backup.reading import Engine
 from backuppeer.backup.roots import normalise_path, plan_roots
 from backuppeer.backup.sighting import find_paths, name_paths
 from backuppeer.backup.streams import NoProgress, PackSink, Progress
@@ -42,7 +42,7 @@ class ArchiveOptions:
     tags: tuple[str, ...] = ()
     set_name: str = ""
     program: str = ""
-    level: int = 3
+    level: int = 2
     dry_run: bool = False
     one_file_system: bool = False
     exclusions: Exclusions = field(default_factory=Exclusions)
@@ -126,8 +126,9 @@ class Archiver:
         )
         rules = make_rules(options.exclusions)
         trees = TreeReader(self._keys, self._index, cache=self._cache)
-        with Jobs(options.workers, BATCHES_IN_FLIGHT) as jobs:
-            walker = Walker(engine, jobs, trees=trees, cache=self._cache, progress=self._progress)
+        # The jobs end first: they use what the intake has.
+        with Intake(engine) as intake, Jobs(max(options.workers, count_readers()), BATCHES_IN_FLIGHT) as jobs:
+            walker = Walker(engine, intake, jobs, trees=trees, cache=self._cache, progress=self._progress)
             walker.tally.errors = missing
             tree = walker.walk(root, parent.tree if parent else b"", rules)
         if not (walker.tally.files or walker.tally.roots):

@@ -4,6 +4,7 @@ Knows: frames, the passing of descriptors. Must not know: what the messages mean
 and nobody else can reach the socket: the caps only keep a fault from becoming an allocation.
 """
 
+import array
 import os
 import socket
 from collections.abc import Sequence
@@ -12,6 +13,12 @@ from typing import Final
 from backuppeer.limits import WORKER_DESCRIPTORS, WORKER_FRAME_BYTES
 
 _HEAD_BYTES: Final = 4
+_CONTROL_BYTES: Final = socket.CMSG_SPACE(WORKER_DESCRIPTORS * array.array("i").itemsize)
+_TRUNCATED, _SOCKET_LEVEL, _RIGHTS = int(socket.MSG_CTRUNC), int(socket.SOL_SOCKET), int(socket.SCM_RIGHTS)
+READY: Final = b"ready"
+"""What a worker says when it has begun."""
+FAULT: Final = b"fault:"
+"""How a worker's last message begins when it ends of something that nobody had foreseen."""
 
 
 def send_frame(sock: socket.socket, payload: bytes, descriptors: Sequence[int] = ()) -> None:
@@ -39,15 +46,25 @@ def receive_frame(sock: socket.socket) -> tuple[bytearray, list[int]]:
         OSError: as it says.
 
     """
-    head, descriptors, flags, _ = socket.recv_fds(sock, _HEAD_BYTES, WORKER_DESCRIPTORS)
+    head, descriptors, flags = _receive_head(sock)
     try:
-        if flags & socket.MSG_CTRUNC:
+        if flags & _TRUNCATED:
             raise EOFError("descriptors were lost: this process may not open so many files")  # noqa: TRY301 - one way out
         return _receive(sock, _parse_head(head + _receive(sock, _HEAD_BYTES - len(head)))), descriptors
     except BaseException:
         for fd in descriptors:
             os.close(fd)
         raise
+
+
+def _receive_head(sock: socket.socket) -> tuple[bytes, list[int], int]:
+    """Do what `socket.recv_fds` does, whose arithmetic of flags takes as long as the rest of a message."""
+    head, control, flags, _ = sock.recvmsg(_HEAD_BYTES, _CONTROL_BYTES)
+    found = array.array("i")
+    for level, kind, data in control:
+        if level == _SOCKET_LEVEL and kind == _RIGHTS:
+            found.frombytes(data[: len(data) - len(data) % found.itemsize])
+    return head, found.tolist(), flags
 
 
 def _parse_head(head: bytes) -> int:

@@ -91,7 +91,7 @@ class Batch:
             node.waiting += 1
             self.nodes.append(node)
             self.directories.append(directory)
-        self.files.append(FileToRead(directory, found.name, found.size))
+        self.files.append(FileToRead(len(self.directories) - 1, found.name, found.size))
         self.places.append((node, slot))
         self.size_bytes += found.size
 

@@ -91,16 +91,12 @@ class Failed(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Report(msgspec.Struct, array_like=True):
-    """What came of an order: whole files written, plain bytes written, failures, metadata that could not be set.
-
-    `fault`: where a worker failed in a way that nobody had foreseen; it ends after that.
-    """
+    """What came of an order: whole files written, plain bytes written, failures, metadata that could not be set."""
 
     files: int = 0
     bytes: int = 0
     failures: list[Failed] = []
     notes: dict[MetadataNote, int] = {}
-    fault: str = ""
 
 
 def carry_out(

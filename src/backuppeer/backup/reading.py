@@ -1,43 +1,47 @@
-"""The work of one thread of a backup: read, cut, hash, and compress what is new.
+"""Small files read, named and compressed: the same in a thread of the agent and in a worker process.
 
-Knows: buffers, chunks, which of them are new. Must not know: directories' entries, the walk, where packs go.
+Knows: buffers, chunks, what came of each file. Must not know: which chunks are new, the walk, where packs go, which
+process this is.
 
-A job is as large as a hand-over between threads deserves (limits: BATCH_*, SEGMENT_BYTES). All small files of a batch
-are read into one buffer first, so that the index is asked once per batch and the buffer stays in the processor's
-cache. Each thread has its own buffer, chunker and compressor; nothing here is shared but the packer.
+All files of a batch are read into one buffer first, so that the index is asked once per batch and the buffer stays in
+the processor's cache. Then whoever asked says which of the blobs nobody has yet, and those are compressed.
 """
 
+import mmap
 import os
-import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
+from typing import Final
 
 import msgspec
 
-from backuppeer.backup.packer import Packer
 from backuppeer.crypto.keys import RepositoryKeys
-from backuppeer.errors import InterruptedByUserError
 from backuppeer.files.read import Opened, open_file, read_into
-from backuppeer.files.scan import Directory
 from backuppeer.ids import BlobId
 from backuppeer.limits import BATCH_BYTES, CHUNK_MIN_BYTES, SMALL_FILE_BYTES
-from backuppeer.repo.blob import Blob, BlobKind, Compressor
+from backuppeer.repo.blob import Blob, BlobKind, Codec, Compressor
 from backuppeer.repo.chunker import Chunker
-from backuppeer.repo.index import Index
 
 _SPARE_BYTES = 1
 """One byte more than a file should have is asked for, so that a file that grew is noticed without another call."""
+_BUFFER_BYTES: Final = BATCH_BYTES + SMALL_FILE_BYTES + _SPARE_BYTES
+"""A batch is full as soon as it has BATCH_BYTES, and its last file has no more than SMALL_FILE_BYTES."""
+READ_MEMORY_BYTES: Final = (_BUFFER_BYTES // mmap.PAGESIZE + 2) * mmap.PAGESIZE
+"""What a backup's worker shares with the agent: the payloads of one batch, none longer than its plaintext, the flag."""
 
 
-class FileToRead(msgspec.Struct, frozen=True, gc=False):
-    """A file of at most SMALL_FILE_BYTES as the walk found it; `directory` is kept open by the walk."""
+class FileToRead(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A file of at most SMALL_FILE_BYTES as the walk found it; `directory`: its number in the batch."""
 
-    directory: Directory
+    directory: int
     name: bytes
     size: int
 
 
-class FileRead(msgspec.Struct, frozen=True, gc=False):
-    """What came of a file. `problem`: empty, or what to tell; `opened` is None when nothing could be read at all."""
+class FileRead(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """What came of a file. `problem`: empty, or what to tell; `opened` is None when nothing could be read at all.
+
+    `content`: ids of its blobs, joined; `size`: bytes that were read.
+    """
 
     opened: Opened | None
     content: bytes
@@ -45,65 +49,66 @@ class FileRead(msgspec.Struct, frozen=True, gc=False):
     problem: str
 
 
-class Engine(msgspec.Struct, frozen=True):
-    """What all threads of one backup share."""
+class Reading(msgspec.Struct, array_like=True, frozen=True):
+    """A batch that was read: one item per file, in order; the blobs in it, each once, and their plain bytes."""
 
-    keys: RepositoryKeys
-    index: Index
-    packer: Packer
-    level: int
-    dry_run: bool
-    one_file_system: bool
-    cancel: threading.Event
+    files: list[FileRead]
+    blobs: list[bytes]
+    sizes: list[int]
 
-    def check_cancelled(self) -> None:
-        """Stop here when the user said so.
 
-        Raises:
-            InterruptedByUserError: the job was cancelled.
+class ReadTask(msgspec.Struct, tag=True, array_like=True, frozen=True):
+    """Read these; the descriptors of their directories come with it."""
 
-        """
-        if self.cancel.is_set():
-            raise InterruptedByUserError("the backup was cancelled", hint="what was sent stays and speeds up the next")
+    files: list[FileToRead]
+
+
+class PackTask(msgspec.Struct, tag=True, array_like=True, frozen=True):
+    """Compress these of the blobs of the last reading."""
+
+    numbers: list[int]
+
+
+class Packed(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A payload that lies in the shared memory, after those before it."""
+
+    codec: Codec
+    payload_bytes: int
 
 
 class Reader:
-    """The tools of one thread; used by that thread only."""
+    """The tools of one thread; used by that thread only. `check` ends the work by raising."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._compressor = Compressor(engine.level)
-        self._chunker = Chunker(engine.keys.chunker_seed)
-        # Touched only as far as files reach: a tree of small files never pays for the rest.
-        self._buffer = memoryview(bytearray(BATCH_BYTES + SMALL_FILE_BYTES + _SPARE_BYTES))
+    def __init__(self, keys: RepositoryKeys, level: int, check: Callable[[], None]) -> None:
+        self._keys, self._check = keys, check
+        self._compressor = Compressor(level)
+        self._chunker = Chunker(keys.chunker_seed)
+        self._buffer = memoryview(b"")
+        self._plain: dict[BlobId, memoryview] = {}
 
-    def read_files(self, files: Sequence[FileToRead]) -> list[FileRead]:
-        """Read and pack files; the result has one item per file, in order.
-
-        Raises:
-            InterruptedByUserError: the job was cancelled.
-            BackupPeerError: the packs can't be stored any more.
-
-        """
+    def read(self, files: Sequence[FileToRead], directories: Sequence[int]) -> Reading:
+        """Read the files of one batch; `directories`: open descriptors."""
+        self._plain = {}
+        if not self._buffer:
+            # Touched only as far as files reach: a tree of small files never pays for the rest.
+            self._buffer = memoryview(bytearray(_BUFFER_BYTES))
         results: list[FileRead] = []
-        chunks: list[tuple[BlobId, memoryview]] = []
         at = 0
+        # A file that grew may have what no other needs; so none takes the room of those that come after it.
+        spare = len(self._buffer) - sum([file.size for file in files])
         for file in files:
-            self._engine.check_cancelled()
-            if at and len(self._buffer) - at <= file.size:
-                self.pack_chunks(chunks)
-                chunks, at = [], 0
-            result, used = self._read_file(file, self._buffer[at:], chunks)
+            self._check()
+            room = self._buffer[at : at + file.size + spare]
+            result, used = self._read_file(directories[file.directory], file.name, room)
             results.append(result)
             at += used
-        self.pack_chunks(chunks)
-        return results
+            spare += file.size - used
+        sizes = [len(data) for data in self._plain.values()]
+        return Reading(results, list(self._plain), sizes)
 
-    def _read_file(
-        self, file: FileToRead, room: memoryview, chunks: list[tuple[BlobId, memoryview]]
-    ) -> tuple[FileRead, int]:
+    def _read_file(self, directory: int, name: bytes, room: memoryview) -> tuple[FileRead, int]:
         try:
-            opened = open_file(file.directory, file.name)
+            opened = open_file(directory, name)
             try:
                 limit = min(opened.size + _SPARE_BYTES, len(room))
                 size = read_into(opened.fd, room[:limit], opened.size)
@@ -113,60 +118,41 @@ class Reader:
             return FileRead(None, b"", 0, describe_error(exc)), 0
         problem = opened.problem if size == opened.size else "changed its size while it was read"
         size = min(size, opened.size)
-        return FileRead(opened, self._hash_chunks(room[:size], chunks), size, problem), size
+        return FileRead(opened, self._name_chunks(room[:size]), size, problem), size
 
-    def _hash_chunks(self, data: memoryview, chunks: list[tuple[BlobId, memoryview]]) -> bytes:
+    def _name_chunks(self, data: memoryview) -> bytes:
         if len(data) <= CHUNK_MIN_BYTES:
             if not len(data):
                 return b""
-            blob = self._engine.keys.blob_id(BlobKind.DATA, data)
-            chunks.append((blob, data))
+            blob = self._keys.blob_id(BlobKind.DATA, data)
+            self._plain[blob] = data
             return blob
-        named = [(self._engine.keys.blob_id(BlobKind.DATA, part), part) for part in self._chunker.split(data)]
-        chunks += named
+        named = [(self._keys.blob_id(BlobKind.DATA, part), part) for part in self._chunker.split(data)]
+        self._plain.update(named)
         return b"".join([blob for blob, _ in named])
 
-    def read_segment(self, chunks: Sequence[memoryview]) -> bytes:
-        """Hash and pack the chunks of a large file that the walk read; returns their ids, joined.
+    def pack(self, numbers: Sequence[int]) -> list[Blob]:
+        """Return blobs of the last reading, compressed where that pays; before the next reading."""
+        items = list(self._plain.items())
+        return self.pack_named([items[number] for number in numbers], BlobKind.DATA)
 
-        Raises:
-            InterruptedByUserError: the job was cancelled.
-            BackupPeerError: the packs can't be stored any more.
+    def rest(self) -> None:
+        """Let go of the buffer until files are read again."""
+        self._plain, self._buffer = {}, memoryview(b"")
 
-        """
-        self._engine.check_cancelled()
-        named = [(self._engine.keys.blob_id(BlobKind.DATA, part), part) for part in chunks]
-        self.pack_chunks(named)
-        return b"".join([blob for blob, _ in named])
-
-    def pack_chunks(self, chunks: Sequence[tuple[BlobId, memoryview | bytes]], kind: BlobKind = BlobKind.DATA) -> None:
-        """Compress and add those of the named chunks that nobody has yet.
-
-        Raises:
-            BackupPeerError: the packs can't be stored any more.
-
-        """
-        engine = self._engine
-        fresh = engine.packer.claim([blob for blob, _ in chunks])
-        if not fresh:
-            return
-        unique = {blob: data for blob, data in chunks if blob in fresh}
-        if engine.dry_run:
-            if kind is BlobKind.DATA:
-                engine.packer.count_plain(sum(map(len, unique.values())))
-            return
-        engine.packer.add(self._compress(kind, unique.values()))
-
-    def _compress(self, kind: BlobKind, parts: Iterable[memoryview | bytes]) -> list[Blob]:
-        pack_blob, keys = self._compressor.pack_blob, self._engine.keys
-        return [pack_blob(keys, kind, part) for part in parts]
+    def pack_named(self, chunks: Sequence[tuple[BlobId, memoryview | bytes]], kind: BlobKind) -> list[Blob]:
+        """Return the blobs of chunks whose ids are known."""
+        pack_named = self._compressor.pack_named
+        return [pack_named(blob, kind, data) for blob, data in chunks]
 
 
-class ReaderPool(threading.local):
-    """Gives each thread its own `Reader`."""
-
-    def __init__(self, engine: Engine) -> None:
-        self.reader = Reader(engine)
+def lay_out(blobs: Sequence[Blob], memory: memoryview) -> list[Packed]:
+    """Put the payloads of `blobs` into shared memory, one after the other (in a worker process)."""
+    at = 0
+    for blob in blobs:
+        memory[at : at + len(blob.payload)] = blob.payload
+        at += len(blob.payload)
+    return [Packed(blob.codec, len(blob.payload)) for blob in blobs]
 
 
 def describe_error(error: OSError) -> str:

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
+from backuppeer.backup.intake import Engine, Intake
 from backuppeer.backup.jobs import Jobs
-from backuppeer.backup.reading import Engine, ReaderPool
 from backuppeer.files.read import Opened, read_into
 from backuppeer.limits import CHUNK_MAX_BYTES, SEGMENT_BYTES, SEGMENTS
 from backuppeer.repo.chunker import Chunker
@@ -25,9 +25,9 @@ Finished = Callable[[bytes, int], None]
 class Streamer:
     """Streams one large file at a time; used by the walk's thread."""
 
-    def __init__(self, engine: Engine, readers: ReaderPool, jobs: Jobs) -> None:
+    def __init__(self, engine: Engine, intake: Intake, jobs: Jobs) -> None:
         self._engine = engine
-        self._readers = readers
+        self._intake = intake
         self._jobs = jobs
         self._chunker = Chunker(engine.keys.chunker_seed)
         self._free: list[memoryview] = []
@@ -73,7 +73,7 @@ class Streamer:
         self._jobs.submit(partial(self._read, chunks), done)
 
     def _read(self, chunks: list[memoryview]) -> bytes:
-        return self._readers.reader.read_segment(chunks)
+        return self._intake.read_segment(chunks)
 
     def _take(self) -> memoryview:
         if not self._free and self._made < SEGMENTS:

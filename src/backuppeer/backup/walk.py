@@ -19,10 +19,11 @@ from functools import partial
 
 from backuppeer.backup.entries import is_untouched, make_entry, make_file_entry, matches
 from backuppeer.backup.exclusion import Rules
+from backuppeer.backup.intake import Engine, Intake
 from backuppeer.backup.jobs import Jobs
 from backuppeer.backup.looking import look
 from backuppeer.backup.nodes import Batch, KnownBatch, Node, Todo, TreeBatch
-from backuppeer.backup.reading import Engine, FileRead, ReaderPool, describe_error
+from backuppeer.backup.reading import FileRead, describe_error
 from backuppeer.backup.roots import Root
 from backuppeer.backup.streaming import Streamer
 from backuppeer.backup.streams import Progress
@@ -59,15 +60,23 @@ class Tally:
 class Walker:
     """One walk over wanted paths. `trees` reads the parent snapshot; used once, by one thread."""
 
-    def __init__(self, engine: Engine, jobs: Jobs, *, trees: TreeReader, cache: TreeCache, progress: Progress) -> None:
-        self._engine = engine
+    def __init__(
+        self,
+        engine: Engine,
+        intake: Intake,
+        jobs: Jobs,
+        *,
+        trees: TreeReader,
+        cache: TreeCache,
+        progress: Progress,
+    ) -> None:
+        self._engine, self._intake = engine, intake
         self._jobs = jobs
         self._trees = trees
         self._cache = cache
         self._progress = progress
-        self._readers = ReaderPool(engine)
         self._told_bytes = 0
-        self._streamer = Streamer(engine, self._readers, jobs)
+        self._streamer = Streamer(engine, intake, jobs)
         self._names = OwnerNames()
         self._virtual = find_virtual_mounts(read_mount_table())
         self._batch = Batch()
@@ -213,7 +222,7 @@ class Walker:
         self._pump()
         path = join_path(node.path, found.name)
         try:
-            opened = open_file(directory, found.name)
+            opened = open_file(directory.fd, found.name)
             try:
                 finished = partial(self._streamed, node, slot, found.name, opened)
                 size = self._streamer.stream(opened, finished, reached=self._report)
@@ -270,7 +279,7 @@ class Walker:
         return handed
 
     def _read_batch(self, batch: Batch) -> list[FileRead]:
-        return self._readers.reader.read_files(batch.files)
+        return self._intake.read_files(batch.files, [directory.fd for directory in batch.directories])
 
     def _batch_read(self, batch: Batch, results: list[FileRead]) -> None:
         for (node, slot), file, result in zip(batch.places, batch.files, results, strict=True):
@@ -335,7 +344,7 @@ class Walker:
             self._settle(node)
 
     def _pack_pieces(self, pieces: list[tuple[BlobId, bytes]]) -> None:
-        self._readers.reader.pack_chunks(pieces, BlobKind.TREE)
+        self._intake.pack_chunks(pieces, BlobKind.TREE)
         if not self._engine.dry_run:
             self._cache.put_many(pieces)
 

@@ -1,8 +1,8 @@
-"""A worker process of a restore: opens and writes what it is told, one order at a time, with an interpreter of its own.
+"""A worker process: reads for a backup or writes for a restore, one thing at a time, with an interpreter of its own.
 
-Knows: frames, orders, the memory it shares with the agent. Must not know: hosts, trees, what the whole restore is.
-Run by `pool` as `python -P -m backuppeer.backup.worker SOCKET MEMORY` (numbers of inherited descriptors). The keys come
-over the socket, never by argument or environment. It ends when the socket does: with the restore, or with the agent.
+Knows: frames, the memory it shares with the agent, who does the work. Must not know: hosts, trees, what the whole job
+is. Run by `processes` as `python -P -m backuppeer.backup.worker SOCKET MEMORY` (numbers of inherited descriptors). The
+keys come over the socket, never by argument or environment. It ends when the socket does: with the job, or the agent.
 """
 
 import gc
@@ -11,31 +11,39 @@ import os
 import socket
 import sys
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
 import msgspec
 
-from backuppeer.backup.frames import receive_frame, send_frame
-from backuppeer.backup.orders import Order, Report, carry_out
+from backuppeer.backup.frames import FAULT, READY, receive_frame, send_frame
+from backuppeer.backup.orders import Order, carry_out
+from backuppeer.backup.reading import PackTask, Reader, ReadTask, lay_out
 from backuppeer.crypto.keys import RepositoryKeys
 from backuppeer.files.sparse import LentFile
 from backuppeer.files.write import RestoreTarget
 from backuppeer.limits import PACK_TARGET_BYTES
 
-MEMORY_BYTES: Final = PACK_TARGET_BYTES + mmap.PAGESIZE
-"""What one worker shares with the agent: the ranges of one pack, one after the other, and the flag."""
-STOP_AT: Final = MEMORY_BYTES - 1
-"""The byte that the agent sets when nobody wants the order any more."""
-READY: Final = b"ready"
+RESTORE_MEMORY_BYTES: Final = PACK_TARGET_BYTES + mmap.PAGESIZE
+"""What a restore's worker shares with the agent: the ranges of one pack, one after the other, and the flag."""
+Answer = Callable[[bytearray, list[int]], bytes]
+Check = Callable[[], None]
 
 
-class Start(msgspec.Struct, array_like=True, frozen=True):
-    """The first message; with it comes the descriptor of the target. `keys`: what `RepositoryKeys.export` gave."""
+class RestoreStart(msgspec.Struct, tag="restore", frozen=True):
+    """The first message to a restore's worker; with it comes the descriptor of the target. `keys`: an export."""
 
     keys: bytes
     overwrite: bool
+
+
+class ReadStart(msgspec.Struct, tag="read", frozen=True):
+    """The first message to a backup's worker. `keys`: an export; `level`: of compression."""
+
+    keys: bytes
+    level: int
 
 
 class Task(msgspec.Struct, array_like=True, frozen=True):
@@ -52,52 +60,80 @@ class _StoppedError(Exception):
 def main() -> None:
     """Work until the socket ends."""
     sock, memory = socket.socket(fileno=int(sys.argv[1])), _map(int(sys.argv[2]))
-    agent = os.getppid()
     sys.excepthook = partial(_tell_fault, sock)
     try:
-        _work(sock, memory, agent)
+        _work(sock, memory, partial(_check, memory, os.getppid()))
     except (EOFError, OSError, _StoppedError):
         # Nothing is left to flush or to give back, and the agent waits.
         os._exit(0)
 
 
-def _work(sock: socket.socket, memory: memoryview, agent: int) -> None:
+def _work(sock: socket.socket, memory: memoryview, check: Check) -> None:
     payload, descriptors = receive_frame(sock)
-    start = msgspec.msgpack.decode(payload, type=Start)
+    start = msgspec.msgpack.decode(payload, type=RestoreStart | ReadStart)
     keys = RepositoryKeys.from_export(start.keys)
     # What is left of the start stays until the end: the collector need not look at it again.
     gc.freeze()
+    if isinstance(start, ReadStart):
+        _serve(sock, _make_reading(Reader(keys, start.level, check), memory))
+    else:
+        with RestoreTarget(descriptors[0], overwrite=start.overwrite) as target:
+            _serve(sock, _make_restoring(keys, target, memory, check))
+
+
+def _serve(sock: socket.socket, answer: Answer) -> None:
+    send_frame(sock, READY)
+    while True:
+        send_frame(sock, answer(*receive_frame(sock)))
+
+
+def _make_restoring(keys: RepositoryKeys, target: RestoreTarget, memory: memoryview, check: Check) -> Answer:
     decode, encode = msgspec.msgpack.Decoder(Task).decode, msgspec.msgpack.Encoder().encode
-    with RestoreTarget(descriptors[0], overwrite=start.overwrite) as target:
-        send_frame(sock, READY)
-        while True:
-            payload, descriptors = receive_frame(sock)
-            files = [LentFile(fd) for fd in descriptors]
-            try:
-                task = decode(payload)
-                pieces = _cut(memory, task.pieces)
-                check = partial(_check, memory, agent)
-                report = carry_out(task.order, pieces, files, keys=keys, target=target, check=check)
-            finally:
-                for file in files:
-                    file.close()
-            report.notes = target.take_notes()
-            send_frame(sock, encode(report))
+
+    def answer(payload: bytearray, descriptors: list[int]) -> bytes:
+        files = [LentFile(fd) for fd in descriptors]
+        try:
+            task = decode(payload)
+            pieces = _cut(memory, task.pieces)
+            report = carry_out(task.order, pieces, files, keys=keys, target=target, check=check)
+        finally:
+            for file in files:
+                file.close()
+        report.notes = target.take_notes()
+        return encode(report)
+
+    return answer
+
+
+def _make_reading(reader: Reader, memory: memoryview) -> Answer:
+    decode, encode = msgspec.msgpack.Decoder(ReadTask | PackTask).decode, msgspec.msgpack.Encoder().encode
+
+    def answer(payload: bytearray, descriptors: list[int]) -> bytes:
+        try:
+            task = decode(payload)
+            if isinstance(task, ReadTask):
+                return encode(reader.read(task.files, descriptors))
+            return encode(lay_out(reader.pack(task.numbers), memory))
+        finally:
+            for fd in descriptors:
+                os.close(fd)
+
+    return answer
 
 
 def _tell_fault(sock: socket.socket, *fault: Any) -> None:
     """Tell the agent what this process ends of: its log is the only place where anybody can read it."""
     with suppress(OSError):
-        send_frame(sock, msgspec.msgpack.encode(Report(fault="".join(traceback.format_exception(*fault)))))
+        send_frame(sock, FAULT + "".join(traceback.format_exception(*fault)).encode())
 
 
 def _check(memory: memoryview, agent: int) -> None:
-    if memory[STOP_AT] or os.getppid() != agent:
+    if memory[-1] or os.getppid() != agent:
         raise _StoppedError
 
 
 def _map(fd: int) -> memoryview:
-    memory = memoryview(mmap.mmap(fd, MEMORY_BYTES))
+    memory = memoryview(mmap.mmap(fd, os.fstat(fd).st_size))
     os.close(fd)
     return memory
 

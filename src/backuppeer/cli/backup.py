@@ -44,7 +44,7 @@ def backup(  # noqa: PLR0913 - one per option
     one_file_system: Annotated[
         bool, typer.Option("--one-file-system", "-x", help="Leave out what is mounted below PATH.")
     ] = False,
-    level: Annotated[int, typer.Option(min=1, max=19, metavar="1-19", help="Compression: 1 fast, 19 small.")] = 3,
+    level: Annotated[int, typer.Option(min=1, max=19, metavar="1-19", help="Compression: 1 fast, 19 small.")] = 2,
 ) -> int:
     """Send absolute paths to the agent and show how it goes.
 

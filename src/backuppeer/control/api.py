@@ -320,7 +320,7 @@ class BackupRequest(Request):
     to: list[str] = msgspec.field(default_factory=list)
     tags: list[str] = msgspec.field(default_factory=list)
     dry_run: bool = False
-    level: int = 3
+    level: int = 2
     one_file_system: bool = False
     leave_out: LeaveOut = LeaveOut()
 

@@ -20,7 +20,7 @@ _FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.
 _NOATIME: Final = getattr(os, "O_NOATIME", 0)
 
 
-class Opened(msgspec.Struct, frozen=True, gc=False):
+class Opened(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """What was found of an open file before the first byte was read; fields as in `Found`.
 
     `attributes`: extended ones; `problem`: why they are not all there, else empty. `is_sparse`: it has holes.
@@ -41,17 +41,17 @@ class Opened(msgspec.Struct, frozen=True, gc=False):
     problem: str
 
 
-def open_file(directory: Directory, name: bytes) -> Opened:
-    """Open the regular file `name` in `directory` for reading; the caller closes `fd`.
+def open_file(directory: int, name: bytes) -> Opened:
+    """Open the regular file `name` in an open directory (descriptor) for reading; the caller closes `fd`.
 
     Raises:
         OSError: it can't be opened, or is no regular file any more.
 
     """
     try:
-        fd = os.open(name, _FLAGS | _NOATIME, dir_fd=directory.fd)
+        fd = os.open(name, _FLAGS | _NOATIME, dir_fd=directory)
     except PermissionError:
-        fd = os.open(name, _FLAGS, dir_fd=directory.fd)  # O_NOATIME is for the owner and root only
+        fd = os.open(name, _FLAGS, dir_fd=directory)  # O_NOATIME is for the owner and root only
     status = os.fstat(fd)
     mode = status.st_mode
     if not stat.S_ISREG(mode):

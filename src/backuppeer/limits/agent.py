@@ -25,7 +25,7 @@ AGENT_PING_S: Final = 5.0
 AGENT_STOP_S: Final = 60.0
 """What an agent may take to park its jobs and end."""
 CONNECT_WAIT_S: Final = 60.0
-PACKS_IN_FLIGHT: Final = 4
+PACKS_IN_FLIGHT: Final = 3
 """Sealed packs waiting for a host's acknowledgement; 16 MiB each, so this is the upload memory."""
 FETCH_AHEAD_PACKS: Final = 4
 """Packs that a restore fetches and has written side by side: some on their way while workers have the others."""

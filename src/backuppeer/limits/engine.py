@@ -6,18 +6,22 @@ from backuppeer.limits.units import KIB, MIB
 
 ENGINE_WORKERS: Final = 2
 """Threads that read, hash and compress; more only fight for the interpreter's lock on two cores."""
+READ_WORKERS: Final = 4
+"""Worker processes of one backup at most; the agent, which walks and packs, keeps up with no more."""
+READ_ALONE_BATCHES: Final = 32
+"""Batches that threads read before processes are started, which costs 0.2 s of processor time each."""
 SMALL_FILE_BYTES: Final = 4 * MIB
 """Files up to this are read whole by a worker; larger ones are streamed in segments."""
 SEGMENT_BYTES: Final = 4 * MIB
 """A piece of a large file under way: one longest chunk."""
-SEGMENTS: Final = 4
-"""Segments under way at once: 16 MiB of buffers."""
-BATCH_FILES: Final = 64
+SEGMENTS: Final = 3
+"""Segments under way at once, each with room for a chunk carried over: 24 MiB of buffers."""
+BATCH_FILES: Final = 128
 """Small files handed to a worker at once, so that the hand-over is paid once for all of them."""
-BATCH_BYTES: Final = 1 * MIB
+BATCH_BYTES: Final = 2 * MIB
 BATCH_DIRECTORIES: Final = 32
 """Directories whose nodes are encoded in one go."""
-BATCHES_IN_FLIGHT: Final = 6
+BATCHES_IN_FLIGHT: Final = 8
 """Batches under way: keeps the workers busy and the memory small."""
 READ_PIECE_BYTES: Final = 256 * KIB
 """What is read from a transport stream at a time (FACTS: 64 to 256 KiB)."""

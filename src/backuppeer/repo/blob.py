@@ -64,10 +64,18 @@ class Compressor:
             LocalError: `data` is longer than a blob may be.
 
         """
+        return self.pack_named(keys.blob_id(kind, data), kind, data)
+
+    def pack_named(self, blob: BlobId, kind: BlobKind, data: Buffer) -> Blob:
+        """Do the same for data whose id is known already: hashing it again would cost as much as sealing it.
+
+        Raises:
+            LocalError: as `pack_blob`.
+
+        """
         size = len(data)
         if size > BLOB_PLAIN_BYTES:
             raise LocalError(f"a blob of {size} bytes is over the limit of {BLOB_PLAIN_BYTES}")
-        blob = keys.blob_id(kind, data)
         if size <= COMPRESS_SAMPLE_OVER_BYTES or self._shrinks_sample(data):
             packed = self._zstd.compress(data)
             if _is_worth(len(packed), size):

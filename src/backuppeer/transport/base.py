@@ -11,7 +11,7 @@ Rules that both implementations obey (tests/transport/test_conformance.py):
 - After the connection is gone every call raises `PeerUnreachable`; nothing hangs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Protocol, runtime_checkable
@@ -95,12 +95,52 @@ class Stream(Protocol):
         ...
 
 
-@runtime_checkable
-class ReadsInto(Protocol):
-    """A stream that can fill a buffer of the caller's without a copy; not every transport can."""
+Take = Callable[[memoryview], None]
+"""Gets the next bytes, at most BULK_PIECE_BYTES; valid until it returns. Called in a thread."""
+Give = Callable[[int, memoryview], None]
+"""(offset, view): fills the view with the bytes from the offset on. Called in a thread."""
 
-    async def read_into(self, view: memoryview) -> int:
-        """Fill the start of `view` as `read` would; return how many bytes, 0 at the end. If cancelled, it is reset."""
+
+@runtime_checkable
+class MovesBulk(Protocol):
+    """A stream that moves bulk in one go in a thread of its own; not every transport can.
+
+    Each piece that passes the event loop costs two changes of threads, 0.1 ms or more when others wait for the
+    interpreter. Cancelled or failed, the stream is reset, and the thread no longer uses the caller's buffers.
+    """
+
+    @property
+    def moved_bytes(self) -> int:
+        """Return a count that grows with every byte moved, also in the middle of a call."""
+        ...
+
+    async def fill(self, view: memoryview) -> None:
+        """Fill `view` with the next bytes.
+
+        Raises:
+            PeerUnreachable: as `Stream.read`.
+            ProtocolViolation: the peer finished before.
+
+        """
+        ...
+
+    async def receive_bulk(self, size_bytes: int, take: Take) -> None:
+        """Hand exactly `size_bytes` to `take`, piece by piece; what `take` raises comes out here.
+
+        Raises:
+            PeerUnreachable: as `Stream.read`.
+            ProtocolViolation: the peer finished before.
+
+        """
+        ...
+
+    async def send_bulk(self, size_bytes: int, give: Give) -> None:
+        """Write `size_bytes` that `give` provides piece by piece; what `give` raises comes out here.
+
+        Raises:
+            PeerUnreachable: as `Stream.write`.
+
+        """
         ...
 
 

@@ -1,6 +1,8 @@
 """How long a request stream waits for a peer that says nothing, takes nothing, or never ends."""
 
 import asyncio
+import gc
+import weakref
 
 import pytest
 
@@ -107,3 +109,134 @@ def test_a_peer_that_takes_bytes_at_a_drip_is_given_up_when_a_minute_per_mib_is_
         assert sum(taken) == (mib + 1) * MIB // 4
 
     play(scenario())
+
+
+class Bulky(Mute):
+    """A stream that moves bulk by itself, `rate` bytes in each second of virtual time, until `stops_at`."""
+
+    def __init__(self, rate, stops_at=1 << 60):
+        self.rate, self.stops_at = rate, stops_at
+        self.moved_bytes = 0
+
+    async def _move(self, size):
+        wanted = self.moved_bytes + size
+        while self.moved_bytes < wanted:
+            await asyncio.sleep(1)
+            self.moved_bytes = min(wanted, self.stops_at, self.moved_bytes + self.rate)
+
+    async def write(self, data):
+        await self._move(len(data))
+
+    async def fill(self, view):
+        await self._move(len(view))
+
+    async def receive_bulk(self, size_bytes, take):
+        await self._move(size_bytes)
+
+    async def send_bulk(self, size_bytes, give):
+        await self._move(size_bytes)
+
+
+BULK_WAYS = {
+    "send_raw": lambda channel, size: channel.send_raw(bytes(size)),
+    "send_given": lambda channel, size: channel.send_given(size, None),
+    "receive_into": lambda channel, size: channel.receive_into(memoryview(bytearray(size))),
+    "receive_through": lambda channel, size: channel.receive_through(size, None),
+}
+
+
+@pytest.mark.parametrize("way", BULK_WAYS)
+def test_bulk_that_moves_in_a_thread_is_waited_for_as_long_as_it_moves(way):
+    async def scenario():
+        await BULK_WAYS[way](opener(Bulky(rate=MIB // 16)), 16 * MIB)
+        assert asyncio.get_running_loop().time() == 256
+
+    play(scenario())
+
+
+@pytest.mark.parametrize("way", BULK_WAYS)
+def test_bulk_that_stops_moving_in_a_thread_is_given_up(way):
+    async def scenario():
+        with pytest.raises(PeerUnreachable, match=f"{MIB} of {16 * MIB} bytes, then too little"):
+            await BULK_WAYS[way](opener(Bulky(rate=MIB // 4, stops_at=MIB)), 16 * MIB)
+        assert 4 + BULK_STALL_S <= asyncio.get_running_loop().time() <= 6 + BULK_STALL_S
+
+    play(scenario())
+
+
+@pytest.mark.parametrize("way", BULK_WAYS)
+def test_bulk_that_drips_in_a_thread_is_given_up_when_a_minute_per_mib_is_over(way):
+    async def scenario():
+        with pytest.raises(PeerUnreachable, match="then too little"):
+            await BULK_WAYS[way](opener(Bulky(rate=1)), 2 * MIB)
+        assert asyncio.get_running_loop().time() == BULK_STALL_S * 3
+
+    play(scenario())
+
+
+def test_pieces_taken_by_a_thread_are_told_while_it_is_at_work():
+    async def scenario():
+        taken, channel = [], opener(Bulky(rate=MIB))
+        sending = asyncio.ensure_future(channel.send_raw(bytes(8 * MIB), on_piece=taken.append))
+        await asyncio.sleep(4.5)
+        assert 2 * MIB <= sum(taken) <= 4 * MIB
+        await sending
+        assert sum(taken) == 8 * MIB
+
+    play(scenario())
+
+
+class Tape(Mute):
+    """A stream without a thread of its own that gives what it was given."""
+
+    def __init__(self):
+        self.tape, self.at = bytearray(), 0
+
+    async def write(self, data):
+        self.tape += data
+
+    async def read(self, max_bytes):
+        piece = bytes(self.tape[self.at : self.at + min(max_bytes, 100_000)])
+        self.at += len(piece)
+        return piece
+
+
+@pytest.mark.parametrize("size", [0, 1, MIB, 2 * MIB + 5])
+def test_bulk_over_a_stream_without_a_thread_of_its_own_is_given_and_taken_too(size):
+    async def scenario():
+        data, taken, tape = (bytes(range(251)) * (size // 251 + 1))[:size], [], Tape()
+
+        def give(offset, view):
+            view[:] = data[offset : offset + len(view)]
+
+        await opener(tape).send_given(size, give)
+        await opener(tape).receive_through(size, lambda piece: taken.append(bytes(piece)))
+        assert b"".join(taken) == data
+        assert all(len(piece) <= MIB for piece in taken)
+
+    play(scenario())
+
+
+def test_bulk_that_was_received_is_let_go_of_without_a_collection():
+    """A ring of references would keep megabytes until the collector comes by, which is seldom."""
+
+    class Pages(bytearray):
+        pass
+
+    async def scenario():
+        async def receive():
+            pages = Pages(MIB)
+            await opener(Bulky(rate=MIB // 4)).receive_into(memoryview(pages))
+            return pages
+
+        pages = await asyncio.ensure_future(receive())
+        seen = weakref.ref(pages)
+        del pages
+        await asyncio.sleep(0)
+        assert seen() is None
+
+    gc.disable()
+    try:
+        play(scenario())
+    finally:
+        gc.enable()

@@ -8,8 +8,6 @@ Each stream is served by one task; disk work runs in threads.
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from functools import partial
-from typing import Final
 
 import structlog
 
@@ -34,7 +32,7 @@ from backuppeer.host.incoming import Incoming
 from backuppeer.host.reader import PackReader
 from backuppeer.host.store import Store
 from backuppeer.ids import AgreementId, PeerId, shorten_peer_id
-from backuppeer.limits import LEAF_BYTES, MIB, PACKS_READ_AT_ONCE, PACKS_RECEIVED_AT_ONCE
+from backuppeer.limits import LEAF_BYTES, PACKS_READ_AT_ONCE, PACKS_RECEIVED_AT_ONCE
 from backuppeer.wire.messages import (
     Agreed,
     GetHead,
@@ -60,8 +58,6 @@ from backuppeer.wire.messages import (
 )
 
 _log = structlog.get_logger()
-_PIECE_BYTES: Final = MIB
-"""Bytes gathered before the disk thread is called: a hand-over costs about 0.1 ms."""
 Consider = Callable[[PeerId, bytes], bytes | None]
 """(owner, half-signed agreement) → co-signed agreement, or None while a person must decide; RefusedError = no."""
 
@@ -137,8 +133,7 @@ class Serving:
             return
         async with _receiving(store, message) as incoming:
             await channel.send(Proceed())
-            async for piece in channel.receive_raw(message.size):
-                await run_whole(partial(incoming.write, piece))
+            await channel.receive_through(message.size, incoming.write)
             # Durable (fsync of file, leaves and folders) before the acknowledgement: the owner may forget its copy now.
             await self._commit(peer, incoming)
         await channel.send(Stored())
@@ -157,9 +152,7 @@ class Serving:
             start = message.first_leaf * LEAF_BYTES
             end = min(reader.size, start + message.leaves * LEAF_BYTES)
             await channel.send(Range(size=end - start, pack_bytes=reader.size, path=tuple(path)))
-            for offset in range(start, end, _PIECE_BYTES):
-                data = await run_whole(partial(reader.read, offset, min(_PIECE_BYTES, end - offset)))
-                await channel.send_raw(data)
+            await channel.send_given(end - start, lambda offset, view: _read_exactly(reader, start + offset, view))
 
     async def _put_head(self, store: Store, channel: Channel, message: PutHead) -> None:
         answer = await asyncio.to_thread(self._premises.put_head, store, message)
@@ -239,3 +232,8 @@ def _open_range(store: Store, message: GetRange) -> tuple[PackReader, list[bytes
     except BaseException:
         reader.close()
         raise
+
+
+def _read_exactly(reader: PackReader, offset: int, view: memoryview) -> None:
+    # Both ends were cut to the pack's size, so nothing but a file that became shorter can fill less; that raises.
+    reader.readinto(offset, view)

@@ -5,11 +5,12 @@ Knows: frames in, frames out, raw bytes between them, time limits. Must not know
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Final, Literal, TypeVar, cast
 
 from backuppeer.errors import PeerUnreachable, ProtocolViolation, RefusedError, StoreBusy
 from backuppeer.limits import BLOCK_BYTES, BULK_STALL_S, MIB, REPLY_S
-from backuppeer.transport.base import Buffer, ReadsInto, Stream
+from backuppeer.transport.base import Buffer, Give, MovesBulk, Stream, Take
 from backuppeer.wire.codec import Frame, FrameReader
 from backuppeer.wire.messages import Message, RefusalCode, Refused, Unsupported
 from backuppeer.wire.session import RequestStream, Speaker, State
@@ -18,8 +19,9 @@ M = TypeVar("M", bound=Message)
 N = TypeVar("N", bound=Message)
 OnPiece = Callable[[int], None]
 _RAW_PIECE_BYTES: Final = MIB // 4
-_LANE_PIECE_BYTES: Final = MIB
-"""Each piece costs two changes of threads and a timer; iroh's streams copy, and are best with less (FACTS)."""
+"""For streams that copy, as iroh's do: they are best with less than a MiB (FACTS)."""
+_LOOK_S: Final = 1.0
+"""How often is looked whether bulk moves in a thread."""
 ABORT_CODE: Final = 1
 _HINTS: Final[dict[int, str]] = {
     RefusalCode.POLICY: "its person decides: ask there, or see `backup-peer browse` for another host",
@@ -73,12 +75,65 @@ class _Pace:
         return min(self._clock() + BULK_STALL_S, self._end_s)
 
 
+@asynccontextmanager
+async def _in_time(pace: _Pace, verb: str) -> AsyncIterator[asyncio.Timeout]:
+    try:
+        async with asyncio.timeout_at(pace.next_s()) as limit:
+            yield limit
+    except TimeoutError as exc:
+        raise PeerUnreachable(f"the peer {verb} {pace.done} of {pace.size} bytes, then too little") from exc
+
+
+class _Watch:
+    """Looks now and then at what a thread moves; `pace` and `on_piece` hear of it, and what moves gets more time.
+
+    Not a closure: one that names itself is a ring, which would keep the task, and its megabytes, until a collection.
+    """
+
+    def __init__(self, bulk: MovesBulk, pace: _Pace, on_piece: OnPiece | None) -> None:
+        self._bulk, self._pace, self._on_piece = bulk, pace, on_piece
+        self._seen = bulk.moved_bytes
+        self._timer: asyncio.TimerHandle | None = None
+
+    def look(self, limit: asyncio.Timeout) -> None:
+        """Look, and look again in a moment."""
+        if self._note():
+            limit.reschedule(self._pace.next_s())
+        self._timer = asyncio.get_running_loop().call_later(_LOOK_S, self.look, limit)
+
+    def end(self) -> None:
+        """Look for the last time."""
+        self._note()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _note(self) -> bool:
+        moved = self._bulk.moved_bytes - self._seen
+        self._seen += moved
+        self._pace.done += moved
+        if moved and self._on_piece is not None:
+            self._on_piece(moved)
+        return moved > 0
+
+
+@asynccontextmanager
+async def _watched(bulk: MovesBulk, pace: _Pace, verb: str, on_piece: OnPiece | None = None) -> AsyncIterator[None]:
+    """Give up the block when what it moves in a thread stalls."""
+    watch = _Watch(bulk, pace, on_piece)
+    async with _in_time(pace, verb) as limit:
+        watch.look(limit)
+        try:
+            yield
+        finally:
+            watch.end()
+
+
 class Channel:
     """One request stream, used by one task at a time; the table decides what may follow what."""
 
     def __init__(self, stream: Stream, role: Literal[Speaker.OPENER, Speaker.SERVER]) -> None:
         self._stream = stream
-        self._reads_into = stream.read_into if isinstance(stream, ReadsInto) else None
+        self._bulk = stream if isinstance(stream, MovesBulk) else None
         self._reader = FrameReader()
         self._machine = RequestStream(role)
 
@@ -102,17 +157,35 @@ class Channel:
 
         """
         view = memoryview(data)
+        if self._bulk is not None:
+            async with _watched(self._bulk, _Pace(len(view)), "took", on_piece):
+                await self._stream.write(view)
+            return
         pace = _Pace(len(view))
-        most = _RAW_PIECE_BYTES if self._reads_into is None else _LANE_PIECE_BYTES
-        for start in range(0, len(view), most):
-            piece = view[start : start + most]
-            try:
-                async with asyncio.timeout_at(pace.next_s()):
-                    await self._stream.write(piece)
-            except TimeoutError as exc:
-                raise PeerUnreachable(f"the peer took {start} of {len(view)} bytes, then too little") from exc
+        for start in range(0, len(view), _RAW_PIECE_BYTES):
+            piece = view[start : start + _RAW_PIECE_BYTES]
+            async with _in_time(pace, "took"):
+                await self._stream.write(piece)
+            pace.done += len(piece)
             if on_piece is not None:
                 on_piece(len(piece))
+
+    async def send_given(self, size_bytes: int, give: Give) -> None:
+        """Write bulk bytes that `give` provides piece by piece, in a thread.
+
+        Raises:
+            PeerUnreachable: as `send_raw`.
+
+        """
+        if self._bulk is not None:
+            async with _watched(self._bulk, _Pace(size_bytes), "took"):
+                await self._bulk.send_bulk(size_bytes, give)
+            return
+        buffer = memoryview(bytearray(min(size_bytes, MIB)))
+        for offset in range(0, size_bytes, MIB):
+            piece = buffer[: size_bytes - offset]
+            await asyncio.to_thread(give, offset, piece)
+            await self.send_raw(piece)
 
     async def receive_any(self, *, timeout_s: float | None = REPLY_S) -> Message:
         """Return the next message.
@@ -168,6 +241,21 @@ class Channel:
             await self._fill(piece, pace)
             yield piece
 
+    async def receive_through(self, size_bytes: int, take: Take) -> None:
+        """Hand exactly `size_bytes` bulk bytes to `take`, a MiB at a time, in a thread.
+
+        Raises:
+            ProtocolViolation: as `receive_raw`.
+            PeerUnreachable: as `receive_raw`.
+
+        """
+        if self._bulk is not None:
+            async with _watched(self._bulk, _Pace(size_bytes), "sent"):
+                await self._bulk.receive_bulk(size_bytes, take)
+            return
+        async for piece in self.receive_raw(size_bytes):
+            await asyncio.to_thread(take, piece)
+
     async def receive_into(self, view: memoryview) -> None:
         """Fill `view` with bulk bytes, without a copy in between where the stream can.
 
@@ -178,24 +266,19 @@ class Channel:
         """
         await self._fill(view, _Pace(len(view)))
 
-    async def _fill(self, view: memoryview, pace: "_Pace") -> None:
+    async def _fill(self, view: memoryview, pace: _Pace) -> None:
+        if self._bulk is not None:
+            async with _watched(self._bulk, pace, "sent"):
+                await self._bulk.fill(view)
+            return
         while view:
-            try:
-                async with asyncio.timeout_at(pace.next_s()):
-                    count = await self._read_some(view)
-            except TimeoutError as exc:
-                raise PeerUnreachable(f"the peer sent {pace.done} of {pace.size} bytes, then too little") from exc
-            if not count:
+            async with _in_time(pace, "sent"):
+                data = await self._stream.read(min(len(view), _RAW_PIECE_BYTES))
+            if not data:
                 raise ProtocolViolation(f"the stream ended {pace.left} bytes early")
-            pace.done += count
-            view = view[count:]
-
-    async def _read_some(self, view: memoryview) -> int:
-        if self._reads_into is not None:
-            return await self._reads_into(view[:_LANE_PIECE_BYTES])
-        data = await self._stream.read(min(len(view), _RAW_PIECE_BYTES))
-        view[: len(data)] = data
-        return len(data)
+            view[: len(data)] = data
+            pace.done += len(data)
+            view = view[len(data) :]
 
     async def wait_end(self) -> None:
         """Wait until the peer has finished its direction: it has read all that we wrote."""

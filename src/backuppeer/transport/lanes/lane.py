@@ -15,13 +15,13 @@ import socket
 import ssl
 import struct
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import Final, TypeVar
 
 from backuppeer.errors import PeerUnreachable, ProtocolViolation
-from backuppeer.limits import LANE_FRAME_BYTES, LANE_FRAME_LEAST_BYTES, LANE_SMALL_FRAMES
-from backuppeer.transport.base import Buffer
+from backuppeer.limits import LANE_END_S, LANE_FRAME_BYTES, LANE_FRAME_LEAST_BYTES, LANE_SMALL_FRAMES
+from backuppeer.transport.base import Buffer, Give, Take
 
 T = TypeVar("T")
 _HEAD_BYTES: Final = 4
@@ -83,6 +83,9 @@ class Lane:
     async def run(self, call: Callable[..., T], *args: object) -> T:
         """Run a blocking call in the lane's thread; whatever goes wrong closes the lane.
 
+        When this returns or raises, the call has ended, so its buffers and files are the caller's again; but one that
+        hangs in a dead disk is left behind after LANE_END_S.
+
         Raises:
             PeerUnreachable: the lane is closed, or broke.
             ProtocolViolation: the peer sent what is no frame.
@@ -90,14 +93,18 @@ class Lane:
         """
         if self._is_closed:
             raise PeerUnreachable("the lane is closed")
+        running: Future[T] | None = None
         try:
             self._is_busy = True
-            result = await asyncio.get_running_loop().run_in_executor(self._thread, call, *args)
+            running = self._thread.submit(call, *args)
+            result = await asyncio.wrap_future(running)
         except (OSError, ValueError, RuntimeError) as exc:  # ssl errors are OSErrors; closed under us: the others
             self.close()
             raise PeerUnreachable("the lane broke") from exc
         except BaseException:
             self.close()
+            if running is not None:
+                await _await_end(running)
             raise
         self._is_busy = False
         return result
@@ -106,7 +113,7 @@ class Lane:
         """Fill `view` (in the lane's thread)."""
         at = 0
         while at < len(view):
-            count = self._connection.recv_into(view[at:])
+            count = self._connection.recv_into(view[at:])  # a record at most, 16 KiB
             if not count:
                 raise ConnectionResetError("the peer closed the lane")
             at += count
@@ -115,6 +122,15 @@ class Lane:
     def send(self, data: Buffer) -> None:
         """Send all of `data` (in the lane's thread)."""
         self._connection.sendall(data)
+
+
+async def _await_end(running: "Future[T]") -> None:
+    """Wait for the end of a call whose result nobody wants any more."""
+    ended, loop = asyncio.Event(), asyncio.get_running_loop()
+    running.add_done_callback(lambda _: loop.call_soon_threadsafe(ended.set))
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LANE_END_S):
+            await ended.wait()
 
 
 class LaneStream:
@@ -139,11 +155,27 @@ class LaneStream:
             return b""
         return await self._lane.run(self._read, max_bytes)
 
-    async def read_into(self, view: memoryview) -> int:
-        """Fill the start of `view` (1 to LANE_FRAME_BYTES bytes), and return how many bytes; 0 at the end."""
-        if self._read_ended or not len(view):
-            return 0
-        return await self._lane.run(self._read_into, view)
+    @property
+    def moved_bytes(self) -> int:
+        """Return a count that grows with every byte moved."""
+        return self._lane.sent_bytes + self._lane.received_bytes
+
+    async def fill(self, view: memoryview) -> None:
+        """Fill `view` with the next bytes."""
+        if len(view):
+            await self._lane.run(self._fill, view)
+
+    async def receive_bulk(self, size_bytes: int, take: Take) -> None:
+        """Hand exactly `size_bytes` to `take`, in pieces of LANE_FRAME_BYTES and a last, shorter one."""
+        if size_bytes:
+            await self._lane.run(self._receive_bulk, size_bytes, take)
+
+    async def send_bulk(self, size_bytes: int, give: Give) -> None:
+        """Write `size_bytes` that `give` provides."""
+        if self._write_ended:
+            raise PeerUnreachable("the stream was finished")
+        if size_bytes:
+            await self._lane.run(self._send_bulk, size_bytes, give)
 
     async def read_exact(self, size_bytes: int) -> bytes:
         """Return exactly `size_bytes` bytes."""
@@ -214,6 +246,26 @@ class LaneStream:
         self._lane.receive_into(view[:count], is_payload=True)
         self._left -= count
         return count
+
+    def _fill(self, view: memoryview) -> None:
+        while view:
+            if self._read_ended:
+                raise ProtocolViolation(f"the stream ended {len(view)} bytes early")
+            view = view[self._read_into(view) :]
+
+    def _receive_bulk(self, size_bytes: int, take: Take) -> None:
+        buffer = memoryview(bytearray(min(size_bytes, LANE_FRAME_BYTES)))
+        for left in range(size_bytes, 0, -len(buffer)):
+            piece = buffer[:left]
+            self._fill(piece)
+            take(piece)
+
+    def _send_bulk(self, size_bytes: int, give: Give) -> None:
+        buffer = memoryview(bytearray(min(size_bytes, LANE_FRAME_BYTES)))
+        for offset in range(0, size_bytes, len(buffer)):
+            piece = buffer[: size_bytes - offset]
+            give(offset, piece)
+            self._write(piece)
 
     def _write(self, data: memoryview) -> None:
         for start in range(0, len(data), LANE_FRAME_BYTES):
