@@ -52,7 +52,11 @@ def explain_database_failure(exc: sqlite3.Error, root: Path) -> StoreUnavailable
         )
     if code == sqlite3.SQLITE_FULL:
         return StoreUnavailable(f"the disk of the store {root} is full", hint="free some space on that disk")
-    return StoreUnavailable(f"the catalogue of the store {root} can't be used: {exc}", hint="is its disk mounted?")
+    # A disk over its quota among them: SQLite calls only ENOSPC full.
+    return StoreUnavailable(
+        f"the catalogue of the store {root} can't be used: {exc}",
+        hint="is its disk mounted, and neither full nor over a quota?",
+    )
 
 
 @contextmanager
