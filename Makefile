@@ -1,6 +1,6 @@
 # The commands of README and CONTRIBUTING. Needs python3 (3.11 or newer) and make; tools/make_venv.sh brings the rest.
 # Given several goals at once, make runs shared ones once: `make check demo test` runs the fast tests one time.
-.PHONY: help venv check lint test test-fast test-slow demo house lock bench fuzz clean
+.PHONY: help venv check lint test test-fast test-slow demo house lock bench fuzz crash soak clean
 .NOTPARALLEL:
 SHELL := /bin/sh
 VENV := .venv
@@ -13,6 +13,8 @@ help:
 	@echo 'make check            the gate of every commit: format, lint, types, layers, fast tests'
 	@echo 'make bench [ROW=small] [PEERS=backup-peer,restic-rest]   measure beside restic and borg, where installed'
 	@echo 'make fuzz [TARGET=tree] [SECONDS=300]   give the decoders broken bytes, each for some minutes (Linux)'
+	@echo 'make crash [POINTS=300] [SIDE=owner|host]   interrupt backups at so many points, and examine what is left'
+	@echo 'make soak [EXAMPLES=100] [STEPS=30]   any order of backups, forgetting, restores and power cuts'
 	@echo 'make venv | house | lock | clean'
 
 # Made anew when the lock changes, so that nothing left over hides a missing dependency.
@@ -62,6 +64,12 @@ $(VENV)/fuzz/.installed: tests/fuzz/requirements.txt | venv
 
 fuzz: $(VENV)/fuzz/.installed
 	PYTHONPATH=$(CURDIR)/$(VENV)/fuzz $(BIN)/python tools/fuzz.py $(if $(TARGET),--target "$(TARGET)") $(if $(SECONDS),--seconds "$(SECONDS)")
+
+crash: venv
+	cd tests && $(CURDIR)/$(RUN) crash.run $(if $(POINTS),--points "$(POINTS)") $(if $(SIDE),--side "$(SIDE)")
+
+soak: venv
+	SOAK_EXAMPLES="$(or $(EXAMPLES),100)" SOAK_STEPS="$(or $(STEPS),30)" $(RUN) pytest tests/soak --show-capture=no --hypothesis-show-statistics
 
 clean:
 	rm -rf $(VENV) .fuzz build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache src/*.egg-info

@@ -10,7 +10,8 @@ import msgspec
 
 from backuppeer.backup.frames import receive_frame
 from backuppeer.backup.orders import Report
-from backuppeer.backup.worker import Task
+from backuppeer.backup.reading import Packed, PackTask, Reading, ReadTask
+from backuppeer.backup.worker import ReadStart, RestoreStart, Task
 from backuppeer.control.frames import decode_head
 from backuppeer.crypto.envelope import EnvelopeKey, seal_envelope
 from backuppeer.crypto.identity import Purpose, SigningKey
@@ -193,8 +194,11 @@ ASKED = knock.Knock(
 )
 
 
+WORKER_KINDS = (Task, Report, RestoreStart | ReadStart, ReadTask | PackTask, Reading, list[Packed])
+
+
 def read_worker(data: bytes) -> None:
-    """A frame from the other end of a worker's socket, and the task or report in it; and heads of the control door."""
+    """A frame from the other end of a worker's socket, and the message in it; and heads of the control door."""
     _ignoring_values(decode_head, data[:5])
     here, there = socket.socketpair()
     with here, there:
@@ -203,7 +207,7 @@ def read_worker(data: bytes) -> None:
         payload, descriptors = receive_frame(here)
     assert len(payload) <= WORKER_FRAME_BYTES
     assert descriptors == []
-    for kind in (Task, Report):
+    for kind in WORKER_KINDS:
         _ignoring_values(lambda kind=kind: msgspec.msgpack.decode(payload, type=kind))
 
 

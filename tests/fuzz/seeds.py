@@ -9,7 +9,8 @@ import msgspec
 import zstandard
 
 from backuppeer.backup.orders import Failed, Order, Part, Report, WantedBlob, WholeFile
-from backuppeer.backup.worker import Task
+from backuppeer.backup.reading import FileRead, FileToRead, Packed, PackTask, Reading, ReadTask
+from backuppeer.backup.worker import ReadStart, Task
 from backuppeer.crypto.words import encode_words
 from backuppeer.host import heads
 from backuppeer.ids import AgreementId, BlobId, LogicalId, PeerId, SnapshotId, StoredId, format_peer_id
@@ -209,7 +210,17 @@ def _workers():
     place = Entry(BlobId(bytes(32)), BlobKind.DATA, Codec.RAW, 0, 64, 17, 1)
     order = Order(bytes(64), [WantedBlob(place, 0, 0, [whole], [Part(0, 0, is_sparse=True)])])
     report = Report(files=1, bytes=2, failures=[Failed(0, 0, None, "bad"), Failed(0, 1, 28, "full")])
-    for body in (msgspec.msgpack.encode(Task(order, [17])), msgspec.msgpack.encode(report)):
+    reading = Reading([FileRead(None, bytes(32), 5, ""), FileRead(None, b"", 0, "is gone")], [bytes(32)], [5])
+    told = [
+        Task(order, [17]),
+        report,
+        ReadStart(bytes(64), 3),
+        ReadTask([FileToRead(0, b"a", 5)]),
+        PackTask([0]),
+        reading,
+        [Packed(Codec.ZSTD, 5)],
+    ]
+    for body in map(msgspec.msgpack.encode, told):
         yield len(body).to_bytes(4, "big") + body
     yield b"\1\0\0\0\5hello"
 
