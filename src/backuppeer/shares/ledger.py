@@ -152,6 +152,17 @@ class Ledger:
             connection.executemany("DELETE FROM copies WHERE logical = ? AND stored = ?", gone)
         return len(gone)
 
+    def forget_copies(self, copies: Iterable[Copy]) -> None:
+        """Forget these copies; what a host lists later is registered again.
+
+        Raises:
+            LocalError: a disk that refuses.
+
+        """
+        gone = [(copy.logical, copy.stored) for copy in copies]
+        with self._transaction() as connection:
+            connection.executemany("DELETE FROM copies WHERE logical = ? AND stored = ?", gone)
+
     def drop_agreement(self, agreement: AgreementId) -> int:
         """Forget all copies under an agreement and return how many those were.
 

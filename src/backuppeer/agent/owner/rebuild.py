@@ -201,6 +201,9 @@ def load_head(repository: Repository, head: Head, source: Fetch) -> Loaded:
     for pack in listed.packs if listed else ():
         # Known by name only: the next head must still commit to it, since a host that is away may hold it.
         if not repository.index.has_pack(pack):
+            # First, as a copy that the ledger knows of a pack that the index knows is never opened again: its blobs
+            # would be in no known pack for ever. Whoever lists it tells both.
+            repository.ledger.forget_copies(repository.ledger.copies_of(pack))
             repository.index.register(pack, ())
     return loaded
 
