@@ -31,9 +31,18 @@ OFFERED_BYTES = 256 * MIB
 Say = Callable[[str], None]
 
 
-def hurry() -> None:
-    """Let nobody wait for a host whose disk is full: the third pause of `retry` is longer than its patience."""
+def hurry() -> Callable[[], None]:
+    """Let nobody wait for a host that is away: the second pause of `retry` is longer than its patience.
+
+    Returns how to undo that.
+    """
+    usual = retry.random
+
+    def relax() -> None:
+        retry.random = usual
+
     retry.random = SimpleNamespace(uniform=lambda _, most: 1e9 if most > RETRY_FIRST_S else 0.0)
+    return relax
 
 
 class Scene:

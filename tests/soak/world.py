@@ -10,7 +10,7 @@ import os
 import random
 import shutil
 from collections.abc import Coroutine, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -57,7 +57,7 @@ class Cut:
     def _come(self) -> None:
         self.has_come = True
         for name in self._who:
-            shutil.copytree(self._world.folder(name), self._world.image(name), symlinks=True)
+            shutil.copytree(self._world.folder(name), self._world.image(name), copy_function=_copy_if_there)
         for link in self._links:
             link.end(None, LOST_CODE, "power cut")
 
@@ -76,7 +76,7 @@ class World:
         for number, house in enumerate(self.houses.values(), 1):
             owner.agree_with(house, (OFFERED_BYTES, 3600, 60), number=number)
         owner.close()
-        hurry()
+        self._relax = hurry()
         self._open()
 
     def folder(self, name: str) -> Path:
@@ -113,6 +113,7 @@ class World:
         for house in self.houses.values():
             house.close()
         self._runner.close()
+        self._relax()
 
     def reopen(self, cut: Cut | None = None, who: Sequence[str] = (), *, seed: int | None = None) -> None:
         """End and open again: from what was left, if a cut came. `seed`: the logs of databases are lost, too."""
@@ -127,6 +128,12 @@ class World:
             if name in self.houses:
                 self.houses[name] = self._open_house(name)
         self._open()
+
+
+def _copy_if_there(source: str, target: str) -> None:
+    # A thread may be renaming what it received: nobody was told of it yet.
+    with suppress(FileNotFoundError):
+        shutil.copy2(source, target)
 
 
 def _lose_logs(folder: Path, rng: random.Random) -> None:
