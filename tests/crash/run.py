@@ -165,7 +165,7 @@ def _judge(point: Point, said: list[str], code: int) -> str:
     failed = [json.loads(line.removeprefix("failed ")) for line in said if line.startswith("failed ")]
     told = " ".join(failed[0][1:]) if failed else ""
     # A quota that SQLite runs into is an "I/O error" to it; the host tells its own person more than its owners.
-    names = {Mishap.FULL: ("full",), Mishap.QUOTA: ("full", "disk I/O", "store is")}.get(point.mishap, ("",))
+    names = {Mishap.FULL: ("is full",), Mishap.QUOTA: ("is full", "disk I/O", "store is")}.get(point.mishap, ("",))
     if failed and (not any(name in told for name in names) or "read" in told):
         return f"a full disk is not named: {told}"
     return ""

@@ -59,6 +59,17 @@ def explain_database_failure(exc: sqlite3.Error, root: Path) -> StoreUnavailable
     )
 
 
+def is_of_full_disk(error: StoreUnavailable) -> bool:
+    """Say whether what `explain_failure` or `explain_database_failure` explained is a disk without room."""
+    match error.__cause__:
+        case OSError(errno=number):
+            return number in _FULL
+        case sqlite3.Error() as cause:
+            return (getattr(cause, "sqlite_errorcode", 0) & 0xFF) == sqlite3.SQLITE_FULL
+        case _:
+            return False
+
+
 @contextmanager
 def translate_failures(root: Path) -> Iterator[None]:
     """Turn what the disk or SQLite raises inside the block into our errors.
