@@ -1,6 +1,6 @@
 # The commands of README and CONTRIBUTING. Needs python3 (3.11 or newer) and make; tools/make_venv.sh brings the rest.
 # Given several goals at once, make runs shared ones once: `make check demo test` runs the fast tests one time.
-.PHONY: help venv check lint test test-fast test-slow demo house lock bench bench-report clean
+.PHONY: help venv check lint test test-fast test-slow demo house lock bench bench-report fuzz crash soak clean
 .NOTPARALLEL:
 SHELL := /bin/sh
 VENV := .venv
@@ -14,6 +14,9 @@ help:
 	@echo 'make bench [ROW=small] [PEERS=backup-peer,restic-rest] [ROUNDS=3] [SCALE=0.1] [ROOT=DIR] [JSON=FILE] [AGAIN=1]'
 	@echo '                      rows: small large vm src thousand quic engine index linear all, beside restic and borg where installed'
 	@echo 'make bench-report [JSON=FILE]   write what was measured into docs/performance.md'
+	@echo 'make fuzz [TARGET=tree] [SECONDS=300]   give the decoders broken bytes, each for some minutes (Linux)'
+	@echo 'make crash [POINTS=300] [SIDE=owner|host]   interrupt backups at so many points, and examine what is left'
+	@echo 'make soak [EXAMPLES=100] [STEPS=30]   any order of backups, forgetting, restores and power cuts'
 	@echo 'make venv | house | lock | clean'
 
 # Made anew when the lock changes, so that nothing left over hides a missing dependency.
@@ -60,6 +63,20 @@ bench: venv
 bench-report: venv
 	$(BIN)/python bench/report.py $(if $(JSON),--json "$(JSON)")
 
+# Beside the virtual environment, not in it: atheris is not in the lock, as it can't be installed everywhere.
+$(VENV)/fuzz/.installed: tests/fuzz/requirements.txt | venv
+	$(RUN) pip install -qq --disable-pip-version-check --no-deps --require-hashes --only-binary=:all: --upgrade --target $(VENV)/fuzz --requirement $<
+	@touch $@
+
+fuzz: $(VENV)/fuzz/.installed
+	PYTHONPATH=$(CURDIR)/$(VENV)/fuzz $(BIN)/python tools/fuzz.py $(if $(TARGET),--target "$(TARGET)") $(if $(SECONDS),--seconds "$(SECONDS)")
+
+crash: venv
+	cd tests && $(CURDIR)/$(RUN) crash.run $(if $(POINTS),--points "$(POINTS)") $(if $(SIDE),--side "$(SIDE)")
+
+soak: venv
+	SOAK_EXAMPLES="$(or $(EXAMPLES),100)" SOAK_STEPS="$(or $(STEPS),30)" $(RUN) pytest tests/soak --show-capture=no --hypothesis-show-statistics
+
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache src/*.egg-info
+	rm -rf $(VENV) .fuzz build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache src/*.egg-info
 	find src tests tools -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -44,9 +44,9 @@ class Estate:
 
     def __init__(self, owner: OwnerHouse, folder: Path) -> None:
         owner.close()
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         self.home, self.folder = owner.home, folder
-        self.sight, self.notes, self.states = Sight(), [], []
+        self.sight, self.progress, self.notes, self.states = Sight(), [], [], []
         self.evidence = EvidenceLog(folder / "evidence.db")
         self._open()
 

@@ -28,12 +28,15 @@ FAULTS = {Kind.INTEGRITY_FAULT, Kind.PROTOCOL_VIOLATION, Kind.AUTH_FAULT, Kind.R
 
 
 class HostHouse:
-    """A host: its store takes what is agreed, its human decides by policy. `wish`: what owners ask it for."""
+    """A host, new or as it lies in `folder`: its store takes what is agreed, its human decides by policy.
+
+    `wish`: what owners ask it for.
+    """
 
     wish = WISH
 
     def __init__(self, folder: Path, seed: bytes, *, offered_bytes: int = 64 * MIB) -> None:
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         self.clock = SetClock()
         self.identity = SigningKey.from_seed(seed * 32)
         self.peer = PeerId(self.identity.public)
@@ -59,12 +62,13 @@ def offer(accept: str = "ask", *, term_s: int = 86400, lock_s: int = 3600) -> Of
 
 
 class OwnerHouse:
-    """An owner: a home made by `init`, its repository, and what it sends to hosts."""
+    """An owner: a home made by `init` unless there is one, its repository, and what it sends to hosts."""
 
     def __init__(self, folder: Path, seed: bytes) -> None:
         self.clock = SetClock()
         self.home = Home(folder)
-        create_identity(self.home, seed * 32, self.clock)
+        if not self.home.exists_identity:
+            create_identity(self.home, seed * 32, self.clock)
         self.keys = load_keys(self.home)
         self.peer = self.keys.peer
         self.state = State(self.home.state)

@@ -287,6 +287,22 @@ def test_a_fault_in_a_worker_is_not_lost(batch, bench):
     assert "IndexError" in logs[0]["exception"]
 
 
+@pytest.mark.timeout(60)
+def test_who_waits_for_a_worker_that_another_thread_heard_does_not_wait_for_ever(bench):
+    workers = bench.intake._workers
+    bench.intake.start()
+    first = workers._starting[0]
+    wait = first.wait
+
+    def wait_too_late():
+        while first in workers._starting:
+            workers._look_at_starting()  # the other thread is faster
+        wait()
+
+    first.wait = wait_too_late
+    assert bench.intake.await_workers() >= 1
+
+
 # --- a whole backup
 def test_a_backup_by_processes_is_the_same_as_one_without(repository, source, tmp_path, monkeypatch):
     monkeypatch.setattr(intake_module, "READ_ALONE_BATCHES", 1)

@@ -76,10 +76,35 @@ def test_the_case_of_letters_counts_unless_told():
     assert Patterns(["*.JPG"], b"/", ignore_case=True).decide(b"/A.jpG", is_directory=False)
 
 
-@pytest.mark.parametrize("line", ["!", "x" * (IGNORE_LINE_CHARS + 1)])
+@pytest.mark.parametrize("line", ["!", "[z-a]", "x[\udcff-a].o", "x" * (IGNORE_LINE_CHARS + 1)])
 def test_what_is_no_pattern_is_named(line):
     with pytest.raises(UserError, match="pattern"):
         Patterns([line], b"/")
+
+
+@pytest.mark.timeout(30)
+def test_stars_in_a_row_are_one_star_and_cost_no_more():
+    patterns = Patterns(["/a" + "*" * 40 + "j" + "*" * 40 + "k"], b"/")
+    assert patterns.decide(b"/a" + b"x" * 200, is_directory=False) is None
+    assert patterns.decide(b"/a" + b"x" * 200 + b"jk", is_directory=False)
+    assert Patterns(["a***b"], b"/").decide(b"/a/b", is_directory=False) is None
+
+
+@pytest.mark.parametrize(
+    ("line", "path", "fits"),
+    [
+        (r"\**", b"/*x", True),
+        (r"\**", b"/x", None),
+        (r"\\**", b"/\\x", True),
+        ("a/**/b", b"/a/c/d/b", True),
+        ("**/b", b"/a/c/b", True),
+        ("!**/b", b"/a/c/b", False),
+        ("a/***/b", b"/a/c/b", True),
+        ("a/***/b", b"/a/c/d/b", None),
+    ],
+)
+def test_stars_mean_what_they_meant(line, path, fits):
+    assert Patterns([line], b"/").decide(path, is_directory=False) is fits
 
 
 def test_a_mark_of_byte_order_and_foreign_line_ends_are_passed_over():

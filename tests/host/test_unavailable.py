@@ -4,6 +4,7 @@ import errno
 import os
 import resource
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -14,7 +15,7 @@ import pytest
 
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import StoreUnavailable
-from backuppeer.host.disk import write_all
+from backuppeer.host.disk import explain_database_failure, write_all
 from backuppeer.host.leases import Lease
 from backuppeer.host.store import Store, create_store, open_store
 from backuppeer.ids import PeerId
@@ -219,3 +220,11 @@ def test_the_disk_floor_is_kept(directory: Path, world: World) -> None:
             store.receive(A, compute_stored_id(b"x"), 1)
     finally:
         store.close()
+
+
+def test_a_quota_that_the_catalogue_runs_into_is_not_only_asked_of_its_mount(directory: Path) -> None:
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = sqlite3.SQLITE_IOERR_WRITE
+    told = explain_database_failure(error, directory)
+    assert isinstance(told, StoreUnavailable)
+    assert "full" in told.hint

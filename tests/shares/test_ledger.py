@@ -81,6 +81,14 @@ def test_what_is_missing_is_exactly_what_is_not_held(tmp_path_factory, held, wan
         ledger.close()
 
 
+def test_copies_that_are_forgotten_are_those_and_no_other(ledger) -> None:
+    ledger.register_copies([make_copy(1), make_copy(1, B), make_copy(2)])
+    ledger.forget_copies(ledger.copies_of(logical(1)))
+    assert ledger.copies_of(logical(1)) == []
+    assert ledger.copies_of(logical(2)) == [make_copy(2)]
+    ledger.forget_copies([])
+
+
 def test_many_copies_are_registered_all_or_none(ledger) -> None:
     bad = make_copy(2, header=b"short")
     with pytest.raises(LocalError):

@@ -216,6 +216,16 @@ def test_a_reply_outside_its_rules_is_not_sealed(changes):
         seal_reply(reply(**{"nonce": value.nonce, **changes}), HOST.key, knock=value)
 
 
+def test_a_knock_with_text_that_is_not_utf8_is_a_violation_and_no_crash_of_the_host():
+    value = knock(addresses=["10.0.0.1:4433"])
+    blob = msgspec.msgpack.encode(value).replace(b"10.0.0.1:4433", b"10.0.0.1:44\xff\xfe")
+    signed = sign_blob(blob, Purpose.KNOCK, key=OWNER, cap_bytes=module.PLAIN_BYTES)
+    header = module._HEADER.pack(value.envelope_id, value.listing_seq)
+    plain = signed.ljust(module.PLAIN_BYTES, b"\0")
+    with pytest.raises(ProtocolViolation, match="can't be read"):
+        opened(header + seal_envelope(HOST.envelope.public, plain, module._knock_info(HOST.peer, header)))
+
+
 @settings(max_examples=50)
 @given(st.binary(max_size=400))
 def test_random_blobs_well_signed_and_well_sealed_never_open(data):

@@ -53,6 +53,12 @@ def test_a_signature_for_another_purpose_is_refused():
         open_listing(signed, NOW_MS)
 
 
+def test_a_listing_with_text_that_is_not_utf8_is_a_violation_and_no_crash_of_the_viewer():
+    blob = msgspec.msgpack.encode(HOST.listing(region="EU")).replace(b"\xa2EU", b"\xa2\xff\xfe")
+    with pytest.raises(ProtocolViolation, match="can't be read"):
+        open_listing(sign_blob(blob, Purpose.LISTING, key=HOST.key, cap_bytes=10**6), NOW_MS)
+
+
 @pytest.mark.parametrize("cut", [0, 3, 67, 100, 1000, -1])
 def test_a_cut_listing_is_refused(cut):
     with pytest.raises(ProtocolViolation):

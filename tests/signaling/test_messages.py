@@ -141,6 +141,14 @@ def test_deep_nesting_is_a_violation_and_no_crash():
         decode_request(b"\x91" * 8000 + b"\x90")
 
 
+def test_text_that_is_not_utf8_is_a_violation_and_no_crash():
+    data = encode(Published(accepted=False, code="XX")).replace(b"XX", b"\xff\xfe")
+    with pytest.raises(ProtocolViolation, match="can't be read"):
+        decode_answer(data)
+    with pytest.raises(ProtocolViolation, match="can't be read"):
+        decode_request(encode(Taken(1)).replace(b"taken", b"tak\xff\xfe"))
+
+
 def test_unknown_fields_are_ignored_and_unknown_types_are_not():
     data = messages._ENCODER.encode({"t": "taken", "number": 1, "later": True})
     assert decode_request(data) == Taken(1)

@@ -153,7 +153,7 @@ class Worker:
             raise
 
     def wait(self) -> None:
-        """Wait until it says something, has ended, or a moment is over: another thread may have heard what it said."""
+        """Wait until it says something, or has ended, but no longer than a moment: another thread may have heard it."""
         self._has_said(WORKER_LOOK_S)
 
     def is_ready(self) -> bool | None:
@@ -199,10 +199,10 @@ class Worker:
                 self.close()
                 raise
 
-    def _has_said(self, wait_s: float | None) -> bool:
+    def _has_said(self, wait_s: float) -> bool:
         poll = select.poll()  # not select(): an agent has more than 1,024 descriptors
         poll.register(self._socket, select.POLLIN)
-        return bool(poll.poll(None if wait_s is None else wait_s * 1000))
+        return bool(poll.poll(wait_s * 1000))
 
     def dismiss(self) -> None:
         """Have it end: after the file it is at, if it is at one."""

@@ -6,13 +6,18 @@ Paths are bytes; patterns see them as text with surrogate escapes, so any byte i
 """
 
 import os
+import re
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 import pathspec
 from pathspec.patterns.gitignore import GitIgnorePatternError
 
 from backuppeer.errors import UserError
 from backuppeer.limits import IGNORE_LINE_CHARS
+
+_STARS: Final = re.compile(r"(\\.)|\*+")
+"""What a backslash takes the meaning of, or stars in a row."""
 
 
 class Patterns:
@@ -39,14 +44,29 @@ class Patterns:
 
 def _compile(lines: Iterable[str]) -> pathspec.GitIgnoreSpec:
     # "a/**" is everything inside of a, as git says; to the library it is a itself too, so it gets "a/**/*".
-    checked = [line.rstrip() + "/*" if line.rstrip().endswith("/**") else line for line in lines]
+    checked = [line.rstrip() + "/*" if line.rstrip().endswith("/**") else line for line in map(_join_stars, lines)]
     for line in checked:
         if len(line) > IGNORE_LINE_CHARS:
             raise UserError(f"a pattern of {len(line)} characters: {line[:40]!r}…")
     try:
         return pathspec.GitIgnoreSpec.from_lines(checked)
-    except (GitIgnorePatternError, ValueError) as exc:
+    # re.error: the library makes a regular expression of a line, and does not look into its brackets ([z-a]).
+    except (GitIgnorePatternError, ValueError, re.error) as exc:
         raise UserError(f"not a pattern: {exc}", hint="they are written as in .gitignore") from exc
+
+
+def _join_stars(line: str) -> str:
+    """Return a line with each run of stars in a name as the one star that it means.
+
+    The library tries every way of sharing a name out among them: thirty would take for ever, and whoever wrote the
+    folder that is backed up wrote the line, too.
+    """
+    parts = line.split("/")
+    return "/".join(part if part.strip() in {"**", "!**"} else _STARS.sub(_join_run, part) for part in parts)
+
+
+def _join_run(found: re.Match[str]) -> str:
+    return found[1] or "*"
 
 
 def anywhere(pattern: str) -> str:

@@ -52,7 +52,22 @@ def explain_database_failure(exc: sqlite3.Error, root: Path) -> StoreUnavailable
         )
     if code == sqlite3.SQLITE_FULL:
         return StoreUnavailable(f"the disk of the store {root} is full", hint="free some space on that disk")
-    return StoreUnavailable(f"the catalogue of the store {root} can't be used: {exc}", hint="is its disk mounted?")
+    # A disk over its quota among them: SQLite calls only ENOSPC full.
+    return StoreUnavailable(
+        f"the catalogue of the store {root} can't be used: {exc}",
+        hint="is its disk mounted, and neither full nor over a quota?",
+    )
+
+
+def is_of_full_disk(error: StoreUnavailable) -> bool:
+    """Say whether what `explain_failure` or `explain_database_failure` explained is a disk without room."""
+    match error.__cause__:
+        case OSError(errno=number):
+            return number in _FULL
+        case sqlite3.Error() as cause:
+            return (getattr(cause, "sqlite_errorcode", 0) & 0xFF) == sqlite3.SQLITE_FULL
+        case _:
+            return False
 
 
 @contextmanager

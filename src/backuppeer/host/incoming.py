@@ -6,6 +6,7 @@ quota. Killed anywhere before the rename, the pack never was; killed after it, o
 """
 
 import os
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,9 +44,11 @@ class Target:
 
 
 class Incoming:
-    """A pack being received; for one thread at a time. `commit` or `abort` ends it; leaving `with` aborts.
+    """A pack being received. `commit` or `abort` ends it; leaving `with` aborts.
 
-    Any failure aborts: the temporary file is removed and the reservation released before the error is raised.
+    Calls wait for each other: an abort, when a session ends, must not close a descriptor under a thread that writes to
+    it, as its number may be another file's at once; nor take back what a commit is about to list. Any failure aborts:
+    the temporary file is removed and the reservation released before the error is raised.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class Incoming:
         self._temporary: Path = target.layout.incoming / name
         self._descriptor = -1
         self._open = True
+        self._turn = threading.RLock()
 
     def __enter__(self) -> Self:
         return self
@@ -77,19 +81,22 @@ class Incoming:
             StoreUnavailable: the disk is full, gone or failing.
 
         """
-        self._check_open()
-        if self.received + len(piece) > self.size:
-            self.abort()
-            raise ProtocolViolation(f"more than the announced {self.size} bytes of pack {self.stored.hex()} arrived")
-        try:
-            if self._descriptor < 0:
-                self._descriptor = create_file(self._temporary)
-            self._target.write(self._descriptor, piece)
-        except OSError as exc:
-            self.abort()
-            raise explain_failure(exc, self._target.layout.root) from exc
-        self._leaves.update(piece)
-        self.received += len(piece)
+        with self._turn:
+            self._check_open()
+            if self.received + len(piece) > self.size:
+                self.abort()
+                raise ProtocolViolation(
+                    f"more than the announced {self.size} bytes of pack {self.stored.hex()} arrived"
+                )
+            try:
+                if self._descriptor < 0:
+                    self._descriptor = create_file(self._temporary)
+                self._target.write(self._descriptor, piece)
+            except OSError as exc:
+                self.abort()
+                raise explain_failure(exc, self._target.layout.root) from exc
+            self._leaves.update(piece)
+            self.received += len(piece)
 
     def commit(self) -> None:
         """Verify the pack and make it durable and listed; when this returns, the host may acknowledge.
@@ -102,25 +109,27 @@ class Incoming:
             StoreUnavailable: the disk is full, gone or failing.
 
         """
-        self._check_open()
-        try:
-            leaves = self._verify()
-            with translate_failures(self._target.layout.root):
-                self._place(leaves)
-            self._register()
-        except (BackupPeerError, OSError):
-            self.abort()
-            raise
+        with self._turn:
+            self._check_open()
+            try:
+                leaves = self._verify()
+                with translate_failures(self._target.layout.root):
+                    self._place(leaves)
+                self._register()
+            except (BackupPeerError, OSError):
+                self.abort()
+                raise
 
     def abort(self) -> None:
         """Drop everything; safe to call at any time and again."""
-        if not self._open:
-            return
-        self._open = False
-        self._close()
-        # Never acknowledged: nobody relies on it.
-        remove_quietly(self._temporary)
-        self._reservation.release()
+        with self._turn:
+            if not self._open:
+                return
+            self._open = False
+            self._close()
+            # Never acknowledged: nobody relies on it.
+            remove_quietly(self._temporary)
+            self._reservation.release()
 
     def _check_open(self) -> None:
         if not self._open:

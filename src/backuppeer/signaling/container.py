@@ -68,11 +68,12 @@ def decode_blob(decoder: "msgspec.msgpack.Decoder[T]", blob: bytes, *, what: str
     """
     try:
         version = _VERSION_DECODER.decode(blob).v
-    except (msgspec.DecodeError, RecursionError) as exc:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise ProtocolViolation(f"{what} can't be read: {exc}") from exc
     if version != VERSION:
         raise ProtocolViolation(f"{what} has version {version}, this program knows {VERSION}")
     try:
         return decoder.decode(blob)
-    except (msgspec.DecodeError, RecursionError) as exc:
+    # UnicodeDecodeError: text that is not UTF-8. RecursionError: arrays nested some thousand deep.
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise ProtocolViolation(f"{what} can't be read: {exc}") from exc

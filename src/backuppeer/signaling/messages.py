@@ -245,7 +245,8 @@ def _decode(decoder: msgspec.msgpack.Decoder[T], data: bytes | str, *, cap_bytes
     _require(len(data) <= cap_bytes, "message is too long")
     try:
         return decoder.decode(data)
-    except (msgspec.DecodeError, RecursionError) as exc:
+    # UnicodeDecodeError: text that is not UTF-8. RecursionError: arrays nested some thousand deep.
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise ProtocolViolation(f"signaling message can't be read: {exc}") from exc
 
 

@@ -163,6 +163,24 @@ def test_folders_of_older_snapshots_are_sent_again_from_the_cache(house, owner, 
     play(owner, tmp_path / "estate", scenario, house)
 
 
+@pytest.mark.parametrize("holder", [0, 1])
+def test_an_owner_that_lost_its_index_alone_reads_the_packs_of_whichever_host_has_them(
+    house, other, owner, tree, holder
+):
+    (tree / "a").write_text("content" * 1000)
+    holding = [house, other][holder]
+
+    async def scenario(estate):
+        await estate.back_up(tree, holding)
+        # Which host lists first is left to chance: the ledger must not stand in for what the index does not know.
+        estate.lose_repository("index")
+        for number in range(2):
+            done = await estate.restore("latest", tree.parent / f"out{number}")
+            assert (done.files, done.errors) == (1, 0)
+
+    play(owner, tree.parent / "estate", scenario, house, other)
+
+
 def test_what_only_a_host_that_is_away_may_have_is_not_lost(house, other, owner, tree, tmp_path):
     async def scenario(estate):
         made, packs = await back_up_thrice(estate, tree, house, keep=True)

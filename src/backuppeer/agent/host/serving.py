@@ -6,13 +6,15 @@ Each stream is served by one task; disk work runs in threads.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 import structlog
 
 from backuppeer.agent.host.places import Places
 from backuppeer.agent.host.premises import Premises
 from backuppeer.agent.host.telling import advise_peer, tell_peer
+from backuppeer.agent.host.threads import run_whole
 from backuppeer.agent.peers.channel import Channel
 from backuppeer.errors import (
     BackupPeerError,
@@ -150,30 +152,24 @@ class Serving:
         if await asyncio.to_thread(store.has, message.agreement, message.stored):
             await channel.send(Stored())
             return
-        incoming = await asyncio.to_thread(
-            store.receive, message.agreement, message.stored, message.size, is_list=message.is_list
-        )
-        try:
+        async with _receiving(store, message) as incoming:
             await channel.send(Proceed())
             await channel.receive_through(message.size, incoming.write)
             # Durable (fsync of file, leaves and folders) before the acknowledgement: the owner may forget its copy now.
             await self._commit(peer, incoming)
-        finally:
-            await asyncio.to_thread(incoming.abort)  # nothing to do after a commit
         await channel.send(Stored())
 
     async def _commit(self, peer: PeerId, incoming: Incoming) -> None:
         """Make a pack durable, or write down that its owner sent other bytes than it announced."""
         try:
-            await asyncio.to_thread(incoming.commit)
+            await run_whole(incoming.commit)
         except IntegrityFault as exc:
             # A broken protocol, not a loss: the owner harms nobody's data but its own. Evidence is capped per day.
             await asyncio.to_thread(self._on_fault, peer, ProtocolViolation(exc.message))
             raise
 
     async def _get_range(self, store: Store, channel: Channel, message: GetRange) -> None:
-        reader, path = await asyncio.to_thread(_open_range, store, message)
-        with reader:
+        async with _opened(store, message) as (reader, path):
             start = message.first_leaf * LEAF_BYTES
             end = min(reader.size, start + message.leaves * LEAF_BYTES)
             await channel.send(Range(size=end - start, pack_bytes=reader.size, path=tuple(path)))
@@ -228,6 +224,33 @@ class Serving:
                 deleted_bytes=deleted_bytes,
             )
         )
+
+
+@asynccontextmanager
+async def _receiving(store: Store, message: PutPack) -> AsyncIterator[Incoming]:
+    """Reserve room for a pack while the block runs; whatever it did not commit is dropped, and its room free again."""
+    held: list[Incoming] = []
+    try:
+        # Held by the list at once: a result would be lost with its room when the session ends just now.
+        await run_whole(
+            lambda: held.append(store.receive(message.agreement, message.stored, message.size, is_list=message.is_list))
+        )
+        yield held[0]
+    finally:
+        for incoming in held:
+            await run_whole(incoming.abort)  # nothing to do after a commit
+
+
+@asynccontextmanager
+async def _opened(store: Store, message: GetRange) -> AsyncIterator[tuple[PackReader, list[bytes]]]:
+    """Open a pack with the path of the leaves that are asked for, and close it again."""
+    held: list[tuple[PackReader, list[bytes]]] = []
+    try:
+        await run_whole(lambda: held.append(_open_range(store, message)))
+        yield held[0]
+    finally:
+        for reader, _ in held:
+            reader.close()
 
 
 def refusal_of(error: BackupPeerError, *, is_put: bool = False) -> Refused:

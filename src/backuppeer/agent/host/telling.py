@@ -16,9 +16,11 @@ from backuppeer.errors import (
     StoreBusy,
     StoreUnavailable,
 )
+from backuppeer.host.disk import is_of_full_disk
 
 STORE_BUSY: Final = "it has too much to do just now"
 STORE_AWAY: Final = "its store is away, so it can't take or give data now"
+DISK_FULL: Final = "its disk is full, so it can't take data now"
 OWN_PROBLEM: Final = "the host has a problem of its own"
 _FOR_PEERS: Final = (RefusedError, NotFoundError, IntegrityFault, ProtocolViolation)
 
@@ -28,7 +30,7 @@ def tell_peer(error: BackupPeerError) -> str:
     if isinstance(error, StoreBusy):
         return STORE_BUSY
     if isinstance(error, StoreUnavailable):
-        return STORE_AWAY
+        return DISK_FULL if is_of_full_disk(error) else STORE_AWAY
     return error.message if isinstance(error, _FOR_PEERS) else OWN_PROBLEM
 
 

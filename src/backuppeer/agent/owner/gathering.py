@@ -251,7 +251,7 @@ class Gathering:
 
     async def _find_shortage(self, partner: Partner, copy_bytes: int | None) -> RefusedError | None:
         if copy_bytes is not None:
-            lacking = await asyncio.to_thread(self._vault.measure_missing, partner)
+            lacking = await asyncio.to_thread(self._vault.repository.measure_missing, partner.agreement)
             if lacking > copy_bytes:
                 return RefusedError(
                     f"it lacks {format_size(lacking)} of your backup",

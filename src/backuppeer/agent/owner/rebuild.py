@@ -219,6 +219,11 @@ def load_head(repository: Repository, head: Head, source: Fetch) -> Loaded:
     known = dict(repository.index.snapshots())
     bodies = {name: known.get(name) or loaded.read(repository, source, BlobId(name)) or b"" for name in names}
     repository.index.set_snapshots(bodies.items())
+    for pack in listed.packs if listed else ():
+        if not repository.index.has_read(pack):
+            # Before the index knows its name: a copy that the ledger knows of such a pack is never opened again, and
+            # its blobs would be in no known pack for ever. Whoever lists it tells both.
+            repository.ledger.forget_copies(repository.ledger.copies_of(pack))
     if listed and loaded.is_list_read:
         repository.index.turnover.follow(listed.packs)
         return loaded

@@ -1,0 +1,245 @@
+"""What arrives from peers, servers, strangers and worker processes, and what lies about in a user's folders.
+
+As in `at_rest`: bytes of a fuzzer's end in a value or in an allowed error.
+"""
+
+import os
+import socket
+
+import msgspec
+
+from backuppeer.backup.frames import receive_frame
+from backuppeer.backup.orders import Report
+from backuppeer.backup.reading import Packed, PackTask, Reading, ReadTask
+from backuppeer.backup.worker import ReadStart, RestoreStart, Task
+from backuppeer.control.frames import decode_head
+from backuppeer.crypto.envelope import EnvelopeKey, seal_envelope
+from backuppeer.crypto.identity import Purpose, SigningKey
+from backuppeer.crypto.words import decode_words, encode_words
+from backuppeer.errors import PeerFault, UserError
+from backuppeer.files.ignore import Patterns, anywhere, read_lines
+from backuppeer.host import heads
+from backuppeer.ids import PeerId, TransportId, format_peer_id, parse_peer_id
+from backuppeer.limits import FRAME_BYTES, HANDSHAKE_FRAME_BYTES, WORKER_FRAME_BYTES
+from backuppeer.proof import statements
+from backuppeer.proof.writer import verify_head
+from backuppeer.signaling import knock, listing, messages
+from backuppeer.wire.codec import FrameReader, UnknownMessage, decode, encode
+from backuppeer.wire.handshake import STREAM_OPENER, Handshake, TransportEnds
+from backuppeer.wire.session import ControlStream, RequestStream, Speaker
+
+NOW_MS = 1_795_000_000_000
+KEY = SigningKey.from_seed(b"k" * 32)
+OTHER = SigningKey.from_seed(b"o" * 32)
+ENVELOPE = EnvelopeKey.from_private_bytes(b"e" * 96)
+KINDS = (
+    statements.WriterGrant,
+    statements.Agreement,
+    statements.Head,
+    statements.HeadReceipt,
+    statements.TransportBinding,
+)
+
+
+def _ignoring_faults(act, *args) -> None:
+    try:
+        act(*args)
+    except PeerFault:
+        return
+
+
+def read_statement(data: bytes) -> None:
+    """First byte: the kind. Then a blob, which we sign; the same bytes also as they are, whole and as a head's file."""
+    kind, rest = KINDS[data[0] % len(KINDS)] if data else KINDS[0], data[1:]
+    for act in (statements.peek_statement, statements.open_statement, statements.open_proposal):
+        keys = [KEY.public] * (0 if act is statements.peek_statement else kind.signatures)
+        if act is not statements.open_proposal:
+            _ignoring_faults(act, kind, rest, *keys)
+        elif kind.signatures > 1:
+            _ignoring_faults(act, kind, rest, KEY.public)
+    _ignoring_faults(statements.statement_hash, rest)
+    _ignoring_faults(verify_head, rest, rest, KEY.public)
+    _ignoring_faults(_read_head_file, rest)
+    signed = len(rest).to_bytes(4, "big") + rest + KEY.sign(kind.purpose, rest) * kind.signatures
+    said = statements.peek_statement(kind, signed)
+    assert msgspec.msgpack.encode(said) == rest
+    statements.open_statement(kind, signed, *[KEY.public] * kind.signatures)
+
+
+def _read_head_file(data: bytes) -> None:
+    verify_head(*heads._split(heads._MAGIC + data), KEY.public)
+
+
+def read_wire(data: bytes) -> None:
+    """First byte: who listens, and how large the pieces are in which the bytes arrive."""
+    how, rest = data[0] if data else 0, data[1:]
+    _ignoring_faults(_read_frames, rest, 1 + how // 8 * 16)
+    listen = (_accept, _dial, _talk, _serve, _open)[how % 5]
+    listen(rest)
+
+
+def _read_frames(data: bytes, piece: int) -> None:
+    reader = FrameReader(cap=HANDSHAKE_FRAME_BYTES)
+    for start in range(0, len(data), piece):
+        reader.feed(data[start : start + piece])
+        assert len(reader._buffer) <= HANDSHAKE_FRAME_BYTES + 4 + piece
+        while (frame := reader.next_frame()) is not None:
+            assert len(frame.body) < HANDSHAKE_FRAME_BYTES
+            message = decode(frame)
+            if not isinstance(message, UnknownMessage):
+                again = FrameReader(cap=FRAME_BYTES)
+                again.feed(encode(message))
+                assert decode(again.next_frame()) == message
+    reader.finish()
+
+
+_ENDS = TransportEnds(TransportId(b"1" * 32), TransportId(b"2" * 32))
+
+
+def _accept(data: bytes) -> None:
+    _shake(Handshake.accept(KEY, lambda _: True, ends=_ENDS, randomness=bytes), STREAM_OPENER + data)
+
+
+def _dial(data: bytes) -> None:
+    side = Handshake.dial(KEY, PeerId(OTHER.public), ends=_ENDS, learned=_ENDS.acceptor, randomness=bytes)
+    side.start()
+    _shake(side, data)
+
+
+def _shake(side: Handshake, data: bytes) -> None:
+    while data and not side.is_over:
+        wanted = side.wanted_bytes()
+        assert wanted > 0
+        side.receive(data[:wanted])
+        data = data[wanted:]
+    assert side.peer is None or side.peer.peer != KEY.public
+
+
+def _frames_of(data: bytes):
+    reader = FrameReader()
+    reader.feed(data)
+    while (frame := reader.next_frame()) is not None:
+        yield frame
+
+
+def _talk(data: bytes) -> None:
+    stream = ControlStream()
+    for frame in _frames_of(data):
+        stream.receive(frame)
+
+
+def _serve(data: bytes) -> None:
+    stream = RequestStream(Speaker.SERVER)
+    for frame in _frames_of(data):
+        stream.receive(frame)
+
+
+def _open(data: bytes) -> None:
+    stream = RequestStream(Speaker.OPENER)
+    for frame in _frames_of(data):
+        stream.receive(frame)
+
+
+def read_signaling(data: bytes) -> None:
+    """A client's message and a server's: what can be read means the same when it is written again."""
+    for read in (messages.decode_request, messages.decode_answer):
+        try:
+            message = read(data)
+        except PeerFault:
+            continue
+        assert read(messages.encode(message)) == message
+
+
+def read_listing(data: bytes) -> None:
+    """The signed bytes as they are, and a blob that we sign."""
+    _ignoring_faults(listing.open_listing, data, NOW_MS)
+    signed = len(data).to_bytes(4, "big") + data + KEY.sign(Purpose.LISTING, data)
+    found = listing.open_listing(signed, NOW_MS).listing
+    assert len(signed) <= 2048
+    assert listing.sign_listing(found, KEY)
+
+
+def read_knock(data: bytes) -> None:
+    """A blob, signed and sealed as its sender would; first byte odd: a reply to the knock that we sent."""
+    how, blob = data[:1], data[1:]
+    purpose = Purpose.KNOCK_REPLY if how and how[0] % 2 else Purpose.KNOCK
+    signed = len(blob).to_bytes(4, "big") + blob + KEY.sign(purpose, blob)
+    plain = signed[: knock.PLAIN_BYTES].ljust(knock.PLAIN_BYTES, b"\0")
+    header = listing.envelope_id(ENVELOPE.public) + (7).to_bytes(8, "big")
+    if purpose is Purpose.KNOCK:
+        info = knock._knock_info(OTHER.public, header)
+        sealed = header + seal_envelope(ENVELOPE.public, plain, info)
+        knock.open_knock(sealed, ENVELOPE, recipient=PeerId(OTHER.public), now_ms=NOW_MS)
+    else:
+        sealed = header + seal_envelope(ENVELOPE.public, plain, knock._reply_info(ASKED, header))
+        knock.open_reply(sealed, ENVELOPE, knock=ASKED)
+
+
+ASKED = knock.Knock(
+    recipient=KEY.public,
+    listing_seq=7,
+    envelope_id=listing.envelope_id(ENVELOPE.public),
+    owner=OTHER.public,
+    size_bytes=1,
+    term_s=1,
+    lock_s=1,
+    transport=bytes(32),
+    addresses=["10.0.0.1:1"],
+    servers=[],
+    reply_inbox=bytes(32),
+    reply_key=ENVELOPE.public,
+    nonce=bytes(16),
+    issued_ms=NOW_MS,
+    expires_ms=NOW_MS + 1000,
+)
+
+
+WORKER_KINDS = (Task, Report, RestoreStart | ReadStart, ReadTask | PackTask, Reading, list[Packed])
+
+
+def read_worker(data: bytes) -> None:
+    """A frame from the other end of a worker's socket, and the message in it; and heads of the control door."""
+    _ignoring_values(decode_head, data[:5])
+    if 1 << 20 < int.from_bytes(data[:4], "big") <= WORKER_FRAME_BYTES:
+        return  # allocated on the word of the other end, which is ours; a fuzzer has no time for that
+    here, there = socket.socketpair()
+    with here, there:
+        there.sendall(data[: 1 << 16])
+        there.shutdown(socket.SHUT_WR)
+        payload, descriptors = receive_frame(here)
+    assert len(payload) <= WORKER_FRAME_BYTES
+    assert descriptors == []
+    for kind in WORKER_KINDS:
+        _ignoring_values(lambda kind=kind: msgspec.msgpack.decode(payload, type=kind))
+
+
+def _ignoring_values(act, *args) -> None:
+    # MsgspecError and UnicodeDecodeError are ValueErrors: both ends are ours, and end at once.
+    try:
+        act(*args)
+    except (ValueError, RecursionError):
+        return
+
+
+def read_ignore(data: bytes) -> None:
+    """First byte: the flags. Up to a zero byte the lines of a .backupignore, then a path below it."""
+    flags, rest = data[0] if data else 0, data[1:]
+    text, _, path = rest.partition(b"\0")
+    lines = read_lines(text)
+    if flags & 2:
+        lines = [anywhere(line) for line in lines]
+    patterns = Patterns(lines, b"/base", ignore_case=bool(flags & 1))
+    verdict = patterns.decide(b"/base/" + path[:4096].replace(b"\0", b""), is_directory=bool(flags & 4))
+    assert verdict in {True, False, None}
+
+
+def read_text(data: bytes) -> None:
+    """What people type or paste: peer ids and words."""
+    text = os.fsdecode(data)
+    try:
+        peer = parse_peer_id(text)
+    except UserError:
+        peer = None
+    if peer is not None:
+        assert format_peer_id(peer) == text.lower()
+    assert encode_words(decode_words(text))
