@@ -114,7 +114,7 @@ def test_each_file_is_read_once(repository, source, monkeypatch):
     fill(source, NAMES)
     fill(source, ["large.db"], 9 * MIB)
     opened = []
-    for module in ("reading", "walk"):
+    for module in ("reading", "assembly"):
         whole = __import__(f"backuppeer.backup.{module}", fromlist=["open_file"]).open_file
         monkeypatch.setattr(
             f"backuppeer.backup.{module}.open_file",

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,6 +19,7 @@ from agent.estates import Estate
 from agent.hosted import hosted
 from agent.houses import HostHouse, OwnerHouse
 from backuppeer.agent.commands.amend import AmendCommands
+from backuppeer.agent.home.config import read_config
 from backuppeer.agent.peers import retry
 from backuppeer.backup.amending import ORIGINAL
 from backuppeer.control.amendments import ForgetRequest, TagRequest
@@ -217,7 +219,8 @@ class Acknowledged:
 
 
 def _commands(estate: Estate) -> AmendCommands:
-    return AmendCommands(SimpleNamespace(owner=SimpleNamespace(vault=estate.vault), parts=None))
+    config = partial(read_config, estate.home)
+    return AmendCommands(SimpleNamespace(owner=SimpleNamespace(vault=estate.vault), parts=None, config=config))
 
 
 async def forget(estate: Estate, *snapshots: str) -> None:

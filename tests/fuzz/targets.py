@@ -1,9 +1,9 @@
-"""What is fuzzed, and which errors may come out: those that say that somebody else is to blame, and no other."""
+"""What is fuzzed, and which errors may come out: those that blame somebody else, or a newer version, and no other."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from backuppeer.errors import PeerFault, UserError
+from backuppeer.errors import NewerFormatError, PeerFault, UserError
 from fuzz import at_rest, in_flight
 
 
@@ -15,7 +15,7 @@ class Target:
     """
 
     read: Callable[[bytes], None]
-    allowed: tuple[type[Exception], ...] = (PeerFault,)
+    allowed: tuple[type[Exception], ...] = (PeerFault, NewerFormatError)
     most_bytes: int = 4096
     body_at: int | None = None
     length_at: int | None = None

@@ -153,7 +153,7 @@ def test_an_index_of_the_version_before_is_taken_over(tmp_path, monkeypatch):
     assert list(index.packs()) == [pack(1)]
     assert index.turnover.fresh() == set()
     index.close()
-    copies = list(tmp_path.glob("index.db.v1"))
+    copies = list(tmp_path.glob("index.db.v1.bak"))
     assert len(copies) == 1
     with sqlite3.connect(copies[0]) as old:
         assert old.execute("PRAGMA user_version").fetchone() == (1,)

@@ -217,9 +217,9 @@ def test_a_spoiled_copy_that_was_replaced_is_remembered_until_what_replaced_it_i
     ledger.register_copy(fresh)
     assert list(ledger.lacking_at(A, [logical(1)])) == []
     assert ledger.spoiled_at(A) == {make_copy(1).stored: 5}
-    assert ledger.keep_only(A, {fresh.stored}) == 0
+    assert ledger.forget_stored(A, set()) == 0
     assert ledger.spoiled_at(A) == {make_copy(1).stored: 5}
-    assert ledger.keep_only(A, {make_copy(1).stored}) == 1
+    assert ledger.forget_stored(A, {fresh.stored}) == 1
     assert ledger.spoiled_at(A) == {}
     ledger.note_spoiled(make_copy(4), 5)
     ledger.drop_agreement(A)

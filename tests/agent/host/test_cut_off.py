@@ -75,12 +75,12 @@ def test_room_that_is_reserved_when_the_session_ends_is_given_back(house, owner,
     agreement, store, gate = owner.agree_with(house), house.premises.open(), Gate()
     reserve = store.quota.reserve
 
-    def slow(*given):
+    def slow(*given, **named):
         gate.stop()
-        return reserve(*given)
+        return reserve(*given, **named)
 
     # the quota has slots: the class is patched
-    monkeypatch.setattr(type(store.quota), "reserve", lambda _, *given: slow(*given))
+    monkeypatch.setattr(type(store.quota), "reserve", lambda _, *given, **named: slow(*given, **named))
     asyncio.run(cut_off_at(gate, house, owner, agreement))
     assert store.totals().reserved_bytes == 0
 

@@ -15,7 +15,7 @@ from backuppeer.agent.home.config import Config, read_config, write_config
 from backuppeer.agent.home.keyring import load_keys
 from backuppeer.agent.home.sets import BackupSet, Retention
 from backuppeer.agent.jobs import amend as amend_job_module
-from backuppeer.agent.jobs.backup import BackupJob
+from backuppeer.agent.jobs.backup import BackupJob, Paths
 from backuppeer.agent.owner.heads import HeadChain
 from backuppeer.agent.reporter import Reporter
 from backuppeer.backup.amending import ORIGINAL
@@ -78,7 +78,9 @@ def keep(estate, **sets):
 
 async def back_up_set(estate, tree, name):
     request = BackupRequest(servers=[], paths=[str(tree())], set=name)
-    return bytes.fromhex((await BackupJob(estate.vault, request, Reporter(estate._emit)).run()).snapshot)
+    return bytes.fromhex(
+        (await BackupJob(estate.vault, request, Reporter(estate._emit), Paths(request)).run()).snapshot
+    )
 
 
 def test_without_rules_those_of_the_set_count_and_touch_no_other_snapshots(house, owner, tree, tmp_path):

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -10,6 +11,7 @@ from agent.estates import estate_of
 from agent.houses import HostHouse
 from backuppeer.agent.commands.amend import AmendCommands
 from backuppeer.agent.commands.prune import PruneCommands
+from backuppeer.agent.home.config import read_config
 from backuppeer.agent.home.keyring import load_keys
 from backuppeer.agent.jobs import prune as prune_module
 from backuppeer.agent.jobs.prune import PruneJob
@@ -68,7 +70,8 @@ def tree(tmp_path):
 
 
 def commands(estate, kind=PruneCommands):
-    return kind(SimpleNamespace(owner=SimpleNamespace(vault=estate.vault), parts=None))
+    config = partial(read_config, estate.home)
+    return kind(SimpleNamespace(owner=SimpleNamespace(vault=estate.vault), parts=None, config=config))
 
 
 async def prune(estate, **wishes):
