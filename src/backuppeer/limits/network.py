@@ -58,6 +58,8 @@ LANE_SMALL_FRAMES: Final = 64
 """Frames below that in one stream: messages, and the end of a body."""
 LANE_BYTES: Final = 256 * GIB
 """Over one lane, then another is made: well below what one AES-GCM key may seal (RFC 8446, 5.5)."""
+LANE_WAIT_S: Final = 0.3
+"""How long a bulk request waits for a lane that is being made or in use, before it goes over QUIC."""
 LANE_END_S: Final = 5.0
 """How long a call on a lane that was given up is waited for: it ends at once, unless a disk holds it."""
 LANE_SILENT_S: Final = 20

@@ -108,6 +108,39 @@ def test_the_first_bulk_goes_another_way_and_a_lane_comes_meanwhile_and_is_used_
     play(scenario)
 
 
+def test_bulk_waits_a_moment_for_the_lane_that_is_being_made():
+    async def scenario(pair):
+        stream = await pair.owner.lanes.obtain()
+        assert stream is not None
+        await pair.ask(stream)
+
+    play(scenario)
+
+
+def test_bulk_waits_for_a_lane_in_use_and_goes_another_way_when_that_takes_long(monkeypatch):
+    async def scenario(pair):
+        streams = [await pair.lane() for _ in range(LANES_PER_SESSION)]
+        waiting = asyncio.ensure_future(pair.owner.lanes.obtain())
+        await pair.ask(streams.pop())
+        streams.append(await waiting)
+        assert streams[-1] is not None
+        monkeypatch.setattr(lanes_module, "LANE_WAIT_S", 0.01)
+        assert await pair.owner.lanes.obtain() is None
+        await asyncio.gather(*map(pair.ask, streams))
+
+    play(scenario)
+
+
+def test_bulk_that_can_have_no_lane_does_not_wait(monkeypatch):
+    monkeypatch.setattr(lanes_module, "LANE_WAIT_S", 3600.0)
+
+    async def scenario(pair):
+        assert await pair.owner.lanes.obtain() is None
+
+    play(scenario, owner=lambda: Side(binds=[]))
+    play(scenario, owner=lambda: Side(path=RELAYED))
+
+
 def test_there_are_only_so_many_lanes():
     async def scenario(pair):
         streams = [await pair.lane() for _ in range(LANES_PER_SESSION)]

@@ -3,8 +3,8 @@
 Knows: when a lane is worth asking for, where its door may be. Must not know: what travels on it, TLS.
 
 The side that asks for bulk dials: to the address that the session's own path has proved, and to no other, so nobody can
-make us a scanner; to a port that the peer names, above the system's own. The first requests go over QUIC while the
-lane is being made; a lane that breaks takes its request with it, which is tried again over QUIC.
+make us a scanner; to a port that the peer names, above the system's own. A request waits a moment for a lane that is
+being made or in use, then it goes over QUIC; a lane that breaks takes its request with it, which is tried again there.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ import structlog
 
 from backuppeer.crypto.certificate import Certificate, make_certificate
 from backuppeer.errors import BackupPeerError, PeerUnreachable, ProtocolViolation
-from backuppeer.limits import LANE_ATTEMPTS, LANE_BYTES, LANE_TOKEN_BYTES, LANES_PER_SESSION, REPLY_S
+from backuppeer.limits import LANE_ATTEMPTS, LANE_BYTES, LANE_TOKEN_BYTES, LANE_WAIT_S, LANES_PER_SESSION, REPLY_S
 from backuppeer.transport.addresses import parse_address
 from backuppeer.transport.base import PathInfo, PathKind, Stream
 from backuppeer.transport.lanes import Lane, LaneDoor, LaneStream, dial_lane
@@ -90,6 +90,17 @@ class Lanes:
             self._answer = asyncio.get_running_loop().create_future()
             self._spawn(self._open(self._answer))
         return None
+
+    async def obtain(self) -> LaneStream | None:
+        """Return a stream on a lane, if need be a moment later: QUIC costs four times as much. None: go that way."""
+        stream = self.take()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LANE_WAIT_S):
+                while stream is None and (self._lanes or self._answer is not None):
+                    self.changed.clear()
+                    await self.changed.wait()
+                    stream = self.take()
+        return stream
 
     async def give_back(self, stream: LaneStream) -> None:
         """Free the lane of a stream whose request has ended well, once the peer has ended it too, which is at once."""

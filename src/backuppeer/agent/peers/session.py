@@ -81,7 +81,7 @@ class Session:
         """
         if not self.is_open:
             raise PeerUnreachable(self.failure or f"the session with {shorten_peer_id(self.peer)} has ended")
-        lane = self.lanes.take() if bulk else None
+        lane = await self.lanes.obtain() if bulk else None
         channel = Channel(lane or await self.connection.open_stream(), Speaker.OPENER)
         with self.busy():
             try:
