@@ -204,14 +204,14 @@ def test_processes_are_started_once_a_backup_is_not_a_small_one(batch, bench):
     assert set(children()) == before
     for _ in range(5):
         bench.intake.read_files(batch.files, batch.directories)
-    assert bench.intake.await_workers() == min(processes_module.count_processors() + 1, READ_WORKERS)
+    assert bench.intake.await_workers() == min(processes_module.count_processors(), READ_WORKERS)
 
 
 def test_there_are_no_more_processes_than_the_limit_whatever_the_machine(monkeypatch):
     monkeypatch.setattr(intake_module, "count_processors", lambda: 64)
     assert intake_module.count_readers() == READ_WORKERS
     monkeypatch.setattr(intake_module, "count_processors", lambda: 1)
-    assert intake_module.count_readers() == 2
+    assert intake_module.count_readers() == 1
 
 
 def test_many_batches_leave_no_process_and_no_descriptor(batch, repository):

@@ -48,7 +48,7 @@ class Blob(msgspec.Struct, frozen=True, gc=False):
     kind: BlobKind
     codec: Codec
     plain_bytes: int
-    payload: bytes
+    payload: Buffer
 
 
 class Compressor:

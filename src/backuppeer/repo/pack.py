@@ -125,7 +125,7 @@ class ClosedDraft:
 
     logical: LogicalId
     entries: tuple[Entry, ...]
-    payloads: tuple[bytes, ...]
+    payloads: tuple[Buffer, ...]
     length: int
 
 
