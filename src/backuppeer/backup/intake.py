@@ -88,7 +88,7 @@ class RemoteReader:
         """Return blobs of the last reading, compressed there."""
         task = msgspec.msgpack.encode(PackTask(list(numbers)))
         packed = _decode_packed(self._worker.ask(task, (), self._check))
-        # Copied out, for the pack they go into is sealed long after the worker has the next batch; and in one piece, for
+        # Copied out, for the pack they go into is sealed long after the worker has the next batch; in one piece, for
         # thousands of small ones leave the allocator's memory full of holes.
         payloads = memoryview(bytes(self._worker.memory[: sum([item.payload_bytes for item in packed])]))
         blobs, at = [], 0
