@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from backup.memory_engine import Repository
+from backup.memory_engine import MemorySink, Repository
 from backup.trees_on_disk import describe
 from backuppeer.backup import walk as walk_module
 from backuppeer.backup.exclusion import Exclusions
@@ -18,7 +18,7 @@ from backuppeer.backup.parents import merge_paths
 from backuppeer.backup.past import Past
 from backuppeer.backup.roots import split_path
 from backuppeer.backup.trees import TreeReader, find_entry
-from backuppeer.errors import IntegrityFault, LocalError
+from backuppeer.errors import IntegrityFault, LocalError, Unavailable
 from backuppeer.files.scan import list_directory, open_directory
 from backuppeer.limits import LOOK_ENTRIES
 from backuppeer.repo.tree import EntryKind, TreeEntry
@@ -181,6 +181,33 @@ def test_blobs_that_the_index_lost_are_read_again(repository, tree, alike, tmp_p
     assert restored(repository, second, tree, tmp_path / "target") == describe(tree)
 
 
+@pytest.mark.parametrize("fails_after", [0, 1])
+def test_looks_of_a_run_that_broke_off_say_nothing(repository, tree, alike, tmp_path, fails_after):
+    """Its looks are in the cache, of content that the parent snapshot has, too; its packs are at no host."""
+    first = repository.backup(tree)
+    lost = [draft.logical for draft in repository.sink.drafts]
+    repository.index.turnover.forget(lost)
+    for pack in lost:
+        del repository.vault.packs[pack]
+    sink = repository.sink = MemorySink(repository.keys, repository.index, repository.vault, fail_after=fails_after)
+    (tree / "large").write_bytes(os.urandom(20 << 20))
+    with pytest.raises(Unavailable):
+        repository.backup(tree, parent=first.snapshot)
+    sink._fail_after = None
+    repository.partial.forget(merge_paths(first.snapshot.paths))
+    third = repository.backup(tree, parent=first.snapshot)
+    assert alike == []
+    assert restored(repository, third, tree, tmp_path / "target") == describe(tree)
+
+
+def test_a_walk_during_which_blobs_were_forgotten_is_not_believed(repository, tree):
+    repository.backup(tree)
+    trust = repository.index.begin_walk()
+    repository.index.turnover.forget([repository.sink.drafts[0].logical])
+    repository.index.end_walk(trust)
+    assert not repository.index.begin_walk().walks
+
+
 def test_packs_that_a_prune_takes_away_are_not_relied_on(repository, tree, alike):
     first = repository.backup(tree)
     packs = [draft.logical for draft in repository.sink.drafts]
@@ -215,9 +242,12 @@ def test_packs_that_a_host_lacks_are_made_anew(repository, tree, alike):
 
 def test_an_index_made_anew_makes_no_look_true(repository, tree, alike):
     first = repository.backup(tree)
-    epoch = repository.index.epoch()
+    before = repository.index.begin_walk()
     repository.index.clear()
-    assert repository.index.epoch() != epoch
+    after = repository.index.begin_walk()
+    assert before.walks
+    assert not after.walks
+    assert after.epoch != before.epoch
     assert repository.backup(tree, parent=first.snapshot).new_bytes == first.new_bytes
     assert alike == []
 
@@ -336,7 +366,7 @@ def entry(name, kind=EntryKind.FILE, **changes):
 def test_files_and_folders_of_a_look_are_those_of_the_entries():
     entries = [entry(b"d", EntryKind.DIRECTORY, content=bytes(32), size=0), entry(b"f"), entry(b"g", size=10)]
     look = read_look(take_look(b"c" * 32, entries, b"e"))
-    assert (look.epoch, look.folders, look.files, look.bytes) == (b"e", [(b"d", bytes(32))], 2, 16)
+    assert (look.walk, look.folders, look.files, look.bytes) == (b"e", [(b"d", bytes(32))], 2, 16)
 
 
 def test_every_field_and_the_content_make_another_digest():

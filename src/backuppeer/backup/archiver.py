@@ -36,7 +36,7 @@ from backuppeer.limits import BATCHES_IN_FLIGHT, ENGINE_WORKERS, NOTED_SKIPS, SN
 from backuppeer.repo.blob import BlobKind
 from backuppeer.repo.cache import TreeCache
 from backuppeer.repo.head import Inventory
-from backuppeer.repo.index import Index
+from backuppeer.repo.index import Index, Trust
 from backuppeer.repo.partial import PartialTree
 from backuppeer.repo.snapshot import Snapshot, encode_snapshot
 
@@ -140,7 +140,8 @@ class Archiver:
         # The jobs end first: they use what the intake has.
         with Intake(engine) as intake, Jobs(max(options.workers, count_readers()), BATCHES_IN_FLIGHT) as jobs:
             ahead = self._read_ahead(intake, jobs, urgent) if urgent else None
-            walker = self._make_walker(intake, jobs, grafts, ahead)
+            trust = self._index.begin_walk()
+            walker = self._make_walker(intake, jobs, grafts, ahead, trust=trust)
             walker.tally.errors = missing
             tree = walker.walk(root, before, rules)
         if not (walker.tally.files or walker.tally.roots):
@@ -153,7 +154,11 @@ class Archiver:
             more = walker.tally.skipped - NOTED_SKIPS
             self._progress.note(f"left out {more} more sockets, which hold no data")
         engine.check_cancelled()
-        return self._finish(engine.packer, snapshot, walker.tally)
+        result = self._finish(engine.packer, snapshot, walker.tally)
+        if trust is not None and not options.dry_run:
+            # Only now are all blobs that its looks stand for durable, and known to the index.
+            self._index.end_walk(trust)
+        return result
 
     def _find_urgent(self, engine: Engine, root: Root, before: bytes, rules: Rules) -> Urgent | None:
         priorities = Priorities(self._options.priorities)
@@ -209,13 +214,15 @@ class Archiver:
         jobs: Jobs,
         grafts: Mapping[bytes, Snapshot] | None = None,
         ahead: Ahead | None = None,
+        *,
+        trust: Trust | None = None,
         progress: Progress | None = None,
     ) -> Walker:
         trees = TreeReader(self._keys, self._index, cache=self._cache)
         return Walker(
             intake,
             jobs,
-            past=Past(trees, grafts=grafts, partial=self._partial),
+            past=Past(trees, grafts=grafts, partial=self._partial, trust=trust),
             cache=self._cache,
             trail=Trail(None if self._options.dry_run else self._partial, self._cache),
             progress=progress or self._progress,

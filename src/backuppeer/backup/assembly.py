@@ -65,7 +65,6 @@ class Assembly:
         self._streamer = Streamer(intake, jobs)
         self._names = OwnerNames()
         self._batch, self.known, self._pieces = Batch(), KnownBatch(), TreeBatch()
-        self._epoch = intake.engine.index.epoch()
         self._alike = 0
         self._again: deque[tuple[Node, int, Found]] = deque()
         self.tally = Tally()
@@ -302,10 +301,8 @@ class Assembly:
             self._keep_look(node.content, entries)
 
     def _keep_look(self, content: bytes, entries: Sequence[TreeEntry]) -> None:
-        look = (
-            take_look(content, entries, self._epoch) if self._epoch is not None and len(content) == ID_BYTES else None
-        )
-        if look is not None:
+        walk = self._past.walk
+        if walk is not None and len(content) == ID_BYTES and (look := take_look(content, entries, walk)) is not None:
             self._pieces.looks.append((BlobId(content), look))
 
     def _renew(self, node: Node) -> bytes:

@@ -28,10 +28,10 @@ _FILE: Final = int(FoundKind.FILE)
 class Look(msgspec.Struct, array_like=True, frozen=True):
     """What is kept of a directory: its digest, the folders in it (name, content), its files and their bytes.
 
-    `epoch`: of the index that held all blobs of it then.
+    `walk`: which took it; it counts once the index says that all blobs of that walk are durable (`Index.end_walk`).
     """
 
-    epoch: bytes
+    walk: bytes
     digest: bytes
     folders: list[tuple[bytes, bytes]]
     files: int
@@ -42,7 +42,7 @@ _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final = msgspec.msgpack.Decoder(Look)
 
 
-def take_look(content: bytes, entries: Sequence[TreeEntry], epoch: bytes) -> bytes | None:
+def take_look(content: bytes, entries: Sequence[TreeEntry], walk: bytes) -> bytes | None:
     """Return the encoded look of a directory of a snapshot; None when it is too large to be worth one."""
     if len(entries) > LOOK_ENTRIES:
         return None
@@ -63,7 +63,7 @@ def take_look(content: bytes, entries: Sequence[TreeEntry], epoch: bytes) -> byt
             parts += (pack(kind, e.mode, e.uid, e.gid, size, e.mtime_ns, e.ctime_ns, e.inode), e.name)
         except struct.error:
             return None  # a number that no file system here can give
-    return _encoder.encode(Look(epoch, hash_bytes(Domain.LOOK, b"/".join(parts)), folders, files, size_bytes))
+    return _encoder.encode(Look(walk, hash_bytes(Domain.LOOK, b"/".join(parts)), folders, files, size_bytes))
 
 
 def read_look(encoded: bytes) -> Look:

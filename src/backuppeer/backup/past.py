@@ -14,7 +14,7 @@ from backuppeer.backup.roots import split_path
 from backuppeer.backup.trees import TreeReader, find_entry, split_ids
 from backuppeer.errors import BackupPeerError, IntegrityFault
 from backuppeer.ids import BlobId
-from backuppeer.repo.index import Index
+from backuppeer.repo.index import Index, Trust
 from backuppeer.repo.partial import PartialTree
 from backuppeer.repo.snapshot import Snapshot
 from backuppeer.repo.tree import ID_BYTES, TreeEntry
@@ -24,10 +24,15 @@ class Past:
     """Looked into directory by directory, by one thread but where said. Without a partial tree only snapshots are."""
 
     def __init__(
-        self, trees: TreeReader, *, grafts: Mapping[bytes, Snapshot] | None = None, partial: PartialTree | None = None
+        self,
+        trees: TreeReader,
+        *,
+        grafts: Mapping[bytes, Snapshot] | None = None,
+        partial: PartialTree | None = None,
+        trust: Trust | None = None,
     ) -> None:
         """Read the entries of `grafts`: snapshots by the path that they know better; what can't be read is left out."""
-        self._trees, self._cache = trees, trees.cache
+        self._trees, self._cache, self._trust = trees, trees.cache, trust
         self._partial = partial if partial is not None and not partial.is_empty() else None
         self._grafts: defaultdict[bytes, dict[bytes, TreeEntry]] = defaultdict(dict)
         for path, snapshot in (grafts or {}).items():
@@ -42,8 +47,15 @@ class Past:
         except BackupPeerError:
             return None
 
-    def look(self, content: bytes, epoch: bytes) -> Look | None:
-        """Return how a directory of the parent snapshot looked; None when that is not known for this epoch."""
+    @property
+    def walk(self) -> bytes | None:
+        """Return the name of this walk, for looks that it takes; None when none are to be taken."""
+        return self._trust.walk if self._trust is not None else None
+
+    def look(self, content: bytes) -> Look | None:
+        """Return how a directory of the parent snapshot looked; None when no walk that can be believed has seen it."""
+        if self._trust is None:
+            return None
         encoded = self._cache.get_look(BlobId(content)) if len(content) == ID_BYTES else None
         if encoded is None:
             return None
@@ -51,7 +63,7 @@ class Past:
             look = read_look(encoded)
         except IntegrityFault:
             return None  # the disk damaged it: the directory is read
-        return look if look.epoch == epoch else None
+        return look if look.walk in self._trust.walks else None
 
     def has_better(self, directory: bytes) -> bool:
         """Say whether `better` has anything of a directory."""

@@ -67,7 +67,6 @@ class Walker:
         self._ahead = ahead or Ahead({})
         self._parts = Assembly(intake, jobs, past=past, cache=cache, trail=trail, progress=progress, ahead=self._ahead)
         self._past, self._progress = past, progress
-        self._epoch = intake.engine.index.epoch()
         self._mounts = Mounts(one_file_system=intake.engine.one_file_system)
         self.tally = self._parts.tally
 
@@ -170,9 +169,9 @@ class Walker:
 
     def _is_alike(self, node: Node, root: Root | None, rows: Sequence[Row]) -> bool:
         """Say whether nothing in a directory is to be looked at but the folders in it; then the node has its look."""
-        if root is not None or self._epoch is None or not node.is_sure or node.rules.may_leave_out:
+        if root is not None or self._past.walk is None or not node.is_sure or node.rules.may_leave_out:
             return False
-        look = self._past.look(node.earlier, self._epoch)
+        look = self._past.look(node.earlier)
         if look is None or self._past.has_better(node.path) or any(row[0] == _IGNORE_FILE for row in rows):
             return False
         if is_alike(look, node.earlier, rows):

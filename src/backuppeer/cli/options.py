@@ -27,7 +27,7 @@ class Options:
 def find_empty_place(words: Sequence[str]) -> str:
     """Return the first option of a command line that names a place and is given an empty one; '' if there is none."""
     options = words[: words.index("--")] if "--" in words else words
-    for word, following in zip(options, [*options[1:], "-"], strict=True):
+    for word, following in zip(options, [*options[1:], "-"], strict=False):
         name, is_joined, value = word.partition("=")
         if name in PLACES and not (value if is_joined else following):
             return name

@@ -113,7 +113,7 @@ def _offer(context: Context, request: BackupRequest) -> BackupRequest:
 
 
 def _can_be_kept(paths: Iterable[str]) -> bool:
-    return all(path == os.fsencode(path).decode(errors="replace") for path in paths)
+    return all(path == os.fsencode(path).decode(errors="replace") and os.path.lexists(path) for path in paths)
 
 
 # --- the settings

@@ -8,6 +8,7 @@ so one B-tree holds everything; a pack is a small number in each row. When a blo
 registered last is found: that is the one a repair or compaction wrote.
 """
 
+import secrets
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -49,12 +50,13 @@ _SCHEMA: Final = (
     """
     CREATE TABLE epoch (value BLOB NOT NULL);
     INSERT INTO epoch VALUES (randomblob(16));
+    CREATE TABLE walks (walk BLOB PRIMARY KEY, epoch BLOB NOT NULL) WITHOUT ROWID;
     """,
 )
 # One look into each table: joined, an empty one would have SQLite walk every pair of the others.
 _PROBE: Final = (
     "SELECT (SELECT 1 FROM packs LIMIT 1), (SELECT 1 FROM blobs LIMIT 1), (SELECT 1 FROM snapshots LIMIT 1),"
-    " (SELECT 1 FROM spares LIMIT 1), (SELECT 1 FROM epoch)"
+    " (SELECT 1 FROM spares LIMIT 1), (SELECT 1 FROM epoch), (SELECT 1 FROM walks LIMIT 1)"
 )
 _COLUMNS: Final = "blob, logical, slot, offset, sealed, plain, kind, codec"
 _FIND: Final = f"SELECT {_COLUMNS} FROM blobs JOIN packs ON number = pack WHERE blob = ?"  # noqa: S608 - constants
@@ -125,6 +127,18 @@ class Counts:
     packs: int
     blobs: int
     snapshots: int
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """`walks`: those whose every blob was durable, and none was forgotten since; `walk`: the name of a new one.
+
+    `epoch`: changes whenever a blob that was known may be so no more.
+    """
+
+    epoch: bytes
+    walks: frozenset[bytes]
+    walk: bytes
 
 
 class Index:
@@ -258,21 +272,31 @@ class Index:
             yield from (BlobId(row[0]) for row in rows)
             last = rows[-1][0]
 
-    def epoch(self) -> bytes | None:
-        """Return a mark that changes whenever a blob that was known may be so no more; None when some are concealed.
+    def begin_walk(self) -> Trust | None:
+        """Return which walks of earlier backups can be believed, and a name for a new one; None if packs are concealed.
 
         Within `turnover.relying`, whoever asked relies on every pack from now on.
         """
-        query = "SELECT value FROM epoch WHERE NOT EXISTS (SELECT 1 FROM temp.concealed)"
 
-        def act(db: sqlite3.Connection) -> bytes | None:
-            row = db.execute(query).fetchone()
-            if row is None:
+        def act(db: sqlite3.Connection) -> Trust | None:
+            if db.execute("SELECT 1 FROM temp.concealed LIMIT 1").fetchone():
                 return None
             self.turnover.rely_on_all()
-            return bytes(row[0])
+            epoch = bytes(db.execute("SELECT value FROM epoch").fetchone()[0])
+            rows = db.execute("SELECT walk FROM walks WHERE epoch = ?", (epoch,)).fetchall()
+            # Random, from the system: looks of a walk that broke off name one that is never in the table.
+            return Trust(epoch, frozenset(bytes(row[0]) for row in rows), secrets.token_bytes(16))
 
         return self._db.run(act)
+
+    def end_walk(self, trust: Trust) -> None:
+        """Note that all blobs of a walk are known here, so durable; not if any was forgotten since it began."""
+
+        def act(db: sqlite3.Connection) -> None:
+            db.execute("DELETE FROM walks WHERE epoch NOT IN (SELECT value FROM epoch)")
+            db.execute("INSERT INTO walks SELECT ?, value FROM epoch WHERE value = ?", (trust.walk, trust.epoch))
+
+        self._db.transact(act)
 
     def add_snapshot(self, snapshot: SnapshotId, body: bytes) -> None:
         """Record a snapshot's encoded bytes under its id; again is no change."""

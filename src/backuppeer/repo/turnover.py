@@ -24,7 +24,7 @@ FRESH: Final = 0
 NAMED: Final = 1
 DROPPED: Final = 2
 NEW_EPOCH: Final = "UPDATE epoch SET value = randomblob(16)"
-"""Whenever a blob that was known may be so no more: see `Index.epoch`."""
+"""Whenever a blob that was known may be so no more: see `Index.begin_walk`."""
 _ABSENT: Final = "CREATE TEMP TABLE IF NOT EXISTS absent (number INTEGER PRIMARY KEY)"
 _GONE: Final = "CREATE TEMP TABLE IF NOT EXISTS gone (number INTEGER PRIMARY KEY)"
 _EPOCH_IF_GONE: Final = f"{NEW_EPOCH} WHERE EXISTS (SELECT 1 FROM temp.gone)"  # noqa: S608 - constants

@@ -9,8 +9,8 @@ from backuppeer.agent.commands import owner as owner_commands
 from backuppeer.agent.commands.owner import OwnerCommands
 from backuppeer.agent.owner.losses import Losses
 from backuppeer.backup.trees import Visit
-from backuppeer.control.api import ConnectPlanRequest, LsRequest
-from backuppeer.errors import UserError
+from backuppeer.control.api import ConnectPlanRequest, LsRequest, SnapshotsRequest
+from backuppeer.errors import IntegrityFault, UserError
 from backuppeer.ids import format_peer_id
 from backuppeer.limits import LS_ROWS
 from backuppeer.repo.tree import EntryKind, TreeEntry
@@ -44,3 +44,21 @@ def test_a_listing_has_only_so_many_rows(commands, monkeypatch):
     found.append(VISIT)
     with pytest.raises(UserError, match=f"more than {LS_ROWS} entries"):
         commands._entries(wanted, None)
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_a_lost_index_is_not_told_as_no_snapshots(is_lost):
+    index = SimpleNamespace(packs=lambda: iter(()), snapshot_names=dict, snapshots=list)
+    vault = SimpleNamespace(
+        is_unrecovered=False,
+        heads=SimpleNamespace(newest=lambda: object() if is_lost else None),
+        repository=SimpleNamespace(index=index),
+        complete_hosts=list,
+    )
+    commands = OwnerCommands(SimpleNamespace(parts=None, owner=SimpleNamespace(vault=vault)))
+    if is_lost:
+        with pytest.raises(IntegrityFault, match="lost its list") as caught:
+            asyncio.run(commands.snapshots(SnapshotsRequest(), None))
+        assert "check --repair" in caught.value.hint
+    else:
+        assert asyncio.run(commands.snapshots(SnapshotsRequest(), None)) == []

@@ -154,7 +154,9 @@ class HomeCommands:
         for agreement, host, signed in self._parts.state.agreements():
             if host == peer:
                 size = open_statement(Agreement, signed, self._parts.keys.peer, host).size_bytes
-                used = sum(copy.size for copy in self._agent.owner.vault.repository.ledger.copies_at(agreement))
+                ledger = self._agent.owner.vault.repository.ledger
+                # Deleted ones count until their host has erased them: it does so, too.
+                used = sum(copy.size for at in (ledger.copies_at, ledger.doomed_at) for copy in at(agreement))
                 return True, size, used
         return False, 0, 0
 

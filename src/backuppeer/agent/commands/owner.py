@@ -44,7 +44,7 @@ from backuppeer.control.api import (
 )
 from backuppeer.control.inflow import Inflow
 from backuppeer.control.restoring import RestorePlan, RestoreRequest, RestoreResult
-from backuppeer.errors import LocalError, NotFoundError, PeerUnreachable, UserError
+from backuppeer.errors import IntegrityFault, LocalError, NotFoundError, PeerUnreachable, UserError
 from backuppeer.ids import PeerId, SnapshotId, format_peer_id
 from backuppeer.limits import LOCK_DEFAULT_S, LS_ROWS, TERM_DEFAULT_S
 from backuppeer.repo.snapshot import Snapshot, find_newer
@@ -176,6 +176,11 @@ class OwnerCommands:
                 hint="run `backup-peer recover` again, it goes on without the words; the host must be on offer",
             )
         index = self._agent.owner.vault.repository.index
+        if self._agent.owner.vault.heads.newest() is not None and next(index.packs(), None) is None:
+            raise IntegrityFault(
+                "this machine has lost its list of snapshots; your hosts have it",
+                hint="`backup-peer check --repair` brings it back, and so does any restore",
+            )
         wanted = SnapshotFilter(
             set_name=request.set,
             hosts=tuple(request.hosts),
