@@ -111,6 +111,20 @@ def test_a_file_that_changes_its_size_is_named_and_kept_consistent(  # noqa: PLR
     assert (below(tmp_path / "target", source) / "log").read_bytes() == b"x" * (size + min(change, 0))
 
 
+def test_a_small_file_that_is_rewritten_while_it_is_read_is_named(repository, source, monkeypatch):
+    (source / "log").write_bytes(b"first")
+    original = reading.read_into
+
+    def read_then_change(fd, view, expected):
+        size = original(fd, view, expected)
+        (source / "log").write_bytes(b"other")
+        return size
+
+    monkeypatch.setattr(reading, "read_into", read_then_change)
+    repository.backup(source)
+    assert repository.progress.errors == {bytes(source / "log"): "changed while it was read"}
+
+
 def test_an_unreadable_file_and_directory_are_named(repository, source, as_nobody):
     for directory in (source, source / "closed", source / "open"):
         directory.mkdir(exist_ok=True)

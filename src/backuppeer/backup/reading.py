@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from backuppeer.crypto.keys import RepositoryKeys
-from backuppeer.files.read import Opened, open_file, read_into
+from backuppeer.files.read import Opened, has_changed, open_file, read_into
 from backuppeer.ids import BlobId
 from backuppeer.limits import BATCH_BYTES, CHUNK_MIN_BYTES, SMALL_FILE_BYTES
 from backuppeer.repo.blob import Blob, BlobKind, Codec, Compressor
@@ -112,11 +112,14 @@ class Reader:
             try:
                 limit = min(opened.size + _SPARE_BYTES, len(room))
                 size = read_into(opened.fd, room[:limit], opened.size)
+                is_torn = has_changed(opened)
             finally:
                 os.close(opened.fd)
         except OSError as exc:
             return FileRead(None, b"", 0, describe_error(exc)), 0
         problem = opened.problem if size == opened.size else "changed its size while it was read"
+        if is_torn and not problem:
+            problem = "changed while it was read"
         size = min(size, opened.size)
         return FileRead(opened, self._name_chunks(room[:size]), size, problem), size
 

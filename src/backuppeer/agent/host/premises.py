@@ -254,7 +254,7 @@ def _check_room(offered_bytes: int, room_bytes: int) -> None:
         room, kept_free = write_size(max(0, room_bytes)), write_exact_size(FREE_DISK_FLOOR_BYTES)
         raise UserError(
             f"{write_exact_size(offered_bytes)} is more than the disk of the store can take: {room} at most now",
-            hint=f"offer less, free some space ({kept_free} always stay free), or name a folder on another disk "
+            hint=f"offer less, free some space ({kept_free} always stays free), or name a folder on another disk "
             "with --store DIR",
         )
 
