@@ -38,7 +38,7 @@ lint: venv
 	$(BIN)/lint-imports
 
 test-fast: venv
-	$(RUN) pytest -m 'not slow' -n 2
+	$(RUN) pytest -m 'not slow' -n 4
 
 test-slow: venv
 	$(RUN) pytest -m slow -n 2 --dist loadfile

@@ -56,8 +56,6 @@ HOOK_PARTING_S: Final = 20.0
 """What the hook `failed` may take when the person has left, or the agent ends."""
 HOOK_END_S: Final = 5.0
 """What a command that is stopped may take to end before it is killed."""
-HOOK_WORDS_S: Final = 1.0
-"""How long is listened to what a hook printed, after it has ended: something it started may hold its output open."""
 HOOK_LINES: Final = 20
 """Lines of a hook's output that are shown; the rest is counted."""
 HOOK_LINE_BYTES: Final = 4 * KIB

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import signal
 import sys
 from pathlib import Path
 
@@ -98,17 +97,6 @@ def test_a_hook_that_does_not_end_is_stopped_with_its_children(home, tmp_path, m
     child = int((tmp_path / "child").read_text())
     status = Path(f"/proc/{child}/stat")
     assert not status.exists() or status.read_text().rpartition(")")[2].split()[0] == "Z"
-
-
-def test_a_hook_that_leaves_something_in_the_background_has_ended(home, tmp_path, monkeypatch):
-    monkeypatch.setattr(hooks_module, "HOOK_WORDS_S", 0.1)
-    notes = []
-    left = f"sh -c 'echo $$ > {tmp_path / 'pid'}; exec sleep 60' &"
-    try:
-        run_hook(home, Hooks(before=f"{left} while [ ! -s {tmp_path / 'pid'} ]; do :; done; echo begun"), notes=notes)
-    finally:
-        os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
-    assert notes == ["hook before: begun"]
 
 
 def test_of_much_output_the_beginning_is_shown_and_the_rest_counted(home):

@@ -3,8 +3,7 @@
 Knows: how a command of the settings is run. Must not know: backups. It runs as the person whose home this is, as
 anything in their crontab does: whoever can write `config.toml` can run commands, so one that others may write to is
 refused. It gets no standard input, a short list of environment variables (nothing of the agent's own, hence no
-secret), the person's home folder to start in, and a time cap, at which it ends with its children. What it
-leaves in the background when it ends by itself is its own affair (a tunnel for `after` to close).
+secret), the person's home folder to start in, and a time cap; it and its children end with the backup.
 """
 
 import asyncio
@@ -23,7 +22,7 @@ from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.sets import Command, Hooks
 from backuppeer.agent.reporter import Reporter
 from backuppeer.errors import RefusedError
-from backuppeer.limits import HOOK_END_S, HOOK_LINE_BYTES, HOOK_LINES, HOOK_S, HOOK_WORDS_S
+from backuppeer.limits import HOOK_END_S, HOOK_LINE_BYTES, HOOK_LINES, HOOK_S
 
 _log = structlog.get_logger()
 _KEPT: Final = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR")
@@ -77,16 +76,13 @@ class HookRunner:
             )
         except (OSError, ValueError) as exc:
             return f"can't be run: {(getattr(exc, 'strerror', None) or str(exc)).lower()}"
-        telling = asyncio.create_task(self._tell_output(process, event))
         try:
             async with asyncio.timeout(within_s):
+                await self._tell_output(process, event)
                 code = await process.wait()
-            # A moment for its last words; what it left in the background may hold the pipe for ever.
-            await asyncio.wait([telling], timeout=HOOK_WORDS_S)
         except TimeoutError:
             return f"did not end in {within_s:.0f} s, and was stopped"
         finally:
-            telling.cancel()
             await _end(process)
         return "" if code == 0 else f"failed (exit code {code})" if code > 0 else f"was ended by signal {-code}"
 
