@@ -10,7 +10,7 @@ import pytest
 
 from backuppeer.cli.feeds import Command
 from backuppeer.control.api import StreamRequest
-from backuppeer.errors import IncompleteError, PeerUnreachable
+from backuppeer.errors import LocalError, PeerUnreachable
 from cli.rows import BACKED_UP, ask, run
 from control.dummy import given
 
@@ -80,11 +80,11 @@ def test_the_output_of_a_command_goes_to_the_agent(capsys, agent):
 def test_a_command_that_fails_is_named_with_its_exit_code(capsys, agent):
     agent({ROUTE: taking(bytearray())})
     code, lines = ask(capsys, "backup", "--stdin-from-command", *python("import sys; sys.exit(9)"))
-    assert code == 3
+    assert code == 1
     assert "ended with exit code 9; no snapshot was made" in lines[-1]["message"]
     program = "import os; os.kill(os.getpid(), 15)"
     code, lines = ask(capsys, "backup", "--stdin-from-command", *python(program))
-    assert (code, "was ended by signal 15" in lines[-1]["message"]) == (3, True)
+    assert (code, "was ended by signal 15" in lines[-1]["message"]) == (1, True)
 
 
 def test_a_command_is_not_run_when_the_backup_can_not_be_made(capsys, agent, tmp_path):
@@ -125,7 +125,7 @@ def test_a_command_that_is_left_is_ended_though_it_does_not_listen():
         process = command._process
         assert process is not None
     assert process.returncode == -9
-    with pytest.raises(IncompleteError):
+    with pytest.raises(LocalError):
         Command.__exit__(left := Command(["true"]), None, None, None) or left.take(1)
 
 
@@ -133,5 +133,5 @@ def test_a_command_that_can_not_be_started_says_why(tmp_path):
     script = tmp_path / "script"
     script.write_bytes(b"\x7fELF no program")
     script.chmod(0o755)
-    with Command([str(script)]) as command, pytest.raises(IncompleteError, match=r"can't run .*exec format error"):
+    with Command([str(script)]) as command, pytest.raises(LocalError, match=r"can't run .*exec format error"):
         command.take(1)

@@ -10,7 +10,7 @@ from backuppeer.control.api import BackupResult, StreamRequest
 from backuppeer.control.codec import encode_json
 from backuppeer.control.events import Event
 from backuppeer.control.frames import FrameKind, encode_frame
-from backuppeer.errors import IncompleteError, InterruptedByUserError, LocalError, PeerUnreachable, UserError
+from backuppeer.errors import InterruptedByUserError, LocalError, PeerUnreachable, UserError
 from backuppeer.limits import CONTROL_BODY_BYTES, CONTROL_PIECE_BYTES, INFLOW_PIECES
 from control.dummy import Dummy, given
 
@@ -132,10 +132,10 @@ def test_a_reader_that_waits_holds_a_few_pieces_and_no_more(place):
 
 def test_a_source_that_fails_fails_the_work_with_its_words(place):
     reader = Reader()
-    with Dummy(place, {ROUTE: reader}) as dummy, pytest.raises(IncompleteError, match="pg_dump ended") as caught:
-        list(dummy.client.feed(ROUTE, REQUEST, give(b"half", IncompleteError("pg_dump ended", hint="look"))))
+    with Dummy(place, {ROUTE: reader}) as dummy, pytest.raises(LocalError, match="pg_dump ended") as caught:
+        list(dummy.client.feed(ROUTE, REQUEST, give(b"half", LocalError("pg_dump ended", hint="look"))))
     assert caught.value.hint == "look"
-    assert isinstance(reader.failure, IncompleteError)
+    assert isinstance(reader.failure, LocalError)
 
 
 def test_an_agent_that_stops_ends_the_reader_and_tells_the_command(place):

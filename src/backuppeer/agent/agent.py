@@ -31,7 +31,7 @@ from backuppeer.agent.peers.session import Session
 from backuppeer.agent.peers.sessions import Sessions
 from backuppeer.agent.peers.standing import Standing
 from backuppeer.clock import Clock
-from backuppeer.errors import BackupPeerError, DamagedStateError
+from backuppeer.errors import BackupPeerError, DamagedStateError, UserError
 from backuppeer.ids import PeerId
 from backuppeer.limits import AGREEMENTS_PER_HELLO, KNOCK_BACKGROUND_S
 from backuppeer.signaling.servers import resolve_servers
@@ -125,7 +125,7 @@ class Agent:
             return given
         try:
             configured = self.config().servers
-        except DamagedStateError as exc:
+        except (UserError, DamagedStateError) as exc:
             # None at all rather than the default one: which servers may hear of this home is the person's choice.
             _log.warning("the settings can't be read: no signaling server is used", reason=exc.message)
             configured = []

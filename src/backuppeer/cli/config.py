@@ -5,7 +5,8 @@ from typing import Annotated
 import msgspec
 import typer
 
-from backuppeer.agent.home.config import KEYS, Config, change_config, read_config, write_config
+from backuppeer.agent.home.config import KEYS, Config, change_config, read_config
+from backuppeer.agent.home.config_writer import write_config
 from backuppeer.cli.context import context_of
 from backuppeer.cli.render import escape_line
 from backuppeer.errors import UserError

@@ -12,7 +12,7 @@ from backuppeer.cli import homes
 from backuppeer.cli.options import Options
 from backuppeer.cli.screen import Screen
 from backuppeer.control.client import Client
-from backuppeer.errors import DamagedStateError, LocalError
+from backuppeer.errors import DamagedStateError, LocalError, UserError
 
 
 class Context:
@@ -58,13 +58,14 @@ class Context:
 
         """
         try:
-            return homes.resolve_servers(self.options, self.home)
-        except DamagedStateError as exc:
+            configured = homes.read_configured_servers(self.options, self.home)
+        except (UserError, DamagedStateError) as exc:
             # Hosts that are known are reached without. None at all rather than the default one: who may hear of this
             # home is the person's choice, and stands in the file that can't be read.
             self.screen.note(f"no signaling server is used, as the settings can't be read: {exc.message}")
             self.screen.hint(exc.hint)
             return []
+        return homes.resolve_servers(self.options, configured)
 
 
 def context_of(ctx: typer.Context) -> Context:

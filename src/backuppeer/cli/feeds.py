@@ -16,7 +16,7 @@ from typing import Annotated, Final, NamedTuple, Protocol, Self
 import typer
 
 from backuppeer.cli.render import escape_line
-from backuppeer.errors import IncompleteError, NotFoundError, UserError
+from backuppeer.errors import LocalError, NotFoundError, UserError
 from backuppeer.limits import COMMAND_END_S
 
 _NAME: Final = "stdin"
@@ -78,7 +78,7 @@ class Feed(Protocol):
         """Return at most so many next bytes; fewer, or none, only at the end.
 
         Raises:
-            IncompleteError: not all of it can be had.
+            LocalError: not all of it can be had.
 
         """
         ...
@@ -97,14 +97,14 @@ class StandardInput:
         """Return the next bytes.
 
         Raises:
-            IncompleteError: it can't be read.
+            LocalError: it can't be read.
 
         """
         try:
             # By its number: who reads through the object holds a lock that Ctrl-C can't end.
             return _read_full(sys.stdin.fileno(), most)
         except (OSError, ValueError) as exc:
-            raise IncompleteError(f"can't read standard input: {exc}; {_NO_SNAPSHOT}") from exc
+            raise LocalError(f"can't read standard input: {exc}; {_NO_SNAPSHOT}") from exc
 
 
 class Command:
@@ -152,7 +152,7 @@ class Command:
         """Return the next bytes.
 
         Raises:
-            IncompleteError: it can't be started, or ended badly.
+            LocalError: it can't be started, or ended badly.
 
         """
         with self._in_use:
@@ -161,17 +161,17 @@ class Command:
             # Its output is over; only its exit code tells whether that was all of it.
             code = 0 if data else process.wait()
         if code:
-            raise IncompleteError(f"{self._show()} {_explain(code)}; {_NO_SNAPSHOT}", hint="what it said stands above")
+            raise LocalError(f"{self._show()} {_explain(code)}; {_NO_SNAPSHOT}", hint="what it said stands above")
         return data
 
     def _start(self) -> "subprocess.Popen[bytes]":
         if self._is_left:
-            raise IncompleteError(f"stopped; {_NO_SNAPSHOT}")
+            raise LocalError(f"stopped; {_NO_SNAPSHOT}")
         try:
             self._process = subprocess.Popen(self._words, stdout=subprocess.PIPE)
         except OSError as exc:
             reason = (exc.strerror or str(exc)).lower()
-            raise IncompleteError(f"can't run {self._show()}: {reason}; {_NO_SNAPSHOT}") from exc
+            raise LocalError(f"can't run {self._show()}: {reason}; {_NO_SNAPSHOT}") from exc
         return self._process
 
     def _show(self) -> str:

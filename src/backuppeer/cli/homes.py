@@ -119,17 +119,26 @@ def read_peer(home: Home) -> str:
     return format_peer_id(load_peer_id(home))
 
 
-def resolve_servers(options: Options, home: Home) -> list[str]:
-    """Return the signaling servers to use: --server, else BACKUPPEER_SERVERS, else config, else the default.
+def read_configured_servers(options: Options, home: Home) -> list[str] | None:
+    """Return the servers that the settings name; None when they name none, or something nearer does.
+
+    Raises:
+        UserError: the settings say what can't be meant.
+        DamagedStateError: they can't be read.
+
+    """
+    if options.servers is not None or "BACKUPPEER_SERVERS" in os.environ or not home.config.exists():
+        return None
+    from backuppeer.agent.home.config import read_config  # noqa: PLC0415 - TOML, only when nothing nearer says
+
+    return read_config(home).servers
+
+
+def resolve_servers(options: Options, configured: list[str] | None) -> list[str]:
+    """Return the signaling servers to use: --server, else BACKUPPEER_SERVERS, else `configured`, else the default.
 
     Raises:
         UserError: not a server's address, or too many.
 
     """
-    environment = os.environ.get("BACKUPPEER_SERVERS")
-    configured = None
-    if options.servers is None and environment is None and home.config.exists():
-        from backuppeer.agent.home.config import read_config  # noqa: PLC0415 - TOML, only when nothing nearer says
-
-        configured = read_config(home).servers
-    return signaling_servers.resolve_servers(options.servers, environment, configured)
+    return signaling_servers.resolve_servers(options.servers, os.environ.get("BACKUPPEER_SERVERS"), configured)

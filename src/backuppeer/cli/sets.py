@@ -10,7 +10,8 @@ from typing import Annotated, Final, NamedTuple
 import msgspec
 import typer
 
-from backuppeer.agent.home.config import read_config, write_config
+from backuppeer.agent.home.config import read_config
+from backuppeer.agent.home.config_writer import write_config
 from backuppeer.agent.home.sets import (
     DEFAULT_SET,
     BackupSet,

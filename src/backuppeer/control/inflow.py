@@ -20,7 +20,7 @@ from starlette.types import Receive
 from backuppeer.control.codec import convert_json, decode_json
 from backuppeer.control.events import ErrorResult, Event, EventName
 from backuppeer.control.frames import HEAD_BYTES, FrameKind, decode_head
-from backuppeer.errors import BackupPeerError, IncompleteError, InterruptedByUserError, UserError
+from backuppeer.errors import BackupPeerError, InterruptedByUserError, LocalError, UserError
 from backuppeer.limits import CONTROL_BODY_BYTES, INFLOW_PIECES
 
 _SEE: Final = "see /v1/openapi.json"
@@ -78,7 +78,7 @@ class Inflow:
         """Fill `view` with the next bytes, waiting for them; less than it holds only at the end. In one thread.
 
         Raises:
-            IncompleteError: what feeds the stream failed.
+            LocalError: what feeds the stream failed.
             InterruptedByUserError: the command went away.
             UserError: it sent what no feed is.
 
@@ -140,7 +140,7 @@ class Inflow:
         except UserError as exc:
             self._end(exc)
         if self._is_input_over:
-            self._end(IncompleteError("the stream broke off: no snapshot was made", hint=_SEE))
+            self._end(LocalError("the stream broke off: no snapshot was made", hint=_SEE))
 
     def _take_frame(self) -> tuple[FrameKind, bytes] | None:
         if len(self._buffer) < HEAD_BYTES:
@@ -183,4 +183,4 @@ def _read_end(data: bytes) -> BackupPeerError | None:
         said = convert_json(event.data, ErrorResult)
     except ValueError as exc:
         raise UserError(f"bad feed: {exc}", hint=_SEE) from exc
-    return IncompleteError(said.message, hint=said.hint)
+    return LocalError(said.message, hint=said.hint)

@@ -60,6 +60,8 @@ HOOK_LINES: Final = 20
 """Lines of a hook's output that are shown; the rest is counted."""
 HOOK_LINE_BYTES: Final = 4 * KIB
 """Longest of these lines; longer ones are shown in parts."""
+HOOK_PIECE_BYTES: Final = 64 * KIB
+"""Read of a hook's output at a time: what a pipe usually holds."""
 CHECK_AT_ONCE: Final = 3
 """Packs that a check reads side by side: one on its way, one being opened, one waiting; 16 MiB each."""
 CHECK_NAMED: Final = 1000

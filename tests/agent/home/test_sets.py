@@ -4,11 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backuppeer.agent.home.config import Config, change_config, read_config, write_config
+from backuppeer.agent.home.config import Config, change_config, read_config
+from backuppeer.agent.home.config_writer import write_config
 from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.schedule import Schedule, parse_schedule
 from backuppeer.agent.home.sets import BackupSet, Hooks, Retention, add_paths, find_set, remove_paths
-from backuppeer.errors import DamagedStateError, NotFoundError, UserError
+from backuppeer.errors import NotFoundError, UserError
 
 WHOLE = """
 region = "EU"
@@ -52,21 +53,24 @@ def test_a_set_is_read_whole_and_written_whole(home):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (("paths = [", "pahts = ["), "pahts"),
+        (("paths = [", "pahts = ["), "unknown key pahts in sets.photos"),
+        (("daily = 7", "dayly = 7"), "unknown key dayly in sets.photos.retention"),
+        (("daily = 7", "daily = '7'"), "sets.photos.retention.daily: expected a whole number, got text in quotes"),
+        (("paths = [", "one_file_system = 1\nincludes = ["), "sets.photos.one_file_system"),
         (('"/home/bob/photos"', '"photos"'), "sets.photos: not an absolute path"),
         (('["/home/bob/photos"]', "[]"), "sets.photos: paths is empty"),
         (("daily 03:00", "now and then"), "sets.photos: not a schedule"),
         (("copies = 2", "copies = 0"), "copies is below 1"),
-        (('"1mo"', '"long"'), "not a duration"),
+        (('"1mo"', '"long"'), "sets.photos: retention: not a duration"),
         (("daily = 7", "daily = -2"), "below -1"),
         (('["/usr/bin/true", "x"]', "[]"), "a hook names no program"),
         (("[sets.photos]", '[sets."a b"]\npaths = ["/a"]\n[sets.photos]'), "not a name of a set"),
-        (('excludes = ["*.tmp"]', 'excludes = "*.tmp"'), "Expected `array`"),
+        (('excludes = ["*.tmp"]', 'excludes = "*.tmp"'), "sets.photos.excludes: expected a list, got text in quotes"),
     ],
 )
 def test_what_cannot_be_meant_is_told_at_once_and_names_the_file(home, change, told):
     home.config.write_text(WHOLE.replace(*change))
-    with pytest.raises(DamagedStateError) as caught:
+    with pytest.raises(UserError) as caught:
         read_config(home)
     assert told in caught.value.message
     assert str(home.config) in caught.value.message

@@ -11,7 +11,8 @@ from agent.estates import estate_of
 from agent.houses import FAULTS, HostHouse, head_of, packs_at
 from backuppeer.agent.commands.amend import AmendCommands
 from backuppeer.agent.commands.owner import OwnerCommands
-from backuppeer.agent.home.config import Config, read_config, write_config
+from backuppeer.agent.home.config import Config, read_config
+from backuppeer.agent.home.config_writer import write_config
 from backuppeer.agent.home.keyring import load_keys
 from backuppeer.agent.home.sets import BackupSet, Retention
 from backuppeer.agent.jobs import amend as amend_job_module

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import sys
 from pathlib import Path
 
@@ -9,14 +10,15 @@ import pytest
 
 from agent.estates import estate_of
 from agent.houses import HostHouse
-from backuppeer.agent.home.config import Config, write_config
+from backuppeer.agent.home.config import Config
+from backuppeer.agent.home.config_writer import write_config
 from backuppeer.agent.home.sets import BackupSet, Hooks
-from backuppeer.agent.jobs import hooks as hooks_module
+from backuppeer.agent.jobs import hook_process
 from backuppeer.agent.jobs.hooks import HookRunner
 from backuppeer.agent.jobs.set_run import apply_set, run_backup
 from backuppeer.agent.reporter import Reporter
 from backuppeer.control.api import BackupRequest, LeaveOut
-from backuppeer.errors import NotFoundError, PeerUnreachable, RefusedError, UserError
+from backuppeer.errors import LocalError, NotFoundError, PeerUnreachable, RefusedError, UserError
 
 
 @pytest.fixture
@@ -40,9 +42,11 @@ def run_hook(home, hooks, event="before", notes=None, **options):
                 notes.append(told.data["text"])
 
         reporter = Reporter(emit)
+        runner = HookRunner(home, "photos", hooks, reporter)
         try:
-            await HookRunner(home, "photos", hooks, reporter).run(event, **options)
+            await runner.run(event, **options)
         finally:
+            await runner.close()
             await asyncio.sleep(0)
             await reporter.drain()
 
@@ -84,26 +88,101 @@ def test_a_list_is_a_program_and_its_arguments_and_no_shell(home):
     ],
 )
 def test_a_hook_that_fails_is_told_by_name_and_place(home, command, told):
-    with pytest.raises(RefusedError, match=f"the hook `before` of set photos {told}") as caught:
+    with pytest.raises(LocalError, match=f"the hook `before` of set photos {told}") as caught:
         run_hook(home, Hooks(before=command))
     assert f"sets.photos.hooks.before in {home.config}" in caught.value.hint
 
 
 def test_a_hook_that_does_not_end_is_stopped_with_its_children(home, tmp_path, monkeypatch):
-    monkeypatch.setattr(hooks_module, "HOOK_END_S", 0.05)
+    monkeypatch.setattr(hook_process, "HOOK_END_S", 0.05)
     command = f"trap '' TERM; sleep 1000 & echo $! > {tmp_path}/child; wait"
-    with pytest.raises(RefusedError, match="did not end in 1 s"):
+    with pytest.raises(LocalError, match="did not end in 1 s"):
         run_hook(home, Hooks(before=command), within_s=0.6)
-    child = int((tmp_path / "child").read_text())
-    status = Path(f"/proc/{child}/stat")
-    assert not status.exists() or status.read_text().rpartition(")")[2].split()[0] == "Z"
+    assert has_ended(tmp_path / "child")
+
+
+def has_ended(file):
+    """Whether the process whose number stands in a file is no more; one that nobody reaps counts as ended."""
+    status = Path(f"/proc/{int(file.read_text())}/stat")
+    return not status.exists() or status.read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+def leave_running(tmp_path):
+    """Return a shell line that leaves something in the background, which has told its number by then."""
+    left = f"sh -c 'echo $$ > {tmp_path / 'new'}; mv {tmp_path / 'new'} {tmp_path / 'child'}; exec sleep 1000'"
+    return f"{left} & while [ ! -s {tmp_path / 'child'} ]; do :; done; echo begun"
+
+
+def test_a_hook_that_leaves_something_in_the_background_has_ended_and_what_it_left_ends_with_the_backup(
+    home, tmp_path, monkeypatch
+):
+    notes = []
+    monkeypatch.setattr(hook_process, "HOOK_END_S", 0.2)
+
+    async def scenario():
+        async def emit(told):
+            if told.event == "note":
+                notes.append(told.data["text"])
+
+        reporter = Reporter(emit)
+        runner = HookRunner(home, "photos", Hooks(before=leave_running(tmp_path)), reporter)
+        await runner.run("before")
+        assert not has_ended(tmp_path / "child"), "what the backup may need runs as long as it does"
+        await runner.close()
+        assert has_ended(tmp_path / "child")
+        await reporter.drain()
+
+    asyncio.run(scenario())
+    assert notes == ["hook before: begun"]
+
+
+def test_what_a_failed_hook_left_running_ends_with_it(home, tmp_path, monkeypatch):
+    monkeypatch.setattr(hook_process, "HOOK_END_S", 0.2)
+    with pytest.raises(LocalError, match="exit code 4"):
+        run_hook(home, Hooks(before=f"{leave_running(tmp_path)}; exit 4"))
+    assert has_ended(tmp_path / "child")
+
+
+@pytest.mark.parametrize("ending", ["wait", "exit 0"])
+def test_a_person_who_leaves_during_a_hook_ends_it_and_all_it_began(home, tmp_path, monkeypatch, ending):
+    monkeypatch.setattr(hook_process, "HOOK_END_S", 0.2)
+    os.mkfifo(tmp_path / "fifo")
+
+    async def scenario():
+        async def emit(_):
+            return None
+
+        runner = HookRunner(
+            home,
+            "photos",
+            Hooks(before=f"{leave_running(tmp_path)}; cat {tmp_path}/fifo; {ending}"),
+            Reporter(emit),
+        )
+        task = asyncio.create_task(runner.run("before"))
+        writer = await asyncio.to_thread(os.open, tmp_path / "fifo", os.O_WRONLY)  # returns once it is being read
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        os.close(writer)
+        await runner.close()
+        assert has_ended(tmp_path / "child")
+
+    asyncio.run(scenario())
+
+
+def test_a_gigabyte_of_output_costs_no_memory(home):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    notes = []
+    run_hook(home, Hooks(before="head -c 1000000000 /dev/zero; seq 30"), notes=notes)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000
+    assert notes[-1].startswith("hook before: … and ")
 
 
 def test_of_much_output_the_beginning_is_shown_and_the_rest_counted(home):
     notes = []
     run_hook(home, Hooks(before="seq 1000; head -c 100000 /dev/zero | tr '\\0' x"), notes=notes)
     assert notes[:2] == ["hook before: 1", "hook before: 2"]
-    assert len(notes) == hooks_module.HOOK_LINES + 1
+    assert len(notes) == hook_process.HOOK_LINES + 1
     assert notes[-1].endswith("more lines")
 
 
@@ -163,7 +242,7 @@ def test_a_before_that_fails_lets_nothing_be_backed_up_and_failed_hears_why(hous
     async def scenario():
         async with estate_of(owner, tmp_path / "estate", house) as estate:
             with_hooks(estate, files, log, before="exit 3")
-            with pytest.raises(RefusedError, match="exit code 3"):
+            with pytest.raises(LocalError, match="exit code 3"):
                 await back_up(estate)
             assert estate.snapshots() == []
             said = log.read_text()

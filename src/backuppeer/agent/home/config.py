@@ -1,4 +1,4 @@
-"""Settings of a home: `config.toml`, read and written whole, every key named and checked (DESIGN 10, `config`).
+"""Settings of a home: `config.toml`, every key named and checked whenever it is read (DESIGN 10, `config`).
 
 Knows: which keys there are and what values they take. Must not know: what anybody does with them.
 """
@@ -8,10 +8,10 @@ import tomllib
 from typing import Final
 
 import msgspec
-import tomli_w
 
-from backuppeer.agent.home.home import Home, write_private
+from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.sets import BackupSet, check_sets
+from backuppeer.agent.home.slips import convert
 from backuppeer.errors import DamagedStateError, LocalError, UserError
 
 
@@ -34,42 +34,47 @@ def read_config(home: Home) -> Config:
     """Return the settings of `home`; all unset when there is no file.
 
     Raises:
-        DamagedStateError: not TOML, an unknown key, or a value of the wrong type; names the file and the key.
+        UserError: not TOML, an unknown key, or a value that can't be meant; names the file and the key.
+        DamagedStateError: no text at all, or no file.
         LocalError: the system does not let us read it.
 
     """
     try:
-        data = home.config.read_bytes()
+        text = home.config.read_bytes().decode()
     except FileNotFoundError:
         return Config()
     except IsADirectoryError as exc:
         raise DamagedStateError(f"{home.config} is a folder", hint="move it away: settings stand in a file") from exc
     except OSError as exc:
         raise LocalError(f"{home.config} can't be read: {exc.strerror}", hint="is it yours to read?") from exc
+    except UnicodeDecodeError as exc:
+        raise DamagedStateError(f"{home.config} is no text: {exc}", hint="mend or delete the file") from exc
     try:
-        config = msgspec.convert(tomllib.loads(data.decode()), Config)
-        check_sets(config.sets)
+        return parse_config(text)
     except UserError as exc:
-        raise DamagedStateError(f"{home.config}: {exc.message}", hint=exc.hint or "mend the file") from exc
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as exc:
-        raise DamagedStateError(
-            f"{home.config}: {exc}",
-            hint=f"keys are: {', '.join(KEYS)}, and sets (others may be of a newer version); mend or delete the file",
-        ) from exc
-    return config
+        raise UserError(f"{home.config}: {exc.message}", hint=exc.hint or "mend the file") from exc
 
 
-def write_config(home: Home, config: Config) -> None:
-    """Replace the settings of `home`, all or nothing.
+def parse_config(text: str) -> Config:
+    """Return the settings that a text says.
 
     Raises:
-        UserError: a set that can't be meant; nothing was written.
+        UserError: not TOML, an unknown key, or a value that can't be meant; names the key.
 
     """
+    try:
+        told = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as exc:
+        raise UserError(str(exc), hint="mend or delete the file; it is TOML: https://toml.io") from exc
+    sets = told.pop("sets", {})
+    config = convert(told, Config, "")
+    if not isinstance(sets, dict):
+        raise UserError("sets is no table", hint="a set is written as a table: [sets.NAME]")
+    config = msgspec.structs.replace(
+        config, sets={name: convert(value, BackupSet, f"sets.{name}") for name, value in sets.items()}
+    )
     check_sets(config.sets)
-    home.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    values = {key: value for key, value in msgspec.to_builtins(config).items() if value is not None}
-    write_private(home.config, tomli_w.dumps(values).encode())
+    return config
 
 
 def change_config(config: Config, key: str, text: str) -> Config:

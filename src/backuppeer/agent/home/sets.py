@@ -107,14 +107,20 @@ class BackupSet(_Part, frozen=True):
             raise UserError("copies is below 1")
         if self.schedule:
             parse_schedule(self.schedule)
-        policy = self.retention.policy()
-        if policy.has_rule:
-            policy.check()
+        self._check_retention()
         for command in msgspec.structs.asdict(self.hooks).values():
             if isinstance(command, list) and not (command and command[0]):
                 raise UserError(
                     "a hook names no program", hint='write it like ["/usr/bin/true"], or as one line of text'
                 )
+
+    def _check_retention(self) -> None:
+        try:
+            policy = self.retention.policy()
+            if policy.has_rule:
+                policy.check()
+        except UserError as exc:
+            raise UserError(f"retention: {exc.message}", hint=exc.hint) from exc
 
 
 class SetRow(BackupSet, frozen=True, omit_defaults=False, kw_only=True):

@@ -3,16 +3,15 @@
 Knows: how a command of the settings is run. Must not know: backups. It runs as the person whose home this is, as
 anything in their crontab does: whoever can write `config.toml` can run commands, so one that others may write to is
 refused. It gets no standard input, a short list of environment variables (nothing of the agent's own, hence no
-secret), the person's home folder to start in, and a time cap; it and its children end with the backup.
+secret), the person's home folder to start in, and a time cap. What it leaves running ends with the backup, or at once
+when it failed; a program that shall stay has to leave its group, as daemons do (`setsid`).
 """
 
 import asyncio
 import os
-import signal
 import stat
-from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -20,9 +19,10 @@ import structlog
 
 from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.sets import Command, Hooks
+from backuppeer.agent.jobs.hook_process import HookProcess
 from backuppeer.agent.reporter import Reporter
-from backuppeer.errors import RefusedError
-from backuppeer.limits import HOOK_END_S, HOOK_LINE_BYTES, HOOK_LINES, HOOK_S
+from backuppeer.errors import LocalError, RefusedError
+from backuppeer.limits import HOOK_S
 
 _log = structlog.get_logger()
 _KEPT: Final = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR")
@@ -37,6 +37,8 @@ class HookRunner:
     set_name: str
     hooks: Hooks
     reporter: Reporter
+    _left: list[HookProcess] = field(default_factory=list)
+    """Hooks that ended well, and may have left something running until the backup is over."""
 
     async def run(self, event: str, facts: Mapping[str, str] | None = None, *, within_s: float = HOOK_S) -> None:
         """Run the hook `before`, `after` or `failed`, if there is one, and tell what it says.
@@ -44,7 +46,8 @@ class HookRunner:
         `facts`: environment variables for it, beside BACKUPPEER_EVENT, _SET and _HOME.
 
         Raises:
-            RefusedError: it did not end well, took too long, or must not be run.
+            LocalError: it did not end well, or took too long.
+            RefusedError: it must not be run.
 
         """
         command: Command = getattr(self.hooks, event)
@@ -56,74 +59,43 @@ class HookRunner:
         outcome = await self._run(words, event, facts or {}, within_s)
         if outcome:
             _log.warning("a hook failed", set=self.set_name, hook=event, outcome=outcome)
-            raise RefusedError(
+            raise LocalError(
                 f"the hook `{event}` of set {self.set_name} {outcome}",
                 hint=f"it is sets.{self.set_name}.hooks.{event} in {self.home.config}; try it in a terminal",
             )
 
-    async def _run(self, words: list[str], event: str, facts: Mapping[str, str], within_s: float) -> str:
+    async def close(self) -> None:
+        """End what the hooks left running: a tunnel, a server that `after` was to find."""
+        while self._left:
+            await self._left.pop().end()
+
+    async def _run(self, words: Sequence[str], event: str, facts: Mapping[str, str], within_s: float) -> str:
         """Return '' or what went wrong."""
+
+        def tell(line: str) -> None:
+            self.reporter.note(f"hook {event}: {line}")
+
         try:
-            process = await asyncio.create_subprocess_exec(
-                *words,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT,
-                cwd=_find_start(),
-                env=self._environment(event, facts),
-                limit=HOOK_LINE_BYTES,
-                start_new_session=True,  # a group of its own, so that its children can be ended with it
-            )
+            process = HookProcess(words, cwd=_find_start(), env=self._environment(event, facts), tell=tell)
         except (OSError, ValueError) as exc:
             return f"can't be run: {(getattr(exc, 'strerror', None) or str(exc)).lower()}"
+        code = 1
         try:
             async with asyncio.timeout(within_s):
-                await self._tell_output(process, event)
                 code = await process.wait()
         except TimeoutError:
             return f"did not end in {within_s:.0f} s, and was stopped"
         finally:
-            await _end(process)
+            if code:
+                await process.end()
+            else:
+                self._left.append(process)
         return "" if code == 0 else f"failed (exit code {code})" if code > 0 else f"was ended by signal {-code}"
-
-    async def _tell_output(self, process: asyncio.subprocess.Process, event: str) -> None:
-        lines = 0
-        if process.stdout is None:
-            return
-        while data := await _read_line(process.stdout):
-            lines += 1
-            if lines <= HOOK_LINES and (text := data.decode(errors="replace").rstrip()):
-                self.reporter.note(f"hook {event}: {text}")
-        if lines > HOOK_LINES:
-            self.reporter.note(f"hook {event}: … and {lines - HOOK_LINES:,} more lines")
 
     def _environment(self, event: str, facts: Mapping[str, str]) -> dict[str, str]:
         kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
         told = {"EVENT": event, "SET": self.set_name, "HOME": os.fspath(self.home.path), **facts}
         return kept | {f"BACKUPPEER_{name}": value for name, value in told.items()}
-
-
-async def _read_line(stream: asyncio.StreamReader) -> bytes:
-    """Return the next line, or as much of one as may be; empty at the end."""
-    try:
-        return await stream.readuntil(b"\n")
-    except asyncio.IncompleteReadError as exc:
-        return exc.partial
-    except asyncio.LimitOverrunError as exc:
-        return await stream.read(max(1, exc.consumed))
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    """End it and its children, if they are still there: gently first."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        if process.returncode is not None:
-            return
-        # Its own group, made by start_new_session: nobody else can be in it.
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(HOOK_END_S):
-                await process.wait()
 
 
 def check_owner(config: Path) -> None:

@@ -20,7 +20,7 @@ from backuppeer.agent.jobs.hooks import HookRunner
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.reporter import Reporter
 from backuppeer.control.api import BackupRequest, BackupResult, LeaveOut
-from backuppeer.errors import BackupPeerError, RefusedError, UserError
+from backuppeer.errors import BackupPeerError, LocalError, RefusedError, UserError
 from backuppeer.limits import HOOK_PARTING_S
 
 
@@ -29,7 +29,8 @@ async def run_backup(vault: Vault, home: Home, request: BackupRequest, reporter:
 
     Raises:
         NotFoundError: there is no such set.
-        RefusedError: the hook `before` failed.
+        LocalError: the hook `before` failed.
+        RefusedError: it must not be run.
         BackupPeerError: as `BackupJob.run`.
 
     """
@@ -39,6 +40,14 @@ async def run_backup(vault: Vault, home: Home, request: BackupRequest, reporter:
         request = apply_set(request, chosen)
         hooks = NO_HOOKS if request.dry_run else chosen.hooks
     runner = HookRunner(home, request.set, hooks, reporter)
+    try:
+        return await _run_between(vault, request, runner)
+    finally:
+        await runner.close()
+
+
+async def _run_between(vault: Vault, request: BackupRequest, runner: HookRunner) -> BackupResult:
+    reporter = runner.reporter
     try:
         await runner.run("before")
         result = await BackupJob(vault, request, reporter, Paths(request)).run()
@@ -50,7 +59,7 @@ async def run_backup(vault: Vault, home: Home, request: BackupRequest, reporter:
         raise
     try:
         await runner.run("after", _describe(result))
-    except RefusedError as exc:
+    except (LocalError, RefusedError) as exc:
         result.hook_problem = exc.message
     return result
 
@@ -59,7 +68,7 @@ async def _tell_failure(runner: HookRunner, message: str, **within: float) -> No
     """Run the hook `failed`; why the backup failed matters more than that the hook did, too."""
     try:
         await runner.run("failed", {"ERROR": message}, **within)
-    except RefusedError as exc:
+    except (LocalError, RefusedError) as exc:
         runner.reporter.note(exc.message)
 
 
