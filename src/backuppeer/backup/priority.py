@@ -51,7 +51,7 @@ class Priorities:
 
     def rank(self, path: bytes) -> int | None:
         """Return the number of the first pattern that a file's absolute path fits."""
-        return next((n for n, one in enumerate(self._ranks) if one.decide(path, is_directory=False)), None)
+        return next((n for n, one in enumerate(self._ranks) if one.leaves_out_within(path)), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,17 +7,12 @@ Paths are bytes; patterns see them as text with surrogate escapes, so any byte i
 
 import os
 import re
-from collections.abc import Iterable, Sequence
-from typing import Final
-
-import pathspec
-from pathspec.patterns.gitignore import GitIgnorePatternError
+from collections.abc import Sequence
+from functools import cached_property
 
 from backuppeer.errors import UserError
-from backuppeer.limits import IGNORE_LINE_CHARS
-
-_STARS: Final = re.compile(r"(\\.)|\*+")
-"""What a backslash takes the meaning of, or stars in a row."""
+from backuppeer.files.wildcard import Rule, read_rule
+from backuppeer.limits import IGNORE_LINE_CHARS, IGNORE_RULES_AT_ONCE
 
 
 class Patterns:
@@ -32,41 +27,69 @@ class Patterns:
         """
         self._start = len(base.rstrip(b"/")) + 1
         self._ignore_case = ignore_case
-        self._spec = _compile([line.lower() for line in lines] if ignore_case else lines)
+        self._rules = [rule for line in lines if (rule := _read(line.lower() if ignore_case else line))]
 
     def decide(self, path: bytes, *, is_directory: bool) -> bool | None:
-        """Say whether `path`, below the base, is left out; False: it is kept by a `!`; None: no line fits."""
+        """Say whether `path`, below the base, is left out; False: it is kept by a `!`; None: no line fits it itself.
+
+        What is in a folder that is left out is not asked about, as in git: whoever walks does not enter it.
+        """
         text = os.fsdecode(path[self._start :])
         if self._ignore_case:
             text = text.lower()
-        return self._spec.check_file(text + "/" * is_directory, separators=()).include
+        names, paths = self._for_folders if is_directory else self._for_files
+        number = max(names.find(text[text.rfind("/") + 1 :]), paths.find(text))
+        return None if number < 0 else self._rules[number].leaves_out
+
+    def leaves_out_within(self, path: bytes) -> bool:
+        """Say whether the last line that fits a file or one of the folders above it, the nearest first, means it."""
+        is_directory = False
+        while len(path) >= self._start:
+            decision = self.decide(path, is_directory=is_directory)
+            if decision is not None:
+                return decision
+            path, is_directory = path[: path.rfind(b"/")], True
+        return False
+
+    @cached_property
+    def _for_folders(self) -> "tuple[_Table, _Table]":
+        return _tabulate(list(enumerate(self._rules)))
+
+    @cached_property
+    def _for_files(self) -> "tuple[_Table, _Table]":
+        rules = [(number, rule) for number, rule in enumerate(self._rules) if not rule.of_folders_only]
+        return self._for_folders if len(rules) == len(self._rules) else _tabulate(rules)
 
 
-def _compile(lines: Iterable[str]) -> pathspec.GitIgnoreSpec:
-    # "a/**" is everything inside of a, as git says; to the library it is a itself too, so it gets "a/**/*".
-    checked = [line.rstrip() + "/*" if line.rstrip().endswith("/**") else line for line in map(_join_stars, lines)]
-    for line in checked:
-        if len(line) > IGNORE_LINE_CHARS:
-            raise UserError(f"a pattern of {len(line)} characters: {line[:40]!r}…")
-    try:
-        return pathspec.GitIgnoreSpec.from_lines(checked)
-    # re.error: the library makes a regular expression of a line, and does not look into its brackets ([z-a]).
-    except (GitIgnorePatternError, ValueError, re.error) as exc:
-        raise UserError(f"not a pattern: {exc}", hint="they are written as in .gitignore") from exc
+class _Table:
+    """Rules as few expressions, so that many are tried at once; the last of them stands first."""
+
+    def __init__(self, rules: Sequence[tuple[int, Rule]]) -> None:
+        self._parts: list[tuple[re.Pattern[str], list[int]]] = []
+        backwards = rules[::-1]
+        for start in range(0, len(rules), IGNORE_RULES_AT_ONCE):
+            part = backwards[start : start + IGNORE_RULES_AT_ONCE]
+            regex = re.compile("|".join(f"({rule.regex})" for _, rule in part), re.DOTALL)
+            self._parts.append((regex, [number for number, _ in part]))
+
+    def find(self, text: str) -> int:
+        """Return the number of the last rule that fits, -1 if none does."""
+        for regex, numbers in self._parts:
+            if (found := regex.match(text)) and found.lastindex:
+                return numbers[found.lastindex - 1]
+        return -1
 
 
-def _join_stars(line: str) -> str:
-    """Return a line with each run of stars in a name as the one star that it means.
-
-    The library tries every way of sharing a name out among them: thirty would take for ever, and whoever wrote the
-    folder that is backed up wrote the line, too.
-    """
-    parts = line.split("/")
-    return "/".join(part if part.strip() in {"**", "!**"} else _STARS.sub(_join_run, part) for part in parts)
+def _tabulate(rules: Sequence[tuple[int, Rule]]) -> tuple[_Table, _Table]:
+    """Return the rules for names, and those for paths."""
+    of_names, of_paths = ([one for one in rules if one[1].is_of_name is wanted] for wanted in (True, False))
+    return _Table(of_names), _Table(of_paths)
 
 
-def _join_run(found: re.Match[str]) -> str:
-    return found[1] or "*"
+def _read(line: str) -> Rule | None:
+    if len(line) > IGNORE_LINE_CHARS:
+        raise UserError(f"a pattern of {len(line)} characters: {line[:40]!r}…")
+    return read_rule(line)
 
 
 def anywhere(pattern: str) -> str:
