@@ -12,6 +12,7 @@ import typer
 from backuppeer.cli.context import Context, context_of
 from backuppeer.cli.groups import takes
 from backuppeer.cli.ls import split_place
+from backuppeer.cli.patience import Wait, waiting_time
 from backuppeer.cli.render import escape_line, escape_name, format_count, format_moment
 from backuppeer.cli.screen import GREEN, YELLOW
 from backuppeer.cli.spinner import Spinner
@@ -43,6 +44,7 @@ class _Choice(NamedTuple):
     delete: bool
     dry_run: bool
     verify: bool
+    wait: str
     set: str
     host: str
 
@@ -75,8 +77,9 @@ def _choose(  # noqa: PLR0913 - one per option
     verify: Annotated[
         bool, typer.Option("--verify", help="Read everything again afterwards, and compare with the snapshot.")
     ] = False,
+    wait: Wait = "",
 ) -> _Choice:
-    return _Choice(overwrite, tuple(include or ()), tuple(exclude or ()), delete, dry_run, verify, of_set, host)
+    return _Choice(overwrite, tuple(include or ()), tuple(exclude or ()), delete, dry_run, verify, wait, of_set, host)
 
 
 @takes(_choose, into="choice")
@@ -111,6 +114,7 @@ def restore(
         exclude=choice.exclude,
         delete=choice.delete,
         verify=choice.verify,
+        wait_s=waiting_time(context.screen, choice.wait),
     )
     if choice.delete and mode == "never":
         raise UserError("--delete and --overwrite never are two wishes", hint="leave one of them out")
@@ -177,7 +181,13 @@ def _run(
     client = context.client()
     try:
         with Spinner(context.screen) as spinner:
-            return run_work(client, route, request, kind, view=View(context.screen, on_event, spinner=spinner))
+            return run_work(
+                client,
+                route,
+                request,
+                kind,
+                view=View(context.screen, on_event, spinner=spinner, leaving="Ctrl-C stops, restored files stay"),
+            )
     except KeyboardInterrupt:
         raise InterruptedByUserError(
             f"stopped; finished files stay in {request.target}",

@@ -46,6 +46,7 @@ class View:
         spinner: Spinner | None = None,
         turning: bool = False,
         quiet: bool = False,
+        leaving: str = "Ctrl-C ends",
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self.screen = screen
@@ -56,6 +57,8 @@ class View:
         """Whether progress has a turning sign too: for work whose counts may stand still for seconds."""
         self._quiet = quiet
         """With --json: no lines, as the verb prints one value at the end."""
+        self._leaving = leaving
+        """What Ctrl-C does while a host is waited for."""
         self._state = ""
         self._now = now
         self._pace = Pace()
@@ -100,7 +103,7 @@ class View:
             return
         if said.state in _AWAITED:
             is_waiting = said.state == _WAITING
-            self._spinner.show(said.text, tail="(Ctrl-C ends)" if is_waiting else "", timed=is_waiting)
+            self._spinner.show(said.text, tail=f"({self._leaving})" if is_waiting else "", timed=is_waiting)
         else:
             if not self._turning:
                 self._spinner.rest()

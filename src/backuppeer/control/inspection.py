@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from backuppeer.control.api import EntryRow, Request
+from backuppeer.limits import RETRY_BUDGET_S
 
 
 class Rows(msgspec.Struct, kw_only=True):
@@ -106,6 +107,8 @@ class DumpRequest(Request):
     snapshot: str
     path: str = ""
     archive: str = ""
+    wait_s: float | None = RETRY_BUDGET_S
+    """How long hosts that are away are waited for; None: until one is back."""
 
 
 class DumpStart(msgspec.Struct, kw_only=True):

@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 
 from backuppeer.control.api import Request
+from backuppeer.limits import RETRY_BUDGET_S
 
 Overwriting = Literal["refuse", "if-changed", "if-newer", "never", "always"]
 
@@ -34,6 +35,8 @@ class RestoreRequest(Request):
     """Remove from restored folders what the snapshot does not have; with patterns only what they are about."""
     verify: bool = False
     """Read everything again afterwards, and compare."""
+    wait_s: float | None = RETRY_BUDGET_S
+    """How long hosts that are away are waited for; None: until one is back."""
 
 
 class Conflict(msgspec.Struct, kw_only=True):

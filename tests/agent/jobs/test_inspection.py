@@ -328,7 +328,7 @@ def test_while_the_host_is_away_what_needs_it_is_unreachable(house, tree, play, 
         await estate.back_up(tree)
         monkeypatch.setattr(estate.sight, "session", gone)
         with pytest.raises(PeerUnreachable, match=r"a\.txt"):
-            await ask(estate, DumpRequest(snapshot="latest", path=str(tree / "a.txt")))
+            await ask(estate, DumpRequest(snapshot="latest", path=str(tree / "a.txt"), wait_s=0))
         estate.lose_repository("trees")
         old = DiffRequest(old="latest", old_path=str(tree), new="latest", new_path="/")
         for request in (FindRequest(patterns=["x"]), StatsRequest(), old):

@@ -1,8 +1,10 @@
 import asyncio
 import functools
 import hashlib
+import math
 import threading
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -260,6 +262,96 @@ def test_a_host_that_was_waited_for_in_vain_is_not_waited_for_again_for_each_pac
             away.reach.found = link.session
             run.fetch._gone.clear()
             assert await run.read(drafts[0]) == {noise(0, 300_000)}
+
+    asyncio.run(scenario())
+
+
+class Lost(FixedReach):
+    """Away for ever; `is_called` once somebody dials, and who dials waits until `gives_up`."""
+
+    def __init__(self):
+        super().__init__(None)
+        self.is_called, self.gives_up, self.calls = asyncio.Event(), asyncio.Event(), 0
+
+    async def session(self, peer):
+        del peer
+        self.calls += 1
+        self.is_called.set()
+        await self.gives_up.wait()
+        raise PeerUnreachable("away")
+
+
+def lose(run, number=0):
+    """Replace a host of a fetch by one that is away; return its reach."""
+    agreement = list(run.fetch._partners)[number]
+    lost = Lost()
+    run.fetch._partners[agreement] = replace(run.fetch._partners[agreement], reach=lost)
+    return lost
+
+
+def test_who_waits_without_an_end_can_leave(house, owner):
+    agreement = owner.agree_with(house)
+
+    async def scenario():
+        async with hosted(house, owner) as link:
+            run = Run(owner, [partner(house, agreement, link.session)])
+            run.fetch._wait_s = math.inf
+            draft = draft_of(owner, noise(1, 300_000))
+            await run.store(draft)
+            lost = lose(run)
+            reading = asyncio.create_task(run.read(draft))
+            await lost.is_called.wait()
+            run.fetch.cancel()
+            with pytest.raises(InterruptedByUserError, match="stopped while waiting"):
+                await reading
+            with pytest.raises(InterruptedByUserError):
+                await run.read(draft)
+
+    asyncio.run(scenario())
+
+
+def test_all_that_wait_for_a_host_wait_for_one_call(house, owner):
+    agreement = owner.agree_with(house)
+
+    async def scenario():
+        async with hosted(house, owner) as link:
+            run = Run(owner, [partner(house, agreement, link.session)])
+            run.fetch._wait_s = 0.0
+            drafts = [draft_of(owner, noise(n, 300_000)) for n in range(3)]
+            await run.store(*drafts)
+            lost = lose(run)
+            reading = [asyncio.create_task(run.read(draft)) for draft in drafts]
+            while len(run.fetch._awaited) < len(drafts):  # noqa: ASYNC110 - threads tell no event
+                await asyncio.sleep(0)
+            for _ in range(5):  # what threads handed to the loop begins in the turns after
+                await asyncio.sleep(0)
+            lost.gives_up.set()
+            for task in reading:
+                with pytest.raises(PeerUnreachable, match="away"):
+                    await task
+            assert lost.calls == 1
+
+    asyncio.run(scenario())
+
+
+def test_while_one_host_stays_away_another_that_comes_back_is_not_missed(house, owner, tmp_path, monkeypatch):
+    monkeypatch.setattr(fetch_module, "RETRY_MOST_S", 0.02)
+
+    async def scenario():
+        async with two_hosts(house, owner, tmp_path) as run:
+            run.fetch._wait_s = math.inf
+            draft = draft_of(owner, noise(1, 300_000))
+            await run.store(draft)
+            agreement, _ = asked_first(run, draft)
+            first = list(run.fetch._partners).index(agreement)
+            lose(run, first).gives_up.set()
+            reach = run.fetch._partners[list(run.fetch._partners)[1 - first]].reach
+            session, reach.found, before = reach.found, PeerUnreachable("away"), reach.asked
+            reading = asyncio.create_task(run.read(draft))
+            while reach.asked < before + 3:  # noqa: ASYNC110 - threads tell no event
+                await asyncio.sleep(0)
+            reach.found = session
+            assert await reading == {noise(1, 300_000)}
 
     asyncio.run(scenario())
 

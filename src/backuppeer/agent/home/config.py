@@ -65,7 +65,7 @@ def parse_config(text: str) -> Config:
     try:
         told = tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:
-        raise UserError(str(exc), hint="mend or delete the file; it is TOML: https://toml.io") from exc
+        raise UserError(str(exc), hint="mend or delete the file; it is written in TOML") from exc
     sets = told.pop("sets", {})
     config = convert(told, Config, "")
     if not isinstance(sets, dict):

@@ -153,16 +153,16 @@ class CheckJob:
 
     def _make_sources(self) -> None:
         heard = [stock.partner.agreement for stock in self._found.heard]
-        self._source = self._make_source(list(self._found.stocks), patient=False)
-        self._sources = {agreement: self._make_source([agreement], patient=True) for agreement in heard}
+        self._source = self._make_source(list(self._found.stocks), wait_s=0)
+        self._sources = {agreement: self._make_source([agreement]) for agreement in heard}
 
-    def _make_source(self, agreements: Sequence[AgreementId], *, patient: bool) -> Fetch:
+    def _make_source(self, agreements: Sequence[AgreementId], *, wait_s: float | None = None) -> Fetch:
         """Return where packs are read from; hosts that could not be asked are not dialled again for each of them."""
         partners: dict[AgreementId, Partner] = {}
         for agreement in agreements:
             stock = self._found.stocks[agreement]
             partners[agreement] = AbsentPartner.of(stock.partner, stock.away) if stock.away else stock.partner
-        return self._vault.source_of(partners, say=self._reporter.say_state, patient=patient, keep_bytes=0)
+        return self._vault.source_of(partners, say=self._reporter.say_state, wait_s=wait_s, keep_bytes=0)
 
     def _compare_head(self) -> None:
         newest = self._vault.heads.newest()

@@ -4,6 +4,7 @@ Knows: what a place is dumped as. Must not know: archives, frames. Nothing but v
 from the last event whether they were all.
 """
 
+import math
 import os
 import threading
 from collections.abc import Awaitable, Callable, Generator
@@ -15,6 +16,7 @@ import msgspec
 
 from backuppeer.agent.jobs.lookup import Lookup
 from backuppeer.agent.jobs.pulling import pull, run_aside
+from backuppeer.agent.owner.fetch import Fetch
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.reporter import Reporter, beating, counting
 from backuppeer.backup.counting import Tell, count_part
@@ -63,9 +65,12 @@ class DumpJob:
         await lookup.mend(copies=True)
         snapshot_id, snapshot = lookup.choose(self._request.snapshot)
         repository = self._vault.repository
-        source = self._vault.source(say=self._reporter.say_state)
+        wait_s = math.inf if self._request.wait_s is None else self._request.wait_s
+        source = self._vault.source(say=self._reporter.say_state, wait_s=wait_s)
         trees = TreeReader(repository.keys, repository.index, cache=repository.cache, source=source)
-        way = await run_aside(lambda: find_entry(trees, snapshot.tree, split_path(self._path)), self._stop)
+        way = await run_aside(
+            lambda: find_entry(trees, snapshot.tree, split_path(self._path)), self._stop, source.cancel
+        )
         start = self._plan(snapshot_id, snapshot, way)
         dumper = Dumper(
             repository.keys,
@@ -78,15 +83,15 @@ class DumpJob:
         await self._emit(Event(event=EventName.START, data=msgspec.to_builtins(start)))
         if start.format == FILE:
             self._reporter.begin("dumping", files_total=1, bytes_total=way[-1].size)
-            await self._hand_on(dumper.dump_file(self._path.lstrip(b"/"), way[-1]))
+            await self._hand_on(dumper.dump_file(self._path.lstrip(b"/"), way[-1]), source)
         else:
             self._reporter.begin("dumping")
             async with counting(partial(self._count, snapshot), self._reporter):
-                await self._hand_on(dumper.dump_tar(Selection(trees, snapshot.tree, way)))
+                await self._hand_on(dumper.dump_tar(Selection(trees, snapshot.tree, way)), source)
         return self._report(start, dumper.done)
 
-    async def _hand_on(self, pieces: Generator[bytes, None, None]) -> None:
-        async with beating(self._reporter), aclosing(pull(pieces, self._stop)) as steps:
+    async def _hand_on(self, pieces: Generator[bytes, None, None], source: Fetch) -> None:
+        async with beating(self._reporter), aclosing(pull(pieces, self._stop, source.cancel)) as steps:
             async for piece in steps:
                 await self._emit(piece)
 

@@ -21,8 +21,17 @@ _BATCH_CHARS: Final = 256 * 1024
 """Text of the rows of one event: six times as much, when all of it must be escaped, still fits a line."""
 
 
-async def pull(steps: Generator[T, None, None], stop: threading.Event) -> AsyncGenerator[T, None]:
-    """Yield what a generator does (never None), each step in a thread; `stop` is set when it ends, however."""
+def _nothing() -> None:
+    """Let go of nothing."""
+
+
+async def pull(
+    steps: Generator[T, None, None], stop: threading.Event, let_go: Callable[[], None] = _nothing
+) -> AsyncGenerator[T, None]:
+    """Yield what a generator does (never None), each step in a thread; `stop` is set when it ends, however.
+
+    `let_go`: called then; ends what the thread may be waiting for.
+    """
     ahead = asyncio.create_task(asyncio.to_thread(next, steps, None))
     try:
         while (step := await asyncio.shield(ahead)) is not None:
@@ -30,18 +39,23 @@ async def pull(steps: Generator[T, None, None], stop: threading.Event) -> AsyncG
             yield step
     finally:
         stop.set()
+        let_go()
         # No generator can be closed while a thread is in it.
         await asyncio.gather(ahead, return_exceptions=True)
         await asyncio.to_thread(steps.close)
 
 
-async def run_aside(work: Callable[[], T], stop: threading.Event) -> T:
-    """Return what `work` does in a thread; when cancelled, set `stop` and wait until it has seen that."""
+async def run_aside(work: Callable[[], T], stop: threading.Event, let_go: Callable[[], None] = _nothing) -> T:
+    """Return what `work` does in a thread; when cancelled, set `stop` and wait until it has seen that.
+
+    `let_go`: called then; ends what the thread may be waiting for.
+    """
     task = asyncio.create_task(asyncio.to_thread(work))
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
         stop.set()
+        let_go()
         await asyncio.gather(task, return_exceptions=True)
         raise
 

@@ -4,6 +4,7 @@ Knows: whose fault each missing file is, hence which exit code. Must not know: h
 """
 
 import asyncio
+import math
 import os
 import threading
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from typing import Final, TypeVar
 
 from backuppeer.agent.jobs.lookup import Lookup
 from backuppeer.agent.jobs.pulling import batch_rows, make_rows_event, run_aside
+from backuppeer.agent.owner.fetch import Fetch
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.reporter import Emit, Reporter, beating, counting
 from backuppeer.backup.browse import one_of_each
@@ -51,6 +53,7 @@ class RestoreJob:
         self._vault, self._request, self._reporter = vault, request, reporter
         self._emit = emit
         reporter.traffic_bytes = vault.traffic_bytes
+        self._source: Fetch
         self._stop = threading.Event()
         self._choice = Choice(include=request.include, exclude=request.exclude)
 
@@ -122,11 +125,13 @@ class RestoreJob:
 
     def _make_restorer(self) -> Restorer:
         repository = self._vault.repository
+        wait_s = math.inf if self._request.wait_s is None else self._request.wait_s
+        self._source = self._vault.source(say=self._reporter.say_state, wait_s=wait_s)
         return Restorer(
             repository.keys,
             repository.index,
             cache=repository.cache,
-            source=self._vault.source(say=self._reporter.say_state),
+            source=self._source,
             target=os.fsencode(self._request.target),
             progress=self._reporter,
             options=RestoreOptions(
@@ -140,7 +145,7 @@ class RestoreJob:
 
     async def _in_thread(self, step: Callable[[Snapshot, bytes], T], snapshot: Snapshot) -> T:
         path = os.fsencode(self._request.path or "/")
-        return await run_aside(partial(step, snapshot, path), self._stop)
+        return await run_aside(partial(step, snapshot, path), self._stop, self._source.cancel)
 
     def _report(self, snapshot_id: SnapshotId, snapshot: Snapshot, result: Restored) -> RestoreResult:
         done = f"restored to {self._request.target}: {_count(result.files)}"
@@ -152,7 +157,7 @@ class RestoreJob:
         if result.unavailable_errors:
             raise PeerUnreachable(
                 f"with hosts that can't be reached now: {_count(result.unavailable_errors)}; {done}",
-                hint="run the same restore again when they are back",
+                hint="run the same restore again when they are back; --wait 1h waits so long for them",
             )
         for partner in self._vault.partners():
             self._vault.saw(partner, Kind.RESTORED, size_bytes=result.bytes)

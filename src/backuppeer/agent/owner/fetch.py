@@ -11,18 +11,21 @@ import asyncio
 import mmap
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from concurrent.futures import CancelledError
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Final, Protocol, TypeVar
 
 from backuppeer.agent.peers.partners import Partner
 from backuppeer.agent.peers.retry import Herald, Say, retry
+from backuppeer.agent.peers.session import Session
 from backuppeer.clock import Clock
 from backuppeer.errors import (
     BackupPeerError,
     IntegrityFault,
+    InterruptedByUserError,
     PeerUnreachable,
     ProtocolViolation,
     RefusedError,
@@ -30,14 +33,19 @@ from backuppeer.errors import (
     Unavailable,
 )
 from backuppeer.ids import AgreementId, LogicalId, StoredId
-from backuppeer.limits import BLOCK_BYTES, FAILED_LATELY_S, FETCH_CACHE_BYTES, LEAF_BYTES, RETRY_BUDGET_S
+from backuppeer.limits import BLOCK_BYTES, FAILED_LATELY_S, FETCH_CACHE_BYTES, LEAF_BYTES, RETRY_BUDGET_S, RETRY_MOST_S
 from backuppeer.proof.merkle import verify_range
 from backuppeer.shares.ledger import Copy, Ledger
 from backuppeer.wire.messages import GetRange, Range
 
 _BLOCK_LEAVES: Final = BLOCK_BYTES // LEAF_BYTES
 Ranges = Sequence[tuple[int, int]]
+T = TypeVar("T")
 Blame = Callable[[Partner, BackupPeerError], None]
+
+
+class _Cancellable(Protocol):
+    def cancel(self) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +100,12 @@ def _size(spans: Sequence[Span]) -> int:
 
 
 class Fetch:
-    """PackSource over the partners that hold copies. `keep_bytes`: of what was fetched last; 0 to read all but once."""
+    """PackSource over the partners that hold copies.
+
+    `wait_s`: how long hosts that are away are waited for; 0: each is asked once, infinite: until one is back, None: as
+    everywhere.
+    `keep_bytes`: of what was fetched last; 0 to read all but once.
+    """
 
     def __init__(
         self,
@@ -102,29 +115,36 @@ class Fetch:
         clock: Clock,
         blame: Blame,
         say: Say,
-        patient: bool = True,
+        wait_s: float | None = None,
         keep_bytes: int = FETCH_CACHE_BYTES,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._ledger, self._partners = ledger, partners
-        self._clock, self._blame, self._patient = clock, blame, patient
+        self._clock, self._blame = clock, blame
+        self._wait_s = RETRY_BUDGET_S if wait_s is None else wait_s
         self._herald = Herald(say, clock)
         self._recent = RecentSpans(keep_bytes)
         self._failed_s: dict[AgreementId, float] = {}
         self._gone: dict[AgreementId, Unavailable] = {}
+        self._awaited: set[_Cancellable] = set()
+        self._meetings: dict[AgreementId, asyncio.Future[Session]] = {}
+        self._is_cancelled = False
 
     def fetch(self, pack: LogicalId, ranges: Sequence[tuple[int, int]]) -> tuple[bytes, Sequence[bytes | memoryview]]:
         """Return the clear header and the bytes of each (offset, length) of `pack`, all from the same copy.
 
-        Every copy is tried once before anybody is waited for, those first whose host did not fail lately.
+        Every copy is tried once before anybody is waited for, those first whose host did not fail lately. Whoever was
+        waited for in vain is tried again after a while, and not waited for: a thousand packs must not wait each.
 
         Raises:
             IntegrityFault: no host returned bytes that the stored id vouches for.
             Unavailable: no host with a copy can be reached.
+            InterruptedByUserError: cancelled.
 
         """
         failures: dict[AgreementId, BackupPeerError] = {}
         for budget_s in self._budgets(pack):
+            is_hopeless = True
             for copy, partner in self._candidates(pack):
                 if not isinstance(failures.get(copy.agreement, Unavailable("")), Unavailable):
                     continue
@@ -132,28 +152,45 @@ class Fetch:
                     failures[copy.agreement] = gone
                     continue
                 plan_blocks(ranges, copy.size)  # what can't be in this pack is the index's fault, and no host's
+                is_hopeless &= copy.agreement in self._gone
                 try:
-                    return copy.header, self._fetch_from(partner, copy, ranges, budget_s)
+                    taken = self._fetch_from(partner, copy, ranges, 0.0 if copy.agreement in self._gone else budget_s)
                 except (IntegrityFault, RefusedError, ProtocolViolation, Unavailable) as exc:
-                    self._note_failure(partner, exc, budget_s)
+                    self._note_failure(partner, exc)
                     failures[copy.agreement] = exc
+                else:
+                    self._gone.pop(copy.agreement, None)
+                    return copy.header, taken
+            if is_hopeless:
+                break
+        if self._wait_s:
+            self._gone |= {agreement: exc for agreement, exc in failures.items() if isinstance(exc, Unavailable)}
         raise _summarise(pack, list(failures.values()))
 
-    def _budgets(self, pack: LogicalId) -> tuple[float, ...]:
-        """Return how long a host is waited for in each round; the only one that has a pack is waited for at once."""
-        if not self._patient:
-            return (0.0,)
-        return (RETRY_BUDGET_S,) if len(self._candidates(pack)) == 1 else (0.0, RETRY_BUDGET_S)
+    def cancel(self) -> None:
+        """End all waiting for hosts, now and from now on. In the event loop."""
+        self._is_cancelled = True
+        for step in [*self._awaited, *self._meetings.values()]:
+            step.cancel()
 
-    def _note_failure(self, partner: Partner, error: BackupPeerError, budget_s: float) -> None:
+    def _budgets(self, pack: LogicalId) -> Iterator[float]:
+        """Yield how long each host is waited for in a round; the only one that has a pack is waited for at once."""
+        if len(self._candidates(pack)) == 1:
+            yield self._wait_s
+            return
+        yield 0.0
+        end_s = self._clock.monotonic_s() + self._wait_s
+        # In turns: the second may be back long before the first.
+        while (left_s := end_s - self._clock.monotonic_s()) > 0:
+            yield min(left_s, RETRY_MOST_S)
+
+    def _note_failure(self, partner: Partner, error: BackupPeerError) -> None:
         self._herald.over(partner.name, is_back=False)
         self._blame(partner, error)
         self._failed_s[partner.agreement] = self._clock.monotonic_s()
-        if budget_s and isinstance(error, Unavailable):
-            self._gone[partner.agreement] = error
 
     def _lately_gone(self, copy: Copy) -> Unavailable | None:
-        """Return the failure of a host that was waited for in vain lately: a thousand packs must not wait each."""
+        """Return the failure of a host that was waited for in vain lately."""
         return self._gone.get(copy.agreement) if self._has_failed_lately(copy) else None
 
     def _candidates(self, pack: LogicalId) -> list[tuple[Copy, Partner]]:
@@ -175,18 +212,36 @@ class Fetch:
     def _read_spans(self, partner: Partner, copy: Copy, ranges: Ranges, budget_s: float) -> list[Span]:
         spans: list[Span] = []
         for first, count in plan_blocks(ranges, copy.size):
-            # While others are tried first the work goes on, and what moves is shown.
-            read = partial(self._read_range if budget_s else read_range, partner, copy.stored, first, count)
+            read = partial(self._read_range, partner, copy.stored, first, count, is_told=budget_s > 0)
             step = retry(read, self._clock, waiting=self._herald.waiting_for(partner.name), budget_s=budget_s)
-            data, path = asyncio.run_coroutine_threadsafe(step, self._loop).result()
+            data, path = self._wait_for(step)
             check_range(copy.stored, copy.size, first, data, path)
             spans.append(Span(first * LEAF_BYTES, data))
         return spans
 
+    def _wait_for(self, step: Coroutine[None, None, T]) -> T:
+        future = asyncio.run_coroutine_threadsafe(step, self._loop)
+        self._awaited.add(future)
+        try:
+            if self._is_cancelled:
+                future.cancel()
+            return future.result()
+        except CancelledError:
+            raise InterruptedByUserError("stopped while waiting for a host") from None
+        finally:
+            self._awaited.discard(future)
+
     async def _read_range(
-        self, partner: Partner, stored: StoredId, first_leaf: int, leaves: int
+        self, partner: Partner, stored: StoredId, first_leaf: int, leaves: int, *, is_told: bool
     ) -> tuple[memoryview, tuple[bytes, ...]]:
-        await self._herald.meet(partner.name, partner.session())
+        # One call for all that wait for this host: dialled one after the other, each would take its ten seconds.
+        meeting = self._meetings.get(partner.agreement)
+        if meeting is None or meeting.done():
+            meeting = asyncio.ensure_future(partner.session())
+            self._meetings[partner.agreement] = meeting
+        step = asyncio.shield(meeting)
+        # While others are tried first the work goes on, and what moves is shown.
+        await (self._herald.meet(partner.name, step) if is_told else step)
         return await read_range(partner, stored, first_leaf, leaves)
 
 

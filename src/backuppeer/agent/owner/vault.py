@@ -213,16 +213,16 @@ class Vault:
             if next(ledger.missing_at(agreement, index.packs()), None) is None
         ]
 
-    def source(self, *, say: Say = _silent, patient: bool = True) -> Fetch:
-        """Return where packs are read from; an impatient source asks each host once. `say` hears who is waited for."""
-        return self.source_of({p.agreement: p for p in self.partners()}, say=say, patient=patient)
+    def source(self, *, say: Say = _silent, wait_s: float | None = None) -> Fetch:
+        """Return where packs are read from; 0 seconds: each host is asked once. `say` hears who is waited for."""
+        return self.source_of({p.agreement: p for p in self.partners()}, say=say, wait_s=wait_s)
 
     def source_of(
         self,
         partners: Mapping[AgreementId, Partner],
         *,
         say: Say = _silent,
-        patient: bool = True,
+        wait_s: float | None = None,
         keep_bytes: int = FETCH_CACHE_BYTES,
     ) -> Fetch:
         """Return a source of just these hosts."""
@@ -232,7 +232,7 @@ class Vault:
             clock=self.clock,
             blame=self.blame,
             say=say,
-            patient=patient,
+            wait_s=wait_s,
             keep_bytes=keep_bytes,
         )
 
@@ -309,7 +309,8 @@ class Vault:
             return Losses()
         loaded = Loaded()
         if not self.is_whole():
-            loaded = await asyncio.to_thread(load_head, self.repository, newest[0], self.source(patient=patient))
+            source = self.source(wait_s=None if patient else 0)
+            loaded = await asyncio.to_thread(load_head, self.repository, newest[0], source)
         agreements = [agreement for agreement, _, _ in self._state.agreements()]
         return await asyncio.to_thread(find_losses, self.repository, newest[0], agreements, loaded)
 
@@ -358,7 +359,7 @@ class Vault:
         await copy_missing(
             self.repository,
             partner,
-            self.source(patient=False),
+            self.source(wait_s=0),
             reporter,
             clock=self.clock,
             stop=stop,
