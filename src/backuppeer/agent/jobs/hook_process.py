@@ -14,6 +14,7 @@ import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 from backuppeer.limits import HOOK_END_S, HOOK_LINE_BYTES, HOOK_LINES, HOOK_PIECE_BYTES
@@ -22,6 +23,7 @@ _LOOK_S: Final = 0.05
 """How often it is looked whether a group has ended: nothing in the system tells of that."""
 _PIPE_PIECES: Final = 16
 """What a pipe holds at most, in pieces: 1 MiB unless the administrator allows more."""
+_PROCESSES: Final = Path("/proc")
 Tell = Callable[[str], None]
 
 
@@ -71,28 +73,27 @@ class HookProcess:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             try:
-                await self._reap()
+                # What a broken disk holds up is left to the system after a while.
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(HOOK_END_S):
+                        await self._until_all_ended()
             finally:
                 self._close()
 
     async def _ask_to_end(self) -> None:
-        group = self._process.pid
         with suppress(ProcessLookupError, PermissionError):
-            os.killpg(group, signal.SIGTERM)  # not reaped yet, so the number can be nobody else's
+            os.killpg(self._process.pid, signal.SIGTERM)  # not reaped yet, so the number can be nobody else's
         with suppress(TimeoutError):
             async with asyncio.timeout(HOOK_END_S):
-                await self._reap()
-                # From here on the number is kept by what is left of the group; an empty group's could only be given
-                # away again when all other numbers of the system were, in these few seconds.
-                while _is_there(group):  # noqa: ASYNC110 - no event tells of it
-                    await asyncio.sleep(_LOOK_S)
+                await self._until_all_ended()
 
-    async def _reap(self) -> None:
-        """Take its end from the system; one that a broken disk holds up is left to the interpreter after a while."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(HOOK_END_S):
-                while self._process.poll() is None:
-                    await self._until_ended()
+    async def _until_all_ended(self) -> None:
+        while self._process.poll() is None:
+            await self._until_ended()
+        # From here on the number is kept by what is left of the group; an empty group's could only be given away
+        # again when all other numbers of the system were, in these few seconds.
+        while _lives(self._process.pid):  # noqa: ASYNC110 - no event tells of it
+            await asyncio.sleep(_LOOK_S)
 
     def _close(self) -> None:
         self._output.close()
@@ -190,11 +191,22 @@ def _watch(pid: int) -> int | None:
         return None
 
 
-def _is_there(group: int) -> bool:
+def _lives(group: int) -> bool:
+    """Say whether a process of the group still runs; one that only waits to be reaped, maybe for ever, does not."""
     try:
         os.killpg(group, 0)
     except ProcessLookupError:
         return False
     except PermissionError:  # what is left took another person's name
         return True
-    return True
+    seen = [_read_state(file) for file in _PROCESSES.glob("[0-9]*/stat")]
+    return not seen or any(state != "Z" and number == group for state, number in seen)
+
+
+def _read_state(file: Path) -> tuple[str, int]:
+    """Return state and group of a process, from the third field of proc(5) on."""
+    try:
+        state, _, number, *_ = file.read_text(errors="replace").rpartition(")")[2].split()
+        return state, int(number)
+    except (OSError, ValueError):  # it ended meanwhile
+        return "Z", 0
