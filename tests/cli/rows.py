@@ -85,3 +85,20 @@ def ask(capsys, verb, *words):
 
 
 STATES = [event("state", events.State(state=name)) for name in ("searching", "knocking", "waiting", "connected")]
+
+
+def make_peer(**changes):
+    """Return a row of `peers`."""
+    row = api.PeerRow(
+        peer_id=PEER,
+        alias="alice",
+        role="host",
+        verified=True,
+        quota_bytes=10**10,
+        used_bytes=1,
+        safety_words=WORDS,
+        last_seen="",
+        trust=0.5,
+        trust_level="fair",
+    )
+    return msgspec.structs.replace(row, **changes)

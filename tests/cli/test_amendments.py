@@ -140,8 +140,16 @@ def test_minutes_in_keep_within_are_pointed_out_and_wrong_numbers_refused(capsys
     assert "m is minutes here, mo is months" in err
     assert dummy.requests[0][1].keep_within_s == (2 * 365 + 7) * 86400 + 3 * 3600 + 5 * 60
     assert "minutes" not in run(capsys, "forget", "--keep-within", "2y5mo7d3h")[2]
-    for wrong in (["--keep-within", "soon"], ["--keep-within", "0d"], ["--keep-daily", "x"]):
+    for wrong in (["--keep-within", "soon"], ["--keep-within", "0d"], ["--keep-daily", "x"], ["--keep-last", "0"]):
         assert run(capsys, "forget", *wrong)[0] == 2
+    assert "--keep-last 0 keeps nothing" in run(capsys, "forget", "--keep-last", "0", "--keep-daily", "3")[2]
+
+
+def test_a_dry_run_with_prune_says_what_becomes_of_the_prune(capsys, agent):
+    agent({"forget/plan": given(PLAN)})
+    assert "then it would prune" in run(capsys, "forget", "aaaa", "--prune", "--dry-run")[1]
+    agent({"forget/plan": given(ForgetPlan(groups=[], forgotten=0, kept=3, digest="d"))})
+    assert "so nothing is pruned" in run(capsys, "forget", "--keep-last", "9", "--prune")[1]
 
 
 def test_missing_snapshots_and_groups_without_paths_have_their_columns(capsys, agent):

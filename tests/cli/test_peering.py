@@ -232,7 +232,7 @@ def test_host_on_a_home_without_identity_says_so_before_its_terms(capsys, home):
 
 @pytest.mark.parametrize(("agreements", "is_told"), [(2, True), (0, False)])
 def test_who_withdraws_is_told_that_owners_with_only_their_words_find_offers(capsys, agent, agreements, is_told):
-    agent({"host/stop": given(api.HostingState(agreements=agreements))})
+    agent({"host/stop": given(api.HostingState(agreements=agreements)), "status": given(status(offering=True))})
     _, out, _ = run(capsys, "host", "--stop")
     assert ("can't find you again with their 24 words until you offer again" in out) == is_told
 
@@ -271,11 +271,23 @@ def test_a_request_without_terminal_is_told_with_the_command_to_answer_it(capsys
 
 
 def test_host_stop_withdraws_the_slot_only(capsys, agent):
-    dummy = agent({"host/stop": given(api.HostingState(agreements=2))})
+    dummy = agent({"host/stop": given(api.HostingState(agreements=2)), "status": given(status(offering=True))})
     code, out, _ = run(capsys, "host", "--stop", "--json")
     assert code == 0
     assert check_output("host --stop", out)[-1]["agreements"] == 2
-    assert [route for route, _ in dummy.requests] == ["host/stop"]
+    assert [route for route, _ in dummy.requests] == ["status", "host/stop"]
+    assert "the slot is withdrawn" in run(capsys, "host", "--stop")[1]
+
+
+def status(*, offering):
+    hosting = api.HostingState(offering=offering)
+    return api.StatusResult(peer_id=PEER, agent="running", servers=[], sessions=0, hosting=hosting, snapshots=0)
+
+
+def test_to_stop_where_nothing_was_on_offer_is_told(capsys, agent):
+    agent({"host/stop": given(api.HostingState()), "status": given(status(offering=False))})
+    code, out, _ = run(capsys, "host", "--stop")
+    assert (code, "no slot was on offer" in out) == (0, True)
 
 
 @pytest.fixture

@@ -171,6 +171,20 @@ def tell(view, state, text):
     view.show(Event(event="state", data={"state": state, "text": text}))
 
 
+def test_a_rate_after_a_wait_does_not_count_the_wait():
+    err, now = FakeTerminal(), [0.0]
+    view = View(screen(err), spinner=Spinner(screen(err)), now=lambda: now[0])
+    for second in range(4):
+        view.show(Event(event="progress", data={"phase": "restoring", "seconds": second, "bytes": second * 10}))
+    assert view._pace.rate() == pytest.approx(10)
+    tell(view, "waiting", "waiting for alice: no answer")
+    tell(view, "connected", "connected to alice again")
+    for second in range(100, 104):
+        view.show(Event(event="progress", data={"phase": "restoring", "seconds": second, "bytes": second * 10}))
+    assert view._pace.rate() == pytest.approx(10)
+    assert view._pace.still_s() == 0
+
+
 def test_waiting_for_a_peer_looks_different_from_working_on_a_terminal():
     err, now = FakeTerminal(), [0.0]
     it = screen(err)

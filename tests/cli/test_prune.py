@@ -79,6 +79,15 @@ def test_prune_prints_its_plan_and_its_result_as_lines(capsys, agent):
     assert (wish.max_unused_permille, wish.max_repack_bytes, wish.repack_small) == (100, 2 * 10**9, True)
 
 
+@pytest.mark.parametrize("wrong", ["lots", "-5%", "101%", "100%", "5", ""])
+def test_a_waste_that_can_not_be_meant_is_told_with_its_option(capsys, agent, wrong):
+    agent({})
+    code, _, err = run(capsys, "prune", "--max-unused", wrong)
+    assert code == 2
+    assert "--max-unused" in err
+    assert "for example 5%, 2GB, or unlimited" in err
+
+
 @pytest.mark.parametrize(("typed", "code"), [("y\n", 0), ("n\n", 13), ("", 13)])
 def test_prune_asks_and_a_no_changes_nothing(capsys, agent, terminal, typed, code):
     dummy = agent({"prune/plan": telling([], PLAN), "prune": telling([], DONE)})

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from backuppeer.control.api import LeaveOut, StatusResult
-from cli.rows import BACKED_UP, ask, run
+from cli.rows import BACKED_UP, ask, make_peer, run
 from cli.terminal import check_output
 from control.dummy import PEER, given, telling
 
@@ -26,9 +26,30 @@ def settings(home):
     return tomllib.loads(file.read_text()).get("sets", {}) if file.exists() else {}
 
 
-def script(agent, **changes):
+def script(agent, role="host", **changes):
     status = msgspec.structs.replace(STATUS, **changes)
-    return agent({"backup": telling([], BACKED_UP), "status": given(status)})
+    return agent({"backup": telling([], BACKED_UP), "status": given(status), "peers": given([make_peer(role=role)])})
+
+
+def test_nothing_is_asked_while_there_is_nobody_to_back_up_to(capsys, agent, home, terminal):
+    script(agent, role="owner")
+    shown = terminal("y\n")
+    run(capsys, "backup", "docs")
+    assert "keep" not in shown.getvalue()
+    assert settings(home) == {}
+
+
+def test_what_is_sent_first_is_kept_with_a_first_backup(capsys, agent, home, docs, terminal):
+    script(agent)
+    terminal("y\n")
+    run(capsys, "backup", "docs", "--priority", "*.kdbx")
+    assert settings(home) == {"default": {"paths": [docs], "priorities": ["*.kdbx"]}}
+    assert "sends first: *.kdbx" in run(capsys, "backup", "sets")[1]
+
+
+def test_the_command_of_a_set_names_the_home(capsys, home, docs):
+    run(capsys, "backup", "add", docs)
+    assert f"run it: `backup-peer backup --home {home}`" in run(capsys, "backup", "sets", "--home", str(home))[1]
 
 
 def backup_of(dummy):

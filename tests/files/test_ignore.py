@@ -7,7 +7,7 @@ import subprocess
 from functools import partial
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from backuppeer.errors import UserError
@@ -170,6 +170,7 @@ def judge(tmp_path_factory):
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="git is the judge")
+@settings(deadline=None)
 @given(st.lists(st.lists(st.sampled_from(PARTS), min_size=1, max_size=6).map("".join), min_size=1, max_size=3))
 def test_whatever_the_lines_the_decisions_are_those_of_git(judge, lines):
     # A name before two stars is no part of the pattern to git, which then takes them for folders: not as documented.

@@ -9,6 +9,7 @@ from backuppeer.cli.context import context_of
 from backuppeer.cli.ls import split_place
 from backuppeer.cli.render import escape_line, escape_name
 from backuppeer.cli.screen import GREEN, RED, YELLOW, Screen
+from backuppeer.cli.selection import LatestOf
 from backuppeer.cli.spinner import Spinner
 from backuppeer.cli.units import format_size
 from backuppeer.cli.work import View, read_rows, run_work
@@ -34,6 +35,7 @@ def diff(
     new: _Place,
     *,
     metadata: Annotated[bool, typer.Option("--metadata", help="Tell of changed modes, owners and times, too.")] = False,
+    of_set: LatestOf = "",
 ) -> int:
     """Show what differs, then how much."""
     context = context_of(ctx)
@@ -46,6 +48,7 @@ def diff(
         new=new_name,
         new_path=new_path,
         metadata=metadata,
+        set=of_set,
     )
 
     def take(event: Event) -> None:

@@ -11,6 +11,7 @@ from backuppeer.cli.outlet import Outlet, StandardOutput, TargetFile
 from backuppeer.cli.patience import Wait, waiting_time
 from backuppeer.cli.render import escape_line, escape_name, format_count, format_moment
 from backuppeer.cli.screen import GREEN, YELLOW, OutputClosed
+from backuppeer.cli.selection import LatestOf
 from backuppeer.cli.spinner import Spinner
 from backuppeer.cli.units import format_duration, format_size
 from backuppeer.cli.work import View, read_event, run_bulk
@@ -37,6 +38,7 @@ def dump(
     target: Annotated[str, typer.Option(metavar="FILE", help="Write to this file, whole or not at all.")] = "",
     archive: Annotated[str, typer.Option(metavar="tar", help="A file as an archive, too, or a symlink.")] = "",
     wait: Wait = "",
+    of_set: LatestOf = "",
 ) -> int:
     """Write the bytes, and say whether they are all."""
     context = context_of(ctx)
@@ -46,7 +48,7 @@ def dump(
         raise UserError(
             "--json and the dump would both go to standard output", hint="write the dump to a file: --target FILE"
         )
-    request = DumpRequest(servers=context.servers(), snapshot=name, path=path, archive=archive)
+    request = DumpRequest(servers=context.servers(), snapshot=name, path=path, archive=archive, set=of_set)
     request.wait_s = waiting_time(screen, wait)
     with TargetFile(target, replace=screen.yes) if target else StandardOutput(screen) as outlet:
         start, result = _Dump(context, outlet).run(request)

@@ -19,7 +19,7 @@ from backuppeer.cli.zone import find_zone
 from backuppeer.control.amendments import ForgetGroup, ForgetPlan, ForgetRequest, ForgetResult, PlannedRow
 from backuppeer.control.api import LeftOut
 from backuppeer.control.pruning import PruneRequest
-from backuppeer.errors import DeclinedError, ExitCode, InterruptedByUserError
+from backuppeer.errors import DeclinedError, ExitCode, InterruptedByUserError, UserError
 
 _HELP: Final = (
     "Forget snapshots: those named, or all that no rule keeps.\n\nEach rule keeps the newest snapshot of each of the "
@@ -50,12 +50,12 @@ def forget(  # noqa: PLR0913 - one parameter per option
         list[str] | None, typer.Argument(metavar="[SNAPSHOT...]", help="Ids, prefixes of 4 or more, or `latest`.")
     ] = None,
     *,
-    keep_last: Annotated[int, typer.Option(metavar="N", help="Keep the N newest.", show_default=False)] = 0,
-    keep_hourly: Annotated[int, typer.Option(metavar="N", help="One of each of N hours.", show_default=False)] = 0,
-    keep_daily: Annotated[int, typer.Option(metavar="N", help="One of each of N days.", show_default=False)] = 0,
-    keep_weekly: Annotated[int, typer.Option(metavar="N", help="One of each of N weeks.", show_default=False)] = 0,
-    keep_monthly: Annotated[int, typer.Option(metavar="N", help="One of each of N months.", show_default=False)] = 0,
-    keep_yearly: Annotated[int, typer.Option(metavar="N", help="One of each of N years.", show_default=False)] = 0,
+    keep_last: Annotated[int | None, typer.Option(metavar="N", help="Keep the N newest.")] = None,
+    keep_hourly: Annotated[int | None, typer.Option(metavar="N", help="One of each of N hours.")] = None,
+    keep_daily: Annotated[int | None, typer.Option(metavar="N", help="One of each of N days.")] = None,
+    keep_weekly: Annotated[int | None, typer.Option(metavar="N", help="One of each of N weeks.")] = None,
+    keep_monthly: Annotated[int | None, typer.Option(metavar="N", help="One of each of N months.")] = None,
+    keep_yearly: Annotated[int | None, typer.Option(metavar="N", help="One of each of N years.")] = None,
     keep_within: Annotated[str, typer.Option(metavar="DURATION", help=_WITHIN)] = "",
     keep_tag: Annotated[list[str] | None, typer.Option(metavar="TAG", help="Keep these; may be repeated.")] = None,
     tag: Tags = None,
@@ -69,12 +69,12 @@ def forget(  # noqa: PLR0913 - one parameter per option
     """Show the plan, ask, and have the agent do just that."""
     request = ForgetRequest(
         snapshots=snapshots or [],
-        keep_last=keep_last,
-        keep_hourly=keep_hourly,
-        keep_daily=keep_daily,
-        keep_weekly=keep_weekly,
-        keep_monthly=keep_monthly,
-        keep_yearly=keep_yearly,
+        keep_last=_read_count("last", keep_last),
+        keep_hourly=_read_count("hourly", keep_hourly),
+        keep_daily=_read_count("daily", keep_daily),
+        keep_weekly=_read_count("weekly", keep_weekly),
+        keep_monthly=_read_count("monthly", keep_monthly),
+        keep_yearly=_read_count("yearly", keep_yearly),
         keep_within_s=_read_within(context_of(ctx).screen, keep_within),
         keep_tags=keep_tag or [],
         hosts=host or [],
@@ -85,6 +85,20 @@ def forget(  # noqa: PLR0913 - one parameter per option
         zone=find_zone(),
     )
     return _carry_out(context_of(ctx), request, dry_run=dry_run, is_pruning=prune)
+
+
+def _read_count(rule: str, count: int | None) -> int:
+    """Return how many a rule keeps, 0 when it was not given.
+
+    Raises:
+        UserError: 0 was given, which keeps nothing and so is no rule.
+
+    """
+    if count == 0:
+        raise UserError(
+            f"--keep-{rule} 0 keeps nothing", hint="leave it out, or name the snapshots to forget; -1 keeps all"
+        )
+    return count or 0
 
 
 def _read_within(screen: Screen, text: str) -> int:
@@ -104,6 +118,8 @@ def _carry_out(context: Context, request: ForgetRequest, *, dry_run: bool, is_pr
     if dry_run or not plan.forgotten:
         going = [row.snapshot for group in plan.groups for row in group.snapshots if not row.kept]
         screen.line(f"would forget {_describe(plan)}" if plan.forgotten else "nothing to forget")
+        if is_pruning:
+            _tell_of_prune(screen, plan, dry_run=dry_run)
         screen.done(ForgetResult(forgotten=going, kept=plan.kept))
         return ExitCode.DONE
     if not screen.confirm(
@@ -129,6 +145,16 @@ def _carry_out(context: Context, request: ForgetRequest, *, dry_run: bool, is_pr
     if result.pruned is not None:
         check_told(result.pruned)
     return ExitCode.DONE
+
+
+def _tell_of_prune(screen: Screen, plan: ForgetPlan, *, dry_run: bool) -> None:
+    if plan.forgotten and dry_run:
+        screen.line(
+            "then it would prune; what that frees can be told when they are forgotten: `backup-peer prune --dry-run`",
+            hang=2,
+        )
+    elif not plan.forgotten:
+        screen.line("so nothing is pruned; `backup-peer prune` takes what was forgotten before", hang=2)
 
 
 def tell_left_out(screen: Screen, left_out: Sequence[LeftOut]) -> None:

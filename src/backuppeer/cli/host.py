@@ -22,6 +22,7 @@ from backuppeer.control.api import (
     Nothing,
     PendingRequest,
     RequestDecision,
+    StatusResult,
 )
 from backuppeer.control.client import Client
 from backuppeer.control.events import Agreed, Event, EventName, State
@@ -247,8 +248,11 @@ def _describe_offer(screen: Screen, offered: HostResult) -> str:
 
 
 def _withdraw(context: Context) -> int:
-    state = context.client().call("host/stop", Nothing(), HostingState)
-    context.screen.line(f"the slot is withdrawn; {format_count(state.agreements, 'agreement')} still served")
+    client = context.client()
+    was_offering = client.call("status", Nothing(), StatusResult).hosting.offering
+    state = client.call("host/stop", Nothing(), HostingState)
+    done = "the slot is withdrawn" if was_offering else "no slot was on offer"
+    context.screen.line(f"{done}; {format_count(state.agreements, 'agreement')} still served")
     if state.agreements:
         context.screen.line(_UNSEEN, hang=2)
     context.screen.done(state)

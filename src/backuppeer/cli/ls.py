@@ -7,6 +7,7 @@ import typer
 
 from backuppeer.cli.context import context_of
 from backuppeer.cli.render import escape_line, escape_name, format_moment
+from backuppeer.cli.selection import LatestOf
 from backuppeer.cli.units import format_size
 from backuppeer.control.api import EntryRow, LsRequest
 from backuppeer.errors import UserError
@@ -31,12 +32,14 @@ def add_to(app: typer.Typer) -> None:
 def ls(
     ctx: typer.Context,
     snapshot: Annotated[str, typer.Argument(metavar="SNAPSHOT[:PATH]", help="Id, prefix or `latest`.")],
-    recursive: Annotated[bool, typer.Option("--recursive", "-R", help="Everything below, too.")] = False,  # noqa: FBT002
+    *,
+    recursive: Annotated[bool, typer.Option("--recursive", "-R", help="Everything below, too.")] = False,
+    of_set: LatestOf = "",
 ) -> int:
     """Show the entries as `ls -l` would."""
     context = context_of(ctx)
     name, path = split_place(snapshot)
-    request = LsRequest(servers=context.servers(), snapshot=name, path=path, recursive=recursive)
+    request = LsRequest(servers=context.servers(), snapshot=name, path=path, recursive=recursive, set=of_set)
     rows = context.client().call("ls", request, list[EntryRow])
     if context.screen.json:
         context.screen.value(rows)

@@ -23,6 +23,7 @@ _HELP: Final = (
 )
 _COLUMNS: Final = (Column("host", keep=True), Column("frees", "right", keep=True), Column("erased"), Column("when"))
 _UNLIMITED: Final = "unlimited"
+_EXAMPLES: Final = "for example 5%, 2GB, or unlimited"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -109,11 +110,16 @@ def read_unused(text: str) -> tuple[int, int | None]:
     """
     if text.strip().lower() == _UNLIMITED:
         return 1000, None
-    if not text.strip().endswith("%"):
-        return PRUNE_UNUSED_PERMILLE, parse_size(text)
-    permille = round(parse_share(text) * 1000)
+    if text.strip("0 ").isdigit():
+        raise UserError(f"--max-unused {text}: per cent, or bytes?", hint=_EXAMPLES)
+    try:
+        if not text.strip().endswith("%"):
+            return PRUNE_UNUSED_PERMILLE, parse_size(text)
+        permille = round(parse_share(text) * 1000)
+    except UserError as exc:
+        raise UserError(f"--max-unused: neither a share nor a size: {text[:40]!r}", hint=_EXAMPLES) from exc
     if permille >= 1000:
-        raise UserError(f"--max-unused {text}: all of it can't be waste", hint="for example 5%, 2GB, or unlimited")
+        raise UserError(f"--max-unused {text}: all of it can't be waste", hint=_EXAMPLES)
     return permille, None
 
 

@@ -15,6 +15,7 @@ from backuppeer.cli.ls import split_place
 from backuppeer.cli.patience import Wait, waiting_time
 from backuppeer.cli.render import escape_line, escape_name, format_count, format_moment
 from backuppeer.cli.screen import GREEN, YELLOW
+from backuppeer.cli.selection import LatestOf
 from backuppeer.cli.spinner import Spinner
 from backuppeer.cli.units import format_duration, format_size
 from backuppeer.cli.work import View, read_rows, run_work
@@ -51,9 +52,7 @@ class _Choice(NamedTuple):
 
 def _choose(  # noqa: PLR0913 - one per option
     *,
-    of_set: Annotated[
-        str, typer.Option("--set", metavar="NAME", help="With `latest`: the newest of this backup set.")
-    ] = "",
+    of_set: LatestOf = "",
     host: Annotated[str, typer.Option(metavar="NAME", help="With `latest`: the newest of this machine.")] = "",
     overwrite: Annotated[
         Overwriting | None,

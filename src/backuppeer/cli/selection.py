@@ -16,6 +16,7 @@ _ALL: Final = "all snapshots"
 Tags = Annotated[list[str] | None, typer.Option(metavar="TAG", help="Only those with this tag; may be repeated.")]
 Hosts = Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only those of this machine; may be repeated.")]
 OfSet = Annotated[str, typer.Option("--set", metavar="NAME", help="Only those of this backup set.")]
+LatestOf = Annotated[str, typer.Option("--set", metavar="NAME", help="With `latest`: the newest of this backup set.")]
 OfPath = Annotated[str, typer.Option(metavar="PATH", help="Only those of this path.")]
 
 

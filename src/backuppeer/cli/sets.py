@@ -28,7 +28,7 @@ from backuppeer.cli.groups import takes
 from backuppeer.cli.render import escape_line, escape_name, format_count
 from backuppeer.cli.screen import BOLD, Screen
 from backuppeer.cli.units import format_size
-from backuppeer.control.api import BackupRequest, LeaveOut, Nothing, StatusResult
+from backuppeer.control.api import BackupRequest, LeaveOut, Nothing, PeerRow, StatusResult
 from backuppeer.errors import NotFoundError, UserError
 
 _NOT_RUN: Final = "kept, but nothing runs schedules yet: call `backup-peer backup` yourself, for example from cron"
@@ -95,7 +95,7 @@ def _offer(context: Context, request: BackupRequest) -> BackupRequest:
     if config.sets:
         return request
     status = context.client().call("status", Nothing(), StatusResult)
-    if status.snapshots or status.read_only:
+    if status.snapshots or status.read_only or not _has_host(context):
         return request
     what = "this" if len(request.paths) == 1 else "these"
     screen.aside(
@@ -105,12 +105,17 @@ def _offer(context: Context, request: BackupRequest) -> BackupRequest:
     if not screen.confirm(f"keep {what} as set `{DEFAULT_SET}`?", unanswered="a set would be kept"):
         return request
     kept = _extend(add_paths(None, request.paths), request.leave_out, Aim("", request.to, request.copies))
-    kept = msgspec.structs.replace(kept, one_file_system=request.one_file_system)
+    kept = msgspec.structs.replace(kept, one_file_system=request.one_file_system, priorities=list(request.priority))
     write_config(context.home, msgspec.structs.replace(config, sets={DEFAULT_SET: kept}))
     screen.aside("kept; `backup-peer backup sets` shows it")
     return msgspec.structs.replace(
-        request, paths=[], set=DEFAULT_SET, leave_out=LeaveOut(), to=[], copies=None, one_file_system=False
+        request, paths=[], set=DEFAULT_SET, leave_out=LeaveOut(), to=[], copies=None, one_file_system=False, priority=()
     )
+
+
+def _has_host(context: Context) -> bool:
+    """Say whether anybody keeps data for this home: else the backup fails, and a question before it is for nothing."""
+    return any(peer.role != "owner" for peer in context.client().call("peers", Nothing(), list[PeerRow]))
 
 
 def _can_be_kept(paths: Iterable[str]) -> bool:
@@ -228,7 +233,7 @@ def _show(screen: Screen, name: str, kept: BackupSet) -> None:
     for title, value in _describe(kept).items():
         if value:
             screen.line(f"  {title}: {value}", hang=4)
-    screen.line(f"  run it: `{_command(name)}`")
+    screen.line(f"  run it: `{_command(name)}`", hang=4)
 
 
 def _describe(kept: BackupSet) -> Mapping[str, str]:
@@ -240,6 +245,7 @@ def _describe(kept: BackupSet) -> Mapping[str, str]:
     copies = f"; {format_count(kept.copies, 'copy', 'copies')} at least" if kept.copies > 1 else ""
     hooks = [event for event, command in msgspec.structs.asdict(kept.hooks).items() if command]
     return {
+        "sends first": ", ".join(map(escape_line, kept.priorities)),
         "leaves out": ", ".join(map(escape_line, [*patterns, *marks])),
         "to": hosts + copies,
         "`forget` keeps": _describe_retention(kept.retention),

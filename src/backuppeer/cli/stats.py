@@ -7,6 +7,7 @@ import typer
 from backuppeer.cli.context import context_of
 from backuppeer.cli.render import format_count, name_peer
 from backuppeer.cli.screen import Screen
+from backuppeer.cli.selection import OfSet
 from backuppeer.cli.spinner import Spinner
 from backuppeer.cli.units import format_size
 from backuppeer.cli.work import View, run_work
@@ -29,11 +30,13 @@ def stats(
     snapshots: Annotated[
         list[str] | None, typer.Argument(metavar="[SNAPSHOT…]", help="Ids, prefixes of 4 or more, or `latest`.")
     ] = None,
+    *,
+    of_set: OfSet = "",
 ) -> int:
     """Show the sums."""
     context = context_of(ctx)
     screen = context.screen
-    request = StatsRequest(servers=context.servers(), snapshots=snapshots or [])
+    request = StatsRequest(servers=context.servers(), snapshots=snapshots or [], set=of_set)
     with Spinner(screen) as spinner:
         view = View(screen, spinner=spinner, quiet=True)
         result = run_work(context.client(), "stats", request, StatsResult, view=view)

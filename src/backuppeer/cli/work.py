@@ -99,6 +99,9 @@ class View:
     def _show_state(self, said: State) -> None:
         was, self._state = self._state, said.state
         self._last = None  # what was awaited is no news of the work
+        if was == _WAITING:
+            with self._drawing:
+                self._pace = Pace()  # nor is the waiting part of its pace
         if self._spinner is None:
             return
         if said.state in _AWAITED:

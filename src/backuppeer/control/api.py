@@ -224,6 +224,7 @@ class LsRequest(Request):
     snapshot: str
     path: str = ""
     recursive: bool = False
+    set: str = ""
 
 
 # --- work routes

@@ -63,6 +63,8 @@ class DiffRequest(Request):
     old_path: str = ""
     new_path: str = ""
     metadata: bool = False
+    set: str = ""
+    """Of which set `latest` is the newest."""
 
 
 class DiffRow(msgspec.Struct, kw_only=True):
@@ -107,6 +109,8 @@ class DumpRequest(Request):
     snapshot: str
     path: str = ""
     archive: str = ""
+    set: str = ""
+    """Of which set `latest` is the newest."""
     wait_s: float | None = RETRY_BUDGET_S
     """How long hosts that are away are waited for; None: until one is back."""
 
@@ -136,6 +140,8 @@ class StatsRequest(Request):
     """`stats`: of these snapshots (ids, prefixes, `latest`) together, or of all."""
 
     snapshots: list[str] = msgspec.field(default_factory=list)
+    set: str = ""
+    """Only snapshots of this set."""
 
 
 class HostVolume(msgspec.Struct, kw_only=True):

@@ -306,10 +306,14 @@ class Ledger:
             after = (int(rows[-1][6]), rows[-1][0], int(rows[-1][1]))
 
     def oldest_verification(self, agreement: AgreementId) -> tuple[int, int]:
-        """Return how many copies were never verified under an agreement, and the oldest time (ms) of others, or 0."""
+        """Return how many copies were never verified under an agreement, and the oldest time (ms) of others, or 0.
+
+        Doomed ones don't count: nobody will read them again.
+        """
         sql = (
             "SELECT COUNT(*) FILTER (WHERE verified_ms = 0), MIN(verified_ms) FILTER (WHERE verified_ms > 0)"
             " FROM copies WHERE number = (SELECT number FROM agreements WHERE agreement = ?)"
+            " AND until_ms IS NULL"
         )
         never, oldest = self._fetch(sql, (agreement,))[0]
         return int(never), int(oldest or 0)

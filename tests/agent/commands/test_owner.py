@@ -36,7 +36,7 @@ def test_a_name_that_can_not_be_is_refused_before_the_person_is_asked_anything(o
 
 def test_a_listing_has_only_so_many_rows(commands, monkeypatch):
     found = [VISIT] * LS_ROWS
-    monkeypatch.setattr(owner_commands, "find_snapshot", lambda _index, _text: (None, None))
+    monkeypatch.setattr(owner_commands, "find_snapshot", lambda *_: (None, None))
     monkeypatch.setattr(owner_commands, "list_entries", lambda *_, **_named: iter(found))
     monkeypatch.setattr(owner_commands, "make_entry_row", lambda visit: visit)
     wanted = LsRequest(snapshot="latest", path="/", recursive=True)

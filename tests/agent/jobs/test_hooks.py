@@ -130,6 +130,7 @@ def test_a_hook_that_leaves_something_in_the_background_has_ended_and_what_it_le
         assert not has_ended(tmp_path / "child"), "what the backup may need runs as long as it does"
         await runner.close()
         assert has_ended(tmp_path / "child")
+        await asyncio.sleep(0)
         await reporter.drain()
 
     asyncio.run(scenario())
@@ -305,5 +306,7 @@ def test_what_is_said_with_a_command_counts_before_the_set_and_patterns_add_up()
         BackupRequest(set="s", to=["bob"], copies=1, leave_out=LeaveOut(exclude=("y",), larger_than=9)), chosen
     )
     assert (said.to, said.copies, said.leave_out) == (["bob"], 1, LeaveOut(exclude=("x", "y"), larger_than=9))
+    urgent = BackupSet(paths=["/a"], priorities=["*.kdbx"])
+    assert apply_set(BackupRequest(set="s", priority=("*.doc",)), urgent).priority == ("*.doc", "*.kdbx")
     with pytest.raises(UserError, match="paths or --set"):
         apply_set(BackupRequest(set="s", paths=["/b"]), chosen)

@@ -10,8 +10,13 @@ import pytest
 
 from agent.estates import estate_of
 from backuppeer.agent.commands.inspect import InspectCommands
+from backuppeer.agent.jobs.backup import BackupJob, Paths
 from backuppeer.agent.jobs.pulling import BATCH_ROWS
+from backuppeer.agent.jobs.restore import RestoreJob
+from backuppeer.agent.reporter import Reporter
+from backuppeer.control.api import BackupRequest
 from backuppeer.control.inspection import DiffRequest, DumpRequest, FindRequest, StatsRequest
+from backuppeer.control.restoring import RestoreRequest
 from backuppeer.errors import IntegrityFault, NoSignaling, NotFoundError, PeerUnreachable, UserError
 from backuppeer.ids import format_peer_id
 
@@ -226,6 +231,44 @@ def test_diff_compares_places_of_other_names_and_single_files(house, tree, play)
 
 
 # --- stats
+def test_latest_may_be_of_a_set(house, tree, play):
+    async def scenario(estate):
+        request = BackupRequest(servers=[], paths=[str(tree)], set="docs")
+        kept = await BackupJob(estate.vault, request, Reporter(estate._emit), Paths(request)).run()
+        (tree / "a.txt").write_bytes(b"b" * 10)
+        await estate.back_up(tree)
+        place = {"path": str(tree / "a.txt"), "snapshot": "latest"}
+        _, told = await ask(estate, DumpRequest(**place, set="docs"))
+        assert told.data == b"a" * 1000
+        _, told = await ask(estate, DumpRequest(**place))
+        assert told.data == b"b" * 10
+        result, _ = await ask(estate, StatsRequest(set="docs"))
+        assert result.snapshots == [kept.snapshot]
+        await ask(estate, DiffRequest(old=kept.snapshot, new="latest", set="docs"))
+        with pytest.raises(UserError, match="--set"):
+            await ask(estate, DiffRequest(old=kept.snapshot, new=kept.snapshot, set="docs"))
+        with pytest.raises(NotFoundError, match="no snapshot fits"):
+            await ask(estate, DumpRequest(**place, set="other"))
+
+    play(scenario, house)
+
+
+def test_a_restore_of_what_nothing_fits_says_so_and_one_of_a_folder_is_fine(house, tree, play, tmp_path):
+    async def scenario(estate):
+        (tree / "empty").mkdir()
+        await estate.back_up(tree)
+
+        async def restore(pattern):
+            request = RestoreRequest(servers=[], snapshot="latest", target=str(tmp_path / "out"), include=(pattern,))
+            return await RestoreJob(estate.vault, request, Reporter(estate._emit), estate._emit).run()
+
+        with pytest.raises(NotFoundError, match=r"fits \*\.jpg"):
+            await restore("*.jpg")
+        assert (await restore("empty/")).files == 0
+
+    play(scenario, house)
+
+
 def test_stats_count_what_was_saved_and_what_the_host_keeps(house, tree, play):
     async def scenario(estate):
         first = (await estate.back_up(tree)).snapshot

@@ -201,7 +201,7 @@ class OwnerCommands:
 
     def _entries(self, request: LsRequest, source: PackSource) -> list[EntryRow]:
         repository = self._agent.owner.vault.repository
-        chosen, snapshot = find_snapshot(repository.index, request.snapshot)
+        chosen, snapshot = find_snapshot(repository.index, request.snapshot, SnapshotFilter(set_name=request.set))
         check_choice(request.snapshot, chosen, self._agent.owner.vault.named_losses(), Witnesses())
         trees = TreeReader(repository.keys, repository.index, cache=repository.cache, source=source)
         rows: list[EntryRow] = []

@@ -83,6 +83,8 @@ class BackupSet(_Part, frozen=True):
     exclude_if_present: list[str] = []
     exclude_larger_than: int | None = None
     one_file_system: bool = False
+    priorities: list[str] = []
+    """As `--priority` takes them: what fits the first is sent first."""
     peers: list[str] = []
     copies: int = 1
     """Hosts that must hold a snapshot for the backup to have done its work."""

@@ -133,7 +133,9 @@ class Requests:
                 return lease.signed  # proposed again: the owner did not hear our answer
         known = self._open_request(owner)
         if known is None:
-            raise RefusedError("no request of yours was accepted", hint="run `backup-peer connect` again")
+            raise RefusedError(
+                "no request of yours was accepted", hint="ask again: `backup-peer connect PEER --storage 10GB`"
+            )
         if known.state is RequestState.WAITING:
             return None
         self._check_proposal(proposal, known)
@@ -293,7 +295,8 @@ class Requests:
         accepted = (known.size_bytes, known.term_s, known.lock_s)
         if (proposal.size_bytes, proposal.term_s, proposal.lock_s) != accepted or proposal.revision != 1:
             raise RefusedError(
-                "the agreement has other terms than were accepted", hint="run `backup-peer connect` again"
+                "the agreement has other terms than were accepted",
+                hint="ask again: `backup-peer connect PEER --storage 10GB`",
             )
         age_ms = self._clock.now_ms() - proposal.start_ms
         if not -_SKEW_MS <= age_ms <= REQUEST_KEPT_S * 1000 + _SKEW_MS:

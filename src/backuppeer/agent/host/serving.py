@@ -140,7 +140,9 @@ class Serving:
         store = await asyncio.to_thread(self._premises.open)
         lease = store.leases.find(agreement)
         if lease is None or lease.owner != peer:
-            raise NotFoundError("no such agreement with you", hint="connect again: `backup-peer connect`")
+            raise NotFoundError(
+                "no such agreement with you", hint="ask again: `backup-peer connect PEER --storage 10GB`"
+            )
         return store
 
     async def _agree(self, peer: PeerId, channel: Channel, message: ProposeAgreement) -> None:

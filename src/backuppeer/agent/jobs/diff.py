@@ -14,6 +14,7 @@ from backuppeer.agent.jobs.lookup import Lookup
 from backuppeer.agent.jobs.pulling import batch_rows, make_rows_event, pull
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.reporter import Emit, Reporter, beating
+from backuppeer.backup.browse import LATEST, SnapshotFilter
 from backuppeer.backup.difference import Change, Differ, Summary
 from backuppeer.backup.kinds import name_kind
 from backuppeer.backup.roots import normalise_path, split_path
@@ -55,7 +56,14 @@ class DiffJob:
         """
         lookup = Lookup(self._vault, self._reporter)
         await lookup.mend(copies=False)
-        (old_id, old), (new_id, new) = lookup.choose(self._request.old), lookup.choose(self._request.new)
+        of_set = SnapshotFilter(set_name=self._request.set)
+        named = (self._request.old, self._request.new)
+        has_latest = any(name.lower() == LATEST for name in named)
+        (old_id, old), (new_id, new) = (
+            # An id beside `latest` is of the set or not; of two ids a set says nothing, and that is told.
+            lookup.choose(name, of_set if name.lower() == LATEST or not has_latest else None)
+            for name in named
+        )
         repository = self._vault.repository
         source = self._vault.source(say=self._reporter.say_state)
         trees = TreeReader(repository.keys, repository.index, cache=repository.cache, source=source)

@@ -19,6 +19,7 @@ from backuppeer.agent.jobs.pulling import pull, run_aside
 from backuppeer.agent.owner.fetch import Fetch
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.reporter import Reporter, beating, counting
+from backuppeer.backup.browse import SnapshotFilter
 from backuppeer.backup.counting import Tell, count_part
 from backuppeer.backup.dumper import Dumped, Dumper
 from backuppeer.backup.kinds import name_kind
@@ -63,7 +64,7 @@ class DumpJob:
             raise UserError(f"no such archive: {self._request.archive[:40]!r}", hint="there is --archive tar")
         lookup = Lookup(self._vault, self._reporter)
         await lookup.mend(copies=True)
-        snapshot_id, snapshot = lookup.choose(self._request.snapshot)
+        snapshot_id, snapshot = lookup.choose(self._request.snapshot, SnapshotFilter(set_name=self._request.set))
         repository = self._vault.repository
         wait_s = math.inf if self._request.wait_s is None else self._request.wait_s
         source = self._vault.source(say=self._reporter.say_state, wait_s=wait_s)

@@ -200,7 +200,7 @@ class Findings:
             alias=self.vault.alias(partner.peer),
             reached=stock.away is None,
             head=stock.head,
-            copies=ledger.count(partner.agreement),
+            copies=ledger.count(partner.agreement) - sum(1 for _ in ledger.doomed_at(partner.agreement)),
             missing=len(stock.missing),
             damaged=self._count_wrong(stock),
             unread=unread,

@@ -25,7 +25,7 @@ from backuppeer.backup.standing import Overwrite
 from backuppeer.backup.trees import TreeReader
 from backuppeer.clock import format_time
 from backuppeer.control.restoring import Conflict, RemovalRow, RestorePlan, RestoreRequest, RestoreResult
-from backuppeer.errors import IntegrityFault, PeerUnreachable, UserError
+from backuppeer.errors import IntegrityFault, NotFoundError, PeerUnreachable, UserError
 from backuppeer.files.scan import Found, FoundKind
 from backuppeer.files.surplus import Removal
 from backuppeer.ids import SnapshotId
@@ -61,7 +61,7 @@ class RestoreJob:
         """Bring the files back.
 
         Raises:
-            NotFoundError: no such snapshot or path.
+            NotFoundError: no such snapshot or path, or nothing fits.
             UserError: files stand in the way.
             IncompleteError: the target is full; what is finished stays.
             IntegrityFault: some files could not be verified; the others are restored.
@@ -148,6 +148,11 @@ class RestoreJob:
         return await run_aside(partial(step, snapshot, path), self._stop, self._source.cancel)
 
     def _report(self, snapshot_id: SnapshotId, snapshot: Snapshot, result: Restored) -> RestoreResult:
+        if self._request.include and not (result.files or result.dirs or result.kept or result.errors):
+            raise NotFoundError(
+                f"nothing in snapshot {snapshot_id.hex()[:8]} fits {', '.join(self._request.include)}",
+                hint="`backup-peer ls latest` shows what it is of; patterns are written as in .gitignore",
+            )
         done = f"restored to {self._request.target}: {_count(result.files)}"
         if result.integrity_errors:
             raise IntegrityFault(

@@ -103,5 +103,6 @@ def apply_set(request: BackupRequest, chosen: BackupSet) -> BackupRequest:
         to=request.to or list(chosen.peers),
         copies=chosen.copies if request.copies is None else request.copies,
         one_file_system=chosen.one_file_system or request.one_file_system,
+        priority=(*request.priority, *chosen.priorities),
         leave_out=leave_out,
     )

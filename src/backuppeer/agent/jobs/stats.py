@@ -37,7 +37,7 @@ class StatsJob:
         """
         lookup = Lookup(self._vault, self._reporter)
         await lookup.mend(copies=False)
-        chosen = lookup.choose_all(self._request.snapshots, SnapshotFilter())
+        chosen = lookup.choose_all(self._request.snapshots, SnapshotFilter(set_name=self._request.set))
         repository = self._vault.repository
         source = self._vault.source(say=self._reporter.say_state)
         trees = TreeReader(repository.keys, repository.index, cache=repository.cache, source=source)

@@ -194,9 +194,9 @@ class Vault:
         if self.repository_id is not None and self.repository.ledger.count():
             return NotFoundError(
                 "this home does not know its hosts any more, though they keep backups of it: its state was lost",
-                hint="`backup-peer connect` to a host of yours takes up its agreement again, `backup-peer recover` all",
+                hint="`backup-peer connect PEER --storage 10GB` takes up an agreement again, `backup-peer recover` all",
             )
-        hint = "`backup-peer browse` shows who offers space, `backup-peer connect` asks one"
+        hint = "`backup-peer browse` shows who offers space, `backup-peer connect PEER --storage 10GB` asks one"
         listed = choose_listed(self._state.requests(), self.clock.now_ms())
         waiting = [r.peer for r in listed if r.direction is Direction.OUT and r.state is RequestState.WAITING]
         if waiting:

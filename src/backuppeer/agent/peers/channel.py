@@ -26,7 +26,7 @@ ABORT_CODE: Final = 1
 _HINTS: Final[dict[int, str]] = {
     RefusalCode.POLICY: "its person decides: ask there, or see `backup-peer browse` for another host",
     RefusalCode.QUOTA: "the agreed space is full: agree with a further host, see `backup-peer browse`",
-    RefusalCode.NO_AGREEMENT: "ask it again: `backup-peer connect`",
+    RefusalCode.NO_AGREEMENT: "ask it again: `backup-peer connect PEER --storage 10GB`",
     RefusalCode.STORE_UNAVAILABLE: "its disk is away or full; its person can tell, and the next try may work",
     RefusalCode.NOT_FOUND: "it lost this, or the agreement has ended; other hosts may hold it",
     RefusalCode.DAMAGED: "it lost this; other hosts may hold it",

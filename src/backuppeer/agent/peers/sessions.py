@@ -361,7 +361,7 @@ def _explain_dial(exc: BackupPeerError | TimeoutError, peer: PeerId) -> BackupPe
     if isinstance(exc, PeerUnreachable):
         return PeerUnreachable(
             f"{name} is there but closed the connection: {exc.message}",
-            hint="it answers only those it has agreed with: `backup-peer connect`, or try again in a moment",
+            hint="it answers only those it has agreed with: try again, or `backup-peer connect PEER --storage 10GB`",
         )
     if isinstance(exc, TimeoutError):
         return PeerUnreachable(f"{name} did not finish the handshake in time", hint="try again in a moment")
