@@ -199,7 +199,7 @@ class CheckJob:
     def _judge_trees(self, found: Found) -> None:
         # Where index and ledger agree with head and directories there is no more to be learnt from packs: it is lost.
         about = "index" if self._found.abouts & {"index", "ledger"} else "snapshots"
-        if found.missing:
+        if found.missing and "index" not in self._found.abouts:  # else that is why they seem to be missing
             self._found.note(about, f"snapshots need blobs that are in no known pack: {found.missing}")
         if found.wrong:
             self._found.note("snapshots", f"folders of snapshots can't be read: {found.wrong}")

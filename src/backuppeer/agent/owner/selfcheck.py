@@ -88,6 +88,9 @@ def compare_with_head(repository: Repository, head: Head, source: PackSource) ->
         return [f"the index does not know what head {head.number} consists of: {exc.message}"]
     names = repository.index.snapshot_names()
     lacking = sum(not repository.index.has_pack(pack) for pack in inventory.packs)
+    if lacking and lacking == len(inventory.packs):
+        # One sentence: that its list of snapshots differs, too, tells nobody more.
+        return [f"the index of this machine is lost: it knows none of the {lacking} packs of head {head.number}"]
     faults = []
     if lacking:
         faults.append(f"the index lacks {lacking} of the {len(inventory.packs)} packs that head {head.number} names")
