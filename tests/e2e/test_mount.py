@@ -294,3 +294,26 @@ def test_a_mount_whose_agent_ends_is_taken_away_and_says_so(world: World, pair: 
         assert "agent" in str(ended.last["message"])
         assert f"backup-peer mount {place}" in str(ended.last["hint"])
         assert not is_mounted(place)
+
+
+def test_an_agent_that_hangs_keeps_nothing_mounted(world: World, pair: Pair):
+    tree, place = world.path / "tree", world.path / "mnt"
+    tree.mkdir()
+    (tree / "file").write_text("x")
+    pair.owner.do("backup", str(tree))
+    with mounting(pair.owner, place) as (running, _):
+        pids = pair.owner.agent_pids()
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            reading = subprocess.Popen(
+                ["ls", place / "snapshots" / "latest"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+            )
+            running.process.send_signal(signal.SIGINT)
+            wait_until(lambda: not is_mounted(place), "the mount to be taken away")
+            ended = running.wait(timeout_s=180)
+            assert (ended.code, ended.last["message"]) == (1, "the agent does not answer")
+            reading.communicate(timeout=180)
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)

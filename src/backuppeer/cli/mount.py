@@ -243,8 +243,10 @@ class _Mount:
         return result
 
     def _take_away(self) -> None:
+        from backuppeer.cli.mounted.place import detach  # noqa: PLC0415
+
         if self._kernel is not None and not self._kernel.end(MOUNT_END_S):
-            self._context.screen.note(f"{self._place} is still in use; it goes away with this command")
+            detach(self._place)
         if self._opened is not None:
             self._door.close()
         self._kernel = None

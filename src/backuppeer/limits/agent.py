@@ -112,5 +112,7 @@ MOUNT_NAME_BYTES: Final = 1024
 """Longest name that the kernel takes from a file system of this kind (FUSE_NAME_MAX)."""
 MOUNT_TOLD: Final = 4096
 """Files that the command of a mount remembers to have named as failed, to name each once."""
+MOUNT_ANSWER_S: Final = 120.0
+"""How long the command of a mount waits for an agent that says nothing: longer than that waits for hosts."""
 MOUNT_END_S: Final = 10.0
 """What reads under way may take to end when a mount does, before it is taken away under them."""

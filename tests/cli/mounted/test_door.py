@@ -29,7 +29,7 @@ class Agent:
             node = node[part]
         return node
 
-    def work(self, route, request):
+    def work(self, route, request, *, timeout_s):
         self._note(route, request.paths)
         for number, path in enumerate(request.paths):
             rows = [
@@ -49,7 +49,7 @@ class Agent:
             yield Event(event="rows", data={"rows": rows})
         yield Event(event="done", data={"folders": len(request.paths)})
 
-    def bulk(self, route, request):
+    def bulk(self, route, request, *, timeout_s):
         paths = request.paths if route == "mount/files" else [request.path]
         self._note(route, paths, getattr(request, "offset", 0))
         if self.is_away:

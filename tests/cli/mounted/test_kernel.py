@@ -94,6 +94,15 @@ def test_a_mount_is_read_only_and_without_devices_and_ends_when_told(asking):
     assert stage.ends == [None]
 
 
+def test_a_mount_that_is_told_to_end_before_it_is_there_ends_as_soon_as_it_is(monkeypatch):
+    stage = Stage(Library())
+    monkeypatch.setattr(module.os, "statvfs", lambda _: None)
+    stage.kernel._operations.is_ending = True
+    stage.kernel.start()
+    assert stage.over.wait(10)
+    assert stage.kernel.end(10)
+
+
 def test_for_others_the_kernel_enforces_modes(asking):
     stage = Stage(Library(), allow_other=True)
     asking(stage)

@@ -31,6 +31,7 @@ from backuppeer.errors import BackupPeerError, LocalError, Unavailable
 from backuppeer.limits import (
     CONTROL_PIECE_BYTES,
     MOUNT_AHEAD,
+    MOUNT_ANSWER_S,
     MOUNT_ENTRY_BYTES,
     MOUNT_FETCHES,
     MOUNT_FOLDERS,
@@ -207,7 +208,7 @@ class Door:
         request = MountFolderRequest(mount=self._mount, snapshot=places[0][0], paths=paths)
         found: list[dict[str, MountEntry]] = [{} for _ in places]
         told = 0
-        with closing(self._client.work("mount/folder", request)) as events:
+        with closing(self._client.work("mount/folder", request, timeout_s=MOUNT_ANSWER_S)) as events:
             for event in events:
                 if event.event == EventName.ROWS:
                     for row in read_rows(event, MountEntry):
@@ -231,7 +232,7 @@ class Door:
         return self._take("mount/files", MountFilesRequest(mount=self._mount, snapshot=places[0][0], paths=paths), size)
 
     def _take(self, route: str, request: Request, length: int) -> bytes:
-        with closing(self._client.bulk(route, request)) as told:
+        with closing(self._client.bulk(route, request, timeout_s=MOUNT_ANSWER_S)) as told:
             data = b"".join(bytes(part) for part in told if isinstance(part, memoryview))
         if len(data) != length:
             raise LocalError(f"the agent gave {len(data)} bytes of {length}")

@@ -159,6 +159,8 @@ class _Operations:
 
     def init(self, path: str) -> None:
         del path
+        if self.is_ending:  # told to end before it was there
+            self._library.fuse_exit()
         self._on_ready()
 
     def getattr(self, path: str, fh: int | None = None) -> Stat:

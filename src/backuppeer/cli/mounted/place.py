@@ -3,10 +3,12 @@
 Knows: folders, /dev/fuse, the program that mounts for people who are not root. Must not know: what is mounted.
 """
 
+import contextlib
 import errno
 import os
 import shlex
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Final
 
@@ -68,6 +70,15 @@ def name_unmount() -> str:
     """Return the command that ends a mount of this user's, without the folder: `umount` is root's in most systems."""
     program = next((name for name in _PROGRAMS if shutil.which(name)), "")
     return f"{program} -u" if program and os.geteuid() != 0 else "umount"
+
+
+def detach(place: str) -> None:
+    """Take a mount away from under its users, where libfuse could not: their reads fail when this command ends."""
+    root = ["umount", "-l", place]
+    program = next((name for name in _PROGRAMS if shutil.which(name)), _PROGRAMS[0])
+    # What can't be taken away is named by the next mount at this place.
+    with contextlib.suppress(OSError):
+        subprocess.run(root if os.geteuid() == 0 else [program, "-uz", place], capture_output=True, check=False)
 
 
 def _explain(place: str, error: OSError) -> UserError:
