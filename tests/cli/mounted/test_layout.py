@@ -64,9 +64,11 @@ def test_snapshots_of_one_second_and_ids_with_one_beginning_have_names_of_their_
     rows = [row(number) for number in (16**56, 2 * 16**56, 3 * 16**56)]
     assert len({one.snapshot[:7] for one in rows}) == 1
     top = build_layout(rows, UTC)
-    time = "2026-11-22T21:30:00Z"
-    assert list(top.entries["snapshots"].entries) == [time, f"{time}-1", f"{time}-2", LATEST]
-    assert top.entries["snapshots"].entries[LATEST].target == f"{time}-2"
+    ids = list(top.entries["ids"].entries)
+    names = [f"2026-11-22T21:30:00Z-{short}" for short in ids]
+    assert list(top.entries["snapshots"].entries) == [*names, LATEST]
+    assert top.entries["snapshots"].entries[LATEST].target == names[-1]
+    assert [follow(top, f"ids/{short}").snapshot for short in ids] == [one.snapshot for one in rows]
     assert len(top.entries["ids"].entries) == 3
 
 

@@ -5,6 +5,7 @@ folder once, in `snapshots`, and a link everywhere else: so `find`, `du` and `cp
 backup leaves it out: of all that was ever saved, fetched from the hosts to be saved again, nobody has anything.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
@@ -16,6 +17,7 @@ LATEST: Final = "latest"
 SNAPSHOTS: Final = "snapshots"
 IGNORED: Final = ".backupignore"
 """What a backup that comes by finds: everything beside it is left out."""
+_UTC: Final = "+00:00"
 _ID_CHARS: Final = 8
 _LONGEST_ID: Final = 64
 _NS: Final = 1_000_000_000
@@ -64,12 +66,14 @@ Node = Shelf | Root | Pointer | Text
 def build_layout(rows: Iterable[SnapshotRow], zone: tzinfo | None = None) -> Shelf:
     """Return the topmost folder for snapshots given oldest first; `zone`: whose times, None = this machine's.
 
-    Times are written as RFC 3339 has them, with -1, -2 … behind those of the same second. Lost snapshots are left out.
+    Times are written as RFC 3339 has them, with the id behind those of one second: no name may come to mean another
+    snapshot, as kernels keep what they were told of it. Lost snapshots are left out.
     """
     kept = [row for row in rows if not row.missing]
-    named = list(zip(_name_times(kept, zone), kept, strict=True))
+    ids = _shorten_ids(kept)
+    named = list(zip(_name_times(kept, ids, zone), kept, strict=True))
     top, by_time, by_id = Shelf(), Shelf(), Shelf()
-    for (name, row), short in zip(named, _shorten_ids(kept), strict=True):
+    for (name, row), short in zip(named, ids, strict=True):
         by_time.put(name, Root(row.snapshot, _read_ns(row.time)))
         by_id.put(short, Pointer(f"../{SNAPSHOTS}/{name}", _read_ns(row.time)))
     if named:
@@ -118,17 +122,12 @@ def _make_name(label: str) -> str:
     return name.replace(".", "_") if name in {".", ".."} else name
 
 
-def _name_times(rows: Sequence[SnapshotRow], zone: tzinfo | None) -> list[str]:
-    names: dict[str, None] = {}
-    for row in rows:
-        written = datetime.fromisoformat(row.time).astimezone(zone).isoformat(timespec="seconds")
-        name = first = written.removesuffix("+00:00") + ("Z" if written.endswith("+00:00") else "")
-        again = 0
-        while name in names:
-            again += 1
-            name = f"{first}-{again}"
-        names[name] = None
-    return list(names)
+def _name_times(rows: Sequence[SnapshotRow], ids: Sequence[str], zone: tzinfo | None) -> list[str]:
+    moments = [datetime.fromisoformat(row.time).astimezone(zone) for row in rows]
+    times = [moment.isoformat(timespec="seconds") for moment in moments]
+    times = [f"{time.removesuffix(_UTC)}Z" if time.endswith(_UTC) else time for time in times]
+    count = Counter(times)
+    return [time if count[time] == 1 else f"{time}-{short}" for time, short in zip(times, ids, strict=True)]
 
 
 def _shorten_ids(rows: Sequence[SnapshotRow]) -> list[str]:
