@@ -161,3 +161,15 @@ def test_a_piece_longer_than_it_may_be_ends_the_stream_with_an_error(place):
     handlers = {"dump": telling([bytes(CONTROL_PIECE_BYTES + 1)], RESULT)}
     with Dummy(place, handlers) as dummy, pytest.raises(LocalError, match="a piece of 1048577 bytes"):
         list(dummy.client.bulk("dump", REQUEST))
+
+
+@pytest.mark.parametrize("route", ["dump", "backup"])
+def test_who_said_how_long_an_answer_may_take_waits_no_longer(place, route):
+    async def hang(request, emit):
+        await asyncio.Event().wait()
+
+    with Dummy(place, {route: hang}) as dummy:
+        ask = dummy.client.bulk if route == "dump" else dummy.client.work
+        request = REQUEST if route == "dump" else BackupRequest()
+        with pytest.raises(LocalError, match="does not answer"):
+            list(ask(route, request, timeout_s=0.05))

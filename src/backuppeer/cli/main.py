@@ -50,6 +50,7 @@ VERBS: Final = {
     "prune": Verb("prune", "backup-peer prune --max-unused 10%"),
     "tag": Verb("tag", "backup-peer tag latest --add holidays"),
     "dump": Verb("dump", "backup-peer dump latest:/home/me > me.tar"),
+    "mount": Verb("mount", "backup-peer mount /mnt/backups"),
     "stats": Verb("stats", "backup-peer stats latest"),
     "check": Verb("check", "backup-peer check --read-data-subset 5%"),
     "status": Verb("status", "backup-peer status"),

@@ -33,6 +33,7 @@ from backuppeer.control.api import (
 from backuppeer.control.checking import CheckResult, RepairResult
 from backuppeer.control.events import Agreed, ErrorFile, ErrorResult, EventName, Note, Progress, State
 from backuppeer.control.inspection import DiffResult, DiffRow, DumpResult, DumpStart, FindRow, StatsResult
+from backuppeer.control.mounting import MountResult
 from backuppeer.control.pruning import PrunePlan, PruneResult
 from backuppeer.control.restoring import RemovalRow, RestorePlan, RestoreResult
 
@@ -54,6 +55,13 @@ class Ready(msgspec.Struct, kw_only=True):
     """`server`: it listens."""
 
     listen: str
+
+
+class Mounted(msgspec.Struct, kw_only=True):
+    """`mount`: the snapshots can be looked into at `target`."""
+
+    target: str
+    snapshots: int
 
 
 class Setting(msgspec.Struct, kw_only=True):
@@ -149,6 +157,7 @@ LINES: Final[dict[str, tuple[Any, Mapping[str, type]]]] = {
     "check": (CheckResult, {**_WORK, "plan": CheckResult, "repaired": RepairResult}),
     "diff": (DiffResult, {**_WORK, "change": DiffRow}),
     "dump": (DumpResult, {**_WORK, EventName.START: DumpStart}),
+    "mount": (MountResult, {**_WORK, "mounted": Mounted}),
     "config set": (Setting, {}),
     "agent start": (AgentStarted, {}),
     "agent run": (None, {"running": AgentRunning}),

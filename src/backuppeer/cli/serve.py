@@ -25,6 +25,7 @@ from backuppeer.agent.commands.home import HomeCommands
 from backuppeer.agent.commands.host import HostCommands
 from backuppeer.agent.commands.inspect import InspectCommands
 from backuppeer.agent.commands.mend import MendCommands
+from backuppeer.agent.commands.mount import MountCommands
 from backuppeer.agent.commands.owner import OwnerCommands
 from backuppeer.agent.commands.prune import PruneCommands
 from backuppeer.agent.heap import relax_collector
@@ -140,6 +141,17 @@ def make_handlers(agent: Agent) -> dict[str, Handler]:
         "restore/plan": owner.plan_restore,
         "restore": owner.restore,
         "recover": owner.recover,
+        **_make_mount_handlers(MountCommands(agent)),
+    }
+
+
+def _make_mount_handlers(mount: MountCommands) -> dict[str, Handler]:
+    return {
+        "mount": mount.mount,
+        "mount/folder": mount.folder,
+        "mount/read": mount.read,
+        "mount/files": mount.files,
+        "mount/end": mount.end,
     }
 
 

@@ -72,17 +72,17 @@ class Client:
         with self._post(route, request, timeout_s) as response:
             return _decode(response.read(), result)
 
-    def work(self, route: str, request: Request) -> Generator[Event, None, None]:
+    def work(self, route: str, request: Request, *, timeout_s: float | None = None) -> Generator[Event, None, None]:
         """Send `request` to a work route and yield its events, `done` as the last one.
 
-        Closing the generator closes the connection, and that cancels the work.
+        Closing the generator closes the connection, and that cancels the work. No timeout between events unless said.
 
         Raises:
             AgentNotRunning: nobody listens.
             BackupPeerError: the `error` event, as the class of its exit code.
 
         """
-        with self._post(route, request, None) as response:
+        with self._post(route, request, timeout_s) as response:
             yield from _read_events(response, route)
 
     def feed(self, route: str, request: Request, take: Take) -> Generator[Event, None, None]:
@@ -102,13 +102,15 @@ class Client:
             finally:
                 feeder.close()
 
-    def bulk(self, route: str, request: Request) -> Generator[Event | memoryview, None, None]:
+    def bulk(
+        self, route: str, request: Request, *, timeout_s: float | None = None
+    ) -> Generator[Event | memoryview, None, None]:
         """Send `request` to a bulk route and yield its events and bytes, `done` as the last; else as `work`.
 
         Bytes are valid until the next step: there is one buffer. The agent waits for who doesn't read on.
         """
         buffer = memoryview(bytearray(CONTROL_PIECE_BYTES))
-        with self._post(route, request, None, hint=_FROM_THE_START) as response:
+        with self._post(route, request, timeout_s, hint=_FROM_THE_START) as response:
             while head := response.read(HEAD_BYTES):
                 kind, length = _read_head(head)
                 if kind is FrameKind.BYTES:

@@ -31,6 +31,7 @@ class EventName(StrEnum):
     ROWS = "rows"  # find and diff; data: inspection.Rows
     MORE = "more"  # feed routes only: the agent asks for bytes; data: More
     START = "start"  # dump only; data: inspection.DumpStart
+    OPENED = "opened"  # mount only; data: mounting.MountOpened
 
 
 class ErrorResult(msgspec.Struct, kw_only=True):

@@ -15,6 +15,7 @@ from backuppeer.control.api import ConnectPlan, HostResult, PendingRequest
 from backuppeer.control.events import Agreed, ErrorFile, ErrorResult, Event, EventName, More, Note, Progress, State
 from backuppeer.control.frames import MEDIA_TYPE
 from backuppeer.control.inspection import DumpStart
+from backuppeer.control.mounting import MountOpened
 from backuppeer.control.routes import ROUTES, Route
 
 EVENT_DATA: Final[dict[EventName, type[msgspec.Struct]]] = {
@@ -26,6 +27,7 @@ EVENT_DATA: Final[dict[EventName, type[msgspec.Struct]]] = {
     EventName.REQUEST: PendingRequest,
     EventName.OFFERED: HostResult,
     EventName.AGREED: Agreed,
+    EventName.OPENED: MountOpened,
 }
 """What `data` holds, by event; `done` holds the route's result, `rows` a list of the route's rows."""
 _FRAMES: Final = (

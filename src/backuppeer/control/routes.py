@@ -58,6 +58,17 @@ from backuppeer.control.inspection import (
     StatsRequest,
     StatsResult,
 )
+from backuppeer.control.mounting import (
+    MountEndRequest,
+    MountEntry,
+    MountFilesRequest,
+    MountFolderRequest,
+    MountFolderResult,
+    MountReadRequest,
+    MountReadResult,
+    MountRequest,
+    MountResult,
+)
 from backuppeer.control.pruning import PrunePlan, PruneRequest, PruneResult
 from backuppeer.control.restoring import RemovalRow, RestorePlan, RestoreRequest, RestoreResult
 
@@ -108,6 +119,13 @@ ROUTES: dict[str, Route] = {
     "check": Route(request=CheckRequest, result=CheckResult, work=True, summary="look for damage"),
     "repair": Route(request=RepairRequest, result=RepairResult, work=True, summary="mend what a check found"),
     "dump": Route(request=DumpRequest, result=DumpResult, bulk=True, summary="a file's bytes, or a folder as tar"),
+    "mount": Route(request=MountRequest, result=MountResult, work=True, summary="look into snapshots bit by bit"),
+    "mount/folder": Route(
+        request=MountFolderRequest, result=MountFolderResult, rows=MountEntry, work=True, summary="what a folder holds"
+    ),
+    "mount/read": Route(request=MountReadRequest, result=MountReadResult, bulk=True, summary="bytes of a file"),
+    "mount/files": Route(request=MountFilesRequest, result=MountReadResult, bulk=True, summary="small files whole"),
+    "mount/end": Route(request=MountEndRequest, result=MountResult, summary="end a mount"),
     "restore/plan": Route(
         request=RestoreRequest, result=RestorePlan, rows=RemovalRow, work=True, summary="what it would replace, remove"
     ),

@@ -68,3 +68,53 @@ CHECK_NAMED: Final = 1000
 """Files and folders that a check names one by one; the rest is counted."""
 CHECK_PROBLEMS: Final = 100
 """Sentences about what is wrong: one for each host and kind; more than these nobody reads."""
+MOUNTS: Final = 16
+"""Mounts of one home at once; each takes up to 130 MB in the agent."""
+MOUNT_ENTRIES: Final = 32768
+"""Entries of folders that a mount keeps decoded: 16 MB."""
+MOUNT_BLOCKS_BYTES: Final = 48 * MIB
+"""Blocks of packs that a mount keeps: those of three packs, in which files that lie together were saved together."""
+MOUNT_BLOBS_BYTES: Final = 32 * MIB
+"""Chunks that a mount keeps opened: what several readers are in the middle of."""
+MOUNT_MAP_CHUNKS: Final = 512 * KIB
+"""Chunks of files whose places a mount keeps, 40 bytes each: 20 MB for half a terabyte."""
+MOUNT_READS_AT_ONCE: Final = 8
+"""Threads of one mount: so many reads may wait for hosts before others wait for them."""
+MOUNT_PATIENCE_S: Final = 30.0
+"""How long a read through a mount waits for hosts: programs can't be told to wait, nor always be stopped meanwhile."""
+MOUNT_PAUSE_S: Final = 1.0
+"""Between two tries at a host that a read waits for."""
+MOUNT_GONE_S: Final = 10.0
+"""How long further reads fail at once after one waited in vain: a thousand files must not wait each."""
+MOUNT_LISTED_BYTES: Final = 64 * MIB
+"""Folders that the command of a mount keeps: names and metadata, 600 bytes an entry."""
+MOUNT_ENTRY_BYTES: Final = 600
+"""What one entry of them takes, beside its texts."""
+MOUNT_WINDOWS_BYTES: Final = 32 * MIB
+"""Bytes of files that it keeps, in pieces of CONTROL_PIECE_BYTES."""
+MOUNT_THREADS: Final = 16
+"""Questions of the kernel that are answered at once: those that wait for a host must leave some for the others."""
+MOUNT_AHEAD: Final = 3
+"""Pieces that it asks for ahead of a program that reads on and on."""
+MOUNT_FETCHES: Final = 8
+"""Requests for pieces that it has under way at once."""
+MOUNT_SMALL_BYTES: Final = 64 * KIB
+"""Files up to this are asked for together with those that come next in their folder."""
+MOUNT_SMALL_FILES: Final = 128
+"""So many at once, of 1 MiB together: a request costs 2 ms, and blocks that they share are fetched once."""
+MOUNT_FOLDERS: Final = 128
+"""Folders that are listed at once: that wanted, and some of those that come next beside it."""
+MOUNT_FOLDERS_ENTRIES: Final = 4096
+"""Entries after which no further one of them is."""
+MOUNT_LIST_S: Final = 5.0
+"""How old the list of snapshots in a mount may be."""
+MOUNT_KERNEL_S: Final = 60
+"""How long the kernel goes by what it was told of a name: snapshots don't change, but they may be forgotten."""
+MOUNT_NAME_BYTES: Final = 1024
+"""Longest name that the kernel takes from a file system of this kind (FUSE_NAME_MAX)."""
+MOUNT_TOLD: Final = 4096
+"""Files that the command of a mount remembers to have named as failed, to name each once."""
+MOUNT_ANSWER_S: Final = 120.0
+"""How long the command of a mount waits for an agent that says nothing: longer than that waits for hosts."""
+MOUNT_END_S: Final = 10.0
+"""What reads under way may take to end when a mount does, before it is taken away under them."""

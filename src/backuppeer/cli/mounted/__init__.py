@@ -1,0 +1,1 @@
+"""What the verb `mount` shows the kernel: snapshots as folders, asked of the agent bit by bit (ADR 33)."""
