@@ -42,7 +42,7 @@ class Pack:
         blobs = [compressor.pack_blob(KEYS, BlobKind.DATA, data) for data in plain]
         for blob in blobs:
             draft.add(blob)
-        closed = draft.close(tail=True)
+        closed = draft.close()
         sealed = seal_pack(closed, KEYS, preferred_suite())
         self.data, self.header = bytearray(sealed.data), sealed.header
         by_id = {entry.blob: entry for entry in closed.entries}

@@ -50,7 +50,7 @@ def draft_of(owner, *datas):
     draft, pack_blob = PackDraft(), Compressor(3).pack_blob
     for data in datas:
         assert draft.add(pack_blob(owner.repository.keys, BlobKind.DATA, data))
-    return draft.close(tail=True)
+    return draft.close()
 
 
 class Run:
