@@ -47,10 +47,14 @@ class ReadStart(msgspec.Struct, tag="read", frozen=True):
 
 
 class Task(msgspec.Struct, array_like=True, frozen=True):
-    """An order, the lengths of its pieces in the shared memory, and with it the descriptors of files in the making."""
+    """An order, where its pieces lie, and with it the descriptors of files in the making.
+
+    `pieces`: start and length; in the pages whose descriptor is the last one (`is_lent`), or in the shared memory.
+    """
 
     order: Order
-    pieces: list[int]
+    pieces: list[tuple[int, int]]
+    is_lent: bool
 
 
 class _StoppedError(Exception):
@@ -91,10 +95,11 @@ def _make_restoring(keys: RepositoryKeys, target: RestoreTarget, memory: memoryv
     decode, encode = msgspec.msgpack.Decoder(Task).decode, msgspec.msgpack.Encoder().encode
 
     def answer(payload: bytearray, descriptors: list[int]) -> bytes:
+        task = decode(payload)
+        lent = _map(descriptors.pop()) if task.is_lent else None
         files = [LentFile(fd) for fd in descriptors]
         try:
-            task = decode(payload)
-            pieces = _cut(memory, task.pieces)
+            pieces = _cut(memory if lent is None else lent, task.pieces)
             report = carry_out(task.order, pieces, files, keys=keys, target=target, check=check)
         finally:
             for file in files:
@@ -138,12 +143,8 @@ def _map(fd: int) -> memoryview:
     return memory
 
 
-def _cut(memory: memoryview, lengths: list[int]) -> list[memoryview]:
-    pieces, start = [], 0
-    for length in lengths:
-        pieces.append(memory[start : start + length])
-        start += length
-    return pieces
+def _cut(memory: memoryview, places: list[tuple[int, int]]) -> list[memoryview]:
+    return [memory[start : start + length] for start, length in places]
 
 
 if __name__ == "__main__":

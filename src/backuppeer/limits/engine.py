@@ -40,6 +40,8 @@ RESTORE_FIRST_BLOBS: Final = 1024
 """Blobs of the first window: files come before the walk is far; a restore with more than these starts workers."""
 RESTORE_OPEN_FILES: Final = 240
 """Files of several chunks in one window: what one message to a worker may bring (WORKER_DESCRIPTORS)."""
+PAGES_KEPT: Final = 8
+"""Buffers for packs that a restore uses again and again, 16 MiB each: as many as are under way, and those kept."""
 RESTORE_WORKERS: Final = 4
 """Worker processes of one restore at most, one per processor; each takes 25 MB and shares 16 MiB."""
 WORKER_DESCRIPTORS: Final = 240

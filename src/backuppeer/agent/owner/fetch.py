@@ -8,17 +8,16 @@ and left for the next copy; one that can't be reached is retried within the budg
 """
 
 import asyncio
-import mmap
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
 from backuppeer.agent.peers.partners import Partner
 from backuppeer.agent.peers.retry import Herald, Say, retry
+from backuppeer.backup.pages import PagePool
 from backuppeer.clock import Clock
 from backuppeer.errors import (
     BackupPeerError,
@@ -32,6 +31,7 @@ from backuppeer.errors import (
 from backuppeer.ids import AgreementId, LogicalId, StoredId
 from backuppeer.limits import BLOCK_BYTES, FAILED_LATELY_S, FETCH_CACHE_BYTES, LEAF_BYTES, RETRY_BUDGET_S
 from backuppeer.proof.merkle import verify_range
+from backuppeer.repo.layout import check_pack_bytes
 from backuppeer.shares.ledger import Copy, Ledger
 from backuppeer.wire.messages import GetRange, Range
 
@@ -112,6 +112,7 @@ class Fetch:
         self._recent = RecentSpans(keep_bytes)
         self._failed_s: dict[AgreementId, float] = {}
         self._gone: dict[AgreementId, Unavailable] = {}
+        self._pages = PagePool()
 
     def fetch(self, pack: LogicalId, ranges: Sequence[tuple[int, int]]) -> tuple[bytes, Sequence[bytes | memoryview]]:
         """Return the clear header and the bytes of each (offset, length) of `pack`, all from the same copy.
@@ -173,10 +174,14 @@ class Fetch:
         return [_cut(spans, offset, length) for offset, length in ranges]
 
     def _read_spans(self, partner: Partner, copy: Copy, ranges: Ranges, budget_s: float) -> list[Span]:
+        check_pack_bytes(copy.size)
+        # All of them in one buffer, each at its place in the pack: a worker that writes files sees the same memory.
+        room = self._pages.take()
         spans: list[Span] = []
         for first, count in plan_blocks(ranges, copy.size):
+            into = room[first * LEAF_BYTES : (first + count) * LEAF_BYTES]
             # While others are tried first the work goes on, and what moves is shown.
-            read = partial(self._read_range if budget_s else read_range, partner, copy.stored, first, count)
+            read = partial(self._read_range if budget_s else read_range, partner, copy.stored, first, into)
             step = retry(read, self._clock, waiting=self._herald.waiting_for(partner.name), budget_s=budget_s)
             data, path = asyncio.run_coroutine_threadsafe(step, self._loop).result()
             check_range(copy.stored, copy.size, first, data, path)
@@ -184,10 +189,10 @@ class Fetch:
         return spans
 
     async def _read_range(
-        self, partner: Partner, stored: StoredId, first_leaf: int, leaves: int
+        self, partner: Partner, stored: StoredId, first_leaf: int, into: memoryview
     ) -> tuple[memoryview, tuple[bytes, ...]]:
         await self._herald.meet(partner.name, partner.session())
-        return await read_range(partner, stored, first_leaf, leaves)
+        return await read_range(partner, stored, first_leaf, into)
 
 
 def _summarise(pack: LogicalId, failures: Sequence[BackupPeerError]) -> BackupPeerError:
@@ -235,11 +240,11 @@ def plan_blocks(ranges: Sequence[tuple[int, int]], pack_bytes: int) -> list[tupl
 
 
 async def read_range(
-    partner: Partner, stored: StoredId, first_leaf: int, leaves: int
+    partner: Partner, stored: StoredId, first_leaf: int, into: memoryview
 ) -> tuple[memoryview, tuple[bytes, ...]]:
-    """Ask a host for leaves of a pack; returns bytes and Merkle path, both unverified.
+    """Ask a host for as many leaves of a pack as `into` has room for; the last leaf may be a shorter one.
 
-    The bytes lie in pages fresh from the system: a bytearray would be filled with zeros first, in the event loop.
+    Returns the part of `into` that was filled, and the Merkle path, both unverified.
 
     Raises:
         RefusedError: the host says it has no such pack, or lost it.
@@ -247,26 +252,16 @@ async def read_range(
 
     """
     session = await partner.session()
+    leaves = -(-len(into) // LEAF_BYTES)
     async with session.request(
         GetRange(agreement=partner.agreement, stored=stored, first_leaf=first_leaf, leaves=leaves), bulk=True
     ) as channel:
         answer = await channel.receive(Range, is_read=True)
-        if not isinstance(answer, Range) or answer.size > leaves * LEAF_BYTES:
+        if not isinstance(answer, Range) or answer.size > len(into):
             raise ProtocolViolation("the host answered with more bytes than were asked for")
-        data = _take_pages(answer.size)
+        data = into[: answer.size]
         await channel.receive_into(data)
         return data, answer.path
-
-
-def _take_pages(size_bytes: int) -> memoryview:
-    # Private ones: shared pages are dearer, and would not count as this process's memory.
-    private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
-    pages = mmap.mmap(-1, size_bytes, **private)
-    if hasattr(mmap, "MADV_HUGEPAGE"):
-        # One fault for 2 MiB instead of 512: half of what receiving a pack cost was its page faults (measured).
-        with suppress(OSError):  # a kernel without them refuses the advice
-            pages.madvise(mmap.MADV_HUGEPAGE)
-    return memoryview(pages)
 
 
 def check_range(stored: StoredId, pack_bytes: int, first_leaf: int, data: memoryview, path: Sequence[bytes]) -> None:
