@@ -26,7 +26,7 @@ from backuppeer.errors import IntegrityFault, InterruptedByUserError, LocalError
 from backuppeer.files.metadata import MetadataNote
 from backuppeer.files.write import RestoreTarget
 from backuppeer.ids import RepositoryId
-from backuppeer.limits import RESTORE_WORKERS
+from backuppeer.limits import PACK_TARGET_BYTES, RESTORE_WORKERS
 from backuppeer.repo.blob import BlobKind, Compressor
 from backuppeer.repo.pack import PackDraft, seal_pack
 from files.descriptors import count_open
@@ -178,7 +178,7 @@ def test_ranges_are_found_whatever_lies_between_them(target, hands):
 def test_a_pack_that_lies_in_pages_is_found_at_its_offsets_and_not_copied(target, hands, monkeypatch):
     pack = Pack(b"first", b"second")
     monkeypatch.setattr(pool_module, "_copy", None)  # in_thread doesn't copy either
-    room = PagePool().take()
+    room = PagePool(PACK_TARGET_BYTES, 1, is_shared=True).take()
     room[: len(pack.data)] = pack.data
     second = pack.entries[1]
     piece = room[second.offset : second.offset + second.sealed_bytes]

@@ -9,7 +9,7 @@ Processes are started when a backup has read more than a few batches: a small on
 import threading
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Final, Protocol, Self
+from typing import Final, Protocol, Self, TypeVar
 
 import msgspec
 import structlog
@@ -35,6 +35,7 @@ from backuppeer.repo.blob import Blob, BlobKind
 from backuppeer.repo.index import Index
 
 _log = structlog.get_logger()
+D = TypeVar("D", bytes, memoryview)
 
 
 class Engine(msgspec.Struct, frozen=True):
@@ -208,24 +209,27 @@ class Intake:
             BackupPeerError: the packs can't be stored any more.
 
         """
-        self.engine.check_cancelled()
-        named = [(self.engine.keys.blob_id(BlobKind.DATA, part), part) for part in chunks]
-        self.pack_chunks(named)
+        engine = self.engine
+        engine.check_cancelled()
+        named = [(engine.keys.blob_id(BlobKind.DATA, part), part) for part in chunks]
+        fresh = self._claim(named)
+        if engine.dry_run:
+            engine.packer.count_plain(sum(map(len, fresh.values())))
+        elif fresh:
+            engine.packer.add(self._tools.reader.pack_segment(list(fresh.items()), sum(map(len, chunks))))
         return b"".join([blob for blob, _ in named])
 
-    def pack_chunks(self, chunks: Sequence[tuple[BlobId, memoryview | bytes]], kind: BlobKind = BlobKind.DATA) -> None:
-        """Compress and add those of the named chunks that nobody has yet.
+    def pack_pieces(self, pieces: Sequence[tuple[BlobId, bytes]]) -> None:
+        """Compress and add those of the named pieces of trees that nobody has yet.
 
         Raises:
             BackupPeerError: the packs can't be stored any more.
 
         """
-        engine = self.engine
-        fresh = engine.packer.claim([blob for blob, _ in chunks])
-        if not fresh:
-            return
-        unique = {blob: data for blob, data in chunks if blob in fresh}
-        if not engine.dry_run:
-            engine.packer.add(self._tools.reader.pack_named(list(unique.items()), kind))
-        elif kind is BlobKind.DATA:
-            engine.packer.count_plain(sum(map(len, unique.values())))
+        fresh = self._claim(pieces)
+        if fresh and not self.engine.dry_run:
+            self.engine.packer.add(self._tools.reader.pack_named(list(fresh.items()), BlobKind.TREE))
+
+    def _claim(self, chunks: Sequence[tuple[BlobId, D]]) -> dict[BlobId, D]:
+        fresh = self.engine.packer.claim([blob for blob, _ in chunks])
+        return {blob: data for blob, data in chunks if blob in fresh}

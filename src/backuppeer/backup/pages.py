@@ -1,9 +1,9 @@
-"""Pages for packs that come in: lent again and again, and seen by worker processes without a copy.
+"""Pages for bytes on their way: lent again and again, and if shared, seen by worker processes without a copy.
 
-Knows: shared memory, when a buffer is in use no more. Must not know: packs, who fills the pages.
+Knows: memory of the system, when a buffer is in use no more. Must not know: packs, files, who fills the pages.
 
-Why not fresh memory for each pack: the system would clear it first, which cost a restore more than decryption, and it
-had to be copied into what a worker sees. A buffer mirrors its pack: what lies at an offset there lies at the same here.
+Why not fresh memory each time: the system would clear it first, which cost a restore more than decryption. And what a
+worker sees need not be copied: a buffer mirrors its pack, so what lies at an offset there lies at the same here.
 """
 
 import mmap
@@ -11,30 +11,33 @@ import os
 import threading
 from typing import Final, Self
 
-from backuppeer.limits import PACK_TARGET_BYTES, PAGES_KEPT
-
-_IS_SHARED: Final = hasattr(os, "memfd_create")
+_HAS_SHARED: Final = hasattr(os, "memfd_create")
 
 
 class Pages(mmap.mmap):
-    """Room for one pack. `fd`: by which a worker process maps the same memory; -1 where the system can't."""
+    """A buffer of its own pages. `fd`: by which a worker process maps the same memory; -1: not at all."""
 
     fd: int
 
-    def __new__(cls) -> Self:
-        """Map them.
+    def __new__(cls, size_bytes: int, *, is_shared: bool) -> Self:
+        """Map them; shared where the system can.
 
         Raises:
             OSError: the system refused memory or a descriptor.
 
         """
-        fd = os.memfd_create("backup-peer pages", os.MFD_CLOEXEC) if _IS_SHARED else -1
+        is_shared = is_shared and _HAS_SHARED
+        fd = os.memfd_create("backup-peer pages", os.MFD_CLOEXEC) if is_shared else -1
+        # Private ones, else: shared pages are dearer, and would not count as this process's memory.
+        private = (
+            {} if is_shared or not hasattr(mmap, "MAP_PRIVATE") else {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS}
+        )
         try:
-            if _IS_SHARED:
-                os.ftruncate(fd, PACK_TARGET_BYTES)
-            pages = super().__new__(cls, fd, PACK_TARGET_BYTES)
+            if is_shared:
+                os.ftruncate(fd, size_bytes)
+            pages = super().__new__(cls, fd, size_bytes, **private)
         except BaseException:
-            if _IS_SHARED:
+            if is_shared:
                 os.close(fd)
             raise
         pages.fd = fd
@@ -48,7 +51,7 @@ class Pages(mmap.mmap):
     def are_free(self) -> bool:
         """Say whether nobody has a view of them: to the same size they can be brought only then."""
         try:
-            self.resize(PACK_TARGET_BYTES)
+            self.resize(len(self))
         except BufferError:
             return False
         except (OSError, SystemError, ValueError):  # a system that can't; then nothing is lent twice
@@ -57,14 +60,18 @@ class Pages(mmap.mmap):
 
 
 class PagePool:
-    """Lends pages; thread-safe. They come back by themselves when the last view of them is gone."""
+    """Lends buffers of one size; thread-safe. They come back by themselves when the last view of them is gone.
 
-    def __init__(self) -> None:
+    `kept`: how many are lent again. `is_shared`: worker processes can see them.
+    """
+
+    def __init__(self, size_bytes: int, kept: int, *, is_shared: bool) -> None:
+        self._size_bytes, self._most, self._is_shared = size_bytes, kept, is_shared
         self._kept: list[Pages] = []
         self._lock = threading.Lock()
 
-    def take(self) -> memoryview:
-        """Return PACK_TARGET_BYTES that nobody else has; what is in them is whatever was there before.
+    def find(self) -> memoryview | None:
+        """Return a buffer that nobody has, None while all that may be kept are lent; its content is what was there.
 
         Raises:
             OSError: the system refused memory.
@@ -74,10 +81,20 @@ class PagePool:
             for pages in self._kept:
                 if pages.are_free():
                     return memoryview(pages)
-            pages = Pages()
-            if len(self._kept) < PAGES_KEPT:
-                self._kept.append(pages)
-            return memoryview(pages)
+            if len(self._kept) == self._most:
+                return None
+            self._kept.append(Pages(self._size_bytes, is_shared=self._is_shared))
+            return memoryview(self._kept[-1])
+
+    def take(self) -> memoryview:
+        """Return a buffer that nobody has; one more, that is not kept, when all others are lent.
+
+        Raises:
+            OSError: the system refused memory.
+
+        """
+        found = self.find()
+        return found if found is not None else memoryview(Pages(self._size_bytes, is_shared=self._is_shared))
 
 
 def find_pages(piece: bytes | memoryview) -> Pages | None:

@@ -13,11 +13,12 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from backuppeer.crypto.keys import RepositoryKeys
 from backuppeer.files.read import Opened, has_changed, open_file, read_into
 from backuppeer.ids import BlobId
-from backuppeer.limits import BATCH_BYTES, CHUNK_MIN_BYTES, SMALL_FILE_BYTES
+from backuppeer.limits import BATCH_BYTES, CHUNK_MIN_BYTES, SEGMENT_LENT_PERMILLE, SMALL_FILE_BYTES
 from backuppeer.repo.blob import Blob, BlobKind, Codec, Compressor
 from backuppeer.repo.chunker import Chunker
 
@@ -147,6 +148,16 @@ class Reader:
         """Return the blobs of chunks whose ids are known."""
         pack_named = self._compressor.pack_named
         return [pack_named(blob, kind, data) for blob, data in chunks]
+
+    def pack_segment(self, chunks: Sequence[tuple[BlobId, memoryview]], segment_bytes: int) -> list[Blob]:
+        """Return the blobs of chunks of a segment of a large file; if most of it stays raw, they lie in it still."""
+        pack_named = self._compressor.pack_named
+        blobs = [pack_named(blob, BlobKind.DATA, data, is_lent=True) for blob, data in chunks]
+        raw_bytes = sum([blob.plain_bytes for blob in blobs if blob.codec is Codec.RAW])
+        if raw_bytes * 1000 >= segment_bytes * SEGMENT_LENT_PERMILLE:
+            return blobs
+        # A few such chunks must not hold all segments until their pack is full.
+        return [replace(blob, payload=bytes(blob.payload)) for blob in blobs]
 
 
 def lay_out(blobs: Sequence[Blob], memory: memoryview) -> list[Packed]:

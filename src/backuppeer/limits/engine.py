@@ -14,8 +14,13 @@ SMALL_FILE_BYTES: Final = 4 * MIB
 """Files up to this are read whole by a worker; larger ones are streamed in segments."""
 SEGMENT_BYTES: Final = 4 * MIB
 """A piece of a large file under way: one longest chunk."""
-SEGMENTS: Final = 3
-"""Segments under way at once, each with room for a chunk carried over: 24 MiB of buffers."""
+SEGMENTS_UNDER_WAY: Final = 3
+SEGMENTS: Final = 10
+"""Segments at once, each with room for a chunk carried over: three under way, six in the pack that fills, one more."""
+SEGMENT_LENT_PERMILLE: Final = 750
+"""A segment of which at least so much does not shrink is lent to its pack; of another such chunks are copied.
+
+So a pack of 16 MiB can hold no more than six of them."""
 BATCH_FILES: Final = 128
 """Small files handed to a worker at once, so that the hand-over is paid once for all of them."""
 BATCH_BYTES: Final = 2 * MIB

@@ -29,7 +29,15 @@ from backuppeer.errors import (
     Unavailable,
 )
 from backuppeer.ids import AgreementId, LogicalId, StoredId
-from backuppeer.limits import BLOCK_BYTES, FAILED_LATELY_S, FETCH_CACHE_BYTES, LEAF_BYTES, RETRY_BUDGET_S
+from backuppeer.limits import (
+    BLOCK_BYTES,
+    FAILED_LATELY_S,
+    FETCH_CACHE_BYTES,
+    LEAF_BYTES,
+    PACK_TARGET_BYTES,
+    PAGES_KEPT,
+    RETRY_BUDGET_S,
+)
 from backuppeer.proof.merkle import verify_range
 from backuppeer.repo.layout import check_pack_bytes
 from backuppeer.shares.ledger import Copy, Ledger
@@ -112,7 +120,7 @@ class Fetch:
         self._recent = RecentSpans(keep_bytes)
         self._failed_s: dict[AgreementId, float] = {}
         self._gone: dict[AgreementId, Unavailable] = {}
-        self._pages = PagePool()
+        self._pages = PagePool(PACK_TARGET_BYTES, PAGES_KEPT, is_shared=True)
 
     def fetch(self, pack: LogicalId, ranges: Sequence[tuple[int, int]]) -> tuple[bytes, Sequence[bytes | memoryview]]:
         """Return the clear header and the bytes of each (offset, length) of `pack`, all from the same copy.
