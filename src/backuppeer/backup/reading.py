@@ -30,6 +30,11 @@ READ_MEMORY_BYTES: Final = (_BUFFER_BYTES // mmap.PAGESIZE + 2) * mmap.PAGESIZE
 """What a backup's worker shares with the agent: the payloads of one batch, none longer than its plaintext, the flag."""
 
 
+_WORD_BYTES: Final = 8
+MET_BYTES: Final = 2**17 * _WORD_BYTES
+"""131,072 places: twice the blobs of a pack in flight matter most, and those of the last gigabyte fit."""
+
+
 class FileToRead(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """A file of at most SMALL_FILE_BYTES as the walk found it; `directory`: its number in the batch."""
 
@@ -50,18 +55,14 @@ class FileRead(msgspec.Struct, array_like=True, frozen=True, gc=False):
     problem: str
 
 
-class Reading(msgspec.Struct, array_like=True, frozen=True):
-    """A batch that was read: one item per file, in order; the blobs in it, each once, and their plain bytes."""
-
-    files: list[FileRead]
-    blobs: list[bytes]
-    sizes: list[int]
-
-
 class ReadTask(msgspec.Struct, tag=True, array_like=True, frozen=True):
-    """Read these; the descriptors of their directories come with it."""
+    """Read these; the descriptors of their directories come with it.
+
+    `is_eager`: compress at once what no worker of this backup has met yet, for nearly all of it will be wanted.
+    """
 
     files: list[FileToRead]
+    is_eager: bool
 
 
 class PackTask(msgspec.Struct, tag=True, array_like=True, frozen=True):
@@ -75,6 +76,41 @@ class Packed(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
     codec: Codec
     payload_bytes: int
+
+
+class Reading(msgspec.Struct, array_like=True, frozen=True):
+    """A batch that was read: one item per file, in order; the blobs in it, each once, and their plain bytes.
+
+    `numbers`: those of the blobs that were compressed already, with `packed`; others are to be asked for.
+    """
+
+    files: list[FileRead]
+    blobs: list[bytes]
+    sizes: list[int]
+    numbers: list[int] = []
+    packed: list[Packed] = []
+
+
+class Met:
+    """Which blobs the workers of a backup have met: a table that all share, and only a hint.
+
+    Each place has the first bytes of the last id that belongs there. Two workers that ask at once may both be told
+    "new", and an id may be pushed out by another: then one is compressed in vain, or asked for once more.
+    """
+
+    def __init__(self, memory: memoryview) -> None:
+        """`memory`: MET_BYTES, zeroed at the start."""
+        self._table = memory.cast("Q")
+        self._mask = len(self._table) - 1
+
+    def is_new(self, blob: bytes) -> bool:
+        """Say whether nobody has met it; from now on it is met."""
+        beginning = int.from_bytes(blob[:_WORD_BYTES], "little")
+        place = beginning & self._mask
+        if self._table[place] == beginning:
+            return False
+        self._table[place] = beginning
+        return True
 
 
 class Reader:

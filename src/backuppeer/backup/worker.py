@@ -17,10 +17,11 @@ from functools import partial
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from backuppeer.backup.frames import FAULT, READY, receive_frame, send_frame
 from backuppeer.backup.orders import Order, carry_out
-from backuppeer.backup.reading import PackTask, Reader, ReadTask, lay_out
+from backuppeer.backup.reading import Met, PackTask, Reader, Reading, ReadTask, lay_out
 from backuppeer.crypto.keys import RepositoryKeys
 from backuppeer.files.sparse import LentFile
 from backuppeer.files.write import RestoreTarget
@@ -79,7 +80,7 @@ def _work(sock: socket.socket, memory: memoryview, check: Check) -> None:
     # What is left of the start stays until the end: the collector need not look at it again.
     gc.freeze()
     if isinstance(start, ReadStart):
-        _serve(sock, _make_reading(Reader(keys, start.level, check), memory))
+        _serve(sock, _make_reading(Reader(keys, start.level, check), memory, Met(_map(descriptors[0]))))
     else:
         with RestoreTarget(descriptors[0], overwrite=start.overwrite) as target:
             _serve(sock, _make_restoring(keys, target, memory, check))
@@ -110,14 +111,20 @@ def _make_restoring(keys: RepositoryKeys, target: RestoreTarget, memory: memoryv
     return answer
 
 
-def _make_reading(reader: Reader, memory: memoryview) -> Answer:
+def _pack_eagerly(reader: Reader, reading: Reading, memory: memoryview, met: Met) -> Reading:
+    numbers = [number for number, blob in enumerate(reading.blobs) if met.is_new(blob)]
+    return replace(reading, numbers=numbers, packed=lay_out(reader.pack(numbers), memory))
+
+
+def _make_reading(reader: Reader, memory: memoryview, met: Met) -> Answer:
     decode, encode = msgspec.msgpack.Decoder(ReadTask | PackTask).decode, msgspec.msgpack.Encoder().encode
 
     def answer(payload: bytearray, descriptors: list[int]) -> bytes:
         try:
             task = decode(payload)
             if isinstance(task, ReadTask):
-                return encode(reader.read(task.files, descriptors))
+                reading = reader.read(task.files, descriptors)
+                return encode(_pack_eagerly(reader, reading, memory, met) if task.is_eager else reading)
             return encode(lay_out(reader.pack(task.numbers), memory))
         finally:
             for fd in descriptors:
