@@ -138,7 +138,7 @@ class Archiver:
         before = parent.tree if parent else b""
         urgent = self._find_urgent(engine, root, before, rules)
         # The jobs end first: they use what the intake has.
-        with Intake(engine) as intake, Jobs(int(__import__("os").environ.get("XJ","2")), BATCHES_IN_FLIGHT) as jobs:
+        with Intake(engine) as intake, Jobs(max(options.workers, count_readers()), BATCHES_IN_FLIGHT) as jobs:
             ahead = self._read_ahead(intake, jobs, urgent) if urgent else None
             trust = self._index.begin_walk()
             walker = self._make_walker(intake, jobs, grafts, ahead, trust=trust)

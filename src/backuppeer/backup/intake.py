@@ -7,7 +7,8 @@ Processes are started when a backup has read more than a few batches: a small on
 """
 
 import threading
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from types import TracebackType
 from typing import Final, Protocol, Self, TypeVar
 
@@ -95,7 +96,7 @@ class RemoteReader:
             blobs += self._take(more, _decode_packed(self._worker.ask(task, (), self._check)), wanted)
         return blobs
 
-    def _take(self, numbers: Sequence[int], packed: Sequence[Packed], wanted: Set[int]) -> list[Blob]:
+    def _take(self, numbers: Sequence[int], packed: Sequence[Packed], wanted: AbstractSet[int]) -> list[Blob]:
         # Copied out, for the pack they go into is sealed long after the worker has the next batch; in one piece, for
         # thousands of small ones leave the allocator's memory full of holes.
         payloads = memoryview(bytes(self._worker.memory[: sum([item.payload_bytes for item in packed])]))

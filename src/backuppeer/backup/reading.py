@@ -32,7 +32,7 @@ READ_MEMORY_BYTES: Final = (_BUFFER_BYTES // mmap.PAGESIZE + 2) * mmap.PAGESIZE
 
 _WORD_BYTES: Final = 8
 MET_BYTES: Final = 2**17 * _WORD_BYTES
-"""131,072 places: twice the blobs of a pack in flight matter most, and those of the last gigabyte fit."""
+"""The table has 131,072 places: a gigabyte of small files."""
 
 
 class FileToRead(msgspec.Struct, array_like=True, frozen=True, gc=False):

@@ -180,7 +180,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--tell", type=int, default=-1, help="descriptor to say on why it can't run")
     given = parser.parse_args(arguments)
     home = Home(given.home)
-    sys.setswitchinterval(float(__import__("os").environ.get("XS",SWITCH_INTERVAL_S)))
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     relax_collector()
     # Whatever this process creates is for its user alone.
     os.umask(0o077)
