@@ -86,9 +86,10 @@ class Estate:
                 path.unlink()
         self._open()
 
-    async def back_up(self, path: Path, *to: HostHouse) -> BackupResult:
+    async def back_up(self, path: Path, *to: HostHouse, is_watched: bool = False) -> BackupResult:
         self.progress = []
-        request = BackupRequest(servers=[], paths=[str(path)], to=[format_peer_id(house.peer) for house in to])
+        names = [format_peer_id(house.peer) for house in to]
+        request = BackupRequest(servers=[], paths=[str(path)], to=names, is_watched=is_watched)
         return await BackupJob(self.vault, request, Reporter(self._emit), Paths(request)).run()
 
     async def restore(self, snapshot: str, target: Path) -> RestoreResult:

@@ -410,7 +410,7 @@ def make_hostile(repository, entries, tree_bytes=None):
     compressor = Compressor(3)
     for piece in pieces:
         draft.add(compressor.pack_blob(repository.keys, BlobKind.TREE, piece))
-    repository.sink.store(draft.close(tail=True))
+    repository.sink.store(draft.close())
     tree = b"".join(repository.keys.blob_id(BlobKind.TREE, piece) for piece in pieces)
     return Snapshot(
         tree=tree, time_ns=0, paths=[b"/"], host="", user="", tags=[], set="", files=0, dirs=0, bytes=0, program=""

@@ -1,11 +1,14 @@
 """Batches of a backup: the same comes of them in a thread and in a worker process, whatever happens to either."""
 
+import mmap
 import os
 import signal
 import threading
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from backup.memory_engine import MemorySink, Vault
@@ -15,7 +18,8 @@ from backuppeer.backup import intake as intake_module
 from backuppeer.backup import processes as processes_module
 from backuppeer.backup.intake import Engine, Intake, RemoteReader
 from backuppeer.backup.packer import Packer
-from backuppeer.backup.reading import READ_MEMORY_BYTES, FileToRead, Reader
+from backuppeer.backup.processes import Worker
+from backuppeer.backup.reading import MET_BYTES, READ_MEMORY_BYTES, FileToRead, Met, Reader
 from backuppeer.errors import InterruptedByUserError, LocalError
 from backuppeer.limits import BATCH_BYTES, CHUNK_MIN_BYTES, READ_ALONE_BATCHES, READ_WORKERS, SMALL_FILE_BYTES
 from backuppeer.repo.blob import BlobKind, Codec
@@ -84,12 +88,17 @@ def bench(repository):
         yield made
 
 
-@pytest.fixture(params=["thread", "process"])
+@pytest.fixture(params=["thread", "process", "eager process"])
 def either(bench, request):
-    if request.param == "process":
-        bench.intake.start()
-        assert bench.intake.await_workers() >= 1
+    if request.param != "thread":
+        start(bench, is_eager=request.param == "eager process")
     return bench
+
+
+def start(bench, *, is_eager=False):
+    bench.intake.start()
+    assert bench.intake.await_workers() >= 1
+    bench.intake._is_eager = is_eager
 
 
 def named_in(results):
@@ -244,11 +253,10 @@ def kill_before(monkeypatch, step):
     monkeypatch.setattr(RemoteReader, step, killed)
 
 
-@pytest.mark.parametrize("step", ["read", "pack"])
-def test_a_batch_whose_worker_is_killed_is_read_again(batch, bench, monkeypatch, step):
+@pytest.mark.parametrize(("step", "is_eager"), [("read", False), ("read", True), ("pack", False)])
+def test_a_batch_whose_worker_is_killed_is_read_again(batch, bench, monkeypatch, step, is_eager):
     fill(batch)
-    bench.intake.start()
-    assert bench.intake.await_workers() >= 1
+    start(bench, is_eager=is_eager)
     kill_before(monkeypatch, step)
     with capture_logs() as logs:
         results = bench.intake.read_files(batch.files, batch.directories)
@@ -276,6 +284,52 @@ def test_a_blob_that_others_rely_on_is_never_missed_in_silence(batch, bench, mon
     with pytest.raises(LocalError, match="just when a file changed") as caught:
         bench.intake.read_files(batch.files, batch.directories)
     assert "again" in caught.value.hint
+
+
+def count_asked(monkeypatch):
+    """Count from now on how often workers are asked."""
+    asked, ask = [], Worker.ask
+    monkeypatch.setattr(Worker, "ask", lambda self, *args: asked.append(1) or ask(self, *args))
+    return asked
+
+
+def test_new_files_cost_a_worker_one_message_and_known_ones_are_not_compressed(batch, bench, monkeypatch):
+    fill(batch)
+    start(bench)
+    asked = count_asked(monkeypatch)
+    packed = []
+    bench.intake.read_files(batch.files, batch.directories)
+    assert len(asked) == 2, "nobody knew that all would be new"
+    batch.add("d", "new", os.urandom(50_000))
+    asked.clear()
+    bench.intake.read_files(batch.files[-1:], batch.directories)
+    assert len(asked) == 1
+    decode = intake_module._decode_reading
+    monkeypatch.setattr(intake_module, "_decode_reading", lambda data: packed.append(decode(data)) or packed[-1])
+    for _ in range(2):
+        bench.intake.read_files(batch.files, batch.directories)
+    assert packed[-1].numbers == [], "of the batch before all was known"
+
+
+def test_what_another_worker_met_but_nobody_added_is_asked_for(batch, bench):
+    fill(batch)
+    start(bench, is_eager=True)
+    met = Met(memoryview(mmap.mmap(bench.intake._met.fileno(), MET_BYTES)))
+    for data in (b"all work and no play " * 400, (batch.root / "b" / "random").read_bytes()):
+        assert met.is_new(bench.engine.keys.blob_id(BlobKind.DATA, data))
+    results = bench.intake.read_files(batch.files, batch.directories)
+    packed = bench.finish()
+    assert set(packed) == named_in(results)
+    assert packed[results[3].content] == (Codec.RAW, (batch.root / "b" / "random").read_bytes())
+
+
+@given(st.lists(st.binary(min_size=32, max_size=32), max_size=50))
+def test_met_is_told_of_what_was_met_unless_another_took_its_place(blobs):
+    met, places = Met(memoryview(bytearray(64 * 8))), {}
+    for blob in blobs:
+        place, word = int.from_bytes(blob[:8], "little") % 64, blob[:8]
+        assert met.is_new(blob) == (places.get(place, bytes(8)) != word)
+        places[place] = word
 
 
 def test_a_fault_in_a_worker_is_not_lost(batch, bench):
@@ -317,7 +371,9 @@ def test_a_backup_by_processes_is_the_same_as_one_without(repository, source, tm
 
     monkeypatch.setattr(Intake, "read_files", read_when_ready)
     remote = []
-    monkeypatch.setattr(intake_module, "RemoteReader", lambda *args: remote.append(1) or RemoteReader(*args))
+    monkeypatch.setattr(
+        intake_module, "RemoteReader", lambda *args, **fields: remote.append(1) or RemoteReader(*args, **fields)
+    )
     for n in range(300):
         path = source / f"{n % 7}" / f"{n}"
         path.parent.mkdir(exist_ok=True)

@@ -18,6 +18,7 @@ from backuppeer.backup import pool as pool_module
 from backuppeer.backup import processes as processes_module
 from backuppeer.backup import restore_run
 from backuppeer.backup.orders import Order, Part, WantedBlob, WholeFile, carry_out
+from backuppeer.backup.pages import PagePool
 from backuppeer.backup.pool import WorkerPool
 from backuppeer.crypto.keys import derive_repository_keys, derive_working
 from backuppeer.crypto.seal import preferred_suite
@@ -25,7 +26,7 @@ from backuppeer.errors import IntegrityFault, InterruptedByUserError, LocalError
 from backuppeer.files.metadata import MetadataNote
 from backuppeer.files.write import RestoreTarget
 from backuppeer.ids import RepositoryId
-from backuppeer.limits import RESTORE_WORKERS
+from backuppeer.limits import PACK_TARGET_BYTES, RESTORE_WORKERS
 from backuppeer.repo.blob import BlobKind, Compressor
 from backuppeer.repo.pack import PackDraft, seal_pack
 from files.descriptors import count_open
@@ -42,7 +43,7 @@ class Pack:
         blobs = [compressor.pack_blob(KEYS, BlobKind.DATA, data) for data in plain]
         for blob in blobs:
             draft.add(blob)
-        closed = draft.close(tail=True)
+        closed = draft.close()
         sealed = seal_pack(closed, KEYS, preferred_suite())
         self.data, self.header = bytearray(sealed.data), sealed.header
         by_id = {entry.blob: entry for entry in closed.entries}
@@ -53,7 +54,7 @@ class Pack:
         return WantedBlob(entry, 0, entry.offset, list(whole), list(parts))
 
     def order(self, *blobs):
-        return Order(self.header, list(blobs))
+        return Order(self.header, list(blobs), [0])
 
 
 def whole(path, mode=0o640, mtime_ns=1_700_000_000_123_456_789, *, uid=None, attributes=None, is_sparse=False):
@@ -170,8 +171,23 @@ def test_ranges_are_found_whatever_lies_between_them(target, hands):
         pieces.append(bytes(number) + bytes(pack.data[entry.offset : entry.offset + entry.sealed_bytes]))
         blobs.append(WantedBlob(entry, number, number, [whole(b"%d" % number)], []))
     with hands(target) as pool:
-        assert pool.carry_out(Order(pack.header, blobs), pieces, []).files == 2
+        assert pool.carry_out(Order(pack.header, blobs, [0] * len(pieces)), pieces, []).files == 2
     assert (below(target) / "1").read_bytes() == b"second"
+
+
+def test_a_pack_that_lies_in_pages_is_found_at_its_offsets_and_not_copied(target, hands, monkeypatch):
+    pack = Pack(b"first", b"second")
+    monkeypatch.setattr(pool_module, "_copy", None)  # in_thread doesn't copy either
+    room = PagePool(PACK_TARGET_BYTES, 1, is_shared=True).take()
+    room[: len(pack.data)] = pack.data
+    second = pack.entries[1]
+    piece = room[second.offset : second.offset + second.sealed_bytes]
+    order = Order(pack.header, [WantedBlob(second, 0, 0, [whole(b"b")], [])], [second.offset])
+    with hands(target) as pool:
+        for _ in range(3):
+            assert pool.carry_out(order, [piece], []).files == 1
+            (below(target) / "b").rename(below(target) / "done")
+    assert (below(target) / "done").read_bytes() == b"second"
 
 
 def test_a_damaged_blob_costs_only_what_is_made_of_it(target, hands):
@@ -190,7 +206,7 @@ def test_a_damaged_blob_costs_only_what_is_made_of_it(target, hands):
 
 def test_a_header_that_is_none_fails_everything(target, hands):
     pack = Pack(b"good")
-    order = Order(bytes(64), [pack.want(0, [whole(b"x"), whole(b"y")])])
+    order = Order(bytes(64), [pack.want(0, [whole(b"x"), whole(b"y")])], [0])
     with hands(target) as pool:
         report = pool.carry_out(order, [pack.data], [])
     assert [(failed.blob, failed.want) for failed in report.failures] == [(0, 0), (0, 1)]

@@ -208,14 +208,20 @@ def _knocks():
 def _workers():
     whole = WholeFile(b"a/b", 0o644, 0, 0, 1, "u", "g", {b"user.x": b"1"}, is_sparse=False)
     place = Entry(BlobId(bytes(32)), BlobKind.DATA, Codec.RAW, 0, 64, 17, 1)
-    order = Order(bytes(64), [WantedBlob(place, 0, 0, [whole], [Part(0, 0, is_sparse=True)])])
+    order = Order(bytes(64), [WantedBlob(place, 0, 0, [whole], [Part(0, 0, is_sparse=True)])], [0])
     report = Report(files=1, bytes=2, failures=[Failed(0, 0, None, "bad"), Failed(0, 1, 28, "full")])
-    reading = Reading([FileRead(None, bytes(32), 5, ""), FileRead(None, b"", 0, "is gone")], [bytes(32)], [5])
+    reading = Reading(
+        [FileRead(None, bytes(32), 5, ""), FileRead(None, b"", 0, "is gone")],
+        [bytes(32)],
+        [5],
+        [0],
+        [Packed(Codec.RAW, 5)],
+    )
     told = [
-        Task(order, [17]),
+        Task(order, [(0, 17)], is_lent=False),
         report,
         ReadStart(bytes(64), 3),
-        ReadTask([FileToRead(0, b"a", 5)]),
+        ReadTask([FileToRead(0, b"a", 5)], is_eager=True),
         PackTask([0]),
         reading,
         [Packed(Codec.ZSTD, 5)],

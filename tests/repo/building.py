@@ -40,11 +40,11 @@ def make_blob(data: bytes, kind: BlobKind = BlobKind.DATA) -> Blob:
     return Compressor(3).pack_blob(KEYS, kind, data)
 
 
-def close_pack(*datas: bytes, tail: bool = True) -> ClosedDraft:
+def close_pack(*datas: bytes) -> ClosedDraft:
     draft = PackDraft()
     for data in datas:
         assert draft.add(make_blob(data))
-    return draft.close(tail=tail)
+    return draft.close()
 
 
 def sealed_entry(pack: SealedPack, entry) -> memoryview:
@@ -81,14 +81,14 @@ class StoreFolder:
     def add(self, kind: BlobKind, data: bytes) -> BlobId:
         blob = self._compressor.pack_blob(self.keys, kind, data)
         if not self._draft.add(blob):
-            self.flush(tail=False)
+            self.flush()
             assert self._draft.add(blob)
         return blob.blob
 
-    def flush(self, *, tail: bool = True) -> None:
+    def flush(self) -> None:
         if self._draft.is_empty:
             return
-        pack = seal_pack(self._draft.close(tail=tail), self.keys, self.suite)
+        pack = seal_pack(self._draft.close(), self.keys, self.suite)
         name = pack.stored.hex()
         path = self.folder / "packs" / name[:2] / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -24,10 +24,9 @@ def pack():
 
 
 @pytest.mark.parametrize("suite", list(Suite))
-@pytest.mark.parametrize("tail", [True, False])
-def test_every_blob_of_a_sealed_pack_opens_to_its_plaintext(suite, tail):
+def test_every_blob_of_a_sealed_pack_opens_to_its_plaintext(suite):
     datas = {bytes(make_blob(d).blob): d for d in (noise(1, 300_000), b"", b"x", b"tree " * 99, noise(2, 4 << 20))}
-    draft = close_pack(*datas.values(), tail=tail)
+    draft = close_pack(*datas.values())
     pack = seal_pack(draft, KEYS, suite)
     directory = open_directory(keys_for, pack.data, len(pack.data))
     opener = PackOpener(KEYS, pack.header)
@@ -38,10 +37,10 @@ def test_every_blob_of_a_sealed_pack_opens_to_its_plaintext(suite, tail):
     assert pack.stored == compute_stored_id(pack.data)
 
 
-@given(st.lists(st.binary(max_size=3000), min_size=1, max_size=30), st.sampled_from(list(Suite)), st.booleans())
+@given(st.lists(st.binary(max_size=3000), min_size=1, max_size=30), st.sampled_from(list(Suite)))
 @settings(max_examples=25, deadline=None)
-def test_packs_of_any_blobs_round_trip(datas, suite, tail):
-    pack = seal_pack(close_pack(*datas, tail=tail), KEYS, suite)
+def test_packs_of_any_blobs_round_trip(datas, suite):
+    pack = seal_pack(close_pack(*datas), KEYS, suite)
     directory = open_directory(keys_for, pack.data[-TAIL_READ_BYTES:], len(pack.data))
     opener = PackOpener(KEYS, directory.header)
     assert sorted(opener.open_entry(e, sealed_entry(pack, e)) for e in directory.entries) == sorted(datas)
@@ -85,7 +84,7 @@ def test_blobs_are_shuffled():
 
 def test_an_empty_pack_cannot_be_closed():
     with pytest.raises(LocalError):
-        PackDraft().close(tail=True)
+        PackDraft().close()
 
 
 SPACE = memoryview(bytes(4 << 20))
@@ -102,34 +101,31 @@ def test_a_full_pack_stays_within_its_target_and_still_opens():
     for size in (1 << 20, 1 << 10, 1, 0):
         while draft.add(_fake(size)):
             pass
-    for tail in (True, False):
-        closed = draft.close(tail=tail)
-        assert closed.length == PACK_TARGET_BYTES
-        pack = seal_pack(closed, KEYS, Suite.AES_256_GCM)
-        assert len(open_directory(keys_for, pack.data, len(pack.data)).entries) == len(closed.entries)
+    closed = draft.close()
+    assert closed.length == PACK_TARGET_BYTES
+    pack = seal_pack(closed, KEYS, Suite.AES_256_GCM)
+    assert len(open_directory(keys_for, pack.data, len(pack.data)).entries) == len(closed.entries)
 
 
 def test_a_pack_takes_no_more_blobs_than_a_directory_holds():
     draft = PackDraft()
     added = sum(draft.add(_fake(0)) for _ in range(PACK_BLOBS + 5))
     assert added == PACK_BLOBS == len(draft)
-    pack = seal_pack(draft.close(tail=False), KEYS, Suite.AES_256_GCM)
+    pack = seal_pack(draft.close(), KEYS, Suite.AES_256_GCM)
     need = open_directory(keys_for, pack.data[-TAIL_READ_BYTES:], len(pack.data))
     assert isinstance(need, NeedTail)
     assert len(open_directory(keys_for, pack.data[need.offset :], len(pack.data)).entries) == PACK_BLOBS
 
 
-@given(st.integers(1, PACK_TARGET_BYTES - 16), st.booleans())
-def test_padded_lengths_fit_leave_room_for_a_tag_or_none_and_tell_little(content, tail):
-    length = layout.padded_length(content, tail=tail)
+@given(st.integers(1, PACK_TARGET_BYTES - 16))
+def test_padded_lengths_fit_leave_room_for_a_tag_or_none_and_tell_little(content):
+    length = layout.padded_length(content)
     room = length - content
     assert room == 0 or room >= 16
     assert PACK_MIN_BYTES <= length <= PACK_TARGET_BYTES
     assert length % layout.LENGTH_STEP_BYTES == 0
     layout.check_pack_bytes(length)
-    if tail:
-        assert length & (length - 1) == 0
-    elif content > PACK_MIN_BYTES:
+    if content > PACK_MIN_BYTES:
         assert room <= content * 0.0625 + 2 * layout.LENGTH_STEP_BYTES
 
 
@@ -139,8 +135,8 @@ def test_packs_with_room_of_every_small_size_open(room):
     spare = PACK_MIN_BYTES - 64 - 112 - (21 + 42 + 16) - 16
     draft = PackDraft()
     draft.add(make_blob(noise(3, spare - room)))
-    closed = draft.close(tail=True)
-    assert closed.length == (PACK_MIN_BYTES if room in {0, 16, 17} else 2 * PACK_MIN_BYTES)
+    closed = draft.close()
+    assert closed.length == (PACK_MIN_BYTES if room in {0, 16, 17} else PACK_MIN_BYTES + layout.LENGTH_STEP_BYTES)
     pack = seal_pack(closed, KEYS, Suite.CHACHA20_POLY1305)
     assert len(open_directory(keys_for, pack.data, len(pack.data)).entries) == len(base.entries)
 

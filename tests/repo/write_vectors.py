@@ -55,7 +55,7 @@ def write_pack(name: str, suite: Suite) -> dict[str, object]:
         draft = PackDraft()
         for kind, data in PLAIN:
             assert draft.add(make_blob(data, kind))
-        closed = draft.close(tail=True)
+        closed = draft.close()
         pack = seal_pack(closed, KEYS, suite)
     (VECTORS / f"{name}.bin").write_bytes(pack.data)
     header = layout.parse_header(pack.header)
@@ -249,13 +249,13 @@ def _write(name: str, about: str, content: dict[str, object]) -> None:
 
 def main() -> None:
     packs = [write_pack("pack-aes", Suite.AES_256_GCM), write_pack("pack-chacha", Suite.CHACHA20_POLY1305)]
-    lengths = [[n, layout.padded_length(n, tail=False), layout.padded_length(n, tail=True)] for n in CONTENT_LENGTHS]
+    lengths = [[n, layout.padded_length(n)] for n in CONTENT_LENGTHS]
     keys = {"master": MASTER.hex(), "generation": 1, "repository": REPOSITORY.hex()}
     about = "docs/format.md. Hex throughout. "
     content = {"keys": keys, "packs": packs, "padded_lengths": lengths, "hostile": hostile_packs(packs[0])}
     _write(
         "pack.json",
-        about + "padded_lengths: [content, full pack, tail pack]. hostile.directories are plain directories, to be "
+        about + "padded_lengths: [content, pack]. hostile.directories are plain directories, to be "
         "sealed with matching footers into a pack; hostile.flips: [file, offset] of a bit to change.",
         content,
     )

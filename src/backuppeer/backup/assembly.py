@@ -242,7 +242,7 @@ class Assembly:
             self.settle(node)
 
     def _pack_pieces(self, batch: TreeBatch) -> None:
-        self._intake.pack_chunks(batch.pieces, BlobKind.TREE)
+        self._intake.pack_pieces(batch.pieces)
         if len(batch) and not self.engine.dry_run:
             self._cache.put_many(batch.pieces, batch.looks)
 

@@ -1,8 +1,8 @@
 """How much there is to do, counted beside the work, for people who watch.
 
 Knows: directories on disk and in snapshots. Must not know: what is done with them. Nothing is opened but directories,
-and what can't be looked at is left out in silence: the work itself names it. Measured on a first backup of /usr/share
-(48,000 files, 613 MB): 0.1 of 4.5 s of processor time.
+and what can't be looked at is left out in silence: the work itself names it. It takes 5 to 10 % of a first backup's
+processor time (2 of 27 s for 175,000 files, measured), so it is done only when somebody watches.
 """
 
 import os

@@ -8,15 +8,17 @@ Processes are started when a backup has read more than a few batches: a small on
 
 import threading
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from types import TracebackType
-from typing import Final, Protocol, Self
+from typing import Final, Protocol, Self, TypeVar
 
 import msgspec
 import structlog
 
 from backuppeer.backup.packer import Packer
-from backuppeer.backup.processes import Job, Worker, WorkerEndedError, Workers, count_processors
+from backuppeer.backup.processes import Job, Worker, WorkerEndedError, Workers, count_processors, shared_file
 from backuppeer.backup.reading import (
+    MET_BYTES,
     READ_MEMORY_BYTES,
     FileRead,
     FileToRead,
@@ -35,6 +37,7 @@ from backuppeer.repo.blob import Blob, BlobKind
 from backuppeer.repo.index import Index
 
 _log = structlog.get_logger()
+D = TypeVar("D", bytes, memoryview)
 
 
 class Engine(msgspec.Struct, frozen=True):
@@ -72,31 +75,38 @@ class Reads(Protocol):
 
 
 class RemoteReader:
-    """A `Reader` in a worker process."""
+    """A `Reader` in a worker process. `is_eager`: most of what it reads will be wanted."""
 
-    def __init__(self, worker: Worker, check: Callable[[], None]) -> None:
-        self._worker, self._check = worker, check
+    def __init__(self, worker: Worker, check: Callable[[], None], *, is_eager: bool) -> None:
+        self._worker, self._check, self._is_eager = worker, check, is_eager
         self._reading = Reading([], [], [])
 
     def read(self, files: Sequence[FileToRead], directories: Sequence[int]) -> Reading:
         """Read files there."""
-        task = msgspec.msgpack.encode(ReadTask(list(files)))
+        task = msgspec.msgpack.encode(ReadTask(list(files), self._is_eager))
         self._reading = _decode_reading(self._worker.ask(task, directories, self._check))
         return self._reading
 
     def pack(self, numbers: Sequence[int]) -> list[Blob]:
-        """Return blobs of the last reading, compressed there."""
-        task = msgspec.msgpack.encode(PackTask(list(numbers)))
-        packed = _decode_packed(self._worker.ask(task, (), self._check))
+        """Return blobs of the last reading, compressed there; in any order."""
+        wanted, reading = set(numbers), self._reading
+        blobs = self._take(reading.numbers, reading.packed, wanted)
+        if more := sorted(wanted.difference(reading.numbers)):
+            task = msgspec.msgpack.encode(PackTask(more))
+            blobs += self._take(more, _decode_packed(self._worker.ask(task, (), self._check)), wanted)
+        return blobs
+
+    def _take(self, numbers: Sequence[int], packed: Sequence[Packed], wanted: AbstractSet[int]) -> list[Blob]:
         # Copied out, for the pack they go into is sealed long after the worker has the next batch; in one piece, for
         # thousands of small ones leave the allocator's memory full of holes.
         payloads = memoryview(bytes(self._worker.memory[: sum([item.payload_bytes for item in packed])]))
+        ids, sizes = self._reading.blobs, self._reading.sizes
         blobs, at = [], 0
         for number, item in zip(numbers, packed, strict=True):
-            payload = payloads[at : at + item.payload_bytes]
+            if number in wanted:
+                payload = payloads[at : at + item.payload_bytes]
+                blobs.append(Blob(BlobId(ids[number]), BlobKind.DATA, item.codec, sizes[number], payload))
             at += item.payload_bytes
-            blob = BlobId(self._reading.blobs[number])
-            blobs.append(Blob(blob, BlobKind.DATA, item.codec, self._reading.sizes[number], payload))
         return blobs
 
 
@@ -123,7 +133,9 @@ class Intake:
         self.engine = engine
         self._tools = _Tools(engine)
         start = msgspec.msgpack.encode(ReadStart(engine.keys.export(), engine.level))
-        self._workers = Workers(Job(start, (), READ_MEMORY_BYTES), check=engine.check_cancelled)
+        self._met = shared_file(MET_BYTES)
+        self._workers = Workers(Job(start, (self._met.fileno(),), READ_MEMORY_BYTES), check=engine.check_cancelled)
+        self._is_eager = False
         self._counting = threading.Lock()
         self._batches = 0
 
@@ -134,6 +146,7 @@ class Intake:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._workers.__exit__(kind, error, trace)
+        self._met.close()
 
     def await_workers(self) -> int:
         """Wait until the processes that were started have begun; return how many there are."""
@@ -163,15 +176,18 @@ class Intake:
         self._tools.reader.rest()
         is_well = False
         try:
-            results = self._bring_in(RemoteReader(worker, self.engine.check_cancelled), files, directories, owed)
+            remote = RemoteReader(worker, self.engine.check_cancelled, is_eager=self._is_eager)
+            results, blobs = self._read(remote, files, directories, owed)
             is_well = True
         except WorkerEndedError as exc:
             _log.warning("a worker process was ended from outside", reason=exc.message)
-        else:
-            return results
         finally:
             self._workers.give_back(worker, is_well=is_well)
-        return self._bring_in(self._tools.reader, files, directories, owed)
+        if not is_well:
+            return self._bring_in(self._tools.reader, files, directories, owed)
+        # Without the worker, which has the next batch by now: a full pack is sealed here, and may have to wait.
+        self.engine.packer.add(blobs)
+        return results
 
     def _count_batch(self) -> None:
         with self._counting:
@@ -183,7 +199,18 @@ class Intake:
     def _bring_in(
         self, reads: Reads, files: Sequence[FileToRead], directories: Sequence[int], owed: set[BlobId]
     ) -> list[FileRead]:
-        """Read and pack; `owed` is what was claimed and not added: others rely on it, so it must be brought now."""
+        """Read and pack."""
+        results, blobs = self._read(reads, files, directories, owed)
+        self.engine.packer.add(blobs)
+        return results
+
+    def _read(
+        self, reads: Reads, files: Sequence[FileToRead], directories: Sequence[int], owed: set[BlobId]
+    ) -> tuple[list[FileRead], list[Blob]]:
+        """Return what came of each file, and the blobs to be added.
+
+        `owed` is what was claimed and not added: others rely on it, so it must be brought now.
+        """
         reading = reads.read(files, directories)
         if owed.difference(reading.blobs):
             raise LocalError(
@@ -191,14 +218,14 @@ class Intake:
             )
         packer = self.engine.packer
         fresh = packer.claim([BlobId(blob) for blob in reading.blobs]) | owed
-        if fresh:
-            numbers = [number for number, blob in enumerate(reading.blobs) if blob in fresh]
-            if self.engine.dry_run:
-                packer.count_plain(sum([reading.sizes[number] for number in numbers]))
-            else:
-                owed |= fresh
-                packer.add(reads.pack(numbers))
-        return reading.files
+        numbers = [number for number, blob in enumerate(reading.blobs) if blob in fresh]
+        new_bytes = sum([reading.sizes[number] for number in numbers])
+        self._is_eager = 2 * new_bytes > sum(reading.sizes)
+        if self.engine.dry_run:
+            packer.count_plain(new_bytes)
+            return reading.files, []
+        owed |= fresh
+        return reading.files, reads.pack(numbers) if numbers else []
 
     def read_segment(self, chunks: Sequence[memoryview]) -> bytes:
         """Hash and pack the chunks of a large file that the walk read; returns their ids, joined.
@@ -208,24 +235,27 @@ class Intake:
             BackupPeerError: the packs can't be stored any more.
 
         """
-        self.engine.check_cancelled()
-        named = [(self.engine.keys.blob_id(BlobKind.DATA, part), part) for part in chunks]
-        self.pack_chunks(named)
+        engine = self.engine
+        engine.check_cancelled()
+        named = [(engine.keys.blob_id(BlobKind.DATA, part), part) for part in chunks]
+        fresh = self._claim(named)
+        if engine.dry_run:
+            engine.packer.count_plain(sum(map(len, fresh.values())))
+        elif fresh:
+            engine.packer.add(self._tools.reader.pack_segment(list(fresh.items()), sum(map(len, chunks))))
         return b"".join([blob for blob, _ in named])
 
-    def pack_chunks(self, chunks: Sequence[tuple[BlobId, memoryview | bytes]], kind: BlobKind = BlobKind.DATA) -> None:
-        """Compress and add those of the named chunks that nobody has yet.
+    def pack_pieces(self, pieces: Sequence[tuple[BlobId, bytes]]) -> None:
+        """Compress and add those of the named pieces of trees that nobody has yet.
 
         Raises:
             BackupPeerError: the packs can't be stored any more.
 
         """
-        engine = self.engine
-        fresh = engine.packer.claim([blob for blob, _ in chunks])
-        if not fresh:
-            return
-        unique = {blob: data for blob, data in chunks if blob in fresh}
-        if not engine.dry_run:
-            engine.packer.add(self._tools.reader.pack_named(list(unique.items()), kind))
-        elif kind is BlobKind.DATA:
-            engine.packer.count_plain(sum(map(len, unique.values())))
+        fresh = self._claim(pieces)
+        if fresh and not self.engine.dry_run:
+            self.engine.packer.add(self._tools.reader.pack_named(list(fresh.items()), BlobKind.TREE))
+
+    def _claim(self, chunks: Sequence[tuple[BlobId, D]]) -> dict[BlobId, D]:
+        fresh = self.engine.packer.claim([blob for blob, _ in chunks])
+        return {blob: data for blob, data in chunks if blob in fresh}

@@ -63,13 +63,14 @@ class WantedBlob(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class Order(msgspec.Struct, array_like=True, frozen=True):
-    """Blobs of one copy of a pack, whose clear header is `header`.
+    """Blobs of one copy of a pack, whose clear header is `header`; `offsets`: of the pieces in the pack.
 
     `is_again`: whoever had it before ended in the middle. A file that stands whole under its name is done.
     """
 
     header: bytes
     blobs: list[WantedBlob]
+    offsets: list[int]
     is_again: bool = False
 
 

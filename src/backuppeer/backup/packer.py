@@ -97,15 +97,15 @@ class Packer:
     def _put(self, pack: _OpenPack, blob: Blob) -> _OpenPack:
         if pack.add(blob):
             return pack
-        self._store(pack, tail=False)
+        self._store(pack)
         fresh = _OpenPack()
         fresh.add(blob)  # a blob is at most 4 MiB, an empty pack takes it
         return fresh
 
-    def _store(self, pack: _OpenPack, *, tail: bool) -> None:
+    def _store(self, pack: _OpenPack) -> None:
         if self._sink is None:
             return
-        closed = pack.draft.close(tail=tail)
+        closed = pack.draft.close()
         self._stored.append(closed.logical)
         self.stored_bytes += closed.length
         self._sink.store(closed)
@@ -140,7 +140,7 @@ class Packer:
         with self._packs:
             if not self._data.draft.is_empty:
                 data, self._data = self._data, _OpenPack()
-                self._store(data, tail=True)
+                self._store(data)
         self.flush()
 
     def finish(self, last: Sequence[Blob], make_inventory: Callable[[Sequence[LogicalId]], list[Blob]]) -> None:
@@ -160,7 +160,7 @@ class Packer:
         while (packs := self._try_packs(rest, make_inventory, count)) is None:
             count += 1
         for pack in packs:
-            self._store(pack, tail=pack is packs[-1])
+            self._store(pack)
         self._sink.flush()
 
     def _try_packs(

@@ -87,7 +87,7 @@ class StreamPacker:
     def _add(self, pieces: list[bytes]) -> bytes:
         """Pack tree pieces; return their ids, joined."""
         named = [(self._engine.keys.blob_id(BlobKind.TREE, piece), piece) for piece in pieces]
-        self._intake.pack_chunks(named, BlobKind.TREE)
+        self._intake.pack_pieces(named)
         if not self._engine.dry_run:
             self._cache.put_many(named)
         return b"".join([blob for blob, _ in named])

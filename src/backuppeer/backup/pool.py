@@ -13,6 +13,7 @@ import msgspec
 import structlog
 
 from backuppeer.backup.orders import Order, Piece, Report, carry_out
+from backuppeer.backup.pages import find_pages
 from backuppeer.backup.processes import Check, Job, Worker, WorkerEndedError, Workers, count_processors
 from backuppeer.backup.worker import RESTORE_MEMORY_BYTES, RestoreStart, Task
 from backuppeer.crypto.keys import RepositoryKeys
@@ -84,9 +85,24 @@ class WorkerPool:
         return report
 
     def _ask(self, worker: Worker, order: Order, pieces: Sequence[Piece], files: Sequence[FileWriter]) -> Report:
-        start = 0
-        for piece in pieces:
-            worker.memory[start : start + len(piece)] = piece
-            start += len(piece)
-        task = msgspec.msgpack.encode(Task(order, [len(piece) for piece in pieces]))
-        return msgspec.msgpack.decode(worker.ask(task, [file.fd for file in files], self._check), type=Report)
+        descriptors = [file.fd for file in files]
+        pages = find_pages(pieces[0]) if pieces else None
+        if pages is not None:
+            # The worker maps the same memory, in which the pack's bytes lie at their offsets.
+            descriptors.append(pages.fd)
+            places = [(offset, len(piece)) for offset, piece in zip(order.offsets, pieces, strict=True)]
+        else:
+            places = _copy(pieces, worker.memory)
+        task = msgspec.msgpack.encode(Task(order, places, pages is not None))
+        return msgspec.msgpack.decode(worker.ask(task, descriptors, self._check), type=Report)
+
+
+def _copy(pieces: Sequence[Piece], memory: memoryview) -> list[tuple[int, int]]:
+    """Put pieces into shared memory, one after the other; return where each lies, and its length."""
+    places: list[tuple[int, int]] = []
+    start = 0
+    for piece in pieces:
+        memory[start : start + len(piece)] = piece
+        places.append((start, len(piece)))
+        start += len(piece)
+    return places

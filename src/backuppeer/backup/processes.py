@@ -135,7 +135,7 @@ class Worker:
             OSError: the system refused memory, descriptors or a process.
 
         """
-        with _shared_file(job.memory_bytes) as file:
+        with shared_file(job.memory_bytes) as file:
             self._pages = mmap.mmap(file.fileno(), job.memory_bytes)
             self.memory = memoryview(self._pages)
             """What both see; the last byte is the flag by which it is told to stop."""
@@ -229,7 +229,7 @@ def count_processors() -> int:
     return os.cpu_count() or 1
 
 
-def _shared_file(size_bytes: int) -> IO[bytes]:
+def shared_file(size_bytes: int) -> IO[bytes]:
     """Return a nameless file, which has no path that anybody could open."""
     if not hasattr(os, "memfd_create"):
         spare = tempfile.TemporaryFile()  # noqa: SIM115 - the caller's `with` closes it

@@ -13,11 +13,12 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from backuppeer.crypto.keys import RepositoryKeys
 from backuppeer.files.read import Opened, has_changed, open_file, read_into
 from backuppeer.ids import BlobId
-from backuppeer.limits import BATCH_BYTES, CHUNK_MIN_BYTES, SMALL_FILE_BYTES
+from backuppeer.limits import BATCH_BYTES, CHUNK_MIN_BYTES, SEGMENT_LENT_PERMILLE, SMALL_FILE_BYTES
 from backuppeer.repo.blob import Blob, BlobKind, Codec, Compressor
 from backuppeer.repo.chunker import Chunker
 
@@ -27,6 +28,11 @@ _BUFFER_BYTES: Final = BATCH_BYTES + SMALL_FILE_BYTES + _SPARE_BYTES
 """A batch is full as soon as it has BATCH_BYTES, and its last file has no more than SMALL_FILE_BYTES."""
 READ_MEMORY_BYTES: Final = (_BUFFER_BYTES // mmap.PAGESIZE + 2) * mmap.PAGESIZE
 """What a backup's worker shares with the agent: the payloads of one batch, none longer than its plaintext, the flag."""
+
+
+_WORD_BYTES: Final = 8
+MET_BYTES: Final = 2**17 * _WORD_BYTES
+"""The table has 131,072 places: a gigabyte of small files."""
 
 
 class FileToRead(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -49,18 +55,14 @@ class FileRead(msgspec.Struct, array_like=True, frozen=True, gc=False):
     problem: str
 
 
-class Reading(msgspec.Struct, array_like=True, frozen=True):
-    """A batch that was read: one item per file, in order; the blobs in it, each once, and their plain bytes."""
-
-    files: list[FileRead]
-    blobs: list[bytes]
-    sizes: list[int]
-
-
 class ReadTask(msgspec.Struct, tag=True, array_like=True, frozen=True):
-    """Read these; the descriptors of their directories come with it."""
+    """Read these; the descriptors of their directories come with it.
+
+    `is_eager`: compress at once what no worker of this backup has met yet, for nearly all of it will be wanted.
+    """
 
     files: list[FileToRead]
+    is_eager: bool
 
 
 class PackTask(msgspec.Struct, tag=True, array_like=True, frozen=True):
@@ -74,6 +76,41 @@ class Packed(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
     codec: Codec
     payload_bytes: int
+
+
+class Reading(msgspec.Struct, array_like=True, frozen=True):
+    """A batch that was read: one item per file, in order; the blobs in it, each once, and their plain bytes.
+
+    `numbers`: those of the blobs that were compressed already, with `packed`; others are to be asked for.
+    """
+
+    files: list[FileRead]
+    blobs: list[bytes]
+    sizes: list[int]
+    numbers: list[int] = []
+    packed: list[Packed] = []
+
+
+class Met:
+    """Which blobs the workers of a backup have met: a table that all share, and only a hint.
+
+    Each place has the first bytes of the last id that belongs there. Two workers that ask at once may both be told
+    "new", and an id may be pushed out by another: then one is compressed in vain, or asked for once more.
+    """
+
+    def __init__(self, memory: memoryview) -> None:
+        """`memory`: MET_BYTES, zeroed at the start."""
+        self._table = memory.cast("Q")
+        self._mask = len(self._table) - 1
+
+    def is_new(self, blob: bytes) -> bool:
+        """Say whether nobody has met it; from now on it is met."""
+        beginning = int.from_bytes(blob[:_WORD_BYTES], "little")
+        place = beginning & self._mask
+        if self._table[place] == beginning:
+            return False
+        self._table[place] = beginning
+        return True
 
 
 class Reader:
@@ -147,6 +184,16 @@ class Reader:
         """Return the blobs of chunks whose ids are known."""
         pack_named = self._compressor.pack_named
         return [pack_named(blob, kind, data) for blob, data in chunks]
+
+    def pack_segment(self, chunks: Sequence[tuple[BlobId, memoryview]], segment_bytes: int) -> list[Blob]:
+        """Return the blobs of chunks of a segment of a large file; if most of it stays raw, they lie in it still."""
+        pack_named = self._compressor.pack_named
+        blobs = [pack_named(blob, BlobKind.DATA, data, is_lent=True) for blob, data in chunks]
+        raw_bytes = sum([blob.plain_bytes for blob in blobs if blob.codec is Codec.RAW])
+        if raw_bytes * 1000 >= segment_bytes * SEGMENT_LENT_PERMILLE:
+            return blobs
+        # A few such chunks must not hold all segments until their pack is full.
+        return [replace(blob, payload=bytes(blob.payload)) for blob in blobs]
 
 
 def lay_out(blobs: Sequence[Blob], memory: memoryview) -> list[Packed]:

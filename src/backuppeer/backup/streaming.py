@@ -3,8 +3,9 @@
 Knows: segments, where chunks may be cut when the rest of the file isn't there yet. Must not know: entries.
 
 A cut depends only on the bytes before it, so all chunks of a segment stand but the last one, which merely ended where
-the segment did: its bytes begin the next segment. Four segments go round; waiting for a free one is the
-back-pressure that keeps memory constant.
+the segment did: its bytes begin the next segment. A few segments go round; waiting for a free one is the
+back-pressure that keeps memory constant. One is free when nobody has a view of it any more: what does not shrink stays
+where it was read until its pack is sealed.
 """
 
 from collections.abc import Callable
@@ -13,7 +14,8 @@ from typing import Final
 
 from backuppeer.backup.intake import Intake
 from backuppeer.backup.jobs import Jobs
-from backuppeer.limits import CHUNK_MAX_BYTES, SEGMENT_BYTES, SEGMENTS
+from backuppeer.backup.pages import PagePool
+from backuppeer.limits import CHUNK_MAX_BYTES, SEGMENT_BYTES, SEGMENTS, SEGMENTS_UNDER_WAY
 from backuppeer.repo.chunker import Chunker
 
 _LENGTH: Final = SEGMENT_BYTES + CHUNK_MAX_BYTES
@@ -31,8 +33,7 @@ class Streamer:
         self._intake = intake
         self._jobs = jobs
         self._chunker = Chunker(intake.engine.keys.chunker_seed)
-        self._free: list[memoryview] = []
-        self._made = 0
+        self._segments = PagePool(_LENGTH, SEGMENTS, is_shared=False)
 
     def stream(self, fill: Fill, most: int, finished: Finished, *, reached: Callable[[int], None]) -> int:
         """Read at most `most` bytes (a file's size when it was opened); returns the bytes read; `reached` hears them.
@@ -57,29 +58,22 @@ class Streamer:
             chunks = list(self._chunker.split(segment[: start + filled]))
             is_last = filled < end - start or total >= most
             carried = memoryview(b"") if is_last else chunks.pop()
-            self._submit(segment, chunks, ids=ids)
+            self._submit(chunks, ids=ids)
             if is_last:
                 break
         self._jobs.submit(_nothing, lambda _: finished(b"".join(ids), total))
         return total
 
-    def _submit(self, segment: memoryview, chunks: list[memoryview], *, ids: list[bytes]) -> None:
-        def done(joined: bytes) -> None:
-            ids.append(joined)
-            self._free.append(segment)
-
-        self._jobs.submit(partial(self._read, chunks), done)
-
-    def _read(self, chunks: list[memoryview]) -> bytes:
-        return self._intake.read_segment(chunks)
+    def _submit(self, chunks: list[memoryview], *, ids: list[bytes]) -> None:
+        self._jobs.submit(partial(self._intake.read_segment, chunks), ids.append)
 
     def _take(self) -> memoryview:
-        if not self._free and self._made < SEGMENTS:
-            self._made += 1
-            return memoryview(bytearray(_LENGTH))
-        while not self._free:
-            self._jobs.collect(most=max(0, len(self._jobs) - 1))
-        return self._free.pop()
+        self._jobs.collect(most=SEGMENTS_UNDER_WAY - 1)
+        while (segment := self._segments.find()) is None:
+            if not len(self._jobs):
+                return self._segments.take()
+            self._jobs.collect(most=len(self._jobs) - 1)
+        return segment
 
 
 def _nothing() -> None:

@@ -192,7 +192,7 @@ def _order(
         ]
         blobs.append(WantedBlob(entry, piece, entry.offset - start, [_describe(file) for file in whole], places_in))
         wanted.append([*whole, *(file for file, _ in parts)])
-    return Order(fetched.header, blobs), wanted, open_files
+    return Order(fetched.header, blobs, [offset for offset, _, _ in fetched.ranges]), wanted, open_files
 
 
 def _describe(file: RestoredFile) -> WholeFile:

@@ -17,10 +17,11 @@ from functools import partial
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from backuppeer.backup.frames import FAULT, READY, receive_frame, send_frame
 from backuppeer.backup.orders import Order, carry_out
-from backuppeer.backup.reading import PackTask, Reader, ReadTask, lay_out
+from backuppeer.backup.reading import Met, PackTask, Reader, Reading, ReadTask, lay_out
 from backuppeer.crypto.keys import RepositoryKeys
 from backuppeer.files.sparse import LentFile
 from backuppeer.files.write import RestoreTarget
@@ -47,10 +48,14 @@ class ReadStart(msgspec.Struct, tag="read", frozen=True):
 
 
 class Task(msgspec.Struct, array_like=True, frozen=True):
-    """An order, the lengths of its pieces in the shared memory, and with it the descriptors of files in the making."""
+    """An order, where its pieces lie, and with it the descriptors of files in the making.
+
+    `pieces`: start and length; in the pages whose descriptor is the last one (`is_lent`), or in the shared memory.
+    """
 
     order: Order
-    pieces: list[int]
+    pieces: list[tuple[int, int]]
+    is_lent: bool
 
 
 class _StoppedError(Exception):
@@ -75,7 +80,7 @@ def _work(sock: socket.socket, memory: memoryview, check: Check) -> None:
     # What is left of the start stays until the end: the collector need not look at it again.
     gc.freeze()
     if isinstance(start, ReadStart):
-        _serve(sock, _make_reading(Reader(keys, start.level, check), memory))
+        _serve(sock, _make_reading(Reader(keys, start.level, check), memory, Met(_map(descriptors[0]))))
     else:
         with RestoreTarget(descriptors[0], overwrite=start.overwrite) as target:
             _serve(sock, _make_restoring(keys, target, memory, check))
@@ -91,10 +96,11 @@ def _make_restoring(keys: RepositoryKeys, target: RestoreTarget, memory: memoryv
     decode, encode = msgspec.msgpack.Decoder(Task).decode, msgspec.msgpack.Encoder().encode
 
     def answer(payload: bytearray, descriptors: list[int]) -> bytes:
+        task = decode(payload)
+        lent = _map(descriptors.pop()) if task.is_lent else None
         files = [LentFile(fd) for fd in descriptors]
         try:
-            task = decode(payload)
-            pieces = _cut(memory, task.pieces)
+            pieces = _cut(memory if lent is None else lent, task.pieces)
             report = carry_out(task.order, pieces, files, keys=keys, target=target, check=check)
         finally:
             for file in files:
@@ -105,14 +111,20 @@ def _make_restoring(keys: RepositoryKeys, target: RestoreTarget, memory: memoryv
     return answer
 
 
-def _make_reading(reader: Reader, memory: memoryview) -> Answer:
+def _pack_eagerly(reader: Reader, reading: Reading, memory: memoryview, met: Met) -> Reading:
+    numbers = [number for number, blob in enumerate(reading.blobs) if met.is_new(blob)]
+    return replace(reading, numbers=numbers, packed=lay_out(reader.pack(numbers), memory))
+
+
+def _make_reading(reader: Reader, memory: memoryview, met: Met) -> Answer:
     decode, encode = msgspec.msgpack.Decoder(ReadTask | PackTask).decode, msgspec.msgpack.Encoder().encode
 
     def answer(payload: bytearray, descriptors: list[int]) -> bytes:
         try:
             task = decode(payload)
             if isinstance(task, ReadTask):
-                return encode(reader.read(task.files, descriptors))
+                reading = reader.read(task.files, descriptors)
+                return encode(_pack_eagerly(reader, reading, memory, met) if task.is_eager else reading)
             return encode(lay_out(reader.pack(task.numbers), memory))
         finally:
             for fd in descriptors:
@@ -138,12 +150,8 @@ def _map(fd: int) -> memoryview:
     return memory
 
 
-def _cut(memory: memoryview, lengths: list[int]) -> list[memoryview]:
-    pieces, start = [], 0
-    for length in lengths:
-        pieces.append(memory[start : start + length])
-        start += length
-    return pieces
+def _cut(memory: memoryview, places: list[tuple[int, int]]) -> list[memoryview]:
+    return [memory[start : start + length] for start, length in places]
 
 
 if __name__ == "__main__":

@@ -115,6 +115,7 @@ def backup(  # noqa: PLR0913 - one per option
         one_file_system=one_file_system,
         leave_out=without,
         priority=tuple(priority or ()),
+        is_watched=context.screen.is_live,
     )
     work = partial(run_work, route="backup", request=choose_set(context, request), kind=BackupResult)
     return _report(context, _run(context, work, dry=asked.dry_run), dry=asked.dry_run)

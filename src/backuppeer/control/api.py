@@ -329,9 +329,13 @@ class SnapshotRequest(Request):
 
 
 class BackupRequest(SnapshotRequest, kw_only=True):
-    """`backup`: absolute paths as text with surrogate escapes; or a `set` of the settings, whose fields then count."""
+    """`backup`: absolute paths as text with surrogate escapes; or a `set` of the settings, whose fields then count.
+
+    `is_watched`: a person sees how far it is, so files that nobody knows of yet are counted beside the work.
+    """
 
     paths: list[str] = msgspec.field(default_factory=list)
+    is_watched: bool = False
     one_file_system: bool = False
     leave_out: LeaveOut = LeaveOut()
     priority: tuple[str, ...] = ()

@@ -14,8 +14,13 @@ SMALL_FILE_BYTES: Final = 4 * MIB
 """Files up to this are read whole by a worker; larger ones are streamed in segments."""
 SEGMENT_BYTES: Final = 4 * MIB
 """A piece of a large file under way: one longest chunk."""
-SEGMENTS: Final = 3
-"""Segments under way at once, each with room for a chunk carried over: 24 MiB of buffers."""
+SEGMENTS_UNDER_WAY: Final = 3
+SEGMENTS: Final = 10
+"""Segments at once, each with room for a chunk carried over: three under way, six in the pack that fills, one more."""
+SEGMENT_LENT_PERMILLE: Final = 750
+"""A segment of which at least so much does not shrink is lent to its pack; of another such chunks are copied.
+
+So a pack of 16 MiB can hold no more than six of them."""
 BATCH_FILES: Final = 128
 """Small files handed to a worker at once, so that the hand-over is paid once for all of them."""
 BATCH_BYTES: Final = 2 * MIB
@@ -31,15 +36,19 @@ SMALL_PACK_BYTES: Final = 4 * MIB
 """Packs up to this are joined by `prune --repack-small`: a quarter of a full one."""
 PRUNE_UNUSED_PERMILLE: Final = 50
 """Waste that a prune leaves beside what is needed, unless told otherwise: as restic does."""
-RESTORE_WINDOW_BLOBS: Final = 24576
-"""Blobs wanted by the files of one window; two windows are under way, some 15 MiB of plan each. Large, because equal
-files far apart want the same packs: with 8,192 a tree of interpreters fetched its packs 2.6 times, so 1.7 times."""
-RESTORE_WINDOW_BYTES: Final = 1024 * MIB
+RESTORE_WINDOW_BLOBS: Final = 36864
+"""Blobs wanted by the files of one window; two windows are under way, some 22 MiB of plan each. Large, because equal
+files far apart want the same packs: with 24,576 a tree of interpreters fetched its packs 1.7 times, with 49,152 1.4."""
+RESTORE_WINDOW_BYTES: Final = 1536 * MIB
 """Plain bytes of those files: far enough ahead that packs are fetched once, without holding the bytes."""
 RESTORE_FIRST_BLOBS: Final = 1024
 """Blobs of the first window: files come before the walk is far; a restore with more than these starts workers."""
 RESTORE_OPEN_FILES: Final = 240
 """Files of several chunks in one window: what one message to a worker may bring (WORKER_DESCRIPTORS)."""
+PAGES_KEPT: Final = 8
+"""Buffers for packs that a restore uses again and again, 16 MiB each: as many as are under way, and those kept."""
+PAGES_KEPT_FEW: Final = 2
+"""The same of a check or a mount."""
 RESTORE_WORKERS: Final = 4
 """Worker processes of one restore at most, one per processor; each takes 25 MB and shares 16 MiB."""
 WORKER_DESCRIPTORS: Final = 240

@@ -66,8 +66,10 @@ class Compressor:
         """
         return self.pack_named(keys.blob_id(kind, data), kind, data)
 
-    def pack_named(self, blob: BlobId, kind: BlobKind, data: Buffer) -> Blob:
+    def pack_named(self, blob: BlobId, kind: BlobKind, data: Buffer, *, is_lent: bool = False) -> Blob:
         """Do the same for data whose id is known already: hashing it again would cost as much as sealing it.
+
+        `is_lent`: what stays raw is not copied; the caller leaves `data` as it is until the blob is done with.
 
         Raises:
             LocalError: as `pack_blob`.
@@ -80,7 +82,7 @@ class Compressor:
             packed = self._zstd.compress(data)
             if _is_worth(len(packed), size):
                 return Blob(blob, kind, Codec.ZSTD, size, packed)
-        return Blob(blob, kind, Codec.RAW, size, bytes(data))
+        return Blob(blob, kind, Codec.RAW, size, data if is_lent else bytes(data))
 
     def _shrinks_sample(self, data: Buffer) -> bool:
         """Say whether four 16 KiB pieces spread over `data` shrink: films and archives are left alone cheaply."""

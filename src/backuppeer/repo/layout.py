@@ -201,20 +201,15 @@ def check_pack_bytes(pack_bytes: int) -> None:
         raise IntegrityFault(f"no pack has a length of {pack_bytes} bytes")
 
 
-def padded_length(content_bytes: int, *, tail: bool) -> int:
-    """Return the length of a pack with `content_bytes` of everything but padding.
+def padded_length(content_bytes: int) -> int:
+    """Return the length of a pack with `content_bytes` of everything but padding (ADR 0030).
 
     Room of 1 to 15 bytes can't hold a seal's tag, so such a pack takes the next bucket.
     """
-    bucket = _power_of_two if tail else _padme
-    length = bucket(max(content_bytes, PACK_MIN_BYTES))
+    length = _padme(max(content_bytes, PACK_MIN_BYTES))
     if 0 < length - content_bytes < TAG_BYTES:
-        length = bucket(length + 1)
+        length = _padme(length + 1)
     return length
-
-
-def _power_of_two(length: int) -> int:
-    return 1 << (length - 1).bit_length()
 
 
 def _padme(length: int) -> int:

@@ -63,7 +63,7 @@ __all__ = [
 Buffer = bytes | bytearray | memoryview
 _EMPTY_BYTES: Final = HEADER_BYTES + directory_sealed_bytes(0) + END_BYTES
 _CONTENT_MAX_BYTES: Final = PACK_TARGET_BYTES - TAG_BYTES
-"""Content up to here pads to 16 MiB or less in both manners, whatever bucket it falls into."""
+"""Content up to here pads to 16 MiB or less, whatever bucket it falls into."""
 _ZEROS: Final = memoryview(bytes(PACK_TARGET_BYTES))
 """Plaintext of all padding; zeroed pages of the system, so it costs address space, not memory."""
 
@@ -95,8 +95,8 @@ class PackDraft:
         self._blobs.append(blob)
         return True
 
-    def close(self, *, tail: bool) -> "ClosedDraft":
-        """Shuffle the blobs and fix the layout; `tail` packs are padded to a power of two.
+    def close(self) -> "ClosedDraft":
+        """Shuffle the blobs and fix the layout.
 
         Raises:
             LocalError: no blob was added.
@@ -115,7 +115,7 @@ class PackDraft:
             sealed_bytes = len(b.payload) + TAG_BYTES
             entries.append(Entry(b.blob, b.kind, b.codec, slot, offset, sealed_bytes, b.plain_bytes))
             offset += sealed_bytes
-        length = padded_length(self.sealed_size, tail=tail)
+        length = padded_length(self.sealed_size)
         return ClosedDraft(self.logical, tuple(entries), tuple(b.payload for b in blobs), length)
 
 

@@ -28,6 +28,7 @@ from backuppeer.host.disk import explain_failure
 from backuppeer.ids import PeerId
 from backuppeer.limits import (
     KNOWN_OWNER_BYTES,
+    LEAF_BYTES,
     MIB,
     OPEN_FILES,
     PACKS_READ_AT_ONCE,
@@ -166,12 +167,12 @@ def test_a_host_out_of_descriptors_is_asked_again_and_not_blamed_for_a_loss(hous
     async def scenario():
         async with hosted(house, owner) as link:
             await link.put(agreement, data)
-            host = partner(house, agreement, link.session)
+            host, into = partner(house, agreement, link.session), memoryview(bytearray(19 * LEAF_BYTES))
             with monkeypatch.context() as patch:
                 patch.setattr("backuppeer.host.store.PackReader", refuse)
                 with pytest.raises(StoreBusy):
-                    await read_range(host, compute_stored_id(data), 0, 19)
-            got, _ = await read_range(host, compute_stored_id(data), 0, 19)
+                    await read_range(host, compute_stored_id(data), 0, into)
+            got, _ = await read_range(host, compute_stored_id(data), 0, into)
             assert got == data
 
     asyncio.run(scenario())

@@ -169,7 +169,7 @@ def test_a_host_too_small_for_the_earlier_backups_gets_nothing_and_is_named_with
             for _ in range(2):
                 (left,) = (await estate.back_up(tree())).left_out
                 assert left.peer_id == format_peer_id(other.peer)
-                assert "it lacks 2." in left.reason
+                assert "it lacks 1." in left.reason
                 assert "MB and has 1.0 MB free" in left.reason
                 assert "--to" in left.hint
                 assert not packs_at(other)
@@ -202,15 +202,27 @@ def test_a_total_is_of_the_same_paths_or_counted_and_no_longer_claimed_when_it_i
         async with estate_of(owner, tmp_path / "estate", house) as estate:
             folder = tree()
             (folder / "large").write_bytes(random.Random(1).randbytes(MIB))
-            await estate.back_up(folder)
+            await estate.back_up(folder, is_watched=True)
             size = sum(path.stat().st_size for path in folder.iterdir())
             assert (2, size, False) in totals(estate), "counted"
-            await estate.back_up(folder)
+            await estate.back_up(folder, is_watched=True)
             assert totals(estate)[0] == (2, size, False), "known from the last one, at once"
             assert not any(going for *_, going in totals(estate))
             (folder / "more").write_bytes(random.Random(2).randbytes(MIB))
             await estate.back_up(folder)
             assert (totals(estate)[0], totals(estate)[-1]) == ((2, size, False), (0, 0, False))
+
+    asyncio.run(scenario())
+
+
+def test_nothing_is_counted_when_nobody_watches(house, owner, tree, tmp_path, monkeypatch):
+    house.wish = (16 * MIB, *WISH[1:])
+    monkeypatch.setattr(reporter_module, "_EVERY_S", 0.0)
+
+    async def scenario():
+        async with estate_of(owner, tmp_path / "estate", house) as estate:
+            await estate.back_up(tree())
+            assert set(totals(estate)) == {(0, 0, False)}
 
     asyncio.run(scenario())
 

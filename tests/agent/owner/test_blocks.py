@@ -1,13 +1,7 @@
-import ctypes
-import errno
-import mmap
-from pathlib import Path
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backuppeer.agent.owner import fetch as fetch_module
 from backuppeer.agent.owner.fetch import RecentSpans, Span, plan_blocks
 from backuppeer.errors import IntegrityFault
 from backuppeer.ids import StoredId
@@ -63,29 +57,3 @@ def test_a_range_outside_of_its_pack_is_never_asked_for(pack_bytes, offset, leng
 @pytest.mark.parametrize("pack_bytes", [BLOCK_BYTES, 2 * BLOCK_BYTES, BLOCK_BYTES + LEAF_BYTES])
 def test_an_empty_range_at_the_end_of_a_pack_plans_no_read_of_nothing(pack_bytes):
     assert all(count > 0 for _, count in plan_blocks([(pack_bytes, 0)], pack_bytes))
-
-
-def test_a_kernel_without_huge_pages_only_makes_it_slower(monkeypatch):
-    class Refusing(mmap.mmap):
-        def madvise(self, *_):
-            raise OSError(errno.EINVAL, "Invalid argument")
-
-    monkeypatch.setattr(fetch_module.mmap, "mmap", Refusing)
-    assert len(fetch_module._take_pages(BLOCK_BYTES)) == BLOCK_BYTES
-
-
-@pytest.mark.skipif(not hasattr(mmap, "MADV_HUGEPAGE"), reason="this system has no such advice")
-def test_pages_for_a_pack_are_asked_for_in_large_pieces():
-    pages = fetch_module._take_pages(8 * BLOCK_BYTES)
-    at = ctypes.addressof(ctypes.c_char.from_buffer(pages))
-    flags, is_ours = b"", False
-    for line in Path("/proc/self/smaps").read_bytes().splitlines():
-        first = line.split()[0]
-        if b"-" in first and not first.endswith(b":"):
-            start, end = (int(part, 16) for part in first.split(b"-"))
-            is_ours = start <= at < end
-        elif is_ours and line.startswith(b"VmFlags:"):
-            flags = line
-    if not Path("/sys/kernel/mm/transparent_hugepage/enabled").exists():
-        pytest.skip("this kernel has no huge pages")
-    assert b" hg" in flags

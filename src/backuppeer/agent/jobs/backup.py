@@ -77,7 +77,7 @@ class Paths:
         base = self._parents.base
         if base is None or not is_of_paths(base, self._paths):
             reporter.begin(_PHASE)
-            return partial(count_paths, self._paths, self._rules)
+            return partial(count_paths, self._paths, self._rules) if self._request.is_watched else None
         reporter.begin(_PHASE, files_total=base.files, bytes_total=base.bytes)
         return None
 

@@ -176,7 +176,7 @@ class MountJob:
 
     def _make_source(self) -> PackSource:
         partners = {partner.agreement: partner for partner in self._vault.partners()}
-        return self._vault.source_of(partners, patient=False, keep_bytes=0)
+        return self._vault.source_of(partners, wait_s=0.0, keep_bytes=0)
 
     def _renew(self) -> None:
         """Read from hosts, too, that were not there yet when the mount was opened; it may last for weeks."""

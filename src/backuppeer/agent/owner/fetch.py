@@ -8,12 +8,10 @@ and left for the next copy; one that can't be reached is retried within the budg
 """
 
 import asyncio
-import mmap
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import CancelledError
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, Protocol, TypeVar
@@ -21,6 +19,7 @@ from typing import Final, Protocol, TypeVar
 from backuppeer.agent.peers.partners import Partner
 from backuppeer.agent.peers.retry import Herald, Say, retry
 from backuppeer.agent.peers.session import Session
+from backuppeer.backup.pages import PagePool
 from backuppeer.clock import Clock
 from backuppeer.errors import (
     BackupPeerError,
@@ -33,8 +32,19 @@ from backuppeer.errors import (
     Unavailable,
 )
 from backuppeer.ids import AgreementId, LogicalId, StoredId
-from backuppeer.limits import BLOCK_BYTES, FAILED_LATELY_S, FETCH_CACHE_BYTES, LEAF_BYTES, RETRY_BUDGET_S, RETRY_MOST_S
+from backuppeer.limits import (
+    BLOCK_BYTES,
+    FAILED_LATELY_S,
+    FETCH_CACHE_BYTES,
+    LEAF_BYTES,
+    PACK_TARGET_BYTES,
+    PAGES_KEPT,
+    PAGES_KEPT_FEW,
+    RETRY_BUDGET_S,
+    RETRY_MOST_S,
+)
 from backuppeer.proof.merkle import verify_range
+from backuppeer.repo.layout import check_pack_bytes
 from backuppeer.shares.ledger import Copy, Ledger
 from backuppeer.wire.messages import GetRange, Range
 
@@ -129,6 +139,8 @@ class Fetch:
         self._awaited: set[_Cancellable] = set()
         self._meetings: dict[AgreementId, asyncio.Future[Session]] = {}
         self._is_cancelled = False
+        # Who reads all but once, or for weeks, shall not hold so much between two packs.
+        self._pages = PagePool(PACK_TARGET_BYTES, PAGES_KEPT if keep_bytes else PAGES_KEPT_FEW, is_shared=True)
 
     def fetch(self, pack: LogicalId, ranges: Sequence[tuple[int, int]]) -> tuple[bytes, Sequence[bytes | memoryview]]:
         """Return the clear header and the bytes of each (offset, length) of `pack`, all from the same copy.
@@ -210,9 +222,13 @@ class Fetch:
         return [_cut(spans, offset, length) for offset, length in ranges]
 
     def _read_spans(self, partner: Partner, copy: Copy, ranges: Ranges, budget_s: float) -> list[Span]:
+        check_pack_bytes(copy.size)
+        # All of them in one buffer, each at its place in the pack: a worker that writes files sees the same memory.
+        room = self._pages.take()
         spans: list[Span] = []
         for first, count in plan_blocks(ranges, copy.size):
-            read = partial(self._read_range, partner, copy.stored, first, count, is_told=budget_s > 0)
+            into = room[first * LEAF_BYTES : (first + count) * LEAF_BYTES]
+            read = partial(self._read_range, partner, copy.stored, first, into, is_told=budget_s > 0)
             step = retry(read, self._clock, waiting=self._herald.waiting_for(partner.name), budget_s=budget_s)
             data, path = self._wait_for(step)
             check_range(copy.stored, copy.size, first, data, path)
@@ -232,7 +248,7 @@ class Fetch:
             self._awaited.discard(future)
 
     async def _read_range(
-        self, partner: Partner, stored: StoredId, first_leaf: int, leaves: int, *, is_told: bool
+        self, partner: Partner, stored: StoredId, first_leaf: int, into: memoryview, *, is_told: bool
     ) -> tuple[memoryview, tuple[bytes, ...]]:
         # One call for all that wait for this host: dialled one after the other, each would take its ten seconds.
         meeting = self._meetings.get(partner.agreement)
@@ -242,7 +258,7 @@ class Fetch:
         step = asyncio.shield(meeting)
         # While others are tried first the work goes on, and what moves is shown.
         await (self._herald.meet(partner.name, step) if is_told else step)
-        return await read_range(partner, stored, first_leaf, leaves)
+        return await read_range(partner, stored, first_leaf, into)
 
 
 def _summarise(pack: LogicalId, failures: Sequence[BackupPeerError]) -> BackupPeerError:
@@ -290,11 +306,11 @@ def plan_blocks(ranges: Sequence[tuple[int, int]], pack_bytes: int) -> list[tupl
 
 
 async def read_range(
-    partner: Partner, stored: StoredId, first_leaf: int, leaves: int
+    partner: Partner, stored: StoredId, first_leaf: int, into: memoryview
 ) -> tuple[memoryview, tuple[bytes, ...]]:
-    """Ask a host for leaves of a pack; returns bytes and Merkle path, both unverified.
+    """Ask a host for as many leaves of a pack as `into` has room for; the last leaf may be a shorter one.
 
-    The bytes lie in pages fresh from the system: a bytearray would be filled with zeros first, in the event loop.
+    Returns the part of `into` that was filled, and the Merkle path, both unverified.
 
     Raises:
         RefusedError: the host says it has no such pack, or lost it.
@@ -302,26 +318,16 @@ async def read_range(
 
     """
     session = await partner.session()
+    leaves = -(-len(into) // LEAF_BYTES)
     async with session.request(
         GetRange(agreement=partner.agreement, stored=stored, first_leaf=first_leaf, leaves=leaves), bulk=True
     ) as channel:
         answer = await channel.receive(Range, is_read=True)
-        if not isinstance(answer, Range) or answer.size > leaves * LEAF_BYTES:
+        if not isinstance(answer, Range) or answer.size > len(into):
             raise ProtocolViolation("the host answered with more bytes than were asked for")
-        data = _take_pages(answer.size)
+        data = into[: answer.size]
         await channel.receive_into(data)
         return data, answer.path
-
-
-def _take_pages(size_bytes: int) -> memoryview:
-    # Private ones: shared pages are dearer, and would not count as this process's memory.
-    private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
-    pages = mmap.mmap(-1, size_bytes, **private)
-    if hasattr(mmap, "MADV_HUGEPAGE"):
-        # One fault for 2 MiB instead of 512: half of what receiving a pack cost was its page faults (measured).
-        with suppress(OSError):  # a kernel without them refuses the advice
-            pages.madvise(mmap.MADV_HUGEPAGE)
-    return memoryview(pages)
 
 
 def check_range(stored: StoredId, pack_bytes: int, first_leaf: int, data: memoryview, path: Sequence[bytes]) -> None:

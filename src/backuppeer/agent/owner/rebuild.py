@@ -168,8 +168,8 @@ async def _register(partner: Partner, repository: Repository, row: PackRow) -> N
     start = max(0, row.size - TAIL_READ_BYTES)
     for _ in range(2):
         first = start // LEAF_BYTES
-        leaves = -(-row.size // LEAF_BYTES) - first
-        data, path = await read_range(partner, row.stored, first, leaves)
+        into = memoryview(bytearray(row.size - first * LEAF_BYTES))
+        data, path = await read_range(partner, row.stored, first, into)
         await asyncio.to_thread(check_range, row.stored, row.size, first, data, path)
         found = open_directory(repository.keys_for, data, row.size)
         if not isinstance(found, NeedTail):

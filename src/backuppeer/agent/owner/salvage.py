@@ -26,12 +26,12 @@ def resend_metadata(repository: Repository, sink: PackSink, *, level: int) -> in
     for kind, plain in _find_bodies(repository):
         blob = compressor.pack_blob(repository.keys, kind, plain)
         if not draft.add(blob):
-            sink.store(draft.close(tail=False))
+            sink.store(draft.close())
             draft = PackDraft()
             draft.add(blob)  # a blob is at most 4 MiB, an empty pack takes it
         count += 1
     if count:
-        sink.store(draft.close(tail=True))
+        sink.store(draft.close())
         sink.flush()
     return count
 
