@@ -15,6 +15,7 @@ from typing import Final, Protocol
 import msgspec
 
 from backuppeer import __version__
+from backuppeer.agent.owner.clearing import advise_full
 from backuppeer.agent.owner.gathering import Gathering
 from backuppeer.agent.owner.salvage import resend_metadata
 from backuppeer.agent.owner.upload import Upload
@@ -29,7 +30,7 @@ from backuppeer.backup.piped import read_stream_name
 from backuppeer.backup.priority import Priorities
 from backuppeer.backup.streaming import Fill
 from backuppeer.control.api import BackupRequest, BackupResult, SnapshotRequest
-from backuppeer.errors import LocalError
+from backuppeer.errors import LocalError, RefusedError
 from backuppeer.files.dialect import store_path, this_platform
 from backuppeer.ids import SnapshotId, format_peer_id
 from backuppeer.repo.snapshot import Snapshot, decode_known
@@ -149,7 +150,10 @@ class BackupJob:
         work = partial(self._archive, upload)
         # Until the head names them, a prune beside this backup must not take away the packs that it relies on.
         with self._vault.repository.index.turnover.relying():
-            result = await self._hosts.in_thread(upload, work, counting(count, self._reporter))
+            try:
+                result = await self._hosts.in_thread(upload, work, counting(count, self._reporter))
+            except RefusedError as exc:
+                raise await asyncio.to_thread(advise_full, self._vault, exc, partners) from exc
             safe = [] if self._request.dry_run else await self._seal(result, partners, upload)
         return self._report(result, upload, safe)
 

@@ -59,6 +59,8 @@ class Upload:
         stop: threading.Event,
         is_waited_for: bool = False,
     ) -> None:
+        self.is_draft = False
+        """Whether packs are new, named by no head yet: not those of a copy, of which heads that stand may name any."""
         self.is_list = False
         """Whether packs are of lists alone, and may take from the reserve of a full host."""
         self._loop = asyncio.get_running_loop()
@@ -189,7 +191,13 @@ class Upload:
         partner = target.partner
         session = await partner.session()
         async with session.request(
-            PutPack(agreement=partner.agreement, stored=sealed.stored, size=len(sealed.data), is_list=self.is_list),
+            PutPack(
+                agreement=partner.agreement,
+                stored=sealed.stored,
+                size=len(sealed.data),
+                is_list=self.is_list,
+                is_draft=self.is_draft,
+            ),
             bulk=True,
         ) as channel:
             answer = await channel.receive(Proceed, Stored)
