@@ -16,7 +16,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final, Literal
 
-from backuppeer.errors import DamagedStateError, LocalError, NewerFormatError
+from backuppeer.errors import DamagedStateError, LocalError, NewerFormatError, full_disk, is_out_of_room
 
 Synchronous = Literal["FULL", "NORMAL"]
 _MAGIC: Final = b"SQLite format 3\0"
@@ -55,21 +55,43 @@ def open_database(
         _upgrade(connection, path, scripts, forget)
     except sqlite3.OperationalError as exc:
         connection.close()
-        raise LocalError(
-            f"can't use the database {path}: {exc}", hint="is another agent using this home, or is the disk full?"
+        raise explain_full(exc, "the database", path) or LocalError(
+            f"can't use the database {path}: {exc}", hint="is another agent using this home?"
         ) from exc
     except sqlite3.Error as exc:
         connection.close()
         raise DamagedStateError(f"can't read the database {path}: {exc}") from exc
     except OSError as exc:
         connection.close()
-        raise LocalError(
-            f"can't keep a copy of {path} before its upgrade: {exc.strerror}", hint="is the disk full?"
+        raise explain_full(exc, "a copy before the upgrade of", path) or LocalError(
+            f"can't keep a copy of {path} before its upgrade: {exc.strerror}", hint="is its folder yours to write in?"
         ) from exc
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def explain_full(exc: BaseException, what: str, path: Path) -> LocalError | None:
+    """Return the error for a disk without room if that is what `exc` means, else None. `what` is named, at `path`.
+
+    SQLite calls only ENOSPC full. A log that can't grow, or a quota, is an I/O error: then the disk itself is asked.
+    """
+    match exc:
+        case sqlite3.Error():
+            code = getattr(exc, "sqlite_errorcode", 0) & 0xFF
+            is_full = code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and not _free_bytes(path.parent))
+        case _:
+            is_full = is_out_of_room(exc)
+    return full_disk(f"{what} {path}".strip()) if is_full else None
+
+
+def _free_bytes(folder: Path) -> int:
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return 1  # gone, for example: not full
+    return found.f_bavail * found.f_frsize
 
 
 def find_fault(connection: sqlite3.Connection) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from backuppeer.agent.home.anchor import Anchor
-from backuppeer.db import open_database
+from backuppeer.db import explain_full, open_database
 from backuppeer.errors import DamagedStateError, LocalError
 from backuppeer.ids import AgreementId, PeerId, RepositoryId
 from backuppeer.limits import HEARD_PEERS
@@ -117,6 +117,7 @@ class State:
     """The database, behind one lock: a few statements per second at most."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._db = _open(path)
         for copy in path.parent.glob(f"{path.name}.v*"):
             if copy.suffix != ".bak":
@@ -328,7 +329,9 @@ class State:
         try:
             yield
         except sqlite3.Error as exc:
-            raise LocalError(f"can't use the state of this home: {exc}", hint="is the disk full?") from exc
+            raise explain_full(exc, "the state of this home", self._path) or LocalError(
+                f"can't use the state of this home: {exc}", hint="is its disk in order? (dmesg, SMART)"
+            ) from exc
 
 
 def _open(path: Path) -> sqlite3.Connection:

@@ -17,7 +17,14 @@ from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.partners import Partner
 from backuppeer.agent.reporter import Reporter, beating
 from backuppeer.control.api import LeftOut
-from backuppeer.errors import BackupPeerError, DamagedStateError, PeerUnreachable, RefusedError, Unavailable
+from backuppeer.errors import (
+    BackupPeerError,
+    DamagedStateError,
+    PeerUnreachable,
+    RefusedError,
+    Unavailable,
+    is_full_disk,
+)
 from backuppeer.host.quota import format_size
 from backuppeer.ids import AgreementId, PeerId, format_peer_id
 from backuppeer.limits import WITNESS_S
@@ -143,6 +150,7 @@ class Gathering:
                 await self.withdraw(partner)
                 self._check_removals(partner, await self._vault.heads.leave_with(partner))
             except BackupPeerError as exc:
+                _raise_own(exc)
                 self.failures[partner.peer] = exc
                 self._vault.blame(partner, exc)
             else:
@@ -216,11 +224,13 @@ class Gathering:
 
     def drop(self, partner: Partner, error: BackupPeerError) -> None:
         """Leave a host out of this job; what is its fault is written down, and nobody else is held up."""
+        _raise_own(error)
         self._vault.blame(partner, error)
         self.leave_out(partner, error)
 
     def _tell(self, partner: Partner, error: BackupPeerError) -> None:
         """Write down and tell what is wrong with a host, which may still be of use in this job."""
+        _raise_own(error)
         self._vault.blame(partner, error)
         self._reporter.note(f"{partner.name}: {error.message}")
 
@@ -299,3 +309,9 @@ class Gathering:
                     hint=f"`backup-peer backup` brings {partner.name} up first",
                 )
         return await self._vault.find_shortage(partner)
+
+
+def _raise_own(error: BackupPeerError) -> None:
+    """End the job when it is this machine whose disk is full: no host is to be left out, or named, for that."""
+    if is_full_disk(error):
+        raise error
