@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from backuppeer.db import explain_full, find_fault, open_database
+from backuppeer.db import explain_full, find_fault, mark_place, open_database, put_back
 from backuppeer.errors import DamagedStateError, LocalError, NewerFormatError, is_full_disk
 
 ONE = "CREATE TABLE things (id INTEGER PRIMARY KEY, name TEXT NOT NULL)"
@@ -262,3 +262,39 @@ def test_other_failures_are_not_called_a_full_disk(tmp_path: Path):
     error.sqlite_errorcode = sqlite3.SQLITE_IOERR
     assert explain_full(error, "", tmp_path / "gone" / "x") is None
     assert not is_full_disk(LocalError("another"))
+
+
+# --- a file that is deleted under an open database
+@pytest.mark.parametrize("suffixes", [("",), ("", "-wal", "-shm")])
+def test_an_open_database_is_put_back_whole_where_its_file_was_deleted(tmp_path: Path, suffixes):
+    path = tmp_path / "x.db"
+    with closing(open_database(path, [ONE])) as connection:
+        connection.execute("INSERT INTO things (name) VALUES ('in the log only')")
+        mark = mark_place(path)
+        for suffix in suffixes:
+            path.with_name(path.name + suffix).unlink()
+        assert mark is not None
+        assert mark_place(path) is None
+        put_back(connection, path)
+        assert mark_place(path) not in {None, mark}
+        assert path.stat().st_mode & 0o777 == 0o600
+        with closing(open_database(path, [ONE])) as again:
+            assert ask(again, "SELECT name FROM things") == "in the log only"
+            again.execute("INSERT INTO things (name) VALUES ('later')")
+            connection.close()  # the old one goes last, and leaves the new one's log alone
+            assert ask(again, "SELECT count(*) FROM things") == 2
+    with closing(open_database(path, [ONE])) as again:
+        assert ask(again, "SELECT count(*) FROM things") == 2
+    assert {entry.name for entry in tmp_path.iterdir()} == {"x.db"}
+
+
+def test_what_cannot_be_put_back_is_told_and_goes_on(tmp_path: Path):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    with closing(open_database(folder / "x.db", [ONE])) as connection:
+        for entry in folder.iterdir():
+            entry.unlink()
+        folder.rmdir()
+        with pytest.raises(LocalError, match="was deleted, and can't be written again"):
+            put_back(connection, folder / "x.db")
+        assert ask(connection, "SELECT count(*) FROM things") == 0

@@ -72,6 +72,43 @@ def open_database(
     return connection
 
 
+def mark_place(path: Path) -> tuple[int, int] | None:
+    """Return what tells the file at `path` from another one that takes its place; None when there is none.
+
+    An open database whose file is deleted goes on as if nothing had happened, until the process ends.
+    """
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+LOGS: Final = ("-wal", "-shm")
+"""What SQLite keeps beside a database that is open, by the database's name."""
+
+
+def put_back(connection: sqlite3.Connection, path: Path) -> None:
+    """Write an open database to `path` again, where somebody deleted it; durable on return. Then open it anew.
+
+    Raises:
+        LocalError: the disk refuses; the open database goes on.
+
+    """
+    try:
+        # What stands in the log goes into the file that is open. The log that lies at `path` would else be taken for
+        # the new file's; nobody but this process has it open, as the home is locked.
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        for suffix in LOGS:
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        _copy_to(connection, path, "")
+    except (sqlite3.Error, OSError) as exc:
+        raise explain_full(exc, "the database", path) or LocalError(
+            f"the database {path} was deleted, and can't be written again: {exc}",
+            hint="is its folder there, and yours?",
+        ) from exc
+
+
 def explain_full(exc: BaseException, what: str, path: Path) -> LocalError | None:
     """Return the error for a disk without room if that is what `exc` means, else None. `what` is named, at `path`.
 
@@ -156,6 +193,11 @@ def _upgrade(connection: sqlite3.Connection, path: Path, scripts: Sequence[str],
 def _keep_copy(connection: sqlite3.Connection, path: Path, version: int, forget: str) -> Path:
     """Copy the database, what stands in its log included, to one durable file beside it; return that."""
     kept = path.with_name(f"{path.name}.v{version}{_COPY}")
+    _copy_to(connection, kept, forget)
+    return kept
+
+
+def _copy_to(connection: sqlite3.Connection, kept: Path, forget: str) -> None:
     temporary = kept.with_name(f"{kept.name}.part")
     temporary.unlink(missing_ok=True)  # of an upgrade that was cut short
     # Made here and not by SQLite: 0600 from the first byte.
@@ -175,9 +217,8 @@ def _keep_copy(connection: sqlite3.Connection, path: Path, version: int, forget:
         raise
     finally:
         os.close(handle)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    folder = os.open(kept.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(folder)
     finally:
         os.close(folder)
-    return kept

@@ -27,6 +27,7 @@ from backuppeer.agent.commands.inspect import InspectCommands
 from backuppeer.agent.commands.mend import MendCommands
 from backuppeer.agent.commands.owner import OwnerCommands
 from backuppeer.agent.commands.prune import PruneCommands
+from backuppeer.agent.commands.upkeep import look_first
 from backuppeer.agent.heap import relax_collector
 from backuppeer.agent.home.aside import open_or_set_aside
 from backuppeer.agent.home.config import bind_addresses, is_loopback_only
@@ -105,10 +106,8 @@ def make_handlers(agent: Agent) -> dict[str, Handler]:
     """Return who serves which route of control.api."""
     home, host, owner, amend = HomeCommands(agent), HostCommands(agent), OwnerCommands(agent), AmendCommands(agent)
     inspect, mend, prune = InspectCommands(agent), MendCommands(agent), PruneCommands(agent)
-    return {
-        "ping": home.ping,
+    looked_after: dict[str, Handler] = {
         "status": home.status,
-        "stop": home.stop,
         "peers": home.peers,
         "peers/set": home.set_peer,
         "sessions": home.sessions,
@@ -140,6 +139,11 @@ def make_handlers(agent: Agent) -> dict[str, Handler]:
         "restore/plan": owner.plan_restore,
         "restore": owner.restore,
         "recover": owner.recover,
+    }
+    # Not these two: whatever became of the files, the agent must be found, and stopped.
+    return {name: look_first(agent, handler) for name, handler in looked_after.items()} | {
+        "ping": home.ping,
+        "stop": home.stop,
     }
 
 

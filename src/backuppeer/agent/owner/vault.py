@@ -16,7 +16,7 @@ from backuppeer.agent.home.state import Direction, RequestState, State
 from backuppeer.agent.owner.copying import copy_missing, find_shortage
 from backuppeer.agent.owner.fetch import Fetch
 from backuppeer.agent.owner.heads import HeadChain, only_reads
-from backuppeer.agent.owner.losses import Losses, find_losses, find_nowhere
+from backuppeer.agent.owner.losses import Losses, drop_lost, find_losses
 from backuppeer.agent.owner.rebuild import Loaded, OnPack, load_head, rebuild_from
 from backuppeer.agent.owner.repository import Repository
 from backuppeer.agent.peers.choosing import choose_listed
@@ -27,7 +27,7 @@ from backuppeer.agent.peers.standing import Standing
 from backuppeer.agent.reporter import Reporter
 from backuppeer.clock import Clock
 from backuppeer.errors import BackupPeerError, IntegrityFault, NotFoundError, RefusedError, UserError
-from backuppeer.ids import AgreementId, BlobId, PeerId, RepositoryId, SnapshotId
+from backuppeer.ids import AgreementId, PeerId, RepositoryId, SnapshotId
 from backuppeer.limits import FETCH_CACHE_BYTES
 from backuppeer.proof.removals import Removal, sign_removal
 from backuppeer.proof.statements import Agreement, open_statement
@@ -110,6 +110,11 @@ class Vault:
         if self._repository is not None:
             self._repository.close()
             self._repository = None
+
+    def look_after(self) -> None:
+        """Take up anew what was deleted or replaced under us, as a restart would; not under a job that writes."""
+        if self._repository is not None and not (self.busy.locked() or self.pruning.locked()):
+            self._repository = self._repository.renewed()
 
     def check_writable(self) -> None:
         """Refuse to write from a recovered home.
@@ -332,17 +337,8 @@ class Vault:
         return all(names.values())
 
     def drop_lost(self) -> list[SnapshotId]:
-        """Forget the packs that no host holds, and the snapshots that no pack does; return these.
-
-        The next head names them no more: for when every host told all it has, and what is here was sent again.
-        """
-        repository = self.repository
-        repository.index.turnover.forget(find_nowhere(repository, [a for a, _, _ in self._state.agreements()]))
-        names = repository.index.snapshot_names()
-        lost = [name for name, is_here in names.items() if not is_here and not repository.index.has(BlobId(name))]
-        for name in lost:
-            repository.index.remove_snapshot(name)
-        return lost
+        """Forget what no host holds, as `owner.losses.drop_lost`, and return the snapshots that go with it."""
+        return drop_lost(self.repository, [agreement for agreement, _, _ in self._state.agreements()])
 
     async def level(
         self, partner: Partner, reporter: Reporter, stop: threading.Event, *, is_waited_for: bool = False
