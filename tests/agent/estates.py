@@ -13,7 +13,7 @@ from backuppeer.agent.jobs.backup import BackupJob, Paths
 from backuppeer.agent.jobs.restore import RestoreJob
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.standing import Standing
-from backuppeer.agent.reporter import Reporter
+from backuppeer.agent.reporter import Reporter, reporting
 from backuppeer.clock import SystemClock
 from backuppeer.control.api import BackupRequest, BackupResult
 from backuppeer.control.restoring import RestoreRequest, RestoreResult
@@ -89,7 +89,8 @@ class Estate:
     async def back_up(self, path: Path, *to: HostHouse) -> BackupResult:
         self.progress = []
         request = BackupRequest(servers=[], paths=[str(path)], to=[format_peer_id(house.peer) for house in to])
-        return await BackupJob(self.vault, request, Reporter(self._emit), Paths(request)).run()
+        async with reporting(self._emit) as reporter:
+            return await BackupJob(self.vault, request, reporter, Paths(request)).run()
 
     async def restore(self, snapshot: str, target: Path) -> RestoreResult:
         request = RestoreRequest(servers=[], snapshot=snapshot, target=str(target))

@@ -106,8 +106,10 @@ def make_handlers(agent: Agent) -> dict[str, Handler]:
     """Return who serves which route of control.api."""
     home, host, owner, amend = HomeCommands(agent), HostCommands(agent), OwnerCommands(agent), AmendCommands(agent)
     inspect, mend, prune = InspectCommands(agent), MendCommands(agent), PruneCommands(agent)
-    looked_after: dict[str, Handler] = {
+    handlers: dict[str, Handler] = {
+        "ping": home.ping,
         "status": home.status,
+        "stop": home.stop,
         "peers": home.peers,
         "peers/set": home.set_peer,
         "sessions": home.sessions,
@@ -140,11 +142,7 @@ def make_handlers(agent: Agent) -> dict[str, Handler]:
         "restore": owner.restore,
         "recover": owner.recover,
     }
-    # Not these two: whatever became of the files, the agent must be found, and stopped.
-    return {name: look_first(agent, handler) for name, handler in looked_after.items()} | {
-        "ping": home.ping,
-        "stop": home.stop,
-    }
+    return {name: look_first(agent, name, handler) for name, handler in handlers.items()}
 
 
 async def serve(home: Home, *, on_start: Callable[[], None]) -> None:

@@ -138,7 +138,7 @@ class PendingRequest(msgspec.Struct, kw_only=True):
 class SnapshotRow(msgspec.Struct, kw_only=True):
     """One snapshot (`snapshots`). `missing`: its data was lost or withheld, only its id is known; the rest is empty.
 
-    `original`: the id under which a backup made it, when its tags were changed since; else empty.
+    `incomplete`: the last backup found a part of it at no host. `original`: its first id, when its tags were changed.
     """
 
     snapshot: str
@@ -150,6 +150,7 @@ class SnapshotRow(msgspec.Struct, kw_only=True):
     host: str = ""
     tags: list[str] = msgspec.field(default_factory=list)
     missing: bool = False
+    incomplete: bool = False
     set: str = ""
     original: str = ""
 

@@ -20,7 +20,7 @@ async def look(estate):
     async def count(start, *, step):
         return start + step
 
-    assert await look_first(agent_of(estate), count)(1, step=2) == 3
+    assert await look_first(agent_of(estate), "backup", count)(1, step=2) == 3
 
 
 def delete(estate, name):

@@ -6,16 +6,20 @@ Knows: whose files there are. Must not know: what a command does.
 import asyncio
 from collections.abc import Awaitable, Callable
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import Final, ParamSpec, TypeVar
 
 from backuppeer.agent.agent import Agent
 
 P = ParamSpec("P")
 T = TypeVar("T")
+_BARE: Final = frozenset({"ping", "stop"})
+"""Whatever became of its files, the agent must be found, and stopped."""
 
 
-def look_first(agent: Agent, handler: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+def look_first(agent: Agent, route: str, handler: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
     """Return the handler of a route that first takes up anew, or writes again, what was deleted under the agent."""
+    if route in _BARE:
+        return handler
 
     @wraps(handler)
     async def guarded(*given: P.args, **options: P.kwargs) -> T:

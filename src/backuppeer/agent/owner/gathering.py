@@ -11,6 +11,7 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import TypeVar
 
 from backuppeer.agent.owner.clearing import Cleared, Withdrawal, clear_out, withdraw
+from backuppeer.agent.owner.copying import find_shortage
 from backuppeer.agent.owner.meeting import Meeting
 from backuppeer.agent.owner.upload import Upload
 from backuppeer.agent.owner.vault import Vault
@@ -308,7 +309,7 @@ class Gathering:
                     f"it lacks {format_size(lacking)} of your backup",
                     hint=f"`backup-peer backup` brings {partner.name} up first",
                 )
-        return await self._vault.find_shortage(partner)
+        return await find_shortage(self._vault.repository, partner)
 
 
 def _raise_own(error: BackupPeerError) -> None:

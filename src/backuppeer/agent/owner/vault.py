@@ -6,6 +6,7 @@ Knows: which hosts hold our packs, how to catch up with a host that knows more t
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final
@@ -13,7 +14,7 @@ from typing import Final
 from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.keyring import HomeKeys
 from backuppeer.agent.home.state import Direction, RequestState, State
-from backuppeer.agent.owner.copying import copy_missing, find_shortage
+from backuppeer.agent.owner.copying import copy_missing
 from backuppeer.agent.owner.fetch import Fetch
 from backuppeer.agent.owner.heads import HeadChain, only_reads
 from backuppeer.agent.owner.losses import Losses, drop_lost, find_losses
@@ -37,6 +38,7 @@ from backuppeer.trust.evidence import Kind
 from backuppeer.wire.messages import HeadIs
 
 _RECOVERED: Final = "recovery.done"
+_INCOMPLETE: Final = "snapshots.incomplete"
 
 
 def _silent(state: str, text: str) -> None:
@@ -340,6 +342,16 @@ class Vault:
         """Forget what no host holds, as `owner.losses.drop_lost`, and return the snapshots that go with it."""
         return drop_lost(self.repository, [agreement for agreement, _, _ in self._state.agreements()])
 
+    @property
+    def incomplete(self) -> set[SnapshotId]:
+        """The snapshots of which a part was found to be at no host, when that was looked at last."""
+        raw = self._state.setting(_INCOMPLETE) or b""
+        return {SnapshotId(raw[at : at + 32]) for at in range(0, len(raw), 32)}
+
+    def note_incomplete(self, snapshots: AbstractSet[SnapshotId]) -> None:
+        """Remember them instead of those noted before."""
+        self._state.put_setting(_INCOMPLETE, b"".join(sorted(snapshots)))
+
     async def level(
         self, partner: Partner, reporter: Reporter, stop: threading.Event, *, is_waited_for: bool = False
     ) -> None:
@@ -360,15 +372,6 @@ class Vault:
             stop=stop,
             is_waited_for=is_waited_for,
         )
-
-    async def find_shortage(self, partner: Partner) -> RefusedError | None:
-        """Return why a host has no room for the packs that it lacks; None if it has.
-
-        Raises:
-            BackupPeerError: it does not say how much is free there.
-
-        """
-        return await find_shortage(self.repository, partner)
 
     def traffic_bytes(self) -> int:
         """Return the bytes that went to and from our hosts in the sessions open now."""
