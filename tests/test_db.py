@@ -6,11 +6,12 @@ import resource
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from backuppeer.db import find_fault, open_database
-from backuppeer.errors import DamagedStateError, LocalError, NewerFormatError
+from backuppeer.db import explain_full, find_fault, mark_place, open_database, put_back
+from backuppeer.errors import DamagedStateError, LocalError, NewerFormatError, is_full_disk
 
 ONE = "CREATE TABLE things (id INTEGER PRIMARY KEY, name TEXT NOT NULL)"
 TWO = "ALTER TABLE things ADD COLUMN size INTEGER NOT NULL DEFAULT 7; CREATE INDEX by_size ON things (size)"
@@ -130,7 +131,7 @@ def test_no_upgrade_begins_where_its_copy_has_no_room(tmp_path: Path, monkeypatc
 
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", refuse)
-        with pytest.raises(LocalError, match="No space left") as caught:
+        with pytest.raises(LocalError, match="a disk of this machine is full") as caught:
             open_database(path, [ONE, TWO])
         assert not isinstance(caught.value, DamagedStateError), "a full disk is no damage"
     assert [found.name for found in tmp_path.iterdir() if "v1" in found.name] == []
@@ -227,3 +228,73 @@ def test_failing_upgrade_leaves_the_old_version(tmp_path: Path):
         assert ask(connection, "PRAGMA user_version") == 1
         assert ask(connection, "SELECT count(*) FROM sqlite_master WHERE name = 'more'") == 0
         assert ask(connection, "SELECT name FROM things") == "a"
+
+
+# --- a disk without room
+def test_a_database_that_finds_no_room_is_told_as_a_full_disk_of_this_machine(tmp_path: Path):
+    with closing(open_database(tmp_path / "x.db", [ONE])) as connection:
+        connection.execute("PRAGMA max_page_count=3")
+        with pytest.raises(sqlite3.OperationalError) as caught:
+            connection.execute("INSERT INTO things (name) VALUES (zeroblob(100000))")
+    told = explain_full(caught.value, "the things", tmp_path / "x.db")
+    assert told is not None
+    assert is_full_disk(told)
+    assert told.exit_code == 13
+    assert f"the things {tmp_path / 'x.db'} can't be written" in told.message
+
+
+@pytest.mark.parametrize(("free_bytes", "is_full"), [(0, True), (4096, False)])
+def test_an_input_output_error_is_a_full_disk_only_when_the_disk_is(tmp_path: Path, monkeypatch, free_bytes, is_full):
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_bavail=free_bytes // 4096, f_frsize=4096))
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = sqlite3.SQLITE_IOERR_SHMSIZE
+    assert (explain_full(error, "the things", tmp_path / "x.db") is not None) == is_full
+
+
+@pytest.mark.parametrize(("number", "is_full"), [(errno.ENOSPC, True), (errno.EDQUOT, True), (errno.EIO, False)])
+def test_system_calls_tell_a_full_disk_by_their_number(tmp_path: Path, number, is_full):
+    assert (explain_full(OSError(number, "no"), "", tmp_path / "x") is not None) == is_full
+
+
+def test_other_failures_are_not_called_a_full_disk(tmp_path: Path):
+    assert explain_full(sqlite3.ProgrammingError("closed"), "", tmp_path / "x") is None
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = sqlite3.SQLITE_IOERR
+    assert explain_full(error, "", tmp_path / "gone" / "x") is None
+    assert not is_full_disk(LocalError("another"))
+
+
+# --- a file that is deleted under an open database
+@pytest.mark.parametrize("suffixes", [("",), ("", "-wal", "-shm")])
+def test_an_open_database_is_put_back_whole_where_its_file_was_deleted(tmp_path: Path, suffixes):
+    path = tmp_path / "x.db"
+    with closing(open_database(path, [ONE])) as connection:
+        connection.execute("INSERT INTO things (name) VALUES ('in the log only')")
+        mark = mark_place(path)
+        for suffix in suffixes:
+            path.with_name(path.name + suffix).unlink()
+        assert mark is not None
+        assert mark_place(path) is None
+        put_back(connection, path)
+        assert mark_place(path) not in {None, mark}
+        assert path.stat().st_mode & 0o777 == 0o600
+        with closing(open_database(path, [ONE])) as again:
+            assert ask(again, "SELECT name FROM things") == "in the log only"
+            again.execute("INSERT INTO things (name) VALUES ('later')")
+            connection.close()  # the old one goes last, and leaves the new one's log alone
+            assert ask(again, "SELECT count(*) FROM things") == 2
+    with closing(open_database(path, [ONE])) as again:
+        assert ask(again, "SELECT count(*) FROM things") == 2
+    assert {entry.name for entry in tmp_path.iterdir()} == {"x.db"}
+
+
+def test_what_cannot_be_put_back_is_told_and_goes_on(tmp_path: Path):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    with closing(open_database(folder / "x.db", [ONE])) as connection:
+        for entry in folder.iterdir():
+            entry.unlink()
+        folder.rmdir()
+        with pytest.raises(LocalError, match="was deleted, and can't be written again"):
+            put_back(connection, folder / "x.db")
+        assert ask(connection, "SELECT count(*) FROM things") == 0

@@ -16,7 +16,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final, Literal
 
-from backuppeer.errors import DamagedStateError, LocalError, NewerFormatError
+from backuppeer.errors import DamagedStateError, LocalError, NewerFormatError, full_disk, is_out_of_room
 
 Synchronous = Literal["FULL", "NORMAL"]
 _MAGIC: Final = b"SQLite format 3\0"
@@ -55,21 +55,80 @@ def open_database(
         _upgrade(connection, path, scripts, forget)
     except sqlite3.OperationalError as exc:
         connection.close()
-        raise LocalError(
-            f"can't use the database {path}: {exc}", hint="is another agent using this home, or is the disk full?"
+        raise explain_full(exc, "the database", path) or LocalError(
+            f"can't use the database {path}: {exc}", hint="is another agent using this home?"
         ) from exc
     except sqlite3.Error as exc:
         connection.close()
         raise DamagedStateError(f"can't read the database {path}: {exc}") from exc
     except OSError as exc:
         connection.close()
-        raise LocalError(
-            f"can't keep a copy of {path} before its upgrade: {exc.strerror}", hint="is the disk full?"
+        raise explain_full(exc, "a copy before the upgrade of", path) or LocalError(
+            f"can't keep a copy of {path} before its upgrade: {exc.strerror}", hint="is its folder yours to write in?"
         ) from exc
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def mark_place(path: Path) -> tuple[int, int] | None:
+    """Return what tells the file at `path` from another one that takes its place; None when there is none.
+
+    An open database whose file is deleted goes on as if nothing had happened, until the process ends.
+    """
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+LOGS: Final = ("-wal", "-shm")
+"""What SQLite keeps beside a database that is open, by the database's name."""
+
+
+def put_back(connection: sqlite3.Connection, path: Path) -> None:
+    """Write an open database to `path` again, where somebody deleted it; durable on return. Then open it anew.
+
+    Raises:
+        LocalError: the disk refuses; the open database goes on.
+
+    """
+    try:
+        # What stands in the log goes into the file that is open. The log that lies at `path` would else be taken for
+        # the new file's; nobody but this process has it open, as the home is locked.
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        for suffix in LOGS:
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        _copy_to(connection, path, "")
+    except (sqlite3.Error, OSError) as exc:
+        raise explain_full(exc, "the database", path) or LocalError(
+            f"the database {path} was deleted, and can't be written again: {exc}",
+            hint="is its folder there, and yours?",
+        ) from exc
+
+
+def explain_full(exc: BaseException, what: str, path: Path) -> LocalError | None:
+    """Return the error for a disk without room if that is what `exc` means, else None. `what` is named, at `path`.
+
+    SQLite calls only ENOSPC full. A log that can't grow, or a quota, is an I/O error: then the disk itself is asked.
+    """
+    match exc:
+        case sqlite3.Error():
+            code = getattr(exc, "sqlite_errorcode", 0) & 0xFF
+            is_full = code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and not _free_bytes(path.parent))
+        case _:
+            is_full = is_out_of_room(exc)
+    return full_disk(f"{what} {path}".strip()) if is_full else None
+
+
+def _free_bytes(folder: Path) -> int:
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return 1  # gone, for example: not full
+    return found.f_bavail * found.f_frsize
 
 
 def find_fault(connection: sqlite3.Connection) -> str:
@@ -134,6 +193,11 @@ def _upgrade(connection: sqlite3.Connection, path: Path, scripts: Sequence[str],
 def _keep_copy(connection: sqlite3.Connection, path: Path, version: int, forget: str) -> Path:
     """Copy the database, what stands in its log included, to one durable file beside it; return that."""
     kept = path.with_name(f"{path.name}.v{version}{_COPY}")
+    _copy_to(connection, kept, forget)
+    return kept
+
+
+def _copy_to(connection: sqlite3.Connection, kept: Path, forget: str) -> None:
     temporary = kept.with_name(f"{kept.name}.part")
     temporary.unlink(missing_ok=True)  # of an upgrade that was cut short
     # Made here and not by SQLite: 0600 from the first byte.
@@ -153,9 +217,8 @@ def _keep_copy(connection: sqlite3.Connection, path: Path, version: int, forget:
         raise
     finally:
         os.close(handle)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    folder = os.open(kept.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(folder)
     finally:
         os.close(folder)
-    return kept

@@ -5,7 +5,9 @@ evidence, `Unavailable` is weather and may be retried, `UserError` is told to th
 and names the thing; advice stands in the hint.
 """
 
+import errno
 from enum import IntEnum
+from typing import Final
 
 
 class ExitCode(IntEnum):
@@ -38,6 +40,29 @@ class BackupPeerError(Exception):
 
 class LocalError(BackupPeerError):
     """Something on this machine is wrong: our bug, or the local disk; not the peer, not the user's words."""
+
+
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+def is_out_of_room(exc: BaseException) -> bool:
+    """Say whether a system call failed because a disk is full, or a quota of the system's."""
+    return isinstance(exc, OSError) and exc.errno in _FULL
+
+
+def full_disk(what: str) -> LocalError:
+    """Return the error for a disk of this machine on which `what` finds no room; code 13, as of a full host."""
+    error = LocalError(
+        f"a disk of this machine is full: {what} can't be written",
+        hint="free some space on it and run the same again: nothing is lost, and what was done so far is kept",
+    )
+    error.exit_code = ExitCode.REFUSED
+    return error
+
+
+def is_full_disk(error: BackupPeerError) -> bool:
+    """Say whether an error is that of `full_disk`: nobody else's matter, and the same for all that would be tried."""
+    return isinstance(error, LocalError) and error.exit_code is ExitCode.REFUSED
 
 
 class DamagedStateError(LocalError):

@@ -13,10 +13,10 @@ from backuppeer.agent.jobs.backup import BackupJob, Paths
 from backuppeer.agent.jobs.restore import RestoreJob
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.standing import Standing
-from backuppeer.agent.reporter import Reporter
+from backuppeer.agent.reporter import Reporter, reporting
 from backuppeer.clock import SystemClock
-from backuppeer.control.api import BackupRequest, BackupResult
 from backuppeer.control.restoring import RestoreRequest, RestoreResult
+from backuppeer.control.saving import BackupRequest, BackupResult
 from backuppeer.errors import PeerUnreachable
 from backuppeer.ids import PeerId, format_peer_id
 from backuppeer.trust.evidence import EvidenceLog, Kind
@@ -90,7 +90,8 @@ class Estate:
         self.progress = []
         names = [format_peer_id(house.peer) for house in to]
         request = BackupRequest(servers=[], paths=[str(path)], to=names, is_watched=is_watched)
-        return await BackupJob(self.vault, request, Reporter(self._emit), Paths(request)).run()
+        async with reporting(self._emit) as reporter:
+            return await BackupJob(self.vault, request, reporter, Paths(request)).run()
 
     async def restore(self, snapshot: str, target: Path) -> RestoreResult:
         request = RestoreRequest(servers=[], snapshot=snapshot, target=str(target))

@@ -136,3 +136,17 @@ def test_a_reporter_that_is_done_holds_on_to_nothing_of_its_job():
         assert reporter.sent_bytes() == 0
 
     asyncio.run(scenario())
+
+
+def test_what_the_last_line_of_a_job_says_is_delivered_too():
+    heard = []
+
+    async def emit(event):
+        heard.append(event.data["text"])
+
+    async def scenario():
+        async with reporting(emit) as reporter:
+            reporter.note("at the very end")
+        assert heard == ["at the very end"]
+
+    asyncio.run(scenario())

@@ -8,7 +8,8 @@ import pytest
 from backuppeer.cli.selection import name_group, read_fields
 from backuppeer.cli.zone import find_zone
 from backuppeer.control.amendments import ForgetGroup, ForgetPlan, ForgetResult, PlannedRow, Tagged, TagResult
-from backuppeer.control.api import LeftOut, SnapshotRow
+from backuppeer.control.api import SnapshotRow
+from backuppeer.control.saving import LeftOut
 from backuppeer.errors import NotFoundError, PeerUnreachable
 from cli.rows import PROGRESS, ask, run
 from control.dummy import PEER, given, telling

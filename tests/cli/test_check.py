@@ -4,9 +4,9 @@ import msgspec
 import pytest
 
 from backuppeer.cli.check import read_subset
-from backuppeer.control.api import LeftOut
 from backuppeer.control.checking import CheckedHost, CheckRequest, CheckResult, Problem, Repair, RepairResult
 from backuppeer.control.inspection import StatsResult
+from backuppeer.control.saving import LeftOut
 from backuppeer.errors import UserError
 from cli.rows import ERROR_FILE, PROGRESS, ask, run
 from control.dummy import PEER, telling

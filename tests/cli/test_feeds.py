@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from backuppeer.cli.feeds import Command
-from backuppeer.control.api import StreamRequest
+from backuppeer.control.saving import StreamRequest
 from backuppeer.errors import LocalError, PeerUnreachable
 from cli.rows import BACKED_UP, ask, run
 from control.dummy import given

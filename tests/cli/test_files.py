@@ -4,8 +4,8 @@ import msgspec
 import pytest
 
 from backuppeer.cli import excluding
-from backuppeer.control.api import LeaveOut, LeftOut
 from backuppeer.control.restoring import Conflict, RestorePlan
+from backuppeer.control.saving import LeaveOut, LeftOut
 from backuppeer.errors import IntegrityFault, NotFoundError
 from cli.rows import BACKED_UP, ERROR_FILE, PROGRESS, RESTORED, ask, run
 from cli.terminal import check_output

@@ -5,8 +5,8 @@ import pytest
 
 from backuppeer.cli.prune import read_unused
 from backuppeer.control.amendments import ForgetPlan, ForgetResult
-from backuppeer.control.api import LeftOut
 from backuppeer.control.pruning import PruneHost, PrunePlan, PruneResult
+from backuppeer.control.saving import LeftOut
 from backuppeer.errors import IntegrityFault, UserError
 from cli.rows import PROGRESS, ask, run
 from control.dummy import PEER, given, telling
@@ -16,6 +16,7 @@ ALICE = PruneHost(
     name="alice\x1b",
     packs=3,
     bytes=30_000_000,
+    at_once_bytes=0,
     lock_s=30 * 86400,
     until="2026-12-27T20:00:00Z",
     told=True,
@@ -31,6 +32,8 @@ PLAN = PrunePlan(
     repack_bytes=10_000_000,
     move_bytes=4_000_000,
     kept_packs=7,
+    unfinished_packs=0,
+    unfinished_bytes=0,
     unused_bytes=1_000_000,
     held_back=0,
     is_room_short=False,
@@ -41,6 +44,7 @@ DONE = PruneResult(
     deleted_packs=2,
     repacked_packs=1,
     kept_packs=7,
+    unfinished_packs=0,
     freed_bytes=30_000_000,
     sent_bytes=5_000_000,
     seconds=3.0,
@@ -50,6 +54,26 @@ DONE = PruneResult(
 NOTHING = msgspec.structs.replace(
     PLAN, delete_packs=0, repack_packs=0, hosts=[msgspec.structs.replace(ALICE, packs=0, bytes=0)]
 )
+
+
+def test_what_broke_off_is_shown_apart_and_gone_at_once(capsys, agent):
+    host = msgspec.structs.replace(ALICE, at_once_bytes=12_000_000)
+    shown = msgspec.structs.replace(PLAN, unfinished_packs=3, unfinished_bytes=12_000_000, hosts=[host])
+    done = msgspec.structs.replace(DONE, unfinished_packs=3, hosts=[host])
+    dummy = agent({"prune/plan": telling([], shown), "prune": telling([], done)})
+    code, out, _ = run(capsys, "prune", "--yes")
+    assert code == 0
+    lines = [line.split() for line in out.splitlines()]
+    assert ["unfinished", "3", "12", "MB", "that", "backups", "which", "broke", "off", "have", "sent:"] in [
+        line[:11] for line in lines
+    ]
+    rows = [line for line in lines if line[:1] and line[0].startswith("alice")]
+    assert [line[1:5] for line in rows[:2]] == [["12", "MB", "at", "once"], ["18", "MB", "after", "30"]]
+    assert "has erased 12 MB of backups that broke off" in out
+    assert "erases 18 MB" in out
+    assert not dummy.requests[-1][1].keep_unfinished
+    run(capsys, "prune", "--keep-unfinished", "--yes")
+    assert dummy.requests[-1][1].keep_unfinished
 
 
 def test_prune_shows_what_goes_where_and_when_and_does_what_was_agreed(capsys, agent):

@@ -5,7 +5,8 @@ import tomllib
 import msgspec
 import pytest
 
-from backuppeer.control.api import LeaveOut, StatusResult
+from backuppeer.control.api import StatusResult
+from backuppeer.control.saving import LeaveOut
 from cli.rows import BACKED_UP, ask, make_peer, run
 from cli.terminal import check_output
 from control.dummy import PEER, given, telling

@@ -6,10 +6,11 @@ import threading
 
 import pytest
 
-from backuppeer.control.api import BackupRequest, Nothing
+from backuppeer.control.api import Nothing
 from backuppeer.control.events import Event
 from backuppeer.control.frames import FrameKind, encode_frame
 from backuppeer.control.inspection import DumpRequest, DumpResult
+from backuppeer.control.saving import BackupRequest
 from backuppeer.control.server import PIECES
 from backuppeer.errors import IntegrityFault, LocalError, NotFoundError
 from backuppeer.limits import CONTROL_PIECE_BYTES

@@ -6,10 +6,10 @@ import threading
 
 import pytest
 
-from backuppeer.control.api import BackupResult, StreamRequest
 from backuppeer.control.codec import encode_json
 from backuppeer.control.events import Event
 from backuppeer.control.frames import FrameKind, encode_frame
+from backuppeer.control.saving import BackupResult, StreamRequest
 from backuppeer.errors import InterruptedByUserError, LocalError, PeerUnreachable, UserError
 from backuppeer.limits import CONTROL_BODY_BYTES, CONTROL_PIECE_BYTES, INFLOW_PIECES
 from control.dummy import Dummy, given

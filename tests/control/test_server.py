@@ -10,8 +10,6 @@ from structlog.testing import capture_logs
 
 from backuppeer import __version__
 from backuppeer.control.api import (
-    BackupRequest,
-    BackupResult,
     EntryRow,
     HostRequest,
     LsRequest,
@@ -27,6 +25,7 @@ from backuppeer.control.codec import encode_json
 from backuppeer.control.events import ErrorFile, Event, Progress
 from backuppeer.control.openapi import build_openapi
 from backuppeer.control.routes import ROUTES
+from backuppeer.control.saving import BackupRequest, BackupResult
 from backuppeer.control.server import EVENT_QUEUE, build_app
 from backuppeer.errors import (
     AuthenticationFault,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from backuppeer.crypto.identity import Purpose, SigningKey
 from backuppeer.errors import AuthenticationFault, LocalError, PeerFault, ProtocolViolation
 from backuppeer.limits import STATEMENT_BYTES
-from backuppeer.proof.removals import PackDelete, PackRevive
+from backuppeer.proof.removals import PackDelete, PackRevive, PackWithdraw
 from backuppeer.proof.statements import (
     ZERO_HASH,
     Agreement,
@@ -32,7 +32,7 @@ from backuppeer.proof.statements import (
 )
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "statements.json").read_text())["statements"]
-_KINDS = (WriterGrant, Agreement, Head, HeadReceipt, TransportBinding, PackDelete, PackRevive)
+_KINDS = (WriterGrant, Agreement, Head, HeadReceipt, TransportBinding, PackDelete, PackRevive, PackWithdraw)
 KINDS = {kind.__struct_config__.tag: kind for kind in _KINDS}
 OWNER, HOST, OTHER = (SigningKey.from_seed(bytes([n]) * 32) for n in (1, 2, 3))
 AGREEMENT = Agreement(

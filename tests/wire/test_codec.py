@@ -48,6 +48,8 @@ EXAMPLES = [
     m.Revived(packs=(ID32,)),
     m.ListDeleted(agreement=ID16, after=ID32, limit=7),
     m.DeletedList(packs=(m.DeletedRow(ID32, 5, 6),), more=True),
+    m.WithdrawPacks(agreement=ID16, signed=b"s", packs=(ID32,)),
+    m.Withdrawn(packs=(ID32,)),
 ]
 
 
@@ -74,7 +76,7 @@ def test_the_numbers_are_those_of_the_specification():
         16: "ProposeAgreement", 17: "Agreed", 18: "Pending", 19: "Refused", 20: "PutPack", 21: "Proceed", 22: "Stored",
         23: "GetRange", 24: "Range", 25: "PutHead", 26: "HeadStored", 27: "HeadIs", 28: "GetHead", 29: "ListPacks",
         30: "PackList", 31: "GetUsage", 32: "Usage", 33: "DeletePacks", 34: "Deleted", 35: "RevivePacks", 36: "Revived",
-        37: "ListDeleted", 38: "DeletedList",
+        37: "ListDeleted", 38: "DeletedList", 39: "WithdrawPacks", 40: "Withdrawn",
     }  # fmt: skip
 
 
@@ -147,6 +149,8 @@ def test_every_field_of_variable_size_has_a_cap():
         (m.DeletePacks, {"agreement": ID16, "signed": b"", "packs": [ID32] * (limits.REMOVAL_PACKS + 1)}),
         (m.DeletePacks, {"agreement": ID16, "signed": b"", "packs": []}),
         (m.RevivePacks, {"agreement": ID16, "signed": b"", "packs": [ID32] * (limits.REMOVAL_PACKS + 1)}),
+        (m.WithdrawPacks, {"agreement": ID16, "signed": b"", "packs": []}),
+        (m.Withdrawn, {"packs": [ID32] * (limits.REMOVAL_PACKS + 1)}),
         (m.Revived, {"packs": [ID32] * (limits.REMOVAL_PACKS + 1)}),
         (m.DeletedList, {"packs": [[ID32, 1, 1]] * (limits.PACK_LIST_PAGE + 1)}),
         (m.Challenge, {"nonce": bytes(33)}),

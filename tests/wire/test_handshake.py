@@ -11,8 +11,9 @@ from backuppeer.errors import AuthenticationFault, LocalError, PeerFault, Protoc
 from backuppeer.ids import PeerId
 from backuppeer.limits import FRAME_BYTES, HANDSHAKE_FRAME_BYTES
 from backuppeer.wire.codec import FrameReader, decode, encode
+from backuppeer.wire.codes import CloseCode
 from backuppeer.wire.handshake import STREAM_OPENER, Handshake, Offer, ProvenPeer, TransportEnds, choose_version
-from backuppeer.wire.messages import Challenge, CloseCode, Hello, Ping, Proof, Welcome
+from backuppeer.wire.messages import Challenge, Hello, Ping, Proof, Welcome
 from backuppeer.wire.session import choose_close
 from wire.pairs import Pair, peer_of, run_pair, transport_id
 

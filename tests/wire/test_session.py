@@ -42,6 +42,7 @@ SAMPLES = {
     m.Deleted: m.Deleted(packs=0, lock_s=0),
     m.RevivePacks: m.RevivePacks(agreement=ID16, signed=b"", packs=(ID32,)),
     m.ListDeleted: m.ListDeleted(agreement=ID16),
+    m.WithdrawPacks: m.WithdrawPacks(agreement=ID16, signed=b"", packs=(ID32,)),
     m.LaneWish: m.LaneWish(certificate=b"c"),
     m.LaneOffer: m.LaneOffer(port=0),
 }
@@ -168,6 +169,7 @@ CONVERSATIONS = [
     [m.DeletePacks, m.Deleted],
     [m.RevivePacks, m.Revived],
     [m.ListDeleted, m.DeletedList],
+    [m.WithdrawPacks, m.Withdrawn],
 ]
 QUESTIONS = sorted({talk[0] for talk in CONVERSATIONS}, key=lambda k: k.__name__)
 

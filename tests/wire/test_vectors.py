@@ -6,8 +6,9 @@ from pathlib import Path
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.ids import PeerId, TransportId
 from backuppeer.wire.codec import encode
+from backuppeer.wire.codes import CloseCode, RefusalCode
 from backuppeer.wire.handshake import Handshake, TransportEnds
-from backuppeer.wire.messages import TYPES, Challenge, CloseCode, RefusalCode
+from backuppeer.wire.messages import TYPES, Challenge
 from backuppeer.wire.table import TABLE, Speaker, State
 
 TEXT = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()

@@ -112,6 +112,8 @@ class Reporter:
 
     async def drain(self) -> None:
         """Return when everything that was posted has been delivered."""
+        # Once around: what was posted by the work's last line is only now put in the queue.
+        await asyncio.sleep(0)
         while self._delivering is not None:
             await asyncio.wait([self._delivering])
 

@@ -12,9 +12,12 @@ from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import gettempdir
 from typing import Final, Self
 
 from backuppeer.backup.trees import TreeReader, split_ids
+from backuppeer.db import explain_full
 from backuppeer.errors import LocalError
 from backuppeer.ids import BlobId, LogicalId, SnapshotId
 from backuppeer.limits import INDEX_CACHE_KIB
@@ -200,6 +203,6 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as exc:
-        raise LocalError(
+        raise explain_full(exc, "a temporary database in", Path(gettempdir())) or LocalError(
             f"can't count blobs in a temporary database: {exc}", hint="is the disk of the temporary folder full?"
         ) from exc

@@ -19,7 +19,7 @@ from backuppeer.cli.sets import Aim, add, aim_at, choose_set, list_sets, remove
 from backuppeer.cli.spinner import Spinner
 from backuppeer.cli.units import format_duration, format_size
 from backuppeer.cli.work import View, run_feed, run_work
-from backuppeer.control.api import BackupRequest, BackupResult, LeaveOut, SnapshotRequest, StreamRequest
+from backuppeer.control.saving import BackupRequest, BackupResult, LeaveOut, SnapshotRequest, StreamRequest
 from backuppeer.errors import ExitCode, IncompleteError, InterruptedByUserError, NotFoundError, UserError
 
 _HELP: Final = (

@@ -11,7 +11,7 @@ from typing import Annotated, Final
 import typer
 
 from backuppeer.cli.units import parse_size
-from backuppeer.control.api import LeaveOut
+from backuppeer.control.saving import LeaveOut
 from backuppeer.errors import NotFoundError, UserError
 from backuppeer.limits import IGNORE_FILE_BYTES, PATH_LIST_BYTES
 

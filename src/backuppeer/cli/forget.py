@@ -17,8 +17,8 @@ from backuppeer.cli.units import format_duration, read_span
 from backuppeer.cli.work import View, run_work
 from backuppeer.cli.zone import find_zone
 from backuppeer.control.amendments import ForgetGroup, ForgetPlan, ForgetRequest, ForgetResult, PlannedRow
-from backuppeer.control.api import LeftOut
 from backuppeer.control.pruning import PruneRequest
+from backuppeer.control.saving import LeftOut
 from backuppeer.errors import DeclinedError, ExitCode, InterruptedByUserError, UserError
 
 _HELP: Final = (

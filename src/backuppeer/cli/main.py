@@ -88,7 +88,7 @@ def _run(front: list[str], rest: list[str], verb: str) -> int:
     from typer.exceptions import TyperException  # noqa: PLC0415
 
     from backuppeer.cli.screen import OutputClosed, Screen  # noqa: PLC0415
-    from backuppeer.errors import BackupPeerError, LocalError, UserError  # noqa: PLC0415
+    from backuppeer.errors import BackupPeerError, UserError  # noqa: PLC0415
 
     yes = "--yes" in front or "-y" in front
     screen = Screen((sys.stdin, sys.stdout, sys.stderr), json="--json" in front, yes=yes)
@@ -107,7 +107,7 @@ def _run(front: list[str], rest: list[str], verb: str) -> int:
     except (KeyboardInterrupt, Abort):
         return _INTERRUPTED
     except Exception as exc:  # noqa: BLE001 - one of the two places that catch broadly (STYLE)
-        return _tell(screen, LocalError(f"unexpected error: {type(exc).__name__}: {exc}"))
+        return _tell(screen, _unexpected(exc))
     return int(code or 0)
 
 
@@ -149,6 +149,14 @@ def _tell(screen: "Screen", error: "BackupPeerError") -> int:
     except OutputClosed:
         return _INTERRUPTED
     return int(error.exit_code)
+
+
+def _unexpected(exc: Exception) -> "BackupPeerError":
+    from backuppeer.errors import LocalError, full_disk, is_out_of_room  # noqa: PLC0415
+
+    if is_out_of_room(exc):
+        return full_disk(str(getattr(exc, "filename", None) or "a file"))
+    return LocalError(f"unexpected error: {type(exc).__name__}: {exc}")
 
 
 def _show_way(error: Exception, verb: str) -> str:

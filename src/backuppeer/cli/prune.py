@@ -18,8 +18,8 @@ from backuppeer.limits import PRUNE_UNUSED_PERMILLE
 _HELP: Final = (
     "Have hosts delete what no snapshot needs any more.\n\nPacks that nothing needs go as they are; of those that are "
     "needed in part the most wasteful are packed anew, which sends what is still needed to each host. A host erases "
-    "when the lock of its agreement is over; until then what was deleted counts as used, and could be taken back. "
-    "Backups can be made meanwhile."
+    "when the lock of its agreement is over; until then what was deleted counts as used, and could be taken back. What "
+    "backups that broke off have sent, and no snapshot needs, is erased at once. Backups can be made meanwhile."
 )
 _COLUMNS: Final = (Column("host", keep=True), Column("frees", "right", keep=True), Column("erased"), Column("when"))
 _UNLIMITED: Final = "unlimited"
@@ -41,11 +41,14 @@ def prune(
         str, typer.Option(metavar="SIZE", help="Send no more than this to each host.", show_default=False)
     ] = "",
     repack_small: Annotated[bool, typer.Option("--repack-small", help="Join small packs, too.")] = False,
+    keep_unfinished: Annotated[
+        bool, typer.Option("--keep-unfinished", help="Leave what a backup that broke off has sent, to go on from.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Say what would go; change nothing.")] = False,
 ) -> int:
     """Show the plan, ask, and have the agent do it."""
     context = context_of(ctx)
-    request = PruneRequest(servers=context.servers(), repack_small=repack_small)
+    request = PruneRequest(servers=context.servers(), repack_small=repack_small, keep_unfinished=keep_unfinished)
     request.max_unused_permille, request.max_unused_bytes = read_unused(max_unused)
     request.max_repack_bytes = parse_size(max_repack_size) if max_repack_size else None
     result = carry_out(context, request, dry_run=dry_run)
@@ -134,6 +137,9 @@ def show_plan(screen: Screen, plan: PrunePlan) -> None:
         return
     screen.line(f"of {format_count(plan.packs, 'pack')} with {format_size(plan.bytes)}:")
     screen.line(f"  delete      {plan.delete_packs:>7,}  {format_size(plan.delete_bytes)} that no snapshot needs")
+    if plan.unfinished_packs:
+        sent = f"{format_size(plan.unfinished_bytes)} that backups which broke off have sent: deleted, too"
+        screen.line(f"  unfinished  {plan.unfinished_packs:>7,}  {sent}", hang=23)
     if plan.repack_packs:
         moved = f"{format_size(plan.move_bytes)} of it needed, and sent to each host"
         screen.line(f"  pack anew   {plan.repack_packs:>7,}  {format_size(plan.repack_bytes)}, {moved}", hang=23)
@@ -145,24 +151,33 @@ def show_plan(screen: Screen, plan: PrunePlan) -> None:
         screen.note(f"{format_count(plan.held_back, 'more wasteful pack')} {stay} because {why}")
     if any(host.packs for host in plan.hosts):
         screen.line()
-        screen.table(_COLUMNS, [_cells(host) for host in plan.hosts])
+        screen.table(_COLUMNS, [row for host in plan.hosts for row in _rows(host)])
     for host in plan.left_out:
         screen.note(f"{host.name}: {host.reason}; it is told later")
 
 
-def _cells(host: PruneHost) -> list[str]:
-    after = "at once" if not host.lock_s else f"after {format_duration(host.lock_s)}"
-    when = f"{format_moment(host.until)} at the soonest" if host.told else "counted from when it is told"
-    return [escape_line(host.name), format_size(host.bytes), after, when if host.packs else ""]
+def _rows(host: PruneHost) -> list[list[str]]:
+    """Return one row for what a host erases at once, one for what has to wait for its lock."""
+    name, later_bytes = escape_line(host.name), host.bytes - host.at_once_bytes
+    rows = []
+    if host.at_once_bytes:
+        rows.append([name, format_size(host.at_once_bytes), "at once", "" if host.told else "when it is told"])
+    if later_bytes or not rows:
+        after = "at once" if not host.lock_s else f"after {format_duration(host.lock_s)}"
+        when = f"{format_moment(host.until)} at the soonest" if host.told else "counted from when it is told"
+        rows.append([name, format_size(later_bytes), after, when if host.packs else ""])
+    return rows
 
 
 def _describe(plan: PrunePlan) -> str:
     parts = [f"delete {format_count(plan.delete_packs, 'pack')}"] if plan.delete_packs else []
+    if plan.unfinished_packs:
+        parts.append(f"erase {format_size(plan.unfinished_bytes)} of backups that broke off")
     if plan.repack_packs:
         parts.append(f"pack {format_count(plan.repack_packs, 'pack')} anew")
     if not parts:
         parts = ["have hosts delete packs that are in no list any more"]
-    return " and ".join(parts)
+    return f"{', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else parts[0]
 
 
 def _as_result(plan: PrunePlan) -> PruneResult:
@@ -171,7 +186,8 @@ def _as_result(plan: PrunePlan) -> PruneResult:
         deleted_packs=plan.delete_packs,
         repacked_packs=plan.repack_packs,
         kept_packs=plan.kept_packs,
-        freed_bytes=plan.delete_bytes + plan.repack_bytes,
+        unfinished_packs=plan.unfinished_packs,
+        freed_bytes=plan.delete_bytes + plan.repack_bytes + plan.unfinished_bytes,
         sent_bytes=0,
         seconds=0.0,
         hosts=plan.hosts,
@@ -181,13 +197,16 @@ def _as_result(plan: PrunePlan) -> PruneResult:
 
 def _tell(screen: Screen, result: PruneResult) -> None:
     tick = screen.paint("✓", GREEN)
-    done = f"{format_count(result.deleted_packs, 'pack')} deleted"
+    done = f"{format_count(result.deleted_packs + result.unfinished_packs, 'pack')} deleted"
     if result.repacked_packs:
         done += f", {format_count(result.repacked_packs, 'pack')} packed anew ({format_size(result.sent_bytes)} sent)"
     screen.line(f"{tick} {done}, {result.kept_packs:,} kept, in {format_duration(result.seconds)}", hang=2)
     for host in result.hosts:
-        if host.told and host.packs:
-            screen.line(f"  {escape_line(host.name)} erases {format_size(host.bytes)}{_say_when(host)}", hang=2)
+        name, later_bytes = escape_line(host.name), host.bytes - host.at_once_bytes
+        if host.at_once_bytes:
+            screen.line(f"  {name} has erased {format_size(host.at_once_bytes)} of backups that broke off", hang=2)
+        if host.told and later_bytes:
+            screen.line(f"  {name} erases {format_size(later_bytes)}{_say_when(host)}", hang=2)
     for untold in result.left_out:
         screen.note(f"{untold.name} was not told: {untold.reason}")
 

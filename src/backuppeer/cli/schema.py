@@ -15,7 +15,6 @@ from backuppeer.agent.home.config import Config
 from backuppeer.agent.home.sets import SetRow
 from backuppeer.control.amendments import ForgetPlan, ForgetResult, TagResult
 from backuppeer.control.api import (
-    BackupResult,
     BrowseRow,
     ConnectResult,
     DisconnectResult,
@@ -36,6 +35,7 @@ from backuppeer.control.inspection import DiffResult, DiffRow, DumpResult, DumpS
 from backuppeer.control.mounting import MountResult
 from backuppeer.control.pruning import PrunePlan, PruneResult
 from backuppeer.control.restoring import RemovalRow, RestorePlan, RestoreResult
+from backuppeer.control.saving import BackupResult
 
 
 class IdResult(msgspec.Struct, kw_only=True):

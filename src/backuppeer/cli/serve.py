@@ -28,6 +28,7 @@ from backuppeer.agent.commands.mend import MendCommands
 from backuppeer.agent.commands.mount import MountCommands
 from backuppeer.agent.commands.owner import OwnerCommands
 from backuppeer.agent.commands.prune import PruneCommands
+from backuppeer.agent.commands.upkeep import look_first
 from backuppeer.agent.heap import relax_collector
 from backuppeer.agent.home.aside import open_or_set_aside
 from backuppeer.agent.home.config import bind_addresses, is_loopback_only
@@ -106,7 +107,7 @@ def make_handlers(agent: Agent) -> dict[str, Handler]:
     """Return who serves which route of control.api."""
     home, host, owner, amend = HomeCommands(agent), HostCommands(agent), OwnerCommands(agent), AmendCommands(agent)
     inspect, mend, prune = InspectCommands(agent), MendCommands(agent), PruneCommands(agent)
-    return {
+    handlers: dict[str, Handler] = {
         "ping": home.ping,
         "status": home.status,
         "stop": home.stop,
@@ -143,6 +144,7 @@ def make_handlers(agent: Agent) -> dict[str, Handler]:
         "recover": owner.recover,
         **_make_mount_handlers(MountCommands(agent)),
     }
+    return {name: look_first(agent, name, handler) for name, handler in handlers.items()}
 
 
 def _make_mount_handlers(mount: MountCommands) -> dict[str, Handler]:

@@ -28,7 +28,8 @@ from backuppeer.cli.groups import takes
 from backuppeer.cli.render import escape_line, escape_name, format_count
 from backuppeer.cli.screen import BOLD, Screen
 from backuppeer.cli.units import format_size
-from backuppeer.control.api import BackupRequest, LeaveOut, Nothing, PeerRow, StatusResult
+from backuppeer.control.api import Nothing, PeerRow, StatusResult
+from backuppeer.control.saving import BackupRequest, LeaveOut
 from backuppeer.errors import NotFoundError, UserError
 
 _NOT_RUN: Final = "kept, but nothing runs schedules yet: call `backup-peer backup` yourself, for example from cron"

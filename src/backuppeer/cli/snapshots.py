@@ -22,6 +22,7 @@ _COLUMNS: Final = (
     Column("paths"),
 )
 _MISSING: Final = "lost or withheld by the hosts"
+_INCOMPLETE: Final = " (incomplete: parts of it are at no host)"
 Key = tuple[str, str, list[str]]
 
 
@@ -102,5 +103,5 @@ def _cells(row: SnapshotRow) -> list[str]:
         f"{row.files:,}",
         format_size(row.bytes),
         str(len(row.peers)),
-        mark + " ".join(map(escape_name, row.paths)) + tags,
+        mark + " ".join(map(escape_name, row.paths)) + tags + (_INCOMPLETE if row.incomplete else ""),
     ]

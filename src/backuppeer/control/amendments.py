@@ -5,8 +5,9 @@ Knows: request and result structs. Must not know: the agent, the terminal. Units
 
 import msgspec
 
-from backuppeer.control.api import LeftOut, Request
+from backuppeer.control.api import Request
 from backuppeer.control.pruning import PruneResult
+from backuppeer.control.saving import LeftOut
 
 
 class ForgetRequest(Request):

@@ -6,34 +6,39 @@ host, which are of its own copies.
 
 import msgspec
 
-from backuppeer.control.api import LeftOut, Request
+from backuppeer.control.api import Request
+from backuppeer.control.saving import LeftOut
 from backuppeer.limits import PRUNE_UNUSED_PERMILLE
 
 
 class PruneRequest(Request):
     """`prune`. Waste that may stay: `max_unused_bytes`, else `max_unused_permille` of what is needed (1000: any).
 
-    `max_repack_bytes`: what may be packed anew and sent to each host. `repack_small`: join small packs, too. `agreed`:
-    a person, or --yes, said yes; only `prune` itself needs it.
+    `max_repack_bytes`: what may be packed anew and sent to each host. `repack_small`: join small packs, too.
+    `keep_unfinished`: leave what backups that broke off have sent, for them to go on from. `agreed`: a person, or
+    --yes, said yes; only `prune` itself needs it.
     """
 
     max_unused_permille: int = PRUNE_UNUSED_PERMILLE
     max_unused_bytes: int | None = None
     max_repack_bytes: int | None = None
     repack_small: bool = False
+    keep_unfinished: bool = False
     agreed: bool = False
 
 
 class PruneHost(msgspec.Struct, kw_only=True):
     """What a prune means at one host: packs it deletes, and after how many seconds, of uptime, they are erased.
 
-    `told`: false when it is away or behind, and hears of it later.
+    `at_once_bytes`: those of its bytes that are erased at once, as no list ever named them. `told`: false when it is
+    away or behind, and hears of it later.
     """
 
     peer_id: str
     name: str
     packs: int
     bytes: int
+    at_once_bytes: int
     lock_s: int
     until: str
     told: bool
@@ -41,6 +46,8 @@ class PruneHost(msgspec.Struct, kw_only=True):
 
 class PrunePlan(msgspec.Struct, kw_only=True):
     """What `prune` would do. Packs are deleted, packed anew, or kept; `move_bytes` are sent to each host.
+
+    `unfinished_packs`, of `unfinished_bytes`: sent by backups that broke off, and in no snapshot; they go.
 
     `unused_bytes`: waste that stays. `held_back`: packs with too much waste that stay, `is_room_short`: for want of
     room, else by `max_repack_bytes`. `room_bytes`: what the fullest host that is there can still take.
@@ -54,6 +61,8 @@ class PrunePlan(msgspec.Struct, kw_only=True):
     repack_bytes: int
     move_bytes: int
     kept_packs: int
+    unfinished_packs: int
+    unfinished_bytes: int
     unused_bytes: int
     held_back: int
     is_room_short: bool
@@ -71,6 +80,7 @@ class PruneResult(msgspec.Struct, kw_only=True):
     deleted_packs: int
     repacked_packs: int
     kept_packs: int
+    unfinished_packs: int
     freed_bytes: int
     sent_bytes: int
     seconds: float

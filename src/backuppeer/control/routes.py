@@ -13,8 +13,6 @@ import msgspec
 
 from backuppeer.control.amendments import ForgetPlan, ForgetRequest, ForgetResult, TagRequest, TagResult
 from backuppeer.control.api import (
-    BackupRequest,
-    BackupResult,
     BrowseRequest,
     BrowseRow,
     ConnectPlan,
@@ -43,7 +41,6 @@ from backuppeer.control.api import (
     SnapshotsRequest,
     StatusResult,
     StopResult,
-    StreamRequest,
 )
 from backuppeer.control.checking import CheckRequest, CheckResult, RepairRequest, RepairResult
 from backuppeer.control.inspection import (
@@ -71,6 +68,7 @@ from backuppeer.control.mounting import (
 )
 from backuppeer.control.pruning import PrunePlan, PruneRequest, PruneResult
 from backuppeer.control.restoring import RemovalRow, RestorePlan, RestoreRequest, RestoreResult
+from backuppeer.control.saving import BackupRequest, BackupResult, StreamRequest
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):

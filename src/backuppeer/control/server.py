@@ -30,7 +30,15 @@ from backuppeer.control.frames import MEDIA_TYPE, FrameKind, encode_frame
 from backuppeer.control.inflow import Inflow
 from backuppeer.control.routes import ROUTES, Route
 from backuppeer.control.sockets import identify, open_listener
-from backuppeer.errors import BackupPeerError, ExitCode, InterruptedByUserError, LocalError, UserError
+from backuppeer.errors import (
+    BackupPeerError,
+    ExitCode,
+    InterruptedByUserError,
+    LocalError,
+    UserError,
+    full_disk,
+    is_out_of_room,
+)
 from backuppeer.limits import CONTROL_BODY_BYTES, CONTROL_PIECE_BYTES
 
 T = TypeVar("T")
@@ -156,10 +164,14 @@ async def _outcome_of(name: str, work: Coroutine[None, None, T]) -> T | BackupPe
     except BackupPeerError as exc:
         return exc
     except Exception as exc:  # noqa: BLE001 - the job loop (ADR 0012): whatever happens inside, a client gets words
-        _LOG.error("unexpected error", route=name, exc_info=exc)
-        return LocalError(
-            f"unexpected error: {type(exc).__name__}", hint="the agent's log says more: logs/ in the home"
-        )
+        return _tell_unexpected(name, exc)
+
+
+def _tell_unexpected(name: str, exc: Exception) -> LocalError:
+    _LOG.error("unexpected error", route=name, exc_info=exc)
+    if is_out_of_room(exc):
+        return full_disk(str(getattr(exc, "filename", None) or "a file"))
+    return LocalError(f"unexpected error: {type(exc).__name__}", hint="the agent's log says more: logs/ in the home")
 
 
 class _WorkResponse(Response):

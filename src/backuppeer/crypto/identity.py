@@ -44,6 +44,7 @@ class Purpose(bytes, Enum):
     HEAD_RECEIPT = b"head-receipt"
     PACK_DELETE = b"pack-delete"
     PACK_REVIVE = b"pack-revive"
+    PACK_WITHDRAW = b"pack-withdraw"
     LISTING = b"listing"
     KNOCK = b"knock"
     KNOCK_REPLY = b"knock-reply"

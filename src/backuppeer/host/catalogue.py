@@ -41,6 +41,11 @@ _SCHEMA: Final = (
     INSERT INTO ages VALUES (0);
     CREATE TABLE removals (agreement BLOB PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID;
     """,
+    # upon: of a draft, number of the head that was held when it was stored, 0 for none; of all others NULL (ADR 31).
+    """
+    ALTER TABLE packs ADD COLUMN upon INTEGER;
+    CREATE INDEX packs_upon ON packs (agreement) WHERE upon IS NOT NULL;
+    """,
 )
 
 
@@ -89,16 +94,22 @@ class Catalogue:
         with self._lock, translate_failures(self._root):
             return act(self._connection)
 
-    def add_pack(self, agreement: AgreementId, stored: StoredId, size: int) -> bool:
-        """Add a pack and return True, or False when it is listed already.
+    def add_pack(self, agreement: AgreementId, stored: StoredId, size: int, *, upon: int | None = None) -> bool:
+        """Add a pack and return True, or False when it is listed already. `upon`: of a draft, the head held before it.
 
         Raises:
             StoreUnavailable: the disk refuses.
 
         """
-        sql = "INSERT INTO packs (agreement, stored, size) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
+        sql = "INSERT INTO packs (agreement, stored, size, upon) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
         with self._lock, translate_failures(self._root):
-            return self._connection.execute(sql, (agreement, stored, size)).rowcount == 1
+            return self._connection.execute(sql, (agreement, stored, size, upon)).rowcount == 1
+
+    def settle_drafts(self, agreement: AgreementId) -> None:
+        """Let the drafts of an agreement be packs as any other: a further head is about to be accepted."""
+        sql = "UPDATE packs SET upon = NULL WHERE agreement = ? AND upon IS NOT NULL"
+        with self._lock, translate_failures(self._root):
+            self._connection.execute(sql, (agreement,))
 
     def change_packs(self, agreement: AgreementId, *, add: Sequence[PackRow], drop: Iterable[StoredId]) -> None:
         """Add and drop many packs in one transaction."""
@@ -190,6 +201,26 @@ class Graveyard:
             " RETURNING stored"
         )
         return self._change(agreement, removal, [(sql, (due_s, head, agreement, stored)) for stored in packs])
+
+    def withdraw(self, agreement: AgreementId, packs: Sequence[StoredId], *, head: int, removal: int) -> list[StoredId]:
+        """Mark those of the packs as due now that are drafts upon head number `head`; return them. Durable on return.
+
+        FULL: their files go next. Rows that came back after a power cut would say that packs were lost.
+        """
+        sql = (
+            "UPDATE packs SET due_s = 0, dropped = ? WHERE agreement = ? AND stored = ? AND due_s IS NULL"
+            " AND upon = ? RETURNING stored"
+        )
+        self._run(lambda db: db.execute("PRAGMA synchronous=FULL"))
+        try:
+            return self._change(agreement, removal, [(sql, (head, agreement, stored, head)) for stored in packs])
+        finally:
+            self._run(lambda db: db.execute("PRAGMA synchronous=NORMAL"))
+
+    def is_draft(self, agreement: AgreementId, stored: StoredId, head: int) -> bool:
+        """Return whether a pack is here, not deleted, and a draft upon head number `head`."""
+        sql = "SELECT 1 FROM packs WHERE agreement = ? AND stored = ? AND due_s IS NULL AND upon = ?"
+        return self._run(lambda db: db.execute(sql, (agreement, stored, head)).fetchone()) is not None
 
     def revive(self, agreement: AgreementId, packs: Sequence[StoredId], *, head: int, removal: int) -> list[StoredId]:
         """Take the mark off packs deleted under an earlier head than number `head`; return those that are kept."""

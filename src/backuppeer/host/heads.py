@@ -8,6 +8,7 @@ head takes any valid one. A host that missed heads is brought up by sending them
 """
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,6 +20,7 @@ from backuppeer.host.leases import Leases
 from backuppeer.host.marker import Presence
 from backuppeer.ids import AgreementId
 from backuppeer.limits import STATEMENT_BYTES
+from backuppeer.proof.removals import NO_HEAD
 from backuppeer.proof.statements import Agreement, Head, HeadReceipt, sign_statement, statement_hash
 from backuppeer.proof.writer import verify_head
 
@@ -53,8 +55,11 @@ class HeadConflict:
 class Heads:
     """The heads of one store. Thread-safe. Made by `open_store`."""
 
-    def __init__(self, layout: Layout, leases: Leases, presence: Presence) -> None:
+    def __init__(
+        self, layout: Layout, leases: Leases, presence: Presence, *, settle_drafts: Callable[[AgreementId], None]
+    ) -> None:
         self._layout = layout
+        self._settle_drafts = settle_drafts
         self._presence = presence
         self._leases = leases
         self._cache: dict[AgreementId, StoredHead] = {}
@@ -72,6 +77,16 @@ class Heads:
         terms = self._leases.get(agreement).terms
         with self._lock:
             return self._load(agreement, terms)
+
+    def name_held(self, agreement: AgreementId) -> tuple[bytes, int]:
+        """Return hash and number of the newest head, as a request about packs names it; NO_HEAD when there is none.
+
+        Raises:
+            as `get`.
+
+        """
+        held = self.get(agreement)
+        return NO_HEAD if held is None else (statement_hash(held.signed_head), held.head.number)
 
     def put_head(
         self, agreement: AgreementId, signed_head: bytes, signed_grant: bytes, *, signer: SigningKey, now_ms: int
@@ -97,6 +112,9 @@ class Heads:
             if not _is_same(current, new):
                 if current is not None and not _may_follow(current, new):
                     return HeadConflict(current)
+                # Before it stands: whatever it names is no draft. The number that a draft was stored upon says so, too,
+                # and is on the disk; this is for a damaged head, in whose place an earlier one may come back.
+                self._settle_drafts(agreement)
                 self._write(agreement, new)
                 self._cache[agreement] = new
         # Only now: a host behind a head it countersigned would be at fault.

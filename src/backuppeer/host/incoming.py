@@ -52,10 +52,21 @@ class Incoming:
     """
 
     def __init__(
-        self, target: Target, agreement: AgreementId, *, stored: StoredId, reservation: Reservation, name: str
+        self,
+        target: Target,
+        agreement: AgreementId,
+        *,
+        stored: StoredId,
+        reservation: Reservation,
+        name: str,
+        upon: int | None = None,
     ) -> None:
-        """Take over `reservation`. The temporary file `name` is made with the first byte: who sends none holds none."""
+        """Take over `reservation`. The temporary file `name` is made with the first byte: who sends none holds none.
+
+        `upon`: of a draft, the number of the head that was held before the first byte.
+        """
         self.agreement = agreement
+        self._upon = upon
         self.stored = stored
         self.size = reservation.size_bytes
         self.received = 0
@@ -163,7 +174,7 @@ class Incoming:
     def _register(self) -> None:
         # If this fails, the file stays, durable but neither listed nor acknowledged, and opening the store lists it.
         # Removing it here could take away the same pack that another upload was just acknowledged for.
-        added = self._target.catalogue.add_pack(self.agreement, self.stored, self.size)
+        added = self._target.catalogue.add_pack(self.agreement, self.stored, self.size, upon=self._upon)
         self._open = False
         if added:
             self._reservation.commit()

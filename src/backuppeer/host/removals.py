@@ -1,11 +1,11 @@
-"""What owners asked to be deleted, and revived: checked, kept as they signed it, done (ADR 22).
+"""What owners asked to be deleted, withdrawn, and revived: checked, kept as they signed it, done (ADR 22, 31).
 
 Knows: the statements of `proof.removals`, their files, the rows of the catalogue. Must not know: sessions, when packs
 are erased (sweep). Order: statement checked against agreement and head → file durable → rows → answer. A file whose
 rows were lost is done again when the store is opened, so what was answered stands. The files are never removed: with
 them a host answers the charge that it lost a pack.
 
-    <number>.delete | <number>.revive = "BPREM01" 0x0A ‖ u32be(length) ‖ signed statement ‖ stored ids, 32 bytes each
+    <number>.delete|revive|withdraw = "BPREM01" 0x0A ‖ u32be(length) ‖ signed statement ‖ stored ids, 32 bytes each
 """
 
 import re
@@ -23,12 +23,11 @@ from backuppeer.host.leases import Lease, Leases
 from backuppeer.host.marker import Presence
 from backuppeer.ids import AgreementId, StoredId
 from backuppeer.limits import PACK_LIST_PAGE, REMOVAL_PACKS, REMOVALS_PER_AGREEMENT, STATEMENT_BYTES
-from backuppeer.proof.removals import PackDelete, PackRevive, Removal, open_removal
-from backuppeer.proof.statements import statement_hash
+from backuppeer.proof.removals import PackDelete, PackRevive, PackWithdraw, Removal, open_removal
 
 _MAGIC: Final = b"BPREM01\n"
-_NAME: Final = re.compile(r"([0-9]{8})\.(delete|revive)")
-_KINDS: Final[dict[str, type[Removal]]] = {"delete": PackDelete, "revive": PackRevive}
+_NAME: Final = re.compile(r"([0-9]{8})\.(delete|revive|withdraw)")
+_KINDS: Final[dict[str, type[Removal]]] = {"delete": PackDelete, "revive": PackRevive, "withdraw": PackWithdraw}
 _FILE_BYTES: Final = 2 * STATEMENT_BYTES + REMOVAL_PACKS * STORED_ID_BYTES
 
 
@@ -77,6 +76,32 @@ class Removals:
                 return [stored for stored in packs if self._is_alive(agreement, stored)]
             number = self._keep("revive", agreement, signed, packs)
             return self._do(lease, said, packs, number)
+
+    def withdraw(self, agreement: AgreementId, signed: bytes, packs: Sequence[StoredId]) -> list[StoredId]:
+        """Let the next sweep erase those of the packs that no head can name; return which those are.
+
+        That are drafts, stored upon the head that is held now. All others are passed over: to delete them takes a lock.
+
+        Raises:
+            as `delete`.
+
+        """
+        with self.lock:
+            lease, said = self._check(PackWithdraw, agreement, signed, packs)
+            if not any(self.graveyard.is_draft(agreement, stored, said.number) for stored in packs):
+                return []
+            number = self._keep("withdraw", agreement, signed, packs)
+            return self._do(lease, said, packs, number)
+
+    def last_number(self, agreement: AgreementId) -> int:
+        """Return the number of the last request that was kept, 0 before the first.
+
+        Raises:
+            StoreUnavailable: the disk refuses.
+
+        """
+        self._presence.check()
+        return self.graveyard.last_removal(agreement)
 
     def list_deleted(self, agreement: AgreementId, *, after: bytes, limit: int) -> list[DeletedRow]:
         """Return a page of deleted packs in order of their ids, as `Store.list_packs` does of all others.
@@ -137,11 +162,11 @@ class Removals:
         self._presence.check()
         lease = self._leases.get(agreement)
         said = open_removal(kind, signed, packs, owner=lease.owner, agreement=agreement)
-        held = self._heads.get(agreement)
+        held = self._heads.name_held(agreement)
         # The head of this moment, not just any that was held: so nothing old can be shown again, by whomever.
-        if held is None or (held.head.number, statement_hash(held.signed_head)) != (said.number, said.head_hash):
+        if held != (said.head_hash, said.number):
             raise RefusedError(
-                f"the request names head {said.number}, and {f'head {held.head.number}' if held else 'none'} is held",
+                f"the request names head {said.number}, and {f'head {held[1]}' if held[1] else 'none'} is held",
                 hint="it is made anew when the newest head has been left here",
             )
         return lease, said
@@ -150,6 +175,8 @@ class Removals:
         return self.graveyard.is_alive(agreement, stored)
 
     def _do(self, lease: Lease, said: Removal, packs: Sequence[StoredId], number: int) -> list[StoredId]:
+        if isinstance(said, PackWithdraw):
+            return self.graveyard.withdraw(lease.agreement, packs, head=said.number, removal=number)
         if isinstance(said, PackRevive):
             return self.graveyard.revive(lease.agreement, packs, head=said.number, removal=number)
         due_s = self.graveyard.age_s() + lease.terms.lock_s

@@ -57,7 +57,7 @@ class Store:
             sweep_incoming(layout)
         self._catalogue, is_new = open_catalogue(layout.catalogue)
         self.leases = Leases(layout, self._catalogue, quota=quota, host=marker.peer)
-        self.heads = Heads(layout, self.leases, presence)
+        self.heads = Heads(layout, self.leases, presence, settle_drafts=self._catalogue.settle_drafts)
         self._graveyard = graveyard = Graveyard(self._catalogue)
         self.removals = Removals(layout, graveyard, leases=self.leases, heads=self.heads, presence=presence)
         self.sweep = Sweep(layout, self._catalogue, self.removals, quota=quota, presence=presence)
@@ -82,10 +82,13 @@ class Store:
         """
         self._presence.check()
 
-    def receive(self, agreement: AgreementId, stored: StoredId, size: int, *, is_list: bool = False) -> Incoming:
+    def receive(
+        self, agreement: AgreementId, stored: StoredId, size: int, *, is_list: bool = False, is_draft: bool = False
+    ) -> Incoming:
         """Reserve room for a pack of `size` bytes and return where its bytes go. Ask `has` first.
 
-        `is_list`: it may take from the reserve for lists of snapshots and packs.
+        `is_list`: it may take from the reserve for lists of snapshots and packs. `is_draft`: its owner says that no
+        head names it yet, so it may be withdrawn until the next head is accepted.
 
         Raises:
             ProtocolViolation: an impossible id or size.
@@ -103,7 +106,18 @@ class Store:
             raise RefusedError("this pack was deleted and is kept for a while", hint="revive it instead of sending it")
         reservation = self.quota.reserve(agreement, size, is_list=is_list)
         name = secrets.token_hex(16) + PART_SUFFIX
-        return Incoming(self._target, agreement, stored=stored, reservation=reservation, name=name)
+        upon = self._find_head(agreement) if is_draft else None
+        return Incoming(self._target, agreement, stored=stored, reservation=reservation, name=name, upon=upon)
+
+    def _find_head(self, agreement: AgreementId) -> int | None:
+        """Return what a draft is stored upon: asked before its first byte, so that a head that comes meanwhile counts.
+
+        None for a damaged head: then it is a pack as any other.
+        """
+        try:
+            return self.heads.name_held(agreement)[1]
+        except DamagedStateError:
+            return None
 
     def has(self, agreement: AgreementId, stored: StoredId) -> bool:
         """Return whether the pack is stored, durable and not deleted.

@@ -1,13 +1,13 @@
-"""The owner's word on packs that a host may erase, and on those that it must keep after all (ADR 22).
+"""The owner's word on packs that a host may erase, and on those that it must keep after all (ADR 22, 31).
 
-Knows: the two statements, how a list of packs hangs on one. Must not know: stores, sessions, when a lock is over. A
+Knows: the three statements, how a list of packs hangs on one. Must not know: stores, sessions, when a lock is over. A
 statement names the packs by the root of their set, so one signature stands for as many as a message carries, and the
 list beside it can't be changed. It names the head that the host holds at that time: none of the packs is part of it
-(delete), or all are (revive). An old statement is of an old head, so it can't be replayed.
+(delete, withdraw), or all are (revive). An old statement is of an old head, so it can't be replayed.
 """
 
 from collections.abc import Sequence
-from typing import Annotated, ClassVar, TypeVar
+from typing import Annotated, ClassVar, Final, TypeVar
 
 from msgspec import Meta
 
@@ -17,25 +17,33 @@ from backuppeer.errors import ProtocolViolation
 from backuppeer.ids import AgreementId, StoredId
 from backuppeer.limits import REMOVAL_PACKS
 from backuppeer.proof.merkle import root_of_set
-from backuppeer.proof.statements import Count, Extensions, Hash, Ordinal, Statement, open_statement, sign_statement
+from backuppeer.proof.statements import ZERO_HASH, Count, Extensions, Hash, Statement, open_statement, sign_statement
 
 PackCount = Annotated[int, Meta(ge=1, le=REMOVAL_PACKS)]
 
 
 class Removal(Statement, frozen=True, kw_only=True):
-    """Base of both. `packs`: how many, `packs_root`: `root_of_set` of their stored ids; signed by the owner's identity.
+    """Base of all. `packs`: how many, `packs_root`: `root_of_set` of their stored ids; signed by the owner's identity.
 
-    head_hash, number: `statement_hash` and number of the head that the host holds.
+    head_hash, number: `statement_hash` and number of the head that the host holds; of a host without one, zero.
     """
+
+    may_lack_head: ClassVar[bool] = False
 
     agreement: Annotated[AgreementId, Meta(min_length=16, max_length=16)]
     head_hash: Hash
-    number: Ordinal
+    number: Count
     packs: PackCount
     packs_root: Hash
     time_ms: Count
     v: int = 1
     ext: Extensions = {}  # noqa: RUF012 - msgspec copies it
+
+    def find_fault(self) -> str:
+        """Return what is wrong with the head that is named: without one there is nothing to delete or revive."""
+        if (self.number == 0) != (self.head_hash == ZERO_HASH) or not (self.number or self.may_lack_head):
+            return f"a request about packs names head {self.number} by a hash that is not its own"
+        return ""
 
 
 class PackDelete(Removal, frozen=True, tag="pack-delete"):
@@ -50,6 +58,15 @@ class PackRevive(Removal, frozen=True, tag="pack-revive"):
     purpose: ClassVar[Purpose] = Purpose.PACK_REVIVE
 
 
+class PackWithdraw(Removal, frozen=True, tag="pack-withdraw"):
+    """No head ever named these packs: the host may erase at once those of them that it stored upon this head."""
+
+    purpose: ClassVar[Purpose] = Purpose.PACK_WITHDRAW
+    may_lack_head: ClassVar[bool] = True
+
+
+NO_HEAD: Final = (ZERO_HASH, 0)
+"""What stands for the head of a host that holds none."""
 R = TypeVar("R", bound=Removal)
 
 

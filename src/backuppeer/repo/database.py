@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
-from backuppeer.db import find_fault, open_database
+from backuppeer.db import explain_full, find_fault, open_database
 from backuppeer.errors import BackupPeerError, DamagedStateError, LocalError
 
 T = TypeVar("T")
@@ -91,4 +91,6 @@ class LocalDatabase:
         # The low byte is the primary code; errors of the module itself (closed file) have none.
         if (getattr(exc, "sqlite_errorcode", 0) & 0xFF) in _DAMAGE:
             return DamagedStateError(f"the {self._what} {self._path} is damaged: {exc}", hint=REBUILD_HINT)
-        return LocalError(f"the {self._what} {self._path} can't be used: {exc}", hint="is the disk full?")
+        return explain_full(exc, f"the {self._what}", self._path) or LocalError(
+            f"the {self._what} {self._path} can't be used: {exc}", hint="is its disk in order? (dmesg, SMART)"
+        )

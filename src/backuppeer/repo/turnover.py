@@ -185,6 +185,18 @@ class Turnover:
         sql = "SELECT logical FROM packs WHERE state = ?"
         return {LogicalId(row[0]) for row in self._db.run(lambda db: db.execute(sql, (FRESH,)).fetchall())}
 
+    def unfinished(self, *, has_head: bool = True) -> set[LogicalId]:
+        """Return the fresh packs that nobody relies on now: of work that broke off. Without any head, all packs are."""
+        least = NAMED if has_head else DROPPED
+
+        def act(db: sqlite3.Connection) -> set[LogicalId]:
+            if self._are_all_relied:
+                return set()
+            rows = db.execute("SELECT number, logical FROM packs WHERE state < ?", (least,)).fetchall()
+            return {LogicalId(logical) for number, logical in rows if number not in self._relied}
+
+        return self._db.run(act)
+
     def _count(self, change: int) -> None:
         self._writers += change
         if not self._writers:

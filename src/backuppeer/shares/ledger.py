@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from backuppeer.db import find_fault, open_database
+from backuppeer.db import explain_full, find_fault, open_database
 from backuppeer.errors import DamagedStateError, LocalError
 from backuppeer.ids import AgreementId, LogicalId, StoredId
 from backuppeer.shares.copies import HEADER_BYTES, Copy
@@ -368,7 +368,9 @@ class Ledger:
                 raise DamagedStateError(
                     f"the ledger {self._path} is damaged: {exc}", hint="`backup-peer check --repair` builds it again"
                 ) from exc
-            raise LocalError(f"can't use the ledger {self._path}: {exc}", hint="is the disk full?") from exc
+            raise explain_full(exc, "the ledger", self._path) or LocalError(
+                f"can't use the ledger {self._path}: {exc}", hint="is its disk in order? (dmesg, SMART)"
+            ) from exc
 
 
 def _pages(logicals: Iterable[LogicalId]) -> Iterator[list[LogicalId]]:

@@ -15,7 +15,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Final
 
-from backuppeer.db import open_database
+from backuppeer.db import explain_full, open_database
 from backuppeer.errors import DamagedStateError, LocalError
 from backuppeer.ids import PEER_ID_BYTES, PeerId
 from backuppeer.limits import EVIDENCE_DAYS, GIB, OBSERVATION_DETAIL_CHARS, OBSERVATIONS_PER_DAY
@@ -179,7 +179,9 @@ class EvidenceLog:
             code = getattr(exc, "sqlite_errorcode", 0) & 0xFF
             if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
                 raise DamagedStateError(f"the evidence {self._path} is damaged: {exc}") from exc
-            raise LocalError(f"can't use the evidence {self._path}: {exc}", hint="is the disk full?") from exc
+            raise explain_full(exc, "the evidence", self._path) or LocalError(
+                f"can't use the evidence {self._path}: {exc}", hint="is its disk in order? (dmesg, SMART)"
+            ) from exc
 
 
 def _judge_day(kinds: dict[Kind, int], age_days: int) -> DayEvidence | None:

@@ -6,7 +6,6 @@ statements (`signed`, `head`, `grant`, `receipt`, `binding`) are the exact signe
 """
 
 from collections.abc import Mapping
-from enum import IntEnum
 from types import MappingProxyType
 from typing import Annotated, Final, NamedTuple
 
@@ -26,6 +25,7 @@ from backuppeer.limits import (
     REMOVAL_PACKS,
     SIGNED_BYTES,
 )
+from backuppeer.wire.codes import CloseCode, RefusalCode
 
 _LARGEST: Final = 2**63 - 1
 _PACK_LEAVES: Final = PACK_TARGET_BYTES // LEAF_BYTES
@@ -49,35 +49,6 @@ Page = Annotated[int, Meta(ge=1, le=PACK_LIST_PAGE)]
 FirstLeaf = Annotated[int, Meta(ge=0, lt=_PACK_LEAVES)]
 LeafCount = Annotated[int, Meta(ge=1, le=_PACK_LEAVES)]
 RemovalPacks = Annotated[tuple[StoredHash, ...], Meta(min_length=1, max_length=REMOVAL_PACKS)]
-
-
-class CloseCode(IntEnum):
-    """Why a connection is closed: the QUIC application code, and the reason in Goodbye. Unknown codes are weather."""
-
-    DONE = 0
-    REJECTED = 1
-    """The one answer to everything that goes wrong before a session is proven; nothing else may be told apart."""
-    VIOLATION = 2
-    SHUTDOWN = 3
-    IDLE = 4
-    DUPLICATE = 5
-    """Both sides dialled at once; the connection dialled by the smaller peer id stays."""
-    DEAD = 6
-    OVERLOADED = 7
-
-
-class RefusalCode(IntEnum):
-    """Why a request was refused: `Refused.code`. Unknown codes read as POLICY."""
-
-    POLICY = 1
-    QUOTA = 2
-    NO_AGREEMENT = 3
-    STORE_UNAVAILABLE = 4
-    NOT_FOUND = 5
-    DAMAGED = 6
-    """The host lost or damaged what was asked for, and says so itself."""
-    STALE = 7
-    BUSY = 8
 
 
 class Message(Struct, frozen=True, kw_only=True):
@@ -212,6 +183,8 @@ class PutPack(Message, frozen=True, kw_only=True):
     size: PackSize
     is_list: bool = False
     """It holds a changed list of snapshots or packs, and may take from the reserve of a full agreement (ADR 23)."""
+    is_draft: bool = False
+    """No head names it yet: until the next one is accepted, it can be withdrawn (ADR 31)."""
 
 
 class Proceed(Message, frozen=True, kw_only=True):
@@ -248,16 +221,18 @@ class PutHead(Message, frozen=True, kw_only=True):
 
 
 class HeadStored(Message, frozen=True, kw_only=True):
-    """Answer to PutHead: the signed HeadReceipt."""
+    """Answer to PutHead: the signed HeadReceipt, and how many requests to remove packs were kept so far."""
 
     receipt: Signed
+    removals: Size = 0
 
 
 class HeadIs(Message, frozen=True, kw_only=True):
-    """Answer to GetHead, and to a PutHead that came too late: the head held; both empty if none."""
+    """Answer to GetHead, and to a PutHead that came too late: the head held, both empty if none; as HeadStored."""
 
     head: Signed = b""
     grant: Signed = b""
+    removals: Size = 0
 
 
 class GetHead(Message, frozen=True, kw_only=True):
@@ -334,6 +309,20 @@ class Revived(Message, frozen=True, kw_only=True):
     packs: Annotated[tuple[StoredHash, ...], Meta(max_length=REMOVAL_PACKS)] = ()
 
 
+class WithdrawPacks(Message, frozen=True, kw_only=True):
+    """Opener: the signed PackWithdraw, and the packs that it is about."""
+
+    agreement: Agreement
+    signed: Signed
+    packs: RemovalPacks
+
+
+class Withdrawn(Message, frozen=True, kw_only=True):
+    """Answer to WithdrawPacks, durable: those of the packs that are erased now; others are no drafts, or not here."""
+
+    packs: Annotated[tuple[StoredHash, ...], Meta(max_length=REMOVAL_PACKS)] = ()
+
+
 class ListDeleted(Message, frozen=True, kw_only=True):
     """Opener: up to `limit` deleted packs with a stored id above `after` (b"" = from the start)."""
 
@@ -392,6 +381,8 @@ TYPES: Final[Mapping[int, type[Message]]] = MappingProxyType(
         36: Revived,
         37: ListDeleted,
         38: DeletedList,
+        39: WithdrawPacks,
+        40: Withdrawn,
     }
 )
 """The one table of type numbers."""

@@ -48,6 +48,8 @@ from backuppeer.wire.messages import (
     Unsupported,
     Usage,
     Welcome,
+    Withdrawn,
+    WithdrawPacks,
 )
 
 
@@ -91,6 +93,7 @@ class State(Enum):
     DELETE_ASKED = auto()
     REVIVE_ASKED = auto()
     DELETED_ASKED = auto()
+    WITHDRAW_ASKED = auto()
     ENDED = auto()
     """No more messages; after Range the raw bytes follow."""
 
@@ -123,6 +126,7 @@ _REQUESTS: Final[dict[type[Message], State]] = {
     DeletePacks: State.DELETE_ASKED,
     RevivePacks: State.REVIVE_ASKED,
     ListDeleted: State.DELETED_ASKED,
+    WithdrawPacks: State.WITHDRAW_ASKED,
 }
 _ANSWERS: Final[dict[State, dict[type[Message], State]]] = {
     State.ASKING: {},
@@ -137,6 +141,7 @@ _ANSWERS: Final[dict[State, dict[type[Message], State]]] = {
     State.DELETE_ASKED: {Deleted: State.ENDED},
     State.REVIVE_ASKED: {Revived: State.ENDED},
     State.DELETED_ASKED: {DeletedList: State.ENDED},
+    State.WITHDRAW_ASKED: {Withdrawn: State.ENDED},
 }
 
 

@@ -54,6 +54,7 @@ def test_a_lost_index_is_not_told_as_no_snapshots(is_lost):
         heads=SimpleNamespace(newest=lambda: object() if is_lost else None),
         repository=SimpleNamespace(index=index),
         complete_hosts=list,
+        incomplete=frozenset(),
     )
     commands = OwnerCommands(SimpleNamespace(parts=None, owner=SimpleNamespace(vault=vault)))
     if is_lost:

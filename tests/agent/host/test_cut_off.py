@@ -108,9 +108,9 @@ def test_a_pack_that_is_being_committed_when_the_session_ends_is_there_whole_and
     agreement, store, gate = owner.agree_with(house), house.premises.open(), Gate()
     add = store._catalogue.add_pack
 
-    def slow(*given):
+    def slow(*given, **options):
         gate.stop()
-        return add(*given)
+        return add(*given, **options)
 
     monkeypatch.setattr(store._catalogue, "add_pack", slow)
     asyncio.run(cut_off_at(gate, house, owner, agreement))

@@ -40,7 +40,8 @@ from backuppeer.limits import (
 from backuppeer.proof.merkle import compute_stored_id
 from backuppeer.signaling.knock import Verdict
 from backuppeer.transport.memory import Network
-from backuppeer.wire.messages import CloseCode, GetRange, Proceed, PutPack, Range, RefusalCode, Stored
+from backuppeer.wire.codes import CloseCode, RefusalCode
+from backuppeer.wire.messages import GetRange, Proceed, PutPack, Range, Stored
 
 
 async def is_busy(made, *, is_newcomer):

@@ -13,6 +13,7 @@ from backuppeer.limits import SWEEP_S, SWEEP_SOONEST_S
 from backuppeer.proof.merkle import compute_stored_id
 from backuppeer.proof.removals import PackDelete, PackRevive, sign_removal
 from backuppeer.proof.statements import statement_hash
+from backuppeer.wire.codes import RefusalCode
 from backuppeer.wire.messages import (
     Deleted,
     DeletedList,
@@ -23,7 +24,6 @@ from backuppeer.wire.messages import (
     ListPacks,
     PackList,
     PutHead,
-    RefusalCode,
     Revived,
     RevivePacks,
     Usage,

@@ -17,6 +17,7 @@ from backuppeer.proof.statements import Agreement, HeadReceipt, open_statement, 
 from backuppeer.trust import evidence as evidence_module
 from backuppeer.trust.evidence import Kind
 from backuppeer.wire.codec import encode
+from backuppeer.wire.codes import RefusalCode
 from backuppeer.wire.messages import (
     Agreed,
     GetHead,
@@ -33,7 +34,6 @@ from backuppeer.wire.messages import (
     PutHead,
     PutPack,
     Range,
-    RefusalCode,
     Refused,
     Usage,
 )

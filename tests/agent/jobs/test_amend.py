@@ -21,7 +21,8 @@ from backuppeer.agent.owner.heads import HeadChain
 from backuppeer.agent.reporter import Reporter
 from backuppeer.backup.amending import ORIGINAL
 from backuppeer.control.amendments import ForgetRequest, TagRequest
-from backuppeer.control.api import BackupRequest, SnapshotsRequest
+from backuppeer.control.api import SnapshotsRequest
+from backuppeer.control.saving import BackupRequest
 from backuppeer.errors import (
     ExitCode,
     IntegrityFault,

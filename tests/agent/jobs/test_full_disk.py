@@ -13,7 +13,10 @@ from backuppeer.agent.commands.home import HomeCommands
 from backuppeer.agent.jobs.restore import RestoreJob
 from backuppeer.agent.reporter import Reporter
 from backuppeer.control.restoring import RestoreRequest
-from backuppeer.errors import LocalError
+from backuppeer.errors import LocalError, full_disk
+from backuppeer.repo.cache import TreeCache
+from backuppeer.repo.index import Index
+from backuppeer.shares.ledger import Ledger
 from backuppeer.signaling.knock import Verdict
 from backuppeer.trust.evidence import Kind
 from backuppeer.wire.messages import Hello
@@ -106,5 +109,44 @@ def test_a_restore_ends_well_although_the_evidence_of_it_cannot_be_written(house
             request = RestoreRequest(snapshot="latest", target=str(tmp_path / "out"))
             result = await RestoreJob(estate.vault, request, Reporter(ignore), ignore).run()
             assert (result.files, result.errors) == (1, 0)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("where", [(Ledger, "register_copy"), (Index, "register"), (TreeCache, "put_many")])
+def test_a_full_disk_here_ends_the_backup_and_no_host_is_left_out_for_it(house, other, owner, tmp_path, where):
+    files = tmp_path / "files"
+    files.mkdir()
+    (files / "a").write_bytes(b"content")
+
+    def find_no_room(*_, **__):
+        raise full_disk("the index")
+
+    async def scenario():
+        async with estate_of(owner, tmp_path / "estate", house, other) as estate:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(*where, find_no_room)
+                with pytest.raises(LocalError, match="a disk of this machine is full") as told:
+                    await estate.back_up(files)
+            assert told.value.exit_code == 13
+            assert not estate.notes
+            done = await estate.back_up(files)
+            assert (len(done.peers), done.left_out) == (2, [])
+
+    asyncio.run(scenario())
+
+
+def test_a_host_is_not_named_when_its_packs_cannot_be_written_down_here(house, owner, tmp_path, monkeypatch):
+    async def scenario():
+        async with estate_of(owner, tmp_path / "estate", house) as estate:
+
+            def find_no_room(*_):
+                raise full_disk("the ledger")
+
+            monkeypatch.setattr(Ledger, "forget_erased", find_no_room)
+            with pytest.raises(LocalError, match="the ledger can't be written"):
+                await estate.back_up(tmp_path)
+            assert not estate.notes
+            assert not estate.seen(house) & {Kind.INTEGRITY_FAULT, Kind.PROTOCOL_VIOLATION, Kind.REFUSED}
 
     asyncio.run(scenario())

@@ -17,7 +17,7 @@ from backuppeer.agent.jobs import hook_process
 from backuppeer.agent.jobs.hooks import HookRunner
 from backuppeer.agent.jobs.set_run import apply_set, run_backup
 from backuppeer.agent.reporter import Reporter
-from backuppeer.control.api import BackupRequest, LeaveOut
+from backuppeer.control.saving import BackupRequest, LeaveOut
 from backuppeer.errors import LocalError, NotFoundError, PeerUnreachable, RefusedError, UserError
 
 

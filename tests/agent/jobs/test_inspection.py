@@ -14,9 +14,9 @@ from backuppeer.agent.jobs.backup import BackupJob, Paths
 from backuppeer.agent.jobs.pulling import BATCH_ROWS
 from backuppeer.agent.jobs.restore import RestoreJob
 from backuppeer.agent.reporter import Reporter
-from backuppeer.control.api import BackupRequest
 from backuppeer.control.inspection import DiffRequest, DumpRequest, FindRequest, StatsRequest
 from backuppeer.control.restoring import RestoreRequest
+from backuppeer.control.saving import BackupRequest
 from backuppeer.errors import IntegrityFault, NoSignaling, NotFoundError, PeerUnreachable, UserError
 from backuppeer.ids import format_peer_id
 

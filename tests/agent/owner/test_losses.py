@@ -1,11 +1,14 @@
 """What a host lost or holds back: never passed over in silence, and no dead end for the owner."""
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 
 from agent.estates import estate_of
+from backuppeer.agent.commands.owner import OwnerCommands
 from backuppeer.agent.owner.losses import Losses, Witnesses, check_choice
+from backuppeer.control.api import SnapshotsRequest
 from backuppeer.errors import IncompleteError, IntegrityFault, PeerUnreachable
 from backuppeer.ids import SnapshotId
 from backuppeer.limits import LOSSES_NAMED
@@ -252,3 +255,44 @@ def test_work_done_but_for_a_host_that_is_away_is_incomplete_and_for_a_loss_wron
     assert isinstance(lost, IntegrityFault)
     assert lost.message.startswith("found 2 snapshots, but snapshot 01010101 of head 3 is missing")
     assert "packs of head 3" in losses(is_list_read=False).describe()
+
+
+def rows(estate):
+    door = OwnerCommands(SimpleNamespace(parts=None, owner=SimpleNamespace(vault=estate.vault)))
+    return {row.snapshot: row for row in door._snapshots(SnapshotsRequest())}
+
+
+def test_a_snapshot_of_another_folder_that_lost_a_part_does_not_pass_for_whole(house, owner, tree, tmp_path):
+    async def scenario(estate):
+        other = tmp_path / "other"
+        other.mkdir()
+        (other / "deep").mkdir()
+        (other / "deep" / "file").write_text("of another set" * 1000)
+        before = packs_of(house)
+        first = (await estate.back_up(other)).snapshot
+        lost = packs_of(house) - before
+        (tree / "1").write_text("1" * 1000)
+        second = (await estate.back_up(tree)).snapshot
+        assert not any(row.incomplete for row in rows(estate).values())
+        lose(house, lost)
+        third = (await estate.back_up(tree)).snapshot
+        assert f"snapshot {first[:8]} is incomplete from now on: a part of it is at no host" in estate.notes
+        shown = rows(estate)
+        assert [(shown[name].incomplete, len(shown[name].peers)) for name in (first, second, third)] == [
+            (True, 0),
+            (False, 1),
+            (False, 1),
+        ]
+        with pytest.raises(IntegrityFault):
+            await estate.restore(first, tmp_path / "out")
+        estate.notes.clear()
+        await estate.back_up(tree)
+        assert rows(estate)[first].incomplete, "said as long as it is so"
+        assert not any("incomplete" in note for note in estate.notes), "and told once"
+        # The files are still here: the next backup of that folder brings what was lost, and the old snapshot with it.
+        await estate.back_up(other)
+        assert not any(row.incomplete for row in rows(estate).values())
+        await estate.restore(first, tmp_path / "out")
+        assert restored(tmp_path / "out") == ["file"]
+
+    play(owner, tmp_path / "estate", scenario, house)

@@ -7,7 +7,8 @@ from agent.parties import ASK, USAGE, Party, ask, running, two_parties
 from backuppeer.errors import PeerUnreachable
 from backuppeer.limits import DEAD_AFTER_S, HANDSHAKE_S, IDLE_CLOSE_S, UNPROVEN_CONNECTIONS
 from backuppeer.transport.memory import Network
-from backuppeer.wire.messages import CloseCode, GetUsage, Usage
+from backuppeer.wire.codes import CloseCode
+from backuppeer.wire.messages import GetUsage, Usage
 
 
 def test_a_frozen_peer_ends_the_session_after_the_silence_allowed():

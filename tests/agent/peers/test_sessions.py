@@ -9,8 +9,9 @@ from backuppeer.errors import AuthenticationFault, PeerUnreachable, ProtocolViol
 from backuppeer.limits import REQUEST_STREAMS
 from backuppeer.transport.memory import Network
 from backuppeer.wire.codec import encode
+from backuppeer.wire.codes import CloseCode
 from backuppeer.wire.handshake import STREAM_OPENER
-from backuppeer.wire.messages import CloseCode, GetUsage, Pong
+from backuppeer.wire.messages import GetUsage, Pong
 from backuppeer.wire.session import Handshake, TransportEnds
 
 

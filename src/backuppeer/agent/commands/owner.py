@@ -28,8 +28,6 @@ from backuppeer.backup.streams import PackSource
 from backuppeer.backup.trees import TreeReader
 from backuppeer.clock import format_time
 from backuppeer.control.api import (
-    BackupRequest,
-    BackupResult,
     ConnectPlan,
     ConnectPlanRequest,
     ConnectRequest,
@@ -40,10 +38,10 @@ from backuppeer.control.api import (
     RecoverResult,
     SnapshotRow,
     SnapshotsRequest,
-    StreamRequest,
 )
 from backuppeer.control.inflow import Inflow
 from backuppeer.control.restoring import RestorePlan, RestoreRequest, RestoreResult
+from backuppeer.control.saving import BackupRequest, BackupResult, StreamRequest
 from backuppeer.errors import IntegrityFault, LocalError, NotFoundError, PeerUnreachable, UserError
 from backuppeer.ids import PeerId, SnapshotId, format_peer_id
 from backuppeer.limits import LOCK_DEFAULT_S, LS_ROWS, TERM_DEFAULT_S
@@ -197,7 +195,8 @@ class OwnerCommands:
             if not is_here or name in newer
         ]
         found = pick_latest(list_snapshots(index, wanted), request.latest, check_group_by(request.group_by))
-        return missing + [_snapshot_row(snapshot_id, snapshot, peers) for snapshot_id, snapshot in found]
+        parted = self._agent.owner.vault.incomplete
+        return missing + [_snapshot_row(name, snapshot, peers, is_whole=name not in parted) for name, snapshot in found]
 
     def _entries(self, request: LsRequest, source: PackSource) -> list[EntryRow]:
         repository = self._agent.owner.vault.repository
@@ -216,14 +215,15 @@ class OwnerCommands:
         return rows
 
 
-def _snapshot_row(snapshot_id: SnapshotId, snapshot: Snapshot, peers: list[str]) -> SnapshotRow:
+def _snapshot_row(snapshot_id: SnapshotId, snapshot: Snapshot, peers: list[str], *, is_whole: bool) -> SnapshotRow:
     return SnapshotRow(
         snapshot=snapshot_id.hex(),
         time=format_time(snapshot.time_ns // 1_000_000),
         paths=[os.fsdecode(path) for path in snapshot.paths],
         files=snapshot.files,
         bytes=snapshot.bytes,
-        peers=peers,
+        peers=peers if is_whole else [],
+        incomplete=not is_whole,
         host=snapshot.host,
         tags=list(snapshot.tags),
         set=snapshot.set,

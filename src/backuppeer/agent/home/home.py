@@ -12,6 +12,7 @@ from pathlib import Path
 
 import platformdirs
 
+from backuppeer.db import explain_full
 from backuppeer.errors import LocalError
 
 
@@ -107,7 +108,7 @@ class Home:
 
 def explain_denial(path: Path, error: OSError) -> LocalError:
     """Return what to tell of a home that the system does not let us use."""
-    return LocalError(
+    return explain_full(error, "the home", path) or LocalError(
         f"the home {path} can't be written: {error.strerror}",
         hint="is its disk mounted for writing, and the folder yours? else choose or copy to another one: --home DIR",
     )

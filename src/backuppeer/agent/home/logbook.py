@@ -17,6 +17,7 @@ import structlog
 from structlog.typing import Processor
 
 from backuppeer.agent.home.home import Home
+from backuppeer.db import explain_full
 from backuppeer.errors import LocalError
 
 _FILE_BYTES: Final = 2 * 1024 * 1024
@@ -35,7 +36,9 @@ def open_log(home: Home) -> None:
         home.logs.mkdir(mode=0o700, parents=True, exist_ok=True)
         handler = logging.handlers.RotatingFileHandler(path, maxBytes=_FILE_BYTES, backupCount=_FILES)
     except OSError as exc:
-        raise LocalError(f"can't write {path}: {exc.strerror}", hint=f"is {home.logs} a folder of yours?") from exc
+        raise explain_full(exc, "the log", path) or LocalError(
+            f"can't write {path}: {exc.strerror}", hint=f"is {home.logs} a folder of yours?"
+        ) from exc
     shared: list[Processor] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

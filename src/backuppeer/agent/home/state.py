@@ -14,8 +14,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
+import structlog
+
 from backuppeer.agent.home.anchor import Anchor
-from backuppeer.db import open_database
+from backuppeer.db import explain_full, mark_place, open_database, put_back
 from backuppeer.errors import DamagedStateError, LocalError
 from backuppeer.ids import AgreementId, PeerId, RepositoryId
 from backuppeer.limits import HEARD_PEERS
@@ -60,6 +62,7 @@ _SCRIPTS: Final = (
 _ANCHORED: Final = frozenset({"store.directory", "store.offered", "host.offer", "transport.bound"})
 """Settings with a second copy: partners could not come back to a host that forgot them."""
 _ANCHOR_NAME: Final = "anchor.json"
+_log = structlog.get_logger()
 
 
 class Direction(StrEnum):
@@ -117,7 +120,9 @@ class State:
     """The database, behind one lock: a few statements per second at most."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._db = _open(path)
+        self._mark = mark_place(path)
         for copy in path.parent.glob(f"{path.name}.v*"):
             if copy.suffix != ".bak":
                 copy.unlink()  # made by an earlier program: it holds keys of knocks, which must be gone after 48 h
@@ -131,6 +136,27 @@ class State:
         """Close the database."""
         with self._lock:
             self._db.close()
+
+    def look_after(self) -> None:
+        """Write the file again if somebody deleted it under us: what it says is known to nobody else.
+
+        Raises:
+            LocalError: another file stands in its place, or the disk refuses.
+
+        """
+        with self._lock:
+            found = mark_place(self._path)
+            if found == self._mark:
+                return
+            if found is not None:
+                raise LocalError(
+                    f"{self._path} was replaced while the agent was running",
+                    hint="`backup-peer agent stop` lets go of the old one; the agent then begins with the new one",
+                )
+            put_back(self._db, self._path)
+            self._db.close()
+            self._db, self._mark = _open(self._path), mark_place(self._path)
+            _log.warning("the state was deleted, and is written again", file=self._path.name)
 
     # peers
     def peer(self, peer: PeerId) -> PeerRecord | None:
@@ -328,7 +354,9 @@ class State:
         try:
             yield
         except sqlite3.Error as exc:
-            raise LocalError(f"can't use the state of this home: {exc}", hint="is the disk full?") from exc
+            raise explain_full(exc, "the state of this home", self._path) or LocalError(
+                f"can't use the state of this home: {exc}", hint="is its disk in order? (dmesg, SMART)"
+            ) from exc
 
 
 def _open(path: Path) -> sqlite3.Connection:

@@ -33,6 +33,7 @@ from backuppeer.host.reader import PackReader
 from backuppeer.host.store import Store
 from backuppeer.ids import AgreementId, PeerId, shorten_peer_id
 from backuppeer.limits import LEAF_BYTES, PACKS_READ_AT_ONCE, PACKS_RECEIVED_AT_ONCE
+from backuppeer.wire.codes import RefusalCode
 from backuppeer.wire.messages import (
     Agreed,
     Deleted,
@@ -55,13 +56,14 @@ from backuppeer.wire.messages import (
     PutHead,
     PutPack,
     Range,
-    RefusalCode,
     Refused,
     Revived,
     RevivePacks,
     Stored,
     Unsupported,
     Usage,
+    Withdrawn,
+    WithdrawPacks,
 )
 
 _log = structlog.get_logger()
@@ -130,6 +132,8 @@ class Serving:
                 await self._delete(await self._admit(peer, message.agreement), channel, message)
             case RevivePacks():
                 await self._revive(await self._admit(peer, message.agreement), channel, message)
+            case WithdrawPacks():
+                await self._withdraw(await self._admit(peer, message.agreement), channel, message)
             case ListDeleted():
                 await self._list_deleted(await self._admit(peer, message.agreement), channel, message)
             case _:
@@ -180,14 +184,19 @@ class Serving:
     async def _put_head(self, store: Store, channel: Channel, message: PutHead) -> None:
         answer = await asyncio.to_thread(self._premises.put_head, store, message)
         if isinstance(answer, HeadAccepted):
-            await channel.send(HeadStored(receipt=answer.receipt))
+            # Asked after the head stands: what was withdrawn before it was accepted is counted, nothing can be after.
+            removals = await asyncio.to_thread(store.removals.last_number, message.agreement)
+            await channel.send(HeadStored(receipt=answer.receipt, removals=removals))
         else:
             held = answer.current
             await channel.send(HeadIs(head=held.signed_head, grant=held.signed_grant))
 
     async def _get_head(self, store: Store, channel: Channel, message: GetHead) -> None:
+        # Before the head, and so before the list that is asked for next: whatever goes after that shows in the number.
+        removals = await asyncio.to_thread(store.removals.last_number, message.agreement)
         held = await asyncio.to_thread(store.heads.get, message.agreement)
-        await channel.send(HeadIs(head=held.signed_head, grant=held.signed_grant) if held else HeadIs())
+        head, grant = (held.signed_head, held.signed_grant) if held else (b"", b"")
+        await channel.send(HeadIs(head=head, grant=grant, removals=removals))
 
     async def _list_packs(self, store: Store, channel: Channel, message: ListPacks) -> None:
         page = await asyncio.to_thread(
@@ -202,6 +211,13 @@ class Serving:
         )
         self.on_deleted()
         await channel.send(Deleted(packs=len(deleted), lock_s=lock_s))
+
+    async def _withdraw(self, store: Store, channel: Channel, message: WithdrawPacks) -> None:
+        packs = await asyncio.to_thread(store.removals.withdraw, message.agreement, message.signed, message.packs)
+        # Their room is free when the answer says so; whatever else is due goes with them.
+        while packs and (await run_whole(store.sweep.run)).packs:
+            pass
+        await channel.send(Withdrawn(packs=tuple(packs)))
 
     async def _revive(self, store: Store, channel: Channel, message: RevivePacks) -> None:
         kept = await asyncio.to_thread(store.removals.revive, message.agreement, message.signed, message.packs)
@@ -235,7 +251,15 @@ async def _receiving(store: Store, message: PutPack) -> AsyncIterator[Incoming]:
     try:
         # Held by the list at once: a result would be lost with its room when the session ends just now.
         await run_whole(
-            lambda: held.append(store.receive(message.agreement, message.stored, message.size, is_list=message.is_list))
+            lambda: held.append(
+                store.receive(
+                    message.agreement,
+                    message.stored,
+                    message.size,
+                    is_list=message.is_list,
+                    is_draft=message.is_draft,
+                )
+            )
         )
         yield held[0]
     finally:

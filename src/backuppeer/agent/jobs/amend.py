@@ -16,7 +16,7 @@ from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.partners import Partner
 from backuppeer.agent.reporter import Reporter
 from backuppeer.backup.amending import Amended, Amendment, amend
-from backuppeer.control.api import LeftOut
+from backuppeer.control.saving import LeftOut
 from backuppeer.errors import PeerUnreachable, Unavailable
 from backuppeer.ids import PeerId, SnapshotId
 from backuppeer.limits import AMEND_COPY_BYTES

@@ -15,6 +15,7 @@ from typing import Final, Protocol
 import msgspec
 
 from backuppeer import __version__
+from backuppeer.agent.owner.clearing import advise_full
 from backuppeer.agent.owner.gathering import Gathering
 from backuppeer.agent.owner.salvage import resend_metadata
 from backuppeer.agent.owner.upload import Upload
@@ -22,14 +23,17 @@ from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.partners import Partner
 from backuppeer.agent.reporter import Count, Reporter, counting
 from backuppeer.backup.archiver import ArchiveOptions, Archiver, ArchiveResult
+from backuppeer.backup.browse import list_snapshots
 from backuppeer.backup.counting import count_paths
 from backuppeer.backup.exclusion import Exclusions, make_rules
 from backuppeer.backup.parents import Parents, merge_paths, plan_parents
 from backuppeer.backup.piped import read_stream_name
 from backuppeer.backup.priority import Priorities
 from backuppeer.backup.streaming import Fill
-from backuppeer.control.api import BackupRequest, BackupResult, SnapshotRequest
-from backuppeer.errors import LocalError
+from backuppeer.backup.trees import TreeReader
+from backuppeer.backup.wholeness import find_incomplete
+from backuppeer.control.saving import BackupRequest, BackupResult, SnapshotRequest
+from backuppeer.errors import LocalError, RefusedError, Unavailable
 from backuppeer.files.dialect import store_path, this_platform
 from backuppeer.ids import SnapshotId, format_peer_id
 from backuppeer.repo.snapshot import Snapshot, decode_known
@@ -128,6 +132,7 @@ class BackupJob:
         self._vault, self._request, self._reporter = vault, request, reporter
         self._subject = subject
         self._hosts = Gathering(vault, reporter)
+        self._has_dropped = False
 
     async def run(self) -> BackupResult:
         """Make the snapshot and bring it to the hosts; those that do not hold all of it come back in `left_out`.
@@ -149,7 +154,10 @@ class BackupJob:
         work = partial(self._archive, upload)
         # Until the head names them, a prune beside this backup must not take away the packs that it relies on.
         with self._vault.repository.index.turnover.relying():
-            result = await self._hosts.in_thread(upload, work, counting(count, self._reporter))
+            try:
+                result = await self._hosts.in_thread(upload, work, counting(count, self._reporter))
+            except RefusedError as exc:
+                raise await asyncio.to_thread(advise_full, self._vault, exc, partners) from exc
             safe = [] if self._request.dry_run else await self._seal(result, partners, upload)
         return self._report(result, upload, safe)
 
@@ -184,8 +192,10 @@ class BackupJob:
 
     def _drop_lost(self) -> None:
         """Let the next head name no more what is at no host, once every host told all that it holds."""
+        packs = self._vault.repository.index.counts().packs
         for snapshot in self._vault.drop_lost() if self._hosts.are_all_heard else ():
             self._reporter.note(f"snapshot {snapshot.hex()[:8]} can't be had any more: from now on it is left out")
+        self._has_dropped = self._vault.repository.index.counts().packs < packs
 
     async def _seal(self, result: ArchiveResult, partners: Sequence[Partner], upload: Upload) -> list[Partner]:
         """Sign the head and leave it with the hosts: only then the snapshot stands."""
@@ -202,7 +212,24 @@ class BackupJob:
         await self._hosts.leave_head(partners, on_told)
         # Only now: had the snapshot come to nothing, the next run would have gone on from there.
         await asyncio.to_thread(self._vault.repository.partial.forget, merge_paths(result.snapshot.paths))
+        await self._weigh_losses()
         return safe
+
+    async def _weigh_losses(self) -> None:
+        """Tell which other snapshots lack something now that what this machine still has was sent again."""
+        before = self._vault.incomplete
+        if not self._has_dropped and not before:
+            return
+        repository, source = self._vault.repository, self._vault.source(say=self._reporter.say_state, wait_s=0.0)
+        trees = TreeReader(repository.keys, repository.index, cache=repository.cache, source=source)
+        snapshots = list_snapshots(repository.index)
+        try:
+            found = await asyncio.to_thread(find_incomplete, trees, repository.index, snapshots)
+        except Unavailable:
+            return  # the snapshot of this run stands; what is noted is looked at again with the next
+        self._vault.note_incomplete(found)
+        for snapshot in sorted(found - before):
+            self._reporter.note(f"snapshot {snapshot.hex()[:8]} is incomplete from now on: a part of it is at no host")
 
     def _report(self, result: ArchiveResult, upload: Upload, safe: list[Partner]) -> BackupResult:
         return BackupResult(

@@ -13,8 +13,8 @@ from backuppeer.agent.owner.stocktaking import Stock
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.backup.checker import Checker
 from backuppeer.clock import format_time
-from backuppeer.control.api import LeftOut
 from backuppeer.control.checking import CheckedHost, CheckResult, Problem, Repair
+from backuppeer.control.saving import LeftOut
 from backuppeer.errors import NewerFormatError, Unavailable
 from backuppeer.ids import AgreementId, LogicalId, format_peer_id
 from backuppeer.limits import CHECK_PROBLEMS

@@ -4,21 +4,21 @@ Knows: the order of these steps, and when the prune stands. Must not know: how b
 Backups are made beside it: only the last step, from the list to the head, keeps them waiting, for seconds.
 
     count what all snapshots need → plan → mark victims as leaving (no backup relies on them from now on)
-    → new packs durable → list of snapshots and packs durable → nothing needed is left in a victim → head signed
+    → new packs durable → index drops what broke off, hosts erase it at once (ADR 31) → list of snapshots and packs
+    durable → nothing needed is left in a victim → head signed
     → the first host has the head: the prune stands → index drops the victims → ledger dooms their copies → hosts told
 
-Killed before the head, nothing was dropped and what was moved is simply there twice, for the next prune. Killed after
-it, the next job follows the head, and the next prune finds the copies that no head names.
+Killed before the head, nothing that a head named was dropped, and what was moved is simply there twice, for the next
+prune. Killed after it, the next job follows the head, and the next prune finds the copies that no head names.
 """
 
 import asyncio
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from backuppeer.agent.jobs.prune_report import describe_plan, describe_result
+from backuppeer.agent.jobs.prune_report import Drop, describe_plan, describe_result
 from backuppeer.agent.owner.gathering import Gathering
 from backuppeer.agent.owner.meeting import Meeting
 from backuppeer.agent.owner.upload import Upload
@@ -53,14 +53,6 @@ _LEVEL: Final = 3
 _ANY_BYTES: Final = 2**63 - 1
 
 
-@dataclass(slots=True)
-class _Drop:
-    """What is dropped when the head stands: victims of the plan, and packs at hosts that no head names."""
-
-    victims: set[LogicalId]
-    strays: set[LogicalId]
-
-
 class PruneJob:
     """One run of `prune`, or of its plan alone."""
 
@@ -81,11 +73,13 @@ class PruneJob:
         partners = await self._meet()
         with self._census() as census:
             plan = await self._hosts.aside(partial(self._count, census))
-        strays = await asyncio.to_thread(self._find_strays)
+            drop = Drop(set(plan.victims), await asyncio.to_thread(self._find_droppable, census))
+        drop.strays = await asyncio.to_thread(self._find_strays)
+        drop.unfinished_bytes = self._measure(drop.unfinished)
         return describe_plan(
             self._vault,
             plan,
-            strays,
+            drop,
             partners,
             self._hosts,
             room_bytes=self._room_bytes,
@@ -110,7 +104,8 @@ class PruneJob:
         partners = await self._meet()
         plan = await self._hosts.aside(partial(self._count, census))
         turnover = self._vault.repository.index.turnover
-        leaving = await asyncio.to_thread(turnover.mark_leaving, plan.victims)
+        unfinished = await asyncio.to_thread(self._find_droppable, census)
+        leaving = await asyncio.to_thread(turnover.mark_leaving, [*plan.victims, *unfinished])
         upload = self._hosts.make_upload(partners)
         packer = Packer(self._vault.repository.index, upload)
         moving = [pack for pack in plan.repack if pack in leaving]
@@ -118,24 +113,25 @@ class PruneJob:
         self._reporter.sent_bytes = lambda: upload.sent_bytes
         source = self._vault.source(say=self._reporter.say_state)
         staying = await self._hosts.in_thread(upload, partial(self._repack, census, moving, packer, source))
-        drop = _Drop(leaving - staying, set())
+        drop = Drop(leaving - staying - unfinished, leaving & unfinished)
         told: list[Partner] = []
         async with self._vault.writing_briefly(self._say_waiting):
             # Nobody writes now: what backups beside this added is in the list that is stored next.
-            if (await self._vault.ensure_whole()).hides_snapshots:
+            losses = await self._vault.ensure_whole()
+            if losses.hides_snapshots or not losses.is_list_read:
                 raise PeerUnreachable("nothing was pruned: the newest state can't be read", hint="run it again later")
-            drop.strays = await asyncio.to_thread(self._find_strays)
+            await self._hosts.aside(partial(self._drop_unnamed, census, drop))
             if drop.victims or not packer.is_empty:
                 told = await self._publish(census, packer, upload, drop)
             else:
                 # The newest head names none of them already, so no further one is needed.
-                await asyncio.to_thread(self._vault.repository.ledger.doom, drop.strays)
-                told = partners
                 for partner in partners:
-                    await self._hosts.clear_out(partner)
+                    if await self._has_erased(partner):
+                        told.append(partner)
+                        await self._hosts.clear_out(partner)
         self._hosts.note_failures()
         return describe_result(
-            self._vault, plan, drop.victims, self._hosts, told, sent_bytes=upload.sent_bytes, reporter=self._reporter
+            self._vault, plan, drop, self._hosts, told, sent_bytes=upload.sent_bytes, reporter=self._reporter
         )
 
     async def _meet(self) -> list[Partner]:
@@ -149,6 +145,7 @@ class PruneJob:
         await self._reporter.state("connecting", f"connecting to {', '.join(p.name for p in everybody)}")
         meeting = Meeting(self._vault, self._reporter, self._hosts.drop)
         there = await meeting.refresh(await meeting.hear(everybody))
+        self._hosts.note_held(meeting.held)
         await self._follow_head(meeting)
         members = [partner for partner in there if await self._can_take_part(partner)]
         if not members:
@@ -212,6 +209,8 @@ class PruneJob:
         self._reporter.begin("counting", unit="folder")
         for snapshot_id, snapshot in list_snapshots(repository.index):
             census.add(snapshot_id, snapshot)
+        if self._vault.heads.newest() is None:
+            return PrunePlan()  # no head: what no snapshot here needs is of work that broke off
         uses = weigh_packs(census, repository.index, repository.ledger.sizes)
         plan = plan_packs(uses, self._limits(), self._find_lists())
         census.sort_by_pack(frozenset(plan.repack))
@@ -271,6 +270,44 @@ class PruneJob:
     def _say_waiting(self) -> None:
         self._reporter.say_state("waiting", "waiting for the backup that is running to end")
 
+    def _find_unfinished(self, census: Census) -> set[LogicalId]:
+        """Return the packs of backups that broke off, but those with something that a snapshot needs."""
+        # A pack whose acknowledgement was lost was found there later. Only where every host says that it has no head,
+        # all packs are of work that broke off.
+        has_head = self._vault.heads.newest() is not None or bool(self._hosts.failures)
+        found = self._vault.repository.index.turnover.unfinished(has_head=has_head)
+        for _, places in census.places() if found else ():
+            found.difference_update(place.pack for place in places.values())
+        return found
+
+    def _find_droppable(self, census: Census) -> set[LogicalId]:
+        return set() if self._request.keep_unfinished else self._find_unfinished(census)
+
+    def _measure(self, packs: set[LogicalId]) -> int:
+        return sum(self._vault.repository.ledger.sizes(packs).values())
+
+    def _drop_unnamed(self, census: Census, drop: Drop) -> None:
+        """Let the index and the ledger let go of what no head names, so that hosts may be told; nobody writes now.
+
+        First the index, durably: nobody may rely on a pack that hosts are asked to erase.
+        """
+        repository = self._vault.repository
+        drop.strays = self._find_strays()
+        if drop.unfinished:
+            check_moved(census, drop.unfinished)
+            drop.unfinished_bytes = self._measure(drop.unfinished)
+            repository.index.turnover.drop(drop.unfinished, ())
+        repository.ledger.doom(drop.strays | drop.unfinished)
+
+    async def _has_erased(self, partner: Partner) -> bool:
+        """Whether a host could be asked to erase at once what no head ever named."""
+        try:
+            await self._hosts.withdraw(partner)
+        except BackupPeerError as exc:
+            self._hosts.drop(partner, exc)
+            return False
+        return True
+
     def _find_strays(self) -> set[LogicalId]:
         """Return the packs that hosts hold and no head names: of an index that was lost, or of a prune that was killed.
 
@@ -284,12 +321,12 @@ class PruneJob:
             if not repository.index.has_pack(copy.logical)
         }
 
-    async def _publish(self, census: Census, packer: Packer, upload: Upload, drop: _Drop) -> list[Partner]:
+    async def _publish(self, census: Census, packer: Packer, upload: Upload, drop: Drop) -> list[Partner]:
         """Store the new list, sign the head and leave it with the hosts; the first that has it makes it stand."""
         repository, heads = self._vault.repository, self._vault.heads
         self._reporter.begin("storing the list of packs", unit="pack")
         upload.is_list = packer.is_empty
-        published = await self._hosts.in_thread(upload, partial(self._store_list, packer, drop.victims))
+        published = await self._hosts.in_thread(upload, partial(self._store_list, census, packer, drop.victims))
         await self._hosts.aside(partial(check_moved, census, drop.victims))
         partners = [partner for partner in upload.partners if self._may_have_head(partner, drop.victims)]
         before = heads.newest()
@@ -300,7 +337,7 @@ class PruneJob:
             if not told:
                 # It stands. First the index, durably: nobody may rely on a pack that hosts are told to delete.
                 repository.index.turnover.drop(drop.victims, published.inventory.packs)
-                repository.ledger.doom(drop.victims | drop.strays)
+                repository.ledger.doom(drop.victims)
             told.append(partner)
 
         try:
@@ -320,7 +357,9 @@ class PruneJob:
         )
         return False
 
-    def _store_list(self, packer: Packer, victims: set[LogicalId]) -> Published:
+    def _store_list(self, census: Census, packer: Packer, victims: set[LogicalId]) -> Published:
         repository = self._vault.repository
         publisher = Publisher(repository.keys, repository.index, cache=repository.cache, level=_LEVEL)
-        return publisher.publish(packer, list(repository.index.snapshot_names()), [], without=victims)
+        # What broke off and stays is named by the head of the backup that goes on from it, and until then no waste.
+        without = victims | self._find_unfinished(census)
+        return publisher.publish(packer, list(repository.index.snapshot_names()), [], without=without)

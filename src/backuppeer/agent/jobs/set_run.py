@@ -19,7 +19,7 @@ from backuppeer.agent.jobs.backup import BackupJob, Paths
 from backuppeer.agent.jobs.hooks import HookRunner
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.reporter import Reporter
-from backuppeer.control.api import BackupRequest, BackupResult, LeaveOut
+from backuppeer.control.saving import BackupRequest, BackupResult, LeaveOut
 from backuppeer.errors import BackupPeerError, LocalError, RefusedError, UserError
 from backuppeer.limits import HOOK_PARTING_S
 

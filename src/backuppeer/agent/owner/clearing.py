@@ -1,8 +1,8 @@
 """What hosts hold and no head names any more: they are told to delete it, and to keep it where a head names it again.
 
 Knows: doomed copies in the ledger, the head that each host countersigned last. Must not know: why a pack was dropped,
-when a host erases it. A host is asked only under the newest head, and never about a pack that the index has: whatever
-the ledger says, what is needed stays.
+when a host erases it. A host is asked only under the head that it holds, to delete only under the newest, and never
+about a pack that the index has: whatever the ledger says, what is needed stays.
 """
 
 import asyncio
@@ -11,13 +11,15 @@ from dataclasses import dataclass
 from itertools import islice
 
 from backuppeer.agent.owner.vault import Vault
+from backuppeer.agent.peers.channel import FULL_HINT
 from backuppeer.agent.peers.partners import Partner
-from backuppeer.errors import ProtocolViolation
+from backuppeer.errors import ProtocolViolation, RefusedError
+from backuppeer.host.quota import format_size
 from backuppeer.limits import REMOVAL_PACKS
-from backuppeer.proof.removals import PackDelete, PackRevive
-from backuppeer.proof.statements import statement_hash
+from backuppeer.proof.removals import NO_HEAD, PackDelete, PackRevive, PackWithdraw
+from backuppeer.proof.statements import Head, peek_statement, statement_hash
 from backuppeer.shares.ledger import Copy
-from backuppeer.wire.messages import Deleted, DeletePacks, Revived, RevivePacks
+from backuppeer.wire.messages import Deleted, DeletePacks, Revived, RevivePacks, Withdrawn, WithdrawPacks
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,53 @@ class Cleared:
     packs: int = 0
     size_bytes: int = 0
     lock_s: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawal:
+    """What one host erased at once: `packs` of `size_bytes`, by `requests` that it keeps."""
+
+    packs: int = 0
+    size_bytes: int = 0
+    requests: int = 0
+
+
+async def withdraw(vault: Vault, partner: Partner) -> Withdrawal:
+    """Have a host erase at once what it was sent and no head ever named, among what it was not told of (ADR 31).
+
+    To be asked before the next head is left there: after that it deletes with a lock, whatever that head names.
+
+    Raises:
+        BackupPeerError: it can't be reached, or refuses; then `clear_out` tells it later.
+
+    """
+    done = Withdrawal()
+    pending = await asyncio.to_thread(_find_unwanted, vault, partner)
+    if not pending:
+        return done
+    held = await vault.ask_head(partner)
+    head = (statement_hash(held.head), peek_statement(Head, held.head).number) if held.head else NO_HEAD
+    for batch in _cut(pending):
+        packs = tuple(copy.stored for copy in batch)
+        session = await partner.session()
+        message = WithdrawPacks(
+            agreement=partner.agreement, signed=vault.sign_removal(PackWithdraw, batch, head), packs=packs
+        )
+        async with session.request(message) as channel:
+            erased = set((await channel.receive(Withdrawn)).packs)
+        if not erased <= set(packs):
+            raise ProtocolViolation("the host erased packs that it was not asked about")
+        gone = [copy for copy in batch if copy.stored in erased]
+        vault.repository.ledger.forget_copies(gone)
+        size_bytes = done.size_bytes + sum(copy.size for copy in gone)
+        done = Withdrawal(done.packs + len(gone), size_bytes, done.requests + bool(gone))
+    return done
+
+
+def _find_unwanted(vault: Vault, partner: Partner) -> list[Copy]:
+    """Return the doomed copies that their host was not told of, but for packs that the index has."""
+    ledger, index = vault.repository.ledger, vault.repository.index
+    return [copy for copy in ledger.doomed_at(partner.agreement, is_told=False) if not index.has_pack(copy.logical)]
 
 
 async def clear_out(vault: Vault, partner: Partner) -> Cleared:
@@ -96,3 +145,20 @@ def _cut(copies: Sequence[Copy]) -> Iterator[list[Copy]]:
     rest = iter(copies)
     while batch := list(islice(rest, REMOVAL_PACKS)):
         yield batch
+
+
+def advise_full(vault: Vault, error: RefusedError, partners: Sequence[Partner]) -> RefusedError:
+    """Return a refusal with what can be done now: when a host is full of work that came to nothing, that can go."""
+    fresh = vault.repository.index.turnover.fresh()
+    if error.hint != FULL_HINT or not fresh:
+        return error
+    at = {
+        partner.name: sum(c.size for c in vault.repository.ledger.copies_at(partner.agreement) if c.logical in fresh)
+        for partner in partners
+    }
+    most, name = max((size_bytes, name) for name, size_bytes in at.items())
+    return RefusedError(
+        error.message,
+        hint=f"`backup-peer prune` frees {format_size(most)} at {name} at once, all that no finished backup needs; "
+        "then back up less (--exclude, fewer folders), or agree with a further host, see `backup-peer browse`",
+    )

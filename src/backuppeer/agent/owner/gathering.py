@@ -6,20 +6,28 @@ change is. Backups and amendments do it alike, so that no two ways of writing a 
 
 import asyncio
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import TypeVar
 
-from backuppeer.agent.owner.clearing import Cleared, clear_out
+from backuppeer.agent.owner.clearing import Cleared, Withdrawal, clear_out, withdraw
+from backuppeer.agent.owner.copying import find_shortage
 from backuppeer.agent.owner.meeting import Meeting
 from backuppeer.agent.owner.upload import Upload
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.partners import Partner
 from backuppeer.agent.reporter import Reporter, beating
-from backuppeer.control.api import LeftOut
-from backuppeer.errors import BackupPeerError, PeerUnreachable, RefusedError, Unavailable
+from backuppeer.control.saving import LeftOut
+from backuppeer.errors import (
+    BackupPeerError,
+    DamagedStateError,
+    PeerUnreachable,
+    RefusedError,
+    Unavailable,
+    is_full_disk,
+)
 from backuppeer.host.quota import format_size
-from backuppeer.ids import PeerId, format_peer_id
+from backuppeer.ids import AgreementId, PeerId, format_peer_id
 from backuppeer.limits import WITNESS_S
 from backuppeer.repo.pack import Entry
 from backuppeer.shares.ledger import Copy
@@ -31,8 +39,9 @@ T = TypeVar("T")
 class Gathering:
     """The hosts of one job.
 
-    `failures`: who dropped out. `cleared`: who was told which packs go. `are_all_heard`: every host with an agreement
-    told all that it holds. `stop`: set when the person has left; the engine's thread ends then.
+    `failures`: who dropped out. `cleared`: who was told which packs go. `withdrawn`: who erased unfinished work.
+    `are_all_heard`: every host with an agreement told all that it holds. `stop`: set when the person has left; the
+    engine's thread ends then.
     """
 
     def __init__(self, vault: Vault, reporter: Reporter) -> None:
@@ -41,6 +50,8 @@ class Gathering:
         self.stop = threading.Event()
         self.failures: dict[PeerId, BackupPeerError] = {}
         self.cleared: dict[PeerId, Cleared] = {}
+        self.withdrawn: dict[PeerId, Withdrawal] = {}
+        self._removals: dict[AgreementId, int] = {}
         self.are_all_heard = False
         self._noted: set[PeerId] = set()
 
@@ -57,6 +68,7 @@ class Gathering:
         others = await self._hear_others(partners)
         meeting = Meeting(self._vault, self._reporter, self.drop)
         met = self._live(await meeting.refresh(self._live(await meeting.hear(partners))))
+        self.note_held(meeting.held)
         await self._resync(meeting, others)
         is_waited_for = len(met) > 1
         level = [await self._is_level(p, meeting.held[p.agreement], is_waited_for, copy_bytes) for p in met]
@@ -65,6 +77,10 @@ class Gathering:
         self.are_all_heard = not meeting.witnesses().away
         await self._reporter.state("connected", f"connected to {', '.join(p.name for p in met)}")
         return met
+
+    def note_held(self, held: Mapping[AgreementId, HeadIs]) -> None:
+        """Remember how many requests to remove packs each host had kept before it told what it holds."""
+        self._removals = {agreement: head.removals for agreement, head in held.items()}
 
     def make_upload(self, partners: Sequence[Partner], *, is_list: bool = False) -> Upload:
         """Return the way for packs to these hosts; what one of them acknowledged enters index and ledger.
@@ -86,6 +102,7 @@ class Gathering:
             stop=self.stop,
         )
         upload.is_list = is_list
+        upload.is_draft = True
         return upload
 
     async def in_thread(
@@ -131,8 +148,10 @@ class Gathering:
             if partner.peer in self.failures:
                 continue
             try:
-                await self._vault.heads.leave_with(partner)
+                await self.withdraw(partner)
+                self._check_removals(partner, await self._vault.heads.leave_with(partner))
             except BackupPeerError as exc:
+                _raise_own(exc)
                 self.failures[partner.peer] = exc
                 self._vault.blame(partner, exc)
             else:
@@ -141,6 +160,37 @@ class Gathering:
                 await self.clear_out(partner)
         if not is_told:
             raise next(iter(self.failures.values()))
+
+    async def withdraw(self, partner: Partner) -> None:
+        """Have a host erase what no head ever named and nothing here needs; what fails is deleted with the next head.
+
+        Raises:
+            Unavailable: it went away.
+
+        """
+        try:
+            done = await withdraw(self._vault, partner)
+        except RefusedError as exc:
+            self._tell(partner, exc)
+            return
+        if done.requests:
+            self.withdrawn[partner.peer] = done
+            if partner.agreement in self._removals:
+                self._removals[partner.agreement] += done.requests
+
+    def _check_removals(self, partner: Partner, removals: int) -> None:
+        """Check that nobody else had packs removed since the host told what it holds: the head may name one of them.
+
+        Raises:
+            DamagedStateError: somebody did.
+
+        """
+        if removals != self._removals.get(partner.agreement, removals):
+            # Nobody's fault at the host: the requests are signed with our key (ADR 31).
+            raise DamagedStateError(
+                f"another machine with your keys had {partner.name} remove packs while this was going on",
+                hint="run it again: what is missing there is sent anew; and see which machine has a copy of this home",
+            )
 
     async def clear_out(self, partner: Partner) -> None:
         """Tell a host that has the newest head which packs go with it; what fails is told with a later head."""
@@ -175,11 +225,13 @@ class Gathering:
 
     def drop(self, partner: Partner, error: BackupPeerError) -> None:
         """Leave a host out of this job; what is its fault is written down, and nobody else is held up."""
+        _raise_own(error)
         self._vault.blame(partner, error)
         self.leave_out(partner, error)
 
     def _tell(self, partner: Partner, error: BackupPeerError) -> None:
         """Write down and tell what is wrong with a host, which may still be of use in this job."""
+        _raise_own(error)
         self._vault.blame(partner, error)
         self._reporter.note(f"{partner.name}: {error.message}")
 
@@ -257,4 +309,10 @@ class Gathering:
                     f"it lacks {format_size(lacking)} of your backup",
                     hint=f"`backup-peer backup` brings {partner.name} up first",
                 )
-        return await self._vault.find_shortage(partner)
+        return await find_shortage(self._vault.repository, partner)
+
+
+def _raise_own(error: BackupPeerError) -> None:
+    """End the job when it is this machine whose disk is full: no host is to be left out, or named, for that."""
+    if is_full_disk(error):
+        raise error

@@ -217,8 +217,8 @@ class HeadChain:
         self._state.put_head(self._repository, head.number, sign_statement(head, self._keys.device), self._keys.grant)
         return head
 
-    async def leave_with(self, partner: Partner) -> None:
-        """Bring a host up to the newest head and check its countersignature.
+    async def leave_with(self, partner: Partner) -> int:
+        """Bring a host up to the newest head and check its countersignature; return its `HeadStored.removals`.
 
         Raises:
             IntegrityFault: it does not take what follows its own head, or countersigns something else.
@@ -228,13 +228,14 @@ class HeadChain:
         """
         rows = self.way_from(HeadIs(), partner.name)
         for _ in range(2):
-            conflict = await self._send(partner, rows)
-            if conflict is None:
-                return
-            rows = self.way_from(conflict, partner.name)
+            answer = await self._send(partner, rows)
+            if not isinstance(answer, HeadIs):
+                return answer
+            rows = self.way_from(answer, partner.name)
         raise IntegrityFault(f"{partner.name} does not take the head although it follows its own")
 
-    async def _send(self, partner: Partner, rows: list[HeadRow]) -> HeadIs | None:
+    async def _send(self, partner: Partner, rows: list[HeadRow]) -> HeadIs | int:
+        removals = 0
         for _, signed, grant in rows:
             session = await partner.session()
             async with session.request(PutHead(agreement=partner.agreement, head=signed, grant=grant)) as channel:
@@ -242,7 +243,8 @@ class HeadChain:
             if isinstance(answer, HeadIs):
                 return answer
             self._keep_receipt(answer.receipt, partner, signed)
-        return None
+            removals = answer.removals
+        return removals
 
     def _keep_receipt(self, receipt: bytes, partner: Partner, signed_head: bytes) -> None:
         """Check a countersignature and remember the newest: from then on the host may not show less."""

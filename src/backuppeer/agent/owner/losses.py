@@ -12,7 +12,7 @@ from backuppeer.agent.owner.rebuild import Loaded
 from backuppeer.agent.owner.repository import Repository
 from backuppeer.backup.browse import LATEST
 from backuppeer.errors import BackupPeerError, IncompleteError, IntegrityFault, PeerUnreachable
-from backuppeer.ids import AgreementId, LogicalId, SnapshotId
+from backuppeer.ids import AgreementId, BlobId, LogicalId, SnapshotId
 from backuppeer.limits import LOSSES_NAMED
 from backuppeer.proof.merkle import root_of_set
 from backuppeer.proof.statements import Head
@@ -86,6 +86,19 @@ def find_nowhere(repository: Repository, agreements: Sequence[AgreementId]) -> s
         among = repository.index.packs() if nowhere is None else iter(nowhere)
         nowhere = set(repository.ledger.missing_at(agreement, among))
     return nowhere or set()
+
+
+def drop_lost(repository: Repository, agreements: Sequence[AgreementId]) -> list[SnapshotId]:
+    """Forget the packs that no host holds, and the snapshots that no pack does; return these.
+
+    The next head names them no more: for when every host told all it has, and what is here was sent again.
+    """
+    repository.index.turnover.forget(find_nowhere(repository, agreements))
+    names = repository.index.snapshot_names()
+    lost = [name for name, is_here in names.items() if not is_here and not repository.index.has(BlobId(name))]
+    for name in lost:
+        repository.index.remove_snapshot(name)
+    return lost
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,15 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
+import structlog
+
 from backuppeer.agent.home.aside import open_or_set_aside
 from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.keyring import HomeKeys
 from backuppeer.backup.streams import PackSource
 from backuppeer.crypto.keys import RepositoryKeys, derive_repository_keys
 from backuppeer.crypto.seal import Suite, preferred_suite
+from backuppeer.db import LOGS, mark_place
 from backuppeer.errors import AuthenticationFault, IntegrityFault
 from backuppeer.ids import AgreementId, BlobId, RepositoryId
 from backuppeer.limits import TREE_CACHE_BYTES
@@ -27,13 +30,19 @@ _INDEX: Final = "index.db"
 _CACHE: Final = "trees.db"
 _LEDGER: Final = "ledger.db"
 _PARTIAL: Final = "partial.db"
+_FILES: Final = {_INDEX: "index", _CACHE: "trees", _LEDGER: "ledger", _PARTIAL: "partial"}
+_log = structlog.get_logger()
 
 
 class Repository:
     """One repository of this home, open."""
 
-    def __init__(self, home: Home, keys: HomeKeys, repository: RepositoryId) -> None:
+    def __init__(
+        self, home: Home, keys: HomeKeys, repository: RepositoryId, *, before: "Repository | None" = None
+    ) -> None:
         """Open or create the databases; a damaged one is moved aside and made anew, to be filled from the hosts.
+
+        `before`: what this takes the place of, while somebody may still read in it; it is closed with this one.
 
         Raises:
             NewerFormatError: one was written by a newer version.
@@ -52,6 +61,8 @@ class Repository:
         )
         self.ledger = open_or_set_aside(self.folder / _LEDGER, Ledger, note=self._note("ledger"))
         self.partial = open_or_set_aside(self.folder / _PARTIAL, PartialTree, note=self._note("partial"))
+        self._home, self._home_keys, self._before = home, keys, before
+        self._marks = {name: mark_place(self.folder / name) for name in _FILES}
 
     def _note(self, about: str) -> Callable[[str], None]:
         return lambda text: self.notes.append((about, text))
@@ -60,8 +71,31 @@ class Repository:
         """Return where one of the databases lies: index, trees or ledger."""
         return self.folder / {"index": _INDEX, "trees": _CACHE, "ledger": _LEDGER}[about]
 
+    def renewed(self) -> "Repository":
+        """Return this repository, or one opened anew when files were deleted or replaced under it: as a restart would.
+
+        Raises:
+            NewerFormatError: what stands there now was written by a newer version.
+
+        """
+        displaced = [name for name, mark in self._marks.items() if mark_place(self.folder / name) != mark]
+        if not displaced:
+            return self
+        _log.warning("databases were deleted or replaced, and are opened anew", files=displaced)
+        for name in displaced:
+            for suffix in LOGS:
+                # The log of the file that is gone, and still open here: a new file must not be read together with it.
+                # At worst a copy that was put there lacks its last commits, which hosts and files can tell again.
+                (self.folder / (name + suffix)).unlink(missing_ok=True)
+        fresh = Repository(self._home, self._home_keys, self.id, before=self)
+        for name in displaced:
+            fresh.notes.append((_FILES[name], f"{self.folder / name} was deleted or replaced while the agent ran"))
+        return fresh
+
     def close(self) -> None:
         """Close the databases."""
+        if self._before is not None:
+            self._before.close()
         self.index.close()
         self.cache.close()
         self.ledger.close()

@@ -20,7 +20,7 @@ from backuppeer.agent.owner.repository import Repository
 from backuppeer.agent.peers.partners import Partner
 from backuppeer.agent.peers.retry import Herald, Say, retry
 from backuppeer.clock import Clock
-from backuppeer.errors import BackupPeerError, InterruptedByUserError, PeerUnreachable
+from backuppeer.errors import BackupPeerError, InterruptedByUserError, LocalError, PeerUnreachable
 from backuppeer.ids import AgreementId, PeerId
 from backuppeer.limits import BULK_STALL_S, LAGGARD_BYTES, LAGGARD_S, MIB, PACK_TARGET_BYTES, PACKS_IN_FLIGHT
 from backuppeer.repo.pack import ClosedDraft, Entry, SealedPack, seal_pack
@@ -59,8 +59,11 @@ class Upload:
         stop: threading.Event,
         is_waited_for: bool = False,
     ) -> None:
+        self.is_draft = False
+        """Whether packs are new, named by no head yet: not those of a copy, of which heads that stand may name any."""
         self.is_list = False
         """Whether packs are of lists alone, and may take from the reserve of a full host."""
+        self._fault: LocalError | None = None
         self._loop = asyncio.get_running_loop()
         self._repository = repository
         self._targets = [_Target(partner) for partner in partners]
@@ -146,6 +149,8 @@ class Upload:
                     future.cancel()
 
     def _live(self) -> list[_Target]:
+        if self._fault is not None:
+            raise self._fault
         live = [target for target in self._targets if target.failure is None]
         if not live:
             raise next(target.failure for target in self._targets if target.failure)
@@ -178,6 +183,9 @@ class Upload:
                 )
                 copy = Copy(sealed.logical, target.partner.agreement, sealed.stored, len(sealed.data), sealed.header)
                 await asyncio.to_thread(self._on_copy, entries, copy)
+        except LocalError as exc:
+            # Of this machine, its full disk above all: no host is left out for it, or named as who failed.
+            self._fault = self._fault or exc
         except BackupPeerError as exc:
             target.failure = target.failure or exc
             self._herald.over(target.partner.name, is_back=False)
@@ -189,7 +197,13 @@ class Upload:
         partner = target.partner
         session = await partner.session()
         async with session.request(
-            PutPack(agreement=partner.agreement, stored=sealed.stored, size=len(sealed.data), is_list=self.is_list),
+            PutPack(
+                agreement=partner.agreement,
+                stored=sealed.stored,
+                size=len(sealed.data),
+                is_list=self.is_list,
+                is_draft=self.is_draft,
+            ),
             bulk=True,
         ) as channel:
             answer = await channel.receive(Proceed, Stored)

@@ -6,6 +6,7 @@ Knows: which hosts hold our packs, how to catch up with a host that knows more t
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final
@@ -13,10 +14,10 @@ from typing import Final
 from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.keyring import HomeKeys
 from backuppeer.agent.home.state import Direction, RequestState, State
-from backuppeer.agent.owner.copying import copy_missing, find_shortage
+from backuppeer.agent.owner.copying import copy_missing
 from backuppeer.agent.owner.fetch import Fetch
 from backuppeer.agent.owner.heads import HeadChain, only_reads
-from backuppeer.agent.owner.losses import Losses, find_losses, find_nowhere
+from backuppeer.agent.owner.losses import Losses, drop_lost, find_losses
 from backuppeer.agent.owner.rebuild import Loaded, OnPack, load_head, rebuild_from
 from backuppeer.agent.owner.repository import Repository
 from backuppeer.agent.peers.choosing import choose_listed
@@ -27,7 +28,7 @@ from backuppeer.agent.peers.standing import Standing
 from backuppeer.agent.reporter import Reporter
 from backuppeer.clock import Clock
 from backuppeer.errors import BackupPeerError, IntegrityFault, NotFoundError, RefusedError, UserError
-from backuppeer.ids import AgreementId, BlobId, PeerId, RepositoryId, SnapshotId
+from backuppeer.ids import AgreementId, PeerId, RepositoryId, SnapshotId
 from backuppeer.limits import FETCH_CACHE_BYTES
 from backuppeer.proof.removals import Removal, sign_removal
 from backuppeer.proof.statements import Agreement, open_statement
@@ -37,6 +38,7 @@ from backuppeer.trust.evidence import Kind
 from backuppeer.wire.messages import HeadIs
 
 _RECOVERED: Final = "recovery.done"
+_INCOMPLETE: Final = "snapshots.incomplete"
 
 
 def _silent(state: str, text: str) -> None:
@@ -110,6 +112,11 @@ class Vault:
         if self._repository is not None:
             self._repository.close()
             self._repository = None
+
+    def look_after(self) -> None:
+        """Take up anew what was deleted or replaced under us, as a restart would; not under a job that writes."""
+        if self._repository is not None and not (self.busy.locked() or self.pruning.locked()):
+            self._repository = self._repository.renewed()
 
     def check_writable(self) -> None:
         """Refuse to write from a recovered home.
@@ -333,17 +340,18 @@ class Vault:
         return all(names.values())
 
     def drop_lost(self) -> list[SnapshotId]:
-        """Forget the packs that no host holds, and the snapshots that no pack does; return these.
+        """Forget what no host holds, as `owner.losses.drop_lost`, and return the snapshots that go with it."""
+        return drop_lost(self.repository, [agreement for agreement, _, _ in self._state.agreements()])
 
-        The next head names them no more: for when every host told all it has, and what is here was sent again.
-        """
-        repository = self.repository
-        repository.index.turnover.forget(find_nowhere(repository, [a for a, _, _ in self._state.agreements()]))
-        names = repository.index.snapshot_names()
-        lost = [name for name, is_here in names.items() if not is_here and not repository.index.has(BlobId(name))]
-        for name in lost:
-            repository.index.remove_snapshot(name)
-        return lost
+    @property
+    def incomplete(self) -> set[SnapshotId]:
+        """The snapshots of which a part was found to be at no host, when that was looked at last."""
+        raw = self._state.setting(_INCOMPLETE) or b""
+        return {SnapshotId(raw[at : at + 32]) for at in range(0, len(raw), 32)}
+
+    def note_incomplete(self, snapshots: AbstractSet[SnapshotId]) -> None:
+        """Remember them instead of those noted before."""
+        self._state.put_setting(_INCOMPLETE, b"".join(sorted(snapshots)))
 
     async def level(
         self, partner: Partner, reporter: Reporter, stop: threading.Event, *, is_waited_for: bool = False
@@ -365,15 +373,6 @@ class Vault:
             stop=stop,
             is_waited_for=is_waited_for,
         )
-
-    async def find_shortage(self, partner: Partner) -> RefusedError | None:
-        """Return why a host has no room for the packs that it lacks; None if it has.
-
-        Raises:
-            BackupPeerError: it does not say how much is free there.
-
-        """
-        return await find_shortage(self.repository, partner)
 
     def traffic_bytes(self) -> int:
         """Return the bytes that went to and from our hosts in the sessions open now."""

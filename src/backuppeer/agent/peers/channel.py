@@ -12,7 +12,8 @@ from backuppeer.errors import PeerUnreachable, ProtocolViolation, RefusedError, 
 from backuppeer.limits import BLOCK_BYTES, BULK_STALL_S, MIB, REPLY_S
 from backuppeer.transport.base import Buffer, Give, MovesBulk, Stream, Take
 from backuppeer.wire.codec import Frame, FrameReader
-from backuppeer.wire.messages import Message, RefusalCode, Refused, Unsupported
+from backuppeer.wire.codes import RefusalCode
+from backuppeer.wire.messages import Message, Refused, Unsupported
 from backuppeer.wire.session import RequestStream, Speaker, State
 
 M = TypeVar("M", bound=Message)
@@ -23,9 +24,11 @@ _RAW_PIECE_BYTES: Final = MIB // 4
 _LOOK_S: Final = 1.0
 """How often is looked whether bulk moves in a thread."""
 ABORT_CODE: Final = 1
+FULL_HINT: Final = "the agreed space is full: agree with a further host, see `backup-peer browse`"
+"""What to do when a peer has no room: what may be added to it knows who works with that peer."""
 _HINTS: Final[dict[int, str]] = {
     RefusalCode.POLICY: "its person decides: ask there, or see `backup-peer browse` for another host",
-    RefusalCode.QUOTA: "the agreed space is full: agree with a further host, see `backup-peer browse`",
+    RefusalCode.QUOTA: FULL_HINT,
     RefusalCode.NO_AGREEMENT: "ask it again: `backup-peer connect PEER --storage 10GB`",
     RefusalCode.STORE_UNAVAILABLE: "its disk is away or full; its person can tell, and the next try may work",
     RefusalCode.NOT_FOUND: "it lost this, or the agreement has ended; other hosts may hold it",

@@ -34,17 +34,8 @@ from backuppeer.ids import PeerId, TransportId, shorten_peer_id
 from backuppeer.limits import DIAL_S, HANDSHAKE_S, OPEN_SESSIONS, REQUEST_STREAMS, UNPROVEN_CONNECTIONS
 from backuppeer.transport.base import Connection, Stream, Transport
 from backuppeer.wire.codec import UnknownMessage
-from backuppeer.wire.messages import (
-    NUMBERS,
-    CloseCode,
-    Goodbye,
-    Hello,
-    LaneOffer,
-    LaneWish,
-    Ping,
-    Pong,
-    Unsupported,
-)
+from backuppeer.wire.codes import CloseCode
+from backuppeer.wire.messages import NUMBERS, Goodbye, Hello, LaneOffer, LaneWish, Ping, Pong, Unsupported
 from backuppeer.wire.session import (
     Handshake,
     HeartbeatAction,

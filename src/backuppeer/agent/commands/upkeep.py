@@ -1,0 +1,31 @@
+"""What every command begins with: the files of this home looked at, before anything is written to one that is gone.
+
+Knows: whose files there are. Must not know: what a command does.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from typing import Final, ParamSpec, TypeVar
+
+from backuppeer.agent.agent import Agent
+
+P = ParamSpec("P")
+T = TypeVar("T")
+_BARE: Final = frozenset({"ping", "stop"})
+"""Whatever became of its files, the agent must be found, and stopped."""
+
+
+def look_first(agent: Agent, route: str, handler: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+    """Return the handler of a route that first takes up anew, or writes again, what was deleted under the agent."""
+    if route in _BARE:
+        return handler
+
+    @wraps(handler)
+    async def guarded(*given: P.args, **options: P.kwargs) -> T:
+        await asyncio.to_thread(agent.parts.state.look_after)
+        # In the loop, so that no job begins to write in between; four looks at a folder.
+        agent.owner.vault.look_after()
+        return await handler(*given, **options)
+
+    return guarded

@@ -1,0 +1,93 @@
+"""What each command begins with: files that were deleted or replaced under the agent are taken up anew, or told."""
+
+import asyncio
+from types import SimpleNamespace
+from unittest.mock import MagicMock
+
+import pytest
+
+from agent.estates import estate_of
+from backuppeer.agent.commands.upkeep import look_first
+from backuppeer.cli.serve import make_handlers
+from backuppeer.errors import LocalError
+
+
+def agent_of(estate):
+    return SimpleNamespace(parts=SimpleNamespace(state=estate.state), owner=SimpleNamespace(vault=estate.vault))
+
+
+async def look(estate):
+    async def count(start, *, step):
+        return start + step
+
+    assert await look_first(agent_of(estate), "backup", count)(1, step=2) == 3
+
+
+def delete(estate, name):
+    (path,) = estate.home.path.rglob(name)
+    path.unlink()
+    return path
+
+
+@pytest.mark.parametrize("about", ["index", "ledger", "trees", "partial"])
+def test_a_database_that_was_deleted_is_opened_anew_and_named(house, owner, tree, tmp_path, about):
+    async def scenario():
+        async with estate_of(owner, tmp_path / "estate", house) as estate:
+            await estate.back_up(tree())
+            before = estate.vault.repository
+            await look(estate)
+            assert estate.vault.repository is before, "nothing was deleted"
+            path = delete(estate, f"{about}.db")
+            await look(estate)
+            assert path.exists()
+            assert estate.vault.repository is not before
+            assert [found for found, _ in estate.vault.repository.notes] == [about]
+            before.index.snapshots()  # whoever reads in the old one is not cut off
+            await estate.back_up(tree())
+            assert len(estate.snapshots()) == 2
+
+    asyncio.run(scenario())
+
+
+def test_nothing_is_exchanged_under_a_job_that_writes(house, owner, tree, tmp_path):
+    async def scenario():
+        async with estate_of(owner, tmp_path / "estate", house) as estate:
+            await estate.back_up(tree())
+            before = estate.vault.repository
+            delete(estate, "index.db")
+            for lock in (estate.vault.busy, estate.vault.pruning):
+                async with lock:
+                    await look(estate)
+                    assert estate.vault.repository is before
+            await look(estate)
+            assert estate.vault.repository is not before
+
+    asyncio.run(scenario())
+
+
+def test_the_state_is_written_again_and_one_that_was_replaced_is_refused(house, owner, tree, tmp_path):
+    async def scenario():
+        async with estate_of(owner, tmp_path / "estate", house) as estate:
+            await estate.back_up(tree())
+            agreements = list(estate.state.agreements())
+            path = delete(estate, "state.db")
+            await look(estate)
+            assert path.exists()
+            assert list(estate.state.agreements()) == agreements
+            path.rename(path.with_name("aside"))
+            path.write_bytes(path.with_name("aside").read_bytes())
+            with pytest.raises(LocalError, match="was replaced while the agent was running"):
+                await look(estate)
+            path.unlink()
+            path.with_name("aside").rename(path)
+            await look(estate)
+
+    asyncio.run(scenario())
+
+
+def test_an_agent_can_be_found_and_stopped_whatever_became_of_its_files():
+    async def scenario():
+        handlers = make_handlers(MagicMock())
+        assert {name for name, handler in handlers.items() if not hasattr(handler, "__wrapped__")} == {"ping", "stop"}
+
+    asyncio.run(scenario())

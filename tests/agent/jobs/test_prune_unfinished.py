@@ -1,0 +1,321 @@
+"""Work that broke off: pruned at once, beside what heads name, killed at each step, and raced by a thief."""
+
+import asyncio
+import random
+import shutil
+
+import pytest
+
+from agent.estates import estate_of
+from agent.houses import HostHouse
+from agent.jobs.test_prune import (
+    LARGE,
+    assert_whole,
+    back_up,
+    deleted,
+    forget,
+    held,
+    lease_of,
+    plan,
+    prune,
+)
+from backuppeer.agent.jobs.backup import BackupJob
+from backuppeer.agent.owner import gathering as gathering_module
+from backuppeer.agent.owner.vault import Vault
+from backuppeer.errors import DamagedStateError, LocalError, PeerUnreachable, RefusedError
+from backuppeer.host.quota import Quota
+from backuppeer.limits import MIB
+from backuppeer.proof.removals import NO_HEAD, PackWithdraw, sign_removal
+from backuppeer.repo.index import Index
+from backuppeer.repo.turnover import Turnover
+from backuppeer.shares.ledger import Ledger
+
+
+@pytest.fixture(autouse=True)
+def _large(monkeypatch):
+    monkeypatch.setattr(HostHouse, "wish", LARGE)
+
+
+@pytest.fixture
+def house(tmp_path):
+    made = HostHouse(tmp_path / "roomy", b"h", offered_bytes=1024 * MIB)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def other(tmp_path):
+    made = HostHouse(tmp_path / "other", b"2", offered_bytes=1024 * MIB)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """A folder of just the files that it is called with, each with content of its own."""
+    folder = tmp_path / "files"
+
+    def be(*names: str):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        for name in names:
+            (folder / name).write_bytes(random.Random(name).randbytes(600_000))
+        return folder
+
+    return be
+
+
+async def break_off(estate, folder, *to):
+    """Make a backup that is killed when all its packs are durable, and nothing names them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Index, "add_snapshot", lambda *_: (_ for _ in ()).throw(LocalError("killed")))
+        with pytest.raises(LocalError):
+            await estate.back_up(folder, *to)
+
+
+def test_a_first_backup_that_broke_off_goes_whole_and_at_once(house, other, owner, tree, tmp_path):
+    async def scenario():
+        async with estate_of(owner, tmp_path / "estate", house, other) as estate:
+            await break_off(estate, tree("a", "b"))
+            packs, shown = held(house), await plan(estate)
+            assert (shown.unfinished_packs, shown.delete_packs) == (len(packs), 0)
+            assert [row.at_once_bytes == row.bytes > 1_200_000 for row in shown.hosts] == [True, True]
+            done = await prune(estate)
+            assert done.unfinished_packs == len(packs)
+            assert [row.at_once_bytes for row in done.hosts] == [row.at_once_bytes for row in shown.hosts]
+            assert not held(house) | held(other) | deleted(house) | deleted(other)
+            assert house.premises.open().usage(lease_of(house)).used_bytes == 0
+            assert estate.vault.heads.newest() is None
+            again = await prune(estate)
+            assert (again.unfinished_packs, again.freed_bytes) == (0, 0)
+            wanted = {}
+            await back_up(estate, tree("a", "b"), wanted)
+            await assert_whole(estate, tmp_path, wanted)
+
+    asyncio.run(scenario())
+
+
+def test_what_a_snapshot_needs_of_it_stays_and_what_a_head_named_waits_for_its_lock(house, owner, tree, tmp_path):
+    async def scenario():
+        async with estate_of(owner, tmp_path / "estate", house) as estate:
+            wanted = {}
+            gone = await back_up(estate, tree("a", "b"), wanted)
+            before = held(house)
+            await forget(estate, gone)
+            listed = held(house)
+            await break_off(estate, tree("x", "y"))
+            done = await prune(estate)
+            assert done.unfinished_packs > 0
+            assert done.deleted_packs > 0
+            assert done.hosts[0].at_once_bytes < done.hosts[0].bytes
+            assert done.hosts[0].lock_s == 60
+            assert deleted(house) & before == deleted(house) - (listed - before), "only what heads named has a lock"
+            assert before <= deleted(house) | held(house)
+
+    asyncio.run(scenario())
+
+
+def test_what_is_kept_is_no_waste_after_any_number_of_prunes(house, owner, tree, tmp_path):
+    async def scenario():
+        async with estate_of(owner, tmp_path / "estate", house) as estate:
+            wanted = {}
+            gone = await back_up(estate, tree("a", "b"), wanted)
+            await back_up(estate, tree("a"), wanted)
+            await forget(estate, gone)
+            del wanted[gone]
+            await break_off(estate, tree("a", "x", "y"))
+            before = held(house)
+            assert (await prune(estate, keep_unfinished=True)).repacked_packs == 1, "so there is a new head"
+            again = await prune(estate, keep_unfinished=True)
+            assert (again.deleted_packs, again.unfinished_packs) == (0, 0)
+            assert len(before & held(house)) >= 1
+            assert (await estate.back_up(tree("a", "x", "y"))).sent_bytes < 600_000, "it goes on"
+            assert (await plan(estate)).unfinished_packs == 0
+
+    asyncio.run(scenario())
+
+
+def test_a_host_that_is_away_erases_it_when_it_is_back_and_has_no_later_head(house, other, owner, tree, tmp_path):
+    async def scenario():
+        async with estate_of(owner, tmp_path / "estate", house, other) as estate:
+            await break_off(estate, tree("a", "b"))
+            estate.sight.away.add(other.peer)
+            await prune(estate)
+            assert not held(house)
+            left = held(other)
+            assert left
+            estate.sight.away.clear()
+            wanted = {}
+            await back_up(estate, tree("x"), wanted)
+            assert not left & (held(other) | deleted(other)), "erased before the head was left there"
+            await assert_whole(estate, tmp_path, wanted)
+
+    asyncio.run(scenario())
+
+
+POINTS = [(Turnover, "drop"), (Ledger, "doom"), (Vault, "sign_removal"), (Ledger, "forget_copies")]
+
+
+@pytest.mark.parametrize("point", POINTS, ids=lambda point: point[1])
+def test_killed_anywhere_the_next_prune_finishes_and_the_next_backup_is_whole(house, owner, tree, tmp_path, point):
+    async def scenario():
+        async with estate_of(owner, tmp_path / "estate", house) as estate:
+            wanted = {}
+            await back_up(estate, tree("a"), wanted)
+            kept = held(house)
+            await break_off(estate, tree("a", "b", "c"))
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(*point, lambda *_, **__: (_ for _ in ()).throw(RuntimeError("killed")))
+                with pytest.raises(RuntimeError):
+                    await prune(estate)
+            estate.set_back(estate.photograph())
+            await prune(estate)
+            assert held(house) == kept
+            await back_up(estate, tree("a", "b", "c"), wanted)
+            await assert_whole(estate, tmp_path, wanted)
+
+    asyncio.run(scenario())
+
+
+def test_what_a_backup_beside_it_relies_on_is_not_unfinished(house, owner, tree, tmp_path):
+    async def scenario():
+        async with estate_of(owner, tmp_path / "estate", house) as estate:
+            await break_off(estate, tree("a", "b"))
+            index = estate.vault.repository.index
+            with index.turnover.relying():
+                index.turnover.rely_on_all()
+                assert (await plan(estate)).unfinished_packs == 0
+                before = held(house)
+                await prune(estate)
+                assert held(house) == before
+            assert (await plan(estate)).unfinished_packs > 0
+
+    asyncio.run(scenario())
+
+
+def test_a_full_host_ends_a_backup_with_how_much_a_prune_frees(house, owner, tree, tmp_path, monkeypatch):
+    async def scenario():
+        async with estate_of(owner, tmp_path / "estate", house) as estate:
+            reserve, sizes = Quota.reserve, []
+
+            def reserve_little(quota, agreement, size_bytes, **options):
+                if sum(sizes) + size_bytes > 20_000_000:
+                    raise RefusedError("the agreement is full: 0 B free now")
+                sizes.append(size_bytes)
+                return reserve(quota, agreement, size_bytes, **options)
+
+            monkeypatch.setattr(Quota, "reserve", reserve_little)
+            names = [f"f{number}" for number in range(60)]
+            with pytest.raises(RefusedError, match="full") as told:
+                await estate.back_up(tree(*names))
+            (row,) = (await plan(estate)).hosts
+            assert f"`backup-peer prune` frees {row.at_once_bytes / 1e6:.1f}"[:-2] in told.value.hint
+            assert "at once" in told.value.hint
+
+    asyncio.run(scenario())
+
+
+def steal(estate, house, number=0):
+    """Withdraw all drafts as somebody with a copy of the owner's keys would."""
+    store, agreement = house.premises.open(), lease_of(house)
+    packs = sorted(held(house))
+    head = store.heads.name_held(agreement)
+    signed = sign_removal(PackWithdraw, packs, estate.vault._keys.identity, agreement=agreement, head=head, time_ms=1)
+    assert (head == NO_HEAD) == (number == 0)
+    taken = store.removals.withdraw(agreement, signed, packs)
+    while store.sweep.run().packs:
+        pass
+    return taken
+
+
+def test_a_thief_who_withdraws_what_a_backup_has_just_stored_is_found_out_before_it_counts(
+    house, owner, tree, tmp_path, monkeypatch
+):
+    async def scenario():
+        async with estate_of(owner, tmp_path / "estate", house) as estate:
+            seal = BackupJob._seal
+
+            async def robbed(job, *given):
+                assert steal(estate, house)
+                return await seal(job, *given)
+
+            with monkeypatch.context() as patch:
+                patch.setattr(BackupJob, "_seal", robbed)
+                with pytest.raises(DamagedStateError, match="another machine with your keys"):
+                    await estate.back_up(tree("a", "b"))
+            # The same again heals it: what the host has lost is seen, and sent from the files.
+            wanted = {}
+            await back_up(estate, tree("a", "b"), wanted)
+            assert steal(estate, house, number=1) == [], "and what a head names can't be taken back by anybody"
+            target = tmp_path / "out"
+            assert (await estate.restore("latest", target)).errors == 0
+
+    asyncio.run(scenario())
+
+
+def test_a_host_of_before_that_knows_no_drafts_deletes_with_a_lock(house, owner, tree, tmp_path, monkeypatch):
+    async def scenario():
+        async with estate_of(owner, tmp_path / "estate", house) as estate:
+            wanted = {}
+            await back_up(estate, tree("a"), wanted)
+            await break_off(estate, tree("a", "b"))
+            before = held(house)
+
+            def refuse(*_):
+                raise RefusedError("unsupported")
+
+            monkeypatch.setattr(type(house.premises.open().removals), "withdraw", refuse)
+            done = await prune(estate)
+            assert done.unfinished_packs > 0
+            assert done.hosts[0].at_once_bytes == 0
+            assert done.hosts[0].bytes > 0
+            assert before == held(house) | deleted(house)
+            await assert_whole(estate, tmp_path, wanted)
+
+    asyncio.run(scenario())
+
+
+def test_any_order_of_broken_and_whole_backups_and_prunes_keeps_each_snapshot(house, other, owner, tree, tmp_path):
+    async def scenario():
+        chance = random.Random(31)
+        async with estate_of(owner, tmp_path / "estate", house, other) as estate:
+            wanted = {}
+            for _ in range(14):
+                names = chance.sample("abcdefgh", chance.randint(1, 4))
+                estate.sight.away.clear()
+                if chance.random() < 0.3:
+                    estate.sight.away.add(chance.choice([house, other]).peer)
+                match chance.choice(["break", "break", "whole", "prune", "keep"]):
+                    case "break":
+                        await break_off(estate, tree(*names))
+                    case "whole":
+                        await back_up(estate, tree(*names), wanted)
+                    case "prune":
+                        await prune(estate)
+                    case "keep":
+                        await prune(estate, keep_unfinished=True)
+            estate.sight.away.clear()
+            await back_up(estate, tree("a"), wanted)
+            await assert_whole(estate, tmp_path, wanted)
+
+    asyncio.run(scenario())
+
+
+def test_nothing_is_lost_when_a_host_goes_away_in_the_middle(house, owner, tree, tmp_path, monkeypatch):
+    async def scenario():
+        async with estate_of(owner, tmp_path / "estate", house) as estate:
+            wanted = {}
+            await back_up(estate, tree("a"), wanted)
+            await break_off(estate, tree("a", "b"))
+
+            async def gone(*_):
+                raise PeerUnreachable("gone")
+
+            with monkeypatch.context() as patch:
+                patch.setattr(gathering_module, "withdraw", gone)
+                done = await prune(estate)
+            assert [left.reason for left in done.left_out] == ["gone"]
+            assert (await prune(estate)).hosts[0].at_once_bytes > 0
+            await assert_whole(estate, tmp_path, wanted)
+
+    asyncio.run(scenario())
