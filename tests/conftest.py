@@ -1,0 +1,32 @@
+"""What all tests share: how many examples properties have, and where temporary files lie.
+
+`make check` takes the profile `gate`; `PROPERTIES=thorough make test-fast` (or any other run of pytest) twenty times as
+many examples. Neither measures time: a test that fails because the machine is busy says nothing about the program.
+"""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from hypothesis import HealthCheck, settings
+
+from backuppeer.limits import GIB
+
+PATIENT = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("gate", max_examples=50, **PATIENT)
+settings.register_profile("thorough", max_examples=1000, **PATIENT)
+settings.load_profile(os.environ.get("PROPERTIES", "gate"))
+
+MEMORY = Path("/dev/shm")
+ROOM_BYTES = 8 * GIB
+
+
+def pytest_configure() -> None:
+    """Put temporary files into memory, unless TMPDIR says where: thousands of fsyncs took most of the time of a run.
+
+    What a power cut takes is decided by `crash.injector`, not by a disk.
+    """
+    if "TMPDIR" not in os.environ and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM_BYTES:
+        os.environ["TMPDIR"] = str(MEMORY)
+        tempfile.tempdir = None  # asked before, it keeps what it was told
