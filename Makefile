@@ -44,7 +44,7 @@ test-fast: venv
 	$(RUN) pytest -m 'not slow' -n 4 --dist worksteal
 
 test-slow: venv
-	$(RUN) pytest -m slow -n 2 --dist loadfile
+	$(RUN) pytest -m slow -n 4 --dist worksteal
 
 check: lint test-fast
 
