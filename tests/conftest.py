@@ -4,6 +4,7 @@
 many examples. Neither measures time: a test that fails because the machine is busy says nothing about the program.
 """
 
+import gc
 import os
 import shutil
 import tempfile
@@ -30,3 +31,12 @@ def pytest_configure() -> None:
     if "TMPDIR" not in os.environ and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM_BYTES:
         os.environ["TMPDIR"] = str(MEMORY)
         tempfile.tempdir = None  # asked before, it keeps what it was told
+
+
+def pytest_collection_finish() -> None:
+    """Take what pytest keeps of five thousand tests out of the collector's sight.
+
+    Jobs collect garbage at their end (`agent.heap`), and each of them looked at all of that again.
+    """
+    gc.collect()
+    gc.freeze()
