@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 from backuppeer.limits import GIB
@@ -23,12 +24,14 @@ MEMORY = Path("/dev/shm")
 ROOM_BYTES = 8 * GIB
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Put temporary files into memory, unless TMPDIR says where: thousands of fsyncs took most of the time of a run.
 
-    What a power cut takes is decided by `crash.injector`, not by a disk.
+    What a power cut takes is decided by `crash.injector`, not by a disk. Real processes (`-m slow`) keep the disk.
     """
-    if "TMPDIR" not in os.environ and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM_BYTES:
+    if "TMPDIR" in os.environ or config.option.markexpr == "slow" or not os.access(MEMORY, os.W_OK):
+        return
+    if shutil.disk_usage(MEMORY).free > ROOM_BYTES:
         os.environ["TMPDIR"] = str(MEMORY)
         tempfile.tempdir = None  # asked before, it keeps what it was told
 
