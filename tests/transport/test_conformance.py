@@ -204,7 +204,7 @@ def test_a_reader_that_does_not_read_stops_the_writer(run):
     async def scenario(world: World) -> None:
         _, _, stream, peer = await world.streams()
         taken, blocked = await write_until_blocked(stream, bytes(64 * 1024))
-        assert taken <= 4 * MIB
+        assert taken <= 16 * MIB  # of a lane: what the system buffers on both sides, more when it is slow to look
         await peer.read_exact(taken)
         await blocked
 
