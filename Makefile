@@ -6,6 +6,8 @@ SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
 RUN := $(BIN)/python -m
+# Bytecode is kept, whatever the environment wishes: without it each of a thousand processes of the tests compiles anew.
+export PYTHONDONTWRITEBYTECODE :=
 
 help:
 	@echo 'make demo [DIR=path]  run the main job on this machine: host, owner, disaster, recovery, comparison'
@@ -15,7 +17,7 @@ help:
 	@echo '                      rows: small large vm src thousand quic engine index linear all, beside restic and borg where installed'
 	@echo 'make bench-report [JSON=FILE]   write what was measured into docs/performance.md'
 	@echo 'make fuzz [TARGET=tree] [SECONDS=300]   give the decoders broken bytes, each for some minutes (Linux)'
-	@echo 'make crash [POINTS=300] [SIDE=owner|host]   interrupt backups at so many points, and examine what is left'
+	@echo 'make crash [POINTS=300] [SIDE=owner|host] [JOB=backup|prune]   interrupt it at so many points, and examine what is left'
 	@echo 'make soak [EXAMPLES=100] [STEPS=30]   any order of backups, forgetting, restores and power cuts'
 	@echo 'make venv | house | lock | clean'
 
@@ -31,17 +33,18 @@ $(VENV)/.installed: $(VENV)/.locked pyproject.toml
 
 venv: $(VENV)/.installed
 
+# Beside mypy, which uses one processor: the tests are compiled, or each worker of pytest would do that for itself.
 lint: venv
 	$(RUN) ruff format --check .
 	$(RUN) ruff check .
-	$(RUN) mypy
+	@$(RUN) pytest --collect-only -qq >/dev/null 2>&1 & $(RUN) mypy; failed=$$?; wait; exit $$failed
 	$(BIN)/lint-imports
 
 test-fast: venv
-	$(RUN) pytest -m 'not slow' -n 4
+	$(RUN) pytest -m 'not slow' -n 4 --dist worksteal
 
 test-slow: venv
-	$(RUN) pytest -m slow -n 2 --dist loadfile
+	$(RUN) pytest -m slow -n 4 --dist worksteal
 
 check: lint test-fast
 
@@ -72,7 +75,8 @@ fuzz: $(VENV)/fuzz/.installed
 	PYTHONPATH=$(CURDIR)/$(VENV)/fuzz $(BIN)/python tools/fuzz.py $(if $(TARGET),--target "$(TARGET)") $(if $(SECONDS),--seconds "$(SECONDS)")
 
 crash: venv
-	cd tests && $(CURDIR)/$(RUN) crash.run $(if $(POINTS),--points "$(POINTS)") $(if $(SIDE),--side "$(SIDE)")
+	cd tests && $(CURDIR)/$(RUN) crash.run $(if $(POINTS),--points "$(POINTS)") $(if $(SIDE),--side "$(SIDE)") \
+		$(if $(JOB),--job "$(JOB)")
 
 soak: venv
 	SOAK_EXAMPLES="$(or $(EXAMPLES),100)" SOAK_STEPS="$(or $(STEPS),30)" $(RUN) pytest tests/soak --show-capture=no --hypothesis-show-statistics

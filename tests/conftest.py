@@ -1,6 +1,45 @@
-"""For all tests: no property is judged by how long an example took; a busy machine is no failure."""
+"""What all tests share: how many examples properties have, and where temporary files lie.
 
+`make check` takes the profile `gate`; `PROPERTIES=thorough make test-fast` (or any other run of pytest) twenty times as
+many examples. Neither measures time: a test that fails because the machine is busy says nothing about the program.
+"""
+
+import gc
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
 from hypothesis import HealthCheck, settings
 
-settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("untimed")
+from backuppeer.limits import GIB
+
+PATIENT = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("gate", max_examples=50, **PATIENT)
+settings.register_profile("thorough", max_examples=1000, **PATIENT)
+settings.load_profile(os.environ.get("PROPERTIES", "gate"))
+
+MEMORY = Path("/dev/shm")
+ROOM_BYTES = 8 * GIB
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Put temporary files into memory, unless TMPDIR says where: thousands of fsyncs took most of the time of a run.
+
+    What a power cut takes is decided by `crash.injector`, not by a disk. Real processes (`-m slow`) keep the disk.
+    """
+    if "TMPDIR" in os.environ or config.option.markexpr == "slow" or not os.access(MEMORY, os.W_OK):
+        return
+    if shutil.disk_usage(MEMORY).free > ROOM_BYTES:
+        os.environ["TMPDIR"] = str(MEMORY)
+        tempfile.tempdir = None  # asked before, it keeps what it was told
+
+
+def pytest_collection_finish() -> None:
+    """Take what pytest keeps of five thousand tests out of the collector's sight.
+
+    Jobs collect garbage at their end (`agent.heap`), and each of them looked at all of that again.
+    """
+    gc.collect()
+    gc.freeze()

@@ -48,6 +48,20 @@ class SetClock:
         return self.ms / 1000
 
 
+class LookedAtClock:
+    """Time that passes whenever somebody looks, and at no other time: patience that no busy machine can wear out."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+
+    def now_ms(self) -> int:
+        return START_MS + int(self.monotonic_s() * 1000)
+
+    def monotonic_s(self) -> float:
+        self.looks += 1
+        return self.looks / 100
+
+
 def play(scenario: Coroutine[Any, Any, T]) -> T:
     """Run a scenario without threads in virtual time."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:

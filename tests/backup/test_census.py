@@ -4,7 +4,7 @@ import sqlite3
 
 import pytest
 
-from backuppeer.backup import census
+from backuppeer.backup import scratch
 from backuppeer.backup.census import Census, Usage
 from backuppeer.backup.trees import TreeReader
 from backuppeer.errors import LocalError, UserError
@@ -39,7 +39,7 @@ def test_a_blob_counts_once_however_often_it_is_used(repository, source, reader)
 
 
 def test_all_snapshots_together_are_all_that_the_index_knows(repository, source, reader, monkeypatch):
-    monkeypatch.setattr(census, "_PAGE_ROWS", 3)
+    monkeypatch.setattr(scratch, "_PAGE_ROWS", 3)
     for number in range(20):
         (source / f"{number}").write_bytes(b"%d" % number)
     (source / "deep" / "er").mkdir(parents=True)
@@ -97,7 +97,7 @@ def test_a_count_can_be_ended_at_each_piece(repository, source, reader):
 
 def test_a_full_temporary_folder_is_told(repository, source, reader, monkeypatch):
     result = repository.backup(source)
-    monkeypatch.setattr(census.sqlite3, "connect", lambda *_, **__: Broken())
+    monkeypatch.setattr(scratch.sqlite3, "connect", lambda *_, **__: Broken())
     with pytest.raises(LocalError, match="full"):
         count(repository, reader, result)
 

@@ -113,6 +113,6 @@ def test_a_check_can_be_ended_in_the_middle(repository, results):
 
 def test_a_full_temporary_folder_is_told_as_such(repository, results):
     with Checker(reader(repository), repository.index) as checker:
-        checker._db.execute("PRAGMA max_page_count=8")
+        checker._notes._db.execute("PRAGMA max_page_count=8")
         with pytest.raises(LocalError, match="full"):
             checker.mark_bad(number.to_bytes(32, "big") for number in range(10_000))

@@ -5,6 +5,7 @@ import shutil
 import socket
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -390,6 +391,8 @@ def test_what_no_file_system_gives_has_no_look():
 def test_nonsense_is_no_look():
     with pytest.raises(IntegrityFault, match="look"):
         read_look(b"nonsense")
+    with pytest.raises(IntegrityFault, match="look"):
+        read_look(b"\x96" + msgspec.msgpack.encode((b"", b"", [], 0, 0))[1:] + b"\x91" * 3000 + b"\x90")
 
 
 def test_rows_of_a_directory_are_compared_with_all_that_was_there(tmp_path):

@@ -8,6 +8,7 @@ import threading
 import msgspec
 import pytest
 
+from backuppeer.cli import feeds
 from backuppeer.cli.feeds import Command
 from backuppeer.control.saving import StreamRequest
 from backuppeer.errors import LocalError, PeerUnreachable
@@ -118,7 +119,8 @@ def test_options_that_do_not_fit_are_refused_before_any_work(capsys, agent, word
     assert dummy.requests == []
 
 
-def test_a_command_that_is_left_is_ended_though_it_does_not_listen():
+def test_a_command_that_is_left_is_ended_though_it_does_not_listen(monkeypatch):
+    monkeypatch.setattr(feeds, "COMMAND_END_S", 0.1)
     deaf = "import signal, sys, time; signal.signal(15, signal.SIG_IGN); print('x' * 10, flush=True); time.sleep(600)"
     with Command([sys.executable, "-c", deaf]) as command:
         assert command.take(10) == b"x" * 10

@@ -211,7 +211,7 @@ def test_who_keeps_backups_is_told_beside_the_count_of_hosts_asked(capsys, home,
     )
     shown = terminal("")
     assert run(capsys, "recover")[0] == 0
-    assert "⠋ asking hosts  0 of 2 hosts" in shown.getvalue()
+    assert " asking hosts  0 of 2 hosts" in shown.getvalue()
     assert "✓\x1b[0m bp1x keeps backups of yours\n" in shown.getvalue()
     assert "asking hosts  1 of 2 hosts · waiting for bp1y" in shown.getvalue()
 

@@ -51,10 +51,10 @@ def test_the_rate_falls_while_nothing_is_heard_and_then_the_line_says_so():
     assert pace.rate(10) == 0
     assert "100 MB/s · 10 s left" in describe_progress(now, pace, 100)
     assert "90 MB/s · 11 s left" in describe_progress(now, pace, 100, 1)
-    assert describe_progress(now, pace, 100, 9) == "backup   50 % ██████░░░░░░ · 1 GB of 2 GB · no answer for 9 s"
+    assert describe_progress(now, pace, 100, 9) == "backup   50 % ██████░░░░░░ · 1 GB of 2 GB · nothing moved for 9 s"
     for second in range(11, 15):  # reports, but nothing moves
         pace.add(at(second, 10**9, 2 * 10**9))
-    assert "no answer for 5 s" in describe_progress(now, pace, 100, 1)
+    assert "nothing moved for 5 s" in describe_progress(now, pace, 100, 1)
     pace.add(at(15, 10**9, 2 * 10**9, traffic_bytes=1))  # a pack on its way through a slow line
     assert "no answer" not in describe_progress(now, pace, 100, 1)
 
@@ -159,7 +159,7 @@ def test_a_line_on_which_nothing_moves_is_redrawn_by_itself():
     assert "no answer" not in err.getvalue()
     now[0] += 7
     spinner.on_turn()
-    assert err.getvalue().endswith("10 B of 100 B · no answer for 7 s")
+    assert err.getvalue().endswith("10 B of 100 B · nothing moved for 7 s")
     tell(view, "waiting", "waiting for alice: no answer")
     before = err.getvalue()
     now[0] += 7

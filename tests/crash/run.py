@@ -1,6 +1,6 @@
-"""Interrupts a backup at many points and examines what is left: `make crash [POINTS=300] [SIDE=owner|host]`.
+"""Interrupts a job at many points and examines what is left: `make crash [POINTS=300] [SIDE=owner|host] [JOB=prune]`.
 
-For each point the scene is copied afresh, a process performs the backup in it and is interrupted, and another one
+For each point the scene is copied afresh, a process performs the job in it and is interrupted, and another one
 examines what it left. All of them are forks of this one, which has no threads and opens nothing of the scene.
 """
 
@@ -26,9 +26,11 @@ import structlog
 from backuppeer.errors import BackupPeerError
 from backuppeer.limits import GIB
 from crash.injector import Injector, Mishap
+from crash.pruning import PruneScene
 from crash.world import Acknowledged, Scene, hurry
 
 SIDES = ("owner", "host")
+JOBS = {"backup": Scene, "prune": PruneScene}
 FATAL = (Mishap.KILL, Mishap.POWER)
 REFUSING = (Mishap.FULL, Mishap.QUOTA, Mishap.FAULTY)
 ROOM_BYTES = 4 * GIB
@@ -94,8 +96,8 @@ def _end_with(work: Callable[[Callable[[str], None]], None], writer: int) -> Non
 class Theatre:
     """The scene and its image; one point after the other."""
 
-    def __init__(self, folder: Path) -> None:
-        self._image, self._scene = folder / "image", Scene(folder / "scene")
+    def __init__(self, folder: Path, scene: type[Scene]) -> None:
+        self._image, self._scene = folder / "image", scene(folder / "scene")
         self._scene.base.mkdir()
         said, code = fork(lambda say: say("made " + asyncio.run(self._scene.establish())))
         assert code == 0, said
@@ -116,7 +118,7 @@ class Theatre:
         fault = _judge(point, said, code)
         if point.mishap is Mishap.POWER:
             self._lose_logs(random.Random(point.at))
-        acknowledged = Acknowledged(self._first)
+        acknowledged = Acknowledged(self._first, self._scene.first_version)
         for line in said:
             acknowledged.hear(line)
         examined, code = fork(lambda _: asyncio.run(self._scene.examine(acknowledged, thorough=thorough)))
@@ -190,20 +192,21 @@ def choose_points(kinds: list[str], side: str, mishaps: list[Mishap], most: int,
     return sorted(taken, key=lambda p: (p.mishap, p.at))
 
 
-def play_side(side: str, mishaps: list[Mishap], most: int, seed: int) -> Tally:
-    """Play the points of one side and tell what came of them."""
+def play_side(job: str, side: str, mishaps: list[Mishap], *, most: int, seed: int) -> Tally:
+    """Play the points of a job on one side and tell what came of them."""
     tally, started_s = Tally(), time.monotonic()
     with tempfile.TemporaryDirectory(prefix="bp-crash-", dir=_find_memory()) as folder:
-        theatre = Theatre(Path(folder))
+        theatre = Theatre(Path(folder), JOBS[job])
         kinds = theatre.count(side)
         points = choose_points(kinds, side, mishaps, most, random.Random(seed))
         for number, point in enumerate(points):
             theatre.play(point, tally, thorough=number % THOROUGH == 0)
             if (number + 1) % TOLD_EVERY == 0:
-                say(f"{side}: {number + 1} of {len(points)} played, {len(tally.failures)} wrong")
+                say(f"{job}, {side}: {number + 1} of {len(points)} played, {len(tally.failures)} wrong")
     counted, ended = (", ".join(f"{n} {name}" for name, n in c.most_common()) for c in (Counter(kinds), tally.ends))
-    say(f"{side}: {len(kinds)} points in a run ({counted})")
-    say(f"{side}: {len(points)} played in {time.monotonic() - started_s:.0f} s: {ended}; {len(tally.failures)} wrong")
+    took_s = time.monotonic() - started_s
+    say(f"{job}, {side}: {len(kinds)} points in a run ({counted})")
+    say(f"{job}, {side}: {len(points)} played in {took_s:.0f} s: {ended}; {len(tally.failures)} wrong")
     for failure in tally.failures:
         say(f"WRONG {failure}")
     return tally
@@ -221,15 +224,16 @@ def say(line: str) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="make crash", description="Interrupt backups and examine what is left.")
+    parser = argparse.ArgumentParser(prog="make crash", description="Interrupt jobs and examine what is left.")
     parser.add_argument("--points", type=int, default=300, help="for each side")
     parser.add_argument("--side", choices=SIDES)
+    parser.add_argument("--job", choices=JOBS, default="backup")
     parser.add_argument("--mishap", choices=list(Mishap), action="append")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
     mishaps = [Mishap(name) for name in given.mishap or (*FATAL, *REFUSING)]
     sides = [given.side] if given.side else list(SIDES)
-    tallies = [play_side(side, mishaps, given.points, given.seed) for side in sides]
+    tallies = [play_side(given.job, side, mishaps, most=given.points, seed=given.seed) for side in sides]
     return 1 if any(tally.failures for tally in tallies) else 0
 
 

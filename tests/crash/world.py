@@ -19,10 +19,15 @@ from agent.estates import Estate
 from agent.hosted import hosted
 from agent.houses import HostHouse, OwnerHouse
 from backuppeer.agent.commands.amend import AmendCommands
+from backuppeer.agent.commands.prune import PruneCommands
 from backuppeer.agent.home.config import read_config
+from backuppeer.agent.jobs.check import CheckJob
 from backuppeer.agent.peers import retry
+from backuppeer.agent.reporter import Reporter
 from backuppeer.backup.amending import ORIGINAL
 from backuppeer.control.amendments import ForgetRequest, TagRequest
+from backuppeer.control.checking import CheckRequest, CheckResult
+from backuppeer.control.pruning import PruneRequest, PruneResult
 from backuppeer.crypto.words import encode_words
 from backuppeer.limits import MIB, RETRY_FIRST_S
 from backuppeer.repo.snapshot import decode_snapshot
@@ -30,6 +35,7 @@ from e2e.harness import below, describe_tree
 
 READER = Path(__file__).resolve().parents[2] / "tools" / "read_backup.py"
 OFFERED_BYTES = 256 * MIB
+LOCK_S = 60
 Say = Callable[[str], None]
 
 
@@ -48,7 +54,12 @@ def hurry() -> Callable[[], None]:
 
 
 class Scene:
-    """Folders of one scene: `files` are backed up; `truth` keeps what they were at each backup."""
+    """Folders of one scene: `files` are backed up; `truth` keeps what they were at each backup.
+
+    `first_version`: of the files in the snapshot that `establish` returns.
+    """
+
+    first_version = 1
 
     def __init__(self, base: Path) -> None:
         self.base = base
@@ -97,14 +108,17 @@ class Scene:
 
     async def establish(self) -> str:
         """Make the two homes, let them agree, and make a first backup; return its snapshot."""
-        house = HostHouse(self.host, b"h", offered_bytes=OFFERED_BYTES)
-        owner = OwnerHouse(self.home, b"o")
-        owner.agree_with(house, (OFFERED_BYTES, 3600, 60))
-        owner.close()
-        house.close()
+        self._agree()
         self.write(1)
         async with self.open() as (estate, _):
             return (await estate.back_up(self.files)).snapshot
+
+    def _agree(self) -> None:
+        house = HostHouse(self.host, b"h", offered_bytes=OFFERED_BYTES)
+        owner = OwnerHouse(self.home, b"o")
+        owner.agree_with(house, (OFFERED_BYTES, 3600, LOCK_S))
+        owner.close()
+        house.close()
 
     async def perform(self, first: str, say: Say) -> None:
         """Back up, tag, forget, back up; say what was acknowledged as soon as it was."""
@@ -140,8 +154,13 @@ class Scene:
                 estate.lose_repository()
                 await self._check(estate, [*found, (again.snapshot, 4)])
             check_store(house)
+            await self._examine_more(estate, house)
+            await self._check_latest(estate, 4)
         if thorough:
             self._read_independently(again.snapshot)
+
+    async def _examine_more(self, estate: Estate, house: HostHouse) -> None:
+        """Check what else must hold."""
 
     async def _check_latest(self, estate: Estate, acknowledged: int) -> None:
         """Restore what is newest now: the last acknowledged version, or one that came true and nobody was told."""
@@ -185,8 +204,8 @@ def check_store(house: HostHouse) -> None:
 class Acknowledged:
     """What the interrupted process was told is done: snapshots by the version of the files they are of."""
 
-    def __init__(self, first: str) -> None:
-        self.made: dict[str, int] = {first: 1}
+    def __init__(self, first: str, version: int) -> None:
+        self.made: dict[str, int] = {first: version}
         self.tagged: dict[str, str] = {}
         self.forgetting: set[str] = set()
         self.forgotten: set[str] = set()
@@ -218,9 +237,9 @@ class Acknowledged:
         return found
 
 
-def _commands(estate: Estate) -> AmendCommands:
+def _commands(estate: Estate, kind: type = AmendCommands):
     config = partial(read_config, estate.home)
-    return AmendCommands(SimpleNamespace(owner=SimpleNamespace(vault=estate.vault), parts=None, config=config))
+    return kind(SimpleNamespace(owner=SimpleNamespace(vault=estate.vault), parts=None, config=config))
 
 
 async def forget(estate: Estate, *snapshots: str) -> None:
@@ -232,3 +251,20 @@ async def forget(estate: Estate, *snapshots: str) -> None:
 async def tag(estate: Estate, snapshot: str) -> str:
     done = await _commands(estate).tag(TagRequest(snapshots=[snapshot], add=["kept"]), estate._emit)
     return done.changed[0].snapshot
+
+
+async def prune(estate: Estate, **wishes) -> PruneResult:
+    return await _commands(estate, PruneCommands).prune(PruneRequest(agreed=True, **wishes), estate._emit)
+
+
+async def check(estate: Estate, **wishes) -> CheckResult:
+    return await CheckJob(estate.vault, CheckRequest(**wishes), Reporter(estate._emit)).run()
+
+
+def pass_time(house: HostHouse, seconds: int) -> int:
+    """Let a host's agent see time pass, as much as it would count of it; return how many packs it erased."""
+    sweep, packs = house.premises.open().sweep, 0
+    sweep.add_age(seconds)
+    while erased := sweep.run().packs:
+        packs += erased
+    return packs

@@ -6,6 +6,7 @@ encoded again, or in one of the errors that `targets` allows.
 
 import struct
 
+from backuppeer.backup.likeness import is_alike, read_look
 from backuppeer.crypto.seal import Opener, Sealer, Suite
 from backuppeer.errors import LocalError, PeerFault
 from backuppeer.ids import BlobId
@@ -15,6 +16,7 @@ from backuppeer.repo.blob import BlobKind, Codec, unpack_payload
 from backuppeer.repo.extension import device_of, link_of
 from backuppeer.repo.head import check_inventory, decode_pack_list, decode_root, encode_inventory, load_inventory
 from backuppeer.repo.pack import Directory, NeedTail, open_directory
+from backuppeer.repo.partial import read_finished
 from backuppeer.repo.snapshot import decode_snapshot, encode_snapshot
 from backuppeer.repo.tree import DEVICES, decode_content, decode_id_list, decode_piece, encode_pieces
 from repo.building import KEYS, keys_for
@@ -137,3 +139,10 @@ def read_snapshot(data: bytes) -> None:
     except LocalError as exc:
         raise AssertionError("a snapshot that can be read can't be written") from exc
     assert decode_snapshot(again) == snapshot
+
+
+def read_hint(data: bytes) -> None:
+    """What the home keeps to be faster, damaged: the look of a directory, and a row of the partial tree."""
+    for name, found in read_finished(data).items():
+        assert name == found.name
+    assert not is_alike(read_look(data), b"content", [])

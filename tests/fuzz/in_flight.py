@@ -18,10 +18,11 @@ from backuppeer.crypto.identity import Purpose, SigningKey
 from backuppeer.crypto.words import decode_words, encode_words
 from backuppeer.errors import PeerFault, UserError
 from backuppeer.files.ignore import Patterns, anywhere, read_lines
-from backuppeer.host import heads
-from backuppeer.ids import PeerId, TransportId, format_peer_id, parse_peer_id
+from backuppeer.host import heads, removals
+from backuppeer.ids import AgreementId, PeerId, StoredId, TransportId, format_peer_id, parse_peer_id
 from backuppeer.limits import FRAME_BYTES, HANDSHAKE_FRAME_BYTES, WORKER_FRAME_BYTES
 from backuppeer.proof import statements
+from backuppeer.proof.removals import PackDelete, PackRevive, open_removal
 from backuppeer.proof.writer import verify_head
 from backuppeer.signaling import knock, listing, messages
 from backuppeer.wire.codec import FrameReader, UnknownMessage, decode, encode
@@ -38,6 +39,8 @@ KINDS = (
     statements.Head,
     statements.HeadReceipt,
     statements.TransportBinding,
+    PackDelete,
+    PackRevive,
 )
 
 
@@ -68,6 +71,18 @@ def read_statement(data: bytes) -> None:
 
 def _read_head_file(data: bytes) -> None:
     verify_head(*heads._split(heads._MAGIC + data), KEY.public)
+
+
+def read_removal(data: bytes) -> None:
+    """First byte: the kind; second: how many packs. Then a blob, which their owner signs; also as a host's file."""
+    _ignoring_values(removals._split, removals._MAGIC + data)
+    kind = PackRevive if data[:1] == b"\1" else PackDelete
+    packs = [StoredId(bytes([number]) * 32) for number in range(data[1] if data[1:] else 0)]
+    blob = data[2:]
+    signed = len(blob).to_bytes(4, "big") + blob + KEY.sign(kind.purpose, blob)
+    said = open_removal(kind, signed, packs, owner=KEY.public, agreement=AgreementId(b"a" * 16))
+    assert (said.packs, len({*packs})) == (len(packs), len(packs))
+    assert removals._split(removals._join(signed, packs)) == (signed, packs)
 
 
 def read_wire(data: bytes) -> None:

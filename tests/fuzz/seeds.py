@@ -8,12 +8,14 @@ from pathlib import Path
 import msgspec
 import zstandard
 
+from backuppeer.backup.likeness import take_look
 from backuppeer.backup.orders import Failed, Order, Part, Report, WantedBlob, WholeFile
 from backuppeer.backup.reading import FileRead, FileToRead, Packed, PackTask, Reading, ReadTask
 from backuppeer.backup.worker import ReadStart, Task
 from backuppeer.crypto.words import encode_words
 from backuppeer.host import heads
 from backuppeer.ids import AgreementId, BlobId, LogicalId, PeerId, SnapshotId, StoredId, format_peer_id
+from backuppeer.proof.removals import PackDelete, PackRevive, sign_removal
 from backuppeer.proof.statements import TransportBinding, sign_statement
 from backuppeer.repo import layout
 from backuppeer.repo.blob import BlobKind, Codec
@@ -109,7 +111,12 @@ def _statements():
         yield bytes([kind]) + blob
         yield bytes([kind]) + blob.replace(world.device.public, KEY.public).replace(world.owner.public, KEY.public)
     yield b"\2" + heads._join(world.head(1), world.grant())[8:]
-    assert len(KINDS) == 5
+    packs = [StoredId(b"s" * 32)]
+    removal = {"agreement": AgreementId(b"a" * 16), "head": (bytes(32), 7), "time_ms": NOW_MS}
+    for number, kind in enumerate((PackDelete, PackRevive), 5):
+        signed = sign_removal(kind, packs, KEY, **removal)
+        yield bytes([number]) + signed[4 : 4 + int.from_bytes(signed[:4], "big")]
+    assert len(KINDS) == 7
 
 
 def _wires():
@@ -130,6 +137,9 @@ def _wires():
         wire.GetHead(agreement=agreement),
         wire.ListPacks(agreement=agreement),
         wire.GetUsage(agreement=agreement),
+        wire.DeletePacks(agreement=agreement, signed=b"s", packs=(stored,)),
+        wire.RevivePacks(agreement=agreement, signed=b"s", packs=(stored,)),
+        wire.ListDeleted(agreement=agreement),
     ]
     yield from (b"\3" + encode(message) for message in asked)
     answered = [
@@ -139,6 +149,9 @@ def _wires():
         wire.Usage(size_bytes=1, used_bytes=1, packs=1, free_bytes=1),
         wire.HeadIs(head=b"h", grant=b"g"),
         wire.Agreed(signed=b"s"),
+        wire.Deleted(packs=1, lock_s=60),
+        wire.Revived(packs=(stored,)),
+        wire.DeletedList(packs=(wire.DeletedRow(stored, 9, 60),), more=True),
     ]
     yield from (b"\4" + encode(message) for message in answered)
     proof = wire.Proof(
@@ -237,6 +250,28 @@ def _ignores():
     yield b"\6" + b"a/b\n/c\n!d\n\0x/a/b"
 
 
+def _hints():
+    ext = encode_extension(attributes={b"user.a": b"1"})
+    entries = [
+        entry(b"a", content=bytes(64), size=70_000, ext=ext),
+        entry(b"b", EntryKind.DIRECTORY, content=bytes(32)),
+    ]
+    yield take_look(bytes(32), entries, b"walk")
+    yield take_look(bytes(32), [], b"")
+    yield msgspec.msgpack.encode(entries)
+    yield msgspec.msgpack.encode([entry(b"\xff\xfe", EntryKind.SYMLINK, target=b"../x")])
+
+
+def _removals():
+    for mark, kind in enumerate((PackDelete, PackRevive)):
+        for count in (1, 3):
+            packs = [StoredId(bytes([number]) * 32) for number in range(count)]
+            signed = sign_removal(
+                kind, packs, KEY, agreement=AgreementId(b"a" * 16), head=(bytes(32), 7), time_ms=NOW_MS
+            )
+            yield bytes([mark, count]) + signed[4 : 4 + int.from_bytes(signed[:4], "big")]
+
+
 def _texts():
     yield format_peer_id(PeerId(KEY.public)).encode()
     yield encode_words(bytes(range(32))).encode()
@@ -245,11 +280,13 @@ def _texts():
 
 SEEDS = {
     "blob": _blobs,
+    "hint": _hints,
     "ignore": _ignores,
     "inventory": _inventories,
     "knock": _knocks,
     "listing": _listings,
     "pack": _packs,
+    "removal": _removals,
     "signaling": _signaling,
     "snapshot": _snapshots,
     "statement": _statements,

@@ -23,11 +23,13 @@ class Target:
 
 TARGETS = {
     "blob": Target(at_rest.read_blob),
+    "hint": Target(at_rest.read_hint, body_at=0),
     "ignore": Target(in_flight.read_ignore, (UserError,), 1024),
     "inventory": Target(at_rest.read_inventory),
     "knock": Target(in_flight.read_knock, most_bytes=2900, body_at=1),
     "listing": Target(in_flight.read_listing, most_bytes=2048, body_at=0),
     "pack": Target(at_rest.read_pack),
+    "removal": Target(in_flight.read_removal, body_at=2),
     "signaling": Target(in_flight.read_signaling, most_bytes=6000, body_at=0),
     "snapshot": Target(at_rest.read_snapshot, body_at=0),
     "statement": Target(in_flight.read_statement, most_bytes=5000, body_at=1),

@@ -5,7 +5,7 @@ import sqlite3
 import pytest
 
 from backuppeer.errors import DamagedStateError
-from backuppeer.repo.partial import PartialTree, Row
+from backuppeer.repo.partial import PartialTree, Row, read_finished
 from backuppeer.repo.tree import EntryKind, TreeEntry
 
 
@@ -57,6 +57,11 @@ def test_it_is_there_after_opening_again_and_a_row_that_makes_no_sense_is_passed
     again = PartialTree(tmp_path / "partial.db")
     assert again.entries_in(b"/a") == {b"y": entry(b"y")}
     again.close()
+
+
+@pytest.mark.parametrize("body", [b"", b"\x92\x01", b"\x91" * 3000 + b"\x90", b"\x91\xa2\xff\xfe"])
+def test_a_row_of_whatever_bytes_is_no_entry(body):
+    assert read_finished(body) == {}
 
 
 def test_a_file_that_is_none_is_refused(tmp_path):

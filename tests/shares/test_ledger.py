@@ -156,9 +156,10 @@ def test_walking_the_ledger_needs_no_memory_for_its_rows(ledger) -> None:
 
 
 @pytest.mark.slow
-def test_a_million_copies_need_no_more_memory(ledger) -> None:
-    fill(ledger, 1_000_000)
-    assert walk_bounded(ledger, 1_000_000) < MIB
+def test_many_copies_need_no_more_memory(ledger) -> None:
+    # Enough: as a list, the pointers alone to that many rows take more than this.
+    fill(ledger, 200_000)
+    assert walk_bounded(ledger, 200_000) < MIB
 
 
 # --- what was verified

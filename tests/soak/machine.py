@@ -1,4 +1,4 @@
-"""Any order of backups, forgetting, tags, restores, losses and power cuts, against a model of dictionaries.
+"""Any order of backups, forgetting, prunes, tags, restores, checks, losses and power cuts, against dictionaries.
 
 The model: what the files are (path → what they hold and are), and what each snapshot is of. A job that was cut off may
 have come true or not, never half: until the next job tells which, it stands in `unsure`.
@@ -16,14 +16,15 @@ from typing import Any
 
 from hypothesis import event
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from backuppeer.backup.amending import ORIGINAL
 from backuppeer.errors import BackupPeerError, NotFoundError
+from backuppeer.ids import StoredId
 from backuppeer.repo.snapshot import decode_snapshot
-from crash.world import check_store, forget, tag
+from crash.world import check, check_store, forget, pass_time, prune, tag
 from e2e.harness import below
-from soak.world import HOSTS, OWNER, Cut, World
+from soak.world import HOSTS, LOCK_S, OWNER, Cut, World
 
 Entry = tuple[str, int, int, bytes]
 """Kind, permission bits, time of change (0 of folders), content or target."""
@@ -37,6 +38,8 @@ MODES = st.sampled_from([0o644, 0o600, 0o755, 0o4755, 0o444])
 TIMES = st.integers(-(10**9), 4 * 10**9).map(lambda s: s * 10**9 + 7)
 DYING = st.sampled_from([(OWNER,), HOSTS, (OWNER, *HOSTS), (HOSTS[0],)])
 SEEDS = st.none() | st.integers(0, 99)
+PLACES = st.integers(0, 99)
+WISHES = st.fixed_dictionaries({"max_unused_bytes": st.sampled_from([None, 0, 10**6]), "repack_small": st.booleans()})
 
 
 def look(root: Path) -> Tree:
@@ -69,11 +72,18 @@ class Backups(RuleBasedStateMachine):
         """Snapshots whose forgetting was cut off."""
         self.is_unheard = False
         """Whether databases were lost since the hosts were last heard."""
+        self.ages_s = dict.fromkeys(HOSTS, 0)
+        self.held: dict[str, dict[StoredId, int | None]] = {name: {} for name in HOSTS}
+        """What each host was seen to keep: at which age it was seen deleted, None while it is not."""
 
     def teardown(self) -> None:
         try:
             if self.snapshots:
                 self._settle()
+                self._check_all()
+                for name in HOSTS:
+                    self.let_time_pass(name, 100 * LOCK_S)
+                self.world.estate.lose_repository()
                 self._check_all()
                 for house in self.world.houses.values():
                     check_store(house)
@@ -124,27 +134,47 @@ class Backups(RuleBasedStateMachine):
         self.snapshots[made.snapshot] = dict(self.files)
         self._settle()
 
-    @precondition(lambda self: self.snapshots)
-    @rule(data=st.data())
-    def restore(self, data: st.DataObject) -> None:
+    # Which rules may run, and what is drawn for them, must not hang on how jobs ended that were cut off: that differs
+    # from run to run, and hypothesis would take the machine for broken. So rules look for themselves whether to act.
+    def _choose(self, at: int, *, of: int = 1) -> str | None:
+        """Return one of the snapshots, None when there are less than `of`."""
         self._settle()
-        self._check(data.draw(st.sampled_from(sorted(self.snapshots))))
+        return list(self.snapshots)[at % len(self.snapshots)] if len(self.snapshots) >= of else None
 
-    @precondition(lambda self: len(self.snapshots) > 1)
-    @rule(data=st.data())
-    def forget(self, data: st.DataObject) -> None:
-        self._settle()
-        chosen = data.draw(st.sampled_from(sorted(self.snapshots)))
-        self._run(forget(self.world.estate, chosen))
-        del self.snapshots[chosen]
+    @rule(at=PLACES)
+    def restore(self, at: int) -> None:
+        if chosen := self._choose(at):
+            self._check(chosen)
 
-    @precondition(lambda self: self.snapshots)
-    @rule(data=st.data())
-    def tag(self, data: st.DataObject) -> None:
-        self._settle()
-        chosen = data.draw(st.sampled_from(sorted(self.snapshots)))
-        if b"kept" not in {text.encode() for text in self._listed()[chosen].tags}:
+    @rule(at=PLACES)
+    def forget(self, at: int) -> None:
+        if chosen := self._choose(at, of=2):
+            self._run(forget(self.world.estate, chosen))
+            del self.snapshots[chosen]
+
+    @rule(at=PLACES)
+    def tag(self, at: int) -> None:
+        chosen = self._choose(at)
+        if chosen and "kept" not in self._listed()[chosen].tags:
             self.snapshots[self._run(tag(self.world.estate, chosen))] = self.snapshots.pop(chosen)
+
+    @rule(wishes=WISHES)
+    def prune(self, wishes: dict[str, Any]) -> None:
+        if self.snapshots:
+            self._run(prune(self.world.estate, **wishes))
+
+    @rule(is_full=st.booleans())
+    def check(self, is_full: bool) -> None:
+        if not self._choose(0):
+            return
+        found = self._run(check(self.world.estate, read_data=is_full))
+        assert (found.problems, found.files_hit, found.snapshots_hit) == ([], 0, [])
+        assert found.snapshots == len(self.snapshots)
+
+    @rule(name=st.sampled_from(HOSTS), seconds=st.sampled_from([1, LOCK_S // 2, LOCK_S, 10 * LOCK_S]))
+    def let_time_pass(self, name: str, seconds: int) -> None:
+        self.ages_s[name] += seconds
+        event(f"packs were erased: {pass_time(self.world.houses[name], seconds) > 0}")
 
     # --- bad luck
     @rule(at=st.integers(1, 90), who=DYING, seed=SEEDS)
@@ -156,13 +186,16 @@ class Backups(RuleBasedStateMachine):
             self.snapshots[made.snapshot] = dict(self.files)
             self._settle()
 
-    @precondition(lambda self: len(self.snapshots) > 1)
-    @rule(data=st.data(), at=st.integers(1, 40), who=DYING, seed=SEEDS)
-    def cut_forget(self, data: st.DataObject, at: int, who: tuple[str, ...], seed: int | None) -> None:
-        self._settle()
-        chosen = data.draw(st.sampled_from(sorted(self.snapshots)))
-        self.unsure_gone.add(chosen)
-        self._run_cut(forget(self.world.estate, chosen), at, who, seed)
+    @rule(which=PLACES, at=st.integers(1, 40), who=DYING, seed=SEEDS)
+    def cut_forget(self, which: int, at: int, who: tuple[str, ...], seed: int | None) -> None:
+        if chosen := self._choose(which, of=2):
+            self.unsure_gone.add(chosen)
+            self._run_cut(forget(self.world.estate, chosen), at, who, seed)
+
+    @rule(wishes=WISHES, at=st.integers(1, 60), who=DYING, seed=SEEDS)
+    def cut_prune(self, wishes: dict[str, Any], at: int, who: tuple[str, ...], seed: int | None) -> None:
+        if self.snapshots:
+            self._run_cut(prune(self.world.estate, **wishes), at, who, seed)
 
     @rule()
     def stop_and_start(self) -> None:
@@ -223,6 +256,18 @@ class Backups(RuleBasedStateMachine):
         listed = self._listed()
         assert listed.keys() == self.snapshots.keys()
         assert all(body.ext.get(ORIGINAL, b"x") for body in listed.values())
+
+    @invariant()
+    def no_host_erases_but_what_was_deleted_for_as_long_as_the_lock(self) -> None:
+        for name, held in self.held.items():
+            alive, deleted = self.world.keeps(name)
+            age_s = self.ages_s[name]
+            for stored in held.keys() - alive - deleted:
+                since_s = held.pop(stored)
+                assert since_s is not None, "a pack was erased that nobody had deleted"
+                assert age_s - since_s >= LOCK_S, f"a pack was erased {age_s - since_s} s after it was deleted"
+            held.update(dict.fromkeys(alive))
+            held.update({stored: held.get(stored) if held.get(stored) is not None else age_s for stored in deleted})
 
     def _check_all(self) -> None:
         for name in self.snapshots:

@@ -17,7 +17,8 @@ from typing import Any, Self, TypeVar
 from agent.estates import Estate
 from agent.hosted import hosted
 from agent.houses import HostHouse, OwnerHouse
-from backuppeer.limits import MIB
+from backuppeer.ids import StoredId
+from backuppeer.limits import MIB, PACK_LIST_PAGE
 from backuppeer.transport.memory.link import LOST_CODE, Link
 from crash.world import hurry
 
@@ -25,6 +26,8 @@ T = TypeVar("T")
 OWNER = "owner"
 HOSTS = ("first", "second")
 OFFERED_BYTES = 256 * MIB
+LOCK_S = 60
+"""How long hosts keep what the owner deleted."""
 REBUILT = ("index.db", "ledger.db", "trees.db", "catalogue.db")
 """Databases with `synchronous=NORMAL`: a power cut may take all that stands in their logs."""
 _carry = Link.carry
@@ -74,7 +77,7 @@ class World:
         self.houses = {name: self._open_house(name) for name in HOSTS}
         owner = OwnerHouse(self.folder(OWNER) / "home", b"o")
         for number, house in enumerate(self.houses.values(), 1):
-            owner.agree_with(house, (OFFERED_BYTES, 3600, 60), number=number)
+            owner.agree_with(house, (OFFERED_BYTES, 3600, LOCK_S), number=number)
         owner.close()
         self._relax = hurry()
         self._open()
@@ -89,6 +92,15 @@ class World:
 
     def _open_house(self, name: str) -> HostHouse:
         return HostHouse(self.folder(name), name[0].encode(), offered_bytes=OFFERED_BYTES)
+
+    def keeps(self, name: str) -> tuple[set[StoredId], set[StoredId]]:
+        """Return what a host keeps: packs as any other, and those that wait for the end of their lock."""
+        store = self.houses[name].premises.open()
+        (lease,) = store.leases.list_all()
+        alive = store.list_packs(lease.agreement, limit=PACK_LIST_PAGE)
+        deleted = store.removals.list_deleted(lease.agreement, after=b"", limit=PACK_LIST_PAGE)
+        assert max(len(alive), len(deleted)) < PACK_LIST_PAGE
+        return {row.stored for row in alive}, {row.stored for row in deleted}
 
     def run(self, step: Coroutine[Any, Any, T]) -> T:
         return self._runner.run(step)

@@ -12,8 +12,10 @@ import pytest
 
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import AuthenticationFault, PeerUnreachable, ProtocolViolation, Unavailable
+from backuppeer.transport.addresses import format_address
 from backuppeer.transport.base import Connection, PathKind, Stream, Transport
 from backuppeer.transport.iroh import open_iroh
+from backuppeer.transport.iroh.endpoint import IrohTransport
 from backuppeer.transport.memory import Network
 from transport.laned import LanedTransport
 
@@ -79,6 +81,17 @@ def run(request):
     return run_scenario
 
 
+def sockets(transport: Transport) -> list[str]:
+    """Return where a path may lead.
+
+    iroh tells the other side of all its sockets, the one that is pinned to loopback included, and uses whichever
+    answers first: on a busy machine that may be another one than was dialled.
+    """
+    if isinstance(transport, IrohTransport):
+        return [format_address(ip, port) for ip, port in transport._sockets]
+    return transport.addresses()
+
+
 async def read_all(stream: Stream) -> bytes:
     data = bytearray()
     while piece := await stream.read(MIB):
@@ -120,7 +133,7 @@ def test_each_side_knows_the_other_and_who_dialled(run):
         assert (far.remote, far.is_dialler) == (dialler.transport_id, False)
         assert near.close_info is None
         assert near.path().kind is PathKind.DIRECT
-        assert near.path().address in acceptor.addresses()
+        assert near.path().address in sockets(acceptor)
 
     run(scenario)
 
@@ -191,7 +204,7 @@ def test_a_reader_that_does_not_read_stops_the_writer(run):
     async def scenario(world: World) -> None:
         _, _, stream, peer = await world.streams()
         taken, blocked = await write_until_blocked(stream, bytes(64 * 1024))
-        assert taken <= 4 * MIB
+        assert taken <= 16 * MIB  # of a lane: what the system buffers on both sides, more when it is slow to look
         await peer.read_exact(taken)
         await blocked
 

@@ -164,11 +164,11 @@ def test_writing_and_reading_does_not_leak_memory():
                 await reading
                 gc.collect()
 
-            await move(64)
+            await move(24)
             before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            await move(192)
+            await move(96)
             grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-            assert grown < 48 * 1024
+            assert grown < 32 * 1024
 
     asyncio.run(scenario())
 
@@ -300,7 +300,8 @@ def test_a_stranger_that_floods_before_it_is_served_is_cut_off():
         floods = [asyncio.ensure_future(flood()) for _ in range(20)]
         await near.wait_closed()
         assert near.close_info is not None
-        assert (near.close_info.code, near.close_info.by_peer) == (1, True)
+        # What tells the flooder is one datagram, which a busy machine may drop; then the silence does.
+        assert (near.close_info.code, near.close_info.by_peer) in {(1, True), (LOST_CODE, False)}
         with pytest.raises(PeerUnreachable):
             await far.accept_stream()
         await asyncio.gather(*floods, return_exceptions=True)

@@ -2,31 +2,23 @@
 
 Knows: trees, the index, a table of its own. Must not know: copies and hosts.
 
-The blobs that were met stand in a private temporary database of SQLite, which goes to disk when it is large: of a
-million files nothing stays in memory but a page cache. It has no name and is gone when it is closed. Trees are read
-piece by piece, and a piece that was met before is not read again.
+The blobs that were met stand in a temporary database (`scratch`): of a million files nothing stays in memory but a page
+cache. Trees are read piece by piece, and a piece that was met before is not read again.
 """
 
-import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Set as AbstractSet
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
-from tempfile import gettempdir
 from typing import Final, Self
 
+from backuppeer.backup.scratch import Scratch
 from backuppeer.backup.trees import TreeReader, split_ids
-from backuppeer.db import explain_full
-from backuppeer.errors import LocalError
 from backuppeer.ids import BlobId, LogicalId, SnapshotId
-from backuppeer.limits import INDEX_CACHE_KIB
 from backuppeer.repo.blob import BlobKind
 from backuppeer.repo.index import Index, Location
 from backuppeer.repo.snapshot import Snapshot
 from backuppeer.repo.tree import EntryKind, TreeEntry, decode_content, decode_piece
 
-_PAGE_ROWS: Final = 4096
 _TAKEN_AT_ONCE: Final = 16384
 
 
@@ -62,20 +54,15 @@ class Census:
         """Take trees and index; `check` is told at each piece how many were read, and may end the work by raising."""
         self._trees, self._index, self._check = trees, index, check
         self._pieces = 0
+        self._notes = Scratch("count blobs", ("used (blob PRIMARY KEY)",))
         self._waiting: list[BlobId] = []
 
     def __enter__(self) -> Self:
-        with _translated():
-            # "": a database of this connection alone, in the system's temporary folder once it outgrows its cache.
-            self._db = sqlite3.connect("", check_same_thread=False, isolation_level=None)
-            self._db.execute(f"PRAGMA cache_size=-{INDEX_CACHE_KIB}")
-            self._db.execute("PRAGMA journal_mode=OFF")  # nothing of it is ever taken back, or survives
-            self._db.execute("CREATE TABLE used (blob BLOB PRIMARY KEY) WITHOUT ROWID")
-            self._db.execute("BEGIN")
+        self._notes.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._db.close()
+        self._notes.__exit__()
 
     def add(self, snapshot_id: SnapshotId, snapshot: Snapshot) -> None:
         """Count what a snapshot consists of.
@@ -121,8 +108,9 @@ class Census:
 
         """
         self._write()
-        for page in self._pages():
-            yield page, self._index.find_many(page)
+        for page in self._notes.pages("SELECT blob FROM used WHERE blob > ? ORDER BY blob LIMIT ?"):
+            blobs = [BlobId(blob) for blob in page]
+            yield blobs, self._index.find_many(blobs)
 
     def sort_by_pack(self, packs: AbstractSet[LogicalId]) -> None:
         """Note which of the blobs met lie in these packs now, for `places_in`.
@@ -131,17 +119,14 @@ class Census:
             LocalError: the disk is full.
 
         """
-        with _translated():
-            self._db.execute("CREATE TABLE placed (pack BLOB, blob BLOB, PRIMARY KEY (pack, blob)) WITHOUT ROWID")
+        self._notes.change("CREATE TABLE placed (pack, blob, PRIMARY KEY (pack, blob)) WITHOUT ROWID")
         for _, places in self.places():
             rows = [(place.pack, blob) for blob, place in places.items() if place.pack in packs]
-            with _translated():
-                self._db.executemany("INSERT INTO placed VALUES (?, ?)", rows)
+            self._notes.change_many("INSERT INTO placed VALUES (?, ?)", rows)
 
     def places_in(self, pack: LogicalId) -> list[Location]:
         """Return where the blobs lie that `sort_by_pack` found in a pack, and that are still found there."""
-        with _translated():
-            rows = self._db.execute("SELECT blob FROM placed WHERE pack = ?", (pack,)).fetchall()
+        rows = self._notes.select("SELECT blob FROM placed WHERE pack = ?", pack)
         places = self._index.find_many(BlobId(row[0]) for row in rows)
         return [place for place in places.values() if place.pack == pack]
 
@@ -174,35 +159,10 @@ class Census:
         # Sorted: neighbours in the table share pages, of which only some are in memory.
         rows = [(blob,) for blob in sorted(self._waiting)]
         self._waiting.clear()
-        with _translated():
-            self._db.executemany("INSERT OR IGNORE INTO used VALUES (?)", rows)
+        self._notes.change_many("INSERT OR IGNORE INTO used VALUES (?)", rows)
 
     def _is_new(self, blob: BlobId) -> bool:
-        with _translated():
-            return self._db.execute("INSERT OR IGNORE INTO used VALUES (?)", (blob,)).rowcount > 0
+        return self._notes.change("INSERT OR IGNORE INTO used VALUES (?)", blob) > 0
 
     def _has(self, content: bytes) -> bool:
-        with _translated():
-            known = (self._db.execute("SELECT 1 FROM used WHERE blob = ?", (b,)) for b in split_ids(content))
-            return all(cursor.fetchone() is not None for cursor in known)
-
-    def _pages(self) -> Iterator[list[BlobId]]:
-        last = b""
-        while True:
-            with _translated():
-                query = "SELECT blob FROM used WHERE blob > ? ORDER BY blob LIMIT ?"
-                page = [BlobId(row[0]) for row in self._db.execute(query, (last, _PAGE_ROWS))]
-            if not page:
-                return
-            yield page
-            last = page[-1]
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.Error as exc:
-        raise explain_full(exc, "a temporary database in", Path(gettempdir())) or LocalError(
-            f"can't count blobs in a temporary database: {exc}", hint="is the disk of the temporary folder full?"
-        ) from exc
+        return all(self._notes.select("SELECT 1 FROM used WHERE blob = ?", blob) for blob in split_ids(content))

@@ -1,27 +1,31 @@
 """`check`: that every tree opens and every blob is in a known pack; and which files it costs where that is not so.
 
 Knows: trees, the index, tables of its own. Must not know: hosts, who read a pack. What was met and what is bad stands
-in a private temporary database (as in `census`), so that memory does not grow with files. Two passes: `add` reads each
+in a temporary database (`scratch`), so that memory does not grow with files. Two passes: `add` reads each
 piece once, whatever number of snapshots share it; `name_hits` walks again, only where there is something bad, and
 passes over subtrees that it found whole before.
 """
 
-import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, Self
 
+from backuppeer.backup.scratch import Scratch
 from backuppeer.backup.trees import TreeReader, TreeWalk, Visit, split_ids
-from backuppeer.errors import BackupPeerError, IntegrityFault, LocalError, Unavailable
+from backuppeer.errors import BackupPeerError, IntegrityFault, Unavailable
 from backuppeer.ids import BlobId, LogicalId, SnapshotId
-from backuppeer.limits import INDEX_CACHE_KIB
 from backuppeer.repo.index import Index
 from backuppeer.repo.snapshot import Snapshot
 from backuppeer.repo.tree import EntryKind, TreeEntry, decode_content, decode_piece
 
 _TAKEN_AT_ONCE: Final = 16384
-_PAGE_ROWS: Final = 4096
+_CHECK_STEPS: Final = 4096
+_TABLES: Final = (
+    "used (blob PRIMARY KEY)",
+    "bad (blob PRIMARY KEY)",
+    "whole (blob PRIMARY KEY)",
+    "packs (logical PRIMARY KEY)",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,29 +52,21 @@ class Checker:
 
     def __init__(self, trees: TreeReader, index: Index, *, check: Callable[[int], None] = lambda _: None) -> None:
         self._trees, self._index, self._check = trees, index, check
+        self._notes = Scratch("note what was checked", _TABLES)
         self._waiting: list[BlobId] = []
         self.found = Found()
 
     def __enter__(self) -> Self:
-        with _translated():
-            # "": of this connection alone, on disk in the system's temporary folder once it outgrows its cache.
-            self._db = sqlite3.connect("", check_same_thread=False, isolation_level=None)
-            self._db.execute(f"PRAGMA cache_size=-{INDEX_CACHE_KIB}")
-            self._db.execute("PRAGMA journal_mode=OFF")  # nothing of it is ever taken back, or survives
-            for table in ("used", "bad", "whole"):
-                self._db.execute(f"CREATE TABLE {table} (blob BLOB PRIMARY KEY) WITHOUT ROWID")
-            self._db.execute("CREATE TABLE packs (logical BLOB PRIMARY KEY) WITHOUT ROWID")
-            self._db.execute("BEGIN")
+        self._notes.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._db.close()
+        self._notes.__exit__()
 
     @property
     def has_bad(self) -> bool:
         """Whether anything was found bad so far."""
-        with _translated():
-            return self._db.execute("SELECT 1 FROM bad LIMIT 1").fetchone() is not None
+        return bool(self._notes.select("SELECT 1 FROM bad LIMIT 1"))
 
     def add(self, name: SnapshotId, snapshot: Snapshot) -> None:
         """Read the trees of a snapshot and look up every blob it consists of."""
@@ -92,13 +88,12 @@ class Checker:
 
     def needed_packs(self) -> Iterator[LogicalId]:
         """Yield the packs in which the blobs lie that were met, in order of their ids."""
-        for page in self._pages("SELECT logical FROM packs WHERE logical > ? ORDER BY logical LIMIT ?"):
+        for page in self._notes.pages("SELECT logical FROM packs WHERE logical > ? ORDER BY logical LIMIT ?"):
             yield from map(LogicalId, page)
 
     def mark_bad(self, blobs: Iterable[BlobId]) -> None:
         """Note blobs of which no whole copy is left."""
-        with _translated():
-            self._db.executemany("INSERT OR IGNORE INTO bad VALUES (?)", [(blob,) for blob in blobs])
+        self._notes.change_many("INSERT OR IGNORE INTO bad VALUES (?)", [(blob,) for blob in blobs])
 
     def mark_pack_bad(self, pack: LogicalId) -> None:
         """Note all blobs that were last found in a pack."""
@@ -123,7 +118,7 @@ class Checker:
         hits = steps = 0
         for visit in walk:
             steps += 1
-            if steps % _PAGE_ROWS == 0:
+            if steps % _CHECK_STEPS == 0:
                 self._check(self.found.pieces)
             if visit.leaving:
                 hits += len(unread)
@@ -208,43 +203,16 @@ class Checker:
         self.mark_bad(missing)
         self.found.missing += len(missing)
         packs = {place.pack for place in places.values()}
-        with _translated():
-            self._db.executemany("INSERT OR IGNORE INTO packs VALUES (?)", [(pack,) for pack in sorted(packs)])
+        self._notes.change_many("INSERT OR IGNORE INTO packs VALUES (?)", [(pack,) for pack in sorted(packs)])
 
     def _is_new(self, blob: BlobId) -> bool:
-        with _translated():
-            return self._db.execute("INSERT OR IGNORE INTO used VALUES (?)", (blob,)).rowcount > 0
+        return self._notes.change("INSERT OR IGNORE INTO used VALUES (?)", blob) > 0
 
     def _count_bad(self, blobs: Iterable[BlobId]) -> int:
-        with _translated():
-            find = "SELECT 1 FROM bad WHERE blob = ?"
-            return sum(self._db.execute(find, (blob,)).fetchone() is not None for blob in blobs)
+        return sum(bool(self._notes.select("SELECT 1 FROM bad WHERE blob = ?", blob)) for blob in blobs)
 
     def _note_whole(self, content: bytes) -> None:
-        with _translated():
-            self._db.execute("INSERT OR IGNORE INTO whole VALUES (?)", (content,))
+        self._notes.change("INSERT OR IGNORE INTO whole VALUES (?)", content)
 
     def _is_whole(self, content: bytes) -> bool:
-        with _translated():
-            return self._db.execute("SELECT 1 FROM whole WHERE blob = ?", (content,)).fetchone() is not None
-
-    def _pages(self, query: str) -> Iterator[list[bytes]]:
-        last = b""
-        while True:
-            with _translated():
-                page = [bytes(row[0]) for row in self._db.execute(query, (last, _PAGE_ROWS))]
-            if not page:
-                return
-            yield page
-            last = page[-1]
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.Error as exc:
-        raise LocalError(
-            f"can't note what was checked in a temporary database: {exc}",
-            hint="is the disk of the temporary folder full?",
-        ) from exc
+        return bool(self._notes.select("SELECT 1 FROM whole WHERE blob = ?", content))

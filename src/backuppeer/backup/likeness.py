@@ -75,7 +75,8 @@ def read_look(encoded: bytes) -> Look:
     """
     try:
         return _decoder.decode(encoded)
-    except msgspec.MsgspecError as exc:
+    # RecursionError: msgspec raises it for arrays nested some thousand deep, where it passes over what it doesn't know.
+    except (msgspec.MsgspecError, RecursionError) as exc:
         raise IntegrityFault(f"the look of a directory can't be decoded: {exc}") from exc
 
 

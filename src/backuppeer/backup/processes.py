@@ -16,6 +16,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from types import TracebackType
 from typing import IO, Final, Self
 
@@ -135,22 +136,18 @@ class Worker:
             OSError: the system refused memory, descriptors or a process.
 
         """
-        with shared_file(job.memory_bytes) as file:
-            self._pages = mmap.mmap(file.fileno(), job.memory_bytes)
-            self.memory = memoryview(self._pages)
-            """What both see; the last byte is the flag by which it is told to stop."""
-            self._socket, theirs = socket.socketpair()
-            with theirs:
-                try:
+        with ExitStack() as failed:
+            with shared_file(job.memory_bytes) as file:
+                self._pages = mmap.mmap(file.fileno(), job.memory_bytes)
+                self.memory = memoryview(self._pages)
+                """What both see; the last byte is the flag by which it is told to stop."""
+                self._socket, theirs = socket.socketpair()
+                failed.callback(self._socket.close)
+                with theirs:
                     self._process = _spawn(theirs.fileno(), file.fileno())
-                except BaseException:
-                    self._socket.close()
-                    raise
-        try:
+            failed.callback(self.close)
             send_frame(self._socket, job.start, job.descriptors)
-        except BaseException:
-            self.close()
-            raise
+            failed.pop_all()
 
     def wait(self) -> None:
         """Wait until it says something, or has ended, but no longer than a moment: another thread may have heard it."""
@@ -191,13 +188,12 @@ class Worker:
         return answer
 
     def _wait(self, check: Callable[[], None]) -> None:
-        while not self._has_said(WORKER_LOOK_S):
-            try:
+        with ExitStack() as stopped:
+            # It ends after the file it is at; until it has ended its descriptors of our files are in use.
+            stopped.callback(self.close)
+            while not self._has_said(WORKER_LOOK_S):
                 check()
-            except BaseException:
-                # It ends after the file it is at; until it has ended its descriptors of our files are in use.
-                self.close()
-                raise
+            stopped.pop_all()
 
     def _has_said(self, wait_s: float) -> bool:
         poll = select.poll()  # not select(): an agent has more than 1,024 descriptors

@@ -100,7 +100,7 @@ def _join(progress: Progress, parts: Mapping[str, str]) -> str:
 def _speed(progress: Progress, pace: Pace, silent_s: float) -> dict[str, str]:
     still_s = pace.still_s(silent_s)
     if still_s >= STILL_S:
-        return {"left": f"no answer for {format_duration(still_s)}"}
+        return {"left": f"nothing moved for {format_duration(still_s)}"}
     rate, left = pace.rate(silent_s), pace.left_s(progress, silent_s)
     return {
         "rate": f"{format_size(round(rate))}/s" if rate >= 1 else "",

@@ -107,7 +107,7 @@ def make_handlers(agent: Agent) -> dict[str, Handler]:
     """Return who serves which route of control.api."""
     home, host, owner, amend = HomeCommands(agent), HostCommands(agent), OwnerCommands(agent), AmendCommands(agent)
     inspect, mend, prune = InspectCommands(agent), MendCommands(agent), PruneCommands(agent)
-    handlers: dict[str, Handler] = {
+    handlers: dict[str, Handler] = _make_mount_handlers(MountCommands(agent)) | {
         "ping": home.ping,
         "status": home.status,
         "stop": home.stop,
@@ -142,7 +142,6 @@ def make_handlers(agent: Agent) -> dict[str, Handler]:
         "restore/plan": owner.plan_restore,
         "restore": owner.restore,
         "recover": owner.recover,
-        **_make_mount_handlers(MountCommands(agent)),
     }
     return {name: look_first(agent, name, handler) for name, handler in handlers.items()}
 

@@ -190,9 +190,8 @@ class Removals:
             number = files[-1][0] + 1 if files else 1
             folder = self._layout.removals(agreement)
             make_directory(folder)
-            data = _MAGIC + len(signed).to_bytes(4, "big") + signed + b"".join(packs)
             # Durable before the rows and before the answer: the host must be able to show what it erased packs for.
-            replace_file(folder / f"{number:08d}.{kind}", data)
+            replace_file(folder / f"{number:08d}.{kind}", _join(signed, packs))
         return number
 
     def _files(self, agreement: AgreementId) -> list[tuple[int, str, Path]]:
@@ -206,13 +205,24 @@ class Removals:
     def _read(self, path: Path) -> tuple[bytes, list[StoredId]]:
         with path.open("rb") as file:
             data = file.read(_FILE_BYTES + 1)
-        start = len(_MAGIC) + 4
-        end = start + int.from_bytes(data[len(_MAGIC) : start], "big")
-        ids = data[end:]
-        if not data.startswith(_MAGIC) or not ids or len(ids) % STORED_ID_BYTES or len(data) > _FILE_BYTES:
-            raise LocalError(f"{path} is no request to delete packs")
-        packs = [StoredId(ids[at : at + STORED_ID_BYTES]) for at in range(0, len(ids), STORED_ID_BYTES)]
-        return data[start:end], packs
+        try:
+            return _split(data)
+        except ValueError as exc:
+            raise LocalError(f"{path} is no request to delete packs") from exc
+
+
+def _join(signed: bytes, packs: Sequence[StoredId]) -> bytes:
+    return _MAGIC + len(signed).to_bytes(4, "big") + signed + b"".join(packs)
+
+
+def _split(data: bytes) -> tuple[bytes, list[StoredId]]:
+    """Return what `_join` joined; ValueError for anything else."""
+    start = len(_MAGIC) + 4
+    end = start + int.from_bytes(data[len(_MAGIC) : start], "big")
+    ids = data[end:]
+    if not data.startswith(_MAGIC) or not ids or len(ids) % STORED_ID_BYTES or len(data) > _FILE_BYTES:
+        raise ValueError
+    return data[start:end], [StoredId(ids[at : at + STORED_ID_BYTES]) for at in range(0, len(ids), STORED_ID_BYTES)]
 
 
 def _match(path: Path) -> re.Match[str] | None:

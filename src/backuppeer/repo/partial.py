@@ -12,7 +12,6 @@ that a backup was asked for has a row to itself, so that the end of that backup 
 
 import sqlite3
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from posixpath import dirname
@@ -47,6 +46,17 @@ class Row:
     place: bytes | None = None
 
 
+def read_finished(body: bytes) -> dict[bytes, TreeEntry]:
+    """Return the entries in the body of a row, by name; none when it can't be decoded.
+
+    Their files are read again then, as if the row had never been written.
+    """
+    try:
+        return {entry.name: entry for entry in _decoder.decode(body)}
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return {}
+
+
 class PartialTree:
     """Rows by absolute path. Thread-safe by a lock."""
 
@@ -73,9 +83,7 @@ class PartialTree:
         query = "SELECT body FROM finished WHERE directory = ? ORDER BY number"
         found: dict[bytes, TreeEntry] = {}
         for (body,) in self._db.run(lambda db: db.execute(query, (directory,)).fetchall()):
-            # What can't be decoded is read again from the files, as if it had never been written.
-            with suppress(msgspec.MsgspecError, UnicodeDecodeError):
-                found |= {entry.name: entry for entry in _decoder.decode(body)}
+            found |= read_finished(body)
         return found
 
     def write(self, rows: Iterable[Row], *, stale: Iterable[bytes] = ()) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from agent.hosted import hosted
 from agent.houses import WISH, FixedReach, HostHouse, partner
-from agent.loops import SetClock, play
+from agent.loops import LookedAtClock, SetClock, play
 from agent.parties import two_parties
 from backuppeer.agent.owner import fetch as fetch_module
 from backuppeer.agent.owner import upload as upload_module
@@ -18,7 +18,6 @@ from backuppeer.agent.owner.fetch import Fetch, RecentSpans, read_range
 from backuppeer.agent.owner.upload import Pace, Upload
 from backuppeer.agent.peers import retry as retry_module
 from backuppeer.agent.peers.partners import Partner
-from backuppeer.clock import SystemClock
 from backuppeer.errors import (
     ExitCode,
     IntegrityFault,
@@ -37,7 +36,7 @@ from backuppeer.wire.messages import GetRange, Proceed, PutPack, Range
 
 @pytest.fixture(autouse=True)
 def _short_patience(monkeypatch):
-    """Retries are real, but for a fraction of a second."""
+    """Retries are real, but few: time passes as they look at it."""
     monkeypatch.setattr(retry_module, "RETRY_FIRST_S", 0.01)
     monkeypatch.setattr(fetch_module, "RETRY_BUDGET_S", 0.2)
     for module in (fetch_module, upload_module):
@@ -66,13 +65,13 @@ class Run:
             partners,
             on_copy=self.on_copy,
             say=self.say,
-            clock=SystemClock(),
+            clock=LookedAtClock(),
             stop=self.stop,
         )
         self.fetch = Fetch(
             owner.repository.ledger,
             {each.agreement: each for each in partners},
-            clock=SystemClock(),
+            clock=LookedAtClock(),
             blame=lambda who, error: self.blamed.append((who.peer, type(error))),
             say=self.say,
         )

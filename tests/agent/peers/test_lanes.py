@@ -108,7 +108,9 @@ def test_the_first_bulk_goes_another_way_and_a_lane_comes_meanwhile_and_is_used_
     play(scenario)
 
 
-def test_bulk_waits_a_moment_for_the_lane_that_is_being_made():
+def test_bulk_waits_a_moment_for_the_lane_that_is_being_made(monkeypatch):
+    monkeypatch.setattr(lanes_module, "LANE_WAIT_S", 3600.0)
+
     async def scenario(pair):
         stream = await pair.owner.lanes.obtain()
         assert stream is not None
@@ -118,6 +120,8 @@ def test_bulk_waits_a_moment_for_the_lane_that_is_being_made():
 
 
 def test_bulk_waits_for_a_lane_in_use_and_goes_another_way_when_that_takes_long(monkeypatch):
+    monkeypatch.setattr(lanes_module, "LANE_WAIT_S", 3600.0)
+
     async def scenario(pair):
         streams = [await pair.lane() for _ in range(LANES_PER_SESSION)]
         waiting = asyncio.ensure_future(pair.owner.lanes.obtain())

@@ -70,10 +70,11 @@ class Upload:
         self._on_copy, self._clock, self._stop = on_copy, clock, stop
         self._herald = Herald(say, clock)
         self._pace = Pace(clock, is_waited_for=is_waited_for)
-        self._buffers: queue.SimpleQueue[bytearray] = queue.SimpleQueue()
+        self._buffers: queue.LifoQueue[bytearray | None] = queue.LifoQueue()
         # Bounded for all hosts together: memory must not grow with their number. Two each, or none could overlap.
+        # None: one that may be made. The last one given back goes out first, so a small backup makes one or two.
         for _ in range(max(PACKS_IN_FLIGHT, 2 * len(partners))):
-            self._buffers.put(bytearray(PACK_TARGET_BYTES))
+            self._buffers.put(None)
 
     @property
     def sent_bytes(self) -> int:
@@ -160,7 +161,7 @@ class Upload:
         while True:
             self._check_stop()
             try:
-                return self._buffers.get(timeout=_WAIT_S)
+                return self._buffers.get(timeout=_WAIT_S) or bytearray(PACK_TARGET_BYTES)
             except queue.Empty:
                 self._leave_laggards()
                 self._live()
