@@ -3,7 +3,7 @@
 import msgspec
 
 from backuppeer.cli.main import main
-from backuppeer.control import api, events, restoring
+from backuppeer.control import api, events, restoring, saving
 from cli.terminal import check_output
 from control.dummy import PEER
 
@@ -48,7 +48,7 @@ PENDING = api.PendingRequest(
     trust=0.1,
     trust_level="unproven",
 )
-BACKED_UP = api.BackupResult(
+BACKED_UP = saving.BackupResult(
     snapshot="3fa9c1d2" * 8, files=2, bytes=10, new_bytes=10, sent_bytes=12, seconds=0.5, errors=0, peers=[PEER]
 )
 RESTORED = restoring.RestoreResult(

@@ -22,7 +22,7 @@ from backuppeer.host import heads, removals
 from backuppeer.ids import AgreementId, PeerId, StoredId, TransportId, format_peer_id, parse_peer_id
 from backuppeer.limits import FRAME_BYTES, HANDSHAKE_FRAME_BYTES, WORKER_FRAME_BYTES
 from backuppeer.proof import statements
-from backuppeer.proof.removals import PackDelete, PackRevive, open_removal
+from backuppeer.proof.removals import PackDelete, PackRevive, PackWithdraw, open_removal
 from backuppeer.proof.writer import verify_head
 from backuppeer.signaling import knock, listing, messages
 from backuppeer.wire.codec import FrameReader, UnknownMessage, decode, encode
@@ -41,6 +41,7 @@ KINDS = (
     statements.TransportBinding,
     PackDelete,
     PackRevive,
+    PackWithdraw,
 )
 
 
@@ -76,7 +77,7 @@ def _read_head_file(data: bytes) -> None:
 def read_removal(data: bytes) -> None:
     """First byte: the kind; second: how many packs. Then a blob, which their owner signs; also as a host's file."""
     _ignoring_values(removals._split, removals._MAGIC + data)
-    kind = PackRevive if data[:1] == b"\1" else PackDelete
+    kind = {1: PackRevive, 2: PackWithdraw}.get(data[0] if data else 0, PackDelete)
     packs = [StoredId(bytes([number]) * 32) for number in range(data[1] if data[1:] else 0)]
     blob = data[2:]
     signed = len(blob).to_bytes(4, "big") + blob + KEY.sign(kind.purpose, blob)

@@ -15,7 +15,7 @@ from backuppeer.backup.worker import ReadStart, Task
 from backuppeer.crypto.words import encode_words
 from backuppeer.host import heads
 from backuppeer.ids import AgreementId, BlobId, LogicalId, PeerId, SnapshotId, StoredId, format_peer_id
-from backuppeer.proof.removals import PackDelete, PackRevive, sign_removal
+from backuppeer.proof.removals import PackDelete, PackRevive, PackWithdraw, sign_removal
 from backuppeer.proof.statements import TransportBinding, sign_statement
 from backuppeer.repo import layout
 from backuppeer.repo.blob import BlobKind, Codec
@@ -112,11 +112,11 @@ def _statements():
         yield bytes([kind]) + blob.replace(world.device.public, KEY.public).replace(world.owner.public, KEY.public)
     yield b"\2" + heads._join(world.head(1), world.grant())[8:]
     packs = [StoredId(b"s" * 32)]
-    removal = {"agreement": AgreementId(b"a" * 16), "head": (bytes(32), 7), "time_ms": NOW_MS}
-    for number, kind in enumerate((PackDelete, PackRevive), 5):
+    removal = {"agreement": AgreementId(b"a" * 16), "head": (b"h" * 32, 7), "time_ms": NOW_MS}
+    for number, kind in enumerate((PackDelete, PackRevive, PackWithdraw), 5):
         signed = sign_removal(kind, packs, KEY, **removal)
         yield bytes([number]) + signed[4 : 4 + int.from_bytes(signed[:4], "big")]
-    assert len(KINDS) == 7
+    assert len(KINDS) == 8
 
 
 def _wires():
@@ -263,11 +263,11 @@ def _hints():
 
 
 def _removals():
-    for mark, kind in enumerate((PackDelete, PackRevive)):
+    for mark, kind in enumerate((PackDelete, PackRevive, PackWithdraw)):
         for count in (1, 3):
             packs = [StoredId(bytes([number]) * 32) for number in range(count)]
             signed = sign_removal(
-                kind, packs, KEY, agreement=AgreementId(b"a" * 16), head=(bytes(32), 7), time_ms=NOW_MS
+                kind, packs, KEY, agreement=AgreementId(b"a" * 16), head=(b"h" * 32, 7), time_ms=NOW_MS
             )
             yield bytes([mark, count]) + signed[4 : 4 + int.from_bytes(signed[:4], "big")]
 
