@@ -10,7 +10,7 @@ separate packs, since browsing reads only the latter; their rests share the last
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from backuppeer.backup.streams import PackSink
 from backuppeer.ids import BlobId, LogicalId
@@ -44,6 +44,7 @@ class Packer:
         self._claims = threading.Lock()
         self._claimed: set[BlobId] = set()
         self._packs = threading.Lock()
+        self._storing = threading.Lock()
         self._data = _OpenPack()
         self._meta = _OpenPack()
         self._outstanding: deque[list[BlobId]] = deque()
@@ -86,21 +87,29 @@ class Packer:
             BackupPeerError: the sink can't take packs any more.
 
         """
-        with self._packs:
-            for blob in blobs:
-                if blob.kind is BlobKind.DATA:
-                    self.new_bytes += blob.plain_bytes
-                    self._data = self._put(self._data, blob)
-                else:
-                    self._meta = self._put(self._meta, blob)
+        left = iter(blobs)
+        while (full := self._fill(left)) is not None:
+            # Others fill the next pack meanwhile. Just one: whoever fills that too waits in `_fill`, and all with it.
+            try:
+                self._store(full)
+            finally:
+                self._storing.release()
 
-    def _put(self, pack: _OpenPack, blob: Blob) -> _OpenPack:
-        if pack.add(blob):
-            return pack
-        self._store(pack)
-        fresh = _OpenPack()
-        fresh.add(blob)  # a blob is at most 4 MiB, an empty pack takes it
-        return fresh
+    def _fill(self, left: Iterator[Blob]) -> _OpenPack | None:
+        """Put blobs into open packs until one is full, and return that, `_storing` taken; None: all are in."""
+        with self._packs:
+            for blob in left:
+                is_data = blob.kind is BlobKind.DATA
+                self.new_bytes += blob.plain_bytes if is_data else 0
+                pack = self._data if is_data else self._meta
+                if pack.add(blob):
+                    continue
+                self._storing.acquire()
+                fresh = _OpenPack()
+                fresh.add(blob)  # a blob is at most 4 MiB, an empty pack takes it
+                self._data, self._meta = (fresh, self._meta) if is_data else (self._data, fresh)
+                return pack
+        return None
 
     def _store(self, pack: _OpenPack) -> None:
         if self._sink is None:

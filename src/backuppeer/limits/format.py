@@ -60,6 +60,8 @@ INVENTORY_PIECES: Final = 65536
 """Lists of pack ids in one inventory: about 270 million packs, 4 PiB."""
 INDEX_BATCH: Final = 256
 """Blob ids of one look-up: as many question marks as SQLite prepares quickly."""
+ABSENCE_BLOBS: Final = 50_000
+"""An index with no more blobs keeps in memory what it has not: of what meets a large one little is new."""
 INDEX_CACHE_KIB: Final = 16 * KIB
 """Page cache of the index; memory stays bounded whatever the number of chunks."""
 TREE_CACHE_BYTES: Final = 1 * GIB

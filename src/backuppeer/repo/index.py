@@ -16,17 +16,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
-
-from backuppeer.errors import DamagedStateError
 from backuppeer.ids import BlobId, LogicalId, SnapshotId
-from backuppeer.limits import INDEX_BATCH, INDEX_CACHE_KIB
-from backuppeer.repo.blob import BlobKind, Codec
-from backuppeer.repo.database import REBUILD_HINT, LocalDatabase
+from backuppeer.limits import ABSENCE_BLOBS, INDEX_BATCH, INDEX_CACHE_KIB
+from backuppeer.repo.absence import Absence
+from backuppeer.repo.blob import BlobKind
+from backuppeer.repo.database import LocalDatabase
 from backuppeer.repo.layout import Entry
+from backuppeer.repo.location import Location, Row, read_location
 from backuppeer.repo.turnover import DROPPED, FRESH, NAMED, NEW_EPOCH, Turnover
 
-Row = tuple[bytes, bytes, int, int, int, int, int, int]
+__all__ = ["Counts", "Index", "Location", "Trust"]
 
 _SCHEMA: Final = (
     """
@@ -74,50 +73,6 @@ _KNOWN: Final = (
 _CONCEALED: Final = "CREATE TEMP TABLE IF NOT EXISTS concealed (number INTEGER PRIMARY KEY)"
 _SPARE: Final = "INSERT OR IGNORE INTO spares SELECT * FROM blobs WHERE blob = ? AND pack <> ?"
 _REGISTER: Final = "INSERT OR REPLACE INTO blobs VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-_KINDS: Final = {int(kind): kind for kind in BlobKind}
-_CODECS: Final = {int(codec): codec for codec in Codec}
-
-
-class Location(msgspec.Struct, frozen=True, gc=False):
-    """Where a blob lies: the same in all copies of the pack."""
-
-    pack: LogicalId
-    entry: Entry
-
-    @property
-    def blob(self) -> BlobId:
-        """The blob's id."""
-        return self.entry.blob
-
-    @property
-    def kind(self) -> BlobKind:
-        """The blob's kind."""
-        return self.entry.kind
-
-    @property
-    def codec(self) -> Codec:
-        """The blob's codec."""
-        return self.entry.codec
-
-    @property
-    def slot(self) -> int:
-        """The slot of the pack."""
-        return self.entry.slot
-
-    @property
-    def offset(self) -> int:
-        """Bytes from the start of the pack."""
-        return self.entry.offset
-
-    @property
-    def sealed_bytes(self) -> int:
-        """Length in the pack, tag included."""
-        return self.entry.sealed_bytes
-
-    @property
-    def plain_bytes(self) -> int:
-        """Length of the plaintext."""
-        return self.entry.plain_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +109,8 @@ class Index:
         self._db = LocalDatabase(path, _SCHEMA, what="index", probe=_PROBE, cache_kib=INDEX_CACHE_KIB)
         self._db.run(lambda db: db.execute(_CONCEALED))
         self.turnover = Turnover(self._db)
+        self._absence: Absence | None = None
+        self._is_large = False
 
     def close(self) -> None:
         """Close the file; the index can't be used afterwards."""
@@ -162,7 +119,7 @@ class Index:
     def find(self, blob: BlobId) -> Location | None:
         """Return where a blob lies, None when it isn't known."""
         row = self._db.run(lambda db: db.execute(_FIND, (blob,)).fetchone())
-        return None if row is None else _location(row)
+        return None if row is None else read_location(row)
 
     def has(self, blob: BlobId) -> bool:
         """Say whether a blob is known."""
@@ -170,7 +127,7 @@ class Index:
 
     def find_many(self, blobs: Iterable[BlobId]) -> dict[BlobId, Location]:
         """Return where those of the blobs lie that are known."""
-        return {BlobId(row[0]): _location(row) for row in self._look_up(_FIND_MANY, blobs)}
+        return {BlobId(row[0]): read_location(row) for row in self._look_up(_FIND_MANY, blobs)}
 
     def known(self, blobs: Iterable[BlobId]) -> set[BlobId]:
         """Return those of the blobs that a writer may rely on: known, not concealed, in no pack that goes.
@@ -184,9 +141,21 @@ class Index:
             self.turnover.rely(row[1] for row in rows)
             found.update(BlobId(row[0]) for row in rows)
 
-        for batch in _cut_batches(blobs):
+        for batch in _cut_batches(self._leave_out_absent(blobs)):
             self._db.run(partial(act, batch=batch))
         return found
+
+    def _leave_out_absent(self, blobs: Iterable[BlobId]) -> Iterable[BlobId]:
+        if self._absence is None and not self._is_large:
+            self._db.run(self._learn_absence)
+        return self._absence.keep_possible(blobs) if self._absence is not None else blobs
+
+    def _learn_absence(self, db: sqlite3.Connection) -> None:
+        rows = db.execute("SELECT blob FROM blobs LIMIT ?", (ABSENCE_BLOBS + 1,)).fetchall()
+        self._is_large = len(rows) > ABSENCE_BLOBS
+        if not self._is_large:
+            self._absence = Absence()
+            self._absence.add(BlobId(row[0]) for row in rows)
 
     def conceal(self, packs: Iterable[LogicalId]) -> None:
         """Let `known` pass over these packs from now on, instead of those concealed before; nothing is forgotten.
@@ -211,6 +180,8 @@ class Index:
         state = NAMED if is_found else FRESH
 
         def act(db: sqlite3.Connection) -> None:
+            if self._absence is not None:
+                self._absence.add(entry.blob for entry in ordered)
             db.execute("INSERT OR IGNORE INTO packs (logical, state) VALUES (?, ?)", (logical, state))
             number, was = db.execute("SELECT number, state FROM packs WHERE logical = ?", (logical,)).fetchone()
             if is_found and was == DROPPED:
@@ -355,13 +326,13 @@ class Index:
         last = b""
         query = f"SELECT {_COLUMNS} FROM blobs JOIN packs ON number = pack WHERE blob > ? ORDER BY blob LIMIT 4096"  # noqa: S608 - constants
         while rows := self._fetch(query, (last,)):
-            yield from (_location(row) for row in rows)
+            yield from (read_location(row) for row in rows)
             last = rows[-1][0]
 
     def locations_in(self, pack: LogicalId) -> list[Location]:
         """Return the blobs last found in a pack, by reading the whole table: for packs that can't say it themselves."""
         query = f"SELECT {_COLUMNS} FROM blobs JOIN packs ON number = pack WHERE logical = ?"  # noqa: S608 - constants
-        return [_location(row) for row in self._fetch(query, (pack,))]
+        return [read_location(row) for row in self._fetch(query, (pack,))]
 
     def clear(self) -> None:
         """Forget everything, to be rebuilt from directories."""
@@ -386,14 +357,3 @@ def _cut_batches(blobs: Iterable[BlobId]) -> Iterator[list[BlobId]]:
     for start in range(0, len(wanted), INDEX_BATCH):
         batch = wanted[start : start + INDEX_BATCH]
         yield batch + [batch[-1]] * (INDEX_BATCH - len(batch))
-
-
-def _location(row: Row) -> Location:
-    blob, logical, slot, offset, sealed, plain, kind, codec = row
-    try:
-        entry = Entry(BlobId(blob), _KINDS[kind], _CODECS[codec], slot, offset, sealed, plain)
-    except KeyError as exc:
-        raise DamagedStateError(
-            f"the index is damaged: a blob of kind {kind} and codec {codec}", hint=REBUILD_HINT
-        ) from exc
-    return Location(LogicalId(logical), entry)
