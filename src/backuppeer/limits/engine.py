@@ -36,10 +36,10 @@ SMALL_PACK_BYTES: Final = 4 * MIB
 """Packs up to this are joined by `prune --repack-small`: a quarter of a full one."""
 PRUNE_UNUSED_PERMILLE: Final = 50
 """Waste that a prune leaves beside what is needed, unless told otherwise: as restic does."""
-RESTORE_WINDOW_BLOBS: Final = 36864
-"""Blobs wanted by the files of one window; two windows are under way, some 22 MiB of plan each. Large, because equal
+RESTORE_WINDOW_BLOBS: Final = 30720
+"""Blobs wanted by the files of one window; two windows are under way, some 19 MiB of plan each. Large, because equal
 files far apart want the same packs: with 24,576 a tree of interpreters fetched its packs 1.7 times, with 49,152 1.4."""
-RESTORE_WINDOW_BYTES: Final = 1536 * MIB
+RESTORE_WINDOW_BYTES: Final = 1280 * MIB
 """Plain bytes of those files: far enough ahead that packs are fetched once, without holding the bytes."""
 RESTORE_FIRST_BLOBS: Final = 1024
 """Blobs of the first window: files come before the walk is far; a restore with more than these starts workers."""

@@ -151,11 +151,11 @@ class Index:
         return self._absence.keep_possible(blobs) if self._absence is not None else blobs
 
     def _learn_absence(self, db: sqlite3.Connection) -> None:
-        rows = db.execute("SELECT blob FROM blobs LIMIT ?", (ABSENCE_BLOBS + 1,)).fetchall()
-        self._is_large = len(rows) > ABSENCE_BLOBS
+        query = "SELECT count(*) FROM (SELECT 1 FROM blobs LIMIT ?)"
+        self._is_large = db.execute(query, (ABSENCE_BLOBS + 1,)).fetchone()[0] > ABSENCE_BLOBS
         if not self._is_large:
             self._absence = Absence()
-            self._absence.add(BlobId(row[0]) for row in rows)
+            self._absence.add(BlobId(row[0]) for row in db.execute("SELECT blob FROM blobs"))
 
     def conceal(self, packs: Iterable[LogicalId]) -> None:
         """Let `known` pass over these packs from now on, instead of those concealed before; nothing is forgotten.
