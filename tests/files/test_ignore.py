@@ -206,3 +206,8 @@ def test_what_lies_in_a_folder_that_fits_is_within_it():
 
 def test_a_mark_of_byte_order_and_foreign_line_ends_are_passed_over():
     assert read_lines(b"\xef\xbb\xbf*.o\r\n\xff\n") == ["*.o", "\udcff"]
+    assert read_lines(b"") == []
+
+
+def test_what_only_looks_like_a_line_end_is_part_of_a_pattern():
+    assert read_lines("a\u2028*\nb\x0c\x85c".encode()) == ["a\u2028*", "b\x0c\x85c"]

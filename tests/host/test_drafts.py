@@ -225,3 +225,13 @@ def test_whatever_comes_before_only_drafts_since_the_last_head_go(tmp_path_facto
             assert set(deeds.listed()) == kept | drafts
     finally:
         deeds.store.close()
+
+
+def test_a_disk_that_fails_before_a_draft_arrives_costs_no_room(deeds: Draftsman, monkeypatch):
+    def fail(*_):
+        raise StoreUnavailable("disk read failed")
+
+    monkeypatch.setattr(type(deeds.store.heads), "get", fail)
+    with pytest.raises(StoreUnavailable):
+        deeds.store.receive(A, StoredId(b"1" * 32), 1 << 16, is_draft=True)
+    assert deeds.store.totals().reserved_bytes == 0

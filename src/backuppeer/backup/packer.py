@@ -94,6 +94,7 @@ class Packer:
                 self._store(full)
             finally:
                 self._storing.release()
+                del full  # and with it the payloads: while this waits for its turn nobody needs them
 
     def _fill(self, left: Iterator[Blob]) -> _OpenPack | None:
         """Put blobs into open packs until one is full, and return that, `_storing` taken; None: all are in."""
@@ -149,7 +150,8 @@ class Packer:
         with self._packs:
             if not self._data.draft.is_empty:
                 data, self._data = self._data, _OpenPack()
-                self._store(data)
+                with self._storing:
+                    self._store(data)
         self.flush()
 
     def finish(self, last: Sequence[Blob], make_inventory: Callable[[Sequence[LogicalId]], list[Blob]]) -> None:

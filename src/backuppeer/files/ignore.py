@@ -105,4 +105,6 @@ def anywhere(pattern: str) -> str:
 
 def read_lines(data: bytes) -> list[str]:
     """Return the lines of a file of patterns."""
-    return os.fsdecode(data.removeprefix(b"\xef\xbb\xbf")).splitlines()
+    # Not splitlines(): to git a line ends where \n says so, and nowhere else.
+    *lines, last = os.fsdecode(data.removeprefix(b"\xef\xbb\xbf")).split("\n")
+    return [line.removesuffix("\r") for line in (*lines, *([last] if last else ()))]

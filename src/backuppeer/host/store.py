@@ -104,9 +104,10 @@ class Store:
         self._presence.check()
         if self._graveyard.is_deleted(agreement, stored):
             raise RefusedError("this pack was deleted and is kept for a while", hint="revive it instead of sending it")
+        upon = self._find_head(agreement) if is_draft else None
+        # Last: what is reserved is released by whoever takes the pack in.
         reservation = self.quota.reserve(agreement, size, is_list=is_list)
         name = secrets.token_hex(16) + PART_SUFFIX
-        upon = self._find_head(agreement) if is_draft else None
         return Incoming(self._target, agreement, stored=stored, reservation=reservation, name=name, upon=upon)
 
     def _find_head(self, agreement: AgreementId) -> int | None:

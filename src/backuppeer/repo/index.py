@@ -154,8 +154,9 @@ class Index:
         query = "SELECT count(*) FROM (SELECT 1 FROM blobs LIMIT ?)"
         self._is_large = db.execute(query, (ABSENCE_BLOBS + 1,)).fetchone()[0] > ABSENCE_BLOBS
         if not self._is_large:
-            self._absence = Absence()
-            self._absence.add(BlobId(row[0]) for row in db.execute("SELECT blob FROM blobs"))
+            absence = Absence()
+            absence.add(BlobId(row[0]) for row in db.execute("SELECT blob FROM blobs"))
+            self._absence = absence  # only now: others look at it without the lock
 
     def conceal(self, packs: Iterable[LogicalId]) -> None:
         """Let `known` pass over these packs from now on, instead of those concealed before; nothing is forgotten.

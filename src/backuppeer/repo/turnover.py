@@ -88,6 +88,18 @@ class Turnover:
         self._db.transact(act)
         return marked
 
+    def still_leaving(self, packs: Iterable[LogicalId]) -> set[LogicalId]:
+        """Return those of marked packs that are to go as before: nobody stored them again, or relies on them, since."""
+        wanted = list(packs)
+
+        def act(db: sqlite3.Connection) -> set[LogicalId]:
+            # Not `_are_all_relied`: a walk that began after the mark knew nothing of these packs.
+            sql = "SELECT number FROM packs JOIN temp.absent USING (number) WHERE logical = ? AND state < 2"
+            rows = ((pack, db.execute(sql, (pack,)).fetchone()) for pack in wanted)
+            return {pack for pack, row in rows if row is not None and row[0] not in self._relied}
+
+        return self._db.run(act)
+
     def stay(self, packs: Iterable[LogicalId] | None = None) -> None:
         """Take the mark off packs, or off all: they are not leaving after all."""
         which = None if packs is None else [(pack,) for pack in packs]

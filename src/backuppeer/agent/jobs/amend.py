@@ -56,6 +56,11 @@ class AmendJob:
         amendment = decide()
         if not amendment:
             return self._report(amendment, None, [])
+        # What is stored here is not for a prune beside this, until the head names it.
+        with self._vault.repository.index.turnover.relying():
+            return await self._run(decide)
+
+    async def _run(self, decide: Callable[[], Amendment]) -> Outcome:
         try:
             # A host that lacks a lot, a new one for example, waits for a backup: nobody expects hours of a `tag`.
             partners = await self._hosts.meet(self._vault.partners(), copy_bytes=AMEND_COPY_BYTES)

@@ -275,7 +275,7 @@ class PruneJob:
         # A pack whose acknowledgement was lost was found there later. Only where every host says that it has no head,
         # all packs are of work that broke off.
         has_head = self._vault.heads.newest() is not None or bool(self._hosts.failures)
-        found = self._vault.repository.index.turnover.unfinished(has_head=has_head)
+        found = self._vault.repository.index.turnover.unfinished(has_head=has_head) - self._find_lists()
         for _, places in census.places() if found else ():
             found.difference_update(place.pack for place in places.values())
         return found
@@ -292,11 +292,15 @@ class PruneJob:
         First the index, durably: nobody may rely on a pack that hosts are asked to erase.
         """
         repository = self._vault.repository
+        turnover = repository.index.turnover
+        # A pack whose acknowledgement came late, or that a head named meanwhile, is somebody's after all.
+        drop.victims = turnover.still_leaving(drop.victims)
+        drop.unfinished = turnover.still_leaving(drop.unfinished) & self._find_unfinished(census)
         drop.strays = self._find_strays()
         if drop.unfinished:
             check_moved(census, drop.unfinished)
             drop.unfinished_bytes = self._measure(drop.unfinished)
-            repository.index.turnover.drop(drop.unfinished, ())
+            turnover.drop(drop.unfinished, ())
         repository.ledger.doom(drop.strays | drop.unfinished)
 
     async def _has_erased(self, partner: Partner) -> bool:

@@ -128,11 +128,17 @@ class RepairJob:
         met = await self._hosts.meet(partners)
         self._reporter.begin("sending what is still here", unit="pack")
         upload = self._hosts.make_upload(met)
-        amended = await self._hosts.in_thread(upload, partial(self._resend, upload))
-        if amended is not None:
-            self._vault.heads.extend(amended.published.index, amended.published.inventory)
-        if self._vault.heads.newest() is not None:
-            await self._hosts.leave_head(met, lambda _: None)
+        turnover = self._vault.repository.index.turnover
+        # What is stored here is not for a prune beside this, until the head names it.
+        with turnover.relying():
+            amended = await self._hosts.in_thread(upload, partial(self._resend, upload))
+            if amended is not None:
+                self._vault.heads.extend(amended.published.index, amended.published.inventory)
+            if self._vault.heads.newest() is not None:
+                await self._hosts.leave_head(met, lambda _: None)
+            if amended is not None:
+                # Told or not: no earlier head is signed any more, and this one goes to whoever is met next.
+                await asyncio.to_thread(turnover.name, amended.published.inventory.packs)
         for partner in met:
             if partner.peer not in self._hosts.failures:
                 self._done.append(f"{partner.name} holds every pack that can be had")
