@@ -131,3 +131,27 @@ def test_the_list_that_a_repair_made_is_not_pruned(house, large, tmp_path, play)
         assert estate.vault.is_whole()
 
     play(scenario, house)
+
+
+def test_a_damaged_head_at_the_host_is_healed_and_blamed_on_nobody_else(
+    house,  # noqa: F811
+    owner,
+    tree,  # noqa: F811
+    tmp_path,
+):
+    async def scenario():
+        async with estate_of(owner, tmp_path / "estate", house) as estate:
+            wanted = {}
+            gone = await back_up(estate, tree("a", "b", "c"), wanted)
+            await back_up(estate, tree("a", "x", "y"), wanted)
+            await forget(estate, gone)
+            del wanted[gone]
+            await prune(estate)
+            (path,) = house.premises.directory.rglob("head")
+            path.write_bytes(b"rotten" * 50)
+            house.premises.close()
+            await back_up(estate, tree("a", "w"), wanted)
+            assert not any("another machine" in note for note in estate.notes)
+            await assert_whole(estate, tmp_path, wanted)
+
+    asyncio.run(scenario())

@@ -14,7 +14,7 @@ from backuppeer.agent.owner.clearing import Cleared, Withdrawal, clear_out, with
 from backuppeer.agent.owner.copying import find_shortage
 from backuppeer.agent.owner.meeting import Meeting
 from backuppeer.agent.owner.upload import Upload
-from backuppeer.agent.owner.vault import Vault
+from backuppeer.agent.owner.vault import REMOVALS_UNKNOWN, Vault
 from backuppeer.agent.peers.partners import Partner
 from backuppeer.agent.reporter import Reporter, beating
 from backuppeer.control.saving import LeftOut
@@ -80,7 +80,8 @@ class Gathering:
 
     def note_held(self, held: Mapping[AgreementId, HeadIs]) -> None:
         """Remember how many requests to remove packs each host had kept before it told what it holds."""
-        self._removals = {agreement: head.removals for agreement, head in held.items()}
+        known = ((agreement, head.removals) for agreement, head in held.items())
+        self._removals = {agreement: removals for agreement, removals in known if removals != REMOVALS_UNKNOWN}
 
     def make_upload(self, partners: Sequence[Partner], *, is_list: bool = False) -> Upload:
         """Return the way for packs to these hosts; what one of them acknowledged enters index and ledger.

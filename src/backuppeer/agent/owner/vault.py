@@ -37,6 +37,8 @@ from backuppeer.shares.ledger import Copy
 from backuppeer.trust.evidence import Kind
 from backuppeer.wire.messages import HeadIs
 
+REMOVALS_UNKNOWN: Final = -1
+"""In place of `HeadIs.removals` when a host could not say it: then nothing is known to compare with."""
 _RECOVERED: Final = "recovery.done"
 _INCOMPLETE: Final = "snapshots.incomplete"
 
@@ -254,7 +256,8 @@ class Vault:
         try:
             return await retry(partial(self.heads.ask, partner), self.clock)
         except RefusedError:
-            return HeadIs()  # damaged there, perhaps: what is asked next tells, and the next head heals it
+            # Damaged there, perhaps: what is asked next tells, and the next head heals it.
+            return HeadIs(removals=REMOVALS_UNKNOWN)
 
     def take_head(self, partner: Partner, held: HeadIs, reporter: Reporter) -> None:
         """Adopt a host's head if it is newer than ours.
