@@ -149,7 +149,7 @@ def test_an_owner_that_lost_its_state_takes_up_the_agreement_again_though_the_ho
     (pair.owner.path / "state.db").write_bytes(b"")
     told = pair.owner.run("restore", "latest", "--target", str(world.path / "no"))
     assert told.code == 10
-    assert "` to a host of yours" in told.last["hint"]
+    assert "takes up an agreement again" in told.last["hint"]
     if verb == "connect":
         pair.owner.do("connect", pair.host_id, "--storage", "600MB", "--yes", "--wait", "30s")
     else:
