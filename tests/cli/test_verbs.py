@@ -23,7 +23,7 @@ from backuppeer.errors import (
     PendingError,
     RefusedError,
 )
-from cli.rows import PENDING, PROGRESS, ROW, WORDS, ask, run
+from cli.rows import PENDING, PROGRESS, ROW, WORDS, ask, make_peer, run
 from cli.terminal import FakeTerminal, check_output
 from control.dummy import PEER, given, telling
 
@@ -34,22 +34,6 @@ def test_version_is_printed_without_loading_typer():
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
     assert done.returncode == 0
     assert done.stdout.decode() == f"backup-peer {__version__}\n"
-
-
-def peer_row(**changes):
-    row = api.PeerRow(
-        peer_id=PEER,
-        alias="alice",
-        role="host",
-        verified=True,
-        quota_bytes=10**10,
-        used_bytes=1,
-        safety_words=WORDS,
-        last_seen="",
-        trust=0.5,
-        trust_level="fair",
-    )
-    return msgspec.structs.replace(row, **changes)
 
 
 def test_a_client_verb_loads_nothing_of_the_agents_machinery():
@@ -256,7 +240,7 @@ def test_servers_come_from_flag_then_environment_then_config(  # noqa: PLR0917 -
 
 
 def test_lists_print_arrays_that_fit_their_schemas(capsys, agent):
-    peer = peer_row(verified=False, quota_bytes=10)
+    peer = make_peer(verified=False, quota_bytes=10)
     session = api.SessionRow(
         peer_id=PEER,
         alias="alice",
@@ -377,7 +361,7 @@ def test_status_tells_a_server_that_fails_from_one_that_is_not_in_use(capsys, ag
 
 
 def test_peers_explain_the_mark_and_how_a_comparison_is_recorded(capsys, agent):
-    peer = peer_row()
+    peer = make_peer()
     record = "backup-peer peers set alice --verified"
     answers = [peer, *(msgspec.structs.replace(peer, verified=False, role=role) for role in ("host", "both", "owner"))]
 
@@ -395,7 +379,7 @@ def test_peers_explain_the_mark_and_how_a_comparison_is_recorded(capsys, agent):
 
 
 def test_a_comparison_is_recorded_on_either_side(capsys, agent):
-    row = peer_row(alias="bob", role="owner")
+    row = make_peer(alias="bob", role="owner")
     dummy = agent({"peers/set": given(row)})
     assert ask(capsys, "peers set", "bob", "--verified")[0] == 0
     assert (dummy.requests[0][1].peer, dummy.requests[0][1].verified) == ("bob", True)
@@ -404,7 +388,7 @@ def test_a_comparison_is_recorded_on_either_side(capsys, agent):
 
 
 def test_a_peer_is_given_a_name(capsys, agent):
-    dummy = agent({"peers/set": given(peer_row(alias="bob"))})
+    dummy = agent({"peers/set": given(make_peer(alias="bob"))})
     code, out, _ = run(capsys, "peers", "set", PEER, "--name", "bob")
     assert code == 0
     assert out == f"recorded: {PEER[:13]} is bob\n"

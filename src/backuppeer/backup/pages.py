@@ -9,6 +9,7 @@ worker sees need not be copied: a buffer mirrors its pack, so what lies at an of
 import mmap
 import os
 import threading
+from contextlib import ExitStack
 from typing import Final, Self
 
 _HAS_SHARED: Final = hasattr(os, "memfd_create")
@@ -27,19 +28,18 @@ class Pages(mmap.mmap):
 
         """
         is_shared = is_shared and _HAS_SHARED
-        fd = os.memfd_create("backup-peer pages", os.MFD_CLOEXEC) if is_shared else -1
         # Private ones, else: shared pages are dearer, and would not count as this process's memory.
         private = (
             {} if is_shared or not hasattr(mmap, "MAP_PRIVATE") else {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS}
         )
-        try:
+        with ExitStack() as failed:
+            fd = -1
             if is_shared:
+                fd = os.memfd_create("backup-peer pages", os.MFD_CLOEXEC)
+                failed.callback(os.close, fd)
                 os.ftruncate(fd, size_bytes)
             pages = super().__new__(cls, fd, size_bytes, **private)
-        except BaseException:
-            if is_shared:
-                os.close(fd)
-            raise
+            failed.pop_all()  # the pages' own now
         pages.fd = fd
         return pages
 

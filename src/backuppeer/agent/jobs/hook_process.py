@@ -13,7 +13,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final
 
@@ -41,21 +41,19 @@ class HookProcess:
         self._loop = asyncio.get_running_loop()
         reading, writing = os.pipe()
         self._output = _Output(reading, tell)
-        try:
-            self._process = subprocess.Popen(
-                words,
-                stdin=subprocess.DEVNULL,
-                stdout=writing,
-                stderr=writing,
-                cwd=cwd,
-                env=dict(env),
-                start_new_session=True,  # a group of its own, so that its children can be ended with it
-            )
-        except BaseException:
-            self._output.close()
-            raise
-        finally:
-            os.close(writing)
+        with ExitStack() as failed:
+            failed.callback(self._output.close)
+            with os.fdopen(writing, "wb", buffering=0) as ours:
+                self._process = subprocess.Popen(
+                    words,
+                    stdin=subprocess.DEVNULL,
+                    stdout=ours,
+                    stderr=ours,
+                    cwd=cwd,
+                    env=dict(env),
+                    start_new_session=True,  # a group of its own, so that its children can be ended with it
+                )
+            failed.pop_all()
         self._watched = _watch(self._process.pid)
 
     async def wait(self) -> int:
