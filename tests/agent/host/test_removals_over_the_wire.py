@@ -167,6 +167,35 @@ def test_the_time_in_which_the_store_was_away_does_not_count(house, owner):
     assert sweeping.look() == 40
 
 
+@pytest.mark.timeout(30)
+def test_a_delete_in_the_middle_of_a_look_brings_another_one(house, owner):
+    owner.agree_with(house)
+    sweeping = Sweeping(house.premises, house.clock)
+
+    async def scenario():
+        looks: asyncio.Queue[int] = asyncio.Queue()
+        loop, plain = asyncio.get_running_loop(), sweeping.look
+
+        def look():
+            pause_s = plain()
+            if looks.empty():
+                asyncio.run_coroutine_threadsafe(wake(), loop).result()
+            loop.call_soon_threadsafe(looks.put_nowait, 1)
+            return pause_s
+
+        async def wake():
+            sweeping.wake()
+
+        sweeping.look = look
+        task = asyncio.create_task(sweeping.run())
+        await looks.get()
+        await looks.get()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(scenario())
+
+
 def test_a_delete_wakes_the_sweep(house, owner):
     agreement = owner.agree_with(house, (4 * 2**20, 3600, 0))
     sweeping = Sweeping(house.premises, house.clock)

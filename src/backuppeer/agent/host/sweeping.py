@@ -35,12 +35,12 @@ class Sweeping:
         """Count and erase until cancelled."""
         while True:
             pause_s = SWEEP_S
+            self._woken.clear()  # before the look: who wakes it in its middle deleted what it may not have seen
             if self._premises.directory is not None:
                 try:
                     pause_s = await asyncio.to_thread(self.look)
                 except BackupPeerError as exc:
                     _log.info("no sweep", reason=exc.message)
-            self._woken.clear()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._woken.wait(), pause_s)
 
