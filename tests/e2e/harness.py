@@ -334,9 +334,20 @@ class Pair:
 
     def packs(self, store: Path | None = None) -> list[Path]:
         """The packs that the host keeps, largest first."""
-        root = (store or self.host.path / "store") / "agreements"
-        found = [path for path in root.glob("*/packs/*/*") if path.suffix != ".leaves" and path.is_file()]
-        return sorted(found, key=lambda path: (-path.stat().st_size, path.name))
+        sizes = self._sizes(store)
+        return sorted(sizes, key=lambda path: (-sizes[path], path.name))
+
+    def stored_bytes(self) -> int:
+        """The size of them all; the host may erase some meanwhile."""
+        return sum(self._sizes(None).values())
+
+    def _sizes(self, store: Path | None) -> dict[Path, int]:
+        root, found = (store or self.host.path / "store") / "agreements", {}
+        for path in root.glob("*/packs/*/*"):
+            with contextlib.suppress(FileNotFoundError):
+                if path.suffix != ".leaves" and path.is_file():
+                    found[path] = path.stat().st_size
+        return found
 
 
 def wait_request(host: Home) -> Json:

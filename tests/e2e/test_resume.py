@@ -24,10 +24,6 @@ def tree(world: World) -> Path:
     return root
 
 
-def stored_bytes(pair: Pair) -> int:
-    return sum(path.stat().st_size for path in pair.packs())
-
-
 def cut(pair: Pair, tree: Path, *, packs: int = 8) -> Running:
     """Start a backup and return when so many packs are durable, far from all."""
     running = pair.owner.start("backup", str(tree))
@@ -46,7 +42,7 @@ def assert_goes_on(world: World, pair: Pair, tree: Path) -> None:
     """Complete the backup; what the host had by then is not sent again, and most of it not even read."""
     pair.host.do("status")  # both agents run before anything is counted
     pair.owner.do("status")
-    had, before = stored_bytes(pair), bytes_read(pair.owner)
+    had, before = pair.stored_bytes(), bytes_read(pair.owner)
     assert had > TOTAL // 4, "too little was durable for this to show anything"
     done = pair.owner.do("backup", str(tree)).last
     read = bytes_read(pair.owner) - before

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e.harness import Pair, World, agree, below, describe_tree, wait_until
+from e2e.harness import World, agree, below, describe_tree, wait_until
 from e2e.trees import make_random_files
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
@@ -21,10 +21,6 @@ def tree(world: World) -> Path:
     return root
 
 
-def stored_bytes(pair: Pair) -> int:
-    return sum(path.stat().st_size for path in pair.packs())
-
-
 def test_a_backup_that_does_not_fit_says_what_to_do_and_a_smaller_one_fits_after_that(world: World, tree: Path):
     pair = agree(world, storage="64MiB", lock="30d")
     owner = pair.owner
@@ -33,10 +29,10 @@ def test_a_backup_that_does_not_fit_says_what_to_do_and_a_smaller_one_fits_after
     assert "full" in failed.last["message"]
     assert "`backup-peer prune" in failed.last["hint"]
     assert "at alice at once" in failed.last["hint"]
-    assert stored_bytes(pair) > HALF
+    assert pair.stored_bytes() > HALF
     assert owner.run("prune").code == 2, "nobody is there to ask"
     dry = owner.do("prune", "--dry-run").last
-    assert dry["hosts"][0]["at_once_bytes"] == stored_bytes(pair)
+    assert dry["hosts"][0]["at_once_bytes"] == pair.stored_bytes()
     done = owner.do("prune", "--yes").last
     assert done["unfinished_packs"] > 0
     assert done["hosts"][0]["at_once_bytes"] == dry["hosts"][0]["at_once_bytes"]
@@ -51,17 +47,17 @@ def test_what_a_snapshot_needs_keeps_its_lock_beside_unfinished_work(world: Worl
     pair = agree(world, storage="64MiB", lock="30d")
     owner = pair.owner
     first = str(owner.do("backup", str(tree / "one")).last["snapshot"])
-    kept = stored_bytes(pair)
+    kept = pair.stored_bytes()
     assert owner.run("backup", str(tree)).code == 13
-    assert stored_bytes(pair) > kept
+    assert pair.stored_bytes() > kept
     owner.do("prune", "--yes")
-    assert stored_bytes(pair) == kept
+    assert pair.stored_bytes() == kept
     owner.do("restore", first, "--target", str(world.path / "out"), "--verify")
     owner.do("forget", first, "--yes")
     done = owner.do("prune", "--yes").last
     assert done["hosts"][0]["at_once_bytes"] == 0
     assert done["hosts"][0]["lock_s"] == 30 * 86_400
-    assert stored_bytes(pair) > kept, "what a head named once waits for its lock"
+    assert pair.stored_bytes() > kept, "what a head named once waits for its lock"
 
 
 def test_work_that_ctrl_c_cut_goes_at_once_or_is_kept_to_go_on_from(world: World, tree: Path):
@@ -72,9 +68,9 @@ def test_work_that_ctrl_c_cut_goes_at_once_or_is_kept_to_go_on_from(world: World
     running.process.send_signal(signal.SIGINT)
     running.wait()
     owner.do("agent", "stop")  # returns when what was under way has ended
-    had = stored_bytes(pair)
+    had = pair.stored_bytes()
     kept = owner.do("prune", "--keep-unfinished", "--yes").last
-    assert (kept["unfinished_packs"], stored_bytes(pair)) == (0, had)
+    assert (kept["unfinished_packs"], pair.stored_bytes()) == (0, had)
     assert owner.do("prune", "--yes").last["unfinished_packs"] > 0
     assert not pair.packs()
     owner.do("backup", str(tree))
