@@ -29,6 +29,8 @@ AGENT_STOP_S: Final = 60.0
 CONNECT_WAIT_S: Final = 60.0
 PACKS_IN_FLIGHT: Final = 3
 """Sealed packs waiting for a host's acknowledgement; 16 MiB each, so this is the upload memory."""
+REFUSED_GRACE_S: Final = 10.0
+"""What packs that are under way get to become durable when a host refused one: 48 MiB at 5 MiB/s."""
 FETCH_AHEAD_PACKS: Final = 4
 """Packs that a restore fetches and has written side by side: some on their way while workers have the others."""
 FETCH_CACHE_BYTES: Final = 2 * PACK_TARGET_BYTES

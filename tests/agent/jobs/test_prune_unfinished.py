@@ -24,7 +24,7 @@ from backuppeer.agent.owner import gathering as gathering_module
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.errors import DamagedStateError, LocalError, PeerUnreachable, RefusedError
 from backuppeer.host.quota import Quota
-from backuppeer.limits import MIB
+from backuppeer.limits import MIB, PACKS_IN_FLIGHT
 from backuppeer.proof.removals import NO_HEAD, PackWithdraw, sign_removal
 from backuppeer.repo.index import Index
 from backuppeer.repo.turnover import Turnover
@@ -196,19 +196,20 @@ def test_what_a_backup_beside_it_relies_on_is_not_unfinished(house, owner, tree,
 def test_a_full_host_ends_a_backup_with_how_much_a_prune_frees(house, owner, tree, tmp_path, monkeypatch):
     async def scenario():
         async with estate_of(owner, tmp_path / "estate", house) as estate:
-            reserve, sizes = Quota.reserve, []
+            reserve = Quota.reserve
 
-            def reserve_little(quota, agreement, size_bytes, **options):
-                if sum(sizes) + size_bytes > 20_000_000:
+            def reserve_until_one_is_durable(quota, agreement, size_bytes, **options):
+                if held(house):
                     raise RefusedError("the agreement is full: 0 B free now")
-                sizes.append(size_bytes)
                 return reserve(quota, agreement, size_bytes, **options)
 
-            monkeypatch.setattr(Quota, "reserve", reserve_little)
-            names = [f"f{number}" for number in range(60)]
+            monkeypatch.setattr(Quota, "reserve", reserve_until_one_is_durable)
+            # More packs than are under way at once: one of them asks when another is durable.
+            names = [f"f{number}" for number in range((PACKS_IN_FLIGHT + 3) * 16 * MIB // 600_000)]
             with pytest.raises(RefusedError, match="full") as told:
                 await estate.back_up(tree(*names))
             (row,) = (await plan(estate)).hosts
+            assert row.at_once_bytes > 15 * MIB
             assert f"`backup-peer prune` frees {row.at_once_bytes / 1e6:.1f}"[:-2] in told.value.hint
             assert "at once" in told.value.hint
 

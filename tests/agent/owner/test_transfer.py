@@ -27,6 +27,7 @@ from backuppeer.errors import (
     RefusedError,
     StoreUnavailable,
 )
+from backuppeer.host.quota import Quota
 from backuppeer.ids import AgreementId, LogicalId, StoredId
 from backuppeer.limits import BULK_STALL_S, LAGGARD_BYTES, LAGGARD_S, LEAF_BYTES, MIB
 from backuppeer.repo.blob import BlobKind, Compressor
@@ -59,7 +60,7 @@ class Run:
 
     def __init__(self, owner, partners):
         self.owner, self.states, self.blamed, self.copies = owner, [], [], []
-        self.stop = threading.Event()
+        self.stop, self.before_copy = threading.Event(), lambda: None
         self.upload = Upload(
             owner.repository,
             partners,
@@ -80,6 +81,7 @@ class Run:
         self.states.append((state, text))
 
     def on_copy(self, entries, copy):
+        self.before_copy()
         self.copies.append(copy)
         self.owner.repository.ledger.register_copy(copy)
         self.owner.repository.index.register(copy.logical, entries)
@@ -168,6 +170,35 @@ def test_a_host_that_returns_a_flipped_bit_is_blamed_and_the_next_copy_used(hous
             damage_packs(liar)
             assert await run.read(draft) == set(blobs)
             assert run.blamed == [(liar.peer, IntegrityFault)]
+
+    asyncio.run(scenario())
+
+
+def test_a_pack_under_way_when_the_host_refuses_the_next_one_becomes_durable_before_the_upload_ends(
+    house, owner, monkeypatch
+):
+    agreement = owner.agree_with(house)
+    refused, reserve = threading.Event(), Quota.reserve
+
+    def reserve_once(quota, agreement, size_bytes, **options):
+        monkeypatch.setattr(Quota, "reserve", refuse)
+        return reserve(quota, agreement, size_bytes, **options)
+
+    def refuse(*_, **options):
+        refused.set()
+        raise RefusedError("the agreement is full: 0 B free now")
+
+    async def scenario():
+        async with hosted(house, owner) as link:
+            run = Run(owner, [partner(house, agreement, link.session)])
+            run.before_copy = lambda: refused.wait(30)
+            drafts = [draft_of(owner, noise(number, 300_000)) for number in range(2)]
+            monkeypatch.setattr(Quota, "reserve", reserve_once)
+            with pytest.raises(RefusedError, match="full"):
+                async with run.upload:
+                    await run.store(*drafts)
+            assert [copy.logical for copy in run.copies] in ([drafts[0].logical], [drafts[1].logical])
+            assert not run.upload._all_under_way()
 
     asyncio.run(scenario())
 

@@ -76,16 +76,17 @@ async def copy_missing(
         is_waited_for=is_waited_for,
     )
     left_out = done_bytes = 0
-    for done, logical in enumerate(missing, 1):
-        try:
-            draft = await asyncio.to_thread(_reopen, repository, source, logical)
-        except (IntegrityFault, NewerFormatError, Unavailable):
-            left_out += 1
-            continue
-        await asyncio.to_thread(upload.store, draft)
-        done_bytes += repository.ledger.measure([logical])
-        reporter.update(files=done, bytes=done_bytes)
-    await asyncio.to_thread(upload.flush)
+    async with upload:
+        for done, logical in enumerate(missing, 1):
+            try:
+                draft = await asyncio.to_thread(_reopen, repository, source, logical)
+            except (IntegrityFault, NewerFormatError, Unavailable):
+                left_out += 1
+                continue
+            await asyncio.to_thread(upload.store, draft)
+            done_bytes += repository.ledger.measure([logical])
+            reporter.update(files=done, bytes=done_bytes)
+        await asyncio.to_thread(upload.flush)
     return left_out
 
 

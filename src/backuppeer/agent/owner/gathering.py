@@ -115,7 +115,7 @@ class Gathering:
         """Run the engine in a thread and note which hosts dropped out meanwhile; `beside`: what goes on as long."""
         work = asyncio.create_task(asyncio.to_thread(step))
         try:
-            async with beating(self._reporter), beside or nullcontext():
+            async with beating(self._reporter), beside or nullcontext(), upload:
                 return await asyncio.shield(work)
         except asyncio.CancelledError:
             # The person left: let the engine end cleanly (its thread can't be killed), then pass the news on.

@@ -14,15 +14,23 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final
+from typing import Final, Self
 
 from backuppeer.agent.owner.repository import Repository
 from backuppeer.agent.peers.partners import Partner
 from backuppeer.agent.peers.retry import Herald, Say, retry
 from backuppeer.clock import Clock
-from backuppeer.errors import BackupPeerError, InterruptedByUserError, LocalError, PeerUnreachable
+from backuppeer.errors import BackupPeerError, InterruptedByUserError, LocalError, PeerUnreachable, RefusedError
 from backuppeer.ids import AgreementId, PeerId
-from backuppeer.limits import BULK_STALL_S, LAGGARD_BYTES, LAGGARD_S, MIB, PACK_TARGET_BYTES, PACKS_IN_FLIGHT
+from backuppeer.limits import (
+    BULK_STALL_S,
+    LAGGARD_BYTES,
+    LAGGARD_S,
+    MIB,
+    PACK_TARGET_BYTES,
+    PACKS_IN_FLIGHT,
+    REFUSED_GRACE_S,
+)
 from backuppeer.repo.pack import ClosedDraft, Entry, SealedPack, seal_pack
 from backuppeer.shares.ledger import Copy
 from backuppeer.wire.messages import Proceed, PutPack, Stored
@@ -131,6 +139,21 @@ class Upload:
         """Drop what is in flight; a host throws an unfinished pack away whole."""
         for future in self._all_under_way():
             future.cancel()
+
+    async def __aenter__(self) -> Self:
+        """Begin: what is under way at the end of the block ends with it."""
+        return self
+
+    async def __aexit__(self, _: type[BaseException] | None, error: BaseException | None, __: object) -> None:
+        """Let what is under way end when a host refused a pack: what becomes durable is not sent again; drop the rest.
+
+        No pack goes on beside what comes after the block: a further run, or what is told of this one.
+        """
+        ending = [asyncio.wrap_future(future) for future in self._all_under_way()]
+        if ending and isinstance(error, RefusedError):
+            await asyncio.wait(ending, timeout=REFUSED_GRACE_S)
+        self.cancel()
+        await asyncio.gather(*ending, return_exceptions=True)
 
     def _all_under_way(self) -> list[Future[None]]:
         return [future for target in self._targets for future in list(target.under_way)]
