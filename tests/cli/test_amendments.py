@@ -12,6 +12,7 @@ from backuppeer.control.api import SnapshotRow
 from backuppeer.control.saving import LeftOut
 from backuppeer.errors import NotFoundError, PeerUnreachable
 from cli.rows import PROGRESS, ask, run
+from cli.test_prune import PLAN as PRUNE
 from control.dummy import PEER, given, telling
 
 
@@ -146,9 +147,28 @@ def test_minutes_in_keep_within_are_pointed_out_and_wrong_numbers_refused(capsys
     assert "--keep-last 0 keeps nothing" in run(capsys, "forget", "--keep-last", "0", "--keep-daily", "3")[2]
 
 
-def test_a_dry_run_with_prune_says_what_becomes_of_the_prune(capsys, agent):
-    agent({"forget/plan": given(PLAN)})
-    assert "then it would prune" in run(capsys, "forget", "aaaa", "--prune", "--dry-run")[1]
+def test_a_dry_run_with_prune_says_what_the_prune_would_free_without_what_is_forgotten(capsys, agent):
+    dummy = agent({"forget/plan": given(PLAN), "prune/plan": telling([], PRUNE)})
+    code, out, _ = run(capsys, "forget", "aaaa", "--prune", "--dry-run")
+    assert code == 0
+    assert out.endswith("would delete 2 packs and pack 1 pack anew\n")
+    assert [route for route, _ in dummy.requests] == ["forget/plan", "prune/plan"]
+    assert dummy.requests[-1][1].without == ["aa" * 8]
+    code, lines = ask(capsys, "forget", "aaaa", "--prune", "-n")
+    assert ([line["event"] for line in lines], lines[-1]["pruned"]["freed_bytes"]) == (
+        ["plan", "prune-plan", "done"],
+        30_000_000,
+    )
+
+
+def test_a_dry_run_with_prune_beside_hosts_that_are_away_still_says_what_is_forgotten(capsys, agent):
+    agent({"forget/plan": given(PLAN), "prune/plan": telling([], PeerUnreachable("nothing was pruned: away"))})
+    code, out, err = run(capsys, "forget", "aaaa", "--prune", "--dry-run")
+    assert (code, "would forget 1 snapshot" in out) == (0, True)
+    assert "what a prune would then free is not known: nothing was pruned: away" in err
+
+
+def test_a_dry_run_with_prune_of_nothing_prunes_nothing(capsys, agent):
     agent({"forget/plan": given(ForgetPlan(groups=[], forgotten=0, kept=3, digest="d"))})
     assert "so nothing is pruned" in run(capsys, "forget", "--keep-last", "9", "--prune")[1]
 

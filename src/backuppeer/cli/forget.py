@@ -17,9 +17,9 @@ from backuppeer.cli.units import format_duration, read_span
 from backuppeer.cli.work import View, run_work
 from backuppeer.cli.zone import find_zone
 from backuppeer.control.amendments import ForgetGroup, ForgetPlan, ForgetRequest, ForgetResult, PlannedRow
-from backuppeer.control.pruning import PruneRequest
+from backuppeer.control.pruning import SNAPSHOT_DIGITS, PruneRequest, PruneResult
 from backuppeer.control.saving import LeftOut
-from backuppeer.errors import DeclinedError, ExitCode, InterruptedByUserError, UserError
+from backuppeer.errors import DeclinedError, ExitCode, InterruptedByUserError, Unavailable, UserError
 
 _HELP: Final = (
     "Forget snapshots: those named, or all that no rule keeps.\n\nEach rule keeps the newest snapshot of each of the "
@@ -118,9 +118,12 @@ def _carry_out(context: Context, request: ForgetRequest, *, dry_run: bool, is_pr
     if dry_run or not plan.forgotten:
         going = [row.snapshot for group in plan.groups for row in group.snapshots if not row.kept]
         screen.line(f"would forget {_describe(plan)}" if plan.forgotten else "nothing to forget")
-        if is_pruning:
-            _tell_of_prune(screen, plan, dry_run=dry_run)
-        screen.done(ForgetResult(forgotten=going, kept=plan.kept))
+        result = ForgetResult(forgotten=going, kept=plan.kept)
+        if is_pruning and going:
+            result.pruned = _plan_prune(context, request, going)
+        elif is_pruning:
+            screen.line("so nothing is pruned; `backup-peer prune` takes what was forgotten before", hang=2)
+        screen.done(result)
         return ExitCode.DONE
     if not screen.confirm(
         f"forget {_describe(plan)}{' and prune' if is_pruning else ''}?",
@@ -147,14 +150,15 @@ def _carry_out(context: Context, request: ForgetRequest, *, dry_run: bool, is_pr
     return ExitCode.DONE
 
 
-def _tell_of_prune(screen: Screen, plan: ForgetPlan, *, dry_run: bool) -> None:
-    if plan.forgotten and dry_run:
-        screen.line(
-            "then it would prune; what that frees can be told when they are forgotten: `backup-peer prune --dry-run`",
-            hang=2,
-        )
-    elif not plan.forgotten:
-        screen.line("so nothing is pruned; `backup-peer prune` takes what was forgotten before", hang=2)
+def _plan_prune(context: Context, request: ForgetRequest, going: Sequence[str]) -> PruneResult | None:
+    """Say what a prune would free once these snapshots are forgotten; a host that is away keeps that unknown."""
+    wish = PruneRequest(servers=request.servers, without=[snapshot[:SNAPSHOT_DIGITS] for snapshot in going])
+    context.screen.line()
+    try:
+        return carry_out(context, wish, dry_run=True, event="prune-plan")
+    except Unavailable as exc:
+        context.screen.note(f"what a prune would then free is not known: {exc.message}")
+        return None
 
 
 def tell_left_out(screen: Screen, left_out: Sequence[LeftOut]) -> None:

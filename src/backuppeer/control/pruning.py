@@ -4,11 +4,16 @@ Knows: request and result structs. Must not know: the agent, the terminal. Sizes
 host, which are of its own copies.
 """
 
+from typing import Final
+
 import msgspec
 
 from backuppeer.control.api import Request
 from backuppeer.control.saving import LeftOut
 from backuppeer.limits import PRUNE_UNUSED_PERMILLE
+
+SNAPSHOT_DIGITS: Final = 16
+"""Hex digits of an id in `PruneRequest.without`: 64 bits tell snapshots apart, and 50,000 of them fit a request."""
 
 
 class PruneRequest(Request):
@@ -16,7 +21,8 @@ class PruneRequest(Request):
 
     `max_repack_bytes`: what may be packed anew and sent to each host. `repack_small`: join small packs, too.
     `keep_unfinished`: leave what backups that broke off have sent, for them to go on from. `agreed`: a person, or
-    --yes, said yes; only `prune` itself needs it.
+    --yes, said yes; only `prune` itself needs it. `without`: plan as if these snapshots were forgotten (16 hex digits
+    of each id); for a plan alone.
     """
 
     max_unused_permille: int = PRUNE_UNUSED_PERMILLE
@@ -25,6 +31,7 @@ class PruneRequest(Request):
     repack_small: bool = False
     keep_unfinished: bool = False
     agreed: bool = False
+    without: list[str] = msgspec.field(default_factory=list)
 
 
 class PruneHost(msgspec.Struct, kw_only=True):

@@ -17,9 +17,10 @@ from backuppeer.agent.jobs import prune as prune_module
 from backuppeer.agent.jobs.prune import PruneJob
 from backuppeer.agent.owner import gathering as gathering_module
 from backuppeer.agent.owner import rebuild as rebuild_module
+from backuppeer.agent.owner.clearing import Cleared
 from backuppeer.agent.owner.heads import HeadChain
 from backuppeer.control.amendments import ForgetRequest
-from backuppeer.control.pruning import PruneRequest
+from backuppeer.control.pruning import SNAPSHOT_DIGITS, PruneRequest
 from backuppeer.errors import IntegrityFault, LocalError, PeerUnreachable, RefusedError, Unavailable, UserError
 from backuppeer.host.removals import Removals
 from backuppeer.ids import format_peer_id
@@ -165,6 +166,25 @@ def test_packs_that_nothing_needs_go_and_those_needed_in_part_are_packed_anew(ho
             assert not (estate.seen(house) | estate.seen(other)) & FAULTS
             await back_up(estate, tree("a", "x", "y"), wanted)
             await assert_whole(estate, tmp_path, wanted)
+
+    asyncio.run(scenario())
+
+
+def test_a_plan_without_some_snapshots_is_that_of_when_they_are_forgotten_and_only_a_plan(house, owner, tree, tmp_path):
+    async def scenario():
+        async with estate_of(owner, tmp_path / "estate", house) as estate:
+            gone = await back_up(estate, tree("a", "b", "c"), {})
+            await back_up(estate, tree("a", "x"), {})
+            nothing = await plan(estate)
+            assert nothing.delete_packs == nothing.repack_packs == 0
+            without = [gone.hex()[:SNAPSHOT_DIGITS]]
+            shown = await plan(estate, without=without)
+            with pytest.raises(UserError, match="only a plan"):
+                await prune(estate, without=without)
+            await forget(estate, gone)
+            after = await plan(estate)
+            assert shown.delete_packs + shown.repack_packs > 0
+            assert (shown.repack_packs, shown.move_bytes) == (after.repack_packs, after.move_bytes)
 
     asyncio.run(scenario())
 
@@ -499,6 +519,45 @@ def test_a_backup_that_ends_while_the_count_runs_is_in_the_list_of_the_prune(hou
                 go_on.set()
                 await work
             assert estate.snapshots() == list(wanted)
+            erase(house)
+            await assert_whole(estate, tmp_path, wanted)
+
+    asyncio.run(scenario())
+
+
+def test_what_a_backup_within_a_prune_has_hosts_delete_is_not_taken_for_another_machine_s_doing(
+    house, owner, tree, tmp_path, monkeypatch
+):
+    async def tell_nobody(*_):
+        return Cleared()
+
+    async def scenario():
+        async with estate_of(owner, tmp_path / "estate", house) as estate:
+            wanted = {}
+            with monkeypatch.context() as patch:
+                patch.setattr(HostHouse, "wish", LARGE)
+                patch.setattr(gathering_module, "clear_out", tell_nobody)
+                gone = await back_up(estate, tree("a", "b"), wanted)
+                await back_up(estate, tree("a"), wanted)
+                await forget(estate, gone)
+                await prune(estate, max_unused_bytes=0)
+                also_gone = await back_up(estate, tree("a", "c"), wanted)
+                await back_up(estate, tree("a", "d"), wanted)
+                await forget(estate, also_gone)
+            for snapshot in (gone, also_gone):
+                del wanted[snapshot]
+            assert not deleted(house)
+            entered, go_on = asyncio.Event(), asyncio.Event()
+            with monkeypatch.context() as patch:
+                stop_before(patch, PruneJob, "_repack", entered, go_on)
+                work = asyncio.create_task(prune(estate, max_unused_bytes=0))
+                await entered.wait()
+                await back_up(estate, tree("a", "d", "e"), wanted)
+                before = deleted(house)
+                assert before, "the backup had the host delete what was pending"
+                go_on.set()
+                await work
+            assert before < deleted(house)
             erase(house)
             await assert_whole(estate, tmp_path, wanted)
 

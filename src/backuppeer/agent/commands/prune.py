@@ -27,6 +27,8 @@ class PruneCommands:
 
     async def prune(self, request: PruneRequest, emit: Emit) -> PruneResult:
         """Drop what nothing needs."""
+        if request.without:
+            raise UserError("only a plan can be of snapshots that are not forgotten", hint="forget them first")
         if not request.agreed:
             raise UserError("pruning needs a yes", hint="answer the question, or give --yes")
         async with self._job(request, emit) as job:

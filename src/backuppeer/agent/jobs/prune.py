@@ -33,8 +33,8 @@ from backuppeer.backup.pruning import check_moved, plan_packs, repack, weigh_pac
 from backuppeer.backup.publisher import Published, Publisher
 from backuppeer.backup.streams import PackSource
 from backuppeer.backup.trees import TreeReader
+from backuppeer.control.pruning import SNAPSHOT_DIGITS, PruneRequest, PruneResult
 from backuppeer.control.pruning import PrunePlan as PlanShown
-from backuppeer.control.pruning import PruneRequest, PruneResult
 from backuppeer.errors import (
     BackupPeerError,
     InterruptedByUserError,
@@ -144,8 +144,9 @@ class PruneJob:
         everybody = self._vault.partners()
         await self._reporter.state("connecting", f"connecting to {', '.join(p.name for p in everybody)}")
         meeting = Meeting(self._vault, self._reporter, self._hosts.drop)
+        before = self._vault.asked.mark()
         there = await meeting.refresh(await meeting.hear(everybody))
-        self._hosts.note_held(meeting.held)
+        self._hosts.note_held(meeting.held, since=before)
         await self._follow_head(meeting)
         members = [partner for partner in there if await self._can_take_part(partner)]
         if not members:
@@ -207,8 +208,10 @@ class PruneJob:
         """Count what all snapshots need, and plan; in a thread."""
         repository = self._vault.repository
         self._reporter.begin("counting", unit="folder")
+        without = frozenset(self._request.without)
         for snapshot_id, snapshot in list_snapshots(repository.index):
-            census.add(snapshot_id, snapshot)
+            if snapshot_id.hex()[:SNAPSHOT_DIGITS] not in without:
+                census.add(snapshot_id, snapshot)
         if self._vault.heads.newest() is None:
             return PrunePlan()  # no head: what no snapshot here needs is of work that broke off
         uses = weigh_packs(census, repository.index, repository.ledger.sizes)

@@ -33,11 +33,10 @@ class Cleared:
 
 @dataclass(frozen=True, slots=True)
 class Withdrawal:
-    """What one host erased at once: `packs` of `size_bytes`, by `requests` that it keeps."""
+    """What one host erased at once: `packs` of `size_bytes`."""
 
     packs: int = 0
     size_bytes: int = 0
-    requests: int = 0
 
 
 async def withdraw(vault: Vault, partner: Partner) -> Withdrawal:
@@ -61,14 +60,16 @@ async def withdraw(vault: Vault, partner: Partner) -> Withdrawal:
         message = WithdrawPacks(
             agreement=partner.agreement, signed=vault.sign_removal(PackWithdraw, batch, head), packs=packs
         )
-        async with session.request(message) as channel:
-            erased = set((await channel.receive(Withdrawn)).packs)
+        with vault.asked.one(partner.agreement) as asked:
+            async with session.request(message) as channel:
+                erased = set((await channel.receive(Withdrawn)).packs)
+            asked.is_kept = bool(erased)
         if not erased <= set(packs):
             raise ProtocolViolation("the host erased packs that it was not asked about")
         gone = [copy for copy in batch if copy.stored in erased]
         vault.repository.ledger.forget_copies(gone)
         size_bytes = done.size_bytes + sum(copy.size for copy in gone)
-        done = Withdrawal(done.packs + len(gone), size_bytes, done.requests + bool(gone))
+        done = Withdrawal(done.packs + len(gone), size_bytes)
     return done
 
 
@@ -110,8 +111,10 @@ async def _revive(vault: Vault, partner: Partner, head: tuple[bytes, int]) -> No
         message = RevivePacks(
             agreement=partner.agreement, signed=vault.sign_removal(PackRevive, batch, head), packs=packs
         )
-        async with session.request(message) as channel:
-            kept = set((await channel.receive(Revived)).packs)
+        # Whether it kept the request, or had none of them deleted, its answer does not tell.
+        with vault.asked.one(partner.agreement):
+            async with session.request(message) as channel:
+                kept = set((await channel.receive(Revived)).packs)
         if not kept <= set(packs):
             raise ProtocolViolation("the host revived packs that it was not asked for")
         ledger.settle([copy for copy in batch if copy.stored in kept], None)
@@ -130,8 +133,10 @@ async def _delete(vault: Vault, partner: Partner, head: tuple[bytes, int]) -> Cl
             signed=vault.sign_removal(PackDelete, batch, head),
             packs=tuple(copy.stored for copy in batch),
         )
-        async with session.request(message) as channel:
-            answer = await channel.receive(Deleted)
+        with vault.asked.one(partner.agreement) as asked:
+            async with session.request(message) as channel:
+                answer = await channel.receive(Deleted)
+            asked.is_kept = answer.packs > 0
         # What was agreed is the most: a host that says more must not fill the ledger with rows that never end.
         lock_s = min(answer.lock_s, vault.lock_s(partner))
         # 1 at least: 0 would mean that it was not told.

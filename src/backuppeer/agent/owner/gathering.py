@@ -10,11 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import TypeVar
 
+from backuppeer.agent.owner.asking import REMOVALS_UNKNOWN, Mark
 from backuppeer.agent.owner.clearing import Cleared, Withdrawal, clear_out, withdraw
 from backuppeer.agent.owner.copying import find_shortage
 from backuppeer.agent.owner.meeting import Meeting
 from backuppeer.agent.owner.upload import Upload
-from backuppeer.agent.owner.vault import REMOVALS_UNKNOWN, Vault
+from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.partners import Partner
 from backuppeer.agent.reporter import Reporter, beating
 from backuppeer.control.saving import LeftOut
@@ -52,6 +53,7 @@ class Gathering:
         self.cleared: dict[PeerId, Cleared] = {}
         self.withdrawn: dict[PeerId, Withdrawal] = {}
         self._removals: dict[AgreementId, int] = {}
+        self._looked = (vault.asked.mark(), vault.asked.mark())
         self.are_all_heard = False
         self._noted: set[PeerId] = set()
 
@@ -67,8 +69,9 @@ class Gathering:
         await self._reporter.state("connecting", f"connecting to {', '.join(p.name for p in partners)}")
         others = await self._hear_others(partners)
         meeting = Meeting(self._vault, self._reporter, self.drop)
+        before = self._vault.asked.mark()
         met = self._live(await meeting.refresh(self._live(await meeting.hear(partners))))
-        self.note_held(meeting.held)
+        self.note_held(meeting.held, since=before)
         await self._resync(meeting, others)
         is_waited_for = len(met) > 1
         level = [await self._is_level(p, meeting.held[p.agreement], is_waited_for, copy_bytes) for p in met]
@@ -78,8 +81,12 @@ class Gathering:
         await self._reporter.state("connected", f"connected to {', '.join(p.name for p in met)}")
         return met
 
-    def note_held(self, held: Mapping[AgreementId, HeadIs]) -> None:
-        """Remember how many requests to remove packs each host had kept before it told what it holds."""
+    def note_held(self, held: Mapping[AgreementId, HeadIs], *, since: Mark) -> None:
+        """Remember how many requests to remove packs each host had kept before it told what it holds.
+
+        `since`: from before it was asked.
+        """
+        self._looked = since, self._vault.asked.mark()
         known = ((agreement, head.removals) for agreement, head in held.items())
         self._removals = {agreement: removals for agreement, removals in known if removals != REMOVALS_UNKNOWN}
 
@@ -174,10 +181,8 @@ class Gathering:
         except RefusedError as exc:
             self._tell(partner, exc)
             return
-        if done.requests:
+        if done.packs:
             self.withdrawn[partner.peer] = done
-            if partner.agreement in self._removals:
-                self._removals[partner.agreement] += done.requests
 
     def _check_removals(self, partner: Partner, removals: int) -> None:
         """Check that nobody else had packs removed since the host told what it holds: the head may name one of them.
@@ -186,7 +191,8 @@ class Gathering:
             DamagedStateError: somebody did.
 
         """
-        if removals != self._removals.get(partner.agreement, removals):
+        held = self._removals.get(partner.agreement)
+        if held is not None and removals - held not in self._vault.asked.growth(partner.agreement, *self._looked):
             # Nobody's fault at the host: the requests are signed with our key (ADR 31).
             raise DamagedStateError(
                 f"another machine with your keys had {partner.name} remove packs while this was going on",

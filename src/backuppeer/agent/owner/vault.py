@@ -14,6 +14,7 @@ from typing import Final
 from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.keyring import HomeKeys
 from backuppeer.agent.home.state import Direction, RequestState, State
+from backuppeer.agent.owner.asking import REMOVALS_UNKNOWN, OwnRequests
 from backuppeer.agent.owner.copying import copy_missing
 from backuppeer.agent.owner.fetch import Fetch
 from backuppeer.agent.owner.heads import HeadChain, only_reads
@@ -37,8 +38,6 @@ from backuppeer.shares.ledger import Copy
 from backuppeer.trust.evidence import Kind
 from backuppeer.wire.messages import HeadIs
 
-REMOVALS_UNKNOWN: Final = -1
-"""In place of `HeadIs.removals` when a host could not say it: then nothing is known to compare with."""
 _RECOVERED: Final = "recovery.done"
 _INCOMPLETE: Final = "snapshots.incomplete"
 
@@ -62,6 +61,7 @@ class Vault:
         self.pruning = asyncio.Lock()
         """Held by a prune from its beginning to its end, beside which backups are made."""
         self._is_brief = False
+        self.asked = OwnRequests()
 
     @property
     def repository_id(self) -> RepositoryId | None:
