@@ -30,7 +30,7 @@ from backuppeer.control.api import (
     StopResult,
 )
 from backuppeer.control.checking import CheckResult, RepairResult
-from backuppeer.control.events import Agreed, ErrorFile, ErrorResult, EventName, Note, Progress, State
+from backuppeer.control.events import Agreed, ErrorFile, ErrorResult, EventName, Fault, Note, Progress, State
 from backuppeer.control.inspection import DiffResult, DiffRow, DumpResult, DumpStart, FindRow, StatsResult
 from backuppeer.control.mounting import MountResult
 from backuppeer.control.pruning import PrunePlan, PruneResult
@@ -129,6 +129,7 @@ _WORK: Final[dict[str, type]] = {
     EventName.STATE: State,
     EventName.NOTE: Note,
     EventName.ERROR_FILE: ErrorFile,
+    EventName.FAULT: Fault,
 }
 _HOST: Final[dict[str, type]] = {
     EventName.OFFERED: HostResult,

@@ -22,6 +22,7 @@ from backuppeer.control.saving import LeftOut
 from backuppeer.errors import (
     BackupPeerError,
     DamagedStateError,
+    IntegrityFault,
     PeerUnreachable,
     RefusedError,
     Unavailable,
@@ -161,7 +162,7 @@ class Gathering:
             except BackupPeerError as exc:
                 _raise_own(exc)
                 self.failures[partner.peer] = exc
-                self._vault.blame(partner, exc)
+                self._blame(partner, exc)
             else:
                 is_told = True
                 on_told(partner)
@@ -233,8 +234,13 @@ class Gathering:
     def drop(self, partner: Partner, error: BackupPeerError) -> None:
         """Leave a host out of this job; what is its fault is written down, and nobody else is held up."""
         _raise_own(error)
-        self._vault.blame(partner, error)
+        self._blame(partner, error)
         self.leave_out(partner, error)
+
+    def _blame(self, partner: Partner, error: BackupPeerError) -> None:
+        self._vault.blame(partner, error)
+        if isinstance(error, IntegrityFault):
+            self._reporter.fault(partner.peer, partner.name, error, hint=error.hint)
 
     def _tell(self, partner: Partner, error: BackupPeerError) -> None:
         """Write down and tell what is wrong with a host, which may still be of use in this job."""

@@ -28,6 +28,11 @@ from backuppeer.repo.head import Inventory, plan_head, plan_return
 from backuppeer.wire.messages import GetHead, HeadIs, HeadStored, PutHead
 
 _RECEIPT: Final = "head.receipt."
+ROLLED_BACK: Final = (
+    "it was set back, or hides what it holds; a backup brings it up to date. If its human knows of no disk that was "
+    "restored from an old copy, use a further host: `backup-peer browse`"
+)
+"""What to do about a host that holds an older head, or another, than it countersigned."""
 
 
 def only_reads() -> RefusedError:
