@@ -119,7 +119,7 @@ def test_a_lost_pack_hides_no_later_snapshot_from_the_heir_and_recovery_names_it
     heir.do("restore", "latest", "--target", str(world.path / "out"))
     assert {path.name for path in below(world.path / "out", tree).iterdir()} == {path.name for path in tree.iterdir()}
     assert heir.run("restore", snapshots[1], "--target", str(world.path / "out2")).code == 15
-    pair.owner.do("backup", str(tree))
+    assert pair.owner.run("backup", str(tree)).code == 15, "the host was caught, and has all of it again"
     healed = world.home("healed")
     healed.do("recover", "--yes", stdin=pair.words + "\n")
     assert {row["snapshot"] for row in healed.do("snapshots").rows} > set(snapshots)
