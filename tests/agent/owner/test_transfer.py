@@ -205,6 +205,31 @@ def test_a_pack_under_way_when_the_host_refuses_the_next_one_becomes_durable_bef
     asyncio.run(scenario())
 
 
+def test_a_wrong_copy_beside_a_host_that_is_away_is_no_loss_and_says_whom_to_wait_for(house, owner, tmp_path):
+    async def scenario():
+        async with two_hosts(house, owner, tmp_path) as run:
+            draft = draft_of(owner, noise(1, 300_000))
+            await run.store(draft)
+            agreement, liar = asked_first(run, draft)
+            damage_packs(liar)
+            (gone,) = run.houses.keys() - {agreement}
+            reach = run.fetch._partners[gone].reach
+            session, reach.found = reach.found, PeerUnreachable("away")
+            names = {each: run.fetch._partners[each].name for each in run.houses}
+            with pytest.raises(PeerUnreachable) as told:
+                await run.read(draft)
+            assert told.value.message.startswith(f"{names[agreement]} lost pack {draft.logical.hex()[:8]}, or returned")
+            assert f"run it again when {names[gone]} is back" in told.value.hint
+            reach.found = session
+            run.fetch._failed_s.clear()
+            damage_packs(run.houses[gone])
+            with pytest.raises(IntegrityFault, match="returned wrong bytes of pack") as told:
+                await run.read(draft)
+            assert all(name in told.value.message for name in names.values())
+
+    asyncio.run(scenario())
+
+
 def test_when_every_copy_is_damaged_nothing_unverified_comes_out(house, owner):
     agreement = owner.agree_with(house)
 

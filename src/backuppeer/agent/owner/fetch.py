@@ -11,7 +11,7 @@ and left for the next copy; one that can't be reached is retried within the budg
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from functools import partial
@@ -143,7 +143,7 @@ class Fetch:
                 break
         if self._wait_s:
             self._gone |= {agreement: exc for agreement, exc in failures.items() if isinstance(exc, Unavailable)}
-        raise _summarise(pack, list(failures.values()))
+        raise _summarise(pack, {self._partners[agreement].name: exc for agreement, exc in failures.items()})
 
     def cancel(self) -> None:
         """End all waiting for hosts, now and from now on. In the event loop."""
@@ -251,18 +251,34 @@ async def _within(limit_s: float | None, step: Coroutine[None, None, T], name: s
         raise SlowError(f"{name} takes much longer than another host that has it") from None
 
 
-def _summarise(pack: LogicalId, failures: Sequence[BackupPeerError]) -> BackupPeerError:
-    """Return what to tell of a pack that nobody gave: a host that answers wrong weighs more than one that is away."""
+def _summarise(pack: LogicalId, failures: Mapping[str, BackupPeerError]) -> BackupPeerError:
+    """Return what to tell of a pack that nobody gave; `failures`: why not, by what its hosts are called.
+
+    As long as one of them is away it is not lost, whatever others gave.
+    """
     name = pack.hex()[:8]
     if not failures:
         return IntegrityFault(f"no peer is known to hold pack {name}", hint="see `backup-peer status`")
-    worst = next((exc for exc in failures if not isinstance(exc, Unavailable)), failures[0])
+    away = [who for who, exc in failures.items() if isinstance(exc, Unavailable)]
+    wrong = [who for who, exc in failures.items() if not isinstance(exc, Unavailable)]
+    if away and wrong:
+        return PeerUnreachable(
+            f"{_join(wrong)} lost pack {name}, or returned it wrong, and {_join(away)} can't be reached",
+            hint=f"run it again when {_join(away, 'or')} is back, which has it, too",
+        )
+    worst = next(iter(failures.values()))
     if isinstance(worst, RefusedError | ProtocolViolation):
-        return IntegrityFault(f"pack {name} can't be had: {worst.message}", hint=worst.hint)
+        return IntegrityFault(f"pack {name} can't be had from {_join(wrong)}: {worst.message}", hint=worst.hint)
+    if isinstance(worst, IntegrityFault):
+        return IntegrityFault(f"{_join(wrong)} returned wrong bytes of pack {name}: {worst.message}", hint=worst.hint)
     if isinstance(worst, StoreUnavailable):
         # Of a host that can't take anything it is a refusal; of one that can't give, weather like any other.
         return PeerUnreachable(f"pack {name} can't be had now: {worst.message}", hint=worst.hint)
     return worst
+
+
+def _join(names: Sequence[str], word: str = "and") -> str:
+    return f" {word} ".join(names)
 
 
 def plan_blocks(ranges: Sequence[tuple[int, int]], pack_bytes: int) -> list[tuple[int, int]]:
