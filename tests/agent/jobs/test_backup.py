@@ -7,6 +7,8 @@ from agent.estates import estate_of
 from agent.houses import FAULTS, WISH, HostHouse, head_of, packs_at
 from backuppeer.agent import reporter as reporter_module
 from backuppeer.agent.owner import gathering as gathering_module
+from backuppeer.agent.owner import heads as heads_module
+from backuppeer.agent.owner.heads import HeadChain
 from backuppeer.errors import DamagedStateError, PeerUnreachable, RefusedError
 from backuppeer.ids import format_peer_id
 from backuppeer.limits import MIB
@@ -135,6 +137,44 @@ class Silent:
 
     def say_state(self, state, text):
         pass
+
+
+def test_a_host_that_takes_its_time_with_the_head_keeps_it_from_no_other(
+    house, other, owner, tree, tmp_path, *, monkeypatch
+):
+    async def scenario():
+        async with estate_of(owner, tmp_path / "estate", house, other) as estate:
+            await estate.back_up(tree())
+            leave, reached = HeadChain.leave_with, asyncio.Event()
+
+            async def in_time(chain, partner):
+                if partner.peer == house.peer:
+                    await reached.wait()
+                    return await leave(chain, partner)
+                removals = await leave(chain, partner)
+                reached.set()
+                return removals
+
+            monkeypatch.setattr(HeadChain, "leave_with", in_time)
+            async with asyncio.timeout(60):
+                done = await estate.back_up(tree())
+            assert len(done.peers) == 2
+
+    asyncio.run(scenario())
+
+
+def test_a_host_that_answers_each_head_just_in_time_is_given_up(house, owner, tree, tmp_path, monkeypatch):
+    monkeypatch.setattr(heads_module, "LEAVE_HEAD_S", 0.1)
+    monkeypatch.setattr(heads_module, "LEAVE_EACH_HEAD_S", 0.0)
+
+    async def scenario():
+        async with estate_of(owner, tmp_path / "estate", house) as estate:
+            await estate.back_up(tree())
+            monkeypatch.setattr(HeadChain, "_send", lambda *_: asyncio.Event().wait())
+            with pytest.raises(PeerUnreachable, match="too long to take the newest state"):
+                await estate.back_up(tree())
+
+    asyncio.run(scenario())
 
 
 def test_a_host_behind_a_head_that_it_countersigned_is_at_fault_and_healed(house, owner, tree, tmp_path):

@@ -126,9 +126,8 @@ class PruneJob:
             else:
                 # The newest head names none of them already, so no further one is needed.
                 for partner in partners:
-                    if await self._has_erased(partner):
+                    if await self._has_erased(partner) and await self._hosts.clear_out(partner):
                         told.append(partner)
-                        await self._hosts.clear_out(partner)
         self._hosts.note_failures()
         return describe_result(
             self._vault, plan, drop, self._hosts, told, sent_bytes=upload.sent_bytes, reporter=self._reporter

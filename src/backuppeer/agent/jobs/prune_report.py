@@ -115,7 +115,7 @@ def describe_result(
         seconds=reporter.seconds,
         hosts=rows,
         peers=[format_peer_id(partner.peer) for partner in vault.partners() if partner.agreement in has_head],
-        left_out=hosts.describe_left_out(hint=_LATER),
+        left_out=hosts.describe_left_out(hint=_LATER, with_untold=True),
     )
 
 

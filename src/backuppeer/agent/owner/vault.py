@@ -295,9 +295,9 @@ class Vault:
         """
         await asyncio.to_thread(self.repository.ledger.forget_erased, self.clock.now_ms())
         found = await rebuild_from(partner, self.repository, on_pack, self.clock)
-        for failure in found.failures[:1]:
-            self.blame(partner, failure)
-            reporter.note(f"{partner.name}: packs that can't be opened: {len(found.failures)}: {failure.message}")
+        if found.failure is not None:
+            self.blame(partner, found.failure)
+            reporter.note(f"{partner.name}: packs that can't be opened: {found.failed}: {found.failure.message}")
         lost = await asyncio.to_thread(self.repository.ledger.forget_stored, partner.agreement, found.lost)
         if lost:
             loss = IntegrityFault(f"packs that it had acknowledged are gone: {lost}")
