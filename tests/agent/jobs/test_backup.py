@@ -211,7 +211,7 @@ def test_a_host_too_small_for_the_earlier_backups_gets_nothing_and_is_named_with
                 (left,) = (await estate.back_up(tree())).left_out
                 assert left.peer_id == format_peer_id(other.peer)
                 assert "it lacks 1." in left.reason
-                assert "MB and has 1.0 MB free" in left.reason
+                assert "MB of earlier ones and has 1.0 MB free" in left.reason
                 assert "--to" in left.hint
                 assert not packs_at(other)
             assert len(estate.notes) == 2, "one for each backup"
