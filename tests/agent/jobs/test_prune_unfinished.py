@@ -257,6 +257,33 @@ def test_a_thief_who_withdraws_what_a_backup_has_just_stored_is_found_out_before
     asyncio.run(scenario())
 
 
+def test_a_pack_whose_acknowledgement_was_lost_with_the_agent_is_erased_at_once_too(
+    house, owner, tree, tmp_path, monkeypatch
+):
+    async def scenario():
+        async with estate_of(owner, tmp_path / "estate", house) as estate:
+            wanted = {}
+            await back_up(estate, tree("a"), wanted)
+            before = held(house)
+            with monkeypatch.context() as patch:
+                patch.setattr(HostHouse, "wish", LARGE)
+                # Killed when the host has the pack, and nothing here knows of it.
+                patch.setattr(Ledger, "register_copy", lambda *_: (_ for _ in ()).throw(LocalError("killed")))
+                with pytest.raises(LocalError):
+                    await estate.back_up(tree("a", "b"))
+            late = held(house) - before
+            assert late
+            shown = await plan(estate)
+            assert (shown.unlisted_packs, shown.unlisted_bytes) == (1, shown.hosts[0].bytes)
+            await prune(estate)
+            assert held(house) == before
+            assert not deleted(house)
+            await back_up(estate, tree("a", "b"), wanted)
+            await assert_whole(estate, tmp_path, wanted)
+
+    asyncio.run(scenario())
+
+
 def full_disk(*_, **__):
     raise StoreUnavailable("the disk of the store is full")
 

@@ -73,6 +73,8 @@ def describe_plan(
         kept_packs=plan.kept,
         unfinished_packs=len(unfinished),
         unfinished_bytes=drop.unfinished_bytes,
+        unlisted_packs=len(drop.strays),
+        unlisted_bytes=vault.repository.ledger.measure(sorted(drop.strays)),
         unused_bytes=plan.unused_bytes,
         held_back=plan.held_back,
         is_room_short=wish_bytes is None or room_bytes < wish_bytes,

@@ -88,6 +88,8 @@ async def copy_missing(
             done_bytes += repository.ledger.measure([logical])
             reporter.update(files=done, bytes=done_bytes)
         await asyncio.to_thread(upload.flush)
+    if upload.sent_bytes:
+        reporter.note(f"{partner.name} was brought up to date: {format_size(upload.sent_bytes)} sent to it")
     return left_out
 
 
