@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import AuthenticationFault, IntegrityFault, LocalError, PeerFault, ProtocolViolation
 from backuppeer.ids import AgreementId, StoredId
-from backuppeer.limits import AUDIT_SAMPLE_LEAVES, AUDIT_SAMPLES
+from backuppeer.limits import AUDIT_SAMPLE_BYTES, AUDIT_SAMPLE_LEAVES, AUDIT_SAMPLES, LEAF_BYTES, PACK_TARGET_BYTES
 from backuppeer.proof.audits import (
     UNANSWERED,
     AuditChallenge,
@@ -25,6 +25,7 @@ from backuppeer.proof.audits import (
     sign_challenge,
 )
 from backuppeer.proof.custody import Standing
+from backuppeer.proof.merkle import find_path, hash_leaves, stored_id_of_leaves
 from backuppeer.proof.statements import ZERO_HASH, open_statement
 from proof.court import ID, LIE, OTHER_PACK, STORED, Court, show
 
@@ -145,6 +146,20 @@ def test_hash_of_what_is_shown_changes_with_length_path_and_bytes(length, path, 
         Shown(length, data + b"\0", tuple(path)),
     ][change]
     assert hash_shown(other) != hash_shown(Shown(length, data, tuple(path)))
+
+
+def test_sample_of_a_full_pack_costs_no_more_than_counted():
+    """Issue, "Measures": at most 17 KiB on the wire for each sample, its part of challenge and answer included."""
+    leaves = hash_leaves(bytes(PACK_TARGET_BYTES))
+    stored = stored_id_of_leaves(leaves, PACK_TARGET_BYTES)
+    samples = [Sample(stored, 1000 + n % 24, 1) for n in range(AUDIT_SAMPLES)]
+    challenge = COURT.challenge(*samples)
+    shown = [Shown(PACK_TARGET_BYTES, bytes(LEAF_BYTES), tuple(find_path(leaves, s.first_leaf, 1))) for s in samples]
+    answer = COURT.answer(challenge, *shown)
+    sent = len(challenge) + len(answer) + sum(len(one.data) + 32 * len(one.path) + 16 for one in shown)
+    assert sent <= AUDIT_SAMPLES * AUDIT_SAMPLE_BYTES == AUDIT_SAMPLES * 17 * 1024
+    alone = len(COURT.challenge(samples[0])) + len(COURT.answer(COURT.challenge(samples[0]), shown[0]))
+    assert alone + len(shown[0].data) + 32 * len(shown[0].path) <= AUDIT_SAMPLE_BYTES
 
 
 def test_challenge_is_strict_within_its_samples():

@@ -3,7 +3,7 @@
 from typing import Final
 
 from backuppeer.limits.format import BLOCK_BYTES, LEAF_BYTES
-from backuppeer.limits.units import MIB
+from backuppeer.limits.units import GIB, KIB, MIB
 
 # --- statements
 AUDIT_SAMPLES: Final = 30
@@ -22,3 +22,17 @@ PROOF_PATH_NODES: Final = 128
 """Nodes beside one range: at most two on each of 64 levels."""
 REBUTTAL_REMOVALS: Final = 32
 """Requests to remove packs that a rebuttal shows: 36 KiB each, and one is enough."""
+
+# --- what is challenged when
+AUDIT_CYCLE_DAYS: Final = 30
+AUDIT_UNIFORM_PER_CYCLE: Final = 30 * AUDIT_CYCLE_DAYS
+"""900 leaves drawn at random miss a loss of 1 % with a chance of 0.0001."""
+AUDIT_UNIFORM_PER_MILLION: Final = 500
+"""Below 32 GiB: so much of the stored bytes, counted as they travel, is drawn in a cycle."""
+AUDIT_SAMPLE_BYTES: Final = 17 * KIB
+"""What a sample of one leaf costs on the wire at most: the leaf, its path, its part of challenge and answer."""
+AUDIT_SMALL_PACK_BYTES: Final = 1 * MIB
+"""Smaller packs are not covered in every cycle but in proportion to their bytes: a leaf is much of them."""
+BULK_READ_BYTES: Final = 1 * GIB
+BULK_READ_PERCENT: Final = 1
+"""Read whole blocks of each month: so much, or this part of what is stored if that is less."""
