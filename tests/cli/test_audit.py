@@ -37,8 +37,8 @@ def test_a_proof_says_who_is_accused_by_whom_of_what_since_when(capsys, proofs, 
     code, out, err = run(capsys, "audit", "verify-proof", crime)
     assert code == 0
     assert out.startswith("✓ proven: ")
-    assert f"accused   {HOST} (the host)\n" in out
-    assert f"by        {OWNER} (the owner)\n" in out
+    assert f"accused host  {HOST}\n" in out
+    assert f"by the owner  {OWNER}\n" in out
     assert out.count("by the host's clock\n") == 2
     assert (STORED.hex() in out) == (crime in {"wrong-answer", "lost-pack"})
     assert "hint: an id is a key, not a person" in err
@@ -114,6 +114,11 @@ def test_a_signed_time_beyond_all_calendars_is_left_out(capsys, proofs):
     assert "broken" not in out.partition("\n")[2]
     [told] = check_output("audit verify-proof", run(capsys, "audit", "verify-proof", "far", "--json")[1])
     assert (told["broken"], told["proven"]) == ("", True)
+
+
+def test_help_cuts_no_sentence_off(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert "..." not in run(capsys, "audit", "--help")[1].partition("Commands:")[2]
 
 
 def test_it_needs_no_environment_and_no_machinery_of_the_agent(proofs):

@@ -176,8 +176,8 @@ def test_real_crimes_are_proven_to_strangers_and_nothing_else_is(world: World, c
         (bench / name).write_bytes(pack_charge(charge))
         done = verify(bench, name)
         assert done.returncode == 0, done
-        assert f"accused   {ids['host']}" in done.stdout
-        assert f"by        {ids['owner']}" in done.stdout
+        assert f"accused host  {ids['host']}" in done.stdout
+        assert f"by the owner  {ids['owner']}" in done.stdout
         told = json.loads(verify(bench, name, "--json").stdout)
         assert (told["proven"], told["host"], told["owner"]) == (True, ids["host"], ids["owner"])
         assert told["stored"] == ("" if name == "older" else case.stored.hex())

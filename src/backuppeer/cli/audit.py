@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from backuppeer.proof.misbehaviour import Verdict
 
 _HELP: Final = (
-    "Judge a proof that a host broke its word, with nothing but the file. Exit code 0: proven; 15: it proves nothing; "
-    "2: no such file, or not one of these. Needs no home, no agent and no network, and believes nobody."
+    "Judge whether a file proves that a host broke its word. Exit code 0: it does; 15: it proves nothing; 2: no such "
+    "file, or none of these. Needs nothing but the file: no home, no agent, no network; and believes nobody."
 )
 _CRIMES: Final = {
     "wrong-answer": "a lie about a pack",
@@ -95,8 +95,8 @@ def _describe(verdict: "Verdict") -> dict[str, object]:
 
 def _show(screen: Screen, verdict: "Verdict") -> None:
     lines = {
-        "accused": f"{_name(verdict.host)} (the host)",
-        "by": f"{_name(verdict.owner)} (the owner)",
+        "accused host": _name(verdict.host),
+        "by the owner": _name(verdict.owner),
         "of": f"{_CRIMES[verdict.crime or '']}: {verdict.reason}",
         "pack": (verdict.stored or b"").hex(),
         "promised": _say_when(verdict.promised_ms),
@@ -105,7 +105,7 @@ def _show(screen: Screen, verdict: "Verdict") -> None:
     screen.line(f"{screen.paint('✓', GREEN)} proven: the host has broken its word", hang=2)
     for label, text in lines.items():
         if text:
-            screen.line(f"  {label:<10}{text}", hang=12)
+            screen.line(f"  {label:<14}{text}", hang=16)
     if not screen.json:
         screen.hint(_NO_KEYS)
 
