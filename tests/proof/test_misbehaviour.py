@@ -1,5 +1,7 @@
 """What proves misbehaviour, and everything that does not."""
 
+from contextlib import suppress
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -422,6 +424,18 @@ def test_no_file_with_a_changed_byte_proves_anything(crime, data):
     except ProtocolViolation:
         return
     assert not judge(charge).is_proven
+
+
+@pytest.mark.slow
+@every_charge
+def test_each_byte_of_a_file_decides(crime):
+    file = bytearray(pack_charge(CHARGES[crime]))
+    for at in range(len(file)):
+        file[at] ^= 1 << at % 8
+        with suppress(ProtocolViolation):
+            assert not judge(unpack_charge(file)).is_proven, at
+        file[at] ^= 1 << at % 8
+    assert judge(unpack_charge(file)).is_proven
 
 
 @every_charge
