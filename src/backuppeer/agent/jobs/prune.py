@@ -347,11 +347,10 @@ class PruneJob:
             told.append(partner)
 
         try:
-            await self._hosts.leave_head(partners, on_told)
+            return await self._hosts.leave_head(partners, on_told)
         finally:
             if not told and before is not None:
                 heads.take_back(before[0])
-        return told
 
     def _may_have_head(self, partner: Partner, victims: set[LogicalId]) -> bool:
         """Whether a host has all that the next head names; it lacks packs of a backup that did not go to it."""

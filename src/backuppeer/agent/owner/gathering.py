@@ -147,10 +147,10 @@ class Gathering:
                 await asyncio.gather(work, return_exceptions=True)
                 raise
 
-    async def leave_head(self, partners: Sequence[Partner], on_told: Callable[[Partner], None]) -> None:
+    async def leave_head(self, partners: Sequence[Partner], on_told: Callable[[Partner], None]) -> list[Partner]:
         """Leave the newest head with those of the hosts that did not drop out; `on_told` hears of each that has it.
 
-        Side by side: one that takes its time does not keep it from the others.
+        Side by side: one that takes its time does not keep it from the others. Return who has it, in their order.
 
         Raises:
             BackupPeerError: no host took it; why the first one did not.
@@ -163,6 +163,7 @@ class Gathering:
                 raise outcome
         if not any(told):
             raise next(iter(self.failures.values()))
+        return [partner for partner, has_it in zip(live, told, strict=True) if has_it]
 
     async def _has_head(self, partner: Partner, on_told: Callable[[Partner], None]) -> bool:
         try:
@@ -238,8 +239,13 @@ class Gathering:
                 reason=error.message,
                 hint=hint if isinstance(error, Unavailable) else error.hint,
             )
-            for peer, error in ((self.untold if with_untold else {}) | self.failures).items()
+            for peer, error in self._in_order((self.untold if with_untold else {}) | self.failures)
         ]
+
+    def _in_order(self, errors: Mapping[PeerId, BackupPeerError]) -> list[tuple[PeerId, BackupPeerError]]:
+        """Return them in the order of the hosts, not in that in which they happened to answer."""
+        places = {partner.peer: place for place, partner in enumerate(self._vault.partners())}
+        return sorted(errors.items(), key=lambda item: places.get(item[0], len(places)))
 
     def _live(self, partners: list[Partner]) -> list[Partner]:
         if not partners:
