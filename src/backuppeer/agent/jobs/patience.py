@@ -79,7 +79,8 @@ class Patience:
             self._gone[hosts] = (now_s + MOUNT_GONE_S, error)
             self._awaited.discard(hosts)
         if is_news:
-            self._say("working", f"{', '.join(hosts)} can't be reached: what only it has can't be read now")
+            whose = "what only it has" if len(hosts) == 1 else "what only they have"
+            self._say("working", f"{', '.join(hosts)} can't be reached: {whose} can't be read now")
 
     def _over(self, hosts: Hosts) -> None:
         with self._lock:

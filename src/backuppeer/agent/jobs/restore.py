@@ -165,8 +165,8 @@ class RestoreJob:
                 hint="run the same restore again when they are back; --wait 1h waits so long for them",
             )
         for partner in self._vault.partners():
-            self._vault.saw(partner, Kind.RESTORED, size_bytes=result.bytes)
-            break
+            if size_bytes := self._source.delivered_bytes(partner.agreement):
+                self._vault.saw(partner, Kind.RESTORED, size_bytes=size_bytes)
         return RestoreResult(
             snapshot=snapshot_id.hex(),
             time=format_time(snapshot.time_ns // 1_000_000),

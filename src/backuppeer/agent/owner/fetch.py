@@ -145,6 +145,10 @@ class Fetch:
             self._gone |= {agreement: exc for agreement, exc in failures.items() if isinstance(exc, Unavailable)}
         raise _summarise(pack, {self._partners[agreement].name: exc for agreement, exc in failures.items()})
 
+    def delivered_bytes(self, agreement: AgreementId) -> int:
+        """Return how many verified bytes came from a host, in whole leaves."""
+        return self._pacer.delivered_bytes(agreement)
+
     def cancel(self) -> None:
         """End all waiting for hosts, now and from now on. In the event loop."""
         self._is_cancelled = True

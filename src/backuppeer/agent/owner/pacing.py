@@ -33,6 +33,8 @@ class _Record:
     """When it was asked last; None: never, or it failed since."""
     got_bytes: float = 0.0
     took_s: float = 0.0
+    delivered_bytes: int = 0
+    """All of them, for good."""
 
 
 class Pacer:
@@ -53,6 +55,12 @@ class Pacer:
             if not record.under_way and self._clock.monotonic_s() - record.asked_s > PACE_AGAIN_S:
                 return 0.0
             return (record.under_way_bytes + size_bytes) * record.took_s / max(1.0, record.got_bytes)
+
+    def delivered_bytes(self, agreement: AgreementId) -> int:
+        """Return what a host delivered so far."""
+        with self._lock:
+            record = self._records.get(agreement)
+            return record.delivered_bytes if record else 0
 
     @contextmanager
     def request(self, agreement: AgreementId, size_bytes: int) -> Iterator[None]:
@@ -81,6 +89,7 @@ class Pacer:
     def _end(self, agreement: AgreementId, size_bytes: int, *, got_bytes: int) -> None:
         with self._lock:
             record, now_s = self._let_go(agreement, size_bytes), self._clock.monotonic_s()
+            record.delivered_bytes += got_bytes
             record.got_bytes = record.got_bytes * PACE_KEEP + got_bytes
             record.took_s = record.took_s * PACE_KEEP + max(PACE_LEAST_S, now_s - record.since_s)
             record.since_s = now_s
