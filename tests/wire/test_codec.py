@@ -41,7 +41,7 @@ EXAMPLES = [
     m.ListPacks(agreement=ID16, after=ID32, limit=7),
     m.PackList(packs=(m.PackRow(ID32, 5),), more=True),
     m.GetUsage(agreement=ID16),
-    m.Usage(size_bytes=1, used_bytes=2, packs=3, free_bytes=4, deleted_bytes=5),
+    m.Usage(size_bytes=1, used_bytes=2, packs=3, free_bytes=4, deleted_bytes=5, next_free_bytes=6, next_free_s=7),
     m.DeletePacks(agreement=ID16, signed=b"s", packs=(ID32,)),
     m.Deleted(packs=1, lock_s=2),
     m.RevivePacks(agreement=ID16, signed=b"s", packs=(ID32, ID32)),

@@ -30,7 +30,7 @@ from backuppeer.control.api import (
     StopResult,
 )
 from backuppeer.control.checking import CheckResult, RepairResult
-from backuppeer.control.events import Agreed, ErrorFile, ErrorResult, EventName, Note, Progress, State
+from backuppeer.control.events import Agreed, ErrorFile, ErrorResult, EventName, MassDeletionSeen, Note, Progress, State
 from backuppeer.control.inspection import DiffResult, DiffRow, DumpResult, DumpStart, FindRow, StatsResult
 from backuppeer.control.mounting import MountResult
 from backuppeer.control.pruning import PrunePlan, PruneResult
@@ -134,6 +134,7 @@ _HOST: Final[dict[str, type]] = {
     EventName.OFFERED: HostResult,
     EventName.REQUEST: PendingRequest,
     EventName.AGREED: Agreed,
+    EventName.ALARM: MassDeletionSeen,
 }
 LINES: Final[dict[str, tuple[Any, Mapping[str, type]]]] = {
     "init": (InitResult, {}),

@@ -131,6 +131,14 @@ class Removals:
         """Return the mass deletions that are not over, for the host's human."""
         return self.graveyard.list_alarms()
 
+    def asked_ms(self, agreement: AgreementId, number: int) -> int:
+        """Return when a delete was asked for, by the clock of this machine at that time; 0 when that is not known."""
+        try:
+            found = (self._layout.removals(agreement) / str(RemovalName(number, "delete"))).stat()
+        except OSError:
+            return 0
+        return int(found.st_mtime * 1000)
+
     def signed(self, agreement: AgreementId) -> list[tuple[str, bytes, list[StoredId]]]:
         """Return (kind, signed statement, packs) of all that was asked, oldest first: what a host rebuts with.
 

@@ -38,6 +38,8 @@ HOLD_PERMILLE: Final = 100
 """Of the data at the beginning of that time: when more than this is to be deleted, the hold doubles."""
 HOLD_FACTOR: Final = 2
 """How many locks it then takes, and the most that an owner believes of a host."""
+ALARM_STEP_PERCENT: Final = 10
+"""A mass deletion that goes on is told of again when it has grown by this."""
 NEXT_FREE_SPAN_S: Final = 86400
 """Deleted packs that are erased within a day are told of as one: "x more on DATE"."""
 CLOCK_JUMP_S: Final = 86400.0

@@ -10,7 +10,9 @@ from backuppeer.agent.commands.host import HostCommands
 
 @pytest.fixture
 def agent():
-    return SimpleNamespace(parts=None, host=SimpleNamespace(requests=SimpleNamespace(), hosting=SimpleNamespace()))
+    sweeping = SimpleNamespace(alarms=SimpleNamespace())
+    host = SimpleNamespace(requests=SimpleNamespace(), hosting=SimpleNamespace(), sweeping=sweeping)
+    return SimpleNamespace(parts=None, host=host)
 
 
 def test_watchers_are_told_once_that_no_server_shows_the_offer_and_once_that_one_does_again(agent):

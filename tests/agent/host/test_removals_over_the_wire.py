@@ -62,6 +62,7 @@ def test_packs_are_deleted_revived_and_listed_on_the_word_of_their_owner(house, 
             assert row == (STORED, len(DATA), HELD_S)
             usage = await link.ask(GetUsage(agreement=agreement), Usage)
             assert (usage.used_bytes, usage.deleted_bytes) == (len(DATA), len(DATA))
+            assert (usage.next_free_bytes, usage.next_free_s, usage.spare_bytes) == (len(DATA), HELD_S, 0)
             head = await leave_head(link, owner, agreement)
             back = RevivePacks(agreement=agreement, signed=sign(PackRevive, owner, agreement, head), packs=(STORED,))
             assert await link.ask(back, Revived) == Revived(packs=(STORED,))

@@ -108,7 +108,7 @@ def test_what_a_snapshot_needs_of_it_stays_and_what_a_head_named_waits_for_its_l
             assert done.unfinished_packs > 0
             assert done.deleted_packs > 0
             assert done.hosts[0].at_once_bytes < done.hosts[0].bytes
-            assert done.hosts[0].lock_s == 60
+            assert done.hosts[0].lock_s == 120, "twice the lock: more than a tenth of it"
             assert deleted(house) & before == deleted(house) - (listed - before), "only what heads named has a lock"
             assert before <= deleted(house) | held(house)
 

@@ -41,6 +41,7 @@ class Gathering:
     """The hosts of one job.
 
     `failures`: who dropped out. `cleared`: who was told which packs go. `withdrawn`: who erased unfinished work.
+    `spare_bytes`: what may be deleted at a host before its hold doubles.
     `are_all_heard`: every host with an agreement told all that it holds. `stop`: set when the person has left; the
     engine's thread ends then.
     """
@@ -52,6 +53,7 @@ class Gathering:
         self.failures: dict[PeerId, BackupPeerError] = {}
         self.cleared: dict[PeerId, Cleared] = {}
         self.withdrawn: dict[PeerId, Withdrawal] = {}
+        self.spare_bytes: dict[PeerId, int] = {}
         self._removals: dict[AgreementId, int] = {}
         self._looked = (vault.asked.mark(), vault.asked.mark())
         self.are_all_heard = False
@@ -316,7 +318,7 @@ class Gathering:
                     f"it lacks {format_size(lacking)} of your backup",
                     hint=f"`backup-peer backup` brings {partner.name} up first",
                 )
-        return await find_shortage(self._vault.repository, partner)
+        return await find_shortage(self._vault.repository, partner, self._vault.clock.now_ms())
 
 
 def _raise_own(error: BackupPeerError) -> None:
