@@ -36,6 +36,7 @@ from backuppeer.control.mounting import MountResult
 from backuppeer.control.pruning import PrunePlan, PruneResult
 from backuppeer.control.restoring import RemovalRow, RestorePlan, RestoreResult
 from backuppeer.control.saving import BackupResult
+from backuppeer.control.undeleting import UndeletePlan, UndeleteResult
 
 
 class IdResult(msgspec.Struct, kw_only=True):
@@ -144,6 +145,8 @@ LINES: Final[dict[str, tuple[Any, Mapping[str, type]]]] = {
     "host --stop": (HostingState, {}),
     "connect": (ConnectResult, _WORK),
     "peers set": (PeerRow, {}),
+    "peers undelete": (UndeleteResult, _WORK),
+    "peers undelete --list": (UndeletePlan, _WORK),
     "requests accept": (PendingRequest, {}),
     "requests reject": (PendingRequest, {}),
     "disconnect": (DisconnectResult, {}),
