@@ -64,6 +64,7 @@ def test_a_thief_who_forgets_and_prunes_everything_is_seen_and_undone(world: Wor
     done = owner.do("peers", "undelete", "alice", "--all").last
     assert (done["snapshots"], done["kept"]) == ([second], 2)
     assert snapshots(owner) == [first, second]
+    assert host.do("status").last["notes"] == [], "nothing of it is to be erased any more"
     assert owner.run("peers", "undelete", "alice", "--all").code == 10, "nothing is left to have back"
     for snapshot, before in ((first, kept), (second, wanted)):
         target = world.path / snapshot

@@ -91,7 +91,8 @@ def test_a_window_is_measured_by_what_was_there_when_it_began(deeds: Deeds):
     assert dict(deeds.deleted()) == {packs[0]: LOCK_S}, "one of ten that are older than a week"
     deeds.delete([packs[1]])
     assert set(dict(deeds.deleted()).values()) == {TWICE_S}, "rubbish that was sent before does not hide it"
-    assert deeds.store.removals.list_alarms()[0].asked_bytes == 2000
+    (alarm,) = deeds.store.removals.list_alarms()
+    assert (alarm.asked_bytes, alarm.held_bytes, alarm.percent) == (2000, 10_000, 20), "nor in what is told"
     assert rubbish[0] in deeds.listed()
 
 
@@ -190,6 +191,17 @@ def test_an_alarm_says_how_much_of_how_much_and_how_long_and_ends_with_the_hold(
     pass_time(deeds, 10)
     deeds.store.sweep.run()
     assert deeds.store.removals.list_alarms() == []
+
+
+def test_an_alarm_ends_when_all_but_a_little_was_taken_back(deeds: Deeds):
+    packs = deeds.put(*range(20))
+    deeds.delete(packs)
+    deeds.advance()
+    deeds.revive(packs[:17])
+    assert deeds.store.removals.list_alarms()[0].deleted_bytes == 3000
+    deeds.revive(packs[17:18])
+    assert deeds.store.removals.list_alarms() == [], "a tenth is left"
+    assert dict(deeds.deleted())[packs[18]] == TWICE_S, "and held as long as before"
 
 
 def test_with_a_lock_of_nothing_nothing_is_held(store: Store, world: World):

@@ -164,6 +164,12 @@ def test_fields_over_their_cap_are_protocol_violations(kind, fields):
         decode(Frame(m.NUMBERS[kind], msgspec.msgpack.encode(fields)))
 
 
+def test_a_host_of_before_tells_nothing_of_what_is_erased_next_and_doubles_no_hold():
+    before = {"size_bytes": 1, "used_bytes": 2, "packs": 3, "free_bytes": 4, "deleted_bytes": 5}
+    usage = decode(Frame(m.NUMBERS[m.Usage], msgspec.msgpack.encode(before)))
+    assert (usage.next_free_bytes, usage.next_free_s, usage.spare_bytes) == (0, 0, 2**63 - 1)
+
+
 def test_the_largest_hello_and_the_largest_page_fit_a_frame():
     signed = bytes(limits.SIGNED_BYTES)
     count = limits.AGREEMENTS_PER_HELLO

@@ -7,10 +7,12 @@ uptime that agents saw, added up.
 
 import sqlite3
 from collections.abc import Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Final, NamedTuple
 
 from backuppeer.host.catalogue import Catalogue, PackRow
-from backuppeer.host.hold import Alarm, Asked, Measure, find_doubled, held_s, spare_bytes
+from backuppeer.host.hold import Alarm, Asked, Measure, find_doubled, held_s, make_alarm, spare_bytes
 from backuppeer.ids import AgreementId, StoredId
 from backuppeer.limits import HOLD_WINDOW_S, NEXT_FREE_SPAN_S
 
@@ -27,7 +29,8 @@ _NEXT_FREE: Final = """
 _ASKED: Final = "SELECT number, age_s, held, held_old, took, took_old FROM deletes WHERE agreement = ? AND age_s > ?"
 # A pack is counted with the request that deleted it, as long as it lies here.
 _ALARMS: Final = """
-    SELECT d.agreement, d.number, d.held, d.took, SUM(p.size), MAX(p.due_s) - (SELECT age_s FROM ages)
+    SELECT d.agreement, d.number, d.age_s, d.held, d.held_old, d.took, d.took_old, SUM(p.size),
+        MAX(p.due_s) - (SELECT age_s FROM ages)
     FROM deletes d JOIN packs p ON p.agreement = d.agreement AND p.removal = d.number AND p.due_s IS NOT NULL
     WHERE d.is_doubled GROUP BY d.agreement, d.number ORDER BY d.agreement, d.number
 """
@@ -199,18 +202,15 @@ class Graveyard:
         return NextFree(int(size_bytes), max(0, int(left_s))) if size_bytes else NextFree()
 
     def list_alarms(self) -> list[Alarm]:
-        """Return the mass deletions that are not over, one for each agreement."""
-        alarms: dict[AgreementId, Alarm] = {}
-        for name, number, held, took, size, left in self._run(lambda db: db.execute(_ALARMS).fetchall()):
-            agreement = AgreementId(name)
-            before = alarms.get(agreement) or Alarm(agreement, int(number), int(number), 0, int(held), 0, 0)
-            alarms[agreement] = before._replace(
-                last=int(number),
-                asked_bytes=before.asked_bytes + int(took),
-                deleted_bytes=before.deleted_bytes + int(size),
-                left_s=max(before.left_s, int(left)),
-            )
-        return list(alarms.values())
+        """Return the mass deletions that are not over, one for each agreement: till most is erased or taken back."""
+        rows = self._run(lambda db: db.execute(_ALARMS).fetchall())
+        alarms = []
+        for agreement, group in groupby(rows, key=itemgetter(0)):
+            members = [(_read_asked(row[1:7]), int(row[7]), int(row[8])) for row in group]
+            requests = [asked for asked, _, _ in members]
+            deleted_bytes, left_s = sum(size for _, size, _ in members), max(left for _, _, left in members)
+            alarms.append(make_alarm(AgreementId(agreement), requests, deleted_bytes=deleted_bytes, left_s=left_s))
+        return [alarm for alarm in alarms if alarm.is_much]
 
     def list_due(self, limit: int) -> list[tuple[AgreementId, PackRow]]:
         """Return up to `limit` packs whose lock is over, of one agreement after the other."""
@@ -232,11 +232,12 @@ class Graveyard:
 
 
 def _asked_since(db: sqlite3.Connection, agreement: AgreementId, age_s: int) -> list[Asked]:
-    rows = db.execute(f"{_ASKED} ORDER BY number", (agreement, age_s)).fetchall()
-    return [
-        Asked(number, age, Measure(held, held_old), Measure(took, took_old))
-        for number, age, held, held_old, took, took_old in rows
-    ]
+    return [_read_asked(row) for row in db.execute(f"{_ASKED} ORDER BY number", (agreement, age_s)).fetchall()]
+
+
+def _read_asked(row: Sequence[int]) -> Asked:
+    number, age_s, held, held_old, took, took_old = row
+    return Asked(number, age_s, Measure(held, held_old), Measure(took, took_old))
 
 
 def _double(db: sqlite3.Connection, agreement: AgreementId, numbers: set[int]) -> None:

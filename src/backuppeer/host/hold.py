@@ -56,9 +56,26 @@ class Alarm(NamedTuple):
     left_s: int
 
     @property
+    def is_much(self) -> bool:
+        """Whether what still lies there is more than the share: of the rest, nobody need be told."""
+        return _is_over(self.deleted_bytes, self.held_bytes)
+
+    @property
     def percent(self) -> int:
         """Return which share of the data it was, rounded up, 100 at most."""
         return min(100, -(-100 * self.asked_bytes // max(1, self.held_bytes)))
+
+
+def make_alarm(agreement: AgreementId, requests: Sequence[Asked], *, deleted_bytes: int, left_s: int) -> Alarm:
+    """Return the alarm of requests that are held longer, told by the measure of which they take the larger share.
+
+    So rubbish that was sent before makes it look no smaller. `requests`: at least one, in order of their numbers.
+    """
+    held, took = requests[0].held, _sum(requests)
+    pairs = [(took.all_bytes, held.all_bytes), (took.old_bytes, held.old_bytes)]
+    asked_bytes, held_bytes = max(pairs, key=lambda pair: pair[0] / max(1, pair[1]))
+    first, last = requests[0].number, requests[-1].number
+    return Alarm(agreement, first, last, asked_bytes, held_bytes, deleted_bytes, left_s)
 
 
 def in_window(requests: Sequence[Asked], age_s: int) -> list[Asked]:

@@ -100,10 +100,15 @@ def test_dates_are_told_to_the_minute_only_when_they_are_near():
     assert say_room(Usage(size_bytes=9, used_bytes=8, packs=1, free_bytes=1), NOW_MS) == "1 B free now"
 
 
+def test_a_host_that_names_the_end_of_time_gets_a_date_all_the_same():
+    usage = Usage(size_bytes=9, used_bytes=8, packs=1, free_bytes=1, next_free_bytes=9, next_free_s=2**63 - 1)
+    assert "9 B more on 2126-" in say_room(usage, NOW_MS)
+
+
 def test_the_sentence_names_the_way_out():
     found = MassDeletion(b"o" * 32, 83, 41 * 10**9, 41 * 10**9, NOW_MS, 60 * 86400)
     assert say_deletion(found, "bob", NOW_MS) == (
         "bob asked to delete 83 % of its data (41.0 GB) on 2026-11-18 11:06 UTC; it is kept until 2027-01-17 at the "
-        "soonest. Unless you know why, ask bob by another way: with `backup-peer peers undelete` it can have "
+        "soonest. Unless you know why, ask bob by another way: with the command peers undelete it can have "
         "everything back"
     )

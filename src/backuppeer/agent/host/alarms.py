@@ -82,7 +82,7 @@ def say_deletion(found: MassDeletion, name: str, now_ms: int) -> str:
     return (
         f"{name} asked to delete {found.percent} % of its data ({format_size(found.asked_bytes)}){when}; it is kept "
         f"until {say_date(now_ms, found.left_s)} at the soonest. Unless you know why, ask {name} by another way: with "
-        "`backup-peer peers undelete` it can have everything back"
+        "the command peers undelete it can have everything back"
     )
 
 

@@ -132,8 +132,8 @@ class UndeleteJob:
         """Choose, and read the directories of what is chosen; in a thread."""
         found = find_unlisted(self._vault.repository, source)
         if not found:
-            raise NotFoundError("there is nothing to have back: every snapshot that can be read is listed", hint="")
-        names = choose(self._request.snapshots, found, is_all=self._request.all)
+            raise NotFoundError("there is nothing to have back: every snapshot that can be read is listed")
+        names = choose(self._request.snapshots, found, is_all=self._request.all, peer=self._request.peer)
         self._reporter.begin("reading directories", unit="folder")
         wanted = ((name, *found[name]) for name in names)
         return plan_salvage(self._vault.repository, source, wanted, check=self._check)

@@ -127,9 +127,9 @@ async def _excuse(
     if deleted.packs:
         until = say_date(deleted.first_ms, 0)
         reporter.note(
-            f"{partner.name}: another machine with your keys had it delete {format_size(deleted.size_bytes)} of your "
-            f"backups, which it keeps until {until} at the soonest. If that was not you: "
-            f"`backup-peer peers undelete {partner.name}` shows what can be had back"
+            f"{partner.name}: another machine with your keys, or this one before it was set back, had it delete "
+            f"{format_size(deleted.size_bytes)} of your backups, kept until {until} at the soonest. "
+            f"If that was not you: `backup-peer peers undelete {partner.name}` shows what can be had back"
         )
     return set(rows)
 

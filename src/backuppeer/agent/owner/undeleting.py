@@ -65,8 +65,8 @@ def _first_id(name: SnapshotId, snapshot: Snapshot) -> bytes:
     return original if isinstance(original, bytes) else bytes(name)
 
 
-def choose(texts: Sequence[str], found: Mapping[SnapshotId, object], *, is_all: bool) -> list[SnapshotId]:
-    """Return which snapshots are meant, oldest first.
+def choose(texts: Sequence[str], found: Mapping[SnapshotId, object], *, is_all: bool, peer: str) -> list[SnapshotId]:
+    """Return which snapshots are meant, oldest first; `peer`: what the person calls the host.
 
     Raises:
         UserError: neither some are named nor all, or both.
@@ -81,7 +81,8 @@ def choose(texts: Sequence[str], found: Mapping[SnapshotId, object], *, is_all: 
         wanted = {find_name(found, text) for text in texts}
     except NotFoundError as exc:
         raise NotFoundError(
-            f"{exc.message}, among those that can be had back", hint="`--list` shows them; others are listed or erased"
+            f"among what can be had back: {exc.message}",
+            hint=f"`backup-peer peers undelete {peer}` shows it; `backup-peer snapshots` shows what is listed",
         ) from exc
     return [name for name in found if name in wanted]
 

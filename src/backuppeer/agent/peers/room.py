@@ -8,6 +8,7 @@ from typing import Final
 
 from backuppeer.clock import format_time
 from backuppeer.host.quota import format_size
+from backuppeer.limits import LISTING_TERM_S
 from backuppeer.wire.messages import Usage
 
 _DAY_S: Final = 86400
@@ -15,7 +16,8 @@ _DAY_S: Final = 86400
 
 def say_date(now_ms: int, left_s: int) -> str:
     """Return the UTC day that lies so far ahead; within two days the minute, too."""
-    text = format_time(now_ms + left_s * 1000)
+    # A century at most, as of all terms: a host may name any number.
+    text = format_time(now_ms + min(left_s, LISTING_TERM_S) * 1000)
     return text[:10] if left_s >= 2 * _DAY_S else f"{text[:10]} {text[11:16]} UTC"
 
 
