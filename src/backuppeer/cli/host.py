@@ -186,7 +186,7 @@ class _HostView:
             self._screen.line(f"{tick} {called} has {format_size(agreed.quota_bytes)} here now")
         elif event.event == EventName.ALARM:
             self._spinner.rest()
-            self._screen.note(read_event(event, MassDeletionSeen).text)
+            self._screen.note(escape_line(read_event(event, MassDeletionSeen).text))
             self._show_waiting()
         elif event.event == EventName.REQUEST:
             self._show_request(read_event(event, PendingRequest))
