@@ -22,7 +22,7 @@ from backuppeer.host.leases import Lease, Leases
 from backuppeer.host.marker import Presence
 from backuppeer.host.removal_file import RemovalFile, RemovalName, join_removal, parse_name, read_removal
 from backuppeer.ids import AgreementId, StoredId
-from backuppeer.limits import PACK_LIST_PAGE, REMOVALS_PER_AGREEMENT
+from backuppeer.limits import PACK_LIST_PAGE, REMOVALS_LEAST_BYTES, REMOVALS_PER_AGREEMENT, REMOVALS_SHARE
 from backuppeer.proof.removals import PackDelete, PackRevive, PackWithdraw, Removal, open_removal
 
 _KINDS: Final[dict[str, type[Removal]]] = {"delete": PackDelete, "revive": PackRevive, "withdraw": PackWithdraw}
@@ -37,6 +37,9 @@ class Removals:
         self._layout = layout
         self._leases, self._heads, self._presence = leases, heads, presence
         self.graveyard = graveyard
+        self._numbers: dict[AgreementId, int] = {}
+        """The last request that was kept, whatever became of its rows."""
+        self._bytes: dict[AgreementId, int] = {}
         self.lock = threading.Lock()
         """Held while a delete or revive is done, and while packs are erased: a pack is revived before, or gone."""
 
@@ -59,7 +62,7 @@ class Removals:
             deleted: list[StoredId] = []
             if any(self._is_alive(agreement, stored) for stored in packs):
                 asked = self._measure(agreement, packs)
-                number = self._keep("delete", agreement, RemovalFile(signed, list(packs), asked))
+                number = self._keep("delete", lease, RemovalFile(signed, list(packs), asked))
                 deleted = self._do(lease, said, packs, number, asked)
             return deleted, self.graveyard.left_s(agreement, packs)
 
@@ -74,7 +77,7 @@ class Removals:
             lease, said = self._check(PackRevive, agreement, signed, packs)
             if not any(self.graveyard.is_deleted(agreement, stored) for stored in packs):
                 return [stored for stored in packs if self._is_alive(agreement, stored)]
-            number = self._keep("revive", agreement, RemovalFile(signed, list(packs)))
+            number = self._keep("revive", lease, RemovalFile(signed, list(packs)))
             return self._do(lease, said, packs, number)
 
     def withdraw(self, agreement: AgreementId, signed: bytes, packs: Sequence[StoredId]) -> list[StoredId]:
@@ -90,7 +93,7 @@ class Removals:
             lease, said = self._check(PackWithdraw, agreement, signed, packs)
             if not any(self.graveyard.is_draft(agreement, stored, said.number) for stored in packs):
                 return []
-            number = self._keep("withdraw", agreement, RemovalFile(signed, list(packs)))
+            number = self._keep("withdraw", lease, RemovalFile(signed, list(packs)))
             return self._do(lease, said, packs, number)
 
     def last_number(self, agreement: AgreementId) -> int:
@@ -101,7 +104,8 @@ class Removals:
 
         """
         self._presence.check()
-        return self.graveyard.last_removal(agreement)
+        # A request whose rows could not be written counts from the moment it is kept: not later, when it is replayed.
+        return max(self._numbers.get(agreement, 0), self.graveyard.last_removal(agreement))
 
     def list_deleted(self, agreement: AgreementId, *, after: bytes, limit: int) -> list[DeletedRow]:
         """Return a page of deleted packs in order of their ids, as `Store.list_packs` does of all others.
@@ -164,7 +168,9 @@ class Removals:
         for lease in self._leases.list_all():
             known = self.graveyard.last_removal(lease.agreement)
             with translate_failures(self._layout.root):
-                files = [file for file in self._files(lease.agreement) if file[0].number > known]
+                kept = self._files(lease.agreement)
+            self._numbers[lease.agreement] = kept[-1][0].number if kept else 0
+            files = [file for file in kept if file[0].number > known]
             for name, path in files:
                 try:
                     with translate_failures(self._layout.root):
@@ -217,16 +223,23 @@ class Removals:
         measured = (asked or self._measure(agreement, packs))._replace(number=number)
         return self.graveyard.delete(agreement, packs, measured, lock_s=lease.terms.lock_s, head=said.number)
 
-    def _keep(self, kind: str, agreement: AgreementId, file: RemovalFile) -> int:
+    def _keep(self, kind: str, lease: Lease, file: RemovalFile) -> int:
+        agreement, data = lease.agreement, join_removal(*file)
         with translate_failures(self._layout.root):
             files = self._files(agreement)
-            if len(files) >= REMOVALS_PER_AGREEMENT:
+            if agreement not in self._bytes:
+                self._bytes[agreement] = sum(path.stat().st_size for _, path in files)
+            # They stay for good and count in no quota: tiny packs, named among ids of nothing, must not fill the disk.
+            most_bytes = REMOVALS_LEAST_BYTES + lease.terms.size_bytes // REMOVALS_SHARE
+            if len(files) >= REMOVALS_PER_AGREEMENT or self._bytes[agreement] + len(data) > most_bytes:
                 raise RefusedError("too many requests to delete packs were made", hint="make a new agreement")
             number = files[-1][0].number + 1 if files else 1
             folder = self._layout.removals(agreement)
             make_directory(folder)
             # Durable before the rows and before the answer: the host must be able to show what it erased packs for.
-            replace_file(folder / str(RemovalName(number, kind)), join_removal(*file))
+            replace_file(folder / str(RemovalName(number, kind)), data)
+            self._bytes[agreement] += len(data)
+            self._numbers[agreement] = number
         return number
 
     def _files(self, agreement: AgreementId) -> list[tuple[RemovalName, Path]]:

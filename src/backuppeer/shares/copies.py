@@ -4,7 +4,7 @@ Knows: nothing but its fields. Must not know: where it is kept.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
 
@@ -20,13 +20,17 @@ _STORED_BYTES: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """One copy of a pack. `size`: bytes of the whole pack; `header`: its 64 clear bytes."""
+    """One copy of a pack. `size`: bytes of the whole pack; `header`: its 64 clear bytes.
+
+    `is_last`: deleted at its host, or known to have come back wrong: read when there is no other. Said by a look-up.
+    """
 
     logical: LogicalId
     agreement: AgreementId
     stored: StoredId
     size: int
     header: bytes
+    is_last: bool = field(default=False, compare=False)
 
 
 def cut_pages(logicals: Iterable[LogicalId]) -> Iterator[list[LogicalId]]:

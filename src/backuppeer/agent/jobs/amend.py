@@ -112,9 +112,8 @@ async def seal(
         told.append(partner.peer)
 
     try:
-        await hosts.leave_head(partners, on_told)
+        return [partner.peer for partner in await hosts.leave_head(partners, on_told)]
     finally:
         # Also when the person left in between: half a change must not come true later, behind their back.
         if not told and before is not None:
             heads.take_back(before[0])
-    return told

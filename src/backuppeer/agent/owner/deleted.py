@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+from backuppeer.agent.owner.losses import LOST_PACKS
 from backuppeer.agent.owner.rebuild import Found, read_directory
 from backuppeer.agent.owner.repository import Repository
 from backuppeer.agent.peers.partners import Partner
@@ -23,12 +24,13 @@ from backuppeer.errors import (
     IntegrityFault,
     NewerFormatError,
     PeerFault,
+    PeerUnreachable,
     ProtocolViolation,
     RefusedError,
 )
 from backuppeer.host.quota import format_size
 from backuppeer.ids import StoredId
-from backuppeer.limits import PACK_LIST_PAGE, PACKS_LISTED, REBUILD_AT_ONCE
+from backuppeer.limits import PACK_LIST_PAGE, PACKS_LISTED, REBUILD_AT_ONCE, REFRESH_S
 from backuppeer.repo.pack import Entry
 from backuppeer.shares.ledger import Copy
 from backuppeer.wire.messages import DeletedList, DeletedRow, ListDeleted, PackRow
@@ -100,9 +102,9 @@ async def weigh_findings(
         ProtocolViolation, Unavailable: as `list_deleted`.
 
     """
-    for failure in found.failures[:1]:
-        blame(partner, failure)
-        reporter.note(f"{partner.name}: packs that can't be opened: {len(found.failures)}: {failure.message}")
+    if found.failure is not None:
+        blame(partner, found.failure)
+        reporter.note(f"{partner.name}: packs that can't be opened: {found.failed}: {found.failure.message}")
     gone = found.lost
     if gone:
         gone -= await _excuse(partner, repository, gone, clock=clock, hold_s=hold_s, reporter=reporter)
@@ -110,7 +112,7 @@ async def weigh_findings(
     if lost:
         loss = IntegrityFault(f"packs that it had acknowledged are gone: {lost}")
         blame(partner, loss)
-        reporter.note(f"{partner.name}: {loss.message}; what they held is sent again if it is still here")
+        reporter.fault(partner.peer, partner.name, loss, hint=LOST_PACKS)
 
 
 async def _excuse(
@@ -119,10 +121,13 @@ async def _excuse(
     """Return those of missing packs that the host holds as deleted; another machine with our keys asked for that."""
     rows: dict[StoredId, DeletedRow] = {}
     try:
-        async for page in list_deleted(partner, clock):
-            rows |= {row.stored: row for row in page if row.stored in gone}
+        async with asyncio.timeout(REFRESH_S):
+            async for page in list_deleted(partner, clock):
+                rows |= {row.stored: row for row in page if row.stored in gone}
     except RefusedError:
         return set()
+    except TimeoutError as exc:
+        raise PeerUnreachable("it tells too slowly what was deleted") from exc
     deleted = await asyncio.to_thread(_note_deleted, partner, repository, rows, now_ms=clock.now_ms(), hold_s=hold_s)
     if deleted.packs:
         until = say_date(deleted.first_ms, 0)

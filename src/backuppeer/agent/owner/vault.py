@@ -18,7 +18,7 @@ from backuppeer.agent.owner.asking import REMOVALS_UNKNOWN, OwnRequests
 from backuppeer.agent.owner.copying import copy_missing
 from backuppeer.agent.owner.deleted import weigh_findings
 from backuppeer.agent.owner.fetch import Fetch
-from backuppeer.agent.owner.heads import HeadChain, only_reads
+from backuppeer.agent.owner.heads import ROLLED_BACK, HeadChain, only_reads
 from backuppeer.agent.owner.losses import Losses, drop_lost, find_losses
 from backuppeer.agent.owner.rebuild import Loaded, OnPack, load_head, rebuild_from
 from backuppeer.agent.owner.repository import Repository
@@ -274,7 +274,7 @@ class Vault:
             self.heads.check_promise(partner, held)
         except IntegrityFault as exc:
             self.blame(partner, exc)
-            reporter.note(f"{partner.name}: {exc.message}")
+            reporter.fault(partner.peer, partner.name, exc, hint=ROLLED_BACK)
         head = self.heads.adopt(held.head, held.grant) if held.head else None
         if head is not None:
             # Nothing is wrong: so it is after every recovery, and whenever another machine of ours made a backup.
