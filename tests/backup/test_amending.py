@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backup.memory_engine import MemorySink
-from backuppeer.backup.amending import ORIGINAL, Amendment, Retagging, amend, read_rows
+from backuppeer.backup.amending import ORIGINAL, Amendment, Retagging, amend, read_rows, relist
 from backuppeer.backup.packer import Packer
 from backuppeer.backup.publisher import Publisher
 from backuppeer.errors import LocalError, Unavailable, UserError
-from backuppeer.ids import SnapshotId
+from backuppeer.ids import LogicalId, SnapshotId
 from backuppeer.limits import SNAPSHOT_TAGS, SNAPSHOT_TEXT_CHARS
 from backuppeer.repo.blob import BlobKind
 from backuppeer.repo.head import load_inventory
@@ -127,6 +127,34 @@ def test_when_no_host_takes_the_pack_nothing_is_changed(repository, three):
     with pytest.raises(Unavailable):
         run(repository, Amendment(forgotten=frozenset({three[0].snapshot_id})), sink)
     assert read_rows(repository.index) == before
+
+
+def put_back(repository, chosen, again=()):
+    return relist(chosen, again, repository.sink, keys=repository.keys, index=repository.index, cache=repository.cache)
+
+
+def test_what_is_put_back_stands_in_its_place_of_time_and_names_its_packs_again(repository, three):
+    rows = read_rows(repository.index)
+    names = list(rows)
+    for number, name in enumerate(names):
+        left = [other for other in names if other != name]
+        repository.index.set_snapshots((other, rows[other]) for other in left)
+        pack = LogicalId(bytes([number]) * 16)
+        relisted = put_back(repository, {name: rows[name]}, [pack])
+        assert list(relisted.rows) == names
+        assert inventory_of(repository, relisted).snapshots == tuple(names)
+        assert pack in inventory_of(repository, relisted).packs
+        assert list(read_rows(repository.index)) == left, "the index follows when the head stands"
+
+
+def test_one_of_which_only_the_name_is_known_stays_where_it_is_when_others_come_back(repository, three):
+    rows = read_rows(repository.index)
+    first, second, third = rows
+    nameless = SnapshotId(b"?" * 32)
+    repository.index.set_snapshots([(nameless, b""), (first, rows[first]), (third, rows[third])])
+    relisted = put_back(repository, {second: rows[second]})
+    assert list(relisted.rows) == [nameless, first, second, third]
+    assert relisted.rows[nameless] == b""
 
 
 def test_an_empty_amendment_is_none():

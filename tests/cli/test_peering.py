@@ -10,7 +10,7 @@ import pytest
 from backuppeer.cli.connect import StateView
 from backuppeer.cli.screen import Screen
 from backuppeer.control import api
-from backuppeer.control.events import State
+from backuppeer.control.events import MassDeletionSeen, State
 from backuppeer.errors import PendingError, UserError
 from cli.rows import CONNECTED, OFFERED, PENDING, PLAN, STATES, WORDS, ask, event, run
 from cli.terminal import FakePipe, check_output
@@ -195,6 +195,17 @@ def test_host_says_once_that_it_is_on_offer(capsys, agent):
     agent({"host": telling([event("offered", OFFERED)], OFFERED)})
     _, out, _ = run(capsys, "host", "--storage", "50GB", "--detach", "--yes")
     assert out.count("offering 50 GB on 1 server until you stop it") == 1
+
+
+def test_the_view_of_host_shows_a_mass_deletion(capsys, agent):
+    seen = MassDeletionSeen(
+        peer_id=PEER, alias="", percent=83, asked_bytes=9, kept_bytes=9, time="", until="", text="bob asked\x1b for it"
+    )
+    agent({"host": telling([event("offered", OFFERED), event("alarm", seen)], OFFERED)})
+    _, out, err = run(capsys, "host", "--storage", "50GB", "--yes")
+    assert "note: bob asked\\u001b for it" in out + err
+    code, lines = ask(capsys, "host", "--storage", "50GB", "--yes")
+    assert (code, lines[1]["percent"]) == (0, 83)
 
 
 def test_what_can_not_be_offered_is_refused_before_the_terms_are_shown(capsys, agent, terminal):

@@ -92,6 +92,14 @@ def test_prune_shows_what_goes_where_and_when_and_does_what_was_agreed(capsys, a
     assert (first.max_unused_permille, first.max_unused_bytes, first.max_repack_bytes) == (50, None, None)
 
 
+def test_a_hold_that_is_twice_the_lock_is_explained_before_the_question_and_after(capsys, agent):
+    doubled = [msgspec.structs.replace(host, doubled=True) for host in PLAN.hosts]
+    plan, done = (msgspec.structs.replace(one, hosts=doubled) for one in (PLAN, DONE))
+    agent({"prune/plan": telling([], plan), "prune": telling([], done)})
+    _, out, err = run(capsys, "prune", "--yes")
+    assert (out + err).count("kept for twice the lock") == 2
+
+
 def test_prune_prints_its_plan_and_its_result_as_lines(capsys, agent):
     dummy = agent({"prune/plan": telling([], PLAN), "prune": telling([], DONE)})
     wishes = "--max-unused 10% --max-repack-size 2GB --repack-small"

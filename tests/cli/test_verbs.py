@@ -295,6 +295,39 @@ def test_status_is_one_object(capsys, agent):
     assert "only copy" in out
 
 
+def test_status_and_peers_say_what_is_free_now_and_what_when(capsys, agent):
+    dates = {"next_free_bytes": 2 * 10**9, "next_free": "2027-01-17T12:00:00Z"}
+    status = api.StatusResult(
+        peer_id=PEER,
+        agent="running",
+        servers=[],
+        sessions=0,
+        hosting=api.HostingState(agreements=1, agreed_bytes=10**10, used_bytes=9 * 10**9, deleted_bytes=1, **dates),
+        snapshots=0,
+        storing=api.StoringState(hosts=2, agreed_bytes=10**10, used_bytes=4 * 10**9, **dates),
+    )
+    row = api.PeerRow(
+        peer_id=PEER,
+        alias="alice",
+        role="host",
+        verified=True,
+        quota_bytes=10**10,
+        used_bytes=10**10,
+        safety_words="",
+        last_seen="",
+        trust=0.0,
+        trust_level="unproven",
+        **dates,
+    )
+    agent({"status": given(status), "peers": given([row])})
+    _, out, _ = run(capsys, "status")
+    assert "1 GB free now, 2 GB more on 2027-01-17" in out
+    assert "4 GB of 10 GB used at 2 hosts, 6 GB free now, 2 GB more on 2027-01-17" in out
+    _, out, _ = run(capsys, "peers")
+    assert "alice: 0 B free now, 2 GB more on 2027-01-17" in out
+    assert "at the soonest" in out
+
+
 @pytest.mark.parametrize(("count", "words"), [(1, "1 request waits"), (2, "2 requests wait")])
 def test_status_tells_of_requests_that_wait_on_both_sides_and_of_a_home_that_only_reads(capsys, agent, count, words):
     status = api.StatusResult(

@@ -5,7 +5,11 @@ Nothing but the newest snapshot is left, and whatever happens it must come back;
 
 from agent.estates import Estate
 from agent.houses import HostHouse
+from backuppeer.limits import HOLD_FACTOR
 from crash.world import LOCK_S, Say, Scene, check_store, forget, pass_time, prune
+
+HOLD_S = LOCK_S * HOLD_FACTOR
+"""What goes here is most of the data."""
 
 
 class PruneScene(Scene):
@@ -39,14 +43,14 @@ class PruneScene(Scene):
             assert done.repacked_packs
             assert not done.left_out
             say("pruned")
-            assert pass_time(house, LOCK_S) >= done.deleted_packs + done.repacked_packs
+            assert pass_time(house, HOLD_S) >= done.deleted_packs + done.repacked_packs
 
     async def _examine_more(self, estate: Estate, house: HostHouse) -> None:
         """Prune to the end: then the host keeps what the list names, and nothing else."""
         await prune(estate, max_unused_bytes=0)
-        pass_time(house, LOCK_S)
+        pass_time(house, HOLD_S)
         await prune(estate, max_unused_bytes=10**9)
-        pass_time(house, LOCK_S)
+        pass_time(house, HOLD_S)
         store = house.premises.open()
         (lease,) = store.leases.list_all()
         kept = len(store.list_packs(lease.agreement, limit=1000))

@@ -15,8 +15,10 @@ from backuppeer.errors import (
     RefusedError,
     StoreUnavailable,
 )
+from backuppeer.host import hold
 from backuppeer.host import removals as removals_module
 from backuppeer.host import sweep as sweep_module
+from backuppeer.host.graveyard import Graveyard
 from backuppeer.host.store import Store, create_store, open_store
 from backuppeer.host.sweep import Look, count_passed
 from backuppeer.ids import StoredId
@@ -32,9 +34,10 @@ LOCK_S = 100
 class Deeds:
     """An owner's deeds on one store: heads in a row, packs, signed requests."""
 
-    def __init__(self, store: Store, world: World) -> None:
+    def __init__(self, store: Store, world: World, *, size_bytes: int = 8 * MIB, lock_s: int = LOCK_S) -> None:
         self.store, self.world, self.heads = store, world, []
-        store.leases.put(world.agree(size_bytes=8 * MIB, lock_s=LOCK_S))
+        self.signed = world.agree(size_bytes=size_bytes, lock_s=lock_s)
+        store.leases.put(self.signed)
 
     def put(self, *seeds: int, size: int = 1000) -> list[StoredId]:
         return [put_pack(self.store, bytes([seed]) * size) for seed in seeds]
@@ -67,6 +70,14 @@ class Deeds:
         directory = self.store.directory
         self.store.close()
         self.store = open_store(directory, self.world.peer, floor_bytes=0, **options)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_lock():
+    """Let nothing be a mass deletion: what is held longer has tests of its own (test_hold.py)."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hold, "HOLD_PERMILLE", 10**9)
+        yield
 
 
 @pytest.fixture
@@ -316,7 +327,7 @@ def test_a_store_of_the_version_before_is_taken_over_with_all_its_packs(world: W
     opened, is_new = catalogue.open_catalogue(directory.with_name("old.db"))
     assert not is_new
     assert opened.list_packs(A, b"", 9) == [(b"s" * 32, 5)]
-    assert catalogue.Graveyard(opened).age_s() == 0
+    assert Graveyard(opened).age_s() == 0
     opened.close()
 
 

@@ -41,6 +41,40 @@ def where(index: Index, number: int) -> LogicalId | None:
     return found.pack if found else None
 
 
+def test_a_pack_met_as_deleted_is_for_readers_alone_until_a_head_names_it_again(index: Index):
+    index.register(pack(1), entries(1), is_found=True)
+    index.register_dropped(pack(2), entries(1, 2))
+    assert (where(index, 1), where(index, 2)) == (pack(1), pack(2)), "what lives elsewhere is found there"
+    assert index.known([blob(1), blob(2)]) == {blob(1)}
+    assert list(index.packs()) == [pack(1)]
+    assert index.dropped_packs() == {pack(2)}
+    index.turnover.take_back([pack(2), pack(1), pack(9)])
+    assert index.known([blob(1), blob(2)]) == {blob(1), blob(2)}
+    assert list(index.packs()) == [pack(1), pack(2)]
+    assert index.dropped_packs() == set()
+    index.register_dropped(pack(1), entries(3))
+    assert index.has_pack(pack(1)), "one that is alive stays so"
+    assert where(index, 3) is None
+
+
+def test_what_was_found_in_a_dropped_pack_is_found_in_one_that_is_there_for_sure(index: Index):
+    index.register(pack(1), entries(1, 2))
+    index.turnover.drop([pack(1)], [])
+    index.register_dropped(pack(2), entries(1))
+    assert (where(index, 1), where(index, 2)) == (pack(2), pack(1))
+
+
+def test_a_pack_taken_back_stays_absent_after_a_restart_only_if_it_was_not(tmp_path):
+    index = Index(tmp_path / "index.db")
+    index.register_dropped(pack(1), entries(1))
+    index.register_dropped(pack(2), entries(2))
+    index.turnover.take_back([pack(1)])
+    index.close()
+    index = Index(tmp_path / "index.db")
+    assert index.known([blob(1), blob(2)]) == {blob(1)}
+    index.close()
+
+
 def test_blobs_of_leaving_packs_are_absent_for_writers_and_found_by_readers(index: Index):
     index.register(pack(1), entries(1, 2))
     index.register(pack(2), entries(3))

@@ -6,6 +6,7 @@ import pytest
 
 from backuppeer.db import open_database
 from backuppeer.ids import AgreementId, LogicalId, StoredId
+from backuppeer.limits import NEXT_FREE_SPAN_S
 from backuppeer.shares import ledger as module
 from backuppeer.shares.ledger import Copy, Ledger
 
@@ -48,6 +49,18 @@ def test_a_host_is_told_once_and_its_copy_is_forgotten_when_it_may_be_gone(ledge
     ledger.forget_erased(1000)
     assert list(ledger.doomed_at(A)) == [copy(2)], "one that was not told is never forgotten by time"
     assert ledger.copies_of(copy(1).logical) == [copy(1, B)]
+
+
+def test_what_is_erased_next_is_told_with_all_of_that_day(ledger: Ledger):
+    assert ledger.next_erased(A, 0) == (0, 0)
+    ledger.doom([copy(number).logical for number in (1, 2, 3)])
+    assert ledger.next_erased(A, 0) == (0, 0), "its host does not know yet"
+    day_ms = NEXT_FREE_SPAN_S * 1000
+    for number, until_ms in ((1, 5000), (2, 5000 + day_ms), (3, 5001 + day_ms)):
+        ledger.settle([copy(number)], until_ms)
+    assert ledger.next_erased(A, 4999) == (30, 5000 + day_ms)
+    assert ledger.next_erased(A, 5000) == (50, 5001 + day_ms), "what is over is the host's to erase"
+    assert ledger.next_erased(B, 0) == (0, 0)
 
 
 def test_what_a_host_lists_no_more_is_forgotten_but_for_what_is_doomed(ledger: Ledger):

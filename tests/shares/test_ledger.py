@@ -232,7 +232,7 @@ def test_a_spoiled_copy_that_was_replaced_is_remembered_until_what_replaced_it_i
 def test_least_recently_verified_come_first_and_none_twice_while_they_are_verified(tmp_path_factory, times, before):
     ledger = Ledger(tmp_path_factory.mktemp("ledger") / "ledger.db")
     with closing(ledger), pytest.MonkeyPatch.context() as patched:
-        patched.setattr("backuppeer.shares.ledger._PAGE_ROWS", 4)
+        patched.setattr("backuppeer.shares.ledger.PAGE_ROWS", 4)
         for number, time_ms in times.items():
             ledger.register_copy(make_copy(number))
             if time_ms:

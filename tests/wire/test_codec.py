@@ -41,7 +41,7 @@ EXAMPLES = [
     m.ListPacks(agreement=ID16, after=ID32, limit=7),
     m.PackList(packs=(m.PackRow(ID32, 5),), more=True),
     m.GetUsage(agreement=ID16),
-    m.Usage(size_bytes=1, used_bytes=2, packs=3, free_bytes=4, deleted_bytes=5),
+    m.Usage(size_bytes=1, used_bytes=2, packs=3, free_bytes=4, deleted_bytes=5, next_free_bytes=6, next_free_s=7),
     m.DeletePacks(agreement=ID16, signed=b"s", packs=(ID32,)),
     m.Deleted(packs=1, lock_s=2),
     m.RevivePacks(agreement=ID16, signed=b"s", packs=(ID32, ID32)),
@@ -162,6 +162,12 @@ def test_every_field_of_variable_size_has_a_cap():
 def test_fields_over_their_cap_are_protocol_violations(kind, fields):
     with pytest.raises(ProtocolViolation):
         decode(Frame(m.NUMBERS[kind], msgspec.msgpack.encode(fields)))
+
+
+def test_a_host_of_before_tells_nothing_of_what_is_erased_next_and_doubles_no_hold():
+    before = {"size_bytes": 1, "used_bytes": 2, "packs": 3, "free_bytes": 4, "deleted_bytes": 5}
+    usage = decode(Frame(m.NUMBERS[m.Usage], msgspec.msgpack.encode(before)))
+    assert (usage.next_free_bytes, usage.next_free_s, usage.spare_bytes) == (0, 0, 2**63 - 1)
 
 
 def test_the_largest_hello_and_the_largest_page_fit_a_frame():

@@ -5,7 +5,7 @@ changes: with other tags it is another snapshot, which takes the place of the ol
 Packs stay as they are: what no snapshot needs any more is for `prune` to find.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -16,12 +16,12 @@ from backuppeer.backup.publisher import Published, Publisher
 from backuppeer.backup.streams import PackSink
 from backuppeer.crypto.keys import RepositoryKeys
 from backuppeer.errors import UserError
-from backuppeer.ids import SnapshotId
+from backuppeer.ids import LogicalId, SnapshotId
 from backuppeer.limits import SNAPSHOT_TAGS, SNAPSHOT_TEXT_CHARS
 from backuppeer.repo.blob import BlobKind
 from backuppeer.repo.cache import TreeCache
 from backuppeer.repo.index import Index
-from backuppeer.repo.snapshot import Snapshot, encode_snapshot
+from backuppeer.repo.snapshot import Snapshot, decode_known, encode_snapshot
 
 ORIGINAL: Final = "original"
 """Extension field of a snapshot (docs/format.md): the id under which a backup made it, 32 bytes."""
@@ -119,3 +119,30 @@ def amend(amendment: Amendment, sink: PackSink, *, keys: RepositoryKeys, index: 
     bodies = [rows[name] for name in dict.fromkeys(renamed.values())]
     published = publisher.publish(Packer(index, sink), list(rows), bodies)
     return Amended(published=published, rows=rows, renamed=renamed)
+
+
+def relist(
+    chosen: Mapping[SnapshotId, bytes],
+    again: Sequence[LogicalId],
+    sink: PackSink,
+    *,
+    keys: RepositoryKeys,
+    index: Index,
+    cache: TreeCache,
+) -> Amended:
+    """Store the list with snapshots that were forgotten, each in its place of time; else as `amend`.
+
+    `chosen`: their encoded bytes, which lie in packs of the index. `again`: the dropped packs that they need.
+
+    Raises:
+        BackupPeerError: the sink can't take the pack.
+
+    """
+    rows = {**read_rows(index), **chosen}
+    times = {name: snapshot.time_ns for name, snapshot in decode_known(pair for pair in rows.items() if pair[1])}
+    # Of those known by name only the time can't be read: they stay where they are, before the next one that has one.
+    known = iter(sorted(times, key=lambda name: times[name]))
+    order = [name if name not in times else next(known) for name in rows]
+    publisher = Publisher(keys, index, cache=cache, level=_LEVEL)
+    published = publisher.publish(Packer(index, sink), order, [], again=again)
+    return Amended(published=published, rows={name: rows[name] for name in order}, renamed={})

@@ -39,11 +39,12 @@ class Publisher:
         bodies: Sequence[bytes],
         *,
         without: AbstractSet[LogicalId] = frozenset(),
+        again: Sequence[LogicalId] = (),
     ) -> Published:
         """Make durable what `packer` still holds, then snapshots and inventory; return when all of it is.
 
         `names`: the snapshots alive from now on, in order. `bodies`: encoded snapshots among them that are new.
-        `without`: packs that are no part of it any more.
+        `without`: packs that are no part of it any more. `again`: dropped ones that are part of it again.
 
         Raises:
             LocalError: more than one inventory holds, or a snapshot named twice.
@@ -57,7 +58,7 @@ class Publisher:
 
         def make_inventory(new: Sequence[LogicalId]) -> list[Blob]:
             # Packs of this run may be registered already, those of a run that broke off are: they are useful.
-            packs = dict.fromkeys(self._index.packs()) | dict.fromkeys(new)
+            packs = dict.fromkeys([*self._index.packs(), *again, *new])
             inventory = Inventory(tuple(names), tuple(pack for pack in packs if pack not in without))
             encoded = encode_inventory(self._keys, inventory)
             made.append(Published(inventory, encoded.index))

@@ -25,7 +25,7 @@ from backuppeer.control.api import (
     StatusResult,
 )
 from backuppeer.control.client import Client
-from backuppeer.control.events import Agreed, Event, EventName, State
+from backuppeer.control.events import Agreed, Event, EventName, MassDeletionSeen, State
 from backuppeer.errors import BackupPeerError, DeclinedError, InterruptedByUserError, UserError
 from backuppeer.limits import LOCK_DEFAULT_S, TERM_DEFAULT_S
 
@@ -184,6 +184,10 @@ class _HostView:
             tick = self._screen.paint("✓", GREEN)
             called = name_peer(agreed.peer_id, agreed.alias)
             self._screen.line(f"{tick} {called} has {format_size(agreed.quota_bytes)} here now")
+        elif event.event == EventName.ALARM:
+            self._spinner.rest()
+            self._screen.note(escape_line(read_event(event, MassDeletionSeen).text))
+            self._show_waiting()
         elif event.event == EventName.REQUEST:
             self._show_request(read_event(event, PendingRequest))
 

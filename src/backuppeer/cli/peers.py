@@ -4,8 +4,9 @@ from typing import Annotated, Final
 
 import typer
 
+from backuppeer.cli import undelete
 from backuppeer.cli.context import context_of
-from backuppeer.cli.render import Column, escape_line, format_moment, name_peer, shorten_id
+from backuppeer.cli.render import Column, escape_line, format_moment, name_peer, say_later, shorten_id
 from backuppeer.cli.screen import Screen
 from backuppeer.cli.units import format_size
 from backuppeer.control.api import Nothing, PeerRow, PeerSetting
@@ -29,6 +30,7 @@ def add_to(app: typer.Typer) -> None:
     group.callback(help="Your peers, and what you know of them.")(_default)
     group.command(name="list", help="List your peers.")(list_peers)
     group.command(name="set", help="Record what you know of a peer.")(set_peer)
+    group.command(name="undelete", help=undelete.HELP)(undelete.undelete)
     app.add_typer(group, name="peers")
 
 
@@ -49,6 +51,13 @@ def list_peers(ctx: typer.Context) -> int:
         screen.hint("`backup-peer browse` shows who offers space")
         return 0
     screen.table(_COLUMNS, [_cells(row) for row in rows])
+    for row in rows:
+        if row.next_free_bytes:
+            who, free = (
+                escape_line(row.alias) or shorten_id(row.peer_id),
+                format_size(max(0, row.quota_bytes - row.used_bytes)),
+            )
+            screen.line(f"{who}: {free} free now{say_later(row.next_free_bytes, row.next_free)}", hang=2)
     if any(row.verified for row in rows):
         screen.line()
         screen.line("♥ = you compared id or safety words with the person", hang=4)

@@ -1,5 +1,6 @@
 """`prune`: have hosts delete what no snapshot needs any more. Plan, question, work."""
 
+from collections.abc import Sequence
 from typing import Annotated, Final
 
 import msgspec
@@ -155,8 +156,19 @@ def show_plan(screen: Screen, plan: PrunePlan) -> None:
     if any(host.packs for host in plan.hosts):
         screen.line()
         screen.table(_COLUMNS, [row for host in plan.hosts for row in _rows(host)])
+    _explain_doubled(screen, plan.hosts)
     for host in plan.left_out:
         screen.note(f"{host.name}: {host.reason}; it is told later")
+
+
+def _explain_doubled(screen: Screen, hosts: Sequence[PruneHost]) -> None:
+    """Say why some keep it longer than was agreed."""
+    names = [escape_line(host.name) for host in hosts if host.doubled]
+    if names:
+        screen.note(
+            f"{' and '.join(names)}: kept for twice the lock, as more than a tenth of what lies there is deleted in a "
+            "week: with your keys a thief could ask for that, too"
+        )
 
 
 def _rows(host: PruneHost) -> list[list[str]]:
@@ -210,6 +222,7 @@ def _tell(screen: Screen, result: PruneResult) -> None:
             screen.line(f"  {name} has erased {format_size(host.at_once_bytes)} of backups that broke off", hang=2)
         if host.told and later_bytes:
             screen.line(f"  {name} erases {format_size(later_bytes)}{_say_when(host)}", hang=2)
+    _explain_doubled(screen, result.hosts)
     for untold in result.left_out:
         screen.note(f"{untold.name} was not told: {untold.reason}")
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Literal
 
-from backuppeer.cli.units import format_duration
+from backuppeer.cli.units import format_duration, format_size
 
 PIPE_COLUMNS: Final = 4096
 """Width for output that is not a terminal: nothing is cut there."""
@@ -98,6 +98,11 @@ def format_moment(text: str) -> str:
     """Return an RFC 3339 time as local time for people, `2026-11-22 21:30`; empty stays empty."""
     moment = _parse_moment(text)
     return escape_line(text) if moment is None else moment.astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def say_later(size_bytes: int, moment: str) -> str:
+    """Return what is erased when, to follow "x free now"; "" when nothing that was deleted waits for that."""
+    return f", {format_size(size_bytes)} more on {format_moment(moment)} at the soonest" if size_bytes else ""
 
 
 def format_until(text: str, now_s: float) -> str:

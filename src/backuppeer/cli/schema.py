@@ -30,12 +30,23 @@ from backuppeer.control.api import (
     StopResult,
 )
 from backuppeer.control.checking import CheckResult, RepairResult
-from backuppeer.control.events import Agreed, ErrorFile, ErrorResult, EventName, Fault, Note, Progress, State
+from backuppeer.control.events import (
+    Agreed,
+    ErrorFile,
+    ErrorResult,
+    EventName,
+    Fault,
+    MassDeletionSeen,
+    Note,
+    Progress,
+    State,
+)
 from backuppeer.control.inspection import DiffResult, DiffRow, DumpResult, DumpStart, FindRow, StatsResult
 from backuppeer.control.mounting import MountResult
 from backuppeer.control.pruning import PrunePlan, PruneResult
 from backuppeer.control.restoring import RemovalRow, RestorePlan, RestoreResult
 from backuppeer.control.saving import BackupResult
+from backuppeer.control.undeleting import UndeletePlan, UndeleteResult
 
 
 class IdResult(msgspec.Struct, kw_only=True):
@@ -154,6 +165,7 @@ _HOST: Final[dict[str, type]] = {
     EventName.OFFERED: HostResult,
     EventName.REQUEST: PendingRequest,
     EventName.AGREED: Agreed,
+    EventName.ALARM: MassDeletionSeen,
 }
 LINES: Final[dict[str, tuple[Any, Mapping[str, type]]]] = {
     "init": (InitResult, {}),
@@ -163,6 +175,8 @@ LINES: Final[dict[str, tuple[Any, Mapping[str, type]]]] = {
     "host --stop": (HostingState, {}),
     "connect": (ConnectResult, _WORK),
     "peers set": (PeerRow, {}),
+    "peers undelete": (UndeleteResult, _WORK),
+    "peers undelete --list": (UndeletePlan, _WORK),
     "requests accept": (PendingRequest, {}),
     "requests reject": (PendingRequest, {}),
     "disconnect": (DisconnectResult, {}),

@@ -6,10 +6,10 @@ from typing import Final
 import typer
 
 from backuppeer.cli.context import context_of
-from backuppeer.cli.render import escape_line, escape_name, format_count, format_moment
+from backuppeer.cli.render import escape_line, escape_name, format_count, format_moment, say_later
 from backuppeer.cli.screen import GREEN, RED, YELLOW, Screen
 from backuppeer.cli.units import format_size
-from backuppeer.control.api import HostingState, Nothing, ServerState, StatusResult
+from backuppeer.control.api import HostingState, Nothing, ServerState, StatusResult, StoringState
 
 _LABEL: Final = 11
 """Width of the words before the values."""
@@ -47,6 +47,8 @@ def _describe(screen: Screen, result: StatusResult) -> Iterator[str]:
         yield "servers    none"
     yield f"sessions   {result.sessions}"
     yield f"hosting    {_describe_hosting(result.hosting)}"
+    if result.storing.hosts:
+        yield f"storing    {_describe_storing(result.storing)}"
     yield f"snapshots  {result.snapshots}{_READ_ONLY if result.read_only else ''}"
 
 
@@ -66,6 +68,13 @@ def _describe_server(screen: Screen, server: ServerState) -> str:
     return f"{screen.paint('✗', RED)} {url}  {error}" if error else f"· {url}  not in use"
 
 
+def _describe_storing(storing: StoringState) -> str:
+    free = format_size(max(0, storing.agreed_bytes - storing.used_bytes))
+    later = say_later(storing.next_free_bytes, storing.next_free)
+    used = f"{format_size(storing.used_bytes)} of {format_size(storing.agreed_bytes)} used"
+    return f"{used} at {format_count(storing.hosts, 'host')}, {free} free now{later}"
+
+
 def _describe_hosting(hosting: HostingState) -> str:
     parts = []
     if hosting.offering:
@@ -74,6 +83,8 @@ def _describe_hosting(hosting: HostingState) -> str:
     if hosting.agreements:
         used = f"{format_size(hosting.used_bytes)} of {format_size(hosting.agreed_bytes)} used"
         gone = f", {format_size(hosting.deleted_bytes)} of it deleted by its owners" if hosting.deleted_bytes else ""
+        if later := say_later(hosting.next_free_bytes, hosting.next_free):
+            gone += f", {format_size(max(0, hosting.agreed_bytes - hosting.used_bytes))} free now{later}"
         parts.append(f"{format_count(hosting.agreements, 'agreement')}, {used}{gone}")
     if hosting.store_state not in {"", "none", "ok"}:
         parts.append(f"store {escape_name(hosting.store)}: {escape_line(hosting.store_state)}")

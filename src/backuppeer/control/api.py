@@ -45,9 +45,23 @@ class HostingState(msgspec.Struct, kw_only=True):
     agreements: int = 0
     deleted_bytes: int = 0
     """Of the used bytes: deleted by their owners, and kept until the lock is over."""
+    next_free_bytes: int = 0
+    next_free: str = ""
+    """How many of the deleted bytes are erased next, and when at the soonest."""
     store: str = ""
     store_state: str = "none"
     expires: str = ""
+
+
+class StoringState(msgspec.Struct, kw_only=True):
+    """What hosts keep for this home; of what was deleted there, `next_free_bytes` are free on `next_free` or later."""
+
+    hosts: int = 0
+    agreed_bytes: int = 0
+    used_bytes: int = 0
+    deleted_bytes: int = 0
+    next_free_bytes: int = 0
+    next_free: str = ""
 
 
 class StatusResult(msgspec.Struct, kw_only=True):
@@ -66,6 +80,7 @@ class StatusResult(msgspec.Struct, kw_only=True):
     """Own requests that wait for a host's answer."""
     read_only: bool = False
     """Recovered from the words: this home restores, and makes no backups."""
+    storing: StoringState = msgspec.field(default_factory=StoringState)
 
 
 class PeerRow(msgspec.Struct, kw_only=True):
@@ -82,6 +97,10 @@ class PeerRow(msgspec.Struct, kw_only=True):
     last_seen: str
     trust: float
     trust_level: str
+    deleted_bytes: int = 0
+    """Of the used bytes: deleted, and kept until the hold is over; the next of them go on `next_free` or later."""
+    next_free_bytes: int = 0
+    next_free: str = ""
 
 
 class SessionRow(msgspec.Struct, kw_only=True):

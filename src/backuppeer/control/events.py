@@ -29,6 +29,7 @@ class EventName(StrEnum):
     REQUEST = "request"  # host only; data: PendingRequest
     OFFERED = "offered"  # host only: the slot is on offer; data: HostResult
     AGREED = "agreed"  # host only; data: Agreed
+    ALARM = "alarm"  # host only; data: MassDeletionSeen
     ROWS = "rows"  # find and diff; data: inspection.Rows
     MORE = "more"  # feed routes only: the agent asks for bytes; data: More
     START = "start"  # dump only; data: inspection.DumpStart
@@ -92,6 +93,22 @@ class Agreed(msgspec.Struct, kw_only=True):
     peer_id: str
     alias: str
     quota_bytes: int
+
+
+class MassDeletionSeen(msgspec.Struct, kw_only=True):
+    """An owner asked to delete a large part of its data here (host view); `kept_bytes` of it stay until `until`.
+
+    text: all of it in words, and what to do.
+    """
+
+    peer_id: str
+    alias: str
+    percent: int
+    asked_bytes: int
+    kept_bytes: int
+    time: str
+    until: str
+    text: str
 
 
 class Progress(msgspec.Struct, omit_defaults=False, kw_only=True):

@@ -38,7 +38,8 @@ class PruneHost(msgspec.Struct, kw_only=True):
     """What a prune means at one host: packs it deletes, and after how many seconds, of uptime, they are erased.
 
     `at_once_bytes`: those of its bytes that are erased at once, as no list ever named them. `told`: false when it is
-    away or behind, and hears of it later.
+    away or behind, and hears of it later. `doubled`: it keeps them for two locks, as more than a tenth of the data was
+    deleted there within a week (ADR 37).
     """
 
     peer_id: str
@@ -49,6 +50,7 @@ class PruneHost(msgspec.Struct, kw_only=True):
     lock_s: int
     until: str
     told: bool
+    doubled: bool = False
 
 
 class PrunePlan(msgspec.Struct, kw_only=True):

@@ -69,6 +69,7 @@ from backuppeer.control.mounting import (
 from backuppeer.control.pruning import PrunePlan, PruneRequest, PruneResult
 from backuppeer.control.restoring import RemovalRow, RestorePlan, RestoreRequest, RestoreResult
 from backuppeer.control.saving import BackupRequest, BackupResult, StreamRequest
+from backuppeer.control.undeleting import UndeletePlan, UndeleteRequest, UndeleteResult
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,6 +89,12 @@ ROUTES: dict[str, Route] = {
     "status": Route(request=Nothing, result=StatusResult, summary="state of this home"),
     "stop": Route(request=Nothing, result=StopResult, summary="park jobs and end the agent"),
     "peers": Route(request=Nothing, result=list[PeerRow], summary="own peers"),
+    "peers/deleted": Route(
+        request=UndeleteRequest, result=UndeletePlan, work=True, summary="what a host holds as deleted"
+    ),
+    "peers/undelete": Route(
+        request=UndeleteRequest, result=UndeleteResult, work=True, summary="have snapshots back, and their packs kept"
+    ),
     "peers/set": Route(request=PeerSetting, result=PeerRow, summary="record what a person knows of a peer"),
     "sessions": Route(request=Nothing, result=list[SessionRow], summary="open sessions"),
     "disconnect": Route(request=PeerRequest, result=DisconnectResult, summary="close a session gracefully"),

@@ -46,6 +46,26 @@ _SCHEMA: Final = (
     ALTER TABLE packs ADD COLUMN upon INTEGER;
     CREATE INDEX packs_upon ON packs (agreement) WHERE upon IS NOT NULL;
     """,
+    # born_s: age of the store when it was stored, NULL: of an earlier version, or found by a rebuild. removal: number
+    # of the request that deleted it. deletes: what was asked for (hold.py), as the files of removals.py say it too.
+    """
+    ALTER TABLE packs ADD COLUMN born_s INTEGER;
+    ALTER TABLE packs ADD COLUMN removal INTEGER;
+    CREATE INDEX packs_removal ON packs (agreement, removal) WHERE removal IS NOT NULL;
+    CREATE TABLE deletes (
+        agreement BLOB NOT NULL,
+        number INTEGER NOT NULL,
+        age_s INTEGER NOT NULL,
+        held INTEGER NOT NULL,
+        held_old INTEGER NOT NULL,
+        took INTEGER NOT NULL,
+        took_old INTEGER NOT NULL,
+        lock_s INTEGER NOT NULL,
+        is_doubled INTEGER NOT NULL DEFAULT 0,
+        PRIMARY KEY (agreement, number)
+    ) WITHOUT ROWID;
+    CREATE INDEX deletes_doubled ON deletes (agreement) WHERE is_doubled;
+    """,
 )
 
 
@@ -54,14 +74,6 @@ class PackRow(NamedTuple):
 
     stored: StoredId
     size: int
-
-
-class DeletedRow(NamedTuple):
-    """One deleted copy: its id, its length in bytes, and the seconds until it is erased."""
-
-    stored: StoredId
-    size: int
-    left_s: int
 
 
 class Count(NamedTuple):
@@ -101,7 +113,10 @@ class Catalogue:
             StoreUnavailable: the disk refuses.
 
         """
-        sql = "INSERT INTO packs (agreement, stored, size, upon) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
+        sql = (
+            "INSERT INTO packs (agreement, stored, size, upon, born_s)"
+            " VALUES (?, ?, ?, ?, (SELECT age_s FROM ages)) ON CONFLICT DO NOTHING"
+        )
         with self._lock, translate_failures(self._root):
             return self._connection.execute(sql, (agreement, stored, size, upon)).rowcount == 1
 
@@ -170,116 +185,6 @@ class Catalogue:
         with self._lock, translate_failures(self._root):
             rows = self._connection.execute("SELECT agreement, signed FROM agreements").fetchall()
         return {AgreementId(agreement): bytes(signed) for agreement, signed in rows}
-
-
-class Graveyard:
-    """The part of a catalogue that knows deleted packs. Times are ages of the store in seconds: uptime, added up."""
-
-    def __init__(self, catalogue: Catalogue) -> None:
-        self._run = catalogue.run
-
-    def age_s(self) -> int:
-        """Return how long agents were seen running on this store."""
-        return int(self._run(lambda db: db.execute("SELECT age_s FROM ages").fetchone()[0]))
-
-    def add_age(self, seconds: int) -> None:
-        """Let time pass."""
-        self._run(lambda db: db.execute("UPDATE ages SET age_s = age_s + ?", (seconds,)))
-
-    def last_removal(self, agreement: AgreementId) -> int:
-        """Return the number of the last statement that these rows know."""
-        sql = "SELECT number FROM removals WHERE agreement = ?"
-        row = self._run(lambda db: db.execute(sql, (agreement,)).fetchone())
-        return int(row[0]) if row else 0
-
-    def delete(
-        self, agreement: AgreementId, packs: Sequence[StoredId], *, due_s: int, head: int, removal: int
-    ) -> list[StoredId]:
-        """Mark packs as deleted and return those that this changed; `head` and `removal` are numbers."""
-        sql = (
-            "UPDATE packs SET due_s = ?, dropped = ? WHERE agreement = ? AND stored = ? AND due_s IS NULL"
-            " RETURNING stored"
-        )
-        return self._change(agreement, removal, [(sql, (due_s, head, agreement, stored)) for stored in packs])
-
-    def withdraw(self, agreement: AgreementId, packs: Sequence[StoredId], *, head: int, removal: int) -> list[StoredId]:
-        """Mark those of the packs as due now that are drafts upon head number `head`; return them. Durable on return.
-
-        FULL: their files go next. Rows that came back after a power cut would say that packs were lost.
-        """
-        sql = (
-            "UPDATE packs SET due_s = 0, dropped = ? WHERE agreement = ? AND stored = ? AND due_s IS NULL"
-            " AND upon = ? RETURNING stored"
-        )
-        self._run(lambda db: db.execute("PRAGMA synchronous=FULL"))
-        try:
-            return self._change(agreement, removal, [(sql, (head, agreement, stored, head)) for stored in packs])
-        finally:
-            self._run(lambda db: db.execute("PRAGMA synchronous=NORMAL"))
-
-    def is_draft(self, agreement: AgreementId, stored: StoredId, head: int) -> bool:
-        """Return whether a pack is here, not deleted, and a draft upon head number `head`."""
-        sql = "SELECT 1 FROM packs WHERE agreement = ? AND stored = ? AND due_s IS NULL AND upon = ?"
-        return self._run(lambda db: db.execute(sql, (agreement, stored, head)).fetchone()) is not None
-
-    def revive(self, agreement: AgreementId, packs: Sequence[StoredId], *, head: int, removal: int) -> list[StoredId]:
-        """Take the mark off packs deleted under an earlier head than number `head`; return those that are kept."""
-        sql = (
-            "UPDATE packs SET due_s = NULL, dropped = NULL WHERE agreement = ? AND stored = ?"
-            " AND (due_s IS NULL OR dropped < ?) RETURNING stored"
-        )
-        return self._change(agreement, removal, [(sql, (agreement, stored, head)) for stored in packs])
-
-    def _change(
-        self, agreement: AgreementId, removal: int, steps: Sequence[tuple[str, tuple[object, ...]]]
-    ) -> list[StoredId]:
-        def act(db: sqlite3.Connection) -> list[StoredId]:
-            with db:
-                db.execute("BEGIN")
-                rows = [row for sql, values in steps for row in db.execute(sql, values).fetchall()]
-                db.execute("INSERT OR REPLACE INTO removals VALUES (?, ?)", (agreement, removal))
-            return [StoredId(row[0]) for row in rows]
-
-        return self._run(act)
-
-    def is_deleted(self, agreement: AgreementId, stored: StoredId) -> bool:
-        """Return whether a pack is here and deleted."""
-        sql = "SELECT 1 FROM packs WHERE agreement = ? AND stored = ? AND due_s IS NOT NULL"
-        return self._run(lambda db: db.execute(sql, (agreement, stored)).fetchone()) is not None
-
-    def is_alive(self, agreement: AgreementId, stored: StoredId) -> bool:
-        """Return whether a pack is here and not deleted."""
-        sql = "SELECT 1 FROM packs WHERE agreement = ? AND stored = ? AND due_s IS NULL"
-        return self._run(lambda db: db.execute(sql, (agreement, stored)).fetchone()) is not None
-
-    def list_deleted(self, agreement: AgreementId, after: bytes, limit: int) -> list[DeletedRow]:
-        """Return up to `limit` deleted packs in order of their ids, from the first after `after` on."""
-        sql = (
-            "SELECT stored, size, MAX(0, due_s - (SELECT age_s FROM ages)) FROM packs"
-            " WHERE agreement = ? AND stored > ? AND due_s IS NOT NULL ORDER BY stored LIMIT ?"
-        )
-        rows = self._run(lambda db: db.execute(sql, (agreement, after, limit)).fetchall())
-        return [DeletedRow(StoredId(stored), int(size), int(left)) for stored, size, left in rows]
-
-    def deleted_bytes(self, agreement: AgreementId | None) -> int:
-        """Return how many bytes the deleted packs take, of one agreement or of all."""
-        sql = "SELECT COALESCE(SUM(size), 0) FROM packs WHERE due_s IS NOT NULL AND (?1 IS NULL OR agreement = ?1)"
-        return int(self._run(lambda db: db.execute(sql, (agreement,)).fetchone()[0]))
-
-    def list_due(self, limit: int) -> list[tuple[AgreementId, PackRow]]:
-        """Return up to `limit` packs whose lock is over, of one agreement after the other."""
-        sql = (
-            "SELECT agreement, stored, size FROM packs WHERE due_s <= (SELECT age_s FROM ages)"
-            " ORDER BY agreement, stored LIMIT ?"
-        )
-        rows = self._run(lambda db: db.execute(sql, (limit,)).fetchall())
-        return [(AgreementId(agreement), PackRow(StoredId(stored), int(size))) for agreement, stored, size in rows]
-
-    def next_due_s(self) -> int | None:
-        """Return in how many seconds the next lock is over; None when nothing is deleted."""
-        sql = "SELECT MIN(due_s) - (SELECT age_s FROM ages) FROM packs WHERE due_s IS NOT NULL"
-        row = self._run(lambda db: db.execute(sql).fetchone())
-        return None if row[0] is None else max(0, int(row[0]))
 
 
 def open_catalogue(path: Path) -> tuple[Catalogue, bool]:

@@ -90,15 +90,22 @@ class Reservation:
         return was_open
 
 
+def _say_nothing(agreement: AgreementId | None) -> str:
+    del agreement
+    return ""
+
+
 @dataclass(slots=True)
 class Quota:
     """The accounts of one store. All methods are thread-safe.
 
-    `free_disk` returns the bytes an unprivileged program may still write to the disk; it may raise our errors.
+    `free_disk` returns the bytes an unprivileged program may still write to the disk; it may raise our errors. `later`
+    returns words for a refusal: what deletes free when, of an agreement or, None, of all.
     """
 
     free_disk: Callable[[], int]
     floor_bytes: int = FREE_DISK_FLOOR_BYTES
+    later: Callable[[AgreementId | None], str] = _say_nothing
     offered_bytes: int | None = None
     _accounts: dict[AgreementId, _Account] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -119,8 +126,9 @@ class Quota:
         with self._lock:
             account = self._accounts.setdefault(agreement, _Account())
             if size_bytes < account.taken_bytes:
+                wish = f"more than the {format_size(size_bytes)} wanted{self.later(agreement)}"
                 raise RefusedError(
-                    f"{format_size(account.taken_bytes)} are stored, more than the {format_size(size_bytes)} wanted",
+                    f"{format_size(account.taken_bytes)} are stored, {wish}",
                     hint="forget snapshots and prune first",
                 )
             growth = size_bytes - account.limit_bytes
@@ -160,10 +168,11 @@ class Quota:
             account = self._account(agreement)
             room = account.limit_bytes - account.taken_bytes
             if size_bytes > room + extra_bytes:
-                raise _refusal("the agreement is full", room)
+                raise _refusal("the agreement is full", room, self.later(agreement))
             if account.packs + account.reserved_packs >= account.pack_limit + extra_packs:
+                now = f"0 packs free now{self.later(agreement)}"
                 raise RefusedError(
-                    f"the agreement holds {account.pack_limit} packs, its most; 0 packs free now",
+                    f"the agreement holds {account.pack_limit} packs, its most; {now}",
                     hint="back up larger pieces at a time, or agree on more storage",
                 )
             self._check_shared(size_bytes, extra_bytes)
@@ -176,10 +185,10 @@ class Quota:
         if self.offered_bytes is not None:
             total = self.offered_bytes - sum(a.taken_bytes for a in self._accounts.values())
             if size_bytes > total + extra_bytes:
-                raise _refusal("the host's store is full", total)
+                raise _refusal("the host's store is full", total, self.later(None))
         disk = self._disk_room()
         if size_bytes + leaves_bytes(size_bytes) > disk + min(extra_bytes, self.floor_bytes):
-            raise _refusal("the host's disk is nearly full", disk)
+            raise _refusal("the host's disk is nearly full", disk, self.later(None))
 
     def release(self, agreement: AgreementId, size_bytes: int, *, packs: int) -> None:
         """Give back the room of packs that were erased.
@@ -292,8 +301,8 @@ def format_size(size_bytes: int) -> str:
     return f"{int(value)} {unit}" if unit == "B" else f"{value:.1f} {unit}"
 
 
-def _refusal(reason: str, free_bytes: int) -> RefusedError:
+def _refusal(reason: str, free_bytes: int, later: str = "") -> RefusedError:
     return RefusedError(
-        f"{reason}: {format_size(max(0, free_bytes))} free now",
+        f"{reason}: {format_size(max(0, free_bytes))} free now{later}",
         hint="agree on more storage, free some, or choose another host",
     )

@@ -3,39 +3,29 @@
 Knows: the statements of `proof.removals`, their files, the rows of the catalogue. Must not know: sessions, when packs
 are erased (sweep). Order: statement checked against agreement and head → file durable → rows → answer. A file whose
 rows were lost is done again when the store is opened, so what was answered stands. The files are never removed: with
-them a host answers the charge that it lost a pack.
-
-    <number>.delete|revive|withdraw = "BPREM01" 0x0A ‖ u32be(length) ‖ signed statement ‖ stored ids, 32 bytes each
+them a host answers the charge that it lost a pack. What a delete took of what there was is written down with it, so
+that mass deletions are held twice as long (hold.py), also by a store that lost its catalogue.
 """
 
-import re
 import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from backuppeer.errors import LocalError, PeerFault, RefusedError
-from backuppeer.host.catalogue import DeletedRow, Graveyard
 from backuppeer.host.disk import make_directory, replace_file, translate_failures
+from backuppeer.host.graveyard import DeletedRow, Graveyard, NextFree
 from backuppeer.host.heads import Heads
-from backuppeer.host.layout import STORED_ID_BYTES, Layout
+from backuppeer.host.hold import Alarm, Asked
+from backuppeer.host.layout import Layout
 from backuppeer.host.leases import Lease, Leases
 from backuppeer.host.marker import Presence
+from backuppeer.host.removal_file import RemovalFile, RemovalName, join_removal, parse_name, read_removal
 from backuppeer.ids import AgreementId, StoredId
-from backuppeer.limits import (
-    PACK_LIST_PAGE,
-    REMOVAL_PACKS,
-    REMOVALS_LEAST_BYTES,
-    REMOVALS_PER_AGREEMENT,
-    REMOVALS_SHARE,
-    STATEMENT_BYTES,
-)
+from backuppeer.limits import PACK_LIST_PAGE, REMOVALS_LEAST_BYTES, REMOVALS_PER_AGREEMENT, REMOVALS_SHARE
 from backuppeer.proof.removals import PackDelete, PackRevive, PackWithdraw, Removal, open_removal
 
-_MAGIC: Final = b"BPREM01\n"
-_NAME: Final = re.compile(r"([0-9]{8})\.(delete|revive|withdraw)")
 _KINDS: Final[dict[str, type[Removal]]] = {"delete": PackDelete, "revive": PackRevive, "withdraw": PackWithdraw}
-_FILE_BYTES: Final = 2 * STATEMENT_BYTES + REMOVAL_PACKS * STORED_ID_BYTES
 
 
 class Removals:
@@ -54,9 +44,10 @@ class Removals:
         """Held while a delete or revive is done, and while packs are erased: a pack is revived before, or gone."""
 
     def delete(self, agreement: AgreementId, signed: bytes, packs: Sequence[StoredId]) -> tuple[list[StoredId], int]:
-        """Delete packs; return those that this changed, and the seconds for which they are kept.
+        """Delete packs; return those that this changed, and the seconds for which all named ones are kept.
 
-        What is not here under this agreement, or deleted already, is passed over: a request may come twice.
+        What is not here under this agreement, or deleted already, is passed over: a request may come twice. When this
+        and what was asked within a week is a large part of the data, all of it is kept twice as long.
 
         Raises:
             NotFoundError: no such agreement.
@@ -68,10 +59,12 @@ class Removals:
         """
         with self.lock:
             lease, said = self._check(PackDelete, agreement, signed, packs)
-            if not any(self._is_alive(agreement, stored) for stored in packs):
-                return [], lease.terms.lock_s
-            number = self._keep("delete", lease, signed, packs)
-            return self._do(lease, said, packs, number), lease.terms.lock_s
+            deleted: list[StoredId] = []
+            if any(self._is_alive(agreement, stored) for stored in packs):
+                asked = self._measure(agreement, packs)
+                number = self._keep("delete", lease, RemovalFile(signed, list(packs), asked))
+                deleted = self._do(lease, said, packs, number, asked)
+            return deleted, self.graveyard.left_s(agreement, packs)
 
     def revive(self, agreement: AgreementId, signed: bytes, packs: Sequence[StoredId]) -> list[StoredId]:
         """Take deletes back that named an earlier head; return which of the packs are here and kept as any other.
@@ -84,7 +77,7 @@ class Removals:
             lease, said = self._check(PackRevive, agreement, signed, packs)
             if not any(self.graveyard.is_deleted(agreement, stored) for stored in packs):
                 return [stored for stored in packs if self._is_alive(agreement, stored)]
-            number = self._keep("revive", lease, signed, packs)
+            number = self._keep("revive", lease, RemovalFile(signed, list(packs)))
             return self._do(lease, said, packs, number)
 
     def withdraw(self, agreement: AgreementId, signed: bytes, packs: Sequence[StoredId]) -> list[StoredId]:
@@ -100,7 +93,7 @@ class Removals:
             lease, said = self._check(PackWithdraw, agreement, signed, packs)
             if not any(self.graveyard.is_draft(agreement, stored, said.number) for stored in packs):
                 return []
-            number = self._keep("withdraw", lease, signed, packs)
+            number = self._keep("withdraw", lease, RemovalFile(signed, list(packs)))
             return self._do(lease, said, packs, number)
 
     def last_number(self, agreement: AgreementId) -> int:
@@ -130,6 +123,26 @@ class Removals:
         """Return what deleted packs, of one agreement or of all, still take."""
         return self.graveyard.deleted_bytes(agreement)
 
+    def next_free(self, agreement: AgreementId | None = None) -> NextFree:
+        """Return what is erased next, of one agreement or of all."""
+        return self.graveyard.next_free(agreement)
+
+    def spare_bytes(self, agreement: AgreementId) -> int:
+        """Return how many bytes may be deleted now before all that was deleted within a week is held twice as long."""
+        return self.graveyard.spare_bytes(agreement)
+
+    def list_alarms(self) -> list[Alarm]:
+        """Return the mass deletions that are not over, for the host's human."""
+        return self.graveyard.list_alarms()
+
+    def asked_ms(self, agreement: AgreementId, number: int) -> int:
+        """Return when a delete was asked for, by the clock of this machine at that time; 0 when that is not known."""
+        try:
+            found = (self._layout.removals(agreement) / str(RemovalName(number, "delete"))).stat()
+        except OSError:
+            return 0
+        return int(found.st_mtime * 1000)
+
     def signed(self, agreement: AgreementId) -> list[tuple[str, bytes, list[StoredId]]]:
         """Return (kind, signed statement, packs) of all that was asked, oldest first: what a host rebuts with.
 
@@ -139,7 +152,8 @@ class Removals:
 
         """
         with translate_failures(self._layout.root):
-            return [(kind, *self._read(path)) for _, kind, path in self._files(agreement)]
+            files = [(name, read_removal(path, name.number)) for name, path in self._files(agreement)]
+        return [(name.kind, file.signed, file.packs) for name, file in files]
 
     def replay(self) -> list[str]:
         """Do again what the catalogue does not know, after a crash or without a catalogue; return notes.
@@ -155,19 +169,29 @@ class Removals:
             known = self.graveyard.last_removal(lease.agreement)
             with translate_failures(self._layout.root):
                 kept = self._files(lease.agreement)
-            self._numbers[lease.agreement] = kept[-1][0] if kept else 0
-            files = [file for file in kept if file[0] > known]
-            for number, kind, path in files:
+            self._numbers[lease.agreement] = kept[-1][0].number if kept else 0
+            files = [file for file in kept if file[0].number > known]
+            for name, path in files:
                 try:
                     with translate_failures(self._layout.root):
-                        signed, packs = self._read(path)
-                    said = open_removal(_KINDS[kind], signed, packs, owner=lease.owner, agreement=lease.agreement)
+                        file = read_removal(path, name.number)
+                    said = open_removal(
+                        _KINDS[name.kind], file.signed, file.packs, owner=lease.owner, agreement=lease.agreement
+                    )
                 except (PeerFault, LocalError) as exc:
                     # Fail closed: without the owner's word the packs are kept.
                     notes.append(f"a request to delete packs can't be read and is not followed: {path}: {exc}")
                     continue
-                self._do(lease, said, packs, number)
+                if file.asked is not None:
+                    # The store was that old once: so windows are of the same requests as they were then.
+                    self.graveyard.recall_age(file.asked.age_s)
+                self._do(lease, said, file.packs, name.number, file.asked)
         return notes
+
+    def _measure(self, agreement: AgreementId, packs: Sequence[StoredId]) -> Asked:
+        """Return what a delete takes of what there is; its number is that of the file."""
+        graveyard = self.graveyard
+        return Asked(0, graveyard.age_s(), graveyard.measure(agreement), graveyard.measure(agreement, packs))
 
     def _check(
         self, kind: type[Removal], agreement: AgreementId, signed: bytes, packs: Sequence[StoredId]
@@ -187,63 +211,43 @@ class Removals:
     def _is_alive(self, agreement: AgreementId, stored: StoredId) -> bool:
         return self.graveyard.is_alive(agreement, stored)
 
-    def _do(self, lease: Lease, said: Removal, packs: Sequence[StoredId], number: int) -> list[StoredId]:
+    def _do(
+        self, lease: Lease, said: Removal, packs: Sequence[StoredId], number: int, asked: Asked | None = None
+    ) -> list[StoredId]:
+        agreement = lease.agreement
         if isinstance(said, PackWithdraw):
-            return self.graveyard.withdraw(lease.agreement, packs, head=said.number, removal=number)
+            return self.graveyard.withdraw(agreement, packs, head=said.number, removal=number)
         if isinstance(said, PackRevive):
-            return self.graveyard.revive(lease.agreement, packs, head=said.number, removal=number)
-        due_s = self.graveyard.age_s() + lease.terms.lock_s
-        return self.graveyard.delete(lease.agreement, packs, due_s=due_s, head=said.number, removal=number)
+            return self.graveyard.revive(agreement, packs, head=said.number, removal=number)
+        # None: written by an earlier version, and measured only now, when the catalogue was lost.
+        measured = (asked or self._measure(agreement, packs))._replace(number=number)
+        return self.graveyard.delete(agreement, packs, measured, lock_s=lease.terms.lock_s, head=said.number)
 
-    def _keep(self, kind: str, lease: Lease, signed: bytes, packs: Sequence[StoredId]) -> int:
-        agreement, data = lease.agreement, _join(signed, packs)
+    def _keep(self, kind: str, lease: Lease, file: RemovalFile) -> int:
+        agreement, data = lease.agreement, join_removal(*file)
         with translate_failures(self._layout.root):
             files = self._files(agreement)
             if agreement not in self._bytes:
-                self._bytes[agreement] = sum(path.stat().st_size for _, _, path in files)
+                self._bytes[agreement] = sum(path.stat().st_size for _, path in files)
             # They stay for good and count in no quota: tiny packs, named among ids of nothing, must not fill the disk.
             most_bytes = REMOVALS_LEAST_BYTES + lease.terms.size_bytes // REMOVALS_SHARE
             if len(files) >= REMOVALS_PER_AGREEMENT or self._bytes[agreement] + len(data) > most_bytes:
                 raise RefusedError("too many requests to delete packs were made", hint="make a new agreement")
-            number = files[-1][0] + 1 if files else 1
+            number = files[-1][0].number + 1 if files else 1
             folder = self._layout.removals(agreement)
             make_directory(folder)
             # Durable before the rows and before the answer: the host must be able to show what it erased packs for.
-            replace_file(folder / f"{number:08d}.{kind}", data)
+            replace_file(folder / str(RemovalName(number, kind)), data)
             self._bytes[agreement] += len(data)
             self._numbers[agreement] = number
         return number
 
-    def _files(self, agreement: AgreementId) -> list[tuple[int, str, Path]]:
+    def _files(self, agreement: AgreementId) -> list[tuple[RemovalName, Path]]:
         try:
-            found = [(match, path) for path in self._layout.removals(agreement).iterdir() if (match := _match(path))]
+            found = [
+                (name, path) for path in self._layout.removals(agreement).iterdir() if (name := parse_name(path.name))
+            ]
         except FileNotFoundError:
             self._presence.check()
             return []
-        return sorted((int(match[1]), match[2], path) for match, path in found)
-
-    def _read(self, path: Path) -> tuple[bytes, list[StoredId]]:
-        with path.open("rb") as file:
-            data = file.read(_FILE_BYTES + 1)
-        try:
-            return _split(data)
-        except ValueError as exc:
-            raise LocalError(f"{path} is no request to delete packs") from exc
-
-
-def _join(signed: bytes, packs: Sequence[StoredId]) -> bytes:
-    return _MAGIC + len(signed).to_bytes(4, "big") + signed + b"".join(packs)
-
-
-def _split(data: bytes) -> tuple[bytes, list[StoredId]]:
-    """Return what `_join` joined; ValueError for anything else."""
-    start = len(_MAGIC) + 4
-    end = start + int.from_bytes(data[len(_MAGIC) : start], "big")
-    ids = data[end:]
-    if not data.startswith(_MAGIC) or not ids or len(ids) % STORED_ID_BYTES or len(data) > _FILE_BYTES:
-        raise ValueError
-    return data[start:end], [StoredId(ids[at : at + STORED_ID_BYTES]) for at in range(0, len(ids), STORED_ID_BYTES)]
-
-
-def _match(path: Path) -> re.Match[str] | None:
-    return _NAME.fullmatch(path.name)
+        return sorted((name, path) for name, path in found if name is not None)

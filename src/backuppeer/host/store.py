@@ -19,8 +19,9 @@ from backuppeer.errors import (
     ProtocolViolation,
     RefusedError,
 )
-from backuppeer.host.catalogue import Graveyard, PackRow, open_catalogue
+from backuppeer.host.catalogue import PackRow, open_catalogue
 from backuppeer.host.disk import PRIVATE_DIRECTORY, make_directory, sync_directory, translate_failures, write_all
+from backuppeer.host.graveyard import Graveyard
 from backuppeer.host.heads import Heads
 from backuppeer.host.incoming import Incoming, Target, Write
 from backuppeer.host.layout import PART_SUFFIX, Layout, check_agreement_id, check_stored_id

@@ -36,6 +36,16 @@ SWEEP_SOONEST_S: Final = 1.0
 """How often at most it looks when a lock is nearly over."""
 SWEEP_BATCH: Final = 256
 """Packs erased between two looks at whether the store is still there: 4 GiB of full ones."""
+HOLD_WINDOW_S: Final = 7 * 86400
+"""Requests to delete within this time of a store's age count together (DESIGN 5)."""
+HOLD_PERMILLE: Final = 100
+"""Of the data at the beginning of that time: when more than this is to be deleted, the hold doubles."""
+HOLD_FACTOR: Final = 2
+"""How many locks it then takes, and the most that an owner believes of a host."""
+ALARM_STEP_PERCENT: Final = 10
+"""A mass deletion that goes on is told of again when it has grown by this."""
+NEXT_FREE_SPAN_S: Final = 86400
+"""Deleted packs that are erased within a day are told of as one: "x more on DATE"."""
 CLOCK_JUMP_S: Final = 86400.0
 """Wall time that runs ahead of or behind this machine's own by more than this, between two looks, is no time passed."""
 PREMISES_NOTES: Final = 32

@@ -199,6 +199,32 @@ class Index:
 
         self._db.transact(act)
 
+    def register_dropped(self, logical: LogicalId, entries: Sequence[Entry]) -> None:
+        """Record a pack that no head names, for readers alone; one that is known, and not dropped, stays as it is."""
+        ordered = sorted(entries, key=lambda e: e.blob)
+        rows = [(e.blob, e.slot, e.offset, e.sealed_bytes, e.plain_bytes, e.kind, e.codec) for e in ordered]
+
+        def act(db: sqlite3.Connection) -> None:
+            db.execute("INSERT OR IGNORE INTO packs (logical, state) VALUES (?, ?)", (logical, DROPPED))
+            number, was = db.execute("SELECT number, state FROM packs WHERE logical = ?", (logical,)).fetchone()
+            if was != DROPPED:
+                return
+            if self._absence is not None:
+                self._absence.add(entry.blob for entry in ordered)
+            db.execute("INSERT OR IGNORE INTO temp.absent VALUES (?)", (number,))
+            # Where a blob lies in a pack that is alive it is found there; another dropped one may be erased by now.
+            gone = "DELETE FROM blobs WHERE blob = ? AND pack IN (SELECT number FROM packs WHERE state = ?)"
+            db.executemany(gone, [(row[0], DROPPED) for row in rows])
+            query = "INSERT OR IGNORE INTO blobs VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+            db.executemany(query, [(row[0], number, *row[1:]) for row in rows])
+
+        self._db.transact(act)
+
+    def dropped_packs(self) -> set[LogicalId]:
+        """Return the dropped packs of which a blob is still found (walks the table once)."""
+        query = "SELECT DISTINCT logical FROM packs JOIN blobs ON pack = number WHERE state = ?"
+        return {LogicalId(row[0]) for row in self._fetch(query, (DROPPED,))}
+
     def packs(self) -> Iterator[LogicalId]:
         """Yield the logical ids of all packs that are not dropped, in the order they were first registered."""
         last = 0

@@ -144,6 +144,17 @@ class Turnover:
             self._db.run(lambda db: db.execute("PRAGMA synchronous=NORMAL"))
         self.name(named)
 
+    def take_back(self, packs: Iterable[LogicalId]) -> None:
+        """Let dropped packs be named again, as a head that stands says."""
+        back = [(pack, DROPPED) for pack in packs]
+
+        def act(db: sqlite3.Connection) -> None:
+            sql = "DELETE FROM temp.absent WHERE number IN (SELECT number FROM packs WHERE logical = ? AND state = ?)"
+            db.executemany(sql, back)
+            db.executemany("UPDATE packs SET state = 1 WHERE logical = ? AND state = ?", back)
+
+        self._db.transact(act)
+
     def follow(self, listed: Sequence[LogicalId]) -> None:
         """Bring packs in line with a head that lists just these: others that were named by a head are dropped.
 

@@ -17,13 +17,10 @@ from typing import Final
 from backuppeer.db import explain_full, find_fault, open_database
 from backuppeer.errors import DamagedStateError, LocalError
 from backuppeer.ids import AgreementId, LogicalId, StoredId
-from backuppeer.shares.copies import HEADER_BYTES, Copy
+from backuppeer.limits import NEXT_FREE_SPAN_S
+from backuppeer.shares.copies import PAGE_ROWS, Copy, check_copy, cut_pages
 
 __all__ = ["Copy", "Ledger"]
-
-_PAGE_ROWS: Final = 512
-_ID_BYTES: Final = 16
-_STORED_BYTES: Final = 32
 
 _SCHEMA: Final = (
     """
@@ -114,7 +111,7 @@ class Ledger:
             LocalError: an id or header of a wrong length, or a disk that refuses.
 
         """
-        checked = [_check_copy(copy) for copy in copies]
+        checked = [check_copy(copy) for copy in copies]
         with self._transaction() as connection:
             numbers = {name: _number_of(connection, name) for name in {copy.agreement for copy in checked}}
             connection.executemany(
@@ -141,18 +138,18 @@ class Ledger:
 
     def missing_at(self, agreement: AgreementId, logicals: Iterable[LogicalId]) -> Iterator[LogicalId]:
         """Yield, in order, those of `logicals` that have no copy under the agreement. Reads both lazily."""
-        for page in _pages(logicals):
+        for page in cut_pages(logicals):
             yield from self._missing_in(agreement, page)
 
     def lacking_at(self, agreement: AgreementId, logicals: Iterable[LogicalId]) -> Iterator[LogicalId]:
         """Yield, in order, those of `logicals` that have no copy there, or one that came back wrong; lazily."""
-        for page in _pages(logicals):
+        for page in cut_pages(logicals):
             yield from self._missing_in(agreement, page, f" AND NOT {_IS_SPOILED}")
 
     def measure(self, logicals: Iterable[LogicalId]) -> int:
         """Return how many bytes one copy of each of these packs has; those that nobody holds whole count nothing."""
         total = 0
-        for page in _pages(logicals):
+        for page in cut_pages(logicals):
             marks = ",".join("?" * len(page))
             whole = f"logical IN ({marks}) AND NOT {_IS_SPOILED}"
             sql = f"SELECT MAX(size) FROM copies WHERE {whole} GROUP BY logical"  # noqa: S608 - only question marks
@@ -175,16 +172,23 @@ class Ledger:
             f" AND {which} ORDER BY logical LIMIT ?"
         )
         after = b""
-        while rows := self._fetch(sql, (agreement, after, _PAGE_ROWS)):
+        while rows := self._fetch(sql, (agreement, after, PAGE_ROWS)):
             for logical, stored, size, header in rows:
                 yield Copy(LogicalId(logical), agreement, StoredId(stored), int(size), bytes(header))
             after = rows[-1][0]
+
+    def next_erased(self, agreement: AgreementId, now_ms: int) -> tuple[int, int]:
+        """Return how many bytes of doomed copies their host erases next, within a day, and when (ms); 0, 0: none."""
+        of = "FROM copies JOIN agreements USING (number) WHERE agreement = ? AND until_ms > ?"
+        sql = f"SELECT SUM(size), MAX(until_ms) {of} AND until_ms <= (SELECT MIN(until_ms) {of}) + ?"
+        size_bytes, until_ms = self._fetch(sql, (agreement, now_ms, agreement, now_ms, NEXT_FREE_SPAN_S * 1000))[0]
+        return int(size_bytes or 0), int(until_ms or 0)
 
     def sizes(self, logicals: Iterable[LogicalId]) -> dict[LogicalId, int]:
         """Return the length of one copy of each of these packs that has one."""
         found: dict[LogicalId, int] = {}
         rest = iter(logicals)
-        while page := list(islice(rest, _PAGE_ROWS)):
+        while page := list(islice(rest, PAGE_ROWS)):
             marks = ",".join("?" * len(page))
             sql = f"SELECT logical, MAX(size) FROM copies WHERE logical IN ({marks}) GROUP BY logical"  # noqa: S608 - only question marks
             found |= {LogicalId(row[0]): int(row[1]) for row in self._fetch(sql, tuple(page))}
@@ -299,7 +303,7 @@ class Ledger:
         Copies may be noted as verified, now or later than `before_ms`, meanwhile: none comes twice.
         """
         after = (-1, b"", 0)
-        while rows := self._fetch(_OLDEST, (before_ms, *after, _PAGE_ROWS)):
+        while rows := self._fetch(_OLDEST, (before_ms, *after, PAGE_ROWS)):
             for logical, _, agreement, stored, size, header, verified in rows:
                 copy = Copy(LogicalId(logical), AgreementId(agreement), StoredId(stored), int(size), bytes(header))
                 yield copy, int(verified)
@@ -322,7 +326,7 @@ class Ledger:
         """Yield the packs whose rows of the index agreed with their directory: id, number of rows, and their mark."""
         after = b""
         sql = "SELECT logical, blobs, mark FROM compared WHERE logical > ? ORDER BY logical LIMIT ?"
-        while rows := self._fetch(sql, (after, _PAGE_ROWS)):
+        while rows := self._fetch(sql, (after, PAGE_ROWS)):
             yield from ((LogicalId(logical), int(blobs), int(mark)) for logical, blobs, mark in rows)
             after = rows[-1][0]
 
@@ -373,19 +377,6 @@ class Ledger:
             ) from exc
 
 
-def _pages(logicals: Iterable[LogicalId]) -> Iterator[list[LogicalId]]:
-    rest = iter(logicals)
-    while page := list(islice(rest, _PAGE_ROWS)):
-        yield page
-
-
 def _number_of(connection: sqlite3.Connection, agreement: AgreementId) -> int:
     connection.execute("INSERT INTO agreements (agreement) VALUES (?) ON CONFLICT DO NOTHING", (agreement,))
     return int(connection.execute("SELECT number FROM agreements WHERE agreement = ?", (agreement,)).fetchone()[0])
-
-
-def _check_copy(copy: Copy) -> Copy:
-    lengths = (len(copy.logical), len(copy.agreement), len(copy.stored), len(copy.header))
-    if lengths != (_ID_BYTES, _ID_BYTES, _STORED_BYTES, HEADER_BYTES) or copy.size < 1:
-        raise LocalError(f"a copy with ids and header of {lengths} bytes and a pack of {copy.size}")
-    return copy

@@ -278,6 +278,11 @@ class Usage(Message, frozen=True, kw_only=True):
     free_bytes: Size
     deleted_bytes: Size = 0
     """Of the used bytes: those that the owner deleted, and that are kept until the lock is over."""
+    next_free_bytes: Size = 0
+    next_free_s: Size = 0
+    """How many of the deleted bytes are erased next, and after how many seconds of the host's uptime."""
+    spare_bytes: Size = _LARGEST
+    """How many bytes may be deleted now before their hold doubles (ADR 37); hosts of before don't do that."""
 
 
 class DeletePacks(Message, frozen=True, kw_only=True):

@@ -5,12 +5,18 @@ from types import SimpleNamespace
 
 import pytest
 
+from agent.host.test_removals_over_the_wire import delete_directly
 from backuppeer.agent.commands.host import HostCommands
+from backuppeer.agent.host.sweeping import Sweeping
+from backuppeer.control.events import Event, EventName
+from backuppeer.ids import format_peer_id
 
 
 @pytest.fixture
 def agent():
-    return SimpleNamespace(parts=None, host=SimpleNamespace(requests=SimpleNamespace(), hosting=SimpleNamespace()))
+    sweeping = SimpleNamespace(alarms=SimpleNamespace())
+    host = SimpleNamespace(requests=SimpleNamespace(), hosting=SimpleNamespace(), sweeping=sweeping)
+    return SimpleNamespace(parts=None, host=host)
 
 
 def test_watchers_are_told_once_that_no_server_shows_the_offer_and_once_that_one_does_again(agent):
@@ -20,5 +26,32 @@ def test_watchers_are_told_once_that_no_server_shows_the_offer_and_once_that_one
         for is_shown in (True, False, False, True, True):
             agent.host.hosting.on_servers(is_shown)
         assert [watcher.get_nowait().data["state"] for _ in range(watcher.qsize())] == ["unlisted", "listed"]
+
+    asyncio.run(story())
+
+
+def test_watchers_are_told_of_a_mass_deletion_and_who_comes_later_too(house, owner):
+    agreement = owner.agree_with(house)
+    sweeping = Sweeping(house.premises, house.clock)
+    hosting = SimpleNamespace(offer=None)
+    host = SimpleNamespace(requests=SimpleNamespace(), hosting=hosting, sweeping=sweeping)
+    parts = SimpleNamespace(state=house.state, clock=house.clock)
+    delete_directly(house, owner, agreement)
+
+    async def story():
+        commands, watcher, shown = HostCommands(SimpleNamespace(parts=parts, host=host)), asyncio.Queue(), []
+        commands._watchers.add(watcher)
+        await asyncio.to_thread(sweeping.look)
+        event = await watcher.get()
+        assert (event.event, event.data["percent"], event.data["peer_id"]) == ("alarm", 100, format_peer_id(owner.peer))
+        assert "asked to delete 100 % of its data" in event.data["text"]
+
+        async def emit(event):
+            shown.append(event)
+
+        late = asyncio.Queue()
+        late.put_nowait(Event(event=EventName.DONE))
+        await commands._show(late, emit)
+        assert [one.event for one in shown] == ["alarm"]
 
     asyncio.run(story())

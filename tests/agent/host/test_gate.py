@@ -15,6 +15,7 @@ from backuppeer.agent.commands.host import HostCommands
 from backuppeer.agent.home.state import State
 from backuppeer.agent.host.gate import Gate
 from backuppeer.agent.host.hosting import Hosting
+from backuppeer.agent.host.sweeping import Sweeping
 from backuppeer.crypto.envelope import EnvelopeKey
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import PeerFault, ProtocolViolation, RefusedError
@@ -148,7 +149,11 @@ def view_of(house):
         keys=SimpleNamespace(peer=house.peer), state=house.state, standing=house.standing, clock=house.clock
     )
     agent = SimpleNamespace(
-        parts=parts, host=SimpleNamespace(requests=house.requests, hosting=SimpleNamespace()), spawn=tasks.append
+        parts=parts,
+        host=SimpleNamespace(
+            requests=house.requests, hosting=SimpleNamespace(), sweeping=Sweeping(house.premises, house.clock)
+        ),
+        spawn=tasks.append,
     )
     return HostCommands(agent), tasks
 

@@ -744,7 +744,7 @@ def test_a_home_that_lost_its_index_and_ledger_finds_what_no_head_names_and_prun
     asyncio.run(scenario())
 
 
-def test_a_host_that_claims_to_keep_for_ever_is_believed_as_far_as_was_agreed(
+def test_a_host_that_claims_to_keep_for_ever_is_believed_for_two_locks_and_no_more(
     house, owner, tree, tmp_path, monkeypatch
 ):
     async def scenario():
@@ -755,7 +755,47 @@ def test_a_host_that_claims_to_keep_for_ever_is_believed_as_far_as_was_agreed(
             await forget(estate, gone)
             monkeypatch.setattr(Removals, "delete", lambda *_: ([], 2**63 - 1))
             (row,) = (await prune(estate)).hosts
-            assert (row.lock_s, row.told) == (60, True)
+            assert (row.lock_s, row.told, row.doubled) == (120, True, True)
+
+    asyncio.run(scenario())
+
+
+def test_a_prune_of_much_says_beforehand_and_after_that_it_is_held_twice_as_long(house, owner, tree, tmp_path):
+    async def scenario():
+        async with estate_of(owner, tmp_path / "estate", house) as estate:
+            wanted = {}
+            gone = await back_up(estate, tree("a", "b"), wanted)
+            await back_up(estate, tree("x", "y", "z"), wanted)
+            await forget(estate, gone)
+            (row,) = (await plan(estate, max_unused_bytes=0)).hosts
+            assert (row.lock_s, row.doubled) == (120, True)
+            (row,) = (await prune(estate, max_unused_bytes=0)).hosts
+            assert (row.lock_s, row.doubled) == (120, True)
+            rows = house.premises.open().removals.list_deleted(lease_of(house), after=b"", limit=9)
+            assert {row.left_s for row in rows} == {120}
+            now_ms = estate.vault.clock.now_ms()
+            _, until_ms = estate.vault.repository.ledger.next_erased(lease_of(house), now_ms)
+            assert until_ms - now_ms > 110_000, "the owner knows, too"
+            (alarm,) = house.premises.open().removals.list_alarms()
+            assert alarm.percent > 10
+
+    asyncio.run(scenario())
+
+
+def test_a_prune_of_little_is_held_as_agreed(house, owner, tree, tmp_path):
+    async def scenario():
+        async with estate_of(owner, tmp_path / "estate", house) as estate:
+            wanted = {}
+            names = [f"n{number}" for number in range(40)]
+            await back_up(estate, tree(*names), wanted)
+            gone = await back_up(estate, tree(*names, "x"), wanted)
+            await back_up(estate, tree(*names), wanted)
+            await forget(estate, gone)
+            (row,) = (await plan(estate)).hosts
+            assert (row.packs > 0, row.lock_s, row.doubled) == (True, 60, False)
+            (row,) = (await prune(estate)).hosts
+            assert (row.lock_s, row.doubled) == (60, False)
+            assert house.premises.open().removals.list_alarms() == []
 
     asyncio.run(scenario())
 

@@ -24,7 +24,7 @@ from backuppeer.agent.owner import gathering as gathering_module
 from backuppeer.agent.owner.heads import HeadChain
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.errors import DamagedStateError, LocalError, PeerUnreachable, RefusedError, StoreUnavailable
-from backuppeer.host.catalogue import Graveyard
+from backuppeer.host.graveyard import Graveyard
 from backuppeer.host.quota import Quota
 from backuppeer.ids import format_peer_id
 from backuppeer.limits import MIB, PACKS_IN_FLIGHT
@@ -111,7 +111,7 @@ def test_what_a_snapshot_needs_of_it_stays_and_what_a_head_named_waits_for_its_l
             assert done.unfinished_packs > 0
             assert done.deleted_packs > 0
             assert done.hosts[0].at_once_bytes < done.hosts[0].bytes
-            assert done.hosts[0].lock_s == 60
+            assert done.hosts[0].lock_s == 120, "twice the lock: more than a tenth of it"
             assert deleted(house) & before == deleted(house) - (listed - before), "only what heads named has a lock"
             assert before <= deleted(house) | held(house)
 

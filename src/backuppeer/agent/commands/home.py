@@ -7,6 +7,7 @@ import os
 
 from backuppeer import __version__
 from backuppeer.agent.agent import Agent
+from backuppeer.agent.commands.room import Room, room_at, room_for, storing_state
 from backuppeer.agent.home.state import Direction, PeerRecord, RequestState
 from backuppeer.agent.peers.choosing import is_listed
 from backuppeer.agent.peers.names import alias_of, check_alias, name_of, resolve_peer
@@ -30,8 +31,7 @@ from backuppeer.control.api import (
     StopResult,
 )
 from backuppeer.errors import BackupPeerError, NotFoundError, UserError
-from backuppeer.ids import PeerId, format_peer_id
-from backuppeer.proof.statements import Agreement, open_statement
+from backuppeer.ids import format_peer_id
 
 
 class HomeCommands:
@@ -63,6 +63,7 @@ class HomeCommands:
             waiting_in=self._count_waiting(Direction.IN),
             waiting_out=self._count_waiting(Direction.OUT),
             read_only=not self._parts.keys.grant,
+            storing=storing_state(self._agent),
         )
 
     async def peers(self, _: Nothing, __: Emit) -> list[PeerRow]:
@@ -118,7 +119,7 @@ class HomeCommands:
         return sum(record.direction is direction for record in waiting)
 
     def _notes(self) -> list[str]:
-        notes = list(self._agent.host.premises.notes)
+        notes = [*self._agent.host.premises.notes, *self._agent.host.sweeping.alarms.describe(self._parts.state)]
         if self._agent.owner.vault.is_unrecovered:
             notes.append("the recovery of this home is not finished: run `backup-peer recover` again")
         vault, state = self._agent.owner.vault, self._parts.state
@@ -129,44 +130,25 @@ class HomeCommands:
         return notes
 
     async def _peer_row(self, record: PeerRecord) -> PeerRow:
-        hosts, quota, used = self._as_host(record.peer)
-        owned = self._agent.host.premises.leases_of(record.peer)
-        if owned and not hosts:
-            quota = sum(lease.terms.size_bytes for lease in owned)
-            used = self._used_by(record.peer)
+        kept, given = room_at(self._agent, record.peer), room_for(self._agent, record.peer)
+        room = kept or given or Room()
         trust, level = self._parts.standing.trust(record.peer)
-        role = "both" if hosts and owned else "host" if hosts else "owner" if owned else "known"
+        role = "both" if kept and given else "host" if kept else "owner" if given else "known"
         return PeerRow(
             peer_id=format_peer_id(record.peer),
             alias=record.alias,
             role=role,
             verified=record.is_verified,
-            quota_bytes=quota,
-            used_bytes=used,
+            quota_bytes=room.quota_bytes,
+            used_bytes=room.used_bytes,
             safety_words=await spell_safety_words(self._parts.keys.peer, record.peer),
             last_seen=format_time(record.last_seen_ms) if record.last_seen_ms else "",
             trust=round(trust, 3),
             trust_level=level.value,
+            deleted_bytes=room.deleted_bytes,
+            next_free_bytes=room.next_bytes,
+            next_free=room.next_free,
         )
-
-    def _as_host(self, peer: PeerId) -> tuple[bool, int, int]:
-        """Return whether `peer` keeps packs of ours, the agreed bytes, and the bytes of our packs there."""
-        for agreement, host, signed in self._parts.state.agreements():
-            if host == peer:
-                size = open_statement(Agreement, signed, self._parts.keys.peer, host).size_bytes
-                ledger = self._agent.owner.vault.repository.ledger
-                # Deleted ones count until their host has erased them: it does so, too.
-                used = sum(copy.size for at in (ledger.copies_at, ledger.doomed_at) for copy in at(agreement))
-                return True, size, used
-        return False, 0, 0
-
-    def _used_by(self, owner: PeerId) -> int:
-        try:
-            store = self._agent.host.premises.open()
-            leases = store.leases.list_by_owner(owner)
-            return sum(store.usage(lease.agreement).used_bytes for lease in leases)
-        except BackupPeerError:
-            return 0
 
     def _session_row(self, session: Session) -> SessionRow:
         path = session.connection.path()
@@ -194,10 +176,14 @@ def hosting_state(agent: Agent) -> HostingState:
     try:
         store = premises.open()
         totals, state.deleted_bytes = store.totals(), store.removals.deleted_bytes()
+        erased = store.removals.next_free()
     except BackupPeerError as exc:
         state.store_state = f"unavailable: {exc.message}"
         return state
     state.store_state = "ready"
     state.agreed_bytes, state.used_bytes = totals.agreed_bytes, totals.used_bytes
     state.agreements = totals.agreements
+    if erased.size_bytes:
+        state.next_free_bytes = erased.size_bytes
+        state.next_free = format_time(agent.parts.clock.now_ms() + erased.left_s * 1000)
     return state

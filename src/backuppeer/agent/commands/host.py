@@ -11,8 +11,9 @@ import msgspec
 from backuppeer.agent.agent import Agent, default_store
 from backuppeer.agent.commands.home import hosting_state
 from backuppeer.agent.home.state import Direction, RequestRecord, RequestState
+from backuppeer.agent.host.alarms import MassDeletion, say_deletion
 from backuppeer.agent.peers.choosing import choose_listed, is_listed
-from backuppeer.agent.peers.names import alias_of
+from backuppeer.agent.peers.names import alias_of, name_of
 from backuppeer.agent.peers.offers import Offer, check_storage, choose_terms
 from backuppeer.agent.peers.words import spell_safety_words
 from backuppeer.agent.reporter import Emit, Reporter
@@ -26,7 +27,7 @@ from backuppeer.control.api import (
     PendingRequest,
     RequestDecision,
 )
-from backuppeer.control.events import Agreed, Event, EventName, State
+from backuppeer.control.events import Agreed, Event, EventName, MassDeletionSeen, State
 from backuppeer.errors import NoSignaling, UserError
 from backuppeer.ids import format_peer_id
 from backuppeer.signaling.listing import bucket_bytes, is_region
@@ -48,6 +49,7 @@ class HostCommands:
         self._agent.host.requests.on_request = self._tell_request
         self._agent.host.requests.on_agreed = self._tell_agreed
         self._agent.host.hosting.on_servers = self._tell_servers
+        self._agent.host.sweeping.alarms.on_alarm = self._tell_alarm
         self._is_lost = False
 
     async def host(self, request: HostRequest, emit: Emit) -> HostResult:
@@ -130,7 +132,9 @@ class HostCommands:
         return [row.url for row in await self._agent.host.hosting.start(offer) if row.accepted]
 
     async def _show(self, queue: "asyncio.Queue[Event]", emit: Emit) -> None:
-        """Pass on what happens until the offer ends: requests that wait already come first."""
+        """Pass on what happens until the offer ends: alarms that stand, and requests that wait already, come first."""
+        for found in await asyncio.to_thread(self._agent.host.sweeping.alarms.list_all):
+            await emit(self._alarm_event(found))
         for record in self._parts.state.requests():
             is_waiting = record.direction is Direction.IN and record.state is RequestState.WAITING
             if is_waiting and is_listed(record, self._parts.clock.now_ms()):
@@ -168,6 +172,28 @@ class HostCommands:
     def _tell_agreed(self, record: RequestRecord) -> None:
         # Agreements are signed in a disk thread; queues and tasks belong to the loop.
         self._loop.call_soon_threadsafe(self._announce, record)
+
+    def _tell_alarm(self, found: MassDeletion) -> None:
+        # Found in the sweep's thread.
+        self._loop.call_soon_threadsafe(self._alarm, found)
+
+    def _alarm(self, found: MassDeletion) -> None:
+        for queue in self._watchers:
+            queue.put_nowait(self._alarm_event(found))
+
+    def _alarm_event(self, found: MassDeletion) -> Event:
+        now_ms, name = self._parts.clock.now_ms(), name_of(self._parts.state, found.owner)
+        alarm = MassDeletionSeen(
+            peer_id=format_peer_id(found.owner),
+            alias=alias_of(self._parts.state, found.owner),
+            percent=found.percent,
+            asked_bytes=found.asked_bytes,
+            kept_bytes=found.kept_bytes,
+            time=format_time(found.asked_ms),
+            until=format_time(now_ms + found.left_s * 1000),
+            text=say_deletion(found, name, now_ms),
+        )
+        return Event(event=EventName.ALARM, data=msgspec.to_builtins(alarm))
 
     def _announce(self, record: RequestRecord) -> None:
         agreed = Agreed(

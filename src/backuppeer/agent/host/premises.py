@@ -15,6 +15,7 @@ import structlog
 
 from backuppeer.agent.home.state import State
 from backuppeer.agent.peers.offers import Offer, write_exact_size, write_size
+from backuppeer.agent.peers.room import say_later
 from backuppeer.clock import Clock
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import DamagedStateError, LocalError, NotFoundError, StoreUnavailable, UserError
@@ -24,7 +25,7 @@ from backuppeer.host.layout import Layout
 from backuppeer.host.leases import Lease
 from backuppeer.host.site import check_site, free_bytes
 from backuppeer.host.store import Store, create_store, open_store
-from backuppeer.ids import PEER_ID_BYTES, PeerId
+from backuppeer.ids import PEER_ID_BYTES, AgreementId, PeerId
 from backuppeer.limits import FREE_DISK_FLOOR_BYTES, KNOWN_OWNER_BYTES, PREMISES_NOTES
 from backuppeer.wire.messages import HeadState, PutHead
 
@@ -182,9 +183,13 @@ class Premises:
     def _take(self, store: Store) -> Store:
         """Work with a store that was opened, and learn from its agreements whom to answer."""
         self._store = store
+        store.quota.later = lambda agreement: self._say_later(store, agreement)
         self.note(*store.notes)
         self._remember({lease.owner for lease in store.leases.list_all()})
         return store
+
+    def _say_later(self, store: Store, agreement: AgreementId | None) -> str:
+        return say_later(*store.removals.next_free(agreement), self._clock.now_ms())
 
     def _remember(self, owners: set[PeerId]) -> None:
         if owners <= self._owners:

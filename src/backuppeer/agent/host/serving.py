@@ -234,7 +234,9 @@ class Serving:
 
     async def _get_usage(self, store: Store, channel: Channel, message: GetUsage) -> None:
         usage = await asyncio.to_thread(store.usage, message.agreement)
-        deleted_bytes = await asyncio.to_thread(store.removals.deleted_bytes, message.agreement)
+        removals, agreement = store.removals, message.agreement
+        deleted_bytes = await asyncio.to_thread(removals.deleted_bytes, agreement)
+        next_free = await asyncio.to_thread(removals.next_free, agreement)
         await channel.send(
             Usage(
                 size_bytes=usage.size_bytes,
@@ -242,6 +244,9 @@ class Serving:
                 packs=usage.packs,
                 free_bytes=usage.free_bytes,
                 deleted_bytes=deleted_bytes,
+                next_free_bytes=next_free.size_bytes,
+                next_free_s=next_free.left_s,
+                spare_bytes=await asyncio.to_thread(removals.spare_bytes, agreement),
             )
         )
 

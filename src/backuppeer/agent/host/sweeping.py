@@ -1,4 +1,4 @@
-"""Time counted for deleted packs while this agent runs, and what is due erased (DESIGN 5).
+"""Time counted for deleted packs while this agent runs, what is due erased, and mass deletions told (DESIGN 5).
 
 Knows: the store, both clocks. Must not know: who deleted what. A store that is away is asked again; the time without
 it does not count.
@@ -9,6 +9,7 @@ from contextlib import suppress
 
 import structlog
 
+from backuppeer.agent.host.alarms import Alarms
 from backuppeer.agent.host.premises import Premises
 from backuppeer.clock import Clock
 from backuppeer.errors import BackupPeerError
@@ -26,6 +27,7 @@ class Sweeping:
         self._premises, self._clock = premises, clock
         self._woken = asyncio.Event()
         self._last: Look | None = None
+        self.alarms = Alarms(premises, clock)
 
     def wake(self) -> None:
         """Look now when the next lock is over: packs were deleted."""
@@ -57,6 +59,7 @@ class Sweeping:
         self._count(store, last)
         while (erased := store.sweep.run()).packs:
             _log.info("erased", packs=erased.packs, size_bytes=erased.size_bytes)
+        self.alarms.look(store)
         next_s = store.sweep.next_due_s()
         return SWEEP_S if next_s is None else min(SWEEP_S, max(SWEEP_SOONEST_S, float(next_s)))
 

@@ -6,7 +6,7 @@ the index still the old one: the next job that asks hosts follows the head. When
 the old thing again, and nothing was changed.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -18,7 +18,7 @@ from backuppeer.agent.reporter import Reporter
 from backuppeer.backup.amending import Amended, Amendment, amend
 from backuppeer.control.saving import LeftOut
 from backuppeer.errors import PeerUnreachable, Unavailable
-from backuppeer.ids import PeerId, SnapshotId
+from backuppeer.ids import LogicalId, PeerId, SnapshotId
 from backuppeer.limits import AMEND_COPY_BYTES
 
 _AWAY: Final = "the next backup tells it"
@@ -75,27 +75,7 @@ class AmendJob:
         upload = self._hosts.make_upload(partners, is_list=True)
         step = partial(amend, amendment, upload, keys=repository.keys, index=repository.index, cache=repository.cache)
         amended = await self._hosts.in_thread(upload, step)
-        return self._report(amendment, amended, await self._seal(amended, partners))
-
-    async def _seal(self, amended: Amended, partners: list[Partner]) -> list[PeerId]:
-        """Sign the head and leave it with the hosts; the first that has it makes it stand."""
-        heads, index = self._vault.heads, self._vault.repository.index
-        before = heads.newest()
-        heads.extend(amended.published.index, amended.published.inventory)
-        told: list[PeerId] = []
-
-        def on_told(partner: Partner) -> None:
-            if not told:
-                index.set_snapshots(amended.rows.items())
-                index.turnover.name(amended.published.inventory.packs)
-            told.append(partner.peer)
-
-        try:
-            return [partner.peer for partner in await self._hosts.leave_head(partners, on_told)]
-        finally:
-            # Also when the person left in between: half a change must not come true later, behind their back.
-            if not told and before is not None:
-                heads.take_back(before[0])
+        return self._report(amendment, amended, await seal(self._vault, self._hosts, amended, partners))
 
     def _report(self, amendment: Amendment, amended: Amended | None, told: list[PeerId]) -> Outcome:
         self._hosts.note_failures()
@@ -106,3 +86,34 @@ class AmendJob:
             told=told,
             left_out=self._hosts.describe_left_out(hint=_AWAY),
         )
+
+
+async def seal(
+    vault: Vault, hosts: Gathering, amended: Amended, partners: list[Partner], *, again: Iterable[LogicalId] = ()
+) -> list[PeerId]:
+    """Sign the head and leave it with the hosts; the first that has it makes it stand. Return who has it.
+
+    `again`: dropped packs that it names once more.
+
+    Raises:
+        BackupPeerError: no host took it; then a further head says what was said before.
+
+    """
+    heads, index = vault.heads, vault.repository.index
+    before = heads.newest()
+    heads.extend(amended.published.index, amended.published.inventory)
+    told: list[PeerId] = []
+
+    def on_told(partner: Partner) -> None:
+        if not told:
+            index.set_snapshots(amended.rows.items())
+            index.turnover.take_back(again)
+            index.turnover.name(amended.published.inventory.packs)
+        told.append(partner.peer)
+
+    try:
+        return [partner.peer for partner in await hosts.leave_head(partners, on_told)]
+    finally:
+        # Also when the person left in between: half a change must not come true later, behind their back.
+        if not told and before is not None:
+            heads.take_back(before[0])

@@ -19,6 +19,7 @@ from functools import partial
 from typing import Final
 
 from backuppeer.agent.jobs.prune_report import Drop, describe_plan, describe_result
+from backuppeer.agent.owner.copying import ask_usage
 from backuppeer.agent.owner.gathering import Gathering
 from backuppeer.agent.owner.meeting import Meeting
 from backuppeer.agent.owner.upload import Upload
@@ -47,7 +48,6 @@ from backuppeer.ids import BlobId, LogicalId
 from backuppeer.limits import LIST_RESERVE_BYTES
 from backuppeer.proof.statements import Head
 from backuppeer.repo.head import decode_root
-from backuppeer.wire.messages import GetUsage, Usage
 
 _LEVEL: Final = 3
 _ANY_BYTES: Final = 2**63 - 1
@@ -183,13 +183,12 @@ class PruneJob:
             )
             return False
         try:
-            session = await partner.session()
-            async with session.request(GetUsage(agreement=partner.agreement)) as channel:
-                free_bytes = (await channel.receive(Usage)).free_bytes
+            usage = await ask_usage(partner)
         except BackupPeerError as exc:
             self._hosts.drop(partner, exc)
             return False
-        self._room_bytes = min(self._room_bytes, free_bytes)
+        self._room_bytes = min(self._room_bytes, usage.free_bytes)
+        self._hosts.spare_bytes[partner.peer] = usage.spare_bytes
         return True
 
     def _measure_lacking(self, partner: Partner, beside: AbstractSet[LogicalId]) -> int:

@@ -17,6 +17,7 @@ from backuppeer.backup.prune_plan import PrunePlan
 from backuppeer.clock import format_time
 from backuppeer.control.pruning import PruneHost, PruneResult
 from backuppeer.control.pruning import PrunePlan as PlanShown
+from backuppeer.host.hold import held_s
 from backuppeer.ids import LogicalId, format_peer_id
 
 _LATER = "the next backup tells it"
@@ -39,13 +40,19 @@ def count_host(
     unfinished: AbstractSet[LogicalId] = frozenset(),
     *,
     is_told: bool,
+    spare_bytes: int | None = None,
 ) -> PruneHost:
-    """Return what a host has of the packs that go, those included of which it was not told before."""
+    """Return what a host has of the packs that go, those included of which it was not told before.
+
+    `spare_bytes`: what it said may be deleted before its hold doubles.
+    """
     ledger = vault.repository.ledger
     sizes = [copy.size for copy in ledger.copies_at(partner.agreement) if copy.logical in gone]
     sizes += [copy.size for copy in ledger.doomed_at(partner.agreement, is_told=False)]
     at_once = [copy.size for copy in ledger.copies_at(partner.agreement) if copy.logical in unfinished]
-    cleared = Cleared(len(sizes), sum(sizes), vault.lock_s(partner))
+    is_doubled = spare_bytes is not None and sum(sizes) > spare_bytes
+    hold_s = held_s(vault.lock_s(partner), is_doubled=is_doubled)
+    cleared = Cleared(len(sizes), sum(sizes), hold_s, is_doubled and hold_s > 0)
     return _host(vault, partner, cleared, Withdrawal(len(at_once), sum(at_once)), is_told=is_told)
 
 
@@ -79,7 +86,12 @@ def describe_plan(
         held_back=plan.held_back,
         is_room_short=wish_bytes is None or room_bytes < wish_bytes,
         room_bytes=room_bytes,
-        hosts=[count_host(vault, p, gone, unfinished, is_told=p.agreement in there) for p in vault.partners()],
+        hosts=[
+            count_host(
+                vault, p, gone, unfinished, is_told=p.agreement in there, spare_bytes=hosts.spare_bytes.get(p.peer)
+            )
+            for p in vault.partners()
+        ],
         left_out=hosts.describe_left_out(hint=_LATER),
     )
 
@@ -131,4 +143,5 @@ def _host(vault: Vault, partner: Partner, cleared: Cleared, withdrawn: Withdrawa
         lock_s=cleared.lock_s,
         until=format_time(vault.clock.now_ms() + cleared.lock_s * 1000),
         told=is_told,
+        doubled=cleared.is_doubled,
     )

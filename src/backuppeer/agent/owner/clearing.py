@@ -14,6 +14,7 @@ from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.channel import FULL_HINT
 from backuppeer.agent.peers.partners import Partner
 from backuppeer.errors import ProtocolViolation, RefusedError
+from backuppeer.host.hold import held_s
 from backuppeer.host.quota import format_size
 from backuppeer.limits import REMOVAL_PACKS
 from backuppeer.proof.removals import NO_HEAD, PackDelete, PackRevive, PackWithdraw
@@ -24,11 +25,15 @@ from backuppeer.wire.messages import Deleted, DeletePacks, Revived, RevivePacks,
 
 @dataclass(frozen=True, slots=True)
 class Cleared:
-    """What one host was told to delete now: `packs` of `size_bytes`, kept by it for `lock_s` seconds."""
+    """What one host was told to delete now: `packs` of `size_bytes`, kept by it for `lock_s` seconds.
+
+    `is_doubled`: longer than agreed, as it is a large part of the data (ADR 37).
+    """
 
     packs: int = 0
     size_bytes: int = 0
     lock_s: int = 0
+    is_doubled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +130,7 @@ async def _revive(vault: Vault, partner: Partner, head: tuple[bytes, int]) -> No
 async def _delete(vault: Vault, partner: Partner, head: tuple[bytes, int]) -> Cleared:
     ledger = vault.repository.ledger
     cleared = Cleared()
+    agreed_s = vault.lock_s(partner)
     pending = await asyncio.to_thread(lambda: list(ledger.doomed_at(partner.agreement, is_told=False)))
     for batch in _cut(pending):
         session = await partner.session()
@@ -137,12 +143,15 @@ async def _delete(vault: Vault, partner: Partner, head: tuple[bytes, int]) -> Cl
             async with session.request(message) as channel:
                 answer = await channel.receive(Deleted)
             asked.is_kept = answer.packs > 0
-        # What was agreed is the most: a host that says more must not fill the ledger with rows that never end.
-        lock_s = min(answer.lock_s, vault.lock_s(partner))
+        # Twice what was agreed is the most: a host that says more must not fill the ledger with rows that never end.
+        lock_s = min(answer.lock_s, held_s(agreed_s, is_doubled=True))
         # 1 at least: 0 would mean that it was not told.
         ledger.settle(batch, max(1, vault.clock.now_ms() + lock_s * 1000))
         size_bytes = cleared.size_bytes + sum(copy.size for copy in batch)
-        cleared = Cleared(cleared.packs + len(batch), size_bytes, lock_s)
+        cleared = Cleared(cleared.packs + len(batch), size_bytes, max(cleared.lock_s, lock_s), lock_s > agreed_s)
+    if cleared.is_doubled and len(pending) > REMOVAL_PACKS:
+        # What went before the request that was too much is held longer with it.
+        ledger.settle(pending, vault.clock.now_ms() + cleared.lock_s * 1000)
     return cleared
 
 

@@ -11,6 +11,7 @@ from backuppeer.agent.owner.fetch import Fetch
 from backuppeer.agent.owner.repository import Repository
 from backuppeer.agent.owner.upload import Upload
 from backuppeer.agent.peers.partners import Partner
+from backuppeer.agent.peers.room import say_room
 from backuppeer.agent.reporter import Reporter
 from backuppeer.clock import Clock
 from backuppeer.errors import IntegrityFault, NewerFormatError, RefusedError, Unavailable
@@ -20,7 +21,19 @@ from backuppeer.repo.pack import ClosedDraft, NeedTail, open_directory, reopen_p
 from backuppeer.wire.messages import GetUsage, Usage
 
 
-async def find_shortage(repository: Repository, partner: Partner) -> RefusedError | None:
+async def ask_usage(partner: Partner) -> Usage:
+    """Return how full a host says that the agreement is.
+
+    Raises:
+        BackupPeerError: it can't be reached, or refuses.
+
+    """
+    session = await partner.session()
+    async with session.request(GetUsage(agreement=partner.agreement)) as channel:
+        return await channel.receive(Usage)
+
+
+async def find_shortage(repository: Repository, partner: Partner, now_ms: int) -> RefusedError | None:
     """Return why `partner` can't hold the packs that it lacks, or None if it can, or lacks nothing.
 
     Asked before the first of them is copied: a part of them would restore nothing and fill what was agreed.
@@ -33,14 +46,12 @@ async def find_shortage(repository: Repository, partner: Partner) -> RefusedErro
     needed = await asyncio.to_thread(repository.ledger.measure, missing)
     if not needed:
         return None
-    session = await partner.session()
-    async with session.request(GetUsage(agreement=partner.agreement)) as channel:
-        usage = await channel.receive(Usage)
+    usage = await ask_usage(partner)
     if needed <= usage.free_bytes:
         return None
     return RefusedError(
         f"too small for a copy of your backup: it lacks {format_size(needed)} of earlier ones and has "
-        f"{format_size(usage.free_bytes)} free; nothing is copied to it until that fits",
+        f"{say_room(usage, now_ms)}; nothing is copied to it until that fits",
         hint="`backup-peer forget` snapshots that need not be kept, then `backup-peer prune`; or find a larger host: "
         "`backup-peer browse`; --to names hosts to do without it",
     )

@@ -42,6 +42,7 @@ class Gathering:
     """The hosts of one job.
 
     `failures`: who dropped out. `cleared`: who was told which packs go. `withdrawn`: who erased unfinished work.
+    `spare_bytes`: what may be deleted at a host before its hold doubles.
     `untold`: who has the head, and could not be told which packs go.
     `are_all_heard`: every host with an agreement told all that it holds. `stop`: set when the person has left; the
     engine's thread ends then.
@@ -54,6 +55,7 @@ class Gathering:
         self.failures: dict[PeerId, BackupPeerError] = {}
         self.cleared: dict[PeerId, Cleared] = {}
         self.withdrawn: dict[PeerId, Withdrawal] = {}
+        self.spare_bytes: dict[PeerId, int] = {}
         self.untold: dict[PeerId, BackupPeerError] = {}
         self._removals: dict[AgreementId, int] = {}
         self._looked = (vault.asked.mark(), vault.asked.mark())
@@ -343,7 +345,7 @@ class Gathering:
                     f"it lacks {format_size(lacking)} of your backup",
                     hint=f"`backup-peer backup` brings {partner.name} up first",
                 )
-        return await find_shortage(self._vault.repository, partner)
+        return await find_shortage(self._vault.repository, partner, self._vault.clock.now_ms())
 
 
 @asynccontextmanager

@@ -170,7 +170,19 @@ async def _list_page(partner: Partner, after: bytes) -> PackList:
 
 
 async def _register(partner: Partner, repository: Repository, row: PackRow) -> None:
-    """Read the tail of one pack, open its directory, and write it into index and ledger."""
+    """Read the directory of one pack, and write it into index and ledger."""
+    copy, entries = await read_directory(partner, repository, row)
+    await asyncio.to_thread(_write, repository, copy, entries)
+
+
+async def read_directory(partner: Partner, repository: Repository, row: PackRow) -> tuple[Copy, Sequence[Entry]]:
+    """Read the tail of one pack, verify it, and return what its directory says.
+
+    Raises:
+        PeerFault, RefusedError, NewerFormatError: it is not what it should be, or not given.
+        Unavailable: the host went away.
+
+    """
     start = max(0, row.size - TAIL_READ_BYTES)
     for _ in range(2):
         first = start // LEAF_BYTES
@@ -180,8 +192,7 @@ async def _register(partner: Partner, repository: Repository, row: PackRow) -> N
         found = open_directory(repository.keys_for, data, row.size)
         if not isinstance(found, NeedTail):
             copy = Copy(found.logical, partner.agreement, row.stored, row.size, bytes(data[-64:]))
-            await asyncio.to_thread(_write, repository, copy, found.entries)
-            return
+            return copy, found.entries
         start = found.offset
     raise IntegrityFault(f"pack {row.stored.hex()[:8]} has no directory where its footer says")
 

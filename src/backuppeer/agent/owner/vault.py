@@ -16,9 +16,10 @@ from backuppeer.agent.home.keyring import HomeKeys
 from backuppeer.agent.home.state import Direction, RequestState, State
 from backuppeer.agent.owner.asking import REMOVALS_UNKNOWN, OwnRequests
 from backuppeer.agent.owner.copying import copy_missing
+from backuppeer.agent.owner.deleted import weigh_findings
 from backuppeer.agent.owner.fetch import Fetch
 from backuppeer.agent.owner.heads import ROLLED_BACK, HeadChain, only_reads
-from backuppeer.agent.owner.losses import LOST_PACKS, Losses, drop_lost, find_losses
+from backuppeer.agent.owner.losses import Losses, drop_lost, find_losses
 from backuppeer.agent.owner.rebuild import Loaded, OnPack, load_head, rebuild_from
 from backuppeer.agent.owner.repository import Repository
 from backuppeer.agent.peers.choosing import choose_listed
@@ -29,6 +30,7 @@ from backuppeer.agent.peers.standing import Standing
 from backuppeer.agent.reporter import Reporter
 from backuppeer.clock import Clock
 from backuppeer.errors import BackupPeerError, IntegrityFault, NotFoundError, RefusedError, UserError
+from backuppeer.host.hold import held_s
 from backuppeer.ids import AgreementId, PeerId, RepositoryId, SnapshotId
 from backuppeer.limits import FETCH_CACHE_BYTES
 from backuppeer.proof.removals import Removal, sign_removal
@@ -295,14 +297,10 @@ class Vault:
         """
         await asyncio.to_thread(self.repository.ledger.forget_erased, self.clock.now_ms())
         found = await rebuild_from(partner, self.repository, on_pack, self.clock)
-        if found.failure is not None:
-            self.blame(partner, found.failure)
-            reporter.note(f"{partner.name}: packs that can't be opened: {found.failed}: {found.failure.message}")
-        lost = await asyncio.to_thread(self.repository.ledger.forget_stored, partner.agreement, found.lost)
-        if lost:
-            loss = IntegrityFault(f"packs that it had acknowledged are gone: {lost}")
-            self.blame(partner, loss)
-            reporter.fault(partner.peer, partner.name, loss, hint=LOST_PACKS)
+        hold_s = held_s(self.lock_s(partner), is_doubled=True)
+        await weigh_findings(
+            partner, self.repository, found, clock=self.clock, hold_s=hold_s, blame=self.blame, reporter=reporter
+        )
         return found.is_conclusive
 
     async def ensure_whole(self, *, patient: bool = True) -> Losses:

@@ -1,0 +1,110 @@
+"""The file of one request to remove packs, as removals.py keeps it for good.
+
+Knows: bytes. Must not know: what follows from a request. Two kinds: what revives or withdraws packs, and deletes of
+earlier versions, are as signed; a delete has before that what the host measured when it was asked (hold.py).
+
+    "BPREM01" 0x0A ‖ statement and packs
+    "BPREM02" 0x0A ‖ measures ‖ CRC-32 of these, u32be ‖ statement and packs
+
+    measures = age of the store, held, held of old, took, took of old, each u64be, below 2^63
+
+    statement and packs = u32be(length) ‖ signed statement ‖ stored ids, 32 bytes each
+"""
+
+import re
+import struct
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from backuppeer.errors import LocalError
+from backuppeer.host.hold import Asked, Measure
+from backuppeer.host.layout import STORED_ID_BYTES
+from backuppeer.ids import StoredId
+from backuppeer.limits import REMOVAL_PACKS, STATEMENT_BYTES
+
+_PLAIN: Final = b"BPREM01\n"
+_MEASURED: Final = b"BPREM02\n"
+_MEASURES: Final = struct.Struct(">5QI")
+_LARGEST: Final = 2**63 - 1
+_NAME: Final = re.compile(r"([0-9]{8})\.(delete|revive|withdraw)")
+_FILE_BYTES: Final = 2 * STATEMENT_BYTES + REMOVAL_PACKS * STORED_ID_BYTES
+
+
+class RemovalFile(NamedTuple):
+    """What a file says. `asked`: of a delete, what was measured then; its number is that of the file."""
+
+    signed: bytes
+    packs: list[StoredId]
+    asked: Asked | None = None
+
+
+class RemovalName(NamedTuple):
+    """What the name of a file says."""
+
+    number: int
+    kind: str
+
+    def __str__(self) -> str:
+        return f"{self.number:08d}.{self.kind}"
+
+
+def parse_name(name: str) -> RemovalName | None:
+    """Return what a name says; None for that of no such file."""
+    match = _NAME.fullmatch(name)
+    return RemovalName(int(match[1]), match[2]) if match else None
+
+
+def join_removal(signed: bytes, packs: Sequence[StoredId], asked: Asked | None = None) -> bytes:
+    """Return the bytes of a file."""
+    head = _PLAIN if asked is None else _MEASURED + _join_measures(asked)
+    return head + len(signed).to_bytes(4, "big") + signed + b"".join(packs)
+
+
+def read_removal(path: Path, number: int) -> RemovalFile:
+    """Return what the file of request `number` says.
+
+    Raises:
+        LocalError: it is damaged.
+        OSError: the disk refuses.
+
+    """
+    with path.open("rb") as file:
+        data = file.read(_FILE_BYTES + 1)
+    try:
+        return split_removal(data, number)
+    except ValueError as exc:
+        raise LocalError(f"{path} is no request to delete packs") from exc
+
+
+def split_removal(data: bytes, number: int) -> RemovalFile:
+    """Return what `join_removal` joined.
+
+    Raises:
+        ValueError: it is anything else.
+
+    """
+    magic, rest, asked = data[: len(_PLAIN)], data[len(_PLAIN) :], None
+    if magic == _MEASURED and len(rest) > _MEASURES.size:
+        asked = _split_measures(rest, number)
+        rest = rest[_MEASURES.size :]
+    end = 4 + int.from_bytes(rest[:4], "big")
+    ids = rest[end:]
+    if magic not in {_PLAIN, _MEASURED} or not ids or len(ids) % STORED_ID_BYTES or len(data) > _FILE_BYTES:
+        raise ValueError
+    packs = [StoredId(ids[at : at + STORED_ID_BYTES]) for at in range(0, len(ids), STORED_ID_BYTES)]
+    return RemovalFile(rest[4:end], packs, asked)
+
+
+def _join_measures(asked: Asked) -> bytes:
+    measures = _MEASURES.pack(asked.age_s, *asked.held, *asked.took, 0)[:-4]
+    return measures + zlib.crc32(measures).to_bytes(4, "big")
+
+
+def _split_measures(data: bytes, number: int) -> Asked:
+    age_s, *bytes_then, check = _MEASURES.unpack_from(data)
+    # A flipped bit in the age would end all locks of the store: nobody's signature covers it.
+    if check != zlib.crc32(data[: _MEASURES.size - 4]) or max(age_s, *bytes_then) > _LARGEST:
+        raise ValueError
+    return Asked(number, age_s, Measure(*bytes_then[:2]), Measure(*bytes_then[2:]))
