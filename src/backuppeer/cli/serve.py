@@ -28,6 +28,7 @@ from backuppeer.agent.commands.mend import MendCommands
 from backuppeer.agent.commands.mount import MountCommands
 from backuppeer.agent.commands.owner import OwnerCommands
 from backuppeer.agent.commands.prune import PruneCommands
+from backuppeer.agent.commands.take_over import TakeOverCommands
 from backuppeer.agent.commands.upkeep import look_first
 from backuppeer.agent.heap import relax_collector
 from backuppeer.agent.home.aside import open_or_set_aside
@@ -107,7 +108,7 @@ def make_handlers(agent: Agent) -> dict[str, Handler]:
     """Return who serves which route of control.api."""
     home, host, owner, amend = HomeCommands(agent), HostCommands(agent), OwnerCommands(agent), AmendCommands(agent)
     inspect, mend, prune = InspectCommands(agent), MendCommands(agent), PruneCommands(agent)
-    handlers: dict[str, Handler] = _make_mount_handlers(MountCommands(agent)) | {
+    handlers: dict[str, Handler] = _make_further_handlers(agent) | {
         "ping": home.ping,
         "status": home.status,
         "stop": home.stop,
@@ -146,6 +147,10 @@ def make_handlers(agent: Agent) -> dict[str, Handler]:
     return {name: look_first(agent, name, handler) for name, handler in handlers.items()}
 
 
+def _make_further_handlers(agent: Agent) -> dict[str, Handler]:
+    return _make_mount_handlers(MountCommands(agent)) | _make_take_over_handlers(TakeOverCommands(agent))
+
+
 def _make_mount_handlers(mount: MountCommands) -> dict[str, Handler]:
     return {
         "mount": mount.mount,
@@ -154,6 +159,10 @@ def _make_mount_handlers(mount: MountCommands) -> dict[str, Handler]:
         "mount/files": mount.files,
         "mount/end": mount.end,
     }
+
+
+def _make_take_over_handlers(taking: TakeOverCommands) -> dict[str, Handler]:
+    return {"recover/take-over/plan": taking.plan, "recover/take-over": taking.announce}
 
 
 async def serve(home: Home, *, on_start: Callable[[], None]) -> None:

@@ -17,10 +17,11 @@ from backuppeer.agent.home.state import Direction, RequestState, State
 from backuppeer.agent.owner.asking import REMOVALS_UNKNOWN, OwnRequests
 from backuppeer.agent.owner.copying import copy_missing
 from backuppeer.agent.owner.fetch import Fetch
-from backuppeer.agent.owner.heads import HeadChain, only_reads
+from backuppeer.agent.owner.heads import HeadChain
 from backuppeer.agent.owner.losses import Losses, drop_lost, find_losses
 from backuppeer.agent.owner.rebuild import Loaded, OnPack, load_head, rebuild_from
 from backuppeer.agent.owner.repository import Repository
+from backuppeer.agent.owner.writer import Writer
 from backuppeer.agent.peers.choosing import choose_listed
 from backuppeer.agent.peers.names import alias_of, name_of, resolve_peer
 from backuppeer.agent.peers.partners import Partner, Reach
@@ -62,6 +63,7 @@ class Vault:
         """Held by a prune from its beginning to its end, beside which backups are made."""
         self._is_brief = False
         self.asked = OwnRequests()
+        self.writer = Writer(state, keys)
 
     @property
     def repository_id(self) -> RepositoryId | None:
@@ -121,14 +123,13 @@ class Vault:
             self._repository = self._repository.renewed()
 
     def check_writable(self) -> None:
-        """Refuse to write from a recovered home.
+        """Refuse to write from a home that may only read: recovered, or taken over; as `Writer.check`.
 
         Raises:
-            RefusedError: this home may only read.
+            RefusedError: it is one.
 
         """
-        if not self._keys.grant:
-            raise only_reads()
+        self.writer.check()
 
     def check_idle(self) -> None:
         """Refuse to write beside another job that does.
@@ -265,7 +266,6 @@ class Vault:
         Raises:
             PeerFault: its head is not by a writer of ours.
             DamagedStateError: its head and ours are of two histories.
-            RefusedError: another device was made the writer: this one must stop.
 
         """
         try:
@@ -299,7 +299,7 @@ class Vault:
             self.blame(partner, failure)
             reporter.note(f"{partner.name}: packs that can't be opened: {len(found.failures)}: {failure.message}")
         lost = await asyncio.to_thread(self.repository.ledger.forget_stored, partner.agreement, found.lost)
-        if lost:
+        if lost and self.writer.may_write:  # else the writer may have had them deleted: the newest head tells
             loss = IntegrityFault(f"packs that it had acknowledged are gone: {lost}")
             self.blame(partner, loss)
             reporter.note(f"{partner.name}: {loss.message}; what they held is sent again if it is still here")
