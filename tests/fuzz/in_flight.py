@@ -18,7 +18,7 @@ from backuppeer.crypto.identity import Purpose, SigningKey
 from backuppeer.crypto.words import decode_words, encode_words
 from backuppeer.errors import PeerFault, UserError
 from backuppeer.files.ignore import Patterns, anywhere, read_lines
-from backuppeer.host import heads, removals
+from backuppeer.host import heads, kept
 from backuppeer.ids import AgreementId, PeerId, StoredId, TransportId, format_peer_id, parse_peer_id
 from backuppeer.limits import FRAME_BYTES, HANDSHAKE_FRAME_BYTES, WORKER_FRAME_BYTES
 from backuppeer.proof import statements
@@ -76,14 +76,16 @@ def _read_head_file(data: bytes) -> None:
 
 def read_removal(data: bytes) -> None:
     """First byte: the kind; second: how many packs. Then a blob, which their owner signs; also as a host's file."""
-    _ignoring_values(removals._split, removals._MAGIC + data)
+    for magic in (kept.PLAIN_MAGIC, kept.GRANTED_MAGIC):
+        _ignoring_values(kept.split_kept, magic + data)
     kind = {1: PackRevive, 2: PackWithdraw}.get(data[0] if data else 0, PackDelete)
     packs = [StoredId(bytes([number]) * 32) for number in range(data[1] if data[1:] else 0)]
     blob = data[2:]
     signed = len(blob).to_bytes(4, "big") + blob + KEY.sign(kind.purpose, blob)
     said = open_removal(kind, signed, packs, owner=KEY.public, agreement=AgreementId(b"a" * 16))
     assert (said.packs, len({*packs})) == (len(packs), len(packs))
-    assert removals._split(removals._join(signed, packs)) == (signed, packs)
+    for request in (kept.Kept(signed, tuple(packs)), kept.Kept(signed, tuple(packs), blob, signed[-64:])):
+        assert kept.split_kept(kept.join_kept(request)) == request
 
 
 def read_wire(data: bytes) -> None:

@@ -3,9 +3,10 @@
 Knows: the statements of `proof.removals`, their files, the rows of the catalogue. Must not know: sessions, when packs
 are erased (sweep). Order: statement checked against agreement and head → file durable → rows → answer. A file whose
 rows were lost is done again when the store is opened, so what was answered stands. The files are never removed: with
-them a host answers the charge that it lost a pack.
+them a host answers the charge that it lost a pack. Names: <number>.delete|revive|withdraw; bytes: `kept`.
 
-    <number>.delete|revive|withdraw = "BPREM01" 0x0A ‖ u32be(length) ‖ signed statement ‖ stored ids, 32 bytes each
+The identity signs them, which every home of the owner has, one that was stolen or taken over too. So once the head
+held here is of a later epoch than the first, the device that was granted must have signed as well (ADR 35).
 """
 
 import re
@@ -18,17 +19,26 @@ from backuppeer.errors import LocalError, PeerFault, RefusedError
 from backuppeer.host.catalogue import DeletedRow, Graveyard
 from backuppeer.host.disk import make_directory, replace_file, translate_failures
 from backuppeer.host.heads import Heads
-from backuppeer.host.layout import STORED_ID_BYTES, Layout
+from backuppeer.host.kept import FILE_BYTES, Kept, join_kept, split_kept
+from backuppeer.host.layout import Layout
 from backuppeer.host.leases import Lease, Leases
 from backuppeer.host.marker import Presence
 from backuppeer.ids import AgreementId, StoredId
-from backuppeer.limits import PACK_LIST_PAGE, REMOVAL_PACKS, REMOVALS_PER_AGREEMENT, STATEMENT_BYTES
-from backuppeer.proof.removals import PackDelete, PackRevive, PackWithdraw, Removal, open_removal
+from backuppeer.limits import PACK_LIST_PAGE, REMOVALS_PER_AGREEMENT
+from backuppeer.proof.removals import (
+    NO_HEAD,
+    PackDelete,
+    PackRevive,
+    PackWithdraw,
+    Removal,
+    check_countersigned,
+    open_removal,
+)
+from backuppeer.proof.statements import statement_hash
+from backuppeer.proof.writer import FIRST_EPOCH
 
-_MAGIC: Final = b"BPREM01\n"
 _NAME: Final = re.compile(r"([0-9]{8})\.(delete|revive|withdraw)")
 _KINDS: Final[dict[str, type[Removal]]] = {"delete": PackDelete, "revive": PackRevive, "withdraw": PackWithdraw}
-_FILE_BYTES: Final = 2 * STATEMENT_BYTES + REMOVAL_PACKS * STORED_ID_BYTES
 
 
 class Removals:
@@ -43,27 +53,32 @@ class Removals:
         self.lock = threading.Lock()
         """Held while a delete or revive is done, and while packs are erased: a pack is revived before, or gone."""
 
-    def delete(self, agreement: AgreementId, signed: bytes, packs: Sequence[StoredId]) -> tuple[list[StoredId], int]:
+    def delete(
+        self, agreement: AgreementId, signed: bytes, packs: Sequence[StoredId], device_sig: bytes = b""
+    ) -> tuple[list[StoredId], int]:
         """Delete packs; return those that this changed, and the seconds for which they are kept.
 
         What is not here under this agreement, or deleted already, is passed over: a request may come twice.
+        `device_sig`: of the writing device over the same statement, 64 bytes; empty from owners of before.
 
         Raises:
             NotFoundError: no such agreement.
-            AuthenticationFault: not signed by its owner.
+            AuthenticationFault: not signed by its owner, or not by the device that writes.
             ProtocolViolation: malformed, of another agreement, or about other packs.
-            RefusedError: it names another head than the one held, or there were too many.
+            RefusedError: it names another head than the one held, lacks the device's signature, or is one too many.
             StoreUnavailable: the disk refuses; nothing was deleted, or it will be when the store is opened.
 
         """
         with self.lock:
-            lease, said = self._check(PackDelete, agreement, signed, packs)
+            lease, said, kept = self._check(PackDelete, agreement, signed, packs, device_sig)
             if not any(self._is_alive(agreement, stored) for stored in packs):
                 return [], lease.terms.lock_s
-            number = self._keep("delete", agreement, signed, packs)
+            number = self._keep("delete", agreement, kept)
             return self._do(lease, said, packs, number), lease.terms.lock_s
 
-    def revive(self, agreement: AgreementId, signed: bytes, packs: Sequence[StoredId]) -> list[StoredId]:
+    def revive(
+        self, agreement: AgreementId, signed: bytes, packs: Sequence[StoredId], device_sig: bytes = b""
+    ) -> list[StoredId]:
         """Take deletes back that named an earlier head; return which of the packs are here and kept as any other.
 
         Raises:
@@ -71,13 +86,15 @@ class Removals:
 
         """
         with self.lock:
-            lease, said = self._check(PackRevive, agreement, signed, packs)
+            lease, said, kept = self._check(PackRevive, agreement, signed, packs, device_sig)
             if not any(self.graveyard.is_deleted(agreement, stored) for stored in packs):
                 return [stored for stored in packs if self._is_alive(agreement, stored)]
-            number = self._keep("revive", agreement, signed, packs)
+            number = self._keep("revive", agreement, kept)
             return self._do(lease, said, packs, number)
 
-    def withdraw(self, agreement: AgreementId, signed: bytes, packs: Sequence[StoredId]) -> list[StoredId]:
+    def withdraw(
+        self, agreement: AgreementId, signed: bytes, packs: Sequence[StoredId], device_sig: bytes = b""
+    ) -> list[StoredId]:
         """Let the next sweep erase those of the packs that no head can name; return which those are.
 
         That are drafts, stored upon the head that is held now. All others are passed over: to delete them takes a lock.
@@ -87,10 +104,10 @@ class Removals:
 
         """
         with self.lock:
-            lease, said = self._check(PackWithdraw, agreement, signed, packs)
+            lease, said, kept = self._check(PackWithdraw, agreement, signed, packs, device_sig)
             if not any(self.graveyard.is_draft(agreement, stored, said.number) for stored in packs):
                 return []
-            number = self._keep("withdraw", agreement, signed, packs)
+            number = self._keep("withdraw", agreement, kept)
             return self._do(lease, said, packs, number)
 
     def last_number(self, agreement: AgreementId) -> int:
@@ -119,8 +136,8 @@ class Removals:
         """Return what deleted packs, of one agreement or of all, still take."""
         return self.graveyard.deleted_bytes(agreement)
 
-    def signed(self, agreement: AgreementId) -> list[tuple[str, bytes, list[StoredId]]]:
-        """Return (kind, signed statement, packs) of all that was asked, oldest first: what a host rebuts with.
+    def signed(self, agreement: AgreementId) -> list[tuple[str, Kept]]:
+        """Return kind and request of all that was asked, oldest first: what a host rebuts with.
 
         Raises:
             StoreUnavailable: the disk refuses.
@@ -128,7 +145,7 @@ class Removals:
 
         """
         with translate_failures(self._layout.root):
-            return [(kind, *self._read(path)) for _, kind, path in self._files(agreement)]
+            return [(kind, self._read(path)) for _, kind, path in self._files(agreement)]
 
     def replay(self) -> list[str]:
         """Do again what the catalogue does not know, after a crash or without a catalogue; return notes.
@@ -147,29 +164,32 @@ class Removals:
             for number, kind, path in files:
                 try:
                     with translate_failures(self._layout.root):
-                        signed, packs = self._read(path)
-                    said = open_removal(_KINDS[kind], signed, packs, owner=lease.owner, agreement=lease.agreement)
+                        kept = self._read(path)
+                    said = _open(_KINDS[kind], lease, kept)
                 except (PeerFault, LocalError) as exc:
                     # Fail closed: without the owner's word the packs are kept.
                     notes.append(f"a request to delete packs can't be read and is not followed: {path}: {exc}")
                     continue
-                self._do(lease, said, packs, number)
+                self._do(lease, said, kept.packs, number)
         return notes
 
     def _check(
-        self, kind: type[Removal], agreement: AgreementId, signed: bytes, packs: Sequence[StoredId]
-    ) -> tuple[Lease, Removal]:
+        self, kind: type[Removal], agreement: AgreementId, signed: bytes, packs: Sequence[StoredId], device_sig: bytes
+    ) -> tuple[Lease, Removal, Kept]:
         self._presence.check()
-        lease = self._leases.get(agreement)
-        said = open_removal(kind, signed, packs, owner=lease.owner, agreement=agreement)
-        held = self._heads.name_held(agreement)
+        lease, held = self._leases.get(agreement), self._heads.get(agreement)
+        is_granted_anew = held is not None and held.head.epoch > FIRST_EPOCH
+        grant = held.signed_grant if held is not None and is_granted_anew else b""
+        kept = Kept(signed, tuple(packs), grant, device_sig if grant else b"")
+        said = _open(kind, lease, kept)
         # The head of this moment, not just any that was held: so nothing old can be shown again, by whomever.
-        if held != (said.head_hash, said.number):
+        name = NO_HEAD if held is None else (statement_hash(held.signed_head), held.head.number)
+        if name != (said.head_hash, said.number):
             raise RefusedError(
-                f"the request names head {said.number}, and {f'head {held[1]}' if held[1] else 'none'} is held",
+                f"the request names head {said.number}, and {f'head {name[1]}' if name[1] else 'none'} is held",
                 hint="it is made anew when the newest head has been left here",
             )
-        return lease, said
+        return lease, said, kept
 
     def _is_alive(self, agreement: AgreementId, stored: StoredId) -> bool:
         return self.graveyard.is_alive(agreement, stored)
@@ -182,7 +202,7 @@ class Removals:
         due_s = self.graveyard.age_s() + lease.terms.lock_s
         return self.graveyard.delete(lease.agreement, packs, due_s=due_s, head=said.number, removal=number)
 
-    def _keep(self, kind: str, agreement: AgreementId, signed: bytes, packs: Sequence[StoredId]) -> int:
+    def _keep(self, kind: str, agreement: AgreementId, kept: Kept) -> int:
         with translate_failures(self._layout.root):
             files = self._files(agreement)
             if len(files) >= REMOVALS_PER_AGREEMENT:
@@ -191,7 +211,7 @@ class Removals:
             folder = self._layout.removals(agreement)
             make_directory(folder)
             # Durable before the rows and before the answer: the host must be able to show what it erased packs for.
-            replace_file(folder / f"{number:08d}.{kind}", _join(signed, packs))
+            replace_file(folder / f"{number:08d}.{kind}", join_kept(kept))
         return number
 
     def _files(self, agreement: AgreementId) -> list[tuple[int, str, Path]]:
@@ -202,27 +222,26 @@ class Removals:
             return []
         return sorted((int(match[1]), match[2], path) for match, path in found)
 
-    def _read(self, path: Path) -> tuple[bytes, list[StoredId]]:
+    def _read(self, path: Path) -> Kept:
         with path.open("rb") as file:
-            data = file.read(_FILE_BYTES + 1)
+            data = file.read(FILE_BYTES + 1)
         try:
-            return _split(data)
+            return split_kept(data)
         except ValueError as exc:
             raise LocalError(f"{path} is no request to delete packs") from exc
 
 
-def _join(signed: bytes, packs: Sequence[StoredId]) -> bytes:
-    return _MAGIC + len(signed).to_bytes(4, "big") + signed + b"".join(packs)
-
-
-def _split(data: bytes) -> tuple[bytes, list[StoredId]]:
-    """Return what `_join` joined; ValueError for anything else."""
-    start = len(_MAGIC) + 4
-    end = start + int.from_bytes(data[len(_MAGIC) : start], "big")
-    ids = data[end:]
-    if not data.startswith(_MAGIC) or not ids or len(ids) % STORED_ID_BYTES or len(data) > _FILE_BYTES:
-        raise ValueError
-    return data[start:end], [StoredId(ids[at : at + STORED_ID_BYTES]) for at in range(0, len(ids), STORED_ID_BYTES)]
+def _open(kind: type[Removal], lease: Lease, kept: Kept) -> Removal:
+    """Return what a request says, having checked who signed it: the owner, and where there is a grant its device."""
+    said = open_removal(kind, kept.signed, kept.packs, owner=lease.owner, agreement=lease.agreement)
+    if kept.grant and not kept.device_sig:
+        raise RefusedError(
+            "another machine of this owner makes the backups now, and only that one may ask for this",
+            hint="`backup-peer recover --take-over` makes this machine the one",
+        )
+    if kept.grant:
+        check_countersigned(kind, kept.signed, kept.device_sig, grant=kept.grant, authority=lease.terms.authority)
+    return said
 
 
 def _match(path: Path) -> re.Match[str] | None:

@@ -280,12 +280,17 @@ class Usage(Message, frozen=True, kw_only=True):
     """Of the used bytes: those that the owner deleted, and that are kept until the lock is over."""
 
 
-class DeletePacks(Message, frozen=True, kw_only=True):
-    """Opener: the signed PackDelete, and the packs that it is about."""
+class RemovalRequest(Message, frozen=True, kw_only=True):
+    """Base of three openers. `device_sig`: of the device that writes, over the same statement; see Removals."""
 
     agreement: Agreement
     signed: Signed
     packs: RemovalPacks
+    device_sig: Annotated[bytes, Meta(max_length=64)] = b""
+
+
+class DeletePacks(RemovalRequest, frozen=True, kw_only=True):
+    """Opener: the signed PackDelete, and the packs that it is about."""
 
 
 class Deleted(Message, frozen=True, kw_only=True):
@@ -295,12 +300,8 @@ class Deleted(Message, frozen=True, kw_only=True):
     lock_s: Size
 
 
-class RevivePacks(Message, frozen=True, kw_only=True):
+class RevivePacks(RemovalRequest, frozen=True, kw_only=True):
     """Opener: the signed PackRevive, and the packs that it is about."""
-
-    agreement: Agreement
-    signed: Signed
-    packs: RemovalPacks
 
 
 class Revived(Message, frozen=True, kw_only=True):
@@ -309,12 +310,8 @@ class Revived(Message, frozen=True, kw_only=True):
     packs: Annotated[tuple[StoredHash, ...], Meta(max_length=REMOVAL_PACKS)] = ()
 
 
-class WithdrawPacks(Message, frozen=True, kw_only=True):
+class WithdrawPacks(RemovalRequest, frozen=True, kw_only=True):
     """Opener: the signed PackWithdraw, and the packs that it is about."""
-
-    agreement: Agreement
-    signed: Signed
-    packs: RemovalPacks
 
 
 class Withdrawn(Message, frozen=True, kw_only=True):

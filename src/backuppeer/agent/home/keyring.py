@@ -24,10 +24,10 @@ from backuppeer.crypto.keys import WorkingSecret, derive_authority, derive_ident
 from backuppeer.errors import DamagedStateError, LocalError, NewerFormatError, NotFoundError, PeerFault, UserError
 from backuppeer.ids import DeviceId, PeerId, RepositoryId
 from backuppeer.proof.statements import WriterGrant, open_statement, sign_statement
+from backuppeer.proof.writer import FIRST_EPOCH
 
 _log = structlog.get_logger()
 FIRST_GENERATION: Final = 1
-FIRST_EPOCH: Final = 1
 _MAGIC: Final = b"BPWORK\r\n"
 _LAYOUT: Final = struct.Struct(">8sBI32s32s")
 _VERSION: Final = 1

@@ -7,7 +7,6 @@ it. Nothing is written before all hosts that can be reached were heard: the epoc
 from collections.abc import Sequence
 from typing import Final
 
-from backuppeer.agent.home.keyring import FIRST_EPOCH
 from backuppeer.agent.owner.meeting import Meeting
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.partners import Partner
@@ -16,8 +15,9 @@ from backuppeer.backup.browse import list_snapshots
 from backuppeer.clock import format_time
 from backuppeer.control.saving import LeftOut
 from backuppeer.control.taking_over import TakeOverPlan, TakeOverResult
-from backuppeer.errors import BackupPeerError, DamagedStateError, NewerFormatError, PeerUnreachable
+from backuppeer.errors import BackupPeerError, DamagedStateError, NewerFormatError, PeerUnreachable, Unavailable
 from backuppeer.ids import PeerId, format_peer_id
+from backuppeer.proof.writer import FIRST_EPOCH
 from backuppeer.repo.snapshot import Snapshot
 
 _LATER: Final = "it learns of it with the next backup"
@@ -42,7 +42,13 @@ class TakeOverJob:
         plan = TakeOverPlan(peer_id=format_peer_id(self._peer), is_recovered=not self._vault.is_unrecovered)
         if not plan.is_recovered:
             return plan
-        heard = await self._hear(self._vault.partners())
+        try:
+            heard = await self._hear(self._vault.partners())
+        except Unavailable as exc:
+            raise PeerUnreachable(
+                f"no host can be reached: {exc.message}",
+                hint="taking over needs one at least, to know what was backed up last; nothing was changed",
+            ) from exc
         writer = self._vault.writer
         newest = self._newest_snapshot()
         plan.is_writer = writer.may_write and not self._has_fork()
@@ -72,7 +78,13 @@ class TakeOverJob:
 
         """
         self._vault.check_writable()
-        partners = await self._hear(self._vault.partners())
+        try:
+            partners = await self._hear(self._vault.partners())
+        except Unavailable as exc:
+            raise PeerUnreachable(
+                f"no host could be told that this machine makes the backups now: {exc.message}",
+                hint="the next backup tells it, or the same command again",
+            ) from exc
         self._vault.check_writable()
         newest, own = self._vault.heads.newest(), self._vault.writer.own
         if newest is not None and own is not None and newest[0].epoch < own.epoch:
@@ -88,25 +100,16 @@ class TakeOverJob:
         self._meeting = Meeting(self._vault, self._reporter, self._leave_out)
         heard = await self._meeting.hear(partners)
         if not heard:
-            raise self._explain_silence()
+            raise next(iter(self._failures.values()))
         await self._reporter.state("connected", f"connected to {', '.join(p.name for p in heard)}")
         return heard
-
-    def _explain_silence(self) -> BackupPeerError:
-        first = next(iter(self._failures.values()))
-        if isinstance(first, PeerUnreachable):
-            return PeerUnreachable(
-                f"no host can be reached: {first.message}",
-                hint="taking over needs one at least, to know what was backed up last; nothing was changed",
-            )
-        return first
 
     async def _tell(self, partner: Partner) -> bool:
         try:
             if self._vault.heads.find_stray(self._meeting.held[partner.agreement]):
                 # A newer head would wipe out the only list of what the other machine left there: the next backup
                 # joins it first (owner.joining).
-                self._failures[partner.peer] = PeerUnreachable("it keeps backups of the other machine that join first")
+                self._failures[partner.peer] = PeerUnreachable("what it alone keeps of the other machine joins first")
                 return False
             await self._vault.heads.leave_with(partner)
         except BackupPeerError as exc:

@@ -33,7 +33,7 @@ from backuppeer.errors import BackupPeerError, IntegrityFault, NotFoundError, Re
 from backuppeer.ids import AgreementId, PeerId, RepositoryId, SnapshotId
 from backuppeer.limits import FETCH_CACHE_BYTES
 from backuppeer.proof.removals import Removal, sign_removal
-from backuppeer.proof.statements import Agreement, open_statement
+from backuppeer.proof.statements import Agreement, open_statement, sign_beside
 from backuppeer.repo.head import check_inventory
 from backuppeer.shares.ledger import Copy
 from backuppeer.trust.evidence import Kind
@@ -159,16 +159,13 @@ class Vault:
             finally:
                 self._is_brief = False
 
-    def sign_removal(self, kind: type[Removal], copies: Sequence[Copy], head: tuple[bytes, int]) -> bytes:
-        """Return the signed word that a host may delete these copies, or must keep them; `head`: hash and number."""
-        return sign_removal(
-            kind,
-            [copy.stored for copy in copies],
-            self._keys.identity,
-            agreement=copies[0].agreement,
-            head=head,
-            time_ms=self.clock.now_ms(),
+    def sign_removal(self, kind: type[Removal], copies: Sequence[Copy], head: tuple[bytes, int]) -> tuple[bytes, bytes]:
+        """Return the signed word that a host may delete copies, or must keep them, and our device's signature of it."""
+        packs, now_ms = [copy.stored for copy in copies], self.clock.now_ms()
+        signed = sign_removal(
+            kind, packs, self._keys.identity, agreement=copies[0].agreement, head=head, time_ms=now_ms
         )
+        return signed, sign_beside(kind, signed, self._keys.device)
 
     def lock_s(self, partner: Partner) -> int:
         """Return for how long a host keeps what was deleted, as agreed."""
