@@ -7,6 +7,7 @@ import pytest
 from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.keyring import load_keys, recover_identity
 from backuppeer.cli import agents, taking_over
+from backuppeer.cli.main import main
 from backuppeer.control.api import RecoverResult
 from backuppeer.control.saving import LeftOut
 from backuppeer.control.taking_over import TakeOverPlan, TakeOverResult
@@ -148,3 +149,36 @@ def test_a_home_whose_recovery_found_no_host_yet_recovers_first(capsys, home, ag
     terminal("n\n")
     run(capsys, "recover", "--take-over")
     assert [route for route, _ in dummy.requests][:2] == ["recover/take-over/plan", "recover"]
+
+
+def test_ctrl_c_while_hosts_are_told_says_that_the_grant_stands(capsys, home, agent, scene, monkeypatch):
+    recover_identity(Home(home), MASTER)
+    scripted(agent)
+    monkeypatch.setattr("sys.stdin", FakePipe(WORDS))
+    whole = taking_over._run
+
+    def interrupted(context, route, kind):
+        if route == "recover/take-over":
+            raise KeyboardInterrupt
+        return whole(context, route, kind)
+
+    monkeypatch.setattr(taking_over, "_run", interrupted)
+    code, lines = ask(capsys, "recover", "--take-over", "--yes")
+    assert code == 130
+    assert "makes the backups from now on, but not every host knows it" in lines[-1]["message"]
+    assert granted(home).epoch == 5
+
+
+@pytest.mark.parametrize("where", ["question", "words"])
+def test_ctrl_c_before_the_grant_changes_nothing_and_says_so(home, agent, terminal, monkeypatch, where):
+    recover_identity(Home(home), MASTER)
+    scripted(agent)
+    shown = terminal("y\n")
+
+    def press_ctrl_c(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sys.stdin.readline" if where == "question" else "getpass.getpass", press_ctrl_c)
+    assert main(["recover", "--take-over"]) == 130
+    assert "not taken over" in shown.getvalue()
+    assert not (home / "keys" / "grant").exists()

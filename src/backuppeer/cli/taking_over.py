@@ -15,7 +15,7 @@ from backuppeer.cli.screen import GREEN
 from backuppeer.cli.spinner import Spinner
 from backuppeer.cli.work import View, run_work
 from backuppeer.control.taking_over import TakeOverPlan, TakeOverRequest, TakeOverResult
-from backuppeer.errors import DeclinedError
+from backuppeer.errors import DeclinedError, InterruptedByUserError
 
 T = TypeVar("T")
 
@@ -44,9 +44,14 @@ def take_over(context: Context, plan: TakeOverPlan, read_master: Callable[[], by
     if plan.is_writer:
         context.screen.aside("this machine is already the one that makes the backups; the hosts are told again")
     else:
-        _ask(context, plan)
-        _grant(context, plan, read_master())
-    return _run(context, "recover/take-over", TakeOverResult)
+        _grant(context, plan, _agree(context, plan, read_master))
+    try:
+        return _run(context, "recover/take-over", TakeOverResult)
+    except KeyboardInterrupt:
+        raise InterruptedByUserError(
+            "stopped: this machine makes the backups from now on, but not every host knows it yet",
+            hint="the next backup tells them, or `backup-peer recover --take-over` again",
+        ) from None
 
 
 def show_result(context: Context, result: TakeOverResult) -> None:
@@ -54,7 +59,7 @@ def show_result(context: Context, result: TakeOverResult) -> None:
     screen = context.screen
     tick = screen.paint("✓", GREEN)
     hosts = format_count(len(result.peers), "host")
-    screen.line(f"{tick} this machine makes the backups from now on; told to {hosts} (epoch {result.epoch})", hang=2)
+    screen.line(f"{tick} this machine makes the backups from now on; told to {hosts}", hang=2)
     for host in result.left_out:
         text = f"{escape_name(host.name)} does not know it yet: {escape_line(host.reason)}; {escape_line(host.hint)}"
         screen.line(f"  {text}", hang=4)
@@ -68,11 +73,20 @@ def _run(context: Context, route: str, kind: type[T]) -> T:
         )
 
 
+def _agree(context: Context, plan: TakeOverPlan, read_master: Callable[[], bytes]) -> bytes:
+    """Return what the words stand for, once the person has agreed."""
+    try:
+        _ask(context, plan)
+        return read_master()
+    except KeyboardInterrupt:
+        raise InterruptedByUserError("stopped: not taken over, nothing was changed at any host") from None
+
+
 def _ask(context: Context, plan: TakeOverPlan) -> None:
     for line in _describe(plan):
         context.screen.aside(line, hang=2)
     if not context.screen.confirm("take over?", unanswered="taking over stops the other machine"):
-        raise DeclinedError("nothing was changed: you said no")
+        raise DeclinedError("not taken over: you said no")
 
 
 def _describe(plan: TakeOverPlan) -> Iterator[str]:

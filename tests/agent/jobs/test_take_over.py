@@ -155,6 +155,42 @@ def test_the_machine_that_was_taken_over_writes_nowhere_not_even_to_hosts_that_d
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize("knows", [False, True])
+def test_a_check_follows_the_machine_that_writes_instead_of_calling_its_work_damage(
+    house, owner, tree, tmp_path, knows
+):
+    async def scenario():
+        tree()
+        async with two_machines(owner, tmp_path, house) as (first, second):
+            await job(second, owner).announce()
+            await second.back_up(tree())
+            if knows:
+                first.vault.writer.see(second.vault.heads._keys.grant)
+            for _ in range(2):
+                result = await CheckJob(first.vault, CheckRequest(), Reporter(first._emit)).run()
+                assert (result.problems, result.snapshots) == ([], 2)
+                assert not any("does not know" in note for note in first.notes)
+            assert not first.seen(house) & FAULTS
+            assert not first.vault.writer.may_write
+
+    asyncio.run(scenario())
+
+
+def test_a_host_that_can_not_be_told_leaves_the_grant_in_force_and_the_next_run_tells_it(house, owner, tree, tmp_path):
+    async def scenario():
+        tree()
+        async with two_machines(owner, tmp_path, house) as (_, second):
+            second.sight.away.add(house.peer)
+            with pytest.raises(PeerUnreachable, match="no host could be told") as told:
+                await job(second, owner).announce()
+            assert "the next backup tells it" in told.value.hint
+            second.sight.away.clear()
+            await second.back_up(tree())
+            assert head_of(house).epoch == 2
+
+    asyncio.run(scenario())
+
+
 def test_a_machine_that_is_taken_over_in_mid_backup_leaves_its_head_with_nobody(house, other, owner, tree, tmp_path):
     async def scenario():
         tree()

@@ -173,6 +173,9 @@ class HeadChain:
         if not held.head:
             return None
         head = verify_head(held.head, held.grant, self._keys.authority)
+        newest = self.newest()
+        if newest is None or head.epoch >= newest[0].epoch:
+            return None
         return head if is_stray(head, held.head, self._state.heads_after(self._repository, 0)) else None
 
     def extend(self, index: BlobId, inventory: Inventory) -> Head:
@@ -241,8 +244,9 @@ class HeadChain:
     def _stop_if_taken(self, held: HeadIs) -> None:
         """Stop if what a host holds was written under a grant above ours, or beside it: taken over in mid-work."""
         if held.head:
-            verify_head(held.head, held.grant, self._keys.authority)
-            self.writer.see(held.grant)
+            head = verify_head(held.head, held.grant, self._keys.authority)
+            if head.repository == self._repository:
+                self.writer.see(held.grant)
             self.writer.check()
 
     async def _send(self, partner: Partner, rows: list[HeadRow]) -> HeadIs | int:

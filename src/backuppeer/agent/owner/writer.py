@@ -5,13 +5,16 @@ so no host can make one up. Two of one epoch for two devices were both signed by
 hear of each other: then neither may write, since one of them would drop what the other made.
 """
 
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 from backuppeer.agent.home.keyring import HomeKeys
 from backuppeer.agent.home.state import State
 from backuppeer.clock import format_time
-from backuppeer.errors import BackupPeerError, RefusedError
+from backuppeer.errors import BackupPeerError, PeerFault, RefusedError
 from backuppeer.proof.statements import WriterGrant, open_statement
+from backuppeer.wire.messages import HeadState
 
 _SEEN: Final = "writer.seen"
 TAKE_OVER: Final = "`backup-peer recover --take-over`"
@@ -46,6 +49,14 @@ class Writer:
         said, known = open_statement(WriterGrant, signed, self._keys.authority), self.seen
         if known is None or self._weight(said) > self._weight(known):
             self._state.put_setting(_SEEN, signed)
+
+    def notice(self, heads: Sequence[HeadState]) -> None:
+        """Remember what a host showed in its Hello; what is not ours, or not signed, is ignored."""
+        for shown in heads:
+            with suppress(PeerFault):
+                grant = open_statement(WriterGrant, shown.grant, self._keys.authority)
+                if grant.repository == self._keys.repository:
+                    self.see(shown.grant)
 
     @property
     def highest_epoch(self) -> int:
