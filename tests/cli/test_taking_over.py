@@ -77,7 +77,7 @@ def test_a_new_home_recovers_first_asks_then_signs_with_the_agent_stopped_and_as
     said = " ".join(shown.getvalue().split())
     assert "3 snapshots, the last by lap\\u001btop on" in said
     assert 'says "taken over" at its next backup and makes none any more; it can still restore' in said
-    assert "bo\\u001bb is not heard (bob is away)" in said
+    assert "bo\\u001bb does not count now (bob is away)" in said
     assert "this machine makes the backups from now on" in out
     assert "bo\\u001bb does not know it yet" in out
     assert "may only read" not in out

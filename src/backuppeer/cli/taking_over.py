@@ -99,7 +99,7 @@ def _describe(plan: TakeOverPlan) -> Iterator[str]:
     )
     yield "- a backup that it is making just now will not be finished: let it end first"
     for host in plan.left_out:
-        yield f"- {escape_name(host.name)} is not heard ({escape_line(host.reason)}): it learns of it later"
+        yield f"- {escape_name(host.name)} does not count now ({escape_line(host.reason)}): it learns of it later"
 
 
 def _grant(context: Context, plan: TakeOverPlan, master: bytes) -> None:

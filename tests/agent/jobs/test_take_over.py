@@ -80,7 +80,7 @@ def test_a_plan_names_the_last_backup_the_highest_epoch_and_who_is_away(house, o
             assert plan == type(plan)(peer_id=format_peer_id(owner.peer), is_recovered=False), "`recover` comes first"
             second.vault.end_recovery()
             plan = await job(second, owner).plan()
-            assert (plan.is_recovered, plan.is_writer, plan.epoch) == (True, False, 1)
+            assert (plan.is_recovered, plan.is_writer, plan.epoch, plan.snapshots) == (True, False, 1, 1)
             assert plan.repository == first.vault.repository_id.hex()
             assert len(plan.heard) == 1
             assert [left.peer_id for left in plan.left_out] == [format_peer_id(other.peer)]
@@ -232,6 +232,10 @@ def test_what_the_first_machine_left_at_a_host_that_was_away_is_joined_and_reach
             second.sight.away.clear()
             again = await job(second, owner).announce()
             assert format_peer_id(other.peer) not in again.peers, "its list would be gone"
+            second.sight.away.add(house.peer)
+            alone_there = await job(second, owner).announce()
+            assert (alone_there.peers, len(alone_there.left_out)) == ([], 2)
+            second.sight.away.clear()
             assert head_of(other).epoch == 1
             latest = await second.back_up(tree())
             names = [name.hex() for name in second.snapshots()]

@@ -30,6 +30,7 @@ class TakeOverJob:
         """`peer`: our own id."""
         self._vault, self._peer, self._reporter = vault, peer, reporter
         self._failures: dict[PeerId, BackupPeerError] = {}
+        self._has_stray = False
 
     async def plan(self) -> TakeOverPlan:
         """Hear all hosts, and say which epoch is the highest; nothing is changed but what is known here.
@@ -49,6 +50,10 @@ class TakeOverJob:
                 f"no host can be reached: {exc.message}",
                 hint="taking over needs one at least, to know what was backed up last; nothing was changed",
             ) from exc
+        if not self._vault.is_whole():
+            # So that the person is told of the newest snapshots, not of those that this machine knew.
+            await self._meeting.refresh(heard)
+            await self._vault.ensure_whole(patient=False)
         writer = self._vault.writer
         newest = self._newest_snapshot()
         plan.is_writer = writer.may_write and not self._has_fork()
@@ -91,7 +96,7 @@ class TakeOverJob:
             # Until a head of the new epoch is there, hosts take heads of the old writer.
             self._vault.heads.take_back(newest[0])
         told = [partner for partner in partners if newest is None or await self._tell(partner)]
-        if not told:
+        if not told and not self._has_stray:
             raise next(iter(self._failures.values()))
         return self._report(told)
 
@@ -110,6 +115,7 @@ class TakeOverJob:
                 # A newer head would wipe out the only list of what the other machine left there: the next backup
                 # joins it first (owner.joining).
                 self._failures[partner.peer] = PeerUnreachable("what it alone keeps of the other machine joins first")
+                self._has_stray = True
                 return False
             await self._vault.heads.leave_with(partner)
         except BackupPeerError as exc:
