@@ -27,7 +27,7 @@ from backuppeer.limits import CONFLICTS_LISTED
 T = TypeVar("T")
 _HELP: Final = (
     "Bring files back from your hosts. `latest` is the newest snapshot, whatever it is of; with --path the newest "
-    "backup of that path, all of it. A part of a snapshot is `latest:/path`."
+    "that was given that path, all of it. A part of a snapshot is `latest:/path`."
 )
 
 
@@ -89,7 +89,7 @@ def restore(
     choice: _Choice,
     target: Annotated[str, typer.Option(metavar="DIR", help="Folder to restore into; the full path is kept below it.")],
     of_path: Annotated[
-        str, typer.Option("--path", metavar="DIR", help="With `latest`: the newest backup of just this path.")
+        str, typer.Option("--path", metavar="DIR", help="With `latest`: the newest backup that was given this path.")
     ] = "",
     tag: Annotated[str, typer.Option(metavar="TAG", help="With `latest`: the newest with this tag.")] = "",
 ) -> int:

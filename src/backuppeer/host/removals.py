@@ -24,7 +24,7 @@ from backuppeer.host.layout import Layout
 from backuppeer.host.leases import Lease, Leases
 from backuppeer.host.marker import Presence
 from backuppeer.ids import AgreementId, StoredId
-from backuppeer.limits import PACK_LIST_PAGE, REMOVALS_PER_AGREEMENT
+from backuppeer.limits import PACK_LIST_PAGE, REMOVALS_LEAST_BYTES, REMOVALS_PER_AGREEMENT, REMOVALS_SHARE
 from backuppeer.proof.removals import (
     NO_HEAD,
     PackDelete,
@@ -50,6 +50,9 @@ class Removals:
         self._layout = layout
         self._leases, self._heads, self._presence = leases, heads, presence
         self.graveyard = graveyard
+        self._numbers: dict[AgreementId, int] = {}
+        """The last request that was kept, whatever became of its rows."""
+        self._bytes: dict[AgreementId, int] = {}
         self.lock = threading.Lock()
         """Held while a delete or revive is done, and while packs are erased: a pack is revived before, or gone."""
 
@@ -73,7 +76,7 @@ class Removals:
             lease, said, kept = self._check(PackDelete, agreement, signed, packs, device_sig)
             if not any(self._is_alive(agreement, stored) for stored in packs):
                 return [], lease.terms.lock_s
-            number = self._keep("delete", agreement, kept)
+            number = self._keep("delete", lease, kept)
             return self._do(lease, said, packs, number), lease.terms.lock_s
 
     def revive(
@@ -89,7 +92,7 @@ class Removals:
             lease, said, kept = self._check(PackRevive, agreement, signed, packs, device_sig)
             if not any(self.graveyard.is_deleted(agreement, stored) for stored in packs):
                 return [stored for stored in packs if self._is_alive(agreement, stored)]
-            number = self._keep("revive", agreement, kept)
+            number = self._keep("revive", lease, kept)
             return self._do(lease, said, packs, number)
 
     def withdraw(
@@ -107,7 +110,7 @@ class Removals:
             lease, said, kept = self._check(PackWithdraw, agreement, signed, packs, device_sig)
             if not any(self.graveyard.is_draft(agreement, stored, said.number) for stored in packs):
                 return []
-            number = self._keep("withdraw", agreement, kept)
+            number = self._keep("withdraw", lease, kept)
             return self._do(lease, said, packs, number)
 
     def last_number(self, agreement: AgreementId) -> int:
@@ -118,7 +121,8 @@ class Removals:
 
         """
         self._presence.check()
-        return self.graveyard.last_removal(agreement)
+        # A request whose rows could not be written counts from the moment it is kept: not later, when it is replayed.
+        return max(self._numbers.get(agreement, 0), self.graveyard.last_removal(agreement))
 
     def list_deleted(self, agreement: AgreementId, *, after: bytes, limit: int) -> list[DeletedRow]:
         """Return a page of deleted packs in order of their ids, as `Store.list_packs` does of all others.
@@ -160,7 +164,9 @@ class Removals:
         for lease in self._leases.list_all():
             known = self.graveyard.last_removal(lease.agreement)
             with translate_failures(self._layout.root):
-                files = [file for file in self._files(lease.agreement) if file[0] > known]
+                every = self._files(lease.agreement)
+            self._numbers[lease.agreement] = every[-1][0] if every else 0
+            files = [file for file in every if file[0] > known]
             for number, kind, path in files:
                 try:
                     with translate_failures(self._layout.root):
@@ -202,16 +208,23 @@ class Removals:
         due_s = self.graveyard.age_s() + lease.terms.lock_s
         return self.graveyard.delete(lease.agreement, packs, due_s=due_s, head=said.number, removal=number)
 
-    def _keep(self, kind: str, agreement: AgreementId, kept: Kept) -> int:
+    def _keep(self, kind: str, lease: Lease, kept: Kept) -> int:
+        agreement, data = lease.agreement, join_kept(kept)
         with translate_failures(self._layout.root):
             files = self._files(agreement)
-            if len(files) >= REMOVALS_PER_AGREEMENT:
+            if agreement not in self._bytes:
+                self._bytes[agreement] = sum(path.stat().st_size for _, _, path in files)
+            # They stay for good and count in no quota: tiny packs, named among ids of nothing, must not fill the disk.
+            most_bytes = REMOVALS_LEAST_BYTES + lease.terms.size_bytes // REMOVALS_SHARE
+            if len(files) >= REMOVALS_PER_AGREEMENT or self._bytes[agreement] + len(data) > most_bytes:
                 raise RefusedError("too many requests to delete packs were made", hint="make a new agreement")
             number = files[-1][0] + 1 if files else 1
             folder = self._layout.removals(agreement)
             make_directory(folder)
             # Durable before the rows and before the answer: the host must be able to show what it erased packs for.
-            replace_file(folder / f"{number:08d}.{kind}", join_kept(kept))
+            replace_file(folder / f"{number:08d}.{kind}", data)
+            self._bytes[agreement] += len(data)
+            self._numbers[agreement] = number
         return number
 
     def _files(self, agreement: AgreementId) -> list[tuple[int, str, Path]]:
