@@ -66,6 +66,11 @@ class Estate:
         self.vault.close()
         self.state.close()
 
+    def restart(self) -> None:
+        """Load keys and databases anew, as an agent that starts does."""
+        self._close_home()
+        self._open()
+
     def photograph(self) -> Path:
         """Keep an image of the home as it is now."""
         self._close_home()

@@ -338,7 +338,7 @@ def test_status_tells_of_requests_that_wait_on_both_sides_and_of_a_home_that_onl
     _, out, _ = run(capsys, "status")
     assert f"{words} for your answer: see `backup-peer requests --home" in out
     assert "1 request of yours waits for an answer" in out
-    assert "read-only: recovered from the words" in out
+    assert "read-only: this home restores" in out
 
 
 def test_a_quiet_status_speaks_of_no_requests(capsys, agent):

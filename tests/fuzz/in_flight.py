@@ -18,7 +18,7 @@ from backuppeer.crypto.identity import Purpose, SigningKey
 from backuppeer.crypto.words import decode_words, encode_words
 from backuppeer.errors import PeerFault, UserError
 from backuppeer.files.ignore import Patterns, anywhere, read_lines
-from backuppeer.host import heads
+from backuppeer.host import heads, kept
 from backuppeer.host.hold import Asked, Measure
 from backuppeer.host.removal_file import join_removal, split_removal
 from backuppeer.ids import AgreementId, PeerId, StoredId, TransportId, format_peer_id, parse_peer_id
@@ -89,7 +89,7 @@ def _read_head_file(data: bytes) -> None:
 
 def read_removal(data: bytes) -> None:
     """First byte: the kind; second: how many packs. Then a blob, which their owner signs; also as a host's file."""
-    for magic in (b"BPREM01\n", b"BPREM02\n"):
+    for magic in (kept.PLAIN_MAGIC, kept.GRANTED_MAGIC, b"BPREM03\n"):
         _ignoring_values(split_removal, magic + data, 1)
     kind = {1: PackRevive, 2: PackWithdraw}.get(data[0] if data else 0, PackDelete)
     packs = [StoredId(bytes([number]) * 32) for number in range(data[1] if data[1:] else 0)]
@@ -97,8 +97,9 @@ def read_removal(data: bytes) -> None:
     signed = len(blob).to_bytes(4, "big") + blob + KEY.sign(kind.purpose, blob)
     said = open_removal(kind, signed, packs, owner=KEY.public, agreement=AgreementId(b"a" * 16))
     assert (said.packs, len({*packs})) == (len(packs), len(packs))
-    for asked in (None, Asked(1, 2, Measure(3, 4), Measure(5, 6))):
-        assert split_removal(join_removal(signed, packs, asked), 1) == (signed, packs, asked)
+    for request in (kept.Kept(signed, tuple(packs)), kept.Kept(signed, tuple(packs), blob, signed[-64:])):
+        for asked in (None, Asked(1, 2, Measure(3, 4), Measure(5, 6))):
+            assert split_removal(join_removal(request, asked), 1) == (request, asked)
 
 
 def read_charge(data: bytes) -> None:

@@ -56,7 +56,7 @@ def test_drafts_are_gone_at_once_and_their_room_is_free_before_there_is_any_head
     assert deeds.store.sweep.run().packs == 1, "no time has to pass"
     assert deeds.store.usage(A).used_bytes == 1000
     assert deeds.store.removals.last_number(A) == 1
-    assert [kind for kind, _, _ in deeds.store.removals.signed(A)] == ["withdraw"]
+    assert [kind for kind, _ in deeds.store.removals.signed(A)] == ["withdraw"]
     deeds.reopen()
     assert (deeds.listed(), deeds.store.notes) == ([two], [])
     assert deeds.draft(1) == [one], "and may come again"

@@ -80,6 +80,16 @@ def test_a_take_over_wins_with_a_higher_number_and_stops_the_old_writer(store, p
     assert store.heads.get(A).signed_grant == grant
 
 
+def test_of_two_devices_that_were_granted_one_epoch_only_the_first_is_taken(store, put, world) -> None:
+    one, two = SigningKey.from_seed(b"n" * 32), SigningKey.from_seed(b"m" * 32)
+    first = world.head(7, epoch=2, device=one)
+    assert isinstance(put(first, world.grant(2, device=one)), HeadAccepted)
+    follows = world.head(8, first, epoch=2, device=two)
+    answer = put(follows, world.grant(2, device=two))
+    assert isinstance(answer, HeadConflict), "it says that it follows, and is another history all the same"
+    assert answer.current.head.device == one.public
+
+
 def test_heads_without_a_valid_grant_or_of_another_repository_are_refused(store, put, world) -> None:
     stranger = SigningKey.from_seed(b"s" * 32)
     other = World()

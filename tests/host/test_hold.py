@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from backuppeer.errors import LocalError
 from backuppeer.host.hold import Asked, Measure, find_doubled, held_s, in_window, spare_bytes
+from backuppeer.host.kept import Kept
 from backuppeer.host.removal_file import join_removal, parse_name, read_removal
 from backuppeer.host.store import Store, open_store
 from backuppeer.ids import StoredId
@@ -154,7 +155,7 @@ def test_requests_of_an_earlier_version_are_measured_when_the_catalogue_is_lost(
     deeds.delete(packs[:5])
     (path,) = deeds.store.directory.rglob("removals/*.delete")
     file = read_removal(path, 1)
-    path.write_bytes(join_removal(file.signed, file.packs))
+    path.write_bytes(join_removal(file.kept))
     forget_catalogue(deeds)
     assert dict(deeds.deleted()) == dict.fromkeys(packs[:5], TWICE_S)
 
@@ -314,14 +315,15 @@ def test_a_file_says_what_was_measured_and_one_of_before_does_not(tmp_path: Path
     asked = Asked(7, 1, Measure(2, 3), Measure(4, 5))
     for name, given_asked in (("00000007.delete", asked), ("00000007.withdraw", None)):
         path = tmp_path / name
-        path.write_bytes(join_removal(signed, packs, given_asked))
-        assert read_removal(path, 7) == (signed, packs, given_asked)
+        for kept in (Kept(signed, tuple(packs)), Kept(signed, tuple(packs), b"grant", bytes(64))):
+            path.write_bytes(join_removal(kept, given_asked))
+            assert read_removal(path, 7) == (kept, given_asked)
         assert str(parse_name(name)) == name
     assert parse_name("7.delete") is None
 
 
 def test_a_flipped_bit_in_what_was_measured_is_no_request(tmp_path: Path):
-    data = join_removal(b"signed", [StoredId(b"s" * 32)], Asked(7, 1, Measure(2, 3), Measure(4, 5)))
+    data = join_removal(Kept(b"signed", (StoredId(b"s" * 32),)), Asked(7, 1, Measure(2, 3), Measure(4, 5)))
     path = tmp_path / "00000007.delete"
     for bit in range(8 * 8, 8 * 52):
         path.write_bytes(bytes(byte ^ (1 << bit % 8 if at == bit // 8 else 0) for at, byte in enumerate(data)))

@@ -1,6 +1,7 @@
 """Deletes and revives as owners sign them, locks that end, and everything that must not delete."""
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,12 +20,20 @@ from backuppeer.host import hold
 from backuppeer.host import removals as removals_module
 from backuppeer.host import sweep as sweep_module
 from backuppeer.host.graveyard import Graveyard
+from backuppeer.host.kept import Kept, join_kept
 from backuppeer.host.store import Store, create_store, open_store
 from backuppeer.host.sweep import Look, count_passed
 from backuppeer.ids import StoredId
 from backuppeer.limits import CLOCK_JUMP_S, KIB, LIST_RESERVE_BYTES, LIST_RESERVE_PACKS, MIB
-from backuppeer.proof.removals import PackDelete, PackRevive, sign_removal
-from backuppeer.proof.statements import statement_hash
+from backuppeer.proof.removals import (
+    PackDelete,
+    PackRevive,
+    PackWithdraw,
+    check_countersigned,
+    open_removal,
+    sign_removal,
+)
+from backuppeer.proof.statements import sign_beside, statement_hash
 from host.host_world import NOW_MS, World, agreement_id, put_pack
 
 A, B = agreement_id(), agreement_id(2)
@@ -149,7 +158,10 @@ def test_what_was_asked_is_kept_as_it_was_signed_for_good(deeds: Deeds):
     deeds.store.sweep.add_age(LOCK_S)
     deeds.store.sweep.run()
     deeds.reopen()
-    assert deeds.store.removals.signed(A) == [("delete", delete, packs), ("revive", revive, packs[:1])]
+    assert deeds.store.removals.signed(A) == [
+        ("delete", Kept(delete, tuple(packs))),
+        ("revive", Kept(revive, tuple(packs[:1]))),
+    ]
 
 
 # --- what must not delete
@@ -210,6 +222,72 @@ def test_requests_of_one_agreement_are_capped(deeds: Deeds, monkeypatch):
     with pytest.raises(RefusedError, match="too many"):
         deeds.delete([two])
     assert deeds.delete([one]) == []
+
+
+# --- after a take-over
+@pytest.fixture
+def granted(deeds: Deeds):
+    """The deeds of an owner whose second device took over: head 9, of epoch 2; and the key of that device."""
+    device = SigningKey.from_seed(b"n" * 32)
+    head = deeds.world.head(9, deeds.heads[-1], epoch=2, device=device)
+    grant = deeds.world.grant(2, device=device)
+    deeds.store.heads.put_head(A, head, grant, signer=deeds.world.host, now_ms=NOW_MS)
+    deeds.named, deeds.device, deeds.grant = (statement_hash(head), 9), device, grant
+    return deeds
+
+
+def ask_granted(deeds, kind, packs, device_sig=None, *, by: SigningKey | None = None):
+    signed = sign_removal(kind, packs, deeds.world.owner, agreement=A, head=deeds.named, time_ms=NOW_MS)
+    beside = sign_beside(kind, signed, by or deeds.device) if device_sig is None else device_sig
+    ask = {PackDelete: deeds.store.removals.delete, PackRevive: deeds.store.removals.revive}
+    return ask.get(kind, deeds.store.removals.withdraw)(A, signed, packs, beside)
+
+
+@pytest.mark.parametrize("kind", [PackDelete, PackRevive, PackWithdraw])
+def test_after_a_take_over_the_identity_alone_has_nothing_deleted_revived_or_withdrawn(granted: Deeds, kind):
+    packs = granted.put(1)
+    with pytest.raises(RefusedError, match="another machine"):
+        ask_granted(granted, kind, packs, b"")
+    for key in (granted.world.device, granted.world.owner, granted.world.authority):
+        with pytest.raises(AuthenticationFault):
+            ask_granted(granted, kind, packs, by=key)
+    other = sign_removal(kind, packs, granted.world.owner, agreement=A, head=granted.named, time_ms=NOW_MS + 1)
+    for wrong in (b"x", bytes(64), bytes(65), sign_beside(kind, other, granted.device)):
+        with pytest.raises(AuthenticationFault):
+            ask_granted(granted, kind, packs, wrong)
+    assert granted.listed() == packs
+    assert granted.store.removals.signed(A) == []
+
+
+def test_the_device_that_took_over_deletes_and_what_it_signed_is_kept_to_be_verified_by_anybody(
+    granted: Deeds, directory: Path
+):
+    one, two = granted.put(1, 2)
+    assert ask_granted(granted, PackDelete, [one])[0] == [one]
+    ((kind, kept),) = granted.store.removals.signed(A)
+    assert (kind, kept.packs, kept.grant) == ("delete", (one,), granted.grant)
+    authority, owner = granted.world.authority.public, granted.world.owner.public
+    open_removal(PackDelete, kept.signed, kept.packs, owner=owner, agreement=A)
+    check_countersigned(PackDelete, kept.signed, kept.device_sig, grant=kept.grant, authority=authority)
+    with pytest.raises(AuthenticationFault):
+        check_countersigned(PackDelete, kept.signed, kept.device_sig, grant=kept.grant, authority=owner)
+    for damage in ({}, {"device_sig": bytes(64)}):
+        granted.store.close()
+        for name in ("catalogue.db", "catalogue.db-wal", "catalogue.db-shm"):
+            (directory / name).unlink(missing_ok=True)
+        (path,) = directory.rglob("removals/*.delete")
+        path.write_bytes(join_kept(replace(kept, **damage)))
+        granted.store = open_store(directory, granted.world.peer, floor_bytes=0)
+        assert (one in granted.listed()) is bool(damage), "not followed unless the device signed it"
+        assert two in granted.listed()
+
+
+def test_while_the_first_device_writes_the_identity_is_enough_and_more_is_not_kept(deeds: Deeds):
+    (one,) = deeds.put(1)
+    signed = deeds.sign(PackDelete, [one])
+    beside = sign_beside(PackDelete, signed, deeds.world.device)
+    assert deeds.store.removals.delete(A, signed, [one], beside)[0] == [one]
+    assert deeds.store.removals.signed(A) == [("delete", Kept(signed, (one,)))]
 
 
 # --- crashes, lost catalogues, disks that are away

@@ -25,10 +25,12 @@ from backuppeer.proof.statements import (
     TransportBinding,
     WriterGrant,
     add_signature,
+    check_beside,
     is_newer,
     open_proposal,
     open_statement,
     peek_statement,
+    sign_beside,
     sign_statement,
     statement_hash,
 )
@@ -115,6 +117,31 @@ def test_blob_is_a_plain_map_with_the_kind_first_and_ext_last(vector):
     names = list(msgspec.msgpack.decode(blob))
     assert names == ["kind", *vector["fields"]]
     assert names[-2:] == ["v", "ext"]
+
+
+def test_one_more_signature_beside_a_request_about_packs_is_over_the_same_message():
+    beside = [vector for vector in VECTORS if "beside" in vector]
+    assert [vector["kind"] for vector in beside] == ["pack-delete", "pack-revive", "pack-withdraw"]
+    for vector in beside:
+        kind, signed = KINDS[vector["kind"]], bytes.fromhex(vector["signed"])
+        key = SigningKey.from_seed(bytes.fromhex(vector["beside"]["seed"]))
+        signature = sign_beside(kind, signed, key)
+        assert signature.hex() == vector["beside"]["signature"]
+        blob = signed[4 : 4 + int.from_bytes(signed[:4], "big")]
+        assert (
+            Ed25519PrivateKey.from_private_bytes(key.seed()).sign(
+                b"backuppeer/v1/" + vector["kind"].encode() + b"\0" + blob
+            )
+            == signature
+        )
+        check_beside(kind, signed, signature, key.public)
+        for wrong in (signature[:-1], bytes(64)):
+            with pytest.raises(AuthenticationFault):
+                check_beside(kind, signed, wrong, key.public)
+        with pytest.raises(AuthenticationFault):
+            check_beside(kind, signed, signature, OTHER.public)
+        with pytest.raises(AuthenticationFault):
+            check_beside(WriterGrant, signed, signature, key.public)
 
 
 def reference_encode(value: object) -> bytes:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from backuppeer.errors import IntegrityFault, LocalError
 from backuppeer.ids import BlobId, DeviceId, LogicalId, SnapshotId
+from backuppeer.limits import TAKE_OVER_STEP
 from backuppeer.proof.statements import WriterGrant
 from backuppeer.repo.blob import BlobKind
 from backuppeer.repo.head import (
@@ -66,7 +67,7 @@ def test_the_first_head_has_number_one_and_each_next_names_the_one_before():
     second = _plan(_inventory(2, 2), first, b"h" * 32)
     assert (second.number, second.previous, second.epoch) == (2, b"h" * 32, 1)
     taken_over = _plan(_inventory(2, 2), second, b"i" * 32, _grant(epoch=2))
-    assert (taken_over.number, taken_over.epoch, taken_over.device) == (3, 2, b"\x02" * 32)
+    assert (taken_over.number, taken_over.epoch, taken_over.device) == (2 + TAKE_OVER_STEP, 2, b"\x02" * 32)
 
 
 def test_a_head_that_says_again_what_an_earlier_one_did_follows_the_newest():

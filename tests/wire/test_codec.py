@@ -63,7 +63,8 @@ def frames_of(data, *, step=None, cap=FRAME_BYTES):
 
 
 def test_every_type_has_one_number_and_an_example():
-    assert {type(message) for message in EXAMPLES} == set(m.TYPES.values()) == set(m.Message.__subclasses__())
+    kinds = {*m.Message.__subclasses__(), *m.RemovalRequest.__subclasses__()} - {m.RemovalRequest}
+    assert {type(message) for message in EXAMPLES} == set(m.TYPES.values()) == kinds
     assert {kind: number for number, kind in m.TYPES.items()} == m.NUMBERS
     assert len(m.NUMBERS) == len(m.TYPES)
 
@@ -150,6 +151,7 @@ def test_every_field_of_variable_size_has_a_cap():
         (m.DeletePacks, {"agreement": ID16, "signed": b"", "packs": []}),
         (m.RevivePacks, {"agreement": ID16, "signed": b"", "packs": [ID32] * (limits.REMOVAL_PACKS + 1)}),
         (m.WithdrawPacks, {"agreement": ID16, "signed": b"", "packs": []}),
+        (m.DeletePacks, {"agreement": ID16, "signed": b"", "packs": [ID32], "device_sig": bytes(65)}),
         (m.Withdrawn, {"packs": [ID32] * (limits.REMOVAL_PACKS + 1)}),
         (m.Revived, {"packs": [ID32] * (limits.REMOVAL_PACKS + 1)}),
         (m.DeletedList, {"packs": [[ID32, 1, 1]] * (limits.PACK_LIST_PAGE + 1)}),
@@ -168,6 +170,20 @@ def test_a_host_of_before_tells_nothing_of_what_is_erased_next_and_doubles_no_ho
     before = {"size_bytes": 1, "used_bytes": 2, "packs": 3, "free_bytes": 4, "deleted_bytes": 5}
     usage = decode(Frame(m.NUMBERS[m.Usage], msgspec.msgpack.encode(before)))
     assert (usage.next_free_bytes, usage.next_free_s, usage.spare_bytes) == (0, 0, 2**63 - 1)
+
+
+@pytest.mark.parametrize("kind", [m.DeletePacks, m.RevivePacks, m.WithdrawPacks])
+def test_a_request_about_packs_from_before_lacks_the_device_and_one_to_before_is_read_without_it(kind):
+    class Before(msgspec.Struct, frozen=True, kw_only=True):
+        agreement: m.Agreement
+        signed: m.Signed
+        packs: m.RemovalPacks
+
+    old = Before(agreement=ID16, signed=b"s", packs=(ID32,))
+    now = kind(agreement=ID16, signed=b"s", packs=(ID32,), device_sig=bytes(64))
+    heard = decode(Frame(m.NUMBERS[kind], msgspec.msgpack.encode(old)))
+    assert heard == kind(agreement=ID16, signed=b"s", packs=(ID32,))
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(now), type=Before) == old
 
 
 def test_the_largest_hello_and_the_largest_page_fit_a_frame():

@@ -143,6 +143,7 @@ class Agent:
         with bookkeeping("meeting"):
             meet_at(parts.state, session.peer, where.encode() if where else b"", now_ms)
             adopt_agreements(parts.state, parts.keys, session)
+            self.owner.vault.writer.notice(session.hello.heads)
         parts.standing.saw(session.peer, Kind.CONNECTED)
         self.spawn(self._agree(session))
 

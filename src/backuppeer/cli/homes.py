@@ -105,6 +105,33 @@ def recover_peer(home: Home, master: bytes) -> str:
     return format_peer_id(recover_identity(home, master))
 
 
+def check_words(home: Home, master: bytes) -> None:
+    """Check that the words are those of the identity in a home, before anything is done with them.
+
+    Raises:
+        UserError: they are another's.
+
+    """
+    from backuppeer.agent.home.keyring import check_master  # noqa: PLC0415 - crypto libraries
+
+    check_master(home, master)
+
+
+def grant_peer(home: Home, master: bytes, *, repository: str, epoch: int) -> None:
+    """Make this home the writer of its repository (hex), under a grant of `epoch`; no agent may have the home.
+
+    Raises:
+        UserError: the words are of another identity.
+
+    """
+    from backuppeer.agent.home.keyring import grant_writer  # noqa: PLC0415 - crypto libraries
+    from backuppeer.clock import SystemClock  # noqa: PLC0415
+    from backuppeer.ids import RepositoryId  # noqa: PLC0415
+
+    name = RepositoryId(bytes.fromhex(repository))
+    grant_writer(home, master, repository=name, epoch=epoch, clock=SystemClock())
+
+
 def read_peer(home: Home) -> str:
     """Return the peer id of a home as text.
 

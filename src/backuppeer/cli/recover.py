@@ -14,6 +14,8 @@ from backuppeer.cli.context import Context, context_of
 from backuppeer.cli.render import escape_line, format_count
 from backuppeer.cli.screen import GREEN, Screen
 from backuppeer.cli.spinner import Spinner
+from backuppeer.cli.taking_over import plan_take_over, show_result
+from backuppeer.cli.taking_over import take_over as carry_out
 from backuppeer.cli.work import View, read_event, run_work
 from backuppeer.control.api import RecoverRequest, RecoverResult
 from backuppeer.control.events import Event, EventName, State
@@ -22,13 +24,16 @@ from backuppeer.ids import PEER_ID_CHARS, format_peer_id, parse_peer_id
 
 _HELP: Final = (
     "Bring identity and snapshots back from the 24 words.\n\nHosts are found while they are on offer: ask one that is "
-    "not listed to run `host` again, then recover again."
+    "not listed to run `host` again, then recover again.\n\nThis machine may then restore, and makes no backups: of "
+    "two that did, one would undo the other's. With --take-over, also later, it becomes the one that makes them, and "
+    "the one before stops."
 )
 _MAX_WORDS_CHARS: Final = 1024
 """24 words of eight letters, with generous space between them."""
 _TRIES: Final = 3
 _READ_ONLY: Final = (
-    "this home may only read: to make backups again, `backup-peer init --home DIR` a new one and connect from there"
+    "this home may only read; to make the backups here from now on: `backup-peer recover --take-over` (the other "
+    "machine then stops)"
 )
 
 
@@ -43,13 +48,34 @@ def recover(
         list[str] | None,
         typer.Option(metavar="ID", help="A host that keeps your backups; may be repeated. Else all are asked."),
     ] = None,
+    take_over: Annotated[  # noqa: FBT002 - a flag of the command line
+        bool, typer.Option("--take-over", help="Make the backups here from now on; the machine before stops.")
+    ] = False,
 ) -> int:
-    """Read the words, write the keys, let the agent find the hosts and rebuild the index."""
+    """Read the words, write the keys, let the agent find the hosts and rebuild the index; take over if wished."""
     context = context_of(ctx)
+    request = RecoverRequest(servers=context.servers(), peers=[_read_id(text) for text in peer or []])
+    plan = plan_take_over(context) if take_over and context.home.exists_identity else None
+    if plan is None or not plan.is_recovered:
+        peer_id, master = _find_identity(context)
+        context.screen.line(f"identity: {peer_id}")
+        result = _find_backups(context, request)
+        if not take_over:
+            context.screen.line(f"  {_READ_ONLY}", hang=4)
+            context.screen.done(result)
+            return 0
+        plan = plan_take_over(context)
+    else:
+        master = None
+    taken = carry_out(context, plan, lambda: master or _decode_words(context.screen, _read_words(context.screen)))
+    show_result(context, taken)
+    context.screen.done(taken)
+    return 0
+
+
+def _find_backups(context: Context, request: RecoverRequest) -> RecoverResult:
+    """Let the agent find the hosts and rebuild the index, and say what was found."""
     screen = context.screen
-    servers = context.servers()
-    request = RecoverRequest(servers=servers, peers=[_read_id(text) for text in peer or []])
-    screen.line(f"identity: {_find_identity(context)}")
     tick = screen.paint("✓", GREEN)
 
     def on_event(event: Event) -> None:
@@ -69,9 +95,7 @@ def recover(
     for note in result.notes:
         screen.line(f"  {escape_line(note)}", hang=4)
     screen.line("  next: `backup-peer snapshots`, then `backup-peer restore latest --target DIR`", hang=4)
-    screen.line(f"  {_READ_ONLY}", hang=4)
-    screen.done(result)
-    return 0
+    return result
 
 
 def _read_id(text: str) -> str:
@@ -94,8 +118,8 @@ def _read_id(text: str) -> str:
     return format_peer_id(parse_peer_id(text))
 
 
-def _find_identity(context: Context) -> str:
-    """Return the peer id that the words give back; a recovery that goes on in its home needs no words.
+def _find_identity(context: Context) -> tuple[str, bytes | None]:
+    """Return the peer id that the words give back, and what they stand for; a recovery that goes on needs none.
 
     Raises:
         UserError: no words, wrong ones, or those of another identity than the home's.
@@ -105,12 +129,13 @@ def _find_identity(context: Context) -> str:
     known = homes.read_peer(home) if home.is_read_only else ""
     if known and (screen.can_ask or not screen.yes):
         screen.aside("this home has its identity already: the recovery goes on without the words")
-        return known
+        return known, None
     homes.check_writable(home)
     text = _read_words(screen)
     if known and not text.strip():
-        return known
-    return homes.recover_peer(home, _decode_words(screen, text))
+        return known, None
+    master = _decode_words(screen, text)
+    return homes.recover_peer(home, master), master
 
 
 def _decode_words(screen: Screen, text: str) -> bytes:

@@ -23,7 +23,6 @@ from backuppeer.control.api import (
     HostResult,
     PeerRow,
     PendingRequest,
-    RecoverResult,
     SessionRow,
     SnapshotRow,
     StatusResult,
@@ -46,6 +45,7 @@ from backuppeer.control.mounting import MountResult
 from backuppeer.control.pruning import PrunePlan, PruneResult
 from backuppeer.control.restoring import RemovalRow, RestorePlan, RestoreResult
 from backuppeer.control.saving import BackupResult
+from backuppeer.control.taking_over import TakeOverResult
 from backuppeer.control.undeleting import UndeletePlan, UndeleteResult
 
 
@@ -169,7 +169,7 @@ _HOST: Final[dict[str, type]] = {
 }
 LINES: Final[dict[str, tuple[Any, Mapping[str, type]]]] = {
     "init": (InitResult, {}),
-    "recover": (RecoverResult, _WORK),
+    "recover": (TakeOverResult, _WORK),
     "server": (None, {"ready": Ready}),
     "host": (HostResult, {**_WORK, **_HOST}),
     "host --stop": (HostingState, {}),

@@ -14,7 +14,7 @@ from backuppeer.control.api import HostingState, Nothing, ServerState, StatusRes
 _LABEL: Final = 11
 """Width of the words before the values."""
 _WAITS: Final = ("waits", "wait")
-_READ_ONLY: Final = "; read-only: recovered from the words, this home restores and makes no backups"
+_READ_ONLY: Final = "; read-only: this home restores and makes no backups"
 
 
 def add_to(app: typer.Typer) -> None:

@@ -69,6 +69,7 @@ from backuppeer.control.mounting import (
 from backuppeer.control.pruning import PrunePlan, PruneRequest, PruneResult
 from backuppeer.control.restoring import RemovalRow, RestorePlan, RestoreRequest, RestoreResult
 from backuppeer.control.saving import BackupRequest, BackupResult, StreamRequest
+from backuppeer.control.taking_over import TakeOverPlan, TakeOverRequest, TakeOverResult
 from backuppeer.control.undeleting import UndeletePlan, UndeleteRequest, UndeleteResult
 
 
@@ -136,4 +137,10 @@ ROUTES: dict[str, Route] = {
     ),
     "restore": Route(request=RestoreRequest, result=RestoreResult, work=True, summary="bring files back"),
     "recover": Route(request=RecoverRequest, result=RecoverResult, work=True, summary="find hosts, rebuild the index"),
+    "recover/take-over/plan": Route(
+        request=TakeOverRequest, result=TakeOverPlan, work=True, summary="what taking over would mean"
+    ),
+    "recover/take-over": Route(
+        request=TakeOverRequest, result=TakeOverResult, work=True, summary="tell hosts of this home's new grant"
+    ),
 }

@@ -164,6 +164,8 @@ def _may_follow(current: StoredHead, new: StoredHead) -> bool:
         return new.head.number > current.head.number
     return (
         new.head.epoch == current.head.epoch
+        # Two devices of one epoch are two histories, whatever a head says that it follows.
+        and new.head.device == current.head.device
         and new.head.number == current.head.number + 1
         and new.head.previous == statement_hash(current.signed_head)
     )

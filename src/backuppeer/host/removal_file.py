@@ -1,42 +1,34 @@
 """The file of one request to remove packs, as removals.py keeps it for good.
 
-Knows: bytes. Must not know: what follows from a request. Two kinds: what revives or withdraws packs, and deletes of
-earlier versions, are as signed; a delete has before that what the host measured when it was asked (hold.py).
+Knows: bytes. Must not know: what follows from a request. What revives or withdraws packs, and deletes of earlier
+versions, are as `kept` says; a delete has before that what the host measured when it was asked (hold.py).
 
-    "BPREM01" 0x0A ‖ statement and packs
-    "BPREM02" 0x0A ‖ measures ‖ CRC-32 of these, u32be ‖ statement and packs
+    "BPREM03" 0x0A ‖ measures ‖ CRC-32 of these, u32be ‖ what `kept` joins, with its own first bytes
 
     measures = age of the store, held, held of old, took, took of old, each u64be, below 2^63
-
-    statement and packs = u32be(length) ‖ signed statement ‖ stored ids, 32 bytes each
 """
 
 import re
 import struct
 import zlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from backuppeer.errors import LocalError
 from backuppeer.host.hold import Asked, Measure
-from backuppeer.host.layout import STORED_ID_BYTES
-from backuppeer.ids import StoredId
-from backuppeer.limits import REMOVAL_PACKS, STATEMENT_BYTES
+from backuppeer.host.kept import FILE_BYTES, Kept, join_kept, split_kept
 
-_PLAIN: Final = b"BPREM01\n"
-_MEASURED: Final = b"BPREM02\n"
+_MEASURED: Final = b"BPREM03\n"
 _MEASURES: Final = struct.Struct(">5QI")
 _LARGEST: Final = 2**63 - 1
 _NAME: Final = re.compile(r"([0-9]{8})\.(delete|revive|withdraw)")
-_FILE_BYTES: Final = 2 * STATEMENT_BYTES + REMOVAL_PACKS * STORED_ID_BYTES
+_HEAD_BYTES: Final = len(_MEASURED) + _MEASURES.size
 
 
 class RemovalFile(NamedTuple):
     """What a file says. `asked`: of a delete, what was measured then; its number is that of the file."""
 
-    signed: bytes
-    packs: list[StoredId]
+    kept: Kept
     asked: Asked | None = None
 
 
@@ -56,10 +48,9 @@ def parse_name(name: str) -> RemovalName | None:
     return RemovalName(int(match[1]), match[2]) if match else None
 
 
-def join_removal(signed: bytes, packs: Sequence[StoredId], asked: Asked | None = None) -> bytes:
+def join_removal(kept: Kept, asked: Asked | None = None) -> bytes:
     """Return the bytes of a file."""
-    head = _PLAIN if asked is None else _MEASURED + _join_measures(asked)
-    return head + len(signed).to_bytes(4, "big") + signed + b"".join(packs)
+    return (b"" if asked is None else _MEASURED + _join_measures(asked)) + join_kept(kept)
 
 
 def read_removal(path: Path, number: int) -> RemovalFile:
@@ -71,7 +62,7 @@ def read_removal(path: Path, number: int) -> RemovalFile:
 
     """
     with path.open("rb") as file:
-        data = file.read(_FILE_BYTES + 1)
+        data = file.read(_HEAD_BYTES + FILE_BYTES + 1)
     try:
         return split_removal(data, number)
     except ValueError as exc:
@@ -85,16 +76,11 @@ def split_removal(data: bytes, number: int) -> RemovalFile:
         ValueError: it is anything else.
 
     """
-    magic, rest, asked = data[: len(_PLAIN)], data[len(_PLAIN) :], None
-    if magic == _MEASURED and len(rest) > _MEASURES.size:
-        asked = _split_measures(rest, number)
-        rest = rest[_MEASURES.size :]
-    end = 4 + int.from_bytes(rest[:4], "big")
-    ids = rest[end:]
-    if magic not in {_PLAIN, _MEASURED} or not ids or len(ids) % STORED_ID_BYTES or len(data) > _FILE_BYTES:
+    if not data.startswith(_MEASURED):
+        return RemovalFile(split_kept(data))
+    if len(data) < _HEAD_BYTES:
         raise ValueError
-    packs = [StoredId(ids[at : at + STORED_ID_BYTES]) for at in range(0, len(ids), STORED_ID_BYTES)]
-    return RemovalFile(rest[4:end], packs, asked)
+    return RemovalFile(split_kept(data[_HEAD_BYTES:]), _split_measures(data[len(_MEASURED) :], number))
 
 
 def _join_measures(asked: Asked) -> bytes:

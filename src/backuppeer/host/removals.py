@@ -5,6 +5,9 @@ are erased (sweep). Order: statement checked against agreement and head → file
 rows were lost is done again when the store is opened, so what was answered stands. The files are never removed: with
 them a host answers the charge that it lost a pack. What a delete took of what there was is written down with it, so
 that mass deletions are held twice as long (hold.py), also by a store that lost its catalogue.
+
+The identity signs them, which every home of the owner has, one that was stolen or taken over too. So once the head
+held here is of a later epoch than the first, the device that was granted must have signed as well (ADR 35).
 """
 
 import threading
@@ -17,13 +20,24 @@ from backuppeer.host.disk import make_directory, replace_file, translate_failure
 from backuppeer.host.graveyard import DeletedRow, Graveyard, NextFree
 from backuppeer.host.heads import Heads
 from backuppeer.host.hold import Alarm, Asked
+from backuppeer.host.kept import Kept
 from backuppeer.host.layout import Layout
 from backuppeer.host.leases import Lease, Leases
 from backuppeer.host.marker import Presence
 from backuppeer.host.removal_file import RemovalFile, RemovalName, join_removal, parse_name, read_removal
 from backuppeer.ids import AgreementId, StoredId
 from backuppeer.limits import PACK_LIST_PAGE, REMOVALS_LEAST_BYTES, REMOVALS_PER_AGREEMENT, REMOVALS_SHARE
-from backuppeer.proof.removals import PackDelete, PackRevive, PackWithdraw, Removal, open_removal
+from backuppeer.proof.removals import (
+    NO_HEAD,
+    PackDelete,
+    PackRevive,
+    PackWithdraw,
+    Removal,
+    check_countersigned,
+    open_removal,
+)
+from backuppeer.proof.statements import statement_hash
+from backuppeer.proof.writer import FIRST_EPOCH
 
 _KINDS: Final[dict[str, type[Removal]]] = {"delete": PackDelete, "revive": PackRevive, "withdraw": PackWithdraw}
 
@@ -43,30 +57,35 @@ class Removals:
         self.lock = threading.Lock()
         """Held while a delete or revive is done, and while packs are erased: a pack is revived before, or gone."""
 
-    def delete(self, agreement: AgreementId, signed: bytes, packs: Sequence[StoredId]) -> tuple[list[StoredId], int]:
+    def delete(
+        self, agreement: AgreementId, signed: bytes, packs: Sequence[StoredId], device_sig: bytes = b""
+    ) -> tuple[list[StoredId], int]:
         """Delete packs; return those that this changed, and the seconds for which all named ones are kept.
 
         What is not here under this agreement, or deleted already, is passed over: a request may come twice. When this
         and what was asked within a week is a large part of the data, all of it is kept twice as long.
+        `device_sig`: of the writing device over the same statement, 64 bytes; empty from owners of before.
 
         Raises:
             NotFoundError: no such agreement.
-            AuthenticationFault: not signed by its owner.
+            AuthenticationFault: not signed by its owner, or not by the device that writes.
             ProtocolViolation: malformed, of another agreement, or about other packs.
-            RefusedError: it names another head than the one held, or there were too many.
+            RefusedError: it names another head than the one held, lacks the device's signature, or is one too many.
             StoreUnavailable: the disk refuses; nothing was deleted, or it will be when the store is opened.
 
         """
         with self.lock:
-            lease, said = self._check(PackDelete, agreement, signed, packs)
+            lease, said, kept = self._check(PackDelete, agreement, signed, packs, device_sig)
             deleted: list[StoredId] = []
             if any(self._is_alive(agreement, stored) for stored in packs):
                 asked = self._measure(agreement, packs)
-                number = self._keep("delete", lease, RemovalFile(signed, list(packs), asked))
+                number = self._keep("delete", lease, RemovalFile(kept, asked))
                 deleted = self._do(lease, said, packs, number, asked)
             return deleted, self.graveyard.left_s(agreement, packs)
 
-    def revive(self, agreement: AgreementId, signed: bytes, packs: Sequence[StoredId]) -> list[StoredId]:
+    def revive(
+        self, agreement: AgreementId, signed: bytes, packs: Sequence[StoredId], device_sig: bytes = b""
+    ) -> list[StoredId]:
         """Take deletes back that named an earlier head; return which of the packs are here and kept as any other.
 
         Raises:
@@ -74,13 +93,15 @@ class Removals:
 
         """
         with self.lock:
-            lease, said = self._check(PackRevive, agreement, signed, packs)
+            lease, said, kept = self._check(PackRevive, agreement, signed, packs, device_sig)
             if not any(self.graveyard.is_deleted(agreement, stored) for stored in packs):
                 return [stored for stored in packs if self._is_alive(agreement, stored)]
-            number = self._keep("revive", lease, RemovalFile(signed, list(packs)))
+            number = self._keep("revive", lease, RemovalFile(kept))
             return self._do(lease, said, packs, number)
 
-    def withdraw(self, agreement: AgreementId, signed: bytes, packs: Sequence[StoredId]) -> list[StoredId]:
+    def withdraw(
+        self, agreement: AgreementId, signed: bytes, packs: Sequence[StoredId], device_sig: bytes = b""
+    ) -> list[StoredId]:
         """Let the next sweep erase those of the packs that no head can name; return which those are.
 
         That are drafts, stored upon the head that is held now. All others are passed over: to delete them takes a lock.
@@ -90,10 +111,10 @@ class Removals:
 
         """
         with self.lock:
-            lease, said = self._check(PackWithdraw, agreement, signed, packs)
+            lease, said, kept = self._check(PackWithdraw, agreement, signed, packs, device_sig)
             if not any(self.graveyard.is_draft(agreement, stored, said.number) for stored in packs):
                 return []
-            number = self._keep("withdraw", lease, RemovalFile(signed, list(packs)))
+            number = self._keep("withdraw", lease, RemovalFile(kept))
             return self._do(lease, said, packs, number)
 
     def last_number(self, agreement: AgreementId) -> int:
@@ -143,8 +164,8 @@ class Removals:
             return 0
         return int(found.st_mtime * 1000)
 
-    def signed(self, agreement: AgreementId) -> list[tuple[str, bytes, list[StoredId]]]:
-        """Return (kind, signed statement, packs) of all that was asked, oldest first: what a host rebuts with.
+    def signed(self, agreement: AgreementId) -> list[tuple[str, Kept]]:
+        """Return kind and request of all that was asked, oldest first: what a host rebuts with.
 
         Raises:
             StoreUnavailable: the disk refuses.
@@ -152,8 +173,7 @@ class Removals:
 
         """
         with translate_failures(self._layout.root):
-            files = [(name, read_removal(path, name.number)) for name, path in self._files(agreement)]
-        return [(name.kind, file.signed, file.packs) for name, file in files]
+            return [(name.kind, read_removal(path, name.number).kept) for name, path in self._files(agreement)]
 
     def replay(self) -> list[str]:
         """Do again what the catalogue does not know, after a crash or without a catalogue; return notes.
@@ -168,16 +188,14 @@ class Removals:
         for lease in self._leases.list_all():
             known = self.graveyard.last_removal(lease.agreement)
             with translate_failures(self._layout.root):
-                kept = self._files(lease.agreement)
-            self._numbers[lease.agreement] = kept[-1][0].number if kept else 0
-            files = [file for file in kept if file[0].number > known]
+                every = self._files(lease.agreement)
+            self._numbers[lease.agreement] = every[-1][0].number if every else 0
+            files = [file for file in every if file[0].number > known]
             for name, path in files:
                 try:
                     with translate_failures(self._layout.root):
                         file = read_removal(path, name.number)
-                    said = open_removal(
-                        _KINDS[name.kind], file.signed, file.packs, owner=lease.owner, agreement=lease.agreement
-                    )
+                    said = _open(_KINDS[name.kind], lease, file.kept)
                 except (PeerFault, LocalError) as exc:
                     # Fail closed: without the owner's word the packs are kept.
                     notes.append(f"a request to delete packs can't be read and is not followed: {path}: {exc}")
@@ -185,7 +203,7 @@ class Removals:
                 if file.asked is not None:
                     # The store was that old once: so windows are of the same requests as they were then.
                     self.graveyard.recall_age(file.asked.age_s)
-                self._do(lease, said, file.packs, name.number, file.asked)
+                self._do(lease, said, file.kept.packs, name.number, file.asked)
         return notes
 
     def _measure(self, agreement: AgreementId, packs: Sequence[StoredId]) -> Asked:
@@ -194,19 +212,22 @@ class Removals:
         return Asked(0, graveyard.age_s(), graveyard.measure(agreement), graveyard.measure(agreement, packs))
 
     def _check(
-        self, kind: type[Removal], agreement: AgreementId, signed: bytes, packs: Sequence[StoredId]
-    ) -> tuple[Lease, Removal]:
+        self, kind: type[Removal], agreement: AgreementId, signed: bytes, packs: Sequence[StoredId], device_sig: bytes
+    ) -> tuple[Lease, Removal, Kept]:
         self._presence.check()
-        lease = self._leases.get(agreement)
-        said = open_removal(kind, signed, packs, owner=lease.owner, agreement=agreement)
-        held = self._heads.name_held(agreement)
+        lease, held = self._leases.get(agreement), self._heads.get(agreement)
+        is_granted_anew = held is not None and held.head.epoch > FIRST_EPOCH
+        grant = held.signed_grant if held is not None and is_granted_anew else b""
+        kept = Kept(signed, tuple(packs), grant, device_sig if grant else b"")
+        said = _open(kind, lease, kept)
         # The head of this moment, not just any that was held: so nothing old can be shown again, by whomever.
-        if held != (said.head_hash, said.number):
+        name = NO_HEAD if held is None else (statement_hash(held.signed_head), held.head.number)
+        if name != (said.head_hash, said.number):
             raise RefusedError(
-                f"the request names head {said.number}, and {f'head {held[1]}' if held[1] else 'none'} is held",
+                f"the request names head {said.number}, and {f'head {name[1]}' if name[1] else 'none'} is held",
                 hint="it is made anew when the newest head has been left here",
             )
-        return lease, said
+        return lease, said, kept
 
     def _is_alive(self, agreement: AgreementId, stored: StoredId) -> bool:
         return self.graveyard.is_alive(agreement, stored)
@@ -251,3 +272,16 @@ class Removals:
             self._presence.check()
             return []
         return sorted((name, path) for name, path in found if name is not None)
+
+
+def _open(kind: type[Removal], lease: Lease, kept: Kept) -> Removal:
+    """Return what a request says, having checked who signed it: the owner, and where there is a grant its device."""
+    said = open_removal(kind, kept.signed, kept.packs, owner=lease.owner, agreement=lease.agreement)
+    if kept.grant and not kept.device_sig:
+        raise RefusedError(
+            "another machine of this owner makes the backups now, and only that one may ask for this",
+            hint="`backup-peer recover --take-over` makes this machine the one",
+        )
+    if kept.grant:
+        check_countersigned(kind, kept.signed, kept.device_sig, grant=kept.grant, authority=lease.terms.authority)
+    return said

@@ -72,3 +72,5 @@ PARTIAL_CACHE_KIB: Final = 2 * KIB
 """Page cache of the tree cache: its blobs are read once each."""
 TREE_CACHE_TOUCHES: Final = 65536
 """Reads of the tree cache remembered before they are written down as recent use."""
+TAKE_OVER_STEP: Final = 1_000_000
+"""How far above the last head another writer begins: two years of a backup a minute by one that it could not hear."""

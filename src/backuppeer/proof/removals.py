@@ -17,7 +17,17 @@ from backuppeer.errors import ProtocolViolation
 from backuppeer.ids import AgreementId, StoredId
 from backuppeer.limits import REMOVAL_PACKS
 from backuppeer.proof.merkle import root_of_set
-from backuppeer.proof.statements import ZERO_HASH, Count, Extensions, Hash, Statement, open_statement, sign_statement
+from backuppeer.proof.statements import (
+    ZERO_HASH,
+    Count,
+    Extensions,
+    Hash,
+    Statement,
+    WriterGrant,
+    check_beside,
+    open_statement,
+    sign_statement,
+)
 
 PackCount = Annotated[int, Meta(ge=1, le=REMOVAL_PACKS)]
 
@@ -94,6 +104,19 @@ def sign_removal(
         time_ms=time_ms,
     )
     return sign_statement(statement, identity)
+
+
+def check_countersigned(
+    kind: type[Removal], signed: Buffer, device_sig: bytes, *, grant: Buffer, authority: bytes
+) -> None:
+    """Check that the device of a signed grant signed a statement too, which its owner signed.
+
+    Raises:
+        AuthenticationFault: it did not, or the grant is not by `authority`.
+        ProtocolViolation: malformed.
+
+    """
+    check_beside(kind, signed, device_sig, open_statement(WriterGrant, grant, authority).device)
 
 
 def open_removal(

@@ -255,6 +255,28 @@ def peek_statement(kind: type[S], signed: Buffer) -> S:
     return _decode(kind, _split_signed(kind, signed)[0])
 
 
+def sign_beside(kind: type[Statement], signed: Buffer, key: SigningKey) -> bytes:
+    """Return the signature (64 bytes) of one more key over a signed statement; it is kept beside the statement.
+
+    Raises:
+        ProtocolViolation: the length before the blob is wrong.
+
+    """
+    # The purpose is that of the statement: who signed is told by the key, and no key of ours signs for two roles.
+    return key.sign(kind.purpose, _take_blob(bytes(signed)))
+
+
+def check_beside(kind: type[Statement], signed: Buffer, signature: bytes, public: bytes) -> None:
+    """Check what `sign_beside` returned, by the key `public` (32 bytes).
+
+    Raises:
+        AuthenticationFault: it does not hold.
+        ProtocolViolation: as `sign_beside`.
+
+    """
+    verify_signature(public, kind.purpose, _take_blob(bytes(signed)), signature)
+
+
 def statement_hash(signed: Buffer) -> bytes:
     """Return the 32-byte hash of a statement's blob, the same with whatever signatures.
 

@@ -3,9 +3,14 @@
 Knows: grants and heads. Must not know: which head came before (the host's compare-and-set does), or where they lie.
 """
 
+from typing import Final
+
 from backuppeer.crypto.digest import Buffer
 from backuppeer.errors import AuthenticationFault
 from backuppeer.proof.statements import Head, WriterGrant, open_statement, peek_statement
+
+FIRST_EPOCH: Final = 1
+"""Of the grant that `init` signs; every later one was signed by a take-over."""
 
 
 def verify_head(signed_head: Buffer, signed_grant: Buffer, authority: bytes) -> Head:

@@ -15,7 +15,7 @@ from msgspec import Meta
 from backuppeer.crypto.keys import RepositoryKeys
 from backuppeer.errors import IntegrityFault, LocalError
 from backuppeer.ids import BlobId, LogicalId, SnapshotId
-from backuppeer.limits import BLOB_PLAIN_BYTES, INVENTORY_PIECES, INVENTORY_SNAPSHOTS
+from backuppeer.limits import BLOB_PLAIN_BYTES, INVENTORY_PIECES, INVENTORY_SNAPSHOTS, TAKE_OVER_STEP
 from backuppeer.proof.merkle import root_of_set
 from backuppeer.proof.statements import ZERO_HASH, Head, WriterGrant
 from backuppeer.repo.blob import BlobKind
@@ -139,8 +139,10 @@ def plan_head(
 ) -> Head:
     """Return the head that the granted device signs next; `previous_hash` is `statement_hash` of `previous`.
 
-    None for `previous` starts a repository. `index`: blob id of the encoded inventory's root. The time ascends from
-    head to head whatever the clock does: a head that is not later than another can't descend from it.
+    None for `previous` starts a repository. Another writer begins TAKE_OVER_STEP higher: the one before it may have
+    gone on, at hosts that could not be heard, and a host takes no number below the one it has. `index`: blob id of the
+    encoded inventory's root. The time ascends from head to head whatever the clock does: a head that is not later than
+    another can't descend from it.
 
     Raises:
         LocalError: the previous head is of another repository or a higher epoch: this device must not write.
@@ -170,11 +172,12 @@ def _follow(
     if previous is not None and (previous.repository != grant.repository or previous.epoch > grant.epoch):
         raise LocalError("the last head belongs to another repository or a newer writer")
     index, snapshots_root, packs_root = said
+    step = 1 if previous is None or previous.epoch == grant.epoch else TAKE_OVER_STEP
     return Head(
         repository=grant.repository,
         epoch=grant.epoch,
         device=grant.device,
-        number=1 if previous is None else previous.number + 1,
+        number=step + (0 if previous is None else previous.number),
         previous=ZERO_HASH if previous is None else previous_hash,
         index=index,
         snapshots_root=snapshots_root,

@@ -285,12 +285,17 @@ class Usage(Message, frozen=True, kw_only=True):
     """How many bytes may be deleted now before their hold doubles (ADR 37); hosts of before don't do that."""
 
 
-class DeletePacks(Message, frozen=True, kw_only=True):
-    """Opener: the signed PackDelete, and the packs that it is about."""
+class RemovalRequest(Message, frozen=True, kw_only=True):
+    """Base of three openers. `device_sig`: of the device that writes, over the same statement; see Removals."""
 
     agreement: Agreement
     signed: Signed
     packs: RemovalPacks
+    device_sig: Annotated[bytes, Meta(max_length=64)] = b""
+
+
+class DeletePacks(RemovalRequest, frozen=True, kw_only=True):
+    """Opener: the signed PackDelete, and the packs that it is about."""
 
 
 class Deleted(Message, frozen=True, kw_only=True):
@@ -300,12 +305,8 @@ class Deleted(Message, frozen=True, kw_only=True):
     lock_s: Size
 
 
-class RevivePacks(Message, frozen=True, kw_only=True):
+class RevivePacks(RemovalRequest, frozen=True, kw_only=True):
     """Opener: the signed PackRevive, and the packs that it is about."""
-
-    agreement: Agreement
-    signed: Signed
-    packs: RemovalPacks
 
 
 class Revived(Message, frozen=True, kw_only=True):
@@ -314,12 +315,8 @@ class Revived(Message, frozen=True, kw_only=True):
     packs: Annotated[tuple[StoredHash, ...], Meta(max_length=REMOVAL_PACKS)] = ()
 
 
-class WithdrawPacks(Message, frozen=True, kw_only=True):
+class WithdrawPacks(RemovalRequest, frozen=True, kw_only=True):
     """Opener: the signed PackWithdraw, and the packs that it is about."""
-
-    agreement: Agreement
-    signed: Signed
-    packs: RemovalPacks
 
 
 class Withdrawn(Message, frozen=True, kw_only=True):

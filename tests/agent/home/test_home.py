@@ -9,8 +9,17 @@ from agent.loops import SetClock
 from backuppeer.agent.home.config import Config, change_config, read_config
 from backuppeer.agent.home.config_writer import write_config
 from backuppeer.agent.home.home import Home, write_private
-from backuppeer.agent.home.keyring import create_identity, load_keys, load_peer_id, recover_identity
+from backuppeer.agent.home.keyring import (
+    check_master,
+    create_identity,
+    grant_writer,
+    load_keys,
+    load_peer_id,
+    recover_identity,
+)
 from backuppeer.errors import DamagedStateError, LocalError, NotFoundError, UserError
+from backuppeer.ids import RepositoryId
+from backuppeer.proof.statements import WriterGrant, open_statement
 
 MASTER = bytes(range(32))
 KEY_FILES = ("working", "device", "transport", "grant")
@@ -80,6 +89,37 @@ def test_a_recovery_after_an_init_that_was_cut_short_does_not_inherit_its_grant(
     (home.keys / "working").unlink()  # written last: the crash came before it
     recover_identity(home, MASTER)
     assert load_keys(home).grant == b""
+
+
+def test_a_grant_makes_a_recovered_home_the_writer_of_the_repository_named(home, tmp_path):
+    create_identity(home, MASTER, SetClock())
+    second = Home(tmp_path / "second")
+    recover_identity(second, MASTER)
+    device = load_keys(second).device.public
+    assert second.is_read_only
+    name = load_keys(home).repository
+    grant_writer(second, MASTER, repository=name, epoch=2, clock=SetClock())
+    keys = load_keys(second)
+    said = open_statement(WriterGrant, keys.grant, keys.authority)
+    assert (said.repository, said.epoch, said.device, keys.repository) == (name, 2, device, name)
+    assert not second.is_read_only
+    assert mode(second.keys / "grant") == 0o600
+    old_device = load_keys(home).device.public
+    grant_writer(home, MASTER, repository=name, epoch=3, clock=SetClock())  # and back
+    back = open_statement(WriterGrant, load_keys(home).grant, keys.authority)
+    assert (back.epoch, back.device) == (3, old_device)
+
+
+def test_words_of_another_identity_grant_nothing(home):
+    create_identity(home, MASTER, SetClock())
+    before = (home.keys / "grant").read_bytes()
+    for step in (
+        lambda: check_master(home, b"x" * 32),
+        lambda: grant_writer(home, b"x" * 32, repository=RepositoryId(bytes(16)), epoch=2, clock=SetClock()),
+    ):
+        with pytest.raises(UserError, match="words of another identity"):
+            step()
+    assert (home.keys / "grant").read_bytes() == before
 
 
 def test_no_identity_is_told_as_such(home):

@@ -13,7 +13,6 @@ from backuppeer.agent.commands.amend import AmendCommands
 from backuppeer.agent.commands.owner import OwnerCommands
 from backuppeer.agent.home.config import Config, read_config
 from backuppeer.agent.home.config_writer import write_config
-from backuppeer.agent.home.keyring import load_keys
 from backuppeer.agent.home.sets import BackupSet, Retention
 from backuppeer.agent.jobs import amend as amend_job_module
 from backuppeer.agent.jobs.backup import BackupJob, Paths
@@ -404,7 +403,7 @@ def test_a_home_that_may_only_read_changes_no_list(house, owner, tree, tmp_path)
         async with estate_of(owner, tmp_path / "estate", house) as estate:
             made = await back_up(estate, tree, 1)
             (estate.home.path / "keys" / "grant").unlink()
-            estate.vault._keys = load_keys(estate.home)
+            estate.restart()
             for step in (forget(estate, made[0]), tag(estate, made[0], add=["x"])):
                 with pytest.raises(RefusedError, match="may only read") as caught:
                     await step

@@ -12,7 +12,6 @@ from agent.houses import HostHouse
 from backuppeer.agent.commands.amend import AmendCommands
 from backuppeer.agent.commands.prune import PruneCommands
 from backuppeer.agent.home.config import read_config
-from backuppeer.agent.home.keyring import load_keys
 from backuppeer.agent.jobs import prune as prune_module
 from backuppeer.agent.jobs.prune import PruneJob
 from backuppeer.agent.owner import gathering as gathering_module
@@ -807,7 +806,7 @@ def test_a_home_that_may_only_read_and_a_wish_without_a_yes_prune_nothing(house,
             with pytest.raises(UserError, match="needs a yes"):
                 await commands(estate).prune(PruneRequest(), estate._emit)
             (estate.home.path / "keys" / "grant").unlink()
-            estate.vault._keys = load_keys(estate.home)
+            estate.restart()
             for step in (prune, plan):
                 with pytest.raises(RefusedError, match="may only read"):
                     await step(estate)

@@ -192,13 +192,18 @@ def taken_over(owner, tmp_path) -> HeadChain:
     return HeadChain(State(tmp_path / "taken.db"), keys, repository, owner.clock)
 
 
-def test_a_head_of_a_higher_epoch_stops_the_writer_but_not_a_reader(owner, chain, tmp_path):
+def test_a_head_of_a_higher_epoch_stops_the_writer_for_good_but_not_a_reader(owner, chain, tmp_path):
     chain.extend(INDEX, inventory(1))
     second = taken_over(owner, tmp_path)
+    second.adopt(*rows(chain)[0][1:])
     second.extend(INDEX, inventory(1, 2))
-    ((_, signed, grant),) = rows(second)
-    with pytest.raises(RefusedError, match="taken over"):
-        chain.adopt(signed, grant)
+    _, (_, signed, grant) = rows(second)
+    assert chain.may_write
+    assert chain.adopt(signed, grant).epoch == 2, "to be read"
+    for again in (chain, chain_of(owner)):
+        assert not again.may_write
+        with pytest.raises(RefusedError, match="taken over"):
+            again.extend(INDEX, inventory(3))
     reader_home = Home(tmp_path / "reader")
     recover_identity(reader_home, b"o" * 32)
     state = State(tmp_path / "reader.db")

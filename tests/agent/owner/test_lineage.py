@@ -1,8 +1,9 @@
+import msgspec
 import pytest
 
-from agent.owner.test_heads import INDEX, chain_of, inventory, rows
+from agent.owner.test_heads import INDEX, chain_of, inventory, rows, taken_over
 from backuppeer.agent.home.state import State
-from backuppeer.agent.owner.lineage import check_fits, plan_way
+from backuppeer.agent.owner.lineage import check_fits, check_writer, is_stray, plan_way
 from backuppeer.errors import DamagedStateError
 from backuppeer.proof.statements import Head, peek_statement
 
@@ -68,3 +69,47 @@ def test_without_the_heads_between_a_host_lags_and_is_named_not_blamed(history, 
 def test_a_host_with_another_head_of_the_same_number_is_no_host_that_lags(history, fork):
     with pytest.raises(DamagedStateError, match="two histories"):
         plan_way(fork[0][1], history[2:], "bob")
+
+
+@pytest.fixture
+def later(owner, history, tmp_path):
+    """What a second device knows that saw head 3 only, took over, and made three heads."""
+    chain = taken_over(owner, tmp_path)
+    chain.adopt(*history[2][1:])
+    owner.clock.ms += 1000
+    for count in (8, 9, 10):
+        chain.extend(INDEX, inventory(count))
+    yield rows(chain)
+    chain._state.close()
+
+
+def stray(row, known):
+    return is_stray(peek_statement(Head, row[1]), row[1], known)
+
+
+def test_what_the_next_writer_saw_is_not_stray_and_what_came_after_is(history, later):
+    assert [stray(row, later) for row in history] == [False] * 3 + [True] * 3
+    assert not any(stray(row, later) for row in later)
+    assert not any(stray(row, history) for row in later), "nothing is known above them"
+    assert [stray(row, [*history, *later[1:]]) for row in history] == [False] * 3 + [True] * 3
+
+
+def test_a_head_of_another_history_is_stray_also_below_the_one_that_was_seen(later, fork):
+    assert all(stray(row, later) for row in fork)
+
+
+def test_where_the_first_head_of_the_later_epoch_is_not_known_every_earlier_one_counts_as_stray(history, later):
+    assert all(stray(row, later[-1:]) for row in history)
+
+
+def test_a_host_with_a_head_of_an_earlier_epoch_needs_the_newest_head_only(history, later):
+    for row in history:
+        known = [one for one in later if one[0] >= row[0]]
+        assert plan_way(row[1], known, "bob") == later[-1:]
+
+
+def test_heads_of_two_devices_of_one_epoch_are_refused_by_name(history, later):
+    mine, theirs = (peek_statement(Head, rows[-1][1]) for rows in (history, later))
+    check_writer(theirs, mine)
+    with pytest.raises(DamagedStateError, match="what another machine wrote"):
+        check_writer(theirs, msgspec.structs.replace(theirs, device=mine.device))

@@ -121,7 +121,7 @@ def test_before_a_host_is_found_a_home_says_so_instead_of_having_no_snapshots(he
 def test_a_home_made_from_the_words_refuses_to_write_and_says_how_to_go_on(heir):
     with pytest.raises(RefusedError, match="may only read") as told:
         heir.vault.check_writable()
-    assert "`backup-peer init --home DIR`" in told.value.hint
+    assert "`backup-peer recover --take-over`" in told.value.hint
     assert told.value.exit_code == ExitCode.REFUSED
 
 

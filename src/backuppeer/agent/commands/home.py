@@ -62,7 +62,7 @@ class HomeCommands:
             notes=[*notes, *self._notes()],
             waiting_in=self._count_waiting(Direction.IN),
             waiting_out=self._count_waiting(Direction.OUT),
-            read_only=not self._parts.keys.grant,
+            read_only=not self._agent.owner.vault.writer.may_write,
             storing=storing_state(self._agent),
         )
 
@@ -123,6 +123,8 @@ class HomeCommands:
         if self._agent.owner.vault.is_unrecovered:
             notes.append("the recovery of this home is not finished: run `backup-peer recover` again")
         vault, state = self._agent.owner.vault, self._parts.state
+        why = vault.writer.describe()
+        notes += [why] if why else []
         has_copies = vault.repository_id is not None and bool(vault.repository.index.snapshots())
         hosts = [host for _, host, _ in state.agreements()]
         for host, text in self._parts.standing.reminders(hosts, vault.complete_hosts() if has_copies else ()):

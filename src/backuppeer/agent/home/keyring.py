@@ -4,7 +4,8 @@ Knows: which keys a home has and how their files look. Must not know: sessions, 
 authority's secret are never written; what lies here is the working secret of one generation.
 
 `keys/working`: magic `BPWORK\r\n` 8 ‖ version u8 ‖ generation u32be ‖ authority public key 32 ‖ working secret 32.
-`keys/device`, `keys/transport`: 32-byte Ed25519 seeds. `keys/grant`: signed WriterGrant, absent in a recovered home.
+`keys/device`, `keys/transport`: 32-byte Ed25519 seeds. `keys/grant`: signed WriterGrant, absent in a recovered home
+that did not take over.
 """
 
 import secrets
@@ -23,10 +24,10 @@ from backuppeer.crypto.keys import WorkingSecret, derive_authority, derive_ident
 from backuppeer.errors import DamagedStateError, LocalError, NewerFormatError, NotFoundError, PeerFault, UserError
 from backuppeer.ids import DeviceId, PeerId, RepositoryId
 from backuppeer.proof.statements import WriterGrant, open_statement, sign_statement
+from backuppeer.proof.writer import FIRST_EPOCH
 
 _log = structlog.get_logger()
 FIRST_GENERATION: Final = 1
-FIRST_EPOCH: Final = 1
 _MAGIC: Final = b"BPWORK\r\n"
 _LAYOUT: Final = struct.Struct(">8sBI32s32s")
 _VERSION: Final = 1
@@ -93,6 +94,41 @@ def recover_identity(home: Home, master: bytes) -> PeerId:
     # An `init` that was cut short may have left the grant of another identity: it names neither these keys nor device.
     (home.keys / "grant").unlink(missing_ok=True)
     return _write_keys(home, master, SigningKey.generate())
+
+
+def check_master(home: Home, master: bytes) -> HomeKeys:
+    """Check that the words are those of this home, and return its keys.
+
+    Raises:
+        NotFoundError: no identity here.
+        UserError: the words are those of another identity.
+        DamagedStateError: a key file is not what it should be.
+
+    """
+    keys = load_keys(home)
+    of_words = derive_identity(derive_working(master, FIRST_GENERATION)).public, derive_authority(master).public
+    # Both: agreements bind hosts to an authority, and a grant of another one than theirs would lock this home out.
+    if of_words != (keys.identity.public, keys.authority):
+        raise UserError(
+            f"these are the words of another identity than that of {home.path}",
+            hint="nothing was changed: take the words that came with this identity",
+        )
+    return keys
+
+
+def grant_writer(home: Home, master: bytes, *, repository: RepositoryId, epoch: int, clock: Clock) -> None:
+    """Write a grant of `epoch` that makes this home's device the writer of its repository (ADR 35).
+
+    To be called while no agent has the home. The device key is there already: a grant can't name one that is lost.
+
+    Raises:
+        as `check_master`.
+
+    """
+    device = DeviceId(check_master(home, master).device.public)
+    grant = WriterGrant(repository=repository, epoch=epoch, device=device, time_ms=clock.now_ms())
+    # Durable before the agent starts with it, and before any host sees a head under it; the one before is void then.
+    write_private(home.keys / "grant", sign_statement(grant, derive_authority(master)))
 
 
 def load_peer_id(home: Home) -> PeerId:

@@ -6,7 +6,7 @@ Each stream is served by one task; disk work runs in threads.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import structlog
@@ -31,7 +31,7 @@ from backuppeer.host.heads import HeadAccepted
 from backuppeer.host.incoming import Incoming
 from backuppeer.host.reader import DamagedPackError, PackReader
 from backuppeer.host.store import Store
-from backuppeer.ids import AgreementId, PeerId, shorten_peer_id
+from backuppeer.ids import AgreementId, PeerId, StoredId, shorten_peer_id
 from backuppeer.limits import LEAF_BYTES, PACKS_READ_AT_ONCE, PACKS_RECEIVED_AT_ONCE
 from backuppeer.wire.codes import RefusalCode
 from backuppeer.wire.messages import (
@@ -57,6 +57,7 @@ from backuppeer.wire.messages import (
     PutPack,
     Range,
     Refused,
+    RemovalRequest,
     Revived,
     RevivePacks,
     Stored,
@@ -208,21 +209,19 @@ class Serving:
         await channel.send(PackList(packs=rows, more=len(rows) == message.limit))
 
     async def _delete(self, store: Store, channel: Channel, message: DeletePacks) -> None:
-        deleted, lock_s = await asyncio.to_thread(
-            store.removals.delete, message.agreement, message.signed, message.packs
-        )
+        deleted, lock_s = await asyncio.to_thread(store.removals.delete, message.agreement, *_request_of(message))
         self.on_deleted()
         await channel.send(Deleted(packs=len(deleted), lock_s=lock_s))
 
     async def _withdraw(self, store: Store, channel: Channel, message: WithdrawPacks) -> None:
-        packs = await asyncio.to_thread(store.removals.withdraw, message.agreement, message.signed, message.packs)
+        packs = await asyncio.to_thread(store.removals.withdraw, message.agreement, *_request_of(message))
         # Their room is free when the answer says so; whatever else is due goes with them.
         while packs and (await run_whole(store.sweep.run)).packs:
             pass
         await channel.send(Withdrawn(packs=tuple(packs)))
 
     async def _revive(self, store: Store, channel: Channel, message: RevivePacks) -> None:
-        kept = await asyncio.to_thread(store.removals.revive, message.agreement, message.signed, message.packs)
+        kept = await asyncio.to_thread(store.removals.revive, message.agreement, *_request_of(message))
         await channel.send(Revived(packs=tuple(kept)))
 
     async def _list_deleted(self, store: Store, channel: Channel, message: ListDeleted) -> None:
@@ -249,6 +248,10 @@ class Serving:
                 spare_bytes=await asyncio.to_thread(removals.spare_bytes, agreement),
             )
         )
+
+
+def _request_of(message: RemovalRequest) -> tuple[bytes, Sequence[StoredId], bytes]:
+    return message.signed, message.packs, message.device_sig
 
 
 @asynccontextmanager

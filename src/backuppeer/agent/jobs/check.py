@@ -16,6 +16,7 @@ from backuppeer.agent.jobs.findings import Findings
 from backuppeer.agent.jobs.pulling import for_each, run_aside
 from backuppeer.agent.jobs.reading import Reading, check_share
 from backuppeer.agent.owner.fetch import Fetch
+from backuppeer.agent.owner.meeting import Meeting
 from backuppeer.agent.owner.proofreading import read_directory
 from backuppeer.agent.owner.selfcheck import (
     blobs_of_list,
@@ -83,8 +84,11 @@ class CheckJob:
                 # Index and ledger say what hosts should have: without them there is nothing to compare with.
                 self._reporter.note("hosts and snapshots were not looked at: what is known of them here is damaged")
                 return self._report([])
-            self._packs = list(self._vault.repository.index.packs())
             await self._take_stocks(partners)
+            if not self._vault.writer.may_write and any(stock.is_ahead for stock in self._found.stocks.values()):
+                await self._catch_up(partners)
+            self._tell_stocks()
+            self._packs = list(self._vault.repository.index.packs())
             self._make_sources()
             repository = self._vault.repository
             trees = TreeReader(repository.keys, repository.index, cache=repository.cache, source=self._source)
@@ -123,14 +127,24 @@ class CheckJob:
         stocks = await asyncio.gather(*(take_stock(self._vault, p, partial(count, p.agreement)) for p in partners))
         for partner, stock in zip(partners, stocks, strict=True):
             self._found.stocks[partner.agreement] = stock
-            if stock.away is not None:
-                self._reporter.note(f"{partner.name}: {stock.away.message}")
-            elif stock.unknown:
-                self._reporter.note(f"{partner.name} keeps packs that this home does not know: {stock.unknown}")
         heard = [stock.partner.name for stock in self._found.heard]
         await self._reporter.state(
             "connected", f"connected to {', '.join(heard)}" if heard else "no host can be reached"
         )
+
+    async def _catch_up(self, partners: Sequence[Partner]) -> None:
+        """Follow the machine that writes, which is another one: what it did since is no damage here, nor any host's."""
+        meeting = Meeting(self._vault, self._reporter, lambda *_: None)  # who is away or at fault, the stock tells
+        await meeting.refresh(await meeting.hear(partners))
+        await self._vault.ensure_whole(patient=False)
+        await self._take_stocks(partners)
+
+    def _tell_stocks(self) -> None:
+        for stock in self._found.stocks.values():
+            if stock.away is not None:
+                self._reporter.note(f"{stock.partner.name}: {stock.away.message}")
+            elif stock.unknown:
+                self._reporter.note(f"{stock.partner.name} keeps packs that this home does not know: {stock.unknown}")
 
     def _examine(self, checker: Checker) -> Chosen:
         """Look at what hosts keep, without reading it; in a thread."""

@@ -62,9 +62,8 @@ async def withdraw(vault: Vault, partner: Partner) -> Withdrawal:
     for batch in _cut(pending):
         packs = tuple(copy.stored for copy in batch)
         session = await partner.session()
-        message = WithdrawPacks(
-            agreement=partner.agreement, signed=vault.sign_removal(PackWithdraw, batch, head), packs=packs
-        )
+        signed, device_sig = vault.sign_removal(PackWithdraw, batch, head)
+        message = WithdrawPacks(agreement=partner.agreement, signed=signed, packs=packs, device_sig=device_sig)
         with vault.asked.one(partner.agreement) as asked:
             async with session.request(message) as channel:
                 erased = set((await channel.receive(Withdrawn)).packs)
@@ -113,9 +112,8 @@ async def _revive(vault: Vault, partner: Partner, head: tuple[bytes, int]) -> No
     for batch in _cut(await asyncio.to_thread(_find_wanted, vault, partner)):
         packs = tuple(copy.stored for copy in batch)
         session = await partner.session()
-        message = RevivePacks(
-            agreement=partner.agreement, signed=vault.sign_removal(PackRevive, batch, head), packs=packs
-        )
+        signed, device_sig = vault.sign_removal(PackRevive, batch, head)
+        message = RevivePacks(agreement=partner.agreement, signed=signed, packs=packs, device_sig=device_sig)
         # Whether it kept the request, or had none of them deleted, its answer does not tell.
         with vault.asked.one(partner.agreement):
             async with session.request(message) as channel:
@@ -134,11 +132,9 @@ async def _delete(vault: Vault, partner: Partner, head: tuple[bytes, int]) -> Cl
     pending = await asyncio.to_thread(lambda: list(ledger.doomed_at(partner.agreement, is_told=False)))
     for batch in _cut(pending):
         session = await partner.session()
-        message = DeletePacks(
-            agreement=partner.agreement,
-            signed=vault.sign_removal(PackDelete, batch, head),
-            packs=tuple(copy.stored for copy in batch),
-        )
+        signed, device_sig = vault.sign_removal(PackDelete, batch, head)
+        packs = tuple(copy.stored for copy in batch)
+        message = DeletePacks(agreement=partner.agreement, signed=signed, packs=packs, device_sig=device_sig)
         with vault.asked.one(partner.agreement) as asked:
             async with session.request(message) as channel:
                 answer = await channel.receive(Deleted)

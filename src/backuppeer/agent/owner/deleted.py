@@ -91,25 +91,27 @@ async def weigh_findings(
     *,
     clock: Clock,
     hold_s: int,
-    blame: Blame,
+    blame: Blame | None,
     reporter: Reporter,
 ) -> None:
     """Tell what a resync found wrong: packs that can't be opened, lost ones, and those deleted by another machine.
 
     The ledger forgets what is lost; of what was deleted it notes until when it is kept. `hold_s`: the most believed.
+    `blame`: None for a machine that only reads: the one that writes may have had packs erased.
 
     Raises:
         ProtocolViolation, Unavailable: as `list_deleted`.
 
     """
     if found.failure is not None:
-        blame(partner, found.failure)
+        if blame is not None:
+            blame(partner, found.failure)
         reporter.note(f"{partner.name}: packs that can't be opened: {found.failed}: {found.failure.message}")
     gone = found.lost
     if gone:
         gone -= await _excuse(partner, repository, gone, clock=clock, hold_s=hold_s, reporter=reporter)
     lost = await asyncio.to_thread(repository.ledger.forget_stored, partner.agreement, gone)
-    if lost:
+    if lost and blame is not None:
         loss = IntegrityFault(f"packs that it had acknowledged are gone: {lost}")
         blame(partner, loss)
         reporter.fault(partner.peer, partner.name, loss, hint=LOST_PACKS)
@@ -239,7 +241,8 @@ class _Reading:
             read = partial(read_directory, self._partner, self._repository, row)
             copy, entries = await retry(read, self._clock)
         except (PeerFault, RefusedError, NewerFormatError) as exc:
-            self.found.unreadable.append(exc)
+            # Without the frames that it went through, which hold what was read: a host may list a million of them.
+            self.found.unreadable.append(exc.with_traceback(None))
             return None
         if copy.logical in self._alive:
             return None

@@ -13,6 +13,7 @@ from typing import TypeVar
 from backuppeer.agent.owner.asking import REMOVALS_UNKNOWN, Mark
 from backuppeer.agent.owner.clearing import Cleared, Withdrawal, clear_out, withdraw
 from backuppeer.agent.owner.copying import find_shortage
+from backuppeer.agent.owner.joining import join_stray
 from backuppeer.agent.owner.meeting import Meeting
 from backuppeer.agent.owner.upload import Upload
 from backuppeer.agent.owner.vault import Vault
@@ -68,6 +69,7 @@ class Gathering:
         `copy_bytes`: what may be copied to a host that lacks packs; one that lacks more drops out. None: any number.
 
         Raises:
+            RefusedError: one of them, or any other host, knows another writer: this machine was taken over.
             BackupPeerError: none is left; why the first one dropped out.
 
         """
@@ -75,9 +77,12 @@ class Gathering:
         others = await self._hear_others(partners)
         meeting = Meeting(self._vault, self._reporter, self.drop)
         before = self._vault.asked.mark()
-        met = self._live(await meeting.refresh(self._live(await meeting.hear(partners))))
+        heard = await meeting.hear(partners)
+        await self._stop_if_taken(meeting, heard)
+        met = self._live(await meeting.refresh(self._live(heard)))
         self.note_held(meeting.held, since=before)
         await self._resync(meeting, others)
+        met = self._live([partner for partner in met if await self._has_joined(meeting, partner)])
         is_waited_for = len(met) > 1
         level = [await self._is_level(p, meeting.held[p.agreement], is_waited_for, copy_bytes) for p in met]
         met = self._live([p for p, is_level in zip(met, level, strict=True) if is_level])
@@ -85,6 +90,13 @@ class Gathering:
         self.are_all_heard = not meeting.witnesses().away
         await self._reporter.state("connected", f"connected to {', '.join(p.name for p in met)}")
         return met
+
+    async def _stop_if_taken(self, meeting: Meeting, heard: Sequence[Partner]) -> None:
+        """End the job if another device is the writer now, once the index here is that of its head: to be read."""
+        if not self._vault.writer.may_write:
+            await meeting.refresh(heard)
+            await self._vault.ensure_whole(patient=False)
+        self._vault.check_writable()
 
     def note_held(self, held: Mapping[AgreementId, HeadIs], *, since: Mark) -> None:
         """Remember how many requests to remove packs each host had kept before it told what it holds.
@@ -173,6 +185,8 @@ class Gathering:
             self._check_removals(partner, await self._vault.heads.leave_with(partner))
         except BackupPeerError as exc:
             _raise_own(exc)
+            # Taken over in mid-work: that is no host's fault, and ends the job.
+            self._vault.check_writable()
             self.failures[partner.peer] = exc
             self._blame(partner, exc)
             return False
@@ -314,6 +328,20 @@ class Gathering:
                 f"the newest state of this backup can't be read, so nothing was written: {told.message}", hint=told.hint
             )
         self._reporter.note(told.message)
+
+    async def _has_joined(self, meeting: Meeting, partner: Partner) -> bool:
+        """Join what an earlier writer left at a host alone; a host where that can't be done drops out, untouched."""
+        try:
+            stray = self._vault.heads.find_stray(meeting.held[partner.agreement])
+            if stray is not None:
+                source = self._vault.source(wait_s=0)
+                found = await asyncio.to_thread(join_stray, self._vault.repository, stray, source)
+                what = f"{found} backup{'' if found == 1 else 's'} of another machine of yours"
+                self._reporter.note(f"{partner.name} kept {what}, unknown here: joined to the list")
+        except BackupPeerError as exc:
+            self.drop(partner, exc)
+            return False
+        return True
 
     async def _is_level(
         self,

@@ -10,10 +10,11 @@ from typing import Final
 
 from backuppeer.agent.home.keyring import HomeKeys
 from backuppeer.agent.home.state import State
-from backuppeer.agent.owner.lineage import HeadRow, check_fits, plan_way, two_histories
+from backuppeer.agent.owner.lineage import HeadRow, check_fits, check_writer, is_stray, plan_way, two_histories
+from backuppeer.agent.owner.writer import Writer
 from backuppeer.agent.peers.partners import Partner
 from backuppeer.clock import Clock
-from backuppeer.errors import IntegrityFault, LocalError, NewerFormatError, PeerUnreachable, RefusedError
+from backuppeer.errors import IntegrityFault, LocalError, NewerFormatError, PeerUnreachable
 from backuppeer.ids import BlobId, PeerId, RepositoryId
 from backuppeer.limits import LEAVE_EACH_HEAD_S, LEAVE_HEAD_S
 from backuppeer.proof.statements import (
@@ -37,15 +38,6 @@ ROLLED_BACK: Final = (
 """What to do about a host that holds an older head, or another, than it countersigned."""
 
 
-def only_reads() -> RefusedError:
-    """Return the error for writing from a home that was brought back from its words, with a way to go on."""
-    return RefusedError(
-        "this home was recovered from the words and may only read",
-        hint="restore what you need; to make backups again, make a new home with `backup-peer init --home DIR`, then "
-        "`connect` to your host and `backup`, each with --home DIR",
-    )
-
-
 def _refuse_newer(signed: bytes) -> None:
     """Refuse a head of a newer version before it is looked at: it is no fault of who keeps it."""
     if is_newer(signed):
@@ -60,11 +52,12 @@ class HeadChain:
 
     def __init__(self, state: State, keys: HomeKeys, repository: RepositoryId, clock: Clock) -> None:
         self._state, self._keys, self._repository, self._clock = state, keys, repository, clock
+        self.writer = Writer(state, keys)
 
     @property
     def may_write(self) -> bool:
-        """Whether this device holds a grant; a recovered home does not."""
-        return bool(self._keys.grant)
+        """Whether this device is the writer; a recovered home is not, nor one that was taken over."""
+        return self.writer.may_write
 
     def newest(self) -> tuple[Head, bytes] | None:
         """Return the newest head known, verified, and its signed bytes."""
@@ -86,13 +79,13 @@ class HeadChain:
     def adopt(self, signed: bytes, grant: bytes) -> Head | None:
         """Take a head from a host if it is newer than ours; None when it is not. Repository and signatures are checked.
 
-        An older one that is not known here is kept too: it may be what another host, which lags, needs next.
+        An older one that is not known here is kept too: it may be what another host, which lags, needs next. The head
+        of a newer writer is adopted like any other, to be read; from then on `may_write` is false.
 
         Raises:
             AuthenticationFault: not signed by a writer of ours.
             IntegrityFault: of another repository.
-            DamagedStateError: two histories, both signed by this home.
-            RefusedError: another device was made the writer: this one must stop.
+            DamagedStateError: two histories: both signed by this home, or by two devices of one epoch.
             NewerFormatError: written by a newer version.
 
         """
@@ -100,16 +93,13 @@ class HeadChain:
         head = verify_head(signed, grant, self._keys.authority)
         if head.repository != self._repository:
             raise IntegrityFault("a host keeps a head of another repository for us")
+        self.writer.see(grant)
         newest = self.newest()
         mine = newest[0] if newest else None
-        if mine is not None and head.epoch > mine.epoch and self.may_write:
-            raise RefusedError(
-                "taken over: another machine with your words writes this backup now",
-                hint="if that was not you, act on it; this machine can still restore",
-            )
         if mine is not None and head.epoch <= mine.epoch:
             if head.epoch < mine.epoch or self._has(head, signed):
                 return None
+            check_writer(head, mine)
             check_fits(head, signed, self._state.heads_after(self._repository, 0))
         self._state.put_head(self._repository, head.number, signed, grant)
         is_newer = mine is None or (head.epoch, head.number) > (mine.epoch, mine.number)
@@ -134,6 +124,7 @@ class HeadChain:
         if newest is None:
             return head.number, True
         if head.epoch == newest[0].epoch and not self._has(head, held.head):
+            check_writer(head, newest[0])
             check_fits(head, held.head, self._state.heads_after(self._repository, 0))
         return head.number, (head.epoch, head.number) > (newest[0].epoch, newest[0].number)
 
@@ -179,11 +170,26 @@ class HeadChain:
         number = verify_head(held.head, held.grant, self._keys.authority).number
         return list(plan_way(held.head, self._state.heads_after(self._repository, number - 1), name))
 
+    def find_stray(self, held: HeadIs) -> Head | None:
+        """Return the head that a host holds if an earlier writer made it and our newest does not descend from it.
+
+        Raises:
+            AuthenticationFault: it is not signed by a writer of ours.
+
+        """
+        if not held.head:
+            return None
+        head = verify_head(held.head, held.grant, self._keys.authority)
+        newest = self.newest()
+        if newest is None or head.epoch >= newest[0].epoch:
+            return None
+        return head if is_stray(head, held.head, self._state.heads_after(self._repository, 0)) else None
+
     def extend(self, index: BlobId, inventory: Inventory) -> Head:
         """Sign the head that follows the newest one, and keep it.
 
         Raises:
-            RefusedError: this home may only read.
+            RefusedError: this home may only read, or was taken over.
 
         """
         mine = self.newest()
@@ -215,8 +221,7 @@ class HeadChain:
         return self._sign(plan_return(newest, statement_hash(signed), grant=grant, said=said, time_ms=now_ms))
 
     def _open_grant(self) -> WriterGrant:
-        if not self.may_write:
-            raise only_reads()
+        self.writer.check()
         return open_statement(WriterGrant, self._keys.grant, self._keys.authority)
 
     def _sign(self, head: Head) -> Head:
@@ -230,6 +235,7 @@ class HeadChain:
         Raises:
             IntegrityFault: it does not take what follows its own head, or countersigns something else.
             DamagedStateError: it lags, and heads between are not known here; or two histories.
+            RefusedError: it has the head of another device that was made the writer: this one must stop.
             PeerUnreachable: it went away.
 
         """
@@ -243,8 +249,17 @@ class HeadChain:
                 raise PeerUnreachable("it takes too long to take the newest state") from exc
             if not isinstance(answer, HeadIs):
                 return answer
+            self._stop_if_taken(answer)
             rows = self.way_from(answer, partner.name)
         raise IntegrityFault(f"{partner.name} does not take the head although it follows its own")
+
+    def _stop_if_taken(self, held: HeadIs) -> None:
+        """Stop if what a host holds was written under a grant above ours, or beside it: taken over in mid-work."""
+        if held.head:
+            head = verify_head(held.head, held.grant, self._keys.authority)
+            if head.repository == self._repository:
+                self.writer.see(held.grant)
+            self.writer.check()
 
     async def _send(self, partner: Partner, rows: list[HeadRow]) -> HeadIs | int:
         removals = 0

@@ -231,7 +231,7 @@ def load_head(repository: Repository, head: Head, source: Fetch) -> Loaded:
 
     """
     loaded = Loaded()
-    listed = _load_list(repository, head, source, loaded)
+    listed = load_list(repository, head, source, loaded)
     names = listed.snapshots if listed else _find_snapshots(repository, source, loaded)
     known = dict(repository.index.snapshots())
     bodies = {name: known.get(name) or loaded.read(repository, source, BlobId(name)) or b"" for name in names}
@@ -251,7 +251,7 @@ def load_head(repository: Repository, head: Head, source: Fetch) -> Loaded:
     return loaded
 
 
-def _load_list(repository: Repository, head: Head, source: Fetch, loaded: Loaded) -> Inventory | None:
+def load_list(repository: Repository, head: Head, source: Fetch, loaded: Loaded) -> Inventory | None:
     """Return the inventory that a head commits to, as much of it as can be read; None without its root."""
     root = loaded.read(repository, source, head.index)
     if root is None:

@@ -142,6 +142,11 @@ class Recovery:
         """
         meeting = Meeting(self._vault, reporter, self._note)
         losses = await meeting.mend(partners)
+        for partner in partners:
+            held = meeting.held.get(partner.agreement)
+            if held is not None and self._vault.heads.find_stray(held):
+                text = "has not heard of the last take-over: what it alone keeps joins the list with the next backup"
+                self._notes.append(f"{partner.name} {text}")
         count = len(self._vault.repository.index.snapshots())
         found = f"found {count} snapshot{'' if count == 1 else 's'}"
         return meeting.witnesses().explain(losses, found=found) if losses else None

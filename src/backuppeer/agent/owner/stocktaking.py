@@ -102,6 +102,8 @@ async def _look_at_head(vault: Vault, stock: Stock) -> None:
         vault.blame(partner, exc)
         stock.faults.append(("head", f"{partner.name}: {exc.message}"))
     if stock.is_ahead:
+        # Whether another machine is ahead, or this one was set back, its grant tells (CheckJob).
+        vault.writer.see(held.grant)
         text = f"{partner.name} knows a newer state (head {stock.head}) than this home, which has yet to catch up"
         stock.faults.append(("index", text))
 
@@ -121,5 +123,5 @@ def _compare(vault: Vault, stock: Stock, sizes: dict[StoredId, int]) -> None:
             stock.spoiled[copy.stored] = copy.logical
     superseded = spoiled.keys() - stock.spoiled.keys()
     stock.unknown = len(sizes) - known - len(superseded & sizes.keys())
-    if stock.missing:
+    if stock.missing and (vault.writer.may_write or not stock.is_ahead):
         vault.blame(stock.partner, IntegrityFault(f"packs that it had acknowledged are gone: {len(stock.missing)}"))

@@ -18,10 +18,11 @@ from backuppeer.agent.owner.asking import REMOVALS_UNKNOWN, OwnRequests
 from backuppeer.agent.owner.copying import copy_missing
 from backuppeer.agent.owner.deleted import weigh_findings
 from backuppeer.agent.owner.fetch import Fetch
-from backuppeer.agent.owner.heads import ROLLED_BACK, HeadChain, only_reads
+from backuppeer.agent.owner.heads import ROLLED_BACK, HeadChain
 from backuppeer.agent.owner.losses import Losses, drop_lost, find_losses
 from backuppeer.agent.owner.rebuild import Loaded, OnPack, load_head, rebuild_from
 from backuppeer.agent.owner.repository import Repository
+from backuppeer.agent.owner.writer import Writer
 from backuppeer.agent.peers.choosing import choose_listed
 from backuppeer.agent.peers.names import alias_of, name_of, resolve_peer
 from backuppeer.agent.peers.partners import Partner, Reach
@@ -34,7 +35,7 @@ from backuppeer.host.hold import held_s
 from backuppeer.ids import AgreementId, PeerId, RepositoryId, SnapshotId
 from backuppeer.limits import FETCH_CACHE_BYTES
 from backuppeer.proof.removals import Removal, sign_removal
-from backuppeer.proof.statements import Agreement, open_statement
+from backuppeer.proof.statements import Agreement, open_statement, sign_beside
 from backuppeer.repo.head import check_inventory
 from backuppeer.shares.ledger import Copy
 from backuppeer.trust.evidence import Kind
@@ -64,6 +65,7 @@ class Vault:
         """Held by a prune from its beginning to its end, beside which backups are made."""
         self._is_brief = False
         self.asked = OwnRequests()
+        self.writer = Writer(state, keys)
 
     @property
     def repository_id(self) -> RepositoryId | None:
@@ -123,14 +125,13 @@ class Vault:
             self._repository = self._repository.renewed()
 
     def check_writable(self) -> None:
-        """Refuse to write from a recovered home.
+        """Refuse to write from a home that may only read: recovered, or taken over; as `Writer.check`.
 
         Raises:
-            RefusedError: this home may only read.
+            RefusedError: it is one.
 
         """
-        if not self._keys.grant:
-            raise only_reads()
+        self.writer.check()
 
     def check_idle(self) -> None:
         """Refuse to write beside another job that does.
@@ -160,16 +161,13 @@ class Vault:
             finally:
                 self._is_brief = False
 
-    def sign_removal(self, kind: type[Removal], copies: Sequence[Copy], head: tuple[bytes, int]) -> bytes:
-        """Return the signed word that a host may delete these copies, or must keep them; `head`: hash and number."""
-        return sign_removal(
-            kind,
-            [copy.stored for copy in copies],
-            self._keys.identity,
-            agreement=copies[0].agreement,
-            head=head,
-            time_ms=self.clock.now_ms(),
+    def sign_removal(self, kind: type[Removal], copies: Sequence[Copy], head: tuple[bytes, int]) -> tuple[bytes, bytes]:
+        """Return the signed word that a host may delete copies, or must keep them, and our device's signature of it."""
+        packs, now_ms = [copy.stored for copy in copies], self.clock.now_ms()
+        signed = sign_removal(
+            kind, packs, self._keys.identity, agreement=copies[0].agreement, head=head, time_ms=now_ms
         )
+        return signed, sign_beside(kind, signed, self._keys.device)
 
     def lock_s(self, partner: Partner) -> int:
         """Return for how long a host keeps what was deleted, as agreed."""
@@ -267,7 +265,6 @@ class Vault:
         Raises:
             PeerFault: its head is not by a writer of ours.
             DamagedStateError: its head and ours are of two histories.
-            RefusedError: another device was made the writer: this one must stop.
 
         """
         try:
@@ -298,8 +295,9 @@ class Vault:
         await asyncio.to_thread(self.repository.ledger.forget_erased, self.clock.now_ms())
         found = await rebuild_from(partner, self.repository, on_pack, self.clock)
         hold_s = held_s(self.lock_s(partner), is_doubled=True)
+        blame = self.blame if self.writer.may_write else None
         await weigh_findings(
-            partner, self.repository, found, clock=self.clock, hold_s=hold_s, blame=self.blame, reporter=reporter
+            partner, self.repository, found, clock=self.clock, hold_s=hold_s, blame=blame, reporter=reporter
         )
         return found.is_conclusive
 

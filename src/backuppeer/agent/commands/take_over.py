@@ -1,0 +1,36 @@
+"""Commands that make this machine the writer: recover/take-over/plan, recover/take-over (control.api routes).
+
+Knows: that nothing else writes meanwhile. Must not know: HTTP, the words.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from backuppeer.agent.agent import Agent
+from backuppeer.agent.jobs.take_over import TakeOverJob
+from backuppeer.agent.reporter import Emit, reporting
+from backuppeer.control.taking_over import TakeOverPlan, TakeOverRequest, TakeOverResult
+
+
+class TakeOverCommands:
+    """recover/take-over/plan, recover/take-over."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+
+    async def plan(self, _: TakeOverRequest, emit: Emit) -> TakeOverPlan:
+        """Say what taking over would mean."""
+        async with self._job(emit) as job:
+            return await job.plan()
+
+    async def announce(self, _: TakeOverRequest, emit: Emit) -> TakeOverResult:
+        """Tell hosts of the grant that lies in this home."""
+        async with self._job(emit) as job:
+            return await job.announce()
+
+    @asynccontextmanager
+    async def _job(self, emit: Emit) -> AsyncIterator[TakeOverJob]:
+        vault = self._agent.owner.vault
+        vault.check_idle()
+        async with vault.busy, reporting(emit) as reporter:
+            yield TakeOverJob(vault, self._agent.parts.keys.peer, reporter)
