@@ -563,6 +563,30 @@ def test_what_a_backup_within_a_prune_has_hosts_delete_is_not_taken_for_another_
     asyncio.run(scenario())
 
 
+def test_a_head_that_was_shown_before_a_backup_left_a_newer_one_there_breaks_no_promise(
+    house, owner, tree, tmp_path, monkeypatch
+):
+    async def scenario():
+        async with estate_of(owner, tmp_path / "estate", house) as estate:
+            await back_up(estate, tree("a"), {})
+            ask = estate.vault.ask_head
+
+            async def early(partner):
+                held = await ask(partner)
+                patch.undo()
+                await back_up(estate, tree("a", "b"), {})
+                return held
+
+            with monkeypatch.context() as patch:
+                patch.setattr(HostHouse, "wish", LARGE)
+                patch.setattr(estate.vault, "ask_head", early)
+                await plan(estate)
+            assert estate.faults == []
+            assert Kind.INTEGRITY_FAULT not in estate.seen(house)
+
+    asyncio.run(scenario())
+
+
 # --- killed
 class Killed(BaseException):
     """Stands for the process that ends: nothing after it is done."""

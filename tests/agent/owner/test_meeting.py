@@ -1,6 +1,7 @@
 """Hosts heard side by side: a slow one holds up nobody, and what it costs to be slow is bounded."""
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 
@@ -160,6 +161,7 @@ class Hushed:
 
     def __init__(self, *there):
         self.there, self.taken = there, []
+        self.heads = SimpleNamespace(promise_of=lambda _: None)
 
     async def ask_head(self, partner):
         if partner.name not in self.there:

@@ -128,8 +128,15 @@ class HeadChain:
             check_fits(head, held.head, self._state.heads_after(self._repository, 0))
         return head.number, (head.epoch, head.number) > (newest[0].epoch, newest[0].number)
 
-    def check_promise(self, partner: Partner, held: HeadIs) -> None:
-        """Check that a host holds no older head, and no other, than the newest that it countersigned here.
+    def promise_of(self, partner: Partner) -> bytes | None:
+        """Return the receipt of the newest head that a host countersigned; to be looked at *before* it is asked.
+
+        A backup beside this may leave a newer one there between its answer and the moment at which that is weighed.
+        """
+        return self._state.setting(_RECEIPT + partner.agreement.hex())
+
+    def check_promise(self, partner: Partner, held: HeadIs, kept: bytes | None) -> None:
+        """Check that a host holds no older head, and no other, than it had countersigned (`kept`: `promise_of` it).
 
         Raises:
             IntegrityFault: it does: the one thing about heads that is a host's fault.
@@ -137,7 +144,6 @@ class HeadChain:
             NewerFormatError: written by a newer version.
 
         """
-        kept = self._state.setting(_RECEIPT + partner.agreement.hex())
         if kept is None:
             return
         _refuse_newer(held.head)
@@ -150,7 +156,7 @@ class HeadChain:
 
     def countersigned(self, partner: Partner) -> tuple[bytes, int] | None:
         """Return hash and number of the newest head that a host countersigned."""
-        kept = self._state.setting(_RECEIPT + partner.agreement.hex())
+        kept = self.promise_of(partner)
         if kept is None:
             return None
         said = open_statement(HeadReceipt, kept, PeerId(partner.peer))

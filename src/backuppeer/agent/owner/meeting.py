@@ -19,6 +19,8 @@ from backuppeer.limits import HEAR_S, WITNESS_S
 from backuppeer.wire.messages import HeadIs
 
 T = TypeVar("T")
+_Answer = tuple[HeadIs, bytes | None]
+"""The head that a host showed, and what it had promised when it was asked."""
 OnFailure = Callable[[Partner, BackupPeerError], None]
 
 
@@ -42,11 +44,12 @@ class Meeting:
         `rest_s`: how long the others are waited for once one has answered; None: each for HEAR_S.
         """
         answers = await self._gather_heads(partners, rest_s)
-        for partner, held in zip(partners, answers, strict=True):
-            if held is None:
+        for partner, answer in zip(partners, answers, strict=True):
+            if answer is None:
                 continue
+            held, promised = answer
             try:
-                self._vault.take_head(partner, held, self._reporter)
+                self._vault.take_head(partner, held, promised, self._reporter)
             except BackupPeerError as exc:
                 self._on_failure(partner, exc)
             else:
@@ -95,7 +98,7 @@ class Meeting:
             away=[partner.name for partner in everybody if partner.agreement not in self.listed],
         )
 
-    async def _gather_heads(self, partners: Sequence[Partner], rest_s: float | None) -> list[HeadIs | None]:
+    async def _gather_heads(self, partners: Sequence[Partner], rest_s: float | None) -> list[_Answer | None]:
         tasks = [asyncio.create_task(self._try(partner, self._ask(partner))) for partner in partners]
         async with _ending(tasks):
             for answer in asyncio.as_completed(tasks):
@@ -105,10 +108,11 @@ class Meeting:
             self._late |= {partner.agreement for task, partner in zip(tasks, partners, strict=True) if task in late}
             return [None if task in late else task.result() for task in tasks]
 
-    async def _ask(self, partner: Partner) -> HeadIs:
+    async def _ask(self, partner: Partner) -> _Answer:
         try:
             async with asyncio.timeout(HEAR_S):
-                return await self._vault.ask_head(partner)
+                promised = self._vault.heads.promise_of(partner)
+                return await self._vault.ask_head(partner), promised
         except TimeoutError as exc:
             raise PeerUnreachable(f"it did not show its head within {HEAR_S:.0f} s") from exc
 

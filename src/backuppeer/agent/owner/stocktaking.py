@@ -86,6 +86,7 @@ async def _list_sizes(
 
 async def _look_at_head(vault: Vault, stock: Stock) -> None:
     partner = stock.partner
+    promised = vault.heads.promise_of(partner)
     try:
         held = await retry(partial(vault.heads.ask, partner), vault.clock)
     except RefusedError as exc:
@@ -94,7 +95,7 @@ async def _look_at_head(vault: Vault, stock: Stock) -> None:
     try:
         # Weighed first: what a newer version wrote breaks no promise.
         stock.head, stock.is_ahead = vault.heads.weigh(held)
-        vault.heads.check_promise(partner, held)
+        vault.heads.check_promise(partner, held, promised)
     except IntegrityFault as exc:
         vault.blame(partner, exc)
         stock.faults.append(("head", f"{partner.name} was set back: {exc.message}"))

@@ -259,8 +259,8 @@ class Vault:
             # Damaged there, perhaps: what is asked next tells, and the next head heals it.
             return HeadIs(removals=REMOVALS_UNKNOWN)
 
-    def take_head(self, partner: Partner, held: HeadIs, reporter: Reporter) -> None:
-        """Adopt a host's head if it is newer than ours.
+    def take_head(self, partner: Partner, held: HeadIs, promised: bytes | None, reporter: Reporter) -> None:
+        """Adopt a host's head if it is newer than ours; `promised`: `heads.promise_of` it before it was asked.
 
         Raises:
             PeerFault: its head is not by a writer of ours.
@@ -268,7 +268,7 @@ class Vault:
 
         """
         try:
-            self.heads.check_promise(partner, held)
+            self.heads.check_promise(partner, held, promised)
         except IntegrityFault as exc:
             self.blame(partner, exc)
             reporter.fault(partner.peer, partner.name, exc, hint=ROLLED_BACK)
@@ -279,8 +279,9 @@ class Vault:
 
     async def hear(self, partner: Partner, reporter: Reporter) -> HeadIs:
         """Ask a host for its head, and adopt that if it is newer than ours; as `ask_head` and `take_head`."""
+        promised = self.heads.promise_of(partner)
         held = await self.ask_head(partner)
-        self.take_head(partner, held, reporter)
+        self.take_head(partner, held, promised, reporter)
         return held
 
     async def refresh(self, partner: Partner, reporter: Reporter, on_pack: OnPack) -> bool:
