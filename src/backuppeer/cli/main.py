@@ -33,7 +33,7 @@ VERBS: Final = {
     "recover": Verb("recover", "backup-peer recover --peer bp1…"),
     "id": Verb("id", "backup-peer id"),
     "server": Verb("server", "backup-peer server --listen 0.0.0.0:8443"),
-    "host": Verb("host", "backup-peer host --storage 50GB --duration 2h"),
+    "host": Verb("host", "backup-peer host --storage 50GB"),
     "browse": Verb("browse", "backup-peer browse --min-trust 0.8 --min-storage 10GB"),
     "connect": Verb("connect", "backup-peer connect bp1… --storage 10GB --name alice"),
     "requests": Verb("requests", "backup-peer requests accept alice"),

@@ -22,7 +22,10 @@ _CELL: Final = 4
 """Columns that a shortened cell has at least."""
 _WORD: Final = re.compile(r" *(?:[^ `]*`backup-peer [^`]*`[^ ]*|[^ ]+)")
 """A command in backquotes is one word: in two lines it can't be pasted."""
-_COMMAND: Final = re.compile(r"`backup-peer [a-z](?![^`]*(?:--home|--help))[^`]*(?=`)")
+_COMMAND: Final = re.compile(
+    r"`backup-peer [a-z](?![^`]*(?:--home|--help))[^`]*(?=`(?! there\b| on the other machine\b))"
+)
+"""A command that is to be run here: one for another person is followed by `there`, or `on the other machine`."""
 _COLOR: Final = re.compile("\x1b\\[[0-9;]*m")
 ID_CHARS: Final = 13
 """`bp1` and ten characters: enough to be a prefix among what is shown (DESIGN 3 asks for eight)."""
@@ -75,7 +78,7 @@ def wrap_line(text: str, width: int, *, indent: str = "") -> str:
 
 
 def add_home(text: str, home: str) -> str:
-    """Return a text whose commands in backquotes have the option `home`, so that they can be pasted."""
+    """Return a text whose commands in backquotes for this machine have the option `home`, so that they can be pasted."""
     return _COMMAND.sub(lambda found: f"{found[0]} {home}", text) if home else text
 
 
