@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -471,8 +472,21 @@ def test_a_closed_pipe_ends_a_verb_quietly(agent, home):
     assert process.stdout
     process.stdout.close()
     _, err = process.communicate(timeout=30)
-    assert process.returncode == 130
+    assert process.returncode == 141, "as of any program that SIGPIPE ends: nobody interrupted it"
     assert err == b""
+
+
+def test_output_onto_a_full_disk_is_one_error_and_nothing_of_python(agent, home):
+    agent({"browse": given([ROW])})
+    for words in (["browse", "--json"], ["browse"]):
+        with Path("/dev/full").open("wb") as full:
+            command = [sys.executable, "-m", "backuppeer.cli.main", *words]
+            process = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False, timeout=30)
+        assert process.returncode == 13
+        *_, error, hint = process.stderr.decode().splitlines()
+        assert error == "error: a disk of this machine is full: standard output can't be written"
+        assert hint.startswith("hint: ")
+        assert "Exception" not in process.stderr.decode()
 
 
 def test_ctrl_c_during_a_backup_cancels_it_and_exits_130(capsys, agent, tmp_path):

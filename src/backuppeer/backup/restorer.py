@@ -129,7 +129,7 @@ class Restorer:
             UserError: files exist and may not be overwritten, something that is never replaced stands on the way, or
                 the target can't be used; nothing was written.
             InterruptedByUserError: cancelled; what is finished stays.
-            IncompleteError: the target is full or read-only; what is finished stays.
+            LocalError: the target is full, IncompleteError: it is read-only; what is finished stays.
             IntegrityFault: not even the root of the snapshot can be read.
 
         """

@@ -93,7 +93,8 @@ def _check(storage: str, accept: str) -> None:
         )
     if not storage:
         raise UserError(
-            "how much space? --storage is missing", hint="for example: `backup-peer host --storage 50GB`; add --duration 2h to offer it for two hours only"
+            "how much space? --storage is missing",
+            hint="for example: `backup-peer host --storage 50GB`; with --duration 2h it ends by itself",
         )
 
 

@@ -98,8 +98,8 @@ def _run(front: list[str], rest: list[str], verb: str) -> int:
         code = build_app(screen, verb)(
             args=[*front, *(rest or ["--help"])], prog_name="backup-peer", standalone_mode=False
         )
-    except OutputClosed:
-        return _INTERRUPTED
+    except OutputClosed as exc:
+        return int(exc.exit_code)
     except BackupPeerError as exc:
         return _tell(screen, exc)
     except TyperException as exc:
@@ -146,8 +146,8 @@ def _tell(screen: "Screen", error: "BackupPeerError") -> int:
 
     try:
         screen.error(error)
-    except OutputClosed:
-        return _INTERRUPTED
+    except OutputClosed as exc:
+        return int(exc.exit_code)
     return int(error.exit_code)
 
 

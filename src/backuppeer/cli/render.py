@@ -78,7 +78,7 @@ def wrap_line(text: str, width: int, *, indent: str = "") -> str:
 
 
 def add_home(text: str, home: str) -> str:
-    """Return a text whose commands in backquotes for this machine have the option `home`, so that they can be pasted."""
+    """Return a text whose commands for this machine have the option `home`, so that they can be pasted."""
     return _COMMAND.sub(lambda found: f"{found[0]} {home}", text) if home else text
 
 

@@ -138,10 +138,9 @@ class BackupJob:
         """Make the snapshot and bring it to the hosts; those that do not hold all of it come back in `left_out`.
 
         Raises:
-            NotFoundError: no host is agreed, or none of the paths exists.
+            NotFoundError: no host is agreed, none of the paths exists, or nothing at them could be read.
             PeerUnreachable: no host can be reached.
             RefusedError: no host takes the packs.
-            IncompleteError: nothing at the given paths could be read.
 
         """
         partners: Sequence[Partner] = ()
