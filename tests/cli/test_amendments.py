@@ -185,11 +185,14 @@ def test_tag_shows_the_new_ids(capsys, agent):
     dummy = agent({"tag": telling([PROGRESS], msgspec.structs.replace(TAGGED, left_out=[AWAY]))})
     code, out, err = run(capsys, "tag", "aaaa", "latest", "--add", "x", "--add", "y", "--remove", "z")
     assert code == 0
-    assert out == "✓ snapshot aaaaaaaa is now bbbbbbbb: x, y\\u001b\n  1 snapshot had these tags already\n"
+    unchanged = "  1 snapshot had the tags to add already, and none to remove\n"
+    assert out == f"✓ snapshot aaaaaaaa is now bbbbbbbb: x, y\\u001b\n{unchanged}"
     assert "carol still has the old list" in err
     request = dummy.requests[0][1]
     assert (request.snapshots, request.add, request.remove) == (["aaaa", "latest"], ["x", "y"], ["z"])
     assert request.replace is None
+    assert "1 snapshot had these tags already\n" in run(capsys, "tag", "aaaa", "--add", "x")[1]
+    assert "1 snapshot had no such tag to remove" in run(capsys, "tag", "aaaa", "--remove", "nope")[1]
     code, lines = ask(capsys, "tag", "aaaa", "--set", "x")
     assert (code, lines[-1]["changed"][0]["snapshot"]) == (0, "bb" * 32)
 

@@ -163,8 +163,8 @@ def list_entries(
         Unavailable: nobody who has it can be reached.
 
     """
-    parts = split_path(normalise_path(path))
-    way = find_entry(trees, snapshot.tree, parts)
+    way = find_entry(trees, snapshot.tree, split_path(normalise_path(path)), is_typed=True)
+    parts = [entry.name for entry in way]
     if way and way[-1].kind != EntryKind.DIRECTORY:
         yield Visit(b"/".join(parts), way[-1])
         return

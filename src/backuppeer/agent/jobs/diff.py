@@ -115,12 +115,11 @@ def _leave_out_way(changes: Iterable[Change], old: Snapshot, new: Snapshot) -> I
 
 
 def _find(trees: TreeReader, snapshot: Snapshot, path: str) -> _Place:
-    parts = split_path(normalise_path(os.fsencode(path or "/")))
-    way = find_entry(trees, snapshot.tree, parts)
+    way = find_entry(trees, snapshot.tree, split_path(normalise_path(os.fsencode(path or "/"))), is_typed=True)
     if not way:
         return _Place(b"", None, snapshot.tree)
     is_directory = way[-1].kind == EntryKind.DIRECTORY
-    return _Place(b"/".join(parts), way[-1], way[-1].content if is_directory else None)
+    return _Place(b"/".join(entry.name for entry in way), way[-1], way[-1].content if is_directory else None)
 
 
 def _entry_of(place: _Place) -> TreeEntry:

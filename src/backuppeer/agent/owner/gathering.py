@@ -167,7 +167,7 @@ class Gathering:
                 on_told(partner)
                 await self.clear_out(partner)
         if not is_told:
-            raise next(iter(self.failures.values()))
+            raise self._explain_all()
 
     async def withdraw(self, partner: Partner) -> None:
         """Have a host erase what no head ever named and nothing here needs; what fails is deleted with the next head.
@@ -227,8 +227,22 @@ class Gathering:
 
     def _live(self, partners: list[Partner]) -> list[Partner]:
         if not partners:
-            raise next(iter(self.failures.values()))
+            raise self._explain_all()
         return partners
+
+    def _explain_all(self) -> BackupPeerError:
+        """Return the error when no host is left: that of the first one, which names all of them with their reasons.
+
+        The first that dropped out may have been away all along, and another one in the middle of the work is the news.
+        """
+        first = next(iter(self.failures.values()))
+        reasons = [_name_first(self._vault.name(peer), error.message) for peer, error in self.failures.items()]
+        if reasons == [first.message]:
+            return first
+        hints = dict.fromkeys(error.hint for error in self.failures.values() if error.hint)
+        told = type(first)("; ".join(reasons), hint="; ".join(hints))
+        told.exit_code = first.exit_code
+        return told
 
     def drop(self, partner: Partner, error: BackupPeerError) -> None:
         """Leave a host out of this job; what is its fault is written down, and nobody else is held up."""
@@ -317,6 +331,10 @@ class Gathering:
                     hint=f"`backup-peer backup` brings {partner.name} up first",
                 )
         return await find_shortage(self._vault.repository, partner)
+
+
+def _name_first(name: str, message: str) -> str:
+    return message if name in message else f"{name}: {message}"
 
 
 def _raise_own(error: BackupPeerError) -> None:
