@@ -244,7 +244,10 @@ def test_stats_are_shown_in_words_or_as_one_object(capsys, agent):
         "  stored                    1 MB in 1 pack (compression 1.50 x)",
         "  at alice (bp1qqqsyqcyq5)  1.05 MB in 1 pack",
         "  at bp1qqqsyqcyq5          0 B in 0 packs",
+        "  at hosts: the whole packs that have any of it; packs are padded",
     ]
+    assert "at hosts: the whole packs that have any of it" in run(capsys, "stats", "--set", "odd")[1]
+    assert "at hosts: all packs, also what no snapshot needs any more" in run(capsys, "stats")[1]
     assert dummy.requests[0][1].snapshots == ["latest", "3fa9"]
     assert ask(capsys, "stats") == (0, [msgspec.to_builtins(STATS)])
 

@@ -213,6 +213,21 @@ def test_browse_suggests_a_size_that_the_row_can_grant(capsys, agent, free, word
     assert f"`backup-peer connect bp1qqqsyqcyq5 --storage {size} --home" in run(capsys, "browse", *words)[1]
 
 
+OTHER = msgspec.structs.replace(ROW, peer_id="bp1" + "z" * 58, free_bytes=2**32)
+
+
+@pytest.mark.parametrize(
+    ("rows", "advice"),
+    [
+        ([ROW, OTHER], "2 hosts · choose one: `backup-peer connect bp1zzzzzzzzzz --storage 4GB"),
+        ([ROW], "1 host · it keeps space for you already: `backup-peer backup --home"),
+    ],
+)
+def test_browse_does_not_advise_to_choose_whom_one_has(capsys, agent, rows, advice):
+    agent({"browse": given(rows), "peers": given([make_peer(role="host", peer_id=ROW.peer_id)])})
+    assert advice in run(capsys, "browse")[1]
+
+
 def test_browse_does_not_claim_an_availability_that_nobody_promised(capsys, agent):
     agent({"browse": given([msgspec.structs.replace(ROW, availability=0.0)])})
     _, out, _ = run(capsys, "browse")

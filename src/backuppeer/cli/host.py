@@ -8,7 +8,7 @@ import typer
 
 from backuppeer.agent.peers.offers import check_storage, write_exact_size
 from backuppeer.cli.context import Context, context_of
-from backuppeer.cli.render import escape_line, format_count, format_moment, name_peer, shorten_id
+from backuppeer.cli.render import escape_line, format_count, format_moment, name_peer, shorten_id, shorten_request
 from backuppeer.cli.screen import BOLD, GREEN, Screen
 from backuppeer.cli.spinner import Spinner
 from backuppeer.cli.units import format_duration, format_size, parse_size, read_span, write_size
@@ -202,7 +202,7 @@ class _HostView:
         if self._asks and screen.can_ask:
             self._decide(asked, called)
         elif not screen.json:
-            screen.hint(f"`backup-peer requests accept {escape_line(asked.request_id)}` gives it the space")
+            screen.hint(f"`backup-peer requests accept {shorten_request(asked.request_id)}` gives it the space")
         self._show_waiting()
 
     def _show_waiting(self) -> None:
@@ -230,7 +230,7 @@ def describe_request(screen: Screen, asked: PendingRequest) -> list[str]:
     called, size = name_peer(asked.peer_id, asked.alias), format_size(asked.storage_bytes)
     terms = f"kept for {format_duration(asked.term_s)}, lock {format_duration(asked.lock_s)}"
     return [
-        f"{screen.paint('request', BOLD)} {escape_line(asked.request_id)}: {called} asks for {size}",
+        f"{screen.paint('request', BOLD)} {shorten_request(asked.request_id)}: {called} asks for {size}",
         f"  full id       {escape_line(asked.peer_id)}",
         f"  safety words  {screen.paint(escape_line(asked.safety_words), BOLD)}",
         f"{'':<16}the other screen must show the same words: compare them before you say yes",

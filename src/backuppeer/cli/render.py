@@ -31,6 +31,10 @@ ID_CHARS: Final = 13
 """`bp1` and ten characters: enough to be a prefix among what is shown (DESIGN 3 asks for eight)."""
 
 
+REQUEST_CHARS: Final = 8
+"""Of a request's id, which is 32 random hex digits: any start of it that fits one request is understood."""
+
+
 def escape_name(text: str) -> str:
     """Return a file name or path fit for a terminal; two different names never look the same."""
     return text if text.isprintable() and "\\" not in text else "".join(map(_escape_character, text))
@@ -90,6 +94,11 @@ def encode_line(value: object) -> str:
 def shorten_id(text: str) -> str:
     """Return the start of a peer id, long enough to be typed as a prefix."""
     return escape_line(text[:ID_CHARS])
+
+
+def shorten_request(text: str) -> str:
+    """Return the start of a request's id, the same wherever it is shown."""
+    return escape_line(text[:REQUEST_CHARS])
 
 
 def name_peer(peer_id: str, alias: str) -> str:

@@ -261,6 +261,8 @@ def test_latest_may_be_of_a_set(house, tree, play):
         assert told.data == b"b" * 10
         result, _ = await ask(estate, StatsRequest(set="docs"))
         assert result.snapshots == [kept.snapshot]
+        all_of_it, _ = await ask(estate, StatsRequest())
+        assert 0 < result.hosts[0].packs < all_of_it.hosts[0].packs, "of a set, as of named snapshots, its own packs"
         await ask(estate, DiffRequest(old=kept.snapshot, new="latest", set="docs"))
         with pytest.raises(UserError, match="--set"):
             await ask(estate, DiffRequest(old=kept.snapshot, new=kept.snapshot, set="docs"))

@@ -135,6 +135,8 @@ class HomeCommands:
             quota = sum(lease.terms.size_bytes for lease in owned)
             used = self._used_by(record.peer)
         trust, level = self._parts.standing.trust(record.peer)
+        # Who is in session is there now; when it was over is noted.
+        seen_ms = self._parts.clock.now_ms() if self._parts.sessions.get(record.peer) else record.last_seen_ms
         role = "both" if hosts and owned else "host" if hosts else "owner" if owned else "known"
         return PeerRow(
             peer_id=format_peer_id(record.peer),
@@ -144,7 +146,7 @@ class HomeCommands:
             quota_bytes=quota,
             used_bytes=used,
             safety_words=await spell_safety_words(self._parts.keys.peer, record.peer),
-            last_seen=format_time(record.last_seen_ms) if record.last_seen_ms else "",
+            last_seen=format_time(seen_ms) if seen_ms else "",
             trust=round(trust, 3),
             trust_level=level.value,
         )
