@@ -151,7 +151,7 @@ def test_a_dry_run_with_prune_says_what_the_prune_would_free_without_what_is_for
     dummy = agent({"forget/plan": given(PLAN), "prune/plan": telling([], PRUNE)})
     code, out, _ = run(capsys, "forget", "aaaa", "--prune", "--dry-run")
     assert code == 0
-    assert out.endswith("would delete 2 packs and pack 1 pack anew\n")
+    assert "would delete 2 packs and pack 1 pack anew\n  that is about: " in out
     assert [route for route, _ in dummy.requests] == ["forget/plan", "prune/plan"]
     assert dummy.requests[-1][1].without == ["aa" * 8]
     code, lines = ask(capsys, "forget", "aaaa", "--prune", "-n")

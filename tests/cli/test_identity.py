@@ -46,7 +46,7 @@ def test_init_shows_numbered_words_and_asks_for_two_of_them(capsys, home, termin
     assert main(["init"]) == 0
     assert len(words) == 24
     said = shown.getvalue().split()
-    assert said[:9] == "Now type two of them from your paper, not".split()
+    assert said[:9] == ["Now", "type", "two", "of", "them", "from", "your", "paper,", "not"]
     told = "Now type two of them from your paper, not from the screen: that shows whether it can be read one day."
     assert " ".join(said).replace(told, "") == "", "no word is shown again"
 

@@ -141,9 +141,9 @@ def show_plan(screen: Screen, plan: PrunePlan) -> None:
         sent = f"{format_size(plan.unfinished_bytes)} that backups which broke off have sent: deleted, too"
         screen.line(f"  unfinished  {plan.unfinished_packs:>7,}  {sent}", hang=23)
     if plan.repack_packs:
-        moved = f"{format_size(plan.move_bytes)} of it needed, and sent to each host"
+        moved = f"{format_size(plan.move_bytes)} of it needed, and sent to each host; about {_gain(plan)} are won"
         screen.line(f"  pack anew   {plan.repack_packs:>7,}  {format_size(plan.repack_bytes)}, {moved}", hang=23)
-    waste = f"with {format_size(plan.unused_bytes)} of waste" if plan.unused_bytes else "all needed"
+    waste = f"with {format_size(plan.unused_bytes)} of waste, beside padding" if plan.unused_bytes else "all needed"
     screen.line(f"  keep        {plan.kept_packs:>7,}  {waste}")
     if plan.held_back:
         stay = "stay" if plan.held_back > 1 else "stays"
@@ -154,6 +154,11 @@ def show_plan(screen: Screen, plan: PrunePlan) -> None:
         screen.table(_COLUMNS, [row for host in plan.hosts for row in _rows(host)])
     for host in plan.left_out:
         screen.note(f"{host.name}: {host.reason}; it is told later")
+
+
+def _gain(plan: PrunePlan) -> str:
+    """Return what packing anew wins: waste and padding, but for the padding of the new packs."""
+    return format_size(max(0, plan.repack_bytes - plan.move_bytes))
 
 
 def _rows(host: PruneHost) -> list[list[str]]:

@@ -16,7 +16,8 @@ from backuppeer.errors import IntegrityFault
 
 _HELP: Final = (
     "Count what snapshots take: all, or those named, together. Stored is one copy, sealed; hosts store whole packs, "
-    "which are padded, and without SNAPSHOT or --set also what no snapshot needs any more."
+    "which are padded, and without SNAPSHOT or --set also what no snapshot needs any more. Sizes are those of `ls -l`: "
+    "each name of a hard link counts, and holes as data; what that takes less is part of the deduplication."
 )
 
 
