@@ -47,6 +47,8 @@ class Estate:
         folder.mkdir(exist_ok=True)
         self.home, self.folder = owner.home, folder
         self.sight, self.progress, self.notes, self.states = Sight(), [], [], []
+        self.faults: list[tuple[str, str]] = []
+        """Who was caught at what."""
         self.evidence = EvidenceLog(folder / "evidence.db")
         self._open()
 
@@ -102,6 +104,8 @@ class Estate:
             self.progress.append(event.data)
         if event.event == "note":
             self.notes.append(event.data["text"])
+        if event.event == "fault":
+            self.faults.append((event.data["peer_id"], event.data["message"]))
         if event.event == "state":
             self.states.append(event.data["text"])
 

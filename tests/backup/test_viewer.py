@@ -150,13 +150,13 @@ def test_the_size_that_the_tree_says_must_be_that_of_the_chunks(view, source, mo
 
 
 def test_while_nobody_is_there_what_was_read_before_still_is(view, source, repository):
-    (source / "old").write_bytes(os.urandom(3_000_000))
+    (source / "old").write_bytes(os.urandom(9_000_000))
     viewing = view()
     data = viewing.read(source / "old", 0, 1000)
     repository.source.offline = set(repository.vault.packs)
     assert viewing.read(source / "old", 0, 1000) == data
     with pytest.raises(Unavailable):
-        viewing.read(source / "old", 0, 3_000_000)
+        viewing.read(source / "old", 0, 9_000_000)
     repository.source.offline = set()
     assert len(viewing.read(source / "old", 2_000_000, 1_000_000)) == 1_000_000
 

@@ -4,10 +4,11 @@ import msgspec
 import pytest
 
 from backuppeer.cli import excluding
+from backuppeer.control import events
 from backuppeer.control.events import ErrorFile
 from backuppeer.control.restoring import Conflict, RestorePlan
 from backuppeer.control.saving import LeaveOut, LeftOut
-from backuppeer.errors import IntegrityFault, NotFoundError, PeerUnreachable
+from backuppeer.errors import IntegrityFault, NotFoundError, PeerUnreachable, RefusedError
 from cli.rows import BACKED_UP, ERROR_FILE, PROGRESS, RESTORED, ask, event, run
 from cli.terminal import check_output
 from control.dummy import PEER, telling
@@ -54,6 +55,24 @@ def test_a_slash_behind_a_link_means_what_it_points_to(capsys, agent, tmp_path, 
     assert run(capsys, "backup", "link/", "link", "link/.", "folder/")[0] == 0
     folder = str(tmp_path / "folder")
     assert dummy.requests[0][1].paths == [folder, str(tmp_path / "link"), folder, folder]
+
+
+CAUGHT = event("fault", events.Fault(peer_id=PEER, name="al\x1bice", message="it shows head 1", hint="ask its human"))
+
+
+@pytest.mark.parametrize("errors", [0, 1])
+def test_a_host_that_is_caught_ends_whatever_was_done_with_15_and_is_named(capsys, agent, tmp_path, *, errors):
+    agent({"backup": telling([CAUGHT], msgspec.structs.replace(BACKED_UP, errors=errors))})
+    code, out, err = run(capsys, "backup", str(tmp_path))
+    assert (code, "snapshot" in out) == (15, True)
+    assert "alarm: al\\u001bice: it shows head 1\nhint: ask its human\n" in err
+    code, lines = ask(capsys, "backup", str(tmp_path))
+    assert (code, [line["event"] for line in lines][:2]) == (15, ["fault", "done"])
+
+
+def test_an_error_of_its_own_keeps_its_code_beside_a_host_that_is_caught(capsys, agent, tmp_path):
+    agent({"backup": telling([CAUGHT], RefusedError("the agreement is full"))})
+    assert run(capsys, "backup", str(tmp_path))[0] == 13
 
 
 def test_a_backup_of_nothing_is_no_success_to_look_at(capsys, agent, tmp_path):

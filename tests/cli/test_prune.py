@@ -211,3 +211,9 @@ def test_forget_with_prune_that_forgets_nothing_prunes_nothing(capsys, agent):
 def test_forget_alone_says_that_prune_frees(capsys, agent):
     agent({"forget/plan": given(FORGET_PLAN), "forget": telling([], FORGOTTEN)})
     assert "until `backup-peer prune" in run(capsys, "forget", "aaaa", "--yes")[1]
+
+
+def test_packs_that_no_list_names_have_their_row(capsys, agent):
+    agent({"prune/plan": telling([], msgspec.structs.replace(PLAN, unlisted_packs=3, unlisted_bytes=49_000_000))})
+    out = run(capsys, "prune", "--dry-run")[1]
+    assert "  unlisted          3  49 MB that hosts keep and no list names: at once, or with their lock\n" in out

@@ -54,6 +54,21 @@ def test_a_check_of_what_is_whole_says_so_and_remembers_what_it_read(pair: Pair,
     assert rest["oldest_verified"]
 
 
+def test_a_pack_that_vanishes_under_a_running_host_is_told_at_once_and_copied_from_the_other(
+    world: World, pair: Pair, tree: Path
+):
+    add_host(world, pair, "second")
+    pair.owner.do("backup", str(tree))
+    pair.packs()[0].unlink()
+    found = pair.owner.run("check", "--read-data")
+    assert found.code == 15
+    (problem,) = done_of(found)["problems"]
+    assert problem["peer_id"] == pair.host.peer_id()
+    assert "waiting" not in {event.get("state") for event in found.events}
+    pair.owner.run("check", "--repair", "--yes")
+    assert pair.owner.do("check", "--read-data").code == 0
+
+
 def test_a_rotten_pack_is_named_with_its_host_snapshot_and_files(world: World, pair: Pair, tree: Path):
     snapshot = pair.owner.do("backup", str(tree)).last["snapshot"]
     rot(pair.packs()[0])

@@ -62,8 +62,11 @@ def test_a_pack_that_the_host_lost_is_told_and_sent_again_by_the_next_backup(wor
         pack.unlink()
     pair.host.do("status")
     assert pair.owner.run("restore", "latest", "--target", str(world.path / "before")).code == 15
-    healed = pair.owner.do("backup", str(tree))
-    assert any("are gone" in event.get("text", "") for event in healed.events)
+    healed = pair.owner.run("backup", str(tree))
+    assert (healed.code, healed.last["event"]) == (15, "done"), "it is whole again, and the host was caught"
+    assert [e["message"] for e in healed.events if e["event"] == "fault"] == [
+        "packs that it had acknowledged are gone: 1"
+    ]
     assert_restores(world, pair.owner, "latest", tree, "after")
 
 
@@ -116,7 +119,7 @@ def test_a_lost_pack_hides_no_later_snapshot_from_the_heir_and_recovery_names_it
     heir.do("restore", "latest", "--target", str(world.path / "out"))
     assert {path.name for path in below(world.path / "out", tree).iterdir()} == {path.name for path in tree.iterdir()}
     assert heir.run("restore", snapshots[1], "--target", str(world.path / "out2")).code == 15
-    pair.owner.do("backup", str(tree))
+    assert pair.owner.run("backup", str(tree)).code == 15, "the host was caught, and has all of it again"
     healed = world.home("healed")
     healed.do("recover", "--yes", stdin=pair.words + "\n")
     assert {row["snapshot"] for row in healed.do("snapshots").rows} > set(snapshots)
@@ -159,3 +162,31 @@ def test_an_owner_that_lost_its_state_takes_up_the_agreement_again_though_the_ho
     pair.owner.do("backup", str(tree))
     assert first in {row["snapshot"] for row in pair.owner.do("snapshots").rows}
     assert_restores(world, pair.owner, "latest", tree, "out2")
+
+
+def test_a_host_that_is_set_back_is_named_with_15_by_backup_and_restore_which_go_on_all_the_same(world: World):
+    pair = agree(world)
+    tree = make_tree(world, "files", 5)
+    pair.owner.do("backup", str(tree))
+    pair.host.do("agent", "stop")
+    (head,) = (pair.host.path / "store").glob("agreements/*/head")
+    before = head.read_bytes()
+    pair.host.do("status")
+    (tree / "new").write_bytes(b"new" * 1000)
+    newest = pair.owner.do("backup", str(tree)).last["snapshot"]
+    # As with a disk that was restored from an image: the packs are there, the head is that of yesterday.
+    pair.host.do("agent", "stop")
+    head.write_bytes(before)
+    pair.host.do("status")
+    lose(pair.owner, "index.db*")  # so that the host is asked for more than packs
+    target = world.path / "out"
+    restored = pair.owner.run("restore", newest, "--target", str(target))
+    assert (restored.code, restored.last["event"]) == (15, "done")
+    assert describe_tree(below(target, tree)) == describe_tree(tree)
+    backed_up = pair.owner.run("backup", str(tree))
+    assert (backed_up.code, backed_up.last["event"]) == (15, "done")
+    for told in (restored, backed_up):
+        (fault,) = [event for event in told.events if event["event"] == "fault"]
+        assert fault["message"] == "it shows head 1, and had countersigned head 2"
+        assert fault["peer_id"] == pair.host.peer_id()
+    assert pair.owner.run("backup", str(tree)).code == 0, "and now it has the newest"

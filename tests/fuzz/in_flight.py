@@ -22,12 +22,17 @@ from backuppeer.host import heads, removals
 from backuppeer.ids import AgreementId, PeerId, StoredId, TransportId, format_peer_id, parse_peer_id
 from backuppeer.limits import FRAME_BYTES, HANDSHAKE_FRAME_BYTES, WORKER_FRAME_BYTES
 from backuppeer.proof import statements
+from backuppeer.proof.audits import AuditAnswer, AuditChallenge
+from backuppeer.proof.charges import pack_charge, pack_rebuttal, unpack_charge, unpack_rebuttal
+from backuppeer.proof.custody import HeadHeld, LossReport, StoreAck
+from backuppeer.proof.misbehaviour import judge
 from backuppeer.proof.removals import PackDelete, PackRevive, PackWithdraw, open_removal
 from backuppeer.proof.writer import verify_head
 from backuppeer.signaling import knock, listing, messages
 from backuppeer.wire.codec import FrameReader, UnknownMessage, decode, encode
 from backuppeer.wire.handshake import STREAM_OPENER, Handshake, TransportEnds
 from backuppeer.wire.session import ControlStream, RequestStream, Speaker
+from proof.court import Court
 
 NOW_MS = 1_795_000_000_000
 KEY = SigningKey.from_seed(b"k" * 32)
@@ -42,7 +47,13 @@ KINDS = (
     PackDelete,
     PackRevive,
     PackWithdraw,
+    StoreAck,
+    AuditChallenge,
+    AuditAnswer,
+    LossReport,
+    HeadHeld,
 )
+COURT = Court()
 
 
 def _ignoring_faults(act, *args) -> None:
@@ -84,6 +95,26 @@ def read_removal(data: bytes) -> None:
     said = open_removal(kind, signed, packs, owner=KEY.public, agreement=AgreementId(b"a" * 16))
     assert (said.packs, len({*packs})) == (len(packs), len(packs))
     assert removals._split(removals._join(signed, packs)) == (signed, packs)
+
+
+def read_charge(data: bytes) -> None:
+    """First byte odd: a rebuttal to each true charge. Else a charge: only of what the one host signed is it proven."""
+    how, body = data[:1], data[1:]
+    if how and how[0] % 2:
+        rebuttal = unpack_rebuttal(b"BPREPLY\x01" + body)
+        assert pack_rebuttal(rebuttal) == b"BPREPLY\x01" + body
+        for charge in TRUE_CHARGES:
+            verdict = judge(charge, rebuttal)
+            assert verdict.is_proven or rebuttal.removals or rebuttal.agreements
+        return
+    charge = unpack_charge(b"BPPROOF\x01" + body)
+    assert pack_charge(charge) == b"BPPROOF\x01" + body
+    verdict = judge(charge)
+    assert verdict.reason.isprintable()
+    assert not verdict.is_proven or (verdict.host, verdict.owner) == (COURT.host.public, COURT.owner.public)
+
+
+TRUE_CHARGES = tuple(COURT.charges().values())
 
 
 def read_wire(data: bytes) -> None:

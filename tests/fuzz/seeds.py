@@ -15,6 +15,7 @@ from backuppeer.backup.worker import ReadStart, Task
 from backuppeer.crypto.words import encode_words
 from backuppeer.host import heads
 from backuppeer.ids import AgreementId, BlobId, LogicalId, PeerId, SnapshotId, StoredId, format_peer_id
+from backuppeer.proof.charges import Rebuttal, pack_charge, pack_rebuttal
 from backuppeer.proof.removals import PackDelete, PackRevive, PackWithdraw, sign_removal
 from backuppeer.proof.statements import TransportBinding, sign_statement
 from backuppeer.repo import layout
@@ -29,9 +30,10 @@ from backuppeer.signaling import knock, listing
 from backuppeer.signaling import messages as said
 from backuppeer.wire import messages as wire
 from backuppeer.wire.codec import encode
-from fuzz.in_flight import ASKED, ENVELOPE, KEY, KINDS, NOW_MS, OTHER
+from fuzz.in_flight import ASKED, COURT, ENVELOPE, KEY, KINDS, NOW_MS, OTHER, TRUE_CHARGES
 from fuzz.targets import TARGETS
 from host.host_world import World
+from proof.court import LIE
 from repo.building import KEYS, close_pack, entry, keys_for, make_snapshot
 
 
@@ -116,7 +118,20 @@ def _statements():
     for number, kind in enumerate((PackDelete, PackRevive, PackWithdraw), 5):
         signed = sign_removal(kind, packs, KEY, **removal)
         yield bytes([number]) + signed[4 : 4 + int.from_bytes(signed[:4], "big")]
-    assert len(KINDS) == 8
+    for number, signed in enumerate(
+        (COURT.ack(), COURT.challenge(), COURT.lie(b"\0\0\0\1x", LIE), COURT.loss(), COURT.held()), 8
+    ):
+        yield bytes([number]) + signed[4 : 4 + int.from_bytes(signed[:4], "big")]
+    assert len(KINDS) == 13
+
+
+def _charges():
+    yield from (b"\0" + pack_charge(charge)[8:] for charge in TRUE_CHARGES)
+    for rebuttal in (
+        Rebuttal(removals=[COURT.delete(6), COURT.delete(9)]),
+        Rebuttal(agreements=[COURT.agree(2, term_s=9)]),
+    ):
+        yield b"\1" + pack_rebuttal(rebuttal)[8:]
 
 
 def _wires():
@@ -280,6 +295,7 @@ def _texts():
 
 SEEDS = {
     "blob": _blobs,
+    "charge": _charges,
     "hint": _hints,
     "ignore": _ignores,
     "inventory": _inventories,

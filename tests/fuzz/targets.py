@@ -23,6 +23,7 @@ class Target:
 
 TARGETS = {
     "blob": Target(at_rest.read_blob),
+    "charge": Target(in_flight.read_charge, most_bytes=30_000, body_at=1),
     "hint": Target(at_rest.read_hint, body_at=0),
     "ignore": Target(in_flight.read_ignore, (UserError,), 1024),
     "inventory": Target(at_rest.read_inventory),

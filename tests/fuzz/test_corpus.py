@@ -50,7 +50,10 @@ def test_kept_inputs_with_one_value_changed_end_so_too(name):
 
 def test_what_honest_writers_write_is_read(tmp_path):
     write_seeds(tmp_path)
-    for name in ("pack", "blob", "tree", "snapshot", "listing", "knock", "signaling", "worker", "hint", "removal"):
+    for name in (
+        *("pack", "blob", "tree", "snapshot", "listing", "knock", "signaling", "worker", "hint", "removal"),
+        "charge",
+    ):
         results = [is_read(TARGETS[name], path.read_bytes()) for path in (tmp_path / name).iterdir()]
         assert any(results), name
     assert SEEDS.keys() == TARGETS.keys() == {path.name for path in CORPUS.iterdir()}

@@ -61,6 +61,24 @@ def test_drafts_are_gone_at_once_and_their_room_is_free_before_there_is_any_head
     assert deeds.draft(1) == [one], "and may come again"
 
 
+def test_requests_that_are_kept_for_good_take_a_bounded_part_of_the_disk(deeds: Draftsman, monkeypatch):
+    monkeypatch.setattr(removals_module, "REMOVALS_LEAST_BYTES", 100_000)
+    monkeypatch.setattr(removals_module, "REMOVALS_SHARE", 10**12)
+    nothing = [StoredId(number.to_bytes(32, "big")) for number in range(1, 1024)]
+    for seed in range(3):
+        deeds.withdraw([*deeds.draft(seed), *nothing])
+    late = deeds.draft(3)
+    with pytest.raises(RefusedError, match="too many requests"):
+        deeds.withdraw([*late, *nothing])
+    kept = sum(path.stat().st_size for path in deeds.store.directory.glob("agreements/*/removals/*"))
+    assert 60_000 < kept <= 100_000
+    number = deeds.store.removals.last_number(A)
+    deeds.reopen()
+    assert deeds.store.removals.last_number(A) == number
+    with pytest.raises(RefusedError, match="too many requests"):
+        deeds.withdraw([*late, *nothing])
+
+
 def test_the_next_head_whatever_it_names_ends_what_can_be_withdrawn(deeds: Draftsman):
     deeds.advance()
     packs = deeds.draft(1, 2)

@@ -20,6 +20,7 @@ from backuppeer.errors import (
 )
 from backuppeer.host.catalogue import PackRow
 from backuppeer.host.leases import Lease
+from backuppeer.host.reader import DamagedPackError
 from backuppeer.host.store import Store, create_store, open_store
 from backuppeer.ids import AgreementId, StoredId
 from backuppeer.limits import KIB, LEAF_BYTES, MIB, PACK_LIST_PAGE, PACK_TARGET_BYTES
@@ -171,6 +172,33 @@ def test_leaves_outside_the_pack_are_refused(store: Store, lease: Lease, first: 
     stored = put_pack(store, b"x" * (LEAF_BYTES + 1))
     with pytest.raises(ProtocolViolation):
         store.path(A, stored, first_leaf=first, count=count)
+
+
+def test_a_pack_whose_file_is_gone_is_told_as_lost_and_then_neither_listed_nor_counted_and_may_be_brought_again(
+    store: Store, lease: Lease
+) -> None:
+    kept, lost = put_pack(store, b"kept" * 1000), put_pack(store, b"lost" * 1000)
+    next(store.directory.rglob(lost.hex())).unlink()
+    before = store.usage(A)
+    with pytest.raises(DamagedPackError, match="gone from the disk"):
+        store.open_pack(A, lost)
+    assert [row.stored for row in store.list_packs(A)] == [kept]
+    after = store.usage(A)
+    assert (before.packs - after.packs, before.used_bytes - after.used_bytes) == (1, 4000)
+    with pytest.raises(NotFoundError):
+        store.open_pack(A, lost)
+    assert put_pack(store, b"lost" * 1000) == lost
+    assert store.read(A, lost, offset=0, length=4000) == b"lost" * 1000
+
+
+def test_while_the_store_itself_is_gone_no_pack_is_taken_for_lost(store: Store, lease: Lease) -> None:
+    stored = put_pack(store, b"kept" * 1000)
+    away = store.directory.with_name("away")
+    store.directory.rename(away)
+    with pytest.raises(StoreUnavailable):
+        store.open_pack(A, stored)
+    away.rename(store.directory)
+    assert store.read(A, stored, offset=0, length=4) == b"kept"
 
 
 def test_pages_are_in_order_complete_and_of_the_size_asked(store: Store, lease: Lease) -> None:

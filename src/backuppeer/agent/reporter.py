@@ -14,7 +14,9 @@ from typing import Final
 
 import msgspec
 
-from backuppeer.control.events import ErrorFile, Event, EventName, Note, Progress, State
+from backuppeer.control.events import ErrorFile, Event, EventName, Fault, Note, Progress, State
+from backuppeer.errors import PeerFault
+from backuppeer.ids import PeerId, format_peer_id
 
 Emit = Callable[[Event], Awaitable[None]]
 Count = Callable[[Callable[[int, int, bool], None], Callable[[], bool]], None]
@@ -38,6 +40,7 @@ class Reporter:
         self.sent_bytes: Callable[[], int] = _nothing
         self.traffic_bytes: Callable[[], int] = _nothing
         self.errors = 0
+        self._faults: set[tuple[PeerId, str]] = set()
         self._pending: deque[Event] = deque()
         self._delivering: asyncio.Task[None] | None = None
         self._is_dropped = False
@@ -100,6 +103,14 @@ class Reporter:
     def note(self, text: str) -> None:
         """Tell something a person should read once."""
         self._post(_event(EventName.NOTE, Note(text=text)))
+
+    def fault(self, peer: PeerId, name: str, error: PeerFault, *, hint: str) -> None:
+        """Tell what a host was caught at, once for each host and deed: the command ends with 15 at least."""
+        key = (peer, error.message)
+        if key not in self._faults:
+            self._faults.add(key)
+            said = Fault(peer_id=format_peer_id(peer), name=name, message=error.message, hint=hint)
+            self._post(_event(EventName.FAULT, said))
 
     def say_state(self, state: str, text: str) -> None:
         """Tell which step the work is at, without waiting for the watcher."""

@@ -168,8 +168,10 @@ def _describe_host(host: CheckedHost) -> str:
     parts = [f"{name}: {_copies(host.copies)}"]
     parts += [f"{host.missing} lost"] if host.missing else []
     parts += [f"{host.damaged} wrong"] if host.damaged else []
+    if host.lacking:
+        parts.append(f"lacks {format_count(host.lacking, 'pack')} ({format_size(host.lacking_bytes)}) that others have")
     if not host.copies:
-        return parts[0]
+        return ", ".join(parts)
     if host.unread == host.copies:
         parts.append("none was ever read back: see --read-data-subset")
     else:

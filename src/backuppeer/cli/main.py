@@ -53,6 +53,7 @@ VERBS: Final = {
     "mount": Verb("mount", "backup-peer mount /mnt/backups"),
     "stats": Verb("stats", "backup-peer stats latest"),
     "check": Verb("check", "backup-peer check --read-data-subset 5%"),
+    "audit": Verb("audit", "backup-peer audit verify-proof alice.proof"),
     "status": Verb("status", "backup-peer status"),
     "config": Verb("config", "backup-peer config set servers wss://one.example,wss://two.example"),
     "agent": Verb("agent", "backup-peer agent status"),
@@ -108,7 +109,15 @@ def _run(front: list[str], rest: list[str], verb: str) -> int:
         return _INTERRUPTED
     except Exception as exc:  # noqa: BLE001 - one of the two places that catch broadly (STYLE)
         return _tell(screen, _unexpected(exc))
-    return int(code or 0)
+    return _weigh(screen, int(code or 0))
+
+
+def _weigh(screen: "Screen", code: int) -> int:
+    """Return the exit code, 15 in place of "done" and "incomplete" when a host was caught at something meanwhile."""
+    from backuppeer.errors import ExitCode  # noqa: PLC0415
+
+    is_mild = code in {ExitCode.DONE, ExitCode.INCOMPLETE}
+    return int(ExitCode.INTEGRITY) if screen.has_fault and is_mild else code
 
 
 def build_app(screen: "Screen", verb: str = "") -> "typer.Typer":
@@ -148,7 +157,7 @@ def _tell(screen: "Screen", error: "BackupPeerError") -> int:
         screen.error(error)
     except OutputClosed as exc:
         return int(exc.exit_code)
-    return int(error.exit_code)
+    return _weigh(screen, int(error.exit_code))
 
 
 def _unexpected(exc: Exception) -> "BackupPeerError":

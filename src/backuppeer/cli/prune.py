@@ -140,6 +140,9 @@ def show_plan(screen: Screen, plan: PrunePlan) -> None:
     if plan.unfinished_packs:
         sent = f"{format_size(plan.unfinished_bytes)} that backups which broke off have sent: deleted, too"
         screen.line(f"  unfinished  {plan.unfinished_packs:>7,}  {sent}", hang=23)
+    if plan.unlisted_packs:
+        kept = f"{format_size(plan.unlisted_bytes)} that hosts keep and no list names: at once, or with their lock"
+        screen.line(f"  unlisted    {plan.unlisted_packs:>7,}  {kept}", hang=23)
     if plan.repack_packs:
         moved = f"{format_size(plan.move_bytes)} of it needed, and sent to each host; about {_gain(plan)} are won"
         screen.line(f"  pack anew   {plan.repack_packs:>7,}  {format_size(plan.repack_bytes)}, {moved}", hang=23)

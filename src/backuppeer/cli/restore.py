@@ -29,7 +29,7 @@ _Mode = Literal["if-changed", "if-newer", "never", "always"]
 """What may be wished; what is refused without a wish is asked."""
 _HELP: Final = (
     "Bring files back from your hosts. `latest` is the newest snapshot, whatever it is of; with --path the newest "
-    "backup of that path, all of it. A part of a snapshot is `latest:/path`."
+    "that was given that path, all of it. A part of a snapshot is `latest:/path`."
 )
 
 
@@ -91,7 +91,7 @@ def restore(
     choice: _Choice,
     target: Annotated[str, typer.Option(metavar="DIR", help="Folder to restore into; the full path is kept below it.")],
     of_path: Annotated[
-        str, typer.Option("--path", metavar="DIR", help="With `latest`: the newest backup of just this path.")
+        str, typer.Option("--path", metavar="DIR", help="With `latest`: the newest backup that was given this path.")
     ] = "",
     tag: Annotated[str, typer.Option(metavar="TAG", help="With `latest`: the newest with this tag.")] = "",
 ) -> int:

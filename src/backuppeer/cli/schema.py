@@ -30,7 +30,7 @@ from backuppeer.control.api import (
     StopResult,
 )
 from backuppeer.control.checking import CheckResult, RepairResult
-from backuppeer.control.events import Agreed, ErrorFile, ErrorResult, EventName, Note, Progress, State
+from backuppeer.control.events import Agreed, ErrorFile, ErrorResult, EventName, Fault, Note, Progress, State
 from backuppeer.control.inspection import DiffResult, DiffRow, DumpResult, DumpStart, FindRow, StatsResult
 from backuppeer.control.mounting import MountResult
 from backuppeer.control.pruning import PrunePlan, PruneResult
@@ -104,7 +104,26 @@ class AgentStatus(msgspec.Struct, kw_only=True):
     peer_id: str
 
 
+class ProofVerdict(msgspec.Struct, kw_only=True):
+    """`audit verify-proof`: what is proven of whom; empty texts where not even that is sure; not `proven` with code 15.
+
+    crime: wrong-answer, lost-pack, older-head, two-heads. stored: the pack. promised, broken: by the host's clock.
+    ignored: what of the rebuttal doesn't hold, and why.
+    """
+
+    proven: bool
+    reason: str
+    crime: str
+    host: str
+    owner: str
+    stored: str
+    promised: str
+    broken: str
+    ignored: list[str]
+
+
 VALUES: Final[dict[str, Any]] = {
+    "audit verify-proof": ProofVerdict,
     "id": IdResult,
     "browse": list[BrowseRow],
     "requests": list[PendingRequest],
@@ -129,6 +148,7 @@ _WORK: Final[dict[str, type]] = {
     EventName.STATE: State,
     EventName.NOTE: Note,
     EventName.ERROR_FILE: ErrorFile,
+    EventName.FAULT: Fault,
 }
 _HOST: Final[dict[str, type]] = {
     EventName.OFFERED: HostResult,

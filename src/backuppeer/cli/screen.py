@@ -58,6 +58,8 @@ class Screen:
         """The option that commands in what is said need; empty where the home is the usual one."""
         self.input_ended = False
         """Whether a question met the end of the input: there will be no more answers."""
+        self.has_fault = False
+        """Whether a host was caught at something: then no exit code says that all is well."""
         self._live_shown = False
         self._lock = threading.RLock()
         """The spinner writes from its own thread."""
@@ -124,6 +126,12 @@ class Screen:
     def note(self, text: str) -> None:
         """Tell a fact or warning on stderr."""
         self._tell("note:", YELLOW, text)
+
+    def alarm(self, text: str, hint: str) -> None:
+        """Tell on stderr what a host was caught at."""
+        self._tell("alarm:", RED, text)
+        if hint:
+            self.hint(hint)
 
     def aside(self, text: str, *, hang: int = 2) -> None:
         """Write a line on stderr that belongs to the talk with a person: a plan, a question's background."""

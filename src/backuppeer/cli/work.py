@@ -18,7 +18,7 @@ from backuppeer.cli.spinner import SIGN_COLUMNS, Spinner
 from backuppeer.control.api import Request
 from backuppeer.control.client import Client
 from backuppeer.control.codec import convert_json
-from backuppeer.control.events import ErrorFile, Event, EventName, Note, Progress, State
+from backuppeer.control.events import ErrorFile, Event, EventName, Fault, Note, Progress, State
 from backuppeer.control.feeder import Take
 from backuppeer.control.inspection import Rows
 from backuppeer.errors import LocalError
@@ -79,6 +79,11 @@ class View:
         in_words = self._quiet or not self.screen.json
         if event.event == EventName.NOTE and in_words:
             self.screen.note(read_event(event, Note).text)
+        elif event.event == EventName.FAULT:
+            self.screen.has_fault = True
+            if in_words:
+                caught = read_event(event, Fault)
+                self.screen.alarm(f"{caught.name}: {caught.message}", caught.hint)
         elif event.event == EventName.ERROR_FILE and in_words:
             self._show_error(read_event(event, ErrorFile))
         elif self._hushed:

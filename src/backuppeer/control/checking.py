@@ -52,6 +52,7 @@ class CheckedHost(msgspec.Struct, kw_only=True):
 
     reached: false = it could not be asked, and `copies` is what it is known to keep. missing: copies that it lost.
     damaged: copies that came back wrong, now or before, and were not replaced. unread: never read by a check.
+    lacking, lacking_bytes: packs that the snapshots looked at need, and only other hosts have.
     oldest_verified: when that of the others was read that was not for longest; empty for none.
     """
 
@@ -64,6 +65,8 @@ class CheckedHost(msgspec.Struct, kw_only=True):
     damaged: int = 0
     unread: int = 0
     oldest_verified: str = ""
+    lacking: int = 0
+    lacking_bytes: int = 0
 
 
 class CheckResult(msgspec.Struct, kw_only=True):

@@ -25,6 +25,7 @@ class EventName(StrEnum):
     STATE = "state"  # data: State
     NOTE = "note"  # data: Note
     ERROR_FILE = "error-file"  # data: ErrorFile
+    FAULT = "fault"  # data: Fault
     REQUEST = "request"  # host only; data: PendingRequest
     OFFERED = "offered"  # host only: the slot is on offer; data: HostResult
     AGREED = "agreed"  # host only; data: Agreed
@@ -58,6 +59,18 @@ class Note(msgspec.Struct, kw_only=True):
     """A warning or fact for the person."""
 
     text: str
+
+
+class Fault(msgspec.Struct, kw_only=True):
+    """What a host did that no honest one does: proven here, and never passed over. The command ends with 15 at least.
+
+    The work itself goes on as far as it can, and its result says what came of it.
+    """
+
+    peer_id: str
+    name: str
+    message: str
+    hint: str = ""
 
 
 class ErrorFile(msgspec.Struct, kw_only=True):

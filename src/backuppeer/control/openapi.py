@@ -12,7 +12,18 @@ import msgspec
 
 from backuppeer import __version__
 from backuppeer.control.api import ConnectPlan, HostResult, PendingRequest
-from backuppeer.control.events import Agreed, ErrorFile, ErrorResult, Event, EventName, More, Note, Progress, State
+from backuppeer.control.events import (
+    Agreed,
+    ErrorFile,
+    ErrorResult,
+    Event,
+    EventName,
+    Fault,
+    More,
+    Note,
+    Progress,
+    State,
+)
 from backuppeer.control.frames import MEDIA_TYPE
 from backuppeer.control.inspection import DumpStart
 from backuppeer.control.mounting import MountOpened
@@ -24,6 +35,7 @@ EVENT_DATA: Final[dict[EventName, type[msgspec.Struct]]] = {
     EventName.STATE: State,
     EventName.NOTE: Note,
     EventName.ERROR_FILE: ErrorFile,
+    EventName.FAULT: Fault,
     EventName.REQUEST: PendingRequest,
     EventName.OFFERED: HostResult,
     EventName.AGREED: Agreed,

@@ -56,6 +56,7 @@ class PrunePlan(msgspec.Struct, kw_only=True):
 
     `unfinished_packs`, of `unfinished_bytes`: sent by backups that broke off, and in no snapshot; they go.
 
+    `unlisted_packs`, of `unlisted_bytes`: hosts keep them and no list names them, as of an agent that was killed.
     `unused_bytes`: waste that stays. `held_back`: packs with too much waste that stay, `is_room_short`: for want of
     room, else by `max_repack_bytes`. `room_bytes`: what the fullest host that is there can still take.
     """
@@ -76,6 +77,8 @@ class PrunePlan(msgspec.Struct, kw_only=True):
     room_bytes: int
     hosts: list[PruneHost]
     left_out: list[LeftOut] = msgspec.field(default_factory=list)
+    unlisted_packs: int = 0
+    unlisted_bytes: int = 0
 
 
 class PruneResult(msgspec.Struct, kw_only=True):

@@ -35,6 +35,8 @@ class Domain(bytes, Enum):
     SET_ROOT = _constant(b"backuppeer v1 set root")
     LOOK = _constant(b"backuppeer v1 look")
     STATEMENT = _constant(b"backuppeer v1 statement")
+    SIGNED = _constant(b"backuppeer v1 signed")
+    SHOWN = _constant(b"backuppeer v1 shown")
 
 
 def hash_keyed(key: bytes, data: Buffer) -> bytes:

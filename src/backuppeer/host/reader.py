@@ -19,6 +19,10 @@ from backuppeer.limits import BLOCK_BYTES, LEAF_BYTES
 from backuppeer.proof.merkle import IncrementalLeaves, find_path, stored_id_of_leaves
 
 
+class DamagedPackError(DamagedStateError):
+    """A pack that this host acknowledged is gone, or no longer what it was: for good, so its owner has to know."""
+
+
 class PackReader:
     """An open pack of `size` bytes; for one thread at a time; `close` it, or use `with`."""
 
@@ -26,7 +30,7 @@ class PackReader:
         """Open the file.
 
         Raises:
-            DamagedStateError: the file has another length than the catalogue says.
+            DamagedPackError: the file has another length than the catalogue says.
             OSError: as the system says; the caller translates.
 
         """
@@ -59,7 +63,7 @@ class PackReader:
         Raises:
             ProtocolViolation: an offset outside the pack.
             StoreUnavailable: the disk is gone or failing.
-            DamagedStateError: the file became shorter.
+            DamagedPackError: the file became shorter.
 
         """
         if not 0 <= offset <= self.size:
@@ -80,7 +84,7 @@ class PackReader:
         Raises:
             ProtocolViolation: a range outside the pack, or empty.
             StoreUnavailable: the disk is gone or failing.
-            DamagedStateError: the file became shorter.
+            DamagedPackError: the file became shorter.
 
         """
         if length < 1 or offset < 0 or offset + length > self.size:
@@ -94,7 +98,7 @@ class PackReader:
 
         Raises:
             ProtocolViolation: leaves outside the pack.
-            DamagedStateError: the pack's bytes are no longer those of its id.
+            DamagedPackError: the pack's bytes are no longer those of its id.
             StoreUnavailable: the disk is gone or failing.
 
         """
@@ -107,7 +111,7 @@ class PackReader:
         """Return the leaf hashes, 32 bytes each, checked against the stored id; a torn file of them is repaired.
 
         Raises:
-            DamagedStateError: the pack's bytes are no longer those of its id.
+            DamagedPackError: the pack's bytes are no longer those of its id.
             StoreUnavailable: the disk is gone or failing.
 
         """
@@ -120,7 +124,7 @@ class PackReader:
         """Read the whole pack and check it against its stored id.
 
         Raises:
-            DamagedStateError: the bytes are not those of the id.
+            DamagedPackError: the bytes are not those of the id.
             StoreUnavailable: the disk is gone or failing.
 
         """
@@ -163,5 +167,5 @@ class PackReader:
         return self._path.with_name(self._path.name + LEAVES_SUFFIX)
 
 
-def _damage(stored: StoredId, what: str) -> DamagedStateError:
-    return DamagedStateError(f"pack {stored.hex()} is damaged: {what}", hint="check the disk (dmesg, SMART)")
+def _damage(stored: StoredId, what: str) -> DamagedPackError:
+    return DamagedPackError(f"pack {stored.hex()} is damaged: {what}", hint="check the disk (dmesg, SMART)")

@@ -22,7 +22,14 @@ from backuppeer.host.layout import STORED_ID_BYTES, Layout
 from backuppeer.host.leases import Lease, Leases
 from backuppeer.host.marker import Presence
 from backuppeer.ids import AgreementId, StoredId
-from backuppeer.limits import PACK_LIST_PAGE, REMOVAL_PACKS, REMOVALS_PER_AGREEMENT, STATEMENT_BYTES
+from backuppeer.limits import (
+    PACK_LIST_PAGE,
+    REMOVAL_PACKS,
+    REMOVALS_LEAST_BYTES,
+    REMOVALS_PER_AGREEMENT,
+    REMOVALS_SHARE,
+    STATEMENT_BYTES,
+)
 from backuppeer.proof.removals import PackDelete, PackRevive, PackWithdraw, Removal, open_removal
 
 _MAGIC: Final = b"BPREM01\n"
@@ -40,6 +47,9 @@ class Removals:
         self._layout = layout
         self._leases, self._heads, self._presence = leases, heads, presence
         self.graveyard = graveyard
+        self._numbers: dict[AgreementId, int] = {}
+        """The last request that was kept, whatever became of its rows."""
+        self._bytes: dict[AgreementId, int] = {}
         self.lock = threading.Lock()
         """Held while a delete or revive is done, and while packs are erased: a pack is revived before, or gone."""
 
@@ -60,7 +70,7 @@ class Removals:
             lease, said = self._check(PackDelete, agreement, signed, packs)
             if not any(self._is_alive(agreement, stored) for stored in packs):
                 return [], lease.terms.lock_s
-            number = self._keep("delete", agreement, signed, packs)
+            number = self._keep("delete", lease, signed, packs)
             return self._do(lease, said, packs, number), lease.terms.lock_s
 
     def revive(self, agreement: AgreementId, signed: bytes, packs: Sequence[StoredId]) -> list[StoredId]:
@@ -74,7 +84,7 @@ class Removals:
             lease, said = self._check(PackRevive, agreement, signed, packs)
             if not any(self.graveyard.is_deleted(agreement, stored) for stored in packs):
                 return [stored for stored in packs if self._is_alive(agreement, stored)]
-            number = self._keep("revive", agreement, signed, packs)
+            number = self._keep("revive", lease, signed, packs)
             return self._do(lease, said, packs, number)
 
     def withdraw(self, agreement: AgreementId, signed: bytes, packs: Sequence[StoredId]) -> list[StoredId]:
@@ -90,7 +100,7 @@ class Removals:
             lease, said = self._check(PackWithdraw, agreement, signed, packs)
             if not any(self.graveyard.is_draft(agreement, stored, said.number) for stored in packs):
                 return []
-            number = self._keep("withdraw", agreement, signed, packs)
+            number = self._keep("withdraw", lease, signed, packs)
             return self._do(lease, said, packs, number)
 
     def last_number(self, agreement: AgreementId) -> int:
@@ -101,7 +111,8 @@ class Removals:
 
         """
         self._presence.check()
-        return self.graveyard.last_removal(agreement)
+        # A request whose rows could not be written counts from the moment it is kept: not later, when it is replayed.
+        return max(self._numbers.get(agreement, 0), self.graveyard.last_removal(agreement))
 
     def list_deleted(self, agreement: AgreementId, *, after: bytes, limit: int) -> list[DeletedRow]:
         """Return a page of deleted packs in order of their ids, as `Store.list_packs` does of all others.
@@ -143,7 +154,9 @@ class Removals:
         for lease in self._leases.list_all():
             known = self.graveyard.last_removal(lease.agreement)
             with translate_failures(self._layout.root):
-                files = [file for file in self._files(lease.agreement) if file[0] > known]
+                kept = self._files(lease.agreement)
+            self._numbers[lease.agreement] = kept[-1][0] if kept else 0
+            files = [file for file in kept if file[0] > known]
             for number, kind, path in files:
                 try:
                     with translate_failures(self._layout.root):
@@ -182,16 +195,23 @@ class Removals:
         due_s = self.graveyard.age_s() + lease.terms.lock_s
         return self.graveyard.delete(lease.agreement, packs, due_s=due_s, head=said.number, removal=number)
 
-    def _keep(self, kind: str, agreement: AgreementId, signed: bytes, packs: Sequence[StoredId]) -> int:
+    def _keep(self, kind: str, lease: Lease, signed: bytes, packs: Sequence[StoredId]) -> int:
+        agreement, data = lease.agreement, _join(signed, packs)
         with translate_failures(self._layout.root):
             files = self._files(agreement)
-            if len(files) >= REMOVALS_PER_AGREEMENT:
+            if agreement not in self._bytes:
+                self._bytes[agreement] = sum(path.stat().st_size for _, _, path in files)
+            # They stay for good and count in no quota: tiny packs, named among ids of nothing, must not fill the disk.
+            most_bytes = REMOVALS_LEAST_BYTES + lease.terms.size_bytes // REMOVALS_SHARE
+            if len(files) >= REMOVALS_PER_AGREEMENT or self._bytes[agreement] + len(data) > most_bytes:
                 raise RefusedError("too many requests to delete packs were made", hint="make a new agreement")
             number = files[-1][0] + 1 if files else 1
             folder = self._layout.removals(agreement)
             make_directory(folder)
             # Durable before the rows and before the answer: the host must be able to show what it erased packs for.
-            replace_file(folder / f"{number:08d}.{kind}", _join(signed, packs))
+            replace_file(folder / f"{number:08d}.{kind}", data)
+            self._bytes[agreement] += len(data)
+            self._numbers[agreement] = number
         return number
 
     def _files(self, agreement: AgreementId) -> list[tuple[int, str, Path]]:

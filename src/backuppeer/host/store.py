@@ -27,7 +27,7 @@ from backuppeer.host.layout import PART_SUFFIX, Layout, check_agreement_id, chec
 from backuppeer.host.leases import Leases
 from backuppeer.host.marker import Marker, Presence, lock_marker, write_marker
 from backuppeer.host.quota import Quota, Totals, Usage
-from backuppeer.host.reader import PackReader
+from backuppeer.host.reader import DamagedPackError, PackReader
 from backuppeer.host.rebuild import Reconciliation, reconcile, sweep_incoming
 from backuppeer.host.removals import Removals
 from backuppeer.host.site import check_site, free_bytes
@@ -145,7 +145,7 @@ class Store:
 
         Raises:
             NotFoundError: not stored here.
-            DamagedStateError: listed, but its file is gone or has another length.
+            DamagedPackError: listed, but its file is gone, and it is listed no more; or it has another length.
             StoreUnavailable: the disk is gone or failing.
 
         """
@@ -158,9 +158,18 @@ class Store:
                 return PackReader(path, root=self.directory, stored=stored, size=size)
             except FileNotFoundError as exc:
                 self._presence.check()
-                raise DamagedStateError(
-                    f"pack {stored.hex()} is gone from the disk", hint="open the store again"
+                self._drop_gone(agreement, stored, size)
+                raise DamagedPackError(
+                    f"pack {stored.hex()} is gone from the disk", hint="who removes files from the store?"
                 ) from exc
+
+    def _drop_gone(self, agreement: AgreementId, stored: StoredId, size_bytes: int) -> None:
+        """List a pack no more whose file is gone: so its owner sees the loss, and may bring it again."""
+        with self.removals.lock:  # what a sweep erases right now is none
+            is_gone = not self._layout.pack(agreement, stored).exists()
+            if is_gone and self.removals.graveyard.is_alive(agreement, stored):
+                self._catalogue.change_packs(agreement, add=(), drop=[stored])
+                self.quota.release(agreement, size_bytes, packs=1)
 
     def read(self, agreement: AgreementId, stored: StoredId, *, offset: int, length: int) -> bytes:
         """Return exactly `length` bytes of a stored pack from `offset`, as they lie on the disk.

@@ -33,6 +33,16 @@ REFUSED_GRACE_S: Final = 10.0
 """What packs that are under way get to become durable when a host refused one: 48 MiB at 5 MiB/s."""
 FETCH_AHEAD_PACKS: Final = 4
 """Packs that a restore fetches and has written side by side: some on their way while workers have the others."""
+PACE_KEEP: Final = 0.8
+"""How much of what a host delivered before counts beside its next answer: a handful of packs say how fast it is."""
+PACE_LEAST_S: Final = 0.0001
+"""The shortest time that an answer is taken to need: one that was there at once is no proof of an endless rate."""
+PACE_PATIENCE_S: Final = 10.0
+"""What a range of a pack may take at least before another host that has it is asked in its place."""
+PACE_PATIENCE_TIMES: Final = 4
+"""How many times longer than the other host would take: one that is twice as slow still helps."""
+PACE_AGAIN_S: Final = 300.0
+"""After how long a host that was not asked is tried again before those that are known to be fast."""
 FETCH_CACHE_BYTES: Final = 2 * PACK_TARGET_BYTES
 """Verified packs kept during a restore: those that one window ends in and the next begins in."""
 SWITCH_INTERVAL_S: Final = 0.0005

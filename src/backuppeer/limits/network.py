@@ -93,6 +93,11 @@ AMEND_COPY_BYTES: Final = 64 * MIB
 """Copied at most to a host that lacks packs, before it gets the head of a `forget` or `tag`: seconds, not hours."""
 REBUILD_AT_ONCE: Final = 8
 """Directories read side by side while an index is rebuilt."""
+LEAVE_HEAD_S: Final = 60.0
+LEAVE_EACH_HEAD_S: Final = 2.0
+"""What a host may take to get the newest head, in all, and for each of those that it missed."""
+CLEAR_S: Final = 600.0
+"""What a host may take in all to be told which packs go: hundreds of requests after a large prune."""
 REFRESH_S: Final = 60.0
 """What a host may take to tell what it holds, beside what it earns: without this, rows that drip hold up every job."""
 REFRESH_PACK_S: Final = 2.0

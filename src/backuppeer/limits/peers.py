@@ -22,7 +22,11 @@ AGREEMENT_REVISIONS: Final = 4096
 REMOVAL_PACKS: Final = 1024
 """Packs that one signed delete or revive names: 16 GiB of full ones in 35 kB."""
 REMOVALS_PER_AGREEMENT: Final = 16384
-"""Signed deletes and revives kept to answer a charge with: 570 MB of longest ones, each for 16 GiB that was stored."""
+"""Signed deletes and revives kept to answer a charge with."""
+REMOVALS_LEAST_BYTES: Final = 1 * MIB
+REMOVALS_SHARE: Final = 512
+"""What they may take beside the agreed space, and one part in so many of it. To delete all full packs once takes a part
+in 500,000, the smallest ones a part in 8,000."""
 LIST_RESERVE_BYTES: Final = 4 * MIB
 """What lists of snapshots and packs may take beyond a full agreement: 16 of the smallest packs within one lock."""
 LIST_RESERVE_PACKS: Final = 16

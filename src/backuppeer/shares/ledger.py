@@ -125,11 +125,11 @@ class Ledger:
     def copies_of(self, logical: LogicalId) -> list[Copy]:
         """Return all copies of a pack, in the order their agreements became known; doomed, then spoiled ones last."""
         sql = (
-            "SELECT agreement, stored, size, header FROM copies JOIN agreements USING (number)"  # noqa: S608 - a constant
-            f" WHERE logical = ? ORDER BY {_IS_SPOILED}, until_ms IS NOT NULL, number"
+            f"SELECT agreement, stored, size, header, {_IS_SPOILED} OR until_ms IS NOT NULL FROM copies"  # noqa: S608 - a constant
+            f" JOIN agreements USING (number) WHERE logical = ? ORDER BY {_IS_SPOILED}, until_ms IS NOT NULL, number"
         )
         rows = self._fetch(sql, (logical,))
-        return [Copy(logical, AgreementId(a), StoredId(s), int(n), bytes(h)) for a, s, n, h in rows]
+        return [Copy(logical, AgreementId(a), StoredId(s), int(n), bytes(h), bool(last)) for a, s, n, h, last in rows]
 
     def whole_copies_of(self, logical: LogicalId) -> list[Copy]:
         """Return the copies of a pack that are not known to have come back wrong; else as `copies_of`."""

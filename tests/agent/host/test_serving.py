@@ -1,5 +1,6 @@
 import asyncio
 import hashlib
+import os
 from contextlib import suppress
 
 import pytest
@@ -8,6 +9,7 @@ from agent.hosted import hosted
 from agent.houses import WISH, OwnerHouse, offer, partner
 from agent.owner.test_heads import INDEX, chain_of, inventory, rows
 from backuppeer.agent.home.state import State
+from backuppeer.agent.host.telling import PACK_LOST
 from backuppeer.agent.owner.heads import HeadChain
 from backuppeer.errors import DamagedStateError, PeerUnreachable, ProtocolViolation, RefusedError
 from backuppeer.ids import AgreementId, StoredId, format_peer_id
@@ -74,6 +76,24 @@ def test_a_pack_that_was_acknowledged_is_durable_and_every_range_of_it_verifies(
                 assert got == data[first * LEAF_BYTES : (first + count) * LEAF_BYTES]
                 assert answer.pack_bytes == len(data)
                 verify_range(stored, len(data), first, got, answer.path)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("harm", ["gone", "shorter"])
+def test_a_pack_that_the_disk_lost_is_told_as_lost_to_its_owner_and_noted_for_the_host_s_human(house, owner, harm):
+    agreement = owner.agree_with(house)
+    data = noise("pack", 500_000)
+    stored = compute_stored_id(data)
+
+    async def scenario():
+        async with hosted(house, owner) as link:
+            await link.put(agreement, data)
+            (path,) = house.premises.directory.rglob(stored.hex())
+            path.unlink() if harm == "gone" else os.truncate(path, 1000)
+            answer = await refusal(link, GetRange(agreement=agreement, stored=stored, first_leaf=0, leaves=1))
+            assert (answer.code, answer.message) == (RefusalCode.DAMAGED, PACK_LOST)
+            assert any(stored.hex() in note for note in house.premises.notes)
 
     asyncio.run(scenario())
 

@@ -8,6 +8,8 @@ from agent.houses import FAULTS, WISH, HostHouse, head_of, packs_at
 from backuppeer.agent import reporter as reporter_module
 from backuppeer.agent.jobs.backup import BackupJob, Paths
 from backuppeer.agent.owner import gathering as gathering_module
+from backuppeer.agent.owner import heads as heads_module
+from backuppeer.agent.owner.heads import HeadChain
 from backuppeer.agent.reporter import Reporter
 from backuppeer.control.saving import BackupRequest
 from backuppeer.errors import DamagedStateError, PeerUnreachable, RefusedError, UserError
@@ -151,6 +153,44 @@ class Silent:
         pass
 
 
+def test_a_host_that_takes_its_time_with_the_head_keeps_it_from_no_other(
+    house, other, owner, tree, tmp_path, *, monkeypatch
+):
+    async def scenario():
+        async with estate_of(owner, tmp_path / "estate", house, other) as estate:
+            await estate.back_up(tree())
+            leave, reached = HeadChain.leave_with, asyncio.Event()
+
+            async def in_time(chain, partner):
+                if partner.peer == house.peer:
+                    await reached.wait()
+                    return await leave(chain, partner)
+                removals = await leave(chain, partner)
+                reached.set()
+                return removals
+
+            monkeypatch.setattr(HeadChain, "leave_with", in_time)
+            async with asyncio.timeout(60):
+                done = await estate.back_up(tree())
+            assert len(done.peers) == 2
+
+    asyncio.run(scenario())
+
+
+def test_a_host_that_answers_each_head_just_in_time_is_given_up(house, owner, tree, tmp_path, monkeypatch):
+    monkeypatch.setattr(heads_module, "LEAVE_HEAD_S", 0.1)
+    monkeypatch.setattr(heads_module, "LEAVE_EACH_HEAD_S", 0.0)
+
+    async def scenario():
+        async with estate_of(owner, tmp_path / "estate", house) as estate:
+            await estate.back_up(tree())
+            monkeypatch.setattr(HeadChain, "_send", lambda *_: asyncio.Event().wait())
+            with pytest.raises(PeerUnreachable, match="too long to take the newest state"):
+                await estate.back_up(tree())
+
+    asyncio.run(scenario())
+
+
 def test_a_host_behind_a_head_that_it_countersigned_is_at_fault_and_healed(house, owner, tree, tmp_path):
     async def scenario():
         async with estate_of(owner, tmp_path / "estate", house) as estate:
@@ -163,7 +203,8 @@ def test_a_host_behind_a_head_that_it_countersigned_is_at_fault_and_healed(house
             house.premises.open().heads._cache.clear()
             await estate.back_up(tree())
             assert Kind.INTEGRITY_FAULT in estate.seen(house)
-            assert any("countersigned head 2" in note for note in estate.notes)
+            caught = (format_peer_id(house.peer), "it shows head 1, and had countersigned head 2")
+            assert estate.faults == [caught], "once, however often its head is looked at"
             assert head_of(house).number == 3
 
     asyncio.run(scenario())
@@ -184,7 +225,7 @@ def test_a_host_too_small_for_the_earlier_backups_gets_nothing_and_is_named_with
                 (left,) = (await estate.back_up(tree())).left_out
                 assert left.peer_id == format_peer_id(other.peer)
                 assert "it lacks 1." in left.reason
-                assert "MB and has 1.0 MB free" in left.reason
+                assert "MB of earlier ones and has 1.0 MB free" in left.reason
                 assert "--to" in left.hint
                 assert not packs_at(other)
             assert len(estate.notes) == 2, "one for each backup"

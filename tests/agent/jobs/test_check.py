@@ -368,6 +368,22 @@ def test_a_damaged_head_at_a_host_is_told_and_left_anew(house, tree, play, conte
     play(scenario, house)
 
 
+def test_a_host_that_lacks_what_another_has_is_named_with_how_much_and_it_is_no_loss(house, other, tree, play):
+    async def scenario(estate):
+        await estate.back_up(tree)
+        (tree / "more").write_bytes(os.urandom(700_000))
+        await estate.back_up(tree, house)
+        result, _ = await check(estate)
+        one, two = result.hosts
+        assert result.problems == []
+        assert (one.lacking, one.lacking_bytes) == (0, 0)
+        assert (two.lacking, two.lacking_bytes > 700_000) == (1, True)
+        await estate.back_up(tree)
+        assert [host.lacking for host in (await check(estate))[0].hosts] == [0, 0]
+
+    play(scenario, house, other)
+
+
 def test_a_host_that_is_away_is_left_out_and_nothing_of_it_is_called_lost(house, other, tree, play):
     async def scenario(estate):
         await estate.back_up(tree)

@@ -278,7 +278,7 @@ def test_reads_that_wait_end_with_the_mount(house, tree, play, monkeypatch):
             with pytest.raises(InterruptedByUserError):
                 await reading
             for task in asyncio.all_tasks():
-                if "retry" in repr(task.get_coro()):
+                if "_within" in repr(task.get_coro()):
                     task.cancel()  # the host lets go at last
             with pytest.raises(NotFoundError):
                 await mount.read(tree / "large", 0, 10)

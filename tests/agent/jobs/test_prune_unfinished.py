@@ -21,9 +21,12 @@ from agent.jobs.test_prune import (
 )
 from backuppeer.agent.jobs.backup import BackupJob
 from backuppeer.agent.owner import gathering as gathering_module
+from backuppeer.agent.owner.heads import HeadChain
 from backuppeer.agent.owner.vault import Vault
-from backuppeer.errors import DamagedStateError, LocalError, PeerUnreachable, RefusedError
+from backuppeer.errors import DamagedStateError, LocalError, PeerUnreachable, RefusedError, StoreUnavailable
+from backuppeer.host.catalogue import Graveyard
 from backuppeer.host.quota import Quota
+from backuppeer.ids import format_peer_id
 from backuppeer.limits import MIB, PACKS_IN_FLIGHT
 from backuppeer.proof.removals import NO_HEAD, PackWithdraw, sign_removal
 from backuppeer.repo.index import Index
@@ -250,6 +253,90 @@ def test_a_thief_who_withdraws_what_a_backup_has_just_stored_is_found_out_before
             assert steal(estate, house, number=1) == [], "and what a head names can't be taken back by anybody"
             target = tmp_path / "out"
             assert (await estate.restore("latest", target)).errors == 0
+
+    asyncio.run(scenario())
+
+
+def test_a_pack_whose_acknowledgement_was_lost_with_the_agent_is_erased_at_once_too(
+    house, owner, tree, tmp_path, monkeypatch
+):
+    async def scenario():
+        async with estate_of(owner, tmp_path / "estate", house) as estate:
+            wanted = {}
+            await back_up(estate, tree("a"), wanted)
+            before = held(house)
+            with monkeypatch.context() as patch:
+                patch.setattr(HostHouse, "wish", LARGE)
+                # Killed when the host has the pack, and nothing here knows of it.
+                patch.setattr(Ledger, "register_copy", lambda *_: (_ for _ in ()).throw(LocalError("killed")))
+                with pytest.raises(LocalError):
+                    await estate.back_up(tree("a", "b"))
+            late = held(house) - before
+            assert late
+            shown = await plan(estate)
+            assert (shown.unlisted_packs, shown.unlisted_bytes) == (1, shown.hosts[0].bytes)
+            await prune(estate)
+            assert held(house) == before
+            assert not deleted(house)
+            await back_up(estate, tree("a", "b"), wanted)
+            await assert_whole(estate, tmp_path, wanted)
+
+    asyncio.run(scenario())
+
+
+def full_disk(*_, **__):
+    raise StoreUnavailable("the disk of the store is full")
+
+
+@pytest.mark.parametrize("is_reopened", [False, True])
+def test_a_host_whose_disk_is_full_between_a_request_and_its_rows_is_no_thief_s_work(
+    house, owner, tree, tmp_path, monkeypatch, *, is_reopened
+):
+    async def scenario():
+        async with estate_of(owner, tmp_path / "estate", house) as estate:
+            wanted = {}
+            gone = await back_up(estate, tree("a", "b"), wanted)
+            await back_up(estate, tree("c"), wanted)
+            await forget(estate, gone)
+            del wanted[gone]
+            await break_off(estate, tree("x", "y"))
+            leave = HeadChain.leave_with
+
+            async def reopened(chain, partner):
+                patch.undo()
+                if is_reopened:  # as when the disk was away for a moment: what is kept is done now
+                    house.premises.close()
+                return await leave(chain, partner)
+
+            with monkeypatch.context() as patch:
+                patch.setattr(HostHouse, "wish", LARGE)
+                patch.setattr(Graveyard, "withdraw", full_disk)
+                patch.setattr(HeadChain, "leave_with", reopened)
+                await prune(estate)
+            await back_up(estate, tree("c", "d"), wanted)
+            await assert_whole(estate, tmp_path, wanted)
+
+    asyncio.run(scenario())
+
+
+def test_a_host_that_could_do_nothing_of_what_a_prune_asked_is_left_out_and_the_next_backup_no_alarm(
+    house, owner, tree, tmp_path, monkeypatch
+):
+    async def scenario():
+        async with estate_of(owner, tmp_path / "estate", house) as estate:
+            wanted = {}
+            await back_up(estate, tree("a", "b"), wanted)
+            await break_off(estate, tree("x", "y"))
+            with monkeypatch.context() as patch:
+                patch.setattr(HostHouse, "wish", LARGE)
+                patch.setattr(Graveyard, "withdraw", full_disk)
+                patch.setattr(Graveyard, "delete", full_disk)
+                done = await prune(estate)
+            assert [row.told for row in done.hosts] == [False]
+            assert [left.peer_id for left in done.left_out] == [format_peer_id(house.peer)]
+            assert done.peers == []
+            await back_up(estate, tree("a", "b", "c"), wanted)
+            await assert_whole(estate, tmp_path, wanted)
 
     asyncio.run(scenario())
 

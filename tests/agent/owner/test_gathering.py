@@ -33,6 +33,7 @@ def test_when_no_host_is_left_each_is_named_with_its_reason(first, second, told)
             asked=SimpleNamespace(mark=lambda: None),
             name=NAMES.__getitem__,
             blame=lambda *_: None,
+            partners=list,
         )
         gathering = Gathering(vault, Reporter(emit))
         for peer, error in ((b"e", first), (b"a", second)):

@@ -5,9 +5,9 @@ import asyncio
 import pytest
 
 from backuppeer.agent.owner import rebuild
-from backuppeer.agent.owner.rebuild import list_packs
+from backuppeer.agent.owner.rebuild import Found, list_packs
 from backuppeer.clock import SystemClock
-from backuppeer.errors import ProtocolViolation
+from backuppeer.errors import IntegrityFault, ProtocolViolation, RefusedError
 from backuppeer.ids import StoredId
 from backuppeer.wire.messages import PackList, PackRow
 
@@ -60,3 +60,22 @@ def test_exactly_as_many_packs_as_allowed_are_taken(monkeypatch):
     monkeypatch.setattr(rebuild, "PACKS_LISTED", 8)
     answer_with(monkeypatch, [PackList(packs=rows(1, 4), more=True), PackList(packs=rows(5, 4), more=False)])
     assert len(collect()) == 8
+
+
+def refuse(number):
+    raise RefusedError(f"lost {number}")
+
+
+def test_of_a_million_packs_that_can_not_be_opened_only_their_number_is_kept():
+    found = Found()
+    for number in range(3):
+        with pytest.raises(RefusedError) as told:
+            refuse(number)
+        assert told.value.__traceback__ is not None
+        found.note(told.value)
+    assert (found.failed, found.failure.message, found.failure.__traceback__) == (3, "lost 0", None)
+    assert not found.is_conclusive
+    found = Found()
+    found.note(IntegrityFault("wrong"))
+    assert found.is_conclusive
+    assert Found.__slots__ == ("stored", "expected", "failed", "failure", "is_conclusive"), "no list of them"

@@ -12,9 +12,11 @@ from agent.hosted import hosted
 from agent.houses import WISH, FixedReach, HostHouse, partner
 from agent.loops import LookedAtClock, SetClock, play
 from agent.parties import two_parties
+from backuppeer.agent.host.serving import Serving
 from backuppeer.agent.owner import fetch as fetch_module
 from backuppeer.agent.owner import upload as upload_module
-from backuppeer.agent.owner.fetch import Fetch, RecentSpans, read_range
+from backuppeer.agent.owner.fetch import Fetch, read_range
+from backuppeer.agent.owner.spans import RecentSpans
 from backuppeer.agent.owner.upload import Pace, Upload
 from backuppeer.agent.peers import retry as retry_module
 from backuppeer.agent.peers.partners import Partner
@@ -203,6 +205,31 @@ def test_a_pack_under_way_when_the_host_refuses_the_next_one_becomes_durable_bef
     asyncio.run(scenario())
 
 
+def test_a_wrong_copy_beside_a_host_that_is_away_is_no_loss_and_says_whom_to_wait_for(house, owner, tmp_path):
+    async def scenario():
+        async with two_hosts(house, owner, tmp_path) as run:
+            draft = draft_of(owner, noise(1, 300_000))
+            await run.store(draft)
+            agreement, liar = asked_first(run, draft)
+            damage_packs(liar)
+            (gone,) = run.houses.keys() - {agreement}
+            reach = run.fetch._partners[gone].reach
+            session, reach.found = reach.found, PeerUnreachable("away")
+            names = {each: run.fetch._partners[each].name for each in run.houses}
+            with pytest.raises(PeerUnreachable) as told:
+                await run.read(draft)
+            assert told.value.message.startswith(f"{names[agreement]} lost pack {draft.logical.hex()[:8]}, or returned")
+            assert f"run it again when {names[gone]} is back" in told.value.hint
+            reach.found = session
+            run.fetch._failed_s.clear()
+            damage_packs(run.houses[gone])
+            with pytest.raises(IntegrityFault, match="returned wrong bytes of pack") as told:
+                await run.read(draft)
+            assert all(name in told.value.message for name in names.values())
+
+    asyncio.run(scenario())
+
+
 def test_when_every_copy_is_damaged_nothing_unverified_comes_out(house, owner):
     agreement = owner.agree_with(house)
 
@@ -250,6 +277,51 @@ def test_a_host_that_is_away_is_left_at_once_for_the_next_copy_and_asked_last_th
             assert run.blamed == [(gone.peer, PeerUnreachable)]
 
     asyncio.run(scenario())
+
+
+def test_a_host_that_does_not_answer_in_time_is_left_for_the_next_copy_in_mid_pack_and_blamed_for_nothing(
+    house, owner, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(fetch_module, "PACE_PATIENCE_S", 0.3)
+    stores = Serving(house.premises, house.requests.consider_proposal, house.standing.blame).serve
+    left = []
+
+    async def hold(peer, channel):
+        opening = await channel.receive_any()
+        if not isinstance(opening, GetRange):
+            await stores(peer, Reopened(channel, opening))
+            return
+        await channel.send(Range(size=opening.leaves * LEAF_BYTES, pack_bytes=opening.leaves * LEAF_BYTES))
+        await channel.send_raw(b"x" * 1000)
+        left.append(opening.stored)
+        await channel.wait_end()
+
+    async def scenario():
+        async with two_hosts(house, owner, tmp_path, serve=hold) as run:
+            blobs = [noise(n, 200_000) for n in range(3)]
+            draft = draft_of(owner, *blobs)
+            await run.store(draft)
+            slow = next(agreement for agreement, each in run.houses.items() if each is house)
+            (copy,) = [copy for copy in run.copies if copy.agreement == slow]
+            monkeypatch.setattr(run.fetch._pacer, "wait_s", lambda agreement, _: float(agreement != slow) / 100)
+            assert await run.read(draft) == set(blobs)
+            assert left == [copy.stored]
+            assert run.blamed == []
+
+    asyncio.run(scenario())
+
+
+class Reopened:
+    """A channel whose opening was read already."""
+
+    def __init__(self, channel, opening):
+        self._channel, self._openings = channel, [opening]
+
+    def __getattr__(self, name):
+        return getattr(self._channel, name)
+
+    async def receive_any(self, **options):
+        return self._openings.pop() if self._openings else await self._channel.receive_any(**options)
 
 
 def test_when_no_host_can_be_reached_it_is_weather(house, owner):

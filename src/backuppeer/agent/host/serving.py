@@ -29,7 +29,7 @@ from backuppeer.errors import (
 )
 from backuppeer.host.heads import HeadAccepted
 from backuppeer.host.incoming import Incoming
-from backuppeer.host.reader import PackReader
+from backuppeer.host.reader import DamagedPackError, PackReader
 from backuppeer.host.store import Store
 from backuppeer.ids import AgreementId, PeerId, shorten_peer_id
 from backuppeer.limits import LEAF_BYTES, PACKS_READ_AT_ONCE, PACKS_RECEIVED_AT_ONCE
@@ -114,6 +114,8 @@ class Serving:
                     await self._answer_small(peer, channel, message)
         except (RefusedError, StoreUnavailable, IntegrityFault, NotFoundError, LocalError) as exc:
             _log.info("request refused", peer=shorten_peer_id(peer), request=type(message).__name__, reason=exc.message)
+            if isinstance(exc, DamagedPackError):
+                self._premises.note(exc.message)
             if not await channel.refuse(refusal_of(exc, is_put=isinstance(message, PutPack))):
                 raise Unavailable(exc.message) from exc
 
@@ -284,12 +286,12 @@ def refusal_of(error: BackupPeerError, *, is_put: bool = False) -> Refused:
     match error:
         case StoreBusy():
             code = RefusalCode.BUSY
+        case IntegrityFault() | DamagedPackError():
+            code = RefusalCode.DAMAGED
         case StoreUnavailable() | LocalError():
             code = RefusalCode.STORE_UNAVAILABLE
         case NotFoundError():
             code = RefusalCode.NOT_FOUND
-        case IntegrityFault():
-            code = RefusalCode.DAMAGED
         case _:
             # Room is the only thing that a pack of an agreement in force is refused for.
             code = RefusalCode.QUOTA if is_put else RefusalCode.POLICY

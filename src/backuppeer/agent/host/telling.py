@@ -17,10 +17,12 @@ from backuppeer.errors import (
     StoreUnavailable,
 )
 from backuppeer.host.disk import is_of_full_disk
+from backuppeer.host.reader import DamagedPackError
 
 STORE_BUSY: Final = "it has too much to do just now"
 STORE_AWAY: Final = "its store is away, so it can't take or give data now"
 DISK_FULL: Final = "its disk is full, so it can't take data now"
+PACK_LOST: Final = "it lost this pack, or its disk spoiled it"
 OWN_PROBLEM: Final = "the host has a problem of its own"
 _FOR_PEERS: Final = (RefusedError, NotFoundError, IntegrityFault, ProtocolViolation)
 
@@ -31,6 +33,8 @@ def tell_peer(error: BackupPeerError) -> str:
         return STORE_BUSY
     if isinstance(error, StoreUnavailable):
         return DISK_FULL if is_of_full_disk(error) else STORE_AWAY
+    if isinstance(error, DamagedPackError):
+        return PACK_LOST
     return error.message if isinstance(error, _FOR_PEERS) else OWN_PROBLEM
 
 

@@ -91,12 +91,11 @@ class AmendJob:
             told.append(partner.peer)
 
         try:
-            await self._hosts.leave_head(partners, on_told)
+            return [partner.peer for partner in await self._hosts.leave_head(partners, on_told)]
         finally:
             # Also when the person left in between: half a change must not come true later, behind their back.
             if not told and before is not None:
                 heads.take_back(before[0])
-        return told
 
     def _report(self, amendment: Amendment, amended: Amended | None, told: list[PeerId]) -> Outcome:
         self._hosts.note_failures()

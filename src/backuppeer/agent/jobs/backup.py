@@ -205,13 +205,11 @@ class BackupJob:
             raise LocalError("a finished backup has no inventory")
         self._vault.heads.extend(result.index, result.inventory)
         self._vault.repository.index.turnover.name(result.inventory.packs)
-        safe: list[Partner] = []
 
         def on_told(partner: Partner) -> None:
             self._vault.saw(partner, Kind.STORED, size_bytes=upload.sent_to(partner))
-            safe.append(partner)
 
-        await self._hosts.leave_head(partners, on_told)
+        safe = await self._hosts.leave_head(partners, on_told)
         # Only now: had the snapshot come to nothing, the next run would have gone on from there.
         await asyncio.to_thread(self._vault.repository.partial.forget, merge_paths(result.snapshot.paths))
         await self._weigh_losses()

@@ -5,6 +5,7 @@ but what is remembered of it: when a copy was read, and that it came back wrong.
 mends.
 """
 
+import asyncio
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -112,8 +113,15 @@ class CheckJob:
     async def _take_stocks(self, partners: Sequence[Partner]) -> None:
         await self._reporter.state("connecting", f"connecting to {', '.join(p.name for p in partners)}")
         self._reporter.begin("reading lists of packs", unit="pack")
-        for partner in partners:
-            stock = await take_stock(self._vault, partner, lambda packs: self._reporter.update(files=packs))
+        listed: dict[AgreementId, int] = {}
+
+        def count(agreement: AgreementId, packs: int) -> None:
+            listed[agreement] = packs
+            self._reporter.update(files=sum(listed.values()))
+
+        # Side by side: one that is slow holds up no other.
+        stocks = await asyncio.gather(*(take_stock(self._vault, p, partial(count, p.agreement)) for p in partners))
+        for partner, stock in zip(partners, stocks, strict=True):
             self._found.stocks[partner.agreement] = stock
             if stock.away is not None:
                 self._reporter.note(f"{partner.name}: {stock.away.message}")

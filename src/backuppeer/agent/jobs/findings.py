@@ -195,6 +195,9 @@ class Findings:
     def _describe(self, stock: Stock) -> CheckedHost:
         partner, ledger = stock.partner, self.vault.repository.ledger
         unread, oldest_ms = ledger.oldest_verification(partner.agreement)
+        # Not what it lost: that is a problem of its own.
+        elsewhere = ledger.missing_at(partner.agreement, sorted(self.needed)) if stock.away is None else ()
+        lacking = [pack for pack in elsewhere if self._may_be_had(ledger.copies_of(pack))]
         return CheckedHost(
             peer_id=format_peer_id(partner.peer),
             alias=self.vault.alias(partner.peer),
@@ -205,6 +208,8 @@ class Findings:
             damaged=self._count_wrong(stock),
             unread=unread,
             oldest_verified=format_time(oldest_ms) if oldest_ms else "",
+            lacking=len(lacking),
+            lacking_bytes=ledger.measure(lacking),
         )
 
     def _describe_left_out(self) -> list[LeftOut]:

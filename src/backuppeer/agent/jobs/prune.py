@@ -126,9 +126,8 @@ class PruneJob:
             else:
                 # The newest head names none of them already, so no further one is needed.
                 for partner in partners:
-                    if await self._has_erased(partner):
+                    if await self._has_erased(partner) and await self._hosts.clear_out(partner):
                         told.append(partner)
-                        await self._hosts.clear_out(partner)
         self._hosts.note_failures()
         return describe_result(
             self._vault, plan, drop, self._hosts, told, sent_bytes=upload.sent_bytes, reporter=self._reporter
@@ -348,11 +347,10 @@ class PruneJob:
             told.append(partner)
 
         try:
-            await self._hosts.leave_head(partners, on_told)
+            return await self._hosts.leave_head(partners, on_told)
         finally:
             if not told and before is not None:
                 heads.take_back(before[0])
-        return told
 
     def _may_have_head(self, partner: Partner, victims: set[LogicalId]) -> bool:
         """Whether a host has all that the next head names; it lacks packs of a backup that did not go to it."""

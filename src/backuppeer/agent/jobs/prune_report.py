@@ -73,6 +73,8 @@ def describe_plan(
         kept_packs=plan.kept,
         unfinished_packs=len(unfinished),
         unfinished_bytes=drop.unfinished_bytes,
+        unlisted_packs=len(drop.strays),
+        unlisted_bytes=vault.repository.ledger.measure(sorted(drop.strays)),
         unused_bytes=plan.unused_bytes,
         held_back=plan.held_back,
         is_room_short=wish_bytes is None or room_bytes < wish_bytes,
@@ -115,7 +117,7 @@ def describe_result(
         seconds=reporter.seconds,
         hosts=rows,
         peers=[format_peer_id(partner.peer) for partner in vault.partners() if partner.agreement in has_head],
-        left_out=hosts.describe_left_out(hint=_LATER),
+        left_out=hosts.describe_left_out(hint=_LATER, with_untold=True),
     )
 
 

@@ -14,7 +14,6 @@ from typing import Final
 
 import msgspec
 
-from backuppeer.errors import RefusedError
 from backuppeer.ids import AgreementId
 
 REMOVALS_UNKNOWN: Final = -1
@@ -45,14 +44,14 @@ class OwnRequests:
 
     @contextmanager
     def one(self, agreement: AgreementId) -> Iterator[Request]:
-        """Count a request, sent and answered in the block; one that is refused is not kept."""
+        """Count a request, sent and answered in the block; one that fails or is refused may be kept all the same.
+
+        A host keeps a request before it does what it says: its disk may be full in between.
+        """
         request = Request()
         self._under_way[agreement] += 1
         try:
             yield request
-        except RefusedError:
-            request.is_kept = False
-            raise
         finally:
             self._under_way[agreement] -= 1
             self._kept[agreement] += request.is_kept is True

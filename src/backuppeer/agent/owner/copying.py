@@ -39,9 +39,10 @@ async def find_shortage(repository: Repository, partner: Partner) -> RefusedErro
     if needed <= usage.free_bytes:
         return None
     return RefusedError(
-        f"too small for a copy of your backup: it lacks {format_size(needed)} and has {format_size(usage.free_bytes)} "
-        "free; nothing was copied to it",
-        hint="name your other hosts with --to, or find a larger one: `backup-peer browse`",
+        f"too small for a copy of your backup: it lacks {format_size(needed)} of earlier ones and has "
+        f"{format_size(usage.free_bytes)} free; nothing is copied to it until that fits",
+        hint="`backup-peer forget` snapshots that need not be kept, then `backup-peer prune`; or find a larger host: "
+        "`backup-peer browse`; --to names hosts to do without it",
     )
 
 
@@ -87,6 +88,8 @@ async def copy_missing(
             done_bytes += repository.ledger.measure([logical])
             reporter.update(files=done, bytes=done_bytes)
         await asyncio.to_thread(upload.flush)
+    if upload.sent_bytes:
+        reporter.note(f"{partner.name} was brought up to date: {format_size(upload.sent_bytes)} sent to it")
     return left_out
 
 

@@ -3,19 +3,22 @@
 Knows: ledger, blocks, Merkle verification, switching hosts. Must not know: files, what is in a pack. Called from the
 restorer's threads; the network runs in the event loop, the hashing in the calling thread.
 
+Each pack is taken from the host that has it here soonest, as far as is known; one that takes much longer than another
+would is left for that one, in the middle of the pack.
+
 No byte leaves this file that its copy's stored id does not vouch for. A host that answers wrong is noted as evidence
 and left for the next copy; one that can't be reached is retried within the budget.
 """
 
 import asyncio
-import threading
-from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, Protocol, TypeVar
 
+from backuppeer.agent.owner.pacing import Pacer, SlowError
+from backuppeer.agent.owner.spans import RecentSpans, Span, cut_from
 from backuppeer.agent.peers.partners import Partner
 from backuppeer.agent.peers.retry import Herald, Say, retry
 from backuppeer.agent.peers.session import Session
@@ -37,6 +40,8 @@ from backuppeer.limits import (
     FAILED_LATELY_S,
     FETCH_CACHE_BYTES,
     LEAF_BYTES,
+    PACE_PATIENCE_S,
+    PACE_PATIENCE_TIMES,
     PACK_TARGET_BYTES,
     PAGES_KEPT,
     PAGES_KEPT_FEW,
@@ -59,54 +64,11 @@ class _Cancellable(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
-    """Verified bytes of one copy from `start` on; `data` holds whole leaves."""
+class _Patience:
+    """How long a host is waited for that is away, and one that is slow while another has the pack (None: no end)."""
 
-    start: int
-    data: memoryview
-
-    def covers(self, offset: int, length: int) -> bool:
-        """Whether the bytes at `offset` of the pack are in this span."""
-        return self.start <= offset and offset + length <= self.start + len(self.data)
-
-    def cut(self, offset: int, length: int) -> memoryview:
-        """Return the bytes at `offset` of the pack; the span must contain them."""
-        return self.data[offset - self.start : offset - self.start + length]
-
-
-class RecentSpans:
-    """The verified bytes fetched last, up to a size: a restore comes back to a pack when its window ends inside it.
-
-    Without it 840 MB of packs travelled as 1.6 GB (120,000 files, measured). Thread-safe.
-    """
-
-    def __init__(self, cap_bytes: int) -> None:
-        self._cap_bytes, self._held_bytes = cap_bytes, 0
-        self._spans: OrderedDict[StoredId, list[Span]] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, stored: StoredId) -> list[Span]:
-        """Return what is held of a copy."""
-        with self._lock:
-            if stored in self._spans:
-                self._spans.move_to_end(stored)
-            return self._spans.get(stored, [])
-
-    def put(self, stored: StoredId, spans: list[Span]) -> None:
-        """Hold the bytes of a copy, in place of those held before; the oldest others go."""
-        with self._lock:
-            self._drop(stored)
-            self._spans[stored] = spans
-            self._held_bytes += _size(spans)
-            while self._held_bytes > self._cap_bytes and self._spans:
-                self._drop(next(iter(self._spans)))
-
-    def _drop(self, stored: StoredId) -> None:
-        self._held_bytes -= _size(self._spans.pop(stored, []))
-
-
-def _size(spans: Sequence[Span]) -> int:
-    return sum(len(span.data) for span in spans)
+    away_s: float
+    slow_s: float | None
 
 
 class Fetch:
@@ -134,6 +96,7 @@ class Fetch:
         self._wait_s = RETRY_BUDGET_S if wait_s is None else wait_s
         self._herald = Herald(say, clock)
         self._recent = RecentSpans(keep_bytes)
+        self._pacer = Pacer(clock)
         self._failed_s: dict[AgreementId, float] = {}
         self._gone: dict[AgreementId, Unavailable] = {}
         self._awaited: set[_Cancellable] = set()
@@ -157,7 +120,8 @@ class Fetch:
         failures: dict[AgreementId, BackupPeerError] = {}
         for budget_s in self._budgets(pack):
             is_hopeless = True
-            for copy, partner in self._candidates(pack):
+            candidates = self._candidates(pack)
+            for copy, partner in candidates:
                 if not isinstance(failures.get(copy.agreement, Unavailable("")), Unavailable):
                     continue
                 if gone := self._lately_gone(copy):
@@ -165,8 +129,10 @@ class Fetch:
                     continue
                 plan_blocks(ranges, copy.size)  # what can't be in this pack is the index's fault, and no host's
                 is_hopeless &= copy.agreement in self._gone
+                others = [other for other, _ in candidates if other.agreement not in {copy.agreement, *failures}]
+                wait_s = 0.0 if copy.agreement in self._gone else budget_s
                 try:
-                    taken = self._fetch_from(partner, copy, ranges, 0.0 if copy.agreement in self._gone else budget_s)
+                    taken = self._fetch_from(partner, copy, ranges, _Patience(wait_s, self._patience_s(others)))
                 except (IntegrityFault, RefusedError, ProtocolViolation, Unavailable) as exc:
                     self._note_failure(partner, exc)
                     failures[copy.agreement] = exc
@@ -177,7 +143,7 @@ class Fetch:
                 break
         if self._wait_s:
             self._gone |= {agreement: exc for agreement, exc in failures.items() if isinstance(exc, Unavailable)}
-        raise _summarise(pack, list(failures.values()))
+        raise _summarise(pack, {self._partners[agreement].name: exc for agreement, exc in failures.items()})
 
     def cancel(self) -> None:
         """End all waiting for hosts, now and from now on. In the event loop."""
@@ -197,6 +163,8 @@ class Fetch:
             yield min(left_s, RETRY_MOST_S)
 
     def _note_failure(self, partner: Partner, error: BackupPeerError) -> None:
+        if isinstance(error, SlowError):
+            return
         self._herald.over(partner.name, is_back=False)
         self._blame(partner, error)
         self._failed_s[partner.agreement] = self._clock.monotonic_s()
@@ -207,30 +175,38 @@ class Fetch:
 
     def _candidates(self, pack: LogicalId) -> list[tuple[Copy, Partner]]:
         copies = [copy for copy in self._ledger.copies_of(pack) if copy.agreement in self._partners]
-        copies.sort(key=self._has_failed_lately)
+        copies.sort(key=lambda c: (self._has_failed_lately(c), c.is_last, self._pacer.wait_s(c.agreement, c.size)))
         return [(copy, self._partners[copy.agreement]) for copy in copies]
+
+    def _patience_s(self, others: Sequence[Copy]) -> float | None:
+        """Return how long a range may take when others have the pack too; None: as long as bytes come."""
+        soonest_s = min((self._pacer.wait_s(copy.agreement, copy.size) for copy in others), default=None)
+        return None if soonest_s is None else max(PACE_PATIENCE_S, PACE_PATIENCE_TIMES * soonest_s)
 
     def _has_failed_lately(self, copy: Copy) -> bool:
         failed_s = self._failed_s.get(copy.agreement)
         return failed_s is not None and self._clock.monotonic_s() - failed_s < FAILED_LATELY_S
 
-    def _fetch_from(self, partner: Partner, copy: Copy, ranges: Ranges, budget_s: float) -> list[memoryview]:
+    def _fetch_from(self, partner: Partner, copy: Copy, ranges: Ranges, patience: _Patience) -> list[memoryview]:
         spans = self._recent.get(copy.stored)
         if not all(any(span.covers(offset, length) for span in spans) for offset, length in ranges):
-            spans = self._read_spans(partner, copy, ranges, budget_s)
+            plan = plan_blocks(ranges, copy.size)
+            with self._pacer.request(copy.agreement, sum(count for _, count in plan) * LEAF_BYTES):
+                spans = self._read_spans(partner, copy, plan, patience)
             self._recent.put(copy.stored, spans)
-        return [_cut(spans, offset, length) for offset, length in ranges]
+        return [cut_from(spans, offset, length) for offset, length in ranges]
 
-    def _read_spans(self, partner: Partner, copy: Copy, ranges: Ranges, budget_s: float) -> list[Span]:
+    def _read_spans(self, partner: Partner, copy: Copy, plan: Ranges, patience: _Patience) -> list[Span]:
         check_pack_bytes(copy.size)
         # All of them in one buffer, each at its place in the pack: a worker that writes files sees the same memory.
         room = self._pages.take()
         spans: list[Span] = []
-        for first, count in plan_blocks(ranges, copy.size):
+        for first, count in plan:
             into = room[first * LEAF_BYTES : (first + count) * LEAF_BYTES]
-            read = partial(self._read_range, partner, copy.stored, first, into, is_told=budget_s > 0)
-            step = retry(read, self._clock, waiting=self._herald.waiting_for(partner.name), budget_s=budget_s)
-            data, path = self._wait_for(step)
+            read = partial(self._read_range, partner, copy.stored, first, into, is_told=patience.away_s > 0)
+            waiting = self._herald.waiting_for(partner.name)
+            step = retry(read, self._clock, waiting=waiting, budget_s=patience.away_s)
+            data, path = self._wait_for(_within(patience.slow_s, step, partner.name))
             check_range(copy.stored, copy.size, first, data, path)
             spans.append(Span(first * LEAF_BYTES, data))
         return spans
@@ -261,18 +237,48 @@ class Fetch:
         return await read_range(partner, stored, first_leaf, into)
 
 
-def _summarise(pack: LogicalId, failures: Sequence[BackupPeerError]) -> BackupPeerError:
-    """Return what to tell of a pack that nobody gave: a host that answers wrong weighs more than one that is away."""
+async def _within(limit_s: float | None, step: Coroutine[None, None, T], name: str) -> T:
+    """Return what a step gives, if it does so within a time; else it has ended when this raises, and uses no buffer.
+
+    Raises:
+        PeerUnreachable: it did not.
+
+    """
+    try:
+        async with asyncio.timeout(limit_s):
+            return await step
+    except TimeoutError:
+        raise SlowError(f"{name} takes much longer than another host that has it") from None
+
+
+def _summarise(pack: LogicalId, failures: Mapping[str, BackupPeerError]) -> BackupPeerError:
+    """Return what to tell of a pack that nobody gave; `failures`: why not, by what its hosts are called.
+
+    As long as one of them is away it is not lost, whatever others gave.
+    """
     name = pack.hex()[:8]
     if not failures:
         return IntegrityFault(f"no peer is known to hold pack {name}", hint="see `backup-peer status`")
-    worst = next((exc for exc in failures if not isinstance(exc, Unavailable)), failures[0])
+    away = [who for who, exc in failures.items() if isinstance(exc, Unavailable)]
+    wrong = [who for who, exc in failures.items() if not isinstance(exc, Unavailable)]
+    if away and wrong:
+        return PeerUnreachable(
+            f"{_join(wrong)} lost pack {name}, or returned it wrong, and {_join(away)} can't be reached",
+            hint=f"run it again when {_join(away, 'or')} is back, which has it, too",
+        )
+    worst = next(iter(failures.values()))
     if isinstance(worst, RefusedError | ProtocolViolation):
-        return IntegrityFault(f"pack {name} can't be had: {worst.message}", hint=worst.hint)
+        return IntegrityFault(f"pack {name} can't be had from {_join(wrong)}: {worst.message}", hint=worst.hint)
+    if isinstance(worst, IntegrityFault):
+        return IntegrityFault(f"{_join(wrong)} returned wrong bytes of pack {name}: {worst.message}", hint=worst.hint)
     if isinstance(worst, StoreUnavailable):
         # Of a host that can't take anything it is a refusal; of one that can't give, weather like any other.
         return PeerUnreachable(f"pack {name} can't be had now: {worst.message}", hint=worst.hint)
     return worst
+
+
+def _join(names: Sequence[str], word: str = "and") -> str:
+    return f" {word} ".join(names)
 
 
 def plan_blocks(ranges: Sequence[tuple[int, int]], pack_bytes: int) -> list[tuple[int, int]]:
@@ -338,10 +344,3 @@ def check_range(stored: StoredId, pack_bytes: int, first_leaf: int, data: memory
 
     """
     verify_range(stored, pack_bytes, first_leaf, data, path)
-
-
-def _cut(spans: Sequence[Span], offset: int, length: int) -> memoryview:
-    for span in spans:
-        if span.covers(offset, length):
-            return span.cut(offset, length)
-    raise IntegrityFault("the host answered with fewer bytes than were asked for")

@@ -6,8 +6,8 @@ change is. Backups and amendments do it alike, so that no two ways of writing a 
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import TypeVar
 
 from backuppeer.agent.owner.asking import REMOVALS_UNKNOWN, Mark
@@ -22,6 +22,7 @@ from backuppeer.control.saving import LeftOut
 from backuppeer.errors import (
     BackupPeerError,
     DamagedStateError,
+    IntegrityFault,
     PeerUnreachable,
     RefusedError,
     Unavailable,
@@ -29,7 +30,7 @@ from backuppeer.errors import (
 )
 from backuppeer.host.quota import format_size
 from backuppeer.ids import AgreementId, PeerId, format_peer_id
-from backuppeer.limits import WITNESS_S
+from backuppeer.limits import CLEAR_S, WITNESS_S
 from backuppeer.repo.pack import Entry
 from backuppeer.shares.ledger import Copy
 from backuppeer.wire.messages import HeadIs
@@ -41,6 +42,7 @@ class Gathering:
     """The hosts of one job.
 
     `failures`: who dropped out. `cleared`: who was told which packs go. `withdrawn`: who erased unfinished work.
+    `untold`: who has the head, and could not be told which packs go.
     `are_all_heard`: every host with an agreement told all that it holds. `stop`: set when the person has left; the
     engine's thread ends then.
     """
@@ -52,6 +54,7 @@ class Gathering:
         self.failures: dict[PeerId, BackupPeerError] = {}
         self.cleared: dict[PeerId, Cleared] = {}
         self.withdrawn: dict[PeerId, Withdrawal] = {}
+        self.untold: dict[PeerId, BackupPeerError] = {}
         self._removals: dict[AgreementId, int] = {}
         self._looked = (vault.asked.mark(), vault.asked.mark())
         self.are_all_heard = False
@@ -144,30 +147,36 @@ class Gathering:
                 await asyncio.gather(work, return_exceptions=True)
                 raise
 
-    async def leave_head(self, partners: Sequence[Partner], on_told: Callable[[Partner], None]) -> None:
+    async def leave_head(self, partners: Sequence[Partner], on_told: Callable[[Partner], None]) -> list[Partner]:
         """Leave the newest head with those of the hosts that did not drop out; `on_told` hears of each that has it.
+
+        Side by side: one that takes its time does not keep it from the others. Return who has it, in their order.
 
         Raises:
             BackupPeerError: no host took it; why the first one did not.
 
         """
-        is_told = False
-        for partner in partners:
-            if partner.peer in self.failures:
-                continue
-            try:
-                await self.withdraw(partner)
-                self._check_removals(partner, await self._vault.heads.leave_with(partner))
-            except BackupPeerError as exc:
-                _raise_own(exc)
-                self.failures[partner.peer] = exc
-                self._vault.blame(partner, exc)
-            else:
-                is_told = True
-                on_told(partner)
-                await self.clear_out(partner)
-        if not is_told:
+        live = [partner for partner in partners if partner.peer not in self.failures]
+        told = await asyncio.gather(*(self._has_head(partner, on_told) for partner in live), return_exceptions=True)
+        for outcome in told:
+            if isinstance(outcome, BaseException):
+                raise outcome
+        if not any(told):
             raise self._explain_all()
+        return [partner for partner, has_it in zip(live, told, strict=True) if has_it]
+
+    async def _has_head(self, partner: Partner, on_told: Callable[[Partner], None]) -> bool:
+        try:
+            await self.withdraw(partner)
+            self._check_removals(partner, await self._vault.heads.leave_with(partner))
+        except BackupPeerError as exc:
+            _raise_own(exc)
+            self.failures[partner.peer] = exc
+            self._blame(partner, exc)
+            return False
+        on_told(partner)
+        await self.clear_out(partner)
+        return True
 
     async def withdraw(self, partner: Partner) -> None:
         """Have a host erase what no head ever named and nothing here needs; what fails is deleted with the next head.
@@ -177,7 +186,8 @@ class Gathering:
 
         """
         try:
-            done = await withdraw(self._vault, partner)
+            async with _limited(CLEAR_S, "it takes too long to erase packs"):
+                done = await withdraw(self._vault, partner)
         except RefusedError as exc:
             self._tell(partner, exc)
             return
@@ -199,12 +209,16 @@ class Gathering:
                 hint="run it again: what is missing there is sent anew; and see which machine has a copy of this home",
             )
 
-    async def clear_out(self, partner: Partner) -> None:
+    async def clear_out(self, partner: Partner) -> bool:
         """Tell a host that has the newest head which packs go with it; what fails is told with a later head."""
         try:
-            self.cleared[partner.peer] = await clear_out(self._vault, partner)
+            async with _limited(CLEAR_S, "it takes too long to delete packs"):
+                self.cleared[partner.peer] = await clear_out(self._vault, partner)
         except BackupPeerError as exc:
             self._tell(partner, exc)
+            self.untold[partner.peer] = exc
+            return False
+        return True
 
     def note_failures(self) -> None:
         """Tell of each host that dropped out why it did, once."""
@@ -213,8 +227,11 @@ class Gathering:
                 self._noted.add(peer)
                 self._reporter.note(f"{self._vault.name(peer)}: {error.message}")
 
-    def describe_left_out(self, *, hint: str) -> list[LeftOut]:
-        """Return who dropped out; `hint`: what a person can do about one that is merely away."""
+    def describe_left_out(self, *, hint: str, with_untold: bool = False) -> list[LeftOut]:
+        """Return who dropped out; `hint`: what a person can do about one that is merely away.
+
+        `with_untold`: and who could not be told which packs go.
+        """
         return [
             LeftOut(
                 peer_id=format_peer_id(peer),
@@ -222,8 +239,13 @@ class Gathering:
                 reason=error.message,
                 hint=hint if isinstance(error, Unavailable) else error.hint,
             )
-            for peer, error in self.failures.items()
+            for peer, error in self._in_order((self.untold if with_untold else {}) | self.failures)
         ]
+
+    def _in_order(self, errors: Mapping[PeerId, BackupPeerError]) -> list[tuple[PeerId, BackupPeerError]]:
+        """Return them in the order of the hosts, not in that in which they happened to answer."""
+        places = {partner.peer: place for place, partner in enumerate(self._vault.partners())}
+        return sorted(errors.items(), key=lambda item: places.get(item[0], len(places)))
 
     def _live(self, partners: list[Partner]) -> list[Partner]:
         if not partners:
@@ -231,15 +253,16 @@ class Gathering:
         return partners
 
     def _explain_all(self) -> BackupPeerError:
-        """Return the error when no host is left: that of the first one, which names all of them with their reasons.
+        """Return the error when no host is left: as that of the first, naming all with their reasons.
 
-        The first that dropped out may have been away all along, and another one in the middle of the work is the news.
+        One may have been away all along, and another that left in the middle of the work is the news.
         """
-        first = next(iter(self.failures.values()))
-        reasons = [_name_first(self._vault.name(peer), error.message) for peer, error in self.failures.items()]
+        failures = self._in_order(self.failures)
+        first = failures[0][1]
+        reasons = [_name_first(self._vault.name(peer), error.message) for peer, error in failures]
         if reasons == [first.message]:
             return first
-        hints = dict.fromkeys(error.hint for error in self.failures.values() if error.hint)
+        hints = dict.fromkeys(error.hint for _, error in failures if error.hint)
         told = type(first)("; ".join(reasons), hint="; ".join(hints))
         told.exit_code = first.exit_code
         return told
@@ -247,8 +270,13 @@ class Gathering:
     def drop(self, partner: Partner, error: BackupPeerError) -> None:
         """Leave a host out of this job; what is its fault is written down, and nobody else is held up."""
         _raise_own(error)
-        self._vault.blame(partner, error)
+        self._blame(partner, error)
         self.leave_out(partner, error)
+
+    def _blame(self, partner: Partner, error: BackupPeerError) -> None:
+        self._vault.blame(partner, error)
+        if isinstance(error, IntegrityFault):
+            self._reporter.fault(partner.peer, partner.name, error, hint=error.hint)
 
     def _tell(self, partner: Partner, error: BackupPeerError) -> None:
         """Write down and tell what is wrong with a host, which may still be of use in this job."""
@@ -331,6 +359,21 @@ class Gathering:
                     hint=f"`backup-peer backup` brings {partner.name} up first",
                 )
         return await find_shortage(self._vault.repository, partner)
+
+
+@asynccontextmanager
+async def _limited(most_s: float, problem: str) -> AsyncIterator[None]:
+    """Let the block take so long in all.
+
+    Raises:
+        PeerUnreachable: it took longer.
+
+    """
+    try:
+        async with asyncio.timeout(most_s):
+            yield
+    except TimeoutError as exc:
+        raise PeerUnreachable(problem) from exc
 
 
 def _name_first(name: str, message: str) -> str:

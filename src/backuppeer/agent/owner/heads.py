@@ -5,6 +5,7 @@ gets every head that it missed, in order, so that its compare-and-set stays exac
 countersigned is at fault; what two contradicting heads mean is said in agent.lineage.
 """
 
+import asyncio
 from typing import Final
 
 from backuppeer.agent.home.keyring import HomeKeys
@@ -12,8 +13,9 @@ from backuppeer.agent.home.state import State
 from backuppeer.agent.owner.lineage import HeadRow, check_fits, plan_way, two_histories
 from backuppeer.agent.peers.partners import Partner
 from backuppeer.clock import Clock
-from backuppeer.errors import IntegrityFault, LocalError, NewerFormatError, RefusedError
+from backuppeer.errors import IntegrityFault, LocalError, NewerFormatError, PeerUnreachable, RefusedError
 from backuppeer.ids import BlobId, PeerId, RepositoryId
+from backuppeer.limits import LEAVE_EACH_HEAD_S, LEAVE_HEAD_S
 from backuppeer.proof.statements import (
     Head,
     HeadReceipt,
@@ -28,6 +30,11 @@ from backuppeer.repo.head import Inventory, plan_head, plan_return
 from backuppeer.wire.messages import GetHead, HeadIs, HeadStored, PutHead
 
 _RECEIPT: Final = "head.receipt."
+ROLLED_BACK: Final = (
+    "it was set back, or hides what it holds; a backup brings it up to date. If its human knows of no disk that was "
+    "restored from an old copy, use a further host: `backup-peer browse`"
+)
+"""What to do about a host that holds an older head, or another, than it countersigned."""
 
 
 def only_reads() -> RefusedError:
@@ -228,7 +235,12 @@ class HeadChain:
         """
         rows = self.way_from(HeadIs(), partner.name)
         for _ in range(2):
-            answer = await self._send(partner, rows)
+            try:
+                # One that lags gets all that it missed; but not each of them for as long as an answer may take.
+                async with asyncio.timeout(LEAVE_HEAD_S + LEAVE_EACH_HEAD_S * len(rows)):
+                    answer = await self._send(partner, rows)
+            except TimeoutError as exc:
+                raise PeerUnreachable("it takes too long to take the newest state") from exc
             if not isinstance(answer, HeadIs):
                 return answer
             rows = self.way_from(answer, partner.name)

@@ -17,6 +17,11 @@ from backuppeer.limits import LOSSES_NAMED
 from backuppeer.proof.merkle import root_of_set
 from backuppeer.proof.statements import Head
 
+LOST_PACKS: Final = (
+    "what they held is sent again by a backup, if it is still on this machine; `backup-peer check` says which "
+    "snapshots lack something"
+)
+"""What to do when packs that a host acknowledged are gone."""
 _BY_ID: Final = "`backup-peer snapshots` lists what is there; each of those can be restored by its id"
 
 

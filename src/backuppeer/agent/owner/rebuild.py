@@ -57,17 +57,23 @@ class Found:
 
     stored: set[StoredId] = field(default_factory=set)
     expected: set[StoredId] = field(default_factory=set)
-    failures: list[BackupPeerError] = field(default_factory=list)
+    failed: int = 0
+    failure: BackupPeerError | None = None
+    """The first one. Of others nothing is kept: a host may list a million packs that it has not."""
+    is_conclusive: bool = True
+    """Whether every pack listed is known now, or wrong beyond doubt; what was merely refused may come later."""
 
     @property
     def lost(self) -> set[StoredId]:
         """Return what it had acknowledged and lists no more."""
         return self.expected - self.stored
 
-    @property
-    def is_conclusive(self) -> bool:
-        """Whether every pack listed is known now, or wrong beyond doubt; what was merely refused may come later."""
-        return all(isinstance(exc, IntegrityFault | AuthenticationFault) for exc in self.failures)
+    def note(self, error: BackupPeerError) -> None:
+        """Count a pack that could not be opened."""
+        self.failed += 1
+        # Without the frames that it went through: they hold what was read of the pack.
+        self.failure = self.failure or error.with_traceback(None)
+        self.is_conclusive &= isinstance(error, IntegrityFault | AuthenticationFault)
 
 
 async def rebuild_from(partner: Partner, repository: Repository, on_pack: OnPack, clock: Clock) -> Found:
@@ -98,13 +104,13 @@ async def _read_all(
             try:
                 await retry(partial(_register, partner, repository, row), clock)
             except (PeerFault, RefusedError, NewerFormatError) as exc:
-                found.failures.append(exc)
+                found.note(exc)
             else:
-                _earn(patience, REFRESH_PACK_S)
+                earn(patience, REFRESH_PACK_S)
 
     async for rows in list_packs(partner, clock):
         wanted = [row for row in rows if row.stored not in known]
-        _earn(patience, REFRESH_ROW_S * (len(rows) - len(wanted)))
+        earn(patience, REFRESH_ROW_S * (len(rows) - len(wanted)))
         done = await asyncio.gather(*(take(row) for row in wanted), return_exceptions=True)
         for outcome in done:
             if isinstance(outcome, BaseException):
@@ -128,7 +134,7 @@ def _find_known(partner: Partner, repository: Repository, found: Found) -> set[S
     return known | doomed | superseded
 
 
-def _earn(patience: asyncio.Timeout, more_s: float) -> None:
+def earn(patience: asyncio.Timeout, more_s: float) -> None:
     """Give a host more time for what it told; only what was verified counts, or lies would buy time."""
     end_s = patience.when()
     if end_s is not None and not patience.expired():

@@ -9,13 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
-from backuppeer.agent.owner.rebuild import list_packs
+from backuppeer.agent.owner.rebuild import earn, list_packs
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.partners import Partner
 from backuppeer.agent.peers.retry import retry
-from backuppeer.errors import BackupPeerError, IntegrityFault, PeerUnreachable, RefusedError, Unavailable
+from backuppeer.errors import BackupPeerError, IntegrityFault, PeerUnreachable, RefusedError
 from backuppeer.ids import LogicalId, StoredId
-from backuppeer.limits import HEAR_S
+from backuppeer.limits import HEAR_S, REFRESH_ROW_S, REFRESH_S
 from backuppeer.shares.ledger import Copy
 
 
@@ -49,21 +49,39 @@ async def take_stock(vault: Vault, partner: Partner, on_pack: Callable[[int], No
         async with asyncio.timeout(HEAR_S):
             await partner.session()
             await _look_at_head(vault, stock)
-        sizes: dict[StoredId, int] = {}
-        async for rows in list_packs(partner, vault.clock):
-            sizes.update((row.stored, row.size) for row in rows)
-            on_pack(len(sizes))
+    except TimeoutError:
+        return _blame_away(vault, stock, PeerUnreachable(f"it did not show its head within {HEAR_S:.0f} s"))
+    except BackupPeerError as exc:
+        return _blame_away(vault, stock, exc)
+    try:
+        async with asyncio.timeout(REFRESH_S) as patience:
+            sizes = await _list_sizes(vault, partner, on_pack, patience)
         await asyncio.to_thread(_compare, vault, stock, sizes)
     except TimeoutError:
-        stock.away = PeerUnreachable(f"it did not show its head within {HEAR_S:.0f} s")
-    except Unavailable as exc:
-        stock.away = exc
+        return _blame_away(vault, stock, PeerUnreachable("it tells too slowly what it holds"))
     except BackupPeerError as exc:
-        vault.blame(partner, exc)
-        stock.away = exc
-    if isinstance(stock.away, Unavailable):
-        vault.blame(partner, stock.away)
+        return _blame_away(vault, stock, exc)
     return stock
+
+
+def _blame_away(vault: Vault, stock: Stock, error: BackupPeerError) -> Stock:
+    vault.blame(stock.partner, error)
+    stock.away = error
+    return stock
+
+
+async def _list_sizes(
+    vault: Vault, partner: Partner, on_pack: Callable[[int], None], patience: asyncio.Timeout
+) -> dict[StoredId, int]:
+    """Return all that a host lists; what is known here buys it time for more."""
+    ledger = vault.repository.ledger
+    known = await asyncio.to_thread(lambda: {copy.stored for copy in ledger.copies_at(partner.agreement)})
+    sizes: dict[StoredId, int] = {}
+    async for rows in list_packs(partner, vault.clock):
+        sizes.update((row.stored, row.size) for row in rows)
+        earn(patience, REFRESH_ROW_S * sum(row.stored in known for row in rows))
+        on_pack(len(sizes))
+    return sizes
 
 
 async def _look_at_head(vault: Vault, stock: Stock) -> None:

@@ -17,8 +17,8 @@ from backuppeer.agent.home.state import Direction, RequestState, State
 from backuppeer.agent.owner.asking import REMOVALS_UNKNOWN, OwnRequests
 from backuppeer.agent.owner.copying import copy_missing
 from backuppeer.agent.owner.fetch import Fetch
-from backuppeer.agent.owner.heads import HeadChain, only_reads
-from backuppeer.agent.owner.losses import Losses, drop_lost, find_losses
+from backuppeer.agent.owner.heads import ROLLED_BACK, HeadChain, only_reads
+from backuppeer.agent.owner.losses import LOST_PACKS, Losses, drop_lost, find_losses
 from backuppeer.agent.owner.rebuild import Loaded, OnPack, load_head, rebuild_from
 from backuppeer.agent.owner.repository import Repository
 from backuppeer.agent.peers.choosing import choose_listed
@@ -272,7 +272,7 @@ class Vault:
             self.heads.check_promise(partner, held)
         except IntegrityFault as exc:
             self.blame(partner, exc)
-            reporter.note(f"{partner.name}: {exc.message}")
+            reporter.fault(partner.peer, partner.name, exc, hint=ROLLED_BACK)
         head = self.heads.adopt(held.head, held.grant) if held.head else None
         if head is not None:
             # Nothing is wrong: so it is after every recovery, and whenever another machine of ours made a backup.
@@ -295,14 +295,14 @@ class Vault:
         """
         await asyncio.to_thread(self.repository.ledger.forget_erased, self.clock.now_ms())
         found = await rebuild_from(partner, self.repository, on_pack, self.clock)
-        for failure in found.failures[:1]:
-            self.blame(partner, failure)
-            reporter.note(f"{partner.name}: packs that can't be opened: {len(found.failures)}: {failure.message}")
+        if found.failure is not None:
+            self.blame(partner, found.failure)
+            reporter.note(f"{partner.name}: packs that can't be opened: {found.failed}: {found.failure.message}")
         lost = await asyncio.to_thread(self.repository.ledger.forget_stored, partner.agreement, found.lost)
         if lost:
             loss = IntegrityFault(f"packs that it had acknowledged are gone: {lost}")
             self.blame(partner, loss)
-            reporter.note(f"{partner.name}: {loss.message}; what they held is sent again if it is still here")
+            reporter.fault(partner.peer, partner.name, loss, hint=LOST_PACKS)
         return found.is_conclusive
 
     async def ensure_whole(self, *, patient: bool = True) -> Losses:
