@@ -28,13 +28,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-import msgspec
-import zstandard
-from blake3 import blake3
-from cryptography.exceptions import InvalidSignature, InvalidTag
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
-from mnemonic import Mnemonic
+try:
+    import msgspec
+    import zstandard
+    from blake3 import blake3
+    from cryptography.exceptions import InvalidSignature, InvalidTag
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
+    from mnemonic import Mnemonic
+except ModuleNotFoundError as exc:
+    sys.stderr.write(
+        f"read_backup.py: no module {exc.name!r}; it needs five libraries: "
+        "python3 -m pip install blake3 cryptography zstandard msgspec mnemonic\n"
+    )
+    raise SystemExit(2) from None
 
 TREE, SNAPSHOT, INDEX, DATA = 2, 3, 4, 1
 FILE, DIRECTORY, SYMLINK, FIFO, CHARACTER_DEVICE, BLOCK_DEVICE = 1, 2, 3, 4, 5, 6

@@ -25,6 +25,7 @@ class ExitCode(IntEnum):
     NO_SIGNALING = 14
     INTEGRITY = 15
     INTERRUPTED = 130
+    OUTPUT_CLOSED = 141
 
 
 class BackupPeerError(Exception):
@@ -50,12 +51,16 @@ def is_out_of_room(exc: BaseException) -> bool:
     return isinstance(exc, OSError) and exc.errno in _FULL
 
 
-def full_disk(what: str) -> LocalError:
-    """Return the error for a disk of this machine on which `what` finds no room; code 13, as of a full host."""
-    error = LocalError(
-        f"a disk of this machine is full: {what} can't be written",
-        hint="free some space on it and run the same again: nothing is lost, and what was done so far is kept",
-    )
+_GO_ON: Final = "free some space on it and run the same again: nothing is lost, and what was done so far is kept"
+
+
+def full_disk(what: str, *, more: str = "", hint: str = _GO_ON) -> LocalError:
+    """Return the error for a disk of this machine on which `what` finds no room; code 13, as of a full host.
+
+    `more`: what else is to be said.
+    """
+    told = f"a disk of this machine is full: {what} can't be written"
+    error = LocalError(f"{told}; {more}" if more else told, hint=hint)
     error.exit_code = ExitCode.REFUSED
     return error
 

@@ -87,6 +87,7 @@ class Recorder:
 
     def __init__(self):
         self.errors: dict[bytes, str] = {}
+        self.away = 0
         self.notes: list[str] = []
         self.phases: list[str] = []
         self.counters: dict[str, int] = {}
@@ -102,9 +103,10 @@ class Recorder:
         self.phases.append(phase)
         self.counters.clear()
 
-    def error_file(self, path, message):
+    def error_file(self, path, message, *, is_away=False):
         assert threading.get_ident() == self._thread
         self.errors[path] = message
+        self.away += is_away
 
     def note(self, text):
         assert threading.get_ident() == self._thread

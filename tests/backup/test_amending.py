@@ -193,12 +193,21 @@ def test_what_changes_no_tag_leaves_the_very_same_snapshot(wish):
         Retagging(replace=("a",), remove=("b",)),
         Retagging(add=("",)),
         Retagging(remove=("",)),
+        Retagging(add=(" ",)),
+        Retagging(add=("a b,c",)),
+        Retagging(replace=("a,b",)),
         Retagging(replace=("x" * (SNAPSHOT_TEXT_CHARS + 1),)),
     ],
 )
 def test_a_wish_that_says_nothing_or_too_much_is_refused(wish):
     with pytest.raises(UserError):
         wish.check()
+
+
+def test_a_tag_of_former_times_can_be_removed_whatever_it_is():
+    wish = Retagging(remove=("a b,c",))
+    wish.check()
+    assert wish.apply(NAME, msgspec.structs.replace(MADE, tags=["a b,c"])).tags == []
 
 
 def test_more_tags_than_a_snapshot_may_have_are_refused():

@@ -54,6 +54,14 @@ def test_no_snapshot_at_all_is_told(repository):
         find_snapshot(repository.index, "latest")
 
 
+def test_a_set_that_no_snapshot_is_of_is_named(repository, source):
+    repository.backup(source, set_name="photos")
+    assert find_snapshot(repository.index, "latest", SnapshotFilter(set_name="photos"))
+    with pytest.raises(NotFoundError, match="no snapshot of a set 'nope'") as caught:
+        find_snapshot(repository.index, "latest", SnapshotFilter(set_name="nope"))
+    assert "`backup-peer backup sets`" in caught.value.hint
+
+
 def test_a_path_that_no_snapshot_is_of_is_answered_with_how_a_part_is_named(repository, source):
     (source / "a b").write_bytes(b"1")
     repository.backup(source)

@@ -16,7 +16,7 @@ from backuppeer.backup import reading, restore_run, window
 from backuppeer.backup.restorer import Restorer
 from backuppeer.backup.standing import Overwrite
 from backuppeer.backup.trees import TreeReader, find_entry
-from backuppeer.errors import IncompleteError, IntegrityFault, InterruptedByUserError, UserError
+from backuppeer.errors import BackupPeerError, IntegrityFault, InterruptedByUserError, NotFoundError, UserError
 from backuppeer.files.scan import FoundKind, list_directory
 from backuppeer.files.write import RestoreTarget
 from backuppeer.limits import NOTED_SKIPS, SEGMENT_BYTES
@@ -139,13 +139,29 @@ def test_an_unreadable_file_and_directory_are_named(repository, source, as_nobod
     assert result.files == 1
 
 
+@pytest.mark.parametrize("kind", ["pipe", "socket"])
+def test_a_pipe_or_socket_alone_is_no_backup_and_the_way_to_save_what_a_pipe_gives_is_named(repository, source, kind):
+    path = source / "it"
+    if kind == "pipe":
+        os.mkfifo(path)
+        with pytest.raises(NotFoundError, match="is a pipe, not a file or folder") as told:
+            repository.backup(path)
+        assert f"`backup-peer backup --stdin < {path}`" in told.value.hint
+    else:
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(str(path))
+            with pytest.raises(NotFoundError, match="is a socket, not a file or folder"):
+                repository.backup(path)
+    assert repository.index.snapshots() == []
+
+
 def test_when_nothing_at_all_can_be_read_no_snapshot_is_made(repository, as_nobody):
     for name in ("file", "folder", "empty"):
         (as_nobody.directory / name).mkdir() if name != "file" else (as_nobody.directory / name).write_bytes(b"x")
     closed = [as_nobody.directory / name for name in ("file", "folder")]
     for path in closed:
         path.chmod(0)
-    with as_nobody, pytest.raises(IncompleteError, match="folder"):
+    with as_nobody, pytest.raises(NotFoundError, match=r"no snapshot was made: nothing could be read of .*folder"):
         repository.backup(*closed)
     assert set(repository.progress.errors) == {bytes(path) for path in closed}
     assert repository.index.snapshots() == []
@@ -500,8 +516,12 @@ def test_a_target_that_can_not_be_written_is_a_local_error(repository, source, a
     assert (restored.local_errors, restored.integrity_errors, restored.files) == (1, 0, 0)
 
 
-@pytest.mark.parametrize(("number", "size"), [(errno.ENOSPC, 10), (errno.ENOSPC, 3_000_000), (errno.EROFS, 10)])
-def test_a_full_target_ends_the_restore_at_the_first_file(repository, source, tmp_path, number, size):
+@pytest.mark.parametrize(
+    ("number", "size", "code"), [(errno.ENOSPC, 10, 13), (errno.ENOSPC, 3_000_000, 13), (errno.EROFS, 10, 3)]
+)
+def test_a_full_target_ends_the_restore_at_the_first_file(  # noqa: PLR0917 - fixtures and cases
+    repository, source, tmp_path, number, size, code
+):
     for name in range(20):
         (source / f"{name:02}").write_bytes(random.Random(name).randbytes(size))
     snapshot = repository.backup(source).snapshot
@@ -516,9 +536,10 @@ def test_a_full_target_ends_the_restore_at_the_first_file(repository, source, tm
 
     with (
         mock.patch.object(RestoreTarget, "finish_file", finish_some),
-        pytest.raises(IncompleteError, match="stays: 2 of the files") as told,
+        pytest.raises(BackupPeerError, match="what is finished stays: 2 files") as told,
     ):
         repository.restore(snapshot, tmp_path / "target", workers=1)
+    assert told.value.exit_code == code
     assert "--target" in told.value.hint
     assert len(repository.progress.errors) == 1
     left = sorted(path.name for path in below(tmp_path / "target", source).iterdir())

@@ -65,7 +65,7 @@ def test_a_second_restore_keeps_what_the_first_made_and_deletes_none_of_it(repos
     before = read(found)
     (found / "new").touch()
     again = repository.restore(snapshot, tmp_path / "t", delete=True, **options)
-    assert (again.files, again.kept, again.removed) == (0, len(AWKWARD), 1)
+    assert (again.files, again.left.files, again.removed) == (0, len(AWKWARD), 1)
     assert read(found) == before
 
 

@@ -399,3 +399,12 @@ def test_adjacent_blobs_are_fetched_in_one_range_per_pack(repository, source, tm
     repository.restore(result.snapshot, tmp_path / "target", source=source_of_packs)
     assert len(source_of_packs.fetches) == 1
     assert len(source_of_packs.fetches[0][1]) == 1
+
+
+def test_folders_that_are_only_on_the_way_to_a_path_are_not_counted(repository, source):
+    (source / "a" / "b").mkdir(parents=True)
+    (source / "a" / "b" / "c").touch()
+    assert repository.backup(source).dirs == 3, "as find counts: itself, a, b"
+    assert repository.backup(source / "a" / "b" / "c").dirs == 0
+    again = repository.backup(source, parent=repository.backup(source).snapshot)
+    assert again.dirs == 3

@@ -11,6 +11,7 @@ from backuppeer.backup.selection import Choice
 from backuppeer.backup.standing import Overwrite
 from backuppeer.errors import UserError
 
+DIFFERING = {"larger", "later", "earlier", "other link"}
 OLD, NEW = 10**18, 2 * 10**18
 
 
@@ -77,7 +78,10 @@ def test_each_mode_replaces_what_it_says_and_adds_what_is_missing(repository, sn
     inodes = {path.name: path.lstat().st_ino for path in found.iterdir()}
     links = {"other link"} if mode is Overwrite.IF_NEWER else set()  # links have times of their own
     restored = repository.restore(snapshot, target, overwrite=mode)
-    assert (restored.errors, restored.kept) == (0, kept)
+    assert (restored.errors, restored.left.files) == (0, kept)
+    differing = {path.name for path in (Path(os.fsdecode(b"/" + path)) for path in restored.left.named)}
+    assert differing == DIFFERING - replaced, "what is left alone though it differs is named"
+    assert restored.left.differing == len(differing)
     after, wanted = contents(found), contents(source)
     for name in replaced | {"missing", "many chunks"}:
         assert after[name] == wanted[name]
@@ -96,7 +100,7 @@ def test_what_differs_is_refused_before_anything_is_written_and_what_is_the_same
     assert describe(found) == before
     for name in ("larger", "later", "earlier", "other link"):
         (found / name).unlink()
-    assert repository.restore(snapshot, tmp_path / "target").kept == 1
+    assert repository.restore(snapshot, tmp_path / "target").left.files == 1
 
 
 def test_a_repeated_restore_fetches_nothing_and_an_interrupted_one_only_the_rest(
@@ -106,7 +110,7 @@ def test_a_repeated_restore_fetches_nothing_and_an_interrupted_one_only_the_rest
     repository.restore(snapshot, tmp_path / "target")
     repository.source.fetches.clear()
     again = repository.restore(snapshot, tmp_path / "target")
-    assert (again.files, again.bytes, again.kept, repository.source.fetches) == (0, 0, 6, [])
+    assert (again.files, again.bytes, again.left.files, repository.source.fetches) == (0, 0, 6, [])
     (target / "missing").unlink()
     assert repository.restore(snapshot, tmp_path / "target").files == 1
     assert describe(target) == describe(source)
@@ -134,14 +138,14 @@ def test_a_name_of_a_kept_file_is_linked_to_it(repository, source, tmp_path):
 def test_a_survey_counts_what_a_restore_would_do_and_writes_nothing(repository, snapshot, tmp_path, found):
     before = describe(found)
     plan = restorer(repository, tmp_path).survey(snapshot)
-    assert (plan.files, plan.kept, len(plan.taken)) == (5, 1, 4)
+    assert (plan.files, plan.left.files, len(plan.taken)) == (5, 1, 4)
     assert describe(found) == before
     assert restorer(repository, tmp_path, overwrite=Overwrite.NEVER).survey(snapshot).taken == []
     empty = Restorer(
         repository.keys, repository.index, cache=repository.cache, source=repository.source,
         target=bytes(tmp_path / "nowhere"),
     ).survey(snapshot)  # fmt: skip
-    assert (empty.files, empty.kept, empty.taken) == (6, 0, [])
+    assert (empty.files, empty.left.files, empty.taken) == (6, 0, [])
     assert not (tmp_path / "nowhere").exists()
 
 

@@ -36,7 +36,7 @@ def home(tmp_path, monkeypatch):
 def agent(home) -> Iterator:
     """Start a scripted agent for `home`: agent({"browse": handler})."""
     with ExitStack() as stack:
-        usual = {"host/plan": given(HostPlan(listed_bytes=2**35, agreed_bytes=0))}
+        usual = {"host/plan": given(HostPlan(listed_bytes=2**35, agreed_bytes=0)), "peers": given([])}
         yield lambda handlers: stack.enter_context(Dummy(home / "agent.sock", usual | handlers))
 
 

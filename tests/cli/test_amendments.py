@@ -151,7 +151,7 @@ def test_a_dry_run_with_prune_says_what_the_prune_would_free_without_what_is_for
     dummy = agent({"forget/plan": given(PLAN), "prune/plan": telling([], PRUNE)})
     code, out, _ = run(capsys, "forget", "aaaa", "--prune", "--dry-run")
     assert code == 0
-    assert out.endswith("would delete 2 packs and pack 1 pack anew\n")
+    assert "would delete 2 packs and pack 1 pack anew\n  that is about: " in out
     assert [route for route, _ in dummy.requests] == ["forget/plan", "prune/plan"]
     assert dummy.requests[-1][1].without == ["aa" * 8]
     code, lines = ask(capsys, "forget", "aaaa", "--prune", "-n")
@@ -185,11 +185,14 @@ def test_tag_shows_the_new_ids(capsys, agent):
     dummy = agent({"tag": telling([PROGRESS], msgspec.structs.replace(TAGGED, left_out=[AWAY]))})
     code, out, err = run(capsys, "tag", "aaaa", "latest", "--add", "x", "--add", "y", "--remove", "z")
     assert code == 0
-    assert out == "✓ snapshot aaaaaaaa is now bbbbbbbb: x, y\\u001b\n  1 snapshot had these tags already\n"
+    unchanged = "  1 snapshot had the tags to add already, and none to remove\n"
+    assert out == f"✓ snapshot aaaaaaaa is now bbbbbbbb: x, y\\u001b\n{unchanged}"
     assert "carol still has the old list" in err
     request = dummy.requests[0][1]
     assert (request.snapshots, request.add, request.remove) == (["aaaa", "latest"], ["x", "y"], ["z"])
     assert request.replace is None
+    assert "1 snapshot had these tags already\n" in run(capsys, "tag", "aaaa", "--add", "x")[1]
+    assert "1 snapshot had no such tag to remove" in run(capsys, "tag", "aaaa", "--remove", "nope")[1]
     code, lines = ask(capsys, "tag", "aaaa", "--set", "x")
     assert (code, lines[-1]["changed"][0]["snapshot"]) == (0, "bb" * 32)
 

@@ -5,9 +5,10 @@ import pytest
 
 from backuppeer.cli import excluding
 from backuppeer.control import events
+from backuppeer.control.events import ErrorFile
 from backuppeer.control.restoring import Conflict, RestorePlan
 from backuppeer.control.saving import LeaveOut, LeftOut
-from backuppeer.errors import IntegrityFault, NotFoundError, RefusedError
+from backuppeer.errors import IntegrityFault, NotFoundError, PeerUnreachable, RefusedError
 from cli.rows import BACKED_UP, ERROR_FILE, PROGRESS, RESTORED, ask, event, run
 from cli.terminal import check_output
 from control.dummy import PEER, telling
@@ -237,9 +238,52 @@ def test_a_dry_run_of_a_restore_shows_the_plan_and_restores_nothing(capsys, agen
     assert [route for route, _ in dummy.requests] == ["restore/plan"]
 
 
-def test_a_mode_that_is_none_is_refused(capsys, agent, full):
+def test_what_differs_and_is_left_alone_is_not_said_to_be_there_already(capsys, agent, full):
+    left = {"files": 0, "kept": 350, "differing": 12, "differing_first": ["/t/new.txt", "/t/b\x1b"]}
+    agent({"restore": telling([], msgspec.structs.replace(RESTORED, **left))})
+    _, out, _ = run(capsys, "restore", "latest", "--target", full, "--overwrite", "never")
+    assert "; 338 files there already; 12 entries that differ left alone\n" in out
+    assert "  left alone, though it differs: /t/new.txt\n" in out
+    assert "/t/b\\u001b\n  … and 10 more\n" in out
+
+
+@pytest.mark.parametrize(("errors", "said"), [(0, "all are the same"), (1, "those named above differ")])
+def test_a_restore_that_verified_says_so(capsys, agent, tmp_path, errors, said):
+    agent({"restore": telling([], msgspec.structs.replace(RESTORED, verified=2, errors=errors))})
+    _, out, _ = run(capsys, "restore", "latest", "--target", str(tmp_path / "x"), "--verify")
+    assert f"verified: 2 files read again and compared with the snapshot, {said}" in out
+
+
+def test_a_dry_run_names_the_first_files_that_it_would_write_and_what_it_would_leave(capsys, agent, full):
+    plan = msgspec.structs.replace(
+        PLAN, conflicts=[], conflicts_total=0, files=3, first=["/t/a", "/t/b"], kept=1, differing=1
+    )
+    plan.differing_first = ["/t/newer"]
+    agent({"restore/plan": telling([], plan)})
+    _, out, _ = run(capsys, "restore", "latest", "--target", full, "--dry-run", "--overwrite", "if-newer")
+    assert "1 entry that differs left alone\n  /t/a\n  /t/b\n  … and 1 more\n" in out
+    assert "  left alone, though it differs: /t/newer\n" in out
+
+
+def test_files_of_a_host_that_is_away_are_named_a_few_times_then_counted(capsys, agent, tmp_path):
+    away = [event("error-file", ErrorFile(path=f"/f{n}", message="alice is not on offer", away=True)) for n in range(9)]
+    wrong = event("error-file", ErrorFile(path="/wrong", message="it came back wrong"))
+    agent({"restore": telling([*away, wrong], PeerUnreachable("with hosts that can't be reached now: 9 files"))})
+    _, _, err = run(capsys, "restore", "latest", "--target", str(tmp_path / "x"))
+    assert [n for n in range(9) if f"/f{n}: " in err] == [0, 1, 2, 3, 4]
+    assert "/wrong: it came back wrong" in err
+    assert "… and 4 more whose hosts can't be reached (--json names all)\nerror: " in err
+    _, out, _ = run(capsys, "restore", "latest", "--target", str(tmp_path / "y"), "--json")
+    assert out.count("not on offer") == 9
+
+
+@pytest.mark.parametrize("mode", ["sometimes", "refuse"])
+def test_a_mode_that_is_none_is_refused_and_only_those_of_the_help_are_named(capsys, agent, full, mode):
     agent({})
-    assert run(capsys, "restore", "latest", "--target", full, "--overwrite", "sometimes")[0] == 2
+    code, _, err = run(capsys, "restore", "latest", "--target", full, "--overwrite", mode)
+    assert code == 2
+    assert "'never'" in err
+    assert "'refuse'," not in err
 
 
 def test_restore_of_an_unknown_snapshot_ends_before_any_question(capsys, agent, full, terminal):

@@ -45,7 +45,10 @@ def test_init_shows_numbered_words_and_asks_for_two_of_them(capsys, home, termin
     monkeypatch.setattr("backuppeer.cli.screen.Screen.read_answer", answer)
     assert main(["init"]) == 0
     assert len(words) == 24
-    assert not set(words.values()) & set(shown.getvalue().split())
+    said = shown.getvalue().split()
+    assert said[:9] == ["Now", "type", "two", "of", "them", "from", "your", "paper,", "not"]
+    told = "Now type two of them from your paper, not from the screen: that shows whether it can be read one day."
+    assert " ".join(said).replace(told, "") == "", "no word is shown again"
 
 
 @pytest.mark.parametrize(("columns", "in_a_row"), [(80, 4), (68, 4), (60, 3), (40, 2)])

@@ -199,6 +199,13 @@ def test_no_difference_is_a_sentence(capsys, agent):
     assert run(capsys, "diff", "3fa9", "latest")[:2] == (0, "no differences\n")
 
 
+def test_changed_metadata_alone_is_not_told_as_no_difference(capsys, agent):
+    agent({"diff": telling([], msgspec.structs.replace(SAME, metadata_changed=3))})
+    told = "no differences but in the metadata of 3 entries: --metadata names them\n"
+    assert run(capsys, "diff", "3fa9", "latest")[:2] == (0, told)
+    assert "metadata: 3 changed\n" in run(capsys, "diff", "3fa9", "latest", "--metadata")[1]
+
+
 @pytest.mark.parametrize("words", [[], ["latest"], [":/a", "latest"], ["latest", ":"], ["a", "b", "c"]])
 def test_diff_needs_two_snapshots(capsys, agent, words):
     agent({})
@@ -237,7 +244,10 @@ def test_stats_are_shown_in_words_or_as_one_object(capsys, agent):
         "  stored                    1 MB in 1 pack (compression 1.50 x)",
         "  at alice (bp1qqqsyqcyq5)  1.05 MB in 1 pack",
         "  at bp1qqqsyqcyq5          0 B in 0 packs",
+        "  at hosts: the whole packs that have any of it; packs are padded",
     ]
+    assert "at hosts: the whole packs that have any of it" in run(capsys, "stats", "--set", "odd")[1]
+    assert "at hosts: all packs, also what no snapshot needs any more" in run(capsys, "stats")[1]
     assert dummy.requests[0][1].snapshots == ["latest", "3fa9"]
     assert ask(capsys, "stats") == (0, [msgspec.to_builtins(STATS)])
 
@@ -359,7 +369,7 @@ def test_a_reader_who_has_had_enough_ends_the_dump(agent, monkeypatch, tmp_path)
     shown.buffer = Closed()
     shown.isatty = lambda: False
     monkeypatch.setattr("sys.stdout", shown)
-    assert main(["dump", "latest:/f"]) == 130
+    assert main(["dump", "latest:/f"]) == 141
     assert ended.wait(10)
 
 
@@ -370,8 +380,9 @@ def test_a_full_disk_behind_standard_output_is_told(capsysbinary, agent, monkeyp
     monkeypatch.setattr("sys.stdout", shown)
     agent({"dump": telling([START, b"x"], DUMPED)})
     code, _, err = dump(capsysbinary, "latest:/f")
-    assert code == 3
-    assert "no space left on device; the output is incomplete: nothing was written" in err
+    assert code == 13
+    assert "a disk of this machine is full: standard output can't be written" in err
+    assert "the output is incomplete: nothing was written" in err
 
 
 class FullDisk(io.BytesIO):

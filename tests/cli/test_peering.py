@@ -245,6 +245,7 @@ def test_host_on_a_home_without_identity_says_so_before_its_terms(capsys, home):
 def test_who_withdraws_is_told_that_owners_with_only_their_words_find_offers(capsys, agent, agreements, is_told):
     agent({"host/stop": given(api.HostingState(agreements=agreements)), "status": given(status(offering=True))})
     _, out, _ = run(capsys, "host", "--stop")
+    assert ("`backup-peer host --storage 2GB --home " in out) == is_told, "a command that works when it is pasted"
     assert ("can't find you again with their 24 words until you offer again" in out) == is_told
 
 
@@ -291,7 +292,7 @@ def test_host_stop_withdraws_the_slot_only(capsys, agent):
 
 
 def status(*, offering):
-    hosting = api.HostingState(offering=offering)
+    hosting = api.HostingState(offering=offering, storage_bytes=2 * 10**9 * offering)
     return api.StatusResult(peer_id=PEER, agent="running", servers=[], sessions=0, hosting=hosting, snapshots=0)
 
 

@@ -82,7 +82,7 @@ def test_prune_shows_what_goes_where_and_when_and_does_what_was_agreed(capsys, a
     assert code == 0
     assert "of 10 packs with 100 MB:" in out
     assert "20 MB that no snapshot needs" in out
-    assert "10 MB, 4 MB of it needed, and sent to each host" in out
+    assert "10 MB, 4 MB of it needed, and sent to each host; about 6 MB are won" in out
     assert "alice\\u001b" in out
     assert "after 30 d" in out
     assert "2 packs deleted, 1 pack packed anew (5 MB sent), 7 kept" in out

@@ -76,6 +76,11 @@ def test_other_texts_name_the_home_too_but_not_twice(capsys, tmp_path):
     )
 
 
+def test_a_command_for_the_other_persons_machine_does_not_name_the_home_of_this_one():
+    there = "with `backup-peer requests accept bp1qqqqqqqq` there, or `backup-peer id` on the other machine"
+    assert add_home(f"{there}; `backup-peer browse`", "--home x") == f"{there}; `backup-peer browse --home x`"
+
+
 def test_a_command_is_never_broken():
     text = "note: see (`backup-peer requests accept 12345678 --home /a`), then go on with it"
     lines = wrap_line(text, 40, indent="      ").split("\n")

@@ -75,13 +75,35 @@ def test_a_no_runs_the_backup_as_it_was_asked_for(capsys, agent, home, docs, ter
     assert (backup_of(dummy).set, backup_of(dummy).paths) == ("", [docs])
 
 
-@pytest.mark.parametrize("changes", [{"snapshots": 1}, {"read_only": True}])
-def test_nothing_is_offered_later(capsys, agent, home, terminal, changes):
+@pytest.mark.parametrize(
+    ("changes", "words"), [({"read_only": True}, []), ({"snapshots": 1}, ["--yes"]), ({"snapshots": 1}, ["--json"])]
+)
+def test_nothing_is_offered_where_nothing_can_be_kept_or_was_wished(  # noqa: PLR0917 - fixtures and cases
+    capsys, agent, home, terminal, changes, words
+):
     script(agent, **changes)
     shown = terminal("y\n")
-    run(capsys, "backup", "docs")
+    run(capsys, "backup", "docs", *words)
     assert "keep" not in shown.getvalue()
     assert settings(home) == {}
+
+
+def test_the_offer_comes_after_a_script_made_the_first_backup_and_until_it_is_answered(
+    capsys, agent, home, docs, terminal
+):
+    script(agent, snapshots=3)
+    shown = terminal("")
+    run(capsys, "backup", "docs")
+    assert "You have no backup set yet." in shown.getvalue()
+    shown = terminal("n\n")
+    run(capsys, "backup", "docs")
+    assert "keep this as set" in shown.getvalue(), "the end of the input was no answer"
+    assert "not asked again" in shown.getvalue()
+    shown = terminal("y\n")
+    run(capsys, "backup", "docs")
+    assert "keep" not in shown.getvalue(), "a no is an answer"
+    run(capsys, "backup", "add", docs)
+    assert settings(home) == {"default": {"paths": [docs]}}
 
 
 @pytest.mark.parametrize("words", [["--json"], ["--dry-run"], []])

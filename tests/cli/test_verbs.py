@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -210,6 +211,21 @@ def test_nobody_on_offer_is_an_empty_array_or_a_sentence(capsys, agent):
 def test_browse_suggests_a_size_that_the_row_can_grant(capsys, agent, free, words, size):
     agent({"browse": given([msgspec.structs.replace(ROW, free_bytes=one) for one in free])})
     assert f"`backup-peer connect bp1qqqsyqcyq5 --storage {size} --home" in run(capsys, "browse", *words)[1]
+
+
+OTHER = msgspec.structs.replace(ROW, peer_id="bp1" + "z" * 58, free_bytes=2**32)
+
+
+@pytest.mark.parametrize(
+    ("rows", "advice"),
+    [
+        ([ROW, OTHER], "2 hosts · choose one: `backup-peer connect bp1zzzzzzzzzz --storage 4GB"),
+        ([ROW], "1 host · it keeps space for you already: `backup-peer backup --home"),
+    ],
+)
+def test_browse_does_not_advise_to_choose_whom_one_has(capsys, agent, rows, advice):
+    agent({"browse": given(rows), "peers": given([make_peer(role="host", peer_id=ROW.peer_id)])})
+    assert advice in run(capsys, "browse")[1]
 
 
 def test_browse_does_not_claim_an_availability_that_nobody_promised(capsys, agent):
@@ -504,8 +520,21 @@ def test_a_closed_pipe_ends_a_verb_quietly(agent, home):
     assert process.stdout
     process.stdout.close()
     _, err = process.communicate(timeout=30)
-    assert process.returncode == 130
+    assert process.returncode == 141, "as of any program that SIGPIPE ends: nobody interrupted it"
     assert err == b""
+
+
+def test_output_onto_a_full_disk_is_one_error_and_nothing_of_python(agent, home):
+    agent({"browse": given([ROW])})
+    for words in (["browse", "--json"], ["browse"]):
+        with Path("/dev/full").open("wb") as full:
+            command = [sys.executable, "-m", "backuppeer.cli.main", *words]
+            process = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False, timeout=30)
+        assert process.returncode == 13
+        *_, error, hint = process.stderr.decode().splitlines()
+        assert error == "error: a disk of this machine is full: standard output can't be written"
+        assert hint.startswith("hint: ")
+        assert "Exception" not in process.stderr.decode()
 
 
 def test_ctrl_c_during_a_backup_cancels_it_and_exits_130(capsys, agent, tmp_path):

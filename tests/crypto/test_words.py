@@ -86,6 +86,16 @@ def test_after_a_wrong_checksum_the_words_completed_from_a_prefix_are_pointed_at
         assert where in told.value.hint
 
 
+@pytest.mark.parametrize(
+    ("typed", "hint"),
+    [("lable", "'label' or 'able'"), ("wirte", "'write'"), ("hamstre", "'hamster'"), ("aple", "'maple' or")],
+)
+def test_a_word_with_two_letters_swapped_is_offered_first(typed, hint):
+    with pytest.raises(UserError) as caught:
+        decode_words(" ".join([typed, *GOOD[1:]]))
+    assert caught.value.hint.startswith(f"did you mean {hint}")
+
+
 def test_swapped_words_fail_the_checksum():
     with pytest.raises(UserError, match="checksum"):
         decode_words(" ".join([GOOD[1], GOOD[0], *GOOD[2:]]))

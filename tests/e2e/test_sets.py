@@ -77,6 +77,10 @@ failed = "echo failed >> {log}"
     assert "the hook `before` of set default failed (exit code 1)" in stopped.stderr
     assert log.read_text().splitlines()[2:] == ["failed"]
     assert len(owner.do("snapshots").rows) == 1
+    unknown = owner.run("snapshots", "--set", "nope")
+    assert (unknown.code, "there is no snapshot of a set 'nope'" in unknown.stderr) == (10, True)
+    owner.do("backup", "add", str(docs), "--set", "later")
+    assert owner.do("snapshots", "--set", "later").rows == [], "a set that was not run yet is a set"
 
 
 def test_one_copy_is_enough_unless_more_are_wanted_and_then_the_missing_host_is_named(world: World):

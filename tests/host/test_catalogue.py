@@ -90,8 +90,8 @@ def test_rows_without_files_and_files_without_rows_are_put_right(filled, reopen,
     store = reopen()
     assert ids_of(store) == filled[1:]
     assert store.notes == [
-        "1 packs were on the disk but not in the catalogue; they are listed again",
-        "1 packs of the catalogue are gone from the disk; they are no longer listed",
+        "1 pack was on the disk but not in the catalogue: listed again",
+        "1 pack of the catalogue is gone from the disk: no longer listed",
     ]
     assert store.usage(A).packs == 4
     assert not file_of(directory, filled[0]).with_suffix(".leaves").exists()
@@ -155,7 +155,7 @@ def test_a_file_longer_than_a_pack_may_be_is_never_listed(filled, reopen, direct
     store = reopen()
     longest = compute_stored_id(bytes(PACK_TARGET_BYTES))
     assert ids_of(store) == sorted([*filled, longest])
-    assert any("1 packs are damaged" in note for note in store.notes)
+    assert any("1 pack is damaged" in note for note in store.notes)
 
 
 def test_the_catalogue_is_not_rebuilt_under_an_arriving_pack(filled, reopen) -> None:

@@ -79,6 +79,15 @@ def test_it_imports_nothing_of_the_program():
     assert imported <= allowed | set(sys.stdlib_module_names)
 
 
+def test_without_its_libraries_it_names_them_in_one_line():
+    command = [sys.executable, "-S", str(TOOL), "--help"]  # -S: nothing that was installed can be imported
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    for name in ("blake3", "cryptography", "zstandard", "msgspec", "mnemonic"):
+        assert name in line
+
+
 def test_everything_of_the_latest_snapshot_comes_back(store, tmp_path):
     target = tmp_path / "out"
     done = run(store.root, "--target", target)

@@ -146,6 +146,7 @@ class Agent:
             self.owner.vault.writer.notice(session.hello.heads)
         parts.standing.saw(session.peer, Kind.CONNECTED)
         self.spawn(self._agree(session))
+        self.spawn(self._see_off(session))
 
     async def prepare(self) -> None:
         """Open a store that came back before it is asked for: a large one takes seconds, too long for the loop."""
@@ -176,6 +177,14 @@ class Agent:
             await self.owner.connecting.agree(session)
         except BackupPeerError as exc:
             _log.info("no agreement yet", reason=exc.message[:200])
+
+    async def _see_off(self, session: Session) -> None:
+        """Note when a session was over, also when it is this agent that ends: its peer was there until then."""
+        try:
+            await session.ended.wait()
+        finally:
+            with bookkeeping("parting"):
+                meet_at(self.parts.state, session.peer, b"", self.parts.clock.now_ms())
 
     async def _locate(self, peer: PeerId) -> Whereabouts:
         return await self.owner.knocking.locate(peer, self.servers(None))

@@ -95,10 +95,10 @@ class Reporter:
             self._progress.traffic_bytes = traffic
         self.update()
 
-    def error_file(self, path: bytes, message: str) -> None:
-        """Name a file that was left out, or is not whole."""
+    def error_file(self, path: bytes, message: str, *, is_away: bool = False) -> None:
+        """Name a file that was left out, or is not whole; `is_away`: no host that has it can be reached."""
         self.errors += 1
-        self._post(_event(EventName.ERROR_FILE, ErrorFile(path=os.fsdecode(path), message=message)))
+        self._post(_event(EventName.ERROR_FILE, ErrorFile(path=os.fsdecode(path), message=message, away=is_away)))
 
     def note(self, text: str) -> None:
         """Tell something a person should read once."""

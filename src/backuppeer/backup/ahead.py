@@ -51,7 +51,7 @@ class Muted:
         """Pass it on."""
         self._progress.enter(phase)
 
-    def error_file(self, path: bytes, message: str) -> None:  # noqa: ARG002 - the walk will tell it
+    def error_file(self, path: bytes, message: str, *, is_away: bool = False) -> None:  # noqa: ARG002 - the walk will tell it
         """Take it down: the walk reads the file again, and tells what it meets."""
         self.failed.add(path)
 

@@ -5,7 +5,7 @@ changes: with other tags it is another snapshot, which takes the place of the ol
 Packs stay as they are: what no snapshot needs any more is for `prune` to find.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -30,6 +30,25 @@ Rows = dict[SnapshotId, bytes]
 """Snapshots in order, and their encoded bytes; empty where only the name is known."""
 
 
+def check_tags(tags: Iterable[str]) -> None:
+    """Refuse new tags that could not be told from others when they are shown in a row.
+
+    Raises:
+        UserError: one is empty, only white space, too long, or has a comma in it.
+
+    """
+    for tag in tags:
+        if not tag.strip():
+            raise UserError("a tag is empty", hint="a tag is a word, as in `--tag holidays`; was a variable not set?")
+        if len(tag) > SNAPSHOT_TEXT_CHARS:
+            raise UserError(f"a tag has 1 to {SNAPSHOT_TEXT_CHARS} characters, this one has {len(tag)}")
+        if "," in tag:
+            raise UserError(
+                f"a tag has no comma in it: {tag[:80]!r}",
+                hint="several tags are given one by one, as in `--tag home --tag holidays`",
+            )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retagging:
     """What happens to tags: `replace`d all (None = not), then some added, then some removed."""
@@ -42,15 +61,16 @@ class Retagging:
         """Check that it says something, and nothing twice.
 
         Raises:
-            UserError: it does not, or a tag is empty or too long.
+            UserError: it does not, or a tag can't be one.
 
         """
         if self.replace is None and not self.add and not self.remove:
             raise UserError("no tag is named", hint="give --add TAG, --remove TAG or --set TAG")
         if self.replace is not None and (self.add or self.remove):
             raise UserError("--set replaces all tags: it does not go with --add or --remove")
-        if not all(0 < len(tag) <= SNAPSHOT_TEXT_CHARS for tag in (*(self.replace or ()), *self.add, *self.remove)):
-            raise UserError(f"a tag has 1 to {SNAPSHOT_TEXT_CHARS} characters")
+        check_tags((*(self.replace or ()), *self.add))
+        if not all(self.remove):  # whatever a snapshot may have got in former times can be taken off
+            raise UserError("a tag to remove is empty", hint="`backup-peer snapshots` shows the tags")
 
     def apply(self, name: SnapshotId, snapshot: Snapshot) -> Snapshot:
         """Return the snapshot with other tags, or just the same one when none changes.

@@ -22,7 +22,7 @@ from backuppeer.backup.piped import StreamPacker
 from backuppeer.backup.priority import Priorities, Scout, Urgent
 from backuppeer.backup.publisher import Published, Publisher
 from backuppeer.backup.roots import Root, normalise_path, plan_roots
-from backuppeer.backup.sighting import find_paths, name_paths
+from backuppeer.backup.sighting import explain_nothing, find_paths
 from backuppeer.backup.streaming import Fill
 from backuppeer.backup.streams import NoProgress, PackSink, Progress
 from backuppeer.backup.tally import Tally
@@ -30,7 +30,7 @@ from backuppeer.backup.trail import Trail
 from backuppeer.backup.trees import TreeReader
 from backuppeer.backup.walk import Walker
 from backuppeer.crypto.keys import RepositoryKeys
-from backuppeer.errors import IncompleteError, UserError
+from backuppeer.errors import UserError
 from backuppeer.ids import BlobId, SnapshotId
 from backuppeer.limits import BATCHES_IN_FLIGHT, ENGINE_WORKERS, NOTED_SKIPS, SNAPSHOT_PATHS
 from backuppeer.repo.blob import BlobKind
@@ -123,7 +123,7 @@ class Archiver:
         Raises:
             UserError: no path, too many, a relative one, or a pattern that is none.
             NotFoundError: none of the paths exists; nothing was read.
-            IncompleteError: nothing at any of the paths could be read; no snapshot was made.
+            NotFoundError: nothing at any of the paths could be read; no snapshot was made.
             InterruptedByUserError: cancelled; no snapshot was made.
             BackupPeerError: the sink failed; no snapshot was made.
 
@@ -146,9 +146,7 @@ class Archiver:
             tree = walker.walk(root, before, rules)
         if not (walker.tally.files or walker.tally.roots):
             # A snapshot of nothing would be `latest`, and hide the one that has the files.
-            raise IncompleteError(
-                f"nothing could be read of {name_paths(there)}", hint="no snapshot was made; who may read it?"
-            )
+            raise explain_nothing(there)
         snapshot = self._make_snapshot(tree, there, tally=walker.tally, parent=parent, started_ns=started_ns)
         if walker.tally.skipped > NOTED_SKIPS:
             more = walker.tally.skipped - NOTED_SKIPS

@@ -278,7 +278,7 @@ class Assembly:
         parent = node.parent
         if parent is None:
             return
-        self.tally.dirs += 1
+        self.tally.dirs += not node.is_way  # what is only on the way to a path is not what was asked for
         is_same = node.content == node.earlier
         if parent.look is not None:
             # Nothing else of it can have changed: the parent's look says so.

@@ -75,6 +75,20 @@ def list_snapshots(index: Index, wanted: SnapshotFilter | None = None) -> list[t
     return sorted((pair for pair in decoded if chosen.matches(pair[1])), key=lambda pair: pair[1].time_ns)
 
 
+def refuse_unknown_set(index: Index, name: str) -> None:
+    """Refuse the name of a backup set that no snapshot is of; an empty one is none.
+
+    Raises:
+        NotFoundError: so.
+
+    """
+    if name and not list_snapshots(index, SnapshotFilter(set_name=name)):
+        raise NotFoundError(
+            f"there is no snapshot of a set {name[:80]!r}",
+            hint=f"`backup-peer backup sets` shows the sets of this machine; {_LISTED}, each with its set",
+        )
+
+
 def find_snapshot(index: Index, text: str, wanted: SnapshotFilter | None = None) -> tuple[SnapshotId, Snapshot]:
     """Return the snapshot that `latest`, a full hex id or a prefix (≥ 4 characters) names.
 
@@ -88,6 +102,8 @@ def find_snapshot(index: Index, text: str, wanted: SnapshotFilter | None = None)
     if text.lower() == LATEST:
         snapshots = list_snapshots(index, wanted)
         _refuse_later(index, snapshots[-1][0] if snapshots else None)
+        if not snapshots and wanted is not None:
+            refuse_unknown_set(index, wanted.set_name)
         if not snapshots:
             raise NotFoundError("no snapshot fits" if is_filtered else "there is no snapshot yet", hint=_hint(wanted))
         return snapshots[-1]
@@ -147,8 +163,8 @@ def list_entries(
         Unavailable: nobody who has it can be reached.
 
     """
-    parts = split_path(normalise_path(path))
-    way = find_entry(trees, snapshot.tree, parts)
+    way = find_entry(trees, snapshot.tree, split_path(normalise_path(path)), is_typed=True)
+    parts = [entry.name for entry in way]
     if way and way[-1].kind != EntryKind.DIRECTORY:
         yield Visit(b"/".join(parts), way[-1])
         return

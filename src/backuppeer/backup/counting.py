@@ -95,7 +95,7 @@ def count_part(trees: TreeReader, snapshot: Snapshot, path: bytes, tell: Tell) -
     """
     files = size = 0
     try:
-        way = find_entry(trees, snapshot.tree, split_path(normalise_path(path)))
+        way = find_entry(trees, snapshot.tree, split_path(normalise_path(path)), is_typed=True)
         if way and way[-1].kind != EntryKind.DIRECTORY:
             tell(1, way[-1].size, False)  # noqa: FBT003 - see Tell
             return

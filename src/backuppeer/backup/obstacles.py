@@ -3,11 +3,12 @@
 Knows: the target, names for people. Must not know: snapshots, packs.
 """
 
+import errno
 import os
 from collections.abc import Sequence
 
 from backuppeer.backup.selection import find_obstacle
-from backuppeer.errors import UserError
+from backuppeer.errors import BackupPeerError, IncompleteError, UserError, full_disk, is_out_of_room
 from backuppeer.files.scan import FoundKind
 from backuppeer.files.write import RestoreTarget
 from backuppeer.limits import CONFLICTS_NAMED
@@ -48,6 +49,21 @@ def refuse_taken(taken: list[bytes], target: bytes) -> None:
             f"{len(taken)} existing {'entry' if len(taken) == 1 else 'entries'} would be overwritten: {named}{more}",
             hint="choose an empty target, or say what to do with them: --overwrite if-changed, if-newer, never, always",
         )
+
+
+def explain_end(path: bytes, problem: OSError, *, finished: int) -> BackupPeerError | None:
+    """Return the error that ends a restore whose file at `path` could not be written; None if others may fare better.
+
+    `finished`: files that are restored.
+    """
+    stays = f"what is finished stays: {finished:,} {'file' if finished == 1 else 'files'}"
+    if is_out_of_room(problem):
+        hint = "make room there and run the same restore again, or choose another target: --target DIR"
+        return full_disk(f"/{os.fsdecode(path)}", more=stays, hint=hint)
+    if problem.errno != errno.EROFS:
+        return None
+    reason = (problem.strerror or str(problem)).lower()
+    return IncompleteError(f"the target takes no more ({reason}); {stays}", hint="choose another target: --target DIR")
 
 
 def has_entries(path: bytes) -> bool:

@@ -75,7 +75,6 @@ class StreamPacker:
         made = entry(EntryKind.FILE, name, content=content, size=size, depth=1 if lists else 0)
         for folder in reversed(folders):
             made = entry(EntryKind.DIRECTORY, folder, content=self._add(list(encode_pieces([made]))))
-            self.tally.dirs += 1
         return self._add(list(encode_pieces([made])))
 
     def _take(self, content: bytes, size: int) -> None:

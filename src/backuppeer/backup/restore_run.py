@@ -16,15 +16,16 @@ from itertools import islice
 from typing import NamedTuple
 
 from backuppeer.backup.links import LinkGroups
+from backuppeer.backup.obstacles import explain_end
 from backuppeer.backup.pool import WorkerPool
 from backuppeer.backup.selection import Selection, Walk
-from backuppeer.backup.standing import Keeper, Standing, is_same
+from backuppeer.backup.standing import Keeper, LeftAlone, Standing, is_same
 from backuppeer.backup.streams import Progress
 from backuppeer.backup.tidying import Tidier
 from backuppeer.backup.trees import TreeReader, Visit
 from backuppeer.backup.verifier import Verifier
 from backuppeer.backup.window import Failure, RestoredFile, Window, WindowRunner, Written, explain
-from backuppeer.errors import IncompleteError, IntegrityFault, Unavailable
+from backuppeer.errors import IntegrityFault, Unavailable
 from backuppeer.files.metadata import MetadataNote
 from backuppeer.files.scan import FoundKind
 from backuppeer.files.write import RestoreTarget
@@ -35,23 +36,22 @@ from backuppeer.repo.tree import DEVICES, EntryKind
 
 _PART_BLOBS = 64
 """Chunks of one file handed to a window at a time; a window may be larger than meant by this."""
-_ENDS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
-"""What one file met, every further one would meet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestoreResult:
     """What came back. Errors by cause: data wrong or missing, hosts not reachable now, this machine's disk.
 
-    `kept`: files that stood there already and were left. `removed`: entries that were too much (`delete`). `notes`: for
-    each kind of metadata that could not be set, for how many entries.
+    `left`: what stood there already and was left. `removed`: entries that were too much (`delete`). `verified`: files
+    compared afterwards. `notes`: for each kind of metadata that could not be set, for how many entries.
     """
 
     files: int
     dirs: int
     bytes: int
-    kept: int
+    left: LeftAlone
     removed: int
+    verified: int
     integrity_errors: int
     unavailable_errors: int
     local_errors: int
@@ -100,8 +100,8 @@ class RestoreRun:
         self._open: dict[RestoredFile, None] = {}
         self._walk = Walk()
         self._files = self._dirs = self._bytes = 0
-        self._kept = self._kept_bytes = 0
-        self._removed = self._renamed = 0
+        self._left_alone = LeftAlone()
+        self._removed = self._renamed = self._verified = 0
         self._failed: set[bytes] = set()
         self._failed_in: set[bytes] = set()
         self._integrity = self._unavailable = self._local = 0
@@ -111,7 +111,7 @@ class RestoreRun:
 
         Raises:
             InterruptedByUserError: cancelled; what is finished stays.
-            IncompleteError: the target is full or read-only; what is finished stays.
+            LocalError: the target is full, IncompleteError: it is read-only; what is finished stays.
 
         """
         above = [visit for visit in selection.above() if self._make_directory(visit) is True]
@@ -156,9 +156,7 @@ class RestoreRun:
         except OSError as exc:
             self._fail(visit.path, exc)
             return True
-        if entry.kind == EntryKind.FILE:
-            self._kept += 1
-            self._kept_bytes += entry.size
+        self._left_alone.add(visit, found)
         return True
 
     def _make_directory(self, visit: Visit) -> bool | None:
@@ -317,7 +315,8 @@ class RestoreRun:
         self._tell()
 
     def _tell(self) -> None:
-        self._progress.update(files=self._files + self._kept, bytes=self._bytes + self._kept_bytes)
+        left = self._left_alone
+        self._progress.update(files=self._files + left.files, bytes=self._bytes + left.bytes)
 
     def _report_unread(self) -> None:
         for path, error in self._walk.errors:
@@ -343,12 +342,10 @@ class RestoreRun:
             self._integrity += 1
         self._failed.add(path)
         self._failed_in.update((path, path.rpartition(b"/")[0]))
-        self._progress.error_file(b"/" + path, explain(failure))
-        if isinstance(failure, OSError) and failure.errno in _ENDS:
-            raise IncompleteError(
-                f"the target takes no more ({explain(failure)}); what is finished stays: {self._files} of the files",
-                hint="make room there, or choose another target: --target DIR",
-            )
+        self._progress.error_file(b"/" + path, explain(failure), is_away=isinstance(failure, Unavailable))
+        # What one file met, every further one would meet.
+        if isinstance(failure, OSError) and (end := explain_end(path, failure, finished=self._files)):
+            raise end
 
     def verify(self, verifier: Verifier, selection: Selection, check: Callable[[], None]) -> None:
         """Compare what stands in the target with the snapshot; what differs counts as not restored."""
@@ -357,6 +354,7 @@ class RestoreRun:
         def on_file(size: int) -> None:
             nonlocal files, size_bytes
             files, size_bytes = files + 1, size_bytes + size
+            self._verified = files
             self._progress.update(files=files, bytes=size_bytes)
 
         self._progress.enter("verifying")
@@ -377,8 +375,9 @@ class RestoreRun:
             files=self._files,
             dirs=self._dirs,
             bytes=self._bytes,
-            kept=self._kept,
+            left=self._left_alone,
             removed=self._removed,
+            verified=self._verified,
             integrity_errors=self._integrity,
             unavailable_errors=self._unavailable,
             local_errors=self._local,

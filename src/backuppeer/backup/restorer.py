@@ -84,8 +84,7 @@ class Restorer:
             InterruptedByUserError: cancelled.
 
         """
-        wanted = split_path(normalise_path(path))
-        selection = self._select(snapshot, wanted)
+        selection, wanted = self._select(snapshot, split_path(normalise_path(path)))
         if not has_entries(self._target):
             return survey(selection, None, self._check_cancelled)
         with open_target(self._target, overwrite=False) as target:
@@ -94,9 +93,11 @@ class Restorer:
             keeper = Keeper(target, self._options.overwrite)
             return survey(selection, keeper, self._check_cancelled, self._make_tidier(target, only_way))
 
-    def _select(self, snapshot: Snapshot, wanted: Sequence[bytes]) -> Selection:
-        way = find_entry(self._trees, snapshot.tree, wanted)
-        return Selection(self._trees, snapshot.tree, way, self._options.choice, platform=self._options.platform)
+    def _select(self, snapshot: Snapshot, wanted: Sequence[bytes]) -> tuple[Selection, list[bytes]]:
+        """Return what is selected, and the names on the way to it."""
+        way = find_entry(self._trees, snapshot.tree, wanted, is_typed=True)
+        selection = Selection(self._trees, snapshot.tree, way, self._options.choice, platform=self._options.platform)
+        return selection, [entry.name for entry in way]
 
     def _plan_way(self, snapshot: Snapshot, wanted: Sequence[bytes]) -> list[bytes]:
         return [write_path(path, self._options.platform) for path in plan_way(snapshot.paths, wanted)]
@@ -129,12 +130,11 @@ class Restorer:
             UserError: files exist and may not be overwritten, something that is never replaced stands on the way, or
                 the target can't be used; nothing was written.
             InterruptedByUserError: cancelled; what is finished stays.
-            IncompleteError: the target is full or read-only; what is finished stays.
+            LocalError: the target is full, IncompleteError: it is read-only; what is finished stays.
             IntegrityFault: not even the root of the snapshot can be read.
 
         """
-        wanted = split_path(normalise_path(path))
-        selection = self._select(snapshot, wanted)
+        selection, wanted = self._select(snapshot, split_path(normalise_path(path)))
         only_way = self._plan_way(snapshot, wanted)
         mode = self._options.overwrite
         is_empty = not has_entries(self._target)

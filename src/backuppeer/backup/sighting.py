@@ -6,12 +6,20 @@ Knows: the named paths alone. Must not know: what lies below them, packs.
 import os
 import shlex
 from collections.abc import Sequence
+from typing import Final
 
 from backuppeer.backup.roots import normalise_path
 from backuppeer.backup.streams import Progress
 from backuppeer.errors import NotFoundError, UserError
 from backuppeer.files.scan import FoundKind, examine_path
 from backuppeer.limits import CONFLICTS_NAMED
+
+_SPECIAL: Final = {
+    FoundKind.FIFO: "pipe",
+    FoundKind.CHARACTER_DEVICE: "device",
+    FoundKind.BLOCK_DEVICE: "device",
+    FoundKind.OTHER: "socket",
+}
 
 
 def find_paths(paths: Sequence[bytes], progress: Progress) -> tuple[list[bytes], int]:
@@ -42,6 +50,27 @@ def name_paths(paths: Sequence[bytes]) -> str:
     """Return the first few paths, for a sentence."""
     named = ", ".join(repr(os.fsdecode(path)) for path in paths[:CONFLICTS_NAMED])
     return named if len(paths) <= CONFLICTS_NAMED else f"{named}, …"
+
+
+def explain_nothing(there: Sequence[bytes]) -> NotFoundError:
+    """Return the error for paths that are there, and of which nothing could be saved: no snapshot was made."""
+    kinds = {path: kind for path in there if (kind := _name_special(path))}
+    if len(kinds) < len(there):
+        hint = "who may read it? `ls -ld` tells, and why it failed stands above"
+        return NotFoundError(f"no snapshot was made: nothing could be read of {name_paths(there)}", hint=hint)
+    path, kind = next(iter(kinds.items()))
+    hint = "pipes, devices and sockets are saved with the folder they lie in"
+    if kind != "socket":
+        hint += f"; what comes out of it is saved with `backup-peer backup --stdin < {shlex.quote(os.fsdecode(path))}`"
+    return NotFoundError(f"no snapshot was made: {name_paths(there)} is a {kind}, not a file or folder", hint=hint)
+
+
+def _name_special(path: bytes) -> str:
+    """Return what kind a path is that is neither file, folder nor link; empty for those, and where it can't be told."""
+    try:
+        return _SPECIAL.get(examine_path(path).kind, "")
+    except OSError:
+        return ""
 
 
 def _is_there(path: bytes) -> bool:

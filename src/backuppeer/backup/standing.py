@@ -4,6 +4,7 @@ Knows: when an entry on disk is what a snapshot holds, without reading it. Must 
 """
 
 from collections.abc import Collection
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -11,6 +12,7 @@ from backuppeer.backup.tidying import Tidier
 from backuppeer.backup.trees import Visit
 from backuppeer.files.scan import Found, FoundKind
 from backuppeer.files.write import RestoreTarget
+from backuppeer.limits import CONFLICTS_LISTED
 from backuppeer.repo.extension import device_of
 from backuppeer.repo.tree import DEVICES, EntryKind, TreeEntry
 
@@ -47,6 +49,26 @@ def is_same(found: Found, entry: TreeEntry) -> bool:
     if found.kind is FoundKind.SYMLINK:
         return found.target == entry.target
     return found.numbers == (device_of(entry.ext) if entry.kind in DEVICES else None)
+
+
+@dataclass(slots=True)
+class LeftAlone:
+    """What stands in the target and is left: all files, and whatever differs from the snapshot. `named`: the first."""
+
+    named: list[bytes] = field(default_factory=list)
+    differing: int = 0
+    files: int = 0
+    bytes: int = 0
+
+    def add(self, visit: Visit, found: Found) -> None:
+        """Count what stands in the place of an entry."""
+        is_file = visit.entry.kind == EntryKind.FILE
+        self.files += is_file
+        self.bytes += visit.entry.size * is_file
+        if not is_same(found, visit.entry):
+            self.differing += 1
+            if self.differing <= CONFLICTS_LISTED:
+                self.named.append(visit.path)
 
 
 class Keeper:

@@ -57,8 +57,8 @@ class Progress(Protocol):
         """Learn that another pass over the same files begins: totals count from zero again."""
         ...
 
-    def error_file(self, path: bytes, message: str) -> None:
-        """Learn that one file or directory was left out, or is not whole."""
+    def error_file(self, path: bytes, message: str, *, is_away: bool = False) -> None:
+        """Learn that one file or directory was left out, or is not whole; `is_away`: no host of it can be reached."""
         ...
 
     def note(self, text: str) -> None:
@@ -75,7 +75,7 @@ class NoProgress:
     def enter(self, phase: str) -> None:
         """Ignore the phase."""
 
-    def error_file(self, path: bytes, message: str) -> None:
+    def error_file(self, path: bytes, message: str, *, is_away: bool = False) -> None:
         """Ignore the error; the result counts it."""
 
     def note(self, text: str) -> None:

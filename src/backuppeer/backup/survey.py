@@ -7,23 +7,28 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from backuppeer.backup.selection import Selection, Walk
-from backuppeer.backup.standing import Keeper
+from backuppeer.backup.standing import Keeper, LeftAlone
 from backuppeer.backup.tidying import Tidier
 from backuppeer.backup.trees import Visit
 from backuppeer.errors import BackupPeerError
 from backuppeer.files.surplus import Removal
+from backuppeer.limits import CONFLICTS_LISTED
 from backuppeer.repo.tree import EntryKind
 
 
 @dataclass(slots=True)
 class Survey:
-    """Files and bytes that would be written, files that would be kept, and paths that would be replaced or removed."""
+    """Files and bytes that would be written, what would be left alone, and paths that would be replaced or removed.
+
+    `named`: the first of the files that would be written.
+    """
 
     taken: list[bytes] = field(default_factory=list)
+    named: list[bytes] = field(default_factory=list)
     surplus: list[Removal] = field(default_factory=list)
     files: int = 0
     bytes: int = 0
-    kept: int = 0
+    left: LeftAlone = field(default_factory=LeftAlone)
 
 
 def survey(
@@ -37,11 +42,13 @@ def survey(
             result.surplus += _find_surplus(tidier, visit) if tidier is not None else ()
             continue
         is_file = visit.entry.kind == EntryKind.FILE
-        if keeper is not None and visit.entry.kind != EntryKind.DIRECTORY and keeper.find_kept(visit) is not None:
-            result.kept += is_file
+        if keeper is not None and visit.entry.kind != EntryKind.DIRECTORY and (found := keeper.find_kept(visit)):
+            result.left.add(visit, found)
             continue
         if keeper is not None and keeper.would_replace(visit):
             result.taken.append(visit.path)
+        if is_file and result.files < CONFLICTS_LISTED:
+            result.named.append(visit.path)
         result.files += is_file
         result.bytes += visit.entry.size * is_file
     return result

@@ -9,6 +9,7 @@ from itertools import islice
 
 import msgspec
 
+from backuppeer.backup.escaping import read_escaped
 from backuppeer.backup.fetching import Outcome, group_by_pack, read_pack
 from backuppeer.backup.streams import PackSource
 from backuppeer.crypto.keys import RepositoryKeys
@@ -171,8 +172,11 @@ class Visit(msgspec.Struct, frozen=True, gc=False):
     leaving: bool = False
 
 
-def find_entry(trees: TreeReader, tree: bytes, parts: Sequence[bytes]) -> list[TreeEntry]:
+def find_entry(trees: TreeReader, tree: bytes, parts: Sequence[bytes], *, is_typed: bool = False) -> list[TreeEntry]:
     """Return the entries of all components on the way down to a place in a snapshot.
+
+    `is_typed`: by a person; a component that is no name there may be one as it is shown (escaping), and the names are
+    those of the entries.
 
     Raises:
         NotFoundError: the snapshot has no such path.
@@ -182,7 +186,9 @@ def find_entry(trees: TreeReader, tree: bytes, parts: Sequence[bytes]) -> list[T
     way: list[TreeEntry] = []
     content = tree
     for part in parts:
-        entry = next((e for e in trees.entries(content) if e.name == part), None)
+        entry = _find_name(trees, content, part)
+        if entry is None and is_typed and (name := read_escaped(part)):
+            entry = _find_name(trees, content, name)
         if entry is None or (len(way) + 1 < len(parts) and entry.kind != EntryKind.DIRECTORY):
             raise NotFoundError(
                 f"the snapshot has no {os.fsdecode(b'/' + b'/'.join(parts))!r}",
@@ -191,3 +197,7 @@ def find_entry(trees: TreeReader, tree: bytes, parts: Sequence[bytes]) -> list[T
         way.append(entry)
         content = entry.content
     return way
+
+
+def _find_name(trees: TreeReader, content: bytes, name: bytes) -> TreeEntry | None:
+    return next((entry for entry in trees.entries(content) if entry.name == name), None)

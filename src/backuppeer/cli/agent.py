@@ -1,7 +1,7 @@
 """`agent`: start, stop and look at the background process of this home."""
 
 import os
-from typing import NoReturn
+from typing import Final, NoReturn
 
 import typer
 
@@ -11,13 +11,17 @@ from backuppeer.cli.homes import read_peer
 from backuppeer.cli.render import shorten_id
 from backuppeer.control.api import PingResult
 
+_STATUS: Final = "Say whether it runs. The exit code is 0 either way: it starts by itself when a command needs it."
+
 
 def add_to(app: typer.Typer) -> None:
     """Add the verb and what may follow it."""
     group = typer.Typer(rich_markup_mode=None)
     group.command(name="start", help="Start it, if it isn't running.")(start)
     group.command(name="stop", help="Park its jobs and end it; returns when it has ended.")(stop)
-    group.command(name="status", help="Say whether it runs.")(status)
+    group.command(name="status", help="Say whether it runs; code 0 if so or not, as it starts by itself when needed.")(
+        status
+    )
     group.command(name="run", help="Run it in the foreground.")(run)
     app.add_typer(group, name="agent", help="The background process of this peer.")
 

@@ -11,7 +11,7 @@ from backuppeer.cli.render import Column, escape_line, format_count, format_unti
 from backuppeer.cli.screen import Screen
 from backuppeer.cli.spinner import Spinner
 from backuppeer.cli.units import format_share, format_size, parse_share, parse_size, round_size, write_size
-from backuppeer.control.api import BrowseRequest, BrowseRow
+from backuppeer.control.api import BrowseRequest, BrowseRow, Nothing, PeerRow
 from backuppeer.control.client import Client
 from backuppeer.errors import UserError
 
@@ -90,7 +90,14 @@ def _show(context: Context, rows: Sequence[BrowseRow], request: BrowseRequest) -
     now_s = time.time()
     screen.table(_COLUMNS, [_cells(row, now_s) for row in rows])
     screen.line()
-    screen.line(f"{format_count(len(rows), 'host')} · choose one: {_suggest(rows, request.min_storage)}", hang=2)
+    mine = _find_mine(context)
+    screen.line(f"{format_count(len(rows), 'host')} · {_suggest(rows, request.min_storage, mine)}", hang=2)
+
+
+def _find_mine(context: Context) -> frozenset[str]:
+    """Return the ids of those who keep data for this home: nobody has to be told to choose them."""
+    rows = context.client().call("peers", Nothing(), list[PeerRow])
+    return frozenset(row.peer_id for row in rows if row.role in {"host", "both"})
 
 
 def _is_filtered(request: BrowseRequest) -> bool:
@@ -106,12 +113,16 @@ def _show_nobody(screen: Screen, *, is_filtered: bool) -> None:
         screen.hint("ask a friend to run `host --storage 50GB`, or name more servers with --server")
 
 
-def _suggest(rows: Sequence[BrowseRow], wanted: int) -> str:
-    """Return a command that the best row with space can grant."""
-    row = next((row for row in rows if row.free_bytes), rows[0])
+def _suggest(rows: Sequence[BrowseRow], wanted: int, mine: frozenset[str]) -> str:
+    """Return a command that the best row with space can grant, one that keeps nothing for this home yet."""
+    others = [row for row in rows if row.peer_id not in mine]
+    if not others:
+        whom = "it keeps" if len(rows) == 1 else "all of them keep"
+        return f"{whom} space for you already: `backup-peer backup` goes there"
+    row = next((row for row in others if row.free_bytes), others[0])
     asked = wanted or _ASKED_BYTES
     size = asked if asked <= row.free_bytes else round_size(row.free_bytes)
-    return f"`backup-peer connect {shorten_id(row.peer_id)} --storage {write_size(size)}`"
+    return f"choose one: `backup-peer connect {shorten_id(row.peer_id)} --storage {write_size(size)}`"
 
 
 def _cells(row: BrowseRow, now_s: float) -> list[str]:

@@ -7,7 +7,7 @@ import typer
 
 from backuppeer.cli.context import context_of
 from backuppeer.cli.ls import split_place
-from backuppeer.cli.render import escape_line, escape_name
+from backuppeer.cli.render import escape_line, escape_name, format_count
 from backuppeer.cli.screen import GREEN, RED, YELLOW, Screen
 from backuppeer.cli.selection import LatestOf
 from backuppeer.cli.spinner import Spinner
@@ -59,7 +59,7 @@ def diff(
     with Spinner(screen) as spinner:
         view = View(screen, take, spinner=spinner)
         result = run_work(context.client(), "diff", request, DiffResult, view=view)
-    _sum_up(screen, result)
+    _sum_up(screen, result, is_named=metadata)
     screen.done(result)
     return 0
 
@@ -76,7 +76,7 @@ def _show(screen: Screen, row: DiffRow) -> None:
     screen.line(f"{shown}    {escape_name(row.path)}{end}{was}")
 
 
-def _sum_up(screen: Screen, result: DiffResult) -> None:
+def _sum_up(screen: Screen, result: DiffResult, *, is_named: bool) -> None:
     counts = {
         "files": {"new": result.files_added, "removed": result.files_removed, "changed": result.files_changed},
         "folders": {"new": result.dirs_added, "removed": result.dirs_removed},
@@ -87,7 +87,12 @@ def _sum_up(screen: Screen, result: DiffResult) -> None:
     if not told:
         screen.line("no differences")
         return
+    if told.keys() == {"metadata"} and not is_named:
+        entries = format_count(result.metadata_changed, "entry", "entries")
+        screen.line(f"no differences but in the metadata of {entries}: --metadata names them")
+        return
     screen.line()
     for name, group in told.items():
-        screen.line(f"{name + ':':<10}{', '.join(f'{count:,} {what}' for what, count in group.items())}")
+        more = " (--metadata names them)" if name == "metadata" and not is_named else ""
+        screen.line(f"{name + ':':<10}{', '.join(f'{count:,} {what}' for what, count in group.items())}{more}")
     screen.line(f"{'bytes:':<10}{format_size(result.added_bytes)} added, {format_size(result.removed_bytes)} removed")

@@ -155,10 +155,13 @@ def _plan_prune(context: Context, request: ForgetRequest, going: Sequence[str]) 
     wish = PruneRequest(servers=request.servers, without=[snapshot[:SNAPSHOT_DIGITS] for snapshot in going])
     context.screen.line()
     try:
-        return carry_out(context, wish, dry_run=True, event="prune-plan")
+        planned = carry_out(context, wish, dry_run=True, event="prune-plan")
     except Unavailable as exc:
         context.screen.note(f"what a prune would then free is not known: {exc.message}")
         return None
+    # The list of snapshots of now is needed until there is another one: its pack can't be counted beforehand.
+    context.screen.line("  that is about: the pack with the list of snapshots of now goes with it", hang=2)
+    return planned
 
 
 def tell_left_out(screen: Screen, left_out: Sequence[LeftOut]) -> None:

@@ -6,9 +6,9 @@ from typing import Annotated, Final
 
 import typer
 
-from backuppeer.agent.peers.offers import check_storage
+from backuppeer.agent.peers.offers import check_storage, write_exact_size
 from backuppeer.cli.context import Context, context_of
-from backuppeer.cli.render import escape_line, format_count, format_moment, name_peer, shorten_id
+from backuppeer.cli.render import escape_line, format_count, format_moment, name_peer, shorten_id, shorten_request
 from backuppeer.cli.screen import BOLD, GREEN, Screen
 from backuppeer.cli.spinner import Spinner
 from backuppeer.cli.units import format_duration, format_size, parse_size, read_span, write_size
@@ -32,9 +32,7 @@ from backuppeer.limits import LOCK_DEFAULT_S, TERM_DEFAULT_S
 _POLICIES: Final = ("ask", "trusted", "all")
 _SHOWN: Final = ("listed", "unlisted")
 """States of an offer that stands: whether any server shows it."""
-_UNSEEN: Final = (
-    "owners who lose their machine can't find you again with their 24 words until you offer again: `backup-peer host`"
-)
+_USUAL_OFFER: Final = "50GB"
 _HELP: Final = (
     "Offer space for others' encrypted backups.\n\nHosting ends when this computer restarts (no service is installed "
     "yet); `backup-peer agent start` takes it up again. An owner who recovers from 24 words finds you only while you "
@@ -95,7 +93,8 @@ def _check(storage: str, accept: str) -> None:
         )
     if not storage:
         raise UserError(
-            "how much space? --storage is missing", hint="for example: `backup-peer host --storage 50GB --duration 2h`"
+            "how much space? --storage is missing",
+            hint="for example: `backup-peer host --storage 50GB`; with --duration 2h it ends by itself",
         )
 
 
@@ -154,7 +153,7 @@ def _offer(context: Context, client: Client, request: HostRequest) -> int:
         )
     else:
         context.screen.line("the offer has ended; accepted data is still served")
-        context.screen.line(_UNSEEN, hang=2)
+        context.screen.line(_tell_unseen(request.storage), hang=2)
     context.screen.done(result)
     return 0
 
@@ -207,7 +206,7 @@ class _HostView:
         if self._asks and screen.can_ask:
             self._decide(asked, called)
         elif not screen.json:
-            screen.hint(f"`backup-peer requests accept {escape_line(asked.request_id)}` gives it the space")
+            screen.hint(f"`backup-peer requests accept {shorten_request(asked.request_id)}` gives it the space")
         self._show_waiting()
 
     def _show_waiting(self) -> None:
@@ -235,7 +234,7 @@ def describe_request(screen: Screen, asked: PendingRequest) -> list[str]:
     called, size = name_peer(asked.peer_id, asked.alias), format_size(asked.storage_bytes)
     terms = f"kept for {format_duration(asked.term_s)}, lock {format_duration(asked.lock_s)}"
     return [
-        f"{screen.paint('request', BOLD)} {escape_line(asked.request_id)}: {called} asks for {size}",
+        f"{screen.paint('request', BOLD)} {shorten_request(asked.request_id)}: {called} asks for {size}",
         f"  full id       {escape_line(asked.peer_id)}",
         f"  safety words  {screen.paint(escape_line(asked.safety_words), BOLD)}",
         f"{'':<16}the other screen must show the same words: compare them before you say yes",
@@ -251,14 +250,23 @@ def _describe_offer(screen: Screen, offered: HostResult) -> str:
     return f"{tick} offering {size} on {where} {until}, as {shorten_id(offered.peer_id)}"
 
 
+def _tell_unseen(storage_bytes: int) -> str:
+    """Say what a host without an offer can't do, and how to offer as much as before."""
+    size = write_exact_size(storage_bytes) if storage_bytes else _USUAL_OFFER
+    return (
+        "owners who lose their machine can't find you again with their 24 words until you offer again: "
+        f"`backup-peer host --storage {size}`"
+    )
+
+
 def _withdraw(context: Context) -> int:
     client = context.client()
-    was_offering = client.call("status", Nothing(), StatusResult).hosting.offering
+    before = client.call("status", Nothing(), StatusResult).hosting
     state = client.call("host/stop", Nothing(), HostingState)
-    done = "the slot is withdrawn" if was_offering else "no slot was on offer"
+    done = "the slot is withdrawn" if before.offering else "no slot was on offer"
     context.screen.line(f"{done}; {format_count(state.agreements, 'agreement')} still served")
     if state.agreements:
-        context.screen.line(_UNSEEN, hang=2)
+        context.screen.line(_tell_unseen(before.storage_bytes), hang=2)
     context.screen.done(state)
     return 0
 
@@ -282,6 +290,6 @@ def _leave(context: Context, client: Client, offered: HostResult | None) -> int:
     state = client.call("host/stop", Nothing(), HostingState)
     screen.line("the slot is withdrawn")
     if state.agreements:
-        screen.line(_UNSEEN, hang=2)
+        screen.line(_tell_unseen(offered.storage_bytes), hang=2)
     screen.done(offered)
     return 0

@@ -77,6 +77,10 @@ def _check_noted(screen: Screen, words: list[str]) -> None:
         InterruptedByUserError: Ctrl-C; nothing has been written.
 
     """
+    screen.aside(
+        "Now type two of them from your paper, not from the screen: that shows whether it can be read one day.",
+        hang=0,
+    )
     asked = sorted(secrets.SystemRandom().sample(range(len(words)), _ASKED))
     for number in asked:
         for _ in range(_TRIES):

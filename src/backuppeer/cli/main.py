@@ -33,7 +33,7 @@ VERBS: Final = {
     "recover": Verb("recover", "backup-peer recover --peer bp1…"),
     "id": Verb("id", "backup-peer id"),
     "server": Verb("server", "backup-peer server --listen 0.0.0.0:8443"),
-    "host": Verb("host", "backup-peer host --storage 50GB --duration 2h"),
+    "host": Verb("host", "backup-peer host --storage 50GB"),
     "browse": Verb("browse", "backup-peer browse --min-trust 0.8 --min-storage 10GB"),
     "connect": Verb("connect", "backup-peer connect bp1… --storage 10GB --name alice"),
     "requests": Verb("requests", "backup-peer requests accept alice"),
@@ -99,8 +99,8 @@ def _run(front: list[str], rest: list[str], verb: str) -> int:
         code = build_app(screen, verb)(
             args=[*front, *(rest or ["--help"])], prog_name="backup-peer", standalone_mode=False
         )
-    except OutputClosed:
-        return _INTERRUPTED
+    except OutputClosed as exc:
+        return int(exc.exit_code)
     except BackupPeerError as exc:
         return _tell(screen, exc)
     except TyperException as exc:
@@ -155,8 +155,8 @@ def _tell(screen: "Screen", error: "BackupPeerError") -> int:
 
     try:
         screen.error(error)
-    except OutputClosed:
-        return _INTERRUPTED
+    except OutputClosed as exc:
+        return int(exc.exit_code)
     return _weigh(screen, int(error.exit_code))
 
 

@@ -14,9 +14,9 @@ from types import TracebackType
 from typing import Final, Protocol, Self
 
 from backuppeer.cli.render import escape_name
-from backuppeer.cli.screen import Screen
+from backuppeer.cli.screen import Screen, explain_output
 from backuppeer.cli.units import format_size
-from backuppeer.errors import BackupPeerError, IncompleteError, UserError
+from backuppeer.errors import BackupPeerError, IncompleteError, UserError, full_disk, is_out_of_room
 
 _TEXT: Final = frozenset("\t\n\r\f\v")
 """What a text may hold beside characters that can be shown."""
@@ -78,7 +78,7 @@ class StandardOutput:
 
         Raises:
             UserError: bytes that are no text, to a terminal.
-            IncompleteError: what is behind standard output takes no more.
+            LocalError: what is behind standard output takes no more.
 
         """
         if self._screen.out_is_terminal and not self._is_text(data):
@@ -86,15 +86,13 @@ class StandardOutput:
         try:
             self._screen.octets(data)
         except OSError as exc:
-            raise IncompleteError(
-                f"can't write to standard output: {_reason(exc)}", hint="is the disk behind it full?"
-            ) from exc
+            raise explain_output(exc) from exc
         self.written += len(data)
 
     def explain(self, error: BackupPeerError) -> BackupPeerError:
         """Say that what was written is not all."""
         end = f"it ends after {format_size(self.written)}" if self.written else "nothing was written"
-        return type(error)(f"{error.message}; the output is incomplete: {end}", hint=error.hint)
+        return _say_more(error, f"the output is incomplete: {end}")
 
     def _is_text(self, data: memoryview) -> bool:
         """Say whether these bytes, after those before, can do a terminal no harm."""
@@ -157,7 +155,7 @@ class TargetFile:
         """Write on.
 
         Raises:
-            IncompleteError: the disk takes no more.
+            LocalError: the disk is full, IncompleteError: it takes no more for another reason.
 
         """
         try:
@@ -168,7 +166,7 @@ class TargetFile:
 
     def explain(self, error: BackupPeerError) -> BackupPeerError:
         """Say that there is no such file."""
-        return type(error)(f"{error.message}; {escape_name(self._path)} was not written", hint=error.hint)
+        return _say_more(error, f"{escape_name(self._path)} was not written")
 
     def _finish(self) -> None:
         """Sync, then give it its name: whoever sees the name sees all of the file, also after a power cut."""
@@ -197,8 +195,17 @@ class TargetFile:
             raise
         return True
 
-    def _full(self, exc: OSError) -> IncompleteError:
+    def _full(self, exc: OSError) -> BackupPeerError:
+        if is_out_of_room(exc):
+            hint = "free some space there, or name another place with --target FILE"
+            return full_disk(escape_name(self._path), hint=hint)
         return IncompleteError(f"can't write {escape_name(self._path)}: {_reason(exc)}", hint="--target FILE elsewhere")
+
+
+def _say_more(error: BackupPeerError, more: str) -> BackupPeerError:
+    told = type(error)(f"{error.message}; {more}", hint=error.hint)
+    told.exit_code = error.exit_code  # that of a full disk is not that of its class
+    return told
 
 
 def _reason(exc: OSError) -> str:

@@ -145,9 +145,9 @@ def show_plan(screen: Screen, plan: PrunePlan) -> None:
         kept = f"{format_size(plan.unlisted_bytes)} that hosts keep and no list names: at once, or with their lock"
         screen.line(f"  unlisted    {plan.unlisted_packs:>7,}  {kept}", hang=23)
     if plan.repack_packs:
-        moved = f"{format_size(plan.move_bytes)} of it needed, and sent to each host"
+        moved = f"{format_size(plan.move_bytes)} of it needed, and sent to each host; about {_gain(plan)} are won"
         screen.line(f"  pack anew   {plan.repack_packs:>7,}  {format_size(plan.repack_bytes)}, {moved}", hang=23)
-    waste = f"with {format_size(plan.unused_bytes)} of waste" if plan.unused_bytes else "all needed"
+    waste = f"with {format_size(plan.unused_bytes)} of waste, beside padding" if plan.unused_bytes else "all needed"
     screen.line(f"  keep        {plan.kept_packs:>7,}  {waste}")
     if plan.held_back:
         stay = "stay" if plan.held_back > 1 else "stays"
@@ -169,6 +169,11 @@ def _explain_doubled(screen: Screen, hosts: Sequence[PruneHost]) -> None:
             f"{' and '.join(names)}: kept for twice the lock, as more than a tenth of what lies there is deleted in a "
             "week: with your keys a thief could ask for that, too"
         )
+
+
+def _gain(plan: PrunePlan) -> str:
+    """Return what packing anew wins: waste and padding, but for the padding of the new packs."""
+    return format_size(max(0, plan.repack_bytes - plan.move_bytes))
 
 
 def _rows(host: PruneHost) -> list[list[str]]:

@@ -22,10 +22,17 @@ _CELL: Final = 4
 """Columns that a shortened cell has at least."""
 _WORD: Final = re.compile(r" *(?:[^ `]*`backup-peer [^`]*`[^ ]*|[^ ]+)")
 """A command in backquotes is one word: in two lines it can't be pasted."""
-_COMMAND: Final = re.compile(r"`backup-peer [a-z](?![^`]*(?:--home|--help))[^`]*(?=`)")
+_COMMAND: Final = re.compile(
+    r"`backup-peer [a-z](?![^`]*(?:--home|--help))[^`]*(?=`(?! there\b| on the other machine\b))"
+)
+"""A command that is to be run here: one for another person is followed by `there`, or `on the other machine`."""
 _COLOR: Final = re.compile("\x1b\\[[0-9;]*m")
 ID_CHARS: Final = 13
 """`bp1` and ten characters: enough to be a prefix among what is shown (DESIGN 3 asks for eight)."""
+
+
+REQUEST_CHARS: Final = 8
+"""Of a request's id, which is 32 random hex digits: any start of it that fits one request is understood."""
 
 
 def escape_name(text: str) -> str:
@@ -75,7 +82,7 @@ def wrap_line(text: str, width: int, *, indent: str = "") -> str:
 
 
 def add_home(text: str, home: str) -> str:
-    """Return a text whose commands in backquotes have the option `home`, so that they can be pasted."""
+    """Return a text whose commands for this machine have the option `home`, so that they can be pasted."""
     return _COMMAND.sub(lambda found: f"{found[0]} {home}", text) if home else text
 
 
@@ -87,6 +94,11 @@ def encode_line(value: object) -> str:
 def shorten_id(text: str) -> str:
     """Return the start of a peer id, long enough to be typed as a prefix."""
     return escape_line(text[:ID_CHARS])
+
+
+def shorten_request(text: str) -> str:
+    """Return the start of a request's id, the same wherever it is shown."""
+    return escape_line(text[:REQUEST_CHARS])
 
 
 def name_peer(peer_id: str, alias: str) -> str:

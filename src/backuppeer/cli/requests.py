@@ -5,7 +5,15 @@ from typing import Annotated, Final
 import typer
 
 from backuppeer.cli.context import context_of
-from backuppeer.cli.render import Column, escape_line, format_count, format_moment, name_peer, shorten_id
+from backuppeer.cli.render import (
+    Column,
+    escape_line,
+    format_count,
+    format_moment,
+    name_peer,
+    shorten_id,
+    shorten_request,
+)
 from backuppeer.cli.screen import Screen
 from backuppeer.cli.units import format_duration, format_size
 from backuppeer.control.api import Nothing, PendingRequest, RequestDecision
@@ -20,8 +28,10 @@ _COLUMNS: Final = (
     Column("state", keep=True),
     Column("since", keep=True),
 )
-_ID_CHARS: Final = 8
-"""Of a request's id, which is 32 random hex digits: any start of it that fits one request is understood."""
+_HELP: Final = (
+    "Requests for space, both directions. The ids are this machine's own, the other side has others: by telephone the "
+    "safety words tell which request is meant."
+)
 _DIRECTIONS: Final = {"in": "from", "out": "to"}
 
 _Which = Annotated[str, typer.Argument(metavar="REQUEST|PEER", help="Id of the request, or id or alias of its peer.")]
@@ -30,7 +40,7 @@ _Which = Annotated[str, typer.Argument(metavar="REQUEST|PEER", help="Id of the r
 def add_to(app: typer.Typer) -> None:
     """Add the verb and what may follow it."""
     group = typer.Typer(rich_markup_mode=None, invoke_without_command=True)
-    group.callback(help="Requests for space, both directions.")(_default)
+    group.callback(help=_HELP)(_default)
     group.command(name="list", help="Show all requests.")(list_requests)
     group.command(name="accept", help="Give the space that was asked for.")(accept)
     group.command(name="reject", help="Refuse a request.")(reject)
@@ -59,7 +69,7 @@ def list_requests(ctx: typer.Context) -> int:
             screen.line(
                 f"{shorten_id(row.peer_id)} must show these safety words: {escape_line(row.safety_words)}", hang=2
             )
-            screen.line(f"  then: `backup-peer requests accept {escape_line(row.request_id[:_ID_CHARS])}`", hang=4)
+            screen.line(f"  then: `backup-peer requests accept {shorten_request(row.request_id)}`", hang=4)
     last = {(row.direction, row.peer_id): row for row in rows}
     rejected = [row for row in last.values() if row.state == "rejected"]
     if rejected:
@@ -125,14 +135,14 @@ def _tell_way_back(screen: Screen, row: PendingRequest) -> None:
         screen.line(f"  {shorten_id(row.peer_id)} is told: {escape_line(row.reason)}", hang=4)
     screen.line(
         f"  {shorten_id(row.peer_id)} is refused the same for {format_count(REQUEST_KEPT_S // 86400, 'day')}; "
-        f"if you change your mind: `backup-peer requests accept {escape_line(row.request_id[:_ID_CHARS])}`",
+        f"if you change your mind: `backup-peer requests accept {shorten_request(row.request_id)}`",
         hang=4,
     )
 
 
 def _cells(row: PendingRequest) -> list[str]:
     return [
-        escape_line(row.request_id[:_ID_CHARS]),
+        shorten_request(row.request_id),
         _DIRECTIONS.get(row.direction, escape_line(row.direction)),
         shorten_id(row.peer_id),
         escape_line(row.alias) or "-",

@@ -1,10 +1,10 @@
 """`restore`: bring files of a snapshot back into a folder."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Final, NamedTuple, TypeVar
+from typing import Annotated, Final, Literal, NamedTuple, TypeVar
 
 import msgspec
 import typer
@@ -14,7 +14,7 @@ from backuppeer.cli.groups import takes
 from backuppeer.cli.ls import split_place
 from backuppeer.cli.patience import Wait, waiting_time
 from backuppeer.cli.render import escape_line, escape_name, format_count, format_moment
-from backuppeer.cli.screen import GREEN, YELLOW
+from backuppeer.cli.screen import GREEN, YELLOW, Screen
 from backuppeer.cli.selection import LatestOf
 from backuppeer.cli.spinner import Spinner
 from backuppeer.cli.units import format_duration, format_size
@@ -25,6 +25,8 @@ from backuppeer.errors import DeclinedError, ExitCode, InterruptedByUserError, U
 from backuppeer.limits import CONFLICTS_LISTED
 
 T = TypeVar("T")
+_Mode = Literal["if-changed", "if-newer", "never", "always"]
+"""What may be wished; what is refused without a wish is asked."""
 _HELP: Final = (
     "Bring files back from your hosts. `latest` is the newest snapshot, whatever it is of; with --path the newest "
     "that was given that path, all of it. A part of a snapshot is `latest:/path`."
@@ -55,7 +57,7 @@ def _choose(  # noqa: PLR0913 - one per option
     of_set: LatestOf = "",
     host: Annotated[str, typer.Option(metavar="NAME", help="With `latest`: the newest of this machine.")] = "",
     overwrite: Annotated[
-        Overwriting | None,
+        _Mode | None,
         typer.Option(metavar="MODE", help="What differs there: if-changed, if-newer, never or always replace. [ask]"),
     ] = None,
     include: Annotated[
@@ -129,8 +131,10 @@ def _show_plan(context: Context, request: RestoreRequest) -> int:
     screen = context.screen
     removals: list[RemovalRow] = []
     plan = _run(context, "restore/plan", request, RestorePlan, on_event=partial(_take_removals, removals))
-    kept = f"; {format_count(plan.kept, 'file')} there already" if plan.kept else ""
-    screen.line(f"would restore {format_count(plan.files, 'file')}, {format_size(plan.bytes)}{kept}")
+    screen.line(f"would restore {format_count(plan.files, 'file')}, {format_size(plan.bytes)}{_describe_left(plan)}")
+    for line in list_first(plan.first, plan.files):
+        screen.line(f"  {line}", hang=4)
+    _show_differing(screen, plan)
     if plan.conflicts_total:
         does = "would stop at" if request.overwrite == "refuse" else "would replace"
         screen.line(f"{does} {format_count(plan.conflicts_total, 'entry', 'entries')}:")
@@ -148,7 +152,7 @@ def _show_plan(context: Context, request: RestoreRequest) -> int:
 def _report(context: Context, result: RestoreResult) -> int:
     screen = context.screen
     tick = screen.paint("!", YELLOW) if result.errors else screen.paint("✓", GREEN)
-    kept = f"; {format_count(result.kept, 'file')} there already" if result.kept else ""
+    kept = _describe_left(result)
     kept += f"; {format_count(result.removed, 'entry', 'entries')} removed" if result.removed else ""
     screen.line(
         f"{tick} restored {format_count(result.files, 'file')}, {format_size(result.bytes)} "
@@ -157,10 +161,39 @@ def _report(context: Context, result: RestoreResult) -> int:
     )
     named = ", ".join(map(escape_name, result.paths))
     screen.line(f"  from snapshot {escape_line(result.snapshot[:8])} of {format_moment(result.time)}: {named}", hang=2)
+    _show_differing(screen, result)
+    if result.verified is not None:
+        same = "those named above differ" if result.errors else "all are the same"
+        read = format_count(result.verified, "file")
+        screen.line(f"  verified: {read} read again and compared with the snapshot, {same}", hang=2)
     screen.done(result)
     if result.errors:
         screen.note(f"{format_count(result.errors, 'entry', 'entries')} could not be restored")
     return ExitCode.INCOMPLETE if result.errors else ExitCode.DONE
+
+
+def _describe_left(told: RestorePlan | RestoreResult) -> str:
+    """Return how many files are left as they are, and what of all that is left differs."""
+    same, differing = max(0, told.kept - told.differing), told.differing
+    parts = [f"; {format_count(same, 'file')} there already"] if same else []
+    if differing:
+        parts.append(f"; {format_count(differing, 'entry', 'entries')} that {_differ(differing)} left alone")
+    return "".join(parts)
+
+
+def _show_differing(screen: Screen, told: RestorePlan | RestoreResult) -> None:
+    for line in list_first(told.differing_first, told.differing):
+        screen.line(f"  left alone, though it differs: {line}" if not line.startswith("…") else f"  {line}", hang=4)
+
+
+def _differ(count: int) -> str:
+    return "differs" if count == 1 else "differ"
+
+
+def list_first(paths: Sequence[str], total: int) -> list[str]:
+    """Return the first few of `total` paths for a person, then how many there are beside them."""
+    more = (total - len(paths)) * bool(paths)
+    return [*map(escape_name, paths), *([f"… and {more:,} more"] if more > 0 else ())]
 
 
 def _run(
@@ -230,8 +263,8 @@ def _ask(context: Context, request: RestoreRequest) -> RestoreRequest:
         for line in lines:
             screen.aside(f"  {line}", hang=4)
     place, snapshot = escape_name(request.target), f"snapshot {escape_line(plan.snapshot[:8])}"
-    differs = "differs" if plan.conflicts_total == 1 else "differ"
-    differing = f"{format_count(plan.conflicts_total, 'entry', 'entries')} that {differs} in {place}"
+    total = plan.conflicts_total
+    differing = f"{format_count(total, 'entry', 'entries')} that {_differ(total)} in {place}"
     surplus = f"{_name_removals(plan)} that {snapshot} does not have"
     deeds = [f"replace {differing} by what {snapshot} has"] * bool(replaces)
     deeds += [f"remove {surplus} from {place}"] * bool(plan.removals_total)

@@ -16,7 +16,16 @@ from typing import Any, Final, TextIO
 import msgspec
 
 from backuppeer.cli.render import PIPE_COLUMNS, Column, add_home, draw_table, encode_line, escape_line, wrap_line
-from backuppeer.errors import BackupPeerError, DeclinedError, InterruptedByUserError, UserError
+from backuppeer.errors import (
+    BackupPeerError,
+    DeclinedError,
+    ExitCode,
+    InterruptedByUserError,
+    LocalError,
+    UserError,
+    full_disk,
+    is_out_of_room,
+)
 
 GREEN: Final = "32"
 YELLOW: Final = "33"
@@ -27,7 +36,9 @@ _CLEAR_LINE: Final = "\r\x1b[K"
 
 
 class OutputClosed(InterruptedByUserError):  # noqa: N818 - nobody's error: the reader has had enough
-    """The reader of stdout went away; end without a word."""
+    """The reader of stdout went away; end without a word, with the code of a program that SIGPIPE ended (ADR 40)."""
+
+    exit_code = ExitCode.OUTPUT_CLOSED
 
 
 class Screen:
@@ -207,6 +218,17 @@ class Screen:
             except BrokenPipeError as exc:
                 _silence(stream)
                 raise OutputClosed("the reader of the output went away") from exc
+            except OSError as exc:
+                _silence(stream)
+                if stream is not self._err:  # of what can't be said there, nothing can be said
+                    raise explain_output(exc) from exc
+
+
+def explain_output(exc: OSError) -> LocalError:
+    """Return the error for standard output that takes no more."""
+    if is_out_of_room(exc):
+        return full_disk("standard output", hint="free some space there, or send it elsewhere")
+    return LocalError(f"can't write to standard output: {(exc.strerror or str(exc)).lower()}")
 
 
 def _drop_typed(stream: TextIO) -> None:

@@ -88,22 +88,27 @@ def choose_set(context: Context, request: BackupRequest) -> BackupRequest:
 
 
 def _offer(context: Context, request: BackupRequest) -> BackupRequest:
-    """Ask whether the very first backup shall be kept as a set; return what is to be run."""
+    """Ask, until that is answered, whether what is backed up shall be kept as a set; return what is to be run."""
     screen = context.screen
     if screen.json or request.dry_run or not screen.can_ask or not _can_be_kept(request.paths):
         return request
     config = read_config(context.home)
-    if config.sets:
+    if config.sets or not config.offer_set:
         return request
     status = context.client().call("status", Nothing(), StatusResult)
-    if status.snapshots or status.read_only or not _has_host(context):
+    # A yes beforehand was given to a first backup's question; later ones may be of anything, as a script's are.
+    if status.read_only or (status.snapshots and screen.yes) or not _has_host(context):
         return request
     what = "this" if len(request.paths) == 1 else "these"
     screen.aside(
-        f"Your first backup. If you keep {what} as your set `{DEFAULT_SET}`, the command `backup-peer backup` alone "
-        "does it again, and `backup-peer backup add PATH` adds to it."
+        f"{'You have no backup set yet' if status.snapshots else 'Your first backup'}. If you keep {what} as your set "
+        f"`{DEFAULT_SET}`, the command `backup-peer backup` alone does it again, and `backup-peer backup add PATH` "
+        "adds to it."
     )
     if not screen.confirm(f"keep {what} as set `{DEFAULT_SET}`?", unanswered="a set would be kept"):
+        if not screen.input_ended:
+            write_config(context.home, msgspec.structs.replace(config, offer_set=False))
+            screen.aside("not asked again; `backup-peer backup add PATH` makes a set at any time")
         return request
     kept = _extend(add_paths(None, request.paths), request.leave_out, Aim("", request.to, request.copies))
     kept = msgspec.structs.replace(kept, one_file_system=request.one_file_system, priorities=list(request.priority))

@@ -16,7 +16,8 @@ from backuppeer.errors import IntegrityFault
 
 _HELP: Final = (
     "Count what snapshots take: all, or those named, together. Stored is one copy, sealed; hosts store whole packs, "
-    "which are padded, and without SNAPSHOT also what no snapshot needs any more."
+    "which are padded, and without SNAPSHOT or --set also what no snapshot needs any more. Sizes are those of `ls -l`: "
+    "each name of a hard link counts, and holes as data; what that takes less is part of the deduplication."
 )
 
 
@@ -43,7 +44,7 @@ def stats(
     if screen.json:
         screen.value(result)
     else:
-        _show(screen, result)
+        _show(screen, result, is_part=bool(request.snapshots or request.set))
     if result.missing_blobs:
         raise IntegrityFault(
             f"{format_count(result.missing_blobs, 'blob')} that these snapshots need {_is(result.missing_blobs)} in no "
@@ -57,7 +58,7 @@ def _is(count: int) -> str:
     return "is" if count == 1 else "are"
 
 
-def _show(screen: Screen, result: StatsResult) -> None:
+def _show(screen: Screen, result: StatsResult, *, is_part: bool) -> None:
     lines = {
         "restored": f"{format_count(result.files, 'file')}, {format_count(result.dirs, 'folder')}, "
         f"{format_size(result.bytes)}",
@@ -75,3 +76,6 @@ def _show(screen: Screen, result: StatsResult) -> None:
     screen.line(format_count(len(result.snapshots), "snapshot"))
     for name, text in lines.items():
         screen.line(f"  {name:<{width}}{text}")
+    if result.hosts:
+        what = "the whole packs that have any of it" if is_part else "all packs, also what no snapshot needs any more"
+        screen.line(f"  at hosts: {what}; packs are padded", hang=2)

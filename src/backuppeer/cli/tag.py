@@ -54,10 +54,19 @@ def tag(
     for row in result.changed:
         screen.line(f"{tick} {_describe(row)}", hang=2)
     if result.unchanged:
-        screen.line(f"  {format_count(result.unchanged, 'snapshot')} had these tags already", hang=2)
+        screen.line(f"  {_describe_unchanged(request, result.unchanged)}", hang=2)
     tell_left_out(screen, result.left_out)
     screen.done(result)
     return ExitCode.DONE
+
+
+def _describe_unchanged(request: TagRequest, count: int) -> str:
+    counted = format_count(count, "snapshot")
+    if not request.remove:
+        return f"{counted} had these tags already"
+    if not request.add:
+        return f"{counted} had no such tag to remove; `backup-peer snapshots` shows the tags"
+    return f"{counted} had the tags to add already, and none to remove"
 
 
 def _describe(row: Tagged) -> str:

@@ -22,6 +22,7 @@ from backuppeer.control.events import ErrorFile, Event, EventName, Fault, Note, 
 from backuppeer.control.feeder import Take
 from backuppeer.control.inspection import Rows
 from backuppeer.errors import LocalError
+from backuppeer.limits import AWAY_NAMED
 
 T = TypeVar("T")
 
@@ -67,6 +68,7 @@ class View:
         self._last: tuple[Progress, float] | None = None
         self._drawing = threading.Lock()
         self._hushed = False
+        self._away = 0
         if spinner is not None:
             spinner.on_turn = self.tick
 
@@ -83,9 +85,7 @@ class View:
                 caught = read_event(event, Fault)
                 self.screen.alarm(f"{caught.name}: {caught.message}", caught.hint)
         elif event.event == EventName.ERROR_FILE and in_words:
-            said = read_event(event, ErrorFile)
-            mark = self.screen.paint("✗", RED)
-            self.screen.aside(f"  {mark} {escape_name(said.path)}: {escape_line(said.message)}", hang=4)
+            self._show_error(read_event(event, ErrorFile))
         elif self._hushed:
             pass
         elif event.event == EventName.PROGRESS:
@@ -94,6 +94,20 @@ class View:
             self._show_state(read_event(event, State))
         if self._on_event is not None:
             self._on_event(event)
+
+    def _show_error(self, said: ErrorFile) -> None:
+        self._away += said.away
+        if not said.away or self._away <= AWAY_NAMED:
+            mark = self.screen.paint("✗", RED)
+            self.screen.aside(f"  {mark} {escape_name(said.path)}: {escape_line(said.message)}", hang=4)
+
+    def end(self) -> None:
+        """Take the live line away, and count what was not named."""
+        self.screen.end_live()
+        if self._away > AWAY_NAMED and (self._quiet or not self.screen.json):
+            self.screen.aside(
+                f"  … and {self._away - AWAY_NAMED:,} more whose hosts can't be reached (--json names all)"
+            )
 
     def hush(self) -> None:
         """Draw nothing any more: what comes now is on the same terminal, and a redrawn line would wipe it."""
@@ -178,7 +192,7 @@ def _follow(told: Generator[Event, None, None], route: str, kind: type[T], view:
                     return _convert(event.data, kind)
                 view.show(event)
         finally:
-            view.screen.end_live()
+            view.end()
     raise LocalError(f"{route} ended without a result")
 
 
@@ -196,7 +210,7 @@ def run_bulk(
                 else:
                     view.show(part)
         finally:
-            view.screen.end_live()
+            view.end()
     raise LocalError(f"{route} ended without a result")
 
 

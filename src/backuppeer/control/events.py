@@ -75,10 +75,11 @@ class Fault(msgspec.Struct, kw_only=True):
 
 
 class ErrorFile(msgspec.Struct, kw_only=True):
-    """One file that could not be read, verified or written."""
+    """One file that could not be read, verified or written. `away`: no host that has it can be reached now."""
 
     path: str
     message: str
+    away: bool = False
 
 
 class More(msgspec.Struct, kw_only=True):

@@ -85,7 +85,8 @@ class DiffRow(msgspec.Struct, kw_only=True):
 class DiffResult(msgspec.Struct, kw_only=True):
     """The differences counted. others: neither files nor folders.
 
-    Bytes of a changed file are those of the chunks that only one version has.
+    Bytes of a changed file are those of the chunks that only one version has. metadata_changed: entries with the same
+    content and other metadata, also where no rows were asked for.
     """
 
     old: str

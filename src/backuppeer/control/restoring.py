@@ -58,7 +58,8 @@ class RemovalRow(msgspec.Struct, kw_only=True):
 class RestorePlan(msgspec.Struct, kw_only=True):
     """What a restore would do, for the person to decide on; `conflicts`: the first of `conflicts_total`.
 
-    `files` and `bytes` would be written, `kept` files stand there already and would be left.
+    `files` and `bytes` would be written, the first of them to `first`; `kept` files stand there already and would be
+    left. `differing`: entries that would be left though they differ, the first of them at `differing_first`.
     """
 
     snapshot: str
@@ -68,7 +69,10 @@ class RestorePlan(msgspec.Struct, kw_only=True):
     conflicts_total: int
     files: int = 0
     bytes: int = 0
+    first: list[str] = []
     kept: int = 0
+    differing: int = 0
+    differing_first: list[str] = []
     removals_total: int = 0
     """How many rows there were before this: what `delete` would remove."""
 
@@ -76,7 +80,9 @@ class RestorePlan(msgspec.Struct, kw_only=True):
 class RestoreResult(msgspec.Struct, kw_only=True):
     """Restored, from which snapshot (its id, time and paths); `errors` counts the `error-file` events.
 
-    `kept`: files that stood there already and were left. `removed`: files, folders and others that `delete` removed.
+    `kept`: files that stood there already and were left. `differing`: entries that were left though they differ, the
+    first of them at `differing_first`. `removed`: files, folders and others that `delete` removed. `verified`: files
+    that were read again and compared with the snapshot, those named as wrong among them; None = not asked for.
     """
 
     snapshot: str
@@ -88,4 +94,7 @@ class RestoreResult(msgspec.Struct, kw_only=True):
     errors: int
     target: str
     kept: int = 0
+    differing: int = 0
+    differing_first: list[str] = []
     removed: int = 0
+    verified: int | None = None

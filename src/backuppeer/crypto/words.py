@@ -31,6 +31,8 @@ _SAFETY_MEMORY_KIB: Final = 64 * 1024
 _SAFETY_PASSES: Final = 3
 _SAFETY_LANES: Final = 1
 _SAFETY_TAG_BYTES: Final = 32
+_SUGGESTED: Final = 2
+"""Words offered in place of one that is not in the list: of more, people take the first."""
 
 
 def generate_master() -> bytes:
@@ -109,9 +111,16 @@ def _find_word(typed: str, position: int) -> str:
     matches = [word for word in words if word.startswith(typed)] if len(typed) >= _PREFIX_LETTERS else []
     if len(matches) == 1:
         return matches[0]
-    near = difflib.get_close_matches(typed, words, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else "compare it with what you wrote down"
+    near = _find_near(typed, words)
+    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "compare it with what you wrote down"
     raise UserError(f"word {position} is not in the list", hint=hint)
+
+
+def _find_near(typed: str, words: list[str]) -> list[str]:
+    """Return the few words that may be meant: first those with two neighbouring letters swapped, then similar ones."""
+    swapped = {typed[:n] + typed[n + 1] + typed[n] + typed[n + 2 :] for n in range(len(typed) - 1)}
+    similar = difflib.get_close_matches(typed, words, n=_SUGGESTED)
+    return list(dict.fromkeys([*(word for word in words if word in swapped), *similar]))[:_SUGGESTED]
 
 
 @functools.cache

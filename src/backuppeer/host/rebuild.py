@@ -34,12 +34,15 @@ class Reconciliation:
         """Return sentences for the host's human; none when all was in order."""
         lines = []
         if self.added:
-            lines.append(f"{self.added} packs were on the disk but not in the catalogue; they are listed again")
+            was = "pack was" if self.added == 1 else "packs were"
+            lines.append(f"{self.added} {was} on the disk but not in the catalogue: listed again")
         if self.missing:
-            lines.append(f"{self.missing} packs of the catalogue are gone from the disk; they are no longer listed")
+            are = "pack of the catalogue is" if self.missing == 1 else "packs of the catalogue are"
+            lines.append(f"{self.missing} {are} gone from the disk: no longer listed")
         if self.damaged:
             shown = ", ".join(self.damaged[:3])
-            lines.append(f"{len(self.damaged)} packs are damaged and no longer listed: {shown}")
+            are = "pack is" if len(self.damaged) == 1 else "packs are"
+            lines.append(f"{len(self.damaged)} {are} damaged and no longer listed: {shown}")
         return lines
 
 

@@ -52,6 +52,8 @@ COLLECT_AFTER_OBJECTS: Final = 100_000
 """Objects made and not freed before the interpreter looks for garbage in circles; its default is 700."""
 FAILED_LATELY_S: Final = 60.0
 """A host that failed this recently is asked last when others hold the same pack."""
+AWAY_NAMED: Final = 5
+"""Files that a command names one by one while their host is away: the others want for the same."""
 HERALD_FIRST_S: Final = 3.0
 """How soon a person is told that a peer does not answer."""
 HERALD_S: Final = 20.0

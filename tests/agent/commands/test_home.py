@@ -6,9 +6,11 @@ from types import SimpleNamespace
 import pytest
 
 from agent.houses import offer
+from backuppeer.agent.agent import Agent
 from backuppeer.agent.commands.home import HomeCommands
 from backuppeer.agent.home.state import Direction
-from backuppeer.control.api import PeerSetting
+from backuppeer.clock import format_time
+from backuppeer.control.api import Nothing, PeerSetting
 from backuppeer.errors import NotFoundError, UserError
 from backuppeer.ids import format_peer_id
 from backuppeer.limits import REQUEST_KEPT_S
@@ -17,7 +19,11 @@ from backuppeer.limits import REQUEST_KEPT_S
 @pytest.fixture
 def commands(house):
     parts = SimpleNamespace(
-        state=house.state, clock=house.clock, standing=house.standing, keys=SimpleNamespace(peer=house.peer)
+        state=house.state,
+        clock=house.clock,
+        standing=house.standing,
+        keys=SimpleNamespace(peer=house.peer),
+        sessions={},
     )
     return HomeCommands(SimpleNamespace(parts=parts, host=SimpleNamespace(premises=house.premises)))
 
@@ -37,6 +43,32 @@ def test_a_host_records_that_it_compared_the_words_with_an_owner(commands, house
 def test_a_comparison_is_recorded_before_the_agreement_by_the_full_id(commands, house, owner):
     assert record(commands, format_peer_id(owner.peer)).verified
     assert house.standing.is_friend(owner.peer)
+
+
+def test_who_is_in_session_is_seen_now_and_others_when_it_ended(commands, house, owner):
+    owner.agree_with(house)
+    met_ms = house.clock.now_ms()
+    house.state.meet(owner.peer, met_ms)
+    commands._parts.clock = SimpleNamespace(now_ms=lambda: met_ms + 3_600_000)
+    (row,) = asyncio.run(commands.peers(Nothing(), None))
+    assert row.last_seen == format_time(met_ms)
+    commands._parts.sessions[owner.peer] = object()
+    (row,) = asyncio.run(commands.peers(Nothing(), None))
+    assert row.last_seen == format_time(met_ms + 3_600_000)
+
+
+def test_the_end_of_a_session_is_noted_as_when_its_peer_was_seen(house, owner):
+    async def scenario():
+        ended = asyncio.Event()
+        agent = Agent(SimpleNamespace(state=house.state, clock=house.clock), None, None)
+        waiting = asyncio.create_task(agent._see_off(SimpleNamespace(peer=owner.peer, ended=ended)))
+        await asyncio.sleep(0)
+        assert house.state.peer(owner.peer) is None
+        ended.set()
+        await waiting
+        assert house.state.peer(owner.peer).last_seen_ms == house.clock.now_ms()
+
+    asyncio.run(scenario())
 
 
 def test_nobody_compares_words_with_oneself_or_with_somebody_unknown(commands, house):

@@ -60,6 +60,8 @@ def test_a_set_is_read_whole_and_written_whole(home):
         (('"/home/bob/photos"', '"photos"'), "sets.photos: not an absolute path"),
         (('["/home/bob/photos"]', "[]"), "sets.photos: paths is empty"),
         (("daily 03:00", "now and then"), "sets.photos: not a schedule"),
+        (("daily 03:00", "every blue moon"), "sets.photos: not a schedule: 'every blue moon'"),
+        (("daily 03:00", "every 1m"), "sets.photos: the schedule is too often"),
         (("copies = 2", "copies = 0"), "copies is below 1"),
         (('"1mo"', '"long"'), "sets.photos: retention: not a duration"),
         (("daily = 7", "daily = -2"), "below -1"),

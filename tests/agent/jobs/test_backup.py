@@ -6,13 +6,27 @@ import pytest
 from agent.estates import estate_of
 from agent.houses import FAULTS, WISH, HostHouse, head_of, packs_at
 from backuppeer.agent import reporter as reporter_module
+from backuppeer.agent.jobs.backup import BackupJob, Paths
 from backuppeer.agent.owner import gathering as gathering_module
 from backuppeer.agent.owner import heads as heads_module
 from backuppeer.agent.owner.heads import HeadChain
-from backuppeer.errors import DamagedStateError, PeerUnreachable, RefusedError
+from backuppeer.agent.reporter import Reporter
+from backuppeer.control.saving import BackupRequest
+from backuppeer.errors import DamagedStateError, PeerUnreachable, RefusedError, UserError
 from backuppeer.ids import format_peer_id
 from backuppeer.limits import MIB
 from backuppeer.trust.evidence import Kind
+
+
+@pytest.mark.parametrize(("tag", "why"), [("", "is empty"), (" ", "is empty"), ("a b,c", "no comma")])
+def test_a_tag_that_can_not_be_told_from_others_is_refused_before_anything_is_read(owner, tree, tmp_path, tag, why):
+    async def scenario():
+        async with estate_of(owner, tmp_path / "estate") as estate:
+            request = BackupRequest(servers=[], paths=[str(tree())], tags=["good", tag])
+            with pytest.raises(UserError, match=why):
+                await BackupJob(estate.vault, request, Reporter(estate._emit), Paths(request)).run()
+
+    asyncio.run(scenario())
 
 
 def test_a_home_set_back_goes_on_from_the_newest_head_and_leaves_out_the_host_that_lags(

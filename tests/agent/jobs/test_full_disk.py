@@ -37,10 +37,12 @@ def test_a_session_begins_although_nothing_of_it_can_be_remembered(house, owner,
     monkeypatch.setattr(house.evidence, "record", refuse)
     spawned = []
     parts = SimpleNamespace(clock=house.clock, state=house.state, standing=house.standing, keys=owner.keys)
-    agent = SimpleNamespace(parts=parts, spawn=spawned.append, _agree=lambda session: session)
+    agent = SimpleNamespace(
+        parts=parts, spawn=spawned.append, _agree=lambda session: session, _see_off=lambda session: session
+    )
     session = SimpleNamespace(peer=owner.peer, hello=Hello())
     asyncio.run(Agent.on_hello(agent, session))
-    assert spawned == [session]
+    assert spawned == [session, session]
 
 
 def test_a_partner_is_told_where_we_are_and_a_stranger_is_not_let_in_unwritten(house, owner, monkeypatch, tmp_path):

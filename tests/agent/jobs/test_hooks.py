@@ -19,6 +19,7 @@ from backuppeer.agent.jobs.set_run import apply_set, run_backup
 from backuppeer.agent.reporter import Reporter
 from backuppeer.control.saving import BackupRequest, LeaveOut
 from backuppeer.errors import LocalError, NotFoundError, PeerUnreachable, RefusedError, UserError
+from backuppeer.ids import format_peer_id
 
 
 @pytest.fixture
@@ -262,7 +263,7 @@ def test_failed_runs_when_no_host_is_there(house, owner, files, tmp_path):
             estate.sight.away.add(house.peer)
             with pytest.raises(PeerUnreachable):
                 await back_up(estate)
-            assert "failed away" in log.read_text()
+            assert f"failed {format_peer_id(house.peer)[:13]}: away" in log.read_text(), "with its name"
 
     asyncio.run(scenario())
 

@@ -14,6 +14,7 @@ from backuppeer.agent.jobs.backup import BackupJob, Paths
 from backuppeer.agent.jobs.pulling import BATCH_ROWS
 from backuppeer.agent.jobs.restore import RestoreJob
 from backuppeer.agent.reporter import Reporter
+from backuppeer.backup.browse import list_snapshots
 from backuppeer.control.inspection import DiffRequest, DumpRequest, FindRequest, StatsRequest
 from backuppeer.control.restoring import RestoreRequest
 from backuppeer.control.saving import BackupRequest
@@ -207,6 +208,22 @@ def test_diff_tells_changes_and_counts_them(house, tree, play):
     play(scenario, house)
 
 
+def test_metadata_is_counted_also_where_it_is_not_named_and_what_is_only_on_the_way_is_not(house, tree, play):
+    async def scenario(estate):
+        await estate.back_up(tree)
+        (tree / "a.txt").chmod(0o640)
+        os.utime(tree / "sub" / "b.txt", ns=(1, 1))
+        os.utime(tree.parent, ns=(1, 1))
+        (old,), new = [name.hex() for name, _ in list_snapshots(estate.vault.repository.index)], "latest"
+        await estate.back_up(tree)
+        result, told = await ask(estate, DiffRequest(old=old, new=new))
+        assert (result.metadata_changed, told.rows) == (2, [])
+        result, told = await ask(estate, DiffRequest(old=old, new=new, metadata=True))
+        assert (result.metadata_changed, [below(row, tree) for row in told.rows]) == (2, ["a.txt", "sub/b.txt"])
+
+    play(scenario, house)
+
+
 def test_diff_compares_places_of_other_names_and_single_files(house, tree, play):
     (tree / "copy").mkdir()
     (tree / "copy" / "b.txt").write_text("other")
@@ -244,10 +261,12 @@ def test_latest_may_be_of_a_set(house, tree, play):
         assert told.data == b"b" * 10
         result, _ = await ask(estate, StatsRequest(set="docs"))
         assert result.snapshots == [kept.snapshot]
+        all_of_it, _ = await ask(estate, StatsRequest())
+        assert 0 < result.hosts[0].packs < all_of_it.hosts[0].packs, "of a set, as of named snapshots, its own packs"
         await ask(estate, DiffRequest(old=kept.snapshot, new="latest", set="docs"))
         with pytest.raises(UserError, match="--set"):
             await ask(estate, DiffRequest(old=kept.snapshot, new=kept.snapshot, set="docs"))
-        with pytest.raises(NotFoundError, match="no snapshot fits"):
+        with pytest.raises(NotFoundError, match="no snapshot of a set 'other'"):
             await ask(estate, DumpRequest(**place, set="other"))
 
     play(scenario, house)

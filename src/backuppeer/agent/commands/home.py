@@ -135,6 +135,8 @@ class HomeCommands:
         kept, given = room_at(self._agent, record.peer), room_for(self._agent, record.peer)
         room = kept or given or Room()
         trust, level = self._parts.standing.trust(record.peer)
+        # Who is in session is there now; when it was over is noted.
+        seen_ms = self._parts.clock.now_ms() if self._parts.sessions.get(record.peer) else record.last_seen_ms
         role = "both" if kept and given else "host" if kept else "owner" if given else "known"
         return PeerRow(
             peer_id=format_peer_id(record.peer),
@@ -144,7 +146,7 @@ class HomeCommands:
             quota_bytes=room.quota_bytes,
             used_bytes=room.used_bytes,
             safety_words=await spell_safety_words(self._parts.keys.peer, record.peer),
-            last_seen=format_time(record.last_seen_ms) if record.last_seen_ms else "",
+            last_seen=format_time(seen_ms) if seen_ms else "",
             trust=round(trust, 3),
             trust_level=level.value,
             deleted_bytes=room.deleted_bytes,

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 
 from backuppeer.agent.agent import Agent
 from backuppeer.agent.heap import returning_memory
+from backuppeer.agent.home.config import read_config
 from backuppeer.agent.jobs.backup import BackupJob, Stream
 from backuppeer.agent.jobs.restore import RestoreJob
 from backuppeer.agent.jobs.rows import make_entry_row
@@ -22,7 +23,14 @@ from backuppeer.agent.peers.offers import check_storage
 from backuppeer.agent.peers.words import spell_safety_words
 from backuppeer.agent.reporter import Emit, Reporter, reporting
 from backuppeer.backup.amending import ORIGINAL
-from backuppeer.backup.browse import SnapshotFilter, find_snapshot, list_entries, list_roots, list_snapshots
+from backuppeer.backup.browse import (
+    SnapshotFilter,
+    find_snapshot,
+    list_entries,
+    list_roots,
+    list_snapshots,
+    refuse_unknown_set,
+)
 from backuppeer.backup.retention import check_group_by, pick_latest
 from backuppeer.backup.streams import PackSource
 from backuppeer.backup.trees import TreeReader
@@ -185,6 +193,8 @@ class OwnerCommands:
             tags=tuple(request.tags),
             path=os.fsencode(request.path),
         )
+        if request.set and request.set not in read_config(self._parts.home).sets:
+            refuse_unknown_set(index, request.set)  # one that is kept may simply not have been run yet
         peers = [format_peer_id(peer) for peer in self._agent.owner.vault.complete_hosts()]
         is_whole_list = wanted == SnapshotFilter() and not request.latest
         names = index.snapshot_names() if is_whole_list else {}

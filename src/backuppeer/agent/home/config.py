@@ -22,6 +22,8 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_
     """Signaling servers; an empty list means none."""
     region: str | None = None
     """Coarse region shown in this host's listing, e.g. EU."""
+    offer_set: bool = True
+    """Whether a backup on a terminal offers to keep what it saves as a set, while there is none; false after a no."""
     sets: dict[str, BackupSet] = {}
     """Backup sets by name, in tables `[sets.NAME]`."""
 

@@ -42,9 +42,12 @@ def parse_schedule(text: str) -> Schedule:
     if words == "hourly":
         return Schedule(every_s=3600)
     if words.startswith("every "):
-        seconds = parse_duration(words.removeprefix("every "))
+        try:
+            seconds = parse_duration(words.removeprefix("every "))
+        except UserError as exc:
+            raise _no_schedule(text) from exc
         if seconds < SCHEDULE_LEAST_S:
-            raise UserError(f"too often: {text[:40]!r}", hint="the shortest is every 15m")
+            raise UserError(f"the schedule is too often: {text[:40]!r}", hint="the shortest is every 15m")
         return Schedule(every_s=seconds)
     if found := _DAILY.fullmatch(words):
         return Schedule(every_s=_DAY_S, minute=_minute(found[1], found[2]))
@@ -52,7 +55,11 @@ def parse_schedule(text: str) -> Schedule:
         return Schedule(weekday=_DAYS.index(found[1] or "mon"), minute=_minute(found[2], found[3]))
     if found := _MONTHLY.fullmatch(words):
         return Schedule(day=int(found[1] or 1), minute=_minute(found[2], found[3]))
-    raise UserError(
+    raise _no_schedule(text)
+
+
+def _no_schedule(text: str) -> UserError:
+    return UserError(
         f"not a schedule: {text[:40]!r}",
         hint="write it like hourly, every 6h, daily 03:00, weekly sun 03:00 or monthly 1 03:00 (days 1 to 28)",
     )

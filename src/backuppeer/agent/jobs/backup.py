@@ -22,6 +22,7 @@ from backuppeer.agent.owner.upload import Upload
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.partners import Partner
 from backuppeer.agent.reporter import Count, Reporter, counting
+from backuppeer.backup.amending import check_tags
 from backuppeer.backup.archiver import ArchiveOptions, Archiver, ArchiveResult
 from backuppeer.backup.browse import list_snapshots
 from backuppeer.backup.counting import count_paths
@@ -138,12 +139,13 @@ class BackupJob:
         """Make the snapshot and bring it to the hosts; those that do not hold all of it come back in `left_out`.
 
         Raises:
-            NotFoundError: no host is agreed, or none of the paths exists.
+            UserError: a tag can't be one.
+            NotFoundError: no host is agreed, none of the paths exists, or nothing at them could be read.
             PeerUnreachable: no host can be reached.
             RefusedError: no host takes the packs.
-            IncompleteError: nothing at the given paths could be read.
 
         """
+        check_tags(self._request.tags)
         partners: Sequence[Partner] = ()
         if not self._request.dry_run:
             self._vault.check_writable()

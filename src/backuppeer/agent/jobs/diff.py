@@ -15,9 +15,10 @@ from backuppeer.agent.jobs.pulling import batch_rows, make_rows_event, pull
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.reporter import Emit, Reporter, beating
 from backuppeer.backup.browse import LATEST, SnapshotFilter
-from backuppeer.backup.difference import Change, Differ, Summary
+from backuppeer.backup.difference import Change, Differ, Mark, Summary
 from backuppeer.backup.kinds import name_kind
 from backuppeer.backup.roots import normalise_path, split_path
+from backuppeer.backup.selection import plan_way
 from backuppeer.backup.trees import TreeReader, find_entry
 from backuppeer.control.inspection import DiffRequest, DiffResult, DiffRow
 from backuppeer.errors import InterruptedByUserError
@@ -76,11 +77,14 @@ class DiffJob:
 
     def _compare(self, trees: TreeReader, old: Snapshot, new: Snapshot) -> Generator[list[DiffRow], None, None]:
         before, after = _find(trees, old, self._request.old_path), _find(trees, new, self._request.new_path)
-        rows = self._rows(trees, self._changes(trees, before, after), before.path == after.path)
+        changes = self._changes(trees, before, after)
+        if before.path == after.path:
+            changes = _leave_out_way(changes, old, new)
+        rows = self._rows(trees, changes, before.path == after.path)
         yield from batch_rows(rows, lambda row: len(row.path))
 
     def _changes(self, trees: TreeReader, before: _Place, after: _Place) -> Iterator[Change]:
-        differ = Differ(trees, metadata=self._request.metadata, check=self._check)
+        differ = Differ(trees, metadata=True, check=self._check)
         if before.tree is not None and after.tree is not None:
             path = before.path if before.path == after.path else b""
             return differ.compare(before.tree, after.tree, path=path)
@@ -89,6 +93,8 @@ class DiffJob:
     def _rows(self, trees: TreeReader, changes: Iterable[Change], is_same_place: bool) -> Iterator[DiffRow]:  # noqa: FBT001 - private
         for change in changes:
             self._summary.add(change, trees, self._measure)
+            if change.mark is Mark.METADATA and not self._request.metadata:
+                continue  # only counted: who looks for a changed mode must not be told that nothing differs
             yield make_row(change, slash="/" if is_same_place else "")
 
     def _measure(self, blobs: Iterable[BlobId]) -> int:
@@ -102,13 +108,18 @@ class DiffJob:
         self._reporter.update(files=directories)
 
 
+def _leave_out_way(changes: Iterable[Change], old: Snapshot, new: Snapshot) -> Iterator[Change]:
+    """Yield changes but those of folders that are only on the way: /tmp has another time each day."""
+    way = set(plan_way(old.paths, ())) & set(plan_way(new.paths, ()))
+    return (change for change in changes if change.mark is not Mark.METADATA or change.path not in way)
+
+
 def _find(trees: TreeReader, snapshot: Snapshot, path: str) -> _Place:
-    parts = split_path(normalise_path(os.fsencode(path or "/")))
-    way = find_entry(trees, snapshot.tree, parts)
+    way = find_entry(trees, snapshot.tree, split_path(normalise_path(os.fsencode(path or "/"))), is_typed=True)
     if not way:
         return _Place(b"", None, snapshot.tree)
     is_directory = way[-1].kind == EntryKind.DIRECTORY
-    return _Place(b"/".join(parts), way[-1], way[-1].content if is_directory else None)
+    return _Place(b"/".join(entry.name for entry in way), way[-1], way[-1].content if is_directory else None)
 
 
 def _entry_of(place: _Place) -> TreeEntry:

@@ -70,8 +70,9 @@ class DumpJob:
         source = self._vault.source(say=self._reporter.say_state, wait_s=wait_s)
         trees = TreeReader(repository.keys, repository.index, cache=repository.cache, source=source)
         way = await run_aside(
-            lambda: find_entry(trees, snapshot.tree, split_path(self._path)), self._stop, source.cancel
+            lambda: find_entry(trees, snapshot.tree, split_path(self._path), is_typed=True), self._stop, source.cancel
         )
+        self._path = b"/" + b"/".join(entry.name for entry in way)
         start = self._plan(snapshot_id, snapshot, way)
         dumper = Dumper(
             repository.keys,

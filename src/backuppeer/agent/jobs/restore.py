@@ -7,7 +7,7 @@ import asyncio
 import math
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final, TypeVar
 
@@ -63,7 +63,7 @@ class RestoreJob:
         Raises:
             NotFoundError: no such snapshot or path, or nothing fits.
             UserError: files stand in the way.
-            IncompleteError: the target is full; what is finished stays.
+            LocalError: the target is full, IncompleteError: it is read-only; what is finished stays.
             IntegrityFault: some files could not be verified; the others are restored.
             PeerUnreachable: some files lie only with hosts that can't be reached; the others are restored.
 
@@ -101,13 +101,20 @@ class RestoreJob:
             conflicts_total=len(found.taken),
             files=found.files,
             bytes=found.bytes,
-            kept=found.kept,
+            first=self._place(found.named),
+            kept=found.left.files,
+            differing=found.left.differing,
+            differing_first=self._place(found.left.named),
             removals_total=len(found.surplus),
         )
 
     def _describe_removal(self, removal: Removal) -> RemovalRow:
-        path = os.path.join(self._request.target, os.fsdecode(removal.path))  # noqa: PTH118 - any bytes
+        (path,) = self._place([removal.path])
         return RemovalRow(path=path, kind="dir" if removal.is_directory else "file")
+
+    def _place(self, paths: Sequence[bytes]) -> list[str]:
+        """Return where paths of the target are on this machine."""
+        return [os.path.join(self._request.target, os.fsdecode(path)) for path in paths]  # noqa: PTH118 - any bytes
 
     def _count(self, snapshot: Snapshot, tell: Tell, is_over: Callable[[], bool]) -> None:
         repository = self._vault.repository
@@ -148,7 +155,7 @@ class RestoreJob:
         return await run_aside(partial(step, snapshot, path), self._stop, self._source.cancel)
 
     def _report(self, snapshot_id: SnapshotId, snapshot: Snapshot, result: Restored) -> RestoreResult:
-        if self._request.include and not (result.files or result.dirs or result.kept or result.errors):
+        if self._request.include and not (result.files or result.dirs or result.left.files or result.errors):
             raise NotFoundError(
                 f"nothing in snapshot {snapshot_id.hex()[:8]} fits {', '.join(self._request.include)}",
                 hint="`backup-peer ls latest` shows what it is of; patterns are written as in .gitignore",
@@ -176,8 +183,11 @@ class RestoreJob:
             seconds=self._reporter.seconds,
             errors=result.local_errors,
             target=self._request.target,
-            kept=result.kept,
+            kept=result.left.files,
+            differing=result.left.differing,
+            differing_first=self._place(result.left.named),
             removed=result.removed,
+            verified=result.verified if self._request.verify else None,
         )
 
 

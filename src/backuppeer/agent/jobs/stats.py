@@ -78,10 +78,11 @@ class StatsJob:
 
     def _weigh_hosts(self, usage: Usage) -> list[HostVolume]:
         """Return what hosts store: of chosen snapshots the packs that these need, else all that they have."""
+        is_part = bool(self._request.snapshots or self._request.set)
         volumes = []
         for partner in self._vault.partners():
             copies = self._vault.repository.ledger.copies_at(partner.agreement)
-            wanted = [copy.size for copy in copies if not self._request.snapshots or copy.logical in usage.packs]
+            wanted = [copy.size for copy in copies if not is_part or copy.logical in usage.packs]
             volumes.append(
                 HostVolume(
                     peer_id=format_peer_id(partner.peer),

@@ -176,7 +176,7 @@ class Gathering:
             if isinstance(outcome, BaseException):
                 raise outcome
         if not any(told):
-            raise next(iter(self.failures.values()))
+            raise self._explain_all()
         return [partner for partner, has_it in zip(live, told, strict=True) if has_it]
 
     async def _has_head(self, partner: Partner, on_told: Callable[[Partner], None]) -> bool:
@@ -265,8 +265,23 @@ class Gathering:
 
     def _live(self, partners: list[Partner]) -> list[Partner]:
         if not partners:
-            raise next(iter(self.failures.values()))
+            raise self._explain_all()
         return partners
+
+    def _explain_all(self) -> BackupPeerError:
+        """Return the error when no host is left: as that of the first, naming all with their reasons.
+
+        One may have been away all along, and another that left in the middle of the work is the news.
+        """
+        failures = self._in_order(self.failures)
+        first = failures[0][1]
+        reasons = [_name_first(self._vault.name(peer), error.message) for peer, error in failures]
+        if reasons == [first.message]:
+            return first
+        hints = dict.fromkeys(error.hint for _, error in failures if error.hint)
+        told = type(first)("; ".join(reasons), hint="; ".join(hints))
+        told.exit_code = first.exit_code
+        return told
 
     def drop(self, partner: Partner, error: BackupPeerError) -> None:
         """Leave a host out of this job; what is its fault is written down, and nobody else is held up."""
@@ -389,6 +404,10 @@ async def _limited(most_s: float, problem: str) -> AsyncIterator[None]:
             yield
     except TimeoutError as exc:
         raise PeerUnreachable(problem) from exc
+
+
+def _name_first(name: str, message: str) -> str:
+    return message if name in message else f"{name}: {message}"
 
 
 def _raise_own(error: BackupPeerError) -> None:

@@ -3,6 +3,7 @@
 Knows: the terms, their defaults and bounds. Must not know: how they are published or agreed.
 """
 
+import math
 from typing import Final
 
 import msgspec
@@ -48,11 +49,12 @@ def check_storage(size_bytes: int, *, example: str) -> None:
     """
     if size_bytes < STORAGE_MIN_BYTES:
         least, given = write_exact_size(STORAGE_MIN_BYTES), write_exact_size(size_bytes)
-        if not size_bytes or given.isdecimal():
-            given = f"{size_bytes} bytes"
+        has_unit = bool(size_bytes) and not given.isdecimal()
+        # Rounded up: what it says must be enough when it is typed. 64MB is what people try who read 64MiB.
+        in_mb = f"{math.ceil(STORAGE_MIN_BYTES / 10**5) / 10}MB"
         raise UserError(
-            f"--storage is {given}, and the least is {least}",
-            hint=f"sizes have units; for example: `{example}`",
+            f"--storage is {given if has_unit else f'{size_bytes} bytes'}, and the least is {least}, which is {in_mb}",
+            hint=f"{'' if has_unit else 'sizes have units; '}for example: `{example}`",
         )
 
 
