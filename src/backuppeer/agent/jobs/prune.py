@@ -145,7 +145,7 @@ class PruneJob:
         meeting = Meeting(self._vault, self._reporter, self._hosts.drop)
         before = self._vault.asked.mark()
         there = await meeting.refresh(await meeting.hear(everybody))
-        self._hosts.note_held(meeting.held, since=before)
+        self._hosts.watch.note(meeting.held, since=before)
         await self._follow_head(meeting)
         members = [partner for partner in there if await self._can_take_part(partner)]
         if not members:

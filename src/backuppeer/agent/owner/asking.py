@@ -8,13 +8,16 @@ the requests of all of them count.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
 import msgspec
 
+from backuppeer.agent.peers.partners import Partner
+from backuppeer.errors import DamagedStateError
 from backuppeer.ids import AgreementId
+from backuppeer.wire.messages import HeadIs
 
 REMOVALS_UNKNOWN: Final = -1
 """In place of `HeadIs.removals` when a host could not say it: then nothing is known to compare with."""
@@ -68,3 +71,33 @@ class OwnRequests:
         least = kept - after.kept[agreement] - after.under_way[agreement]
         most = kept - before.kept[agreement] + maybe - before.maybe[agreement] + self._under_way[agreement]
         return range(max(0, least), most + 1)
+
+
+class RemovalWatch:
+    """Whether, in one job, others than this agent have hosts remove packs."""
+
+    def __init__(self, asked: OwnRequests) -> None:
+        self._asked = asked
+        self._removals: dict[AgreementId, int] = {}
+        self._looked = (asked.mark(), asked.mark())
+
+    def note(self, held: Mapping[AgreementId, HeadIs], *, since: Mark) -> None:
+        """Remember how many requests each host had kept before it told what it holds; `since`: from before that."""
+        self._looked = since, self._asked.mark()
+        known = ((agreement, head.removals) for agreement, head in held.items())
+        self._removals = {agreement: removals for agreement, removals in known if removals != REMOVALS_UNKNOWN}
+
+    def check(self, partner: Partner, removals: int) -> None:
+        """Check that nobody else had packs removed since the host told what it holds: the head may name one of them.
+
+        Raises:
+            DamagedStateError: somebody did.
+
+        """
+        held = self._removals.get(partner.agreement)
+        if held is not None and removals - held not in self._asked.growth(partner.agreement, *self._looked):
+            # Nobody's fault at the host: the requests are signed with our key (ADR 31).
+            raise DamagedStateError(
+                f"another machine with your keys had {partner.name} remove packs while this was going on",
+                hint="run it again: what is missing there is sent anew; and see which machine has a copy of this home",
+            )

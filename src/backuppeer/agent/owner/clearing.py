@@ -6,14 +6,15 @@ about a pack that the index has: whatever the ledger says, what is needed stays.
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import islice
 
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.channel import FULL_HINT
 from backuppeer.agent.peers.partners import Partner
-from backuppeer.errors import ProtocolViolation, RefusedError
+from backuppeer.errors import PeerUnreachable, ProtocolViolation, RefusedError
 from backuppeer.host.hold import held_s
 from backuppeer.host.quota import format_size
 from backuppeer.limits import REMOVAL_PACKS
@@ -172,3 +173,18 @@ def advise_full(vault: Vault, error: RefusedError, partners: Sequence[Partner]) 
         hint=f"`backup-peer prune` frees {format_size(most)} at {name} at once, all that no finished backup needs; "
         "then back up less (--exclude, fewer folders), or agree with a further host, see `backup-peer browse`",
     )
+
+
+@asynccontextmanager
+async def limited(most_s: float, problem: str) -> AsyncIterator[None]:
+    """Let the block take so long in all.
+
+    Raises:
+        PeerUnreachable: it took longer.
+
+    """
+    try:
+        async with asyncio.timeout(most_s):
+            yield
+    except TimeoutError as exc:
+        raise PeerUnreachable(problem) from exc

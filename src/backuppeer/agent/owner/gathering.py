@@ -6,12 +6,12 @@ change is. Backups and amendments do it alike, so that no two ways of writing a 
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import TypeVar
 
-from backuppeer.agent.owner.asking import REMOVALS_UNKNOWN, Mark
-from backuppeer.agent.owner.clearing import Cleared, Withdrawal, clear_out, withdraw
+from backuppeer.agent.owner.asking import RemovalWatch
+from backuppeer.agent.owner.clearing import Cleared, Withdrawal, clear_out, limited, withdraw
 from backuppeer.agent.owner.copying import find_shortage
 from backuppeer.agent.owner.joining import join_stray
 from backuppeer.agent.owner.meeting import Meeting
@@ -22,7 +22,6 @@ from backuppeer.agent.reporter import Reporter, beating
 from backuppeer.control.saving import LeftOut
 from backuppeer.errors import (
     BackupPeerError,
-    DamagedStateError,
     IntegrityFault,
     PeerUnreachable,
     RefusedError,
@@ -30,7 +29,7 @@ from backuppeer.errors import (
     is_full_disk,
 )
 from backuppeer.host.quota import format_size
-from backuppeer.ids import AgreementId, PeerId, format_peer_id
+from backuppeer.ids import PeerId, format_peer_id
 from backuppeer.limits import CLEAR_S, WITNESS_S
 from backuppeer.repo.pack import Entry
 from backuppeer.shares.ledger import Copy
@@ -58,8 +57,7 @@ class Gathering:
         self.withdrawn: dict[PeerId, Withdrawal] = {}
         self.spare_bytes: dict[PeerId, int] = {}
         self.untold: dict[PeerId, BackupPeerError] = {}
-        self._removals: dict[AgreementId, int] = {}
-        self._looked = (vault.asked.mark(), vault.asked.mark())
+        self.watch = RemovalWatch(vault.asked)
         self.are_all_heard = False
         self._noted: set[PeerId] = set()
 
@@ -80,7 +78,7 @@ class Gathering:
         heard = await meeting.hear(partners)
         await self._stop_if_taken(meeting, heard)
         met = self._live(await meeting.refresh(self._live(heard)))
-        self.note_held(meeting.held, since=before)
+        self.watch.note(meeting.held, since=before)
         await self._resync(meeting, others)
         met = self._live([partner for partner in met if await self._has_joined(meeting, partner)])
         is_waited_for = len(met) > 1
@@ -97,15 +95,6 @@ class Gathering:
             await meeting.refresh(heard)
             await self._vault.ensure_whole(patient=False)
         self._vault.check_writable()
-
-    def note_held(self, held: Mapping[AgreementId, HeadIs], *, since: Mark) -> None:
-        """Remember how many requests to remove packs each host had kept before it told what it holds.
-
-        `since`: from before it was asked.
-        """
-        self._looked = since, self._vault.asked.mark()
-        known = ((agreement, head.removals) for agreement, head in held.items())
-        self._removals = {agreement: removals for agreement, removals in known if removals != REMOVALS_UNKNOWN}
 
     def make_upload(self, partners: Sequence[Partner], *, is_list: bool = False) -> Upload:
         """Return the way for packs to these hosts; what one of them acknowledged enters index and ledger.
@@ -182,7 +171,7 @@ class Gathering:
     async def _has_head(self, partner: Partner, on_told: Callable[[Partner], None]) -> bool:
         try:
             await self.withdraw(partner)
-            self._check_removals(partner, await self._vault.heads.leave_with(partner))
+            self.watch.check(partner, await self._vault.heads.leave_with(partner))
         except BackupPeerError as exc:
             _raise_own(exc)
             # Taken over in mid-work: that is no host's fault, and ends the job.
@@ -202,7 +191,7 @@ class Gathering:
 
         """
         try:
-            async with _limited(CLEAR_S, "it takes too long to erase packs"):
+            async with limited(CLEAR_S, "it takes too long to erase packs"):
                 done = await withdraw(self._vault, partner)
         except RefusedError as exc:
             self._tell(partner, exc)
@@ -210,25 +199,10 @@ class Gathering:
         if done.packs:
             self.withdrawn[partner.peer] = done
 
-    def _check_removals(self, partner: Partner, removals: int) -> None:
-        """Check that nobody else had packs removed since the host told what it holds: the head may name one of them.
-
-        Raises:
-            DamagedStateError: somebody did.
-
-        """
-        held = self._removals.get(partner.agreement)
-        if held is not None and removals - held not in self._vault.asked.growth(partner.agreement, *self._looked):
-            # Nobody's fault at the host: the requests are signed with our key (ADR 31).
-            raise DamagedStateError(
-                f"another machine with your keys had {partner.name} remove packs while this was going on",
-                hint="run it again: what is missing there is sent anew; and see which machine has a copy of this home",
-            )
-
     async def clear_out(self, partner: Partner) -> bool:
         """Tell a host that has the newest head which packs go with it; what fails is told with a later head."""
         try:
-            async with _limited(CLEAR_S, "it takes too long to delete packs"):
+            async with limited(CLEAR_S, "it takes too long to delete packs"):
                 self.cleared[partner.peer] = await clear_out(self._vault, partner)
         except BackupPeerError as exc:
             self._tell(partner, exc)
@@ -389,21 +363,6 @@ class Gathering:
                     hint=f"`backup-peer backup` brings {partner.name} up first",
                 )
         return await find_shortage(self._vault.repository, partner, self._vault.clock.now_ms())
-
-
-@asynccontextmanager
-async def _limited(most_s: float, problem: str) -> AsyncIterator[None]:
-    """Let the block take so long in all.
-
-    Raises:
-        PeerUnreachable: it took longer.
-
-    """
-    try:
-        async with asyncio.timeout(most_s):
-            yield
-    except TimeoutError as exc:
-        raise PeerUnreachable(problem) from exc
 
 
 def _name_first(name: str, message: str) -> str:
