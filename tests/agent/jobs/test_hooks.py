@@ -61,8 +61,9 @@ def home(owner):
     return owner.home
 
 
-def test_what_a_hook_says_is_shown_and_it_sees_no_secret(home, monkeypatch):
+def test_what_a_hook_says_is_shown_and_it_sees_no_secret(home, tmp_path, monkeypatch):
     monkeypatch.setenv("SECRET_TOKEN", "hidden")
+    monkeypatch.setenv("HOME", str(tmp_path))
     notes = []
     run_hook(home, Hooks(before="env; echo to stderr >&2; pwd; cat"), notes=notes, facts={"SNAPSHOT": "abcd"})
     said = "\n".join(notes)
@@ -71,7 +72,7 @@ def test_what_a_hook_says_is_shown_and_it_sees_no_secret(home, monkeypatch):
     assert "BACKUPPEER_EVENT=before" in said
     assert "BACKUPPEER_SNAPSHOT=abcd" in said
     assert "hook before: to stderr" in said
-    assert f"hook before: {os.environ['HOME']}" in said
+    assert f"hook before: {tmp_path}" in said
 
 
 def test_a_list_is_a_program_and_its_arguments_and_no_shell(home):
