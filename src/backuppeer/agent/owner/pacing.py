@@ -10,7 +10,7 @@ knows otherwise whether it has become fast.
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from backuppeer.clock import Clock
@@ -66,15 +66,16 @@ class Pacer:
     def request(self, agreement: AgreementId, size_bytes: int) -> Iterator[None]:
         """Count a request that is made in the block, and how long it takes; one that raises says nothing good."""
         self._begin(agreement, size_bytes)
-        try:
-            yield
-        except SlowError:
-            # Asked again only when nobody else is as fast, or after a while.
-            self._end(agreement, size_bytes, got_bytes=0)
-            raise
-        except BaseException:
-            self._fail(agreement, size_bytes)
-            raise
+        with ExitStack() as failed:
+            failed.callback(self._fail, agreement, size_bytes)
+            try:
+                yield
+            except SlowError:
+                failed.pop_all()
+                # Asked again only when nobody else is as fast, or after a while.
+                self._end(agreement, size_bytes, got_bytes=0)
+                raise
+            failed.pop_all()
         self._end(agreement, size_bytes, got_bytes=size_bytes)
 
     def _begin(self, agreement: AgreementId, size_bytes: int) -> None:
