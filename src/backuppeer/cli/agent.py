@@ -5,10 +5,11 @@ from typing import Final, NoReturn
 
 import typer
 
-from backuppeer.cli.agents import agent_command, ping_agent, start_agent, stop_agent
+from backuppeer.cli.agents import agent_command, opening, ping_agent, start_agent, stop_agent
 from backuppeer.cli.context import context_of
 from backuppeer.cli.homes import read_peer
 from backuppeer.cli.render import shorten_id
+from backuppeer.cli.unlocking import offer_secrets
 from backuppeer.control.api import PingResult
 
 _STATUS: Final = "Say whether it runs. The exit code is 0 either way: it starts by itself when a command needs it."
@@ -81,11 +82,15 @@ def run(ctx: typer.Context) -> int:
     peer_id = read_peer(context.home)
     screen.line(f"agent of {shorten_id(peer_id)} runs in the foreground, process {os.getpid()} (Ctrl-C ends it)")
     screen.event("running", {"pid": os.getpid(), "peer_id": peer_id})
-    return _become(agent_command(context.home))
+    return _become(agent_command(context.home), next(offer_secrets(context.home)))
 
 
-def _become(command: list[str]) -> NoReturn:
-    os.execv(command[0], command)  # noqa: S606 - this interpreter, our own module, no shell
+def _become(command: list[str], secret: bytes) -> NoReturn:
+    with opening(secret) as (options, descriptors):
+        for descriptor in descriptors:
+            os.set_inheritable(descriptor, True)  # noqa: FBT003 - the only way to call it
+        command = [*command, *options]
+        os.execv(command[0], command)  # noqa: S606 - this interpreter, our own module, no shell
 
 
 def _describe(found: PingResult) -> str:

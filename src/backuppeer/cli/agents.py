@@ -11,11 +11,13 @@ import select
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from typing import Final
 
 from backuppeer import __version__
 from backuppeer.agent.home.home import Home
 from backuppeer.cli.homes import require_identity
+from backuppeer.cli.unlocking import is_wrong, offer_secrets
 from backuppeer.control.api import Nothing, PingResult, StopResult
 from backuppeer.control.client import AgentNotRunning, Client
 from backuppeer.control.sockets import socket_path_for
@@ -78,17 +80,29 @@ def start_agent(home: Home) -> PingResult:
 
     """
     require_identity(home)
+    wrong: LocalError | None = None
+    for secret in offer_secrets(home):
+        try:
+            return _start_told(home, secret)
+        except LocalError as exc:
+            if not is_wrong(exc):
+                raise
+            wrong = exc
+    raise wrong or LocalError("nothing opens the keys of this home")
+
+
+def _start_told(home: Home, secret: bytes) -> PingResult:
     reason, tell = os.pipe()
     try:
         os.set_blocking(reason, False)
-        return _start(home, reason, tell)
+        return _start(home, secret, reason, tell)
     finally:
         os.close(reason)
         os.close(tell)
 
 
-def _start(home: Home, reason: int, tell: int) -> PingResult:
-    process = _spawn(home, tell)
+def _start(home: Home, secret: bytes, reason: int, tell: int) -> PingResult:
+    process = _spawn(home, secret, tell)
     deadline, wait_s = time.monotonic() + AGENT_START_S, _FIRST_WAIT_S
     while time.monotonic() < deadline:
         found = _ping_starting(home)
@@ -101,7 +115,7 @@ def _start(home: Home, reason: int, tell: int) -> PingResult:
         wait_s = min(wait_s * 1.5, _LONGEST_WAIT_S)
         if process.returncode == 0 and wait_s == _LONGEST_WAIT_S:
             # Another process has the lock but does not answer: perhaps an agent about to end. Be next.
-            process = _spawn(home, tell)
+            process = _spawn(home, secret, tell)
     process.kill()
     process.wait()
     raise LocalError(
@@ -133,17 +147,35 @@ def _explain_end(home: Home, code: int, reason: int) -> LocalError:
     )
 
 
-def _spawn(home: Home, tell: int) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen(
-        [*agent_command(home), "--tell", str(tell)],
-        pass_fds=(tell,),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        cwd="/",
-        env=agent_environment(os.environ.copy()),
-        start_new_session=True,
-    )
+def _spawn(home: Home, secret: bytes, tell: int) -> "subprocess.Popen[bytes]":
+    with opening(secret) as (options, descriptors):
+        return subprocess.Popen(
+            [*agent_command(home), "--tell", str(tell), *options],
+            pass_fds=(tell, *descriptors),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            env=agent_environment(os.environ.copy()),
+            start_new_session=True,
+        )
+
+
+@contextlib.contextmanager
+def opening(secret: bytes) -> Iterator[tuple[list[str], tuple[int, ...]]]:
+    """Yield the options and descriptors by which an agent that starts in the block learns what opens its keys."""
+    if not secret:
+        yield [], ()
+        return
+    # A pipe, which only the two processes can read: not argv, nor the environment, which all of this user's can. What
+    # is written is far below what a pipe takes without a reader.
+    ours, theirs = os.pipe()
+    try:
+        os.write(theirs, secret)
+        os.close(theirs)
+        yield ["--unlock", str(ours)], (ours,)
+    finally:
+        os.close(ours)
 
 
 def _ping_starting(home: Home) -> PingResult | None:

@@ -55,6 +55,7 @@ VERBS: Final = {
     "check": Verb("check", "backup-peer check --read-data-subset 5%"),
     "audit": Verb("audit", "backup-peer audit verify-proof alice.proof"),
     "status": Verb("status", "backup-peer status"),
+    "passphrase": Verb("passphrase", "backup-peer passphrase set"),
     "config": Verb("config", "backup-peer config set servers wss://one.example,wss://two.example"),
     "agent": Verb("agent", "backup-peer agent status"),
     "demo": Verb("demo", "backup-peer demo"),

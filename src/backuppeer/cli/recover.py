@@ -3,8 +3,6 @@
 The words come from the terminal without echo, or from standard input with --yes; never from argv, which all can read.
 """
 
-import getpass
-import sys
 from typing import Annotated, Final
 
 import typer
@@ -12,10 +10,11 @@ import typer
 from backuppeer.cli import homes
 from backuppeer.cli.context import Context, context_of
 from backuppeer.cli.render import escape_line, format_count
-from backuppeer.cli.screen import GREEN, Screen
+from backuppeer.cli.screen import GREEN
 from backuppeer.cli.spinner import Spinner
 from backuppeer.cli.taking_over import plan_take_over, show_result
 from backuppeer.cli.taking_over import take_over as carry_out
+from backuppeer.cli.wording import decode_master, read_words
 from backuppeer.cli.work import View, read_event, run_work
 from backuppeer.control.api import RecoverRequest, RecoverResult
 from backuppeer.control.events import Event, EventName, State
@@ -28,9 +27,6 @@ _HELP: Final = (
     "two that did, one would undo the other's. With --take-over, also later, it becomes the one that makes them, and "
     "the one before stops."
 )
-_MAX_WORDS_CHARS: Final = 1024
-"""24 words of eight letters, with generous space between them."""
-_TRIES: Final = 3
 _READ_ONLY: Final = (
     "this home may only read; to make the backups here from now on: `backup-peer recover --take-over` (the other "
     "machine then stops)"
@@ -67,7 +63,7 @@ def recover(
         plan = plan_take_over(context)
     else:
         master = None
-    taken = carry_out(context, plan, lambda: master or _decode_words(context.screen, _read_words(context.screen)))
+    taken = carry_out(context, plan, lambda: master or decode_master(context.screen, read_words(context.screen)))
     show_result(context, taken)
     context.screen.done(taken)
     return 0
@@ -131,46 +127,8 @@ def _find_identity(context: Context) -> tuple[str, bytes | None]:
         screen.aside("this home has its identity already: the recovery goes on without the words")
         return known, None
     homes.check_writable(home)
-    text = _read_words(screen)
+    text = read_words(screen)
     if known and not text.strip():
         return known, None
-    master = _decode_words(screen, text)
+    master = decode_master(screen, text)
     return homes.recover_peer(home, master), master
-
-
-def _decode_words(screen: Screen, text: str) -> bytes:
-    """Return what the words stand for; who mistypes one at a terminal may type them again.
-
-    Raises:
-        UserError: wrong each time.
-
-    """
-    from backuppeer.crypto.words import decode_words  # noqa: PLC0415 - crypto libraries
-
-    for _ in range(_TRIES - 1 if screen.can_ask else 0):
-        try:
-            return decode_words(text)
-        except UserError as exc:
-            screen.aside(f"  {escape_line(exc.message)}: {escape_line(exc.hint)}; once more", hang=4)
-        text = _ask_words(screen)
-    return decode_words(text)
-
-
-def _read_words(screen: Screen) -> str:
-    if screen.can_ask:
-        return _ask_words(screen)
-    if screen.yes:
-        return sys.stdin.read(_MAX_WORDS_CHARS)
-    raise UserError(
-        "there is no terminal to read the words from",
-        hint="pipe them in with --yes: `backup-peer recover --yes < words.txt`; never as arguments",
-    )
-
-
-def _ask_words(screen: Screen) -> str:
-    try:
-        return getpass.getpass("your 24 words (not shown): ")
-    except KeyboardInterrupt:
-        # The terminal shows ^C behind the question: what comes next starts on a line of its own.
-        screen.aside("")
-        raise

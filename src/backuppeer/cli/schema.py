@@ -13,6 +13,7 @@ import msgspec
 
 from backuppeer.agent.home.config import Config
 from backuppeer.agent.home.sets import SetRow
+from backuppeer.cli.passphrase import CustodyResult
 from backuppeer.control.amendments import ForgetPlan, ForgetResult, TagResult
 from backuppeer.control.api import (
     BrowseRow,
@@ -193,6 +194,10 @@ LINES: Final[dict[str, tuple[Any, Mapping[str, type]]]] = {
     "dump": (DumpResult, {**_WORK, EventName.START: DumpStart}),
     "mount": (MountResult, {**_WORK, "mounted": Mounted}),
     "config set": (Setting, {}),
+    "passphrase show": (CustodyResult, {}),
+    "passphrase set": (CustodyResult, {}),
+    "passphrase keyring": (CustodyResult, {}),
+    "passphrase remove": (CustodyResult, {}),
     "agent start": (AgentStarted, {}),
     "agent run": (None, {"running": AgentRunning}),
     "demo": (DemoResult, {}),

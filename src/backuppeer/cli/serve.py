@@ -56,21 +56,23 @@ from backuppeer.control.openapi import build_openapi
 from backuppeer.control.server import Handler, build_app, serve_control
 from backuppeer.control.sockets import socket_path_for
 from backuppeer.errors import BackupPeerError
-from backuppeer.limits import OPEN_FILES, SWITCH_INTERVAL_S
+from backuppeer.limits import OPEN_FILES, PASSPHRASE_BYTES, SWITCH_INTERVAL_S
 from backuppeer.trust.evidence import EvidenceLog
 
 _log = structlog.get_logger()
 
 
-async def compose(home: Home) -> Agent:
+async def compose(home: Home, secret: bytes) -> Agent:
     """Make every part of the agent of `home` and join them; nothing is started yet but the bound sockets.
+
+    secret: what opens the keys of a locked home.
 
     Raises:
         BackupPeerError: a key file, a database or a port is not as it should be.
 
     """
     clock = SystemClock()
-    keys = load_keys(home)
+    keys = load_keys(home, secret)
     state = State(home.state)
     transport = await open_transport(state, keys, bind_addresses())
     premises = Premises(state, keys.identity, clock)
@@ -169,9 +171,9 @@ def _make_take_over_handlers(taking: TakeOverCommands) -> dict[str, Handler]:
     return {"recover/take-over/plan": taking.plan, "recover/take-over": taking.announce}
 
 
-async def serve(home: Home, *, on_start: Callable[[], None]) -> None:
-    """Run the agent of `home` until it is told to stop, by command or by signal."""
-    agent = await compose(home)
+async def serve(home: Home, secret: bytes, *, on_start: Callable[[], None]) -> None:
+    """Run the agent of `home` until it is told to stop, by command or by signal; secret: as for `compose`."""
+    agent = await compose(home, secret)
     app = build_app(make_handlers(agent), build_openapi(__version__))
     server = serve_control(app, socket_path_for(home.path))
     loop = asyncio.get_running_loop()
@@ -204,6 +206,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="backuppeer.cli.serve")
     parser.add_argument("--home", required=True, type=Path)
     parser.add_argument("--tell", type=int, default=-1, help="descriptor to say on why it can't run")
+    parser.add_argument("--unlock", type=int, default=-1, help="descriptor to read what opens the keys from")
     given = parser.parse_args(arguments)
     home = Home(given.home)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
@@ -215,13 +218,21 @@ def main(arguments: list[str] | None = None) -> int:
         with home.lock() as is_ours:
             if is_ours:
                 open_log(home)
-                asyncio.run(serve(home, on_start=partial(_hang_up, given.tell)))
+                asyncio.run(serve(home, _hear(given.unlock), on_start=partial(_hang_up, given.tell)))
     except BackupPeerError as exc:
         _log.error("the agent can't run", reason=exc.message, hint=exc.hint)
         print(f"error: {exc.message}\nhint: {exc.hint}", file=sys.stderr)  # noqa: T201 - the foreground's terminal
         _tell(given.tell, exc)
         return int(exc.exit_code)
     return 0
+
+
+def _hear(descriptor: int) -> bytes:
+    """Return what opens the keys of a locked home, as the command that started us wrote it into a pipe."""
+    if descriptor < 0:
+        return b""
+    with os.fdopen(descriptor, "rb") as pipe:
+        return pipe.read(PASSPHRASE_BYTES)
 
 
 def _tell(descriptor: int, exc: BackupPeerError) -> None:

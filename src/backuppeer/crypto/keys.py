@@ -12,6 +12,8 @@ like.
           ├─ chunker                seed of FastCDC
           └─ pack, suite, version, salt   AEAD key of one copy of one pack
 
+    custody                         not of the tree: AEAD key under which a secret lies in a file (`custody`)
+
 Each arrow is HKDF-SHA256(ikm = parent, salt, info = label ‖ 0x00 ‖ context), 32 bytes unless said. No label contains a
 zero byte, so `info` has one reading only.
 """
@@ -50,6 +52,7 @@ class Label(bytes, Enum):
     BLOB_ID = b"backuppeer/v1/blob-id"
     CHUNKER = b"backuppeer/v1/chunker"
     PACK = b"backuppeer/v1/pack"
+    CUSTODY = b"backuppeer/v1/custody"
 
 
 def derive_key(secret: bytes, label: Label, *, context: bytes = b"", salt: bytes = b"", length: int = 32) -> bytes:

@@ -132,3 +132,21 @@ MOUNT_ANSWER_S: Final = 120.0
 """How long the command of a mount waits for an agent that says nothing: longer than that waits for hosts."""
 MOUNT_END_S: Final = 10.0
 """What reads under way may take to end when a mount does, before it is taken away under them."""
+
+# --- secrets in files
+PASSPHRASE_LEAST_CHARS: Final = 8
+PASSPHRASE_CHARS: Final = 1024
+PASSPHRASE_BYTES: Final = 16 * KIB
+"""So many characters, each of four bytes at most, and more of them after normalising: below what a pipe takes."""
+PASSPHRASE_MEMORY_KIB: Final = 256 * 1024
+"""What one guess costs, with the next two: four times the memory of RFC 9106's second choice, 0.4 s of a laptop."""
+PASSPHRASE_PASSES: Final = 3
+PASSPHRASE_LANES: Final = 4
+STRETCH_MEMORY_KIB: Final = 1024 * 1024
+"""What a file may ask for at most, with the next two: a later program may take more than this one does."""
+STRETCH_PASSES: Final = 16
+STRETCH_LANES: Final = 16
+PASSPHRASE_COMMAND_S: Final = 120.0
+"""How long the command that says the passphrase may take: it may ask a person."""
+EXPORT_BYTES: Final = 64 * MIB
+"""Longest file of an exported home: names, agreements and settings, a few KiB for each host."""

@@ -155,9 +155,9 @@ def test_keys_of_a_newer_format_are_refused_by_number(home):
     create_identity(home, MASTER, SetClock())
     path = home.keys / "working"
     data = bytearray(path.read_bytes())
-    data[8] = 2
+    data[8] = 3
     path.write_bytes(data)
-    with pytest.raises(DamagedStateError, match="key format 2"):
+    with pytest.raises(DamagedStateError, match="key format 3"):
         load_keys(home)
 
 

@@ -22,13 +22,15 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_
     """Signaling servers; an empty list means none."""
     region: str | None = None
     """Coarse region shown in this host's listing, e.g. EU."""
+    passphrase_command: str | None = None
+    """A command that says the passphrase of this home, for an agent that starts without a terminal; no shell."""
     offer_set: bool = True
     """Whether a backup on a terminal offers to keep what it saves as a set, while there is none; false after a no."""
     sets: dict[str, BackupSet] = {}
     """Backup sets by name, in tables `[sets.NAME]`."""
 
 
-KEYS: Final = ("servers", "region")
+KEYS: Final = ("servers", "region", "passphrase_command")
 """What `config get` and `config set` are for; sets have verbs of their own."""
 
 

@@ -1,15 +1,13 @@
-r"""The key files of a home: written by `init` and `recover`, read by the agent (DESIGN 3).
+"""The key files of a home: written by `init` and `recover`, read by the agent (DESIGN 3).
 
 Knows: which keys a home has and how their files look. Must not know: sessions, repositories. The 24 words and the
-authority's secret are never written; what lies here is the working secret of one generation.
+authority's secret are never written; what lies here is the working secret of one generation (`keyfile`).
 
-`keys/working`: magic `BPWORK\r\n` 8 ‖ version u8 ‖ generation u32be ‖ authority public key 32 ‖ working secret 32.
 `keys/device`, `keys/transport`: 32-byte Ed25519 seeds. `keys/grant`: signed WriterGrant, absent in a recovered home
 that did not take over.
 """
 
 import secrets
-import struct
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,21 +16,18 @@ from typing import Final
 import structlog
 
 from backuppeer.agent.home.home import Home, write_private
+from backuppeer.agent.home.keyfile import Custody, KeyFile, explain_damage, front_of, read_bounded, read_key_file
 from backuppeer.clock import Clock
+from backuppeer.crypto.custody import USUAL, Stretch, open_sealed, seal_by_key, seal_by_passphrase
 from backuppeer.crypto.identity import SigningKey
-from backuppeer.crypto.keys import WorkingSecret, derive_authority, derive_identity, derive_working
-from backuppeer.errors import DamagedStateError, LocalError, NewerFormatError, NotFoundError, PeerFault, UserError
+from backuppeer.crypto.keys import SECRET_BYTES, WorkingSecret, derive_authority, derive_identity, derive_working
+from backuppeer.errors import DamagedStateError, NotFoundError, PeerFault, UserError
 from backuppeer.ids import DeviceId, PeerId, RepositoryId
 from backuppeer.proof.statements import WriterGrant, open_statement, sign_statement
 from backuppeer.proof.writer import FIRST_EPOCH
 
 _log = structlog.get_logger()
 FIRST_GENERATION: Final = 1
-_MAGIC: Final = b"BPWORK\r\n"
-_LAYOUT: Final = struct.Struct(">8sBI32s32s")
-_VERSION: Final = 1
-_KEY_FILE_BYTES: Final = 16 * 1024
-"""More than any key file has; what is longer is damaged however it goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +91,8 @@ def recover_identity(home: Home, master: bytes) -> PeerId:
     return _write_keys(home, master, SigningKey.generate())
 
 
-def check_master(home: Home, master: bytes) -> HomeKeys:
-    """Check that the words are those of this home, and return its keys.
+def check_master(home: Home, master: bytes) -> WorkingSecret:
+    """Check that the words are those of this home, and return its working secret; a locked home stays so.
 
     Raises:
         NotFoundError: no identity here.
@@ -105,15 +100,16 @@ def check_master(home: Home, master: bytes) -> HomeKeys:
         DamagedStateError: a key file is not what it should be.
 
     """
-    keys = load_keys(home)
-    of_words = derive_identity(derive_working(master, FIRST_GENERATION)).public, derive_authority(master).public
+    file = _key_file(home)
+    working = derive_working(master, FIRST_GENERATION)
+    of_words = derive_identity(working).public, derive_authority(master).public
     # Both: agreements bind hosts to an authority, and a grant of another one than theirs would lock this home out.
-    if of_words != (keys.identity.public, keys.authority):
+    if of_words != (_identity_of(file), file.authority):
         raise UserError(
             f"these are the words of another identity than that of {home.path}",
             hint="nothing was changed: take the words that came with this identity",
         )
-    return keys
+    return working
 
 
 def grant_writer(home: Home, master: bytes, *, repository: RepositoryId, epoch: int, clock: Clock) -> None:
@@ -125,48 +121,115 @@ def grant_writer(home: Home, master: bytes, *, repository: RepositoryId, epoch: 
         as `check_master`.
 
     """
-    device = DeviceId(check_master(home, master).device.public)
+    check_master(home, master)
+    device = DeviceId(_read_device(home).public)
     grant = WriterGrant(repository=repository, epoch=epoch, device=device, time_ms=clock.now_ms())
     # Durable before the agent starts with it, and before any host sees a head under it; the one before is void then.
     write_private(home.keys / "grant", sign_statement(grant, derive_authority(master)))
 
 
 def load_peer_id(home: Home) -> PeerId:
-    """Return the peer id of this home.
-
-    Raises:
-        NotFoundError: no identity here.
-
-    """
-    return load_keys(home).peer
-
-
-def load_keys(home: Home) -> HomeKeys:
-    """Read all key files.
+    """Return the peer id of this home, be it locked.
 
     Raises:
         NotFoundError: no identity here.
         DamagedStateError: a key file is not what it should be.
 
     """
-    if not home.exists_identity:
-        raise NotFoundError(
-            f"no identity in {home.path}", hint="run `backup-peer init` first, or `backup-peer recover` with your words"
-        )
-    working, authority = _read_working(home.keys / "working")
-    device = SigningKey.from_seed(_read_seed(home.keys / "device"))
+    return PeerId(_identity_of(_key_file(home)))
+
+
+def load_keys(home: Home, secret: bytes = b"") -> HomeKeys:
+    """Read all key files. secret: what opens a locked home, a passphrase or the key in the keyring.
+
+    Raises:
+        NotFoundError: no identity here.
+        DamagedStateError: a key file is not what it should be.
+        UserError: the home is locked, and the secret is none or a wrong one.
+
+    """
+    file = _key_file(home)
+    working = _open_working(home, file, secret)
+    device = _read_device(home)
     grant_file = home.keys / "grant"
     grant = _read_grant(grant_file)
-    repository = _read_repository(grant_file, grant, authority=authority, device=device) if grant else None
+    repository = _read_repository(grant_file, grant, authority=file.authority, device=device) if grant else None
     return HomeKeys(
         working=working,
-        authority=authority,
+        authority=file.authority,
         identity=derive_identity(working),
         device=device,
         transport_seed=_read_transport(home.keys / "transport"),
         grant=grant,
         repository=repository,
     )
+
+
+def change_custody(
+    home: Home, working: WorkingSecret, custody: Custody, secret: bytes = b"", *, stretch: Stretch = USUAL
+) -> None:
+    """Write the working secret of a home anew, so that `secret` opens it: a passphrase, a key, or nothing.
+
+    Raises:
+        DamagedStateError: the key file is not what it should be; nothing was changed.
+
+    """
+    authority, identity = _key_file(home).authority, derive_identity(working).public
+    write_private(home.keys / "working", _seal_working(working, authority, identity, (custody, secret), stretch))
+
+
+def unlock_working(home: Home, secret: bytes) -> WorkingSecret:
+    """Return the working secret of a home, as `load_keys` does."""
+    return _open_working(home, _key_file(home), secret)
+
+
+def _key_file(home: Home) -> KeyFile:
+    if not home.exists_identity:
+        raise NotFoundError(
+            f"no identity in {home.path}", hint="run `backup-peer init` first, or `backup-peer recover` with your words"
+        )
+    return read_key_file(home.keys / "working")
+
+
+def _identity_of(file: KeyFile) -> bytes:
+    if file.custody is Custody.NOTHING:
+        return derive_identity(WorkingSecret(secret=file.body, generation=file.generation)).public
+    return file.identity
+
+
+def _open_working(home: Home, file: KeyFile, secret: bytes) -> WorkingSecret:
+    if file.custody is Custody.NOTHING:
+        return WorkingSecret(secret=file.body, generation=file.generation)
+    if not secret:
+        raise UserError(
+            f"the keys of {home.path} are locked, and nothing opens them",
+            hint="`backup-peer agent start` on a terminal asks for the passphrase; "
+            "`backup-peer config set passphrase_command COMMAND` names a command that says it",
+        )
+    plain = open_sealed(file.body, secret, bound=file.bound)
+    if len(plain) != SECRET_BYTES:
+        raise explain_damage(home.keys / "working")
+    working = WorkingSecret(secret=plain, generation=file.generation)
+    # Sealed together, so only a program that wrote nonsense gets here; never speak under a name that is not ours.
+    if derive_identity(working).public != file.identity:
+        raise explain_damage(home.keys / "working")
+    return working
+
+
+def _seal_working(
+    working: WorkingSecret, authority: bytes, identity: bytes, opener: tuple[Custody, bytes], stretch: Stretch
+) -> bytes:
+    custody, secret = opener
+    front = front_of(custody, working.generation, authority, identity)
+    if custody is Custody.NOTHING:
+        return front + working.secret
+    if custody is Custody.KEYRING:
+        return front + seal_by_key(working.secret, secret, bound=front)
+    return front + seal_by_passphrase(working.secret, secret, bound=front, stretch=stretch)
+
+
+def _read_device(home: Home) -> SigningKey:
+    return SigningKey.from_seed(_read_seed(home.keys / "device"))
 
 
 def _has_found_nothing(home: Home) -> bool:
@@ -188,31 +251,17 @@ def _write_keys(home: Home, master: bytes, device: SigningKey) -> PeerId:
     working = derive_working(master, FIRST_GENERATION)
     write_private(home.keys / "device", device.seed())
     write_private(home.keys / "transport", SigningKey.generate().seed())
-    packed = _LAYOUT.pack(_MAGIC, _VERSION, working.generation, derive_authority(master).public, working.secret)
+    identity = derive_identity(working).public
+    packed = _seal_working(working, derive_authority(master).public, identity, (Custody.NOTHING, b""), USUAL)
     # Last: its presence says that everything else is there.
     write_private(home.keys / "working", packed)
-    return PeerId(derive_identity(working).public)
-
-
-def _read_working(path: Path) -> tuple[WorkingSecret, bytes]:
-    data = _read(path)
-    if len(data) != _LAYOUT.size or not data.startswith(_MAGIC):
-        raise _damaged(path)
-    _, version, generation, authority, secret = _LAYOUT.unpack(data)
-    if version != _VERSION:
-        if version > _VERSION:
-            raise NewerFormatError(
-                f"{path} was written by a newer version (key format {version}, this program knows {_VERSION})",
-                hint="install the newer backup-peer again; nothing was changed",
-            )
-        raise _damaged(path)
-    return WorkingSecret(secret=secret, generation=generation), authority
+    return PeerId(identity)
 
 
 def _read_grant(path: Path) -> bytes:
     """Return the signed grant, b"" in a home that was recovered; an empty file is damage, not a recovered home."""
     try:
-        grant = _read(path)
+        grant = read_bounded(path)
     except FileNotFoundError:
         return b""
     if not grant:
@@ -244,32 +293,12 @@ def _read_repository(path: Path, grant: bytes, *, authority: bytes, device: Sign
 
 def _read_seed(path: Path) -> bytes:
     try:
-        data = _read(path)
+        data = read_bounded(path)
     except FileNotFoundError as exc:
-        raise _damaged(path) from exc
+        raise explain_damage(path) from exc
     if len(data) != 32:
-        raise _damaged(path)
+        raise explain_damage(path)
     return data
-
-
-def _read(path: Path) -> bytes:
-    """Return what a key file holds.
-
-    Raises:
-        FileNotFoundError: there is none.
-        DamagedStateError: something else stands there.
-        LocalError: the system does not let us read it; that is no damage.
-
-    """
-    try:
-        with path.open("rb") as file:
-            return file.read(_KEY_FILE_BYTES)
-    except FileNotFoundError:
-        raise
-    except IsADirectoryError as exc:
-        raise _damaged(path) from exc
-    except OSError as exc:
-        raise LocalError(f"the key file {path} can't be read: {exc.strerror}", hint="is it yours to read?") from exc
 
 
 def _damaged_grant(path: Path) -> DamagedStateError:
@@ -277,10 +306,4 @@ def _damaged_grant(path: Path) -> DamagedStateError:
         f"the key file {path} is damaged",
         hint="bring it back from a copy of this home, with the device file beside it; or move it away: "
         "then this home may restore, not back up",
-    )
-
-
-def _damaged(path: Path) -> DamagedStateError:
-    return DamagedStateError(
-        f"the key file {path} is damaged", hint="move this home aside and run `backup-peer recover` with your 24 words"
     )

@@ -1,0 +1,201 @@
+"""What opens the keys of a locked home: asked for on the terminal, said by a command, or kept in the system's keyring.
+
+Knows: the three ways, in which order. Must not know: what is opened with it. A passphrase is never in argv, nor in the
+environment, nor in a file of ours: it goes from the terminal through a pipe into the agent.
+"""
+
+import base64
+import binascii
+import getpass
+import secrets
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Final
+
+from backuppeer.agent.home.config import read_config
+from backuppeer.agent.home.home import Home
+from backuppeer.agent.home.keyfile import Custody, KeyFile, read_key_file
+from backuppeer.errors import ExitCode, LocalError, UserError
+from backuppeer.ids import PeerId, format_peer_id
+from backuppeer.limits import PASSPHRASE_CHARS, PASSPHRASE_COMMAND_S
+
+_TRIES: Final = 3
+_SERVICE: Final = "backup-peer"
+_KEY_BYTES: Final = 32
+_PROMPT: Final = "passphrase of this home (not shown): "
+Read = Callable[[str], str]
+"""Reads one passphrase, given what to ask."""
+
+
+def offer_secrets(home: Home, read: Read | None = None) -> Iterator[bytes]:
+    """Yield what may open the keys of a home, one after the other; whoever takes one says by going on that it is wrong.
+
+    b"" for a home that is not locked. `read`: instead of the terminal, once.
+
+    Raises:
+        UserError: nobody is there to ask.
+        LocalError: the keyring or the command gives nothing.
+
+    """
+    file = read_key_file(home.keys / "working")
+    if file.custody is Custody.NOTHING:
+        yield b""
+    elif file.custody is Custody.KEYRING:
+        yield recall_key(file)
+    elif command := read_config(home).passphrase_command:
+        yield _ask_command(command)
+    elif read is not None:
+        yield encode_passphrase(read(_PROMPT))
+    else:
+        yield from _ask_person()
+
+
+def encode_passphrase(text: str) -> bytes:
+    """Return a typed passphrase as the bytes that are stretched, be it good or not.
+
+    Raises:
+        UserError: too long, or no text.
+
+    """
+    from backuppeer.crypto.custody import normalise_passphrase  # noqa: PLC0415 - crypto libraries
+
+    return normalise_passphrase(text)
+
+
+def is_wrong(error: UserError | LocalError) -> bool:
+    """Say whether an error means that another secret may open the keys."""
+    return error.exit_code is ExitCode.AUTHENTICATION
+
+
+def read_terminal(prompt: str) -> str:
+    """Read one line from the terminal, which does not show it."""
+    try:
+        return getpass.getpass(prompt)
+    except KeyboardInterrupt:
+        # The terminal shows ^C behind the question: what comes next starts on a line of its own.
+        print(file=sys.stderr)  # noqa: T201 - the terminal, of which no screen is known here
+        raise
+    except EOFError:
+        return ""
+
+
+def _ask_person() -> Iterator[bytes]:
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise UserError(
+            "the keys of this home are under a passphrase, and there is no terminal to ask on",
+            hint="`backup-peer agent start` on a terminal asks once, and commands need none then; or "
+            "`backup-peer config set passphrase_command COMMAND` names a command that says it",
+        )
+    for number in range(_TRIES):
+        if number:
+            print("  that is not the passphrase", file=sys.stderr)  # noqa: T201 - as above
+        yield encode_passphrase(read_terminal(_PROMPT))
+
+
+def _ask_command(command: str) -> bytes:
+    try:
+        words = shlex.split(command)
+        done = subprocess.run(
+            words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=PASSPHRASE_COMMAND_S, check=False
+        )
+    except (OSError, ValueError, subprocess.TimeoutExpired, IndexError) as exc:
+        # Not the command's words: a person may have written the passphrase itself into them.
+        raise _explain_command(f"could not be run ({type(exc).__name__})") from exc
+    if done.returncode:
+        raise _explain_command(f"ended with code {done.returncode}")
+    said = done.stdout[: 4 * PASSPHRASE_CHARS + 2]
+    try:
+        # As of other programs: what ends the line is no part of it.
+        return encode_passphrase(said.decode().rstrip("\r\n"))
+    except UnicodeDecodeError as exc:
+        raise _explain_command("said what is no text") from exc
+
+
+def _explain_command(what: str) -> LocalError:
+    return LocalError(
+        f"the command that says the passphrase {what}",
+        hint="`backup-peer config get passphrase_command` shows it; without it a terminal is asked",
+    )
+
+
+# --- the system's keyring
+def recall_key(file: KeyFile) -> bytes:
+    """Return the key of a locked home from the system's keyring.
+
+    Raises:
+        LocalError: there is none, or no keyring.
+
+    """
+    library = _load_keyring()
+    try:
+        kept = library.get_password(_SERVICE, _name_of(file.identity))
+    except library.errors.KeyringError as exc:
+        raise _explain_keyring(f"does not answer: {exc}") from exc
+    try:
+        key = base64.b64decode(kept or "", validate=True)
+    except (binascii.Error, ValueError):
+        key = b""
+    if len(key) != _KEY_BYTES:
+        raise _explain_keyring("has no key for this home")
+    return key
+
+
+def keep_new_key(identity: bytes) -> bytes:
+    """Make a key for a home, put it into the system's keyring, and return it.
+
+    Raises:
+        LocalError: there is no keyring, or it does not give back what it was given.
+
+    """
+    library = _load_keyring()
+    key = secrets.token_bytes(_KEY_BYTES)
+    text = base64.b64encode(key).decode()
+    try:
+        library.set_password(_SERVICE, _name_of(identity), text)
+        # Asked before the home depends on it: some keyrings forget at once and say nothing.
+        kept = library.get_password(_SERVICE, _name_of(identity))
+    except library.errors.KeyringError as exc:
+        raise _explain_keyring(f"takes no key: {exc}") from exc
+    if kept != text:
+        raise _explain_keyring("did not keep the key")
+    return key
+
+
+def forget_key(identity: bytes) -> bool:
+    """Remove the key of a home from the keyring; False if that can't be done: it opens nothing any more."""
+    try:
+        library = _load_keyring()
+    except LocalError:
+        return False
+    try:
+        library.delete_password(_SERVICE, _name_of(identity))
+    except library.errors.KeyringError:
+        return False
+    return True
+
+
+def _name_of(identity: bytes) -> str:
+    return format_peer_id(PeerId(identity))
+
+
+def _load_keyring() -> ModuleType:
+    try:
+        import keyring  # noqa: PLC0415 - an extra, and slow to import
+        import keyring.errors  # noqa: PLC0415
+    except ImportError as exc:
+        raise LocalError(
+            "the system's keyring can't be used: the Python package keyring is not installed",
+            hint="install backup-peer with its extra: `pip install 'backup-peer[keyring]'`",
+        ) from exc
+    return keyring
+
+
+def _explain_keyring(what: str) -> LocalError:
+    return LocalError(
+        f"the system's keyring {what}"[:200],
+        hint="is it unlocked, in this session? without it only the 24 words bring this home back: "
+        "`backup-peer passphrase set --words` puts the keys under a passphrase instead",
+    )

@@ -1,0 +1,60 @@
+"""The 24 words as they are typed: on the terminal without echo, or on standard input with --yes; never in argv.
+
+Knows: how they are asked for, and again if one was mistyped. Must not know: what is done with what they stand for.
+"""
+
+import getpass
+import sys
+from typing import Final
+
+from backuppeer.cli.render import escape_line
+from backuppeer.cli.screen import Screen
+from backuppeer.errors import UserError
+
+_MAX_WORDS_CHARS: Final = 1024
+"""24 words of eight letters, with generous space between them."""
+_TRIES: Final = 3
+
+
+def decode_master(screen: Screen, text: str) -> bytes:
+    """Return what the words stand for; who mistypes one at a terminal may type them again.
+
+    Raises:
+        UserError: wrong each time.
+
+    """
+    from backuppeer.crypto.words import decode_words  # noqa: PLC0415 - crypto libraries
+
+    for _ in range(_TRIES - 1 if screen.can_ask else 0):
+        try:
+            return decode_words(text)
+        except UserError as exc:
+            screen.aside(f"  {escape_line(exc.message)}: {escape_line(exc.hint)}; once more", hang=4)
+        text = _ask_words(screen)
+    return decode_words(text)
+
+
+def read_words(screen: Screen) -> str:
+    """Read the words from the terminal without echo, or from standard input with --yes.
+
+    Raises:
+        UserError: neither is there.
+
+    """
+    if screen.can_ask:
+        return _ask_words(screen)
+    if screen.yes:
+        return sys.stdin.read(_MAX_WORDS_CHARS)
+    raise UserError(
+        "there is no terminal to read the words from",
+        hint="pipe them in with --yes: `backup-peer recover --yes < words.txt`; never as arguments",
+    )
+
+
+def _ask_words(screen: Screen) -> str:
+    try:
+        return getpass.getpass("your 24 words (not shown): ")
+    except KeyboardInterrupt:
+        # The terminal shows ^C behind the question: what comes next starts on a line of its own.
+        screen.aside("")
+        raise

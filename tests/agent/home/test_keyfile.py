@@ -1,0 +1,126 @@
+"""The working secret under a passphrase or a key of the keyring, in its file."""
+
+import pytest
+
+from agent.loops import SetClock
+from backuppeer.agent.home.home import Home
+from backuppeer.agent.home.keyfile import Custody, read_key_file
+from backuppeer.agent.home.keyring import (
+    change_custody,
+    check_master,
+    create_identity,
+    grant_writer,
+    load_keys,
+    load_peer_id,
+    recover_identity,
+    unlock_working,
+)
+from backuppeer.crypto.custody import Stretch
+from backuppeer.crypto.keys import derive_working
+from backuppeer.errors import DamagedStateError, ExitCode, LocalError, UserError
+
+MASTER = bytes(range(32))
+PASSPHRASE = b"correct horse battery"
+KEY = bytes(range(100, 132))
+CHEAP = Stretch(memory_kib=64, passes=1, lanes=1)
+LOCKED = {Custody.PASSPHRASE: PASSPHRASE, Custody.KEYRING: KEY}
+
+
+@pytest.fixture
+def home(tmp_path):
+    made = Home(tmp_path / "home")
+    create_identity(made, MASTER, SetClock())
+    return made
+
+
+def lock(home, custody):
+    change_custody(home, derive_working(MASTER, 1), custody, LOCKED[custody], stretch=CHEAP)
+
+
+@pytest.mark.parametrize("custody", LOCKED)
+def test_a_locked_home_has_the_same_keys_once_it_is_opened(home, custody):
+    before = load_keys(home)
+    lock(home, custody)
+    after = load_keys(home, LOCKED[custody])
+    assert (after.working, after.peer, after.authority) == (before.working, before.peer, before.authority)
+    assert (after.grant, after.repository, after.transport_seed) == (
+        before.grant,
+        before.repository,
+        before.transport_seed,
+    )
+    assert read_key_file(home.keys / "working").custody is custody
+
+
+@pytest.mark.parametrize("custody", LOCKED)
+def test_no_file_of_a_locked_home_holds_what_opens_it_or_what_it_opens(home, custody):
+    working = load_keys(home).working.secret
+    lock(home, custody)
+    for path in home.path.rglob("*"):
+        data = path.read_bytes() if path.is_file() else b""
+        assert working not in data
+        assert LOCKED[custody] not in data
+
+
+@pytest.mark.parametrize("custody", LOCKED)
+def test_a_locked_home_says_who_it_is_without_being_opened(home, custody):
+    peer = load_peer_id(home)
+    lock(home, custody)
+    assert load_peer_id(home) == peer
+
+
+@pytest.mark.parametrize("custody", LOCKED)
+def test_a_locked_home_does_not_open_without_or_with_another_secret(home, custody):
+    lock(home, custody)
+    with pytest.raises(UserError, match="locked"):
+        load_keys(home)
+    wrong = bytes(32)
+    with pytest.raises(UserError, match="is wrong") as caught:
+        load_keys(home, wrong)
+    assert caught.value.exit_code is ExitCode.AUTHENTICATION
+
+
+def test_a_passphrase_can_be_changed_and_taken_away(home):
+    peer = load_peer_id(home)
+    lock(home, Custody.PASSPHRASE)
+    working = unlock_working(home, PASSPHRASE)
+    change_custody(home, working, Custody.PASSPHRASE, b"another one", stretch=CHEAP)
+    with pytest.raises(UserError):
+        load_keys(home, PASSPHRASE)
+    assert load_keys(home, b"another one").peer == peer
+    change_custody(home, working, Custody.NOTHING)
+    assert load_keys(home).peer == peer
+    assert load_keys(home, b"whatever is offered").peer == peer
+
+
+@pytest.mark.parametrize("custody", LOCKED)
+def test_words_open_a_locked_home_and_those_of_another_do_not(home, custody):
+    lock(home, custody)
+    assert check_master(home, MASTER) == derive_working(MASTER, 1)
+    with pytest.raises(UserError, match="another identity"):
+        check_master(home, bytes(32))
+    grant_writer(home, MASTER, repository=load_keys(home, LOCKED[custody]).repository, epoch=2, clock=SetClock())
+    assert load_keys(home, LOCKED[custody]).grant
+    with pytest.raises(UserError, match="already has an identity"):
+        recover_identity(home, MASTER)
+
+
+@pytest.mark.parametrize("custody", LOCKED)
+def test_a_change_of_any_byte_of_a_locked_file_is_noticed(home, custody):
+    lock(home, custody)
+    path = home.keys / "working"
+    whole = path.read_bytes()
+    for at in range(len(whole)):
+        changed = bytearray(whole)
+        changed[at] ^= 0x80
+        path.write_bytes(changed)
+        with pytest.raises((UserError, LocalError)):
+            load_keys(home, LOCKED[custody])
+    for cut in range(len(whole)):
+        path.write_bytes(whole[:cut])
+        with pytest.raises((UserError, DamagedStateError)):
+            load_keys(home, LOCKED[custody])
+
+
+def test_nothing_of_the_secret_shows_when_a_file_or_keys_are_printed(home):
+    assert load_keys(home).working.secret.hex() not in repr(load_keys(home))
+    assert repr(read_key_file(home.keys / "working")) == "KeyFile(NOTHING)"
