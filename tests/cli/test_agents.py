@@ -182,7 +182,8 @@ def test_an_agent_in_the_foreground_says_so_and_one_that_runs_already_is_left_al
     peer = recover_identity(Home(home), bytes(32))
     became = []
 
-    def become(command):
+    def become(command, secret):
+        assert secret == b""
         became.append(command)
         raise SystemExit(0)
 

@@ -17,7 +17,7 @@ from typing import Final
 from backuppeer import __version__
 from backuppeer.agent.home.home import Home
 from backuppeer.cli.homes import require_identity
-from backuppeer.cli.unlocking import is_wrong, offer_secrets
+from backuppeer.cli.unlocking import offer_secrets, try_secrets
 from backuppeer.control.api import Nothing, PingResult, StopResult
 from backuppeer.control.client import AgentNotRunning, Client
 from backuppeer.control.sockets import socket_path_for
@@ -80,15 +80,7 @@ def start_agent(home: Home) -> PingResult:
 
     """
     require_identity(home)
-    wrong: LocalError | None = None
-    for secret in offer_secrets(home):
-        try:
-            return _start_told(home, secret)
-        except LocalError as exc:
-            if not is_wrong(exc):
-                raise
-            wrong = exc
-    raise wrong or LocalError("nothing opens the keys of this home")
+    return try_secrets(offer_secrets(home), lambda secret: _start_told(home, secret))
 
 
 def _start_told(home: Home, secret: bytes) -> PingResult:

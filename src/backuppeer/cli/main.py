@@ -56,6 +56,8 @@ VERBS: Final = {
     "audit": Verb("audit", "backup-peer audit verify-proof alice.proof"),
     "status": Verb("status", "backup-peer status"),
     "passphrase": Verb("passphrase", "backup-peer passphrase set"),
+    "export": Verb("export", "backup-peer export home.bp"),
+    "import": Verb("importing", "backup-peer import home.bp"),
     "config": Verb("config", "backup-peer config set servers wss://one.example,wss://two.example"),
     "agent": Verb("agent", "backup-peer agent status"),
     "demo": Verb("demo", "backup-peer demo"),

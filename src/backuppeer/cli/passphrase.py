@@ -16,7 +16,7 @@ from backuppeer.cli.screen import Screen
 from backuppeer.cli.wording import decode_master, read_words
 from backuppeer.crypto.custody import check_passphrase
 from backuppeer.crypto.keys import WorkingSecret, derive_identity
-from backuppeer.errors import LocalError, UserError
+from backuppeer.errors import UserError
 from backuppeer.limits import PASSPHRASE_CHARS
 
 _TRIES: Final = 3
@@ -59,7 +59,7 @@ def show(ctx: typer.Context) -> int:
 def set_passphrase(ctx: typer.Context, words: _Words = False) -> int:  # noqa: FBT002 - a flag
     """Ask for a new passphrase, and seal the keys under it."""
     context = context_of(ctx)
-    typed = _Typed(context.screen)
+    typed = Typed(context.screen)
     working = _unlock(context, typed, by_words=words)
     new = typed.read_new()
     context.screen.aside("sealing: one guess at it is to cost memory and time")
@@ -69,7 +69,7 @@ def set_passphrase(ctx: typer.Context, words: _Words = False) -> int:  # noqa: F
 def use_keyring(ctx: typer.Context, words: _Words = False) -> int:  # noqa: FBT002 - a flag
     """Make a key, keep it in the keyring, and seal the keys under it."""
     context = context_of(ctx)
-    working = _unlock(context, _Typed(context.screen), by_words=words)
+    working = _unlock(context, Typed(context.screen), by_words=words)
     key = unlocking.keep_new_key(derive_identity(working).public)
     return _change(context, working, Custody.KEYRING, key)
 
@@ -77,7 +77,7 @@ def use_keyring(ctx: typer.Context, words: _Words = False) -> int:  # noqa: FBT0
 def remove(ctx: typer.Context, words: _Words = False) -> int:  # noqa: FBT002 - a flag
     """Write the keys as `init` does."""
     context = context_of(ctx)
-    return _change(context, _unlock(context, _Typed(context.screen), by_words=words), Custody.NOTHING, b"")
+    return _change(context, _unlock(context, Typed(context.screen), by_words=words), Custody.NOTHING, b"")
 
 
 def _change(context: Context, working: WorkingSecret, custody: Custody, secret: bytes) -> int:
@@ -97,7 +97,7 @@ def _change(context: Context, working: WorkingSecret, custody: Custody, secret: 
     return 0
 
 
-def _unlock(context: Context, typed: "_Typed", *, by_words: bool) -> WorkingSecret:
+def _unlock(context: Context, typed: "Typed", *, by_words: bool) -> WorkingSecret:
     """Return the working secret of the home, by what opens it now or by the words.
 
     Raises:
@@ -111,18 +111,11 @@ def _unlock(context: Context, typed: "_Typed", *, by_words: bool) -> WorkingSecr
         # In a pipe the words are the first line: the new passphrase may come after them.
         text = read_words(context.screen) if context.screen.can_ask else typed.read_line("")
         return check_master(context.home, decode_master(context.screen, text))
-    wrong: UserError | None = None
-    for secret in unlocking.offer_secrets(context.home, None if context.screen.can_ask else typed.read_line):
-        try:
-            return unlock_working(context.home, secret)
-        except UserError as exc:
-            if not unlocking.is_wrong(exc):
-                raise
-            wrong = exc
-    raise wrong or LocalError("nothing opens the keys of this home")
+    offered = unlocking.offer_secrets(context.home, None if context.screen.can_ask else typed.read_line)
+    return unlocking.try_secrets(offered, lambda secret: unlock_working(context.home, secret))
 
 
-class _Typed:
+class Typed:
     """Passphrases as they are typed, or lines of standard input with --yes: the one that is, then the new one."""
 
     def __init__(self, screen: Screen) -> None:

@@ -13,6 +13,7 @@ import msgspec
 
 from backuppeer.agent.home.config import Config
 from backuppeer.agent.home.sets import SetRow
+from backuppeer.cli.export import ExportResult
 from backuppeer.cli.passphrase import CustodyResult
 from backuppeer.control.amendments import ForgetPlan, ForgetResult, TagResult
 from backuppeer.control.api import (
@@ -194,6 +195,8 @@ LINES: Final[dict[str, tuple[Any, Mapping[str, type]]]] = {
     "dump": (DumpResult, {**_WORK, EventName.START: DumpStart}),
     "mount": (MountResult, {**_WORK, "mounted": Mounted}),
     "config set": (Setting, {}),
+    "export": (ExportResult, {}),
+    "import": (ExportResult, {}),
     "passphrase show": (CustodyResult, {}),
     "passphrase set": (CustodyResult, {}),
     "passphrase keyring": (CustodyResult, {}),

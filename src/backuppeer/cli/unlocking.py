@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from types import ModuleType
-from typing import Final
+from typing import Final, TypeVar
 
 from backuppeer.agent.home.config import read_config
 from backuppeer.agent.home.home import Home
@@ -26,6 +26,7 @@ _TRIES: Final = 3
 _SERVICE: Final = "backup-peer"
 _KEY_BYTES: Final = 32
 _PROMPT: Final = "passphrase of this home (not shown): "
+T = TypeVar("T")
 Read = Callable[[str], str]
 """Reads one passphrase, given what to ask."""
 
@@ -53,6 +54,40 @@ def offer_secrets(home: Home, read: Read | None = None) -> Iterator[bytes]:
         yield from _ask_person()
 
 
+def try_secrets(offered: Iterator[bytes], use: Callable[[bytes], T]) -> T:
+    """Return what `use` makes of the first secret that it does not find wrong.
+
+    Raises:
+        UserError, LocalError: of the last one, or what else `use` raises.
+
+    """
+    wrong: UserError | LocalError = LocalError("nothing opens the keys of this home")
+    for secret in offered:
+        try:
+            return use(secret)
+        except (UserError, LocalError) as exc:
+            if exc.exit_code is not ExitCode.AUTHENTICATION:
+                raise
+            wrong = exc
+    raise wrong
+
+
+def offer_typed(prompt: str, read: Read | None = None) -> Iterator[bytes]:
+    """Yield passphrases as they are typed, each after the one before was wrong. `read`: as for `offer_secrets`.
+
+    Raises:
+        UserError: nobody is there to ask.
+
+    """
+    if read is not None:
+        yield encode_passphrase(read(prompt))
+        return
+    for number in range(_TRIES):
+        if number:
+            print("  that is not the passphrase", file=sys.stderr)  # noqa: T201 - the terminal; no screen is known here
+        yield encode_passphrase(read_terminal(prompt))
+
+
 def encode_passphrase(text: str) -> bytes:
     """Return a typed passphrase as the bytes that are stretched, be it good or not.
 
@@ -65,18 +100,13 @@ def encode_passphrase(text: str) -> bytes:
     return normalise_passphrase(text)
 
 
-def is_wrong(error: UserError | LocalError) -> bool:
-    """Say whether an error means that another secret may open the keys."""
-    return error.exit_code is ExitCode.AUTHENTICATION
-
-
 def read_terminal(prompt: str) -> str:
     """Read one line from the terminal, which does not show it."""
     try:
         return getpass.getpass(prompt)
     except KeyboardInterrupt:
         # The terminal shows ^C behind the question: what comes next starts on a line of its own.
-        print(file=sys.stderr)  # noqa: T201 - the terminal, of which no screen is known here
+        print(file=sys.stderr)  # noqa: T201 - the terminal; no screen is known here
         raise
     except EOFError:
         return ""
@@ -89,10 +119,7 @@ def _ask_person() -> Iterator[bytes]:
             hint="`backup-peer agent start` on a terminal asks once, and commands need none then; or "
             "`backup-peer config set passphrase_command COMMAND` names a command that says it",
         )
-    for number in range(_TRIES):
-        if number:
-            print("  that is not the passphrase", file=sys.stderr)  # noqa: T201 - as above
-        yield encode_passphrase(read_terminal(_PROMPT))
+    yield from offer_typed(_PROMPT)
 
 
 def _ask_command(command: str) -> bytes:
@@ -188,7 +215,7 @@ def _load_keyring() -> ModuleType:
     except ImportError as exc:
         raise LocalError(
             "the system's keyring can't be used: the Python package keyring is not installed",
-            hint="install backup-peer with its extra: `pip install 'backup-peer[keyring]'`",
+            hint="install it beside this program: `pip install keyring`, or pipx with its `inject`",
         ) from exc
     return keyring
 

@@ -15,7 +15,7 @@ from typing import Final
 
 import structlog
 
-from backuppeer.agent.home.home import Home, write_private
+from backuppeer.agent.home.home import Home, sync_folder, write_private
 from backuppeer.agent.home.keyfile import Custody, KeyFile, explain_damage, front_of, read_bounded, read_key_file
 from backuppeer.clock import Clock
 from backuppeer.crypto.custody import USUAL, Stretch, open_sealed, seal_by_key, seal_by_passphrase
@@ -68,8 +68,8 @@ def create_identity(home: Home, master: bytes, clock: Clock) -> PeerId:
         time_ms=clock.now_ms(),
     )
     home.prepare()
-    write_private(home.keys / "grant", sign_statement(grant, authority))
-    return _write_keys(home, master, device)
+    working, signed = derive_working(master, FIRST_GENERATION), sign_statement(grant, authority)
+    return write_keys(home, working, authority.public, device=device.seed(), grant=signed)
 
 
 def recover_identity(home: Home, master: bytes) -> PeerId:
@@ -86,9 +86,7 @@ def recover_identity(home: Home, master: bytes) -> PeerId:
         )
     _refuse_existing(home)
     home.prepare()
-    # An `init` that was cut short may have left the grant of another identity: it names neither these keys nor device.
-    (home.keys / "grant").unlink(missing_ok=True)
-    return _write_keys(home, master, SigningKey.generate())
+    return write_keys(home, derive_working(master, FIRST_GENERATION), derive_authority(master).public)
 
 
 def check_master(home: Home, master: bytes) -> WorkingSecret:
@@ -247,15 +245,31 @@ def _refuse_existing(home: Home) -> None:
         )
 
 
-def _write_keys(home: Home, master: bytes, device: SigningKey) -> PeerId:
-    working = derive_working(master, FIRST_GENERATION)
-    write_private(home.keys / "device", device.seed())
+def write_keys(
+    home: Home, working: WorkingSecret, authority: bytes, *, device: bytes = b"", grant: bytes = b""
+) -> PeerId:
+    """Write the keys of a home that has none yet. device: a seed, else a new one; grant: of that device, else none."""
+    write_private(home.keys / "device", device or SigningKey.generate().seed())
+    # Never taken along: of two agents under one transport key, each would be dialled in place of the other.
     write_private(home.keys / "transport", SigningKey.generate().seed())
+    if grant:
+        write_private(home.keys / "grant", grant)
+    else:
+        # An `init` that was cut short may have left that of another identity: it names neither these keys nor device.
+        (home.keys / "grant").unlink(missing_ok=True)
     identity = derive_identity(working).public
-    packed = _seal_working(working, derive_authority(master).public, identity, (Custody.NOTHING, b""), USUAL)
     # Last: its presence says that everything else is there.
-    write_private(home.keys / "working", packed)
+    write_private(home.keys / "working", _seal_working(working, authority, identity, (Custody.NOTHING, b""), USUAL))
     return PeerId(identity)
+
+
+def give_up_writing(home: Home) -> None:
+    """Put the grant of a home aside, durably: from then on it reads, and makes no backups. No agent may have the home.
+
+    The file stays, under another name: whoever lost the home it was given to still has the words, and this to look at.
+    """
+    (home.keys / "grant").rename(home.keys / "grant.moved")
+    sync_folder(home.keys)
 
 
 def _read_grant(path: Path) -> bytes:

@@ -1,0 +1,222 @@
+r"""A home in one file, under a passphrase: who it is, whom it knows, what it agreed on, its settings (ADR 47).
+
+Knows: what goes into the file and comes out of it. Must not know: who asks for the passphrase, hosts, what is hosted
+for others: that lies in the store.
+
+    file = magic `BPHOME\r\n` 8 ‖ version u8 ‖ sealed (crypto.custody), of a msgpack map
+
+A file made with --move has the device key and the grant, and so the right to write; of two homes with one device each
+would undo the other's backups, so the home it came from loses it. Without, the new home reads, as a recovered one does.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
+
+from backuppeer.agent.home.config import parse_config
+from backuppeer.agent.home.home import Home, write_private
+from backuppeer.agent.home.keyring import HomeKeys, write_keys
+from backuppeer.agent.home.records import PeerRecord
+from backuppeer.agent.home.state import State
+from backuppeer.crypto.custody import USUAL, Stretch, open_sealed, seal_by_passphrase
+from backuppeer.crypto.keys import WorkingSecret, derive_identity
+from backuppeer.errors import DamagedStateError, LocalError, NewerFormatError, NotFoundError, PeerFault, UserError
+from backuppeer.ids import AgreementId, PeerId
+from backuppeer.limits import EXPORT_BYTES
+from backuppeer.proof.statements import Agreement, open_statement
+
+_MAGIC: Final = b"BPHOME\r\n"
+_VERSION: Final = 1
+_FRONT: Final = _MAGIC + bytes([_VERSION])
+_Id = Annotated[bytes, Meta(min_length=32, max_length=32)]
+_Seed = Annotated[bytes, Meta(max_length=32)]
+
+
+class KnownPeer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A peer, as `records.PeerRecord`."""
+
+    peer: _Id
+    alias: str
+    is_verified: bool
+    whereabouts: bytes
+    first_seen_ms: int
+    last_seen_ms: int
+
+
+class KnownAgreement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The newest revision of an agreement with a host; signed by both."""
+
+    host: _Id
+    signed: bytes
+
+
+class Belongings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """All that a file holds. device, grant: empty in a copy that may only read. config: the text of `config.toml`."""
+
+    generation: int
+    working: _Id
+    authority: _Id
+    device: _Seed
+    grant: bytes
+    peers: list[KnownPeer]
+    agreements: list[KnownAgreement]
+    config: str
+
+    @property
+    def may_write(self) -> bool:
+        """Whether the right to write is in it."""
+        return bool(self.grant)
+
+    def __repr__(self) -> str:
+        """Return what is no secret."""
+        return f"Belongings({len(self.agreements)} agreements)"
+
+
+def collect_belongings(home: Home, keys: HomeKeys, state: State, *, with_right: bool) -> Belongings:
+    """Return what a file of a home is to hold. with_right: device key and grant, too.
+
+    Raises:
+        UserError: this home has no right to write that it could give.
+
+    """
+    if with_right and not keys.grant:
+        raise UserError(
+            "this home may only read: there is no right to make backups to move",
+            hint="leave --move out; or `backup-peer recover --take-over` there, with the words",
+        )
+    return Belongings(
+        generation=keys.working.generation,
+        working=keys.working.secret,
+        authority=keys.authority,
+        device=keys.device.seed() if with_right else b"",
+        grant=keys.grant if with_right else b"",
+        peers=[_known(record) for record in state.peers()],
+        agreements=[KnownAgreement(host=host, signed=signed) for _, host, signed in state.agreements()],
+        config=home.config.read_text() if home.config.exists() else "",
+    )
+
+
+def write_belongings(path: Path, belongings: Belongings, passphrase: bytes, *, stretch: Stretch = USUAL) -> None:
+    """Write the file, durably, 0600; one that is there is left alone.
+
+    Raises:
+        UserError: something stands there.
+        LocalError: the system refuses.
+
+    """
+    sealed = seal_by_passphrase(msgspec.msgpack.encode(belongings), passphrase, bound=_FRONT, stretch=stretch)
+    if os.path.lexists(path):
+        raise UserError(f"{path} exists already", hint="name another file")
+    try:
+        write_private(path, _FRONT + sealed)
+    except OSError as exc:
+        raise LocalError(f"{path} can't be written: {exc.strerror}", hint="name a file elsewhere") from exc
+
+
+def read_belongings(path: Path, passphrase: bytes) -> Belongings:
+    """Return what a file holds, having checked that its parts belong together.
+
+    Raises:
+        NotFoundError: there is no such file.
+        UserError: the passphrase is wrong.
+        DamagedStateError: it is none of ours, or damaged.
+        NewerFormatError: of a later version.
+
+    """
+    data = _read(path)
+    if data[: len(_MAGIC)] != _MAGIC or len(data) <= len(_FRONT):
+        raise DamagedStateError(f"{path} is no exported home", hint="`backup-peer export FILE` makes one")
+    if data[len(_MAGIC)] != _VERSION:
+        raise NewerFormatError(
+            f"{path} was written by another version of backup-peer (format {data[len(_MAGIC)]})",
+            hint="install the newer backup-peer to read it",
+        )
+    plain = open_sealed(data[len(_FRONT) :], passphrase, bound=_FRONT)
+    try:
+        belongings = msgspec.msgpack.decode(plain, type=Belongings)
+        _check(belongings)
+    except (msgspec.DecodeError, UnicodeDecodeError, PeerFault, LocalError) as exc:
+        raise DamagedStateError(f"{path} does not hold what it should", hint="take another copy of it") from exc
+    return belongings
+
+
+def settle_in(home: Home, belongings: Belongings) -> PeerId:
+    """Make a home of what a file holds: the identity last, so that a crash leaves none.
+
+    Raises:
+        UserError: an identity is there already.
+        LocalError: the system refuses.
+
+    """
+    if home.exists_identity:
+        raise UserError(
+            f"{home.path} already has an identity", hint="import into another folder with --home DIR; nothing changed"
+        )
+    home.prepare()
+    if belongings.config:
+        write_private(home.config, belongings.config.encode())
+    working = WorkingSecret(secret=belongings.working, generation=belongings.generation)
+    state = State(home.state)
+    try:
+        for known in belongings.peers:
+            _remember(state, known)
+        for agreed in belongings.agreements:
+            said = open_statement(Agreement, agreed.signed, _peer_of(working), agreed.host)
+            state.put_agreement(AgreementId(said.agreement), PeerId(agreed.host), agreed.signed)
+    finally:
+        state.close()
+    return write_keys(home, working, belongings.authority, device=belongings.device, grant=belongings.grant)
+
+
+def _check(belongings: Belongings) -> None:
+    """Check what a program that wrote nonsense could have got wrong: what is sealed, nobody else can change."""
+    peer = _peer_of(WorkingSecret(secret=belongings.working, generation=belongings.generation))
+    for known in belongings.agreements:
+        open_statement(Agreement, known.signed, peer, known.host)
+    if bool(belongings.device) != bool(belongings.grant):
+        raise LocalError("a right to write without its device")
+    if belongings.config:
+        try:
+            parse_config(belongings.config)
+        except UserError as exc:
+            raise LocalError(exc.message) from exc
+
+
+def _remember(state: State, known: KnownPeer) -> None:
+    peer = PeerId(known.peer)
+    if not known.last_seen_ms:
+        state.call(peer, known.alias, known.first_seen_ms)
+        return
+    state.meet(peer, known.first_seen_ms, alias=known.alias, verified=known.is_verified, whereabouts=known.whereabouts)
+    state.meet(peer, known.last_seen_ms)
+
+
+def _known(record: PeerRecord) -> KnownPeer:
+    return KnownPeer(
+        peer=record.peer,
+        alias=record.alias,
+        is_verified=record.is_verified,
+        whereabouts=record.whereabouts,
+        first_seen_ms=record.first_seen_ms,
+        last_seen_ms=record.last_seen_ms,
+    )
+
+
+def _peer_of(working: WorkingSecret) -> PeerId:
+    return PeerId(derive_identity(working).public)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(EXPORT_BYTES + 1)
+    except FileNotFoundError as exc:
+        raise NotFoundError(f"there is no file {path}", hint="`backup-peer export FILE` makes one") from exc
+    except OSError as exc:
+        raise LocalError(f"{path} can't be read: {exc.strerror}", hint="is it a file, and yours to read?") from exc
+    if len(data) > EXPORT_BYTES:
+        raise DamagedStateError(f"{path} is no exported home: it is too long", hint="take another file")
+    return data
