@@ -43,7 +43,7 @@ from backuppeer.repo.snapshot import Snapshot, encode_snapshot
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArchiveOptions:
-    """What a backup is told; texts go into the snapshot. `now_ns` gives the wall clock."""
+    """What a backup is told; texts and `ext` go into the snapshot. `now_ns` gives the wall clock."""
 
     host: str = ""
     user: str = ""
@@ -54,6 +54,7 @@ class ArchiveOptions:
     dry_run: bool = False
     one_file_system: bool = False
     exclusions: Exclusions = field(default_factory=Exclusions)
+    ext: Mapping[str, bytes] = field(default_factory=dict)
     priorities: tuple[str, ...] = ()
     """Patterns of what is read and sent first, the most important first."""
     workers: int = ENGINE_WORKERS
@@ -244,6 +245,7 @@ class Archiver:
             bytes=tally.bytes,
             program=options.program,
             parent=self._keys.blob_id(BlobKind.SNAPSHOT, encode_snapshot(parent)) if parent else b"",
+            ext=dict(options.ext),
         )
 
     def _finish(self, packer: Packer, snapshot: Snapshot, tally: Tally) -> ArchiveResult:

@@ -8,7 +8,7 @@ hearsay and flow are not here yet.
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
@@ -60,6 +60,18 @@ class Observation:
     detail: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class DayCount:
+    """How often a kind was observed of a peer on a day (since 1970), and the bytes of all together."""
+
+    peer: PeerId
+    day: int
+    kind: Kind
+    count: int
+    size_bytes: int
+
+
+_BROUGHT_BACK: Final = "from a snapshot"
 _SCHEMA: Final = (
     """
     CREATE TABLE observations (
@@ -130,6 +142,43 @@ class EvidenceLog:
         with self._lock, self._translated():
             rows = self._connection.execute(sql, (peer, limit)).fetchall()
         return [Observation(peer, Kind(kind), int(time), int(size), str(detail)) for kind, time, size, detail in rows]
+
+    def condense(self, *, now_ms: int, days: int) -> list[DayCount]:
+        """Return what the last days hold, counted, newest first: what `take_back` puts into another log."""
+        sql = (
+            "SELECT peer, day, kind, COUNT(*), SUM(size_bytes) FROM observations WHERE day > ?"
+            " GROUP BY peer, day, kind ORDER BY day DESC, peer, kind"
+        )
+        with self._lock, self._translated():
+            rows = self._connection.execute(sql, (now_ms // _DAY_MS - days,)).fetchall()
+        return [DayCount(PeerId(peer), int(day), Kind(kind), count, size) for peer, day, kind, count, size in rows]
+
+    def take_back(self, counts: Iterable[DayCount]) -> int:
+        """Write down what another log of this identity held of days that this one has nothing of; return how many rows.
+
+        A day and kind that this one saw itself are left alone: nothing counts twice, however often this is done.
+        """
+        sql = (
+            "INSERT INTO observations (peer, day, kind, time_ms, size_bytes, detail) SELECT ?, ?, ?, ?, ?, ?"
+            " WHERE NOT EXISTS (SELECT 1 FROM observations WHERE peer = ? AND day = ? AND kind = ?)"
+        )
+        more = "INSERT INTO observations (peer, day, kind, time_ms, size_bytes, detail) VALUES (?, ?, ?, ?, 0, ?)"
+        written = 0
+        with self._lock, self._translated():
+            self._connection.execute("BEGIN")
+            try:
+                for row in counts:
+                    key, time_ms = (row.peer, row.day, row.kind.value), row.day * _DAY_MS
+                    # All bytes with the first: a day is judged by their sum, availability by the number of rows.
+                    done = self._connection.execute(sql, (*key, time_ms, row.size_bytes, _BROUGHT_BACK, *key)).rowcount
+                    rest = min(row.count, OBSERVATIONS_PER_DAY) - 1 if done == 1 else 0
+                    self._connection.executemany(more, [(*key, time_ms, _BROUGHT_BACK)] * rest)
+                    written += done + rest
+                self._connection.execute("COMMIT")
+            finally:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+        return written
 
     def has_evidence(self, peer: PeerId) -> bool:
         """Return whether anything was ever stored with the peer or brought back from it."""

@@ -457,7 +457,7 @@ def test_a_tagged_snapshot_is_a_new_one_in_the_place_of_the_old_at_home_and_at_t
             assert estate.snapshots() == [made[0], *fresh]
             assert says(head_of(other), estate.snapshots())
             body = dict(estate.vault.repository.index.snapshots())[fresh[0]]
-            assert decode_snapshot(body).ext == {ORIGINAL: made[1]}
+            assert decode_snapshot(body).ext[ORIGINAL] == made[1]
             with pytest.raises(NotFoundError):
                 await tag(estate, made[1], add=["c"])
             estate.lose_repository()

@@ -18,6 +18,7 @@ from backuppeer import __version__
 from backuppeer.agent.owner.clearing import advise_full
 from backuppeer.agent.owner.gathering import Gathering
 from backuppeer.agent.owner.salvage import resend_metadata
+from backuppeer.agent.owner.selfset import NAME
 from backuppeer.agent.owner.upload import Upload
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.partners import Partner
@@ -172,6 +173,7 @@ class BackupJob:
             program=f"backup-peer {__version__}",
             level=self._request.level,
             dry_run=self._request.dry_run,
+            ext={NAME: carried} if (carried := self._vault.self_set.collect(self._vault.clock.now_ms())) else {},
             cancel=self._hosts.stop,
         )
         return self._subject.adapt(options)

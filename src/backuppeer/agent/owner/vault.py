@@ -23,6 +23,7 @@ from backuppeer.agent.owner.heads import ROLLED_BACK, HeadChain
 from backuppeer.agent.owner.losses import Losses, drop_lost, find_losses
 from backuppeer.agent.owner.rebuild import Loaded, OnPack, load_head, rebuild_from
 from backuppeer.agent.owner.repository import Repository
+from backuppeer.agent.owner.selfset import SelfSet
 from backuppeer.agent.owner.writer import Writer
 from backuppeer.agent.peers.choosing import choose_listed
 from backuppeer.agent.peers.names import alias_of, name_of, resolve_peer
@@ -67,6 +68,7 @@ class Vault:
         self._is_brief = False
         self.asked = OwnRequests()
         self.writer = Writer(state, keys)
+        self.self_set = SelfSet(home, state, standing, keys.peer)
 
     @property
     def repository_id(self) -> RepositoryId | None:

@@ -12,7 +12,7 @@ from backuppeer.agent.home.state import State
 from backuppeer.clock import Clock
 from backuppeer.errors import AuthenticationFault, BackupPeerError, IntegrityFault, PeerFault, RefusedError, Unavailable
 from backuppeer.ids import PeerId, shorten_peer_id
-from backuppeer.trust.evidence import EvidenceLog, Kind, Observation
+from backuppeer.trust.evidence import DayCount, EvidenceLog, Kind, Observation
 from backuppeer.trust.policy import UNCOMPARED, copy_risk, is_safe_copy, risks_of
 from backuppeer.trust.score import Level, level, score_host
 
@@ -74,6 +74,14 @@ class Standing:
         """Write down an observation, if it can be: nothing ends because it can't."""
         with bookkeeping("evidence"):
             self._evidence.record(Observation(peer, kind, self._clock.now_ms(), size_bytes, detail[:200]))
+
+    def condense(self, *, now_ms: int, days: int) -> list[DayCount]:
+        """Return what was seen of all peers in the last days, counted; as `EvidenceLog.condense`."""
+        return self._evidence.condense(now_ms=now_ms, days=days)
+
+    def take_back(self, counts: Iterable[DayCount]) -> int:
+        """Write down what this identity saw in a home before; as `EvidenceLog.take_back`."""
+        return self._evidence.take_back(counts)
 
     def blame(self, peer: PeerId, error: BackupPeerError) -> None:
         """Write down an error by whose fault it is; weather is only a missed contact."""

@@ -1,0 +1,157 @@
+"""What a home carries along with its snapshots, and what another home takes back of it."""
+
+import msgspec
+import pytest
+
+from agent.loops import SetClock
+from backuppeer.agent.home.home import Home
+from backuppeer.agent.home.keyring import create_identity, load_keys, recover_identity
+from backuppeer.agent.home.state import State
+from backuppeer.agent.owner.selfset import NAME, SelfSet, TakenBack, find_newest
+from backuppeer.agent.peers.standing import Standing
+from backuppeer.crypto.identity import SigningKey
+from backuppeer.ids import AgreementId, PeerId, RepositoryId, SnapshotId
+from backuppeer.limits import EXTENSION_BYTES, GIB, SELF_SET_PEERS
+from backuppeer.proof.statements import ZERO_HASH, Agreement, sign_statement
+from backuppeer.repo.snapshot import Snapshot, encode_snapshot
+from backuppeer.trust.evidence import EvidenceLog, Kind, Observation
+
+MASTER = bytes(range(32))
+DAY_MS = 86_400_000
+NOW_MS = 20_000 * DAY_MS + 5
+HOSTS = [SigningKey.from_seed(bytes(31) + bytes([number])) for number in (1, 2)]
+
+
+class House:
+    def __init__(self, folder, *, is_recovered=False):
+        self.home = Home(folder)
+        if is_recovered:
+            recover_identity(self.home, MASTER)
+        else:
+            create_identity(self.home, MASTER, SetClock())
+        self.keys = load_keys(self.home)
+        self.state = State(self.home.state)
+        self.evidence = EvidenceLog(folder / "evidence.db")
+        self.standing = Standing(self.state, self.evidence, SetClock())
+        self.set = SelfSet(self.home, self.state, self.standing, self.keys.peer)
+
+    def agree(self, host, *, number=0):
+        said = Agreement(
+            agreement=AgreementId(bytes([number]) * 16), revision=1, previous=ZERO_HASH, owner=self.keys.peer,
+            host=PeerId(host.public), authority=self.keys.authority, repository=RepositoryId(bytes(16)),
+            size_bytes=10**9, start_ms=5, term_s=60, lock_s=30, availability=900, notice_s=20,
+        )  # fmt: skip
+        self.state.put_agreement(said.agreement, said.host, sign_statement(said, self.keys.identity, host))
+
+    def saw(self, peer, kind, *, age=0, size_bytes=0):
+        self.evidence.record(Observation(peer, kind, NOW_MS - age * DAY_MS, size_bytes))
+
+    def close(self):
+        self.state.close()
+        self.evidence.close()
+
+
+@pytest.fixture
+def house(tmp_path):
+    made = House(tmp_path / "house")
+    made.agree(HOSTS[0])
+    made.state.meet(PeerId(HOSTS[0].public), 7, alias="alice", verified=True, whereabouts=b"there")
+    made.home.config.write_text('region = "EU"\npassphrase_command = "say it"\n')
+    for _ in range(3):
+        made.saw(PeerId(HOSTS[0].public), Kind.CONNECTED, age=2)
+    made.saw(PeerId(HOSTS[0].public), Kind.STORED, age=2, size_bytes=GIB)
+    made.saw(PeerId(HOSTS[0].public), Kind.INTEGRITY_FAULT, age=40)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def heir(tmp_path):
+    made = House(tmp_path / "heir", is_recovered=True)
+    yield made
+    made.close()
+
+
+def test_an_heir_knows_hosts_names_comparisons_evidence_and_settings_again(house, heir):
+    host = PeerId(HOSTS[0].public)
+    taken = heir.set.take_back(house.set.collect(NOW_MS))
+    assert taken == TakenBack(hosts=[host], peers=1, observations=5, has_settings=True)
+    assert heir.state.agreements() == house.state.agreements()
+    before, after = house.state.peer(host), heir.state.peer(host)
+    assert (after.alias, after.is_verified, after.whereabouts) == (before.alias, True, b"there")
+    for ask in (lambda log: log.days(host, now_ms=NOW_MS), lambda log: log.availability(host, now_ms=NOW_MS)):
+        assert ask(heir.evidence) == ask(house.evidence)
+    assert 'region = "EU"' in heir.home.config.read_text()
+    assert "say it" not in heir.home.config.read_text(), "a command of another machine"
+
+
+def test_taking_back_again_or_by_the_house_itself_changes_nothing(house, heir):
+    data = house.set.collect(NOW_MS)
+    heir.set.take_back(data)
+    assert heir.set.take_back(data) == TakenBack(hosts=[], peers=0, observations=0, has_settings=False)
+    assert house.set.take_back(data) == TakenBack(hosts=[], peers=0, observations=0, has_settings=False)
+    assert house.set.collect(NOW_MS) == data
+
+
+def test_what_the_heir_heard_itself_stays(house, heir):
+    host = PeerId(HOSTS[0].public)
+    heir.state.meet(host, 9, alias="my alice", whereabouts=b"where she is now")
+    heir.home.config.write_text('region = "US"\n')
+    heir.saw(host, Kind.CONNECTED, age=2)
+    taken = heir.set.take_back(house.set.collect(NOW_MS))
+    assert (taken.observations, taken.has_settings) == (2, False)
+    assert heir.state.peer(host).whereabouts == b"where she is now"
+    assert heir.state.peer(host).is_verified
+    assert heir.home.config.read_text() == 'region = "US"\n'
+
+
+def test_agreements_of_another_identity_or_with_wrong_signatures_are_not_taken(house, heir):
+    plain = msgspec.msgpack.decode(house.set.collect(NOW_MS))
+    ((host, signed),) = plain["agreements"]
+    for bad in ([HOSTS[1].public, signed], [host, signed[:-1] + bytes([signed[-1] ^ 1])], [host, b""]):
+        assert heir.set.take_back(msgspec.msgpack.encode({**plain, "agreements": [bad]})).hosts == []
+    assert heir.state.agreements() == []
+
+
+@pytest.mark.parametrize("data", [b"", b"\xc1", b"\x93\1\2\3", msgspec.msgpack.encode({"v": 1, "agreements": 5})])
+def test_a_set_that_can_not_be_read_teaches_nothing(heir, data):
+    assert heir.set.take_back(data) == TakenBack()
+
+
+def test_a_later_set_with_more_fields_and_kinds_is_read_as_far_as_it_is_known(house, heir):
+    plain = msgspec.msgpack.decode(house.set.collect(NOW_MS))
+    plain["seen"] += [[0, 19_990, 250, 1, 1], [99, 19_990, Kind.STORED.value, 1, 1]]
+    assert heir.set.take_back(msgspec.msgpack.encode({**plain, "more": 1})).observations == 5
+
+
+def test_too_much_is_cut_where_it_hurts_least_and_the_snapshot_can_always_be_stored(house, heir):
+    for number in range(400):
+        peer = PeerId(number.to_bytes(32, "big"))
+        house.state.meet(peer, 5, alias=f"peer {number}", whereabouts=bytes(150))
+        for age in range(60):
+            house.saw(peer, Kind.CONNECTED, age=age)
+    house.home.config.write_text("# " + "x" * 2000 + '\nregion = "EU"\n')
+    data = house.set.collect(NOW_MS)
+    assert len(data) <= EXTENSION_BYTES * 3 // 4
+    snapshot = Snapshot(
+        tree=bytes(32), time_ns=0, paths=[], host="", user="", tags=[], set="", files=0, dirs=0, bytes=0, program="",
+        ext={NAME: data},
+    )  # fmt: skip
+    assert encode_snapshot(snapshot)
+    taken = heir.set.take_back(data)
+    assert taken.hosts == [PeerId(HOSTS[0].public)]
+    assert 0 < taken.peers <= SELF_SET_PEERS
+    assert heir.state.peer(PeerId(HOSTS[0].public)).is_verified
+
+
+def test_the_newest_snapshot_that_has_one_is_asked():
+    def row(number, **ext):
+        made = Snapshot(
+            tree=bytes(32), time_ns=0, paths=[], host="", user="", tags=[], set="", files=0, dirs=0, bytes=0,
+            program="", ext=ext,
+        )  # fmt: skip
+        return SnapshotId(bytes([number]) * 32), made
+
+    assert find_newest([]) == b""
+    assert find_newest([row(1)]) == b""
+    assert find_newest([row(1, self=b"old"), row(2, self=b"new"), row(3)]) == b"new"
