@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from catalogue import LOOK_UP, MEMORY
 from cells import BUSY_SHARE, Cell, Key
 from rows import OURS, REST, RESTORE
 from source import VERSIONS
@@ -60,6 +61,12 @@ def _quic_share(cells: Cells) -> float | None:
     return raw.seconds / ours.seconds if ours and raw else None
 
 
+def _accept_share(cells: Cells) -> float | None:
+    ours, raw = _cell(cells, "quic", "first", "backup-peer-quic"), _cell(cells, "quic", "first", "raw-quic")
+    costs = [cell.cpu_s("host") for cell in (ours, raw) if cell]
+    return costs[0] / costs[1] if len(costs) == 2 and costs[1] else None
+
+
 def _engine_rate(cells: Cells) -> float | None:
     found = _cell(cells, "engine", "first", "engine")
     return found.mib_s if found else None
@@ -80,6 +87,14 @@ def _chunk_memory(cells: Cells) -> float | None:
     return found.figure("bytes of memory per chunk") if found else None
 
 
+def _catalogue(figure: str) -> Callable[[Cells], float | None]:
+    def reach(cells: Cells) -> float | None:
+        found = _cell(cells, "catalogue", "look up", "catalogue")
+        return found.figure(figure) if found else None
+
+    return reach
+
+
 def _peak(group: str) -> Callable[[Cells], float | None]:
     def reach(cells: Cells) -> float | None:
         ours = (OURS, "backup-peer-quic")
@@ -97,11 +112,14 @@ AIMS: Final = (
     Aim("restore of `small`, to restic ← REST", "small", 1.5, 2.5, "x", _times("small", RESTORE)),
     Aim("`thousand` unchanged, the whole command", "thousand", 0.4, 0.25, "s", _whole_command, is_most=True),
     Aim("`quic` first backup, to raw QUIC", "quic", 0.7, 0.8, "x", _quic_share),
+    Aim("`quic`, processor time of the host to raw QUIC's", "quic", 1.3, 1.1, "x", _accept_share, is_most=True),
     Aim("`engine` alone", "engine", 800, 1536, "MiB/s", _engine_rate),
     Aim("`src` versions 2 to 4, new bytes to restic's", "", 1.05, 1, "x", _new_bytes, is_most=True),
     Aim("highest peak of the owner, all rows", "", 300, 200, "MB", _peak("owner"), is_most=True),
     Aim("highest peak of the host, all rows", "", 150, 100, "MB", _peak("host"), is_most=True),
     Aim("`index`, memory for each of 2 million chunks", "", 64, 64, "B", _chunk_memory, is_most=True),
+    Aim("`catalogue`, a look-up among 10 million packs", "", 1, 1, "ms", _catalogue(LOOK_UP), is_most=True),
+    Aim("`catalogue`, memory for 10 million packs", "", 150, 150, "MB", _catalogue(MEMORY), is_most=True),
 )
 
 

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from catalogue import SimulatedCatalogue
 from chunks import SimulatedIndex
 from datasets import Dataset, MakeDataset, make_image, make_large, make_linear, make_small, make_thousand
 from engine import EngineAlone
@@ -24,6 +25,7 @@ REST: Final = "restic-rest"
 RESTORE: Final = "restore"
 USUAL: Final = (OURS, REST, "borg-local")
 INDEX_CHUNKS: Final = 2_000_000
+CATALOGUE_PACKS: Final = 10_000_000
 LINEAR: Final = {"linear-10k": 10_000, "linear-100k": 100_000, "linear-1m": 1_000_000}
 
 
@@ -65,6 +67,7 @@ ROWS: Final[Mapping[str, Row]] = {
     ),
     "engine": Row("the engine alone on `large`, packs dropped", make_large, ("first",), ("engine",), data="large"),
     "index": Row(f"{INDEX_CHUNKS:,} simulated chunks looked up", _nothing, ("look up",), ("index",)),
+    "catalogue": Row(f"a host's list of {CATALOGUE_PACKS:,} simulated packs", _nothing, ("look up",), ("catalogue",)),
 } | {
     name: Row(f"{count:,} files of 200 to 3,000 bytes", make_linear(count), _TWICE, (OURS,), has_many_files=True)
     for name, count in LINEAR.items()
@@ -95,6 +98,7 @@ def find_makers(scale: float) -> dict[str, Make]:
         "raw-quic": RawQuic,
         "engine": EngineAlone,
         "index": partial(SimulatedIndex, count=round(INDEX_CHUNKS * scale)),
+        "catalogue": partial(SimulatedCatalogue, count=round(CATALOGUE_PACKS * scale)),
     }
     rclone = shutil.which("rclone")
     if shutil.which("restic"):

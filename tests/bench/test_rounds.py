@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from catalogue import LOOK_UP, MEMORY, SimulatedCatalogue
 from chunks import SimulatedIndex
 from datasets import Dataset
 from engine import EngineAlone
@@ -159,6 +160,10 @@ def test_the_probes_of_index_and_engine_give_their_figures(tmp_path):
     found = SimulatedIndex(tmp_path / "i", Meter(), count=5000).backup([])
     assert found.figures["chunks"] == 5000
     assert found.figures["look-ups/s"] > 0
+    found = SimulatedCatalogue(tmp_path / "c", Meter(), count=5000).backup([])
+    assert found.figures["packs"] == 5000
+    assert found.figures[LOOK_UP] > 0
+    assert 0 < found.figures[MEMORY] < 150
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "file").write_bytes(os.urandom(1 << 20))
     report = EngineAlone(tmp_path / "e", Meter()).backup([tmp_path / "data"])

@@ -1,6 +1,7 @@
 """The tables say what the samples say: medians, spreads, ratios, aims, and how busy the machine was otherwise."""
 
 from aims import AIMS, judge_aims
+from catalogue import LOOK_UP, MEMORY
 from cells import Key, gather_cells
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,6 +11,7 @@ from table import format_line, format_markdown, format_text, make_lines
 from bench.samples import sample
 
 REST = "restic-rest"
+PEAKS = {"owner": 310 * 10**6, "host": 10}
 
 
 def test_a_cell_is_the_median_of_its_rounds_with_the_spread():
@@ -65,10 +67,17 @@ def test_aims_are_told_from_full_size_figures():
         *(sample(row="thousand", work="unchanged", seconds=s, number=n) for n, s in enumerate((0.2, 0.3, 0.9))),
         *(sample(row="src", work=f"version {n}", new_bytes=n) for n in (1, 2, 3, 4)),
         *(sample(row="src", work=f"version {n}", new_bytes=10, peer=REST) for n in (1, 2, 3, 4)),
-        sample(row="quic", peer="backup-peer-quic", seconds=10.0, peak_bytes={"owner": 310 * 10**6, "host": 10}),
-        sample(row="quic", peer="raw-quic", seconds=8.0),
+        sample(
+            row="quic",
+            peer="backup-peer-quic",
+            seconds=10.0,
+            peak_bytes={"owner": 310 * 10**6, "host": 10},
+            cpu_s={"host": 5.0},
+        ),
+        sample(row="quic", peer="raw-quic", seconds=8.0, cpu_s={"host": 4.0}),
         sample(row="engine", peer="engine", seconds=1.0),
         sample(row="index", work="look up", peer="index", figures={"bytes of memory per chunk": 65.0}),
+        sample(row="catalogue", work="look up", peer="catalogue", figures={LOOK_UP: 0.01, MEMORY: 151.0}),
     ]
     told = {aim.says: (value, word) for aim, value, word in judge_aims(gather_cells(samples), cores=2)}
     assert told == {
@@ -79,11 +88,14 @@ def test_aims_are_told_from_full_size_figures():
         "restore of `small`, to restic ← REST": (None, "not measured"),
         "`thousand` unchanged, the whole command": (0.3, "enough"),
         "`quic` first backup, to raw QUIC": (0.8, "reached"),
+        "`quic`, processor time of the host to raw QUIC's": (1.25, "enough"),
         "`engine` alone": (2048, "reached"),
         "`src` versions 2 to 4, new bytes to restic's": (0.3, "reached"),
         "highest peak of the owner, all rows": (310, "missed"),
         "highest peak of the host, all rows": (0.00001, "reached"),
         "`index`, memory for each of 2 million chunks": (65.0, "missed"),
+        "`catalogue`, a look-up among 10 million packs": (0.01, "reached"),
+        "`catalogue`, memory for 10 million packs": (151.0, "missed"),
     }
     assert len(told) == len(AIMS)
 
