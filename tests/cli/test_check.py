@@ -123,10 +123,14 @@ class Twice:
         return self.left.pop() if self.left else WHOLE
 
 
-def test_a_repair_shows_its_plan_does_just_that_and_checks_again(capsys, agent):
+WAYS = [("check", "--repair"), ("repair",)]
+
+
+@pytest.mark.parametrize("words", WAYS)
+def test_a_repair_shows_its_plan_does_just_that_and_checks_again(capsys, agent, words):
     done = RepairResult(done=["alice holds every pack"], resent=0, left_out=[])
     dummy = agent({"check": Twice(), "repair": telling([], done)})
-    code, out, _ = run(capsys, "check", "--repair", "--yes")
+    code, out, _ = run(capsys, *words, "--yes")
     assert code == 0
     assert "a repair would\n  - send again 1 pack to alice\n" in out
     assert "snapshots that are not whole stay in the list: aaaaaaaa" in out
@@ -136,9 +140,10 @@ def test_a_repair_shows_its_plan_does_just_that_and_checks_again(capsys, agent):
     assert asked.actions == ["copies"]
 
 
-def test_a_repair_with_json_tells_plan_and_outcome(capsys, agent):
+@pytest.mark.parametrize("words", WAYS)
+def test_a_repair_with_json_tells_plan_and_outcome(capsys, agent, words):
     agent({"check": Twice(), "repair": telling([], RepairResult(done=[], resent=2, left_out=[]))})
-    code, lines = ask(capsys, "check", "--repair", "--yes")
+    code, lines = ask(capsys, *words, "--yes")
     assert (code, [line["event"] for line in lines]) == (0, ["plan", "repaired", "done"])
 
 

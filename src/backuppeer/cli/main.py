@@ -53,6 +53,7 @@ VERBS: Final = {
     "mount": Verb("mount", "backup-peer mount /mnt/backups"),
     "stats": Verb("stats", "backup-peer stats latest"),
     "check": Verb("check", "backup-peer check --read-data-subset 5%"),
+    "repair": Verb("repair", "backup-peer repair --read-data-subset 5%"),
     "audit": Verb("audit", "backup-peer audit verify-proof alice.proof"),
     "status": Verb("status", "backup-peer status"),
     "passphrase": Verb("passphrase", "backup-peer passphrase set"),

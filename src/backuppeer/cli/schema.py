@@ -191,6 +191,7 @@ LINES: Final[dict[str, tuple[Any, Mapping[str, type]]]] = {
     "prune": (PruneResult, {**_WORK, "plan": PrunePlan}),
     "tag": (TagResult, _WORK),
     "check": (CheckResult, {**_WORK, "plan": CheckResult, "repaired": RepairResult}),
+    "repair": (CheckResult, {**_WORK, "plan": CheckResult, "repaired": RepairResult}),
     "diff": (DiffResult, {**_WORK, "change": DiffRow}),
     "dump": (DumpResult, {**_WORK, EventName.START: DumpStart}),
     "mount": (MountResult, {**_WORK, "mounted": Mounted}),
@@ -211,6 +212,7 @@ _LINES_ABOUT: Final = "JSON lines; this is the schema of each; the last is `done
 _ABOUT: Final = {
     "backup": f"{_LINES_ABOUT}, or `done` and then `error` (code 3) when fewer hosts than `copies` hold it",
     "check": f"{_LINES_ABOUT}, or `done` and then `error` with problems (15) or hosts not reached (3, 11)",
+    "repair": f"{_LINES_ABOUT}, as of `check`",
     "dump": f"with --target FILE only: {_LINES_ABOUT}",
 }
 
