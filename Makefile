@@ -44,7 +44,11 @@ test-fast: venv
 	$(RUN) pytest -m 'not slow' -n 4 --dist worksteal
 
 test-slow: venv
-	$(RUN) pytest -m slow -n 4 --dist worksteal
+	$(RUN) pytest -m 'slow and not long' -n 4 --dist worksteal
+
+# Every crime of docs/crimes.md, by a real host: ten minutes.
+crimes: venv
+	$(RUN) pytest tests/e2e/test_crimes.py -n 2 --dist worksteal
 
 check: lint test-fast
 

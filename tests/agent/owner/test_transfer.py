@@ -15,7 +15,7 @@ from agent.parties import two_parties
 from backuppeer.agent.host.serving import Serving
 from backuppeer.agent.owner import fetch as fetch_module
 from backuppeer.agent.owner import upload as upload_module
-from backuppeer.agent.owner.fetch import Fetch, read_range
+from backuppeer.agent.owner.fetch import Ears, Fetch, read_range
 from backuppeer.agent.owner.spans import RecentSpans
 from backuppeer.agent.owner.upload import Pace, Upload
 from backuppeer.agent.peers import retry as retry_module
@@ -61,7 +61,7 @@ class Run:
     """One upload and one fetch of an owner over partners, and what they told."""
 
     def __init__(self, owner, partners):
-        self.owner, self.states, self.blamed, self.copies = owner, [], [], []
+        self.owner, self.states, self.blamed, self.copies, self.notes = owner, [], [], [], []
         self.stop, self.before_copy = threading.Event(), lambda: None
         self.upload = Upload(
             owner.repository,
@@ -75,8 +75,7 @@ class Run:
             owner.repository.ledger,
             {each.agreement: each for each in partners},
             clock=LookedAtClock(),
-            blame=lambda who, error: self.blamed.append((who.peer, type(error))),
-            say=self.say,
+            ears=Ears(lambda who, error: self.blamed.append((who.peer, type(error))), self.say, self.notes.append),
         )
 
     def say(self, state, text):
@@ -172,6 +171,14 @@ def test_a_host_that_returns_a_flipped_bit_is_blamed_and_the_next_copy_used(hous
             damage_packs(liar)
             assert await run.read(draft) == set(blobs)
             assert run.blamed == [(liar.peer, IntegrityFault)]
+            (note,) = run.notes
+            assert "returned wrong bytes of pack" in note
+            again = draft_of(owner, noise(9, 300_000))
+            await run.store(again)
+            damage_packs(liar)
+            run.fetch._failed_s.clear()
+            await run.read(again)
+            assert run.notes == [note], "once for each host, however much it returns wrong"
 
     asyncio.run(scenario())
 

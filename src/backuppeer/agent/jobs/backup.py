@@ -222,7 +222,7 @@ class BackupJob:
         before = self._vault.incomplete
         if not self._has_dropped and not before:
             return
-        repository, source = self._vault.repository, self._vault.source(say=self._reporter.say_state, wait_s=0.0)
+        repository, source = self._vault.repository, self._vault.source(self._reporter, wait_s=0.0)
         trees = TreeReader(repository.keys, repository.index, cache=repository.cache, source=source)
         snapshots = list_snapshots(repository.index)
         try:

@@ -184,7 +184,7 @@ class CheckJob:
         for agreement in agreements:
             stock = self._found.stocks[agreement]
             partners[agreement] = AbsentPartner.of(stock.partner, stock.away) if stock.away else stock.partner
-        return self._vault.source_of(partners, say=self._reporter.say_state, wait_s=wait_s, keep_bytes=0)
+        return self._vault.source_of(partners, self._reporter, wait_s=wait_s, keep_bytes=0)
 
     def _compare_head(self) -> None:
         newest = self._vault.heads.newest()

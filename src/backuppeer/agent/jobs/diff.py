@@ -66,7 +66,7 @@ class DiffJob:
             for name in named
         )
         repository = self._vault.repository
-        source = self._vault.source(say=self._reporter.say_state)
+        source = self._vault.source(self._reporter)
         trees = TreeReader(repository.keys, repository.index, cache=repository.cache, source=source)
         self._reporter.begin("comparing", unit="folder")
         batches = pull(self._compare(trees, old, new), self._stop)

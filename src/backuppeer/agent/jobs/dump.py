@@ -67,7 +67,7 @@ class DumpJob:
         snapshot_id, snapshot = lookup.choose(self._request.snapshot, SnapshotFilter(set_name=self._request.set))
         repository = self._vault.repository
         wait_s = math.inf if self._request.wait_s is None else self._request.wait_s
-        source = self._vault.source(say=self._reporter.say_state, wait_s=wait_s)
+        source = self._vault.source(self._reporter, wait_s=wait_s)
         trees = TreeReader(repository.keys, repository.index, cache=repository.cache, source=source)
         way = await run_aside(
             lambda: find_entry(trees, snapshot.tree, split_path(self._path), is_typed=True), self._stop, source.cancel

@@ -51,7 +51,7 @@ class FindJob:
         wanted = one_of_each(set_name=request.set, host=request.host, tag=request.tag, path=request.path)
         chosen = lookup.choose_all(self._request.snapshots, wanted)
         repository = self._vault.repository
-        source = self._vault.source(say=self._reporter.say_state)
+        source = self._vault.source(self._reporter)
         trees = TreeReader(repository.keys, repository.index, cache=repository.cache, source=source)
         finder = Finder(trees, matcher, on_error=self._leave_out, check=self._check)
         self._reporter.begin("searching", unit="folder")

@@ -111,7 +111,7 @@ class PruneJob:
         moving = [pack for pack in plan.repack if pack in leaving]
         self._reporter.begin("packing anew", unit="pack", files_total=len(moving), bytes_total=plan.move_bytes)
         self._reporter.sent_bytes = lambda: upload.sent_bytes
-        source = self._vault.source(say=self._reporter.say_state)
+        source = self._vault.source(self._reporter)
         staying = await self._hosts.in_thread(upload, partial(self._repack, census, moving, packer, source))
         drop = Drop(leaving - staying - unfinished, leaving & unfinished)
         told: list[Partner] = []
@@ -198,7 +198,7 @@ class PruneJob:
 
     def _census(self) -> Census:
         repository = self._vault.repository
-        source = self._vault.source(say=self._reporter.say_state)
+        source = self._vault.source(self._reporter)
         trees = TreeReader(repository.keys, repository.index, cache=repository.cache, source=source)
         return Census(trees, repository.index, check=self._check)
 

@@ -133,7 +133,7 @@ class RestoreJob:
     def _make_restorer(self) -> Restorer:
         repository = self._vault.repository
         wait_s = math.inf if self._request.wait_s is None else self._request.wait_s
-        self._source = self._vault.source(say=self._reporter.say_state, wait_s=wait_s)
+        self._source = self._vault.source(self._reporter, wait_s=wait_s)
         return Restorer(
             repository.keys,
             repository.index,

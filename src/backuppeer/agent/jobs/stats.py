@@ -39,7 +39,7 @@ class StatsJob:
         await lookup.mend(copies=False)
         chosen = lookup.choose_all(self._request.snapshots, SnapshotFilter(set_name=self._request.set))
         repository = self._vault.repository
-        source = self._vault.source(say=self._reporter.say_state)
+        source = self._vault.source(self._reporter)
         trees = TreeReader(repository.keys, repository.index, cache=repository.cache, source=source)
         self._reporter.begin("counting", unit="folder")
 

@@ -126,7 +126,7 @@ class UndeleteJob:
 
     def _source(self) -> PackSource:
         # Made in the loop that it fetches in, and used in a thread.
-        return self._vault.source(say=self._reporter.say_state)
+        return self._vault.source(self._reporter)
 
     def _plan(self, source: PackSource) -> Salvage:
         """Choose, and read the directories of what is chosen; in a thread."""

@@ -15,7 +15,7 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, Protocol, TypeVar
+from typing import Final, NamedTuple, Protocol, TypeVar
 
 from backuppeer.agent.owner.pacing import Pacer, SlowError
 from backuppeer.agent.owner.spans import RecentSpans, Span, cut_from
@@ -57,6 +57,15 @@ _BLOCK_LEAVES: Final = BLOCK_BYTES // LEAF_BYTES
 Ranges = Sequence[tuple[int, int]]
 T = TypeVar("T")
 Blame = Callable[[Partner, BackupPeerError], None]
+Note = Callable[[str], None]
+
+
+class Ears(NamedTuple):
+    """Who hears what: `blame` whose fault it was, `say` who is waited for, `note` who gives something wrong."""
+
+    blame: Blame
+    say: Say
+    note: Note
 
 
 class _Cancellable(Protocol):
@@ -85,16 +94,16 @@ class Fetch:
         partners: dict[AgreementId, Partner],
         *,
         clock: Clock,
-        blame: Blame,
-        say: Say,
+        ears: Ears,
         wait_s: float | None = None,
         keep_bytes: int = FETCH_CACHE_BYTES,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._ledger, self._partners = ledger, partners
-        self._clock, self._blame = clock, blame
+        self._clock, self._ears = clock, ears
+        self._noted: set[AgreementId] = set()
         self._wait_s = RETRY_BUDGET_S if wait_s is None else wait_s
-        self._herald = Herald(say, clock)
+        self._herald = Herald(ears.say, clock)
         self._recent = RecentSpans(keep_bytes)
         self._pacer = Pacer(clock)
         self._failed_s: dict[AgreementId, float] = {}
@@ -134,7 +143,7 @@ class Fetch:
                 try:
                     taken = self._fetch_from(partner, copy, ranges, _Patience(wait_s, self._patience_s(others)))
                 except (IntegrityFault, RefusedError, ProtocolViolation, Unavailable) as exc:
-                    self._note_failure(partner, exc)
+                    self._note_failure(partner, pack, exc)
                     failures[copy.agreement] = exc
                 else:
                     self._gone.pop(copy.agreement, None)
@@ -166,12 +175,16 @@ class Fetch:
         while (left_s := end_s - self._clock.monotonic_s()) > 0:
             yield min(left_s, RETRY_MOST_S)
 
-    def _note_failure(self, partner: Partner, error: BackupPeerError) -> None:
+    def _note_failure(self, partner: Partner, pack: LogicalId, error: BackupPeerError) -> None:
         if isinstance(error, SlowError):
             return
         self._herald.over(partner.name, is_back=False)
-        self._blame(partner, error)
+        self._ears.blame(partner, error)
         self._failed_s[partner.agreement] = self._clock.monotonic_s()
+        # Once for each host: who returns one pack wrong may return a thousand so, and a check counts them.
+        if not isinstance(error, Unavailable) and partner.agreement not in self._noted:
+            self._noted.add(partner.agreement)
+            self._ears.note(_describe(partner.name, pack, error))
 
     def _lately_gone(self, copy: Copy) -> Unavailable | None:
         """Return the failure of a host that was waited for in vain lately."""
@@ -253,6 +266,16 @@ async def _within(limit_s: float | None, step: Coroutine[None, None, T], name: s
             return await step
     except TimeoutError:
         raise SlowError(f"{name} takes much longer than another host that has it") from None
+
+
+def _describe(host: str, pack: LogicalId, error: BackupPeerError) -> str:
+    """Return what to tell of a host that is there, and gives a pack wrong or not at all."""
+    name = pack.hex()[:8]
+    if isinstance(error, RefusedError):
+        return f"{host} does not give pack {name} ({error.message}); `backup-peer repair` mends what hosts lost"
+    if isinstance(error, IntegrityFault):
+        return f"{host} returned wrong bytes of pack {name}, not used; `backup-peer repair --read-data` looks for more"
+    return f"{host} broke the protocol when asked for pack {name} ({error.message}): its answer is not used"
 
 
 def _summarise(pack: LogicalId, failures: Mapping[str, BackupPeerError]) -> BackupPeerError:

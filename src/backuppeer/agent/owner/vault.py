@@ -18,7 +18,7 @@ from backuppeer.agent.home.state import State
 from backuppeer.agent.owner.asking import REMOVALS_UNKNOWN, OwnRequests
 from backuppeer.agent.owner.copying import copy_missing
 from backuppeer.agent.owner.deleted import weigh_findings
-from backuppeer.agent.owner.fetch import Fetch
+from backuppeer.agent.owner.fetch import Ears, Fetch
 from backuppeer.agent.owner.heads import ROLLED_BACK, HeadChain
 from backuppeer.agent.owner.losses import Losses, drop_lost, find_losses
 from backuppeer.agent.owner.rebuild import Loaded, OnPack, load_head, rebuild_from
@@ -28,7 +28,7 @@ from backuppeer.agent.owner.writer import Writer
 from backuppeer.agent.peers.choosing import choose_listed
 from backuppeer.agent.peers.names import alias_of, name_of, resolve_peer
 from backuppeer.agent.peers.partners import Partner, Reach
-from backuppeer.agent.peers.retry import Say, retry
+from backuppeer.agent.peers.retry import retry
 from backuppeer.agent.peers.standing import Standing
 from backuppeer.agent.reporter import Reporter
 from backuppeer.clock import Clock
@@ -47,9 +47,9 @@ _RECOVERED: Final = "recovery.done"
 _INCOMPLETE: Final = "snapshots.incomplete"
 
 
-def _silent(state: str, text: str) -> None:
+def _silent(*texts: str) -> None:
     """Tell nobody."""
-    del state, text
+    del texts
 
 
 class Vault:
@@ -225,15 +225,15 @@ class Vault:
             if next(ledger.missing_at(agreement, index.packs()), None) is None
         ]
 
-    def source(self, *, say: Say = _silent, wait_s: float | None = None) -> Fetch:
-        """Return where packs are read from; 0 seconds: each host is asked once. `say` hears who is waited for."""
-        return self.source_of({p.agreement: p for p in self.partners()}, say=say, wait_s=wait_s)
+    def source(self, reporter: Reporter | None = None, *, wait_s: float | None = None) -> Fetch:
+        """Return where packs are read from; 0 seconds: each host is asked once. `reporter` hears of hosts."""
+        return self.source_of({p.agreement: p for p in self.partners()}, reporter, wait_s=wait_s)
 
     def source_of(
         self,
         partners: Mapping[AgreementId, Partner],
+        reporter: Reporter | None = None,
         *,
-        say: Say = _silent,
         wait_s: float | None = None,
         keep_bytes: int = FETCH_CACHE_BYTES,
     ) -> Fetch:
@@ -242,8 +242,7 @@ class Vault:
             self.repository.ledger,
             dict(partners),
             clock=self.clock,
-            blame=self.blame,
-            say=say,
+            ears=Ears(self.blame, *((reporter.say_state, reporter.note) if reporter else (_silent, _silent))),
             wait_s=wait_s,
             keep_bytes=keep_bytes,
         )
