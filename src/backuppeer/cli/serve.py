@@ -79,7 +79,7 @@ async def compose(home: Home) -> Agent:
     requests = Requests(state, premises, standing, clock, identity=keys.identity)
     serving = Serving(premises, requests.consider_proposal, standing.blame)
     sweeping = Sweeping(premises, clock)
-    serving.on_deleted = sweeping.wake
+    serving.answering.on_deleted = sweeping.wake
     hooks = Hooks(
         # The agent is made last, of parts that need to call it: hence by name, at the time of the call.
         may_answer=lambda peer: agent.may_answer(peer),  # noqa: PLW0108

@@ -102,7 +102,13 @@ def _reconcile_prefix(  # the seam between one folder and one slice of the catal
     drop = [stored for stored in listed if stored not in good]
     result.added += sum(row.stored not in listed for row in add)
     # One that was deleted and is gone was being erased when the machine stopped: nothing is missing.
-    result.missing += catalogue.count_alive(agreement, [stored for stored in drop if stored not in found])
+    alive = catalogue.list_alive(agreement, drop)
+    result.missing += sum(stored not in found for stored in alive)
+    if alive:
+        # Before the rows go, with which all knowledge of these packs would go: their owner is to be told (losses.py).
+        catalogue.suspect(agreement, alive)
+    if add:
+        catalogue.suspect(agreement, [row.stored for row in add], is_back=True)
     if add or drop:
         catalogue.change_packs(agreement, add=add, drop=drop)
 

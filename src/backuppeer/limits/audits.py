@@ -38,3 +38,17 @@ AUDIT_SMALL_PACK_BYTES: Final = 1 * MIB
 BULK_READ_BYTES: Final = 1 * GIB
 BULK_READ_PERCENT: Final = 1
 """Read whole blocks of each month: so much, or this part of what is stored if that is less."""
+
+# --- what a host answers, and looks for by itself
+AUDIT_ANSWER_BYTES: Final = 1 * MIB
+"""Leaves that one answer shows, and a host keeps in memory for it; samples beyond stay unanswered."""
+AUDIT_BUDGET_LEAST_BYTES: Final = 64 * MIB
+"""Read a day for the audits of one agreement, whatever its size: `audit --now` again and again over a small one."""
+AUDIT_BUDGET_PERMILLE: Final = 5
+"""And so much of what is agreed on: a day's plan reads 0.1 % of it at most, leaf hashes included."""
+AUDIT_BUDGET_BULK_READS: Final = 2
+"""And the month's bulk read on one day, once more if it failed half-way."""
+LOSS_REPORTS_PER_AGREEMENT: Final = 1024
+"""Files of at most 37 KiB that stay; a disk that loses more than that is told by what is no longer listed."""
+LOSSES_SETTLED_AT_ONCE: Final = 64
+"""Suspects read whole again before one report: 1 GiB of full packs."""
