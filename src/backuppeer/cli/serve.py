@@ -41,6 +41,7 @@ from backuppeer.agent.home.state import State
 from backuppeer.agent.host.hosting import Hosting
 from backuppeer.agent.host.premises import Premises
 from backuppeer.agent.host.requests import Requests
+from backuppeer.agent.host.scrubbing import Scrubbing
 from backuppeer.agent.host.serving import Serving
 from backuppeer.agent.host.sweeping import Sweeping
 from backuppeer.agent.owner.connecting import Connecting
@@ -99,7 +100,7 @@ async def compose(home: Home) -> Agent:
     binding = partial(make_binding, transport, keys, clock)
     hosting = Hosting(state, keys.identity, clock, requests=requests, binding=binding, free=premises.free_for)
     vault = Vault(home, keys, state, clock, reach=reach, standing=standing)
-    as_host = HostSide(premises, requests, hosting, sweeping)
+    as_host = HostSide(premises, requests, hosting, sweeping, Scrubbing(premises, clock))
     as_owner = OwnerSide(market, knocking, connecting, vault)
     agent = Agent(Parts(home, keys, state, clock, transport, sessions, reach, standing), as_host, as_owner)
     return agent

@@ -33,6 +33,7 @@ from backuppeer.host.quota import Quota, Totals, Usage
 from backuppeer.host.reader import DamagedPackError, PackReader
 from backuppeer.host.rebuild import Reconciliation, reconcile, sweep_incoming
 from backuppeer.host.removals import Removals
+from backuppeer.host.scrub import Scrub
 from backuppeer.host.site import check_site, free_bytes
 from backuppeer.host.sweep import Sweep
 from backuppeer.ids import AgreementId, PeerId, StoredId
@@ -42,8 +43,8 @@ from backuppeer.limits import FREE_DISK_FLOOR_BYTES, PACK_LIST_PAGE, PACK_TARGET
 class Store:
     """An open store. Made by `create_store` or `open_store`; `close` it.
 
-    `quota`, `leases`, `heads`, `removals`, `sweep`, `losses` and `budget` are its other doors; `notes` are sentences
-    for the host's human about what was found and repaired while opening.
+    `quota`, `leases`, `heads`, `removals`, `sweep`, `losses`, `budget` and `scrub` are its other doors; `notes` are
+    sentences for the host's human about what was found and repaired while opening.
     """
 
     def __init__(self, layout: Layout, marker: Marker, *, presence: Presence, quota: Quota, write: Write) -> None:
@@ -74,6 +75,7 @@ class Store:
             host=marker.peer,
         )
         self.budget = AuditBudget(self._catalogue)
+        self.scrub = Scrub(self._catalogue, self.losses, open_pack=self.open_pack, presence=presence)
         self._target = Target(layout=layout, catalogue=self._catalogue, write=write)
         try:
             self._load(is_new=is_new)

@@ -57,8 +57,8 @@ class Proving:
             case GetLosses():
                 await self._list_losses(store, channel, message)
 
-    def report(self, store: Store, agreement: AgreementId, *suspects: StoredId) -> None:
-        """Look again at what is suspected to be lost, and sign and keep a report of it; never raises.
+    def report(self, store: Store, agreement: AgreementId, *suspects: StoredId) -> list[StoredId]:
+        """Look again at what is suspected to be lost, sign and keep a report of it, and return what is; never raises.
 
         A disk that can't be written can't keep a report: the suspicion stays, and is settled later.
         """
@@ -68,9 +68,10 @@ class Proving:
         except BackupPeerError as exc:
             _log.warning("lost packs can't be reported yet", reason=exc.message)
             self._premises.note(f"lost packs can't be reported to their owner yet: {exc.message}")
-            return
+            return []
         for stored in lost:
             _log.error("a pack is lost", pack=stored.hex(), agreement=agreement.hex())
+        return lost
 
     async def _acknowledge(self, store: Store, channel: Channel, message: AckPacks) -> None:
         signed, packs = await run_whole(
