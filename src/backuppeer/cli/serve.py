@@ -28,6 +28,7 @@ from backuppeer.agent.commands.mend import MendCommands
 from backuppeer.agent.commands.mount import MountCommands
 from backuppeer.agent.commands.owner import OwnerCommands
 from backuppeer.agent.commands.prune import PruneCommands
+from backuppeer.agent.commands.rebut import RebutCommands
 from backuppeer.agent.commands.take_over import TakeOverCommands
 from backuppeer.agent.commands.undelete import UndeleteCommands
 from backuppeer.agent.commands.upkeep import look_first
@@ -162,7 +163,7 @@ def _make_mount_handlers(mount: MountCommands) -> dict[str, Handler]:
 def _make_further_handlers(agent: Agent) -> dict[str, Handler]:
     undelete = UndeleteCommands(agent)
     mine: dict[str, Handler] = {"peers/deleted": undelete.list_all, "peers/undelete": undelete.undelete}
-    mine |= _make_take_over_handlers(TakeOverCommands(agent))
+    mine |= _make_take_over_handlers(TakeOverCommands(agent)) | {"rebut": RebutCommands(agent).rebut}
     return mine | _make_mount_handlers(MountCommands(agent))
 
 

@@ -198,9 +198,9 @@ class Losses:
         """
         graveyard = self._removals.graveyard
         removed = {stored for stored in packs if graveyard.is_deleted(agreement, stored)}
-        for kind, kept in self._removals.each_signed(agreement) if packs else ():
+        for name, kept in self._removals.each_signed(agreement) if packs else ():
             named = packs.intersection(kept.packs)
-            removed = removed - named if kind == "revive" else removed | named
+            removed = removed - named if name.kind == "revive" else removed | named
         return removed
 
     def _still_lost(self, agreement: AgreementId, packs: Sequence[StoredId]) -> list[StoredId]:
