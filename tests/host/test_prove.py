@@ -2,13 +2,20 @@
 
 import os
 import shutil
+from contextlib import suppress
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from backuppeer.errors import AuthenticationFault, ProtocolViolation, RefusedError, StoreUnavailable
+from backuppeer.errors import AuthenticationFault, LocalError, ProtocolViolation, RefusedError, StoreUnavailable
+from backuppeer.host import catalogue
+from backuppeer.host import losses as losses_module
 from backuppeer.host.budget import day_budget
+from backuppeer.host.losses import join_report, split_report
 from backuppeer.host.prove import Answer, Denial, acknowledge, answer_challenge, say_held
 from backuppeer.host.store import open_store
+from backuppeer.ids import StoredId
 from backuppeer.limits import AUDIT_ANSWER_BYTES, AUDIT_SAMPLE_LEAVES, LEAF_BYTES, MIB
 from backuppeer.proof.audits import UNANSWERED, Sample, check_shown, hash_shown, open_answer, sign_challenge
 from backuppeer.proof.custody import HeadHeld, LossCause, LossReport, StoreAck, hash_signed, open_packs
@@ -412,3 +419,69 @@ def test_reports_come_in_pages(store, world, lease, rng):
     assert ([one.number for one in page], more) == ([1, 2, 3], True)
     page, more = store.losses.list_reports(A, after=3, limit=3)
     assert ([one.number for one in page], more) == ([4, 5], False)
+
+
+def test_a_pack_that_can_t_be_read_again_stays_suspected_and_the_others_are_reported(store, world, kept, monkeypatch):
+    small, large, _ = kept
+    pack_path(store, small).unlink()
+    bad, read = pack_path(store, large).stat().st_ino, os.preadv
+
+    def fail(descriptor, buffers, offset):
+        if os.fstat(descriptor).st_ino == bad:
+            raise OSError(5, "Input/output error")
+        return read(descriptor, buffers, offset)
+
+    store.losses.suspect(A, [small, large])
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "preadv", fail)
+        assert settle(store, world) == [small]
+    assert not store.has(A, large)
+    assert settle(store, world) == []
+    assert store.has(A, large), "it is whole"
+
+
+def test_reports_have_a_cap_beyond_which_a_loss_is_only_listed_no_more(store, world, kept, monkeypatch):
+    monkeypatch.setattr(losses_module, "LOSS_REPORTS_PER_AGREEMENT", 1)
+    small, large, _ = kept
+    for stored in (small, large):
+        pack_path(store, stored).unlink()
+    store.losses.suspect(A, [small])
+    assert settle(store, world) == [small]
+    store.losses.suspect(A, [large])
+    with pytest.raises(LocalError):
+        settle(store, world)
+    assert not store.has(A, large)
+    assert settle(store, world) == [], "nothing is read again and again"
+    assert reports(store, world) == [(LossCause.MISSING, {small})]
+
+
+PACKS = st.lists(st.binary(min_size=32, max_size=32).map(StoredId), min_size=1, max_size=20)
+
+
+@given(signed=st.binary(max_size=300), packs=PACKS)
+def test_the_file_of_a_report_says_what_was_written(signed, packs):
+    assert split_report(join_report(signed, packs)) == (signed, tuple(packs))
+
+
+@given(data=st.binary(max_size=200))
+def test_what_is_no_report_is_refused(data):
+    for candidate in (data, b"BPLOSS1\n" + data):
+        with suppress(ValueError):
+            signed, packs = split_report(candidate)
+            assert join_report(signed, packs) == candidate
+
+
+def test_a_catalogue_of_the_version_before_goes_on(world, directory, monkeypatch, rng):
+    with monkeypatch.context() as patch:
+        patch.setattr(catalogue, "_SCHEMA", catalogue._SCHEMA[:4])
+        path = directory.with_name("old.db")
+        old = catalogue.open_database(path, catalogue._SCHEMA, synchronous="NORMAL")
+        old.execute("INSERT INTO packs (agreement, stored, size) VALUES (?, ?, 10)", (A, b"s" * 32))
+        old.close()
+    opened, is_new = catalogue.open_catalogue(path)
+    assert not is_new
+    assert opened.list_packs(A, b"", 9) == [(b"s" * 32, 10)]
+    opened.suspect(A, [StoredId(b"s" * 32)])
+    assert opened.list_packs(A, b"", 9) == []
+    opened.close()
+    assert path.with_name("old.db.v4.bak").exists()

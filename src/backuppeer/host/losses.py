@@ -15,12 +15,13 @@ import re
 import sqlite3
 import threading
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from backuppeer.crypto.identity import SigningKey
-from backuppeer.errors import LocalError, PeerFault, StoreUnavailable
+from backuppeer.errors import BackupPeerError, LocalError, PeerFault, StoreUnavailable
 from backuppeer.host.catalogue import Catalogue
 from backuppeer.host.disk import make_directory, replace_file, translate_failures
 from backuppeer.host.heads import Heads
@@ -33,6 +34,7 @@ from backuppeer.ids import AgreementId, PeerId, StoredId
 from backuppeer.limits import (
     ACK_PACKS,
     LOSS_REPORTS_PER_AGREEMENT,
+    LOSS_RETRY_S,
     LOSSES_SETTLED_AT_ONCE,
     PACK_TARGET_BYTES,
     STATEMENT_BYTES,
@@ -78,6 +80,7 @@ class Losses:
         self._layout, self._catalogue, self._host = layout, catalogue, host
         self._leases, self._heads, self._removals, self._presence = leases, heads, removals, presence
         self._lock = threading.Lock()
+        self._retry_ms: dict[AgreementId, int] = {}
 
     def suspect(self, agreement: AgreementId, packs: Iterable[StoredId]) -> None:
         """Note that packs may be lost; `settle` finds out.
@@ -113,11 +116,23 @@ class Losses:
     def settle(self, agreement: AgreementId, *, signer: SigningKey, now_ms: int) -> list[StoredId]:
         """Look at up to LOSSES_SETTLED_AT_ONCE suspects again, report those that are lost, durably; return these.
 
+        After a failure nothing is tried for LOSS_RETRY_S: an owner who asks on and on must not have all read each time.
+
         Raises:
-            StoreUnavailable: the disk is gone, or can't be read or written: nothing is said of what is left.
+            StoreUnavailable: the disk is gone, or can't be written: what is left stays suspected.
             DamagedStateError: the head that is held can't be read, so nothing can be signed.
+            LocalError: there are too many reports.
 
         """
+        if 0 < self._retry_ms.get(agreement, 0) - now_ms <= LOSS_RETRY_S * 1000:
+            return []
+        try:
+            return self._settle(agreement, signer=signer, now_ms=now_ms)
+        except BackupPeerError:
+            self._retry_ms[agreement] = now_ms + LOSS_RETRY_S * 1000
+            raise
+
+    def _settle(self, agreement: AgreementId, *, signer: SigningKey, now_ms: int) -> list[StoredId]:
         sql = "SELECT stored FROM lost WHERE agreement = ? AND number = 0 LIMIT ?"
         with self._lock:
             rows = self._catalogue.run(lambda db: db.execute(sql, (agreement, LOSSES_SETTLED_AT_ONCE)).fetchall())
@@ -125,11 +140,12 @@ class Losses:
             removed = self._list_removed(agreement, suspects)
             causes: defaultdict[LossCause, list[StoredId]] = defaultdict(list)
             for stored in sorted(suspects):
-                cause = None if stored in removed else self._look_again(agreement, stored)
-                if cause is None:
-                    self.clear(agreement, stored)
-                else:
-                    causes[cause].append(stored)
+                with self._unless_unreadable():
+                    cause = None if stored in removed else self._look_again(agreement, stored)
+                    if cause is None:
+                        self.clear(agreement, stored)
+                    else:
+                        causes[cause].append(stored)
             for cause, packs in causes.items():
                 self._report(agreement, packs, cause, signer=signer, now_ms=now_ms)
         return [stored for packs in causes.values() for stored in packs]
@@ -191,6 +207,19 @@ class Losses:
                 return LossCause.DAMAGED
         return None
 
+    @contextmanager
+    def _unless_unreadable(self) -> Iterator[None]:
+        """Leave a pack that can't be read for later, so that the others don't wait for it.
+
+        Raises:
+            StoreUnavailable: it is all of the store.
+
+        """
+        try:
+            yield
+        except StoreUnavailable:
+            self._presence.check()
+
     def _list_removed(self, agreement: AgreementId, packs: set[StoredId]) -> set[StoredId]:
         """Return those of the packs of which the owner's last word was to remove them.
 
@@ -205,15 +234,11 @@ class Losses:
 
     def _still_lost(self, agreement: AgreementId, packs: Sequence[StoredId]) -> list[StoredId]:
         """Return those of an old report that were not stored again since; what can't be read is not taken for whole."""
-        lost = []
+        whole = set()
         for stored in packs:
-            try:
-                is_lost = self._look_again(agreement, stored) is not None
-            except StoreUnavailable:
-                self._presence.check()
-                is_lost = True
-            lost += [stored] if is_lost else []
-        return lost
+            with self._unless_unreadable():
+                whole |= {stored} if self._look_again(agreement, stored) is None else set()
+        return [stored for stored in packs if stored not in whole]
 
     # --- reports
     def _report(

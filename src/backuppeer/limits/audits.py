@@ -52,6 +52,8 @@ LOSS_REPORTS_PER_AGREEMENT: Final = 1024
 """Files of at most 37 KiB that stay; a disk that loses more than that is told by what is no longer listed."""
 LOSSES_SETTLED_AT_ONCE: Final = 64
 """Suspects read whole again before one report: 1 GiB of full packs."""
+LOSS_RETRY_S: Final = 600
+"""After a report could not be written, until it is tried again."""
 LOSS_GRACE_S: Final = 900.0
 """What was gone when the store was opened is looked for again after this: its human may be moving folders."""
 LOSS_TOLD_S: Final = 30 * 86_400
