@@ -10,7 +10,7 @@ from backuppeer.host.store import create_store, open_store
 from backuppeer.limits import MIB
 from backuppeer.proof.custody import LossCause
 from host.host_world import NOW_MS, World, agreement_id, put_pack
-from host.test_prove import flip, pack_path, reports
+from host.losing import flip, pack_path, reports
 
 A = agreement_id()
 TESTS = Path(__file__).resolve().parents[1]

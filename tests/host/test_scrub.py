@@ -13,7 +13,7 @@ from backuppeer.limits import GIB, SCRUB_BYTES_PER_S, SCRUB_DAY_LEAST_BYTES, SCR
 from backuppeer.proof.custody import LossCause
 from backuppeer.proof.removals import PackDelete
 from host.host_world import NOW_MS, agreement_id, put_pack
-from host.test_prove import change, flip, pack_path, reports, settle
+from host.losing import change, flip, pack_path, reports, settle
 
 A, B = agreement_id(), agreement_id(2)
 DAY_MS = 86_400_000

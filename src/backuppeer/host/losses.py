@@ -8,7 +8,8 @@ its owner asked to remove. A disk that is away, or that can't be read, is no los
     losses/<number>  "BPLOSS1" 0x0A ‖ u32be(length) ‖ signed report ‖ stored ids, 32 bytes each
 
 The files can't be made again from anything, as they are signed and were perhaps shown: they are never removed. The file
-of a damaged pack stays, too, as most ranges of it may be good; a new upload replaces it.
+of a damaged pack stays for LOSS_KEPT_S, or the lock if that is longer, as most ranges of it may be good; a new upload
+replaces it. It counts as used no more: its owner needs the room to send again what was in it.
 """
 
 import re
@@ -22,17 +23,19 @@ from typing import Final, NamedTuple
 
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import BackupPeerError, LocalError, PeerFault, StoreUnavailable
-from backuppeer.host.catalogue import Catalogue
+from backuppeer.host.catalogue import Catalogue, PackRow
 from backuppeer.host.disk import make_directory, replace_file, translate_failures
 from backuppeer.host.heads import Heads
 from backuppeer.host.layout import STORED_ID_BYTES, Layout
 from backuppeer.host.leases import Leases
 from backuppeer.host.marker import Presence
+from backuppeer.host.quota import Quota
 from backuppeer.host.reader import DamagedPackError, PackReader
 from backuppeer.host.removals import Removals
-from backuppeer.ids import AgreementId, PeerId, StoredId
+from backuppeer.ids import AgreementId, StoredId
 from backuppeer.limits import (
     ACK_PACKS,
+    LOSS_KEPT_S,
     LOSS_REPORTS_PER_AGREEMENT,
     LOSS_RETRY_S,
     LOSSES_SETTLED_AT_ONCE,
@@ -44,6 +47,10 @@ from backuppeer.proof.custody import LossCause, LossReport, open_packs, sign_los
 _MAGIC: Final = b"BPLOSS1\n"
 _NAME: Final = re.compile(r"[0-9]{8}")
 _FILE_BYTES: Final = 2 * STATEMENT_BYTES + ACK_PACKS * STORED_ID_BYTES
+_SPOILED: Final = """
+    SELECT p.stored, p.size FROM lost l JOIN packs p ON p.agreement = l.agreement AND p.stored = l.stored
+    WHERE l.agreement = ? AND l.number > 0 AND l.age_s <= (SELECT age_s FROM ages) - ? AND p.due_s IS NULL LIMIT ?
+"""
 
 
 class KeptReport(NamedTuple):
@@ -75,9 +82,9 @@ class Losses:
         heads: Heads,
         removals: Removals,
         presence: Presence,
-        host: PeerId,
+        quota: Quota,
     ) -> None:
-        self._layout, self._catalogue, self._host = layout, catalogue, host
+        self._layout, self._catalogue, self._quota = layout, catalogue, quota
         self._leases, self._heads, self._removals, self._presence = leases, heads, removals, presence
         self._lock = threading.Lock()
         self._retry_ms: dict[AgreementId, int] = {}
@@ -93,8 +100,10 @@ class Losses:
 
     def clear(self, agreement: AgreementId, stored: StoredId) -> None:
         """Note that a pack is whole."""
+        uncounted = self._catalogue.count_reported(agreement, [stored])
         sql = "DELETE FROM lost WHERE agreement = ? AND stored = ?"
         self._catalogue.run(lambda db: db.execute(sql, (agreement, stored)))
+        self._quota.put_back(agreement, uncounted.size_bytes, packs=uncounted.packs)
 
     def is_lost(self, agreement: AgreementId, stored: StoredId) -> bool:
         """Return whether a pack is lost, or suspected to be."""
@@ -112,6 +121,23 @@ class Losses:
         sql = "SELECT agreement, COUNT(*), MAX(time_ms) FROM lost WHERE number > 0 AND time_ms >= ? GROUP BY agreement"
         rows = self._catalogue.run(lambda db: db.execute(sql, (time_ms,)).fetchall())
         return [LossCount(AgreementId(agreement), int(packs), int(last)) for agreement, packs, last in rows]
+
+    def list_spoiled(self) -> list[tuple[AgreementId, PackRow]]:
+        """Return packs that were reported long ago, lie here still, and are read again in vain; a few at a time.
+
+        Raises:
+            StoreUnavailable: the disk is gone.
+
+        """
+        spoiled = []
+        for agreement in self._list_aged():
+            for row in self._list_kept(agreement):
+                with self._unless_unreadable():
+                    if self._look_again(agreement, row.stored) is None:
+                        self.clear(agreement, row.stored)
+                    else:
+                        spoiled.append((agreement, row))
+        return spoiled
 
     def settle(self, agreement: AgreementId, *, signer: SigningKey, now_ms: int) -> list[StoredId]:
         """Look at up to LOSSES_SETTLED_AT_ONCE suspects again, report those that are lost, durably; return these.
@@ -182,6 +208,7 @@ class Losses:
             known = self._last_known(agreement)
             for number, path in self._files(agreement):
                 if number > known and (report := self._read(agreement, number, path)) is not None:
+                    # What is lost is not counted yet: the quotas are set after this.
                     self._note(agreement, number, self._still_lost(agreement, report.packs), report.time_ms)
                 elif number > known:
                     notes.append(f"a report of lost packs is damaged, and told nobody any more: {path}")
@@ -260,16 +287,31 @@ class Losses:
             # Durable before anybody is told: what a host said once it says again.
             replace_file(folder / f"{number:08d}", join_report(signed, packs))
         self._note(agreement, number, packs, now_ms)
+        uncounted = self._catalogue.count_reported(agreement, packs)
+        self._quota.release(agreement, uncounted.size_bytes, packs=uncounted.packs)
 
     def _note(self, agreement: AgreementId, number: int, packs: list[StoredId], time_ms: int) -> None:
         def act(db: sqlite3.Connection) -> None:
             with db:
                 db.execute("BEGIN")
                 rows = [(agreement, stored, number, time_ms) for stored in packs]
-                db.executemany("INSERT OR REPLACE INTO lost VALUES (?, ?, ?, ?)", rows)
+                db.executemany("INSERT OR REPLACE INTO lost VALUES (?, ?, ?, ?, (SELECT age_s FROM ages))", rows)
                 db.execute("INSERT OR REPLACE INTO reports VALUES (?, ?)", (agreement, number))
 
         self._catalogue.run(act)
+
+    def _list_aged(self) -> list[AgreementId]:
+        sql = "SELECT DISTINCT agreement FROM lost WHERE number > 0 AND age_s <= (SELECT age_s FROM ages) - ?"
+        rows = self._catalogue.run(lambda db: db.execute(sql, (LOSS_KEPT_S,)).fetchall())
+        return [AgreementId(row[0]) for row in rows]
+
+    def _list_kept(self, agreement: AgreementId) -> list[PackRow]:
+        """Return packs of which only spoiled bytes were kept, for as long as a deleted one is kept at least."""
+        lease = self._leases.find(agreement)
+        kept_s = max(LOSS_KEPT_S, lease.terms.lock_s if lease else 0)
+        values = (agreement, kept_s, LOSSES_SETTLED_AT_ONCE)
+        rows = self._catalogue.run(lambda db: db.execute(_SPOILED, values).fetchall())
+        return [PackRow(StoredId(stored), int(size)) for stored, size in rows]
 
     def _last_known(self, agreement: AgreementId) -> int:
         sql = "SELECT number FROM reports WHERE agreement = ?"
@@ -290,7 +332,9 @@ class Losses:
             data = file.read(_FILE_BYTES + 1)
         try:
             signed, packs = split_report(data)
-            said = open_packs(LossReport, signed, packs, host=self._host, agreement=agreement)
+            said = open_packs(
+                LossReport, signed, packs, host=self._leases.get(agreement).terms.host, agreement=agreement
+            )
         except (ValueError, PeerFault):
             return None  # spoiled by the disk: nobody would believe it
         return KeptReport(number, signed, packs, said.time_ms)

@@ -64,7 +64,6 @@ class Store:
         self.heads = Heads(layout, self.leases, presence, settle_drafts=self._catalogue.settle_drafts)
         self._graveyard = graveyard = Graveyard(self._catalogue)
         self.removals = Removals(layout, graveyard, leases=self.leases, heads=self.heads, presence=presence)
-        self.sweep = Sweep(layout, self._catalogue, self.removals, quota=quota, presence=presence)
         self.losses = Losses(
             layout,
             self._catalogue,
@@ -72,8 +71,9 @@ class Store:
             heads=self.heads,
             removals=self.removals,
             presence=presence,
-            host=marker.peer,
+            quota=quota,
         )
+        self.sweep = Sweep(layout, self._catalogue, self.removals, losses=self.losses, quota=quota, presence=presence)
         self.budget = AuditBudget(self._catalogue)
         self.scrub = Scrub(self._catalogue, self.losses, open_pack=self.open_pack, presence=presence)
         self._target = Target(layout=layout, catalogue=self._catalogue, write=write)
@@ -202,9 +202,11 @@ class Store:
         with self.removals.lock:  # what a sweep erases right now is none
             is_gone = not self._layout.pack(agreement, stored).exists()
             if is_gone and self.removals.graveyard.is_alive(agreement, stored):
+                is_counted = not self._catalogue.count_reported(agreement, [stored]).packs
                 self.losses.suspect(agreement, [stored])
                 self._catalogue.change_packs(agreement, add=(), drop=[stored])
-                self.quota.release(agreement, size_bytes, packs=1)
+                if is_counted:
+                    self.quota.release(agreement, size_bytes, packs=1)
 
     def read(self, agreement: AgreementId, stored: StoredId, *, offset: int, length: int) -> bytes:
         """Return exactly `length` bytes of a stored pack from `offset`, as they lie on the disk.

@@ -52,6 +52,8 @@ LOSS_REPORTS_PER_AGREEMENT: Final = 1024
 """Files of at most 37 KiB that stay; a disk that loses more than that is told by what is no longer listed."""
 LOSSES_SETTLED_AT_ONCE: Final = 64
 """Suspects read whole again before one report: 1 GiB of full packs."""
+LOSS_KEPT_S: Final = 60 * 86_400
+"""How long what is left of a damaged pack stays for its owner to read, of the time that the host's agent runs."""
 LOSS_RETRY_S: Final = 600
 """After a report could not be written, until it is tried again."""
 LOSS_GRACE_S: Final = 900.0
