@@ -101,7 +101,7 @@ async def compose(home: Home) -> Agent:
     binding = partial(make_binding, transport, keys, clock)
     hosting = Hosting(state, keys.identity, clock, requests=requests, binding=binding, free=premises.free_for)
     vault = Vault(home, keys, state, clock, reach=reach, standing=standing)
-    as_host = HostSide(premises, requests, hosting, sweeping, Scrubbing(premises, clock))
+    as_host = HostSide(premises, requests, hosting, sweeping, Scrubbing(premises, clock, serving.proving))
     as_owner = OwnerSide(market, knocking, connecting, vault)
     agent = Agent(Parts(home, keys, state, clock, transport, sessions, reach, standing), as_host, as_owner)
     return agent

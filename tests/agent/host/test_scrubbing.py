@@ -5,9 +5,14 @@ import asyncio
 from agent.host.test_proving import dealing
 from agent.host.test_serving import noise
 from backuppeer.agent.host import scrubbing as scrubbing_module
+from backuppeer.agent.host.proving import Proving
 from backuppeer.agent.host.scrubbing import Scrubbing
 from backuppeer.limits import LOSS_GRACE_S, LOSS_TOLD_S, SCRUB_LOOK_S
 from backuppeer.proof.custody import LossReport, open_packs
+
+
+def scrubbing_of(house):
+    return Scrubbing(house.premises, house.clock, Proving(house.premises))
 
 
 def scenario_of(house, owner, act):
@@ -31,7 +36,7 @@ def reopen(house):
 
 
 def test_what_the_scrub_finds_is_reported_to_the_owner_and_told_to_the_host_s_human(house, owner):
-    scrubbing = Scrubbing(house.premises, house.clock)
+    scrubbing = scrubbing_of(house)
 
     async def act(deal, stored):
         deal.damage(stored)
@@ -51,7 +56,7 @@ def test_what_the_scrub_finds_is_reported_to_the_owner_and_told_to_the_host_s_hu
 
 
 def test_what_was_gone_when_the_store_was_opened_is_looked_for_again_before_it_is_reported(house, owner):
-    scrubbing = Scrubbing(house.premises, house.clock)
+    scrubbing = scrubbing_of(house)
 
     async def act(deal, stored):
         (path,) = deal.store.directory.rglob(stored.hex())
@@ -68,7 +73,7 @@ def test_what_was_gone_when_the_store_was_opened_is_looked_for_again_before_it_i
 
 
 def test_a_folder_that_comes_back_is_no_loss(house, owner):
-    scrubbing = Scrubbing(house.premises, house.clock)
+    scrubbing = scrubbing_of(house)
 
     async def act(deal, stored):
         (path,) = deal.store.directory.rglob(stored.hex())
@@ -87,7 +92,7 @@ def test_a_folder_that_comes_back_is_no_loss(house, owner):
 
 
 def test_a_report_that_can_t_be_written_is_made_later_and_nothing_is_signed_meanwhile(house, owner):
-    scrubbing = Scrubbing(house.premises, house.clock)
+    scrubbing = scrubbing_of(house)
 
     async def act(deal, stored):
         deal.damage(stored)
@@ -105,7 +110,7 @@ def test_a_report_that_can_t_be_written_is_made_later_and_nothing_is_signed_mean
 
 
 def test_a_store_that_is_away_is_looked_at_again_later(house, monkeypatch):
-    scrubbing = Scrubbing(house.premises, house.clock)
+    scrubbing = scrubbing_of(house)
     assert scrubbing.look() == SCRUB_LOOK_S, "no pack yet"
     house.premises.directory.rename(house.premises.directory.with_name("unplugged"))
     assert scrubbing.describe(house.state) == []

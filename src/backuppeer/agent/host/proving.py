@@ -5,6 +5,7 @@ Knows: the three messages, what to do about packs that turn out to be lost. Must
 """
 
 import asyncio
+from collections.abc import Callable
 
 import structlog
 
@@ -41,6 +42,8 @@ class Proving:
 
     def __init__(self, premises: Premises) -> None:
         self._premises = premises
+        self.on_loss: Callable[[], None] = lambda: None
+        """Called in a thread when a loss was reported."""
 
     async def answer(self, store: Store, channel: Channel, message: Inquiry) -> None:
         """Answer one question about the agreement that it names, which is the asking owner's.
@@ -71,6 +74,8 @@ class Proving:
             return []
         for stored in lost:
             _log.error("a pack is lost", pack=stored.hex(), agreement=agreement.hex())
+        if lost:
+            self.on_loss()
         return lost
 
     async def _acknowledge(self, store: Store, channel: Channel, message: AckPacks) -> None:

@@ -26,8 +26,8 @@ _log = structlog.get_logger()
 class Scrubbing:
     """The one scrub of this home, from the start of the agent to its end."""
 
-    def __init__(self, premises: Premises, clock: Clock) -> None:
-        self._premises, self._clock, self._proving = premises, clock, Proving(premises)
+    def __init__(self, premises: Premises, clock: Clock, proving: Proving) -> None:
+        self._premises, self._clock, self.proving = premises, clock, proving
         self._store: Store | None = None
         self._settle_s = 0.0
         """When what is suspected is looked at again, by the monotonic clock."""
@@ -53,7 +53,7 @@ class Scrubbing:
         store = self._premises.open()
         self._settle(store)
         step = store.scrub.step(now_ms=self._clock.now_ms(), total_bytes=store.totals().used_bytes)
-        is_told = step.suspected is not None and bool(self._proving.report(store, step.suspected))
+        is_told = step.suspected is not None and bool(self.proving.report(store, step.suspected))
         if step.trouble and not is_told:
             self._premises.note(step.trouble)
         return step.pause_s
@@ -77,7 +77,7 @@ class Scrubbing:
             self._store, self._settle_s = store, now_s + LOSS_GRACE_S
         if now_s < self._settle_s:
             return
-        found = [self._proving.report(store, agreement) for agreement in store.losses.list_suspected()]
+        found = [self.proving.report(store, agreement) for agreement in store.losses.list_suspected()]
         self._settle_s = now_s if any(found) else now_s + SCRUB_LOOK_S
 
 
