@@ -227,12 +227,7 @@ class Catalogue:
 
     def count_reported(self, agreement: AgreementId, packs: Iterable[StoredId]) -> Count:
         """Return how much of these packs is listed, but was reported as lost, and so is not counted as used."""
-        sql = (
-            "SELECT p.size FROM packs p JOIN lost l ON l.agreement = p.agreement AND l.stored = p.stored"
-            " WHERE p.agreement = ? AND p.stored = ? AND l.number > 0"
-        )
-        sizes = self.run(lambda db: [row[0] for one in packs for row in db.execute(sql, (agreement, one)).fetchall()])
-        return Count(len(sizes), sum(sizes))
+        return self.run(lambda db: count_reported(db, agreement, packs))
 
     def put_agreement(self, agreement: AgreementId, signed: bytes, *, owner: PeerId, revision: int) -> None:
         """Keep a second copy of the newest revision of an agreement."""
@@ -245,6 +240,16 @@ class Catalogue:
         with self._lock, translate_failures(self._root):
             rows = self._connection.execute("SELECT agreement, signed FROM agreements").fetchall()
         return {AgreementId(agreement): bytes(signed) for agreement, signed in rows}
+
+
+def count_reported(db: sqlite3.Connection, agreement: AgreementId, packs: Iterable[StoredId]) -> Count:
+    """Return what `Catalogue.count_reported` does, for whoever is alone on the connection already."""
+    sql = (
+        "SELECT p.size FROM packs p JOIN lost l ON l.agreement = p.agreement AND l.stored = p.stored"
+        " WHERE p.agreement = ? AND p.stored = ? AND l.number > 0"
+    )
+    sizes = [int(row[0]) for stored in packs for row in db.execute(sql, (agreement, stored)).fetchall()]
+    return Count(len(sizes), sum(sizes))
 
 
 def open_catalogue(path: Path) -> tuple[Catalogue, bool]:

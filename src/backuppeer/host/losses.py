@@ -23,7 +23,7 @@ from typing import Final, NamedTuple
 
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import BackupPeerError, LocalError, PeerFault, StoreUnavailable
-from backuppeer.host.catalogue import Catalogue, PackRow
+from backuppeer.host.catalogue import Catalogue, Count, PackRow, count_reported
 from backuppeer.host.disk import make_directory, replace_file, translate_failures
 from backuppeer.host.heads import Heads
 from backuppeer.host.layout import STORED_ID_BYTES, Layout
@@ -86,7 +86,8 @@ class Losses:
     ) -> None:
         self._layout, self._catalogue, self._quota = layout, catalogue, quota
         self._leases, self._heads, self._removals, self._presence = leases, heads, removals, presence
-        self._lock = threading.Lock()
+        self.lock = threading.Lock()
+        """Held while suspects are looked at and reported: who takes packs off the list meanwhile would count twice."""
         self._retry_ms: dict[AgreementId, int] = {}
 
     def suspect(self, agreement: AgreementId, packs: Iterable[StoredId]) -> None:
@@ -100,9 +101,13 @@ class Losses:
 
     def clear(self, agreement: AgreementId, stored: StoredId) -> None:
         """Note that a pack is whole."""
-        uncounted = self._catalogue.count_reported(agreement, [stored])
-        sql = "DELETE FROM lost WHERE agreement = ? AND stored = ?"
-        self._catalogue.run(lambda db: db.execute(sql, (agreement, stored)))
+
+        def act(db: sqlite3.Connection) -> Count:
+            uncounted = count_reported(db, agreement, [stored])
+            db.execute("DELETE FROM lost WHERE agreement = ? AND stored = ?", (agreement, stored))
+            return uncounted
+
+        uncounted = self._catalogue.run(act)
         self._quota.put_back(agreement, uncounted.size_bytes, packs=uncounted.packs)
 
     def is_lost(self, agreement: AgreementId, stored: StoredId) -> bool:
@@ -160,7 +165,7 @@ class Losses:
 
     def _settle(self, agreement: AgreementId, *, signer: SigningKey, now_ms: int) -> list[StoredId]:
         sql = "SELECT stored FROM lost WHERE agreement = ? AND number = 0 LIMIT ?"
-        with self._lock:
+        with self.lock:
             rows = self._catalogue.run(lambda db: db.execute(sql, (agreement, LOSSES_SETTLED_AT_ONCE)).fetchall())
             suspects = {StoredId(stored) for (stored,) in rows}
             removed = self._list_removed(agreement, suspects)
@@ -208,8 +213,9 @@ class Losses:
             known = self._last_known(agreement)
             for number, path in self._files(agreement):
                 if number > known and (report := self._read(agreement, number, path)) is not None:
-                    # What is lost is not counted yet: the quotas are set after this.
-                    self._note(agreement, number, self._still_lost(agreement, report.packs), report.time_ms)
+                    lost = self._still_lost(agreement, report.packs)
+                    self.suspect(agreement, lost)
+                    self._note(agreement, number, lost, report.time_ms)  # the quotas are set after this
                 elif number > known:
                     notes.append(f"a report of lost packs is damaged, and told nobody any more: {path}")
         return notes
@@ -286,19 +292,24 @@ class Losses:
             make_directory(folder)
             # Durable before anybody is told: what a host said once it says again.
             replace_file(folder / f"{number:08d}", join_report(signed, packs))
-        self._note(agreement, number, packs, now_ms)
-        uncounted = self._catalogue.count_reported(agreement, packs)
+        uncounted = self._note(agreement, number, packs, now_ms)
         self._quota.release(agreement, uncounted.size_bytes, packs=uncounted.packs)
 
-    def _note(self, agreement: AgreementId, number: int, packs: list[StoredId], time_ms: int) -> None:
-        def act(db: sqlite3.Connection) -> None:
+    def _note(self, agreement: AgreementId, number: int, packs: list[StoredId], time_ms: int) -> Count:
+        """Write down that suspects were reported; return what so is counted no more. Not what came again meanwhile."""
+        sql = (
+            "UPDATE lost SET number = ?, time_ms = ?, age_s = (SELECT age_s FROM ages)"
+            " WHERE agreement = ? AND stored = ?"
+        )
+
+        def act(db: sqlite3.Connection) -> Count:
             with db:
                 db.execute("BEGIN")
-                rows = [(agreement, stored, number, time_ms) for stored in packs]
-                db.executemany("INSERT OR REPLACE INTO lost VALUES (?, ?, ?, ?, (SELECT age_s FROM ages))", rows)
+                db.executemany(sql, [(number, time_ms, agreement, stored) for stored in packs])
                 db.execute("INSERT OR REPLACE INTO reports VALUES (?, ?)", (agreement, number))
+                return count_reported(db, agreement, packs)
 
-        self._catalogue.run(act)
+        return self._catalogue.run(act)
 
     def _list_aged(self) -> list[AgreementId]:
         sql = "SELECT DISTINCT agreement FROM lost WHERE number > 0 AND age_s <= (SELECT age_s FROM ages) - ?"

@@ -199,7 +199,7 @@ class Store:
 
     def _drop_gone(self, agreement: AgreementId, stored: StoredId, size_bytes: int) -> None:
         """List a pack no more whose file is gone: so its owner sees the loss, and may bring it again."""
-        with self.removals.lock:  # what a sweep erases right now is none
+        with self.removals.lock, self.losses.lock:  # what a sweep erases right now is none
             is_gone = not self._layout.pack(agreement, stored).exists()
             if is_gone and self.removals.graveyard.is_alive(agreement, stored):
                 is_counted = not self._catalogue.count_reported(agreement, [stored]).packs

@@ -99,7 +99,7 @@ class Sweep:
         """
         self._presence.check()
         erased = Erased()
-        with self._lock:
+        with self._lock, self._losses.lock:
             for agreement, rows in groupby(self._graveyard.list_due(SWEEP_BATCH), key=itemgetter(0)):
                 packs = [row for _, row in rows]
                 uncounted = self._catalogue.count_reported(agreement, [row.stored for row in packs])
