@@ -28,6 +28,7 @@ from backuppeer.agent.commands.mend import MendCommands
 from backuppeer.agent.commands.mount import MountCommands
 from backuppeer.agent.commands.owner import OwnerCommands
 from backuppeer.agent.commands.prune import PruneCommands
+from backuppeer.agent.commands.rebut import RebutCommands
 from backuppeer.agent.commands.take_over import TakeOverCommands
 from backuppeer.agent.commands.undelete import UndeleteCommands
 from backuppeer.agent.commands.upkeep import look_first
@@ -41,6 +42,7 @@ from backuppeer.agent.home.state import State
 from backuppeer.agent.host.hosting import Hosting
 from backuppeer.agent.host.premises import Premises
 from backuppeer.agent.host.requests import Requests
+from backuppeer.agent.host.scrubbing import Scrubbing
 from backuppeer.agent.host.serving import Serving
 from backuppeer.agent.host.sweeping import Sweeping
 from backuppeer.agent.owner.connecting import Connecting
@@ -81,7 +83,7 @@ async def compose(home: Home, secret: bytes) -> Agent:
     requests = Requests(state, premises, standing, clock, identity=keys.identity)
     serving = Serving(premises, requests.consider_proposal, standing.blame)
     sweeping = Sweeping(premises, clock)
-    serving.on_deleted = sweeping.wake
+    serving.answering.on_deleted = sweeping.wake
     hooks = Hooks(
         # The agent is made last, of parts that need to call it: hence by name, at the time of the call.
         may_answer=lambda peer: agent.may_answer(peer),  # noqa: PLW0108
@@ -101,7 +103,7 @@ async def compose(home: Home, secret: bytes) -> Agent:
     binding = partial(make_binding, transport, keys, clock)
     hosting = Hosting(state, keys.identity, clock, requests=requests, binding=binding, free=premises.free_for)
     vault = Vault(home, keys, state, clock, reach=reach, standing=standing)
-    as_host = HostSide(premises, requests, hosting, sweeping)
+    as_host = HostSide(premises, requests, hosting, sweeping, Scrubbing(premises, clock, serving.proving))
     as_owner = OwnerSide(market, knocking, connecting, vault)
     agent = Agent(Parts(home, keys, state, clock, transport, sessions, reach, standing), as_host, as_owner)
     return agent
@@ -163,7 +165,7 @@ def _make_mount_handlers(mount: MountCommands) -> dict[str, Handler]:
 def _make_further_handlers(agent: Agent) -> dict[str, Handler]:
     undelete = UndeleteCommands(agent)
     mine: dict[str, Handler] = {"peers/deleted": undelete.list_all, "peers/undelete": undelete.undelete}
-    mine |= _make_take_over_handlers(TakeOverCommands(agent))
+    mine |= _make_take_over_handlers(TakeOverCommands(agent)) | {"rebut": RebutCommands(agent).rebut}
     return mine | _make_mount_handlers(MountCommands(agent))
 
 

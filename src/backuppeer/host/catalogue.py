@@ -66,7 +66,43 @@ _SCHEMA: Final = (
     ) WITHOUT ROWID;
     CREATE INDEX deletes_doubled ON deletes (agreement) WHERE is_doubled;
     """,
+    # lost: what is gone or spoiled though it was acknowledged; number: of the report that says so, 0 as long as it is a
+    # suspicion; age_s: the store's age then (losses.py). What was reported counts as used no more. audited: bytes read
+    # for audits on `day`, counted from 1970 (budget.py). scrubs: how far the store has been read (scrub.py).
+    """
+    CREATE TABLE lost (
+        agreement BLOB NOT NULL,
+        stored BLOB NOT NULL,
+        number INTEGER NOT NULL DEFAULT 0,
+        time_ms INTEGER NOT NULL DEFAULT 0,
+        age_s INTEGER NOT NULL DEFAULT 0,
+        PRIMARY KEY (agreement, stored)
+    ) WITHOUT ROWID;
+    CREATE INDEX lost_suspects ON lost (agreement) WHERE number = 0;
+    CREATE INDEX lost_age ON lost (age_s) WHERE number > 0;
+    CREATE TABLE reports (agreement BLOB PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE TABLE audited (agreement BLOB PRIMARY KEY, day INTEGER NOT NULL, bytes INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE TABLE scrubs (
+        day INTEGER NOT NULL DEFAULT 0,
+        bytes INTEGER NOT NULL DEFAULT 0,
+        began_ms INTEGER NOT NULL DEFAULT 0,
+        agreement BLOB NOT NULL DEFAULT x'',
+        stored BLOB NOT NULL DEFAULT x''
+    );
+    INSERT INTO scrubs DEFAULT VALUES;
+    """,
 )
+_LIST_PACKS: Final = """
+    SELECT stored, size FROM packs p WHERE agreement = ? AND stored > ? AND due_s IS NULL
+    AND NOT EXISTS (SELECT 1 FROM lost l WHERE l.agreement = p.agreement AND l.stored = p.stored)
+    ORDER BY stored LIMIT ?
+"""
+
+_COUNT_PACKS: Final = """
+    SELECT agreement, COUNT(*), SUM(size) FROM packs p WHERE NOT EXISTS (
+        SELECT 1 FROM lost l WHERE l.agreement = p.agreement AND l.stored = p.stored AND l.number > 0
+    ) GROUP BY agreement
+"""
 
 
 class PackRow(NamedTuple):
@@ -109,6 +145,8 @@ class Catalogue:
     def add_pack(self, agreement: AgreementId, stored: StoredId, size: int, *, upon: int | None = None) -> bool:
         """Add a pack and return True, or False when it is listed already. `upon`: of a draft, the head held before it.
 
+        Whatever was wrong with it, it is whole now: True as well if it was lost, and so not counted.
+
         Raises:
             StoreUnavailable: the disk refuses.
 
@@ -117,8 +155,11 @@ class Catalogue:
             "INSERT INTO packs (agreement, stored, size, upon, born_s)"
             " VALUES (?, ?, ?, ?, (SELECT age_s FROM ages)) ON CONFLICT DO NOTHING"
         )
+        healed = "DELETE FROM lost WHERE agreement = ? AND stored = ? RETURNING number"
         with self._lock, translate_failures(self._root):
-            return self._connection.execute(sql, (agreement, stored, size, upon)).rowcount == 1
+            reports = self._connection.execute(healed, (agreement, stored)).fetchall()
+            is_new = self._connection.execute(sql, (agreement, stored, size, upon)).rowcount == 1
+        return is_new or any(number for (number,) in reports)
 
     def settle_drafts(self, agreement: AgreementId) -> None:
         """Let the drafts of an agreement be packs as any other: a further head is about to be accepted."""
@@ -146,19 +187,27 @@ class Catalogue:
         return None if row is None else int(row[0])
 
     def list_packs(self, agreement: AgreementId, after: bytes, limit: int) -> list[PackRow]:
-        """Return up to `limit` packs that are not deleted, in order of their ids, from the first after `after` on."""
-        sql = (
-            "SELECT stored, size FROM packs WHERE agreement = ? AND stored > ? AND due_s IS NULL"
-            " ORDER BY stored LIMIT ?"
-        )
+        """Return up to `limit` packs, neither deleted nor lost, in order of their ids, from the first after `after`."""
         with self._lock, translate_failures(self._root):
-            rows = self._connection.execute(sql, (agreement, after, limit)).fetchall()
+            rows = self._connection.execute(_LIST_PACKS, (agreement, after, limit)).fetchall()
         return [PackRow(StoredId(stored), int(size)) for stored, size in rows]
 
-    def count_alive(self, agreement: AgreementId, packs: Iterable[StoredId]) -> int:
-        """Return how many of these packs are listed and not deleted."""
+    def list_alive(self, agreement: AgreementId, packs: Iterable[StoredId]) -> list[StoredId]:
+        """Return those of these packs that are listed and not deleted."""
         sql = "SELECT 1 FROM packs WHERE agreement = ? AND stored = ? AND due_s IS NULL"
-        return self.run(lambda db: sum(1 for stored in packs if db.execute(sql, (agreement, stored)).fetchone()))
+        return self.run(lambda db: [stored for stored in packs if db.execute(sql, (agreement, stored)).fetchone()])
+
+    def suspect(self, agreement: AgreementId, packs: Iterable[StoredId], *, is_back: bool = False) -> None:
+        """Note that packs may be lost; what is known to be lost stays so. They are listed no more until it is clear.
+
+        `is_back`: files that are there; of those among them that were lost nobody knows any more whether they are.
+        """
+        sql = "INSERT INTO lost (agreement, stored) VALUES (?, ?) ON CONFLICT DO NOTHING"
+        if is_back:
+            sql = "UPDATE lost SET number = 0 WHERE agreement = ? AND stored = ?"
+        with self._lock, translate_failures(self._root), self._connection as connection:
+            connection.execute("BEGIN")
+            connection.executemany(sql, ((agreement, stored) for stored in packs))
 
     def packs_of_prefix(self, agreement: AgreementId, prefix: int) -> dict[StoredId, int]:
         """Return the lengths of the packs whose id begins with the byte `prefix`."""
@@ -169,10 +218,16 @@ class Catalogue:
             return {StoredId(s): int(n) for s, n in self._connection.execute(sql, (agreement, low, high))}
 
     def count_packs(self) -> dict[AgreementId, Count]:
-        """Return what each agreement holds, deleted packs included: they take their room until they are erased."""
-        sql = "SELECT agreement, COUNT(*), SUM(size) FROM packs GROUP BY agreement"
+        """Return what each agreement holds, deleted packs included: they take their room until they are erased.
+
+        Lost ones are not: it is not their owner's fault that what is left of them takes room.
+        """
         with self._lock, translate_failures(self._root):
-            return {AgreementId(a): Count(int(n), int(size)) for a, n, size in self._connection.execute(sql)}
+            return {AgreementId(a): Count(int(n), int(size)) for a, n, size in self._connection.execute(_COUNT_PACKS)}
+
+    def count_reported(self, agreement: AgreementId, packs: Iterable[StoredId]) -> Count:
+        """Return how much of these packs is listed, but was reported as lost, and so is not counted as used."""
+        return self.run(lambda db: count_reported(db, agreement, packs))
 
     def put_agreement(self, agreement: AgreementId, signed: bytes, *, owner: PeerId, revision: int) -> None:
         """Keep a second copy of the newest revision of an agreement."""
@@ -185,6 +240,16 @@ class Catalogue:
         with self._lock, translate_failures(self._root):
             rows = self._connection.execute("SELECT agreement, signed FROM agreements").fetchall()
         return {AgreementId(agreement): bytes(signed) for agreement, signed in rows}
+
+
+def count_reported(db: sqlite3.Connection, agreement: AgreementId, packs: Iterable[StoredId]) -> Count:
+    """Return what `Catalogue.count_reported` does, for whoever is alone on the connection already."""
+    sql = (
+        "SELECT p.size FROM packs p JOIN lost l ON l.agreement = p.agreement AND l.stored = p.stored"
+        " WHERE p.agreement = ? AND p.stored = ? AND l.number > 0"
+    )
+    sizes = [int(row[0]) for stored in packs for row in db.execute(sql, (agreement, stored)).fetchall()]
+    return Count(len(sizes), sum(sizes))
 
 
 def open_catalogue(path: Path) -> tuple[Catalogue, bool]:

@@ -20,6 +20,7 @@ from backuppeer.host.leases import Leases
 from backuppeer.host.marker import Presence
 from backuppeer.ids import AgreementId
 from backuppeer.limits import STATEMENT_BYTES
+from backuppeer.proof.custody import Standing
 from backuppeer.proof.removals import NO_HEAD
 from backuppeer.proof.statements import Agreement, Head, HeadReceipt, sign_statement, statement_hash
 from backuppeer.proof.writer import verify_head
@@ -87,6 +88,16 @@ class Heads:
         """
         held = self.get(agreement)
         return NO_HEAD if held is None else (statement_hash(held.signed_head), held.head.number)
+
+    def name_standing(self, agreement: AgreementId) -> Standing:
+        """Return where this host says something about the packs of an agreement now: upon which revision and head.
+
+        Raises:
+            as `get`.
+
+        """
+        terms = statement_hash(self._leases.get(agreement).signed)
+        return Standing(agreement, terms, *self.name_held(agreement))
 
     def put_head(
         self, agreement: AgreementId, signed_head: bytes, signed_grant: bytes, *, signer: SigningKey, now_ms: int

@@ -1,8 +1,8 @@
 """Where things lie in a store: names, made only from ids of checked length, and back.
 
 Knows: `DIR/backup-peer-store`, `catalogue.db`, `incoming/`, `agreements/<agreement>/` with `agreement`, `head`,
-`removals/<number>.<delete|revive>` and `packs/<xx>/<stored>[.leaves]`. Must not know: what is inside. A
-peer's bytes become a name only as lower-case hex of an exact length, so no id can climb out of the folder.
+`removals/<number>.<delete|revive>`, `losses/<number>`, `packs/<xx>/<stored>[.leaves]`. Must not know: what is inside.
+A peer's bytes become a name only as lower-case hex of an exact length, so no id can climb out of the folder.
 """
 
 from dataclasses import dataclass
@@ -60,6 +60,10 @@ class Layout:
     def removals(self, agreement: AgreementId) -> Path:
         """Return the folder of an agreement's signed deletes and revives."""
         return self.folder(agreement) / "removals"
+
+    def losses(self, agreement: AgreementId) -> Path:
+        """Return the folder of this host's reports of packs that it lost."""
+        return self.folder(agreement) / "losses"
 
     def pack(self, agreement: AgreementId, stored: StoredId) -> Path:
         """Return the file of a pack.

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from backuppeer.errors import DamagedStateError, ProtocolViolation
-from backuppeer.host.disk import translate_failures
+from backuppeer.host.disk import forget_pages, translate_failures
 from backuppeer.host.incoming import write_leaves
 from backuppeer.host.layout import LEAVES_SUFFIX
 from backuppeer.host.quota import leaves_bytes
@@ -121,14 +121,19 @@ class PackReader:
         return self._leaves
 
     def verify(self) -> None:
-        """Read the whole pack and check it against its stored id.
+        """Read the whole pack, from the disk where the system lets us, and check it against its stored id.
 
         Raises:
             DamagedPackError: the bytes are not those of the id.
             StoreUnavailable: the disk is gone or failing.
 
         """
-        self._leaves = self._hash_leaves()
+        # What lies in memory says nothing about the disk. And afterwards: nobody else asks for it soon.
+        forget_pages(self._descriptor)
+        try:
+            self._leaves = self._hash_leaves()
+        finally:
+            forget_pages(self._descriptor)
 
     def _is_right(self, leaves: bytes) -> bool:
         return len(leaves) == leaves_bytes(self.size) and stored_id_of_leaves(leaves, self.size) == self.stored

@@ -11,7 +11,8 @@ held here is of a later epoch than the first, the device that was granted must h
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -174,6 +175,22 @@ class Removals:
         """
         with translate_failures(self._layout.root):
             return [(name.kind, read_removal(path, name.number).kept) for name, path in self._files(agreement)]
+
+    def each_signed(self, agreement: AgreementId) -> Iterator[tuple[RemovalName, Kept]]:
+        """Yield each request with its number and kind, oldest first, one in memory at a time; no damaged ones.
+
+        Raises:
+            StoreUnavailable: the disk refuses.
+
+        """
+        with translate_failures(self._layout.root):
+            files = self._files(agreement)
+        for name, path in files:
+            kept = None
+            with translate_failures(self._layout.root), suppress(LocalError):
+                kept = read_removal(path, name.number).kept
+            if kept is not None:
+                yield name, kept
 
     def replay(self) -> list[str]:
         """Do again what the catalogue does not know, after a crash or without a catalogue; return notes.

@@ -5,8 +5,8 @@ all calls are synchronous and thread-safe, the agent crosses over with `to_threa
 foreign, locked or read-only raises StoreUnavailable and is never taken for an empty one.
 
 Opening: marker read and locked → left-overs of `incoming/` swept → catalogue opened, or rebuilt when missing or
-damaged → agreements read → catalogue compared with the files → deletes that it does not know done again → quotas
-counted. Only `sweep` removes a pack that was acknowledged. Audits are not here yet.
+damaged → agreements read → catalogue compared with the files → deletes that it does not know done again → losses that
+it does not know noted again → quotas counted. Only `sweep` removes a pack that was acknowledged.
 """
 
 import secrets
@@ -19,6 +19,7 @@ from backuppeer.errors import (
     ProtocolViolation,
     RefusedError,
 )
+from backuppeer.host.budget import AuditBudget
 from backuppeer.host.catalogue import PackRow, open_catalogue
 from backuppeer.host.disk import PRIVATE_DIRECTORY, make_directory, sync_directory, translate_failures, write_all
 from backuppeer.host.graveyard import Graveyard
@@ -26,11 +27,13 @@ from backuppeer.host.heads import Heads
 from backuppeer.host.incoming import Incoming, Target, Write
 from backuppeer.host.layout import PART_SUFFIX, Layout, check_agreement_id, check_stored_id
 from backuppeer.host.leases import Leases
+from backuppeer.host.losses import Losses
 from backuppeer.host.marker import Marker, Presence, lock_marker, write_marker
 from backuppeer.host.quota import Quota, Totals, Usage
 from backuppeer.host.reader import DamagedPackError, PackReader
 from backuppeer.host.rebuild import Reconciliation, reconcile, sweep_incoming
 from backuppeer.host.removals import Removals
+from backuppeer.host.scrub import Scrub
 from backuppeer.host.site import check_site, free_bytes
 from backuppeer.host.sweep import Sweep
 from backuppeer.ids import AgreementId, PeerId, StoredId
@@ -40,8 +43,8 @@ from backuppeer.limits import FREE_DISK_FLOOR_BYTES, PACK_LIST_PAGE, PACK_TARGET
 class Store:
     """An open store. Made by `create_store` or `open_store`; `close` it.
 
-    `quota`, `leases`, `heads`, `removals` and `sweep` are its other doors; `notes` are sentences for the host's
-    human about what was found and repaired while opening.
+    `quota`, `leases`, `heads`, `removals`, `sweep`, `losses`, `budget` and `scrub` are its other doors; `notes` are
+    sentences for the host's human about what was found and repaired while opening.
     """
 
     def __init__(self, layout: Layout, marker: Marker, *, presence: Presence, quota: Quota, write: Write) -> None:
@@ -61,7 +64,18 @@ class Store:
         self.heads = Heads(layout, self.leases, presence, settle_drafts=self._catalogue.settle_drafts)
         self._graveyard = graveyard = Graveyard(self._catalogue)
         self.removals = Removals(layout, graveyard, leases=self.leases, heads=self.heads, presence=presence)
-        self.sweep = Sweep(layout, self._catalogue, self.removals, quota=quota, presence=presence)
+        self.losses = Losses(
+            layout,
+            self._catalogue,
+            leases=self.leases,
+            heads=self.heads,
+            removals=self.removals,
+            presence=presence,
+            quota=quota,
+        )
+        self.sweep = Sweep(layout, self._catalogue, self.removals, losses=self.losses, quota=quota, presence=presence)
+        self.budget = AuditBudget(self._catalogue)
+        self.scrub = Scrub(self._catalogue, self.losses, open_pack=self.open_pack, presence=presence)
         self._target = Target(layout=layout, catalogue=self._catalogue, write=write)
         try:
             self._load(is_new=is_new)
@@ -122,14 +136,33 @@ class Store:
             return None
 
     def has(self, agreement: AgreementId, stored: StoredId) -> bool:
-        """Return whether the pack is stored, durable and not deleted.
+        """Return whether the pack is stored, durable, not deleted and, as far as is known, whole.
 
         Raises:
             StoreUnavailable: the disk is gone.
 
         """
         self._presence.check()
-        return self._graveyard.is_alive(check_agreement_id(agreement), check_stored_id(stored))
+        is_alive = self._graveyard.is_alive(check_agreement_id(agreement), check_stored_id(stored))
+        return is_alive and not self.losses.is_lost(agreement, stored)
+
+    def keeps(self, agreement: AgreementId, stored: StoredId) -> bool:
+        """Return whether `has`, and its file is there with its length; suspect it to be lost if not.
+
+        Raises:
+            StoreUnavailable: the disk is gone.
+
+        """
+        if not self.has(agreement, stored):
+            return False
+        try:
+            self.open_pack(agreement, stored).close()
+        except NotFoundError:
+            return False  # erased just now
+        except DamagedPackError:
+            self.losses.suspect(agreement, [stored])
+            return False
+        return True
 
     def find_size(self, agreement: AgreementId, stored: StoredId) -> int | None:
         """Return the length of a stored pack in bytes, a deleted one too until it is erased; None when it isn't here.
@@ -166,11 +199,14 @@ class Store:
 
     def _drop_gone(self, agreement: AgreementId, stored: StoredId, size_bytes: int) -> None:
         """List a pack no more whose file is gone: so its owner sees the loss, and may bring it again."""
-        with self.removals.lock:  # what a sweep erases right now is none
+        with self.removals.lock, self.losses.lock:  # what a sweep erases right now is none
             is_gone = not self._layout.pack(agreement, stored).exists()
             if is_gone and self.removals.graveyard.is_alive(agreement, stored):
+                is_counted = not self._catalogue.count_reported(agreement, [stored]).packs
+                self.losses.suspect(agreement, [stored])
                 self._catalogue.change_packs(agreement, add=(), drop=[stored])
-                self.quota.release(agreement, size_bytes, packs=1)
+                if is_counted:
+                    self.quota.release(agreement, size_bytes, packs=1)
 
     def read(self, agreement: AgreementId, stored: StoredId, *, offset: int, length: int) -> bytes:
         """Return exactly `length` bytes of a stored pack from `offset`, as they lie on the disk.
@@ -254,6 +290,7 @@ class Store:
             found.added = 0
         self.notes += found.notes()
         self.notes += self.removals.replay()
+        self.notes += self.losses.replay()
         self._count()
 
     def _count(self) -> None:

@@ -208,6 +208,22 @@ class Premises:
             self._remember({lease.owner})
         return lease
 
+    def admit(self, owner: PeerId, agreement: AgreementId) -> Store:
+        """Return the open store if the agreement is this owner's own; the same words for "none" and "another's".
+
+        Raises:
+            NotFoundError: it is not.
+            StoreUnavailable: the store can't be used now.
+
+        """
+        store = self.open()
+        lease = store.leases.find(agreement)
+        if lease is None or lease.owner != owner:
+            raise NotFoundError(
+                "no such agreement with you", hint="ask again: `backup-peer connect PEER --storage 10GB`"
+            )
+        return store
+
     def leases_of(self, owner: PeerId) -> list[Lease]:
         """Return the agreements in force with an owner; none when the store is away."""
         try:
@@ -241,6 +257,15 @@ class Premises:
             if held is not None:
                 states.append(HeadState(lease.agreement, held.signed_head, held.signed_grant))
         return states
+
+    @property
+    def signer(self) -> SigningKey:
+        """Return the key by which this host gives its word."""
+        return self._identity
+
+    def now_ms(self) -> int:
+        """Return when it gives it."""
+        return self._clock.now_ms()
 
     def put_head(self, store: Store, message: PutHead) -> HeadAccepted | HeadConflict:
         """Set a head by compare-and-set and countersign it."""

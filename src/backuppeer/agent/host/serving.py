@@ -6,13 +6,15 @@ Each stream is served by one task; disk work runs in threads.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import structlog
 
+from backuppeer.agent.host.answering import Answering
 from backuppeer.agent.host.places import Places
 from backuppeer.agent.host.premises import Premises
+from backuppeer.agent.host.proving import Proving
 from backuppeer.agent.host.telling import advise_peer, tell_peer
 from backuppeer.agent.host.threads import run_whole
 from backuppeer.agent.peers.channel import Channel
@@ -27,29 +29,22 @@ from backuppeer.errors import (
     StoreUnavailable,
     Unavailable,
 )
-from backuppeer.host.heads import HeadAccepted
 from backuppeer.host.incoming import Incoming
 from backuppeer.host.reader import DamagedPackError, PackReader
 from backuppeer.host.store import Store
-from backuppeer.ids import AgreementId, PeerId, StoredId, shorten_peer_id
+from backuppeer.ids import AgreementId, PeerId, shorten_peer_id
 from backuppeer.limits import LEAF_BYTES, PACKS_READ_AT_ONCE, PACKS_RECEIVED_AT_ONCE
+from backuppeer.wire.auditing import AckPacks, AskAudit, GetLosses
 from backuppeer.wire.codes import RefusalCode
 from backuppeer.wire.fields import Message
 from backuppeer.wire.messages import (
     Agreed,
-    Deleted,
-    DeletedList,
-    DeletedRow,
     DeletePacks,
     GetHead,
     GetRange,
     GetUsage,
-    HeadIs,
-    HeadStored,
     ListDeleted,
     ListPacks,
-    PackList,
-    PackRow,
     Pending,
     Proceed,
     ProposeAgreement,
@@ -57,13 +52,9 @@ from backuppeer.wire.messages import (
     PutPack,
     Range,
     Refused,
-    RemovalRequest,
-    Revived,
     RevivePacks,
     Stored,
     Unsupported,
-    Usage,
-    Withdrawn,
     WithdrawPacks,
 )
 
@@ -80,8 +71,7 @@ class Serving:
 
     def __init__(self, premises: Premises, consider: Consider, on_fault: OnFault) -> None:
         self._premises, self._consider, self._on_fault = premises, consider, on_fault
-        self.on_deleted: Callable[[], None] = lambda: None
-        """Called when packs were deleted: somebody waits for their lock to be over."""
+        self.answering, self.proving = Answering(premises), Proving(premises)
         self._receiving, self._reading = Places(PACKS_RECEIVED_AT_ONCE), Places(PACKS_READ_AT_ONCE)
 
     async def serve(self, peer: PeerId, channel: Channel) -> None:
@@ -110,9 +100,24 @@ class Serving:
                         await self._put_pack(peer, channel, message)
                 case GetRange():
                     async with self._reading.take(is_newcomer=self._premises.is_newcomer(peer)):
-                        await self._get_range(await self._admit(peer, message.agreement), channel, message)
+                        store = await self._admit(peer, message.agreement)
+                        await self._get_range(store, channel, message)
+                case AckPacks() | AskAudit() | GetLosses():
+                    async with self._reading.take(is_newcomer=self._premises.is_newcomer(peer)):
+                        await self.proving.answer(await self._admit(peer, message.agreement), channel, message)
+                case (
+                    PutHead()
+                    | GetHead()
+                    | ListPacks()
+                    | GetUsage()
+                    | DeletePacks()
+                    | RevivePacks()
+                    | WithdrawPacks()
+                    | ListDeleted()
+                ):
+                    await self.answering.answer(await self._admit(peer, message.agreement), channel, message)
                 case _:
-                    await self._answer_small(peer, channel, message)
+                    raise ProtocolViolation(f"a request stream opened with {type(message).__name__}")
         except (RefusedError, StoreUnavailable, IntegrityFault, NotFoundError, LocalError) as exc:
             _log.info("request refused", peer=shorten_peer_id(peer), request=type(message).__name__, reason=exc.message)
             if isinstance(exc, DamagedPackError):
@@ -120,37 +125,8 @@ class Serving:
             if not await channel.refuse(refusal_of(exc, is_put=isinstance(message, PutPack))):
                 raise Unavailable(exc.message) from exc
 
-    async def _answer_small(self, peer: PeerId, channel: Channel, message: Message) -> None:
-        """Answer what takes no place: a question and an answer of one frame each."""
-        match message:
-            case PutHead():
-                await self._put_head(await self._admit(peer, message.agreement), channel, message)
-            case GetHead():
-                await self._get_head(await self._admit(peer, message.agreement), channel, message)
-            case ListPacks():
-                await self._list_packs(await self._admit(peer, message.agreement), channel, message)
-            case GetUsage():
-                await self._get_usage(await self._admit(peer, message.agreement), channel, message)
-            case DeletePacks():
-                await self._delete(await self._admit(peer, message.agreement), channel, message)
-            case RevivePacks():
-                await self._revive(await self._admit(peer, message.agreement), channel, message)
-            case WithdrawPacks():
-                await self._withdraw(await self._admit(peer, message.agreement), channel, message)
-            case ListDeleted():
-                await self._list_deleted(await self._admit(peer, message.agreement), channel, message)
-            case _:
-                raise ProtocolViolation(f"a request stream opened with {type(message).__name__}")
-
     async def _admit(self, peer: PeerId, agreement: AgreementId) -> Store:
-        """Return the store if the agreement is this peer's own; the same words for "none" and "another's"."""
-        store = await asyncio.to_thread(self._premises.open)
-        lease = store.leases.find(agreement)
-        if lease is None or lease.owner != peer:
-            raise NotFoundError(
-                "no such agreement with you", hint="ask again: `backup-peer connect PEER --storage 10GB`"
-            )
-        return store
+        return await asyncio.to_thread(self._premises.admit, peer, agreement)
 
     async def _agree(self, peer: PeerId, channel: Channel, message: ProposeAgreement) -> None:
         signed = await asyncio.to_thread(self._consider, peer, message.signed)
@@ -178,80 +154,19 @@ class Serving:
             raise
 
     async def _get_range(self, store: Store, channel: Channel, message: GetRange) -> None:
+        try:
+            await self._send_range(store, channel, message)
+        except DamagedPackError:
+            # Durable before its owner is told, who may then ask for the report.
+            await run_whole(lambda: self.proving.report(store, message.agreement, message.stored))
+            raise
+
+    async def _send_range(self, store: Store, channel: Channel, message: GetRange) -> None:
         async with _opened(store, message) as (reader, path):
             start = message.first_leaf * LEAF_BYTES
             end = min(reader.size, start + message.leaves * LEAF_BYTES)
             await channel.send(Range(size=end - start, pack_bytes=reader.size, path=tuple(path)))
             await channel.send_given(end - start, lambda offset, view: _read_exactly(reader, start + offset, view))
-
-    async def _put_head(self, store: Store, channel: Channel, message: PutHead) -> None:
-        answer = await asyncio.to_thread(self._premises.put_head, store, message)
-        if isinstance(answer, HeadAccepted):
-            # Asked after the head stands: what was withdrawn before it was accepted is counted, nothing can be after.
-            removals = await asyncio.to_thread(store.removals.last_number, message.agreement)
-            await channel.send(HeadStored(receipt=answer.receipt, removals=removals))
-        else:
-            held = answer.current
-            await channel.send(HeadIs(head=held.signed_head, grant=held.signed_grant))
-
-    async def _get_head(self, store: Store, channel: Channel, message: GetHead) -> None:
-        # Before the head, and so before the list that is asked for next: whatever goes after that shows in the number.
-        removals = await asyncio.to_thread(store.removals.last_number, message.agreement)
-        held = await asyncio.to_thread(store.heads.get, message.agreement)
-        head, grant = (held.signed_head, held.signed_grant) if held else (b"", b"")
-        await channel.send(HeadIs(head=head, grant=grant, removals=removals))
-
-    async def _list_packs(self, store: Store, channel: Channel, message: ListPacks) -> None:
-        page = await asyncio.to_thread(
-            lambda: store.list_packs(message.agreement, after=message.after, limit=message.limit)
-        )
-        rows = tuple(PackRow(row.stored, row.size) for row in page)
-        await channel.send(PackList(packs=rows, more=len(rows) == message.limit))
-
-    async def _delete(self, store: Store, channel: Channel, message: DeletePacks) -> None:
-        deleted, lock_s = await asyncio.to_thread(store.removals.delete, message.agreement, *_request_of(message))
-        self.on_deleted()
-        await channel.send(Deleted(packs=len(deleted), lock_s=lock_s))
-
-    async def _withdraw(self, store: Store, channel: Channel, message: WithdrawPacks) -> None:
-        packs = await asyncio.to_thread(store.removals.withdraw, message.agreement, *_request_of(message))
-        # Their room is free when the answer says so; whatever else is due goes with them.
-        while packs and (await run_whole(store.sweep.run)).packs:
-            pass
-        await channel.send(Withdrawn(packs=tuple(packs)))
-
-    async def _revive(self, store: Store, channel: Channel, message: RevivePacks) -> None:
-        kept = await asyncio.to_thread(store.removals.revive, message.agreement, *_request_of(message))
-        await channel.send(Revived(packs=tuple(kept)))
-
-    async def _list_deleted(self, store: Store, channel: Channel, message: ListDeleted) -> None:
-        page = await asyncio.to_thread(
-            lambda: store.removals.list_deleted(message.agreement, after=message.after, limit=message.limit)
-        )
-        rows = tuple(DeletedRow(row.stored, row.size, row.left_s) for row in page)
-        await channel.send(DeletedList(packs=rows, more=len(rows) == message.limit))
-
-    async def _get_usage(self, store: Store, channel: Channel, message: GetUsage) -> None:
-        usage = await asyncio.to_thread(store.usage, message.agreement)
-        removals, agreement = store.removals, message.agreement
-        deleted_bytes = await asyncio.to_thread(removals.deleted_bytes, agreement)
-        next_free = await asyncio.to_thread(removals.next_free, agreement)
-        await channel.send(
-            Usage(
-                size_bytes=usage.size_bytes,
-                used_bytes=usage.used_bytes,
-                packs=usage.packs,
-                free_bytes=usage.free_bytes,
-                deleted_bytes=deleted_bytes,
-                next_free_bytes=next_free.size_bytes,
-                next_free_s=next_free.left_s,
-                spare_bytes=await asyncio.to_thread(removals.spare_bytes, agreement),
-            )
-        )
-
-
-def _request_of(message: RemovalRequest) -> tuple[bytes, Sequence[StoredId], bytes]:
-    return message.signed, message.packs, message.device_sig
 
 
 @asynccontextmanager
