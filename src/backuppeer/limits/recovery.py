@@ -1,0 +1,26 @@
+"""Limits of recovery from the words: slots, notes, where they are kept (DESIGN 3, 7; ADR 46). See `limits`."""
+
+from typing import Final
+
+from backuppeer.limits.units import KIB
+
+RECOVERY_SLOTS: Final = 64
+"""One for each agreement as owner; all of them are opened at each server."""
+NOTE_BYTES: Final = 7 * KIB
+"""A note, sealed: agreement, head, grant, receipt, binding are 2 KiB as a rule; fits into one message to a server."""
+NOTE_SERVERS: Final = 4
+"""Servers that an owner names to a host, and a note to its owner."""
+NOTE_KEPT_S: Final = 90 * 86400
+"""How long a server keeps a note after it was left."""
+SERVER_NOTES: Final = 65_536
+"""Notes that a server keeps in its data folder: 450 MiB."""
+SERVER_MEMORY_NOTES: Final = 8_192
+"""Notes that a server without one keeps in memory: 56 MiB."""
+SERVER_NOTES_BURST: Final = 512
+"""Notes that one network address may leave at once …"""
+SERVER_NOTES_PER_HOUR: Final = 512
+"""… and per hour from then on: a host with forty owners who back up each hour needs half of it at two servers."""
+SERVER_NOTE_ADDRESSES: Final = 10_000
+"""Addresses whose rate is remembered; beyond, those that left nothing for longest begin anew."""
+RECOVERY_SOCKETS: Final = 16
+"""Inboxes opened side by side at one server."""
