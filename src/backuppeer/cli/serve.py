@@ -28,6 +28,7 @@ from backuppeer.agent.commands.mend import MendCommands
 from backuppeer.agent.commands.mount import MountCommands
 from backuppeer.agent.commands.owner import OwnerCommands
 from backuppeer.agent.commands.prune import PruneCommands
+from backuppeer.agent.commands.recover import RecoverCommands
 from backuppeer.agent.commands.take_over import TakeOverCommands
 from backuppeer.agent.commands.undelete import UndeleteCommands
 from backuppeer.agent.commands.upkeep import look_first
@@ -39,11 +40,13 @@ from backuppeer.agent.home.keyring import load_keys
 from backuppeer.agent.home.logbook import open_log
 from backuppeer.agent.home.state import State
 from backuppeer.agent.host.hosting import Hosting
+from backuppeer.agent.host.noting import Noting
 from backuppeer.agent.host.premises import Premises
 from backuppeer.agent.host.requests import Requests
 from backuppeer.agent.host.serving import Serving
 from backuppeer.agent.host.sweeping import Sweeping
 from backuppeer.agent.owner.connecting import Connecting
+from backuppeer.agent.owner.slots import Slots
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.endpoint import make_binding, open_transport, whereabouts_of
 from backuppeer.agent.peers.knocking import Knocking
@@ -99,8 +102,10 @@ async def compose(home: Home) -> Agent:
     binding = partial(make_binding, transport, keys, clock)
     hosting = Hosting(state, keys.identity, clock, requests=requests, binding=binding, free=premises.free_for)
     vault = Vault(home, keys, state, clock, reach=reach, standing=standing)
-    as_host = HostSide(premises, requests, hosting, sweeping)
-    as_owner = OwnerSide(market, knocking, connecting, vault)
+    noting, slots = Noting(state, premises, keys.identity, clock, binding=binding), Slots(state, keys)
+    serving.keep_slot = noting.keep
+    as_host = HostSide(premises, requests, hosting, sweeping, noting)
+    as_owner = OwnerSide(market, knocking, connecting, vault, slots)
     agent = Agent(Parts(home, keys, state, clock, transport, sessions, reach, standing), as_host, as_owner)
     return agent
 
@@ -143,7 +148,6 @@ def make_handlers(agent: Agent) -> dict[str, Handler]:
         "dump": inspect.dump,
         "restore/plan": owner.plan_restore,
         "restore": owner.restore,
-        "recover": owner.recover,
     }
     return {name: look_first(agent, name, handler) for name, handler in handlers.items()}
 
@@ -161,12 +165,17 @@ def _make_mount_handlers(mount: MountCommands) -> dict[str, Handler]:
 def _make_further_handlers(agent: Agent) -> dict[str, Handler]:
     undelete = UndeleteCommands(agent)
     mine: dict[str, Handler] = {"peers/deleted": undelete.list_all, "peers/undelete": undelete.undelete}
-    mine |= _make_take_over_handlers(TakeOverCommands(agent))
+    mine |= _make_recover_handlers(RecoverCommands(agent), TakeOverCommands(agent))
     return mine | _make_mount_handlers(MountCommands(agent))
 
 
-def _make_take_over_handlers(taking: TakeOverCommands) -> dict[str, Handler]:
-    return {"recover/take-over/plan": taking.plan, "recover/take-over": taking.announce}
+def _make_recover_handlers(recover: RecoverCommands, taking: TakeOverCommands) -> dict[str, Handler]:
+    return {
+        "recover": recover.recover,
+        "where": recover.where,
+        "recover/take-over/plan": taking.plan,
+        "recover/take-over": taking.announce,
+    }
 
 
 async def serve(home: Home, *, on_start: Callable[[], None]) -> None:

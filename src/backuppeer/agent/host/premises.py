@@ -8,6 +8,7 @@ What is remembered here is a copy: the agreements in the store say who its owner
 import errno
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -33,6 +34,8 @@ _log = structlog.get_logger()
 _DIRECTORY: Final = "store.directory"
 _OWNERS: Final = "store.owners"
 _OFFERED: Final = "store.offered"
+OnHead = Callable[[AgreementId], None]
+"""(agreement whose owner left a head); called in a thread."""
 
 
 class Premises:
@@ -44,6 +47,7 @@ class Premises:
         self._lock = threading.Lock()
         self._owners = _split_ids(state.setting(_OWNERS) or b"")
         self._notes: dict[str, None] = {}
+        self.on_head: OnHead = lambda _: None
 
     @property
     def notes(self) -> list[str]:
@@ -243,10 +247,13 @@ class Premises:
         return states
 
     def put_head(self, store: Store, message: PutHead) -> HeadAccepted | HeadConflict:
-        """Set a head by compare-and-set and countersign it."""
-        return store.heads.put_head(
+        """Set a head by compare-and-set and countersign it; `on_head` hears of it when it stands."""
+        answer = store.heads.put_head(
             message.agreement, message.head, message.grant, signer=self._identity, now_ms=self._clock.now_ms()
         )
+        if isinstance(answer, HeadAccepted):
+            self.on_head(message.agreement)
+        return answer
 
 
 def _has_store(directory: Path) -> bool:

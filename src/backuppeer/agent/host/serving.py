@@ -66,6 +66,7 @@ from backuppeer.wire.messages import (
     Withdrawn,
     WithdrawPacks,
 )
+from backuppeer.wire.recovering import GiveSlot, SlotKept
 
 _log = structlog.get_logger()
 Consider = Callable[[PeerId, bytes], bytes | None]
@@ -82,6 +83,7 @@ class Serving:
         self._premises, self._consider, self._on_fault = premises, consider, on_fault
         self.on_deleted: Callable[[], None] = lambda: None
         """Called when packs were deleted: somebody waits for their lock to be over."""
+        self.keep_slot: Callable[[GiveSlot], None] = _keep_none
         self._receiving, self._reading = Places(PACKS_RECEIVED_AT_ONCE), Places(PACKS_READ_AT_ONCE)
 
     async def serve(self, peer: PeerId, channel: Channel) -> None:
@@ -137,6 +139,10 @@ class Serving:
                 await self._revive(await self._admit(peer, message.agreement), channel, message)
             case WithdrawPacks():
                 await self._withdraw(await self._admit(peer, message.agreement), channel, message)
+            case GiveSlot():
+                await self._admit(peer, message.agreement)
+                await asyncio.to_thread(self.keep_slot, message)
+                await channel.send(SlotKept())
             case ListDeleted():
                 await self._list_deleted(await self._admit(peer, message.agreement), channel, message)
             case _:
@@ -248,6 +254,11 @@ class Serving:
                 spare_bytes=await asyncio.to_thread(removals.spare_bytes, agreement),
             )
         )
+
+
+def _keep_none(message: GiveSlot) -> None:
+    del message
+    raise RefusedError("no recovery slots are kept here")
 
 
 def _request_of(message: RemovalRequest) -> tuple[bytes, Sequence[StoredId], bytes]:
