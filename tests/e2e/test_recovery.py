@@ -1,7 +1,10 @@
 """The drill: everything back from the 24 words, with real processes, though no host is on offer."""
 
 import shutil
+import sqlite3
 import tempfile
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -75,6 +78,19 @@ def test_the_words_alone_bring_everything_back_though_no_host_is_on_offer_and_th
     assert describe_tree(below(target, tree)) == describe_tree(tree)
 
 
+def what_lies_at(pair: Pair) -> dict[Path, bytes]:
+    """Everything that the host keeps for the owner."""
+    root = pair.host.path / "store" / "agreements"
+    return {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def read_whereabouts(pair: Pair) -> Iterator[tuple[bytes, bytes]]:
+    """Where the host would look for its owner, and what it was given to leave notes with."""
+    with closing(sqlite3.connect(f"file:{pair.host.path / 'state.db'}?mode=ro", uri=True)) as state:
+        yield from state.execute("SELECT peer,whereabouts FROM peers ORDER BY peer")
+        yield from state.execute("SELECT key,value FROM settings WHERE key LIKE 'note.slot.%'")
+
+
 def lose_owner(pair: Pair) -> None:
     """Delete the owner's home, as a fire would."""
     pair.owner.do("agent", "stop")
@@ -108,7 +124,7 @@ def test_a_check_of_the_words_tells_what_they_bring_back_and_changes_nothing(wor
     pair.owner.do("backup", str(tree))
     wait_noted(pair.host)
     pair.host.do("host", "--stop")
-    kept = {path: path.read_bytes() for path in (pair.host.path / "store" / "agreements").rglob("*") if path.is_file()}
+    kept, where = what_lies_at(pair), list(read_whereabouts(pair))
     passing = set(Path(tempfile.gettempdir()).glob("backup-peer-check-*"))
 
     anywhere = world.home("anywhere")
@@ -117,6 +133,8 @@ def test_a_check_of_the_words_tells_what_they_bring_back_and_changes_nothing(wor
     assert not anywhere.path.exists()
     owners = pair.owner.do("recover", "--check", "--yes", stdin=pair.words).last
     assert owners["snapshots"] == 1, "it does not matter which home it is tried beside"
+    assert what_lies_at(pair) == kept
+    assert list(read_whereabouts(pair)) == where, "the host would look for its owner where nobody is"
     assert pair.owner.do("snapshots").rows[0]["snapshot"]
     (tree / "more").write_text("the owner goes on as before")
     assert pair.owner.do("backup", str(tree)).last["peers"] == [pair.host_id]
@@ -129,5 +147,54 @@ def test_a_check_of_the_words_tells_what_they_bring_back_and_changes_nothing(wor
     assert away.code == 11, away
     assert not anywhere.path.exists()
     assert set(Path(tempfile.gettempdir()).glob("backup-peer-check-*")) <= passing
-    still = {path: path.read_bytes() for path in kept}
-    assert still.keys() == kept.keys()
+
+
+def test_a_host_that_lost_its_home_takes_up_the_store_that_survived_and_says_what_is_lost(world: World, tree: Path):
+    world.start_server()
+    disk = world.path / "disk"
+    host, host_words = world.peer("host")
+    owner, _ = world.peer("owner")
+    offer = ("host", "--storage", "1GB", "--accept", "all", "--store", str(disk), "--detach", "--yes")
+    assert not [event for event in host.do(*offer).events if event["event"] == "note"]
+    owner.do("connect", host.peer_id(), "--storage", "400MB", "--name", "alice", "--yes", "--wait", "60s")
+    owner.do("backup", str(tree))
+    (tree / "later").write_text("second")
+    owner.do("backup", str(tree))
+    wait_noted(host)
+    owner.do("agent", "stop")
+    host.do("agent", "stop")
+    shutil.rmtree(host.path)
+    gone = next(path for path in disk.glob("agreements/*/packs/*/*") if path.suffix != ".leaves")
+    gone.unlink()
+
+    nothing = host.run("recover", "--yes", stdin=host_words)
+    assert nothing.code == 10, "it had no backups of its own"
+    assert "takes up a store that survived" in nothing.stderr
+    notes = [str(event["text"]) for event in host.do(*offer).events if event["event"] == "note"]
+    assert any("took up the store that was here" in note and "1 owner under 1 agreement" in note for note in notes)
+    assert any("1 pack of the catalogue is gone from the disk" in note for note in notes)
+    assert host.do("status").last["hosting"]["noted"] == 0
+    found = owner.run("backup", str(tree))
+    assert found.code == 15, "the pack that is gone was acknowledged"
+    assert found.last["event"] == "done"
+    wait_noted(host)
+    assert owner.do("check").last["problems"] == []
+
+
+def test_the_index_is_rebuilt_from_directories_alone(world: World):
+    root = world.path / "large"
+    make_random_files(root, count=6, size_bytes=16_000_000, seed=5)
+    pair = agree(world)
+    pair.owner.do("backup", str(root))
+    wait_noted(pair.host)
+    stored = pair.stored_bytes()
+    lose_owner(pair)
+    heir = world.home("heir")
+    said = heir.do("recover", "--yes", stdin=pair.words).last
+    (session,) = heir.do("sessions").rows
+    assert said["packs"] >= 6
+    assert stored > 96_000_000
+    # Directories lie in the last 128 KiB of packs, read in whole leaves. Beside them, the list of the newest head and
+    # its snapshots are read, as everything is: in blocks of 1 MiB.
+    assert session["received_bytes"] < said["packs"] * (128 + 16) * 1024 + 3 * 1024**2
+    assert session["received_bytes"] < stored / 20

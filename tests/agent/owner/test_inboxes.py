@@ -208,7 +208,7 @@ def test_hosts_are_witnesses_by_what_they_show_and_absent_ones_by_their_notes(ho
     rows = make_rows([(ONE, ALICE), (TWO, BOB)], {ONE: shown}, {TWO: found}, lambda _: "")
     assert [(row.heard, row.head, bool(row.time)) for row in rows] == [(True, 1, False), (False, 1, True)]
     assert is_proven(rows)
-    (said,) = describe_rows(rows, lambda _: "bob")
+    (said,) = describe_rows(rows, lambda _: "bob", lambda _: "")
     assert said.startswith("bob was not heard; its note of 20")
     assert said.endswith("names head 1")
 
@@ -217,8 +217,8 @@ def test_a_single_witness_proves_nothing_and_it_is_said(house, owner):
     shown = HeadIs(head=noted(house, owner).signed_head)
     rows = make_rows([(ONE, ALICE), (TWO, BOB)], {ONE: shown}, {}, lambda _: "")
     assert not is_proven(rows)
-    silent, unproven = describe_rows(rows, lambda _: "bob")
-    assert silent == "bob was not heard"
+    silent, unproven = describe_rows(rows, lambda _: "bob", lambda _: "no answer")
+    assert silent == "bob was not heard (no answer)"
     assert unproven.startswith("not provable as newest")
     empty = make_rows([(ONE, ALICE), (TWO, BOB)], {ONE: shown, TWO: HeadIs()}, {}, lambda _: "")
     assert not is_proven(empty), "a host without a head has seen nothing"

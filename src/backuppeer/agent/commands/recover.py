@@ -29,8 +29,13 @@ class RecoverCommands:
             owner.slots.is_silent = True
         ways = Ways(owner.market, owner.knocking, parts.reach)
         recovery = Recovery(parts.keys, parts.state, owner.vault, ways=ways, slots=owner.slots)
-        async with owner.vault.busy, returning_memory(), reporting(emit) as reporter:
-            return await recovery.run(request, self._agent.servers(request.servers), reporter)
+        try:
+            async with owner.vault.busy, returning_memory(), reporting(emit) as reporter:
+                return await recovery.run(request, self._agent.servers(request.servers), reporter)
+        finally:
+            if request.check:
+                # Also when the command was killed: nobody else knows of this home.
+                self._agent.stopping.set()
 
     async def where(self, _: Nothing, __: Emit) -> Place:
         """Return where this home can be dialled now."""

@@ -113,7 +113,7 @@ class Finding:
             self.notes.append(f"{self._silent} of {self.asked} hosts asked did not answer")
 
     def explain(self, peer: PeerId) -> str:
-        """Return why a host could not be met, '' if nothing is known of it."""
+        """Return why a host could not be met, '' if nothing is known of it or it was met."""
         return self._reasons.get(peer, "")
 
     async def _each(
@@ -144,7 +144,7 @@ class Finding:
             try:
                 await self._greet(await self._reach.dial(peer, where), peer)
             except BackupPeerError as exc:
-                self._reasons[peer] = say_of(self._state, peer, exc)
+                self._reasons[peer] = exc.message
             else:
                 return
 
@@ -159,7 +159,7 @@ class Finding:
                 return
             except Unavailable as exc:
                 self._silent += 1
-                self._reasons[listing.peer] = say_of(self._state, listing.peer, exc)
+                self._reasons.setdefault(listing.peer, exc.message)
                 if listing.peer in self.wanted:
                     self.notes.append(say_of(self._state, listing.peer, exc))
             except BackupPeerError as exc:
@@ -174,7 +174,7 @@ class Finding:
             self._reasons.pop(peer, None)
             await self._reporter.state("connected", f"{name_of(self._state, peer)} keeps backups of yours")
         else:
-            self._reasons[peer] = f"{name_of(self._state, peer)} answers, and keeps no backups of yours"
+            self._reasons[peer] = "it is there, and keeps no backups of yours"
 
 
 def _read_place(place: Place) -> Whereabouts:

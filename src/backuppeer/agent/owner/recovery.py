@@ -30,7 +30,8 @@ from backuppeer.proof.statements import Agreement, peek_statement
 _ASK_AGAIN: Final = (
     "ask the person who keeps your backups to run `host` again, then run `backup-peer recover` again: it "
     "goes on without the words; if that host uses other servers, name them with --server URL. Were these the words of "
-    "another backup? Then recover into another folder: --home DIR"
+    "another backup? Then recover into another folder: --home DIR. Did this machine keep others' backups, and none of "
+    "its own? Then `backup-peer host --store DIR --storage SIZE` takes up a store that survived"
 )
 _LATER: Final = (
     "ask their people whether the machines are on, then run `backup-peer recover` again: no words are needed"
@@ -69,7 +70,11 @@ class Recovery:
         self._vault.end_recovery()
         agreements = [(agreement, host) for agreement, host, _ in self._state.agreements()]
         rows = make_rows(agreements, meeting.held, inboxes.notes, lambda host: alias_of(self._state, host))
-        self._notes += describe_rows(rows, lambda row: self._explain(row, finding))
+        self._notes += describe_rows(
+            rows,
+            lambda row: name_of(self._state, parse_peer_id(row.peer_id)),
+            lambda row: finding.explain(parse_peer_id(row.peer_id)),
+        )
         if missing is not None:
             for note in self._notes:
                 reporter.note(note)
@@ -137,12 +142,6 @@ class Recovery:
     def _explain_silence(self, partners: Sequence[Partner]) -> BackupPeerError:
         names = ", ".join(partner.name for partner in partners)
         return PeerUnreachable(f"none of your hosts could be heard: {names} ({'; '.join(self._notes)})", hint=_LATER)
-
-    def _explain(self, row: WitnessRow, finding: Finding) -> str:
-        """Return the name of a host that was not heard, with the reason if there is one to tell."""
-        host = parse_peer_id(row.peer_id)
-        reason, name = finding.explain(host), name_of(self._state, host)
-        return f"{name} ({reason})" if reason else name
 
     def _result(self, rows: list[WitnessRow]) -> RecoverResult:
         index, newest = self._vault.repository.index, self._vault.heads.newest()

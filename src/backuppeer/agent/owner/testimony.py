@@ -40,14 +40,17 @@ def is_proven(rows: Sequence[WitnessRow]) -> bool:
     return len({row.peer_id for row in rows if row.head}) > 1
 
 
-def describe_rows(rows: Sequence[WitnessRow], name: Callable[[WitnessRow], str]) -> list[str]:
+def describe_rows(
+    rows: Sequence[WitnessRow], name: Callable[[WitnessRow], str], reason: Callable[[WitnessRow], str]
+) -> list[str]:
     """Return a sentence on each host that was not heard, and one where a single witness proves nothing."""
     said = []
     for row in rows:
         if row.heard:
             continue
+        why = f" ({reason(row)})" if reason(row) else ""
         noted = f"; its note of {row.time[:10]} names head {row.head or 'none'}" if row.time else ""
-        said.append(f"{name(row)} was not heard{noted}")
+        said.append(f"{name(row)} was not heard{why}{noted}")
     if not is_proven(rows):
         said.append("not provable as newest: a single host bears witness of it, and one host can hide what came later")
     return said
