@@ -97,7 +97,7 @@ class Agent:
         self.owner.connecting.on_agreed = self.owner.slots.hand
         self.owner.slots.servers = partial(self.servers, None)
         self.host.noting.servers = self.own_servers
-        self.host.premises.on_head = self.host.noting.touch
+        self.host.premises.on_news = self.host.noting.touch
         self.host.requests.on_accepted = self._on_accepted
         if self.host.premises.directory is not None:
             try:

@@ -22,6 +22,9 @@ NOTE_SPREAD_S: Final = 3600.0
 """Earlier by up to this: hosts and inboxes must not keep time together."""
 NOTE_SOON_S: Final = 1.0
 """After a new head: a host that is brought up takes many heads one after the other."""
+NOTES_AT_ONCE: Final = 6
+NOTE_WINDOW_S: Final = 1800.0
+"""Notes of one agreement that its owner can cause within this time: what servers take of a host is for all owners."""
 NOTE_AGAIN_S: Final = 600.0
 """After a server could not be reached."""
 SERVER_NOTES: Final = 65_536

@@ -11,9 +11,17 @@ from backuppeer.agent.host.serving import Serving
 from backuppeer.agent.owner.inboxes import open_inboxes
 from backuppeer.agent.owner.slots import Slots
 from backuppeer.crypto.recovery import derive_slot
-from backuppeer.errors import ProtocolViolation
+from backuppeer.errors import ProtocolViolation, StoreUnavailable, Unavailable
 from backuppeer.ids import AgreementId
-from backuppeer.limits import NOTE_AGAIN_S, NOTE_EVERY_S, NOTE_PLACES, NOTE_SERVERS, NOTE_SOON_S
+from backuppeer.limits import (
+    NOTE_AGAIN_S,
+    NOTE_EVERY_S,
+    NOTE_PLACES,
+    NOTE_SERVERS,
+    NOTE_SOON_S,
+    NOTE_WINDOW_S,
+    NOTES_AT_ONCE,
+)
 from backuppeer.proof.statements import HeadReceipt, TransportBinding, open_statement, sign_statement
 from backuppeer.wire.messages import PutHead, Refused
 from backuppeer.wire.recovering import GiveSlot, SlotKept
@@ -36,7 +44,7 @@ class Desk:
             binding=lambda: sign_statement(where, house.identity),
         )
         self.noting.servers = lambda: [server if isinstance(server, str) else server.url for server in servers]
-        house.premises.on_head = self.noting.touch
+        house.premises.on_news = self.noting.touch
         self.noting._loop = asyncio.get_running_loop()
 
     async def pass_s(self, seconds):
@@ -224,17 +232,71 @@ def test_a_store_that_is_away_is_tried_again_and_never_ends_the_leaving(house, o
 
 
 def _refuse():
-    from backuppeer.errors import StoreUnavailable  # noqa: PLC0415
-
     raise StoreUnavailable("unplugged")
 
 
-def test_the_number_of_a_note_ascends_and_one_of_a_clock_that_was_ahead_is_forgotten(house):
+def test_the_number_of_a_note_ascends_in_its_inbox_and_links_it_to_no_other(house):
     async def story():
-        desk = Desk(house)
-        numbers = [desk.noting._next_number(1000), desk.noting._next_number(1000), desk.noting._next_number(900)]
-        assert numbers == [1000, 1001, 1002]
-        assert desk.noting._next_number(10**12) == 10**12
-        assert desk.noting._next_number(2000) == 2000
+        number = Desk(house).noting._next_number
+        one, two, minute = AgreementId(b"1" * 16), AgreementId(b"2" * 16), 60_000
+        assert [number(one, "a", minute + 7), number(one, "a", minute + 9), number(one, "a", 900)] == [
+            minute,
+            minute + 1,
+            minute + 2,
+        ]
+        assert number(two, "a", minute + 9) == number(one, "b", minute + 9) == minute
+        assert number(one, "a", 10**12) == 10**12 // minute * minute
+        assert number(one, "a", 2 * minute) == 2 * minute, "one of a clock that was ahead is forgotten"
+
+    run(story())
+
+
+def test_an_owner_that_leaves_head_after_head_does_not_use_up_what_servers_take_of_its_host(house, owner):
+    async def story():
+        agreement = owner.agree_with(house)
+        clock = TurnedClock(house.clock.ms)
+        async with serving(clock=clock) as server:
+            desk = Desk(house, server)
+            desk.clock = desk.noting._clock = clock
+            desk.noting.keep(gift(owner, agreement, server.url))
+            left = []
+            for _ in range(2 * NOTES_AT_ONCE):
+                await desk.pass_s(NOTE_SOON_S)
+                left.append(desk.noting.count_noted())
+                desk.noting.touch(agreement)
+                await asyncio.sleep(0)
+            assert left == [1] * NOTES_AT_ONCE + [0] * NOTES_AT_ONCE
+            await desk.pass_s(NOTE_WINDOW_S)
+            assert desk.noting.count_noted() == 1, "the newest is left in the end"
+
+    run(story())
+
+
+def test_a_revised_agreement_is_news_for_its_note(house, owner):
+    async def story():
+        agreement = owner.agree_with(house)
+        heard = []
+        house.premises.on_news = heard.append
+        house.premises.agree(house.premises.open().leases.get(agreement).signed)
+        assert heard == [agreement]
+
+    run(story())
+
+
+def test_a_server_that_is_down_is_waited_for_once_in_a_round_not_for_each_owner(house, owner, tmp_path, monkeypatch):
+    tries = []
+
+    async def fail(url, *_):
+        tries.append(url)
+        raise Unavailable("down")
+
+    monkeypatch.setattr("backuppeer.agent.host.noting.leave_note", fail)
+
+    async def story():
+        desk = Desk(house, dead_url())
+        for number in (1, 2):
+            desk.noting.keep(gift(owner, owner.agree_with(house, number=number), dead_url(), number=number))
+        await desk.pass_s(NOTE_SOON_S)
+        assert tries == [dead_url()]
 
     run(story())

@@ -8,6 +8,7 @@ A note that can't be left is tried again and harms nobody: it is logged, and cou
 
 import asyncio
 import random
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -34,6 +35,8 @@ from backuppeer.limits import (
     NOTE_SERVERS,
     NOTE_SOON_S,
     NOTE_SPREAD_S,
+    NOTE_WINDOW_S,
+    NOTES_AT_ONCE,
 )
 from backuppeer.proof.statements import HeadReceipt, sign_statement, statement_hash
 from backuppeer.signaling.note import Note, seal_note
@@ -43,6 +46,7 @@ from backuppeer.wire.recovering import GiveSlot
 
 _log = structlog.get_logger()
 _SLOT: Final = "note.slot."
+_MINUTE_MS: Final = 60_000
 
 
 class _Kept(msgspec.Struct, frozen=True):
@@ -84,7 +88,8 @@ class Noting:
         self._plans: dict[AgreementId, _Plan] = {}
         self._wake = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._number = 0
+        self._recent: dict[AgreementId, deque[float]] = {}
+        self._numbers: dict[tuple[AgreementId, str], int] = {}
 
     def keep(self, message: GiveSlot) -> None:
         """Keep what an owner gave us for an agreement of its own, durably, and leave a note soon; blocks for a moment.
@@ -126,7 +131,11 @@ class Noting:
                     await self._wake.wait()
 
     def _plan_soon(self, agreement: AgreementId) -> None:
-        self._plans[agreement] = _Plan(self._clock.monotonic_s() + NOTE_SOON_S)
+        """Plan a note for the next moment; later where its owner has caused many: servers take so many of a network."""
+        due_s, recent = self._clock.monotonic_s() + NOTE_SOON_S, self._recent.get(agreement)
+        if recent is not None and len(recent) == NOTES_AT_ONCE:
+            due_s = max(due_s, recent[0] + NOTE_WINDOW_S)
+        self._plans[agreement] = _Plan(due_s)
         self._wake.set()
 
     def _pause_s(self) -> float:
@@ -140,13 +149,16 @@ class Noting:
         return []
 
     async def _leave_due(self) -> None:
-        now_s = self._clock.monotonic_s()
+        now_s, down = self._clock.monotonic_s(), set[str]()
         for agreement, plan in list(self._plans.items()):
             if plan.due_s <= now_s:
-                await self._leave(agreement, plan)
+                await self._leave(agreement, plan, down)
 
-    async def _leave(self, agreement: AgreementId, plan: _Plan) -> None:
-        """Leave the note of one agreement at the servers that lack it, and plan when to do so again."""
+    async def _leave(self, agreement: AgreementId, plan: _Plan, down: set[str]) -> None:
+        """Leave the note of one agreement at the servers that lack it, and plan when to do so again.
+
+        `down`: servers that could not be reached a moment ago, to which more are added: not each note waits for them.
+        """
         raw = self._state.setting(_SLOT + agreement.hex())
         if raw is None:
             del self._plans[agreement]  # its owner is of a version of before; `keep` plans it
@@ -159,8 +171,10 @@ class Noting:
             _log.info("no note can be written", agreement=agreement.hex()[:8], reason=exc.message[:200])
             self._plan_again(plan, plan.owing or set(places), is_left=False)
             return
+        self._recent.setdefault(agreement, deque(maxlen=NOTES_AT_ONCE)).append(self._clock.monotonic_s())
         wanted = [url for url in places if url in plan.owing] if plan.owing else places
-        lacking = {url for url in wanted if not await self._leave_at(url, kept, note)}
+        lacking = {url for url in wanted if url in down or not await self._leave_at(agreement, url, kept, note)}
+        down |= lacking
         if self._plans.get(agreement) is plan:  # else there is something newer to tell by now
             self._plan_again(plan, lacking, is_left=bool(places) and not lacking)
 
@@ -171,23 +185,28 @@ class Noting:
         pause_s = NOTE_EVERY_S - spread * NOTE_SPREAD_S if is_left else NOTE_AGAIN_S * (1 + spread)
         plan.due_s = self._clock.monotonic_s() + pause_s
 
-    async def _leave_at(self, url: str, kept: _Kept, note: Note) -> bool:
+    async def _leave_at(self, agreement: AgreementId, url: str, kept: _Kept, note: Note) -> bool:
         """Leave a note at one server; False when it could not be."""
         now_ms = self._clock.now_ms()
         inbox = derive_inbox(kept.seed, authority(url), quarter_of(now_ms))
         sealed = await asyncio.to_thread(seal_note, note, self._identity, key=kept.key, inbox=inbox.public)
         try:
-            await leave_note(url, inbox, self._next_number(now_ms), sealed)
+            await leave_note(url, inbox, self._next_number(agreement, url, now_ms), sealed)
         except (Unavailable, PeerFault) as exc:
             _log.info("a note could not be left", server=url, reason=exc.message[:200])
             return False
         return True
 
-    def _next_number(self, now_ms: int) -> int:
+    def _next_number(self, agreement: AgreementId, url: str, now_ms: int) -> int:
+        """Return a number above the last one of this inbox: the minute, for a clock's milliseconds tell machines apart.
+
+        Counted for each inbox alone: numbers that follow each other would tell which inboxes are of one host.
+        """
+        known = self._numbers.get((agreement, url), 0)
         # One from beyond the skew is of a clock that was ahead: no server took it, so nothing need be above it.
-        known = self._number if self._number < now_ms + CLOCK_SKEW_S * 1000 else 0
-        self._number = max(known + 1, now_ms)
-        return self._number
+        known = known if known < now_ms + CLOCK_SKEW_S * 1000 else 0
+        number = self._numbers[agreement, url] = max(known + 1, now_ms // _MINUTE_MS * _MINUTE_MS)
+        return number
 
     def _write(self, agreement: AgreementId, places: Sequence[str]) -> Note:
         """Write what is true of an agreement now.

@@ -34,8 +34,8 @@ _log = structlog.get_logger()
 _DIRECTORY: Final = "store.directory"
 _OWNERS: Final = "store.owners"
 _OFFERED: Final = "store.offered"
-OnHead = Callable[[AgreementId], None]
-"""(agreement whose owner left a head); called in a thread."""
+OnNews = Callable[[AgreementId], None]
+"""(agreement that was made or revised, or whose owner left a head); called in a thread."""
 
 
 class Premises:
@@ -47,7 +47,7 @@ class Premises:
         self._lock = threading.Lock()
         self._owners = _split_ids(state.setting(_OWNERS) or b"")
         self._notes: dict[str, None] = {}
-        self.on_head: OnHead = lambda _: None
+        self.on_news: OnNews = lambda _: None
 
     @property
     def notes(self) -> list[str]:
@@ -210,6 +210,7 @@ class Premises:
         lease = self.open().leases.put(signed)
         with self._lock:
             self._remember({lease.owner})
+        self.on_news(lease.agreement)
         return lease
 
     def leases_of(self, owner: PeerId) -> list[Lease]:
@@ -247,12 +248,12 @@ class Premises:
         return states
 
     def put_head(self, store: Store, message: PutHead) -> HeadAccepted | HeadConflict:
-        """Set a head by compare-and-set and countersign it; `on_head` hears of it when it stands."""
+        """Set a head by compare-and-set and countersign it; `on_news` hears of it when it stands."""
         answer = store.heads.put_head(
             message.agreement, message.head, message.grant, signer=self._identity, now_ms=self._clock.now_ms()
         )
         if isinstance(answer, HeadAccepted):
-            self.on_head(message.agreement)
+            self.on_news(message.agreement)
         return answer
 
 

@@ -155,8 +155,8 @@ class Finding:
                 _, where = await self._knocking.knock_at(listing, self._knocking.empty_wish(listing.peer), servers)
                 if where is not None:
                     await self._greet(await self._reach.dial(listing.peer, where), listing.peer)
-            except RefusedError:
-                return
+            except RefusedError as exc:
+                self._reasons.setdefault(listing.peer, exc.message)
             except Unavailable as exc:
                 self._silent += 1
                 self._reasons.setdefault(listing.peer, exc.message)

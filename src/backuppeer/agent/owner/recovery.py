@@ -23,7 +23,7 @@ from backuppeer.agent.peers.names import alias_of, name_of, say_of
 from backuppeer.agent.peers.partners import Partner, meet_at
 from backuppeer.agent.reporter import Reporter
 from backuppeer.control.recovering import RecoverRequest, RecoverResult, WitnessRow
-from backuppeer.errors import BackupPeerError, NoSignaling, NotFoundError, PeerUnreachable
+from backuppeer.errors import BackupPeerError, NoSignaling, NotFoundError, PeerUnreachable, Unavailable
 from backuppeer.ids import format_peer_id, parse_peer_id
 from backuppeer.proof.statements import Agreement, peek_statement
 
@@ -45,13 +45,14 @@ class Recovery:
         self._keys, self._state, self._vault = keys, state, vault
         self._ways, self._slots = ways, slots
         self._notes: list[str] = []
+        self._fault: BackupPeerError | None = None
 
     async def run(self, request: RecoverRequest, servers: list[str], reporter: Reporter) -> RecoverResult:
         """Find hosts that keep our packs, take the newest head among them, rebuild the index.
 
         Raises:
             NotFoundError: nobody who could be asked keeps anything of ours.
-            PeerUnreachable: hosts of ours are known, and none could be heard.
+            PeerUnreachable: hosts of ours are known, and none could be heard; or what is wrong with the first of them.
             NoSignaling: no server answered.
             IntegrityFault: hosts hold back or lost some of what the newest head commits to; the rest is there now.
             IncompleteError: so, but a host that may have it could not be heard.
@@ -66,7 +67,7 @@ class Recovery:
         meeting = Meeting(self._vault, reporter, self._note)
         missing = await self._read(meeting, partners)
         if not meeting.held:
-            raise self._explain_silence(partners)
+            raise self._fault or self._explain_silence(partners)
         self._vault.end_recovery()
         agreements = [(agreement, host) for agreement, host, _ in self._state.agreements()]
         rows = make_rows(agreements, meeting.held, inboxes.notes, lambda host: alias_of(self._state, host))
@@ -93,7 +94,9 @@ class Recovery:
             if mine is None or peek_statement(Agreement, mine).revision < note.revision:
                 self._state.put_agreement(note.agreement, note.host, note.signed)
             self._slots.note_found(note.agreement, note.slot)
-            meet_at(self._state, note.host, note.where.encode(), now_ms)
+            self._slots.note_servers(note.servers)
+            # It was there when it wrote the note, not now.
+            meet_at(self._state, note.host, note.where.encode(), min(note.time_ms, now_ms))
         for note in notes:
             if note.head is None:
                 continue
@@ -160,4 +163,6 @@ class Recovery:
     def _note(self, partner: Partner, error: BackupPeerError) -> None:
         """Note what went wrong with one host; the others are still heard."""
         self._vault.blame(partner, error)
+        if not isinstance(error, Unavailable):
+            self._fault = self._fault or error
         self._notes.append(say_of(self._state, partner.peer, error))
