@@ -143,15 +143,18 @@ class Home:
             "PYTHONUTF8": "1",
         }
 
-    def start(self, *words: str | bytes) -> Running:
-        """Run a verb with --json and go on at once; standard input is empty."""
+    def start(self, *words: str | bytes, stdin: str = "") -> Running:
+        """Run a verb with --json and go on at once; standard input ends after what is given."""
         process = subprocess.Popen(
             self._command(words),
             env=self.environment(),
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
+        if process.stdin is not None:
+            process.stdin.write(stdin.encode())
+            process.stdin.close()
         self.running.append(Running(process))
         return self.running[-1]
 

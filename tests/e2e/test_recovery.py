@@ -143,6 +143,10 @@ def test_a_check_of_the_words_tells_what_they_bring_back_and_changes_nothing(wor
     assert anywhere.run("recover", "--check", "--yes", stdin="zoo " * 24).code == 2
     assert anywhere.run("recover", "--check", "--take-over", "--yes", stdin=pair.words).code == 2
     pair.host.do("agent", "stop")
+    killed = anywhere.start("recover", "--check", "--yes", stdin=pair.words)
+    killed.wait_event("progress", phase="dialling hosts")
+    killed.process.kill()
+    wait_until(lambda: set(Path(tempfile.gettempdir()).glob("backup-peer-check-*")) <= passing, "the keys to be gone")
     away = anywhere.run("recover", "--check", "--yes", stdin=pair.words)
     assert away.code == 11, away
     assert not anywhere.path.exists()

@@ -2,7 +2,8 @@
 
 Knows: a passing home and its agent. Must not know: how a recovery works. Nothing is changed, here or at any host: what
 hosts hold is read, and they are told neither where this home is nor where to leave notes. While it runs, the keys that
-the words stand for lie in a folder of the system's temporary ones, 0700.
+the words stand for lie in a folder of the system's temporary ones, 0700; also when the command is killed, the
+agent takes them away.
 """
 
 import shutil
@@ -31,6 +32,7 @@ def passing_home(master: bytes) -> Iterator[tuple[str, Client]]:
     folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
     home = Home(folder)
     try:
+        home.passing_mark.touch(mode=0o600)
         peer_id = homes.recover_peer(home, master)
         try:
             yield peer_id, ensure_agent(home)

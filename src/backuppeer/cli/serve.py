@@ -9,6 +9,7 @@ import asyncio
 import json
 import os
 import resource
+import shutil
 import signal
 import sys
 from collections.abc import Callable
@@ -225,6 +226,9 @@ def main(arguments: list[str] | None = None) -> int:
             if is_ours:
                 open_log(home)
                 asyncio.run(serve(home, on_start=partial(_hang_up, given.tell)))
+                if home.is_passing:
+                    # Nobody else may be left to: its keys must not outlive a check of words that was killed.
+                    shutil.rmtree(home.path, ignore_errors=True)
     except BackupPeerError as exc:
         _log.error("the agent can't run", reason=exc.message, hint=exc.hint)
         print(f"error: {exc.message}\nhint: {exc.hint}", file=sys.stderr)  # noqa: T201 - the foreground's terminal

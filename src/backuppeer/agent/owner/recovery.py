@@ -33,6 +33,10 @@ _ASK_AGAIN: Final = (
     "another backup? Then recover into another folder: --home DIR. Did this machine keep others' backups, and none of "
     "its own? Then `backup-peer host --store DIR --storage SIZE` takes up a store that survived"
 )
+_CHECK_AGAIN: Final = (
+    "ask the people who keep your backups whether their machines are on, then check again; if their hosts use other "
+    "servers, name them with --server URL. Or are these the words of another backup?"
+)
 _LATER: Final = (
     "ask their people whether the machines are on, then run `backup-peer recover` again: no words are needed"
 )
@@ -63,11 +67,11 @@ class Recovery:
         self._take_over(list(inboxes.notes.values()))
         finding = Finding(self._keys, self._state, ways=self._ways, request=request, reporter=reporter)
         await self._find(finding, inboxes, servers, reporter)
-        partners = self._partners(finding)
+        partners = self._partners(finding, hint=_CHECK_AGAIN if request.check else _ASK_AGAIN)
         meeting = Meeting(self._vault, reporter, self._note)
         missing = await self._read(meeting, partners)
         if not meeting.held:
-            raise self._fault or self._explain_silence(partners)
+            raise self._fault or self._explain_silence(partners, hint=_CHECK_AGAIN if request.check else _LATER)
         self._vault.end_recovery()
         agreements = [(agreement, host) for agreement, host, _ in self._state.agreements()]
         rows = make_rows(agreements, meeting.held, inboxes.notes, lambda host: alias_of(self._state, host))
@@ -119,13 +123,13 @@ class Recovery:
         self._notes += [f"not looked for word of hosts at {exc.message}" for exc in inboxes.failed.values()]
         self._notes += finding.notes
 
-    def _partners(self, finding: Finding) -> list[Partner]:
+    def _partners(self, finding: Finding, *, hint: str) -> list[Partner]:
         try:
             return self._vault.partners()
         except NotFoundError as exc:
             heard = f" ({'; '.join(self._notes)})" if self._notes else ""
             found = "that could be asked keeps backups of yours" if finding.asked else "is on offer"
-            raise NotFoundError(f"no host {found}{heard}", hint=_ASK_AGAIN) from exc
+            raise NotFoundError(f"no host {found}{heard}", hint=hint) from exc
 
     async def _read(self, meeting: Meeting, partners: list[Partner]) -> BackupPeerError | None:
         """Take heads from all hosts first, so that the newest decides; then read directories from each.
@@ -142,9 +146,9 @@ class Recovery:
         found = f"found {count} snapshot{'' if count == 1 else 's'}"
         return meeting.witnesses().explain(losses, found=found) if losses else None
 
-    def _explain_silence(self, partners: Sequence[Partner]) -> BackupPeerError:
+    def _explain_silence(self, partners: Sequence[Partner], *, hint: str) -> BackupPeerError:
         names = ", ".join(partner.name for partner in partners)
-        return PeerUnreachable(f"none of your hosts could be heard: {names} ({'; '.join(self._notes)})", hint=_LATER)
+        return PeerUnreachable(f"none of your hosts could be heard: {names} ({'; '.join(self._notes)})", hint=hint)
 
     def _result(self, rows: list[WitnessRow]) -> RecoverResult:
         index, newest = self._vault.repository.index, self._vault.heads.newest()
