@@ -8,7 +8,7 @@ from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.keyring import load_keys, recover_identity
 from backuppeer.cli import agents, taking_over
 from backuppeer.cli.main import main
-from backuppeer.control.api import RecoverResult
+from backuppeer.control.recovering import RecoverResult
 from backuppeer.control.saving import LeftOut
 from backuppeer.control.taking_over import TakeOverPlan, TakeOverResult
 from backuppeer.crypto.words import encode_words

@@ -52,9 +52,10 @@ from backuppeer.control.undeleting import UndeletePlan, UndeleteResult
 
 
 class IdResult(msgspec.Struct, kw_only=True):
-    """`id`."""
+    """`id`. where: with --where alone: what `recover --peer` takes."""
 
     peer_id: str
+    where: str = ""
 
 
 class InitResult(msgspec.Struct, kw_only=True):

@@ -51,6 +51,8 @@ class HostingState(msgspec.Struct, kw_only=True):
     store: str = ""
     store_state: str = "none"
     expires: str = ""
+    noted: int = 0
+    """Agreements of which a note of today's state lies at every server where its owner would look for one."""
 
 
 class StoringState(msgspec.Struct, kw_only=True):
@@ -324,24 +326,6 @@ class DisconnectResult(msgspec.Struct, kw_only=True):
 
     peer_id: str
     closed: bool
-
-
-class RecoverRequest(Request):
-    """Finish a recovery: the home already holds the derived keys (the words never reach the agent's log or disk)."""
-
-    peers: list[str] = msgspec.field(default_factory=list)
-    """Hosts to ask, as peer ids; none = everybody that is on offer."""
-
-
-class RecoverResult(msgspec.Struct, kw_only=True):
-    """The index is rebuilt from what reachable hosts hold."""
-
-    peer_id: str
-    peers: list[str]
-    snapshots: int
-    packs: int
-    head: int
-    notes: list[str]
 
 
 class StopResult(msgspec.Struct, kw_only=True):

@@ -32,8 +32,6 @@ from backuppeer.control.api import (
     PeerSetting,
     PendingRequest,
     PingResult,
-    RecoverRequest,
-    RecoverResult,
     Request,
     RequestDecision,
     SessionRow,
@@ -68,6 +66,7 @@ from backuppeer.control.mounting import (
 )
 from backuppeer.control.pruning import PrunePlan, PruneRequest, PruneResult
 from backuppeer.control.rebutting import KeptRemoval, RebutRequest
+from backuppeer.control.recovering import Place, RecoverRequest, RecoverResult
 from backuppeer.control.restoring import RemovalRow, RestorePlan, RestoreRequest, RestoreResult
 from backuppeer.control.saving import BackupRequest, BackupResult, StreamRequest
 from backuppeer.control.taking_over import TakeOverPlan, TakeOverRequest, TakeOverResult
@@ -138,6 +137,7 @@ ROUTES: dict[str, Route] = {
         request=RestoreRequest, result=RestorePlan, rows=RemovalRow, work=True, summary="what it would replace, remove"
     ),
     "restore": Route(request=RestoreRequest, result=RestoreResult, work=True, summary="bring files back"),
+    "where": Route(request=Nothing, result=Place, summary="where this home can be dialled"),
     "recover": Route(request=RecoverRequest, result=RecoverResult, work=True, summary="find hosts, rebuild the index"),
     "recover/take-over/plan": Route(
         request=TakeOverRequest, result=TakeOverPlan, work=True, summary="what taking over would mean"

@@ -178,6 +178,7 @@ def hosting_state(agent: Agent) -> HostingState:
         state.expires = format_time(offer.expires_ms) if offer.expires_ms else ""
     if premises.directory is None:
         return state
+    state.noted = agent.host.noting.count_noted()
     try:
         store = premises.open()
         totals, state.deleted_bytes = store.totals(), store.removals.deleted_bytes()

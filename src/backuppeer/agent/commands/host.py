@@ -12,6 +12,7 @@ from backuppeer.agent.agent import Agent, default_store
 from backuppeer.agent.commands.home import hosting_state
 from backuppeer.agent.home.records import Direction, RequestRecord, RequestState
 from backuppeer.agent.host.alarms import MassDeletion, say_deletion
+from backuppeer.agent.host.takeup import describe_taken_up
 from backuppeer.agent.peers.choosing import choose_listed, is_listed
 from backuppeer.agent.peers.names import alias_of, name_of
 from backuppeer.agent.peers.offers import Offer, check_storage, choose_terms
@@ -57,8 +58,11 @@ class HostCommands:
         """Offer a slot, then show who asks until the offer ends; leaving the view leaves the offer standing."""
         offer = self._make_offer(request)
         store = default_store(self._parts.home, request.store)
-        await asyncio.to_thread(self._agent.host.premises.establish, store, request.storage)
-        reporter = Reporter(emit)
+        premises, reporter = self._agent.host.premises, Reporter(emit)
+        is_known = premises.directory is not None
+        opened = await asyncio.to_thread(premises.establish, store, request.storage)
+        for note in () if is_known else [*describe_taken_up(opened), *opened.notes]:
+            reporter.note(note)
         await reporter.state("publishing", f"asking {count_servers(len(offer.servers))} to show the offer")
         queue: asyncio.Queue[Event] = asyncio.Queue()
         self._watchers.add(queue)

@@ -1,4 +1,4 @@
-"""Commands of the owner: connect, back up, look, restore, recover (control.api routes).
+"""Commands of the owner: connect, back up, look, restore (control.api routes).
 
 Knows: which job serves which route. Must not know: HTTP, how a job works.
 """
@@ -16,7 +16,6 @@ from backuppeer.agent.jobs.restore import RestoreJob
 from backuppeer.agent.jobs.rows import make_entry_row
 from backuppeer.agent.jobs.set_run import run_backup
 from backuppeer.agent.owner.losses import Witnesses, check_choice
-from backuppeer.agent.owner.recovery import Recovery
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.names import alias_of, check_alias, name_of, resolve_peer
 from backuppeer.agent.peers.offers import check_storage
@@ -42,8 +41,6 @@ from backuppeer.control.api import (
     ConnectResult,
     EntryRow,
     LsRequest,
-    RecoverRequest,
-    RecoverResult,
     SnapshotRow,
     SnapshotsRequest,
 )
@@ -57,7 +54,7 @@ from backuppeer.repo.snapshot import Snapshot, find_newer
 
 
 class OwnerCommands:
-    """connect/plan, connect, backup, snapshots, ls, restore/plan, restore, recover."""
+    """connect/plan, connect, backup, snapshots, ls, restore/plan, restore."""
 
     def __init__(self, agent: Agent) -> None:
         self._agent, self._parts = agent, agent.parts
@@ -96,6 +93,7 @@ class OwnerCommands:
         self._check_may_ask(peer)
         reporter = Reporter(emit)
         servers = self._agent.servers(request.servers)
+        self._agent.owner.slots.note_servers(servers)
         session = await self._agent.owner.connecting.connect(peer, request, servers, reporter.state)
         agreement = self._agent.owner.connecting.agreement_with(peer)
         if agreement is None:
@@ -145,15 +143,6 @@ class OwnerCommands:
         """Say what a restore would replace."""
         async with reporting(emit) as reporter:
             return await RestoreJob(self._agent.owner.vault, request, reporter, emit).plan()
-
-    async def recover(self, request: RecoverRequest, emit: Emit) -> RecoverResult:
-        """Find hosts and rebuild the index."""
-        parts, owner = self._parts, self._agent.owner
-        recovery = Recovery(
-            parts.keys, parts.state, owner.vault, market=owner.market, knocking=owner.knocking, reach=parts.reach
-        )
-        async with owner.vault.busy, returning_memory(), reporting(emit) as reporter:
-            return await recovery.run(request, self._agent.servers(request.servers), reporter)
 
     def _resolve(self, text: str) -> PeerId:
         peer = resolve_peer(self._parts.state, text)
