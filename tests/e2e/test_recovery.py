@@ -202,3 +202,24 @@ def test_the_index_is_rebuilt_from_directories_alone(world: World):
     # its snapshots are read, as everything is: in blocks of 1 MiB.
     assert session["received_bytes"] < said["packs"] * (128 + 16) * 1024 + 3 * 1024**2
     assert session["received_bytes"] < stored / 20
+
+
+def test_one_host_that_is_found_leads_to_the_others_and_to_names_comparisons_and_settings(world: World, tree: Path):
+    world.start_server()
+    owner, words = world.peer("owner")
+    alice, alice_id = make_host(world, "alice", owner)
+    _, bob_id = make_host(world, "bob", owner)
+    owner.do("peers", "set", "bob", "--verified")
+    owner.do("config", "set", "region", "EU")
+    owner.do("backup", str(tree))
+    where = str(alice.do("id", "--where").last["where"])
+    owner.do("agent", "stop")
+    shutil.rmtree(owner.path)
+
+    heir = world.home("heir", servers="")
+    done = heir.do("recover", "--peer", where, "--yes", stdin=words + "\n").last
+    assert sorted(done["peers"]) == sorted([alice_id, bob_id]), "no server, and nobody said where bob is"
+    rows = {row["peer_id"]: row for row in heir.do("peers").rows}
+    assert {peer: row["alias"] for peer, row in rows.items()} == {alice_id: "alice", bob_id: "bob"}
+    assert (rows[alice_id]["verified"], rows[bob_id]["verified"]) == (False, True)
+    assert heir.do("config", "get", "region").last["value"] == "EU"

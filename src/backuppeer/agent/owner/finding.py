@@ -69,12 +69,12 @@ class Finding:
         self._reasons: dict[PeerId, str] = {}
 
     async def dial(self, notes: Iterable[FoundNote]) -> None:
-        """Dial the hosts that are known: where the person says, where they left word to be, where they were last."""
+        """Dial the hosts that are known, and not met: where the person says, where they left word, where they were."""
         places = {parse_peer_id(place.peer_id): _read_place(place) for place in self._request.places}
         told = {note.host: note.where for note in sorted(notes, key=lambda note: note.time_ms)}
         hosts = [host for _, host, _ in self._state.agreements()]
         ways: list[tuple[PeerId, Whereabouts]] = []
-        for host in dict.fromkeys([*places, *told, *hosts]):
+        for host in dict.fromkeys(host for host in [*places, *told, *hosts] if host not in self.met):
             known = (places.get(host), told.get(host), remembered(self._state, host))
             ways += [(host, where) for where in dict.fromkeys(known) if where is not None]
         by_host = [[way for way in ways if way[0] == host] for host in dict.fromkeys(host for host, _ in ways)]

@@ -16,6 +16,7 @@ from backuppeer.agent.home.state import State
 from backuppeer.agent.owner.finding import Finding, Ways
 from backuppeer.agent.owner.inboxes import FoundNote, Inboxes, open_inboxes
 from backuppeer.agent.owner.meeting import Meeting
+from backuppeer.agent.owner.selfset import find_newest
 from backuppeer.agent.owner.slots import Slots
 from backuppeer.agent.owner.testimony import describe_rows, is_proven, make_rows
 from backuppeer.agent.owner.vault import Vault
@@ -26,6 +27,7 @@ from backuppeer.control.recovering import RecoverRequest, RecoverResult, Witness
 from backuppeer.errors import BackupPeerError, NoSignaling, NotFoundError, PeerUnreachable, Unavailable
 from backuppeer.ids import format_peer_id, parse_peer_id
 from backuppeer.proof.statements import Agreement, peek_statement
+from backuppeer.repo.snapshot import decode_known
 
 _ASK_AGAIN: Final = (
     "ask the person who keeps your backups to run `host` again, then run `backup-peer recover` again: it "
@@ -70,6 +72,11 @@ class Recovery:
         partners = self._partners(finding, hint=_CHECK_AGAIN if request.check else _ASK_AGAIN)
         meeting = Meeting(self._vault, reporter, self._note)
         missing = await self._read(meeting, partners)
+        if meeting.held and self._take_back():
+            # The snapshot knows of hosts that nobody else spoke of: they may hold a newer state, or what is missed.
+            await finding.dial(())
+            partners, meeting = self._vault.partners(), Meeting(self._vault, reporter, self._note)
+            missing = await self._read(meeting, partners)
         if not meeting.held:
             raise self._fault or self._explain_silence(partners, hint=_CHECK_AGAIN if request.check else _LATER)
         self._vault.end_recovery()
@@ -145,6 +152,16 @@ class Recovery:
         count = len(self._vault.repository.index.snapshots())
         found = f"found {count} snapshot{'' if count == 1 else 's'}"
         return meeting.witnesses().explain(losses, found=found) if losses else None
+
+    def _take_back(self) -> bool:
+        """Take what the newest snapshot carries of the home that was lost; return whether it names further hosts."""
+        carried = find_newest(decode_known(self._vault.repository.index.snapshots()))
+        if not carried:
+            return False
+        taken = self._vault.self_set.take_back(carried)
+        if taken.has_settings:
+            self._notes.append("settings and backup sets are back: see `backup-peer config list`, `backup-peer backup`")
+        return bool(taken.hosts)
 
     def _explain_silence(self, partners: Sequence[Partner], *, hint: str) -> BackupPeerError:
         names = ", ".join(partner.name for partner in partners)
