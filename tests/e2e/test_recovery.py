@@ -223,3 +223,23 @@ def test_one_host_that_is_found_leads_to_the_others_and_to_names_comparisons_and
     assert {peer: row["alias"] for peer, row in rows.items()} == {alice_id: "alice", bob_id: "bob"}
     assert (rows[alice_id]["verified"], rows[bob_id]["verified"]) == (False, True)
     assert heir.do("config", "get", "region").last["value"] == "EU"
+
+
+def test_a_printed_kit_and_the_words_bring_everything_back_without_any_server(world: World, tree: Path):
+    pair = agree(world)
+    pair.owner.do("backup", str(tree))
+    assert any("recovery kit" in note for note in pair.owner.do("status").last["notes"])
+    kit = world.path / "kit.txt"
+    pair.owner.do("kit", "--to", str(kit))
+    assert not any("recovery kit" in note for note in pair.owner.do("status").last["notes"])
+    pair.owner.do("agent", "stop")
+    shutil.rmtree(pair.owner.path)
+
+    (command,) = [line.split() for line in kit.read_text().splitlines() if line.startswith("  backup-peer recover")]
+    words = [word for word in command[1:] if not word.startswith("ws://") and word != "--server"]
+    assert "--peer" in words
+    heir = world.home("heir", servers="")
+    assert heir.do(*words, "--yes", stdin=pair.words + "\n").last["peers"] == [pair.host_id]
+    target = world.path / "restored"
+    heir.do("restore", "latest", "--target", str(target))
+    assert describe_tree(below(target, tree)) == describe_tree(tree)

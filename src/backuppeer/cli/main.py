@@ -57,6 +57,7 @@ VERBS: Final = {
     "audit": Verb("audit", "backup-peer audit verify-proof alice.proof"),
     "status": Verb("status", "backup-peer status"),
     "passphrase": Verb("passphrase", "backup-peer passphrase set"),
+    "kit": Verb("kit", "backup-peer kit --to kit.html"),
     "export": Verb("export", "backup-peer export home.bp"),
     "import": Verb("importing", "backup-peer import home.bp"),
     "config": Verb("config", "backup-peer config set servers wss://one.example,wss://two.example"),

@@ -14,6 +14,7 @@ import msgspec
 from backuppeer.agent.home.config import Config
 from backuppeer.agent.home.sets import SetRow
 from backuppeer.cli.export import ExportResult
+from backuppeer.cli.kit import KitMade
 from backuppeer.cli.passphrase import CustodyResult
 from backuppeer.control.amendments import ForgetPlan, ForgetResult, TagResult
 from backuppeer.control.api import (
@@ -206,6 +207,7 @@ LINES: Final[dict[str, tuple[Any, Mapping[str, type]]]] = {
     "mount": (MountResult, {**_WORK, "mounted": Mounted}),
     "config set": (Setting, {}),
     "export": (ExportResult, {}),
+    "kit": (KitMade, {}),
     "import": (ExportResult, {}),
     "passphrase show": (CustodyResult, {}),
     "passphrase set": (CustodyResult, {}),

@@ -25,6 +25,7 @@ from backuppeer.agent.commands.amend import AmendCommands
 from backuppeer.agent.commands.home import HomeCommands
 from backuppeer.agent.commands.host import HostCommands
 from backuppeer.agent.commands.inspect import InspectCommands
+from backuppeer.agent.commands.kit import KitCommands
 from backuppeer.agent.commands.mend import MendCommands
 from backuppeer.agent.commands.mount import MountCommands
 from backuppeer.agent.commands.owner import OwnerCommands
@@ -172,7 +173,7 @@ def _make_further_handlers(agent: Agent) -> dict[str, Handler]:
     undelete = UndeleteCommands(agent)
     mine: dict[str, Handler] = {"peers/deleted": undelete.list_all, "peers/undelete": undelete.undelete}
     mine |= _make_recover_handlers(RecoverCommands(agent), TakeOverCommands(agent))
-    mine |= {"rebut": RebutCommands(agent).rebut}
+    mine |= {"rebut": RebutCommands(agent).rebut, "kit": KitCommands(agent).kit}
     return mine | _make_mount_handlers(MountCommands(agent))
 
 

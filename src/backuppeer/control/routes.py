@@ -64,6 +64,7 @@ from backuppeer.control.mounting import (
     MountRequest,
     MountResult,
 )
+from backuppeer.control.paper import KitRequest, KitResult
 from backuppeer.control.pruning import PrunePlan, PruneRequest, PruneResult
 from backuppeer.control.rebutting import KeptRemoval, RebutRequest
 from backuppeer.control.recovering import Place, RecoverRequest, RecoverResult
@@ -137,6 +138,7 @@ ROUTES: dict[str, Route] = {
         request=RestoreRequest, result=RestorePlan, rows=RemovalRow, work=True, summary="what it would replace, remove"
     ),
     "restore": Route(request=RestoreRequest, result=RestoreResult, work=True, summary="bring files back"),
+    "kit": Route(request=KitRequest, result=KitResult, summary="what a recovery kit says of hosts"),
     "where": Route(request=Nothing, result=Place, summary="where this home can be dialled"),
     "recover": Route(request=RecoverRequest, result=RecoverResult, work=True, summary="find hosts, rebuild the index"),
     "recover/take-over/plan": Route(

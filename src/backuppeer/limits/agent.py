@@ -150,6 +150,8 @@ PASSPHRASE_COMMAND_S: Final = 120.0
 """How long the command that says the passphrase may take: it may ask a person."""
 EXPORT_BYTES: Final = 64 * MIB
 """Longest file of an exported home: names, agreements and settings, a few KiB for each host."""
+KIT_DUE_S: Final = 365 * 86_400
+"""After so long a person is reminded of the recovery kit: hosts come and go, and paper gets lost."""
 SELF_SET_DAYS: Final = 90
 """Days of evidence that a snapshot carries along: a dozen bytes for each kind of each day of each host."""
 SELF_SET_PEERS: Final = 256

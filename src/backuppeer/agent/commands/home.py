@@ -7,6 +7,7 @@ import os
 
 from backuppeer import __version__
 from backuppeer.agent.agent import Agent
+from backuppeer.agent.commands.kit import remind_of_kit
 from backuppeer.agent.commands.room import Room, room_at, room_for, storing_state
 from backuppeer.agent.home.records import Direction, PeerRecord, RequestState
 from backuppeer.agent.peers.choosing import is_listed
@@ -128,6 +129,8 @@ class HomeCommands:
         notes += [why] if why else []
         has_copies = vault.repository_id is not None and bool(vault.repository.index.snapshots())
         hosts = [host for _, host, _ in state.agreements()]
+        kit = remind_of_kit(state, self._parts.clock.now_ms()) if has_copies else ""
+        notes += [kit] if kit else []
         for host, text in self._parts.standing.reminders(hosts, vault.complete_hosts() if has_copies else ()):
             notes.append(text if host is None else f"{name_of(state, host)}: {text}")
         return notes
