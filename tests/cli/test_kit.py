@@ -54,7 +54,7 @@ def test_a_kit_names_hosts_servers_and_a_command_that_can_be_typed(capsys, told)
     assert "--server wss://one.example" in command
     assert parse_contact(command.split("--peer ")[1].split()[0]) == PLACE
     assert out.count("________") == 24, "no machine has the words: there is room for them"
-    assert "alice <b>&\\x1b[31m" in out
+    assert "alice <b>&\\u001b[31m" in out
 
 
 def test_a_page_is_for_this_user_alone_and_runs_and_fetches_nothing(capsys, told, tmp_path):
@@ -69,7 +69,7 @@ def test_a_page_is_for_this_user_alone_and_runs_and_fetches_nothing(capsys, told
     policy = next(attributes["content"] for tag, attributes in seen.tags if "http-equiv" in attributes)
     assert policy == "default-src 'none'; style-src 'unsafe-inline'"
     assert "svg" in names
-    assert "alice <b>&\\x1b[31m" in seen.text
+    assert "alice <b>&\\u001b[31m" in seen.text
 
 
 def test_the_agent_hears_that_a_kit_was_made_only_once_it_is_there(capsys, told, tmp_path):
