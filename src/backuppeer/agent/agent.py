@@ -22,7 +22,9 @@ from backuppeer.agent.host.hosting import Hosting
 from backuppeer.agent.host.premises import Premises
 from backuppeer.agent.host.requests import Requests
 from backuppeer.agent.host.sweeping import Sweeping
+from backuppeer.agent.jobs.rounds import Rounds
 from backuppeer.agent.owner.adoption import adopt_agreements
+from backuppeer.agent.owner.auditor import Auditor
 from backuppeer.agent.owner.connecting import Connecting
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.knocking import Knocking
@@ -75,6 +77,8 @@ class OwnerSide:
     knocking: Knocking
     connecting: Connecting
     vault: Vault
+    auditor: Auditor
+    rounds: Rounds
 
 
 class Agent:
@@ -100,6 +104,7 @@ class Agent:
         self.spawn(self.host.hosting.resume())
         self.spawn(self.host.sweeping.run())
         self.spawn(self._follow_requests())
+        self.spawn(self.owner.rounds.run())
 
     async def close(self) -> None:
         """Say goodbye to servers and peers, end all tasks, close the databases."""
@@ -146,6 +151,7 @@ class Agent:
             adopt_agreements(parts.state, parts.keys, session)
             self.owner.vault.writer.notice(session.hello.heads)
         parts.standing.saw(session.peer, Kind.CONNECTED)
+        self.owner.rounds.wake(session.peer)
         self.spawn(self._agree(session))
         self.spawn(self._see_off(session))
 

@@ -53,7 +53,7 @@ VERBS: Final = {
     "mount": Verb("mount", "backup-peer mount /mnt/backups"),
     "stats": Verb("stats", "backup-peer stats latest"),
     "check": Verb("check", "backup-peer check --read-data-subset 5%"),
-    "audit": Verb("audit", "backup-peer audit verify-proof alice.proof"),
+    "audit": Verb("audit", "backup-peer audit --now alice"),
     "status": Verb("status", "backup-peer status"),
     "config": Verb("config", "backup-peer config set servers wss://one.example,wss://two.example"),
     "agent": Verb("agent", "backup-peer agent status"),

@@ -21,6 +21,7 @@ import structlog
 from backuppeer import __version__
 from backuppeer.agent.agent import Agent, HostSide, OwnerSide, Parts
 from backuppeer.agent.commands.amend import AmendCommands
+from backuppeer.agent.commands.audit import AuditCommands
 from backuppeer.agent.commands.home import HomeCommands
 from backuppeer.agent.commands.host import HostCommands
 from backuppeer.agent.commands.inspect import InspectCommands
@@ -33,7 +34,7 @@ from backuppeer.agent.commands.undelete import UndeleteCommands
 from backuppeer.agent.commands.upkeep import look_first
 from backuppeer.agent.heap import relax_collector
 from backuppeer.agent.home.aside import open_or_set_aside
-from backuppeer.agent.home.config import bind_addresses, is_loopback_only
+from backuppeer.agent.home.config import bind_addresses, is_loopback_only, read_config
 from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.keyring import load_keys
 from backuppeer.agent.home.logbook import open_log
@@ -43,6 +44,8 @@ from backuppeer.agent.host.premises import Premises
 from backuppeer.agent.host.requests import Requests
 from backuppeer.agent.host.serving import Serving
 from backuppeer.agent.host.sweeping import Sweeping
+from backuppeer.agent.jobs.rounds import Rounds
+from backuppeer.agent.owner.auditor import Auditor
 from backuppeer.agent.owner.connecting import Connecting
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.endpoint import make_binding, open_transport, whereabouts_of
@@ -100,7 +103,9 @@ async def compose(home: Home) -> Agent:
     hosting = Hosting(state, keys.identity, clock, requests=requests, binding=binding, free=premises.free_for)
     vault = Vault(home, keys, state, clock, reach=reach, standing=standing)
     as_host = HostSide(premises, requests, hosting, sweeping)
-    as_owner = OwnerSide(market, knocking, connecting, vault)
+    auditor = Auditor(home, keys, state, vault)
+    rounds = Rounds(vault, auditor, is_wanted=lambda: read_config(home).audits != "off")
+    as_owner = OwnerSide(market, knocking, connecting, vault, auditor, rounds)
     agent = Agent(Parts(home, keys, state, clock, transport, sessions, reach, standing), as_host, as_owner)
     return agent
 
@@ -161,12 +166,16 @@ def _make_mount_handlers(mount: MountCommands) -> dict[str, Handler]:
 def _make_further_handlers(agent: Agent) -> dict[str, Handler]:
     undelete = UndeleteCommands(agent)
     mine: dict[str, Handler] = {"peers/deleted": undelete.list_all, "peers/undelete": undelete.undelete}
-    mine |= _make_take_over_handlers(TakeOverCommands(agent))
+    mine |= _make_take_over_handlers(TakeOverCommands(agent)) | _make_audit_handlers(AuditCommands(agent))
     return mine | _make_mount_handlers(MountCommands(agent))
 
 
 def _make_take_over_handlers(taking: TakeOverCommands) -> dict[str, Handler]:
     return {"recover/take-over/plan": taking.plan, "recover/take-over": taking.announce}
+
+
+def _make_audit_handlers(audit: AuditCommands) -> dict[str, Handler]:
+    return {"audit/hosts": audit.hosts, "audit": audit.audit}
 
 
 async def serve(home: Home, *, on_start: Callable[[], None]) -> None:

@@ -42,6 +42,7 @@ from backuppeer.control.api import (
     StatusResult,
     StopResult,
 )
+from backuppeer.control.auditing import AuditRequest, AuditResult
 from backuppeer.control.checking import CheckRequest, CheckResult, RepairRequest, RepairResult
 from backuppeer.control.inspection import (
     DiffRequest,
@@ -66,6 +67,7 @@ from backuppeer.control.mounting import (
     MountRequest,
     MountResult,
 )
+from backuppeer.control.proven import AuditRow
 from backuppeer.control.pruning import PrunePlan, PruneRequest, PruneResult
 from backuppeer.control.restoring import RemovalRow, RestorePlan, RestoreRequest, RestoreResult
 from backuppeer.control.saving import BackupRequest, BackupResult, StreamRequest
@@ -124,6 +126,8 @@ ROUTES: dict[str, Route] = {
     "stats": Route(request=StatsRequest, result=StatsResult, work=True, summary="what snapshots take"),
     "check": Route(request=CheckRequest, result=CheckResult, work=True, summary="look for damage"),
     "repair": Route(request=RepairRequest, result=RepairResult, work=True, summary="mend what a check found"),
+    "audit/hosts": Route(request=AuditRequest, result=list[AuditRow], summary="what hosts have proven"),
+    "audit": Route(request=AuditRequest, result=AuditResult, work=True, summary="have hosts prove what they keep"),
     "dump": Route(request=DumpRequest, result=DumpResult, bulk=True, summary="a file's bytes, or a folder as tar"),
     "mount": Route(request=MountRequest, result=MountResult, work=True, summary="look into snapshots bit by bit"),
     "mount/folder": Route(

@@ -5,7 +5,7 @@ Knows: which keys there are and what values they take. Must not know: what anybo
 
 import os
 import tomllib
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -22,13 +22,16 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_
     """Signaling servers; an empty list means none."""
     region: str | None = None
     """Coarse region shown in this host's listing, e.g. EU."""
+    audits: Literal["on", "off"] | None = None
+    """Whether the agent audits hosts by itself; on unless it says off."""
     offer_set: bool = True
     """Whether a backup on a terminal offers to keep what it saves as a set, while there is none; false after a no."""
     sets: dict[str, BackupSet] = {}
     """Backup sets by name, in tables `[sets.NAME]`."""
 
 
-KEYS: Final = ("servers", "region")
+_SWITCH: Final = frozenset({"on", "off"})
+KEYS: Final = ("servers", "region", "audits")
 """What `config get` and `config set` are for; sets have verbs of their own."""
 
 
@@ -93,6 +96,8 @@ def change_config(config: Config, key: str, text: str) -> Config:
     if key == "servers":
         names = [] if text == "none" else [part.strip() for part in text.split(",") if part.strip()]
         return msgspec.structs.replace(config, servers=names)
+    if key == "audits" and text not in _SWITCH:
+        raise UserError(f"{text[:40]!r} is neither on nor off", hint="for example: `backup-peer config set audits off`")
     return msgspec.structs.replace(config, **{key: text})
 
 
