@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from backuppeer.control.auditing import AuditedHost, AuditResult
+from backuppeer.control.auditing import AuditedHost, AuditResult, DrilledHost, DrillResult
 from backuppeer.control.events import Event, EventName, Fault
 from backuppeer.control.proven import AuditRow
 from backuppeer.control.saving import LeftOut
@@ -122,3 +122,21 @@ def test_hosts_that_could_not_be_heard_are_named(capsys, agent, hosts, expected)
     assert "alice: no answer" in err
     _, lines = ask(capsys, "audit --now")
     assert [line["event"] for line in lines] == ["done", "error"]
+
+
+@pytest.mark.parametrize(
+    ("failed", "left_out", "hosts", "expected"), [(0, [], 1, 0), (2, [], 1, 15), (0, [GONE], 0, 11), (0, [GONE], 1, 3)]
+)
+def test_a_drill_says_what_came_back_from_whom(capsys, agent, failed, left_out, hosts, expected):  # noqa: PLR0917
+    there = DrilledHost(peer_id=f"{PEER}2", alias="bob", files=7, bytes=10**6, failed=failed)
+    done = DrillResult(snapshot="ab" * 32, hosts=[there][:hosts], files=7, bytes=10**6, left_out=left_out, seconds=1)
+    agent({"audit/drill": telling([FAULT] if failed else [], done)})
+    code, out, err = run(capsys, "audit", "--drill")
+    assert code == expected
+    if hosts:
+        assert ("7 files came back as saved, 2 did not" in out) == bool(failed)
+        assert ("✓ bob (bp1qqqsyqcyq5): 7 files (1 MB) came back as saved" in out) == (not failed)
+    assert ("alice: no answer" in err) == bool(left_out)
+    _, lines = ask(capsys, "audit --drill")
+    assert lines[-1]["event"] == ("error" if left_out else "done")
+    assert run(capsys, "audit", "--drill", "--now")[0] == 2

@@ -63,7 +63,11 @@ def test_a_month_of_audits_finds_a_pack_that_a_host_deleted_and_convicts_it(worl
     assert pair.owner.do("audit").rows[0]["state"] == "caught"
     assert "1 (missing)" in pair.owner.do("status").last["audits"][0]["fault"]
 
+    assert pair.owner.do("audit", "--drill").last["hosts"][0]["absent"] > 0, "it told so already: no second alarm"
     pair.owner.do("backup", str(tree), str(world.path / "more"))
+    drilled = pair.owner.do("audit", "--drill").last
+    assert (drilled["files"], drilled["hosts"][0]["failed"]) == (21, 0)
+    assert not list(pair.owner.path.glob("drill-*"))
     pair.owner.do("restore", "latest", "--target", str(world.path / "out"))
     assert describe_tree(below(world.path / "out", tree)) == describe_tree(tree)
     let_days_pass(pair.owner, CYCLES_DAYS)

@@ -11,7 +11,7 @@ from backuppeer.cli.screen import GREEN, RED, YELLOW, Screen
 from backuppeer.cli.spinner import Spinner
 from backuppeer.cli.units import format_duration, format_share, format_size
 from backuppeer.cli.work import View, run_work
-from backuppeer.control.auditing import AuditedHost, AuditRequest, AuditResult
+from backuppeer.control.auditing import AuditedHost, AuditRequest, AuditResult, DrilledHost, DrillResult
 from backuppeer.control.proven import AuditRow
 from backuppeer.errors import ExitCode, IncompleteError, InterruptedByUserError, PeerUnreachable, UserError
 
@@ -45,6 +45,9 @@ def audit(
     bulk: Annotated[
         bool, typer.Option("--bulk", help="Have this month's large sample read: 1 % of all, at most 1 GiB of a host.")
     ] = False,
+    drill: Annotated[
+        bool, typer.Option("--drill", help="Restore random files, 256 MiB at most, from each host alone; compare.")
+    ] = False,
 ) -> int:
     """Show how hosts stand, or audit them.
 
@@ -54,9 +57,11 @@ def audit(
 
     """
     context = context_of(ctx)
-    if now and bulk:
-        raise UserError("--now and --bulk ask for different things", hint="run them one after the other")
+    if now + bulk + drill > 1:
+        raise UserError("--now, --bulk and --drill ask for different things", hint="run them one after the other")
     request = AuditRequest(servers=context.servers(), peers=peers or [], bulk=bulk)
+    if drill:
+        return _drill(context, request)
     if not now and not bulk:
         return _show_hosts(context.screen, context.client().call("audit/hosts", request, list[AuditRow]))
     result = _run(context, request)
@@ -134,11 +139,34 @@ def _describe_host(screen: Screen, host: AuditedHost, reason: str) -> str:
     return f"{screen.paint('✓', GREEN) if is_all else screen.paint('!', YELLOW)} {name}: {shown}{more}"
 
 
-def _end(result: AuditResult) -> int:
+def _drill(context: Context, request: AuditRequest) -> int:
+    try:
+        with Spinner(context.screen) as spinner:
+            view = View(context.screen, spinner=spinner)
+            result = run_work(context.client(), "audit/drill", request, DrillResult, view=view)
+    except KeyboardInterrupt:
+        raise InterruptedByUserError("stopped; what was restored for the drill is deleted") from None
+    for host in result.hosts:
+        context.screen.line(_describe_drill(context.screen, host), hang=4)
+    context.screen.done(result)
+    return _end(result)
+
+
+def _describe_drill(screen: Screen, host: DrilledHost) -> str:
+    name, count = name_peer(host.peer_id, host.alias), format_count(host.files, "file")
+    if host.failed:
+        return f"{screen.paint('✗', RED)} {name}: {count} came back as saved, {host.failed} did not"
+    rest = f"; it does not keep {host.absent} more that were drawn" if host.absent else ""
+    mark = screen.paint("!", YELLOW) if host.absent else screen.paint("✓", GREEN)
+    return f"{mark} {name}: {count} ({format_size(host.bytes)}) came back as saved{rest}"
+
+
+def _end(result: AuditResult | DrillResult) -> int:
     if not result.left_out:
         return ExitCode.DONE
     names = "; ".join(f"{left.name}: {left.reason}" for left in result.left_out)
     hint = "run it again when they are back; the agent asks by itself, too"
-    if len(result.left_out) == len(result.hosts):
+    heard = {host.peer_id for host in result.hosts} - {left.peer_id for left in result.left_out}
+    if not heard:
         raise PeerUnreachable(f"no host could be heard ({names})", hint=hint)
     raise IncompleteError(f"not all hosts could be heard ({names})", hint=hint)

@@ -28,7 +28,7 @@ from backuppeer.control.api import (
     StatusResult,
     StopResult,
 )
-from backuppeer.control.auditing import AuditResult
+from backuppeer.control.auditing import AuditResult, DrillResult
 from backuppeer.control.checking import CheckResult, RepairResult
 from backuppeer.control.events import (
     Agreed,
@@ -194,6 +194,7 @@ LINES: Final[dict[str, tuple[Any, Mapping[str, type]]]] = {
     "check": (CheckResult, {**_WORK, "plan": CheckResult, "repaired": RepairResult}),
     "audit --now": (AuditResult, _WORK),
     "audit --bulk": (AuditResult, _WORK),
+    "audit --drill": (DrillResult, _WORK),
     "diff": (DiffResult, {**_WORK, "change": DiffRow}),
     "dump": (DumpResult, {**_WORK, EventName.START: DumpStart}),
     "mount": (MountResult, {**_WORK, "mounted": Mounted}),

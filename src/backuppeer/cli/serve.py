@@ -175,7 +175,7 @@ def _make_take_over_handlers(taking: TakeOverCommands) -> dict[str, Handler]:
 
 
 def _make_audit_handlers(audit: AuditCommands) -> dict[str, Handler]:
-    return {"audit/hosts": audit.hosts, "audit": audit.audit}
+    return {"audit/hosts": audit.hosts, "audit": audit.audit, "audit/drill": audit.drill}
 
 
 async def serve(home: Home, *, on_start: Callable[[], None]) -> None:

@@ -10,7 +10,7 @@ from backuppeer.control.saving import LeftOut
 
 
 class AuditRequest(Request):
-    """`audit --now`, and `--bulk`: these hosts, or all. bulk: read the month's blocks instead of samples."""
+    """`audit --now`, `--bulk` and `--drill`: these hosts, or all. bulk: read the month's blocks instead of samples."""
 
     peers: list[str] = msgspec.field(default_factory=list)
     bulk: bool = False
@@ -48,5 +48,30 @@ class AuditResult(msgspec.Struct, kw_only=True):
     asked: int
     shown: int
     shown_bytes: int
+    left_out: list[LeftOut]
+    seconds: float
+
+
+class DrilledHost(msgspec.Struct, kw_only=True):
+    """What came back from one host alone: files as they were saved, and how many were not.
+
+    absent: files that were drawn and of which it does not keep all (yet); nobody's fault here.
+    """
+
+    peer_id: str = ""
+    alias: str = ""
+    files: int = 0
+    bytes: int = 0
+    failed: int = 0
+    absent: int = 0
+
+
+class DrillResult(msgspec.Struct, kw_only=True):
+    """A restore drill (`audit --drill`): random files of `snapshot`, compared and thrown away. left_out: hosts away."""
+
+    snapshot: str
+    hosts: list[DrilledHost]
+    files: int
+    bytes: int
     left_out: list[LeftOut]
     seconds: float

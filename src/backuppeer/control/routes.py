@@ -42,7 +42,7 @@ from backuppeer.control.api import (
     StatusResult,
     StopResult,
 )
-from backuppeer.control.auditing import AuditRequest, AuditResult
+from backuppeer.control.auditing import AuditRequest, AuditResult, DrillResult
 from backuppeer.control.checking import CheckRequest, CheckResult, RepairRequest, RepairResult
 from backuppeer.control.inspection import (
     DiffRequest,
@@ -128,6 +128,7 @@ ROUTES: dict[str, Route] = {
     "repair": Route(request=RepairRequest, result=RepairResult, work=True, summary="mend what a check found"),
     "audit/hosts": Route(request=AuditRequest, result=list[AuditRow], summary="what hosts have proven"),
     "audit": Route(request=AuditRequest, result=AuditResult, work=True, summary="have hosts prove what they keep"),
+    "audit/drill": Route(request=AuditRequest, result=DrillResult, work=True, summary="restore files, compare, delete"),
     "dump": Route(request=DumpRequest, result=DumpResult, bulk=True, summary="a file's bytes, or a folder as tar"),
     "mount": Route(request=MountRequest, result=MountResult, work=True, summary="look into snapshots bit by bit"),
     "mount/folder": Route(

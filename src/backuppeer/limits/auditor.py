@@ -2,6 +2,8 @@
 
 from typing import Final
 
+from backuppeer.limits.units import MIB
+
 # --- when
 AUDIT_EVERY_S: Final = 86_400
 """How often the agent audits a host by itself; the plan is one of days."""
@@ -36,6 +38,12 @@ AUDIT_PROOFS: Final = 4
 """Proofs written in one audit: each holds by itself, and a file takes up to 2 MiB."""
 AUDIT_DOUBTS: Final = 30
 """Packs that a host did not acknowledge when asked, of which a leaf is asked for at once."""
+
+# --- restore drills
+DRILL_BYTES: Final = 256 * MIB
+"""Restored from a host in one drill at most."""
+DRILL_FILES: Final = 64
+"""Files of one drill: each is restored by itself."""
 
 # --- what is remembered
 AUDIT_RECEIPTS: Final = 16

@@ -16,7 +16,7 @@ from backuppeer.proof.statements import open_statement, sign_statement, statemen
 from backuppeer.trust.evidence import Kind
 from backuppeer.wire.auditing import AckPacks, AskAudit, Audited, GetLosses, ShownRow
 from backuppeer.wire.codes import RefusalCode
-from backuppeer.wire.messages import Refused, Unsupported
+from backuppeer.wire.messages import GetHead, HeadIs, Refused, Unsupported
 
 
 @pytest.fixture
@@ -294,6 +294,12 @@ def test_a_host_of_before_is_told_once_and_not_blamed(house, play):
         async def not_known(channel, _):
             await channel.send(Unsupported(type=41))
 
+        held = house.premises.open().heads.get(watch.partner(house).agreement)
+
+        async def show_head(channel, _):
+            await channel.send(HeadIs(head=held.signed_head, grant=held.signed_grant))
+
+        watch.crooks[house.peer].handlers[GetHead] = show_head
         for kind in (AckPacks, AskAudit, GetLosses):
             watch.crooks[house.peer].handlers[kind] = not_known
         done = await watch.audit(house)

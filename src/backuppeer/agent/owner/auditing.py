@@ -40,7 +40,7 @@ from backuppeer.shares.copies import Copy
 from backuppeer.shares.sampling import Draw, draw_any, plan_bulk, plan_day
 from backuppeer.trust.evidence import Kind
 
-_LIES = "use a further host, `backup-peer browse`: this one gets no new data, and what others keep is read first"
+_LIES = "a backup sends again what it has not; keep another copy with a further host: `backup-peer browse`"
 
 
 class Scope(Enum):
