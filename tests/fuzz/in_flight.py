@@ -20,6 +20,7 @@ from backuppeer.errors import PeerFault, UserError
 from backuppeer.files.ignore import Patterns, anywhere, read_lines
 from backuppeer.host import heads, kept
 from backuppeer.host.hold import Asked, Measure
+from backuppeer.host.losses import split_report
 from backuppeer.host.removal_file import join_removal, split_removal
 from backuppeer.ids import AgreementId, PeerId, StoredId, TransportId, format_peer_id, parse_peer_id
 from backuppeer.limits import FRAME_BYTES, HANDSHAKE_FRAME_BYTES, WORKER_FRAME_BYTES
@@ -91,6 +92,7 @@ def read_removal(data: bytes) -> None:
     """First byte: the kind; second: how many packs. Then a blob, which their owner signs; also as a host's file."""
     for magic in (kept.PLAIN_MAGIC, kept.GRANTED_MAGIC, b"BPREM03\n"):
         _ignoring_values(split_removal, magic + data, 1)
+    _ignoring_values(split_report, b"BPLOSS1\n" + data)
     kind = {1: PackRevive, 2: PackWithdraw}.get(data[0] if data else 0, PackDelete)
     packs = [StoredId(bytes([number]) * 32) for number in range(data[1] if data[1:] else 0)]
     blob = data[2:]

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from backuppeer.host.store import Store, create_store
-from backuppeer.limits import MIB
-from host.host_world import World
+from backuppeer.limits import LEAF_BYTES, MIB
+from host.host_world import NOW_MS, World, agreement_id, put_pack
 
 
 @pytest.fixture
@@ -36,3 +36,13 @@ def lease(store: Store, world: World):
 @pytest.fixture
 def rng() -> random.Random:
     return random.Random(20261122)
+
+
+@pytest.fixture
+def kept(store, lease, world, rng):
+    """Three packs and the first head."""
+    packs = [rng.randbytes(size) for size in (5 * LEAF_BYTES + 7, 2 * MIB, 100)]
+    ids = [put_pack(store, data) for data in packs]
+    first = world.head(1)
+    store.heads.put_head(agreement_id(), first, world.grant(), signer=world.host, now_ms=NOW_MS)
+    return dict(zip(ids, packs, strict=True))

@@ -2,10 +2,12 @@
 
 import os
 import sqlite3
+from contextlib import closing
 
 import pytest
 
 from backuppeer.errors import DamagedStateError, LocalError
+from backuppeer.host import rebuild
 from backuppeer.host.layout import parse_hex_name
 from backuppeer.host.store import open_store
 from backuppeer.limits import LEAF_BYTES, PACK_TARGET_BYTES
@@ -95,6 +97,24 @@ def test_rows_without_files_and_files_without_rows_are_put_right(filled, reopen,
     ]
     assert store.usage(A).packs == 4
     assert not file_of(directory, filled[0]).with_suffix(".leaves").exists()
+
+
+def test_what_is_listed_again_is_durable_before_as_it_may_be_acknowledged_at_once(
+    filled, reopen, directory, monkeypatch
+) -> None:
+    listed_before = []
+    with closing(sqlite3.connect(directory / "catalogue.db")) as connection, connection:
+        connection.execute("DELETE FROM packs WHERE stored = ?", (filled[1],))
+
+    def sync(folder):
+        with closing(sqlite3.connect(directory / "catalogue.db")) as connection:
+            rows = connection.execute("SELECT stored FROM packs").fetchall()
+        listed_before.append((folder, sorted(row[0] for row in rows)))
+
+    monkeypatch.setattr(rebuild, "sync_directory", sync)
+    assert ids_of(reopen()) == filled
+    others = [stored for stored in filled if stored != filled[1]]
+    assert listed_before == [(file_of(directory, filled[1]).parent, others)]
 
 
 def test_names_are_not_trusted_without_their_leaf_hashes(filled, reopen, directory) -> None:

@@ -21,6 +21,7 @@ from backuppeer.agent.home.tenancy import end_without_home
 from backuppeer.agent.host.hosting import Hosting
 from backuppeer.agent.host.premises import Premises
 from backuppeer.agent.host.requests import Requests
+from backuppeer.agent.host.scrubbing import Scrubbing
 from backuppeer.agent.host.sweeping import Sweeping
 from backuppeer.agent.jobs.rounds import Rounds
 from backuppeer.agent.owner.adoption import adopt_agreements
@@ -67,6 +68,7 @@ class HostSide:
     requests: Requests
     hosting: Hosting
     sweeping: Sweeping
+    scrubbing: Scrubbing
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,7 @@ class Agent:
         self.spawn(parts.sessions.run())
         self.spawn(self.host.hosting.resume())
         self.spawn(self.host.sweeping.run())
+        self.spawn(self.host.scrubbing.run())
         self.spawn(self._follow_requests())
         self.spawn(self.owner.rounds.run())
 

@@ -1,10 +1,12 @@
 """`audit verify-proof`: judge a file in which an owner accuses a host, on any machine, with no home and no network."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from backuppeer.cli import auditing
+from backuppeer.cli import auditing, rebut
 from backuppeer.cli.context import context_of
 from backuppeer.cli.further import ITSELF, VerbGroup, VerbItself
 from backuppeer.cli.render import escape_name, format_moment
@@ -15,6 +17,7 @@ from backuppeer.ids import PeerId, format_peer_id, shorten_peer_id
 from backuppeer.limits import PROOF_BYTES
 
 if TYPE_CHECKING:
+    from backuppeer.proof.charges import AnyCharge
     from backuppeer.proof.misbehaviour import Verdict
 
 _HELP: Final = (
@@ -39,6 +42,7 @@ def add_to(app: typer.Typer) -> None:
     group = typer.Typer(cls=VerbGroup, rich_markup_mode=None)
     group.command(name=ITSELF, cls=VerbItself, help=auditing.HELP, epilog=auditing.MORE)(auditing.audit)
     group.command(name="verify-proof", help=_HELP)(verify_proof)
+    group.command(name="rebut", help=rebut.HELP)(rebut.rebut)
     app.add_typer(group, name="audit", help="Have hosts prove what they keep; judge proofs.")
 
 
@@ -51,16 +55,14 @@ def verify_proof(
     ] = "",
 ) -> int:
     """Judge a file and say who is accused by whom of what, since when, and whether it is proven."""
-    from backuppeer.proof.charges import unpack_charge, unpack_rebuttal  # noqa: PLC0415 - crypto libraries
+    from backuppeer.proof.charges import unpack_rebuttal  # noqa: PLC0415 - crypto libraries
     from backuppeer.proof.misbehaviour import judge  # noqa: PLC0415
 
     screen = context_of(ctx).screen
-    try:
-        charge = unpack_charge(_read(file))
-        answer = unpack_rebuttal(_read(rebuttal)) if rebuttal else None
-    except ProtocolViolation as exc:
-        # Nobody is to blame for a file that somebody typed the wrong name of.
-        raise UserError(exc.message, hint=exc.hint or "was the file copied whole, and is it the right one?") from exc
+    charge, answer = read_charge(file), None
+    if rebuttal:
+        with _blaming_nobody():
+            answer = unpack_rebuttal(_read(rebuttal))
     verdict = judge(charge, answer)
     if screen.json:
         screen.value(_describe(verdict))
@@ -70,6 +72,28 @@ def verify_proof(
         raise _explain_nothing(verdict)
     _show(screen, verdict)
     return 0
+
+
+def read_charge(name: str) -> "AnyCharge":
+    """Return the charge that a file makes; nothing in it is verified.
+
+    Raises:
+        UserError: there is no such file, or it is no proof.
+
+    """
+    from backuppeer.proof.charges import unpack_charge  # noqa: PLC0415 - crypto libraries
+
+    with _blaming_nobody():
+        return unpack_charge(_read(name))
+
+
+@contextmanager
+def _blaming_nobody() -> Iterator[None]:
+    try:
+        yield
+    except ProtocolViolation as exc:
+        # Nobody is to blame for a file that somebody typed the wrong name of.
+        raise UserError(exc.message, hint=exc.hint or "was the file copied whole, and is it the right one?") from exc
 
 
 def _read(name: str) -> bytes:

@@ -22,7 +22,10 @@ HELP: Final = (
     "what it lost is sent again by the next backup, and where its own signatures convict it a proof is written. "
     "`config set audits off` ends the daily audits."
 )
-MORE: Final = "Proofs: `audit verify-proof FILE` judges one. A host called verify-proof is named by its id."
+MORE: Final = (
+    "Proofs: `audit verify-proof FILE` judges one, `audit rebut FILE` answers one. A host whose name is one of these "
+    "words is named by its id."
+)
 _COLUMNS: Final = (
     Column("host", keep=True),
     Column("last audit", keep=True),

@@ -135,8 +135,16 @@ class ProofVerdict(msgspec.Struct, kw_only=True):
     ignored: list[str]
 
 
+class RebuttalMade(msgspec.Struct, kw_only=True):
+    """`audit rebut`: what excuses this host; `file`: the answer, empty if the proof is none even without it."""
+
+    reason: str
+    file: str
+
+
 VALUES: Final[dict[str, Any]] = {
     "audit": list[AuditRow],
+    "audit rebut": RebuttalMade,
     "audit verify-proof": ProofVerdict,
     "id": IdResult,
     "browse": list[BrowseRow],

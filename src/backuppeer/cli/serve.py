@@ -29,6 +29,7 @@ from backuppeer.agent.commands.mend import MendCommands
 from backuppeer.agent.commands.mount import MountCommands
 from backuppeer.agent.commands.owner import OwnerCommands
 from backuppeer.agent.commands.prune import PruneCommands
+from backuppeer.agent.commands.rebut import RebutCommands
 from backuppeer.agent.commands.take_over import TakeOverCommands
 from backuppeer.agent.commands.undelete import UndeleteCommands
 from backuppeer.agent.commands.upkeep import look_first
@@ -36,12 +37,13 @@ from backuppeer.agent.heap import relax_collector
 from backuppeer.agent.home.aside import open_or_set_aside
 from backuppeer.agent.home.config import bind_addresses, is_loopback_only, read_config
 from backuppeer.agent.home.home import Home
-from backuppeer.agent.home.keyring import load_keys
+from backuppeer.agent.home.keyring import HomeKeys, load_keys
 from backuppeer.agent.home.logbook import open_log
 from backuppeer.agent.home.state import State
 from backuppeer.agent.host.hosting import Hosting
 from backuppeer.agent.host.premises import Premises
 from backuppeer.agent.host.requests import Requests
+from backuppeer.agent.host.scrubbing import Scrubbing
 from backuppeer.agent.host.serving import Serving
 from backuppeer.agent.host.sweeping import Sweeping
 from backuppeer.agent.jobs.rounds import Rounds
@@ -102,12 +104,15 @@ async def compose(home: Home) -> Agent:
     binding = partial(make_binding, transport, keys, clock)
     hosting = Hosting(state, keys.identity, clock, requests=requests, binding=binding, free=premises.free_for)
     vault = Vault(home, keys, state, clock, reach=reach, standing=standing)
-    as_host = HostSide(premises, requests, hosting, sweeping)
-    auditor = Auditor(home, keys, state, vault)
-    rounds = Rounds(vault, auditor, is_wanted=lambda: read_config(home).audits != "off")
-    as_owner = OwnerSide(market, knocking, connecting, vault, auditor, rounds)
+    as_host = HostSide(premises, requests, hosting, sweeping, Scrubbing(premises, clock, serving.proving))
+    as_owner = OwnerSide(market, knocking, connecting, vault, *_make_audits(home, keys, state, vault))
     agent = Agent(Parts(home, keys, state, clock, transport, sessions, reach, standing), as_host, as_owner)
     return agent
+
+
+def _make_audits(home: Home, keys: HomeKeys, state: State, vault: Vault) -> tuple[Auditor, Rounds]:
+    auditor = Auditor(home, keys, state, vault)
+    return auditor, Rounds(vault, auditor, is_wanted=lambda: read_config(home).audits != "off")
 
 
 def make_handlers(agent: Agent) -> dict[str, Handler]:
@@ -166,7 +171,8 @@ def _make_mount_handlers(mount: MountCommands) -> dict[str, Handler]:
 def _make_further_handlers(agent: Agent) -> dict[str, Handler]:
     undelete = UndeleteCommands(agent)
     mine: dict[str, Handler] = {"peers/deleted": undelete.list_all, "peers/undelete": undelete.undelete}
-    mine |= _make_take_over_handlers(TakeOverCommands(agent)) | _make_audit_handlers(AuditCommands(agent))
+    mine |= _make_take_over_handlers(TakeOverCommands(agent)) | {"rebut": RebutCommands(agent).rebut}
+    mine |= _make_audit_handlers(AuditCommands(agent))
     return mine | _make_mount_handlers(MountCommands(agent))
 
 

@@ -69,6 +69,7 @@ from backuppeer.control.mounting import (
 )
 from backuppeer.control.proven import AuditRow
 from backuppeer.control.pruning import PrunePlan, PruneRequest, PruneResult
+from backuppeer.control.rebutting import KeptRemoval, RebutRequest
 from backuppeer.control.restoring import RemovalRow, RestorePlan, RestoreRequest, RestoreResult
 from backuppeer.control.saving import BackupRequest, BackupResult, StreamRequest
 from backuppeer.control.taking_over import TakeOverPlan, TakeOverRequest, TakeOverResult
@@ -107,6 +108,7 @@ ROUTES: dict[str, Route] = {
     "requests/reject": Route(request=RequestDecision, result=PendingRequest, summary="reject a request"),
     "host/stop": Route(request=Nothing, result=HostingState, summary="withdraw the slot"),
     "host/plan": Route(request=HostRequest, result=HostPlan, summary="what an offer would mean"),
+    "rebut": Route(request=RebutRequest, result=KeptRemoval, summary="what a host answers a charge with"),
     "host": Route(request=HostRequest, result=HostResult, work=True, summary="offer a slot"),
     "connect/plan": Route(request=ConnectPlanRequest, result=ConnectPlan, summary="what connecting would mean"),
     "connect": Route(request=ConnectRequest, result=ConnectResult, work=True, summary="agree with a host"),

@@ -67,17 +67,19 @@ _SCHEMA: Final = (
     CREATE INDEX deletes_doubled ON deletes (agreement) WHERE is_doubled;
     """,
     # lost: what is gone or spoiled though it was acknowledged; number: of the report that says so, 0 as long as it is a
-    # suspicion (losses.py). audited: bytes read for audits on `day`, counted from 1970 (budget.py). scrubs: how far the
-    # store has been read (scrub.py).
+    # suspicion; age_s: the store's age then (losses.py). What was reported counts as used no more. audited: bytes read
+    # for audits on `day`, counted from 1970 (budget.py). scrubs: how far the store has been read (scrub.py).
     """
     CREATE TABLE lost (
         agreement BLOB NOT NULL,
         stored BLOB NOT NULL,
         number INTEGER NOT NULL DEFAULT 0,
         time_ms INTEGER NOT NULL DEFAULT 0,
+        age_s INTEGER NOT NULL DEFAULT 0,
         PRIMARY KEY (agreement, stored)
     ) WITHOUT ROWID;
     CREATE INDEX lost_suspects ON lost (agreement) WHERE number = 0;
+    CREATE INDEX lost_age ON lost (age_s) WHERE number > 0;
     CREATE TABLE reports (agreement BLOB PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID;
     CREATE TABLE audited (agreement BLOB PRIMARY KEY, day INTEGER NOT NULL, bytes INTEGER NOT NULL) WITHOUT ROWID;
     CREATE TABLE scrubs (
@@ -94,6 +96,12 @@ _LIST_PACKS: Final = """
     SELECT stored, size FROM packs p WHERE agreement = ? AND stored > ? AND due_s IS NULL
     AND NOT EXISTS (SELECT 1 FROM lost l WHERE l.agreement = p.agreement AND l.stored = p.stored)
     ORDER BY stored LIMIT ?
+"""
+
+_COUNT_PACKS: Final = """
+    SELECT agreement, COUNT(*), SUM(size) FROM packs p WHERE NOT EXISTS (
+        SELECT 1 FROM lost l WHERE l.agreement = p.agreement AND l.stored = p.stored AND l.number > 0
+    ) GROUP BY agreement
 """
 
 
@@ -137,7 +145,7 @@ class Catalogue:
     def add_pack(self, agreement: AgreementId, stored: StoredId, size: int, *, upon: int | None = None) -> bool:
         """Add a pack and return True, or False when it is listed already. `upon`: of a draft, the head held before it.
 
-        Whatever was wrong with it, it is whole now.
+        Whatever was wrong with it, it is whole now: True as well if it was lost, and so not counted.
 
         Raises:
             StoreUnavailable: the disk refuses.
@@ -147,9 +155,11 @@ class Catalogue:
             "INSERT INTO packs (agreement, stored, size, upon, born_s)"
             " VALUES (?, ?, ?, ?, (SELECT age_s FROM ages)) ON CONFLICT DO NOTHING"
         )
+        healed = "DELETE FROM lost WHERE agreement = ? AND stored = ? RETURNING number"
         with self._lock, translate_failures(self._root):
-            self._connection.execute("DELETE FROM lost WHERE agreement = ? AND stored = ?", (agreement, stored))
-            return self._connection.execute(sql, (agreement, stored, size, upon)).rowcount == 1
+            reports = self._connection.execute(healed, (agreement, stored)).fetchall()
+            is_new = self._connection.execute(sql, (agreement, stored, size, upon)).rowcount == 1
+        return is_new or any(number for (number,) in reports)
 
     def settle_drafts(self, agreement: AgreementId) -> None:
         """Let the drafts of an agreement be packs as any other: a further head is about to be accepted."""
@@ -208,10 +218,16 @@ class Catalogue:
             return {StoredId(s): int(n) for s, n in self._connection.execute(sql, (agreement, low, high))}
 
     def count_packs(self) -> dict[AgreementId, Count]:
-        """Return what each agreement holds, deleted packs included: they take their room until they are erased."""
-        sql = "SELECT agreement, COUNT(*), SUM(size) FROM packs GROUP BY agreement"
+        """Return what each agreement holds, deleted packs included: they take their room until they are erased.
+
+        Lost ones are not: it is not their owner's fault that what is left of them takes room.
+        """
         with self._lock, translate_failures(self._root):
-            return {AgreementId(a): Count(int(n), int(size)) for a, n, size in self._connection.execute(sql)}
+            return {AgreementId(a): Count(int(n), int(size)) for a, n, size in self._connection.execute(_COUNT_PACKS)}
+
+    def count_reported(self, agreement: AgreementId, packs: Iterable[StoredId]) -> Count:
+        """Return how much of these packs is listed, but was reported as lost, and so is not counted as used."""
+        return self.run(lambda db: count_reported(db, agreement, packs))
 
     def put_agreement(self, agreement: AgreementId, signed: bytes, *, owner: PeerId, revision: int) -> None:
         """Keep a second copy of the newest revision of an agreement."""
@@ -224,6 +240,16 @@ class Catalogue:
         with self._lock, translate_failures(self._root):
             rows = self._connection.execute("SELECT agreement, signed FROM agreements").fetchall()
         return {AgreementId(agreement): bytes(signed) for agreement, signed in rows}
+
+
+def count_reported(db: sqlite3.Connection, agreement: AgreementId, packs: Iterable[StoredId]) -> Count:
+    """Return what `Catalogue.count_reported` does, for whoever is alone on the connection already."""
+    sql = (
+        "SELECT p.size FROM packs p JOIN lost l ON l.agreement = p.agreement AND l.stored = p.stored"
+        " WHERE p.agreement = ? AND p.stored = ? AND l.number > 0"
+    )
+    sizes = [int(row[0]) for stored in packs for row in db.execute(sql, (agreement, stored)).fetchall()]
+    return Count(len(sizes), sum(sizes))
 
 
 def open_catalogue(path: Path) -> tuple[Catalogue, bool]:

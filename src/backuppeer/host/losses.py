@@ -8,31 +8,36 @@ its owner asked to remove. A disk that is away, or that can't be read, is no los
     losses/<number>  "BPLOSS1" 0x0A ‖ u32be(length) ‖ signed report ‖ stored ids, 32 bytes each
 
 The files can't be made again from anything, as they are signed and were perhaps shown: they are never removed. The file
-of a damaged pack stays, too, as most ranges of it may be good; a new upload replaces it.
+of a damaged pack stays for LOSS_KEPT_S, or the lock if that is longer, as most ranges of it may be good; a new upload
+replaces it. It counts as used no more: its owner needs the room to send again what was in it.
 """
 
 import re
 import sqlite3
 import threading
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from backuppeer.crypto.identity import SigningKey
-from backuppeer.errors import LocalError, PeerFault, StoreUnavailable
-from backuppeer.host.catalogue import Catalogue
+from backuppeer.errors import BackupPeerError, LocalError, PeerFault, StoreUnavailable
+from backuppeer.host.catalogue import Catalogue, Count, PackRow, count_reported
 from backuppeer.host.disk import make_directory, replace_file, translate_failures
 from backuppeer.host.heads import Heads
 from backuppeer.host.layout import STORED_ID_BYTES, Layout
 from backuppeer.host.leases import Leases
 from backuppeer.host.marker import Presence
+from backuppeer.host.quota import Quota
 from backuppeer.host.reader import DamagedPackError, PackReader
 from backuppeer.host.removals import Removals
-from backuppeer.ids import AgreementId, PeerId, StoredId
+from backuppeer.ids import AgreementId, StoredId
 from backuppeer.limits import (
     ACK_PACKS,
+    LOSS_KEPT_S,
     LOSS_REPORTS_PER_AGREEMENT,
+    LOSS_RETRY_S,
     LOSSES_SETTLED_AT_ONCE,
     PACK_TARGET_BYTES,
     STATEMENT_BYTES,
@@ -42,6 +47,10 @@ from backuppeer.proof.custody import LossCause, LossReport, open_packs, sign_los
 _MAGIC: Final = b"BPLOSS1\n"
 _NAME: Final = re.compile(r"[0-9]{8}")
 _FILE_BYTES: Final = 2 * STATEMENT_BYTES + ACK_PACKS * STORED_ID_BYTES
+_SPOILED: Final = """
+    SELECT p.stored, p.size FROM lost l JOIN packs p ON p.agreement = l.agreement AND p.stored = l.stored
+    WHERE l.agreement = ? AND l.number > 0 AND l.age_s <= (SELECT age_s FROM ages) - ? AND p.due_s IS NULL LIMIT ?
+"""
 
 
 class KeptReport(NamedTuple):
@@ -73,11 +82,13 @@ class Losses:
         heads: Heads,
         removals: Removals,
         presence: Presence,
-        host: PeerId,
+        quota: Quota,
     ) -> None:
-        self._layout, self._catalogue, self._host = layout, catalogue, host
+        self._layout, self._catalogue, self._quota = layout, catalogue, quota
         self._leases, self._heads, self._removals, self._presence = leases, heads, removals, presence
-        self._lock = threading.Lock()
+        self.lock = threading.Lock()
+        """Held while suspects are looked at and reported: who takes packs off the list meanwhile would count twice."""
+        self._retry_ms: dict[AgreementId, int] = {}
 
     def suspect(self, agreement: AgreementId, packs: Iterable[StoredId]) -> None:
         """Note that packs may be lost; `settle` finds out.
@@ -90,8 +101,14 @@ class Losses:
 
     def clear(self, agreement: AgreementId, stored: StoredId) -> None:
         """Note that a pack is whole."""
-        sql = "DELETE FROM lost WHERE agreement = ? AND stored = ?"
-        self._catalogue.run(lambda db: db.execute(sql, (agreement, stored)))
+
+        def act(db: sqlite3.Connection) -> Count:
+            uncounted = count_reported(db, agreement, [stored])
+            db.execute("DELETE FROM lost WHERE agreement = ? AND stored = ?", (agreement, stored))
+            return uncounted
+
+        uncounted = self._catalogue.run(act)
+        self._quota.put_back(agreement, uncounted.size_bytes, packs=uncounted.packs)
 
     def is_lost(self, agreement: AgreementId, stored: StoredId) -> bool:
         """Return whether a pack is lost, or suspected to be."""
@@ -110,26 +127,56 @@ class Losses:
         rows = self._catalogue.run(lambda db: db.execute(sql, (time_ms,)).fetchall())
         return [LossCount(AgreementId(agreement), int(packs), int(last)) for agreement, packs, last in rows]
 
+    def list_spoiled(self) -> list[tuple[AgreementId, PackRow]]:
+        """Return packs that were reported long ago, lie here still, and are read again in vain; a few at a time.
+
+        Raises:
+            StoreUnavailable: the disk is gone.
+
+        """
+        spoiled = []
+        for agreement in self._list_aged():
+            for row in self._list_kept(agreement):
+                with self._unless_unreadable():
+                    if self._look_again(agreement, row.stored) is None:
+                        self.clear(agreement, row.stored)
+                    else:
+                        spoiled.append((agreement, row))
+        return spoiled
+
     def settle(self, agreement: AgreementId, *, signer: SigningKey, now_ms: int) -> list[StoredId]:
         """Look at up to LOSSES_SETTLED_AT_ONCE suspects again, report those that are lost, durably; return these.
 
+        After a failure nothing is tried for LOSS_RETRY_S: an owner who asks on and on must not have all read each time.
+
         Raises:
-            StoreUnavailable: the disk is gone, or can't be read or written: nothing is said of what is left.
+            StoreUnavailable: the disk is gone, or can't be written: what is left stays suspected.
             DamagedStateError: the head that is held can't be read, so nothing can be signed.
+            LocalError: there are too many reports.
 
         """
+        if 0 < self._retry_ms.get(agreement, 0) - now_ms <= LOSS_RETRY_S * 1000:
+            return []
+        try:
+            return self._settle(agreement, signer=signer, now_ms=now_ms)
+        except BackupPeerError:
+            self._retry_ms[agreement] = now_ms + LOSS_RETRY_S * 1000
+            raise
+
+    def _settle(self, agreement: AgreementId, *, signer: SigningKey, now_ms: int) -> list[StoredId]:
         sql = "SELECT stored FROM lost WHERE agreement = ? AND number = 0 LIMIT ?"
-        with self._lock:
+        with self.lock:
             rows = self._catalogue.run(lambda db: db.execute(sql, (agreement, LOSSES_SETTLED_AT_ONCE)).fetchall())
             suspects = {StoredId(stored) for (stored,) in rows}
             removed = self._list_removed(agreement, suspects)
             causes: defaultdict[LossCause, list[StoredId]] = defaultdict(list)
             for stored in sorted(suspects):
-                cause = None if stored in removed else self._look_again(agreement, stored)
-                if cause is None:
-                    self.clear(agreement, stored)
-                else:
-                    causes[cause].append(stored)
+                with self._unless_unreadable():
+                    cause = None if stored in removed else self._look_again(agreement, stored)
+                    if cause is None:
+                        self.clear(agreement, stored)
+                    else:
+                        causes[cause].append(stored)
             for cause, packs in causes.items():
                 self._report(agreement, packs, cause, signer=signer, now_ms=now_ms)
         return [stored for packs in causes.values() for stored in packs]
@@ -166,7 +213,9 @@ class Losses:
             known = self._last_known(agreement)
             for number, path in self._files(agreement):
                 if number > known and (report := self._read(agreement, number, path)) is not None:
-                    self._note(agreement, number, self._still_lost(agreement, report.packs), report.time_ms)
+                    lost = self._still_lost(agreement, report.packs)
+                    self.suspect(agreement, lost)
+                    self._note(agreement, number, lost, report.time_ms)  # the quotas are set after this
                 elif number > known:
                     notes.append(f"a report of lost packs is damaged, and told nobody any more: {path}")
         return notes
@@ -191,6 +240,19 @@ class Losses:
                 return LossCause.DAMAGED
         return None
 
+    @contextmanager
+    def _unless_unreadable(self) -> Iterator[None]:
+        """Leave a pack that can't be read for later, so that the others don't wait for it.
+
+        Raises:
+            StoreUnavailable: it is all of the store.
+
+        """
+        try:
+            yield
+        except StoreUnavailable:
+            self._presence.check()
+
     def _list_removed(self, agreement: AgreementId, packs: set[StoredId]) -> set[StoredId]:
         """Return those of the packs of which the owner's last word was to remove them.
 
@@ -198,22 +260,18 @@ class Losses:
         """
         graveyard = self._removals.graveyard
         removed = {stored for stored in packs if graveyard.is_deleted(agreement, stored)}
-        for kind, kept in self._removals.each_signed(agreement) if packs else ():
+        for name, kept in self._removals.each_signed(agreement) if packs else ():
             named = packs.intersection(kept.packs)
-            removed = removed - named if kind == "revive" else removed | named
+            removed = removed - named if name.kind == "revive" else removed | named
         return removed
 
     def _still_lost(self, agreement: AgreementId, packs: Sequence[StoredId]) -> list[StoredId]:
         """Return those of an old report that were not stored again since; what can't be read is not taken for whole."""
-        lost = []
+        whole = set()
         for stored in packs:
-            try:
-                is_lost = self._look_again(agreement, stored) is not None
-            except StoreUnavailable:
-                self._presence.check()
-                is_lost = True
-            lost += [stored] if is_lost else []
-        return lost
+            with self._unless_unreadable():
+                whole |= {stored} if self._look_again(agreement, stored) is None else set()
+        return [stored for stored in packs if stored not in whole]
 
     # --- reports
     def _report(
@@ -234,17 +292,37 @@ class Losses:
             make_directory(folder)
             # Durable before anybody is told: what a host said once it says again.
             replace_file(folder / f"{number:08d}", join_report(signed, packs))
-        self._note(agreement, number, packs, now_ms)
+        uncounted = self._note(agreement, number, packs, now_ms)
+        self._quota.release(agreement, uncounted.size_bytes, packs=uncounted.packs)
 
-    def _note(self, agreement: AgreementId, number: int, packs: list[StoredId], time_ms: int) -> None:
-        def act(db: sqlite3.Connection) -> None:
+    def _note(self, agreement: AgreementId, number: int, packs: list[StoredId], time_ms: int) -> Count:
+        """Write down that suspects were reported; return what so is counted no more. Not what came again meanwhile."""
+        sql = (
+            "UPDATE lost SET number = ?, time_ms = ?, age_s = (SELECT age_s FROM ages)"
+            " WHERE agreement = ? AND stored = ?"
+        )
+
+        def act(db: sqlite3.Connection) -> Count:
             with db:
                 db.execute("BEGIN")
-                rows = [(agreement, stored, number, time_ms) for stored in packs]
-                db.executemany("INSERT OR REPLACE INTO lost VALUES (?, ?, ?, ?)", rows)
+                db.executemany(sql, [(number, time_ms, agreement, stored) for stored in packs])
                 db.execute("INSERT OR REPLACE INTO reports VALUES (?, ?)", (agreement, number))
+                return count_reported(db, agreement, packs)
 
-        self._catalogue.run(act)
+        return self._catalogue.run(act)
+
+    def _list_aged(self) -> list[AgreementId]:
+        sql = "SELECT DISTINCT agreement FROM lost WHERE number > 0 AND age_s <= (SELECT age_s FROM ages) - ?"
+        rows = self._catalogue.run(lambda db: db.execute(sql, (LOSS_KEPT_S,)).fetchall())
+        return [AgreementId(row[0]) for row in rows]
+
+    def _list_kept(self, agreement: AgreementId) -> list[PackRow]:
+        """Return packs of which only spoiled bytes were kept, for as long as a deleted one is kept at least."""
+        lease = self._leases.find(agreement)
+        kept_s = max(LOSS_KEPT_S, lease.terms.lock_s if lease else 0)
+        values = (agreement, kept_s, LOSSES_SETTLED_AT_ONCE)
+        rows = self._catalogue.run(lambda db: db.execute(_SPOILED, values).fetchall())
+        return [PackRow(StoredId(stored), int(size)) for stored, size in rows]
 
     def _last_known(self, agreement: AgreementId) -> int:
         sql = "SELECT number FROM reports WHERE agreement = ?"
@@ -265,7 +343,9 @@ class Losses:
             data = file.read(_FILE_BYTES + 1)
         try:
             signed, packs = split_report(data)
-            said = open_packs(LossReport, signed, packs, host=self._host, agreement=agreement)
+            said = open_packs(
+                LossReport, signed, packs, host=self._leases.get(agreement).terms.host, agreement=agreement
+            )
         except (ValueError, PeerFault):
             return None  # spoiled by the disk: nobody would believe it
         return KeptReport(number, signed, packs, said.time_ms)

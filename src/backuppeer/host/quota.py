@@ -204,6 +204,13 @@ class Quota:
             if account.used_bytes < 0 or account.packs < 0:
                 raise LocalError("a quota went below zero")
 
+    def put_back(self, agreement: AgreementId, size_bytes: int, *, packs: int) -> None:
+        """Count packs again whose room was given back: they were taken for lost, and are whole."""
+        with self._lock:
+            account = self._accounts.setdefault(agreement, _Account())
+            account.used_bytes += size_bytes
+            account.packs += packs
+
     def used_bytes(self, agreement: AgreementId) -> int:
         """Return what an agreement holds, 0 for an unknown one; asks no disk."""
         with self._lock:

@@ -13,7 +13,7 @@ from typing import Final
 
 from backuppeer.errors import DamagedStateError
 from backuppeer.host.catalogue import Catalogue, PackRow
-from backuppeer.host.disk import translate_failures
+from backuppeer.host.disk import sync_directory, translate_failures
 from backuppeer.host.layout import AGREEMENT_ID_BYTES, LEAVES_SUFFIX, STORED_ID_BYTES, Layout, parse_hex_name
 from backuppeer.host.reader import PackReader
 from backuppeer.ids import AgreementId, StoredId
@@ -88,8 +88,9 @@ def _reconcile_prefix(  # the seam between one folder and one slice of the catal
     layout: Layout, catalogue: Catalogue, *, agreement: AgreementId, prefix: int, verify: bool, result: Reconciliation
 ) -> None:
     listed = catalogue.packs_of_prefix(agreement, prefix)
+    folder = layout.packs(agreement) / f"{prefix:02x}"
     with translate_failures(layout.root):
-        found = _scan(layout.packs(agreement) / f"{prefix:02x}", prefix)
+        found = _scan(folder, prefix)
         good, add = set(), []
         for stored, size in found.items():
             known = listed.get(stored) == size
@@ -108,6 +109,10 @@ def _reconcile_prefix(  # the seam between one folder and one slice of the catal
         # Before the rows go, with which all knowledge of these packs would go: their owner is to be told (losses.py).
         catalogue.suspect(agreement, alive)
     if add:
+        with translate_failures(layout.root):
+            # Whoever was killed between rename and fsync left names that a power cut may take back: what is listed is
+            # acknowledged, and so has to be durable first. The files themselves were, before they had names.
+            sync_directory(folder)
         catalogue.suspect(agreement, [row.stored for row in add], is_back=True)
     if add or drop:
         catalogue.change_packs(agreement, add=add, drop=drop)

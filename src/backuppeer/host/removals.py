@@ -176,8 +176,8 @@ class Removals:
         with translate_failures(self._layout.root):
             return [(name.kind, read_removal(path, name.number).kept) for name, path in self._files(agreement)]
 
-    def each_signed(self, agreement: AgreementId) -> Iterator[tuple[str, Kept]]:
-        """Yield what `signed` returns, one in memory at a time; files that are damaged are passed over.
+    def each_signed(self, agreement: AgreementId) -> Iterator[tuple[RemovalName, Kept]]:
+        """Yield each request with its number and kind, oldest first, one in memory at a time; no damaged ones.
 
         Raises:
             StoreUnavailable: the disk refuses.
@@ -190,7 +190,7 @@ class Removals:
             with translate_failures(self._layout.root), suppress(LocalError):
                 kept = read_removal(path, name.number).kept
             if kept is not None:
-                yield name.kind, kept
+                yield name, kept
 
     def replay(self) -> list[str]:
         """Do again what the catalogue does not know, after a crash or without a catalogue; return notes.

@@ -33,6 +33,7 @@ from backuppeer.host.quota import Quota, Totals, Usage
 from backuppeer.host.reader import DamagedPackError, PackReader
 from backuppeer.host.rebuild import Reconciliation, reconcile, sweep_incoming
 from backuppeer.host.removals import Removals
+from backuppeer.host.scrub import Scrub
 from backuppeer.host.site import check_site, free_bytes
 from backuppeer.host.sweep import Sweep
 from backuppeer.ids import AgreementId, PeerId, StoredId
@@ -42,8 +43,8 @@ from backuppeer.limits import FREE_DISK_FLOOR_BYTES, PACK_LIST_PAGE, PACK_TARGET
 class Store:
     """An open store. Made by `create_store` or `open_store`; `close` it.
 
-    `quota`, `leases`, `heads`, `removals`, `sweep`, `losses` and `budget` are its other doors; `notes` are sentences
-    for the host's human about what was found and repaired while opening.
+    `quota`, `leases`, `heads`, `removals`, `sweep`, `losses`, `budget` and `scrub` are its other doors; `notes` are
+    sentences for the host's human about what was found and repaired while opening.
     """
 
     def __init__(self, layout: Layout, marker: Marker, *, presence: Presence, quota: Quota, write: Write) -> None:
@@ -63,7 +64,6 @@ class Store:
         self.heads = Heads(layout, self.leases, presence, settle_drafts=self._catalogue.settle_drafts)
         self._graveyard = graveyard = Graveyard(self._catalogue)
         self.removals = Removals(layout, graveyard, leases=self.leases, heads=self.heads, presence=presence)
-        self.sweep = Sweep(layout, self._catalogue, self.removals, quota=quota, presence=presence)
         self.losses = Losses(
             layout,
             self._catalogue,
@@ -71,9 +71,11 @@ class Store:
             heads=self.heads,
             removals=self.removals,
             presence=presence,
-            host=marker.peer,
+            quota=quota,
         )
+        self.sweep = Sweep(layout, self._catalogue, self.removals, losses=self.losses, quota=quota, presence=presence)
         self.budget = AuditBudget(self._catalogue)
+        self.scrub = Scrub(self._catalogue, self.losses, open_pack=self.open_pack, presence=presence)
         self._target = Target(layout=layout, catalogue=self._catalogue, write=write)
         try:
             self._load(is_new=is_new)
@@ -197,12 +199,14 @@ class Store:
 
     def _drop_gone(self, agreement: AgreementId, stored: StoredId, size_bytes: int) -> None:
         """List a pack no more whose file is gone: so its owner sees the loss, and may bring it again."""
-        with self.removals.lock:  # what a sweep erases right now is none
+        with self.removals.lock, self.losses.lock:  # what a sweep erases right now is none
             is_gone = not self._layout.pack(agreement, stored).exists()
             if is_gone and self.removals.graveyard.is_alive(agreement, stored):
+                is_counted = not self._catalogue.count_reported(agreement, [stored]).packs
                 self.losses.suspect(agreement, [stored])
                 self._catalogue.change_packs(agreement, add=(), drop=[stored])
-                self.quota.release(agreement, size_bytes, packs=1)
+                if is_counted:
+                    self.quota.release(agreement, size_bytes, packs=1)
 
     def read(self, agreement: AgreementId, stored: StoredId, *, offset: int, length: int) -> bytes:
         """Return exactly `length` bytes of a stored pack from `offset`, as they lie on the disk.

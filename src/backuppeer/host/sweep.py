@@ -15,6 +15,7 @@ from typing import NamedTuple
 from backuppeer.host.catalogue import Catalogue, PackRow
 from backuppeer.host.disk import sync_directory, translate_failures
 from backuppeer.host.layout import Layout
+from backuppeer.host.losses import Losses
 from backuppeer.host.marker import Presence
 from backuppeer.host.quota import Quota
 from backuppeer.host.removals import Removals
@@ -62,9 +63,16 @@ class Sweep:
     """Erases in one store. Made by `open_store`; one thread at a time."""
 
     def __init__(
-        self, layout: Layout, catalogue: Catalogue, removals: Removals, *, quota: Quota, presence: Presence
+        self,
+        layout: Layout,
+        catalogue: Catalogue,
+        removals: Removals,
+        *,
+        losses: Losses,
+        quota: Quota,
+        presence: Presence,
     ) -> None:
-        self._layout, self._catalogue, self._lock = layout, catalogue, removals.lock
+        self._layout, self._catalogue, self._lock, self._losses = layout, catalogue, removals.lock, losses
         self._graveyard, self._quota, self._presence = removals.graveyard, quota, presence
 
     def add_age(self, seconds: int) -> None:
@@ -83,7 +91,7 @@ class Sweep:
         return self._graveyard.next_due_s()
 
     def run(self) -> Erased:
-        """Erase up to SWEEP_BATCH packs whose lock is over.
+        """Erase up to SWEEP_BATCH packs whose lock is over, and some of which only spoiled bytes are left.
 
         Raises:
             StoreUnavailable: the disk is gone or fails; what was erased is counted at the next try.
@@ -91,13 +99,19 @@ class Sweep:
         """
         self._presence.check()
         erased = Erased()
-        with self._lock:
+        with self._lock, self._losses.lock:
             for agreement, rows in groupby(self._graveyard.list_due(SWEEP_BATCH), key=itemgetter(0)):
                 packs = [row for _, row in rows]
+                uncounted = self._catalogue.count_reported(agreement, [row.stored for row in packs])
                 self._erase(agreement, packs)
                 size_bytes = sum(row.size for row in packs)
-                self._quota.release(agreement, size_bytes, packs=len(packs))
+                counted_bytes, counted = size_bytes - uncounted.size_bytes, len(packs) - uncounted.packs
+                self._quota.release(agreement, counted_bytes, packs=counted)
                 erased = Erased(erased.packs + len(packs), erased.size_bytes + size_bytes)
+            for agreement, row in self._losses.list_spoiled():
+                # Reported long ago, read again just now and still not what its id says: nobody can restore from it.
+                self._erase(agreement, [row])
+                erased = Erased(erased.packs + 1, erased.size_bytes + row.size)
         return erased
 
     def _erase(self, agreement: AgreementId, packs: list[PackRow]) -> None:
@@ -107,7 +121,8 @@ class Sweep:
         with translate_failures(self._layout.root):
             for folder, rows in folders.items():
                 for row in rows:
-                    # The owner signed that no head of this time names it, the signature is kept, and the lock is over.
+                    # The owner signed that no head of this time names it, the signature is kept, and the lock is over;
+                    # or it is lost (`run`).
                     self._layout.pack(agreement, row.stored).unlink(missing_ok=True)
                     self._layout.leaves(agreement, row.stored).unlink(missing_ok=True)
                 # Before the rows go: a file that came back after a power cut would be listed as if it were alive.

@@ -52,3 +52,21 @@ LOSS_REPORTS_PER_AGREEMENT: Final = 1024
 """Files of at most 37 KiB that stay; a disk that loses more than that is told by what is no longer listed."""
 LOSSES_SETTLED_AT_ONCE: Final = 64
 """Suspects read whole again before one report: 1 GiB of full packs."""
+LOSS_KEPT_S: Final = 60 * 86_400
+"""How long what is left of a damaged pack stays for its owner to read, of the time that the host's agent runs."""
+LOSS_RETRY_S: Final = 600
+"""After a report could not be written, until it is tried again."""
+LOSS_GRACE_S: Final = 900.0
+"""What was gone when the store was opened is looked for again after this: its human may be moving folders."""
+LOSS_TOLD_S: Final = 30 * 86_400
+"""How long `status` of a host tells of a loss."""
+SCRUB_DAYS: Final = 60
+"""In so many days of running a host reads all that it keeps: a machine that is off one day in three needs 90."""
+SCRUB_DAY_LEAST_BYTES: Final = 1 * GIB
+"""Read a day at least, if there is that much."""
+SCRUB_BYTES_PER_S: Final = 8 * MIB
+"""A twentieth of what a slow disk gives: nobody should notice."""
+SCRUB_REST_S: Final = 7 * 86_400
+"""From the start of one round to the next, at least: small stores would be read every day."""
+SCRUB_LOOK_S: Final = 1800.0
+"""How often is looked whether there is something to read; also how long a store that is away is left alone."""

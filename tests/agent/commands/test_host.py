@@ -7,15 +7,21 @@ import pytest
 
 from agent.host.test_removals_over_the_wire import delete_directly
 from backuppeer.agent.commands.host import HostCommands
+from backuppeer.agent.host.proving import Proving
+from backuppeer.agent.host.scrubbing import Scrubbing
 from backuppeer.agent.host.sweeping import Sweeping
 from backuppeer.control.events import Event, EventName
 from backuppeer.ids import format_peer_id
+from backuppeer.proof.merkle import compute_stored_id
 
 
 @pytest.fixture
 def agent():
     sweeping = SimpleNamespace(alarms=SimpleNamespace())
-    host = SimpleNamespace(requests=SimpleNamespace(), hosting=SimpleNamespace(), sweeping=sweeping)
+    scrubbing = SimpleNamespace(proving=SimpleNamespace())
+    host = SimpleNamespace(
+        requests=SimpleNamespace(), hosting=SimpleNamespace(), sweeping=sweeping, scrubbing=scrubbing
+    )
     return SimpleNamespace(parts=None, host=host)
 
 
@@ -34,7 +40,8 @@ def test_watchers_are_told_of_a_mass_deletion_and_who_comes_later_too(house, own
     agreement = owner.agree_with(house)
     sweeping = Sweeping(house.premises, house.clock)
     hosting = SimpleNamespace(offer=None)
-    host = SimpleNamespace(requests=SimpleNamespace(), hosting=hosting, sweeping=sweeping)
+    scrubbing = Scrubbing(house.premises, house.clock, Proving(house.premises))
+    host = SimpleNamespace(requests=SimpleNamespace(), hosting=hosting, sweeping=sweeping, scrubbing=scrubbing)
     parts = SimpleNamespace(state=house.state, clock=house.clock)
     delete_directly(house, owner, agreement)
 
@@ -53,5 +60,36 @@ def test_watchers_are_told_of_a_mass_deletion_and_who_comes_later_too(house, own
         late.put_nowait(Event(event=EventName.DONE))
         await commands._show(late, emit)
         assert [one.event for one in shown] == ["alarm"]
+
+    asyncio.run(story())
+
+
+def test_watchers_are_told_of_a_loss_and_who_comes_later_too(house, owner):
+    agreement = owner.agree_with(house)
+    store, data = house.premises.open(), b"pack" * 1000
+    stored = compute_stored_id(data)
+    with store.receive(agreement, stored, len(data)) as incoming:
+        incoming.write(data)
+        incoming.commit()
+    next(store.directory.rglob(stored.hex())).write_bytes(data[::-1])
+    scrubbing = Scrubbing(house.premises, house.clock, Proving(house.premises))
+    sweeping, hosting = Sweeping(house.premises, house.clock), SimpleNamespace(offer=None)
+    host = SimpleNamespace(requests=SimpleNamespace(), hosting=hosting, sweeping=sweeping, scrubbing=scrubbing)
+    parts = SimpleNamespace(state=house.state, clock=house.clock)
+
+    async def story():
+        commands, watcher, shown = HostCommands(SimpleNamespace(parts=parts, host=host)), asyncio.Queue(), []
+        commands._watchers.add(watcher)
+        await asyncio.to_thread(scrubbing.look)
+        event = await watcher.get()
+        assert (event.event, event.data["text"][:29]) == ("note", "1 pack is lost or damaged on ")
+
+        async def emit(event):
+            shown.append(event)
+
+        late = asyncio.Queue()
+        late.put_nowait(Event(event=EventName.DONE))
+        await commands._show(late, emit)
+        assert [one.event for one in shown] == ["note"]
 
     asyncio.run(story())

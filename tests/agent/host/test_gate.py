@@ -151,7 +151,10 @@ def view_of(house):
     agent = SimpleNamespace(
         parts=parts,
         host=SimpleNamespace(
-            requests=house.requests, hosting=SimpleNamespace(), sweeping=Sweeping(house.premises, house.clock)
+            requests=house.requests,
+            hosting=SimpleNamespace(),
+            sweeping=Sweeping(house.premises, house.clock),
+            scrubbing=SimpleNamespace(proving=SimpleNamespace()),
         ),
         spawn=tasks.append,
     )

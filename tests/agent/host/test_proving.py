@@ -231,6 +231,30 @@ def test_beyond_the_budget_audits_are_refused_and_restores_go_on(house, owner):
     asyncio.run(scenario())
 
 
+def test_a_store_that_is_unplugged_is_away_and_nothing_of_it_is_lost(house, owner):
+    agreement = owner.agree_with(house)
+
+    async def scenario():
+        async with dealing(house, owner) as deal:
+            await deal.link.put(agreement, noise("pack", 100_000))
+            ((stored, _),) = deal.store.list_packs(agreement)
+            await deal.leave_head()
+            asked = deal.challenge(Sample(stored, 0, 1))
+            place = house.premises.directory
+            place.rename(place.with_name("unplugged"))
+            questions = (asked, AckPacks(agreement=agreement, packs=(stored,)), GetLosses(agreement=agreement))
+            for question in (*questions, GetHead(agreement=agreement, nonce=NONCE)):
+                answer = await refusal(deal.link, question)
+                assert (type(answer), answer.code) == (Refused, RefusalCode.STORE_UNAVAILABLE)
+            place.with_name("unplugged").rename(place)
+            assert (await deal.losses()).reports == ()
+            assert (await deal.ack(stored)).packs == (stored,)
+            deal.store = house.premises.open()  # another one than before
+            assert None not in (await deal.audit(Sample(stored, 0, 1)))[1]
+
+    asyncio.run(scenario())
+
+
 def test_the_questions_about_somebody_elses_agreement_are_answered_as_about_none(house, owner, tmp_path):
     own = owner.agree_with(house)
     thief = OwnerHouse(tmp_path / "thief", b"t")

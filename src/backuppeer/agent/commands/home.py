@@ -121,10 +121,11 @@ class HomeCommands:
         return sum(record.direction is direction for record in waiting)
 
     def _notes(self) -> list[str]:
-        notes = [*self._agent.host.premises.notes, *self._agent.host.sweeping.alarms.describe(self._parts.state)]
+        here, state = self._agent.host, self._parts.state
+        notes = [*here.premises.notes, *here.sweeping.alarms.describe(state), *here.scrubbing.describe(state)]
         if self._agent.owner.vault.is_unrecovered:
             notes.append("the recovery of this home is not finished: run `backup-peer recover` again")
-        vault, state = self._agent.owner.vault, self._parts.state
+        vault = self._agent.owner.vault
         why = vault.writer.describe()
         notes += [why] if why else []
         has_copies = vault.repository_id is not None and bool(vault.repository.index.snapshots())

@@ -27,7 +27,7 @@ from backuppeer.control.api import (
     PendingRequest,
     RequestDecision,
 )
-from backuppeer.control.events import Agreed, Event, EventName, MassDeletionSeen, State
+from backuppeer.control.events import Agreed, Event, EventName, MassDeletionSeen, Note, State
 from backuppeer.errors import NoSignaling, UserError
 from backuppeer.ids import format_peer_id
 from backuppeer.signaling.listing import bucket_bytes, is_region
@@ -50,6 +50,7 @@ class HostCommands:
         self._agent.host.requests.on_agreed = self._tell_agreed
         self._agent.host.hosting.on_servers = self._tell_servers
         self._agent.host.sweeping.alarms.on_alarm = self._tell_alarm
+        self._agent.host.scrubbing.proving.on_loss = self._tell_losses
         self._is_lost = False
 
     async def host(self, request: HostRequest, emit: Emit) -> HostResult:
@@ -132,9 +133,11 @@ class HostCommands:
         return [row.url for row in await self._agent.host.hosting.start(offer) if row.accepted]
 
     async def _show(self, queue: "asyncio.Queue[Event]", emit: Emit) -> None:
-        """Pass on what happens until the offer ends: alarms that stand, and requests that wait already, come first."""
+        """Pass on what happens until the offer ends; alarms that stand, losses and requests that wait come first."""
         for found in await asyncio.to_thread(self._agent.host.sweeping.alarms.list_all):
             await emit(self._alarm_event(found))
+        for note in await asyncio.to_thread(self._list_losses):
+            await emit(note)
         for record in self._parts.state.requests():
             is_waiting = record.direction is Direction.IN and record.state is RequestState.WAITING
             if is_waiting and is_listed(record, self._parts.clock.now_ms()):
@@ -194,6 +197,20 @@ class HostCommands:
             text=say_deletion(found, name, now_ms),
         )
         return Event(event=EventName.ALARM, data=msgspec.to_builtins(alarm))
+
+    def _tell_losses(self) -> None:
+        # Found in a disk thread, and read there as well.
+        if self._watchers:
+            self._loop.call_soon_threadsafe(self._pass_notes, self._list_losses())
+
+    def _pass_notes(self, notes: list[Event]) -> None:
+        for note in notes:
+            for queue in self._watchers:
+                queue.put_nowait(note)
+
+    def _list_losses(self) -> list[Event]:
+        texts = self._agent.host.scrubbing.describe(self._parts.state)
+        return [Event(event=EventName.NOTE, data=msgspec.to_builtins(Note(text=text))) for text in texts]
 
     def _announce(self, record: RequestRecord) -> None:
         agreed = Agreed(

@@ -5,6 +5,7 @@ Knows: the three messages, what to do about packs that turn out to be lost. Must
 """
 
 import asyncio
+from collections.abc import Callable
 
 import structlog
 
@@ -41,6 +42,8 @@ class Proving:
 
     def __init__(self, premises: Premises) -> None:
         self._premises = premises
+        self.on_loss: Callable[[], None] = lambda: None
+        """Called in a thread when a loss was reported."""
 
     async def answer(self, store: Store, channel: Channel, message: Inquiry) -> None:
         """Answer one question about the agreement that it names, which is the asking owner's.
@@ -57,8 +60,8 @@ class Proving:
             case GetLosses():
                 await self._list_losses(store, channel, message)
 
-    def report(self, store: Store, agreement: AgreementId, *suspects: StoredId) -> None:
-        """Look again at what is suspected to be lost, and sign and keep a report of it; never raises.
+    def report(self, store: Store, agreement: AgreementId, *suspects: StoredId) -> list[StoredId]:
+        """Look again at what is suspected to be lost, sign and keep a report of it, and return what is; never raises.
 
         A disk that can't be written can't keep a report: the suspicion stays, and is settled later.
         """
@@ -68,9 +71,12 @@ class Proving:
         except BackupPeerError as exc:
             _log.warning("lost packs can't be reported yet", reason=exc.message)
             self._premises.note(f"lost packs can't be reported to their owner yet: {exc.message}")
-            return
+            return []
         for stored in lost:
             _log.error("a pack is lost", pack=stored.hex(), agreement=agreement.hex())
+        if lost:
+            self.on_loss()
+        return lost
 
     async def _acknowledge(self, store: Store, channel: Channel, message: AckPacks) -> None:
         signed, packs = await run_whole(

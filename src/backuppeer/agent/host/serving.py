@@ -71,7 +71,7 @@ class Serving:
 
     def __init__(self, premises: Premises, consider: Consider, on_fault: OnFault) -> None:
         self._premises, self._consider, self._on_fault = premises, consider, on_fault
-        self.answering, self._proving = Answering(premises), Proving(premises)
+        self.answering, self.proving = Answering(premises), Proving(premises)
         self._receiving, self._reading = Places(PACKS_RECEIVED_AT_ONCE), Places(PACKS_READ_AT_ONCE)
 
     async def serve(self, peer: PeerId, channel: Channel) -> None:
@@ -104,7 +104,7 @@ class Serving:
                         await self._get_range(store, channel, message)
                 case AckPacks() | AskAudit() | GetLosses():
                     async with self._reading.take(is_newcomer=self._premises.is_newcomer(peer)):
-                        await self._proving.answer(await self._admit(peer, message.agreement), channel, message)
+                        await self.proving.answer(await self._admit(peer, message.agreement), channel, message)
                 case (
                     PutHead()
                     | GetHead()
@@ -158,7 +158,7 @@ class Serving:
             await self._send_range(store, channel, message)
         except DamagedPackError:
             # Durable before its owner is told, who may then ask for the report.
-            await run_whole(lambda: self._proving.report(store, message.agreement, message.stored))
+            await run_whole(lambda: self.proving.report(store, message.agreement, message.stored))
             raise
 
     async def _send_range(self, store: Store, channel: Channel, message: GetRange) -> None:
