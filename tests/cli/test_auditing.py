@@ -58,18 +58,21 @@ def telling_rows(rows):
     return answer
 
 
-def test_what_a_host_was_caught_at_stays_on_the_screen(capsys, agent):
+def test_what_a_host_was_caught_at_stays_on_the_screen(capsys, agent, home):
     caught = msgspec.structs.replace(
         ROW, state="caught", fault="it lied\x1b[2J", fault_time="2026-11-22T21:30:00Z", spoiled=1
     )
     old = AuditRow(peer_id=PEER, alias="", state="deaf")
     agent({"audit/hosts": telling_rows([caught, old, msgspec.structs.replace(old, state="never")])})
+    (home / "proofs").mkdir()
+    (home / "proofs" / "a.proof").write_bytes(b"")
     code, out, err = run(capsys, "audit")
     assert code == 0
     assert "✗ alice (bp1qqqsyqcyq5), 2026-11-22" in out
     assert "it lied\\u001b[2J" in out
     assert "can't be audited: its program is an older version" in out
     assert "asks at once" in err
+    assert "proofs, for anybody to judge, lie in" in out
 
 
 def test_an_audit_now_says_what_was_shown(capsys, agent):

@@ -5,6 +5,7 @@ from typing import Annotated, Final
 
 import typer
 
+from backuppeer.agent.home.home import PROOFS
 from backuppeer.cli.context import Context, context_of
 from backuppeer.cli.render import Column, escape_line, escape_name, format_count, format_moment, name_peer, shorten_id
 from backuppeer.cli.screen import GREEN, RED, YELLOW, Screen
@@ -66,7 +67,7 @@ def audit(
     if drill:
         return _drill(context, request)
     if not now and not bulk:
-        return _show_hosts(context.screen, context.client().call("audit/hosts", request, list[AuditRow]))
+        return _show_hosts(context, context.client().call("audit/hosts", request, list[AuditRow]))
     result = _run(context, request)
     for line in _describe(context.screen, result):
         context.screen.line(line, hang=4)
@@ -74,7 +75,8 @@ def audit(
     return _end(result)
 
 
-def _show_hosts(screen: Screen, rows: list[AuditRow]) -> int:
+def _show_hosts(context: Context, rows: list[AuditRow]) -> int:
+    screen = context.screen
     if screen.json:
         screen.value(rows)
         return 0
@@ -86,6 +88,9 @@ def _show_hosts(screen: Screen, rows: list[AuditRow]) -> int:
             screen.line(f"{alarm} {name}, {format_moment(row.fault_time)}: {escape_line(row.fault)}", hang=2)
         elif row.state in _STATES:
             screen.line(f"{screen.paint('!', YELLOW)} {name} {_STATES[row.state]}", hang=2)
+    proofs = context.home.path / PROOFS
+    if any(row.state == "caught" for row in rows) and any(proofs.glob("*.proof")):
+        screen.line(f"  proofs, for anybody to judge, lie in {escape_name(str(proofs))}", hang=2)
     if any(row.state == "never" for row in rows):
         screen.hint("`backup-peer audit --now` asks at once")
     return 0

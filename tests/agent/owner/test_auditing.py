@@ -329,3 +329,27 @@ def test_a_host_that_went_back_to_an_older_head_is_convicted_of_it(house, play):
         assert (verdict.is_proven, verdict.crime) == (True, "older-head")
 
     play(scenario)
+
+
+@pytest.mark.parametrize("times", [1, 9])
+def test_a_head_that_moves_meanwhile_is_asked_for_again_and_is_nobodys_fault(house, play, times):
+    async def scenario(watch):
+        await watch.stock(house, *[2 * MIB] * 2)
+        crook, seen, left = watch.crooks[house.peer], watch.seen(house), [times]
+
+        async def say_stale(channel, message):
+            if left[0]:
+                left[0] -= 1
+                await channel.send(Refused(code=RefusalCode.STALE, message="another head"))
+            else:
+                await crook.honest._answer(watch.vault._keys.peer, channel, message)
+
+        crook.handlers[AskAudit] = say_stale
+        watch.pass_days(59)
+        done = await watch.audit(house)
+        assert (done.error is None, done.shown > 0) == (times == 1, times == 1)
+        assert done.faults == []
+        assert watch.proven.owed(watch.partner(house).agreement) == []
+        assert watch.seen(house) - seen <= {Kind.AUDITED}
+
+    play(scenario)

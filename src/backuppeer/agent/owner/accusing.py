@@ -5,11 +5,11 @@ for trust. Nothing is written that does not convict: whether it does is told by 
 """
 
 from pathlib import Path
-from typing import Final, TypedDict
+from typing import TypedDict
 
 import structlog
 
-from backuppeer.agent.home.home import Home, write_private
+from backuppeer.agent.home.home import PROOFS, Home, write_private
 from backuppeer.agent.owner.challenging import Answer
 from backuppeer.agent.owner.testimony import Loss
 from backuppeer.agent.peers.partners import Partner
@@ -22,7 +22,6 @@ from backuppeer.proof.statements import Agreement, peek_statement
 from backuppeer.shares.accounts import Ack, KeptHead
 from backuppeer.shares.proven import Proven
 
-PROOFS: Final = "proofs"
 _log = structlog.get_logger()
 
 

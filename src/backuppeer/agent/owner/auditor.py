@@ -16,7 +16,7 @@ from backuppeer.agent.home.state import State
 from backuppeer.agent.owner.accusing import Accuser
 from backuppeer.agent.owner.auditing import Audit, Scope
 from backuppeer.agent.owner.dossier import Dossier, Outcome
-from backuppeer.agent.owner.testimony import MuteError, OverBudgetError
+from backuppeer.agent.owner.testimony import MuteError, OverBudgetError, StaleHeadError
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.partners import Partner
 from backuppeer.agent.reporter import Reporter
@@ -72,7 +72,8 @@ class Auditor:
                 dossier.outcome.is_over_budget = True
             except BackupPeerError as exc:
                 dossier.outcome.error = exc
-                if not isinstance(exc, StoreUnavailable):
+                # A disk that is away, or a newer head or revision than this home knows, is no fault.
+                if not isinstance(exc, StoreUnavailable | StaleHeadError):
                     self._vault.blame(partner, exc)
             return dossier.outcome
 
