@@ -110,10 +110,12 @@ class Watch(Estate):
 
 
 @asynccontextmanager
-async def watching(owner: OwnerHouse, folder: Path, *houses: HostHouse) -> AsyncIterator[Watch]:
+async def watching(
+    owner: OwnerHouse, folder: Path, *houses: HostHouse, wish: tuple[int, int, int] = WISH
+) -> AsyncIterator[Watch]:
     """Agree with hosts for a year, be in session with each of them, and have an auditor."""
     for number, house in enumerate(houses, 1):
-        owner.agree_with(house, WISH, number=number)
+        owner.agree_with(house, wish, number=number)
     watch = Watch(owner, folder, houses)
     async with AsyncExitStack() as stack:
         stack.callback(watch.close)

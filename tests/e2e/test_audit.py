@@ -1,11 +1,13 @@
 """Audits with real processes: a host that keeps all proves it, one that lost a pack is found, named and convicted."""
 
+import os
+import signal
 import sqlite3
 from contextlib import closing
 
 import pytest
 
-from e2e.harness import Home, World, agree, below, describe_tree
+from e2e.harness import Home, World, agree, below, describe_tree, wait_until
 from e2e.trees import make_random_files
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
@@ -97,3 +99,28 @@ def test_hosts_that_are_away_are_told_and_nobody_is_blamed(world: World):
     pair.host.do("status")
     assert pair.owner.do("audit", "alice", "--now").last["hosts"][0]["shown"] > 0
     assert pair.owner.do("audit", "alice", "--bulk").last["hosts"][0]["faults"] == []
+
+
+def test_a_drill_or_audit_that_is_interrupted_or_killed_leaves_nothing_in_the_clear(world: World):
+    pair = agree(world)
+    tree = world.path / "files"
+    make_random_files(tree, count=2, size_bytes=300_000, seed=47)
+    pair.owner.do("backup", str(tree))
+    (host,) = pair.host.agent_pids()
+    os.kill(host, signal.SIGSTOP)
+    try:
+        for option in ("--now", "--drill"):
+            running = pair.owner.start("audit", option)
+            running.wait_event("progress")
+            running.process.send_signal(signal.SIGINT)
+            assert running.wait().code == 130
+    finally:
+        os.kill(host, signal.SIGCONT)
+    left = pair.owner.path / "drill-killed"
+    left.mkdir()
+    (left / "plain").write_text("of a drill that was killed")
+    pair.owner.do("agent", "stop")
+    pair.owner.do("status")
+    wait_until(lambda: not left.exists(), "the start of the agent to remove what a drill left")
+    assert pair.owner.do("audit", "--drill").last["files"] == 2
+    assert not list(pair.owner.path.glob("drill-*"))

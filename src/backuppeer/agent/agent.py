@@ -23,6 +23,7 @@ from backuppeer.agent.host.premises import Premises
 from backuppeer.agent.host.requests import Requests
 from backuppeer.agent.host.scrubbing import Scrubbing
 from backuppeer.agent.host.sweeping import Sweeping
+from backuppeer.agent.jobs.drill import sweep_drills
 from backuppeer.agent.jobs.rounds import Rounds
 from backuppeer.agent.owner.adoption import adopt_agreements
 from backuppeer.agent.owner.auditor import Auditor
@@ -101,6 +102,8 @@ class Agent:
                 await asyncio.to_thread(self.host.premises.open)
             except BackupPeerError as exc:
                 self.host.premises.note(exc.message)
+        # Before any can run: this agent is the only one of the home.
+        await asyncio.to_thread(sweep_drills, parts.home)
         self.spawn(end_without_home(parts.home, self.stopping))
         self.spawn(parts.sessions.run())
         self.spawn(self.host.hosting.resume())

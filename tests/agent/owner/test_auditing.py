@@ -1,14 +1,17 @@
 """Audits of real hosts, and of crooks: what is proven, what is owed, who is convicted of what."""
 
 import asyncio
+import random
+from dataclasses import replace
 
 import pytest
 
-from agent.watches import watching
+from agent.houses import HostHouse
+from agent.watches import DAY_MS, watching
 from backuppeer.agent.owner.auditing import Scope
 from backuppeer.errors import PeerUnreachable, StoreUnavailable
 from backuppeer.host.prove import _show_all
-from backuppeer.limits import KIB, LEAF_BYTES, MIB
+from backuppeer.limits import AUDIT_CYCLE_DAYS, KIB, LEAF_BYTES, MIB
 from backuppeer.proof.audits import AuditAnswer, AuditChallenge, Shown, hash_shown, sign_answer
 from backuppeer.proof.charges import unpack_charge
 from backuppeer.proof.misbehaviour import judge
@@ -353,3 +356,32 @@ def test_a_head_that_moves_meanwhile_is_asked_for_again_and_is_nobodys_fault(hou
         assert watch.seen(house) - seen <= {Kind.AUDITED}
 
     play(scenario)
+
+
+@pytest.mark.slow
+def test_one_hundredth_of_the_packs_gone_is_found_within_30_days(owner, tree, tmp_path):
+    """A real store that loses one of a hundred packs, audited once on each of 30 days that are a cycle."""
+    big = HostHouse(tmp_path / "big", b"g", offered_bytes=400 * MIB)
+
+    async def scenario():
+        async with watching(owner, tmp_path / "watch", big, wish=(300 * MIB, 365 * 86_400, 86_400)) as watch:
+            await watch.back_up(tree())
+            packs = await watch.stock(big, *[2 * MIB] * 100)
+            watch.pass_days(AUDIT_CYCLE_DAYS - watch.days.now_ms() // DAY_MS % AUDIT_CYCLE_DAYS)
+            done = await watch.audit(big, Scope.DUE)
+            assert done.acked == 101
+            watch.proven.write(replace(watch.auditor.records()[0].account, day=watch.days.now_ms() // DAY_MS - 1))
+            lost = random.Random().choice(packs)
+            watch.find_file(big, lost).unlink()
+            found, bytes_shown = 0, 0
+            for _ in range(AUDIT_CYCLE_DAYS):
+                done = await watch.audit(big, Scope.DUE)
+                found, bytes_shown = found + done.lost, bytes_shown + done.shown_bytes
+                watch.pass_days(1)
+            assert found == 1
+            assert bytes_shown <= 0.015 * 100 * 2 * MIB
+
+    try:
+        asyncio.run(scenario())
+    finally:
+        big.close()

@@ -63,7 +63,7 @@ class DrillJob:
 
         """
         partners = self._vault.partners(self._request.peers)
-        await asyncio.to_thread(self._sweep)
+        await asyncio.to_thread(sweep_drills, self._home)
         snapshots = await asyncio.to_thread(list_snapshots, self._vault.repository.index)
         if not snapshots:
             raise NotFoundError("there is no snapshot to restore from", hint="make one: `backup-peer backup PATH`")
@@ -157,11 +157,12 @@ class DrillJob:
                 raise InterruptedByUserError("the drill was cancelled")
             yield visit
 
-    def _sweep(self) -> None:
-        """Remove what a drill left that was killed."""
-        for left in self._home.path.glob(f"{_PREFIX}*"):
-            if left.is_dir() and not left.is_symlink():
-                shutil.rmtree(left, ignore_errors=True)
+
+def sweep_drills(home: Home) -> None:
+    """Remove what a drill left that was killed: files in the clear. Not while another one runs."""
+    for left in home.path.glob(f"{_PREFIX}*"):
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def choose_files(visits: Iterator[Visit], chance: random.Random) -> Sequence[Visit]:
