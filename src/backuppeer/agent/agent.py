@@ -25,7 +25,10 @@ from backuppeer.agent.host.premises import Premises
 from backuppeer.agent.host.requests import Requests
 from backuppeer.agent.host.scrubbing import Scrubbing
 from backuppeer.agent.host.sweeping import Sweeping
+from backuppeer.agent.jobs.drill import sweep_drills
+from backuppeer.agent.jobs.rounds import Rounds
 from backuppeer.agent.owner.adoption import adopt_agreements
+from backuppeer.agent.owner.auditor import Auditor
 from backuppeer.agent.owner.connecting import Connecting
 from backuppeer.agent.owner.slots import Slots
 from backuppeer.agent.owner.vault import Vault
@@ -82,6 +85,8 @@ class OwnerSide:
     connecting: Connecting
     vault: Vault
     slots: Slots
+    auditor: Auditor
+    rounds: Rounds
 
 
 class Agent:
@@ -106,6 +111,8 @@ class Agent:
                 await asyncio.to_thread(self.host.premises.open)
             except BackupPeerError as exc:
                 self.host.premises.note(exc.message)
+        # Before any can run: this agent is the only one of the home.
+        await asyncio.to_thread(sweep_drills, parts.home)
         self.spawn(end_without_home(parts.home, self.stopping))
         self.spawn(parts.sessions.run())
         self.spawn(self.host.hosting.resume())
@@ -113,6 +120,7 @@ class Agent:
         self.spawn(self.host.scrubbing.run())
         self.spawn(self.host.noting.run())
         self.spawn(self._follow_requests())
+        self.spawn(self.owner.rounds.run())
 
     async def close(self) -> None:
         """Say goodbye to servers and peers, end all tasks, close the databases."""
@@ -164,6 +172,7 @@ class Agent:
             adopt_agreements(parts.state, parts.keys, session)
             self.owner.vault.writer.notice(session.hello.heads)
         parts.standing.saw(session.peer, Kind.CONNECTED)
+        self.owner.rounds.wake(session.peer)
         self.spawn(self._agree(session))
         self.spawn(self._see_off(session))
 

@@ -54,7 +54,7 @@ VERBS: Final = {
     "stats": Verb("stats", "backup-peer stats latest"),
     "check": Verb("check", "backup-peer check --read-data-subset 5%"),
     "repair": Verb("repair", "backup-peer repair --read-data-subset 5%"),
-    "audit": Verb("audit", "backup-peer audit verify-proof alice.proof"),
+    "audit": Verb("audit", "backup-peer audit --now alice"),
     "status": Verb("status", "backup-peer status"),
     "passphrase": Verb("passphrase", "backup-peer passphrase set"),
     "kit": Verb("kit", "backup-peer kit --to kit.html"),

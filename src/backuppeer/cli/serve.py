@@ -22,6 +22,7 @@ import structlog
 from backuppeer import __version__
 from backuppeer.agent.agent import Agent, HostSide, OwnerSide, Parts
 from backuppeer.agent.commands.amend import AmendCommands
+from backuppeer.agent.commands.audit import AuditCommands
 from backuppeer.agent.commands.home import HomeCommands
 from backuppeer.agent.commands.host import HostCommands
 from backuppeer.agent.commands.inspect import InspectCommands
@@ -37,9 +38,9 @@ from backuppeer.agent.commands.undelete import UndeleteCommands
 from backuppeer.agent.commands.upkeep import look_first
 from backuppeer.agent.heap import relax_collector
 from backuppeer.agent.home.aside import open_or_set_aside
-from backuppeer.agent.home.config import bind_addresses, is_loopback_only
+from backuppeer.agent.home.config import bind_addresses, is_loopback_only, read_config
 from backuppeer.agent.home.home import Home
-from backuppeer.agent.home.keyring import load_keys
+from backuppeer.agent.home.keyring import HomeKeys, load_keys
 from backuppeer.agent.home.logbook import open_log
 from backuppeer.agent.home.state import State
 from backuppeer.agent.host.hosting import Hosting
@@ -49,6 +50,8 @@ from backuppeer.agent.host.requests import Requests
 from backuppeer.agent.host.scrubbing import Scrubbing
 from backuppeer.agent.host.serving import Serving
 from backuppeer.agent.host.sweeping import Sweeping
+from backuppeer.agent.jobs.rounds import Rounds
+from backuppeer.agent.owner.auditor import Auditor
 from backuppeer.agent.owner.connecting import Connecting
 from backuppeer.agent.owner.slots import Slots
 from backuppeer.agent.owner.vault import Vault
@@ -112,9 +115,14 @@ async def compose(home: Home, secret: bytes) -> Agent:
     serving.keep_slot = noting.keep
     scrubbing = Scrubbing(premises, clock, serving.proving)
     as_host = HostSide(premises, requests, hosting, sweeping, scrubbing, noting)
-    as_owner = OwnerSide(market, knocking, connecting, vault, slots)
+    as_owner = OwnerSide(market, knocking, connecting, vault, slots, *_make_audits(home, keys, state, vault))
     agent = Agent(Parts(home, keys, state, clock, transport, sessions, reach, standing), as_host, as_owner)
     return agent
+
+
+def _make_audits(home: Home, keys: HomeKeys, state: State, vault: Vault) -> tuple[Auditor, Rounds]:
+    auditor = Auditor(home, keys, state, vault)
+    return auditor, Rounds(vault, auditor, is_wanted=lambda: read_config(home).audits != "off")
 
 
 def make_handlers(agent: Agent) -> dict[str, Handler]:
@@ -174,6 +182,7 @@ def _make_further_handlers(agent: Agent) -> dict[str, Handler]:
     mine: dict[str, Handler] = {"peers/deleted": undelete.list_all, "peers/undelete": undelete.undelete}
     mine |= _make_recover_handlers(RecoverCommands(agent), TakeOverCommands(agent))
     mine |= {"rebut": RebutCommands(agent).rebut, "kit": KitCommands(agent).kit}
+    mine |= _make_audit_handlers(AuditCommands(agent))
     return mine | _make_mount_handlers(MountCommands(agent))
 
 
@@ -184,6 +193,10 @@ def _make_recover_handlers(recover: RecoverCommands, taking: TakeOverCommands) -
         "recover/take-over/plan": taking.plan,
         "recover/take-over": taking.announce,
     }
+
+
+def _make_audit_handlers(audit: AuditCommands) -> dict[str, Handler]:
+    return {"audit/hosts": audit.hosts, "audit": audit.audit, "audit/drill": audit.drill}
 
 
 async def serve(home: Home, secret: bytes, *, on_start: Callable[[], None]) -> None:

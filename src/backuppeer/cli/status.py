@@ -6,10 +6,11 @@ from typing import Final
 import typer
 
 from backuppeer.cli.context import context_of
-from backuppeer.cli.render import escape_line, escape_name, format_count, format_moment, say_later
+from backuppeer.cli.render import escape_line, escape_name, format_count, format_moment, say_later, shorten_id
 from backuppeer.cli.screen import GREEN, RED, YELLOW, Screen
 from backuppeer.cli.units import format_size
 from backuppeer.control.api import HostingState, Nothing, ServerState, StatusResult, StoringState
+from backuppeer.control.proven import AuditRow
 
 _LABEL: Final = 11
 """Width of the words before the values."""
@@ -49,6 +50,8 @@ def _describe(screen: Screen, result: StatusResult) -> Iterator[str]:
     yield f"hosting    {_describe_hosting(result.hosting)}"
     if result.storing.hosts:
         yield f"storing    {_describe_storing(result.storing)}"
+    for number, row in enumerate(result.audits):
+        yield f"{'' if number else 'proofs':<{_LABEL}}{_describe_proofs(screen, row)}"
     yield f"snapshots  {result.snapshots}{_READ_ONLY if result.read_only else ''}"
 
 
@@ -66,6 +69,20 @@ def _describe_server(screen: Screen, server: ServerState) -> str:
     if server.connected:
         return f"{screen.paint('✓', GREEN)} {url}  connected{f', but: {error}' if error else ''}"
     return f"{screen.paint('✗', RED)} {url}  {error}" if error else f"· {url}  not in use"
+
+
+def _describe_proofs(screen: Screen, row: AuditRow) -> str:
+    """Return one host's line: when it last showed all that an audit asked for, or what it was caught at."""
+    name = escape_line(row.alias) or shorten_id(row.peer_id)
+    if row.state == "caught":
+        return f"{screen.paint('✗', RED)} {name}, {format_moment(row.fault_time)}: {escape_line(row.fault)}"
+    if row.state == "deaf":
+        return f"! {name}: its program is too old to be audited"
+    if row.state == "never":
+        return f"· {name}: not audited yet"
+    owes = f", and owes {format_count(row.owed, 'answer')}" if row.owed else ""
+    proven = f"last showed all that it was asked for {format_moment(row.proven)}" if row.proven else "showed a part"
+    return f"{'!' if row.owed else screen.paint('✓', GREEN)} {name} {proven}{owes}"
 
 
 def _describe_storing(storing: StoringState) -> str:

@@ -40,6 +40,7 @@ from backuppeer.control.api import (
     StatusResult,
     StopResult,
 )
+from backuppeer.control.auditing import AuditRequest, AuditResult, DrillResult
 from backuppeer.control.checking import CheckRequest, CheckResult, RepairRequest, RepairResult
 from backuppeer.control.inspection import (
     DiffRequest,
@@ -65,6 +66,7 @@ from backuppeer.control.mounting import (
     MountResult,
 )
 from backuppeer.control.paper import KitRequest, KitResult
+from backuppeer.control.proven import AuditRow
 from backuppeer.control.pruning import PrunePlan, PruneRequest, PruneResult
 from backuppeer.control.rebutting import KeptRemoval, RebutRequest
 from backuppeer.control.recovering import Place, RecoverRequest, RecoverResult
@@ -126,6 +128,9 @@ ROUTES: dict[str, Route] = {
     "stats": Route(request=StatsRequest, result=StatsResult, work=True, summary="what snapshots take"),
     "check": Route(request=CheckRequest, result=CheckResult, work=True, summary="look for damage"),
     "repair": Route(request=RepairRequest, result=RepairResult, work=True, summary="mend what a check found"),
+    "audit/hosts": Route(request=AuditRequest, result=list[AuditRow], summary="what hosts have proven"),
+    "audit": Route(request=AuditRequest, result=AuditResult, work=True, summary="have hosts prove what they keep"),
+    "audit/drill": Route(request=AuditRequest, result=DrillResult, work=True, summary="restore files, compare, delete"),
     "dump": Route(request=DumpRequest, result=DumpResult, bulk=True, summary="a file's bytes, or a folder as tar"),
     "mount": Route(request=MountRequest, result=MountResult, work=True, summary="look into snapshots bit by bit"),
     "mount/folder": Route(

@@ -5,6 +5,7 @@ needs them; everybody imports from here.
 """
 
 from backuppeer.limits.agent import *  # noqa: F403 - this is its whole purpose
+from backuppeer.limits.auditor import *  # noqa: F403 - this is its whole purpose
 from backuppeer.limits.audits import *  # noqa: F403 - this is its whole purpose
 from backuppeer.limits.engine import *  # noqa: F403 - this is its whole purpose
 from backuppeer.limits.format import *  # noqa: F403 - this is its whole purpose

@@ -7,7 +7,7 @@ import pytest
 
 from agent.owner.test_heads import INDEX, chain_of, inventory
 from backuppeer.agent.owner.inboxes import FoundNote, Inboxes, check_note, open_inboxes, quarters_to_open
-from backuppeer.agent.owner.testimony import describe_rows, is_proven, make_rows
+from backuppeer.agent.owner.witnessing import describe_rows, is_proven, make_rows
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.crypto.recovery import QUARTER_S, derive_inbox, derive_slot, quarter_of
 from backuppeer.errors import PeerFault

@@ -10,6 +10,7 @@ from backuppeer.agent.agent import Agent
 from backuppeer.agent.commands.kit import remind_of_kit
 from backuppeer.agent.commands.room import Room, room_at, room_for, storing_state
 from backuppeer.agent.home.records import Direction, PeerRecord, RequestState
+from backuppeer.agent.jobs.audit import describe_all
 from backuppeer.agent.peers.choosing import is_listed
 from backuppeer.agent.peers.names import alias_of, check_alias, name_of, resolve_peer
 from backuppeer.agent.peers.session import Session
@@ -65,6 +66,7 @@ class HomeCommands:
             waiting_out=self._count_waiting(Direction.OUT),
             read_only=not self._agent.owner.vault.writer.may_write,
             storing=storing_state(self._agent),
+            audits=describe_all(self._agent.owner.vault, self._agent.owner.auditor),
         )
 
     async def peers(self, _: Nothing, __: Emit) -> list[PeerRow]:

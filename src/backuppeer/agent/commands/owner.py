@@ -184,7 +184,8 @@ class OwnerCommands:
         )
         if request.set and request.set not in read_config(self._parts.home).sets:
             refuse_unknown_set(index, request.set)  # one that is kept may simply not have been run yet
-        peers = [format_peer_id(peer) for peer in self._agent.owner.vault.complete_hosts()]
+        keepers = self._agent.owner.vault.complete_hosts()
+        peers, proven = [format_peer_id(peer) for peer in keepers], self._agent.owner.auditor.proven_ms(keepers)
         is_whole_list = wanted == SnapshotFilter() and not request.latest
         names = index.snapshot_names() if is_whole_list else {}
         newer = find_newer(index.snapshots()) if is_whole_list else {}
@@ -195,7 +196,11 @@ class OwnerCommands:
         ]
         found = pick_latest(list_snapshots(index, wanted), request.latest, check_group_by(request.group_by))
         parted = self._agent.owner.vault.incomplete
-        return missing + [_snapshot_row(name, snapshot, peers, is_whole=name not in parted) for name, snapshot in found]
+        rows = [_snapshot_row(name, snapshot, peers, is_whole=name not in parted) for name, snapshot in found]
+        for row, (_, snapshot) in zip(rows, found, strict=True):
+            if not row.incomplete and proven > snapshot.time_ns // 1_000_000:
+                row.last_proven = format_time(proven)
+        return missing + rows
 
     def _entries(self, request: LsRequest, source: PackSource) -> list[EntryRow]:
         repository = self._agent.owner.vault.repository

@@ -9,11 +9,15 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 import platformdirs
 
 from backuppeer.db import explain_full
 from backuppeer.errors import LocalError
+
+PROOFS: Final = "proofs"
+"""Folder of a home in which proofs against hosts lie."""
 
 
 class Home:

@@ -154,6 +154,10 @@ class HeadChain:
             shown = "another head" if is_other else f"head {number}" if number else "no head"
             raise IntegrityFault(f"it shows {shown}, and had countersigned head {promised.number}")
 
+    def known_from(self, number: int) -> list[HeadRow]:
+        """Return the heads that are known here from a number on: number, signed bytes, grant; ascending."""
+        return list(self._state.heads_after(self._repository, number - 1))
+
     def countersigned(self, partner: Partner) -> tuple[bytes, int] | None:
         """Return hash and number of the newest head that a host countersigned."""
         kept = self.promise_of(partner)

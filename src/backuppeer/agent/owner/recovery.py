@@ -18,8 +18,8 @@ from backuppeer.agent.owner.inboxes import FoundNote, Inboxes, open_inboxes
 from backuppeer.agent.owner.meeting import Meeting
 from backuppeer.agent.owner.selfset import find_newest
 from backuppeer.agent.owner.slots import Slots
-from backuppeer.agent.owner.testimony import describe_rows, is_proven, make_rows
 from backuppeer.agent.owner.vault import Vault
+from backuppeer.agent.owner.witnessing import describe_rows, is_proven, make_rows
 from backuppeer.agent.peers.names import alias_of, name_of, say_of
 from backuppeer.agent.peers.partners import Partner, meet_at
 from backuppeer.agent.reporter import Reporter
