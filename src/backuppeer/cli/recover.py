@@ -55,9 +55,11 @@ def recover(
     """Read the words, write the keys, let the agent find the hosts and rebuild the index; take over if wished."""
     context = context_of(ctx)
     request = RecoverRequest(servers=context.servers(), peers=[_read_id(text) for text in peer or []])
+    named = [f"--peer {text}" for text in request.peers] + (["--take-over"] if take_over else [])
+    way = " ".join(["backup-peer recover", *named, "--yes"])
     plan = plan_take_over(context) if take_over and context.home.exists_identity else None
     if plan is None or not plan.is_recovered:
-        peer_id, master = _find_identity(context)
+        peer_id, master = _find_identity(context, way)
         context.screen.line(f"identity: {peer_id}")
         result = _find_backups(context, request)
         if not take_over:
@@ -67,7 +69,7 @@ def recover(
         plan = plan_take_over(context)
     else:
         master = None
-    taken = carry_out(context, plan, lambda: master or _decode_words(context.screen, _read_words(context.screen)))
+    taken = carry_out(context, plan, lambda: master or _decode_words(context.screen, _read_words(context.screen, way)))
     show_result(context, taken)
     context.screen.done(taken)
     return 0
@@ -118,8 +120,10 @@ def _read_id(text: str) -> str:
     return format_peer_id(parse_peer_id(text))
 
 
-def _find_identity(context: Context) -> tuple[str, bytes | None]:
+def _find_identity(context: Context, way: str) -> tuple[str, bytes | None]:
     """Return the peer id that the words give back, and what they stand for; a recovery that goes on needs none.
+
+    way: the command that takes them without a terminal.
 
     Raises:
         UserError: no words, wrong ones, or those of another identity than the home's.
@@ -131,7 +135,7 @@ def _find_identity(context: Context) -> tuple[str, bytes | None]:
         screen.aside("this home has its identity already: the recovery goes on without the words")
         return known, None
     homes.check_writable(home)
-    text = _read_words(screen)
+    text = _read_words(screen, way)
     if known and not text.strip():
         return known, None
     master = _decode_words(screen, text)
@@ -156,14 +160,14 @@ def _decode_words(screen: Screen, text: str) -> bytes:
     return decode_words(text)
 
 
-def _read_words(screen: Screen) -> str:
+def _read_words(screen: Screen, way: str) -> str:
     if screen.can_ask:
         return _ask_words(screen)
     if screen.yes:
         return sys.stdin.read(_MAX_WORDS_CHARS)
     raise UserError(
         "there is no terminal to read the words from",
-        hint="pipe them in with --yes: `backup-peer recover --yes < words.txt`; never as arguments",
+        hint=f"pipe them in with --yes: `{way} < words.txt`; never as arguments",
     )
 
 
