@@ -161,8 +161,12 @@ def _make_mount_handlers(mount: MountCommands) -> dict[str, Handler]:
 def _make_further_handlers(agent: Agent) -> dict[str, Handler]:
     undelete = UndeleteCommands(agent)
     mine: dict[str, Handler] = {"peers/deleted": undelete.list_all, "peers/undelete": undelete.undelete}
-    mine |= _make_take_over_handlers(TakeOverCommands(agent))
+    mine |= _make_take_over_handlers(TakeOverCommands(agent)) | _make_alarm_handlers(HomeCommands(agent))
     return mine | _make_mount_handlers(MountCommands(agent))
+
+
+def _make_alarm_handlers(home: HomeCommands) -> dict[str, Handler]:
+    return {"status/seen": home.see}
 
 
 def _make_take_over_handlers(taking: TakeOverCommands) -> dict[str, Handler]:

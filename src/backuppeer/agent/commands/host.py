@@ -132,8 +132,8 @@ class HostCommands:
         return [row.url for row in await self._agent.host.hosting.start(offer) if row.accepted]
 
     async def _show(self, queue: "asyncio.Queue[Event]", emit: Emit) -> None:
-        """Pass on what happens until the offer ends: alarms that stand, and requests that wait already, come first."""
-        for found in await asyncio.to_thread(self._agent.host.sweeping.alarms.list_all):
+        """Pass on what happens until the offer ends: alarms not seen yet, and requests that wait, come first."""
+        for found in await asyncio.to_thread(self._agent.host.sweeping.alarms.list_new, self._parts.state):
             await emit(self._alarm_event(found))
         for record in self._parts.state.requests():
             is_waiting = record.direction is Direction.IN and record.state is RequestState.WAITING
