@@ -15,6 +15,7 @@ from backuppeer.agent.host.alarms import MassDeletion, say_deletion
 from backuppeer.agent.peers.choosing import choose_listed, is_listed
 from backuppeer.agent.peers.names import alias_of, name_of
 from backuppeer.agent.peers.offers import Offer, check_storage, choose_terms
+from backuppeer.agent.peers.wishes import name_of_request
 from backuppeer.agent.peers.words import spell_safety_words
 from backuppeer.agent.reporter import Emit, Reporter
 from backuppeer.clock import format_time
@@ -212,7 +213,7 @@ class HostCommands:
         words = await spell_safety_words(self._parts.keys.peer, record.peer)
         trust, level = self._parts.standing.trust(record.peer)
         return PendingRequest(
-            request_id=record.request,
+            request_id=name_of_request(self._parts.keys.peer, record),
             direction=record.direction.value,
             peer_id=format_peer_id(record.peer),
             alias=record.alias or alias_of(self._parts.state, record.peer),
