@@ -28,6 +28,7 @@ from backuppeer.repo.snapshot import encode_snapshot
 from backuppeer.repo.tree import EntryKind, encode_pieces
 from backuppeer.signaling import knock, listing
 from backuppeer.signaling import messages as said
+from backuppeer.wire import auditing
 from backuppeer.wire import messages as wire
 from backuppeer.wire.codec import encode
 from fuzz.in_flight import ASKED, COURT, ENVELOPE, KEY, KINDS, NOW_MS, OTHER, TRUE_CHARGES
@@ -155,6 +156,9 @@ def _wires():
         wire.DeletePacks(agreement=agreement, signed=b"s", packs=(stored,)),
         wire.RevivePacks(agreement=agreement, signed=b"s", packs=(stored,)),
         wire.ListDeleted(agreement=agreement),
+        auditing.AckPacks(agreement=agreement, packs=(stored,)),
+        auditing.AskAudit(agreement=agreement, signed=b"s"),
+        auditing.GetLosses(agreement=agreement),
     ]
     yield from (b"\3" + encode(message) for message in asked)
     answered = [
@@ -167,6 +171,9 @@ def _wires():
         wire.Deleted(packs=1, lock_s=60),
         wire.Revived(packs=(stored,)),
         wire.DeletedList(packs=(wire.DeletedRow(stored, 9, 60),), more=True),
+        auditing.Acked(signed=b"s", packs=(stored,)),
+        auditing.Audited(signed=b"s", shown=(auditing.ShownRow(9, (bytes(32),)),)),
+        auditing.Losses(reports=(auditing.LossRow(1, b"s", (stored,)),)),
     ]
     yield from (b"\4" + encode(message) for message in answered)
     proof = wire.Proof(

@@ -10,7 +10,10 @@ from hypothesis import strategies as st
 from backuppeer import limits
 from backuppeer.errors import LocalError, ProtocolViolation
 from backuppeer.limits import FRAME_BYTES
+from backuppeer.wire import auditing as a
+from backuppeer.wire import fields as f
 from backuppeer.wire import messages as m
+from backuppeer.wire import numbers
 from backuppeer.wire.codec import Frame, FrameReader, UnknownMessage, decode, encode
 
 ID16, ID32, SIG = bytes(16), bytes(32), bytes(64)
@@ -50,6 +53,12 @@ EXAMPLES = [
     m.DeletedList(packs=(m.DeletedRow(ID32, 5, 6),), more=True),
     m.WithdrawPacks(agreement=ID16, signed=b"s", packs=(ID32,)),
     m.Withdrawn(packs=(ID32,)),
+    a.AckPacks(agreement=ID16, packs=(ID32,)),
+    a.Acked(signed=b"s", packs=(ID32,)),
+    a.AskAudit(agreement=ID16, signed=b"s"),
+    a.Audited(signed=b"s", shown=(a.ShownRow(5, (ID32,)), a.ShownRow(0, ()))),
+    a.GetLosses(agreement=ID16, after=3),
+    a.Losses(reports=(a.LossRow(4, b"s", (ID32,)),), more=True),
 ]
 
 
@@ -63,14 +72,14 @@ def frames_of(data, *, step=None, cap=FRAME_BYTES):
 
 
 def test_every_type_has_one_number_and_an_example():
-    kinds = {*m.Message.__subclasses__(), *m.RemovalRequest.__subclasses__()} - {m.RemovalRequest}
-    assert {type(message) for message in EXAMPLES} == set(m.TYPES.values()) == kinds
-    assert {kind: number for number, kind in m.TYPES.items()} == m.NUMBERS
-    assert len(m.NUMBERS) == len(m.TYPES)
+    kinds = {*f.Message.__subclasses__(), *m.RemovalRequest.__subclasses__()} - {m.RemovalRequest}
+    assert {type(message) for message in EXAMPLES} == set(numbers.TYPES.values()) == kinds
+    assert {kind: number for number, kind in numbers.TYPES.items()} == numbers.NUMBERS
+    assert len(numbers.NUMBERS) == len(numbers.TYPES)
 
 
 def test_the_numbers_are_those_of_the_specification():
-    names = {number: kind.__name__ for number, kind in m.TYPES.items()}
+    names = {number: kind.__name__ for number, kind in numbers.TYPES.items()}
     assert names == {
         1: "Challenge", 2: "Proof", 3: "Welcome", 4: "Hello", 5: "Ping", 6: "Pong", 7: "Goodbye", 9: "Unsupported",
         10: "LaneWish", 11: "LaneOffer",
@@ -78,6 +87,7 @@ def test_the_numbers_are_those_of_the_specification():
         23: "GetRange", 24: "Range", 25: "PutHead", 26: "HeadStored", 27: "HeadIs", 28: "GetHead", 29: "ListPacks",
         30: "PackList", 31: "GetUsage", 32: "Usage", 33: "DeletePacks", 34: "Deleted", 35: "RevivePacks", 36: "Revived",
         37: "ListDeleted", 38: "DeletedList", 39: "WithdrawPacks", 40: "Withdrawn",
+        41: "AckPacks", 42: "Acked", 43: "AskAudit", 44: "Audited", 45: "GetLosses", 46: "Losses",
     }  # fmt: skip
 
 
@@ -97,7 +107,7 @@ def test_a_frame_is_length_type_and_a_map():
 def test_unknown_fields_are_ignored(message):
     body = msgspec.msgpack.decode(encode(message)[5:])
     body["a field of the next version"] = [{"x": 1}, b"y", None]
-    assert decode(Frame(m.NUMBERS[type(message)], msgspec.msgpack.encode(body))) == message
+    assert decode(Frame(numbers.NUMBERS[type(message)], msgspec.msgpack.encode(body))) == message
 
 
 def test_an_unknown_number_is_reported_as_such():
@@ -106,7 +116,7 @@ def test_an_unknown_number_is_reported_as_such():
 
 @pytest.mark.parametrize("message", EXAMPLES, ids=lambda e: type(e).__name__)
 def test_missing_and_misfit_fields_are_protocol_violations(message):
-    number, body = m.NUMBERS[type(message)], msgspec.msgpack.decode(encode(message)[5:])
+    number, body = numbers.NUMBERS[type(message)], msgspec.msgpack.decode(encode(message)[5:])
     for field in msgspec.structs.fields(type(message)):
         spoiled = [{**body, field.encode_name: 1.5}]
         if field.required:
@@ -117,7 +127,7 @@ def test_missing_and_misfit_fields_are_protocol_violations(message):
 
 
 def capped_fields():
-    for kind in m.TYPES.values():
+    for kind in numbers.TYPES.values():
         for name, hint in get_type_hints(kind, include_extras=True).items():
             yield kind, name, hint
 
@@ -126,7 +136,7 @@ def test_every_field_of_variable_size_has_a_cap():
     for kind, name, hint in capped_fields():
         metas = [meta for meta in getattr(hint, "__metadata__", ()) if isinstance(meta, msgspec.Meta)]
         # Of fixed size by their type: a flag, and a pair of version numbers.
-        assert hint in {bool, tuple[m.Version, m.Version]} or any(
+        assert hint in {bool, tuple[f.Version, f.Version]} or any(
             meta.max_length or meta.le or meta.lt for meta in metas
         ), (kind, name)
 
@@ -163,12 +173,12 @@ def test_every_field_of_variable_size_has_a_cap():
 )
 def test_fields_over_their_cap_are_protocol_violations(kind, fields):
     with pytest.raises(ProtocolViolation):
-        decode(Frame(m.NUMBERS[kind], msgspec.msgpack.encode(fields)))
+        decode(Frame(numbers.NUMBERS[kind], msgspec.msgpack.encode(fields)))
 
 
 def test_a_host_of_before_tells_nothing_of_what_is_erased_next_and_doubles_no_hold():
     before = {"size_bytes": 1, "used_bytes": 2, "packs": 3, "free_bytes": 4, "deleted_bytes": 5}
-    usage = decode(Frame(m.NUMBERS[m.Usage], msgspec.msgpack.encode(before)))
+    usage = decode(Frame(numbers.NUMBERS[m.Usage], msgspec.msgpack.encode(before)))
     assert (usage.next_free_bytes, usage.next_free_s, usage.spare_bytes) == (0, 0, 2**63 - 1)
 
 
@@ -181,7 +191,7 @@ def test_a_request_about_packs_from_before_lacks_the_device_and_one_to_before_is
 
     old = Before(agreement=ID16, signed=b"s", packs=(ID32,))
     now = kind(agreement=ID16, signed=b"s", packs=(ID32,), device_sig=bytes(64))
-    heard = decode(Frame(m.NUMBERS[kind], msgspec.msgpack.encode(old)))
+    heard = decode(Frame(numbers.NUMBERS[kind], msgspec.msgpack.encode(old)))
     assert heard == kind(agreement=ID16, signed=b"s", packs=(ID32,))
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(now), type=Before) == old
 
@@ -262,7 +272,7 @@ def test_we_never_send_what_the_peer_would_refuse():
 
 
 def test_hostile_bodies_end_in_our_error_alone():
-    for number in m.TYPES:
+    for number in numbers.TYPES:
         for body in (
             b"", b"\xc1", b"\x81\xa1x" + b"\x91" * 100_000, b"\x81\xa1x\xdd\xff\xff\xff\xff", b"\x80" * 2, b"\x90",
             b"\x81\xa7program\xa2\xff\xff", b"\x81\xaaagreements\xdd\xff\xff\xff\xff", b"\xdf\xff\xff\xff\xff",
@@ -272,10 +282,10 @@ def test_hostile_bodies_end_in_our_error_alone():
                 message = decode(Frame(number, body))
             except ProtocolViolation:
                 continue
-            assert isinstance(message, m.Message)
+            assert isinstance(message, f.Message)
 
 
-@given(st.sampled_from(sorted(m.TYPES)), st.binary(max_size=400))
+@given(st.sampled_from(sorted(numbers.TYPES)), st.binary(max_size=400))
 def test_any_body_is_a_message_or_a_protocol_violation(number, body):
     try:
         message = decode(Frame(number, body))
@@ -290,7 +300,7 @@ def test_a_message_with_changed_bytes_is_a_message_or_a_protocol_violation(messa
     for _ in range(data.draw(st.integers(1, 4))):
         body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
     with suppress(ProtocolViolation):
-        decode(Frame(m.NUMBERS[type(message)], bytes(body)))
+        decode(Frame(numbers.NUMBERS[type(message)], bytes(body)))
 
 
 @given(st.lists(st.binary(max_size=50)), st.integers(1, 64))

@@ -4,8 +4,11 @@ from hypothesis import strategies as st
 
 from backuppeer.errors import AuthenticationFault, LocalError, PeerUnreachable, ProtocolViolation
 from backuppeer.limits import DEAD_AFTER_S, HEARTBEAT_S, IDLE_CLOSE_S, LEAF_BYTES, UNKNOWN_MESSAGES
+from backuppeer.wire import auditing as a
 from backuppeer.wire import messages as m
+from backuppeer.wire import numbers
 from backuppeer.wire.codec import Frame, FrameReader, UnknownMessage, encode
+from backuppeer.wire.codes import CloseCode
 from backuppeer.wire.session import (
     ControlStream,
     HeartbeatAction,
@@ -43,6 +46,10 @@ SAMPLES = {
     m.RevivePacks: m.RevivePacks(agreement=ID16, signed=b"", packs=(ID32,)),
     m.ListDeleted: m.ListDeleted(agreement=ID16),
     m.WithdrawPacks: m.WithdrawPacks(agreement=ID16, signed=b"", packs=(ID32,)),
+    a.AckPacks: a.AckPacks(agreement=ID16, packs=(ID32,)),
+    a.AskAudit: a.AskAudit(agreement=ID16, signed=b""),
+    a.GetLosses: a.GetLosses(agreement=ID16),
+    a.Audited: a.Audited(signed=b"", shown=()),
     m.LaneWish: m.LaneWish(certificate=b"c"),
     m.LaneOffer: m.LaneOffer(port=0),
 }
@@ -73,9 +80,9 @@ def greeted():
 # --- the table
 
 
-@given(st.sampled_from(Speaker), st.sampled_from(State), st.sampled_from(sorted(m.TYPES)))
+@given(st.sampled_from(Speaker), st.sampled_from(State), st.sampled_from(sorted(numbers.TYPES)))
 def test_a_pair_that_is_not_listed_is_an_error_of_whoever_says_it(speaker, state, number):
-    kind = m.TYPES[number]
+    kind = numbers.TYPES[number]
     if (speaker, state, kind) in TABLE:
         assert state_after_receiving(speaker, state, kind) is TABLE[speaker, state, kind]
         assert state_after_sending(speaker, state, kind) is TABLE[speaker, state, kind]
@@ -87,7 +94,7 @@ def test_a_pair_that_is_not_listed_is_an_error_of_whoever_says_it(speaker, state
 
 
 def test_every_message_has_its_place_and_every_state_a_way_out():
-    assert {kind for _, _, kind in TABLE} == set(m.TYPES.values())
+    assert {kind for _, _, kind in TABLE} == set(numbers.TYPES.values())
     ends = {State.PROVEN, State.FAILED, State.LEAVING, State.ENDED}
     assert {state for _, state, _ in TABLE} == set(State) - ends
     assert all(state not in ends for _, state, _ in TABLE)
@@ -115,7 +122,7 @@ def test_both_greet_then_talk_then_leave():
             near.send(sample(kind))
 
 
-@pytest.mark.parametrize("kind", sorted(set(m.TYPES.values()) - {m.Hello, m.Goodbye}, key=lambda k: k.__name__))
+@pytest.mark.parametrize("kind", sorted(set(numbers.TYPES.values()) - {m.Hello, m.Goodbye}, key=lambda k: k.__name__))
 def test_nothing_but_hello_or_goodbye_comes_first(kind):
     with pytest.raises(ProtocolViolation):
         ControlStream().receive(frame(sample(kind)))
@@ -126,7 +133,7 @@ TALK = {m.Ping, m.Pong, m.Goodbye, m.Unsupported, m.LaneWish, m.LaneOffer}
 
 @pytest.mark.parametrize(
     "kind",
-    sorted(set(m.TYPES.values()) - TALK, key=lambda k: k.__name__),
+    sorted(set(numbers.TYPES.values()) - TALK, key=lambda k: k.__name__),
 )
 def test_a_message_that_is_not_of_the_session_breaks_it(kind):
     near, _ = greeted()
@@ -170,6 +177,9 @@ CONVERSATIONS = [
     [m.RevivePacks, m.Revived],
     [m.ListDeleted, m.DeletedList],
     [m.WithdrawPacks, m.Withdrawn],
+    [a.AckPacks, a.Acked],
+    [a.AskAudit, a.Audited],
+    [a.GetLosses, a.Losses],
 ]
 QUESTIONS = sorted({talk[0] for talk in CONVERSATIONS}, key=lambda k: k.__name__)
 
@@ -187,7 +197,7 @@ def test_a_question_has_its_answer_and_then_the_request_has_ended(talk):
     server.send(sample(talk[1]))
     opener.receive(frame(sample(talk[1])))
     assert opener.state is server.state is State.ENDED
-    for kind in m.TYPES.values():
+    for kind in numbers.TYPES.values():
         with pytest.raises(ProtocolViolation):
             opener.receive(frame(sample(kind)))
         with pytest.raises(LocalError):
@@ -225,7 +235,7 @@ def test_every_question_may_be_refused_or_unsupported(question):
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_any_other_answer_is_a_protocol_violation(question):
     fitting = {talk[1] for talk in CONVERSATIONS if talk[0] is question} | {m.Refused, m.Unsupported, m.Proceed}
-    for kind in set(m.TYPES.values()) - fitting:
+    for kind in set(numbers.TYPES.values()) - fitting:
         opener, server = ask(question)
         with pytest.raises(ProtocolViolation):
             opener.receive(frame(sample(kind)))
@@ -234,7 +244,7 @@ def test_any_other_answer_is_a_protocol_violation(question):
 
 
 def test_only_questions_open_a_request():
-    for kind in set(m.TYPES.values()) - set(QUESTIONS):
+    for kind in set(numbers.TYPES.values()) - set(QUESTIONS):
         with pytest.raises(ProtocolViolation):
             RequestStream(Speaker.SERVER).receive(frame(sample(kind)))
         with pytest.raises(LocalError):
@@ -295,8 +305,8 @@ def test_a_range_past_the_end_is_a_protocol_violation():
 
 def test_before_the_proof_every_failure_closes_alike():
     errors = [ProtocolViolation("x"), AuthenticationFault("x"), PeerUnreachable("x"), OSError(), KeyError()]
-    assert {choose_close(error, is_proven=False) for error in errors} == {m.CloseCode.REJECTED}
-    assert choose_close(ProtocolViolation("x"), is_proven=True) is m.CloseCode.VIOLATION
+    assert {choose_close(error, is_proven=False) for error in errors} == {CloseCode.REJECTED}
+    assert choose_close(ProtocolViolation("x"), is_proven=True) is CloseCode.VIOLATION
 
 
 def test_of_two_connections_dialled_at_once_both_sides_keep_the_same():

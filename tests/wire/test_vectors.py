@@ -8,7 +8,8 @@ from backuppeer.ids import PeerId, TransportId
 from backuppeer.wire.codec import encode
 from backuppeer.wire.codes import CloseCode, RefusalCode
 from backuppeer.wire.handshake import Handshake, TransportEnds
-from backuppeer.wire.messages import TYPES, Challenge
+from backuppeer.wire.messages import Challenge
+from backuppeer.wire.numbers import TYPES
 from backuppeer.wire.table import TABLE, Speaker, State
 
 TEXT = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()

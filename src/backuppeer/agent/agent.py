@@ -15,7 +15,8 @@ from backuppeer.agent.home.config import Config, environment_servers, read_confi
 from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.keyring import HomeKeys
 from backuppeer.agent.home.logbook import bookkeeping
-from backuppeer.agent.home.state import RequestRecord, State
+from backuppeer.agent.home.records import RequestRecord
+from backuppeer.agent.home.state import State
 from backuppeer.agent.home.tenancy import end_without_home
 from backuppeer.agent.host.hosting import Hosting
 from backuppeer.agent.host.premises import Premises

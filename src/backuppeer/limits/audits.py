@@ -12,6 +12,8 @@ AUDIT_SAMPLE_LEAVES: Final = BLOCK_BYTES // LEAF_BYTES
 """Leaves of one range: a block, the most that a host keeps in memory for one answer."""
 ACK_PACKS: Final = 1024
 """Packs that one acknowledgement or loss report names: 16 GiB of full ones, their ids 32 KiB."""
+LOSS_REPORTS_PAGE: Final = 6
+"""Reports in one answer: 6 times 1,024 ids and 4 KiB are below a frame's cap."""
 
 # --- proofs of misbehaviour and rebuttals
 PROOF_BYTES: Final = 2 * MIB

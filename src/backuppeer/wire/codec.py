@@ -16,7 +16,8 @@ from msgspec import MsgspecError, msgpack
 
 from backuppeer.errors import LocalError, ProtocolViolation
 from backuppeer.limits import FRAME_BYTES
-from backuppeer.wire.messages import NUMBERS, TYPES, Message
+from backuppeer.wire.fields import Message
+from backuppeer.wire.numbers import NUMBERS, TYPES
 
 LENGTH_BYTES: Final = 4
 _DECODERS: Final[Mapping[int, msgpack.Decoder[Message]]] = MappingProxyType(

@@ -33,3 +33,5 @@ class RefusalCode(IntEnum):
     """The host lost or damaged what was asked for, and says so itself."""
     STALE = 7
     BUSY = 8
+    OVER_BUDGET = 9
+    """More was asked for today than the agreement has: no evidence of anything."""

@@ -21,7 +21,8 @@ from backuppeer.errors import AuthenticationFault, LocalError, ProtocolViolation
 from backuppeer.ids import PeerId, TransportId
 from backuppeer.limits import HANDSHAKE_FRAME_BYTES
 from backuppeer.wire.codec import Frame, FrameReader, UnknownMessage, decode, encode
-from backuppeer.wire.messages import Challenge, Message, Proof, Welcome
+from backuppeer.wire.fields import Message
+from backuppeer.wire.messages import Challenge, Proof, Welcome
 from backuppeer.wire.table import Speaker, State, state_after_receiving, state_after_sending
 
 STREAM_OPENER: Final = b"\x01"

@@ -1,59 +1,47 @@
-"""Every message of a session: its number, its fields, and the cap of each field (docs/protocol.md, "Messages").
+"""The messages of a session, but for those about audits: fields of each (docs/protocol.md, "Messages").
 
 Knows: shapes and sizes. Must not know: who may say what when (wire.table), signatures, streams. A message is a msgpack
-map; fields that are not listed are ignored, so a later version may add some. A number, once given, is never reused. All
-statements (`signed`, `head`, `grant`, `receipt`, `binding`) are the exact signed bytes of proof.statements.
+map; fields that are not listed are ignored, so a later version may add some. All statements (`signed`, `head`, `grant`,
+`receipt`, `binding`) are the exact signed bytes of proof.statements.
 """
 
-from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Annotated, Final, NamedTuple
+from typing import Annotated, NamedTuple
 
-from msgspec import Meta, Struct
+from msgspec import Meta
 
-from backuppeer.ids import AgreementId, PeerId, StoredId
 from backuppeer.limits import (
     AGREEMENTS_PER_HELLO,
     LANE_CERTIFICATE_BYTES,
     LANE_TOKEN_BYTES,
-    LEAF_BYTES,
     PACK_LIST_PAGE,
-    PACK_TARGET_BYTES,
     PROGRAM_CHARS,
-    PROTOCOL_TEXT_CHARS,
     RANGE_PATH_NODES,
     REMOVAL_PACKS,
-    SIGNED_BYTES,
 )
 from backuppeer.wire.codes import CloseCode, RefusalCode
-
-_LARGEST: Final = 2**63 - 1
-_PACK_LEAVES: Final = PACK_TARGET_BYTES // LEAF_BYTES
-
-Nonce = Annotated[bytes, Meta(min_length=32, max_length=32)]
-Hash = Annotated[bytes, Meta(min_length=32, max_length=32)]
-Signature = Annotated[bytes, Meta(min_length=64, max_length=64)]
-Signed = Annotated[bytes, Meta(max_length=SIGNED_BYTES)]
-Peer = Annotated[PeerId, Meta(min_length=32, max_length=32)]
-Agreement = Annotated[AgreementId, Meta(min_length=16, max_length=16)]
-StoredHash = Annotated[StoredId, Meta(min_length=32, max_length=32)]
-Version = Annotated[int, Meta(ge=1, le=0xFFFF)]
-Features = Annotated[int, Meta(ge=0, le=_LARGEST)]
-Size = Annotated[int, Meta(ge=0, le=_LARGEST)]
-PackSize = Annotated[int, Meta(ge=1, le=PACK_TARGET_BYTES)]
-Certificate = Annotated[bytes, Meta(min_length=1, max_length=LANE_CERTIFICATE_BYTES)]
-Port = Annotated[int, Meta(ge=0, le=0xFFFF)]
-TypeNumber = Annotated[int, Meta(ge=0, le=255)]
-Text = Annotated[str, Meta(max_length=PROTOCOL_TEXT_CHARS)]
-Page = Annotated[int, Meta(ge=1, le=PACK_LIST_PAGE)]
-FirstLeaf = Annotated[int, Meta(ge=0, lt=_PACK_LEAVES)]
-LeafCount = Annotated[int, Meta(ge=1, le=_PACK_LEAVES)]
-RemovalPacks = Annotated[tuple[StoredHash, ...], Meta(min_length=1, max_length=REMOVAL_PACKS)]
-
-
-class Message(Struct, frozen=True, kw_only=True):
-    """Base of all messages."""
-
+from backuppeer.wire.fields import (
+    LARGEST,
+    Agreement,
+    Certificate,
+    Features,
+    FirstLeaf,
+    Hash,
+    LeafCount,
+    Message,
+    Nonce,
+    PackSize,
+    Page,
+    Peer,
+    Port,
+    RemovalPacks,
+    Signature,
+    Signed,
+    Size,
+    StoredHash,
+    Text,
+    TypeNumber,
+    Version,
+)
 
 # --- control stream: handshake
 
@@ -233,12 +221,17 @@ class HeadIs(Message, frozen=True, kw_only=True):
     head: Signed = b""
     grant: Signed = b""
     removals: Size = 0
+    held: Signed = b""
+    """The signed HeadHeld, if one was asked for; hosts of before give none."""
 
 
 class GetHead(Message, frozen=True, kw_only=True):
-    """Opener: asks which head is held."""
+    """Opener: asks which head is held; with a nonce of 16 bytes, for the host's signed word on it, too."""
 
     agreement: Agreement
+    receipt: Signed = b""
+    """The newest signed HeadReceipt of this host, whole: its word is given upon that. Empty if there is none."""
+    nonce: Annotated[bytes, Meta(max_length=16)] = b""
 
 
 class PackRow(NamedTuple):
@@ -281,7 +274,7 @@ class Usage(Message, frozen=True, kw_only=True):
     next_free_bytes: Size = 0
     next_free_s: Size = 0
     """How many of the deleted bytes are erased next, and after how many seconds of the host's uptime."""
-    spare_bytes: Size = _LARGEST
+    spare_bytes: Size = LARGEST
     """How many bytes may be deleted now before their hold doubles (ADR 37); hosts of before don't do that."""
 
 
@@ -346,46 +339,3 @@ class DeletedList(Message, frozen=True, kw_only=True):
 
     packs: Annotated[tuple[DeletedRow, ...], Meta(max_length=PACK_LIST_PAGE)] = ()
     more: bool = False
-
-
-TYPES: Final[Mapping[int, type[Message]]] = MappingProxyType(
-    {
-        1: Challenge,
-        2: Proof,
-        3: Welcome,
-        4: Hello,
-        5: Ping,
-        6: Pong,
-        7: Goodbye,
-        9: Unsupported,
-        10: LaneWish,
-        11: LaneOffer,
-        16: ProposeAgreement,
-        17: Agreed,
-        18: Pending,
-        19: Refused,
-        20: PutPack,
-        21: Proceed,
-        22: Stored,
-        23: GetRange,
-        24: Range,
-        25: PutHead,
-        26: HeadStored,
-        27: HeadIs,
-        28: GetHead,
-        29: ListPacks,
-        30: PackList,
-        31: GetUsage,
-        32: Usage,
-        33: DeletePacks,
-        34: Deleted,
-        35: RevivePacks,
-        36: Revived,
-        37: ListDeleted,
-        38: DeletedList,
-        39: WithdrawPacks,
-        40: Withdrawn,
-    }
-)
-"""The one table of type numbers."""
-NUMBERS: Final[Mapping[type[Message], int]] = MappingProxyType({kind: number for number, kind in TYPES.items()})

@@ -13,8 +13,9 @@ from backuppeer.ids import PeerId
 from backuppeer.limits import DEAD_AFTER_S, HEARTBEAT_S, IDLE_CLOSE_S, LEAF_BYTES, UNKNOWN_MESSAGES
 from backuppeer.wire.codec import Frame, UnknownMessage, decode, encode
 from backuppeer.wire.codes import CloseCode
+from backuppeer.wire.fields import Message
 from backuppeer.wire.handshake import STREAM_OPENER, Handshake, Offer, ProvenPeer, TransportEnds
-from backuppeer.wire.messages import GetRange, Message, Range, Unsupported
+from backuppeer.wire.messages import GetRange, Range, Unsupported
 from backuppeer.wire.table import Speaker, State, state_after_receiving, state_after_sending
 
 __all__ = [

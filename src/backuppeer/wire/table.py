@@ -13,6 +13,8 @@ from types import MappingProxyType
 from typing import Final
 
 from backuppeer.errors import LocalError, ProtocolViolation
+from backuppeer.wire.auditing import Acked, AckPacks, AskAudit, Audited, GetLosses, Losses
+from backuppeer.wire.fields import Message
 from backuppeer.wire.messages import (
     Agreed,
     Challenge,
@@ -30,7 +32,6 @@ from backuppeer.wire.messages import (
     LaneWish,
     ListDeleted,
     ListPacks,
-    Message,
     PackList,
     Pending,
     Ping,
@@ -94,8 +95,11 @@ class State(Enum):
     REVIVE_ASKED = auto()
     DELETED_ASKED = auto()
     WITHDRAW_ASKED = auto()
+    ACK_ASKED = auto()
+    AUDIT_ASKED = auto()
+    LOSSES_ASKED = auto()
     ENDED = auto()
-    """No more messages; after Range the raw bytes follow."""
+    """No more messages; after Range and Audited the raw bytes follow."""
 
 
 _Row = tuple[Speaker, State, type[Message]]
@@ -127,6 +131,9 @@ _REQUESTS: Final[dict[type[Message], State]] = {
     RevivePacks: State.REVIVE_ASKED,
     ListDeleted: State.DELETED_ASKED,
     WithdrawPacks: State.WITHDRAW_ASKED,
+    AckPacks: State.ACK_ASKED,
+    AskAudit: State.AUDIT_ASKED,
+    GetLosses: State.LOSSES_ASKED,
 }
 _ANSWERS: Final[dict[State, dict[type[Message], State]]] = {
     State.ASKING: {},
@@ -142,6 +149,9 @@ _ANSWERS: Final[dict[State, dict[type[Message], State]]] = {
     State.REVIVE_ASKED: {Revived: State.ENDED},
     State.DELETED_ASKED: {DeletedList: State.ENDED},
     State.WITHDRAW_ASKED: {Withdrawn: State.ENDED},
+    State.ACK_ASKED: {Acked: State.ENDED},
+    State.AUDIT_ASKED: {Audited: State.ENDED},
+    State.LOSSES_ASKED: {Losses: State.ENDED},
 }
 
 

@@ -8,7 +8,7 @@ import pytest
 from agent.houses import offer
 from backuppeer.agent.agent import Agent
 from backuppeer.agent.commands.home import HomeCommands
-from backuppeer.agent.home.state import Direction
+from backuppeer.agent.home.records import Direction
 from backuppeer.clock import format_time
 from backuppeer.control.api import Nothing, PeerSetting
 from backuppeer.errors import NotFoundError, UserError

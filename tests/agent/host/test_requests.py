@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from agent.houses import WISH, OwnerHouse, offer
-from backuppeer.agent.home.state import Direction, RequestRecord, RequestState
+from backuppeer.agent.home.records import Direction, RequestRecord, RequestState
 from backuppeer.agent.peers.choosing import choose_listed, is_listed
 from backuppeer.crypto.identity import Purpose, SigningKey
 from backuppeer.errors import (

@@ -5,7 +5,8 @@ import pytest
 from agent.hosted import hosted
 from agent.houses import WISH, FixedReach, offer
 from agent.loops import VirtualClock, play
-from backuppeer.agent.home.state import Direction, RequestState, State
+from backuppeer.agent.home.records import Direction, RequestState
+from backuppeer.agent.home.state import State
 from backuppeer.agent.owner.connecting import Connecting
 from backuppeer.agent.peers.names import resolve_peer
 from backuppeer.agent.peers.partners import Whereabouts

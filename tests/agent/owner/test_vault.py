@@ -3,7 +3,7 @@
 import pytest
 
 from agent.estates import Estate
-from backuppeer.agent.home.state import Direction, RequestRecord, RequestState
+from backuppeer.agent.home.records import Direction, RequestRecord, RequestState
 from backuppeer.errors import NotFoundError
 
 

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from agent.houses import WISH, OwnerHouse, offer
-from backuppeer.agent.home.state import Direction, RequestRecord, RequestState
+from backuppeer.agent.home.records import Direction, RequestRecord, RequestState
 from backuppeer.agent.peers.wishes import SEED, name_asked, name_of_request, seed_of
 from backuppeer.ids import PeerId
 from backuppeer.limits import MIB

@@ -8,7 +8,7 @@ import os
 from backuppeer import __version__
 from backuppeer.agent.agent import Agent
 from backuppeer.agent.commands.room import Room, room_at, room_for, storing_state
-from backuppeer.agent.home.state import Direction, PeerRecord, RequestState
+from backuppeer.agent.home.records import Direction, PeerRecord, RequestState
 from backuppeer.agent.peers.choosing import is_listed
 from backuppeer.agent.peers.names import alias_of, check_alias, name_of, resolve_peer
 from backuppeer.agent.peers.session import Session

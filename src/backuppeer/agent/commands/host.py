@@ -10,7 +10,7 @@ import msgspec
 
 from backuppeer.agent.agent import Agent, default_store
 from backuppeer.agent.commands.home import hosting_state
-from backuppeer.agent.home.state import Direction, RequestRecord, RequestState
+from backuppeer.agent.home.records import Direction, RequestRecord, RequestState
 from backuppeer.agent.host.alarms import MassDeletion, say_deletion
 from backuppeer.agent.peers.choosing import choose_listed, is_listed
 from backuppeer.agent.peers.names import alias_of, name_of

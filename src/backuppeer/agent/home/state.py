@@ -9,14 +9,24 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 import structlog
 
 from backuppeer.agent.home.anchor import Anchor
+from backuppeer.agent.home.records import (
+    PEER_COLUMNS,
+    PEER_QUERY,
+    REQUEST_COLUMNS,
+    REQUEST_QUERY,
+    Direction,
+    PeerRecord,
+    RequestRecord,
+    peer_of,
+    request_of,
+)
 from backuppeer.db import explain_full, mark_place, open_database, put_back
 from backuppeer.errors import DamagedStateError, LocalError
 from backuppeer.ids import AgreementId, PeerId, RepositoryId
@@ -65,57 +75,6 @@ _ANCHOR_NAME: Final = "anchor.json"
 _log = structlog.get_logger()
 
 
-class Direction(StrEnum):
-    """Who asks whom for space."""
-
-    IN = "in"
-    OUT = "out"
-
-
-class RequestState(StrEnum):
-    """Where a request stands."""
-
-    WAITING = "waiting"
-    ACCEPTED = "accepted"
-    REJECTED = "rejected"
-    EXPIRED = "expired"
-    SUPERSEDED = "superseded"
-    AGREED = "agreed"
-
-
-@dataclass(frozen=True, slots=True)
-class PeerRecord:
-    """A peer we have dealt with or given a name. `whereabouts`: where it was last (agent.partners), or empty.
-
-    last_seen_ms: 0 = never.
-    """
-
-    peer: PeerId
-    alias: str = ""
-    is_verified: bool = False
-    whereabouts: bytes = b""
-    first_seen_ms: int = 0
-    last_seen_ms: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class RequestRecord:
-    """A connection request in either direction, kept until REQUEST_KEPT_S (DESIGN 10, `connect`)."""
-
-    request: str
-    direction: Direction
-    peer: PeerId
-    size_bytes: int
-    term_s: int
-    lock_s: int
-    state: RequestState
-    since_ms: int
-    alias: str = ""
-    is_verified: bool = False
-    whereabouts: bytes = b""
-    reason: str = ""
-
-
 class State:
     """The database, behind one lock: a few statements per second at most."""
 
@@ -161,17 +120,17 @@ class State:
     # peers
     def peer(self, peer: PeerId) -> PeerRecord | None:
         """Return what is known of a peer."""
-        rows = self._all(f"{_PEER} WHERE peer=?", peer)
-        return _peer(rows[0]) if rows else None
+        rows = self._all(f"{PEER_QUERY} WHERE peer=?", peer)
+        return peer_of(rows[0]) if rows else None
 
     def peers(self) -> list[PeerRecord]:
         """Return all peers, oldest acquaintance first."""
-        return [_peer(row) for row in self._all(f"{_PEER} ORDER BY first_seen_ms, peer")]
+        return [peer_of(row) for row in self._all(f"{PEER_QUERY} ORDER BY first_seen_ms, peer")]
 
     def peer_by_alias(self, alias: str) -> PeerRecord | None:
         """Return the peer that this home calls `alias`."""
-        rows = self._all(f"{_PEER} WHERE alias=?", alias)
-        return _peer(rows[0]) if rows else None
+        rows = self._all(f"{PEER_QUERY} WHERE alias=?", alias)
+        return peer_of(rows[0]) if rows else None
 
     def meet(
         self, peer: PeerId, now_ms: int, *, alias: str = "", verified: bool = False, whereabouts: bytes = b""
@@ -200,7 +159,7 @@ class State:
             last_seen_ms=max(seen_ms, known.last_seen_ms),
         )
         self._run(
-            f"INSERT OR REPLACE INTO peers({_PEER_COLUMNS}) VALUES(?,?,?,?,?,?)",
+            f"INSERT OR REPLACE INTO peers({PEER_COLUMNS}) VALUES(?,?,?,?,?,?)",
             merged.peer,
             merged.alias or None,
             int(merged.is_verified),
@@ -223,7 +182,7 @@ class State:
     def put_request(self, record: RequestRecord) -> None:
         """Add or replace a request."""
         self._run(
-            f"INSERT OR REPLACE INTO requests({_REQUEST_COLUMNS}) VALUES(?,?,?,?,?,?,?,?,?,?,?,?)",
+            f"INSERT OR REPLACE INTO requests({REQUEST_COLUMNS}) VALUES(?,?,?,?,?,?,?,?,?,?,?,?)",
             record.request,
             record.direction,
             record.peer,
@@ -240,17 +199,19 @@ class State:
 
     def requests(self) -> list[RequestRecord]:
         """Return all requests, oldest first."""
-        return [_request(row) for row in self._all(f"{_REQUEST} ORDER BY since_ms")]
+        return [request_of(row) for row in self._all(f"{REQUEST_QUERY} ORDER BY since_ms")]
 
     def requests_of(self, direction: Direction, peer: PeerId) -> list[RequestRecord]:
         """Return the requests of this direction with one peer, oldest first."""
-        query = f"{_REQUEST} WHERE direction=? AND peer=? ORDER BY since_ms"
-        return [_request(row) for row in self._all(query, direction, peer)]
+        query = f"{REQUEST_QUERY} WHERE direction=? AND peer=? ORDER BY since_ms"
+        return [request_of(row) for row in self._all(query, direction, peer)]
 
     def find_request(self, direction: Direction, peer: PeerId) -> RequestRecord | None:
         """Return the newest request of this direction with this peer."""
-        rows = self._all(f"{_REQUEST} WHERE direction=? AND peer=? ORDER BY since_ms DESC LIMIT 1", direction, peer)
-        return _request(rows[0]) if rows else None
+        rows = self._all(
+            f"{REQUEST_QUERY} WHERE direction=? AND peer=? ORDER BY since_ms DESC LIMIT 1", direction, peer
+        )
+        return request_of(rows[0]) if rows else None
 
     def drop_requests(self, before_ms: int) -> None:
         """Forget requests older than `before_ms`."""
@@ -369,32 +330,3 @@ def _open(path: Path) -> sqlite3.Connection:
             f"move {path.name} away: a host goes on by itself, an owner finds its hosts with `backup-peer recover`"
         )
         raise
-
-
-_PEER_COLUMNS: Final = "peer,alias,verified,whereabouts,first_seen_ms,last_seen_ms"
-_PEER: Final = f"SELECT {_PEER_COLUMNS} FROM peers"  # noqa: S608 - constants
-_REQUEST_COLUMNS: Final = (
-    "request,direction,peer,size_bytes,term_s,lock_s,state,since_ms,alias,verified,whereabouts,reason"
-)
-_REQUEST: Final = f"SELECT {_REQUEST_COLUMNS} FROM requests"  # noqa: S608 - constants
-
-
-def _peer(row: tuple[Any, ...]) -> PeerRecord:
-    return PeerRecord(PeerId(row[0]), row[1] or "", bool(row[2]), row[3], row[4], row[5])
-
-
-def _request(row: tuple[Any, ...]) -> RequestRecord:
-    return RequestRecord(
-        row[0],
-        Direction(row[1]),
-        PeerId(row[2]),
-        row[3],
-        row[4],
-        row[5],
-        RequestState(row[6]),
-        row[7],
-        row[8],
-        bool(row[9]),
-        row[10],
-        row[11],
-    )

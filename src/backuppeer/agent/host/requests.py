@@ -13,7 +13,8 @@ from dataclasses import replace
 from typing import Final
 
 from backuppeer.agent.home.logbook import bookkeeping
-from backuppeer.agent.home.state import Direction, RequestRecord, RequestState, State
+from backuppeer.agent.home.records import Direction, RequestRecord, RequestState
+from backuppeer.agent.home.state import State
 from backuppeer.agent.host.premises import Premises
 from backuppeer.agent.peers.choosing import OPEN, choose_request, is_listed
 from backuppeer.agent.peers.names import check_alias

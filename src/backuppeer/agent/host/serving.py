@@ -34,6 +34,7 @@ from backuppeer.host.store import Store
 from backuppeer.ids import AgreementId, PeerId, StoredId, shorten_peer_id
 from backuppeer.limits import LEAF_BYTES, PACKS_READ_AT_ONCE, PACKS_RECEIVED_AT_ONCE
 from backuppeer.wire.codes import RefusalCode
+from backuppeer.wire.fields import Message
 from backuppeer.wire.messages import (
     Agreed,
     Deleted,
@@ -47,7 +48,6 @@ from backuppeer.wire.messages import (
     HeadStored,
     ListDeleted,
     ListPacks,
-    Message,
     PackList,
     PackRow,
     Pending,

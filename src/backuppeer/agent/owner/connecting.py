@@ -14,7 +14,8 @@ from typing import Final, NoReturn
 import structlog
 
 from backuppeer.agent.home.keyring import HomeKeys
-from backuppeer.agent.home.state import Direction, RequestRecord, RequestState, State
+from backuppeer.agent.home.records import Direction, RequestRecord, RequestState
+from backuppeer.agent.home.state import State
 from backuppeer.agent.peers.knocking import Knocking
 from backuppeer.agent.peers.names import alias_of, check_alias, name_of
 from backuppeer.agent.peers.offers import choose_terms, write_exact_size

@@ -13,7 +13,8 @@ from typing import Final
 
 from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.keyring import HomeKeys
-from backuppeer.agent.home.state import Direction, RequestState, State
+from backuppeer.agent.home.records import Direction, RequestState
+from backuppeer.agent.home.state import State
 from backuppeer.agent.owner.asking import REMOVALS_UNKNOWN, OwnRequests
 from backuppeer.agent.owner.copying import copy_missing
 from backuppeer.agent.owner.deleted import weigh_findings

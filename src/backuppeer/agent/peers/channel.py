@@ -13,7 +13,8 @@ from backuppeer.limits import BLOCK_BYTES, BULK_STALL_S, MIB, REPLY_S
 from backuppeer.transport.base import Buffer, Give, MovesBulk, Stream, Take
 from backuppeer.wire.codec import Frame, FrameReader
 from backuppeer.wire.codes import RefusalCode
-from backuppeer.wire.messages import Message, Refused, Unsupported
+from backuppeer.wire.fields import Message
+from backuppeer.wire.messages import Refused, Unsupported
 from backuppeer.wire.session import RequestStream, Speaker, State
 
 M = TypeVar("M", bound=Message)

@@ -7,7 +7,8 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from backuppeer.agent.home.state import Direction, RequestRecord, RequestState, State
+from backuppeer.agent.home.records import Direction, RequestRecord, RequestState
+from backuppeer.agent.home.state import State
 from backuppeer.agent.peers.names import read_prefix
 from backuppeer.errors import NotFoundError, UserError
 from backuppeer.ids import format_peer_id

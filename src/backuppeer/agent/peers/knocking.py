@@ -10,7 +10,8 @@ from typing import Final
 
 import structlog
 
-from backuppeer.agent.home.state import Direction, RequestRecord, RequestState, State
+from backuppeer.agent.home.records import Direction, RequestRecord, RequestState
+from backuppeer.agent.home.state import State
 from backuppeer.agent.peers.market import Market
 from backuppeer.agent.peers.names import name_of
 from backuppeer.agent.peers.partners import Whereabouts, meet_at, read_binding

@@ -23,7 +23,8 @@ from backuppeer.limits import LANE_ATTEMPTS, LANE_BYTES, LANE_TOKEN_BYTES, LANE_
 from backuppeer.transport.addresses import parse_address
 from backuppeer.transport.base import PathInfo, PathKind, Stream
 from backuppeer.transport.lanes import Lane, LaneDoor, LaneStream, dial_lane
-from backuppeer.wire.messages import LaneOffer, LaneWish, Message
+from backuppeer.wire.fields import Message
+from backuppeer.wire.messages import LaneOffer, LaneWish
 
 _log = structlog.get_logger()
 _SYSTEM_PORTS: Final = 1024

@@ -14,7 +14,8 @@ from backuppeer.errors import PeerUnreachable
 from backuppeer.ids import shorten_peer_id
 from backuppeer.transport.base import Connection, Stream
 from backuppeer.wire.codec import FrameReader, UnknownMessage
-from backuppeer.wire.messages import Hello, Message
+from backuppeer.wire.fields import Message
+from backuppeer.wire.messages import Hello
 from backuppeer.wire.session import ControlStream, ProvenPeer, Speaker
 
 

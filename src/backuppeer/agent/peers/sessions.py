@@ -36,7 +36,8 @@ from backuppeer.limits import DIAL_AGAIN_S, DIAL_S, HANDSHAKE_S, OPEN_SESSIONS, 
 from backuppeer.transport.base import Connection, Stream, Transport
 from backuppeer.wire.codec import UnknownMessage
 from backuppeer.wire.codes import CloseCode
-from backuppeer.wire.messages import NUMBERS, Goodbye, Hello, LaneOffer, LaneWish, Ping, Pong, Unsupported
+from backuppeer.wire.messages import Goodbye, Hello, LaneOffer, LaneWish, Ping, Pong, Unsupported
+from backuppeer.wire.numbers import NUMBERS
 from backuppeer.wire.session import (
     Handshake,
     HeartbeatAction,

@@ -8,7 +8,7 @@ somebody else's, nor another wish the name of one that a person has seen.
 import struct
 from typing import Final
 
-from backuppeer.agent.home.state import Direction, RequestRecord
+from backuppeer.agent.home.records import Direction, RequestRecord
 from backuppeer.crypto.digest import Domain, hash_bytes
 from backuppeer.ids import PeerId
 from backuppeer.signaling.knock import Knock
