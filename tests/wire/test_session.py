@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from backuppeer.errors import AuthenticationFault, LocalError, PeerUnreachable, ProtocolViolation
@@ -363,13 +363,15 @@ def test_our_own_sleep_is_not_the_peers_death():
 
 
 @given(st.floats(0, 1e6), st.floats(0, 60), st.floats(0, 60), st.floats(0, 60))
+@example(10.963666551141216, 0.0, 10.963666551141216 - 5.963666551141217, 0.0)
 def test_heartbeat_never_stalls_and_never_kills_early(now, heard_ago, pinged_ago, checked_ago):
     pulse = Pulse(now - heard_ago, now - pinged_ago, now - checked_ago)
     action, after, wait = plan_heartbeat(pulse, now)
     assert after.checked_s == now
     assert 0 <= wait <= HEARTBEAT_S
+    assert wait > 0 or action is HeartbeatAction.DEAD
     if action is HeartbeatAction.DEAD:
-        assert now - pulse.heard_s >= DEAD_AFTER_S
+        assert now >= pulse.heard_s + DEAD_AFTER_S
         assert now - pulse.checked_s <= 2 * HEARTBEAT_S
 
 

@@ -83,8 +83,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         # A terminal that can't show a sign gets an escape, never a traceback.
         getattr(stream, "reconfigure", lambda **_: None)(errors="backslashreplace")
     verb = next((word for word in rest if not word.startswith("-")), "")
+    from backuppeer.cli.signals import heeding_signals  # noqa: PLC0415 - start-up time
+
     try:
-        return _run(front, rest, verb)
+        with heeding_signals():
+            return _run(front, rest, verb)
     except KeyboardInterrupt:
         return _INTERRUPTED
 

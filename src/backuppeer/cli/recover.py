@@ -66,13 +66,17 @@ def recover(
     context = context_of(ctx)
     request = _make_request(context, peer or [])
     request.all, request.check = everybody, check
-    return _check(context, request, take_over=take_over) if check else _recover(context, request, take_over=take_over)
+    named = [f"--peer {text}" for text in peer or []] + (["--take-over"] if take_over else [])
+    way = " ".join(["backup-peer recover", *(["--check"] if check else []), *named, "--yes"])
+    if check:
+        return _check(context, request, way, take_over=take_over)
+    return _recover(context, request, way, take_over=take_over)
 
 
-def _recover(context: Context, request: RecoverRequest, *, take_over: bool) -> int:
+def _recover(context: Context, request: RecoverRequest, way: str, *, take_over: bool) -> int:
     plan = plan_take_over(context) if take_over and context.home.exists_identity else None
     if plan is None or not plan.is_recovered:
-        peer_id, master = _find_identity(context)
+        peer_id, master = _find_identity(context, way)
         context.screen.line(f"identity: {peer_id}")
         result = _find_backups(context, context.client(), request)
         context.screen.line(f"  {_NEXT}", hang=4)
@@ -83,7 +87,7 @@ def _recover(context: Context, request: RecoverRequest, *, take_over: bool) -> i
         plan = plan_take_over(context)
     else:
         master = None
-    taken = carry_out(context, plan, lambda: master or decode_master(context.screen, read_words(context.screen)))
+    taken = carry_out(context, plan, lambda: master or decode_master(context.screen, read_words(context.screen, way)))
     show_result(context, taken)
     context.screen.done(taken)
     return 0
@@ -95,7 +99,7 @@ def _make_request(context: Context, peers: list[str]) -> RecoverRequest:
     return RecoverRequest(servers=context.servers(), peers=ids, places=places)
 
 
-def _check(context: Context, request: RecoverRequest, *, take_over: bool) -> int:
+def _check(context: Context, request: RecoverRequest, way: str, *, take_over: bool) -> int:
     """Try the words in a home that is gone afterwards.
 
     Raises:
@@ -106,7 +110,7 @@ def _check(context: Context, request: RecoverRequest, *, take_over: bool) -> int
 
     if take_over:
         raise UserError("--check changes nothing, and --take-over does", hint="check first, then take over")
-    master = decode_master(context.screen, read_words(context.screen))
+    master = decode_master(context.screen, read_words(context.screen, way))
     with passing_home(master) as (peer_id, client):
         context.screen.line(f"identity: {peer_id}")
         result = _find_backups(context, client, request)
@@ -143,8 +147,10 @@ def _find_backups(context: Context, client: Client, request: RecoverRequest) -> 
     return result
 
 
-def _find_identity(context: Context) -> tuple[str, bytes | None]:
+def _find_identity(context: Context, way: str) -> tuple[str, bytes | None]:
     """Return the peer id that the words give back, and what they stand for; a recovery that goes on needs none.
+
+    way: the command that takes them without a terminal.
 
     Raises:
         UserError: no words, wrong ones, or those of another identity than the home's.
@@ -156,7 +162,7 @@ def _find_identity(context: Context) -> tuple[str, bytes | None]:
         screen.aside("this home has its identity already: the recovery goes on without the words")
         return known, None
     homes.check_writable(home)
-    text = read_words(screen)
+    text = read_words(screen, way)
     if known and not text.strip():
         return known, None
     master = decode_master(screen, text)

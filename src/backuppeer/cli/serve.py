@@ -182,7 +182,7 @@ def _make_further_handlers(agent: Agent) -> dict[str, Handler]:
     mine: dict[str, Handler] = {"peers/deleted": undelete.list_all, "peers/undelete": undelete.undelete}
     mine |= _make_recover_handlers(RecoverCommands(agent), TakeOverCommands(agent))
     mine |= {"rebut": RebutCommands(agent).rebut, "kit": KitCommands(agent).kit}
-    mine |= _make_audit_handlers(AuditCommands(agent))
+    mine |= _make_audit_handlers(AuditCommands(agent)) | {"status/seen": HomeCommands(agent).see}
     return mine | _make_mount_handlers(MountCommands(agent))
 
 

@@ -1,14 +1,15 @@
 """`status`: the state of this home on one screen."""
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Annotated, Final
 
 import typer
 
-from backuppeer.cli.context import context_of
+from backuppeer.cli.context import Context, context_of
 from backuppeer.cli.render import escape_line, escape_name, format_count, format_moment, say_later, shorten_id
 from backuppeer.cli.screen import GREEN, RED, YELLOW, Screen
 from backuppeer.cli.units import format_size
+from backuppeer.control.alarms import SeenAlarms
 from backuppeer.control.api import HostingState, Nothing, ServerState, StatusResult, StoringState
 from backuppeer.control.proven import AuditRow
 
@@ -23,9 +24,17 @@ def add_to(app: typer.Typer) -> None:
     app.command(name="status", help="Show the state of this peer.")(status)
 
 
-def status(ctx: typer.Context) -> int:
+def status(
+    ctx: typer.Context,
+    *,
+    seen: Annotated[
+        bool, typer.Option("--seen", help="Repeat no more the alarms that stand; new ones are told.")
+    ] = False,
+) -> int:
     """Show what the agent says of itself."""
     context = context_of(ctx)
+    if seen:
+        _see(context)
     result = context.client().call("status", Nothing(), StatusResult)
     if context.screen.json:
         context.screen.value(result)
@@ -37,6 +46,16 @@ def status(ctx: typer.Context) -> int:
     for note in result.notes:
         context.screen.line(f"{context.screen.paint('note:', YELLOW)} {escape_line(note)}", hang=6)
     return 0
+
+
+def _see(context: Context) -> None:
+    """Note that the alarms that stand were seen, and say which these are."""
+    screen = context.screen
+    found = context.client().call("status/seen", Nothing(), SeenAlarms).seen
+    for text in found:
+        screen.line(f"{screen.paint('✓', GREEN)} seen: {escape_line(text)}", hang=2)
+    if not found:
+        screen.line("there is no alarm that you have not seen")
 
 
 def _describe(screen: Screen, result: StatusResult) -> Iterator[str]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from backuppeer.control.alarms import SeenAlarms
 from backuppeer.control.amendments import ForgetPlan, ForgetRequest, ForgetResult, TagRequest, TagResult
 from backuppeer.control.api import (
     BrowseRequest,
@@ -100,6 +101,7 @@ ROUTES: dict[str, Route] = {
         request=UndeleteRequest, result=UndeleteResult, work=True, summary="have snapshots back, and their packs kept"
     ),
     "peers/set": Route(request=PeerSetting, result=PeerRow, summary="record what a person knows of a peer"),
+    "status/seen": Route(request=Nothing, result=SeenAlarms, summary="repeat the alarms that stand no more"),
     "sessions": Route(request=Nothing, result=list[SessionRow], summary="open sessions"),
     "disconnect": Route(request=PeerRequest, result=DisconnectResult, summary="close a session gracefully"),
     "browse": Route(request=BrowseRequest, result=list[BrowseRow], summary="hosts on offer"),

@@ -58,6 +58,8 @@ HERALD_FIRST_S: Final = 3.0
 """How soon a person is told that a peer does not answer."""
 HERALD_S: Final = 20.0
 """How often a person is told again that the same peer is being waited for."""
+SIGNAL_NUDGE_S: Final = 0.05
+"""How often a command that was sent a signal is woken until it looks at it: soon enough for who pressed Ctrl-C."""
 COMMAND_END_S: Final = 5.0
 """What the command of `--stdin-from-command` gets to end by itself when its output is wanted no more."""
 BACKUP_SETS: Final = 256

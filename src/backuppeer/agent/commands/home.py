@@ -17,6 +17,7 @@ from backuppeer.agent.peers.session import Session
 from backuppeer.agent.peers.words import spell_safety_words
 from backuppeer.agent.reporter import Emit
 from backuppeer.clock import format_time
+from backuppeer.control.alarms import SeenAlarms
 from backuppeer.control.api import (
     BrowseRequest,
     BrowseRow,
@@ -37,7 +38,7 @@ from backuppeer.ids import format_peer_id
 
 
 class HomeCommands:
-    """ping, status, stop, peers, peers/set, sessions, disconnect, browse."""
+    """ping, status, status/seen, stop, peers, peers/set, sessions, disconnect, browse."""
 
     def __init__(self, agent: Agent) -> None:
         self._agent, self._parts = agent, agent.parts
@@ -68,6 +69,11 @@ class HomeCommands:
             storing=storing_state(self._agent),
             audits=describe_all(self._agent.owner.vault, self._agent.owner.auditor),
         )
+
+    async def see(self, _: Nothing, __: Emit) -> SeenAlarms:
+        """Repeat the alarms that stand no more."""
+        alarms, state = self._agent.host.sweeping.alarms, self._parts.state
+        return SeenAlarms(seen=[alarms.say(state, found) for found in alarms.see(state)])
 
     async def peers(self, _: Nothing, __: Emit) -> list[PeerRow]:
         """Return own peers: hosts, owners, and whoever has a name here."""
