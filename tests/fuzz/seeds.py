@@ -28,7 +28,7 @@ from backuppeer.repo.snapshot import encode_snapshot
 from backuppeer.repo.tree import EntryKind, encode_pieces
 from backuppeer.signaling import knock, listing
 from backuppeer.signaling import messages as said
-from backuppeer.wire import auditing
+from backuppeer.wire import auditing, terms
 from backuppeer.wire import messages as wire
 from backuppeer.wire.codec import encode
 from fuzz.in_flight import ASKED, COURT, ENVELOPE, KEY, KINDS, NOW_MS, OTHER, TRUE_CHARGES
@@ -159,6 +159,9 @@ def _wires():
         auditing.AckPacks(agreement=agreement, packs=(stored,)),
         auditing.AskAudit(agreement=agreement, signed=b"s"),
         auditing.GetLosses(agreement=agreement),
+        terms.GetTerms(agreement=agreement),
+        terms.PutTerms(agreement=agreement, signed=b"s"),
+        terms.GiveNotice(agreement=agreement, signed=b"s"),
     ]
     yield from (b"\3" + encode(message) for message in asked)
     answered = [
@@ -173,6 +176,9 @@ def _wires():
         wire.DeletedList(packs=(wire.DeletedRow(stored, 9, 60),), more=True),
         auditing.Acked(signed=b"s", packs=(stored,)),
         auditing.Audited(signed=b"s", shown=(auditing.ShownRow(9, (bytes(32),)),)),
+        terms.TermsAre(revisions=(b"s",), notices=(b"n",), left_s=9),
+        terms.TermsPut(revision=2),
+        terms.NoticeTaken(left_s=9),
         auditing.Losses(reports=(auditing.LossRow(1, b"s", (stored,)),)),
     ]
     yield from (b"\4" + encode(message) for message in answered)

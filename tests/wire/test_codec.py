@@ -14,6 +14,7 @@ from backuppeer.wire import auditing as a
 from backuppeer.wire import fields as f
 from backuppeer.wire import messages as m
 from backuppeer.wire import numbers
+from backuppeer.wire import terms as t
 from backuppeer.wire.codec import Frame, FrameReader, UnknownMessage, decode, encode
 
 ID16, ID32, SIG = bytes(16), bytes(32), bytes(64)
@@ -30,7 +31,7 @@ EXAMPLES = [
     m.LaneOffer(port=65535, certificate=b"c", token=ID32),
     m.ProposeAgreement(signed=b"s"),
     m.Agreed(signed=b"s"),
-    m.Pending(),
+    m.Pending(size_bytes=1, term_s=2, lock_s=3),
     m.Refused(code=2, message="full", hint="ask less", free_bytes=9),
     m.PutPack(agreement=ID16, stored=ID32, size=1, is_list=True),
     m.Proceed(),
@@ -59,6 +60,12 @@ EXAMPLES = [
     a.Audited(signed=b"s", shown=(a.ShownRow(5, (ID32,)), a.ShownRow(0, ()))),
     a.GetLosses(agreement=ID16, after=3),
     a.Losses(reports=(a.LossRow(4, b"s", (ID32,)),), more=True),
+    t.GetTerms(agreement=ID16, after=3),
+    t.TermsAre(revisions=(b"r", b"s"), more=True, notices=(b"n",), left_s=5),
+    t.PutTerms(agreement=ID16, signed=b"s"),
+    t.TermsPut(revision=2),
+    t.GiveNotice(agreement=ID16, signed=b"s", device_sig=SIG, left_s=5),
+    t.NoticeTaken(left_s=5),
 ]
 
 
@@ -88,6 +95,7 @@ def test_the_numbers_are_those_of_the_specification():
         30: "PackList", 31: "GetUsage", 32: "Usage", 33: "DeletePacks", 34: "Deleted", 35: "RevivePacks", 36: "Revived",
         37: "ListDeleted", 38: "DeletedList", 39: "WithdrawPacks", 40: "Withdrawn",
         41: "AckPacks", 42: "Acked", 43: "AskAudit", 44: "Audited", 45: "GetLosses", 46: "Losses",
+        47: "GetTerms", 48: "TermsAre", 49: "PutTerms", 50: "TermsPut", 51: "GiveNotice", 52: "NoticeTaken",
     }  # fmt: skip
 
 
@@ -165,6 +173,9 @@ def test_every_field_of_variable_size_has_a_cap():
         (m.Withdrawn, {"packs": [ID32] * (limits.REMOVAL_PACKS + 1)}),
         (m.Revived, {"packs": [ID32] * (limits.REMOVAL_PACKS + 1)}),
         (m.DeletedList, {"packs": [[ID32, 1, 1]] * (limits.PACK_LIST_PAGE + 1)}),
+        (t.TermsAre, {"revisions": [b""] * (limits.TERMS_PAGE + 1)}),
+        (t.TermsAre, {"notices": [b""] * 3}),
+        (t.GiveNotice, {"agreement": ID16, "signed": b"", "device_sig": bytes(65)}),
         (m.Challenge, {"nonce": bytes(33)}),
         (m.Goodbye, {"reason": 256}),
         (m.Ping, {"number": -1}),
@@ -174,6 +185,11 @@ def test_every_field_of_variable_size_has_a_cap():
 def test_fields_over_their_cap_are_protocol_violations(kind, fields):
     with pytest.raises(ProtocolViolation):
         decode(Frame(numbers.NUMBERS[kind], msgspec.msgpack.encode(fields)))
+
+
+def test_a_host_of_before_offers_nothing_instead_and_an_owner_of_before_just_waits():
+    assert decode(Frame(numbers.NUMBERS[m.Pending], msgspec.msgpack.encode({}))) == m.Pending()
+    assert m.Pending().size_bytes == 0
 
 
 def test_a_host_of_before_tells_nothing_of_what_is_erased_next_and_doubles_no_hold():

@@ -7,6 +7,7 @@ from backuppeer.limits import DEAD_AFTER_S, HEARTBEAT_S, IDLE_CLOSE_S, LEAF_BYTE
 from backuppeer.wire import auditing as a
 from backuppeer.wire import messages as m
 from backuppeer.wire import numbers
+from backuppeer.wire import terms as t
 from backuppeer.wire.codec import Frame, FrameReader, UnknownMessage, encode
 from backuppeer.wire.codes import CloseCode
 from backuppeer.wire.session import (
@@ -49,6 +50,9 @@ SAMPLES = {
     a.AckPacks: a.AckPacks(agreement=ID16, packs=(ID32,)),
     a.AskAudit: a.AskAudit(agreement=ID16, signed=b""),
     a.GetLosses: a.GetLosses(agreement=ID16),
+    t.GetTerms: t.GetTerms(agreement=ID16),
+    t.PutTerms: t.PutTerms(agreement=ID16, signed=b""),
+    t.GiveNotice: t.GiveNotice(agreement=ID16, signed=b""),
     a.Audited: a.Audited(signed=b"", shown=()),
     m.LaneWish: m.LaneWish(certificate=b"c"),
     m.LaneOffer: m.LaneOffer(port=0),
@@ -180,6 +184,9 @@ CONVERSATIONS = [
     [a.AckPacks, a.Acked],
     [a.AskAudit, a.Audited],
     [a.GetLosses, a.Losses],
+    [t.GetTerms, t.TermsAre],
+    [t.PutTerms, t.TermsPut],
+    [t.GiveNotice, t.NoticeTaken],
 ]
 QUESTIONS = sorted({talk[0] for talk in CONVERSATIONS}, key=lambda k: k.__name__)
 

@@ -46,6 +46,7 @@ from backuppeer.wire.messages import (
     Withdrawn,
     WithdrawPacks,
 )
+from backuppeer.wire.terms import GetTerms, GiveNotice, NoticeTaken, PutTerms, TermsAre, TermsPut
 
 TYPES: Final[Mapping[int, type[Message]]] = MappingProxyType(
     {
@@ -90,6 +91,12 @@ TYPES: Final[Mapping[int, type[Message]]] = MappingProxyType(
         44: Audited,
         45: GetLosses,
         46: Losses,
+        47: GetTerms,
+        48: TermsAre,
+        49: PutTerms,
+        50: TermsPut,
+        51: GiveNotice,
+        52: NoticeTaken,
     }
 )
 """The one table of type numbers."""

@@ -52,6 +52,7 @@ from backuppeer.wire.messages import (
     Withdrawn,
     WithdrawPacks,
 )
+from backuppeer.wire.terms import GetTerms, GiveNotice, NoticeTaken, PutTerms, TermsAre, TermsPut
 
 
 class Speaker(Enum):
@@ -98,6 +99,9 @@ class State(Enum):
     ACK_ASKED = auto()
     AUDIT_ASKED = auto()
     LOSSES_ASKED = auto()
+    TERMS_ASKED = auto()
+    TERMS_GIVEN = auto()
+    NOTICE_GIVEN = auto()
     ENDED = auto()
     """No more messages; after Range and Audited the raw bytes follow."""
 
@@ -134,6 +138,9 @@ _REQUESTS: Final[dict[type[Message], State]] = {
     AckPacks: State.ACK_ASKED,
     AskAudit: State.AUDIT_ASKED,
     GetLosses: State.LOSSES_ASKED,
+    GetTerms: State.TERMS_ASKED,
+    PutTerms: State.TERMS_GIVEN,
+    GiveNotice: State.NOTICE_GIVEN,
 }
 _ANSWERS: Final[dict[State, dict[type[Message], State]]] = {
     State.ASKING: {},
@@ -152,6 +159,9 @@ _ANSWERS: Final[dict[State, dict[type[Message], State]]] = {
     State.ACK_ASKED: {Acked: State.ENDED},
     State.AUDIT_ASKED: {Audited: State.ENDED},
     State.LOSSES_ASKED: {Losses: State.ENDED},
+    State.TERMS_ASKED: {TermsAre: State.ENDED},
+    State.TERMS_GIVEN: {TermsPut: State.ENDED},
+    State.NOTICE_GIVEN: {NoticeTaken: State.ENDED},
 }
 
 
