@@ -8,6 +8,7 @@ from backuppeer.agent.home.keyring import create_identity, load_keys
 from backuppeer.agent.home.state import State
 from backuppeer.agent.host.premises import Premises
 from backuppeer.agent.host.requests import Requests
+from backuppeer.agent.host.revising import Revising
 from backuppeer.agent.owner.repository import Repository
 from backuppeer.agent.peers.offers import Offer
 from backuppeer.agent.peers.partners import Partner
@@ -46,6 +47,7 @@ class HostHouse:
         self.premises.establish(folder / "store", offered_bytes)
         self.standing = Standing(self.state, self.evidence, self.clock)
         self.requests = Requests(self.state, self.premises, self.standing, self.clock, identity=self.identity)
+        self.revising = Revising(self.state, self.premises, self.requests, self.clock, identity=self.identity)
         self.shown = []
         self.requests.on_request = self.shown.append
 

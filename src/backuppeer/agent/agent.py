@@ -21,9 +21,11 @@ from backuppeer.agent.home.tenancy import end_without_home
 from backuppeer.agent.host.hosting import Hosting
 from backuppeer.agent.host.premises import Premises
 from backuppeer.agent.host.requests import Requests
+from backuppeer.agent.host.revising import Revising as HostRevising
 from backuppeer.agent.host.sweeping import Sweeping
 from backuppeer.agent.owner.adoption import adopt_agreements
 from backuppeer.agent.owner.connecting import Connecting
+from backuppeer.agent.owner.revising import Revising
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.knocking import Knocking
 from backuppeer.agent.peers.market import Market
@@ -65,6 +67,7 @@ class HostSide:
     requests: Requests
     hosting: Hosting
     sweeping: Sweeping
+    revising: HostRevising
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,7 @@ class OwnerSide:
     knocking: Knocking
     connecting: Connecting
     vault: Vault
+    revising: Revising
 
 
 class Agent:
@@ -176,6 +180,7 @@ class Agent:
     async def _agree(self, session: Session) -> None:
         try:
             await self.owner.connecting.agree(session)
+            await self.owner.revising.settle(session)
         except BackupPeerError as exc:
             _log.info("no agreement yet", reason=exc.message[:200])
 
@@ -210,6 +215,7 @@ class Agent:
         while True:
             await asyncio.sleep(KNOCK_BACKGROUND_S)
             await self.owner.connecting.follow_up(self.servers(None))
+            await self.owner.revising.follow_up()
 
     def _forget(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

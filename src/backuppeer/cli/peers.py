@@ -4,7 +4,7 @@ from typing import Annotated, Final
 
 import typer
 
-from backuppeer.cli import undelete
+from backuppeer.cli import terms, undelete
 from backuppeer.cli.context import context_of
 from backuppeer.cli.render import Column, escape_line, format_moment, name_peer, say_later, shorten_id
 from backuppeer.cli.screen import Screen
@@ -30,6 +30,8 @@ def add_to(app: typer.Typer) -> None:
     group.callback(help="Your peers, and what you know of them.")(_default)
     group.command(name="list", help="List your peers.")(list_peers)
     group.command(name="set", help="Record what you know of a peer.")(set_peer)
+    group.command(name="resize", help=terms.RESIZE_HELP)(terms.resize)
+    group.command(name="renew", help=terms.RENEW_HELP)(terms.renew)
     group.command(name="undelete", help=undelete.HELP)(undelete.undelete)
     app.add_typer(group, name="peers")
 

@@ -46,6 +46,7 @@ from backuppeer.control.pruning import PrunePlan, PruneResult
 from backuppeer.control.restoring import RemovalRow, RestorePlan, RestoreResult
 from backuppeer.control.saving import BackupResult
 from backuppeer.control.taking_over import TakeOverResult
+from backuppeer.control.terms import TermsResult
 from backuppeer.control.undeleting import UndeletePlan, UndeleteResult
 
 
@@ -177,7 +178,10 @@ LINES: Final[dict[str, tuple[Any, Mapping[str, type]]]] = {
     "peers set": (PeerRow, {}),
     "peers undelete": (UndeleteResult, _WORK),
     "peers undelete --list": (UndeletePlan, _WORK),
+    "peers resize": (TermsResult, _WORK),
+    "peers renew": (TermsResult, _WORK),
     "requests accept": (PendingRequest, {}),
+    "requests offer": (PendingRequest, {}),
     "requests reject": (PendingRequest, {}),
     "disconnect": (DisconnectResult, {}),
     "backup": (BackupResult, _WORK),

@@ -29,6 +29,7 @@ from backuppeer.agent.commands.mount import MountCommands
 from backuppeer.agent.commands.owner import OwnerCommands
 from backuppeer.agent.commands.prune import PruneCommands
 from backuppeer.agent.commands.take_over import TakeOverCommands
+from backuppeer.agent.commands.terms import TermsCommands
 from backuppeer.agent.commands.undelete import UndeleteCommands
 from backuppeer.agent.commands.upkeep import look_first
 from backuppeer.agent.heap import relax_collector
@@ -41,9 +42,12 @@ from backuppeer.agent.home.state import State
 from backuppeer.agent.host.hosting import Hosting
 from backuppeer.agent.host.premises import Premises
 from backuppeer.agent.host.requests import Requests
+from backuppeer.agent.host.revising import Revising as HostRevising
 from backuppeer.agent.host.serving import Serving
 from backuppeer.agent.host.sweeping import Sweeping
+from backuppeer.agent.host.terms import TermsDesk
 from backuppeer.agent.owner.connecting import Connecting
+from backuppeer.agent.owner.revising import Revising
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.endpoint import make_binding, open_transport, whereabouts_of
 from backuppeer.agent.peers.knocking import Knocking
@@ -77,7 +81,9 @@ async def compose(home: Home) -> Agent:
     evidence = open_or_set_aside(home.path / "evidence.db", EvidenceLog, note=premises.notes.append)
     standing = Standing(state, evidence, clock)
     requests = Requests(state, premises, standing, clock, identity=keys.identity)
-    serving = Serving(premises, requests.consider_proposal, standing.blame)
+    host_revising = HostRevising(state, premises, requests, clock, identity=keys.identity)
+    serving = Serving(premises, host_revising.consider, standing.blame)
+    serving.on_terms = TermsDesk(host_revising).answer
     sweeping = Sweeping(premises, clock)
     serving.on_deleted = sweeping.wake
     hooks = Hooks(
@@ -99,8 +105,10 @@ async def compose(home: Home) -> Agent:
     binding = partial(make_binding, transport, keys, clock)
     hosting = Hosting(state, keys.identity, clock, requests=requests, binding=binding, free=premises.free_for)
     vault = Vault(home, keys, state, clock, reach=reach, standing=standing)
-    as_host = HostSide(premises, requests, hosting, sweeping)
-    as_owner = OwnerSide(market, knocking, connecting, vault)
+    host_revising.on_offer = lambda: hosting.offer
+    revising = Revising(state, keys, clock, reach=reach, blame=standing.blame)
+    as_host = HostSide(premises, requests, hosting, sweeping, host_revising)
+    as_owner = OwnerSide(market, knocking, connecting, vault, revising)
     agent = Agent(Parts(home, keys, state, clock, transport, sessions, reach, standing), as_host, as_owner)
     return agent
 
@@ -109,7 +117,7 @@ def make_handlers(agent: Agent) -> dict[str, Handler]:
     """Return who serves which route of control.api."""
     home, host, owner, amend = HomeCommands(agent), HostCommands(agent), OwnerCommands(agent), AmendCommands(agent)
     inspect, mend, prune = InspectCommands(agent), MendCommands(agent), PruneCommands(agent)
-    handlers: dict[str, Handler] = _make_further_handlers(agent) | {
+    handlers: dict[str, Handler] = _make_further_handlers(agent, host) | {
         "ping": home.ping,
         "status": home.status,
         "stop": home.stop,
@@ -158,10 +166,15 @@ def _make_mount_handlers(mount: MountCommands) -> dict[str, Handler]:
     }
 
 
-def _make_further_handlers(agent: Agent) -> dict[str, Handler]:
+def _make_terms_handlers(terms: TermsCommands) -> dict[str, Handler]:
+    return {"peers/resize": terms.resize, "peers/renew": terms.renew, "requests/offer": terms.offer}
+
+
+def _make_further_handlers(agent: Agent, host: HostCommands) -> dict[str, Handler]:
     undelete = UndeleteCommands(agent)
     mine: dict[str, Handler] = {"peers/deleted": undelete.list_all, "peers/undelete": undelete.undelete}
     mine |= _make_take_over_handlers(TakeOverCommands(agent))
+    mine |= _make_terms_handlers(TermsCommands(agent, host))
     return mine | _make_mount_handlers(MountCommands(agent))
 
 

@@ -70,6 +70,7 @@ from backuppeer.control.pruning import PrunePlan, PruneRequest, PruneResult
 from backuppeer.control.restoring import RemovalRow, RestorePlan, RestoreRequest, RestoreResult
 from backuppeer.control.saving import BackupRequest, BackupResult, StreamRequest
 from backuppeer.control.taking_over import TakeOverPlan, TakeOverRequest, TakeOverResult
+from backuppeer.control.terms import OfferRequest, RenewRequest, ResizeRequest, TermsResult
 from backuppeer.control.undeleting import UndeletePlan, UndeleteRequest, UndeleteResult
 
 
@@ -97,12 +98,15 @@ ROUTES: dict[str, Route] = {
         request=UndeleteRequest, result=UndeleteResult, work=True, summary="have snapshots back, and their packs kept"
     ),
     "peers/set": Route(request=PeerSetting, result=PeerRow, summary="record what a person knows of a peer"),
+    "peers/resize": Route(request=ResizeRequest, result=TermsResult, work=True, summary="agree on another size"),
+    "peers/renew": Route(request=RenewRequest, result=TermsResult, work=True, summary="agree on a longer term"),
     "sessions": Route(request=Nothing, result=list[SessionRow], summary="open sessions"),
     "disconnect": Route(request=PeerRequest, result=DisconnectResult, summary="close a session gracefully"),
     "browse": Route(request=BrowseRequest, result=list[BrowseRow], summary="hosts on offer"),
     "requests": Route(request=Nothing, result=list[PendingRequest], summary="requests, both directions"),
     "requests/accept": Route(request=RequestDecision, result=PendingRequest, summary="accept a request"),
     "requests/reject": Route(request=RequestDecision, result=PendingRequest, summary="reject a request"),
+    "requests/offer": Route(request=OfferRequest, result=PendingRequest, summary="offer other terms"),
     "host/stop": Route(request=Nothing, result=HostingState, summary="withdraw the slot"),
     "host/plan": Route(request=HostRequest, result=HostPlan, summary="what an offer would mean"),
     "host": Route(request=HostRequest, result=HostResult, work=True, summary="offer a slot"),

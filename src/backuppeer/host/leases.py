@@ -2,8 +2,8 @@
 
 Knows: `proof.statements.Agreement`, the files `agreement` and `agreement.<revision>`. Must not know: who negotiates or
 why. A revision is accepted only when both parties signed it, it names this host, and it continues the chain; who the
-parties are, their authority and repository never change. Lowering a lock needs the authority and ending an agreement
-needs the lock to run out: neither is accepted here until those verbs exist.
+parties are, their authority and repository never change (`proof.revisions`). Lowering a lock needs the authority: it is
+not accepted here until there is a verb for it.
 """
 
 import threading
@@ -17,7 +17,8 @@ from backuppeer.host.disk import make_directory, replace_file, translate_failure
 from backuppeer.host.layout import AGREEMENT_ID_BYTES, Layout, parse_hex_name
 from backuppeer.host.quota import Quota
 from backuppeer.ids import AgreementId, PeerId
-from backuppeer.limits import AGREEMENT_REVISIONS, AGREEMENTS_PER_OWNER, STATEMENT_BYTES
+from backuppeer.limits import AGREEMENTS_PER_OWNER, STATEMENT_BYTES
+from backuppeer.proof.revisions import check_successor
 from backuppeer.proof.statements import Agreement, open_statement, peek_statement, statement_hash
 
 _FILE_BYTES = 2 * STATEMENT_BYTES
@@ -152,18 +153,7 @@ class Leases:
         if current is None:
             self._check_first(new)
             return
-        old, terms = current.terms, new.terms
-        if terms.revision <= old.revision:
-            raise RefusedError(f"revision {old.revision} of the agreement is in force", hint="continue from it")
-        if terms.revision != old.revision + 1 or terms.previous != statement_hash(current.signed):
-            raise ProtocolViolation(f"revision {terms.revision} does not continue revision {old.revision}")
-        if terms.revision > AGREEMENT_REVISIONS:
-            raise RefusedError("the agreement was revised too often", hint="make a new agreement")
-        parties = (terms.owner, terms.host, terms.authority, terms.repository)
-        if parties != (old.owner, old.host, old.authority, old.repository):
-            raise ProtocolViolation("a revision may not change the parties, the authority or the repository")
-        if terms.lock_s < old.lock_s:
-            raise RefusedError("a revision may not lower the lock", hint="only the authority's words can")
+        check_successor(current.signed, new.terms)
 
     def _check_first(self, new: Lease) -> None:
         if new.terms.revision != 1:

@@ -17,6 +17,10 @@ AGREEMENT_PACKS_MIN: Final = 64
 """Packs that even the smallest agreement may hold."""
 AGREEMENTS_PER_OWNER: Final = 16
 """No owner fills the host's folder of agreements; as many as fit into one Hello."""
+TERM_ROUND_S: Final = 86400
+"""Renewed terms are whole days long: who asks for the same again on the same day makes no other request."""
+RENEW_REMIND_S: Final = 30 * 86400
+"""How long before a term ends its owner is reminded; of a term of less than four months in its last quarter."""
 AGREEMENT_REVISIONS: Final = 4096
 """Length of one agreement's chain: each revision is a file."""
 REMOVAL_PACKS: Final = 1024

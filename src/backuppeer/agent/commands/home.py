@@ -8,7 +8,9 @@ import os
 from backuppeer import __version__
 from backuppeer.agent.agent import Agent
 from backuppeer.agent.commands.room import Room, room_at, room_for, storing_state
+from backuppeer.agent.commands.wishes import terms_with
 from backuppeer.agent.home.records import Direction, PeerRecord, RequestState
+from backuppeer.agent.owner.reminding import remind_of_terms
 from backuppeer.agent.peers.choosing import is_listed
 from backuppeer.agent.peers.names import alias_of, check_alias, name_of, resolve_peer
 from backuppeer.agent.peers.session import Session
@@ -32,6 +34,7 @@ from backuppeer.control.api import (
 )
 from backuppeer.errors import BackupPeerError, NotFoundError, UserError
 from backuppeer.ids import format_peer_id
+from backuppeer.proof.revisions import end_ms
 
 
 class HomeCommands:
@@ -125,6 +128,7 @@ class HomeCommands:
         vault, state = self._agent.owner.vault, self._parts.state
         why = vault.writer.describe()
         notes += [why] if why else []
+        notes += remind_of_terms(state, self._parts.clock.now_ms())
         has_copies = vault.repository_id is not None and bool(vault.repository.index.snapshots())
         hosts = [host for _, host, _ in state.agreements()]
         for host, text in self._parts.standing.reminders(hosts, vault.complete_hosts() if has_copies else ()):
@@ -135,6 +139,7 @@ class HomeCommands:
         kept, given = room_at(self._agent, record.peer), room_for(self._agent, record.peer)
         room = kept or given or Room()
         trust, level = self._parts.standing.trust(record.peer)
+        terms = terms_with(self._agent, record.peer)
         # Who is in session is there now; when it was over is noted.
         seen_ms = self._parts.clock.now_ms() if self._parts.sessions.get(record.peer) else record.last_seen_ms
         role = "both" if kept and given else "host" if kept else "owner" if given else "known"
@@ -152,6 +157,8 @@ class HomeCommands:
             deleted_bytes=room.deleted_bytes,
             next_free_bytes=room.next_bytes,
             next_free=room.next_free,
+            until=format_time(end_ms(terms)) if terms else "",
+            revision=terms.revision if terms else 0,
         )
 
     def _session_row(self, session: Session) -> SessionRow:

@@ -10,9 +10,10 @@ import msgspec
 
 from backuppeer.agent.agent import Agent, default_store
 from backuppeer.agent.commands.home import hosting_state
+from backuppeer.agent.commands.wishes import describe_beside
 from backuppeer.agent.home.records import Direction, RequestRecord, RequestState
 from backuppeer.agent.host.alarms import MassDeletion, say_deletion
-from backuppeer.agent.peers.choosing import choose_listed, is_listed
+from backuppeer.agent.peers.choosing import choose_listed, find_offered, is_listed
 from backuppeer.agent.peers.names import alias_of, name_of
 from backuppeer.agent.peers.offers import Offer, check_storage, choose_terms
 from backuppeer.agent.peers.words import spell_safety_words
@@ -97,12 +98,26 @@ class HostCommands:
         return [await self._row(record) for record in listed]
 
     async def accept(self, request: RequestDecision, _: Emit) -> PendingRequest:
-        """Accept a request."""
+        """Accept a request; of one of our own, the terms that its host offers instead."""
+        own = find_offered(self._parts.state, request.request, self._parts.clock.now_ms())
+        if own is not None:
+            return await self._take(own, self._agent.servers(request.servers))
         return await self._row(self._agent.host.requests.decide(request.request, accept=True, alias=request.alias))
 
     async def reject(self, request: RequestDecision, _: Emit) -> PendingRequest:
         """Reject a request."""
         return await self._row(self._agent.host.requests.decide(request.request, accept=False, reason=request.reason))
+
+    async def _take(self, record: RequestRecord, servers: list[str]) -> PendingRequest:
+        if record.revises:
+            await self._agent.owner.revising.take_offer(record, _quietly)
+        else:
+            await self._agent.owner.connecting.take_offer(record, servers)
+        return await self._row(self._parts.state.find_request(Direction.OUT, record.peer) or record)
+
+    async def describe(self, record: RequestRecord) -> PendingRequest:
+        """Return a request as people are shown it."""
+        return await self._row(record)
 
     def _make_offer(self, request: HostRequest) -> Offer:
         if request.accept not in _POLICIES:
@@ -225,4 +240,9 @@ class HostCommands:
             trust=round(trust, 3),
             trust_level=level.value,
             reason=record.reason,
+            **describe_beside(self._agent, record),
         )
+
+
+async def _quietly(state: str, text: str) -> None:
+    del state, text

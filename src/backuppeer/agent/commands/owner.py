@@ -17,6 +17,7 @@ from backuppeer.agent.jobs.rows import make_entry_row
 from backuppeer.agent.jobs.set_run import run_backup
 from backuppeer.agent.owner.losses import Witnesses, check_choice
 from backuppeer.agent.owner.recovery import Recovery
+from backuppeer.agent.owner.reminding import remind_of_terms
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.names import alias_of, check_alias, name_of, resolve_peer
 from backuppeer.agent.peers.offers import check_storage
@@ -112,7 +113,10 @@ class OwnerCommands:
     async def backup(self, request: BackupRequest, emit: Emit) -> BackupResult:
         """Make a snapshot."""
         async with self._at_work(emit) as (vault, reporter):
-            return await run_backup(vault, self._parts.home, request, reporter)
+            result = await run_backup(vault, self._parts.home, request, reporter)
+            for note in remind_of_terms(self._parts.state, self._parts.clock.now_ms()):
+                reporter.note(note)
+            return result
 
     async def backup_stream(self, request: StreamRequest, emit: Emit, inflow: Inflow) -> BackupResult:
         """Make a snapshot of what a command is fed with."""

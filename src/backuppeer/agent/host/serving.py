@@ -6,7 +6,7 @@ Each stream is served by one task; disk work runs in threads.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import structlog
@@ -14,6 +14,7 @@ import structlog
 from backuppeer.agent.host.places import Places
 from backuppeer.agent.host.premises import Premises
 from backuppeer.agent.host.telling import advise_peer, tell_peer
+from backuppeer.agent.host.terms import TermsRequest
 from backuppeer.agent.host.threads import run_whole
 from backuppeer.agent.peers.channel import Channel
 from backuppeer.errors import (
@@ -66,10 +67,13 @@ from backuppeer.wire.messages import (
     Withdrawn,
     WithdrawPacks,
 )
+from backuppeer.wire.terms import GetTerms, PutTerms
 
 _log = structlog.get_logger()
-Consider = Callable[[PeerId, bytes], bytes | None]
-"""(owner, half-signed agreement) → co-signed agreement, or None while a person must decide; RefusedError = no."""
+Consider = Callable[[PeerId, bytes], bytes | Pending | None]
+"""(owner, half-signed agreement) → co-signed agreement; Pending with an offer, or None: a person must decide."""
+OnTerms = Callable[[PeerId, Channel, TermsRequest], Awaitable[None]]
+"""Answers requests about terms."""
 
 OnFault = Callable[[PeerId, BackupPeerError], None]
 """(peer, what it did wrong); called in a thread."""
@@ -82,6 +86,7 @@ class Serving:
         self._premises, self._consider, self._on_fault = premises, consider, on_fault
         self.on_deleted: Callable[[], None] = lambda: None
         """Called when packs were deleted: somebody waits for their lock to be over."""
+        self.on_terms: OnTerms = _know_no_terms
         self._receiving, self._reading = Places(PACKS_RECEIVED_AT_ONCE), Places(PACKS_READ_AT_ONCE)
 
     async def serve(self, peer: PeerId, channel: Channel) -> None:
@@ -137,6 +142,8 @@ class Serving:
                 await self._revive(await self._admit(peer, message.agreement), channel, message)
             case WithdrawPacks():
                 await self._withdraw(await self._admit(peer, message.agreement), channel, message)
+            case GetTerms() | PutTerms():
+                await self.on_terms(peer, channel, message)
             case ListDeleted():
                 await self._list_deleted(await self._admit(peer, message.agreement), channel, message)
             case _:
@@ -154,7 +161,8 @@ class Serving:
 
     async def _agree(self, peer: PeerId, channel: Channel, message: ProposeAgreement) -> None:
         signed = await asyncio.to_thread(self._consider, peer, message.signed)
-        await channel.send(Pending() if signed is None else Agreed(signed=signed))
+        answer = signed if isinstance(signed, Pending) else Pending() if signed is None else Agreed(signed=signed)
+        await channel.send(answer)
 
     async def _put_pack(self, peer: PeerId, channel: Channel, message: PutPack) -> None:
         store = await self._admit(peer, message.agreement)
@@ -248,6 +256,11 @@ class Serving:
                 spare_bytes=await asyncio.to_thread(removals.spare_bytes, agreement),
             )
         )
+
+
+async def _know_no_terms(peer: PeerId, channel: Channel, message: TermsRequest) -> None:
+    del peer, channel, message
+    raise NotFoundError("no such agreement with you")
 
 
 def _request_of(message: RemovalRequest) -> tuple[bytes, Sequence[StoredId], bytes]:
