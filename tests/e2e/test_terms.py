@@ -1,10 +1,12 @@
 """Agreements change between real processes: larger, smaller, longer, on other terms than were asked for."""
 
+import json
 import os
+from datetime import UTC, datetime
 
 import pytest
 
-from e2e.harness import agree, wait_request, wait_until
+from e2e.harness import agree, below, wait_request, wait_until
 
 pytestmark = pytest.mark.slow
 DAY_S = 86400
@@ -107,3 +109,77 @@ def test_other_terms_are_offered_shown_to_both_and_taken_only_by_a_person(world)
     again = owner.run(*words)
     assert again.code == 13
     assert "peers resize" in again.stderr
+
+
+def notes_of(home):
+    return " ".join(json.loads(home.do("status").stdout)["notes"])
+
+
+def test_an_owner_ends_an_agreement_and_takes_that_back(world, tmp_path):
+    pair = agree(world)
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "file").write_bytes(b"what matters" * 1000)
+    pair.owner.do("backup", str(data), "--to", "alice")
+
+    unasked = pair.owner.run("peers", "end", "alice")
+    assert (unasked.code, "--yes" in unasked.stderr) == (2, True), "without a terminal nothing is guessed"
+    assert row_of(pair.owner)["ends"] == ""
+
+    ended = pair.owner.do("peers", "end", "alice", "--yes").last
+    assert (ended["side"], ended["told"]) == ("owner", True)
+    until = datetime.fromisoformat(str(ended["until"])) - datetime.now(UTC)
+    assert 59 <= until.days <= 60, "two locks of 30 days, as of any mass deletion"
+    assert row_of(pair.owner)["ended_by_us"] is True
+    assert row_of(pair.host)["ended_by_us"] is False
+    assert str(ended["until"])[:10] in notes_of(pair.owner)
+    assert "ends: all that it keeps here is kept until" in notes_of(pair.host)
+    refused = pair.owner.run("backup", str(data))
+    assert (refused.code, "you ended the agreement with alice" in refused.stderr) == (13, True)
+    assert pair.owner.run("peers", "end", "alice", "--yes").code == 2
+    target = tmp_path / "restored"
+    pair.owner.do("restore", "latest", "--target", str(target))
+    assert (below(target, data) / "file").read_bytes() == b"what matters" * 1000
+
+    pair.host.kill_agent()
+    pair.owner.kill_agent()
+    assert "ends: all that it keeps" in notes_of(pair.host), "durable"
+    back = pair.owner.do("peers", "renew", "alice").last
+    assert (back["taken_back"], back["told"]) == (True, True)
+    assert row_of(pair.owner)["ends"] == row_of(pair.host)["ends"] == ""
+    pair.owner.do("backup", str(data))
+
+
+def test_a_host_ends_an_agreement_and_every_backup_of_its_owner_says_so(world, tmp_path):
+    pair = agree(world)
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "file").write_bytes(b"what matters" * 1000)
+    pair.owner.do("backup", str(data))
+    owner_id = pair.owner.peer_id()
+
+    # while the owner is away: it is told when the two meet
+    pair.owner.do("agent", "stop")
+    ended = pair.host.do("peers", "end", owner_id, "--yes").last
+    assert (ended["side"], ended["told"]) == ("host", False)
+    kept = datetime.fromisoformat(str(ended["until"])) - datetime.now(UTC)
+    assert 59 <= kept.days <= 60, "twice the notice, as long as the owner does not know"
+    warned = pair.owner.run("backup", str(data))
+    assert warned.code == 3, "its copy counts no more"
+    assert "has 0 of 1 copies (alice: it ends its agreement with you" in warned.stderr
+    assert warned.last["event"] == "error"
+    (done,) = [event for event in warned.events if event["event"] == "done"]
+    assert [host["name"] for host in done["ending"]] == ["alice"]
+    assert any(event["event"] == "note" and "alice ends its agreement" in str(event["text"]) for event in warned.events)
+    assert "alice ends its agreement with you" in notes_of(pair.owner)
+    left = datetime.fromisoformat(str(row_of(pair.owner)["ends"])) - datetime.now(UTC)
+    assert 29 <= left.days <= 30, "from now on the usual notice"
+
+    grown = pair.owner.run("peers", "resize", "alice", "600MB", "--wait", "5s")
+    assert (grown.code, "the agreement ends" in grown.stderr) == (13, True)
+    nothing = pair.owner.run("peers", "renew", "alice", "--term", "2y", "--wait", "5s")
+    assert nothing.code == 13
+    pair.host.do("peers", "renew", owner_id)
+    assert pair.host.run("peers", "renew", owner_id).code == 2
+    pair.owner.do("backup", str(data))
+    assert row_of(pair.owner)["ends"] == row_of(pair.host)["ends"] == ""

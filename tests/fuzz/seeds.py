@@ -16,6 +16,7 @@ from backuppeer.crypto.words import encode_words
 from backuppeer.host import heads
 from backuppeer.ids import AgreementId, BlobId, LogicalId, PeerId, SnapshotId, StoredId, format_peer_id
 from backuppeer.proof.charges import Rebuttal, pack_charge, pack_rebuttal
+from backuppeer.proof.notices import sign_notice
 from backuppeer.proof.removals import PackDelete, PackRevive, PackWithdraw, sign_removal
 from backuppeer.proof.statements import TransportBinding, sign_statement
 from backuppeer.repo import layout
@@ -108,6 +109,7 @@ def _statements():
         (2, world.head(1)),
         (2, world.head(2, world.head(1))),
         (4, binding),
+        (13, sign_notice(AgreementId(b"a" * 16), KEY, last=0, time_ms=NOW_MS)),
     ):
         blob = signed[4 : 4 + int.from_bytes(signed[:4], "big")]
         yield bytes([kind]) + signed
@@ -123,7 +125,7 @@ def _statements():
         (COURT.ack(), COURT.challenge(), COURT.lie(b"\0\0\0\1x", LIE), COURT.loss(), COURT.held()), 8
     ):
         yield bytes([number]) + signed[4 : 4 + int.from_bytes(signed[:4], "big")]
-    assert len(KINDS) == 13
+    assert len(KINDS) == 14
 
 
 def _charges():

@@ -18,6 +18,7 @@ from backuppeer.agent.home.logbook import bookkeeping
 from backuppeer.agent.home.records import RequestRecord
 from backuppeer.agent.home.state import State
 from backuppeer.agent.home.tenancy import end_without_home
+from backuppeer.agent.host.ending import Ending as HostEnding
 from backuppeer.agent.host.hosting import Hosting
 from backuppeer.agent.host.premises import Premises
 from backuppeer.agent.host.requests import Requests
@@ -25,6 +26,7 @@ from backuppeer.agent.host.revising import Revising as HostRevising
 from backuppeer.agent.host.sweeping import Sweeping
 from backuppeer.agent.owner.adoption import adopt_agreements
 from backuppeer.agent.owner.connecting import Connecting
+from backuppeer.agent.owner.ending import Ending
 from backuppeer.agent.owner.revising import Revising
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.knocking import Knocking
@@ -68,6 +70,7 @@ class HostSide:
     hosting: Hosting
     sweeping: Sweeping
     revising: HostRevising
+    ending: HostEnding
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,7 @@ class OwnerSide:
     connecting: Connecting
     vault: Vault
     revising: Revising
+    ending: Ending
 
 
 class Agent:
@@ -181,6 +185,7 @@ class Agent:
         try:
             await self.owner.connecting.agree(session)
             await self.owner.revising.settle(session)
+            await self.owner.ending.tell(session)
         except BackupPeerError as exc:
             _log.info("no agreement yet", reason=exc.message[:200])
 
@@ -213,9 +218,18 @@ class Agent:
 
     async def _follow_requests(self) -> None:
         while True:
+            self._let_go()
             await asyncio.sleep(KNOCK_BACKGROUND_S)
             await self.owner.connecting.follow_up(self.servers(None))
             await self.owner.revising.follow_up()
+
+    def _let_go(self) -> None:
+        """Count no more on what hosts kept under agreements that have ended."""
+        vault = self.owner.vault
+        with bookkeeping("endings"):
+            for agreement in self.owner.ending.settle():
+                if vault.repository_id is not None:
+                    vault.repository.ledger.drop_agreement(agreement)
 
     def _forget(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

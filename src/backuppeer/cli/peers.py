@@ -4,7 +4,7 @@ from typing import Annotated, Final
 
 import typer
 
-from backuppeer.cli import terms, undelete
+from backuppeer.cli import ending, terms, undelete
 from backuppeer.cli.context import context_of
 from backuppeer.cli.render import Column, escape_line, format_moment, name_peer, say_later, shorten_id
 from backuppeer.cli.screen import Screen
@@ -32,6 +32,7 @@ def add_to(app: typer.Typer) -> None:
     group.command(name="set", help="Record what you know of a peer.")(set_peer)
     group.command(name="resize", help=terms.RESIZE_HELP)(terms.resize)
     group.command(name="renew", help=terms.RENEW_HELP)(terms.renew)
+    group.command(name="end", help=ending.HELP)(ending.end)
     group.command(name="undelete", help=undelete.HELP)(undelete.undelete)
     app.add_typer(group, name="peers")
 
@@ -60,6 +61,9 @@ def list_peers(ctx: typer.Context) -> int:
                 format_size(max(0, row.quota_bytes - row.used_bytes)),
             )
             screen.line(f"{who}: {free} free now{say_later(row.next_free_bytes, row.next_free)}", hang=2)
+    for row in rows:
+        if row.ends:
+            _tell_end(screen, row)
     if any(row.verified for row in rows):
         screen.line()
         screen.line("♥ = you compared id or safety words with the person", hang=4)
@@ -89,6 +93,16 @@ def set_peer(
         context.screen.line(f"recorded: you compared the safety words with {name_peer(row.peer_id, row.alias)}")
     context.screen.done(row)
     return 0
+
+
+def _tell_end(screen: Screen, row: PeerRow) -> None:
+    name, until = escape_line(row.alias) or shorten_id(row.peer_id), format_moment(row.ends)[:10]
+    if row.ended_by_us:
+        back = f"`backup-peer peers renew {name}` takes it back"
+        what = f"you ended the agreement; all is kept until {until} at least; {back}"
+    else:
+        what = f"it ends the agreement; all is kept until {until} at least"
+    screen.line(f"{name}: {what}", hang=2)
 
 
 def _show_words(screen: Screen, row: PeerRow) -> None:

@@ -29,6 +29,7 @@ from backuppeer.control.api import (
     StopResult,
 )
 from backuppeer.control.checking import CheckResult, RepairResult
+from backuppeer.control.ending import EndResult
 from backuppeer.control.events import (
     Agreed,
     ErrorFile,
@@ -178,6 +179,7 @@ LINES: Final[dict[str, tuple[Any, Mapping[str, type]]]] = {
     "peers set": (PeerRow, {}),
     "peers undelete": (UndeleteResult, _WORK),
     "peers undelete --list": (UndeletePlan, _WORK),
+    "peers end": (EndResult, {}),
     "peers resize": (TermsResult, _WORK),
     "peers renew": (TermsResult, _WORK),
     "requests accept": (PendingRequest, {}),

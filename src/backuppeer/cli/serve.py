@@ -21,6 +21,7 @@ import structlog
 from backuppeer import __version__
 from backuppeer.agent.agent import Agent, HostSide, OwnerSide, Parts
 from backuppeer.agent.commands.amend import AmendCommands
+from backuppeer.agent.commands.ending import EndCommands
 from backuppeer.agent.commands.home import HomeCommands
 from backuppeer.agent.commands.host import HostCommands
 from backuppeer.agent.commands.inspect import InspectCommands
@@ -39,6 +40,7 @@ from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.keyring import load_keys
 from backuppeer.agent.home.logbook import open_log
 from backuppeer.agent.home.state import State
+from backuppeer.agent.host.ending import Ending as HostEnding
 from backuppeer.agent.host.hosting import Hosting
 from backuppeer.agent.host.premises import Premises
 from backuppeer.agent.host.requests import Requests
@@ -47,6 +49,7 @@ from backuppeer.agent.host.serving import Serving
 from backuppeer.agent.host.sweeping import Sweeping
 from backuppeer.agent.host.terms import TermsDesk
 from backuppeer.agent.owner.connecting import Connecting
+from backuppeer.agent.owner.ending import Ending
 from backuppeer.agent.owner.revising import Revising
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.endpoint import make_binding, open_transport, whereabouts_of
@@ -82,20 +85,14 @@ async def compose(home: Home) -> Agent:
     standing = Standing(state, evidence, clock)
     requests = Requests(state, premises, standing, clock, identity=keys.identity)
     host_revising = HostRevising(state, premises, requests, clock, identity=keys.identity)
+    host_ending = HostEnding(state, premises, clock, identity=keys.identity)
+    desk = TermsDesk(host_revising, host_ending)
     serving = Serving(premises, host_revising.consider, standing.blame)
-    serving.on_terms = TermsDesk(host_revising).answer
+    serving.on_terms = desk.answer
     sweeping = Sweeping(premises, clock)
     serving.on_deleted = sweeping.wake
-    hooks = Hooks(
-        # The agent is made last, of parts that need to call it: hence by name, at the time of the call.
-        may_answer=lambda peer: agent.may_answer(peer),  # noqa: PLW0108
-        make_hello=lambda peer: agent.make_hello(peer),  # noqa: PLW0108
-        on_hello=lambda session: agent.on_hello(session),  # noqa: PLW0108
-        serve=serving.serve,
-        on_fault=standing.blame,
-        is_newcomer=lambda peer: agent.is_newcomer(peer),  # noqa: PLW0108
-        prepare=lambda: agent.prepare(),  # noqa: PLW0108
-    )
+    # The agent is made last, of parts that need to call it: hence by name, at the time of the call.
+    hooks = _make_hooks(lambda: agent, serving, standing)
     sessions = Sessions(transport, keys.identity, clock, hooks, lane_binds=bind_addresses())
     reach = Reach(state, sessions, loopback=is_loopback_only())
     market = Market(state, standing, clock, keys.peer)
@@ -106,11 +103,25 @@ async def compose(home: Home) -> Agent:
     hosting = Hosting(state, keys.identity, clock, requests=requests, binding=binding, free=premises.free_for)
     vault = Vault(home, keys, state, clock, reach=reach, standing=standing)
     host_revising.on_offer = lambda: hosting.offer
+    ending = Ending(state, keys, clock, reach=reach)
     revising = Revising(state, keys, clock, reach=reach, blame=standing.blame)
-    as_host = HostSide(premises, requests, hosting, sweeping, host_revising)
-    as_owner = OwnerSide(market, knocking, connecting, vault, revising)
+    revising.hear = desk.hear = ending.hear
+    as_host = HostSide(premises, requests, hosting, sweeping, host_revising, host_ending)
+    as_owner = OwnerSide(market, knocking, connecting, vault, revising, ending)
     agent = Agent(Parts(home, keys, state, clock, transport, sessions, reach, standing), as_host, as_owner)
     return agent
+
+
+def _make_hooks(agent: Callable[[], Agent], serving: Serving, standing: Standing) -> Hooks:
+    return Hooks(
+        may_answer=lambda peer: agent().may_answer(peer),
+        make_hello=lambda peer: agent().make_hello(peer),
+        on_hello=lambda session: agent().on_hello(session),
+        serve=serving.serve,
+        on_fault=standing.blame,
+        is_newcomer=lambda peer: agent().is_newcomer(peer),
+        prepare=lambda: agent().prepare(),
+    )
 
 
 def make_handlers(agent: Agent) -> dict[str, Handler]:
@@ -166,15 +177,17 @@ def _make_mount_handlers(mount: MountCommands) -> dict[str, Handler]:
     }
 
 
-def _make_terms_handlers(terms: TermsCommands) -> dict[str, Handler]:
-    return {"peers/resize": terms.resize, "peers/renew": terms.renew, "requests/offer": terms.offer}
+def _make_terms_handlers(terms: TermsCommands, ends: EndCommands) -> dict[str, Handler]:
+    mine: dict[str, Handler] = {"peers/end/plan": ends.plan, "peers/end": ends.end}
+    return mine | {"peers/resize": terms.resize, "peers/renew": terms.renew, "requests/offer": terms.offer}
 
 
 def _make_further_handlers(agent: Agent, host: HostCommands) -> dict[str, Handler]:
     undelete = UndeleteCommands(agent)
     mine: dict[str, Handler] = {"peers/deleted": undelete.list_all, "peers/undelete": undelete.undelete}
     mine |= _make_take_over_handlers(TakeOverCommands(agent))
-    mine |= _make_terms_handlers(TermsCommands(agent, host))
+    ends = EndCommands(agent)
+    mine |= _make_terms_handlers(TermsCommands(agent, host, ends), ends)
     return mine | _make_mount_handlers(MountCommands(agent))
 
 

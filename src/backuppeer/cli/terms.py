@@ -13,7 +13,7 @@ from backuppeer.cli.work import View, run_work
 from backuppeer.clock import parse_duration
 from backuppeer.control.terms import RenewRequest, ResizeRequest, TermsResult
 from backuppeer.errors import InterruptedByUserError, UserError
-from backuppeer.limits import CONNECT_WAIT_S, REQUEST_KEPT_S, TERM_DEFAULT_S
+from backuppeer.limits import CONNECT_WAIT_S, REQUEST_KEPT_S
 
 RESIZE_HELP: Final = (
     "Agree with a host on more space, or on less.\n\nMore is asked for: its policy answers, or its person, whom "
@@ -22,7 +22,8 @@ RESIZE_HELP: Final = (
 )
 RENEW_HELP: Final = (
     "Agree with a host that it keeps your data for longer.\n\nNothing is erased when a term is over: the host "
-    "keeps all until one of you ends the agreement, with notice."
+    "keeps all until one of you ends the agreement, with notice. If you ended it, with `peers end`, this takes that "
+    "back: as owner or as host."
 )
 _Host = Annotated[str, typer.Argument(metavar="ID|PREFIX|ALIAS", help="The host, as `peers` shows it.")]
 _Wait = Annotated[
@@ -50,13 +51,17 @@ def renew(
     peer: _Host,
     term: Annotated[str, typer.Option(metavar="1y", help="For how long from now on.")] = "",
     wait: _Wait = "",
+    side: Annotated[
+        str, typer.Option("--as", metavar="owner|host", help="owner: it keeps your data; host: you keep its.")
+    ] = "",
 ) -> int:
     """Ask for a longer term."""
     context = context_of(ctx)
     request = RenewRequest(
         servers=context.servers(),
         peer=peer,
-        term_s=read_span(term, "--term") or TERM_DEFAULT_S,
+        term_s=read_span(term, "--term"),
+        side=side,
         wait_s=read_patience(context, wait),
     )
     return _change(context, "peers/renew", request)
@@ -78,6 +83,11 @@ def _change(context: Context, route: str, request: ResizeRequest | RenewRequest)
             raise _interrupted(states.state, request.peer) from None
     called = name_peer(result.peer_id, result.alias)
     until = format_moment(result.until)[:10]
+    if result.taken_back:
+        later = "" if result.told else "; it is told when it is met"
+        screen.line(f"{screen.paint('✓', GREEN)} the agreement with {called} goes on{later}", hang=2)
+        screen.done(result)
+        return 0
     screen.line(
         f"{screen.paint('✓', GREEN)} agreed with {called}: {format_size(result.quota_bytes)} until {until}", hang=2
     )

@@ -105,6 +105,9 @@ class PeerRow(msgspec.Struct, kw_only=True):
     """When the term agreed on is over; nothing ends by itself then."""
     revision: int = 0
     """How often the agreement was made or changed."""
+    ends: str = ""
+    ended_by_us: bool = False
+    """If notice was given: until when all is kept at least, and whether it was ours."""
 
 
 class SessionRow(msgspec.Struct, kw_only=True):

@@ -43,6 +43,7 @@ from backuppeer.control.api import (
     StopResult,
 )
 from backuppeer.control.checking import CheckRequest, CheckResult, RepairRequest, RepairResult
+from backuppeer.control.ending import EndPlan, EndRequest, EndResult
 from backuppeer.control.inspection import (
     DiffRequest,
     DiffResult,
@@ -98,6 +99,8 @@ ROUTES: dict[str, Route] = {
         request=UndeleteRequest, result=UndeleteResult, work=True, summary="have snapshots back, and their packs kept"
     ),
     "peers/set": Route(request=PeerSetting, result=PeerRow, summary="record what a person knows of a peer"),
+    "peers/end/plan": Route(request=EndRequest, result=EndPlan, summary="what ending an agreement would mean"),
+    "peers/end": Route(request=EndRequest, result=EndResult, summary="end an agreement with notice"),
     "peers/resize": Route(request=ResizeRequest, result=TermsResult, work=True, summary="agree on another size"),
     "peers/renew": Route(request=RenewRequest, result=TermsResult, work=True, summary="agree on a longer term"),
     "sessions": Route(request=Nothing, result=list[SessionRow], summary="open sessions"),

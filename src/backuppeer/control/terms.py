@@ -16,14 +16,21 @@ class ResizeRequest(PeerRequest):
 
 
 class RenewRequest(PeerRequest):
-    """`peers renew`: have the agreement with a host run for `term_s` from now on."""
+    """`peers renew`: have the agreement with a host run for `term_s` from now on, and take our own notice back.
 
-    term_s: int
+    term_s None: the default, and nothing but the notice if there is one. side: as in `control.ending.EndRequest`.
+    """
+
+    term_s: int | None = None
+    side: str = ""
     wait_s: float = 60.0
 
 
 class TermsResult(msgspec.Struct, kw_only=True):
-    """What is agreed now. `until`: when the term is over; nothing ends by itself then. revision: counts the changes."""
+    """What is agreed now. `until`: when the term is over; nothing ends by itself then. revision: counts the changes.
+
+    taken_back: a notice of ours ended it, and does no more; told: the other side has heard of that.
+    """
 
     peer_id: str
     alias: str
@@ -32,6 +39,8 @@ class TermsResult(msgspec.Struct, kw_only=True):
     term_s: int
     lock_s: int
     until: str
+    taken_back: bool = False
+    told: bool = True
 
 
 class OfferRequest(Request):

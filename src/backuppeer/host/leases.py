@@ -1,9 +1,9 @@
 """The agreements this store lives by: co-signed, hash-chained revisions, the newest in force and all kept.
 
-Knows: `proof.statements.Agreement`, the files `agreement` and `agreement.<revision>`. Must not know: who negotiates or
-why. A revision is accepted only when both parties signed it, it names this host, and it continues the chain; who the
-parties are, their authority and repository never change (`proof.revisions`). Lowering a lock needs the authority: it is
-not accepted here until there is a verb for it.
+Knows: `proof.statements.Agreement`, the files `agreement`, `agreement.<revision>` and `ended`. Must not know: who
+negotiates or why. A revision is accepted only when both parties signed it, it names this host, and it continues the
+chain; who the parties are, their authority and repository never change (`proof.revisions`). Lowering a lock needs the
+authority: it is not accepted here until there is a verb for it.
 """
 
 import threading
@@ -23,6 +23,8 @@ from backuppeer.proof.statements import Agreement, open_statement, peek_statemen
 
 _FILE_BYTES = 2 * STATEMENT_BYTES
 _NAME = "agreement"
+_ENDED = "ended"
+"""The file that says that an agreement was ended by notice, and all of it erased."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ class Leases:
             self._by_owner.clear()
             for folder in sorted(self._layout.agreements.iterdir()):
                 raw = parse_hex_name(folder.name, AGREEMENT_ID_BYTES)
-                if raw is not None:
+                if raw is not None and not (folder / _ENDED).exists():
                     self._load_one(AgreementId(raw), folder, second, notes)
         return notes
 
@@ -86,6 +88,8 @@ class Leases:
         """
         lease = self._verify(signed)
         with self._lock:
+            if lease.agreement not in self._leases and (self._layout.folder(lease.agreement) / _ENDED).exists():
+                raise RefusedError("this agreement has ended", hint="make a new one")
             current = self._leases.get(lease.agreement)
             if current is not None and statement_hash(current.signed) == statement_hash(lease.signed):
                 return current
@@ -98,6 +102,23 @@ class Leases:
                 raise
             self._keep(lease)
             return lease
+
+    def end(self, agreement: AgreementId) -> None:
+        """Let go of an agreement of which nothing is left; its folder stays, with what was signed.
+
+        Raises:
+            NotFoundError: no such agreement.
+            StoreUnavailable: the disk refuses; it goes on.
+
+        """
+        lease = self.get(agreement)
+        with self._lock:
+            with translate_failures(self._layout.root):
+                # Durable before it is forgotten: it must not come back from its file when the store is opened.
+                replace_file(self._layout.folder(agreement) / _ENDED, b"")
+            del self._leases[agreement]
+            self._by_owner[lease.owner].discard(agreement)
+            self._quota.drop_limit(agreement)
 
     def find(self, agreement: AgreementId) -> Lease | None:
         """Return the revision in force, or None when there is no such agreement."""

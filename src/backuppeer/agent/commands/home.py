@@ -8,8 +8,9 @@ import os
 from backuppeer import __version__
 from backuppeer.agent.agent import Agent
 from backuppeer.agent.commands.room import Room, room_at, room_for, storing_state
-from backuppeer.agent.commands.wishes import terms_with
+from backuppeer.agent.commands.wishes import describe_end, terms_with
 from backuppeer.agent.home.records import Direction, PeerRecord, RequestState
+from backuppeer.agent.owner.ending import describe_endings
 from backuppeer.agent.owner.reminding import remind_of_terms
 from backuppeer.agent.peers.choosing import is_listed
 from backuppeer.agent.peers.names import alias_of, check_alias, name_of, resolve_peer
@@ -123,11 +124,13 @@ class HomeCommands:
 
     def _notes(self) -> list[str]:
         notes = [*self._agent.host.premises.notes, *self._agent.host.sweeping.alarms.describe(self._parts.state)]
+        notes += self._agent.host.ending.describe()
         if self._agent.owner.vault.is_unrecovered:
             notes.append("the recovery of this home is not finished: run `backup-peer recover` again")
         vault, state = self._agent.owner.vault, self._parts.state
         why = vault.writer.describe()
         notes += [why] if why else []
+        notes += describe_endings(state, self._parts.keys.peer)
         notes += remind_of_terms(state, self._parts.clock.now_ms())
         has_copies = vault.repository_id is not None and bool(vault.repository.index.snapshots())
         hosts = [host for _, host, _ in state.agreements()]
@@ -159,6 +162,7 @@ class HomeCommands:
             next_free=room.next_free,
             until=format_time(end_ms(terms)) if terms else "",
             revision=terms.revision if terms else 0,
+            **describe_end(self._agent, record.peer),
         )
 
     def _session_row(self, session: Session) -> SessionRow:

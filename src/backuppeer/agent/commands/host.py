@@ -28,9 +28,9 @@ from backuppeer.control.api import (
     PendingRequest,
     RequestDecision,
 )
-from backuppeer.control.events import Agreed, Event, EventName, MassDeletionSeen, State
+from backuppeer.control.events import Agreed, Event, EventName, MassDeletionSeen, Note, State
 from backuppeer.errors import NoSignaling, UserError
-from backuppeer.ids import format_peer_id
+from backuppeer.ids import PeerId, format_peer_id
 from backuppeer.signaling.listing import bucket_bytes, is_region
 from backuppeer.signaling.servers import count_servers
 from backuppeer.trust.policy import AcceptPolicy
@@ -51,6 +51,7 @@ class HostCommands:
         self._agent.host.requests.on_agreed = self._tell_agreed
         self._agent.host.hosting.on_servers = self._tell_servers
         self._agent.host.sweeping.alarms.on_alarm = self._tell_alarm
+        self._agent.host.ending.on_notice = self._tell_notice
         self._is_lost = False
 
     async def host(self, request: HostRequest, emit: Emit) -> HostResult:
@@ -150,6 +151,8 @@ class HostCommands:
         """Pass on what happens until the offer ends: alarms that stand, and requests that wait already, come first."""
         for found in await asyncio.to_thread(self._agent.host.sweeping.alarms.list_all):
             await emit(self._alarm_event(found))
+        for text in await asyncio.to_thread(self._agent.host.ending.describe):
+            await emit(_note_event(text))
         for record in self._parts.state.requests():
             is_waiting = record.direction is Direction.IN and record.state is RequestState.WAITING
             if is_waiting and is_listed(record, self._parts.clock.now_ms()):
@@ -187,6 +190,15 @@ class HostCommands:
     def _tell_agreed(self, record: RequestRecord) -> None:
         # Agreements are signed in a disk thread; queues and tasks belong to the loop.
         self._loop.call_soon_threadsafe(self._announce, record)
+
+    def _tell_notice(self, owner: PeerId, left_s: int) -> None:
+        # Taken in a disk thread.
+        text = self._agent.host.ending.say(owner, left_s)
+        self._loop.call_soon_threadsafe(self._note, text)
+
+    def _note(self, text: str) -> None:
+        for queue in self._watchers:
+            queue.put_nowait(_note_event(text))
 
     def _tell_alarm(self, found: MassDeletion) -> None:
         # Found in the sweep's thread.
@@ -242,6 +254,10 @@ class HostCommands:
             reason=record.reason,
             **describe_beside(self._agent, record),
         )
+
+
+def _note_event(text: str) -> Event:
+    return Event(event=EventName.NOTE, data=msgspec.to_builtins(Note(text=text)))
 
 
 async def _quietly(state: str, text: str) -> None:

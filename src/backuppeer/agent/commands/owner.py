@@ -15,6 +15,7 @@ from backuppeer.agent.jobs.backup import BackupJob, Stream
 from backuppeer.agent.jobs.restore import RestoreJob
 from backuppeer.agent.jobs.rows import make_entry_row
 from backuppeer.agent.jobs.set_run import run_backup
+from backuppeer.agent.owner.ending import describe_endings
 from backuppeer.agent.owner.losses import Witnesses, check_choice
 from backuppeer.agent.owner.recovery import Recovery
 from backuppeer.agent.owner.reminding import remind_of_terms
@@ -114,7 +115,8 @@ class OwnerCommands:
         """Make a snapshot."""
         async with self._at_work(emit) as (vault, reporter):
             result = await run_backup(vault, self._parts.home, request, reporter)
-            for note in remind_of_terms(self._parts.state, self._parts.clock.now_ms()):
+            state, own = self._parts.state, self._parts.keys.peer
+            for note in [*describe_endings(state, own), *remind_of_terms(state, self._parts.clock.now_ms())]:
                 reporter.note(note)
             return result
 

@@ -6,7 +6,9 @@ Knows: what a change asks for, how terms look to a person. Must not know: HTTP, 
 import asyncio
 
 from backuppeer.agent.agent import Agent
+from backuppeer.agent.commands.ending import HOST, EndCommands
 from backuppeer.agent.commands.host import HostCommands
+from backuppeer.agent.commands.wishes import terms_with
 from backuppeer.agent.peers.names import alias_of, name_of, resolve_peer
 from backuppeer.agent.peers.offers import check_storage
 from backuppeer.agent.reporter import Emit, Reporter
@@ -15,7 +17,7 @@ from backuppeer.control.api import PendingRequest
 from backuppeer.control.terms import OfferRequest, RenewRequest, ResizeRequest, TermsResult
 from backuppeer.errors import UserError
 from backuppeer.ids import PeerId, format_peer_id
-from backuppeer.limits import STORAGE_MIN_BYTES, TERM_ROUND_S
+from backuppeer.limits import STORAGE_MIN_BYTES, TERM_DEFAULT_S, TERM_ROUND_S
 from backuppeer.proof.revisions import SECOND_MS, Wish, end_ms, wish_of
 from backuppeer.proof.statements import Agreement
 
@@ -23,8 +25,8 @@ from backuppeer.proof.statements import Agreement
 class TermsCommands:
     """peers/resize, peers/renew, requests/offer."""
 
-    def __init__(self, agent: Agent, host: HostCommands) -> None:
-        self._agent, self._parts, self._host = agent, agent.parts, host
+    def __init__(self, agent: Agent, host: HostCommands, ends: EndCommands) -> None:
+        self._agent, self._parts, self._host, self._ends = agent, agent.parts, host, ends
 
     async def resize(self, request: ResizeRequest, emit: Emit) -> TermsResult:
         """Have another size agreed on."""
@@ -39,10 +41,18 @@ class TermsCommands:
         return self._describe(host, terms)
 
     async def renew(self, request: RenewRequest, emit: Emit) -> TermsResult:
-        """Have the agreement run for longer."""
+        """Have the agreement run for longer; a notice of our own is taken back, which needs nobody's yes."""
         host = resolve_peer(self._parts.state, request.peer)
+        if self._ends.find_side(host, request.side) == HOST:
+            return await self._take_back_as_host(host)
+        if self._agent.owner.ending.is_ended_by_us(host):
+            ended = await self._agent.owner.ending.take_back(host)
+            terms = terms_with(self._agent, host)
+            if terms is not None and (request.term_s is None or not ended.told):
+                return self._describe(host, terms, taken_back=True, told=ended.told)
+        term_s = TERM_DEFAULT_S if request.term_s is None else request.term_s
         terms = await self._agent.owner.revising.change(
-            host, lambda terms: self._longer(terms, request.term_s), Reporter(emit).state, wait_s=request.wait_s
+            host, lambda terms: self._longer(terms, term_s), Reporter(emit).state, wait_s=request.wait_s
         )
         return self._describe(host, terms)
 
@@ -60,6 +70,12 @@ class TermsCommands:
             lock_s=request.lock_s,
         )
         return await self._host.describe(record)
+
+    async def _take_back_as_host(self, owner: PeerId) -> TermsResult:
+        agreements = await asyncio.to_thread(self._agent.host.ending.take_back, owner)
+        told = await self._ends.tell_owner(owner, agreements)
+        lease = self._agent.host.premises.leases_of(owner)[0]
+        return self._describe(owner, lease.terms, taken_back=True, told=told)
 
     def _longer(self, terms: Agreement, term_s: int) -> Wish:
         """Return the wish for a term that runs for `term_s` from now on.
@@ -79,7 +95,7 @@ class TermsCommands:
             )
         return wish_of(terms)._replace(term_s=wanted_s)
 
-    def _describe(self, host: PeerId, terms: Agreement) -> TermsResult:
+    def _describe(self, host: PeerId, terms: Agreement, *, taken_back: bool = False, told: bool = True) -> TermsResult:
         return TermsResult(
             peer_id=format_peer_id(host),
             alias=alias_of(self._parts.state, host),
@@ -88,4 +104,6 @@ class TermsCommands:
             term_s=terms.term_s,
             lock_s=terms.lock_s,
             until=format_time(end_ms(terms)),
+            taken_back=taken_back,
+            told=told,
         )

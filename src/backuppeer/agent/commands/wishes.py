@@ -40,6 +40,29 @@ def describe_beside(agent: Agent, record: RequestRecord) -> Beside:
     return said
 
 
+class End(TypedDict, total=False):
+    """Fields of `control.api.PeerRow`."""
+
+    ends: str
+    ended_by_us: bool
+
+
+def describe_end(agent: Agent, peer: PeerId) -> End:
+    """Return until when all is kept under an agreement that ends; nothing of one that goes on."""
+    parts = agent.parts
+    for agreement, host, _ in parts.state.agreements():
+        ending = parts.state.deeds.ending(agreement) if host == peer else None
+        if ending is not None:
+            return End(ends=format_time(ending.until_ms), ended_by_us=ending.notice.party != peer)
+    for lease in agent.host.premises.leases_of(peer):
+        notices = agent.host.premises.open().notices
+        left_s = notices.left_s(lease.agreement)
+        if left_s is not None:
+            is_ours = bool(notices.last_number(lease.agreement, lease.terms.host) % 2)
+            return End(ends=format_time(parts.clock.now_ms() + left_s * SECOND_MS), ended_by_us=is_ours)
+    return End()
+
+
 def terms_with(agent: Agent, peer: PeerId) -> Agreement | None:
     """Return what is agreed with a peer: as our host, else as an owner whose host we are; None: nothing is."""
     signed = next((signed for _, host, signed in agent.parts.state.agreements() if host == peer), None)

@@ -189,6 +189,10 @@ class State:
         rows = self._all("SELECT agreement,host,signed FROM agreements ORDER BY rowid")
         return [(AgreementId(row[0]), PeerId(row[1]), row[2]) for row in rows]
 
+    def end_agreement(self, agreement: AgreementId) -> None:
+        """Count an agreement no more: a notice ended it. What was signed stays among the deeds."""
+        self._run("DELETE FROM agreements WHERE agreement=?", agreement)
+
     # requests
     def put_request(self, record: RequestRecord) -> None:
         """Add or replace a request."""

@@ -201,6 +201,13 @@ class Premises:
             # Only missed while the store is away, and learnt again when it is opened: no reason to keep it shut.
             _log.warning("the owners of the store can't be written down", reason=exc.message)
 
+    def release(self, owner: PeerId) -> None:
+        """Forget an owner whose agreements have ended all: it is answered as a stranger is."""
+        with self._lock:
+            if self._store is not None and not self._store.leases.list_by_owner(owner):
+                self._owners -= {owner}
+                self._state.put_setting(_OWNERS, b"".join(sorted(self._owners)))
+
     def agree(self, signed: bytes) -> Lease:
         """Put a co-signed agreement into force, durably, and remember its owner."""
         lease = self.open().leases.put(signed)

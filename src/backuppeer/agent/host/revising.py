@@ -136,6 +136,10 @@ class Revising:
         known = self._requests.open_request(lease.owner, lease.agreement)
         if not asks_more(lease.terms, proposal):
             return self._agree(known, signed)
+        if self._premises.open().notices.left_s(lease.agreement) is not None:
+            raise RefusedError(
+                "the agreement ends: notice was given", hint="who gave it takes it back with `backup-peer peers renew`"
+            )
         if proposal.ext != lease.terms.ext or proposal.availability != lease.terms.availability:
             raise RefusedError("this version changes only space, term and lock of an agreement")
         if known is not None and known.wish == wish:

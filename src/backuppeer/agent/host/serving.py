@@ -67,7 +67,7 @@ from backuppeer.wire.messages import (
     Withdrawn,
     WithdrawPacks,
 )
-from backuppeer.wire.terms import GetTerms, PutTerms
+from backuppeer.wire.terms import GetTerms, GiveNotice, PutTerms
 
 _log = structlog.get_logger()
 Consider = Callable[[PeerId, bytes], bytes | Pending | None]
@@ -142,7 +142,7 @@ class Serving:
                 await self._revive(await self._admit(peer, message.agreement), channel, message)
             case WithdrawPacks():
                 await self._withdraw(await self._admit(peer, message.agreement), channel, message)
-            case GetTerms() | PutTerms():
+            case GetTerms() | PutTerms() | GiveNotice():
                 await self.on_terms(peer, channel, message)
             case ListDeleted():
                 await self._list_deleted(await self._admit(peer, message.agreement), channel, message)

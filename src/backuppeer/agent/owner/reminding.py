@@ -23,8 +23,9 @@ def remind_of_terms(state: State, now_ms: int, hosts: Iterable[PeerId] | None = 
     wanted = None if hosts is None else set(hosts)
     return [
         say_term(peek_statement(Agreement, signed), name_of(state, host), now_ms)
-        for _, host, signed in state.agreements()
+        for agreement, host, signed in state.agreements()
         if (wanted is None or host in wanted) and is_near_end(peek_statement(Agreement, signed), now_ms)
+        if state.deeds.ending(agreement) is None  # of that there is more to say
     ]
 
 

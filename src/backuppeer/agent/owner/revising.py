@@ -32,6 +32,8 @@ _log = structlog.get_logger()
 Say = Callable[[str, str], Awaitable[None]]
 """(state, text) for the person."""
 Blame = Callable[[PeerId, BackupPeerError], None]
+Hear = Callable[[PeerId, AgreementId, bytes, int], None]
+"""(host, agreement, signed notice of either side, for how many seconds all is kept)."""
 Change = Callable[[Agreement], Wish]
 """What is wanted, from the terms in force."""
 
@@ -43,6 +45,8 @@ class Revising:
         self._state, self._keys, self._clock = state, keys, clock
         self._reach, self._blame = reach, blame
         self._asking: dict[PeerId, asyncio.Lock] = {}
+        self.hear: Hear = _hear_nothing
+        """Told of the notices that hosts show with their terms."""
 
     async def change(self, host: PeerId, change: Change, say: Say, *, wait_s: float) -> Agreement:
         """Agree with a host on other terms, and return those in force then.
@@ -206,11 +210,20 @@ class Revising:
             after = peek_statement(Agreement, signed).revision
             async with session.request(GetTerms(agreement=agreement, after=after)) as channel:
                 answer = await channel.receive(TermsAre)
+            for notice in answer.notices:
+                self._hear_notice(session.peer, agreement, notice, answer.left_s)
             for newer in answer.revisions:
                 self._check(session.peer, signed, newer)
                 self._state.put_agreement(agreement, session.peer, newer)
                 signed = newer
             more = answer.more and bool(answer.revisions)
+
+    def _hear_notice(self, host: PeerId, agreement: AgreementId, notice: bytes, left_s: int) -> None:
+        try:
+            self.hear(host, agreement, notice, left_s)
+        except PeerFault as exc:
+            self._blame(host, exc)
+            raise
 
     def _check(self, host: PeerId, signed: bytes, newer: bytes) -> None:
         try:
@@ -269,3 +282,7 @@ class Revising:
 
     def _lock_of(self, host: PeerId) -> asyncio.Lock:
         return self._asking.setdefault(host, asyncio.Lock())
+
+
+def _hear_nothing(host: PeerId, agreement: AgreementId, signed: bytes, left_s: int) -> None:
+    del host, agreement, signed, left_s

@@ -66,7 +66,7 @@ class Vault:
         """Held by a prune from its beginning to its end, beside which backups are made."""
         self._is_brief = False
         self.asked = OwnRequests()
-        self.writer = Writer(state, keys)
+        self.writer, self.deeds = Writer(state, keys), state.deeds
 
     @property
     def repository_id(self) -> RepositoryId | None:
