@@ -183,3 +183,25 @@ def test_a_host_ends_an_agreement_and_every_backup_of_its_owner_says_so(world, t
     assert pair.host.run("peers", "renew", owner_id).code == 2
     pair.owner.do("backup", str(data))
     assert row_of(pair.owner)["ends"] == row_of(pair.host)["ends"] == ""
+
+
+def test_a_host_retires_tells_its_owners_and_says_when_its_disk_is_free(world, tmp_path):
+    pair = agree(world)
+    (tmp_path / "file").write_bytes(b"what matters" * 1000)
+    pair.owner.do("backup", str(tmp_path / "file"))
+    unasked = pair.host.run("host", "--retire")
+    assert (unasked.code, "--yes" in unasked.stderr) == (2, True)
+    assert json.loads(pair.host.do("status").stdout)["hosting"]["offering"] is True
+    retired = pair.host.do("host", "--retire", "--yes").last
+    (row,) = retired["owners"]
+    assert row["peer_id"] == pair.owner.peer_id()
+    assert row["used_bytes"] > 0
+    assert (row["told"], row["until"]) == (True, retired["until"])
+    left = datetime.fromisoformat(str(retired["until"])) - datetime.now(UTC)
+    assert 29 <= left.days <= 30
+    assert json.loads(pair.host.do("status").stdout)["hosting"]["offering"] is False
+    assert "alice ends its agreement with you" in notes_of(pair.owner), "told at once, as the two were in session"
+    assert pair.owner.run("backup", str(tmp_path / "file")).code == 3
+    pair.owner.do("restore", "latest", "--target", str(tmp_path / "restored"))
+    again = pair.host.do("host", "--retire").last
+    assert again["owners"][0]["until"][:10] == retired["until"][:10], "asked again it only shows where it stands"

@@ -7,6 +7,7 @@ from typing import Annotated, Final
 import typer
 
 from backuppeer.agent.peers.offers import check_storage, write_exact_size
+from backuppeer.cli import retiring
 from backuppeer.cli.context import Context, context_of
 from backuppeer.cli.render import escape_line, format_count, format_moment, name_peer, shorten_id, shorten_request
 from backuppeer.cli.screen import BOLD, GREEN, Screen
@@ -63,11 +64,14 @@ def host(  # noqa: PLR0913 - one parameter per option
     region: Annotated[str, typer.Option(metavar="EU", help="Coarse region shown to others.")] = "",
     detach: Annotated[bool, typer.Option("--detach", help="Return once the slot is on offer.")] = False,
     stop: Annotated[bool, typer.Option("--stop", help="Withdraw the slot; accepted data is still served.")] = False,
+    retire: Annotated[bool, typer.Option("--retire", help="End all agreements with notice, and host no more.")] = False,
 ) -> int:
     """Show the terms, ask, offer, then show what happens."""
     context = context_of(ctx)
     if stop:
         return _withdraw(context)
+    if retire:
+        return retiring.retire(context)
     _check(storage, accept)
     request = HostRequest(
         servers=context.servers(),

@@ -29,7 +29,7 @@ from backuppeer.control.api import (
     StopResult,
 )
 from backuppeer.control.checking import CheckResult, RepairResult
-from backuppeer.control.ending import EndResult
+from backuppeer.control.ending import EndResult, RetireResult
 from backuppeer.control.events import (
     Agreed,
     ErrorFile,
@@ -174,6 +174,7 @@ LINES: Final[dict[str, tuple[Any, Mapping[str, type]]]] = {
     "recover": (TakeOverResult, _WORK),
     "server": (None, {"ready": Ready}),
     "host": (HostResult, {**_WORK, **_HOST}),
+    "host --retire": (RetireResult, {}),
     "host --stop": (HostingState, {}),
     "connect": (ConnectResult, _WORK),
     "peers set": (PeerRow, {}),

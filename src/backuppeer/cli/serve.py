@@ -29,6 +29,7 @@ from backuppeer.agent.commands.mend import MendCommands
 from backuppeer.agent.commands.mount import MountCommands
 from backuppeer.agent.commands.owner import OwnerCommands
 from backuppeer.agent.commands.prune import PruneCommands
+from backuppeer.agent.commands.retiring import RetireCommands
 from backuppeer.agent.commands.take_over import TakeOverCommands
 from backuppeer.agent.commands.terms import TermsCommands
 from backuppeer.agent.commands.undelete import UndeleteCommands
@@ -177,8 +178,9 @@ def _make_mount_handlers(mount: MountCommands) -> dict[str, Handler]:
     }
 
 
-def _make_terms_handlers(terms: TermsCommands, ends: EndCommands) -> dict[str, Handler]:
+def _make_terms_handlers(terms: TermsCommands, ends: EndCommands, retire: RetireCommands) -> dict[str, Handler]:
     mine: dict[str, Handler] = {"peers/end/plan": ends.plan, "peers/end": ends.end}
+    mine |= {"host/retire/plan": retire.plan, "host/retire": retire.retire}
     return mine | {"peers/resize": terms.resize, "peers/renew": terms.renew, "requests/offer": terms.offer}
 
 
@@ -187,7 +189,7 @@ def _make_further_handlers(agent: Agent, host: HostCommands) -> dict[str, Handle
     mine: dict[str, Handler] = {"peers/deleted": undelete.list_all, "peers/undelete": undelete.undelete}
     mine |= _make_take_over_handlers(TakeOverCommands(agent))
     ends = EndCommands(agent)
-    mine |= _make_terms_handlers(TermsCommands(agent, host, ends), ends)
+    mine |= _make_terms_handlers(TermsCommands(agent, host, ends), ends, RetireCommands(agent, ends))
     return mine | _make_mount_handlers(MountCommands(agent))
 
 

@@ -43,7 +43,7 @@ from backuppeer.control.api import (
     StopResult,
 )
 from backuppeer.control.checking import CheckRequest, CheckResult, RepairRequest, RepairResult
-from backuppeer.control.ending import EndPlan, EndRequest, EndResult
+from backuppeer.control.ending import EndPlan, EndRequest, EndResult, RetirePlan, RetireRequest, RetireResult
 from backuppeer.control.inspection import (
     DiffRequest,
     DiffResult,
@@ -112,6 +112,8 @@ ROUTES: dict[str, Route] = {
     "requests/offer": Route(request=OfferRequest, result=PendingRequest, summary="offer other terms"),
     "host/stop": Route(request=Nothing, result=HostingState, summary="withdraw the slot"),
     "host/plan": Route(request=HostRequest, result=HostPlan, summary="what an offer would mean"),
+    "host/retire/plan": Route(request=RetireRequest, result=RetirePlan, summary="what retiring would mean"),
+    "host/retire": Route(request=RetireRequest, result=RetireResult, summary="end all agreements as host with notice"),
     "host": Route(request=HostRequest, result=HostResult, work=True, summary="offer a slot"),
     "connect/plan": Route(request=ConnectPlanRequest, result=ConnectPlan, summary="what connecting would mean"),
     "connect": Route(request=ConnectRequest, result=ConnectResult, work=True, summary="agree with a host"),

@@ -198,6 +198,11 @@ class Requests:
             self.on_accepted(decided)
         return decided
 
+    def turn_down(self, record: RequestRecord, reason: str) -> None:
+        """Reject a request, also one that was accepted and is not agreed on yet."""
+        rejected = replace(record, state=RequestState.REJECTED, reason=reason, offer=None)
+        self._state.put_request(replace(rejected, since_ms=self._clock.now_ms()))
+
     def offer(self, text: str, wish: Wish) -> RequestRecord:
         """Offer other terms to the owner whose waiting request `text` names; it is told when it asks again.
 
