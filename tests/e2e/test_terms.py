@@ -205,3 +205,26 @@ def test_a_host_retires_tells_its_owners_and_says_when_its_disk_is_free(world, t
     pair.owner.do("restore", "latest", "--target", str(tmp_path / "restored"))
     again = pair.host.do("host", "--retire").last
     assert again["owners"][0]["until"][:10] == retired["until"][:10], "asked again it only shows where it stands"
+
+
+def test_a_blocked_owner_can_still_restore_and_do_nothing_else(world, tmp_path):
+    pair = agree(world)
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "file").write_bytes(b"what matters" * 1000)
+    pair.owner.do("backup", str(data))
+    owner_id = pair.owner.peer_id()
+    blocked = pair.host.do("block", owner_id, "--reason", "went too far").last
+    assert (blocked["blocked"], blocked["reason"]) == (True, "went too far")
+    row = row_of(pair.host)
+    assert (row["blocked"], row["reason"], row["trust"]) == (True, "went too far", 0)
+    assert row["ends"]
+    (data / "more").write_bytes(os.urandom(30_000_000))
+    refused = pair.owner.run("backup", str(data))
+    assert refused.code == 13
+    pair.owner.do("restore", "latest", "--target", str(tmp_path / "restored"))
+    assert (below(tmp_path / "restored", data) / "file").read_bytes() == b"what matters" * 1000
+    pair.host.do("unblock", owner_id)
+    pair.host.do("peers", "renew", owner_id)
+    pair.owner.do("backup", str(data))
+    assert pair.host.run("unblock", owner_id).code == 2

@@ -62,8 +62,7 @@ def list_peers(ctx: typer.Context) -> int:
             )
             screen.line(f"{who}: {free} free now{say_later(row.next_free_bytes, row.next_free)}", hang=2)
     for row in rows:
-        if row.ends:
-            _tell_end(screen, row)
+        _tell_end(screen, row)
     if any(row.verified for row in rows):
         screen.line()
         screen.line("♥ = you compared id or safety words with the person", hang=4)
@@ -96,13 +95,16 @@ def set_peer(
 
 
 def _tell_end(screen: Screen, row: PeerRow) -> None:
+    """Show that an agreement ends, and that a peer is blocked."""
     name, until = escape_line(row.alias) or shorten_id(row.peer_id), format_moment(row.ends)[:10]
-    if row.ended_by_us:
+    if row.ends and row.ended_by_us:
         back = f"`backup-peer peers renew {name}` takes it back"
-        what = f"you ended the agreement; all is kept until {until} at least; {back}"
-    else:
-        what = f"it ends the agreement; all is kept until {until} at least"
-    screen.line(f"{name}: {what}", hang=2)
+        screen.line(f"{name}: you ended the agreement; all is kept until {until} at least; {back}", hang=2)
+    elif row.ends:
+        screen.line(f"{name}: it ends the agreement; all is kept until {until} at least", hang=2)
+    if row.blocked:
+        why = f": {escape_line(row.reason)}" if row.reason else ""
+        screen.line(f"{name}: blocked{why}", hang=2)
 
 
 def _show_words(screen: Screen, row: PeerRow) -> None:

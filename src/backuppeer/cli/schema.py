@@ -28,6 +28,7 @@ from backuppeer.control.api import (
     StatusResult,
     StopResult,
 )
+from backuppeer.control.blocking import BlockResult
 from backuppeer.control.checking import CheckResult, RepairResult
 from backuppeer.control.ending import EndResult, RetireResult
 from backuppeer.control.events import (
@@ -180,6 +181,8 @@ LINES: Final[dict[str, tuple[Any, Mapping[str, type]]]] = {
     "peers set": (PeerRow, {}),
     "peers undelete": (UndeleteResult, _WORK),
     "peers undelete --list": (UndeletePlan, _WORK),
+    "block": (BlockResult, {}),
+    "unblock": (BlockResult, {}),
     "peers end": (EndResult, {}),
     "peers resize": (TermsResult, _WORK),
     "peers renew": (TermsResult, _WORK),

@@ -21,6 +21,7 @@ import structlog
 from backuppeer import __version__
 from backuppeer.agent.agent import Agent, HostSide, OwnerSide, Parts
 from backuppeer.agent.commands.amend import AmendCommands
+from backuppeer.agent.commands.blocking import BlockCommands
 from backuppeer.agent.commands.ending import EndCommands
 from backuppeer.agent.commands.home import HomeCommands
 from backuppeer.agent.commands.host import HostCommands
@@ -178,9 +179,12 @@ def _make_mount_handlers(mount: MountCommands) -> dict[str, Handler]:
     }
 
 
-def _make_terms_handlers(terms: TermsCommands, ends: EndCommands, retire: RetireCommands) -> dict[str, Handler]:
+def _make_terms_handlers(
+    terms: TermsCommands, ends: EndCommands, *, retire: RetireCommands, block: BlockCommands
+) -> dict[str, Handler]:
     mine: dict[str, Handler] = {"peers/end/plan": ends.plan, "peers/end": ends.end}
     mine |= {"host/retire/plan": retire.plan, "host/retire": retire.retire}
+    mine |= {"block": block.block, "unblock": block.unblock}
     return mine | {"peers/resize": terms.resize, "peers/renew": terms.renew, "requests/offer": terms.offer}
 
 
@@ -189,7 +193,9 @@ def _make_further_handlers(agent: Agent, host: HostCommands) -> dict[str, Handle
     mine: dict[str, Handler] = {"peers/deleted": undelete.list_all, "peers/undelete": undelete.undelete}
     mine |= _make_take_over_handlers(TakeOverCommands(agent))
     ends = EndCommands(agent)
-    mine |= _make_terms_handlers(TermsCommands(agent, host, ends), ends, RetireCommands(agent, ends))
+    mine |= _make_terms_handlers(
+        TermsCommands(agent, host, ends), ends, retire=RetireCommands(agent, ends), block=BlockCommands(agent, ends)
+    )
     return mine | _make_mount_handlers(MountCommands(agent))
 
 

@@ -108,6 +108,9 @@ class PeerRow(msgspec.Struct, kw_only=True):
     ends: str = ""
     ended_by_us: bool = False
     """If notice was given: until when all is kept at least, and whether it was ours."""
+    blocked: bool = False
+    reason: str = ""
+    """Whether this home's person blocked it, and why, in their words."""
 
 
 class SessionRow(msgspec.Struct, kw_only=True):

@@ -42,6 +42,7 @@ from backuppeer.control.api import (
     StatusResult,
     StopResult,
 )
+from backuppeer.control.blocking import BlockRequest, BlockResult
 from backuppeer.control.checking import CheckRequest, CheckResult, RepairRequest, RepairResult
 from backuppeer.control.ending import EndPlan, EndRequest, EndResult, RetirePlan, RetireRequest, RetireResult
 from backuppeer.control.inspection import (
@@ -103,6 +104,8 @@ ROUTES: dict[str, Route] = {
     "peers/end": Route(request=EndRequest, result=EndResult, summary="end an agreement with notice"),
     "peers/resize": Route(request=ResizeRequest, result=TermsResult, work=True, summary="agree on another size"),
     "peers/renew": Route(request=RenewRequest, result=TermsResult, work=True, summary="agree on a longer term"),
+    "block": Route(request=BlockRequest, result=BlockResult, summary="take nothing new from a peer"),
+    "unblock": Route(request=PeerRequest, result=BlockResult, summary="take a block back"),
     "sessions": Route(request=Nothing, result=list[SessionRow], summary="open sessions"),
     "disconnect": Route(request=PeerRequest, result=DisconnectResult, summary="close a session gracefully"),
     "browse": Route(request=BrowseRequest, result=list[BrowseRow], summary="hosts on offer"),

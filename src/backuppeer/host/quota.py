@@ -55,6 +55,13 @@ class _Account:
     packs: int = 0
     reserved_packs: int = 0
     agreed: bool = False
+    frozen_bytes: int | None = None
+    """What was taken when nothing new was to be taken any more; None: new packs are welcome."""
+
+    @property
+    def room_bytes(self) -> int:
+        most = self.limit_bytes if self.frozen_bytes is None else min(self.limit_bytes, self.frozen_bytes)
+        return most - self.taken_bytes
 
     @property
     def taken_bytes(self) -> int:
@@ -143,6 +150,12 @@ class Quota:
             account = self._accounts.setdefault(agreement, _Account())
             account.limit_bytes, account.agreed = size_bytes, True
 
+    def freeze(self, agreement: AgreementId, *, is_frozen: bool) -> None:
+        """Take no new packs under an agreement but the reserve for lists, which its owner needs to forget; or again."""
+        with self._lock:
+            account = self._accounts.setdefault(agreement, _Account())
+            account.frozen_bytes = account.taken_bytes if is_frozen else None
+
     def drop_limit(self, agreement: AgreementId) -> None:
         """Forget an agreement that came to nothing; what it stored, if anything, keeps counting."""
         with self._lock:
@@ -166,7 +179,7 @@ class Quota:
         extra_bytes, extra_packs = (LIST_RESERVE_BYTES, LIST_RESERVE_PACKS) if is_list else (0, 0)
         with self._lock:
             account = self._account(agreement)
-            room = account.limit_bytes - account.taken_bytes
+            room = account.room_bytes
             if size_bytes > room + extra_bytes:
                 raise _refusal("the agreement is full", room, self.later(agreement))
             if account.packs + account.reserved_packs >= account.pack_limit + extra_packs:
@@ -219,7 +232,7 @@ class Quota:
         """
         with self._lock:
             account = self._account(agreement)
-            free = min(account.limit_bytes - account.taken_bytes, self._shared_room())
+            free = min(account.room_bytes, self._shared_room())
             return Usage(
                 size_bytes=account.limit_bytes,
                 used_bytes=account.used_bytes,

@@ -67,6 +67,8 @@ KNOWN_OWNER_BYTES: Final = PACK_MIN_BYTES
 UNASKED_AGREEMENTS: Final = 256
 """Agreements, promised ones included, that `--accept all` or `trusted` makes without a person: each is a folder."""
 PENDING_REQUESTS: Final = 64
+BLOCK_REASON_CHARS: Final = 200
+"""Words of our own person about a peer, shown in `peers`."""
 REQUEST_KEPT_S: Final = 7 * 86400
 REQUEST_SETTLED_SHOWN_S: Final = 86400
 """How long `requests` shows what was settled: long enough to be seen, short enough not to hide what waits."""

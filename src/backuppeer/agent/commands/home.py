@@ -163,6 +163,8 @@ class HomeCommands:
             until=format_time(end_ms(terms)) if terms else "",
             revision=terms.revision if terms else 0,
             **describe_end(self._agent, record.peer),
+            blocked=record.peer in self._parts.state.blocks,
+            reason=self._parts.state.blocks.reason(record.peer) or "",
         )
 
     def _session_row(self, session: Session) -> SessionRow:

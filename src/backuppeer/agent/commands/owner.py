@@ -52,7 +52,7 @@ from backuppeer.control.api import (
 from backuppeer.control.inflow import Inflow
 from backuppeer.control.restoring import RestorePlan, RestoreRequest, RestoreResult
 from backuppeer.control.saving import BackupRequest, BackupResult, StreamRequest
-from backuppeer.errors import IntegrityFault, LocalError, NotFoundError, PeerUnreachable, UserError
+from backuppeer.errors import IntegrityFault, LocalError, NotFoundError, PeerUnreachable, RefusedError, UserError
 from backuppeer.ids import PeerId, SnapshotId, format_peer_id
 from backuppeer.limits import LOCK_DEFAULT_S, LS_ROWS, TERM_DEFAULT_S
 from backuppeer.repo.snapshot import Snapshot, find_newer
@@ -168,7 +168,10 @@ class OwnerCommands:
         return peer
 
     def _check_may_ask(self, peer: PeerId) -> None:
-        """Refuse to ask a host for space from a home that can't fill it, before its person is bothered."""
+        """Refuse to ask a host that is blocked, or from a home that can't fill it, before its person is bothered."""
+        if peer in self._parts.state.blocks:
+            name = name_of(self._parts.state, peer)
+            raise RefusedError(f"you blocked {name}", hint=f"`backup-peer unblock {name}` takes that back")
         if self._agent.owner.connecting.agreement_with(peer) is None:
             self._agent.owner.vault.check_writable()
 

@@ -16,6 +16,7 @@ from typing import Any, Final
 import structlog
 
 from backuppeer.agent.home.anchor import Anchor
+from backuppeer.agent.home.blocks import BLOCKS_SCHEMA, Blocks
 from backuppeer.agent.home.deeds import DEEDS_SCHEMA, Deeds
 from backuppeer.agent.home.records import (
     PEER_COLUMNS,
@@ -72,6 +73,7 @@ _SCRIPTS: Final = (
     # Agreements change and end (ADR 44). There was no way to revise one before: all that are kept are first revisions.
     f"""
     {DEEDS_SCHEMA}
+    {BLOCKS_SCHEMA}
     ALTER TABLE requests ADD COLUMN offer_bytes INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE requests ADD COLUMN offer_term_s INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE requests ADD COLUMN offer_lock_s INTEGER NOT NULL DEFAULT 0;
@@ -95,7 +97,7 @@ class State:
             if copy.suffix != ".bak":
                 copy.unlink()  # made by an earlier program: it holds keys of knocks, which must be gone after 48 h
         self._lock = threading.RLock()
-        self.deeds = Deeds(self._run, self._all)
+        self.deeds, self.blocks = Deeds(self._run, self._all), Blocks(self._run, self._all)
         self._anchor = Anchor(path.with_name(_ANCHOR_NAME))
         for key, value in self._all("SELECT key,value FROM settings"):
             if key in _ANCHORED:

@@ -79,7 +79,10 @@ class Requests:
         if is_partner:
             with bookkeeping("whereabouts"):
                 meet_at(self._state, owner, where.encode(), self._clock.now_ms())
-        if is_partner and knock.size_bytes == 0:
+        is_blocked = owner in self._state.blocks
+        if is_blocked and not is_partner:
+            raise RefusedError("nothing is on offer here")  # as to anybody: a block is nobody's business
+        if is_partner and (is_blocked or knock.size_bytes == 0):
             return Verdict.ACCEPTED
         try:
             return self._consider_wish(knock, offer, where)
@@ -292,6 +295,8 @@ class Requests:
 
         """
         owner = record.peer
+        if owner in self._state.blocks:
+            raise RefusedError("no more space is given here")
         self._state.drop_requests(record.since_ms - REQUEST_KEPT_S * 1000)
         is_auto = may_auto_accept(
             policy, is_friend=self._standing.is_friend(owner), has_agreement=self.is_partner(owner)
