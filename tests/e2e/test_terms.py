@@ -228,3 +228,32 @@ def test_a_blocked_owner_can_still_restore_and_do_nothing_else(world, tmp_path):
     pair.host.do("peers", "renew", owner_id)
     pair.owner.do("backup", str(data))
     assert pair.host.run("unblock", owner_id).code == 2
+
+
+def test_one_host_takes_the_place_of_another_after_a_kill_in_the_middle(world, tmp_path):
+    pair = agree(world)
+    data = tmp_path / "data"
+    data.mkdir()
+    for number in range(3):
+        (data / f"{number}").write_bytes(os.urandom(20_000_000))
+        pair.owner.do("backup", str(data), "--to", "alice")
+    bob, _ = world.peer("bob")
+    bob.do("host", "--storage", "1GB", "--accept", "all", "--detach", "--yes")
+    name = bob.peer_id()
+    wait_until(lambda: [r for r in pair.owner.do("browse").rows if r["peer_id"] == name], "bob's offer to be listed")
+    pair.owner.do("connect", name, "--storage", "500MB", "--name", "bob", "--yes", "--wait", "60s")
+    replacing = pair.owner.start("peers", "replace", "alice", "bob", "--yes")
+    replacing.wait_event("progress")
+    pair.owner.kill_agent()
+    assert replacing.wait().code != 0
+    rows = {row["alias"]: row for row in pair.owner.do("peers").rows}
+    assert rows["alice"]["ends"] == "", "nothing was ended"
+    done = pair.owner.do("peers", "replace", "alice", "bob", "--yes").last
+    assert (done["new"], done["told"]) == (name, True)
+    assert done["bytes"] > 60_000_000
+    pair.host.do("agent", "stop")
+    pair.owner.do("restore", "latest", "--target", str(tmp_path / "restored"))
+    assert (below(tmp_path / "restored", data) / "2").read_bytes() == (data / "2").read_bytes()
+    pair.owner.do("backup", str(data))
+    same = pair.owner.run("peers", "replace", "bob", "bob", "--yes")
+    assert same.code == 2

@@ -45,6 +45,7 @@ from backuppeer.control.events import (
 from backuppeer.control.inspection import DiffResult, DiffRow, DumpResult, DumpStart, FindRow, StatsResult
 from backuppeer.control.mounting import MountResult
 from backuppeer.control.pruning import PrunePlan, PruneResult
+from backuppeer.control.replacing import ReplaceResult
 from backuppeer.control.restoring import RemovalRow, RestorePlan, RestoreResult
 from backuppeer.control.saving import BackupResult
 from backuppeer.control.taking_over import TakeOverResult
@@ -183,6 +184,7 @@ LINES: Final[dict[str, tuple[Any, Mapping[str, type]]]] = {
     "peers undelete --list": (UndeletePlan, _WORK),
     "block": (BlockResult, {}),
     "unblock": (BlockResult, {}),
+    "peers replace": (ReplaceResult, _WORK),
     "peers end": (EndResult, {}),
     "peers resize": (TermsResult, _WORK),
     "peers renew": (TermsResult, _WORK),

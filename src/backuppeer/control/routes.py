@@ -69,6 +69,7 @@ from backuppeer.control.mounting import (
     MountResult,
 )
 from backuppeer.control.pruning import PrunePlan, PruneRequest, PruneResult
+from backuppeer.control.replacing import ReplaceRequest, ReplaceResult
 from backuppeer.control.restoring import RemovalRow, RestorePlan, RestoreRequest, RestoreResult
 from backuppeer.control.saving import BackupRequest, BackupResult, StreamRequest
 from backuppeer.control.taking_over import TakeOverPlan, TakeOverRequest, TakeOverResult
@@ -102,6 +103,9 @@ ROUTES: dict[str, Route] = {
     "peers/set": Route(request=PeerSetting, result=PeerRow, summary="record what a person knows of a peer"),
     "peers/end/plan": Route(request=EndRequest, result=EndPlan, summary="what ending an agreement would mean"),
     "peers/end": Route(request=EndRequest, result=EndResult, summary="end an agreement with notice"),
+    "peers/replace": Route(
+        request=ReplaceRequest, result=ReplaceResult, work=True, summary="all at another host, then end with the first"
+    ),
     "peers/resize": Route(request=ResizeRequest, result=TermsResult, work=True, summary="agree on another size"),
     "peers/renew": Route(request=RenewRequest, result=TermsResult, work=True, summary="agree on a longer term"),
     "block": Route(request=BlockRequest, result=BlockResult, summary="take nothing new from a peer"),

@@ -61,6 +61,10 @@ class Ending:
         self.plan(host)
         return await self._turn(host, ends=True)
 
+    async def end_once(self, host: PeerId) -> Ended:
+        """Give notice as `end`, unless it stands: then say where it is."""
+        return self._outcome(host) if self.is_ended_by_us(host) else await self._turn(host, ends=True)
+
     async def take_back(self, host: PeerId) -> Ended:
         """Take own notices to a host back.
 
