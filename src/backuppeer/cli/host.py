@@ -68,10 +68,8 @@ def host(  # noqa: PLR0913 - one parameter per option
 ) -> int:
     """Show the terms, ask, offer, then show what happens."""
     context = context_of(ctx)
-    if stop:
-        return _withdraw(context)
-    if retire:
-        return retiring.retire(context)
+    if stop or retire:
+        return retiring.retire(context) if retire else _withdraw(context)
     _check(storage, accept)
     request = HostRequest(
         servers=context.servers(),
