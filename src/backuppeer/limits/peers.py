@@ -15,6 +15,12 @@ PACKS_PER_GIB: Final = 4096
 """Blob-count quota: no agreement fills the catalogue with minimal packs."""
 AGREEMENT_PACKS_MIN: Final = 64
 """Packs that even the smallest agreement may hold."""
+STORE_RATE_S: Final = 86400.0
+STORE_RATE_FACTOR: Final = 4
+STORE_RATE_LEAST_BYTES: Final = 1 * GIB
+STORE_RATE_LEAST_PACKS: Final = 4096
+"""Within a day an agreement takes so many times its size, or packs, and these, be it that room was made in between:
+whoever stores, withdraws and stores again must not wear out a disk. A backup that broke off twice is below that."""
 AGREEMENTS_PER_OWNER: Final = 16
 """No owner fills the host's folder of agreements; as many as fit into one Hello."""
 TERM_ROUND_S: Final = 86400
