@@ -1,9 +1,12 @@
 import msgspec
 import pytest
 
+from backuppeer.cli.host import describe_request
+from backuppeer.cli.screen import Screen
 from backuppeer.control.terms import TermsResult
 from backuppeer.errors import PendingError, RefusedError
 from cli.rows import CONNECTED, PENDING, PLAN, ask, run
+from cli.terminal import FakePipe
 from control.dummy import PEER, given, telling
 
 AGREED = TermsResult(
@@ -125,3 +128,14 @@ def test_neither_yes_nor_a_no_takes_other_terms_and_the_hint_names_them(capsys, 
     code = run(capsys, "connect", "alice", "--storage", "10GB", *words)[0]
     assert code == 13
     assert [asked[0] for asked in changing.asked] == [10**10]
+
+
+def test_the_view_of_host_says_what_a_request_would_change(agent):
+    del agent
+    pipe = FakePipe()
+    growing = msgspec.structs.replace(
+        PENDING, now_bytes=10**9, now_until="2027-01-01T12:00:00Z", until="2028-01-01T12:00:00Z"
+    )
+    said = " ".join(describe_request(Screen((pipe, pipe, pipe), json=False, yes=False), growing))
+    assert "asks for 10 GB, instead of the 1 GB until 2027-01-01 that you agreed on" in said
+    assert "kept until 2028-01-01" in said

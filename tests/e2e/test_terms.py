@@ -40,6 +40,12 @@ def test_an_agreement_grows_with_the_hosts_yes_shrinks_without_and_is_renewed(wo
     assert (done.code, done.last["quota_bytes"], done.last["revision"]) == (0, 600 * 10**6, 2)
     assert both_see(pair, 600 * 10**6)
 
+    mine = json.loads(pair.owner.do("peers", "show", "alice").stdout)
+    theirs = json.loads(pair.host.do("peers", "show", pair.owner.peer_id()).stdout)
+    assert (mine["here"], theirs["there"]) == (None, None)
+    assert mine["there"]["agreed_bytes"] == theirs["here"]["agreed_bytes"] == 600 * 10**6
+    assert mine["owed_bytes"] == -theirs["owed_bytes"] < 0
+
     shrunk = pair.owner.do("peers", "resize", "alice", "100MB").last
     assert (shrunk["quota_bytes"], shrunk["revision"]) == (100 * 10**6, 3)
     assert both_see(pair, 100 * 10**6)

@@ -182,12 +182,12 @@ class Agent:
         return not self.owner.connecting.is_host(peer) and self.host.premises.is_newcomer(peer)
 
     async def _agree(self, session: Session) -> None:
-        try:
-            await self.owner.connecting.agree(session)
-            await self.owner.revising.settle(session)
-            await self.owner.ending.tell(session)
-        except BackupPeerError as exc:
-            _log.info("no agreement yet", reason=exc.message[:200])
+        owner = self.owner
+        for step in (owner.connecting.agree, owner.revising.settle, owner.ending.tell):
+            try:
+                await step(session)
+            except BackupPeerError as exc:  # a no to one of them says nothing of the others
+                _log.info("nothing agreed on", reason=exc.message[:200])
 
     async def _see_off(self, session: Session) -> None:
         """Note when a session was over, also when it is this agent that ends: its peer was there until then."""

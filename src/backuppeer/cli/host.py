@@ -234,9 +234,14 @@ class _HostView:
 def describe_request(screen: Screen, asked: PendingRequest) -> list[str]:
     """Return what a person must see of a request before answering it."""
     called, size = name_peer(asked.peer_id, asked.alias), format_size(asked.storage_bytes)
-    terms = f"kept for {format_duration(asked.term_s)}, lock {format_duration(asked.lock_s)}"
+    kept = (
+        f"kept until {format_moment(asked.until)[:10]}" if asked.until else f"kept for {format_duration(asked.term_s)}"
+    )
+    terms = f"{kept}, lock {format_duration(asked.lock_s)}"
+    now = f"{format_size(asked.now_bytes)} until {format_moment(asked.now_until)[:10]}"
+    instead = f", instead of the {now} that you agreed on" if asked.now_bytes else ""
     return [
-        f"{screen.paint('request', BOLD)} {shorten_request(asked.request_id)}: {called} asks for {size}",
+        f"{screen.paint('request', BOLD)} {shorten_request(asked.request_id)}: {called} asks for {size}{instead}",
         f"  full id       {escape_line(asked.peer_id)}",
         f"  safety words  {screen.paint(escape_line(asked.safety_words), BOLD)}",
         f"{'':<16}the other screen must show the same words: compare them before you say yes",

@@ -4,7 +4,7 @@ from typing import Annotated, Final
 
 import typer
 
-from backuppeer.cli import ending, replacing, terms, undelete
+from backuppeer.cli import ending, replacing, showing, terms, undelete
 from backuppeer.cli.context import context_of
 from backuppeer.cli.render import Column, escape_line, format_moment, name_peer, say_later, shorten_id
 from backuppeer.cli.screen import Screen
@@ -33,6 +33,7 @@ def add_to(app: typer.Typer) -> None:
     group.command(name="resize", help=terms.RESIZE_HELP)(terms.resize)
     group.command(name="renew", help=terms.RENEW_HELP)(terms.renew)
     group.command(name="end", help=ending.HELP)(ending.end)
+    group.command(name="show", help=showing.HELP)(showing.show)
     group.command(name="replace", help=replacing.HELP)(replacing.replace)
     group.command(name="undelete", help=undelete.HELP)(undelete.undelete)
     app.add_typer(group, name="peers")

@@ -48,6 +48,7 @@ from backuppeer.control.pruning import PrunePlan, PruneResult
 from backuppeer.control.replacing import ReplaceResult
 from backuppeer.control.restoring import RemovalRow, RestorePlan, RestoreResult
 from backuppeer.control.saving import BackupResult
+from backuppeer.control.showing import PeerAccount
 from backuppeer.control.taking_over import TakeOverResult
 from backuppeer.control.terms import TermsResult
 from backuppeer.control.undeleting import UndeletePlan, UndeleteResult
@@ -145,6 +146,7 @@ VALUES: Final[dict[str, Any]] = {
     "requests list": list[PendingRequest],
     "peers": list[PeerRow],
     "peers list": list[PeerRow],
+    "peers show": PeerAccount,
     "sessions": list[SessionRow],
     "snapshots": list[SnapshotRow],
     "backup sets": list[SetRow],

@@ -32,6 +32,7 @@ from backuppeer.agent.commands.owner import OwnerCommands
 from backuppeer.agent.commands.prune import PruneCommands
 from backuppeer.agent.commands.replacing import ReplaceCommands
 from backuppeer.agent.commands.retiring import RetireCommands
+from backuppeer.agent.commands.showing import ShowCommands
 from backuppeer.agent.commands.take_over import TakeOverCommands
 from backuppeer.agent.commands.terms import TermsCommands
 from backuppeer.agent.commands.undelete import UndeleteCommands
@@ -194,7 +195,7 @@ def _make_further_handlers(agent: Agent, host: HostCommands) -> dict[str, Handle
     mine: dict[str, Handler] = {"peers/deleted": undelete.list_all, "peers/undelete": undelete.undelete}
     mine |= _make_take_over_handlers(TakeOverCommands(agent))
     ends = EndCommands(agent)
-    mine["peers/replace"] = ReplaceCommands(agent).replace
+    mine |= {"peers/replace": ReplaceCommands(agent).replace, "peers/show": ShowCommands(agent).show}
     mine |= _make_terms_handlers(
         TermsCommands(agent, host, ends), ends, retire=RetireCommands(agent, ends), block=BlockCommands(agent, ends)
     )

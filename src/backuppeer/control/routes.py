@@ -72,6 +72,7 @@ from backuppeer.control.pruning import PrunePlan, PruneRequest, PruneResult
 from backuppeer.control.replacing import ReplaceRequest, ReplaceResult
 from backuppeer.control.restoring import RemovalRow, RestorePlan, RestoreRequest, RestoreResult
 from backuppeer.control.saving import BackupRequest, BackupResult, StreamRequest
+from backuppeer.control.showing import PeerAccount
 from backuppeer.control.taking_over import TakeOverPlan, TakeOverRequest, TakeOverResult
 from backuppeer.control.terms import OfferRequest, RenewRequest, ResizeRequest, TermsResult
 from backuppeer.control.undeleting import UndeletePlan, UndeleteRequest, UndeleteResult
@@ -103,6 +104,7 @@ ROUTES: dict[str, Route] = {
     "peers/set": Route(request=PeerSetting, result=PeerRow, summary="record what a person knows of a peer"),
     "peers/end/plan": Route(request=EndRequest, result=EndPlan, summary="what ending an agreement would mean"),
     "peers/end": Route(request=EndRequest, result=EndResult, summary="end an agreement with notice"),
+    "peers/show": Route(request=PeerRequest, result=PeerAccount, summary="the account with one peer"),
     "peers/replace": Route(
         request=ReplaceRequest, result=ReplaceResult, work=True, summary="all at another host, then end with the first"
     ),

@@ -48,12 +48,23 @@ class End(TypedDict, total=False):
 
 
 def describe_end(agent: Agent, peer: PeerId) -> End:
-    """Return until when all is kept under an agreement that ends; nothing of one that goes on."""
+    """Return until when all is kept under an agreement that ends, where the peer is our host, or else our owner."""
+    return end_at(agent, peer) or end_for(agent, peer)
+
+
+def end_at(agent: Agent, peer: PeerId) -> End:
+    """Return until when a host keeps all under an agreement that ends; nothing of one that goes on."""
     parts = agent.parts
     for agreement, host, _ in parts.state.agreements():
         ending = parts.state.deeds.ending(agreement) if host == peer else None
         if ending is not None:
             return End(ends=format_time(ending.until_ms), ended_by_us=ending.notice.party != peer)
+    return End()
+
+
+def end_for(agent: Agent, peer: PeerId) -> End:
+    """Return until when we keep all of an owner under an agreement that ends; nothing of one that goes on."""
+    parts = agent.parts
     for lease in agent.host.premises.leases_of(peer):
         notices = agent.host.premises.open().notices
         left_s = notices.left_s(lease.agreement)
