@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from agent.houses import HostHouse, OwnerHouse
 from agent.parties import Party, Serve, running
 from backuppeer.agent.host.serving import Serving
+from backuppeer.agent.host.terms import TermsDesk
 from backuppeer.agent.peers.session import Session
 from backuppeer.clock import SystemClock
 from backuppeer.ids import AgreementId, StoredId
@@ -39,8 +40,9 @@ class Link:
 async def hosted(house: HostHouse, owner: OwnerHouse, *, serve: Serve | None = None) -> AsyncIterator[Link]:
     """Join an owner and a host; `serve` replaces the honest host's answers."""
     network = Network()
-    honest = Serving(house.premises, house.requests.consider_proposal, house.standing.blame).serve
+    honest = Serving(house.premises, house.revising.consider, house.standing.blame)
+    honest.on_terms = TermsDesk(house.revising, house.ending).answer
     near = Party(network, 1, identity=owner.keys.identity, clock=SystemClock())
-    far = Party(network, 2, identity=house.identity, clock=SystemClock(), serve=serve or honest)
+    far = Party(network, 2, identity=house.identity, clock=SystemClock(), serve=serve or honest.serve)
     async with running(near, far):
         yield Link(near, far, await near.dial(far))

@@ -6,8 +6,11 @@ from agent.loops import SetClock
 from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.keyring import create_identity, load_keys
 from backuppeer.agent.home.state import State
+from backuppeer.agent.host.ending import Ending
 from backuppeer.agent.host.premises import Premises
 from backuppeer.agent.host.requests import Requests
+from backuppeer.agent.host.revising import Revising
+from backuppeer.agent.host.sweeping import Sweeping
 from backuppeer.agent.owner.repository import Repository
 from backuppeer.agent.peers.offers import Offer
 from backuppeer.agent.peers.partners import Partner
@@ -46,6 +49,9 @@ class HostHouse:
         self.premises.establish(folder / "store", offered_bytes)
         self.standing = Standing(self.state, self.evidence, self.clock)
         self.requests = Requests(self.state, self.premises, self.standing, self.clock, identity=self.identity)
+        self.revising = Revising(self.state, self.premises, self.requests, self.clock, identity=self.identity)
+        self.ending = Ending(self.state, self.premises, self.clock, identity=self.identity)
+        self.sweeping = Sweeping(self.premises, self.clock)
         self.shown = []
         self.requests.on_request = self.shown.append
 

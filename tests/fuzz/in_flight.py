@@ -24,6 +24,7 @@ from backuppeer.files.ignore import Patterns, anywhere, read_lines
 from backuppeer.host import heads, kept
 from backuppeer.host.hold import Asked, Measure
 from backuppeer.host.losses import split_report
+from backuppeer.host.notice_file import split_notice
 from backuppeer.host.removal_file import join_removal, split_removal
 from backuppeer.ids import AgreementId, PeerId, StoredId, TransportId, format_peer_id, parse_peer_id
 from backuppeer.limits import FRAME_BYTES, HANDSHAKE_FRAME_BYTES, WORKER_FRAME_BYTES
@@ -32,6 +33,7 @@ from backuppeer.proof.audits import AuditAnswer, AuditChallenge
 from backuppeer.proof.charges import pack_charge, pack_rebuttal, unpack_charge, unpack_rebuttal
 from backuppeer.proof.custody import HeadHeld, LossReport, StoreAck
 from backuppeer.proof.misbehaviour import judge
+from backuppeer.proof.notices import Notice
 from backuppeer.proof.removals import PackDelete, PackRevive, PackWithdraw, open_removal
 from backuppeer.proof.writer import verify_head
 from backuppeer.signaling import knock, listing, messages, note
@@ -58,6 +60,7 @@ KINDS = (
     AuditAnswer,
     LossReport,
     HeadHeld,
+    Notice,
 )
 COURT = Court()
 OWNER = HomeKeys(derive_working(bytes(32), 1), OTHER.public, OTHER, OTHER, bytes(32), b"", None)
@@ -98,6 +101,7 @@ def read_removal(data: bytes) -> None:
     for magic in (kept.PLAIN_MAGIC, kept.GRANTED_MAGIC, b"BPREM03\n"):
         _ignoring_values(split_removal, magic + data, 1)
     _ignoring_values(split_report, b"BPLOSS1\n" + data)
+    _ignoring_values(split_notice, b"BPNOTE01\n" + data)
     kind = {1: PackRevive, 2: PackWithdraw}.get(data[0] if data else 0, PackDelete)
     packs = [StoredId(bytes([number]) * 32) for number in range(data[1] if data[1:] else 0)]
     blob = data[2:]

@@ -16,6 +16,7 @@ from backuppeer.crypto.words import encode_words
 from backuppeer.host import heads
 from backuppeer.ids import AgreementId, BlobId, LogicalId, PeerId, RepositoryId, SnapshotId, StoredId, format_peer_id
 from backuppeer.proof.charges import Rebuttal, pack_charge, pack_rebuttal
+from backuppeer.proof.notices import sign_notice
 from backuppeer.proof.removals import PackDelete, PackRevive, PackWithdraw, sign_removal
 from backuppeer.proof.statements import (
     Agreement,
@@ -36,7 +37,7 @@ from backuppeer.repo.snapshot import encode_snapshot
 from backuppeer.repo.tree import EntryKind, encode_pieces
 from backuppeer.signaling import knock, listing, note
 from backuppeer.signaling import messages as said
-from backuppeer.wire import auditing, recovering
+from backuppeer.wire import auditing, recovering, terms
 from backuppeer.wire import messages as wire
 from backuppeer.wire.codec import encode
 from fuzz.in_flight import ASKED, COURT, ENVELOPE, KEY, KINDS, NOW_MS, OTHER, TRUE_CHARGES
@@ -116,6 +117,7 @@ def _statements():
         (2, world.head(1)),
         (2, world.head(2, world.head(1))),
         (4, binding),
+        (13, sign_notice(AgreementId(b"a" * 16), KEY, last=0, time_ms=NOW_MS)),
     ):
         blob = signed[4 : 4 + int.from_bytes(signed[:4], "big")]
         yield bytes([kind]) + signed
@@ -131,7 +133,7 @@ def _statements():
         (COURT.ack(), COURT.challenge(), COURT.lie(b"\0\0\0\1x", LIE), COURT.loss(), COURT.held()), 8
     ):
         yield bytes([number]) + signed[4 : 4 + int.from_bytes(signed[:4], "big")]
-    assert len(KINDS) == 13
+    assert len(KINDS) == 14
 
 
 def _charges():
@@ -168,6 +170,9 @@ def _wires():
         auditing.AskAudit(agreement=agreement, signed=b"s"),
         auditing.GetLosses(agreement=agreement),
         recovering.GiveSlot(agreement=agreement, seed=bytes(32), key=bytes(1216), servers=("wss://a.example",)),
+        terms.GetTerms(agreement=agreement),
+        terms.PutTerms(agreement=agreement, signed=b"s"),
+        terms.GiveNotice(agreement=agreement, signed=b"s"),
     ]
     yield from (b"\3" + encode(message) for message in asked)
     answered = [
@@ -182,6 +187,9 @@ def _wires():
         wire.DeletedList(packs=(wire.DeletedRow(stored, 9, 60),), more=True),
         auditing.Acked(signed=b"s", packs=(stored,)),
         auditing.Audited(signed=b"s", shown=(auditing.ShownRow(9, (bytes(32),)),)),
+        terms.TermsAre(revisions=(b"s",), notices=(b"n",), left_s=9),
+        terms.TermsPut(revision=2),
+        terms.NoticeTaken(left_s=9),
         auditing.Losses(reports=(auditing.LossRow(1, b"s", (stored,)),)),
         recovering.SlotKept(),
     ]

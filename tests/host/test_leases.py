@@ -4,10 +4,10 @@ import pytest
 
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import AuthenticationFault, NotFoundError, PeerFault, ProtocolViolation, RefusedError
-from backuppeer.host import leases
 from backuppeer.host.store import open_store
 from backuppeer.ids import PeerId
 from backuppeer.limits import AGREEMENTS_PER_OWNER, KIB, MIB, STATEMENT_BYTES
+from backuppeer.proof import revisions
 from backuppeer.proof.statements import Agreement, peek_statement, sign_statement
 from host.host_world import agreement_id, put_pack
 
@@ -108,7 +108,7 @@ def test_an_owner_has_only_so_many_agreements(store, world) -> None:
 
 
 def test_an_agreement_is_revised_only_so_often(store, world, monkeypatch) -> None:
-    monkeypatch.setattr(leases, "AGREEMENT_REVISIONS", 3)
+    monkeypatch.setattr(revisions, "AGREEMENT_REVISIONS", 3)
     signed = b""
     for revision in (1, 2, 3):
         signed = world.agree(after=signed, revision=revision)

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backuppeer.errors import NotFoundError, RefusedError
+from backuppeer.host import quota as quota_module
 from backuppeer.host import store as store_module
 from backuppeer.host.quota import Quota, Reservation, format_size, leaves_bytes
 from backuppeer.host.store import create_store, open_store
@@ -188,3 +189,51 @@ def test_sizes_are_told_in_words() -> None:
         "9000.0 TB",
     ]
     assert [leaves_bytes(n) for n in (1, 16 * KIB, 16 * KIB + 1)] == [32, 32, 64]
+
+
+# --- the rate
+def churn(quota: Quota, size: int = 1 * MIB, times: int = 10**6) -> int:
+    """Store and erase again until that is refused; return how often it was taken."""
+    for turn in range(times):
+        try:
+            quota.reserve(A, size).commit()
+        except RefusedError:
+            return turn
+        quota.release(A, size, packs=1)
+    return times
+
+
+def test_who_stores_and_erases_again_and_again_wears_out_no_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quota_module, "STORE_RATE_LEAST_BYTES", 3 * MIB)
+    quota, now = make_quota(limit=2 * MIB), [0.0]
+    quota.now_s = lambda: now[0]
+    assert churn(quota) == 4 * 2 + 3
+    now[0] += quota_module.STORE_RATE_S - 1
+    with pytest.raises(RefusedError, match=r"11 packs of 11\.5 MB within a day, its most; more in 1 h"):
+        quota.reserve(A, 1 * MIB)
+    quota.reserve(A, 1 * MIB, is_list=True).release()
+    now[0] += 1
+    assert churn(quota) == 4 * 2 + 3
+
+
+def test_endless_tiny_packs_are_refused_by_their_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quota_module, "STORE_RATE_LEAST_PACKS", 5)
+    quota = make_quota()
+    quota.now_s = lambda: 0.0
+    assert churn(quota, size=1) == 4 * AGREEMENT_PACKS_MIN + 5
+
+
+def test_what_is_given_up_before_it_is_durable_counts_in_no_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quota_module, "STORE_RATE_LEAST_BYTES", 0)
+    quota = make_quota(limit=1 * MIB)
+    quota.now_s = lambda: 0.0
+    for _ in range(100):
+        quota.reserve(A, 1 * MIB).release()
+    assert churn(quota) == 4
+
+
+def test_all_that_was_agreed_fits_into_the_first_day() -> None:
+    quota = make_quota(limit=64 * MIB)
+    for _ in range(AGREEMENT_PACKS_MIN):
+        quota.reserve(A, 1 * MIB).commit()
+    assert quota.usage(A).free_bytes == 0

@@ -15,6 +15,7 @@ from backuppeer.errors import AuthenticationFault, LocalError, PeerFault, Protoc
 from backuppeer.limits import STATEMENT_BYTES
 from backuppeer.proof.audits import AuditAnswer, AuditChallenge
 from backuppeer.proof.custody import HeadHeld, LossReport, StoreAck
+from backuppeer.proof.notices import Notice
 from backuppeer.proof.removals import PackDelete, PackRevive, PackWithdraw
 from backuppeer.proof.statements import (
     ZERO_HASH,
@@ -38,7 +39,7 @@ from backuppeer.proof.statements import (
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "statements.json").read_text())["statements"]
 _KINDS = (
     *(WriterGrant, Agreement, Head, HeadReceipt, TransportBinding, PackDelete, PackRevive, PackWithdraw),
-    *(StoreAck, AuditChallenge, AuditAnswer, LossReport, HeadHeld),
+    *(StoreAck, AuditChallenge, AuditAnswer, LossReport, HeadHeld, Notice),
 )
 KINDS = {kind.__struct_config__.tag: kind for kind in _KINDS}
 OWNER, HOST, OTHER = (SigningKey.from_seed(bytes([n]) * 32) for n in (1, 2, 3))
@@ -146,6 +147,8 @@ def test_one_more_signature_beside_a_request_about_packs_is_over_the_same_messag
 
 def reference_encode(value: object) -> bytes:
     """The few msgpack forms of a statement, each the shortest."""
+    if isinstance(value, bool):
+        return b"\xc3" if value else b"\xc2"
     if isinstance(value, int):
         if value < 128:
             return bytes([value])

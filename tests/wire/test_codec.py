@@ -15,6 +15,7 @@ from backuppeer.wire import fields as f
 from backuppeer.wire import messages as m
 from backuppeer.wire import numbers
 from backuppeer.wire import recovering as r
+from backuppeer.wire import terms as t
 from backuppeer.wire.codec import Frame, FrameReader, UnknownMessage, decode, encode
 
 ID16, ID32, SIG = bytes(16), bytes(32), bytes(64)
@@ -31,7 +32,7 @@ EXAMPLES = [
     m.LaneOffer(port=65535, certificate=b"c", token=ID32),
     m.ProposeAgreement(signed=b"s"),
     m.Agreed(signed=b"s"),
-    m.Pending(),
+    m.Pending(size_bytes=1, term_s=2, lock_s=3),
     m.Refused(code=2, message="full", hint="ask less", free_bytes=9),
     m.PutPack(agreement=ID16, stored=ID32, size=1, is_list=True),
     m.Proceed(),
@@ -62,6 +63,12 @@ EXAMPLES = [
     a.Losses(reports=(a.LossRow(4, b"s", (ID32,)),), more=True),
     r.GiveSlot(agreement=ID16, seed=ID32, key=bytes(1216), servers=("wss://a.example",)),
     r.SlotKept(),
+    t.GetTerms(agreement=ID16, after=3),
+    t.TermsAre(revisions=(b"r", b"s"), more=True, notices=(b"n",), left_s=5),
+    t.PutTerms(agreement=ID16, signed=b"s"),
+    t.TermsPut(revision=2),
+    t.GiveNotice(agreement=ID16, signed=b"s", device_sig=SIG, left_s=5),
+    t.NoticeTaken(left_s=5),
 ]
 
 
@@ -92,6 +99,7 @@ def test_the_numbers_are_those_of_the_specification():
         37: "ListDeleted", 38: "DeletedList", 39: "WithdrawPacks", 40: "Withdrawn",
         41: "AckPacks", 42: "Acked", 43: "AskAudit", 44: "Audited", 45: "GetLosses", 46: "Losses",
         53: "GiveSlot", 54: "SlotKept",
+        47: "GetTerms", 48: "TermsAre", 49: "PutTerms", 50: "TermsPut", 51: "GiveNotice", 52: "NoticeTaken",
     }  # fmt: skip
 
 
@@ -173,6 +181,9 @@ def test_every_field_of_variable_size_has_a_cap():
         (r.GiveSlot, {"agreement": ID16, "seed": ID32, "key": bytes(1216), "servers": ["x" * 257]}),
         (r.GiveSlot, {"agreement": ID16, "seed": ID32, "key": bytes(1215)}),
         (r.GiveSlot, {"agreement": ID16, "seed": ID32, "key": bytes(1217)}),
+        (t.TermsAre, {"revisions": [b""] * (limits.TERMS_PAGE + 1)}),
+        (t.TermsAre, {"notices": [b""] * 3}),
+        (t.GiveNotice, {"agreement": ID16, "signed": b"", "device_sig": bytes(65)}),
         (m.Challenge, {"nonce": bytes(33)}),
         (m.Goodbye, {"reason": 256}),
         (m.Ping, {"number": -1}),
@@ -182,6 +193,11 @@ def test_every_field_of_variable_size_has_a_cap():
 def test_fields_over_their_cap_are_protocol_violations(kind, fields):
     with pytest.raises(ProtocolViolation):
         decode(Frame(numbers.NUMBERS[kind], msgspec.msgpack.encode(fields)))
+
+
+def test_a_host_of_before_offers_nothing_instead_and_an_owner_of_before_just_waits():
+    assert decode(Frame(numbers.NUMBERS[m.Pending], msgspec.msgpack.encode({}))) == m.Pending()
+    assert m.Pending().size_bytes == 0
 
 
 def test_a_host_of_before_tells_nothing_of_what_is_erased_next_and_doubles_no_hold():

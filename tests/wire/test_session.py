@@ -8,6 +8,7 @@ from backuppeer.wire import auditing as a
 from backuppeer.wire import messages as m
 from backuppeer.wire import numbers
 from backuppeer.wire import recovering as r
+from backuppeer.wire import terms as t
 from backuppeer.wire.codec import Frame, FrameReader, UnknownMessage, encode
 from backuppeer.wire.codes import CloseCode
 from backuppeer.wire.session import (
@@ -50,6 +51,9 @@ SAMPLES = {
     a.AckPacks: a.AckPacks(agreement=ID16, packs=(ID32,)),
     a.AskAudit: a.AskAudit(agreement=ID16, signed=b""),
     a.GetLosses: a.GetLosses(agreement=ID16),
+    t.GetTerms: t.GetTerms(agreement=ID16),
+    t.PutTerms: t.PutTerms(agreement=ID16, signed=b""),
+    t.GiveNotice: t.GiveNotice(agreement=ID16, signed=b""),
     a.Audited: a.Audited(signed=b"", shown=()),
     r.GiveSlot: r.GiveSlot(agreement=ID16, seed=ID32, key=bytes(1216)),
     m.LaneWish: m.LaneWish(certificate=b"c"),
@@ -183,6 +187,9 @@ CONVERSATIONS = [
     [a.AskAudit, a.Audited],
     [a.GetLosses, a.Losses],
     [r.GiveSlot, r.SlotKept],
+    [t.GetTerms, t.TermsAre],
+    [t.PutTerms, t.TermsPut],
+    [t.GiveNotice, t.NoticeTaken],
 ]
 QUESTIONS = sorted({talk[0] for talk in CONVERSATIONS}, key=lambda k: k.__name__)
 

@@ -19,10 +19,12 @@ from backuppeer.agent.home.logbook import bookkeeping
 from backuppeer.agent.home.records import RequestRecord
 from backuppeer.agent.home.state import State
 from backuppeer.agent.home.tenancy import end_without_home
+from backuppeer.agent.host.ending import Ending as HostEnding
 from backuppeer.agent.host.hosting import Hosting
 from backuppeer.agent.host.noting import Noting
 from backuppeer.agent.host.premises import Premises
 from backuppeer.agent.host.requests import Requests
+from backuppeer.agent.host.revising import Revising as HostRevising
 from backuppeer.agent.host.scrubbing import Scrubbing
 from backuppeer.agent.host.sweeping import Sweeping
 from backuppeer.agent.jobs.drill import sweep_drills
@@ -30,6 +32,8 @@ from backuppeer.agent.jobs.rounds import Rounds
 from backuppeer.agent.owner.adoption import adopt_agreements
 from backuppeer.agent.owner.auditor import Auditor
 from backuppeer.agent.owner.connecting import Connecting
+from backuppeer.agent.owner.ending import Ending
+from backuppeer.agent.owner.revising import Revising
 from backuppeer.agent.owner.slots import Slots
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.knocking import Knocking
@@ -74,6 +78,8 @@ class HostSide:
     sweeping: Sweeping
     scrubbing: Scrubbing
     noting: Noting
+    revising: HostRevising
+    ending: HostEnding
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +93,8 @@ class OwnerSide:
     slots: Slots
     auditor: Auditor
     rounds: Rounds
+    revising: Revising
+    ending: Ending
 
 
 class Agent:
@@ -201,13 +209,12 @@ class Agent:
         return not self.owner.connecting.is_host(peer) and self.host.premises.is_newcomer(peer)
 
     async def _agree(self, session: Session) -> None:
-        try:
-            if self.owner.connecting.is_host(session.peer):
-                await self.owner.slots.hand(session)
-            else:
-                await self.owner.connecting.agree(session)
-        except BackupPeerError as exc:
-            _log.info("no agreement yet", reason=exc.message[:200])
+        owner = self.owner
+        for step in (owner.connecting.agree, owner.slots.hand, owner.revising.settle, owner.ending.tell):
+            try:
+                await step(session)
+            except BackupPeerError as exc:  # a no to one of them says nothing of the others
+                _log.info("nothing agreed on", reason=exc.message[:200])
 
     async def _see_off(self, session: Session) -> None:
         """Note when a session was over, also when it is this agent that ends: its peer was there until then."""
@@ -238,8 +245,18 @@ class Agent:
 
     async def _follow_requests(self) -> None:
         while True:
+            self._let_go()
             await asyncio.sleep(KNOCK_BACKGROUND_S)
             await self.owner.connecting.follow_up(self.servers(None))
+            await self.owner.revising.follow_up()
+
+    def _let_go(self) -> None:
+        """Count no more on what hosts kept under agreements that have ended."""
+        vault = self.owner.vault
+        with bookkeeping("endings"):
+            for agreement in self.owner.ending.settle():
+                if vault.repository_id is not None:
+                    vault.repository.ledger.drop_agreement(agreement)
 
     def _forget(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

@@ -110,7 +110,7 @@ def _report(context: Context, result: BackupResult, *, dry: bool) -> int:
         context.screen.note("no file was found to save")
     if result.errors:
         context.screen.note(f"not in this snapshot: {format_count(result.errors, 'entry', 'entries')}, named above")
-    if not dry and len(result.peers) < result.copies:
+    if not dry and _count_safe(result) < result.copies:
         raise _incomplete(result)
     for host in result.left_out:
         context.screen.note(f"{host.name} has not got it: {host.reason}" + (f"; {host.hint}" if host.hint else ""))
@@ -120,14 +120,20 @@ def _report(context: Context, result: BackupResult, *, dry: bool) -> int:
 
 
 def _incomplete(result: BackupResult) -> IncompleteError:
-    names = "; ".join(f"{host.name}: {host.reason}" for host in result.left_out) or "no more hosts have agreed"
-    hints = [host.hint for host in result.left_out if host.hint]
+    lacking = [*result.ending, *result.left_out]
+    names = "; ".join(f"{host.name}: {host.reason}" for host in lacking) or "no more hosts have agreed"
+    hints = [host.hint for host in lacking if host.hint]
     if len(result.peers) + len(result.left_out) < result.copies:
         hints.append("`backup-peer browse` shows who offers space")
     return IncompleteError(
-        f"snapshot {result.snapshot[:8]} has {len(result.peers)} of {result.copies} copies ({names})",
+        f"snapshot {result.snapshot[:8]} has {_count_safe(result)} of {result.copies} copies ({names})",
         hint="; ".join(dict.fromkeys(hints)),
     )
+
+
+def _count_safe(result: BackupResult) -> int:
+    """Return how many copies count: those of hosts that stay."""
+    return len(result.peers) - len(result.ending)
 
 
 def _run_stream(context: Context, request: StreamRequest, feed: Feed) -> BackupResult:
@@ -192,7 +198,7 @@ def _absolute(path: str) -> str:
 
 
 def _is_whole(result: BackupResult) -> bool:
-    is_safe = len(result.peers) >= result.copies and not result.left_out
+    is_safe = _count_safe(result) >= result.copies and not result.left_out
     return bool(result.files) and not result.errors and is_safe and not result.hook_problem
 
 

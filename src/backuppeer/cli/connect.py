@@ -7,6 +7,7 @@ import typer
 
 from backuppeer.agent.peers.offers import check_storage
 from backuppeer.cli.context import Context, context_of
+from backuppeer.cli.offers import take_offer
 from backuppeer.cli.render import escape_line, format_count, name_peer, shorten_id
 from backuppeer.cli.screen import BOLD, GREEN, YELLOW, Screen
 from backuppeer.cli.spinner import Spinner
@@ -15,7 +16,7 @@ from backuppeer.cli.work import View, read_event, run_work
 from backuppeer.clock import parse_duration
 from backuppeer.control.api import ConnectPlan, ConnectPlanRequest, ConnectRequest, ConnectResult
 from backuppeer.control.events import Event, EventName, State
-from backuppeer.errors import DeclinedError, InterruptedByUserError, UserError
+from backuppeer.errors import BackupPeerError, DeclinedError, ExitCode, InterruptedByUserError, UserError
 from backuppeer.limits import CONNECT_WAIT_S, LOCK_DEFAULT_S, REQUEST_KEPT_S, TERM_DEFAULT_S
 
 _WORDS: Final = {
@@ -89,14 +90,25 @@ def _connect(context: Context, request: ConnectRequest) -> int:
     # The full id from here on: what was shown and agreed to is what is dialled, whatever a prefix means later.
     request.peer = plan.peer_id
     request.confirmed = True
-    with StateView(screen, called) as states:
-        try:
-            result = run_work(client, "connect", request, ConnectResult, view=View(screen, states.on_event))
-        except KeyboardInterrupt:
-            raise _interrupted(states.state, called) from None
+    try:
+        result = _pursue(context, request, called)
+    except BackupPeerError as exc:
+        # Only a person takes other terms than were asked for: --yes was said before there were any.
+        if exc.exit_code is not ExitCode.REFUSED or not take_offer(context, request, called):
+            raise
+        result = _pursue(context, request, called)
     _tell_connected(screen, result, called, is_compared=request.verified or plan.agreed)
     screen.done(result)
     return 0
+
+
+def _pursue(context: Context, request: ConnectRequest, called: str) -> ConnectResult:
+    with StateView(context.screen, called) as states:
+        try:
+            view = View(context.screen, states.on_event)
+            return run_work(context.client(), "connect", request, ConnectResult, view=view)
+        except KeyboardInterrupt:
+            raise _interrupted(states.state, called) from None
 
 
 def _choose(given: int | None, default: int, offered: int) -> int:

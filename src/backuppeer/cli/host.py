@@ -7,6 +7,7 @@ from typing import Annotated, Final
 import typer
 
 from backuppeer.agent.peers.offers import check_storage, write_exact_size
+from backuppeer.cli import retiring
 from backuppeer.cli.context import Context, context_of
 from backuppeer.cli.render import escape_line, format_count, format_moment, name_peer, shorten_id, shorten_request
 from backuppeer.cli.screen import BOLD, GREEN, Screen
@@ -63,11 +64,12 @@ def host(  # noqa: PLR0913 - one parameter per option
     region: Annotated[str, typer.Option(metavar="EU", help="Coarse region shown to others.")] = "",
     detach: Annotated[bool, typer.Option("--detach", help="Return once the slot is on offer.")] = False,
     stop: Annotated[bool, typer.Option("--stop", help="Withdraw the slot; accepted data is still served.")] = False,
+    retire: Annotated[bool, typer.Option("--retire", help="End all agreements with notice, and host no more.")] = False,
 ) -> int:
     """Show the terms, ask, offer, then show what happens."""
     context = context_of(ctx)
-    if stop:
-        return _withdraw(context)
+    if stop or retire:
+        return retiring.retire(context) if retire else _withdraw(context)
     _check(storage, accept)
     request = HostRequest(
         servers=context.servers(),
@@ -232,9 +234,14 @@ class _HostView:
 def describe_request(screen: Screen, asked: PendingRequest) -> list[str]:
     """Return what a person must see of a request before answering it."""
     called, size = name_peer(asked.peer_id, asked.alias), format_size(asked.storage_bytes)
-    terms = f"kept for {format_duration(asked.term_s)}, lock {format_duration(asked.lock_s)}"
+    kept = (
+        f"kept until {format_moment(asked.until)[:10]}" if asked.until else f"kept for {format_duration(asked.term_s)}"
+    )
+    terms = f"{kept}, lock {format_duration(asked.lock_s)}"
+    now = f"{format_size(asked.now_bytes)} until {format_moment(asked.now_until)[:10]}"
+    instead = f", instead of the {now} that you agreed on" if asked.now_bytes else ""
     return [
-        f"{screen.paint('request', BOLD)} {shorten_request(asked.request_id)}: {called} asks for {size}",
+        f"{screen.paint('request', BOLD)} {shorten_request(asked.request_id)}: {called} asks for {size}{instead}",
         f"  full id       {escape_line(asked.peer_id)}",
         f"  safety words  {screen.paint(escape_line(asked.safety_words), BOLD)}",
         f"{'':<16}the other screen must show the same words: compare them before you say yes",

@@ -38,6 +38,8 @@ VERBS: Final = {
     "connect": Verb("connect", "backup-peer connect bp1… --storage 10GB --name alice"),
     "requests": Verb("requests", "backup-peer requests accept alice"),
     "peers": Verb("peers", "backup-peer peers"),
+    "block": Verb("block", "backup-peer block alice --reason 'went too far'"),
+    "unblock": Verb("unblock", "backup-peer unblock alice"),
     "sessions": Verb("sessions", "backup-peer sessions"),
     "disconnect": Verb("disconnect", "backup-peer disconnect alice"),
     "backup": Verb("backup", "backup-peer backup ~/documents --to alice"),

@@ -4,7 +4,7 @@ from typing import Annotated, Final
 
 import typer
 
-from backuppeer.cli import undelete
+from backuppeer.cli import ending, replacing, showing, terms, undelete
 from backuppeer.cli.context import context_of
 from backuppeer.cli.render import Column, escape_line, format_moment, name_peer, say_later, shorten_id
 from backuppeer.cli.screen import Screen
@@ -30,6 +30,11 @@ def add_to(app: typer.Typer) -> None:
     group.callback(help="Your peers, and what you know of them.")(_default)
     group.command(name="list", help="List your peers.")(list_peers)
     group.command(name="set", help="Record what you know of a peer.")(set_peer)
+    group.command(name="resize", help=terms.RESIZE_HELP)(terms.resize)
+    group.command(name="renew", help=terms.RENEW_HELP)(terms.renew)
+    group.command(name="end", help=ending.HELP)(ending.end)
+    group.command(name="show", help=showing.HELP)(showing.show)
+    group.command(name="replace", help=replacing.HELP)(replacing.replace)
     group.command(name="undelete", help=undelete.HELP)(undelete.undelete)
     app.add_typer(group, name="peers")
 
@@ -58,6 +63,8 @@ def list_peers(ctx: typer.Context) -> int:
                 format_size(max(0, row.quota_bytes - row.used_bytes)),
             )
             screen.line(f"{who}: {free} free now{say_later(row.next_free_bytes, row.next_free)}", hang=2)
+    for row in rows:
+        _tell_end(screen, row)
     if any(row.verified for row in rows):
         screen.line()
         screen.line("♥ = you compared id or safety words with the person", hang=4)
@@ -87,6 +94,19 @@ def set_peer(
         context.screen.line(f"recorded: you compared the safety words with {name_peer(row.peer_id, row.alias)}")
     context.screen.done(row)
     return 0
+
+
+def _tell_end(screen: Screen, row: PeerRow) -> None:
+    """Show that an agreement ends, and that a peer is blocked."""
+    name, until = escape_line(row.alias) or shorten_id(row.peer_id), format_moment(row.ends)[:10]
+    if row.ends and row.ended_by_us:
+        back = f"`backup-peer peers renew {name}` takes it back"
+        screen.line(f"{name}: you ended the agreement; all is kept until {until} at least; {back}", hang=2)
+    elif row.ends:
+        screen.line(f"{name}: it ends the agreement; all is kept until {until} at least", hang=2)
+    if row.blocked:
+        why = f": {escape_line(row.reason)}" if row.reason else ""
+        screen.line(f"{name}: blocked{why}", hang=2)
 
 
 def _show_words(screen: Screen, row: PeerRow) -> None:

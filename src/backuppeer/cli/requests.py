@@ -5,6 +5,7 @@ from typing import Annotated, Final
 import typer
 
 from backuppeer.cli.context import context_of
+from backuppeer.cli.offers import show_both
 from backuppeer.cli.render import (
     Column,
     escape_line,
@@ -15,8 +16,10 @@ from backuppeer.cli.render import (
     shorten_request,
 )
 from backuppeer.cli.screen import Screen
-from backuppeer.cli.units import format_duration, format_size
+from backuppeer.cli.units import format_duration, format_size, parse_size, read_span
+from backuppeer.clock import parse_duration
 from backuppeer.control.api import Nothing, PendingRequest, RequestDecision
+from backuppeer.control.terms import OfferRequest
 from backuppeer.limits import REQUEST_KEPT_S
 
 _COLUMNS: Final = (
@@ -32,6 +35,10 @@ _HELP: Final = (
     "Requests for space, both directions. The ids are this machine's own, the other side has others: by telephone the "
     "safety words tell which request is meant."
 )
+_OFFER_HELP: Final = (
+    "Offer other terms than were asked for.\n\nWhat is not given stays as it was asked for. Whoever asked "
+    "sees both, and has the space by agreeing to yours."
+)
 _DIRECTIONS: Final = {"in": "from", "out": "to"}
 
 _Which = Annotated[str, typer.Argument(metavar="REQUEST|PEER", help="Id of the request, or id or alias of its peer.")]
@@ -42,8 +49,9 @@ def add_to(app: typer.Typer) -> None:
     group = typer.Typer(rich_markup_mode=None, invoke_without_command=True)
     group.callback(help=_HELP)(_default)
     group.command(name="list", help="Show all requests.")(list_requests)
-    group.command(name="accept", help="Give the space that was asked for.")(accept)
+    group.command(name="accept", help="Give the space that was asked for, or take what is offered instead.")(accept)
     group.command(name="reject", help="Refuse a request.")(reject)
+    group.command(name="offer", help=_OFFER_HELP)(offer)
     app.add_typer(group, name="requests")
 
 
@@ -70,6 +78,8 @@ def list_requests(ctx: typer.Context) -> int:
                 f"{shorten_id(row.peer_id)} must show these safety words: {escape_line(row.safety_words)}", hang=2
             )
             screen.line(f"  then: `backup-peer requests accept {shorten_request(row.request_id)}`", hang=4)
+    for row in rows:
+        _tell_terms(screen, row)
     last = {(row.direction, row.peer_id): row for row in rows}
     rejected = [row for row in last.values() if row.state == "rejected"]
     if rejected:
@@ -97,6 +107,30 @@ def reject(
     return _decide(ctx, "reject", RequestDecision(request=request, reason=reason))
 
 
+def offer(
+    ctx: typer.Context,
+    request: _Which,
+    storage: Annotated[str, typer.Option(metavar="5GB", help="Space to offer.")] = "",
+    term: Annotated[str, typer.Option(metavar="6mo", help="How long you keep the data, from now on.")] = "",
+    lock: Annotated[str, typer.Option(metavar="14d", help="Time from a deletion to the erasure.")] = "",
+) -> int:
+    """Offer other terms."""
+    context = context_of(ctx)
+    wanted = OfferRequest(
+        servers=context.servers(),
+        request=request,
+        storage=parse_size(storage) if storage else None,
+        term_s=read_span(term, "--term"),
+        lock_s=parse_duration(lock) if lock else None,
+    )
+    offered = context.client().call("requests/offer", wanted, PendingRequest)
+    context.screen.line(f"offered to {name_peer(offered.peer_id, offered.alias)}; it is told when it asks again")
+    if not context.screen.json:
+        _tell_terms(context.screen, offered)
+    context.screen.done(offered)
+    return 0
+
+
 def _decide(ctx: typer.Context, verb: str, decision: RequestDecision) -> int:
     context = context_of(ctx)
     decision.servers = context.servers()
@@ -121,6 +155,27 @@ def _tell_whom(screen: Screen, row: PendingRequest) -> None:
         f"{'':<16}the owner's screen shows the same words; if it does not, somebody stands between you", hang=16
     )
     screen.line(f"  once you have compared them, record it: `backup-peer peers set {peer} --verified`", hang=4)
+
+
+def _tell_terms(screen: Screen, row: PendingRequest) -> None:
+    """Show what was asked for beside what is agreed, and what is offered instead."""
+    if row.state in {"waiting", "offered"} and row.now_bytes:
+        now = f"{format_size(row.now_bytes)} until {format_moment(row.now_until)[:10]}"
+        asked = f"{format_size(row.storage_bytes)} until {format_moment(row.until)[:10]}"
+        screen.line(f"{shorten_request(row.request_id)} would change {now} to {asked}", hang=2)
+    if row.state != "offered":
+        return
+    screen.line()
+    show_both(screen, row)
+    if row.direction == "out":
+        peer = name_peer(row.peer_id, row.alias)
+        screen.line(f"{peer} offers this instead; to take it: {_accept(row)}", hang=2)
+    else:
+        screen.line(f"to give what was asked for after all: {_accept(row)}", hang=2)
+
+
+def _accept(row: PendingRequest) -> str:
+    return f"`backup-peer requests accept {shorten_request(row.request_id)}`"
 
 
 def _tell_rejection(screen: Screen, row: PendingRequest) -> None:

@@ -32,7 +32,9 @@ from backuppeer.control.api import (
     StopResult,
 )
 from backuppeer.control.auditing import AuditResult, DrillResult
+from backuppeer.control.blocking import BlockResult
 from backuppeer.control.checking import CheckResult, RepairResult
+from backuppeer.control.ending import EndResult, RetireResult
 from backuppeer.control.events import (
     Agreed,
     ErrorFile,
@@ -48,9 +50,12 @@ from backuppeer.control.inspection import DiffResult, DiffRow, DumpResult, DumpS
 from backuppeer.control.mounting import MountResult
 from backuppeer.control.proven import AuditRow
 from backuppeer.control.pruning import PrunePlan, PruneResult
+from backuppeer.control.replacing import ReplaceResult
 from backuppeer.control.restoring import RemovalRow, RestorePlan, RestoreResult
 from backuppeer.control.saving import BackupResult
+from backuppeer.control.showing import PeerAccount
 from backuppeer.control.taking_over import TakeOverResult
+from backuppeer.control.terms import TermsResult
 from backuppeer.control.undeleting import UndeletePlan, UndeleteResult
 
 
@@ -156,6 +161,7 @@ VALUES: Final[dict[str, Any]] = {
     "requests list": list[PendingRequest],
     "peers": list[PeerRow],
     "peers list": list[PeerRow],
+    "peers show": PeerAccount,
     "sessions": list[SessionRow],
     "snapshots": list[SnapshotRow],
     "backup sets": list[SetRow],
@@ -187,12 +193,20 @@ LINES: Final[dict[str, tuple[Any, Mapping[str, type]]]] = {
     "recover": (TakeOverResult, _WORK),
     "server": (None, {"ready": Ready}),
     "host": (HostResult, {**_WORK, **_HOST}),
+    "host --retire": (RetireResult, {}),
     "host --stop": (HostingState, {}),
     "connect": (ConnectResult, _WORK),
     "peers set": (PeerRow, {}),
     "peers undelete": (UndeleteResult, _WORK),
     "peers undelete --list": (UndeletePlan, _WORK),
+    "block": (BlockResult, {}),
+    "unblock": (BlockResult, {}),
+    "peers replace": (ReplaceResult, _WORK),
+    "peers end": (EndResult, {}),
+    "peers resize": (TermsResult, _WORK),
+    "peers renew": (TermsResult, _WORK),
     "requests accept": (PendingRequest, {}),
+    "requests offer": (PendingRequest, {}),
     "requests reject": (PendingRequest, {}),
     "disconnect": (DisconnectResult, {}),
     "backup": (BackupResult, _WORK),

@@ -23,6 +23,8 @@ from backuppeer import __version__
 from backuppeer.agent.agent import Agent, HostSide, OwnerSide, Parts
 from backuppeer.agent.commands.amend import AmendCommands
 from backuppeer.agent.commands.audit import AuditCommands
+from backuppeer.agent.commands.blocking import BlockCommands
+from backuppeer.agent.commands.ending import EndCommands
 from backuppeer.agent.commands.home import HomeCommands
 from backuppeer.agent.commands.host import HostCommands
 from backuppeer.agent.commands.inspect import InspectCommands
@@ -33,7 +35,11 @@ from backuppeer.agent.commands.owner import OwnerCommands
 from backuppeer.agent.commands.prune import PruneCommands
 from backuppeer.agent.commands.rebut import RebutCommands
 from backuppeer.agent.commands.recover import RecoverCommands
+from backuppeer.agent.commands.replacing import ReplaceCommands
+from backuppeer.agent.commands.retiring import RetireCommands
+from backuppeer.agent.commands.showing import ShowCommands
 from backuppeer.agent.commands.take_over import TakeOverCommands
+from backuppeer.agent.commands.terms import TermsCommands
 from backuppeer.agent.commands.undelete import UndeleteCommands
 from backuppeer.agent.commands.upkeep import look_first
 from backuppeer.agent.heap import relax_collector
@@ -43,16 +49,21 @@ from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.keyring import HomeKeys, load_keys
 from backuppeer.agent.home.logbook import open_log
 from backuppeer.agent.home.state import State
+from backuppeer.agent.host.ending import Ending as HostEnding
 from backuppeer.agent.host.hosting import Hosting
 from backuppeer.agent.host.noting import Noting
 from backuppeer.agent.host.premises import Premises
 from backuppeer.agent.host.requests import Requests
+from backuppeer.agent.host.revising import Revising as HostRevising
 from backuppeer.agent.host.scrubbing import Scrubbing
 from backuppeer.agent.host.serving import Serving
 from backuppeer.agent.host.sweeping import Sweeping
+from backuppeer.agent.host.terms import TermsDesk
 from backuppeer.agent.jobs.rounds import Rounds
 from backuppeer.agent.owner.auditor import Auditor
 from backuppeer.agent.owner.connecting import Connecting
+from backuppeer.agent.owner.ending import Ending
+from backuppeer.agent.owner.revising import Revising
 from backuppeer.agent.owner.slots import Slots
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.endpoint import make_binding, open_transport, whereabouts_of
@@ -89,19 +100,15 @@ async def compose(home: Home, secret: bytes) -> Agent:
     evidence = open_or_set_aside(home.path / "evidence.db", EvidenceLog, note=premises.notes.append)
     standing = Standing(state, evidence, clock)
     requests = Requests(state, premises, standing, clock, identity=keys.identity)
-    serving = Serving(premises, requests.consider_proposal, standing.blame)
+    host_revising = HostRevising(state, premises, requests, clock, identity=keys.identity)
+    host_ending = HostEnding(state, premises, clock, identity=keys.identity)
+    desk = TermsDesk(host_revising, host_ending)
+    serving = Serving(premises, host_revising.consider, standing.blame)
+    serving.on_terms = desk.answer
     sweeping = Sweeping(premises, clock)
     serving.answering.on_deleted = sweeping.wake
-    hooks = Hooks(
-        # The agent is made last, of parts that need to call it: hence by name, at the time of the call.
-        may_answer=lambda peer: agent.may_answer(peer),  # noqa: PLW0108
-        make_hello=lambda peer: agent.make_hello(peer),  # noqa: PLW0108
-        on_hello=lambda session: agent.on_hello(session),  # noqa: PLW0108
-        serve=serving.serve,
-        on_fault=standing.blame,
-        is_newcomer=lambda peer: agent.is_newcomer(peer),  # noqa: PLW0108
-        prepare=lambda: agent.prepare(),  # noqa: PLW0108
-    )
+    # The agent is made last, of parts that need to call it: hence by name, at the time of the call.
+    hooks = _make_hooks(lambda: agent, serving, standing)
     sessions = Sessions(transport, keys.identity, clock, hooks, lane_binds=bind_addresses())
     reach = Reach(state, sessions, loopback=is_loopback_only())
     market = Market(state, standing, clock, keys.peer)
@@ -113,9 +120,14 @@ async def compose(home: Home, secret: bytes) -> Agent:
     vault = Vault(home, keys, state, clock, reach=reach, standing=standing)
     noting, slots = Noting(state, premises, keys.identity, clock, binding=binding), Slots(state, keys)
     serving.keep_slot = noting.keep
+    host_revising.on_offer = lambda: hosting.offer
+    ending = Ending(state, keys, clock, reach=reach)
+    revising = Revising(state, keys, clock, reach=reach, blame=standing.blame)
+    revising.hear = desk.hear = ending.hear
     scrubbing = Scrubbing(premises, clock, serving.proving)
-    as_host = HostSide(premises, requests, hosting, sweeping, scrubbing, noting)
-    as_owner = OwnerSide(market, knocking, connecting, vault, slots, *_make_audits(home, keys, state, vault))
+    as_host = HostSide(premises, requests, hosting, sweeping, scrubbing, noting, host_revising, host_ending)
+    audits = _make_audits(home, keys, state, vault)
+    as_owner = OwnerSide(market, knocking, connecting, vault, slots, *audits, revising, ending)
     agent = Agent(Parts(home, keys, state, clock, transport, sessions, reach, standing), as_host, as_owner)
     return agent
 
@@ -125,11 +137,23 @@ def _make_audits(home: Home, keys: HomeKeys, state: State, vault: Vault) -> tupl
     return auditor, Rounds(vault, auditor, is_wanted=lambda: read_config(home).audits != "off")
 
 
+def _make_hooks(agent: Callable[[], Agent], serving: Serving, standing: Standing) -> Hooks:
+    return Hooks(
+        may_answer=lambda peer: agent().may_answer(peer),
+        make_hello=lambda peer: agent().make_hello(peer),
+        on_hello=lambda session: agent().on_hello(session),
+        serve=serving.serve,
+        on_fault=standing.blame,
+        is_newcomer=lambda peer: agent().is_newcomer(peer),
+        prepare=lambda: agent().prepare(),
+    )
+
+
 def make_handlers(agent: Agent) -> dict[str, Handler]:
     """Return who serves which route of control.api."""
     home, host, owner, amend = HomeCommands(agent), HostCommands(agent), OwnerCommands(agent), AmendCommands(agent)
     inspect, mend, prune = InspectCommands(agent), MendCommands(agent), PruneCommands(agent)
-    handlers: dict[str, Handler] = _make_further_handlers(agent) | {
+    handlers: dict[str, Handler] = _make_further_handlers(agent, host) | {
         "ping": home.ping,
         "status": home.status,
         "stop": home.stop,
@@ -177,12 +201,26 @@ def _make_mount_handlers(mount: MountCommands) -> dict[str, Handler]:
     }
 
 
-def _make_further_handlers(agent: Agent) -> dict[str, Handler]:
+def _make_terms_handlers(
+    terms: TermsCommands, ends: EndCommands, *, retire: RetireCommands, block: BlockCommands
+) -> dict[str, Handler]:
+    mine: dict[str, Handler] = {"peers/end/plan": ends.plan, "peers/end": ends.end}
+    mine |= {"host/retire/plan": retire.plan, "host/retire": retire.retire}
+    mine |= {"block": block.block, "unblock": block.unblock}
+    return mine | {"peers/resize": terms.resize, "peers/renew": terms.renew, "requests/offer": terms.offer}
+
+
+def _make_further_handlers(agent: Agent, host: HostCommands) -> dict[str, Handler]:
     undelete = UndeleteCommands(agent)
     mine: dict[str, Handler] = {"peers/deleted": undelete.list_all, "peers/undelete": undelete.undelete}
     mine |= _make_recover_handlers(RecoverCommands(agent), TakeOverCommands(agent))
     mine |= {"rebut": RebutCommands(agent).rebut, "kit": KitCommands(agent).kit}
     mine |= _make_audit_handlers(AuditCommands(agent)) | {"status/seen": HomeCommands(agent).see}
+    ends = EndCommands(agent)
+    mine |= {"peers/replace": ReplaceCommands(agent).replace, "peers/show": ShowCommands(agent).show}
+    mine |= _make_terms_handlers(
+        TermsCommands(agent, host, ends), ends, retire=RetireCommands(agent, ends), block=BlockCommands(agent, ends)
+    )
     return mine | _make_mount_handlers(MountCommands(agent))
 
 

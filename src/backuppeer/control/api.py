@@ -106,6 +106,16 @@ class PeerRow(msgspec.Struct, kw_only=True):
     """Of the used bytes: deleted, and kept until the hold is over; the next of them go on `next_free` or later."""
     next_free_bytes: int = 0
     next_free: str = ""
+    until: str = ""
+    """When the term agreed on is over; nothing ends by itself then."""
+    revision: int = 0
+    """How often the agreement was made or changed."""
+    ends: str = ""
+    ended_by_us: bool = False
+    """If notice was given: until when all is kept at least, and whether it was ours."""
+    blocked: bool = False
+    reason: str = ""
+    """Whether this home's person blocked it, and why, in their words."""
 
 
 class SessionRow(msgspec.Struct, kw_only=True):
@@ -139,7 +149,8 @@ class BrowseRow(msgspec.Struct, kw_only=True):
 class PendingRequest(msgspec.Struct, kw_only=True):
     """A connection request, either direction (`requests`).
 
-    state: waiting, accepted, agreed, rejected, superseded (by another wish or an agreement), expired.
+    state: waiting, offered (other terms), accepted, agreed, rejected, expired, superseded (by another wish or an
+    agreement).
     """
 
     request_id: str
@@ -157,6 +168,15 @@ class PendingRequest(msgspec.Struct, kw_only=True):
     trust_level: str
     reason: str = ""
     """Why it was rejected, in the words of whoever did."""
+    offer_bytes: int = 0
+    offer_term_s: int = 0
+    offer_lock_s: int = 0
+    """What the host's person offers instead, if anything."""
+    now_bytes: int = 0
+    now_until: str = ""
+    until: str = ""
+    offer_until: str = ""
+    """Of a request to change an agreement: what is agreed now, and when the terms asked for and offered end."""
 
 
 class SnapshotRow(msgspec.Struct, kw_only=True):

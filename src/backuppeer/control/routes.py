@@ -42,7 +42,9 @@ from backuppeer.control.api import (
     StopResult,
 )
 from backuppeer.control.auditing import AuditRequest, AuditResult, DrillResult
+from backuppeer.control.blocking import BlockRequest, BlockResult
 from backuppeer.control.checking import CheckRequest, CheckResult, RepairRequest, RepairResult
+from backuppeer.control.ending import EndPlan, EndRequest, EndResult, RetirePlan, RetireRequest, RetireResult
 from backuppeer.control.inspection import (
     DiffRequest,
     DiffResult,
@@ -71,9 +73,12 @@ from backuppeer.control.proven import AuditRow
 from backuppeer.control.pruning import PrunePlan, PruneRequest, PruneResult
 from backuppeer.control.rebutting import KeptRemoval, RebutRequest
 from backuppeer.control.recovering import Place, RecoverRequest, RecoverResult
+from backuppeer.control.replacing import ReplaceRequest, ReplaceResult
 from backuppeer.control.restoring import RemovalRow, RestorePlan, RestoreRequest, RestoreResult
 from backuppeer.control.saving import BackupRequest, BackupResult, StreamRequest
+from backuppeer.control.showing import PeerAccount
 from backuppeer.control.taking_over import TakeOverPlan, TakeOverRequest, TakeOverResult
+from backuppeer.control.terms import OfferRequest, RenewRequest, ResizeRequest, TermsResult
 from backuppeer.control.undeleting import UndeletePlan, UndeleteRequest, UndeleteResult
 
 
@@ -102,15 +107,28 @@ ROUTES: dict[str, Route] = {
     ),
     "peers/set": Route(request=PeerSetting, result=PeerRow, summary="record what a person knows of a peer"),
     "status/seen": Route(request=Nothing, result=SeenAlarms, summary="repeat the alarms that stand no more"),
+    "peers/end/plan": Route(request=EndRequest, result=EndPlan, summary="what ending an agreement would mean"),
+    "peers/end": Route(request=EndRequest, result=EndResult, summary="end an agreement with notice"),
+    "peers/show": Route(request=PeerRequest, result=PeerAccount, summary="the account with one peer"),
+    "peers/replace": Route(
+        request=ReplaceRequest, result=ReplaceResult, work=True, summary="all at another host, then end with the first"
+    ),
+    "peers/resize": Route(request=ResizeRequest, result=TermsResult, work=True, summary="agree on another size"),
+    "peers/renew": Route(request=RenewRequest, result=TermsResult, work=True, summary="agree on a longer term"),
+    "block": Route(request=BlockRequest, result=BlockResult, summary="take nothing new from a peer"),
+    "unblock": Route(request=PeerRequest, result=BlockResult, summary="take a block back"),
     "sessions": Route(request=Nothing, result=list[SessionRow], summary="open sessions"),
     "disconnect": Route(request=PeerRequest, result=DisconnectResult, summary="close a session gracefully"),
     "browse": Route(request=BrowseRequest, result=list[BrowseRow], summary="hosts on offer"),
     "requests": Route(request=Nothing, result=list[PendingRequest], summary="requests, both directions"),
     "requests/accept": Route(request=RequestDecision, result=PendingRequest, summary="accept a request"),
     "requests/reject": Route(request=RequestDecision, result=PendingRequest, summary="reject a request"),
+    "requests/offer": Route(request=OfferRequest, result=PendingRequest, summary="offer other terms"),
     "host/stop": Route(request=Nothing, result=HostingState, summary="withdraw the slot"),
     "host/plan": Route(request=HostRequest, result=HostPlan, summary="what an offer would mean"),
     "rebut": Route(request=RebutRequest, result=KeptRemoval, summary="what a host answers a charge with"),
+    "host/retire/plan": Route(request=RetireRequest, result=RetirePlan, summary="what retiring would mean"),
+    "host/retire": Route(request=RetireRequest, result=RetireResult, summary="end all agreements as host with notice"),
     "host": Route(request=HostRequest, result=HostResult, work=True, summary="offer a slot"),
     "connect/plan": Route(request=ConnectPlanRequest, result=ConnectPlan, summary="what connecting would mean"),
     "connect": Route(request=ConnectRequest, result=ConnectResult, work=True, summary="agree with a host"),

@@ -80,3 +80,5 @@ class BackupResult(msgspec.Struct, kw_only=True):
     set: str = ""
     copies: int = 1
     hook_problem: str = ""
+    ending: list[LeftOut] = msgspec.field(default_factory=list)
+    """Of the peers: those whose agreement ends, so that their copy does not count."""

@@ -50,6 +50,7 @@ class Purpose(bytes, Enum):
     AUDIT_ANSWER = b"audit-answer"
     LOSS_REPORT = b"loss-report"
     HEAD_HELD = b"head-held"
+    NOTICE = b"notice"
     LISTING = b"listing"
     KNOCK = b"knock"
     KNOCK_REPLY = b"knock-reply"

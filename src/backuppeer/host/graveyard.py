@@ -136,6 +136,11 @@ class Graveyard:
         finally:
             self._run(lambda db: db.execute("PRAGMA synchronous=NORMAL"))
 
+    def doom(self, agreement: AgreementId) -> None:
+        """Mark all packs of an agreement as due now, whatever they are: it has ended."""
+        sql = "UPDATE packs SET due_s = 0 WHERE agreement = ? AND (due_s IS NULL OR due_s > 0)"
+        self._run(lambda db: db.execute(sql, (agreement,)))
+
     def is_draft(self, agreement: AgreementId, stored: StoredId, head: int) -> bool:
         """Return whether a pack is here, not deleted, and a draft upon head number `head`."""
         sql = "SELECT 1 FROM packs WHERE agreement = ? AND stored = ? AND due_s IS NULL AND upon = ?"

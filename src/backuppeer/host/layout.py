@@ -1,8 +1,9 @@
 """Where things lie in a store: names, made only from ids of checked length, and back.
 
 Knows: `DIR/backup-peer-store`, `catalogue.db`, `incoming/`, `agreements/<agreement>/` with `agreement`, `head`,
-`removals/<number>.<delete|revive>`, `losses/<number>`, `packs/<xx>/<stored>[.leaves]`. Must not know: what is inside.
-A peer's bytes become a name only as lower-case hex of an exact length, so no id can climb out of the folder.
+`removals/<number>.<delete|revive>`, `notice.<owner|host>`, `ended`, `losses/<number>`, `packs/<xx>/<stored>[.leaves]`.
+Must not know: what is inside. A peer's bytes become a name only as lower-case hex of an exact length, so no id can
+climb out of the folder.
 """
 
 from dataclasses import dataclass

@@ -1,9 +1,9 @@
 """The agreements this store lives by: co-signed, hash-chained revisions, the newest in force and all kept.
 
-Knows: `proof.statements.Agreement`, the files `agreement` and `agreement.<revision>`. Must not know: who negotiates or
-why. A revision is accepted only when both parties signed it, it names this host, and it continues the chain; who the
-parties are, their authority and repository never change. Lowering a lock needs the authority and ending an agreement
-needs the lock to run out: neither is accepted here until those verbs exist.
+Knows: `proof.statements.Agreement`, the files `agreement`, `agreement.<revision>` and `ended`. Must not know: who
+negotiates or why. A revision is accepted only when both parties signed it, it names this host, and it continues the
+chain; who the parties are, their authority and repository never change (`proof.revisions`). Lowering a lock needs the
+authority: it is not accepted here until there is a verb for it.
 """
 
 import threading
@@ -17,11 +17,14 @@ from backuppeer.host.disk import make_directory, replace_file, translate_failure
 from backuppeer.host.layout import AGREEMENT_ID_BYTES, Layout, parse_hex_name
 from backuppeer.host.quota import Quota
 from backuppeer.ids import AgreementId, PeerId
-from backuppeer.limits import AGREEMENT_REVISIONS, AGREEMENTS_PER_OWNER, STATEMENT_BYTES
+from backuppeer.limits import AGREEMENTS_PER_OWNER, STATEMENT_BYTES
+from backuppeer.proof.revisions import check_successor
 from backuppeer.proof.statements import Agreement, open_statement, peek_statement, statement_hash
 
 _FILE_BYTES = 2 * STATEMENT_BYTES
 _NAME = "agreement"
+_ENDED = "ended"
+"""The file that says that an agreement was ended by notice, and all of it erased."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,7 @@ class Leases:
             self._by_owner.clear()
             for folder in sorted(self._layout.agreements.iterdir()):
                 raw = parse_hex_name(folder.name, AGREEMENT_ID_BYTES)
-                if raw is not None:
+                if raw is not None and not (folder / _ENDED).exists():
                     self._load_one(AgreementId(raw), folder, second, notes)
         return notes
 
@@ -85,6 +88,8 @@ class Leases:
         """
         lease = self._verify(signed)
         with self._lock:
+            if lease.agreement not in self._leases and (self._layout.folder(lease.agreement) / _ENDED).exists():
+                raise RefusedError("this agreement has ended", hint="make a new one")
             current = self._leases.get(lease.agreement)
             if current is not None and statement_hash(current.signed) == statement_hash(lease.signed):
                 return current
@@ -97,6 +102,23 @@ class Leases:
                 raise
             self._keep(lease)
             return lease
+
+    def end(self, agreement: AgreementId) -> None:
+        """Let go of an agreement of which nothing is left; its folder stays, with what was signed.
+
+        Raises:
+            NotFoundError: no such agreement.
+            StoreUnavailable: the disk refuses; it goes on.
+
+        """
+        lease = self.get(agreement)
+        with self._lock:
+            with translate_failures(self._layout.root):
+                # Durable before it is forgotten: it must not come back from its file when the store is opened.
+                replace_file(self._layout.folder(agreement) / _ENDED, b"")
+            del self._leases[agreement]
+            self._by_owner[lease.owner].discard(agreement)
+            self._quota.drop_limit(agreement)
 
     def find(self, agreement: AgreementId) -> Lease | None:
         """Return the revision in force, or None when there is no such agreement."""
@@ -152,18 +174,7 @@ class Leases:
         if current is None:
             self._check_first(new)
             return
-        old, terms = current.terms, new.terms
-        if terms.revision <= old.revision:
-            raise RefusedError(f"revision {old.revision} of the agreement is in force", hint="continue from it")
-        if terms.revision != old.revision + 1 or terms.previous != statement_hash(current.signed):
-            raise ProtocolViolation(f"revision {terms.revision} does not continue revision {old.revision}")
-        if terms.revision > AGREEMENT_REVISIONS:
-            raise RefusedError("the agreement was revised too often", hint="make a new agreement")
-        parties = (terms.owner, terms.host, terms.authority, terms.repository)
-        if parties != (old.owner, old.host, old.authority, old.repository):
-            raise ProtocolViolation("a revision may not change the parties, the authority or the repository")
-        if terms.lock_s < old.lock_s:
-            raise RefusedError("a revision may not lower the lock", hint="only the authority's words can")
+        check_successor(current.signed, new.terms)
 
     def _check_first(self, new: Lease) -> None:
         if new.terms.revision != 1:

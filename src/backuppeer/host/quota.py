@@ -3,13 +3,14 @@
 Knows: numbers per agreement and for the whole store. Must not know: files (free disk space is asked through a
 callable). Reservations live in memory only: a crash forgets them, and committed bytes are counted again from the
 catalogue when the store is opened. Refusals come in a fixed order: bytes of the agreement, its pack count, what
-the whole store offers, the disk's floor.
+it stores within a day, what the whole store offers, the disk's floor.
 """
 
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from backuppeer.clock import SystemClock
 from backuppeer.errors import LocalError, NotFoundError, RefusedError
 from backuppeer.ids import AgreementId
 from backuppeer.limits import (
@@ -20,6 +21,10 @@ from backuppeer.limits import (
     LIST_RESERVE_BYTES,
     LIST_RESERVE_PACKS,
     PACKS_PER_GIB,
+    STORE_RATE_FACTOR,
+    STORE_RATE_LEAST_BYTES,
+    STORE_RATE_LEAST_PACKS,
+    STORE_RATE_S,
 )
 
 
@@ -55,6 +60,27 @@ class _Account:
     packs: int = 0
     reserved_packs: int = 0
     agreed: bool = False
+    frozen_bytes: int | None = None
+    """What was taken when nothing new was to be taken any more; None: new packs are welcome."""
+
+    since_s: float = 0.0
+    stored_bytes: int = 0
+    stored_packs: int = 0
+    """What was stored in the day that began at `since_s`, gone or not."""
+
+    def is_in_time(self, size_bytes: int, now_s: float) -> bool:
+        """Return whether a pack may be stored today; a new day begins when the last one is over."""
+        if now_s - self.since_s >= STORE_RATE_S:
+            self.since_s, self.stored_bytes, self.stored_packs = now_s, 0, 0
+        most_bytes = self.limit_bytes * STORE_RATE_FACTOR + STORE_RATE_LEAST_BYTES
+        most_packs = self.pack_limit * STORE_RATE_FACTOR + STORE_RATE_LEAST_PACKS
+        is_small = self.stored_bytes + self.reserved_bytes + size_bytes <= most_bytes
+        return is_small and self.stored_packs + self.reserved_packs < most_packs
+
+    @property
+    def room_bytes(self) -> int:
+        most = self.limit_bytes if self.frozen_bytes is None else min(self.limit_bytes, self.frozen_bytes)
+        return most - self.taken_bytes
 
     @property
     def taken_bytes(self) -> int:
@@ -100,13 +126,15 @@ class Quota:
     """The accounts of one store. All methods are thread-safe.
 
     `free_disk` returns the bytes an unprivileged program may still write to the disk; it may raise our errors. `later`
-    returns words for a refusal: what deletes free when, of an agreement or, None, of all.
+    returns words for a refusal: what deletes free when, of an agreement or, None, of all. `now_s`: seconds since some
+    start that never go back; a restart begins a new day.
     """
 
     free_disk: Callable[[], int]
     floor_bytes: int = FREE_DISK_FLOOR_BYTES
     later: Callable[[AgreementId | None], str] = _say_nothing
     offered_bytes: int | None = None
+    now_s: Callable[[], float] = SystemClock().monotonic_s
     _accounts: dict[AgreementId, _Account] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -143,6 +171,12 @@ class Quota:
             account = self._accounts.setdefault(agreement, _Account())
             account.limit_bytes, account.agreed = size_bytes, True
 
+    def freeze(self, agreement: AgreementId, *, is_frozen: bool) -> None:
+        """Take no new packs under an agreement but the reserve for lists, which its owner needs to forget; or again."""
+        with self._lock:
+            account = self._accounts.setdefault(agreement, _Account())
+            account.frozen_bytes = account.taken_bytes if is_frozen else None
+
     def drop_limit(self, agreement: AgreementId) -> None:
         """Forget an agreement that came to nothing; what it stored, if anything, keeps counting."""
         with self._lock:
@@ -166,7 +200,7 @@ class Quota:
         extra_bytes, extra_packs = (LIST_RESERVE_BYTES, LIST_RESERVE_PACKS) if is_list else (0, 0)
         with self._lock:
             account = self._account(agreement)
-            room = account.limit_bytes - account.taken_bytes
+            room = account.room_bytes
             if size_bytes > room + extra_bytes:
                 raise _refusal("the agreement is full", room, self.later(agreement))
             if account.packs + account.reserved_packs >= account.pack_limit + extra_packs:
@@ -175,10 +209,22 @@ class Quota:
                     f"the agreement holds {account.pack_limit} packs, its most; {now}",
                     hint="back up larger pieces at a time, or agree on more storage",
                 )
+            if not is_list:
+                self._check_rate(account, size_bytes)
             self._check_shared(size_bytes, extra_bytes)
             account.reserved_bytes += size_bytes
             account.reserved_packs += 1
             return Reservation(agreement, size_bytes, self._finish)
+
+    def _check_rate(self, account: _Account, size_bytes: int) -> None:
+        now_s = self.now_s()
+        if not account.is_in_time(size_bytes, now_s):
+            hours = 1 + int(STORE_RATE_S - (now_s - account.since_s)) // 3600
+            took = f"{account.stored_packs} packs of {format_size(account.stored_bytes)}"
+            raise RefusedError(
+                f"the agreement took {took} within a day, its most; more in {hours} h",
+                hint="run the same again then: what was stored stays",
+            )
 
     def _check_shared(self, size_bytes: int, extra_bytes: int) -> None:
         """Check what all agreements share; of the disk's floor, far larger, the reserve takes a little."""
@@ -226,7 +272,7 @@ class Quota:
         """
         with self._lock:
             account = self._account(agreement)
-            free = min(account.limit_bytes - account.taken_bytes, self._shared_room())
+            free = min(account.room_bytes, self._shared_room())
             return Usage(
                 size_bytes=account.limit_bytes,
                 used_bytes=account.used_bytes,
@@ -271,6 +317,8 @@ class Quota:
                 raise LocalError("a quota went below zero")
             if committed:
                 account.used_bytes += reservation.size_bytes
+                account.stored_bytes += reservation.size_bytes
+                account.stored_packs += 1
                 account.packs += 1
 
     def _check_offer(self, growth: int) -> None:

@@ -6,7 +6,7 @@ foreign, locked or read-only raises StoreUnavailable and is never taken for an e
 
 Opening: marker read and locked → left-overs of `incoming/` swept → catalogue opened, or rebuilt when missing or
 damaged → agreements read → catalogue compared with the files → deletes that it does not know done again → losses that
-it does not know noted again → quotas counted. Only `sweep` removes a pack that was acknowledged.
+it does not know noted again → notices read → quotas counted. Only `sweep` removes a pack that was acknowledged.
 """
 
 import secrets
@@ -22,6 +22,7 @@ from backuppeer.errors import (
 from backuppeer.host.budget import AuditBudget
 from backuppeer.host.catalogue import PackRow, open_catalogue
 from backuppeer.host.disk import PRIVATE_DIRECTORY, make_directory, sync_directory, translate_failures, write_all
+from backuppeer.host.endings import Endings
 from backuppeer.host.graveyard import Graveyard
 from backuppeer.host.heads import Heads
 from backuppeer.host.incoming import Incoming, Target, Write
@@ -29,6 +30,7 @@ from backuppeer.host.layout import PART_SUFFIX, Layout, check_agreement_id, chec
 from backuppeer.host.leases import Leases
 from backuppeer.host.losses import Losses
 from backuppeer.host.marker import Marker, Presence, lock_marker, write_marker
+from backuppeer.host.notices import Notices
 from backuppeer.host.quota import Quota, Totals, Usage
 from backuppeer.host.reader import DamagedPackError, PackReader
 from backuppeer.host.rebuild import Reconciliation, reconcile, sweep_incoming
@@ -43,8 +45,8 @@ from backuppeer.limits import FREE_DISK_FLOOR_BYTES, PACK_LIST_PAGE, PACK_TARGET
 class Store:
     """An open store. Made by `create_store` or `open_store`; `close` it.
 
-    `quota`, `leases`, `heads`, `removals`, `sweep`, `losses`, `budget` and `scrub` are its other doors; `notes` are
-    sentences for the host's human about what was found and repaired while opening.
+    `quota`, `leases`, `heads`, `removals`, `notices`, `endings`, `sweep`, `losses`, `budget` and `scrub` are its other
+    doors; `notes` are sentences for the host's human about what was found and repaired while opening.
     """
 
     def __init__(self, layout: Layout, marker: Marker, *, presence: Presence, quota: Quota, write: Write) -> None:
@@ -64,6 +66,8 @@ class Store:
         self.heads = Heads(layout, self.leases, presence, settle_drafts=self._catalogue.settle_drafts)
         self._graveyard = graveyard = Graveyard(self._catalogue)
         self.removals = Removals(layout, graveyard, leases=self.leases, heads=self.heads, presence=presence)
+        self.notices = Notices(layout, graveyard, leases=self.leases, heads=self.heads, presence=presence)
+        self.endings = Endings(self.notices, self.removals, leases=self.leases, quota=quota, presence=presence)
         self.losses = Losses(
             layout,
             self._catalogue,
@@ -117,6 +121,8 @@ class Store:
         if not 0 < size <= PACK_TARGET_BYTES:
             raise ProtocolViolation(f"a pack has 1 to {PACK_TARGET_BYTES} bytes, not {size}")
         self._presence.check()
+        if self.notices.is_over(agreement):
+            raise RefusedError("the agreement has ended", hint="agree with another host")
         if self._graveyard.is_deleted(agreement, stored):
             raise RefusedError("this pack was deleted and is kept for a while", hint="revive it instead of sending it")
         upon = self._find_head(agreement) if is_draft else None
@@ -291,6 +297,7 @@ class Store:
         self.notes += found.notes()
         self.notes += self.removals.replay()
         self.notes += self.losses.replay()
+        self.notes += self.notices.load()
         self._count()
 
     def _count(self) -> None:

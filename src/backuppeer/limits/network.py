@@ -45,6 +45,8 @@ PACK_LIST_PAGE: Final = 2048
 PACKS_LISTED: Final = 1_000_000
 """Packs that one host may list: 16 TiB of full ones, 100 MB of memory here; a list without end would fill it."""
 AGREEMENTS_PER_HELLO: Final = 16
+TERMS_PAGE: Final = 16
+"""Revisions of an agreement in one message: 66 KiB of the largest ones."""
 PROTOCOL_TEXT_CHARS: Final = 256
 """Words of a peer in a refusal: escaped, then shown to a person."""
 PROGRAM_CHARS: Final = 64

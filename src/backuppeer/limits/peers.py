@@ -15,8 +15,18 @@ PACKS_PER_GIB: Final = 4096
 """Blob-count quota: no agreement fills the catalogue with minimal packs."""
 AGREEMENT_PACKS_MIN: Final = 64
 """Packs that even the smallest agreement may hold."""
+STORE_RATE_S: Final = 86400.0
+STORE_RATE_FACTOR: Final = 4
+STORE_RATE_LEAST_BYTES: Final = 1 * GIB
+STORE_RATE_LEAST_PACKS: Final = 4096
+"""Within a day an agreement takes so many times its size, or packs, and these, be it that room was made in between:
+whoever stores, withdraws and stores again must not wear out a disk. A backup that broke off twice is below that."""
 AGREEMENTS_PER_OWNER: Final = 16
 """No owner fills the host's folder of agreements; as many as fit into one Hello."""
+TERM_ROUND_S: Final = 86400
+"""Renewed terms are whole days long: who asks for the same again on the same day makes no other request."""
+RENEW_REMIND_S: Final = 30 * 86400
+"""How long before a term ends its owner is reminded; of a term of less than four months in its last quarter."""
 AGREEMENT_REVISIONS: Final = 4096
 """Length of one agreement's chain: each revision is a file."""
 REMOVAL_PACKS: Final = 1024
@@ -63,6 +73,8 @@ KNOWN_OWNER_BYTES: Final = PACK_MIN_BYTES
 UNASKED_AGREEMENTS: Final = 256
 """Agreements, promised ones included, that `--accept all` or `trusted` makes without a person: each is a folder."""
 PENDING_REQUESTS: Final = 64
+BLOCK_REASON_CHARS: Final = 200
+"""Words of our own person about a peer, shown in `peers`."""
 REQUEST_KEPT_S: Final = 7 * 86400
 REQUEST_SETTLED_SHOWN_S: Final = 86400
 """How long `requests` shows what was settled: long enough to be seen, short enough not to hide what waits."""

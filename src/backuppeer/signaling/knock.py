@@ -71,6 +71,9 @@ class Verdict(StrEnum):
 REJECTED_BY_PERSON: Final = "rejected"
 """`KnockReply.code` of a no that a person said to just this wish, and may take back. Unknown codes read as a no."""
 
+OFFERS_OTHER: Final = "offer"
+"""`KnockReply.code` of a PENDING by a person who offers the terms in the reply instead; owners of before wait on."""
+
 
 class KnockReply(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The answer to one knock; every verdict has the same size on the wire."""

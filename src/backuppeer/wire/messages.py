@@ -1,4 +1,4 @@
-"""The messages of a session, but for those about audits: fields of each (docs/protocol.md, "Messages").
+"""The messages of a session, but for those about audits and terms: fields of each (docs/protocol.md, "Messages").
 
 Knows: shapes and sizes. Must not know: who may say what when (wire.table), signatures, streams. A message is a msgpack
 map; fields that are not listed are ignored, so a later version may add some. All statements (`signed`, `head`, `grant`,
@@ -151,7 +151,11 @@ class Agreed(Message, frozen=True, kw_only=True):
 
 
 class Pending(Message, frozen=True, kw_only=True):
-    """Answer: a person must decide; ask again later."""
+    """Answer: a person must decide; ask again later. With a size: the person offers these terms instead (ADR 44)."""
+
+    size_bytes: Size = 0
+    term_s: Size = 0
+    lock_s: Size = 0
 
 
 class Refused(Message, frozen=True, kw_only=True):

@@ -47,6 +47,7 @@ from backuppeer.wire.messages import (
     WithdrawPacks,
 )
 from backuppeer.wire.recovering import GiveSlot, SlotKept
+from backuppeer.wire.terms import GetTerms, GiveNotice, NoticeTaken, PutTerms, TermsAre, TermsPut
 
 TYPES: Final[Mapping[int, type[Message]]] = MappingProxyType(
     {
@@ -91,6 +92,12 @@ TYPES: Final[Mapping[int, type[Message]]] = MappingProxyType(
         44: Audited,
         45: GetLosses,
         46: Losses,
+        47: GetTerms,
+        48: TermsAre,
+        49: PutTerms,
+        50: TermsPut,
+        51: GiveNotice,
+        52: NoticeTaken,
         53: GiveSlot,
         54: SlotKept,
     }

@@ -53,6 +53,7 @@ from backuppeer.wire.messages import (
     WithdrawPacks,
 )
 from backuppeer.wire.recovering import GiveSlot, SlotKept
+from backuppeer.wire.terms import GetTerms, GiveNotice, NoticeTaken, PutTerms, TermsAre, TermsPut
 
 
 class Speaker(Enum):
@@ -100,6 +101,9 @@ class State(Enum):
     AUDIT_ASKED = auto()
     LOSSES_ASKED = auto()
     SLOT_GIVEN = auto()
+    TERMS_ASKED = auto()
+    TERMS_GIVEN = auto()
+    NOTICE_GIVEN = auto()
     ENDED = auto()
     """No more messages; after Range and Audited the raw bytes follow."""
 
@@ -137,6 +141,9 @@ _REQUESTS: Final[dict[type[Message], State]] = {
     AskAudit: State.AUDIT_ASKED,
     GetLosses: State.LOSSES_ASKED,
     GiveSlot: State.SLOT_GIVEN,
+    GetTerms: State.TERMS_ASKED,
+    PutTerms: State.TERMS_GIVEN,
+    GiveNotice: State.NOTICE_GIVEN,
 }
 _ANSWERS: Final[dict[State, dict[type[Message], State]]] = {
     State.ASKING: {},
@@ -156,6 +163,9 @@ _ANSWERS: Final[dict[State, dict[type[Message], State]]] = {
     State.AUDIT_ASKED: {Audited: State.ENDED},
     State.LOSSES_ASKED: {Losses: State.ENDED},
     State.SLOT_GIVEN: {SlotKept: State.ENDED},
+    State.TERMS_ASKED: {TermsAre: State.ENDED},
+    State.TERMS_GIVEN: {TermsPut: State.ENDED},
+    State.NOTICE_GIVEN: {NoticeTaken: State.ENDED},
 }
 
 

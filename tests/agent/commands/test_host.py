@@ -7,21 +7,31 @@ import pytest
 
 from agent.host.test_removals_over_the_wire import delete_directly
 from backuppeer.agent.commands.host import HostCommands
+from backuppeer.agent.host.alarms import Alarms
 from backuppeer.agent.host.proving import Proving
 from backuppeer.agent.host.scrubbing import Scrubbing
 from backuppeer.agent.host.sweeping import Sweeping
 from backuppeer.control.events import Event, EventName
 from backuppeer.ids import format_peer_id
 from backuppeer.proof.merkle import compute_stored_id
+from backuppeer.proof.notices import sign_notice
+
+
+def make_host(sweeping, scrubbing, ending):
+    return SimpleNamespace(
+        requests=SimpleNamespace(),
+        hosting=SimpleNamespace(offer=None),
+        sweeping=sweeping,
+        scrubbing=scrubbing,
+        ending=ending,
+    )
 
 
 @pytest.fixture
 def agent():
     sweeping = SimpleNamespace(alarms=SimpleNamespace())
     scrubbing = SimpleNamespace(proving=SimpleNamespace())
-    host = SimpleNamespace(
-        requests=SimpleNamespace(), hosting=SimpleNamespace(), sweeping=sweeping, scrubbing=scrubbing
-    )
+    host = make_host(sweeping, scrubbing, SimpleNamespace())
     return SimpleNamespace(parts=None, host=host)
 
 
@@ -39,9 +49,8 @@ def test_watchers_are_told_once_that_no_server_shows_the_offer_and_once_that_one
 def test_watchers_are_told_of_a_mass_deletion_and_who_comes_later_too(house, owner):
     agreement = owner.agree_with(house)
     sweeping = Sweeping(house.premises, house.clock)
-    hosting = SimpleNamespace(offer=None)
     scrubbing = Scrubbing(house.premises, house.clock, Proving(house.premises))
-    host = SimpleNamespace(requests=SimpleNamespace(), hosting=hosting, sweeping=sweeping, scrubbing=scrubbing)
+    host = make_host(sweeping, scrubbing, house.ending)
     parts = SimpleNamespace(state=house.state, clock=house.clock)
     delete_directly(house, owner, agreement)
 
@@ -73,8 +82,8 @@ def test_watchers_are_told_of_a_loss_and_who_comes_later_too(house, owner):
         incoming.commit()
     next(store.directory.rglob(stored.hex())).write_bytes(data[::-1])
     scrubbing = Scrubbing(house.premises, house.clock, Proving(house.premises))
-    sweeping, hosting = Sweeping(house.premises, house.clock), SimpleNamespace(offer=None)
-    host = SimpleNamespace(requests=SimpleNamespace(), hosting=hosting, sweeping=sweeping, scrubbing=scrubbing)
+    sweeping = Sweeping(house.premises, house.clock)
+    host = make_host(sweeping, scrubbing, house.ending)
     parts = SimpleNamespace(state=house.state, clock=house.clock)
 
     async def story():
@@ -91,5 +100,32 @@ def test_watchers_are_told_of_a_loss_and_who_comes_later_too(house, owner):
         late.put_nowait(Event(event=EventName.DONE))
         await commands._show(late, emit)
         assert [one.event for one in shown] == ["note"]
+
+    asyncio.run(story())
+
+
+def test_watchers_are_told_of_an_owner_that_ends_its_agreement_and_who_comes_later_too(house, owner):
+    agreement = owner.agree_with(house)
+    sweeping = SimpleNamespace(alarms=Alarms(house.premises, house.clock))
+    host = make_host(sweeping, Scrubbing(house.premises, house.clock, Proving(house.premises)), house.ending)
+    parts = SimpleNamespace(state=house.state, clock=house.clock)
+
+    async def story():
+        commands, watcher, shown = HostCommands(SimpleNamespace(parts=parts, host=host)), asyncio.Queue(), []
+        commands._watchers.add(watcher)
+        for last, words in ((0, "ends: all that it keeps here is kept until"), (1, "goes on"), (2, "ends: ")):
+            signed = sign_notice(agreement, owner.keys.identity, last=last, time_ms=1)
+            await asyncio.to_thread(house.ending.take, owner.peer, agreement, signed, b"")
+            event = await watcher.get()
+            assert event.event == "note"
+            assert words in event.data["text"]
+
+        async def emit(event):
+            shown.append(event)
+
+        late = asyncio.Queue()
+        late.put_nowait(Event(event=EventName.DONE))
+        await commands._show(late, emit)
+        assert ["ends: " in one.data["text"] for one in shown] == [True]
 
     asyncio.run(story())

@@ -1,7 +1,7 @@
 """Sets stand in the settings by name, are checked whenever these are read, and grow and shrink by paths."""
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from backuppeer.agent.home.config import Config, change_config, read_config
@@ -132,5 +132,7 @@ def test_schedules_are_read_as_people_write_them(text, meant):
 
 @given(st.text(max_size=20) | st.sampled_from(["every 14m", "daily 24:00", "monthly 29", "weekly foo", "every", ""]))
 def test_what_is_no_schedule_is_refused_and_never_misread(text):
+    # Hypothesis tries words that it finds in the source, in any case: these alone are schedules.
+    assume(" ".join(text.lower().split()) not in {"hourly", "daily", "weekly", "monthly"})
     with pytest.raises(UserError):
         parse_schedule(text)

@@ -116,7 +116,10 @@ def test_the_database_of_an_older_version_comes_along_without_the_keys_of_its_kn
     state.close()
     with sqlite3.connect(tmp_path / "state.db") as db:
         db.executescript(
-            "DROP TABLE nonces; DROP INDEX requests_by_peer; PRAGMA user_version=2;"
+            "DROP TABLE nonces; DROP INDEX requests_by_peer; DROP TABLE revisions; PRAGMA user_version=2;"
+            "DROP TABLE notices; DROP TABLE blocks;"
+            "ALTER TABLE requests DROP COLUMN offer_bytes; ALTER TABLE requests DROP COLUMN offer_term_s;"
+            "ALTER TABLE requests DROP COLUMN offer_lock_s; ALTER TABLE requests DROP COLUMN revises;"
             "INSERT INTO settings(key,value) VALUES('host.nonces', x'00')"
         )
     db.close()
@@ -155,6 +158,7 @@ def view_of(house):
             hosting=SimpleNamespace(),
             sweeping=Sweeping(house.premises, house.clock),
             scrubbing=SimpleNamespace(proving=SimpleNamespace()),
+            ending=house.ending,
         ),
         spawn=tasks.append,
     )

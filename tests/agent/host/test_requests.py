@@ -28,6 +28,7 @@ from backuppeer.limits import (
     REQUEST_RESERVED_S,
     REQUEST_SETTLED_SHOWN_S,
 )
+from backuppeer.proof.revisions import Wish
 from backuppeer.proof.statements import Agreement, open_statement
 from backuppeer.signaling.knock import Verdict
 
@@ -500,7 +501,7 @@ def test_a_no_is_shown_no_more_once_there_is_an_agreement_after_it(house, owner)
 @pytest.mark.parametrize("state", list(RequestState))
 def test_open_and_rejected_requests_are_shown_while_they_live_and_settled_ones_for_a_day(state):
     record = RequestRecord("ab", Direction.IN, PeerId(bytes(32)), *WISH, state, 1000)
-    is_open = state in {RequestState.WAITING, RequestState.ACCEPTED, RequestState.REJECTED}
+    is_open = state in {RequestState.WAITING, RequestState.OFFERED, RequestState.ACCEPTED, RequestState.REJECTED}
     lasts_ms = (REQUEST_KEPT_S if is_open else REQUEST_SETTLED_SHOWN_S) * 1000
     assert is_listed(record, 1000 + lasts_ms)
     assert not is_listed(record, 1001 + lasts_ms)
@@ -525,3 +526,57 @@ def test_one_alias_given_to_two_requests_costs_neither_peer_its_record(house, ow
     assert house.state.peer_by_alias("bob").peer == owner.peer
     assert house.state.peer(other.peer) is not None
     other.close()
+
+
+LITTLE = Wish(2 * MIB, 1800, 30)
+
+
+def offer_little(house, owner):
+    house.requests.consider_knock(owner.knock(house), offer("ask"))
+    return house.requests.offer(newest(house, owner).request, LITTLE)
+
+
+def test_other_terms_are_told_to_who_asks_again_and_taken_by_asking_for_just_those(house, owner):
+    offer_little(house, owner)
+    knock = owner.knock(house)
+    assert house.requests.consider_knock(knock, offer("ask")) is Verdict.PENDING
+    assert house.requests.offer_to(knock) == LITTLE
+    assert house.requests.consider_knock(owner.knock(house, LITTLE), offer("ask")) is Verdict.ACCEPTED
+    assert newest(house, owner).wish == LITTLE
+    assert house.requests.consider_proposal(owner.peer, owner.propose(house.peer, LITTLE)) is not None
+
+
+@pytest.mark.parametrize("change", [(1, 0, 0), (0, 1, 0), (0, 0, 1), (0, 0, -1)])
+def test_what_is_nearly_offered_is_a_wish_of_its_own(house, owner, change):
+    offer_little(house, owner)
+    wish = tuple(a + b for a, b in zip(LITTLE, change, strict=True))
+    assert house.requests.consider_knock(owner.knock(house, wish), offer("ask")) is Verdict.PENDING
+    assert newest(house, owner).state is RequestState.WAITING
+    assert house.requests.offer_to(owner.knock(house, wish)) is None
+
+
+def test_an_offer_agrees_to_nothing_until_it_is_taken(house, owner):
+    offer_little(house, owner)
+    assert not house.requests.may_answer(owner.peer)
+    for wish in (WISH, LITTLE):
+        assert house.requests.consider_proposal(owner.peer, owner.propose(house.peer, wish)) is None
+    assert house.premises.leases_of(owner.peer) == []
+
+
+def test_the_first_terms_can_be_accepted_after_others_were_offered_and_other_ones_offered(house, owner):
+    first = offer_little(house, owner)
+    better = Wish(3 * MIB, 1800, 30)
+    assert house.requests.offer(first.request, better).offer == better
+    assert house.requests.consider_knock(owner.knock(house, LITTLE), offer("ask")) is Verdict.PENDING, "no more offered"
+    house.requests.consider_knock(owner.knock(house), offer("ask"))
+    accepted = accept(house, owner)
+    assert (accepted.wish, accepted.offer) == (WISH, None)
+    assert house.requests.consider_knock(owner.knock(house), offer("ask")) is Verdict.ACCEPTED
+
+
+@pytest.mark.parametrize(("wish", "error"), [(Wish(*WISH), UserError), (Wish(GIB, 1800, 30), RefusedError)])
+def test_the_same_terms_are_no_offer_and_more_than_there_is_can_not_be_offered(house, owner, wish, error):
+    house.requests.consider_knock(owner.knock(house), offer("ask"))
+    with pytest.raises(error):
+        house.requests.offer(newest(house, owner).request, wish)
+    assert newest(house, owner).state is RequestState.WAITING

@@ -103,7 +103,7 @@ def test_an_owner_that_lost_its_state_takes_up_the_agreement_that_the_host_hands
             owner.state.put_agreement(agreement, house.peer, signed)
             way.agreement_with = blind_once(way.agreement_with)
             if storage > WISH[0]:
-                with pytest.raises(RefusedError, match="a larger agreement is not possible"):
+                with pytest.raises(RefusedError, match="agreed to"):
                     await way.connect(house.peer, wanting(house, storage=storage), [], quiet)
             else:
                 await way.connect(house.peer, wanting(house, name="attic"), [], quiet)
@@ -284,9 +284,10 @@ def test_more_than_was_agreed_is_refused_with_the_size_that_can_be_asked_for(hou
 
     async def scenario():
         way = connecting(owner, Door(None))
-        with pytest.raises(RefusedError, match=f"agreed to {words}; a larger") as refused:
+        with pytest.raises(RefusedError, match=f"agreed to {words}$") as refused:
             await way.connect(house.peer, wanting(house, storage=agreed + 1), [], quiet)
         assert f"--storage {words}," in refused.value.hint
+        assert "peers resize" in refused.value.hint
         assert parse_size(words) == agreed
         assert owner.state.requests() == []
 

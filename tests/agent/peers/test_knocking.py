@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from agent.loops import START_MS, VirtualClock, play
+from backuppeer.agent.home.records import RequestState
 from backuppeer.agent.peers import knocking
 from backuppeer.agent.peers.knocking import Knocking
 from backuppeer.agent.peers.partners import Whereabouts
@@ -13,7 +14,8 @@ from backuppeer.crypto.envelope import EnvelopeKey
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import PeerUnreachable, RefusedError
 from backuppeer.limits import KNOCK_LIFE_S, KNOCK_REPLY_S, KNOCK_SERVERS
-from backuppeer.signaling.knock import KnockReply, Verdict, open_knock
+from backuppeer.proof.revisions import Wish
+from backuppeer.signaling.knock import OFFERS_OTHER, KnockReply, Verdict, open_knock
 from backuppeer.signaling.listing import open_listing
 from signaling.kit import Host
 
@@ -104,3 +106,27 @@ def test_a_knock_names_few_servers_lives_an_hour_and_is_given_up_after_seconds(o
     assert knock.servers == SERVERS[:KNOCK_SERVERS]
     assert knock.ext == {"request": b"\xab" * 16}, "what both sides call it by"
     assert knock.expires_ms - knock.issued_ms == KNOCK_LIFE_S * 1000
+
+
+def test_terms_offered_instead_are_kept_beside_the_request_until_they_are_offered_no_more(owner, house, monkeypatch):
+    told = {"code": OFFERS_OTHER, "size_bytes": 5, "term_s": 6, "lock_s": 7}
+    replies = [told, told, {"size_bytes": 10**9}, {"code": "what a later version says", "size_bytes": 1}]
+
+    async def answer(*_):
+        said = {"verdict": Verdict.PENDING, **replies.pop(0)}
+        return KnockReply(host=house.peer, owner=owner.peer, nonce=b"", issued_ms=0, **said)
+
+    async def scenario():
+        asking = Knocking(owner.state, owner.keys.identity, VirtualClock(), market=None, ends=None)
+        monkeypatch.setattr(asking, "_exchange", answer)
+        record = replace(asking.empty_wish(house.peer), request="ab", size_bytes=10**9)
+        owner.state.put_request(record)
+        offers = []
+        while replies:
+            assert await asking.knock_at(None, record, SERVERS[:1]) == (Verdict.PENDING, None)
+            (now,) = owner.state.requests()
+            assert (now.state is RequestState.OFFERED) == (now.offer is not None)
+            offers.append(now.offer)
+        assert offers == [Wish(5, 6, 7), Wish(5, 6, 7), None, None]
+
+    play(scenario())

@@ -9,8 +9,11 @@ from backuppeer import __version__
 from backuppeer.agent.agent import Agent
 from backuppeer.agent.commands.kit import remind_of_kit
 from backuppeer.agent.commands.room import Room, room_at, room_for, storing_state
+from backuppeer.agent.commands.wishes import describe_end, terms_with
 from backuppeer.agent.home.records import Direction, PeerRecord, RequestState
 from backuppeer.agent.jobs.audit import describe_all
+from backuppeer.agent.owner.ending import describe_endings
+from backuppeer.agent.owner.reminding import remind_of_terms
 from backuppeer.agent.peers.choosing import is_listed
 from backuppeer.agent.peers.names import alias_of, check_alias, name_of, resolve_peer
 from backuppeer.agent.peers.session import Session
@@ -35,6 +38,7 @@ from backuppeer.control.api import (
 )
 from backuppeer.errors import BackupPeerError, NotFoundError, UserError
 from backuppeer.ids import format_peer_id
+from backuppeer.proof.revisions import end_ms
 
 
 class HomeCommands:
@@ -130,11 +134,14 @@ class HomeCommands:
     def _notes(self) -> list[str]:
         here, state = self._agent.host, self._parts.state
         notes = [*here.premises.notes, *here.sweeping.alarms.describe(state), *here.scrubbing.describe(state)]
+        notes += here.ending.describe()
         if self._agent.owner.vault.is_unrecovered:
             notes.append("the recovery of this home is not finished: run `backup-peer recover` again")
         vault = self._agent.owner.vault
         why = vault.writer.describe()
         notes += [why] if why else []
+        notes += describe_endings(state, self._parts.keys.peer)
+        notes += remind_of_terms(state, self._parts.clock.now_ms())
         has_copies = vault.repository_id is not None and bool(vault.repository.index.snapshots())
         hosts = [host for _, host, _ in state.agreements()]
         kit = remind_of_kit(state, self._parts.clock.now_ms()) if has_copies else ""
@@ -147,6 +154,7 @@ class HomeCommands:
         kept, given = room_at(self._agent, record.peer), room_for(self._agent, record.peer)
         room = kept or given or Room()
         trust, level = self._parts.standing.trust(record.peer)
+        terms = terms_with(self._agent, record.peer)
         # Who is in session is there now; when it was over is noted.
         seen_ms = self._parts.clock.now_ms() if self._parts.sessions.get(record.peer) else record.last_seen_ms
         role = "both" if kept and given else "host" if kept else "owner" if given else "known"
@@ -164,6 +172,11 @@ class HomeCommands:
             deleted_bytes=room.deleted_bytes,
             next_free_bytes=room.next_bytes,
             next_free=room.next_free,
+            until=format_time(end_ms(terms)) if terms else "",
+            revision=terms.revision if terms else 0,
+            **describe_end(self._agent, record.peer),
+            blocked=record.peer in self._parts.state.blocks,
+            reason=self._parts.state.blocks.reason(record.peer) or "",
         )
 
     def _session_row(self, session: Session) -> SessionRow:

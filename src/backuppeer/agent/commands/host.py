@@ -10,10 +10,11 @@ import msgspec
 
 from backuppeer.agent.agent import Agent, default_store
 from backuppeer.agent.commands.home import hosting_state
+from backuppeer.agent.commands.wishes import describe_beside
 from backuppeer.agent.home.records import Direction, RequestRecord, RequestState
 from backuppeer.agent.host.alarms import MassDeletion, say_deletion
 from backuppeer.agent.host.takeup import describe_taken_up
-from backuppeer.agent.peers.choosing import choose_listed, is_listed
+from backuppeer.agent.peers.choosing import choose_listed, find_offered, is_listed
 from backuppeer.agent.peers.names import alias_of, name_of
 from backuppeer.agent.peers.offers import Offer, check_storage, choose_terms
 from backuppeer.agent.peers.wishes import name_of_request
@@ -31,7 +32,7 @@ from backuppeer.control.api import (
 )
 from backuppeer.control.events import Agreed, Event, EventName, MassDeletionSeen, Note, State
 from backuppeer.errors import NoSignaling, UserError
-from backuppeer.ids import format_peer_id
+from backuppeer.ids import PeerId, format_peer_id
 from backuppeer.signaling.listing import bucket_bytes, is_region
 from backuppeer.signaling.servers import count_servers
 from backuppeer.trust.policy import AcceptPolicy
@@ -53,6 +54,7 @@ class HostCommands:
         self._agent.host.hosting.on_servers = self._tell_servers
         self._agent.host.sweeping.alarms.on_alarm = self._tell_alarm
         self._agent.host.scrubbing.proving.on_loss = self._tell_losses
+        self._agent.host.ending.on_notice = self._tell_notice
         self._is_lost = False
 
     async def host(self, request: HostRequest, emit: Emit) -> HostResult:
@@ -103,12 +105,26 @@ class HostCommands:
         return [await self._row(record) for record in listed]
 
     async def accept(self, request: RequestDecision, _: Emit) -> PendingRequest:
-        """Accept a request."""
+        """Accept a request; of one of our own, the terms that its host offers instead."""
+        own = find_offered(self._parts.state, request.request, self._parts.clock.now_ms())
+        if own is not None:
+            return await self._take(own, self._agent.servers(request.servers))
         return await self._row(self._agent.host.requests.decide(request.request, accept=True, alias=request.alias))
 
     async def reject(self, request: RequestDecision, _: Emit) -> PendingRequest:
         """Reject a request."""
         return await self._row(self._agent.host.requests.decide(request.request, accept=False, reason=request.reason))
+
+    async def _take(self, record: RequestRecord, servers: list[str]) -> PendingRequest:
+        if record.revises:
+            await self._agent.owner.revising.take_offer(record, _quietly)
+        else:
+            await self._agent.owner.connecting.take_offer(record, servers)
+        return await self._row(self._parts.state.find_request(Direction.OUT, record.peer) or record)
+
+    async def describe(self, record: RequestRecord) -> PendingRequest:
+        """Return a request as people are shown it."""
+        return await self._row(record)
 
     def _make_offer(self, request: HostRequest) -> Offer:
         if request.accept not in _POLICIES:
@@ -143,6 +159,8 @@ class HostCommands:
             await emit(self._alarm_event(found))
         for note in await asyncio.to_thread(self._list_losses):
             await emit(note)
+        for text in await asyncio.to_thread(self._agent.host.ending.describe):
+            await emit(_note_event(text))
         for record in self._parts.state.requests():
             is_waiting = record.direction is Direction.IN and record.state is RequestState.WAITING
             if is_waiting and is_listed(record, self._parts.clock.now_ms()):
@@ -180,6 +198,15 @@ class HostCommands:
     def _tell_agreed(self, record: RequestRecord) -> None:
         # Agreements are signed in a disk thread; queues and tasks belong to the loop.
         self._loop.call_soon_threadsafe(self._announce, record)
+
+    def _tell_notice(self, owner: PeerId, left_s: int) -> None:
+        # Taken in a disk thread.
+        text = self._agent.host.ending.say(owner, left_s)
+        self._loop.call_soon_threadsafe(self._note, text)
+
+    def _note(self, text: str) -> None:
+        for queue in self._watchers:
+            queue.put_nowait(_note_event(text))
 
     def _tell_alarm(self, found: MassDeletion) -> None:
         # Found in the sweep's thread.
@@ -247,4 +274,13 @@ class HostCommands:
             trust=round(trust, 3),
             trust_level=level.value,
             reason=record.reason,
+            **describe_beside(self._agent, record),
         )
+
+
+def _note_event(text: str) -> Event:
+    return Event(event=EventName.NOTE, data=msgspec.to_builtins(Note(text=text)))
+
+
+async def _quietly(state: str, text: str) -> None:
+    del state, text

@@ -15,7 +15,9 @@ from backuppeer.agent.jobs.backup import BackupJob, Stream
 from backuppeer.agent.jobs.restore import RestoreJob
 from backuppeer.agent.jobs.rows import make_entry_row
 from backuppeer.agent.jobs.set_run import run_backup
+from backuppeer.agent.owner.ending import describe_endings
 from backuppeer.agent.owner.losses import Witnesses, check_choice
+from backuppeer.agent.owner.reminding import remind_of_terms
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.names import alias_of, check_alias, name_of, resolve_peer
 from backuppeer.agent.peers.offers import check_storage
@@ -47,7 +49,7 @@ from backuppeer.control.api import (
 from backuppeer.control.inflow import Inflow
 from backuppeer.control.restoring import RestorePlan, RestoreRequest, RestoreResult
 from backuppeer.control.saving import BackupRequest, BackupResult, StreamRequest
-from backuppeer.errors import IntegrityFault, LocalError, NotFoundError, PeerUnreachable, UserError
+from backuppeer.errors import IntegrityFault, LocalError, NotFoundError, PeerUnreachable, RefusedError, UserError
 from backuppeer.ids import PeerId, SnapshotId, format_peer_id
 from backuppeer.limits import LOCK_DEFAULT_S, LS_ROWS, TERM_DEFAULT_S
 from backuppeer.repo.snapshot import Snapshot, find_newer
@@ -110,7 +112,11 @@ class OwnerCommands:
     async def backup(self, request: BackupRequest, emit: Emit) -> BackupResult:
         """Make a snapshot."""
         async with self._at_work(emit) as (vault, reporter):
-            return await run_backup(vault, self._parts.home, request, reporter)
+            result = await run_backup(vault, self._parts.home, request, reporter)
+            state, own = self._parts.state, self._parts.keys.peer
+            for note in [*describe_endings(state, own), *remind_of_terms(state, self._parts.clock.now_ms())]:
+                reporter.note(note)
+            return result
 
     async def backup_stream(self, request: StreamRequest, emit: Emit, inflow: Inflow) -> BackupResult:
         """Make a snapshot of what a command is fed with."""
@@ -151,7 +157,10 @@ class OwnerCommands:
         return peer
 
     def _check_may_ask(self, peer: PeerId) -> None:
-        """Refuse to ask a host for space from a home that can't fill it, before its person is bothered."""
+        """Refuse to ask a host that is blocked, or from a home that can't fill it, before its person is bothered."""
+        if peer in self._parts.state.blocks:
+            name = name_of(self._parts.state, peer)
+            raise RefusedError(f"you blocked {name}", hint=f"`backup-peer unblock {name}` takes that back")
         if self._agent.owner.connecting.agreement_with(peer) is None:
             self._agent.owner.vault.check_writable()
 

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from backuppeer.ids import PeerId
+from backuppeer.proof.revisions import Wish
 
 
 class Direction(StrEnum):
@@ -21,6 +22,8 @@ class RequestState(StrEnum):
     """Where a request stands."""
 
     WAITING = "waiting"
+    OFFERED = "offered"
+    """The host's person offers other terms instead; either side may still take those of the other."""
     ACCEPTED = "accepted"
     REJECTED = "rejected"
     EXPIRED = "expired"
@@ -59,12 +62,22 @@ class RequestRecord:
     is_verified: bool = False
     whereabouts: bytes = b""
     reason: str = ""
+    offer: Wish | None = None
+    """What the host's person offers instead."""
+    revises: bytes = b""
+    """The agreement that is to be changed; empty where a new one is asked for."""
+
+    @property
+    def wish(self) -> Wish:
+        """Return what is asked for."""
+        return Wish(self.size_bytes, self.term_s, self.lock_s)
 
 
 PEER_COLUMNS: Final = "peer,alias,verified,whereabouts,first_seen_ms,last_seen_ms"
 PEER_QUERY: Final = f"SELECT {PEER_COLUMNS} FROM peers"  # noqa: S608 - constants
 REQUEST_COLUMNS: Final = (
-    "request,direction,peer,size_bytes,term_s,lock_s,state,since_ms,alias,verified,whereabouts,reason"
+    "request,direction,peer,size_bytes,term_s,lock_s,state,since_ms,alias,verified,whereabouts,reason,"
+    "offer_bytes,offer_term_s,offer_lock_s,revises"
 )
 REQUEST_QUERY: Final = f"SELECT {REQUEST_COLUMNS} FROM requests"  # noqa: S608 - constants
 
@@ -89,4 +102,6 @@ def request_of(row: tuple[Any, ...]) -> RequestRecord:
         bool(row[9]),
         row[10],
         row[11],
+        Wish(*row[12:15]) if row[12] else None,
+        row[15],
     )

@@ -16,6 +16,8 @@ from typing import Any, Final
 import structlog
 
 from backuppeer.agent.home.anchor import Anchor
+from backuppeer.agent.home.blocks import BLOCKS_SCHEMA, Blocks
+from backuppeer.agent.home.deeds import DEEDS_SCHEMA, Deeds
 from backuppeer.agent.home.records import (
     PEER_COLUMNS,
     PEER_QUERY,
@@ -68,6 +70,15 @@ _SCRIPTS: Final = (
     DELETE FROM settings WHERE key='host.nonces';
     DELETE FROM envelope_keys;
     """,
+    # Agreements change and end (ADR 44). There was no way to revise one before: all that are kept are first revisions.
+    f"""
+    {DEEDS_SCHEMA}
+    {BLOCKS_SCHEMA}
+    ALTER TABLE requests ADD COLUMN offer_bytes INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE requests ADD COLUMN offer_term_s INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE requests ADD COLUMN offer_lock_s INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE requests ADD COLUMN revises BLOB NOT NULL DEFAULT x'';
+    """,
 )
 _ANCHORED: Final = frozenset({"store.directory", "store.offered", "host.offer", "transport.bound"})
 """Settings with a second copy: partners could not come back to a host that forgot them."""
@@ -86,6 +97,7 @@ class State:
             if copy.suffix != ".bak":
                 copy.unlink()  # made by an earlier program: it holds keys of knocks, which must be gone after 48 h
         self._lock = threading.RLock()
+        self.deeds, self.blocks = Deeds(self._run, self._all), Blocks(self._run, self._all)
         self._anchor = Anchor(path.with_name(_ANCHOR_NAME))
         for key, value in self._all("SELECT key,value FROM settings"):
             if key in _ANCHORED:
@@ -170,7 +182,8 @@ class State:
 
     # agreements in which this home is the owner (those it hosts belong to host.leases)
     def put_agreement(self, agreement: AgreementId, host: PeerId, signed: bytes) -> None:
-        """Keep the newest revision of an agreement with a host."""
+        """Keep the newest revision of an agreement with a host, and it among all of them."""
+        self.deeds.keep(agreement, signed)
         self._run("INSERT OR REPLACE INTO agreements(agreement,host,signed) VALUES(?,?,?)", agreement, host, signed)
 
     def agreements(self) -> list[tuple[AgreementId, PeerId, bytes]]:
@@ -178,11 +191,15 @@ class State:
         rows = self._all("SELECT agreement,host,signed FROM agreements ORDER BY rowid")
         return [(AgreementId(row[0]), PeerId(row[1]), row[2]) for row in rows]
 
+    def end_agreement(self, agreement: AgreementId) -> None:
+        """Count an agreement no more: a notice ended it. What was signed stays among the deeds."""
+        self._run("DELETE FROM agreements WHERE agreement=?", agreement)
+
     # requests
     def put_request(self, record: RequestRecord) -> None:
         """Add or replace a request."""
         self._run(
-            f"INSERT OR REPLACE INTO requests({REQUEST_COLUMNS}) VALUES(?,?,?,?,?,?,?,?,?,?,?,?)",
+            f"INSERT OR REPLACE INTO requests({REQUEST_COLUMNS}) VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
             record.request,
             record.direction,
             record.peer,
@@ -195,6 +212,8 @@ class State:
             int(record.is_verified),
             record.whereabouts,
             record.reason,
+            *(record.offer or (0, 0, 0)),
+            record.revises,
         )
 
     def requests(self) -> list[RequestRecord]:

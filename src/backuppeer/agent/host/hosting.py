@@ -31,7 +31,9 @@ from backuppeer.limits import (
     LISTING_LIFE_S,
     LISTING_REFRESH_S,
 )
+from backuppeer.proof.revisions import Wish
 from backuppeer.signaling.knock import (
+    OFFERS_OTHER,
     REJECTED_BY_PERSON,
     Knock,
     KnockReply,
@@ -310,10 +312,12 @@ class Hosting:
             self._state.put_nonce(knock.nonce, until_ms, now_ms=now_ms)
 
     def _answer(self, knock: Knock) -> KnockReply:
-        offer = self.offer
+        offer, terms = self.offer, Wish(knock.size_bytes, knock.term_s, knock.lock_s)
         try:
             verdict = self._requests.consider_knock(knock, offer)
             code, message = "", ""
+            if verdict is Verdict.PENDING and (other := self._requests.offer_to(knock)):
+                code, terms = OFFERS_OTHER, other
         except BackupPeerError as exc:
             code = REJECTED_BY_PERSON if isinstance(exc, RejectedError) else "refused"
             verdict, message = Verdict.REJECTED, tell_peer(exc)[:160]
@@ -325,9 +329,7 @@ class Hosting:
             verdict=verdict,
             code=code,
             message=message,
-            size_bytes=knock.size_bytes,
-            term_s=knock.term_s,
-            lock_s=knock.lock_s,
+            **terms._asdict(),
             binding=self.binding() if verdict is Verdict.ACCEPTED else b"",
             issued_ms=self._clock.now_ms(),
         )

@@ -190,6 +190,8 @@ class Premises:
         store.quota.later = lambda agreement: self._say_later(store, agreement)
         self.note(*store.notes)
         self._remember({lease.owner for lease in store.leases.list_all()})
+        for lease in store.leases.list_all():
+            store.quota.freeze(lease.agreement, is_frozen=lease.owner in self._state.blocks)
         return store
 
     def _say_later(self, store: Store, agreement: AgreementId | None) -> str:
@@ -204,6 +206,23 @@ class Premises:
         except LocalError as exc:
             # Only missed while the store is away, and learnt again when it is opened: no reason to keep it shut.
             _log.warning("the owners of the store can't be written down", reason=exc.message)
+
+    def freeze(self, owner: PeerId) -> None:
+        """Take nothing new of an owner who is blocked; what it has here is served."""
+        for lease in self.leases_of(owner):
+            self.open().quota.freeze(lease.agreement, is_frozen=True)
+
+    def thaw(self, owner: PeerId) -> None:
+        """Take packs of an owner again."""
+        for lease in self.leases_of(owner):
+            self.open().quota.freeze(lease.agreement, is_frozen=False)
+
+    def release(self, owner: PeerId) -> None:
+        """Forget an owner whose agreements have ended all: it is answered as a stranger is."""
+        with self._lock:
+            if self._store is not None and not self._store.leases.list_by_owner(owner):
+                self._owners -= {owner}
+                self._state.put_setting(_OWNERS, b"".join(sorted(self._owners)))
 
     def agree(self, signed: bytes) -> Lease:
         """Put a co-signed agreement into force, durably, and remember its owner."""

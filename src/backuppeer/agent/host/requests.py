@@ -2,7 +2,9 @@
 
 Knows: the accept policy, requests, what a proposal must look like. Must not know: how a knock travels. Nothing is
 accepted without the human's word or the policy the human set. An owner has at most one request here that waits or is
-accepted: a new wish takes the place of the one before. `since_ms` of an incoming request: when its state began.
+accepted, and one to change each agreement (agent.host.revising): a new wish takes the place of the one before. A person
+may offer other terms instead; who then asks for just these has them. `since_ms` of an incoming request: when its
+state began.
 """
 
 import secrets
@@ -16,7 +18,7 @@ from backuppeer.agent.home.logbook import bookkeeping
 from backuppeer.agent.home.records import Direction, RequestRecord, RequestState
 from backuppeer.agent.home.state import State
 from backuppeer.agent.host.premises import Premises
-from backuppeer.agent.peers.choosing import OPEN, choose_request, is_listed
+from backuppeer.agent.peers.choosing import OPEN, UNDECIDED, choose_request, is_listed
 from backuppeer.agent.peers.names import check_alias
 from backuppeer.agent.peers.offers import Offer
 from backuppeer.agent.peers.partners import Whereabouts, later_of, meet_at
@@ -33,7 +35,7 @@ from backuppeer.errors import (
     StoreUnavailable,
     UserError,
 )
-from backuppeer.ids import PeerId
+from backuppeer.ids import AgreementId, PeerId
 from backuppeer.limits import (
     PENDING_REQUESTS,
     REJECTED_WISHES_PER_DAY,
@@ -41,6 +43,7 @@ from backuppeer.limits import (
     REQUEST_RESERVED_S,
     UNASKED_AGREEMENTS,
 )
+from backuppeer.proof.revisions import Wish
 from backuppeer.proof.statements import Agreement, add_signature, open_proposal, statement_hash
 from backuppeer.signaling.knock import Knock, Verdict
 from backuppeer.trust.policy import AcceptPolicy, may_auto_accept
@@ -77,7 +80,10 @@ class Requests:
         if is_partner:
             with bookkeeping("whereabouts"):
                 meet_at(self._state, owner, where.encode(), self._clock.now_ms())
-        if is_partner and knock.size_bytes == 0:
+        is_blocked = owner in self._state.blocks
+        if is_blocked and not is_partner:
+            raise RefusedError("nothing is on offer here")  # as to anybody: a block is nobody's business
+        if is_partner and (is_blocked or knock.size_bytes == 0):
             return Verdict.ACCEPTED
         try:
             return self._consider_wish(knock, offer, where)
@@ -88,15 +94,39 @@ class Requests:
             return Verdict.ACCEPTED
 
     def _consider_wish(self, knock: Knock, offer: Offer | None, where: Whereabouts) -> Verdict:
-        owner = PeerId(knock.owner)
+        owner, wish = PeerId(knock.owner), _wish_of(knock)
+        known = self.open_request(owner)
+        if known is not None and self.take_offer(known, wish):
+            return Verdict.ACCEPTED
         self._check_wish(knock, offer)
-        known = self._open_request(owner)
-        if known is not None and _is_same_wish(known, knock):
+        if known is not None and known.wish == wish:
             latest = later_of(known.whereabouts, where.encode(), self._clock.now_ms())
             self._state.put_request(replace(known, whereabouts=latest))
             return Verdict.ACCEPTED if known.state is RequestState.ACCEPTED else Verdict.PENDING
-        self._check_rejections(knock)
-        return self._consider_new(knock, where, AcceptPolicy(offer.accept) if offer else AcceptPolicy.ASK)
+        self.check_rejections(owner, wish)
+        record = replace(self.make_record(owner, wish, where.encode()), request=self._name(knock))
+        is_accepted = self.enter(record, AcceptPolicy(offer.accept) if offer else AcceptPolicy.ASK)
+        return Verdict.ACCEPTED if is_accepted else Verdict.PENDING
+
+    def offer_to(self, knock: Knock) -> Wish | None:
+        """Return what the person here offers instead of what a knock wants; None where nothing is."""
+        known = self.open_request(PeerId(knock.owner))
+        is_offered = known is not None and known.state is RequestState.OFFERED and known.wish == _wish_of(knock)
+        return known.offer if known is not None and is_offered else None
+
+    def take_offer(self, known: RequestRecord, wish: Wish) -> bool:
+        """Accept a wish that is what the person here offered instead of the one before; False if it is not.
+
+        Raises:
+            RefusedError: it does not fit any more.
+
+        """
+        if known.state is not RequestState.OFFERED or known.offer != wish:
+            return False
+        taken = replace(known, state=RequestState.ACCEPTED, since_ms=self._clock.now_ms(), offer=None, **wish._asdict())
+        self._check_room(taken)
+        self._state.put_request(taken)
+        return True
 
     def is_partner(self, peer: PeerId) -> bool:
         """Whether a peer has an agreement here, also while the store is away."""
@@ -111,7 +141,7 @@ class Requests:
         """Whether a session with this peer is answered: partners, and requests that were accepted (DESIGN 6)."""
         if self.is_partner(peer):
             return True
-        known = self._open_request(peer)
+        known = self.open_request(peer)
         return known is not None and known.state is RequestState.ACCEPTED
 
     def consider_proposal(self, owner: PeerId, signed: bytes) -> bytes | None:
@@ -133,12 +163,12 @@ class Requests:
         for lease in self._premises.leases_of(owner):
             if statement_hash(lease.signed) == statement_hash(signed):
                 return lease.signed  # proposed again: the owner did not hear our answer
-        known = self._open_request(owner)
+        known = self.open_request(owner)
         if known is None:
             raise RefusedError(
                 "no request of yours was accepted", hint="ask again: `backup-peer connect PEER --storage 10GB`"
             )
-        if known.state is RequestState.WAITING:
+        if known.state is not RequestState.ACCEPTED:
             return None
         self._check_proposal(proposal, known)
         self._check_room(known)  # again: a late owner's space may have been given to others
@@ -166,11 +196,34 @@ class Requests:
             self._check_room(known, hint="reject it, or offer more space: `backup-peer host --storage SIZE`")
         state = RequestState.ACCEPTED if accept else RequestState.REJECTED
         now_ms = self._clock.now_ms()
-        decided = replace(known, state=state, alias=alias or known.alias, reason=reason, since_ms=now_ms)
+        decided = replace(known, state=state, alias=alias or known.alias, reason=reason, since_ms=now_ms, offer=None)
         self._state.put_request(decided)
         if accept:
             self.on_accepted(decided)
         return decided
+
+    def turn_down(self, record: RequestRecord, reason: str) -> None:
+        """Reject a request, also one that was accepted and is not agreed on yet."""
+        rejected = replace(record, state=RequestState.REJECTED, reason=reason, offer=None)
+        self._state.put_request(replace(rejected, since_ms=self._clock.now_ms()))
+
+    def offer(self, text: str, wish: Wish) -> RequestRecord:
+        """Offer other terms to the owner whose waiting request `text` names; it is told when it asks again.
+
+        Raises:
+            as `decide` to accept; UserError: they are what it asks for.
+
+        """
+        known = self.find(text)
+        self._check_latest(known)
+        if wish == known.wish:
+            raise UserError(
+                "that is what is asked for", hint=f"give it: `backup-peer requests accept {known.request[:8]}`"
+            )
+        offered = replace(known, state=RequestState.OFFERED, offer=wish, since_ms=self._clock.now_ms())
+        self._check_room(replace(known, **wish._asdict()), hint="offer less")
+        self._state.put_request(offered)
+        return offered
 
     def find(self, text: str, *, accept: bool = False) -> RequestRecord:
         """Return the incoming request that `text` names and that can be decided, as agent.choosing says."""
@@ -178,7 +231,7 @@ class Requests:
 
     def _check_latest(self, record: RequestRecord) -> None:
         """Refuse to come back to a wish beside another of the same owner that is open: one at a time counts."""
-        now = self._open_request(record.peer)
+        now = self.open_request(record.peer, record.revises)
         if now is not None and now.request != record.request:
             raise UserError(
                 f"this peer asks for something else by now, which is {now.state.value}",
@@ -191,10 +244,13 @@ class Requests:
             return self._state.requests_of(Direction.IN, owner)
         return [r for r in self._state.requests() if r.direction is Direction.IN]
 
-    def _open_request(self, owner: PeerId) -> RequestRecord | None:
-        """Return the request of an owner that waits or is accepted and not yet agreed."""
+    def open_request(self, owner: PeerId, revises: bytes = b"") -> RequestRecord | None:
+        """Return the request of an owner that waits or is accepted and not yet agreed.
+
+        `revises`: the agreement that it would change; empty: it is for a new one.
+        """
         now_ms = self._clock.now_ms()
-        found = [r for r in self._incoming(owner) if r.state in OPEN and is_listed(r, now_ms)]
+        found = [r for r in self._incoming(owner) if r.revises == revises and r.state in OPEN and is_listed(r, now_ms)]
         return found[-1] if found else None
 
     def _check_wish(self, knock: Knock, offer: Offer | None) -> None:
@@ -203,7 +259,7 @@ class Requests:
         if knock.term_s > offer.term_s or knock.lock_s > offer.lock_s:
             raise RefusedError("the wanted term or lock is longer than offered")
 
-    def _check_rejections(self, knock: Knock) -> None:
+    def check_rejections(self, owner: PeerId, wish: Wish, revises: bytes = b"") -> None:
         """Refuse a wish that a person turned down, and any other after too many such in a day.
 
         Raises:
@@ -211,42 +267,53 @@ class Requests:
 
         """
         now_ms = self._clock.now_ms()
-        incoming = self._incoming(PeerId(knock.owner))
+        incoming = self._incoming(owner)
         rejected = [r for r in incoming if r.state is RequestState.REJECTED and is_listed(r, now_ms)]
-        same = [r for r in rejected if _is_same_wish(r, knock)]
+        same = [r for r in rejected if (r.wish, r.revises) == (wish, revises)]
         recent = [r for r in rejected if r.since_ms > now_ms - _DAY_MS]
         if same or len(recent) >= REJECTED_WISHES_PER_DAY:
             raise RejectedError((same or recent)[-1].reason or "the host said no")
 
-    def _consider_new(self, knock: Knock, where: Whereabouts, policy: AcceptPolicy) -> Verdict:
-        owner = PeerId(knock.owner)
-        now_ms = self._clock.now_ms()
-        self._state.drop_requests(now_ms - REQUEST_KEPT_S * 1000)
+    def make_record(self, owner: PeerId, wish: Wish, whereabouts: bytes, revises: bytes = b"") -> RequestRecord:
+        """Return a new request of an owner, which waits."""
+        return RequestRecord(
+            request=secrets.token_hex(8),  # never that of the wish before: a person's yes is for the wish shown
+            direction=Direction.IN,
+            peer=owner,
+            **wish._asdict(),
+            state=RequestState.WAITING,
+            since_ms=self._clock.now_ms(),
+            whereabouts=whereabouts,
+            revises=revises,
+        )
+
+    def enter(self, record: RequestRecord, policy: AcceptPolicy) -> bool:
+        """Take up a new request in place of the one before; return whether the policy accepts it at once.
+
+        Raises:
+            RefusedError: there is no room for it, or too many wait.
+            StoreUnavailable: the store is away.
+
+        """
+        owner = record.peer
+        if owner in self._state.blocks:
+            raise RefusedError("no more space is given here")
+        self._state.drop_requests(record.since_ms - REQUEST_KEPT_S * 1000)
         is_auto = may_auto_accept(
             policy, is_friend=self._standing.is_friend(owner), has_agreement=self.is_partner(owner)
         )
         is_auto = is_auto and self._count_agreed(owner) < UNASKED_AGREEMENTS
-        record = RequestRecord(
-            request=self._name(knock),
-            direction=Direction.IN,
-            peer=owner,
-            size_bytes=knock.size_bytes,
-            term_s=knock.term_s,
-            lock_s=knock.lock_s,
-            state=RequestState.ACCEPTED if is_auto else RequestState.WAITING,
-            since_ms=now_ms,
-            whereabouts=where.encode(),
-        )
+        record = replace(record, state=RequestState.ACCEPTED) if is_auto else record
         self._check_room(record)
         if not is_auto:
             self._make_place(owner)
         for older in self._incoming(owner):
-            if older.state in OPEN:
+            if older.state in OPEN and older.revises == record.revises:
                 self._forget(older)
         self._state.put_request(record)
         if not is_auto:
             self.on_request(record)
-        return Verdict.ACCEPTED if is_auto else Verdict.PENDING
+        return is_auto
 
     def _name(self, knock: Knock) -> str:
         """Return what a wish is called; never as another one here: a person's yes is for the wish shown."""
@@ -256,7 +323,8 @@ class Requests:
 
     def _count_agreed(self, owner: PeerId) -> int:
         """Return the agreements there are and those promised to others than `owner`."""
-        promised = sum(r.state is RequestState.ACCEPTED and r.peer != owner for r in self._incoming())
+        accepted = (r for r in self._incoming() if r.state is RequestState.ACCEPTED and not r.revises)
+        promised = sum(r.peer != owner for r in accepted)
         return self._premises.count_agreements() + promised
 
     def _make_place(self, owner: PeerId) -> None:
@@ -266,7 +334,7 @@ class Requests:
             RefusedError: full of requests of peers with agreements.
 
         """
-        waiting = [r for r in self._incoming() if r.state is RequestState.WAITING and r.peer != owner]
+        waiting = [r for r in self._incoming() if r.state in UNDECIDED and r.peer != owner]
         if len(waiting) < PENDING_REQUESTS:
             return
         partners = self._premises.owners()
@@ -292,16 +360,20 @@ class Requests:
         offered = totals.offered_bytes if totals.offered_bytes is not None else totals.free_bytes
         since_ms = self._clock.now_ms() - REQUEST_RESERVED_S * 1000
         promised = sum(
-            r.size_bytes
+            self._growth_of(r)
             for r in self._incoming()
             if r.state is RequestState.ACCEPTED and r.peer != record.peer and r.since_ms > since_ms
         )
-        if record.size_bytes > min(offered - totals.agreed_bytes, totals.free_bytes) - promised:
+        if self._growth_of(record) > min(offered - totals.agreed_bytes, totals.free_bytes) - promised:
             raise RefusedError("not that much space is left here", hint=hint)
 
+    def _growth_of(self, record: RequestRecord) -> int:
+        """Return by how much a request would raise what is agreed."""
+        lease = self._premises.open().leases.find(AgreementId(record.revises)) if record.revises else None
+        return max(0, record.size_bytes - (lease.terms.size_bytes if lease is not None else 0))
+
     def _check_proposal(self, proposal: Agreement, known: RequestRecord) -> None:
-        accepted = (known.size_bytes, known.term_s, known.lock_s)
-        if (proposal.size_bytes, proposal.term_s, proposal.lock_s) != accepted or proposal.revision != 1:
+        if (proposal.size_bytes, proposal.term_s, proposal.lock_s) != known.wish or proposal.revision != 1:
             raise RefusedError(
                 "the agreement has other terms than were accepted",
                 hint="ask again: `backup-peer connect PEER --storage 10GB`",
@@ -311,8 +383,8 @@ class Requests:
             raise RefusedError("the agreement starts at another time than now", hint="check the clock of your computer")
 
 
-def _is_same_wish(known: RequestRecord, knock: Knock) -> bool:
-    return (known.size_bytes, known.term_s, known.lock_s) == (knock.size_bytes, knock.term_s, knock.lock_s)
+def _wish_of(knock: Knock) -> Wish:
+    return Wish(knock.size_bytes, knock.term_s, knock.lock_s)
 
 
 def _ignore(record: RequestRecord) -> None:

@@ -6,7 +6,7 @@ Each stream is served by one task; disk work runs in threads.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import structlog
@@ -16,6 +16,7 @@ from backuppeer.agent.host.places import Places
 from backuppeer.agent.host.premises import Premises
 from backuppeer.agent.host.proving import Proving
 from backuppeer.agent.host.telling import advise_peer, tell_peer
+from backuppeer.agent.host.terms import TermsRequest
 from backuppeer.agent.host.threads import run_whole
 from backuppeer.agent.peers.channel import Channel
 from backuppeer.errors import (
@@ -60,8 +61,10 @@ from backuppeer.wire.messages import (
 from backuppeer.wire.recovering import GiveSlot, SlotKept
 
 _log = structlog.get_logger()
-Consider = Callable[[PeerId, bytes], bytes | None]
-"""(owner, half-signed agreement) → co-signed agreement, or None while a person must decide; RefusedError = no."""
+Consider = Callable[[PeerId, bytes], bytes | Pending | None]
+"""(owner, half-signed agreement) → co-signed agreement; Pending with an offer, or None: a person must decide."""
+OnTerms = Callable[[PeerId, Channel, TermsRequest], Awaitable[None]]
+"""Answers requests about terms."""
 
 OnFault = Callable[[PeerId, BackupPeerError], None]
 """(peer, what it did wrong); called in a thread."""
@@ -74,6 +77,7 @@ class Serving:
         self._premises, self._consider, self._on_fault = premises, consider, on_fault
         self.answering, self.proving = Answering(premises), Proving(premises)
         self.keep_slot: Callable[[GiveSlot], None] = _keep_none
+        self.on_terms: OnTerms = _know_no_terms
         self._receiving, self._reading = Places(PACKS_RECEIVED_AT_ONCE), Places(PACKS_READ_AT_ONCE)
 
     async def serve(self, peer: PeerId, channel: Channel) -> None:
@@ -136,7 +140,8 @@ class Serving:
 
     async def _agree(self, peer: PeerId, channel: Channel, message: ProposeAgreement) -> None:
         signed = await asyncio.to_thread(self._consider, peer, message.signed)
-        await channel.send(Pending() if signed is None else Agreed(signed=signed))
+        answer = signed if isinstance(signed, Pending) else Pending() if signed is None else Agreed(signed=signed)
+        await channel.send(answer)
 
     async def _put_pack(self, peer: PeerId, channel: Channel, message: PutPack) -> None:
         store = await self._admit(peer, message.agreement)
@@ -178,6 +183,11 @@ class Serving:
 def _keep_none(message: GiveSlot) -> None:
     del message
     raise RefusedError("no recovery slots are kept here")
+
+
+async def _know_no_terms(peer: PeerId, channel: Channel, message: TermsRequest) -> None:
+    del peer, channel, message
+    raise NotFoundError("no such agreement with you")
 
 
 @asynccontextmanager

@@ -15,6 +15,7 @@ from backuppeer.clock import Clock
 from backuppeer.errors import BackupPeerError
 from backuppeer.host.store import Store
 from backuppeer.host.sweep import Look, count_passed
+from backuppeer.ids import shorten_peer_id
 from backuppeer.limits import SWEEP_S, SWEEP_SOONEST_S
 
 _log = structlog.get_logger()
@@ -57,10 +58,15 @@ class Sweeping:
         # Unplugged, for example: nothing is lost by waiting, and the time until it is back is not counted.
         store = self._premises.open()
         self._count(store, last)
+        store.endings.doom()
         while (erased := store.sweep.run()).packs:
             _log.info("erased", packs=erased.packs, size_bytes=erased.size_bytes)
+        for lease in store.endings.finish():
+            _log.info("agreement ended", peer=shorten_peer_id(lease.owner))
+            self._premises.release(lease.owner)
         self.alarms.look(store)
-        next_s = store.sweep.next_due_s()
+        dues = [due for due in (store.sweep.next_due_s(), store.notices.next_due_s()) if due is not None]
+        next_s = min(dues, default=None)
         return SWEEP_S if next_s is None else min(SWEEP_S, max(SWEEP_SOONEST_S, float(next_s)))
 
     def _count(self, store: Store, last: Look | None) -> None:

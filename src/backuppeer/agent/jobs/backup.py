@@ -17,6 +17,7 @@ import msgspec
 from backuppeer import __version__
 from backuppeer.agent.owner.clearing import advise_full
 from backuppeer.agent.owner.gathering import Gathering
+from backuppeer.agent.owner.leaving import choose_staying, describe_leaving
 from backuppeer.agent.owner.salvage import resend_metadata
 from backuppeer.agent.owner.selfset import NAME
 from backuppeer.agent.owner.upload import Upload
@@ -150,7 +151,7 @@ class BackupJob:
         partners: Sequence[Partner] = ()
         if not self._request.dry_run:
             self._vault.check_writable()
-            partners = await self._hosts.meet(self._vault.partners(self._request.to))
+            partners = await self._hosts.meet(choose_staying(self._vault.deeds, self._vault.partners(self._request.to)))
         count = self._subject.begin(self._reporter, self._vault.repository.index.snapshots())
         upload = self._hosts.make_upload(partners)
         self._reporter.sent_bytes = lambda: upload.sent_bytes
@@ -247,6 +248,7 @@ class BackupJob:
             unchanged=result.unchanged,
             read_bytes=result.read_bytes,
             peers=[format_peer_id(p.peer) for p in safe],
+            ending=describe_leaving(self._vault.deeds, safe),
             left_out=self._hosts.describe_left_out(hint="run the same backup again when it is back"),
         )
 

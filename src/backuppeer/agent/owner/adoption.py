@@ -6,15 +6,17 @@ Knows: which signatures make an agreement ours. Must not know: recovery, backups
 from backuppeer.agent.home.keyring import HomeKeys
 from backuppeer.agent.home.state import State
 from backuppeer.agent.peers.session import Session
-from backuppeer.errors import PeerFault
+from backuppeer.errors import PeerFault, RefusedError
 from backuppeer.ids import AgreementId
+from backuppeer.proof.revisions import check_successor
 from backuppeer.proof.statements import Agreement, open_statement
 
 
 def adopt_agreements(state: State, keys: HomeKeys, session: Session) -> int:
     """Keep the agreements of `session`'s peer as our host that both sides signed; return how many hold.
 
-    A newer revision replaces an older one; one that is not ours, or not signed by both, is ignored.
+    One that is not ours, or not signed by both, is ignored. A revision that follows the one known here replaces it; any
+    other is for `owner.revising` to look into.
     """
     known = {agreement: signed for agreement, host, signed in state.agreements() if host == session.peer}
     held = 0
@@ -29,6 +31,15 @@ def adopt_agreements(state: State, keys: HomeKeys, session: Session) -> int:
             continue
         held += 1
         mine = known.get(AgreementId(agreement.agreement))
-        if mine is None or open_statement(Agreement, mine, keys.peer, session.peer).revision < agreement.revision:
+        if mine is None or may_follow(mine, agreement):
             state.put_agreement(AgreementId(agreement.agreement), session.peer, signed)
     return held
+
+
+def may_follow(current: bytes, agreement: Agreement) -> bool:
+    """Return whether a revision, signed by both, follows the co-signed one known here."""
+    try:
+        check_successor(current, agreement)
+    except (PeerFault, RefusedError):
+        return False
+    return True

@@ -16,16 +16,18 @@ import structlog
 from backuppeer.agent.home.keyring import HomeKeys
 from backuppeer.agent.home.records import Direction, RequestRecord, RequestState
 from backuppeer.agent.home.state import State
+from backuppeer.agent.peers.choosing import UNDECIDED
 from backuppeer.agent.peers.knocking import Knocking
 from backuppeer.agent.peers.names import alias_of, check_alias, name_of
-from backuppeer.agent.peers.offers import choose_terms, write_exact_size
+from backuppeer.agent.peers.offers import choose_terms, write_duration, write_exact_size
 from backuppeer.agent.peers.partners import Reach, Whereabouts
 from backuppeer.agent.peers.session import Session
 from backuppeer.clock import Clock
 from backuppeer.control.api import ConnectRequest
-from backuppeer.errors import BackupPeerError, PendingError, ProtocolViolation, RefusedError
-from backuppeer.ids import AgreementId, PeerId, RepositoryId
+from backuppeer.errors import BackupPeerError, NotFoundError, PendingError, ProtocolViolation, RefusedError
+from backuppeer.ids import AgreementId, PeerId, RepositoryId, format_peer_id
 from backuppeer.limits import KNOCK_AGAIN_S, REQUEST_KEPT_S
+from backuppeer.proof.revisions import Wish
 from backuppeer.proof.statements import ZERO_HASH, Agreement, open_statement, sign_statement, statement_hash
 from backuppeer.signaling.knock import Verdict
 from backuppeer.wire.messages import Agreed, Pending, ProposeAgreement
@@ -63,7 +65,7 @@ class Connecting:
         if self.is_host(peer):
             return True
         known = self._state.find_request(Direction.OUT, peer)
-        return known is not None and known.state is RequestState.WAITING
+        return known is not None and known.state in UNDECIDED
 
     async def connect(self, host: PeerId, request: ConnectRequest, servers: list[str], say: Say) -> Session:
         """Agree with a host, and return the session with it.
@@ -103,7 +105,7 @@ class Connecting:
     async def follow_up(self, servers: list[str]) -> None:
         """Knock again for every request that still waits; called by the agent from time to time."""
         for record in self._state.requests():
-            if record.direction is not Direction.OUT or record.state is not RequestState.WAITING:
+            if record.direction is not Direction.OUT or record.state not in UNDECIDED or record.revises:
                 continue
             is_late = record.since_ms + REQUEST_KEPT_S * 1000 < self._clock.now_ms()
             if is_late or self.agreement_with(record.peer) is not None:
@@ -127,7 +129,7 @@ class Connecting:
             if self.agreement_with(session.peer) is not None:
                 return True
             record = self._state.find_request(Direction.OUT, session.peer)
-            if record is None or record.state is not RequestState.WAITING or self._keys.repository is None:
+            if record is None or record.state not in UNDECIDED or record.revises or self._keys.repository is None:
                 return False
             proposal = self._proposal(record, self._keys.repository)
             async with session.request(ProposeAgreement(signed=proposal)) as channel:
@@ -148,17 +150,17 @@ class Connecting:
         size = write_exact_size(agreement.size_bytes)
         name = name_of(self._state, PeerId(agreement.host))
         raise RefusedError(
-            f"{name} agreed to {size}; a larger agreement is not possible in this version",
-            hint=f"connect with --storage {size}, or to another host",
+            f"{name} agreed to {size}",
+            hint=f"connect with --storage {size}, or ask for more: `backup-peer peers resize {name} SIZE`",
         )
 
     def _remember(self, host: PeerId, request: ConnectRequest) -> RequestRecord:
         if request.name:
             # At once, and for good: the person may use the name while the host's person has not answered, or said no.
             self._state.call(host, request.name, self._clock.now_ms())
-        wish = (request.storage, *choose_terms(request.term_s, request.lock_s))
+        wish = Wish(request.storage, *choose_terms(request.term_s, request.lock_s))
         known = self._state.find_request(Direction.OUT, host)
-        if known is not None and known.state is RequestState.WAITING and _wish_of(known) == wish:
+        if known is not None and known.state in UNDECIDED and known.wish == wish:
             record = replace(
                 known, alias=request.name or known.alias, is_verified=request.verified or known.is_verified
             )
@@ -168,9 +170,7 @@ class Connecting:
                 request=secrets.token_hex(16),  # becomes the agreement's id: random, stable over tries and revisions
                 direction=Direction.OUT,
                 peer=host,
-                size_bytes=wish[0],
-                term_s=wish[1],
-                lock_s=wish[2],
+                **wish._asdict(),
                 state=RequestState.WAITING,
                 since_ms=self._clock.now_ms(),
                 alias=request.name or alias_of(self._state, host),
@@ -193,6 +193,7 @@ class Connecting:
                 if session := await self._enter(host, where, say):
                     return session
             else:
+                self._check_offer(record)
                 await say("waiting", f"waiting for {name} to answer")
             if session := await self._wait_for_host(host, pause_s):
                 return session
@@ -213,7 +214,7 @@ class Connecting:
 
         """
         now = self._current(record)
-        if now is not None and now.state is RequestState.WAITING:
+        if now is not None and now.state in UNDECIDED:
             return None
         if now is not None and now.state is RequestState.AGREED:
             return await self._reach.session(record.peer)
@@ -224,20 +225,62 @@ class Connecting:
             hint="see `backup-peer requests`, then connect again",
         )
 
+    def _check_offer(self, record: RequestRecord) -> None:
+        """Refuse to wait on for a host whose person offers other terms: that is for ours to decide.
+
+        Raises:
+            RefusedError: it does.
+
+        """
+        now = self._current(record)
+        if now is None or now.offer is None:
+            return
+        offer = now.offer
+        terms = f"--term {write_duration(offer.term_s)} --lock {write_duration(offer.lock_s)}"
+        name = name_of(self._state, record.peer)
+        raise RefusedError(
+            f"{name} offers other terms instead: --storage {write_exact_size(offer.size_bytes)} {terms}",
+            hint=f"`backup-peer requests` shows both; `backup-peer requests accept {now.request[:8]}` takes them",
+        )
+
+    async def take_offer(self, record: RequestRecord, servers: list[str]) -> None:
+        """Ask for just what a host offered instead of what was asked for: that it has agreed to already.
+
+        Raises:
+            NotFoundError: it offers nothing.
+            PendingError: it offers something else by now, or is not there to agree.
+            RefusedError: it changed its mind.
+            PeerUnreachable: it can't be reached.
+
+        """
+        offer = record.offer
+        if offer is None:
+            raise NotFoundError("nothing is offered for this request", hint="see `backup-peer requests`")
+        request = ConnectRequest(
+            peer=format_peer_id(record.peer),
+            storage=offer.size_bytes,
+            term_s=offer.term_s,
+            lock_s=offer.lock_s,
+            name=record.alias,
+            verified=record.is_verified,
+            wait_s=KNOCK_AGAIN_S,
+        )
+        await self.connect(record.peer, request, servers, _quietly)
+
     def _current(self, record: RequestRecord) -> RequestRecord | None:
         return next((r for r in self._state.requests() if r.request == record.request), None)
 
     def _end(self, record: RequestRecord, state: RequestState, *, reason: str = "") -> None:
         """End a request that still waits; one that ended otherwise meanwhile stays as it is."""
         now = self._current(record)
-        if now is not None and now.state is RequestState.WAITING:
-            self._state.put_request(replace(now, state=state, reason=reason, since_ms=self._clock.now_ms()))
+        if now is not None and now.state in UNDECIDED:
+            self._state.put_request(replace(now, offer=None, state=state, reason=reason, since_ms=self._clock.now_ms()))
 
     def _end_waiting(self, host: PeerId) -> None:
         """End what waits for a host: another wish takes its place, or an agreement stands."""
         for record in self._state.requests():
-            is_ours = record.direction is Direction.OUT and record.peer == host
-            if is_ours and record.state is RequestState.WAITING:
+            is_ours = record.direction is Direction.OUT and record.peer == host and not record.revises
+            if is_ours and record.state in UNDECIDED:
                 # Keeps its time: the newest request of a peer is the one that counts.
                 self._state.put_request(replace(record, state=RequestState.SUPERSEDED))
 
@@ -296,5 +339,5 @@ async def _do_nothing(session: Session) -> None:
     del session
 
 
-def _wish_of(record: RequestRecord) -> tuple[int, int, int]:
-    return record.size_bytes, record.term_s, record.lock_s
+async def _quietly(state: str, text: str) -> None:
+    del state, text

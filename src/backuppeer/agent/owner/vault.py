@@ -67,7 +67,7 @@ class Vault:
         """Held by a prune from its beginning to its end, beside which backups are made."""
         self._is_brief = False
         self.asked = OwnRequests()
-        self.writer = Writer(state, keys)
+        self.writer, self.deeds = Writer(state, keys), state.deeds
         self.self_set = SelfSet(home, state, standing, keys.peer)
 
     @property

@@ -14,7 +14,8 @@ from backuppeer.errors import NotFoundError, UserError
 from backuppeer.ids import format_peer_id
 from backuppeer.limits import REQUEST_KEPT_S, REQUEST_PREFIX_CHARS, REQUEST_SETTLED_SHOWN_S
 
-OPEN: Final = {RequestState.WAITING, RequestState.ACCEPTED}
+OPEN: Final = {RequestState.WAITING, RequestState.OFFERED, RequestState.ACCEPTED}
+UNDECIDED: Final = {RequestState.WAITING, RequestState.OFFERED}
 _HEX: Final = re.compile("[0-9a-f]+")
 _SEE: Final = "see `backup-peer requests`"
 
@@ -46,6 +47,8 @@ def choose_listed(records: Sequence[RequestRecord], now_ms: int) -> list[Request
 def choose_request(state: State, text: str, *, now_ms: int, accept: bool) -> RequestRecord:
     """Return the incoming request that `text` names and that waits for a decision; to accept, else one rejected.
 
+    One for which other terms were offered waits too: its first terms can still be accepted.
+
     `text`: its id or the first characters of it, or the peer's alias, id or first characters of the id.
 
     Raises:
@@ -55,7 +58,7 @@ def choose_request(state: State, text: str, *, now_ms: int, accept: bool) -> Req
     """
     found = _named(state, text.strip())
     listed = [record for record in found if is_listed(record, now_ms)]
-    fitting = [record for record in listed if record.state is RequestState.WAITING]
+    fitting = [record for record in listed if record.state in UNDECIDED]
     if not fitting and accept:
         fitting = [record for record in listed if record.state is RequestState.REJECTED]
     if len(fitting) > 1:
@@ -65,6 +68,35 @@ def choose_request(state: State, text: str, *, now_ms: int, accept: bool) -> Req
     if not fitting:
         raise NotFoundError(f"no request is called {text[:80]!r}", hint=_SEE)
     return fitting[0]
+
+
+def find_offered(state: State, text: str, now_ms: int) -> RequestRecord | None:
+    """Return the own request that `text` names, and to which its host's person offers other terms; None: there is none.
+
+    Raises:
+        UserError: a request of that peer's waits here as well, and `text` names just the peer.
+
+    """
+    text = text.strip()
+    holder = state.peer_by_alias(text)
+    prefix = "" if holder is not None else read_prefix(text)
+    for record in state.requests():
+        is_offered = record.direction is Direction.OUT and record.state is RequestState.OFFERED
+        if not is_offered or not is_listed(record, now_ms):
+            continue
+        if len(text) >= REQUEST_PREFIX_CHARS and record.request.startswith(text.lower()):
+            return record
+        if holder is not None and record.peer == holder.peer:
+            return _only(state, record)
+        if prefix and format_peer_id(record.peer).startswith(prefix):
+            return _only(state, record)
+    return None
+
+
+def _only(state: State, record: RequestRecord) -> RequestRecord:
+    if any(other.state in UNDECIDED for other in state.requests_of(Direction.IN, record.peer)):
+        raise UserError("this peer asks you for space, too: name the request by its id", hint=_SEE)
+    return record
 
 
 def _named(state: State, text: str) -> list[RequestRecord]:
@@ -88,5 +120,5 @@ def _named(state: State, text: str) -> list[RequestRecord]:
 def _outcome(record: RequestRecord) -> str:
     """Return what became of a request that can't be decided any more."""
     # One that still says "waiting" here has waited too long.
-    words = {RequestState.AGREED: "accepted", RequestState.WAITING: "expired"}
+    words = {RequestState.AGREED: "accepted", RequestState.WAITING: "expired", RequestState.OFFERED: "expired"}
     return words.get(record.state, record.state.value)

@@ -6,12 +6,14 @@ reply inbox and key, so that a server can't tell two knocks of the same owner fr
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 import structlog
 
 from backuppeer.agent.home.records import Direction, RequestRecord, RequestState
 from backuppeer.agent.home.state import State
+from backuppeer.agent.peers.choosing import UNDECIDED
 from backuppeer.agent.peers.market import Market
 from backuppeer.agent.peers.names import name_of
 from backuppeer.agent.peers.partners import Whereabouts, meet_at, read_binding
@@ -22,7 +24,9 @@ from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import PeerUnreachable, RefusedError
 from backuppeer.ids import PeerId, shorten_peer_id
 from backuppeer.limits import KNOCK_LIFE_S, KNOCK_REPLY_S, KNOCK_SERVERS
+from backuppeer.proof.revisions import Wish
 from backuppeer.signaling.knock import (
+    OFFERS_OTHER,
     REJECTED_BY_PERSON,
     Knock,
     KnockReply,
@@ -86,10 +90,20 @@ class Knocking:
                 )
             raise RefusedError(f"{name} refused: {reply.message or 'no reason given'}", hint=hint)
         if reply.verdict is Verdict.PENDING:
+            self._note_offer(record, reply)
             return reply.verdict, None
         where = read_binding(reply.binding, record.peer)
         meet_at(self._state, record.peer, where.encode(), self._clock.now_ms())
         return reply.verdict, where
+
+    def _note_offer(self, record: RequestRecord, reply: KnockReply) -> None:
+        """Keep what a host's person offers instead, for ours to decide on; or that nothing is offered any more."""
+        is_offer = reply.code == OFFERS_OTHER and reply.size_bytes > 0
+        offer = Wish(reply.size_bytes, reply.term_s, reply.lock_s) if is_offer else None
+        state = RequestState.OFFERED if offer else RequestState.WAITING
+        now = next((r for r in self._state.requests() if r.request == record.request), None)
+        if now is not None and now.state in UNDECIDED and (now.state, now.offer) != (state, offer):
+            self._state.put_request(replace(now, state=state, offer=offer))
 
     async def locate(self, peer: PeerId, servers: list[str]) -> Whereabouts:
         """Ask a host that knows us where it is: a knock that wants nothing.

@@ -13,6 +13,8 @@ from backuppeer.limits import LOCK_DEFAULT_S, STORAGE_MIN_BYTES, TERM_DEFAULT_S
 
 _UNITS: Final = ((10**12, "TB"), (2**40, "TiB"), (10**9, "GB"), (2**30, "GiB"), (10**6, "MB"), (2**20, "MiB"))
 
+_SPANS: Final = ((365 * 86400, "y"), (86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
+
 
 class Offer(msgspec.Struct, frozen=True, kw_only=True):
     """What is on offer; kept across restarts of the agent. `expires_ms` 0 = until stopped."""
@@ -61,6 +63,11 @@ def check_storage(size_bytes: int, *, example: str) -> None:
 def write_exact_size(size_bytes: int) -> str:
     """Return a size as `--storage` reads it, without rounding: it must not ask for more than is agreed."""
     return next((f"{size_bytes // n}{unit}" for n, unit in _UNITS if size_bytes % n == 0), f"{size_bytes}")
+
+
+def write_duration(seconds: int) -> str:
+    """Return a time as `--term` and `--lock` read it, without rounding."""
+    return next(f"{seconds // n}{unit}" for n, unit in _SPANS if seconds % n == 0)
 
 
 def write_size(size_bytes: int) -> str:

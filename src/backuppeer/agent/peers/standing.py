@@ -4,6 +4,7 @@ Knows: evidence and scores by peer id. Must not know: sessions; those who observ
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import structlog
 
@@ -28,6 +29,8 @@ class Standing:
     def trust(self, peer: PeerId) -> tuple[float, Level]:
         """Return T and its level."""
         evidence = self._evidence.summarise(peer, now_ms=self._clock.now_ms(), is_friend=self.is_friend(peer))
+        if peer in self._state.blocks:
+            evidence = replace(evidence, standing=replace(evidence.standing, blocked=True))
         value = score_host(evidence)
         return value, level(value)
 

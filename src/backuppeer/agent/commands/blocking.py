@@ -1,0 +1,82 @@
+"""Commands that shut a peer out: block, unblock (control.api routes).
+
+Knows: what a block means for either side of an agreement. Must not know: HTTP. No new data, no new requests: what there
+is ends with notice, and until that is over it can be read. Nothing is erased by blocking.
+"""
+
+import asyncio
+from contextlib import suppress
+
+from backuppeer.agent.agent import Agent
+from backuppeer.agent.commands.ending import EndCommands
+from backuppeer.agent.commands.wishes import describe_end
+from backuppeer.agent.home.records import Direction
+from backuppeer.agent.peers.choosing import OPEN
+from backuppeer.agent.peers.names import alias_of, resolve_peer
+from backuppeer.agent.reporter import Emit
+from backuppeer.control.api import PeerRequest
+from backuppeer.control.blocking import BlockRequest, BlockResult
+from backuppeer.errors import BackupPeerError, UserError
+from backuppeer.ids import PeerId, format_peer_id
+from backuppeer.limits import BLOCK_REASON_CHARS
+
+_TOLD = "this host wants no more of you"
+
+
+class BlockCommands:
+    """block, unblock."""
+
+    def __init__(self, agent: Agent, ends: EndCommands) -> None:
+        self._agent, self._parts, self._ends = agent, agent.parts, ends
+
+    async def block(self, request: BlockRequest, _: Emit) -> BlockResult:
+        """Take nothing new from a peer, bring nothing new to it, and end what there is."""
+        peer = self._resolve(request.peer)
+        if len(request.reason) > BLOCK_REASON_CHARS:
+            raise UserError(f"a reason has up to {BLOCK_REASON_CHARS} characters", hint="say it shorter")
+        now_ms = self._parts.clock.now_ms()
+        # First: whatever the rest comes to, nothing new is taken from now on.
+        self._parts.state.blocks.put(peer, request.reason, now_ms)
+        self._parts.state.call(peer, "", now_ms)
+        await asyncio.to_thread(self._shut, peer)
+        await self._end(peer)
+        return self._result(peer)
+
+    async def unblock(self, request: PeerRequest, _: Emit) -> BlockResult:
+        """Take a block back; agreements that ended by it are another matter."""
+        peer = self._resolve(request.peer)
+        if peer not in self._parts.state.blocks:
+            raise UserError("this peer is not blocked", hint="see `backup-peer peers`")
+        self._parts.state.blocks.drop(peer)
+        await asyncio.to_thread(self._agent.host.premises.thaw, peer)
+        return self._result(peer)
+
+    def _shut(self, peer: PeerId) -> None:
+        self._agent.host.premises.freeze(peer)
+        for record in self._parts.state.requests_of(Direction.IN, peer):
+            if record.state in OPEN:
+                self._agent.host.requests.turn_down(record, _TOLD)
+
+    async def _end(self, peer: PeerId) -> None:
+        """Give notice on both sides; what was given already stands as it is."""
+        with suppress(UserError):  # no host of ours, or ended already
+            await self._agent.owner.ending.end(peer)
+        host = self._agent.host.ending
+        with suppress(BackupPeerError):  # no owner here; or its store is away: `peers end` can be said later
+            await self._ends.tell_owner(peer, await asyncio.to_thread(host.end, peer))
+
+    def _resolve(self, text: str) -> PeerId:
+        peer = resolve_peer(self._parts.state, text)
+        if peer == self._parts.keys.peer:
+            raise UserError("that is your own id", hint="see `backup-peer peers` for the others")
+        return peer
+
+    def _result(self, peer: PeerId) -> BlockResult:
+        reason = self._parts.state.blocks.reason(peer)
+        return BlockResult(
+            peer_id=format_peer_id(peer),
+            alias=alias_of(self._parts.state, peer),
+            blocked=reason is not None,
+            reason=reason or "",
+            until=describe_end(self._agent, peer).get("ends", ""),
+        )

@@ -1,0 +1,63 @@
+"""The account of this home with one peer: peers/show (control.api routes).
+
+Knows: agreements of both directions, rooms, notices. Must not know: HTTP, terminals.
+"""
+
+from backuppeer.agent.agent import Agent
+from backuppeer.agent.commands.room import Room, room_at, room_for
+from backuppeer.agent.commands.wishes import End, end_at, end_for
+from backuppeer.agent.peers.names import resolve_peer
+from backuppeer.agent.reporter import Emit
+from backuppeer.clock import format_time
+from backuppeer.control.api import PeerRequest
+from backuppeer.control.showing import Account, PeerAccount
+from backuppeer.errors import NotFoundError
+from backuppeer.ids import format_peer_id
+from backuppeer.proof.revisions import end_ms
+from backuppeer.proof.statements import Agreement, peek_statement
+
+
+class ShowCommands:
+    """peers/show."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent, self._state = agent, agent.parts.state
+
+    async def show(self, request: PeerRequest, _: Emit) -> PeerAccount:
+        """Return who keeps how much for whom, and on which terms."""
+        peer = resolve_peer(self._state, request.peer)
+        record = self._state.peer(peer)
+        if record is None:
+            raise NotFoundError("you have dealt with no such peer", hint="see `backup-peer peers`")
+        signed = next((s for _, host, s in self._state.agreements() if host == peer), None)
+        leases = self._agent.host.premises.leases_of(peer)
+        there = here = None
+        if signed is not None:
+            terms = peek_statement(Agreement, signed)
+            there = _account(terms, room_at(self._agent, peer) or Room(), end_at(self._agent, peer))
+        if leases:
+            here = _account(leases[0].terms, room_for(self._agent, peer) or Room(), end_for(self._agent, peer))
+        return PeerAccount(
+            peer_id=format_peer_id(peer),
+            alias=record.alias,
+            verified=record.is_verified,
+            blocked=peer in self._state.blocks,
+            there=there,
+            here=here,
+            owed_bytes=(here.used_bytes if here else 0) - (there.used_bytes if there else 0),
+        )
+
+
+def _account(terms: Agreement, room: Room, end: End) -> Account:
+    return Account(
+        agreed_bytes=room.quota_bytes,
+        used_bytes=room.used_bytes,
+        deleted_bytes=room.deleted_bytes,
+        next_free_bytes=room.next_bytes,
+        next_free=room.next_free,
+        lock_s=terms.lock_s,
+        notice_s=terms.notice_s,
+        until=format_time(end_ms(terms)),
+        revision=terms.revision,
+        **end,
+    )

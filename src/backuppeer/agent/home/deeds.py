@@ -1,0 +1,74 @@
+"""All revisions of the agreements in which this home is the owner, and the notices that end them, as they were signed.
+
+Knows: its tables, in the database of `state`. Must not know: sessions, what a revision says. The newest of each is kept
+by `state` beside it; hosts keep their own chain (`host.leases`).
+"""
+
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+from backuppeer.ids import AgreementId, PeerId
+from backuppeer.proof.notices import Notice
+from backuppeer.proof.statements import Agreement, peek_statement
+
+DEEDS_SCHEMA: Final = """
+    CREATE TABLE revisions(
+        agreement BLOB NOT NULL, revision INTEGER NOT NULL, signed BLOB NOT NULL, PRIMARY KEY(agreement, revision)
+    ) STRICT;
+    INSERT INTO revisions SELECT agreement, 1, signed FROM agreements;
+    CREATE TABLE notices(
+        agreement BLOB NOT NULL, party BLOB NOT NULL, signed BLOB NOT NULL, until_ms INTEGER NOT NULL,
+        told INTEGER NOT NULL, PRIMARY KEY(agreement, party)
+    ) STRICT;
+"""
+Run = Callable[..., None]
+Ask = Callable[..., list[tuple[Any, ...]]]
+
+
+class Heard(NamedTuple):
+    """The last notice of one side. `until_ms`: until when all is kept at least; `told`: whether the host has it."""
+
+    notice: Notice
+    signed: bytes
+    until_ms: int
+    told: bool
+
+
+class Deeds:
+    """The chains. Made by `State`."""
+
+    def __init__(self, run: Run, ask: Ask) -> None:
+        self._run, self._ask = run, ask
+
+    def keep(self, agreement: AgreementId, signed: bytes) -> None:
+        """Keep a co-signed revision.
+
+        Raises:
+            ProtocolViolation: it is no agreement.
+
+        """
+        revision = peek_statement(Agreement, signed).revision
+        self._run("INSERT OR REPLACE INTO revisions VALUES(?,?,?)", agreement, revision, signed)
+
+    def after(self, agreement: AgreementId, revision: int) -> list[bytes]:
+        """Return the revisions above a number, ascending; a home that was recovered may lack the first ones."""
+        query = "SELECT signed FROM revisions WHERE agreement=? AND revision>? ORDER BY revision"
+        return [bytes(row[0]) for row in self._ask(query, agreement, revision)]
+
+    def put_notice(self, agreement: AgreementId, heard: Heard) -> None:
+        """Keep the last notice of a side."""
+        row = (agreement, heard.notice.party, heard.signed, heard.until_ms, int(heard.told))
+        self._run("INSERT OR REPLACE INTO notices VALUES(?,?,?,?,?)", *row)
+
+    def drop_notice(self, agreement: AgreementId, party: PeerId) -> None:
+        """Forget the last notice of a side, of which nobody has heard."""
+        self._run("DELETE FROM notices WHERE agreement=? AND party=?", agreement, party)
+
+    def notices(self, agreement: AgreementId) -> list[Heard]:
+        """Return the last notice of each side that gave one, be it that it was taken back."""
+        rows = self._ask("SELECT signed,until_ms,told FROM notices WHERE agreement=? ORDER BY until_ms", agreement)
+        return [Heard(peek_statement(Notice, row[0]), bytes(row[0]), row[1], bool(row[2])) for row in rows]
+
+    def ending(self, agreement: AgreementId) -> Heard | None:
+        """Return the notice that ends an agreement, the soonest of two; None: it goes on."""
+        return next((heard for heard in self.notices(agreement) if heard.notice.ends), None)

@@ -1,0 +1,186 @@
+"""Agreements of this host's store changed: larger, smaller, longer (ADR 44, `peers resize`, `peers renew`).
+
+Knows: the revision in force, requests to change it, what needs a person's yes. Must not know: messages but `Pending`,
+sessions, how a store keeps revisions. What asks no more of this host takes effect at once; all else is asked as a
+request for space is: by policy, or by the person.
+"""
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+
+from backuppeer.agent.home.records import RequestRecord, RequestState
+from backuppeer.agent.home.state import State
+from backuppeer.agent.host.premises import Premises
+from backuppeer.agent.host.requests import Requests
+from backuppeer.agent.peers.offers import Offer
+from backuppeer.clock import Clock
+from backuppeer.crypto.identity import SigningKey
+from backuppeer.errors import NotFoundError, ProtocolViolation, RefusedError
+from backuppeer.host.leases import Lease
+from backuppeer.ids import AgreementId, PeerId
+from backuppeer.limits import CLOCK_SKEW_S, TERM_ROUND_S, TERMS_PAGE
+from backuppeer.proof.revisions import SECOND_MS, Wish, asks_more, check_successor, end_ms, wish_of
+from backuppeer.proof.statements import (
+    Agreement,
+    add_signature,
+    open_proposal,
+    open_statement,
+    statement_hash,
+)
+from backuppeer.trust.policy import AcceptPolicy
+from backuppeer.wire.messages import Pending
+
+OnOffer = Callable[[], Offer | None]
+"""The slot that is on offer now: its policy is the person's word on who may have more."""
+
+
+class Revising:
+    """Revisions of this home's agreements as host."""
+
+    def __init__(
+        self, state: State, premises: Premises, requests: Requests, clock: Clock, *, identity: SigningKey
+    ) -> None:
+        self._state, self._premises, self._requests, self._clock = state, premises, requests, clock
+        self._identity = identity
+        self._revising = threading.Lock()
+        self.on_offer: OnOffer = _nothing
+
+    def consider(self, owner: PeerId, signed: bytes) -> bytes | Pending | None:
+        """Co-sign a proposal, for a new agreement or the next revision of one; else say that a person must decide.
+
+        Raises:
+            RefusedError: no, by a person, by policy, or as there is no room.
+            NotFoundError: there is no such agreement with this owner.
+            PeerFault: malformed, not signed by the owner, or no successor of what is in force.
+            StoreUnavailable: the store is away.
+
+        """
+        proposal = open_proposal(Agreement, signed, owner)
+        if proposal.revision == 1:
+            return self._requests.consider_proposal(owner, signed)
+        with self._revising:  # one revision after the other: each must find its predecessor in force
+            lease = self._find(owner, AgreementId(proposal.agreement))
+            if statement_hash(lease.signed) == statement_hash(signed):
+                return lease.signed  # proposed again: the owner did not hear our answer
+            check_successor(lease.signed, proposal)
+            return self._weigh(lease, proposal, signed)
+
+    def offer(self, text: str, *, size_bytes: int | None, term_s: int | None, lock_s: int | None) -> RequestRecord:
+        """Offer other terms than the waiting request `text` asks for; what is not given is as asked for.
+
+        The term counts from now on, in a request for a new agreement from when that is made.
+
+        Raises:
+            as `Requests.offer`.
+
+        """
+        record = self._requests.find(text)
+        wish = record.wish
+        if record.revises and term_s is not None:
+            lease = self._find(record.peer, AgreementId(record.revises))
+            passed_s = max(0, self._clock.now_ms() - lease.terms.start_ms) // SECOND_MS
+            term_s = -(-(passed_s + term_s) // TERM_ROUND_S) * TERM_ROUND_S
+        offered = Wish(
+            *(new if new is not None else old for new, old in zip((size_bytes, term_s, lock_s), wish, strict=True))
+        )
+        if record.revises:
+            self._check_offer(record, offered)
+        return self._requests.offer(record.request, offered)
+
+    def _check_offer(self, record: RequestRecord, offered: Wish) -> None:
+        lease = self._find(record.peer, AgreementId(record.revises))
+        if offered.lock_s < lease.terms.lock_s:
+            raise RefusedError("a revision may not lower the lock", hint="offer the same lock, or a longer one")
+
+    def list_terms(self, owner: PeerId, agreement: AgreementId, after: int) -> tuple[list[bytes], bool]:
+        """Return a page of the revisions above a number, and whether there are more.
+
+        Raises:
+            NotFoundError: there is no such agreement with this owner.
+            StoreUnavailable: the store is away.
+
+        """
+        lease = self._find(owner, agreement)
+        if lease.terms.revision <= after:
+            return [], False
+        page = self._premises.open().leases.history(agreement)[after : after + TERMS_PAGE]
+        return page, after + len(page) < lease.terms.revision
+
+    def take(self, owner: PeerId, agreement: AgreementId, signed: bytes) -> int:
+        """Put a revision into force that this host had co-signed and lost since; return the number in force.
+
+        Raises:
+            NotFoundError: there is no such agreement with this owner.
+            PeerFault: not signed by both, or no successor of what is in force.
+            StoreUnavailable: the store is away.
+
+        """
+        with self._revising:
+            lease = self._find(owner, agreement)
+            offered = open_statement(Agreement, signed, owner, self._identity.public)
+            if offered.agreement != agreement:
+                raise ProtocolViolation("a revision is of another agreement than it was sent for")
+            if offered.revision <= lease.terms.revision:
+                return lease.terms.revision
+            return self._premises.agree(signed).terms.revision
+
+    def _find(self, owner: PeerId, agreement: AgreementId) -> Lease:
+        lease = self._premises.open().leases.find(agreement)
+        if lease is None or lease.owner != owner:
+            raise NotFoundError("no such agreement with you")
+        return lease
+
+    def _weigh(self, lease: Lease, proposal: Agreement, signed: bytes) -> bytes | Pending | None:
+        wish = wish_of(proposal)
+        known = self._requests.open_request(lease.owner, lease.agreement)
+        if not asks_more(lease.terms, proposal):
+            return self._agree(known, signed)
+        if self._premises.open().notices.left_s(lease.agreement) is not None:
+            raise RefusedError(
+                "the agreement ends: notice was given", hint="who gave it takes it back with `backup-peer peers renew`"
+            )
+        if proposal.ext != lease.terms.ext or proposal.availability != lease.terms.availability:
+            raise RefusedError("this version changes only space, term and lock of an agreement")
+        if known is not None and known.wish == wish:
+            return self._answer(known, signed)
+        if known is not None and self._requests.take_offer(known, wish):
+            return self._agree(known, signed)
+        self._requests.check_rejections(lease.owner, wish, lease.agreement)
+        record = self._requests.make_record(lease.owner, wish, self._whereabouts(lease.owner), lease.agreement)
+        return self._agree(record, signed) if self._requests.enter(record, self._policy(proposal)) else None
+
+    def _answer(self, known: RequestRecord, signed: bytes) -> bytes | Pending | None:
+        """Return the answer to what is known already."""
+        if known.state is RequestState.ACCEPTED:
+            return self._agree(known, signed)
+        return Pending(**known.offer._asdict()) if known.offer is not None else None
+
+    def _agree(self, known: RequestRecord | None, signed: bytes) -> bytes:
+        """Co-sign, durably; a request for it is settled by that, or made good if the owner wants less by now."""
+        lease = self._premises.agree(add_signature(signed, Agreement, self._identity))
+        if known is not None:
+            now_ms = self._clock.now_ms()
+            agreed = replace(
+                known, state=RequestState.AGREED, since_ms=now_ms, offer=None, **wish_of(lease.terms)._asdict()
+            )
+            self._state.put_request(agreed)
+            self._requests.on_agreed(agreed)
+        return lease.signed
+
+    def _policy(self, proposal: Agreement) -> AcceptPolicy:
+        """Return the policy of the slot on offer, where it offers such terms; else a person is asked."""
+        offer, now_ms = self.on_offer(), self._clock.now_ms()
+        # The owner counted by its own clock, and in whole days.
+        most_ms = now_ms + (CLOCK_SKEW_S + TERM_ROUND_S + (offer.term_s if offer else 0)) * SECOND_MS
+        if offer is None or end_ms(proposal) > most_ms or proposal.lock_s > offer.lock_s:
+            return AcceptPolicy.ASK
+        return AcceptPolicy(offer.accept)
+
+    def _whereabouts(self, owner: PeerId) -> bytes:
+        record = self._state.peer(owner)
+        return record.whereabouts if record is not None else b""
+
+
+def _nothing() -> Offer | None:
+    return None

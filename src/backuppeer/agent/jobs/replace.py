@@ -1,0 +1,95 @@
+"""`peers replace`: one host has all that another should, answers for it, and only then is the other given notice.
+
+Knows: the order of these steps. Must not know: how packs are copied, how a notice counts down. Killed or stopped
+anywhere, nothing is lost: what was copied stays, and the next run goes on from there; the notice comes last.
+"""
+
+import asyncio
+from functools import partial
+from itertools import count
+
+from backuppeer.agent.jobs.pulling import for_each, run_aside
+from backuppeer.agent.owner.ending import Ended, Ending
+from backuppeer.agent.owner.gathering import Gathering
+from backuppeer.agent.owner.proofreading import read_directory
+from backuppeer.agent.owner.vault import Vault
+from backuppeer.agent.peers.partners import Partner
+from backuppeer.agent.reporter import Reporter
+from backuppeer.errors import NotFoundError, RefusedError, UserError
+from backuppeer.ids import PeerId
+from backuppeer.limits import CHECK_AT_ONCE
+from backuppeer.shares.copies import Copy
+
+
+class ReplaceJob:
+    """One run."""
+
+    def __init__(self, vault: Vault, ending: Ending, reporter: Reporter) -> None:
+        self._vault, self._ending, self._reporter = vault, ending, reporter
+        self._hosts = Gathering(vault, reporter)
+
+    def choose(self, old: PeerId, new: PeerId) -> tuple[Partner, Partner]:
+        """Return both hosts.
+
+        Raises:
+            NotFoundError: one of them keeps no backups of ours.
+            UserError: both are the same.
+            RefusedError: the new one's own agreement ends.
+
+        """
+        partners = {partner.peer: partner for partner in self._vault.partners()}
+        if old == new:
+            raise UserError("a host can't take its own place", hint="name the host to leave, then the one to have all")
+        for peer in (old, new):
+            if peer not in partners:
+                name = self._vault.name(peer)
+                raise NotFoundError(
+                    f"{name} keeps no backups of yours",
+                    hint=f"ask it first: `backup-peer connect {name} --storage 10GB`",
+                )
+        if self._vault.deeds.ending(partners[new].agreement) is not None:
+            raise RefusedError(f"the agreement with {partners[new].name} ends: nothing is moved there")
+        return partners[old], partners[new]
+
+    async def run(self, old: PeerId, new: PeerId) -> tuple[int, int, Ended]:
+        """Copy, verify, end; return packs and bytes at the new host, and what became of the notice.
+
+        Raises:
+            as `choose`; RefusedError: there is no room for all of it, or a part can't be had from anybody now.
+            PeerUnreachable: the new host can't be reached.
+            IntegrityFault: the new host does not answer for what it was given.
+
+        """
+        leaving, staying = self.choose(old, new)
+        self._vault.check_writable()
+        met = await self._hosts.meet([staying])
+        await self._hosts.leave_head(met, lambda _: None)
+        copies = await asyncio.to_thread(self._list_copies, staying, leaving)
+        await self._verify(staying, copies)
+        ended = await self._ending.end_once(old)
+        return len(copies), sum(copy.size for copy in copies), ended
+
+    def _list_copies(self, staying: Partner, leaving: Partner) -> list[Copy]:
+        """Return the copies at the new host, which must be of every pack there is."""
+        ledger, index = self._vault.repository.ledger, self._vault.repository.index
+        lacking = sum(1 for _ in ledger.lacking_at(staying.agreement, index.packs()))
+        if lacking:
+            raise RefusedError(
+                f"{staying.name} lacks {lacking} packs still, which nobody gave; nothing was ended",
+                hint=f"run the same again when {leaving.name} is back; `backup-peer check` says what is missing",
+            )
+        return list(ledger.copies_at(staying.agreement))
+
+    async def _verify(self, staying: Partner, copies: list[Copy]) -> None:
+        """Have the new host show the directory of every pack, each with its proof: so it has them, and gives them."""
+        self._reporter.begin(f"asking {staying.name} for each pack", unit="pack", files_total=len(copies))
+        source = self._vault.source_of({staying.agreement: staying}, wait_s=0)
+
+        done = count(1)
+
+        def read(copy: Copy) -> None:
+            read_directory(self._vault.repository, source, copy)
+            self._reporter.update(files=next(done))
+
+        work = partial(for_each, copies, read, self._hosts.stop, at_once=CHECK_AT_ONCE)
+        await run_aside(work, self._hosts.stop)

@@ -1,0 +1,232 @@
+"""Own agreements ended by notice, of either side, and told of (ADR 45, `peers end`).
+
+Knows: own notices, those that hosts gave, until when all is kept. Must not know: stores, packs. An owner's notice
+counts from when its host has it; one that can't be reached now is told when it is met. Until all is over everything can
+be read as before, and the notice be taken back.
+"""
+
+from typing import NamedTuple
+
+import structlog
+
+from backuppeer.agent.home.deeds import Heard
+from backuppeer.agent.home.keyring import HomeKeys
+from backuppeer.agent.home.state import State
+from backuppeer.agent.peers.names import name_of
+from backuppeer.agent.peers.partners import Reach
+from backuppeer.agent.peers.session import Session
+from backuppeer.clock import Clock, format_time
+from backuppeer.errors import NotFoundError, RefusedError, Unavailable, UserError
+from backuppeer.ids import AgreementId, PeerId
+from backuppeer.limits import LISTING_TERM_S
+from backuppeer.proof.notices import Notice, kept_s, open_notice, sign_notice
+from backuppeer.proof.revisions import SECOND_MS
+from backuppeer.proof.statements import Agreement, peek_statement, sign_beside
+from backuppeer.wire.terms import GiveNotice, NoticeTaken
+
+_log = structlog.get_logger()
+
+
+class Ended(NamedTuple):
+    """What a notice came to: until when all is kept at least (0: it goes on), and whether the host has heard."""
+
+    until_ms: int
+    told: bool
+
+
+class Ending:
+    """Notices about this home's agreements as owner."""
+
+    def __init__(self, state: State, keys: HomeKeys, clock: Clock, *, reach: Reach) -> None:
+        self._state, self._keys, self._clock, self._reach = state, keys, clock, reach
+
+    def plan(self, host: PeerId) -> int:
+        """Return until when all would be kept at least if we gave notice now, in ms.
+
+        Raises:
+            NotFoundError: there is no agreement with this host.
+            UserError: notice was given already.
+
+        """
+        found = self._with(host)
+        if all(self._own(agreement).ends for agreement, _ in found):
+            raise UserError(
+                "you ended this agreement already",
+                hint="`backup-peer peers renew PEER` takes that back until it is over",
+            )
+        return max(self._until(terms) for _, terms in found)
+
+    async def end(self, host: PeerId) -> Ended:
+        """Give notice of every agreement with a host; as `plan`."""
+        self.plan(host)
+        return await self._turn(host, ends=True)
+
+    async def end_once(self, host: PeerId) -> Ended:
+        """Give notice as `end`, unless it stands: then say where it is."""
+        return self._outcome(host) if self.is_ended_by_us(host) else await self._turn(host, ends=True)
+
+    async def take_back(self, host: PeerId) -> Ended:
+        """Take own notices to a host back.
+
+        Raises:
+            NotFoundError: there is no agreement with this host.
+            UserError: no notice was given.
+            RefusedError: the host says that it is too late.
+
+        """
+        if not self.is_ended_by_us(host):
+            raise UserError("you ended nothing that could be taken back", hint="see `backup-peer peers`")
+        return await self._turn(host, ends=False)
+
+    def is_ended_by_us(self, host: PeerId) -> bool:
+        """Return whether a notice of ours to a host stands."""
+        return any(self._own(a).ends for a, peer, _ in self._state.agreements() if peer == host)
+
+    async def tell(self, session: Session) -> None:
+        """Tell a host of the notices that it has not heard of; for each session.
+
+        Raises:
+            RefusedError: it takes one for wrong.
+            PeerUnreachable: it went away.
+
+        """
+        for agreement, host, _ in self._state.agreements():
+            for heard in self._state.deeds.notices(agreement) if host == session.peer else ():
+                if not heard.told and heard.notice.party == self._keys.peer:
+                    await self._deliver(session, agreement, heard)
+
+    def hear(self, host: PeerId, agreement: AgreementId, signed: bytes, left_s: int) -> None:
+        """Take note of a host's notice, or of our own that it shows us; what is known already changes its end alone.
+
+        Raises:
+            NotFoundError: there is no such agreement with this host.
+            PeerFault: not by a party of it.
+
+        """
+        current = next((s for a, peer, s in self._state.agreements() if a == agreement and peer == host), None)
+        if current is None:
+            raise NotFoundError("no such agreement with you")
+        terms = peek_statement(Agreement, current)
+        notice = open_notice(signed, terms)
+        known = next((h for h in self._state.deeds.notices(agreement) if h.notice.party == notice.party), None)
+        if known is not None and known.notice.number > notice.number:
+            return
+        until_ms = self._clock.now_ms() + min(left_s, LISTING_TERM_S) * SECOND_MS
+        # Never sooner than was agreed on, or was told before: what a host says can only make it longer.
+        least_ms = notice.time_ms + kept_s(terms, notice.party) * SECOND_MS
+        before_ms = known.until_ms if known is not None and known.notice.number == notice.number else 0
+        until_ms = max(until_ms, least_ms, before_ms) if notice.ends else 0
+        self._state.deeds.put_notice(agreement, Heard(notice, signed, until_ms, told=True))
+
+    def settle(self) -> list[AgreementId]:
+        """Let go of the agreements that are over, and return them: their hosts may have erased all."""
+        now_ms, over = self._clock.now_ms(), []
+        for agreement, _, _ in self._state.agreements():
+            ending = self._state.deeds.ending(agreement)
+            if ending is not None and ending.until_ms <= now_ms:
+                self._state.end_agreement(agreement)
+                over.append(agreement)
+        return over
+
+    async def _turn(self, host: PeerId, *, ends: bool) -> Ended:
+        """Give the next notice of every agreement that is not so yet, kept here first."""
+        for agreement, terms in self._with(host):
+            last = self._own(agreement)
+            if not (ends or last.told):
+                self._undo(agreement, last)  # nobody has heard of it
+            elif last.ends != ends:
+                now_ms = self._clock.now_ms()
+                signed = sign_notice(agreement, self._keys.identity, last=last.number, time_ms=now_ms)
+                until_ms = self._until(terms) if ends else 0
+                heard = Heard(peek_statement(Notice, signed), signed, until_ms, told=False)
+                # Kept before it is told: the number must not be given twice, with another time in it.
+                self._state.deeds.put_notice(agreement, heard)
+        try:
+            await self.tell(await self._reach.session(host))
+        except Unavailable as exc:
+            _log.info("host not told of a notice yet", reason=exc.message[:200])
+        except RefusedError:
+            for agreement, _ in self._with(host):
+                self._undo(agreement, self._own(agreement))
+            raise
+        return self._outcome(host)
+
+    def _undo(self, agreement: AgreementId, last: "_Last") -> None:
+        """Let our last notice never have been given, if its host has not heard of it; numbers go on from there."""
+        if last.told:
+            return
+        self._state.deeds.drop_notice(agreement, self._keys.peer)
+        if last.number > 1:
+            # What the host has says the same: it took back the one before, or gave it.
+            before = sign_notice(agreement, self._keys.identity, last=last.number - 2, time_ms=self._clock.now_ms())
+            notice = peek_statement(Notice, before)
+            until_ms = self._until(self._terms_of(agreement)) if notice.ends else 0
+            self._state.deeds.put_notice(agreement, Heard(notice, before, until_ms, told=True))
+
+    def _outcome(self, host: PeerId) -> Ended:
+        own = [
+            h for a, _ in self._with(host) for h in self._state.deeds.notices(a) if h.notice.party == self._keys.peer
+        ]
+        return Ended(max((h.until_ms for h in own), default=0), all(h.told for h in own))
+
+    async def _deliver(self, session: Session, agreement: AgreementId, heard: Heard) -> None:
+        beside = sign_beside(Notice, heard.signed, self._keys.device)
+        message = GiveNotice(agreement=agreement, signed=heard.signed, device_sig=beside)
+        async with session.request(message) as channel:
+            answer = await channel.receive(NoticeTaken)
+        # Never sooner than was agreed on, whatever a host says: until then its copies are there to be asked for.
+        until_ms = max(heard.until_ms, self._clock.now_ms() + min(answer.left_s, LISTING_TERM_S) * SECOND_MS)
+        self._state.deeds.put_notice(
+            agreement, heard._replace(told=True, until_ms=until_ms if heard.notice.ends else 0)
+        )
+
+    def _own(self, agreement: AgreementId) -> "_Last":
+        own = [h for h in self._state.deeds.notices(agreement) if h.notice.party == self._keys.peer]
+        return _Last(own[0].notice.number, own[0].notice.ends, own[0].told) if own else _Last()
+
+    def _terms_of(self, agreement: AgreementId) -> Agreement:
+        return peek_statement(Agreement, self._state.deeds.after(agreement, 0)[-1])
+
+    def _until(self, terms: Agreement) -> int:
+        return self._clock.now_ms() + kept_s(terms, terms.owner) * SECOND_MS
+
+    def _with(self, host: PeerId) -> list[tuple[AgreementId, Agreement]]:
+        found = [(a, peek_statement(Agreement, signed)) for a, peer, signed in self._state.agreements() if peer == host]
+        if not found:
+            name = name_of(self._state, host)
+            raise NotFoundError(
+                f"{name} keeps no backups of yours", hint=f"ask it first: `backup-peer connect {name} --storage 10GB`"
+            )
+        return found
+
+
+class _Last(NamedTuple):
+    """Our last notice of an agreement."""
+
+    number: int = 0
+    ends: bool = False
+    told: bool = True
+
+
+def describe_endings(state: State, own: PeerId) -> list[str]:
+    """Return a sentence for each agreement of ours that ends, for `status` and each backup."""
+    said = []
+    for agreement, host, _ in state.agreements():
+        ending = state.deeds.ending(agreement)
+        if ending is None:
+            continue
+        name, date = name_of(state, host), format_time(ending.until_ms)[:10]
+        if ending.notice.party == own:
+            untold = "" if ending.told else "; it could not be told yet, and is when it is met"
+            said.append(f"you ended the agreement with {name}: it keeps all until {date} at least{untold}")
+        else:
+            said.append(
+                f"{name} ends its agreement with you: it keeps all until {date} at least. Have your backups elsewhere "
+                "by then: its copies count no more"
+            )
+    return said
+
+
+def ending_hosts(state: State) -> set[PeerId]:
+    """Return the hosts with an agreement that ends: their copies count no more."""
+    return {host for agreement, host, _ in state.agreements() if state.deeds.ending(agreement) is not None}

@@ -1,0 +1,45 @@
+"""What a backup makes of hosts whose agreement ends (ADR 45).
+
+Knows: notices. Must not know: sessions, packs. Where our own person ended it nothing new goes. A host that ends it
+still takes what comes, until all is over; but its copy is none to rely on.
+"""
+
+from collections.abc import Sequence
+
+from backuppeer.agent.home.deeds import Deeds
+from backuppeer.agent.peers.partners import Partner
+from backuppeer.clock import format_time
+from backuppeer.control.saving import LeftOut
+from backuppeer.errors import RefusedError
+from backuppeer.ids import format_peer_id
+
+
+def choose_staying(deeds: Deeds, partners: Sequence[Partner]) -> list[Partner]:
+    """Return the hosts that new backups go to.
+
+    Raises:
+        RefusedError: our own notice stands with all of them.
+
+    """
+    staying = [p for p in partners if not ((end := deeds.ending(p.agreement)) and end.notice.party != p.peer)]
+    if not staying:
+        names = ", ".join(dict.fromkeys(partner.name for partner in partners))
+        raise RefusedError(
+            f"you ended the agreement with {names}: nothing new goes there",
+            hint="`backup-peer peers renew PEER` takes that back, `backup-peer browse` shows other hosts",
+        )
+    return staying
+
+
+def describe_leaving(deeds: Deeds, partners: Sequence[Partner]) -> list[LeftOut]:
+    """Return those of the hosts whose agreement ends, and why their copy does not count."""
+    return [
+        LeftOut(
+            peer_id=format_peer_id(partner.peer),
+            name=partner.name,
+            reason=f"it ends its agreement with you, and keeps all until {format_time(end.until_ms)[:10]} at least",
+            hint="`backup-peer browse` shows who offers space",
+        )
+        for partner in partners
+        if (end := deeds.ending(partner.agreement)) is not None
+    ]

@@ -1,0 +1,41 @@
+"""Shapes of `peers show`: the account of this home with one peer (control.api).
+
+Knows: request and result structs. Must not know: the agent, the terminal. Units and texts as in `control.api`.
+"""
+
+import msgspec
+
+
+class Account(msgspec.Struct, kw_only=True):
+    """What one side keeps for the other under all agreements of that direction; terms are those of the first.
+
+    used_bytes: of the agreed ones, deleted ones included. until: when the term is over. ends: until when all is kept at
+    least, if notice was given; ended_by_us: by whom. notice_s: what an agreement gives either side to find another.
+    """
+
+    agreed_bytes: int
+    used_bytes: int
+    deleted_bytes: int
+    next_free_bytes: int
+    next_free: str
+    lock_s: int
+    notice_s: int
+    until: str
+    revision: int
+    ends: str = ""
+    ended_by_us: bool = False
+
+
+class PeerAccount(msgspec.Struct, kw_only=True):
+    """`peers show`. there: what the peer keeps for us; here: what we keep for it; None: nothing is agreed.
+
+    owed_bytes: by how much more of theirs we keep than they of ours; below 0: they keep more. Nothing follows from it.
+    """
+
+    peer_id: str
+    alias: str
+    verified: bool
+    blocked: bool
+    there: Account | None
+    here: Account | None
+    owed_bytes: int

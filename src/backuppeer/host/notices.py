@@ -1,0 +1,201 @@
+"""Notices that end agreements of this store: checked, kept, counted down, taken back (ADR 45).
+
+Knows: `proof.notices`, the file of each side's last one, the store's age. Must not know: sessions, how packs are erased
+(endings). Order: statement checked → file durable → answer. The time is the store's age, as of all locks: a machine
+that is off, or a clock that jumps, ends nothing.
+
+A host's own notice counts twice as long until its owner has been told of it: nobody's data goes because they were away.
+"""
+
+import threading
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from backuppeer.errors import PeerFault, RefusedError
+from backuppeer.host.disk import replace_file, translate_failures
+from backuppeer.host.graveyard import Graveyard
+from backuppeer.host.heads import Heads
+from backuppeer.host.layout import Layout
+from backuppeer.host.leases import Lease, Leases
+from backuppeer.host.marker import Presence
+from backuppeer.host.notice_file import FILE_BYTES, NoticeFile, join_notice, split_notice
+from backuppeer.ids import AgreementId
+from backuppeer.proof.notices import Notice, kept_s, open_notice
+from backuppeer.proof.statements import WriterGrant, check_beside, open_statement, statement_hash
+from backuppeer.proof.writer import FIRST_EPOCH
+
+_UNTOLD_FACTOR: Final = 2
+_SIDES: Final = ("owner", "host")
+
+
+class Given(NamedTuple):
+    """The last notice of one side: what it says, its exact bytes, and the store's age until which all is kept."""
+
+    notice: Notice
+    file: NoticeFile
+
+
+class Notices:
+    """All notices of one store. Thread-safe. Made by `open_store`."""
+
+    def __init__(
+        self, layout: Layout, graveyard: Graveyard, *, leases: Leases, heads: Heads, presence: Presence
+    ) -> None:
+        self._layout, self._graveyard = layout, graveyard
+        self._leases, self._heads, self._presence = leases, heads, presence
+        self._given: dict[AgreementId, dict[str, Given]] = {}
+        self._lock = threading.Lock()
+
+    def load(self) -> list[str]:
+        """Read what is kept, and let the store be as old as it was then; return notes about what can't be read.
+
+        Raises:
+            StoreUnavailable: the disk refuses.
+
+        """
+        notes = []
+        for lease in self._leases.list_all():
+            for side in _SIDES:
+                path = self._path(lease.agreement, side)
+                try:
+                    found = self._read(path, lease)
+                except (ValueError, PeerFault):
+                    # Fail closed: without the word of a party nothing is erased.
+                    notes.append(f"a notice can't be read and is not followed: {path}")
+                    continue
+                if found is not None:
+                    self._graveyard.recall_age(found.file.given_s)
+                    self._given.setdefault(lease.agreement, {})[side] = found
+        return notes
+
+    def give(self, agreement: AgreementId, signed: bytes, device_sig: bytes = b"") -> int:
+        """Take a notice of either side, durably; return for how many seconds all is kept, 0 if it goes on.
+
+        The last one again is fine: who gave it did not hear our answer.
+
+        Raises:
+            NotFoundError: no such agreement.
+            PeerFault: not by a party, malformed, or of another agreement.
+            RefusedError: another number is due, it is too late to take it back, or the writing device did not sign.
+            StoreUnavailable: the disk refuses; nothing was taken.
+
+        """
+        self._presence.check()
+        with self._lock:
+            lease = self._leases.get(agreement)
+            said = open_notice(signed, lease.terms)
+            side = _side_of(lease, said)
+            last = self._given.get(agreement, {}).get(side)
+            if last is not None and statement_hash(last.file.signed) == statement_hash(signed):
+                return self._left_s(agreement) or 0
+            self._check(agreement, said, last)
+            grant = self._check_device(lease, side, signed, device_sig)
+            file = self._measure(lease, said, NoticeFile(0, 0, signed, grant, device_sig if grant else b""))
+            self._keep(agreement, side, Given(said, file))
+            return self._left_s(agreement) or 0
+
+    def note_told(self, agreement: AgreementId) -> None:
+        """Count a notice of this host from now on at its usual length: the owner knows of it.
+
+        Raises:
+            StoreUnavailable: the disk refuses.
+
+        """
+        with self._lock:
+            given = self._given.get(agreement, {}).get("host")
+            lease = self._leases.find(agreement)
+            if given is None or lease is None or not given.notice.ends:
+                return
+            due_s = self._graveyard.age_s() + kept_s(lease.terms, given.notice.party)
+            if due_s < given.file.due_s:
+                self._keep(agreement, "host", Given(given.notice, given.file._replace(due_s=due_s)))
+
+    def list_given(self, agreement: AgreementId) -> list[Given]:
+        """Return the last notice of each side that gave one, the owner's first."""
+        with self._lock:
+            given = self._given.get(agreement, {})
+            return [given[side] for side in _SIDES if side in given]
+
+    def last_number(self, agreement: AgreementId, party: bytes) -> int:
+        """Return the number of a side's last notice, 0 before the first."""
+        return next((g.notice.number for g in self.list_given(agreement) if g.notice.party == party), 0)
+
+    def left_s(self, agreement: AgreementId) -> int | None:
+        """Return for how many seconds all is kept still; None: no notice stands."""
+        with self._lock:
+            return self._left_s(agreement)
+
+    def is_over(self, agreement: AgreementId) -> bool:
+        """Return whether a notice ended the agreement, so that nothing more is taken and all of it is erased."""
+        with self._lock:
+            left_s = self._left_s(agreement)
+        return left_s is not None and left_s <= 0
+
+    def list_over(self) -> list[AgreementId]:
+        """Return the agreements that a notice has ended."""
+        with self._lock:
+            return [agreement for agreement in self._given if self._left_s(agreement) == 0]
+
+    def next_due_s(self) -> int | None:
+        """Return in how many seconds the next agreement ends; None if none does."""
+        with self._lock:
+            return min((left for a in self._given if (left := self._left_s(a)) is not None), default=None)
+
+    def forget(self, agreement: AgreementId) -> None:
+        """Count no more what is over and erased; the files stay, to answer a charge with."""
+        with self._lock:
+            self._given.pop(agreement, None)
+
+    def _check(self, agreement: AgreementId, said: Notice, last: Given | None) -> None:
+        due = last.notice.number + 1 if last is not None else 1
+        if said.number != due:
+            raise RefusedError(f"notice {due} of this side is due, not {said.number}", hint="ask what is known here")
+        if not said.ends and self._left_s(agreement) == 0:
+            raise RefusedError("the agreement has ended already, and all of it is being erased")
+
+    def _check_device(self, lease: Lease, side: str, signed: bytes, device_sig: bytes) -> bytes:
+        """Return the grant of the device that must sign an owner's notice too, "" where there is none (ADR 35)."""
+        held = self._heads.get(lease.agreement) if side == "owner" else None
+        if held is None or held.head.epoch <= FIRST_EPOCH:
+            return b""
+        if not device_sig:
+            raise RefusedError(
+                "another machine of this owner makes the backups now, and only that one may ask for this",
+                hint="`backup-peer recover --take-over` makes this machine the one",
+            )
+        grant = open_statement(WriterGrant, held.signed_grant, lease.terms.authority)
+        check_beside(Notice, signed, device_sig, grant.device)
+        return held.signed_grant
+
+    def _measure(self, lease: Lease, said: Notice, file: NoticeFile) -> NoticeFile:
+        age_s = self._graveyard.age_s()
+        factor = _UNTOLD_FACTOR if said.party == lease.terms.host else 1
+        due_s = age_s + kept_s(lease.terms, said.party) * factor if said.ends else 0
+        return file._replace(given_s=age_s, due_s=due_s)
+
+    def _left_s(self, agreement: AgreementId) -> int | None:
+        dues = [given.file.due_s for given in self._given.get(agreement, {}).values() if given.notice.ends]
+        return max(0, min(dues) - self._graveyard.age_s()) if dues else None
+
+    def _keep(self, agreement: AgreementId, side: str, given: Given) -> None:
+        # Durable before the answer: who was told until when all is kept can rely on it, and so can who took it back.
+        with translate_failures(self._layout.root):
+            replace_file(self._path(agreement, side), join_notice(given.file))
+        self._given.setdefault(agreement, {})[side] = given
+
+    def _read(self, path: Path, lease: Lease) -> Given | None:
+        with translate_failures(self._layout.root):
+            try:
+                with path.open("rb") as file:
+                    data = file.read(FILE_BYTES + 1)
+            except FileNotFoundError:
+                return None
+        found = split_notice(data)
+        return Given(open_notice(found.signed, lease.terms), found)
+
+    def _path(self, agreement: AgreementId, side: str) -> Path:
+        return self._layout.folder(agreement) / f"notice.{side}"
+
+
+def _side_of(lease: Lease, said: Notice) -> str:
+    return "owner" if said.party == lease.terms.owner else "host"

@@ -1,0 +1,89 @@
+"""How one revision of an agreement follows another (ADR 44).
+
+Knows: the chain of `proof.statements.Agreement`, which changes ask more of a host. Must not know: who decides, where
+revisions are kept. Pure.
+"""
+
+from typing import Final, NamedTuple
+
+import msgspec
+
+from backuppeer.crypto.digest import Buffer
+from backuppeer.errors import ProtocolViolation, RefusedError
+from backuppeer.limits import AGREEMENT_REVISIONS
+from backuppeer.proof.statements import Agreement, peek_statement, statement_hash
+
+SECOND_MS: Final = 1000
+
+
+class Wish(NamedTuple):
+    """What an owner asks for, or a host offers: bytes, and seconds of term and lock."""
+
+    size_bytes: int
+    term_s: int
+    lock_s: int
+
+
+def revise(signed: Buffer, wish: Wish) -> Agreement:
+    """Return the revision that follows the co-signed one, with other terms; the same each time it is asked for.
+
+    The term counts from when the agreement began: to renew it is to make it longer.
+
+    Raises:
+        ProtocolViolation: `signed` is no agreement.
+
+    """
+    current = peek_statement(Agreement, signed)
+    return msgspec.structs.replace(
+        current,
+        revision=current.revision + 1,
+        previous=statement_hash(signed),
+        **wish._asdict(),
+    )
+
+
+def wish_of(terms: Agreement) -> Wish:
+    """Return what a revision is about."""
+    return Wish(terms.size_bytes, terms.term_s, terms.lock_s)
+
+
+def end_ms(terms: Agreement) -> int:
+    """Return when a term is over, in milliseconds since 1970 UTC. Nothing ends by itself then (ADR 44)."""
+    return terms.start_ms + terms.term_s * SECOND_MS
+
+
+def asks_more(old: Agreement, new: Agreement) -> bool:
+    """Return whether a revision asks more of the host than the one in force, so that a person must agree."""
+    promises_old = (old.size_bytes, end_ms(old), old.lock_s, old.availability, old.notice_s)
+    promises_new = (new.size_bytes, end_ms(new), new.lock_s, new.availability, new.notice_s)
+    return old.ext != new.ext or any(more > less for less, more in zip(promises_old, promises_new, strict=True))
+
+
+def check_successor(current: Buffer, new: Agreement) -> None:
+    """Return if a revision may follow `current`, the co-signed one in force.
+
+    Raises:
+        RefusedError: a later one is in force, there were too many, or it lowers the lock or the notice.
+        ProtocolViolation: it does not continue the chain, or changes the parties, the authority, the repository or when
+            the agreement began.
+
+    """
+    old = peek_statement(Agreement, current)
+    if new.revision <= old.revision:
+        raise RefusedError(f"revision {old.revision} of the agreement is in force", hint="continue from it")
+    if new.revision != old.revision + 1 or new.previous != statement_hash(current):
+        raise ProtocolViolation(f"revision {new.revision} does not continue revision {old.revision}")
+    if new.revision > AGREEMENT_REVISIONS:
+        raise RefusedError("the agreement was revised too often", hint="make a new agreement")
+    if _lasting(old) != _lasting(new):
+        raise ProtocolViolation("a revision may not change the parties, the authority, the repository or the beginning")
+    if new.lock_s < old.lock_s:
+        raise RefusedError("a revision may not lower the lock", hint="only the authority's words can")
+    if new.notice_s < old.notice_s:
+        # Whoever has an owner's machine could else take the time in which a person notices.
+        raise RefusedError("a revision may not shorten the notice", hint="make a new agreement")
+
+
+def _lasting(terms: Agreement) -> tuple[object, ...]:
+    """Return what is the same in all revisions."""
+    return terms.agreement, terms.owner, terms.host, terms.authority, terms.repository, terms.start_ms

@@ -1,0 +1,286 @@
+"""Owner and host end an agreement over a network in memory, each with its real state and store."""
+
+import asyncio
+
+import pytest
+
+from agent.estates import Estate
+from agent.hosted import hosted
+from agent.houses import FixedReach
+from backuppeer.agent.home.deeds import Heard
+from backuppeer.agent.owner.ending import Ending, describe_endings, ending_hosts
+from backuppeer.agent.owner.revising import Revising
+from backuppeer.errors import NotFoundError, PeerFault, PeerUnreachable, RefusedError, UserError
+from backuppeer.host.store import Store
+from backuppeer.proof.notices import Notice, sign_notice
+from backuppeer.proof.revisions import SECOND_MS, Wish
+from backuppeer.proof.statements import peek_statement
+from backuppeer.wire.messages import Unsupported
+from backuppeer.wire.terms import GiveNotice, NoticeTaken
+
+LOCK_S = 60
+OWNERS_S, HOSTS_S = 2 * LOCK_S, LOCK_S
+
+
+class Sides:
+    """Both sides of one agreement."""
+
+    def __init__(self, house, owner, link) -> None:
+        self.house, self.owner, self.link = house, owner, link
+        reach = FixedReach(link.session if link else PeerUnreachable("away"))
+        self.mine = Ending(owner.state, owner.keys, owner.clock, reach=reach)
+        self.revising = Revising(owner.state, owner.keys, owner.clock, reach=reach, blame=self.blame)
+        self.revising.hear = self.mine.hear
+        self.blames = []
+        ((self.agreement, _, _),) = owner.state.agreements()
+
+    def blame(self, peer, error):
+        self.blames.append((peer, type(error)))
+
+    @property
+    def store(self) -> Store:
+        return self.house.premises.open()
+
+    def left(self) -> int | None:
+        """What the owner believes, in seconds."""
+        found = self.owner.state.deeds.ending(self.agreement)
+        return None if found is None else (found.until_ms - self.owner.clock.now_ms()) // SECOND_MS
+
+    async def meet(self):
+        await self.revising.settle(self.link.session)
+        await self.mine.tell(self.link.session)
+
+
+def play(house, owner, scenario, **options):
+    owner.agree_with(house)
+
+    async def run():
+        async with hosted(house, owner, **options) as link:
+            await scenario(Sides(house, owner, link))
+
+    asyncio.run(run())
+
+
+def test_an_owner_ends_it_and_both_know_until_when_all_is_kept(house, owner):
+    told = []
+    house.ending.on_notice = lambda peer, left_s: told.append((peer, left_s))
+
+    async def scenario(sides):
+        assert sides.mine.plan(house.peer) == owner.clock.now_ms() + OWNERS_S * SECOND_MS
+        ended = await sides.mine.end(house.peer)
+        assert ended == (owner.clock.now_ms() + OWNERS_S * SECOND_MS, True)
+        assert sides.store.notices.left_s(sides.agreement) == OWNERS_S
+        assert told == [(owner.peer, OWNERS_S)], "the host's person is told"
+        assert "is kept until" in house.ending.describe()[0]
+        assert "you ended" in describe_endings(owner.state, owner.peer)[0]
+        with pytest.raises(UserError, match="already"):
+            await sides.mine.end(house.peer)
+        back = await sides.mine.take_back(house.peer)
+        assert back == (0, True)
+        assert sides.store.notices.left_s(sides.agreement) is sides.left() is None
+        assert describe_endings(owner.state, owner.peer) == house.ending.describe() == []
+        with pytest.raises(UserError, match="nothing"):
+            await sides.mine.take_back(house.peer)
+
+    play(house, owner, scenario)
+
+
+def test_a_host_that_is_away_is_told_when_it_is_met_and_counts_from_then_on(house, owner):
+    async def scenario(sides):
+        away = Ending(owner.state, owner.keys, owner.clock, reach=FixedReach(PeerUnreachable("away")))
+        assert await away.end(house.peer) == (owner.clock.now_ms() + OWNERS_S * SECOND_MS, False)
+        assert "could not be told" in describe_endings(owner.state, owner.peer)[0]
+        assert sides.store.notices.left_s(sides.agreement) is None
+        owner.clock.ms += 50 * SECOND_MS
+        await sides.meet()
+        assert sides.store.notices.left_s(sides.agreement) == OWNERS_S
+        assert sides.left() == OWNERS_S
+        assert "could not be told" not in describe_endings(owner.state, owner.peer)[0]
+        await sides.meet()
+        assert sides.store.notices.last_number(sides.agreement, owner.peer) == 1, "told once"
+
+    play(house, owner, scenario)
+
+
+def test_ended_and_taken_back_while_the_host_was_away_is_as_if_nothing_had_been(house, owner):
+    async def scenario(sides):
+        away = Ending(owner.state, owner.keys, owner.clock, reach=FixedReach(PeerUnreachable("away")))
+        for number in (1, 3):
+            assert (await away.end(house.peer)).told is False
+            assert await away.take_back(house.peer) == (0, True)
+            await sides.meet()
+            assert sides.left() is None
+            assert sides.store.notices.left_s(sides.agreement) is None
+            await sides.mine.end(house.peer)
+            assert sides.store.notices.last_number(sides.agreement, owner.peer) == number
+            await sides.mine.take_back(house.peer)
+
+    play(house, owner, scenario)
+
+
+def test_an_owner_hears_of_its_hosts_notice_in_the_next_session_and_from_then_on_it_counts_as_usual(house, owner):
+    async def scenario(sides):
+        assert house.ending.plan(owner.peer) == HOSTS_S
+        assert house.ending.end(owner.peer) == [sides.agreement]
+        assert house.ending.left_for(owner.peer) == 2 * HOSTS_S, "nobody has told the owner yet"
+        await sides.meet()
+        assert house.ending.left_for(owner.peer) == sides.left() == HOSTS_S
+        assert "ends its agreement with you" in describe_endings(owner.state, owner.peer)[0]
+        assert ending_hosts(owner.state) == {house.peer}
+        with pytest.raises(RefusedError, match="the agreement ends"):
+            await sides.revising.change(house.peer, lambda _: Wish(8 << 20, 3600, 60), quiet, wait_s=5)
+        house.ending.take_back(owner.peer)
+        await sides.meet()
+        assert sides.left() is house.ending.left_for(owner.peer) is None
+
+    play(house, owner, scenario)
+
+
+async def quiet(state, text):
+    del state, text
+
+
+def test_an_owner_in_session_is_told_at_once_by_the_hosts_own_request(house, owner):
+    async def scenario(sides):
+        signed = sign_notice(sides.agreement, house.identity, last=0, time_ms=owner.clock.now_ms())
+        sides.mine.hear(house.peer, sides.agreement, signed, HOSTS_S)
+        assert sides.left() == HOSTS_S
+        with pytest.raises(NotFoundError):
+            sides.mine.hear(owner.peer, sides.agreement, signed, HOSTS_S)
+        forged = sign_notice(sides.agreement, owner.keys.device, last=0, time_ms=1)
+        with pytest.raises(PeerFault):
+            sides.mine.hear(house.peer, sides.agreement, forged, HOSTS_S)
+
+    play(house, owner, scenario)
+
+
+@pytest.mark.parametrize("said_s", [0, 1, 2**63 - 1])
+def test_a_host_that_lies_about_the_time_left_makes_it_no_shorter_than_agreed(house, owner, said_s):
+    async def scenario(sides):
+        signed = sign_notice(sides.agreement, house.identity, last=0, time_ms=owner.clock.now_ms())
+        sides.mine.hear(house.peer, sides.agreement, signed, said_s)
+        assert sides.left() >= HOSTS_S
+        sides.mine.hear(house.peer, sides.agreement, signed, 0)
+        assert sides.left() >= HOSTS_S
+        assert sides.mine.settle() == []
+
+    play(house, owner, scenario)
+
+
+def test_what_is_over_is_let_go_of_and_nothing_sooner(house, owner):
+    async def scenario(sides):
+        await sides.mine.end(house.peer)
+        owner.clock.ms += OWNERS_S * SECOND_MS - 1
+        assert sides.mine.settle() == []
+        owner.clock.ms += 1
+        assert sides.mine.settle() == [sides.agreement]
+        assert owner.state.agreements() == []
+        assert sides.owner.state.deeds.after(sides.agreement, 0), "what was signed is kept"
+
+    play(house, owner, scenario)
+
+
+def test_the_host_erases_when_it_is_over_and_forgets_the_owner(house, owner):
+    async def scenario(sides):
+        await sides.link.put(sides.agreement, bytes(100_000))
+        await sides.mine.end(house.peer)
+        sweeping = house.sweeping
+        sweeping.look()
+        house.clock.ms += (OWNERS_S - 1) * SECOND_MS
+        sweeping.look()
+        assert house.premises.leases_of(owner.peer)
+        assert house.requests.is_partner(owner.peer)
+        house.clock.ms += SECOND_MS
+        assert sweeping.look() > 0
+        assert house.premises.leases_of(owner.peer) == []
+        assert not house.requests.is_partner(owner.peer)
+        assert not list((sides.store.directory / "agreements").rglob("*.leaves"))
+        with pytest.raises(RefusedError, match="no such agreement"):
+            await sides.link.ask(GiveNotice(agreement=sides.agreement, signed=b"s"), NoticeTaken)
+
+    play(house, owner, scenario)
+
+
+def test_a_clock_that_jumps_ends_nothing(house, owner):
+    async def scenario(sides):
+        await sides.mine.end(house.peer)
+        house.sweeping.look()
+        clock = house.clock
+        clock.monotonic_s = lambda: clock.ms / 1000 - 10**8
+        clock.ms += 10**11
+        house.sweeping.look()
+        assert sides.store.notices.left_s(sides.agreement) == OWNERS_S
+
+    play(house, owner, scenario)
+
+
+def test_a_stranger_ends_nothing(house, owner, tmp_path):
+    stranger = type(owner)(tmp_path / "stranger", b"s")
+    agreement = owner.agree_with(house)
+
+    async def run():
+        async with hosted(house, stranger) as link:
+            signed = sign_notice(agreement, stranger.keys.identity, last=0, time_ms=1)
+            with pytest.raises(RefusedError, match="no such agreement"):
+                await link.ask(GiveNotice(agreement=agreement, signed=signed), NoticeTaken)
+
+    asyncio.run(run())
+    assert house.ending.left_for(owner.peer) is None
+    stranger.close()
+
+
+def test_a_host_of_before_can_not_be_told_and_nothing_is_ended(house, owner):
+    async def serve(_, channel):
+        await channel.receive_any()
+        await channel.send(Unsupported(type=51))
+        await channel.finish()
+        await channel.wait_end()
+
+    async def scenario(sides):
+        with pytest.raises(RefusedError, match="does not know"):
+            await sides.mine.end(house.peer)
+        assert sides.owner.state.deeds.notices(sides.agreement) == []
+
+    play(house, owner, scenario, serve=serve)
+
+
+# --- backups
+async def backing_up(estate, house, tree, link):
+    estate.sight.sessions[house.peer] = link.session
+    return await estate.back_up(tree(), house)
+
+
+def test_a_backup_goes_to_a_host_that_leaves_but_its_copy_is_named_as_one_that_does_not_count(
+    house, owner, tree, tmp_path
+):
+    agreement = owner.agree_with(house)
+    estate = Estate(owner, tmp_path / "estate")
+
+    async def run():
+        async with hosted(house, owner) as link:
+            result = await backing_up(estate, house, tree, link)
+            assert result.ending == []
+            signed = sign_notice(agreement, house.identity, last=0, time_ms=1)
+            heard = Heard(peek_statement(Notice, signed), signed, 10**13, told=True)
+            estate.state.deeds.put_notice(agreement, heard)
+            result = await backing_up(estate, house, tree, link)
+            assert [each.peer_id for each in result.ending] == result.peers
+            assert "ends its agreement" in result.ending[0].reason
+
+    asyncio.run(run())
+    estate.close()
+
+
+def test_no_new_backup_goes_where_our_person_ended_it(house, owner, tree, tmp_path):
+    agreement = owner.agree_with(house)
+    signed = sign_notice(agreement, owner.keys.identity, last=0, time_ms=1)
+    owner.state.deeds.put_notice(agreement, Heard(peek_statement(Notice, signed), signed, 10**13, told=True))
+    estate = Estate(owner, tmp_path / "estate")
+
+    async def run():
+        async with hosted(house, owner) as link:
+            with pytest.raises(RefusedError, match="you ended the agreement"):
+                await backing_up(estate, house, tree, link)
+
+    asyncio.run(run())
+    estate.close()

@@ -1,0 +1,141 @@
+import msgspec
+import pytest
+
+from backuppeer.cli.host import describe_request
+from backuppeer.cli.screen import Screen
+from backuppeer.control.terms import TermsResult
+from backuppeer.errors import PendingError, RefusedError
+from cli.rows import CONNECTED, PENDING, PLAN, ask, run
+from cli.terminal import FakePipe
+from control.dummy import PEER, given, telling
+
+AGREED = TermsResult(
+    peer_id=PEER,
+    alias="alice",
+    revision=2,
+    quota_bytes=20 * 10**9,
+    term_s=86400,
+    lock_s=60,
+    until="2027-11-22T12:00:00Z",
+)
+OFFERED = msgspec.structs.replace(
+    PENDING,
+    request_id="ab12cd34ef",
+    direction="out",
+    state="offered",
+    offer_bytes=5 * 10**9,
+    offer_term_s=180 * 86400,
+    offer_lock_s=14 * 86400,
+)
+
+
+@pytest.mark.parametrize(
+    ("words", "route", "wanted"),
+    [
+        (["resize", "alice", "20GB"], "peers/resize", {"storage": 20 * 10**9}),
+        (["renew", "alice", "--term", "2y"], "peers/renew", {"term_s": 2 * 365 * 86400}),
+        (["renew", "alice"], "peers/renew", {"term_s": None}),
+    ],
+)
+def test_a_change_says_what_is_agreed_then(capsys, agent, words, route, wanted):
+    dummy = agent({route: telling([], AGREED)})
+    code, out, _ = run(capsys, "peers", *words, "--wait", "5s")
+    assert code == 0
+    assert "20 GB until 2027-11-22" in out
+    found, request = dummy.requests[-1]
+    assert (found, request.peer, request.wait_s) == (route, "alice", 5.0)
+    assert {name: getattr(request, name) for name in wanted} == wanted
+    lines = ask(capsys, f"peers {words[0]}", *words[1:])[1]
+    assert lines[-1] == {"event": "done", **msgspec.to_builtins(AGREED)}
+
+
+@pytest.mark.parametrize("words", [["resize", "alice", "0"], ["resize", "alice"], ["renew", "alice", "--term", "soon"]])
+def test_nonsense_is_refused_before_anybody_is_asked(capsys, agent, words):
+    dummy = agent({})
+    assert run(capsys, "peers", *words)[0] == 2
+    assert dummy.requests == []
+
+
+def test_a_person_who_has_not_answered_is_exit_4_and_a_no_13(capsys, agent):
+    agent({"peers/resize": telling([], PendingError("alice has not answered yet"))})
+    assert run(capsys, "peers", "resize", "alice", "20GB")[0] == 4
+    agent({"peers/resize": telling([], RefusedError("no room"))})
+    assert run(capsys, "peers", "resize", "alice", "20GB")[0] == 13
+
+
+def test_both_terms_are_shown_side_by_side_to_both(capsys, agent):
+    agent({"requests": given([OFFERED])})
+    out = run(capsys, "requests")[1]
+    asked, offered = (line for line in out.splitlines() if line.startswith(("asked for", "offered")))
+    assert ("10 GB" in asked, "1 y" in asked, "30 d" in asked) == (True, True, True)
+    assert ("5 GB" in offered, "180 d" in offered, "14 d" in offered) == (True, True, True)
+    assert "offers this instead; to take it: `backup-peer requests accept ab12cd34 " in " ".join(out.split())
+    agent({"requests": given([msgspec.structs.replace(OFFERED, direction="in")])})
+    assert "to give what was asked for after all" in run(capsys, "requests")[1]
+
+
+def test_a_request_to_change_an_agreement_shows_what_it_would_change(capsys, agent):
+    growing = msgspec.structs.replace(
+        PENDING, now_bytes=10**9, now_until="2027-01-01T12:00:00Z", until="2028-01-01T12:00:00Z"
+    )
+    agent({"requests": given([growing])})
+    out = run(capsys, "requests")[1]
+    assert "would change 1 GB until 2027-01-01 to 10 GB until 2028-01-01" in " ".join(out.split())
+
+
+def test_an_offer_names_only_what_is_other_than_asked_for(capsys, agent):
+    dummy = agent({"requests/offer": given(msgspec.structs.replace(OFFERED, direction="in"))})
+    code, out, _ = run(capsys, "requests", "offer", "ab12", "--storage", "5GB", "--lock", "14d")
+    assert code == 0
+    assert "offered to" in out
+    request = dummy.requests[-1][1]
+    assert (request.request, request.storage, request.term_s, request.lock_s) == ("ab12", 5 * 10**9, None, 14 * 86400)
+
+
+class Changing:
+    """A `connect` that is refused with other terms, and succeeds once just those are asked for."""
+
+    def __init__(self):
+        self.asked = []
+
+    async def __call__(self, request, emit):
+        self.asked.append((request.storage, request.term_s, request.lock_s))
+        if request.storage != OFFERED.offer_bytes:
+            raise RefusedError("alice offers other terms instead: --storage 5GB", hint="`backup-peer requests accept`")
+        return CONNECTED
+
+
+def connecting(agent):
+    changing = Changing()
+    agent({"connect/plan": given(PLAN), "connect": changing, "requests": given([OFFERED])})
+    return changing
+
+
+def test_a_person_sees_both_terms_and_takes_what_is_offered(capsys, agent, terminal):
+    changing = connecting(agent)
+    shown = terminal("y\ny\n")
+    code, out, _ = run(capsys, "connect", "alice", "--storage", "10GB")
+    assert code == 0
+    assert changing.asked[-1] == (5 * 10**9, 180 * 86400, 14 * 86400)
+    assert "asked for" in out
+    assert "take what is offered? [y/N]" in shown.getvalue()
+
+
+@pytest.mark.parametrize(("words", "typed"), [(["--yes"], ""), ([], "y\nn\n"), (["--yes", "--json"], "")])
+def test_neither_yes_nor_a_no_takes_other_terms_and_the_hint_names_them(capsys, agent, terminal, words, typed):
+    changing = connecting(agent)
+    terminal(typed)
+    code = run(capsys, "connect", "alice", "--storage", "10GB", *words)[0]
+    assert code == 13
+    assert [asked[0] for asked in changing.asked] == [10**10]
+
+
+def test_the_view_of_host_says_what_a_request_would_change(agent):
+    del agent
+    pipe = FakePipe()
+    growing = msgspec.structs.replace(
+        PENDING, now_bytes=10**9, now_until="2027-01-01T12:00:00Z", until="2028-01-01T12:00:00Z"
+    )
+    said = " ".join(describe_request(Screen((pipe, pipe, pipe), json=False, yes=False), growing))
+    assert "asks for 10 GB, instead of the 1 GB until 2027-01-01 that you agreed on" in said
+    assert "kept until 2028-01-01" in said
