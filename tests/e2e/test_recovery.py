@@ -202,3 +202,36 @@ def test_the_index_is_rebuilt_from_directories_alone(world: World):
     # its snapshots are read, as everything is: in blocks of 1 MiB.
     assert session["received_bytes"] < said["packs"] * (128 + 16) * 1024 + 3 * 1024**2
     assert session["received_bytes"] < stored / 20
+
+
+def test_a_note_of_a_host_that_is_away_bears_witness_of_what_the_others_lack(world: World, tree: Path):
+    world.start_server()
+    owner, words = world.peer("owner")
+    alice, alice_id = make_host(world, "alice", owner)
+    bob, bob_id = make_host(world, "bob", owner)
+    owner.do("backup", str(tree))
+    (tree / "later").write_text("bob alone has heard of this")
+    owner.do("backup", str(tree), "--to", "bob")
+    wait_noted(alice)
+    wait_noted(bob)
+    for host in (alice, bob):
+        host.do("host", "--stop")
+    bob.do("agent", "stop")
+    owner.do("agent", "stop")
+    shutil.rmtree(owner.path)
+
+    heir = world.home("heir")
+    found = heir.run("recover", "--yes", stdin=words)
+    assert found.code == 3, "an older state is never passed off as the newest"
+    assert "head 2" in str(found.last["message"])
+    notes = [str(event["text"]) for event in found.events if event["event"] == "note"]
+    assert any("was not heard" in note and "names head 2" in note for note in notes)
+    refused = heir.run("restore", "latest", "--target", str(world.path / "too early"), "--wait", "1s")
+    assert refused.code == 11
+    bob.do("agent", "start")
+    again = heir.do("recover").last
+    assert witnesses_of(again) == {alice_id: (True, 1), bob_id: (True, 2)}
+    assert again["proven"] is True
+    target = world.path / "restored"
+    heir.do("restore", "latest", "--target", str(target))
+    assert describe_tree(below(target, tree)) == describe_tree(tree)
