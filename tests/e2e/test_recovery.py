@@ -2,7 +2,6 @@
 
 import shutil
 import sqlite3
-import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -119,13 +118,17 @@ def test_without_any_server_the_words_and_where_a_host_is_are_enough(world: Worl
     assert describe_tree(below(target, tree)) == describe_tree(tree)
 
 
-def test_a_check_of_the_words_tells_what_they_bring_back_and_changes_nothing(world: World, tree: Path):
+def test_a_check_of_the_words_tells_what_they_bring_back_and_changes_nothing(
+    world: World, tree: Path, monkeypatch: pytest.MonkeyPatch
+):
+    passing = world.path / "tmp"
+    passing.mkdir()
+    monkeypatch.setenv("TMPDIR", str(passing))
     pair = agree(world)
     pair.owner.do("backup", str(tree))
     wait_noted(pair.host)
     pair.host.do("host", "--stop")
     kept, where = what_lies_at(pair), list(read_whereabouts(pair))
-    passing = set(Path(tempfile.gettempdir()).glob("backup-peer-check-*"))
 
     anywhere = world.home("anywhere")
     said = anywhere.do("recover", "--check", "--yes", stdin=pair.words).last
@@ -146,11 +149,11 @@ def test_a_check_of_the_words_tells_what_they_bring_back_and_changes_nothing(wor
     killed = anywhere.start("recover", "--check", "--yes", stdin=pair.words)
     killed.wait_event("progress", phase="dialling hosts")
     killed.process.kill()
-    wait_until(lambda: set(Path(tempfile.gettempdir()).glob("backup-peer-check-*")) <= passing, "the keys to be gone")
+    wait_until(lambda: list(passing.iterdir()) == [], "the keys to be gone")
     away = anywhere.run("recover", "--check", "--yes", stdin=pair.words)
     assert away.code == 11, away
     assert not anywhere.path.exists()
-    assert set(Path(tempfile.gettempdir()).glob("backup-peer-check-*")) <= passing
+    assert list(passing.iterdir()) == []
 
 
 def test_a_host_that_lost_its_home_takes_up_the_store_that_survived_and_says_what_is_lost(world: World, tree: Path):
