@@ -1,19 +1,21 @@
 import errno
 import json
 import re
+from contextlib import contextmanager
 
 import pytest
 
 from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.keyring import recover_identity
+from backuppeer.cli.agents import client_of
 from backuppeer.cli.main import main
 from backuppeer.control.events import Progress, State
-from backuppeer.control.recovering import RecoverResult
+from backuppeer.control.recovering import Place, RecoverResult, WitnessRow
 from backuppeer.crypto.words import encode_words
 from backuppeer.ids import PeerId, format_peer_id
 from cli.rows import STATES, ask, event, run
 from cli.terminal import FakePipe, FakeTerminal
-from control.dummy import PEER, telling
+from control.dummy import PEER, Dummy, given, telling
 
 
 # --- init, id, recover
@@ -236,3 +238,61 @@ def test_recover_without_terminal_needs_yes_and_never_takes_words_as_arguments(c
     monkeypatch.setattr("sys.stdin", FakePipe("zoo " * 24))
     assert run(capsys, "recover")[0] == 2
     assert run(capsys, "recover", *("zoo " * 24).split())[0] == 2
+
+
+def test_id_with_where_says_what_recover_takes_and_no_address_is_an_error(capsys, home, agent):
+    recover_identity(Home(home), bytes(32))
+    place = Place(peer_id=HOST, transport="ab" * 32, addresses=["192.0.2.7:4433", "[2001:db8::1]:5"])
+    agent({"where": given(place)})
+    code, lines = ask(capsys, "id", "--where")
+    contact = f"{HOST}@{'ab' * 32}@192.0.2.7:4433,[2001:db8::1]:5"
+    assert (code, lines) == (0, [{"peer_id": HOST, "where": contact}])
+    assert run(capsys, "id", "--where")[1] == f"{contact}\n"
+
+
+def test_id_with_where_on_a_machine_that_nobody_could_dial_says_so(capsys, home, agent):
+    recover_identity(Home(home), bytes(32))
+    agent({"where": given(Place(peer_id=HOST, transport="ab" * 32, addresses=[]))})
+    assert run(capsys, "id", "--where")[0] == 11
+
+
+def test_recover_says_which_state_each_host_holds_and_passes_places_on(capsys, home, agent, monkeypatch):
+    rows = [
+        WitnessRow(peer_id=HOST, alias="alice", heard=True, head=4),
+        WitnessRow(peer_id=PEER, alias="", heard=True, head=0),
+        WitnessRow(peer_id=PEER, alias="gone", heard=False, head=3, time="2026-11-28T10:00:00Z"),
+    ]
+    result = RecoverResult(
+        peer_id=PEER, peers=[HOST], snapshots=3, packs=9, head=4, notes=["gone was not heard"], witnesses=rows
+    )
+    dummy = agent({"recover": telling([], result)})
+    monkeypatch.setattr("sys.stdin", FakePipe(encode_words(bytes(32))))
+    contact = f"{HOST}@{'ab' * 32}@192.0.2.7:4433"
+    code, out, _ = run(capsys, "recover", "--yes", "--all", "--peer", contact, "--peer", HOST)
+    assert code == 0
+    assert "  alice holds head 4\n" in out
+    assert "holds no backup yet\n" in out
+    assert "  gone was not heard\n" in out
+    assert "gone holds" not in out
+    request = dummy.requests[0][1]
+    assert (request.all, request.check, request.peers) == (True, False, [HOST, HOST])
+    assert request.places == [Place(peer_id=HOST, transport="ab" * 32, addresses=["192.0.2.7:4433"])]
+
+
+@pytest.mark.parametrize(("unheard", "code"), [([], 0), ([HOST], 3)])
+def test_a_check_of_the_words_ends_with_3_when_a_host_was_not_heard(capsys, home, monkeypatch, unheard, code):
+    result = RecoverResult(peer_id=PEER, peers=[PEER], snapshots=3, packs=9, head=4, notes=[], unheard=unheard)
+
+    @contextmanager
+    def passing(master):
+        assert master == bytes(32)
+        with Dummy(home / "agent.sock", {"recover": telling([], result)}):
+            yield PEER, client_of(Home(home))
+
+    monkeypatch.setattr("backuppeer.cli.rehearsal.passing_home", passing)
+    monkeypatch.setattr("sys.stdin", FakePipe(encode_words(bytes(32))))
+    ended, out, _ = run(capsys, "recover", "--check", "--yes")
+    assert ended == code
+    assert ("1 host could not be heard" in out) == bool(unheard)
+    assert "nothing was changed" in out
+    assert not (home / "keys").exists()

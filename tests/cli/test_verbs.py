@@ -14,6 +14,7 @@ import pytest
 
 from backuppeer import __version__
 from backuppeer.cli.main import VERBS, main
+from backuppeer.cli.server import _describe_notes
 from backuppeer.control import api
 from backuppeer.control.alarms import SeenAlarms
 from backuppeer.errors import (
@@ -619,3 +620,13 @@ def test_a_signaling_server_that_can_not_listen_exits_2(capsys):
         port = taken.getsockname()[1]
         assert run(capsys, "server", "--listen", f"127.0.0.1:{port}")[0] == 2
     assert run(capsys, "server", "--listen", "nonsense")[0] == 2
+
+
+def test_a_server_says_where_it_keeps_notes_and_refuses_a_folder_that_can_not_be_one(capsys, tmp_path):
+    assert "within a day" in _describe_notes(None, 0)
+    assert "--data DIR keeps them" in _describe_notes(None, 0)
+    assert _describe_notes(tmp_path / "d", 3) == f"recovery notes are kept in {tmp_path / 'd'} (3 notes)"
+    (tmp_path / "file").write_text("mine")
+    code, _, err = run(capsys, "server", "--listen", "127.0.0.1:0", "--data", str(tmp_path / "file"))
+    assert code == 2
+    assert "can't keep notes" in err

@@ -2,7 +2,6 @@
 
 import shutil
 import sqlite3
-import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -119,13 +118,17 @@ def test_without_any_server_the_words_and_where_a_host_is_are_enough(world: Worl
     assert describe_tree(below(target, tree)) == describe_tree(tree)
 
 
-def test_a_check_of_the_words_tells_what_they_bring_back_and_changes_nothing(world: World, tree: Path):
+def test_a_check_of_the_words_tells_what_they_bring_back_and_changes_nothing(
+    world: World, tree: Path, monkeypatch: pytest.MonkeyPatch
+):
+    passing = world.path / "tmp"
+    passing.mkdir()
+    monkeypatch.setenv("TMPDIR", str(passing))
     pair = agree(world)
     pair.owner.do("backup", str(tree))
     wait_noted(pair.host)
     pair.host.do("host", "--stop")
     kept, where = what_lies_at(pair), list(read_whereabouts(pair))
-    passing = set(Path(tempfile.gettempdir()).glob("backup-peer-check-*"))
 
     anywhere = world.home("anywhere")
     said = anywhere.do("recover", "--check", "--yes", stdin=pair.words).last
@@ -146,11 +149,11 @@ def test_a_check_of_the_words_tells_what_they_bring_back_and_changes_nothing(wor
     killed = anywhere.start("recover", "--check", "--yes", stdin=pair.words)
     killed.wait_event("progress", phase="dialling hosts")
     killed.process.kill()
-    wait_until(lambda: set(Path(tempfile.gettempdir()).glob("backup-peer-check-*")) <= passing, "the keys to be gone")
+    wait_until(lambda: list(passing.iterdir()) == [], "the keys to be gone")
     away = anywhere.run("recover", "--check", "--yes", stdin=pair.words)
     assert away.code == 11, away
     assert not anywhere.path.exists()
-    assert set(Path(tempfile.gettempdir()).glob("backup-peer-check-*")) <= passing
+    assert list(passing.iterdir()) == []
 
 
 def test_a_host_that_lost_its_home_takes_up_the_store_that_survived_and_says_what_is_lost(world: World, tree: Path):
@@ -240,6 +243,36 @@ def test_a_printed_kit_and_the_words_bring_everything_back_without_any_server(wo
     assert "--peer" in words
     heir = world.home("heir", servers="")
     assert heir.do(*words, "--yes", stdin=pair.words + "\n").last["peers"] == [pair.host_id]
+
+
+def test_a_note_of_a_host_that_is_away_bears_witness_of_what_the_others_lack(world: World, tree: Path):
+    world.start_server()
+    owner, words = world.peer("owner")
+    alice, alice_id = make_host(world, "alice", owner)
+    bob, bob_id = make_host(world, "bob", owner)
+    owner.do("backup", str(tree))
+    (tree / "later").write_text("bob alone has heard of this")
+    owner.do("backup", str(tree), "--to", "bob")
+    wait_noted(alice)
+    wait_noted(bob)
+    for host in (alice, bob):
+        host.do("host", "--stop")
+    bob.do("agent", "stop")
+    owner.do("agent", "stop")
+    shutil.rmtree(owner.path)
+
+    heir = world.home("heir")
+    found = heir.run("recover", "--yes", stdin=words)
+    assert found.code == 3, "an older state is never passed off as the newest"
+    assert "head 2" in str(found.last["message"])
+    notes = [str(event["text"]) for event in found.events if event["event"] == "note"]
+    assert any("was not heard" in note and "names head 2" in note for note in notes)
+    refused = heir.run("restore", "latest", "--target", str(world.path / "too early"), "--wait", "1s")
+    assert refused.code == 11
+    bob.do("agent", "start")
+    again = heir.do("recover").last
+    assert witnesses_of(again) == {alice_id: (True, 1), bob_id: (True, 2)}
+    assert again["proven"] is True
     target = world.path / "restored"
     heir.do("restore", "latest", "--target", str(target))
     assert describe_tree(below(target, tree)) == describe_tree(tree)

@@ -122,7 +122,7 @@ def _describe_hosting(hosting: HostingState) -> str:
         if later := say_later(hosting.next_free_bytes, hosting.next_free):
             gone += f", {format_size(max(0, hosting.agreed_bytes - hosting.used_bytes))} free now{later}"
         parts.append(f"{format_count(hosting.agreements, 'agreement')}, {used}{gone}")
-        if lacking := hosting.agreements - hosting.noted:
+        if (lacking := hosting.agreements - hosting.noted) > 0:
             parts.append(f"no word left yet for the recovery of {format_count(lacking, 'owner')}")
     if hosting.store_state not in {"", "none", "ok"}:
         parts.append(f"store {escape_name(hosting.store)}: {escape_line(hosting.store_state)}")

@@ -11,7 +11,7 @@ from backuppeer.agent.host.serving import Serving
 from backuppeer.agent.owner.inboxes import open_inboxes
 from backuppeer.agent.owner.slots import Slots
 from backuppeer.crypto.recovery import derive_slot
-from backuppeer.errors import ProtocolViolation, StoreUnavailable, Unavailable
+from backuppeer.errors import NotFoundError, ProtocolViolation, StoreUnavailable, Unavailable
 from backuppeer.ids import AgreementId
 from backuppeer.limits import (
     NOTE_AGAIN_S,
@@ -298,5 +298,27 @@ def test_a_server_that_is_down_is_waited_for_once_in_a_round_not_for_each_owner(
             desk.noting.keep(gift(owner, owner.agree_with(house, number=number), dead_url(), number=number))
         await desk.pass_s(NOTE_SOON_S)
         assert tries == [dead_url()]
+
+    run(story())
+
+
+def test_an_agreement_that_is_gone_has_no_note_any_more_and_is_not_tried_again(house, owner, monkeypatch):
+    async def story():
+        agreement = owner.agree_with(house)
+        clock = TurnedClock(house.clock.ms)
+        async with serving(clock=clock) as server:
+            desk = Desk(house, server)
+            desk.clock = desk.noting._clock = clock
+            desk.noting.keep(gift(owner, agreement, server.url))
+            await desk.pass_s(NOTE_SOON_S)
+            assert desk.noting.count_noted() == 1
+
+            def gone(*_):
+                raise NotFoundError("no such agreement")
+
+            monkeypatch.setattr(desk.noting, "_write", gone)
+            await desk.pass_s(NOTE_EVERY_S)
+            assert desk.noting.count_noted() == 0
+            assert desk.noting._plans == {}
 
     run(story())

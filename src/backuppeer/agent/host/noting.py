@@ -23,7 +23,7 @@ from backuppeer.clock import Clock
 from backuppeer.crypto.envelope import seal_envelope
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.crypto.recovery import derive_inbox, quarter_of
-from backuppeer.errors import BackupPeerError, PeerFault, ProtocolViolation, Unavailable
+from backuppeer.errors import BackupPeerError, NotFoundError, PeerFault, ProtocolViolation, Unavailable
 from backuppeer.host.leases import Lease
 from backuppeer.host.store import Store
 from backuppeer.ids import AgreementId
@@ -167,6 +167,9 @@ class Noting:
         places = choose_places(kept.servers, self.servers())
         try:
             note = await asyncio.to_thread(self._write, agreement, places)
+        except NotFoundError:
+            self._plans.pop(agreement, None)  # it has ended; what was left says so by its age
+            return
         except BackupPeerError as exc:
             _log.info("no note can be written", agreement=agreement.hex()[:8], reason=exc.message[:200])
             self._plan_again(plan, plan.owing or set(places), is_left=False)
