@@ -4,6 +4,7 @@ import asyncio
 import random
 from dataclasses import replace
 
+import msgspec
 import pytest
 
 from agent.houses import HostHouse
@@ -15,7 +16,8 @@ from backuppeer.limits import AUDIT_CYCLE_DAYS, KIB, LEAF_BYTES, MIB
 from backuppeer.proof.audits import AuditAnswer, AuditChallenge, Shown, hash_shown, sign_answer
 from backuppeer.proof.charges import unpack_charge
 from backuppeer.proof.misbehaviour import judge
-from backuppeer.proof.statements import open_statement, sign_statement, statement_hash
+from backuppeer.proof.statements import HeadReceipt, open_statement, sign_statement, statement_hash
+from backuppeer.shares.accounts import KeptHead
 from backuppeer.trust.evidence import Kind
 from backuppeer.wire.auditing import AckPacks, AskAudit, Audited, GetLosses, ShownRow
 from backuppeer.wire.codes import RefusalCode
@@ -385,3 +387,24 @@ def test_one_hundredth_of_the_packs_gone_is_found_within_30_days(owner, tree, tm
         asyncio.run(scenario())
     finally:
         big.close()
+
+
+def test_a_host_that_countersigned_two_heads_of_one_number_is_convicted_of_it(house, play):
+    async def scenario(watch):
+        agreement, keys = watch.partner(house).agreement, watch.vault._keys
+        newest, _ = watch.vault.heads.newest()
+        other = sign_statement(msgspec.structs.replace(newest, time_ms=newest.time_ms + 1), keys.device)
+        said = HeadReceipt(
+            agreement=agreement, head_hash=statement_hash(other), number=newest.number, time_ms=watch.days.now_ms()
+        )
+        watch.auditor.account(agreement)
+        kept = KeptHead(newest.number, sign_statement(said, house.identity), other, keys.grant)
+        watch.proven.keep_head(agreement, kept)
+        done = await watch.audit(house)
+        assert done.faults == ["it countersigned two different heads as number 1"]
+        [proof] = watch.proofs()
+        verdict = judge(unpack_charge(proof.read_bytes()))
+        assert (verdict.is_proven, verdict.crime, verdict.host) == (True, "two-heads", house.peer)
+        assert (await watch.audit(house)).faults == [], "it is told once"
+
+    play(scenario)

@@ -81,12 +81,14 @@ class Custody:
         if found is None:
             return None
         kept = KeptHead(said.number, receipt, found[1], found[2])
-        for other in self._proven.heads(self._agreement):
-            if other.number == kept.number and statement_hash(other.head) != said.head_hash:
-                self._dossier.accuser.two_heads(other, kept)
-                fault = IntegrityFault(f"it countersigned two different heads as number {kept.number}")
-                self._dossier.convict(fault, hint=ROLLED_BACK)
+        known = [other for other in self._proven.heads(self._agreement) if other.number == kept.number]
+        if kept.head in {other.head for other in known}:
+            return kept  # compared when it came: told once
         self._proven.keep_head(self._agreement, kept)
+        for other in known:
+            self._dossier.accuser.two_heads(other, kept)
+            fault = IntegrityFault(f"it countersigned two different heads as number {kept.number}")
+            self._dossier.convict(fault, hint=ROLLED_BACK)
         return kept
 
     # losses
