@@ -9,17 +9,29 @@ from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.keyring import load_keys, recover_identity
 from backuppeer.agent.home.state import State
 from backuppeer.agent.owner.slots import Slots
+from backuppeer.crypto.identity import SigningKey
 from backuppeer.crypto.recovery import derive_slot
-from backuppeer.ids import AgreementId, PeerId
+from backuppeer.ids import AgreementId, PeerId, RepositoryId
 from backuppeer.limits import NOTE_SERVERS, RECOVERY_SLOTS
+from backuppeer.proof.statements import ZERO_HASH, Agreement, sign_statement
 
-HOST = PeerId(b"h" * 32)
+OWNER_KEY, HOST_KEY = (SigningKey.from_seed(bytes(31) + bytes([number])) for number in (1, 2))
+HOST = PeerId(HOST_KEY.public)
+
+
+def agree(state, agreement, host=HOST_KEY):
+    said = Agreement(
+        agreement=agreement, revision=1, previous=ZERO_HASH, owner=PeerId(OWNER_KEY.public), host=PeerId(host.public),
+        authority=OWNER_KEY.public, repository=RepositoryId(bytes(16)), size_bytes=10**9, start_ms=5, term_s=60,
+        lock_s=30, availability=900, notice_s=20,
+    )  # fmt: skip
+    state.put_agreement(agreement, said.host, sign_statement(said, OWNER_KEY, host))
 
 
 def agreements_of(state, count, first=0):
     made = [AgreementId(bytes([number, 1]) * 8) for number in range(first, first + count)]
     for agreement in made:
-        state.put_agreement(agreement, HOST, b"signed")
+        agree(state, agreement)
     return made
 
 
@@ -84,7 +96,7 @@ def test_beyond_the_last_slot_no_number_is_given_twice(owner):
 
 def test_another_host_gets_nothing(owner):
     agreements_of(owner.state, 1)
-    owner.state.put_agreement(AgreementId(b"x" * 16), PeerId(b"x" * 32), b"signed")
+    agree(owner.state, AgreementId(b"x" * 16), SigningKey.from_seed(bytes(31) + b"\3"))
     assert len(hand(Slots(owner.state, owner.keys))) == 1
 
 

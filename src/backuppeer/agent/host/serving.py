@@ -59,6 +59,7 @@ from backuppeer.wire.messages import (
     WithdrawPacks,
 )
 from backuppeer.wire.recovering import GiveSlot, SlotKept
+from backuppeer.wire.terms import GetTerms, GiveNotice, PutTerms
 
 _log = structlog.get_logger()
 Consider = Callable[[PeerId, bytes], bytes | Pending | None]
@@ -122,10 +123,8 @@ class Serving:
                     | ListDeleted()
                 ):
                     await self.answering.answer(await self._admit(peer, message.agreement), channel, message)
-                case GiveSlot():
-                    await self._admit(peer, message.agreement)
-                    await asyncio.to_thread(self.keep_slot, message)
-                    await channel.send(SlotKept())
+                case GetTerms() | PutTerms() | GiveNotice() | GiveSlot():
+                    await self._answer_about(peer, channel, message)
                 case _:
                     raise ProtocolViolation(f"a request stream opened with {type(message).__name__}")
         except (RefusedError, StoreUnavailable, IntegrityFault, NotFoundError, LocalError) as exc:
@@ -134,6 +133,17 @@ class Serving:
                 self._premises.note(exc.message)
             if not await channel.refuse(refusal_of(exc, is_put=isinstance(message, PutPack))):
                 raise Unavailable(exc.message) from exc
+
+    async def _answer_about(
+        self, peer: PeerId, channel: Channel, message: GetTerms | PutTerms | GiveNotice | GiveSlot
+    ) -> None:
+        """Answer what is about the agreement itself."""
+        if isinstance(message, GiveSlot):
+            await self._admit(peer, message.agreement)
+            await asyncio.to_thread(self.keep_slot, message)
+            await channel.send(SlotKept())
+        else:
+            await self.on_terms(peer, channel, message)
 
     async def _admit(self, peer: PeerId, agreement: AgreementId) -> Store:
         return await asyncio.to_thread(self._premises.admit, peer, agreement)
