@@ -22,6 +22,8 @@ DIAL_S: Final = 10.0
 """iroh gives up after 30 s by itself (FACTS)."""
 HEARTBEAT_S: Final = 5.0
 DEAD_AFTER_S: Final = 15.0
+CONTROL_STALL_S: Final = 10.0
+"""A peer whose control stream takes nothing for this long is given up; what is said there are a few bytes."""
 IDLE_CLOSE_S: Final = 600.0
 REQUEST_STREAMS: Final = 8
 """Request streams at once that one session may hold open at us."""

@@ -19,6 +19,7 @@ from backuppeer.agent.host.telling import advise_peer, tell_peer
 from backuppeer.agent.host.threads import run_whole
 from backuppeer.agent.peers.channel import Channel
 from backuppeer.errors import (
+    AuthenticationFault,
     BackupPeerError,
     IntegrityFault,
     LocalError,
@@ -96,14 +97,14 @@ class Serving:
                 case ProposeAgreement():
                     await self._agree(peer, channel, message)
                 case PutPack():
-                    async with self._receiving.take(is_newcomer=self._premises.is_newcomer(peer)):
+                    async with self._receiving.take(peer, is_newcomer=self._premises.is_newcomer(peer)):
                         await self._put_pack(peer, channel, message)
                 case GetRange():
-                    async with self._reading.take(is_newcomer=self._premises.is_newcomer(peer)):
+                    async with self._reading.take(peer, is_newcomer=self._premises.is_newcomer(peer)):
                         store = await self._admit(peer, message.agreement)
                         await self._get_range(store, channel, message)
                 case AckPacks() | AskAudit() | GetLosses():
-                    async with self._reading.take(is_newcomer=self._premises.is_newcomer(peer)):
+                    async with self._reading.take(peer, is_newcomer=self._premises.is_newcomer(peer)):
                         await self.proving.answer(await self._admit(peer, message.agreement), channel, message)
                 case (
                     PutHead()
@@ -124,6 +125,9 @@ class Serving:
                 self._premises.note(exc.message)
             if not await channel.refuse(refusal_of(exc, is_put=isinstance(message, PutPack))):
                 raise Unavailable(exc.message) from exc
+        except AuthenticationFault as exc:
+            # Who shows it has proven who it is, so it is no stranger's fault: a broken protocol of this very peer.
+            raise ProtocolViolation(exc.message) from exc
 
     async def _admit(self, peer: PeerId, agreement: AgreementId) -> Store:
         return await asyncio.to_thread(self._premises.admit, peer, agreement)
