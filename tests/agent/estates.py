@@ -11,6 +11,7 @@ from backuppeer.agent.home.keyring import load_keys
 from backuppeer.agent.home.state import State
 from backuppeer.agent.jobs.backup import BackupJob, Paths
 from backuppeer.agent.jobs.restore import RestoreJob
+from backuppeer.agent.owner.auditor import Auditor
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.standing import Standing
 from backuppeer.agent.reporter import Reporter, reporting
@@ -57,6 +58,7 @@ class Estate:
         standing = Standing(self.state, self.evidence, clock)
         keys = load_keys(self.home)
         self.vault = Vault(self.home, keys, self.state, clock, reach=self.sight, standing=standing)
+        self.auditor = Auditor(self.home, keys, self.state, self.vault)
 
     def close(self) -> None:
         self._close_home()

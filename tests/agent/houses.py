@@ -117,7 +117,8 @@ class OwnerHouse:
 
     def agree_with(self, house: HostHouse, wish: tuple[int, int, int] = WISH, *, number: int = 1) -> AgreementId:
         """Knock, be accepted, and have the agreement in force on both sides."""
-        house.requests.consider_knock(self.knock(house, wish), offer("all"))
+        terms = offer("all", term_s=max(86400, wish[1]), lock_s=max(3600, wish[2]))
+        house.requests.consider_knock(self.knock(house, wish), terms)
         proposal = self.propose(house.peer, wish, number=number)
         signed = house.requests.consider_proposal(self.peer, proposal)
         agreement = AgreementId(bytes([number]) * 16)

@@ -7,8 +7,8 @@ import pytest
 from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.keyring import recover_identity
 from backuppeer.cli.main import main
-from backuppeer.control import api
 from backuppeer.control.events import Progress, State
+from backuppeer.control.recovering import RecoverResult
 from backuppeer.crypto.words import encode_words
 from backuppeer.ids import PeerId, format_peer_id
 from cli.rows import STATES, ask, event, run
@@ -143,7 +143,7 @@ def test_wrong_words_can_be_typed_again_twice(capsys, home, agent, terminal, mon
 
 
 HOST = format_peer_id(PeerId(bytes(range(32))))
-RECOVERED = api.RecoverResult(peer_id=PEER, peers=[PEER], snapshots=3, packs=9, head=4, notes=["one host is late"])
+RECOVERED = RecoverResult(peer_id=PEER, peers=[PEER], snapshots=3, packs=9, head=4, notes=["one host is late"])
 
 
 def test_recover_reads_words_from_standard_input_and_gives_the_same_identity(

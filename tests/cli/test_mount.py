@@ -1,6 +1,8 @@
 """`mount` before anything is mounted: what is wrong is said, with its code, and the agent asked for what is meant."""
 
+import asyncio
 import json
+import signal
 import sys
 
 import pytest
@@ -9,6 +11,7 @@ from backuppeer.cli import mount as verb
 from backuppeer.cli.main import main
 from backuppeer.control.mounting import MountOpened, MountResult
 from backuppeer.errors import NotFoundError
+from cli.late_signals import sending
 from cli.rows import event
 from control.dummy import given, telling
 
@@ -89,9 +92,23 @@ def test_when_the_list_of_snapshots_can_not_be_had_nothing_is_mounted(capsys, ag
     assert "recovery" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("_library")
+def test_ctrl_c_that_comes_just_before_the_wait_for_news_ends_it(capsys, agent, place):
+    rescued = asyncio.Event()
+
+    async def mount(request, emit):
+        await rescued.wait()
+        raise NotFoundError("nothing came of it")
+
+    dummy = agent({"mount": mount})
+    with sending(signal.SIGINT, verb._Mount._wait.__code__, lambda: dummy.call_soon(rescued.set)) as ended_by:
+        assert main(["mount", str(place)]) == 130
+    assert ended_by == []
+    assert capsys.readouterr().err == "stopped; nothing was mounted\n"
+
+
 def test_signals_that_end_programs_end_a_mount_as_ctrl_c_does(monkeypatch):
     import os  # noqa: PLC0415 - beside its only use
-    import signal  # noqa: PLC0415
 
     with pytest.raises(KeyboardInterrupt), verb._ending_by_signals():
         os.kill(os.getpid(), signal.SIGTERM)

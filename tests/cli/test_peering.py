@@ -241,12 +241,15 @@ def test_host_on_a_home_without_identity_says_so_before_its_terms(capsys, home):
     assert "You offer" not in err
 
 
-@pytest.mark.parametrize(("agreements", "is_told"), [(2, True), (0, False)])
-def test_who_withdraws_is_told_that_owners_with_only_their_words_find_offers(capsys, agent, agreements, is_told):
-    agent({"host/stop": given(api.HostingState(agreements=agreements)), "status": given(status(offering=True))})
+@pytest.mark.parametrize(("agreements", "noted"), [(2, 1), (2, 2), (0, 0)])
+def test_who_withdraws_is_told_whether_owners_with_only_their_words_still_find_them(capsys, agent, agreements, noted):
+    state = api.HostingState(agreements=agreements, noted=noted)
+    agent({"host/stop": given(state), "status": given(status(offering=True))})
     _, out, _ = run(capsys, "host", "--stop")
-    assert ("`backup-peer host --storage 2GB --home " in out) == is_told, "a command that works when it is pasted"
-    assert ("can't find you again with their 24 words until you offer again" in out) == is_told
+    is_lost = noted < agreements
+    assert ("`backup-peer host --storage 2GB --home " in out) == is_lost, "a command that works when it is pasted"
+    assert ("can't find you again with their 24 words until you offer again" in out) == is_lost
+    assert ("still find you with their 24 words" in out) == bool(noted and not is_lost)
 
 
 def test_host_shows_its_terms_and_a_no_offers_nothing(capsys, agent, terminal):

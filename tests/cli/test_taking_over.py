@@ -8,11 +8,12 @@ from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.keyring import load_keys, recover_identity
 from backuppeer.cli import agents, taking_over
 from backuppeer.cli.main import main
-from backuppeer.control.api import RecoverResult
+from backuppeer.control.recovering import RecoverResult
 from backuppeer.control.saving import LeftOut
 from backuppeer.control.taking_over import TakeOverPlan, TakeOverResult
 from backuppeer.crypto.words import encode_words
 from backuppeer.errors import PeerUnreachable
+from backuppeer.ids import PeerId, format_peer_id
 from backuppeer.proof.statements import WriterGrant, open_statement
 from cli.rows import ask, run
 from cli.terminal import FakePipe
@@ -20,6 +21,7 @@ from control.dummy import PEER, telling
 
 MASTER = bytes(32)
 WORDS = encode_words(MASTER)
+HOST = format_peer_id(PeerId(bytes(32)))
 AWAY = LeftOut(peer_id=PEER, name="bo\x1bb", reason="bob is away", hint="later")
 PLAN = TakeOverPlan(
     peer_id=PEER,
@@ -141,6 +143,17 @@ def test_without_a_terminal_and_without_yes_nothing_is_signed(capsys, home, agen
     code, _, err = run(capsys, "recover", "--take-over")
     assert (code, scene.stopped) == (2, [])
     assert "taking over stops the other machine, and there is no terminal to ask on" in err
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [([], "recover --yes"), (["--take-over", "--peer", HOST], f"recover --peer {HOST} --take-over --yes")],
+)
+def test_without_a_terminal_the_way_that_is_named_does_what_was_asked_for(capsys, home, monkeypatch, options, named):
+    monkeypatch.setattr("sys.stdin", FakePipe(WORDS))
+    code, _, err = run(capsys, "recover", *options)
+    assert code == 2
+    assert f"`backup-peer {named} < words.txt --home {home}`" in err
 
 
 def test_a_home_whose_recovery_found_no_host_yet_recovers_first(capsys, home, agent, terminal):

@@ -15,6 +15,7 @@ import pytest
 from backuppeer import __version__
 from backuppeer.cli.main import VERBS, main
 from backuppeer.control import api
+from backuppeer.control.alarms import SeenAlarms
 from backuppeer.errors import (
     AuthenticationFault,
     IntegrityFault,
@@ -309,6 +310,27 @@ def test_status_is_one_object(capsys, agent):
     assert code == 0
     assert "offering 1 GB" in out
     assert "only copy" in out
+
+
+def test_status_seen_says_which_alarms_it_repeats_no_more_and_shows_the_rest(capsys, agent):
+    status = api.StatusResult(
+        peer_id=PEER, agent="running", servers=[], sessions=0, hosting=api.HostingState(), snapshots=3
+    )
+    dummy = agent({"status": given(status), "status/seen": given(SeenAlarms(seen=["bob asked\x1b to delete 83 %"]))})
+    code, out, _ = run(capsys, "status", "--seen")
+    assert code == 0
+    assert out.splitlines()[0] == "✓ seen: bob asked\\u001b to delete 83 %"
+    assert "snapshots  3" in out
+    assert [route for route, _ in dummy.requests] == ["status/seen", "status"]
+    assert ask(capsys, "status", "--seen") == (0, [msgspec.to_builtins(status)])
+
+
+def test_status_seen_says_when_there_is_nothing_to_see(capsys, agent):
+    status = api.StatusResult(
+        peer_id=PEER, agent="running", servers=[], sessions=0, hosting=api.HostingState(), snapshots=3
+    )
+    agent({"status": given(status), "status/seen": given(SeenAlarms(seen=[]))})
+    assert run(capsys, "status", "--seen")[1].startswith("there is no alarm that you have not seen\n")
 
 
 def test_status_and_peers_say_what_is_free_now_and_what_when(capsys, agent):

@@ -143,15 +143,18 @@ class Home:
             "PYTHONUTF8": "1",
         }
 
-    def start(self, *words: str | bytes) -> Running:
-        """Run a verb with --json and go on at once; standard input is empty."""
+    def start(self, *words: str | bytes, stdin: str = "") -> Running:
+        """Run a verb with --json and go on at once; standard input ends after what is given."""
         process = subprocess.Popen(
             self._command(words),
             env=self.environment(),
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
+        if process.stdin is not None:
+            process.stdin.write(stdin.encode())
+            process.stdin.close()
         self.running.append(Running(process))
         return self.running[-1]
 
@@ -225,10 +228,11 @@ class World:
         made = self.home(name, servers=servers, prefix=prefix)
         return made, str(made.do("init", "--yes").last["words"])
 
-    def start_server(self) -> Running:
-        """Start a signaling server; homes made from now on use it."""
+    def start_server(self, *, data: Path | None = None, port: int = 0) -> Running:
+        """Start a signaling server; homes made from now on use it. `data`: where it keeps notes."""
+        kept = ("--data", str(data)) if data else ()
         process = subprocess.Popen(
-            [sys.executable, "-m", "backuppeer.cli.main", "server", "--listen", "127.0.0.1:0", "--json"],
+            [sys.executable, "-m", "backuppeer.cli.main", "server", "--listen", f"127.0.0.1:{port}", *kept, "--json"],
             env=Home(self.path / "server", "").environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -236,9 +240,15 @@ class World:
         )
         server = Running(process)
         self._servers.append(server)
-        port = find_port(server.wait_line(lambda line: find_port(line) is not None))
-        self.servers = f"ws://127.0.0.1:{port}"
+        bound = find_port(server.wait_line(lambda line: find_port(line) is not None))
+        self.servers = f"ws://127.0.0.1:{bound}"
         return server
+
+    def restart_server(self, server: Running, *, data: Path | None = None) -> Running:
+        """End the server that was started last, by a kill, and start another one in its place."""
+        server.process.kill()
+        server.process.wait()
+        return self.start_server(data=data, port=int(self.servers.rpartition(":")[2]))
 
     def close(self) -> None:
         for home in self._homes:

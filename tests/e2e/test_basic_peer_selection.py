@@ -132,6 +132,7 @@ def test_a_host_in_its_terminal_is_told_who_asks_and_what_was_agreed(world: Worl
     connecting = owner.start("connect", name[:14], "--storage", "100MB", "--yes", "--wait", "60s")
     asked = offering.wait_event("request")
     assert asked["peer_id"] == owner.peer_id()
+    assert [row["request_id"] for row in owner.do("requests").rows] == [asked["request_id"]]
     host.do("requests", "accept", str(asked["request_id"]))
     assert offering.wait_event("agreed")["quota_bytes"] == 100_000_000
     assert connecting.wait().code == 0

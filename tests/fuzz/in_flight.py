@@ -8,6 +8,8 @@ import socket
 
 import msgspec
 
+from backuppeer.agent.home.keyring import HomeKeys
+from backuppeer.agent.owner.inboxes import check_note
 from backuppeer.backup.frames import receive_frame
 from backuppeer.backup.orders import Report
 from backuppeer.backup.reading import Packed, PackTask, Reading, ReadTask
@@ -15,6 +17,7 @@ from backuppeer.backup.worker import ReadStart, RestoreStart, Task
 from backuppeer.control.frames import decode_head
 from backuppeer.crypto.envelope import EnvelopeKey, seal_envelope
 from backuppeer.crypto.identity import Purpose, SigningKey
+from backuppeer.crypto.keys import derive_working
 from backuppeer.crypto.words import decode_words, encode_words
 from backuppeer.errors import PeerFault, UserError
 from backuppeer.files.ignore import Patterns, anywhere, read_lines
@@ -31,7 +34,7 @@ from backuppeer.proof.custody import HeadHeld, LossReport, StoreAck
 from backuppeer.proof.misbehaviour import judge
 from backuppeer.proof.removals import PackDelete, PackRevive, PackWithdraw, open_removal
 from backuppeer.proof.writer import verify_head
-from backuppeer.signaling import knock, listing, messages
+from backuppeer.signaling import knock, listing, messages, note
 from backuppeer.wire.codec import FrameReader, UnknownMessage, decode, encode
 from backuppeer.wire.handshake import STREAM_OPENER, Handshake, TransportEnds
 from backuppeer.wire.session import ControlStream, RequestStream, Speaker
@@ -57,6 +60,8 @@ KINDS = (
     HeadHeld,
 )
 COURT = Court()
+OWNER = HomeKeys(derive_working(bytes(32), 1), OTHER.public, OTHER, OTHER, bytes(32), b"", None)
+"""Whose authority is its own identity: what a note is opened with."""
 
 
 def _ignoring_faults(act, *args) -> None:
@@ -211,6 +216,18 @@ def read_listing(data: bytes) -> None:
     found = listing.open_listing(signed, NOW_MS).listing
     assert len(signed) <= 2048
     assert listing.sign_listing(found, KEY)
+
+
+def read_note(data: bytes) -> None:
+    """A blob, signed by a host and sealed to us as an honest host would; then what the statements in it are worth."""
+    signed = len(data).to_bytes(4, "big") + data + KEY.sign(Purpose.RECOVERY_NOTE, data)
+    inbox = OTHER.public
+    plain = signed[: note.PLAIN_BYTES].ljust(note.PLAIN_BYTES, b"\0")
+    sealed = seal_envelope(ENVELOPE.public, plain, note._LABEL + inbox)
+    opened = note.open_note(sealed, ENVELOPE, inbox=inbox)
+    assert opened.host == KEY.public
+    found = check_note(OWNER, 3, opened)
+    assert (found.slot, found.host) == (3, KEY.public)
 
 
 def read_knock(data: bytes) -> None:

@@ -14,10 +14,18 @@ from backuppeer.backup.reading import FileRead, FileToRead, Packed, PackTask, Re
 from backuppeer.backup.worker import ReadStart, Task
 from backuppeer.crypto.words import encode_words
 from backuppeer.host import heads
-from backuppeer.ids import AgreementId, BlobId, LogicalId, PeerId, SnapshotId, StoredId, format_peer_id
+from backuppeer.ids import AgreementId, BlobId, LogicalId, PeerId, RepositoryId, SnapshotId, StoredId, format_peer_id
 from backuppeer.proof.charges import Rebuttal, pack_charge, pack_rebuttal
 from backuppeer.proof.removals import PackDelete, PackRevive, PackWithdraw, sign_removal
-from backuppeer.proof.statements import TransportBinding, sign_statement
+from backuppeer.proof.statements import (
+    Agreement,
+    Head,
+    HeadReceipt,
+    TransportBinding,
+    WriterGrant,
+    sign_statement,
+    statement_hash,
+)
 from backuppeer.repo import layout
 from backuppeer.repo.blob import BlobKind, Codec
 from backuppeer.repo.extension import Link, encode_extension
@@ -26,9 +34,9 @@ from backuppeer.repo.layout import Entry
 from backuppeer.repo.pack import seal_pack
 from backuppeer.repo.snapshot import encode_snapshot
 from backuppeer.repo.tree import EntryKind, encode_pieces
-from backuppeer.signaling import knock, listing
+from backuppeer.signaling import knock, listing, note
 from backuppeer.signaling import messages as said
-from backuppeer.wire import auditing
+from backuppeer.wire import auditing, recovering
 from backuppeer.wire import messages as wire
 from backuppeer.wire.codec import encode
 from fuzz.in_flight import ASKED, COURT, ENVELOPE, KEY, KINDS, NOW_MS, OTHER, TRUE_CHARGES
@@ -159,6 +167,7 @@ def _wires():
         auditing.AckPacks(agreement=agreement, packs=(stored,)),
         auditing.AskAudit(agreement=agreement, signed=b"s"),
         auditing.GetLosses(agreement=agreement),
+        recovering.GiveSlot(agreement=agreement, seed=bytes(32), key=bytes(1216), servers=("wss://a.example",)),
     ]
     yield from (b"\3" + encode(message) for message in asked)
     answered = [
@@ -174,6 +183,7 @@ def _wires():
         auditing.Acked(signed=b"s", packs=(stored,)),
         auditing.Audited(signed=b"s", shown=(auditing.ShownRow(9, (bytes(32),)),)),
         auditing.Losses(reports=(auditing.LossRow(1, b"s", (stored,)),)),
+        recovering.SlotKept(),
     ]
     yield from (b"\4" + encode(message) for message in answered)
     proof = wire.Proof(
@@ -202,6 +212,11 @@ def _signaling():
         said.Challenge(bytes(32)),
         said.InboxOpen(),
         said.Message(1, bytes(4096)),
+        said.LeaveNote(bytes(32), 7, bytes(7168), bytes(64)),
+        said.OpenNote(bytes(32)),
+        said.ProveNote(bytes(64)),
+        said.Noted(),
+        said.NoteIs(bytes(7168)),
     ]
     yield from map(said.encode, every)
 
@@ -238,6 +253,52 @@ def _knocks():
             host=ASKED.recipient, owner=ASKED.owner, nonce=ASKED.nonce, verdict=verdict, code="c", issued_ms=NOW_MS
         )
         yield b"\1" + msgspec.msgpack.encode(reply)
+
+
+def _notes():
+    agreement = Agreement(
+        agreement=AgreementId(b"a" * 16),
+        revision=1,
+        previous=bytes(32),
+        owner=OTHER.public,
+        host=KEY.public,
+        authority=OTHER.public,
+        repository=RepositoryId(b"r" * 16),
+        size_bytes=1 << 30,
+        start_ms=NOW_MS,
+        term_s=86400,
+        lock_s=3600,
+        availability=0,
+        notice_s=60,
+    )
+    where = TransportBinding(peer=KEY.public, transport=bytes(32), addresses=["192.0.2.7:4433"], time_ms=NOW_MS)
+    grant = WriterGrant(repository=agreement.repository, epoch=1, device=OTHER.public, time_ms=NOW_MS)
+    head = Head(
+        repository=agreement.repository,
+        epoch=1,
+        device=OTHER.public,
+        number=1,
+        previous=bytes(32),
+        index=BlobId(bytes(32)),
+        snapshots_root=bytes(32),
+        packs_root=bytes(32),
+        time_ms=NOW_MS,
+    )
+    signed_head = sign_statement(head, OTHER)
+    receipt = HeadReceipt(
+        agreement=agreement.agreement, head_hash=statement_hash(signed_head), number=1, time_ms=NOW_MS
+    )
+    empty = note.Note(
+        host=KEY.public,
+        agreement=sign_statement(agreement, OTHER, KEY),
+        binding=sign_statement(where, KEY),
+        servers=["wss://a.example"],
+        time_ms=NOW_MS,
+    )
+    held = msgspec.structs.replace(
+        empty, head=signed_head, grant=sign_statement(grant, OTHER), receipt=sign_statement(receipt, KEY)
+    )
+    yield from map(msgspec.msgpack.encode, (empty, held))
 
 
 def _workers():
@@ -308,6 +369,7 @@ SEEDS = {
     "inventory": _inventories,
     "knock": _knocks,
     "listing": _listings,
+    "note": _notes,
     "pack": _packs,
     "removal": _removals,
     "signaling": _signaling,

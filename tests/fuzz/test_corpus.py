@@ -53,6 +53,7 @@ def test_what_honest_writers_write_is_read(tmp_path):
     for name in (
         *("pack", "blob", "tree", "snapshot", "listing", "knock", "signaling", "worker", "hint", "removal"),
         "charge",
+        "note",
     ):
         results = [is_read(TARGETS[name], path.read_bytes()) for path in (tmp_path / name).iterdir()]
         assert any(results), name

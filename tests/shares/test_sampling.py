@@ -26,7 +26,7 @@ from backuppeer.proof.audits import Sample
 from backuppeer.proof.merkle import count_leaves
 from backuppeer.shares.copies import Copy
 from backuppeer.shares.ledger import Ledger
-from backuppeer.shares.sampling import _draw_places, _Measure, _walk, count_uniform, plan_bulk, plan_day
+from backuppeer.shares.sampling import _draw_places, _Measure, _walk, count_uniform, draw_any, plan_bulk, plan_day
 
 SEED = b"s" * 32
 CYCLE = 690
@@ -314,3 +314,13 @@ def test_a_loss_of_copies_whose_turn_is_just_over_is_found_as_well(large):
 def test_counted_bytes_of_a_sample_hold_a_leaf_and_its_path():
     assert AUDIT_SAMPLE_BYTES - LEAF_BYTES >= 10 * 32 + 2 * 34
     assert len(DAYS) == AUDIT_CYCLE_DAYS
+
+
+def test_a_draw_beside_the_plan_takes_any_leaf_of_all_and_none_of_nothing():
+    copies = [copy_of(1, 3 * LEAF_BYTES), copy_of(2, 1), copy_of(3, 2 * LEAF_BYTES + 1)]
+    drawn = [next(draw_any(lambda: copies, lambda pieces, at=at: at % pieces)) for at in range(7)]
+    leaves = [(1, 0), (1, 1), (1, 2), (2, 0), (3, 0), (3, 1), (3, 2)]
+    assert [(draw.copy, draw.first_leaf, draw.leaves) for draw in drawn] == [
+        (copies[number - 1], leaf, 1) for number, leaf in leaves
+    ]
+    assert list(draw_any(list, lambda pieces: pieces)) == []

@@ -16,7 +16,8 @@ from backuppeer.signaling.listing import Listing, ListingKind, envelope_id, make
 from backuppeer.signaling.server.caps import Caps
 from backuppeer.signaling.server.engine import Put, Shown, Stored
 from backuppeer.signaling.server.memory import MemoryEngine
-from backuppeer.signaling.server.process import run_server
+from backuppeer.signaling.server.notes import MemoryNotes, Notes
+from backuppeer.signaling.server.process import Keeping, run_server
 
 NOW_MS = 1_800_000_000_000
 HOUR_MS = 3_600_000
@@ -142,6 +143,7 @@ class Served:
 
     port: int
     engine: WatchedEngine
+    notes: Notes
     clock: TurnedClock
     task: asyncio.Task[None]
 
@@ -162,21 +164,27 @@ async def serving(
     clock: TurnedClock | None = None,
     port: int = 0,
     engine: WatchedEngine | None = None,
+    notes: Notes | None = None,
     origins: Sequence[str] = (),
 ) -> AsyncIterator[Served]:
     """Run a real server in this loop."""
     caps, clock = caps or Caps(), clock or TurnedClock()
-    engine = engine or WatchedEngine(caps, clock=clock)
+    engine, notes = engine or WatchedEngine(caps, clock=clock), notes or MemoryNotes(caps.memory_notes)
     bound: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     task = asyncio.create_task(
         run_server(
-            f"127.0.0.1:{port}", origins=origins, caps=caps, clock=clock, engine=engine, on_ready=bound.set_result
+            f"127.0.0.1:{port}",
+            origins=origins,
+            caps=caps,
+            clock=clock,
+            keeping=Keeping(engine, notes),
+            on_ready=bound.set_result,
         )
     )
     await asyncio.wait({task, bound}, return_when=asyncio.FIRST_COMPLETED)
     if task.done():
         task.result()
-    served = Served(bound.result(), engine, clock, task)
+    served = Served(bound.result(), engine, notes, clock, task)
     try:
         yield served
     finally:

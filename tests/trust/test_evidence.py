@@ -146,3 +146,17 @@ def test_evidence_survives_closing_and_damage_is_named(tmp_path) -> None:
     path.write_bytes(b"rubbish" * 999)
     with pytest.raises(DamagedStateError):
         EvidenceLog(path)
+
+
+def test_what_was_shown_in_audits_is_good_and_what_a_host_told_of_a_loss_weighs_less_than_what_was_found(log) -> None:
+    note(log, Kind.AUDITED, age=3, gib=2)
+    note(log, Kind.AUDITED, age=2)
+    note(log, Kind.LATE, age=2)
+    note(log, Kind.LATE, age=1)
+    note(log, Kind.REPORTED_LOSS, age=1)
+    note(log, Kind.REPORTED_LOSS)
+    note(log, Kind.INTEGRITY_FAULT)
+    days = log.days(PEER, now_ms=NOW_MS)
+    assert [day.fault for day in days] == [None, Fault.LATE, Fault.REPORTED_LOSS, Fault.PROVEN_LOSS]
+    assert days[0].gib == 2
+    assert log.has_evidence(PEER)

@@ -14,6 +14,7 @@ from backuppeer.wire import auditing as a
 from backuppeer.wire import fields as f
 from backuppeer.wire import messages as m
 from backuppeer.wire import numbers
+from backuppeer.wire import recovering as r
 from backuppeer.wire.codec import Frame, FrameReader, UnknownMessage, decode, encode
 
 ID16, ID32, SIG = bytes(16), bytes(32), bytes(64)
@@ -59,6 +60,8 @@ EXAMPLES = [
     a.Audited(signed=b"s", shown=(a.ShownRow(5, (ID32,)), a.ShownRow(0, ()))),
     a.GetLosses(agreement=ID16, after=3),
     a.Losses(reports=(a.LossRow(4, b"s", (ID32,)),), more=True),
+    r.GiveSlot(agreement=ID16, seed=ID32, key=bytes(1216), servers=("wss://a.example",)),
+    r.SlotKept(),
 ]
 
 
@@ -88,6 +91,7 @@ def test_the_numbers_are_those_of_the_specification():
         30: "PackList", 31: "GetUsage", 32: "Usage", 33: "DeletePacks", 34: "Deleted", 35: "RevivePacks", 36: "Revived",
         37: "ListDeleted", 38: "DeletedList", 39: "WithdrawPacks", 40: "Withdrawn",
         41: "AckPacks", 42: "Acked", 43: "AskAudit", 44: "Audited", 45: "GetLosses", 46: "Losses",
+        53: "GiveSlot", 54: "SlotKept",
     }  # fmt: skip
 
 
@@ -165,6 +169,10 @@ def test_every_field_of_variable_size_has_a_cap():
         (m.Withdrawn, {"packs": [ID32] * (limits.REMOVAL_PACKS + 1)}),
         (m.Revived, {"packs": [ID32] * (limits.REMOVAL_PACKS + 1)}),
         (m.DeletedList, {"packs": [[ID32, 1, 1]] * (limits.PACK_LIST_PAGE + 1)}),
+        (r.GiveSlot, {"agreement": ID16, "seed": ID32, "key": bytes(1216), "servers": ["x"] * 5}),
+        (r.GiveSlot, {"agreement": ID16, "seed": ID32, "key": bytes(1216), "servers": ["x" * 257]}),
+        (r.GiveSlot, {"agreement": ID16, "seed": ID32, "key": bytes(1215)}),
+        (r.GiveSlot, {"agreement": ID16, "seed": ID32, "key": bytes(1217)}),
         (m.Challenge, {"nonce": bytes(33)}),
         (m.Goodbye, {"reason": 256}),
         (m.Ping, {"number": -1}),

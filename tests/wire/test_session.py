@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from backuppeer.errors import AuthenticationFault, LocalError, PeerUnreachable, ProtocolViolation
@@ -7,6 +7,7 @@ from backuppeer.limits import DEAD_AFTER_S, HEARTBEAT_S, IDLE_CLOSE_S, LEAF_BYTE
 from backuppeer.wire import auditing as a
 from backuppeer.wire import messages as m
 from backuppeer.wire import numbers
+from backuppeer.wire import recovering as r
 from backuppeer.wire.codec import Frame, FrameReader, UnknownMessage, encode
 from backuppeer.wire.codes import CloseCode
 from backuppeer.wire.session import (
@@ -50,6 +51,7 @@ SAMPLES = {
     a.AskAudit: a.AskAudit(agreement=ID16, signed=b""),
     a.GetLosses: a.GetLosses(agreement=ID16),
     a.Audited: a.Audited(signed=b"", shown=()),
+    r.GiveSlot: r.GiveSlot(agreement=ID16, seed=ID32, key=bytes(1216)),
     m.LaneWish: m.LaneWish(certificate=b"c"),
     m.LaneOffer: m.LaneOffer(port=0),
 }
@@ -180,6 +182,7 @@ CONVERSATIONS = [
     [a.AckPacks, a.Acked],
     [a.AskAudit, a.Audited],
     [a.GetLosses, a.Losses],
+    [r.GiveSlot, r.SlotKept],
 ]
 QUESTIONS = sorted({talk[0] for talk in CONVERSATIONS}, key=lambda k: k.__name__)
 
@@ -249,6 +252,14 @@ def test_only_questions_open_a_request():
             RequestStream(Speaker.SERVER).receive(frame(sample(kind)))
         with pytest.raises(LocalError):
             RequestStream(Speaker.OPENER).send(sample(kind))
+
+
+def test_a_peer_of_before_answers_the_gift_of_a_slot_with_unsupported_which_ends_that_request_alone():
+    opener = RequestStream(Speaker.OPENER)
+    opener.send(sample(r.GiveSlot))
+    answer = opener.receive(frame(m.Unsupported(type=numbers.NUMBERS[r.GiveSlot])))
+    assert answer == m.Unsupported(type=53)
+    assert opener.state is State.ENDED
 
 
 def test_an_unknown_question_is_answered_unsupported():
@@ -352,13 +363,15 @@ def test_our_own_sleep_is_not_the_peers_death():
 
 
 @given(st.floats(0, 1e6), st.floats(0, 60), st.floats(0, 60), st.floats(0, 60))
+@example(10.963666551141216, 0.0, 10.963666551141216 - 5.963666551141217, 0.0)
 def test_heartbeat_never_stalls_and_never_kills_early(now, heard_ago, pinged_ago, checked_ago):
     pulse = Pulse(now - heard_ago, now - pinged_ago, now - checked_ago)
     action, after, wait = plan_heartbeat(pulse, now)
     assert after.checked_s == now
     assert 0 <= wait <= HEARTBEAT_S
+    assert wait > 0 or action is HeartbeatAction.DEAD
     if action is HeartbeatAction.DEAD:
-        assert now - pulse.heard_s >= DEAD_AFTER_S
+        assert now >= pulse.heard_s + DEAD_AFTER_S
         assert now - pulse.checked_s <= 2 * HEARTBEAT_S
 
 

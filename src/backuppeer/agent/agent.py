@@ -7,6 +7,7 @@ them in; what is decided here is only who listens to whom.
 import asyncio
 from collections.abc import Coroutine
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -19,12 +20,17 @@ from backuppeer.agent.home.records import RequestRecord
 from backuppeer.agent.home.state import State
 from backuppeer.agent.home.tenancy import end_without_home
 from backuppeer.agent.host.hosting import Hosting
+from backuppeer.agent.host.noting import Noting
 from backuppeer.agent.host.premises import Premises
 from backuppeer.agent.host.requests import Requests
 from backuppeer.agent.host.scrubbing import Scrubbing
 from backuppeer.agent.host.sweeping import Sweeping
+from backuppeer.agent.jobs.drill import sweep_drills
+from backuppeer.agent.jobs.rounds import Rounds
 from backuppeer.agent.owner.adoption import adopt_agreements
+from backuppeer.agent.owner.auditor import Auditor
 from backuppeer.agent.owner.connecting import Connecting
+from backuppeer.agent.owner.slots import Slots
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.knocking import Knocking
 from backuppeer.agent.peers.market import Market
@@ -67,6 +73,7 @@ class HostSide:
     hosting: Hosting
     sweeping: Sweeping
     scrubbing: Scrubbing
+    noting: Noting
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +84,9 @@ class OwnerSide:
     knocking: Knocking
     connecting: Connecting
     vault: Vault
+    slots: Slots
+    auditor: Auditor
+    rounds: Rounds
 
 
 class Agent:
@@ -91,18 +101,26 @@ class Agent:
         """Accept sessions, resume the slot, go on with requests."""
         parts = self.parts
         parts.reach.use_knocker(self._locate)
+        self.owner.connecting.on_agreed = self.owner.slots.hand
+        self.owner.slots.servers = partial(self.servers, None)
+        self.host.noting.servers = self.own_servers
+        self.host.premises.on_news = self.host.noting.touch
         self.host.requests.on_accepted = self._on_accepted
         if self.host.premises.directory is not None:
             try:
                 await asyncio.to_thread(self.host.premises.open)
             except BackupPeerError as exc:
                 self.host.premises.note(exc.message)
+        # Before any can run: this agent is the only one of the home.
+        await asyncio.to_thread(sweep_drills, parts.home)
         self.spawn(end_without_home(parts.home, self.stopping))
         self.spawn(parts.sessions.run())
         self.spawn(self.host.hosting.resume())
         self.spawn(self.host.sweeping.run())
         self.spawn(self.host.scrubbing.run())
+        self.spawn(self.host.noting.run())
         self.spawn(self._follow_requests())
+        self.spawn(self.owner.rounds.run())
 
     async def close(self) -> None:
         """Say goodbye to servers and peers, end all tasks, close the databases."""
@@ -135,6 +153,11 @@ class Agent:
             configured = []
         return resolve_servers(None, environment_servers(), configured)
 
+    def own_servers(self) -> list[str]:
+        """Return the servers of the slot on offer, else those that this home is set to use."""
+        offer = self.host.hosting.offer
+        return list(offer.servers) if offer is not None else self.servers(None)
+
     def config(self) -> Config:
         """Return the settings as they are now."""
         return read_config(self.parts.home)
@@ -149,6 +172,7 @@ class Agent:
             adopt_agreements(parts.state, parts.keys, session)
             self.owner.vault.writer.notice(session.hello.heads)
         parts.standing.saw(session.peer, Kind.CONNECTED)
+        self.owner.rounds.wake(session.peer)
         self.spawn(self._agree(session))
         self.spawn(self._see_off(session))
 
@@ -178,7 +202,10 @@ class Agent:
 
     async def _agree(self, session: Session) -> None:
         try:
-            await self.owner.connecting.agree(session)
+            if self.owner.connecting.is_host(session.peer):
+                await self.owner.slots.hand(session)
+            else:
+                await self.owner.connecting.agree(session)
         except BackupPeerError as exc:
             _log.info("no agreement yet", reason=exc.message[:200])
 

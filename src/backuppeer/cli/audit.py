@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from backuppeer.cli import rebut
+from backuppeer.cli import auditing, rebut
 from backuppeer.cli.context import context_of
+from backuppeer.cli.further import ITSELF, VerbGroup, VerbItself
 from backuppeer.cli.render import escape_name, format_moment
 from backuppeer.cli.screen import GREEN, Screen
 from backuppeer.clock import format_time
@@ -38,11 +39,11 @@ _NO_KEYS: Final = (
 
 def add_to(app: typer.Typer) -> None:
     """Add the verb and what may follow it."""
-    group = typer.Typer(rich_markup_mode=None)
-    group.callback(help="Proofs that hosts keep, or don't keep, what they said.")(lambda: None)
+    group = typer.Typer(cls=VerbGroup, rich_markup_mode=None)
+    group.command(name=ITSELF, cls=VerbItself, help=auditing.HELP, epilog=auditing.MORE)(auditing.audit)
     group.command(name="verify-proof", help=_HELP)(verify_proof)
     group.command(name="rebut", help=rebut.HELP)(rebut.rebut)
-    app.add_typer(group, name="audit")
+    app.add_typer(group, name="audit", help="Have hosts prove what they keep; judge proofs.")
 
 
 def verify_proof(

@@ -3,15 +3,15 @@
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import msgspec
 import typer
-from typer.core import TyperCommand, TyperGroup
 
 from backuppeer.cli.context import Context, context_of
 from backuppeer.cli.excluding import leave_out, read_paths
 from backuppeer.cli.feeds import Feed, StandardInput, Stream, choose_feed, read_stream
+from backuppeer.cli.further import ITSELF, VerbGroup, VerbItself
 from backuppeer.cli.groups import takes
 from backuppeer.cli.render import escape_line, format_count
 from backuppeer.cli.screen import GREEN, YELLOW, Screen
@@ -31,31 +31,12 @@ _MORE: Final = (
     "Sets: `backup add PATH` keeps a path for every backup, `backup remove PATH` drops it, `backup sets` shows all. "
     "A folder called add, remove or sets is ./add."
 )
-_RUN: Final = "\0"
-"""Name of the verb itself among those that may follow it: no word of a command line can be this."""
-
-
-class _Verb(TyperGroup):
-    """A verb with arguments of its own and, beside them, further verbs."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Take what is no further verb as the verb's own arguments."""
-        return super().parse_args(ctx, args if args and args[0] in self.commands else [_RUN, *args])
-
-
-class _Own(TyperCommand):
-    """The verb itself, which people know by the name of the group."""
-
-    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
-        """Return a context in the place of the group's, so that usage and hints name what was typed."""
-        del info_name
-        return super().make_context(parent.info_name, args, parent=parent.parent, **extra)
 
 
 def add_to(app: typer.Typer) -> None:
     """Add the verb and what may follow it."""
-    group = typer.Typer(cls=_Verb, rich_markup_mode=None)
-    group.command(name=_RUN, cls=_Own, help=_HELP, epilog=_MORE)(backup)
+    group = typer.Typer(cls=VerbGroup, rich_markup_mode=None)
+    group.command(name=ITSELF, cls=VerbItself, help=_HELP, epilog=_MORE)(backup)
     group.command(name="add", help="Keep paths in a backup set; a new name makes a new set.")(add)
     group.command(name="remove", help="Take paths out of a backup set, or with --set alone drop it.")(remove)
     group.command(name="sets", help="Show your backup sets.")(list_sets)

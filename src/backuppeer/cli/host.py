@@ -153,7 +153,7 @@ def _offer(context: Context, client: Client, request: HostRequest) -> int:
         )
     else:
         context.screen.line("the offer has ended; accepted data is still served")
-        context.screen.line(_tell_unseen(request.storage), hang=2)
+        context.screen.line("`backup-peer status` says for which owners no word is left, should they lose all", hang=2)
     context.screen.done(result)
     return 0
 
@@ -250,11 +250,13 @@ def _describe_offer(screen: Screen, offered: HostResult) -> str:
     return f"{tick} offering {size} on {where} {until}, as {shorten_id(offered.peer_id)}"
 
 
-def _tell_unseen(storage_bytes: int) -> str:
-    """Say what a host without an offer can't do, and how to offer as much as before."""
+def _tell_unseen(storage_bytes: int, state: HostingState) -> str:
+    """Say whether owners with only their words find a host without an offer, and how to offer as much as before."""
     size = write_exact_size(storage_bytes) if storage_bytes else _USUAL_OFFER
+    if state.noted >= state.agreements:
+        return "owners who lose their machine still find you with their 24 words: word is left for them daily"
     return (
-        "owners who lose their machine can't find you again with their 24 words until you offer again: "
+        "no word is left yet for some owners, who can't find you again with their 24 words until you offer again: "
         f"`backup-peer host --storage {size}`"
     )
 
@@ -266,7 +268,7 @@ def _withdraw(context: Context) -> int:
     done = "the slot is withdrawn" if before.offering else "no slot was on offer"
     context.screen.line(f"{done}; {format_count(state.agreements, 'agreement')} still served")
     if state.agreements:
-        context.screen.line(_tell_unseen(before.storage_bytes), hang=2)
+        context.screen.line(_tell_unseen(before.storage_bytes, state), hang=2)
     context.screen.done(state)
     return 0
 
@@ -290,6 +292,6 @@ def _leave(context: Context, client: Client, offered: HostResult | None) -> int:
     state = client.call("host/stop", Nothing(), HostingState)
     screen.line("the slot is withdrawn")
     if state.agreements:
-        screen.line(_tell_unseen(offered.storage_bytes), hang=2)
+        screen.line(_tell_unseen(offered.storage_bytes, state), hang=2)
     screen.done(offered)
     return 0

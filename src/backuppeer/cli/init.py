@@ -1,12 +1,13 @@
 """`init`: a new identity, and the 24 words that bring it back. The words are shown once and never stored."""
 
 import secrets
-from typing import Final
+from collections.abc import Callable
+from typing import Annotated, Final
 
 import typer
 
 from backuppeer.cli import homes
-from backuppeer.cli.context import context_of
+from backuppeer.cli.context import Context, context_of
 from backuppeer.cli.screen import BOLD, Screen
 from backuppeer.errors import InterruptedByUserError, UserError
 
@@ -25,12 +26,18 @@ def add_to(app: typer.Typer) -> None:
     app.command(name="init", help="Create this peer's identity and show its 24 words.")(init)
 
 
-def init(ctx: typer.Context) -> int:
+def init(
+    ctx: typer.Context,
+    kit: Annotated[
+        str, typer.Option("--kit", metavar="FILE", help="Also write a page to print, with the words: FILE.html.")
+    ] = "",
+) -> int:
     """Make words, have them noted down, write the keys."""
     from backuppeer.crypto.words import encode_words, generate_master  # noqa: PLC0415 - crypto libraries
 
     context = context_of(ctx)
     screen = context.screen
+    write_kit = _plan_kit(context, kit)
     if context.home.exists_identity:
         raise UserError(
             f"{context.home.path} already has an identity",
@@ -51,11 +58,33 @@ def init(ctx: typer.Context) -> int:
     peer_id = homes.create_peer(context.home, master)
     screen.line()
     screen.line(f"{screen.paint('✓', '32')} this peer is {screen.paint(peer_id, BOLD)}")
+    write_kit(peer_id, words.split())
     if screen.out_is_terminal:
         screen.line("  the words still stand above: clear this terminal, with what can be scrolled back to", hang=4)
     screen.line("  next: `backup-peer browse` to find a host, or `backup-peer host --storage 50GB` to be one", hang=4)
     screen.done({"peer_id": peer_id, "words": words})
     return 0
+
+
+def _plan_kit(context: Context, file: str) -> Callable[[str, list[str]], None]:
+    """Return what writes the kit, having checked that it can be written: afterwards the words are gone.
+
+    Raises:
+        UserError: something is there already, or no folder for it is.
+
+    """
+    if not file:
+        return lambda _, __: None
+    from backuppeer.cli.kit import check_target, first_kit, say_written, write_kit  # noqa: PLC0415 - QR codes
+
+    target = check_target(file)
+
+    def write(peer_id: str, words: list[str]) -> None:
+        made = first_kit(peer_id, words, context.servers())
+        write_kit(target, made)
+        say_written(context, target, made)
+
+    return write
 
 
 def _show_words(screen: Screen, words: list[str]) -> None:

@@ -54,9 +54,10 @@ VERBS: Final = {
     "stats": Verb("stats", "backup-peer stats latest"),
     "check": Verb("check", "backup-peer check --read-data-subset 5%"),
     "repair": Verb("repair", "backup-peer repair --read-data-subset 5%"),
-    "audit": Verb("audit", "backup-peer audit verify-proof alice.proof"),
+    "audit": Verb("audit", "backup-peer audit --now alice"),
     "status": Verb("status", "backup-peer status"),
     "passphrase": Verb("passphrase", "backup-peer passphrase set"),
+    "kit": Verb("kit", "backup-peer kit --to kit.html"),
     "export": Verb("export", "backup-peer export home.bp"),
     "import": Verb("importing", "backup-peer import home.bp"),
     "config": Verb("config", "backup-peer config set servers wss://one.example,wss://two.example"),
@@ -82,8 +83,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         # A terminal that can't show a sign gets an escape, never a traceback.
         getattr(stream, "reconfigure", lambda **_: None)(errors="backslashreplace")
     verb = next((word for word in rest if not word.startswith("-")), "")
+    from backuppeer.cli.signals import heeding_signals  # noqa: PLC0415 - start-up time
+
     try:
-        return _run(front, rest, verb)
+        with heeding_signals():
+            return _run(front, rest, verb)
     except KeyboardInterrupt:
         return _INTERRUPTED
 

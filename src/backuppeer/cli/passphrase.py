@@ -109,7 +109,7 @@ def _unlock(context: Context, typed: "Typed", *, by_words: bool) -> WorkingSecre
     homes.require_identity(context.home)
     if by_words:
         # In a pipe the words are the first line: the new passphrase may come after them.
-        text = read_words(context.screen) if context.screen.can_ask else typed.read_line("")
+        text = read_words(context.screen, "") if context.screen.can_ask else typed.read_line("")
         return check_master(context.home, decode_master(context.screen, text))
     offered = unlocking.offer_secrets(context.home, None if context.screen.can_ask else typed.read_line)
     return unlocking.try_secrets(offered, lambda secret: unlock_working(context.home, secret))

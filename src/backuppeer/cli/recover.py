@@ -8,25 +8,29 @@ from typing import Annotated, Final
 import typer
 
 from backuppeer.cli import homes
+from backuppeer.cli.contacts import parse_contact, parse_host_id
 from backuppeer.cli.context import Context, context_of
-from backuppeer.cli.render import escape_line, format_count
+from backuppeer.cli.render import escape_line, escape_name, format_count, shorten_id
 from backuppeer.cli.screen import GREEN
 from backuppeer.cli.spinner import Spinner
 from backuppeer.cli.taking_over import plan_take_over, show_result
 from backuppeer.cli.taking_over import take_over as carry_out
 from backuppeer.cli.wording import decode_master, read_words
 from backuppeer.cli.work import View, read_event, run_work
-from backuppeer.control.api import RecoverRequest, RecoverResult
+from backuppeer.control.client import Client
 from backuppeer.control.events import Event, EventName, State
+from backuppeer.control.recovering import RecoverRequest, RecoverResult
 from backuppeer.errors import UserError
-from backuppeer.ids import PEER_ID_CHARS, format_peer_id, parse_peer_id
 
 _HELP: Final = (
-    "Bring identity and snapshots back from the 24 words.\n\nHosts are found while they are on offer: ask one that is "
-    "not listed to run `host` again, then recover again.\n\nThis machine may then restore, and makes no backups: of "
+    "Bring identity and snapshots back from the 24 words.\n\nHosts leave word at signaling servers of where they are, "
+    "which only the words find and open. One that did not (it is of an older version, or uses other servers: --server "
+    "URL) is found while it is on offer, or where its person says it is: --peer.\n\nWith --check nothing is changed: "
+    "it tries whether the words bring everything back.\n\nThis machine may then restore, and makes no backups: of "
     "two that did, one would undo the other's. With --take-over, also later, it becomes the one that makes them, and "
     "the one before stops."
 )
+_NEXT: Final = "next: `backup-peer snapshots`, then `backup-peer restore latest --target DIR`"
 _READ_ONLY: Final = (
     "this home may only read; to make the backups here from now on: `backup-peer recover --take-over` (the other "
     "machine then stops)"
@@ -42,20 +46,40 @@ def recover(
     ctx: typer.Context,
     peer: Annotated[
         list[str] | None,
-        typer.Option(metavar="ID", help="A host that keeps your backups; may be repeated. Else all are asked."),
+        typer.Option(
+            metavar="ID[@WHERE]",
+            help="A host that keeps your backups; may be repeated. With WHERE, as `id --where` says it there, no "
+            "server is needed.",
+        ),
     ] = None,
     take_over: Annotated[  # noqa: FBT002 - a flag of the command line
         bool, typer.Option("--take-over", help="Make the backups here from now on; the machine before stops.")
     ] = False,
+    everybody: Annotated[  # noqa: FBT002 - a flag of the command line
+        bool, typer.Option("--all", help="Ask everybody on offer, also when hosts of yours left word.")
+    ] = False,
+    check: Annotated[  # noqa: FBT002 - a flag of the command line
+        bool, typer.Option("--check", help="Try whether the words bring everything back; changes nothing.")
+    ] = False,
 ) -> int:
     """Read the words, write the keys, let the agent find the hosts and rebuild the index; take over if wished."""
     context = context_of(ctx)
-    request = RecoverRequest(servers=context.servers(), peers=[_read_id(text) for text in peer or []])
+    request = _make_request(context, peer or [])
+    request.all, request.check = everybody, check
+    named = [f"--peer {text}" for text in peer or []] + (["--take-over"] if take_over else [])
+    way = " ".join(["backup-peer recover", *(["--check"] if check else []), *named, "--yes"])
+    if check:
+        return _check(context, request, way, take_over=take_over)
+    return _recover(context, request, way, take_over=take_over)
+
+
+def _recover(context: Context, request: RecoverRequest, way: str, *, take_over: bool) -> int:
     plan = plan_take_over(context) if take_over and context.home.exists_identity else None
     if plan is None or not plan.is_recovered:
-        peer_id, master = _find_identity(context)
+        peer_id, master = _find_identity(context, way)
         context.screen.line(f"identity: {peer_id}")
-        result = _find_backups(context, request)
+        result = _find_backups(context, context.client(), request)
+        context.screen.line(f"  {_NEXT}", hang=4)
         if not take_over:
             context.screen.line(f"  {_READ_ONLY}", hang=4)
             context.screen.done(result)
@@ -63,13 +87,39 @@ def recover(
         plan = plan_take_over(context)
     else:
         master = None
-    taken = carry_out(context, plan, lambda: master or decode_master(context.screen, read_words(context.screen)))
+    taken = carry_out(context, plan, lambda: master or decode_master(context.screen, read_words(context.screen, way)))
     show_result(context, taken)
     context.screen.done(taken)
     return 0
 
 
-def _find_backups(context: Context, request: RecoverRequest) -> RecoverResult:
+def _make_request(context: Context, peers: list[str]) -> RecoverRequest:
+    places = [parse_contact(text) for text in peers if "@" in text]
+    ids = [place.peer_id for place in places] + [parse_host_id(text) for text in peers if "@" not in text]
+    return RecoverRequest(servers=context.servers(), peers=ids, places=places)
+
+
+def _check(context: Context, request: RecoverRequest, way: str, *, take_over: bool) -> int:
+    """Try the words in a home that is gone afterwards.
+
+    Raises:
+        UserError: no words, or wrong ones.
+
+    """
+    from backuppeer.cli.rehearsal import judge, passing_home  # noqa: PLC0415 - only for this
+
+    if take_over:
+        raise UserError("--check changes nothing, and --take-over does", hint="check first, then take over")
+    master = decode_master(context.screen, read_words(context.screen, way))
+    with passing_home(master) as (peer_id, client):
+        context.screen.line(f"identity: {peer_id}")
+        result = _find_backups(context, client, request)
+        code = judge(context.screen, result)
+        context.screen.done(result)
+        return code
+
+
+def _find_backups(context: Context, client: Client, request: RecoverRequest) -> RecoverResult:
     """Let the agent find the hosts and rebuild the index, and say what was found."""
     screen = context.screen
     tick = screen.paint("✓", GREEN)
@@ -82,40 +132,25 @@ def _find_backups(context: Context, request: RecoverRequest) -> RecoverResult:
 
     with Spinner(screen) as spinner:
         view = View(screen, on_event, spinner=spinner, turning=True)
-        result = run_work(context.client(), "recover", request, RecoverResult, view=view)
+        result = run_work(client, "recover", request, RecoverResult, view=view)
     screen.line(
         f"{tick} found {format_count(result.snapshots, 'snapshot')} in {format_count(result.packs, 'pack')} "
         f"with {format_count(len(result.peers), 'peer')}",
         hang=2,
     )
+    for row in result.witnesses:
+        if row.heard:
+            name = escape_name(row.alias) or shorten_id(row.peer_id)
+            screen.line(f"  {name} holds {f'head {row.head}' if row.head else 'no backup yet'}", hang=4)
     for note in result.notes:
         screen.line(f"  {escape_line(note)}", hang=4)
-    screen.line("  next: `backup-peer snapshots`, then `backup-peer restore latest --target DIR`", hang=4)
     return result
 
 
-def _read_id(text: str) -> str:
-    """Return a host's id as it was given, checked before anything is made.
-
-    Raises:
-        UserError: it is none.
-
-    """
-    if "@" in text:
-        raise UserError(
-            "a host is named by its id alone: where it is, the signaling servers say",
-            hint="give --peer ID, and --server URL for a server that the host uses",
-        )
-    if text.lower().startswith("bp1") and len(text) < PEER_ID_CHARS:
-        raise UserError(
-            f"{text!r} is only the start of an id, and a new home knows none that it could stand for",
-            hint=f"give all {PEER_ID_CHARS} characters: its person sees them with `id`; or leave --peer out",
-        )
-    return format_peer_id(parse_peer_id(text))
-
-
-def _find_identity(context: Context) -> tuple[str, bytes | None]:
+def _find_identity(context: Context, way: str) -> tuple[str, bytes | None]:
     """Return the peer id that the words give back, and what they stand for; a recovery that goes on needs none.
+
+    way: the command that takes them without a terminal.
 
     Raises:
         UserError: no words, wrong ones, or those of another identity than the home's.
@@ -127,7 +162,7 @@ def _find_identity(context: Context) -> tuple[str, bytes | None]:
         screen.aside("this home has its identity already: the recovery goes on without the words")
         return known, None
     homes.check_writable(home)
-    text = read_words(screen)
+    text = read_words(screen, way)
     if known and not text.strip():
         return known, None
     master = decode_master(screen, text)

@@ -14,6 +14,7 @@ import msgspec
 from backuppeer.agent.home.config import Config
 from backuppeer.agent.home.sets import SetRow
 from backuppeer.cli.export import ExportResult
+from backuppeer.cli.kit import KitMade
 from backuppeer.cli.passphrase import CustodyResult
 from backuppeer.control.amendments import ForgetPlan, ForgetResult, TagResult
 from backuppeer.control.api import (
@@ -30,6 +31,7 @@ from backuppeer.control.api import (
     StatusResult,
     StopResult,
 )
+from backuppeer.control.auditing import AuditResult, DrillResult
 from backuppeer.control.checking import CheckResult, RepairResult
 from backuppeer.control.events import (
     Agreed,
@@ -44,6 +46,7 @@ from backuppeer.control.events import (
 )
 from backuppeer.control.inspection import DiffResult, DiffRow, DumpResult, DumpStart, FindRow, StatsResult
 from backuppeer.control.mounting import MountResult
+from backuppeer.control.proven import AuditRow
 from backuppeer.control.pruning import PrunePlan, PruneResult
 from backuppeer.control.restoring import RemovalRow, RestorePlan, RestoreResult
 from backuppeer.control.saving import BackupResult
@@ -52,9 +55,10 @@ from backuppeer.control.undeleting import UndeletePlan, UndeleteResult
 
 
 class IdResult(msgspec.Struct, kw_only=True):
-    """`id`."""
+    """`id`. where: with --where alone: what `recover --peer` takes."""
 
     peer_id: str
+    where: str = ""
 
 
 class InitResult(msgspec.Struct, kw_only=True):
@@ -143,6 +147,7 @@ class RebuttalMade(msgspec.Struct, kw_only=True):
 
 
 VALUES: Final[dict[str, Any]] = {
+    "audit": list[AuditRow],
     "audit rebut": RebuttalMade,
     "audit verify-proof": ProofVerdict,
     "id": IdResult,
@@ -200,11 +205,15 @@ LINES: Final[dict[str, tuple[Any, Mapping[str, type]]]] = {
     "tag": (TagResult, _WORK),
     "check": (CheckResult, {**_WORK, "plan": CheckResult, "repaired": RepairResult}),
     "repair": (CheckResult, {**_WORK, "plan": CheckResult, "repaired": RepairResult}),
+    "audit --now": (AuditResult, _WORK),
+    "audit --bulk": (AuditResult, _WORK),
+    "audit --drill": (DrillResult, _WORK),
     "diff": (DiffResult, {**_WORK, "change": DiffRow}),
     "dump": (DumpResult, {**_WORK, EventName.START: DumpStart}),
     "mount": (MountResult, {**_WORK, "mounted": Mounted}),
     "config set": (Setting, {}),
     "export": (ExportResult, {}),
+    "kit": (KitMade, {}),
     "import": (ExportResult, {}),
     "passphrase show": (CustodyResult, {}),
     "passphrase set": (CustodyResult, {}),
@@ -221,6 +230,7 @@ _ABOUT: Final = {
     "backup": f"{_LINES_ABOUT}, or `done` and then `error` (code 3) when fewer hosts than `copies` hold it",
     "check": f"{_LINES_ABOUT}, or `done` and then `error` with problems (15) or hosts not reached (3, 11)",
     "repair": f"{_LINES_ABOUT}, as of `check`",
+    "audit --now": f"{_LINES_ABOUT}, or `done` and then `error` when some host (3), or none (11), could be heard",
     "dump": f"with --target FILE only: {_LINES_ABOUT}",
 }
 

@@ -9,6 +9,7 @@ import asyncio
 import json
 import os
 import resource
+import shutil
 import signal
 import sys
 from collections.abc import Callable
@@ -21,31 +22,38 @@ import structlog
 from backuppeer import __version__
 from backuppeer.agent.agent import Agent, HostSide, OwnerSide, Parts
 from backuppeer.agent.commands.amend import AmendCommands
+from backuppeer.agent.commands.audit import AuditCommands
 from backuppeer.agent.commands.home import HomeCommands
 from backuppeer.agent.commands.host import HostCommands
 from backuppeer.agent.commands.inspect import InspectCommands
+from backuppeer.agent.commands.kit import KitCommands
 from backuppeer.agent.commands.mend import MendCommands
 from backuppeer.agent.commands.mount import MountCommands
 from backuppeer.agent.commands.owner import OwnerCommands
 from backuppeer.agent.commands.prune import PruneCommands
 from backuppeer.agent.commands.rebut import RebutCommands
+from backuppeer.agent.commands.recover import RecoverCommands
 from backuppeer.agent.commands.take_over import TakeOverCommands
 from backuppeer.agent.commands.undelete import UndeleteCommands
 from backuppeer.agent.commands.upkeep import look_first
 from backuppeer.agent.heap import relax_collector
 from backuppeer.agent.home.aside import open_or_set_aside
-from backuppeer.agent.home.config import bind_addresses, is_loopback_only
+from backuppeer.agent.home.config import bind_addresses, is_loopback_only, read_config
 from backuppeer.agent.home.home import Home
-from backuppeer.agent.home.keyring import load_keys
+from backuppeer.agent.home.keyring import HomeKeys, load_keys
 from backuppeer.agent.home.logbook import open_log
 from backuppeer.agent.home.state import State
 from backuppeer.agent.host.hosting import Hosting
+from backuppeer.agent.host.noting import Noting
 from backuppeer.agent.host.premises import Premises
 from backuppeer.agent.host.requests import Requests
 from backuppeer.agent.host.scrubbing import Scrubbing
 from backuppeer.agent.host.serving import Serving
 from backuppeer.agent.host.sweeping import Sweeping
+from backuppeer.agent.jobs.rounds import Rounds
+from backuppeer.agent.owner.auditor import Auditor
 from backuppeer.agent.owner.connecting import Connecting
+from backuppeer.agent.owner.slots import Slots
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.endpoint import make_binding, open_transport, whereabouts_of
 from backuppeer.agent.peers.knocking import Knocking
@@ -103,10 +111,18 @@ async def compose(home: Home, secret: bytes) -> Agent:
     binding = partial(make_binding, transport, keys, clock)
     hosting = Hosting(state, keys.identity, clock, requests=requests, binding=binding, free=premises.free_for)
     vault = Vault(home, keys, state, clock, reach=reach, standing=standing)
-    as_host = HostSide(premises, requests, hosting, sweeping, Scrubbing(premises, clock, serving.proving))
-    as_owner = OwnerSide(market, knocking, connecting, vault)
+    noting, slots = Noting(state, premises, keys.identity, clock, binding=binding), Slots(state, keys)
+    serving.keep_slot = noting.keep
+    scrubbing = Scrubbing(premises, clock, serving.proving)
+    as_host = HostSide(premises, requests, hosting, sweeping, scrubbing, noting)
+    as_owner = OwnerSide(market, knocking, connecting, vault, slots, *_make_audits(home, keys, state, vault))
     agent = Agent(Parts(home, keys, state, clock, transport, sessions, reach, standing), as_host, as_owner)
     return agent
+
+
+def _make_audits(home: Home, keys: HomeKeys, state: State, vault: Vault) -> tuple[Auditor, Rounds]:
+    auditor = Auditor(home, keys, state, vault)
+    return auditor, Rounds(vault, auditor, is_wanted=lambda: read_config(home).audits != "off")
 
 
 def make_handlers(agent: Agent) -> dict[str, Handler]:
@@ -147,7 +163,6 @@ def make_handlers(agent: Agent) -> dict[str, Handler]:
         "dump": inspect.dump,
         "restore/plan": owner.plan_restore,
         "restore": owner.restore,
-        "recover": owner.recover,
     }
     return {name: look_first(agent, name, handler) for name, handler in handlers.items()}
 
@@ -165,12 +180,23 @@ def _make_mount_handlers(mount: MountCommands) -> dict[str, Handler]:
 def _make_further_handlers(agent: Agent) -> dict[str, Handler]:
     undelete = UndeleteCommands(agent)
     mine: dict[str, Handler] = {"peers/deleted": undelete.list_all, "peers/undelete": undelete.undelete}
-    mine |= _make_take_over_handlers(TakeOverCommands(agent)) | {"rebut": RebutCommands(agent).rebut}
+    mine |= _make_recover_handlers(RecoverCommands(agent), TakeOverCommands(agent))
+    mine |= {"rebut": RebutCommands(agent).rebut, "kit": KitCommands(agent).kit}
+    mine |= _make_audit_handlers(AuditCommands(agent)) | {"status/seen": HomeCommands(agent).see}
     return mine | _make_mount_handlers(MountCommands(agent))
 
 
-def _make_take_over_handlers(taking: TakeOverCommands) -> dict[str, Handler]:
-    return {"recover/take-over/plan": taking.plan, "recover/take-over": taking.announce}
+def _make_recover_handlers(recover: RecoverCommands, taking: TakeOverCommands) -> dict[str, Handler]:
+    return {
+        "recover": recover.recover,
+        "where": recover.where,
+        "recover/take-over/plan": taking.plan,
+        "recover/take-over": taking.announce,
+    }
+
+
+def _make_audit_handlers(audit: AuditCommands) -> dict[str, Handler]:
+    return {"audit/hosts": audit.hosts, "audit": audit.audit, "audit/drill": audit.drill}
 
 
 async def serve(home: Home, secret: bytes, *, on_start: Callable[[], None]) -> None:
@@ -221,6 +247,9 @@ def main(arguments: list[str] | None = None) -> int:
             if is_ours:
                 open_log(home)
                 asyncio.run(serve(home, _hear(given.unlock), on_start=partial(_hang_up, given.tell)))
+                if home.is_passing:
+                    # Nobody else may be left to: its keys must not outlive a check of words that was killed.
+                    shutil.rmtree(home.path, ignore_errors=True)
     except BackupPeerError as exc:
         _log.error("the agent can't run", reason=exc.message, hint=exc.hint)
         print(f"error: {exc.message}\nhint: {exc.hint}", file=sys.stderr)  # noqa: T201 - the foreground's terminal

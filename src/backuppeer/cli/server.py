@@ -1,11 +1,12 @@
 """`server`: a signaling server in the foreground, until Ctrl-C or SIGTERM."""
 
+from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
 from backuppeer.cli.context import context_of
-from backuppeer.cli.render import escape_line
+from backuppeer.cli.render import escape_line, escape_name, format_count
 from backuppeer.cli.screen import GREEN, Screen
 
 _EVERYWHERE: Final = frozenset({"", "0.0.0.0", "[::]", "::"})  # noqa: S104 - compared with, not bound to
@@ -23,35 +24,58 @@ def server(
         list[str] | None,
         typer.Option(metavar="URL", help="The address clients dial, when behind a proxy; may be repeated."),
     ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Where to keep recovery notes, so that they outlive a restart."),
+    ] = None,
 ) -> int:
     """Serve until told to end."""
     import asyncio  # noqa: PLC0415 - 56 ms that no other verb needs
 
     screen = context_of(ctx).screen
-    asyncio.run(_serve(screen, listen, origin or []))
+    asyncio.run(_serve(screen, listen, origin or [], data))
     screen.line("stopped")
     return 0
 
 
-async def _serve(screen: Screen, listen: str, origins: list[str]) -> None:
+async def _serve(screen: Screen, listen: str, origins: list[str], data: Path | None) -> None:
     import asyncio  # noqa: PLC0415
     import contextlib  # noqa: PLC0415
     import signal  # noqa: PLC0415
 
-    from backuppeer.signaling.server.process import run_server  # noqa: PLC0415 - websockets
+    from backuppeer.signaling.server.caps import Caps  # noqa: PLC0415
+    from backuppeer.signaling.server.notes import FolderNotes  # noqa: PLC0415 - sqlite3
+    from backuppeer.signaling.server.process import Keeping, run_server  # noqa: PLC0415 - websockets
+
+    notes = FolderNotes(data, Caps().notes) if data else None
 
     def tell_ready(port: int) -> None:
         bound = f"{listen.rpartition(':')[0]}:{port}"
         screen.line(f"{screen.paint('✓', GREEN)} signaling server listens on {bound} (Ctrl-C ends it)", hang=2)
         for url in origins or [_url_of(bound)]:
             screen.line(f"  clients use: --server {escape_line(url)}", hang=4)
+        screen.line(f"  {_describe_notes(data, notes.count() if notes else 0)}", hang=4)
         screen.event("ready", {"listen": bound})
 
-    serving = asyncio.ensure_future(run_server(listen, origins=origins, on_ready=tell_ready))
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, serving.cancel)
-    with contextlib.suppress(asyncio.CancelledError):
-        await serving
+    with contextlib.ExitStack() as held:
+        if notes:
+            held.callback(notes.close)
+        serving = asyncio.ensure_future(
+            run_server(listen, origins=origins, keeping=Keeping(notes=notes), on_ready=tell_ready)
+        )
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, serving.cancel)
+        with contextlib.suppress(asyncio.CancelledError):
+            await serving
+
+
+def _describe_notes(data: Path | None, count: int) -> str:
+    if data is not None:
+        return f"recovery notes are kept in {escape_name(str(data))} ({format_count(count, 'note')})"
+    return (
+        "recovery notes are kept in memory: after a restart, owners who lost everything are not found here until "
+        "their hosts leave notes again, within a day; --data DIR keeps them"
+    )
 
 
 def _url_of(bound: str) -> str:

@@ -19,6 +19,7 @@ _COLUMNS: Final = (
     Column("files", "right", keep=True),
     Column("size", "right", keep=True),
     Column("peers", "right"),
+    Column("last proven"),
     Column("paths"),
 )
 _MISSING: Final = "lost or withheld by the hosts"
@@ -94,7 +95,7 @@ def _group(rows: Sequence[SnapshotRow], fields: Sequence[str]) -> Iterator[tuple
 
 def _cells(row: SnapshotRow) -> list[str]:
     if row.missing:
-        return [escape_line(row.snapshot[:8]), "missing", "-", "-", "0", _MISSING]
+        return [escape_line(row.snapshot[:8]), "missing", "-", "-", "0", "-", _MISSING]
     mark = f"{escape_line(row.set)}: " if row.set else ""
     tags = f" [{', '.join(map(escape_line, row.tags))}]" if row.tags else ""
     return [
@@ -103,5 +104,6 @@ def _cells(row: SnapshotRow) -> list[str]:
         f"{row.files:,}",
         format_size(row.bytes),
         str(len(row.peers)),
+        format_moment(row.last_proven) or "never",
         mark + " ".join(map(escape_name, row.paths)) + tags + (_INCOMPLETE if row.incomplete else ""),
     ]

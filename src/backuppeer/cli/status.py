@@ -1,15 +1,17 @@
 """`status`: the state of this home on one screen."""
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Annotated, Final
 
 import typer
 
-from backuppeer.cli.context import context_of
-from backuppeer.cli.render import escape_line, escape_name, format_count, format_moment, say_later
+from backuppeer.cli.context import Context, context_of
+from backuppeer.cli.render import escape_line, escape_name, format_count, format_moment, say_later, shorten_id
 from backuppeer.cli.screen import GREEN, RED, YELLOW, Screen
 from backuppeer.cli.units import format_size
+from backuppeer.control.alarms import SeenAlarms
 from backuppeer.control.api import HostingState, Nothing, ServerState, StatusResult, StoringState
+from backuppeer.control.proven import AuditRow
 
 _LABEL: Final = 11
 """Width of the words before the values."""
@@ -22,9 +24,17 @@ def add_to(app: typer.Typer) -> None:
     app.command(name="status", help="Show the state of this peer.")(status)
 
 
-def status(ctx: typer.Context) -> int:
+def status(
+    ctx: typer.Context,
+    *,
+    seen: Annotated[
+        bool, typer.Option("--seen", help="Repeat no more the alarms that stand; new ones are told.")
+    ] = False,
+) -> int:
     """Show what the agent says of itself."""
     context = context_of(ctx)
+    if seen:
+        _see(context)
     result = context.client().call("status", Nothing(), StatusResult)
     if context.screen.json:
         context.screen.value(result)
@@ -38,6 +48,16 @@ def status(ctx: typer.Context) -> int:
     return 0
 
 
+def _see(context: Context) -> None:
+    """Note that the alarms that stand were seen, and say which these are."""
+    screen = context.screen
+    found = context.client().call("status/seen", Nothing(), SeenAlarms).seen
+    for text in found:
+        screen.line(f"{screen.paint('✓', GREEN)} seen: {escape_line(text)}", hang=2)
+    if not found:
+        screen.line("there is no alarm that you have not seen")
+
+
 def _describe(screen: Screen, result: StatusResult) -> Iterator[str]:
     yield f"peer       {escape_line(result.peer_id)}"
     yield f"agent      {escape_line(result.agent)}"
@@ -49,6 +69,8 @@ def _describe(screen: Screen, result: StatusResult) -> Iterator[str]:
     yield f"hosting    {_describe_hosting(result.hosting)}"
     if result.storing.hosts:
         yield f"storing    {_describe_storing(result.storing)}"
+    for number, row in enumerate(result.audits):
+        yield f"{'' if number else 'proofs':<{_LABEL}}{_describe_proofs(screen, row)}"
     yield f"snapshots  {result.snapshots}{_READ_ONLY if result.read_only else ''}"
 
 
@@ -66,6 +88,20 @@ def _describe_server(screen: Screen, server: ServerState) -> str:
     if server.connected:
         return f"{screen.paint('✓', GREEN)} {url}  connected{f', but: {error}' if error else ''}"
     return f"{screen.paint('✗', RED)} {url}  {error}" if error else f"· {url}  not in use"
+
+
+def _describe_proofs(screen: Screen, row: AuditRow) -> str:
+    """Return one host's line: when it last showed all that an audit asked for, or what it was caught at."""
+    name = escape_line(row.alias) or shorten_id(row.peer_id)
+    if row.state == "caught":
+        return f"{screen.paint('✗', RED)} {name}, {format_moment(row.fault_time)}: {escape_line(row.fault)}"
+    if row.state == "deaf":
+        return f"! {name}: its program is too old to be audited"
+    if row.state == "never":
+        return f"· {name}: not audited yet"
+    owes = f", and owes {format_count(row.owed, 'answer')}" if row.owed else ""
+    proven = f"last showed all that it was asked for {format_moment(row.proven)}" if row.proven else "showed a part"
+    return f"{'!' if row.owed else screen.paint('✓', GREEN)} {name} {proven}{owes}"
 
 
 def _describe_storing(storing: StoringState) -> str:
@@ -86,6 +122,8 @@ def _describe_hosting(hosting: HostingState) -> str:
         if later := say_later(hosting.next_free_bytes, hosting.next_free):
             gone += f", {format_size(max(0, hosting.agreed_bytes - hosting.used_bytes))} free now{later}"
         parts.append(f"{format_count(hosting.agreements, 'agreement')}, {used}{gone}")
+        if lacking := hosting.agreements - hosting.noted:
+            parts.append(f"no word left yet for the recovery of {format_count(lacking, 'owner')}")
     if hosting.store_state not in {"", "none", "ok"}:
         parts.append(f"store {escape_name(hosting.store)}: {escape_line(hosting.store_state)}")
     return "; ".join(parts) or "nothing"

@@ -34,8 +34,10 @@ def decode_master(screen: Screen, text: str) -> bytes:
     return decode_words(text)
 
 
-def read_words(screen: Screen) -> str:
+def read_words(screen: Screen, way: str) -> str:
     """Read the words from the terminal without echo, or from standard input with --yes.
+
+    way: the command that takes them without a terminal.
 
     Raises:
         UserError: neither is there.
@@ -47,7 +49,7 @@ def read_words(screen: Screen) -> str:
         return sys.stdin.read(_MAX_WORDS_CHARS)
     raise UserError(
         "there is no terminal to read the words from",
-        hint="pipe them in with --yes: `backup-peer recover --yes < words.txt`; never as arguments",
+        hint=f"pipe them in with --yes: `{way} < words.txt`; never as arguments",
     )
 
 

@@ -6,6 +6,8 @@ are bytes, times RFC 3339 UTC text, ids full text, paths text with surrogate esc
 
 import msgspec
 
+from backuppeer.control.proven import AuditRow
+
 
 class Request(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
     """Base of all requests: unknown fields are refused, so a typing error can't pass in silence."""
@@ -51,6 +53,8 @@ class HostingState(msgspec.Struct, kw_only=True):
     store: str = ""
     store_state: str = "none"
     expires: str = ""
+    noted: int = 0
+    """Agreements of which a note of today's state lies at every server where its owner would look for one."""
 
 
 class StoringState(msgspec.Struct, kw_only=True):
@@ -81,6 +85,7 @@ class StatusResult(msgspec.Struct, kw_only=True):
     read_only: bool = False
     """Recovered from the words: this home restores, and makes no backups."""
     storing: StoringState = msgspec.field(default_factory=StoringState)
+    audits: list[AuditRow] = msgspec.field(default_factory=list)
 
 
 class PeerRow(msgspec.Struct, kw_only=True):
@@ -158,6 +163,7 @@ class SnapshotRow(msgspec.Struct, kw_only=True):
     """One snapshot (`snapshots`). `missing`: its data was lost or withheld, only its id is known; the rest is empty.
 
     `incomplete`: the last backup found a part of it at no host. `original`: its first id, when its tags were changed.
+    `last_proven`: when a host that keeps all of it last showed every sample asked for, in an audit after the snapshot.
     """
 
     snapshot: str
@@ -172,6 +178,7 @@ class SnapshotRow(msgspec.Struct, kw_only=True):
     incomplete: bool = False
     set: str = ""
     original: str = ""
+    last_proven: str = ""
 
 
 class EntryRow(msgspec.Struct, kw_only=True):
@@ -324,24 +331,6 @@ class DisconnectResult(msgspec.Struct, kw_only=True):
 
     peer_id: str
     closed: bool
-
-
-class RecoverRequest(Request):
-    """Finish a recovery: the home already holds the derived keys (the words never reach the agent's log or disk)."""
-
-    peers: list[str] = msgspec.field(default_factory=list)
-    """Hosts to ask, as peer ids; none = everybody that is on offer."""
-
-
-class RecoverResult(msgspec.Struct, kw_only=True):
-    """The index is rebuilt from what reachable hosts hold."""
-
-    peer_id: str
-    peers: list[str]
-    snapshots: int
-    packs: int
-    head: int
-    notes: list[str]
 
 
 class StopResult(msgspec.Struct, kw_only=True):

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from backuppeer.control.alarms import SeenAlarms
 from backuppeer.control.amendments import ForgetPlan, ForgetRequest, ForgetResult, TagRequest, TagResult
 from backuppeer.control.api import (
     BrowseRequest,
@@ -32,8 +33,6 @@ from backuppeer.control.api import (
     PeerSetting,
     PendingRequest,
     PingResult,
-    RecoverRequest,
-    RecoverResult,
     Request,
     RequestDecision,
     SessionRow,
@@ -42,6 +41,7 @@ from backuppeer.control.api import (
     StatusResult,
     StopResult,
 )
+from backuppeer.control.auditing import AuditRequest, AuditResult, DrillResult
 from backuppeer.control.checking import CheckRequest, CheckResult, RepairRequest, RepairResult
 from backuppeer.control.inspection import (
     DiffRequest,
@@ -66,8 +66,11 @@ from backuppeer.control.mounting import (
     MountRequest,
     MountResult,
 )
+from backuppeer.control.paper import KitRequest, KitResult
+from backuppeer.control.proven import AuditRow
 from backuppeer.control.pruning import PrunePlan, PruneRequest, PruneResult
 from backuppeer.control.rebutting import KeptRemoval, RebutRequest
+from backuppeer.control.recovering import Place, RecoverRequest, RecoverResult
 from backuppeer.control.restoring import RemovalRow, RestorePlan, RestoreRequest, RestoreResult
 from backuppeer.control.saving import BackupRequest, BackupResult, StreamRequest
 from backuppeer.control.taking_over import TakeOverPlan, TakeOverRequest, TakeOverResult
@@ -98,6 +101,7 @@ ROUTES: dict[str, Route] = {
         request=UndeleteRequest, result=UndeleteResult, work=True, summary="have snapshots back, and their packs kept"
     ),
     "peers/set": Route(request=PeerSetting, result=PeerRow, summary="record what a person knows of a peer"),
+    "status/seen": Route(request=Nothing, result=SeenAlarms, summary="repeat the alarms that stand no more"),
     "sessions": Route(request=Nothing, result=list[SessionRow], summary="open sessions"),
     "disconnect": Route(request=PeerRequest, result=DisconnectResult, summary="close a session gracefully"),
     "browse": Route(request=BrowseRequest, result=list[BrowseRow], summary="hosts on offer"),
@@ -126,6 +130,9 @@ ROUTES: dict[str, Route] = {
     "stats": Route(request=StatsRequest, result=StatsResult, work=True, summary="what snapshots take"),
     "check": Route(request=CheckRequest, result=CheckResult, work=True, summary="look for damage"),
     "repair": Route(request=RepairRequest, result=RepairResult, work=True, summary="mend what a check found"),
+    "audit/hosts": Route(request=AuditRequest, result=list[AuditRow], summary="what hosts have proven"),
+    "audit": Route(request=AuditRequest, result=AuditResult, work=True, summary="have hosts prove what they keep"),
+    "audit/drill": Route(request=AuditRequest, result=DrillResult, work=True, summary="restore files, compare, delete"),
     "dump": Route(request=DumpRequest, result=DumpResult, bulk=True, summary="a file's bytes, or a folder as tar"),
     "mount": Route(request=MountRequest, result=MountResult, work=True, summary="look into snapshots bit by bit"),
     "mount/folder": Route(
@@ -138,6 +145,8 @@ ROUTES: dict[str, Route] = {
         request=RestoreRequest, result=RestorePlan, rows=RemovalRow, work=True, summary="what it would replace, remove"
     ),
     "restore": Route(request=RestoreRequest, result=RestoreResult, work=True, summary="bring files back"),
+    "kit": Route(request=KitRequest, result=KitResult, summary="what a recovery kit says of hosts"),
+    "where": Route(request=Nothing, result=Place, summary="where this home can be dialled"),
     "recover": Route(request=RecoverRequest, result=RecoverResult, work=True, summary="find hosts, rebuild the index"),
     "recover/take-over/plan": Route(
         request=TakeOverRequest, result=TakeOverPlan, work=True, summary="what taking over would mean"

@@ -5,7 +5,8 @@ Knows: request and result structs. Must not know: the agent, the words; the comm
 
 import msgspec
 
-from backuppeer.control.api import RecoverResult, Request
+from backuppeer.control.api import Request
+from backuppeer.control.recovering import RecoverResult
 from backuppeer.control.saving import LeftOut
 
 

@@ -37,6 +37,7 @@ class Domain(bytes, Enum):
     STATEMENT = _constant(b"backuppeer v1 statement")
     SIGNED = _constant(b"backuppeer v1 signed")
     SHOWN = _constant(b"backuppeer v1 shown")
+    REQUEST = _constant(b"backuppeer v1 request")
 
 
 def hash_keyed(key: bytes, data: Buffer) -> bytes:

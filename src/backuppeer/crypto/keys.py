@@ -7,6 +7,9 @@ like.
     ├─ authority                    Ed25519 seed; exists only while words are typed
     └─ working, generation g        what lies on disk
        ├─ identity                  Ed25519 seed; its public key is the peer id
+       ├─ recovery slot, number     handed to one host
+       │  └─ recovery inbox, quarter, server   Ed25519 seed; its public key is the inbox
+       ├─ recovery note, number     HPKE private key that the notes of that slot are sealed to
        └─ repository, repository id
           ├─ blob id, kind          keyed BLAKE3
           ├─ chunker                seed of FastCDC
@@ -53,6 +56,9 @@ class Label(bytes, Enum):
     CHUNKER = b"backuppeer/v1/chunker"
     PACK = b"backuppeer/v1/pack"
     CUSTODY = b"backuppeer/v1/custody"
+    RECOVERY_SLOT = b"backuppeer/v1/recovery-slot"
+    RECOVERY_NOTE = b"backuppeer/v1/recovery-note"
+    RECOVERY_INBOX = b"backuppeer/v1/recovery-inbox"
 
 
 def derive_key(secret: bytes, label: Label, *, context: bytes = b"", salt: bytes = b"", length: int = 32) -> bytes:

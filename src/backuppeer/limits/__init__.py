@@ -5,9 +5,11 @@ needs them; everybody imports from here.
 """
 
 from backuppeer.limits.agent import *  # noqa: F403 - this is its whole purpose
+from backuppeer.limits.auditor import *  # noqa: F403 - this is its whole purpose
 from backuppeer.limits.audits import *  # noqa: F403 - this is its whole purpose
 from backuppeer.limits.engine import *  # noqa: F403 - this is its whole purpose
 from backuppeer.limits.format import *  # noqa: F403 - this is its whole purpose
 from backuppeer.limits.network import *  # noqa: F403 - this is its whole purpose
 from backuppeer.limits.peers import *  # noqa: F403 - this is its whole purpose
+from backuppeer.limits.recovery import *  # noqa: F403 - this is its whole purpose
 from backuppeer.limits.units import *  # noqa: F403 - this is its whole purpose

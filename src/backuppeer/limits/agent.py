@@ -58,6 +58,8 @@ HERALD_FIRST_S: Final = 3.0
 """How soon a person is told that a peer does not answer."""
 HERALD_S: Final = 20.0
 """How often a person is told again that the same peer is being waited for."""
+SIGNAL_NUDGE_S: Final = 0.05
+"""How often a command that was sent a signal is woken until it looks at it: soon enough for who pressed Ctrl-C."""
 COMMAND_END_S: Final = 5.0
 """What the command of `--stdin-from-command` gets to end by itself when its output is wanted no more."""
 BACKUP_SETS: Final = 256
@@ -150,6 +152,8 @@ PASSPHRASE_COMMAND_S: Final = 120.0
 """How long the command that says the passphrase may take: it may ask a person."""
 EXPORT_BYTES: Final = 64 * MIB
 """Longest file of an exported home: names, agreements and settings, a few KiB for each host."""
+KIT_DUE_S: Final = 365 * 86_400
+"""After so long a person is reminded of the recovery kit: hosts come and go, and paper gets lost."""
 SELF_SET_DAYS: Final = 90
 """Days of evidence that a snapshot carries along: a dozen bytes for each kind of each day of each host."""
 SELF_SET_PEERS: Final = 256

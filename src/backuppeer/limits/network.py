@@ -20,6 +20,12 @@ HANDSHAKE_FRAME_BYTES: Final = 4 * KIB
 HANDSHAKE_S: Final = 10.0
 DIAL_S: Final = 10.0
 """iroh gives up after 30 s by itself (FACTS)."""
+DIAL_AGAIN_S: Final = 2.0
+"""How long a peer that says it has a session with us is waited for to be right, before it is dialled again."""
+LEAVING_LEAST_S: Final = 2.0
+"""How long a session that another one replaced is served on in any case: what was asked upon it may be under way."""
+LEAVING_MOST_S: Final = 120.0
+"""And how long for what is under way: a pack at a Mbit/s."""
 HEARTBEAT_S: Final = 5.0
 DEAD_AFTER_S: Final = 15.0
 CONTROL_STALL_S: Final = 10.0

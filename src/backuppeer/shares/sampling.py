@@ -93,6 +93,17 @@ def plan_bulk(seed: bytes, cycle: int, copies: Copies) -> Iterator[Draw]:
             yield Draw(copy, first, min(_BLOCK_LEAVES, last - first))
 
 
+def draw_any(copies: Copies, pick: Callable[[int], int]) -> Iterator[Draw]:
+    """Yield one leaf, each as likely as any other; nothing when there is no copy. `pick`: a number below its argument.
+
+    For an audit that asks beside the plan: whoever could tell it beforehand could have the leaf ready, and no other.
+    """
+    pieces = _Measure(copies(), LEAF_BYTES).pieces
+    if pieces:
+        for copy, here in _walk(copies(), LEAF_BYTES, [pick(pieces)]):
+            yield from (Draw(copy, place) for place in here)
+
+
 def count_uniform(size_bytes: int) -> int:
     """Return how many leaves are drawn in a cycle from all of so many stored bytes, beside one of each copy."""
     share = size_bytes * AUDIT_UNIFORM_PER_MILLION // 1_000_000

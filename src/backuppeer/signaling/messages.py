@@ -29,6 +29,7 @@ class CloseCode:
 
     MALFORMED: Final = 4400
     UNPROVEN: Final = 4401
+    TOO_MANY: Final = 4429
     SILENT: Final = 4408
     TAKEN_OVER: Final = 4409
     FULL: Final = 4503
@@ -74,6 +75,30 @@ class Taken(msgspec.Struct, tag="taken", tag_field="t", frozen=True):
     number: int
 
 
+class LeaveNote(msgspec.Struct, tag="leave-note", tag_field="t", frozen=True):
+    """Leave exactly NOTE_BYTES sealed bytes in a recovery inbox, in place of the note before.
+
+    `signature` (Purpose.RECOVERY_DEPOSIT): by the inbox, which is a public key, over `note.deposit_blob`.
+    """
+
+    inbox: bytes
+    number: int
+    sealed: bytes
+    signature: bytes
+
+
+class OpenNote(msgspec.Struct, tag="open-note", tag_field="t", frozen=True):
+    """I hold the key of this recovery inbox; challenge me."""
+
+    inbox: bytes
+
+
+class ProveNote(msgspec.Struct, tag="prove-note", tag_field="t", frozen=True):
+    """Signature (Purpose.RECOVERY_INBOX) over `inbox_proof_blob`."""
+
+    signature: bytes
+
+
 # --- server to client
 class Published(msgspec.Struct, tag="published", tag_field="t", frozen=True):
     """Answer to Publish. `code`: empty when accepted, else a `Refusal`."""
@@ -111,6 +136,19 @@ class Message(msgspec.Struct, tag="message", tag_field="t", frozen=True):
     sealed: bytes
 
 
+class Noted(msgspec.Struct, tag="noted", tag_field="t", frozen=True):
+    """Answer to every LeaveNote whose signature holds, whatever became of the note: always the same bytes."""
+
+
+class NoteIs(msgspec.Struct, tag="note", tag_field="t", frozen=True):
+    """Answer to a proof that holds: the note, or as many random bytes where there is none.
+
+    Only who has the key to open notes can tell the two apart, not who watches the line.
+    """
+
+    sealed: bytes
+
+
 class Refusal(StrEnum):
     """Why a well-formed listing was not put on show."""
 
@@ -130,8 +168,8 @@ def explain_refusal(code: str) -> str:
     return WRONG_CLOCK if code == Refusal.INVALID else code
 
 
-Request = Publish | Browse | Deposit | OpenInbox | ProveInbox | Taken
-Answer = Published | Page | Deposited | Challenge | InboxOpen | Message
+Request = Publish | Browse | Deposit | OpenInbox | ProveInbox | Taken | LeaveNote | OpenNote | ProveNote
+Answer = Published | Page | Deposited | Challenge | InboxOpen | Message | Noted | NoteIs
 
 
 class Role(StrEnum):
@@ -143,6 +181,9 @@ class Role(StrEnum):
     SENDER = "sender"
     CLAIMANT = "claimant"
     INBOX = "inbox"
+    NOTER = "noter"
+    SEEKER = "seeker"
+    FINDER = "finder"
 
 
 NEXT_ROLE: Final[dict[tuple[Role, type], Role]] = {
@@ -155,6 +196,10 @@ NEXT_ROLE: Final[dict[tuple[Role, type], Role]] = {
     (Role.UNDECIDED, OpenInbox): Role.CLAIMANT,
     (Role.CLAIMANT, ProveInbox): Role.INBOX,
     (Role.INBOX, Taken): Role.INBOX,
+    # One recovery inbox per socket, and nothing after it: two of them on one socket would be linked.
+    (Role.UNDECIDED, LeaveNote): Role.NOTER,
+    (Role.UNDECIDED, OpenNote): Role.SEEKER,
+    (Role.SEEKER, ProveNote): Role.FINDER,
 }
 """An unlisted pair closes the socket."""
 
@@ -207,9 +252,14 @@ def decode_request(data: bytes | str) -> Request:
         case Deposit(inbox=inbox, sealed=sealed):
             _require(len(inbox) == INBOX_BYTES, "inbox has a wrong length")
             _require(len(sealed) == limits.KNOCK_BYTES, "sealed message has a wrong length")
-        case OpenInbox(inbox=inbox):
+        case OpenInbox(inbox=inbox) | OpenNote(inbox=inbox):
             _require(len(inbox) == INBOX_BYTES, "inbox has a wrong length")
-        case ProveInbox(signature=signature):
+        case LeaveNote():
+            _require(len(request.inbox) == INBOX_BYTES, "inbox has a wrong length")
+            _require(0 <= request.number < 1 << 63, "note number out of range")
+            _require(len(request.sealed) == limits.NOTE_BYTES, "note has a wrong length")
+            _require(len(request.signature) == SIGNATURE_BYTES, "signature has a wrong length")
+        case ProveInbox(signature=signature) | ProveNote(signature=signature):
             _require(len(signature) == SIGNATURE_BYTES, "signature has a wrong length")
         case Taken(number=number):
             _require(0 <= number < 1 << 63, "message number out of range")
@@ -232,6 +282,8 @@ def decode_answer(data: bytes | str) -> Answer:
             _require(len(nonce) == CHALLENGE_BYTES, "challenge has a wrong length")
         case Message(sealed=sealed):
             _require(len(sealed) == limits.KNOCK_BYTES, "sealed message has a wrong length")
+        case NoteIs(sealed=sealed):
+            _require(len(sealed) == limits.NOTE_BYTES, "note has a wrong length")
         case Published(code=code):
             _require(len(code) <= limits.KNOCK_TEXT_CHARS, "code is too long")
         case _:

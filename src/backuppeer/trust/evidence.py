@@ -37,13 +37,18 @@ class Kind(Enum):
     INTEGRITY_FAULT = 6
     AUTH_FAULT = 7
     REFUSED = 8
+    AUDITED = 9
+    REPORTED_LOSS = 10
+    LATE = 11
 
 
-_GOOD: Final = frozenset({Kind.STORED, Kind.RESTORED})
+_GOOD: Final = frozenset({Kind.STORED, Kind.RESTORED, Kind.AUDITED})
 _FAULTS: Final = {
     Kind.INTEGRITY_FAULT: Fault.PROVEN_LOSS,
     Kind.PROTOCOL_VIOLATION: Fault.REFUSED_ONLINE,
     Kind.REFUSED: Fault.REFUSED_ONLINE,
+    Kind.REPORTED_LOSS: Fault.REPORTED_LOSS,
+    Kind.LATE: Fault.LATE,
 }
 """AUTH_FAULT is no fault of the peer: somebody *else* answered. CONNECT_FAILED counts as availability only. A broken
 protocol weighs like a refusal: the peer was there and did not deliver."""
@@ -181,8 +186,9 @@ class EvidenceLog:
         return written
 
     def has_evidence(self, peer: PeerId) -> bool:
-        """Return whether anything was ever stored with the peer or brought back from it."""
-        sql = "SELECT 1 FROM observations WHERE peer = ? AND kind IN (?, ?) LIMIT 1"
+        """Return whether anything was ever stored with the peer, shown by it or brought back from it."""
+        marks = ",".join("?" * len(_GOOD))
+        sql = f"SELECT 1 FROM observations WHERE peer = ? AND kind IN ({marks}) LIMIT 1"  # noqa: S608 - only question marks
         with self._lock, self._translated():
             return self._connection.execute(sql, (peer, *(kind.value for kind in _GOOD))).fetchone() is not None
 

@@ -46,6 +46,7 @@ from backuppeer.wire.messages import (
     Withdrawn,
     WithdrawPacks,
 )
+from backuppeer.wire.recovering import GiveSlot, SlotKept
 
 TYPES: Final[Mapping[int, type[Message]]] = MappingProxyType(
     {
@@ -90,6 +91,8 @@ TYPES: Final[Mapping[int, type[Message]]] = MappingProxyType(
         44: Audited,
         45: GetLosses,
         46: Losses,
+        53: GiveSlot,
+        54: SlotKept,
     }
 )
 """The one table of type numbers."""

@@ -206,9 +206,10 @@ def plan_heartbeat(pulse: Pulse, now_s: float) -> tuple[HeartbeatAction, Pulse, 
     """
     if now_s - pulse.checked_s > _ASLEEP_S:
         return HeartbeatAction.PING, Pulse(now_s, now_s, now_s), HEARTBEAT_S
-    if now_s - pulse.heard_s >= DEAD_AFTER_S:
+    # Compared as the wait is reckoned below, or rounding makes a wait of nothing, over and over.
+    if now_s >= pulse.heard_s + DEAD_AFTER_S:
         return HeartbeatAction.DEAD, replace(pulse, checked_s=now_s), 0.0
-    if now_s - pulse.pinged_s >= HEARTBEAT_S:
+    if now_s >= pulse.pinged_s + HEARTBEAT_S:
         after = replace(pulse, pinged_s=now_s, checked_s=now_s)
         return HeartbeatAction.PING, after, min(HEARTBEAT_S, pulse.heard_s + DEAD_AFTER_S - now_s)
     after = replace(pulse, checked_s=now_s)

@@ -52,6 +52,7 @@ from backuppeer.wire.messages import (
     Withdrawn,
     WithdrawPacks,
 )
+from backuppeer.wire.recovering import GiveSlot, SlotKept
 
 
 class Speaker(Enum):
@@ -98,6 +99,7 @@ class State(Enum):
     ACK_ASKED = auto()
     AUDIT_ASKED = auto()
     LOSSES_ASKED = auto()
+    SLOT_GIVEN = auto()
     ENDED = auto()
     """No more messages; after Range and Audited the raw bytes follow."""
 
@@ -134,6 +136,7 @@ _REQUESTS: Final[dict[type[Message], State]] = {
     AckPacks: State.ACK_ASKED,
     AskAudit: State.AUDIT_ASKED,
     GetLosses: State.LOSSES_ASKED,
+    GiveSlot: State.SLOT_GIVEN,
 }
 _ANSWERS: Final[dict[State, dict[type[Message], State]]] = {
     State.ASKING: {},
@@ -152,6 +155,7 @@ _ANSWERS: Final[dict[State, dict[type[Message], State]]] = {
     State.ACK_ASKED: {Acked: State.ENDED},
     State.AUDIT_ASKED: {Audited: State.ENDED},
     State.LOSSES_ASKED: {Losses: State.ENDED},
+    State.SLOT_GIVEN: {SlotKept: State.ENDED},
 }
 
 

@@ -56,7 +56,8 @@ def test_a_lost_index_is_not_told_as_no_snapshots(is_lost):
         complete_hosts=list,
         incomplete=frozenset(),
     )
-    commands = OwnerCommands(SimpleNamespace(parts=None, owner=SimpleNamespace(vault=vault)))
+    auditor = SimpleNamespace(proven_ms=lambda _: 0)
+    commands = OwnerCommands(SimpleNamespace(parts=None, owner=SimpleNamespace(vault=vault, auditor=auditor)))
     if is_lost:
         with pytest.raises(IntegrityFault, match="lost its list") as caught:
             asyncio.run(commands.snapshots(SnapshotsRequest(), None))

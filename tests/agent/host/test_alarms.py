@@ -23,7 +23,7 @@ def test_a_mass_deletion_is_told_once_and_stands_in_status_until_it_is_over(hous
     sweeping.look()
     sweeping.look()
     (found,) = heard
-    assert found._replace(asked_ms=0) == MassDeletion(owner.peer, 100, len(DATA), len(DATA), 0, HELD_S)
+    assert found._replace(asked_ms=0) == MassDeletion(owner.peer, 100, len(DATA), len(DATA), 0, HELD_S, agreement, 1)
     assert found.asked_ms == store.removals.asked_ms(agreement, 1) > 0
     house.state.call(owner.peer, "bob", 1)
     (said,) = sweeping.alarms.describe(house.state)
@@ -56,6 +56,30 @@ def take_back(house, owner, agreement):
     number, signed, grant = owner.state.last_head(owner.keys.repository)
     store.heads.put_head(agreement, signed, grant, signer=house.identity, now_ms=1)
     assert store.removals.revive(agreement, sign(PackRevive, owner, agreement, (number, signed)), [STORED])
+
+
+def test_one_that_was_seen_is_not_repeated_until_more_is_asked_for_and_the_hold_stays(house, owner, monkeypatch):
+    agreement = owner.agree_with(house)
+    alarms = Sweeping(house.premises, house.clock).alarms
+    assert alarms.see(house.state) == []
+    store = delete_directly(house, owner, agreement)
+    (said,) = alarms.describe(house.state)
+    assert said.endswith("can have everything back. `backup-peer status --seen` when you have taken note")
+    due = store.removals.next_free(agreement)
+    assert [found.agreement for found in alarms.see(house.state)] == [agreement]
+    assert (alarms.describe(house.state), alarms.list_new(house.state), alarms.see(house.state)) == ([], [], [])
+    assert store.removals.next_free(agreement) == due
+    assert len(alarms.list_all()) == 1
+    # As long as the store is away nothing is forgotten.
+    away = house.premises.directory.with_name("unplugged")
+    house.premises.directory.rename(away)
+    assert alarms.see(house.state) == []
+    away.rename(house.premises.directory)
+    assert alarms.list_new(house.state) == []
+    removals = house.premises.open().removals
+    (alarm,) = removals.list_alarms()
+    monkeypatch.setattr(removals, "list_alarms", lambda: [alarm._replace(last=alarm.last + 1)])
+    assert len(alarms.list_new(house.state)) == 1
 
 
 def test_one_that_goes_on_is_told_again_when_it_has_grown_by_much(house, owner, monkeypatch):
@@ -106,7 +130,7 @@ def test_a_host_that_names_the_end_of_time_gets_a_date_all_the_same():
 
 
 def test_the_sentence_names_the_way_out():
-    found = MassDeletion(b"o" * 32, 83, 41 * 10**9, 41 * 10**9, NOW_MS, 60 * 86400)
+    found = MassDeletion(b"o" * 32, 83, 41 * 10**9, 41 * 10**9, NOW_MS, 60 * 86400, b"a" * 16, 1)
     assert say_deletion(found, "bob", NOW_MS) == (
         "bob asked to delete 83 % of its data (41.0 GB) on 2026-11-18 11:06 UTC; it is kept until 2027-01-17 at the "
         "soonest. Unless you know why, ask bob by another way: with the command peers undelete it can have "

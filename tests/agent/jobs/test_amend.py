@@ -45,7 +45,7 @@ def third(tmp_path):
 
 
 def commands(estate, kind=AmendCommands):
-    vault, config = SimpleNamespace(vault=estate.vault), partial(read_config, estate.home)
+    vault, config = SimpleNamespace(vault=estate.vault, auditor=estate.auditor), partial(read_config, estate.home)
     return kind(SimpleNamespace(owner=vault, parts=None, config=config))
 
 

@@ -37,8 +37,13 @@ def test_a_session_begins_although_nothing_of_it_can_be_remembered(house, owner,
     monkeypatch.setattr(house.evidence, "record", refuse)
     spawned = []
     parts = SimpleNamespace(clock=house.clock, state=house.state, standing=house.standing, keys=owner.keys)
+    rounds = SimpleNamespace(wake=lambda _: None)
     agent = SimpleNamespace(
-        parts=parts, spawn=spawned.append, _agree=lambda session: session, _see_off=lambda session: session
+        parts=parts,
+        owner=SimpleNamespace(rounds=rounds),
+        spawn=spawned.append,
+        _agree=lambda session: session,
+        _see_off=lambda session: session,
     )
     session = SimpleNamespace(peer=owner.peer, hello=Hello())
     asyncio.run(Agent.on_hello(agent, session))

@@ -261,14 +261,17 @@ def test_a_host_that_is_away_or_lies_is_an_error_of_the_read_and_not_of_the_moun
     play(scenario, house)
 
 
-def test_reads_that_wait_end_with_the_mount(house, tree, play, monkeypatch):
+def test_reads_that_wait_end_with_the_mount_and_their_host_is_dialled_no_more(house, tree, play):
     async def scenario(estate):
         await estate.back_up(tree)
-        asked = asyncio.Event()
+        asked, let_go = asyncio.Event(), asyncio.Event()
 
         async def hang(peer):
             asked.set()
-            await asyncio.Event().wait()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                let_go.set()
 
         async with mounted(estate) as mount:
             sessions, estate.sight.session = estate.sight.session, hang
@@ -277,9 +280,7 @@ def test_reads_that_wait_end_with_the_mount(house, tree, play, monkeypatch):
             await mount.commands.end(MountEndRequest(mount=mount.name), None)
             with pytest.raises(InterruptedByUserError):
                 await reading
-            for task in asyncio.all_tasks():
-                if "_within" in repr(task.get_coro()):
-                    task.cancel()  # the host lets go at last
+            await let_go.wait()
             with pytest.raises(NotFoundError):
                 await mount.read(tree / "large", 0, 10)
         estate.sight.session = sessions

@@ -258,7 +258,7 @@ def test_work_done_but_for_a_host_that_is_away_is_incomplete_and_for_a_loss_wron
 
 
 def rows(estate):
-    door = OwnerCommands(SimpleNamespace(parts=None, owner=SimpleNamespace(vault=estate.vault)))
+    door = OwnerCommands(SimpleNamespace(parts=None, owner=SimpleNamespace(vault=estate.vault, auditor=estate.auditor)))
     return {row.snapshot: row for row in door._snapshots(SnapshotsRequest())}
 
 

@@ -9,11 +9,14 @@ from backuppeer.agent.commands.owner import OwnerCommands
 from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.keyring import load_keys, recover_identity
 from backuppeer.agent.home.state import State
+from backuppeer.agent.owner.finding import Ways
 from backuppeer.agent.owner.recovery import Recovery
+from backuppeer.agent.owner.slots import Slots
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.reporter import Reporter
 from backuppeer.clock import SystemClock
-from backuppeer.control.api import ConnectPlanRequest, RecoverRequest, SnapshotsRequest
+from backuppeer.control.api import ConnectPlanRequest, SnapshotsRequest
+from backuppeer.control.recovering import RecoverRequest
 from backuppeer.errors import ExitCode, IntegrityFault, NotFoundError, PeerUnreachable, RefusedError
 from backuppeer.ids import PeerId, format_peer_id, shorten_peer_id
 
@@ -57,7 +60,8 @@ class Heir:
         async def emit(event):
             self.events.append(event)
 
-        recovery = Recovery(self.keys, self.state, self.vault, market=doors, knocking=doors, reach=None)
+        ways, slots = Ways(doors, doors, None), Slots(self.state, self.keys)
+        recovery = Recovery(self.keys, self.state, self.vault, ways=ways, slots=slots)
         request = RecoverRequest(peers=[format_peer_id(peer) for peer in named])
         try:
             await recovery.run(request, [], Reporter(emit))

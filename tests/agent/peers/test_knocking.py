@@ -94,7 +94,7 @@ def test_a_knock_names_few_servers_lives_an_hour_and_is_given_up_after_seconds(o
     async def scenario():
         asking = Knocking(owner.state, owner.keys.identity, VirtualClock(), market=None, ends=lambda: ends)
         with pytest.raises(PeerUnreachable, match="did not answer"):
-            await asking.knock_at(row, asking.empty_wish(host.peer), SERVERS)
+            await asking.knock_at(row, replace(asking.empty_wish(host.peer), request="ab" * 16), SERVERS)
         assert asyncio.get_running_loop().time() == KNOCK_REPLY_S
 
     play(scenario())
@@ -102,4 +102,5 @@ def test_a_knock_names_few_servers_lives_an_hour_and_is_given_up_after_seconds(o
     (sealed,) = DeafPool.deposits
     knock = open_knock(sealed, envelope, recipient=host.peer, now_ms=START_MS)
     assert knock.servers == SERVERS[:KNOCK_SERVERS]
+    assert knock.ext == {"request": b"\xab" * 16}, "what both sides call it by"
     assert knock.expires_ms - knock.issued_ms == KNOCK_LIFE_S * 1000

@@ -7,14 +7,17 @@ import os
 
 from backuppeer import __version__
 from backuppeer.agent.agent import Agent
+from backuppeer.agent.commands.kit import remind_of_kit
 from backuppeer.agent.commands.room import Room, room_at, room_for, storing_state
 from backuppeer.agent.home.records import Direction, PeerRecord, RequestState
+from backuppeer.agent.jobs.audit import describe_all
 from backuppeer.agent.peers.choosing import is_listed
 from backuppeer.agent.peers.names import alias_of, check_alias, name_of, resolve_peer
 from backuppeer.agent.peers.session import Session
 from backuppeer.agent.peers.words import spell_safety_words
 from backuppeer.agent.reporter import Emit
 from backuppeer.clock import format_time
+from backuppeer.control.alarms import SeenAlarms
 from backuppeer.control.api import (
     BrowseRequest,
     BrowseRow,
@@ -35,7 +38,7 @@ from backuppeer.ids import format_peer_id
 
 
 class HomeCommands:
-    """ping, status, stop, peers, peers/set, sessions, disconnect, browse."""
+    """ping, status, status/seen, stop, peers, peers/set, sessions, disconnect, browse."""
 
     def __init__(self, agent: Agent) -> None:
         self._agent, self._parts = agent, agent.parts
@@ -64,7 +67,13 @@ class HomeCommands:
             waiting_out=self._count_waiting(Direction.OUT),
             read_only=not self._agent.owner.vault.writer.may_write,
             storing=storing_state(self._agent),
+            audits=describe_all(self._agent.owner.vault, self._agent.owner.auditor),
         )
+
+    async def see(self, _: Nothing, __: Emit) -> SeenAlarms:
+        """Repeat the alarms that stand no more."""
+        alarms, state = self._agent.host.sweeping.alarms, self._parts.state
+        return SeenAlarms(seen=[alarms.say(state, found) for found in alarms.see(state)])
 
     async def peers(self, _: Nothing, __: Emit) -> list[PeerRow]:
         """Return own peers: hosts, owners, and whoever has a name here."""
@@ -128,6 +137,8 @@ class HomeCommands:
         notes += [why] if why else []
         has_copies = vault.repository_id is not None and bool(vault.repository.index.snapshots())
         hosts = [host for _, host, _ in state.agreements()]
+        kit = remind_of_kit(state, self._parts.clock.now_ms()) if has_copies else ""
+        notes += [kit] if kit else []
         for host, text in self._parts.standing.reminders(hosts, vault.complete_hosts() if has_copies else ()):
             notes.append(text if host is None else f"{name_of(state, host)}: {text}")
         return notes
@@ -178,6 +189,7 @@ def hosting_state(agent: Agent) -> HostingState:
         state.expires = format_time(offer.expires_ms) if offer.expires_ms else ""
     if premises.directory is None:
         return state
+    state.noted = agent.host.noting.count_noted()
     try:
         store = premises.open()
         totals, state.deleted_bytes = store.totals(), store.removals.deleted_bytes()

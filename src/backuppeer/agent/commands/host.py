@@ -12,9 +12,11 @@ from backuppeer.agent.agent import Agent, default_store
 from backuppeer.agent.commands.home import hosting_state
 from backuppeer.agent.home.records import Direction, RequestRecord, RequestState
 from backuppeer.agent.host.alarms import MassDeletion, say_deletion
+from backuppeer.agent.host.takeup import describe_taken_up
 from backuppeer.agent.peers.choosing import choose_listed, is_listed
 from backuppeer.agent.peers.names import alias_of, name_of
 from backuppeer.agent.peers.offers import Offer, check_storage, choose_terms
+from backuppeer.agent.peers.wishes import name_of_request
 from backuppeer.agent.peers.words import spell_safety_words
 from backuppeer.agent.reporter import Emit, Reporter
 from backuppeer.clock import format_time
@@ -57,8 +59,11 @@ class HostCommands:
         """Offer a slot, then show who asks until the offer ends; leaving the view leaves the offer standing."""
         offer = self._make_offer(request)
         store = default_store(self._parts.home, request.store)
-        await asyncio.to_thread(self._agent.host.premises.establish, store, request.storage)
-        reporter = Reporter(emit)
+        premises, reporter = self._agent.host.premises, Reporter(emit)
+        is_known = premises.directory is not None
+        opened = await asyncio.to_thread(premises.establish, store, request.storage)
+        for note in () if is_known else [*describe_taken_up(opened), *opened.notes]:
+            reporter.note(note)
         await reporter.state("publishing", f"asking {count_servers(len(offer.servers))} to show the offer")
         queue: asyncio.Queue[Event] = asyncio.Queue()
         self._watchers.add(queue)
@@ -133,8 +138,8 @@ class HostCommands:
         return [row.url for row in await self._agent.host.hosting.start(offer) if row.accepted]
 
     async def _show(self, queue: "asyncio.Queue[Event]", emit: Emit) -> None:
-        """Pass on what happens until the offer ends; alarms that stand, losses and requests that wait come first."""
-        for found in await asyncio.to_thread(self._agent.host.sweeping.alarms.list_all):
+        """Pass on what happens until the offer ends: alarms not seen yet, losses and requests that wait come first."""
+        for found in await asyncio.to_thread(self._agent.host.sweeping.alarms.list_new, self._parts.state):
             await emit(self._alarm_event(found))
         for note in await asyncio.to_thread(self._list_losses):
             await emit(note)
@@ -229,7 +234,7 @@ class HostCommands:
         words = await spell_safety_words(self._parts.keys.peer, record.peer)
         trust, level = self._parts.standing.trust(record.peer)
         return PendingRequest(
-            request_id=record.request,
+            request_id=name_of_request(self._parts.keys.peer, record),
             direction=record.direction.value,
             peer_id=format_peer_id(record.peer),
             alias=record.alias or alias_of(self._parts.state, record.peer),

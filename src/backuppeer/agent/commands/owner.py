@@ -1,4 +1,4 @@
-"""Commands of the owner: connect, back up, look, restore, recover (control.api routes).
+"""Commands of the owner: connect, back up, look, restore (control.api routes).
 
 Knows: which job serves which route. Must not know: HTTP, how a job works.
 """
@@ -16,7 +16,6 @@ from backuppeer.agent.jobs.restore import RestoreJob
 from backuppeer.agent.jobs.rows import make_entry_row
 from backuppeer.agent.jobs.set_run import run_backup
 from backuppeer.agent.owner.losses import Witnesses, check_choice
-from backuppeer.agent.owner.recovery import Recovery
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.names import alias_of, check_alias, name_of, resolve_peer
 from backuppeer.agent.peers.offers import check_storage
@@ -42,8 +41,6 @@ from backuppeer.control.api import (
     ConnectResult,
     EntryRow,
     LsRequest,
-    RecoverRequest,
-    RecoverResult,
     SnapshotRow,
     SnapshotsRequest,
 )
@@ -57,7 +54,7 @@ from backuppeer.repo.snapshot import Snapshot, find_newer
 
 
 class OwnerCommands:
-    """connect/plan, connect, backup, snapshots, ls, restore/plan, restore, recover."""
+    """connect/plan, connect, backup, snapshots, ls, restore/plan, restore."""
 
     def __init__(self, agent: Agent) -> None:
         self._agent, self._parts = agent, agent.parts
@@ -96,6 +93,7 @@ class OwnerCommands:
         self._check_may_ask(peer)
         reporter = Reporter(emit)
         servers = self._agent.servers(request.servers)
+        self._agent.owner.slots.note_servers(servers)
         session = await self._agent.owner.connecting.connect(peer, request, servers, reporter.state)
         agreement = self._agent.owner.connecting.agreement_with(peer)
         if agreement is None:
@@ -146,15 +144,6 @@ class OwnerCommands:
         async with reporting(emit) as reporter:
             return await RestoreJob(self._agent.owner.vault, request, reporter, emit).plan()
 
-    async def recover(self, request: RecoverRequest, emit: Emit) -> RecoverResult:
-        """Find hosts and rebuild the index."""
-        parts, owner = self._parts, self._agent.owner
-        recovery = Recovery(
-            parts.keys, parts.state, owner.vault, market=owner.market, knocking=owner.knocking, reach=parts.reach
-        )
-        async with owner.vault.busy, returning_memory(), reporting(emit) as reporter:
-            return await recovery.run(request, self._agent.servers(request.servers), reporter)
-
     def _resolve(self, text: str) -> PeerId:
         peer = resolve_peer(self._parts.state, text)
         if peer == self._parts.keys.peer:
@@ -195,7 +184,8 @@ class OwnerCommands:
         )
         if request.set and request.set not in read_config(self._parts.home).sets:
             refuse_unknown_set(index, request.set)  # one that is kept may simply not have been run yet
-        peers = [format_peer_id(peer) for peer in self._agent.owner.vault.complete_hosts()]
+        keepers = self._agent.owner.vault.complete_hosts()
+        peers, proven = [format_peer_id(peer) for peer in keepers], self._agent.owner.auditor.proven_ms(keepers)
         is_whole_list = wanted == SnapshotFilter() and not request.latest
         names = index.snapshot_names() if is_whole_list else {}
         newer = find_newer(index.snapshots()) if is_whole_list else {}
@@ -206,7 +196,11 @@ class OwnerCommands:
         ]
         found = pick_latest(list_snapshots(index, wanted), request.latest, check_group_by(request.group_by))
         parted = self._agent.owner.vault.incomplete
-        return missing + [_snapshot_row(name, snapshot, peers, is_whole=name not in parted) for name, snapshot in found]
+        rows = [_snapshot_row(name, snapshot, peers, is_whole=name not in parted) for name, snapshot in found]
+        for row, (_, snapshot) in zip(rows, found, strict=True):
+            if not row.incomplete and proven > snapshot.time_ns // 1_000_000:
+                row.last_proven = format_time(proven)
+        return missing + rows
 
     def _entries(self, request: LsRequest, source: PackSource) -> list[EntryRow]:
         repository = self._agent.owner.vault.repository

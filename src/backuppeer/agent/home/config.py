@@ -5,7 +5,7 @@ Knows: which keys there are and what values they take. Must not know: what anybo
 
 import os
 import tomllib
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -24,13 +24,16 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_
     """Coarse region shown in this host's listing, e.g. EU."""
     passphrase_command: str | None = None
     """A command that says the passphrase of this home, for an agent that starts without a terminal; no shell."""
+    audits: Literal["on", "off"] | None = None
+    """Whether the agent audits hosts by itself; on unless it says off."""
     offer_set: bool = True
     """Whether a backup on a terminal offers to keep what it saves as a set, while there is none; false after a no."""
     sets: dict[str, BackupSet] = {}
     """Backup sets by name, in tables `[sets.NAME]`."""
 
 
-KEYS: Final = ("servers", "region", "passphrase_command")
+_SWITCH: Final = frozenset({"on", "off"})
+KEYS: Final = ("servers", "region", "audits", "passphrase_command")
 """What `config get` and `config set` are for; sets have verbs of their own."""
 
 
@@ -95,6 +98,8 @@ def change_config(config: Config, key: str, text: str) -> Config:
     if key == "servers":
         names = [] if text == "none" else [part.strip() for part in text.split(",") if part.strip()]
         return msgspec.structs.replace(config, servers=names)
+    if key == "audits" and text not in _SWITCH:
+        raise UserError(f"{text[:40]!r} is neither on nor off", hint="for example: `backup-peer config set audits off`")
     return msgspec.structs.replace(config, **{key: text})
 
 

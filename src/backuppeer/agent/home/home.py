@@ -9,11 +9,15 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 import platformdirs
 
 from backuppeer.db import explain_full
 from backuppeer.errors import LocalError
+
+PROOFS: Final = "proofs"
+"""Folder of a home in which proofs against hosts lie."""
 
 
 class Home:
@@ -66,6 +70,16 @@ class Home:
     def is_read_only(self) -> bool:
         """Whether the identity here was brought back from its words: such a home has no grant to write."""
         return self.exists_identity and not (self.keys / "grant").exists()
+
+    @property
+    def is_passing(self) -> bool:
+        """Whether this home was made to try words in, and goes with its agent."""
+        return self.passing_mark.exists()
+
+    @property
+    def passing_mark(self) -> Path:
+        """The file that says so; nothing but `recover --check` makes it."""
+        return self.path / "passing"
 
     def prepare(self) -> None:
         """Create the home, 0700: it holds names of files and keys.

@@ -5,7 +5,9 @@ taken back. The owner is to be asked by another way than this program: whoever d
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+import msgspec
 
 from backuppeer.agent.home.state import State
 from backuppeer.agent.host.premises import Premises
@@ -16,8 +18,11 @@ from backuppeer.errors import BackupPeerError
 from backuppeer.host.hold import Alarm
 from backuppeer.host.quota import format_size
 from backuppeer.host.store import Store
-from backuppeer.ids import PeerId
+from backuppeer.ids import AgreementId, PeerId
 from backuppeer.limits import ALARM_STEP_PERCENT
+
+_SEEN: Final = "alarms.seen"
+_TO_SEE: Final = "`backup-peer status --seen` when you have taken note"
 
 
 class MassDeletion(NamedTuple):
@@ -32,6 +37,9 @@ class MassDeletion(NamedTuple):
     kept_bytes: int
     asked_ms: int
     left_s: int
+    agreement: AgreementId
+    last: int
+    """The number of the last request."""
 
 
 OnAlarm = Callable[[MassDeletion], None]
@@ -56,6 +64,19 @@ class Alarms:
         except BackupPeerError:
             return []
 
+    def list_new(self, state: State) -> list[MassDeletion]:
+        """Return those that nobody has seen, or to which a request was added since."""
+        return _pick_new(self.list_all(), state)
+
+    def see(self, state: State) -> list[MassDeletion]:
+        """Note that a person has seen all of them, and return those that are new to that; the hold stays as it is."""
+        standing = self.list_all()
+        new = _pick_new(standing, state)
+        if new:
+            # Just those that stand: what is over is forgotten, and there are no more than agreements.
+            state.put_setting(_SEEN, msgspec.msgpack.encode({found.agreement: found.last for found in standing}))
+        return new
+
     def look(self, store: Store) -> None:
         """Tell of those that are new, or have grown by much since they were told.
 
@@ -72,8 +93,12 @@ class Alarms:
                 self.on_alarm(found)
 
     def describe(self, state: State) -> list[str]:
-        """Return a sentence for each, for `status`."""
-        return [say_deletion(found, name_of(state, found.owner), self._clock.now_ms()) for found in self.list_all()]
+        """Return a sentence for each that nobody has seen, for `status`."""
+        return [f"{self.say(state, found)}. {_TO_SEE}" for found in self.list_new(state)]
+
+    def say(self, state: State, found: MassDeletion) -> str:
+        """Return what a person should know and do."""
+        return say_deletion(found, name_of(state, found.owner), self._clock.now_ms())
 
 
 def say_deletion(found: MassDeletion, name: str, now_ms: int) -> str:
@@ -97,7 +122,15 @@ def _describe(store: Store, alarm: Alarm) -> MassDeletion | None:
         kept_bytes=alarm.deleted_bytes,
         asked_ms=store.removals.asked_ms(alarm.agreement, alarm.first),
         left_s=max(0, alarm.left_s),
+        agreement=alarm.agreement,
+        last=alarm.last,
     )
+
+
+def _pick_new(standing: list[MassDeletion], state: State) -> list[MassDeletion]:
+    kept = state.setting(_SEEN)
+    seen = msgspec.msgpack.decode(kept, type=dict[bytes, int]) if kept else {}
+    return [found for found in standing if found.last > seen.get(found.agreement, 0)]
 
 
 def _ignore(found: MassDeletion) -> None:

@@ -8,6 +8,7 @@ What is remembered here is a copy: the agreements in the store say who its owner
 import errno
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -33,6 +34,8 @@ _log = structlog.get_logger()
 _DIRECTORY: Final = "store.directory"
 _OWNERS: Final = "store.owners"
 _OFFERED: Final = "store.offered"
+OnNews = Callable[[AgreementId], None]
+"""(agreement that was made or revised, or whose owner left a head); called in a thread."""
 
 
 class Premises:
@@ -44,6 +47,7 @@ class Premises:
         self._lock = threading.Lock()
         self._owners = _split_ids(state.setting(_OWNERS) or b"")
         self._notes: dict[str, None] = {}
+        self.on_news: OnNews = lambda _: None
 
     @property
     def notes(self) -> list[str]:
@@ -206,6 +210,7 @@ class Premises:
         lease = self.open().leases.put(signed)
         with self._lock:
             self._remember({lease.owner})
+        self.on_news(lease.agreement)
         return lease
 
     def admit(self, owner: PeerId, agreement: AgreementId) -> Store:
@@ -268,10 +273,13 @@ class Premises:
         return self._clock.now_ms()
 
     def put_head(self, store: Store, message: PutHead) -> HeadAccepted | HeadConflict:
-        """Set a head by compare-and-set and countersign it."""
-        return store.heads.put_head(
+        """Set a head by compare-and-set and countersign it; `on_news` hears of it when it stands."""
+        answer = store.heads.put_head(
             message.agreement, message.head, message.grant, signer=self._identity, now_ms=self._clock.now_ms()
         )
+        if isinstance(answer, HeadAccepted):
+            self.on_news(message.agreement)
+        return answer
 
 
 def _has_store(directory: Path) -> bool:

@@ -21,6 +21,7 @@ from backuppeer.agent.peers.names import check_alias
 from backuppeer.agent.peers.offers import Offer
 from backuppeer.agent.peers.partners import Whereabouts, later_of, meet_at
 from backuppeer.agent.peers.standing import Standing
+from backuppeer.agent.peers.wishes import name_asked
 from backuppeer.clock import Clock
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import (
@@ -226,7 +227,7 @@ class Requests:
         )
         is_auto = is_auto and self._count_agreed(owner) < UNASKED_AGREEMENTS
         record = RequestRecord(
-            request=secrets.token_hex(8),  # never that of the wish before: a person's yes is for the wish shown
+            request=self._name(knock),
             direction=Direction.IN,
             peer=owner,
             size_bytes=knock.size_bytes,
@@ -246,6 +247,12 @@ class Requests:
         if not is_auto:
             self.on_request(record)
         return Verdict.ACCEPTED if is_auto else Verdict.PENDING
+
+    def _name(self, knock: Knock) -> str:
+        """Return what a wish is called; never as another one here: a person's yes is for the wish shown."""
+        name = name_asked(knock)
+        is_taken = any(record.request == name for record in self._state.requests())
+        return secrets.token_hex(16) if is_taken or not name else name
 
     def _count_agreed(self, owner: PeerId) -> int:
         """Return the agreements there are and those promised to others than `owner`."""

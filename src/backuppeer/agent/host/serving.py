@@ -58,6 +58,7 @@ from backuppeer.wire.messages import (
     Unsupported,
     WithdrawPacks,
 )
+from backuppeer.wire.recovering import GiveSlot, SlotKept
 
 _log = structlog.get_logger()
 Consider = Callable[[PeerId, bytes], bytes | None]
@@ -73,6 +74,7 @@ class Serving:
     def __init__(self, premises: Premises, consider: Consider, on_fault: OnFault) -> None:
         self._premises, self._consider, self._on_fault = premises, consider, on_fault
         self.answering, self.proving = Answering(premises), Proving(premises)
+        self.keep_slot: Callable[[GiveSlot], None] = _keep_none
         self._receiving, self._reading = Places(PACKS_RECEIVED_AT_ONCE), Places(PACKS_READ_AT_ONCE)
 
     async def serve(self, peer: PeerId, channel: Channel) -> None:
@@ -117,6 +119,10 @@ class Serving:
                     | ListDeleted()
                 ):
                     await self.answering.answer(await self._admit(peer, message.agreement), channel, message)
+                case GiveSlot():
+                    await self._admit(peer, message.agreement)
+                    await asyncio.to_thread(self.keep_slot, message)
+                    await channel.send(SlotKept())
                 case _:
                     raise ProtocolViolation(f"a request stream opened with {type(message).__name__}")
         except (RefusedError, StoreUnavailable, IntegrityFault, NotFoundError, LocalError) as exc:
@@ -171,6 +177,11 @@ class Serving:
             end = min(reader.size, start + message.leaves * LEAF_BYTES)
             await channel.send(Range(size=end - start, pack_bytes=reader.size, path=tuple(path)))
             await channel.send_given(end - start, lambda offset, view: _read_exactly(reader, start + offset, view))
+
+
+def _keep_none(message: GiveSlot) -> None:
+    del message
+    raise RefusedError("no recovery slots are kept here")
 
 
 @asynccontextmanager

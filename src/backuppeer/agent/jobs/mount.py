@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
+from weakref import WeakSet
 
 import msgspec
 
@@ -20,11 +21,11 @@ from backuppeer.agent.jobs.lookup import Chosen, Lookup
 from backuppeer.agent.jobs.patience import ENDED, Patience
 from backuppeer.agent.jobs.pulling import batch_rows, make_rows_event
 from backuppeer.agent.jobs.rows import make_mount_entry
+from backuppeer.agent.owner.fetch import Fetch
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.reporter import Emit, Reporter
 from backuppeer.backup.blocks import Blocks
 from backuppeer.backup.browse import SnapshotFilter
-from backuppeer.backup.streams import PackSource
 from backuppeer.backup.trees import TreeReader
 from backuppeer.backup.viewer import Viewer
 from backuppeer.control.events import Event, EventName
@@ -57,6 +58,7 @@ class MountJob:
         self._stop = threading.Event()
         self._ended = asyncio.Event()
         self._pool = ThreadPoolExecutor(MOUNT_READS_AT_ONCE, thread_name_prefix="mount")
+        self._sources: WeakSet[Fetch] = WeakSet()
         self._snapshots: dict[str, Chosen] = {}
         self._read_bytes = 0
         self._renewed_s = -math.inf
@@ -90,9 +92,11 @@ class MountJob:
         return MountResult(read_bytes=self._read_bytes, seconds=self._reporter.seconds)
 
     def end(self) -> None:
-        """End it: reads under way fail."""
+        """End it: reads under way fail, and whoever is dialled or asked for them is waited for no more."""
         self._stop.set()
         self._ended.set()
+        for source in self._sources:
+            source.cancel()
 
     async def tell_folders(self, snapshot: str, paths: Sequence[str], emit: Emit) -> int:
         """Hand on what the first folder holds, and of the others those at hand; return of how many all was told.
@@ -174,9 +178,11 @@ class MountJob:
         blocks = Blocks(self._patience, self._measure, MOUNT_BLOCKS_BYTES)
         self._viewer = Viewer(repository.keys, repository.index, trees=trees, source=blocks)
 
-    def _make_source(self) -> PackSource:
+    def _make_source(self) -> Fetch:
         partners = {partner.agreement: partner for partner in self._vault.partners()}
-        return self._vault.source_of(partners, wait_s=0.0, keep_bytes=0)
+        source = self._vault.source_of(partners, wait_s=0.0, keep_bytes=0)
+        self._sources.add(source)
+        return source
 
     def _renew(self) -> None:
         """Read from hosts, too, that were not there yet when the mount was opened; it may last for weeks."""

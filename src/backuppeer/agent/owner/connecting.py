@@ -34,6 +34,8 @@ _log = structlog.get_logger()
 _NOTICE_S: Final = 30 * 86400
 Say = Callable[[str, str], Awaitable[None]]
 """(state, text) for the person."""
+OnAgreed = Callable[[Session], Awaitable[None]]
+"""What is to be done in the session in which an agreement came into force, before anything else; raises nothing."""
 
 
 class Connecting:
@@ -43,6 +45,7 @@ class Connecting:
         self._state, self._keys, self._clock = state, keys, clock
         self._reach, self._knocking = reach, knocking
         self._agreeing: dict[PeerId, asyncio.Lock] = {}
+        self.on_agreed: OnAgreed = _do_nothing
 
     def agreement_with(self, host: PeerId) -> Agreement | None:
         """Return the agreement in force with a host."""
@@ -132,6 +135,7 @@ class Connecting:
             if isinstance(answer, Pending):
                 return False
             self._settle(record, proposal, answer.signed)
+            await self.on_agreed(session)
             return True
 
     async def _meet_again(self, host: PeerId, request: ConnectRequest, say: Say) -> Session:
@@ -286,6 +290,10 @@ class Connecting:
         self._end_waiting(record.peer)
         self._state.put_request(replace(record, state=RequestState.AGREED, since_ms=self._clock.now_ms()))
         self._state.meet(record.peer, self._clock.now_ms(), alias=record.alias, verified=record.is_verified)
+
+
+async def _do_nothing(session: Session) -> None:
+    del session
 
 
 def _wish_of(record: RequestRecord) -> tuple[int, int, int]:

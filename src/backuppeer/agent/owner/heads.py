@@ -15,7 +15,7 @@ from backuppeer.agent.owner.writer import Writer
 from backuppeer.agent.peers.partners import Partner
 from backuppeer.clock import Clock
 from backuppeer.errors import IntegrityFault, LocalError, NewerFormatError, PeerUnreachable
-from backuppeer.ids import BlobId, PeerId, RepositoryId
+from backuppeer.ids import AgreementId, BlobId, PeerId, RepositoryId
 from backuppeer.limits import LEAVE_EACH_HEAD_S, LEAVE_HEAD_S
 from backuppeer.proof.statements import (
     Head,
@@ -154,6 +154,10 @@ class HeadChain:
             shown = "another head" if is_other else f"head {number}" if number else "no head"
             raise IntegrityFault(f"it shows {shown}, and had countersigned head {promised.number}")
 
+    def known_from(self, number: int) -> list[HeadRow]:
+        """Return the heads that are known here from a number on: number, signed bytes, grant; ascending."""
+        return list(self._state.heads_after(self._repository, number - 1))
+
     def countersigned(self, partner: Partner) -> tuple[bytes, int] | None:
         """Return hash and number of the newest head that a host countersigned."""
         kept = self.promise_of(partner)
@@ -284,10 +288,19 @@ class HeadChain:
         said = open_statement(HeadReceipt, receipt, PeerId(partner.peer))
         if said.head_hash != statement_hash(signed_head) or said.agreement != partner.agreement:
             raise IntegrityFault(f"{partner.name} countersigned another head than it was sent")
-        key = _RECEIPT + partner.agreement.hex()
-        kept = self._state.setting(key)
-        if kept is None or open_statement(HeadReceipt, kept, PeerId(partner.peer)).number <= said.number:
-            self._state.put_setting(key, receipt)
+        self.keep_promise(partner.agreement, partner.peer, receipt)
+
+    def keep_promise(self, agreement: AgreementId, host: PeerId, receipt: bytes) -> None:
+        """Remember a host's receipt for a head of ours, unless one for a later head is known.
+
+        Raises:
+            AuthenticationFault: the host did not sign it.
+
+        """
+        said = open_statement(HeadReceipt, receipt, host)
+        kept = self._state.setting(_RECEIPT + agreement.hex())
+        if kept is None or open_statement(HeadReceipt, kept, host).number <= said.number:
+            self._state.put_setting(_RECEIPT + agreement.hex(), receipt)
 
     def _has(self, head: Head, signed: bytes) -> bool:
         """Whether just this head is known.

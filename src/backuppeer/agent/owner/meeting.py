@@ -67,7 +67,7 @@ class Meeting:
 
         Hosts are not waited for longer than they are needed: one that is slow must not hold up a restore.
         """
-        self._reporter.begin("reading directories")
+        self._reporter.begin("reading directories", unit="pack")
         is_whole = await self._read_until_whole(partners, rest_s=WITNESS_S)
         if self._late and not is_whole:
             late = [partner for partner in partners if partner.agreement in self._late]

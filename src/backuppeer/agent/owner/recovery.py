@@ -1,146 +1,148 @@
-"""Recovery: from an identity derived from the words to a readable repository (DESIGN 10 `recover`).
+"""Recovery: from an identity derived from the words to a readable repository (DESIGN 10 `recover`, ADR 46).
 
-Knows: how to ask hosts whether they know us, how their answers become an index. Must not know: the words; the command
-turned them into keys and forgot them. Read-only: the home has no grant.
+Knows: the order: inboxes opened, hosts met, heads compared, directories read, what is to be told. Must not know: the
+words; the command turned them into keys and forgot them. Read-only: the home has no grant.
+
+A note counts as much as its signatures. Its head was made by a writer of ours, so nobody can invent one; its receipt is
+the host's own word, so a host that shows less than its note said is told as one that was set back. What no note can do
+is to prove that there is nothing newer: for that hosts are asked, and those that could not be are named.
 """
 
-import asyncio
+from collections.abc import Sequence
 from typing import Final
-
-import structlog
 
 from backuppeer.agent.home.keyring import HomeKeys
 from backuppeer.agent.home.state import State
-from backuppeer.agent.owner.adoption import adopt_agreements
+from backuppeer.agent.owner.finding import Finding, Ways
+from backuppeer.agent.owner.inboxes import FoundNote, Inboxes, open_inboxes
 from backuppeer.agent.owner.meeting import Meeting
+from backuppeer.agent.owner.selfset import find_newest
+from backuppeer.agent.owner.slots import Slots
 from backuppeer.agent.owner.vault import Vault
-from backuppeer.agent.peers.knocking import Knocking
-from backuppeer.agent.peers.market import Market
-from backuppeer.agent.peers.names import name_of, say_of
-from backuppeer.agent.peers.partners import Partner, Reach
+from backuppeer.agent.owner.witnessing import describe_rows, is_proven, make_rows
+from backuppeer.agent.peers.names import alias_of, name_of, say_of
+from backuppeer.agent.peers.partners import Partner, meet_at
 from backuppeer.agent.reporter import Reporter
-from backuppeer.control.api import RecoverRequest, RecoverResult
-from backuppeer.errors import BackupPeerError, NotFoundError, RefusedError, Unavailable
-from backuppeer.ids import PeerId, format_peer_id, parse_peer_id
-from backuppeer.limits import RECOVERY_KNOCKS
-from backuppeer.signaling.listing import VerifiedListing
+from backuppeer.control.recovering import RecoverRequest, RecoverResult, WitnessRow
+from backuppeer.errors import BackupPeerError, NoSignaling, NotFoundError, PeerUnreachable, Unavailable
+from backuppeer.ids import format_peer_id, parse_peer_id
+from backuppeer.proof.statements import Agreement, peek_statement
+from backuppeer.repo.snapshot import decode_known
 
-_log = structlog.get_logger()
 _ASK_AGAIN: Final = (
     "ask the person who keeps your backups to run `host` again, then run `backup-peer recover` again: it "
     "goes on without the words; if that host uses other servers, name them with --server URL. Were these the words of "
-    "another backup? Then recover into another folder: --home DIR"
+    "another backup? Then recover into another folder: --home DIR. Did this machine keep others' backups, and none of "
+    "its own? Then `backup-peer host --store DIR --storage SIZE` takes up a store that survived"
+)
+_CHECK_AGAIN: Final = (
+    "ask the people who keep your backups whether their machines are on, then check again; if their hosts use other "
+    "servers, name them with --server URL. Or are these the words of another backup?"
+)
+_LATER: Final = (
+    "ask their people whether the machines are on, then run `backup-peer recover` again: no words are needed"
 )
 
 
 class Recovery:
-    """One run of `recover`.
+    """One run of `recover`."""
 
-    Strangers are asked too, since the words don't say who keeps our packs: those that stay silent are counted, and only
-    hosts that the person named are spoken of one by one.
-    """
-
-    def __init__(
-        self, keys: HomeKeys, state: State, vault: Vault, *, market: Market, knocking: Knocking, reach: Reach
-    ) -> None:
+    def __init__(self, keys: HomeKeys, state: State, vault: Vault, *, ways: Ways, slots: Slots) -> None:
         self._keys, self._state, self._vault = keys, state, vault
-        self._market, self._knocking, self._reach = market, knocking, reach
+        self._ways, self._slots = ways, slots
         self._notes: list[str] = []
-        self._wanted: set[PeerId] = set()
-        self._asked, self._silent = 0, 0
+        self._fault: BackupPeerError | None = None
 
     async def run(self, request: RecoverRequest, servers: list[str], reporter: Reporter) -> RecoverResult:
         """Find hosts that keep our packs, take the newest head among them, rebuild the index.
 
         Raises:
             NotFoundError: nobody who could be asked keeps anything of ours.
+            PeerUnreachable: hosts of ours are known, and none could be heard; or what is wrong with the first of them.
             NoSignaling: no server answered.
             IntegrityFault: hosts hold back or lost some of what the newest head commits to; the rest is there now.
             IncompleteError: so, but a host that may have it could not be heard.
 
         """
-        self._wanted = {parse_peer_id(text) for text in request.peers}
-        await reporter.state("searching", "looking for hosts that keep your backups")
-        listings = await self._market.everybody(servers)
-        on_offer = {listing.peer for listing in listings}
-        self._notes += [f"{name_of(self._state, peer)} is not on offer" for peer in sorted(self._wanted - on_offer)]
-        candidates = [listing for listing in listings if not self._wanted or listing.peer in self._wanted]
-        await self._ask_all(candidates, servers, reporter)
-        partners = self._partners()
-        missing = await self._read(partners, reporter)
+        await reporter.state("searching", "looking for word that your hosts left for you")
+        inboxes = await open_inboxes(self._keys, servers, self._vault.clock.now_ms())
+        self._take_over(list(inboxes.notes.values()))
+        finding = Finding(self._keys, self._state, ways=self._ways, request=request, reporter=reporter)
+        await self._find(finding, inboxes, servers, reporter)
+        partners = self._partners(finding, hint=_CHECK_AGAIN if request.check else _ASK_AGAIN)
+        meeting = Meeting(self._vault, reporter, self._note)
+        missing = await self._read(meeting, partners)
+        if meeting.held and self._take_back():
+            # The snapshot knows of hosts that nobody else spoke of: they may hold a newer state, or what is missed.
+            await finding.dial(())
+            partners, meeting = self._vault.partners(), Meeting(self._vault, reporter, self._note)
+            missing = await self._read(meeting, partners)
+        if not meeting.held:
+            raise self._fault or self._explain_silence(partners, hint=_CHECK_AGAIN if request.check else _LATER)
         self._vault.end_recovery()
-        newest = self._vault.heads.newest()
-        if len(partners) == 1:
-            self._notes.append("one host was heard: the newest state can't be proven against another witness")
+        agreements = [(agreement, host) for agreement, host, _ in self._state.agreements()]
+        rows = make_rows(agreements, meeting.held, inboxes.notes, lambda host: alias_of(self._state, host))
+        self._notes += describe_rows(
+            rows,
+            lambda row: name_of(self._state, parse_peer_id(row.peer_id)),
+            lambda row: finding.explain(parse_peer_id(row.peer_id)),
+        )
         if missing is not None:
             for note in self._notes:
                 reporter.note(note)
             raise missing
-        return RecoverResult(
-            peer_id=format_peer_id(self._keys.peer),
-            peers=[format_peer_id(partner.peer) for partner in partners],
-            snapshots=len(self._vault.repository.index.snapshots()),
-            packs=sum(1 for _ in self._vault.repository.index.packs()),
-            head=newest[0].number if newest else 0,
-            notes=self._notes,
-        )
+        return self._result(rows)
 
-    async def _ask_all(self, listings: list[VerifiedListing], servers: list[str], reporter: Reporter) -> None:
-        places = asyncio.Semaphore(RECOVERY_KNOCKS)
-        waiting: list[str] = []
+    def _take_over(self, notes: Sequence[FoundNote]) -> None:
+        """Take what hosts left word of: agreements, slots, where they are, heads, and that they signed to hold these.
 
-        def tell() -> None:
-            others = f" and {len(waiting) - 1} more" if len(waiting) > 1 else ""
-            reporter.count(self._asked, current=f"waiting for {waiting[0]}{others}" if waiting else "")
+        Heads come last: whose they are is known from the agreements.
+        """
+        now_ms = self._vault.clock.now_ms()
+        known = {agreement: signed for agreement, _, signed in self._state.agreements()}
+        for note in sorted(notes, key=lambda note: note.time_ms):
+            mine = known.get(note.agreement)
+            if mine is None or peek_statement(Agreement, mine).revision < note.revision:
+                self._state.put_agreement(note.agreement, note.host, note.signed)
+            self._slots.note_found(note.agreement, note.slot)
+            self._slots.note_servers(note.servers)
+            # It was there when it wrote the note, not now.
+            meet_at(self._state, note.host, note.where.encode(), min(note.time_ms, now_ms))
+        for note in notes:
+            if note.head is None:
+                continue
+            try:
+                self._vault.heads.adopt(note.signed_head, note.grant)
+                self._vault.heads.keep_promise(note.agreement, note.host, note.receipt)
+            except BackupPeerError as exc:
+                self._notes.append(say_of(self._state, note.host, exc))
 
-        async def ask(listing: VerifiedListing) -> None:
-            name = name_of(self._state, listing.peer)
-            async with places:
-                waiting.append(name)
-                tell()
-                await self._ask(listing, servers, reporter)
-                waiting.remove(name)
-            self._asked += 1
-            tell()
+    async def _find(self, finding: Finding, inboxes: Inboxes, servers: list[str], reporter: Reporter) -> None:
+        await finding.dial(inboxes.notes.values())
+        if finding.is_wanting():
+            await reporter.state("searching", "looking for hosts that keep your backups")
+            try:
+                await finding.ask_market(servers)
+            except NoSignaling as exc:
+                if not finding.met:
+                    raise
+                self._notes.append(exc.message)
+        self._notes += [f"not looked for word of hosts at {exc.message}" for exc in inboxes.failed.values()]
+        self._notes += finding.notes
 
-        reporter.begin("asking hosts", unit="host", files_total=len(listings))
-        await asyncio.gather(*(ask(listing) for listing in listings))
-        if self._silent and not self._wanted:
-            self._notes.append(f"{self._silent} of {self._asked} hosts asked did not answer")
-
-    async def _ask(self, listing: VerifiedListing, servers: list[str], reporter: Reporter) -> None:
-        """Knock at one host; one that does not know us refuses, and is no error."""
+    def _partners(self, finding: Finding, *, hint: str) -> list[Partner]:
         try:
-            _, where = await self._knocking.knock_at(listing, self._knocking.empty_wish(listing.peer), servers)
-            if where is None:
-                return
-            session = await self._reach.dial(listing.peer, where)
-            if adopt_agreements(self._state, self._keys, session):
-                await reporter.state("connected", f"{name_of(self._state, listing.peer)} keeps backups of yours")
-        except RefusedError:
-            return
-        except Unavailable as exc:
-            self._silent += 1
-            if listing.peer in self._wanted:
-                self._notes.append(say_of(self._state, listing.peer, exc))
-        except BackupPeerError as exc:
-            self._notes.append(say_of(self._state, listing.peer, exc))
-
-    def _partners(self) -> list[Partner]:
-        try:
-            everybody = self._vault.partners()
+            return self._vault.partners()
         except NotFoundError as exc:
             heard = f" ({'; '.join(self._notes)})" if self._notes else ""
-            found = "that could be asked keeps backups of yours" if self._asked else "is on offer"
-            raise NotFoundError(f"no host {found}{heard}", hint=_ASK_AGAIN) from exc
-        return [partner for partner in everybody if not self._wanted or partner.peer in self._wanted] or everybody
+            found = "that could be asked keeps backups of yours" if finding.asked else "is on offer"
+            raise NotFoundError(f"no host {found}{heard}", hint=hint) from exc
 
-    async def _read(self, partners: list[Partner], reporter: Reporter) -> BackupPeerError | None:
+    async def _read(self, meeting: Meeting, partners: list[Partner]) -> BackupPeerError | None:
         """Take heads from all hosts first, so that the newest decides; then read directories from each.
 
         Return what to tell of that which the newest head commits to and is not there.
         """
-        meeting = Meeting(self._vault, reporter, self._note)
         losses = await meeting.mend(partners)
         for partner in partners:
             held = meeting.held.get(partner.agreement)
@@ -151,7 +153,37 @@ class Recovery:
         found = f"found {count} snapshot{'' if count == 1 else 's'}"
         return meeting.witnesses().explain(losses, found=found) if losses else None
 
+    def _take_back(self) -> bool:
+        """Take what the newest snapshot carries of the home that was lost; return whether it names further hosts."""
+        carried = find_newest(decode_known(self._vault.repository.index.snapshots()))
+        if not carried:
+            return False
+        taken = self._vault.self_set.take_back(carried)
+        if taken.has_settings:
+            self._notes.append("settings and backup sets are back: see `backup-peer config list`, `backup-peer backup`")
+        return bool(taken.hosts)
+
+    def _explain_silence(self, partners: Sequence[Partner], *, hint: str) -> BackupPeerError:
+        names = ", ".join(partner.name for partner in partners)
+        return PeerUnreachable(f"none of your hosts could be heard: {names} ({'; '.join(self._notes)})", hint=hint)
+
+    def _result(self, rows: list[WitnessRow]) -> RecoverResult:
+        index, newest = self._vault.repository.index, self._vault.heads.newest()
+        return RecoverResult(
+            peer_id=format_peer_id(self._keys.peer),
+            peers=[row.peer_id for row in rows if row.heard],
+            snapshots=len(index.snapshots()),
+            packs=sum(1 for _ in index.packs()),
+            head=newest[0].number if newest else 0,
+            notes=self._notes,
+            witnesses=rows,
+            unheard=[row.peer_id for row in rows if not row.heard],
+            proven=is_proven(rows),
+        )
+
     def _note(self, partner: Partner, error: BackupPeerError) -> None:
         """Note what went wrong with one host; the others are still heard."""
         self._vault.blame(partner, error)
+        if not isinstance(error, Unavailable):
+            self._fault = self._fault or error
         self._notes.append(say_of(self._state, partner.peer, error))

@@ -1,4 +1,4 @@
-"""The local side of this home's repository: keys, index, tree cache, ledger, partial tree, opened together.
+"""The local side of this home's repository: keys, index, tree cache, ledger, what was proven, all opened together.
 
 Knows: where they lie and how they are made anew. Must not know: sessions. All databases can be rebuilt from the hosts'
 packs, or done without, so a damaged one is moved aside and named, never trusted.
@@ -25,12 +25,14 @@ from backuppeer.repo.index import Index
 from backuppeer.repo.pack import PackOpener
 from backuppeer.repo.partial import PartialTree
 from backuppeer.shares.ledger import Ledger
+from backuppeer.shares.proven import Proven
 
 _INDEX: Final = "index.db"
 _CACHE: Final = "trees.db"
 _LEDGER: Final = "ledger.db"
 _PARTIAL: Final = "partial.db"
-_FILES: Final = {_INDEX: "index", _CACHE: "trees", _LEDGER: "ledger", _PARTIAL: "partial"}
+_PROVEN: Final = "proven.db"
+_FILES: Final = {_INDEX: "index", _CACHE: "trees", _LEDGER: "ledger", _PARTIAL: "partial", _PROVEN: "proven"}
 _log = structlog.get_logger()
 
 
@@ -54,13 +56,14 @@ class Repository:
         self.keys = derive_repository_keys(keys.working, repository)
         self.suite: Suite = preferred_suite()
         self.notes: list[tuple[str, str]] = []
-        """(about, text) of what was moved aside on opening; about: index, trees, ledger, partial."""
+        """(about, text) of what was moved aside on opening; about: index, trees, ledger, partial, proven."""
         self.index = open_or_set_aside(self.folder / _INDEX, Index, note=self._note("index"))
         self.cache = open_or_set_aside(
             self.folder / _CACHE, lambda path: TreeCache(path, TREE_CACHE_BYTES), note=self._note("trees")
         )
         self.ledger = open_or_set_aside(self.folder / _LEDGER, Ledger, note=self._note("ledger"))
         self.partial = open_or_set_aside(self.folder / _PARTIAL, PartialTree, note=self._note("partial"))
+        self.proven = open_or_set_aside(self.folder / _PROVEN, Proven, note=self._note("proven"))
         self._home, self._home_keys, self._before = home, keys, before
         self._marks = {name: mark_place(self.folder / name) for name in _FILES}
 
@@ -100,6 +103,7 @@ class Repository:
         self.cache.close()
         self.ledger.close()
         self.partial.close()
+        self.proven.close()
 
     def measure_missing(self, agreement: AgreementId) -> int:
         """Return the bytes of the packs that a host lacks and another one is known to hold."""

@@ -217,12 +217,12 @@ class Vault:
         return NotFoundError("no host has agreed to keep your backups yet", hint=hint)
 
     def complete_hosts(self) -> list[PeerId]:
-        """Return the hosts that hold every pack of the index, hence every snapshot."""
+        """Return the hosts that hold every pack of the index whole as far as is known, hence every snapshot."""
         index, ledger = self.repository.index, self.repository.ledger
         return [
             host
             for agreement, host, _ in self._state.agreements()
-            if next(ledger.missing_at(agreement, index.packs()), None) is None
+            if next(ledger.lacking_at(agreement, index.packs()), None) is None
         ]
 
     def source(self, reporter: Reporter | None = None, *, wait_s: float | None = None) -> Fetch:

@@ -15,6 +15,7 @@ from backuppeer.agent.home.state import State
 from backuppeer.agent.peers.market import Market
 from backuppeer.agent.peers.names import name_of
 from backuppeer.agent.peers.partners import Whereabouts, meet_at, read_binding
+from backuppeer.agent.peers.wishes import seed_of
 from backuppeer.clock import Clock
 from backuppeer.crypto.envelope import EnvelopeKey
 from backuppeer.crypto.identity import SigningKey
@@ -158,4 +159,5 @@ class Knocking:
             nonce=make_nonce(),
             issued_ms=now_ms,
             expires_ms=now_ms + KNOCK_LIFE_S * 1000,
+            ext=seed_of(record),
         )

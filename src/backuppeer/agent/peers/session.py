@@ -43,6 +43,8 @@ class Session:
         self.failure = ""
         """Why this side gave the session up, for a person; set before the connection is closed."""
         self.ended = asyncio.Event()
+        self._unused = asyncio.Event()
+        self._unused.set()
         self._stream, self._reader = stream, reader
         self._control = ControlStream()
         self._speaking = asyncio.Lock()
@@ -83,9 +85,9 @@ class Session:
         """
         if not self.is_open:
             raise PeerUnreachable(self.failure or f"the session with {shorten_peer_id(self.peer)} has ended")
-        lane = await self.lanes.obtain() if bulk else None
-        channel = Channel(lane or await self.connection.open_stream(), Speaker.OPENER)
         with self.busy():
+            lane = await self.lanes.obtain() if bulk else None
+            channel = Channel(lane or await self.connection.open_stream(), Speaker.OPENER)
             try:
                 await channel.send(message)
                 yield channel
@@ -111,6 +113,18 @@ class Session:
     def busy(self) -> "_Busy":
         """Count a request as in flight while the block runs."""
         return _Busy(self)
+
+    async def wait_unused(self) -> None:
+        """Wait until no request is in flight, of either side."""
+        await self._unused.wait()
+
+    def count(self, more: int) -> None:
+        """Note that requests began (1) or ended (-1)."""
+        self.in_flight += more
+        if self.in_flight:
+            self._unused.clear()
+        else:
+            self._unused.set()
 
     def touch(self) -> None:
         """Note that the session was used now."""
@@ -144,8 +158,8 @@ class _Busy:
         self._session = session
 
     def __enter__(self) -> None:
-        self._session.in_flight += 1
+        self._session.count(1)
 
     def __exit__(self, *_: object) -> None:
-        self._session.in_flight -= 1
+        self._session.count(-1)
         self._session.touch()

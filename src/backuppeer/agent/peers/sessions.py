@@ -18,11 +18,12 @@ from typing import Final
 import structlog
 
 from backuppeer.agent.peers.channel import Channel
+from backuppeer.agent.peers.dialling import explain_dial, is_duplicate, shake_hands
+from backuppeer.agent.peers.leaving import Leaving, finish
 from backuppeer.agent.peers.session import Session
 from backuppeer.clock import Clock
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import (
-    AuthenticationFault,
     BackupPeerError,
     PeerFault,
     PeerUnreachable,
@@ -31,7 +32,7 @@ from backuppeer.errors import (
     Unavailable,
 )
 from backuppeer.ids import PeerId, TransportId, shorten_peer_id
-from backuppeer.limits import DIAL_S, HANDSHAKE_S, OPEN_SESSIONS, REQUEST_STREAMS, UNPROVEN_CONNECTIONS
+from backuppeer.limits import DIAL_AGAIN_S, DIAL_S, HANDSHAKE_S, OPEN_SESSIONS, REQUEST_STREAMS, UNPROVEN_CONNECTIONS
 from backuppeer.transport.base import Connection, Stream, Transport
 from backuppeer.wire.codec import UnknownMessage
 from backuppeer.wire.codes import CloseCode
@@ -40,7 +41,6 @@ from backuppeer.wire.numbers import NUMBERS
 from backuppeer.wire.session import (
     Handshake,
     HeartbeatAction,
-    ProvenPeer,
     Pulse,
     Speaker,
     TransportEnds,
@@ -97,6 +97,7 @@ class Sessions:
         self._tasks: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Condition()
         self._unproven: set[asyncio.Task[None]] = set()
+        self._leaving = Leaving()
 
     def all(self) -> list[Session]:
         """Return the open sessions, oldest first."""
@@ -136,27 +137,35 @@ class Sessions:
 
         """
         async with self._dialling.setdefault(peer, asyncio.Lock()):
-            if session := self._open.get(peer):
-                return session
-            connection = await self._transport.dial(transport, addresses)
-            ends = TransportEnds(dialler=self._transport.transport_id, acceptor=connection.remote)
-            try:
-                handshake = Handshake.dial(self._identity, peer, ends=ends, learned=transport)
-                async with asyncio.timeout(HANDSHAKE_S):
-                    stream = await connection.open_stream()
-                    proven = await _shake_hands(handshake, stream)
-                    return await self._establish(
-                        Session(connection, proven, stream, handshake.reader, self._lane_binds)
-                    )
-            except (BackupPeerError, TimeoutError) as exc:
-                await connection.close(CloseCode.REJECTED, "")
-                raise _explain_dial(exc, peer) from exc
-            except BaseException:
-                await connection.close(CloseCode.REJECTED, "")
-                raise
+            until_s = self._clock.monotonic_s() + DIAL_S
+            while (session := self._open.get(peer)) is None:
+                connection = await self._transport.dial(transport, addresses)
+                try:
+                    return await self._prove(connection, peer, transport)
+                except (BackupPeerError, TimeoutError) as exc:
+                    # It has a session with us: one that it just dialled; or one that an agent of ours had that was
+                    # killed, which a peer of before ADR 41 goes by for DIAL_S.
+                    if not is_duplicate(connection) or self._clock.monotonic_s() > until_s:
+                        raise explain_dial(exc, peer) from exc
+                await self.wait_for(peer, DIAL_AGAIN_S)
+            return session
+
+    async def _prove(self, connection: Connection, peer: PeerId, learned: TransportId) -> Session:
+        """Make a session of a connection that we dialled."""
+        ends = TransportEnds(dialler=self._transport.transport_id, acceptor=connection.remote)
+        try:
+            handshake = Handshake.dial(self._identity, peer, ends=ends, learned=learned)
+            async with asyncio.timeout(HANDSHAKE_S):
+                stream = await connection.open_stream()
+                proven = await shake_hands(handshake, stream)
+                return await self._establish(Session(connection, proven, stream, handshake.reader, self._lane_binds))
+        except BaseException:
+            await connection.close(CloseCode.REJECTED, "")
+            raise
 
     async def close(self, peer: PeerId) -> bool:
         """Say goodbye to `peer` and wait until it has closed; False when there was no session."""
+        await self._leaving.cut(peer)
         session = self._open.get(peer)
         if session is None:
             return False
@@ -177,7 +186,7 @@ class Sessions:
             async with asyncio.timeout(HANDSHAKE_S):
                 stream = await connection.accept_stream()
                 handshake = Handshake.accept(self._identity, self._hooks.may_answer, ends=ends)
-                proven = await _shake_hands(handshake, stream)
+                proven = await shake_hands(handshake, stream)
                 await self._establish(Session(connection, proven, stream, handshake.reader, self._lane_binds))
         except (BackupPeerError, TimeoutError) as exc:
             _log.info("connection turned away", transport=connection.remote.hex()[:8], reason=str(exc)[:200])
@@ -194,17 +203,22 @@ class Sessions:
         session.hello = hello
         session.start_clock(self._clock)
         rival = self._open.get(session.peer)
-        if rival is not None and rival.is_open and not self._displaces(session, rival):
-            await session.connection.close(CloseCode.DUPLICATE, "")
-            return rival
+        if rival is not None and rival.is_open:
+            stays, goes = (session, rival) if self._displaces(session, rival) else (rival, session)
+            self._spawn(self._see_off(goes, is_lost=not self._are_at_once(session, rival)))
+            if goes is session:
+                self._spawn(self._live(session))
+                return stays
         self._open[session.peer] = session
         async with self._changed:
             self._changed.notify_all()
-        if rival is not None:
-            self._spawn(self._say_goodbye(rival, CloseCode.DUPLICATE))
         self._spawn(self._live(session))
         await self._hooks.on_hello(session)
         return session
+
+    async def _see_off(self, session: Session, *, is_lost: bool) -> None:
+        """Let one of two sessions with a peer go; `is_lost`: the peer has it no more, and answers nothing upon it."""
+        await (self._say_goodbye(session, CloseCode.DUPLICATE) if is_lost else self._leaving.see_off(session))
 
     async def _make_room(self, newcomer: Session) -> None:
         """Let a peer that dialled us in while there is room, or in place of the newest that has nothing here.
@@ -223,12 +237,14 @@ class Sessions:
         del self._open[guest.peer]
         self._spawn(self._say_goodbye(guest, CloseCode.OVERLOADED))
 
+    def _are_at_once(self, newcomer: Session, rival: Session) -> bool:
+        """Whether both sides dialled within one dial: else a peer that dials has lost the session that we hold."""
+        is_near = newcomer.since_ms - rival.since_ms <= DIAL_S * 1000
+        return is_near and newcomer.connection.is_dialler != rival.connection.is_dialler
+
     def _displaces(self, newcomer: Session, rival: Session) -> bool:
         """Whether the newcomer replaces what seems open: both dialled at once, or the peer lost the old one."""
-        if newcomer.connection.is_dialler == rival.connection.is_dialler:
-            return True
-        # Dialling at once happens within one dial. Later, a peer that dials has lost the session that we still hold.
-        if newcomer.since_ms - rival.since_ms > DIAL_S * 1000:
+        if not self._are_at_once(newcomer, rival):
             return True
         own = PeerId(self._identity.public)
         dialler = own if newcomer.connection.is_dialler else newcomer.peer
@@ -254,10 +270,14 @@ class Sessions:
         finally:
             session.is_open = False
             session.lanes.close()
-            if self._open.get(session.peer) is session:
-                del self._open[session.peer]
+            self._forget(session)
             await session.connection.close(code, "")
             session.ended.set()
+
+    def _forget(self, session: Session) -> None:
+        """Give a session to nobody any more."""
+        if self._open.get(session.peer) is session:
+            del self._open[session.peer]
 
     async def _control_loop(self, session: Session) -> None:
         while True:
@@ -273,7 +293,10 @@ class Sessions:
                     session.lanes.hear_unsupported()
                 case UnknownMessage():
                     await session.say(Unsupported(type=message.number))
-                case Goodbye():
+                case Goodbye(reason=reason):
+                    self._forget(session)
+                    if reason == CloseCode.DUPLICATE:
+                        await finish(session)
                     raise _EndedError
                 case _:
                     pass
@@ -335,34 +358,6 @@ class Sessions:
 
 class _EndedError(Exception):
     """The peer said goodbye."""
-
-
-async def _shake_hands(handshake: Handshake, stream: Stream) -> ProvenPeer:
-    if opener := handshake.start():
-        await stream.write(opener)
-    while handshake.peer is None:
-        reply = handshake.receive(await stream.read(handshake.wanted_bytes()))
-        if reply:
-            await stream.write(reply)
-    return handshake.peer
-
-
-def _explain_dial(exc: BackupPeerError | TimeoutError, peer: PeerId) -> BackupPeerError:
-    """Turn "closed in the handshake" into what a dialler can know: the peer would not talk to us, or isn't it."""
-    name = shorten_peer_id(peer)
-    if isinstance(exc, PeerUnreachable):
-        return PeerUnreachable(
-            f"{name} is there but closed the connection: {exc.message}",
-            hint="it answers only those it has agreed with: try again, or `backup-peer connect PEER --storage 10GB`",
-        )
-    if isinstance(exc, TimeoutError):
-        return PeerUnreachable(f"{name} did not finish the handshake in time", hint="try again in a moment")
-    if isinstance(exc, AuthenticationFault):
-        return AuthenticationFault(
-            f"whoever answered for {name} could not prove to be it: {exc.message}",
-            hint="do not go on; compare the safety words with the person you trust, and tell them",
-        )
-    return exc
 
 
 def _first(group: BaseExceptionGroup[BackupPeerError]) -> BackupPeerError:

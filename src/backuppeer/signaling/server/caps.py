@@ -16,6 +16,10 @@ class Caps:
     inboxes: int = limits.SERVER_INBOXES
     inbox_messages: int = limits.INBOX_MESSAGES
     stored_messages: int = limits.SERVER_STORED_MESSAGES
+    notes: int = limits.SERVER_NOTES
+    memory_notes: int = limits.SERVER_MEMORY_NOTES
+    notes_burst: int = limits.SERVER_NOTES_BURST
+    notes_per_hour: float = limits.SERVER_NOTES_PER_HOUR
     connections: int = limits.SERVER_CONNECTIONS
     connections_per_address: int = limits.SERVER_CONNECTIONS_PER_ADDRESS
     refusals: int = limits.SERVER_REFUSALS

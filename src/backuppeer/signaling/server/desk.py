@@ -1,8 +1,8 @@
 """Desk: answers one connection's messages, as the table of roles allows.
 
-Knows: messages, the engine, who attends which inbox here. Must not know: addresses, what sealed messages say. It
-learns of a publisher what the listing says, of a viewer that it views, of a depositor which inbox it writes to.
-Logs name a connection by a random number.
+Knows: messages, the engine, the notes, who attends which inbox here. Must not know: addresses, what sealed messages
+say. It learns of a publisher what the listing says, of a viewer that it views, of a depositor which inbox it writes to,
+of a recovery inbox its name. Logs name a connection by a random number.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from backuppeer import limits
 from backuppeer.clock import Clock
 from backuppeer.crypto.digest import Domain, hash_bytes
 from backuppeer.crypto.identity import Purpose, verify_signature
-from backuppeer.errors import PeerFault, ProtocolViolation
+from backuppeer.errors import LocalError, PeerFault, ProtocolViolation
 from backuppeer.signaling.listing import ListingKind, open_listing
 from backuppeer.signaling.messages import (
     CHALLENGE_BYTES,
@@ -31,10 +31,15 @@ from backuppeer.signaling.messages import (
     Deposit,
     Deposited,
     InboxOpen,
+    LeaveNote,
     Message,
+    Noted,
+    NoteIs,
     OpenInbox,
+    OpenNote,
     Page,
     ProveInbox,
+    ProveNote,
     Publish,
     Published,
     Refusal,
@@ -46,16 +51,21 @@ from backuppeer.signaling.messages import (
     inbox_proof_blob,
     next_role,
 )
+from backuppeer.signaling.note import deposit_blob
 from backuppeer.signaling.server.caps import Caps
 from backuppeer.signaling.server.engine import Engine, Put, Shown, Stored
+from backuppeer.signaling.server.notes import Notes
 from backuppeer.signaling.server.rate import TokenBucket
 
 LOG: Final = logging.getLogger("backuppeer.signaling.server")
 Pause = Callable[[float], Awaitable[None]]
+MayNote = Callable[[], bool]
+"""Count a note against the network that a connection comes from; False when it has left too many."""
 _PATIENT: Final = frozenset({Role.PUBLISHER, Role.INBOX})
 """Roles that may stay silent: the library's pings tell whether they live."""
 _REFUSALS: Final = {Put.STALE: Refusal.STALE, Put.FULL: Refusal.FULL}
 _DEPOSITED: Final = encode(Deposited())
+_NOTED: Final = encode(Noted())
 
 
 class _Closing(Exception):  # noqa: N818 - not an error: how a visit ends
@@ -74,6 +84,7 @@ class Visit:
     connection: ServerConnection
     origin: str
     bucket: TokenBucket
+    may_note: MayNote
     number: int = field(default_factory=lambda: secrets.randbits(48))
     """Names the connection in logs and holds its listing; random, so that it says nothing about order or address."""
     role: Role = Role.UNDECIDED
@@ -86,18 +97,19 @@ class Visit:
 class Desk:
     """Serves all connections of one process."""
 
-    def __init__(self, engine: Engine, caps: Caps, *, clock: Clock, pause: Pause = asyncio.sleep) -> None:
+    def __init__(self, engine: Engine, notes: Notes, caps: Caps, *, clock: Clock, pause: Pause = asyncio.sleep) -> None:
         self._engine = engine
+        self._notes = notes
         self._caps = caps
         self._clock = clock
         self._pause = pause
         self._attended: dict[bytes, Visit] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def serve(self, connection: ServerConnection, origin: str) -> None:
+    async def serve(self, connection: ServerConnection, origin: str, may_note: MayNote) -> None:
         """Answer a connection until it ends; `origin` is the name it dialled us by."""
         bucket = TokenBucket(self._caps.messages_per_s, self._caps.messages_burst, clock=self._clock)
-        visit = Visit(connection, origin, bucket)
+        visit = Visit(connection, origin, bucket, may_note)
         try:
             while True:
                 await self._serve_one(visit)
@@ -148,11 +160,15 @@ class Desk:
                 await self._send(visit, Page(rows, onward, total))
             case Deposit():
                 await self._deposit(visit, request)
-            case OpenInbox(inbox=inbox):
+            case OpenInbox(inbox=inbox) | OpenNote(inbox=inbox):
                 visit.inbox, visit.nonce = inbox, os.urandom(CHALLENGE_BYTES)
                 await self._send(visit, Challenge(visit.nonce))
             case ProveInbox(signature=signature):
                 await self._open_inbox(visit, signature)
+            case LeaveNote():
+                await self._leave_note(visit, request)
+            case ProveNote(signature=signature):
+                await self._show_note(visit, signature)
             case Taken(number=number):
                 await self._engine.take(visit.inbox, number)
 
@@ -194,12 +210,47 @@ class Desk:
         except ConnectionClosed:
             return  # it stays in the inbox and is sent at the next opening
 
-    async def _open_inbox(self, visit: Visit, signature: bytes) -> None:
+    async def _leave_note(self, visit: Visit, request: LeaveNote) -> None:
+        """Keep a note and answer; the answer's bytes are the same whatever became of it.
+
+        That the signature holds under the very name of the inbox is all there is to know: who can sign for it may write
+        in it, and who can't learns nothing of whether it is there.
+        """
+        if not visit.may_note():
+            raise _Closing(CloseCode.TOO_MANY, "too many notes from this network")
+        blob = deposit_blob(request.inbox, request.number, request.sealed)
+        try:
+            verify_signature(request.inbox, Purpose.RECOVERY_DEPOSIT, blob, request.signature)
+        except PeerFault as exc:
+            raise _Closing(CloseCode.UNPROVEN, "the note is not signed for this inbox") from exc
+        try:
+            await self._notes.put(request.inbox, request.number, request.sealed, now_ms=self._clock.now_ms())
+        except LocalError as exc:
+            LOG.error("a note can't be kept: %s", exc.message)  # noqa: TRY400 - the traceback says no more
+            raise _Closing(CloseCode.FULL, "can't keep notes now") from exc
+        await visit.connection.send(_NOTED)
+
+    async def _show_note(self, visit: Visit, signature: bytes) -> None:
+        self._check_proof(visit, Purpose.RECOVERY_INBOX, signature)
+        inbox, visit.inbox = visit.inbox, b""
+        try:
+            sealed = await self._notes.get(inbox, now_ms=self._clock.now_ms())
+        except LocalError as exc:
+            LOG.error("a note can't be read: %s", exc.message)  # noqa: TRY400 - the traceback says no more
+            raise _Closing(CloseCode.FULL, "can't read notes now") from exc
+        # As many random bytes where there is none: sealed ones look no other to whoever watches the line.
+        await self._send(visit, NoteIs(sealed or os.urandom(limits.NOTE_BYTES)))
+
+    def _check_proof(self, visit: Visit, purpose: Purpose, signature: bytes) -> None:
+        """Check an inbox proof against the one challenge that it answers; close the connection if it does not hold."""
         nonce, visit.nonce = visit.nonce, b""
         try:
-            verify_signature(visit.inbox, Purpose.INBOX, inbox_proof_blob(nonce, visit.origin, visit.inbox), signature)
+            verify_signature(visit.inbox, purpose, inbox_proof_blob(nonce, visit.origin, visit.inbox), signature)
         except PeerFault as exc:
             raise _Closing(CloseCode.UNPROVEN, "the inbox proof does not hold") from exc
+
+    async def _open_inbox(self, visit: Visit, signature: bytes) -> None:
+        self._check_proof(visit, Purpose.INBOX, signature)
         if not await self._engine.open_inbox(visit.inbox):
             raise _Closing(CloseCode.FULL, "too many inboxes")
         former = self._attended.get(visit.inbox)

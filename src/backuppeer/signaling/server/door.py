@@ -9,7 +9,7 @@ given to listen on, by this machine's own name, or by the very address and port 
 
 import ipaddress
 import socket
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any, Final
@@ -18,9 +18,12 @@ from websockets.asyncio.server import ServerConnection
 from websockets.datastructures import MultipleValuesError
 from websockets.http11 import Request, Response
 
+from backuppeer import limits
+from backuppeer.clock import Clock
 from backuppeer.errors import LocalError
 from backuppeer.signaling.messages import SUBPROTOCOL
 from backuppeer.signaling.server.caps import Caps
+from backuppeer.signaling.server.rate import TokenBucket
 from backuppeer.signaling.servers import authority
 
 _V6_PREFIX: Final = 64
@@ -31,8 +34,10 @@ _PATH: Final = "/"
 class Door:
     """Counts connections and knows our names."""
 
-    def __init__(self, caps: Caps, *, origins: Iterable[str], listen_host: str | None) -> None:
+    def __init__(self, caps: Caps, *, clock: Clock, origins: Iterable[str], listen_host: str | None) -> None:
         self.caps = caps
+        self._clock = clock
+        self._noting: OrderedDict[str, TokenBucket] = OrderedDict()
         self._count = 0
         self._per_address: Counter[str] = Counter()
         self._origins = frozenset(authority(url) for url in origins)
@@ -53,6 +58,17 @@ class Door:
         """Tell whether even polite refusals have become too many."""
         own = self._per_address[address] > self.caps.connections_per_address + self.caps.refusals
         return own or self._count > self.caps.connections + self.caps.refusals
+
+    def may_note(self, address: str) -> bool:
+        """Count a note that is left from an address (coarse); False when there are too many of them."""
+        bucket = self._noting.pop(address, None)
+        if bucket is None:
+            per_s = self.caps.notes_per_hour / 3600
+            bucket = TokenBucket(per_s, self.caps.notes_burst, clock=self._clock)
+        self._noting[address] = bucket  # at the end: those that left something lately are remembered longest
+        while len(self._noting) > limits.SERVER_NOTE_ADDRESSES:
+            self._noting.popitem(last=False)
+        return bucket.take_at_once()
 
     def leave(self, address: str) -> None:
         """Count a connection out."""
@@ -127,6 +143,10 @@ class Visitor(ServerConnection):
         super().connection_made(transport)
         if self.refusal is not None and self.door.is_crowded(self._address):
             transport.abort()
+
+    def may_note(self) -> bool:
+        """Count a note against the network that this connection comes from."""
+        return self.door.may_note(self._address)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Count out."""

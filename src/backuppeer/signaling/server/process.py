@@ -8,26 +8,35 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from contextlib import suppress
+from typing import Final, NamedTuple
 
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.typing import Subprotocol
 
 from backuppeer import limits
 from backuppeer.clock import Clock, SystemClock
-from backuppeer.errors import UserError
+from backuppeer.errors import LocalError, UserError
 from backuppeer.signaling.messages import SUBPROTOCOL
 from backuppeer.signaling.server.caps import Caps
 from backuppeer.signaling.server.desk import Desk
 from backuppeer.signaling.server.door import Door, Visitor, visitor_of
 from backuppeer.signaling.server.engine import Engine
 from backuppeer.signaling.server.memory import MemoryEngine
+from backuppeer.signaling.server.notes import MemoryNotes, Notes
 
 _QUEUE_FRAMES: Final = 4
 _LIBRARY_LOG: Final = logging.getLogger("backuppeer.signaling.server.websockets")
 # The library logs a full traceback for each connection that drops in its opening or its pings, and can name addresses.
 # What matters is logged by the desk.
 _LIBRARY_LOG.setLevel(logging.CRITICAL + 1)
+
+
+class Keeping(NamedTuple):
+    """Where the state of a server lies; what is not given is kept in memory. Whoever makes them closes them."""
+
+    engine: Engine | None = None
+    notes: Notes | None = None
 
 
 def parse_listen(text: str) -> tuple[str | None, int]:
@@ -50,7 +59,7 @@ async def run_server(
     origins: Sequence[str] = (),
     caps: Caps | None = None,
     clock: Clock | None = None,
-    engine: Engine | None = None,
+    keeping: Keeping | None = None,
     tls: ssl.SSLContext | None = None,
     on_ready: Callable[[int], None] | None = None,
 ) -> None:
@@ -58,7 +67,7 @@ async def run_server(
 
     listen: `HOST:PORT`, port 0 = any. origins: the addresses clients dial (`servers.parse_server` syntax), needed when
     they are not this machine's own name or address: behind a proxy or a translated port. on_ready: called once with
-    the bound port when connections are accepted.
+    the bound port when connections are accepted. keeping: where state lies; in this process's memory unless given.
 
     Raises:
         UserError: the address or an origin is malformed, or it can't be listened on.
@@ -66,9 +75,10 @@ async def run_server(
     """
     host, port = parse_listen(listen)
     caps, clock = caps or Caps(), clock or SystemClock()
-    engine = engine or MemoryEngine(caps, clock=clock)
-    door, desk = Door(caps, origins=origins, listen_host=host), Desk(engine, caps, clock=clock)
-
+    keeping = keeping or Keeping()
+    engine, notes = keeping.engine or MemoryEngine(caps, clock=clock), keeping.notes or MemoryNotes(caps.memory_notes)
+    door = Door(caps, clock=clock, origins=origins, listen_host=host)
+    desk = Desk(engine, notes, caps, clock=clock)
     listening = _listen(host, port, door=door, desk=desk, tls=tls)
     try:
         server = await listening
@@ -78,7 +88,7 @@ async def run_server(
         door.is_ready = True
         if on_ready is not None:
             on_ready(next(iter(server.sockets)).getsockname()[1])
-        await _sweep_for_ever(engine, caps)
+        await _sweep_for_ever(engine, notes, caps, clock)
     finally:
         door.is_ready = False
         server.close()
@@ -90,7 +100,8 @@ def _listen(host: str | None, port: int, *, door: Door, desk: Desk, tls: ssl.SSL
     caps = door.caps
 
     async def handle(connection: ServerConnection) -> None:
-        await desk.serve(connection, visitor_of(connection).origin)
+        visitor = visitor_of(connection)
+        await desk.serve(connection, visitor.origin, visitor.may_note)
 
     class Guest(Visitor):
         """A visitor of this very door."""
@@ -114,7 +125,9 @@ def _listen(host: str | None, port: int, *, door: Door, desk: Desk, tls: ssl.SSL
     )
 
 
-async def _sweep_for_ever(engine: Engine, caps: Caps) -> None:
+async def _sweep_for_ever(engine: Engine, notes: Notes, caps: Caps, clock: Clock) -> None:
     while True:
         await asyncio.sleep(caps.sweep_s)
         await engine.sweep()
+        with suppress(LocalError):  # the disk refuses; whoever leaves a note is told, and the log
+            await notes.sweep(now_ms=clock.now_ms())

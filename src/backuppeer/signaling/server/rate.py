@@ -1,4 +1,4 @@
-"""Token bucket: how fast one connection may speak.
+"""Token bucket: how fast one connection may speak, and one network leave notes.
 
 Knows: monotonic time. Must not know: what is said. A connection above its rate is not cut but read later, so that a
 viewer paging fast needs no clock of its own and a flooder gains nothing from reconnecting at once.
@@ -25,3 +25,13 @@ class TokenBucket:
         self._tokens = min(self._burst, self._tokens + (now_s - self._then_s) * self._per_s) - 1
         self._then_s = now_s
         return max(0.0, -self._tokens / self._per_s)
+
+    def take_at_once(self) -> bool:
+        """Take a token if there is one; who finds none takes none, and so waits no longer by asking."""
+        now_s = self._clock.monotonic_s()
+        self._tokens = min(self._burst, self._tokens + (now_s - self._then_s) * self._per_s)
+        self._then_s = now_s
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True

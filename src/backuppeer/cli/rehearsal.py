@@ -1,0 +1,57 @@
+"""`recover --check`: whether the words bring everything back, tried in a home that is gone afterwards.
+
+Knows: a passing home and its agent. Must not know: how a recovery works. Nothing is changed, here or at any host: what
+hosts hold is read, and they are told neither where this home is nor where to leave notes. While it runs, the keys that
+the words stand for lie in a folder of the system's temporary ones, 0700; also when the command is killed, the
+agent takes them away.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from backuppeer.agent.home.home import Home
+from backuppeer.cli import homes
+from backuppeer.cli.render import format_count
+from backuppeer.cli.screen import GREEN, YELLOW, Screen
+from backuppeer.control.client import Client
+from backuppeer.control.recovering import RecoverResult
+from backuppeer.errors import ExitCode
+
+_PREFIX: Final = "backup-peer-check-"
+
+
+@contextmanager
+def passing_home(master: bytes) -> Iterator[tuple[str, Client]]:
+    """Yield the peer id that the words stand for, and a client of an agent in a home of theirs, gone at the end."""
+    from backuppeer.cli.agents import ensure_agent, stop_agent  # noqa: PLC0415 - subprocess; not for verbs without agent
+
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+    home = Home(folder)
+    try:
+        home.passing_mark.touch(mode=0o600)
+        peer_id = homes.recover_peer(home, master)
+        try:
+            yield peer_id, ensure_agent(home)
+        finally:
+            stop_agent(home)
+    finally:
+        # Everything in it was made here and is nowhere needed: keys that the words give again, an index of the hosts'.
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def judge(screen: Screen, result: RecoverResult) -> int:
+    """Say what the check has shown, and return the exit code: 0, or 3 when a host was not heard."""
+    snapshots = format_count(result.snapshots, "snapshot")
+    if result.unheard:
+        count = format_count(len(result.unheard), "host")
+        screen.line(f"{screen.paint('!', YELLOW)} these words bring back {snapshots}, but {count} could not be heard")
+        code = ExitCode.INCOMPLETE
+    else:
+        screen.line(f"{screen.paint('✓', GREEN)} these words bring back {snapshots}; every host of yours was heard")
+        code = ExitCode.DONE
+    screen.line("  this was a check: nothing was changed, here or at any host", hang=4)
+    return code

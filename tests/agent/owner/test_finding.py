@@ -1,0 +1,195 @@
+"""Whom a recovery dials and asks: hosts that left word first, strangers only where no host of ours was met."""
+
+import asyncio
+from types import SimpleNamespace
+
+import pytest
+
+from agent.owner.test_inboxes import write
+from backuppeer.agent.home.home import Home
+from backuppeer.agent.home.keyring import load_keys, recover_identity
+from backuppeer.agent.home.state import State
+from backuppeer.agent.owner import recovery as recovery_module
+from backuppeer.agent.owner.finding import Finding, Ways
+from backuppeer.agent.owner.inboxes import Inboxes, check_note
+from backuppeer.agent.owner.recovery import Recovery
+from backuppeer.agent.owner.slots import Slots
+from backuppeer.agent.owner.vault import Vault
+from backuppeer.agent.peers.partners import Whereabouts, remembered
+from backuppeer.agent.reporter import Reporter
+from backuppeer.clock import SystemClock
+from backuppeer.control.recovering import Place, RecoverRequest
+from backuppeer.errors import NoSignaling, PeerUnreachable, RefusedError
+from backuppeer.ids import PeerId, format_peer_id
+from backuppeer.wire.messages import Hello
+
+STRANGER = PeerId(b"s" * 32)
+ELSEWHERE = Place(peer_id="", transport="ab" * 32, addresses=["198.51.100.1:9"])
+
+
+class World:
+    """A home made from the owner's words, hosts at places, and listings of who is on offer."""
+
+    def __init__(self, folder):
+        self.home = Home(folder)
+        recover_identity(self.home, b"o" * 32)
+        self.keys, self.state = load_keys(self.home), State(self.home.state)
+        self.vault = Vault(self.home, self.keys, self.state, SystemClock(), reach=None, standing=None)
+        self.there: dict[tuple[PeerId, bytes], tuple[bytes, ...]] = {}
+        self.on_offer: tuple[PeerId, ...] = ()
+        self.asked: list[PeerId] = []
+        self.dialled: list[tuple[PeerId, bytes]] = []
+        self.servers_are_up = True
+
+    async def dial(self, peer, where):
+        self.dialled.append((peer, where.transport))
+        if (peer, where.transport) not in self.there:
+            raise PeerUnreachable("no answer")
+        return SimpleNamespace(peer=peer, hello=Hello(agreements=self.there[peer, where.transport]))
+
+    async def everybody(self, _servers):
+        if not self.servers_are_up:
+            raise NoSignaling("no signaling server answered")
+        return [SimpleNamespace(peer=peer) for peer in self.on_offer]
+
+    def empty_wish(self, _peer):
+        return None
+
+    async def knock_at(self, listing, _wish, _servers):
+        self.asked.append(listing.peer)
+        known = [where for peer, where in self.there if peer == listing.peer]
+        if not known:
+            raise RefusedError("I do not know you")
+        return None, Whereabouts(known[0], ("192.0.2.1:1",))
+
+    @property
+    def ways(self):
+        return Ways(self, self, self)
+
+    def finding(self, **wishes):
+        async def emit(_event):
+            return
+
+        return Finding(self.keys, self.state, ways=self.ways, request=RecoverRequest(**wishes), reporter=Reporter(emit))
+
+    def look(self, notes=(), **wishes):
+        """Dial, and ask the market if need be."""
+
+        async def story():
+            finding = self.finding(**wishes)
+            await finding.dial(notes)
+            if finding.is_wanting():
+                await finding.ask_market([])
+            return finding
+
+        return asyncio.run(story())
+
+    def recover(self, monkeypatch, *notes):
+        async def found(*_):
+            return Inboxes(notes={note.agreement: note for note in notes})
+
+        async def emit(_event):
+            return
+
+        async def story():
+            recovery = Recovery(self.keys, self.state, self.vault, ways=self.ways, slots=Slots(self.state, self.keys))
+            return await recovery.run(RecoverRequest(), [], Reporter(emit))
+
+        monkeypatch.setattr(recovery_module, "open_inboxes", found)
+        return asyncio.run(story())
+
+
+@pytest.fixture
+def heir(tmp_path):
+    made = World(tmp_path / "heir")
+    yield made
+    made.vault.close()
+    made.state.close()
+
+
+def note_of(owner, house, slot=3):
+    note, _ = write(owner, house)
+    return check_note(owner.keys, slot, note)
+
+
+def test_a_host_that_left_word_is_dialled_there_and_no_stranger_is_asked(heir, house, owner):
+    note = note_of(owner, house)
+    heir.there[house.peer, note.where.transport] = (note.signed,)
+    heir.on_offer = (STRANGER, house.peer)
+    finding = heir.look([note])
+    assert finding.met == {house.peer}
+    assert heir.asked == []
+    assert heir.look([note], all=True).met == {house.peer}
+    assert heir.asked == [STRANGER], "--all asks the others too"
+
+
+def test_a_host_that_moved_is_asked_for_on_the_market_and_strangers_are_not(heir, house, other, owner):
+    note = note_of(owner, house)
+    heir.state.put_agreement(note.agreement, house.peer, note.signed)
+    far, _ = write(owner, other, number=2)
+    second = check_note(owner.keys, 4, far)
+    heir.state.put_agreement(second.agreement, other.peer, second.signed)
+    heir.there[house.peer, note.where.transport] = (note.signed,)
+    heir.there[other.peer, b"new" * 8] = (second.signed,)
+    heir.on_offer = (STRANGER, other.peer)
+    finding = heir.look([note, second])
+    assert finding.met == {house.peer, other.peer}
+    assert heir.asked == [other.peer]
+
+
+def test_where_no_host_of_ours_is_met_everybody_is_asked_as_before(heir, house, owner):
+    note = note_of(owner, house)
+    heir.there[house.peer, b"new" * 8] = (note.signed,)
+    heir.on_offer = (STRANGER, house.peer)
+    assert heir.look().met == {house.peer}
+    assert set(heir.asked) == {STRANGER, house.peer}
+
+
+def test_a_host_is_dialled_first_where_the_person_says_it_is_and_then_where_it_left_word(heir, house, owner):
+    note = note_of(owner, house)
+    place = Place(peer_id=format_peer_id(house.peer), transport=ELSEWHERE.transport, addresses=ELSEWHERE.addresses)
+    heir.there[house.peer, note.where.transport] = (note.signed,)
+    heir.servers_are_up = False
+    finding = heir.look([note], places=[place], peers=[place.peer_id])
+    assert heir.dialled == [(house.peer, bytes.fromhex(place.transport)), (house.peer, note.where.transport)]
+    assert finding.met == {house.peer}
+    assert finding.explain(house.peer) == ""
+
+
+def test_somebody_who_answers_and_has_no_agreement_with_us_is_not_met_and_it_is_said(heir, house, owner):
+    note = note_of(owner, house)
+    heir.there[house.peer, note.where.transport] = ()
+    finding = heir.look([note])
+    assert finding.met == set()
+    assert finding.explain(house.peer) == "it is there, and keeps no backups of yours"
+
+
+def test_hosts_that_are_known_by_their_notes_and_away_are_named_and_kept_for_the_next_time(
+    heir, house, owner, monkeypatch
+):
+    note = note_of(owner, house, slot=7)
+
+    async def no_session(*_):
+        raise PeerUnreachable("no answer")
+
+    monkeypatch.setattr("backuppeer.agent.peers.partners.Partner.session", no_session)
+    monkeypatch.setattr(heir.vault, "blame", lambda *_: None)
+    with pytest.raises(PeerUnreachable, match="none of your hosts could be heard") as told:
+        heir.recover(monkeypatch, note)
+    assert "`backup-peer recover` again" in told.value.hint
+    assert heir.vault.is_unrecovered, "nothing was found yet"
+    assert [host for _, host, _ in heir.state.agreements()] == [house.peer]
+    assert remembered(heir.state, house.peer) == note.where
+    assert heir.state.peer(house.peer).last_seen_ms == note.time_ms, "it was there then, not now"
+    slots = Slots(heir.state, heir.keys)
+    assert slots.number_of(note.agreement) == 7
+    newest = heir.vault.heads.newest()
+    assert newest is not None
+    assert newest[1] == note.signed_head, "a head in a note is as good as one that a host shows"
+    assert heir.vault.heads.promise_of(SimpleNamespace(agreement=note.agreement)) == note.receipt
+
+
+def test_without_servers_and_hosts_it_is_said_that_no_server_answered(heir, monkeypatch):
+    heir.servers_are_up = False
+    with pytest.raises(NoSignaling):
+        heir.recover(monkeypatch)
