@@ -34,7 +34,6 @@ from backuppeer.wire.messages import (
     HeadIs,
     LaneWish,
     ListPacks,
-    Ping,
     Proceed,
     ProposeAgreement,
     PutHead,
@@ -96,8 +95,6 @@ class Theft(StrEnum):
     """Wishes for lanes again and again, and enters none."""
     PAGES = "pages"
     """Lists its packs row by row, without end."""
-    PINGS = "pings"
-    """Floods the control stream, and reads no answer."""
     RACES = "races"
     """Stores more packs at the same time than the agreement has room for."""
     CRUMBS = "crumbs"
@@ -360,18 +357,3 @@ class Thief:
         for _ in range(500):
             listed = await self._ask(ListPacks(agreement=self._agreement, after=after, limit=1))
             after = listed.packs[0].stored if listed.packs else b""
-
-    async def _do_pings(self) -> None:
-        self.session.is_reading = False
-        flood = encode(Ping(number=LAST)) * 4000
-
-        async def go_on() -> None:
-            async with self.session._speaking:
-                while True:
-                    await self.session._stream.write(flood)
-
-        flooding = asyncio.create_task(go_on())
-        async with asyncio.timeout(60):
-            await self.session.connection.wait_closed()
-        await asyncio.wait([flooding])
-        self.answers["flooded"] += 1

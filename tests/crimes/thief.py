@@ -14,7 +14,6 @@ import msgspec
 from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.keyring import load_keys
 from backuppeer.agent.home.state import State
-from backuppeer.agent.peers import session as session_module
 from backuppeer.agent.peers import sessions as sessions_module
 from backuppeer.agent.peers.partners import remembered
 from backuppeer.agent.peers.session import Session
@@ -35,14 +34,10 @@ async def _nothing(*_: object) -> None:
 class Deaf(Session):
     """A session that hears no goodbye and no offer of a lane, and lets the other side close it."""
 
-    is_reading = True
-
     async def hear(self):
         try:
             while isinstance(message := await super().hear(), (Goodbye, LaneOffer)):
                 pass
-            if not self.is_reading:
-                await asyncio.Event().wait()
         except PeerUnreachable:
             # The stream is thrown away just before; the code by which the host closes is what is looked for.
             await self.connection.wait_closed()
@@ -88,7 +83,7 @@ async def steal(theft: Theft, other: Overheard, out: Path, home: Home) -> None:
 
 def main() -> int:
     theft, other, out, home = sys.argv[1:]
-    sessions_module.Session, session_module.CONTROL_STALL_S = Deaf, 600.0
+    sessions_module.Session = Deaf
     heard = msgspec.msgpack.decode(Path(other).read_bytes(), type=Overheard)
     asyncio.run(steal(Theft(theft), heard, Path(out), Home(Path(home))))
     return 0

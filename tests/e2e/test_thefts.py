@@ -82,7 +82,6 @@ TABLE = {
     Theft.MALFORMED: BROKEN,
     Theft.LEAVES_LANES: Row(("Usage",)),
     Theft.PAGES: Row(("PackList",)),
-    Theft.PINGS: Row(("flooded",), closed=3),
 }
 USUAL = (Theft.PATHS, Theft.REDIALS, Theft.DELETES_OTHERS, Theft.REPLAYED_DELETE, Theft.FOREIGN_HEAD, Theft.RACES)
 """Part of every run; `make crimes` commits all of them."""

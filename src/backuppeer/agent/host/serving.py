@@ -89,7 +89,11 @@ class Serving:
         if isinstance(message, Unsupported):
             await channel.send(message)
         else:
-            await self._answer(peer, channel, message)
+            try:
+                await self._answer(peer, channel, message)
+            except AuthenticationFault as exc:
+                # Who shows it has proven who it is, so it is no stranger's fault: a broken protocol of this very peer.
+                raise ProtocolViolation(exc.message) from exc
         await channel.finish()
         await channel.wait_end()
 
@@ -131,9 +135,6 @@ class Serving:
                 self._premises.note(exc.message)
             if not await channel.refuse(refusal_of(exc, is_put=isinstance(message, PutPack))):
                 raise Unavailable(exc.message) from exc
-        except AuthenticationFault as exc:
-            # Who shows it has proven who it is, so it is no stranger's fault: a broken protocol of this very peer.
-            raise ProtocolViolation(exc.message) from exc
 
     async def _admit(self, peer: PeerId, agreement: AgreementId) -> Store:
         return await asyncio.to_thread(self._premises.admit, peer, agreement)
