@@ -28,6 +28,8 @@ LEAVING_MOST_S: Final = 120.0
 """And how long for what is under way: a pack at a Mbit/s."""
 HEARTBEAT_S: Final = 5.0
 DEAD_AFTER_S: Final = 15.0
+CONTROL_STALL_S: Final = 10.0
+"""A peer whose control stream takes nothing for this long is given up; what is said there are a few bytes."""
 IDLE_CLOSE_S: Final = 600.0
 REQUEST_STREAMS: Final = 8
 """Request streams at once that one session may hold open at us."""

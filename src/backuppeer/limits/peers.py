@@ -64,6 +64,8 @@ PACKS_RECEIVED_AT_ONCE: Final = 64
 """Over all owners: a temporary file, its room and up to a MiB of memory each."""
 PACKS_READ_AT_ONCE: Final = 128
 """Over all owners: an open file and up to a MiB of memory each."""
+PLACES_PER_PEER: Final = 12
+"""Such places of each kind that one peer may hold over all its sessions: what one session and its lanes can use."""
 PLACE_WAIT_S: Final = 5.0
 """How long a request waits for such a place before it is refused: well below REPLY_S."""
 NEWCOMERS_PERMILLE: Final = 500

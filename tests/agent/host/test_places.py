@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import gc
 import os
 import random
 import resource
@@ -28,13 +29,16 @@ from backuppeer.host.disk import explain_failure
 from backuppeer.ids import PeerId
 from backuppeer.limits import (
     KNOWN_OWNER_BYTES,
+    LANES_PER_SESSION,
     LEAF_BYTES,
     MIB,
     OPEN_FILES,
     PACKS_READ_AT_ONCE,
     PACKS_RECEIVED_AT_ONCE,
     PLACE_WAIT_S,
+    PLACES_PER_PEER,
     REPLY_S,
+    REQUEST_STREAMS,
     UNASKED_AGREEMENTS,
 )
 from backuppeer.proof.merkle import compute_stored_id
@@ -43,10 +47,12 @@ from backuppeer.transport.memory import Network
 from backuppeer.wire.codes import CloseCode, RefusalCode
 from backuppeer.wire.messages import GetRange, Proceed, PutPack, Range, Stored
 
+ONE, OTHER = PeerId(b"1" * 32), PeerId(b"2" * 32)
 
-async def is_busy(made, *, is_newcomer):
+
+async def is_busy(made, *, is_newcomer, peer=ONE):
     try:
-        async with made.take(is_newcomer=is_newcomer):
+        async with made.take(peer, is_newcomer=is_newcomer):
             return False
     except StoreBusy:
         return True
@@ -57,14 +63,31 @@ def test_newcomers_leave_a_part_of_the_places_to_others():
         made = Places(4)
         async with AsyncExitStack() as held:
             for _ in range(2):
-                await held.enter_async_context(made.take(is_newcomer=True))
+                await held.enter_async_context(made.take(ONE, is_newcomer=True))
             assert await is_busy(made, is_newcomer=True)
             for _ in range(2):
-                await held.enter_async_context(made.take(is_newcomer=False))
+                await held.enter_async_context(made.take(ONE, is_newcomer=False))
             assert await is_busy(made, is_newcomer=False)
-        async with made.take(is_newcomer=True), made.take(is_newcomer=True):
+        async with made.take(ONE, is_newcomer=True), made.take(ONE, is_newcomer=True):
             assert not await is_busy(made, is_newcomer=False)
 
+    play(scenario())
+
+
+def test_no_peer_holds_more_places_than_one_session_may_use_however_many_sessions_it_makes():
+    async def scenario():
+        made = Places(4 * PLACES_PER_PEER)
+        async with AsyncExitStack() as held:
+            for _ in range(PLACES_PER_PEER):
+                await held.enter_async_context(made.take(ONE, is_newcomer=False))
+            assert await asyncio.create_task(is_busy(made, is_newcomer=False))
+            assert not await is_busy(made, is_newcomer=False, peer=OTHER)
+        assert not await is_busy(made, is_newcomer=False), "they are free again"
+        gc.collect()  # each request is a task of its own, and what failed in it goes with it
+        assert not made._shares, "nothing is remembered of who holds none"
+
+    assert PLACES_PER_PEER >= REQUEST_STREAMS + LANES_PER_SESSION, "an honest owner never meets it"
+    assert PACKS_RECEIVED_AT_ONCE >= 4 * PLACES_PER_PEER
     play(scenario())
 
 
@@ -72,7 +95,7 @@ def test_who_finds_no_place_waits_for_one_a_little():
     async def scenario():
         made = Places(1)
         clock = asyncio.get_running_loop().time
-        async with made.take(is_newcomer=False):
+        async with made.take(ONE, is_newcomer=False):
             assert await is_busy(made, is_newcomer=False)
             assert clock() == PLACE_WAIT_S < REPLY_S
             waiting = asyncio.create_task(is_busy(made, is_newcomer=False))

@@ -13,7 +13,7 @@ from backuppeer.limits import SWEEP_S, SWEEP_SOONEST_S
 from backuppeer.proof.merkle import compute_stored_id
 from backuppeer.proof.removals import PackDelete, PackRevive, sign_removal
 from backuppeer.proof.statements import statement_hash
-from backuppeer.wire.codes import RefusalCode
+from backuppeer.wire.codes import CloseCode, RefusalCode
 from backuppeer.wire.messages import (
     Deleted,
     DeletedList,
@@ -108,7 +108,8 @@ def test_a_forged_delete_ends_the_session_and_is_written_down(house, owner):
                 await link.ask(DeletePacks(agreement=agreement, signed=signed, packs=(STORED,)), Deleted)
             await link.session.ended.wait()
             assert house.premises.open().has(agreement, STORED)
-            assert {fault.__class__.__name__ for _, fault in link.far.faults} == {"AuthenticationFault"}
+            assert {fault.__class__.__name__ for _, fault in link.far.faults} == {"ProtocolViolation"}
+            assert link.far.met[0].connection.close_info.code == CloseCode.VIOLATION, "it was proven who shows it"
 
     asyncio.run(scenario())
 

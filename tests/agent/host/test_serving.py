@@ -19,7 +19,7 @@ from backuppeer.proof.statements import Agreement, HeadReceipt, open_statement, 
 from backuppeer.trust import evidence as evidence_module
 from backuppeer.trust.evidence import Kind
 from backuppeer.wire.codec import encode
-from backuppeer.wire.codes import RefusalCode
+from backuppeer.wire.codes import CloseCode, RefusalCode
 from backuppeer.wire.messages import (
     Agreed,
     GetHead,
@@ -398,3 +398,25 @@ def test_a_store_that_went_away_refuses_and_is_used_again_when_it_is_back(house,
             assert (await link.ask(GetUsage(agreement=agreement), Usage)).packs == 1
 
     asyncio.run(scenario())
+
+
+def test_what_another_signed_is_a_broken_protocol_of_who_shows_it(house, owner, tmp_path):
+    agreement = owner.agree_with(house)
+    other = OwnerHouse(tmp_path / "other", b"t")
+    stranger = chain_of(other)
+    stranger.extend(INDEX, inventory(1))
+    ((_, head, grant),) = rows(stranger)
+    forged = owner.propose(house.peer, WISH, number=9)[:-1] + b"!"
+
+    async def scenario():
+        for message in (PutHead(agreement=agreement, head=head, grant=grant), ProposeAgreement(signed=forged)):
+            async with hosted(house, owner) as link:
+                with pytest.raises(PeerUnreachable):
+                    await refusal(link, message)
+                await link.session.ended.wait()
+                assert link.far.met[0].connection.close_info.code == CloseCode.VIOLATION
+                ((peer, fault),) = link.far.faults
+                assert (peer, type(fault)) == (owner.peer, ProtocolViolation)
+
+    asyncio.run(scenario())
+    other.close()

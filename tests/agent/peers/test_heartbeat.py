@@ -8,7 +8,7 @@ from backuppeer.errors import PeerUnreachable
 from backuppeer.limits import DEAD_AFTER_S, HANDSHAKE_S, IDLE_CLOSE_S, UNPROVEN_CONNECTIONS
 from backuppeer.transport.memory import Network
 from backuppeer.wire.codes import CloseCode
-from backuppeer.wire.messages import GetUsage, Usage
+from backuppeer.wire.messages import GetUsage, Pong, Usage
 
 
 def test_a_frozen_peer_ends_the_session_after_the_silence_allowed():
@@ -118,5 +118,18 @@ def test_only_so_many_connections_may_be_silent_at_once_however_they_come():
             await asyncio.sleep(HANDSHAKE_S)  # virtual
             assert all(c.close_info is not None for c in connections)
             assert await knock(UNPROVEN_CONNECTIONS) == [], "places are free again"
+
+    play(scenario())
+
+
+def test_who_reads_nothing_of_what_is_said_to_it_is_given_up():
+    async def scenario():
+        async with two_parties() as (one, two):
+            near, far = await one.meet(two)
+            near.hear = asyncio.Event().wait  # after the message that it waits for now
+            pongs = [far.say(Pong(number=2**63 - 1)) for _ in range(100_000)]
+            with pytest.raises(PeerUnreachable, match="reads nothing"):
+                await asyncio.gather(*pongs)
+            await far.ended.wait()
 
     play(scenario())

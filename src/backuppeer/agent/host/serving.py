@@ -20,6 +20,7 @@ from backuppeer.agent.host.terms import TermsRequest
 from backuppeer.agent.host.threads import run_whole
 from backuppeer.agent.peers.channel import Channel
 from backuppeer.errors import (
+    AuthenticationFault,
     BackupPeerError,
     IntegrityFault,
     LocalError,
@@ -93,7 +94,11 @@ class Serving:
         if isinstance(message, Unsupported):
             await channel.send(message)
         else:
-            await self._answer(peer, channel, message)
+            try:
+                await self._answer(peer, channel, message)
+            except AuthenticationFault as exc:
+                # Who shows it has proven who it is, so it is no stranger's fault: a broken protocol of this very peer.
+                raise ProtocolViolation(exc.message) from exc
         await channel.finish()
         await channel.wait_end()
 
@@ -103,14 +108,14 @@ class Serving:
                 case ProposeAgreement():
                     await self._agree(peer, channel, message)
                 case PutPack():
-                    async with self._receiving.take(is_newcomer=self._premises.is_newcomer(peer)):
+                    async with self._receiving.take(peer, is_newcomer=self._premises.is_newcomer(peer)):
                         await self._put_pack(peer, channel, message)
                 case GetRange():
-                    async with self._reading.take(is_newcomer=self._premises.is_newcomer(peer)):
+                    async with self._reading.take(peer, is_newcomer=self._premises.is_newcomer(peer)):
                         store = await self._admit(peer, message.agreement)
                         await self._get_range(store, channel, message)
                 case AckPacks() | AskAudit() | GetLosses():
-                    async with self._reading.take(is_newcomer=self._premises.is_newcomer(peer)):
+                    async with self._reading.take(peer, is_newcomer=self._premises.is_newcomer(peer)):
                         await self.proving.answer(await self._admit(peer, message.agreement), channel, message)
                 case (
                     PutHead()

@@ -12,6 +12,7 @@ from backuppeer.agent.peers.lanes import LaneBroken, Lanes
 from backuppeer.clock import Clock
 from backuppeer.errors import PeerUnreachable
 from backuppeer.ids import shorten_peer_id
+from backuppeer.limits import CONTROL_STALL_S
 from backuppeer.transport.base import Connection, Stream
 from backuppeer.wire.codec import FrameReader, UnknownMessage
 from backuppeer.wire.fields import Message
@@ -134,10 +135,18 @@ class Session:
         """Write to the control stream; heartbeat, answers and goodbyes come from different tasks, one at a time.
 
         Once either side is leaving, nothing but the Goodbye itself is said.
+
+        Raises:
+            PeerUnreachable: the session is gone, or the peer reads nothing: it would hold up the heartbeat for ever.
+
         """
-        async with self._speaking:
-            if not self._control.is_leaving:
-                await self._stream.write(self._control.send(message))
+        try:
+            async with asyncio.timeout(CONTROL_STALL_S), self._speaking:
+                if not self._control.is_leaving:
+                    await self._stream.write(self._control.send(message))
+        except TimeoutError as exc:
+            self.failure = self.failure or "it reads nothing of what is said to it"
+            raise PeerUnreachable(self.failure) from exc
 
     async def hear(self) -> Message | UnknownMessage:
         """Return the next message of the control stream."""
