@@ -106,7 +106,7 @@ class HostCommands:
 
     async def accept(self, request: RequestDecision, _: Emit) -> PendingRequest:
         """Accept a request; of one of our own, the terms that its host offers instead."""
-        own = find_offered(self._parts.state, request.request, self._parts.clock.now_ms())
+        own = find_offered(self._parts.state, self._parts.keys.peer, request.request, self._parts.clock.now_ms())
         if own is not None:
             return await self._take(own, self._agent.servers(request.servers))
         return await self._row(self._agent.host.requests.decide(request.request, accept=True, alias=request.alias))

@@ -22,6 +22,7 @@ from backuppeer.agent.peers.names import alias_of, check_alias, name_of
 from backuppeer.agent.peers.offers import choose_terms, write_duration, write_exact_size
 from backuppeer.agent.peers.partners import Reach, Whereabouts
 from backuppeer.agent.peers.session import Session
+from backuppeer.agent.peers.wishes import name_of_request
 from backuppeer.clock import Clock
 from backuppeer.control.api import ConnectRequest
 from backuppeer.errors import BackupPeerError, NotFoundError, PendingError, ProtocolViolation, RefusedError
@@ -237,10 +238,10 @@ class Connecting:
             return
         offer = now.offer
         terms = f"--term {write_duration(offer.term_s)} --lock {write_duration(offer.lock_s)}"
-        name = name_of(self._state, record.peer)
+        name, request = name_of(self._state, record.peer), name_of_request(self._keys.peer, now)[:8]
         raise RefusedError(
             f"{name} offers other terms instead: --storage {write_exact_size(offer.size_bytes)} {terms}",
-            hint=f"`backup-peer requests` shows both; `backup-peer requests accept {now.request[:8]}` takes them",
+            hint=f"`backup-peer requests` shows both; `backup-peer requests accept {request}` takes them",
         )
 
     async def take_offer(self, record: RequestRecord, servers: list[str]) -> None:

@@ -19,6 +19,7 @@ from backuppeer.agent.peers.choosing import UNDECIDED
 from backuppeer.agent.peers.names import name_of
 from backuppeer.agent.peers.partners import Reach
 from backuppeer.agent.peers.session import Session
+from backuppeer.agent.peers.wishes import name_of_request
 from backuppeer.clock import Clock
 from backuppeer.errors import BackupPeerError, NotFoundError, PeerFault, PendingError, ProtocolViolation, RefusedError
 from backuppeer.ids import AgreementId, PeerId
@@ -139,9 +140,10 @@ class Revising:
         if now.state is RequestState.AGREED:  # the agent itself asked meanwhile
             return peek_statement(Agreement, self._current(record.peer)[1])
         if now.state is RequestState.OFFERED:
+            request = name_of_request(self._keys.peer, now)[:8]
             raise RefusedError(
                 f"{name_of(self._state, record.peer)} offers other terms instead",
-                hint=f"see `backup-peer requests`; `backup-peer requests accept {now.request[:8]}` takes them",
+                hint=f"see `backup-peer requests`; `backup-peer requests accept {request}` takes them",
             )
         if now.state is not RequestState.WAITING:
             raise RefusedError(now.reason or "the request lapsed", hint="see `backup-peer requests`")

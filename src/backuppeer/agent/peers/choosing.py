@@ -10,8 +10,9 @@ from typing import Final
 from backuppeer.agent.home.records import Direction, RequestRecord, RequestState
 from backuppeer.agent.home.state import State
 from backuppeer.agent.peers.names import read_prefix
+from backuppeer.agent.peers.wishes import name_of_request
 from backuppeer.errors import NotFoundError, UserError
-from backuppeer.ids import format_peer_id
+from backuppeer.ids import PeerId, format_peer_id
 from backuppeer.limits import REQUEST_KEPT_S, REQUEST_PREFIX_CHARS, REQUEST_SETTLED_SHOWN_S
 
 OPEN: Final = {RequestState.WAITING, RequestState.OFFERED, RequestState.ACCEPTED}
@@ -70,8 +71,10 @@ def choose_request(state: State, text: str, *, now_ms: int, accept: bool) -> Req
     return fitting[0]
 
 
-def find_offered(state: State, text: str, now_ms: int) -> RequestRecord | None:
+def find_offered(state: State, own: PeerId, text: str, now_ms: int) -> RequestRecord | None:
     """Return the own request that `text` names, and to which its host's person offers other terms; None: there is none.
+
+    own: this home's peer id.
 
     Raises:
         UserError: a request of that peer's waits here as well, and `text` names just the peer.
@@ -84,7 +87,7 @@ def find_offered(state: State, text: str, now_ms: int) -> RequestRecord | None:
         is_offered = record.direction is Direction.OUT and record.state is RequestState.OFFERED
         if not is_offered or not is_listed(record, now_ms):
             continue
-        if len(text) >= REQUEST_PREFIX_CHARS and record.request.startswith(text.lower()):
+        if len(text) >= REQUEST_PREFIX_CHARS and name_of_request(own, record).startswith(text.lower()):
             return record
         if holder is not None and record.peer == holder.peer:
             return _only(state, record)
