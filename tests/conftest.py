@@ -7,6 +7,7 @@ many examples. Neither measures time: a test that fails because the machine is b
 import gc
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 
@@ -29,7 +30,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
     What a power cut takes is decided by `crash.injector`, not by a disk. Real processes (`-m slow`) keep the disk.
     """
-    if "TMPDIR" in os.environ or config.option.markexpr == "slow" or not os.access(MEMORY, os.W_OK):
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # Of a shell that runs us in the background: what the tests start would be deaf to Ctrl-C, too.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if "TMPDIR" in os.environ or config.option.markexpr.startswith("slow") or not os.access(MEMORY, os.W_OK):
         return
     if shutil.disk_usage(MEMORY).free > ROOM_BYTES:
         os.environ["TMPDIR"] = str(MEMORY)

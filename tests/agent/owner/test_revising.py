@@ -10,6 +10,7 @@ from agent.houses import WISH, FixedReach, offer
 from backuppeer.agent.home.records import Direction, RequestState
 from backuppeer.agent.owner.adoption import adopt_agreements
 from backuppeer.agent.owner.revising import Revising
+from backuppeer.agent.peers.wishes import name_of_request
 from backuppeer.clock import SystemClock
 from backuppeer.errors import NotFoundError, PendingError, ProtocolViolation, RefusedError, Unavailable
 from backuppeer.ids import format_peer_id
@@ -196,7 +197,7 @@ def test_another_offer_by_the_hosts_person_is_taken_by_asking_for_just_that(hous
         with pytest.raises(RefusedError, match="other terms") as told:
             await way.change(house.peer, want(MORE), quiet, wait_s=5)
         record = owner.state.find_request(Direction.OUT, house.peer)
-        assert record.request[:8] in told.value.hint
+        assert name_of_request(owner.peer, record)[:8] in told.value.hint
         assert (record.state, record.wish, record.offer) == (RequestState.OFFERED, MORE, half)
         assert in_force(house, owner) == WISH, "nothing is taken by itself"
         await way.take_offer(record, quiet)
