@@ -1,5 +1,6 @@
 """The recovery kit: what a page says, and what it never does."""
 
+import shlex
 import stat
 from html.parser import HTMLParser
 
@@ -52,7 +53,7 @@ def test_a_kit_names_hosts_servers_and_a_command_that_can_be_typed(capsys, told)
     assert code == 0
     command = next(line for line in out.splitlines() if line.startswith("  backup-peer recover"))
     assert "--server wss://one.example" in command
-    assert parse_contact(command.split("--peer ")[1].split()[0]) == PLACE
+    assert parse_contact(shlex.split(command)[-1]) == PLACE
     assert out.count("________") == 24, "no machine has the words: there is room for them"
     assert "alice <b>&\\u001b[31m" in out
 
@@ -106,6 +107,11 @@ def test_init_makes_nothing_when_the_kit_can_not_be_written(capsys, home, tmp_pa
     home.rmdir()
     code, _, err = run(capsys, "init", "--yes", "--kit", str(tmp_path / "no" / "kit.html"))
     assert (code, "no folder" in err, home.exists()) == (2, True, False)
+
+
+def test_every_word_of_the_command_is_quoted_for_a_shell():
+    kit = Kit(peer_id=PEER, made="", servers=["wss://a.example/$(id)"], hosts=[("x", "bp1x@k@1.2.3.4:5;true")])
+    assert shlex.split(kit.command)[2:] == ["--server", "wss://a.example/$(id)", "--peer", "bp1x@k@1.2.3.4:5;true"]
 
 
 def test_a_command_too_long_for_a_code_makes_a_page_without_one():

@@ -1,5 +1,6 @@
 """The drill: everything back from the 24 words, with real processes, though no host is on offer."""
 
+import shlex
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -238,7 +239,9 @@ def test_a_printed_kit_and_the_words_bring_everything_back_without_any_server(wo
     pair.owner.do("agent", "stop")
     shutil.rmtree(pair.owner.path)
 
-    (command,) = [line.split() for line in kit.read_text().splitlines() if line.startswith("  backup-peer recover")]
+    (command,) = [
+        shlex.split(line) for line in kit.read_text().splitlines() if line.startswith("  backup-peer recover")
+    ]
     words = [word for word in command[1:] if not word.startswith("ws://") and word != "--server"]
     assert "--peer" in words
     heir = world.home("heir", servers="")

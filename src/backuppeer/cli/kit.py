@@ -5,6 +5,7 @@ makes it, which has just shown them: no home can give them back.
 """
 
 import os
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -52,8 +53,9 @@ class Kit:
     @property
     def command(self) -> str:
         """The command that brings everything back, with all that it may need."""
-        servers = [f"--server {url}" for url in self.servers]
-        places = [f"--peer {contact}" for _, contact in self.hosts if contact]
+        # Quoted though it is checked: it is typed, or read from the code, into a shell.
+        servers = [f"--server {shlex.quote(url)}" for url in self.servers]
+        places = [f"--peer {shlex.quote(contact)}" for _, contact in self.hosts if contact]
         return " ".join(["backup-peer recover", *servers, *places])
 
 

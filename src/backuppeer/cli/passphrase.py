@@ -3,19 +3,20 @@
 Knows: the questions. Must not know: how keys are sealed, or where a keyring is.
 """
 
+import secrets
 import sys
 from typing import Annotated, Final
 
 import msgspec
 import typer
 
-from backuppeer.agent.home.keyfile import Custody, read_key_file
+from backuppeer.agent.home.keyfile import Custody, parse_key_file, read_key_file
 from backuppeer.cli import homes, unlocking
 from backuppeer.cli.context import Context, context_of
 from backuppeer.cli.screen import Screen
 from backuppeer.cli.wording import decode_master, read_words
 from backuppeer.crypto.custody import check_passphrase
-from backuppeer.crypto.keys import WorkingSecret, derive_identity
+from backuppeer.crypto.keys import SECRET_BYTES, WorkingSecret
 from backuppeer.errors import UserError
 from backuppeer.limits import PASSPHRASE_CHARS
 
@@ -70,8 +71,7 @@ def use_keyring(ctx: typer.Context, words: _Words = False) -> int:  # noqa: FBT0
     """Make a key, keep it in the keyring, and seal the keys under it."""
     context = context_of(ctx)
     working = _unlock(context, Typed(context.screen), by_words=words)
-    key = unlocking.keep_new_key(derive_identity(working).public)
-    return _change(context, working, Custody.KEYRING, key)
+    return _change(context, working, Custody.KEYRING, secrets.token_bytes(SECRET_BYTES))
 
 
 def remove(ctx: typer.Context, words: _Words = False) -> int:  # noqa: FBT002 - a flag
@@ -81,13 +81,16 @@ def remove(ctx: typer.Context, words: _Words = False) -> int:  # noqa: FBT002 - 
 
 
 def _change(context: Context, working: WorkingSecret, custody: Custody, secret: bytes) -> int:
-    from backuppeer.agent.home.keyring import change_custody  # noqa: PLC0415 - crypto libraries
+    from backuppeer.agent.home.keyring import seal_custody, write_custody  # noqa: PLC0415 - crypto libraries
 
-    before = read_key_file(context.home.keys / "working")
-    change_custody(context.home, working, custody, secret)
-    screen = context.screen
-    if before.custody is Custody.KEYRING and custody is not Custody.KEYRING:
-        unlocking.forget_key(before.identity)
+    screen, path = context.screen, context.home.keys / "working"
+    before, packed = read_key_file(path), seal_custody(context.home, working, custody, secret)
+    if custody is Custody.KEYRING:
+        # Before the file that needs it, and beside the key before: stopped anywhere, what stands can be opened.
+        unlocking.keep_key(parse_key_file(path, packed), secret)
+    write_custody(context.home, packed)
+    if before.custody is Custody.KEYRING:
+        unlocking.forget_key(before)
     screen.line(f"{screen.paint('✓', '32')} {_SHOWN[custody]}")
     if custody is Custody.PASSPHRASE:
         screen.line("  it is asked for when the agent starts; forgotten, only the 24 words open this home", hang=4)

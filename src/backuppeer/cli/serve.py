@@ -45,7 +45,7 @@ from backuppeer.agent.commands.upkeep import look_first
 from backuppeer.agent.heap import relax_collector
 from backuppeer.agent.home.aside import open_or_set_aside
 from backuppeer.agent.home.config import bind_addresses, is_loopback_only, read_config
-from backuppeer.agent.home.home import Home
+from backuppeer.agent.home.home import Home, sweep_unfinished
 from backuppeer.agent.home.keyring import HomeKeys, load_keys
 from backuppeer.agent.home.logbook import open_log
 from backuppeer.agent.home.state import State
@@ -284,6 +284,7 @@ def main(arguments: list[str] | None = None) -> int:
         with home.lock() as is_ours:
             if is_ours:
                 open_log(home)
+                sweep_unfinished(home.keys)
                 asyncio.run(serve(home, _hear(given.unlock), on_start=partial(_hang_up, given.tell)))
                 if home.is_passing:
                     # Nobody else may be left to: its keys must not outlive a check of words that was killed.

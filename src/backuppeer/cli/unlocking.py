@@ -7,7 +7,6 @@ environment, nor in a file of ours: it goes from the terminal through a pipe int
 import base64
 import binascii
 import getpass
-import secrets
 import shlex
 import subprocess
 import sys
@@ -158,7 +157,7 @@ def recall_key(file: KeyFile) -> bytes:
     """
     library = _load_keyring()
     try:
-        kept = library.get_password(_SERVICE, _name_of(file.identity))
+        kept = library.get_password(_SERVICE, _name_of(file))
     except library.errors.KeyringError as exc:
         raise _explain_keyring(f"does not answer: {exc}") from exc
     try:
@@ -170,42 +169,40 @@ def recall_key(file: KeyFile) -> bytes:
     return key
 
 
-def keep_new_key(identity: bytes) -> bytes:
-    """Make a key for a home, put it into the system's keyring, and return it.
+def keep_key(file: KeyFile, key: bytes) -> None:
+    """Put the key of a sealing into the system's keyring, beside those of others: it is there before its file is.
 
     Raises:
         LocalError: there is no keyring, or it does not give back what it was given.
 
     """
-    library = _load_keyring()
-    key = secrets.token_bytes(_KEY_BYTES)
-    text = base64.b64encode(key).decode()
+    library, text = _load_keyring(), base64.b64encode(key).decode()
     try:
-        library.set_password(_SERVICE, _name_of(identity), text)
+        library.set_password(_SERVICE, _name_of(file), text)
         # Asked before the home depends on it: some keyrings forget at once and say nothing.
-        kept = library.get_password(_SERVICE, _name_of(identity))
+        kept = library.get_password(_SERVICE, _name_of(file))
     except library.errors.KeyringError as exc:
         raise _explain_keyring(f"takes no key: {exc}") from exc
     if kept != text:
         raise _explain_keyring("did not keep the key")
-    return key
 
 
-def forget_key(identity: bytes) -> bool:
-    """Remove the key of a home from the keyring; False if that can't be done: it opens nothing any more."""
+def forget_key(file: KeyFile) -> bool:
+    """Remove the key of a sealing that is no more; False if that can't be done: it opens nothing any more."""
     try:
         library = _load_keyring()
     except LocalError:
         return False
     try:
-        library.delete_password(_SERVICE, _name_of(identity))
+        library.delete_password(_SERVICE, _name_of(file))
     except library.errors.KeyringError:
         return False
     return True
 
 
-def _name_of(identity: bytes) -> str:
-    return format_peer_id(PeerId(identity))
+def _name_of(file: KeyFile) -> str:
+    # Of this sealing: another home of the same peer has its own key, and a new one takes nothing away from the old.
+    return f"{format_peer_id(PeerId(file.identity))}/{file.label}"
 
 
 def _load_keyring() -> ModuleType:

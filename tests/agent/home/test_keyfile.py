@@ -124,3 +124,20 @@ def test_a_change_of_any_byte_of_a_locked_file_is_noticed(home, custody):
 def test_nothing_of_the_secret_shows_when_a_file_or_keys_are_printed(home):
     assert load_keys(home).working.secret.hex() not in repr(load_keys(home))
     assert repr(read_key_file(home.keys / "working")) == "KeyFile(NOTHING)"
+
+
+def test_what_a_killed_write_left_open_is_gone_with_the_next_change(home):
+    left = home.keys / ".working.0123abcd"
+    left.write_bytes((home.keys / "working").read_bytes())
+    (home.keys / ".working.mine").write_text("no file of ours")
+    lock(home, Custody.PASSPHRASE)
+    assert {path.name for path in home.keys.iterdir()} == {"device", "grant", "transport", "working", ".working.mine"}
+
+
+def test_each_sealing_has_a_label_of_its_own(home):
+    labels = set()
+    for _ in range(3):
+        lock(home, Custody.KEYRING)
+        labels.add(read_key_file(home.keys / "working").label)
+    assert len(labels) == 3
+    assert {len(label) for label in labels} == {16}

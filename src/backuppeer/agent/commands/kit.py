@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from backuppeer.agent.agent import Agent
+from backuppeer.agent.home.config import is_loopback_only
 from backuppeer.agent.home.state import State
 from backuppeer.agent.peers.names import alias_of
 from backuppeer.agent.peers.partners import remembered
@@ -16,6 +17,7 @@ from backuppeer.control.recovering import Place
 from backuppeer.ids import PeerId, format_peer_id
 from backuppeer.limits import KIT_DUE_S
 from backuppeer.proof.statements import Agreement, open_statement
+from backuppeer.transport.addresses import select_dialable
 
 _MADE: Final = "kit.made"
 
@@ -39,13 +41,15 @@ class KitCommands:
 
     def _host(self, host: PeerId, signed: bytes) -> KitHost:
         state, where = self._parts.state, remembered(self._parts.state, host)
+        # What a peer signed as its address is any text: only what can be dialled goes on paper, and into a command.
+        addresses = select_dialable(where.addresses, may_loopback=is_loopback_only()) if where else []
         return KitHost(
             peer_id=format_peer_id(host),
             alias=alias_of(state, host),
             size_bytes=open_statement(Agreement, signed, self._parts.keys.peer, host).size_bytes,
-            place=None
-            if where is None or not where.addresses
-            else Place(peer_id=format_peer_id(host), transport=where.transport.hex(), addresses=list(where.addresses)),
+            place=Place(peer_id=format_peer_id(host), transport=where.transport.hex(), addresses=addresses)
+            if where and addresses
+            else None,
         )
 
 

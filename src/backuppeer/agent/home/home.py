@@ -5,6 +5,7 @@ Knows: paths, permissions. Must not know: keys, sessions, the terminal; every co
 
 import fcntl
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,10 @@ from backuppeer.errors import LocalError
 
 PROOFS: Final = "proofs"
 """Folder of a home in which proofs against hosts lie."""
+
+
+_UNFINISHED: Final = re.compile(r"\..+\.[0-9a-f]{8}")
+"""What `write_private` calls a file until it is whole."""
 
 
 class Home:
@@ -153,6 +158,13 @@ def write_private(path: Path, data: bytes) -> None:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def sweep_unfinished(folder: Path) -> None:
+    """Remove what `write_private` left in a folder when it was killed; nobody else may be writing there now."""
+    for path in folder.glob(".*.*"):
+        if _UNFINISHED.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 def sync_folder(path: Path) -> None:

@@ -24,6 +24,9 @@ _OPEN_VERSION: Final = 1
 _LOCKED_VERSION: Final = 2
 _SECRET_BYTES: Final = 32
 _LOCKED: Final = struct.Struct(">32sB")
+_SALT_AT: Final = 9
+"""Where the salt begins in what is sealed (crypto.custody)."""
+_LABEL_BYTES: Final = 8
 _KEY_FILE_BYTES: Final = 16 * 1024
 """More than any key file has; what is longer is damaged however it goes on."""
 
@@ -50,6 +53,11 @@ class KeyFile:
     bound: bytes
     body: bytes
 
+    @property
+    def label(self) -> str:
+        """A name for this very sealing: 16 hex digits of its salt, which is fresh each time."""
+        return self.body[_SALT_AT : _SALT_AT + _LABEL_BYTES].hex()
+
     def __repr__(self) -> str:
         """Return what is no secret."""
         return f"KeyFile({self.custody.name})"
@@ -72,7 +80,16 @@ def read_key_file(path: Path) -> KeyFile:
         LocalError: the system does not let us read it.
 
     """
-    data = read_bounded(path)
+    return parse_key_file(path, read_bounded(path))
+
+
+def parse_key_file(path: Path, data: bytes) -> KeyFile:
+    """Return what stands in the bytes of a key file; path: for words only.
+
+    Raises:
+        DamagedStateError, NewerFormatError: as `read_key_file`.
+
+    """
     if len(data) < _FRONT.size or not data.startswith(_MAGIC):
         raise explain_damage(path)
     _, version, generation, authority = _FRONT.unpack_from(data)

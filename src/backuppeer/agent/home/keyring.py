@@ -15,7 +15,7 @@ from typing import Final
 
 import structlog
 
-from backuppeer.agent.home.home import Home, sync_folder, write_private
+from backuppeer.agent.home.home import Home, sweep_unfinished, sync_folder, write_private
 from backuppeer.agent.home.keyfile import Custody, KeyFile, explain_damage, front_of, read_bounded, read_key_file
 from backuppeer.clock import Clock
 from backuppeer.crypto.custody import USUAL, Stretch, open_sealed, seal_by_key, seal_by_passphrase
@@ -172,8 +172,26 @@ def change_custody(
         DamagedStateError: the key file is not what it should be; nothing was changed.
 
     """
+    write_custody(home, seal_custody(home, working, custody, secret, stretch=stretch))
+
+
+def seal_custody(
+    home: Home, working: WorkingSecret, custody: Custody, secret: bytes = b"", *, stretch: Stretch = USUAL
+) -> bytes:
+    """Return the key file as `change_custody` writes it, for who must keep the key before the file stands.
+
+    Raises:
+        DamagedStateError: the key file is not what it should be.
+
+    """
     authority, identity = _key_file(home).authority, derive_identity(working).public
-    write_private(home.keys / "working", _seal_working(working, authority, identity, (custody, secret), stretch))
+    return _seal_working(working, authority, identity, (custody, secret), stretch)
+
+
+def write_custody(home: Home, packed: bytes) -> None:
+    """Write what `seal_custody` returned, and remove what a write before left half done: it may lie open."""
+    write_private(home.keys / "working", packed)
+    sweep_unfinished(home.keys)
 
 
 def unlock_working(home: Home, secret: bytes) -> WorkingSecret:
@@ -249,6 +267,7 @@ def write_keys(
     home: Home, working: WorkingSecret, authority: bytes, *, device: bytes = b"", grant: bytes = b""
 ) -> PeerId:
     """Write the keys of a home that has none yet. device: a seed, else a new one; grant: of that device, else none."""
+    sweep_unfinished(home.keys)
     write_private(home.keys / "device", device or SigningKey.generate().seed())
     # Never taken along: of two agents under one transport key, each would be dialled in place of the other.
     write_private(home.keys / "transport", SigningKey.generate().seed())

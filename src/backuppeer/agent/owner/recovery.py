@@ -160,7 +160,7 @@ class Recovery:
             return False
         taken = self._vault.self_set.take_back(carried)
         if taken.has_settings:
-            self._notes.append("settings and backup sets are back: see `backup-peer config list`, `backup-peer backup`")
+            self._notes.append("settings and sets are back, without hooks and commands: look at them in config.toml")
         return bool(taken.hosts)
 
     def _explain_silence(self, partners: Sequence[Partner], *, hint: str) -> BackupPeerError:

@@ -20,6 +20,7 @@ from backuppeer.agent.home.config import Config, parse_config, read_config
 from backuppeer.agent.home.config_writer import write_config
 from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.records import PeerRecord
+from backuppeer.agent.home.sets import NO_HOOKS
 from backuppeer.agent.home.state import State
 from backuppeer.agent.peers.standing import Standing
 from backuppeer.errors import BackupPeerError, PeerFault
@@ -159,9 +160,7 @@ class SelfSet:
         if not text or self._home.config.exists():
             return False
         try:
-            # A command of the machine that was lost is not to be run on this one.
-            config: Config = msgspec.structs.replace(parse_config(text), passphrase_command=None)
-            write_config(self._home, config)
+            write_config(self._home, without_commands(parse_config(text)))
         except BackupPeerError as exc:
             _log.warning("the settings of a self set can't be used", reason=exc.message)
             return False
@@ -175,6 +174,15 @@ def find_newest(snapshots: Sequence[tuple[SnapshotId, Snapshot]]) -> bytes:
 
 def _known(record: PeerRecord) -> _Peer:
     return _Peer(bytes(record.peer), record.alias, record.is_verified, record.whereabouts, record.first_seen_ms)
+
+
+def without_commands(config: Config) -> Config:
+    """Return settings without what they would have this machine run.
+
+    They come from a machine that was lost, and whoever took it may have written them: the words don't vouch for that.
+    """
+    sets = {name: msgspec.structs.replace(one, hooks=NO_HOOKS) for name, one in config.sets.items()}
+    return msgspec.structs.replace(config, passphrase_command=None, sets=sets)
 
 
 def _counts(found: _SelfSet) -> Iterator[DayCount]:
