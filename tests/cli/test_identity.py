@@ -135,7 +135,7 @@ def test_wrong_words_can_be_typed_again_twice(capsys, home, agent, terminal, mon
     right = encode_words(bytes(32))
     agent({"recover": telling([], RECOVERED)})
     shown = terminal()
-    typed = iter([right.replace("art", "atr"), "abandon abandon", right, *["no"] * 3])
+    typed = iter([right.replace("art", "atr"), "abandon abandon", "", right, *["no", ""] * 3])
     monkeypatch.setattr("getpass.getpass", lambda _: next(typed))
     assert run(capsys, "recover")[0] == 0
     assert "word 24 is not in the list" in shown.getvalue()
@@ -144,6 +144,16 @@ def test_wrong_words_can_be_typed_again_twice(capsys, home, agent, terminal, mon
     assert (code, out) == (2, "")
     assert next(typed, None) is None
     assert not (home / "other").exists()
+
+
+def test_words_are_taken_line_by_line_with_the_numbers_of_a_kit(capsys, home, agent, terminal, monkeypatch):
+    words = encode_words(bytes(32)).split()
+    agent({"recover": telling([], RECOVERED)})
+    terminal()
+    lines = iter(" ".join(f"{n + 1}. {words[n]}" for n in range(at, at + 6)) for at in range(0, 24, 6))
+    monkeypatch.setattr("getpass.getpass", lambda _: next(lines))
+    assert run(capsys, "recover")[0] == 0
+    assert next(lines, None) is None
 
 
 HOST = format_peer_id(PeerId(bytes(range(32))))

@@ -36,8 +36,8 @@ _SHOWN: Final = ("listed", "unlisted")
 _USUAL_OFFER: Final = "50GB"
 _HELP: Final = (
     "Offer space for others' encrypted backups.\n\nHosting ends when this computer restarts (no service is installed "
-    "yet); `backup-peer agent start` takes it up again. An owner who recovers from 24 words finds you only while you "
-    "offer."
+    "yet); `backup-peer agent start` takes it up again. Owners who lose their machine find you with their 24 words, "
+    "also when you offer nothing, as long as the agent runs."
 )
 
 

@@ -15,7 +15,7 @@ from backuppeer.cli.export import ExportResult
 from backuppeer.cli.passphrase import Typed
 from backuppeer.cli.render import format_count
 from backuppeer.cli.screen import GREEN
-from backuppeer.errors import UserError
+from backuppeer.errors import NotFoundError, UserError
 from backuppeer.ids import format_peer_id
 
 
@@ -35,6 +35,8 @@ def import_home(
             f"{home.path} already has an identity", hint="import into another folder with --home DIR; nothing changed"
         )
     homes.check_writable(home)
+    if not file.expanduser().is_file():
+        raise NotFoundError(f"there is no file {file}", hint="`backup-peer export FILE` in the other home makes one")
     read = None if screen.can_ask else Typed(screen).read_line
     offered = unlocking.offer_typed("passphrase of the file (not shown): ", read)
     belongings = unlocking.try_secrets(offered, lambda secret: read_belongings(file.expanduser().absolute(), secret))
@@ -42,7 +44,7 @@ def import_home(
     hosts = len(belongings.agreements)
     screen.line(f"{screen.paint('✓', GREEN)} this home is {format_peer_id(peer)}, with {format_count(hosts, 'host')}")
     if belongings.may_write:
-        screen.line("  it makes the backups from now on: `backup-peer backup PATH...`", hang=4)
+        screen.line("  it makes the backups from now on; `backup-peer check` brings the list of earlier ones", hang=4)
     else:
         screen.line("  it may read: `backup-peer recover` brings its snapshots, without the words", hang=4)
     screen.line("  its keys lie open here: `backup-peer passphrase set` puts them under a passphrase", hang=4)

@@ -74,7 +74,8 @@ def kit(
     target = check_target(to) if to else None
     made = _kit_of(client.call("kit", KitRequest(servers=context.servers()), KitResult), context.servers())
     if target is None:
-        screen.text(draw_text(made))
+        if not screen.json:
+            screen.text(draw_text(made))
     else:
         write_kit(target, made)
         say_written(context, target, made)

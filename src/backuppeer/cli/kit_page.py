@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 WORDS: Final = 24
 _COLUMNS: Final = 4
 _STEPS: Final = (
-    "On any machine, install the program (Linux or macOS, Python 3.11 or later): `pipx install backup-peer`.",
+    "Install the program on any machine with Linux and Python 3.11 or later, as its README says.",
     "Run `backup-peer recover` and type the 24 words. It finds your hosts and the list of your snapshots.",
     "If that finds nobody, run the command below: it names servers and hosts as they were when this was printed.",
     "`backup-peer snapshots` shows what there is, `backup-peer restore latest --target DIR` brings it back.",

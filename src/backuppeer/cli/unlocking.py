@@ -159,7 +159,7 @@ def recall_key(file: KeyFile) -> bytes:
     try:
         kept = library.get_password(_SERVICE, _name_of(file))
     except library.errors.KeyringError as exc:
-        raise _explain_keyring(f"does not answer: {exc}") from exc
+        raise _explain_keyring(f"does not answer: {_first_sentence(exc)}") from exc
     try:
         key = base64.b64decode(kept or "", validate=True)
     except (binascii.Error, ValueError):
@@ -182,7 +182,7 @@ def keep_key(file: KeyFile, key: bytes) -> None:
         # Asked before the home depends on it: some keyrings forget at once and say nothing.
         kept = library.get_password(_SERVICE, _name_of(file))
     except library.errors.KeyringError as exc:
-        raise _explain_keyring(f"takes no key: {exc}") from exc
+        raise _explain_keyring(f"takes no key: {_first_sentence(exc)}") from exc
     if kept != text:
         raise _explain_keyring("did not keep the key")
 
@@ -215,6 +215,11 @@ def _load_keyring() -> ModuleType:
             hint="install it beside this program: `pip install keyring`, or pipx with its `inject`",
         ) from exc
     return keyring
+
+
+def _first_sentence(error: Exception) -> str:
+    # The library advises packages that it calls itself not recommended.
+    return str(error).partition(". ")[0] or type(error).__name__
 
 
 def _explain_keyring(what: str) -> LocalError:

@@ -14,6 +14,7 @@ from backuppeer.errors import UserError
 _MAX_WORDS_CHARS: Final = 1024
 """24 words of eight letters, with generous space between them."""
 _TRIES: Final = 3
+WORDS: Final = 24
 
 
 def decode_master(screen: Screen, text: str) -> bytes:
@@ -46,17 +47,33 @@ def read_words(screen: Screen, way: str) -> str:
     if screen.can_ask:
         return _ask_words(screen)
     if screen.yes:
-        return sys.stdin.read(_MAX_WORDS_CHARS)
+        return _plain(sys.stdin.read(_MAX_WORDS_CHARS))
     raise UserError(
         "there is no terminal to read the words from",
         hint=f"pipe them in with --yes: `{way} < words.txt`; never as arguments",
     )
 
 
+def _plain(text: str) -> str:
+    """Return typed words without the numbers that a kit has beside them."""
+    return " ".join(word for word in text.split() if not word.rstrip(".").isdigit())
+
+
 def _ask_words(screen: Screen) -> str:
     try:
-        return getpass.getpass("your 24 words (not shown): ")
+        return _read_lines()
     except KeyboardInterrupt:
         # The terminal shows ^C behind the question: what comes next starts on a line of its own.
         screen.aside("")
         raise
+
+
+def _read_lines() -> str:
+    """Read words as they stand on paper, line by line, until there are all of them; an empty line ends it, too."""
+    typed = _plain(getpass.getpass("your 24 words (not shown): "))
+    while 0 < len(typed.split()) < WORDS:
+        more = _plain(getpass.getpass(f"  {len(typed.split())} so far, go on: "))
+        if not more:
+            break
+        typed = f"{typed} {more}"
+    return typed

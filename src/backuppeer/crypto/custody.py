@@ -126,7 +126,10 @@ def open_sealed(sealed: bytes, secret: bytes, *, bound: bytes) -> bytes:
         return ChaCha20Poly1305(key).decrypt(_NONCE, sealed[_PARAMETERS.size :], covered)
     except InvalidTag:
         what = "passphrase" if stretch else "key in the keyring"
-        error = UserError(f"the {what} is wrong", hint="or the file was changed: then take a copy of it")
+        error = UserError(
+            f"the {what} is wrong",
+            hint="forgotten? with the 24 words: `backup-peer passphrase set --words`; or the file was changed",
+        )
         error.exit_code = ExitCode.AUTHENTICATION
         raise error from None
 

@@ -41,7 +41,7 @@ def test_nobody_is_reminded_before_there_is_a_host(state):
 
 def test_the_first_kit_is_asked_for_and_a_new_one_after_a_year(state):
     agree(state)
-    assert "no recovery kit was made yet" in remind_of_kit(state, 5)
+    assert "no recovery kit names your hosts" in remind_of_kit(state, 5)
     state.put_setting("kit.made", b"1000")
     assert remind_of_kit(state, 1000 + YEAR_MS - 1) == ""
     assert "over a year old" in remind_of_kit(state, 1000 + YEAR_MS)

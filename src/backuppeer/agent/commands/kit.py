@@ -65,7 +65,7 @@ def remind_of_kit(state: State, now_ms: int) -> str:
         return ""
     made_ms = read_made_ms(state)
     if not made_ms:
-        return "no recovery kit was made yet: `backup-peer kit --to kit.html` makes a page to print"
+        return "no recovery kit names your hosts yet: `backup-peer kit --to kit.html` makes a page to print"
     if now_ms - made_ms < KIT_DUE_S * 1000:
         return ""
     return (

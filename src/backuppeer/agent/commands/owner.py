@@ -111,6 +111,8 @@ class OwnerCommands:
 
     async def backup(self, request: BackupRequest, emit: Emit) -> BackupResult:
         """Make a snapshot."""
+        # What a host agreed to meanwhile counts from this backup on: it may be just the room that it needs.
+        await self._agent.owner.revising.follow_up()
         async with self._at_work(emit) as (vault, reporter):
             result = await run_backup(vault, self._parts.home, request, reporter)
             state, own = self._parts.state, self._parts.keys.peer
@@ -177,7 +179,7 @@ class OwnerCommands:
         if self._agent.owner.vault.is_unrecovered:
             raise NotFoundError(
                 "the recovery of this home is not finished: no snapshots have been found yet",
-                hint="run `backup-peer recover` again, it goes on without the words; the host must be on offer",
+                hint="run `backup-peer recover` again, it goes on without the words",
             )
         index = self._agent.owner.vault.repository.index
         if self._agent.owner.vault.heads.newest() is not None and next(index.packs(), None) is None:

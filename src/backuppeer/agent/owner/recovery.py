@@ -72,7 +72,7 @@ class Recovery:
         partners = self._partners(finding, hint=_CHECK_AGAIN if request.check else _ASK_AGAIN)
         meeting = Meeting(self._vault, reporter, self._note)
         missing = await self._read(meeting, partners)
-        if meeting.held and self._take_back():
+        if meeting.held and self._take_back(is_passing=request.check):
             # The snapshot knows of hosts that nobody else spoke of: they may hold a newer state, or what is missed.
             await finding.dial(())
             partners, meeting = self._vault.partners(), Meeting(self._vault, reporter, self._note)
@@ -125,6 +125,7 @@ class Recovery:
                 await finding.ask_market(servers)
             except NoSignaling as exc:
                 if not finding.met:
+                    exc.hint += "; or name a host: `backup-peer recover --peer WHERE`, which `id --where` shows there"
                     raise
                 self._notes.append(exc.message)
         self._notes += [f"not looked for word of hosts at {exc.message}" for exc in inboxes.failed.values()]
@@ -153,13 +154,13 @@ class Recovery:
         found = f"found {count} snapshot{'' if count == 1 else 's'}"
         return meeting.witnesses().explain(losses, found=found) if losses else None
 
-    def _take_back(self) -> bool:
+    def _take_back(self, *, is_passing: bool) -> bool:
         """Take what the newest snapshot carries of the home that was lost; return whether it names further hosts."""
         carried = find_newest(decode_known(self._vault.repository.index.snapshots()))
         if not carried:
             return False
         taken = self._vault.self_set.take_back(carried)
-        if taken.has_settings:
+        if taken.has_settings and not is_passing:
             self._notes.append("settings and sets are back, without hooks and commands: look at them in config.toml")
         return bool(taken.hosts)
 

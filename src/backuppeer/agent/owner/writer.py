@@ -98,7 +98,7 @@ class Writer:
 
 def _only_reads() -> RefusedError:
     return RefusedError(
-        "this home was recovered from the words and may only read",
+        "this home may only read: it came from the words or a copy, or its right went to another machine",
         hint=f"restore what you need; to make the backups on this machine from now on: {TAKE_OVER}",
     )
 
