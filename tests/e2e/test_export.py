@@ -54,7 +54,7 @@ def test_a_moved_home_makes_the_backups_and_the_machine_it_came_from_does_not(wo
 
     other = world.home("other")
     assert other.do("import", str(file), "--yes", stdin=PASSPHRASE).last["may_write"] is True
-    other.do("check")
+    other.do("repair", "--yes")
     assert [row["snapshot"] for row in other.do("snapshots").rows] == [first], "as import says"
     (tree / "new").write_text("made on the other machine")
     second = other.do("backup", str(tree)).last["snapshot"]
