@@ -167,6 +167,39 @@ def test_a_host_that_lies_about_the_time_left_makes_it_no_shorter_than_agreed(ho
     play(house, owner, scenario)
 
 
+@pytest.mark.parametrize("time_ms", [0, 1, 2**62])
+def test_a_host_that_lies_about_when_it_gave_notice_makes_it_no_shorter_than_agreed(house, owner, time_ms):
+    async def scenario(sides):
+        signed = sign_notice(sides.agreement, house.identity, last=0, time_ms=time_ms)
+        sides.mine.hear(house.peer, sides.agreement, signed, 0)
+        assert sides.left() == HOSTS_S, "from when the owner first heard of it"
+        owner.clock.ms += (HOSTS_S - 1) * SECOND_MS
+        sides.mine.hear(house.peer, sides.agreement, signed, 0)
+        assert (sides.left(), sides.mine.settle()) == (1, [])
+        owner.clock.ms += SECOND_MS
+        assert sides.mine.settle() == [sides.agreement]
+
+    play(house, owner, scenario)
+
+
+def test_an_owner_that_comes_late_has_the_time_that_was_agreed_from_then_on(house, owner):
+    async def scenario(sides):
+        house.ending.end(owner.peer)
+        house.sweeping.look()
+        for clock in (house.clock, owner.clock):
+            clock.ms += (2 * HOSTS_S - 1) * SECOND_MS
+        house.sweeping.look()
+        assert house.ending.left_for(owner.peer) == 1
+        await sides.meet()
+        assert house.ending.left_for(owner.peer) == sides.left() == HOSTS_S
+        house.clock.ms += 5 * SECOND_MS
+        house.sweeping.look()
+        await sides.meet()
+        assert house.ending.left_for(owner.peer) == HOSTS_S - 5, "once"
+
+    play(house, owner, scenario)
+
+
 def test_what_is_over_is_let_go_of_and_nothing_sooner(house, owner):
     async def scenario(sides):
         await sides.mine.end(house.peer)

@@ -111,11 +111,14 @@ class Ending:
         known = next((h for h in self._state.deeds.notices(agreement) if h.notice.party == notice.party), None)
         if known is not None and known.notice.number > notice.number:
             return
-        until_ms = self._clock.now_ms() + min(left_s, LISTING_TERM_S) * SECOND_MS
-        # Never sooner than was agreed on, or was told before: what a host says can only make it longer.
-        least_ms = notice.time_ms + kept_s(terms, notice.party) * SECOND_MS
-        before_ms = known.until_ms if known is not None and known.notice.number == notice.number else 0
-        until_ms = max(until_ms, least_ms, before_ms) if notice.ends else 0
+        now_ms = self._clock.now_ms()
+        # Never sooner than was agreed on, from when we first heard of it, or than was told before: what a host says, of
+        # the time left or of when it gave notice, can only make it longer.
+        is_known = known is not None and known.notice.number == notice.number
+        least_ms = (
+            known.until_ms if known is not None and is_known else now_ms + kept_s(terms, notice.party) * SECOND_MS
+        )
+        until_ms = max(now_ms + min(left_s, LISTING_TERM_S) * SECOND_MS, least_ms) if notice.ends else 0
         self._state.deeds.put_notice(agreement, Heard(notice, signed, until_ms, told=True))
 
     def settle(self) -> list[AgreementId]:
