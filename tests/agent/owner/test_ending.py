@@ -155,6 +155,24 @@ def test_what_was_sent_and_not_answered_is_sent_again_before_it_is_taken_back(ho
     play(house, owner, scenario)
 
 
+def test_a_notice_that_its_host_shows_only_while_it_is_taken_back_is_taken_back_too(house, owner):
+    async def scenario(sides):
+        away = Ending(owner.state, owner.keys, owner.clock, reach=FixedReach(PeerUnreachable("away")))
+        await away.end(house.peer)  # and then sent by what kept no note of it
+        (heard,) = owner.state.deeds.notices(sides.agreement)
+        house.ending.take(owner.peer, sides.agreement, heard.signed, b"")
+
+        async def meet(_):
+            await sides.meet()
+            return sides.link.session
+
+        mine = Ending(owner.state, owner.keys, owner.clock, reach=SimpleNamespace(session=meet))
+        assert await mine.take_back(house.peer) == (0, True)
+        assert sides.store.notices.left_s(sides.agreement) is sides.left() is None
+
+    play(house, owner, scenario)
+
+
 def test_what_was_not_sent_leaves_no_gap_in_the_numbers(house, owner):
     async def scenario(sides):
         away = Ending(owner.state, owner.keys, owner.clock, reach=FixedReach(PeerUnreachable("away")))

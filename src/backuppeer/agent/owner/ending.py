@@ -77,7 +77,9 @@ class Ending:
         """
         if not self.is_ended_by_us(host):
             raise UserError("you ended nothing that could be taken back", hint="see `backup-peer peers`")
-        return await self._turn(host, ends=False)
+        ended = await self._turn(host, ends=False)
+        # The session may have shown one of ours that this home did not know to be heard: it is taken back as well.
+        return await self._turn(host, ends=False) if self.is_ended_by_us(host) else ended
 
     def is_ended_by_us(self, host: PeerId) -> bool:
         """Return whether a notice of ours to a host stands."""
