@@ -120,6 +120,13 @@ def test_ended_and_taken_back_while_the_host_was_away_is_as_if_nothing_had_been(
     play(house, owner, scenario)
 
 
+async def serve_as_before(_, channel):
+    await channel.receive_any()
+    await channel.send(Unsupported(type=51))
+    await channel.finish()
+    await channel.wait_end()
+
+
 def lose_answers(sides, *, taken):
     """Return an `Ending` whose connection breaks before the host's answer, which has taken what it was told or not."""
 
@@ -186,19 +193,13 @@ def test_what_was_not_sent_leaves_no_gap_in_the_numbers(house, owner):
 
 
 def test_a_refusal_of_what_was_sent_before_leaves_it_open_whether_it_was_heard(house, owner):
-    async def serve(_, channel):
-        await channel.receive_any()
-        await channel.send(Unsupported(type=51))
-        await channel.finish()
-        await channel.wait_end()
-
     async def scenario(sides):
         await lose_answers(sides, taken=True).end(house.peer)
         with pytest.raises(RefusedError):
             await sides.mine.take_back(house.peer)
         assert sides.mine.is_ended_by_us(house.peer)
 
-    play(house, owner, scenario, serve=serve)
+    play(house, owner, scenario, serve=serve_as_before)
 
 
 def test_an_owner_hears_of_its_hosts_notice_in_the_next_session_and_from_then_on_it_counts_as_usual(house, owner):
@@ -346,18 +347,12 @@ def test_a_stranger_ends_nothing(house, owner, tmp_path):
 
 
 def test_a_host_of_before_can_not_be_told_and_nothing_is_ended(house, owner):
-    async def serve(_, channel):
-        await channel.receive_any()
-        await channel.send(Unsupported(type=51))
-        await channel.finish()
-        await channel.wait_end()
-
     async def scenario(sides):
         with pytest.raises(RefusedError, match="does not know"):
             await sides.mine.end(house.peer)
         assert sides.owner.state.deeds.notices(sides.agreement) == []
 
-    play(house, owner, scenario, serve=serve)
+    play(house, owner, scenario, serve=serve_as_before)
 
 
 # --- backups
