@@ -98,11 +98,15 @@ def test_a_hosts_end_counts_twice_until_its_owner_was_told_and_then_as_usual(hal
     assert hall.pass_time(LOCK_S - 60) == [A]
 
 
-def test_told_late_it_is_never_kept_for_longer_than_untold(hall):
+def test_told_late_its_owner_has_the_usual_time_from_then_on_once(hall):
     hall.give(hall.world.host)
     hall.pass_time(2 * LOCK_S - 5)
+    for _ in range(2):
+        hall.store.notices.note_told(A)
+        assert hall.store.notices.left_s(A) == LOCK_S, "what its owner believes, who can't know since when it stands"
+    hall.pass_time(5)
     hall.store.notices.note_told(A)
-    assert hall.store.notices.left_s(A) == 5
+    assert hall.store.notices.left_s(A) == LOCK_S - 5, "told again it begins no time anew"
 
 
 @pytest.mark.parametrize("without_catalogue", [False, True])

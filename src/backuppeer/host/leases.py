@@ -147,15 +147,31 @@ class Leases:
         with self._lock:
             return [self._leases[agreement] for agreement in sorted(self._leases)]
 
+    def recall(self, agreement: AgreementId) -> Lease | None:
+        """Return the revision in force, or the last one of an agreement that has ended, from its file; None if neither.
+
+        Raises:
+            StoreUnavailable: the disk refuses.
+
+        """
+        lease = self.find(agreement)
+        if lease is not None or len(agreement) != AGREEMENT_ID_BYTES:
+            return lease
+        folder = self._layout.folder(agreement)
+        with translate_failures(self._layout.root):
+            return self._try_verify(agreement, _read_if_there(folder / _NAME)) if (folder / _ENDED).exists() else None
+
     def history(self, agreement: AgreementId) -> list[bytes]:
-        """Return all signed revisions of an agreement, oldest first, as they were signed.
+        """Return all signed revisions of an agreement, oldest first, as they were signed; also of one that has ended.
 
         Raises:
             NotFoundError: no such agreement.
             StoreUnavailable: the disk refuses, or an old revision is gone.
 
         """
-        lease = self.get(agreement)
+        lease = self.recall(agreement)
+        if lease is None:
+            raise NotFoundError(f"no agreement {agreement.hex()} in this store")
         folder = self._layout.folder(agreement)
         with translate_failures(self._layout.root):
             old = [_read_capped(folder / f"{_NAME}.{number}") for number in range(1, lease.terms.revision)]

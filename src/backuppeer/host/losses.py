@@ -89,6 +89,7 @@ class Losses:
         self.lock = threading.Lock()
         """Held while suspects are looked at and reported: who takes packs off the list meanwhile would count twice."""
         self._retry_ms: dict[AgreementId, int] = {}
+        self._absent: frozenset[AgreementId] = frozenset()
 
     def suspect(self, agreement: AgreementId, packs: Iterable[StoredId]) -> None:
         """Note that packs may be lost; `settle` finds out.
@@ -144,8 +145,13 @@ class Losses:
                         spoiled.append((agreement, row))
         return spoiled
 
-    def settle(self, agreement: AgreementId, *, signer: SigningKey, now_ms: int) -> list[StoredId]:
+    def settle(
+        self, agreement: AgreementId, *, signer: SigningKey, now_ms: int, may_return: bool = False
+    ) -> list[StoredId]:
         """Look at up to LOSSES_SETTLED_AT_ONCE suspects again, report those that are lost, durably; return these.
+
+        `may_return`: the store was opened a moment ago; of agreements that lacked packs then, what is not there may
+        come yet, and stays suspected.
 
         After a failure nothing is tried for LOSS_RETRY_S: an owner who asks on and on must not have all read each time.
 
@@ -158,12 +164,12 @@ class Losses:
         if 0 < self._retry_ms.get(agreement, 0) - now_ms <= LOSS_RETRY_S * 1000:
             return []
         try:
-            return self._settle(agreement, signer=signer, now_ms=now_ms)
+            return self._settle(agreement, signer=signer, now_ms=now_ms, may_return=may_return)
         except BackupPeerError:
             self._retry_ms[agreement] = now_ms + LOSS_RETRY_S * 1000
             raise
 
-    def _settle(self, agreement: AgreementId, *, signer: SigningKey, now_ms: int) -> list[StoredId]:
+    def _settle(self, agreement: AgreementId, *, signer: SigningKey, now_ms: int, may_return: bool) -> list[StoredId]:
         sql = "SELECT stored FROM lost WHERE agreement = ? AND number = 0 LIMIT ?"
         with self.lock:
             rows = self._catalogue.run(lambda db: db.execute(sql, (agreement, LOSSES_SETTLED_AT_ONCE)).fetchall())
@@ -175,7 +181,7 @@ class Losses:
                     cause = None if stored in removed else self._look_again(agreement, stored)
                     if cause is None:
                         self.clear(agreement, stored)
-                    else:
+                    elif cause is not LossCause.MISSING or not may_return or agreement not in self._absent:
                         causes[cause].append(stored)
             for cause, packs in causes.items():
                 self._report(agreement, packs, cause, signer=signer, now_ms=now_ms)
@@ -219,6 +225,10 @@ class Losses:
                 elif number > known:
                     notes.append(f"a report of lost packs is damaged, and told nobody any more: {path}")
         return notes
+
+    def note_absent(self) -> None:
+        """Note which agreements lack packs as the store is opened."""
+        self._absent = frozenset(self.list_suspected())
 
     # --- looking
     def _look_again(self, agreement: AgreementId, stored: StoredId) -> LossCause | None:

@@ -95,7 +95,9 @@ class Notices:
             return self._left_s(agreement) or 0
 
     def note_told(self, agreement: AgreementId) -> None:
-        """Count a notice of this host from now on at its usual length: the owner knows of it.
+        """Count a notice of this host from now on at its usual length, if that was not done: the owner knows of it.
+
+        However late that is: the owner can't know since when it was told, and believes no sooner end than was agreed.
 
         Raises:
             StoreUnavailable: the disk refuses.
@@ -106,8 +108,10 @@ class Notices:
             lease = self._leases.find(agreement)
             if given is None or lease is None or not given.notice.ends:
                 return
-            due_s = self._graveyard.age_s() + kept_s(lease.terms, given.notice.party)
-            if due_s < given.file.due_s:
+            usual_s = kept_s(lease.terms, given.notice.party)
+            due_s = self._graveyard.age_s() + usual_s
+            is_untold = given.file.due_s == given.file.given_s + _UNTOLD_FACTOR * usual_s
+            if is_untold or due_s < given.file.due_s:
                 self._keep(agreement, "host", Given(given.notice, given.file._replace(due_s=due_s)))
 
     def list_given(self, agreement: AgreementId) -> list[Given]:

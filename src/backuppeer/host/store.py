@@ -297,6 +297,7 @@ class Store:
         self.notes += found.notes()
         self.notes += self.removals.replay()
         self.notes += self.losses.replay()
+        self.losses.note_absent()
         self.notes += self.notices.load()
         self._count()
 

@@ -38,9 +38,28 @@ def test_the_owner_s_delete_is_handed_out_as_it_was_signed(house, owner, ask):
     assert ask(agreement).agreements == [lease.signed.hex()]
 
 
+def test_what_was_signed_answers_charges_after_the_agreement_has_ended(house, owner, ask):
+    agreement = owner.agree_with(house)
+    delete_directly(house, owner, agreement)
+    (lease,) = house.premises.open().leases.list_all()
+    house.ending.end(owner.peer)
+    house.sweeping.look()
+    house.clock.ms += house.ending.left_for(owner.peer) * 1000
+    for _ in range(3):
+        house.sweeping.look()
+    house.premises.close()  # and the agent was started anew
+    assert house.premises.open().leases.list_all() == []
+    found = ask(agreement, STORED)
+    assert bytes.fromhex(found.packs[0]) == STORED
+    assert found.agreements == [lease.signed.hex()]
+
+
 def test_only_the_host_of_an_agreement_can_answer(house, owner, ask):
     owner.agree_with(house)
     with pytest.raises(NotFoundError):
         ask(AgreementId(b"?" * 16))
+    for strange in (b"", b"?" * 200):
+        with pytest.raises(NotFoundError):
+            ask(AgreementId(strange))
     with pytest.raises(UserError):
         ask(SimpleNamespace(hex=lambda: "zz"))

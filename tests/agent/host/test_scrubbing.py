@@ -2,12 +2,16 @@
 
 import asyncio
 
+import pytest
+
 from agent.host.test_proving import dealing
-from agent.host.test_serving import noise
+from agent.host.test_serving import noise, read_range
 from backuppeer.agent.host import scrubbing as scrubbing_module
 from backuppeer.agent.host.proving import Proving
 from backuppeer.agent.host.scrubbing import Scrubbing
+from backuppeer.errors import BackupPeerError
 from backuppeer.limits import LOSS_GRACE_S, LOSS_TOLD_S, SCRUB_LOOK_S
+from backuppeer.proof.audits import Sample
 from backuppeer.proof.custody import LossReport, open_packs
 
 
@@ -87,6 +91,35 @@ def test_a_folder_that_comes_back_is_no_loss(house, owner):
         assert (await deal.losses()).reports == ()
         assert store.losses.list_suspected() == []
         assert reopen(house).has(deal.agreement, stored), "its file was found again"
+
+    scenario_of(house, owner, act)
+
+
+@pytest.mark.parametrize("comes_back", [True, False])
+def test_packs_away_when_the_store_was_just_opened_are_neither_shown_nor_confessed_by_what_their_owner_asks(
+    house, owner, comes_back
+):
+    scrubbing = scrubbing_of(house)
+
+    async def act(deal, stored):
+        packs = deal.store.directory / "agreements" / deal.agreement.hex() / "packs"
+        away = packs.rename(packs.with_name("packs.away"))  # as under a disk that is mounted a minute too late
+        deal.store = reopen(house)
+        assert (await deal.ack(stored)).packs == ()
+        assert (await deal.audit(Sample(stored, 0, 1)))[1] == [None]
+        with pytest.raises(BackupPeerError):
+            await read_range(deal.link, deal.agreement, stored, 0, 1)
+        await asyncio.to_thread(scrubbing.look)
+        house.clock.ms += int(LOSS_GRACE_S * 1000) - 1
+        assert (await deal.ack(stored)).packs == ()
+        assert (await deal.losses()).reports == (), "nothing is signed that could convict"
+        if comes_back:
+            away.rename(packs)
+        house.clock.ms += 1
+        await deal.ack(stored)  # settles what is suspected
+        assert bool((await deal.losses()).reports) is not comes_back
+        deal.store = reopen(house)
+        assert (await deal.ack(stored)).packs == ((stored,) if comes_back else ()), "its file was found again"
 
     scenario_of(house, owner, act)
 

@@ -1,6 +1,8 @@
 """Owner and host end an agreement over a network in memory, each with its real state and store."""
 
 import asyncio
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
 
 import pytest
 
@@ -118,6 +120,88 @@ def test_ended_and_taken_back_while_the_host_was_away_is_as_if_nothing_had_been(
     play(house, owner, scenario)
 
 
+async def serve_as_before(_, channel):
+    await channel.receive_any()
+    await channel.send(Unsupported(type=51))
+    await channel.finish()
+    await channel.wait_end()
+
+
+def lose_answers(sides, *, taken):
+    """Return an `Ending` whose connection breaks before the host's answer, which has taken what it was told or not."""
+
+    @asynccontextmanager
+    async def request(message):
+        if taken:
+            sides.house.ending.take(sides.owner.peer, message.agreement, message.signed, message.device_sig)
+        yield SimpleNamespace(receive=gone)
+
+    async def gone(*_):
+        raise PeerUnreachable("cut off")
+
+    cut = SimpleNamespace(peer=sides.house.peer, request=request)
+    return Ending(sides.owner.state, sides.owner.keys, sides.owner.clock, reach=FixedReach(cut))
+
+
+@pytest.mark.parametrize("taken", [True, False])
+def test_what_was_sent_and_not_answered_is_sent_again_before_it_is_taken_back(house, owner, taken):
+    async def scenario(sides):
+        cut = lose_answers(sides, taken=taken)
+        away = Ending(owner.state, owner.keys, owner.clock, reach=FixedReach(PeerUnreachable("away")))
+        for ends in (True, False, True, False):
+            assert (await (cut.end if ends else cut.take_back)(house.peer)).told is False
+            with pytest.raises(PeerUnreachable, match="answer was lost"):
+                await (away.take_back if ends else away.end)(house.peer)
+            assert cut.is_ended_by_us(house.peer) is ends, "nothing is claimed that its host may not know"
+            ended = await (sides.mine.take_back if ends else sides.mine.end)(house.peer)
+            assert ended.told
+            assert (sides.store.notices.left_s(sides.agreement) is None) is ends
+            assert (sides.left() is None) is ends
+            await (sides.mine.end if ends else sides.mine.take_back)(house.peer)
+
+    play(house, owner, scenario)
+
+
+def test_a_notice_that_its_host_shows_only_while_it_is_taken_back_is_taken_back_too(house, owner):
+    async def scenario(sides):
+        away = Ending(owner.state, owner.keys, owner.clock, reach=FixedReach(PeerUnreachable("away")))
+        await away.end(house.peer)  # and then sent by what kept no note of it
+        (heard,) = owner.state.deeds.notices(sides.agreement)
+        house.ending.take(owner.peer, sides.agreement, heard.signed, b"")
+
+        async def meet(_):
+            await sides.meet()
+            return sides.link.session
+
+        mine = Ending(owner.state, owner.keys, owner.clock, reach=SimpleNamespace(session=meet))
+        assert await mine.take_back(house.peer) == (0, True)
+        assert sides.store.notices.left_s(sides.agreement) is sides.left() is None
+
+    play(house, owner, scenario)
+
+
+def test_what_was_not_sent_leaves_no_gap_in_the_numbers(house, owner):
+    async def scenario(sides):
+        away = Ending(owner.state, owner.keys, owner.clock, reach=FixedReach(PeerUnreachable("away")))
+        await sides.mine.end(house.peer)
+        assert await away.take_back(house.peer) == (0, False)
+        assert (await away.end(house.peer)).told, "as it was"
+        assert (await sides.mine.take_back(house.peer)).told
+        assert sides.store.notices.last_number(sides.agreement, owner.peer) == 2
+
+    play(house, owner, scenario)
+
+
+def test_a_refusal_of_what_was_sent_before_leaves_it_open_whether_it_was_heard(house, owner):
+    async def scenario(sides):
+        await lose_answers(sides, taken=True).end(house.peer)
+        with pytest.raises(RefusedError):
+            await sides.mine.take_back(house.peer)
+        assert sides.mine.is_ended_by_us(house.peer)
+
+    play(house, owner, scenario, serve=serve_as_before)
+
+
 def test_an_owner_hears_of_its_hosts_notice_in_the_next_session_and_from_then_on_it_counts_as_usual(house, owner):
     async def scenario(sides):
         assert house.ending.plan(owner.peer) == HOSTS_S
@@ -163,6 +247,39 @@ def test_a_host_that_lies_about_the_time_left_makes_it_no_shorter_than_agreed(ho
         sides.mine.hear(house.peer, sides.agreement, signed, 0)
         assert sides.left() >= HOSTS_S
         assert sides.mine.settle() == []
+
+    play(house, owner, scenario)
+
+
+@pytest.mark.parametrize("time_ms", [0, 1, 2**62])
+def test_a_host_that_lies_about_when_it_gave_notice_makes_it_no_shorter_than_agreed(house, owner, time_ms):
+    async def scenario(sides):
+        signed = sign_notice(sides.agreement, house.identity, last=0, time_ms=time_ms)
+        sides.mine.hear(house.peer, sides.agreement, signed, 0)
+        assert sides.left() == HOSTS_S, "from when the owner first heard of it"
+        owner.clock.ms += (HOSTS_S - 1) * SECOND_MS
+        sides.mine.hear(house.peer, sides.agreement, signed, 0)
+        assert (sides.left(), sides.mine.settle()) == (1, [])
+        owner.clock.ms += SECOND_MS
+        assert sides.mine.settle() == [sides.agreement]
+
+    play(house, owner, scenario)
+
+
+def test_an_owner_that_comes_late_has_the_time_that_was_agreed_from_then_on(house, owner):
+    async def scenario(sides):
+        house.ending.end(owner.peer)
+        house.sweeping.look()
+        for clock in (house.clock, owner.clock):
+            clock.ms += (2 * HOSTS_S - 1) * SECOND_MS
+        house.sweeping.look()
+        assert house.ending.left_for(owner.peer) == 1
+        await sides.meet()
+        assert house.ending.left_for(owner.peer) == sides.left() == HOSTS_S
+        house.clock.ms += 5 * SECOND_MS
+        house.sweeping.look()
+        await sides.meet()
+        assert house.ending.left_for(owner.peer) == HOSTS_S - 5, "once"
 
     play(house, owner, scenario)
 
@@ -230,18 +347,12 @@ def test_a_stranger_ends_nothing(house, owner, tmp_path):
 
 
 def test_a_host_of_before_can_not_be_told_and_nothing_is_ended(house, owner):
-    async def serve(_, channel):
-        await channel.receive_any()
-        await channel.send(Unsupported(type=51))
-        await channel.finish()
-        await channel.wait_end()
-
     async def scenario(sides):
         with pytest.raises(RefusedError, match="does not know"):
             await sides.mine.end(house.peer)
         assert sides.owner.state.deeds.notices(sides.agreement) == []
 
-    play(house, owner, scenario, serve=serve)
+    play(house, owner, scenario, serve=serve_as_before)
 
 
 # --- backups

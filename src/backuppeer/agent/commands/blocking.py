@@ -16,7 +16,7 @@ from backuppeer.agent.peers.names import alias_of, resolve_peer
 from backuppeer.agent.reporter import Emit
 from backuppeer.control.api import PeerRequest
 from backuppeer.control.blocking import BlockRequest, BlockResult
-from backuppeer.errors import BackupPeerError, UserError
+from backuppeer.errors import BackupPeerError, PeerUnreachable, UserError
 from backuppeer.ids import PeerId, format_peer_id
 from backuppeer.limits import BLOCK_REASON_CHARS
 
@@ -59,7 +59,7 @@ class BlockCommands:
 
     async def _end(self, peer: PeerId) -> None:
         """Give notice on both sides; what was given already stands as it is."""
-        with suppress(UserError):  # no host of ours, or ended already
+        with suppress(UserError, PeerUnreachable):  # no host of ours, or ended already; or unclear, and away
             await self._agent.owner.ending.end(peer)
         host = self._agent.host.ending
         with suppress(BackupPeerError):  # no owner here; or its store is away: `peers end` can be said later

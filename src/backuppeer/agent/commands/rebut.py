@@ -1,6 +1,7 @@
 """What a host kept to answer an owner's charge with: rebut (control.api route).
 
-Knows: where requests to remove packs are kept. Must not know: HTTP, charges; the command judges them.
+Knows: where requests to remove packs are kept, also of agreements that have ended (ADR 45). Must not know: HTTP,
+charges; the command judges them.
 """
 
 import asyncio
@@ -26,7 +27,7 @@ class RebutCommands:
     def _find_next(self, request: RebutRequest) -> KeptRemoval:
         agreement, stored = AgreementId(_parse(request.agreement)), _parse(request.stored)
         store = self._agent.host.premises.open()
-        if store.leases.find(agreement) is None:
+        if store.leases.recall(agreement) is None:
             raise NotFoundError(
                 "the store of this home has no such agreement",
                 hint="a proof is answered by the host that it accuses: is this its home?",

@@ -21,17 +21,24 @@ DEEDS_SCHEMA: Final = """
         told INTEGER NOT NULL, PRIMARY KEY(agreement, party)
     ) STRICT;
 """
+_SENT, _TOLD, _UNSENT = range(3)
+"""What `notices.told` says."""
 Run = Callable[..., None]
 Ask = Callable[..., list[tuple[Any, ...]]]
 
 
 class Heard(NamedTuple):
-    """The last notice of one side. `until_ms`: until when all is kept at least; `told`: whether the host has it."""
+    """The last notice of one side.
+
+    `until_ms`: until when all is kept at least; `told`: whether the host has said that it has it; `sent`: whether it
+    may have it all the same, as its answer may be lost.
+    """
 
     notice: Notice
     signed: bytes
     until_ms: int
     told: bool
+    sent: bool = True
 
 
 class Deeds:
@@ -57,7 +64,9 @@ class Deeds:
 
     def put_notice(self, agreement: AgreementId, heard: Heard) -> None:
         """Keep the last notice of a side."""
-        row = (agreement, heard.notice.party, heard.signed, heard.until_ms, int(heard.told))
+        # "Perhaps heard" is 0, as homes of before wrote it for all that was untold.
+        told = _TOLD if heard.told else _SENT if heard.sent else _UNSENT
+        row = (agreement, heard.notice.party, heard.signed, heard.until_ms, told)
         self._run("INSERT OR REPLACE INTO notices VALUES(?,?,?,?,?)", *row)
 
     def drop_notice(self, agreement: AgreementId, party: PeerId) -> None:
@@ -67,7 +76,10 @@ class Deeds:
     def notices(self, agreement: AgreementId) -> list[Heard]:
         """Return the last notice of each side that gave one, be it that it was taken back."""
         rows = self._ask("SELECT signed,until_ms,told FROM notices WHERE agreement=? ORDER BY until_ms", agreement)
-        return [Heard(peek_statement(Notice, row[0]), bytes(row[0]), row[1], bool(row[2])) for row in rows]
+        return [
+            Heard(peek_statement(Notice, signed), bytes(signed), until_ms, told == _TOLD, told != _UNSENT)
+            for signed, until_ms, told in rows
+        ]
 
     def ending(self, agreement: AgreementId) -> Heard | None:
         """Return the notice that ends an agreement, the soonest of two; None: it goes on."""

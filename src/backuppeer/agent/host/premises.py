@@ -27,7 +27,7 @@ from backuppeer.host.leases import Lease
 from backuppeer.host.site import check_site, free_bytes
 from backuppeer.host.store import Store, create_store, open_store
 from backuppeer.ids import PEER_ID_BYTES, AgreementId, PeerId
-from backuppeer.limits import FREE_DISK_FLOOR_BYTES, KNOWN_OWNER_BYTES, PREMISES_NOTES
+from backuppeer.limits import FREE_DISK_FLOOR_BYTES, KNOWN_OWNER_BYTES, LOSS_GRACE_S, PREMISES_NOTES
 from backuppeer.wire.messages import HeadState, PutHead
 
 _log = structlog.get_logger()
@@ -44,6 +44,7 @@ class Premises:
     def __init__(self, state: State, identity: SigningKey, clock: Clock) -> None:
         self._state, self._identity, self._clock = state, identity, clock
         self._store: Store | None = None
+        self._opened_s = 0.0
         self._lock = threading.Lock()
         self._owners = _split_ids(state.setting(_OWNERS) or b"")
         self._notes: dict[str, None] = {}
@@ -161,6 +162,10 @@ class Premises:
                 return self._take(open_store(directory, peer, offered_bytes=self._offered()))
             return self._store
 
+    def is_just_opened(self) -> bool:
+        """Return whether what is not in the store may come yet: its human is moving folders, a disk is mounted late."""
+        return self._clock.monotonic_s() < self._opened_s + LOSS_GRACE_S
+
     def close(self) -> None:
         """Close the store, if it is open."""
         with self._lock:
@@ -186,7 +191,7 @@ class Premises:
 
     def _take(self, store: Store) -> Store:
         """Work with a store that was opened, and learn from its agreements whom to answer."""
-        self._store = store
+        self._store, self._opened_s = store, self._clock.monotonic_s()
         store.quota.later = lambda agreement: self._say_later(store, agreement)
         self.note(*store.notes)
         self._remember({lease.owner for lease in store.leases.list_all()})

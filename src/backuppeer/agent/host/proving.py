@@ -63,11 +63,17 @@ class Proving:
     def report(self, store: Store, agreement: AgreementId, *suspects: StoredId) -> list[StoredId]:
         """Look again at what is suspected to be lost, sign and keep a report of it, and return what is; never raises.
 
-        A disk that can't be written can't keep a report: the suspicion stays, and is settled later.
+        A disk that can't be written can't keep a report: the suspicion stays, and is settled later. So does that of
+        packs whose files are not there when the store was just opened: until then they are neither shown nor confessed.
         """
         try:
             store.losses.suspect(agreement, suspects)
-            lost = store.losses.settle(agreement, signer=self._premises.signer, now_ms=self._premises.now_ms())
+            lost = store.losses.settle(
+                agreement,
+                signer=self._premises.signer,
+                now_ms=self._premises.now_ms(),
+                may_return=self._premises.is_just_opened(),
+            )
         except BackupPeerError as exc:
             _log.warning("lost packs can't be reported yet", reason=exc.message)
             self._premises.note(f"lost packs can't be reported to their owner yet: {exc.message}")

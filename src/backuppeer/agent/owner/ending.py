@@ -2,7 +2,7 @@
 
 Knows: own notices, those that hosts gave, until when all is kept. Must not know: stores, packs. An owner's notice
 counts from when its host has it; one that can't be reached now is told when it is met. Until all is over everything can
-be read as before, and the notice be taken back.
+be read as before, and the notice be taken back. Untold is not unheard: what was sent stands until its host answers.
 """
 
 from typing import NamedTuple
@@ -16,7 +16,7 @@ from backuppeer.agent.peers.names import name_of
 from backuppeer.agent.peers.partners import Reach
 from backuppeer.agent.peers.session import Session
 from backuppeer.clock import Clock, format_time
-from backuppeer.errors import NotFoundError, RefusedError, Unavailable, UserError
+from backuppeer.errors import NotFoundError, PeerUnreachable, RefusedError, Unavailable, UserError
 from backuppeer.ids import AgreementId, PeerId
 from backuppeer.limits import LISTING_TERM_S
 from backuppeer.proof.notices import Notice, kept_s, open_notice, sign_notice
@@ -72,11 +72,14 @@ class Ending:
             NotFoundError: there is no agreement with this host.
             UserError: no notice was given.
             RefusedError: the host says that it is too late.
+            PeerUnreachable: it may have heard of the notice, or not, and can't be asked now.
 
         """
         if not self.is_ended_by_us(host):
             raise UserError("you ended nothing that could be taken back", hint="see `backup-peer peers`")
-        return await self._turn(host, ends=False)
+        ended = await self._turn(host, ends=False)
+        # The session may have shown one of ours that this home did not know to be heard: it is taken back as well.
+        return await self._turn(host, ends=False) if self.is_ended_by_us(host) else ended
 
     def is_ended_by_us(self, host: PeerId) -> bool:
         """Return whether a notice of ours to a host stands."""
@@ -111,11 +114,14 @@ class Ending:
         known = next((h for h in self._state.deeds.notices(agreement) if h.notice.party == notice.party), None)
         if known is not None and known.notice.number > notice.number:
             return
-        until_ms = self._clock.now_ms() + min(left_s, LISTING_TERM_S) * SECOND_MS
-        # Never sooner than was agreed on, or was told before: what a host says can only make it longer.
-        least_ms = notice.time_ms + kept_s(terms, notice.party) * SECOND_MS
-        before_ms = known.until_ms if known is not None and known.notice.number == notice.number else 0
-        until_ms = max(until_ms, least_ms, before_ms) if notice.ends else 0
+        now_ms = self._clock.now_ms()
+        # Never sooner than was agreed on, from when we first heard of it, or than was told before: what a host says, of
+        # the time left or of when it gave notice, can only make it longer.
+        is_known = known is not None and known.notice.number == notice.number
+        least_ms = (
+            known.until_ms if known is not None and is_known else now_ms + kept_s(terms, notice.party) * SECOND_MS
+        )
+        until_ms = max(now_ms + min(left_s, LISTING_TERM_S) * SECOND_MS, least_ms) if notice.ends else 0
         self._state.deeds.put_notice(agreement, Heard(notice, signed, until_ms, told=True))
 
     def settle(self) -> list[AgreementId]:
@@ -130,17 +136,20 @@ class Ending:
 
     async def _turn(self, host: PeerId, *, ends: bool) -> Ended:
         """Give the next notice of every agreement that is not so yet, kept here first."""
+        if any((last := self._own(a)).is_unclear and last.ends != ends for a, _ in self._with(host)):
+            await self._clear_up(host)
         for agreement, terms in self._with(host):
             last = self._own(agreement)
-            if not (ends or last.told):
-                self._undo(agreement, last)  # nobody has heard of it
-            elif last.ends != ends:
-                now_ms = self._clock.now_ms()
-                signed = sign_notice(agreement, self._keys.identity, last=last.number, time_ms=now_ms)
-                until_ms = self._until(terms) if ends else 0
-                heard = Heard(peek_statement(Notice, signed), signed, until_ms, told=False)
-                # Kept before it is told: the number must not be given twice, with another time in it.
-                self._state.deeds.put_notice(agreement, heard)
+            if last.ends == ends:
+                continue
+            if not last.told:
+                self._undo(agreement, last)  # it was never sent
+                continue
+            signed = sign_notice(agreement, self._keys.identity, last=last.number, time_ms=self._clock.now_ms())
+            until_ms = self._until(terms) if ends else 0
+            heard = Heard(peek_statement(Notice, signed), signed, until_ms, told=False, sent=False)
+            # Kept before it is told: the number must not be given twice, with another time in it.
+            self._state.deeds.put_notice(agreement, heard)
         try:
             await self.tell(await self._reach.session(host))
         except Unavailable as exc:
@@ -151,9 +160,27 @@ class Ending:
             raise
         return self._outcome(host)
 
+    async def _clear_up(self, host: PeerId) -> None:
+        """Send once more what a host may have heard or not, so that the next number is the one that it waits for.
+
+        Raises:
+            Unavailable: it can't be asked now, so nothing can follow yet.
+            RefusedError: it takes it for wrong.
+
+        """
+        try:
+            await self.tell(await self._reach.session(host))
+        except Unavailable as exc:
+            name = name_of(self._state, host)
+            raise PeerUnreachable(
+                f"{name} was sent your last notice but its answer was lost, and it can't be reached now: "
+                "until it answers nothing changes",
+                hint="try again once it is online (see `backup-peer status`)",
+            ) from exc
+
     def _undo(self, agreement: AgreementId, last: "_Last") -> None:
-        """Let our last notice never have been given, if its host has not heard of it; numbers go on from there."""
-        if last.told:
+        """Let our last notice never have been given, unless its host may have heard of it; numbers go on from there."""
+        if last.told or last.is_unclear:
             return
         self._state.deeds.drop_notice(agreement, self._keys.peer)
         if last.number > 1:
@@ -172,17 +199,26 @@ class Ending:
     async def _deliver(self, session: Session, agreement: AgreementId, heard: Heard) -> None:
         beside = sign_beside(Notice, heard.signed, self._keys.device)
         message = GiveNotice(agreement=agreement, signed=heard.signed, device_sig=beside)
-        async with session.request(message) as channel:
-            answer = await channel.receive(NoticeTaken)
+        # Before it is sent: killed or cut off from here on, its host may have it.
+        self._keep(agreement, heard._replace(sent=True))
+        try:
+            async with session.request(message) as channel:
+                answer = await channel.receive(NoticeTaken)
+        except RefusedError:
+            self._keep(agreement, heard)  # not taken now; an earlier try may have been
+            raise
         # Never sooner than was agreed on, whatever a host says: until then its copies are there to be asked for.
         until_ms = max(heard.until_ms, self._clock.now_ms() + min(answer.left_s, LISTING_TERM_S) * SECOND_MS)
-        self._state.deeds.put_notice(
-            agreement, heard._replace(told=True, until_ms=until_ms if heard.notice.ends else 0)
-        )
+        self._keep(agreement, heard._replace(told=True, sent=True, until_ms=until_ms if heard.notice.ends else 0))
+
+    def _keep(self, agreement: AgreementId, heard: Heard) -> None:
+        """Write down what became of our notice, unless the next was given meanwhile."""
+        if self._own(agreement).number == heard.notice.number:
+            self._state.deeds.put_notice(agreement, heard)
 
     def _own(self, agreement: AgreementId) -> "_Last":
         own = [h for h in self._state.deeds.notices(agreement) if h.notice.party == self._keys.peer]
-        return _Last(own[0].notice.number, own[0].notice.ends, own[0].told) if own else _Last()
+        return _Last(own[0].notice.number, own[0].notice.ends, own[0].told, own[0].sent) if own else _Last()
 
     def _terms_of(self, agreement: AgreementId) -> Agreement:
         return peek_statement(Agreement, self._state.deeds.after(agreement, 0)[-1])
@@ -206,6 +242,12 @@ class _Last(NamedTuple):
     number: int = 0
     ends: bool = False
     told: bool = True
+    sent: bool = True
+
+    @property
+    def is_unclear(self) -> bool:
+        """Return whether the host may have heard of it, or not."""
+        return self.sent and not self.told
 
 
 def describe_endings(state: State, own: PeerId) -> list[str]:
