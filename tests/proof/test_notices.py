@@ -8,9 +8,7 @@ from backuppeer.proof.notices import kept_s
 from proof.test_revisions import FIRST
 
 
-@pytest.mark.parametrize(
-    "spans", [{"notice_s": 2**62}, {"lock_s": 2**62}, {"notice_s": 2**63 - 1, "lock_s": 2**60}]
-)
+@pytest.mark.parametrize("spans", [{"notice_s": 2**62}, {"lock_s": 2**62}, {"notice_s": 2**63 - 1, "lock_s": 2**60}])
 def test_terms_that_were_once_co_signed_bind_for_no_longer_than_the_longest_lock_does(spans):
     terms = msgspec.structs.replace(FIRST, **spans)
     for party in (terms.owner, terms.host):

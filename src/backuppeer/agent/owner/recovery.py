@@ -158,7 +158,7 @@ class Recovery:
         carried = find_newest(decode_known(self._vault.repository.index.snapshots()))
         if not carried:
             return False
-        taken = self._vault.self_set.take_back(carried)
+        taken = self._vault.self_set.take_back(carried, self._vault.clock.now_ms())
         if taken.has_settings:
             self._notes.append("settings and backup sets are back: see `backup-peer config list`, `backup-peer backup`")
         return bool(taken.hosts)
