@@ -26,6 +26,9 @@ DURATION: Final = re.compile(r"(?:[0-9]{1,10} ?(?:mo|[smhdwy]) ?)+")
 """What a duration looks like, in lower case."""
 _DURATION_PART: Final = re.compile(r"([0-9]+) ?(mo|[smhdwy])")
 MAX_DURATION_S: Final = 100 * 365 * DAY_S
+_FIRST_MS: Final = -62_135_510_400_000
+_LAST_MS: Final = 253_402_214_399_000
+"""What calendars have, without a day at either end: it is read again in any time zone."""
 
 
 class Clock(Protocol):
@@ -53,8 +56,12 @@ class SystemClock:
 
 
 def format_time(time_ms: int) -> str:
-    """Return RFC 3339 UTC with seconds, e.g. `2026-11-22T21:30:00Z` (DESIGN 10)."""
-    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    """Return RFC 3339 UTC with seconds, e.g. `2026-11-22T21:30:00Z` (DESIGN 10).
+
+    Never raises: what is beyond the calendar, as peers may say, is written as its first or last day.
+    """
+    written_ms = min(max(time_ms, _FIRST_MS), _LAST_MS)
+    return f"{datetime.fromtimestamp(written_ms / 1000, UTC).replace(tzinfo=None).isoformat(timespec='seconds')}Z"
 
 
 def parse_duration(text: str) -> int:

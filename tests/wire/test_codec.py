@@ -188,6 +188,8 @@ def test_every_field_of_variable_size_has_a_cap():
         (m.Goodbye, {"reason": 256}),
         (m.Ping, {"number": -1}),
         (m.Ping, {"number": 2**64 - 1}),
+        (m.Pending, {"size_bytes": 1, "term_s": 100 * 365 * 86400 + 1}),
+        (m.Pending, {"size_bytes": 1, "lock_s": 2**60}),
     ],
 )
 def test_fields_over_their_cap_are_protocol_violations(kind, fields):

@@ -158,3 +158,7 @@ SELF_SET_DAYS: Final = 90
 """Days of evidence that a snapshot carries along: a dozen bytes for each kind of each day of each host."""
 SELF_SET_PEERS: Final = 256
 """Peers that a snapshot carries along, hosts first: 150 bytes each."""
+SELF_SET_AHEAD_DAYS: Final = 2
+"""How far ahead of now a day in it may be: clocks differ, and what never gets old must not come back."""
+SELF_SET_DAY_BYTES: Final = 2**50
+"""Bytes moved in one day that are believed of it: a petabyte, so that sums stay small."""

@@ -8,6 +8,9 @@ from backuppeer.limits.units import GIB, MIB
 # --- host (DESIGN 5)
 LOCK_DEFAULT_S: Final = 30 * 86400
 TERM_DEFAULT_S: Final = 365 * 86400
+NOTICE_DEFAULT_S: Final = 30 * 86400
+NOTICE_MOST_S: Final = 90 * 86400
+"""Longest notice that a host co-signs: its disk is bound for so long after the agreement ended, whoever ended it."""
 FREE_DISK_FLOOR_BYTES: Final = 1 * GIB
 STORAGE_MIN_BYTES: Final = 64 * MIB
 """Smallest slot, and smallest wish: packs are up to 16 MiB and four are under way at once, so less is full at once."""

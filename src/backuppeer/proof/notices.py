@@ -13,7 +13,7 @@ from backuppeer.crypto.digest import Buffer
 from backuppeer.crypto.identity import Purpose, SigningKey
 from backuppeer.errors import ProtocolViolation
 from backuppeer.ids import AgreementId, PeerId
-from backuppeer.limits import HOLD_FACTOR
+from backuppeer.limits import HOLD_FACTOR, LISTING_TERM_S
 from backuppeer.proof.statements import (
     Agreement,
     Count,
@@ -75,7 +75,7 @@ def kept_s(terms: Agreement, party: bytes) -> int:
     """Return for how many seconds of the host's uptime all is kept after a notice of `party`.
 
     The owner's is a request to delete everything, hence held as long as a mass deletion (ADR 37): whoever has its
-    machine may have given it.
+    machine may have given it. Never longer than the longest lock so held, whatever a host once co-signed.
     """
     factor = HOLD_FACTOR if party == terms.owner else 1
-    return max(terms.notice_s, terms.lock_s * factor)
+    return min(max(terms.notice_s, terms.lock_s * factor), LISTING_TERM_S * HOLD_FACTOR)

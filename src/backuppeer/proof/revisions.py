@@ -10,7 +10,7 @@ import msgspec
 
 from backuppeer.crypto.digest import Buffer
 from backuppeer.errors import ProtocolViolation, RefusedError
-from backuppeer.limits import AGREEMENT_REVISIONS
+from backuppeer.limits import AGREEMENT_REVISIONS, LISTING_TERM_S, NOTICE_MOST_S
 from backuppeer.proof.statements import Agreement, peek_statement, statement_hash
 
 SECOND_MS: Final = 1000
@@ -50,6 +50,23 @@ def wish_of(terms: Agreement) -> Wish:
 def end_ms(terms: Agreement) -> int:
     """Return when a term is over, in milliseconds since 1970 UTC. Nothing ends by itself then (ADR 44)."""
     return terms.start_ms + terms.term_s * SECOND_MS
+
+
+def check_spans(wish: Wish, notice_s: int = 0) -> None:
+    """Return if nobody is bound for longer than anybody may ask for: by term, lock or notice.
+
+    Raises:
+        RefusedError: somebody would be.
+
+    """
+    if max(wish.term_s, wish.lock_s) > LISTING_TERM_S:
+        raise RefusedError(
+            "term or lock is longer than 100 years from when the agreement began", hint="ask for less: --term 10y"
+        )
+    if notice_s > NOTICE_MOST_S:
+        raise RefusedError(
+            f"the notice is longer than {NOTICE_MOST_S // 86400} days", hint="ask with the program as it is published"
+        )
 
 
 def asks_more(old: Agreement, new: Agreement) -> bool:

@@ -11,6 +11,7 @@ from backuppeer.ids import AgreementId, PeerId, StoredId
 from backuppeer.limits import (
     LANE_CERTIFICATE_BYTES,
     LEAF_BYTES,
+    LISTING_TERM_S,
     PACK_LIST_PAGE,
     PACK_TARGET_BYTES,
     PROTOCOL_TEXT_CHARS,
@@ -30,6 +31,7 @@ Agreement = Annotated[AgreementId, Meta(min_length=16, max_length=16)]
 StoredHash = Annotated[StoredId, Meta(min_length=32, max_length=32)]
 Version = Annotated[int, Meta(ge=1, le=0xFFFF)]
 Features = Annotated[int, Meta(ge=0, le=LARGEST)]
+Span = Annotated[int, Meta(ge=0, le=LISTING_TERM_S)]
 Size = Annotated[int, Meta(ge=0, le=LARGEST)]
 PackSize = Annotated[int, Meta(ge=1, le=PACK_TARGET_BYTES)]
 Certificate = Annotated[bytes, Meta(min_length=1, max_length=LANE_CERTIFICATE_BYTES)]

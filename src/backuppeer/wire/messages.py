@@ -37,6 +37,7 @@ from backuppeer.wire.fields import (
     Signature,
     Signed,
     Size,
+    Span,
     StoredHash,
     Text,
     TypeNumber,
@@ -154,8 +155,8 @@ class Pending(Message, frozen=True, kw_only=True):
     """Answer: a person must decide; ask again later. With a size: the person offers these terms instead (ADR 44)."""
 
     size_bytes: Size = 0
-    term_s: Size = 0
-    lock_s: Size = 0
+    term_s: Span = 0
+    lock_s: Span = 0
 
 
 class Refused(Message, frozen=True, kw_only=True):

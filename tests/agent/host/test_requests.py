@@ -21,6 +21,7 @@ from backuppeer.ids import MIN_PREFIX, PeerId, format_peer_id
 from backuppeer.limits import (
     GIB,
     MIB,
+    NOTICE_MOST_S,
     PENDING_REQUESTS,
     REJECTED_WISHES_PER_DAY,
     REQUEST_KEPT_S,
@@ -329,6 +330,23 @@ def test_other_terms_than_were_accepted_are_refused(house, owner, wish):
     house.requests.consider_knock(owner.knock(house), offer("all"))
     with pytest.raises(RefusedError, match="other terms"):
         house.requests.consider_proposal(owner.peer, owner.propose(house.peer, wish))
+    assert house.premises.leases_of(owner.peer) == []
+
+
+@pytest.mark.parametrize("notice_s", [NOTICE_MOST_S + 1, 2**40, 2**62, 2**63 - 1])
+def test_nobody_binds_the_disk_of_a_host_by_a_notice_of_years(house, owner, notice_s):
+    house.requests.consider_knock(owner.knock(house), offer("all"))
+    with pytest.raises(RefusedError, match="notice is longer than 90 days"):
+        house.requests.consider_proposal(owner.peer, owner.propose(house.peer, notice_s=notice_s))
+    assert house.premises.leases_of(owner.peer) == []
+    proposal = owner.propose(house.peer, notice_s=NOTICE_MOST_S)
+    assert house.requests.consider_proposal(owner.peer, proposal), "and what is bearable is agreed on"
+
+
+def test_another_availability_than_is_on_offer_is_refused(house, owner):
+    house.requests.consider_knock(owner.knock(house), offer("all"))
+    with pytest.raises(RefusedError, match="other terms"):
+        house.requests.consider_proposal(owner.peer, owner.propose(house.peer, availability=1000))
     assert house.premises.leases_of(owner.peer) == []
 
 

@@ -149,6 +149,33 @@ def test_notes_are_found_at_all_servers_and_the_latest_of_each_agreement_counts(
     run(story())
 
 
+@pytest.mark.parametrize("ahead_ms", [CLOCK_SKEW_S * 1000 + 1, 2**60])
+def test_a_note_of_the_future_does_not_count_and_hides_none_of_now(house, owner, ahead_ms):
+    async def story():
+        clock = TurnedClock(owner.clock.ms)
+        async with serving(clock=clock) as one, serving(clock=clock) as two:
+            note, agreement = write(owner, house)
+            await leave(owner, house, note, one)
+            await leave(owner, house, msgspec.structs.replace(note, time_ms=clock.ms + ahead_ms), two)
+            found = await open_inboxes(owner.keys, [one.url, two.url], clock.ms)
+            assert found.notes[agreement].time_ms == note.time_ms
+            alone = await open_inboxes(owner.keys, [two.url], clock.ms)
+            assert alone.notes == {}
+
+    run(story())
+
+
+def test_a_note_a_little_ahead_of_this_clock_counts(house, owner):
+    async def story():
+        clock = TurnedClock(owner.clock.ms)
+        async with serving(clock=clock) as server:
+            note, agreement = write(owner, house, time_ms=clock.ms + CLOCK_SKEW_S * 1000)
+            await leave(owner, house, note, server)
+            assert list((await open_inboxes(owner.keys, [server.url], clock.ms)).notes) == [agreement]
+
+    run(story())
+
+
 def test_a_server_that_answers_with_other_peoples_notes_or_rubbish_changes_nothing(house, owner, monkeypatch):
     async def story():
         clock = TurnedClock(owner.clock.ms)

@@ -14,10 +14,10 @@ from backuppeer.agent.peers.wishes import name_of_request
 from backuppeer.clock import SystemClock
 from backuppeer.errors import NotFoundError, PendingError, ProtocolViolation, RefusedError, Unavailable
 from backuppeer.ids import format_peer_id
-from backuppeer.limits import MIB
+from backuppeer.limits import LISTING_TERM_S, MIB
 from backuppeer.proof.revisions import Wish, revise, wish_of
 from backuppeer.proof.statements import Agreement, add_signature, peek_statement, sign_statement
-from backuppeer.wire.messages import Hello, Unsupported
+from backuppeer.wire.messages import Hello, Pending, Unsupported
 from backuppeer.wire.terms import GetTerms, PutTerms, TermsAre, TermsPut
 
 MORE, LESS = Wish(8 * MIB, *WISH[1:]), Wish(2 * MIB, *WISH[1:])
@@ -171,6 +171,56 @@ def test_more_than_the_host_has_left_is_refused_before_its_person_is_bothered(ho
         assert house.shown == []
 
     play(house, owner, scenario)
+
+
+@pytest.mark.parametrize("accept", ["all", "ask"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"notice_s": 11}, {"notice_s": 2**40}, {"notice_s": 2**62}, {"availability": 1}, {"term_s": 2**53},
+        {"lock_s": 2**53},
+    ],
+)  # fmt: skip
+def test_a_host_is_not_bound_for_ages_by_a_revision_and_its_person_is_not_asked(house, owner, accept, changes):
+    owner.agree_with(house)
+    house.revising.on_offer = lambda: offer(accept)
+    asked = msgspec.structs.replace(revise(owned(owner), MORE), **changes)
+    with pytest.raises(RefusedError):
+        house.revising.consider(owner.peer, sign_statement(asked, owner.keys.identity))
+    assert house.shown == []
+    assert in_force(house, owner) == WISH
+
+
+@pytest.mark.parametrize("wish", [MORE._replace(term_s=LISTING_TERM_S + 1), MORE._replace(lock_s=LISTING_TERM_S + 1)])
+def test_more_than_a_century_is_neither_asked_for_nor_offered(house, owner, wish):
+    owner.agree_with(house)
+
+    async def scenario(_, way):
+        with pytest.raises(RefusedError, match="100 years"):
+            await way.change(house.peer, want(wish), quiet, wait_s=5)
+        with pytest.raises(PendingError):
+            await way.change(house.peer, want(MORE), quiet, wait_s=0.3)
+        with pytest.raises(RefusedError, match="100 years"):
+            house.revising.offer(house.shown[0].request, size_bytes=None, term_s=wish.term_s, lock_s=wish.lock_s)
+
+    play(house, owner, scenario)
+
+
+def test_a_host_that_offers_ages_breaks_the_protocol_and_nothing_of_it_is_kept(house, owner):
+    owner.agree_with(house)
+
+    async def serve(_, channel):
+        opener = await channel.receive_any()
+        await channel.send(TermsAre() if isinstance(opener, GetTerms) else Pending(size_bytes=MIB, term_s=2**60))
+        await channel.finish()
+        await channel.wait_end()
+
+    async def scenario(_, way):
+        with pytest.raises((ProtocolViolation, Unavailable)):
+            await way.change(house.peer, want(MORE), quiet, wait_s=5)
+        assert owner.state.find_request(Direction.OUT, house.peer).offer is None
+
+    play(house, owner, scenario, serve=serve)
 
 
 def test_acceptance_of_growth_is_none_of_a_second_agreement(house, owner):

@@ -74,7 +74,7 @@ def heir(tmp_path):
 
 def test_an_heir_knows_hosts_names_comparisons_evidence_and_settings_again(house, heir):
     host = PeerId(HOSTS[0].public)
-    taken = heir.set.take_back(house.set.collect(NOW_MS))
+    taken = heir.set.take_back(house.set.collect(NOW_MS), NOW_MS)
     assert taken == TakenBack(hosts=[host], peers=1, observations=5, has_settings=True)
     assert heir.state.agreements() == house.state.agreements()
     before, after = house.state.peer(host), heir.state.peer(host)
@@ -87,9 +87,9 @@ def test_an_heir_knows_hosts_names_comparisons_evidence_and_settings_again(house
 
 def test_taking_back_again_or_by_the_house_itself_changes_nothing(house, heir):
     data = house.set.collect(NOW_MS)
-    heir.set.take_back(data)
-    assert heir.set.take_back(data) == TakenBack(hosts=[], peers=0, observations=0, has_settings=False)
-    assert house.set.take_back(data) == TakenBack(hosts=[], peers=0, observations=0, has_settings=False)
+    heir.set.take_back(data, NOW_MS)
+    assert heir.set.take_back(data, NOW_MS) == TakenBack(hosts=[], peers=0, observations=0, has_settings=False)
+    assert house.set.take_back(data, NOW_MS) == TakenBack(hosts=[], peers=0, observations=0, has_settings=False)
     assert house.set.collect(NOW_MS) == data
 
 
@@ -98,7 +98,7 @@ def test_what_the_heir_heard_itself_stays(house, heir):
     heir.state.meet(host, 9, alias="my alice", whereabouts=b"where she is now")
     heir.home.config.write_text('region = "US"\n')
     heir.saw(host, Kind.CONNECTED, age=2)
-    taken = heir.set.take_back(house.set.collect(NOW_MS))
+    taken = heir.set.take_back(house.set.collect(NOW_MS), NOW_MS)
     assert (taken.observations, taken.has_settings) == (2, False)
     assert heir.state.peer(host).whereabouts == b"where she is now"
     assert heir.state.peer(host).is_verified
@@ -109,19 +109,48 @@ def test_agreements_of_another_identity_or_with_wrong_signatures_are_not_taken(h
     plain = msgspec.msgpack.decode(house.set.collect(NOW_MS))
     ((host, signed),) = plain["agreements"]
     for bad in ([HOSTS[1].public, signed], [host, signed[:-1] + bytes([signed[-1] ^ 1])], [host, b""]):
-        assert heir.set.take_back(msgspec.msgpack.encode({**plain, "agreements": [bad]})).hosts == []
+        assert heir.set.take_back(msgspec.msgpack.encode({**plain, "agreements": [bad]}), NOW_MS).hosts == []
     assert heir.state.agreements() == []
 
 
 @pytest.mark.parametrize("data", [b"", b"\xc1", b"\x93\1\2\3", msgspec.msgpack.encode({"v": 1, "agreements": 5})])
 def test_a_set_that_can_not_be_read_teaches_nothing(heir, data):
-    assert heir.set.take_back(data) == TakenBack()
+    assert heir.set.take_back(data, NOW_MS) == TakenBack()
 
 
 def test_a_later_set_with_more_fields_and_kinds_is_read_as_far_as_it_is_known(house, heir):
     plain = msgspec.msgpack.decode(house.set.collect(NOW_MS))
     plain["seen"] += [[0, 19_990, 250, 1, 1], [99, 19_990, Kind.STORED.value, 1, 1]]
-    assert heir.set.take_back(msgspec.msgpack.encode({**plain, "more": 1})).observations == 5
+    assert heir.set.take_back(msgspec.msgpack.encode({**plain, "more": 1}), NOW_MS).observations == 5
+
+
+@pytest.mark.parametrize("day", [20_003, 2**40, 2**50, 2**63 - 1])
+def test_days_that_have_not_been_are_not_taken_back(house, heir, day):
+    plain = msgspec.msgpack.decode(house.set.collect(NOW_MS))
+    plain["seen"] = [[0, day, Kind.INTEGRITY_FAULT.value, 1, 1], [0, 20_002, Kind.CONNECTED.value, 1, 0]]
+    taken = heir.set.take_back(msgspec.msgpack.encode(plain), NOW_MS)
+    assert taken.observations == 1, "by a clock that runs a bit ahead, and no other"
+    host = PeerId(HOSTS[0].public)
+    assert [row.kind for row in heir.evidence.latest(host)] == [Kind.CONNECTED]
+
+
+@pytest.mark.parametrize("first_seen_ms", [NOW_MS + 1, 2**60, 2**63 - 1])
+def test_nobody_was_seen_later_than_now(house, heir, first_seen_ms):
+    plain = msgspec.msgpack.decode(house.set.collect(NOW_MS))
+    plain["peers"][0][4] = first_seen_ms
+    assert heir.set.take_back(msgspec.msgpack.encode(plain), NOW_MS).peers == 1
+    found = heir.state.peer(PeerId(HOSTS[0].public))
+    assert (found.first_seen_ms, found.last_seen_ms) == (NOW_MS, NOW_MS)
+
+
+def test_so_many_bytes_in_a_day_that_no_sum_holds_them_do_not_end_what_is_known_of_a_peer(house, heir):
+    plain = msgspec.msgpack.decode(house.set.collect(NOW_MS))
+    plain["seen"] = [[0, 20_000, Kind.STORED.value, 1, 2**63 - 1]]
+    assert heir.set.take_back(msgspec.msgpack.encode(plain), NOW_MS).observations == 1
+    host = PeerId(HOSTS[0].public)
+    heir.saw(host, Kind.STORED, size_bytes=GIB)
+    assert len(heir.evidence.days(host, now_ms=NOW_MS)) == 1
+    assert heir.set.collect(NOW_MS)
 
 
 def test_too_much_is_cut_where_it_hurts_least_and_the_snapshot_can_always_be_stored(house, heir):
@@ -138,7 +167,7 @@ def test_too_much_is_cut_where_it_hurts_least_and_the_snapshot_can_always_be_sto
         ext={NAME: data},
     )  # fmt: skip
     assert encode_snapshot(snapshot)
-    taken = heir.set.take_back(data)
+    taken = heir.set.take_back(data, NOW_MS)
     assert taken.hosts == [PeerId(HOSTS[0].public)]
     assert 0 < taken.peers <= SELF_SET_PEERS
     assert heir.state.peer(PeerId(HOSTS[0].public)).is_verified

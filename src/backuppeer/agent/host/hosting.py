@@ -18,7 +18,7 @@ from backuppeer.agent.home.state import State
 from backuppeer.agent.host.gate import Gate
 from backuppeer.agent.host.requests import Requests
 from backuppeer.agent.host.telling import tell_peer
-from backuppeer.agent.peers.offers import Offer
+from backuppeer.agent.peers.offers import AVAILABILITY, Offer
 from backuppeer.clock import Clock
 from backuppeer.crypto.envelope import EnvelopeKey
 from backuppeer.crypto.identity import SigningKey
@@ -222,7 +222,7 @@ class Hosting:
             storage_bytes=storage,
             free_bytes=min(storage, bucket_bytes(self._free(offer))),
             region=offer.region,
-            availability=0,
+            availability=AVAILABILITY,
             term_s=offer.term_s,
             lock_s=offer.lock_s,
             inbox=self._inbox_key().public,

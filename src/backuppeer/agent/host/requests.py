@@ -20,7 +20,7 @@ from backuppeer.agent.home.state import State
 from backuppeer.agent.host.premises import Premises
 from backuppeer.agent.peers.choosing import OPEN, UNDECIDED, choose_request, is_listed
 from backuppeer.agent.peers.names import check_alias
-from backuppeer.agent.peers.offers import Offer
+from backuppeer.agent.peers.offers import AVAILABILITY, Offer
 from backuppeer.agent.peers.partners import Whereabouts, later_of, meet_at
 from backuppeer.agent.peers.standing import Standing
 from backuppeer.agent.peers.wishes import name_asked
@@ -43,7 +43,7 @@ from backuppeer.limits import (
     REQUEST_RESERVED_S,
     UNASKED_AGREEMENTS,
 )
-from backuppeer.proof.revisions import Wish
+from backuppeer.proof.revisions import Wish, check_spans, wish_of
 from backuppeer.proof.statements import Agreement, add_signature, open_proposal, statement_hash
 from backuppeer.signaling.knock import Knock, Verdict
 from backuppeer.trust.policy import AcceptPolicy, may_auto_accept
@@ -373,11 +373,13 @@ class Requests:
         return max(0, record.size_bytes - (lease.terms.size_bytes if lease is not None else 0))
 
     def _check_proposal(self, proposal: Agreement, known: RequestRecord) -> None:
-        if (proposal.size_bytes, proposal.term_s, proposal.lock_s) != known.wish or proposal.revision != 1:
+        offered = (*known.wish, AVAILABILITY, 1)
+        if (*wish_of(proposal), proposal.availability, proposal.revision) != offered:
             raise RefusedError(
                 "the agreement has other terms than were accepted",
                 hint="ask again: `backup-peer connect PEER --storage 10GB`",
             )
+        check_spans(known.wish, proposal.notice_s)
         age_ms = self._clock.now_ms() - proposal.start_ms
         if not -_SKEW_MS <= age_ms <= REQUEST_KEPT_S * 1000 + _SKEW_MS:
             raise RefusedError("the agreement starts at another time than now", hint="check the clock of your computer")

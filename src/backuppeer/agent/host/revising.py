@@ -20,7 +20,7 @@ from backuppeer.errors import NotFoundError, ProtocolViolation, RefusedError
 from backuppeer.host.leases import Lease
 from backuppeer.ids import AgreementId, PeerId
 from backuppeer.limits import CLOCK_SKEW_S, TERM_ROUND_S, TERMS_PAGE
-from backuppeer.proof.revisions import SECOND_MS, Wish, asks_more, check_successor, end_ms, wish_of
+from backuppeer.proof.revisions import SECOND_MS, Wish, asks_more, check_spans, check_successor, end_ms, wish_of
 from backuppeer.proof.statements import (
     Agreement,
     add_signature,
@@ -84,6 +84,7 @@ class Revising:
         offered = Wish(
             *(new if new is not None else old for new, old in zip((size_bytes, term_s, lock_s), wish, strict=True))
         )
+        check_spans(offered)
         if record.revises:
             self._check_offer(record, offered)
         return self._requests.offer(record.request, offered)
@@ -136,11 +137,12 @@ class Revising:
         known = self._requests.open_request(lease.owner, lease.agreement)
         if not asks_more(lease.terms, proposal):
             return self._agree(known, signed)
+        check_spans(wish, proposal.notice_s)
         if self._premises.open().notices.left_s(lease.agreement) is not None:
             raise RefusedError(
                 "the agreement ends: notice was given", hint="who gave it takes it back with `backup-peer peers renew`"
             )
-        if proposal.ext != lease.terms.ext or proposal.availability != lease.terms.availability:
+        if _unchanged(proposal) != _unchanged(lease.terms):
             raise RefusedError("this version changes only space, term and lock of an agreement")
         if known is not None and known.wish == wish:
             return self._answer(known, signed)
@@ -180,6 +182,11 @@ class Revising:
     def _whereabouts(self, owner: PeerId) -> bytes:
         record = self._state.peer(owner)
         return record.whereabouts if record is not None else b""
+
+
+def _unchanged(terms: Agreement) -> tuple[object, ...]:
+    """Return what no revision changes that asks more of this host: it is in nobody's wish, so no person sees it."""
+    return terms.ext, terms.availability, terms.notice_s
 
 
 def _nothing() -> Offer | None:

@@ -9,7 +9,7 @@ import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Final, NoReturn
+from typing import NoReturn
 
 import structlog
 
@@ -19,7 +19,7 @@ from backuppeer.agent.home.state import State
 from backuppeer.agent.peers.choosing import UNDECIDED
 from backuppeer.agent.peers.knocking import Knocking
 from backuppeer.agent.peers.names import alias_of, check_alias, name_of
-from backuppeer.agent.peers.offers import choose_terms, write_duration, write_exact_size
+from backuppeer.agent.peers.offers import AVAILABILITY, choose_terms, write_duration, write_exact_size
 from backuppeer.agent.peers.partners import Reach, Whereabouts
 from backuppeer.agent.peers.session import Session
 from backuppeer.agent.peers.wishes import name_of_request
@@ -27,14 +27,13 @@ from backuppeer.clock import Clock
 from backuppeer.control.api import ConnectRequest
 from backuppeer.errors import BackupPeerError, NotFoundError, PendingError, ProtocolViolation, RefusedError
 from backuppeer.ids import AgreementId, PeerId, RepositoryId, format_peer_id
-from backuppeer.limits import KNOCK_AGAIN_S, REQUEST_KEPT_S
+from backuppeer.limits import KNOCK_AGAIN_S, NOTICE_DEFAULT_S, REQUEST_KEPT_S
 from backuppeer.proof.revisions import Wish
 from backuppeer.proof.statements import ZERO_HASH, Agreement, open_statement, sign_statement, statement_hash
 from backuppeer.signaling.knock import Verdict
 from backuppeer.wire.messages import Agreed, Pending, ProposeAgreement
 
 _log = structlog.get_logger()
-_NOTICE_S: Final = 30 * 86400
 Say = Callable[[str, str], Awaitable[None]]
 """(state, text) for the person."""
 OnAgreed = Callable[[Session], Awaitable[None]]
@@ -315,8 +314,8 @@ class Connecting:
             start_ms=record.since_ms,  # so that a repeated proposal is the same bytes
             term_s=record.term_s,
             lock_s=record.lock_s,
-            availability=0,
-            notice_s=_NOTICE_S,
+            availability=AVAILABILITY,
+            notice_s=NOTICE_DEFAULT_S,
         )
         return sign_statement(agreement, self._keys.identity)
 

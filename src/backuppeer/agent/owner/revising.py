@@ -24,7 +24,7 @@ from backuppeer.clock import Clock
 from backuppeer.errors import BackupPeerError, NotFoundError, PeerFault, PendingError, ProtocolViolation, RefusedError
 from backuppeer.ids import AgreementId, PeerId
 from backuppeer.limits import KNOCK_AGAIN_S, REQUEST_KEPT_S
-from backuppeer.proof.revisions import Wish, check_successor, revise, wish_of
+from backuppeer.proof.revisions import Wish, check_spans, check_successor, revise, wish_of
 from backuppeer.proof.statements import Agreement, open_statement, peek_statement, sign_statement, statement_hash
 from backuppeer.wire.messages import Agreed, Pending, ProposeAgreement
 from backuppeer.wire.terms import GetTerms, PutTerms, TermsAre, TermsPut
@@ -68,6 +68,7 @@ class Revising:
             wish = change(terms)
             if wish == wish_of(terms):
                 return terms
+            check_spans(wish)
             record = self._remember(host, terms, wish)
         return await self._pursue(record, say, wait_s)
 

@@ -23,9 +23,10 @@ from backuppeer.agent.home.records import PeerRecord
 from backuppeer.agent.home.sets import NO_HOOKS
 from backuppeer.agent.home.state import State
 from backuppeer.agent.peers.standing import Standing
+from backuppeer.clock import DAY_S
 from backuppeer.errors import BackupPeerError, PeerFault
 from backuppeer.ids import AgreementId, PeerId, SnapshotId
-from backuppeer.limits import EXTENSION_BYTES, SELF_SET_DAYS, SELF_SET_PEERS
+from backuppeer.limits import EXTENSION_BYTES, SELF_SET_AHEAD_DAYS, SELF_SET_DAY_BYTES, SELF_SET_DAYS, SELF_SET_PEERS
 from backuppeer.proof.statements import Agreement, open_statement
 from backuppeer.repo.snapshot import Snapshot
 from backuppeer.trust.evidence import DayCount, Kind
@@ -35,6 +36,7 @@ NAME: Final = "self"
 _MOST_BYTES: Final = EXTENSION_BYTES * 3 // 4
 """What it may take of them."""
 _VERSION: Final = 1
+_DAY_MS: Final = DAY_S * 1000
 _Id = Annotated[bytes, Meta(min_length=32, max_length=32)]
 _Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 _log = structlog.get_logger()
@@ -116,8 +118,11 @@ class SelfSet:
         ]
         return _fit(_SelfSet(v=_VERSION, agreements=agreed, peers=peers, seen=seen, config=self._settings()))
 
-    def take_back(self, data: bytes) -> TakenBack:
-        """Learn from a set what this home does not know; nothing of one that can't be read."""
+    def take_back(self, data: bytes, now_ms: int) -> TakenBack:
+        """Learn from a set what this home does not know; nothing of one that can't be read.
+
+        Whoever had the machine may have written it: no time later than now is taken from it.
+        """
         try:
             found = msgspec.msgpack.decode(data, type=_SelfSet)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -125,8 +130,8 @@ class SelfSet:
             _log.warning("a self set can't be read")
             return TakenBack()
         hosts = [host for host in map(self._take_agreement, found.agreements) if host is not None]
-        peers = sum(self._take_peer(known) for known in found.peers)
-        seen = self._standing.take_back(_counts(found))
+        peers = sum(self._take_peer(known, now_ms) for known in found.peers)
+        seen = self._standing.take_back(_counts(found, now_ms // _DAY_MS + SELF_SET_AHEAD_DAYS))
         return TakenBack(hosts, peers, seen, self._take_settings(found.config))
 
     def _take_agreement(self, row: _Agreed) -> PeerId | None:
@@ -141,12 +146,13 @@ class SelfSet:
         self._state.put_agreement(AgreementId(said.agreement), host, row.signed)
         return host
 
-    def _take_peer(self, row: _Peer) -> bool:
+    def _take_peer(self, row: _Peer, now_ms: int) -> bool:
         peer = PeerId(row.peer)
         before = self._state.peer(peer)
         # What this home heard itself is newer; a comparison and a name stay true.
         where = b"" if before is not None and before.whereabouts else row.whereabouts
-        self._state.meet(peer, row.first_seen_ms, alias=row.alias, verified=row.is_verified, whereabouts=where)
+        seen_ms = min(row.first_seen_ms, now_ms)
+        self._state.meet(peer, seen_ms, alias=row.alias, verified=row.is_verified, whereabouts=where)
         return before is None
 
     def _settings(self) -> str:
@@ -176,6 +182,7 @@ def _known(record: PeerRecord) -> _Peer:
     return _Peer(bytes(record.peer), record.alias, record.is_verified, record.whereabouts, record.first_seen_ms)
 
 
+<<<<<<< HEAD
 def without_commands(config: Config) -> Config:
     """Return settings without what they would have this machine run.
 
@@ -186,10 +193,14 @@ def without_commands(config: Config) -> Config:
 
 
 def _counts(found: _SelfSet) -> Iterator[DayCount]:
+=======
+def _counts(found: _SelfSet, last_day: int) -> Iterator[DayCount]:
+>>>>>>> fx1
     kinds = {kind.value: kind for kind in Kind}
     for row in found.seen:
-        if row.kind in kinds and row.peer < len(found.peers) and row.count:
-            yield DayCount(PeerId(found.peers[row.peer].peer), row.day, kinds[row.kind], row.count, row.size_bytes)
+        if row.kind in kinds and row.peer < len(found.peers) and row.count and row.day <= last_day:
+            size_bytes = min(row.size_bytes, SELF_SET_DAY_BYTES)
+            yield DayCount(PeerId(found.peers[row.peer].peer), row.day, kinds[row.kind], row.count, size_bytes)
 
 
 def _fit(whole: _SelfSet) -> bytes:

@@ -11,6 +11,8 @@ import msgspec
 from backuppeer.errors import UserError
 from backuppeer.limits import LOCK_DEFAULT_S, STORAGE_MIN_BYTES, TERM_DEFAULT_S
 
+AVAILABILITY: Final = 0
+"""Permille that hosts offer and owners ask for: no figure is promised yet."""
 _UNITS: Final = ((10**12, "TB"), (2**40, "TiB"), (10**9, "GB"), (2**30, "GiB"), (10**6, "MB"), (2**20, "MiB"))
 
 _SPANS: Final = ((365 * 86400, "y"), (86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
