@@ -189,7 +189,7 @@ def test_the_newest_snapshot_that_has_one_is_asked():
 def test_no_command_of_the_machine_that_was_lost_is_run_on_the_next(house, heir):
     hooks = "[sets.default]\npaths = ['/home']\n[sets.default.hooks]\nbefore = 'touch /tmp/pwned'\n"
     house.home.config.write_text(hooks)
-    assert heir.set.take_back(house.set.collect(NOW_MS)).has_settings
+    assert heir.set.take_back(house.set.collect(NOW_MS), NOW_MS).has_settings
     text = heir.home.config.read_text()
     assert "/home" in text
     assert "pwned" not in text

@@ -159,15 +159,9 @@ class Recovery:
         carried = find_newest(decode_known(self._vault.repository.index.snapshots()))
         if not carried:
             return False
-<<<<<<< HEAD
-        taken = self._vault.self_set.take_back(carried)
+        taken = self._vault.self_set.take_back(carried, self._vault.clock.now_ms())
         if taken.has_settings and not is_passing:
             self._notes.append("settings and sets are back, without hooks and commands: look at them in config.toml")
-=======
-        taken = self._vault.self_set.take_back(carried, self._vault.clock.now_ms())
-        if taken.has_settings:
-            self._notes.append("settings and backup sets are back: see `backup-peer config list`, `backup-peer backup`")
->>>>>>> fx1
         return bool(taken.hosts)
 
     def _explain_silence(self, partners: Sequence[Partner], *, hint: str) -> BackupPeerError:

@@ -182,7 +182,6 @@ def _known(record: PeerRecord) -> _Peer:
     return _Peer(bytes(record.peer), record.alias, record.is_verified, record.whereabouts, record.first_seen_ms)
 
 
-<<<<<<< HEAD
 def without_commands(config: Config) -> Config:
     """Return settings without what they would have this machine run.
 
@@ -192,10 +191,7 @@ def without_commands(config: Config) -> Config:
     return msgspec.structs.replace(config, passphrase_command=None, sets=sets)
 
 
-def _counts(found: _SelfSet) -> Iterator[DayCount]:
-=======
 def _counts(found: _SelfSet, last_day: int) -> Iterator[DayCount]:
->>>>>>> fx1
     kinds = {kind.value: kind for kind in Kind}
     for row in found.seen:
         if row.kind in kinds and row.peer < len(found.peers) and row.count and row.day <= last_day:
