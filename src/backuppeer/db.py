@@ -11,8 +11,8 @@ a copy is there.
 
 import os
 import sqlite3
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final, Literal
 
@@ -121,6 +121,26 @@ def explain_full(exc: BaseException, what: str, path: Path) -> LocalError | None
         case _:
             is_full = is_out_of_room(exc)
     return full_disk(f"{what} {path}".strip()) if is_full else None
+
+
+@contextmanager
+def translating(what: str, path: Path, *, mend: str = "") -> Iterator[None]:
+    """Say in our own errors what SQLite does of `what` at `path` in the block; mend: what to do if it is damaged.
+
+    Raises:
+        DamagedStateError: no database any more.
+        LocalError: the disk is full, or refuses.
+
+    """
+    try:
+        yield
+    except sqlite3.Error as exc:
+        code = getattr(exc, "sqlite_errorcode", 0) & 0xFF
+        if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+            raise DamagedStateError(f"{what} {path} is damaged: {exc}", hint=mend) from exc
+        raise explain_full(exc, what, path) or LocalError(
+            f"can't use {what} {path}: {exc}", hint="is its disk in order? (dmesg, SMART)"
+        ) from exc
 
 
 def _free_bytes(folder: Path) -> int:

@@ -9,13 +9,13 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from backuppeer.db import explain_full, find_fault, open_database
-from backuppeer.errors import DamagedStateError, LocalError
+from backuppeer.db import find_fault, open_database, translating
+from backuppeer.errors import DamagedStateError
 from backuppeer.ids import AgreementId, LogicalId, StoredId
 from backuppeer.limits import NEXT_FREE_SPAN_S
 from backuppeer.shares.copies import PAGE_ROWS, Copy, check_copy, cut_pages
@@ -362,19 +362,8 @@ class Ledger:
             connection.execute("BEGIN IMMEDIATE")
             yield connection
 
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as exc:
-            code = getattr(exc, "sqlite_errorcode", 0) & 0xFF
-            if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
-                raise DamagedStateError(
-                    f"the ledger {self._path} is damaged: {exc}", hint="`backup-peer check --repair` builds it again"
-                ) from exc
-            raise explain_full(exc, "the ledger", self._path) or LocalError(
-                f"can't use the ledger {self._path}: {exc}", hint="is its disk in order? (dmesg, SMART)"
-            ) from exc
+    def _translated(self) -> AbstractContextManager[None]:
+        return translating("the ledger", self._path, mend="`backup-peer check --repair` builds it again")
 
 
 def _number_of(connection: sqlite3.Connection, agreement: AgreementId) -> int:

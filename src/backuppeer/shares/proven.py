@@ -12,12 +12,12 @@ for 1,024 of them, and caps for all else. One connection, one lock; thread-safe.
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Final
 
-from backuppeer.db import explain_full, open_database
-from backuppeer.errors import DamagedStateError, LocalError
+from backuppeer.db import open_database, translating
+from backuppeer.errors import LocalError
 from backuppeer.ids import AgreementId, LogicalId, StoredId
 from backuppeer.limits import AUDIT_PENDING, AUDIT_RECEIPTS, PROOF_AGREEMENTS
 from backuppeer.proof.audits import Sample
@@ -280,17 +280,7 @@ class Proven:
             connection.execute("BEGIN IMMEDIATE")
             yield connection
 
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as exc:
-            code = getattr(exc, "sqlite_errorcode", 0) & 0xFF
-            if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
-                raise DamagedStateError(
-                    f"what hosts have proven, {self._path}, is damaged: {exc}",
-                    hint="move it away: audits begin anew, and no backup is touched",
-                ) from exc
-            raise explain_full(exc, "what hosts have proven", self._path) or LocalError(
-                f"can't use what hosts have proven, {self._path}: {exc}", hint="is its disk in order? (dmesg, SMART)"
-            ) from exc
+    def _translated(self) -> AbstractContextManager[None]:
+        return translating(
+            "the record of audits", self._path, mend="move it away: audits begin anew, and no backup is touched"
+        )

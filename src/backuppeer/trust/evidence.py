@@ -6,17 +6,16 @@ so every commit is durable (`synchronous=FULL`, ~ one fsync): record a session's
 hearsay and flow are not here yet.
 """
 
-import sqlite3
 import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Final
 
-from backuppeer.db import explain_full, open_database
-from backuppeer.errors import DamagedStateError, LocalError
+from backuppeer.db import open_database, translating
+from backuppeer.errors import LocalError
 from backuppeer.ids import PEER_ID_BYTES, PeerId
 from backuppeer.limits import EVIDENCE_DAYS, GIB, OBSERVATION_DETAIL_CHARS, OBSERVATIONS_PER_DAY
 from backuppeer.trust.score import Availability, DayEvidence, Evidence, Fault, sum_days
@@ -226,17 +225,8 @@ class EvidenceLog:
         availability = self.availability(peer, now_ms=now_ms, promised=promised)
         return Evidence(alpha=alpha, beta=beta, is_friend=is_friend, availability=availability)
 
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as exc:
-            code = getattr(exc, "sqlite_errorcode", 0) & 0xFF
-            if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
-                raise DamagedStateError(f"the evidence {self._path} is damaged: {exc}") from exc
-            raise explain_full(exc, "the evidence", self._path) or LocalError(
-                f"can't use the evidence {self._path}: {exc}", hint="is its disk in order? (dmesg, SMART)"
-            ) from exc
+    def _translated(self) -> AbstractContextManager[None]:
+        return translating("the evidence", self._path)
 
 
 def _judge_day(kinds: dict[Kind, int], age_days: int) -> DayEvidence | None:
