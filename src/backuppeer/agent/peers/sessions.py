@@ -10,7 +10,7 @@ them that ends, ends the session; the connection is closed with one of the codes
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -153,15 +153,16 @@ class Sessions:
     async def _prove(self, connection: Connection, peer: PeerId, learned: TransportId) -> Session:
         """Make a session of a connection that we dialled."""
         ends = TransportEnds(dialler=self._transport.transport_id, acceptor=connection.remote)
-        try:
+        async with AsyncExitStack() as unproven:
+            unproven.push_async_callback(connection.close, CloseCode.REJECTED, "")
             handshake = Handshake.dial(self._identity, peer, ends=ends, learned=learned)
             async with asyncio.timeout(HANDSHAKE_S):
                 stream = await connection.open_stream()
                 proven = await shake_hands(handshake, stream)
-                return await self._establish(Session(connection, proven, stream, handshake.reader, self._lane_binds))
-        except BaseException:
-            await connection.close(CloseCode.REJECTED, "")
-            raise
+                made = Session(connection, proven, stream, handshake.reader, self._lane_binds)
+                established = await self._establish(made)
+            unproven.pop_all()
+        return established
 
     async def close(self, peer: PeerId) -> bool:
         """Say goodbye to `peer` and wait until it has closed; False when there was no session."""
