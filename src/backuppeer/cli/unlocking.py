@@ -25,6 +25,11 @@ _TRIES: Final = 3
 _SERVICE: Final = "backup-peer"
 _KEY_BYTES: Final = 32
 _PROMPT: Final = "passphrase of this home (not shown): "
+_LOST: Final = (
+    "is it unlocked, in this session? without it only the 24 words bring this home back: "
+    "`backup-peer passphrase set --words` puts the keys under a passphrase instead"
+)
+_UNCHANGED: Final = "nothing was changed: `backup-peer passphrase set` puts the keys under a passphrase instead"
 T = TypeVar("T")
 Read = Callable[[str], str]
 """Reads one passphrase, given what to ask."""
@@ -182,9 +187,9 @@ def keep_key(file: KeyFile, key: bytes) -> None:
         # Asked before the home depends on it: some keyrings forget at once and say nothing.
         kept = library.get_password(_SERVICE, _name_of(file))
     except library.errors.KeyringError as exc:
-        raise _explain_keyring(f"takes no key: {_first_sentence(exc)}") from exc
+        raise _explain_keyring(f"takes no key: {_first_sentence(exc)}", hint=_UNCHANGED) from exc
     if kept != text:
-        raise _explain_keyring("did not keep the key")
+        raise _explain_keyring("did not keep the key", hint=_UNCHANGED)
 
 
 def forget_key(file: KeyFile) -> bool:
@@ -222,9 +227,5 @@ def _first_sentence(error: Exception) -> str:
     return str(error).partition(". ")[0] or type(error).__name__
 
 
-def _explain_keyring(what: str) -> LocalError:
-    return LocalError(
-        f"the system's keyring {what}"[:200],
-        hint="is it unlocked, in this session? without it only the 24 words bring this home back: "
-        "`backup-peer passphrase set --words` puts the keys under a passphrase instead",
-    )
+def _explain_keyring(what: str, *, hint: str = _LOST) -> LocalError:
+    return LocalError(f"the system's keyring {what}"[:200], hint=hint)
