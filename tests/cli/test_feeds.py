@@ -1,6 +1,7 @@
 """Streams into a backup: what the options mean, and commands that fail."""
 
 import asyncio
+import contextlib
 import os
 import sys
 import threading
@@ -129,6 +130,35 @@ def test_a_command_that_is_left_is_ended_though_it_does_not_listen(monkeypatch):
     assert process.returncode == -9
     with pytest.raises(LocalError):
         Command.__exit__(left := Command(["true"]), None, None, None) or left.take(1)
+
+
+def test_a_command_that_is_left_while_it_starts_is_ended_too(monkeypatch):
+    runs, may_return, popen = threading.Event(), threading.Event(), feeds.subprocess.Popen
+
+    def start(*args, **options):
+        process = popen(*args, **options)
+        runs.set()
+        assert may_return.wait(60)
+        return process
+
+    monkeypatch.setattr(feeds.subprocess, "Popen", start)
+    command = Command([sys.executable, "-c", "import time; time.sleep(600)"])
+
+    def read():
+        with contextlib.suppress(LocalError):
+            command.take(1)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    assert runs.wait(60)
+    leaving = threading.Thread(target=command.__exit__, args=(None, None, None))
+    leaving.start()
+    may_return.set()
+    leaving.join(60)
+    process = command._process
+    assert process is not None
+    assert process.returncode == -15
+    reader.join(60)
 
 
 def test_a_command_that_can_not_be_started_says_why(tmp_path):

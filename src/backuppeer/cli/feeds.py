@@ -127,14 +127,17 @@ class Command:
         self._words = list(words)
         self._process: subprocess.Popen[bytes] | None = None
         self._is_left = False
+        self._starting = threading.Lock()
+        """Who starts it is another thread than who leaves it, and it runs before `Popen` returns."""
         self._in_use = threading.Lock()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, at: TracebackType | None) -> None:
-        self._is_left = True
-        process = self._process
+        with self._starting:
+            self._is_left = True
+            process = self._process
         if process is None:
             return
         process.terminate()
@@ -165,14 +168,15 @@ class Command:
         return data
 
     def _start(self) -> "subprocess.Popen[bytes]":
-        if self._is_left:
-            raise LocalError(f"stopped; {_NO_SNAPSHOT}")
-        try:
-            self._process = subprocess.Popen(self._words, stdout=subprocess.PIPE)
-        except OSError as exc:
-            reason = (exc.strerror or str(exc)).lower()
-            raise LocalError(f"can't run {self._show()}: {reason}; {_NO_SNAPSHOT}") from exc
-        return self._process
+        with self._starting:
+            if self._is_left:
+                raise LocalError(f"stopped; {_NO_SNAPSHOT}")
+            try:
+                self._process = subprocess.Popen(self._words, stdout=subprocess.PIPE)
+            except OSError as exc:
+                reason = (exc.strerror or str(exc)).lower()
+                raise LocalError(f"can't run {self._show()}: {reason}; {_NO_SNAPSHOT}") from exc
+            return self._process
 
     def _show(self) -> str:
         shown = escape_line(shlex.join(self._words))
