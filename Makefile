@@ -44,7 +44,7 @@ test-fast: venv
 	$(RUN) pytest -m 'not slow' -n 4 --dist worksteal
 
 test-slow: venv
-	$(RUN) pytest -m 'slow and not long' -n 5 --dist worksteal
+	$(RUN) pytest -m 'slow and not long' -n 5 --dist worksteal --durations=60
 
 # Every crime of docs/crimes.md, by a real host or owner: fifteen minutes.
 crimes: venv
