@@ -231,7 +231,9 @@ class Premises:
 
     def agree(self, signed: bytes) -> Lease:
         """Put a co-signed agreement into force, durably, and remember its owner."""
-        lease = self.open().leases.put(signed)
+        store = self.open()
+        lease = store.leases.put(signed)
+        store.waivers.follow_lock(lease)
         with self._lock:
             self._remember({lease.owner})
         self.on_news(lease.agreement)
