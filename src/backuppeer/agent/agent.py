@@ -27,6 +27,7 @@ from backuppeer.agent.host.requests import Requests
 from backuppeer.agent.host.revising import Revising as HostRevising
 from backuppeer.agent.host.scrubbing import Scrubbing
 from backuppeer.agent.host.sweeping import Sweeping
+from backuppeer.agent.host.waiving import Waiving as HostWaiving
 from backuppeer.agent.jobs.drill import sweep_drills
 from backuppeer.agent.jobs.rounds import Rounds
 from backuppeer.agent.owner.adoption import adopt_agreements
@@ -36,6 +37,7 @@ from backuppeer.agent.owner.ending import Ending
 from backuppeer.agent.owner.revising import Revising
 from backuppeer.agent.owner.slots import Slots
 from backuppeer.agent.owner.vault import Vault
+from backuppeer.agent.owner.waiving import Waiving
 from backuppeer.agent.peers.knocking import Knocking
 from backuppeer.agent.peers.market import Market
 from backuppeer.agent.peers.partners import Reach, Whereabouts, meet_at, read_binding
@@ -80,6 +82,7 @@ class HostSide:
     noting: Noting
     revising: HostRevising
     ending: HostEnding
+    waiving: HostWaiving
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +98,7 @@ class OwnerSide:
     rounds: Rounds
     revising: Revising
     ending: Ending
+    waiving: Waiving
 
 
 class Agent:
@@ -245,12 +249,12 @@ class Agent:
 
     async def _follow_requests(self) -> None:
         while True:
-            self._let_go()
+            self.let_go()
             await asyncio.sleep(KNOCK_BACKGROUND_S)
             await self.owner.connecting.follow_up(self.servers(None))
             await self.owner.revising.follow_up()
 
-    def _let_go(self) -> None:
+    def let_go(self) -> None:
         """Count no more on what hosts kept under agreements that have ended."""
         vault = self.owner.vault
         with bookkeeping("endings"):

@@ -57,6 +57,7 @@ from backuppeer.control.showing import PeerAccount
 from backuppeer.control.taking_over import TakeOverResult
 from backuppeer.control.terms import TermsResult
 from backuppeer.control.undeleting import UndeletePlan, UndeleteResult
+from backuppeer.control.waiving import PurgeResult
 
 
 class IdResult(msgspec.Struct, kw_only=True):
@@ -203,6 +204,8 @@ LINES: Final[dict[str, tuple[Any, Mapping[str, type]]]] = {
     "unblock": (BlockResult, {}),
     "peers replace": (ReplaceResult, _WORK),
     "peers end": (EndResult, {}),
+    "peers lock": (TermsResult, _WORK),
+    "peers purge": (PurgeResult, _WORK),
     "peers resize": (TermsResult, _WORK),
     "peers renew": (TermsResult, _WORK),
     "requests accept": (PendingRequest, {}),

@@ -42,6 +42,7 @@ from backuppeer.agent.commands.take_over import TakeOverCommands
 from backuppeer.agent.commands.terms import TermsCommands
 from backuppeer.agent.commands.undelete import UndeleteCommands
 from backuppeer.agent.commands.upkeep import look_first
+from backuppeer.agent.commands.waiving import WaiveCommands
 from backuppeer.agent.heap import relax_collector
 from backuppeer.agent.home.aside import open_or_set_aside
 from backuppeer.agent.home.config import bind_addresses, is_loopback_only, read_config
@@ -59,6 +60,7 @@ from backuppeer.agent.host.scrubbing import Scrubbing
 from backuppeer.agent.host.serving import Serving
 from backuppeer.agent.host.sweeping import Sweeping
 from backuppeer.agent.host.terms import TermsDesk
+from backuppeer.agent.host.waiving import Waiving as HostWaiving
 from backuppeer.agent.jobs.rounds import Rounds
 from backuppeer.agent.owner.auditor import Auditor
 from backuppeer.agent.owner.connecting import Connecting
@@ -66,6 +68,7 @@ from backuppeer.agent.owner.ending import Ending
 from backuppeer.agent.owner.revising import Revising
 from backuppeer.agent.owner.slots import Slots
 from backuppeer.agent.owner.vault import Vault
+from backuppeer.agent.owner.waiving import Waiving
 from backuppeer.agent.peers.endpoint import make_binding, open_transport, whereabouts_of
 from backuppeer.agent.peers.knocking import Knocking
 from backuppeer.agent.peers.market import Market
@@ -102,7 +105,8 @@ async def compose(home: Home, secret: bytes) -> Agent:
     requests = Requests(state, premises, standing, clock, identity=keys.identity)
     host_revising = HostRevising(state, premises, requests, clock, identity=keys.identity)
     host_ending = HostEnding(state, premises, clock, identity=keys.identity)
-    desk = TermsDesk(host_revising, host_ending)
+    host_waiving = HostWaiving(state, premises, clock)
+    desk = TermsDesk(host_revising, host_ending, host_waiving)
     serving = Serving(premises, host_revising.consider, standing.blame)
     serving.on_terms = desk.answer
     sweeping = Sweeping(premises, clock)
@@ -120,14 +124,17 @@ async def compose(home: Home, secret: bytes) -> Agent:
     vault = Vault(home, keys, state, clock, reach=reach, standing=standing)
     noting, slots = Noting(state, premises, keys.identity, clock, binding=binding), Slots(state, keys)
     serving.keep_slot = noting.keep
-    host_revising.on_offer = lambda: hosting.offer
+    host_revising.on_offer, host_revising.on_lowered = lambda: hosting.offer, host_waiving.tell_lowered
     ending = Ending(state, keys, clock, reach=reach)
     revising = Revising(state, keys, clock, reach=reach, blame=standing.blame)
     revising.hear = desk.hear = ending.hear
     scrubbing = Scrubbing(premises, clock, serving.proving)
-    as_host = HostSide(premises, requests, hosting, sweeping, scrubbing, noting, host_revising, host_ending)
+    as_host = HostSide(
+        premises, requests, hosting, sweeping, scrubbing, noting, host_revising, host_ending, host_waiving
+    )
     audits = _make_audits(home, keys, state, vault)
-    as_owner = OwnerSide(market, knocking, connecting, vault, slots, *audits, revising, ending)
+    waiving = Waiving(state, keys, clock, reach=reach, revising=revising, ending=ending)
+    as_owner = OwnerSide(market, knocking, connecting, vault, slots, *audits, revising, ending, waiving)
     agent = Agent(Parts(home, keys, state, clock, transport, sessions, reach, standing), as_host, as_owner)
     return agent
 
@@ -221,7 +228,16 @@ def _make_further_handlers(agent: Agent, host: HostCommands) -> dict[str, Handle
     mine |= _make_terms_handlers(
         TermsCommands(agent, host, ends), ends, retire=RetireCommands(agent, ends), block=BlockCommands(agent, ends)
     )
-    return mine | _make_mount_handlers(MountCommands(agent))
+    return mine | _make_mount_handlers(MountCommands(agent)) | _make_waiver_handlers(WaiveCommands(agent))
+
+
+def _make_waiver_handlers(waive: WaiveCommands) -> dict[str, Handler]:
+    return {
+        "peers/lock/plan": waive.plan_lock,
+        "peers/lock": waive.lock,
+        "peers/purge/plan": waive.plan_purge,
+        "peers/purge": waive.purge,
+    }
 
 
 def _make_recover_handlers(recover: RecoverCommands, taking: TakeOverCommands) -> dict[str, Handler]:

@@ -55,6 +55,7 @@ class HostCommands:
         self._agent.host.sweeping.alarms.on_alarm = self._tell_alarm
         self._agent.host.scrubbing.proving.on_loss = self._tell_losses
         self._agent.host.ending.on_notice = self._tell_notice
+        self._agent.host.waiving.on_waived = self._tell_waived
         self._is_lost = False
 
     async def host(self, request: HostRequest, emit: Emit) -> HostResult:
@@ -203,6 +204,11 @@ class HostCommands:
         # Taken in a disk thread.
         text = self._agent.host.ending.say(owner, left_s)
         self._loop.call_soon_threadsafe(self._note, text)
+
+    def _tell_waived(self, text: str) -> None:
+        # Taken in a disk thread; what is due now is not waited for.
+        self._loop.call_soon_threadsafe(self._note, text)
+        self._loop.call_soon_threadsafe(self._agent.host.sweeping.wake)
 
     def _note(self, text: str) -> None:
         for queue in self._watchers:

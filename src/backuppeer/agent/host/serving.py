@@ -60,7 +60,7 @@ from backuppeer.wire.messages import (
     WithdrawPacks,
 )
 from backuppeer.wire.recovering import GiveSlot, SlotKept
-from backuppeer.wire.terms import GetTerms, GiveNotice, PutTerms
+from backuppeer.wire.terms import GetTerms, GiveNotice, GiveWaiver, PutTerms
 
 _log = structlog.get_logger()
 Consider = Callable[[PeerId, bytes], bytes | Pending | None]
@@ -128,7 +128,7 @@ class Serving:
                     | ListDeleted()
                 ):
                     await self.answering.answer(await self._admit(peer, message.agreement), channel, message)
-                case GetTerms() | PutTerms() | GiveNotice() | GiveSlot():
+                case GetTerms() | PutTerms() | GiveNotice() | GiveWaiver() | GiveSlot():
                     await self._answer_about(peer, channel, message)
                 case _:
                     raise ProtocolViolation(f"a request stream opened with {type(message).__name__}")
@@ -139,9 +139,7 @@ class Serving:
             if not await channel.refuse(refusal_of(exc, is_put=isinstance(message, PutPack))):
                 raise Unavailable(exc.message) from exc
 
-    async def _answer_about(
-        self, peer: PeerId, channel: Channel, message: GetTerms | PutTerms | GiveNotice | GiveSlot
-    ) -> None:
+    async def _answer_about(self, peer: PeerId, channel: Channel, message: TermsRequest | GiveSlot) -> None:
         """Answer what is about the agreement itself."""
         if isinstance(message, GiveSlot):
             await self._admit(peer, message.agreement)
