@@ -173,6 +173,7 @@ def _wires():
         terms.GetTerms(agreement=agreement),
         terms.PutTerms(agreement=agreement, signed=b"s"),
         terms.GiveNotice(agreement=agreement, signed=b"s"),
+        terms.GiveWaiver(agreement=agreement, signed=b"s"),
     ]
     yield from (b"\3" + encode(message) for message in asked)
     answered = [
@@ -190,6 +191,7 @@ def _wires():
         terms.TermsAre(revisions=(b"s",), notices=(b"n",), left_s=9),
         terms.TermsPut(revision=2),
         terms.NoticeTaken(left_s=9),
+        terms.WaiverTaken(packs=9, size_bytes=9),
         auditing.Losses(reports=(auditing.LossRow(1, b"s", (stored,)),)),
         recovering.SlotKept(),
     ]

@@ -157,9 +157,10 @@ def test_a_thief_of_all_keys_on_the_owners_disk_can_do_none_of_it_and_it_is_evid
 @pytest.mark.parametrize("key", ["identity", "device"])
 def test_a_thief_purges_nothing_and_his_session_ends(house, owner, key):
     async def scenario(sides):
-        signed = sides.purge_waiver(getattr(owner.keys, key))
-        with pytest.raises((PeerUnreachable, PeerFault, RefusedError)):
-            await sides.mine.give(house.peer, sides.agreement, signed)
+        message = GiveWaiver(agreement=sides.agreement, signed=sides.purge_waiver(getattr(owner.keys, key)))
+        with pytest.raises(PeerUnreachable):
+            await sides.link.ask(message, WaiverTaken)
+        assert [peer for peer, _ in sides.link.far.faults] == [owner.peer]
         assert len(sides.store.removals.list_deleted(sides.agreement, after=b"", limit=9)) == 1
         assert sides.told == []
 

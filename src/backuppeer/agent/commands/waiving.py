@@ -45,12 +45,11 @@ class WaiveCommands:
     async def lock(self, request: LockRequest, emit: Emit) -> TermsResult:
         """Have another lock: a higher one is asked for, a lower one is put into force by what the authority signed."""
         host = resolve_peer(self._parts.state, request.peer)
-        revising = self._agent.owner.revising
         if request.waiver:
-            terms = await revising.lower(host, request.waiver)
+            terms = await self._waiving.lower(host, request.waiver)
             await self._note(host)
         else:
-            terms = await revising.change(
+            terms = await self._waiving.revising.change(
                 host,
                 lambda terms: wish_of(terms)._replace(lock_s=request.lock_s),
                 Reporter(emit).state,

@@ -6,6 +6,7 @@ What is shown to a person is what the host lists now, and is named in what they 
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 from typing import NamedTuple
 
 from backuppeer.agent.home.keyring import HomeKeys
@@ -16,10 +17,12 @@ from backuppeer.agent.owner.repository import Repository
 from backuppeer.agent.owner.revising import Revising
 from backuppeer.agent.peers.names import name_of
 from backuppeer.agent.peers.partners import Partner, Reach
+from backuppeer.agent.peers.retry import retry
 from backuppeer.clock import Clock
 from backuppeer.errors import NotFoundError, RefusedError
 from backuppeer.host.hold import held_s
 from backuppeer.ids import AgreementId, PeerId, StoredId
+from backuppeer.limits import WAIVER_RETRY_S
 from backuppeer.proof.merkle import root_of_set
 from backuppeer.proof.revisions import SECOND_MS
 from backuppeer.proof.statements import Agreement, peek_statement, statement_hash
@@ -69,9 +72,18 @@ class Waiving:
             Unavailable: it can't be reached.
 
         """
-        await self.revising.compare(host)
-        await self.ending.tell(await self._reach.session(host))
-        return [await self._look(Partner(a, host, name_of(self._state, host), self._reach)) for a in self._with(host)]
+
+        async def ask() -> list[Standing]:
+            await self.revising.compare(host)
+            await self.ending.tell(await self._reach.session(host))
+            name = name_of(self._state, host)
+            return [await self._look(Partner(each, host, name, self._reach)) for each in self._with(host)]
+
+        return await retry(ask, self._clock, budget_s=WAIVER_RETRY_S)
+
+    async def lower(self, host: PeerId, waiver: bytes) -> Agreement:
+        """Have a lock lowered; as `Revising.lower`."""
+        return await retry(partial(self.revising.lower, host, waiver), self._clock, budget_s=WAIVER_RETRY_S)
 
     async def give(self, host: PeerId, agreement: AgreementId, signed: bytes) -> WaiverTaken:
         """Tell a host what the authority allows it.
@@ -81,9 +93,13 @@ class Waiving:
             Unavailable: it can't be reached, or did not answer: it may have heard.
 
         """
-        session = await self._reach.session(host)
-        async with session.request(GiveWaiver(agreement=agreement, signed=signed)) as channel:
-            return await channel.receive(WaiverTaken)
+
+        async def tell() -> WaiverTaken:
+            session = await self._reach.session(host)
+            async with session.request(GiveWaiver(agreement=agreement, signed=signed)) as channel:
+                return await channel.receive(WaiverTaken)
+
+        return await retry(tell, self._clock, budget_s=WAIVER_RETRY_S)
 
     async def note_purged(self, host: PeerId, repository: Repository) -> None:
         """Bring the ledger in line with what a host still holds as deleted: what it lists no more is gone.
