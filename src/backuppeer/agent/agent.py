@@ -21,6 +21,7 @@ from backuppeer.agent.home.state import State
 from backuppeer.agent.home.tenancy import end_without_home
 from backuppeer.agent.host.ending import Ending as HostEnding
 from backuppeer.agent.host.hosting import Hosting
+from backuppeer.agent.host.moving import Moving
 from backuppeer.agent.host.noting import Noting
 from backuppeer.agent.host.premises import Premises
 from backuppeer.agent.host.requests import Requests
@@ -83,6 +84,7 @@ class HostSide:
     revising: HostRevising
     ending: HostEnding
     waiving: HostWaiving
+    moving: Moving
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,7 @@ class Agent:
         if self.host.premises.directory is not None:
             try:
                 await asyncio.to_thread(self.host.premises.open)
+                self.spawn(self._clear_old())
             except BackupPeerError as exc:
                 self.host.premises.note(exc.message)
         # Before any can run: this agent is the only one of the home.
@@ -133,6 +136,11 @@ class Agent:
         self.spawn(self.host.noting.run())
         self.spawn(self._follow_requests())
         self.spawn(self.owner.rounds.run())
+
+    async def _clear_old(self) -> None:
+        """Remove what a move of the store that was killed left in the old place."""
+        with bookkeeping("move"):
+            await asyncio.to_thread(self.host.moving.clear)
 
     async def close(self) -> None:
         """Say goodbye to servers and peers, end all tasks, close the databases."""
@@ -268,6 +276,6 @@ class Agent:
             _log.error("a background task failed", exc_info=task.exception())
 
 
-def default_store(home: Home, given: str) -> Path:
-    """Return where hosted packs are to lie."""
-    return Path(given) if given else home.default_store
+def default_store(home: Home, given: str, known: Path | None = None) -> Path:
+    """Return where hosted packs are to lie: as given, else where they lie (`known`), else in the home."""
+    return Path(given) if given else known or home.default_store

@@ -34,7 +34,7 @@ from backuppeer.control.api import (
 from backuppeer.control.auditing import AuditResult, DrillResult
 from backuppeer.control.blocking import BlockResult
 from backuppeer.control.checking import CheckResult, RepairResult
-from backuppeer.control.ending import EndResult, RetireResult
+from backuppeer.control.ending import EndResult, MoveResult, RetireResult
 from backuppeer.control.events import (
     Agreed,
     ErrorFile,
@@ -194,6 +194,7 @@ LINES: Final[dict[str, tuple[Any, Mapping[str, type]]]] = {
     "recover": (TakeOverResult, _WORK),
     "server": (None, {"ready": Ready}),
     "host": (HostResult, {**_WORK, **_HOST}),
+    "host --move-store": (MoveResult, _WORK),
     "host --retire": (RetireResult, {}),
     "host --stop": (HostingState, {}),
     "connect": (ConnectResult, _WORK),

@@ -44,7 +44,16 @@ from backuppeer.control.api import (
 from backuppeer.control.auditing import AuditRequest, AuditResult, DrillResult
 from backuppeer.control.blocking import BlockRequest, BlockResult
 from backuppeer.control.checking import CheckRequest, CheckResult, RepairRequest, RepairResult
-from backuppeer.control.ending import EndPlan, EndRequest, EndResult, RetirePlan, RetireRequest, RetireResult
+from backuppeer.control.ending import (
+    EndPlan,
+    EndRequest,
+    EndResult,
+    MoveRequest,
+    MoveResult,
+    RetirePlan,
+    RetireRequest,
+    RetireResult,
+)
 from backuppeer.control.inspection import (
     DiffRequest,
     DiffResult,
@@ -108,6 +117,7 @@ ROUTES: dict[str, Route] = {
     ),
     "peers/set": Route(request=PeerSetting, result=PeerRow, summary="record what a person knows of a peer"),
     "status/seen": Route(request=Nothing, result=SeenAlarms, summary="repeat the alarms that stand no more"),
+    "host/move": Route(request=MoveRequest, result=MoveResult, work=True, summary="move the store to another folder"),
     "peers/lock/plan": Route(request=LockRequest, result=LockPlan, summary="what another lock would mean"),
     "peers/lock": Route(request=LockRequest, result=TermsResult, work=True, summary="have another lock in force"),
     "peers/purge/plan": Route(request=PurgeRequest, result=PurgePlan, summary="what would be erased at once"),

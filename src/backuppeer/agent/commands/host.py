@@ -61,8 +61,8 @@ class HostCommands:
     async def host(self, request: HostRequest, emit: Emit) -> HostResult:
         """Offer a slot, then show who asks until the offer ends; leaving the view leaves the offer standing."""
         offer = self._make_offer(request)
-        store = default_store(self._parts.home, request.store)
         premises, reporter = self._agent.host.premises, Reporter(emit)
+        store = default_store(self._parts.home, request.store, premises.directory)
         is_known = premises.directory is not None
         opened = await asyncio.to_thread(premises.establish, store, request.storage)
         for note in () if is_known else [*describe_taken_up(opened), *opened.notes]:
@@ -89,7 +89,7 @@ class HostCommands:
     async def plan(self, request: HostRequest, _: Emit) -> HostPlan:
         """Say what a slot would look like, before a person agrees to it; what can't be offered is refused."""
         offer = self._make_offer(request)
-        store = default_store(self._parts.home, request.store)
+        store = default_store(self._parts.home, request.store, self._agent.host.premises.directory)
         agreed = await asyncio.to_thread(self._agent.host.premises.survey, store, request.storage)
         return HostPlan(listed_bytes=bucket_bytes(max(0, offer.storage_bytes - agreed)), agreed_bytes=agreed)
 
