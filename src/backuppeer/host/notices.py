@@ -8,6 +8,7 @@ A host's own notice counts twice as long until its owner has been told of it: no
 """
 
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -131,6 +132,18 @@ class Notices:
         with self._lock:
             given = self._given.get(agreement, {})
             return [given[side] for side in _SIDES if side in given]
+
+    def recall(self, lease: Lease) -> bytes:
+        """Return the owner's last notice as it was signed, also of an agreement that is over; b"" if none can be read.
+
+        Raises:
+            StoreUnavailable: the disk refuses.
+
+        """
+        with suppress(ValueError, PeerFault):
+            found = self._read(self._path(lease.agreement, "owner"), lease)
+            return found.file.signed if found is not None else b""
+        return b""
 
     def last_number(self, agreement: AgreementId, party: bytes) -> int:
         """Return the number of a side's last notice, 0 before the first."""

@@ -120,6 +120,19 @@ class Waivers:
                 notes.append(f"a word of an owner's 24 words can't be read and is not followed: {path}")
         return notes
 
+    def recall_end(self, lease: Lease) -> bytes:
+        """Return the word that let an agreement end early, as it was signed, also when it is over; b"" if none did.
+
+        Raises:
+            StoreUnavailable: the disk refuses.
+
+        """
+        last = self._last(lease.agreement)
+        with suppress(PeerFault):
+            peek_statement(EndWaiver, last.signed)
+            return last.signed
+        return b""
+
     def _fits(self, lease: Lease, said: Waiver) -> bool:
         """Return whether what lies here is just what the person with the words was shown."""
         if isinstance(said, PurgeWaiver):
