@@ -148,7 +148,7 @@ def test_purging_shows_what_goes_for_good_and_signs_just_that(capsys, agent, ter
     assert code == 0
     said = " ".join(shown.getvalue().split())
     assert "alice holds 1 GB that you deleted, in 9 packs, the last until 2027-01-22. Erased now:" in said
-    assert "none of it can be had back by `backup-peer peers undelete" in said
+    assert "none of it can be had back any more" in said
     assert "Was that not you" not in said
     assert "erases 1 GB in 9 packs now" in " ".join(out.split())
     request = dummy.requests[-1][1]

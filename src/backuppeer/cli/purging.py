@@ -107,7 +107,7 @@ def _describe(plan: PurgePlan, name: str) -> Iterator[str]:
     if plan.deleted:
         packs = format_count(plan.packs, "pack")
         yield f"{name} holds {size} that you deleted, in {packs}, the last until {until}. Erased now:"
-        yield "  · none of it can be had back by `backup-peer peers undelete` any more"
+        yield "  · none of it can be had back any more"
         if plan.is_mass:
             yield (
                 "  · much was deleted within a week, so it is held twice as long. Was that not you, say no, and see "

@@ -42,11 +42,9 @@ class Waiving:
         freed = store.waivers.take(agreement, signed, now_ms=self._clock.now_ms())
         is_end = store.notices.is_over(agreement)
         if freed.packs or is_end:
-            what = "all that it keeps here" if is_end else "what it had deleted"
-            self._tell(
-                f"{name_of(self._state, owner)} had {what} erased at once ({format_size(freed.size_bytes)}), with its "
-                f"24 words. {_ASK}"
-            )
+            what = "all of its data here" if is_end else "its deleted data"
+            name, size = name_of(self._state, owner), format_size(freed.size_bytes)
+            self._tell(f"{name} had {what} ({size}) erased at once, with its 24 words. {_ASK}")
         return freed
 
     def tell_lowered(self, owner: PeerId, before_s: int, after_s: int) -> None:
