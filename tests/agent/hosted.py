@@ -41,7 +41,7 @@ async def hosted(house: HostHouse, owner: OwnerHouse, *, serve: Serve | None = N
     """Join an owner and a host; `serve` replaces the honest host's answers."""
     network = Network()
     honest = Serving(house.premises, house.revising.consider, house.standing.blame)
-    honest.on_terms = TermsDesk(house.revising, house.ending).answer
+    honest.on_terms = TermsDesk(house.revising, house.ending, house.waiving).answer
     near = Party(network, 1, identity=owner.keys.identity, clock=SystemClock())
     far = Party(network, 2, identity=house.identity, clock=SystemClock(), serve=serve or honest.serve)
     async with running(near, far):

@@ -11,6 +11,7 @@ from backuppeer.agent.host.premises import Premises
 from backuppeer.agent.host.requests import Requests
 from backuppeer.agent.host.revising import Revising
 from backuppeer.agent.host.sweeping import Sweeping
+from backuppeer.agent.host.waiving import Waiving
 from backuppeer.agent.owner.repository import Repository
 from backuppeer.agent.peers.offers import Offer
 from backuppeer.agent.peers.partners import Partner
@@ -51,6 +52,8 @@ class HostHouse:
         self.requests = Requests(self.state, self.premises, self.standing, self.clock, identity=self.identity)
         self.revising = Revising(self.state, self.premises, self.requests, self.clock, identity=self.identity)
         self.ending = Ending(self.state, self.premises, self.clock, identity=self.identity)
+        self.waiving = Waiving(self.state, self.premises, self.clock)
+        self.revising.on_lowered = self.waiving.tell_lowered
         self.sweeping = Sweeping(self.premises, self.clock)
         self.shown = []
         self.requests.on_request = self.shown.append

@@ -72,6 +72,16 @@ def test_an_agreement_grows_with_the_hosts_yes_shrinks_without_and_is_renewed(wo
     assert both_see(pair, 100 * 10**6)
     pair.owner.do("backup", str(data), "--to", "alice")
 
+    # the store moves to where another disk may be, is served from there, and is after the agent was killed
+    moved = pair.host.do("host", "--move-store", str(tmp_path / "moved")).last
+    assert (moved["target"], moved["cleared"]) == (str(tmp_path / "moved"), True)
+    pair.owner.do("restore", "latest", "--target", str(tmp_path / "one"), "--verify")
+    pair.host.kill_agent()
+    pair.host.do("agent", "start")
+    pair.owner.do("restore", "latest", "--target", str(tmp_path / "two"), "--verify")
+    assert (below(tmp_path / "two", data) / "file").read_bytes() == (data / "file").read_bytes()
+    assert pair.host.run("host", "--move-store", str(tmp_path / "moved")).code == 2
+
 
 def test_shrinking_below_what_is_stored_is_refused_and_says_what_is_used(world, tmp_path):
     pair = agree(world)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e.harness import Home, World, agree, below, describe_tree, wait_until
+from e2e.harness import Home, Pair, World, agree, below, describe_tree, wait_until
 from e2e.trees import make_random_files
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
@@ -90,6 +90,30 @@ def test_an_owner_without_a_repository_of_before_has_it_back_from_the_packs_alon
     owner.do("peers", "undelete", "alice", first)
     owner.do("restore", first, "--target", str(world.path / "out"), "--verify")
     assert describe_tree(below(world.path / "out", tree)) == wanted
+    let_go_with_the_words(pair, first)
+
+
+def let_go_with_the_words(pair: Pair, snapshot: str) -> None:
+    """The owner deletes, lowers the lock, has the deleted erased at once, and ends it: each by its words alone."""
+    owner, host, words = pair.owner, pair.host, pair.words + "\n"
+    owner.do("forget", snapshot, "--yes")
+    owner.do("prune", "--yes")
+    (before,) = [row for row in host.do("peers").rows if row["role"] == "owner"]
+    assert before["deleted_bytes"] > 5_000_000
+    others = "abandon " * 23 + "art\n"
+    assert owner.run("peers", "purge", "alice", "--deleted", "--yes", stdin=others).code == 2
+    assert owner.do("peers", "lock", "alice", "1h", "--yes", stdin=words).last["lock_s"] == 3600
+    host.kill_agent()
+    host.do("agent", "start")
+    done = owner.do("peers", "purge", "alice", "--deleted", "--yes", stdin=words).last
+    assert done["bytes"] >= before["deleted_bytes"], "whatever was deleted"
+    wait_until(lambda: host.do("peers").rows[0]["deleted_bytes"] == 0, "the host to erase it")
+    assert any("erased at once" in note for note in host.do("status").last["notes"])
+    assert owner.run("peers", "purge", "alice", "--yes", stdin=words).code == 13, "not without a notice"
+    owner.do("peers", "end", "alice", "--yes")
+    assert owner.do("peers", "purge", "alice", "--yes", stdin=words).last["ended"]
+    wait_until(lambda: host.do("peers").rows[0]["role"] == "known", "the agreement to end")
+    assert owner.do("peers").rows[0]["role"] == "known"
 
 
 def test_wrong_words_are_told_and_change_nothing(world: World, tree: Path):

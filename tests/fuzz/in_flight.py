@@ -35,6 +35,7 @@ from backuppeer.proof.custody import HeadHeld, LossReport, StoreAck
 from backuppeer.proof.misbehaviour import judge
 from backuppeer.proof.notices import Notice
 from backuppeer.proof.removals import PackDelete, PackRevive, PackWithdraw, open_removal
+from backuppeer.proof.waivers import EndWaiver, LockWaiver, PurgeWaiver
 from backuppeer.proof.writer import verify_head
 from backuppeer.signaling import knock, listing, messages, note
 from backuppeer.wire.codec import FrameReader, UnknownMessage, decode, encode
@@ -61,6 +62,9 @@ KINDS = (
     LossReport,
     HeadHeld,
     Notice,
+    LockWaiver,
+    PurgeWaiver,
+    EndWaiver,
 )
 COURT = Court()
 OWNER = HomeKeys(derive_working(bytes(32), 1), OTHER.public, OTHER, OTHER, bytes(32), b"", None)
@@ -117,11 +121,12 @@ def read_charge(data: bytes) -> None:
     """First byte odd: a rebuttal to each true charge. Else a charge: only of what the one host signed is it proven."""
     how, body = data[:1], data[1:]
     if how and how[0] % 2:
-        rebuttal = unpack_rebuttal(b"BPREPLY\x01" + body)
-        assert pack_rebuttal(rebuttal) == b"BPREPLY\x01" + body
+        magic = b"BPREPLY\x01" if how[0] % 4 == 1 else b"BPREPLY\x02"
+        rebuttal = unpack_rebuttal(magic + body)
+        assert pack_rebuttal(rebuttal) == magic + body
         for charge in TRUE_CHARGES:
             verdict = judge(charge, rebuttal)
-            assert verdict.is_proven or rebuttal.removals or rebuttal.agreements
+            assert verdict.is_proven or rebuttal.removals or rebuttal.agreements or rebuttal.endings
         return
     charge = unpack_charge(b"BPPROOF\x01" + body)
     assert pack_charge(charge) == b"BPPROOF\x01" + body

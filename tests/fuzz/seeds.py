@@ -27,6 +27,7 @@ from backuppeer.proof.statements import (
     sign_statement,
     statement_hash,
 )
+from backuppeer.proof.waivers import EndWaiver, LockWaiver, PurgeWaiver
 from backuppeer.repo import layout
 from backuppeer.repo.blob import BlobKind, Codec
 from backuppeer.repo.extension import Link, encode_extension
@@ -133,7 +134,17 @@ def _statements():
         (COURT.ack(), COURT.challenge(), COURT.lie(b"\0\0\0\1x", LIE), COURT.loss(), COURT.held()), 8
     ):
         yield bytes([number]) + signed[4 : 4 + int.from_bytes(signed[:4], "big")]
-    assert len(KINDS) == 14
+    bound = {"agreement": AgreementId(b"a" * 16), "host": PeerId(KEY.public), "terms": b"t" * 32, "time_ms": NOW_MS}
+    for number, waiver in enumerate(
+        (
+            LockWaiver(**bound, lock_s=9),
+            PurgeWaiver(**bound, packs=1, packs_root=b"r" * 32),
+            EndWaiver(**bound, notice=1),
+        ),
+        14,
+    ):
+        yield bytes([number]) + sign_statement(waiver, KEY)
+    assert len(KINDS) == 17
 
 
 def _charges():
@@ -143,6 +154,9 @@ def _charges():
         Rebuttal(agreements=[COURT.agree(2, term_s=9)]),
     ):
         yield b"\1" + pack_rebuttal(rebuttal)[8:]
+    yield (
+        b"\3" + pack_rebuttal(Rebuttal(endings=[sign_notice(COURT.agreement, COURT.owner, last=0, time_ms=NOW_MS)]))[8:]
+    )
 
 
 def _wires():
@@ -173,6 +187,7 @@ def _wires():
         terms.GetTerms(agreement=agreement),
         terms.PutTerms(agreement=agreement, signed=b"s"),
         terms.GiveNotice(agreement=agreement, signed=b"s"),
+        terms.GiveWaiver(agreement=agreement, signed=b"s"),
     ]
     yield from (b"\3" + encode(message) for message in asked)
     answered = [
@@ -190,6 +205,7 @@ def _wires():
         terms.TermsAre(revisions=(b"s",), notices=(b"n",), left_s=9),
         terms.TermsPut(revision=2),
         terms.NoticeTaken(left_s=9),
+        terms.WaiverTaken(packs=9, size_bytes=9),
         auditing.Losses(reports=(auditing.LossRow(1, b"s", (stored,)),)),
         recovering.SlotKept(),
     ]

@@ -15,6 +15,7 @@ from backuppeer.limits import (
     PROOF_AGREEMENTS,
     PROOF_BYTES,
     PROOF_PATH_NODES,
+    REBUTTAL_ENDINGS,
     REBUTTAL_REMOVALS,
     REMOVAL_PACKS,
     SIGNED_BYTES,
@@ -47,6 +48,12 @@ def test_charge_returns_as_it_was_packed(crime):
 def test_rebuttal_returns_as_it_was_packed():
     assert unpack_rebuttal(pack_rebuttal(REBUTTAL)) == REBUTTAL
     assert unpack_rebuttal(pack_rebuttal(Rebuttal())) == Rebuttal()
+    ended = msgspec.structs.replace(REBUTTAL, endings=[b"n"])
+    assert unpack_rebuttal(pack_rebuttal(ended)) == ended
+    assert pack_rebuttal(REBUTTAL)[7] == 1, "who knows no endings reads all others"
+    assert pack_rebuttal(ended)[7] == 2
+    with pytest.raises(ProtocolViolation, match="one encoding"):
+        unpack_rebuttal(b"BPREPLY\x02" + msgspec.msgpack.encode(REBUTTAL))
 
 
 def test_file_of_one_kind_is_none_of_the_other():
@@ -80,7 +87,8 @@ def test_shortened_or_lengthened_file_is_refused(crime, data):
 
 @given(st.binary(max_size=200))
 def test_random_bytes_are_refused(data):
-    for read, magic in ((unpack_charge, b"BPPROOF\x01"), (unpack_rebuttal, b"BPREPLY\x01")):
+    magics = ((unpack_charge, b"BPPROOF\x01"), (unpack_rebuttal, b"BPREPLY\x01"), (unpack_rebuttal, b"BPREPLY\x02"))
+    for read, magic in magics:
         with pytest.raises(ProtocolViolation):
             read(magic + data)
 
@@ -165,11 +173,12 @@ def test_what_is_over_a_cap_is_neither_written_nor_read(changes):
     [
         Rebuttal(removals=[COURT.delete()] * (REBUTTAL_REMOVALS + 1)),
         Rebuttal(agreements=[LONGEST] * (PROOF_AGREEMENTS + 1)),
+        Rebuttal(endings=[LONGEST] * (REBUTTAL_ENDINGS + 1)),
         Rebuttal(removals=[ShownRemoval(b"x", [])]),
         Rebuttal(removals=[ShownRemoval(b"", [STORED])]),
         Rebuttal(removals=[ShownRemoval(b"x", [*PACKS, STORED])]),
     ],
-    ids=range(5),
+    ids=range(6),
 )
 def test_rebuttal_over_a_cap_is_neither_written_nor_read(rebuttal):
     with pytest.raises(LocalError):

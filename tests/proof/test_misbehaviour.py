@@ -15,9 +15,11 @@ from backuppeer.proof.audits import Sample, Shown
 from backuppeer.proof.charges import Rebuttal, pack_charge, unpack_charge
 from backuppeer.proof.custody import Standing
 from backuppeer.proof.misbehaviour import Crime, judge
+from backuppeer.proof.notices import sign_notice
 from backuppeer.proof.removals import PackDelete, PackRevive, PackWithdraw
-from backuppeer.proof.statements import statement_hash
-from proof.court import LIE, NOW_MS, OTHER_PACK, PACK, STORED, TERM_S, Court, show
+from backuppeer.proof.statements import sign_statement, statement_hash
+from backuppeer.proof.waivers import EndWaiver
+from proof.court import DAY_MS, LIE, NOW_MS, OTHER_PACK, PACK, STORED, TERM_S, Court, show
 
 COURT = Court()
 CHARGES = COURT.charges()
@@ -474,3 +476,75 @@ def test_standing_of_a_challenge_is_that_of_the_moment():
     asked = COURT.challenge(standing=later)
     head8 = {"head": COURT.head(8), "receipt": COURT.receipt(number=8)}
     assert judge(change("wrong-answer", challenge=asked, answer=COURT.lie(asked, None, LIE), **head8)).is_proven
+
+
+# --- endings
+KEPT_MS = 60 * DAY_MS
+"""Two locks: so long all is kept after an owner's notice."""
+
+
+def notice(time_ms, by=None, last=0):
+    return sign_notice(COURT.agreement, by or COURT.owner, last=last, time_ms=time_ms)
+
+
+def end_waiver(time_ms, by=None, **changes):
+    said = EndWaiver(
+        agreement=COURT.agreement,
+        host=COURT.host.public,
+        terms=statement_hash(COURT.agree()),
+        time_ms=time_ms,
+        notice=1,
+    )
+    return sign_statement(msgspec.structs.replace(said, **changes), by or COURT.authority)
+
+
+def lost_at(time_ms, receipt_ms=NOW_MS + 7):
+    return COURT.lost_pack(report=COURT.loss(time_ms=time_ms), receipt=COURT.receipt(time_ms=receipt_ms))
+
+
+def test_what_goes_when_an_owners_notice_is_over_is_no_crime_and_a_moment_before_it_is_one():
+    answer = Rebuttal(endings=[notice(NOW_MS + DAY_MS)])
+    over_ms = NOW_MS + DAY_MS + KEPT_MS
+    refuse(lost_at(over_ms), "the owner gave notice, and its time was over", answer)
+    verdict = judge(lost_at(over_ms - 1), answer)
+    assert verdict.is_proven
+    assert verdict.ignored == ("ending 1 is no excuse: it was not over by then",)
+    refuse(COURT.older_head(held=COURT.held(time_ms=over_ms), receipt=COURT.receipt()), "the owner gave notice", answer)
+
+
+def test_an_end_that_was_taken_back_excuses_nothing_once_the_host_countersigned_after_it():
+    over_ms = NOW_MS + DAY_MS + KEPT_MS
+    verdict = judge(lost_at(over_ms + 9, receipt_ms=over_ms), Rebuttal(endings=[notice(NOW_MS + DAY_MS)]))
+    assert verdict.is_proven
+    assert "the agreement went on" in verdict.ignored[0]
+
+
+def test_the_words_that_let_it_end_at_once_excuse_what_goes_from_then_on():
+    at_ms = NOW_MS + 3 * DAY_MS
+    refuse(lost_at(at_ms), "with its 24 words", Rebuttal(endings=[end_waiver(at_ms)]))
+    assert judge(lost_at(at_ms - 1), Rebuttal(endings=[end_waiver(at_ms)])).is_proven
+    assert judge(lost_at(at_ms + 9, receipt_ms=at_ms), Rebuttal(endings=[end_waiver(at_ms)])).is_proven
+
+
+@pytest.mark.parametrize(
+    ("ending", "reason"),
+    [
+        (notice(NOW_MS, by=COURT.host), "the host's own"),
+        (notice(NOW_MS, last=1), "it takes an end back"),
+        (notice(NOW_MS, by=COURT.device), "somebody who is no party"),
+        (end_waiver(NOW_MS + 8, by=COURT.owner), "does not hold"),
+        (end_waiver(NOW_MS + 8, host=COURT.owner.public), "of another agreement"),
+        (end_waiver(NOW_MS + 8, agreement=b"B" * 16), "of another agreement"),
+        (b"junk", "no excuse"),
+    ],
+)
+def test_other_endings_are_no_excuse_and_named_as_such(ending, reason):
+    verdict = judge(lost_at(NOW_MS + KEPT_MS + DAY_MS), Rebuttal(endings=[ending]))
+    assert verdict.is_proven
+    assert reason in verdict.ignored[0]
+
+
+def test_no_end_excuses_a_lie():
+    verdict = judge(COURT.wrong_answer(), Rebuttal(endings=[end_waiver(NOW_MS + 8)]))
+    assert verdict.is_proven
+    assert "no end of an agreement excuses this" in verdict.ignored[0]

@@ -35,11 +35,12 @@ from backuppeer.proof.statements import (
     sign_statement,
     statement_hash,
 )
+from backuppeer.proof.waivers import EndWaiver, LockWaiver, PurgeWaiver
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "statements.json").read_text())["statements"]
 _KINDS = (
     *(WriterGrant, Agreement, Head, HeadReceipt, TransportBinding, PackDelete, PackRevive, PackWithdraw),
-    *(StoreAck, AuditChallenge, AuditAnswer, LossReport, HeadHeld, Notice),
+    *(StoreAck, AuditChallenge, AuditAnswer, LossReport, HeadHeld, Notice, LockWaiver, PurgeWaiver, EndWaiver),
 )
 KINDS = {kind.__struct_config__.tag: kind for kind in _KINDS}
 OWNER, HOST, OTHER = (SigningKey.from_seed(bytes([n]) * 32) for n in (1, 2, 3))

@@ -69,6 +69,8 @@ EXAMPLES = [
     t.TermsPut(revision=2),
     t.GiveNotice(agreement=ID16, signed=b"s", device_sig=SIG, left_s=5),
     t.NoticeTaken(left_s=5),
+    t.GiveWaiver(agreement=ID16, signed=b"s"),
+    t.WaiverTaken(packs=2, size_bytes=3),
 ]
 
 
@@ -100,6 +102,7 @@ def test_the_numbers_are_those_of_the_specification():
         41: "AckPacks", 42: "Acked", 43: "AskAudit", 44: "Audited", 45: "GetLosses", 46: "Losses",
         53: "GiveSlot", 54: "SlotKept",
         47: "GetTerms", 48: "TermsAre", 49: "PutTerms", 50: "TermsPut", 51: "GiveNotice", 52: "NoticeTaken",
+        60: "GiveWaiver", 61: "WaiverTaken",
     }  # fmt: skip
 
 
@@ -183,6 +186,7 @@ def test_every_field_of_variable_size_has_a_cap():
         (r.GiveSlot, {"agreement": ID16, "seed": ID32, "key": bytes(1217)}),
         (t.TermsAre, {"revisions": [b""] * (limits.TERMS_PAGE + 1)}),
         (t.TermsAre, {"notices": [b""] * 3}),
+        (t.GiveWaiver, {"agreement": ID16, "signed": bytes(limits.SIGNED_BYTES + 1)}),
         (t.GiveNotice, {"agreement": ID16, "signed": b"", "device_sig": bytes(65)}),
         (m.Challenge, {"nonce": bytes(33)}),
         (m.Goodbye, {"reason": 256}),

@@ -54,6 +54,7 @@ SAMPLES = {
     t.GetTerms: t.GetTerms(agreement=ID16),
     t.PutTerms: t.PutTerms(agreement=ID16, signed=b""),
     t.GiveNotice: t.GiveNotice(agreement=ID16, signed=b""),
+    t.GiveWaiver: t.GiveWaiver(agreement=ID16, signed=b""),
     a.Audited: a.Audited(signed=b"", shown=()),
     r.GiveSlot: r.GiveSlot(agreement=ID16, seed=ID32, key=bytes(1216)),
     m.LaneWish: m.LaneWish(certificate=b"c"),
@@ -190,6 +191,7 @@ CONVERSATIONS = [
     [t.GetTerms, t.TermsAre],
     [t.PutTerms, t.TermsPut],
     [t.GiveNotice, t.NoticeTaken],
+    [t.GiveWaiver, t.WaiverTaken],
 ]
 QUESTIONS = sorted({talk[0] for talk in CONVERSATIONS}, key=lambda k: k.__name__)
 

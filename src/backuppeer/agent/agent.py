@@ -21,12 +21,14 @@ from backuppeer.agent.home.state import State
 from backuppeer.agent.home.tenancy import end_without_home
 from backuppeer.agent.host.ending import Ending as HostEnding
 from backuppeer.agent.host.hosting import Hosting
+from backuppeer.agent.host.moving import Moving
 from backuppeer.agent.host.noting import Noting
 from backuppeer.agent.host.premises import Premises
 from backuppeer.agent.host.requests import Requests
 from backuppeer.agent.host.revising import Revising as HostRevising
 from backuppeer.agent.host.scrubbing import Scrubbing
 from backuppeer.agent.host.sweeping import Sweeping
+from backuppeer.agent.host.waiving import Waiving as HostWaiving
 from backuppeer.agent.jobs.drill import sweep_drills
 from backuppeer.agent.jobs.rounds import Rounds
 from backuppeer.agent.owner.adoption import adopt_agreements
@@ -36,6 +38,7 @@ from backuppeer.agent.owner.ending import Ending
 from backuppeer.agent.owner.revising import Revising
 from backuppeer.agent.owner.slots import Slots
 from backuppeer.agent.owner.vault import Vault
+from backuppeer.agent.owner.waiving import Waiving
 from backuppeer.agent.peers.knocking import Knocking
 from backuppeer.agent.peers.market import Market
 from backuppeer.agent.peers.partners import Reach, Whereabouts, meet_at, read_binding
@@ -80,6 +83,8 @@ class HostSide:
     noting: Noting
     revising: HostRevising
     ending: HostEnding
+    waiving: HostWaiving
+    moving: Moving
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +100,7 @@ class OwnerSide:
     rounds: Rounds
     revising: Revising
     ending: Ending
+    waiving: Waiving
 
 
 class Agent:
@@ -117,6 +123,7 @@ class Agent:
         if self.host.premises.directory is not None:
             try:
                 await asyncio.to_thread(self.host.premises.open)
+                self.spawn(self._clear_old())
             except BackupPeerError as exc:
                 self.host.premises.note(exc.message)
         # Before any can run: this agent is the only one of the home.
@@ -129,6 +136,11 @@ class Agent:
         self.spawn(self.host.noting.run())
         self.spawn(self._follow_requests())
         self.spawn(self.owner.rounds.run())
+
+    async def _clear_old(self) -> None:
+        """Remove what a move of the store that was killed left in the old place."""
+        with bookkeeping("move"):
+            await asyncio.to_thread(self.host.moving.clear)
 
     async def close(self) -> None:
         """Say goodbye to servers and peers, end all tasks, close the databases."""
@@ -245,12 +257,12 @@ class Agent:
 
     async def _follow_requests(self) -> None:
         while True:
-            self._let_go()
+            self.let_go()
             await asyncio.sleep(KNOCK_BACKGROUND_S)
             await self.owner.connecting.follow_up(self.servers(None))
             await self.owner.revising.follow_up()
 
-    def _let_go(self) -> None:
+    def let_go(self) -> None:
         """Count no more on what hosts kept under agreements that have ended."""
         vault = self.owner.vault
         with bookkeeping("endings"):
@@ -264,6 +276,6 @@ class Agent:
             _log.error("a background task failed", exc_info=task.exception())
 
 
-def default_store(home: Home, given: str) -> Path:
-    """Return where hosted packs are to lie."""
-    return Path(given) if given else home.default_store
+def default_store(home: Home, given: str, known: Path | None = None) -> Path:
+    """Return where hosted packs are to lie: as given, else where they lie (`known`), else in the home."""
+    return Path(given) if given else known or home.default_store

@@ -7,11 +7,16 @@ import). Must not know: the agent's process, the terminal.
 import errno
 import os
 import shlex
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from backuppeer.agent.home.home import Home, explain_denial, locate_home, usual_home
 from backuppeer.cli.options import Options
 from backuppeer.errors import NotFoundError, UserError
 from backuppeer.signaling import servers as signaling_servers
+
+if TYPE_CHECKING:
+    from backuppeer.proof.waivers import Waiver
 
 
 def find_home(options: Options) -> Home:
@@ -130,6 +135,21 @@ def grant_peer(home: Home, master: bytes, *, repository: str, epoch: int) -> Non
 
     name = RepositoryId(bytes.fromhex(repository))
     grant_writer(home, master, repository=name, epoch=epoch, clock=SystemClock())
+
+
+def sign_waivers(home: Home, master: bytes, waivers: "Sequence[Waiver]") -> list[bytes]:
+    """Return waivers as the authority of a home signs them, in this process: nobody else gets the words.
+
+    Raises:
+        UserError: the words are of another identity.
+
+    """
+    from backuppeer.crypto.keys import derive_authority  # noqa: PLC0415 - crypto libraries
+    from backuppeer.proof.statements import sign_statement  # noqa: PLC0415
+
+    check_words(home, master)
+    authority = derive_authority(master)
+    return [sign_statement(waiver, authority) for waiver in waivers]
 
 
 def read_peer(home: Home) -> str:

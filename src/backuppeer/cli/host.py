@@ -7,7 +7,7 @@ from typing import Annotated, Final
 import typer
 
 from backuppeer.agent.peers.offers import check_storage, write_exact_size
-from backuppeer.cli import retiring
+from backuppeer.cli import moving, retiring
 from backuppeer.cli.context import Context, context_of
 from backuppeer.cli.render import escape_line, format_count, format_moment, name_peer, shorten_id, shorten_request
 from backuppeer.cli.screen import BOLD, GREEN, Screen
@@ -41,6 +41,13 @@ _HELP: Final = (
 )
 
 
+_Duration = Annotated[str, typer.Option(metavar="2h", help="How long the slot is on offer; else until stopped.")]
+_Lock = Annotated[str, typer.Option(metavar="30d", help="Time from an owner's deletion to the erasure; 0s = at once.")]
+_Elsewhere = Annotated[
+    str, typer.Option("--move-store", metavar="DIR", help="Have the data lie elsewhere; it is served meanwhile.")
+]
+
+
 def add_to(app: typer.Typer) -> None:
     """Add the verb."""
     app.command(name="host", help=_HELP)(host)
@@ -50,13 +57,9 @@ def host(  # noqa: PLR0913 - one parameter per option
     ctx: typer.Context,
     *,
     storage: Annotated[str, typer.Option(metavar="50GB", help="Space to offer.")] = "",
-    duration: Annotated[
-        str, typer.Option(metavar="2h", help="How long the slot is on offer; else until stopped.")
-    ] = "",
+    duration: _Duration = "",
     term: Annotated[str, typer.Option(metavar="1y", help="How long you will keep accepted data.")] = "",
-    lock: Annotated[
-        str, typer.Option(metavar="30d", help="Time from an owner's deletion to the erasure; 0s = at once.")
-    ] = "",
+    lock: _Lock = "",
     store: Annotated[str, typer.Option(metavar="DIR", help="Where the data lies; else in the home.")] = "",
     accept: Annotated[
         str, typer.Option(metavar="|".join(_POLICIES), help="Who gets space without asking you.")
@@ -65,9 +68,12 @@ def host(  # noqa: PLR0913 - one parameter per option
     detach: Annotated[bool, typer.Option("--detach", help="Return once the slot is on offer.")] = False,
     stop: Annotated[bool, typer.Option("--stop", help="Withdraw the slot; accepted data is still served.")] = False,
     retire: Annotated[bool, typer.Option("--retire", help="End all agreements with notice, and host no more.")] = False,
+    move_store: _Elsewhere = "",
 ) -> int:
     """Show the terms, ask, offer, then show what happens."""
     context = context_of(ctx)
+    if move_store:
+        return moving.move_store(context, move_store)
     if stop or retire:
         return retiring.retire(context) if retire else _withdraw(context)
     _check(storage, accept)

@@ -4,7 +4,7 @@ from typing import Annotated, Final
 
 import typer
 
-from backuppeer.cli import ending, replacing, showing, terms, undelete
+from backuppeer.cli import ending, locking, purging, replacing, showing, terms, undelete
 from backuppeer.cli.context import context_of
 from backuppeer.cli.render import Column, escape_line, format_moment, name_peer, say_later, shorten_id
 from backuppeer.cli.screen import Screen
@@ -32,6 +32,8 @@ def add_to(app: typer.Typer) -> None:
     group.command(name="set", help="Record what you know of a peer.")(set_peer)
     group.command(name="resize", help=terms.RESIZE_HELP)(terms.resize)
     group.command(name="renew", help=terms.RENEW_HELP)(terms.renew)
+    group.command(name="lock", help=locking.HELP)(locking.lock)
+    group.command(name="purge", help=purging.HELP)(purging.purge)
     group.command(name="end", help=ending.HELP)(ending.end)
     group.command(name="show", help=showing.HELP)(showing.show)
     group.command(name="replace", help=replacing.HELP)(replacing.replace)

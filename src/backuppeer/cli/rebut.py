@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 HELP: Final = (
     "Answer a proof against you with what its owner signed.\n\nA host keeps every request to delete or withdraw packs. "
-    "If one of them, or the end of the agreement, excuses what the file charges you with, this writes an answer that "
-    "anybody can check: `audit verify-proof FILE --rebuttal ANSWER`. Exit code 15: nothing you keep excuses it."
+    "If one of them, or the end of the agreement by term or notice, excuses what the file charges you with, this "
+    "writes an answer that anybody can check: `audit verify-proof FILE --rebuttal ANSWER`. Exit code 15: nothing you "
+    "keep excuses it."
 )
 _SUFFIX: Final = ".rebuttal"
 
@@ -65,7 +66,7 @@ def _find_excuse(context: Context, charge: "AnyCharge") -> "Rebuttal | None":
         answers = []
         if not number:
             newest = [bytes.fromhex(one) for one in found.agreements[-PROOF_AGREEMENTS:]]
-            answers.append(Rebuttal(agreements=newest))
+            answers += [Rebuttal(agreements=newest), *(Rebuttal(endings=[bytes.fromhex(one)]) for one in found.endings)]
         if found.number:
             packs = [StoredId(bytes.fromhex(one)) for one in found.packs]
             answers.append(Rebuttal(removals=[ShownRemoval(bytes.fromhex(found.signed), packs)]))

@@ -34,7 +34,7 @@ from backuppeer.control.api import (
 from backuppeer.control.auditing import AuditResult, DrillResult
 from backuppeer.control.blocking import BlockResult
 from backuppeer.control.checking import CheckResult, RepairResult
-from backuppeer.control.ending import EndResult, RetireResult
+from backuppeer.control.ending import EndResult, MoveResult, RetireResult
 from backuppeer.control.events import (
     Agreed,
     ErrorFile,
@@ -57,6 +57,7 @@ from backuppeer.control.showing import PeerAccount
 from backuppeer.control.taking_over import TakeOverResult
 from backuppeer.control.terms import TermsResult
 from backuppeer.control.undeleting import UndeletePlan, UndeleteResult
+from backuppeer.control.waiving import PurgeResult
 
 
 class IdResult(msgspec.Struct, kw_only=True):
@@ -193,6 +194,7 @@ LINES: Final[dict[str, tuple[Any, Mapping[str, type]]]] = {
     "recover": (TakeOverResult, _WORK),
     "server": (None, {"ready": Ready}),
     "host": (HostResult, {**_WORK, **_HOST}),
+    "host --move-store": (MoveResult, _WORK),
     "host --retire": (RetireResult, {}),
     "host --stop": (HostingState, {}),
     "connect": (ConnectResult, _WORK),
@@ -203,6 +205,8 @@ LINES: Final[dict[str, tuple[Any, Mapping[str, type]]]] = {
     "unblock": (BlockResult, {}),
     "peers replace": (ReplaceResult, _WORK),
     "peers end": (EndResult, {}),
+    "peers lock": (TermsResult, _WORK),
+    "peers purge": (PurgeResult, _WORK),
     "peers resize": (TermsResult, _WORK),
     "peers renew": (TermsResult, _WORK),
     "requests accept": (PendingRequest, {}),

@@ -31,6 +31,7 @@ from backuppeer.agent.commands.inspect import InspectCommands
 from backuppeer.agent.commands.kit import KitCommands
 from backuppeer.agent.commands.mend import MendCommands
 from backuppeer.agent.commands.mount import MountCommands
+from backuppeer.agent.commands.moving import MoveCommands
 from backuppeer.agent.commands.owner import OwnerCommands
 from backuppeer.agent.commands.prune import PruneCommands
 from backuppeer.agent.commands.rebut import RebutCommands
@@ -42,6 +43,7 @@ from backuppeer.agent.commands.take_over import TakeOverCommands
 from backuppeer.agent.commands.terms import TermsCommands
 from backuppeer.agent.commands.undelete import UndeleteCommands
 from backuppeer.agent.commands.upkeep import look_first
+from backuppeer.agent.commands.waiving import WaiveCommands
 from backuppeer.agent.heap import relax_collector
 from backuppeer.agent.home.aside import open_or_set_aside
 from backuppeer.agent.home.config import bind_addresses, is_loopback_only, read_config
@@ -51,6 +53,7 @@ from backuppeer.agent.home.logbook import open_log
 from backuppeer.agent.home.state import State
 from backuppeer.agent.host.ending import Ending as HostEnding
 from backuppeer.agent.host.hosting import Hosting
+from backuppeer.agent.host.moving import Moving
 from backuppeer.agent.host.noting import Noting
 from backuppeer.agent.host.premises import Premises
 from backuppeer.agent.host.requests import Requests
@@ -59,6 +62,7 @@ from backuppeer.agent.host.scrubbing import Scrubbing
 from backuppeer.agent.host.serving import Serving
 from backuppeer.agent.host.sweeping import Sweeping
 from backuppeer.agent.host.terms import TermsDesk
+from backuppeer.agent.host.waiving import Waiving as HostWaiving
 from backuppeer.agent.jobs.rounds import Rounds
 from backuppeer.agent.owner.auditor import Auditor
 from backuppeer.agent.owner.connecting import Connecting
@@ -66,13 +70,14 @@ from backuppeer.agent.owner.ending import Ending
 from backuppeer.agent.owner.revising import Revising
 from backuppeer.agent.owner.slots import Slots
 from backuppeer.agent.owner.vault import Vault
+from backuppeer.agent.owner.waiving import Waiving
 from backuppeer.agent.peers.endpoint import make_binding, open_transport, whereabouts_of
 from backuppeer.agent.peers.knocking import Knocking
 from backuppeer.agent.peers.market import Market
 from backuppeer.agent.peers.partners import Reach
 from backuppeer.agent.peers.sessions import Hooks, Sessions
 from backuppeer.agent.peers.standing import Standing
-from backuppeer.clock import SystemClock
+from backuppeer.clock import Clock, SystemClock
 from backuppeer.control.openapi import build_openapi
 from backuppeer.control.server import Handler, build_app, serve_control
 from backuppeer.control.sockets import socket_path_for
@@ -100,10 +105,9 @@ async def compose(home: Home, secret: bytes) -> Agent:
     evidence = open_or_set_aside(home.path / "evidence.db", EvidenceLog, note=premises.notes.append)
     standing = Standing(state, evidence, clock)
     requests = Requests(state, premises, standing, clock, identity=keys.identity)
-    host_revising = HostRevising(state, premises, requests, clock, identity=keys.identity)
-    host_ending = HostEnding(state, premises, clock, identity=keys.identity)
-    desk = TermsDesk(host_revising, host_ending)
-    serving = Serving(premises, host_revising.consider, standing.blame)
+    terms = _make_terms(state, premises, requests, keys, clock=clock)
+    desk = TermsDesk(*terms)
+    serving = Serving(premises, terms[0].consider, standing.blame)
     serving.on_terms = desk.answer
     sweeping = Sweeping(premises, clock)
     serving.answering.on_deleted = sweeping.wake
@@ -120,16 +124,26 @@ async def compose(home: Home, secret: bytes) -> Agent:
     vault = Vault(home, keys, state, clock, reach=reach, standing=standing)
     noting, slots = Noting(state, premises, keys.identity, clock, binding=binding), Slots(state, keys)
     serving.keep_slot = noting.keep
-    host_revising.on_offer = lambda: hosting.offer
+    terms[0].on_offer = lambda: hosting.offer
     ending = Ending(state, keys, clock, reach=reach)
     revising = Revising(state, keys, clock, reach=reach, blame=standing.blame)
     revising.hear = desk.hear = ending.hear
     scrubbing = Scrubbing(premises, clock, serving.proving)
-    as_host = HostSide(premises, requests, hosting, sweeping, scrubbing, noting, host_revising, host_ending)
+    as_host = HostSide(premises, requests, hosting, sweeping, scrubbing, noting, *terms, Moving(premises))
     audits = _make_audits(home, keys, state, vault)
-    as_owner = OwnerSide(market, knocking, connecting, vault, slots, *audits, revising, ending)
+    waiving = Waiving(state, keys, clock, reach=reach, revising=revising, ending=ending)
+    as_owner = OwnerSide(market, knocking, connecting, vault, slots, *audits, revising, ending, waiving)
     agent = Agent(Parts(home, keys, state, clock, transport, sessions, reach, standing), as_host, as_owner)
     return agent
+
+
+def _make_terms(
+    state: State, premises: Premises, requests: Requests, keys: HomeKeys, *, clock: Clock
+) -> tuple[HostRevising, HostEnding, HostWaiving]:
+    revising = HostRevising(state, premises, requests, clock, identity=keys.identity)
+    waiving = HostWaiving(state, premises, clock)
+    revising.on_lowered = waiving.tell_lowered
+    return revising, HostEnding(state, premises, clock, identity=keys.identity), waiving
 
 
 def _make_audits(home: Home, keys: HomeKeys, state: State, vault: Vault) -> tuple[Auditor, Rounds]:
@@ -221,7 +235,17 @@ def _make_further_handlers(agent: Agent, host: HostCommands) -> dict[str, Handle
     mine |= _make_terms_handlers(
         TermsCommands(agent, host, ends), ends, retire=RetireCommands(agent, ends), block=BlockCommands(agent, ends)
     )
-    return mine | _make_mount_handlers(MountCommands(agent))
+    return mine | _make_mount_handlers(MountCommands(agent)) | _make_waiver_handlers(agent, WaiveCommands(agent))
+
+
+def _make_waiver_handlers(agent: Agent, waive: WaiveCommands) -> dict[str, Handler]:
+    return {
+        "host/move": MoveCommands(agent).move,
+        "peers/lock/plan": waive.plan_lock,
+        "peers/lock": waive.lock,
+        "peers/purge/plan": waive.plan_purge,
+        "peers/purge": waive.purge,
+    }
 
 
 def _make_recover_handlers(recover: RecoverCommands, taking: TakeOverCommands) -> dict[str, Handler]:

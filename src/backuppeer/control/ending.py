@@ -1,4 +1,4 @@
-"""Shapes of `peers end` and `host --retire`: notice given of agreements (control.api, ADR 45).
+"""Shapes of `peers end` and `host --retire`, notice of agreements (ADR 45), and of `host --move-store` (control.api).
 
 Knows: request and result structs. Must not know: the agent, the terminal. Units and texts as in `control.api`.
 """
@@ -36,6 +36,27 @@ class EndResult(msgspec.Struct, kw_only=True):
     side: str
     until: str
     told: bool
+
+
+class MoveRequest(Request):
+    """`host --move-store`: have the store lie in `directory`, an absolute path."""
+
+    directory: str
+
+
+class MoveResult(msgspec.Struct, kw_only=True):
+    """The store lies in `target` now, not in `source`. renamed: within one file system, so nothing was copied.
+
+    cleared: nothing is left of it in `source`.
+    """
+
+    source: str
+    target: str
+    files: int
+    bytes: int
+    seconds: float
+    renamed: bool
+    cleared: bool
 
 
 class RetireRequest(Request):

@@ -20,9 +20,11 @@ class KeptRemoval(msgspec.Struct, kw_only=True):
     """A request to delete or withdraw, as it was signed, and the packs that it names, in hex. number: 0: none is left.
 
     agreements: with `after` 0 all revisions of the agreement as they were signed, oldest first, in hex.
+    endings: with it the owner's last notice, and its leave to end at once.
     """
 
     number: int = 0
     signed: str = ""
     packs: list[str] = msgspec.field(default_factory=list)
     agreements: list[str] = msgspec.field(default_factory=list)
+    endings: list[str] = msgspec.field(default_factory=list)

@@ -44,7 +44,16 @@ from backuppeer.control.api import (
 from backuppeer.control.auditing import AuditRequest, AuditResult, DrillResult
 from backuppeer.control.blocking import BlockRequest, BlockResult
 from backuppeer.control.checking import CheckRequest, CheckResult, RepairRequest, RepairResult
-from backuppeer.control.ending import EndPlan, EndRequest, EndResult, RetirePlan, RetireRequest, RetireResult
+from backuppeer.control.ending import (
+    EndPlan,
+    EndRequest,
+    EndResult,
+    MoveRequest,
+    MoveResult,
+    RetirePlan,
+    RetireRequest,
+    RetireResult,
+)
 from backuppeer.control.inspection import (
     DiffRequest,
     DiffResult,
@@ -80,6 +89,7 @@ from backuppeer.control.showing import PeerAccount
 from backuppeer.control.taking_over import TakeOverPlan, TakeOverRequest, TakeOverResult
 from backuppeer.control.terms import OfferRequest, RenewRequest, ResizeRequest, TermsResult
 from backuppeer.control.undeleting import UndeletePlan, UndeleteRequest, UndeleteResult
+from backuppeer.control.waiving import LockPlan, LockRequest, PurgePlan, PurgeRequest, PurgeResult
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,6 +117,13 @@ ROUTES: dict[str, Route] = {
     ),
     "peers/set": Route(request=PeerSetting, result=PeerRow, summary="record what a person knows of a peer"),
     "status/seen": Route(request=Nothing, result=SeenAlarms, summary="repeat the alarms that stand no more"),
+    "host/move": Route(request=MoveRequest, result=MoveResult, work=True, summary="move the store to another folder"),
+    "peers/lock/plan": Route(request=LockRequest, result=LockPlan, summary="what another lock would mean"),
+    "peers/lock": Route(request=LockRequest, result=TermsResult, work=True, summary="have another lock in force"),
+    "peers/purge/plan": Route(request=PurgeRequest, result=PurgePlan, summary="what would be erased at once"),
+    "peers/purge": Route(
+        request=PurgeRequest, result=PurgeResult, summary="have deleted packs, or all, erased at once"
+    ),
     "peers/end/plan": Route(request=EndRequest, result=EndPlan, summary="what ending an agreement would mean"),
     "peers/end": Route(request=EndRequest, result=EndResult, summary="end an agreement with notice"),
     "peers/show": Route(request=PeerRequest, result=PeerAccount, summary="the account with one peer"),

@@ -136,6 +136,41 @@ class Graveyard:
         finally:
             self._run(lambda db: db.execute("PRAGMA synchronous=NORMAL"))
 
+    def shorten(self, agreement: AgreementId, lock_s: int) -> None:
+        """Let what was deleted under a longer lock go when `lock_s` is over, counted from its request.
+
+        Twice as long what is held so. Again is fine: no lock of these rows is longer then.
+        """
+        ask = "SELECT number, age_s, is_doubled FROM deletes WHERE agreement = ? AND lock_s > ?"
+        cut = "UPDATE packs SET due_s = MIN(due_s, ?) WHERE agreement = ? AND removal = ? AND due_s IS NOT NULL"
+
+        def act(db: sqlite3.Connection) -> None:
+            with db:
+                db.execute("BEGIN IMMEDIATE")
+                for number, age_s, is_doubled in db.execute(ask, (agreement, lock_s)).fetchall():
+                    due_s = age_s + held_s(lock_s, is_doubled=bool(is_doubled))
+                    db.execute(cut, (due_s, agreement, number))
+                db.execute("UPDATE deletes SET lock_s = ?1 WHERE agreement = ?2 AND lock_s > ?1", (lock_s, agreement))
+
+        self._run(act)
+
+    def purge(self, agreement: AgreementId) -> tuple[int, int]:
+        """Mark all deleted packs of an agreement as due now; return how many, and their bytes."""
+        sql = "UPDATE packs SET due_s = 0 WHERE agreement = ? AND due_s IS NOT NULL RETURNING size"
+        sizes = [int(row[0]) for row in self._run(lambda db: db.execute(sql, (agreement,)).fetchall())]
+        return len(sizes), sum(sizes)
+
+    def deleted_ids(self, agreement: AgreementId) -> list[StoredId]:
+        """Return the ids of all deleted packs of an agreement, ascending."""
+        sql = "SELECT stored FROM packs WHERE agreement = ? AND due_s IS NOT NULL ORDER BY stored"
+        return [StoredId(row[0]) for row in self._run(lambda db: db.execute(sql, (agreement,)).fetchall())]
+
+    def count(self, agreement: AgreementId) -> tuple[int, int]:
+        """Return how many packs of an agreement are here, deleted ones too, and their bytes."""
+        sql = "SELECT COUNT(*), COALESCE(SUM(size), 0) FROM packs WHERE agreement = ?"
+        packs, size_bytes = self._run(lambda db: db.execute(sql, (agreement,)).fetchone())
+        return int(packs), int(size_bytes)
+
     def doom(self, agreement: AgreementId) -> None:
         """Mark all packs of an agreement as due now, whatever they are: it has ended."""
         sql = "UPDATE packs SET due_s = 0 WHERE agreement = ? AND (due_s IS NULL OR due_s > 0)"

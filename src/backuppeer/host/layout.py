@@ -1,7 +1,8 @@
 """Where things lie in a store: names, made only from ids of checked length, and back.
 
 Knows: `DIR/backup-peer-store`, `catalogue.db`, `incoming/`, `agreements/<agreement>/` with `agreement`, `head`,
-`removals/<number>.<delete|revive>`, `notice.<owner|host>`, `ended`, `losses/<number>`, `packs/<xx>/<stored>[.leaves]`.
+`removals/<number>.<delete|revive>`, `notice.<owner|host>`, `waivers/<number>.<upon>.<purge|end>`, `ended`,
+`losses/<number>`, `packs/<xx>/<stored>[.leaves]`.
 Must not know: what is inside. A peer's bytes become a name only as lower-case hex of an exact length, so no id can
 climb out of the folder.
 """
@@ -61,6 +62,10 @@ class Layout:
     def removals(self, agreement: AgreementId) -> Path:
         """Return the folder of an agreement's signed deletes and revives."""
         return self.folder(agreement) / "removals"
+
+    def waivers(self, agreement: AgreementId) -> Path:
+        """Return the folder of the words of its authority that let things go early."""
+        return self.folder(agreement) / "waivers"
 
     def losses(self, agreement: AgreementId) -> Path:
         """Return the folder of this host's reports of packs that it lost."""

@@ -2,8 +2,8 @@
 
 Knows: `proof.statements.Agreement`, the files `agreement`, `agreement.<revision>` and `ended`. Must not know: who
 negotiates or why. A revision is accepted only when both parties signed it, it names this host, and it continues the
-chain; who the parties are, their authority and repository never change (`proof.revisions`). Lowering a lock needs the
-authority: it is not accepted here until there is a verb for it.
+chain; who the parties are, their authority and repository never change (`proof.revisions`). One that lowers the lock
+carries the authority's word for it, so the chain proves itself.
 """
 
 import threading

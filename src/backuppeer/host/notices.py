@@ -8,6 +8,7 @@ A host's own notice counts twice as long until its owner has been told of it: no
 """
 
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -114,11 +115,35 @@ class Notices:
             if is_untold or due_s < given.file.due_s:
                 self._keep(agreement, "host", Given(given.notice, given.file._replace(due_s=due_s)))
 
+    def hasten(self, agreement: AgreementId) -> None:
+        """Let the owner's notice be over now, durably; again is fine.
+
+        Raises:
+            StoreUnavailable: the disk refuses.
+
+        """
+        with self._lock:
+            given, age_s = self._given.get(agreement, {}).get("owner"), self._graveyard.age_s()
+            if given is not None and given.notice.ends and given.file.due_s > age_s:
+                self._keep(agreement, "owner", Given(given.notice, given.file._replace(due_s=age_s)))
+
     def list_given(self, agreement: AgreementId) -> list[Given]:
         """Return the last notice of each side that gave one, the owner's first."""
         with self._lock:
             given = self._given.get(agreement, {})
             return [given[side] for side in _SIDES if side in given]
+
+    def recall(self, lease: Lease) -> bytes:
+        """Return the owner's last notice as it was signed, also of an agreement that is over; b"" if none can be read.
+
+        Raises:
+            StoreUnavailable: the disk refuses.
+
+        """
+        with suppress(ValueError, PeerFault):
+            found = self._read(self._path(lease.agreement, "owner"), lease)
+            return found.file.signed if found is not None else b""
+        return b""
 
     def last_number(self, agreement: AgreementId, party: bytes) -> int:
         """Return the number of a side's last notice, 0 before the first."""

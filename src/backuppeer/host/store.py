@@ -6,7 +6,8 @@ foreign, locked or read-only raises StoreUnavailable and is never taken for an e
 
 Opening: marker read and locked → left-overs of `incoming/` swept → catalogue opened, or rebuilt when missing or
 damaged → agreements read → catalogue compared with the files → deletes that it does not know done again → losses that
-it does not know noted again → notices read → quotas counted. Only `sweep` removes a pack that was acknowledged.
+it does not know noted again → notices and waivers read → quotas counted. Only `sweep` removes a pack that was
+acknowledged.
 """
 
 import secrets
@@ -38,6 +39,7 @@ from backuppeer.host.removals import Removals
 from backuppeer.host.scrub import Scrub
 from backuppeer.host.site import check_site, free_bytes
 from backuppeer.host.sweep import Sweep
+from backuppeer.host.waivers import Waivers
 from backuppeer.ids import AgreementId, PeerId, StoredId
 from backuppeer.limits import FREE_DISK_FLOOR_BYTES, PACK_LIST_PAGE, PACK_TARGET_BYTES
 
@@ -45,8 +47,8 @@ from backuppeer.limits import FREE_DISK_FLOOR_BYTES, PACK_LIST_PAGE, PACK_TARGET
 class Store:
     """An open store. Made by `create_store` or `open_store`; `close` it.
 
-    `quota`, `leases`, `heads`, `removals`, `notices`, `endings`, `sweep`, `losses`, `budget` and `scrub` are its other
-    doors; `notes` are sentences for the host's human about what was found and repaired while opening.
+    `quota`, `leases`, `heads`, `removals`, `notices`, `waivers`, `endings`, `sweep`, `losses`, `budget` and `scrub` are
+    its other doors; `notes` are sentences for the host's human about what was found and repaired while opening.
     """
 
     def __init__(self, layout: Layout, marker: Marker, *, presence: Presence, quota: Quota, write: Write) -> None:
@@ -68,6 +70,7 @@ class Store:
         self.removals = Removals(layout, graveyard, leases=self.leases, heads=self.heads, presence=presence)
         self.notices = Notices(layout, graveyard, leases=self.leases, heads=self.heads, presence=presence)
         self.endings = Endings(self.notices, self.removals, leases=self.leases, quota=quota, presence=presence)
+        self.waivers = Waivers(layout, self.removals, self.notices, leases=self.leases, presence=presence)
         self.losses = Losses(
             layout,
             self._catalogue,
@@ -299,6 +302,7 @@ class Store:
         self.notes += self.losses.replay()
         self.losses.note_absent()
         self.notes += self.notices.load()
+        self.notes += self.waivers.load()
         self._count()
 
     def _count(self) -> None:

@@ -5,6 +5,8 @@ from typing import Final
 from backuppeer.limits.format import PACK_TARGET_BYTES
 from backuppeer.limits.units import KIB, MIB
 
+MOVE_WAIT_S: Final = 10.0
+"""How long a move of the store waits for what owners have begun, and then again when their sessions were ended."""
 CONTROL_BODY_BYTES: Final = 1 * MIB
 CONTROL_LINE_BYTES: Final = 4 * MIB
 """Longest event line that a client reads."""

@@ -22,6 +22,8 @@ PROOF_AGREEMENTS: Final = 4
 """Revisions of the agreement in one file: a proof's statements name at most three."""
 PROOF_PATH_NODES: Final = 128
 """Nodes beside one range: at most two on each of 64 levels."""
+REBUTTAL_ENDINGS: Final = 4
+"""Notices and words of the 24 words' key that one rebuttal shows: one is enough."""
 REBUTTAL_REMOVALS: Final = 32
 """Requests to remove packs that a rebuttal shows: 36 KiB each, and one is enough."""
 

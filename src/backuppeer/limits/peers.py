@@ -32,6 +32,12 @@ RENEW_REMIND_S: Final = 30 * 86400
 """How long before a term ends its owner is reminded; of a term of less than four months in its last quarter."""
 AGREEMENT_REVISIONS: Final = 4096
 """Length of one agreement's chain: each revision is a file."""
+WAIVER_WINDOW_S: Final = 86400
+"""How far the time in a word of the 24 words' key may be from the host's: told at once, but clocks of homes are off."""
+WAIVER_RETRY_S: Final = 20.0
+"""How long a host that went away is tried again when the 24 words were typed for it: the same again does no harm."""
+WAIVERS_PER_AGREEMENT: Final = 1024
+"""Such words that a host keeps as they were signed, each a small file."""
 REMOVAL_PACKS: Final = 1024
 """Packs that one signed delete or revive names: 16 GiB of full ones in 35 kB."""
 REMOVALS_PER_AGREEMENT: Final = 16384

@@ -4,6 +4,7 @@ Knows: the two formats, their caps. Must not know: what is proven (`misbehaviour
 
     proof     = "BPPROOF" ‖ 0x01 ‖ msgpack map: "charge", then the fields in the order of the class
     rebuttal  = "BPREPLY" ‖ 0x01 ‖ msgpack map: "removals", "agreements"
+              | "BPREPLY" ‖ 0x02 ‖ msgpack map: "removals", "agreements", "endings"; only if there are endings
 
 As with statements there is one encoding, and every other is refused. Nothing in such a file is secret, and nothing is
 true before it is judged: anybody can write one.
@@ -26,6 +27,7 @@ from backuppeer.limits import (
     PROOF_AGREEMENTS,
     PROOF_BYTES,
     PROOF_PATH_NODES,
+    REBUTTAL_ENDINGS,
     REBUTTAL_REMOVALS,
     REMOVAL_PACKS,
     SIGNED_BYTES,
@@ -35,6 +37,7 @@ from backuppeer.proof.statements import Count, Hash
 
 _PROOF: Final = b"BPPROOF\x01"
 _REBUTTAL: Final = b"BPREPLY\x01"
+_REBUTTAL_WITH_ENDINGS: Final = b"BPREPLY\x02"
 # RecursionError: of msgspec, for arrays nested some thousand deep. UnicodeDecodeError: for names that are no text.
 _MALFORMED: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _STORED_BYTES: Final = 32
@@ -110,14 +113,24 @@ class ShownRemoval(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_
     packs: Annotated[list[Stored], Meta(min_length=1, max_length=REMOVAL_PACKS)]
 
 
-class Rebuttal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a host answers: requests of the owner to remove the pack, or revisions by which the agreement is over."""
+class _Plain(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A rebuttal without endings, as all were in the first version."""
 
     removals: Annotated[list[ShownRemoval], Meta(max_length=REBUTTAL_REMOVALS)] = []
     agreements: Annotated[list[Signed], Meta(max_length=PROOF_AGREEMENTS)] = []
 
 
+class Rebuttal(_Plain, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a host answers: requests of the owner to remove the pack, or what shows that the agreement was over.
+
+    agreements: later revisions; endings: the owner's notice, or the word of its 24 words that let it end early.
+    """
+
+    endings: Annotated[list[Signed], Meta(max_length=REBUTTAL_ENDINGS)] = []
+
+
 _CHARGES: Final = msgspec.msgpack.Decoder(AnyCharge)
+_PLAIN: Final = msgspec.msgpack.Decoder(_Plain)
 _REBUTTALS: Final = msgspec.msgpack.Decoder(Rebuttal)
 
 
@@ -154,7 +167,10 @@ def pack_rebuttal(rebuttal: Rebuttal) -> bytes:
         LocalError: something in it is over its cap.
 
     """
-    return _check(_REBUTTAL + msgspec.msgpack.encode(rebuttal), unpack_rebuttal)
+    if rebuttal.endings:
+        return _check(_REBUTTAL_WITH_ENDINGS + msgspec.msgpack.encode(rebuttal), unpack_rebuttal)
+    plain = _Plain(removals=rebuttal.removals, agreements=rebuttal.agreements)
+    return _check(_REBUTTAL + msgspec.msgpack.encode(plain), unpack_rebuttal)
 
 
 def unpack_rebuttal(data: Buffer) -> Rebuttal:
@@ -164,13 +180,18 @@ def unpack_rebuttal(data: Buffer) -> Rebuttal:
         ProtocolViolation: it is no such file, of a later version, or malformed.
 
     """
-    body = _open(data, _REBUTTAL, "rebuttal")
+    has_endings = bytes(data[: len(_REBUTTAL_WITH_ENDINGS)]) == _REBUTTAL_WITH_ENDINGS
+    body = _open(data, _REBUTTAL_WITH_ENDINGS if has_endings else _REBUTTAL, "rebuttal")
     try:
-        rebuttal = _REBUTTALS.decode(body)
+        said = (_REBUTTALS if has_endings else _PLAIN).decode(body)
     except _MALFORMED as exc:
         raise ProtocolViolation("a rebuttal is damaged: it can't be read") from exc
-    _require_one_encoding(rebuttal, body)
-    return rebuttal
+    _require_one_encoding(said, body)
+    if isinstance(said, Rebuttal):
+        if not said.endings:
+            raise ProtocolViolation("the file is damaged: it is not the one encoding of what it says")
+        return said
+    return Rebuttal(removals=said.removals, agreements=said.agreements)
 
 
 def _open(data: Buffer, magic: bytes, what: str) -> bytes:

@@ -8,7 +8,9 @@ not belong together, proves nothing. Silence is not among the charges: nobody ca
 
 Excuses, from a rebuttal: a delete or withdrawal of the pack after its acknowledgement and not after the contradiction,
 told by the numbers of heads; a tie is for the host. A later revision by which the agreement was over. The end of the
-agreement itself needs no rebuttal.
+agreement itself needs no rebuttal. A notice of the owner whose time was over, or the word of its 24 words that let all
+go at once, unless the host countersigned the head after that: then it went on. A host's own notice is no excuse:
+nobody can show when the owner heard of it.
 """
 
 from dataclasses import dataclass, replace
@@ -29,8 +31,10 @@ from backuppeer.proof.case import (
 )
 from backuppeer.proof.charges import AnyCharge, LostPack, OlderHead, Rebuttal, ShownRemoval, TwoHeads, WrongAnswer
 from backuppeer.proof.custody import HeadHeld, LossReport, hash_signed, open_bound, open_packs
+from backuppeer.proof.notices import kept_s, open_notice
 from backuppeer.proof.removals import PackDelete, PackWithdraw, Removal, open_removal
-from backuppeer.proof.statements import Agreement, Head, HeadReceipt, peek_statement, statement_hash
+from backuppeer.proof.statements import Agreement, Head, HeadReceipt, open_statement, peek_statement, statement_hash
+from backuppeer.proof.waivers import EndWaiver
 
 
 class Crime(StrEnum):
@@ -73,6 +77,8 @@ class _Finding:
     stored: StoredId | None = None
     numbers: tuple[int, int] = (0, -1)
     ends_with_term: bool = True
+    held_ms: int = 0
+    """When the host countersigned the head: until then at least the agreement went on."""
 
 
 def judge(charge: AnyCharge, rebuttal: Rebuttal | None = None) -> Verdict:
@@ -112,7 +118,7 @@ def _find(charge: AnyCharge, parties: Parties) -> _Finding:
     if isinstance(charge, WrongAnswer):
         return _find_wrong_answer(charge, parties, head)
     if isinstance(charge, LostPack):
-        return _find_lost_pack(charge, parties, head)
+        return replace(_find_lost_pack(charge, parties, head), held_ms=receipt.time_ms)
     if isinstance(charge, OlderHead):
         return _find_older_head(charge, parties, receipt)
     return _find_two_heads(charge, parties, receipt)
@@ -184,6 +190,7 @@ def _find_older_head(charge: OlderHead, parties: Parties, receipt: HeadReceipt) 
         reason=f"the host countersigned head {receipt.number}, and later held {instead if held.number else 'none'}",
         promised_ms=receipt.time_ms,
         broken_ms=held.time_ms,
+        held_ms=receipt.time_ms,
     )
 
 
@@ -218,6 +225,11 @@ def _hear(rebuttal: Rebuttal, parties: Parties, finding: _Finding) -> tuple[list
             excuses.append(_excuse_by_end(signed, parties, finding))
         except PeerFault as exc:
             ignored.append(f"revision {number} is no excuse: {exc.message}")
+    for number, signed in enumerate(rebuttal.endings, 1):
+        try:
+            excuses.append(_excuse_by_ending(signed, parties, finding))
+        except PeerFault as exc:
+            ignored.append(f"ending {number} is no excuse: {exc.message}")
     return excuses, ignored
 
 
@@ -262,6 +274,48 @@ def _excuse_by_end(signed: bytes, parties: Parties, finding: _Finding) -> str:
     if not _is_over(terms, finding):
         raise ProtocolViolation("by it the agreement was not over")
     return _explain_end(terms)
+
+
+def _excuse_by_ending(signed: bytes, parties: Parties, finding: _Finding) -> str:
+    """Return the excuse that a notice of the owner, or its leave to end at once, is.
+
+    Raises:
+        PeerFault: it is none.
+
+    """
+    over_ms, what = _read_waiver(signed, parties) if _is_waiver(signed) else _read_notice(signed, parties)
+    if not finding.ends_with_term:
+        raise ProtocolViolation("no end of an agreement excuses this")
+    if finding.broken_ms < over_ms:
+        raise ProtocolViolation("it was not over by then")
+    if finding.held_ms >= over_ms:
+        raise ProtocolViolation("the host countersigned the head after that: the agreement went on")
+    return what
+
+
+def _is_waiver(signed: bytes) -> bool:
+    try:
+        peek_statement(EndWaiver, signed)
+    except ProtocolViolation:
+        return False
+    return True
+
+
+def _read_waiver(signed: bytes, parties: Parties) -> tuple[int, str]:
+    waiver = open_statement(EndWaiver, signed, parties.authority)
+    if (waiver.agreement, waiver.host) != (parties.agreement, parties.host):
+        raise ProtocolViolation("it is of another agreement")
+    return waiver.time_ms, "the owner let all of it be erased at once, with its 24 words"
+
+
+def _read_notice(signed: bytes, parties: Parties) -> tuple[int, str]:
+    notice = open_notice(signed, parties.last)
+    if notice.party != parties.owner:
+        raise ProtocolViolation("it is the host's own, and nobody can show when the owner heard of it")
+    if not notice.ends:
+        raise ProtocolViolation("it takes an end back")
+    # By wall time, which is the soonest: hosts count only days on which they run.
+    return notice.time_ms + 1000 * kept_s(parties.last, notice.party), "the owner gave notice, and its time was over"
 
 
 def _is_over(terms: Agreement, finding: _Finding) -> bool:

@@ -12,6 +12,7 @@ from backuppeer.crypto.digest import Buffer
 from backuppeer.errors import ProtocolViolation, RefusedError
 from backuppeer.limits import AGREEMENT_REVISIONS, LISTING_TERM_S, NOTICE_MOST_S
 from backuppeer.proof.statements import Agreement, peek_statement, statement_hash
+from backuppeer.proof.waivers import IN_REVISION, check_lowered, without_waiver
 
 SECOND_MS: Final = 1000
 
@@ -24,10 +25,11 @@ class Wish(NamedTuple):
     lock_s: int
 
 
-def revise(signed: Buffer, wish: Wish) -> Agreement:
+def revise(signed: Buffer, wish: Wish, waiver: bytes = b"") -> Agreement:
     """Return the revision that follows the co-signed one, with other terms; the same each time it is asked for.
 
-    The term counts from when the agreement began: to renew it is to make it longer.
+    The term counts from when the agreement began: to renew it is to make it longer. waiver: the signed one by which the
+    lock is lowered; that of the revision before was for it alone.
 
     Raises:
         ProtocolViolation: `signed` is no agreement.
@@ -38,6 +40,7 @@ def revise(signed: Buffer, wish: Wish) -> Agreement:
         current,
         revision=current.revision + 1,
         previous=statement_hash(signed),
+        ext=without_waiver(current) | ({IN_REVISION: waiver} if waiver else {}),
         **wish._asdict(),
     )
 
@@ -73,16 +76,18 @@ def asks_more(old: Agreement, new: Agreement) -> bool:
     """Return whether a revision asks more of the host than the one in force, so that a person must agree."""
     promises_old = (old.size_bytes, end_ms(old), old.lock_s, old.availability, old.notice_s)
     promises_new = (new.size_bytes, end_ms(new), new.lock_s, new.availability, new.notice_s)
-    return old.ext != new.ext or any(more > less for less, more in zip(promises_old, promises_new, strict=True))
+    is_other = without_waiver(old) != without_waiver(new)
+    return is_other or any(more > less for less, more in zip(promises_old, promises_new, strict=True))
 
 
 def check_successor(current: Buffer, new: Agreement) -> None:
     """Return if a revision may follow `current`, the co-signed one in force.
 
     Raises:
-        RefusedError: a later one is in force, there were too many, or it lowers the lock or the notice.
+        RefusedError: a later one is in force, there were too many, or it lowers the notice, or the lock without waiver.
+        AuthenticationFault: its waiver is not by the authority.
         ProtocolViolation: it does not continue the chain, or changes the parties, the authority, the repository or when
-            the agreement began.
+            the agreement began, or its waiver says something else.
 
     """
     old = peek_statement(Agreement, current)
@@ -94,8 +99,7 @@ def check_successor(current: Buffer, new: Agreement) -> None:
         raise RefusedError("the agreement was revised too often", hint="make a new agreement")
     if _lasting(old) != _lasting(new):
         raise ProtocolViolation("a revision may not change the parties, the authority, the repository or the beginning")
-    if new.lock_s < old.lock_s:
-        raise RefusedError("a revision may not lower the lock", hint="only the authority's words can")
+    check_lowered(current, old, new)
     if new.notice_s < old.notice_s:
         # Whoever has an owner's machine could else take the time in which a person notices.
         raise RefusedError("a revision may not shorten the notice", hint="make a new agreement")

@@ -47,7 +47,16 @@ from backuppeer.wire.messages import (
     WithdrawPacks,
 )
 from backuppeer.wire.recovering import GiveSlot, SlotKept
-from backuppeer.wire.terms import GetTerms, GiveNotice, NoticeTaken, PutTerms, TermsAre, TermsPut
+from backuppeer.wire.terms import (
+    GetTerms,
+    GiveNotice,
+    GiveWaiver,
+    NoticeTaken,
+    PutTerms,
+    TermsAre,
+    TermsPut,
+    WaiverTaken,
+)
 
 TYPES: Final[Mapping[int, type[Message]]] = MappingProxyType(
     {
@@ -100,6 +109,8 @@ TYPES: Final[Mapping[int, type[Message]]] = MappingProxyType(
         52: NoticeTaken,
         53: GiveSlot,
         54: SlotKept,
+        60: GiveWaiver,
+        61: WaiverTaken,
     }
 )
 """The one table of type numbers."""

@@ -53,7 +53,16 @@ from backuppeer.wire.messages import (
     WithdrawPacks,
 )
 from backuppeer.wire.recovering import GiveSlot, SlotKept
-from backuppeer.wire.terms import GetTerms, GiveNotice, NoticeTaken, PutTerms, TermsAre, TermsPut
+from backuppeer.wire.terms import (
+    GetTerms,
+    GiveNotice,
+    GiveWaiver,
+    NoticeTaken,
+    PutTerms,
+    TermsAre,
+    TermsPut,
+    WaiverTaken,
+)
 
 
 class Speaker(Enum):
@@ -104,6 +113,7 @@ class State(Enum):
     TERMS_ASKED = auto()
     TERMS_GIVEN = auto()
     NOTICE_GIVEN = auto()
+    WAIVER_GIVEN = auto()
     ENDED = auto()
     """No more messages; after Range and Audited the raw bytes follow."""
 
@@ -144,6 +154,7 @@ _REQUESTS: Final[dict[type[Message], State]] = {
     GetTerms: State.TERMS_ASKED,
     PutTerms: State.TERMS_GIVEN,
     GiveNotice: State.NOTICE_GIVEN,
+    GiveWaiver: State.WAIVER_GIVEN,
 }
 _ANSWERS: Final[dict[State, dict[type[Message], State]]] = {
     State.ASKING: {},
@@ -166,6 +177,7 @@ _ANSWERS: Final[dict[State, dict[type[Message], State]]] = {
     State.TERMS_ASKED: {TermsAre: State.ENDED},
     State.TERMS_GIVEN: {TermsPut: State.ENDED},
     State.NOTICE_GIVEN: {NoticeTaken: State.ENDED},
+    State.WAIVER_GIVEN: {WaiverTaken: State.ENDED},
 }
 
 

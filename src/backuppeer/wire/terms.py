@@ -56,3 +56,17 @@ class NoticeTaken(Message, frozen=True, kw_only=True):
     """Answer to GiveNotice: for how many seconds of the host's uptime all of it is kept; 0 of a notice taken back."""
 
     left_s: Size = 0
+
+
+class GiveWaiver(Message, frozen=True, kw_only=True):
+    """Opener: a signed PurgeWaiver or EndWaiver; a LockWaiver is part of the revision that it is for."""
+
+    agreement: Agreement
+    signed: Signed
+
+
+class WaiverTaken(Message, frozen=True, kw_only=True):
+    """Answer to GiveWaiver: how many packs go now, and their bytes; 0 of one that was done before."""
+
+    packs: Size = 0
+    size_bytes: Size = 0

@@ -24,6 +24,7 @@ def make_host(sweeping, scrubbing, ending):
         sweeping=sweeping,
         scrubbing=scrubbing,
         ending=ending,
+        waiving=SimpleNamespace(),
     )
 
 
@@ -127,5 +128,21 @@ def test_watchers_are_told_of_an_owner_that_ends_its_agreement_and_who_comes_lat
         late.put_nowait(Event(event=EventName.DONE))
         await commands._show(late, emit)
         assert ["ends: " in one.data["text"] for one in shown] == [True]
+
+    asyncio.run(story())
+
+
+def test_watchers_are_told_what_an_owner_had_erased_early_and_the_sweep_is_woken(agent):
+    woken = []
+
+    async def story():
+        agent.host.sweeping.wake = lambda: woken.append(1)
+        commands, watcher = HostCommands(agent), asyncio.Queue()
+        commands._watchers.add(watcher)
+        await asyncio.to_thread(agent.host.waiving.on_waived, "bob had all erased")
+        event = await watcher.get()
+        assert (event.event, event.data["text"]) == ("note", "bob had all erased")
+        await asyncio.sleep(0)
+        assert woken == [1]
 
     asyncio.run(story())

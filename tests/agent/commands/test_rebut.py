@@ -8,9 +8,13 @@ import pytest
 from agent.host.test_removals_over_the_wire import STORED, delete_directly
 from backuppeer.agent.commands.rebut import RebutCommands
 from backuppeer.control.rebutting import KeptRemoval, RebutRequest
+from backuppeer.crypto.keys import derive_authority
 from backuppeer.errors import NotFoundError, UserError
 from backuppeer.ids import AgreementId
+from backuppeer.proof.notices import sign_notice
 from backuppeer.proof.removals import PackDelete, open_removal
+from backuppeer.proof.statements import sign_statement, statement_hash
+from backuppeer.proof.waivers import EndWaiver
 
 
 @pytest.fixture
@@ -52,6 +56,27 @@ def test_what_was_signed_answers_charges_after_the_agreement_has_ended(house, ow
     found = ask(agreement, STORED)
     assert bytes.fromhex(found.packs[0]) == STORED
     assert found.agreements == [lease.signed.hex()]
+
+
+def test_an_owners_notice_and_its_leave_to_end_at_once_are_handed_out_also_when_it_has_ended(house, owner, ask):
+    agreement = owner.agree_with(house)
+    assert ask(agreement).endings == []
+    notice = sign_notice(agreement, owner.keys.identity, last=0, time_ms=house.clock.now_ms())
+    house.ending.take(owner.peer, agreement, notice, b"")
+    assert ask(agreement).endings == [notice.hex()]
+    (lease,) = house.premises.open().leases.list_all()
+    said = EndWaiver(
+        agreement=agreement,
+        host=house.peer,
+        terms=statement_hash(lease.signed),
+        time_ms=house.clock.now_ms(),
+        notice=1,
+    )
+    signed = sign_statement(said, derive_authority(b"o" * 32))
+    house.waiving.take(owner.peer, agreement, signed)
+    house.sweeping.look()
+    assert house.premises.open().leases.list_all() == []
+    assert ask(agreement).endings == [notice.hex(), signed.hex()]
 
 
 def test_only_the_host_of_an_agreement_can_answer(house, owner, ask):

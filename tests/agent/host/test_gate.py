@@ -159,6 +159,7 @@ def view_of(house):
             sweeping=Sweeping(house.premises, house.clock),
             scrubbing=SimpleNamespace(proving=SimpleNamespace()),
             ending=house.ending,
+            waiving=house.waiving,
         ),
         spawn=tasks.append,
     )

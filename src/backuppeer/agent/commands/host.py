@@ -55,13 +55,14 @@ class HostCommands:
         self._agent.host.sweeping.alarms.on_alarm = self._tell_alarm
         self._agent.host.scrubbing.proving.on_loss = self._tell_losses
         self._agent.host.ending.on_notice = self._tell_notice
+        self._agent.host.waiving.on_waived = self._tell_waived
         self._is_lost = False
 
     async def host(self, request: HostRequest, emit: Emit) -> HostResult:
         """Offer a slot, then show who asks until the offer ends; leaving the view leaves the offer standing."""
         offer = self._make_offer(request)
-        store = default_store(self._parts.home, request.store)
         premises, reporter = self._agent.host.premises, Reporter(emit)
+        store = default_store(self._parts.home, request.store, premises.directory)
         is_known = premises.directory is not None
         opened = await asyncio.to_thread(premises.establish, store, request.storage)
         for note in () if is_known else [*describe_taken_up(opened), *opened.notes]:
@@ -88,7 +89,7 @@ class HostCommands:
     async def plan(self, request: HostRequest, _: Emit) -> HostPlan:
         """Say what a slot would look like, before a person agrees to it; what can't be offered is refused."""
         offer = self._make_offer(request)
-        store = default_store(self._parts.home, request.store)
+        store = default_store(self._parts.home, request.store, self._agent.host.premises.directory)
         agreed = await asyncio.to_thread(self._agent.host.premises.survey, store, request.storage)
         return HostPlan(listed_bytes=bucket_bytes(max(0, offer.storage_bytes - agreed)), agreed_bytes=agreed)
 
@@ -203,6 +204,11 @@ class HostCommands:
         # Taken in a disk thread.
         text = self._agent.host.ending.say(owner, left_s)
         self._loop.call_soon_threadsafe(self._note, text)
+
+    def _tell_waived(self, text: str) -> None:
+        # Taken in a disk thread; what is due now is not waited for.
+        self._loop.call_soon_threadsafe(self._note, text)
+        self._loop.call_soon_threadsafe(self._agent.host.sweeping.wake)
 
     def _note(self, text: str) -> None:
         for queue in self._watchers:

@@ -27,7 +27,8 @@ class RebutCommands:
     def _find_next(self, request: RebutRequest) -> KeptRemoval:
         agreement, stored = AgreementId(_parse(request.agreement)), _parse(request.stored)
         store = self._agent.host.premises.open()
-        if store.leases.recall(agreement) is None:
+        lease = store.leases.recall(agreement)
+        if lease is None:
             raise NotFoundError(
                 "the store of this home has no such agreement",
                 hint="a proof is answered by the host that it accuses: is this its home?",
@@ -35,6 +36,8 @@ class RebutCommands:
         found = _find_removal(store, agreement, stored, request.after) if stored else KeptRemoval()
         if not request.after:
             found.agreements = [signed.hex() for signed in store.leases.history(agreement)]
+            endings = [store.notices.recall(lease), store.waivers.recall_end(lease)]
+            found.endings = [signed.hex() for signed in endings if signed]
         return found
 
 

@@ -96,14 +96,21 @@ class TermsCommands:
         return wish_of(terms)._replace(term_s=wanted_s)
 
     def _describe(self, host: PeerId, terms: Agreement, *, taken_back: bool = False, told: bool = True) -> TermsResult:
-        return TermsResult(
-            peer_id=format_peer_id(host),
-            alias=alias_of(self._parts.state, host),
-            revision=terms.revision,
-            quota_bytes=terms.size_bytes,
-            term_s=terms.term_s,
-            lock_s=terms.lock_s,
-            until=format_time(end_ms(terms)),
-            taken_back=taken_back,
-            told=told,
-        )
+        return describe_terms(self._agent, host, terms, taken_back=taken_back, told=told)
+
+
+def describe_terms(
+    agent: Agent, host: PeerId, terms: Agreement, *, taken_back: bool = False, told: bool = True
+) -> TermsResult:
+    """Return terms as people are shown them; as `TermsResult`."""
+    return TermsResult(
+        peer_id=format_peer_id(host),
+        alias=alias_of(agent.parts.state, host),
+        revision=terms.revision,
+        quota_bytes=terms.size_bytes,
+        term_s=terms.term_s,
+        lock_s=terms.lock_s,
+        until=format_time(end_ms(terms)),
+        taken_back=taken_back,
+        told=told,
+    )

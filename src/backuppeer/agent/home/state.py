@@ -80,7 +80,7 @@ _SCRIPTS: Final = (
     ALTER TABLE requests ADD COLUMN revises BLOB NOT NULL DEFAULT x'';
     """,
 )
-_ANCHORED: Final = frozenset({"store.directory", "store.offered", "host.offer", "transport.bound"})
+_ANCHORED: Final = frozenset({"store.directory", "store.moving", "store.offered", "host.offer", "transport.bound"})
 """Settings with a second copy: partners could not come back to a host that forgot them."""
 _ANCHOR_NAME: Final = "anchor.json"
 _log = structlog.get_logger()

@@ -4,12 +4,11 @@ Knows: which question calls which part of the host store. Must not know: packs' 
 it that the store is the asking owner's; disk work runs in threads.
 """
 
-import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final
 
 from backuppeer.agent.host.premises import Premises
-from backuppeer.agent.host.threads import run_whole
+from backuppeer.agent.host.threads import in_thread, run_whole
 from backuppeer.agent.peers.channel import Channel
 from backuppeer.errors import ProtocolViolation
 from backuppeer.host.heads import HeadAccepted, StoredHead
@@ -76,10 +75,10 @@ class Answering:
                 await self._list_deleted(store, channel, message)
 
     async def _put_head(self, store: Store, channel: Channel, message: PutHead) -> None:
-        answer = await asyncio.to_thread(self._premises.put_head, store, message)
+        answer = await in_thread(self._premises.put_head, store, message)
         if isinstance(answer, HeadAccepted):
             # Asked after the head stands: what was withdrawn before it was accepted is counted, nothing can be after.
-            removals = await asyncio.to_thread(store.removals.last_number, message.agreement)
+            removals = await in_thread(store.removals.last_number, message.agreement)
             await channel.send(HeadStored(receipt=answer.receipt, removals=removals))
         else:
             held = answer.current
@@ -87,10 +86,10 @@ class Answering:
 
     async def _get_head(self, store: Store, channel: Channel, message: GetHead) -> None:
         # Before the head, and so before the list that is asked for next: whatever goes after that shows in the number.
-        removals = await asyncio.to_thread(store.removals.last_number, message.agreement)
-        held = await asyncio.to_thread(store.heads.get, message.agreement)
+        removals = await in_thread(store.removals.last_number, message.agreement)
+        held = await in_thread(store.heads.get, message.agreement)
         head, grant = (held.signed_head, held.signed_grant) if held else (b"", b"")
-        word = await asyncio.to_thread(self._say_held, store, held, message) if message.nonce else b""
+        word = await in_thread(self._say_held, store, held, message) if message.nonce else b""
         await channel.send(HeadIs(head=head, grant=grant, removals=removals, held=word))
 
     def _say_held(self, store: Store, held: StoredHead | None, message: GetHead) -> bytes:
@@ -106,40 +105,38 @@ class Answering:
         )
 
     async def _list_packs(self, store: Store, channel: Channel, message: ListPacks) -> None:
-        page = await asyncio.to_thread(
-            lambda: store.list_packs(message.agreement, after=message.after, limit=message.limit)
-        )
+        page = await in_thread(lambda: store.list_packs(message.agreement, after=message.after, limit=message.limit))
         rows = tuple(PackRow(row.stored, row.size) for row in page)
         await channel.send(PackList(packs=rows, more=len(rows) == message.limit))
 
     async def _delete(self, store: Store, channel: Channel, message: DeletePacks) -> None:
-        deleted, lock_s = await asyncio.to_thread(store.removals.delete, message.agreement, *_request_of(message))
+        deleted, lock_s = await in_thread(store.removals.delete, message.agreement, *_request_of(message))
         self.on_deleted()
         await channel.send(Deleted(packs=len(deleted), lock_s=lock_s))
 
     async def _withdraw(self, store: Store, channel: Channel, message: WithdrawPacks) -> None:
-        packs = await asyncio.to_thread(store.removals.withdraw, message.agreement, *_request_of(message))
+        packs = await in_thread(store.removals.withdraw, message.agreement, *_request_of(message))
         # Their room is free when the answer says so; whatever else is due goes with them.
         while packs and (await run_whole(store.sweep.run)).packs:
             pass
         await channel.send(Withdrawn(packs=tuple(packs)))
 
     async def _revive(self, store: Store, channel: Channel, message: RevivePacks) -> None:
-        kept = await asyncio.to_thread(store.removals.revive, message.agreement, *_request_of(message))
+        kept = await in_thread(store.removals.revive, message.agreement, *_request_of(message))
         await channel.send(Revived(packs=tuple(kept)))
 
     async def _list_deleted(self, store: Store, channel: Channel, message: ListDeleted) -> None:
-        page = await asyncio.to_thread(
+        page = await in_thread(
             lambda: store.removals.list_deleted(message.agreement, after=message.after, limit=message.limit)
         )
         rows = tuple(DeletedRow(row.stored, row.size, row.left_s) for row in page)
         await channel.send(DeletedList(packs=rows, more=len(rows) == message.limit))
 
     async def _get_usage(self, store: Store, channel: Channel, message: GetUsage) -> None:
-        usage = await asyncio.to_thread(store.usage, message.agreement)
+        usage = await in_thread(store.usage, message.agreement)
         removals, agreement = store.removals, message.agreement
-        deleted_bytes = await asyncio.to_thread(removals.deleted_bytes, agreement)
-        next_free = await asyncio.to_thread(removals.next_free, agreement)
+        deleted_bytes = await in_thread(removals.deleted_bytes, agreement)
+        next_free = await in_thread(removals.next_free, agreement)
         await channel.send(
             Usage(
                 size_bytes=usage.size_bytes,
@@ -149,7 +146,7 @@ class Answering:
                 deleted_bytes=deleted_bytes,
                 next_free_bytes=next_free.size_bytes,
                 next_free_s=next_free.left_s,
-                spare_bytes=await asyncio.to_thread(removals.spare_bytes, agreement),
+                spare_bytes=await in_thread(removals.spare_bytes, agreement),
             )
         )
 

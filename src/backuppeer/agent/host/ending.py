@@ -137,7 +137,8 @@ class Ending:
 
     def _give(self, store: Store, lease: Lease) -> bool:
         last, now_ms = store.notices.last_number(lease.agreement, self._identity.public), self._clock.now_ms()
-        store.notices.give(lease.agreement, sign_notice(lease.agreement, self._identity, last=last, time_ms=now_ms))
+        with self._premises.occupancy.using():
+            store.notices.give(lease.agreement, sign_notice(lease.agreement, self._identity, last=last, time_ms=now_ms))
         return True
 
     def _is_given(self, store: Store, lease: Lease) -> bool:

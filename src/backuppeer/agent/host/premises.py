@@ -15,6 +15,8 @@ from typing import Final
 import structlog
 
 from backuppeer.agent.home.state import State
+from backuppeer.agent.host.occupancy import Occupancy, moving
+from backuppeer.agent.host.place import Place
 from backuppeer.agent.peers.offers import Offer, write_exact_size, write_size
 from backuppeer.agent.peers.room import say_later
 from backuppeer.clock import Clock
@@ -31,7 +33,6 @@ from backuppeer.limits import FREE_DISK_FLOOR_BYTES, KNOWN_OWNER_BYTES, LOSS_GRA
 from backuppeer.wire.messages import HeadState, PutHead
 
 _log = structlog.get_logger()
-_DIRECTORY: Final = "store.directory"
 _OWNERS: Final = "store.owners"
 _OFFERED: Final = "store.offered"
 OnNews = Callable[[AgreementId], None]
@@ -46,6 +47,8 @@ class Premises:
         self._store: Store | None = None
         self._opened_s = 0.0
         self._lock = threading.Lock()
+        self.place, self.occupancy = Place(state), Occupancy()
+        self._is_moving = False
         self._owners = _split_ids(state.setting(_OWNERS) or b"")
         self._notes: dict[str, None] = {}
         self.on_news: OnNews = lambda _: None
@@ -66,8 +69,7 @@ class Premises:
     @property
     def directory(self) -> Path | None:
         """Return where the store lies; None when this home never hosted."""
-        raw = self._state.setting(_DIRECTORY)
-        return Path(raw.decode("utf-8", "surrogateescape")) if raw else None
+        return self.place.directory
 
     def establish(self, directory: Path, offered_bytes: int) -> Store:
         """Open the store in `directory`, made if there is none yet, and remember it and what it may hold in all.
@@ -80,11 +82,13 @@ class Premises:
         """
         self._check_known(directory)
         with self._lock:
+            if self._is_moving:
+                raise moving()
             if self._store is None:
                 self._take(self._make(directory, offered_bytes))
             else:
                 _check_room(offered_bytes, self._store.quota.capacity())
-        self._state.put_setting(_DIRECTORY, str(directory).encode("utf-8", "surrogateescape"))
+        self.place.settle(directory)
         store = self.open()
         # Never below what is agreed: a smaller slot ends no agreement that stands.
         most = max(offered_bytes, store.totals().agreed_bytes)
@@ -112,7 +116,8 @@ class Premises:
         known = self.directory
         if known is not None and known != directory:
             raise NotFoundError(
-                f"this home's store lies in {known}", hint="leave --store out, or move the folder there first"
+                f"this home's store lies in {known}",
+                hint="leave --store out; `backup-peer host --move-store DIR` moves it",
             )
 
     def _check_new(self, directory: Path, offered_bytes: int) -> None:
@@ -147,10 +152,11 @@ class Premises:
             NotFoundError: this home hosts nothing.
 
         """
-        directory = self.directory
-        if directory is None:
+        if self.directory is None:
             raise NotFoundError("this peer hosts nothing", hint="connect to a host first")
         with self._lock:
+            if self._is_moving:
+                raise moving()
             if self._store is not None:
                 try:
                     self._store.check_present()
@@ -158,9 +164,20 @@ class Premises:
                     self._store.close()
                     self._store = None
             if self._store is None:
-                peer = PeerId(self._identity.public)
+                peer, directory = PeerId(self._identity.public), self.place.find()
                 return self._take(open_store(directory, peer, offered_bytes=self._offered()))
             return self._store
+
+    def leave(self) -> None:
+        """Close the store, and let nobody open it until `come_back`."""
+        with self._lock:
+            self._is_moving = True
+        self.close()
+
+    def come_back(self) -> None:
+        """Let the store be opened again."""
+        with self._lock:
+            self._is_moving = False
 
     def is_just_opened(self) -> bool:
         """Return whether what is not in the store may come yet: its human is moving folders, a disk is mounted late."""
@@ -231,7 +248,9 @@ class Premises:
 
     def agree(self, signed: bytes) -> Lease:
         """Put a co-signed agreement into force, durably, and remember its owner."""
-        lease = self.open().leases.put(signed)
+        store = self.open()
+        lease = store.leases.put(signed)
+        store.waivers.follow_lock(lease)
         with self._lock:
             self._remember({lease.owner})
         self.on_news(lease.agreement)

@@ -4,13 +4,12 @@ Knows: the three messages, what to do about packs that turn out to be lost. Must
 (`host.prove`), what an owner concludes. A loss is written down, signed, before the answer that leaves the pack out.
 """
 
-import asyncio
 from collections.abc import Callable
 
 import structlog
 
 from backuppeer.agent.host.premises import Premises
-from backuppeer.agent.host.threads import run_whole
+from backuppeer.agent.host.threads import in_thread, run_whole
 from backuppeer.agent.peers.channel import Channel
 from backuppeer.errors import BackupPeerError
 from backuppeer.host.prove import Answer, Denial, acknowledge, answer_challenge
@@ -122,7 +121,7 @@ class Proving:
         return answer
 
     async def _list_losses(self, store: Store, channel: Channel, message: GetLosses) -> None:
-        reports, more = await asyncio.to_thread(
+        reports, more = await in_thread(
             lambda: store.losses.list_reports(message.agreement, after=message.after, limit=LOSS_REPORTS_PAGE)
         )
         rows = tuple(LossRow(report.number, report.signed, report.packs) for report in reports)

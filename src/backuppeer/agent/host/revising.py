@@ -28,11 +28,15 @@ from backuppeer.proof.statements import (
     open_statement,
     statement_hash,
 )
+from backuppeer.proof.waivers import check_fresh, check_lowered, without_waiver
 from backuppeer.trust.policy import AcceptPolicy
 from backuppeer.wire.messages import Pending
 
 OnOffer = Callable[[], Offer | None]
 """The slot that is on offer now: its policy is the person's word on who may have more."""
+
+OnLowered = Callable[[PeerId, int, int], None]
+"""(owner, lock before and from now on in seconds); called in a thread."""
 
 
 class Revising:
@@ -45,6 +49,7 @@ class Revising:
         self._identity = identity
         self._revising = threading.Lock()
         self.on_offer: OnOffer = _nothing
+        self.on_lowered: OnLowered = _ignore
 
     def consider(self, owner: PeerId, signed: bytes) -> bytes | Pending | None:
         """Co-sign a proposal, for a new agreement or the next revision of one; else say that a person must decide.
@@ -64,7 +69,14 @@ class Revising:
             if statement_hash(lease.signed) == statement_hash(signed):
                 return lease.signed  # proposed again: the owner did not hear our answer
             check_successor(lease.signed, proposal)
-            return self._weigh(lease, proposal, signed)
+            waiver = check_lowered(lease.signed, lease.terms, proposal)
+            if waiver is not None:
+                # Here only: where a chain is caught up on, the word in it may be years old.
+                check_fresh(waiver, self._clock.now_ms())
+            answer = self._weigh(lease, proposal, signed)
+            if waiver is not None and isinstance(answer, bytes):
+                self.on_lowered(owner, lease.terms.lock_s, proposal.lock_s)
+            return answer
 
     def offer(self, text: str, *, size_bytes: int | None, term_s: int | None, lock_s: int | None) -> RequestRecord:
         """Offer other terms than the waiting request `text` asks for; what is not given is as asked for.
@@ -186,8 +198,12 @@ class Revising:
 
 def _unchanged(terms: Agreement) -> tuple[object, ...]:
     """Return what no revision changes that asks more of this host: it is in nobody's wish, so no person sees it."""
-    return terms.ext, terms.availability, terms.notice_s
+    return without_waiver(terms), terms.availability, terms.notice_s
 
 
 def _nothing() -> Offer | None:
     return None
+
+
+def _ignore(owner: PeerId, before_s: int, after_s: int) -> None:
+    del owner, before_s, after_s

@@ -50,6 +50,10 @@ class Scrubbing:
             BackupPeerError: the store can't be used now.
 
         """
+        with self._premises.occupancy.using():
+            return self._look()
+
+    def _look(self) -> float:
         store = self._premises.open()
         self._settle(store)
         step = store.scrub.step(now_ms=self._clock.now_ms(), total_bytes=store.totals().used_bytes)

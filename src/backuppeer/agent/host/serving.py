@@ -5,7 +5,6 @@ sessions are made, what packs contain. Every request names an agreement, and the
 Each stream is served by one task; disk work runs in threads.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -17,7 +16,7 @@ from backuppeer.agent.host.premises import Premises
 from backuppeer.agent.host.proving import Proving
 from backuppeer.agent.host.telling import advise_peer, tell_peer
 from backuppeer.agent.host.terms import TermsRequest
-from backuppeer.agent.host.threads import run_whole
+from backuppeer.agent.host.threads import in_thread, run_whole
 from backuppeer.agent.peers.channel import Channel
 from backuppeer.errors import (
     AuthenticationFault,
@@ -60,7 +59,7 @@ from backuppeer.wire.messages import (
     WithdrawPacks,
 )
 from backuppeer.wire.recovering import GiveSlot, SlotKept
-from backuppeer.wire.terms import GetTerms, GiveNotice, PutTerms
+from backuppeer.wire.terms import GetTerms, GiveNotice, GiveWaiver, PutTerms
 
 _log = structlog.get_logger()
 Consider = Callable[[PeerId, bytes], bytes | Pending | None]
@@ -104,34 +103,8 @@ class Serving:
 
     async def _answer(self, peer: PeerId, channel: Channel, message: Message) -> None:
         try:
-            match message:
-                case ProposeAgreement():
-                    await self._agree(peer, channel, message)
-                case PutPack():
-                    async with self._receiving.take(peer, is_newcomer=self._premises.is_newcomer(peer)):
-                        await self._put_pack(peer, channel, message)
-                case GetRange():
-                    async with self._reading.take(peer, is_newcomer=self._premises.is_newcomer(peer)):
-                        store = await self._admit(peer, message.agreement)
-                        await self._get_range(store, channel, message)
-                case AckPacks() | AskAudit() | GetLosses():
-                    async with self._reading.take(peer, is_newcomer=self._premises.is_newcomer(peer)):
-                        await self.proving.answer(await self._admit(peer, message.agreement), channel, message)
-                case (
-                    PutHead()
-                    | GetHead()
-                    | ListPacks()
-                    | GetUsage()
-                    | DeletePacks()
-                    | RevivePacks()
-                    | WithdrawPacks()
-                    | ListDeleted()
-                ):
-                    await self.answering.answer(await self._admit(peer, message.agreement), channel, message)
-                case GetTerms() | PutTerms() | GiveNotice() | GiveSlot():
-                    await self._answer_about(peer, channel, message)
-                case _:
-                    raise ProtocolViolation(f"a request stream opened with {type(message).__name__}")
+            with self._premises.occupancy.using():
+                await self._answer_one(peer, channel, message)
         except (RefusedError, StoreUnavailable, IntegrityFault, NotFoundError, LocalError) as exc:
             _log.info("request refused", peer=shorten_peer_id(peer), request=type(message).__name__, reason=exc.message)
             if isinstance(exc, DamagedPackError):
@@ -139,28 +112,56 @@ class Serving:
             if not await channel.refuse(refusal_of(exc, is_put=isinstance(message, PutPack))):
                 raise Unavailable(exc.message) from exc
 
-    async def _answer_about(
-        self, peer: PeerId, channel: Channel, message: GetTerms | PutTerms | GiveNotice | GiveSlot
-    ) -> None:
+    async def _answer_one(self, peer: PeerId, channel: Channel, message: Message) -> None:
+        match message:
+            case ProposeAgreement():
+                await self._agree(peer, channel, message)
+            case PutPack():
+                async with self._receiving.take(peer, is_newcomer=self._premises.is_newcomer(peer)):
+                    await self._put_pack(peer, channel, message)
+            case GetRange():
+                async with self._reading.take(peer, is_newcomer=self._premises.is_newcomer(peer)):
+                    store = await self._admit(peer, message.agreement)
+                    await self._get_range(store, channel, message)
+            case AckPacks() | AskAudit() | GetLosses():
+                async with self._reading.take(peer, is_newcomer=self._premises.is_newcomer(peer)):
+                    await self.proving.answer(await self._admit(peer, message.agreement), channel, message)
+            case (
+                PutHead()
+                | GetHead()
+                | ListPacks()
+                | GetUsage()
+                | DeletePacks()
+                | RevivePacks()
+                | WithdrawPacks()
+                | ListDeleted()
+            ):
+                await self.answering.answer(await self._admit(peer, message.agreement), channel, message)
+            case GetTerms() | PutTerms() | GiveNotice() | GiveWaiver() | GiveSlot():
+                await self._answer_about(peer, channel, message)
+            case _:
+                raise ProtocolViolation(f"a request stream opened with {type(message).__name__}")
+
+    async def _answer_about(self, peer: PeerId, channel: Channel, message: TermsRequest | GiveSlot) -> None:
         """Answer what is about the agreement itself."""
         if isinstance(message, GiveSlot):
             await self._admit(peer, message.agreement)
-            await asyncio.to_thread(self.keep_slot, message)
+            await in_thread(self.keep_slot, message)
             await channel.send(SlotKept())
         else:
             await self.on_terms(peer, channel, message)
 
     async def _admit(self, peer: PeerId, agreement: AgreementId) -> Store:
-        return await asyncio.to_thread(self._premises.admit, peer, agreement)
+        return await in_thread(self._premises.admit, peer, agreement)
 
     async def _agree(self, peer: PeerId, channel: Channel, message: ProposeAgreement) -> None:
-        signed = await asyncio.to_thread(self._consider, peer, message.signed)
+        signed = await in_thread(self._consider, peer, message.signed)
         answer = signed if isinstance(signed, Pending) else Pending() if signed is None else Agreed(signed=signed)
         await channel.send(answer)
 
     async def _put_pack(self, peer: PeerId, channel: Channel, message: PutPack) -> None:
         store = await self._admit(peer, message.agreement)
-        if await asyncio.to_thread(store.has, message.agreement, message.stored):
+        if await in_thread(store.has, message.agreement, message.stored):
             await channel.send(Stored())
             return
         async with _receiving(store, message) as incoming:
@@ -176,7 +177,7 @@ class Serving:
             await run_whole(incoming.commit)
         except IntegrityFault as exc:
             # A broken protocol, not a loss: the owner harms nobody's data but its own. Evidence is capped per day.
-            await asyncio.to_thread(self._on_fault, peer, ProtocolViolation(exc.message))
+            await in_thread(self._on_fault, peer, ProtocolViolation(exc.message))
             raise
 
     async def _get_range(self, store: Store, channel: Channel, message: GetRange) -> None:

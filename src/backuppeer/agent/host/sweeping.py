@@ -54,6 +54,10 @@ class Sweeping:
             BackupPeerError: the store can't be used now.
 
         """
+        with self._premises.occupancy.using():
+            return self._look()
+
+    def _look(self) -> float:
         last, self._last = self._last, None
         # Unplugged, for example: nothing is lost by waiting, and the time until it is back is not counted.
         store = self._premises.open()

@@ -7,8 +7,10 @@ whose number may belong to another file by then, a reservation that nobody learn
 
 import asyncio
 from collections.abc import Callable
-from typing import TypeVar
+from functools import partial
+from typing import ParamSpec, TypeVar
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -23,3 +25,8 @@ async def run_whole(work: Callable[[], T]) -> T:
             # Looked at, or the loop would complain of an error that nobody wants any more.
             task.exception()
         raise
+
+
+async def in_thread(work: Callable[P, T], *given: P.args, **options: P.kwargs) -> T:
+    """Return what `work` does with what is given, as `run_whole`: a store is closed only when nobody works in it."""
+    return await run_whole(partial(work, *given, **options))

@@ -124,6 +124,12 @@ class Ending:
         until_ms = max(now_ms + min(left_s, LISTING_TERM_S) * SECOND_MS, least_ms) if notice.ends else 0
         self._state.deeds.put_notice(agreement, Heard(notice, signed, until_ms, told=True))
 
+    def hasten(self, agreement: AgreementId) -> None:
+        """Note that what our notice ended is over now: the host was allowed to erase it."""
+        for heard in self._state.deeds.notices(agreement):
+            if heard.notice.party == self._keys.peer and heard.notice.ends:
+                self._state.deeds.put_notice(agreement, heard._replace(until_ms=self._clock.now_ms(), told=True))
+
     def settle(self) -> list[AgreementId]:
         """Let go of the agreements that are over, and return them: their hosts may have erased all."""
         now_ms, over = self._clock.now_ms(), []

@@ -26,6 +26,7 @@ from backuppeer.ids import AgreementId, PeerId
 from backuppeer.limits import KNOCK_AGAIN_S, REQUEST_KEPT_S
 from backuppeer.proof.revisions import Wish, check_spans, check_successor, revise, wish_of
 from backuppeer.proof.statements import Agreement, open_statement, peek_statement, sign_statement, statement_hash
+from backuppeer.proof.waivers import IN_REVISION, LockWaiver
 from backuppeer.wire.messages import Agreed, Pending, ProposeAgreement
 from backuppeer.wire.terms import GetTerms, PutTerms, TermsAre, TermsPut
 
@@ -71,6 +72,51 @@ class Revising:
             check_spans(wish)
             record = self._remember(host, terms, wish)
         return await self._pursue(record, say, wait_s)
+
+    async def compare(self, host: PeerId) -> None:
+        """Have the same revision of each agreement here and at a host, which is asked now.
+
+        Raises:
+            NotFoundError: there is no agreement with it.
+            PeerFault: its chain is not ours.
+            PeerUnreachable: it can't be reached.
+
+        """
+        self._current(host)
+        session = await self._reach.session(host)
+        async with self._lock_of(host):
+            await self._heal(session)
+
+    async def lower(self, host: PeerId, waiver: bytes) -> Agreement:
+        """Put the next revision into force, in which the lock is as low as the authority allows; nobody is asked.
+
+        Raises:
+            NotFoundError: there is no agreement with this host.
+            RefusedError: the agreement was changed since the waiver was signed, or the host says no.
+            PeerFault: the waiver does not hold, or the host answers something else.
+            PeerUnreachable: it can't be reached.
+
+        """
+        lock_s = peek_statement(LockWaiver, waiver).lock_s
+        self._current(host)
+        session = await self._reach.session(host)
+        async with self._lock_of(host):
+            await self._heal(session)
+            agreement, signed = self._current(host)
+            terms = peek_statement(Agreement, signed)
+            if terms.ext.get(IN_REVISION) == waiver:
+                return terms  # in force, and the answer was not heard
+            revision = revise(signed, wish_of(terms)._replace(lock_s=lock_s), waiver)
+            check_successor(signed, revision)
+            proposal = sign_statement(revision, self._keys.identity)
+            async with session.request(ProposeAgreement(signed=proposal)) as channel:
+                answer = await channel.receive(Agreed)
+            self._adopt(host, agreement, proposal, answer.signed)
+            for known in self._waiting(host):
+                # What was asked for before asks for no longer lock than there was.
+                if known.lock_s == terms.lock_s:
+                    self._state.put_request(replace(known, lock_s=lock_s))
+            return revision
 
     async def settle(self, session: Session) -> None:
         """Bring this home and a host to the same revision, and ask again for what was asked for; for each session.
@@ -169,12 +215,16 @@ class Revising:
         if isinstance(answer, Pending):
             self._note_offer(record, answer)
             return False
-        open_statement(Agreement, answer.signed, self._keys.peer, record.peer)
-        if statement_hash(answer.signed) != statement_hash(proposal):
-            raise ProtocolViolation("the host answered with another agreement than was proposed")
-        self._state.put_agreement(agreement, record.peer, answer.signed)
+        self._adopt(record.peer, agreement, proposal, answer.signed)
         self._end(record, RequestState.AGREED)
         return True
+
+    def _adopt(self, host: PeerId, agreement: AgreementId, proposal: bytes, signed: bytes) -> None:
+        """Keep what a host answered to a proposal."""
+        open_statement(Agreement, signed, self._keys.peer, host)
+        if statement_hash(signed) != statement_hash(proposal):
+            raise ProtocolViolation("the host answered with another agreement than was proposed")
+        self._state.put_agreement(agreement, host, signed)
 
     def _note_offer(self, record: RequestRecord, answer: Pending) -> None:
         offer = Wish(answer.size_bytes, answer.term_s, answer.lock_s) if answer.size_bytes else None

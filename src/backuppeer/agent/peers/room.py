@@ -21,6 +21,14 @@ def say_date(now_ms: int, left_s: int) -> str:
     return text[:10] if left_s >= 2 * _DAY_S else f"{text[:10]} {text[11:16]} UTC"
 
 
+def say_span(seconds: int) -> str:
+    """Return a length of time in its largest unit that leaves no rest: "30 d", "36 h", "90 s"."""
+    for unit, length in (("d", _DAY_S), ("h", 3600), ("m", 60)):
+        if seconds and seconds % length == 0:
+            return f"{seconds // length} {unit}"
+    return f"{seconds} s"
+
+
 def say_later(size_bytes: int, left_s: int, now_ms: int) -> str:
     """Return what follows "x free now": "" when nothing that was deleted waits for its end."""
     if not size_bytes:
