@@ -118,7 +118,7 @@ async def compose(home: Home, secret: bytes) -> Agent:
     binding = partial(make_binding, transport, keys, clock)
     hosting = Hosting(state, keys.identity, clock, requests=requests, binding=binding, free=premises.free_for)
     vault = Vault(home, keys, state, clock, reach=reach, standing=standing)
-    noting, slots = Noting(state, premises, keys.identity, clock, binding=binding), Slots(state, keys)
+    noting, slots = Noting(state, premises, keys.identity, clock, binding=binding), Slots(state, keys, clock)
     serving.keep_slot = noting.keep
     host_revising.on_offer = lambda: hosting.offer
     ending = Ending(state, keys, clock, reach=reach)

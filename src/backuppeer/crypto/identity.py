@@ -51,6 +51,7 @@ class Purpose(bytes, Enum):
     LOSS_REPORT = b"loss-report"
     HEAD_HELD = b"head-held"
     NOTICE = b"notice"
+    RECOVERY_SLOT = b"recovery-slot"
     LISTING = b"listing"
     KNOCK = b"knock"
     KNOCK_REPLY = b"knock-reply"

@@ -140,9 +140,10 @@ class Unsupported(Message, frozen=True, kw_only=True):
 
 
 class ProposeAgreement(Message, frozen=True, kw_only=True):
-    """Opener: an Agreement signed by its owner (revision 1, or one more than the last)."""
+    """Opener: an Agreement signed by its owner (revision 1, or one more than the last); `device_sig` as DeletePacks."""
 
     signed: Signed
+    device_sig: Annotated[bytes, Meta(max_length=64)] = b""
 
 
 class Agreed(Message, frozen=True, kw_only=True):

@@ -46,11 +46,13 @@ class Revising:
         self._revising = threading.Lock()
         self.on_offer: OnOffer = _nothing
 
-    def consider(self, owner: PeerId, signed: bytes) -> bytes | Pending | None:
+    def consider(self, owner: PeerId, signed: bytes, device_sig: bytes = b"") -> bytes | Pending | None:
         """Co-sign a proposal, for a new agreement or the next revision of one; else say that a person must decide.
 
+        `device_sig`: of the writing device over the same statement, asked for since a take-over (ADR 51).
+
         Raises:
-            RefusedError: no, by a person, by policy, or as there is no room.
+            RefusedError: no, by a person, by policy, or as there is no room; or another machine writes by now.
             NotFoundError: there is no such agreement with this owner.
             PeerFault: malformed, not signed by the owner, or no successor of what is in force.
             StoreUnavailable: the store is away.
@@ -58,12 +60,14 @@ class Revising:
         """
         proposal = open_proposal(Agreement, signed, owner)
         if proposal.revision == 1:
+            self._check_owner(owner, signed, device_sig)
             return self._requests.consider_proposal(owner, signed)
         with self._revising:  # one revision after the other: each must find its predecessor in force
             lease = self._find(owner, AgreementId(proposal.agreement))
             if statement_hash(lease.signed) == statement_hash(signed):
                 return lease.signed  # proposed again: the owner did not hear our answer
             check_successor(lease.signed, proposal)
+            self._premises.open().countersigning.check(lease, Agreement, signed, device_sig)
             return self._weigh(lease, proposal, signed)
 
     def offer(self, text: str, *, size_bytes: int | None, term_s: int | None, lock_s: int | None) -> RequestRecord:
@@ -125,6 +129,11 @@ class Revising:
             if offered.revision <= lease.terms.revision:
                 return lease.terms.revision
             return self._premises.agree(signed).terms.revision
+
+    def _check_owner(self, owner: PeerId, signed: bytes, device_sig: bytes) -> None:
+        """Refuse a further agreement to a machine of an owner that another one took over from."""
+        if self._premises.leases_of(owner):
+            self._premises.open().countersigning.check_owner(owner, Agreement, signed, device_sig)
 
     def _find(self, owner: PeerId, agreement: AgreementId) -> Lease:
         lease = self._premises.open().leases.find(agreement)

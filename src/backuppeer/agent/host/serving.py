@@ -63,8 +63,9 @@ from backuppeer.wire.recovering import GiveSlot, SlotKept
 from backuppeer.wire.terms import GetTerms, GiveNotice, PutTerms
 
 _log = structlog.get_logger()
-Consider = Callable[[PeerId, bytes], bytes | Pending | None]
-"""(owner, half-signed agreement) → co-signed agreement; Pending with an offer, or None: a person must decide."""
+Consider = Callable[[PeerId, bytes, bytes], bytes | Pending | None]
+"""(owner, half-signed agreement, signature of its device or b"") → co-signed agreement; Pending with an offer, or
+None: a person must decide."""
 OnTerms = Callable[[PeerId, Channel, TermsRequest], Awaitable[None]]
 """Answers requests about terms."""
 
@@ -154,7 +155,7 @@ class Serving:
         return await asyncio.to_thread(self._premises.admit, peer, agreement)
 
     async def _agree(self, peer: PeerId, channel: Channel, message: ProposeAgreement) -> None:
-        signed = await asyncio.to_thread(self._consider, peer, message.signed)
+        signed = await asyncio.to_thread(self._consider, peer, message.signed, message.device_sig)
         answer = signed if isinstance(signed, Pending) else Pending() if signed is None else Agreed(signed=signed)
         await channel.send(answer)
 

@@ -16,6 +16,7 @@ import structlog
 from backuppeer.agent.home.keyring import HomeKeys
 from backuppeer.agent.home.records import Direction, RequestRecord, RequestState
 from backuppeer.agent.home.state import State
+from backuppeer.agent.owner.writer import Writer
 from backuppeer.agent.peers.choosing import UNDECIDED
 from backuppeer.agent.peers.knocking import Knocking
 from backuppeer.agent.peers.names import alias_of, check_alias, name_of
@@ -45,7 +46,7 @@ class Connecting:
 
     def __init__(self, state: State, keys: HomeKeys, clock: Clock, *, reach: Reach, knocking: Knocking) -> None:
         self._state, self._keys, self._clock = state, keys, clock
-        self._reach, self._knocking = reach, knocking
+        self._reach, self._knocking, self._writer = reach, knocking, Writer(state, keys)
         self._agreeing: dict[PeerId, asyncio.Lock] = {}
         self.on_agreed: OnAgreed = _do_nothing
 
@@ -132,7 +133,8 @@ class Connecting:
             if record is None or record.state not in UNDECIDED or record.revises or self._keys.repository is None:
                 return False
             proposal = self._proposal(record, self._keys.repository)
-            async with session.request(ProposeAgreement(signed=proposal)) as channel:
+            beside = self._writer.sign_beside(Agreement, proposal)
+            async with session.request(ProposeAgreement(signed=proposal, device_sig=beside)) as channel:
                 answer = await channel.receive(Agreed, Pending)
             if isinstance(answer, Pending):
                 return False

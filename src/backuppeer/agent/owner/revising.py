@@ -15,6 +15,7 @@ import structlog
 from backuppeer.agent.home.keyring import HomeKeys
 from backuppeer.agent.home.records import Direction, RequestRecord, RequestState
 from backuppeer.agent.home.state import State
+from backuppeer.agent.owner.writer import Writer
 from backuppeer.agent.peers.choosing import UNDECIDED
 from backuppeer.agent.peers.names import name_of
 from backuppeer.agent.peers.partners import Reach
@@ -44,7 +45,7 @@ class Revising:
 
     def __init__(self, state: State, keys: HomeKeys, clock: Clock, *, reach: Reach, blame: Blame) -> None:
         self._state, self._keys, self._clock = state, keys, clock
-        self._reach, self._blame = reach, blame
+        self._reach, self._blame, self._writer = reach, blame, Writer(state, keys)
         self._asking: dict[PeerId, asyncio.Lock] = {}
         self.hear: Hear = _hear_nothing
         """Told of the notices that hosts show with their terms."""
@@ -160,8 +161,9 @@ class Revising:
             self._end(record, RequestState.AGREED)
             return True
         proposal = sign_statement(revise(signed, record.wish), self._keys.identity)
+        beside = self._writer.sign_beside(Agreement, proposal)
         try:
-            async with session.request(ProposeAgreement(signed=proposal)) as channel:
+            async with session.request(ProposeAgreement(signed=proposal, device_sig=beside)) as channel:
                 answer = await channel.receive(Agreed, Pending)
         except RefusedError as exc:
             self._end(record, RequestState.REJECTED, reason=exc.message)
