@@ -9,7 +9,7 @@ from backuppeer.agent.host.serving import Serving
 from backuppeer.agent.host.terms import TermsDesk
 from backuppeer.agent.peers.session import Session
 from backuppeer.clock import SystemClock
-from backuppeer.ids import AgreementId, StoredId
+from backuppeer.ids import AgreementId, PeerId, StoredId
 from backuppeer.proof.merkle import compute_stored_id
 from backuppeer.transport.memory import Network
 from backuppeer.wire.messages import Proceed, PutPack, Stored
@@ -44,11 +44,13 @@ async def hosted(
     *,
     serve: Serve | None = None,
     keep_slot: Callable[[GiveSlot], None] | None = None,
+    find_debt: Callable[[PeerId], str] | None = None,
 ) -> AsyncIterator[Link]:
-    """Join an owner and a host; `serve` replaces the honest host's answers, `keep_slot` takes recovery slots."""
+    """Join an owner and a host; `serve` replaces the honest host's answers, the others are as in `Serving`."""
     network = Network()
     honest = Serving(house.premises, house.revising.consider, house.standing.blame)
     honest.on_terms = TermsDesk(house.revising, house.ending).answer
+    honest.find_debt = find_debt or honest.find_debt
     if keep_slot is not None:
         honest.keep_slot = keep_slot
     near = Party(network, 1, identity=owner.keys.identity, clock=SystemClock())

@@ -1,5 +1,6 @@
 import msgspec
 
+from backuppeer.control.promises import Promised
 from backuppeer.control.showing import Account, PeerAccount
 from cli.rows import run
 from control.dummy import PEER, given
@@ -37,6 +38,26 @@ def test_the_account_names_both_sides_their_terms_and_who_keeps_more(capsys, age
     code, out, _ = run(capsys, "peers", "show", "alice", "--json")
     assert code == 0
     assert msgspec.json.decode(out, type=PeerAccount) == BOTH
+
+
+def test_what_is_promised_is_shown_with_what_of_it_is_owed_and_what_to_do(capsys, agent):
+    promises = Promised(reciprocity=0.5, audit_bytes=2 * 10**9, egress_bytes=3 * 10**9)
+    side = msgspec.structs.replace(HERE, promises=promises, promised_bytes=5 * 10**9, lacking_bytes=10**9)
+    here = msgspec.structs.replace(side, sent_bytes=10**8)
+    agent({"peers/show": given(msgspec.structs.replace(BOTH, there=side, here=here))})
+    said = " ".join(run(capsys, "peers", "show", "alice")[1].split())
+    for part in (
+        "in return you keep 5 GB for it it reads up to 2 GB a day for audits it sends back 3 GB a day at least",
+        "of that you owe 1 GB still: offer it with `backup-peer host --storage 1GB",
+        "in return it keeps 5 GB for you you read up to 2 GB a day for audits you send back 3 GB a day at least",
+        "sent back today: 100 MB",
+        "of that it owes 1 GB still: ask it with `backup-peer connect",
+    ):
+        assert part in said
+    here = msgspec.structs.replace(here, refused_from="2026-12-06T12:00:00Z")
+    agent({"peers/show": given(msgspec.structs.replace(BOTH, here=here))})
+    said = " ".join(run(capsys, "peers", "show", "alice")[1].split())
+    assert "asked for in vain: nothing new is taken from 2026-12-06 on" in said
 
 
 def test_what_is_not_agreed_is_said_so_and_nothing_is_compared(capsys, agent):

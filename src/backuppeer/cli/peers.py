@@ -65,6 +65,7 @@ def list_peers(ctx: typer.Context) -> int:
             screen.line(f"{who}: {free} free now{say_later(row.next_free_bytes, row.next_free)}", hang=2)
     for row in rows:
         _tell_end(screen, row)
+        _tell_debts(screen, row)
     if any(row.verified for row in rows):
         screen.line()
         screen.line("♥ = you compared id or safety words with the person", hang=4)
@@ -107,6 +108,16 @@ def _tell_end(screen: Screen, row: PeerRow) -> None:
     if row.blocked:
         why = f": {escape_line(row.reason)}" if row.reason else ""
         screen.line(f"{name}: blocked{why}", hang=2)
+
+
+def _tell_debts(screen: Screen, row: PeerRow) -> None:
+    """Show what was promised in return and is not kept yet, either way round."""
+    name = escape_line(row.alias) or shorten_id(row.peer_id)
+    more = f"`backup-peer peers show {name}` says more"
+    if row.owed_to_us_bytes:
+        screen.line(f"{name}: owes you {format_size(row.owed_to_us_bytes)} in return; {more}", hang=2)
+    if row.owed_by_us_bytes:
+        screen.line(f"{name}: you owe it {format_size(row.owed_by_us_bytes)} in return; {more}", hang=2)
 
 
 def _show_words(screen: Screen, row: PeerRow) -> None:

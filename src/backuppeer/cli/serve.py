@@ -53,6 +53,7 @@ from backuppeer.agent.host.ending import Ending as HostEnding
 from backuppeer.agent.host.hosting import Hosting
 from backuppeer.agent.host.noting import Noting
 from backuppeer.agent.host.premises import Premises
+from backuppeer.agent.host.reciprocity import Reciprocity
 from backuppeer.agent.host.requests import Requests
 from backuppeer.agent.host.revising import Revising as HostRevising
 from backuppeer.agent.host.scrubbing import Scrubbing
@@ -125,11 +126,17 @@ async def compose(home: Home, secret: bytes) -> Agent:
     revising = Revising(state, keys, clock, reach=reach, blame=standing.blame)
     revising.hear = desk.hear = ending.hear
     scrubbing = Scrubbing(premises, clock, serving.proving)
-    as_host = HostSide(premises, requests, hosting, sweeping, scrubbing, noting, host_revising, host_ending)
+    owed = _make_reciprocity(Reciprocity(state, premises, clock, own=keys.peer), serving, requests)
+    as_host = HostSide(premises, requests, hosting, sweeping, scrubbing, noting, host_revising, host_ending, owed)
     audits = _make_audits(home, keys, state, vault)
     as_owner = OwnerSide(market, knocking, connecting, vault, slots, *audits, revising, ending)
     agent = Agent(Parts(home, keys, state, clock, transport, sessions, reach, standing), as_host, as_owner)
     return agent
+
+
+def _make_reciprocity(made: Reciprocity, serving: Serving, requests: Requests) -> Reciprocity:
+    serving.find_debt, requests.is_owed = made.find_debt, made.is_owed
+    return made
 
 
 def _make_audits(home: Home, keys: HomeKeys, state: State, vault: Vault) -> tuple[Auditor, Rounds]:

@@ -23,6 +23,7 @@ from backuppeer.wire.fields import (
     LARGEST,
     Agreement,
     Certificate,
+    Ext,
     Features,
     FirstLeaf,
     Hash,
@@ -158,6 +159,8 @@ class Pending(Message, frozen=True, kw_only=True):
     size_bytes: Size = 0
     term_s: Span = 0
     lock_s: Span = 0
+    ext: Ext = {}  # noqa: RUF012 - msgspec copies it
+    """What is promised beyond, as in `ext` of an agreement (ADR 51)."""
 
 
 class Refused(Message, frozen=True, kw_only=True):

@@ -116,7 +116,8 @@ class OwnerCommands:
         async with self._at_work(emit) as (vault, reporter):
             result = await run_backup(vault, self._parts.home, request, reporter)
             state, own = self._parts.state, self._parts.keys.peer
-            for note in [*describe_endings(state, own), *remind_of_terms(state, self._parts.clock.now_ms())]:
+            now_ms, debts = self._parts.clock.now_ms(), self._agent.host.reciprocity.describe_ours()
+            for note in [*describe_endings(state, own), *remind_of_terms(state, now_ms), *debts]:
                 reporter.note(note)
             return result
 

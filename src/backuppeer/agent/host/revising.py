@@ -13,13 +13,15 @@ from backuppeer.agent.home.records import RequestRecord, RequestState
 from backuppeer.agent.home.state import State
 from backuppeer.agent.host.premises import Premises
 from backuppeer.agent.host.requests import Requests
-from backuppeer.agent.peers.offers import Offer
+from backuppeer.agent.peers.offers import Offer, choose_promises, is_within
 from backuppeer.clock import Clock
+from backuppeer.control.promises import NO_WISH, PromiseWish
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import NotFoundError, ProtocolViolation, RefusedError
 from backuppeer.host.leases import Lease
 from backuppeer.ids import AgreementId, PeerId
 from backuppeer.limits import CLOCK_SKEW_S, TERM_ROUND_S, TERMS_PAGE
+from backuppeer.proof.promises import other_fields, read_promises, write_promises
 from backuppeer.proof.revisions import SECOND_MS, Wish, asks_more, check_spans, check_successor, end_ms, wish_of
 from backuppeer.proof.statements import (
     Agreement,
@@ -70,7 +72,15 @@ class Revising:
             self._premises.open().countersigning.check(lease, Agreement, signed, device_sig)
             return self._weigh(lease, proposal, signed)
 
-    def offer(self, text: str, *, size_bytes: int | None, term_s: int | None, lock_s: int | None) -> RequestRecord:
+    def offer(
+        self,
+        text: str,
+        *,
+        size_bytes: int | None,
+        term_s: int | None,
+        lock_s: int | None,
+        promises: PromiseWish = NO_WISH,
+    ) -> RequestRecord:
         """Offer other terms than the waiting request `text` asks for; what is not given is as asked for.
 
         The term counts from now on, in a request for a new agreement from when that is made.
@@ -86,7 +96,10 @@ class Revising:
             passed_s = max(0, self._clock.now_ms() - lease.terms.start_ms) // SECOND_MS
             term_s = -(-(passed_s + term_s) // TERM_ROUND_S) * TERM_ROUND_S
         offered = Wish(
-            *(new if new is not None else old for new, old in zip((size_bytes, term_s, lock_s), wish, strict=True))
+            wish.size_bytes if size_bytes is None else size_bytes,
+            wish.term_s if term_s is None else term_s,
+            wish.lock_s if lock_s is None else lock_s,
+            choose_promises(promises, wish.promises),
         )
         check_spans(offered)
         if record.revises:
@@ -152,7 +165,7 @@ class Revising:
                 "the agreement ends: notice was given", hint="who gave it takes it back with `backup-peer peers renew`"
             )
         if _unchanged(proposal) != _unchanged(lease.terms):
-            raise RefusedError("this version changes only space, term and lock of an agreement")
+            raise RefusedError("this version changes only space, term, lock and promises of an agreement")
         if known is not None and known.wish == wish:
             return self._answer(known, signed)
         if known is not None and self._requests.take_offer(known, wish):
@@ -165,7 +178,7 @@ class Revising:
         """Return the answer to what is known already."""
         if known.state is RequestState.ACCEPTED:
             return self._agree(known, signed)
-        return Pending(**known.offer._asdict()) if known.offer is not None else None
+        return _offer_of(known.offer) if known.offer is not None else None
 
     def _agree(self, known: RequestRecord | None, signed: bytes) -> bytes:
         """Co-sign, durably; a request for it is settled by that, or made good if the owner wants less by now."""
@@ -184,7 +197,8 @@ class Revising:
         offer, now_ms = self.on_offer(), self._clock.now_ms()
         # The owner counted by its own clock, and in whole days.
         most_ms = now_ms + (CLOCK_SKEW_S + TERM_ROUND_S + (offer.term_s if offer else 0)) * SECOND_MS
-        if offer is None or end_ms(proposal) > most_ms or proposal.lock_s > offer.lock_s:
+        is_beyond = offer is None or not is_within(read_promises(proposal.ext), offer)
+        if offer is None or is_beyond or end_ms(proposal) > most_ms or proposal.lock_s > offer.lock_s:
             return AcceptPolicy.ASK
         return AcceptPolicy(offer.accept)
 
@@ -193,9 +207,15 @@ class Revising:
         return record.whereabouts if record is not None else b""
 
 
+def _offer_of(wish: Wish) -> Pending:
+    return Pending(
+        size_bytes=wish.size_bytes, term_s=wish.term_s, lock_s=wish.lock_s, ext=write_promises(wish.promises)
+    )
+
+
 def _unchanged(terms: Agreement) -> tuple[object, ...]:
     """Return what no revision changes that asks more of this host: it is in nobody's wish, so no person sees it."""
-    return terms.ext, terms.availability, terms.notice_s
+    return other_fields(terms.ext), terms.availability, terms.notice_s
 
 
 def _nothing() -> Offer | None:

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 import structlog
 
 from backuppeer.agent.host.answering import Answering
+from backuppeer.agent.host.egress import Egress
 from backuppeer.agent.host.places import Places
 from backuppeer.agent.host.premises import Premises
 from backuppeer.agent.host.proving import Proving
@@ -66,6 +67,8 @@ _log = structlog.get_logger()
 Consider = Callable[[PeerId, bytes, bytes], bytes | Pending | None]
 """(owner, half-signed agreement, signature of its device or b"") → co-signed agreement; Pending with an offer, or
 None: a person must decide."""
+FindDebt = Callable[[PeerId], str]
+"""Why nothing new is taken from an owner, "" if it is; called in a thread."""
 OnTerms = Callable[[PeerId, Channel, TermsRequest], Awaitable[None]]
 """Answers requests about terms."""
 
@@ -78,7 +81,8 @@ class Serving:
 
     def __init__(self, premises: Premises, consider: Consider, on_fault: OnFault) -> None:
         self._premises, self._consider, self._on_fault = premises, consider, on_fault
-        self.answering, self.proving = Answering(premises), Proving(premises)
+        self.answering, self.proving, self.egress = Answering(premises), Proving(premises), Egress()
+        self.find_debt: FindDebt = _owes_nothing
         self.keep_slot: Callable[[GiveSlot], None] = _keep_none
         self.on_terms: OnTerms = _know_no_terms
         self._receiving, self._reading = Places(PACKS_RECEIVED_AT_ONCE), Places(PACKS_READ_AT_ONCE)
@@ -112,7 +116,8 @@ class Serving:
                     async with self._receiving.take(peer, is_newcomer=self._premises.is_newcomer(peer)):
                         await self._put_pack(peer, channel, message)
                 case GetRange():
-                    async with self._reading.take(peer, is_newcomer=self._premises.is_newcomer(peer)):
+                    is_last = self._premises.is_newcomer(peer) or self.egress.is_beyond(message.agreement)
+                    async with self._reading.take(peer, is_newcomer=is_last):
                         store = await self._admit(peer, message.agreement)
                         await self._get_range(store, channel, message)
                 case AckPacks() | AskAudit() | GetLosses():
@@ -164,6 +169,9 @@ class Serving:
         if await asyncio.to_thread(store.has, message.agreement, message.stored):
             await channel.send(Stored())
             return
+        if not message.is_list and (debt := await asyncio.to_thread(self.find_debt, peer)):
+            await channel.refuse(Refused(code=RefusalCode.OWED, message=debt[:200]))
+            return
         async with _receiving(store, message) as incoming:
             await channel.send(Proceed())
             await channel.receive_through(message.size, incoming.write)
@@ -192,8 +200,15 @@ class Serving:
         async with _opened(store, message) as (reader, path):
             start = message.first_leaf * LEAF_BYTES
             end = min(reader.size, start + message.leaves * LEAF_BYTES)
+            if self.egress.promised_bytes(store, message.agreement):
+                await run_whole(lambda: self.egress.count(store, message.agreement, end - start))
             await channel.send(Range(size=end - start, pack_bytes=reader.size, path=tuple(path)))
             await channel.send_given(end - start, lambda offset, view: _read_exactly(reader, start + offset, view))
+
+
+def _owes_nothing(owner: PeerId) -> str:
+    del owner
+    return ""
 
 
 def _keep_none(message: GiveSlot) -> None:

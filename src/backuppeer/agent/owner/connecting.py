@@ -20,7 +20,15 @@ from backuppeer.agent.owner.writer import Writer
 from backuppeer.agent.peers.choosing import UNDECIDED
 from backuppeer.agent.peers.knocking import Knocking
 from backuppeer.agent.peers.names import alias_of, check_alias, name_of
-from backuppeer.agent.peers.offers import AVAILABILITY, choose_terms, write_duration, write_exact_size
+from backuppeer.agent.peers.offers import (
+    AVAILABILITY,
+    choose_promises,
+    choose_terms,
+    wish_for,
+    write_duration,
+    write_exact_size,
+    write_options,
+)
 from backuppeer.agent.peers.partners import Reach, Whereabouts
 from backuppeer.agent.peers.session import Session
 from backuppeer.agent.peers.wishes import name_of_request
@@ -29,6 +37,7 @@ from backuppeer.control.api import ConnectRequest
 from backuppeer.errors import BackupPeerError, NotFoundError, PendingError, ProtocolViolation, RefusedError
 from backuppeer.ids import AgreementId, PeerId, RepositoryId, format_peer_id
 from backuppeer.limits import KNOCK_AGAIN_S, NOTICE_DEFAULT_S, REQUEST_KEPT_S
+from backuppeer.proof.promises import write_promises
 from backuppeer.proof.revisions import Wish
 from backuppeer.proof.statements import ZERO_HASH, Agreement, open_statement, sign_statement, statement_hash
 from backuppeer.signaling.knock import Verdict
@@ -160,7 +169,7 @@ class Connecting:
         if request.name:
             # At once, and for good: the person may use the name while the host's person has not answered, or said no.
             self._state.call(host, request.name, self._clock.now_ms())
-        wish = Wish(request.storage, *choose_terms(request.term_s, request.lock_s))
+        wish = Wish(request.storage, *choose_terms(request.term_s, request.lock_s), choose_promises(request.promises))
         known = self._state.find_request(Direction.OUT, host)
         if known is not None and known.state in UNDECIDED and known.wish == wish:
             record = replace(
@@ -238,7 +247,7 @@ class Connecting:
         if now is None or now.offer is None:
             return
         offer = now.offer
-        terms = f"--term {write_duration(offer.term_s)} --lock {write_duration(offer.lock_s)}"
+        terms = f"--term {write_duration(offer.term_s)} --lock {write_duration(offer.lock_s)}{write_options(offer)}"
         name, request = name_of(self._state, record.peer), name_of_request(self._keys.peer, now)[:8]
         raise RefusedError(
             f"{name} offers other terms instead: --storage {write_exact_size(offer.size_bytes)} {terms}",
@@ -263,6 +272,7 @@ class Connecting:
             storage=offer.size_bytes,
             term_s=offer.term_s,
             lock_s=offer.lock_s,
+            promises=wish_for(offer.promises),
             name=record.alias,
             verified=record.is_verified,
             wait_s=KNOCK_AGAIN_S,
@@ -318,6 +328,7 @@ class Connecting:
             lock_s=record.lock_s,
             availability=AVAILABILITY,
             notice_s=NOTICE_DEFAULT_S,
+            ext=write_promises(record.promises),
         )
         return sign_statement(agreement, self._keys.identity)
 

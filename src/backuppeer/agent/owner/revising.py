@@ -25,6 +25,7 @@ from backuppeer.clock import Clock
 from backuppeer.errors import BackupPeerError, NotFoundError, PeerFault, PendingError, ProtocolViolation, RefusedError
 from backuppeer.ids import AgreementId, PeerId
 from backuppeer.limits import KNOCK_AGAIN_S, REQUEST_KEPT_S
+from backuppeer.proof.promises import read_promises
 from backuppeer.proof.revisions import Wish, check_spans, check_successor, revise, wish_of
 from backuppeer.proof.statements import Agreement, open_statement, peek_statement, sign_statement, statement_hash
 from backuppeer.wire.messages import Agreed, Pending, ProposeAgreement
@@ -179,7 +180,7 @@ class Revising:
         return True
 
     def _note_offer(self, record: RequestRecord, answer: Pending) -> None:
-        offer = Wish(answer.size_bytes, answer.term_s, answer.lock_s) if answer.size_bytes else None
+        offer = _wish_offered(answer) if answer.size_bytes else None
         state = RequestState.OFFERED if offer else RequestState.WAITING
         if (state, offer) != (record.state, record.offer):
             self._state.put_request(replace(record, state=state, offer=offer))
@@ -287,6 +288,10 @@ class Revising:
 
     def _lock_of(self, host: PeerId) -> asyncio.Lock:
         return self._asking.setdefault(host, asyncio.Lock())
+
+
+def _wish_offered(answer: Pending) -> Wish:
+    return Wish(answer.size_bytes, answer.term_s, answer.lock_s, read_promises(answer.ext))
 
 
 def _hear_nothing(host: PeerId, agreement: AgreementId, signed: bytes, left_s: int) -> None:
