@@ -48,10 +48,10 @@ def test_what_is_promised_is_shown_with_what_of_it_is_owed_and_what_to_do(capsys
     said = " ".join(run(capsys, "peers", "show", "alice")[1].split())
     for part in (
         "in return you keep 5 GB for it it reads up to 2 GB a day for audits it sends back 3 GB a day at least",
-        "of that you owe 1 GB still: offer it with `backup-peer host --storage 1GB",
+        "you owe it 1 GB of what you promised in return: offer it with `backup-peer host --storage 1GB",
         "in return it keeps 5 GB for you you read up to 2 GB a day for audits you send back 3 GB a day at least",
         "sent back today: 100 MB",
-        "of that it owes 1 GB still: ask it with `backup-peer connect",
+        "it owes you 1 GB of what it promised: ask it with `backup-peer connect",
     ):
         assert part in said
     here = msgspec.structs.replace(here, refused_from="2026-12-06T12:00:00Z")

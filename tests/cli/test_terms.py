@@ -81,6 +81,16 @@ def test_connect_shows_what_it_promises_before_it_asks_and_sends_it(capsys, agen
     assert dummy.requests[-1][1].promises == WISHED
 
 
+def test_what_a_slot_wants_in_return_is_said_before_anybody_is_asked(capsys, agent, terminal):
+    wanting = msgspec.structs.replace(PLAN, promises=Promised(reciprocity=1.5))
+    agent({"connect/plan": given(wanting), "connect": telling([], CONNECTED)})
+    for words, is_said in (([], True), (["--reciprocity", "1"], True), (["--reciprocity", "1.5"], False)):
+        shown = terminal("y\n")
+        run(capsys, "connect", "alice", "--storage", "10GB", *words)
+        said = " ".join(shown.getvalue().split())
+        assert ("keeps 1.5 times as much for it, here 15 GB: --reciprocity 1.5 promises that" in said) is is_said
+
+
 def test_both_sides_see_what_is_promised_in_a_request_and_in_what_is_offered_instead(capsys, agent):
     asked = msgspec.structs.replace(PENDING, promises=Promised(audit_bytes=10**9))
     agent({"requests": given([asked])})
@@ -88,6 +98,11 @@ def test_both_sides_see_what_is_promised_in_a_request_and_in_what_is_offered_ins
     pipe = FakePipe()
     lines = describe_request(Screen((pipe, pipe, pipe), json=False, yes=False), asked)
     assert any("you read up to 1 GB a day for audits" in line for line in lines)
+    less = msgspec.structs.replace(PENDING, now_bytes=PENDING.storage_bytes, now_promises=PROMISED)
+    agent({"requests": given([less])})
+    out = " ".join(run(capsys, "requests")[1].split())
+    assert "nothing beyond space and time any more" in out
+    assert "until now: in return it keeps 10 GB for you; you send back 1 GB a day at least, if asked" in out
     offered = msgspec.structs.replace(OFFERED, offer_promises=PROMISED)
     agent({"requests": given([offered])})
     said = " ".join(run(capsys, "requests")[1].split())

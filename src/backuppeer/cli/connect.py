@@ -1,5 +1,6 @@
 """`connect`: agree with one chosen host, after showing who it is, the terms and the risks. 0 only when agreed."""
 
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Annotated, Final, Self
 
@@ -198,6 +199,7 @@ def _describe_plan(screen: Screen, plan: ConnectPlan, request: ConnectRequest, c
     if request.storage > plan.free_bytes:
         asked, free = format_size(request.storage), format_size(plan.free_bytes)
         warnings.insert(0, ("note", f"{asked} is more than the {free} that the host lists as free: it may refuse"))
+    warnings = [("note", note) for note in _say_return(plan, request)] + warnings
     return lines + [f"{screen.paint(f'{label:<{_LABEL}}', YELLOW)}{escape_line(text)}" for label, text in warnings]
 
 
@@ -207,6 +209,17 @@ def _say_wanted(request: ConnectRequest) -> list[str]:
         reciprocity=wish.reciprocity or 0.0, audit_bytes=wish.audit_bytes or 0, egress_bytes=wish.egress_bytes or 0
     )
     return say_promises(promised, request.storage, is_ours=True)
+
+
+def _say_return(plan: ConnectPlan, request: ConnectRequest) -> Iterator[str]:
+    """Return that the host wants more in return than is promised to it, if it does."""
+    times = plan.promises.reciprocity
+    if times > (request.promises.reciprocity or 0):
+        kept = format_size(round(request.storage * times))
+        yield (
+            f"it gives space to whoever keeps {times:g} times as much for it, here {kept}: --reciprocity {times:g} "
+            "promises that; else it may offer you these terms"
+        )
 
 
 def _waiting_time(screen: Screen, wait: str) -> float:

@@ -9,7 +9,7 @@ import typer
 from backuppeer.agent.peers.offers import check_storage, write_exact_size
 from backuppeer.cli import retiring
 from backuppeer.cli.context import Context, context_of
-from backuppeer.cli.promises import AuditBudget, EgressBudget, Reciprocity, read_promises, say_promises
+from backuppeer.cli.promises import AuditBudget, EgressBudget, Reciprocity, read_promises, say_wanted
 from backuppeer.cli.render import escape_line, format_count, format_moment, name_peer, shorten_id, shorten_request
 from backuppeer.cli.screen import BOLD, GREEN, Screen
 from backuppeer.cli.spinner import Spinner
@@ -268,7 +268,7 @@ def describe_request(screen: Screen, asked: PendingRequest) -> list[str]:
         f"  safety words  {screen.paint(escape_line(asked.safety_words), BOLD)}",
         f"{'':<16}the other screen must show the same words: compare them before you say yes",
         f"  terms         {terms} · trust {asked.trust:.2f} {escape_line(asked.trust_level)}",
-        *(f"{'':<16}{said}" for said in say_promises(asked.promises, asked.storage_bytes, is_ours=False)),
+        *(f"{'':<16}{said}" for said in say_wanted(asked)),
     ]
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Final
 import typer
 
 from backuppeer.cli.units import format_size, parse_size
+from backuppeer.control.api import PendingRequest
 from backuppeer.control.promises import Promised, PromiseWish
 from backuppeer.errors import UserError
 
@@ -60,3 +61,13 @@ def say_promises(promises: Promised, size_bytes: int, *, is_ours: bool) -> list[
         sends = "it sends" if is_ours else "you send"
         said.append(f"{sends} back {format_size(promises.egress_bytes)} a day at least, if asked")
     return said
+
+
+def say_wanted(row: PendingRequest) -> list[str]:
+    """Return what a request asks for beyond space and time, and what of that would be other than now."""
+    is_ours = row.direction == "out"
+    said = say_promises(row.promises, row.storage_bytes, is_ours=is_ours)
+    if not row.now_bytes or row.promises == row.now_promises:
+        return said
+    now = "; ".join(say_promises(row.now_promises, row.now_bytes, is_ours=is_ours)) or "nothing beyond space and time"
+    return [*(said or ["nothing beyond space and time any more"]), f"until now: {now}"]

@@ -6,7 +6,7 @@ import typer
 
 from backuppeer.cli.context import context_of
 from backuppeer.cli.offers import show_both
-from backuppeer.cli.promises import AuditBudget, EgressBudget, Reciprocity, read_promises, say_promises
+from backuppeer.cli.promises import AuditBudget, EgressBudget, Reciprocity, read_promises, say_promises, say_wanted
 from backuppeer.cli.render import (
     Column,
     escape_line,
@@ -170,7 +170,8 @@ def _tell_terms(screen: Screen, row: PendingRequest) -> None:
     if row.state in {"waiting", "offered"} and row.now_bytes:
         now = f"{format_size(row.now_bytes)} until {format_moment(row.now_until)[:10]}"
         asked = f"{format_size(row.storage_bytes)} until {format_moment(row.until)[:10]}"
-        screen.line(f"{shorten_request(row.request_id)} would change {now} to {asked}", hang=2)
+        if now != asked:
+            screen.line(f"{shorten_request(row.request_id)} would change {now} to {asked}", hang=2)
     _tell_promises(screen, row)
     if row.state != "offered":
         return
@@ -184,12 +185,10 @@ def _tell_terms(screen: Screen, row: PendingRequest) -> None:
 
 
 def _tell_promises(screen: Screen, row: PendingRequest) -> None:
-    """Show what is asked for beyond space and time, where an answer is due."""
-    if row.state not in {"waiting", "offered"} or row.promises == row.now_promises:
-        return
-    all_said = say_promises(row.promises, row.storage_bytes, is_ours=row.direction == "out")
-    for said in all_said or ["nothing beyond space and time any more"]:
-        screen.line(f"{shorten_request(row.request_id)}: {said}", hang=2)
+    """Show what is asked for beyond space and time, where an answer is due and no table says it."""
+    if row.state == "waiting":
+        for said in say_wanted(row):
+            screen.line(f"{shorten_request(row.request_id)}: {said}", hang=2)
 
 
 def _accept(row: PendingRequest) -> str:

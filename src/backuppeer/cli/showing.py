@@ -67,9 +67,17 @@ def _show_debt(screen: Screen, account: Account, *, is_ours: bool) -> None:
     lacking = format_size(account.lacking_bytes)
     if is_ours:
         size = write_exact_size(account.lacking_bytes)
-        screen.line(f"  of that you owe {lacking} still: offer it with `backup-peer host --storage {size}`", hang=4)
+        screen.line(
+            f"  you owe it {lacking} of what you promised in return: offer it with `backup-peer host --storage {size}`",
+            hang=4,
+        )
     elif account.refused_from:
         day = format_moment(account.refused_from)[:10]
-        screen.line(f"  of that it owes {lacking} still, asked for in vain: nothing new is taken from {day} on", hang=4)
+        screen.line(
+            f"  it owes you {lacking} of what it promised, asked for in vain: nothing new is taken from {day} on",
+            hang=4,
+        )
     else:
-        screen.line(f"  of that it owes {lacking} still: ask it with `backup-peer connect` or `peers resize`", hang=4)
+        screen.line(
+            f"  it owes you {lacking} of what it promised: ask it with `backup-peer connect` or `peers resize`", hang=4
+        )

@@ -148,6 +148,8 @@ class BrowseRow(msgspec.Struct, kw_only=True):
     trust_level: str
     expires: str
     servers: list[str]
+    promises: Promised = NOTHING_PROMISED
+    """What it wants in return at least, and gives at most without being asked."""
 
 
 class PendingRequest(msgspec.Struct, kw_only=True):
@@ -330,6 +332,8 @@ class ConnectPlan(msgspec.Struct, kw_only=True):
     trust: float
     trust_level: str
     risks: list[str]
+    promises: Promised = NOTHING_PROMISED
+    """What it wants in return at least, and gives at most without being asked; of an agreement: what stands."""
 
 
 class ConnectRequest(Request):

@@ -229,6 +229,7 @@ class Hosting:
             inbox=self._inbox_key().public,
             envelope_key=key.public,
             envelope_id=envelope_id(key.public),
+            ext=write_promises(offer.promises),
         )
         return sign_listing(name_servers(listing, offer.servers), self._identity)
 
