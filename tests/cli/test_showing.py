@@ -2,7 +2,7 @@ import msgspec
 
 from backuppeer.control.promises import Promised
 from backuppeer.control.showing import Account, PeerAccount
-from cli.rows import run
+from cli.rows import make_peer, run
 from control.dummy import PEER, given
 
 THERE = Account(
@@ -65,3 +65,23 @@ def test_what_is_not_agreed_is_said_so_and_nothing_is_compared(capsys, agent):
     out = run(capsys, "peers", "show", "alice")[1]
     assert "you keep for it: nothing is agreed" in out
     assert "together" not in out
+
+
+def test_a_peer_that_is_host_and_owner_has_a_line_for_each_and_what_is_owed_is_said(capsys, agent):
+    both = make_peer(
+        alias="alice",
+        role="both",
+        used_bytes=10**9,
+        quota_bytes=2 * 10**9,
+        hosted_used_bytes=3 * 10**9,
+        hosted_bytes=4 * 10**9,
+    )
+    owing = msgspec.structs.replace(both, owed_to_us_bytes=10**9, owed_by_us_bytes=2 * 10**9)
+    agent({"peers": given([owing])})
+    out = run(capsys, "peers")[1]
+    lines = [" ".join(line.split()) for line in out.splitlines()]
+    assert any("my host 1 GB 2 GB" in line for line in lines)
+    assert any(line.startswith("I host 3 GB 4 GB") for line in lines)
+    said = " ".join(out.split())
+    assert "alice: owes you 1 GB in return; `backup-peer peers show alice" in said
+    assert "alice: you owe it 2 GB in return" in said

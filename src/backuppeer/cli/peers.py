@@ -2,6 +2,7 @@
 
 from typing import Annotated, Final
 
+import msgspec
 import typer
 
 from backuppeer.cli import ending, replacing, showing, terms, undelete
@@ -21,7 +22,7 @@ _COLUMNS: Final = (
     Column("trust", keep=True),
     Column("last seen", keep=True),
 )
-_ROLES: Final = {"host": "my host", "owner": "I host", "both": "both"}
+_ROLES: Final = {"host": "my host", "owner": "I host"}
 
 
 def add_to(app: typer.Typer) -> None:
@@ -55,7 +56,7 @@ def list_peers(ctx: typer.Context) -> int:
         screen.line("no peers yet")
         screen.hint("`backup-peer browse` shows who offers space")
         return 0
-    screen.table(_COLUMNS, [_cells(row) for row in rows])
+    screen.table(_COLUMNS, [cells for row in rows for cells in _rows_of(row)])
     for row in rows:
         if row.next_free_bytes:
             who, free = (
@@ -129,6 +130,14 @@ def _show_words(screen: Screen, row: PeerRow) -> None:
     screen.line(
         f"  the other screen shows the same words? record it: `backup-peer peers set {name} --verified`", hang=4
     )
+
+
+def _rows_of(row: PeerRow) -> list[list[str]]:
+    """Return the row of a peer, or of one that is host and owner the rows of both directions."""
+    if row.role != "both":
+        return [_cells(row)]
+    here = ["", "", _ROLES["owner"], format_size(row.hosted_used_bytes), format_size(row.hosted_bytes), "", ""]
+    return [_cells(msgspec.structs.replace(row, role="host")), here]
 
 
 def _cells(row: PeerRow) -> list[str]:

@@ -117,6 +117,9 @@ class PeerRow(msgspec.Struct, kw_only=True):
     blocked: bool = False
     reason: str = ""
     """Whether this home's person blocked it, and why, in their words."""
+    hosted_bytes: int = 0
+    hosted_used_bytes: int = 0
+    """Of a peer with role `both`: what we agreed to keep for it, and keep; the fields above are what it keeps."""
     owed_to_us_bytes: int = 0
     owed_by_us_bytes: int = 0
     """Promised in return, and not agreed on yet: what it owes us, what we owe it."""

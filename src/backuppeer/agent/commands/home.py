@@ -178,6 +178,8 @@ class HomeCommands:
             **describe_end(self._agent, record.peer),
             blocked=record.peer in self._parts.state.blocks,
             reason=self._parts.state.blocks.reason(record.peer) or "",
+            hosted_bytes=given.quota_bytes if kept and given else 0,
+            hosted_used_bytes=given.used_bytes if kept and given else 0,
             owed_to_us_bytes=self._agent.host.reciprocity.owed_to_us(record.peer).lacking_bytes,
             owed_by_us_bytes=self._agent.host.reciprocity.owed_by_us(record.peer).lacking_bytes,
         )
