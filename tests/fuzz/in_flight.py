@@ -35,6 +35,7 @@ from backuppeer.proof.custody import HeadHeld, LossReport, StoreAck
 from backuppeer.proof.misbehaviour import judge
 from backuppeer.proof.notices import Notice
 from backuppeer.proof.removals import PackDelete, PackRevive, PackWithdraw, open_removal
+from backuppeer.proof.slots import SlotGift
 from backuppeer.proof.writer import verify_head
 from backuppeer.signaling import knock, listing, messages, note
 from backuppeer.wire.codec import FrameReader, UnknownMessage, decode, encode
@@ -61,6 +62,7 @@ KINDS = (
     LossReport,
     HeadHeld,
     Notice,
+    SlotGift,
 )
 COURT = Court()
 OWNER = HomeKeys(derive_working(bytes(32), 1), OTHER.public, OTHER, OTHER, bytes(32), b"", None)

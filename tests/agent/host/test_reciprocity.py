@@ -139,6 +139,34 @@ def test_asking_for_more_or_on_harder_terms_than_was_promised_begins_no_grace(al
     assert alice.promises.refused_from_ms(bob.peer) is None
 
 
+def test_what_was_asked_for_before_it_was_promised_begins_no_grace(alice, bob):
+    alice.ask(bob, state=RequestState.REJECTED)
+    bob.owner.clock.ms = alice.host.clock.ms + 1
+    alice.turn(1)
+    bob.owner.agree_with(alice.host, MUTUAL)
+    assert refused(alice, bob) == ""
+    assert alice.promises.refused_from_ms(bob.peer) is None
+    alice.ask(bob)
+    refused(alice, bob)
+    assert alice.promises.refused_from_ms(bob.peer) is not None
+
+
+@pytest.mark.parametrize(
+    ("offered", "is_in_vain"),
+    [
+        (WISH, False),
+        (WISH._replace(size_bytes=WISH.size_bytes - 1), True),
+        (WISH._replace(term_s=WISH.term_s - 1), True),
+        (MUTUAL, True),
+    ],
+)
+def test_an_offer_of_less_or_for_something_in_return_is_in_vain_too(alice, bob, offered, is_in_vain):
+    bob.owner.agree_with(alice.host, MUTUAL)
+    alice.ask(bob, state=RequestState.OFFERED, offer=offered)
+    refused(alice, bob)
+    assert (alice.promises.refused_from_ms(bob.peer) is not None) is is_in_vain
+
+
 @pytest.mark.parametrize("state", [RequestState.REJECTED, RequestState.EXPIRED])
 def test_a_no_and_no_answer_are_in_vain(alice, bob, state):
     bob.owner.agree_with(alice.host, MUTUAL)

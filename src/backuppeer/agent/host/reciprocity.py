@@ -23,7 +23,7 @@ from backuppeer.host.quota import format_size
 from backuppeer.ids import AgreementId, PeerId
 from backuppeer.limits import RECIPROCITY_GRACE_S, RECIPROCITY_LOOK_S
 from backuppeer.proof.promises import NOTHING, read_promises, return_bytes
-from backuppeer.proof.revisions import SECOND_MS
+from backuppeer.proof.revisions import SECOND_MS, Wish
 from backuppeer.proof.statements import Agreement, peek_statement
 
 _SINCE: Final = "reciprocity.since."
@@ -126,9 +126,11 @@ class Reciprocity:
         if any(self._is_ended(agreement, owner) for agreement, _ in self._at(owner)):
             return True
         theirs = [lease.terms for lease in self._premises.leases_of(owner)]
+        promised_ms = min(terms.start_ms for terms in theirs if read_promises(terms.ext).reciprocity)
         return any(
             record.state in _IN_VAIN
-            and (record.offer is None or record.offer.size_bytes < record.size_bytes)
+            and record.since_ms >= promised_ms
+            and not _is_as_good(record.offer, record.wish)
             and _is_covered(record, theirs, self._grown_there(record), balance)
             for record in self._state.requests_of(Direction.OUT, owner)
         )
@@ -189,6 +191,13 @@ class Reciprocity:
 
 def _sum_promised(every: Iterable[Agreement]) -> int:
     return sum(return_bytes(terms.size_bytes, read_promises(terms.ext)) for terms in every)
+
+
+def _is_as_good(offer: Wish | None, wish: Wish) -> bool:
+    """Return whether what a peer offers instead of a wish gives as much, and wants nothing for it."""
+    if offer is None or offer.promises != NOTHING:
+        return False
+    return offer.size_bytes >= wish.size_bytes and offer.term_s >= wish.term_s
 
 
 def _is_covered(record: RequestRecord, terms: list[Agreement], grown_bytes: int, balance: Balance) -> bool:
