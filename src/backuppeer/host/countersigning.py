@@ -2,9 +2,12 @@
 
 Knows: the heads held, the grant of each. Must not know: what is asked for. Every home of an owner has the identity, one
 that was stolen or taken over as well. So once a head is held of a later epoch than the first, its device must sign.
+
+Another device's signature is refused as none is, and is no fault: a machine that takes over signs with its own from its
+first session on, and this host learns of its grant by its first head only.
 """
 
-from backuppeer.errors import RefusedError
+from backuppeer.errors import AuthenticationFault, RefusedError
 from backuppeer.host.heads import Heads, StoredHead
 from backuppeer.host.leases import Lease, Leases
 from backuppeer.ids import DeviceId, PeerId
@@ -22,8 +25,7 @@ class Countersigning:
         """Return the signed grant of the device that had to sign a statement about an agreement; b"" where none had to.
 
         Raises:
-            RefusedError: its signature is missing.
-            AuthenticationFault: its signature does not hold.
+            RefusedError: its signature is missing, or is none of its.
             DamagedStateError: the head that is held can't be read.
             StoreUnavailable: the disk refuses.
 
@@ -65,9 +67,11 @@ def refuse_other_machine() -> RefusedError:
 
 
 def _check(lease: Lease, held: StoredHead, kind: type[Statement], signed: bytes, device_sig: bytes) -> None:
-    if not device_sig:
-        raise refuse_other_machine()
-    check_beside(kind, signed, device_sig, _device_of(lease, held))
+    device = _device_of(lease, held)
+    try:
+        check_beside(kind, signed, device_sig, device)
+    except AuthenticationFault as exc:
+        raise refuse_other_machine() from exc
 
 
 def _device_of(lease: Lease, held: StoredHead) -> DeviceId:

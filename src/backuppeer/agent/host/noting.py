@@ -23,7 +23,15 @@ from backuppeer.clock import Clock
 from backuppeer.crypto.envelope import seal_envelope
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.crypto.recovery import derive_inbox, quarter_of
-from backuppeer.errors import BackupPeerError, NotFoundError, PeerFault, ProtocolViolation, RefusedError, Unavailable
+from backuppeer.errors import (
+    AuthenticationFault,
+    BackupPeerError,
+    NotFoundError,
+    PeerFault,
+    ProtocolViolation,
+    RefusedError,
+    Unavailable,
+)
 from backuppeer.host.countersigning import refuse_other_machine
 from backuppeer.host.leases import Lease
 from backuppeer.host.store import Store
@@ -101,7 +109,6 @@ class Noting:
         Raises:
             ProtocolViolation: the key is none, or a server has no address.
             RefusedError: another machine writes since a take-over, or gave something else later.
-            AuthenticationFault: the signature of the device does not hold.
             NotFoundError, StoreUnavailable: there is no such agreement, or the store is away.
 
         """
@@ -130,7 +137,10 @@ class Noting:
             return 0
         if not message.signed:
             raise refuse_other_machine()
-        said = open_statement(SlotGift, message.signed, device)
+        try:
+            said = open_statement(SlotGift, message.signed, device)
+        except AuthenticationFault as exc:
+            raise refuse_other_machine() from exc
         if (said.agreement, said.seed, said.key, tuple(said.servers)) != (
             message.agreement,
             message.seed,
