@@ -9,6 +9,7 @@ from typing import Final
 
 from catalogue import LOOK_UP, MEMORY
 from cells import BUSY_SHARE, Cell, Key
+from recovery import RATE, READ_SHARE
 from rows import OURS, REST, RESTORE
 from source import VERSIONS
 
@@ -82,14 +83,9 @@ def _new_bytes(cells: Cells) -> float | None:
     return ours / theirs if ours and theirs else None
 
 
-def _chunk_memory(cells: Cells) -> float | None:
-    found = _cell(cells, "index", "look up", "index")
-    return found.figure("bytes of memory per chunk") if found else None
-
-
-def _catalogue(figure: str) -> Callable[[Cells], float | None]:
+def _figure(row: str, work: str, figure: str) -> Callable[[Cells], float | None]:
     def reach(cells: Cells) -> float | None:
-        found = _cell(cells, "catalogue", "look up", "catalogue")
+        found = _cell(cells, row, work, row)
         return found.figure(figure) if found else None
 
     return reach
@@ -117,9 +113,43 @@ AIMS: Final = (
     Aim("`src` versions 2 to 4, new bytes to restic's", "", 1.05, 1, "x", _new_bytes, is_most=True),
     Aim("highest peak of the owner, all rows", "", 300, 200, "MB", _peak("owner"), is_most=True),
     Aim("highest peak of the host, all rows", "", 150, 100, "MB", _peak("host"), is_most=True),
-    Aim("`index`, memory for each of 2 million chunks", "", 64, 64, "B", _chunk_memory, is_most=True),
-    Aim("`catalogue`, a look-up among 10 million packs", "", 1, 1, "ms", _catalogue(LOOK_UP), is_most=True),
-    Aim("`catalogue`, memory for 10 million packs", "", 150, 150, "MB", _catalogue(MEMORY), is_most=True),
+    Aim(
+        "`index`, memory for each of 2 million chunks",
+        "",
+        64,
+        64,
+        "B",
+        _figure("index", "look up", "bytes of memory per chunk"),
+        is_most=True,
+    ),
+    Aim("`recovery`, directories read", "recovery", 50, 50, "MiB/s", _figure("recovery", "recover", RATE)),
+    Aim(
+        "`recovery`, bytes read to stored",
+        "",
+        0.02,
+        0.01,
+        "x",
+        _figure("recovery", "recover", READ_SHARE),
+        is_most=True,
+    ),
+    Aim(
+        "`catalogue`, a look-up among 10 million packs",
+        "",
+        1,
+        1,
+        "ms",
+        _figure("catalogue", "look up", LOOK_UP),
+        is_most=True,
+    ),
+    Aim(
+        "`catalogue`, memory for 10 million packs",
+        "",
+        150,
+        150,
+        "MB",
+        _figure("catalogue", "look up", MEMORY),
+        is_most=True,
+    ),
 )
 
 

@@ -70,6 +70,11 @@ def make_thousand(folder: Path, scale: float) -> Dataset:
     return _make_files(folder, round(1000 * scale), least=1024, most=65536, per_folder=50)
 
 
+def make_many(folder: Path, scale: float) -> Dataset:
+    """Return 50,000 files of 1 to 79 KiB, 2 GB, in 1,000 folders."""
+    return _make_files(folder, round(50_000 * scale), least=1024, most=80_000, per_folder=50)
+
+
 def make_linear(count: int) -> MakeDataset:
     """Return how `count` files of 200 to 3,000 bytes are made, 500 to a folder."""
     return lambda folder, scale: _make_files(folder, round(count * scale), least=200, most=3000, per_folder=500)

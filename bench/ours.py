@@ -26,10 +26,11 @@ class Pair:
 
     synced = "the host: every pack, before it acknowledges it; the owner: its own databases"
     can_restore = True
+    homes: tuple[str, ...] = ("host", "owner")
 
     def __init__(self, root: Path, meter: Meter, *, is_quic_only: bool = False) -> None:
         self.name = "backup-peer-quic" if is_quic_only else "backup-peer"
-        self._root, self._meter, self._is_quic_only = root, meter, is_quic_only
+        self.root, self._meter, self._is_quic_only = root, meter, is_quic_only
         root.mkdir(parents=True)
         self._server = subprocess.Popen(
             [*_COMMAND, "server", "--listen", "127.0.0.1:0", "--json"],
@@ -48,23 +49,23 @@ class Pair:
 
     def _introduce(self) -> None:
         self._url = f"ws://127.0.0.1:{_read_port(self._server)}"
-        for home in ("host", "owner"):
-            self._run(home, "init", "--yes")
-        self._run("host", "host", "--storage", "20GB", "--accept", "all", "--detach", "--yes")
-        host = str(self._run("host", "id")["peer_id"])
-        self._run("owner", "connect", host, "--storage", "15GB", "--name", "alice", "--yes", "--wait", "60s")
+        self.run("host", "init", "--yes")
+        self.words = str(self.run("owner", "init", "--yes")["words"])
+        self.run("host", "host", "--storage", "20GB", "--accept", "all", "--detach", "--yes")
+        host = str(self.run("host", "id")["peer_id"])
+        self.run("owner", "connect", host, "--storage", "15GB", "--name", "alice", "--yes", "--wait", "60s")
         if self._is_quic_only:
             for home in ("host", "owner"):
                 self._replace_agent(home)
         for home in ("host", "owner"):
             # The commands that ran until now are not part of any row.
             self._meter.forget(home)
-            self._meter.watch(home, _pids_of(self._root / home))
+            self._meter.watch(home, _pids_of(self.root / home))
 
     def _replace_agent(self, home: str) -> None:
-        self._run(home, "agent", "stop")
+        self.run(home, "agent", "stop")
         told, tell = os.pipe()
-        words = [sys.executable, str(_QUIC_AGENT), "--home", str(self._root / home), "--tell", str(tell)]
+        words = [sys.executable, str(_QUIC_AGENT), "--home", str(self.root / home), "--tell", str(tell)]
         environment = self._environment(home)
         agent = subprocess.Popen(
             words, env=environment, stdin=subprocess.DEVNULL, pass_fds=(tell,), start_new_session=True
@@ -78,24 +79,24 @@ class Pair:
 
     def backup(self, paths: list[Path]) -> Report:
         """Make a snapshot."""
-        done = self._run("owner", "backup", "--level", str(LEVEL), *map(str, paths))
+        done = self.run("owner", "backup", "--level", str(LEVEL), *map(str, paths))
         self._check_lanes()
         return Report(sent_bytes=int(str(done["sent_bytes"])), plain_bytes=int(str(done["new_bytes"])))
 
     def restore(self, target: Path) -> None:
         """Restore the newest snapshot."""
-        self._run("owner", "restore", "latest", "--target", str(target))
+        self.run("owner", "restore", "latest", "--target", str(target))
         self._check_lanes()
 
     def stored_bytes(self) -> int:
         """Return what the host keeps, by file size."""
-        return tree_bytes(self._root / "host" / "store")
+        return tree_bytes(self.root / "host" / "store")
 
     def close(self) -> None:
         """Stop the agents and the server."""
-        for home in ("host", "owner"):
-            if (self._root / home).exists():
-                self._run(home, "agent", "stop")
+        for home in self.homes:
+            if (self.root / home).exists():
+                self.run(home, "agent", "stop")
         for agent in self._agents:
             agent.wait()
         self._server.terminate()
@@ -103,20 +104,29 @@ class Pair:
 
     def _check_lanes(self) -> None:
         if self._is_quic_only:
-            for log in self._root.glob("*/logs/agent.log*"):
+            for log in self.root.glob("*/logs/agent.log*"):
                 if b"lane opened" in log.read_bytes():
                     raise SystemExit(f"{self.name}: a lane was opened, so this was not QUIC only; see {log}")
 
     def _environment(self, home: str) -> dict[str, str]:
         kept = {key: value for key, value in os.environ.items() if not key.startswith("BACKUPPEER_")}
         servers = {} if home == "server" else {"BACKUPPEER_SERVERS": self._url}
-        return kept | servers | {"BACKUPPEER_HOME": str(self._root / home), "BACKUPPEER_BIND": "127.0.0.1"}
+        return kept | servers | {"BACKUPPEER_HOME": str(self.root / home), "BACKUPPEER_BIND": "127.0.0.1"}
 
-    def _run(self, home: str, *words: str) -> dict[str, object]:
-        out = run_command([*_COMMAND, *words, "--json"], self._environment(home), self._meter, group=home)
-        lines = [line for line in out.splitlines() if line.startswith(b"{")]
+    def run(self, home: str, *words: str, said: str = "") -> dict[str, object]:
+        """Run a verb in a home, counted to it; return the last line of its JSON."""
+        lines = [line for line in self._ask(home, *words, said=said).splitlines() if line.startswith(b"{")]
         found: dict[str, object] = json.loads(lines[-1]) if lines else {}
         return found
+
+    def list_rows(self, home: str, verb: str) -> list[dict[str, object]]:
+        """Return what a verb lists."""
+        rows: list[dict[str, object]] = json.loads(self._ask(home, verb))
+        return rows
+
+    def _ask(self, home: str, *words: str, said: str = "") -> bytes:
+        command = (*_COMMAND, *words, "--json")
+        return run_command(command, self._environment(home), self._meter, group=home, said=said.encode())
 
 
 def _read_port(server: "subprocess.Popen[bytes]") -> str:

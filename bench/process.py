@@ -26,15 +26,18 @@ def run_command(
     group: str = "owner",
     cwd: Path | None = None,
     allowed: frozenset[int] = frozenset((0,)),
+    said: bytes = b"",
 ) -> bytes:
-    """Run a command, counted to `group`; return its standard output.
+    """Run a command, counted to `group`, that reads what is `said`; return its standard output.
 
     Raises:
         SystemExit: it ended with a code that is not allowed; its last words are in the message.
 
     """
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        process = subprocess.Popen(words, env=environment, cwd=cwd, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
+    with tempfile.TemporaryFile() as told, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        told.write(said)
+        told.seek(0)
+        process = subprocess.Popen(words, env=environment, cwd=cwd, stdin=told, stdout=out, stderr=err)
         try:
             meter.watch(group, [process.pid])
             # Ended but not reaped, it still tells its processor time.
@@ -48,8 +51,8 @@ def run_command(
         out.seek(0)
         err.seek(0)
         if process.returncode not in allowed:
-            said = (err.read() + out.read())[-_WORDS_SHOWN:].decode(errors="replace")
-            raise SystemExit(f"{' '.join(words)} ended with {process.returncode}: {said}")
+            last = (err.read() + out.read())[-_WORDS_SHOWN:].decode(errors="replace")
+            raise SystemExit(f"{' '.join(words)} ended with {process.returncode}: {last}")
         return out.read()
 
 

@@ -12,12 +12,13 @@ from typing import Final
 
 from catalogue import SimulatedCatalogue
 from chunks import SimulatedIndex
-from datasets import Dataset, MakeDataset, make_image, make_large, make_linear, make_small, make_thousand
+from datasets import Dataset, MakeDataset, make_image, make_large, make_linear, make_many, make_small, make_thousand
 from engine import EngineAlone
 from others import Borg, Restic
 from ours import Pair
 from peer import Make
 from raw_quic import RawQuic
+from recovery import Recovery
 from source import VERSIONS, make_source
 
 OURS: Final = "backup-peer"
@@ -65,6 +66,7 @@ ROWS: Final[Mapping[str, Row]] = {
         ("backup-peer-quic", "raw-quic"),
         data="large",
     ),
+    "recovery": Row("2 GB in 50,000 files found again from the words", make_many, ("recover",), ("recovery",)),
     "engine": Row("the engine alone on `large`, packs dropped", make_large, ("first",), ("engine",), data="large"),
     "index": Row(f"{INDEX_CHUNKS:,} simulated chunks looked up", _nothing, ("look up",), ("index",)),
     "catalogue": Row(f"a host's list of {CATALOGUE_PACKS:,} simulated packs", _nothing, ("look up",), ("catalogue",)),
@@ -96,6 +98,7 @@ def find_makers(scale: float) -> dict[str, Make]:
         OURS: Pair,
         "backup-peer-quic": partial(Pair, is_quic_only=True),
         "raw-quic": RawQuic,
+        "recovery": Recovery,
         "engine": EngineAlone,
         "index": partial(SimulatedIndex, count=round(INDEX_CHUNKS * scale)),
         "catalogue": partial(SimulatedCatalogue, count=round(CATALOGUE_PACKS * scale)),

@@ -5,6 +5,7 @@ from catalogue import LOOK_UP, MEMORY
 from cells import Key, gather_cells
 from hypothesis import given
 from hypothesis import strategies as st
+from recovery import RATE, READ_SHARE
 from results import Results
 from table import format_line, format_markdown, format_text, make_lines
 
@@ -77,6 +78,7 @@ def test_aims_are_told_from_full_size_figures():
         sample(row="quic", peer="raw-quic", seconds=8.0, cpu_s={"host": 4.0}),
         sample(row="engine", peer="engine", seconds=1.0),
         sample(row="index", work="look up", peer="index", figures={"bytes of memory per chunk": 65.0}),
+        sample(row="recovery", work="recover", peer="recovery", figures={RATE: 60.0, READ_SHARE: 0.5}),
         sample(row="catalogue", work="look up", peer="catalogue", figures={LOOK_UP: 0.01, MEMORY: 151.0}),
     ]
     told = {aim.says: (value, word) for aim, value, word in judge_aims(gather_cells(samples), cores=2)}
@@ -94,6 +96,8 @@ def test_aims_are_told_from_full_size_figures():
         "highest peak of the owner, all rows": (310, "missed"),
         "highest peak of the host, all rows": (0.00001, "reached"),
         "`index`, memory for each of 2 million chunks": (65.0, "missed"),
+        "`recovery`, directories read": (60.0, "reached"),
+        "`recovery`, bytes read to stored": (0.5, "missed"),
         "`catalogue`, a look-up among 10 million packs": (0.01, "reached"),
         "`catalogue`, memory for 10 million packs": (151.0, "missed"),
     }

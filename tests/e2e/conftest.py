@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from e2e.harness import World
+from e2e.harness import Pair, Street, World
 
 
 @pytest.fixture
@@ -12,3 +12,19 @@ def world() -> Iterator[World]:
     made = World()
     yield made
     made.close()
+
+
+@pytest.fixture(scope="session")
+def streets() -> Iterator[list[Street]]:
+    made: list[Street] = []
+    yield made
+    for street in made:
+        street.world.close()
+
+
+@pytest.fixture
+def settled(world: World, streets: list[Street]) -> Pair:
+    """An owner whose host is a good neighbour of other tests: to be left as it is."""
+    if not streets or streets[-1].owners >= Street.OWNERS:
+        streets.append(Street())
+    return streets[-1].settle(world)

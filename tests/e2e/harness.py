@@ -133,6 +133,8 @@ class Home:
     prefix: tuple[str, ...] = ()
     """Words before the command, e.g. `setpriv …`."""
     running: list[Running] = field(default_factory=list)
+    known_id: str = ""
+    """Of the identity made here, where the test needs no verb to tell it."""
 
     def environment(self) -> dict[str, str]:
         kept = {key: value for key, value in os.environ.items() if not key.startswith("BACKUPPEER_")}
@@ -177,7 +179,7 @@ class Home:
         return result
 
     def peer_id(self) -> str:
-        return str(self.do("id").last["peer_id"])
+        return self.known_id or str(self.do("id").last["peer_id"])
 
     def agent_pids(self) -> list[int]:
         """The processes that work for this home, but for commands this test started itself."""
@@ -195,9 +197,7 @@ class Home:
     def close(self) -> None:
         for running in self.running:
             running.end()
-        if self.path.exists() and self.agent_pids():
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.run("agent", "stop", timeout_s=30)
+        # Not `agent stop`: that takes a second of processor time, and tests of it are elsewhere.
         for pid in self.agent_pids():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -226,7 +226,9 @@ class World:
     def peer(self, name: str, *, servers: str | None = None, prefix: tuple[str, ...] = ()) -> tuple[Home, str]:
         """Make a home with a new identity; return it and its 24 words."""
         made = self.home(name, servers=servers, prefix=prefix)
-        return made, str(made.do("init", "--yes").last["words"])
+        done = made.do("init", "--yes").last
+        made.known_id = str(done["peer_id"])
+        return made, str(done["words"])
 
     def start_server(self, *, data: Path | None = None, port: int = 0) -> Running:
         """Start a signaling server; homes made from now on use it. `data`: where it keeps notes."""
@@ -322,11 +324,34 @@ def agree(
     name = host.peer_id()
     wait_until(lambda: [row for row in owner.do("browse").rows if row["peer_id"] == name], "the offer to be listed")
     connecting = owner.start("connect", name, "--storage", storage, "--name", "alice", "--yes", "--wait", "60s")
+    connecting.wait_event("state", state="waiting")
     asked = wait_request(host)
     accepted = host.do("requests", "accept", str(asked["request_id"]))
     connected = connecting.wait()
     assert connected.code == 0, connected
     return Pair(host, owner, words, name, asked, accepted.last, connected.last)
+
+
+class Street:
+    """A server and a host that owners of many tests share: none of them harms it, or counts what it has in all."""
+
+    OWNERS = 30
+    """Who settles later wants another street."""
+
+    def __init__(self) -> None:
+        self.world, self.owners = World(), 0
+        self.world.start_server()
+        self.host, _ = self.world.peer("host")
+        self.host.do("host", "--storage", "5GB", "--accept", "all", "--detach", "--yes")
+
+    def settle(self, world: World) -> "Pair":
+        """Make an owner in a test's own world who has agreed with the host here."""
+        self.owners += 1
+        world.servers = self.world.servers
+        owner, words = world.peer("owner")
+        name = self.host.peer_id()
+        connected = owner.do("connect", name, "--storage", "150MB", "--name", "alice", "--yes", "--wait", "60s")
+        return Pair(self.host, owner, words, name, {}, {}, connected.last)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e.harness import Pair, World, agree, below, describe_tree
+from e2e.harness import Pair, World, below, describe_tree
 from e2e.trees import make_random_files
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
@@ -34,44 +34,43 @@ def assert_whole(world: World, pair: Pair, tree: Path, snapshots: list[str]) -> 
     pair.owner.do("check", "--read-data")
 
 
-@pytest.mark.parametrize("name", ["index.db", "ledger.db", "trees.db", "partial.db"])
 @pytest.mark.parametrize("suffixes", [("", "-wal", "-shm"), ("",)])
-def test_a_backup_goes_on_from_what_the_hosts_say(world: World, tree: Path, name: str, suffixes: tuple[str, ...]):
-    pair = agree(world)
-    first = str(pair.owner.do("backup", str(tree)).last["snapshot"])
-    path = delete(pair, name, suffixes)
-    make_random_files(tree, count=1, size_bytes=200_000, seed=62)
-    second = str(pair.owner.do("backup", str(tree)).last["snapshot"])
-    assert path.exists(), "written to a file that has a name"
-    assert_whole(world, pair, tree, [first, second])
+def test_a_backup_goes_on_from_what_the_hosts_say(world: World, settled: Pair, tree: Path, suffixes: tuple[str, ...]):
+    snapshots = [str(settled.owner.do("backup", str(tree)).last["snapshot"])]
+    for number, name in enumerate(("index.db", "ledger.db", "trees.db", "partial.db")):
+        path = delete(settled, name, suffixes)
+        make_random_files(tree, count=1, size_bytes=200_000, seed=62 + number)
+        snapshots.append(str(settled.owner.do("backup", str(tree)).last["snapshot"]))
+        assert path.exists(), "written to a file that has a name"
+        assert_whole(world, settled, tree, snapshots)
 
 
 @pytest.mark.parametrize("name", ["index.db", "ledger.db"])
-def test_check_says_what_is_gone(world: World, tree: Path, name: str):
-    pair = agree(world)
-    first = str(pair.owner.do("backup", str(tree)).last["snapshot"])
-    path = delete(pair, name)
-    found = pair.owner.run("check")
+def test_check_says_what_is_gone(world: World, settled: Pair, tree: Path, name: str):
+    first = str(settled.owner.do("backup", str(tree)).last["snapshot"])
+    path = delete(settled, name)
+    found = settled.owner.run("check")
     assert found.code == 15, found
     assert f"{path} was deleted or replaced while the agent ran" in found.stdout
-    pair.owner.do("check", "--repair", "--yes")
-    pair.owner.do("check")
-    assert_whole(world, pair, tree, [first])
+    settled.owner.do("check", "--repair", "--yes")
+    settled.owner.do("check")
+    assert_whole(world, settled, tree, [first])
 
 
 @pytest.mark.parametrize("suffixes", [("", "-wal", "-shm"), ("",)])
-def test_the_state_is_written_again_by_who_still_has_it_open(world: World, tree: Path, suffixes: tuple[str, ...]):
-    pair = agree(world)
-    first = str(pair.owner.do("backup", str(tree)).last["snapshot"])
-    path = delete(pair, "state.db", suffixes)
-    second = str(pair.owner.do("backup", str(tree)).last["snapshot"])
+def test_the_state_is_written_again_by_who_still_has_it_open(
+    world: World, settled: Pair, tree: Path, suffixes: tuple[str, ...]
+):
+    first = str(settled.owner.do("backup", str(tree)).last["snapshot"])
+    path = delete(settled, "state.db", suffixes)
+    second = str(settled.owner.do("backup", str(tree)).last["snapshot"])
     assert path.stat().st_mode & 0o777 == 0o600
-    assert_whole(world, pair, tree, [first, second])
-    assert [row["alias"] for row in pair.owner.do("peers").rows] == ["alice"]
+    assert_whole(world, settled, tree, [first, second])
+    assert [row["alias"] for row in settled.owner.do("peers").rows] == ["alice"]
 
 
-def test_a_state_that_was_replaced_is_not_written_to(world: World, tree: Path):
-    pair = agree(world)
+def test_a_state_that_was_replaced_is_not_written_to(settled: Pair, tree: Path):
+    pair = settled
     pair.owner.do("backup", str(tree))
     pair.owner.do("agent", "stop")
     (path,) = pair.owner.path.rglob("state.db")

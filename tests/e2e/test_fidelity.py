@@ -11,7 +11,7 @@ import pytest
 
 from backuppeer.cli.compare import compare_trees
 from backuppeer.limits import RESTORE_FIRST_BLOBS
-from e2e.harness import Pair, World, agree, below
+from e2e.harness import Pair, World, below
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
 FILES = RESTORE_FIRST_BLOBS + 500
@@ -19,8 +19,8 @@ FILES = RESTORE_FIRST_BLOBS + 500
 
 
 @pytest.fixture
-def pair(world: World) -> Pair:
-    return agree(world)
+def pair(settled: Pair) -> Pair:
+    return settled
 
 
 def make_tree(root: Path) -> None:

@@ -3,9 +3,12 @@
 import asyncio
 import os
 import stat
+from collections import Counter
 from contextlib import closing
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from backuppeer import limits
 from backuppeer.crypto.envelope import EnvelopeKey
@@ -29,6 +32,7 @@ from backuppeer.signaling.note import Note, open_note, seal_note, sign_deposit
 from backuppeer.signaling.postbox import find_note, find_notes, leave_note
 from backuppeer.signaling.server import desk
 from backuppeer.signaling.server.caps import Caps
+from backuppeer.signaling.server.crowding import Crowd, Networks
 from backuppeer.signaling.server.door import Door
 from backuppeer.signaling.server.notes import FolderNotes, MemoryNotes
 from backuppeer.signaling.servers import authority
@@ -121,6 +125,66 @@ def test_when_all_places_are_taken_the_note_left_longest_ago_makes_room(make):
         assert notes.count() == 3
 
     asyncio.run(story())
+
+
+def kept_of(notes, numbers):
+    async def ask():
+        return [n for n in numbers if await notes.get(inbox(n), now_ms=NOW_MS)]
+
+    return asyncio.run(ask())
+
+
+def leave(notes, *left):
+    async def story():
+        for number, network in left:
+            assert await notes.put(inbox(number), NOW_MS, note("a"), now_ms=NOW_MS, network=network)
+
+    asyncio.run(story())
+
+
+def test_one_network_that_floods_pushes_out_its_own_notes_only(make):
+    notes = make(most=6)
+    leave(notes, (1, b"alice"), (2, b"bob"), (3, b""), *((n, b"flood") for n in range(100, 200)))
+    assert kept_of(notes, range(200)) == [1, 2, 3, 197, 198, 199]
+    assert notes.count() == 6
+
+
+def test_a_note_belongs_to_the_network_that_left_it_last_and_where_none_crowds_the_oldest_goes(make):
+    notes = make(most=4)
+    leave(notes, (1, b"alice"), (2, b"alice"), (3, b"bob"))
+    asyncio.run(notes.put(inbox(1), NOW_MS + 1, note("b"), now_ms=NOW_MS, network=b"carol"))
+    leave(notes, (4, b"dave"), (5, b"eve"))
+    assert kept_of(notes, range(9)) == [1, 3, 4, 5], "nobody has two: that of the oldest"
+
+
+@given(st.lists(st.tuples(st.integers(0, 12), st.sampled_from([b"", b"a", b"b", b"c", b"d"])), max_size=60))
+def test_who_leaves_no_more_than_a_fair_part_is_never_pushed_out_by_a_network_that_leaves_more(told):
+    crowd, owners = Crowd(), {}
+    for number, network in told:
+        if network:
+            crowd.add(inbox(number), network)
+            owners[inbox(number)] = network
+        else:
+            crowd.drop(inbox(number))
+            owners.pop(inbox(number), None)
+    sizes = Counter(owners.values())
+    chosen = crowd.choose()
+    if not sizes or max(sizes.values()) == 1:
+        assert chosen is None
+    else:
+        assert sizes[owners[chosen]] == max(sizes.values())
+
+
+def test_networks_have_names_that_another_process_does_not_know_and_that_say_no_address():
+    ours, theirs = Networks(), Networks()
+    same = [
+        ("192.0.2.1", "192.0.2.77"),
+        ("2001:db8:1:2::/64", "2001:db8:1:ffff::/64"),
+        ("::ffff:192.0.2.9", "192.0.2.1"),
+    ]
+    for one, other in same:
+        assert ours.name(one) == ours.name(other) != theirs.name(one)
+    assert len({ours.name(a) for a in ("192.0.2.1", "192.0.3.1", "2001:db8:1::/64", "2001:db8:2::/64", "no ip")}) == 5
 
 
 # --- the folder
@@ -303,7 +367,7 @@ def test_rates_of_addresses_beyond_the_cap_begin_anew(monkeypatch):
     run(story())
     monkeypatch.setattr(limits, "SERVER_NOTE_ADDRESSES", 2)
     door = Door(Caps(notes_burst=1), clock=TurnedClock(), origins=(), listen_host=None)
-    said = [door.may_note(address) for address in ("a", "b", "a", "c", "b", "a")]
+    said = [door.name_noter(address) is not None for address in ("a", "b", "a", "c", "b", "a")]
     assert said == [True, True, False, True, True, True]
 
 

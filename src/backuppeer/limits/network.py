@@ -103,6 +103,8 @@ AMEND_COPY_BYTES: Final = 64 * MIB
 """Copied at most to a host that lacks packs, before it gets the head of a `forget` or `tag`: seconds, not hours."""
 REBUILD_AT_ONCE: Final = 8
 """Directories read side by side while an index is rebuilt."""
+REBUILD_BATCH: Final = 256
+"""Packs noted in the ledger in one transaction meanwhile; so many are read again by whoever was killed."""
 LEAVE_HEAD_S: Final = 60.0
 LEAVE_EACH_HEAD_S: Final = 2.0
 """What a host may take to get the newest head, in all, and for each of those that it missed."""

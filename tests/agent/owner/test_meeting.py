@@ -27,6 +27,7 @@ class Rows:
         self.pause_s, self.rows, self.opens, self.pages, self.asked = pause_s, rows, opens, pages, 0
         monkeypatch.setattr(rebuild, "_list_page", self.list_page)
         monkeypatch.setattr(rebuild, "_register", self.register)
+        monkeypatch.setattr(rebuild.asyncio, "to_thread", self.at_once)  # virtual time does not wait for threads
         self.ledger = self.index = self
 
     async def list_page(self, _partner, after):
@@ -36,11 +37,18 @@ class Rows:
         ids = (StoredId((first + n).to_bytes(32, "big")) for n in range(self.rows))
         return PackList(packs=tuple(PackRow(stored, 1 << 18) for stored in ids), more=self.asked < self.pages)
 
-    async def register(self, _partner, _repository, _row):
+    async def register(self, _partner, _repository, row):
         if not self.opens:
             raise RefusedError("no")
+        return Copy(bytes(16), self.agreement, row.stored, row.size, bytes(64))
 
-    known = 0
+    async def at_once(self, call, *args):
+        return call(*args)
+
+    def register_copies(self, copies):
+        self.registered += len(copies)
+
+    known = registered = 0
 
     def copies_at(self, agreement):
         ids = (StoredId(n.to_bytes(32, "big")) for n in range(1, self.known + 1))
@@ -80,6 +88,21 @@ def test_packs_that_open_earn_a_host_the_time_that_they_are_worth(monkeypatch):
     assert told
     assert ended_s == REFRESH_S + 4 * REFRESH_PACK_S * (ended_s // 20)
     assert read(Rows(monkeypatch, pause_s=20, rows=10, pages=50)) == (1000, "")
+
+
+def test_what_was_opened_before_a_host_is_given_up_is_kept(monkeypatch):
+    rows = Rows(monkeypatch, pause_s=0, rows=3, pages=1)
+    register, opened = rows.register, []
+
+    async def stall_at_the_last(partner, repository, row):
+        if row.stored == StoredId((3).to_bytes(32, "big")):
+            await asyncio.Event().wait()
+        opened.append(row.stored)
+        return await register(partner, repository, row)
+
+    monkeypatch.setattr(rebuild, "_register", stall_at_the_last)
+    assert read(rows)[1] == "it tells too slowly what it holds"
+    assert rows.registered == len(opened) == 2
 
 
 def test_rows_known_before_earn_a_little(monkeypatch):

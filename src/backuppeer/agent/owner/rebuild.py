@@ -34,6 +34,7 @@ from backuppeer.limits import (
     PACK_LIST_PAGE,
     PACKS_LISTED,
     REBUILD_AT_ONCE,
+    REBUILD_BATCH,
     REFRESH_PACK_S,
     REFRESH_ROW_S,
     REFRESH_S,
@@ -60,6 +61,9 @@ class Found:
     failed: int = 0
     failure: BackupPeerError | None = None
     """The first one. Of others nothing is kept: a host may list a million packs that it has not."""
+    read_packs: int = 0
+    read_bytes: int = 0
+    """What was read of the ends of packs, where their directories are."""
     is_conclusive: bool = True
     """Whether every pack listed is known now, or wrong beyond doubt; what was merely refused may come later."""
 
@@ -84,12 +88,15 @@ async def rebuild_from(partner: Partner, repository: Repository, on_pack: OnPack
         Unavailable: it went away, or takes longer than what it tells is worth.
 
     """
-    found = Found()
+    found, began_s = Found(), clock.monotonic_s()
     try:
         async with asyncio.timeout(REFRESH_S) as patience:
             await _read_all(partner, repository, on_pack, clock, found=found, patience=patience)
     except TimeoutError as exc:
         raise PeerUnreachable("it tells too slowly what it holds") from exc
+    if found.read_packs:
+        seconds = round(clock.monotonic_s() - began_s, 3)
+        _log.info("directories read", packs=found.read_packs, bytes=found.read_bytes, seconds=seconds)
     return found
 
 
@@ -99,22 +106,31 @@ async def _read_all(
     known = _find_known(partner, repository, found)
     places = asyncio.Semaphore(REBUILD_AT_ONCE)
 
-    async def take(row: PackRow) -> None:
+    async def take(row: PackRow, copies: list[Copy]) -> None:
         async with places:
             try:
-                await retry(partial(_register, partner, repository, row), clock)
+                copies.append(await retry(partial(_register, partner, repository, row), clock))
             except (PeerFault, RefusedError, NewerFormatError) as exc:
                 found.note(exc)
             else:
+                found.read_packs += 1
+                found.read_bytes += min(row.size, TAIL_READ_BYTES)
                 earn(patience, REFRESH_PACK_S)
 
     async for rows in list_packs(partner, clock):
         wanted = [row for row in rows if row.stored not in known]
         earn(patience, REFRESH_ROW_S * (len(rows) - len(wanted)))
-        done = await asyncio.gather(*(take(row) for row in wanted), return_exceptions=True)
-        for outcome in done:
-            if isinstance(outcome, BaseException):
-                raise outcome
+        for at in range(0, len(wanted), REBUILD_BATCH):
+            copies: list[Copy] = []
+            try:
+                reading = (take(row, copies) for row in wanted[at : at + REBUILD_BATCH])
+                done = await asyncio.gather(*reading, return_exceptions=True)
+            finally:
+                # One transaction, as each waits for the disk. A pack that only the index knows is read again.
+                await asyncio.to_thread(repository.ledger.register_copies, copies)
+            for outcome in done:
+                if isinstance(outcome, BaseException):
+                    raise outcome
         found.stored.update(row.stored for row in rows)
         on_pack(len(found.stored))
 
@@ -169,10 +185,11 @@ async def _list_page(partner: Partner, after: bytes) -> PackList:
         return await channel.receive(PackList)
 
 
-async def _register(partner: Partner, repository: Repository, row: PackRow) -> None:
-    """Read the directory of one pack, and write it into index and ledger."""
+async def _register(partner: Partner, repository: Repository, row: PackRow) -> Copy:
+    """Read the directory of one pack, and write it into the index; return the copy, for the ledger."""
     copy, entries = await read_directory(partner, repository, row)
-    await asyncio.to_thread(_write, repository, copy, entries)
+    await asyncio.to_thread(repository.index.register, copy.logical, entries, is_found=True)
+    return copy
 
 
 async def read_directory(partner: Partner, repository: Repository, row: PackRow) -> tuple[Copy, Sequence[Entry]]:
@@ -195,11 +212,6 @@ async def read_directory(partner: Partner, repository: Repository, row: PackRow)
             return copy, found.entries
         start = found.offset
     raise IntegrityFault(f"pack {row.stored.hex()[:8]} has no directory where its footer says")
-
-
-def _write(repository: Repository, copy: Copy, entries: Sequence[Entry]) -> None:
-    repository.index.register(copy.logical, entries, is_found=True)
-    repository.ledger.register_copy(copy)
 
 
 @dataclass(slots=True)

@@ -59,8 +59,8 @@ from backuppeer.signaling.server.rate import TokenBucket
 
 LOG: Final = logging.getLogger("backuppeer.signaling.server")
 Pause = Callable[[float], Awaitable[None]]
-MayNote = Callable[[], bool]
-"""Count a note against the network that a connection comes from; False when it has left too many."""
+NameNoter = Callable[[], bytes | None]
+"""Count a note against the network that a connection comes from, and name that; None when it has left too many."""
 _PATIENT: Final = frozenset({Role.PUBLISHER, Role.INBOX})
 """Roles that may stay silent: the library's pings tell whether they live."""
 _REFUSALS: Final = {Put.STALE: Refusal.STALE, Put.FULL: Refusal.FULL}
@@ -84,7 +84,7 @@ class Visit:
     connection: ServerConnection
     origin: str
     bucket: TokenBucket
-    may_note: MayNote
+    name_noter: NameNoter
     number: int = field(default_factory=lambda: secrets.randbits(48))
     """Names the connection in logs and holds its listing; random, so that it says nothing about order or address."""
     role: Role = Role.UNDECIDED
@@ -106,10 +106,10 @@ class Desk:
         self._attended: dict[bytes, Visit] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def serve(self, connection: ServerConnection, origin: str, may_note: MayNote) -> None:
+    async def serve(self, connection: ServerConnection, origin: str, name_noter: NameNoter) -> None:
         """Answer a connection until it ends; `origin` is the name it dialled us by."""
         bucket = TokenBucket(self._caps.messages_per_s, self._caps.messages_burst, clock=self._clock)
-        visit = Visit(connection, origin, bucket, may_note)
+        visit = Visit(connection, origin, bucket, name_noter)
         try:
             while True:
                 await self._serve_one(visit)
@@ -216,7 +216,8 @@ class Desk:
         That the signature holds under the very name of the inbox is all there is to know: who can sign for it may write
         in it, and who can't learns nothing of whether it is there.
         """
-        if not visit.may_note():
+        network = visit.name_noter()
+        if network is None:
             raise _Closing(CloseCode.TOO_MANY, "too many notes from this network")
         blob = deposit_blob(request.inbox, request.number, request.sealed)
         try:
@@ -224,7 +225,8 @@ class Desk:
         except PeerFault as exc:
             raise _Closing(CloseCode.UNPROVEN, "the note is not signed for this inbox") from exc
         try:
-            await self._notes.put(request.inbox, request.number, request.sealed, now_ms=self._clock.now_ms())
+            now_ms = self._clock.now_ms()
+            await self._notes.put(request.inbox, request.number, request.sealed, now_ms=now_ms, network=network)
         except LocalError as exc:
             LOG.error("a note can't be kept: %s", exc.message)  # noqa: TRY400 - the traceback says no more
             raise _Closing(CloseCode.FULL, "can't keep notes now") from exc

@@ -23,6 +23,7 @@ from backuppeer.clock import Clock
 from backuppeer.errors import LocalError
 from backuppeer.signaling.messages import SUBPROTOCOL
 from backuppeer.signaling.server.caps import Caps
+from backuppeer.signaling.server.crowding import Networks
 from backuppeer.signaling.server.rate import TokenBucket
 from backuppeer.signaling.servers import authority
 
@@ -38,6 +39,7 @@ class Door:
         self.caps = caps
         self._clock = clock
         self._noting: OrderedDict[str, TokenBucket] = OrderedDict()
+        self._networks = Networks()
         self._count = 0
         self._per_address: Counter[str] = Counter()
         self._origins = frozenset(authority(url) for url in origins)
@@ -59,8 +61,8 @@ class Door:
         own = self._per_address[address] > self.caps.connections_per_address + self.caps.refusals
         return own or self._count > self.caps.connections + self.caps.refusals
 
-    def may_note(self, address: str) -> bool:
-        """Count a note that is left from an address (coarse); False when there are too many of them."""
+    def name_noter(self, address: str) -> bytes | None:
+        """Count a note left from an address (coarse); return the name of its network, None when there are too many."""
         bucket = self._noting.pop(address, None)
         if bucket is None:
             per_s = self.caps.notes_per_hour / 3600
@@ -68,7 +70,7 @@ class Door:
         self._noting[address] = bucket  # at the end: those that left something lately are remembered longest
         while len(self._noting) > limits.SERVER_NOTE_ADDRESSES:
             self._noting.popitem(last=False)
-        return bucket.take_at_once()
+        return self._networks.name(address) if bucket.take_at_once() else None
 
     def leave(self, address: str) -> None:
         """Count a connection out."""
@@ -144,9 +146,9 @@ class Visitor(ServerConnection):
         if self.refusal is not None and self.door.is_crowded(self._address):
             transport.abort()
 
-    def may_note(self) -> bool:
-        """Count a note against the network that this connection comes from."""
-        return self.door.may_note(self._address)
+    def name_noter(self) -> bytes | None:
+        """Count a note against the network that this connection comes from; see `Door.name_noter`."""
+        return self.door.name_noter(self._address)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Count out."""

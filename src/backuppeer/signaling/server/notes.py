@@ -4,8 +4,9 @@ Knows: inboxes, numbers, opaque bytes, wall time. Must not know: who left a note
 checked before. The number of a note is the time at which it was left, in ms, so that a note of before, replayed,
 neither replaces a later one nor comes back when that has gone.
 
-Two places, one contract: this process's memory, and a folder, which outlives it. When one is full, the note that was
-left longest ago makes room: a host that lives leaves it again within a day.
+Two places, one contract: this process's memory, and a folder, which outlives it. When one is full, the network that
+left most notes makes room with its oldest; where no network left more than one, the note that was left longest ago: a
+host that lives leaves it again within a day.
 """
 
 import os
@@ -17,6 +18,7 @@ from typing import Final, Protocol
 from backuppeer.db import explain_full, open_database
 from backuppeer.errors import LocalError, UserError
 from backuppeer.limits import CLOCK_SKEW_S, NOTE_KEPT_S
+from backuppeer.signaling.server.crowding import Crowd
 
 _SKEW_MS: Final = CLOCK_SKEW_S * 1000
 _KEPT_MS: Final = NOTE_KEPT_S * 1000
@@ -32,8 +34,10 @@ _SCRIPTS: Final = (
 class Notes(Protocol):
     """Recovery inboxes. Coroutines, because several nodes may share a place across the network later."""
 
-    async def put(self, inbox: bytes, number: int, sealed: bytes, *, now_ms: int) -> bool:
+    async def put(self, inbox: bytes, number: int, sealed: bytes, *, now_ms: int, network: bytes = b"") -> bool:
         """Keep a note in place of the inbox's former one; False when that is newer, or the number no time of now.
+
+        `network`: who leaves it, as `crowding.Networks` names it; empty = nobody knows.
 
         Raises:
             LocalError: the disk refuses.
@@ -69,17 +73,23 @@ class MemoryNotes:
     def __init__(self, most: int) -> None:
         self._most = most
         self._notes: OrderedDict[bytes, tuple[int, bytes]] = OrderedDict()
+        self._crowd = Crowd()
 
-    async def put(self, inbox: bytes, number: int, sealed: bytes, *, now_ms: int) -> bool:
+    async def put(self, inbox: bytes, number: int, sealed: bytes, *, now_ms: int, network: bytes = b"") -> bool:
         """Replace, and make room."""
         known = self._notes.get(inbox)
         if not _is_of_now(number, now_ms) or (known is not None and number <= known[0]):
             return False
         self._notes[inbox] = (number, sealed)
         self._notes.move_to_end(inbox)
+        _tell(self._crowd, inbox, network)
         while len(self._notes) > self._most:
-            self._notes.popitem(last=False)
+            self._drop(self._crowd.choose() or next(iter(self._notes)))
         return True
+
+    def _drop(self, inbox: bytes) -> None:
+        del self._notes[inbox]
+        self._crowd.drop(inbox)
 
     async def get(self, inbox: bytes, *, now_ms: int) -> bytes | None:
         """Look it up."""
@@ -89,7 +99,7 @@ class MemoryNotes:
     async def sweep(self, *, now_ms: int) -> None:
         """Drop what is old."""
         for inbox in [inbox for inbox, (number, _) in self._notes.items() if number <= now_ms - _KEPT_MS]:
-            del self._notes[inbox]
+            self._drop(inbox)
 
     def count(self) -> int:
         """Return their number."""
@@ -125,8 +135,9 @@ class FolderNotes:
         self._path, self._most = folder / _NAME, most
         self._db = open_database(self._path, _SCRIPTS, synchronous="NORMAL")
         self._count = int(self._db.execute("SELECT count(*) FROM notes").fetchone()[0])
+        self._crowd = Crowd()
 
-    async def put(self, inbox: bytes, number: int, sealed: bytes, *, now_ms: int) -> bool:
+    async def put(self, inbox: bytes, number: int, sealed: bytes, *, now_ms: int, network: bytes = b"") -> bool:
         """Replace, and make room."""
         if not _is_of_now(number, now_ms):
             return False
@@ -137,12 +148,9 @@ class FolderNotes:
             # A replaced row gets a new, higher rowid: their order is that in which they were left.
             self._db.execute("INSERT OR REPLACE INTO notes(inbox,number,sealed) VALUES(?,?,?)", (inbox, number, sealed))
             self._count += known is None
-            if self._count > self._most:
-                self._db.execute(
-                    "DELETE FROM notes WHERE rowid IN (SELECT rowid FROM notes ORDER BY rowid LIMIT ?)",
-                    (self._count - self._most,),
-                )
-                self._count = self._most
+            _tell(self._crowd, inbox, network)
+            while self._count > self._most:
+                self._make_room()
         except sqlite3.Error as exc:
             raise self._explain(exc) from exc
         return True
@@ -157,8 +165,11 @@ class FolderNotes:
 
     async def sweep(self, *, now_ms: int) -> None:
         """Drop what is old."""
+        old = (now_ms - _KEPT_MS,)
         try:
-            self._count -= self._db.execute("DELETE FROM notes WHERE number<=?", (now_ms - _KEPT_MS,)).rowcount
+            for row in self._db.execute("SELECT inbox FROM notes WHERE number<=?", old).fetchall():
+                self._crowd.drop(row[0])
+            self._count -= self._db.execute("DELETE FROM notes WHERE number<=?", old).rowcount
         except sqlite3.Error as exc:
             raise self._explain(exc) from exc
 
@@ -170,10 +181,24 @@ class FolderNotes:
         """Close the database."""
         self._db.close()
 
+    def _make_room(self) -> None:
+        inbox = self._crowd.choose()
+        if inbox is None:
+            (inbox,) = self._db.execute("SELECT inbox FROM notes ORDER BY rowid LIMIT 1").fetchone()
+        self._crowd.drop(inbox)
+        self._count -= self._db.execute("DELETE FROM notes WHERE inbox=?", (inbox,)).rowcount
+
     def _explain(self, error: sqlite3.Error) -> LocalError:
         return explain_full(error, "the notes", self._path) or LocalError(
             f"can't use the notes in {self._path}: {error}", hint="is its disk in order, and the folder yours?"
         )
+
+
+def _tell(crowd: Crowd, inbox: bytes, network: bytes) -> None:
+    if network:
+        crowd.add(inbox, network)
+    else:
+        crowd.drop(inbox)
 
 
 def _is_of_now(number: int, now_ms: int) -> bool:

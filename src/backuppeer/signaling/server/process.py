@@ -101,7 +101,7 @@ def _listen(host: str | None, port: int, *, door: Door, desk: Desk, tls: ssl.SSL
 
     async def handle(connection: ServerConnection) -> None:
         visitor = visitor_of(connection)
-        await desk.serve(connection, visitor.origin, visitor.may_note)
+        await desk.serve(connection, visitor.origin, visitor.name_noter)
 
     class Guest(Visitor):
         """A visitor of this very door."""
