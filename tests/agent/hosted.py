@@ -1,6 +1,6 @@
 """An owner and a host in session, the host serving its real store. Real time: disk work runs in threads."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from agent.houses import HostHouse, OwnerHouse
@@ -9,10 +9,11 @@ from backuppeer.agent.host.serving import Serving
 from backuppeer.agent.host.terms import TermsDesk
 from backuppeer.agent.peers.session import Session
 from backuppeer.clock import SystemClock
-from backuppeer.ids import AgreementId, StoredId
+from backuppeer.ids import AgreementId, PeerId, StoredId
 from backuppeer.proof.merkle import compute_stored_id
 from backuppeer.transport.memory import Network
 from backuppeer.wire.messages import Proceed, PutPack, Stored
+from backuppeer.wire.recovering import GiveSlot
 
 
 class Link:
@@ -37,11 +38,21 @@ class Link:
 
 
 @asynccontextmanager
-async def hosted(house: HostHouse, owner: OwnerHouse, *, serve: Serve | None = None) -> AsyncIterator[Link]:
-    """Join an owner and a host; `serve` replaces the honest host's answers."""
+async def hosted(
+    house: HostHouse,
+    owner: OwnerHouse,
+    *,
+    serve: Serve | None = None,
+    keep_slot: Callable[[GiveSlot], None] | None = None,
+    find_debt: Callable[[PeerId], str] | None = None,
+) -> AsyncIterator[Link]:
+    """Join an owner and a host; `serve` replaces the honest host's answers, the others are as in `Serving`."""
     network = Network()
     honest = Serving(house.premises, house.revising.consider, house.standing.blame)
     honest.on_terms = TermsDesk(house.revising, house.ending, house.waiving).answer
+    honest.find_debt = find_debt or honest.find_debt
+    if keep_slot is not None:
+        honest.keep_slot = keep_slot
     near = Party(network, 1, identity=owner.keys.identity, clock=SystemClock())
     far = Party(network, 2, identity=house.identity, clock=SystemClock(), serve=serve or honest.serve)
     async with running(near, far):

@@ -19,11 +19,13 @@ from backuppeer.agent.peers.standing import Standing
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.ids import AgreementId, PeerId
 from backuppeer.limits import GIB, MIB
+from backuppeer.proof.promises import NOTHING, Promises, write_promises
+from backuppeer.proof.revisions import Wish
 from backuppeer.proof.statements import ZERO_HASH, Agreement, sign_statement
 from backuppeer.signaling.knock import Knock, make_nonce
 from backuppeer.trust.evidence import EvidenceLog, Kind
 
-WISH = (4 * MIB, 3600, 60)
+WISH = Wish(4 * MIB, 3600, 60)
 """Bytes, term, lock: what owners ask for unless a test says otherwise."""
 
 
@@ -39,12 +41,20 @@ class HostHouse:
 
     wish = WISH
 
-    def __init__(self, folder: Path, seed: bytes, *, offered_bytes: int = 64 * MIB) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        seed: bytes,
+        *,
+        offered_bytes: int = 64 * MIB,
+        identity: SigningKey | None = None,
+        state: State | None = None,
+    ) -> None:
         folder.mkdir(exist_ok=True)
         self.clock = SetClock()
-        self.identity = SigningKey.from_seed(seed * 32)
+        self.identity = identity or SigningKey.from_seed(seed * 32)
         self.peer = PeerId(self.identity.public)
-        self.state = State(folder / "state.db")
+        self.state = state or State(folder / "state.db")
         self.evidence = EvidenceLog(folder / "evidence.db")
         self.premises = Premises(self.state, self.identity, self.clock)
         self.premises.establish(folder / "store", offered_bytes)
@@ -64,9 +74,16 @@ class HostHouse:
         self.evidence.close()
 
 
-def offer(accept: str = "ask", *, term_s: int = 86400, lock_s: int = 3600) -> Offer:
+def offer(accept: str = "ask", *, term_s: int = 86400, lock_s: int = 3600, promises: Promises = NOTHING) -> Offer:
     return Offer(
-        storage_bytes=1 * GIB, expires_ms=0, term_s=term_s, lock_s=lock_s, accept=accept, region="", servers=()
+        storage_bytes=1 * GIB,
+        expires_ms=0,
+        term_s=term_s,
+        lock_s=lock_s,
+        accept=accept,
+        region="",
+        servers=(),
+        promises=promises,
     )
 
 
@@ -87,7 +104,7 @@ class OwnerHouse:
         self.repository.close()
         self.state.close()
 
-    def knock(self, house: HostHouse, wish: tuple[int, int, int] = WISH) -> Knock:
+    def knock(self, house: HostHouse, wish: Wish = WISH) -> Knock:
         return Knock(
             recipient=house.peer,
             listing_seq=1,
@@ -104,9 +121,10 @@ class OwnerHouse:
             nonce=make_nonce(),
             issued_ms=house.clock.now_ms(),
             expires_ms=house.clock.now_ms() + 1000,
+            ext=write_promises(Wish(*wish).promises),
         )
 
-    def propose(self, host: PeerId, wish: tuple[int, int, int] = WISH, *, number: int = 1, **changes) -> bytes:
+    def propose(self, host: PeerId, wish: Wish = WISH, *, number: int = 1, **changes) -> bytes:
         fields = {
             "agreement": AgreementId(bytes([number]) * 16),
             "revision": 1,
@@ -121,12 +139,14 @@ class OwnerHouse:
             "lock_s": wish[2],
             "availability": 0,
             "notice_s": 10,
+            "ext": write_promises(Wish(*wish).promises),
         }
         return sign_statement(Agreement(**{**fields, **changes}), self.keys.identity)
 
-    def agree_with(self, house: HostHouse, wish: tuple[int, int, int] = WISH, *, number: int = 1) -> AgreementId:
+    def agree_with(self, house: HostHouse, wish: Wish = WISH, *, number: int = 1) -> AgreementId:
         """Knock, be accepted, and have the agreement in force on both sides."""
-        terms = offer("all", term_s=max(86400, wish[1]), lock_s=max(3600, wish[2]))
+        promises = Wish(*wish).promises
+        terms = offer("all", term_s=max(86400, wish[1]), lock_s=max(3600, wish[2]), promises=promises)
         house.requests.consider_knock(self.knock(house, wish), terms)
         proposal = self.propose(house.peer, wish, number=number)
         signed = house.requests.consider_proposal(self.peer, proposal)

@@ -1,7 +1,8 @@
 import msgspec
 
+from backuppeer.control.promises import Promised
 from backuppeer.control.showing import Account, PeerAccount
-from cli.rows import run
+from cli.rows import make_peer, run
 from control.dummy import PEER, given
 
 THERE = Account(
@@ -39,8 +40,48 @@ def test_the_account_names_both_sides_their_terms_and_who_keeps_more(capsys, age
     assert msgspec.json.decode(out, type=PeerAccount) == BOTH
 
 
+def test_what_is_promised_is_shown_with_what_of_it_is_owed_and_what_to_do(capsys, agent):
+    promises = Promised(reciprocity=0.5, audit_bytes=2 * 10**9, egress_bytes=3 * 10**9)
+    side = msgspec.structs.replace(HERE, promises=promises, promised_bytes=5 * 10**9, lacking_bytes=10**9)
+    here = msgspec.structs.replace(side, sent_bytes=10**8)
+    agent({"peers/show": given(msgspec.structs.replace(BOTH, there=side, here=here))})
+    said = " ".join(run(capsys, "peers", "show", "alice")[1].split())
+    for part in (
+        "in return you keep 5 GB for it it reads up to 2 GB a day for audits it sends back 3 GB a day at least",
+        "you owe it 1 GB of what you promised in return: offer it with `backup-peer host --storage 1GB",
+        "in return it keeps 5 GB for you you read up to 2 GB a day for audits you send back 3 GB a day at least",
+        "sent back today: 100 MB",
+        "it owes you 1 GB of what it promised: ask it with `backup-peer connect",
+    ):
+        assert part in said
+    here = msgspec.structs.replace(here, refused_from="2026-12-06T12:00:00Z")
+    agent({"peers/show": given(msgspec.structs.replace(BOTH, here=here))})
+    said = " ".join(run(capsys, "peers", "show", "alice")[1].split())
+    assert "asked for in vain: nothing new is taken from 2026-12-06 on" in said
+
+
 def test_what_is_not_agreed_is_said_so_and_nothing_is_compared(capsys, agent):
     agent({"peers/show": given(msgspec.structs.replace(BOTH, here=None))})
     out = run(capsys, "peers", "show", "alice")[1]
     assert "you keep for it: nothing is agreed" in out
     assert "together" not in out
+
+
+def test_a_peer_that_is_host_and_owner_has_a_line_for_each_and_what_is_owed_is_said(capsys, agent):
+    both = make_peer(
+        alias="alice",
+        role="both",
+        used_bytes=10**9,
+        quota_bytes=2 * 10**9,
+        hosted_used_bytes=3 * 10**9,
+        hosted_bytes=4 * 10**9,
+    )
+    owing = msgspec.structs.replace(both, owed_to_us_bytes=10**9, owed_by_us_bytes=2 * 10**9)
+    agent({"peers": given([owing])})
+    out = run(capsys, "peers")[1]
+    lines = [" ".join(line.split()) for line in out.splitlines()]
+    assert any("my host 1 GB 2 GB" in line for line in lines)
+    assert any(line.startswith("I host 3 GB 4 GB") for line in lines)
+    said = " ".join(out.split())
+    assert "alice: owes you 1 GB in return; `backup-peer peers show alice" in said
+    assert "alice: you owe it 2 GB in return" in said

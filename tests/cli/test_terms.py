@@ -3,6 +3,7 @@ import pytest
 
 from backuppeer.cli.host import describe_request
 from backuppeer.cli.screen import Screen
+from backuppeer.control.promises import Promised, PromiseWish
 from backuppeer.control.terms import TermsResult
 from backuppeer.errors import PendingError, RefusedError
 from cli.rows import CONNECTED, PENDING, PLAN, ask, run
@@ -47,6 +48,73 @@ def test_a_change_says_what_is_agreed_then(capsys, agent, words, route, wanted):
     assert {name: getattr(request, name) for name in wanted} == wanted
     lines = ask(capsys, f"peers {words[0]}", *words[1:])[1]
     assert lines[-1] == {"event": "done", **msgspec.to_builtins(AGREED)}
+
+
+PROMISED = Promised(reciprocity=1.0, egress_bytes=10**9)
+WISHED = PromiseWish(reciprocity=1.0, audit_bytes=None, egress_bytes=10**9)
+SAID = ["--reciprocity", "1", "--egress-budget", "1GB"]
+
+
+def test_other_promises_are_asked_for_with_or_without_another_size_and_said_when_agreed(capsys, agent):
+    dummy = agent({"peers/resize": telling([], msgspec.structs.replace(AGREED, promises=PROMISED))})
+    code, out, _ = run(capsys, "peers", "resize", "alice", *SAID)
+    assert code == 0
+    assert (dummy.requests[-1][1].storage, dummy.requests[-1][1].promises) == (0, WISHED)
+    assert "in return you keep 20 GB for it" in out
+    assert "it sends back 1 GB a day at least, if asked" in out
+
+
+@pytest.mark.parametrize("times", ["soon", "-1", "1e9", "1.23456", "1GB"])
+def test_a_reciprocity_that_is_no_number_is_refused_before_anybody_is_asked(capsys, agent, times):
+    dummy = agent({})
+    code, _, err = run(capsys, "peers", "resize", "alice", f"--reciprocity={times}")
+    assert code == 2
+    assert "for example: --reciprocity 1" in err
+    assert dummy.requests == []
+
+
+def test_connect_shows_what_it_promises_before_it_asks_and_sends_it(capsys, agent, terminal):
+    dummy = agent({"connect/plan": given(PLAN), "connect": telling([], CONNECTED)})
+    shown = terminal("y\n")
+    assert run(capsys, "connect", "alice", "--storage", "10GB", *SAID)[0] == 0
+    assert "in return you keep 10 GB for it" in shown.getvalue()
+    assert dummy.requests[-1][1].promises == WISHED
+
+
+def test_what_a_slot_wants_in_return_is_said_before_anybody_is_asked(capsys, agent, terminal):
+    wanting = msgspec.structs.replace(PLAN, promises=Promised(reciprocity=1.5))
+    agent({"connect/plan": given(wanting), "connect": telling([], CONNECTED)})
+    for words, is_said in (([], True), (["--reciprocity", "1"], True), (["--reciprocity", "1.5"], False)):
+        shown = terminal("y\n")
+        run(capsys, "connect", "alice", "--storage", "10GB", *words)
+        said = " ".join(shown.getvalue().split())
+        assert ("keeps 1.5 times as much for it, here 15 GB: --reciprocity 1.5 promises that" in said) is is_said
+
+
+def test_both_sides_see_what_is_promised_in_a_request_and_in_what_is_offered_instead(capsys, agent):
+    asked = msgspec.structs.replace(PENDING, promises=Promised(audit_bytes=10**9))
+    agent({"requests": given([asked])})
+    assert "you read up to 1 GB a day for audits" in run(capsys, "requests")[1]
+    pipe = FakePipe()
+    lines = describe_request(Screen((pipe, pipe, pipe), json=False, yes=False), asked)
+    assert any("you read up to 1 GB a day for audits" in line for line in lines)
+    less = msgspec.structs.replace(PENDING, now_bytes=PENDING.storage_bytes, now_promises=PROMISED)
+    agent({"requests": given([less])})
+    out = " ".join(run(capsys, "requests")[1].split())
+    assert "nothing beyond space and time any more" in out
+    assert "until now: in return it keeps 10 GB for you; you send back 1 GB a day at least, if asked" in out
+    offered = msgspec.structs.replace(OFFERED, offer_promises=PROMISED)
+    agent({"requests": given([offered])})
+    said = " ".join(run(capsys, "requests")[1].split())
+    assert "asked for: nothing beyond that" in said
+    assert "offered: in return you keep 5 GB for it; it sends back 1 GB a day at least, if asked" in said
+
+
+def test_an_offer_may_be_about_promises_alone(capsys, agent):
+    row = msgspec.structs.replace(OFFERED, direction="in", offer_promises=PROMISED)
+    dummy = agent({"requests/offer": given(row)})
+    assert run(capsys, "requests", "offer", "ab12", *SAID)[0] == 0
+    assert dummy.requests[-1][1].promises == WISHED
 
 
 @pytest.mark.parametrize("words", [["resize", "alice", "0"], ["resize", "alice"], ["renew", "alice", "--term", "soon"]])

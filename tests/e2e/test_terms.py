@@ -32,9 +32,10 @@ def test_an_agreement_grows_with_the_hosts_yes_shrinks_without_and_is_renewed(wo
     (data / "file").write_bytes(bytes(range(256)) * 400)
     pair.owner.do("backup", str(data), "--to", "alice")
 
-    growing = pair.owner.start("peers", "resize", "alice", "600MB", "--wait", "60s")
+    growing = pair.owner.start("peers", "resize", "alice", "600MB", "--egress-budget", "1GB", "--wait", "60s")
     asked = wait_request(pair.host)
     assert (asked["storage_bytes"], asked["now_bytes"]) == (600 * 10**6, 500 * 10**6)
+    assert (asked["promises"]["egress_bytes"], asked["now_promises"]["egress_bytes"]) == (10**9, 0)
     pair.host.do("requests", "accept", str(asked["request_id"]))
     done = growing.wait()
     assert (done.code, done.last["quota_bytes"], done.last["revision"]) == (0, 600 * 10**6, 2)
@@ -46,9 +47,14 @@ def test_an_agreement_grows_with_the_hosts_yes_shrinks_without_and_is_renewed(wo
     assert mine["there"]["agreed_bytes"] == theirs["here"]["agreed_bytes"] == 600 * 10**6
     assert mine["owed_bytes"] == -theirs["owed_bytes"] < 0
 
-    shrunk = pair.owner.do("peers", "resize", "alice", "100MB").last
+    shrunk = pair.owner.do("peers", "resize", "alice", "100MB", "--reciprocity", "0.5").last
     assert (shrunk["quota_bytes"], shrunk["revision"]) == (100 * 10**6, 3)
     assert both_see(pair, 100 * 10**6)
+    mine = json.loads(pair.owner.do("peers", "show", "alice").stdout)["there"]
+    theirs = json.loads(pair.host.do("peers", "show", pair.owner.peer_id()).stdout)["here"]
+    assert mine["promises"] == theirs["promises"] == {"reciprocity": 0.5, "audit_bytes": 0, "egress_bytes": 10**9}
+    assert mine["lacking_bytes"] == theirs["lacking_bytes"] == 50 * 10**6
+    assert row_of(pair.owner)["owed_by_us_bytes"] == row_of(pair.host)["owed_to_us_bytes"] == 50 * 10**6
 
     before = row_of(pair.owner)["until"]
     renewing = pair.owner.start("peers", "renew", "alice", "--term", "2y", "--wait", "60s")
@@ -72,7 +78,11 @@ def test_an_agreement_grows_with_the_hosts_yes_shrinks_without_and_is_renewed(wo
     assert both_see(pair, 100 * 10**6)
     pair.owner.do("backup", str(data), "--to", "alice")
 
-    # the store moves to where another disk may be, is served from there, and is after the agent was killed
+    assert_moves(pair, data, tmp_path)
+
+
+def assert_moves(pair, data, tmp_path):
+    """The store moves to where another disk may be, is served from there, and is after the agent was killed."""
     moved = pair.host.do("host", "--move-store", str(tmp_path / "moved")).last
     assert (moved["target"], moved["cleared"]) == (str(tmp_path / "moved"), True)
     pair.owner.do("restore", "latest", "--target", str(tmp_path / "one"), "--verify")

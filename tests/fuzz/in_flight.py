@@ -35,6 +35,7 @@ from backuppeer.proof.custody import HeadHeld, LossReport, StoreAck
 from backuppeer.proof.misbehaviour import judge
 from backuppeer.proof.notices import Notice
 from backuppeer.proof.removals import PackDelete, PackRevive, PackWithdraw, open_removal
+from backuppeer.proof.slots import SlotGift
 from backuppeer.proof.waivers import EndWaiver, LockWaiver, PurgeWaiver
 from backuppeer.proof.writer import verify_head
 from backuppeer.signaling import knock, listing, messages, note
@@ -65,6 +66,7 @@ KINDS = (
     LockWaiver,
     PurgeWaiver,
     EndWaiver,
+    SlotGift,
 )
 COURT = Court()
 OWNER = HomeKeys(derive_working(bytes(32), 1), OTHER.public, OTHER, OTHER, bytes(32), b"", None)

@@ -18,6 +18,7 @@ from backuppeer.ids import AgreementId, BlobId, LogicalId, PeerId, RepositoryId,
 from backuppeer.proof.charges import Rebuttal, pack_charge, pack_rebuttal
 from backuppeer.proof.notices import sign_notice
 from backuppeer.proof.removals import PackDelete, PackRevive, PackWithdraw, sign_removal
+from backuppeer.proof.slots import SlotGift
 from backuppeer.proof.statements import (
     Agreement,
     Head,
@@ -144,7 +145,10 @@ def _statements():
         14,
     ):
         yield bytes([number]) + sign_statement(waiver, KEY)
-    assert len(KINDS) == 17
+    gift = {"seed": bytes(32), "key": bytes(1216), "servers": ["wss://a.example"], "time_ms": NOW_MS}
+    signed = sign_statement(SlotGift(agreement=AgreementId(b"a" * 16), **gift), KEY)
+    yield bytes([17]) + signed[4 : 4 + int.from_bytes(signed[:4], "big")]
+    assert len(KINDS) == 18
 
 
 def _charges():
@@ -170,7 +174,7 @@ def _wires():
     ]
     yield b"\2" + b"".join(map(encode, control))
     asked = [
-        wire.ProposeAgreement(signed=b"s"),
+        wire.ProposeAgreement(signed=b"s", device_sig=bytes(64)),
         wire.PutPack(agreement=agreement, stored=stored, size=70_000),
         wire.GetRange(agreement=agreement, stored=stored, first_leaf=1, leaves=2),
         wire.PutHead(agreement=agreement, head=b"h", grant=b"g"),

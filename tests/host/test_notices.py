@@ -184,8 +184,9 @@ def test_since_a_take_over_the_writing_device_must_have_signed_too(hall):
     with pytest.raises(RefusedError, match="another machine"):
         hall.give(hall.world.owner)
     signed = hall.sign(hall.world.owner)
-    with pytest.raises(AuthenticationFault):
-        hall.store.notices.give(A, signed, sign_beside(Notice, signed, hall.world.device))
+    for wrong in (sign_beside(Notice, signed, hall.world.device), bytes(64), b"x"):
+        with pytest.raises(RefusedError, match="another machine"):
+            hall.store.notices.give(A, signed, wrong)
     assert hall.store.notices.give(A, signed, sign_beside(Notice, signed, heir)) == OWNERS_S
     assert hall.give(hall.world.host) == OWNERS_S, "a host has no device"
 

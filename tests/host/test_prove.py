@@ -12,8 +12,10 @@ from backuppeer.limits import AUDIT_ANSWER_BYTES, AUDIT_SAMPLE_LEAVES, LEAF_BYTE
 from backuppeer.proof.audits import UNANSWERED, Sample, check_shown, hash_shown, open_answer
 from backuppeer.proof.custody import HeadHeld, LossCause, StoreAck, hash_signed, open_packs
 from backuppeer.proof.merkle import compute_stored_id
+from backuppeer.proof.promises import Promises
 from backuppeer.proof.removals import PackDelete, PackRevive, PackWithdraw
-from backuppeer.proof.statements import ZERO_HASH, open_statement
+from backuppeer.proof.revisions import Wish, revise, wish_of
+from backuppeer.proof.statements import ZERO_HASH, open_statement, sign_statement
 from host.host_world import NOW_MS, agreement_id, put_pack
 from host.losing import DAY_MS, A, ack, audit, challenge, change, flip, pack_path, put_head, reports, settle
 
@@ -248,3 +250,21 @@ def test_no_word_is_given_upon_the_countersignature_of_somebody_else_or_of_anoth
     for receipt in (foreign, other, b"nonsense"):
         with pytest.raises(RefusedError):
             held(store, world, receipt=receipt)
+
+
+def test_an_agreement_says_how_much_is_read_a_day_but_never_less_than_a_days_plan_and_one_bulk_read(store, world, kept):
+    small, *_ = kept
+    lease = store.leases.get(A)
+    usual = day_budget(lease.terms.size_bytes)
+    promised = Wish(*wish_of(lease.terms)[:3], Promises(audit_bytes=usual + 10**6))
+    terms = revise(lease.signed, promised)
+    store.leases.put(sign_statement(terms, world.owner, world.host))
+    store.budget.take(A, usual, most_bytes=usual, day=NOW_MS // DAY_MS)
+    assert isinstance(audit(store, world, Sample(small, 0, 1))[1], Answer), "more than is usual was promised"
+    store.budget.take(A, 10**6, most_bytes=10**12, day=NOW_MS // DAY_MS)
+    assert audit(store, world, Sample(small, 0, 1))[1] is Denial.OVER_BUDGET
+    for size_bytes in (64 * MIB, 10**11, 10**13):
+        usual = day_budget(size_bytes)
+        assert day_budget(size_bytes, 1) < usual
+        assert day_budget(size_bytes, 1) >= size_bytes * 5 // 1000 + min(2**30, size_bytes // 100)
+        assert day_budget(size_bytes, usual * 3) == usual * 3

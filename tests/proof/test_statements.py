@@ -17,6 +17,7 @@ from backuppeer.proof.audits import AuditAnswer, AuditChallenge
 from backuppeer.proof.custody import HeadHeld, LossReport, StoreAck
 from backuppeer.proof.notices import Notice
 from backuppeer.proof.removals import PackDelete, PackRevive, PackWithdraw
+from backuppeer.proof.slots import SlotGift
 from backuppeer.proof.statements import (
     ZERO_HASH,
     Agreement,
@@ -41,6 +42,7 @@ VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "statements.json")
 _KINDS = (
     *(WriterGrant, Agreement, Head, HeadReceipt, TransportBinding, PackDelete, PackRevive, PackWithdraw),
     *(StoreAck, AuditChallenge, AuditAnswer, LossReport, HeadHeld, Notice, LockWaiver, PurgeWaiver, EndWaiver),
+    *(SlotGift,),
 )
 KINDS = {kind.__struct_config__.tag: kind for kind in _KINDS}
 OWNER, HOST, OTHER = (SigningKey.from_seed(bytes([n]) * 32) for n in (1, 2, 3))
@@ -156,8 +158,9 @@ def reference_encode(value: object) -> bytes:
         code, size = next((c, s) for c, s in ((0xCC, 1), (0xCD, 2), (0xCE, 4), (0xCF, 8)) if value < 256**s)
         return bytes([code]) + value.to_bytes(size, "big")
     if isinstance(value, bytes):
-        assert len(value) < 256
-        return bytes([0xC4, len(value)]) + value
+        assert len(value) < 65536
+        head = bytes([0xC4, len(value)]) if len(value) < 256 else b"\xc5" + len(value).to_bytes(2, "big")
+        return head + value
     if isinstance(value, str):
         assert len(value) < 32
         return bytes([0xA0 | len(value)]) + value.encode()

@@ -24,6 +24,7 @@ from backuppeer.agent.host.hosting import Hosting
 from backuppeer.agent.host.moving import Moving
 from backuppeer.agent.host.noting import Noting
 from backuppeer.agent.host.premises import Premises
+from backuppeer.agent.host.reciprocity import Reciprocity
 from backuppeer.agent.host.requests import Requests
 from backuppeer.agent.host.revising import Revising as HostRevising
 from backuppeer.agent.host.scrubbing import Scrubbing
@@ -85,6 +86,7 @@ class HostSide:
     ending: HostEnding
     waiving: HostWaiving
     moving: Moving
+    reciprocity: Reciprocity
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +263,8 @@ class Agent:
             await asyncio.sleep(KNOCK_BACKGROUND_S)
             await self.owner.connecting.follow_up(self.servers(None))
             await self.owner.revising.follow_up()
+            with bookkeeping("reciprocity"):
+                await asyncio.to_thread(self.host.reciprocity.look_at_all)
 
     def let_go(self) -> None:
         """Count no more on what hosts kept under agreements that have ended."""

@@ -89,6 +89,10 @@ def _show(context: Context, rows: Sequence[BrowseRow], request: BrowseRequest) -
         return
     now_s = time.time()
     screen.table(_COLUMNS, [_cells(row, now_s) for row in rows])
+    for row in rows:
+        if row.promises.reciprocity:
+            name = escape_line(row.alias) or shorten_id(row.peer_id)
+            screen.line(f"{name} wants {row.promises.reciprocity:g} times as much kept for it in return", hang=2)
     screen.line()
     mine = _find_mine(context)
     screen.line(f"{format_count(len(rows), 'host')} · {_suggest(rows, request.min_storage, mine)}", hang=2)

@@ -1,5 +1,6 @@
 """`connect`: agree with one chosen host, after showing who it is, the terms and the risks. 0 only when agreed."""
 
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Annotated, Final, Self
 
@@ -8,6 +9,7 @@ import typer
 from backuppeer.agent.peers.offers import check_storage
 from backuppeer.cli.context import Context, context_of
 from backuppeer.cli.offers import take_offer
+from backuppeer.cli.promises import AuditBudget, EgressBudget, Reciprocity, read_promises, say_promises
 from backuppeer.cli.render import escape_line, format_count, name_peer, shorten_id
 from backuppeer.cli.screen import BOLD, GREEN, YELLOW, Screen
 from backuppeer.cli.spinner import Spinner
@@ -16,6 +18,7 @@ from backuppeer.cli.work import View, read_event, run_work
 from backuppeer.clock import parse_duration
 from backuppeer.control.api import ConnectPlan, ConnectPlanRequest, ConnectRequest, ConnectResult
 from backuppeer.control.events import Event, EventName, State
+from backuppeer.control.promises import Promised
 from backuppeer.errors import BackupPeerError, DeclinedError, ExitCode, InterruptedByUserError, UserError
 from backuppeer.limits import CONNECT_WAIT_S, LOCK_DEFAULT_S, REQUEST_KEPT_S, TERM_DEFAULT_S
 
@@ -52,6 +55,9 @@ def connect(  # noqa: PLR0913 - one parameter per option
     ] = "",
     term: Annotated[str, typer.Option(metavar="1y", help="How long the host is to keep the data.")] = "",
     lock: Annotated[str, typer.Option(metavar="30d", help="Time from a deletion to the erasure.")] = "",
+    reciprocity: Reciprocity = "",
+    audit_budget: AuditBudget = "",
+    egress_budget: EgressBudget = "",
 ) -> int:
     """Show the plan, ask, connect."""
     context = context_of(ctx)
@@ -64,6 +70,7 @@ def connect(  # noqa: PLR0913 - one parameter per option
         wait_s=_waiting_time(context.screen, wait),
         term_s=read_span(term, "--term"),
         lock_s=parse_duration(lock) if lock else None,
+        promises=read_promises(reciprocity, audit_budget, egress_budget),
     )
     if request.storage < 1:
         raise UserError("nothing to ask for: --storage is 0", hint="for example: --storage 10GB")
@@ -186,12 +193,33 @@ def _describe_plan(screen: Screen, plan: ConnectPlan, request: ConnectRequest, c
         f"trust         {plan.trust:.2f} {escape_line(plan.trust_level)}",
         f"space         {format_size(request.storage)} of at least {format_size(plan.free_bytes)} free",
         f"terms         kept for {kept}; erased {locked} after a deletion",
+        *(f"{'':<{_LABEL}}{said}" for said in _say_wanted(request)),
     ]
     warnings = [("risk", risk) for risk in plan.risks]
     if request.storage > plan.free_bytes:
         asked, free = format_size(request.storage), format_size(plan.free_bytes)
         warnings.insert(0, ("note", f"{asked} is more than the {free} that the host lists as free: it may refuse"))
+    warnings = [("note", note) for note in _say_return(plan, request)] + warnings
     return lines + [f"{screen.paint(f'{label:<{_LABEL}}', YELLOW)}{escape_line(text)}" for label, text in warnings]
+
+
+def _say_wanted(request: ConnectRequest) -> list[str]:
+    wish = request.promises
+    promised = Promised(
+        reciprocity=wish.reciprocity or 0.0, audit_bytes=wish.audit_bytes or 0, egress_bytes=wish.egress_bytes or 0
+    )
+    return say_promises(promised, request.storage, is_ours=True)
+
+
+def _say_return(plan: ConnectPlan, request: ConnectRequest) -> Iterator[str]:
+    """Return that the host wants more in return than is promised to it, if it does."""
+    times = plan.promises.reciprocity
+    if times > (request.promises.reciprocity or 0):
+        kept = format_size(round(request.storage * times))
+        yield (
+            f"it gives space to whoever keeps {times:g} times as much for it, here {kept}: --reciprocity {times:g} "
+            "promises that; else it may offer you these terms"
+        )
 
 
 def _waiting_time(screen: Screen, wait: str) -> float:

@@ -9,6 +9,7 @@ import typer
 from backuppeer.agent.peers.offers import check_storage, write_exact_size
 from backuppeer.cli import moving, retiring
 from backuppeer.cli.context import Context, context_of
+from backuppeer.cli.promises import AuditBudget, EgressBudget, Reciprocity, read_promises, say_wanted
 from backuppeer.cli.render import escape_line, format_count, format_moment, name_peer, shorten_id, shorten_request
 from backuppeer.cli.screen import BOLD, GREEN, Screen
 from backuppeer.cli.spinner import Spinner
@@ -65,6 +66,9 @@ def host(  # noqa: PLR0913 - one parameter per option
         str, typer.Option(metavar="|".join(_POLICIES), help="Who gets space without asking you.")
     ] = "ask",
     region: Annotated[str, typer.Option(metavar="EU", help="Coarse region shown to others.")] = "",
+    reciprocity: Reciprocity = "",
+    audit_budget: AuditBudget = "",
+    egress_budget: EgressBudget = "",
     detach: Annotated[bool, typer.Option("--detach", help="Return once the slot is on offer.")] = False,
     stop: Annotated[bool, typer.Option("--stop", help="Withdraw the slot; accepted data is still served.")] = False,
     retire: Annotated[bool, typer.Option("--retire", help="End all agreements with notice, and host no more.")] = False,
@@ -83,11 +87,16 @@ def host(  # noqa: PLR0913 - one parameter per option
         duration_s=read_span(duration, "--duration"),
         term_s=read_span(term, "--term") or TERM_DEFAULT_S,
         lock_s=parse_duration(lock) if lock else LOCK_DEFAULT_S,
+        promises=read_promises(reciprocity, audit_budget, egress_budget),
         store=_absolute(store),
         accept=accept,
         region=region,
         detach=detach,
     )
+    return _begin(context, request)
+
+
+def _begin(context: Context, request: HostRequest) -> int:
     check_storage(request.storage, example="backup-peer host --storage 50GB")
     client = context.client()  # first: a home without identity has no terms to agree to
     _agree(context, request, client.call("host/plan", request, HostPlan))
@@ -128,10 +137,23 @@ def _agree(context: Context, request: HostRequest, plan: HostPlan) -> None:
         kept, locked = format_duration(request.term_s or 0), format_duration(request.lock_s or 0)
         screen.aside(f"  · accepted data is kept for {kept}, whether the offer still stands or not", hang=4)
         screen.aside(f"  · what its owner deletes stays another {locked}, as a lock against thieves", hang=4)
+        for said in _say_asked(request):
+            screen.aside(f"  · {said}", hang=4)
         screen.aside("  · you can't read any of it", hang=4)
         screen.aside("  · it ends when this computer restarts; `backup-peer agent start` takes it up again", hang=4)
     if not screen.confirm("offer it?", unanswered="hosting needs your yes to its terms"):
         raise DeclinedError("nothing is on offer: you said no")
+
+
+def _say_asked(request: HostRequest) -> Iterator[str]:
+    """Return what the slot asks for in return, and what of it others may ask for."""
+    wish = request.promises
+    if wish.reciprocity:
+        yield f"whoever has space here keeps {wish.reciprocity:g} times as much for you; others are offered that"
+    if wish.audit_bytes:
+        yield f"up to {format_size(wish.audit_bytes)} a day of it are read for audits, if its owner wants that"
+    if wish.egress_bytes:
+        yield f"you may be held to send back {format_size(wish.egress_bytes)} a day"
 
 
 def _describe_share(request: HostRequest, plan: HostPlan) -> Iterator[str]:
@@ -252,6 +274,7 @@ def describe_request(screen: Screen, asked: PendingRequest) -> list[str]:
         f"  safety words  {screen.paint(escape_line(asked.safety_words), BOLD)}",
         f"{'':<16}the other screen must show the same words: compare them before you say yes",
         f"  terms         {terms} · trust {asked.trust:.2f} {escape_line(asked.trust_level)}",
+        *(f"{'':<16}{said}" for said in say_wanted(asked)),
     ]
 
 

@@ -3,10 +3,12 @@
 from typing import Final
 
 from backuppeer.cli.context import Context
+from backuppeer.cli.promises import say_promises
 from backuppeer.cli.render import Column, format_moment
 from backuppeer.cli.screen import Screen
 from backuppeer.cli.units import format_duration, format_size
 from backuppeer.control.api import ConnectRequest, Nothing, PendingRequest
+from backuppeer.control.promises import PromiseWish
 
 _COLUMNS: Final = (
     Column("", keep=True),
@@ -21,6 +23,15 @@ def show_both(screen: Screen, row: PendingRequest) -> None:
     asked = _cells("asked for", row.storage_bytes, (row.term_s, row.lock_s), row.until)
     offered = _cells("offered", row.offer_bytes, (row.offer_term_s, row.offer_lock_s), row.offer_until)
     screen.table(_COLUMNS, [asked, offered])
+    for label, promises, size_bytes in (
+        ("asked for", row.promises, row.storage_bytes),
+        ("offered", row.offer_promises, row.offer_bytes),
+    ):
+        if row.promises != row.offer_promises:
+            said = (
+                "; ".join(say_promises(promises, size_bytes, is_ours=row.direction == "out")) or "nothing beyond that"
+            )
+            screen.line(f"{label}: {said}", hang=2)
 
 
 def take_offer(context: Context, request: ConnectRequest, called: str) -> bool:
@@ -38,6 +49,10 @@ def take_offer(context: Context, request: ConnectRequest, called: str) -> bool:
     if not screen.confirm("take what is offered?", unanswered="other terms are offered"):
         return False
     request.storage, request.term_s, request.lock_s = row.offer_bytes, row.offer_term_s, row.offer_lock_s
+    given = row.offer_promises
+    request.promises = PromiseWish(
+        reciprocity=given.reciprocity, audit_bytes=given.audit_bytes, egress_bytes=given.egress_bytes
+    )
     return True
 
 

@@ -2,6 +2,7 @@
 
 from typing import Annotated, Final
 
+import msgspec
 import typer
 
 from backuppeer.cli import ending, locking, purging, replacing, showing, terms, undelete
@@ -21,7 +22,7 @@ _COLUMNS: Final = (
     Column("trust", keep=True),
     Column("last seen", keep=True),
 )
-_ROLES: Final = {"host": "my host", "owner": "I host", "both": "both"}
+_ROLES: Final = {"host": "my host", "owner": "I host"}
 
 
 def add_to(app: typer.Typer) -> None:
@@ -57,7 +58,7 @@ def list_peers(ctx: typer.Context) -> int:
         screen.line("no peers yet")
         screen.hint("`backup-peer browse` shows who offers space")
         return 0
-    screen.table(_COLUMNS, [_cells(row) for row in rows])
+    screen.table(_COLUMNS, [cells for row in rows for cells in _rows_of(row)])
     for row in rows:
         if row.next_free_bytes:
             who, free = (
@@ -67,6 +68,7 @@ def list_peers(ctx: typer.Context) -> int:
             screen.line(f"{who}: {free} free now{say_later(row.next_free_bytes, row.next_free)}", hang=2)
     for row in rows:
         _tell_end(screen, row)
+        _tell_debts(screen, row)
     if any(row.verified for row in rows):
         screen.line()
         screen.line("♥ = you compared id or safety words with the person", hang=4)
@@ -111,6 +113,16 @@ def _tell_end(screen: Screen, row: PeerRow) -> None:
         screen.line(f"{name}: blocked{why}", hang=2)
 
 
+def _tell_debts(screen: Screen, row: PeerRow) -> None:
+    """Show what was promised in return and is not kept yet, either way round."""
+    name = escape_line(row.alias) or shorten_id(row.peer_id)
+    more = f"`backup-peer peers show {name}` says more"
+    if row.owed_to_us_bytes:
+        screen.line(f"{name}: owes you {format_size(row.owed_to_us_bytes)} in return; {more}", hang=2)
+    if row.owed_by_us_bytes:
+        screen.line(f"{name}: you owe it {format_size(row.owed_by_us_bytes)} in return; {more}", hang=2)
+
+
 def _show_words(screen: Screen, row: PeerRow) -> None:
     """Show what is left to compare, and how the comparison is recorded where a verb can do it."""
     name = escape_line(row.alias) or shorten_id(row.peer_id)
@@ -120,6 +132,14 @@ def _show_words(screen: Screen, row: PeerRow) -> None:
     screen.line(
         f"  the other screen shows the same words? record it: `backup-peer peers set {name} --verified`", hang=4
     )
+
+
+def _rows_of(row: PeerRow) -> list[list[str]]:
+    """Return the row of a peer, or of one that is host and owner the rows of both directions."""
+    if row.role != "both":
+        return [_cells(row)]
+    here = ["", "", _ROLES["owner"], format_size(row.hosted_used_bytes), format_size(row.hosted_bytes), "", ""]
+    return [_cells(msgspec.structs.replace(row, role="host")), here]
 
 
 def _cells(row: PeerRow) -> list[str]:

@@ -6,6 +6,7 @@ import typer
 
 from backuppeer.cli.context import context_of
 from backuppeer.cli.offers import show_both
+from backuppeer.cli.promises import AuditBudget, EgressBudget, Reciprocity, read_promises, say_promises, say_wanted
 from backuppeer.cli.render import (
     Column,
     escape_line,
@@ -107,12 +108,16 @@ def reject(
     return _decide(ctx, "reject", RequestDecision(request=request, reason=reason))
 
 
-def offer(
+def offer(  # noqa: PLR0913 - one parameter per option
     ctx: typer.Context,
     request: _Which,
+    *,
     storage: Annotated[str, typer.Option(metavar="5GB", help="Space to offer.")] = "",
     term: Annotated[str, typer.Option(metavar="6mo", help="How long you keep the data, from now on.")] = "",
     lock: Annotated[str, typer.Option(metavar="14d", help="Time from a deletion to the erasure.")] = "",
+    reciprocity: Reciprocity = "",
+    audit_budget: AuditBudget = "",
+    egress_budget: EgressBudget = "",
 ) -> int:
     """Offer other terms."""
     context = context_of(ctx)
@@ -122,6 +127,7 @@ def offer(
         storage=parse_size(storage) if storage else None,
         term_s=read_span(term, "--term"),
         lock_s=parse_duration(lock) if lock else None,
+        promises=read_promises(reciprocity, audit_budget, egress_budget),
     )
     offered = context.client().call("requests/offer", wanted, PendingRequest)
     context.screen.line(f"offered to {name_peer(offered.peer_id, offered.alias)}; it is told when it asks again")
@@ -150,6 +156,8 @@ def _tell_whom(screen: Screen, row: PendingRequest) -> None:
     peer = escape_line(row.peer_id)
     screen.line(f"  full id       {peer}")
     screen.line(f"  terms         kept for {format_duration(row.term_s)}, lock {format_duration(row.lock_s)}", hang=16)
+    for said in say_promises(row.promises, row.storage_bytes, is_ours=False):
+        screen.line(f"{'':<16}{said}", hang=16)
     screen.line(f"  safety words  {escape_line(row.safety_words)}", hang=16)
     screen.line(
         f"{'':<16}the owner's screen shows the same words; if it does not, somebody stands between you", hang=16
@@ -162,7 +170,9 @@ def _tell_terms(screen: Screen, row: PendingRequest) -> None:
     if row.state in {"waiting", "offered"} and row.now_bytes:
         now = f"{format_size(row.now_bytes)} until {format_moment(row.now_until)[:10]}"
         asked = f"{format_size(row.storage_bytes)} until {format_moment(row.until)[:10]}"
-        screen.line(f"{shorten_request(row.request_id)} would change {now} to {asked}", hang=2)
+        if now != asked:
+            screen.line(f"{shorten_request(row.request_id)} would change {now} to {asked}", hang=2)
+    _tell_promises(screen, row)
     if row.state != "offered":
         return
     screen.line()
@@ -172,6 +182,13 @@ def _tell_terms(screen: Screen, row: PendingRequest) -> None:
         screen.line(f"{peer} offers this instead; to take it: {_accept(row)}", hang=2)
     else:
         screen.line(f"to give what was asked for after all: {_accept(row)}", hang=2)
+
+
+def _tell_promises(screen: Screen, row: PendingRequest) -> None:
+    """Show what is asked for beyond space and time, where an answer is due and no table says it."""
+    if row.state == "waiting":
+        for said in say_wanted(row):
+            screen.line(f"{shorten_request(row.request_id)}: {said}", hang=2)
 
 
 def _accept(row: PendingRequest) -> str:

@@ -56,6 +56,7 @@ from backuppeer.agent.host.hosting import Hosting
 from backuppeer.agent.host.moving import Moving
 from backuppeer.agent.host.noting import Noting
 from backuppeer.agent.host.premises import Premises
+from backuppeer.agent.host.reciprocity import Reciprocity
 from backuppeer.agent.host.requests import Requests
 from backuppeer.agent.host.revising import Revising as HostRevising
 from backuppeer.agent.host.scrubbing import Scrubbing
@@ -122,14 +123,15 @@ async def compose(home: Home, secret: bytes) -> Agent:
     binding = partial(make_binding, transport, keys, clock)
     hosting = Hosting(state, keys.identity, clock, requests=requests, binding=binding, free=premises.free_for)
     vault = Vault(home, keys, state, clock, reach=reach, standing=standing)
-    noting, slots = Noting(state, premises, keys.identity, clock, binding=binding), Slots(state, keys)
+    noting, slots = Noting(state, premises, keys.identity, clock, binding=binding), Slots(state, keys, clock)
     serving.keep_slot = noting.keep
     terms[0].on_offer = lambda: hosting.offer
     ending = Ending(state, keys, clock, reach=reach)
     revising = Revising(state, keys, clock, reach=reach, blame=standing.blame)
     revising.hear = desk.hear = ending.hear
     scrubbing = Scrubbing(premises, clock, serving.proving)
-    as_host = HostSide(premises, requests, hosting, sweeping, scrubbing, noting, *terms, Moving(premises))
+    owed = _make_reciprocity(Reciprocity(state, premises, clock, own=keys.peer), serving, requests)
+    as_host = HostSide(premises, requests, hosting, sweeping, scrubbing, noting, *terms, Moving(premises), owed)
     audits = _make_audits(home, keys, state, vault)
     waiving = Waiving(state, keys, clock, reach=reach, revising=revising, ending=ending)
     as_owner = OwnerSide(market, knocking, connecting, vault, slots, *audits, revising, ending, waiving)
@@ -144,6 +146,11 @@ def _make_terms(
     waiving = HostWaiving(state, premises, clock)
     revising.on_lowered = waiving.tell_lowered
     return revising, HostEnding(state, premises, clock, identity=keys.identity), waiving
+
+
+def _make_reciprocity(made: Reciprocity, serving: Serving, requests: Requests) -> Reciprocity:
+    serving.find_debt, requests.is_owed = made.find_debt, made.is_owed
+    return made
 
 
 def _make_audits(home: Home, keys: HomeKeys, state: State, vault: Vault) -> tuple[Auditor, Rounds]:

@@ -4,7 +4,9 @@ from typing import Annotated, Final
 
 import typer
 
+from backuppeer.agent.peers.offers import write_exact_size
 from backuppeer.cli.context import context_of
+from backuppeer.cli.promises import say_promises
 from backuppeer.cli.render import escape_line, format_moment, name_peer, say_later
 from backuppeer.cli.screen import Screen
 from backuppeer.cli.units import format_duration, format_size
@@ -29,15 +31,15 @@ def show(
     marks = [text for text, holds in (("compared", row.verified), ("blocked", row.blocked)) if holds]
     screen.line(name_peer(row.peer_id, row.alias) + (f": {', '.join(marks)}" if marks else ""), hang=2)
     screen.line(f"full id   {escape_line(row.peer_id)}", hang=_LABEL)
-    _show_side(screen, "keeps for you", row.there)
-    _show_side(screen, "you keep for it", row.here)
+    _show_side(screen, "keeps for you", row.there, is_ours=True)
+    _show_side(screen, "you keep for it", row.here, is_ours=False)
     if row.there and row.here:
         who = "you keep" if row.owed_bytes >= 0 else "it keeps"
         screen.line(f"together: {who} {format_size(abs(row.owed_bytes))} more than the other", hang=2)
     return 0
 
 
-def _show_side(screen: Screen, label: str, account: Account | None) -> None:
+def _show_side(screen: Screen, label: str, account: Account | None, *, is_ours: bool) -> None:
     if account is None:
         screen.line(f"{label}: nothing is agreed", hang=2)
         return
@@ -48,6 +50,34 @@ def _show_side(screen: Screen, label: str, account: Account | None) -> None:
     lock, notice = format_duration(account.lock_s), format_duration(account.notice_s)
     changed = f", changed {account.revision - 1} times" if account.revision > 1 else ""
     screen.line(f"  until {format_moment(account.until)[:10]}, lock {lock}, notice {notice}{changed}", hang=4)
+    for said in say_promises(account.promises, account.agreed_bytes, is_ours=is_ours):
+        screen.line(f"  {said}", hang=4)
+    if account.promises.egress_bytes and not is_ours:
+        screen.line(f"  sent back today: {format_size(account.sent_bytes)}", hang=4)
+    _show_debt(screen, account, is_ours=is_ours)
     if account.ends:
         who = "you ended it" if account.ended_by_us else "it ends it"
         screen.line(f"  {who}: all is kept until {format_moment(account.ends)[:10]} at least", hang=4)
+
+
+def _show_debt(screen: Screen, account: Account, *, is_ours: bool) -> None:
+    """Show what was promised in return and is not agreed on, and what to do about it."""
+    if not account.lacking_bytes:
+        return
+    lacking = format_size(account.lacking_bytes)
+    if is_ours:
+        size = write_exact_size(account.lacking_bytes)
+        screen.line(
+            f"  you owe it {lacking} of what you promised in return: offer it with `backup-peer host --storage {size}`",
+            hang=4,
+        )
+    elif account.refused_from:
+        day = format_moment(account.refused_from)[:10]
+        screen.line(
+            f"  it owes you {lacking} of what it promised, asked for in vain: nothing new is taken from {day} on",
+            hang=4,
+        )
+    else:
+        screen.line(
+            f"  it owes you {lacking} of what it promised: ask it with `backup-peer connect` or `peers resize`", hang=4
+        )

@@ -6,19 +6,21 @@ import typer
 
 from backuppeer.cli.connect import StateView
 from backuppeer.cli.context import Context, context_of
+from backuppeer.cli.promises import AuditBudget, EgressBudget, Reciprocity, read_promises, say_promises
 from backuppeer.cli.render import format_moment, name_peer
 from backuppeer.cli.screen import GREEN
 from backuppeer.cli.units import format_size, parse_size, read_span
 from backuppeer.cli.work import View, run_work
 from backuppeer.clock import parse_duration
+from backuppeer.control.promises import NO_WISH
 from backuppeer.control.terms import RenewRequest, ResizeRequest, TermsResult
 from backuppeer.errors import InterruptedByUserError, UserError
 from backuppeer.limits import CONNECT_WAIT_S, REQUEST_KEPT_S
 
 RESIZE_HELP: Final = (
-    "Agree with a host on more space, or on less.\n\nMore is asked for: its policy answers, or its person, whom "
-    "this waits for; the agent keeps the request for 7 days. Less takes effect at once, but never below what is "
-    "stored there."
+    "Agree with a host on more space, or on less, or on other promises.\n\nMore is asked for: its policy answers, or "
+    "its person, whom this waits for; the agent keeps the request for 7 days. Less takes "
+    "effect at once, but never below what is stored there."
 )
 RENEW_HELP: Final = (
     "Agree with a host that it keeps your data for longer.\n\nNothing is erased when a term is over: the host "
@@ -34,15 +36,28 @@ _Wait = Annotated[
 def resize(
     ctx: typer.Context,
     peer: _Host,
-    size: Annotated[str, typer.Argument(metavar="20GB", help="The whole space from now on.")],
+    size: Annotated[str, typer.Argument(metavar="20GB", help="The whole space from now on; left out: as now.")] = "",
+    *,
     wait: _Wait = "",
+    reciprocity: Reciprocity = "",
+    audit_budget: AuditBudget = "",
+    egress_budget: EgressBudget = "",
 ) -> int:
-    """Ask for another size."""
+    """Ask for another size, or for other promises."""
     context = context_of(ctx)
-    storage = parse_size(size)
-    if storage < 1:
+    promises = read_promises(reciprocity, audit_budget, egress_budget)
+    if not size and promises == NO_WISH:
+        raise UserError("nothing to change", hint="for example: `backup-peer peers resize alice 20GB`")
+    storage = parse_size(size) if size else 0
+    if size and storage < 1:
         raise UserError("a size of 0 is no agreement", hint="for example: `backup-peer peers resize alice 20GB`")
-    request = ResizeRequest(servers=context.servers(), peer=peer, storage=storage, wait_s=read_patience(context, wait))
+    request = ResizeRequest(
+        servers=context.servers(),
+        peer=peer,
+        storage=storage,
+        promises=promises,
+        wait_s=read_patience(context, wait),
+    )
     return _change(context, "peers/resize", request)
 
 
@@ -91,6 +106,8 @@ def _change(context: Context, route: str, request: ResizeRequest | RenewRequest)
     screen.line(
         f"{screen.paint('✓', GREEN)} agreed with {called}: {format_size(result.quota_bytes)} until {until}", hang=2
     )
+    for said in say_promises(result.promises, result.quota_bytes, is_ours=True):
+        screen.line(f"  {said}", hang=4)
     screen.done(result)
     return 0
 

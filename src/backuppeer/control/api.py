@@ -6,6 +6,7 @@ are bytes, times RFC 3339 UTC text, ids full text, paths text with surrogate esc
 
 import msgspec
 
+from backuppeer.control.promises import NO_WISH, NOTHING_PROMISED, Promised, PromiseWish
 from backuppeer.control.proven import AuditRow
 
 
@@ -116,6 +117,12 @@ class PeerRow(msgspec.Struct, kw_only=True):
     blocked: bool = False
     reason: str = ""
     """Whether this home's person blocked it, and why, in their words."""
+    hosted_bytes: int = 0
+    hosted_used_bytes: int = 0
+    """Of a peer with role `both`: what we agreed to keep for it, and keep; the fields above are what it keeps."""
+    owed_to_us_bytes: int = 0
+    owed_by_us_bytes: int = 0
+    """Promised in return, and not agreed on yet: what it owes us, what we owe it."""
 
 
 class SessionRow(msgspec.Struct, kw_only=True):
@@ -144,6 +151,8 @@ class BrowseRow(msgspec.Struct, kw_only=True):
     trust_level: str
     expires: str
     servers: list[str]
+    promises: Promised = NOTHING_PROMISED
+    """What it wants in return at least, and gives at most without being asked."""
 
 
 class PendingRequest(msgspec.Struct, kw_only=True):
@@ -172,6 +181,10 @@ class PendingRequest(msgspec.Struct, kw_only=True):
     offer_term_s: int = 0
     offer_lock_s: int = 0
     """What the host's person offers instead, if anything."""
+    promises: Promised = NOTHING_PROMISED
+    offer_promises: Promised = NOTHING_PROMISED
+    now_promises: Promised = NOTHING_PROMISED
+    """What is asked for beyond space and time, what is offered instead, what stands."""
     now_bytes: int = 0
     now_until: str = ""
     until: str = ""
@@ -284,6 +297,8 @@ class HostRequest(Request):
     term_s: int | None = None
     """None = the default, as for `lock_s`; a lock of 0 erases at once."""
     lock_s: int | None = None
+    promises: PromiseWish = NO_WISH
+    """What others must give in return at least, and may ask for at most without a question."""
     store: str = ""
     accept: str = "ask"
     region: str = ""
@@ -320,6 +335,8 @@ class ConnectPlan(msgspec.Struct, kw_only=True):
     trust: float
     trust_level: str
     risks: list[str]
+    promises: Promised = NOTHING_PROMISED
+    """What it wants in return at least, and gives at most without being asked; of an agreement: what stands."""
 
 
 class ConnectRequest(Request):
@@ -333,6 +350,7 @@ class ConnectRequest(Request):
     term_s: int | None = None
     """None = the default, as for `lock_s`; a lock of 0 erases at once."""
     lock_s: int | None = None
+    promises: PromiseWish = NO_WISH
     confirmed: bool = False
 
 

@@ -5,12 +5,17 @@ Knows: request and result structs. Must not know: the agent, the terminal. Units
 
 import msgspec
 
+from backuppeer.control.promises import NOTHING_PROMISED, Promised
+
 
 class Account(msgspec.Struct, kw_only=True):
     """What one side keeps for the other under all agreements of that direction; terms are those of the first.
 
     used_bytes: of the agreed ones, deleted ones included. until: when the term is over. ends: until when all is kept at
     least, if notice was given; ended_by_us: by whom. notice_s: what an agreement gives either side to find another.
+    sent_bytes: of what we keep, sent back today as far as that is counted. promised_bytes: what the owner promised to
+    keep in return under all of them; lacking_bytes: of that not agreed on, or ended; refused_from: from when on we take
+    nothing new for that.
     """
 
     agreed_bytes: int
@@ -24,6 +29,11 @@ class Account(msgspec.Struct, kw_only=True):
     revision: int
     ends: str = ""
     ended_by_us: bool = False
+    promises: Promised = NOTHING_PROMISED
+    sent_bytes: int = 0
+    promised_bytes: int = 0
+    lacking_bytes: int = 0
+    refused_from: str = ""
 
 
 class PeerAccount(msgspec.Struct, kw_only=True):

@@ -6,12 +6,14 @@ Knows: request and result structs. Must not know: the agent, the terminal. Units
 import msgspec
 
 from backuppeer.control.api import PeerRequest, Request
+from backuppeer.control.promises import NO_WISH, NOTHING_PROMISED, Promised, PromiseWish
 
 
 class ResizeRequest(PeerRequest):
-    """`peers resize`: have `storage` bytes at a host from now on."""
+    """`peers resize`: have `storage` bytes at a host from now on, and what `promises` name; 0: as much as now."""
 
-    storage: int
+    storage: int = 0
+    promises: PromiseWish = NO_WISH
     wait_s: float = 60.0
 
 
@@ -39,6 +41,7 @@ class TermsResult(msgspec.Struct, kw_only=True):
     term_s: int
     lock_s: int
     until: str
+    promises: Promised = NOTHING_PROMISED
     taken_back: bool = False
     told: bool = True
 
@@ -50,3 +53,4 @@ class OfferRequest(Request):
     storage: int | None = None
     term_s: int | None = None
     lock_s: int | None = None
+    promises: PromiseWish = NO_WISH

@@ -54,6 +54,7 @@ class Purpose(bytes, Enum):
     LOCK_WAIVER = b"lock-waiver"
     PURGE_WAIVER = b"purge-waiver"
     END_WAIVER = b"end-waiver"
+    RECOVERY_SLOT = b"recovery-slot"
     LISTING = b"listing"
     KNOCK = b"knock"
     KNOCK_REPLY = b"knock-reply"

@@ -18,11 +18,15 @@ from backuppeer.limits import (
 )
 
 
-def day_budget(agreed_bytes: int) -> int:
-    """Return how many bytes may be read on a day for the audits of an agreement about so many bytes."""
+def day_budget(agreed_bytes: int, promised_bytes: int = 0) -> int:
+    """Return how many bytes may be read on a day for the audits of an agreement about so many bytes.
+
+    promised_bytes: what the agreement says, 0 for what is usual. Less than a day's plan and one bulk read it is never:
+    an owner that can't look would learn of a loss by nothing (ADR 51).
+    """
     bulk = min(BULK_READ_BYTES, agreed_bytes * BULK_READ_PERCENT // 100)
-    plans = agreed_bytes * AUDIT_BUDGET_PERMILLE // 1000
-    return AUDIT_BUDGET_LEAST_BYTES + plans + AUDIT_BUDGET_BULK_READS * bulk
+    plan = AUDIT_BUDGET_LEAST_BYTES + agreed_bytes * AUDIT_BUDGET_PERMILLE // 1000
+    return max(promised_bytes, plan + bulk) if promised_bytes else plan + AUDIT_BUDGET_BULK_READS * bulk
 
 
 class AuditBudget:

@@ -91,6 +91,17 @@ _SCHEMA: Final = (
     );
     INSERT INTO scrubs DEFAULT VALUES;
     """,
+    # What was done under an agreement since the store's age `since_s`, for caps by the day (daily.py).
+    """
+    CREATE TABLE daily (
+        agreement BLOB NOT NULL,
+        what TEXT NOT NULL,
+        since_s INTEGER NOT NULL,
+        bytes INTEGER NOT NULL,
+        count INTEGER NOT NULL,
+        PRIMARY KEY (agreement, what)
+    ) WITHOUT ROWID;
+    """,
 )
 _LIST_PACKS: Final = """
     SELECT stored, size FROM packs p WHERE agreement = ? AND stored > ? AND due_s IS NULL

@@ -77,10 +77,10 @@ class Losses:
         self,
         layout: Layout,
         catalogue: Catalogue,
+        removals: Removals,
         *,
         leases: Leases,
         heads: Heads,
-        removals: Removals,
         presence: Presence,
         quota: Quota,
     ) -> None:

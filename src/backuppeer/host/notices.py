@@ -13,17 +13,18 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from backuppeer.errors import PeerFault, RefusedError
+from backuppeer.host.countersigning import Countersigning
+from backuppeer.host.daily import Counted, Daily
 from backuppeer.host.disk import replace_file, translate_failures
 from backuppeer.host.graveyard import Graveyard
-from backuppeer.host.heads import Heads
 from backuppeer.host.layout import Layout
 from backuppeer.host.leases import Lease, Leases
 from backuppeer.host.marker import Presence
 from backuppeer.host.notice_file import FILE_BYTES, NoticeFile, join_notice, split_notice
 from backuppeer.ids import AgreementId
+from backuppeer.limits import ENDINGS_PER_DAY
 from backuppeer.proof.notices import Notice, kept_s, open_notice
-from backuppeer.proof.statements import WriterGrant, check_beside, open_statement, statement_hash
-from backuppeer.proof.writer import FIRST_EPOCH
+from backuppeer.proof.statements import statement_hash
 
 _UNTOLD_FACTOR: Final = 2
 _SIDES: Final = ("owner", "host")
@@ -40,10 +41,18 @@ class Notices:
     """All notices of one store. Thread-safe. Made by `open_store`."""
 
     def __init__(
-        self, layout: Layout, graveyard: Graveyard, *, leases: Leases, heads: Heads, presence: Presence
+        self,
+        layout: Layout,
+        graveyard: Graveyard,
+        *,
+        leases: Leases,
+        signing: Countersigning,
+        daily: Daily,
+        presence: Presence,
     ) -> None:
         self._layout, self._graveyard = layout, graveyard
-        self._leases, self._heads, self._presence = leases, heads, presence
+        self._leases, self._countersigning, self._presence = leases, signing, presence
+        self._daily = daily
         self._given: dict[AgreementId, dict[str, Given]] = {}
         self._lock = threading.Lock()
 
@@ -77,7 +86,8 @@ class Notices:
         Raises:
             NotFoundError: no such agreement.
             PeerFault: not by a party, malformed, or of another agreement.
-            RefusedError: another number is due, it is too late to take it back, or the writing device did not sign.
+            RefusedError: another number is due, it is too late to take it back, the writing device did not sign, or the
+                owner ended the agreement too often within a day. To take that back is never too often.
             StoreUnavailable: the disk refuses; nothing was taken.
 
         """
@@ -90,9 +100,14 @@ class Notices:
             if last is not None and statement_hash(last.file.signed) == statement_hash(signed):
                 return self._left_s(agreement) or 0
             self._check(agreement, said, last)
-            grant = self._check_device(lease, side, signed, device_sig)
+            is_owners = side == "owner"
+            grant = self._countersigning.check(lease, Notice, signed, device_sig) if is_owners else b""
             file = self._measure(lease, said, NoticeFile(0, 0, signed, grant, device_sig if grant else b""))
+            if is_owners and said.ends:
+                self._check_day(agreement)
             self._keep(agreement, side, Given(said, file))
+            if is_owners and said.ends:
+                self._daily.add(agreement, Counted.ENDED)
             return self._left_s(agreement) or 0
 
     def note_told(self, agreement: AgreementId) -> None:
@@ -182,19 +197,12 @@ class Notices:
         if not said.ends and self._left_s(agreement) == 0:
             raise RefusedError("the agreement has ended already, and all of it is being erased")
 
-    def _check_device(self, lease: Lease, side: str, signed: bytes, device_sig: bytes) -> bytes:
-        """Return the grant of the device that must sign an owner's notice too, "" where there is none (ADR 35)."""
-        held = self._heads.get(lease.agreement) if side == "owner" else None
-        if held is None or held.head.epoch <= FIRST_EPOCH:
-            return b""
-        if not device_sig:
+    def _check_day(self, agreement: AgreementId) -> None:
+        if self._daily.today(agreement, Counted.ENDED).times >= ENDINGS_PER_DAY:
             raise RefusedError(
-                "another machine of this owner makes the backups now, and only that one may ask for this",
-                hint="`backup-peer recover --take-over` makes this machine the one",
+                f"the agreement was ended {ENDINGS_PER_DAY} times within a day, and goes on until tomorrow",
+                hint="end it once more then; to take a notice back is always possible",
             )
-        grant = open_statement(WriterGrant, held.signed_grant, lease.terms.authority)
-        check_beside(Notice, signed, device_sig, grant.device)
-        return held.signed_grant
 
     def _measure(self, lease: Lease, said: Notice, file: NoticeFile) -> NoticeFile:
         age_s = self._graveyard.age_s()

@@ -32,6 +32,7 @@ from backuppeer.ids import AgreementId, StoredId
 from backuppeer.limits import AUDIT_ANSWER_BYTES, LEAF_BYTES, PACK_TARGET_BYTES
 from backuppeer.proof.audits import AuditChallenge, Sample, Shown, check_shown, sign_answer
 from backuppeer.proof.custody import Standing, open_bound, sign_ack, sign_held
+from backuppeer.proof.promises import read_promises
 from backuppeer.proof.removals import NO_HEAD
 from backuppeer.proof.statements import HeadReceipt, open_statement, statement_hash
 
@@ -85,7 +86,8 @@ def answer_challenge(
     standing = store.heads.name_standing(lease.agreement)
     if said.standing != standing:
         return Denial.STALE
-    most_bytes, cost = day_budget(lease.terms.size_bytes), sum(map(_count_cost, said.samples))
+    promised_bytes = read_promises(lease.terms.ext).audit_bytes
+    most_bytes, cost = day_budget(lease.terms.size_bytes, promised_bytes), sum(map(_count_cost, said.samples))
     if not store.budget.take(lease.agreement, cost, most_bytes=most_bytes, day=now_ms // _DAY_MS):
         return Denial.OVER_BUDGET
     shown = _show_all(store, lease.agreement, said.samples)

@@ -121,13 +121,18 @@ def _say_nothing(agreement: AgreementId | None) -> str:
     return ""
 
 
+def _keep_nothing(agreement: AgreementId, since_s: float, stored_bytes: int, stored_packs: int) -> None:
+    del agreement, since_s, stored_bytes, stored_packs
+
+
 @dataclass(slots=True)
 class Quota:
     """The accounts of one store. All methods are thread-safe.
 
     `free_disk` returns the bytes an unprivileged program may still write to the disk; it may raise our errors. `later`
     returns words for a refusal: what deletes free when, of an agreement or, None, of all. `now_s`: seconds since some
-    start that never go back; a restart begins a new day.
+    start that never go back. `keep_day` is told with each pack since when how many bytes in how many packs were stored;
+    `restore_day` takes that after a restart.
     """
 
     free_disk: Callable[[], int]
@@ -135,6 +140,7 @@ class Quota:
     later: Callable[[AgreementId | None], str] = _say_nothing
     offered_bytes: int | None = None
     now_s: Callable[[], float] = SystemClock().monotonic_s
+    keep_day: Callable[[AgreementId, float, int, int], None] = _keep_nothing
     _accounts: dict[AgreementId, _Account] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -188,6 +194,12 @@ class Quota:
         with self._lock:
             account = self._accounts.setdefault(agreement, _Account())
             account.used_bytes, account.packs = used_bytes, packs
+
+    def restore_day(self, agreement: AgreementId, since_s: float, stored_bytes: int, stored_packs: int) -> None:
+        """Set what an agreement had stored in the day that began at `since_s`, before the store was opened."""
+        with self._lock:
+            account = self._accounts.setdefault(agreement, _Account())
+            account.since_s, account.stored_bytes, account.stored_packs = since_s, stored_bytes, stored_packs
 
     def reserve(self, agreement: AgreementId, size_bytes: int, *, is_list: bool = False) -> Reservation:
         """Set room aside for one pack of `size_bytes`; `is_list`: it may take from the reserve for lists (ADR 23).
@@ -320,6 +332,7 @@ class Quota:
                 account.stored_bytes += reservation.size_bytes
                 account.stored_packs += 1
                 account.packs += 1
+                self.keep_day(reservation.agreement, account.since_s, account.stored_bytes, account.stored_packs)
 
     def _check_offer(self, growth: int) -> None:
         room = (self.offered_bytes or 0) - sum(a.limit_bytes for a in self._accounts.values())

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from backuppeer.errors import LocalError, PeerFault, RefusedError
+from backuppeer.host.countersigning import refuse_other_machine
 from backuppeer.host.disk import make_directory, replace_file, translate_failures
 from backuppeer.host.graveyard import DeletedRow, Graveyard, NextFree
 from backuppeer.host.heads import Heads
@@ -295,10 +296,7 @@ def _open(kind: type[Removal], lease: Lease, kept: Kept) -> Removal:
     """Return what a request says, having checked who signed it: the owner, and where there is a grant its device."""
     said = open_removal(kind, kept.signed, kept.packs, owner=lease.owner, agreement=lease.agreement)
     if kept.grant and not kept.device_sig:
-        raise RefusedError(
-            "another machine of this owner makes the backups now, and only that one may ask for this",
-            hint="`backup-peer recover --take-over` makes this machine the one",
-        )
+        raise refuse_other_machine()
     if kept.grant:
         check_countersigned(kind, kept.signed, kept.device_sig, grant=kept.grant, authority=lease.terms.authority)
     return said

@@ -11,6 +11,7 @@ acknowledged.
 """
 
 import secrets
+from contextlib import suppress
 from pathlib import Path
 
 from backuppeer.errors import (
@@ -19,9 +20,12 @@ from backuppeer.errors import (
     NotFoundError,
     ProtocolViolation,
     RefusedError,
+    StoreUnavailable,
 )
 from backuppeer.host.budget import AuditBudget
 from backuppeer.host.catalogue import PackRow, open_catalogue
+from backuppeer.host.countersigning import Countersigning
+from backuppeer.host.daily import Counted, Daily, Day
 from backuppeer.host.disk import PRIVATE_DIRECTORY, make_directory, sync_directory, translate_failures, write_all
 from backuppeer.host.endings import Endings
 from backuppeer.host.graveyard import Graveyard
@@ -47,8 +51,9 @@ from backuppeer.limits import FREE_DISK_FLOOR_BYTES, PACK_LIST_PAGE, PACK_TARGET
 class Store:
     """An open store. Made by `create_store` or `open_store`; `close` it.
 
-    `quota`, `leases`, `heads`, `removals`, `notices`, `waivers`, `endings`, `sweep`, `losses`, `budget` and `scrub` are
-    its other doors; `notes` are sentences for the host's human about what was found and repaired while opening.
+    `quota`, `leases`, `heads`, `countersigning`, `removals`, `notices`, `waivers`, `endings`, `sweep`, `losses`,
+    `budget`, `daily` and `scrub` are its other doors; `notes` are sentences for the host's human about what was found
+    and repaired while opening.
     """
 
     def __init__(self, layout: Layout, marker: Marker, *, presence: Presence, quota: Quota, write: Write) -> None:
@@ -59,26 +64,21 @@ class Store:
         self.notes: list[str] = []
         self._layout = layout
         self._presence = presence
-        with translate_failures(layout.root):
-            make_directory(layout.incoming)
-            make_directory(layout.agreements)
-            sweep_incoming(layout)
+        _make_folders(layout)
         self._catalogue, is_new = open_catalogue(layout.catalogue)
         self.leases = Leases(layout, self._catalogue, quota=quota, host=marker.peer)
         self.heads = Heads(layout, self.leases, presence, settle_drafts=self._catalogue.settle_drafts)
         self._graveyard = graveyard = Graveyard(self._catalogue)
         self.removals = Removals(layout, graveyard, leases=self.leases, heads=self.heads, presence=presence)
-        self.notices = Notices(layout, graveyard, leases=self.leases, heads=self.heads, presence=presence)
+        self.countersigning = Countersigning(self.leases, self.heads)
+        self.daily = Daily(self._catalogue)
+        self.notices = Notices(
+            layout, graveyard, leases=self.leases, signing=self.countersigning, daily=self.daily, presence=presence
+        )
         self.endings = Endings(self.notices, self.removals, leases=self.leases, quota=quota, presence=presence)
         self.waivers = Waivers(layout, self.removals, self.notices, leases=self.leases, presence=presence)
         self.losses = Losses(
-            layout,
-            self._catalogue,
-            leases=self.leases,
-            heads=self.heads,
-            removals=self.removals,
-            presence=presence,
-            quota=quota,
+            layout, self._catalogue, self.removals, leases=self.leases, heads=self.heads, presence=presence, quota=quota
         )
         self.sweep = Sweep(layout, self._catalogue, self.removals, losses=self.losses, quota=quota, presence=presence)
         self.budget = AuditBudget(self._catalogue)
@@ -304,12 +304,32 @@ class Store:
         self.notes += self.notices.load()
         self.notes += self.waivers.load()
         self._count()
+        self._count_days()
 
     def _count(self) -> None:
         counts = self._catalogue.count_packs()
         for agreement in {lease.agreement for lease in self.leases.list_all()} | counts.keys():
             packs, size_bytes = counts.get(agreement, (0, 0))
             self.quota.set_used(agreement, size_bytes, packs=packs)
+
+    def _count_days(self) -> None:
+        """Let the quota go on with the day that was counted before, by the store's age: a restart begins none."""
+        for lease in self.leases.list_all():
+            self.quota.restore_day(lease.agreement, *self.daily.today(lease.agreement, Counted.STORED))
+        self.quota.now_s = self._graveyard.age_s
+        self.quota.keep_day = self._keep_day
+
+    def _keep_day(self, agreement: AgreementId, since_s: float, stored_bytes: int, stored_packs: int) -> None:
+        # The pack is stored, whatever becomes of the count; a disk that can't be written refuses the next one.
+        with suppress(StoreUnavailable):
+            self.daily.put(agreement, Counted.STORED, Day(int(since_s), stored_bytes, stored_packs))
+
+
+def _make_folders(layout: Layout) -> None:
+    with translate_failures(layout.root):
+        make_directory(layout.incoming)
+        make_directory(layout.agreements)
+        sweep_incoming(layout)
 
 
 def create_store(

@@ -12,4 +12,5 @@ from backuppeer.limits.format import *  # noqa: F403 - this is its whole purpose
 from backuppeer.limits.network import *  # noqa: F403 - this is its whole purpose
 from backuppeer.limits.peers import *  # noqa: F403 - this is its whole purpose
 from backuppeer.limits.recovery import *  # noqa: F403 - this is its whole purpose
+from backuppeer.limits.terms import *  # noqa: F403 - this is its whole purpose
 from backuppeer.limits.units import *  # noqa: F403 - this is its whole purpose

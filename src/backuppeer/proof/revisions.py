@@ -11,6 +11,15 @@ import msgspec
 from backuppeer.crypto.digest import Buffer
 from backuppeer.errors import ProtocolViolation, RefusedError
 from backuppeer.limits import AGREEMENT_REVISIONS, LISTING_TERM_S, NOTICE_MOST_S
+from backuppeer.proof.promises import (
+    NOTHING,
+    Promises,
+    asks_more_of_host,
+    check_promises,
+    other_fields,
+    read_promises,
+    write_promises,
+)
 from backuppeer.proof.statements import Agreement, peek_statement, statement_hash
 from backuppeer.proof.waivers import IN_REVISION, check_lowered, without_waiver
 
@@ -18,11 +27,12 @@ SECOND_MS: Final = 1000
 
 
 class Wish(NamedTuple):
-    """What an owner asks for, or a host offers: bytes, and seconds of term and lock."""
+    """What an owner asks for, or a host offers: bytes, seconds of term and lock, and what is promised beyond."""
 
     size_bytes: int
     term_s: int
     lock_s: int
+    promises: Promises = NOTHING
 
 
 def revise(signed: Buffer, wish: Wish, waiver: bytes = b"") -> Agreement:
@@ -40,14 +50,18 @@ def revise(signed: Buffer, wish: Wish, waiver: bytes = b"") -> Agreement:
         current,
         revision=current.revision + 1,
         previous=statement_hash(signed),
-        ext=without_waiver(current) | ({IN_REVISION: waiver} if waiver else {}),
-        **wish._asdict(),
+        size_bytes=wish.size_bytes,
+        term_s=wish.term_s,
+        lock_s=wish.lock_s,
+        ext=other_fields(without_waiver(current))
+        | write_promises(wish.promises)
+        | ({IN_REVISION: waiver} if waiver else {}),
     )
 
 
 def wish_of(terms: Agreement) -> Wish:
     """Return what a revision is about."""
-    return Wish(terms.size_bytes, terms.term_s, terms.lock_s)
+    return Wish(terms.size_bytes, terms.term_s, terms.lock_s, read_promises(terms.ext))
 
 
 def end_ms(terms: Agreement) -> int:
@@ -56,7 +70,7 @@ def end_ms(terms: Agreement) -> int:
 
 
 def check_spans(wish: Wish, notice_s: int = 0) -> None:
-    """Return if nobody is bound for longer than anybody may ask for: by term, lock or notice.
+    """Return if nobody is bound for longer, or to more, than anybody may ask for: by term, lock, notice or promises.
 
     Raises:
         RefusedError: somebody would be.
@@ -70,14 +84,16 @@ def check_spans(wish: Wish, notice_s: int = 0) -> None:
         raise RefusedError(
             f"the notice is longer than {NOTICE_MOST_S // 86400} days", hint="ask with the program as it is published"
         )
+    check_promises(wish.promises)
 
 
 def asks_more(old: Agreement, new: Agreement) -> bool:
     """Return whether a revision asks more of the host than the one in force, so that a person must agree."""
     promises_old = (old.size_bytes, end_ms(old), old.lock_s, old.availability, old.notice_s)
     promises_new = (new.size_bytes, end_ms(new), new.lock_s, new.availability, new.notice_s)
-    is_other = without_waiver(old) != without_waiver(new)
-    return is_other or any(more > less for less, more in zip(promises_old, promises_new, strict=True))
+    is_other = other_fields(without_waiver(old)) != other_fields(without_waiver(new))
+    is_promised = asks_more_of_host(read_promises(old.ext), read_promises(new.ext))
+    return is_other or is_promised or any(more > less for less, more in zip(promises_old, promises_new, strict=True))
 
 
 def check_successor(current: Buffer, new: Agreement) -> None:

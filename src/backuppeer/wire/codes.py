@@ -35,3 +35,5 @@ class RefusalCode(IntEnum):
     BUSY = 8
     OVER_BUDGET = 9
     """More was asked for today than the agreement has: no evidence of anything."""
+    OWED = 10
+    """Nothing new is taken from who doesn't keep what it promised in return."""

@@ -9,6 +9,7 @@ from msgspec import Meta, Struct
 
 from backuppeer.ids import AgreementId, PeerId, StoredId
 from backuppeer.limits import (
+    EXTENSION_VALUE_BYTES,
     LANE_CERTIFICATE_BYTES,
     LEAF_BYTES,
     LISTING_TERM_S,
@@ -17,6 +18,8 @@ from backuppeer.limits import (
     PROTOCOL_TEXT_CHARS,
     REMOVAL_PACKS,
     SIGNED_BYTES,
+    STATEMENT_EXTENSION_CHARS,
+    STATEMENT_EXTENSIONS,
 )
 
 LARGEST: Final = 2**63 - 1
@@ -41,6 +44,9 @@ Text = Annotated[str, Meta(max_length=PROTOCOL_TEXT_CHARS)]
 Page = Annotated[int, Meta(ge=1, le=PACK_LIST_PAGE)]
 FirstLeaf = Annotated[int, Meta(ge=0, lt=_PACK_LEAVES)]
 LeafCount = Annotated[int, Meta(ge=1, le=_PACK_LEAVES)]
+ExtValue = Annotated[bytes, Meta(max_length=EXTENSION_VALUE_BYTES)]
+ExtKey = Annotated[str, Meta(max_length=STATEMENT_EXTENSION_CHARS)]
+Ext = Annotated[dict[ExtKey, ExtValue], Meta(max_length=STATEMENT_EXTENSIONS)]
 RemovalPacks = Annotated[tuple[StoredHash, ...], Meta(min_length=1, max_length=REMOVAL_PACKS)]
 
 

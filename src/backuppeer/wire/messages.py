@@ -23,6 +23,7 @@ from backuppeer.wire.fields import (
     LARGEST,
     Agreement,
     Certificate,
+    Ext,
     Features,
     FirstLeaf,
     Hash,
@@ -140,9 +141,10 @@ class Unsupported(Message, frozen=True, kw_only=True):
 
 
 class ProposeAgreement(Message, frozen=True, kw_only=True):
-    """Opener: an Agreement signed by its owner (revision 1, or one more than the last)."""
+    """Opener: an Agreement signed by its owner (revision 1, or one more than the last); `device_sig` as DeletePacks."""
 
     signed: Signed
+    device_sig: Annotated[bytes, Meta(max_length=64)] = b""
 
 
 class Agreed(Message, frozen=True, kw_only=True):
@@ -157,6 +159,8 @@ class Pending(Message, frozen=True, kw_only=True):
     size_bytes: Size = 0
     term_s: Span = 0
     lock_s: Span = 0
+    ext: Ext = {}  # noqa: RUF012 - msgspec copies it
+    """What is promised beyond, as in `ext` of an agreement (ADR 51)."""
 
 
 class Refused(Message, frozen=True, kw_only=True):

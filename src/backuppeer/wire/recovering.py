@@ -8,7 +8,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from backuppeer.limits import NOTE_KEY_BYTES, NOTE_SERVERS, SERVER_URL_CHARS
-from backuppeer.wire.fields import Agreement, Hash, Message
+from backuppeer.wire.fields import Agreement, Hash, Message, Signed
 
 Address = Annotated[str, Meta(max_length=SERVER_URL_CHARS)]
 
@@ -25,6 +25,8 @@ class GiveSlot(Message, frozen=True, kw_only=True):
         tuple[Annotated[str, Meta(max_length=SERVER_URL_CHARS)], ...], Meta(max_length=NOTE_SERVERS)
     ] = ()
     """Signaling servers that the owner would ask first."""
+    signed: Signed = b""
+    """The same as a SlotGift, signed by the device that writes: asked for since a take-over (ADR 51)."""
 
 
 class SlotKept(Message, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ from agent.houses import offer
 from backuppeer.agent.agent import Agent
 from backuppeer.agent.commands.home import HomeCommands
 from backuppeer.agent.home.records import Direction
+from backuppeer.agent.host.reciprocity import Reciprocity
 from backuppeer.clock import format_time
 from backuppeer.control.api import Nothing, PeerSetting
 from backuppeer.errors import NotFoundError, UserError
@@ -25,7 +26,9 @@ def commands(house):
         keys=SimpleNamespace(peer=house.peer),
         sessions={},
     )
-    return HomeCommands(SimpleNamespace(parts=parts, host=SimpleNamespace(premises=house.premises)))
+    reciprocity = Reciprocity(house.state, house.premises, house.clock, own=house.peer)
+    host = SimpleNamespace(premises=house.premises, reciprocity=reciprocity)
+    return HomeCommands(SimpleNamespace(parts=parts, host=host))
 
 
 def record(commands, peer):

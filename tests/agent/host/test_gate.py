@@ -120,6 +120,9 @@ def test_the_database_of_an_older_version_comes_along_without_the_keys_of_its_kn
             "DROP TABLE notices; DROP TABLE blocks;"
             "ALTER TABLE requests DROP COLUMN offer_bytes; ALTER TABLE requests DROP COLUMN offer_term_s;"
             "ALTER TABLE requests DROP COLUMN offer_lock_s; ALTER TABLE requests DROP COLUMN revises;"
+            "ALTER TABLE requests DROP COLUMN reciprocity; ALTER TABLE requests DROP COLUMN audit_bytes;"
+            "ALTER TABLE requests DROP COLUMN egress_bytes; ALTER TABLE requests DROP COLUMN offer_reciprocity;"
+            "ALTER TABLE requests DROP COLUMN offer_audit_bytes; ALTER TABLE requests DROP COLUMN offer_egress_bytes;"
             "INSERT INTO settings(key,value) VALUES('host.nonces', x'00')"
         )
     db.close()

@@ -10,6 +10,7 @@ from backuppeer.agent.host.noting import Noting, choose_places
 from backuppeer.agent.host.serving import Serving
 from backuppeer.agent.owner.inboxes import open_inboxes
 from backuppeer.agent.owner.slots import Slots
+from backuppeer.clock import SystemClock
 from backuppeer.crypto.recovery import derive_slot
 from backuppeer.errors import NotFoundError, ProtocolViolation, StoreUnavailable, Unavailable
 from backuppeer.ids import AgreementId
@@ -162,7 +163,7 @@ def test_an_owner_hands_its_slots_over_in_the_session_and_nobody_elses(house, ow
         desk = Desk(house)
         honest = Serving(house.premises, house.requests.consider_proposal, house.standing.blame)
         honest.keep_slot = desk.noting.keep
-        slots = Slots(owner.state, owner.keys)
+        slots = Slots(owner.state, owner.keys, SystemClock())
         slots.servers = lambda: ["wss://a.example"]
         async with hosted(house, owner, serve=honest.serve) as link:
             await slots.hand(link.session)
@@ -179,7 +180,7 @@ def test_a_host_that_keeps_no_slots_refuses_and_the_owner_goes_on(house, owner):
     async def story():
         owner.agree_with(house)
         async with hosted(house, owner) as link:
-            await Slots(owner.state, owner.keys).hand(link.session)
+            await Slots(owner.state, owner.keys, SystemClock()).hand(link.session)
             assert link.session.is_open
 
     run(story())

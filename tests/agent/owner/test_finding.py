@@ -92,7 +92,9 @@ class World:
             return
 
         async def story():
-            recovery = Recovery(self.keys, self.state, self.vault, ways=self.ways, slots=Slots(self.state, self.keys))
+            recovery = Recovery(
+                self.keys, self.state, self.vault, ways=self.ways, slots=Slots(self.state, self.keys, SystemClock())
+            )
             return await recovery.run(RecoverRequest(), [], Reporter(emit))
 
         monkeypatch.setattr(recovery_module, "open_inboxes", found)
@@ -181,7 +183,7 @@ def test_hosts_that_are_known_by_their_notes_and_away_are_named_and_kept_for_the
     assert [host for _, host, _ in heir.state.agreements()] == [house.peer]
     assert remembered(heir.state, house.peer) == note.where
     assert heir.state.peer(house.peer).last_seen_ms == note.time_ms, "it was there then, not now"
-    slots = Slots(heir.state, heir.keys)
+    slots = Slots(heir.state, heir.keys, SystemClock())
     assert slots.number_of(note.agreement) == 7
     newest = heir.vault.heads.newest()
     assert newest is not None

@@ -60,7 +60,7 @@ class Heir:
         async def emit(event):
             self.events.append(event)
 
-        ways, slots = Ways(doors, doors, None), Slots(self.state, self.keys)
+        ways, slots = Ways(doors, doors, None), Slots(self.state, self.keys, SystemClock())
         recovery = Recovery(self.keys, self.state, self.vault, ways=ways, slots=slots)
         request = RecoverRequest(peers=[format_peer_id(peer) for peer in named])
         try:

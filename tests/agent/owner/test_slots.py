@@ -9,6 +9,7 @@ from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.keyring import load_keys, recover_identity
 from backuppeer.agent.home.state import State
 from backuppeer.agent.owner.slots import Slots
+from backuppeer.clock import SystemClock
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.crypto.recovery import derive_slot
 from backuppeer.ids import AgreementId, PeerId, RepositoryId
@@ -68,12 +69,12 @@ def heir(tmp_path):
     home = Home(tmp_path / "heir")
     recover_identity(home, b"o" * 32)
     state = State(home.state)
-    yield Slots(state, load_keys(home)), state
+    yield Slots(state, load_keys(home), SystemClock()), state
     state.close()
 
 
 def test_each_agreement_gets_the_lowest_free_number_for_good_and_its_own_keys(owner):
-    slots = Slots(owner.state, owner.keys)
+    slots = Slots(owner.state, owner.keys, SystemClock())
     first, second = agreements_of(owner.state, 2)
     gifts = hand(slots)
     assert [slots.number_of(agreement) for agreement in (first, second)] == [0, 1]
@@ -82,12 +83,14 @@ def test_each_agreement_gets_the_lowest_free_number_for_good_and_its_own_keys(ow
         (agreement, slot.seed, slot.opener.public) for agreement, slot in zip((first, second), wanted, strict=True)
     ]
     agreements_of(owner.state, 1, first=2)
-    assert [gift.seed for gift in hand(Slots(owner.state, owner.keys))][:2] == [gift.seed for gift in gifts]
+    assert [gift.seed for gift in hand(Slots(owner.state, owner.keys, SystemClock()))][:2] == [
+        gift.seed for gift in gifts
+    ]
     assert len({gift.seed for gift in hand(slots)}) == 3
 
 
 def test_beyond_the_last_slot_no_number_is_given_twice(owner):
-    slots = Slots(owner.state, owner.keys)
+    slots = Slots(owner.state, owner.keys, SystemClock())
     made = agreements_of(owner.state, RECOVERY_SLOTS + 2)
     assert len(hand(slots)) == RECOVERY_SLOTS
     numbers = [slots.number_of(agreement) for agreement in made]
@@ -97,7 +100,7 @@ def test_beyond_the_last_slot_no_number_is_given_twice(owner):
 def test_another_host_gets_nothing(owner):
     agreements_of(owner.state, 1)
     agree(owner.state, AgreementId(b"x" * 16), SigningKey.from_seed(bytes(31) + b"\3"))
-    assert len(hand(Slots(owner.state, owner.keys))) == 1
+    assert len(hand(Slots(owner.state, owner.keys, SystemClock()))) == 1
 
 
 def test_a_home_that_only_reads_hands_out_what_it_found_and_nothing_else(heir):
@@ -111,7 +114,7 @@ def test_a_home_that_only_reads_hands_out_what_it_found_and_nothing_else(heir):
 
 
 def test_a_number_that_two_notes_were_found_under_goes_to_the_older_agreement_and_the_other_gets_a_new_one(owner):
-    slots = Slots(owner.state, owner.keys)
+    slots = Slots(owner.state, owner.keys, SystemClock())
     first, second = agreements_of(owner.state, 2)
     slots.note_found(first, 5)
     slots.note_found(second, 5)
@@ -120,7 +123,7 @@ def test_a_number_that_two_notes_were_found_under_goes_to_the_older_agreement_an
 
 
 def test_hosts_are_told_the_servers_of_now_and_those_where_hosts_were_found_lately(owner):
-    slots = Slots(owner.state, owner.keys)
+    slots = Slots(owner.state, owner.keys, SystemClock())
     agreements_of(owner.state, 1)
     slots.servers = lambda: ["wss://set.example"]
     slots.note_servers(["wss://b.example", "wss://set.example"])

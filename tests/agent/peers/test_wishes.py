@@ -5,7 +5,7 @@ import pytest
 
 from agent.houses import WISH, OwnerHouse, offer
 from backuppeer.agent.home.records import Direction, RequestRecord, RequestState
-from backuppeer.agent.peers.wishes import SEED, name_asked, name_of_request, seed_of
+from backuppeer.agent.peers.wishes import SEED, fields_of, name_asked, name_of_request
 from backuppeer.ids import PeerId
 from backuppeer.limits import MIB
 
@@ -13,11 +13,11 @@ RANDOM = "5eed" * 8
 
 
 def request_of(host: PeerId, *, seed: str = RANDOM) -> RequestRecord:
-    return RequestRecord(seed, Direction.OUT, host, *WISH, RequestState.WAITING, 1)
+    return RequestRecord(seed, Direction.OUT, host, *WISH[:3], RequestState.WAITING, 1)
 
 
 def knock_of(owner, house, *, seed: str = RANDOM, wish=WISH):
-    return msgspec.structs.replace(owner.knock(house, wish), ext=seed_of(request_of(house.peer, seed=seed)))
+    return msgspec.structs.replace(owner.knock(house, wish), ext=fields_of(request_of(house.peer, seed=seed)))
 
 
 def shown(house) -> list[str]:
@@ -38,7 +38,7 @@ def test_a_name_is_what_the_protocol_says(house, owner):
 
 def test_anything_else_is_called_something_else(house, owner, tmp_path):
     other = OwnerHouse(tmp_path / "other", b"x")
-    size, term, lock = WISH
+    size, term, lock, _ = WISH
     names = [
         name_asked(knock)
         for knock in (
@@ -67,7 +67,7 @@ def test_another_wish_under_the_same_random_bytes_has_a_name_of_its_own_and_repl
 def test_a_name_that_is_taken_is_not_given_again(house, owner):
     knock = knock_of(owner, house)
     since_ms = house.clock.now_ms()
-    taken = RequestRecord(name_asked(knock), Direction.IN, PeerId(b"z" * 32), *WISH, RequestState.WAITING, since_ms)
+    taken = RequestRecord(name_asked(knock), Direction.IN, PeerId(b"z" * 32), *WISH[:3], RequestState.WAITING, since_ms)
     house.state.put_request(taken)
     house.requests.consider_knock(knock, offer())
     assert len(set(shown(house))) == 2
@@ -82,4 +82,4 @@ def test_an_owner_of_before_or_one_that_sends_nonsense_gets_some_name(house, own
 
 
 def test_a_wish_for_nothing_has_none(house):
-    assert seed_of(request_of(house.peer, seed="")) == {}
+    assert fields_of(request_of(house.peer, seed="")) == {}

@@ -142,6 +142,7 @@ class HomeCommands:
         notes += [why] if why else []
         notes += describe_endings(state, self._parts.keys.peer)
         notes += remind_of_terms(state, self._parts.clock.now_ms())
+        notes += here.reciprocity.describe()
         has_copies = vault.repository_id is not None and bool(vault.repository.index.snapshots())
         hosts = [host for _, host, _ in state.agreements()]
         kit = remind_of_kit(state, self._parts.clock.now_ms()) if has_copies else ""
@@ -177,6 +178,10 @@ class HomeCommands:
             **describe_end(self._agent, record.peer),
             blocked=record.peer in self._parts.state.blocks,
             reason=self._parts.state.blocks.reason(record.peer) or "",
+            hosted_bytes=given.quota_bytes if kept and given else 0,
+            hosted_used_bytes=given.used_bytes if kept and given else 0,
+            owed_to_us_bytes=self._agent.host.reciprocity.owed_to_us(record.peer).lacking_bytes,
+            owed_by_us_bytes=self._agent.host.reciprocity.owed_by_us(record.peer).lacking_bytes,
         )
 
     def _session_row(self, session: Session) -> SessionRow:

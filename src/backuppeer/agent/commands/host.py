@@ -16,7 +16,7 @@ from backuppeer.agent.host.alarms import MassDeletion, say_deletion
 from backuppeer.agent.host.takeup import describe_taken_up
 from backuppeer.agent.peers.choosing import choose_listed, find_offered, is_listed
 from backuppeer.agent.peers.names import alias_of, name_of
-from backuppeer.agent.peers.offers import Offer, check_storage, choose_terms
+from backuppeer.agent.peers.offers import Offer, check_storage, choose_promises, choose_terms
 from backuppeer.agent.peers.wishes import name_of_request
 from backuppeer.agent.peers.words import spell_safety_words
 from backuppeer.agent.reporter import Emit, Reporter
@@ -149,6 +149,7 @@ class HostCommands:
             accept=request.accept,
             region=region,
             servers=tuple(servers),
+            promises=choose_promises(request.promises),
         )
 
     async def _publish(self, offer: Offer) -> list[str]:

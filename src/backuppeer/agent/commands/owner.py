@@ -20,7 +20,7 @@ from backuppeer.agent.owner.losses import Witnesses, check_choice
 from backuppeer.agent.owner.reminding import remind_of_terms
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.names import alias_of, check_alias, name_of, resolve_peer
-from backuppeer.agent.peers.offers import check_storage
+from backuppeer.agent.peers.offers import check_storage, describe_promises
 from backuppeer.agent.peers.words import spell_safety_words
 from backuppeer.agent.reporter import Emit, Reporter, reporting
 from backuppeer.backup.amending import ORIGINAL
@@ -52,6 +52,7 @@ from backuppeer.control.saving import BackupRequest, BackupResult, StreamRequest
 from backuppeer.errors import IntegrityFault, LocalError, NotFoundError, PeerUnreachable, RefusedError, UserError
 from backuppeer.ids import PeerId, SnapshotId, format_peer_id
 from backuppeer.limits import LOCK_DEFAULT_S, LS_ROWS, TERM_DEFAULT_S
+from backuppeer.proof.promises import read_promises
 from backuppeer.repo.snapshot import Snapshot, find_newer
 
 
@@ -66,10 +67,10 @@ class OwnerCommands:
         peer = self._resolve(request.peer)
         check_alias(self._parts.state, request.name, peer)
         agreement = self._agent.owner.connecting.agreement_with(peer)
-        free, term_s, lock_s = 0, TERM_DEFAULT_S, LOCK_DEFAULT_S
+        free, term_s, lock_s, ext = 0, TERM_DEFAULT_S, LOCK_DEFAULT_S, agreement.ext if agreement else {}
         if agreement is None:
             self._check_may_ask(peer)
-            free, term_s, lock_s = await self._offer_of(peer, self._agent.servers(request.servers))
+            free, term_s, lock_s, ext = await self._offer_of(peer, self._agent.servers(request.servers))
         words = await spell_safety_words(self._parts.keys.peer, peer)
         trust, level = self._parts.standing.trust(peer)
         return ConnectPlan(
@@ -83,6 +84,7 @@ class OwnerCommands:
             trust=round(trust, 3),
             trust_level=level.value,
             risks=self._parts.standing.risks(peer, (host for _, host, _ in self._parts.state.agreements())),
+            promises=describe_promises(read_promises(ext)),
         )
 
     async def connect(self, request: ConnectRequest, emit: Emit) -> ConnectResult:
@@ -116,7 +118,8 @@ class OwnerCommands:
         async with self._at_work(emit) as (vault, reporter):
             result = await run_backup(vault, self._parts.home, request, reporter)
             state, own = self._parts.state, self._parts.keys.peer
-            for note in [*describe_endings(state, own), *remind_of_terms(state, self._parts.clock.now_ms())]:
+            now_ms, debts = self._parts.clock.now_ms(), self._agent.host.reciprocity.describe_ours()
+            for note in [*describe_endings(state, own), *remind_of_terms(state, now_ms), *debts]:
                 reporter.note(note)
             return result
 
@@ -166,14 +169,14 @@ class OwnerCommands:
         if self._agent.owner.connecting.agreement_with(peer) is None:
             self._agent.owner.vault.check_writable()
 
-    async def _offer_of(self, peer: PeerId, servers: list[str]) -> tuple[int, int, int]:
+    async def _offer_of(self, peer: PeerId, servers: list[str]) -> tuple[int, int, int, dict[str, bytes]]:
         found = await self._agent.owner.market.find(servers, peer)
         if found is None:
             raise PeerUnreachable(
                 f"{name_of(self._parts.state, peer)} is not on offer at {', '.join(servers) or 'any server'}",
                 hint="it may be offline or use other servers: ask its person, or `backup-peer browse` for others",
             )
-        return found.listing.free_bytes, found.listing.term_s, found.listing.lock_s
+        return found.listing.free_bytes, found.listing.term_s, found.listing.lock_s, found.listing.ext
 
     def _snapshots(self, request: SnapshotsRequest) -> list[SnapshotRow]:
         if self._agent.owner.vault.is_unrecovered:

@@ -6,13 +6,17 @@ Knows: agreements of both directions, rooms, notices. Must not know: HTTP, termi
 from backuppeer.agent.agent import Agent
 from backuppeer.agent.commands.room import Room, room_at, room_for
 from backuppeer.agent.commands.wishes import End, end_at, end_for
+from backuppeer.agent.host.reciprocity import Balance
 from backuppeer.agent.peers.names import resolve_peer
+from backuppeer.agent.peers.offers import describe_promises
 from backuppeer.agent.reporter import Emit
 from backuppeer.clock import format_time
 from backuppeer.control.api import PeerRequest
 from backuppeer.control.showing import Account, PeerAccount
-from backuppeer.errors import NotFoundError
-from backuppeer.ids import format_peer_id
+from backuppeer.errors import BackupPeerError, NotFoundError
+from backuppeer.host.daily import Counted
+from backuppeer.ids import PeerId, format_peer_id
+from backuppeer.proof.promises import read_promises
 from backuppeer.proof.revisions import end_ms
 from backuppeer.proof.statements import Agreement, peek_statement
 
@@ -35,8 +39,13 @@ class ShowCommands:
         if signed is not None:
             terms = peek_statement(Agreement, signed)
             there = _account(terms, room_at(self._agent, peer) or Room(), end_at(self._agent, peer))
+            _add_balance(there, self._agent.host.reciprocity.owed_by_us(peer))
         if leases:
             here = _account(leases[0].terms, room_for(self._agent, peer) or Room(), end_for(self._agent, peer))
+            _add_balance(here, self._agent.host.reciprocity.owed_to_us(peer))
+            refused_ms = self._agent.host.reciprocity.refused_from_ms(peer)
+            here.refused_from = format_time(refused_ms) if refused_ms is not None else ""
+            here.sent_bytes = self._count_sent(peer)
         return PeerAccount(
             peer_id=format_peer_id(peer),
             alias=record.alias,
@@ -46,6 +55,18 @@ class ShowCommands:
             here=here,
             owed_bytes=(here.used_bytes if here else 0) - (there.used_bytes if there else 0),
         )
+
+    def _count_sent(self, owner: PeerId) -> int:
+        """Return how much was sent back to an owner today, under agreements that promise so much a day."""
+        try:
+            daily, leases = self._agent.host.premises.open().daily, self._agent.host.premises.leases_of(owner)
+            return sum(daily.today(lease.agreement, Counted.SENT).size_bytes for lease in leases)
+        except BackupPeerError:
+            return 0  # the store is away: its account says so
+
+
+def _add_balance(account: Account, balance: Balance) -> None:
+    account.promised_bytes, account.lacking_bytes = balance.promised_bytes, balance.lacking_bytes
 
 
 def _account(terms: Agreement, room: Room, end: End) -> Account:
@@ -59,5 +80,6 @@ def _account(terms: Agreement, room: Room, end: End) -> Account:
         notice_s=terms.notice_s,
         until=format_time(end_ms(terms)),
         revision=terms.revision,
+        promises=describe_promises(read_promises(terms.ext)),
         **end,
     )

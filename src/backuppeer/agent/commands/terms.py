@@ -10,14 +10,16 @@ from backuppeer.agent.commands.ending import HOST, EndCommands
 from backuppeer.agent.commands.host import HostCommands
 from backuppeer.agent.commands.wishes import terms_with
 from backuppeer.agent.peers.names import alias_of, name_of, resolve_peer
-from backuppeer.agent.peers.offers import check_storage
+from backuppeer.agent.peers.offers import check_storage, choose_promises, describe_promises
 from backuppeer.agent.reporter import Emit, Reporter
 from backuppeer.clock import format_time
 from backuppeer.control.api import PendingRequest
+from backuppeer.control.promises import NO_WISH
 from backuppeer.control.terms import OfferRequest, RenewRequest, ResizeRequest, TermsResult
 from backuppeer.errors import UserError
 from backuppeer.ids import PeerId, format_peer_id
 from backuppeer.limits import STORAGE_MIN_BYTES, TERM_DEFAULT_S, TERM_ROUND_S
+from backuppeer.proof.promises import read_promises
 from backuppeer.proof.revisions import SECOND_MS, Wish, end_ms, wish_of
 from backuppeer.proof.statements import Agreement
 
@@ -30,14 +32,16 @@ class TermsCommands:
 
     async def resize(self, request: ResizeRequest, emit: Emit) -> TermsResult:
         """Have another size agreed on."""
-        check_storage(request.storage, example=f"backup-peer peers resize {request.peer} 10GB")
+        if request.storage:
+            check_storage(request.storage, example=f"backup-peer peers resize {request.peer} 10GB")
         host = resolve_peer(self._parts.state, request.peer)
-        terms = await self._agent.owner.revising.change(
-            host,
-            lambda terms: wish_of(terms)._replace(size_bytes=request.storage),
-            Reporter(emit).state,
-            wait_s=request.wait_s,
-        )
+
+        def want(terms: Agreement) -> Wish:
+            now = wish_of(terms)
+            promises = choose_promises(request.promises, now.promises)
+            return now._replace(size_bytes=request.storage or now.size_bytes, promises=promises)
+
+        terms = await self._agent.owner.revising.change(host, want, Reporter(emit).state, wait_s=request.wait_s)
         return self._describe(host, terms)
 
     async def renew(self, request: RenewRequest, emit: Emit) -> TermsResult:
@@ -58,8 +62,8 @@ class TermsCommands:
 
     async def offer(self, request: OfferRequest, _: Emit) -> PendingRequest:
         """Offer other terms to somebody who asks for space."""
-        if request.storage is None and request.term_s is None and request.lock_s is None:
-            raise UserError("nothing else is offered", hint="name what: --storage, --term or --lock")
+        if (request.storage, request.term_s, request.lock_s, request.promises) == (None, None, None, NO_WISH):
+            raise UserError("nothing else is offered", hint="name what: --storage, --term, --lock or --reciprocity")
         if request.storage is not None and request.storage < STORAGE_MIN_BYTES:
             check_storage(request.storage, example="backup-peer requests offer REQUEST --storage 5GB")
         record = await asyncio.to_thread(
@@ -68,6 +72,7 @@ class TermsCommands:
             size_bytes=request.storage,
             term_s=request.term_s,
             lock_s=request.lock_s,
+            promises=request.promises,
         )
         return await self._host.describe(record)
 
@@ -111,6 +116,7 @@ def describe_terms(
         term_s=terms.term_s,
         lock_s=terms.lock_s,
         until=format_time(end_ms(terms)),
+        promises=describe_promises(read_promises(terms.ext)),
         taken_back=taken_back,
         told=told,
     )

@@ -7,9 +7,12 @@ from typing import TypedDict
 
 from backuppeer.agent.agent import Agent
 from backuppeer.agent.home.records import Direction, RequestRecord
+from backuppeer.agent.peers.offers import describe_promises
 from backuppeer.clock import format_time
+from backuppeer.control.promises import Promised
 from backuppeer.errors import BackupPeerError
 from backuppeer.ids import AgreementId, PeerId
+from backuppeer.proof.promises import read_promises
 from backuppeer.proof.revisions import SECOND_MS, end_ms
 from backuppeer.proof.statements import Agreement, peek_statement
 
@@ -24,16 +27,21 @@ class Beside(TypedDict, total=False):
     now_bytes: int
     now_until: str
     until: str
+    promises: Promised
+    offer_promises: Promised
+    now_promises: Promised
 
 
 def describe_beside(agent: Agent, record: RequestRecord) -> Beside:
     """Return what is offered instead of a request, and what it would change."""
-    said = Beside()
+    said = Beside(promises=describe_promises(record.promises))
     if record.offer is not None:
-        said["offer_bytes"], said["offer_term_s"], said["offer_lock_s"] = record.offer
+        said["offer_bytes"], said["offer_term_s"], said["offer_lock_s"], promises = record.offer
+        said["offer_promises"] = describe_promises(promises)
     terms = _terms_of(agent, record) if record.revises else None
     if terms is not None:
         said["now_bytes"], said["now_until"] = terms.size_bytes, format_time(end_ms(terms))
+        said["now_promises"] = describe_promises(read_promises(terms.ext))
         said["until"] = _end(terms, record.term_s)
         if record.offer is not None:
             said["offer_until"] = _end(terms, record.offer.term_s)

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from backuppeer.ids import PeerId
+from backuppeer.proof.promises import NOTHING, Promises
 from backuppeer.proof.revisions import Wish
 
 
@@ -66,18 +67,20 @@ class RequestRecord:
     """What the host's person offers instead."""
     revises: bytes = b""
     """The agreement that is to be changed; empty where a new one is asked for."""
+    promises: Promises = NOTHING
 
     @property
     def wish(self) -> Wish:
         """Return what is asked for."""
-        return Wish(self.size_bytes, self.term_s, self.lock_s)
+        return Wish(self.size_bytes, self.term_s, self.lock_s, self.promises)
 
 
 PEER_COLUMNS: Final = "peer,alias,verified,whereabouts,first_seen_ms,last_seen_ms"
 PEER_QUERY: Final = f"SELECT {PEER_COLUMNS} FROM peers"  # noqa: S608 - constants
 REQUEST_COLUMNS: Final = (
     "request,direction,peer,size_bytes,term_s,lock_s,state,since_ms,alias,verified,whereabouts,reason,"
-    "offer_bytes,offer_term_s,offer_lock_s,revises"
+    "offer_bytes,offer_term_s,offer_lock_s,revises,"
+    "reciprocity,audit_bytes,egress_bytes,offer_reciprocity,offer_audit_bytes,offer_egress_bytes"
 )
 REQUEST_QUERY: Final = f"SELECT {REQUEST_COLUMNS} FROM requests"  # noqa: S608 - constants
 
@@ -102,6 +105,7 @@ def request_of(row: tuple[Any, ...]) -> RequestRecord:
         bool(row[9]),
         row[10],
         row[11],
-        Wish(*row[12:15]) if row[12] else None,
+        Wish(row[12], row[13], row[14], Promises(*row[19:22])) if row[12] else None,
         row[15],
+        Promises(*row[16:19]),
     )

@@ -33,6 +33,7 @@ from backuppeer.db import explain_full, mark_place, open_database, put_back
 from backuppeer.errors import DamagedStateError, LocalError
 from backuppeer.ids import AgreementId, PeerId, RepositoryId
 from backuppeer.limits import HEARD_PEERS
+from backuppeer.proof.promises import NOTHING
 
 _SCRIPTS: Final = (
     """
@@ -78,6 +79,15 @@ _SCRIPTS: Final = (
     ALTER TABLE requests ADD COLUMN offer_term_s INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE requests ADD COLUMN offer_lock_s INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE requests ADD COLUMN revises BLOB NOT NULL DEFAULT x'';
+    """,
+    # Agreements promise more than space and time (ADR 51).
+    """
+    ALTER TABLE requests ADD COLUMN reciprocity INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE requests ADD COLUMN audit_bytes INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE requests ADD COLUMN egress_bytes INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE requests ADD COLUMN offer_reciprocity INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE requests ADD COLUMN offer_audit_bytes INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE requests ADD COLUMN offer_egress_bytes INTEGER NOT NULL DEFAULT 0;
     """,
 )
 _ANCHORED: Final = frozenset({"store.directory", "store.moving", "store.offered", "host.offer", "transport.bound"})
@@ -199,7 +209,7 @@ class State:
     def put_request(self, record: RequestRecord) -> None:
         """Add or replace a request."""
         self._run(
-            f"INSERT OR REPLACE INTO requests({REQUEST_COLUMNS}) VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+            f"INSERT OR REPLACE INTO requests({REQUEST_COLUMNS}) VALUES({','.join('?' * 22)})",
             record.request,
             record.direction,
             record.peer,
@@ -212,8 +222,10 @@ class State:
             int(record.is_verified),
             record.whereabouts,
             record.reason,
-            *(record.offer or (0, 0, 0)),
+            *(record.offer or (0, 0, 0))[:3],
             record.revises,
+            *record.promises,
+            *(record.offer.promises if record.offer else NOTHING),
         )
 
     def requests(self) -> list[RequestRecord]:

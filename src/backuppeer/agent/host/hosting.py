@@ -19,6 +19,7 @@ from backuppeer.agent.host.gate import Gate
 from backuppeer.agent.host.requests import Requests
 from backuppeer.agent.host.telling import tell_peer
 from backuppeer.agent.peers.offers import AVAILABILITY, Offer
+from backuppeer.agent.peers.wishes import wish_of_knock
 from backuppeer.clock import Clock
 from backuppeer.crypto.envelope import EnvelopeKey
 from backuppeer.crypto.identity import SigningKey
@@ -31,7 +32,7 @@ from backuppeer.limits import (
     LISTING_LIFE_S,
     LISTING_REFRESH_S,
 )
-from backuppeer.proof.revisions import Wish
+from backuppeer.proof.promises import write_promises
 from backuppeer.signaling.knock import (
     OFFERS_OTHER,
     REJECTED_BY_PERSON,
@@ -228,6 +229,7 @@ class Hosting:
             inbox=self._inbox_key().public,
             envelope_key=key.public,
             envelope_id=envelope_id(key.public),
+            ext=write_promises(offer.promises),
         )
         return sign_listing(name_servers(listing, offer.servers), self._identity)
 
@@ -312,7 +314,7 @@ class Hosting:
             self._state.put_nonce(knock.nonce, until_ms, now_ms=now_ms)
 
     def _answer(self, knock: Knock) -> KnockReply:
-        offer, terms = self.offer, Wish(knock.size_bytes, knock.term_s, knock.lock_s)
+        offer, terms = self.offer, wish_of_knock(knock)
         try:
             verdict = self._requests.consider_knock(knock, offer)
             code, message = "", ""
@@ -329,7 +331,10 @@ class Hosting:
             verdict=verdict,
             code=code,
             message=message,
-            **terms._asdict(),
+            size_bytes=terms.size_bytes,
+            term_s=terms.term_s,
+            lock_s=terms.lock_s,
+            ext=write_promises(terms.promises),
             binding=self.binding() if verdict is Verdict.ACCEPTED else b"",
             issued_ms=self._clock.now_ms(),
         )

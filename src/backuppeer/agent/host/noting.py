@@ -23,7 +23,16 @@ from backuppeer.clock import Clock
 from backuppeer.crypto.envelope import seal_envelope
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.crypto.recovery import derive_inbox, quarter_of
-from backuppeer.errors import BackupPeerError, NotFoundError, PeerFault, ProtocolViolation, Unavailable
+from backuppeer.errors import (
+    AuthenticationFault,
+    BackupPeerError,
+    NotFoundError,
+    PeerFault,
+    ProtocolViolation,
+    RefusedError,
+    Unavailable,
+)
+from backuppeer.host.countersigning import refuse_other_machine
 from backuppeer.host.leases import Lease
 from backuppeer.host.store import Store
 from backuppeer.ids import AgreementId
@@ -38,7 +47,8 @@ from backuppeer.limits import (
     NOTE_WINDOW_S,
     NOTES_AT_ONCE,
 )
-from backuppeer.proof.statements import HeadReceipt, sign_statement, statement_hash
+from backuppeer.proof.slots import SlotGift
+from backuppeer.proof.statements import HeadReceipt, open_statement, sign_statement, statement_hash
 from backuppeer.signaling.note import Note, seal_note
 from backuppeer.signaling.postbox import leave_note
 from backuppeer.signaling.servers import authority, is_safe_foreign, is_server_url, parse_server
@@ -55,6 +65,8 @@ class _Kept(msgspec.Struct, frozen=True):
     seed: bytes
     key: bytes
     servers: tuple[str, ...]
+    time_ms: int = 0
+    """When the writing device signed it; 0 where that was not asked for."""
 
 
 @dataclass(slots=True)
@@ -96,18 +108,47 @@ class Noting:
 
         Raises:
             ProtocolViolation: the key is none, or a server has no address.
+            RefusedError: another machine writes since a take-over, or gave something else later.
+            NotFoundError, StoreUnavailable: there is no such agreement, or the store is away.
 
         """
         if not all(is_server_url(url) for url in message.servers):
             raise ProtocolViolation("a server of the owner has no ws or wss address")
         seal_envelope(message.key, b"", b"")  # refuses one that nothing can be sealed to, as long as its owner listens
-        kept = msgspec.msgpack.encode(_Kept(message.seed, message.key, message.servers))
         name = _SLOT + message.agreement.hex()
-        is_new = self._state.setting(name) != kept
+        raw = self._state.setting(name)
+        known = msgspec.msgpack.decode(raw, type=_Kept) if raw else None
+        given = _Kept(message.seed, message.key, message.servers, self._check_device(message))
+        is_new = known is None or msgspec.structs.replace(known, time_ms=given.time_ms) != given
         if is_new:
-            self._state.put_setting(name, kept)
+            last_ms = known.time_ms if known is not None else 0
+            if last_ms and given.time_ms <= last_ms < self._clock.now_ms() + CLOCK_SKEW_S * 1000:
+                # Said before by whoever writes, and shown again by somebody else.
+                raise RefusedError("another slot was given later", hint="give the one that is to count")
+            self._state.put_setting(name, msgspec.msgpack.encode(given))
         if is_new or message.agreement not in self._plans:
             self.touch(message.agreement)
+
+    def _check_device(self, message: GiveSlot) -> int:
+        """Return when the device that writes signed this, 0 where that needs no signature yet (ADR 51)."""
+        store = self._premises.open()
+        device = store.countersigning.name_device(store.leases.get(message.agreement))
+        if device is None:
+            return 0
+        if not message.signed:
+            raise refuse_other_machine()
+        try:
+            said = open_statement(SlotGift, message.signed, device)
+        except AuthenticationFault as exc:
+            raise refuse_other_machine() from exc
+        if (said.agreement, said.seed, said.key, tuple(said.servers)) != (
+            message.agreement,
+            message.seed,
+            message.key,
+            message.servers,
+        ):
+            raise ProtocolViolation("a recovery slot is not the one that the device signed")
+        return said.time_ms
 
     def touch(self, agreement: AgreementId) -> None:
         """Note that what a note says of an agreement is no more the newest: a new head, a new revision."""

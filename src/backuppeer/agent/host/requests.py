@@ -20,10 +20,10 @@ from backuppeer.agent.home.state import State
 from backuppeer.agent.host.premises import Premises
 from backuppeer.agent.peers.choosing import OPEN, UNDECIDED, choose_request, is_listed
 from backuppeer.agent.peers.names import check_alias
-from backuppeer.agent.peers.offers import AVAILABILITY, Offer
+from backuppeer.agent.peers.offers import AVAILABILITY, Offer, fit_to
 from backuppeer.agent.peers.partners import Whereabouts, later_of, meet_at
 from backuppeer.agent.peers.standing import Standing
-from backuppeer.agent.peers.wishes import name_asked
+from backuppeer.agent.peers.wishes import name_asked, take_up, wish_of_knock
 from backuppeer.clock import Clock
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import (
@@ -43,6 +43,7 @@ from backuppeer.limits import (
     REQUEST_RESERVED_S,
     UNASKED_AGREEMENTS,
 )
+from backuppeer.proof.promises import check_promises
 from backuppeer.proof.revisions import Wish, check_spans, wish_of
 from backuppeer.proof.statements import Agreement, add_signature, open_proposal, statement_hash
 from backuppeer.signaling.knock import Knock, Verdict
@@ -65,6 +66,8 @@ class Requests:
         self.on_request: OnRequest = _ignore
         self.on_accepted: OnRequest = _ignore
         self.on_agreed: OnRequest = _ignore
+        self.is_owed: Callable[[RequestRecord], bool] = lambda _: False
+        """Whether a wish is for space that was promised in return: our person agreed to it then."""
 
     def consider_knock(self, knock: Knock, offer: Offer | None) -> Verdict:
         """Decide on a knock: partners and accepted requests pass, others by policy.
@@ -94,7 +97,7 @@ class Requests:
             return Verdict.ACCEPTED
 
     def _consider_wish(self, knock: Knock, offer: Offer | None, where: Whereabouts) -> Verdict:
-        owner, wish = PeerId(knock.owner), _wish_of(knock)
+        owner, wish = PeerId(knock.owner), wish_of_knock(knock)
         known = self.open_request(owner)
         if known is not None and self.take_offer(known, wish):
             return Verdict.ACCEPTED
@@ -105,13 +108,14 @@ class Requests:
             return Verdict.ACCEPTED if known.state is RequestState.ACCEPTED else Verdict.PENDING
         self.check_rejections(owner, wish)
         record = replace(self.make_record(owner, wish, where.encode()), request=self._name(knock))
-        is_accepted = self.enter(record, AcceptPolicy(offer.accept) if offer else AcceptPolicy.ASK)
+        policy = AcceptPolicy(offer.accept) if offer else AcceptPolicy.ASK
+        is_accepted = self.enter(record, policy, fit_to(wish, offer))
         return Verdict.ACCEPTED if is_accepted else Verdict.PENDING
 
     def offer_to(self, knock: Knock) -> Wish | None:
         """Return what the person here offers instead of what a knock wants; None where nothing is."""
         known = self.open_request(PeerId(knock.owner))
-        is_offered = known is not None and known.state is RequestState.OFFERED and known.wish == _wish_of(knock)
+        is_offered = known is not None and known.state is RequestState.OFFERED and known.wish == wish_of_knock(knock)
         return known.offer if known is not None and is_offered else None
 
     def take_offer(self, known: RequestRecord, wish: Wish) -> bool:
@@ -258,6 +262,7 @@ class Requests:
             raise RefusedError("nothing is on offer here")
         if knock.term_s > offer.term_s or knock.lock_s > offer.lock_s:
             raise RefusedError("the wanted term or lock is longer than offered")
+        check_promises(wish_of_knock(knock).promises)
 
     def check_rejections(self, owner: PeerId, wish: Wish, revises: bytes = b"") -> None:
         """Refuse a wish that a person turned down, and any other after too many such in a day.
@@ -287,8 +292,10 @@ class Requests:
             revises=revises,
         )
 
-    def enter(self, record: RequestRecord, policy: AcceptPolicy) -> bool:
+    def enter(self, record: RequestRecord, policy: AcceptPolicy, fitting: Wish | None = None) -> bool:
         """Take up a new request in place of the one before; return whether the policy accepts it at once.
+
+        `fitting`: the terms for which the policy does; where others are wanted, it offers these instead.
 
         Raises:
             RefusedError: there is no room for it, or too many wait.
@@ -303,7 +310,8 @@ class Requests:
             policy, is_friend=self._standing.is_friend(owner), has_agreement=self.is_partner(owner)
         )
         is_auto = is_auto and self._count_agreed(owner) < UNASKED_AGREEMENTS
-        record = replace(record, state=RequestState.ACCEPTED) if is_auto else record
+        record = take_up(record, is_auto=is_auto, is_owed=self.is_owed(record), fitting=fitting)
+        is_auto = record.state is RequestState.ACCEPTED
         self._check_room(record)
         if not is_auto:
             self._make_place(owner)
@@ -311,7 +319,7 @@ class Requests:
             if older.state in OPEN and older.revises == record.revises:
                 self._forget(older)
         self._state.put_request(record)
-        if not is_auto:
+        if record.state is RequestState.WAITING:
             self.on_request(record)
         return is_auto
 
@@ -383,10 +391,6 @@ class Requests:
         age_ms = self._clock.now_ms() - proposal.start_ms
         if not -_SKEW_MS <= age_ms <= REQUEST_KEPT_S * 1000 + _SKEW_MS:
             raise RefusedError("the agreement starts at another time than now", hint="check the clock of your computer")
-
-
-def _wish_of(knock: Knock) -> Wish:
-    return Wish(knock.size_bytes, knock.term_s, knock.lock_s)
 
 
 def _ignore(record: RequestRecord) -> None:

@@ -13,13 +13,15 @@ from backuppeer.agent.home.records import RequestRecord, RequestState
 from backuppeer.agent.home.state import State
 from backuppeer.agent.host.premises import Premises
 from backuppeer.agent.host.requests import Requests
-from backuppeer.agent.peers.offers import Offer
+from backuppeer.agent.peers.offers import Offer, choose_promises, is_within
 from backuppeer.clock import Clock
+from backuppeer.control.promises import NO_WISH, PromiseWish
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import NotFoundError, ProtocolViolation, RefusedError
 from backuppeer.host.leases import Lease
 from backuppeer.ids import AgreementId, PeerId
 from backuppeer.limits import CLOCK_SKEW_S, TERM_ROUND_S, TERMS_PAGE
+from backuppeer.proof.promises import other_fields, read_promises, write_promises
 from backuppeer.proof.revisions import SECOND_MS, Wish, asks_more, check_spans, check_successor, end_ms, wish_of
 from backuppeer.proof.statements import (
     Agreement,
@@ -51,11 +53,13 @@ class Revising:
         self.on_offer: OnOffer = _nothing
         self.on_lowered: OnLowered = _ignore
 
-    def consider(self, owner: PeerId, signed: bytes) -> bytes | Pending | None:
+    def consider(self, owner: PeerId, signed: bytes, device_sig: bytes = b"") -> bytes | Pending | None:
         """Co-sign a proposal, for a new agreement or the next revision of one; else say that a person must decide.
 
+        `device_sig`: of the writing device over the same statement, asked for since a take-over (ADR 51).
+
         Raises:
-            RefusedError: no, by a person, by policy, or as there is no room.
+            RefusedError: no, by a person, by policy, or as there is no room; or another machine writes by now.
             NotFoundError: there is no such agreement with this owner.
             PeerFault: malformed, not signed by the owner, or no successor of what is in force.
             StoreUnavailable: the store is away.
@@ -63,12 +67,14 @@ class Revising:
         """
         proposal = open_proposal(Agreement, signed, owner)
         if proposal.revision == 1:
+            self._check_owner(owner, signed, device_sig)
             return self._requests.consider_proposal(owner, signed)
         with self._revising:  # one revision after the other: each must find its predecessor in force
             lease = self._find(owner, AgreementId(proposal.agreement))
             if statement_hash(lease.signed) == statement_hash(signed):
                 return lease.signed  # proposed again: the owner did not hear our answer
             check_successor(lease.signed, proposal)
+            self._premises.open().countersigning.check(lease, Agreement, signed, device_sig)
             waiver = check_lowered(lease.signed, lease.terms, proposal)
             if waiver is not None:
                 # Here only: where a chain is caught up on, the word in it may be years old.
@@ -78,7 +84,15 @@ class Revising:
                 self.on_lowered(owner, lease.terms.lock_s, proposal.lock_s)
             return answer
 
-    def offer(self, text: str, *, size_bytes: int | None, term_s: int | None, lock_s: int | None) -> RequestRecord:
+    def offer(
+        self,
+        text: str,
+        *,
+        size_bytes: int | None,
+        term_s: int | None,
+        lock_s: int | None,
+        promises: PromiseWish = NO_WISH,
+    ) -> RequestRecord:
         """Offer other terms than the waiting request `text` asks for; what is not given is as asked for.
 
         The term counts from now on, in a request for a new agreement from when that is made.
@@ -94,7 +108,10 @@ class Revising:
             passed_s = max(0, self._clock.now_ms() - lease.terms.start_ms) // SECOND_MS
             term_s = -(-(passed_s + term_s) // TERM_ROUND_S) * TERM_ROUND_S
         offered = Wish(
-            *(new if new is not None else old for new, old in zip((size_bytes, term_s, lock_s), wish, strict=True))
+            wish.size_bytes if size_bytes is None else size_bytes,
+            wish.term_s if term_s is None else term_s,
+            wish.lock_s if lock_s is None else lock_s,
+            choose_promises(promises, wish.promises),
         )
         check_spans(offered)
         if record.revises:
@@ -138,6 +155,11 @@ class Revising:
                 return lease.terms.revision
             return self._premises.agree(signed).terms.revision
 
+    def _check_owner(self, owner: PeerId, signed: bytes, device_sig: bytes) -> None:
+        """Refuse a further agreement to a machine of an owner that another one took over from."""
+        if self._premises.leases_of(owner):
+            self._premises.open().countersigning.check_owner(owner, Agreement, signed, device_sig)
+
     def _find(self, owner: PeerId, agreement: AgreementId) -> Lease:
         lease = self._premises.open().leases.find(agreement)
         if lease is None or lease.owner != owner:
@@ -155,7 +177,7 @@ class Revising:
                 "the agreement ends: notice was given", hint="who gave it takes it back with `backup-peer peers renew`"
             )
         if _unchanged(proposal) != _unchanged(lease.terms):
-            raise RefusedError("this version changes only space, term and lock of an agreement")
+            raise RefusedError("this version changes only space, term, lock and promises of an agreement")
         if known is not None and known.wish == wish:
             return self._answer(known, signed)
         if known is not None and self._requests.take_offer(known, wish):
@@ -168,7 +190,7 @@ class Revising:
         """Return the answer to what is known already."""
         if known.state is RequestState.ACCEPTED:
             return self._agree(known, signed)
-        return Pending(**known.offer._asdict()) if known.offer is not None else None
+        return _offer_of(known.offer) if known.offer is not None else None
 
     def _agree(self, known: RequestRecord | None, signed: bytes) -> bytes:
         """Co-sign, durably; a request for it is settled by that, or made good if the owner wants less by now."""
@@ -187,7 +209,8 @@ class Revising:
         offer, now_ms = self.on_offer(), self._clock.now_ms()
         # The owner counted by its own clock, and in whole days.
         most_ms = now_ms + (CLOCK_SKEW_S + TERM_ROUND_S + (offer.term_s if offer else 0)) * SECOND_MS
-        if offer is None or end_ms(proposal) > most_ms or proposal.lock_s > offer.lock_s:
+        is_beyond = offer is None or not is_within(read_promises(proposal.ext), offer)
+        if offer is None or is_beyond or end_ms(proposal) > most_ms or proposal.lock_s > offer.lock_s:
             return AcceptPolicy.ASK
         return AcceptPolicy(offer.accept)
 
@@ -196,9 +219,15 @@ class Revising:
         return record.whereabouts if record is not None else b""
 
 
+def _offer_of(wish: Wish) -> Pending:
+    return Pending(
+        size_bytes=wish.size_bytes, term_s=wish.term_s, lock_s=wish.lock_s, ext=write_promises(wish.promises)
+    )
+
+
 def _unchanged(terms: Agreement) -> tuple[object, ...]:
     """Return what no revision changes that asks more of this host: it is in nobody's wish, so no person sees it."""
-    return without_waiver(terms), terms.availability, terms.notice_s
+    return other_fields(without_waiver(terms)), terms.availability, terms.notice_s
 
 
 def _nothing() -> Offer | None:

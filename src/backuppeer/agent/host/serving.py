@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 import structlog
 
 from backuppeer.agent.host.answering import Answering
+from backuppeer.agent.host.egress import Egress
 from backuppeer.agent.host.places import Places
 from backuppeer.agent.host.premises import Premises
 from backuppeer.agent.host.proving import Proving
@@ -62,8 +63,11 @@ from backuppeer.wire.recovering import GiveSlot, SlotKept
 from backuppeer.wire.terms import GetTerms, GiveNotice, GiveWaiver, PutTerms
 
 _log = structlog.get_logger()
-Consider = Callable[[PeerId, bytes], bytes | Pending | None]
-"""(owner, half-signed agreement) → co-signed agreement; Pending with an offer, or None: a person must decide."""
+Consider = Callable[[PeerId, bytes, bytes], bytes | Pending | None]
+"""(owner, half-signed agreement, signature of its device or b"") → co-signed agreement; Pending with an offer, or
+None: a person must decide."""
+FindDebt = Callable[[PeerId], str]
+"""Why nothing new is taken from an owner, "" if it is; called in a thread."""
 OnTerms = Callable[[PeerId, Channel, TermsRequest], Awaitable[None]]
 """Answers requests about terms."""
 
@@ -76,7 +80,8 @@ class Serving:
 
     def __init__(self, premises: Premises, consider: Consider, on_fault: OnFault) -> None:
         self._premises, self._consider, self._on_fault = premises, consider, on_fault
-        self.answering, self.proving = Answering(premises), Proving(premises)
+        self.answering, self.proving, self.egress = Answering(premises), Proving(premises), Egress()
+        self.find_debt: FindDebt = _owes_nothing
         self.keep_slot: Callable[[GiveSlot], None] = _keep_none
         self.on_terms: OnTerms = _know_no_terms
         self._receiving, self._reading = Places(PACKS_RECEIVED_AT_ONCE), Places(PACKS_READ_AT_ONCE)
@@ -120,7 +125,8 @@ class Serving:
                 async with self._receiving.take(peer, is_newcomer=self._premises.is_newcomer(peer)):
                     await self._put_pack(peer, channel, message)
             case GetRange():
-                async with self._reading.take(peer, is_newcomer=self._premises.is_newcomer(peer)):
+                is_last = self._premises.is_newcomer(peer) or self.egress.is_beyond(message.agreement)
+                async with self._reading.take(peer, is_newcomer=is_last):
                     store = await self._admit(peer, message.agreement)
                     await self._get_range(store, channel, message)
             case AckPacks() | AskAudit() | GetLosses():
@@ -155,7 +161,7 @@ class Serving:
         return await in_thread(self._premises.admit, peer, agreement)
 
     async def _agree(self, peer: PeerId, channel: Channel, message: ProposeAgreement) -> None:
-        signed = await in_thread(self._consider, peer, message.signed)
+        signed = await in_thread(self._consider, peer, message.signed, message.device_sig)
         answer = signed if isinstance(signed, Pending) else Pending() if signed is None else Agreed(signed=signed)
         await channel.send(answer)
 
@@ -163,6 +169,9 @@ class Serving:
         store = await self._admit(peer, message.agreement)
         if await in_thread(store.has, message.agreement, message.stored):
             await channel.send(Stored())
+            return
+        if not message.is_list and (debt := await in_thread(self.find_debt, peer)):
+            await channel.refuse(Refused(code=RefusalCode.OWED, message=debt[:200]))
             return
         async with _receiving(store, message) as incoming:
             await channel.send(Proceed())
@@ -192,8 +201,15 @@ class Serving:
         async with _opened(store, message) as (reader, path):
             start = message.first_leaf * LEAF_BYTES
             end = min(reader.size, start + message.leaves * LEAF_BYTES)
+            if self.egress.promised_bytes(store, message.agreement):
+                await run_whole(lambda: self.egress.count(store, message.agreement, end - start))
             await channel.send(Range(size=end - start, pack_bytes=reader.size, path=tuple(path)))
             await channel.send_given(end - start, lambda offset, view: _read_exactly(reader, start + offset, view))
+
+
+def _owes_nothing(owner: PeerId) -> str:
+    del owner
+    return ""
 
 
 def _keep_none(message: GiveSlot) -> None:

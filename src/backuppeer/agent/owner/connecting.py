@@ -16,10 +16,19 @@ import structlog
 from backuppeer.agent.home.keyring import HomeKeys
 from backuppeer.agent.home.records import Direction, RequestRecord, RequestState
 from backuppeer.agent.home.state import State
+from backuppeer.agent.owner.writer import Writer
 from backuppeer.agent.peers.choosing import UNDECIDED
 from backuppeer.agent.peers.knocking import Knocking
 from backuppeer.agent.peers.names import alias_of, check_alias, name_of
-from backuppeer.agent.peers.offers import AVAILABILITY, choose_terms, write_duration, write_exact_size
+from backuppeer.agent.peers.offers import (
+    AVAILABILITY,
+    choose_promises,
+    choose_terms,
+    wish_for,
+    write_duration,
+    write_exact_size,
+    write_options,
+)
 from backuppeer.agent.peers.partners import Reach, Whereabouts
 from backuppeer.agent.peers.session import Session
 from backuppeer.agent.peers.wishes import name_of_request
@@ -28,6 +37,7 @@ from backuppeer.control.api import ConnectRequest
 from backuppeer.errors import BackupPeerError, NotFoundError, PendingError, ProtocolViolation, RefusedError
 from backuppeer.ids import AgreementId, PeerId, RepositoryId, format_peer_id
 from backuppeer.limits import KNOCK_AGAIN_S, NOTICE_DEFAULT_S, REQUEST_KEPT_S
+from backuppeer.proof.promises import write_promises
 from backuppeer.proof.revisions import Wish
 from backuppeer.proof.statements import ZERO_HASH, Agreement, open_statement, sign_statement, statement_hash
 from backuppeer.signaling.knock import Verdict
@@ -45,7 +55,7 @@ class Connecting:
 
     def __init__(self, state: State, keys: HomeKeys, clock: Clock, *, reach: Reach, knocking: Knocking) -> None:
         self._state, self._keys, self._clock = state, keys, clock
-        self._reach, self._knocking = reach, knocking
+        self._reach, self._knocking, self._writer = reach, knocking, Writer(state, keys)
         self._agreeing: dict[PeerId, asyncio.Lock] = {}
         self.on_agreed: OnAgreed = _do_nothing
 
@@ -132,7 +142,8 @@ class Connecting:
             if record is None or record.state not in UNDECIDED or record.revises or self._keys.repository is None:
                 return False
             proposal = self._proposal(record, self._keys.repository)
-            async with session.request(ProposeAgreement(signed=proposal)) as channel:
+            beside = self._writer.sign_beside(Agreement, proposal)
+            async with session.request(ProposeAgreement(signed=proposal, device_sig=beside)) as channel:
                 answer = await channel.receive(Agreed, Pending)
             if isinstance(answer, Pending):
                 return False
@@ -158,7 +169,7 @@ class Connecting:
         if request.name:
             # At once, and for good: the person may use the name while the host's person has not answered, or said no.
             self._state.call(host, request.name, self._clock.now_ms())
-        wish = Wish(request.storage, *choose_terms(request.term_s, request.lock_s))
+        wish = Wish(request.storage, *choose_terms(request.term_s, request.lock_s), choose_promises(request.promises))
         known = self._state.find_request(Direction.OUT, host)
         if known is not None and known.state in UNDECIDED and known.wish == wish:
             record = replace(
@@ -236,7 +247,7 @@ class Connecting:
         if now is None or now.offer is None:
             return
         offer = now.offer
-        terms = f"--term {write_duration(offer.term_s)} --lock {write_duration(offer.lock_s)}"
+        terms = f"--term {write_duration(offer.term_s)} --lock {write_duration(offer.lock_s)}{write_options(offer)}"
         name, request = name_of(self._state, record.peer), name_of_request(self._keys.peer, now)[:8]
         raise RefusedError(
             f"{name} offers other terms instead: --storage {write_exact_size(offer.size_bytes)} {terms}",
@@ -261,6 +272,7 @@ class Connecting:
             storage=offer.size_bytes,
             term_s=offer.term_s,
             lock_s=offer.lock_s,
+            promises=wish_for(offer.promises),
             name=record.alias,
             verified=record.is_verified,
             wait_s=KNOCK_AGAIN_S,
@@ -316,6 +328,7 @@ class Connecting:
             lock_s=record.lock_s,
             availability=AVAILABILITY,
             notice_s=NOTICE_DEFAULT_S,
+            ext=write_promises(record.promises),
         )
         return sign_statement(agreement, self._keys.identity)
 

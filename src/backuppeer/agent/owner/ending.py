@@ -12,6 +12,7 @@ import structlog
 from backuppeer.agent.home.deeds import Heard
 from backuppeer.agent.home.keyring import HomeKeys
 from backuppeer.agent.home.state import State
+from backuppeer.agent.owner.writer import Writer
 from backuppeer.agent.peers.names import name_of
 from backuppeer.agent.peers.partners import Reach
 from backuppeer.agent.peers.session import Session
@@ -21,7 +22,7 @@ from backuppeer.ids import AgreementId, PeerId
 from backuppeer.limits import LISTING_TERM_S
 from backuppeer.proof.notices import Notice, kept_s, open_notice, sign_notice
 from backuppeer.proof.revisions import SECOND_MS
-from backuppeer.proof.statements import Agreement, peek_statement, sign_beside
+from backuppeer.proof.statements import Agreement, peek_statement
 from backuppeer.wire.terms import GiveNotice, NoticeTaken
 
 _log = structlog.get_logger()
@@ -203,7 +204,7 @@ class Ending:
         return Ended(max((h.until_ms for h in own), default=0), all(h.told for h in own))
 
     async def _deliver(self, session: Session, agreement: AgreementId, heard: Heard) -> None:
-        beside = sign_beside(Notice, heard.signed, self._keys.device)
+        beside = Writer(self._state, self._keys).sign_beside(Notice, heard.signed)
         message = GiveNotice(agreement=agreement, signed=heard.signed, device_sig=beside)
         # Before it is sent: killed or cut off from here on, its host may have it.
         self._keep(agreement, heard._replace(sent=True))

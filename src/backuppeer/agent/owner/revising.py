@@ -15,6 +15,7 @@ import structlog
 from backuppeer.agent.home.keyring import HomeKeys
 from backuppeer.agent.home.records import Direction, RequestRecord, RequestState
 from backuppeer.agent.home.state import State
+from backuppeer.agent.owner.writer import Writer
 from backuppeer.agent.peers.choosing import UNDECIDED
 from backuppeer.agent.peers.names import name_of
 from backuppeer.agent.peers.partners import Reach
@@ -24,6 +25,7 @@ from backuppeer.clock import Clock
 from backuppeer.errors import BackupPeerError, NotFoundError, PeerFault, PendingError, ProtocolViolation, RefusedError
 from backuppeer.ids import AgreementId, PeerId
 from backuppeer.limits import KNOCK_AGAIN_S, REQUEST_KEPT_S
+from backuppeer.proof.promises import read_promises
 from backuppeer.proof.revisions import Wish, check_spans, check_successor, revise, wish_of
 from backuppeer.proof.statements import Agreement, open_statement, peek_statement, sign_statement, statement_hash
 from backuppeer.proof.waivers import IN_REVISION, LockWaiver
@@ -45,7 +47,7 @@ class Revising:
 
     def __init__(self, state: State, keys: HomeKeys, clock: Clock, *, reach: Reach, blame: Blame) -> None:
         self._state, self._keys, self._clock = state, keys, clock
-        self._reach, self._blame = reach, blame
+        self._reach, self._blame, self._writer = reach, blame, Writer(state, keys)
         self._asking: dict[PeerId, asyncio.Lock] = {}
         self.hear: Hear = _hear_nothing
         """Told of the notices that hosts show with their terms."""
@@ -206,8 +208,9 @@ class Revising:
             self._end(record, RequestState.AGREED)
             return True
         proposal = sign_statement(revise(signed, record.wish), self._keys.identity)
+        beside = self._writer.sign_beside(Agreement, proposal)
         try:
-            async with session.request(ProposeAgreement(signed=proposal)) as channel:
+            async with session.request(ProposeAgreement(signed=proposal, device_sig=beside)) as channel:
                 answer = await channel.receive(Agreed, Pending)
         except RefusedError as exc:
             self._end(record, RequestState.REJECTED, reason=exc.message)
@@ -227,7 +230,7 @@ class Revising:
         self._state.put_agreement(agreement, host, signed)
 
     def _note_offer(self, record: RequestRecord, answer: Pending) -> None:
-        offer = Wish(answer.size_bytes, answer.term_s, answer.lock_s) if answer.size_bytes else None
+        offer = _wish_offered(answer) if answer.size_bytes else None
         state = RequestState.OFFERED if offer else RequestState.WAITING
         if (state, offer) != (record.state, record.offer):
             self._state.put_request(replace(record, state=state, offer=offer))
@@ -335,6 +338,10 @@ class Revising:
 
     def _lock_of(self, host: PeerId) -> asyncio.Lock:
         return self._asking.setdefault(host, asyncio.Lock())
+
+
+def _wish_offered(answer: Pending) -> Wish:
+    return Wish(answer.size_bytes, answer.term_s, answer.lock_s, read_promises(answer.ext))
 
 
 def _hear_nothing(host: PeerId, agreement: AgreementId, signed: bytes, left_s: int) -> None:

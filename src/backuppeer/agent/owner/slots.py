@@ -8,16 +8,20 @@ out no numbers but those that it found: the machine that writes may have given o
 from collections.abc import Callable, Sequence
 from typing import Final
 
+import msgspec
 import structlog
 
 from backuppeer.agent.home.keyring import HomeKeys
 from backuppeer.agent.home.state import State
 from backuppeer.agent.owner.writer import Writer
 from backuppeer.agent.peers.session import Session
+from backuppeer.clock import Clock
 from backuppeer.crypto.recovery import derive_slot
 from backuppeer.errors import BackupPeerError
 from backuppeer.ids import AgreementId, shorten_peer_id
 from backuppeer.limits import NOTE_SERVERS, RECOVERY_SLOTS
+from backuppeer.proof.slots import SlotGift
+from backuppeer.proof.statements import sign_statement
 from backuppeer.wire.recovering import GiveSlot, SlotKept
 
 _log = structlog.get_logger()
@@ -28,8 +32,8 @@ _SERVERS: Final = "recovery.servers"
 class Slots:
     """The slots of one home."""
 
-    def __init__(self, state: State, keys: HomeKeys) -> None:
-        self._state, self._keys = state, keys
+    def __init__(self, state: State, keys: HomeKeys, clock: Clock) -> None:
+        self._state, self._keys, self._clock = state, keys, clock
         self.servers: Callable[[], Sequence[str]] = tuple
         """Those that this home is set to use."""
         self._writer = Writer(state, keys)
@@ -60,13 +64,28 @@ class Slots:
             if number is None:
                 continue
             slot = derive_slot(self._keys.working, number)
-            gift = GiveSlot(agreement=agreement, seed=slot.seed, key=slot.opener.public, servers=self._named())
+            gift = self._sign(
+                GiveSlot(agreement=agreement, seed=slot.seed, key=slot.opener.public, servers=self._named())
+            )
             try:
                 async with session.request(gift) as channel:
                     await channel.receive(SlotKept)
             except BackupPeerError as exc:
                 # Of a version of before, for example. It can still be found while it is on offer.
                 _log.info("no slot handed out", peer=shorten_peer_id(host), reason=exc.message[:200])
+
+    def _sign(self, gift: GiveSlot) -> GiveSlot:
+        """Return a gift with this device's word, which hosts want since a take-over; as it is when it may not write."""
+        if not self._writer.may_write:
+            return gift
+        said = SlotGift(
+            agreement=AgreementId(gift.agreement),
+            seed=gift.seed,
+            key=gift.key,
+            servers=list(gift.servers),
+            time_ms=self._clock.now_ms(),
+        )
+        return msgspec.structs.replace(gift, signed=sign_statement(said, self._keys.device))
 
     def _choose(self, agreement: AgreementId) -> int | None:
         """Return the number of an agreement, the lowest free one if it has none yet; None where there is none to give.

@@ -13,7 +13,7 @@ from backuppeer.agent.home.keyring import HomeKeys
 from backuppeer.agent.home.state import State
 from backuppeer.clock import format_time
 from backuppeer.errors import BackupPeerError, PeerFault, RefusedError
-from backuppeer.proof.statements import WriterGrant, open_statement
+from backuppeer.proof.statements import Statement, WriterGrant, open_statement, sign_beside
 from backuppeer.wire.messages import HeadState
 
 _SEEN: Final = "writer.seen"
@@ -78,6 +78,13 @@ class Writer:
         obstacle = self._find_obstacle()
         if obstacle is not None:
             raise obstacle
+
+    def sign_beside(self, kind: type[Statement], signed: bytes) -> bytes:
+        """Return this device's signature over a statement of our identity, 64 bytes; b"" when it may not write.
+
+        Hosts want it since a take-over (ADR 35, 51). One of another device would be a broken protocol to them.
+        """
+        return sign_beside(kind, signed, self._keys.device) if self.may_write else b""
 
     def describe(self) -> str:
         """Return in words why this home may only read; empty when it may write."""

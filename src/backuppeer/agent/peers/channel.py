@@ -35,6 +35,9 @@ _HINTS: Final[dict[int, str]] = {
     RefusalCode.NOT_FOUND: "it lost this, or the agreement has ended; other hosts may hold it",
     RefusalCode.DAMAGED: "it lost this; other hosts may hold it",
     RefusalCode.BUSY: "try again in a moment",
+    RefusalCode.OWED: (
+        "`backup-peer peers show PEER` says what you promised and keep; offer it with `backup-peer host --storage SIZE`"
+    ),
 }
 
 

@@ -17,13 +17,14 @@ from backuppeer.agent.peers.choosing import UNDECIDED
 from backuppeer.agent.peers.market import Market
 from backuppeer.agent.peers.names import name_of
 from backuppeer.agent.peers.partners import Whereabouts, meet_at, read_binding
-from backuppeer.agent.peers.wishes import seed_of
+from backuppeer.agent.peers.wishes import fields_of
 from backuppeer.clock import Clock
 from backuppeer.crypto.envelope import EnvelopeKey
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import PeerUnreachable, RefusedError
 from backuppeer.ids import PeerId, shorten_peer_id
 from backuppeer.limits import KNOCK_LIFE_S, KNOCK_REPLY_S, KNOCK_SERVERS
+from backuppeer.proof.promises import read_promises
 from backuppeer.proof.revisions import Wish
 from backuppeer.signaling.knock import (
     OFFERS_OTHER,
@@ -99,7 +100,7 @@ class Knocking:
     def _note_offer(self, record: RequestRecord, reply: KnockReply) -> None:
         """Keep what a host's person offers instead, for ours to decide on; or that nothing is offered any more."""
         is_offer = reply.code == OFFERS_OTHER and reply.size_bytes > 0
-        offer = Wish(reply.size_bytes, reply.term_s, reply.lock_s) if is_offer else None
+        offer = Wish(reply.size_bytes, reply.term_s, reply.lock_s, read_promises(reply.ext)) if is_offer else None
         state = RequestState.OFFERED if offer else RequestState.WAITING
         now = next((r for r in self._state.requests() if r.request == record.request), None)
         if now is not None and now.state in UNDECIDED and (now.state, now.offer) != (state, offer):
@@ -173,5 +174,5 @@ class Knocking:
             nonce=make_nonce(),
             issued_ms=now_ms,
             expires_ms=now_ms + KNOCK_LIFE_S * 1000,
-            ext=seed_of(record),
+            ext=fields_of(record),
         )

@@ -8,10 +8,12 @@ from typing import Final
 
 from backuppeer.agent.home.state import State
 from backuppeer.agent.peers.names import alias_of
+from backuppeer.agent.peers.offers import describe_promises
 from backuppeer.agent.peers.standing import Standing
 from backuppeer.clock import Clock, format_time
 from backuppeer.control.api import BrowseRequest, BrowseRow
 from backuppeer.ids import PeerId, format_peer_id
+from backuppeer.proof.promises import read_promises
 from backuppeer.signaling.listing import VerifiedListing
 from backuppeer.signaling.merge import SeqMemory
 from backuppeer.signaling.pool import BrowseResult, Pool
@@ -79,6 +81,7 @@ class Market:
             trust_level=level.value,
             expires=format_time(listing.expires_ms),
             servers=list(verified.servers),
+            promises=describe_promises(read_promises(listing.ext)),
         )
 
     async def _ask(self, servers: list[str], *, everything: bool) -> BrowseResult:

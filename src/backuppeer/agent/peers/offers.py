@@ -8,14 +8,20 @@ from typing import Final
 
 import msgspec
 
+from backuppeer.control.promises import Promised, PromiseWish
 from backuppeer.errors import UserError
 from backuppeer.limits import LOCK_DEFAULT_S, STORAGE_MIN_BYTES, TERM_DEFAULT_S
+from backuppeer.proof.promises import NOTHING, Promises, check_promises
+from backuppeer.proof.revisions import Wish
 
 AVAILABILITY: Final = 0
 """Permille that hosts offer and owners ask for: no figure is promised yet."""
 _UNITS: Final = ((10**12, "TB"), (2**40, "TiB"), (10**9, "GB"), (2**30, "GiB"), (10**6, "MB"), (2**20, "MiB"))
 
 _SPANS: Final = ((365 * 86400, "y"), (86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
+
+
+_PERMILLE: Final = 1000
 
 
 class Offer(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,6 +34,8 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
     accept: str
     region: str
     servers: tuple[str, ...]
+    promises: Promises = NOTHING
+    """What whoever has space here must give in return at least, and may ask for at most."""
 
 
 def choose_terms(term_s: int | None, lock_s: int | None) -> tuple[int, int]:
@@ -42,6 +50,69 @@ def choose_terms(term_s: int | None, lock_s: int | None) -> tuple[int, int]:
     if lock_s is not None and lock_s < 0:
         raise UserError("a lock can't be negative", hint="for example: --lock 30d")
     return TERM_DEFAULT_S if term_s is None else term_s, LOCK_DEFAULT_S if lock_s is None else lock_s
+
+
+def choose_promises(wish: PromiseWish, now: Promises = NOTHING) -> Promises:
+    """Return what is promised: as wanted, else as it stands.
+
+    Raises:
+        UserError: less than nothing.
+        RefusedError: more than anybody may ask for.
+
+    """
+    given = None if wish.reciprocity is None else round(wish.reciprocity * _PERMILLE)
+    chosen = Promises(
+        *(
+            old if new is None else new
+            for old, new in zip(now, (given, wish.audit_bytes, wish.egress_bytes), strict=True)
+        )
+    )
+    if min(chosen) < 0:
+        raise UserError("nobody promises less than nothing", hint="for example: --reciprocity 1 --egress-budget 10GB")
+    check_promises(chosen)
+    return chosen
+
+
+def describe_promises(promises: Promises) -> Promised:
+    """Return what is promised as it is shown."""
+    return Promised(
+        reciprocity=promises.reciprocity / _PERMILLE,
+        audit_bytes=promises.audit_bytes,
+        egress_bytes=promises.egress_bytes,
+    )
+
+
+def wish_for(promises: Promises) -> PromiseWish:
+    """Return the wish for exactly these promises."""
+    said = describe_promises(promises)
+    return PromiseWish(reciprocity=said.reciprocity, audit_bytes=said.audit_bytes, egress_bytes=said.egress_bytes)
+
+
+def write_options(wish: Wish) -> str:
+    """Return what a wish promises as options after others, "" for nothing."""
+    reciprocity, audit_bytes, egress_bytes = wish.promises
+    said = f" --reciprocity {reciprocity / _PERMILLE:g}" if reciprocity else ""
+    said += f" --audit-budget {write_exact_size(audit_bytes)}" if audit_bytes else ""
+    return said + (f" --egress-budget {write_exact_size(egress_bytes)}" if egress_bytes else "")
+
+
+def is_within(promises: Promises, offer: Offer) -> bool:
+    """Return whether a slot is given for such promises without asking anybody."""
+    return promises == _fit(promises, offer.promises)
+
+
+def fit_to(wish: Wish, offer: Offer | None) -> Wish:
+    """Return the wish nearest to one for whose promises a slot is given without asking anybody."""
+    return wish if offer is None else wish._replace(promises=_fit(wish.promises, offer.promises))
+
+
+def _fit(promises: Promises, slot: Promises) -> Promises:
+    is_small = 0 < promises.audit_bytes <= slot.audit_bytes
+    return Promises(
+        max(promises.reciprocity, slot.reciprocity),
+        promises.audit_bytes if is_small else slot.audit_bytes,
+        min(promises.egress_bytes, slot.egress_bytes),
+    )
 
 
 def check_storage(size_bytes: int, *, example: str) -> None:

@@ -1,0 +1,73 @@
+"""What agreements promise beyond space and time: as options, and in words (ADR 51)."""
+
+import re
+from typing import Annotated, Final
+
+import typer
+
+from backuppeer.cli.units import format_size, parse_size
+from backuppeer.control.api import PendingRequest
+from backuppeer.control.promises import Promised, PromiseWish
+from backuppeer.errors import UserError
+
+Reciprocity = Annotated[
+    str,
+    typer.Option(
+        "--reciprocity",
+        metavar="1",
+        help="For each byte kept for its owner, so many bytes its owner keeps for the host; 0 for none.",
+    ),
+]
+AuditBudget = Annotated[
+    str, typer.Option("--audit-budget", metavar="2GB", help="Read a day for audits, instead of what is usual.")
+]
+EgressBudget = Annotated[
+    str, typer.Option("--egress-budget", metavar="10GB", help="Sent back a day at least, before others' turns.")
+]
+_TIMES: Final = re.compile(r"\d{1,3}(\.\d{1,3})?")
+
+
+def read_promises(reciprocity: str, audit_budget: str, egress_budget: str) -> PromiseWish:
+    """Return what the options ask for.
+
+    Raises:
+        UserError: one of them is no number or size.
+
+    """
+    times = reciprocity.strip().removesuffix("x")
+    if reciprocity and not _TIMES.fullmatch(times):
+        raise UserError(f"--reciprocity {reciprocity[:20]!r} is no number", hint="for example: --reciprocity 1")
+    return PromiseWish(
+        reciprocity=float(times) if reciprocity else None,
+        audit_bytes=parse_size(audit_budget) if audit_budget else None,
+        egress_bytes=parse_size(egress_budget) if egress_budget else None,
+    )
+
+
+def say_promises(promises: Promised, size_bytes: int, *, is_ours: bool) -> list[str]:
+    """Return what an agreement about so many bytes promises beyond space and time, each in a few words.
+
+    is_ours: we are its owner, and the peer the host; else the other way round.
+    """
+    said = []
+    if promises.reciprocity:
+        given = format_size(round(size_bytes * promises.reciprocity))
+        keeps = f"you keep {given} for it" if is_ours else f"it keeps {given} for you"
+        said.append(f"in return {keeps}")
+    if promises.audit_bytes:
+        reads = "it reads" if is_ours else "you read"
+        said.append(f"{reads} up to {format_size(promises.audit_bytes)} a day for audits")
+    if promises.egress_bytes:
+        sends = "it sends" if is_ours else "you send"
+        said.append(f"{sends} back {format_size(promises.egress_bytes)} a day at least, if asked")
+    return said
+
+
+def say_wanted(row: PendingRequest) -> list[str]:
+    """Return what a request asks for beyond space and time, and what of that would be other than now."""
+    is_ours = row.direction == "out"
+    said = say_promises(row.promises, row.storage_bytes, is_ours=is_ours)
+    if not row.now_bytes or row.promises == row.now_promises:
+        return said
+    now = "; ".join(say_promises(row.now_promises, row.now_bytes, is_ours=is_ours)) or "nothing beyond space and time"
+    return [*(said or ["nothing beyond space and time any more"]), f"until now: {now}"]

@@ -1,0 +1,248 @@
+"""Promises in return: what both sides count, whom a host takes nothing new from, and since when."""
+
+import asyncio
+
+import pytest
+
+from agent.hosted import hosted
+from agent.houses import WISH, HostHouse, OwnerHouse, offer
+from backuppeer.agent.home.records import Direction, RequestRecord, RequestState
+from backuppeer.agent.host.reciprocity import Balance, Reciprocity
+from backuppeer.agent.owner.ending import Ending
+from backuppeer.errors import RefusedError
+from backuppeer.ids import AgreementId
+from backuppeer.limits import MIB, RECIPROCITY_GRACE_S, RECIPROCITY_LOOK_S
+from backuppeer.proof.merkle import compute_stored_id
+from backuppeer.proof.notices import sign_notice
+from backuppeer.proof.promises import Promises
+from backuppeer.wire.codes import RefusalCode
+from backuppeer.wire.messages import GetRange, Proceed, PutPack, Range, Refused, Stored
+
+MUTUAL = WISH._replace(promises=Promises(1000))
+
+
+class Both:
+    """A home that is owner and host, with one identity."""
+
+    def __init__(self, folder, seed):
+        self.owner = OwnerHouse(folder, seed)
+        self.host = HostHouse(
+            folder / "hosting", seed, identity=self.owner.keys.identity, state=self.owner.state, offered_bytes=64 * MIB
+        )
+        self.peer, self.state = self.owner.peer, self.owner.state
+        self.promises = Reciprocity(self.state, self.host.premises, self.host.clock, own=self.peer)
+        self.host.requests.is_owed = self.promises.is_owed
+
+    def close(self):
+        self.host.close()
+        self.owner.close()
+
+    def turn(self, seconds):
+        self.host.clock.ms += int(seconds * 1000)
+
+    def ask(self, other, *, size_bytes=WISH.size_bytes, state=RequestState.WAITING, **changes):
+        """Keep an own request to another home, as `connect` does."""
+        wish = {"term_s": WISH.term_s, "lock_s": WISH.lock_s, **changes}
+        record = RequestRecord(
+            "ab" * 16, Direction.OUT, other.peer, size_bytes, state=state, since_ms=self.host.clock.now_ms(), **wish
+        )
+        self.state.put_request(record)
+
+    def owed(self, other):
+        """What the other home owes this one, as both of them count it."""
+        ours, theirs = self.promises.owed_to_us(other.peer), other.promises.owed_by_us(self.peer)
+        assert ours == theirs, "both sides come to the same"
+        return ours
+
+
+@pytest.fixture
+def alice(tmp_path):
+    made = Both(tmp_path / "alice", b"A")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def bob(tmp_path):
+    made = Both(tmp_path / "bob", b"B")
+    yield made
+    made.close()
+
+
+def refused(alice, bob):
+    """What alice's host says to bob's next pack, looked at anew."""
+    alice.turn(RECIPROCITY_LOOK_S)
+    return alice.promises.find_debt(bob.peer)
+
+
+def test_both_sides_count_the_same_from_what_they_signed_in_both_directions(alice, bob):
+    assert alice.owed(bob) == Balance()
+    bob.owner.agree_with(alice.host, MUTUAL)
+    assert alice.owed(bob) == Balance(WISH.size_bytes, 0)
+    assert bob.owed(alice) == Balance(0, WISH.size_bytes), "alice promised nothing"
+    alice.owner.agree_with(bob.host, WISH._replace(size_bytes=MIB), number=2)
+    assert alice.owed(bob) == Balance(WISH.size_bytes, MIB)
+    assert alice.owed(bob).lacking_bytes == WISH.size_bytes - MIB
+    alice.owner.agree_with(bob.host, WISH, number=3)
+    assert alice.owed(bob).lacking_bytes == 0
+
+
+def test_who_was_never_asked_owes_and_is_refused_nothing(alice, bob):
+    bob.owner.agree_with(alice.host, MUTUAL)
+    for _ in range(3):
+        assert refused(alice, bob) == ""
+        alice.turn(RECIPROCITY_GRACE_S)
+    assert alice.promises.refused_from_ms(bob.peer) is None
+    (said,) = alice.promises.describe()
+    assert "promised to keep 4.1 MB for you, and keeps 0 B: ask it for 4MiB with the command connect" in said
+    (said,) = bob.promises.describe()
+    assert "you promised" in said
+    assert "offer 4MiB with the command host. Once it has asked in vain for 14 days" in said
+
+
+def test_after_it_was_asked_in_vain_for_the_grace_nothing_new_is_taken_until_it_is_agreed(alice, bob):
+    bob.owner.agree_with(alice.host, MUTUAL)
+    alice.ask(bob)
+    assert refused(alice, bob) == ""
+    since_ms = alice.host.clock.ms
+    assert alice.promises.refused_from_ms(bob.peer) == since_ms + RECIPROCITY_GRACE_S * 1000
+    alice.state.drop_requests(since_ms + 1)  # own requests are kept for a week only
+    alice.turn(RECIPROCITY_GRACE_S - RECIPROCITY_LOOK_S - 1)
+    assert refused(alice, bob) == ""
+    assert "you asked in vain; from 2026-" in alice.promises.describe()[0]
+    alice.turn(1)
+    words = refused(alice, bob)
+    assert words.startswith(
+        "you promised to keep 4.1 MB in return, and 0 B are agreed on; asked for in vain since 2026-"
+    )
+    assert "may store nothing new here until it does; what is here can be read as ever" in alice.promises.describe()[0]
+    alice.owner.agree_with(bob.host, WISH, number=2)
+    assert refused(alice, bob) == ""
+    assert alice.promises.refused_from_ms(bob.peer) is None
+    assert (alice.promises.describe(), bob.promises.describe()) == ([], [])
+
+
+@pytest.mark.parametrize(
+    "unfair",
+    [
+        {"size_bytes": WISH.size_bytes + 1},
+        {"term_s": WISH.term_s + 1},
+        {"lock_s": WISH.lock_s + 1},
+        {"promises": Promises(1)},
+        {"state": RequestState.SUPERSEDED},
+    ],
+)
+def test_asking_for_more_or_on_harder_terms_than_was_promised_begins_no_grace(alice, bob, unfair):
+    bob.owner.agree_with(alice.host, MUTUAL)
+    alice.ask(bob, **unfair)
+    assert refused(alice, bob) == ""
+    assert alice.promises.refused_from_ms(bob.peer) is None
+
+
+def test_what_was_asked_for_before_it_was_promised_begins_no_grace(alice, bob):
+    alice.ask(bob, state=RequestState.REJECTED)
+    bob.owner.clock.ms = alice.host.clock.ms + 1
+    alice.turn(1)
+    bob.owner.agree_with(alice.host, MUTUAL)
+    assert refused(alice, bob) == ""
+    assert alice.promises.refused_from_ms(bob.peer) is None
+    alice.ask(bob)
+    refused(alice, bob)
+    assert alice.promises.refused_from_ms(bob.peer) is not None
+
+
+@pytest.mark.parametrize(
+    ("offered", "is_in_vain"),
+    [
+        (WISH, False),
+        (WISH._replace(size_bytes=WISH.size_bytes - 1), True),
+        (WISH._replace(term_s=WISH.term_s - 1), True),
+        (MUTUAL, True),
+    ],
+)
+def test_an_offer_of_less_or_for_something_in_return_is_in_vain_too(alice, bob, offered, is_in_vain):
+    bob.owner.agree_with(alice.host, MUTUAL)
+    alice.ask(bob, state=RequestState.OFFERED, offer=offered)
+    refused(alice, bob)
+    assert (alice.promises.refused_from_ms(bob.peer) is not None) is is_in_vain
+
+
+@pytest.mark.parametrize("state", [RequestState.REJECTED, RequestState.EXPIRED])
+def test_a_no_and_no_answer_are_in_vain(alice, bob, state):
+    bob.owner.agree_with(alice.host, MUTUAL)
+    alice.ask(bob, state=state)
+    assert refused(alice, bob) == ""
+    assert alice.promises.refused_from_ms(bob.peer) is not None
+
+
+def test_who_ends_what_it_kept_in_return_is_in_debt_from_then_on_and_who_ends_its_own_is_not(alice, bob):
+    bob.owner.agree_with(alice.host, MUTUAL)
+    theirs = alice.owner.agree_with(bob.host, WISH, number=2)
+    bob_says = sign_notice(theirs, bob.owner.keys.identity, last=0, time_ms=1)
+    bob.host.premises.open().notices.give(theirs, bob_says)
+    Ending(alice.state, alice.owner.keys, alice.host.clock, reach=None).hear(bob.peer, theirs, bob_says, 0)
+    assert alice.owed(bob) == Balance(WISH.size_bytes, 0)
+    assert refused(alice, bob) == ""
+    assert alice.promises.refused_from_ms(bob.peer) is not None
+
+
+def test_what_was_promised_is_given_without_asking_as_long_as_there_is_room_and_nothing_beyond(alice, bob):
+    bob.owner.agree_with(alice.host, MUTUAL)
+    for wish in (WISH._replace(size_bytes=WISH.size_bytes + 1), WISH._replace(lock_s=WISH.lock_s + 1)):
+        bob.host.requests.consider_knock(alice.owner.knock(bob.host, wish), offer("ask"))
+        assert bob.host.requests.open_request(alice.peer).state is RequestState.WAITING
+    bob.host.requests.consider_knock(alice.owner.knock(bob.host, WISH), offer("ask", promises=Promises(2000)))
+    assert bob.host.requests.open_request(alice.peer).state is RequestState.ACCEPTED
+    agreement = AgreementId(b"\2" * 16)
+    signed = bob.host.requests.consider_proposal(alice.peer, alice.owner.propose(bob.peer, WISH, number=2))
+    alice.state.put_agreement(agreement, bob.peer, signed)
+    assert alice.owed(bob).lacking_bytes == 0
+    bob.host.requests.consider_knock(alice.owner.knock(bob.host, WISH._replace(size_bytes=MIB)), offer("ask"))
+    assert bob.host.requests.open_request(alice.peer).state is RequestState.WAITING, "the promise is kept by now"
+
+
+def test_while_the_store_is_away_nobody_is_called_in_debt_and_no_grace_is_forgotten(alice, bob):
+    bob.owner.agree_with(alice.host, MUTUAL)
+    alice.ask(bob)
+    refused(alice, bob)
+    from_ms = alice.promises.refused_from_ms(bob.peer)
+    alice.owner.agree_with(bob.host, WISH._replace(size_bytes=MIB), number=2)
+    for home in (alice, bob):
+        home.host.premises.close()
+        store = home.host.premises.directory
+        store.rename(store.with_name("unplugged"))
+    alice.turn(RECIPROCITY_GRACE_S)
+    assert refused(alice, bob) == ""
+    assert alice.promises.refused_from_ms(bob.peer) == from_ms
+    assert bob.promises.owed_by_us(alice.peer) == Balance()
+
+
+def test_a_host_refuses_new_packs_for_a_debt_in_words_and_gives_back_takes_lists_and_erases_nothing(alice, bob):
+    agreement = bob.owner.agree_with(alice.host, MUTUAL)
+    alice.ask(bob)
+
+    async def scenario():
+        async with hosted(alice.host, bob.owner, find_debt=alice.promises.find_debt) as link:
+            await link.put(agreement, b"a" * 50_000)
+            alice.turn(RECIPROCITY_GRACE_S + RECIPROCITY_LOOK_S)
+            put = PutPack(agreement=agreement, stored=compute_stored_id(b"b"), size=1)
+            with pytest.raises(RefusedError, match=r"you promised to keep 4\.1 MB in return") as caught:
+                await link.ask(put, Proceed)
+            assert "backup-peer peers show" in caught.value.hint
+            answer = await link.ask(put, Refused)
+            assert answer.code == RefusalCode.OWED
+            assert await link.put(agreement, b"a" * 50_000) == "known"
+            read = GetRange(agreement=agreement, stored=compute_stored_id(b"a" * 50_000), first_leaf=0, leaves=4)
+            async with link.session.request(read) as channel:
+                got = await channel.receive(Range)
+                assert b"".join([bytes(piece) async for piece in channel.receive_raw(got.size)]) == b"a" * 50_000
+            listed = PutPack(agreement=agreement, stored=compute_stored_id(b"b"), size=1, is_list=True)
+            async with link.session.request(listed) as channel:
+                await channel.receive(Proceed)
+                await channel.send_raw(b"b")
+                await channel.receive(Stored)
+            alice.owner.agree_with(bob.host, WISH, number=2)
+            alice.turn(RECIPROCITY_LOOK_S)
+            assert await link.put(agreement, b"c" * 50_000) == "sent"
+
+    asyncio.run(scenario())
