@@ -110,6 +110,15 @@ def test_both_sides_see_what_is_promised_in_a_request_and_in_what_is_offered_ins
     assert "offered: in return you keep 5 GB for it; it sends back 1 GB a day at least, if asked" in said
 
 
+@pytest.mark.parametrize(
+    ("direction", "said"), [("in", "in return it keeps 10 GB for you"), ("out", "in return you keep 10 GB for it")]
+)
+def test_who_accepts_reads_who_gives_what_in_return(capsys, agent, direction, said):
+    row = msgspec.structs.replace(PENDING, state="accepted", direction=direction, promises=PROMISED)
+    agent({"requests/accept": given(row)})
+    assert said in run(capsys, "requests", "accept", "ab12")[1]
+
+
 def test_an_offer_may_be_about_promises_alone(capsys, agent):
     row = msgspec.structs.replace(OFFERED, direction="in", offer_promises=PROMISED)
     dummy = agent({"requests/offer": given(row)})

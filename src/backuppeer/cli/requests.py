@@ -156,7 +156,7 @@ def _tell_whom(screen: Screen, row: PendingRequest) -> None:
     peer = escape_line(row.peer_id)
     screen.line(f"  full id       {peer}")
     screen.line(f"  terms         kept for {format_duration(row.term_s)}, lock {format_duration(row.lock_s)}", hang=16)
-    for said in say_promises(row.promises, row.storage_bytes, is_ours=False):
+    for said in say_promises(row.promises, row.storage_bytes, is_ours=row.direction == "out"):
         screen.line(f"{'':<16}{said}", hang=16)
     screen.line(f"  safety words  {escape_line(row.safety_words)}", hang=16)
     screen.line(
