@@ -116,6 +116,8 @@ class PeerRow(msgspec.Struct, kw_only=True):
     blocked: bool = False
     reason: str = ""
     """Whether this home's person blocked it, and why, in their words."""
+    capped: list[str] = []
+    """Why the trust is not higher, whatever good it did: each a clause about the peer."""
 
 
 class SessionRow(msgspec.Struct, kw_only=True):
@@ -144,6 +146,8 @@ class BrowseRow(msgspec.Struct, kw_only=True):
     trust_level: str
     expires: str
     servers: list[str]
+    capped: list[str] = []
+    """As in `peers`."""
 
 
 class PendingRequest(msgspec.Struct, kw_only=True):

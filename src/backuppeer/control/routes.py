@@ -45,6 +45,7 @@ from backuppeer.control.auditing import AuditRequest, AuditResult, DrillResult
 from backuppeer.control.blocking import BlockRequest, BlockResult
 from backuppeer.control.checking import CheckRequest, CheckResult, RepairRequest, RepairResult
 from backuppeer.control.ending import EndPlan, EndRequest, EndResult, RetirePlan, RetireRequest, RetireResult
+from backuppeer.control.forgiving import ForgiveResult
 from backuppeer.control.inspection import (
     DiffRequest,
     DiffResult,
@@ -109,6 +110,7 @@ ROUTES: dict[str, Route] = {
     "status/seen": Route(request=Nothing, result=SeenAlarms, summary="repeat the alarms that stand no more"),
     "peers/end/plan": Route(request=EndRequest, result=EndPlan, summary="what ending an agreement would mean"),
     "peers/end": Route(request=EndRequest, result=EndResult, summary="end an agreement with notice"),
+    "peers/forgive": Route(request=PeerRequest, result=ForgiveResult, summary="give a host new data again"),
     "peers/show": Route(request=PeerRequest, result=PeerAccount, summary="the account with one peer"),
     "peers/replace": Route(
         request=ReplaceRequest, result=ReplaceResult, work=True, summary="all at another host, then end with the first"

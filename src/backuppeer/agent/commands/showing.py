@@ -37,6 +37,7 @@ class ShowCommands:
             there = _account(terms, room_at(self._agent, peer) or Room(), end_at(self._agent, peer))
         if leases:
             here = _account(leases[0].terms, room_for(self._agent, peer) or Room(), end_for(self._agent, peer))
+        trust, level = self._agent.parts.standing.trust(peer)
         return PeerAccount(
             peer_id=format_peer_id(peer),
             alias=record.alias,
@@ -44,6 +45,9 @@ class ShowCommands:
             blocked=peer in self._state.blocks,
             there=there,
             here=here,
+            trust=round(trust, 3),
+            trust_level=level.value,
+            capped=self._agent.parts.standing.caps(peer),
             owed_bytes=(here.used_bytes if here else 0) - (there.used_bytes if there else 0),
         )
 

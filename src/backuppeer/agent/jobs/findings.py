@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from backuppeer.agent.owner.losses import measure_named
 from backuppeer.agent.owner.proofreading import State, Verdict
 from backuppeer.agent.owner.stocktaking import Stock
 from backuppeer.agent.owner.vault import Vault
@@ -83,6 +84,15 @@ class Findings:
             else:
                 self.spoiled.append(verdict)
                 self.stocks[agreement].spoiled[verdict.copy.stored] = verdict.copy.logical
+
+    def lost_by_host(self) -> dict[AgreementId, int]:
+        """Return the bytes of the packs that each host did not give, or gave wrong, and must have."""
+        lost: dict[AgreementId, list[Copy]] = {}
+        for verdict in self.spoiled:
+            if not verdict.is_given:
+                lost.setdefault(verdict.copy.agreement, []).append(verdict.copy)
+        heads = {name: self.vault.heads.vouched_head(self.stocks[name].partner) for name in lost}
+        return {name: measure_named(self.vault.repository, heads[name], copies) for name, copies in lost.items()}
 
     def is_readable(self, copy: Copy) -> bool:
         """Whether a copy can be asked for now: it is listed, and its host did not go away since."""

@@ -79,6 +79,7 @@ class Market:
             trust_level=level.value,
             expires=format_time(listing.expires_ms),
             servers=list(verified.servers),
+            capped=self._standing.caps(verified.peer),
         )
 
     async def _ask(self, servers: list[str], *, everything: bool) -> BrowseResult:
