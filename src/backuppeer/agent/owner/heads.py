@@ -76,7 +76,7 @@ class HeadChain:
         return None if self._state.setting(_DISCLAIMED + partner.agreement.hex()) == said[0] else newest[0]
 
     def disclaim(self, partner: Partner) -> None:
-        """Note that what the newest head names need not be at a host: somebody else with our keys had it delete some."""
+        """Note that a host need not have what the newest head names: somebody else with our keys had it delete some."""
         if (said := self.countersigned(partner)) is not None:
             self._state.put_setting(_DISCLAIMED + partner.agreement.hex(), said[0])
 
