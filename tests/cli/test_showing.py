@@ -19,7 +19,17 @@ THERE = Account(
 )
 HERE = msgspec.structs.replace(THERE, used_bytes=10**9, revision=1, ends="", next_free_bytes=0)
 BOTH = PeerAccount(
-    peer_id=PEER, alias="alice", verified=True, blocked=False, there=THERE, here=HERE, owed_bytes=-3 * 10**9
+    peer_id=PEER,
+    alias="alice",
+    verified=True,
+    blocked=False,
+    there=THERE,
+    here=HERE,
+    owed_bytes=-3 * 10**9,
+    trust=0.62,
+    trust_level="fair",
+    capped=[],
+    way_out="",
 )
 
 
@@ -44,3 +54,17 @@ def test_what_is_not_agreed_is_said_so_and_nothing_is_compared(capsys, agent):
     out = run(capsys, "peers", "show", "alice")[1]
     assert "you keep for it: nothing is agreed" in out
     assert "together" not in out
+
+
+def test_why_a_score_is_capped_and_what_ends_it_is_shown(capsys, agent):
+    caught = msgspec.structs.replace(
+        BOTH, trust=0.3, trust_level="new", capped=["it lost 37 %\x1b[31m"], way_out="ask it"
+    )
+    agent({"peers/show": given(caught)})
+    _, out, err = run(capsys, "peers", "show", "alice")
+    assert "trust     0.30 new" in out
+    assert "capped: it lost 37 %" in out
+    assert "ask it" in out + err
+    assert "\x1b" not in out + err
+    agent({"peers/show": given(BOTH)})
+    assert "capped" not in run(capsys, "peers", "show", "alice")[1]

@@ -31,7 +31,9 @@ def show(
     screen.line(f"full id   {escape_line(row.peer_id)}", hang=_LABEL)
     screen.line(f"trust     {row.trust:.2f} {escape_line(row.trust_level)}")
     for text in row.capped:
-        screen.line(f"          capped: {escape_line(text)}", hang=_LABEL)
+        screen.line(f"  capped: {escape_line(text)}", hang=_LABEL)
+    if row.way_out:
+        screen.hint(row.way_out)
     _show_side(screen, "keeps for you", row.there)
     _show_side(screen, "you keep for it", row.here)
     if row.there and row.here:

@@ -30,7 +30,7 @@ class PeerAccount(msgspec.Struct, kw_only=True):
     """`peers show`. there: what the peer keeps for us; here: what we keep for it; None: nothing is agreed.
 
     owed_bytes: by how much more of theirs we keep than they of ours; below 0: they keep more. Nothing follows from it.
-    capped: why the trust is not higher, each a clause about the peer.
+    capped: why the trust is not higher, each a clause about the peer; way_out: what ends that, "" if nothing does.
     """
 
     peer_id: str
@@ -43,3 +43,4 @@ class PeerAccount(msgspec.Struct, kw_only=True):
     trust: float
     trust_level: str
     capped: list[str]
+    way_out: str

@@ -6,7 +6,7 @@ Knows: agreements of both directions, rooms, notices. Must not know: HTTP, termi
 from backuppeer.agent.agent import Agent
 from backuppeer.agent.commands.room import Room, room_at, room_for
 from backuppeer.agent.commands.wishes import End, end_at, end_for
-from backuppeer.agent.peers.names import resolve_peer
+from backuppeer.agent.peers.names import name_of, resolve_peer
 from backuppeer.agent.reporter import Emit
 from backuppeer.clock import format_time
 from backuppeer.control.api import PeerRequest
@@ -48,6 +48,7 @@ class ShowCommands:
             trust=round(trust, 3),
             trust_level=level.value,
             capped=self._agent.parts.standing.caps(peer),
+            way_out=self._agent.parts.standing.advice(peer, name_of(self._state, peer)),
             owed_bytes=(here.used_bytes if here else 0) - (there.used_bytes if there else 0),
         )
 

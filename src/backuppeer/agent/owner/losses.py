@@ -12,7 +12,7 @@ from backuppeer.agent.owner.rebuild import Loaded
 from backuppeer.agent.owner.repository import Repository
 from backuppeer.backup.browse import LATEST
 from backuppeer.errors import BackupPeerError, IncompleteError, IntegrityFault, PeerUnreachable
-from backuppeer.ids import AgreementId, BlobId, LogicalId, SnapshotId
+from backuppeer.ids import AgreementId, BlobId, LogicalId, PeerId, SnapshotId
 from backuppeer.limits import LOSSES_NAMED
 from backuppeer.proof.merkle import root_of_set
 from backuppeer.proof.statements import Head
@@ -92,6 +92,11 @@ def find_nowhere(repository: Repository, agreements: Sequence[AgreementId]) -> s
         among = repository.index.packs() if nowhere is None else iter(nowhere)
         nowhere = set(repository.ledger.missing_at(agreement, among))
     return nowhere or set()
+
+
+def measure_held(repository: Repository, agreements: Iterable[tuple[AgreementId, PeerId, bytes]], host: PeerId) -> int:
+    """Return the bytes that a host is known to keep under its agreements."""
+    return sum(repository.ledger.held_bytes(agreement) for agreement, who, _ in agreements if who == host)
 
 
 def measure_named(repository: Repository, head: Head | None, copies: Iterable[Copy]) -> int:

@@ -20,7 +20,7 @@ from backuppeer.agent.owner.deleted import weigh_findings
 from backuppeer.agent.owner.fetch import Ears, Fetch
 from backuppeer.agent.owner.heads import ROLLED_BACK, HeadChain
 from backuppeer.agent.owner.hostless import explain_no_host
-from backuppeer.agent.owner.losses import Losses, drop_lost, find_losses
+from backuppeer.agent.owner.losses import Losses, drop_lost, find_losses, measure_held
 from backuppeer.agent.owner.rebuild import Loaded, OnPack, load_head, rebuild_from
 from backuppeer.agent.owner.repository import Repository
 from backuppeer.agent.owner.selfset import SelfSet
@@ -239,11 +239,7 @@ class Vault:
         )
 
     def _measure_held(self, peer: PeerId) -> int:
-        """Return the bytes that a host is known to keep for this home."""
-        if not self.exists_repository:
-            return 0
-        found = [agreement for agreement, host, _ in self._state.agreements() if host == peer]
-        return sum(map(self.repository.ledger.held_bytes, found))
+        return measure_held(self.repository, self._state.agreements(), peer) if self.exists_repository else 0
 
     async def ask_head(self, partner: Partner) -> HeadIs:
         """Ask a host for the head it holds; empty when it has none, or a damaged one.
