@@ -17,7 +17,7 @@ def test_it_says_what_is_forgiven_and_what_happens_next(capsys, agent):
     assert "goes there again" in " ".join(out.split())
     assert "\x1b" not in out
     assert dummy.requests[-1][1].peer == "alice"
-    assert ask(capsys, "peers", "forgive", "alice")[1][-1]["forgiven"] == FORGIVEN.forgiven
+    assert ask(capsys, "peers forgive", "alice")[1][-1]["forgiven"] == FORGIVEN.forgiven
 
 
 def test_peers_tells_why_a_score_is_capped_and_a_block_only_once(capsys, agent):

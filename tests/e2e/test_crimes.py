@@ -53,7 +53,9 @@ TABLE = {
     Crime.OLD_HEAD: SET_BACK,
     Crime.NO_HEAD: SET_BACK,
     Crime.FALSE_RECEIPT: Row(backup=15, alone=0, says="countersigned another head", kind=Kind.INTEGRITY_FAULT),
-    Crime.WITHHOLDS: Row(backup=15, says="that it had acknowledged", kind=Kind.INTEGRITY_FAULT, is_barred=True),
+    Crime.WITHHOLDS: Row(
+        backup=15, check=15, says="that it had acknowledged", kind=Kind.INTEGRITY_FAULT, is_barred=True
+    ),
     Crime.DENIES: Row(check=15, says="does not give pack", kind=Kind.REFUSED, is_barred=True),
     Crime.STALLS: SLOW,
     Crime.DRIPS: SLOW,

@@ -70,7 +70,7 @@ def sum_up(acts: Iterable[Seen], *, now_ms: int) -> Conduct:
     """
     stands = Conduct()
     for seen in acts:
-        time_ms = min(seen.time_ms, now_ms)
+        time_ms = max(1, min(seen.time_ms, now_ms))  # 0 is "nothing"
         match seen.act:
             case Act.LIED:
                 stands = replace(stands, lied_ms=max(stands.lied_ms, time_ms))
@@ -152,7 +152,7 @@ def advise(name: str, conduct: Conduct, standing: Standing) -> str:
     if conduct.is_healed:
         return f"{audit} ends this if it finds the host whole"
     if find_bar(standing) is Bar.LOST:
-        return f"`backup-peer repair` sends it again what it lost, then {audit} ends this; or {forgive}"
+        return f"`backup-peer repair` sends it again what it lost, and audits it, which ends this; or {forgive}"
     return f"the next backup sends it again what it lost, and the next audit ends this: {audit}"
 
 

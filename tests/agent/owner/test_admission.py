@@ -6,9 +6,10 @@ import pytest
 
 from agent.estates import estate_of
 from agent.houses import head_of, packs_at
+from backuppeer.agent.jobs.check import CheckJob
 from backuppeer.agent.jobs.repair import RepairJob
 from backuppeer.agent.reporter import Reporter
-from backuppeer.control.checking import RepairRequest
+from backuppeer.control.checking import CheckRequest, RepairRequest
 from backuppeer.errors import RefusedError
 from backuppeer.host.layout import LEAVES_SUFFIX
 from backuppeer.ids import format_peer_id
@@ -94,8 +95,13 @@ def test_a_repair_heals_who_lost_something_and_its_audit_ends_it_but_not_a_lie(h
         assert standing.bar(house.peer) is Bar.LOST
 
         async def repair():
-            job = RepairJob(estate.vault, estate.auditor, RepairRequest(actions=["copies"]), Reporter(estate._emit))
-            return await job.run()
+            """As the advice has it: a check plans, and what it planned is done."""
+            found = await CheckJob(estate.vault, CheckRequest(), Reporter(estate._emit)).run()
+            assert [problem.peer_id for problem in found.problems] == [format_peer_id(house.peer)][: not is_lie]
+            request = RepairRequest(actions=[one.action for one in found.repairs] or ["copies"])
+            return await RepairJob(estate.vault, estate.auditor, request, Reporter(estate._emit)).run()
+
+        is_lie = False
 
         done = await repair()
         assert done.left_out == []
@@ -105,6 +111,7 @@ def test_a_repair_heals_who_lost_something_and_its_audit_ends_it_but_not_a_lie(h
         assert (await estate.back_up(tree())).left_out == []
         held = len(packs_at(house))
         standing.saw(house.peer, Kind.MISBEHAVED)
+        is_lie = True
         await estate.back_up(tree())
         [left] = (await repair()).left_out
         assert left.peer_id == format_peer_id(house.peer)

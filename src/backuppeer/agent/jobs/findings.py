@@ -20,6 +20,7 @@ from backuppeer.errors import NewerFormatError, Unavailable
 from backuppeer.ids import AgreementId, LogicalId, format_peer_id
 from backuppeer.limits import CHECK_PROBLEMS
 from backuppeer.shares.ledger import Copy
+from backuppeer.trust.conduct import Bar
 
 _HERE: Final = {
     "index": Repair(
@@ -155,6 +156,8 @@ class Findings:
                 self.note(
                     "packs", f"{name} lost {_count(len(stock.missing), 'pack')} that it had acknowledged", stock=stock
                 )
+            if (lost := len(self._lost_before(stock))) and not stock.missing:
+                self.note("packs", f"{name} lacks {_count(lost, 'pack')}: it lost what it kept", stock=stock)
             if wrong := self._count_wrong(stock):
                 when = self.vault.repository.ledger.spoiled_at(stock.partner.agreement)
                 last = format_time(max(when.get(stored, 0) for stored in stock.spoiled))[:10]
@@ -175,9 +178,16 @@ class Findings:
             repairs.append(Repair(action="copies", text="; ".join(texts)))
         return repairs
 
+    def _lost_before(self, stock: Stock) -> list[LogicalId]:
+        """Return what a host lacks that lost much, and gets nothing by a backup: the ledger counts it there no more."""
+        standing, partner = self.vault.standing, stock.partner
+        if standing.bar(partner.peer) is not Bar.LOST or standing.conduct(partner.peer).is_healed:
+            return []
+        return list(self.vault.repository.ledger.missing_at(partner.agreement, sorted(self.needed)))
+
     def _plan_copies(self, stock: Stock) -> list[str]:
         ledger = self.vault.repository.ledger
-        lacking = {*stock.missing, *stock.spoiled.values()} & self.needed
+        lacking = {*stock.missing, *stock.spoiled.values(), *self._lost_before(stock)} & self.needed
         count = sum(self._may_be_had(ledger.copies_of(pack)) for pack in lacking)
         return [f"copy {_count(count, 'pack')} to {stock.partner.name} from another host"] if count else []
 

@@ -19,8 +19,8 @@ from backuppeer.proof.statements import Head
 from backuppeer.shares.copies import Copy
 
 LOST_PACKS: Final = (
-    "what they held is sent again by a backup, if it is still on this machine; `backup-peer check` says which "
-    "snapshots lack something"
+    "what is still elsewhere is sent again: by the next backup, or by `backup-peer repair` if it lost much; "
+    "`backup-peer check` says which snapshots lack something"
 )
 """What to do when packs that a host acknowledged are gone."""
 _BY_ID: Final = "`backup-peer snapshots` lists what is there; each of those can be restored by its id"
