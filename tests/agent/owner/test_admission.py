@@ -1,6 +1,7 @@
 """A host that was caught gets no new data, is named with the way out, and is read and heard all the same."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -93,6 +94,10 @@ def test_a_repair_heals_who_lost_something_and_its_audit_ends_it_but_not_a_lie(h
         await estate.back_up(tree())
         standing = estate.vault.standing
         assert standing.bar(house.peer) is Bar.LOST
+        account = estate.auditor.account(estate.vault.partners()[0].agreement)
+        now_ms = estate.vault.clock.now_ms()
+        estate.vault.repository.proven.write(replace(account, fault="it was caught", fault_ms=now_ms))
+        assert [record.is_caught for record in estate.auditor.records()] == [True, False]
 
         async def repair():
             """As the advice has it: a check plans, and what it planned is done."""
@@ -107,6 +112,9 @@ def test_a_repair_heals_who_lost_something_and_its_audit_ends_it_but_not_a_lie(h
         assert done.left_out == []
         assert any("was audited and is whole" in text for text in done.done)
         assert standing.caps(house.peer) == []
+        assert not any(record.is_caught for record in estate.auditor.records()), (
+            "and its person, who was told, sees it so"
+        )
         assert len(packs_at(house)) == len(packs_at(other))
         assert (await estate.back_up(tree())).left_out == []
         held = len(packs_at(house))

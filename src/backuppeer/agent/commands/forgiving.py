@@ -17,7 +17,7 @@ class ForgiveCommands:
     """peers/forgive."""
 
     def __init__(self, agent: Agent) -> None:
-        self._parts = agent.parts
+        self._agent, self._parts = agent, agent.parts
 
     async def forgive(self, request: PeerRequest, _: Emit) -> ForgiveResult:
         """Let nothing stand against a peer any more but a block.
@@ -34,4 +34,5 @@ class ForgiveCommands:
         if not forgiven:
             name = name_of(state, peer)
             raise UserError(f"nothing stands against {name}", hint=f"see `backup-peer peers show {name}`")
+        self._agent.owner.auditor.close_case(peer)
         return ForgiveResult(peer_id=format_peer_id(peer), alias=alias_of(state, peer), forgiven=forgiven)

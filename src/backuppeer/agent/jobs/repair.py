@@ -154,6 +154,7 @@ class RepairJob:
             return
         outcome = await self._auditor.audit(partner, self._reporter, Scope.NOW)
         if not standing.conduct(partner.peer).failed_ms:
+            self._auditor.close_case(partner.peer)
             self._done.append(f"{partner.name} was audited and is whole: what it lost stands against it no more")
         elif not outcome.faults:
             why = (
