@@ -129,9 +129,16 @@ class AuthenticationFault(PeerFault):
 
 
 class IntegrityFault(PeerFault):
-    """Bytes that are not what their id, tag or proof says: wrong, missing or rolled back."""
+    """Bytes that are not what their id, tag or proof says: wrong, missing or rolled back.
+
+    `lost_bytes`: of the packs that a host was found to lack, where it is about such.
+    """
 
     exit_code = ExitCode.INTEGRITY
+
+    def __init__(self, message: str, *, hint: str = "", lost_bytes: int = 0) -> None:
+        super().__init__(message, hint=hint)
+        self.lost_bytes = lost_bytes
 
 
 class Unavailable(BackupPeerError):  # noqa: N818 - the design's own word: weather

@@ -132,6 +132,10 @@ class Estate:
     def snapshots(self) -> list[bytes]:
         return [snapshot for snapshot, _ in self.vault.repository.index.snapshots()]
 
+    def forgive(self, house: HostHouse) -> None:
+        """What `peers forgive` does: nothing stands against the host any more."""
+        self.vault.standing.saw(house.peer, Kind.FORGIVEN)
+
     def seen(self, house: HostHouse) -> set[Kind]:
         return {observation.kind for observation in self.evidence.latest(house.peer)}
 

@@ -66,7 +66,7 @@ class Watch(Estate):
 
     def _open(self) -> None:
         super()._open()
-        self.vault.clock = self.days
+        self.vault.clock = self.vault.standing._clock = self.days
 
     def pass_days(self, days: float) -> None:
         self.days.ahead_ms += int(days * DAY_MS)

@@ -20,7 +20,17 @@ THERE = Account(
 )
 HERE = msgspec.structs.replace(THERE, used_bytes=10**9, revision=1, ends="", next_free_bytes=0)
 BOTH = PeerAccount(
-    peer_id=PEER, alias="alice", verified=True, blocked=False, there=THERE, here=HERE, owed_bytes=-3 * 10**9
+    peer_id=PEER,
+    alias="alice",
+    verified=True,
+    blocked=False,
+    there=THERE,
+    here=HERE,
+    owed_bytes=-3 * 10**9,
+    trust=0.62,
+    trust_level="fair",
+    capped=[],
+    way_out="",
 )
 
 
@@ -85,3 +95,17 @@ def test_a_peer_that_is_host_and_owner_has_a_line_for_each_and_what_is_owed_is_s
     said = " ".join(out.split())
     assert "alice: owes you 1 GB in return; `backup-peer peers show alice" in said
     assert "alice: you owe it 2 GB in return" in said
+
+
+def test_why_a_score_is_capped_and_what_ends_it_is_shown(capsys, agent):
+    caught = msgspec.structs.replace(
+        BOTH, trust=0.3, trust_level="new", capped=["it lost 37 %\x1b[31m"], way_out="ask it"
+    )
+    agent({"peers/show": given(caught)})
+    _, out, err = run(capsys, "peers", "show", "alice")
+    assert "trust     0.30 new" in out
+    assert "capped: it lost 37 %" in out
+    assert "ask it" in out + err
+    assert "\x1b" not in out + err
+    agent({"peers/show": given(BOTH)})
+    assert "capped" not in run(capsys, "peers", "show", "alice")[1]

@@ -1,7 +1,8 @@
 """A real host that commits one crime after the other, beside an honest one: docs/crimes.md is the table of these.
 
 Of each: nothing wrong reaches a file, the other copy is used, the criminal is named and nobody else, the command ends
-with the code that the table says, and once the host is honest again all is well without any help.
+with the code that the table says, a host that lost or withheld data gets none until its owner's person forgives it, and
+once it is honest again all is well.
 """
 
 import re
@@ -30,7 +31,7 @@ class Row:
     """What is to be seen. backup, check: their codes with the honest host there; alone: of a restore without it.
 
     A restore with the honest host there is whole, and ends with 0. says: what the person reads of the criminal. kind:
-    what is written down of it, if anything new is.
+    what is written down of it, if anything new is. is_barred: it gets no new data after that.
     """
 
     backup: int = 0
@@ -38,9 +39,10 @@ class Row:
     alone: int = 15
     says: str = ""
     kind: Kind | None = None
+    is_barred: bool = False
 
 
-WRONG = Row(check=15, says="returned wrong bytes", kind=Kind.INTEGRITY_FAULT)
+WRONG = Row(check=15, says="returned wrong bytes", kind=Kind.INTEGRITY_FAULT, is_barred=True)
 NONSENSE = Row(check=3, says="broke the protocol", kind=Kind.PROTOCOL_VIOLATION)
 SET_BACK = Row(backup=15, check=15, alone=0, says="had countersigned head", kind=Kind.INTEGRITY_FAULT)
 SLOW = Row(check=3, alone=11, says="no answer within")
@@ -51,17 +53,21 @@ TABLE = {
     Crime.OLD_HEAD: SET_BACK,
     Crime.NO_HEAD: SET_BACK,
     Crime.FALSE_RECEIPT: Row(backup=15, alone=0, says="countersigned another head", kind=Kind.INTEGRITY_FAULT),
-    Crime.WITHHOLDS: Row(backup=15, check=15, says="that it had acknowledged", kind=Kind.INTEGRITY_FAULT),
-    Crime.DENIES: Row(check=15, says="does not give pack", kind=Kind.REFUSED),
+    Crime.WITHHOLDS: Row(
+        backup=15, check=15, says="that it had acknowledged", kind=Kind.INTEGRITY_FAULT, is_barred=True
+    ),
+    Crime.DENIES: Row(check=15, says="does not give pack", kind=Kind.REFUSED, is_barred=True),
     Crime.STALLS: SLOW,
     Crime.DRIPS: SLOW,
-    Crime.DROPS: Row(check=15, alone=0, says="that it had acknowledged are gone", kind=Kind.INTEGRITY_FAULT),
+    Crime.DROPS: Row(
+        check=15, alone=0, says="that it had acknowledged are gone", kind=Kind.INTEGRITY_FAULT, is_barred=True
+    ),
     Crime.LIES_ABOUT_ROOM: Row(alone=0, says="the agreement is full"),
     Crime.HANGS_UP: Row(alone=0, says="reset the stream"),
     Crime.OVERSIZED: NONSENSE,
     Crime.MALFORMED: NONSENSE,
     Crime.WRONG_TYPE: NONSENSE,
-    Crime.PAINTS: Row(check=15, says="does not give pack", kind=Kind.REFUSED),
+    Crime.PAINTS: Row(check=15, says="does not give pack", kind=Kind.REFUSED, is_barred=True),
 }
 USUAL = (Crime.FLIPS, Crime.WITHHOLDS, Crime.OLD_HEAD, Crime.DROPS, Crime.MALFORMED)
 """Part of every run; `make crimes` commits all of them."""
@@ -124,6 +130,21 @@ class Scene:
         self._stop(self.owner)
         self._stop(self.criminal)
 
+    def forgive(self, name: str) -> list[Result]:
+        """Forgive the criminal and back up; once more if that shows only now what it had lost."""
+        done: list[Result] = []
+        while not done or (done[-1].code == 15 and len(done) < 2):
+            assert self.owner.run("peers", "forgive", "alice").code in {0, 2}
+            done.append(self.back_up(f"{name} {len(done)}"))
+        return done
+
+    def is_barred(self) -> bool:
+        told = " ".join(self.owner.do("status").last["notes"])
+        assert "\x1b[31m" not in told
+        [row] = [row for row in self.owner.do("peers").rows if row["alias"] == "alice"]
+        assert bool(row["capped"]) is ("alice: it" in told)
+        return "gets no new data" in told
+
     def _stop(self, home: Home) -> None:
         home.do("agent", "stop")
         if started := self._started.pop(home.path, None):
@@ -159,11 +180,16 @@ def test_each_crime_is_seen_named_and_harms_no_file(world: World, crimes: tuple[
         checked = scene.owner.run("check", "--read-data")
         assert restored.code == 0, (crime, restored)
         assert row.backup in {backed_up.code, again.code} <= {0, row.backup}, (crime, backed_up, again)
-        assert checked.code == row.check, (crime, checked)
+        # Of reads side by side one meets the bad frame, and the others a session that is gone: whether packs count as
+        # not given or their host as away, the moment decides.
+        is_withheld = row is NONSENSE and checked.code == 15
+        assert checked.code == row.check or is_withheld, (crime, checked)
+        assert scene.is_barred() is (row.is_barred or is_withheld), crime
         scene.repent()
-        healed = scene.back_up(f"after {crime}")
-        assert healed.code in {0, 15}, (crime, healed)
-        said = told_of([restored, backed_up, again, checked, healed])
+        healed = scene.forgive(f"after {crime}")
+        assert healed[-1].code == 0, (crime, healed)
+        assert len(healed[-1].last["peers"]) == 2, (crime, healed)
+        said = told_of([restored, backed_up, again, checked, *healed])
         assert row.says in said, (crime, said)
         assert "\x1b[31m" not in said, "a peer may not paint our terminal"
         assert done.exists(), f"{crime} was never committed: the test proves nothing"

@@ -204,6 +204,21 @@ def test_what_was_deleted_before_and_what_arrives_last_go_too(hall):
     assert hall.files() == []
 
 
+def test_what_ends_is_marked_durably_before_a_file_goes(hall):
+    put_pack(hall.store, b"x" * 5000)
+    hall.give(hall.world.host)
+    hall.store.sweep.add_age(2 * LOCK_S)
+    said = []
+    catalogue = hall.store._catalogue
+    catalogue.run(lambda db: db.set_trace_callback(said.append))
+    hall.store.endings.doom()
+    catalogue.run(lambda db: db.set_trace_callback(None))
+    at = next(number for number, sql in enumerate(said) if sql.startswith("UPDATE packs SET due_s = 0"))
+    level = [sql for sql in said[:at] if "synchronous" in sql][-1]
+    assert level == "PRAGMA synchronous=FULL", "a power cut would bring the row back, and the loss would be confessed"
+    assert [sql for sql in said if "synchronous" in sql][-1] == "PRAGMA synchronous=NORMAL"
+
+
 def test_killed_while_it_erases_it_goes_on_when_it_is_opened_again(hall):
     for number in range(3):
         put_pack(hall.store, bytes([number]) * 5000)

@@ -93,6 +93,8 @@ def _show(context: Context, rows: Sequence[BrowseRow], request: BrowseRequest) -
         if row.promises.reciprocity:
             name = escape_line(row.alias) or shorten_id(row.peer_id)
             screen.line(f"{name} wants {row.promises.reciprocity:g} times as much kept for it in return", hang=2)
+        for text in row.capped:
+            screen.line(f"{escape_line(row.alias) or shorten_id(row.peer_id)}: {escape_line(text)}", hang=2)
     screen.line()
     mine = _find_mine(context)
     screen.line(f"{format_count(len(rows), 'host')} · {_suggest(rows, request.min_storage, mine)}", hang=2)
@@ -123,7 +125,7 @@ def _suggest(rows: Sequence[BrowseRow], wanted: int, mine: frozenset[str]) -> st
     if not others:
         whom = "it keeps" if len(rows) == 1 else "all of them keep"
         return f"{whom} space for you already: `backup-peer backup` goes there"
-    row = next((row for row in others if row.free_bytes), others[0])
+    row = next((row for row in others if row.free_bytes and not row.capped), others[0])
     asked = wanted or _ASKED_BYTES
     size = asked if asked <= row.free_bytes else round_size(row.free_bytes)
     return f"choose one: `backup-peer connect {shorten_id(row.peer_id)} --storage {write_size(size)}`"

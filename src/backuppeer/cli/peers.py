@@ -5,7 +5,7 @@ from typing import Annotated, Final
 import msgspec
 import typer
 
-from backuppeer.cli import ending, locking, purging, replacing, showing, terms, undelete
+from backuppeer.cli import ending, forgiving, locking, purging, replacing, showing, terms, undelete
 from backuppeer.cli.context import context_of
 from backuppeer.cli.render import Column, escape_line, format_moment, name_peer, say_later, shorten_id
 from backuppeer.cli.screen import Screen
@@ -37,6 +37,7 @@ def add_to(app: typer.Typer) -> None:
     group.command(name="purge", help=purging.HELP)(purging.purge)
     group.command(name="end", help=ending.HELP)(ending.end)
     group.command(name="show", help=showing.HELP)(showing.show)
+    group.command(name="forgive", help=forgiving.HELP)(forgiving.forgive)
     group.command(name="replace", help=replacing.HELP)(replacing.replace)
     group.command(name="undelete", help=undelete.HELP)(undelete.undelete)
     app.add_typer(group, name="peers")
@@ -101,13 +102,16 @@ def set_peer(
 
 
 def _tell_end(screen: Screen, row: PeerRow) -> None:
-    """Show that an agreement ends, and that a peer is blocked."""
+    """Show that an agreement ends, why a score is capped, and that a peer is blocked."""
     name, until = escape_line(row.alias) or shorten_id(row.peer_id), format_moment(row.ends)[:10]
     if row.ends and row.ended_by_us:
         back = f"`backup-peer peers renew {name}` takes it back"
         screen.line(f"{name}: you ended the agreement; all is kept until {until} at least; {back}", hang=2)
     elif row.ends:
         screen.line(f"{name}: it ends the agreement; all is kept until {until} at least", hang=2)
+    for text in row.capped:
+        if not row.blocked or text != "you blocked it":
+            screen.line(f"{name}: {escape_line(text)}", hang=2)
     if row.blocked:
         why = f": {escape_line(row.reason)}" if row.reason else ""
         screen.line(f"{name}: blocked{why}", hang=2)

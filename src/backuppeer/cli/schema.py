@@ -46,6 +46,7 @@ from backuppeer.control.events import (
     Progress,
     State,
 )
+from backuppeer.control.forgiving import ForgiveResult
 from backuppeer.control.inspection import DiffResult, DiffRow, DumpResult, DumpStart, FindRow, StatsResult
 from backuppeer.control.mounting import MountResult
 from backuppeer.control.proven import AuditRow
@@ -203,6 +204,7 @@ LINES: Final[dict[str, tuple[Any, Mapping[str, type]]]] = {
     "peers undelete --list": (UndeletePlan, _WORK),
     "block": (BlockResult, {}),
     "unblock": (BlockResult, {}),
+    "peers forgive": (ForgiveResult, {}),
     "peers replace": (ReplaceResult, _WORK),
     "peers end": (EndResult, {}),
     "peers lock": (TermsResult, _WORK),

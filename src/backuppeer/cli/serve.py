@@ -25,6 +25,7 @@ from backuppeer.agent.commands.amend import AmendCommands
 from backuppeer.agent.commands.audit import AuditCommands
 from backuppeer.agent.commands.blocking import BlockCommands
 from backuppeer.agent.commands.ending import EndCommands
+from backuppeer.agent.commands.forgiving import ForgiveCommands
 from backuppeer.agent.commands.home import HomeCommands
 from backuppeer.agent.commands.host import HostCommands
 from backuppeer.agent.commands.inspect import InspectCommands
@@ -238,6 +239,7 @@ def _make_further_handlers(agent: Agent, host: HostCommands) -> dict[str, Handle
     mine |= {"rebut": RebutCommands(agent).rebut, "kit": KitCommands(agent).kit}
     mine |= _make_audit_handlers(AuditCommands(agent)) | {"status/seen": HomeCommands(agent).see}
     ends = EndCommands(agent)
+    mine |= {"peers/forgive": ForgiveCommands(agent).forgive}
     mine |= {"peers/replace": ReplaceCommands(agent).replace, "peers/show": ShowCommands(agent).show}
     mine |= _make_terms_handlers(
         TermsCommands(agent, host, ends), ends, retire=RetireCommands(agent, ends), block=BlockCommands(agent, ends)

@@ -31,6 +31,11 @@ def show(
     marks = [text for text, holds in (("compared", row.verified), ("blocked", row.blocked)) if holds]
     screen.line(name_peer(row.peer_id, row.alias) + (f": {', '.join(marks)}" if marks else ""), hang=2)
     screen.line(f"full id   {escape_line(row.peer_id)}", hang=_LABEL)
+    screen.line(f"trust     {row.trust:.2f} {escape_line(row.trust_level)}")
+    for text in row.capped:
+        screen.line(f"  capped: {escape_line(text)}", hang=_LABEL)
+    if row.way_out:
+        screen.hint(row.way_out)
     _show_side(screen, "keeps for you", row.there, is_ours=True)
     _show_side(screen, "you keep for it", row.here, is_ours=False)
     if row.there and row.here:

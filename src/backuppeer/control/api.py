@@ -123,6 +123,8 @@ class PeerRow(msgspec.Struct, kw_only=True):
     owed_to_us_bytes: int = 0
     owed_by_us_bytes: int = 0
     """Promised in return, and not agreed on yet: what it owes us, what we owe it."""
+    capped: list[str] = []
+    """Why the trust is not higher, whatever good it did: each a clause about the peer."""
 
 
 class SessionRow(msgspec.Struct, kw_only=True):
@@ -153,6 +155,8 @@ class BrowseRow(msgspec.Struct, kw_only=True):
     servers: list[str]
     promises: Promised = NOTHING_PROMISED
     """What it wants in return at least, and gives at most without being asked."""
+    capped: list[str] = []
+    """As in `peers`."""
 
 
 class PendingRequest(msgspec.Struct, kw_only=True):

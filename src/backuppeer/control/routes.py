@@ -54,6 +54,7 @@ from backuppeer.control.ending import (
     RetireRequest,
     RetireResult,
 )
+from backuppeer.control.forgiving import ForgiveResult
 from backuppeer.control.inspection import (
     DiffRequest,
     DiffResult,
@@ -126,6 +127,7 @@ ROUTES: dict[str, Route] = {
     ),
     "peers/end/plan": Route(request=EndRequest, result=EndPlan, summary="what ending an agreement would mean"),
     "peers/end": Route(request=EndRequest, result=EndResult, summary="end an agreement with notice"),
+    "peers/forgive": Route(request=PeerRequest, result=ForgiveResult, summary="give a host new data again"),
     "peers/show": Route(request=PeerRequest, result=PeerAccount, summary="the account with one peer"),
     "peers/replace": Route(
         request=ReplaceRequest, result=ReplaceResult, work=True, summary="all at another host, then end with the first"

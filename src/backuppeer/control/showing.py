@@ -40,6 +40,7 @@ class PeerAccount(msgspec.Struct, kw_only=True):
     """`peers show`. there: what the peer keeps for us; here: what we keep for it; None: nothing is agreed.
 
     owed_bytes: by how much more of theirs we keep than they of ours; below 0: they keep more. Nothing follows from it.
+    capped: why the trust is not higher, each a clause about the peer; way_out: what ends that, "" if nothing does.
     """
 
     peer_id: str
@@ -49,3 +50,7 @@ class PeerAccount(msgspec.Struct, kw_only=True):
     there: Account | None
     here: Account | None
     owed_bytes: int
+    trust: float
+    trust_level: str
+    capped: list[str]
+    way_out: str

@@ -6,7 +6,8 @@ uptime that agents saw, added up.
 """
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from itertools import groupby
 from operator import itemgetter
 from typing import Final, NamedTuple
@@ -130,11 +131,8 @@ class Graveyard:
             "UPDATE packs SET due_s = 0, dropped = ? WHERE agreement = ? AND stored = ? AND due_s IS NULL"
             " AND upon = ? RETURNING stored"
         )
-        self._run(lambda db: db.execute("PRAGMA synchronous=FULL"))
-        try:
-            return self._change(agreement, removal, [(sql, (head, agreement, stored, head)) for stored in packs])
-        finally:
-            self._run(lambda db: db.execute("PRAGMA synchronous=NORMAL"))
+        steps = [(sql, (head, agreement, stored, head)) for stored in packs]
+        return self._change(agreement, removal, steps, is_durable=True)
 
     def shorten(self, agreement: AgreementId, lock_s: int) -> None:
         """Let what was deleted under a longer lock go when `lock_s` is over, counted from its request.
@@ -172,9 +170,17 @@ class Graveyard:
         return int(packs), int(size_bytes)
 
     def doom(self, agreement: AgreementId) -> None:
-        """Mark all packs of an agreement as due now, whatever they are: it has ended."""
+        """Mark all packs of an agreement as due now, whatever they are: it has ended. Durable on return, as `withdraw`.
+
+        Costs an fsync once: where all are marked already nothing is written.
+        """
         sql = "UPDATE packs SET due_s = 0 WHERE agreement = ? AND (due_s IS NULL OR due_s > 0)"
-        self._run(lambda db: db.execute(sql, (agreement,)))
+
+        def act(db: sqlite3.Connection) -> None:
+            with _durably(db):
+                db.execute(sql, (agreement,))
+
+        self._run(act)
 
     def is_draft(self, agreement: AgreementId, stored: StoredId, head: int) -> bool:
         """Return whether a pack is here, not deleted, and a draft upon head number `head`."""
@@ -190,10 +196,15 @@ class Graveyard:
         return self._change(agreement, removal, [(sql, (agreement, stored, head)) for stored in packs])
 
     def _change(
-        self, agreement: AgreementId, removal: int, steps: Sequence[tuple[str, tuple[object, ...]]]
+        self,
+        agreement: AgreementId,
+        removal: int,
+        steps: Sequence[tuple[str, tuple[object, ...]]],
+        *,
+        is_durable: bool = False,
     ) -> list[StoredId]:
         def act(db: sqlite3.Connection) -> list[StoredId]:
-            with db:
+            with _durably(db) if is_durable else nullcontext(), db:
                 db.execute("BEGIN")
                 rows = [row for sql, values in steps for row in db.execute(sql, values).fetchall()]
                 _note_removal(db, agreement, removal)
@@ -269,6 +280,16 @@ class Graveyard:
 
     def _asked_since(self, agreement: AgreementId, age_s: int) -> list[Asked]:
         return self._run(lambda db: _asked_since(db, agreement, age_s))
+
+
+@contextmanager
+def _durably(db: sqlite3.Connection) -> Iterator[None]:
+    """Have what is committed in this block on the disk when it ends; within `Catalogue.run`, which holds the lock."""
+    db.execute("PRAGMA synchronous=FULL")
+    try:
+        yield
+    finally:
+        db.execute("PRAGMA synchronous=NORMAL")
 
 
 def _asked_since(db: sqlite3.Connection, agreement: AgreementId, age_s: int) -> list[Asked]:

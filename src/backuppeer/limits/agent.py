@@ -82,6 +82,13 @@ HOOK_PIECE_BYTES: Final = 64 * KIB
 """Read of a hook's output at a time: what a pipe usually holds."""
 CHECK_AT_ONCE: Final = 3
 """Packs that a check reads side by side: one on its way, one being opened, one waiting; 16 MiB each."""
+REPLACE_SAMPLES_LEAST: Final = 512
+"""Packs of which a host shows a leaf before it takes another's place, if there are so many: of 1 % gone it shows none
+with a chance of 0.006."""
+REPLACE_SAMPLE_SHARE: Final = 10
+"""And one of so many packs, if that is more: 3 GiB of leaves and paths for 16 TiB."""
+SAMPLES_AT_ONCE: Final = 4
+"""Leaves asked for side by side: a host answers eight requests of a session at once."""
 CHECK_NAMED: Final = 1000
 """Files and folders that a check names one by one; the rest is counted."""
 CHECK_PROBLEMS: Final = 100

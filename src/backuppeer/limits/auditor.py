@@ -34,6 +34,8 @@ ACK_EXCHANGES: Final = 64
 """Acknowledgements asked for in one audit: 65,536 packs; the next audit goes on."""
 LOSS_PAGES: Final = 64
 """Pages of loss reports read in one audit, of LOSS_REPORTS_PAGE each."""
+LOSSES_WEIGHED_AT_ONCE: Final = 64
+"""Reports compared with the ledger in one walk over it: their ids take 2 MiB; an audit walks seven times at most."""
 AUDIT_PROOFS: Final = 4
 """Proofs written in one audit: each holds by itself, and a file takes up to 2 MiB."""
 AUDIT_DOUBTS: Final = 30

@@ -35,6 +35,8 @@ REQUEST_STREAMS: Final = 8
 """Request streams at once that one session may hold open at us."""
 OPEN_SESSIONS: Final = 512
 """Sessions at once: a hundred KiB each. Beyond, who has packs here comes in, in place of who has not."""
+SESSIONS_PER_PEER: Final = 8
+"""Sessions of one peer that dials, those that end included: of a machine whose line breaks every few seconds."""
 PEER_ADDRESSES: Final = 4
 ADDRESS_CHARS: Final = 64
 UNPROVEN_CONNECTIONS: Final = 32

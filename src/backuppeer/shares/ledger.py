@@ -248,6 +248,11 @@ class Ledger:
         sql = "SELECT COUNT(*) FROM copies WHERE number = (SELECT number FROM agreements WHERE agreement = ?)"
         return int(self._fetch(sql, (agreement,))[0][0])
 
+    def held_bytes(self, agreement: AgreementId) -> int:
+        """Return the bytes of all copies under an agreement."""
+        sql = "SELECT SUM(size) FROM copies WHERE number = (SELECT number FROM agreements WHERE agreement = ?)"
+        return int(self._fetch(sql, (agreement,))[0][0] or 0)
+
     def forget_stored(self, agreement: AgreementId, stored: AbstractSet[StoredId]) -> int:
         """Forget those copies under an agreement that are among `stored`, but doomed ones; return how many those were.
 

@@ -18,6 +18,7 @@ from backuppeer.db import open_database, translating
 from backuppeer.errors import LocalError
 from backuppeer.ids import PEER_ID_BYTES, PeerId
 from backuppeer.limits import EVIDENCE_DAYS, GIB, OBSERVATION_DETAIL_CHARS, OBSERVATIONS_PER_DAY
+from backuppeer.trust.conduct import Act, Conduct, Seen, sum_up
 from backuppeer.trust.score import Availability, DayEvidence, Evidence, Fault, sum_days
 
 _DAY_MS: Final = 86_400_000
@@ -39,6 +40,11 @@ class Kind(Enum):
     AUDITED = 9
     REPORTED_LOSS = 10
     LATE = 11
+    MISBEHAVED = 12
+    LOST = 13
+    HEALED = 14
+    CLEARED = 15
+    FORGIVEN = 16
 
 
 _GOOD: Final = frozenset({Kind.STORED, Kind.RESTORED, Kind.AUDITED})
@@ -48,9 +54,22 @@ _FAULTS: Final = {
     Kind.REFUSED: Fault.REFUSED_ONLINE,
     Kind.REPORTED_LOSS: Fault.REPORTED_LOSS,
     Kind.LATE: Fault.LATE,
+    Kind.MISBEHAVED: Fault.PROVEN_LOSS,
+    Kind.LOST: Fault.PROVEN_LOSS,
 }
 """AUTH_FAULT is no fault of the peer: somebody *else* answered. CONNECT_FAILED counts as availability only. A broken
 protocol weighs like a refusal: the peer was there and did not deliver."""
+_ACTS: Final = {
+    Kind.MISBEHAVED: Act.LIED,
+    Kind.LOST: Act.LOST,
+    Kind.INTEGRITY_FAULT: Act.FAILED,
+    Kind.REPORTED_LOSS: Act.FAILED,
+    Kind.HEALED: Act.HEALED,
+    Kind.CLEARED: Act.CLEARED,
+    Kind.FORGIVEN: Act.FORGIVEN,
+}
+_OWN: Final = frozenset({Kind.HEALED, Kind.CLEARED, Kind.FORGIVEN})
+"""What counts only in the home that saw it: a snapshot may be written by a thief, who could have forgiven anybody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +174,8 @@ class EvidenceLog:
         )
         with self._lock, self._translated():
             rows = self._connection.execute(sql, (now_ms // _DAY_MS - days,)).fetchall()
-        return [DayCount(PeerId(peer), int(day), Kind(kind), count, size) for peer, day, kind, count, size in rows]
+        counts = (DayCount(PeerId(peer), int(day), Kind(kind), count, size) for peer, day, kind, count, size in rows)
+        return [row for row in counts if row.kind not in _OWN]
 
     def take_back(self, counts: Iterable[DayCount]) -> int:
         """Write down what another log of this identity held of days that this one has nothing of; return how many rows.
@@ -171,7 +191,7 @@ class EvidenceLog:
         with self._lock, self._translated():
             self._connection.execute("BEGIN")
             try:
-                for row in counts:
+                for row in (row for row in counts if row.kind not in _OWN):
                     key, time_ms = (row.peer, row.day, row.kind.value), row.day * _DAY_MS
                     # All bytes with the first: a day is judged by their sum, availability by the number of rows.
                     done = self._connection.execute(sql, (*key, time_ms, row.size_bytes, _BROUGHT_BACK, *key)).rowcount
@@ -190,6 +210,18 @@ class EvidenceLog:
         sql = f"SELECT 1 FROM observations WHERE peer = ? AND kind IN ({marks}) LIMIT 1"  # noqa: S608 - only question marks
         with self._lock, self._translated():
             return self._connection.execute(sql, (peer, *(kind.value for kind in _GOOD))).fetchone() is not None
+
+    def conduct(self, peer: PeerId, *, now_ms: int) -> Conduct:
+        """Return what stands against a peer, as far back as a score looks."""
+        marks = ",".join("?" * len(_ACTS))
+        sql = (
+            f"SELECT kind, time_ms, size_bytes FROM observations WHERE peer = ? AND kind IN ({marks}) AND day > ?"  # noqa: S608 - only question marks
+            " ORDER BY number"
+        )
+        since = now_ms // _DAY_MS - EVIDENCE_DAYS
+        with self._lock, self._translated():
+            rows = self._connection.execute(sql, (peer, *(kind.value for kind in _ACTS), since)).fetchall()
+        return sum_up((Seen(_ACTS[Kind(kind)], time_ms, size) for kind, time_ms, size in rows), now_ms=now_ms)
 
     def days(self, peer: PeerId, *, now_ms: int) -> list[DayEvidence]:
         """Return one unit for each day on which the peer delivered or failed; the worst fault makes the whole day bad.

@@ -21,6 +21,8 @@ DAY_WEIGHT: Final = 0.2
 GOOD_HALF_LIFE_DAYS: Final = 90.0
 BAD_HALF_LIFE_DAYS: Final = 365.0
 FRIEND_ALPHA: Final = 6.0
+LOSS_SHARE: Final = 0.01
+"""Verified loss up to this share of what a host keeps is what disks do (DESIGN 8)."""
 _FULL_WEIGHT_BITS: Final = math.log2(11)
 """10 GiB in a day weigh in full."""
 
@@ -119,7 +121,7 @@ def find_caps(standing: Standing) -> list[float]:
     """Return the caps that apply, in the order of DESIGN 8; none is fine."""
     rules = (
         (standing.unresolved_loss, 0.50),
-        (standing.verified_loss_share > 0.01, 0.30),
+        (standing.verified_loss_share > LOSS_SHARE, 0.30),
         (standing.silent_beyond_grace, 0.30),
         (standing.misbehaviour, 0.30),
         (standing.blocked, 0.0),

@@ -34,6 +34,7 @@ from backuppeer.errors import (
 from backuppeer.limits import MIB
 from backuppeer.repo.snapshot import encode_snapshot
 from backuppeer.shares.ledger import Ledger
+from backuppeer.trust.conduct import Bar
 from backuppeer.trust.evidence import Kind
 
 
@@ -96,7 +97,7 @@ async def check(estate, told=None, **fields):
 
 async def repair(estate, result):
     request = RepairRequest(actions=[action.action for action in result.repairs])
-    return await RepairJob(estate.vault, request, Reporter(Told().emit)).run()
+    return await RepairJob(estate.vault, estate.auditor, request, Reporter(Told().emit)).run()
 
 
 def packs_of(house) -> list[Path]:
@@ -269,7 +270,13 @@ def test_a_lost_pack_names_what_was_in_it_and_another_host_gives_it_back(house, 
         assert told.files == []
         assert [action.action for action in result.repairs] == ["copies"]
         names = [estate.vault.name(one.peer) for one in (house, other)]
-        assert (await repair(estate, result)).done == [f"{name} holds every pack that can be had" for name in names]
+        assert estate.vault.standing.bar(house.peer) is Bar.LOST
+        done = (await repair(estate, result)).done
+        assert [text for text in done if "audited" not in text] == [
+            f"{name} holds every pack that can be had" for name in names
+        ]
+        assert f"{names[0]} was audited and is whole: what it lost stands against it no more" in done
+        assert estate.vault.standing.caps(house.peer) == [], "nothing is left to say of it"
         assert (await check(estate, read_data=True))[0].problems == []
         assert snapshot in {name.hex() for name in estate.snapshots()}
 
@@ -290,6 +297,7 @@ def test_packs_that_are_nowhere_are_told_with_everything_that_was_in_them_and_no
         assert estate.snapshots() == made
         after, _ = await check(estate)
         assert after.snapshots_hit == [name.hex() for name in made], "a repair that can't mend says so"
+        estate.forgive(house)
         await estate.back_up(tree)
         assert (await check(estate, read_data=True))[0].problems == []
 
@@ -324,6 +332,7 @@ def test_parts_of_a_spoiled_copy_are_still_restored_after_a_repair_and_after_a_b
         large.rename(kept)  # what is lost is not on this machine any more either
         large.mkdir()
         (large / "other.txt").write_text("something else")
+        estate.forgive(house)
         await estate.back_up(large)
         with pytest.raises(IntegrityFault, match="not at all"):
             await estate.restore(snapshot, tmp_path / "out")
@@ -508,6 +517,7 @@ def test_damage_that_was_healed_by_a_backup_is_no_problem_any_more(house, large,
         await estate.back_up(large)
         rot(house)
         assert (await check(estate, read_data=True))[0].problems
+        estate.forgive(house)
         await estate.back_up(large)
         result, told = await check(estate, read_data=True)
         assert (result.problems, result.hosts[0].damaged) == ([], 0)
@@ -521,7 +531,7 @@ def test_a_repair_does_only_what_there_is(house, tree, play, actions):
     async def scenario(estate):
         await estate.back_up(tree)
         with pytest.raises(UserError):
-            await RepairJob(estate.vault, RepairRequest(actions=actions), Reporter(Told().emit)).run()
+            await RepairJob(estate.vault, estate.auditor, RepairRequest(actions=actions), Reporter(Told().emit)).run()
         assert not list(database(estate, "index").parent.glob("*.damaged"))
 
     play(scenario, house)

@@ -2,16 +2,26 @@
 
 import asyncio
 import os
+import random
+from types import SimpleNamespace
 
 import pytest
 
 from agent.estates import estate_of
 from agent.houses import HostHouse, packs_at
+from agent.watches import watching
 from backuppeer.agent.jobs.replace import ReplaceJob
+from backuppeer.agent.owner import vouching
 from backuppeer.agent.owner.ending import Ending
+from backuppeer.agent.owner.vouching import draw_sample
 from backuppeer.agent.reporter import reporting
 from backuppeer.errors import IntegrityFault, NotFoundError, PeerUnreachable, RefusedError, UserError
-from backuppeer.limits import MIB
+from backuppeer.limits import LEAF_BYTES, MIB, REPLACE_SAMPLE_SHARE, REPLACE_SAMPLES_LEAST
+from backuppeer.shares.copies import Copy
+from backuppeer.trust.conduct import Bar
+from backuppeer.trust.evidence import Kind
+from backuppeer.wire.auditing import Acked, AckPacks
+from backuppeer.wire.messages import Unsupported
 
 
 @pytest.fixture
@@ -121,3 +131,103 @@ def test_who_is_no_host_or_leaves_itself_takes_no_place(house, other, owner, tre
         assert not is_ending(estate, house)
 
     play(owner, tmp_path, (house, other), scenario)
+
+
+def test_a_host_that_gets_no_new_data_takes_no_place(house, other, owner, tree, tmp_path):
+    async def scenario(estate):
+        await estate.back_up(tree(), house)
+        estate.vault.standing.saw(other.peer, Kind.MISBEHAVED)
+        with pytest.raises(RefusedError, match=r"gets no new data until .*; nothing is moved there"):
+            await replace(estate, house, other)
+        assert packs_at(other) == []
+        assert not is_ending(estate, house)
+
+    play(owner, tmp_path, (house, other), scenario)
+
+
+@pytest.fixture
+def play_with_crook(house, other, owner, tree, tmp_path):
+    """Run a scenario in which `other` does as a test says, and has all."""
+
+    def run(scenario):
+        async def whole():
+            async with watching(owner, tmp_path / "watch", house, other) as watch:
+                watch.ending = Ending(watch.state, watch.vault._keys, watch.vault.clock, reach=watch.sight)
+                folder = tree()
+                (folder / "large").write_bytes(random.Random(5).randbytes(4 * MIB))
+                await watch.back_up(folder)
+                await scenario(watch)
+
+        asyncio.run(whole())
+
+    return run
+
+
+def test_a_new_host_that_does_not_sign_for_a_pack_is_told_which_and_the_old_one_stays(house, other, play_with_crook):
+    async def scenario(watch):
+        async def shrug(channel, _):
+            await channel.send(Acked())
+
+        watch.crooks[other.peer].handlers[AckPacks] = shrug
+        packs = [
+            copy.logical.hex()[:8] for copy in watch.vault.repository.ledger.copies_at(watch.partner(other).agreement)
+        ]
+        with pytest.raises(IntegrityFault, match="does not answer for 1 of 1 packs") as caught:
+            await replace(watch, house, other)
+        assert all(name in caught.value.message for name in packs)
+        assert caught.value.message.endswith("nothing was ended")
+        assert not is_ending(watch, house)
+        assert watch.vault.standing.bar(other.peer) is Bar.LOST
+
+    play_with_crook(scenario)
+
+
+def test_a_new_host_that_signs_nothing_at_all_as_it_is_too_old_takes_no_place(house, other, play_with_crook):
+    async def scenario(watch):
+        async def wonder(channel, _):
+            await channel.send(Unsupported(type=1))
+
+        watch.crooks[other.peer].handlers[AckPacks] = wonder
+        with pytest.raises(RefusedError, match="can't be audited"):
+            await replace(watch, house, other)
+        assert not is_ending(watch, house)
+
+    play_with_crook(scenario)
+
+
+def test_a_new_host_that_signed_for_bytes_which_it_does_not_have_is_found_out_by_a_leaf(
+    house, other, play_with_crook, monkeypatch
+):
+    class Third(random.Random):
+        def randrange(self, _):
+            return 3
+
+    async def scenario(watch):
+        monkeypatch.setattr(vouching, "random", SimpleNamespace(SystemRandom=lambda: Third(1)))
+        files = [p for p in (other.premises.open().directory / "agreements").glob("*/packs/*/*") if not p.suffix]
+        path = max(files, key=lambda path: path.stat().st_size)
+        with path.open("r+b") as file:
+            file.write(bytes(MIB))  # its directory, in the last mebibyte, stays as it is
+        with pytest.raises(
+            IntegrityFault, match=r"does not show 1 of 1 packs, or shows them wrong: [0-9a-f]{8}; nothing"
+        ):
+            await replace(watch, house, other)
+        assert not is_ending(watch, house)
+
+    play_with_crook(scenario)
+
+
+@pytest.mark.parametrize(
+    ("packs", "drawn"),
+    [
+        (1, 1),
+        (REPLACE_SAMPLES_LEAST, REPLACE_SAMPLES_LEAST),
+        (REPLACE_SAMPLES_LEAST + 9, REPLACE_SAMPLES_LEAST),
+        (20_000, 20_000 // REPLACE_SAMPLE_SHARE),
+    ],
+)
+def test_leaves_are_drawn_of_all_packs_or_of_a_part_of_many(packs, drawn):
+    copies = [Copy(bytes(16), bytes(16), bytes(32), 1 + number * 5000, bytes(64)) for number in range(packs)]
+    sample = list(draw_sample(copies, random.Random(7)))
+    assert len({copy.size for copy, _ in sample}) == len(sample) == drawn
+    assert all(0 <= leaf * LEAF_BYTES < copy.size for copy, leaf in sample)

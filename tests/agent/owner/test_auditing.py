@@ -10,6 +10,8 @@ import pytest
 from agent.houses import HostHouse
 from agent.watches import DAY_MS, watching
 from backuppeer.agent.owner.auditing import Scope
+from backuppeer.agent.owner.custody import Custody
+from backuppeer.agent.reporter import Reporter
 from backuppeer.errors import PeerUnreachable, StoreUnavailable
 from backuppeer.host.prove import _show_all
 from backuppeer.limits import AUDIT_CYCLE_DAYS, KIB, LEAF_BYTES, MIB
@@ -18,6 +20,7 @@ from backuppeer.proof.charges import unpack_charge
 from backuppeer.proof.misbehaviour import judge
 from backuppeer.proof.statements import HeadReceipt, open_statement, sign_statement, statement_hash
 from backuppeer.shares.accounts import KeptHead
+from backuppeer.trust.conduct import LIE_DAYS, Bar
 from backuppeer.trust.evidence import Kind
 from backuppeer.wire.auditing import AckPacks, AskAudit, Audited, GetLosses, ShownRow
 from backuppeer.wire.codes import RefusalCode
@@ -108,8 +111,45 @@ def test_a_deleted_pack_file_is_found_named_and_convicts_the_host(house, play):
         assert watch.vault.repository.ledger.count() == 3, "it counts no more"
         assert Kind.REPORTED_LOSS in watch.seen(house)
         assert Kind.INTEGRITY_FAULT not in watch.seen(house), "what a host tells by itself weighs less"
+        standing = watch.vault.standing
+        assert standing.bar(house.peer) is None, "who admits a loss is no liar, and gets data again"
+        assert standing.trust(house.peer)[0] <= 0.5
+        assert "lost or older on" in standing.caps(house.peer)[0]
         again = await watch.audit(house)
         assert again.faults == []
+
+    play(scenario)
+
+
+def test_many_reports_are_compared_with_the_ledger_in_few_walks_and_each_pack_is_lost_once(house, play, monkeypatch):
+    async def scenario(watch):
+        packs = await watch.stock(house, *[20_000] * 70)
+        await watch.audit(house)
+        for number, stored in enumerate(packs):
+            watch.find_file(house, stored).unlink()
+            if number % 2:  # two at a time, hence a report for each two
+                report(house, watch, packs[number - 1 : number + 1])
+        ledger, walks = watch.vault.repository.ledger, []
+        walk = ledger.copies_at
+
+        def count(agreement):
+            walks.append(agreement)
+            return walk(agreement)
+
+        custody = Custody(watch.auditor._open(watch.partner(house), Reporter(watch._emit)))
+        monkeypatch.setattr(ledger, "copies_at", count)
+        await custody.hear_losses()
+        assert len(walks) == 1, "35 reports"
+        assert custody._dossier.outcome.lost == 70
+        assert len(custody._dossier.outcome.faults) == 35
+        await custody.hear_losses()
+        assert custody._dossier.outcome.lost == 70
+
+    def report(house, watch, packs):
+        losses = house.premises.open().losses
+        agreement = watch.partner(house).agreement
+        losses.suspect(agreement, packs)
+        assert losses.settle(agreement, signer=house.identity, now_ms=house.clock.now_ms())
 
     play(scenario)
 
@@ -157,12 +197,25 @@ def test_a_host_that_signs_wrong_bytes_is_convicted_by_them(house, play):
         verdict = judge(unpack_charge(proof.read_bytes()))
         assert (verdict.is_proven, verdict.crime, verdict.stored) == (True, "wrong-answer", packs[0])
         assert Kind.INTEGRITY_FAULT in watch.seen(house)
+        assert watch.vault.standing.bar(house.peer) is Bar.LIED
         ledger, agreement = watch.vault.repository.ledger, watch.partner(house).agreement
         assert set(ledger.spoiled_at(agreement)) == {packs[0]}
         watch.pass_days(59)
         again = await watch.audit(house)
         assert (again.faults, again.shown) == ([], again.asked), "what is known to be spoiled is not asked for again"
         assert watch.proofs() == [proof]
+        assert watch.vault.standing.bar(house.peer) is Bar.LIED, "59 good days don't wash it off"
+        watch.pass_days(LIE_DAYS)
+        standing = watch.vault.standing
+        assert standing.bar(house.peer) is None
+        assert standing.caps(house.peer), "what it lost, it was not sent again"
+        # A backup does that, and the next audit ends it.
+        watch.vault.repository.ledger.forget_stored(agreement, set(packs))
+        await watch.back_up(watch.home.path.parent / "files")
+        assert Kind.HEALED in watch.seen(house)
+        watch.crooks[house.peer].handlers.clear()
+        await watch.audit(house)
+        assert standing.caps(house.peer) == []
 
     play(scenario)
 

@@ -34,7 +34,7 @@ class World:
         self.home = Home(folder)
         recover_identity(self.home, b"o" * 32)
         self.keys, self.state = load_keys(self.home), State(self.home.state)
-        self.vault = Vault(self.home, self.keys, self.state, SystemClock(), reach=None, standing=None)
+        self.vault = Vault(self.home, self.keys, self.state, SystemClock(), reach=None, standing=SimpleNamespace())
         self.there: dict[tuple[PeerId, bytes], tuple[bytes, ...]] = {}
         self.on_offer: tuple[PeerId, ...] = ()
         self.asked: list[PeerId] = []

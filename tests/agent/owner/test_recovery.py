@@ -53,7 +53,7 @@ class Heir:
         self.home = Home(folder)
         recover_identity(self.home, b"o" * 32)
         self.keys, self.state = load_keys(self.home), State(self.home.state)
-        self.vault = Vault(self.home, self.keys, self.state, SystemClock(), reach=None, standing=None)
+        self.vault = Vault(self.home, self.keys, self.state, SystemClock(), reach=None, standing=SimpleNamespace())
         self.events = []
 
     async def recover(self, doors, *named):
@@ -143,5 +143,5 @@ def test_a_home_is_recovered_once_a_recovery_came_to_its_end_and_one_made_by_ini
     assert heir.vault.is_unrecovered
     heir.vault.end_recovery()
     assert not heir.vault.is_unrecovered
-    owners = Vault(owner.home, owner.keys, owner.state, owner.clock, reach=None, standing=None)
+    owners = Vault(owner.home, owner.keys, owner.state, owner.clock, reach=None, standing=SimpleNamespace())
     assert not owners.is_unrecovered

@@ -6,7 +6,7 @@ from agent.loops import play
 from agent.parties import USAGE, Party, ask, by_id, running, two_parties
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import AuthenticationFault, PeerUnreachable, ProtocolViolation
-from backuppeer.limits import REQUEST_STREAMS
+from backuppeer.limits import DIAL_S, REQUEST_STREAMS, SESSIONS_PER_PEER
 from backuppeer.transport.memory import Network
 from backuppeer.wire.codec import encode
 from backuppeer.wire.codes import CloseCode
@@ -306,5 +306,31 @@ def test_an_answer_out_of_place_is_a_violation_of_the_server():
             session = await one.dial(two)
             with pytest.raises(ProtocolViolation):
                 await ask(session)
+
+    play(scenario())
+
+
+def test_a_peer_that_dials_again_and_again_and_ends_nothing_has_a_bounded_number_of_sessions(monkeypatch):
+    async def scenario():
+        network = Network()
+        host = Party(network, 2)
+        thieves = [Party(network, 10 + number, identity=SigningKey.from_seed(b"t" * 32)) for number in range(30)]
+        async with running(host, *thieves):
+            for thief in thieves:
+                # Deaf to every goodbye, and its connection is never closed by it.
+                monkeypatch.setattr(thief.sessions, "_control_loop", never)
+            await asyncio.gather(*(thief.dial(host) for thief in thieves), return_exceptions=True)
+            assert len(host.met) == SESSIONS_PER_PEER, "the others were closed before they were any"
+            assert host.sessions._crowd.count(thieves[0].peer) <= SESSIONS_PER_PEER
+            assert len(host.sessions.all()) == 1
+            await asyncio.sleep(2 * DIAL_S)  # virtual: those that had to go have gone, and the last was deaf
+            assert host.sessions._crowd.count(thieves[0].peer) == 0
+            late = Party(network, 99, identity=SigningKey.from_seed(b"t" * 32))
+            async with running(late):
+                assert await ask(await late.dial(host)) == USAGE, "and then it comes in again"
+            assert host.faults == []
+
+    async def never(_):
+        await asyncio.Event().wait()
 
     play(scenario())

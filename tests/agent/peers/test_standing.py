@@ -46,4 +46,5 @@ def test_a_host_that_gave_everything_back_is_not_called_unknown_and_one_that_fai
     assert not any("nothing is known" in risk for risk in standing.risks(ALICE))
     assert not standing.has_failed(ALICE)
     standing.blame(CAROL, IntegrityFault("lost"))
-    assert [host for host, text in standing.reminders([ALICE, CAROL], []) if "failed before" in text] == [CAROL]
+    told = standing.reminders([ALICE, CAROL], [])
+    assert [host for host, text in told if "returned something wrong" in text] == [CAROL]

@@ -4,6 +4,7 @@ Knows: how parts' states look to a person. Must not know: HTTP.
 """
 
 import os
+from functools import partial
 
 from backuppeer import __version__
 from backuppeer.agent.agent import Agent
@@ -147,7 +148,8 @@ class HomeCommands:
         hosts = [host for _, host, _ in state.agreements()]
         kit = remind_of_kit(state, self._parts.clock.now_ms()) if has_copies else ""
         notes += [kit] if kit else []
-        for host, text in self._parts.standing.reminders(hosts, vault.complete_hosts() if has_copies else ()):
+        keepers = vault.complete_hosts() if has_copies else ()
+        for host, text in self._parts.standing.reminders(hosts, keepers, partial(name_of, state)):
             notes.append(text if host is None else f"{name_of(state, host)}: {text}")
         return notes
 
@@ -182,6 +184,7 @@ class HomeCommands:
             hosted_used_bytes=given.used_bytes if kept and given else 0,
             owed_to_us_bytes=self._agent.host.reciprocity.owed_to_us(record.peer).lacking_bytes,
             owed_by_us_bytes=self._agent.host.reciprocity.owed_by_us(record.peer).lacking_bytes,
+            capped=self._parts.standing.caps(record.peer),
         )
 
     def _session_row(self, session: Session) -> SessionRow:

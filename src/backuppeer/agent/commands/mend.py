@@ -27,4 +27,4 @@ class MendCommands:
         vault = self._agent.owner.vault
         vault.check_idle()
         async with vault.busy, returning_memory(), reporting(emit) as reporter:
-            return await RepairJob(vault, request, reporter).run()
+            return await RepairJob(vault, self._agent.owner.auditor, request, reporter).run()

@@ -7,7 +7,7 @@ from backuppeer.agent.agent import Agent
 from backuppeer.agent.commands.room import Room, room_at, room_for
 from backuppeer.agent.commands.wishes import End, end_at, end_for
 from backuppeer.agent.host.reciprocity import Balance
-from backuppeer.agent.peers.names import resolve_peer
+from backuppeer.agent.peers.names import name_of, resolve_peer
 from backuppeer.agent.peers.offers import describe_promises
 from backuppeer.agent.reporter import Emit
 from backuppeer.clock import format_time
@@ -46,6 +46,7 @@ class ShowCommands:
             refused_ms = self._agent.host.reciprocity.refused_from_ms(peer)
             here.refused_from = format_time(refused_ms) if refused_ms is not None else ""
             here.sent_bytes = self._count_sent(peer)
+        trust, level = self._agent.parts.standing.trust(peer)
         return PeerAccount(
             peer_id=format_peer_id(peer),
             alias=record.alias,
@@ -53,6 +54,10 @@ class ShowCommands:
             blocked=peer in self._state.blocks,
             there=there,
             here=here,
+            trust=round(trust, 3),
+            trust_level=level.value,
+            capped=self._agent.parts.standing.caps(peer),
+            way_out=self._agent.parts.standing.advice(peer, name_of(self._state, peer)),
             owed_bytes=(here.used_bytes if here else 0) - (there.used_bytes if there else 0),
         )
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from backuppeer.agent.owner.losses import measure_named
 from backuppeer.agent.owner.proofreading import State, Verdict
 from backuppeer.agent.owner.stocktaking import Stock
 from backuppeer.agent.owner.vault import Vault
@@ -19,6 +20,7 @@ from backuppeer.errors import NewerFormatError, Unavailable
 from backuppeer.ids import AgreementId, LogicalId, format_peer_id
 from backuppeer.limits import CHECK_PROBLEMS
 from backuppeer.shares.ledger import Copy
+from backuppeer.trust.conduct import Bar
 
 _HERE: Final = {
     "index": Repair(
@@ -84,6 +86,15 @@ class Findings:
                 self.spoiled.append(verdict)
                 self.stocks[agreement].spoiled[verdict.copy.stored] = verdict.copy.logical
 
+    def lost_by_host(self) -> dict[AgreementId, int]:
+        """Return the bytes of the packs that each host did not give, or gave wrong, and must have."""
+        lost: dict[AgreementId, list[Copy]] = {}
+        for verdict in self.spoiled:
+            if not verdict.is_given:
+                lost.setdefault(verdict.copy.agreement, []).append(verdict.copy)
+        heads = {name: self.vault.heads.vouched_head(self.stocks[name].partner) for name in lost}
+        return {name: measure_named(self.vault.repository, heads[name], copies) for name, copies in lost.items()}
+
     def is_readable(self, copy: Copy) -> bool:
         """Whether a copy can be asked for now: it is listed, and its host did not go away since."""
         stock = self.stocks.get(copy.agreement)
@@ -145,6 +156,8 @@ class Findings:
                 self.note(
                     "packs", f"{name} lost {_count(len(stock.missing), 'pack')} that it had acknowledged", stock=stock
                 )
+            if (lost := len(self._lost_before(stock))) and not stock.missing:
+                self.note("packs", f"{name} lacks {_count(lost, 'pack')}: it lost what it kept", stock=stock)
             if wrong := self._count_wrong(stock):
                 when = self.vault.repository.ledger.spoiled_at(stock.partner.agreement)
                 last = format_time(max(when.get(stored, 0) for stored in stock.spoiled))[:10]
@@ -165,9 +178,16 @@ class Findings:
             repairs.append(Repair(action="copies", text="; ".join(texts)))
         return repairs
 
+    def _lost_before(self, stock: Stock) -> list[LogicalId]:
+        """Return what a host lacks that lost much, and gets nothing by a backup: the ledger counts it there no more."""
+        standing, partner = self.vault.standing, stock.partner
+        if standing.bar(partner.peer) is not Bar.LOST or standing.conduct(partner.peer).is_healed:
+            return []
+        return list(self.vault.repository.ledger.missing_at(partner.agreement, sorted(self.needed)))
+
     def _plan_copies(self, stock: Stock) -> list[str]:
         ledger = self.vault.repository.ledger
-        lacking = {*stock.missing, *stock.spoiled.values()} & self.needed
+        lacking = {*stock.missing, *stock.spoiled.values(), *self._lost_before(stock)} & self.needed
         count = sum(self._may_be_had(ledger.copies_of(pack)) for pack in lacking)
         return [f"copy {_count(count, 'pack')} to {stock.partner.name} from another host"] if count else []
 

@@ -49,6 +49,9 @@ class Reading:
 
         for_each(self._pick(size_bytes), read, self._stop, at_once=CHECK_AT_ONCE)
         self._read_siblings(read)
+        for agreement, lost_bytes in self._found.lost_by_host().items():
+            if lost_bytes:
+                self._vault.saw(self._found.stocks[agreement].partner, Kind.LOST, size_bytes=lost_bytes)
         for agreement, read_bytes in self._found.by_host.items():
             # One for each host: a unit of evidence is a day, not a pack.
             self._vault.saw(self._found.stocks[agreement].partner, Kind.RESTORED, size_bytes=read_bytes)

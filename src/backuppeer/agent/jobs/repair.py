@@ -13,6 +13,9 @@ from itertools import islice
 from typing import Final
 
 from backuppeer.agent.home.aside import set_aside
+from backuppeer.agent.owner.admission import Purpose
+from backuppeer.agent.owner.auditing import Scope
+from backuppeer.agent.owner.auditor import Auditor
 from backuppeer.agent.owner.gathering import Gathering
 from backuppeer.agent.owner.meeting import Meeting
 from backuppeer.agent.owner.salvage import resend_metadata
@@ -34,10 +37,10 @@ _REBUILT: Final = frozenset({"index", "ledger"})
 class RepairJob:
     """One run of the actions that were agreed to."""
 
-    def __init__(self, vault: Vault, request: RepairRequest, reporter: Reporter) -> None:
-        self._vault, self._reporter = vault, reporter
+    def __init__(self, vault: Vault, auditor: Auditor, request: RepairRequest, reporter: Reporter) -> None:
+        self._vault, self._auditor, self._reporter = vault, auditor, reporter
         self._actions: Collection[str] = request.actions
-        self._hosts = Gathering(vault, reporter)
+        self._hosts = Gathering(vault, reporter, purpose=Purpose.HEAL)
         self._done: list[str] = []
         self._resent = 0
 
@@ -142,6 +145,22 @@ class RepairJob:
         for partner in met:
             if partner.peer not in self._hosts.failures:
                 self._done.append(f"{partner.name} holds every pack that can be had")
+                await self._audit_healed(partner)
+
+    async def _audit_healed(self, partner: Partner) -> None:
+        """Audit a host that was sent again what it lost: only what it shows ends what stands against it."""
+        standing = self._vault.standing
+        if not standing.conduct(partner.peer).is_healed:
+            return
+        outcome = await self._auditor.audit(partner, self._reporter, Scope.NOW)
+        if not standing.conduct(partner.peer).failed_ms:
+            self._auditor.close_case(partner.peer)
+            self._done.append(f"{partner.name} was audited and is whole: what it lost stands against it no more")
+        elif not outcome.faults:
+            why = (
+                outcome.error.message if outcome.error else outcome.skipped or "it did not show all that was asked for"
+            )
+            self._reporter.note(f"{partner.name}: no audit has found it whole yet ({why}); the next one may")
 
     def _resend(self, upload: Upload) -> Amended | None:
         """Send trees and snapshots that no host has, and a list that names their packs; None if there are none."""

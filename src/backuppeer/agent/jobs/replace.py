@@ -9,15 +9,17 @@ from functools import partial
 from itertools import count
 
 from backuppeer.agent.jobs.pulling import for_each, run_aside
+from backuppeer.agent.owner.admission import find_refusal
 from backuppeer.agent.owner.ending import Ended, Ending
 from backuppeer.agent.owner.gathering import Gathering
 from backuppeer.agent.owner.proofreading import read_directory
 from backuppeer.agent.owner.vault import Vault
+from backuppeer.agent.owner.vouching import hear_word, show_samples
 from backuppeer.agent.peers.partners import Partner
 from backuppeer.agent.reporter import Reporter
-from backuppeer.errors import NotFoundError, RefusedError, UserError
+from backuppeer.errors import NotFoundError, PeerFault, RefusedError, UserError
 from backuppeer.ids import PeerId
-from backuppeer.limits import CHECK_AT_ONCE
+from backuppeer.limits import CHECK_AT_ONCE, REPLACE_SAMPLE_SHARE, REPLACE_SAMPLES_LEAST
 from backuppeer.shares.copies import Copy
 
 
@@ -34,7 +36,7 @@ class ReplaceJob:
         Raises:
             NotFoundError: one of them keeps no backups of ours.
             UserError: both are the same.
-            RefusedError: the new one's own agreement ends.
+            RefusedError: the new one's own agreement ends, or it gets no new data.
 
         """
         partners = {partner.peer: partner for partner in self._vault.partners()}
@@ -49,6 +51,8 @@ class ReplaceJob:
                 )
         if self._vault.deeds.ending(partners[new].agreement) is not None:
             raise RefusedError(f"the agreement with {partners[new].name} ends: nothing is moved there")
+        if (why := find_refusal(self._vault, partners[new])) is not None:
+            raise RefusedError(f"{partners[new].name}: {why.message}; nothing is moved there", hint=why.hint)
         return partners[old], partners[new]
 
     async def run(self, old: PeerId, new: PeerId) -> tuple[int, int, Ended]:
@@ -66,6 +70,7 @@ class ReplaceJob:
         await self._hosts.leave_head(met, lambda _: None)
         copies = await asyncio.to_thread(self._list_copies, staying, leaving)
         await self._verify(staying, copies)
+        await self._have_vouched(staying, copies)
         ended = await self._ending.end_once(old)
         return len(copies), sum(copy.size for copy in copies), ended
 
@@ -79,6 +84,17 @@ class ReplaceJob:
                 hint=f"run the same again when {leaving.name} is back; `backup-peer check` says what is missing",
             )
         return list(ledger.copies_at(staying.agreement))
+
+    async def _have_vouched(self, staying: Partner, copies: list[Copy]) -> None:
+        """Have the new host sign for every pack, and show random leaves: the old copies go for its word."""
+        drawn = max(REPLACE_SAMPLES_LEAST, len(copies) // REPLACE_SAMPLE_SHARE)
+        self._reporter.begin(f"asking {staying.name} for its word", unit="pack", files_total=min(len(copies), drawn))
+        try:
+            await hear_word(self._vault, staying, copies)
+            await show_samples(self._vault, staying, copies, lambda shown: self._reporter.update(files=shown))
+        except PeerFault as exc:
+            self._vault.blame(staying, exc)
+            raise type(exc)(f"{exc.message}; nothing was ended", hint=exc.hint) from exc
 
     async def _verify(self, staying: Partner, copies: list[Copy]) -> None:
         """Have the new host show the directory of every pack, each with its proof: so it has them, and gives them."""

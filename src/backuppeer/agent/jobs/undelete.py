@@ -14,6 +14,7 @@ import os
 from functools import partial
 
 from backuppeer.agent.jobs.amend import seal
+from backuppeer.agent.owner.admission import Purpose
 from backuppeer.agent.owner.deleted import Deleted, read_deleted
 from backuppeer.agent.owner.gathering import Gathering
 from backuppeer.agent.owner.meeting import Meeting
@@ -47,7 +48,7 @@ class UndeleteJob:
 
     def __init__(self, vault: Vault, request: UndeleteRequest, reporter: Reporter) -> None:
         self._vault, self._request, self._reporter = vault, request, reporter
-        self._hosts = Gathering(vault, reporter)
+        self._hosts = Gathering(vault, reporter, purpose=Purpose.UNDO)
 
     async def list_all(self) -> UndeletePlan:
         """Return what the host holds as deleted, and which snapshots could be had back; at the host nothing changes.

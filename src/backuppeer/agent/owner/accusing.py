@@ -17,7 +17,7 @@ from backuppeer.errors import LocalError
 from backuppeer.ids import StoredId
 from backuppeer.limits import AUDIT_PROOFS
 from backuppeer.proof.charges import AnyCharge, LostPack, OlderHead, TwoHeads, WrongAnswer, pack_charge
-from backuppeer.proof.misbehaviour import judge
+from backuppeer.proof.misbehaviour import Crime, judge
 from backuppeer.proof.statements import Agreement, peek_statement
 from backuppeer.shares.accounts import Ack, KeptHead
 from backuppeer.shares.proven import Proven
@@ -39,6 +39,8 @@ class Accuser:
         self._folder = home.path / PROOFS
         self._proven, self._partner = proven, partner
         self.written: list[Path] = []
+        self.has_lied = False
+        """Whether a proof convicts it of a lie, be it one that was written before. A loss that it admits is none."""
 
     def wrong_answer(self, answer: Answer, number: int, kept: KeptHead | None) -> None:
         """Accuse of the piece `number` of an answer; `kept`: the head that the challenge named.
@@ -120,12 +122,13 @@ class Accuser:
 
     def _write(self, charge: AnyCharge, crime: str, about: bytes) -> None:
         path = self._folder / f"{crime}-{self._partner.peer.hex()[:12]}-{about.hex()[:16]}.proof"
-        # One for each deed: what was proven once is not written again each day.
-        if len(self.written) >= AUDIT_PROOFS or path.exists():
-            return
         verdict = judge(charge)
         if not verdict.is_proven:
             _log.info("no proof", crime=crime, reason=verdict.reason)
+            return
+        self.has_lied |= verdict.crime is not Crime.LOST_PACK
+        # One for each deed: what was proven once is not written again each day.
+        if len(self.written) >= AUDIT_PROOFS or path.exists():
             return
         try:
             self._folder.mkdir(mode=0o700, exist_ok=True)

@@ -16,10 +16,11 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
 
+from backuppeer.agent.owner.admission import note_cleared
 from backuppeer.agent.owner.challenging import Answer, Piece, cut_challenges, put_challenge
 from backuppeer.agent.owner.custody import Custody
 from backuppeer.agent.owner.dossier import Dossier
-from backuppeer.agent.owner.losses import LOST_PACKS
+from backuppeer.agent.owner.losses import LOST_PACKS, measure_named
 from backuppeer.agent.owner.testimony import MuteError, OverBudgetError, StaleHeadError, ask_again
 from backuppeer.clock import DAY_S
 from backuppeer.errors import IntegrityFault, PeerUnreachable, RefusedError
@@ -229,12 +230,14 @@ class Audit:
         dossier, outcome, now_ms = self._dossier, self._dossier.outcome, self._dossier.now_ms()
         if self._wrong:
             outcome.wrong = len(self._wrong)
-            fault = IntegrityFault(f"it signed wrong bytes as those of packs that it keeps: {len(self._wrong)}")
+            text = f"it signed wrong bytes as those of packs that it keeps: {len(self._wrong)}"
+            fault = IntegrityFault(text, lost_bytes=self._measure(self._wrong.values()))
             dossier.convict(fault, hint=_LIES, copies=list(self._wrong.values()))
         lost = self._count_left_out(now_ms)
         if lost:
             outcome.lost += len(lost)
-            fault = IntegrityFault(f"packs that it keeps are not shown any more: {len(lost)}")
+            text = f"packs that it keeps are not shown any more: {len(lost)}"
+            fault = IntegrityFault(text, lost_bytes=self._measure(lost))
             dossier.convict(fault, hint=LOST_PACKS, copies=lost)
         if outcome.late:
             dossier.vault.saw(dossier.partner, Kind.LATE)
@@ -244,6 +247,7 @@ class Audit:
         account = replace(dossier.account, heard_ms=now_ms, failures=0, is_mute=False)
         if outcome.shown == outcome.asked and not outcome.faults and not self._proven.owed(self._agreement):
             account = replace(account, good_ms=now_ms)
+            note_cleared(dossier.vault, dossier.partner)
         dossier.save(account)
 
     def _count_left_out(self, now_ms: int) -> list[Copy]:
@@ -274,3 +278,7 @@ class Audit:
         """Whether a copy is neither deleted, replaced nor reported to be lost meanwhile."""
         now = self._ledger.copy_at(self._agreement, copy.logical)
         return now is not None and now.stored == copy.stored and not now.is_last
+
+    def _measure(self, copies: Iterable[Copy]) -> int:
+        head = self._dossier.vault.heads.vouched_head(self._dossier.partner)
+        return measure_named(self._dossier.repository, head, copies)

@@ -105,6 +105,15 @@ class Auditor:
         """Note when the agent is to audit a host next, and how often in a row it could not."""
         self._vault.repository.proven.write(replace(self.account(agreement), due_ms=due_ms, failures=failures))
 
+    def close_case(self, host: PeerId) -> None:
+        """Show no more what a host was caught at last: its person was told that this is over."""
+        if not self._vault.exists_repository:
+            return
+        proven = self._vault.repository.proven
+        for agreement, peer, _ in self._state.agreements():
+            if peer == host and (account := proven.account(agreement)) is not None:
+                proven.write(replace(account, fault="", fault_ms=0))
+
     def records(self) -> list[Record]:
         """Return how each host stands. Reads no ledger but what is spoiled."""
         agreements = [(agreement, host) for agreement, host, _ in self._state.agreements()]

@@ -7,7 +7,7 @@ its way out of a proof (ADR 36).
 
 import asyncio
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import islice
@@ -18,7 +18,7 @@ from backuppeer.agent.owner.losses import LOST_PACKS
 from backuppeer.agent.owner.testimony import Loss, ask_ack, ask_again, hear_head, read_losses
 from backuppeer.errors import IntegrityFault, ProtocolViolation
 from backuppeer.ids import PeerId
-from backuppeer.limits import ACK_EXCHANGES, ACK_PACKS, AUDIT_DOUBTS, CLOCK_SKEW_S
+from backuppeer.limits import ACK_EXCHANGES, ACK_PACKS, AUDIT_DOUBTS, CLOCK_SKEW_S, LOSSES_WEIGHED_AT_ONCE
 from backuppeer.proof.custody import HeadHeld, LossCause, Standing, StoreAck
 from backuppeer.proof.statements import ZERO_HASH, HeadReceipt, open_statement, statement_hash
 from backuppeer.shares.accounts import Ack, KeptHead
@@ -99,19 +99,39 @@ class Custody:
             PeerFault, RefusedError, Unavailable: as `testimony.read_losses`.
 
         """
-        async for loss in read_losses(self._partner, self._dossier.account.reports, self._clock):
-            copies = await asyncio.to_thread(self._find_lost, loss)
-            if copies:
-                await asyncio.to_thread(self._lose, loss, copies)
+        batch: list[Loss] = []
+        try:
+            async for loss in read_losses(self._partner, self._dossier.account.reports, self._clock):
+                batch.append(loss)
+                if len(batch) >= LOSSES_WEIGHED_AT_ONCE:
+                    await asyncio.to_thread(self._weigh, batch)
+                    batch = []
+        finally:
+            # Also when the host went away: what it reported until then is lost.
+            await asyncio.to_thread(self._weigh, batch)
+
+    def _weigh(self, batch: Sequence[Loss]) -> None:
+        """Count what some reports name as lost, and note that they were read."""
+        if not batch:
+            return
+        found = self._find_lost(batch)
+        for loss in batch:
+            if copies := found.get(loss.number):
+                self._lose(loss, copies)
             self._dossier.save(replace(self._dossier.account, reports=loss.number))
 
-    def _find_lost(self, loss: Loss) -> list[Copy]:
-        """Return which copies that count are lost; what was deleted, or replaced since, is nobody's loss."""
-        ledger, lost = self._dossier.repository.ledger, set(loss.packs)
+    def _find_lost(self, batch: Sequence[Loss]) -> dict[int, list[Copy]]:
+        """Return which copies that count each report names first; what was deleted, or replaced since, is no loss.
+
+        One walk over the ledger for all of them: a host chooses how many reports there are.
+        """
+        ledger, found = self._dossier.repository.ledger, dict[int, list[Copy]]()
+        numbers = {stored: loss.number for loss in reversed(batch) for stored in loss.packs}
         spoiled = ledger.spoiled_at(self._agreement)
-        return [
-            copy for copy in ledger.copies_at(self._agreement) if copy.stored in lost and copy.stored not in spoiled
-        ]
+        for copy in ledger.copies_at(self._agreement):
+            if copy.stored in numbers and copy.stored not in spoiled:
+                found.setdefault(numbers[copy.stored], []).append(copy)
+        return found
 
     def _lose(self, loss: Loss, copies: list[Copy]) -> None:
         dossier = self._dossier

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from backuppeer.agent.owner.losses import LOST_PACKS
+from backuppeer.agent.owner.losses import LOST_PACKS, measure_named
 from backuppeer.agent.owner.rebuild import Found, read_directory
 from backuppeer.agent.owner.repository import Repository
 from backuppeer.agent.peers.partners import Partner
@@ -31,6 +31,7 @@ from backuppeer.errors import (
 from backuppeer.host.quota import format_size
 from backuppeer.ids import StoredId
 from backuppeer.limits import PACK_LIST_PAGE, PACKS_LISTED, REBUILD_AT_ONCE, REFRESH_S
+from backuppeer.proof.statements import Head
 from backuppeer.repo.pack import Entry
 from backuppeer.shares.ledger import Copy
 from backuppeer.wire.messages import DeletedList, DeletedRow, ListDeleted, PackRow
@@ -84,19 +85,21 @@ async def _list_page(partner: Partner, after: bytes) -> DeletedList:
         return await channel.receive(DeletedList)
 
 
-async def weigh_findings(
+async def weigh_findings(  # noqa: PLR0913 - what was found, and in which light it is seen
     partner: Partner,
     repository: Repository,
     found: Found,
     *,
     clock: Clock,
     hold_s: int,
+    head: Head | None,
     blame: Blame | None,
     reporter: Reporter,
 ) -> None:
     """Tell what a resync found wrong: packs that can't be opened, lost ones, and those deleted by another machine.
 
     The ledger forgets what is lost; of what was deleted it notes until when it is kept. `hold_s`: the most believed.
+    `head`: the newest if this host countersigned it: it says what must be there.
     `blame`: None for a machine that only reads: the one that writes may have had packs erased.
 
     Raises:
@@ -110,11 +113,19 @@ async def weigh_findings(
     gone = found.lost
     if gone:
         gone -= await _excuse(partner, repository, gone, clock=clock, hold_s=hold_s, reporter=reporter)
-    lost = await asyncio.to_thread(repository.ledger.forget_stored, partner.agreement, gone)
+    lost, lost_bytes = await asyncio.to_thread(_forget, repository, partner, gone, head)
     if lost and blame is not None:
-        loss = IntegrityFault(f"packs that it had acknowledged are gone: {lost}")
+        loss = IntegrityFault(f"packs that it had acknowledged are gone: {lost}", lost_bytes=lost_bytes)
         blame(partner, loss)
         reporter.fault(partner.peer, partner.name, loss, hint=LOST_PACKS)
+
+
+def _forget(repository: Repository, partner: Partner, gone: set[StoredId], head: Head | None) -> tuple[int, int]:
+    """Forget packs that a host lists no more; return how many it had acknowledged, and the bytes of `measure_named`."""
+    ledger = repository.ledger
+    lost = [copy for copy in ledger.copies_at(partner.agreement) if copy.stored in gone] if gone else []
+    lost_bytes = measure_named(repository, head, lost) if lost else 0
+    return ledger.forget_stored(partner.agreement, gone), lost_bytes
 
 
 async def _excuse(

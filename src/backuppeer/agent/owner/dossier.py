@@ -16,6 +16,7 @@ from backuppeer.agent.reporter import Reporter
 from backuppeer.errors import BackupPeerError, IntegrityFault
 from backuppeer.shares.accounts import Account
 from backuppeer.shares.copies import Copy
+from backuppeer.trust.evidence import Kind
 
 
 @dataclass(slots=True)
@@ -83,6 +84,9 @@ class Dossier:
         self.repository.proven.disown(self.partner.agreement, [copy.stored for copy in copies])
         if is_blamed:
             self.vault.blame(self.partner, error)
+        if self.accuser.has_lied:
+            self.accuser.has_lied = False  # once for what this conviction is about
+            self.vault.saw(self.partner, Kind.MISBEHAVED)
         self.outcome.faults.append(error.message)
         self.save(replace(self.account, fault=error.message, fault_ms=self.now_ms()))
         self.reporter.fault(self.partner.peer, self.partner.name, error, hint=self._with_proof(hint))

@@ -11,7 +11,7 @@ and left for the next copy; one that can't be reached is retried within the budg
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from functools import partial
@@ -86,6 +86,7 @@ class Fetch:
     `wait_s`: how long hosts that are away are waited for; 0: each is asked once, infinite: until one is back, None: as
     everywhere.
     `keep_bytes`: of what was fetched last; 0 to read all but once.
+    `doubted`: hosts that were caught at something: read like any other, after those.
     """
 
     def __init__(
@@ -97,11 +98,13 @@ class Fetch:
         ears: Ears,
         wait_s: float | None = None,
         keep_bytes: int = FETCH_CACHE_BYTES,
+        doubted: Collection[AgreementId] = (),
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._ledger, self._partners = ledger, partners
         self._clock, self._ears = clock, ears
         self._noted: set[AgreementId] = set()
+        self._doubted = doubted
         self._wait_s = RETRY_BUDGET_S if wait_s is None else wait_s
         self._herald = Herald(ears.say, clock)
         self._recent = RecentSpans(keep_bytes)
@@ -138,7 +141,8 @@ class Fetch:
                     continue
                 plan_blocks(ranges, copy.size)  # what can't be in this pack is the index's fault, and no host's
                 is_hopeless &= copy.agreement in self._gone
-                others = [other for other, _ in candidates if other.agreement not in {copy.agreement, *failures}]
+                spent = {copy.agreement, *failures, *self._doubted}
+                others = [other for other, _ in candidates if other.agreement not in spent]
                 wait_s = 0.0 if copy.agreement in self._gone else budget_s
                 try:
                     taken = self._fetch_from(partner, copy, ranges, _Patience(wait_s, self._patience_s(others)))
@@ -192,8 +196,13 @@ class Fetch:
 
     def _candidates(self, pack: LogicalId) -> list[tuple[Copy, Partner]]:
         copies = [copy for copy in self._ledger.copies_of(pack) if copy.agreement in self._partners]
-        copies.sort(key=lambda c: (self._has_failed_lately(c), c.is_last, self._pacer.wait_s(c.agreement, c.size)))
+        copies.sort(key=self._rank)
         return [(copy, self._partners[copy.agreement]) for copy in copies]
+
+    def _rank(self, copy: Copy) -> tuple[bool, bool, bool, float]:
+        """Return by what copies are asked in turn, the lowest first."""
+        is_doubted = copy.agreement in self._doubted
+        return self._has_failed_lately(copy), copy.is_last, is_doubted, self._pacer.wait_s(copy.agreement, copy.size)
 
     def _patience_s(self, others: Sequence[Copy]) -> float | None:
         """Return how long a range may take when others have the pack too; None: as long as bytes come."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import TypeVar
 
+from backuppeer.agent.owner.admission import Purpose, find_refusal, note_whole
 from backuppeer.agent.owner.asking import RemovalWatch
 from backuppeer.agent.owner.clearing import Cleared, Withdrawal, clear_out, limited, withdraw
 from backuppeer.agent.owner.copying import find_shortage
@@ -22,6 +23,7 @@ from backuppeer.agent.reporter import Reporter, beating
 from backuppeer.control.saving import LeftOut
 from backuppeer.errors import (
     BackupPeerError,
+    DamagedStateError,
     IntegrityFault,
     PeerUnreachable,
     RefusedError,
@@ -44,12 +46,13 @@ class Gathering:
     `failures`: who dropped out. `cleared`: who was told which packs go. `withdrawn`: who erased unfinished work.
     `spare_bytes`: what may be deleted at a host before its hold doubles.
     `untold`: who has the head, and could not be told which packs go.
+    `purpose`: what hosts are met for: one that was caught at something is no host for all of it (ADR 53).
     `are_all_heard`: every host with an agreement told all that it holds. `stop`: set when the person has left; the
     engine's thread ends then.
     """
 
-    def __init__(self, vault: Vault, reporter: Reporter) -> None:
-        self._vault, self._reporter = vault, reporter
+    def __init__(self, vault: Vault, reporter: Reporter, *, purpose: Purpose = Purpose.NEW) -> None:
+        self._vault, self._reporter, self._purpose = vault, reporter, purpose
         reporter.traffic_bytes = vault.traffic_bytes
         self.stop = threading.Event()
         self.failures: dict[PeerId, BackupPeerError] = {}
@@ -71,13 +74,15 @@ class Gathering:
             BackupPeerError: none is left; why the first one dropped out.
 
         """
+        partners = self._live(self._admit(partners))
         await self._reporter.state("connecting", f"connecting to {', '.join(p.name for p in partners)}")
         others = await self._hear_others(partners)
         meeting = Meeting(self._vault, self._reporter, self.drop)
         before = self._vault.asked.mark()
         heard = await meeting.hear(partners)
         await self._stop_if_taken(meeting, heard)
-        met = self._live(await meeting.refresh(self._live(heard)))
+        # Again: what it is caught at now counts now.
+        met = self._live(self._admit(await meeting.refresh(self._live(heard))))
         self.watch.note(meeting.held, since=before)
         await self._resync(meeting, others)
         met = self._live([partner for partner in met if await self._has_joined(meeting, partner)])
@@ -88,6 +93,14 @@ class Gathering:
         self.are_all_heard = not meeting.witnesses().away
         await self._reporter.state("connected", f"connected to {', '.join(p.name for p in met)}")
         return met
+
+    def _admit(self, partners: Sequence[Partner]) -> list[Partner]:
+        """Return the hosts that may get what is written; the others are left out by name, and heard all the same."""
+        refused = {partner.peer: find_refusal(self._vault, partner, self._purpose) for partner in partners}
+        for partner in partners:
+            if (why := refused[partner.peer]) is not None:
+                self.leave_out(partner, why)
+        return [partner for partner in partners if refused[partner.peer] is None]
 
     async def _stop_if_taken(self, meeting: Meeting, heard: Sequence[Partner]) -> None:
         """End the job if another device is the writer now, once the index here is that of its head: to be read."""
@@ -174,12 +187,15 @@ class Gathering:
             self.watch.check(partner, await self._vault.heads.leave_with(partner))
         except BackupPeerError as exc:
             _raise_own(exc)
+            if isinstance(exc, DamagedStateError):
+                self._vault.heads.disclaim(partner)
             # Taken over in mid-work: that is no host's fault, and ends the job.
             self._vault.check_writable()
             self.failures[partner.peer] = exc
             self._blame(partner, exc)
             return False
         on_told(partner)
+        await note_whole(self._vault, partner)
         await self.clear_out(partner)
         return True
 

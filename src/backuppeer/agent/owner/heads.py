@@ -31,6 +31,7 @@ from backuppeer.repo.head import Inventory, plan_head, plan_return
 from backuppeer.wire.messages import GetHead, HeadIs, HeadStored, PutHead
 
 _RECEIPT: Final = "head.receipt."
+_DISCLAIMED: Final = "head.disclaimed."
 ROLLED_BACK: Final = (
     "it was set back, or hides what it holds; a backup brings it up to date. If its human knows of no disk that was "
     "restored from an old copy, use a further host: `backup-peer browse`"
@@ -63,6 +64,21 @@ class HeadChain:
         """Return the newest head known, verified, and its signed bytes."""
         row = self._state.last_head(self._repository)
         return (verify_head(row[1], row[2], self._keys.authority), row[1]) if row else None
+
+    def vouched_head(self, partner: Partner) -> Head | None:
+        """Return the newest head known if this host countersigned it; what it names, the host must have.
+
+        None too for one that `disclaim` is about.
+        """
+        newest, said = self.newest(), self.countersigned(partner)
+        if newest is None or said is None or said[0] != statement_hash(newest[1]):
+            return None
+        return None if self._state.setting(_DISCLAIMED + partner.agreement.hex()) == said[0] else newest[0]
+
+    def disclaim(self, partner: Partner) -> None:
+        """Note that a host need not have what the newest head names: somebody else with our keys had it delete some."""
+        if (said := self.countersigned(partner)) is not None:
+            self._state.put_setting(_DISCLAIMED + partner.agreement.hex(), said[0])
 
     async def ask(self, partner: Partner) -> HeadIs:
         """Return the head that a host holds now, unverified; empty if none.

@@ -4,7 +4,7 @@ Knows: names in the index, copies in the ledger. Must not know: sessions. Lost a
 a host which may have it is merely away is for those to say who asked the hosts (agent.meeting).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,14 +12,15 @@ from backuppeer.agent.owner.rebuild import Loaded
 from backuppeer.agent.owner.repository import Repository
 from backuppeer.backup.browse import LATEST
 from backuppeer.errors import BackupPeerError, IncompleteError, IntegrityFault, PeerUnreachable
-from backuppeer.ids import AgreementId, BlobId, LogicalId, SnapshotId
+from backuppeer.ids import AgreementId, BlobId, LogicalId, PeerId, SnapshotId
 from backuppeer.limits import LOSSES_NAMED
 from backuppeer.proof.merkle import root_of_set
 from backuppeer.proof.statements import Head
+from backuppeer.shares.copies import Copy
 
 LOST_PACKS: Final = (
-    "what they held is sent again by a backup, if it is still on this machine; `backup-peer check` says which "
-    "snapshots lack something"
+    "what is still elsewhere is sent again: by the next backup, or by `backup-peer repair` if it lost much; "
+    "`backup-peer check` says which snapshots lack something"
 )
 """What to do when packs that a host acknowledged are gone."""
 _BY_ID: Final = "`backup-peer snapshots` lists what is there; each of those can be restored by its id"
@@ -91,6 +92,26 @@ def find_nowhere(repository: Repository, agreements: Sequence[AgreementId]) -> s
         among = repository.index.packs() if nowhere is None else iter(nowhere)
         nowhere = set(repository.ledger.missing_at(agreement, among))
     return nowhere or set()
+
+
+def measure_held(repository: Repository, agreements: Iterable[tuple[AgreementId, PeerId, bytes]], host: PeerId) -> int:
+    """Return the bytes that a host is known to keep under its agreements."""
+    return sum(repository.ledger.held_bytes(agreement) for agreement, who, _ in agreements if who == host)
+
+
+def measure_named(repository: Repository, head: Head | None, copies: Iterable[Copy]) -> int:
+    """Return the bytes of those copies whose packs the newest head names: what a host that countersigned it must have.
+
+    `head`: None if it did not. 0 as long as the index here is not that of the head: a home that was set back, or lost
+    its index, can't tell what was deleted since from what was lost. Drafts don't count: a thief of the keys can have
+    them erased.
+    """
+    index = repository.index
+    fresh = index.turnover.fresh()
+    named = {pack for pack in index.packs() if pack not in fresh}
+    if head is None or root_of_set(tuple(named)) != head.packs_root:
+        return 0
+    return sum(copy.size for copy in copies if copy.logical in named)
 
 
 def drop_lost(repository: Repository, agreements: Sequence[AgreementId]) -> list[SnapshotId]:

@@ -32,12 +32,16 @@ class State(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A copy and what became of it. `bad`: the blobs that could not be had from it. `error`: why, if not whole."""
+    """A copy and what became of it. `bad`: the blobs that could not be had from it. `error`: why, if not whole.
+
+    `is_given`: its host gave the bytes that were stored; what is wrong with these is none of its doing.
+    """
 
     copy: Copy
     state: State
     error: BackupPeerError | None = None
     bad: Sequence[BlobId] = ()
+    is_given: bool = False
 
 
 class Proofreader:
@@ -53,9 +57,10 @@ class Proofreader:
             LocalError: the ledger can't be written.
 
         """
-        source = self._sources[copy.agreement]
+        source, is_given = self._sources[copy.agreement], False
         try:
             _, (data,) = source.fetch(copy.logical, [(0, copy.size)])
+            is_given = True
             bad = self._open_all(copy, memoryview(data))
             error: BackupPeerError | None = IntegrityFault("blobs in it do not open") if bad else None
         except PeerFault as exc:
@@ -66,7 +71,7 @@ class Proofreader:
             self._repository.ledger.note_verified(copy, self._clock.now_ms())
             return Verdict(copy, State.WHOLE)
         self._repository.ledger.note_spoiled(copy, self._clock.now_ms())
-        return Verdict(copy, State.SPOILED, error, bad)
+        return Verdict(copy, State.SPOILED, error, bad, is_given)
 
     def _open_all(self, copy: Copy, data: memoryview) -> list[BlobId]:
         """Open every blob of a whole copy; return those that don't."""

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
+from backuppeer.agent.owner.losses import measure_named
 from backuppeer.agent.owner.rebuild import earn, list_packs
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.partners import Partner
@@ -113,10 +114,11 @@ def _compare(vault: Vault, stock: Stock, sizes: dict[StoredId, int]) -> None:
     """Compare what a host lists with the ledger."""
     ledger, agreement = vault.repository.ledger, stock.partner.agreement
     spoiled = ledger.spoiled_at(agreement)
-    known = 0
+    known, lost = 0, list[Copy]()
     for copy in ledger.copies_at(agreement):
         if sizes.get(copy.stored) != copy.size:
             stock.missing.append(copy.logical)
+            lost.append(copy)
             continue
         known += 1
         stock.listed.add(copy.stored)
@@ -125,4 +127,7 @@ def _compare(vault: Vault, stock: Stock, sizes: dict[StoredId, int]) -> None:
     superseded = spoiled.keys() - stock.spoiled.keys()
     stock.unknown = len(sizes) - known - len(superseded & sizes.keys())
     if stock.missing and (vault.writer.may_write or not stock.is_ahead):
-        vault.blame(stock.partner, IntegrityFault(f"packs that it had acknowledged are gone: {len(stock.missing)}"))
+        text = f"packs that it had acknowledged are gone: {len(stock.missing)}"
+        head = None if stock.is_ahead else vault.heads.vouched_head(stock.partner)
+        lost_bytes = measure_named(vault.repository, head, lost)
+        vault.blame(stock.partner, IntegrityFault(text, lost_bytes=lost_bytes))

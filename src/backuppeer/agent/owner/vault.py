@@ -13,19 +13,18 @@ from typing import Final
 
 from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.keyring import HomeKeys
-from backuppeer.agent.home.records import Direction, RequestState
 from backuppeer.agent.home.state import State
 from backuppeer.agent.owner.asking import REMOVALS_UNKNOWN, OwnRequests
 from backuppeer.agent.owner.copying import copy_missing
 from backuppeer.agent.owner.deleted import weigh_findings
 from backuppeer.agent.owner.fetch import Ears, Fetch
 from backuppeer.agent.owner.heads import ROLLED_BACK, HeadChain
-from backuppeer.agent.owner.losses import Losses, drop_lost, find_losses
+from backuppeer.agent.owner.hostless import explain_no_host
+from backuppeer.agent.owner.losses import Losses, drop_lost, find_losses, measure_held
 from backuppeer.agent.owner.rebuild import Loaded, OnPack, load_head, rebuild_from
 from backuppeer.agent.owner.repository import Repository
 from backuppeer.agent.owner.selfset import SelfSet
 from backuppeer.agent.owner.writer import Writer
-from backuppeer.agent.peers.choosing import choose_listed
 from backuppeer.agent.peers.names import alias_of, name_of, resolve_peer
 from backuppeer.agent.peers.partners import Partner, Reach
 from backuppeer.agent.peers.retry import retry
@@ -59,7 +58,8 @@ class Vault:
         self, home: Home, keys: HomeKeys, state: State, clock: Clock, *, reach: Reach, standing: Standing
     ) -> None:
         self._home, self._keys, self._state, self.clock = home, keys, state, clock
-        self._reach, self._standing = reach, standing
+        self._reach, self.standing = reach, standing
+        standing.held_bytes = self._measure_held
         self._repository: Repository | None = None
         self.busy = asyncio.Lock()
         """Held by whoever writes: one backup or amendment at a time per home."""
@@ -172,10 +172,13 @@ class Vault:
         )
         return signed, sign_beside(kind, signed, self._keys.device)
 
+    def terms(self, partner: Partner) -> bytes:
+        """Return the co-signed revision of an agreement in force."""
+        return next(signed for agreement, _, signed in self._state.agreements() if agreement == partner.agreement)
+
     def lock_s(self, partner: Partner) -> int:
         """Return for how long a host keeps what was deleted, as agreed."""
-        signed = next(signed for agreement, _, signed in self._state.agreements() if agreement == partner.agreement)
-        return open_statement(Agreement, signed, self._keys.peer, partner.peer).lock_s
+        return open_statement(Agreement, self.terms(partner), self._keys.peer, partner.peer).lock_s
 
     def partners(self, names: Sequence[str] = ()) -> list[Partner]:
         """Return the hosts named, or all that we have an agreement with.
@@ -189,7 +192,8 @@ class Vault:
             for agreement, host, _ in self._state.agreements()
         ]
         if not everybody:
-            raise self._no_host()
+            has_copies = self.repository_id is not None and self.repository.ledger.count() > 0
+            raise explain_no_host(self._state, has_copies=has_copies, now_ms=self.clock.now_ms())
         if not names:
             return everybody
         wanted = [resolve_peer(self._state, name) for name in names]
@@ -201,20 +205,6 @@ class Vault:
                     hint=f"ask it first: `backup-peer connect {name} --storage 10GB`",
                 )
         return [found[peer] for peer in dict.fromkeys(wanted)]
-
-    def _no_host(self) -> NotFoundError:
-        if self.repository_id is not None and self.repository.ledger.count():
-            return NotFoundError(
-                "this home does not know its hosts any more, though they keep backups of it: its state was lost",
-                hint="`backup-peer connect PEER --storage 10GB` takes up an agreement again, `backup-peer recover` all",
-            )
-        hint = "`backup-peer browse` shows who offers space, `backup-peer connect PEER --storage 10GB` asks one"
-        listed = choose_listed(self._state.requests(), self.clock.now_ms())
-        waiting = [r.peer for r in listed if r.direction is Direction.OUT and r.state is RequestState.WAITING]
-        if waiting:
-            names = ", ".join(name_of(self._state, peer) for peer in waiting)
-            hint = f"your request to {names} waits for an answer: see `backup-peer requests`"
-        return NotFoundError("no host has agreed to keep your backups yet", hint=hint)
 
     def complete_hosts(self) -> list[PeerId]:
         """Return the hosts that hold every pack of the index whole as far as is known, hence every snapshot."""
@@ -245,7 +235,11 @@ class Vault:
             ears=Ears(self.blame, *((reporter.say_state, reporter.note) if reporter else (_silent, _silent))),
             wait_s=wait_s,
             keep_bytes=keep_bytes,
+            doubted={agreement for agreement, partner in partners.items() if self.standing.is_doubted(partner.peer)},
         )
+
+    def _measure_held(self, peer: PeerId) -> int:
+        return measure_held(self.repository, self._state.agreements(), peer) if self.exists_repository else 0
 
     async def ask_head(self, partner: Partner) -> HeadIs:
         """Ask a host for the head it holds; empty when it has none, or a damaged one.
@@ -300,7 +294,14 @@ class Vault:
         hold_s = held_s(self.lock_s(partner), is_doubled=True)
         blame = self.blame if self.writer.may_write else None
         await weigh_findings(
-            partner, self.repository, found, clock=self.clock, hold_s=hold_s, blame=blame, reporter=reporter
+            partner,
+            self.repository,
+            found,
+            clock=self.clock,
+            hold_s=hold_s,
+            head=self.heads.vouched_head(partner),
+            blame=blame,
+            reporter=reporter,
         )
         return found.is_conclusive
 
@@ -382,11 +383,11 @@ class Vault:
 
     def blame(self, partner: Partner, error: BackupPeerError) -> None:
         """Write down what a host did, by whose fault it was."""
-        self._standing.blame(partner.peer, error)
+        self.standing.blame(partner.peer, error)
 
     def saw(self, partner: Partner, kind: Kind, *, size_bytes: int = 0) -> None:
         """Write down something good a host did."""
-        self._standing.saw(partner.peer, kind, size_bytes=size_bytes)
+        self.standing.saw(partner.peer, kind, size_bytes=size_bytes)
 
     def name(self, peer: PeerId) -> str:
         """Return what this home calls a peer."""

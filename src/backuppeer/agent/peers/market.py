@@ -82,6 +82,7 @@ class Market:
             expires=format_time(listing.expires_ms),
             servers=list(verified.servers),
             promises=describe_promises(read_promises(listing.ext)),
+            capped=self._standing.caps(verified.peer),
         )
 
     async def _ask(self, servers: list[str], *, everything: bool) -> BrowseResult:

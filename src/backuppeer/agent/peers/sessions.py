@@ -18,6 +18,7 @@ from typing import Final
 import structlog
 
 from backuppeer.agent.peers.channel import Channel
+from backuppeer.agent.peers.crowd import Crowd
 from backuppeer.agent.peers.dialling import explain_dial, is_duplicate, shake_hands
 from backuppeer.agent.peers.leaving import Leaving, finish
 from backuppeer.agent.peers.session import Session
@@ -98,6 +99,7 @@ class Sessions:
         self._changed = asyncio.Condition()
         self._unproven: set[asyncio.Task[None]] = set()
         self._leaving = Leaving()
+        self._crowd = Crowd()
 
     def all(self) -> list[Session]:
         """Return the open sessions, oldest first."""
@@ -202,6 +204,8 @@ class Sessions:
         if not isinstance(hello, Hello):
             raise ProtocolViolation("a session began without Hello")
         session.hello = hello
+        await self._crowd.check(session)
+        self._crowd.enter(session)
         session.start_clock(self._clock)
         rival = self._open.get(session.peer)
         if rival is not None and rival.is_open:
@@ -211,8 +215,13 @@ class Sessions:
                 self._spawn(self._live(session))
                 return stays
         self._open[session.peer] = session
-        async with self._changed:
-            self._changed.notify_all()
+        try:
+            async with self._changed:
+                self._changed.notify_all()
+        except asyncio.CancelledError:
+            self._forget(session)
+            self._crowd.leave(session)
+            raise
         self._spawn(self._live(session))
         await self._hooks.on_hello(session)
         return session
@@ -272,6 +281,7 @@ class Sessions:
             session.is_open = False
             session.lanes.close()
             self._forget(session)
+            self._crowd.leave(session)
             await session.connection.close(code, "")
             session.ended.set()
 

@@ -3,7 +3,7 @@
 Knows: evidence and scores by peer id. Must not know: sessions; those who observe something call `saw`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import structlog
@@ -13,6 +13,8 @@ from backuppeer.agent.home.state import State
 from backuppeer.clock import Clock
 from backuppeer.errors import AuthenticationFault, BackupPeerError, IntegrityFault, PeerFault, RefusedError, Unavailable
 from backuppeer.ids import PeerId, shorten_peer_id
+from backuppeer.trust import score
+from backuppeer.trust.conduct import Bar, Conduct, advise, describe_caps, find_bar, is_doubted, stand
 from backuppeer.trust.evidence import DayCount, EvidenceLog, Kind, Observation
 from backuppeer.trust.policy import UNCOMPARED, copy_risk, is_safe_copy, risks_of
 from backuppeer.trust.score import Level, level, score_host
@@ -25,14 +27,54 @@ class Standing:
 
     def __init__(self, state: State, log: EvidenceLog, clock: Clock) -> None:
         self._state, self._evidence, self._clock = state, log, clock
+        self.held_bytes: Callable[[PeerId], int] = lambda _: 0
+        """How much a host is known to keep for this home; 0 makes any loss a large one. Set by who has the ledger."""
 
     def trust(self, peer: PeerId) -> tuple[float, Level]:
         """Return T and its level."""
         evidence = self._evidence.summarise(peer, now_ms=self._clock.now_ms(), is_friend=self.is_friend(peer))
-        if peer in self._state.blocks:
-            evidence = replace(evidence, standing=replace(evidence.standing, blocked=True))
-        value = score_host(evidence)
+        value = score_host(replace(evidence, standing=self._weigh(peer, self.conduct(peer))))
         return value, level(value)
+
+    def conduct(self, peer: PeerId) -> Conduct:
+        """Return what stands against a peer."""
+        return self._evidence.conduct(peer, now_ms=self._clock.now_ms())
+
+    def caps(self, peer: PeerId) -> list[str]:
+        """Return why the score of a peer is capped, each reason a clause about it; [] = it is not."""
+        conduct = self.conduct(peer)
+        return describe_caps(conduct, self._weigh(peer, conduct))
+
+    def bar(self, peer: PeerId) -> Bar | None:
+        """Return why a host gets no new data; None: it may get some."""
+        return find_bar(self._weigh(peer, self.conduct(peer)))
+
+    def advice(self, peer: PeerId, name: str) -> str:
+        """Return the way out for what stands against a peer that is called `name`; "" = nothing does."""
+        conduct = self.conduct(peer)
+        return advise(name, conduct, self._weigh(peer, conduct))
+
+    def forgive(self, peer: PeerId) -> list[str]:
+        """Let nothing that a peer did stand against it any more; return what did. It stays evidence.
+
+        Raises:
+            LocalError: it can't be written down.
+
+        """
+        conduct = self.conduct(peer)
+        found = describe_caps(conduct, replace(self._weigh(peer, conduct), blocked=False))
+        if found:
+            self._evidence.record(Observation(peer, Kind.FORGIVEN, self._clock.now_ms()))
+        return found
+
+    def is_doubted(self, peer: PeerId) -> bool:
+        """Whether other copies are read before those of this host."""
+        return is_doubted(self._weigh(peer, self.conduct(peer)))
+
+    def _weigh(self, peer: PeerId, conduct: Conduct) -> score.Standing:
+        # The ledger is asked only where something is known to be lost: of a market of thousands nobody is.
+        held_bytes = self.held_bytes(peer) if conduct.lost_bytes else 0
+        return stand(conduct, held_bytes=held_bytes, blocked=peer in self._state.blocks)
 
     def is_friend(self, peer: PeerId) -> bool:
         """Whether the safety words with this peer were compared."""
@@ -51,17 +93,18 @@ class Standing:
         together = copy_risk([self.is_safe(host) for host in {*hosts, peer}], is_planned=True)
         return [*risks, together] if together else risks
 
-    def reminders(self, hosts: Iterable[PeerId], keepers: Iterable[PeerId]) -> list[tuple[PeerId | None, str]]:
+    def reminders(
+        self, hosts: Iterable[PeerId], keepers: Iterable[PeerId], call: Callable[[PeerId], str] = shorten_peer_id
+    ) -> list[tuple[PeerId | None, str]]:
         """Return what stays true of the hosts agreed with until a person acts; None = of the copies together.
 
-        keepers: those that hold all backups; nobody where there is no backup yet.
+        keepers: those that hold all backups; nobody where there is no backup yet. call: what a host is called.
         """
         said: list[tuple[PeerId | None, str]] = []
         for host in dict.fromkeys(hosts):
             if not self.is_friend(host):
                 said.append((host, UNCOMPARED))
-            if self.has_failed(host):
-                said.append((host, "it has failed before: see its trust in `backup-peer peers`"))
+            said += [(host, f"{cap}: {self.advice(host, call(host))}") for cap in self.caps(host)[:1]]
         together = copy_risk([self.is_safe(host) for host in set(keepers)])
         return [*said, (None, together)] if together else said
 
@@ -103,3 +146,5 @@ class Standing:
                 return
         _log.warning("peer fault", peer=shorten_peer_id(peer), kind=kind.name, reason=error.message[:200])
         self.saw(peer, kind, detail=error.message)
+        if isinstance(error, IntegrityFault) and error.lost_bytes:
+            self.saw(peer, Kind.LOST, size_bytes=error.lost_bytes, detail=error.message)

@@ -1,0 +1,53 @@
+"""Which hosts get new data: none that was caught lying, or that lost what it was given (DESIGN 5, ADR 53).
+
+Knows: how a host stands, what there is to do about it. Must not know: sessions. A host that gets nothing new is heard
+and read all the same, after the others.
+"""
+
+import asyncio
+from enum import Enum
+
+from backuppeer.agent.owner.vault import Vault
+from backuppeer.agent.peers.partners import Partner
+from backuppeer.errors import RefusedError
+from backuppeer.trust.conduct import Bar
+from backuppeer.trust.evidence import Kind
+
+
+class Purpose(Enum):
+    """What a job meets hosts for."""
+
+    NEW = "new"
+    """To give them what they never had."""
+    HEAL = "heal"
+    """To give them again what they lost, as a person said."""
+    UNDO = "undo"
+    """To have them keep what they have."""
+
+
+_REFUSED = {Purpose.NEW: {Bar.LIED, Bar.LOST}, Purpose.HEAL: {Bar.LIED}, Purpose.UNDO: set[Bar]()}
+
+
+def find_refusal(vault: Vault, partner: Partner, purpose: Purpose = Purpose.NEW) -> RefusedError | None:
+    """Return why a host gets nothing of a job, and what a person can do about it; None: it may."""
+    if vault.standing.bar(partner.peer) not in _REFUSED[purpose]:
+        return None
+    why = vault.standing.caps(partner.peer)
+    return RefusedError("; ".join(why), hint=vault.standing.advice(partner.peer, partner.name))
+
+
+async def note_whole(vault: Vault, partner: Partner) -> None:
+    """Note that a host which failed has again all that it should, if it has: an audit may clear it from now on."""
+    conduct = vault.standing.conduct(partner.peer)
+    if not conduct.failed_ms or conduct.is_healed:
+        return
+    index, ledger = vault.repository.index, vault.repository.ledger
+    lacking = await asyncio.to_thread(lambda: next(ledger.lacking_at(partner.agreement, index.packs()), None))
+    if lacking is None:
+        vault.saw(partner, Kind.HEALED)
+
+
+def note_cleared(vault: Vault, partner: Partner) -> None:
+    """Note that an audit found nothing amiss at a host; what it lost and was sent again stands against it no more."""
+    if vault.standing.conduct(partner.peer).is_healed:
+        vault.saw(partner, Kind.CLEARED)

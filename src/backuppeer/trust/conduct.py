@@ -1,0 +1,160 @@
+"""What a host was caught at, and what was made good: which caps of DESIGN 8 follow, who gets no new data. Pure.
+
+Knows: acts in the order in which they were seen. Must not know: where they are written down, what sends packs. The
+score of a host fades with time; whether it gets new data does not: it ends by what is listed here, and by nothing else.
+
+    lied       a proof that anybody can judge       180 days, or forgiven
+    lost       found out to lack what it was given  healed and then cleared, or forgiven
+    failed     wrong or older once, or it said so   healed and then cleared, or forgiven
+
+Healed: it has all that it should again, as far as is known. Cleared: an audit after that found nothing amiss. A host
+that fails again in between begins anew. What a host loses below a hundredth of what it keeps is sent again without a
+word of a person: disks rot.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Final
+
+from backuppeer.clock import DAY_S, format_time
+from backuppeer.trust.score import LOSS_SHARE, Standing
+
+LIE_DAYS: Final = 180
+
+
+class Act(Enum):
+    """What bears on how a host stands."""
+
+    LIED = "lied"
+    LOST = "lost"
+    FAILED = "failed"
+    HEALED = "healed"
+    CLEARED = "cleared"
+    FORGIVEN = "forgiven"
+
+
+class Bar(Enum):
+    """Why a host gets no new data."""
+
+    LIED = "lied"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One act. `size_bytes`: of what was found lost, all together."""
+
+    act: Act
+    time_ms: int
+    size_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Conduct:
+    """What stands against a host. Times in ms, 0 = nothing; `lost_bytes`: the most that was found lost at once.
+
+    `is_healed`: it has again what it lost, and no audit has looked since.
+    """
+
+    lied_ms: int = 0
+    failed_ms: int = 0
+    lost_bytes: int = 0
+    is_healed: bool = False
+
+
+def sum_up(acts: Iterable[Seen], *, now_ms: int) -> Conduct:
+    """Return what stands after these acts, given in the order in which they were seen.
+
+    A time to come counts as now: a clock that was wrong ends nothing early.
+    """
+    stands = Conduct()
+    for seen in acts:
+        time_ms = max(1, min(seen.time_ms, now_ms))  # 0 is "nothing"
+        match seen.act:
+            case Act.LIED:
+                stands = replace(stands, lied_ms=max(stands.lied_ms, time_ms))
+            case Act.LOST | Act.FAILED:
+                lost_bytes = max(stands.lost_bytes, seen.size_bytes)
+                stands = replace(stands, failed_ms=time_ms, lost_bytes=lost_bytes, is_healed=False)
+            case Act.HEALED:
+                stands = replace(stands, is_healed=stands.failed_ms > 0)
+            case Act.CLEARED if stands.is_healed:
+                stands = Conduct(lied_ms=stands.lied_ms)
+            case Act.FORGIVEN:
+                stands = Conduct()
+    if stands.lied_ms and now_ms >= lie_ends_ms(stands):
+        stands = replace(stands, lied_ms=0)
+    return stands
+
+
+def lie_ends_ms(conduct: Conduct) -> int:
+    """Return when a proof of misbehaviour counts no more."""
+    return conduct.lied_ms + 1000 * DAY_S * LIE_DAYS
+
+
+def stand(conduct: Conduct, *, held_bytes: int, blocked: bool = False) -> Standing:
+    """Return what caps the score. `held_bytes`: what the host is known to keep; 0 with a loss: it lost all."""
+    whole = conduct.lost_bytes + max(0, held_bytes)
+    return Standing(
+        unresolved_loss=conduct.failed_ms > 0,
+        verified_loss_share=conduct.lost_bytes / whole if whole else 0.0,
+        misbehaviour=conduct.lied_ms > 0,
+        blocked=blocked,
+    )
+
+
+def find_bar(standing: Standing) -> Bar | None:
+    """Return why a host gets no new data; None: it may get some."""
+    if standing.misbehaviour:
+        return Bar.LIED
+    return Bar.LOST if standing.verified_loss_share > LOSS_SHARE else None
+
+
+def is_doubted(standing: Standing) -> bool:
+    """Return whether other copies are read before those of this host."""
+    return standing.misbehaviour or standing.unresolved_loss
+
+
+def describe_caps(conduct: Conduct, standing: Standing) -> list[str]:
+    """Return why a score is capped, each reason a clause about the host, the heaviest first; [] = it is not."""
+    said = ["you blocked it"] if standing.blocked else []
+    if standing.misbehaviour:
+        until = _day(lie_ends_ms(conduct))
+        said.append(f"it broke its signed word (proven on {_day(conduct.lied_ms)}) and gets no new data until {until}")
+    if standing.unresolved_loss:
+        said.append(_describe_loss(conduct, standing))
+    return said
+
+
+def _describe_loss(conduct: Conduct, standing: Standing) -> str:
+    when = _day(conduct.failed_ms)
+    is_barred = find_bar(standing) is Bar.LOST
+    if not conduct.lost_bytes:
+        what = f"it returned something wrong, lost or older on {when}"
+    else:
+        share = max(1, round(100 * standing.verified_loss_share)) if is_barred else 0
+        what = f"it lost or withheld {f'{share} %' if share else 'less than 1 %'} of your data, found on {when}"
+    if conduct.is_healed:
+        left = "it was sent again what it lacked, and no audit has found it whole since"
+        return f"{what}; {left}" + (": no new data until then" if is_barred else "")
+    return f"{what}, and gets no new data" if is_barred else what
+
+
+def advise(name: str, conduct: Conduct, standing: Standing) -> str:
+    """Return the way out for what stands against the host that is called `name`; "" = nothing does."""
+    forgive = f"`backup-peer peers forgive {name}` once its human explained it"
+    if standing.misbehaviour:
+        return f"keep your backups with a further host: `backup-peer browse`; or {forgive}"
+    if not standing.unresolved_loss:
+        return ""
+    audit = f"`backup-peer audit {name} --now`"
+    if conduct.is_healed:
+        return f"{audit} ends this if it finds the host whole"
+    if find_bar(standing) is Bar.LOST:
+        return f"`backup-peer repair` sends it again what it lost, and audits it, which ends this; or {forgive}"
+    return f"the next backup sends it again what it lost, and the next audit ends this: {audit}"
+
+
+def _day(time_ms: int) -> str:
+    return format_time(time_ms)[:10]
