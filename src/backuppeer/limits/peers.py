@@ -33,6 +33,8 @@ RENEW_REMIND_S: Final = 30 * 86400
 AGREEMENT_REVISIONS: Final = 4096
 """Length of one agreement's chain: each revision is a file."""
 REMOVAL_PACKS: Final = 1024
+# Packs that stay drafts with a further head: 64 GiB, 139 kB on the wire. What is above that waits for its lock.
+HEAD_DRAFTS: Final = 4096
 """Packs that one signed delete or revive names: 16 GiB of full ones in 35 kB."""
 REMOVALS_PER_AGREEMENT: Final = 16384
 """Signed deletes and revives kept to answer a charge with."""

@@ -220,6 +220,18 @@ class Turnover:
 
         return self._db.run(act)
 
+    def unneeded(self) -> set[LogicalId]:
+        """Return the fresh packs in which no running writer found a blob, or that it made: of work that broke off.
+
+        Unlike `unfinished`, while a writer passes over folders that look as before: those lie in packs heads name.
+        """
+
+        def act(db: sqlite3.Connection) -> set[LogicalId]:
+            rows = db.execute("SELECT number, logical FROM packs WHERE state = ?", (FRESH,)).fetchall()
+            return {LogicalId(logical) for number, logical in rows if number not in self._relied}
+
+        return self._db.run(act)
+
     def _count(self, change: int) -> None:
         self._writers += change
         if not self._writers:

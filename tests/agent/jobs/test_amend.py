@@ -208,9 +208,9 @@ def test_a_head_that_no_host_acknowledged_is_taken_back_and_the_old_list_stands_
 ):
     leave_with = HeadChain.leave_with
 
-    async def lose_answer(chain, partner):
+    async def lose_answer(chain, partner, *more):
         if has_arrived and partner.peer == house.peer:
-            await leave_with(chain, partner)
+            await leave_with(chain, partner, *more)
         raise PeerUnreachable("it went away")
 
     async def scenario():
@@ -243,7 +243,7 @@ def test_a_person_who_leaves_while_hosts_are_told_finds_the_old_list_or_the_new_
             made = await back_up(estate, tree, 2)
             asked = asyncio.Event()
 
-            async def never(chain, partner):
+            async def never(chain, partner, *more):
                 asked.set()
                 await asyncio.Event().wait()
 

@@ -161,11 +161,11 @@ def test_a_host_that_takes_its_time_with_the_head_keeps_it_from_no_other(
             await estate.back_up(tree())
             leave, reached = HeadChain.leave_with, asyncio.Event()
 
-            async def in_time(chain, partner):
+            async def in_time(chain, partner, *more):
                 if partner.peer == house.peer:
                     await reached.wait()
-                    return await leave(chain, partner)
-                removals = await leave(chain, partner)
+                    return await leave(chain, partner, *more)
+                removals = await leave(chain, partner, *more)
                 reached.set()
                 return removals
 

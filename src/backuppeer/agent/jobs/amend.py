@@ -6,12 +6,14 @@ the index still the old one: the next job that asks hosts follows the head. When
 the old thing again, and nothing was changed.
 """
 
+import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
 from backuppeer.agent.owner.gathering import Gathering
+from backuppeer.agent.owner.unfinished import find_named
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.partners import Partner
 from backuppeer.agent.reporter import Reporter
@@ -73,7 +75,15 @@ class AmendJob:
         repository = self._vault.repository
         self._reporter.begin("storing the list of snapshots", unit="pack")
         upload = self._hosts.make_upload(partners, is_list=True)
-        step = partial(amend, amendment, upload, keys=repository.keys, index=repository.index, cache=repository.cache)
+        step = partial(
+            amend,
+            amendment,
+            upload,
+            keys=repository.keys,
+            index=repository.index,
+            cache=repository.cache,
+            named=await asyncio.to_thread(find_named, self._vault),
+        )
         amended = await self._hosts.in_thread(upload, step)
         return self._report(amendment, amended, await seal(self._vault, self._hosts, amended, partners))
 
@@ -102,6 +112,7 @@ async def seal(
     heads, index = vault.heads, vault.repository.index
     before = heads.newest()
     heads.extend(amended.published.index, amended.published.inventory)
+    hosts.unnamed = index.turnover.fresh().difference(amended.published.inventory.packs)
     told: list[PeerId] = []
 
     def on_told(partner: Partner) -> None:

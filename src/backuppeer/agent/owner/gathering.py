@@ -15,6 +15,7 @@ from backuppeer.agent.owner.clearing import Cleared, Withdrawal, clear_out, limi
 from backuppeer.agent.owner.copying import find_shortage
 from backuppeer.agent.owner.joining import join_stray
 from backuppeer.agent.owner.meeting import Meeting
+from backuppeer.agent.owner.unfinished import list_drafts
 from backuppeer.agent.owner.upload import Upload
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.partners import Partner
@@ -29,7 +30,7 @@ from backuppeer.errors import (
     is_full_disk,
 )
 from backuppeer.host.quota import format_size
-from backuppeer.ids import PeerId, format_peer_id
+from backuppeer.ids import LogicalId, PeerId, format_peer_id
 from backuppeer.limits import CLEAR_S, WITNESS_S
 from backuppeer.repo.pack import Entry
 from backuppeer.shares.ledger import Copy
@@ -44,6 +45,7 @@ class Gathering:
     `failures`: who dropped out. `cleared`: who was told which packs go. `withdrawn`: who erased unfinished work.
     `spare_bytes`: what may be deleted at a host before its hold doubles.
     `untold`: who has the head, and could not be told which packs go.
+    `unnamed`: packs that the head does not name which is left next, nor any before it.
     `are_all_heard`: every host with an agreement told all that it holds. `stop`: set when the person has left; the
     engine's thread ends then.
     """
@@ -59,6 +61,7 @@ class Gathering:
         self.untold: dict[PeerId, BackupPeerError] = {}
         self.watch = RemovalWatch(vault.asked)
         self.are_all_heard = False
+        self.unnamed: set[LogicalId] = set()
         self._noted: set[PeerId] = set()
 
     async def meet(self, partners: Sequence[Partner], *, copy_bytes: int | None = None) -> list[Partner]:
@@ -171,7 +174,8 @@ class Gathering:
     async def _has_head(self, partner: Partner, on_told: Callable[[Partner], None]) -> bool:
         try:
             await self.withdraw(partner)
-            self.watch.check(partner, await self._vault.heads.leave_with(partner))
+            drafts = await asyncio.to_thread(list_drafts, self._vault, partner, self.unnamed)
+            self.watch.check(partner, await self._vault.heads.leave_with(partner, drafts))
         except BackupPeerError as exc:
             _raise_own(exc)
             # Taken over in mid-work: that is no host's fault, and ends the job.

@@ -6,6 +6,7 @@ countersigned is at fault; what two contradicting heads mean is said in agent.li
 """
 
 import asyncio
+from collections.abc import Sequence
 from typing import Final
 
 from backuppeer.agent.home.keyring import HomeKeys
@@ -15,7 +16,7 @@ from backuppeer.agent.owner.writer import Writer
 from backuppeer.agent.peers.partners import Partner
 from backuppeer.clock import Clock
 from backuppeer.errors import IntegrityFault, LocalError, NewerFormatError, PeerUnreachable
-from backuppeer.ids import AgreementId, BlobId, PeerId, RepositoryId
+from backuppeer.ids import AgreementId, BlobId, PeerId, RepositoryId, StoredId
 from backuppeer.limits import LEAVE_EACH_HEAD_S, LEAVE_HEAD_S
 from backuppeer.proof.statements import (
     Head,
@@ -239,8 +240,10 @@ class HeadChain:
         self._state.put_head(self._repository, head.number, sign_statement(head, self._keys.device), self._keys.grant)
         return head
 
-    async def leave_with(self, partner: Partner) -> int:
+    async def leave_with(self, partner: Partner, drafts: Sequence[StoredId] = ()) -> int:
         """Bring a host up to the newest head and check its countersignature; return its `HeadStored.removals`.
+
+        `drafts`: what it holds that no head named, this one included (at most HEAD_DRAFTS).
 
         Raises:
             IntegrityFault: it does not take what follows its own head, or countersigns something else.
@@ -254,7 +257,7 @@ class HeadChain:
             try:
                 # One that lags gets all that it missed; but not each of them for as long as an answer may take.
                 async with asyncio.timeout(LEAVE_HEAD_S + LEAVE_EACH_HEAD_S * len(rows)):
-                    answer = await self._send(partner, rows)
+                    answer = await self._send(partner, rows, tuple(drafts))
             except TimeoutError as exc:
                 raise PeerUnreachable("it takes too long to take the newest state") from exc
             if not isinstance(answer, HeadIs):
@@ -271,11 +274,12 @@ class HeadChain:
                 self.writer.see(held.grant)
             self.writer.check()
 
-    async def _send(self, partner: Partner, rows: list[HeadRow]) -> HeadIs | int:
+    async def _send(self, partner: Partner, rows: list[HeadRow], drafts: tuple[StoredId, ...]) -> HeadIs | int:
         removals = 0
         for _, signed, grant in rows:
             session = await partner.session()
-            async with session.request(PutHead(agreement=partner.agreement, head=signed, grant=grant)) as channel:
+            message = PutHead(agreement=partner.agreement, head=signed, grant=grant, drafts=drafts)
+            async with session.request(message) as channel:
                 answer = await channel.receive(HeadStored, HeadIs)
             if isinstance(answer, HeadIs):
                 return answer
