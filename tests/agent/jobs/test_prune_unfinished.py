@@ -107,10 +107,10 @@ def test_a_first_backup_that_broke_off_goes_whole_and_at_once(house, other, owne
 
 
 def test_what_broke_off_still_goes_at_once_when_smaller_backups_and_tags_stood_since(
-    house, other, owner, tree, small, tmp_path
+    house, owner, tree, small, tmp_path
 ):
     async def scenario():
-        async with estate_of(owner, tmp_path / "estate", house, other) as estate:
+        async with estate_of(owner, tmp_path / "estate", house) as estate:
             await break_off(estate, tree("a", "b"))
             left, wanted = held(house), {}
             await back_up(estate, small("c"), wanted)
