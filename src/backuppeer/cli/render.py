@@ -7,6 +7,7 @@ isn't printable is escaped, a byte that is not UTF-8 as backslash, x and two hex
 
 import json
 import re
+import shlex
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -104,6 +105,11 @@ def shorten_request(text: str) -> str:
 def name_peer(peer_id: str, alias: str) -> str:
     """Return how a peer is called in a sentence: `alice (bp1…)`, or its short id."""
     return f"{escape_line(alias)} ({shorten_id(peer_id)})" if alias else shorten_id(peer_id)
+
+
+def write_peer(peer_id: str, alias: str) -> str:
+    """Return how a peer is called in a command, as a shell needs it: `'old alice'`, or its short id."""
+    return escape_line(shlex.quote(alias)) if alias else shorten_id(peer_id)
 
 
 def format_moment(text: str) -> str:

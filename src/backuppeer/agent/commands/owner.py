@@ -5,6 +5,7 @@ Knows: which job serves which route. Must not know: HTTP, how a job works.
 
 import asyncio
 import os
+import shlex
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -162,7 +163,7 @@ class OwnerCommands:
         """Refuse to ask a host that is blocked, or from a home that can't fill it, before its person is bothered."""
         if peer in self._parts.state.blocks:
             name = name_of(self._parts.state, peer)
-            raise RefusedError(f"you blocked {name}", hint=f"`backup-peer unblock {name}` takes that back")
+            raise RefusedError(f"you blocked {name}", hint=f"`backup-peer unblock {shlex.quote(name)}` takes that back")
         if self._agent.owner.connecting.agreement_with(peer) is None:
             self._agent.owner.vault.check_writable()
 

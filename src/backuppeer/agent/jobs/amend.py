@@ -13,6 +13,7 @@ from functools import partial
 from typing import Final
 
 from backuppeer.agent.owner.gathering import Gathering
+from backuppeer.agent.owner.leaving import prefer_staying
 from backuppeer.agent.owner.unfinished import find_named
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.partners import Partner
@@ -65,7 +66,8 @@ class AmendJob:
     async def _run(self, decide: Callable[[], Amendment]) -> Outcome:
         try:
             # A host that lacks a lot, a new one for example, waits for a backup: nobody expects hours of a `tag`.
-            partners = await self._hosts.meet(self._vault.partners(), copy_bytes=AMEND_COPY_BYTES)
+            staying = prefer_staying(self._vault.deeds, self._vault.partners())
+            partners = await self._hosts.meet(staying, copy_bytes=AMEND_COPY_BYTES)
             amendment = decide()
             return await self._do(amendment, partners) if amendment else self._report(amendment, None, [])
         except Unavailable as exc:

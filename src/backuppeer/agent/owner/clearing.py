@@ -171,7 +171,8 @@ def advise_full(vault: Vault, error: RefusedError, partners: Sequence[Partner]) 
     return RefusedError(
         error.message,
         hint=f"`backup-peer prune` frees {format_size(most)} at {name} at once, all that no finished backup needs; "
-        "then back up less (--exclude, fewer folders), or agree with a further host, see `backup-peer browse`",
+        "then back up less (--exclude, fewer folders), ask for more with `backup-peer peers resize PEER SIZE`, "
+        "or agree with a further host, see `backup-peer browse`",
     )
 
 

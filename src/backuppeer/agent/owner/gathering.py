@@ -63,6 +63,7 @@ class Gathering:
         self.are_all_heard = False
         self.unnamed: set[LogicalId] = set()
         self._noted: set[PeerId] = set()
+        self._is_alone = False
 
     async def meet(self, partners: Sequence[Partner], *, copy_bytes: int | None = None) -> list[Partner]:
         """Reach every host, and take over what a host knows better; return those that can take what is written next.
@@ -74,6 +75,7 @@ class Gathering:
             BackupPeerError: none is left; why the first one dropped out.
 
         """
+        self._is_alone = len(partners) == 1
         await self._reporter.state("connecting", f"connecting to {', '.join(p.name for p in partners)}")
         others = await self._hear_others(partners)
         meeting = Meeting(self._vault, self._reporter, self.drop)
@@ -217,7 +219,8 @@ class Gathering:
     def note_failures(self) -> None:
         """Tell of each host that dropped out why it did, once."""
         for peer, error in self.failures.items():
-            if peer not in self._noted:
+            # The only host of a job: the job ends with that, and says why itself.
+            if peer not in self._noted and not self._is_alone:
                 self._noted.add(peer)
                 self._reporter.note(f"{self._vault.name(peer)}: {error.message}")
 
