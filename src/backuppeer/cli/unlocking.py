@@ -186,7 +186,7 @@ def _load_keyring() -> ModuleType:
 
 def _first_sentence(error: Exception) -> str:
     # The library advises packages that it calls itself not recommended.
-    return str(error).partition(". ")[0] or type(error).__name__
+    return str(error).partition(". ")[0].rstrip(".") or type(error).__name__
 
 
 def _explain_keyring(what: str, *, hint: str = _LOST) -> LocalError:
