@@ -321,11 +321,11 @@ def test_of_two_inits_at_once_one_wins_and_the_other_says_that_its_words_are_voi
         other.append(create(where, bytes(32)))
         return create(where, master)
 
-    monkeypatch.setattr(homes, "create_peer", beaten)
-    code, _, err = run(capsys, "init", "--yes")
+    with monkeypatch.context() as patch:
+        patch.setattr(homes, "create_peer", beaten)
+        code, _, err = run(capsys, "init", "--yes")
     assert code == 2
     assert "made meanwhile by another command: the 24 words above are void" in err
-    monkeypatch.undo()
     assert ask(capsys, "id")[1] == [{"peer_id": other[0]}], "whole, of the one that was faster"
 
 
