@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
+from backuppeer.agent.home.belongings import MOVED_IN
 from backuppeer.agent.home.keyring import HomeKeys
 from backuppeer.agent.home.state import State
 from backuppeer.agent.owner.lineage import HeadRow, check_fits, check_writer, is_stray, plan_way, two_histories
@@ -59,6 +60,15 @@ class HeadChain:
     def may_write(self) -> bool:
         """Whether this device is the writer; a recovered home is not, nor one that was taken over."""
         return self.writer.may_write
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether this home came in a file, and has not heard yet what its hosts keep."""
+        return bool(self._state.setting(MOVED_IN)) and self.newest() is None
+
+    def await_no_more(self) -> None:
+        """Note that the hosts keep nothing for this home."""
+        self._state.put_setting(MOVED_IN, b"")
 
     def newest(self) -> tuple[Head, bytes] | None:
         """Return the newest head known, verified, and its signed bytes."""
