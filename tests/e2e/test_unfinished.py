@@ -74,7 +74,8 @@ def test_work_that_ctrl_c_cut_goes_at_once_or_is_kept_to_go_on_from(world: World
     small = world.path / "small"
     make_random_files(small, count=1, size_bytes=1000, seed=53)
     owner.do("backup", str(small))
-    assert owner.do("prune", "--yes").last["unfinished_packs"] > 0
+    done = owner.do("prune", "--yes").last
+    assert done["unfinished_packs"] > 0, done
     assert pair.stored_bytes() < 1_000_000, "at once, though a smaller backup stands by now"
     owner.do("backup", str(tree))
     owner.do("restore", "latest", "--target", str(world.path / "out"), "--verify")

@@ -63,7 +63,7 @@ class Publisher:
         packer.flush()
         if self._before is not None:
             # Named once, they could go only by a lock. This run made none of them, and found nothing in them.
-            without = without | (self._index.turnover.unneeded() - self._before)
+            without = without | (self._index.turnover.unneeded(has_head=bool(self._before)) - self._before)
         compressor = Compressor(self._level)
         made: list[Published] = []
         parts: list[bytes] = []

@@ -126,6 +126,26 @@ def test_what_broke_off_still_goes_at_once_when_smaller_backups_and_tags_stood_s
     asyncio.run(scenario())
 
 
+def test_a_pack_whose_acknowledgement_was_lost_is_named_by_no_first_backup_that_does_not_need_it(
+    house, owner, tree, small, tmp_path
+):
+    async def scenario():
+        async with estate_of(owner, tmp_path / "estate", house) as estate:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(Ledger, "register_copy", lambda *_: (_ for _ in ()).throw(LocalError("killed")))
+                with pytest.raises(LocalError):
+                    await estate.back_up(tree("a", "b"))
+            left, wanted = held(house), {}
+            assert left
+            await back_up(estate, small("c"), wanted)
+            await back_up(estate, small("c", "d"), wanted)
+            await prune(estate)
+            assert not left & (held(house) | deleted(house))
+            await assert_whole(estate, tmp_path, wanted)
+
+    asyncio.run(scenario())
+
+
 def test_a_smaller_backup_in_between_takes_nothing_from_what_a_broken_one_goes_on_from(
     house, owner, tree, small, tmp_path
 ):

@@ -84,7 +84,7 @@ class AmendJob:
             keys=repository.keys,
             index=repository.index,
             cache=repository.cache,
-            named=await asyncio.to_thread(find_named, self._vault),
+            named=await asyncio.to_thread(find_named, self._vault, self._vault.source(wait_s=0)),
         )
         amended = await self._hosts.in_thread(upload, step)
         return self._report(amendment, amended, await seal(self._vault, self._hosts, amended, partners))
@@ -114,7 +114,7 @@ async def seal(
     heads, index = vault.heads, vault.repository.index
     before = heads.newest()
     heads.extend(amended.published.index, amended.published.inventory)
-    hosts.unnamed = index.turnover.fresh().difference(amended.published.inventory.packs)
+    hosts.named = set(amended.published.inventory.packs)
     told: list[PeerId] = []
 
     def on_told(partner: Partner) -> None:

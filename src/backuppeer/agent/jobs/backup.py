@@ -157,7 +157,7 @@ class BackupJob:
         count = self._subject.begin(self._reporter, self._vault.repository.index.snapshots())
         upload = self._hosts.make_upload(partners)
         self._reporter.sent_bytes = lambda: upload.sent_bytes
-        named = await asyncio.to_thread(find_named, self._vault)
+        named = await asyncio.to_thread(find_named, self._vault, self._vault.source(wait_s=0))
         work = partial(self._archive, upload, named)
         # Until the head names them, a prune beside this backup must not take away the packs that it relies on.
         with self._vault.repository.index.turnover.relying():
@@ -216,7 +216,7 @@ class BackupJob:
         if result.trust is not None:
             # Only now: what its looks stand for is durable, and in packs that a head names.
             index.end_walk(result.trust)
-        self._hosts.unnamed = index.turnover.fresh()
+        self._hosts.named = set(result.inventory.packs)
 
         def on_told(partner: Partner) -> None:
             self._vault.saw(partner, Kind.STORED, size_bytes=upload.sent_to(partner))

@@ -337,7 +337,7 @@ class PruneJob:
         partners = [partner for partner in upload.partners if self._may_have_head(partner, drop.victims)]
         before = heads.newest()
         heads.extend(published.index, published.inventory)
-        self._hosts.unnamed = repository.index.turnover.fresh().difference(published.inventory.packs)
+        self._hosts.named = set(published.inventory.packs)
         told: list[Partner] = []
 
         def on_told(partner: Partner) -> None:

@@ -45,7 +45,7 @@ class Gathering:
     `failures`: who dropped out. `cleared`: who was told which packs go. `withdrawn`: who erased unfinished work.
     `spare_bytes`: what may be deleted at a host before its hold doubles.
     `untold`: who has the head, and could not be told which packs go.
-    `unnamed`: packs that the head does not name which is left next, nor any before it.
+    `named`: the packs of the head that is left next; what else hosts were sent since the last one stays unfinished.
     `are_all_heard`: every host with an agreement told all that it holds. `stop`: set when the person has left; the
     engine's thread ends then.
     """
@@ -61,7 +61,7 @@ class Gathering:
         self.untold: dict[PeerId, BackupPeerError] = {}
         self.watch = RemovalWatch(vault.asked)
         self.are_all_heard = False
-        self.unnamed: set[LogicalId] = set()
+        self.named: set[LogicalId] | None = None
         self._noted: set[PeerId] = set()
         self._is_alone = False
 
@@ -176,7 +176,8 @@ class Gathering:
     async def _has_head(self, partner: Partner, on_told: Callable[[Partner], None]) -> bool:
         try:
             await self.withdraw(partner)
-            drafts = await asyncio.to_thread(list_drafts, self._vault, partner, self.unnamed)
+            named = self.named
+            drafts = await asyncio.to_thread(list_drafts, self._vault, partner, named) if named is not None else ()
             self.watch.check(partner, await self._vault.heads.leave_with(partner, drafts))
         except BackupPeerError as exc:
             _raise_own(exc)

@@ -253,7 +253,8 @@ class HeadChain:
     async def leave_with(self, partner: Partner, drafts: Sequence[StoredId] = ()) -> int:
         """Bring a host up to the newest head and check its countersignature; return its `HeadStored.removals`.
 
-        `drafts`: what it holds that no head named, this one included (at most HEAD_DRAFTS).
+        `drafts`: what it holds that the newest head does not name (at most HEAD_DRAFTS). A host that gets more heads
+        than this one is not told: one between may have named some of it.
 
         Raises:
             IntegrityFault: it does not take what follows its own head, or countersigns something else.
@@ -267,7 +268,7 @@ class HeadChain:
             try:
                 # One that lags gets all that it missed; but not each of them for as long as an answer may take.
                 async with asyncio.timeout(LEAVE_HEAD_S + LEAVE_EACH_HEAD_S * len(rows)):
-                    answer = await self._send(partner, rows, tuple(drafts))
+                    answer = await self._send(partner, rows, tuple(drafts) if len(rows) == 1 else ())
             except TimeoutError as exc:
                 raise PeerUnreachable("it takes too long to take the newest state") from exc
             if not isinstance(answer, HeadIs):

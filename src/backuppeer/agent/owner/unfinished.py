@@ -4,19 +4,20 @@ Knows: the list of the newest head, the fresh packs of the index, where copies o
 tells drafts from other packs.
 """
 
-from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
+from functools import partial
 from itertools import islice
 
+from backuppeer.agent.owner.fetch import Fetch
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.partners import Partner
-from backuppeer.errors import IntegrityFault
-from backuppeer.ids import BlobId, LogicalId, StoredId
+from backuppeer.errors import IntegrityFault, Unavailable
+from backuppeer.ids import LogicalId, StoredId
 from backuppeer.limits import HEAD_DRAFTS
 from backuppeer.repo.head import load_inventory
 
 
-def find_named(vault: Vault) -> set[LogicalId] | None:
+def find_named(vault: Vault, source: Fetch) -> set[LogicalId] | None:
     """Return the packs that the newest head names; None when that can't be told, and so what broke off neither.
 
     To be asked after the hosts were heard: the snapshots of the index are those of that head then.
@@ -26,25 +27,13 @@ def find_named(vault: Vault) -> set[LogicalId] | None:
         # A snapshot that no head named, as its backup was killed before: the next head would name it, with its packs.
         return None if repository.index.snapshot_names() else set()
 
-    def read(blob: BlobId) -> bytes:
-        found = repository.cache.get(blob)
-        if found is None:
-            raise IntegrityFault("the list of packs is not at hand")
-        return found
-
     try:
-        return set(load_inventory(newest[0].index, read).packs)
-    except IntegrityFault:
+        return set(load_inventory(newest[0].index, partial(repository.read_blob, source)).packs)
+    except (IntegrityFault, Unavailable):
         return None
 
 
-def list_drafts(vault: Vault, partner: Partner, unnamed: AbstractSet[LogicalId]) -> tuple[StoredId, ...]:
-    """Return the copies at a host of packs that no head names, as many as go with one head; `unnamed`: those packs."""
-    return tuple(islice(_find_drafts(vault, partner, unnamed), HEAD_DRAFTS))
-
-
-def _find_drafts(vault: Vault, partner: Partner, unnamed: AbstractSet[LogicalId]) -> Iterator[StoredId]:
-    for logical in sorted(unnamed):
-        copy = vault.repository.ledger.copy_at(partner.agreement, logical)
-        if copy is not None:
-            yield copy.stored
+def list_drafts(vault: Vault, partner: Partner, named: AbstractSet[LogicalId]) -> tuple[StoredId, ...]:
+    """Return the copies at a host of packs that no head names, as many as go with one head; `named`: by the next."""
+    copies = vault.repository.ledger.copies_at(partner.agreement)
+    return tuple(islice((copy.stored for copy in copies if copy.logical not in named), HEAD_DRAFTS))
