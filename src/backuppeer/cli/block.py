@@ -54,7 +54,7 @@ def block(
             f"  what is kept under your agreement stays until {format_moment(result.until)[:10]} at least", hang=2
         )
     typed = write_peer(result.peer_id, result.alias)
-    screen.line(f"  `backup-peer unblock {typed}` takes it back", hang=4)
+    screen.line(f"  `backup-peer unblock {typed}` lets it ask again", hang=4)
     screen.done(result)
     return 0
 

@@ -22,6 +22,7 @@ from agent.jobs.test_prune import (
 from backuppeer.agent.jobs.backup import BackupJob
 from backuppeer.agent.owner import gathering as gathering_module
 from backuppeer.agent.owner.heads import HeadChain
+from backuppeer.agent.owner.lagging import describe_lacking
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.errors import DamagedStateError, LocalError, PeerUnreachable, RefusedError, StoreUnavailable
 from backuppeer.host.graveyard import Graveyard
@@ -118,7 +119,10 @@ def test_what_broke_off_still_goes_at_once_when_smaller_backups_and_tags_stood_s
             await break_off(estate, tree("e"))
             await forget(estate, await back_up(estate, small("f"), {}))
             assert left <= held(house)
+            (line,) = describe_lacking(estate.vault, estate.state)
+            assert "MB at your hosts is of backups that broke off" in line, "status says so until it is pruned"
             done = await prune(estate)
+            assert describe_lacking(estate.vault, estate.state) == []
             assert done.unfinished_packs >= 2
             assert not left & (held(house) | deleted(house)), "no head ever named them, so no lock holds them"
             await assert_whole(estate, tmp_path, wanted)

@@ -15,12 +15,25 @@ from backuppeer.proof.statements import Agreement, peek_statement
 
 
 def describe_lacking(vault: Vault, state: State) -> list[str]:
-    """Return a line for each host that goes on with us and lacks packs which others hold."""
+    """Return a line for each host that goes on with us and lacks packs which others hold, and one for broken work."""
     if vault.repository_id is None or not vault.repository.index.snapshots():
         return []
     going_on = [(a, host, signed) for a, host, signed in state.agreements() if state.deeds.ending(a) is None]
-    lines = [_describe(vault, a, name_of(state, host), peek_statement(Agreement, s)) for a, host, s in going_on]
+    lines = [_describe_unfinished(vault)]
+    lines += [_describe(vault, a, name_of(state, host), peek_statement(Agreement, s)) for a, host, s in going_on]
     return [line for line in lines if line]
+
+
+def _describe_unfinished(vault: Vault) -> str:
+    """Return how much of what hosts hold no head names; "" while something writes, whose work this may be."""
+    fresh = set() if vault.busy.locked() else vault.repository.index.turnover.fresh()
+    size_bytes = sum(vault.repository.ledger.sizes(fresh).values())
+    if not size_bytes:
+        return ""
+    return (
+        f"{format_size(size_bytes)} at your hosts is of backups that broke off: the same backup again goes on from it, "
+        "`backup-peer prune` frees it at once"
+    )
 
 
 def _describe(vault: Vault, agreement: AgreementId, name: str, terms: Agreement) -> str:
