@@ -50,5 +50,6 @@ def _describe(vault: Vault, agreement: AgreementId, name: str, terms: Agreement)
         return f"{said}: `backup-peer backup` brings it up"
     return (
         f"{said} and has {format_size(room)} free, so its copy is none: ask for more with "
-        f"`backup-peer peers resize {shlex.quote(name)} SIZE`, or `backup-peer forget` what need not be kept"
+        f"`backup-peer peers resize {shlex.quote(name)} SIZE`, "
+        "or free room: `backup-peer forget`, then `backup-peer prune`"
     )
