@@ -149,7 +149,10 @@ class Repository:
             progress=self.progress,
             options=ArchiveOptions(**options),
         )
-        return archiver.run([p if isinstance(p, bytes) else bytes(p) for p in paths], parent, grafts)
+        result = archiver.run([p if isinstance(p, bytes) else bytes(p) for p in paths], parent, grafts)
+        if result.trust is not None:
+            self.index.end_walk(result.trust)
+        return result
 
     def restore(
         self, snapshot: Snapshot, target: Path | bytes, path: bytes = b"/", *, source=None, **options

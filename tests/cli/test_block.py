@@ -1,16 +1,19 @@
 import msgspec
 import pytest
 
-from backuppeer.control.blocking import BlockResult
+from backuppeer.control.blocking import BlockPlan, BlockResult, EndingSide
+from backuppeer.control.ending import EndPlan
 from cli.rows import ask, make_peer, run
 from control.dummy import PEER, given
 
 BLOCKED = BlockResult(peer_id=PEER, alias="eve", blocked=True, reason="", until="2027-01-22T12:00:00Z")
+BLOCKED.ends = [EndingSide(side="owner", until=BLOCKED.until, ended_by_us=True)]
 
 
 @pytest.mark.parametrize("verb", ["block", "unblock"])
 def test_it_says_what_stays_and_what_takes_it_back(capsys, agent, verb):
-    dummy = agent({verb: given(msgspec.structs.replace(BLOCKED, blocked=verb == "block"))})
+    plan = BlockPlan(peer_id=PEER, name="eve", ends=[])
+    dummy = agent({verb: given(msgspec.structs.replace(BLOCKED, blocked=verb == "block")), "block/plan": given(plan)})
     words = ["--reason", "rude"] if verb == "block" else []
     code, out, _ = run(capsys, verb, "eve", *words)
     assert code == 0
@@ -25,3 +28,40 @@ def test_peers_tells_who_is_blocked_and_why(capsys, agent):
     out = run(capsys, "peers")[1]
     assert "alice: blocked: rude" in out
     assert "\x1b" not in out
+
+
+def ending_plan():
+    end = EndPlan(peer_id=PEER, name="eve", side="owner", used_bytes=5 * 10**9, until="2027-01-22T12:00:00Z")
+    return BlockPlan(peer_id=PEER, name="eve", ends=[end])
+
+
+def test_a_block_that_ends_an_agreement_asks_and_a_no_changes_nothing(capsys, agent, terminal):
+    dummy = agent({"block": given(BLOCKED), "block/plan": given(ending_plan())})
+    shown = terminal("n\n")
+    assert run(capsys, "block", "eve")[0] == 13
+    text = " ".join(shown.getvalue().split())
+    assert "eve keeps 5 GB of your backups: this gives notice" in text
+    assert "block eve, and end the agreement? [y/N]" in text
+    assert [route for route, _ in dummy.requests] == ["block/plan"]
+    terminal("y\n")
+    assert run(capsys, "block", "eve")[0] == 0
+    assert dummy.requests[-1][1].confirmed
+
+
+def test_without_a_terminal_it_ends_nothing_unasked(capsys, agent):
+    dummy = agent({"block": given(BLOCKED), "block/plan": given(ending_plan())})
+    code, _, err = run(capsys, "block", "eve")
+    assert (code, "--yes" in err) == (2, True)
+    assert run(capsys, "block", "eve", "--yes")[0] == 0
+    assert dummy.requests[-1][1].confirmed
+
+
+def test_unblock_says_what_it_does_not_bring_back(capsys, agent):
+    both = [
+        EndingSide(side="owner", until=BLOCKED.until, ended_by_us=False),
+        EndingSide(side="host", until=BLOCKED.until, ended_by_us=True),
+    ]
+    agent({"unblock": given(msgspec.structs.replace(BLOCKED, blocked=False, alias="old eve", ends=both))})
+    out = " ".join(run(capsys, "unblock", "old eve")[1].split())
+    assert "its agreement to keep your data ends all the same" in out
+    assert "`backup-peer peers renew 'old eve' --as host" in out

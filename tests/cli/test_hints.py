@@ -7,6 +7,7 @@ import pytest
 
 import backuppeer
 from backuppeer.cli.main import VERBS
+from backuppeer.cli.render import write_peer
 
 SOURCE = Path(backuppeer.__file__).parent
 NAMED = re.compile(r"backup-peer ([a-z]+)")
@@ -24,3 +25,27 @@ def test_every_verb_that_a_hint_anywhere_names_in_backticks_exists():
     named = {(path.name, verb) for path in SOURCE.rglob("*.py") for verb in IN_BACKTICKS.findall(path.read_text())}
     assert len(named) > 20
     assert {pair for pair in named if pair[1] not in VERBS} == set()
+
+
+FILLED = re.compile(r"`backup-peer [^`]*")
+VALUE = re.compile(r"\{([^}]*)\}")
+AS_THEY_ARE = re.compile(
+    r"quote|write_peer|size|more|SIZE|request|\bown\b|peer_id|_SORTS|place|called|fitting|contact|\bback\b|record|\btyped\b|as_what"
+)
+"""Sizes and ids have nothing that a shell would split; `place`, `called`, `record`, `typed`: quoted a line above."""
+
+
+def test_whatever_a_person_named_is_quoted_in_commands():
+    loose = [
+        (path.name, value)
+        for path in SOURCE.rglob("*.py")
+        for command in FILLED.findall(path.read_text())
+        for value in VALUE.findall(command)
+        if not AS_THEY_ARE.search(value)
+    ]
+    assert loose == []
+
+
+@pytest.mark.parametrize(("alias", "shown"), [("old alice", "'old alice'"), ("alice", "alice"), ("", "bp1abcdefghij")])
+def test_a_name_with_a_space_is_one_word_of_a_command(alias, shown):
+    assert write_peer("bp1abcdefghijklmnop", alias) == shown

@@ -7,11 +7,13 @@ import pytest
 
 from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.keyring import recover_identity
+from backuppeer.cli import homes
 from backuppeer.cli.agents import client_of
 from backuppeer.cli.main import main
 from backuppeer.control.events import Progress, State
 from backuppeer.control.recovering import Place, RecoverResult, WitnessRow
 from backuppeer.crypto.words import encode_words
+from backuppeer.errors import UserError
 from backuppeer.ids import PeerId, format_peer_id
 from cli.rows import STATES, ask, event, run
 from cli.terminal import FakePipe, FakeTerminal
@@ -136,7 +138,7 @@ def test_wrong_words_can_be_typed_again_twice(capsys, home, agent, terminal, mon
     agent({"recover": telling([], RECOVERED)})
     shown = terminal()
     typed = iter([right.replace("art", "atr"), "abandon abandon", "", right, *["no", ""] * 3])
-    monkeypatch.setattr("getpass.getpass", lambda _: next(typed))
+    monkeypatch.setattr("backuppeer.cli.wording.read_hidden", lambda _: next(typed))
     assert run(capsys, "recover")[0] == 0
     assert "word 24 is not in the list" in shown.getvalue()
     assert "2 words, not 24" in shown.getvalue()
@@ -151,7 +153,7 @@ def test_words_are_taken_line_by_line_with_the_numbers_of_a_kit(capsys, home, ag
     agent({"recover": telling([], RECOVERED)})
     terminal()
     lines = iter(" ".join(f"{n + 1}. {words[n]}" for n in range(at, at + 6)) for at in range(0, 24, 6))
-    monkeypatch.setattr("getpass.getpass", lambda _: next(lines))
+    monkeypatch.setattr("backuppeer.cli.wording.read_hidden", lambda _: next(lines))
     assert run(capsys, "recover")[0] == 0
     assert next(lines, None) is None
 
@@ -196,7 +198,7 @@ def test_a_recovery_that_is_not_finished_goes_on_without_the_words(capsys, home,
     made = recover_identity(Home(home), bytes(32))
     dummy = agent({"recover": telling([], RECOVERED)})
     terminal("")
-    monkeypatch.setattr("getpass.getpass", lambda _: pytest.fail("the words were asked for"))
+    monkeypatch.setattr("backuppeer.cli.wording.read_hidden", lambda _: pytest.fail("the words were asked for"))
     code, out, _ = run(capsys, "recover")
     assert code == 0
     assert f"identity: {format_peer_id(made)}" in out
@@ -308,3 +310,28 @@ def test_a_check_of_the_words_ends_with_3_when_a_host_was_not_heard(capsys, home
     assert ("1 host could not be heard" in out) == bool(unheard)
     assert "nothing was changed" in out
     assert not (home / "keys").exists()
+
+
+def test_of_two_inits_at_once_one_wins_and_the_other_says_that_its_words_are_void(capsys, home, monkeypatch):
+    home.rmdir()
+    create = homes.create_peer
+    other = []
+
+    def beaten(where, master):
+        other.append(create(where, bytes(32)))
+        return create(where, master)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(homes, "create_peer", beaten)
+        code, _, err = run(capsys, "init", "--yes")
+    assert code == 2
+    assert "made meanwhile by another command: the 24 words above are void" in err
+    assert ask(capsys, "id")[1] == [{"peer_id": other[0]}], "whole, of the one that was faster"
+
+
+def test_an_identity_is_not_made_beside_another_that_is_being_made(home):
+    with Home(home).lock() as is_ours:
+        assert is_ours
+        with pytest.raises(UserError, match="another command uses"):
+            homes.create_peer(Home(home), bytes(32))
+    assert not Home(home).exists_identity

@@ -1,10 +1,12 @@
 """The recovery kit: what a page says, and what it never does."""
 
+import re
 import shlex
 import stat
 from html.parser import HTMLParser
 
 import pytest
+import segno
 
 from backuppeer.cli.contacts import parse_contact
 from backuppeer.cli.kit import Kit, first_kit
@@ -119,3 +121,24 @@ def test_a_command_too_long_for_a_code_makes_a_page_without_one():
     page = draw_html(Kit(peer_id=PEER, made="2026-11-28", servers=[], hosts=hosts))
     assert "svg" not in {tag for tag, _ in Seen(page).tags}
     assert "x" * 200 in page
+
+
+@pytest.mark.parametrize("words", [WORDS, []], ids=["words", "command"])
+def test_the_code_on_the_page_is_of_the_words_or_of_the_command(words):
+    made = Kit(peer_id=PEER, made="2026-11-28", servers=["wss://one.example"], hosts=[("x", "bp1x")], words=words)
+    says = " ".join(WORDS) if words else "backup-peer recover --server wss://one.example --peer bp1x"
+    (drawn,) = re.findall(r"<svg.*?</svg>", draw_html(made))
+    assert drawn == segno.make_qr(says, error="m").svg_inline(scale=3, border=2)
+    assert drawn != segno.make_qr(says + "x", error="m").svg_inline(scale=3, border=2)
+
+
+def test_a_program_is_told_what_was_made_and_never_the_words(capsys, told, tmp_path):
+    target = tmp_path / "kit.txt"
+    code, lines = ask(capsys, "kit", "--to", str(target), "--server", "wss://one.example")
+    done = lines[-1]
+    assert (code, done["target"], done["peer_id"], done["text"]) == (0, str(target), PEER, "")
+    assert (done["peers"], done["servers"], done["hosts"]) == ([PEER, PEER], ["wss://one.example"], 2)
+    assert done["command"].startswith("backup-peer recover --server wss://one.example --peer 'bp1")
+    assert "words" not in done
+    shown = ask(capsys, "kit")[1][-1]
+    assert shown["text"].startswith("RECOVERY KIT")

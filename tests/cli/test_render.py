@@ -121,3 +121,22 @@ def test_time_left():
     assert format_until("1970-01-01T01:16:05Z", 0) == "1 h 16 m"
     assert format_until("1970-01-01T00:00:30Z", 0) == "< 1 m"
     assert format_until("1970-01-01T00:00:30Z", 31) == "over"
+
+
+@pytest.mark.parametrize("width", [60, 72, 80, 100, 120])
+def test_times_and_ids_are_whole_or_not_there_and_what_matters_least_goes_first(width):
+    from backuppeer.cli import auditing, snapshots  # noqa: PLC0415 - their columns
+
+    moment, day = "2026-11-28 10:00", "2026-11-28"
+    rows = {
+        snapshots._COLUMNS: ["3fa9c1d2", moment, "123,456", "99.9 GB", day, "3", "/home/bob/" + "x" * 60],
+        auditing._COLUMNS: ["an old friend", moment, moment, "100 %", "99.9 GB", "3", moment],
+    }
+    for columns, cells in rows.items():
+        drawn = draw_table(columns, [cells], width=width, color=False)
+        assert all(len(line) <= width for line in drawn.splitlines())
+        shown = [word for word in drawn.splitlines()[1].split("  ") if word]
+        assert all(cell.strip() in cells or "x…" in cell for cell in shown), shown
+        assert shown[1].strip() == moment
+    listed = draw_table(snapshots._COLUMNS, [rows[snapshots._COLUMNS]], width=width, color=False)
+    assert ("/home/bob/xxxx" in listed) == (width >= 72), "where it lies matters more than who has it"

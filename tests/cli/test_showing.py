@@ -38,7 +38,7 @@ def test_the_account_names_both_sides_their_terms_and_who_keeps_more(capsys, age
     agent({"peers/show": given(BOTH)})
     said = " ".join(run(capsys, "peers", "show", "alice")[1].split())
     for part in (
-        "keeps for you: 4 GB of 10 GB, 6 GB free now, 1 GB more on 2026-12-22",
+        "keeps for you: 4 GB of 10 GB, nothing more, as it ends",
         "changed 2 times",
         "you ended it: all is kept until 2027-01-22 at least",
         "you keep for it: 1 GB of 10 GB, 9 GB free now until 2027-11-22, lock 30 d, notice 30 d",

@@ -46,7 +46,7 @@ def scene(monkeypatch):
     """
     made = SimpleNamespace(stopped=[], typed=[])
     monkeypatch.setattr(agents, "stop_agent", lambda home: made.stopped.append((home.keys / "grant").exists()))
-    monkeypatch.setattr("getpass.getpass", lambda _: made.typed.pop(0))
+    monkeypatch.setattr("backuppeer.cli.wording.read_hidden", lambda _: made.typed.pop(0))
     return made
 
 
@@ -191,7 +191,9 @@ def test_ctrl_c_before_the_grant_changes_nothing_and_says_so(home, agent, termin
     def press_ctrl_c(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("sys.stdin.readline" if where == "question" else "getpass.getpass", press_ctrl_c)
+    monkeypatch.setattr(
+        "sys.stdin.readline" if where == "question" else "backuppeer.cli.wording.read_hidden", press_ctrl_c
+    )
     assert main(["recover", "--take-over"]) == 130
     assert "not taken over" in shown.getvalue()
     assert not (home / "keys" / "grant").exists()

@@ -345,6 +345,8 @@ def test_status_and_peers_say_what_is_free_now_and_what_when(capsys, agent):
         snapshots=0,
         storing=api.StoringState(hosts=2, agreed_bytes=10**10, used_bytes=4 * 10**9, **dates),
     )
+    ended = api.StoringState(hosts=2, agreed_bytes=10**10, used_bytes=4 * 10**9, ended_bytes=5 * 10**9)
+    given_away = msgspec.structs.replace(status, storing=ended)
     row = api.PeerRow(
         peer_id=PEER,
         alias="alice",
@@ -362,6 +364,8 @@ def test_status_and_peers_say_what_is_free_now_and_what_when(capsys, agent):
     _, out, _ = run(capsys, "status")
     assert "1 GB free now, 2 GB more on 2027-01-17" in out
     assert "4 GB of 10 GB used at 2 hosts, 6 GB free now, 2 GB more on 2027-01-17" in out
+    agent({"status": given(given_away), "peers": given([row])})
+    assert "at 2 hosts, 1 GB free now" in run(capsys, "status")[1], "where the agreement ends nothing is free"
     _, out, _ = run(capsys, "peers")
     assert "alice: 0 B free now, 2 GB more on 2027-01-17" in out
     assert "at the soonest" in out

@@ -54,7 +54,10 @@ def test_a_moved_home_makes_the_backups_and_the_machine_it_came_from_does_not(wo
 
     other = world.home("other")
     assert other.do("import", str(file), "--yes", stdin=PASSPHRASE).last["may_write"] is True
-    other.do("repair", "--yes")
+    pair.host.do("agent", "stop")
+    away = other.run("snapshots")
+    assert (away.code, "has not heard yet what its hosts keep" in away.stderr) == (11, True), "not an empty list"
+    pair.host.do("agent", "start")
     assert [row["snapshot"] for row in other.do("snapshots").rows] == [first], "as import says"
     (tree / "new").write_text("made on the other machine")
     second = other.do("backup", str(tree)).last["snapshot"]

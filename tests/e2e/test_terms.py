@@ -240,7 +240,7 @@ def test_a_blocked_owner_can_still_restore_and_do_nothing_else(world, tmp_path):
     (data / "file").write_bytes(b"what matters" * 1000)
     pair.owner.do("backup", str(data))
     owner_id = pair.owner.peer_id()
-    blocked = pair.host.do("block", owner_id, "--reason", "went too far").last
+    blocked = pair.host.do("block", owner_id, "--yes", "--reason", "went too far").last
     assert (blocked["blocked"], blocked["reason"]) == (True, "went too far")
     row = row_of(pair.host)
     assert (row["blocked"], row["reason"], row["trust"]) == (True, "went too far", 0)

@@ -95,6 +95,46 @@ def test_the_next_head_whatever_it_names_ends_what_can_be_withdrawn(deeds: Draft
     assert deeds.store.sweep.run().packs == 1, "those wait for their lock"
 
 
+def keep(deeds: Draftsman, packs, *, number: int | None = None) -> None:
+    """Leave the next head, or head `number` again, which does not name these drafts."""
+    if number is None:
+        deeds.heads.append(deeds.world.head(len(deeds.heads) + 1, deeds.heads[-1] if deeds.heads else b""))
+    signed = deeds.heads[(number or len(deeds.heads)) - 1]
+    deeds.store.heads.put_head(
+        A, signed, deeds.world.grant(), signer=deeds.world.host, now_ms=NOW_MS, drafts=tuple(packs)
+    )
+
+
+def test_drafts_that_further_heads_do_not_name_go_at_once_all_the_same(deeds: Draftsman):
+    one, two, three = deeds.draft(1, 2, 3)
+    keep(deeds, [one, two])
+    deeds.reopen()
+    keep(deeds, [one])
+    assert deeds.withdraw([one, two, three]) == [one]
+    assert set(deeds.listed()) == {two, three}
+
+
+def test_what_a_head_named_once_is_never_called_a_draft_again(deeds: Draftsman):
+    (before,) = deeds.put(1)
+    packs = deeds.draft(2, 3)
+    deeds.advance()
+    keep(deeds, [before, *packs], number=1)
+    assert deeds.withdraw([before, *packs]) == []
+    keep(deeds, [before, *packs])
+    assert deeds.withdraw([before, *packs]) == []
+    assert set(deeds.listed()) == {before, *packs}
+
+
+def test_a_thief_who_brings_the_head_first_and_calls_what_it_names_drafts_is_corrected_by_its_owner(
+    deeds: Draftsman,
+):
+    packs = deeds.draft(1, 2)
+    keep(deeds, packs)
+    keep(deeds, [], number=1)  # the owner's own, which the host has already
+    assert deeds.withdraw(packs) == []
+    assert set(deeds.listed()) == set(packs)
+
+
 def test_packs_that_their_owner_did_not_call_drafts_keep_their_lock(deeds: Draftsman):
     deeds.advance()
     packs = deeds.put(1, 2)

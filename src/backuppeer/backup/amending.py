@@ -6,6 +6,7 @@ Packs stay as they are: what no snapshot needs any more is for `prune` to find.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -117,8 +118,16 @@ def read_rows(index: Index) -> Rows:
     return {name: bodies.get(name, b"") for name in index.snapshot_names()}
 
 
-def amend(amendment: Amendment, sink: PackSink, *, keys: RepositoryKeys, index: Index, cache: TreeCache) -> Amended:
-    """Store the amended list; the index still holds the old one when this returns.
+def amend(
+    amendment: Amendment,
+    sink: PackSink,
+    *,
+    keys: RepositoryKeys,
+    index: Index,
+    cache: TreeCache,
+    named: AbstractSet[LogicalId] | None = None,
+) -> Amended:
+    """Store the amended list; the index still holds the old one when this returns. `named`: as for `Publisher`.
 
     Raises:
         BackupPeerError: the sink can't take the pack.
@@ -135,7 +144,7 @@ def amend(amendment: Amendment, sink: PackSink, *, keys: RepositoryKeys, index: 
         fresh = encode_snapshot(amendment.rewritten[name])
         renamed[name] = SnapshotId(keys.blob_id(BlobKind.SNAPSHOT, fresh))
         rows[renamed[name]] = fresh
-    publisher = Publisher(keys, index, cache=cache, level=_LEVEL)
+    publisher = Publisher(keys, index, cache=cache, level=_LEVEL, named=named)
     bodies = [rows[name] for name in dict.fromkeys(renamed.values())]
     published = publisher.publish(Packer(index, sink), list(rows), bodies)
     return Amended(published=published, rows=rows, renamed=renamed)

@@ -10,6 +10,7 @@ is what it was, plus packs that the next run finds useful.
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from backuppeer.backup.ahead import Ahead, Muted
@@ -31,7 +32,7 @@ from backuppeer.backup.trees import TreeReader
 from backuppeer.backup.walk import Walker
 from backuppeer.crypto.keys import RepositoryKeys
 from backuppeer.errors import UserError
-from backuppeer.ids import BlobId, SnapshotId
+from backuppeer.ids import BlobId, LogicalId, SnapshotId
 from backuppeer.limits import BATCHES_IN_FLIGHT, ENGINE_WORKERS, NOTED_SKIPS, SNAPSHOT_PATHS
 from backuppeer.repo.blob import BlobKind
 from backuppeer.repo.cache import TreeCache
@@ -55,6 +56,8 @@ class ArchiveOptions:
     one_file_system: bool = False
     exclusions: Exclusions = field(default_factory=Exclusions)
     ext: Mapping[str, bytes] = field(default_factory=dict)
+    named: AbstractSet[LogicalId] | None = None
+    """As for `Publisher`."""
     priorities: tuple[str, ...] = ()
     """Patterns of what is read and sent first, the most important first."""
     workers: int = ENGINE_WORKERS
@@ -69,13 +72,14 @@ class ArchiveResult:
     `files`: regular files in it, `unchanged`: those of them that were not read. `bytes`: their size. `new_bytes`: plain
     bytes that no earlier snapshot held. `stored_bytes`: packs handed over, one copy. `errors`: files and directories
     named by `Progress.error_file`. `index`: blob id of the inventory's root, for the head. `read_bytes`: of the files
-    that were read.
+    that were read. `trust`: of the walk, to be given to `Index.end_walk` once a head names what it stored.
     """
 
     snapshot_id: SnapshotId
     snapshot: Snapshot
     inventory: Inventory | None
     index: BlobId | None
+    trust: Trust | None = None
     files: int
     dirs: int
     bytes: int
@@ -153,11 +157,7 @@ class Archiver:
             more = walker.tally.skipped - NOTED_SKIPS
             self._progress.note(f"left out {more} more sockets, which hold no data")
         engine.check_cancelled()
-        result = self._finish(engine.packer, snapshot, walker.tally)
-        if trust is not None and not options.dry_run:
-            # Only now are all blobs that its looks stand for durable, and known to the index.
-            self._index.end_walk(trust)
-        return result
+        return self._finish(engine.packer, snapshot, walker.tally, trust=None if options.dry_run else trust)
 
     def _find_urgent(self, engine: Engine, root: Root, before: bytes, rules: Rules) -> Urgent | None:
         priorities = Priorities(self._options.priorities)
@@ -248,14 +248,15 @@ class Archiver:
             ext=dict(options.ext),
         )
 
-    def _finish(self, packer: Packer, snapshot: Snapshot, tally: Tally) -> ArchiveResult:
+    def _finish(self, packer: Packer, snapshot: Snapshot, tally: Tally, *, trust: Trust | None = None) -> ArchiveResult:
         body = encode_snapshot(snapshot)
         snapshot_id = SnapshotId(self._keys.blob_id(BlobKind.SNAPSHOT, body))
         published: Published | None = None
         if not self._options.dry_run:
             # Those known by name only included: what can't be read now may be there later, a head drops nothing unsaid.
             names = dict.fromkeys([*self._index.snapshot_names(), snapshot_id])
-            publisher = Publisher(self._keys, self._index, cache=self._cache, level=self._options.level)
+            level, named = self._options.level, self._options.named
+            publisher = Publisher(self._keys, self._index, cache=self._cache, level=level, named=named)
             published = publisher.publish(packer, list(names), [body])
             self._index.add_snapshot(snapshot_id, body)
         return ArchiveResult(
@@ -263,6 +264,7 @@ class Archiver:
             snapshot=snapshot,
             inventory=published.inventory if published else None,
             index=published.index if published else None,
+            trust=trust,
             files=tally.files,
             dirs=tally.dirs,
             bytes=tally.bytes,

@@ -28,9 +28,18 @@ class Published:
 class Publisher:
     """Stores lists of snapshots of one repository; holds no state of a run."""
 
-    def __init__(self, keys: RepositoryKeys, index: Index, *, cache: TreeCache, level: int) -> None:
+    def __init__(
+        self,
+        keys: RepositoryKeys,
+        index: Index,
+        *,
+        cache: TreeCache,
+        level: int,
+        named: AbstractSet[LogicalId] | None = None,
+    ) -> None:
+        """Take the parts. `named`: packs of the newest head; what broke off since is left out, unless it is None."""
         self._keys, self._index, self._cache = keys, index, cache
-        self._level = level
+        self._level, self._before = level, named
 
     def publish(
         self,
@@ -52,12 +61,15 @@ class Publisher:
 
         """
         packer.flush()
+        if self._before is not None:
+            # Named once, they could go only by a lock. This run made none of them, and found nothing in them.
+            without = without | (self._index.turnover.unneeded(has_head=bool(self._before)) - self._before)
         compressor = Compressor(self._level)
         made: list[Published] = []
         parts: list[bytes] = []
 
         def make_inventory(new: Sequence[LogicalId]) -> list[Blob]:
-            # Packs of this run may be registered already, those of a run that broke off are: they are useful.
+            # Packs of this run may be registered already.
             packs = dict.fromkeys([*self._index.packs(), *again, *new])
             inventory = Inventory(tuple(names), tuple(pack for pack in packs if pack not in without))
             encoded = encode_inventory(self._keys, inventory)

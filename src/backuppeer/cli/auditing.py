@@ -30,11 +30,11 @@ MORE: Final = (
 _COLUMNS: Final = (
     Column("host", keep=True),
     Column("last audit", keep=True),
-    Column("all shown"),
+    Column("all shown", keep=True),
     Column("proven in 30 d", "right", keep=True),
-    Column("of", "right"),
-    Column("owing", "right"),
-    Column("next audit"),
+    Column("of", "right", keep=True, spare=True),
+    Column("owing", "right", keep=True),
+    Column("next audit", keep=True, spare=True),
 )
 _STATES: Final = {"deaf": "can't be audited: its program is an older version"}
 

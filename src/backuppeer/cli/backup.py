@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from functools import partial
 from typing import Annotated, Final
 
@@ -157,13 +158,22 @@ def _run(context: Context, work: Callable[..., BackupResult], *, dry: bool) -> B
     client = context.client()
     try:
         with Spinner(context.screen) as spinner:
-            return work(client, view=View(context.screen, spinner=spinner))
+            view = View(context.screen, spinner=spinner)
+            return _leave_out_told(work(client, view=view), view.noted)
     except KeyboardInterrupt:
         if dry:
             raise InterruptedByUserError("stopped; nothing was sent") from None
         raise InterruptedByUserError(
             "stopped; what a host has stored is kept", hint="the same command goes on from there"
         ) from None
+
+
+def _leave_out_told(result: BackupResult, noted: AbstractSet[str]) -> BackupResult:
+    """Return a result without reasons that were told on the way: said twice, they seem to be two things."""
+    for host in result.left_out:
+        if f"{host.name}: {host.reason}" in noted:
+            host.reason = "see above"
+    return result
 
 
 def _find(paths: Sequence[str], *, is_list: bool) -> list[str]:

@@ -10,7 +10,7 @@ from backuppeer.agent.peers.offers import check_storage
 from backuppeer.cli.context import Context, context_of
 from backuppeer.cli.offers import take_offer
 from backuppeer.cli.promises import AuditBudget, EgressBudget, Reciprocity, read_promises, say_promises
-from backuppeer.cli.render import escape_line, format_count, name_peer, shorten_id
+from backuppeer.cli.render import escape_line, format_count, name_peer, write_peer
 from backuppeer.cli.screen import BOLD, GREEN, YELLOW, Screen
 from backuppeer.cli.spinner import Spinner
 from backuppeer.cli.units import format_duration, format_size, parse_size, read_span
@@ -124,12 +124,12 @@ def _choose(given: int | None, default: int, offered: int) -> int:
 
 
 def _tell_connected(screen: Screen, result: ConnectResult, called: str, *, is_compared: bool) -> None:
-    name = escape_line(result.alias) or shorten_id(result.peer_id)
+    typed = write_peer(result.peer_id, result.alias)
     screen.line(f"{screen.paint('✓', GREEN)} connected to {called}: {format_size(result.quota_bytes)} agreed", hang=2)
     if not is_compared:
-        compared = f"`backup-peer peers set {name} --verified`"
+        compared = f"`backup-peer peers set {typed} --verified`"
         screen.line(f"  once you have compared the safety words, record it: {compared}", hang=4)
-    screen.line(f"  next: `backup-peer backup PATH --to {name}`", hang=4)
+    screen.line(f"  next: `backup-peer backup PATH --to {typed}`", hang=4)
 
 
 class StateView:

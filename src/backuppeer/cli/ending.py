@@ -5,7 +5,7 @@ from typing import Annotated, Final
 import typer
 
 from backuppeer.cli.context import Context, context_of
-from backuppeer.cli.render import escape_line, format_moment, name_peer
+from backuppeer.cli.render import escape_line, format_moment, name_peer, write_peer
 from backuppeer.cli.screen import GREEN, Screen
 from backuppeer.cli.spinner import Spinner
 from backuppeer.cli.units import format_size
@@ -63,5 +63,5 @@ def _tell(screen: Screen, result: EndResult) -> None:
     screen.line(f"{screen.paint('✓', GREEN)} ended with {called}: all is kept until {until} at least", hang=2)
     if not result.told:
         screen.line("  it could not be reached: it is told when it is met; days count from then on", hang=2)
-    name = escape_line(result.alias) or escape_line(result.peer_id)
-    screen.line(f"  until then `backup-peer peers renew {name}` takes it back", hang=4)
+    typed = write_peer(result.peer_id, result.alias)
+    screen.line(f"  until then `backup-peer peers renew {typed}` takes it back", hang=4)

@@ -44,7 +44,9 @@ def import_home(
     hosts = len(belongings.agreements)
     screen.line(f"{screen.paint('✓', GREEN)} this home is {format_peer_id(peer)}, with {format_count(hosts, 'host')}")
     if belongings.may_write:
-        screen.line("  it makes the backups from now on; `backup-peer repair` brings the list of earlier ones", hang=4)
+        screen.line(
+            "  it makes the backups from now on; `backup-peer snapshots` asks the hosts for the earlier ones", hang=4
+        )
     else:
         screen.line("  it may read: `backup-peer recover` brings its snapshots, without the words", hang=4)
     screen.line("  its keys lie open here: `backup-peer passphrase set` puts them under a passphrase", hang=4)

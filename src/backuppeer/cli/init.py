@@ -55,7 +55,7 @@ def init(
     if not screen.yes:
         screen.line()
         _check_noted(screen, words.split())
-    peer_id = homes.create_peer(context.home, master)
+    peer_id = _create(context, master)
     screen.line()
     screen.line(f"{screen.paint('✓', '32')} this peer is {screen.paint(peer_id, BOLD)}")
     write_kit(peer_id, words.split())
@@ -64,6 +64,22 @@ def init(
     screen.line("  next: `backup-peer browse` to find a host, or `backup-peer host --storage 50GB` to be one", hang=4)
     screen.done({"peer_id": peer_id, "words": words})
     return 0
+
+
+def _create(context: Context, master: bytes) -> str:
+    """Write the identity; return its peer id.
+
+    Raises:
+        UserError: another command was faster.
+
+    """
+    try:
+        return homes.create_peer(context.home, master)
+    except UserError as exc:
+        raise UserError(
+            f"{exc.message}, made meanwhile by another command: the 24 words above are void",
+            hint="cross them out; those that the other `init` showed are the right ones, if it said that it was done",
+        ) from exc
 
 
 def _plan_kit(context: Context, file: str) -> Callable[[str, list[str]], None]:

@@ -33,11 +33,21 @@ _HELP: Final = (
 
 
 class KitMade(msgspec.Struct, kw_only=True):
-    """`kit`: where it was written, empty for the terminal; how many hosts stand in it; whether the words do."""
+    """`kit`: what was made, and what stands in it; never the words themselves.
+
+    target: the file, empty without --to: then `text` is the page. hosts: how many. peers: who they are, by id. command:
+    what brings everything back, with all that it may need. has_words: whether the words stand in it.
+    """
 
     target: str
     hosts: int
     has_words: bool
+    peer_id: str
+    made: str
+    peers: list[str]
+    servers: list[str]
+    command: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +82,8 @@ def kit(
     context = context_of(ctx)
     screen, client = context.screen, context.client()
     target = check_target(to) if to else None
-    made = _kit_of(client.call("kit", KitRequest(servers=context.servers()), KitResult), context.servers())
+    told = client.call("kit", KitRequest(servers=context.servers()), KitResult)
+    made = _kit_of(told, context.servers())
     if target is None:
         if not screen.json:
             screen.text(draw_text(made))
@@ -80,7 +91,19 @@ def kit(
         write_kit(target, made)
         say_written(context, target, made)
     client.call("kit", KitRequest(is_made=True), KitResult)
-    screen.done(KitMade(target=str(target or ""), hosts=len(made.hosts), has_words=False))
+    screen.done(
+        KitMade(
+            target=str(target or ""),
+            hosts=len(made.hosts),
+            has_words=False,
+            peer_id=made.peer_id,
+            made=made.made,
+            peers=[host.peer_id for host in told.hosts],
+            servers=list(made.servers),
+            command=made.command,
+            text="" if target else draw_text(made),
+        )
+    )
     return 0
 
 

@@ -13,6 +13,7 @@ import typer
 from backuppeer.agent.home.keyfile import Custody, parse_key_file, read_key_file
 from backuppeer.cli import homes, unlocking
 from backuppeer.cli.context import Context, context_of
+from backuppeer.cli.hidden import hidden, read_hidden
 from backuppeer.cli.screen import Screen
 from backuppeer.cli.wording import decode_master, read_words
 from backuppeer.crypto.custody import check_passphrase
@@ -148,13 +149,14 @@ class Typed:
         """
         if not self._screen.can_ask:
             return check_passphrase(self.read_line(""))
-        for _ in range(_TRIES):
-            try:
-                new = check_passphrase(unlocking.read_terminal("new passphrase (not shown): "))
-            except UserError as exc:
-                self._screen.aside(f"  {exc.message}: {exc.hint}", hang=4)
-                continue
-            if check_passphrase(unlocking.read_terminal("once more: ")) == new:
-                return new
-            self._screen.aside("  the two differ")
+        with hidden():
+            for _ in range(_TRIES):
+                try:
+                    new = check_passphrase(read_hidden("new passphrase (not shown): "))
+                except UserError as exc:
+                    self._screen.aside(f"  {exc.message}: {exc.hint}", hang=4)
+                    continue
+                if check_passphrase(read_hidden("once more: ")) == new:
+                    return new
+                self._screen.aside("  the two differ")
         raise UserError("no new passphrase was given", hint="nothing was changed: try again")

@@ -7,7 +7,7 @@ import typer
 
 from backuppeer.cli import ending, forgiving, locking, purging, replacing, showing, terms, undelete
 from backuppeer.cli.context import context_of
-from backuppeer.cli.render import Column, escape_line, format_moment, name_peer, say_later, shorten_id
+from backuppeer.cli.render import Column, escape_line, format_moment, name_peer, say_later, shorten_id, write_peer
 from backuppeer.cli.screen import Screen
 from backuppeer.cli.units import format_size
 from backuppeer.control.api import Nothing, PeerRow, PeerSetting
@@ -61,7 +61,7 @@ def list_peers(ctx: typer.Context) -> int:
         return 0
     screen.table(_COLUMNS, [cells for row in rows for cells in _rows_of(row)])
     for row in rows:
-        if row.next_free_bytes:
+        if row.next_free_bytes and not row.ends:
             who, free = (
                 escape_line(row.alias) or shorten_id(row.peer_id),
                 format_size(max(0, row.quota_bytes - row.used_bytes)),
@@ -105,7 +105,7 @@ def _tell_end(screen: Screen, row: PeerRow) -> None:
     """Show that an agreement ends, why a score is capped, and that a peer is blocked."""
     name, until = escape_line(row.alias) or shorten_id(row.peer_id), format_moment(row.ends)[:10]
     if row.ends and row.ended_by_us:
-        back = f"`backup-peer peers renew {name}` takes it back"
+        back = f"`backup-peer peers renew {write_peer(row.peer_id, row.alias)}` takes it back"
         screen.line(f"{name}: you ended the agreement; all is kept until {until} at least; {back}", hang=2)
     elif row.ends:
         screen.line(f"{name}: it ends the agreement; all is kept until {until} at least", hang=2)
@@ -133,9 +133,8 @@ def _show_words(screen: Screen, row: PeerRow) -> None:
     screen.line()
     screen.line(f"not compared yet: {name}", hang=2)
     screen.line(f"  {escape_line(row.safety_words)}", hang=2)
-    screen.line(
-        f"  the other screen shows the same words? record it: `backup-peer peers set {name} --verified`", hang=4
-    )
+    record = f"`backup-peer peers set {write_peer(row.peer_id, row.alias)} --verified`"
+    screen.line(f"  the other screen shows the same words? record it: {record}", hang=4)
 
 
 def _rows_of(row: PeerRow) -> list[list[str]]:

@@ -7,6 +7,7 @@ isn't printable is escaped, a byte that is not UTF-8 as backslash, x and two hex
 
 import json
 import re
+import shlex
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from backuppeer.cli.units import format_duration, format_size
 PIPE_COLUMNS: Final = 4096
 """Width for output that is not a terminal: nothing is cut there."""
 _GAP: Final = "  "
+_EASY: Final = 24
 _CELL: Final = 4
 """Columns that a shortened cell has at least."""
 _WORD: Final = re.compile(r" *(?:[^ `]*`backup-peer [^`]*`[^ ]*|[^ ]+)")
@@ -106,6 +108,11 @@ def name_peer(peer_id: str, alias: str) -> str:
     return f"{escape_line(alias)} ({shorten_id(peer_id)})" if alias else shorten_id(peer_id)
 
 
+def write_peer(peer_id: str, alias: str) -> str:
+    """Return how a peer is called in a command, as a shell needs it: `'old alice'`, or its short id."""
+    return escape_line(shlex.quote(alias)) if alias else shorten_id(peer_id)
+
+
 def format_moment(text: str) -> str:
     """Return an RFC 3339 time as local time for people, `2026-11-22 21:30`; empty stays empty."""
     moment = _parse_moment(text)
@@ -141,20 +148,26 @@ def format_count(count: int, noun: str, nouns: str = "") -> str:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of a table. `keep`: never shortened. Columns stand in the order of their importance."""
+    """One column of a table. `keep`: never shortened. Columns stand in the order of their importance.
+
+    `spare`: left out, the last of them first, before a column that may be shortened has less than EASY characters.
+    """
 
     title: str
     justify: Literal["left", "right"] = "left"
     keep: bool = False
+    spare: bool = False
 
 
 def draw_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, width: int, color: bool) -> str:
     """Return a table of at most `width` columns; cells must be escaped already.
 
     What is too wide is shortened, with an ellipsis; where that is not enough, columns are left out from the right.
+    Times, ids and sizes are whole or not there: half a date says nothing, and may say something else.
     """
     from rich.cells import cell_len  # noqa: PLC0415 - only when a table is drawn
 
+    columns, rows = _leave_out_spare(columns, rows, width)
     lines = [[column.title for column in columns], *rows]
     natural = [max(cell_len(line[number]) for line in lines) for number in range(len(columns))]
     shown = _count_fitting(columns, natural, width)
@@ -164,6 +177,20 @@ def draw_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, widt
     if color:
         drawn[0] = f"\x1b[1m{drawn[0]}\x1b[0m"
     return "\n".join(drawn) + "\n"
+
+
+def _leave_out_spare(
+    columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int
+) -> tuple[Sequence[Column], Sequence[Sequence[str]]]:
+    from rich.cells import cell_len  # noqa: PLC0415 - only when a table is drawn
+
+    wanted = [max(cell_len(cell) for cell in (c.title, *(r[n] for r in rows))) for n, c in enumerate(columns)]
+    wanted = [each if column.keep else min(each, _EASY) for column, each in zip(columns, wanted, strict=True)]
+    shown = list(range(len(columns)))
+    for number in reversed([n for n, column in enumerate(columns) if column.spare]):
+        if sum(wanted[n] for n in shown) + len(_GAP) * (len(shown) - 1) > width:
+            shown.remove(number)
+    return [columns[n] for n in shown], [[row[n] for n in shown] for row in rows]
 
 
 def _count_fitting(columns: Sequence[Column], natural: Sequence[int], width: int) -> int:

@@ -153,8 +153,8 @@ def _decide(ctx: typer.Context, verb: str, decision: RequestDecision) -> int:
 
 def _tell_whom(screen: Screen, row: PendingRequest) -> None:
     """Show whom the space was given to, and what is left to compare."""
-    peer = escape_line(row.peer_id)
-    screen.line(f"  full id       {peer}")
+    peer_id = escape_line(row.peer_id)
+    screen.line(f"  full id       {peer_id}")
     screen.line(f"  terms         kept for {format_duration(row.term_s)}, lock {format_duration(row.lock_s)}", hang=16)
     for said in say_promises(row.promises, row.storage_bytes, is_ours=row.direction == "out"):
         screen.line(f"{'':<16}{said}", hang=16)
@@ -162,7 +162,7 @@ def _tell_whom(screen: Screen, row: PendingRequest) -> None:
     screen.line(
         f"{'':<16}the owner's screen shows the same words; if it does not, somebody stands between you", hang=16
     )
-    screen.line(f"  once you have compared them, record it: `backup-peer peers set {peer} --verified`", hang=4)
+    screen.line(f"  once you have compared them, record it: `backup-peer peers set {peer_id} --verified`", hang=4)
 
 
 def _tell_terms(screen: Screen, row: PendingRequest) -> None:

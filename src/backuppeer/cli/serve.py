@@ -228,7 +228,7 @@ def _make_terms_handlers(
 ) -> dict[str, Handler]:
     mine: dict[str, Handler] = {"peers/end/plan": ends.plan, "peers/end": ends.end}
     mine |= {"host/retire/plan": retire.plan, "host/retire": retire.retire}
-    mine |= {"block": block.block, "unblock": block.unblock}
+    mine |= {"block/plan": block.plan, "block": block.block, "unblock": block.unblock}
     return mine | {"peers/resize": terms.resize, "peers/renew": terms.renew, "requests/offer": terms.offer}
 
 

@@ -4,6 +4,7 @@ Knows: how sets are written down and shown. Must not know: what is done with the
 """
 
 import os
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Final, NamedTuple
 
@@ -72,7 +73,7 @@ def choose_set(context: Context, request: BackupRequest) -> BackupRequest:
         if request.set:
             raise UserError(
                 "a set has its own paths: name either paths or --set",
-                hint=f"`backup-peer backup add PATH --set {request.set}` adds a path to the set",
+                hint=f"`backup-peer backup add PATH --set {shlex.quote(request.set)}` adds a path to the set",
             )
         return _offer(context, request)
     sets = read_config(context.home).sets
@@ -225,7 +226,7 @@ def _row(name: str, kept: BackupSet) -> SetRow:
 
 
 def _command(name: str) -> str:
-    return "backup-peer backup" if name == DEFAULT_SET else f"backup-peer backup --set {name}"
+    return "backup-peer backup" if name == DEFAULT_SET else f"backup-peer backup --set {shlex.quote(name)}"
 
 
 def _name_paths(kept: BackupSet) -> str:

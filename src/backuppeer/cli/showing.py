@@ -48,10 +48,10 @@ def _show_side(screen: Screen, label: str, account: Account | None, *, is_ours: 
     if account is None:
         screen.line(f"{label}: nothing is agreed", hang=2)
         return
-    free = format_size(max(0, account.agreed_bytes - account.used_bytes))
-    later = say_later(account.next_free_bytes, account.next_free)
+    free = f"{format_size(max(0, account.agreed_bytes - account.used_bytes))} free now"
+    free += say_later(account.next_free_bytes, account.next_free)
     used = f"{format_size(account.used_bytes)} of {format_size(account.agreed_bytes)}"
-    screen.line(f"{label}: {used}, {free} free now{later}", hang=2)
+    screen.line(f"{label}: {used}, {'nothing more, as it ends' if account.ends else free}", hang=2)
     lock, notice = format_duration(account.lock_s), format_duration(account.notice_s)
     changed = f", changed {account.revision - 1} times" if account.revision > 1 else ""
     screen.line(f"  until {format_moment(account.until)[:10]}, lock {lock}, notice {notice}{changed}", hang=4)

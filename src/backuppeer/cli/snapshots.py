@@ -18,8 +18,8 @@ _COLUMNS: Final = (
     Column("time", keep=True),
     Column("files", "right", keep=True),
     Column("size", "right", keep=True),
-    Column("peers", "right"),
-    Column("last proven"),
+    Column("proven", keep=True, spare=True),
+    Column("peers", "right", keep=True, spare=True),
     Column("paths"),
 )
 _MISSING: Final = "lost or withheld by the hosts"
@@ -95,7 +95,7 @@ def _group(rows: Sequence[SnapshotRow], fields: Sequence[str]) -> Iterator[tuple
 
 def _cells(row: SnapshotRow) -> list[str]:
     if row.missing:
-        return [escape_line(row.snapshot[:8]), "missing", "-", "-", "0", "-", _MISSING]
+        return [escape_line(row.snapshot[:8]), "missing", "-", "-", "-", "0", _MISSING]
     mark = f"{escape_line(row.set)}: " if row.set else ""
     tags = f" [{', '.join(map(escape_line, row.tags))}]" if row.tags else ""
     return [
@@ -103,7 +103,7 @@ def _cells(row: SnapshotRow) -> list[str]:
         format_moment(row.time),
         f"{row.files:,}",
         format_size(row.bytes),
+        format_moment(row.last_proven)[:10] or "never",
         str(len(row.peers)),
-        format_moment(row.last_proven) or "never",
         mark + " ".join(map(escape_name, row.paths)) + tags + (_INCOMPLETE if row.incomplete else ""),
     ]

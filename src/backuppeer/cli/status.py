@@ -105,7 +105,7 @@ def _describe_proofs(screen: Screen, row: AuditRow) -> str:
 
 
 def _describe_storing(storing: StoringState) -> str:
-    free = format_size(max(0, storing.agreed_bytes - storing.used_bytes))
+    free = format_size(max(0, storing.agreed_bytes - storing.used_bytes - storing.ended_bytes))
     later = say_later(storing.next_free_bytes, storing.next_free)
     used = f"{format_size(storing.used_bytes)} of {format_size(storing.agreed_bytes)} used"
     return f"{used} at {format_count(storing.hosts, 'host')}, {free} free now{later}"
@@ -120,7 +120,8 @@ def _describe_hosting(hosting: HostingState) -> str:
         used = f"{format_size(hosting.used_bytes)} of {format_size(hosting.agreed_bytes)} used"
         gone = f", {format_size(hosting.deleted_bytes)} of it deleted by its owners" if hosting.deleted_bytes else ""
         if later := say_later(hosting.next_free_bytes, hosting.next_free):
-            gone += f", {format_size(max(0, hosting.agreed_bytes - hosting.used_bytes))} free now{later}"
+            free = format_size(max(0, hosting.agreed_bytes - hosting.used_bytes - hosting.ended_bytes))
+            gone += f", {free} free now{later}"
         parts.append(f"{format_count(hosting.agreements, 'agreement')}, {used}{gone}")
         if (lacking := hosting.agreements - hosting.noted) > 0:
             parts.append(f"no word left yet for the recovery of {format_count(lacking, 'owner')}")

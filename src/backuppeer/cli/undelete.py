@@ -1,5 +1,6 @@
 """`peers undelete`: see what a host holds as deleted, and have snapshots back as long as it does."""
 
+import shlex
 from typing import Annotated, Final
 
 import typer
@@ -82,7 +83,8 @@ def _describe(context: Context, found: UndeletePlan) -> None:
         return
     screen.line()
     screen.table(_COLUMNS, [_cells(row) for row in found.snapshots])
-    screen.hint(f"`backup-peer peers undelete {name} SNAPSHOT` puts one back into the list, --all every one")
+    called = escape_line(shlex.quote(found.name))
+    screen.hint(f"`backup-peer peers undelete {called} SNAPSHOT` puts one back into the list, --all every one")
 
 
 def _cells(row: DeletedSnapshot) -> list[str]:

@@ -6,9 +6,6 @@ environment, nor in a file of ours: it goes from the terminal through a pipe int
 
 import base64
 import binascii
-import getpass
-import shlex
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from types import ModuleType
@@ -17,9 +14,10 @@ from typing import Final, TypeVar
 from backuppeer.agent.home.config import read_config
 from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.keyfile import Custody, KeyFile, read_key_file
+from backuppeer.cli.hidden import hidden, read_hidden
+from backuppeer.cli.passphrase_command import ask_command
 from backuppeer.errors import ExitCode, LocalError, UserError
 from backuppeer.ids import PeerId, format_peer_id
-from backuppeer.limits import PASSPHRASE_CHARS, PASSPHRASE_COMMAND_S
 
 _TRIES: Final = 3
 _SERVICE: Final = "backup-peer"
@@ -51,7 +49,7 @@ def offer_secrets(home: Home, read: Read | None = None) -> Iterator[bytes]:
     elif file.custody is Custody.KEYRING:
         yield recall_key(file)
     elif command := read_config(home).passphrase_command:
-        yield _ask_command(command)
+        yield encode_passphrase(ask_command(command))
     elif read is not None:
         yield encode_passphrase(read(_PROMPT))
     else:
@@ -66,13 +64,15 @@ def try_secrets(offered: Iterator[bytes], use: Callable[[bytes], T]) -> T:
 
     """
     wrong: UserError | LocalError = LocalError("nothing opens the keys of this home")
-    for secret in offered:
-        try:
-            return use(secret)
-        except (UserError, LocalError) as exc:
-            if exc.exit_code is not ExitCode.AUTHENTICATION:
-                raise
-            wrong = exc
+    # Also while one is tried, which takes a second: what is typed meanwhile may be the next.
+    with hidden():
+        for secret in offered:
+            try:
+                return use(secret)
+            except (UserError, LocalError) as exc:
+                if exc.exit_code is not ExitCode.AUTHENTICATION:
+                    raise
+                wrong = exc
     raise wrong
 
 
@@ -89,7 +89,7 @@ def offer_typed(prompt: str, read: Read | None = None) -> Iterator[bytes]:
     for number in range(_TRIES):
         if number:
             print("  that is not the passphrase", file=sys.stderr)  # noqa: T201 - the terminal; no screen is known here
-        yield encode_passphrase(read_terminal(prompt))
+        yield encode_passphrase(read_hidden(prompt))
 
 
 def encode_passphrase(text: str) -> bytes:
@@ -104,18 +104,6 @@ def encode_passphrase(text: str) -> bytes:
     return normalise_passphrase(text)
 
 
-def read_terminal(prompt: str) -> str:
-    """Read one line from the terminal, which does not show it."""
-    try:
-        return getpass.getpass(prompt)
-    except KeyboardInterrupt:
-        # The terminal shows ^C behind the question: what comes next starts on a line of its own.
-        print(file=sys.stderr)  # noqa: T201 - the terminal; no screen is known here
-        raise
-    except EOFError:
-        return ""
-
-
 def _ask_person() -> Iterator[bytes]:
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise UserError(
@@ -124,32 +112,6 @@ def _ask_person() -> Iterator[bytes]:
             "`backup-peer config set passphrase_command COMMAND` names a command that says it",
         )
     yield from offer_typed(_PROMPT)
-
-
-def _ask_command(command: str) -> bytes:
-    try:
-        words = shlex.split(command)
-        done = subprocess.run(
-            words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=PASSPHRASE_COMMAND_S, check=False
-        )
-    except (OSError, ValueError, subprocess.TimeoutExpired, IndexError) as exc:
-        # Not the command's words: a person may have written the passphrase itself into them.
-        raise _explain_command(f"could not be run ({type(exc).__name__})") from exc
-    if done.returncode:
-        raise _explain_command(f"ended with code {done.returncode}")
-    said = done.stdout[: 4 * PASSPHRASE_CHARS + 2]
-    try:
-        # As of other programs: what ends the line is no part of it.
-        return encode_passphrase(said.decode().rstrip("\r\n"))
-    except UnicodeDecodeError as exc:
-        raise _explain_command("said what is no text") from exc
-
-
-def _explain_command(what: str) -> LocalError:
-    return LocalError(
-        f"the command that says the passphrase {what}",
-        hint="`backup-peer config get passphrase_command` shows it; without it a terminal is asked",
-    )
 
 
 # --- the system's keyring
@@ -224,7 +186,7 @@ def _load_keyring() -> ModuleType:
 
 def _first_sentence(error: Exception) -> str:
     # The library advises packages that it calls itself not recommended.
-    return str(error).partition(". ")[0] or type(error).__name__
+    return str(error).partition(". ")[0].rstrip(".") or type(error).__name__
 
 
 def _explain_keyring(what: str, *, hint: str = _LOST) -> LocalError:

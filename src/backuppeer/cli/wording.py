@@ -3,10 +3,10 @@
 Knows: how they are asked for, and again if one was mistyped. Must not know: what is done with what they stand for.
 """
 
-import getpass
 import sys
 from typing import Final
 
+from backuppeer.cli.hidden import hidden, read_hidden
 from backuppeer.cli.render import escape_line
 from backuppeer.cli.screen import Screen
 from backuppeer.errors import UserError
@@ -31,7 +31,7 @@ def decode_master(screen: Screen, text: str) -> bytes:
             return decode_words(text)
         except UserError as exc:
             screen.aside(f"  {escape_line(exc.message)}: {escape_line(exc.hint)}; once more", hang=4)
-        text = _ask_words(screen)
+        text = _read_lines()
     return decode_words(text)
 
 
@@ -45,7 +45,7 @@ def read_words(screen: Screen, way: str) -> str:
 
     """
     if screen.can_ask:
-        return _ask_words(screen)
+        return _read_lines()
     if screen.yes:
         return _plain(sys.stdin.read(_MAX_WORDS_CHARS))
     raise UserError(
@@ -59,21 +59,13 @@ def _plain(text: str) -> str:
     return " ".join(word for word in text.split() if not word.rstrip(".").isdigit())
 
 
-def _ask_words(screen: Screen) -> str:
-    try:
-        return _read_lines()
-    except KeyboardInterrupt:
-        # The terminal shows ^C behind the question: what comes next starts on a line of its own.
-        screen.aside("")
-        raise
-
-
 def _read_lines() -> str:
     """Read words as they stand on paper, line by line, until there are all of them; an empty line ends it, too."""
-    typed = _plain(getpass.getpass("your 24 words (not shown): "))
-    while 0 < len(typed.split()) < WORDS:
-        more = _plain(getpass.getpass(f"  {len(typed.split())} so far, go on: "))
-        if not more:
-            break
-        typed = f"{typed} {more}"
+    with hidden():
+        typed = _plain(read_hidden("your 24 words (not shown): "))
+        while 0 < len(typed.split()) < WORDS:
+            more = _plain(read_hidden(f"  {len(typed.split())} so far, go on: "))
+            if not more:
+                break
+            typed = f"{typed} {more}"
     return typed

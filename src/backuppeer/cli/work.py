@@ -52,6 +52,8 @@ class View:
     ) -> None:
         self.screen = screen
         self._on_event = on_event
+        self.noted: set[str] = set()
+        """What was told on the way, so that the end need not say it again."""
         self._spinner = spinner
         """Shows states; None where the verb shows them itself."""
         self._turning = turning
@@ -78,7 +80,9 @@ class View:
             self.screen.event(event.event, event.data)
         in_words = self._quiet or not self.screen.json
         if event.event == EventName.NOTE and in_words:
-            self.screen.note(read_event(event, Note).text)
+            text = read_event(event, Note).text
+            self.noted.add(text)
+            self.screen.note(text)
         elif event.event == EventName.FAULT:
             self.screen.has_fault = True
             if in_words:

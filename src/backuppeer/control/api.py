@@ -54,6 +54,8 @@ class HostingState(msgspec.Struct, kw_only=True):
     store: str = ""
     store_state: str = "none"
     expires: str = ""
+    ended_bytes: int = 0
+    """Agreed and not used under agreements that end: free for nothing more."""
     noted: int = 0
     """Agreements of which a note of today's state lies at every server where its owner would look for one."""
 
@@ -67,6 +69,8 @@ class StoringState(msgspec.Struct, kw_only=True):
     deleted_bytes: int = 0
     next_free_bytes: int = 0
     next_free: str = ""
+    ended_bytes: int = 0
+    """Agreed and not used under agreements that end: free for nothing more."""
 
 
 class StatusResult(msgspec.Struct, kw_only=True):

@@ -6,12 +6,33 @@ Knows: request and result structs. Must not know: the agent, the terminal. Units
 import msgspec
 
 from backuppeer.control.api import PeerRequest
+from backuppeer.control.ending import EndPlan
 
 
 class BlockRequest(PeerRequest):
-    """`block`: the reason is for this home's person alone."""
+    """`block`: the reason is for this home's person alone.
+
+    confirmed: the person, or --yes, saw which agreements end and agreed; asked only where one does (ADR 49).
+    """
 
     reason: str = ""
+    confirmed: bool = False
+
+
+class BlockPlan(msgspec.Struct, kw_only=True):
+    """What blocking would mean: the agreements that go on, and that it would end."""
+
+    peer_id: str
+    name: str
+    ends: list[EndPlan]
+
+
+class EndingSide(msgspec.Struct, kw_only=True):
+    """An agreement that ends; side: as in `EndRequest`. Who ended it can take that back."""
+
+    side: str
+    until: str
+    ended_by_us: bool
 
 
 class BlockResult(msgspec.Struct, kw_only=True):
@@ -22,3 +43,4 @@ class BlockResult(msgspec.Struct, kw_only=True):
     blocked: bool
     reason: str
     until: str
+    ends: list[EndingSide] = []

@@ -42,7 +42,7 @@ from backuppeer.control.api import (
     StopResult,
 )
 from backuppeer.control.auditing import AuditRequest, AuditResult, DrillResult
-from backuppeer.control.blocking import BlockRequest, BlockResult
+from backuppeer.control.blocking import BlockPlan, BlockRequest, BlockResult
 from backuppeer.control.checking import CheckRequest, CheckResult, RepairRequest, RepairResult
 from backuppeer.control.ending import (
     EndPlan,
@@ -134,6 +134,7 @@ ROUTES: dict[str, Route] = {
     ),
     "peers/resize": Route(request=ResizeRequest, result=TermsResult, work=True, summary="agree on another size"),
     "peers/renew": Route(request=RenewRequest, result=TermsResult, work=True, summary="agree on a longer term"),
+    "block/plan": Route(request=BlockRequest, result=BlockPlan, summary="which agreements blocking a peer would end"),
     "block": Route(request=BlockRequest, result=BlockResult, summary="take nothing new from a peer"),
     "unblock": Route(request=PeerRequest, result=BlockResult, summary="take a block back"),
     "sessions": Route(request=Nothing, result=list[SessionRow], summary="open sessions"),

@@ -172,11 +172,21 @@ class Catalogue:
             is_new = self._connection.execute(sql, (agreement, stored, size, upon)).rowcount == 1
         return is_new or any(number for (number,) in reports)
 
-    def settle_drafts(self, agreement: AgreementId) -> None:
-        """Let the drafts of an agreement be packs as any other: a further head is about to be accepted."""
-        sql = "UPDATE packs SET upon = NULL WHERE agreement = ? AND upon IS NOT NULL"
-        with self._lock, translate_failures(self._root):
-            self._connection.execute(sql, (agreement,))
+    def settle_drafts(
+        self, agreement: AgreementId, *, held: int, following: int, drafts: Iterable[StoredId] = ()
+    ) -> None:
+        """Let the drafts of an agreement be packs as any other: head number `following` is about to be accepted.
+
+        `drafts`: those that it does not name, as their owner says. They are drafts upon it then, but only what was one
+        upon the head `held` (0: none): a pack that was settled once never is again.
+        """
+        keep = "UPDATE packs SET upon = ? WHERE agreement = ? AND stored = ? AND upon = ?"
+        # No head has a negative number: a mark for the time between, in the one transaction.
+        settle = "UPDATE packs SET upon = CASE WHEN upon < 0 THEN ? END WHERE agreement = ? AND upon IS NOT NULL"
+        with self._lock, translate_failures(self._root), self._connection as connection:
+            connection.execute("BEGIN")
+            connection.executemany(keep, ((-1, agreement, stored, held) for stored in drafts))
+            connection.execute(settle, (following, agreement))
 
     def change_packs(self, agreement: AgreementId, *, add: Sequence[PackRow], drop: Iterable[StoredId]) -> None:
         """Add and drop many packs in one transaction."""

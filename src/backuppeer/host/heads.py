@@ -8,9 +8,9 @@ head takes any valid one. A host that missed heads is brought up by sending them
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import DamagedStateError, PeerFault, ProtocolViolation
@@ -18,7 +18,7 @@ from backuppeer.host.disk import replace_file, translate_failures
 from backuppeer.host.layout import Layout
 from backuppeer.host.leases import Leases
 from backuppeer.host.marker import Presence
-from backuppeer.ids import AgreementId
+from backuppeer.ids import AgreementId, StoredId
 from backuppeer.limits import STATEMENT_BYTES
 from backuppeer.proof.custody import Standing
 from backuppeer.proof.removals import NO_HEAD
@@ -53,12 +53,22 @@ class HeadConflict:
     current: StoredHead
 
 
+class SettleDrafts(Protocol):
+    """What tells the catalogue that a head is about to stand; see `Catalogue.settle_drafts`."""
+
+    def __call__(self, agreement: AgreementId, *, held: int, following: int, drafts: Iterable[StoredId] = ()) -> None:
+        """Let drafts be packs as any other, but for `drafts`.
+
+        Raises:
+            StoreUnavailable: the disk refuses.
+
+        """
+
+
 class Heads:
     """The heads of one store. Thread-safe. Made by `open_store`."""
 
-    def __init__(
-        self, layout: Layout, leases: Leases, presence: Presence, *, settle_drafts: Callable[[AgreementId], None]
-    ) -> None:
+    def __init__(self, layout: Layout, leases: Leases, presence: Presence, *, settle_drafts: SettleDrafts) -> None:
         self._layout = layout
         self._settle_drafts = settle_drafts
         self._presence = presence
@@ -100,11 +110,19 @@ class Heads:
         return Standing(agreement, terms, *self.name_held(agreement))
 
     def put_head(
-        self, agreement: AgreementId, signed_head: bytes, signed_grant: bytes, *, signer: SigningKey, now_ms: int
+        self,
+        agreement: AgreementId,
+        signed_head: bytes,
+        signed_grant: bytes,
+        *,
+        signer: SigningKey,
+        now_ms: int,
+        drafts: Sequence[StoredId] = (),
     ) -> HeadAccepted | HeadConflict:
         """Set the head if it follows the current one, make it durable, then countersign it with the host identity.
 
         The current head again is accepted again. Of two that follow the same head exactly one wins.
+        `drafts`: those that it does not name, and that stay drafts.
 
         Raises:
             NotFoundError: no such agreement.
@@ -120,12 +138,15 @@ class Heads:
         new = StoredHead(signed_head=bytes(signed_head), signed_grant=bytes(signed_grant), head=head)
         with self._lock:
             current = self._load_or_none(agreement, terms)
-            if not _is_same(current, new):
-                if current is not None and not _may_follow(current, new):
-                    return HeadConflict(current)
-                # Before it stands: whatever it names is no draft. The number that a draft was stored upon says so, too,
-                # and is on the disk; this is for a damaged head, in whose place an earlier one may come back.
-                self._settle_drafts(agreement)
+            is_same = _is_same(current, new)
+            if current is not None and not is_same and not _may_follow(current, new):
+                return HeadConflict(current)
+            # Before it stands: whatever it names is no draft. The number that a draft was stored upon says so, too,
+            # and is on the disk; this is for a damaged head, in whose place an earlier one may come back. When it comes
+            # again as well: the first who brought it may have been a thief, who called what it names drafts.
+            held = 0 if current is None else current.head.number
+            self._settle_drafts(agreement, held=held, following=head.number, drafts=drafts)
+            if not is_same:
                 self._write(agreement, new)
                 self._cache[agreement] = new
         # Only now: a host behind a head it countersigned would be at fault.

@@ -39,6 +39,8 @@ WAIVER_RETRY_S: Final = 20.0
 WAIVERS_PER_AGREEMENT: Final = 1024
 """Such words that a host keeps as they were signed, each a small file."""
 REMOVAL_PACKS: Final = 1024
+# Packs that stay drafts with a further head: 64 GiB, 139 kB on the wire. What is above that waits for its lock.
+HEAD_DRAFTS: Final = 4096
 """Packs that one signed delete or revive names: 16 GiB of full ones in 35 kB."""
 REMOVALS_PER_AGREEMENT: Final = 16384
 """Signed deletes and revives kept to answer a charge with."""

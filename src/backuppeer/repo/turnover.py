@@ -220,6 +220,20 @@ class Turnover:
 
         return self._db.run(act)
 
+    def unneeded(self, *, has_head: bool) -> set[LogicalId]:
+        """Return the fresh packs in which no running writer found a blob, or that it made: of work that broke off.
+
+        Unlike `unfinished`, while a writer passes over folders that look as before: those lie in packs heads name.
+        Without any head, packs that were found at a host are of such work, too.
+        """
+        least = NAMED if has_head else DROPPED
+
+        def act(db: sqlite3.Connection) -> set[LogicalId]:
+            rows = db.execute("SELECT number, logical FROM packs WHERE state < ?", (least,)).fetchall()
+            return {LogicalId(logical) for number, logical in rows if number not in self._relied}
+
+        return self._db.run(act)
+
     def _count(self, change: int) -> None:
         self._writers += change
         if not self._writers:

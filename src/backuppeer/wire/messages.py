@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from backuppeer.limits import (
     AGREEMENTS_PER_HELLO,
+    HEAD_DRAFTS,
     LANE_CERTIFICATE_BYTES,
     LANE_TOKEN_BYTES,
     PACK_LIST_PAGE,
@@ -215,6 +216,8 @@ class PutHead(Message, frozen=True, kw_only=True):
     agreement: Agreement
     head: Signed
     grant: Signed
+    drafts: Annotated[tuple[StoredHash, ...], Meta(max_length=HEAD_DRAFTS)] = ()
+    """Drafts that this head does not name either: they stay drafts, all others are packs as any other (ADR 31)."""
 
 
 class HeadStored(Message, frozen=True, kw_only=True):

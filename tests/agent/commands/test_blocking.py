@@ -32,11 +32,29 @@ def commands(house):
 
 
 def block(house, owner, reason="went too far"):
-    return asyncio.run(commands(house).block(BlockRequest(peer=format_peer_id(owner.peer), reason=reason), None))
+    return asyncio.run(
+        commands(house).block(BlockRequest(peer=format_peer_id(owner.peer), reason=reason, confirmed=True), None)
+    )
 
 
 def unblock(house, owner):
     return asyncio.run(commands(house).unblock(PeerRequest(peer=format_peer_id(owner.peer)), None))
+
+
+def test_what_ends_is_said_beforehand_and_nothing_is_blocked_without_a_yes(house, owner):
+    request = BlockRequest(peer=format_peer_id(owner.peer))
+    house.state.meet(owner.peer, house.clock.now_ms())
+    assert asyncio.run(commands(house).plan(request, None)).ends == []
+    agreement = owner.agree_with(house)
+    (end,) = asyncio.run(commands(house).plan(request, None)).ends
+    assert (end.side, end.used_bytes, bool(end.until)) == ("host", 0, True)
+    with pytest.raises(UserError, match="ends an agreement"):
+        asyncio.run(commands(house).block(request, None))
+    assert owner.peer not in house.state.blocks
+    assert house.premises.open().notices.left_s(agreement) is None
+    result = block(house, owner)
+    assert [(end.side, end.ended_by_us) for end in result.ends] == [("host", True)]
+    assert asyncio.run(commands(house).plan(request, None)).ends == [], "what ended already needs no second yes"
 
 
 def test_a_blocked_owner_brings_nothing_new_and_reads_all_that_it_has(house, owner):

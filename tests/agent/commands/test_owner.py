@@ -51,7 +51,7 @@ def test_a_lost_index_is_not_told_as_no_snapshots(is_lost):
     index = SimpleNamespace(packs=lambda: iter(()), snapshot_names=dict, snapshots=list)
     vault = SimpleNamespace(
         is_unrecovered=False,
-        heads=SimpleNamespace(newest=lambda: object() if is_lost else None),
+        heads=SimpleNamespace(newest=lambda: object() if is_lost else None, is_awaited=False),
         repository=SimpleNamespace(index=index),
         complete_hosts=list,
         incomplete=frozenset(),

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from agent.estates import estate_of
-from agent.houses import FAULTS, HostHouse, head_of, packs_at
+from agent.houses import FAULTS, FixedReach, HostHouse, head_of, packs_at
 from backuppeer.agent.commands.amend import AmendCommands
 from backuppeer.agent.commands.owner import OwnerCommands
 from backuppeer.agent.home.config import Config, read_config
@@ -16,9 +16,11 @@ from backuppeer.agent.home.config_writer import write_config
 from backuppeer.agent.home.sets import BackupSet, Retention
 from backuppeer.agent.jobs import amend as amend_job_module
 from backuppeer.agent.jobs.backup import BackupJob, Paths
+from backuppeer.agent.owner.ending import Ending
 from backuppeer.agent.owner.heads import HeadChain
 from backuppeer.agent.reporter import Reporter
 from backuppeer.backup.amending import ORIGINAL
+from backuppeer.clock import SystemClock
 from backuppeer.control.amendments import ForgetRequest, TagRequest
 from backuppeer.control.api import SnapshotsRequest
 from backuppeer.control.saving import BackupRequest
@@ -187,6 +189,23 @@ def test_a_host_that_is_away_is_named_and_gets_the_head_with_the_next_backup(hou
     asyncio.run(scenario())
 
 
+def test_a_host_whose_agreement_we_ended_gets_no_lists_while_another_goes_on(house, other, owner, tree, tmp_path):
+    async def scenario():
+        async with estate_of(owner, tmp_path / "estate", house, other) as estate:
+            one, two, _ = await back_up(estate, tree, 3)
+            ending = Ending(estate.state, estate.vault._keys, SystemClock(), reach=FixedReach(PeerUnreachable("away")))
+            await ending.end(other.peer)
+            before = packs_at(other), head_of(other).number
+            await forget(estate, one)
+            assert (packs_at(other), head_of(other).number) == before
+            assert head_of(house).number == before[1] + 1
+            await ending.end(house.peer)
+            await forget(estate, two)
+            assert len(estate.snapshots()) == 1, "where all have ended the list can be put in order all the same"
+
+    asyncio.run(scenario())
+
+
 def test_with_no_host_there_nothing_is_changed(house, owner, tree, tmp_path):
     async def scenario():
         async with estate_of(owner, tmp_path / "estate", house) as estate:
@@ -208,9 +227,9 @@ def test_a_head_that_no_host_acknowledged_is_taken_back_and_the_old_list_stands_
 ):
     leave_with = HeadChain.leave_with
 
-    async def lose_answer(chain, partner):
+    async def lose_answer(chain, partner, *more):
         if has_arrived and partner.peer == house.peer:
-            await leave_with(chain, partner)
+            await leave_with(chain, partner, *more)
         raise PeerUnreachable("it went away")
 
     async def scenario():
@@ -243,7 +262,7 @@ def test_a_person_who_leaves_while_hosts_are_told_finds_the_old_list_or_the_new_
             made = await back_up(estate, tree, 2)
             asked = asyncio.Event()
 
-            async def never(chain, partner):
+            async def never(chain, partner, *more):
                 asked.set()
                 await asyncio.Event().wait()
 

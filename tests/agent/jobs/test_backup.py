@@ -10,6 +10,7 @@ from backuppeer.agent.jobs.backup import BackupJob, Paths
 from backuppeer.agent.owner import gathering as gathering_module
 from backuppeer.agent.owner import heads as heads_module
 from backuppeer.agent.owner.heads import HeadChain
+from backuppeer.agent.owner.lagging import describe_lacking
 from backuppeer.agent.reporter import Reporter
 from backuppeer.control.saving import BackupRequest
 from backuppeer.errors import DamagedStateError, PeerUnreachable, RefusedError, UserError
@@ -161,11 +162,11 @@ def test_a_host_that_takes_its_time_with_the_head_keeps_it_from_no_other(
             await estate.back_up(tree())
             leave, reached = HeadChain.leave_with, asyncio.Event()
 
-            async def in_time(chain, partner):
+            async def in_time(chain, partner, *more):
                 if partner.peer == house.peer:
                     await reached.wait()
-                    return await leave(chain, partner)
-                removals = await leave(chain, partner)
+                    return await leave(chain, partner, *more)
+                removals = await leave(chain, partner, *more)
                 reached.set()
                 return removals
 
@@ -230,9 +231,15 @@ def test_a_host_too_small_for_the_earlier_backups_gets_nothing_and_is_named_with
                 assert not packs_at(other)
             assert len(estate.notes) == 2, "one for each backup"
             assert not estate.seen(other) & FAULTS
+            (line,) = describe_lacking(estate.vault, estate.state)
+            assert "of your backups and has 1.0 MB free, so its copy is none" in line, "status says so from now on"
+            assert "peers resize" in line
             assert (await estate.back_up(tree(), house)).left_out == []
-            with pytest.raises(RefusedError, match="too small"):
+            estate.notes.clear()
+            with pytest.raises(RefusedError, match="too small") as told:
                 await estate.back_up(tree(), other)
+            assert "`backup-peer peers resize" in told.value.hint
+            assert estate.notes == [], "the only host: the error says it, once"
 
     asyncio.run(scenario())
 

@@ -646,9 +646,9 @@ def test_a_head_that_no_host_acknowledged_is_taken_back_and_nothing_was_dropped(
 ):
     leave_with = HeadChain.leave_with
 
-    async def lose_answer(chain, partner):
+    async def lose_answer(chain, partner, *more):
         if has_arrived:
-            await leave_with(chain, partner)
+            await leave_with(chain, partner, *more)
         raise PeerUnreachable("it went away")
 
     async def scenario():
@@ -729,9 +729,10 @@ def test_a_pack_that_a_later_head_names_again_is_revived(house, owner, tree, tmp
             was_deleted = deleted(house)
             assert was_deleted
             # As an undelete does: the packs are in the list again, and so in the next head.
-            for pack in packs:
-                repository.index.register(pack, ())
-            await back_up(estate, tree("a", "x", "y"), wanted)
+            with repository.index.turnover.relying():
+                for pack in packs:
+                    repository.index.register(pack, ())
+                await back_up(estate, tree("a", "x", "y"), wanted)
             assert not deleted(house)
             assert was_deleted <= held(house)
             erase(house)

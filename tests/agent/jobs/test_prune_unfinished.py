@@ -22,6 +22,7 @@ from agent.jobs.test_prune import (
 from backuppeer.agent.jobs.backup import BackupJob
 from backuppeer.agent.owner import gathering as gathering_module
 from backuppeer.agent.owner.heads import HeadChain
+from backuppeer.agent.owner.lagging import describe_lacking
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.errors import DamagedStateError, LocalError, PeerUnreachable, RefusedError, StoreUnavailable
 from backuppeer.host.graveyard import Graveyard
@@ -56,8 +57,16 @@ def other(tmp_path):
 @pytest.fixture
 def tree(tmp_path):
     """A folder of just the files that it is called with, each with content of its own."""
-    folder = tmp_path / "files"
+    return _tree_at(tmp_path / "files")
 
+
+@pytest.fixture
+def small(tmp_path):
+    """Another such folder."""
+    return _tree_at(tmp_path / "small")
+
+
+def _tree_at(folder):
     def be(*names: str):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
@@ -93,6 +102,67 @@ def test_a_first_backup_that_broke_off_goes_whole_and_at_once(house, other, owne
             assert (again.unfinished_packs, again.freed_bytes) == (0, 0)
             wanted = {}
             await back_up(estate, tree("a", "b"), wanted)
+            await assert_whole(estate, tmp_path, wanted)
+
+    asyncio.run(scenario())
+
+
+def test_what_broke_off_still_goes_at_once_when_smaller_backups_and_tags_stood_since(
+    house, owner, tree, small, tmp_path
+):
+    async def scenario():
+        async with estate_of(owner, tmp_path / "estate", house) as estate:
+            await break_off(estate, tree("a", "b"))
+            left, wanted = held(house), {}
+            await back_up(estate, small("c"), wanted)
+            await back_up(estate, small("c", "d"), wanted)
+            await break_off(estate, tree("e"))
+            await forget(estate, await back_up(estate, small("f"), {}))
+            assert left <= held(house)
+            (line,) = describe_lacking(estate.vault, estate.state)
+            assert "MB at your hosts is of backups that broke off" in line, "status says so until it is pruned"
+            done = await prune(estate)
+            assert describe_lacking(estate.vault, estate.state) == []
+            assert done.unfinished_packs >= 2
+            assert not left & (held(house) | deleted(house)), "no head ever named them, so no lock holds them"
+            await assert_whole(estate, tmp_path, wanted)
+
+    asyncio.run(scenario())
+
+
+def test_a_pack_whose_acknowledgement_was_lost_is_named_by_no_first_backup_that_does_not_need_it(
+    house, owner, tree, small, tmp_path
+):
+    async def scenario():
+        async with estate_of(owner, tmp_path / "estate", house) as estate:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(Ledger, "register_copy", lambda *_: (_ for _ in ()).throw(LocalError("killed")))
+                with pytest.raises(LocalError):
+                    await estate.back_up(tree("a", "b"))
+            left, wanted = held(house), {}
+            assert left
+            await back_up(estate, small("c"), wanted)
+            await back_up(estate, small("c", "d"), wanted)
+            await prune(estate)
+            assert not left & (held(house) | deleted(house))
+            await assert_whole(estate, tmp_path, wanted)
+
+    asyncio.run(scenario())
+
+
+def test_a_smaller_backup_in_between_takes_nothing_from_what_a_broken_one_goes_on_from(
+    house, owner, tree, small, tmp_path
+):
+    async def scenario():
+        async with estate_of(owner, tmp_path / "estate", house) as estate:
+            wanted = {}
+            await break_off(estate, tree("a", "b"))
+            await back_up(estate, small("c"), wanted)
+            stored = held(house)
+            await back_up(estate, tree("a", "b"), wanted)
+            assert len(held(house) - stored) == 1, "it goes on: what it needs is there but for the list"
+            assert (await plan(estate)).unfinished_packs == 0
+            await prune(estate)
             await assert_whole(estate, tmp_path, wanted)
 
     asyncio.run(scenario())
@@ -302,11 +372,11 @@ def test_a_host_whose_disk_is_full_between_a_request_and_its_rows_is_no_thief_s_
             await break_off(estate, tree("x", "y"))
             leave = HeadChain.leave_with
 
-            async def reopened(chain, partner):
+            async def reopened(chain, partner, *more):
                 patch.undo()
                 if is_reopened:  # as when the disk was away for a moment: what is kept is done now
                     house.premises.close()
-                return await leave(chain, partner)
+                return await leave(chain, partner, *more)
 
             with monkeypatch.context() as patch:
                 patch.setattr(HostHouse, "wish", LARGE)

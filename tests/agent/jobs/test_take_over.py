@@ -197,10 +197,10 @@ def test_a_machine_that_is_taken_over_in_mid_backup_leaves_its_head_with_nobody(
         async with two_machines(owner, tmp_path, house, other) as (first, second):
             leave_with = HeadChain.leave_with
 
-            async def leave_late(chain, partner):
+            async def leave_late(chain, partner, *more):
                 patch.undo()
                 await job(second, owner).announce()
-                return await leave_with(chain, partner)
+                return await leave_with(chain, partner, *more)
 
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(HeadChain, "leave_with", leave_late)

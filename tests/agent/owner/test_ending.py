@@ -8,7 +8,8 @@ import pytest
 
 from agent.estates import Estate
 from agent.hosted import hosted
-from agent.houses import FixedReach
+from agent.houses import WISH, FixedReach
+from backuppeer.agent.commands.room import ended_room, storing_state
 from backuppeer.agent.home.deeds import Heard
 from backuppeer.agent.owner.ending import Ending, describe_endings, ending_hosts
 from backuppeer.agent.owner.revising import Revising
@@ -395,3 +396,21 @@ def test_no_new_backup_goes_where_our_person_ended_it(house, owner, tree, tmp_pa
 
     asyncio.run(run())
     estate.close()
+
+
+def test_room_under_an_agreement_that_ends_is_free_for_nothing(house, owner):
+    agent = SimpleNamespace(
+        parts=SimpleNamespace(state=owner.state, clock=owner.clock, keys=owner.keys),
+        owner=SimpleNamespace(vault=SimpleNamespace(repository=owner.repository)),
+        host=SimpleNamespace(premises=house.premises),
+    )
+
+    async def scenario(sides):
+        size = WISH[0]
+        assert (storing_state(agent).agreed_bytes, storing_state(agent).ended_bytes, ended_room(agent)) == (size, 0, 0)
+        await sides.mine.end(house.peer)
+        assert (storing_state(agent).ended_bytes, ended_room(agent)) == (size, size)
+        await sides.mine.take_back(house.peer)
+        assert (storing_state(agent).ended_bytes, ended_room(agent)) == (0, 0)
+
+    play(house, owner, scenario)

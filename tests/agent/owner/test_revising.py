@@ -1,17 +1,22 @@
 """Owner and host change an agreement over a network in memory, each with its real state and store."""
 
 import asyncio
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
 
 import msgspec
 import pytest
 
 from agent.hosted import hosted
 from agent.houses import WISH, FixedReach, offer
+from backuppeer.agent.commands import owner as owner_commands
+from backuppeer.agent.commands.owner import OwnerCommands
 from backuppeer.agent.home.records import Direction, RequestState
 from backuppeer.agent.owner.adoption import adopt_agreements
 from backuppeer.agent.owner.revising import Revising
 from backuppeer.agent.peers.wishes import name_of_request
 from backuppeer.clock import SystemClock
+from backuppeer.control.saving import BackupRequest
 from backuppeer.errors import NotFoundError, PendingError, ProtocolViolation, RefusedError, Unavailable
 from backuppeer.ids import format_peer_id
 from backuppeer.limits import LISTING_TERM_S, MIB
@@ -381,5 +386,33 @@ def test_a_revision_that_only_the_owner_signed_is_not_put_into_force_by_handing_
         with pytest.raises((RefusedError, Unavailable)):  # its signature is wrong: the session is closed on us
             await link.ask(PutTerms(agreement=agreement, signed=forged), TermsPut)
         assert wish_of(hosted_terms(house).terms) == WISH
+
+    play(house, owner, scenario)
+
+
+def test_a_backup_first_fetches_the_room_that_a_host_has_agreed_to_meanwhile(house, owner, monkeypatch):
+    owner.agree_with(house)
+    terms_seen = []
+
+    async def run_backup(*_):
+        terms_seen.append(in_force(house, owner))
+        raise RefusedError("seen enough")
+
+    @asynccontextmanager
+    async def at_work(_):
+        yield None, None
+
+    async def scenario(_, way):
+        with pytest.raises(PendingError):
+            await way.change(house.peer, want(MORE), quiet, wait_s=0.1)
+        house.requests.decide(format_peer_id(owner.peer), accept=True)
+        assert wish_of(peek_statement(Agreement, owned(owner))) == WISH, "not heard of yet"
+        parts = SimpleNamespace(home=owner.home, state=owner.state)
+        commands = OwnerCommands(SimpleNamespace(parts=parts, owner=SimpleNamespace(revising=way)))
+        monkeypatch.setattr(commands, "_at_work", at_work)
+        monkeypatch.setattr(owner_commands, "run_backup", run_backup)
+        with pytest.raises(RefusedError, match="seen enough"):
+            await commands.backup(BackupRequest(paths=["/"]), quiet)
+        assert terms_seen == [MORE]
 
     play(house, owner, scenario)

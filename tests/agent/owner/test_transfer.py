@@ -419,6 +419,25 @@ def test_who_waits_without_an_end_can_leave(house, owner):
     asyncio.run(scenario())
 
 
+@pytest.mark.timeout(30)
+def test_a_host_is_waited_for_no_longer_than_was_said_however_long_dialling_takes(house, owner):
+    agreement = owner.agree_with(house)
+
+    async def scenario():
+        async with hosted(house, owner) as link:
+            run = Run(owner, [partner(house, agreement, link.session)])
+            draft = draft_of(owner, noise(1, 300_000))
+            await run.store(draft)
+            run.fetch._wait_s = 1.0
+            lost = lose(run)
+            with pytest.raises(PeerUnreachable, match="did not answer in time"):
+                await run.read(draft)
+            assert lost.calls == 1
+            lost.gives_up.set()
+
+    asyncio.run(scenario())
+
+
 def test_all_that_wait_for_a_host_wait_for_one_call(house, owner):
     agreement = owner.agree_with(house)
 

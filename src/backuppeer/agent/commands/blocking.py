@@ -8,15 +8,16 @@ import asyncio
 from contextlib import suppress
 
 from backuppeer.agent.agent import Agent
-from backuppeer.agent.commands.ending import EndCommands
-from backuppeer.agent.commands.wishes import describe_end
+from backuppeer.agent.commands.ending import HOST, OWNER, EndCommands
+from backuppeer.agent.commands.wishes import end_at, end_for
 from backuppeer.agent.home.records import Direction
 from backuppeer.agent.peers.choosing import OPEN
-from backuppeer.agent.peers.names import alias_of, resolve_peer
+from backuppeer.agent.peers.names import alias_of, name_of, resolve_peer
 from backuppeer.agent.reporter import Emit
 from backuppeer.control.api import PeerRequest
-from backuppeer.control.blocking import BlockRequest, BlockResult
-from backuppeer.errors import BackupPeerError, PeerUnreachable, UserError
+from backuppeer.control.blocking import BlockPlan, BlockRequest, BlockResult, EndingSide
+from backuppeer.control.ending import EndPlan, EndRequest
+from backuppeer.errors import BackupPeerError, NotFoundError, PeerUnreachable, UserError
 from backuppeer.ids import PeerId, format_peer_id
 from backuppeer.limits import BLOCK_REASON_CHARS
 
@@ -29,11 +30,19 @@ class BlockCommands:
     def __init__(self, agent: Agent, ends: EndCommands) -> None:
         self._agent, self._parts, self._ends = agent, agent.parts, ends
 
+    async def plan(self, request: BlockRequest, _: Emit) -> BlockPlan:
+        """Say which agreements blocking would end."""
+        peer = self._resolve(request.peer)
+        ends = [end for side in (OWNER, HOST) if (end := await self._plan_end(peer, side)) is not None]
+        return BlockPlan(peer_id=format_peer_id(peer), name=name_of(self._parts.state, peer), ends=ends)
+
     async def block(self, request: BlockRequest, _: Emit) -> BlockResult:
         """Take nothing new from a peer, bring nothing new to it, and end what there is."""
         peer = self._resolve(request.peer)
         if len(request.reason) > BLOCK_REASON_CHARS:
             raise UserError(f"a reason has up to {BLOCK_REASON_CHARS} characters", hint="say it shorter")
+        if not request.confirmed and (await self.plan(request, _)).ends:
+            raise UserError("blocking this peer ends an agreement", hint="answer the question, or give --yes")
         now_ms = self._parts.clock.now_ms()
         # First: whatever the rest comes to, nothing new is taken from now on.
         self._parts.state.blocks.put(peer, request.reason, now_ms)
@@ -43,7 +52,7 @@ class BlockCommands:
         return self._result(peer)
 
     async def unblock(self, request: PeerRequest, _: Emit) -> BlockResult:
-        """Take a block back; agreements that ended by it are another matter."""
+        """Take a block back; agreements that ended by it are another matter, and the answer names them."""
         peer = self._resolve(request.peer)
         if peer not in self._parts.state.blocks:
             raise UserError("this peer is not blocked", hint="see `backup-peer peers`")
@@ -65,6 +74,14 @@ class BlockCommands:
         with suppress(BackupPeerError):  # no owner here; or its store is away: `peers end` can be said later
             await self._ends.tell_owner(peer, await asyncio.to_thread(host.end, peer))
 
+    async def _plan_end(self, peer: PeerId, side: str) -> EndPlan | None:
+        """Return what ending would mean, None: nothing is agreed there, or it ended already."""
+        request = EndRequest(peer=format_peer_id(peer), side=side)
+        try:
+            return await self._ends.plan(request, _ignore)
+        except (NotFoundError, UserError):
+            return None
+
     def _resolve(self, text: str) -> PeerId:
         peer = resolve_peer(self._parts.state, text)
         if peer == self._parts.keys.peer:
@@ -73,10 +90,18 @@ class BlockCommands:
 
     def _result(self, peer: PeerId) -> BlockResult:
         reason = self._parts.state.blocks.reason(peer)
+        sides = ((OWNER, end_at(self._agent, peer)), (HOST, end_for(self._agent, peer)))
         return BlockResult(
             peer_id=format_peer_id(peer),
             alias=alias_of(self._parts.state, peer),
             blocked=reason is not None,
             reason=reason or "",
-            until=describe_end(self._agent, peer).get("ends", ""),
+            until=next((end["ends"] for _, end in sides if end), ""),
+            ends=[
+                EndingSide(side=side, until=end["ends"], ended_by_us=end["ended_by_us"]) for side, end in sides if end
+            ],
         )
+
+
+async def _ignore(*_: object) -> None:
+    """Nobody hears how a plan is made."""

@@ -9,11 +9,12 @@ from functools import partial
 from backuppeer import __version__
 from backuppeer.agent.agent import Agent
 from backuppeer.agent.commands.kit import remind_of_kit
-from backuppeer.agent.commands.room import Room, room_at, room_for, storing_state
+from backuppeer.agent.commands.room import Room, ended_room, room_at, room_for, storing_state
 from backuppeer.agent.commands.wishes import describe_end, terms_with
 from backuppeer.agent.home.records import Direction, PeerRecord, RequestState
 from backuppeer.agent.jobs.audit import describe_all
 from backuppeer.agent.owner.ending import describe_endings
+from backuppeer.agent.owner.lagging import describe_lacking
 from backuppeer.agent.owner.reminding import remind_of_terms
 from backuppeer.agent.peers.choosing import is_listed
 from backuppeer.agent.peers.names import alias_of, check_alias, name_of, resolve_peer
@@ -142,6 +143,7 @@ class HomeCommands:
         why = vault.writer.describe()
         notes += [why] if why else []
         notes += describe_endings(state, self._parts.keys.peer)
+        notes += describe_lacking(vault, state)
         notes += remind_of_terms(state, self._parts.clock.now_ms())
         notes += here.reciprocity.describe()
         has_copies = vault.repository_id is not None and bool(vault.repository.index.snapshots())
@@ -214,7 +216,7 @@ def hosting_state(agent: Agent) -> HostingState:
     try:
         store = premises.open()
         totals, state.deleted_bytes = store.totals(), store.removals.deleted_bytes()
-        erased = store.removals.next_free()
+        erased, state.ended_bytes = store.removals.next_free(), ended_room(agent)
     except BackupPeerError as exc:
         state.store_state = f"unavailable: {exc.message}"
         return state

@@ -5,6 +5,7 @@ Knows: which job serves which route. Must not know: HTTP, how a job works.
 
 import asyncio
 import os
+import shlex
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -12,6 +13,7 @@ from backuppeer.agent.agent import Agent
 from backuppeer.agent.heap import returning_memory
 from backuppeer.agent.home.config import read_config
 from backuppeer.agent.jobs.backup import BackupJob, Stream
+from backuppeer.agent.jobs.lookup import Lookup
 from backuppeer.agent.jobs.restore import RestoreJob
 from backuppeer.agent.jobs.rows import make_entry_row
 from backuppeer.agent.jobs.set_run import run_backup
@@ -136,12 +138,21 @@ class OwnerCommands:
         async with vault.busy, returning_memory(), reporting(emit) as reporter:
             yield vault, reporter
 
-    async def snapshots(self, request: SnapshotsRequest, _: Emit) -> list[SnapshotRow]:
+    async def snapshots(self, request: SnapshotsRequest, emit: Emit) -> list[SnapshotRow]:
         """Return own snapshots, oldest first."""
+        await self._hear(emit)
         return await asyncio.to_thread(self._snapshots, request)
 
-    async def ls(self, request: LsRequest, _: Emit) -> list[EntryRow]:
+    async def _hear(self, emit: Emit) -> None:
+        """Ask the hosts what they keep, once, in a home that came in a file."""
+        vault = self._agent.owner.vault
+        if not vault.is_unrecovered and vault.heads.is_awaited:
+            async with self._at_work(emit) as (_, reporter):
+                await Lookup(vault, reporter).mend(copies=True)
+
+    async def ls(self, request: LsRequest, emit: Emit) -> list[EntryRow]:
         """Return entries of a snapshot."""
+        await self._hear(emit)
         source = self._agent.owner.vault.source()
         return await asyncio.to_thread(self._entries, request, source)
 
@@ -165,7 +176,7 @@ class OwnerCommands:
         """Refuse to ask a host that is blocked, or from a home that can't fill it, before its person is bothered."""
         if peer in self._parts.state.blocks:
             name = name_of(self._parts.state, peer)
-            raise RefusedError(f"you blocked {name}", hint=f"`backup-peer unblock {name}` takes that back")
+            raise RefusedError(f"you blocked {name}", hint=f"`backup-peer unblock {shlex.quote(name)}` takes that back")
         if self._agent.owner.connecting.agreement_with(peer) is None:
             self._agent.owner.vault.check_writable()
 

@@ -6,6 +6,7 @@ Knows: agreements, ledger, store. Must not know: HTTP, terminals. Dates are the 
 from typing import NamedTuple
 
 from backuppeer.agent.agent import Agent
+from backuppeer.agent.commands.wishes import end_at
 from backuppeer.clock import format_time
 from backuppeer.control.api import StoringState
 from backuppeer.errors import BackupPeerError
@@ -62,9 +63,11 @@ def room_for(agent: Agent, owner: PeerId) -> Room | None:
 def storing_state(agent: Agent) -> StoringState:
     """Return what all hosts keep for this home, by its ledger."""
     hosts = {host for _, host, _ in agent.parts.state.agreements()}
-    total = Room()
+    total, ended_bytes = Room(), 0
     for host in hosts:
-        total = total.plus(room_at(agent, host) or Room())
+        room = room_at(agent, host) or Room()
+        total = total.plus(room)
+        ended_bytes += max(0, room.quota_bytes - room.used_bytes) if end_at(agent, host) else 0
     return StoringState(
         hosts=len(hosts),
         agreed_bytes=total.quota_bytes,
@@ -72,7 +75,22 @@ def storing_state(agent: Agent) -> StoringState:
         deleted_bytes=total.deleted_bytes,
         next_free_bytes=total.next_bytes,
         next_free=total.next_free,
+        ended_bytes=ended_bytes,
     )
+
+
+def ended_room(agent: Agent) -> int:
+    """Return what owners agreed on with us and don't use, under agreements that end.
+
+    Raises:
+        StoreUnavailable: the disk of the store is away.
+
+    """
+    store, total = agent.host.premises.open(), 0
+    for lease in store.leases.list_all():
+        if store.notices.left_s(lease.agreement) is not None:
+            total += max(0, lease.terms.size_bytes - store.usage(lease.agreement).used_bytes)
+    return total
 
 
 def _measure_copies(agent: Agent, agreement: AgreementId) -> Room:

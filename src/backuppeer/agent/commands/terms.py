@@ -4,6 +4,7 @@ Knows: what a change asks for, how terms look to a person. Must not know: HTTP, 
 """
 
 import asyncio
+import shlex
 
 from backuppeer.agent.agent import Agent
 from backuppeer.agent.commands.ending import HOST, EndCommands
@@ -33,7 +34,7 @@ class TermsCommands:
     async def resize(self, request: ResizeRequest, emit: Emit) -> TermsResult:
         """Have another size agreed on."""
         if request.storage:
-            check_storage(request.storage, example=f"backup-peer peers resize {request.peer} 10GB")
+            check_storage(request.storage, example=f"backup-peer peers resize {shlex.quote(request.peer)} 10GB")
         host = resolve_peer(self._parts.state, request.peer)
 
         def want(terms: Agreement) -> Wish:

@@ -28,6 +28,8 @@ from backuppeer.ids import AgreementId, PeerId
 from backuppeer.limits import EXPORT_BYTES
 from backuppeer.proof.statements import Agreement, open_statement
 
+MOVED_IN: Final = "moved_in"
+"""The setting of a home that was made of a file and has not heard yet what its hosts keep; empty afterwards."""
 _MAGIC: Final = b"BPHOME\r\n"
 _VERSION: Final = 1
 _FRONT: Final = _MAGIC + bytes([_VERSION])
@@ -166,6 +168,7 @@ def settle_in(home: Home, belongings: Belongings) -> PeerId:
         for agreed in belongings.agreements:
             said = open_statement(Agreement, agreed.signed, _peer_of(working), agreed.host)
             state.put_agreement(AgreementId(said.agreement), PeerId(agreed.host), agreed.signed)
+        state.put_setting(MOVED_IN, b"1" if belongings.agreements else b"")
     finally:
         state.close()
     return write_keys(home, working, belongings.authority, device=belongings.device, grant=belongings.grant)

@@ -8,7 +8,8 @@ that did not take over.
 """
 
 import secrets
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -67,9 +68,9 @@ def create_identity(home: Home, master: bytes, clock: Clock) -> PeerId:
         device=DeviceId(device.public),
         time_ms=clock.now_ms(),
     )
-    home.prepare()
     working, signed = derive_working(master, FIRST_GENERATION), sign_statement(grant, authority)
-    return write_keys(home, working, authority.public, device=device.seed(), grant=signed)
+    with _founding(home):
+        return write_keys(home, working, authority.public, device=device.seed(), grant=signed)
 
 
 def recover_identity(home: Home, master: bytes) -> PeerId:
@@ -85,8 +86,8 @@ def recover_identity(home: Home, master: bytes) -> PeerId:
             hint=f"if those words were the wrong ones: `backup-peer agent stop`, remove {home.path}, and recover again",
         )
     _refuse_existing(home)
-    home.prepare()
-    return write_keys(home, derive_working(master, FIRST_GENERATION), derive_authority(master).public)
+    with _founding(home):
+        return write_keys(home, derive_working(master, FIRST_GENERATION), derive_authority(master).public)
 
 
 def check_master(home: Home, master: bytes) -> WorkingSecret:
@@ -261,6 +262,22 @@ def _refuse_existing(home: Home) -> None:
             f"{home.path} already has an identity",
             hint="use another folder with --home DIR, or see `backup-peer id`; nothing was changed",
         )
+
+
+@contextmanager
+def _founding(home: Home) -> Iterator[None]:
+    """Have a home without identity to ourselves: of two that make one at once, files of both would lie mixed.
+
+    Raises:
+        UserError: an identity is there by now, or is being made.
+
+    """
+    home.prepare()
+    with home.lock() as is_ours:
+        if not is_ours:
+            raise UserError(f"another command uses {home.path} just now", hint="`backup-peer id` shows who it became")
+        _refuse_existing(home)
+        yield
 
 
 def write_keys(

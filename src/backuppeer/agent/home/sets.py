@@ -6,6 +6,7 @@ settings are read, so that a slip of the pen is told at the next command and not
 
 import os
 import re
+import shlex
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -210,7 +211,8 @@ def remove_paths(name: str, chosen: BackupSet, paths: Iterable[str]) -> BackupSe
     left = [path for path in chosen.paths if path not in gone]
     if not left:
         raise UserError(
-            f"set {name} would be empty", hint=f"`backup-peer backup remove --set {name}` drops the set; snapshots stay"
+            f"set {name} would be empty",
+            hint=f"`backup-peer backup remove --set {shlex.quote(name)}` drops the set; snapshots stay",
         )
     return msgspec.structs.replace(chosen, paths=left)
 

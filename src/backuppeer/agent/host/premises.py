@@ -318,7 +318,12 @@ class Premises:
     def put_head(self, store: Store, message: PutHead) -> HeadAccepted | HeadConflict:
         """Set a head by compare-and-set and countersign it; `on_news` hears of it when it stands."""
         answer = store.heads.put_head(
-            message.agreement, message.head, message.grant, signer=self._identity, now_ms=self._clock.now_ms()
+            message.agreement,
+            message.head,
+            message.grant,
+            signer=self._identity,
+            now_ms=self._clock.now_ms(),
+            drafts=message.drafts,
         )
         if isinstance(answer, HeadAccepted):
             self.on_news(message.agreement)

@@ -6,12 +6,15 @@ the index still the old one: the next job that asks hosts follows the head. When
 the old thing again, and nothing was changed.
 """
 
+import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
 from backuppeer.agent.owner.gathering import Gathering
+from backuppeer.agent.owner.leaving import prefer_staying
+from backuppeer.agent.owner.unfinished import find_named
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.partners import Partner
 from backuppeer.agent.reporter import Reporter
@@ -63,7 +66,8 @@ class AmendJob:
     async def _run(self, decide: Callable[[], Amendment]) -> Outcome:
         try:
             # A host that lacks a lot, a new one for example, waits for a backup: nobody expects hours of a `tag`.
-            partners = await self._hosts.meet(self._vault.partners(), copy_bytes=AMEND_COPY_BYTES)
+            staying = prefer_staying(self._vault.deeds, self._vault.partners())
+            partners = await self._hosts.meet(staying, copy_bytes=AMEND_COPY_BYTES)
             amendment = decide()
             return await self._do(amendment, partners) if amendment else self._report(amendment, None, [])
         except Unavailable as exc:
@@ -73,7 +77,15 @@ class AmendJob:
         repository = self._vault.repository
         self._reporter.begin("storing the list of snapshots", unit="pack")
         upload = self._hosts.make_upload(partners, is_list=True)
-        step = partial(amend, amendment, upload, keys=repository.keys, index=repository.index, cache=repository.cache)
+        step = partial(
+            amend,
+            amendment,
+            upload,
+            keys=repository.keys,
+            index=repository.index,
+            cache=repository.cache,
+            named=await asyncio.to_thread(find_named, self._vault, self._vault.source(wait_s=0)),
+        )
         amended = await self._hosts.in_thread(upload, step)
         return self._report(amendment, amended, await seal(self._vault, self._hosts, amended, partners))
 
@@ -102,6 +114,7 @@ async def seal(
     heads, index = vault.heads, vault.repository.index
     before = heads.newest()
     heads.extend(amended.published.index, amended.published.inventory)
+    hosts.named = set(amended.published.inventory.packs)
     told: list[PeerId] = []
 
     def on_told(partner: Partner) -> None:

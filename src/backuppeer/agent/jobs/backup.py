@@ -8,6 +8,7 @@ import getpass
 import os
 import platform
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from functools import partial
 from typing import Final, Protocol
@@ -20,6 +21,7 @@ from backuppeer.agent.owner.gathering import Gathering
 from backuppeer.agent.owner.leaving import choose_staying, describe_leaving
 from backuppeer.agent.owner.salvage import resend_metadata
 from backuppeer.agent.owner.selfset import NAME
+from backuppeer.agent.owner.unfinished import find_named
 from backuppeer.agent.owner.upload import Upload
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.partners import Partner
@@ -38,7 +40,7 @@ from backuppeer.backup.wholeness import find_incomplete
 from backuppeer.control.saving import BackupRequest, BackupResult, SnapshotRequest
 from backuppeer.errors import LocalError, RefusedError, Unavailable
 from backuppeer.files.dialect import store_path, this_platform
-from backuppeer.ids import SnapshotId, format_peer_id
+from backuppeer.ids import LogicalId, SnapshotId, format_peer_id
 from backuppeer.repo.snapshot import Snapshot, decode_known
 from backuppeer.trust.evidence import Kind
 
@@ -155,7 +157,8 @@ class BackupJob:
         count = self._subject.begin(self._reporter, self._vault.repository.index.snapshots())
         upload = self._hosts.make_upload(partners)
         self._reporter.sent_bytes = lambda: upload.sent_bytes
-        work = partial(self._archive, upload)
+        named = await asyncio.to_thread(find_named, self._vault, self._vault.source(wait_s=0))
+        work = partial(self._archive, upload, named)
         # Until the head names them, a prune beside this backup must not take away the packs that it relies on.
         with self._vault.repository.index.turnover.relying():
             try:
@@ -165,7 +168,7 @@ class BackupJob:
             safe = [] if self._request.dry_run else await self._seal(result, partners, upload)
         return self._report(result, upload, safe)
 
-    def _options(self) -> ArchiveOptions:
+    def _options(self, named: AbstractSet[LogicalId] | None) -> ArchiveOptions:
         options = ArchiveOptions(
             host=platform.node(),
             user=_user_name(),
@@ -176,10 +179,11 @@ class BackupJob:
             dry_run=self._request.dry_run,
             ext={NAME: carried} if (carried := self._vault.self_set.collect(self._vault.clock.now_ms())) else {},
             cancel=self._hosts.stop,
+            named=named,
         )
         return self._subject.adapt(options)
 
-    def _archive(self, upload: Upload) -> ArchiveResult:
+    def _archive(self, upload: Upload, named: AbstractSet[LogicalId] | None) -> ArchiveResult:
         repository = self._vault.repository
         if not self._request.dry_run:
             resend_metadata(repository, upload, level=self._request.level)
@@ -191,7 +195,7 @@ class BackupJob:
             partial=repository.partial,
             sink=upload,
             progress=self._reporter,
-            options=self._options(),
+            options=self._options(named),
         )
         return self._subject.archive(archiver)
 
@@ -207,7 +211,12 @@ class BackupJob:
         if result.inventory is None or result.index is None:
             raise LocalError("a finished backup has no inventory")
         self._vault.heads.extend(result.index, result.inventory)
-        self._vault.repository.index.turnover.name(result.inventory.packs)
+        index = self._vault.repository.index
+        index.turnover.name(result.inventory.packs)
+        if result.trust is not None:
+            # Only now: what its looks stand for is durable, and in packs that a head names.
+            index.end_walk(result.trust)
+        self._hosts.named = set(result.inventory.packs)
 
         def on_told(partner: Partner) -> None:
             self._vault.saw(partner, Kind.STORED, size_bytes=upload.sent_to(partner))

@@ -9,6 +9,7 @@ when it failed; a program that shall stay has to leave its group, as daemons do 
 
 import asyncio
 import os
+import shlex
 import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -111,7 +112,8 @@ def check_owner(config: Path) -> None:
         raise RefusedError(f"hooks are not run: {config} can't be examined") from exc
     if seen.st_uid not in {os.geteuid(), 0} or stat.S_IMODE(seen.st_mode) & (stat.S_IWGRP | stat.S_IWOTH):
         raise RefusedError(
-            f"hooks are not run: others may write to {config}", hint=f"make it yours alone: `chmod 600 {config}`"
+            f"hooks are not run: others may write to {config}",
+            hint=f"make it yours alone: `chmod 600 {shlex.quote(str(config))}`",
         )
 
 

@@ -10,7 +10,7 @@ from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.partners import Partner
 from backuppeer.agent.reporter import Reporter
 from backuppeer.backup.browse import LATEST, SnapshotFilter, find_snapshot, list_snapshots
-from backuppeer.errors import BackupPeerError, NotFoundError
+from backuppeer.errors import BackupPeerError, NotFoundError, PeerUnreachable
 from backuppeer.ids import SnapshotId
 from backuppeer.repo.snapshot import Snapshot
 
@@ -27,11 +27,31 @@ class Lookup:
 
     async def mend(self, *, copies: bool) -> None:
         """Bring the index back from the hosts where this machine lost it; `copies`: also who holds which pack."""
-        if self._vault.is_whole() and (self._vault.complete_hosts() or not copies):
+        is_awaited = self._vault.heads.is_awaited
+        if not is_awaited and self._vault.is_whole() and (self._vault.complete_hosts() or not copies):
             return
         self._losses = await self._meeting.mend(self._vault.partners())
+        if is_awaited:
+            self._end_wait()
         if self._losses:
             self._reporter.note(self._meeting.witnesses().explain(self._losses).message)
+
+    def _end_wait(self) -> None:
+        """See that a home which came in a file has heard its hosts.
+
+        Raises:
+            PeerUnreachable: it has not, and one of them is away.
+
+        """
+        heads, away = self._vault.heads, self._meeting.witnesses().away
+        if heads.newest() is None and away:
+            names = ", ".join(sorted(away))
+            raise PeerUnreachable(
+                f"this home was imported, and has not heard yet what its hosts keep: {names} can't be reached",
+                hint="run it again when they are there",
+            )
+        if heads.newest() is None:
+            heads.await_no_more()
 
     def choose(self, text: str, wanted: SnapshotFilter | None = None) -> Chosen:
         """Return the snapshot that `latest`, an id or a prefix names.

@@ -21,6 +21,7 @@ from typing import Final
 from backuppeer.agent.jobs.prune_report import Drop, describe_plan, describe_result
 from backuppeer.agent.owner.copying import ask_usage
 from backuppeer.agent.owner.gathering import Gathering
+from backuppeer.agent.owner.leaving import prefer_staying
 from backuppeer.agent.owner.meeting import Meeting
 from backuppeer.agent.owner.upload import Upload
 from backuppeer.agent.owner.vault import Vault
@@ -140,7 +141,7 @@ class PruneJob:
             BackupPeerError: none can, or the newest state can't be read.
 
         """
-        everybody = self._vault.partners()
+        everybody = prefer_staying(self._vault.deeds, self._vault.partners())
         await self._reporter.state("connecting", f"connecting to {', '.join(p.name for p in everybody)}")
         meeting = Meeting(self._vault, self._reporter, self._hosts.drop)
         before = self._vault.asked.mark()
@@ -336,6 +337,7 @@ class PruneJob:
         partners = [partner for partner in upload.partners if self._may_have_head(partner, drop.victims)]
         before = heads.newest()
         heads.extend(published.index, published.inventory)
+        self._hosts.named = set(published.inventory.packs)
         told: list[Partner] = []
 
         def on_told(partner: Partner) -> None:

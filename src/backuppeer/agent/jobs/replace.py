@@ -5,6 +5,7 @@ anywhere, nothing is lost: what was copied stays, and the next run goes on from 
 """
 
 import asyncio
+import shlex
 from functools import partial
 from itertools import count
 
@@ -47,7 +48,7 @@ class ReplaceJob:
                 name = self._vault.name(peer)
                 raise NotFoundError(
                     f"{name} keeps no backups of yours",
-                    hint=f"ask it first: `backup-peer connect {name} --storage 10GB`",
+                    hint=f"ask it first: `backup-peer connect {shlex.quote(name)} --storage 10GB`",
                 )
         if self._vault.deeds.ending(partners[new].agreement) is not None:
             raise RefusedError(f"the agreement with {partners[new].name} ends: nothing is moved there")

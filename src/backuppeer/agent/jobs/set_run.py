@@ -8,6 +8,7 @@ runs no hooks.
 """
 
 import asyncio
+import shlex
 from collections.abc import Mapping
 
 import msgspec
@@ -86,7 +87,7 @@ def apply_set(request: BackupRequest, chosen: BackupSet) -> BackupRequest:
     if request.paths:
         raise UserError(
             "a set has its own paths: name either paths or --set",
-            hint=f"`backup-peer backup add PATH --set {request.set}` adds a path to the set",
+            hint=f"`backup-peer backup add PATH --set {shlex.quote(request.set)}` adds a path to the set",
         )
     asked = request.leave_out
     leave_out = LeaveOut(

@@ -6,6 +6,7 @@ about a pack that the index has: whatever the ledger says, what is needed stays.
 """
 
 import asyncio
+import shlex
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -171,7 +172,8 @@ def advise_full(vault: Vault, error: RefusedError, partners: Sequence[Partner]) 
     return RefusedError(
         error.message,
         hint=f"`backup-peer prune` frees {format_size(most)} at {name} at once, all that no finished backup needs; "
-        "then back up less (--exclude, fewer folders), or agree with a further host, see `backup-peer browse`",
+        "then back up less (--exclude, fewer folders), ask for more with "
+        f"`backup-peer peers resize {shlex.quote(name)} SIZE`, or agree with a further host, see `backup-peer browse`",
     )
 
 

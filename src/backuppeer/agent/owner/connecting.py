@@ -7,6 +7,7 @@ waits: a new wish takes the place of the one before.
 
 import asyncio
 import secrets
+import shlex
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import NoReturn
@@ -162,7 +163,7 @@ class Connecting:
         name = name_of(self._state, PeerId(agreement.host))
         raise RefusedError(
             f"{name} agreed to {size}",
-            hint=f"connect with --storage {size}, or ask for more: `backup-peer peers resize {name} SIZE`",
+            hint=f"connect with --storage {size}, or ask for more: `backup-peer peers resize {shlex.quote(name)} SIZE`",
         )
 
     def _remember(self, host: PeerId, request: ConnectRequest) -> RequestRecord:

@@ -5,6 +5,7 @@ is: with the same salt one host could answer for the other.
 """
 
 import asyncio
+import shlex
 import threading
 
 from backuppeer.agent.owner.fetch import Fetch
@@ -52,8 +53,9 @@ async def find_shortage(repository: Repository, partner: Partner, now_ms: int) -
     return RefusedError(
         f"too small for a copy of your backup: it lacks {format_size(needed)} of earlier ones and has "
         f"{say_room(usage, now_ms)}; nothing is copied to it until that fits",
-        hint="`backup-peer forget` snapshots that need not be kept, then `backup-peer prune`; or find a larger host: "
-        "`backup-peer browse`; --to names hosts to do without it",
+        hint=f"ask for more: `backup-peer peers resize {shlex.quote(partner.name)} SIZE`; or `backup-peer forget` "
+        "snapshots that need not be kept, then `backup-peer prune`; or find a larger host: `backup-peer browse`; "
+        "--to names hosts to do without it",
     )
 
 

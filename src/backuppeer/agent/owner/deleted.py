@@ -6,6 +6,7 @@ it. How long it stays is the host's word, believed up to two locks.
 """
 
 import asyncio
+import shlex
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -147,7 +148,7 @@ async def _excuse(
         reporter.note(
             f"{partner.name}: another machine with your keys, or this one before it was set back, had it delete "
             f"{format_size(deleted.size_bytes)} of your backups, kept until {until} at the soonest. "
-            f"If that was not you: `backup-peer peers undelete {partner.name}` shows what can be had back"
+            f"If that was not you: `backup-peer peers undelete {shlex.quote(partner.name)}` shows what can be had back"
         )
     return set(rows)
 

@@ -5,6 +5,7 @@ counts from when its host has it; one that can't be reached now is told when it 
 be read as before, and the notice be taken back. Untold is not unheard: what was sent stands until its host answers.
 """
 
+import shlex
 from typing import NamedTuple
 
 import structlog
@@ -238,7 +239,8 @@ class Ending:
         if not found:
             name = name_of(self._state, host)
             raise NotFoundError(
-                f"{name} keeps no backups of yours", hint=f"ask it first: `backup-peer connect {name} --storage 10GB`"
+                f"{name} keeps no backups of yours",
+                hint=f"ask it first: `backup-peer connect {shlex.quote(name)} --storage 10GB`",
             )
         return found
 

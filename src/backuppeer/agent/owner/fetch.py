@@ -11,7 +11,8 @@ and left for the next copy; one that can't be reached is retried within the budg
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
+import math
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from functools import partial
@@ -229,7 +230,8 @@ class Fetch:
         spans: list[Span] = []
         for first, count in plan:
             into = room[first * LEAF_BYTES : (first + count) * LEAF_BYTES]
-            read = partial(self._read_range, partner, copy.stored, first, into, is_told=patience.away_s > 0)
+            until_s = self._clock.monotonic_s() + patience.away_s if patience.away_s > 0 else None
+            read = partial(self._read_range, partner, copy.stored, first, into, until_s=until_s)
             waiting = self._herald.waiting_for(partner.name)
             step = retry(read, self._clock, waiting=waiting, budget_s=patience.away_s)
             data, path = self._wait_for(_within(patience.slow_s, step, partner.name))
@@ -250,8 +252,9 @@ class Fetch:
             self._awaited.discard(future)
 
     async def _read_range(
-        self, partner: Partner, stored: StoredId, first_leaf: int, into: memoryview, *, is_told: bool
+        self, partner: Partner, stored: StoredId, first_leaf: int, into: memoryview, *, until_s: float | None
     ) -> tuple[memoryview, tuple[bytes, ...]]:
+        """Read from a host, which is waited for until then, and the person told; None: it is asked once."""
         # One call for all that wait for this host: dialled one after the other, each would take its ten seconds.
         meeting = self._meetings.get(partner.agreement)
         if meeting is None or meeting.done():
@@ -259,8 +262,17 @@ class Fetch:
             self._meetings[partner.agreement] = meeting
         step = asyncio.shield(meeting)
         # While others are tried first the work goes on, and what moves is shown.
-        await (self._herald.meet(partner.name, step) if is_told else step)
+        await (step if until_s is None else self._meet_until(partner.name, step, until_s))
         return await read_range(partner, stored, first_leaf, into)
+
+    async def _meet_until(self, name: str, step: Awaitable[object], until_s: float) -> None:
+        """Wait for a host no longer than the person wants to: dialling takes its own time, and goes on beside this."""
+        left_s = until_s - self._clock.monotonic_s()
+        try:
+            async with asyncio.timeout(None if math.isinf(left_s) else max(0.0, left_s)):
+                await self._herald.meet(name, step)
+        except TimeoutError:
+            raise PeerUnreachable(f"{name} did not answer in time") from None
 
 
 async def _within(limit_s: float | None, step: Coroutine[None, None, T], name: str) -> T:

@@ -16,6 +16,7 @@ from backuppeer.agent.owner.clearing import Cleared, Withdrawal, clear_out, limi
 from backuppeer.agent.owner.copying import find_shortage
 from backuppeer.agent.owner.joining import join_stray
 from backuppeer.agent.owner.meeting import Meeting
+from backuppeer.agent.owner.unfinished import list_drafts
 from backuppeer.agent.owner.upload import Upload
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.partners import Partner
@@ -31,7 +32,7 @@ from backuppeer.errors import (
     is_full_disk,
 )
 from backuppeer.host.quota import format_size
-from backuppeer.ids import PeerId, format_peer_id
+from backuppeer.ids import LogicalId, PeerId, format_peer_id
 from backuppeer.limits import CLEAR_S, WITNESS_S
 from backuppeer.repo.pack import Entry
 from backuppeer.shares.ledger import Copy
@@ -47,6 +48,7 @@ class Gathering:
     `spare_bytes`: what may be deleted at a host before its hold doubles.
     `untold`: who has the head, and could not be told which packs go.
     `purpose`: what hosts are met for: one that was caught at something is no host for all of it (ADR 53).
+    `named`: the packs of the head that is left next; what else hosts were sent since the last one stays unfinished.
     `are_all_heard`: every host with an agreement told all that it holds. `stop`: set when the person has left; the
     engine's thread ends then.
     """
@@ -62,7 +64,9 @@ class Gathering:
         self.untold: dict[PeerId, BackupPeerError] = {}
         self.watch = RemovalWatch(vault.asked)
         self.are_all_heard = False
+        self.named: set[LogicalId] | None = None
         self._noted: set[PeerId] = set()
+        self._is_alone = False
 
     async def meet(self, partners: Sequence[Partner], *, copy_bytes: int | None = None) -> list[Partner]:
         """Reach every host, and take over what a host knows better; return those that can take what is written next.
@@ -75,6 +79,7 @@ class Gathering:
 
         """
         partners = self._live(self._admit(partners))
+        self._is_alone = len(partners) == 1
         await self._reporter.state("connecting", f"connecting to {', '.join(p.name for p in partners)}")
         others = await self._hear_others(partners)
         meeting = Meeting(self._vault, self._reporter, self.drop)
@@ -184,7 +189,9 @@ class Gathering:
     async def _has_head(self, partner: Partner, on_told: Callable[[Partner], None]) -> bool:
         try:
             await self.withdraw(partner)
-            self.watch.check(partner, await self._vault.heads.leave_with(partner))
+            named = self.named
+            drafts = await asyncio.to_thread(list_drafts, self._vault, partner, named) if named is not None else ()
+            self.watch.check(partner, await self._vault.heads.leave_with(partner, drafts))
         except BackupPeerError as exc:
             _raise_own(exc)
             if isinstance(exc, DamagedStateError):
@@ -229,7 +236,8 @@ class Gathering:
     def note_failures(self) -> None:
         """Tell of each host that dropped out why it did, once."""
         for peer, error in self.failures.items():
-            if peer not in self._noted:
+            # The only host of a job: the job ends with that, and says why itself.
+            if peer not in self._noted and not self._is_alone:
                 self._noted.add(peer)
                 self._reporter.note(f"{self._vault.name(peer)}: {error.message}")
 

@@ -6,8 +6,10 @@ countersigned is at fault; what two contradicting heads mean is said in agent.li
 """
 
 import asyncio
+from collections.abc import Sequence
 from typing import Final
 
+from backuppeer.agent.home.belongings import MOVED_IN
 from backuppeer.agent.home.keyring import HomeKeys
 from backuppeer.agent.home.state import State
 from backuppeer.agent.owner.lineage import HeadRow, check_fits, check_writer, is_stray, plan_way, two_histories
@@ -15,7 +17,7 @@ from backuppeer.agent.owner.writer import Writer
 from backuppeer.agent.peers.partners import Partner
 from backuppeer.clock import Clock
 from backuppeer.errors import IntegrityFault, LocalError, NewerFormatError, PeerUnreachable
-from backuppeer.ids import AgreementId, BlobId, PeerId, RepositoryId
+from backuppeer.ids import AgreementId, BlobId, PeerId, RepositoryId, StoredId
 from backuppeer.limits import LEAVE_EACH_HEAD_S, LEAVE_HEAD_S
 from backuppeer.proof.statements import (
     Head,
@@ -59,6 +61,15 @@ class HeadChain:
     def may_write(self) -> bool:
         """Whether this device is the writer; a recovered home is not, nor one that was taken over."""
         return self.writer.may_write
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether this home came in a file, and has not heard yet what its hosts keep."""
+        return bool(self._state.setting(MOVED_IN)) and self.newest() is None
+
+    def await_no_more(self) -> None:
+        """Note that the hosts keep nothing for this home."""
+        self._state.put_setting(MOVED_IN, b"")
 
     def newest(self) -> tuple[Head, bytes] | None:
         """Return the newest head known, verified, and its signed bytes."""
@@ -255,8 +266,11 @@ class HeadChain:
         self._state.put_head(self._repository, head.number, sign_statement(head, self._keys.device), self._keys.grant)
         return head
 
-    async def leave_with(self, partner: Partner) -> int:
+    async def leave_with(self, partner: Partner, drafts: Sequence[StoredId] = ()) -> int:
         """Bring a host up to the newest head and check its countersignature; return its `HeadStored.removals`.
+
+        `drafts`: what it holds that the newest head does not name (at most HEAD_DRAFTS). A host that gets more heads
+        than this one is not told: one between may have named some of it.
 
         Raises:
             IntegrityFault: it does not take what follows its own head, or countersigns something else.
@@ -270,7 +284,7 @@ class HeadChain:
             try:
                 # One that lags gets all that it missed; but not each of them for as long as an answer may take.
                 async with asyncio.timeout(LEAVE_HEAD_S + LEAVE_EACH_HEAD_S * len(rows)):
-                    answer = await self._send(partner, rows)
+                    answer = await self._send(partner, rows, tuple(drafts) if len(rows) == 1 else ())
             except TimeoutError as exc:
                 raise PeerUnreachable("it takes too long to take the newest state") from exc
             if not isinstance(answer, HeadIs):
@@ -287,11 +301,12 @@ class HeadChain:
                 self.writer.see(held.grant)
             self.writer.check()
 
-    async def _send(self, partner: Partner, rows: list[HeadRow]) -> HeadIs | int:
+    async def _send(self, partner: Partner, rows: list[HeadRow], drafts: tuple[StoredId, ...]) -> HeadIs | int:
         removals = 0
         for _, signed, grant in rows:
             session = await partner.session()
-            async with session.request(PutHead(agreement=partner.agreement, head=signed, grant=grant)) as channel:
+            message = PutHead(agreement=partner.agreement, head=signed, grant=grant, drafts=drafts)
+            async with session.request(message) as channel:
                 answer = await channel.receive(HeadStored, HeadIs)
             if isinstance(answer, HeadIs):
                 return answer

@@ -21,7 +21,7 @@ def choose_staying(deeds: Deeds, partners: Sequence[Partner]) -> list[Partner]:
         RefusedError: our own notice stands with all of them.
 
     """
-    staying = [p for p in partners if not ((end := deeds.ending(p.agreement)) and end.notice.party != p.peer)]
+    staying = _find_staying(deeds, partners)
     if not staying:
         names = ", ".join(dict.fromkeys(partner.name for partner in partners))
         raise RefusedError(
@@ -29,6 +29,18 @@ def choose_staying(deeds: Deeds, partners: Sequence[Partner]) -> list[Partner]:
             hint="`backup-peer peers renew PEER` takes that back, `backup-peer browse` shows other hosts",
         )
     return staying
+
+
+def prefer_staying(deeds: Deeds, partners: Sequence[Partner]) -> list[Partner]:
+    """Return the hosts that a changed list goes to: those of new backups, but all where there are none.
+
+    What is left of the old ones could not be put in order otherwise until it is gone.
+    """
+    return _find_staying(deeds, partners) or list(partners)
+
+
+def _find_staying(deeds: Deeds, partners: Sequence[Partner]) -> list[Partner]:
+    return [p for p in partners if not ((end := deeds.ending(p.agreement)) and end.notice.party != p.peer)]
 
 
 def describe_leaving(deeds: Deeds, partners: Sequence[Partner]) -> list[LeftOut]:

@@ -7,6 +7,7 @@ that was set back is handed what it signed before. A host that shows another cha
 
 import asyncio
 import secrets
+import shlex
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
@@ -319,7 +320,8 @@ class Revising:
                 return agreement, signed
         name = name_of(self._state, host)
         raise NotFoundError(
-            f"{name} keeps no backups of yours", hint=f"ask it first: `backup-peer connect {name} --storage 10GB`"
+            f"{name} keeps no backups of yours",
+            hint=f"ask it first: `backup-peer connect {shlex.quote(name)} --storage 10GB`",
         )
 
     def _waiting(self, host: PeerId | None = None) -> list[RequestRecord]:

@@ -4,6 +4,7 @@ Knows: index and ledger after what hosts hold as deleted was entered (`owner.del
 A snapshot is a blob in a pack: as long as that lies somewhere, all it names can be told, whoever took it off the list.
 """
 
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -82,7 +83,8 @@ def choose(texts: Sequence[str], found: Mapping[SnapshotId, object], *, is_all: 
     except NotFoundError as exc:
         raise NotFoundError(
             f"among what can be had back: {exc.message}",
-            hint=f"`backup-peer peers undelete {peer}` shows it; `backup-peer snapshots` shows what is listed",
+            hint=f"`backup-peer peers undelete {shlex.quote(peer)}` shows it; "
+            "`backup-peer snapshots` shows what is listed",
         ) from exc
     return [name for name in found if name in wanted]
 

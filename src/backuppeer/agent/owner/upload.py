@@ -9,6 +9,7 @@ because fresh megabyte allocations cost more than the cryptography (FACTS).
 
 import asyncio
 import queue
+import shlex
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, wait
@@ -167,7 +168,8 @@ class Upload:
             if target.partner.agreement in laggards:
                 target.failure = PeerUnreachable(
                     f"it took less than {LAGGARD_BYTES // MIB} MiB in {LAGGARD_S:.0f} s, and was left for later",
-                    hint=f"the next backup sends what it lacks; `--to {target.partner.name}` alone takes its time",
+                    hint="the next backup sends what it lacks; "
+                    f"`--to {shlex.quote(target.partner.name)}` alone takes its time",
                 )
                 for future in list(target.under_way):
                     future.cancel()

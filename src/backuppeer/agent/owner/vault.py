@@ -4,6 +4,7 @@ Knows: which hosts hold our packs, how to catch up with a host that knows more t
 """
 
 import asyncio
+import shlex
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -202,7 +203,7 @@ class Vault:
             if peer not in found:
                 raise NotFoundError(
                     f"{name} keeps no backups of yours",
-                    hint=f"ask it first: `backup-peer connect {name} --storage 10GB`",
+                    hint=f"ask it first: `backup-peer connect {shlex.quote(name)} --storage 10GB`",
                 )
         return [found[peer] for peer in dict.fromkeys(wanted)]
 

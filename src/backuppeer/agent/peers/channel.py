@@ -25,7 +25,10 @@ _RAW_PIECE_BYTES: Final = MIB // 4
 _LOOK_S: Final = 1.0
 """How often is looked whether bulk moves in a thread."""
 ABORT_CODE: Final = 1
-FULL_HINT: Final = "the agreed space is full: agree with a further host, see `backup-peer browse`"
+FULL_HINT: Final = (
+    "the agreed space is full: ask for more with `backup-peer peers resize PEER SIZE`, or agree with a further host, "
+    "see `backup-peer browse`"
+)
 """What to do when a peer has no room: what may be added to it knows who works with that peer."""
 _HINTS: Final[dict[int, str]] = {
     RefusalCode.POLICY: "its person decides: ask there, or see `backup-peer browse` for another host",

@@ -1,0 +1,55 @@
+"""Hosts that lack a part of what they should hold: said until it is mended (`status`).
+
+Knows: the ledger, what was agreed. Must not know: sessions. A host that was away is brought up by the next backup; one
+that has no room for that stays behind until a person acts.
+"""
+
+import shlex
+
+from backuppeer.agent.home.state import State
+from backuppeer.agent.owner.vault import Vault
+from backuppeer.agent.peers.names import name_of
+from backuppeer.host.quota import format_size
+from backuppeer.ids import AgreementId
+from backuppeer.proof.statements import Agreement, peek_statement
+
+
+def describe_lacking(vault: Vault, state: State) -> list[str]:
+    """Return a line for each host that goes on with us and lacks packs which others hold, and one for broken work."""
+    if vault.repository_id is None or not vault.repository.index.snapshots():
+        return []
+    going_on = [(a, host, signed) for a, host, signed in state.agreements() if state.deeds.ending(a) is None]
+    lines = [_describe_unfinished(vault)]
+    lines += [_describe(vault, a, name_of(state, host), peek_statement(Agreement, s)) for a, host, s in going_on]
+    return [line for line in lines if line]
+
+
+def _describe_unfinished(vault: Vault) -> str:
+    """Return how much of what hosts hold no head names; "" while something writes, whose work this may be."""
+    fresh = set() if vault.busy.locked() else vault.repository.index.turnover.fresh()
+    size_bytes = sum(vault.repository.ledger.sizes(fresh).values())
+    if not size_bytes:
+        return ""
+    return (
+        f"{format_size(size_bytes)} at your hosts is of backups that broke off: the same backup again goes on from it, "
+        "`backup-peer prune` frees it at once"
+    )
+
+
+def _describe(vault: Vault, agreement: AgreementId, name: str, terms: Agreement) -> str:
+    index, ledger = vault.repository.index, vault.repository.ledger
+    fresh = index.turnover.fresh()
+    lacking = ledger.measure(p for p in ledger.lacking_at(agreement, index.packs()) if p not in fresh)
+    if not lacking:
+        return ""
+    used = sum(copy.size for copy in ledger.copies_at(agreement))
+    used += sum(copy.size for copy in ledger.doomed_at(agreement))
+    room = max(0, terms.size_bytes - used)
+    said = f"{name} lacks {format_size(lacking)} of your backups"
+    if room >= lacking:
+        return f"{said}: `backup-peer backup` brings it up"
+    return (
+        f"{said} and has {format_size(room)} free, so its copy is none: ask for more with "
+        f"`backup-peer peers resize {shlex.quote(name)} SIZE`, "
+        "or free room: `backup-peer forget`, then `backup-peer prune`"
+    )
