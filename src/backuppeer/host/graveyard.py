@@ -143,9 +143,12 @@ class Graveyard:
         cut = "UPDATE packs SET due_s = MIN(due_s, ?) WHERE agreement = ? AND removal = ? AND due_s IS NOT NULL"
 
         def act(db: sqlite3.Connection) -> None:
+            rows = db.execute(ask, (agreement, lock_s)).fetchall()
+            if not rows:
+                return  # as most often: nothing is written
             with db:
-                db.execute("BEGIN IMMEDIATE")
-                for number, age_s, is_doubled in db.execute(ask, (agreement, lock_s)).fetchall():
+                db.execute("BEGIN")
+                for number, age_s, is_doubled in rows:
                     due_s = age_s + held_s(lock_s, is_doubled=bool(is_doubled))
                     db.execute(cut, (due_s, agreement, number))
                 db.execute("UPDATE deletes SET lock_s = ?1 WHERE agreement = ?2 AND lock_s > ?1", (lock_s, agreement))
