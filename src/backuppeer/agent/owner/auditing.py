@@ -41,7 +41,7 @@ from backuppeer.shares.copies import Copy
 from backuppeer.shares.sampling import Draw, draw_any, plan_bulk, plan_day
 from backuppeer.trust.evidence import Kind
 
-_LIES = "a backup sends again what it has not; keep another copy with a further host: `backup-peer browse`"
+_LIES = "it gets no new data; keep another copy with a further host: `backup-peer browse`"
 
 
 class Scope(Enum):

@@ -15,6 +15,7 @@ from functools import partial
 from backuppeer.agent.owner.losses import LOST_PACKS, measure_named
 from backuppeer.agent.owner.rebuild import Found, read_directory
 from backuppeer.agent.owner.repository import Repository
+from backuppeer.agent.owner.testimony import read_losses
 from backuppeer.agent.peers.partners import Partner
 from backuppeer.agent.peers.retry import retry
 from backuppeer.agent.peers.room import say_date
@@ -114,18 +115,32 @@ async def weigh_findings(  # noqa: PLR0913 - what was found, and in which light 
     gone = found.lost
     if gone:
         gone -= await _excuse(partner, repository, gone, clock=clock, hold_s=hold_s, reporter=reporter)
-    lost, lost_bytes = await asyncio.to_thread(_forget, repository, partner, gone, head)
+    admitted = await _hear_admitted(partner, clock) if gone and head is not None else set[StoredId]()
+    lost, lost_bytes = await asyncio.to_thread(_forget, repository, partner, gone, admitted=admitted, head=head)
     if lost and blame is not None:
         loss = IntegrityFault(f"packs that it had acknowledged are gone: {lost}", lost_bytes=lost_bytes)
         blame(partner, loss)
         reporter.fault(partner.peer, partner.name, loss, hint=LOST_PACKS)
 
 
-def _forget(repository: Repository, partner: Partner, gone: set[StoredId], head: Head | None) -> tuple[int, int]:
-    """Forget packs that a host lists no more; return how many it had acknowledged, and the bytes of `measure_named`."""
+async def _hear_admitted(partner: Partner, clock: Clock) -> set[StoredId]:
+    """Return the packs that a host reports as lost, signed: who admits a loss does not fare as who hides it."""
+    try:
+        return {stored async for loss in read_losses(partner, 0, clock) for stored in loss.packs}
+    except BackupPeerError:
+        return set()  # no report that counts
+
+
+def _forget(
+    repository: Repository, partner: Partner, gone: set[StoredId], *, admitted: set[StoredId], head: Head | None
+) -> tuple[int, int]:
+    """Forget packs that a host lists no more; return how many it had acknowledged.
+
+    And the bytes of `measure_named`, but of those that it admitted.
+    """
     ledger = repository.ledger
     lost = [copy for copy in ledger.copies_at(partner.agreement) if copy.stored in gone] if gone else []
-    lost_bytes = measure_named(repository, head, lost) if lost else 0
+    lost_bytes = measure_named(repository, head, (copy for copy in lost if copy.stored not in admitted)) if lost else 0
     return ledger.forget_stored(partner.agreement, gone), lost_bytes
 
 
