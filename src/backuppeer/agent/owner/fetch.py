@@ -75,10 +75,14 @@ class _Cancellable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Patience:
-    """How long a host is waited for that is away, and one that is slow while another has the pack (None: no end)."""
+    """How long a host is waited for that is away, and one that is slow while another has the pack (None: no end).
+
+    `end_s`: when all waiting is over, by the clock.
+    """
 
     away_s: float
     slow_s: float | None
+    end_s: float
 
 
 class Fetch:
@@ -128,6 +132,7 @@ class Fetch:
 
         """
         failures: dict[AgreementId, BackupPeerError] = {}
+        end_s = self._clock.monotonic_s() + self._wait_s
         for budget_s in self._budgets(pack):
             is_hopeless = True
             candidates = self._candidates(pack)
@@ -142,7 +147,7 @@ class Fetch:
                 others = [other for other, _ in candidates if other.agreement not in {copy.agreement, *failures}]
                 wait_s = 0.0 if copy.agreement in self._gone else budget_s
                 try:
-                    taken = self._fetch_from(partner, copy, ranges, _Patience(wait_s, self._patience_s(others)))
+                    taken = self._fetch_from(partner, copy, ranges, _Patience(wait_s, self._patience_s(others), end_s))
                 except (IntegrityFault, RefusedError, ProtocolViolation, Unavailable) as exc:
                     self._note_failure(partner, pack, exc)
                     failures[copy.agreement] = exc
@@ -221,7 +226,7 @@ class Fetch:
         spans: list[Span] = []
         for first, count in plan:
             into = room[first * LEAF_BYTES : (first + count) * LEAF_BYTES]
-            until_s = self._clock.monotonic_s() + patience.away_s if patience.away_s > 0 else None
+            until_s = patience.end_s if patience.away_s > 0 else None
             read = partial(self._read_range, partner, copy.stored, first, into, until_s=until_s)
             waiting = self._herald.waiting_for(partner.name)
             step = retry(read, self._clock, waiting=waiting, budget_s=patience.away_s)
