@@ -56,6 +56,8 @@ from backuppeer.wire.messages import GetRange, Range
 
 _BLOCK_LEAVES: Final = BLOCK_BYTES // LEAF_BYTES
 Ranges = Sequence[tuple[int, int]]
+_MEET_S: Final = 1.0
+"""What meeting a host may take at least, so that one that is there and says why not is heard."""
 T = TypeVar("T")
 Blame = Callable[[Partner, BackupPeerError], None]
 Note = Callable[[str], None]
@@ -265,7 +267,7 @@ class Fetch:
         """Wait for a host no longer than the person wants to: dialling takes its own time, and goes on beside this."""
         left_s = until_s - self._clock.monotonic_s()
         try:
-            async with asyncio.timeout(None if math.isinf(left_s) else max(0.0, left_s)):
+            async with asyncio.timeout(None if math.isinf(left_s) else max(_MEET_S, left_s)):
                 await self._herald.meet(name, step)
         except TimeoutError:
             raise PeerUnreachable(f"{name} did not answer in time") from None
