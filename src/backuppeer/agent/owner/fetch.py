@@ -56,6 +56,8 @@ from backuppeer.wire.messages import GetRange, Range
 
 _BLOCK_LEAVES: Final = BLOCK_BYTES // LEAF_BYTES
 Ranges = Sequence[tuple[int, int]]
+_MEET_S: Final = 1.0
+"""What meeting a host may take at least, so that one that is there and says why not is heard."""
 T = TypeVar("T")
 Blame = Callable[[Partner, BackupPeerError], None]
 Note = Callable[[str], None]
@@ -75,10 +77,14 @@ class _Cancellable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Patience:
-    """How long a host is waited for that is away, and one that is slow while another has the pack (None: no end)."""
+    """How long a host is waited for that is away, and one that is slow while another has the pack (None: no end).
+
+    `end_s`: when all waiting is over, by the clock.
+    """
 
     away_s: float
     slow_s: float | None
+    end_s: float
 
 
 class Fetch:
@@ -131,6 +137,7 @@ class Fetch:
 
         """
         failures: dict[AgreementId, BackupPeerError] = {}
+        end_s = self._clock.monotonic_s() + self._wait_s
         for budget_s in self._budgets(pack):
             is_hopeless = True
             candidates = self._candidates(pack)
@@ -146,7 +153,7 @@ class Fetch:
                 others = [other for other, _ in candidates if other.agreement not in spent]
                 wait_s = 0.0 if copy.agreement in self._gone else budget_s
                 try:
-                    taken = self._fetch_from(partner, copy, ranges, _Patience(wait_s, self._patience_s(others)))
+                    taken = self._fetch_from(partner, copy, ranges, _Patience(wait_s, self._patience_s(others), end_s))
                 except (IntegrityFault, RefusedError, ProtocolViolation, Unavailable) as exc:
                     self._note_failure(partner, pack, exc)
                     failures[copy.agreement] = exc
@@ -230,7 +237,7 @@ class Fetch:
         spans: list[Span] = []
         for first, count in plan:
             into = room[first * LEAF_BYTES : (first + count) * LEAF_BYTES]
-            until_s = self._clock.monotonic_s() + patience.away_s if patience.away_s > 0 else None
+            until_s = patience.end_s if patience.away_s > 0 else None
             read = partial(self._read_range, partner, copy.stored, first, into, until_s=until_s)
             waiting = self._herald.waiting_for(partner.name)
             step = retry(read, self._clock, waiting=waiting, budget_s=patience.away_s)
@@ -269,7 +276,7 @@ class Fetch:
         """Wait for a host no longer than the person wants to: dialling takes its own time, and goes on beside this."""
         left_s = until_s - self._clock.monotonic_s()
         try:
-            async with asyncio.timeout(None if math.isinf(left_s) else max(0.0, left_s)):
+            async with asyncio.timeout(None if math.isinf(left_s) else max(_MEET_S, left_s)):
                 await self._herald.meet(name, step)
         except TimeoutError:
             raise PeerUnreachable(f"{name} did not answer in time") from None
