@@ -1,0 +1,85 @@
+"""Hearsay with a bound: how much evidence reaches hosts by what others stored with them (DESIGN 8). Pure.
+
+Knows: who stored with whom, how much and for how long. Must not know: receipts, clocks, databases.
+
+Evidence flows from the viewer along the pairs owner → host, and is conserved:
+
+    capacity of a pair = 1.5 (1 - e^(-days / 60)) min(1, log2(1 + GiB) / 5),  of a vouch without storage at most 0.5
+    the viewer gives SUPPLY in all; a peer passes on half of what it got, shared among its hosts by what their pairs
+    can still carry; after HOPS steps nothing is passed on
+
+Why a crowd gains nothing by its size: let g pairs lead into it from outside, the viewer's own among them. A pair
+carries its capacity once, whatever the step, so no more than 1.5 g enters. What was passed on within the crowd is half
+of what came a step before: 1.5 g (1 + 1/2 + 1/4 + …) < 3 g for all of them together, be they three or ten thousand.
+"""
+
+import math
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
+
+PAIR_MOST: Final = 1.5
+VOUCH_MOST: Final = 0.5
+SUPPLY: Final = 6.0
+HOPS: Final = 3
+PASSED_ON: Final = 0.5
+_DAYS: Final = 60.0
+_FULL_BITS: Final = 5.0
+"""A pair that holds 31 GiB carries all that its days allow."""
+
+P = TypeVar("P", bound=Hashable)
+
+
+@dataclass(frozen=True, slots=True)
+class Pair(Generic[P]):
+    """An owner's word for a host, as far as it carries. capacity: see `pair_capacity`; > 0."""
+
+    owner: P
+    host: P
+    capacity: float
+
+
+def pair_capacity(days: float, gib: float) -> float:
+    """Return what a pair can carry whose host has kept `gib` GiB for its owner for so many days: 0 to 1.5."""
+    lasting = 1 - math.exp(-max(0.0, days) / _DAYS)
+    return PAIR_MOST * lasting * min(1.0, math.log2(1 + max(0.0, gib)) / _FULL_BITS)
+
+
+def spread(viewer: P, pairs: Iterable[Pair[P]]) -> dict[P, float]:
+    """Return how much evidence reaches each peer by way of others; who gets none is left out.
+
+    What the viewer gives its own hosts is not in it: of them it has evidence of its own. Of several pairs of the same
+    two, the greatest counts, as one. Nothing flows to the viewer, or from a peer to itself.
+    """
+    left = _gather(viewer, pairs)
+    reached: dict[P, float] = {}
+    flows = _pass_on({viewer: SUPPLY}, left)
+    for _ in range(HOPS - 1):
+        flows = _pass_on({peer: flow * PASSED_ON for peer, flow in flows.items()}, left)
+        for peer, flow in flows.items():
+            reached[peer] = reached.get(peer, 0.0) + flow
+    return reached
+
+
+def _gather(viewer: P, pairs: Iterable[Pair[P]]) -> dict[P, dict[P, float]]:
+    left: dict[P, dict[P, float]] = {}
+    for pair in pairs:
+        if pair.capacity > 0 and pair.host not in (viewer, pair.owner):
+            hosts = left.setdefault(pair.owner, {})
+            hosts[pair.host] = max(hosts.get(pair.host, 0.0), min(PAIR_MOST, pair.capacity))
+    return left
+
+
+def _pass_on(supplies: Mapping[P, float], left: dict[P, dict[P, float]]) -> dict[P, float]:
+    """Return what comes out one step on, and take it from what the pairs can still carry."""
+    arrived: dict[P, float] = {}
+    for peer, supply in supplies.items():
+        hosts = left.get(peer)
+        if not hosts:
+            continue
+        share = min(1.0, supply / total) if (total := sum(hosts.values())) > 0 else 0.0
+        for host, capacity in hosts.items():
+            flow = capacity * share
+            arrived[host] = arrived.get(host, 0.0) + flow
+            hosts[host] = capacity - flow
+    return arrived
