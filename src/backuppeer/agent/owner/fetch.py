@@ -90,8 +90,7 @@ class _Patience:
 class Fetch:
     """PackSource over the partners that hold copies.
 
-    `wait_s`: how long hosts that are away are waited for; 0: each is asked once, infinite: until one is back, None: as
-    everywhere.
+    `wait_s`: how long for hosts that are away; 0: each is asked once, infinite: until one is back, None: as everywhere.
     `keep_bytes`: of what was fetched last; 0 to read all but once.
     `doubted`: hosts that were caught at something: read like any other, after those.
     """
