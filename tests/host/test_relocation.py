@@ -9,9 +9,19 @@ import pytest
 from backuppeer.errors import StoreUnavailable, UserError
 from backuppeer.host import relocation
 from backuppeer.host.layout import Layout
-from backuppeer.host.relocation import begin, check_target, copy, finish, measure, remove_old, rename_store, take_over
-from backuppeer.host.store import open_store
-from backuppeer.ids import StoredId
+from backuppeer.host.relocation import (
+    begin,
+    check_target,
+    copy,
+    finish,
+    measure,
+    read_marker,
+    remove_old,
+    rename_store,
+    take_over,
+)
+from backuppeer.host.store import create_store, open_store
+from backuppeer.ids import PeerId, StoredId
 from backuppeer.limits import FREE_DISK_FLOOR_BYTES
 from backuppeer.proof.notices import sign_notice
 from host.host_world import NOW_MS, agreement_id, put_pack
@@ -30,10 +40,11 @@ def copy_all(source: Path, target: Path, **options) -> None:
 
 def move(source: Path, target: Path) -> None:
     """What is done to files, the store being closed."""
+    marker = read_marker(source)
     copy_all(source, target)
     finish(source, target)
     take_over(source, target)
-    assert remove_old(source)
+    assert remove_old(source, marker=marker)
 
 
 @pytest.fixture
@@ -124,9 +135,10 @@ def test_killed_at_any_step_there_is_one_store_and_the_same_again_goes_on(
         assert is_store(source)
         assert not is_store(target), "no second truth before the switch"
         check_target(source, target)
+    marker = read_marker(source)
     take_over(source, target)
     assert not is_store(source)
-    assert remove_old(source)
+    assert remove_old(source, marker=marker)
     moved = open_store(target, world.peer, floor_bytes=0)
     assert moved.rebuild_catalogue(verify=True).notes() == []
     assert moved.usage(A).packs == len(kept)
@@ -284,5 +296,64 @@ def test_others_files_in_the_old_place_stay(store, kept, target):
     (source / "lost+found").mkdir()
     move(source, target)
     assert [path.name for path in source.iterdir()] == ["lost+found"]
-    assert not remove_old(target), "never of a store"
+    assert not remove_old(target, marker=read_marker(target)), "never of a store"
+    assert remove_old(target, marker=b"another store's"), "nothing of it is left here"
     assert is_store(target)
+
+
+@pytest.fixture
+def foreign(tmp_path):
+    """The store of another home, with something in it."""
+    made = create_store(tmp_path / "foreign", PeerId(b"f" * 32), floor_bytes=0)
+    directory = made.directory
+    made.close()
+    (directory / "agreements" / "theirs").write_bytes(b"x")
+    return directory
+
+
+def test_a_folder_that_became_another_store_meanwhile_is_left_as_it_is(store, kept, target, foreign):
+    assert kept
+    source = store.directory
+    copy_all(source, target)
+    store.close()
+    (target / "backup-peer-moving").unlink()
+    foreign.rename(target.parent / "kept")
+    for path in (target.parent / "kept").iterdir():
+        if path.name == "agreements":
+            (path / "theirs").rename(target / "agreements" / "theirs")
+        elif path.name == "backup-peer-store" or path.is_file():
+            path.rename(target / path.name)
+    before = {path: path.read_bytes() for path in target.rglob("*") if path.is_file()}
+    with pytest.raises(StoreUnavailable, match="no copy of this store"):
+        finish(source, target)
+    with pytest.raises((UserError, StoreUnavailable)):
+        begin(source, target, size_bytes=0)
+    take_over(target, source)  # as at the next start after a move that was over long ago
+    assert remove_old(target, marker=read_marker(source))
+    assert {path: path.read_bytes() for path in target.rglob("*") if path.is_file()} == before
+    assert is_store(source)
+
+
+def test_a_link_among_the_folders_is_refused(store, target, tmp_path):
+    (tmp_path / "large disk").mkdir()
+    (store.directory / "agreements" / "linked").symlink_to(tmp_path / "large disk")
+    with pytest.raises(UserError, match="is a link"):
+        check_target(store.directory, target)
+
+
+def test_a_disk_that_rounds_times_gets_each_pack_once(store, kept, target, monkeypatch):
+    copied = []
+    honest = relocation._copy_file
+
+    def count(source, there, incoming, *, check):
+        copied.append(there.name)
+        done = honest(source, there, incoming, check=check)
+        status = there.stat()
+        os.utime(there, ns=(status.st_atime_ns, status.st_mtime_ns // 10**10 * 10**10))
+        return done
+
+    monkeypatch.setattr(relocation, "_copy_file", count)
+    copy_all(store.directory, target)
+    store.close()
+    finish(store.directory, target)
+    assert all(copied.count(stored.hex()) == 1 for stored in kept)

@@ -3,7 +3,8 @@
 Knows: which files make a store, in which order they go. Must not know: who uses the store, where its place is written
 down. Only a folder with a marker is a store. The copy has none until all of it is there and durable; its owner writes
 down the new place between (that is the switch), and only then the marker of the old place goes, and the copy gets its
-own: so there are never two stores, and a copy that broke off is taken up again by the next try.
+own: so there are never two stores, and a copy that broke off is taken up again by the next try. A marker is removed
+only where it is this store's, by its bytes: a folder may have become another store meanwhile, of another home.
 
     begin → copy (the store serves) → the store is closed → finish → place written down → take_over → remove_old
 
@@ -62,6 +63,8 @@ def check_target(source: Path, target: Path) -> None:
             raise UserError(f"{target} and the store {source} lie in each other", hint="name a folder beside it")
         if not target.parent.is_dir():
             raise UserError(f"there is no folder {target.parent}", hint="make it, or mount its disk")
+        if linked := _find_link(source):
+            raise UserError(f"{linked} is a link: what it points to would not move", hint="put the folder itself there")
         if not _is_copy_of(source, target):
             check_site(Layout(target))
             if Layout(target).marker.exists():
@@ -115,11 +118,12 @@ def begin(source: Path, target: Path, *, size_bytes: int) -> None:
     """Make the folder of the copy, if it is not there from a try before. size_bytes: of the store.
 
     Raises:
-        UserError: the store would not fit there.
+        UserError: the store would not fit there, or may not move there.
         StoreUnavailable: a disk refuses.
 
     """
     layout = Layout(target)
+    check_target(source, target)  # again: since it was looked at, somebody may have put something there
     with translate_failures(target):
         make_directory(target)
         there = sum(status.st_size for at in _walk(target) if (status := _look(target / at)) is not None)
@@ -131,8 +135,6 @@ def begin(source: Path, target: Path, *, size_bytes: int) -> None:
             )
         with translate_failures(source):
             marker = Layout(source).marker.read_bytes()
-        if layout.marker.exists():  # of a copy: its switch was never written down
-            layout.marker.unlink()
         replace_file(target / _MOVING, marker)
         make_directory(layout.incoming)
         make_directory(layout.agreements)
@@ -158,6 +160,8 @@ def finish(source: Path, target: Path) -> None:
         StoreUnavailable: as `copy`.
 
     """
+    if Layout(target).marker.exists() or not _is_copy_of(source, target):
+        raise StoreUnavailable(f"{target} is no copy of this store any more", hint="name another folder")
     for at in _walk(source):
         _bring(source, target, at, check=_go_on, trusts=True)
     with translate_failures(target):
@@ -181,19 +185,24 @@ def take_over(source: Path, target: Path) -> None:
 
     """
     with suppress(OSError, StoreUnavailable), translate_failures(source):  # its disk may be gone: it is not the place
-        Layout(source).marker.unlink(missing_ok=True)
-        sync_directory(source)
+        ours = read_marker(source)
+        if ours and ours in (read_marker(target), _read(target / _MOVING)):
+            Layout(source).marker.unlink(missing_ok=True)
+            sync_directory(source)
     with translate_failures(target):
         if (target / _MOVING).exists():
             (target / _MOVING).rename(Layout(target).marker)
             sync_directory(target)
 
 
-def remove_old(source: Path) -> bool:
-    """Remove what was a store, once its marker is gone; return whether nothing of it is left. Others' files stay."""
+def remove_old(source: Path, *, marker: bytes) -> bool:
+    """Remove what was a store, once its marker is gone; return whether nothing of it is left. Others' files stay.
+
+    marker: of the store that moved. A folder with another one is another store by now, and nothing of ours.
+    """
     layout = Layout(source)
     if layout.marker.exists():
-        return False
+        return read_marker(source) not in (b"", marker)
     for folder in (layout.agreements, layout.incoming):
         shutil.rmtree(folder, ignore_errors=True)
     with suppress(OSError):
@@ -204,11 +213,27 @@ def remove_old(source: Path) -> bool:
     return not (layout.agreements.exists() or layout.catalogue.exists())
 
 
-def _is_copy_of(source: Path, target: Path) -> bool:
+def _find_link(root: Path) -> Path | None:
+    """Return a folder of a store that is a link to somewhere else, if there is one."""
+    top = Layout(root).agreements
+    below = (Path(path, name) for path, names, _ in os.walk(top) for name in names)
+    return next((path for path in (top, *below) if path.is_symlink()), None)
+
+
+def read_marker(root: Path) -> bytes:
+    """Return the marker of a store, which tells it from all others; empty where there is none."""
+    return _read(Layout(root).marker)
+
+
+def _read(path: Path) -> bytes:
     try:
-        return (target / _MOVING).read_bytes() == Layout(source).marker.read_bytes()
+        return path.read_bytes()
     except OSError:
-        return False
+        return b""
+
+
+def _is_copy_of(source: Path, target: Path) -> bool:
+    return _read(target / _MOVING) == read_marker(source) != b""
 
 
 def _bring(source: Path, target: Path, at: Path, *, check: Check, trusts: bool) -> int:
@@ -216,7 +241,10 @@ def _bring(source: Path, target: Path, at: Path, *, check: Check, trusts: bool) 
     before, there = _look(source / at), _look(target / at)
     if before is None:
         return 0
-    is_same = there is not None and (there.st_size, there.st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    is_pack = parse_hex_name(at.name, STORED_ID_BYTES) is not None
+    is_same = there is not None and there.st_size == before.st_size
+    if there is not None and not is_pack:  # a pack never changes; and not every file system keeps times whole
+        is_same = is_same and there.st_mtime_ns == before.st_mtime_ns
     if is_same and trusts:
         return before.st_size
     check()

@@ -253,6 +253,43 @@ def test_an_unplugged_store_is_not_taken_for_one_that_was_renamed(house, owner):
     play(house, owner, scenario)
 
 
+def test_a_store_behind_a_link_moves_itself_and_not_the_link(house, owner):
+    async def scenario(yard):
+        link = yard.old.parent / "link"
+        link.symlink_to(yard.old)
+        yard.house.premises.close()
+        yard.house.premises.place.settle(link)
+        premises = yard.restart()
+        moving = Moving(premises)
+        source, target, is_near = moving.prepare(yard.new)
+        assert (source, target, is_near) == (yard.old, yard.new, True)
+        assert moving.switch(source, target, by_rename=True)
+        assert premises.directory == yard.new
+        assert places(yard) == (False, True)
+        assert premises.open().usage(yard.agreement).packs == 1
+
+    play(house, owner, scenario)
+
+
+def test_a_switch_that_could_not_be_finished_is_no_move_any_more(house, owner, monkeypatch):
+    async def scenario(yard):
+        def full(*_):
+            raise StoreUnavailable("no space left")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(relocation, "finish", full)
+            with pytest.raises(StoreUnavailable, match="no space"):
+                switch(yard, by_rename=False)
+        yard.house.premises.close()
+        yard.old.rename(yard.old.parent / "unplugged")
+        (yard.new / "backup-peer-moving").rename(yard.new / "backup-peer-store")  # whatever stands there
+        with pytest.raises(StoreUnavailable):
+            yard.restart().open()
+        assert yard.house.premises.directory == yard.old
+
+    play(house, owner, scenario)
+
+
 @pytest.mark.usefixtures("far")
 def test_leaving_it_while_it_is_copied_leaves_the_store_in_use_where_it_was(house, owner, monkeypatch):
     async def scenario(yard):

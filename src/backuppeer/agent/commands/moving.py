@@ -31,9 +31,9 @@ class MoveCommands:
         async with self._moving, reporting(emit) as reporter:
             return await self._move(Path(request.directory), reporter)
 
-    async def _move(self, target: Path, reporter: Reporter) -> MoveResult:
+    async def _move(self, wanted: Path, reporter: Reporter) -> MoveResult:
         moving, began_s = self._host.moving, time.monotonic()
-        source, is_near = await in_thread(moving.prepare, target)
+        source, target, is_near = await in_thread(moving.prepare, wanted)
         files = size_bytes = 0
         is_renamed = is_near and await self._switch(source, target, reporter, by_rename=True)
         if not is_renamed:

@@ -21,8 +21,8 @@ class Moving:
     def __init__(self, premises: Premises) -> None:
         self._premises = premises
 
-    def prepare(self, target: Path) -> tuple[Path, bool]:
-        """Return where the store lies, having checked that it may move to `target`, and whether that is on its disk.
+    def prepare(self, target: Path) -> tuple[Path, Path, bool]:
+        """Return where the store lies and where it goes, links followed, and whether that is on one disk.
 
         Raises:
             NotFoundError: this home hosts nothing.
@@ -30,9 +30,10 @@ class Moving:
             StoreUnavailable: a disk refuses.
 
         """
-        source = self._premises.open().directory
+        # The folder itself: a rename would move the link, and leave the store where it was.
+        source, target = self._premises.open().directory.resolve(), target.resolve()
         relocation.check_target(source, target)
-        return source, relocation.is_one_disk(source, target)
+        return source, target, relocation.is_one_disk(source, target)
 
     def copy(self, source: Path, target: Path, *, tell: Tell, check: relocation.Check) -> tuple[int, int]:
         """Copy the store to another disk while it serves; return files and bytes of it.
@@ -63,13 +64,20 @@ class Moving:
                 self._premises.place.end_move()
                 return False
             if not by_rename:
-                relocation.finish(source, target)
+                self._finish(source, target)
             # The switch: from here on the new place is the truth, and each opening finishes what is left to do.
             self._premises.place.settle(target)
         finally:
             self._premises.come_back()
         self._premises.open()
         return True
+
+    def _finish(self, source: Path, target: Path) -> None:
+        try:
+            relocation.finish(source, target)
+        except BaseException:
+            self._premises.place.end_move()  # what lies there may be anybody's tomorrow
+            raise
 
     def clear(self) -> bool:
         """Remove what is left of the old place; return whether nothing is."""

@@ -11,12 +11,11 @@ from typing import Final
 import msgspec
 
 from backuppeer.agent.home.state import State
-from backuppeer.host.layout import Layout
-from backuppeer.host.relocation import remove_old, take_over
+from backuppeer.host.relocation import read_marker, remove_old, take_over
 
 _DIRECTORY: Final = "store.directory"
 _MOVING: Final = "store.moving"
-"""Old and new place of a move that is not over."""
+"""Old and new place of a move that is not over, and the marker of the store."""
 
 
 class Place:
@@ -37,7 +36,10 @@ class Place:
 
     def begin_move(self, source: Path, target: Path) -> None:
         """Write down a move before its first step that can't be taken back."""
-        self._state.put_setting(_MOVING, msgspec.msgpack.encode([os.fsencode(source), os.fsencode(target)]))
+        # By the name of the folder itself: what was written down may be a link to it.
+        self._state.put_setting(_DIRECTORY, os.fsencode(source))
+        move = [os.fsencode(source), os.fsencode(target), read_marker(source)]
+        self._state.put_setting(_MOVING, msgspec.msgpack.encode(move))
 
     def end_move(self) -> None:
         """Count a move as over, or as never begun."""
@@ -48,7 +50,7 @@ class Place:
         places = self._move()
         if places is None or places[1] != self.directory:
             return True
-        is_clear = remove_old(places[0])
+        is_clear = remove_old(places[0], marker=places[2])
         if is_clear:
             self.end_move()
         return is_clear
@@ -63,24 +65,17 @@ class Place:
         places, directory = self._move(), self.directory or Path()
         if places is None:
             return directory
-        source, target = places
-        if directory == source and not _has_marker(source) and _has_marker(target):
+        source, target, marker = places
+        if directory == source and not read_marker(source) and read_marker(target) == marker != b"":
             self.settle(target)  # renamed, and killed before that was written down
         elif directory != target:
             return directory
         take_over(source, target)
         return target
 
-    def _move(self) -> tuple[Path, Path] | None:
+    def _move(self) -> tuple[Path, Path, bytes] | None:
         raw = self._state.setting(_MOVING)
         if not raw:
             return None
-        source, target = msgspec.msgpack.decode(raw, type=tuple[bytes, bytes])
-        return Path(os.fsdecode(source)), Path(os.fsdecode(target))
-
-
-def _has_marker(directory: Path) -> bool:
-    try:
-        return Layout(directory).marker.exists()
-    except OSError:
-        return False
+        source, target, marker = msgspec.msgpack.decode(raw, type=tuple[bytes, bytes, bytes])
+        return Path(os.fsdecode(source)), Path(os.fsdecode(target)), marker
