@@ -183,8 +183,11 @@ def test_a_host_that_lost_its_home_takes_up_the_store_that_survived_and_says_wha
     assert any("1 pack of the catalogue is gone from the disk" in note for note in notes)
     assert host.do("status").last["hosting"]["noted"] == 0
     found = owner.run("backup", str(tree))
-    assert found.code == 15, "the pack that is gone was acknowledged"
-    assert found.last["event"] == "done"
+    assert found.code == 13, "the pack that is gone was acknowledged, and is a large part of so little"
+    assert any(event["event"] == "fault" and "are gone: 1" in str(event["message"]) for event in found.events)
+    assert "peers forgive alice" in found.stderr
+    owner.do("peers", "forgive", "alice")
+    owner.do("backup", str(tree))
     wait_noted(host)
     assert owner.do("check").last["problems"] == []
 

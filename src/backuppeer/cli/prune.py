@@ -156,6 +156,8 @@ def show_plan(screen: Screen, plan: PrunePlan) -> None:
     if any(host.packs for host in plan.hosts):
         screen.line()
         screen.table(_COLUMNS, [row for host in plan.hosts for row in _rows(host)])
+    if len(plan.hosts) > 1 and any(host.at_once_bytes for host in plan.hosts):
+        screen.note("a host that lagged behind meanwhile, or got it from another, keeps even that for its lock")
     _explain_doubled(screen, plan.hosts)
     for host in plan.left_out:
         screen.note(f"{host.name}: {host.reason}; it is told later")
