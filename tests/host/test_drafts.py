@@ -114,6 +114,30 @@ def test_drafts_that_further_heads_do_not_name_go_at_once_all_the_same(deeds: Dr
     assert set(deeds.listed()) == {two, three}
 
 
+def written(deeds: Draftsman) -> int:
+    """How many rows of the catalogue were written so far."""
+    return deeds.store._catalogue.run(lambda db: db.total_changes)
+
+
+def test_a_head_that_comes_again_writes_only_what_it_changes(deeds: Draftsman):
+    deeds.advance()
+    packs = deeds.draft(*range(1, 9))
+    before = written(deeds)
+    keep(deeds, packs)
+    assert written(deeds) - before == 8, "each is a draft upon the new head"
+    before = written(deeds)
+    for _ in range(3):
+        keep(deeds, packs, number=2)
+    assert written(deeds) == before
+    keep(deeds, packs[1:], number=2)
+    assert written(deeds) == before + 1
+    keep(deeds, [], number=2)
+    keep(deeds, [], number=2)
+    keep(deeds, packs, number=2)
+    assert written(deeds) == before + 8
+    assert deeds.withdraw(packs) == []
+
+
 def test_what_a_head_named_once_is_never_called_a_draft_again(deeds: Draftsman):
     (before,) = deeds.put(1)
     packs = deeds.draft(2, 3)

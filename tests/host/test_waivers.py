@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backuppeer.crypto.identity import SigningKey
-from backuppeer.errors import AuthenticationFault, PeerFault, RefusedError, StoreUnavailable
+from backuppeer.errors import AuthenticationFault, NotFoundError, PeerFault, RefusedError, StoreUnavailable
 from backuppeer.host import waivers as room
 from backuppeer.host.store import Store, create_store, open_store
 from backuppeer.limits import WAIVER_WINDOW_S, WAIVERS_PER_AGREEMENT
@@ -285,6 +285,26 @@ def test_an_agreement_that_its_owner_ended_ends_at_once_to_the_last_file(court):
     assert court.here() == set()
     court.reopen()
     assert court.store.leases.list_all() == []
+
+
+@pytest.mark.parametrize("reopens", [False, True])
+def test_the_word_that_ended_an_agreement_is_answered_again_when_all_is_gone_and_no_other_word_is(court, reopens):
+    court.delete()
+    early = court.purge(time_ms=NOW_MS - 1)
+    court.take(early)
+    court.end()
+    signed, other = court.early_end(), court.early_end(time_ms=NOW_MS + 1)
+    court.take(signed)
+    assert court.look() == 1
+    if reopens:
+        court.reopen()
+    assert court.take(signed, now_ms=NOW_MS + 10 * WAIVER_WINDOW_S * 1000) == (0, 0)
+    for word in (early, other):
+        with pytest.raises(NotFoundError):
+            court.take(word)
+    for name in (agreement_id(2), b"short"):
+        with pytest.raises(NotFoundError):
+            court.store.waivers.take(name, signed, now_ms=NOW_MS)
 
 
 def test_without_a_notice_of_its_owner_or_after_it_was_taken_back_nothing_ends(court):

@@ -180,13 +180,19 @@ class Catalogue:
         `drafts`: those that it does not name, as their owner says. They are drafts upon it then, but only what was one
         upon the head `held` (0: none): a pack that was settled once never is again.
         """
-        keep = "UPDATE packs SET upon = ? WHERE agreement = ? AND stored = ? AND upon = ?"
-        # No head has a negative number: a mark for the time between, in the one transaction.
-        settle = "UPDATE packs SET upon = CASE WHEN upon < 0 THEN ? END WHERE agreement = ? AND upon IS NOT NULL"
+        settle_all = "UPDATE packs SET upon = NULL WHERE agreement = ? AND upon IS NOT NULL"
+        look = "SELECT stored, upon FROM packs WHERE agreement = ? AND upon IS NOT NULL"
+        settle = "UPDATE packs SET upon = ? WHERE agreement = ? AND stored = ?"
+        unnamed = set(drafts)
         with self._lock, translate_failures(self._root), self._connection as connection:
             connection.execute("BEGIN")
-            connection.executemany(keep, ((-1, agreement, stored, held) for stored in drafts))
-            connection.execute(settle, (following, agreement))
+            if not unnamed:
+                connection.execute(settle_all, (agreement,))
+                return
+            # Only what changes is written: a head may be brought again and again.
+            rows = connection.execute(look, (agreement,)).fetchall()
+            meant = ((following if upon == held and stored in unnamed else None, stored, upon) for stored, upon in rows)
+            connection.executemany(settle, [(new, agreement, stored) for new, stored, upon in meant if new != upon])
 
     def change_packs(self, agreement: AgreementId, *, add: Sequence[PackRow], drop: Iterable[StoredId]) -> None:
         """Add and drop many packs in one transaction."""

@@ -64,7 +64,8 @@ class Waivers:
     def take(self, agreement: AgreementId, signed: bytes, *, now_ms: int) -> Freed:
         """Do what the authority allows, durably; return what is erased with the next sweep.
 
-        The last one again is fine: who sent it did not hear our answer.
+        The last one again is fine: who sent it did not hear our answer. So is the one that ended an agreement which is
+        let go of since.
 
         Raises:
             NotFoundError: no such agreement.
@@ -77,6 +78,8 @@ class Waivers:
         self._presence.check()
         kind = _kind_of(signed)
         with self._lock, self._removals.lock:
+            if self._is_ended_by(agreement, signed):
+                return Freed()
             lease, last = self._leases.get(agreement), self._last(agreement)
             said = open_waiver(_KINDS[kind], signed, lease.signed, lease.terms)
             if last.signed == signed:
@@ -132,6 +135,13 @@ class Waivers:
             peek_statement(EndWaiver, last.signed)
             return last.signed
         return b""
+
+    def _is_ended_by(self, agreement: AgreementId, signed: bytes) -> bool:
+        """Return whether an agreement is over and erased, and these very bytes were the word that ended it."""
+        if self._leases.find(agreement) is not None:
+            return False
+        ended = self._leases.recall(agreement)
+        return ended is not None and self.recall_end(ended) == signed
 
     def _fits(self, lease: Lease, said: Waiver) -> bool:
         """Return whether what lies here is just what the person with the words was shown."""

@@ -16,6 +16,7 @@ import pytest
 from agent.hosted import hosted
 from agent.houses import WISH, offer, partner
 from agent.loops import play
+from agent.owner.test_heads import INDEX, chain_of, inventory, rows
 from agent.parties import Party, ask, running
 from backuppeer.agent.host import places, serving
 from backuppeer.agent.host.places import Places
@@ -45,7 +46,7 @@ from backuppeer.proof.merkle import compute_stored_id
 from backuppeer.signaling.knock import Verdict
 from backuppeer.transport.memory import Network
 from backuppeer.wire.codes import CloseCode, RefusalCode
-from backuppeer.wire.messages import GetRange, Proceed, PutPack, Range, Stored
+from backuppeer.wire.messages import GetRange, HeadStored, Proceed, PutHead, PutPack, Range, Stored
 
 ONE, OTHER = PeerId(b"1" * 32), PeerId(b"2" * 32)
 
@@ -140,6 +141,43 @@ def test_packs_beyond_the_cap_are_refused_as_busy_and_the_owner_tries_again(hous
                 await channel.send_raw(b"a")
                 await channel.receive(Stored)
             assert await again == "sent"
+
+    asyncio.run(scenario())
+
+
+def test_a_head_with_drafts_waits_for_a_place_as_a_pack_does_and_one_without_needs_none(house, owner, monkeypatch):
+    agreement = owner.agree_with(house)
+    monkeypatch.setattr(serving, "PACKS_RECEIVED_AT_ONCE", 1)
+    monkeypatch.setattr(places, "NEWCOMERS_PERMILLE", 1000)
+    monkeypatch.setattr(places, "PLACE_WAIT_S", 0.0)
+    chain = chain_of(owner)
+    chain.extend(INDEX, inventory(1))
+    ((_, head, grant),) = rows(chain)
+    plain = PutHead(agreement=agreement, head=head, grant=grant)
+    refusal_of, refused = serving.refusal_of, asyncio.Event()
+
+    def refuse(*args, **options):
+        refused.set()
+        return refusal_of(*args, **options)
+
+    monkeypatch.setattr(serving, "refusal_of", refuse)
+
+    async def scenario():
+        async with hosted(house, owner) as link:
+            draft = compute_stored_id(b"a")
+            first = PutPack(agreement=agreement, stored=draft, size=1, is_draft=True)
+            async with link.session.request(first) as channel:
+                await channel.receive(Proceed)
+                with pytest.raises(StoreBusy):
+                    await link.ask(msgspec.structs.replace(plain, drafts=(draft,)), HeadStored)
+                assert house.premises.open().heads.get(agreement) is None
+                assert isinstance(await link.ask(plain, HeadStored), HeadStored)
+                refused.clear()
+                left = asyncio.create_task(chain.leave_with(partner(house, agreement, link.session), [draft]))
+                await refused.wait()
+                await channel.send_raw(b"a")
+                await channel.receive(Stored)
+            assert await left == 0, "it was asked again in a moment"
 
     asyncio.run(scenario())
 

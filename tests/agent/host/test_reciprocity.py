@@ -11,10 +11,13 @@ from backuppeer.agent.host.reciprocity import Balance, Reciprocity
 from backuppeer.agent.owner.ending import Ending
 from backuppeer.errors import RefusedError
 from backuppeer.ids import AgreementId
-from backuppeer.limits import MIB, RECIPROCITY_GRACE_S, RECIPROCITY_LOOK_S
+from backuppeer.limits import MIB, RECIPROCITY_GRACE_S, RECIPROCITY_LOOK_S, REQUEST_KEPT_S
 from backuppeer.proof.merkle import compute_stored_id
 from backuppeer.proof.notices import sign_notice
 from backuppeer.proof.promises import Promises
+from backuppeer.proof.revisions import revise
+from backuppeer.proof.statements import sign_statement
+from backuppeer.signaling.knock import Verdict
 from backuppeer.wire.codes import RefusalCode
 from backuppeer.wire.messages import GetRange, Proceed, PutPack, Range, Refused, Stored
 
@@ -199,6 +202,43 @@ def test_what_was_promised_is_given_without_asking_as_long_as_there_is_room_and_
     assert alice.owed(bob).lacking_bytes == 0
     bob.host.requests.consider_knock(alice.owner.knock(bob.host, WISH._replace(size_bytes=MIB)), offer("ask"))
     assert bob.host.requests.open_request(alice.peer).state is RequestState.WAITING, "the promise is kept by now"
+
+
+def revised(home, other, wish):
+    """A proposal of the next revision of the agreement that home has with other."""
+    ((_, _, signed),) = home.state.agreements()
+    return sign_statement(revise(signed, wish), home.owner.keys.identity)
+
+
+def test_space_that_is_owed_is_given_once_however_it_is_asked_for(alice, bob):
+    alice.owner.agree_with(bob.host, WISH._replace(size_bytes=MIB))
+    more = WISH.size_bytes - MIB
+    bob.owner.agree_with(alice.host, MUTUAL, number=2)
+    assert alice.owed(bob).lacking_bytes == more
+    ours = WISH._replace(size_bytes=more)
+    assert bob.host.requests.consider_knock(alice.owner.knock(bob.host, ours), offer("ask")) is Verdict.ACCEPTED
+    assert bob.host.revising.consider(alice.peer, revised(alice, bob, WISH)) is None, "it is promised to the other wish"
+    assert [record.wish for record in bob.host.shown] == [WISH]
+    assert bob.host.revising.consider(alice.peer, alice.owner.propose(bob.peer, ours, number=3)) is not None
+    assert bob.promises.owed_by_us(alice.peer) == Balance(WISH.size_bytes, WISH.size_bytes)
+    assert bob.host.revising.consider(alice.peer, revised(alice, bob, WISH)) is None
+
+
+def test_a_wish_in_place_of_one_that_was_accepted_as_owed_is_for_the_same_space(alice, bob):
+    bob.owner.agree_with(alice.host, MUTUAL)
+    for wish in (WISH, WISH._replace(size_bytes=MIB), WISH):
+        assert bob.host.requests.consider_knock(alice.owner.knock(bob.host, wish), offer("ask")) is Verdict.ACCEPTED
+    bob.turn(REQUEST_KEPT_S + 1)
+    assert bob.promises.is_owed(bob.host.requests.make_record(alice.peer, WISH, b""))
+
+
+def test_what_was_accepted_as_owed_and_not_taken_in_time_is_owed_still(alice, bob):
+    alice.owner.agree_with(bob.host, WISH._replace(size_bytes=MIB))
+    bob.owner.agree_with(alice.host, MUTUAL, number=2)
+    ours = WISH._replace(size_bytes=WISH.size_bytes - MIB)
+    assert bob.host.requests.consider_knock(alice.owner.knock(bob.host, ours), offer("ask")) is Verdict.ACCEPTED
+    bob.turn(REQUEST_KEPT_S + 1)
+    assert bob.host.revising.consider(alice.peer, revised(alice, bob, WISH)) is not None
 
 
 def test_while_the_store_is_away_nobody_is_called_in_debt_and_no_grace_is_forgotten(alice, bob):

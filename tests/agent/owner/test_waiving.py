@@ -207,6 +207,33 @@ def test_after_a_notice_the_words_end_it_at_once_on_both_sides(house, owner):
     play(house, owner, scenario)
 
 
+def test_an_early_end_whose_answer_was_lost_is_answered_again_when_all_is_gone(house, owner):
+    async def scenario(sides):
+        await sides.mine.ending.end(house.peer)
+        signed = sign_statement(EndWaiver(**sides.bound(), notice=1), AUTHORITY)
+        async with sides.link.session.request(GiveWaiver(agreement=sides.agreement, signed=signed)) as channel:
+            await channel.receive_any()  # and the connection was gone before it was read
+        house.sweeping.look()
+        assert sides.store.leases.list_all() == []
+        assert await sides.link.ask(GiveWaiver(agreement=sides.agreement, signed=signed), WaiverTaken) == WaiverTaken()
+        assert await sides.mine.give(house.peer, sides.agreement, signed) == WaiverTaken()
+        assert len(sides.told) == 1
+
+    play(house, owner, scenario)
+
+
+def test_a_host_that_knows_no_such_agreement_has_let_go_of_it_but_a_purge_is_not_done_by_that(house, owner):
+    async def scenario(sides):
+        end, gone = sign_statement(EndWaiver(**sides.bound(), notice=1), AUTHORITY), b"x" * 16
+        assert await sides.mine.give(house.peer, gone, end) == WaiverTaken()
+        with pytest.raises(RefusedError, match="no such agreement"):
+            await sides.mine.give(house.peer, gone, sides.purge_waiver())
+        with pytest.raises(RefusedError, match="no notice of yours"):
+            await sides.mine.give(house.peer, sides.agreement, end)
+
+    play(house, owner, scenario)
+
+
 def test_a_word_about_an_agreement_of_somebody_else_is_answered_as_one_that_does_not_exist(house, owner):
     async def scenario(sides):
         message = GiveWaiver(agreement=b"x" * 16, signed=sides.purge_waiver())

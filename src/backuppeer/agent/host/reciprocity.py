@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 from backuppeer.agent.home.records import Direction, RequestRecord, RequestState
 from backuppeer.agent.home.state import State
 from backuppeer.agent.host.premises import Premises
+from backuppeer.agent.peers.choosing import is_listed
 from backuppeer.agent.peers.names import name_of
 from backuppeer.agent.peers.offers import write_exact_size
 from backuppeer.clock import Clock, format_time
@@ -65,9 +66,13 @@ class Reciprocity:
         return Balance(promised, sum(kept))
 
     def is_owed(self, record: RequestRecord) -> bool:
-        """Return whether a peer's wish is for no more than we promised it: our person agreed to that when it did."""
-        own = [terms for _, terms in self._at(record.peer)]
-        return _is_covered(record, own, self._grown_here(record), self.owed_by_us(record.peer))
+        """Return whether a peer's wish is for no more than we promised it: our person agreed to that when it did.
+
+        What was accepted of it and is not co-signed yet counts as given: no space is owed to two wishes.
+        """
+        own, balance = [terms for _, terms in self._at(record.peer)], self.owed_by_us(record.peer)
+        left = balance._replace(given_bytes=balance.given_bytes + self._accepted_bytes(record))
+        return _is_covered(record, own, self._grown_here(record), left)
 
     def find_debt(self, owner: PeerId) -> str:
         """Return in words for an owner why nothing new is taken from it, "" if it is; notes since when it owes."""
@@ -175,6 +180,16 @@ class Reciprocity:
             return not self._premises.open().notices.last_number(lease.agreement, self._own) % 2
         except BackupPeerError:
             return True  # the store went away just now
+
+    def _accepted_bytes(self, record: RequestRecord) -> int:
+        """Return how much was accepted of a peer's wishes and can still be co-signed, but of the one it replaces."""
+        now_ms = self._clock.now_ms()
+        others = [
+            other
+            for other in self._state.requests_of(Direction.IN, record.peer)
+            if other.state is RequestState.ACCEPTED and other.revises != record.revises and is_listed(other, now_ms)
+        ]
+        return sum(max(0, self._grown_here(other)) for other in others)
 
     def _grown_here(self, record: RequestRecord) -> int:
         found = [lease for lease in self._premises.leases_of(record.peer) if lease.agreement == record.revises]

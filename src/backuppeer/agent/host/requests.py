@@ -310,15 +310,16 @@ class Requests:
             policy, is_friend=self._standing.is_friend(owner), has_agreement=self.is_partner(owner)
         )
         is_auto = is_auto and self._count_agreed(owner) < UNASKED_AGREEMENTS
-        record = take_up(record, is_auto=is_auto, is_owed=self.is_owed(record), fitting=fitting)
-        is_auto = record.state is RequestState.ACCEPTED
-        self._check_room(record)
-        if not is_auto:
-            self._make_place(owner)
-        for older in self._incoming(owner):
-            if older.state in OPEN and older.revises == record.revises:
-                self._forget(older)
-        self._state.put_request(record)
+        with self._agreeing:  # two wishes at once must not both be for the same space that is owed
+            record = take_up(record, is_auto=is_auto, is_owed=self.is_owed(record), fitting=fitting)
+            is_auto = record.state is RequestState.ACCEPTED
+            self._check_room(record)
+            if not is_auto:
+                self._make_place(owner)
+            for older in self._incoming(owner):
+                if older.state in OPEN and older.revises == record.revises:
+                    self._forget(older)
+            self._state.put_request(record)
         if record.state is RequestState.WAITING:
             self.on_request(record)
         return is_auto

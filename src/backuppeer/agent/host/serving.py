@@ -124,6 +124,9 @@ class Serving:
             case PutPack():
                 async with self._receiving.take(peer, is_newcomer=self._premises.is_newcomer(peer)):
                     await self._put_pack(peer, channel, message)
+            case PutHead() if message.drafts:  # up to HEAD_DRAFTS rows are looked for and written
+                async with self._receiving.take(peer, is_newcomer=self._premises.is_newcomer(peer)):
+                    await self.answering.answer(await self._admit(peer, message.agreement), channel, message)
             case GetRange():
                 is_last = self._premises.is_newcomer(peer) or self.egress.is_beyond(message.agreement)
                 async with self._reading.take(peer, is_newcomer=is_last):

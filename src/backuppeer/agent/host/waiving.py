@@ -32,11 +32,11 @@ class Waiving:
         """Do what an owner's authority allows, durably; as `Waivers.take`.
 
         Raises:
-            NotFoundError: there is no such agreement with this owner.
+            NotFoundError: there is no such agreement with this owner, nor did this word end one.
 
         """
         store = self._premises.open()
-        lease = store.leases.find(agreement)
+        lease = store.leases.recall(agreement)
         if lease is None or lease.owner != owner:
             raise NotFoundError("no such agreement with you")
         freed = store.waivers.take(agreement, signed, now_ms=self._clock.now_ms())

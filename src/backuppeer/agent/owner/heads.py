@@ -6,6 +6,7 @@ countersigned is at fault; what two contradicting heads mean is said in agent.li
 """
 
 import asyncio
+import random
 from collections.abc import Sequence
 from typing import Final
 
@@ -16,9 +17,9 @@ from backuppeer.agent.owner.lineage import HeadRow, check_fits, check_writer, is
 from backuppeer.agent.owner.writer import Writer
 from backuppeer.agent.peers.partners import Partner
 from backuppeer.clock import Clock
-from backuppeer.errors import IntegrityFault, LocalError, NewerFormatError, PeerUnreachable
+from backuppeer.errors import IntegrityFault, LocalError, NewerFormatError, PeerUnreachable, StoreBusy
 from backuppeer.ids import AgreementId, BlobId, PeerId, RepositoryId, StoredId
-from backuppeer.limits import LEAVE_EACH_HEAD_S, LEAVE_HEAD_S
+from backuppeer.limits import LEAVE_EACH_HEAD_S, LEAVE_HEAD_S, RETRY_FIRST_S
 from backuppeer.proof.statements import (
     Head,
     HeadReceipt,
@@ -304,10 +305,7 @@ class HeadChain:
     async def _send(self, partner: Partner, rows: list[HeadRow], drafts: tuple[StoredId, ...]) -> HeadIs | int:
         removals = 0
         for _, signed, grant in rows:
-            session = await partner.session()
-            message = PutHead(agreement=partner.agreement, head=signed, grant=grant, drafts=drafts)
-            async with session.request(message) as channel:
-                answer = await channel.receive(HeadStored, HeadIs)
+            answer = await _put(partner, PutHead(agreement=partner.agreement, head=signed, grant=grant, drafts=drafts))
             if isinstance(answer, HeadIs):
                 return answer
             self._keep_receipt(answer.receipt, partner, signed)
@@ -344,3 +342,14 @@ class HeadChain:
         if known and statement_hash(known[0][1]) != statement_hash(signed):
             raise two_histories(head.number)
         return bool(known)
+
+
+async def _put(partner: Partner, message: PutHead) -> HeadStored | HeadIs:
+    """Return what a host says to a head; one that has too much to do is asked again as long as our caller waits."""
+    while True:
+        session = await partner.session()
+        try:
+            async with session.request(message) as channel:
+                return await channel.receive(HeadStored, HeadIs)
+        except StoreBusy:
+            await asyncio.sleep(random.uniform(0, RETRY_FIRST_S))  # noqa: S311 - so that many don't call in step

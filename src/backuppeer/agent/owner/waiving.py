@@ -6,6 +6,7 @@ What is shown to a person is what the host lists now, and is named in what they 
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
 
@@ -15,18 +16,21 @@ from backuppeer.agent.owner.deleted import Ends, list_deleted
 from backuppeer.agent.owner.ending import Ending
 from backuppeer.agent.owner.repository import Repository
 from backuppeer.agent.owner.revising import Revising
+from backuppeer.agent.peers.channel import error_of
 from backuppeer.agent.peers.names import name_of
 from backuppeer.agent.peers.partners import Partner, Reach
 from backuppeer.agent.peers.retry import retry
 from backuppeer.clock import Clock
-from backuppeer.errors import NotFoundError, RefusedError
+from backuppeer.errors import NotFoundError, PeerFault, RefusedError
 from backuppeer.host.hold import held_s
 from backuppeer.ids import AgreementId, PeerId, StoredId
 from backuppeer.limits import WAIVER_RETRY_S
 from backuppeer.proof.merkle import root_of_set
 from backuppeer.proof.revisions import SECOND_MS
 from backuppeer.proof.statements import Agreement, peek_statement, statement_hash
-from backuppeer.wire.messages import GetUsage, Usage
+from backuppeer.proof.waivers import EndWaiver
+from backuppeer.wire.codes import RefusalCode
+from backuppeer.wire.messages import GetUsage, Refused, Usage
 from backuppeer.wire.terms import GiveWaiver, WaiverTaken
 
 
@@ -88,6 +92,8 @@ class Waiving:
     async def give(self, host: PeerId, agreement: AgreementId, signed: bytes) -> WaiverTaken:
         """Tell a host what the authority allows it.
 
+        A host that knows no such agreement has let go of it: that is what a word to end it is for, so it is done.
+
         Raises:
             RefusedError: it says no, or is of a version that knows no such words.
             Unavailable: it can't be reached, or did not answer: it may have heard.
@@ -97,7 +103,12 @@ class Waiving:
         async def tell() -> WaiverTaken:
             session = await self._reach.session(host)
             async with session.request(GiveWaiver(agreement=agreement, signed=signed)) as channel:
-                return await channel.receive(WaiverTaken)
+                answer = await channel.receive(WaiverTaken, Refused)
+            if isinstance(answer, WaiverTaken):
+                return answer
+            if answer.code == RefusalCode.NOT_FOUND and _is_end(signed):
+                return WaiverTaken()
+            raise error_of(answer)
 
         return await retry(tell, self._clock, budget_s=WAIVER_RETRY_S)
 
@@ -160,6 +171,13 @@ class Waiving:
             if name == agreement:
                 return signed
         raise NotFoundError("no such agreement", hint="see `backup-peer peers`")
+
+
+def _is_end(signed: bytes) -> bool:
+    with suppress(PeerFault):
+        peek_statement(EndWaiver, signed)
+        return True
+    return False
 
 
 def check_purgeable(found: list[Standing], *, is_end: bool, name: str) -> list[Standing]:

@@ -228,15 +228,7 @@ class Channel:
         if isinstance(message, (kind, *others)):
             return cast("M | N", message)
         if isinstance(message, Refused):
-            if message.code == RefusalCode.BUSY:
-                raise StoreBusy(f'the peer says: "{message.message or "busy"}"', hint=_HINTS[RefusalCode.BUSY])
-            if message.code == RefusalCode.STORE_UNAVAILABLE and is_read:
-                hint = _HINTS[RefusalCode.STORE_UNAVAILABLE]
-                raise StoreUnavailable(f'the peer says: "{message.message or "not now"}"', hint=hint)
-            # The peer's words are quoted as such, and its hint is not shown: a stranger must not advise our person.
-            raise RefusedError(
-                f'the peer says: "{message.message or "no"}"', hint=_HINTS.get(message.code, _HINTS[RefusalCode.POLICY])
-            )
+            raise error_of(message, is_read=is_read)
         if isinstance(message, Unsupported):
             raise RefusedError("the peer's version does not know this request", hint="update backup-peer on both sides")
         name = type(message).__name__
@@ -309,3 +301,16 @@ class Channel:
     async def abort(self) -> None:
         """Throw the stream away; the peer's calls on it fail."""
         await self._stream.abort(ABORT_CODE)
+
+
+def error_of(refused: Refused, *, is_read: bool = False) -> RefusedError | StoreUnavailable:
+    """Return what a peer's refusal is raised as; `is_read`: something stored was asked for.
+
+    Its words are quoted as such, and its hint is not shown: a stranger must not advise our person.
+    """
+    hint = _HINTS.get(refused.code, _HINTS[RefusalCode.POLICY])
+    if refused.code == RefusalCode.BUSY:
+        return StoreBusy(f'the peer says: "{refused.message or "busy"}"', hint=hint)
+    if refused.code == RefusalCode.STORE_UNAVAILABLE and is_read:
+        return StoreUnavailable(f'the peer says: "{refused.message or "not now"}"', hint=hint)
+    return RefusedError(f'the peer says: "{refused.message or "no"}"', hint=hint)
