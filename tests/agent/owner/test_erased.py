@@ -19,7 +19,7 @@ from backuppeer.proof.statements import statement_hash
 from backuppeer.trust.conduct import Bar
 from backuppeer.trust.evidence import Kind
 from backuppeer.wire.auditing import DeleteIs, GetDelete
-from backuppeer.wire.messages import Deleted, DeletePacks
+from backuppeer.wire.messages import Deleted, DeletePacks, Unsupported
 
 WISH = (60 * 2**20, 365 * 86_400, 86_400)
 LOCK_DAYS = 1
@@ -166,6 +166,22 @@ def test_only_the_owners_own_word_upon_the_newest_head_excuses_and_only_what_it_
         again = DeleteIs(number=3, signed=sign(watch, packs, agreement), packs=packs)
         assert (await shown(watch, house, [good, again]))[0] == {first}, "numbers fall, or there is no end"
         assert (await shown(watch, house, [again]))[0] == set(packs)
+
+    play(owner, tmp_path, house, scenario)
+
+
+def test_a_host_of_before_that_knows_no_such_question_is_barred_as_it_was(house, owner, tree, tmp_path):
+    async def scenario(watch):
+        async def not_known(channel, _):
+            await channel.send(Unsupported(type=62))
+
+        watch.crooks[house.peer].handlers[GetDelete] = not_known
+        await watch.back_up(tree())
+        await delete_all(watch, house)
+        let_erase(watch, house)
+        with pytest.raises(RefusedError, match="gets no new data"):
+            await watch.back_up(tree())
+        assert watch.vault.standing.bar(house.peer) is Bar.LOST
 
     play(owner, tmp_path, house, scenario)
 

@@ -7,7 +7,6 @@ new truth (`vault.refresh`); a check must first say what is wrong.
 import asyncio
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -155,15 +154,19 @@ async def excuse(vault: Vault, partner: Partner, missing: AbstractSet[StoredId])
     """Return those of missing packs that the host shows a signed request to delete for, upon the newest head.
 
     Raises:
-        Unavailable: it went away.
+        Unavailable: it went away, or tells too slowly.
 
     """
     vouched, listed = vault.heads.vouched(partner), set[StoredId]()
     if vouched is None:
         return set()
-    with suppress(RefusedError, PeerFault):
+    try:
         async with asyncio.timeout(REFRESH_S):
             async for page in list_deleted(partner, vault.clock):
                 listed |= {row.stored for row in page if row.stored in missing}
+    except (RefusedError, PeerFault):
+        pass  # it lists nothing that counts
+    except TimeoutError as exc:
+        raise PeerUnreachable("it tells too slowly what was deleted") from exc
     lock_s = await asyncio.to_thread(vault.lock_s, partner)
     return await hear_deletes(partner, missing, vouched, clock=vault.clock, lock_s=lock_s, listed=listed)
