@@ -187,6 +187,7 @@ def _wires():
         auditing.AckPacks(agreement=agreement, packs=(stored,)),
         auditing.AskAudit(agreement=agreement, signed=b"s"),
         auditing.GetLosses(agreement=agreement),
+        auditing.GetDelete(agreement=agreement, before=2),
         recovering.GiveSlot(agreement=agreement, seed=bytes(32), key=bytes(1216), servers=("wss://a.example",)),
         terms.GetTerms(agreement=agreement),
         terms.PutTerms(agreement=agreement, signed=b"s"),

@@ -61,6 +61,8 @@ EXAMPLES = [
     a.Audited(signed=b"s", shown=(a.ShownRow(5, (ID32,)), a.ShownRow(0, ()))),
     a.GetLosses(agreement=ID16, after=3),
     a.Losses(reports=(a.LossRow(4, b"s", (ID32,)),), more=True),
+    a.GetDelete(agreement=ID16, before=3),
+    a.DeleteIs(number=2, signed=b"s", packs=(ID32,), device_sig=SIG),
     r.GiveSlot(agreement=ID16, seed=ID32, key=bytes(1216), servers=("wss://a.example",)),
     r.SlotKept(),
     t.GetTerms(agreement=ID16, after=3),
@@ -102,7 +104,7 @@ def test_the_numbers_are_those_of_the_specification():
         41: "AckPacks", 42: "Acked", 43: "AskAudit", 44: "Audited", 45: "GetLosses", 46: "Losses",
         53: "GiveSlot", 54: "SlotKept",
         47: "GetTerms", 48: "TermsAre", 49: "PutTerms", 50: "TermsPut", 51: "GiveNotice", 52: "NoticeTaken",
-        60: "GiveWaiver", 61: "WaiverTaken",
+        60: "GiveWaiver", 61: "WaiverTaken", 62: "GetDelete", 63: "DeleteIs",
     }  # fmt: skip
 
 

@@ -177,6 +177,23 @@ class Removals:
         with translate_failures(self._layout.root):
             return [(name.kind, read_removal(path, name.number).kept) for name, path in self._files(agreement)]
 
+    def newest_delete(self, agreement: AgreementId, *, before: int) -> tuple[int, Kept] | None:
+        """Return number and request of the newest delete numbered below `before` (0: of all); None: there is none.
+
+        Raises:
+            StoreUnavailable: the disk refuses.
+
+        """
+        self._presence.check()
+        with translate_failures(self._layout.root):
+            files = self._files(agreement)
+        for name, path in reversed(files):
+            if name.kind != "delete" or (before and name.number >= before):
+                continue
+            with translate_failures(self._layout.root), suppress(LocalError):
+                return name.number, read_removal(path, name.number).kept
+        return None
+
     def each_signed(self, agreement: AgreementId) -> Iterator[tuple[RemovalName, Kept]]:
         """Yield each request with its number and kind, oldest first, one in memory at a time; no damaged ones.
 

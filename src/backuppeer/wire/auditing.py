@@ -8,7 +8,14 @@ from typing import Annotated, NamedTuple
 
 from msgspec import Meta
 
-from backuppeer.limits import ACK_PACKS, AUDIT_SAMPLES, LOSS_REPORTS_PAGE, PACK_TARGET_BYTES, RANGE_PATH_NODES
+from backuppeer.limits import (
+    ACK_PACKS,
+    AUDIT_SAMPLES,
+    LOSS_REPORTS_PAGE,
+    PACK_TARGET_BYTES,
+    RANGE_PATH_NODES,
+    REMOVAL_PACKS,
+)
 from backuppeer.wire.fields import Agreement, Hash, Message, Signed, Size, StoredHash
 
 AckedPacks = Annotated[tuple[StoredHash, ...], Meta(max_length=ACK_PACKS)]
@@ -69,3 +76,22 @@ class Losses(Message, frozen=True, kw_only=True):
 
     reports: Annotated[tuple[LossRow, ...], Meta(max_length=LOSS_REPORTS_PAGE)] = ()
     more: bool = False
+
+
+class GetDelete(Message, frozen=True, kw_only=True):
+    """Opener: asks for the newest request to delete packs that was kept, of those numbered below `before` (0: of all).
+
+    The owner's own word comes back to it: packs that are gone may be so because somebody with its keys signed that.
+    """
+
+    agreement: Agreement
+    before: Size = 0
+
+
+class DeleteIs(Message, frozen=True, kw_only=True):
+    """Answer to GetDelete: its number, the signed PackDelete, its packs, the device's signature; number 0: no more."""
+
+    number: Size = 0
+    signed: Signed = b""
+    packs: Annotated[tuple[StoredHash, ...], Meta(max_length=REMOVAL_PACKS)] = ()
+    device_sig: Annotated[bytes, Meta(max_length=64)] = b""

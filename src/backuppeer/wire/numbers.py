@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from backuppeer.wire.auditing import Acked, AckPacks, AskAudit, Audited, GetLosses, Losses
+from backuppeer.wire.auditing import Acked, AckPacks, AskAudit, Audited, DeleteIs, GetDelete, GetLosses, Losses
 from backuppeer.wire.fields import Message
 from backuppeer.wire.messages import (
     Agreed,
@@ -111,6 +111,8 @@ TYPES: Final[Mapping[int, type[Message]]] = MappingProxyType(
         54: SlotKept,
         60: GiveWaiver,
         61: WaiverTaken,
+        62: GetDelete,
+        63: DeleteIs,
     }
 )
 """The one table of type numbers."""

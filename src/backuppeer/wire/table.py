@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Final
 
 from backuppeer.errors import LocalError, ProtocolViolation
-from backuppeer.wire.auditing import Acked, AckPacks, AskAudit, Audited, GetLosses, Losses
+from backuppeer.wire.auditing import Acked, AckPacks, AskAudit, Audited, DeleteIs, GetDelete, GetLosses, Losses
 from backuppeer.wire.fields import Message
 from backuppeer.wire.messages import (
     Agreed,
@@ -109,6 +109,7 @@ class State(Enum):
     ACK_ASKED = auto()
     AUDIT_ASKED = auto()
     LOSSES_ASKED = auto()
+    SIGNED_ASKED = auto()
     SLOT_GIVEN = auto()
     TERMS_ASKED = auto()
     TERMS_GIVEN = auto()
@@ -150,6 +151,7 @@ _REQUESTS: Final[dict[type[Message], State]] = {
     AckPacks: State.ACK_ASKED,
     AskAudit: State.AUDIT_ASKED,
     GetLosses: State.LOSSES_ASKED,
+    GetDelete: State.SIGNED_ASKED,
     GiveSlot: State.SLOT_GIVEN,
     GetTerms: State.TERMS_ASKED,
     PutTerms: State.TERMS_GIVEN,
@@ -173,6 +175,7 @@ _ANSWERS: Final[dict[State, dict[type[Message], State]]] = {
     State.ACK_ASKED: {Acked: State.ENDED},
     State.AUDIT_ASKED: {Audited: State.ENDED},
     State.LOSSES_ASKED: {Losses: State.ENDED},
+    State.SIGNED_ASKED: {DeleteIs: State.ENDED},
     State.SLOT_GIVEN: {SlotKept: State.ENDED},
     State.TERMS_ASKED: {TermsAre: State.ENDED},
     State.TERMS_GIVEN: {TermsPut: State.ENDED},

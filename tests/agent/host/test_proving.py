@@ -18,7 +18,7 @@ from backuppeer.proof.charges import LostPack
 from backuppeer.proof.custody import HeadHeld, LossReport, StoreAck, hash_signed, open_packs
 from backuppeer.proof.misbehaviour import judge
 from backuppeer.proof.statements import open_statement
-from backuppeer.wire.auditing import Acked, AckPacks, AskAudit, Audited, GetLosses, Losses
+from backuppeer.wire.auditing import Acked, AckPacks, AskAudit, Audited, GetDelete, GetLosses, Losses
 from backuppeer.wire.codec import encode
 from backuppeer.wire.codes import RefusalCode
 from backuppeer.wire.messages import GetHead, HeadIs, HeadStored, PutHead, Refused
@@ -243,7 +243,7 @@ def test_a_store_that_is_unplugged_is_away_and_nothing_of_it_is_lost(house, owne
             place = house.premises.directory
             place.rename(place.with_name("unplugged"))
             questions = (asked, AckPacks(agreement=agreement, packs=(stored,)), GetLosses(agreement=agreement))
-            for question in (*questions, GetHead(agreement=agreement, nonce=NONCE)):
+            for question in (*questions, GetDelete(agreement=agreement), GetHead(agreement=agreement, nonce=NONCE)):
                 answer = await refusal(deal.link, question)
                 assert (type(answer), answer.code) == (Refused, RefusalCode.STORE_UNAVAILABLE)
             place.with_name("unplugged").rename(place)
@@ -269,6 +269,7 @@ def test_the_questions_about_somebody_elses_agreement_are_answered_as_about_none
                 lambda agreement: AckPacks(agreement=agreement, packs=(b"s" * 32,)),
                 lambda agreement: AskAudit(agreement=agreement, signed=asked),
                 lambda agreement: GetLosses(agreement=agreement),
+                lambda agreement: GetDelete(agreement=agreement),
                 lambda agreement: GetHead(agreement=agreement, nonce=NONCE),
             ):
                 foreign, unknown = await refusal(link, make(own)), await refusal(link, make(UNKNOWN))

@@ -1,4 +1,5 @@
 import asyncio
+from itertools import islice
 
 import pytest
 
@@ -314,23 +315,63 @@ def test_a_peer_that_dials_again_and_again_and_ends_nothing_has_a_bounded_number
     async def scenario():
         network = Network()
         host = Party(network, 2)
-        thieves = [Party(network, 10 + number, identity=SigningKey.from_seed(b"t" * 32)) for number in range(30)]
+        thieves = [deaf_thief(network, 10 + number, monkeypatch) for number in range(30)]
+        most = watch_crowd(host, monkeypatch)
         async with running(host, *thieves):
-            for thief in thieves:
-                # Deaf to every goodbye, and its connection is never closed by it.
-                monkeypatch.setattr(thief.sessions, "_control_loop", never)
             await asyncio.gather(*(thief.dial(host) for thief in thieves), return_exceptions=True)
-            assert len(host.met) == SESSIONS_PER_PEER, "the others were closed before they were any"
-            assert host.sessions._crowd.count(thieves[0].peer) <= SESSIONS_PER_PEER
+            assert len(host.met) == len(thieves), "each came in, in place of one that was ending"
+            assert most[0] == SESSIONS_PER_PEER
             assert len(host.sessions.all()) == 1
+            await asyncio.sleep(1.0)  # virtual: what was closed has ended
+            assert sum(not session.ended.is_set() for session in host.met) == SESSIONS_PER_PEER, "not only uncounted"
             await asyncio.sleep(2 * DIAL_S)  # virtual: those that had to go have gone, and the last was deaf
             assert host.sessions._crowd.count(thieves[0].peer) == 0
-            late = Party(network, 99, identity=SigningKey.from_seed(b"t" * 32))
-            async with running(late):
-                assert await ask(await late.dial(host)) == USAGE, "and then it comes in again"
             assert host.faults == []
+
+    play(scenario())
+
+
+def test_a_thief_of_an_identity_that_dials_on_and_on_does_not_keep_the_owner_out(monkeypatch):
+    async def scenario():
+        network = Network()
+        host = Party(network, 2)
+        thieves = [deaf_thief(network, 10 + number, monkeypatch) for number in range(40)]
+        most = watch_crowd(host, monkeypatch)
+        async with running(host, *thieves):
+            waiting = iter(thieves)
+            for number in range(8):
+                for thief in islice(waiting, 5):
+                    await thief.dial(host)
+                    await asyncio.sleep(0.25)  # virtual: four a second
+                owner = Party(network, 60 + number, identity=SigningKey.from_seed(b"t" * 32))
+                async with running(owner):
+                    assert await ask(await owner.dial(host)) == USAGE
+            assert most[0] == SESSIONS_PER_PEER, "it was full all the while, or the test shows nothing"
+            assert host.faults == []
+
+    play(scenario())
+
+
+def deaf_thief(network, number, monkeypatch):
+    """Return a party of one identity, deaf to every goodbye: its connection is never closed by it."""
 
     async def never(_):
         await asyncio.Event().wait()
 
-    play(scenario())
+    thief = Party(network, number, identity=SigningKey.from_seed(b"t" * 32))
+    monkeypatch.setattr(thief.sessions, "_control_loop", never)
+    return thief
+
+
+def watch_crowd(host, monkeypatch):
+    """Return a list whose one number is the most sessions that a peer had at once."""
+    crowd, most = host.sessions._crowd, [0]
+    enter = crowd.enter
+
+    def entering(newcomer, current):
+        ending = enter(newcomer, current)
+        most[0] = max(most[0], crowd.count(newcomer.peer))
+        return ending
+
+    monkeypatch.setattr(crowd, "enter", entering)
+    return most

@@ -16,12 +16,23 @@ from backuppeer.host.prove import Answer, Denial, acknowledge, answer_challenge
 from backuppeer.host.store import Store
 from backuppeer.ids import AgreementId, StoredId
 from backuppeer.limits import LOSS_REPORTS_PAGE
-from backuppeer.wire.auditing import Acked, AckPacks, AskAudit, Audited, GetLosses, Losses, LossRow, ShownRow
+from backuppeer.wire.auditing import (
+    Acked,
+    AckPacks,
+    AskAudit,
+    Audited,
+    DeleteIs,
+    GetDelete,
+    GetLosses,
+    Losses,
+    LossRow,
+    ShownRow,
+)
 from backuppeer.wire.codes import RefusalCode
 from backuppeer.wire.messages import Refused
 
 _log = structlog.get_logger()
-Inquiry = AckPacks | AskAudit | GetLosses
+Inquiry = AckPacks | AskAudit | GetLosses | GetDelete
 _DENIALS = {
     Denial.STALE: Refused(
         code=RefusalCode.STALE,
@@ -58,6 +69,8 @@ class Proving:
                 await self._audit(store, channel, message)
             case GetLosses():
                 await self._list_losses(store, channel, message)
+            case GetDelete():
+                await self._show_delete(store, channel, message)
 
     def report(self, store: Store, agreement: AgreementId, *suspects: StoredId) -> list[StoredId]:
         """Look again at what is suspected to be lost, sign and keep a report of it, and return what is; never raises.
@@ -126,3 +139,13 @@ class Proving:
         )
         rows = tuple(LossRow(report.number, report.signed, report.packs) for report in reports)
         await channel.send(Losses(reports=rows, more=more))
+
+    async def _show_delete(self, store: Store, channel: Channel, message: GetDelete) -> None:
+        found = await in_thread(lambda: store.removals.newest_delete(message.agreement, before=message.before))
+        if found is None:
+            await channel.send(DeleteIs())
+        else:
+            number, kept = found
+            await channel.send(
+                DeleteIs(number=number, signed=kept.signed, packs=kept.packs, device_sig=kept.device_sig)
+            )

@@ -36,7 +36,7 @@ from backuppeer.host.reader import DamagedPackError, PackReader
 from backuppeer.host.store import Store
 from backuppeer.ids import AgreementId, PeerId, shorten_peer_id
 from backuppeer.limits import LEAF_BYTES, PACKS_READ_AT_ONCE, PACKS_RECEIVED_AT_ONCE
-from backuppeer.wire.auditing import AckPacks, AskAudit, GetLosses
+from backuppeer.wire.auditing import AckPacks, AskAudit, GetDelete, GetLosses
 from backuppeer.wire.codes import RefusalCode
 from backuppeer.wire.fields import Message
 from backuppeer.wire.messages import (
@@ -132,7 +132,7 @@ class Serving:
                 async with self._reading.take(peer, is_newcomer=is_last):
                     store = await self._admit(peer, message.agreement)
                     await self._get_range(store, channel, message)
-            case AckPacks() | AskAudit() | GetLosses():
+            case AckPacks() | AskAudit() | GetLosses() | GetDelete():
                 async with self._reading.take(peer, is_newcomer=self._premises.is_newcomer(peer)):
                     await self.proving.answer(await self._admit(peer, message.agreement), channel, message)
             case (

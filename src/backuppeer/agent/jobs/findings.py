@@ -152,10 +152,8 @@ class Findings:
             name = stock.partner.name
             for about, text in stock.faults:
                 self.note(about, text, stock=stock)
-            if stock.missing:
-                self.note(
-                    "packs", f"{name} lost {_count(len(stock.missing), 'pack')} that it had acknowledged", stock=stock
-                )
+            if unexcused := len(stock.missing) - stock.excused:
+                self.note("packs", f"{name} lost {_count(unexcused, 'pack')} that it had acknowledged", stock=stock)
             if (lost := len(self._lost_before(stock))) and not stock.missing:
                 self.note("packs", f"{name} lacks {_count(lost, 'pack')}: it lost what it kept", stock=stock)
             if wrong := self._count_wrong(stock):

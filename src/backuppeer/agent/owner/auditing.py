@@ -20,7 +20,9 @@ from backuppeer.agent.owner.admission import note_cleared
 from backuppeer.agent.owner.challenging import Answer, Piece, cut_challenges, put_challenge
 from backuppeer.agent.owner.custody import Custody
 from backuppeer.agent.owner.dossier import Dossier
+from backuppeer.agent.owner.erased import say_erased
 from backuppeer.agent.owner.losses import LOST_PACKS, measure_named
+from backuppeer.agent.owner.stocktaking import excuse
 from backuppeer.agent.owner.testimony import MuteError, OverBudgetError, StaleHeadError, ask_again
 from backuppeer.clock import DAY_S
 from backuppeer.errors import IntegrityFault, PeerUnreachable, RefusedError
@@ -75,6 +77,7 @@ class Audit:
         self._avoided: set[StoredId] = set()
         self._wrong: dict[StoredId, Copy] = {}
         self._broken = 0
+        self._excused: set[StoredId] = set()
 
     async def run(self, scope: Scope) -> None:
         """Ask, and tell the outcome.
@@ -100,9 +103,18 @@ class Audit:
             if self._left_out or doubts:
                 # An honest host signs a report before it leaves a pack out, and so tells by itself what is lost.
                 await self._custody.hear_losses()
+            await self._excuse()
         finally:
             # Also when the host went away: what it showed until then is proven.
             await asyncio.to_thread(self._conclude)
+
+    async def _excuse(self) -> None:
+        """Hear of what was left out whether somebody with our keys had the host delete it: that is not owed."""
+        dossier = self._dossier
+        missing = {left.draw.copy.stored for left in self._left_out.values() if self._is_wanted(left.draw.copy)}
+        self._excused = await excuse(dossier.vault, dossier.partner, missing) if missing else set()
+        if self._excused:
+            dossier.reporter.note(say_erased(dossier.partner.name, len(self._excused)))
 
     # what is asked for
     async def _ask_owed(self) -> list[Draw]:
@@ -256,7 +268,7 @@ class Audit:
         over: list[Sample] = []
         for left in self._left_out.values():
             row = self._count_once_more(left, now_ms)
-            if not self._is_wanted(left.draw.copy):
+            if not self._is_wanted(left.draw.copy) or left.draw.copy.stored in self._excused:
                 over.append(left.draw.sample)
             elif row.times >= AUDIT_UNANSWERED and now_ms - row.first_ms >= 1000 * AUDIT_WAIT_S:
                 lost[left.draw.copy.stored] = left.draw.copy

@@ -12,6 +12,8 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+from backuppeer.agent.owner.erased import hear_deletes, say_erased
+from backuppeer.agent.owner.heads import Vouched
 from backuppeer.agent.owner.losses import LOST_PACKS, measure_named
 from backuppeer.agent.owner.rebuild import Found, read_directory
 from backuppeer.agent.owner.repository import Repository
@@ -30,6 +32,7 @@ from backuppeer.errors import (
     ProtocolViolation,
     RefusedError,
 )
+from backuppeer.host.hold import held_s
 from backuppeer.host.quota import format_size
 from backuppeer.ids import StoredId
 from backuppeer.limits import PACK_LIST_PAGE, PACKS_LISTED, REBUILD_AT_ONCE, REFRESH_S
@@ -93,15 +96,15 @@ async def weigh_findings(  # noqa: PLR0913 - what was found, and in which light 
     found: Found,
     *,
     clock: Clock,
-    hold_s: int,
-    head: Head | None,
+    lock_s: int,
+    vouched: Vouched | None,
     blame: Blame | None,
     reporter: Reporter,
 ) -> None:
     """Tell what a resync found wrong: packs that can't be opened, lost ones, and those deleted by another machine.
 
-    The ledger forgets what is lost; of what was deleted it notes until when it is kept. `hold_s`: the most believed.
-    `head`: the newest if this host countersigned it: it says what must be there.
+    The ledger forgets what is lost; of what was deleted it notes until when it is kept. `lock_s`: as agreed; twice
+    that is the most believed. `vouched`: the newest head if this host countersigned it: it says what must be there.
     `blame`: None for a machine that only reads: the one that writes may have had packs erased.
 
     Raises:
@@ -114,7 +117,13 @@ async def weigh_findings(  # noqa: PLR0913 - what was found, and in which light 
         reporter.note(f"{partner.name}: packs that can't be opened: {found.failed}: {found.failure.message}")
     gone = found.lost
     if gone:
+        hold_s = held_s(lock_s, is_doubled=True)
         gone -= await _excuse(partner, repository, gone, clock=clock, hold_s=hold_s, reporter=reporter)
+        erased = await hear_deletes(partner, gone, vouched, clock=clock, lock_s=lock_s)
+        gone -= erased
+        if count := await asyncio.to_thread(repository.ledger.forget_stored, partner.agreement, erased):
+            reporter.note(say_erased(partner.name, count))
+    head = None if vouched is None else vouched.head
     admitted = await _hear_admitted(partner, clock) if gone and head is not None else set[StoredId]()
     lost, lost_bytes = await asyncio.to_thread(_forget, repository, partner, gone, admitted=admitted, head=head)
     if lost and blame is not None:

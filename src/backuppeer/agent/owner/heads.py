@@ -8,6 +8,7 @@ countersigned is at fault; what two contradicting heads mean is said in agent.li
 import asyncio
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from backuppeer.agent.home.belongings import MOVED_IN
@@ -51,6 +52,17 @@ def _refuse_newer(signed: bytes) -> None:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Vouched:
+    """A head that a host countersigned. `name`: its `statement_hash`; `grant`: signed; `owner`: who signs deletes."""
+
+    head: Head
+    name: bytes
+    grant: bytes
+    owner: bytes
+    authority: bytes
+
+
 class HeadChain:
     """The heads of one repository as this home knows them."""
 
@@ -82,10 +94,18 @@ class HeadChain:
 
         None too for one that `disclaim` is about.
         """
-        newest, said = self.newest(), self.countersigned(partner)
-        if newest is None or said is None or said[0] != statement_hash(newest[1]):
+        vouched = self.vouched(partner)
+        return None if vouched is None else vouched.head
+
+    def vouched(self, partner: Partner) -> Vouched | None:
+        """Return `vouched_head` with what tells who may sign a delete upon it."""
+        row, said = self._state.last_head(self._repository), self.countersigned(partner)
+        if row is None or said is None or said[0] != statement_hash(row[1]):
             return None
-        return None if self._state.setting(_DISCLAIMED + partner.agreement.hex()) == said[0] else newest[0]
+        if self._state.setting(_DISCLAIMED + partner.agreement.hex()) == said[0]:
+            return None
+        head = verify_head(row[1], row[2], self._keys.authority)
+        return Vouched(head, said[0], row[2], owner=self._keys.peer, authority=self._keys.authority)
 
     def disclaim(self, partner: Partner) -> None:
         """Note that a host need not have what the newest head names: somebody else with our keys had it delete some."""

@@ -5,16 +5,19 @@ new truth (`vault.refresh`); a check must first say what is wrong.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from functools import partial
 
+from backuppeer.agent.owner.deleted import list_deleted
+from backuppeer.agent.owner.erased import hear_deletes, say_erased
 from backuppeer.agent.owner.losses import measure_named
 from backuppeer.agent.owner.rebuild import earn, list_packs
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.partners import Partner
 from backuppeer.agent.peers.retry import retry
-from backuppeer.errors import BackupPeerError, IntegrityFault, PeerUnreachable, RefusedError
+from backuppeer.errors import BackupPeerError, IntegrityFault, PeerFault, PeerUnreachable, RefusedError
 from backuppeer.ids import LogicalId, StoredId
 from backuppeer.limits import HEAR_S, REFRESH_ROW_S, REFRESH_S
 from backuppeer.shares.ledger import Copy
@@ -25,7 +28,7 @@ class Stock:
     """What one host showed. `listed`: stored ids of the right length. `faults`: sentences about it.
 
     `away`: why it could not be asked. `spoiled`: copies that came back wrong and were not replaced. `unknown`: packs
-    that it lists and this home does not know.
+    that it lists and this home does not know. `excused`: how many of the missing somebody with our keys had it delete.
     """
 
     partner: Partner
@@ -35,6 +38,7 @@ class Stock:
     missing: list[LogicalId] = field(default_factory=list)
     spoiled: dict[StoredId, LogicalId] = field(default_factory=dict)
     unknown: int = 0
+    excused: int = 0
     is_ahead: bool = False
     away: BackupPeerError | None = None
 
@@ -57,7 +61,9 @@ async def take_stock(vault: Vault, partner: Partner, on_pack: Callable[[int], No
     try:
         async with asyncio.timeout(REFRESH_S) as patience:
             sizes = await _list_sizes(vault, partner, on_pack, patience)
-        await asyncio.to_thread(_compare, vault, stock, sizes)
+        lost = await asyncio.to_thread(_compare, vault, stock, sizes)
+        if lost and (vault.writer.may_write or not stock.is_ahead):
+            await _blame_for(vault, stock, lost)
     except TimeoutError:
         return _blame_away(vault, stock, PeerUnreachable("it tells too slowly what it holds"))
     except BackupPeerError as exc:
@@ -110,8 +116,8 @@ async def _look_at_head(vault: Vault, stock: Stock) -> None:
         stock.faults.append(("index", text))
 
 
-def _compare(vault: Vault, stock: Stock, sizes: dict[StoredId, int]) -> None:
-    """Compare what a host lists with the ledger."""
+def _compare(vault: Vault, stock: Stock, sizes: dict[StoredId, int]) -> list[Copy]:
+    """Compare what a host lists with the ledger; return what is missing."""
     ledger, agreement = vault.repository.ledger, stock.partner.agreement
     spoiled = ledger.spoiled_at(agreement)
     known, lost = 0, list[Copy]()
@@ -126,8 +132,41 @@ def _compare(vault: Vault, stock: Stock, sizes: dict[StoredId, int]) -> None:
             stock.spoiled[copy.stored] = copy.logical
     superseded = spoiled.keys() - stock.spoiled.keys()
     stock.unknown = len(sizes) - known - len(superseded & sizes.keys())
-    if stock.missing and (vault.writer.may_write or not stock.is_ahead):
-        text = f"packs that it had acknowledged are gone: {len(stock.missing)}"
-        head = None if stock.is_ahead else vault.heads.vouched_head(stock.partner)
-        lost_bytes = measure_named(vault.repository, head, lost)
-        vault.blame(stock.partner, IntegrityFault(text, lost_bytes=lost_bytes))
+    return lost
+
+
+async def _blame_for(vault: Vault, stock: Stock, lost: Sequence[Copy]) -> None:
+    """Write down that packs are gone, but for those that somebody with our keys had the host delete."""
+    partner = stock.partner
+    excused = set() if stock.is_ahead else await excuse(vault, partner, {copy.stored for copy in lost})
+    if excused:
+        stock.excused = len(excused)
+        stock.faults.append(("packs", say_erased(partner.name, len(excused))))
+    rest = [copy for copy in lost if copy.stored not in excused]
+    if rest:
+        head = None if stock.is_ahead else vault.heads.vouched_head(partner)
+        lost_bytes = await asyncio.to_thread(measure_named, vault.repository, head, rest)
+        text = f"packs that it had acknowledged are gone: {len(rest)}"
+        vault.blame(partner, IntegrityFault(text, lost_bytes=lost_bytes))
+
+
+async def excuse(vault: Vault, partner: Partner, missing: AbstractSet[StoredId]) -> set[StoredId]:
+    """Return those of missing packs that the host shows a signed request to delete for, upon the newest head.
+
+    Raises:
+        Unavailable: it went away, or tells too slowly.
+
+    """
+    vouched, listed = vault.heads.vouched(partner), set[StoredId]()
+    if vouched is None:
+        return set()
+    try:
+        async with asyncio.timeout(REFRESH_S):
+            async for page in list_deleted(partner, vault.clock):
+                listed |= {row.stored for row in page if row.stored in missing}
+    except (RefusedError, PeerFault):
+        pass  # it lists nothing that counts
+    except TimeoutError as exc:
+        raise PeerUnreachable("it tells too slowly what was deleted") from exc
+    lock_s = await asyncio.to_thread(vault.lock_s, partner)
+    return await hear_deletes(partner, missing, vouched, clock=vault.clock, lock_s=lock_s, listed=listed)

@@ -33,7 +33,6 @@ from backuppeer.agent.peers.standing import Standing
 from backuppeer.agent.reporter import Reporter
 from backuppeer.clock import Clock
 from backuppeer.errors import BackupPeerError, IntegrityFault, NotFoundError, RefusedError, UserError
-from backuppeer.host.hold import held_s
 from backuppeer.ids import AgreementId, PeerId, RepositoryId, SnapshotId
 from backuppeer.limits import FETCH_CACHE_BYTES
 from backuppeer.proof.removals import Removal, sign_removal
@@ -292,15 +291,14 @@ class Vault:
         """
         await asyncio.to_thread(self.repository.ledger.forget_erased, self.clock.now_ms())
         found = await rebuild_from(partner, self.repository, on_pack, self.clock)
-        hold_s = held_s(self.lock_s(partner), is_doubled=True)
         blame = self.blame if self.writer.may_write else None
         await weigh_findings(
             partner,
             self.repository,
             found,
             clock=self.clock,
-            hold_s=hold_s,
-            head=self.heads.vouched_head(partner),
+            lock_s=self.lock_s(partner),
+            vouched=self.heads.vouched(partner),
             blame=blame,
             reporter=reporter,
         )

@@ -1,45 +1,43 @@
 """How many sessions one peer may have with this agent at once, those that end included.
 
-Knows: counts. Must not know: what ends a session. A peer that dials again and again leaves it to us to end what it
-began; each takes a while, and memory as long.
+Knows: which sessions there are, in order. Must not know: what ends a session. A peer that dials again and again leaves
+it to us to end what it began; each takes a while, and memory as long. So at the bound the oldest of those that end is
+closed there and then, and whoever dials comes in: a thief of the peer's identity must not keep the peer itself out.
 """
 
-from collections import Counter
-
 from backuppeer.agent.peers.session import Session
-from backuppeer.errors import StoreBusy
 from backuppeer.ids import PeerId
 from backuppeer.limits import SESSIONS_PER_PEER
-from backuppeer.wire.codes import CloseCode
 
 
 class Crowd:
-    """The count."""
+    """The sessions that have not ended."""
 
     def __init__(self) -> None:
-        self._alive: Counter[PeerId] = Counter()
+        self._alive: dict[PeerId, list[Session]] = {}
 
     def count(self, peer: PeerId) -> int:
         """Return how many sessions with a peer have not ended."""
-        return self._alive[peer]
+        return len(self._alive.get(peer, ()))
 
-    async def check(self, newcomer: Session) -> None:
-        """Refuse a session that the peer dialled when it has too many; ours are as many as we dial.
+    def enter(self, newcomer: Session, current: Session | None) -> Session | None:
+        """Count a session; return the one that is to be closed now, in its place; ours are as many as we dial.
 
-        Raises:
-            StoreBusy: it has.
-
+        `current`: the one that the peer has so far, which is never returned: it may be the one that stays.
+        Nothing is awaited here, so that a burst is counted one by one.
         """
-        if not newcomer.connection.is_dialler and self._alive[newcomer.peer] >= SESSIONS_PER_PEER:
-            await newcomer.connection.close(CloseCode.OVERLOADED, "")
-            raise StoreBusy("this peer has too many sessions", hint="try again in a moment")
-
-    def enter(self, session: Session) -> None:
-        """Count a session; before anything else is awaited after `check`, so that a burst is counted one by one."""
-        self._alive[session.peer] += 1
+        alive = self._alive.setdefault(newcomer.peer, [])
+        is_full = not newcomer.connection.is_dialler and len(alive) >= SESSIONS_PER_PEER
+        oldest = next((session for session in alive if session is not current), None) if is_full else None
+        if oldest is not None:
+            alive.remove(oldest)
+        alive.append(newcomer)
+        return oldest
 
     def leave(self, session: Session) -> None:
-        """Count a session no more."""
-        self._alive[session.peer] -= 1
-        if not self._alive[session.peer]:
-            del self._alive[session.peer]
+        """Count a session no more, however often that is said."""
+        alive = self._alive.get(session.peer, [])
+        if session in alive:
+            alive.remove(session)
+        if not alive:
+            self._alive.pop(session.peer, None)

@@ -204,8 +204,8 @@ class Sessions:
         if not isinstance(hello, Hello):
             raise ProtocolViolation("a session began without Hello")
         session.hello = hello
-        await self._crowd.check(session)
-        self._crowd.enter(session)
+        if (ending := self._crowd.enter(session, self._open.get(session.peer))) is not None:
+            self._spawn(ending.connection.close(CloseCode.DUPLICATE, ""))
         session.start_clock(self._clock)
         rival = self._open.get(session.peer)
         if rival is not None and rival.is_open:
