@@ -454,6 +454,18 @@ def test_peers_explain_the_mark_and_how_a_comparison_is_recorded(capsys, agent):
         assert record in out
 
 
+def test_a_narrow_terminal_cuts_the_name_of_a_friend_and_never_the_mark(capsys, agent, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = FakeTerminal()
+    monkeypatch.setattr("sys.stdout", shown)
+    agent({"peers": given([make_peer(alias="my neighbour across the road", last_seen="2026-11-22T21:30:00Z")])})
+    assert run(capsys, "peers")[0] == 0
+    (row,) = [line for line in shown.getvalue().splitlines() if "my host" in line]
+    assert "♥ my" in row
+    assert "…" in row
+    assert len(row) <= 80
+
+
 def test_a_comparison_is_recorded_on_either_side(capsys, agent):
     row = make_peer(alias="bob", role="owner")
     dummy = agent({"peers/set": given(row)})

@@ -146,10 +146,11 @@ def _rows_of(row: PeerRow) -> list[list[str]]:
 
 
 def _cells(row: PeerRow) -> list[str]:
-    friend = " ♥" if row.verified else ""
+    # In front: a long name is cut at its end.
+    friend = "♥ " if row.verified else ""
     return [
         shorten_id(row.peer_id),
-        (escape_line(row.alias) or "-") + friend,
+        friend + (escape_line(row.alias) or "-"),
         _ROLES.get(row.role, escape_line(row.role)),
         format_size(row.used_bytes),
         format_size(row.quota_bytes),
