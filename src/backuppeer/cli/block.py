@@ -56,7 +56,8 @@ def block(
     typed = write_peer(result.peer_id, result.alias)
     for left in result.left:
         what = "its agreement to keep your data" if left.side == "owner" else "your agreement to keep its data"
-        again = f"`backup-peer peers end {typed} --as {left.side}`"
+        as_what = f"--as {left.side}"
+        again = f"`backup-peer peers end {typed} {as_what}`"
         screen.line(f"  {what} could not be ended: {escape_line(left.why)}; to try again: {again}", hang=4)
     screen.line(f"  `backup-peer unblock {typed}` lets it ask again", hang=4)
     screen.done(result)

@@ -120,7 +120,7 @@ def _tell_end(screen: Screen, row: PeerRow) -> None:
 def _tell_debts(screen: Screen, row: PeerRow) -> None:
     """Show what was promised in return and is not kept yet, either way round."""
     name = escape_line(row.alias) or shorten_id(row.peer_id)
-    more = f"`backup-peer peers show {name}` says more"
+    more = f"`backup-peer peers show {write_peer(row.peer_id, row.alias)}` says more"
     if row.owed_to_us_bytes:
         screen.line(f"{name}: owes you {format_size(row.owed_to_us_bytes)} in return; {more}", hang=2)
     if row.owed_by_us_bytes:
