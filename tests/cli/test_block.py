@@ -1,7 +1,7 @@
 import msgspec
 import pytest
 
-from backuppeer.control.blocking import BlockPlan, BlockResult, EndingSide
+from backuppeer.control.blocking import BlockPlan, BlockResult, EndingLeft, EndingSide
 from backuppeer.control.ending import EndPlan
 from cli.rows import ask, make_peer, run
 from control.dummy import PEER, given
@@ -65,3 +65,13 @@ def test_unblock_says_what_it_does_not_bring_back(capsys, agent):
     out = " ".join(run(capsys, "unblock", "old eve")[1].split())
     assert "its agreement to keep your data ends all the same" in out
     assert "`backup-peer peers renew 'old eve' --as host" in out
+
+
+def test_what_could_not_be_ended_is_said_with_the_command_for_it(capsys, agent):
+    left = msgspec.structs.replace(BLOCKED, ends=[], left=[EndingLeft(side="owner", why="it says no")])
+    agent({"block": given(left), "block/plan": given(ending_plan())})
+    code, out, _ = run(capsys, "block", "eve", "--yes")
+    text = " ".join(out.split())
+    assert (code, "blocked: eve" in text) == (0, True)
+    assert "its agreement to keep your data could not be ended: it says no" in text
+    assert "`backup-peer peers end eve --as owner" in text

@@ -61,9 +61,14 @@ def test_what_is_promised_is_shown_with_what_of_it_is_owed_and_what_to_do(capsys
         "you owe it 1 GB of what you promised in return: offer it with `backup-peer host --storage 1GB",
         "in return it keeps 5 GB for you you read up to 2 GB a day for audits you send back 3 GB a day at least",
         "sent back today: 100 MB",
-        "it owes you 1 GB of what it promised: ask it with `backup-peer connect",
+        "it owes you 1 GB of what it promised: ask it with `backup-peer peers resize alice 11GB",
     ):
         assert part in said
+    alone = msgspec.structs.replace(BOTH, there=None, here=msgspec.structs.replace(here, revision=2))
+    agent({"peers/show": given(alone)})
+    said = " ".join(run(capsys, "peers", "show", "alice")[1].split())
+    assert "ask it with `backup-peer connect alice --storage 1GB" in said
+    assert ", changed once" in said
     here = msgspec.structs.replace(here, refused_from="2026-12-06T12:00:00Z")
     agent({"peers/show": given(msgspec.structs.replace(BOTH, here=here))})
     said = " ".join(run(capsys, "peers", "show", "alice")[1].split())

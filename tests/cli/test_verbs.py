@@ -230,6 +230,40 @@ def test_browse_does_not_advise_to_choose_whom_one_has(capsys, agent, rows, advi
     assert advice in run(capsys, "browse")[1]
 
 
+@pytest.mark.parametrize(
+    ("ended_by_us", "advice"),
+    [
+        (True, "your agreement ends: no backups go there; `backup-peer peers renew alice "),
+        (False, "no backups go there\n"),
+    ],
+)
+def test_browse_sends_no_backups_where_the_agreement_ends(capsys, agent, ended_by_us, advice):
+    ending = make_peer(peer_id=ROW.peer_id, ends="2027-01-22T12:00:00Z", ended_by_us=ended_by_us)
+    agent({"browse": given([ROW]), "peers": given([ending])})
+    out = run(capsys, "browse")[1]
+    assert advice in out
+    assert "backup-peer backup" not in out
+
+
+def test_space_for_space_is_said_without_a_number(capsys, agent):
+    promises = api.Promised(reciprocity=1.0)
+    agent({"browse": given([msgspec.structs.replace(ROW, promises=promises)])})
+    assert "wants as much kept for it in return" in run(capsys, "browse")[1]
+
+
+def test_whoever_is_to_offer_space_gets_a_whole_command_without_our_home(capsys, agent):
+    agent({"browse": given([])})
+    for filtered in ((), ("--region", "EU")):
+        assert "`backup-peer host --storage 50GB` on the other machine" in run(capsys, "browse", *filtered)[2]
+
+
+def test_the_owner_who_accepts_an_offer_compares_with_the_host(capsys, agent):
+    for direction, other in (("in", "owner"), ("out", "host")):
+        agent({"requests/accept": given(msgspec.structs.replace(PENDING, state="accepted", direction=direction))})
+        out = run(capsys, "requests", "accept", "r7f3a")[1]
+        assert f"the {other}'s screen shows the same words" in " ".join(out.split())
+
+
 def test_browse_does_not_claim_an_availability_that_nobody_promised(capsys, agent):
     agent({"browse": given([msgspec.structs.replace(ROW, availability=0.0)])})
     _, out, _ = run(capsys, "browse")
@@ -452,6 +486,18 @@ def test_peers_explain_the_mark_and_how_a_comparison_is_recorded(capsys, agent):
         _, out, _ = run(capsys, "peers")
         assert WORDS in out
         assert record in out
+
+
+def test_a_narrow_terminal_cuts_the_name_of_a_friend_and_never_the_mark(capsys, agent, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = FakeTerminal()
+    monkeypatch.setattr("sys.stdout", shown)
+    agent({"peers": given([make_peer(alias="my neighbour across the road", last_seen="2026-11-22T21:30:00Z")])})
+    assert run(capsys, "peers")[0] == 0
+    (row,) = [line for line in shown.getvalue().splitlines() if "my host" in line]
+    assert "♥ my" in row
+    assert "…" in row
+    assert len(row) <= 80
 
 
 def test_a_comparison_is_recorded_on_either_side(capsys, agent):

@@ -262,6 +262,9 @@ def test_places_where_no_store_can_go_are_refused_untouched(store, tmp_path, tar
     ):
         with pytest.raises(UserError, match=why):
             check_target(source, place)
+    with pytest.raises(UserError, match="not empty") as caught:
+        check_target(source, tmp_path / "letters")
+    assert caught.value.hint.endswith("--move-store DIR"), "as it was typed"
     check_target(source, target)
     target.mkdir()
     check_target(source, target)

@@ -71,8 +71,10 @@ def ensure_agent(home: Home) -> Client:
     return client_of(home)
 
 
-def start_agent(home: Home) -> PingResult:
+def start_agent(home: Home, secret: bytes | None = None) -> PingResult:
     """Start an agent in its own session and return once it answers, or once another one does that was faster.
+
+    `secret`: what opens the keys, where it is known already.
 
     Raises:
         NotFoundError: the home has no identity.
@@ -80,7 +82,8 @@ def start_agent(home: Home) -> PingResult:
 
     """
     require_identity(home)
-    return try_secrets(offer_secrets(home), lambda secret: _start_told(home, secret))
+    offered = offer_secrets(home) if secret is None else iter((secret,))
+    return try_secrets(offered, lambda each: _start_told(home, each))
 
 
 def _start_told(home: Home, secret: bytes) -> PingResult:

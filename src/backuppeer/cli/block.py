@@ -54,6 +54,11 @@ def block(
             f"  what is kept under your agreement stays until {format_moment(result.until)[:10]} at least", hang=2
         )
     typed = write_peer(result.peer_id, result.alias)
+    for left in result.left:
+        what = "its agreement to keep your data" if left.side == "owner" else "your agreement to keep its data"
+        as_what = f"--as {left.side}"
+        again = f"`backup-peer peers end {typed} {as_what}`"
+        screen.line(f"  {what} could not be ended: {escape_line(left.why)}; to try again: {again}", hang=4)
     screen.line(f"  `backup-peer unblock {typed}` lets it ask again", hang=4)
     screen.done(result)
     return 0
@@ -72,7 +77,8 @@ def _agree(context: Context, plan: BlockPlan) -> None:
         used, until = format_size(end.used_bytes), format_moment(end.until)[:10]
         keeps = f"{name} keeps {used} of your backups" if end.side == "owner" else f"you keep {used} for {name}"
         screen.aside(f"{keeps}: this gives notice; it is erased on {until} at the soonest", hang=2)
-    screen.aside("until then it can be read, and `backup-peer peers renew` can take the notice back", hang=2)
+    back = f"`backup-peer peers renew {write_peer(plan.peer_id, plan.name)}`"
+    screen.aside(f"until then it can be read, and {back} can take the notice back", hang=2)
     if not screen.confirm(f"block {name}, and end the agreement?", unanswered="blocking ends an agreement"):
         raise DeclinedError("nobody was blocked, and nothing was ended: you said no")
 

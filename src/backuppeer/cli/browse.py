@@ -1,13 +1,14 @@
 """`browse`: who offers space, best first, with what this viewer believes about each."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Final
 
 import typer
 
 from backuppeer.cli.context import Context, context_of
-from backuppeer.cli.render import Column, escape_line, format_count, format_until, shorten_id
+from backuppeer.cli.promises import say_times
+from backuppeer.cli.render import Column, escape_line, format_count, format_until, shorten_id, write_peer
 from backuppeer.cli.screen import Screen
 from backuppeer.cli.spinner import Spinner
 from backuppeer.cli.units import format_share, format_size, parse_share, parse_size, round_size, write_size
@@ -26,6 +27,7 @@ _COLUMNS: Final = (
     Column("avail", "right", keep=True),
     Column("listed for", "right", keep=True),
 )
+_A_FRIEND: Final = "`backup-peer host --storage 50GB` on the other machine offers space"
 _ASKED_BYTES: Final = 10 * 10**9
 """What the suggested command asks for, unless the host has less."""
 
@@ -92,7 +94,7 @@ def _show(context: Context, rows: Sequence[BrowseRow], request: BrowseRequest) -
     for row in rows:
         if row.promises.reciprocity:
             name = escape_line(row.alias) or shorten_id(row.peer_id)
-            screen.line(f"{name} wants {row.promises.reciprocity:g} times as much kept for it in return", hang=2)
+            screen.line(f"{name} wants {say_times(row.promises.reciprocity)} kept for it in return", hang=2)
         for text in row.capped:
             screen.line(f"{escape_line(row.alias) or shorten_id(row.peer_id)}: {escape_line(text)}", hang=2)
     screen.line()
@@ -100,10 +102,10 @@ def _show(context: Context, rows: Sequence[BrowseRow], request: BrowseRequest) -
     screen.line(f"{format_count(len(rows), 'host')} · {_suggest(rows, request.min_storage, mine)}", hang=2)
 
 
-def _find_mine(context: Context) -> frozenset[str]:
-    """Return the ids of those who keep data for this home: nobody has to be told to choose them."""
+def _find_mine(context: Context) -> dict[str, PeerRow]:
+    """Return those who keep data for this home, by id: nobody has to be told to choose them."""
     rows = context.client().call("peers", Nothing(), list[PeerRow])
-    return frozenset(row.peer_id for row in rows if row.role in {"host", "both"})
+    return {row.peer_id: row for row in rows if row.role in {"host", "both"}}
 
 
 def _is_filtered(request: BrowseRequest) -> bool:
@@ -113,22 +115,36 @@ def _is_filtered(request: BrowseRequest) -> bool:
 def _show_nobody(screen: Screen, *, is_filtered: bool) -> None:
     if is_filtered:
         screen.line("nobody offers space like that right now")
-        screen.hint("loosen the filters, name more servers with --server, or ask a friend to run `host`")
+        screen.hint(f"loosen the filters, name more servers with --server, or ask a friend: {_A_FRIEND}")
     else:
         screen.line("nobody offers space at these servers yet")
-        screen.hint("ask a friend to run `host --storage 50GB`, or name more servers with --server")
+        screen.hint(f"ask a friend: {_A_FRIEND}; or name more servers with --server")
 
 
-def _suggest(rows: Sequence[BrowseRow], wanted: int, mine: frozenset[str]) -> str:
+def _suggest(rows: Sequence[BrowseRow], wanted: int, mine: Mapping[str, PeerRow]) -> str:
     """Return a command that the best row with space can grant, one that keeps nothing for this home yet."""
     others = [row for row in rows if row.peer_id not in mine]
     if not others:
-        whom = "it keeps" if len(rows) == 1 else "all of them keep"
-        return f"{whom} space for you already: `backup-peer backup` goes there"
+        return _say_mine([mine[row.peer_id] for row in rows])
     row = next((row for row in others if row.free_bytes and not row.capped), others[0])
     asked = wanted or _ASKED_BYTES
     size = asked if asked <= row.free_bytes else round_size(row.free_bytes)
     return f"choose one: `backup-peer connect {shorten_id(row.peer_id)} --storage {write_size(size)}`"
+
+
+def _say_mine(hosts: Sequence[PeerRow]) -> str:
+    """Return what to do where everybody on offer keeps data for this home: no new data goes where that ends."""
+    whom = "it keeps" if len(hosts) == 1 else "all of them keep"
+    staying = [host for host in hosts if not host.ends]
+    if len(staying) == len(hosts):
+        return f"{whom} space for you already: `backup-peer backup` goes there"
+    if staying:
+        return f"{whom} data for you already: `backup-peer backup` goes to those whose agreement goes on"
+    ended = next((host for host in hosts if host.ended_by_us), None)
+    said = f"{whom} data for you, but your agreement ends: no backups go there"
+    if ended is None:
+        return said
+    return f"{said}; `backup-peer peers renew {write_peer(ended.peer_id, ended.alias)}` takes your notice back"
 
 
 def _cells(row: BrowseRow, now_s: float) -> list[str]:

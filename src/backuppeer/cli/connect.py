@@ -9,7 +9,7 @@ import typer
 from backuppeer.agent.peers.offers import check_storage
 from backuppeer.cli.context import Context, context_of
 from backuppeer.cli.offers import take_offer
-from backuppeer.cli.promises import AuditBudget, EgressBudget, Reciprocity, read_promises, say_promises
+from backuppeer.cli.promises import AuditBudget, EgressBudget, Reciprocity, read_promises, say_promises, say_times
 from backuppeer.cli.render import escape_line, format_count, name_peer, write_peer
 from backuppeer.cli.screen import BOLD, GREEN, YELLOW, Screen
 from backuppeer.cli.spinner import Spinner
@@ -217,7 +217,7 @@ def _say_return(plan: ConnectPlan, request: ConnectRequest) -> Iterator[str]:
     if times > (request.promises.reciprocity or 0):
         kept = format_size(round(request.storage * times))
         yield (
-            f"it gives space to whoever keeps {times:g} times as much for it, here {kept}: --reciprocity {times:g} "
+            f"it gives space to whoever keeps {say_times(times)} for it, here {kept}: --reciprocity {times:g} "
             "promises that; else it may offer you these terms"
         )
 

@@ -3,6 +3,8 @@
 Knows: the questions, the order of steps. Must not know: what stands in the file.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -17,8 +19,8 @@ from backuppeer.cli import homes, unlocking
 from backuppeer.cli.context import context_of
 from backuppeer.cli.passphrase import Typed
 from backuppeer.cli.render import escape_name
-from backuppeer.cli.screen import GREEN
-from backuppeer.errors import DeclinedError, LocalError
+from backuppeer.cli.screen import GREEN, Screen
+from backuppeer.errors import BackupPeerError, DeclinedError, LocalError
 
 _EXPORT: Final = (
     "Write this home into a file, under a passphrase.\n\nIt has identity, hosts and settings, not what you keep for "
@@ -46,29 +48,43 @@ def export(
         bool, typer.Option("--move", help="Move the right to make backups along: this machine makes none any more.")
     ] = False,
 ) -> int:
-    """Ask for a passphrase, stop the agent, write the file, and give up the right to write if wished."""
-    from backuppeer.cli.agents import stop_agent  # noqa: PLC0415 - subprocess; not for verbs without agent
-
+    """Ask for a passphrase, write the file while no agent runs, and give up the right to write if wished."""
     context = context_of(ctx)
     screen, home, typed = context.screen, context.home, Typed(context.screen)
     homes.require_identity(home)
     offered = unlocking.offer_secrets(home, None if screen.can_ask else typed.read_line)
-    keys = unlocking.try_secrets(offered, lambda secret: load_keys(home, secret))
+    secret, keys = unlocking.try_secrets(offered, lambda each: (each, load_keys(home, each)))
     if move and not screen.confirm(
         "this machine makes no more backups then; go on?", unanswered="--move ends the backups of this machine"
     ):
         raise DeclinedError("nothing was exported: you said no")
     passphrase = typed.read_new()
-    stop_agent(home)
-    with home.lock() as is_ours:
+    with _parked(screen, home, secret), home.lock() as is_ours:
         if not is_ours:
             raise LocalError("the agent of this home started again", hint="`backup-peer agent stop`, and once more")
         result = _write(home, keys, file.expanduser().absolute(), passphrase, move=move)
     screen.line(f"{screen.paint('✓', GREEN)} {escape_name(str(file))} holds this home, under the passphrase", hang=2)
-    what = "this machine makes no more backups; there: " if move else "it may read backups, not make them; there: "
-    screen.line(f"  {what}`backup-peer import FILE`", hang=4)
+    what = "this machine makes no more backups" if move else "whoever imports it may read backups, not make them"
+    screen.line(f"  {what}; next: `backup-peer import FILE` on the other machine", hang=4)
     screen.done(result)
     return 0
+
+
+@contextmanager
+def _parked(screen: Screen, home: Home, secret: bytes) -> Iterator[None]:
+    """Have no agent run in the block, and one afterwards if one ran before, whatever the block comes to."""
+    from backuppeer.cli.agents import start_agent, stop_agent  # noqa: PLC0415 - subprocess; not for verbs without agent
+
+    ran = stop_agent(home)
+    try:
+        yield
+    finally:
+        if ran:
+            try:
+                start_agent(home, secret)
+            except BackupPeerError as exc:
+                screen.note(f"the agent of this home was stopped for this, and does not start again: {exc.message}")
+                screen.hint("start it with `backup-peer agent start`; any command that needs it does so, too")
 
 
 def _write(home: Home, keys: HomeKeys, file: Path, passphrase: bytes, *, move: bool) -> ExportResult:

@@ -9,7 +9,7 @@ import typer
 from backuppeer.agent.peers.offers import check_storage, write_exact_size
 from backuppeer.cli import moving, retiring
 from backuppeer.cli.context import Context, context_of
-from backuppeer.cli.promises import AuditBudget, EgressBudget, Reciprocity, read_promises, say_wanted
+from backuppeer.cli.promises import AuditBudget, EgressBudget, Reciprocity, read_promises, say_times, say_wanted
 from backuppeer.cli.render import escape_line, format_count, format_moment, name_peer, shorten_id, shorten_request
 from backuppeer.cli.screen import BOLD, GREEN, Screen
 from backuppeer.cli.spinner import Spinner
@@ -149,7 +149,7 @@ def _say_asked(request: HostRequest) -> Iterator[str]:
     """Return what the slot asks for in return, and what of it others may ask for."""
     wish = request.promises
     if wish.reciprocity:
-        yield f"whoever has space here keeps {wish.reciprocity:g} times as much for you; others are offered that"
+        yield f"whoever has space here keeps {say_times(wish.reciprocity)} for you; others are offered that"
     if wish.audit_bytes:
         yield f"up to {format_size(wish.audit_bytes)} a day of it are read for audits, if its owner wants that"
     if wish.egress_bytes:

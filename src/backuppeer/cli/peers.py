@@ -120,7 +120,7 @@ def _tell_end(screen: Screen, row: PeerRow) -> None:
 def _tell_debts(screen: Screen, row: PeerRow) -> None:
     """Show what was promised in return and is not kept yet, either way round."""
     name = escape_line(row.alias) or shorten_id(row.peer_id)
-    more = f"`backup-peer peers show {name}` says more"
+    more = f"`backup-peer peers show {write_peer(row.peer_id, row.alias)}` says more"
     if row.owed_to_us_bytes:
         screen.line(f"{name}: owes you {format_size(row.owed_to_us_bytes)} in return; {more}", hang=2)
     if row.owed_by_us_bytes:
@@ -146,10 +146,11 @@ def _rows_of(row: PeerRow) -> list[list[str]]:
 
 
 def _cells(row: PeerRow) -> list[str]:
-    friend = " ♥" if row.verified else ""
+    # In front: a long name is cut at its end.
+    friend = "♥ " if row.verified else ""
     return [
         shorten_id(row.peer_id),
-        (escape_line(row.alias) or "-") + friend,
+        friend + (escape_line(row.alias) or "-"),
         _ROLES.get(row.role, escape_line(row.role)),
         format_size(row.used_bytes),
         format_size(row.quota_bytes),

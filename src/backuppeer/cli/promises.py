@@ -63,6 +63,11 @@ def say_promises(promises: Promised, size_bytes: int, *, is_ours: bool) -> list[
     return said
 
 
+def say_times(times: float) -> str:
+    """Return how much is kept in return: `as much`, `1.5 times as much`."""
+    return "as much" if times == 1 else f"{times:g} times as much"
+
+
 def say_wanted(row: PendingRequest) -> list[str]:
     """Return what a request asks for beyond space and time, and what of that would be other than now."""
     is_ours = row.direction == "out"

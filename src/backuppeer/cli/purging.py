@@ -4,6 +4,7 @@ Knows: what a person must see before typing them. Must not know: how a host eras
 stay in this process.
 """
 
+import shlex
 from collections.abc import Iterator
 from typing import Annotated, Final
 
@@ -111,7 +112,7 @@ def _describe(plan: PurgePlan, name: str) -> Iterator[str]:
         if plan.is_mass:
             yield (
                 "  · much was deleted within a week, so it is held twice as long. Was that not you, say no, and see "
-                f"`backup-peer peers undelete {name}`"
+                f"`backup-peer peers undelete {shlex.quote(name)}`"
             )
     else:
         yield f"you ended the agreement with {name}, which keeps {size} until {until} at least. Erased now:"

@@ -159,8 +159,9 @@ def _tell_whom(screen: Screen, row: PendingRequest) -> None:
     for said in say_promises(row.promises, row.storage_bytes, is_ours=row.direction == "out"):
         screen.line(f"{'':<16}{said}", hang=16)
     screen.line(f"  safety words  {escape_line(row.safety_words)}", hang=16)
+    other = "owner" if row.direction == "in" else "host"
     screen.line(
-        f"{'':<16}the owner's screen shows the same words; if it does not, somebody stands between you", hang=16
+        f"{'':<16}the {other}'s screen shows the same words; if it does not, somebody stands between you", hang=16
     )
     screen.line(f"  once you have compared them, record it: `backup-peer peers set {peer_id} --verified`", hang=4)
 

@@ -7,11 +7,12 @@ import typer
 from backuppeer.agent.peers.offers import write_exact_size
 from backuppeer.cli.context import context_of
 from backuppeer.cli.promises import say_promises
-from backuppeer.cli.render import escape_line, format_moment, name_peer, say_later
+from backuppeer.cli.render import escape_line, format_moment, name_peer, say_later, write_peer
 from backuppeer.cli.screen import Screen
 from backuppeer.cli.units import format_duration, format_size
 from backuppeer.control.api import PeerRequest
 from backuppeer.control.showing import Account, PeerAccount
+from backuppeer.limits import STORAGE_MIN_BYTES
 
 HELP: Final = "Show your account with one peer: who keeps how much, on which terms."
 _LABEL: Final = 10
@@ -36,15 +37,16 @@ def show(
         screen.line(f"  capped: {escape_line(text)}", hang=_LABEL)
     if row.way_out:
         screen.hint(row.way_out)
-    _show_side(screen, "keeps for you", row.there, is_ours=True)
-    _show_side(screen, "you keep for it", row.here, is_ours=False)
+    _show_side(screen, "keeps for you", row, is_ours=True)
+    _show_side(screen, "you keep for it", row, is_ours=False)
     if row.there and row.here:
         who = "you keep" if row.owed_bytes >= 0 else "it keeps"
         screen.line(f"together: {who} {format_size(abs(row.owed_bytes))} more than the other", hang=2)
     return 0
 
 
-def _show_side(screen: Screen, label: str, account: Account | None, *, is_ours: bool) -> None:
+def _show_side(screen: Screen, label: str, row: PeerAccount, *, is_ours: bool) -> None:
+    account = row.there if is_ours else row.here
     if account is None:
         screen.line(f"{label}: nothing is agreed", hang=2)
         return
@@ -53,25 +55,26 @@ def _show_side(screen: Screen, label: str, account: Account | None, *, is_ours: 
     used = f"{format_size(account.used_bytes)} of {format_size(account.agreed_bytes)}"
     screen.line(f"{label}: {used}, {'nothing more, as it ends' if account.ends else free}", hang=2)
     lock, notice = format_duration(account.lock_s), format_duration(account.notice_s)
-    changed = f", changed {account.revision - 1} times" if account.revision > 1 else ""
+    times = account.revision - 1
+    changed = f", changed {'once' if times == 1 else f'{times} times'}" if times > 0 else ""
     screen.line(f"  until {format_moment(account.until)[:10]}, lock {lock}, notice {notice}{changed}", hang=4)
     for said in say_promises(account.promises, account.agreed_bytes, is_ours=is_ours):
         screen.line(f"  {said}", hang=4)
     if account.promises.egress_bytes and not is_ours:
         screen.line(f"  sent back today: {format_size(account.sent_bytes)}", hang=4)
-    _show_debt(screen, account, is_ours=is_ours)
+    _show_debt(screen, row, account, is_ours=is_ours)
     if account.ends:
         who = "you ended it" if account.ended_by_us else "it ends it"
         screen.line(f"  {who}: all is kept until {format_moment(account.ends)[:10]} at least", hang=4)
 
 
-def _show_debt(screen: Screen, account: Account, *, is_ours: bool) -> None:
+def _show_debt(screen: Screen, row: PeerAccount, account: Account, *, is_ours: bool) -> None:
     """Show what was promised in return and is not agreed on, and what to do about it."""
     if not account.lacking_bytes:
         return
     lacking = format_size(account.lacking_bytes)
     if is_ours:
-        size = write_exact_size(account.lacking_bytes)
+        size = write_exact_size(max(row.offer_bytes, account.lacking_bytes))
         screen.line(
             f"  you owe it {lacking} of what you promised in return: offer it with `backup-peer host --storage {size}`",
             hang=4,
@@ -83,6 +86,13 @@ def _show_debt(screen: Screen, account: Account, *, is_ours: bool) -> None:
             hang=4,
         )
     else:
-        screen.line(
-            f"  it owes you {lacking} of what it promised: ask it with `backup-peer connect` or `peers resize`", hang=4
-        )
+        ask = _say_ask(row, account.lacking_bytes)
+        screen.line(f"  it owes you {lacking} of what it promised: ask it with {ask}", hang=4)
+
+
+def _say_ask(row: PeerAccount, lacking_bytes: int) -> str:
+    """Return the command that asks a peer for what it owes."""
+    called = write_peer(row.peer_id, row.alias)
+    if row.there is not None:
+        return f"`backup-peer peers resize {called} {write_exact_size(row.there.agreed_bytes + lacking_bytes)}`"
+    return f"`backup-peer connect {called} --storage {write_exact_size(max(lacking_bytes, STORAGE_MIN_BYTES))}`"

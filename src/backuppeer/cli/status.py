@@ -124,7 +124,7 @@ def _describe_hosting(hosting: HostingState) -> str:
             gone += f", {free} free now{later}"
         parts.append(f"{format_count(hosting.agreements, 'agreement')}, {used}{gone}")
         if (lacking := hosting.agreements - hosting.noted) > 0:
-            parts.append(f"no word left yet for the recovery of {format_count(lacking, 'owner')}")
+            parts.append(f"no word of the newest state left yet for the recovery of {format_count(lacking, 'owner')}")
     if hosting.store_state not in {"", "none", "ok"}:
         parts.append(f"store {escape_name(hosting.store)}: {escape_line(hosting.store_state)}")
     return "; ".join(parts) or "nothing"

@@ -35,6 +35,13 @@ class EndingSide(msgspec.Struct, kw_only=True):
     ended_by_us: bool
 
 
+class EndingLeft(msgspec.Struct, kw_only=True):
+    """An agreement that goes on though the peer is blocked, for notice could not be given; side: as in `EndRequest`."""
+
+    side: str
+    why: str
+
+
 class BlockResult(msgspec.Struct, kw_only=True):
     """A peer that is blocked, or no more. `until`: till when what one keeps for the other is kept at least, or ""."""
 
@@ -44,3 +51,4 @@ class BlockResult(msgspec.Struct, kw_only=True):
     reason: str
     until: str
     ends: list[EndingSide] = []
+    left: list[EndingLeft] = []

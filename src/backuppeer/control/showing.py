@@ -41,6 +41,7 @@ class PeerAccount(msgspec.Struct, kw_only=True):
 
     owed_bytes: by how much more of theirs we keep than they of ours; below 0: they keep more. Nothing follows from it.
     capped: why the trust is not higher, each a clause about the peer; way_out: what ends that, "" if nothing does.
+    offer_bytes: what we must have on offer in all to keep what we promised it in return.
     """
 
     peer_id: str
@@ -54,3 +55,4 @@ class PeerAccount(msgspec.Struct, kw_only=True):
     trust_level: str
     capped: list[str]
     way_out: str
+    offer_bytes: int = 0

@@ -66,7 +66,7 @@ def check_target(source: Path, target: Path) -> None:
         if linked := _find_link(source):
             raise UserError(f"{linked} is a link: what it points to would not move", hint="put the folder itself there")
         if not _is_copy_of(source, target):
-            check_site(Layout(target))
+            check_site(Layout(target), option="--move-store")
             if Layout(target).marker.exists():
                 raise UserError(f"{target} is a store already", hint="name an empty folder")
 

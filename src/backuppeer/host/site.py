@@ -16,8 +16,8 @@ _OF_THE_DISK: Final = frozenset({"lost+found"})
 """What a file system puts into its root by itself."""
 
 
-def check_site(layout: Layout) -> None:
-    """Refuse to make a store where none is, unless the folder is empty or missing.
+def check_site(layout: Layout, *, option: str = "--store") -> None:
+    """Refuse to make a store where none is, unless the folder is empty or missing. `option`: what named the folder.
 
     Raises:
         StoreUnavailable: a store that lost its marker.
@@ -29,7 +29,7 @@ def check_site(layout: Layout) -> None:
     if not os.path.lexists(root):
         return
     if not root.is_dir():
-        raise UserError(f"{root} is no folder", hint="name an empty folder, or a new name in one: --store DIR")
+        raise UserError(f"{root} is no folder", hint=f"name an empty folder, or a new name in one: {option} DIR")
     if layout.agreements.exists() or layout.catalogue.exists():
         raise StoreUnavailable(
             f"{root} holds a store without its marker {layout.marker.name}",
@@ -38,7 +38,7 @@ def check_site(layout: Layout) -> None:
     if any(entry.name not in _OF_THE_DISK for entry in root.iterdir()):
         raise UserError(
             f"the folder {root} is not empty, and what is in it is no store",
-            hint="name an empty folder, or a new name in this one: --store DIR",
+            hint=f"name an empty folder, or a new name in this one: {option} DIR",
         )
 
 

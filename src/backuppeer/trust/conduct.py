@@ -12,6 +12,7 @@ that fails again in between begins anew. What a host loses below a hundredth of 
 word of a person: disks rot.
 """
 
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -143,12 +144,12 @@ def _describe_loss(conduct: Conduct, standing: Standing) -> str:
 
 def advise(name: str, conduct: Conduct, standing: Standing) -> str:
     """Return the way out for what stands against the host that is called `name`; "" = nothing does."""
-    forgive = f"`backup-peer peers forgive {name}` once its human explained it"
+    forgive = f"`backup-peer peers forgive {shlex.quote(name)}` once its human explained it"
     if standing.misbehaviour:
         return f"keep your backups with a further host: `backup-peer browse`; or {forgive}"
     if not standing.unresolved_loss:
         return ""
-    audit = f"`backup-peer audit {name} --now`"
+    audit = f"`backup-peer audit {shlex.quote(name)} --now`"
     if conduct.is_healed:
         return f"{audit} ends this if it finds the host whole"
     if find_bar(standing) is Bar.LOST:

@@ -13,16 +13,23 @@ from backuppeer.agent.home.records import Direction, RequestState
 from backuppeer.agent.owner.ending import Ending
 from backuppeer.control.api import PeerRequest
 from backuppeer.control.blocking import BlockRequest
-from backuppeer.errors import NotFoundError, PeerUnreachable, RefusedError, UserError
-from backuppeer.ids import format_peer_id
+from backuppeer.errors import (
+    AuthenticationFault,
+    NotFoundError,
+    PeerUnreachable,
+    ProtocolViolation,
+    RefusedError,
+    UserError,
+)
+from backuppeer.ids import AgreementId, format_peer_id
 from backuppeer.limits import BLOCK_REASON_CHARS, MIB
 from backuppeer.signaling.knock import Verdict
 from backuppeer.wire.messages import GetRange, Range
 
 
-def commands(house):
-    """The commands of a host that owns nothing."""
-    away = FixedReach(PeerUnreachable("away"))
+def commands(house, answers=None):
+    """The commands of a host; answers: what a peer says to its notice, nothing: it is away."""
+    away = FixedReach(answers or PeerUnreachable("away"))
     keys = SimpleNamespace(peer=house.peer, identity=house.identity, device=house.identity)
     parts = SimpleNamespace(state=house.state, clock=house.clock, keys=keys, reach=away)
     host = SimpleNamespace(premises=house.premises, requests=house.requests, ending=house.ending)
@@ -142,3 +149,28 @@ def test_nonsense_is_refused_and_blocks_nobody(house, owner):
     with pytest.raises(UserError, match="not blocked"):
         unblock(house, owner)
     assert owner.peer not in house.state.blocks
+
+
+@pytest.mark.parametrize(
+    ("answer", "left"),
+    [(RefusedError("no"), ["owner"]), (ProtocolViolation("nonsense"), []), (AuthenticationFault("not it"), [])],
+)
+def test_no_answer_of_a_blocked_peer_keeps_its_notice_from_being_given(house, owner, answer, left):
+    agreement = owner.agree_with(house)
+    house.state.put_agreement(AgreementId(bytes([9]) * 16), owner.peer, owner.state.agreements()[0][2])
+    verbs = commands(house, answers=answer)
+    request = BlockRequest(peer=format_peer_id(owner.peer), confirmed=True)
+    result = asyncio.run(verbs.block(request, None))
+    assert house.premises.open().notices.left_s(agreement), "notice as host was given"
+    assert ("host" in [end.side for end in result.ends], owner.peer in house.state.blocks) == (True, True)
+    assert [(each.side, each.why) for each in result.left] == [(side, answer.message) for side in left]
+    assert [end.side for end in result.ends if end.side == "owner"] == ([] if left else ["owner"]), "or told when met"
+
+
+def test_a_store_that_is_away_is_said_to_be_left(house, owner):
+    owner.agree_with(house)
+    confirmed = BlockRequest(peer=format_peer_id(owner.peer), confirmed=True)
+    house.premises.leave()
+    (left,) = asyncio.run(commands(house).block(confirmed, None)).left
+    assert (left.side, bool(left.why)) == ("host", True)
+    assert owner.peer in house.state.blocks

@@ -90,6 +90,15 @@ def test_both_sides_count_the_same_from_what_they_signed_in_both_directions(alic
     assert alice.owed(bob).lacking_bytes == 0
 
 
+def test_the_command_that_makes_up_for_it_names_sizes_in_all(alice, bob):
+    bob.owner.agree_with(alice.host, MUTUAL)
+    alice.owner.agree_with(bob.host, WISH._replace(size_bytes=MIB), number=2)
+    (said,) = alice.promises.describe()
+    assert "ask it for 3MiB more with `backup-peer peers resize " in said
+    assert said.endswith(" 4MiB`")
+    assert bob.host.premises.offer_for(200 * MIB) == 201 * MIB, "what is agreed stays on offer"
+
+
 def test_who_was_never_asked_owes_and_is_refused_nothing(alice, bob):
     bob.owner.agree_with(alice.host, MUTUAL)
     for _ in range(3):
@@ -97,10 +106,11 @@ def test_who_was_never_asked_owes_and_is_refused_nothing(alice, bob):
         alice.turn(RECIPROCITY_GRACE_S)
     assert alice.promises.refused_from_ms(bob.peer) is None
     (said,) = alice.promises.describe()
-    assert "promised to keep 4.1 MB for you, and keeps 0 B: ask it for 4MiB with the command connect" in said
+    assert "promised to keep 4.1 MB for you, and keeps 0 B: ask it for 4MiB more with `backup-peer connect " in said
+    assert said.endswith(" --storage 64MiB`"), "less is no agreement"
     (said,) = bob.promises.describe()
     assert "you promised" in said
-    assert "offer 4MiB with the command host. Once it has asked in vain for 14 days" in said
+    assert "have 4MiB on offer for it, with `backup-peer host --storage 64MiB`. Once it has asked in vain for" in said
 
 
 def test_after_it_was_asked_in_vain_for_the_grace_nothing_new_is_taken_until_it_is_agreed(alice, bob):

@@ -26,3 +26,5 @@ def test_a_size_below_what_a_backup_has_under_way_is_refused():
     for size, shown in ((10**7, "10MB"), (50, "50 bytes"), (0, "0 bytes")):
         with pytest.raises(UserError, match=f"--storage is {shown}, and"):
             check_storage(size, example="")
+    with pytest.raises(UserError, match=r"^the size is 5MB, and"):
+        check_storage(5 * 10**6, example="", what="the size")

@@ -5,7 +5,8 @@ is ends with notice, and until that is over it can be read. Nothing is erased by
 """
 
 import asyncio
-from contextlib import suppress
+
+import msgspec
 
 from backuppeer.agent.agent import Agent
 from backuppeer.agent.commands.ending import HOST, OWNER, EndCommands
@@ -15,9 +16,9 @@ from backuppeer.agent.peers.choosing import OPEN
 from backuppeer.agent.peers.names import alias_of, name_of, resolve_peer
 from backuppeer.agent.reporter import Emit
 from backuppeer.control.api import PeerRequest
-from backuppeer.control.blocking import BlockPlan, BlockRequest, BlockResult, EndingSide
+from backuppeer.control.blocking import BlockPlan, BlockRequest, BlockResult, EndingLeft, EndingSide
 from backuppeer.control.ending import EndPlan, EndRequest
-from backuppeer.errors import BackupPeerError, NotFoundError, PeerUnreachable, UserError
+from backuppeer.errors import BackupPeerError, LocalError, NotFoundError, UserError
 from backuppeer.ids import PeerId, format_peer_id
 from backuppeer.limits import BLOCK_REASON_CHARS
 
@@ -48,8 +49,8 @@ class BlockCommands:
         self._parts.state.blocks.put(peer, request.reason, now_ms)
         self._parts.state.call(peer, "", now_ms)
         await asyncio.to_thread(self._shut, peer)
-        await self._end(peer)
-        return self._result(peer)
+        left = await self._end(peer)
+        return msgspec.structs.replace(self._result(peer), left=left)
 
     async def unblock(self, request: PeerRequest, _: Emit) -> BlockResult:
         """Take a block back; agreements that ended by it are another matter, and the answer names them."""
@@ -66,13 +67,36 @@ class BlockCommands:
             if record.state in OPEN:
                 self._agent.host.requests.turn_down(record, _TOLD)
 
-    async def _end(self, peer: PeerId) -> None:
-        """Give notice on both sides; what was given already stands as it is."""
-        with suppress(UserError, PeerUnreachable):  # no host of ours, or ended already; or unclear, and away
-            await self._agent.owner.ending.end(peer)
-        host = self._agent.host.ending
-        with suppress(BackupPeerError):  # no owner here; or its store is away: `peers end` can be said later
+    async def _end(self, peer: PeerId) -> list[EndingLeft]:
+        """Give notice on both sides, and return what could not be ended; what was given already stands as it is.
+
+        Raises:
+            LocalError: something on this machine is wrong, and notice as owner could not be given.
+
+        """
+        left, host = [], self._agent.host.ending
+        # Ours first: whatever a blocked peer answers as host, it can't keep its notice as owner from being given.
+        try:
             await self._ends.tell_owner(peer, await asyncio.to_thread(host.end, peer))
+        except UserError:
+            pass  # no owner here
+        except BackupPeerError as exc:
+            left.append(EndingLeft(side=HOST, why=exc.message))
+        try:
+            await self._agent.owner.ending.end(peer)
+        except UserError:
+            pass  # no host of ours, or ended already
+        except LocalError:
+            raise
+        except BackupPeerError as exc:
+            if self._goes_on(peer):
+                left.append(EndingLeft(side=OWNER, why=exc.message))
+        return left
+
+    def _goes_on(self, host: PeerId) -> bool:
+        """Return whether an agreement of ours with a host stands without any notice."""
+        state = self._parts.state
+        return any(peer == host and state.deeds.ending(agreement) is None for agreement, peer, _ in state.agreements())
 
     async def _plan_end(self, peer: PeerId, side: str) -> EndPlan | None:
         """Return what ending would mean, None: nothing is agreed there, or it ended already."""

@@ -4,6 +4,8 @@ Knows: how a host stands. Must not know: HTTP, how it came to stand so. Evidence
 decides that a host gets data again, not that nothing happened.
 """
 
+import shlex
+
 from backuppeer.agent.agent import Agent
 from backuppeer.agent.peers.names import alias_of, name_of, resolve_peer
 from backuppeer.agent.reporter import Emit
@@ -33,6 +35,6 @@ class ForgiveCommands:
         forgiven = standing.forgive(peer)
         if not forgiven:
             name = name_of(state, peer)
-            raise UserError(f"nothing stands against {name}", hint=f"see `backup-peer peers show {name}`")
+            raise UserError(f"nothing stands against {name}", hint=f"see `backup-peer peers show {shlex.quote(name)}`")
         self._agent.owner.auditor.close_case(peer)
         return ForgiveResult(peer_id=format_peer_id(peer), alias=alias_of(state, peer), forgiven=forgiven)

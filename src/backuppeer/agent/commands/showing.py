@@ -58,6 +58,7 @@ class ShowCommands:
             trust_level=level.value,
             capped=self._agent.parts.standing.caps(peer),
             way_out=self._agent.parts.standing.advice(peer, name_of(self._state, peer)),
+            offer_bytes=self._agent.host.premises.offer_for(there.lacking_bytes) if there else 0,
             owed_bytes=(here.used_bytes if here else 0) - (there.used_bytes if there else 0),
         )
 

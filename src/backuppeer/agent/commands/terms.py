@@ -34,7 +34,8 @@ class TermsCommands:
     async def resize(self, request: ResizeRequest, emit: Emit) -> TermsResult:
         """Have another size agreed on."""
         if request.storage:
-            check_storage(request.storage, example=f"backup-peer peers resize {shlex.quote(request.peer)} 10GB")
+            example = f"backup-peer peers resize {shlex.quote(request.peer)} 10GB"
+            check_storage(request.storage, example=example, what="the size")
         host = resolve_peer(self._parts.state, request.peer)
 
         def want(terms: Agreement) -> Wish:

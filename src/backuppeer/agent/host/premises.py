@@ -9,6 +9,7 @@ import errno
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -29,7 +30,7 @@ from backuppeer.host.leases import Lease
 from backuppeer.host.site import check_site, free_bytes
 from backuppeer.host.store import Store, create_store, open_store
 from backuppeer.ids import PEER_ID_BYTES, AgreementId, PeerId
-from backuppeer.limits import FREE_DISK_FLOOR_BYTES, KNOWN_OWNER_BYTES, LOSS_GRACE_S, PREMISES_NOTES
+from backuppeer.limits import FREE_DISK_FLOOR_BYTES, KNOWN_OWNER_BYTES, LOSS_GRACE_S, PREMISES_NOTES, STORAGE_MIN_BYTES
 from backuppeer.wire.messages import HeadState, PutHead
 
 _log = structlog.get_logger()
@@ -193,6 +194,13 @@ class Premises:
     def _offered(self) -> int | None:
         raw = self._state.setting(_OFFERED)
         return int.from_bytes(raw, "big") if raw else None
+
+    def offer_for(self, more_bytes: int) -> int:
+        """Return what must be on offer in all, in bytes, for so many more to be agreed on; never less than is."""
+        agreed_bytes = 0
+        with suppress(StoreUnavailable, NotFoundError):
+            agreed_bytes = self.open().totals().agreed_bytes
+        return max(self._offered() or 0, agreed_bytes + more_bytes, STORAGE_MIN_BYTES)
 
     def free_for(self, offer: Offer) -> int:
         """Return how many bytes of an offer are not agreed on yet; 0 while the store is away."""

@@ -7,6 +7,7 @@ Who promised and doesn't keep that has RECIPROCITY_GRACE_S from when it was aske
 nothing new is taken from it but the small reserve for lists. What it has here is kept, served and restored as ever.
 """
 
+import shlex
 import threading
 from collections.abc import Iterable
 from typing import Final, NamedTuple
@@ -22,7 +23,7 @@ from backuppeer.errors import BackupPeerError
 from backuppeer.host.leases import Lease
 from backuppeer.host.quota import format_size
 from backuppeer.ids import AgreementId, PeerId
-from backuppeer.limits import RECIPROCITY_GRACE_S, RECIPROCITY_LOOK_S
+from backuppeer.limits import RECIPROCITY_GRACE_S, RECIPROCITY_LOOK_S, STORAGE_MIN_BYTES
 from backuppeer.proof.promises import NOTHING, read_promises, return_bytes
 from backuppeer.proof.revisions import SECOND_MS, Wish
 from backuppeer.proof.statements import Agreement, peek_statement
@@ -148,19 +149,26 @@ class Reciprocity:
         said = f"{name} promised to keep {promised} for you, and keeps {given}"
         from_ms = self.refused_from_ms(owner)
         if from_ms is None:
-            verb = "connect" if not self._at(owner) else "peers resize"
-            return f"{said}: ask it for {write_exact_size(lacking)} with the command {verb}"
+            return f"{said}: ask it for {write_exact_size(lacking)} more with {self._say_ask(owner, lacking)}"
         if from_ms > self._clock.now_ms():
             return f"{said}: you asked in vain; from {format_time(from_ms)[:10]} on it may store nothing new here"
         return f"{said}: it may store nothing new here until it does; what is here can be read as ever"
+
+    def _say_ask(self, owner: PeerId, lacking_bytes: int) -> str:
+        called, agreed = shlex.quote(name_of(self._state, owner)), self._at(owner)
+        if agreed:
+            return f"`backup-peer peers resize {called} {write_exact_size(agreed[0][1].size_bytes + lacking_bytes)}`"
+        return f"`backup-peer connect {called} --storage {write_exact_size(max(lacking_bytes, STORAGE_MIN_BYTES))}`"
 
     def _say_ours(self, host: PeerId, balance: Balance) -> str:
         if not balance.lacking_bytes:
             return ""
         name, lacking = name_of(self._state, host), write_exact_size(balance.lacking_bytes)
+        size = write_exact_size(self._premises.offer_for(balance.lacking_bytes))
         return (
             f"you promised {name} to keep {format_size(balance.promised_bytes)} for it, and keep "
-            f"{format_size(balance.given_bytes)}: offer {lacking} with the command host. Once it has asked in vain for "
+            f"{format_size(balance.given_bytes)}: have {lacking} on offer for it, with "
+            f"`backup-peer host --storage {size}`. Once it has asked in vain for "
             f"{RECIPROCITY_GRACE_S // 86_400} days, it may take no new backups of yours"
         )
 

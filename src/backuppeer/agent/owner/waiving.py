@@ -5,6 +5,7 @@ What is shown to a person is what the host lists now, and is named in what they 
 """
 
 import asyncio
+import shlex
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
@@ -193,6 +194,6 @@ def check_purgeable(found: list[Standing], *, is_end: bool, name: str) -> list[S
     if is_end:
         raise RefusedError(
             f"the agreement with {name} goes on: all of it goes early only after you ended it",
-            hint=f"`backup-peer peers end {name}` first; what is deleted there goes with `--deleted`",
+            hint=f"`backup-peer peers end {shlex.quote(name)}` first; what is deleted there goes with `--deleted`",
         )
     raise RefusedError(f"nothing is deleted at {name}", hint=f"`backup-peer peers` shows what {name} keeps")

@@ -115,8 +115,8 @@ def _fit(promises: Promises, slot: Promises) -> Promises:
     )
 
 
-def check_storage(size_bytes: int, *, example: str) -> None:
-    """Refuse to offer, or ask for, less than a backup needs to get under way.
+def check_storage(size_bytes: int, *, example: str, what: str = "--storage") -> None:
+    """Refuse to offer, or ask for, less than a backup needs to get under way. `what`: how the size was given.
 
     Raises:
         UserError: it is; `example` is a command that does better.
@@ -128,7 +128,7 @@ def check_storage(size_bytes: int, *, example: str) -> None:
         # Rounded up: what it says must be enough when it is typed. 64MB is what people try who read 64MiB.
         in_mb = f"{math.ceil(STORAGE_MIN_BYTES / 10**5) / 10}MB"
         raise UserError(
-            f"--storage is {given if has_unit else f'{size_bytes} bytes'}, and the least is {least}, which is {in_mb}",
+            f"{what} is {given if has_unit else f'{size_bytes} bytes'}, and the least is {least}, which is {in_mb}",
             hint=f"{'' if has_unit else 'sizes have units; '}for example: `{example}`",
         )
 

@@ -1,0 +1,53 @@
+"""`export` needs the home for itself; the agent that it stops for that runs again afterwards."""
+
+import sys
+
+import pytest
+
+from backuppeer.agent.home.home import Home
+from backuppeer.cli import agents
+from backuppeer.cli.agents import ping_agent, start_agent, stop_agent
+from backuppeer.cli.homes import create_peer
+from cli.rows import run
+from cli.terminal import FakePipe
+
+PASSPHRASE = "correct horse battery\n"
+
+
+@pytest.fixture
+def live(home, monkeypatch):
+    """A home with a real agent; it is stopped afterwards."""
+    create_peer(Home(home), bytes(32))
+    monkeypatch.setenv("BACKUPPEER_BIND", "127.0.0.1")
+    start_agent(Home(home))
+    yield Home(home)
+    stop_agent(Home(home))
+
+
+def export(capsys, monkeypatch, file):
+    monkeypatch.setattr("sys.stdin", FakePipe(PASSPHRASE))
+    return run(capsys, "export", str(file), "--yes")
+
+
+def test_the_agent_that_ran_runs_again_whatever_became_of_the_file(live, tmp_path, capsys, monkeypatch):
+    file = tmp_path / "home.bp"
+    before = ping_agent(live).pid
+    code, out, _ = export(capsys, monkeypatch, file)
+    after = ping_agent(live)
+    assert (code, file.exists(), after is not None and after.pid != before) == (0, True, True)
+    assert "`backup-peer import FILE` on the other machine" in " ".join(out.split())
+    assert export(capsys, monkeypatch, file)[0] == 2, "a file that is there is left alone"
+    assert ping_agent(live) is not None
+
+
+def test_none_is_started_where_none_ran(live, tmp_path, capsys, monkeypatch):
+    stop_agent(live)
+    assert export(capsys, monkeypatch, tmp_path / "home.bp")[0] == 0
+    assert ping_agent(live) is None
+
+
+def test_an_agent_that_does_not_start_again_is_said_with_the_command_for_it(live, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(agents, "agent_command", lambda _: [sys.executable, "-c", "raise SystemExit(7)"])
+    code, _, err = export(capsys, monkeypatch, tmp_path / "home.bp")
+    text = " ".join(err.split())
+    assert (code, "does not start again" in text, "`backup-peer agent start" in text) == (0, True, True)
