@@ -53,11 +53,25 @@ def told(agent):
 def test_a_kit_names_hosts_servers_and_a_command_that_can_be_typed(capsys, told):
     code, out, _ = run(capsys, "kit", "--server", "wss://one.example")
     assert code == 0
-    command = next(line for line in out.splitlines() if line.startswith("  backup-peer recover"))
+    command = out[out.index("  backup-peer recover") :].replace("\\\n", "")
     assert "--server wss://one.example" in command
     assert parse_contact(shlex.split(command)[-1]) == PLACE
     assert out.count("________") == 24, "no machine has the words: there is room for them"
     assert "alice <b>&\\u001b[31m" in out
+
+
+def test_the_text_fits_80_columns_and_breaks_no_word_id_or_command(capsys, told):
+    out = run(capsys, "kit", "--server", "wss://one.example", "--server", "wss://two.example")[1]
+    longest = max((line for line in out.splitlines() if "--peer" not in line and PLACE.transport not in line), key=len)
+    assert len(longest) <= 78
+    assert PEER in out.splitlines()
+    assert (
+        "  backup-peer recover \\\n    --server wss://one.example \\\n    --server wss://two.example \\\n    --peer"
+        in out
+    )
+    assert "`backup-peer restore latest --target DIR`" in out, "a command stays in one line"
+    short = draw_text(first_kit(PEER, WORDS, ()))
+    assert short.endswith("\n  backup-peer recover\n")
 
 
 def test_a_page_is_for_this_user_alone_and_runs_and_fetches_nothing(capsys, told, tmp_path):

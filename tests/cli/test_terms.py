@@ -158,6 +158,27 @@ def test_a_request_to_change_an_agreement_shows_what_it_would_change(capsys, age
     agent({"requests": given([growing])})
     out = run(capsys, "requests")[1]
     assert "would change 1 GB until 2027-01-01 to 10 GB until 2028-01-01" in " ".join(out.split())
+    assert "lock" not in out
+
+
+def test_a_longer_lock_is_shown_beside_the_one_that_stands(capsys, agent):
+    until = "2027-01-01T12:00:00Z"
+    locking = msgspec.structs.replace(
+        PENDING, now_bytes=PENDING.storage_bytes, now_until=until, until=until, now_lock_s=7 * 86400
+    )
+    agent({"requests": given([locking])})
+    assert "would change the lock 7 d → 30 d" in run(capsys, "requests")[1]
+    pipe = FakePipe()
+    lines = describe_request(Screen((pipe, pipe, pipe), json=False, yes=False), locking)
+    assert any("lock 30 d (now 7 d)" in line for line in lines)
+
+
+def test_a_change_that_is_accepted_says_when_it_takes_effect(capsys, agent):
+    for now_bytes, is_said in ((10**9, True), (0, False)):
+        row = msgspec.structs.replace(PENDING, state="accepted", alias="bob", now_bytes=now_bytes)
+        agent({"requests/accept": given(row)})
+        out = " ".join(run(capsys, "requests", "accept", "ab12")[1].split())
+        assert ("takes effect when the machine of bob" in out) is is_said
 
 
 def test_an_offer_names_only_what_is_other_than_asked_for(capsys, agent):

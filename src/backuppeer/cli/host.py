@@ -265,7 +265,8 @@ def describe_request(screen: Screen, asked: PendingRequest) -> list[str]:
     kept = (
         f"kept until {format_moment(asked.until)[:10]}" if asked.until else f"kept for {format_duration(asked.term_s)}"
     )
-    terms = f"{kept}, lock {format_duration(asked.lock_s)}"
+    was = f" (now {format_duration(asked.now_lock_s)})" if asked.now_lock_s not in {0, asked.lock_s} else ""
+    terms = f"{kept}, lock {format_duration(asked.lock_s)}{was}"
     now = f"{format_size(asked.now_bytes)} until {format_moment(asked.now_until)[:10]}"
     instead = f", instead of the {now} that you agreed on" if asked.now_bytes else ""
     return [

@@ -63,10 +63,15 @@ class Kit:
     @property
     def command(self) -> str:
         """The command that brings everything back, with all that it may need."""
+        return " ".join(self.command_parts)
+
+    @property
+    def command_parts(self) -> list[str]:
+        """The command in parts that are never broken: the verb, then each option with its value."""
         # Quoted though it is checked: it is typed, or read from the code, into a shell.
         servers = [f"--server {shlex.quote(url)}" for url in self.servers]
         places = [f"--peer {shlex.quote(contact)}" for _, contact in self.hosts if contact]
-        return " ".join(["backup-peer recover", *servers, *places])
+        return ["backup-peer recover", *servers, *places]
 
 
 def add_to(app: typer.Typer) -> None:

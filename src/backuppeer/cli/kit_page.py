@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Final
 
 import segno
 
-from backuppeer.cli.render import escape_line
+from backuppeer.cli.render import escape_line, wrap_line
 
 if TYPE_CHECKING:
     from backuppeer.cli.kit import Kit
 
 WORDS: Final = 24
 _COLUMNS: Final = 4
+_TEXT_COLUMNS: Final = 78
 _STEPS: Final = (
     "Install the program on any machine with Linux and Python 3.11 or later, as its README says.",
     "Run `backup-peer recover` and type the 24 words. It finds your hosts and the list of your snapshots.",
@@ -36,13 +37,20 @@ _STYLE: Final = (
 
 
 def draw_text(kit: "Kit") -> str:
-    """Return the kit as text of at most 100 columns, but for what must not be broken."""
-    lines = ["RECOVERY KIT of backup-peer", f"made {kit.made} for {kit.peer_id}", "", *_numbered(), ""]
+    """Return the kit as text of at most 78 columns, but for what must not be broken: ids, contacts, the command."""
+    lines = ["RECOVERY KIT of backup-peer", f"made {kit.made} for", kit.peer_id, "", *_numbered(), ""]
     lines += ["The 24 words" + ("" if kit.words else " (write them here by hand)") + ":", "", *_word_lines(kit), ""]
-    lines += [_WARNING, "", "Servers:", *(f"  {escape_line(url)}" for url in kit.servers or ("none",)), "", "Hosts:"]
+    lines += [
+        *_wrap(_WARNING),
+        "",
+        "Servers:",
+        *(f"  {escape_line(url)}" for url in kit.servers or ("none",)),
+        "",
+        "Hosts:",
+    ]
     for host, contact in kit.hosts or (("none yet: make a new kit once there are", ""),):
-        lines += [f"  {escape_line(host)}", *([f"    {contact}"] if contact else [])]
-    return "\n".join([*lines, "", "The command with all of it:", f"  {escape_line(kit.command)}", ""])
+        lines += [*_wrap(f"  {escape_line(host)}", hang=4), *([f"    {contact}"] if contact else [])]
+    return "\n".join([*lines, "", "The command with all of it:", *_fold(kit), ""])
 
 
 def draw_html(kit: "Kit") -> str:
@@ -87,7 +95,21 @@ def _draw_code(kit: "Kit") -> str:
 
 
 def _numbered() -> list[str]:
-    return [f"{number}. {step}" for number, step in enumerate(_STEPS, 1)]
+    return [line for number, step in enumerate(_STEPS, 1) for line in _wrap(f"{number}. {step}", hang=3)]
+
+
+def _wrap(text: str, *, hang: int = 0) -> list[str]:
+    """Return prose in lines that fit a terminal and a page; a command in backquotes stays in one."""
+    return wrap_line(text, _TEXT_COLUMNS, indent=" " * hang).split("\n")
+
+
+def _fold(kit: "Kit") -> list[str]:
+    """Return the command, if need be in several lines that a shell takes for one: no word of it may break."""
+    whole = f"  {escape_line(kit.command)}"
+    if len(whole) <= _TEXT_COLUMNS:
+        return [whole]
+    first, *options = (escape_line(part) for part in kit.command_parts)
+    return [*(f"{line} \\" for line in (f"  {first}", *(f"    {each}" for each in options[:-1]))), f"    {options[-1]}"]
 
 
 def _word_lines(kit: "Kit") -> list[str]:

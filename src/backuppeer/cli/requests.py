@@ -147,6 +147,8 @@ def _decide(ctx: typer.Context, verb: str, decision: RequestDecision) -> int:
         _tell_way_back(context.screen, decided)
     elif not context.screen.json:
         _tell_whom(context.screen, decided)
+        if decided.now_bytes and decided.direction == "in" and decided.state == "accepted":
+            context.screen.line(f"  takes effect when the machine of {called} asks again", hang=4)
     context.screen.done(decided)
     return 0
 
@@ -173,6 +175,9 @@ def _tell_terms(screen: Screen, row: PendingRequest) -> None:
         asked = f"{format_size(row.storage_bytes)} until {format_moment(row.until)[:10]}"
         if now != asked:
             screen.line(f"{shorten_request(row.request_id)} would change {now} to {asked}", hang=2)
+        if row.now_lock_s not in {0, row.lock_s}:
+            lock = f"lock {format_duration(row.now_lock_s)} → {format_duration(row.lock_s)}"
+            screen.line(f"{shorten_request(row.request_id)} would change the {lock}", hang=2)
     _tell_promises(screen, row)
     if row.state != "offered":
         return

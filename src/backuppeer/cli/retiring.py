@@ -55,13 +55,12 @@ def _tell(context: Context, result: RetireResult) -> None:
         return
     tick = screen.paint("✓", GREEN)
     if not result.owners:
-        screen.line(f"{tick} the slot is withdrawn, and nothing is kept here for anybody: the disk is free")
+        screen.line(f"{tick} the slot is withdrawn, and nothing is kept here for anybody: the disk is free", hang=2)
         return
-    screen.line(f"{tick} the slot is withdrawn, and notice given; until all is over keep the agent running")
+    screen.line(f"{tick} the slot is withdrawn, and notice given; until all is over keep the agent running", hang=2)
     screen.table(_COLUMNS, [_cells(row) for row in result.owners])
-    screen.line(
-        f"the disk is free on {format_moment(result.until)[:10]} at the soonest; `--retire` again shows where it stands"
-    )
+    day = format_moment(result.until)[:10]
+    screen.line(f"the disk is free on {day} at the soonest; `backup-peer host --retire` shows where it stands", hang=2)
 
 
 def _cells(row: RetiredOwner) -> list[str]:

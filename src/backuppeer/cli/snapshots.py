@@ -18,9 +18,13 @@ _COLUMNS: Final = (
     Column("time", keep=True),
     Column("files", "right", keep=True),
     Column("size", "right", keep=True),
-    Column("proven", keep=True, spare=True),
+    Column("audited", keep=True, spare=True),
     Column("peers", "right", keep=True, spare=True),
     Column("paths"),
+)
+_HELP: Final = (
+    "List your snapshots.\n\nUnder `audited` stands the day on which a host that keeps all of a snapshot last showed "
+    "every sample that an audit asked for; samples, not every byte: `check --read-data` reads them all."
 )
 _MISSING: Final = "lost or withheld by the hosts"
 _INCOMPLETE: Final = " (incomplete: parts of it are at no host)"
@@ -29,7 +33,7 @@ Key = tuple[str, str, list[str]]
 
 def add_to(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command(name="snapshots", help="List your snapshots.")(snapshots)
+    app.command(name="snapshots", help=_HELP)(snapshots)
 
 
 def snapshots(

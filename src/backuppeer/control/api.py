@@ -195,6 +195,7 @@ class PendingRequest(msgspec.Struct, kw_only=True):
     """What is asked for beyond space and time, what is offered instead, what stands."""
     now_bytes: int = 0
     now_until: str = ""
+    now_lock_s: int = 0
     until: str = ""
     offer_until: str = ""
     """Of a request to change an agreement: what is agreed now, and when the terms asked for and offered end."""

@@ -26,6 +26,7 @@ class Beside(TypedDict, total=False):
     offer_until: str
     now_bytes: int
     now_until: str
+    now_lock_s: int
     until: str
     promises: Promised
     offer_promises: Promised
@@ -41,6 +42,7 @@ def describe_beside(agent: Agent, record: RequestRecord) -> Beside:
     terms = _terms_of(agent, record) if record.revises else None
     if terms is not None:
         said["now_bytes"], said["now_until"] = terms.size_bytes, format_time(end_ms(terms))
+        said["now_lock_s"] = terms.lock_s
         said["now_promises"] = describe_promises(read_promises(terms.ext))
         said["until"] = _end(terms, record.term_s)
         if record.offer is not None:
