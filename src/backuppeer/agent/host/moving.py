@@ -6,6 +6,7 @@ where it was; from then on whoever opens it finishes the switch. What is left of
 """
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 from backuppeer.agent.host.premises import Premises
@@ -73,11 +74,10 @@ class Moving:
         return True
 
     def _finish(self, source: Path, target: Path) -> None:
-        try:
+        with ExitStack() as undone:
+            undone.callback(self._premises.place.end_move)  # what lies there may be anybody's tomorrow
             relocation.finish(source, target)
-        except BaseException:
-            self._premises.place.end_move()  # what lies there may be anybody's tomorrow
-            raise
+            undone.pop_all()
 
     def clear(self) -> bool:
         """Remove what is left of the old place; return whether nothing is."""
