@@ -314,8 +314,9 @@ def test_leaving_it_while_it_is_copied_leaves_the_store_in_use_where_it_was(hous
 
 def test_a_home_that_hosts_nothing_has_nothing_to_move(house, tmp_path):
     house.state.put_setting("store.directory", b"")
-    with pytest.raises(NotFoundError, match="hosts nothing"):
+    with pytest.raises(NotFoundError, match="hosts nothing") as told:
         Moving(house.premises).prepare(tmp_path / "x")
+    assert "host --storage" in str(told.value.hint)
 
 
 def test_a_user_that_stays_is_waited_for_and_no_other_comes_in():

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from backuppeer.agent.host.premises import Premises
+from backuppeer.errors import NotFoundError
 from backuppeer.host import relocation
 
 Tell = Callable[[int, int, int, int], None]
@@ -31,6 +32,8 @@ class Moving:
             StoreUnavailable: a disk refuses.
 
         """
+        if self._premises.directory is None:
+            raise NotFoundError("this home hosts nothing", hint="`backup-peer host --storage 50GB --store DIR` begins")
         # The folder itself: a rename would move the link, and leave the store where it was.
         source, target = self._premises.open().directory.resolve(), target.resolve()
         relocation.check_target(source, target)
