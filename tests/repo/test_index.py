@@ -1,9 +1,13 @@
 """The index: finds what was registered, survives its file, names it when damaged."""
 
 import sqlite3
+import tempfile
 import threading
+from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from backuppeer.crypto.seal import Suite
 from backuppeer.errors import DamagedStateError, LocalError
@@ -318,3 +322,26 @@ def test_a_full_disk_is_not_taken_for_damage(tmp_path, name):
     assert not isinstance(caught.value, DamagedStateError)
     assert made.find_fault() == ""
     made.close()
+
+
+@given(
+    packs=st.lists(
+        st.tuples(st.integers(1, 6), st.lists(st.integers(1, 12), max_size=6), st.booleans()), min_size=1, max_size=8
+    ),
+    before=st.lists(st.tuples(st.integers(1, 6), st.lists(st.integers(1, 12), max_size=4)), max_size=3),
+)
+def test_packs_found_together_are_known_as_if_found_one_by_one(packs, before):
+    def look(folder, *, together):
+        index = Index(folder / "index.db")
+        for number, blobs in before:
+            index.register(_pack(number), [_entry(blob) for blob in blobs])
+        index.turnover.drop([_pack(number) for number, _, is_dropped in packs if is_dropped], [])
+        contents = [(_pack(number), [_entry(b, slot=n) for n, b in enumerate(blobs)]) for number, blobs, _ in packs]
+        for some in [contents] if together else [[each] for each in contents]:
+            index.register_found(some)
+        seen = [index.find(_entry(blob).blob) for blob in range(1, 13)], list(index.packs()), list(index.weigh_packs())
+        index.close()
+        return seen
+
+    with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
+        assert look(Path(one), together=True) == look(Path(other), together=False)

@@ -42,7 +42,7 @@ def where(index: Index, number: int) -> LogicalId | None:
 
 
 def test_a_pack_met_as_deleted_is_for_readers_alone_until_a_head_names_it_again(index: Index):
-    index.register(pack(1), entries(1), is_found=True)
+    index.register_found([(pack(1), entries(1))])
     index.register_dropped(pack(2), entries(1, 2))
     assert (where(index, 1), where(index, 2)) == (pack(1), pack(2)), "what lives elsewhere is found there"
     assert index.known([blob(1), blob(2)]) == {blob(1)}
@@ -138,7 +138,7 @@ def test_the_directory_of_a_dropped_pack_met_at_a_host_changes_nothing(index: In
     index.register(pack(1), entries(1))
     index.register(pack(2), entries(1))
     index.turnover.drop([pack(1)], [])
-    index.register(pack(1), entries(1), is_found=True)
+    index.register_found([(pack(1), entries(1))])
     assert where(index, 1) == pack(2)
     assert not index.has_pack(pack(1))
     index.register(pack(1), entries(1))
@@ -147,9 +147,9 @@ def test_the_directory_of_a_dropped_pack_met_at_a_host_changes_nothing(index: In
 
 
 def test_a_head_that_is_followed_drops_what_it_names_no_more_and_leaves_unfinished_work(index: Index):
-    index.register(pack(1), entries(1), is_found=True)
+    index.register_found([(pack(1), entries(1))])
     index.register(pack(2), entries(2))
-    index.register(pack(3), entries(3), is_found=True)
+    index.register_found([(pack(3), entries(3))])
     index.turnover.follow([pack(1), pack(9)])
     assert set(index.packs()) == {pack(1), pack(2), pack(9)}
     assert index.turnover.is_dropped(pack(3))
@@ -160,7 +160,7 @@ def test_a_head_that_is_followed_drops_what_it_names_no_more_and_leaves_unfinish
 
 
 def test_a_head_that_is_followed_beside_a_writer_takes_nothing_from_it(index: Index):
-    index.register(pack(1), entries(1), is_found=True)
+    index.register_found([(pack(1), entries(1))])
     with index.turnover.relying():
         index.known([blob(1)])
         index.turnover.follow([])

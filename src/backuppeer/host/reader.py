@@ -5,6 +5,7 @@ asked verifies them against the stored id, which is the proof; paths come only f
 """
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -16,7 +17,7 @@ from backuppeer.host.layout import LEAVES_SUFFIX
 from backuppeer.host.quota import leaves_bytes
 from backuppeer.ids import StoredId
 from backuppeer.limits import BLOCK_BYTES, LEAF_BYTES
-from backuppeer.proof.merkle import IncrementalLeaves, find_path, stored_id_of_leaves
+from backuppeer.proof.merkle import IncrementalLeaves, Tree
 
 
 class DamagedPackError(DamagedStateError):
@@ -38,7 +39,7 @@ class PackReader:
         self.size = size
         self._path = path
         self._root = root
-        self._leaves: bytes | None = None
+        self._tree: Tree | None = None
         self._descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         found = os.fstat(self._descriptor).st_size
         if found != size:
@@ -105,7 +106,7 @@ class PackReader:
         leaf_count = -(-self.size // LEAF_BYTES)
         if first_leaf < 0 or count < 1 or first_leaf + count > leaf_count:
             raise ProtocolViolation(f"leaves {first_leaf}+{count} lie outside a pack of {leaf_count}")
-        return find_path(self.leaves(), first_leaf, count)
+        return self._checked_tree().path(first_leaf, count)
 
     def leaves(self) -> bytes:
         """Return the leaf hashes, 32 bytes each, checked against the stored id; a torn file of them is repaired.
@@ -115,10 +116,7 @@ class PackReader:
             StoreUnavailable: the disk is gone or failing.
 
         """
-        if self._leaves is None:
-            kept = self._read_leaves()
-            self._leaves = kept if self._is_right(kept) else self._repair_leaves()
-        return self._leaves
+        return self._checked_tree().leaves
 
     def verify(self) -> None:
         """Read the whole pack, from the disk where the system lets us, and check it against its stored id.
@@ -131,12 +129,19 @@ class PackReader:
         # What lies in memory says nothing about the disk. And afterwards: nobody else asks for it soon.
         forget_pages(self._descriptor)
         try:
-            self._leaves = self._hash_leaves()
+            self._tree = self._hash_leaves()
         finally:
             forget_pages(self._descriptor)
 
-    def _is_right(self, leaves: bytes) -> bool:
-        return len(leaves) == leaves_bytes(self.size) and stored_id_of_leaves(leaves, self.size) == self.stored
+    def _checked_tree(self) -> Tree:
+        if self._tree is None:
+            kept = self._read_leaves()
+            tree = Tree(kept) if len(kept) == leaves_bytes(self.size) else None
+            self._tree = tree if tree is not None and self._is_right(tree) else self._repair_leaves()
+        return self._tree
+
+    def _is_right(self, tree: Tree) -> bool:
+        return tree.stored_id(self.size) == self.stored
 
     def _read_leaves(self) -> bytes:
         try:
@@ -145,15 +150,13 @@ class PackReader:
         except OSError:
             return b""  # derived data: computed anew by the caller
 
-    def _repair_leaves(self) -> bytes:
-        leaves = self._hash_leaves()
-        try:
-            write_leaves(self._leaves_path, leaves)
-        except OSError:
-            return leaves  # a full or read-only disk: they are computed again next time
-        return leaves
+    def _repair_leaves(self) -> Tree:
+        tree = self._hash_leaves()
+        with suppress(OSError):  # a full or read-only disk: they are computed again next time
+            write_leaves(self._leaves_path, tree.leaves)
+        return tree
 
-    def _hash_leaves(self) -> bytes:
+    def _hash_leaves(self) -> Tree:
         buffer = bytearray(min(BLOCK_BYTES, self.size))
         hasher = IncrementalLeaves()
         offset = 0
@@ -162,10 +165,10 @@ class PackReader:
                 got = self.readinto(offset, view)
                 hasher.update(view[:got])
                 offset += got
-        leaves = hasher.finish()
-        if not self._is_right(leaves):
+        tree = Tree(hasher.finish())
+        if not self._is_right(tree):
             raise _damage(self.stored, "its bytes are not those of its id")
-        return leaves
+        return tree
 
     @property
     def _leaves_path(self) -> Path:

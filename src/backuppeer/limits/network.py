@@ -106,7 +106,9 @@ AMEND_COPY_BYTES: Final = 64 * MIB
 REBUILD_AT_ONCE: Final = 8
 """Directories read side by side while an index is rebuilt."""
 REBUILD_BATCH: Final = 256
-"""Packs noted in the ledger in one transaction meanwhile; so many are read again by whoever was killed."""
+"""Packs asked for before what was read of them is all noted; so many are read again by whoever was killed."""
+REBUILD_ENTRIES: Final = 16_384
+"""Entries of directories that are written into the index in one transaction meanwhile; about 4 MiB wait in memory."""
 LEAVE_HEAD_S: Final = 60.0
 LEAVE_EACH_HEAD_S: Final = 2.0
 """What a host may take to get the newest head, in all, and for each of those that it missed."""

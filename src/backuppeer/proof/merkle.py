@@ -42,8 +42,7 @@ def stored_id_of_leaves(leaves: bytes, length: int) -> StoredId:
         LocalError: the leaves are not those of that length.
 
     """
-    if len(leaves) != count_leaves(length) * HASH_BYTES:
-        raise LocalError(f"{len(leaves)} bytes of leaf hashes do not belong to {length} bytes")
+    _check_leaves(leaves, length)
     return _bind_length(length, _find_top(leaves))
 
 
@@ -52,20 +51,48 @@ def compute_stored_id(data: Buffer) -> StoredId:
     return stored_id_of_leaves(hash_leaves(data), len(data))
 
 
+class Tree:
+    """Every node of one copy's tree, each hashed once: for its stored id and for any number of paths."""
+
+    __slots__ = ("_levels",)
+
+    def __init__(self, leaves: bytes) -> None:
+        """Take the leaf hashes, n x 32 bytes, n ≥ 1."""
+        self._levels = [leaves]
+        while len(self._levels[-1]) > HASH_BYTES:
+            self._levels.append(_find_parents(self._levels[-1]))
+
+    @property
+    def leaves(self) -> bytes:
+        """The leaf hashes."""
+        return self._levels[0]
+
+    def stored_id(self, length: int) -> StoredId:
+        """Return the stored id of a copy of `length` bytes.
+
+        Raises:
+            LocalError: the leaves are not those of that length.
+
+        """
+        _check_leaves(self.leaves, length)
+        return _bind_length(length, self._levels[-1])
+
+    def path(self, first: int, count: int) -> list[bytes]:
+        """Return the nodes that `verify_range` needs beside `count` leaves from `first` on, from left to right.
+
+        Raises:
+            LocalError: there are no such leaves.
+
+        """
+        total = len(self.leaves) // HASH_BYTES
+        if count < 1 or first < 0 or first + count > total:
+            raise LocalError(f"no leaves {first} to {first + count - 1} among {total}")
+        return [_node_of(self._levels, low, high) for low, high in _find_siblings(0, total, first, first + count)]
+
+
 def find_path(leaves: bytes, first: int, count: int) -> list[bytes]:
-    """Return the nodes that `verify_range` needs beside the leaves `first` to `first + count - 1`, from left to right.
-
-    Raises:
-        LocalError: there are no such leaves.
-
-    """
-    total = len(leaves) // HASH_BYTES
-    if count < 1 or first < 0 or first + count > total:
-        raise LocalError(f"no leaves {first} to {first + count - 1} among {total}")
-    levels = [leaves]
-    while len(levels[-1]) > HASH_BYTES:
-        levels.append(_find_parents(levels[-1]))
-    return [_node_of(levels, low, high) for low, high in _find_siblings(0, total, first, first + count)]
+    """Return one path of a copy, as `Tree.path`; for several, or for its id as well, make the tree."""
+    return Tree(leaves).path(first, count)
 
 
 def verify_range(stored: StoredId, length: int, first_leaf: int, data: Buffer, path: Sequence[bytes]) -> None:
@@ -164,6 +191,11 @@ class IncrementalLeaves:
         self._hashes.append(hash_bytes(Domain.MERKLE_LEAF, self._rest[: self._filled]))
         self._done += self._filled
         self._filled = 0
+
+
+def _check_leaves(leaves: bytes, length: int) -> None:
+    if len(leaves) != count_leaves(length) * HASH_BYTES:
+        raise LocalError(f"{len(leaves)} bytes of leaf hashes do not belong to {length} bytes")
 
 
 def _bind_length(length: int, top: bytes) -> StoredId:

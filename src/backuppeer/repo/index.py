@@ -23,7 +23,8 @@ from backuppeer.repo.blob import BlobKind
 from backuppeer.repo.database import LocalDatabase
 from backuppeer.repo.layout import Entry
 from backuppeer.repo.location import Location, Row, read_location
-from backuppeer.repo.turnover import DROPPED, FRESH, NAMED, NEW_EPOCH, Turnover
+from backuppeer.repo.registration import Contents, record_dropped, record_found, record_stored
+from backuppeer.repo.turnover import DROPPED, NEW_EPOCH, Turnover
 
 __all__ = ["Counts", "Index", "Location", "Trust"]
 
@@ -71,8 +72,6 @@ _KNOWN: Final = (
     " AND pack IN (SELECT number FROM packs)"
 )
 _CONCEALED: Final = "CREATE TEMP TABLE IF NOT EXISTS concealed (number INTEGER PRIMARY KEY)"
-_SPARE: Final = "INSERT OR IGNORE INTO spares SELECT * FROM blobs WHERE blob = ? AND pack <> ?"
-_REGISTER: Final = "INSERT OR REPLACE INTO blobs VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,54 +170,38 @@ class Index:
 
         self._db.transact(act)
 
-    def register(self, logical: LogicalId, entries: Sequence[Entry], *, is_found: bool = False) -> None:
-        """Record a pack and its blobs in one transaction; a pack already known is recorded again, at its old place.
-
-        `is_found`: it was met at a host, not stored now; one that was dropped then stays so.
-        """
-        # Sorted by the key: neighbouring rows share B-tree pages, half the page writes for packs of small blobs.
-        ordered = sorted(entries, key=lambda e: e.blob)
-        state = NAMED if is_found else FRESH
+    def register(self, logical: LogicalId, entries: Sequence[Entry]) -> None:
+        """Record a pack that was stored now, and its blobs; one already known is recorded again, at its old place."""
 
         def act(db: sqlite3.Connection) -> None:
-            if self._absence is not None:
-                self._absence.add(entry.blob for entry in ordered)
-            db.execute("INSERT OR IGNORE INTO packs (logical, state) VALUES (?, ?)", (logical, state))
-            number, was = db.execute("SELECT number, state FROM packs WHERE logical = ?", (logical,)).fetchone()
-            if is_found and was == DROPPED:
-                return
-            if was > state:
-                db.execute("UPDATE packs SET state = ? WHERE number = ?", (state, number))
-                db.execute("DELETE FROM temp.absent WHERE number = ?", (number,))
-            self.turnover.rely([number] if not is_found else ())
-            db.executemany(_SPARE, [(e.blob, number) for e in ordered])
-            db.executemany(
-                _REGISTER,
-                [(e.blob, number, e.slot, e.offset, e.sealed_bytes, e.plain_bytes, e.kind, e.codec) for e in ordered],
-            )
+            self._note_present(entries)
+            self.turnover.rely([record_stored(db, logical, entries)])
 
         self._db.transact(act)
+
+    def register_found(self, contents: Sequence[Contents]) -> None:
+        """Record packs that were met at a host, as `register`, in one transaction; those that were dropped stay so."""
+
+        def act(db: sqlite3.Connection) -> None:
+            for _, entries in contents:
+                self._note_present(entries)
+            record_found(db, contents)
+
+        if contents:
+            self._db.transact(act)
 
     def register_dropped(self, logical: LogicalId, entries: Sequence[Entry]) -> None:
         """Record a pack that no head names, for readers alone; one that is known, and not dropped, stays as it is."""
-        ordered = sorted(entries, key=lambda e: e.blob)
-        rows = [(e.blob, e.slot, e.offset, e.sealed_bytes, e.plain_bytes, e.kind, e.codec) for e in ordered]
 
         def act(db: sqlite3.Connection) -> None:
-            db.execute("INSERT OR IGNORE INTO packs (logical, state) VALUES (?, ?)", (logical, DROPPED))
-            number, was = db.execute("SELECT number, state FROM packs WHERE logical = ?", (logical,)).fetchone()
-            if was != DROPPED:
-                return
-            if self._absence is not None:
-                self._absence.add(entry.blob for entry in ordered)
-            db.execute("INSERT OR IGNORE INTO temp.absent VALUES (?)", (number,))
-            # Where a blob lies in a pack that is alive it is found there; another dropped one may be erased by now.
-            gone = "DELETE FROM blobs WHERE blob = ? AND pack IN (SELECT number FROM packs WHERE state = ?)"
-            db.executemany(gone, [(row[0], DROPPED) for row in rows])
-            query = "INSERT OR IGNORE INTO blobs VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-            db.executemany(query, [(row[0], number, *row[1:]) for row in rows])
+            if record_dropped(db, logical, entries):
+                self._note_present(entries)
 
         self._db.transact(act)
+
+    def _note_present(self, entries: Iterable[Entry]) -> None:
+        if self._absence is not None:
+            self._absence.add(entry.blob for entry in entries)
 
     def dropped_packs(self) -> set[LogicalId]:
         """Return the dropped packs of which a blob is still found (walks the table once)."""

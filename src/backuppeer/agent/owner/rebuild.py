@@ -35,6 +35,7 @@ from backuppeer.limits import (
     PACKS_LISTED,
     REBUILD_AT_ONCE,
     REBUILD_BATCH,
+    REBUILD_ENTRIES,
     REFRESH_PACK_S,
     REFRESH_ROW_S,
     REFRESH_S,
@@ -106,33 +107,65 @@ async def _read_all(
     known = _find_known(partner, repository, found)
     places = asyncio.Semaphore(REBUILD_AT_ONCE)
 
-    async def take(row: PackRow, copies: list[Copy]) -> None:
+    shelf = _Shelf(repository)
+
+    async def take(row: PackRow) -> None:
         async with places:
             try:
-                copies.append(await retry(partial(_register, partner, repository, row), clock))
+                copy, entries = await retry(partial(read_directory, partner, repository, row), clock)
             except (PeerFault, RefusedError, NewerFormatError) as exc:
                 found.note(exc)
-            else:
-                found.read_packs += 1
-                found.read_bytes += min(row.size, TAIL_READ_BYTES)
-                earn(patience, REFRESH_PACK_S)
+                return
+            await shelf.add(copy, entries)
+        found.read_packs += 1
+        found.read_bytes += min(row.size, TAIL_READ_BYTES)
+        earn(patience, REFRESH_PACK_S)
 
     async for rows in list_packs(partner, clock):
         wanted = [row for row in rows if row.stored not in known]
         earn(patience, REFRESH_ROW_S * (len(rows) - len(wanted)))
         for at in range(0, len(wanted), REBUILD_BATCH):
-            copies: list[Copy] = []
             try:
-                reading = (take(row, copies) for row in wanted[at : at + REBUILD_BATCH])
+                reading = (take(row) for row in wanted[at : at + REBUILD_BATCH])
                 done = await asyncio.gather(*reading, return_exceptions=True)
             finally:
-                # One transaction, as each waits for the disk. A pack that only the index knows is read again.
-                await asyncio.to_thread(repository.ledger.register_copies, copies)
+                await shelf.empty()
             for outcome in done:
                 if isinstance(outcome, BaseException):
                     raise outcome
         found.stored.update(row.stored for row in rows)
         on_pack(len(found.stored))
+
+
+class _Shelf:
+    """Directories that were read and verified, on their way into the index and the ledger, many at once.
+
+    A transaction for each pack would write the same pages of the index again and again, and wait for the disk.
+    """
+
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+        self._lock = asyncio.Lock()
+        self._read: list[tuple[Copy, Sequence[Entry]]] = []
+        self._entries = 0
+
+    async def add(self, copy: Copy, entries: Sequence[Entry]) -> None:
+        """Take a directory; whoever fills the shelf empties it, and others wait if it is full again meanwhile."""
+        self._read.append((copy, entries))
+        self._entries += len(entries)
+        if self._entries >= REBUILD_ENTRIES:
+            await self.empty()
+
+    async def empty(self) -> None:
+        """Register what lies here: the index first, as a pack that only the index knows is read again."""
+        async with self._lock:
+            read, self._read, self._entries = self._read, [], 0
+            if read:
+                await asyncio.to_thread(self._register, read)
+
+    def _register(self, read: Sequence[tuple[Copy, Sequence[Entry]]]) -> None:
+        self._repository.index.register_found([(copy.logical, entries) for copy, entries in read])
+        self._repository.ledger.register_copies(copy for copy, _ in read)
 
 
 def _find_known(partner: Partner, repository: Repository, found: Found) -> set[StoredId]:
@@ -183,13 +216,6 @@ async def _list_page(partner: Partner, after: bytes) -> PackList:
     question = ListPacks(agreement=partner.agreement, after=after, limit=PACK_LIST_PAGE)
     async with session.request(question) as channel:
         return await channel.receive(PackList)
-
-
-async def _register(partner: Partner, repository: Repository, row: PackRow) -> Copy:
-    """Read the directory of one pack, and write it into the index; return the copy, for the ledger."""
-    copy, entries = await read_directory(partner, repository, row)
-    await asyncio.to_thread(repository.index.register, copy.logical, entries, is_found=True)
-    return copy
 
 
 async def read_directory(partner: Partner, repository: Repository, row: PackRow) -> tuple[Copy, Sequence[Entry]]:
@@ -256,10 +282,9 @@ def load_head(repository: Repository, head: Head, source: Fetch) -> Loaded:
     if listed and loaded.is_list_read:
         repository.index.turnover.follow(listed.packs)
         return loaded
-    for pack in listed.packs if listed else ():
-        # Known by name only: the next head must still commit to it, since a host that is away may hold it.
-        if not repository.index.has_pack(pack):
-            repository.index.register(pack, (), is_found=True)
+    # Known by name only: the next head must still commit to them, since a host that is away may hold them.
+    unknown = [pack for pack in (listed.packs if listed else ()) if not repository.index.has_pack(pack)]
+    repository.index.register_found([(pack, ()) for pack in unknown])
     return loaded
 
 

@@ -1,0 +1,84 @@
+"""Packs and their blobs, written into the index's tables: stored now, found at a host, or dropped before.
+
+Knows: the tables of blobs, spares and packs. Must not know: transactions, locks (index.py has them), what relies on
+what (turnover.py).
+"""
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from backuppeer.ids import LogicalId
+from backuppeer.repo.layout import Entry
+from backuppeer.repo.turnover import DROPPED, FRESH, NAMED
+
+Contents = tuple[LogicalId, Sequence[Entry]]
+"""What the directory of one pack says."""
+_Row = tuple[bytes, int, int, int, int, int, int, int]
+
+_SPARE: Final = "INSERT OR IGNORE INTO spares SELECT * FROM blobs WHERE blob = ? AND pack <> ?"
+_REPLACE: Final = "INSERT OR REPLACE INTO blobs VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_ADD: Final = "INSERT OR IGNORE INTO blobs VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_NUMBER: Final = "SELECT number, state FROM packs WHERE logical = ?"
+_NEW_PACK: Final = "INSERT OR IGNORE INTO packs (logical, state) VALUES (?, ?)"
+
+
+def record_stored(db: sqlite3.Connection, logical: LogicalId, entries: Sequence[Entry]) -> int:
+    """Record a pack that was just stored, as fresh; return its number."""
+    number, was = _number(db, logical, FRESH)
+    if was > FRESH:
+        db.execute("UPDATE packs SET state = ? WHERE number = ?", (FRESH, number))
+        db.execute("DELETE FROM temp.absent WHERE number = ?", (number,))
+    _replace(db, _rows(number, entries))
+    return number
+
+
+def record_found(db: sqlite3.Connection, contents: Iterable[Contents]) -> None:
+    """Record packs that were met at a host, in their order; those that were dropped stay so, without their blobs."""
+    found: list[list[_Row]] = []
+    for logical, entries in contents:
+        number, was = _number(db, logical, NAMED)
+        if was != DROPPED:
+            found.append(_rows(number, entries))
+    rows = sorted(row for each in found for row in each)
+    db.execute("SAVEPOINT adding")
+    # In an index that is made anew no blob has a place yet, and a third of the time goes without looking for one.
+    if rows and db.executemany(_ADD, rows).rowcount != len(rows):
+        db.execute("ROLLBACK TO adding")
+        for each in found:
+            _replace(db, each)
+    db.execute("RELEASE adding")
+
+
+def record_dropped(db: sqlite3.Connection, logical: LogicalId, entries: Sequence[Entry]) -> bool:
+    """Record a pack that no head names, for readers alone; False for one that is known, and not dropped."""
+    number, was = _number(db, logical, DROPPED)
+    if was != DROPPED:
+        return False
+    db.execute("INSERT OR IGNORE INTO temp.absent VALUES (?)", (number,))
+    rows = _rows(number, entries)
+    # Where a blob lies in a pack that is alive it is found there; another dropped one may be erased by now.
+    gone = "DELETE FROM blobs WHERE blob = ? AND pack IN (SELECT number FROM packs WHERE state = ?)"
+    db.executemany(gone, [(row[0], DROPPED) for row in rows])
+    db.executemany(_ADD, rows)
+    return True
+
+
+def _number(db: sqlite3.Connection, logical: LogicalId, state: int) -> tuple[int, int]:
+    """Return number and state of a pack, which is new with `state` if it was not known."""
+    db.execute(_NEW_PACK, (logical, state))
+    number, was = db.execute(_NUMBER, (logical,)).fetchone()
+    return int(number), int(was)
+
+
+def _rows(number: int, entries: Sequence[Entry]) -> list[_Row]:
+    # Sorted by the key: neighbouring rows share B-tree pages, half the page writes for packs of small blobs. Plain
+    # integers: SQLite's module looks for an adapter of any other type, once for each value.
+    return sorted(
+        (e.blob, number, e.slot, e.offset, e.sealed_bytes, e.plain_bytes, int(e.kind), int(e.codec)) for e in entries
+    )
+
+
+def _replace(db: sqlite3.Connection, rows: Sequence[_Row]) -> None:
+    db.executemany(_SPARE, [row[:2] for row in rows])
+    db.executemany(_REPLACE, rows)
