@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Final, Literal, TypeVar, cast
 
 from backuppeer.errors import PeerUnreachable, ProtocolViolation, RefusedError, StoreBusy, StoreUnavailable
-from backuppeer.limits import BLOCK_BYTES, BULK_STALL_S, MIB, REPLY_S
+from backuppeer.limits import BLOCK_BYTES, BULK_STALL_S, GATHER_BYTES, GATHER_S, MIB, REPLY_S
 from backuppeer.transport.base import Buffer, Give, MovesBulk, Stream, Take
 from backuppeer.wire.codec import Frame, FrameReader
 from backuppeer.wire.codes import RefusalCode
@@ -287,6 +287,9 @@ class Channel:
             view[: len(data)] = data
             pace.done += len(data)
             view = view[len(data) :]
+            if len(data) < GATHER_BYTES and pace.left > _RAW_PIECE_BYTES:
+                # A read costs the same, whatever it brings: who asks at once gets datagram after datagram.
+                await asyncio.sleep(GATHER_S)
 
     async def wait_end(self) -> None:
         """Wait until the peer has finished its direction: it has read all that we wrote."""
