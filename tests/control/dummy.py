@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -67,7 +68,7 @@ class Dummy:
 
     async def _serve(self) -> None:
         self.loop = asyncio.get_running_loop()
-        app = build_app(self._handlers, build_openapi(__version__))
+        app = build_app(self._handlers, partial(build_openapi, __version__))
         self.server = serve_control(app, self._path)
         self._ready.set()
         await self.server.run_until_stopped()

@@ -68,8 +68,8 @@ _STATUS: Final = {
 """HTTP status of an error; the exit code in the body is what clients go by."""
 
 
-def build_app(handlers: Mapping[str, Handler], openapi: Mapping[str, Any]) -> Starlette:
-    """Return the application that serves every route of ROUTES through `handlers`, and `openapi` itself.
+def build_app(handlers: Mapping[str, Handler], openapi: Callable[[], Mapping[str, Any]]) -> Starlette:
+    """Return the application that serves every route of ROUTES through `handlers`, and what `openapi` makes if asked.
 
     Raises:
         LocalError: a route without handler, or a handler without route.
@@ -78,10 +78,9 @@ def build_app(handlers: Mapping[str, Handler], openapi: Mapping[str, Any]) -> St
     if set(handlers) != set(ROUTES):
         wrong = ", ".join(sorted(set(handlers) ^ set(ROUTES)))
         raise LocalError(f"routes and handlers differ: {wrong}")
-    document = encode_json(dict(openapi))
 
     async def describe(_: HttpRequest) -> Response:
-        return Response(document, media_type="application/json")
+        return Response(encode_json(dict(openapi())), media_type="application/json")
 
     routes = [HttpRoute("/v1/openapi.json", describe, methods=["GET"])]
     routes += [
