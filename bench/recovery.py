@@ -42,24 +42,27 @@ class Recovery(Pair):
         seconds = time.monotonic() - began
         if done["snapshots"] != 1:
             raise SystemExit(f"the recovery found {done['snapshots']} snapshots, not 1")
-        packs, read_bytes, reading_s = self._sum_reading()
+        packs, entries, read_bytes, reading_s = self._sum_reading()
         return Report(
             seconds=seconds,
             figures={
                 "packs": packs,
                 "MiB of directories": read_bytes / _MIB,
+                "entries": entries,
+                "entries per second": entries / reading_s,
                 RATE: read_bytes / _MIB / reading_s,
                 READ_SHARE: self._received_bytes() / self.stored_bytes(),
             },
         )
 
-    def _sum_reading(self) -> tuple[int, int, float]:
+    def _sum_reading(self) -> tuple[int, int, int, float]:
         lines = [json.loads(line) for line in (self.root / "new/logs/agent.log").read_bytes().splitlines()]
         found = [line for line in lines if line.get("event") == "directories read"]
         if not found:
             raise SystemExit("the agent's log says nothing of directories")
         return (
             sum(line["packs"] for line in found),
+            sum(line["entries"] for line in found),
             sum(line["bytes"] for line in found),
             sum(line["seconds"] for line in found),
         )

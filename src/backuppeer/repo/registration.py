@@ -6,6 +6,8 @@ what (turnover.py).
 
 import sqlite3
 from collections.abc import Iterable, Sequence
+from itertools import chain
+from operator import itemgetter
 from typing import Final
 
 from backuppeer.ids import LogicalId
@@ -19,6 +21,8 @@ _Row = tuple[bytes, int, int, int, int, int, int, int]
 _SPARE: Final = "INSERT OR IGNORE INTO spares SELECT * FROM blobs WHERE blob = ? AND pack <> ?"
 _REPLACE: Final = "INSERT OR REPLACE INTO blobs VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _ADD: Final = "INSERT OR IGNORE INTO blobs VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_AT_ONCE: Final = 64
+_ADD_MANY: Final = _ADD + ", (?, ?, ?, ?, ?, ?, ?, ?)" * (_AT_ONCE - 1)
 _NUMBER: Final = "SELECT number, state FROM packs WHERE logical = ?"
 _NEW_PACK: Final = "INSERT OR IGNORE INTO packs (logical, state) VALUES (?, ?)"
 
@@ -29,7 +33,7 @@ def record_stored(db: sqlite3.Connection, logical: LogicalId, entries: Sequence[
     if was > FRESH:
         db.execute("UPDATE packs SET state = ? WHERE number = ?", (FRESH, number))
         db.execute("DELETE FROM temp.absent WHERE number = ?", (number,))
-    _replace(db, _rows(number, entries))
+    _place(db, [_rows(number, entries)])
     return number
 
 
@@ -40,14 +44,7 @@ def record_found(db: sqlite3.Connection, contents: Iterable[Contents]) -> None:
         number, was = _number(db, logical, NAMED)
         if was != DROPPED:
             found.append(_rows(number, entries))
-    rows = sorted(row for each in found for row in each)
-    db.execute("SAVEPOINT adding")
-    # In an index that is made anew no blob has a place yet, and a third of the time goes without looking for one.
-    if rows and db.executemany(_ADD, rows).rowcount != len(rows):
-        db.execute("ROLLBACK TO adding")
-        for each in found:
-            _replace(db, each)
-    db.execute("RELEASE adding")
+    _place(db, found)
 
 
 def record_dropped(db: sqlite3.Connection, logical: LogicalId, entries: Sequence[Entry]) -> bool:
@@ -60,7 +57,7 @@ def record_dropped(db: sqlite3.Connection, logical: LogicalId, entries: Sequence
     # Where a blob lies in a pack that is alive it is found there; another dropped one may be erased by now.
     gone = "DELETE FROM blobs WHERE blob = ? AND pack IN (SELECT number FROM packs WHERE state = ?)"
     db.executemany(gone, [(row[0], DROPPED) for row in rows])
-    db.executemany(_ADD, rows)
+    _add(db, rows)
     return True
 
 
@@ -74,11 +71,30 @@ def _number(db: sqlite3.Connection, logical: LogicalId, state: int) -> tuple[int
 def _rows(number: int, entries: Sequence[Entry]) -> list[_Row]:
     # Sorted by the key: neighbouring rows share B-tree pages, half the page writes for packs of small blobs. Plain
     # integers: SQLite's module looks for an adapter of any other type, once for each value.
-    return sorted(
+    rows: list[_Row] = [
         (e.blob, number, e.slot, e.offset, e.sealed_bytes, e.plain_bytes, int(e.kind), int(e.codec)) for e in entries
-    )
+    ]
+    rows.sort(key=itemgetter(0))
+    return rows
 
 
-def _replace(db: sqlite3.Connection, rows: Sequence[_Row]) -> None:
-    db.executemany(_SPARE, [row[:2] for row in rows])
-    db.executemany(_REPLACE, rows)
+def _place(db: sqlite3.Connection, packs: Sequence[Sequence[_Row]]) -> None:
+    """Let the blobs of these packs be found there, pack after pack; where they were found before is a spare place."""
+    rows = sorted(chain.from_iterable(packs), key=itemgetter(0))
+    db.execute("SAVEPOINT adding")
+    # Most blobs have no place yet: half of the time goes without looking for it.
+    if _add(db, rows) != len(rows):
+        db.execute("ROLLBACK TO adding")
+        for each in packs:
+            db.executemany(_SPARE, [row[:2] for row in each])
+            db.executemany(_REPLACE, each)
+    db.execute("RELEASE adding")
+
+
+def _add(db: sqlite3.Connection, rows: Sequence[_Row]) -> int:
+    """Add those of the rows whose blob has no place yet; return how many these are."""
+    whole, added = len(rows) - len(rows) % _AT_ONCE, 0
+    for at in range(0, whole, _AT_ONCE):  # a statement costs more than a row of it
+        added += db.execute(_ADD_MANY, tuple(chain.from_iterable(rows[at : at + _AT_ONCE]))).rowcount
+    rest = rows[whole:]
+    return added + (db.executemany(_ADD, rest).rowcount if rest else 0)

@@ -65,6 +65,7 @@ class Found:
     read_packs: int = 0
     read_bytes: int = 0
     """What was read of the ends of packs, where their directories are."""
+    read_entries: int = 0
     is_conclusive: bool = True
     """Whether every pack listed is known now, or wrong beyond doubt; what was merely refused may come later."""
 
@@ -97,7 +98,8 @@ async def rebuild_from(partner: Partner, repository: Repository, on_pack: OnPack
         raise PeerUnreachable("it tells too slowly what it holds") from exc
     if found.read_packs:
         seconds = round(clock.monotonic_s() - began_s, 3)
-        _log.info("directories read", packs=found.read_packs, bytes=found.read_bytes, seconds=seconds)
+        read = {"packs": found.read_packs, "entries": found.read_entries, "bytes": found.read_bytes}
+        _log.info("directories read", **read, seconds=seconds)
     return found
 
 
@@ -118,6 +120,7 @@ async def _read_all(
                 return
             await shelf.add(copy, entries)
         found.read_packs += 1
+        found.read_entries += len(entries)
         found.read_bytes += min(row.size, TAIL_READ_BYTES)
         earn(patience, REFRESH_PACK_S)
 
@@ -231,7 +234,7 @@ async def read_directory(partner: Partner, repository: Repository, row: PackRow)
         first = start // LEAF_BYTES
         into = memoryview(bytearray(row.size - first * LEAF_BYTES))
         data, path = await read_range(partner, row.stored, first, into)
-        await asyncio.to_thread(check_range, row.stored, row.size, first, data, path)
+        check_range(row.stored, row.size, first, data, path)  # 128 KiB: less than a change of threads
         found = open_directory(repository.keys_for, data, row.size)
         if not isinstance(found, NeedTail):
             copy = Copy(found.logical, partner.agreement, row.stored, row.size, bytes(data[-64:]))
