@@ -325,23 +325,44 @@ def test_a_full_disk_is_not_taken_for_damage(tmp_path, name):
 
 
 @given(
-    packs=st.lists(
-        st.tuples(st.integers(1, 6), st.lists(st.integers(1, 12), max_size=6), st.booleans()), min_size=1, max_size=8
-    ),
-    before=st.lists(st.tuples(st.integers(1, 6), st.lists(st.integers(1, 12), max_size=4)), max_size=3),
+    directories=st.lists(st.lists(st.integers(1, 12), max_size=6), min_size=6, max_size=6),
+    stored=st.lists(st.integers(0, 5), max_size=3),
+    named=st.sets(st.integers(0, 5)),
+    dropped=st.sets(st.integers(0, 5)),
+    met=st.lists(st.integers(0, 5), min_size=1, max_size=9),
 )
-def test_packs_found_together_are_known_as_if_found_one_by_one(packs, before):
+def test_packs_found_together_are_known_as_if_found_one_by_one(directories, stored, named, dropped, met):
+    contents = [(_pack(n), [_entry(b, slot=s) for s, b in enumerate(blobs)]) for n, blobs in enumerate(directories)]
+
     def look(folder, *, together):
         index = Index(folder / "index.db")
-        for number, blobs in before:
-            index.register(_pack(number), [_entry(blob) for blob in blobs])
-        index.turnover.drop([_pack(number) for number, _, is_dropped in packs if is_dropped], [])
-        contents = [(_pack(number), [_entry(b, slot=n) for n, b in enumerate(blobs)]) for number, blobs, _ in packs]
-        for some in [contents] if together else [[each] for each in contents]:
+        for number in stored:
+            index.register(*contents[number])
+        index.register_found([(_pack(number), []) for number in named])
+        index.turnover.drop([_pack(number) for number in dropped], [])
+        found = [contents[number] for number in met]
+        for some in [found] if together else [[each] for each in found]:
             index.register_found(some)
-        seen = [index.find(_entry(blob).blob) for blob in range(1, 13)], list(index.packs()), list(index.weigh_packs())
+        places = {blob: index.find(_entry(blob).blob) for blob in range(1, 13)}
+        seen = places.keys(), [b for b in places if places[b]], set(index.packs()), dict(index.weigh_packs())
+        alive = {n for n in {*stored, *met} if not index.turnover.is_dropped(_pack(n))}
+        assert {b for n in alive for b in directories[n]} <= {b for b in places if places[b]}
+        assert all(places[b].pack in {_pack(n) for n in {*stored, *met} if b in directories[n]} for b in seen[1])
         index.close()
         return seen
 
     with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
         assert look(Path(one), together=True) == look(Path(other), together=False)
+
+
+def test_a_pack_met_at_a_further_host_is_not_written_again(index):
+    index.register_found([(_pack(n), [_entry((n, slot), slot=slot) for slot in range(70)]) for n in range(3)])
+    before = index._db.run(lambda db: db.total_changes)
+    index.register_found([(_pack(n), [_entry((n, slot), slot=slot) for slot in range(70)]) for n in range(3)])
+    assert index._db.run(lambda db: db.total_changes) == before
+
+
+def test_a_pack_known_by_name_only_is_recorded_when_its_directory_is_read(index):
+    index.register_found([(_pack(1), [])])
+    index.register_found([(_pack(1), [_entry("late")])])
+    assert index.find(_entry("late").blob).pack == _pack(1)

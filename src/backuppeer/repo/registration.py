@@ -24,6 +24,9 @@ _ADD: Final = "INSERT OR IGNORE INTO blobs VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _AT_ONCE: Final = 64
 _ADD_MANY: Final = _ADD + ", (?, ?, ?, ?, ?, ?, ?, ?)" * (_AT_ONCE - 1)
 _NUMBER: Final = "SELECT number, state FROM packs WHERE logical = ?"
+_IS_PLACED: Final = (
+    "SELECT 1 FROM blobs WHERE blob = ? AND pack = ? UNION ALL SELECT 1 FROM spares WHERE blob = ? AND pack = ?"
+)
 _NEW_PACK: Final = "INSERT OR IGNORE INTO packs (logical, state) VALUES (?, ?)"
 
 
@@ -38,11 +41,14 @@ def record_stored(db: sqlite3.Connection, logical: LogicalId, entries: Sequence[
 
 
 def record_found(db: sqlite3.Connection, contents: Iterable[Contents]) -> None:
-    """Record packs that were met at a host, in their order; those that were dropped stay so, without their blobs."""
+    """Record packs that were met at a host; those that were dropped stay so, without their blobs.
+
+    A pack that was recorded before is passed over: a further host has another copy of it, with the same directory.
+    """
     found: list[list[_Row]] = []
     for logical, entries in contents:
         number, was = _number(db, logical, NAMED)
-        if was != DROPPED:
+        if was != DROPPED and not _is_recorded(db, number, entries):
             found.append(_rows(number, entries))
     _place(db, found)
 
@@ -66,6 +72,14 @@ def _number(db: sqlite3.Connection, logical: LogicalId, state: int) -> tuple[int
     db.execute(_NEW_PACK, (logical, state))
     number, was = db.execute(_NUMBER, (logical,)).fetchone()
     return int(number), int(was)
+
+
+def _is_recorded(db: sqlite3.Connection, number: int, entries: Sequence[Entry]) -> bool:
+    """Say whether a pack is known by more than its name. One blob tells: packs are recorded whole or not at all."""
+    if not entries:
+        return True
+    key = (entries[0].blob, number)
+    return db.execute(_IS_PLACED, (*key, *key)).fetchone() is not None
 
 
 def _rows(number: int, entries: Sequence[Entry]) -> list[_Row]:
