@@ -240,7 +240,9 @@ def _make_further_handlers(agent: Agent, host: HostCommands) -> dict[str, Handle
     mine |= _make_audit_handlers(AuditCommands(agent)) | {"status/seen": HomeCommands(agent).see}
     ends = EndCommands(agent)
     mine |= {"peers/forgive": ForgiveCommands(agent).forgive}
-    mine |= {"peers/replace": ReplaceCommands(agent).replace, "peers/show": ShowCommands(agent).show}
+    replace = ReplaceCommands(agent)
+    mine |= {"peers/replace/plan": replace.plan, "peers/replace": replace.replace}
+    mine |= {"peers/show": ShowCommands(agent).show}
     mine |= _make_terms_handlers(
         TermsCommands(agent, host, ends), ends, retire=RetireCommands(agent, ends), block=BlockCommands(agent, ends)
     )

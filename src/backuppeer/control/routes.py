@@ -83,7 +83,7 @@ from backuppeer.control.proven import AuditRow
 from backuppeer.control.pruning import PrunePlan, PruneRequest, PruneResult
 from backuppeer.control.rebutting import KeptRemoval, RebutRequest
 from backuppeer.control.recovering import Place, RecoverRequest, RecoverResult
-from backuppeer.control.replacing import ReplaceRequest, ReplaceResult
+from backuppeer.control.replacing import ReplacePlan, ReplaceRequest, ReplaceResult
 from backuppeer.control.restoring import RemovalRow, RestorePlan, RestoreRequest, RestoreResult
 from backuppeer.control.saving import BackupRequest, BackupResult, StreamRequest
 from backuppeer.control.showing import PeerAccount
@@ -129,6 +129,9 @@ ROUTES: dict[str, Route] = {
     "peers/end": Route(request=EndRequest, result=EndResult, summary="end an agreement with notice"),
     "peers/forgive": Route(request=PeerRequest, result=ForgiveResult, summary="give a host new data again"),
     "peers/show": Route(request=PeerRequest, result=PeerAccount, summary="the account with one peer"),
+    "peers/replace/plan": Route(
+        request=ReplaceRequest, result=ReplacePlan, work=True, summary="what replacing a host would mean"
+    ),
     "peers/replace": Route(
         request=ReplaceRequest, result=ReplaceResult, work=True, summary="all at another host, then end with the first"
     ),
