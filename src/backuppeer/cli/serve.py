@@ -250,8 +250,10 @@ def _make_further_handlers(agent: Agent, host: HostCommands) -> dict[str, Handle
 
 
 def _make_waiver_handlers(agent: Agent, waive: WaiveCommands) -> dict[str, Handler]:
+    move = MoveCommands(agent)
     return {
-        "host/move": MoveCommands(agent).move,
+        "host/move": move.move,
+        "host/move/place": move.place,
         "peers/lock/plan": waive.plan_lock,
         "peers/lock": waive.lock,
         "peers/purge/plan": waive.plan_purge,

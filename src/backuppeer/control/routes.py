@@ -48,6 +48,7 @@ from backuppeer.control.ending import (
     EndPlan,
     EndRequest,
     EndResult,
+    MovePlace,
     MoveRequest,
     MoveResult,
     RetirePlan,
@@ -118,6 +119,9 @@ ROUTES: dict[str, Route] = {
     ),
     "peers/set": Route(request=PeerSetting, result=PeerRow, summary="record what a person knows of a peer"),
     "status/seen": Route(request=Nothing, result=SeenAlarms, summary="repeat the alarms that stand no more"),
+    "host/move/place": Route(
+        request=Nothing, result=MovePlace, summary="where the store lies after a move that was left"
+    ),
     "host/move": Route(request=MoveRequest, result=MoveResult, work=True, summary="move the store to another folder"),
     "peers/lock/plan": Route(request=LockRequest, result=LockPlan, summary="what another lock would mean"),
     "peers/lock": Route(request=LockRequest, result=TermsResult, work=True, summary="have another lock in force"),

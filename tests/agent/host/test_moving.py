@@ -1,6 +1,7 @@
 """`host --move-store`: owners are served meanwhile, the place written down is the truth, and a kill is no loss."""
 
 import asyncio
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,7 +17,8 @@ from backuppeer.agent.host import place as place_module
 from backuppeer.agent.host.moving import Moving
 from backuppeer.agent.host.occupancy import Occupancy
 from backuppeer.agent.host.premises import Premises
-from backuppeer.control.ending import MoveRequest
+from backuppeer.control.api import Nothing
+from backuppeer.control.ending import MovePlace, MoveRequest
 from backuppeer.errors import NotFoundError, PeerUnreachable, StoreUnavailable, UserError
 from backuppeer.host import relocation
 from backuppeer.host.layout import Layout
@@ -307,6 +309,34 @@ def test_leaving_it_while_it_is_copied_leaves_the_store_in_use_where_it_was(hous
         with pytest.raises(asyncio.CancelledError):
             await task
         assert places(yard) == (True, False)
+        assert await yard.read() == DATA[:LEAF_BYTES]
+
+    play(house, owner, scenario)
+
+
+def test_who_left_within_the_switch_hears_that_it_was_done_and_the_old_place_is_cleared(house, owner, monkeypatch):
+    async def scenario(yard):
+        monkeypatch.setattr(relocation, "is_one_disk", lambda *_: False)
+        loop, switching, may_end = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+        whole = relocation.finish
+
+        def finish(source, target):
+            loop.call_soon_threadsafe(switching.set)
+            assert may_end.wait(30)
+            whole(source, target)
+
+        monkeypatch.setattr(relocation, "finish", finish)
+        task = asyncio.create_task(yard.move())
+        await switching.wait()
+        task.cancel()
+        asking = asyncio.create_task(yard.commands.place(Nothing(), None))
+        await asyncio.sleep(0)
+        assert not asking.done()
+        may_end.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert await asking == MovePlace(directory=str(yard.new), cleared=True)
+        assert not yard.old.exists()
         assert await yard.read() == DATA[:LEAF_BYTES]
 
     play(house, owner, scenario)
