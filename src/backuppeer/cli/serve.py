@@ -103,7 +103,7 @@ async def compose(home: Home, secret: bytes) -> Agent:
     keys = load_keys(home, secret)
     state = State(home.state)
     transport = await open_transport(state, keys, bind_addresses())
-    premises = Premises(state, keys.identity, clock)
+    premises = Premises(state, keys.identity, clock, default=home.default_store)
     evidence = open_or_set_aside(home.path / "evidence.db", EvidenceLog, note=premises.notes.append)
     standing = Standing(state, evidence, clock)
     requests = Requests(state, premises, standing, clock, identity=keys.identity)
