@@ -231,7 +231,9 @@ class Connecting:
         if now is not None and now.state is RequestState.AGREED:
             return await self._reach.session(record.peer)
         if now is not None and now.state is RequestState.REJECTED:
-            raise RefusedError(now.reason)
+            raise RefusedError(
+                now.reason, hint="ask for less, or for a shorter time; or find another host: `backup-peer browse`"
+            )
         raise RefusedError(
             "another request to this peer took the place of this one, or it lapsed",
             hint="see `backup-peer requests`, then connect again",

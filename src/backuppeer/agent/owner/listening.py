@@ -14,6 +14,7 @@ from backuppeer.errors import PeerUnreachable
 from backuppeer.limits import MEET_LEAST_S, SILENT_LEAST_S
 
 T = TypeVar("T")
+_LONGER: Final = "is it online, and its machine awake? --wait 10m waits longer for it"
 _LOOKS: Final = 4
 """How often within the time it is looked whether something came."""
 
@@ -29,7 +30,7 @@ async def meet_within(limit_s: float, step: Awaitable[T], name: str) -> T:
         async with asyncio.timeout(None if math.isinf(limit_s) else max(MEET_LEAST_S, limit_s)):
             return await step
     except TimeoutError:
-        raise PeerUnreachable(f"{name} did not answer in time") from None
+        raise PeerUnreachable(f"{name} did not answer in time", hint=_LONGER) from None
 
 
 async def while_heard(limit_s: float, step: Awaitable[T], heard_bytes: Callable[[], int], name: str) -> T:
@@ -52,7 +53,7 @@ async def while_heard(limit_s: float, step: Awaitable[T], heard_bytes: Callable[
             if (so_far := heard_bytes()) != heard:
                 heard, since_s = so_far, now_s()
             elif now_s() - since_s >= limit_s:
-                raise PeerUnreachable(f"{name} is silent: nothing came from it for {limit_s:.0f} s")
+                raise PeerUnreachable(f"{name} is silent: nothing came from it for {limit_s:.0f} s", hint=_LONGER)
         return await task
     finally:
         task.cancel()
