@@ -1,6 +1,7 @@
 """`host --move-store`: owners are served meanwhile, the place written down is the truth, and a kill is no loss."""
 
 import asyncio
+import errno
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -337,6 +338,33 @@ def test_who_left_within_the_switch_hears_that_it_was_done_and_the_old_place_is_
             await task
         assert await asking == MovePlace(directory=str(yard.new), cleared=True)
         assert not yard.old.exists()
+        assert await yard.read() == DATA[:LEAF_BYTES]
+
+    play(house, owner, scenario)
+
+
+@pytest.mark.usefixtures("far")
+@pytest.mark.parametrize("step", ["copy", "finish"])
+def test_a_full_disk_is_told_with_where_the_store_is_and_nothing_half_written_is_left(house, owner, monkeypatch, step):
+    async def scenario(yard):
+        def full(*_):
+            raise OSError(errno.ENOSPC, "no space left on device")
+
+        with monkeypatch.context() as patch:
+            if step == "copy":
+                patch.setattr(relocation, "write_all", full)
+            else:
+                patch.setattr(relocation, "sync_directory", full)
+            with pytest.raises(StoreUnavailable) as caught:
+                await yard.move()
+        assert caught.value.message == (
+            f"the disk of {yard.new} is full; nothing was moved: the store is in {yard.old} as before, and is served "
+            "from there"
+        )
+        assert f"or remove {yard.new}" in caught.value.hint
+        assert list((yard.new / "incoming").iterdir()) == []
+        assert await yard.read() == DATA[:LEAF_BYTES]
+        assert (await yard.move()).renamed is False
         assert await yard.read() == DATA[:LEAF_BYTES]
 
     play(house, owner, scenario)
