@@ -26,6 +26,10 @@ LEAVING_LEAST_S: Final = 2.0
 """How long a session that another one replaced is served on in any case: what was asked upon it may be under way."""
 LEAVING_MOST_S: Final = 120.0
 """And how long for what is under way: a pack at a Mbit/s."""
+LEAVING_DRAIN_S: Final = 0.25
+"""After which what came from a peer, before it seemed to have lost a session, has been read."""
+LEAVING_LOOK_S: Final = 0.05
+"""Between two looks whether it says something upon that session, within LEAVING_LEAST_S."""
 HEARTBEAT_S: Final = 5.0
 DEAD_AFTER_S: Final = 15.0
 CONTROL_STALL_S: Final = 10.0
