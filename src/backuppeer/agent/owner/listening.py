@@ -33,6 +33,20 @@ async def meet_within(limit_s: float, step: Awaitable[T], name: str) -> T:
         raise PeerUnreachable(f"{name} did not answer in time", hint=_LONGER) from None
 
 
+async def ask_within(limit_s: float, step: Awaitable[T], name: str) -> T:
+    """Return what a host answers that a command is about; as `meet_within`, but not less than SILENT_LEAST_S.
+
+    Raises:
+        PeerUnreachable: it took longer, or went away; named, and with what to do.
+
+    """
+    try:
+        return await meet_within(max(SILENT_LEAST_S, limit_s), step, name)
+    except PeerUnreachable as exc:
+        told = exc.message if name in exc.message else f"{name}: {exc.message}"
+        raise PeerUnreachable(told, hint=exc.hint or _LONGER) from exc
+
+
 async def while_heard(limit_s: float, step: Awaitable[T], heard_bytes: Callable[[], int], name: str) -> T:
     """Return what a request to a host gives, given up when nothing has come from it for so long.
 
