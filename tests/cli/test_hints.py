@@ -1,5 +1,6 @@
 """Advice that names commands: each must exist."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 import backuppeer
 from backuppeer.cli.main import VERBS
 from backuppeer.cli.render import write_peer
+from cli.rows import run
 
 SOURCE = Path(backuppeer.__file__).parent
 NAMED = re.compile(r"backup-peer ([a-z]+)")
@@ -49,3 +51,25 @@ def test_whatever_a_person_named_is_quoted_in_commands():
 @pytest.mark.parametrize(("alias", "shown"), [("old alice", "'old alice'"), ("alice", "alice"), ("", "bp1abcdefghij")])
 def test_a_name_with_a_space_is_one_word_of_a_command(alias, shown):
     assert write_peer("bp1abcdefghijklmnop", alias) == shown
+
+
+FOR_PEOPLE = {"UserError", "NotFoundError", "IncompleteError"}
+"""What a person did or asked for: who says that it can't be says what to do instead."""
+
+
+@pytest.mark.parametrize("room", ["cli", "agent/commands", "agent/home", "agent/jobs"])
+def test_who_tells_people_that_something_can_not_be_says_what_to_do(room):
+    bare = [
+        f"{path.name}:{call.lineno}"
+        for path in (SOURCE / room).rglob("*.py")
+        for call in ast.walk(ast.parse(path.read_text()))
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in FOR_PEOPLE
+        if not any(given.arg == "hint" for given in call.keywords)
+    ]
+    assert bare == []
+
+
+def test_who_asks_for_nothing_is_shown_a_whole_command(capsys):
+    code, _, err = run(capsys, "connect", "alice", "--storage", "0")
+    assert code == 2
+    assert "`backup-peer connect PEER --storage 10GB" in err

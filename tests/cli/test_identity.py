@@ -210,7 +210,7 @@ def test_a_recovery_that_is_not_finished_goes_on_without_the_words(capsys, home,
 def test_words_of_another_identity_are_refused_also_by_a_recovery_that_is_not_finished(capsys, home, monkeypatch):
     recover_identity(Home(home), bytes(32))
     monkeypatch.setattr("sys.stdin", FakePipe(encode_words(b"2" * 32)))
-    assert run(capsys, "recover", "--yes")[0] == 2
+    assert run(capsys, "recover", "--yes")[0] == 12
 
 
 def test_who_keeps_backups_is_told_beside_the_count_of_hosts_asked(capsys, home, agent, terminal):
@@ -245,7 +245,10 @@ def test_recover_refuses_bad_words_and_another_identity(capsys, home, agent, mon
     capsys.readouterr()
     _, out, _ = run(capsys, "init", "--yes", "--json", "--home", str(home.parent / "other"))
     monkeypatch.setattr("sys.stdin", FakePipe(json.loads(out)["words"]))
-    assert run(capsys, "recover", "--yes")[0] == 2
+    code, _, err = run(capsys, "recover", "--yes")
+    assert code == 12
+    assert "the words of another identity" in err
+    assert "--home DIR" in err
 
 
 def test_recover_without_terminal_needs_yes_and_never_takes_words_as_arguments(capsys, home, monkeypatch):

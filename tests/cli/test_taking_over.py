@@ -106,7 +106,7 @@ def test_words_of_another_identity_change_nothing_and_the_agent_goes_on(capsys, 
     scripted(agent)
     monkeypatch.setattr("sys.stdin", FakePipe(encode_words(b"2" * 32)))
     code, lines = ask(capsys, "recover", "--take-over", "--yes")
-    assert (code, scene.stopped) == (2, [])
+    assert (code, scene.stopped) == (12, [])
     assert "another identity" in lines[-1]["message"]
     assert not (home / "keys" / "grant").exists()
 

@@ -269,7 +269,8 @@ def test_one_host_takes_the_place_of_another_after_a_kill_in_the_middle(world, t
     wait_until(lambda: [r for r in pair.owner.do("browse").rows if r["peer_id"] == name], "bob's offer to be listed")
     pair.owner.do("connect", name, "--storage", "500MB", "--name", "bob", "--yes", "--wait", "60s")
     replacing = pair.owner.start("peers", "replace", "alice", "bob", "--yes")
-    replacing.wait_event("progress")
+    assert replacing.wait_event("plan")["copy_packs"] > 1
+    replacing.wait_event("progress", phase="copying to bob")
     pair.owner.kill_agent()
     assert replacing.wait().code != 0
     rows = {row["alias"]: row for row in pair.owner.do("peers").rows}

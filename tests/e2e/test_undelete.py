@@ -101,14 +101,16 @@ def let_go_with_the_words(pair: Pair, snapshot: str) -> None:
     (before,) = [row for row in host.do("peers").rows if row["role"] == "owner"]
     assert before["deleted_bytes"] > 5_000_000
     others = "abandon " * 23 + "art\n"
-    assert owner.run("peers", "purge", "alice", "--deleted", "--yes", stdin=others).code == 2
+    assert owner.run("peers", "purge", "alice", "--deleted", "--yes", stdin=others).code == 12
     assert owner.do("peers", "lock", "alice", "1h", "--yes", stdin=words).last["lock_s"] == 3600
     host.kill_agent()
     host.do("agent", "start")
+    assert any("lowered its lock" in note for note in host.do("status").last["notes"]), "also after a restart"
     done = owner.do("peers", "purge", "alice", "--deleted", "--yes", stdin=words).last
     assert done["bytes"] >= before["deleted_bytes"], "whatever was deleted"
     wait_until(lambda: host.do("peers").rows[0]["deleted_bytes"] == 0, "the host to erase it")
     assert any("erased at once" in note for note in host.do("status").last["notes"])
+    assert not any("24 words" in note for note in host.do("status", "--seen").last["notes"])
     assert owner.run("peers", "purge", "alice", "--yes", stdin=words).code == 13, "not without a notice"
     owner.do("peers", "end", "alice", "--yes")
     assert owner.do("peers", "purge", "alice", "--yes", stdin=words).last["ended"]

@@ -1,9 +1,13 @@
 """What a command waits for, and how long: hosts that are away, hooks that leave something running."""
 
+import os
+import signal
+import time
 from pathlib import Path
 
 import pytest
 
+from backuppeer.limits import DEAD_AFTER_S
 from e2e.harness import World, agree, below, describe_tree
 from e2e.trees import make_random_files
 
@@ -15,6 +19,14 @@ def test_a_restore_waits_as_long_as_said_and_goes_on_when_the_host_is_back(world
     owner, docs = pair.owner, world.path / "docs"
     make_random_files(docs, count=5, size_bytes=400_000, seed=1)
     owner.do("backup", str(docs))
+    frozen = int(pair.host.do("status").last["agent"].split()[-1])
+    os.kill(frozen, signal.SIGSTOP)
+    began_s = time.monotonic()
+    silent = owner.run("restore", "latest", "--target", str(world.path / "none"), "--wait", "3s")
+    took_s = time.monotonic() - began_s
+    os.kill(frozen, signal.SIGCONT)
+    assert silent.code == 11
+    assert took_s < DEAD_AFTER_S, "the session was there still, and nothing came from it"
     pair.host.do("agent", "stop")
     gone = owner.run("restore", "latest", "--target", str(world.path / "none"), "--wait", "1s")
     assert gone.code == 11

@@ -116,7 +116,10 @@ def _report(context: Context, result: BackupResult, *, dry: bool) -> int:
     for host in result.left_out:
         context.screen.note(f"{host.name} has not got it: {host.reason}" + (f"; {host.hint}" if host.hint else ""))
     if result.hook_problem:
-        raise IncompleteError(f"snapshot {result.snapshot[:8]} stands, but {result.hook_problem}")
+        raise IncompleteError(
+            f"snapshot {result.snapshot[:8]} stands, but {result.hook_problem}",
+            hint="hooks stand in config.toml of the home: run that command by hand to see why",
+        )
     return ExitCode.INCOMPLETE if result.errors else ExitCode.DONE
 
 

@@ -73,7 +73,9 @@ def connect(  # noqa: PLR0913 - one parameter per option
         promises=read_promises(reciprocity, audit_budget, egress_budget),
     )
     if request.storage < 1:
-        raise UserError("nothing to ask for: --storage is 0", hint="for example: --storage 10GB")
+        raise UserError(
+            "nothing to ask for: --storage is 0", hint="for example: `backup-peer connect PEER --storage 10GB`"
+        )
     return _connect(context, request)
 
 

@@ -133,7 +133,9 @@ def _find_offer(owner: Party, host: Party) -> Json:
         for row in owner.ask("browse"):
             if row["peer_id"] == name:
                 return dict(row)
-    raise LocalError(f"the host's offer did not appear in browse within {_OFFER_S:.0f} s")
+    raise LocalError(
+        f"the host's offer did not appear in browse within {_OFFER_S:.0f} s", hint="is this machine busy? run it again"
+    )
 
 
 def _back_up(teller: "Teller", owner: Party, source: Path) -> tuple[Json, set[bytes]]:
@@ -173,7 +175,10 @@ def _judge(teller: "Teller", compared: Comparison, named: set[bytes]) -> None:
             hint="if something writes to that folder, run the demo on a quiet one",
         )
     if named:
-        raise IncompleteError(f"the same, but without {format_count(len(named), 'file')} that can't be read")
+        raise IncompleteError(
+            f"the same, but without {format_count(len(named), 'file')} that can't be read",
+            hint="they are named above: what you may not read is in no backup of yours",
+        )
 
 
 def _sum_up(

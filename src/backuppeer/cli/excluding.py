@@ -77,7 +77,10 @@ def _read(name: str, most: int) -> str:
             with Path(name).open("rb") as file:
                 data = file.read(most + 1)
     except OSError as exc:
-        raise NotFoundError(f"can't read {name!r}: {(exc.strerror or str(exc)).lower()}") from exc
+        raise NotFoundError(
+            f"can't read {name!r}: {(exc.strerror or str(exc)).lower()}",
+            hint="name a file that is there and yours to read",
+        ) from exc
     if len(data) > most:
-        raise UserError(f"{name!r} is longer than {most} bytes")
+        raise UserError(f"{name!r} is longer than {most} bytes", hint="is it the right file? else split it in two")
     return os.fsdecode(data)

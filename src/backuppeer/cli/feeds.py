@@ -104,7 +104,10 @@ class StandardInput:
             # By its number: who reads through the object holds a lock that Ctrl-C can't end.
             return _read_full(sys.stdin.fileno(), most)
         except (OSError, ValueError) as exc:
-            raise LocalError(f"can't read standard input: {exc}; {_NO_SNAPSHOT}") from exc
+            raise LocalError(
+                f"can't read standard input: {exc}; {_NO_SNAPSHOT}",
+                hint="pipe something in: `… | backup-peer backup --stdin`",
+            ) from exc
 
 
 class Command:
@@ -175,7 +178,10 @@ class Command:
                 self._process = subprocess.Popen(self._words, stdout=subprocess.PIPE)
             except OSError as exc:
                 reason = (exc.strerror or str(exc)).lower()
-                raise LocalError(f"can't run {self._show()}: {reason}; {_NO_SNAPSHOT}") from exc
+                raise LocalError(
+                    f"can't run {self._show()}: {reason}; {_NO_SNAPSHOT}",
+                    hint="it is run as it stands, not by a shell: name a program that is there, and its arguments",
+                ) from exc
             return self._process
 
     def _show(self) -> str:

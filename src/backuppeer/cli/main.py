@@ -175,7 +175,10 @@ def _unexpected(exc: Exception) -> "BackupPeerError":
 
     if is_out_of_room(exc):
         return full_disk(str(getattr(exc, "filename", None) or "a file"))
-    return LocalError(f"unexpected error: {type(exc).__name__}: {exc}")
+    return LocalError(
+        f"unexpected error: {type(exc).__name__}: {exc}",
+        hint="a fault of this program; the folder `logs` of the home has the agent's side of it, for a report",
+    )
 
 
 def _show_way(error: Exception, verb: str) -> str:

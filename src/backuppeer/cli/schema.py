@@ -51,7 +51,7 @@ from backuppeer.control.inspection import DiffResult, DiffRow, DumpResult, DumpS
 from backuppeer.control.mounting import MountResult
 from backuppeer.control.proven import AuditRow
 from backuppeer.control.pruning import PrunePlan, PruneResult
-from backuppeer.control.replacing import ReplaceResult
+from backuppeer.control.replacing import ReplacePlan, ReplaceResult
 from backuppeer.control.restoring import RemovalRow, RestorePlan, RestoreResult
 from backuppeer.control.saving import BackupResult
 from backuppeer.control.showing import PeerAccount
@@ -205,7 +205,7 @@ LINES: Final[dict[str, tuple[Any, Mapping[str, type]]]] = {
     "block": (BlockResult, {}),
     "unblock": (BlockResult, {}),
     "peers forgive": (ForgiveResult, {}),
-    "peers replace": (ReplaceResult, _WORK),
+    "peers replace": (ReplaceResult, {**_WORK, "plan": ReplacePlan}),
     "peers end": (EndResult, {}),
     "peers lock": (TermsResult, _WORK),
     "peers purge": (PurgeResult, _WORK),

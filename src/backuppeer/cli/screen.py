@@ -228,7 +228,10 @@ def explain_output(exc: OSError) -> LocalError:
     """Return the error for standard output that takes no more."""
     if is_out_of_room(exc):
         return full_disk("standard output", hint="free some space there, or send it elsewhere")
-    return LocalError(f"can't write to standard output: {(exc.strerror or str(exc)).lower()}")
+    return LocalError(
+        f"can't write to standard output: {(exc.strerror or str(exc)).lower()}",
+        hint="what was done is done; send what is said elsewhere, and run it again",
+    )
 
 
 def _drop_typed(stream: TextIO) -> None:

@@ -103,7 +103,7 @@ async def compose(home: Home, secret: bytes) -> Agent:
     keys = load_keys(home, secret)
     state = State(home.state)
     transport = await open_transport(state, keys, bind_addresses())
-    premises = Premises(state, keys.identity, clock)
+    premises = Premises(state, keys.identity, clock, default=home.default_store)
     evidence = open_or_set_aside(home.path / "evidence.db", EvidenceLog, note=premises.notes.append)
     standing = Standing(state, evidence, clock)
     requests = Requests(state, premises, standing, clock, identity=keys.identity)
@@ -240,7 +240,9 @@ def _make_further_handlers(agent: Agent, host: HostCommands) -> dict[str, Handle
     mine |= _make_audit_handlers(AuditCommands(agent)) | {"status/seen": HomeCommands(agent).see}
     ends = EndCommands(agent)
     mine |= {"peers/forgive": ForgiveCommands(agent).forgive}
-    mine |= {"peers/replace": ReplaceCommands(agent).replace, "peers/show": ShowCommands(agent).show}
+    replace = ReplaceCommands(agent)
+    mine |= {"peers/replace/plan": replace.plan, "peers/replace": replace.replace}
+    mine |= {"peers/show": ShowCommands(agent).show}
     mine |= _make_terms_handlers(
         TermsCommands(agent, host, ends), ends, retire=RetireCommands(agent, ends), block=BlockCommands(agent, ends)
     )
@@ -248,8 +250,10 @@ def _make_further_handlers(agent: Agent, host: HostCommands) -> dict[str, Handle
 
 
 def _make_waiver_handlers(agent: Agent, waive: WaiveCommands) -> dict[str, Handler]:
+    move = MoveCommands(agent)
     return {
-        "host/move": MoveCommands(agent).move,
+        "host/move": move.move,
+        "host/move/place": move.place,
         "peers/lock/plan": waive.plan_lock,
         "peers/lock": waive.lock,
         "peers/purge/plan": waive.plan_purge,

@@ -44,10 +44,10 @@ def undelete(
     context = context_of(ctx)
     request = UndeleteRequest(servers=context.servers(), peer=peer, snapshots=snapshots or [], all=everything)
     if request.snapshots and everything:
-        raise UserError("--all means every one: name no snapshots beside it")
+        raise UserError("--all means every one", hint="leave it out, or the snapshots beside it")
     if show or not (request.snapshots or everything):
         if show and (request.snapshots or everything):
-            raise UserError("--list only shows: leave it out to have snapshots back")
+            raise UserError("--list only shows", hint="leave it out to have snapshots back")
         return _show(context, request)
     return _bring_back(context, request)
 

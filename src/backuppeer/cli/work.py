@@ -197,7 +197,11 @@ def _follow(told: Generator[Event, None, None], route: str, kind: type[T], view:
                 view.show(event)
         finally:
             view.end()
-    raise LocalError(f"{route} ended without a result")
+    raise _without_result(route)
+
+
+def _without_result(route: str) -> LocalError:
+    return LocalError(f"{route} ended without a result", hint="the agent may have ended: run the same command again")
 
 
 def run_bulk(
@@ -215,7 +219,7 @@ def run_bulk(
                     view.show(part)
         finally:
             view.end()
-    raise LocalError(f"{route} ended without a result")
+    raise _without_result(route)
 
 
 def read_rows(event: Event, kind: type[T]) -> list[T]:
@@ -242,4 +246,7 @@ def _convert(data: Mapping[str, Any], kind: type[T]) -> T:
     try:
         return convert_json(data, kind)
     except ValueError as exc:
-        raise LocalError(f"the agent sent an event this version can't read: {exc}") from exc
+        raise LocalError(
+            f"the agent sent an event this version can't read: {exc}",
+            hint="is it another version's? `backup-peer agent stop`, then the same command again",
+        ) from exc

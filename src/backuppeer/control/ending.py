@@ -59,6 +59,13 @@ class MoveResult(msgspec.Struct, kw_only=True):
     cleared: bool
 
 
+class MovePlace(msgspec.Struct, kw_only=True):
+    """Where the store lies, once a move that somebody left has ended. cleared: nothing is left of it elsewhere."""
+
+    directory: str
+    cleared: bool
+
+
 class RetireRequest(Request):
     """`host --retire`; confirmed: the person, or --yes, saw the plan and agreed."""
 

@@ -1,6 +1,6 @@
 """Shapes of `peers replace`: all packs of one host at another, then the first ends (control.api, ADR 45).
 
-Knows: request and result structs. Must not know: the agent, the terminal. Units and texts as in `control.api`.
+Knows: request, plan and result structs. Must not know: the agent, the terminal. Units and texts as in `control.api`.
 """
 
 import msgspec
@@ -14,6 +14,26 @@ class ReplaceRequest(Request):
     old: str
     new: str
     confirmed: bool = False
+
+
+class ReplacePlan(msgspec.Struct, kw_only=True):
+    """What would be done: `copy_packs` of all `packs` are copied to the new host, which has `free_bytes` free.
+
+    `until`: the old one keeps all until then at least. is_ended: notice was given to it before; told: it has heard.
+    """
+
+    old: str
+    new: str
+    old_name: str
+    new_name: str
+    packs: int
+    bytes: int
+    copy_packs: int
+    copy_bytes: int
+    free_bytes: int
+    until: str
+    is_ended: bool
+    told: bool
 
 
 class ReplaceResult(msgspec.Struct, kw_only=True):

@@ -48,6 +48,7 @@ from backuppeer.control.ending import (
     EndPlan,
     EndRequest,
     EndResult,
+    MovePlace,
     MoveRequest,
     MoveResult,
     RetirePlan,
@@ -83,7 +84,7 @@ from backuppeer.control.proven import AuditRow
 from backuppeer.control.pruning import PrunePlan, PruneRequest, PruneResult
 from backuppeer.control.rebutting import KeptRemoval, RebutRequest
 from backuppeer.control.recovering import Place, RecoverRequest, RecoverResult
-from backuppeer.control.replacing import ReplaceRequest, ReplaceResult
+from backuppeer.control.replacing import ReplacePlan, ReplaceRequest, ReplaceResult
 from backuppeer.control.restoring import RemovalRow, RestorePlan, RestoreRequest, RestoreResult
 from backuppeer.control.saving import BackupRequest, BackupResult, StreamRequest
 from backuppeer.control.showing import PeerAccount
@@ -118,6 +119,9 @@ ROUTES: dict[str, Route] = {
     ),
     "peers/set": Route(request=PeerSetting, result=PeerRow, summary="record what a person knows of a peer"),
     "status/seen": Route(request=Nothing, result=SeenAlarms, summary="repeat the alarms that stand no more"),
+    "host/move/place": Route(
+        request=Nothing, result=MovePlace, summary="where the store lies after a move that was left"
+    ),
     "host/move": Route(request=MoveRequest, result=MoveResult, work=True, summary="move the store to another folder"),
     "peers/lock/plan": Route(request=LockRequest, result=LockPlan, summary="what another lock would mean"),
     "peers/lock": Route(request=LockRequest, result=TermsResult, work=True, summary="have another lock in force"),
@@ -129,6 +133,9 @@ ROUTES: dict[str, Route] = {
     "peers/end": Route(request=EndRequest, result=EndResult, summary="end an agreement with notice"),
     "peers/forgive": Route(request=PeerRequest, result=ForgiveResult, summary="give a host new data again"),
     "peers/show": Route(request=PeerRequest, result=PeerAccount, summary="the account with one peer"),
+    "peers/replace/plan": Route(
+        request=ReplaceRequest, result=ReplacePlan, work=True, summary="what replacing a host would mean"
+    ),
     "peers/replace": Route(
         request=ReplaceRequest, result=ReplaceResult, work=True, summary="all at another host, then end with the first"
     ),

@@ -56,7 +56,9 @@ def lock_marker(path: Path, peer: PeerId) -> tuple[Marker, int]:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError) as exc:
         raise StoreUnavailable(
-            f"no store at {path.parent}", hint="plug in or mount its disk; a new store is made by `host --store DIR`"
+            f"no store at {path.parent}",
+            hint="plug in or mount its disk; if its folder was moved: `backup-peer host --storage 50GB --store DIR` "
+            "with where it lies now",
         ) from exc
     try:
         marker = _parse_marker(os.read(descriptor, _MARKER_BYTES), path)

@@ -291,7 +291,7 @@ def _copy_file(source: Path, target: Path, incoming: Path, *, check: Check) -> b
         except FileNotFoundError:
             return False
     temporary = incoming / (secrets.token_hex(16) + PART_SUFFIX)
-    with file, translate_failures(target.parent):
+    with file, translate_failures(incoming.parent):
         status = os.fstat(file.fileno())
         descriptor = create_file(temporary)
         try:

@@ -26,6 +26,10 @@ LEAVING_LEAST_S: Final = 2.0
 """How long a session that another one replaced is served on in any case: what was asked upon it may be under way."""
 LEAVING_MOST_S: Final = 120.0
 """And how long for what is under way: a pack at a Mbit/s."""
+LEAVING_DRAIN_S: Final = 0.25
+"""After which what came from a peer, before it seemed to have lost a session, has been read."""
+LEAVING_LOOK_S: Final = 0.05
+"""Between two looks whether it says something upon that session, within LEAVING_LEAST_S."""
 HEARTBEAT_S: Final = 5.0
 DEAD_AFTER_S: Final = 15.0
 CONTROL_STALL_S: Final = 10.0
@@ -94,6 +98,10 @@ LAGGARD_BYTES: Final = 4 * MIB
 """70 KiB/s, half a megabit: slower lines are served by a backup to that host alone, which nobody else waits for."""
 RETRY_BUDGET_S: Final = 90.0
 """How long a network step goes on retrying before it tells the person (backoff with full jitter)."""
+MEET_LEAST_S: Final = 1.0
+"""What meeting a host may take however short a person's wait, so that one that is there and says why not is heard."""
+SILENT_LEAST_S: Final = 3.0
+"""For how long at least nothing may come from a host in session, however short a person's wait: a disk spins up."""
 RETRY_FIRST_S: Final = 0.5
 RETRY_MOST_S: Final = 15.0
 WITNESS_S: Final = 5.0

@@ -17,14 +17,14 @@ from backuppeer.proof.merkle import compute_stored_id
 from backuppeer.proof.notices import sign_notice
 
 
-def make_host(sweeping, scrubbing, ending):
+def make_host(sweeping, scrubbing, ending, waiving):
     return SimpleNamespace(
         requests=SimpleNamespace(),
         hosting=SimpleNamespace(offer=None),
         sweeping=sweeping,
         scrubbing=scrubbing,
         ending=ending,
-        waiving=SimpleNamespace(),
+        waiving=waiving,
     )
 
 
@@ -32,7 +32,7 @@ def make_host(sweeping, scrubbing, ending):
 def agent():
     sweeping = SimpleNamespace(alarms=SimpleNamespace())
     scrubbing = SimpleNamespace(proving=SimpleNamespace())
-    host = make_host(sweeping, scrubbing, SimpleNamespace())
+    host = make_host(sweeping, scrubbing, SimpleNamespace(), SimpleNamespace())
     return SimpleNamespace(parts=None, host=host)
 
 
@@ -51,7 +51,7 @@ def test_watchers_are_told_of_a_mass_deletion_and_who_comes_later_too(house, own
     agreement = owner.agree_with(house)
     sweeping = Sweeping(house.premises, house.clock)
     scrubbing = Scrubbing(house.premises, house.clock, Proving(house.premises))
-    host = make_host(sweeping, scrubbing, house.ending)
+    host = make_host(sweeping, scrubbing, house.ending, house.waiving)
     parts = SimpleNamespace(state=house.state, clock=house.clock)
     delete_directly(house, owner, agreement)
 
@@ -84,7 +84,7 @@ def test_watchers_are_told_of_a_loss_and_who_comes_later_too(house, owner):
     next(store.directory.rglob(stored.hex())).write_bytes(data[::-1])
     scrubbing = Scrubbing(house.premises, house.clock, Proving(house.premises))
     sweeping = Sweeping(house.premises, house.clock)
-    host = make_host(sweeping, scrubbing, house.ending)
+    host = make_host(sweeping, scrubbing, house.ending, house.waiving)
     parts = SimpleNamespace(state=house.state, clock=house.clock)
 
     async def story():
@@ -108,7 +108,9 @@ def test_watchers_are_told_of_a_loss_and_who_comes_later_too(house, owner):
 def test_watchers_are_told_of_an_owner_that_ends_its_agreement_and_who_comes_later_too(house, owner):
     agreement = owner.agree_with(house)
     sweeping = SimpleNamespace(alarms=Alarms(house.premises, house.clock))
-    host = make_host(sweeping, Scrubbing(house.premises, house.clock, Proving(house.premises)), house.ending)
+    host = make_host(
+        sweeping, Scrubbing(house.premises, house.clock, Proving(house.premises)), house.ending, house.waiving
+    )
     parts = SimpleNamespace(state=house.state, clock=house.clock)
 
     async def story():
@@ -132,17 +134,31 @@ def test_watchers_are_told_of_an_owner_that_ends_its_agreement_and_who_comes_lat
     asyncio.run(story())
 
 
-def test_watchers_are_told_what_an_owner_had_erased_early_and_the_sweep_is_woken(agent):
-    woken = []
+def test_watchers_are_told_what_an_owners_words_did_and_who_comes_later_too_until_it_was_seen(house, owner):
+    agreement, woken = owner.agree_with(house), []
+    sweeping = SimpleNamespace(alarms=Alarms(house.premises, house.clock), wake=lambda: woken.append(1))
+    scrubbing = Scrubbing(house.premises, house.clock, Proving(house.premises))
+    host = make_host(sweeping, scrubbing, house.ending, house.waiving)
+    parts = SimpleNamespace(state=house.state, clock=house.clock)
 
     async def story():
-        agent.host.sweeping.wake = lambda: woken.append(1)
-        commands, watcher = HostCommands(agent), asyncio.Queue()
+        commands, watcher, shown = HostCommands(SimpleNamespace(parts=parts, host=host)), asyncio.Queue(), []
         commands._watchers.add(watcher)
-        await asyncio.to_thread(agent.host.waiving.on_waived, "bob had all erased")
+        await asyncio.to_thread(house.waiving.tell_lowered, owner.peer, agreement, 86400, 60)
         event = await watcher.get()
-        assert (event.event, event.data["text"]) == ("note", "bob had all erased")
+        assert event.event == "note"
+        assert "lowered its lock from 1 d to 1 m, with its 24 words" in event.data["text"]
         await asyncio.sleep(0)
         assert woken == [1]
+
+        async def emit(event):
+            shown.append(event.data["text"])
+
+        for _ in range(2):
+            late = asyncio.Queue()
+            late.put_nowait(Event(event=EventName.DONE))
+            await commands._show(late, emit)
+            house.waiving.waived.see()
+        assert shown == [event.data["text"]]
 
     asyncio.run(story())

@@ -17,7 +17,7 @@ from backuppeer.agent.home.keyring import (
     load_peer_id,
     recover_identity,
 )
-from backuppeer.errors import DamagedStateError, LocalError, NotFoundError, UserError
+from backuppeer.errors import DamagedStateError, ExitCode, LocalError, NotFoundError, UserError
 from backuppeer.ids import RepositoryId
 from backuppeer.proof.statements import WriterGrant, open_statement
 
@@ -68,7 +68,10 @@ def test_a_second_identity_is_refused_and_the_first_stays(home):
     with pytest.raises(UserError, match="already has an identity"):
         create_identity(home, b"x" * 32, SetClock())
     with pytest.raises(UserError, match="already has an identity"):
+        recover_identity(home, MASTER)
+    with pytest.raises(UserError, match="words of another identity") as refused:
         recover_identity(home, b"x" * 32)
+    assert refused.value.exit_code == ExitCode.AUTHENTICATION
     assert {path.name: path.read_bytes() for path in home.keys.iterdir()} == before
     assert load_peer_id(home) == peer
 

@@ -1,6 +1,8 @@
 """`host --move-store`: owners are served meanwhile, the place written down is the truth, and a kill is no loss."""
 
 import asyncio
+import errno
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,7 +18,8 @@ from backuppeer.agent.host import place as place_module
 from backuppeer.agent.host.moving import Moving
 from backuppeer.agent.host.occupancy import Occupancy
 from backuppeer.agent.host.premises import Premises
-from backuppeer.control.ending import MoveRequest
+from backuppeer.control.api import Nothing
+from backuppeer.control.ending import MovePlace, MoveRequest
 from backuppeer.errors import NotFoundError, PeerUnreachable, StoreUnavailable, UserError
 from backuppeer.host import relocation
 from backuppeer.host.layout import Layout
@@ -307,6 +310,61 @@ def test_leaving_it_while_it_is_copied_leaves_the_store_in_use_where_it_was(hous
         with pytest.raises(asyncio.CancelledError):
             await task
         assert places(yard) == (True, False)
+        assert await yard.read() == DATA[:LEAF_BYTES]
+
+    play(house, owner, scenario)
+
+
+def test_who_left_within_the_switch_hears_that_it_was_done_and_the_old_place_is_cleared(house, owner, monkeypatch):
+    async def scenario(yard):
+        monkeypatch.setattr(relocation, "is_one_disk", lambda *_: False)
+        loop, switching, may_end = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+        whole = relocation.finish
+
+        def finish(source, target):
+            loop.call_soon_threadsafe(switching.set)
+            assert may_end.wait(30)
+            whole(source, target)
+
+        monkeypatch.setattr(relocation, "finish", finish)
+        task = asyncio.create_task(yard.move())
+        await switching.wait()
+        task.cancel()
+        asking = asyncio.create_task(yard.commands.place(Nothing(), None))
+        await asyncio.sleep(0)
+        assert not asking.done()
+        may_end.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert await asking == MovePlace(directory=str(yard.new), cleared=True)
+        assert not yard.old.exists()
+        assert await yard.read() == DATA[:LEAF_BYTES]
+
+    play(house, owner, scenario)
+
+
+@pytest.mark.usefixtures("far")
+@pytest.mark.parametrize("step", ["copy", "finish"])
+def test_a_full_disk_is_told_with_where_the_store_is_and_nothing_half_written_is_left(house, owner, monkeypatch, step):
+    async def scenario(yard):
+        def full(*_):
+            raise OSError(errno.ENOSPC, "no space left on device")
+
+        with monkeypatch.context() as patch:
+            if step == "copy":
+                patch.setattr(relocation, "write_all", full)
+            else:
+                patch.setattr(relocation, "sync_directory", full)
+            with pytest.raises(StoreUnavailable) as caught:
+                await yard.move()
+        assert caught.value.message == (
+            f"the disk of {yard.new} is full; nothing was moved: the store is in {yard.old} as before, and is served "
+            "from there"
+        )
+        assert f"or remove {yard.new}" in caught.value.hint
+        assert list((yard.new / "incoming").iterdir()) == []
+        assert await yard.read() == DATA[:LEAF_BYTES]
+        assert (await yard.move()).renamed is False
         assert await yard.read() == DATA[:LEAF_BYTES]
 
     play(house, owner, scenario)

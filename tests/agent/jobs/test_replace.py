@@ -11,6 +11,7 @@ from agent.estates import estate_of
 from agent.houses import HostHouse, packs_at
 from agent.watches import watching
 from backuppeer.agent.jobs.replace import ReplaceJob
+from backuppeer.agent.jobs.replace_plan import plan_replace
 from backuppeer.agent.owner import vouching
 from backuppeer.agent.owner.ending import Ending
 from backuppeer.agent.owner.vouching import draw_sample
@@ -51,6 +52,11 @@ async def replace(estate, old, new):
         return await ReplaceJob(estate.vault, estate.ending, reporter).run(old.peer, new.peer)
 
 
+async def look(estate, old, new):
+    async with reporting(estate._emit) as reporter:
+        return await plan_replace(estate.vault, estate.ending, reporter, old=old.peer, new=new.peer)
+
+
 def is_ending(estate, house):
     return estate.ending.is_ended_by_us(house.peer)
 
@@ -70,6 +76,73 @@ def test_everything_is_at_the_new_host_before_the_old_one_hears_of_its_end(house
         (latest, *_) = reversed(estate.snapshots())
         await estate.restore(latest.hex(), tmp_path / "out")
         assert len(list((tmp_path / "out").rglob("[0-9]*"))) >= 3
+
+    play(owner, tmp_path, (house, other), scenario)
+
+
+def test_the_plan_says_what_is_copied_whether_it_fits_and_until_when_the_old_one_keeps_all(
+    house, other, owner, tree, tmp_path
+):
+    async def scenario(estate):
+        for _ in range(2):
+            await estate.back_up(tree(), house)
+        plan = await look(estate, house, other)
+        assert (plan.packs, plan.copy_packs) == (len(packs_at(house)), len(packs_at(house)))
+        assert plan.copy_bytes == plan.size_bytes == sum(row.size for row in packs_at(house))
+        assert plan.free_bytes == other.premises.open().usage(estate.vault.partners()[1].agreement).free_bytes
+        assert (plan.is_ended, plan.ended.told) == (False, False)
+        assert estate.vault.clock.now_ms() < plan.ended.until_ms <= estate.ending.plan(house.peer)
+        assert packs_at(other) == []
+        assert not is_ending(estate, house)
+        _, _, ended = await replace(estate, house, other)
+        again = await look(estate, house, other)
+        assert (again.copy_packs, again.copy_bytes, again.is_ended, again.ended) == (0, 0, True, ended)
+
+    play(owner, tmp_path, (house, other), scenario)
+
+
+def test_the_plan_refuses_what_does_not_fit_and_says_how_much_to_ask_for(house, small, owner, tree, tmp_path):
+    async def scenario(estate):
+        folder = tree()
+        for number in range(4):
+            (folder / f"big{number}").write_bytes(os.urandom(MIB // 2))
+            await estate.back_up(folder, house)
+        with pytest.raises(RefusedError, match=r"has no room for all of it: it lacks .* and has .* free now") as caught:
+            await look(estate, house, small)
+        assert "peers resize" in caught.value.hint
+        assert " 1GB`" in caught.value.hint
+
+    play(owner, tmp_path, (house, small), scenario)
+
+
+def test_the_plan_needs_the_new_host_and_the_old_one_only_if_it_alone_has_something(
+    house, other, owner, tree, tmp_path
+):
+    async def scenario(estate):
+        await estate.back_up(tree(), house)
+        estate.sight.away.add(other.peer)
+        with pytest.raises(PeerUnreachable):
+            await look(estate, house, other)
+        estate.sight.away = {house.peer}
+        with pytest.raises(PeerUnreachable, match="has packs that no other host has: 1; nothing was changed"):
+            await look(estate, house, other)
+        estate.sight.away = set()
+        await estate.back_up(tree(), house, other)
+        estate.sight.away = {house.peer}
+        assert (await look(estate, house, other)).copy_packs == 0
+
+    play(owner, tmp_path, (house, other), scenario)
+
+
+def test_the_plan_names_who_is_no_host_and_how_one_is_asked(house, other, owner, tree, tmp_path):
+    async def scenario(estate):
+        with pytest.raises(NotFoundError, match="keeps no backups of yours yet") as caught:
+            await look(estate, house, owner)
+        assert "backup-peer connect" in caught.value.hint
+        assert "--storage 10GB" in caught.value.hint
+        with pytest.raises(NotFoundError, match="nobody takes its place") as caught:
+            await look(estate, owner, other)
+        assert "backup-peer peers" in caught.value.hint
 
     play(owner, tmp_path, (house, other), scenario)
 

@@ -13,7 +13,7 @@ from backuppeer.agent.owner.rebuild import rebuild_from
 from backuppeer.agent.peers.partners import Partner
 from backuppeer.errors import PeerUnreachable, RefusedError
 from backuppeer.ids import AgreementId, StoredId
-from backuppeer.limits import HEAR_S, REFRESH_PACK_S, REFRESH_ROW_S, REFRESH_S, WITNESS_S
+from backuppeer.limits import HEAR_S, REFRESH_PACK_S, REFRESH_ROW_S, REFRESH_S, SILENT_LEAST_S, WITNESS_S
 from backuppeer.shares.ledger import Copy
 from backuppeer.wire.messages import HeadIs, PackList, PackRow
 
@@ -195,13 +195,22 @@ class Hushed:
         self.taken.append(partner.name)
 
 
-@pytest.mark.parametrize(("rest_s", "ends_s", "told"), [(None, HEAR_S, ["a", "c"]), (WITNESS_S, WITNESS_S, [])])
-def test_hosts_that_do_not_show_their_heads_are_waited_for_side_by_side(rest_s, ends_s, told):
+@pytest.mark.parametrize(
+    ("rest_s", "wait_s", "ends_s", "told"),
+    [
+        (None, None, HEAR_S, ["a", "c"]),
+        (WITNESS_S, None, WITNESS_S, []),
+        (None, 4.0, 4.0, ["a", "c"]),
+        (None, 1.0, SILENT_LEAST_S, ["a", "c"]),
+        (None, 2 * HEAR_S, HEAR_S, ["a", "c"]),
+    ],
+)
+def test_hosts_that_do_not_show_their_heads_are_waited_for_side_by_side(rest_s, wait_s, ends_s, told):
     failed, vault = [], Hushed("b")
     partners = [Partner(AgreementId(name.encode() * 16), None, name, None) for name in "abc"]
 
     async def scenario():
-        meeting = Meeting(vault, None, lambda partner, _: failed.append(partner.name))
+        meeting = Meeting(vault, None, lambda partner, _: failed.append(partner.name), wait_s=wait_s)
         heard = await meeting.hear(partners, rest_s=rest_s)
         return asyncio.get_running_loop().time(), heard
 

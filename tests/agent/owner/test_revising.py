@@ -12,12 +12,14 @@ from agent.houses import WISH, FixedReach, offer
 from backuppeer.agent.commands import owner as owner_commands
 from backuppeer.agent.commands.owner import OwnerCommands
 from backuppeer.agent.home.records import Direction, RequestState
+from backuppeer.agent.owner import listening
 from backuppeer.agent.owner.adoption import adopt_agreements
 from backuppeer.agent.owner.revising import Revising
+from backuppeer.agent.owner.waiving import Waiving
 from backuppeer.agent.peers.wishes import name_of_request
 from backuppeer.clock import SystemClock
 from backuppeer.control.saving import BackupRequest
-from backuppeer.errors import NotFoundError, PendingError, ProtocolViolation, RefusedError, Unavailable
+from backuppeer.errors import NotFoundError, PeerUnreachable, PendingError, ProtocolViolation, RefusedError, Unavailable
 from backuppeer.ids import format_peer_id
 from backuppeer.limits import LISTING_TERM_S, MIB
 from backuppeer.proof.revisions import Wish, revise, wish_of
@@ -416,3 +418,42 @@ def test_a_backup_first_fetches_the_room_that_a_host_has_agreed_to_meanwhile(hou
         assert terms_seen == [MORE]
 
     play(house, owner, scenario)
+
+
+async def freeze(_, channel):
+    await channel.receive_any()
+    await asyncio.Event().wait()
+
+
+@pytest.mark.timeout(30)
+def test_a_frozen_host_is_waited_for_no_longer_than_was_said_and_is_named(house, owner, monkeypatch):
+    monkeypatch.setattr(listening, "SILENT_LEAST_S", 0.1)
+    monkeypatch.setattr(listening, "MEET_LEAST_S", 0.1)
+    owner.agree_with(house)
+    owner.state.call(house.peer, "alice", 1)
+
+    async def scenario(link, way):
+        with pytest.raises(PeerUnreachable, match=r"^alice did not answer in time") as caught:
+            await way.change(house.peer, want(MORE), quiet, wait_s=0.1)
+        assert "--wait" in caught.value.hint
+        waiving = Waiving(owner.state, owner.keys, owner.clock, reach=way._reach, revising=way, ending=None)
+        with pytest.raises(PeerUnreachable, match=r"^alice did not answer in time"):
+            await waiving.look(house.peer, wait_s=0.1)
+
+    play(house, owner, scenario, serve=freeze)
+
+
+def test_a_host_that_went_away_in_mid_question_is_named_and_it_is_said_what_to_do(house, owner):
+    owner.agree_with(house)
+    owner.state.call(house.peer, "alice", 1)
+
+    async def leave(_, channel):
+        await channel.receive_any()
+        await channel.abort()
+
+    async def scenario(link, way):
+        with pytest.raises(PeerUnreachable, match=r"^alice: ") as caught:
+            await way.change(house.peer, want(MORE), quiet, wait_s=60)
+        assert caught.value.hint
+
+    play(house, owner, scenario, serve=leave)

@@ -4,16 +4,19 @@ from itertools import islice
 import pytest
 
 from agent.loops import play
-from agent.parties import USAGE, Party, ask, by_id, running, two_parties
+from agent.parties import ASK, USAGE, Party, ask, by_id, running, two_parties
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import AuthenticationFault, PeerUnreachable, ProtocolViolation
-from backuppeer.limits import DIAL_S, REQUEST_STREAMS, SESSIONS_PER_PEER
+from backuppeer.limits import DEAD_AFTER_S, DIAL_S, REQUEST_STREAMS, SESSIONS_PER_PEER
 from backuppeer.transport.memory import Network
 from backuppeer.wire.codec import encode
 from backuppeer.wire.codes import CloseCode
 from backuppeer.wire.handshake import STREAM_OPENER
-from backuppeer.wire.messages import GetUsage, Pong
+from backuppeer.wire.messages import GetUsage, Pong, Usage
 from backuppeer.wire.session import Handshake, TransportEnds
+
+THIEVES_TOO = SigningKey.from_seed(b"t" * 32)
+"""An identity that somebody else has, too."""
 
 
 def test_two_peers_meet_exchange_hello_and_ask_each_other():
@@ -343,7 +346,7 @@ def test_a_thief_of_an_identity_that_dials_on_and_on_does_not_keep_the_owner_out
                 for thief in islice(waiting, 5):
                     await thief.dial(host)
                     await asyncio.sleep(0.25)  # virtual: four a second
-                owner = Party(network, 60 + number, identity=SigningKey.from_seed(b"t" * 32))
+                owner = Party(network, 60 + number, identity=THIEVES_TOO)
                 async with running(owner):
                     assert await ask(await owner.dial(host)) == USAGE
             assert most[0] == SESSIONS_PER_PEER, "it was full all the while, or the test shows nothing"
@@ -352,13 +355,77 @@ def test_a_thief_of_an_identity_that_dials_on_and_on_does_not_keep_the_owner_out
     play(scenario())
 
 
+@pytest.mark.parametrize("asks_too", [False, True])
+def test_what_the_owner_has_under_way_is_not_broken_off_by_a_thief_who_dials_on_and_on(monkeypatch, asks_too):
+    async def answer_slowly(peer, channel):
+        await channel.receive(GetUsage)
+        await asyncio.sleep(60.0)  # virtual: a pack over a slow line
+        await channel.send(USAGE)
+        await channel.finish()
+        await channel.wait_end()
+
+    async def read(session):
+        async with session.request(ASK) as channel:
+            return await channel.receive(Usage, timeout_s=None)
+
+    async def scenario():
+        network = Network()
+        host, owner = Party(network, 2, serve=answer_slowly), Party(network, 1, identity=THIEVES_TOO)
+        numbers = range(10, 40)
+        thieves = [
+            # One that has something under way must answer, or it is found dead.
+            Party(network, number, identity=THIEVES_TOO) if asks_too else deaf_thief(network, number, monkeypatch)
+            for number in numbers
+        ]
+        async with running(host, owner, *thieves):
+            reading = [asyncio.create_task(read(await owner.dial(host)))]
+            for thief in thieves:
+                await asyncio.sleep(1.5)  # virtual
+                session = await thief.dial(host)
+                if asks_too:
+                    reading.append(asyncio.create_task(read(session)))
+            assert await reading[0] == USAGE
+            assert host.sessions._crowd.count(owner.peer) <= SESSIONS_PER_PEER
+            await asyncio.gather(*reading[1:], return_exceptions=True)
+            assert host.faults == []
+
+    play(scenario())
+
+
+def test_a_peer_that_was_killed_in_the_middle_is_found_dead_at_once_when_it_dials_again(monkeypatch):
+    async def answer_never(peer, channel):
+        await channel.receive(GetUsage)
+        await asyncio.Event().wait()
+
+    async def scenario():
+        network = Network()
+        host, owner = Party(network, 2, serve=answer_never), Party(network, 1)
+        async with running(host, owner):
+            near, far = await owner.meet(host)
+            asking = asyncio.create_task(ask(near))
+            await asyncio.sleep(1.0)  # virtual
+            # Killed: nobody answers upon the old connection any more, and nothing says so.
+            monkeypatch.setattr(near, "say", never)
+            owner.sessions._open.clear()
+            await asyncio.sleep(DIAL_S)
+            began_s = asyncio.get_running_loop().time()
+            await owner.dial(host)
+            await far.ended.wait()
+            assert asyncio.get_running_loop().time() - began_s < DEAD_AFTER_S / 2
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+
+    play(scenario())
+
+
+async def never(_):
+    await asyncio.Event().wait()
+
+
 def deaf_thief(network, number, monkeypatch):
     """Return a party of one identity, deaf to every goodbye: its connection is never closed by it."""
 
-    async def never(_):
-        await asyncio.Event().wait()
-
-    thief = Party(network, number, identity=SigningKey.from_seed(b"t" * 32))
+    thief = Party(network, number, identity=THIEVES_TOO)
     monkeypatch.setattr(thief.sessions, "_control_loop", never)
     return thief
 

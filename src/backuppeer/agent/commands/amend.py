@@ -79,7 +79,10 @@ class AmendCommands:
             for name in names:
                 find_named(self._vault, name.hex())  # hosts may know of a newer list
                 if name not in known:
-                    raise IntegrityFault(f"snapshot {name.hex()[:8]} is missing: its tags can't be changed")
+                    raise IntegrityFault(
+                        f"snapshot {name.hex()[:8]} is missing: its tags can't be changed",
+                        hint="`backup-peer check` says who may have it, `backup-peer repair` mends what can be mended",
+                    )
             after = {name: wish.apply(name, known[name]) for name in names}
             return Amendment(rewritten={name: made for name, made in after.items() if made is not known[name]})
 

@@ -79,7 +79,8 @@ class HomeCommands:
     async def see(self, _: Nothing, __: Emit) -> SeenAlarms:
         """Repeat the alarms that stand no more."""
         alarms, state = self._agent.host.sweeping.alarms, self._parts.state
-        return SeenAlarms(seen=[alarms.say(state, found) for found in alarms.see(state)])
+        seen = [alarms.say(state, found) for found in alarms.see(state)]
+        return SeenAlarms(seen=seen + self._agent.host.waiving.waived.see())
 
     async def peers(self, _: Nothing, __: Emit) -> list[PeerRow]:
         """Return own peers: hosts, owners, and whoever has a name here."""
@@ -136,7 +137,7 @@ class HomeCommands:
     def _notes(self) -> list[str]:
         here, state = self._agent.host, self._parts.state
         notes = [*here.premises.notes, *here.sweeping.alarms.describe(state), *here.scrubbing.describe(state)]
-        notes += here.ending.describe()
+        notes += here.waiving.waived.describe() + here.ending.describe()
         if self._agent.owner.vault.is_unrecovered:
             notes.append("the recovery of this home is not finished: run `backup-peer recover` again")
         vault = self._agent.owner.vault

@@ -161,7 +161,8 @@ class HostCommands:
             await emit(self._alarm_event(found))
         for note in await asyncio.to_thread(self._list_losses):
             await emit(note)
-        for text in await asyncio.to_thread(self._agent.host.ending.describe):
+        side = self._agent.host
+        for text in await asyncio.to_thread(lambda: [*side.waiving.waived.list_new(), *side.ending.describe()]):
             await emit(_note_event(text))
         for record in self._parts.state.requests():
             is_waiting = record.direction is Direction.IN and record.state is RequestState.WAITING

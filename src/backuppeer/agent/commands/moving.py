@@ -1,4 +1,4 @@
-"""Command that moves the store: host/move (control.api route).
+"""Commands that move the store: host/move, host/move/place (control.api routes).
 
 Knows: the steps of a move, whom it makes wait. Must not know: HTTP, files of a store. Owners are served while it is
 copied, and told "unavailable, try again" for the moment of the switch, which is not broken off.
@@ -12,13 +12,14 @@ from pathlib import Path
 from backuppeer.agent.agent import Agent
 from backuppeer.agent.host.threads import in_thread
 from backuppeer.agent.reporter import Emit, Reporter, reporting
-from backuppeer.control.ending import MoveRequest, MoveResult
-from backuppeer.errors import InterruptedByUserError, StoreUnavailable, UserError
+from backuppeer.control.api import Nothing
+from backuppeer.control.ending import MovePlace, MoveRequest, MoveResult
+from backuppeer.errors import InterruptedByUserError, NotFoundError, StoreUnavailable, UserError
 from backuppeer.limits import MOVE_WAIT_S
 
 
 class MoveCommands:
-    """host/move."""
+    """host/move, host/move/place."""
 
     def __init__(self, agent: Agent) -> None:
         self._agent, self._host = agent, agent.host
@@ -30,6 +31,15 @@ class MoveCommands:
             raise UserError("the store is being moved already", hint="wait until that has ended")
         async with self._moving, reporting(emit) as reporter:
             return await self._move(Path(request.directory), reporter)
+
+    async def place(self, _: Nothing, __: Emit) -> MovePlace:
+        """Say where the store lies when a move that was left has ended: what can't be broken off is waited for."""
+        async with self._moving:
+            cleared = await in_thread(self._host.moving.clear)
+            directory = self._host.premises.directory
+        if directory is None:
+            raise NotFoundError("this home hosts nothing", hint="`backup-peer host --storage 50GB --store DIR` begins")
+        return MovePlace(directory=str(directory), cleared=cleared)
 
     async def _move(self, wanted: Path, reporter: Reporter) -> MoveResult:
         moving, began_s = self._host.moving, time.monotonic()

@@ -30,7 +30,7 @@ class WaiveCommands:
     async def plan_lock(self, request: LockRequest, _: Emit) -> LockPlan:
         """Say what another lock would mean."""
         host = resolve_peer(self._parts.state, request.peer)
-        first = (await self._waiving.look(host))[0]
+        first = (await self._waiving.look(host, wait_s=request.wait_s))[0]
         return LockPlan(
             peer_id=format_peer_id(host),
             name=name_of(self._parts.state, host),

@@ -22,7 +22,7 @@ from backuppeer.clock import Clock
 from backuppeer.crypto.custody import USUAL, Stretch, open_sealed, seal_by_key, seal_by_passphrase
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.crypto.keys import SECRET_BYTES, WorkingSecret, derive_authority, derive_identity, derive_working
-from backuppeer.errors import DamagedStateError, NotFoundError, PeerFault, UserError
+from backuppeer.errors import DamagedStateError, ExitCode, NotFoundError, PeerFault, UserError
 from backuppeer.ids import DeviceId, PeerId, RepositoryId
 from backuppeer.proof.statements import WriterGrant, open_statement, sign_statement
 from backuppeer.proof.writer import FIRST_EPOCH
@@ -77,13 +77,18 @@ def recover_identity(home: Home, master: bytes) -> PeerId:
     """Write the keys that the words give back, without a grant: this home may read, not write (DESIGN 10, `recover`).
 
     Raises:
-        UserError: an identity is there already.
+        UserError: an identity is there already; of other words, with the code of a wrong passphrase.
 
     """
     if _has_found_nothing(home):
-        raise UserError(
+        raise _refuse_words(
             f"{home.path} holds an identity of other words, under which no backup was found",
             hint=f"if those words were the wrong ones: `backup-peer agent stop`, remove {home.path}, and recover again",
+        )
+    if home.exists_identity and derive_authority(master).public != _key_file(home).authority:
+        raise _refuse_words(
+            f"these are the words of another identity than that of {home.path}",
+            hint="nothing was changed: to bring theirs back, name another folder with --home DIR",
         )
     _refuse_existing(home)
     with _founding(home):
@@ -95,7 +100,7 @@ def check_master(home: Home, master: bytes) -> WorkingSecret:
 
     Raises:
         NotFoundError: no identity here.
-        UserError: the words are those of another identity.
+        UserError: the words are those of another identity; with the code of a wrong passphrase.
         DamagedStateError: a key file is not what it should be.
 
     """
@@ -104,7 +109,7 @@ def check_master(home: Home, master: bytes) -> WorkingSecret:
     of_words = derive_identity(working).public, derive_authority(master).public
     # Both: agreements bind hosts to an authority, and a grant of another one than theirs would lock this home out.
     if of_words != (_identity_of(file), file.authority):
-        raise UserError(
+        raise _refuse_words(
             f"these are the words of another identity than that of {home.path}",
             hint="nothing was changed: take the words that came with this identity",
         )
@@ -212,6 +217,13 @@ def _identity_of(file: KeyFile) -> bytes:
     if file.custody is Custody.NOTHING:
         return derive_identity(WorkingSecret(secret=file.body, generation=file.generation)).public
     return file.identity
+
+
+def _refuse_words(message: str, hint: str) -> UserError:
+    """Return the error for words that are another's: as with a wrong passphrase, who types is not who they must be."""
+    error = UserError(message, hint=hint)
+    error.exit_code = ExitCode.AUTHENTICATION
+    return error
 
 
 def _open_working(home: Home, file: KeyFile, secret: bytes) -> WorkingSecret:

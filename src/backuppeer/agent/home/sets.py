@@ -107,7 +107,7 @@ class BackupSet(_Part, frozen=True):
         for path in self.paths:
             normalise_path(os.fsencode(path))
         if self.copies < 1:
-            raise UserError("copies is below 1")
+            raise UserError("copies is below 1", hint="copies = 1 or more: how many hosts are to have each backup")
         if self.schedule:
             parse_schedule(self.schedule)
         self._check_retention()
@@ -140,7 +140,7 @@ def check_sets(sets: Mapping[str, BackupSet]) -> None:
 
     """
     if len(sets) > BACKUP_SETS:
-        raise UserError(f"more than {BACKUP_SETS} sets")
+        raise UserError(f"more than {BACKUP_SETS} sets", hint="one set may name many paths: join some")
     for name, chosen in sets.items():
         check_name(name)
         try:

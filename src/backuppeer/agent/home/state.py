@@ -90,7 +90,9 @@ _SCRIPTS: Final = (
     ALTER TABLE requests ADD COLUMN offer_egress_bytes INTEGER NOT NULL DEFAULT 0;
     """,
 )
-_ANCHORED: Final = frozenset({"store.directory", "store.moving", "store.offered", "host.offer", "transport.bound"})
+_ANCHORED: Final = frozenset(
+    {"store.directory", "store.moving", "store.offered", "store.seen", "host.offer", "transport.bound"}
+)
 """Settings with a second copy: partners could not come back to a host that forgot them."""
 _ANCHOR_NAME: Final = "anchor.json"
 _log = structlog.get_logger()

@@ -22,7 +22,8 @@ from backuppeer.ids import AgreementId, PeerId
 from backuppeer.limits import ALARM_STEP_PERCENT
 
 _SEEN: Final = "alarms.seen"
-_TO_SEE: Final = "`backup-peer status --seen` when you have taken note"
+TO_SEE: Final = "`backup-peer status --seen` when you have taken note"
+"""What ends each note that a person can say to have seen."""
 
 
 class MassDeletion(NamedTuple):
@@ -94,7 +95,7 @@ class Alarms:
 
     def describe(self, state: State) -> list[str]:
         """Return a sentence for each that nobody has seen, for `status`."""
-        return [f"{self.say(state, found)}. {_TO_SEE}" for found in self.list_new(state)]
+        return [f"{self.say(state, found)}. {TO_SEE}" for found in self.list_new(state)]
 
     def say(self, state: State, found: MassDeletion) -> str:
         """Return what a person should know and do."""

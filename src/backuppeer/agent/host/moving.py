@@ -5,13 +5,14 @@ Knows: the order of the steps, where the place of the store is written down. Mus
 where it was; from then on whoever opens it finishes the switch. What is left of the old place is removed after that.
 """
 
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from backuppeer.agent.host.premises import Premises
-from backuppeer.errors import NotFoundError
+from backuppeer.errors import NotFoundError, StoreUnavailable
 from backuppeer.host import relocation
+from backuppeer.host.disk import is_of_full_disk
 
 Tell = Callable[[int, int, int, int], None]
 """(files and bytes so far, files and bytes in all)."""
@@ -47,9 +48,10 @@ class Moving:
             StoreUnavailable: a disk refuses; the store is where it was, and the same goes on from what was copied.
 
         """
-        files, size_bytes = relocation.measure(source)
-        relocation.begin(source, target, size_bytes=size_bytes)
-        relocation.copy(source, target, tell=lambda f, b: tell(f, b, files, size_bytes), check=check)
+        with _staying(source, target):
+            files, size_bytes = relocation.measure(source)
+            relocation.begin(source, target, size_bytes=size_bytes)
+            relocation.copy(source, target, tell=lambda f, b: tell(f, b, files, size_bytes), check=check)
         return files, size_bytes
 
     def switch(self, source: Path, target: Path, *, by_rename: bool) -> bool:
@@ -77,7 +79,7 @@ class Moving:
         return True
 
     def _finish(self, source: Path, target: Path) -> None:
-        with ExitStack() as undone:
+        with _staying(source, target), ExitStack() as undone:
             undone.callback(self._premises.place.end_move)  # what lies there may be anybody's tomorrow
             relocation.finish(source, target)
             undone.pop_all()
@@ -85,3 +87,24 @@ class Moving:
     def clear(self) -> bool:
         """Remove what is left of the old place; return whether nothing is."""
         return self._premises.place.clear_old()
+
+
+@contextmanager
+def _staying(source: Path, target: Path) -> Iterator[None]:
+    """Say with what a disk refused that nothing happened to the store.
+
+    Raises:
+        StoreUnavailable: so.
+
+    """
+    try:
+        yield
+    except StoreUnavailable as exc:
+        is_full = is_of_full_disk(exc)
+        why = f"the disk of {target} is full" if is_full else exc.message
+        first = "free some space there" if is_full else exc.hint or "look after that disk"
+        raise StoreUnavailable(
+            f"{why}; nothing was moved: the store is in {source} as before, and is served from there",
+            hint=f"{first}, then the same command again goes on with what was copied; or remove {target}, and name "
+            "another folder",
+        ) from exc

@@ -5,24 +5,43 @@ new one, a crash leaves the store where it was; from then on whoever opens it fi
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 import msgspec
+import structlog
 
 from backuppeer.agent.home.state import State
+from backuppeer.errors import LocalError
 from backuppeer.host.relocation import read_marker, remove_old, take_over
 
 _DIRECTORY: Final = "store.directory"
 _MOVING: Final = "store.moving"
 """Old and new place of a move that is not over, and the marker of the store."""
+_SEEN: Final = "store.seen"
+"""Where a store of this home would lie by default when it was opened last, and the marker of the store."""
+
+_log = structlog.get_logger()
+
+
+@contextmanager
+def _unless_full(what: str) -> Iterator[None]:
+    """Let a note wait for the next start when it can't be written: that must not keep a store shut."""
+    try:
+        yield
+    except LocalError as exc:
+        _log.warning("can't be written down", what=what, reason=exc.message)
 
 
 class Place:
     """The place of one store."""
 
-    def __init__(self, state: State) -> None:
-        self._state = state
+    def __init__(self, state: State, default: Path | None = None) -> None:
+        """`default`: where a store of this home lies unless its person says otherwise; in the home."""
+        self._state, self._default = state, default
+        self._follow_home()
 
     @property
     def directory(self) -> Path | None:
@@ -33,6 +52,32 @@ class Place:
     def settle(self, directory: Path) -> None:
         """Write down where the store lies from now on."""
         self._state.put_setting(_DIRECTORY, os.fsencode(directory))
+
+    def note_opened(self, directory: Path) -> None:
+        """Write down which store it is that was opened, so that it is known again wherever it lies."""
+        seen = msgspec.msgpack.encode([os.fsencode(self._default or ""), read_marker(directory)])
+        if self._state.setting(_SEEN) != seen:
+            with _unless_full("which store was opened"):
+                self._state.put_setting(_SEEN, seen)
+
+    def is_found_at(self, directory: Path) -> bool:
+        """Return whether the store is not where it is written down to be, and lies there instead."""
+        known, (_, marker) = self.directory, self._seen()
+        is_gone = known is not None and read_marker(known) != marker and self._move() is None
+        return is_gone and read_marker(directory) == marker != b""
+
+    def _follow_home(self) -> None:
+        """Find a store that lies in its home where that home lies now: somebody renamed it, or moved it to a disk."""
+        before, _ = self._seen()
+        is_ours = self.directory is not None and self.directory == before != self._default
+        if is_ours and self._default is not None and self.is_found_at(self._default):
+            with _unless_full("where the store lies now"):
+                self.settle(self._default)
+
+    def _seen(self) -> tuple[Path | None, bytes]:
+        raw = self._state.setting(_SEEN)
+        default, marker = msgspec.msgpack.decode(raw, type=tuple[bytes, bytes]) if raw else (b"", b"")
+        return Path(os.fsdecode(default)) if default else None, marker
 
     def begin_move(self, source: Path, target: Path) -> None:
         """Write down a move before its first step that can't be taken back."""

@@ -43,12 +43,13 @@ OnNews = Callable[[AgreementId], None]
 class Premises:
     """The store of this home, if it hosts. Thread-safe."""
 
-    def __init__(self, state: State, identity: SigningKey, clock: Clock) -> None:
+    def __init__(self, state: State, identity: SigningKey, clock: Clock, *, default: Path | None = None) -> None:
+        """`default`: where the store of this home lies unless its person says otherwise."""
         self._state, self._identity, self._clock = state, identity, clock
         self._store: Store | None = None
         self._opened_s = 0.0
         self._lock = threading.Lock()
-        self.place, self.occupancy = Place(state), Occupancy()
+        self.place, self.occupancy = Place(state, default), Occupancy()
         self._is_moving = False
         self._owners = _split_ids(state.setting(_OWNERS) or b"")
         self._notes: dict[str, None] = {}
@@ -115,7 +116,9 @@ class Premises:
 
     def _check_known(self, directory: Path) -> None:
         known = self.directory
-        if known is not None and known != directory:
+        if known is not None and known != directory and self.place.is_found_at(directory):
+            self.place.settle(directory)  # moved by hand, and by its marker the very same
+        elif known is not None and known != directory:
             raise NotFoundError(
                 f"this home's store lies in {known}",
                 hint="leave --store out; `backup-peer host --move-store DIR` moves it",
@@ -217,6 +220,7 @@ class Premises:
     def _take(self, store: Store) -> Store:
         """Work with a store that was opened, and learn from its agreements whom to answer."""
         self._store, self._opened_s = store, self._clock.monotonic_s()
+        self.place.note_opened(store.directory)
         store.quota.later = lambda agreement: self._say_later(store, agreement)
         self.note(*store.notes)
         self._remember({lease.owner for lease in store.leases.list_all()})

@@ -37,8 +37,8 @@ from backuppeer.wire.messages import Pending
 OnOffer = Callable[[], Offer | None]
 """The slot that is on offer now: its policy is the person's word on who may have more."""
 
-OnLowered = Callable[[PeerId, int, int], None]
-"""(owner, lock before and from now on in seconds); called in a thread."""
+OnLowered = Callable[[PeerId, AgreementId, int, int], None]
+"""(owner, agreement, lock before and from now on in seconds); called in a thread."""
 
 
 class Revising:
@@ -81,7 +81,7 @@ class Revising:
                 check_fresh(waiver, self._clock.now_ms())
             answer = self._weigh(lease, proposal, signed)
             if waiver is not None and isinstance(answer, bytes):
-                self.on_lowered(owner, lease.terms.lock_s, proposal.lock_s)
+                self.on_lowered(owner, lease.agreement, lease.terms.lock_s, proposal.lock_s)
             return answer
 
     def offer(
@@ -234,5 +234,5 @@ def _nothing() -> Offer | None:
     return None
 
 
-def _ignore(owner: PeerId, before_s: int, after_s: int) -> None:
-    del owner, before_s, after_s
+def _ignore(owner: PeerId, agreement: AgreementId, before_s: int, after_s: int) -> None:
+    del owner, agreement, before_s, after_s

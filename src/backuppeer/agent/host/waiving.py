@@ -8,15 +8,12 @@ from collections.abc import Callable
 
 from backuppeer.agent.home.state import State
 from backuppeer.agent.host.premises import Premises
-from backuppeer.agent.peers.names import name_of
-from backuppeer.agent.peers.room import say_span
+from backuppeer.agent.host.waived import Deed, Waived, Word
 from backuppeer.clock import Clock
 from backuppeer.errors import NotFoundError
-from backuppeer.host.quota import format_size
 from backuppeer.host.waivers import Freed
 from backuppeer.ids import AgreementId, PeerId
 
-_ASK = "Unless you know why, ask them by another way"
 OnWaived = Callable[[str], None]
 """(what a person should know: something may be erased now); called in a thread."""
 
@@ -25,7 +22,8 @@ class Waiving:
     """Waivers about this home's agreements as host."""
 
     def __init__(self, state: State, premises: Premises, clock: Clock) -> None:
-        self._state, self._premises, self._clock = state, premises, clock
+        self._premises, self._clock = premises, clock
+        self.waived = Waived(state, premises)
         self.on_waived: OnWaived = _ignore
 
     def take(self, owner: PeerId, agreement: AgreementId, signed: bytes) -> Freed:
@@ -42,21 +40,19 @@ class Waiving:
         freed = store.waivers.take(agreement, signed, now_ms=self._clock.now_ms())
         is_end = store.notices.is_over(agreement)
         if freed.packs or is_end:
-            what = "all of its data here" if is_end else "its deleted data"
-            name, size = name_of(self._state, owner), format_size(freed.size_bytes)
-            self._tell(f"{name} had {what} ({size}) erased at once, with its 24 words. {_ASK}")
+            self._tell(self._word(owner, agreement, Deed.ENDED if is_end else Deed.PURGED, size_bytes=freed.size_bytes))
         return freed
 
-    def tell_lowered(self, owner: PeerId, before_s: int, after_s: int) -> None:
+    def tell_lowered(self, owner: PeerId, agreement: AgreementId, before_s: int, after_s: int) -> None:
         """Tell that an owner lowered its lock."""
-        name, before, after = name_of(self._state, owner), say_span(before_s), say_span(after_s)
-        self._tell(
-            f"{name} lowered its lock from {before} to {after}, with its 24 words: what it deletes goes sooner. {_ASK}"
-        )
+        self._tell(self._word(owner, agreement, Deed.LOWERED, before_s=before_s, after_s=after_s))
 
-    def _tell(self, text: str) -> None:
-        self._premises.note(text)
-        self.on_waived(text)
+    def _word(self, owner: PeerId, agreement: AgreementId, deed: Deed, **how: int) -> Word:
+        return Word(owner=owner, agreement=agreement, deed=deed, time_ms=self._clock.now_ms(), **how)
+
+    def _tell(self, word: Word) -> None:
+        self.waived.add(word)
+        self.on_waived(self.waived.say(word))
 
 
 def _ignore(text: str) -> None:

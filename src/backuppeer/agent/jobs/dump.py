@@ -62,7 +62,7 @@ class DumpJob:
         """
         if self._request.archive not in {"", TAR}:
             raise UserError(f"no such archive: {self._request.archive[:40]!r}", hint="there is --archive tar")
-        lookup = Lookup(self._vault, self._reporter)
+        lookup = Lookup(self._vault, self._reporter, wait_s=self._request.wait_s)
         await lookup.mend(copies=True)
         snapshot_id, snapshot = lookup.choose(self._request.snapshot, SnapshotFilter(set_name=self._request.set))
         repository = self._vault.repository

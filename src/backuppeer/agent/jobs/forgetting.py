@@ -94,7 +94,10 @@ def plan_forgetting(vault: Vault, request: ForgetRequest) -> Forgetting:
         groups = plan_retention(chosen, policy, zone=_find_zone(request.zone), fields=fields)
         return Forgetting(groups, known, len(names))
     if policy.has_rule or wanted != SnapshotFilter():
-        raise UserError("rules and filters choose among all snapshots: leave them out beside ids")
+        raise UserError(
+            "rules and filters choose among all snapshots: leave them out beside ids",
+            hint="for example: `backup-peer forget ID`, or `backup-peer forget --keep-daily 7`",
+        )
     victims = dict.fromkeys(find_named(vault, text) for text in request.snapshots)
     chosen = [(name, known[name]) for name in victims if name in known]
     named = {

@@ -109,7 +109,9 @@ def check_owner(config: Path) -> None:
     try:
         seen = config.stat()
     except OSError as exc:
-        raise RefusedError(f"hooks are not run: {config} can't be examined") from exc
+        raise RefusedError(
+            f"hooks are not run: {config} can't be examined: {exc.strerror}", hint="it must be a file of yours"
+        ) from exc
     if seen.st_uid not in {os.geteuid(), 0} or stat.S_IMODE(seen.st_mode) & (stat.S_IWGRP | stat.S_IWOTH):
         raise RefusedError(
             f"hooks are not run: others may write to {config}",

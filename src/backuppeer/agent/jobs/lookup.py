@@ -20,9 +20,10 @@ Chosen = tuple[SnapshotId, Snapshot]
 class Lookup:
     """The snapshots of a home, for one job."""
 
-    def __init__(self, vault: Vault, reporter: Reporter) -> None:
+    def __init__(self, vault: Vault, reporter: Reporter, *, wait_s: float | None = None) -> None:
+        """`wait_s`: how long hosts are waited for that are away; None: as everywhere."""
         self._vault, self._reporter = vault, reporter
-        self._meeting = Meeting(vault, reporter, self._tell)
+        self._meeting = Meeting(vault, reporter, self._tell, wait_s=wait_s)
         self._losses = Losses()
 
     async def mend(self, *, copies: bool) -> None:

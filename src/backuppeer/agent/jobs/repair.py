@@ -55,7 +55,9 @@ class RepairJob:
 
         """
         if unknown := set(self._actions) - _ACTIONS:
-            raise UserError(f"there is no such repair: {min(unknown)[:40]!r}")
+            raise UserError(
+                f"there is no such repair: {min(unknown)[:40]!r}", hint=f"one of: {', '.join(sorted(_ACTIONS))}"
+            )
         if not self._actions:
             raise UserError("there is nothing to repair", hint="`backup-peer check` says what is wrong")
         partners = self._vault.partners()

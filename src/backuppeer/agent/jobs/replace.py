@@ -5,12 +5,11 @@ anywhere, nothing is lost: what was copied stays, and the next run goes on from 
 """
 
 import asyncio
-import shlex
 from functools import partial
 from itertools import count
 
 from backuppeer.agent.jobs.pulling import for_each, run_aside
-from backuppeer.agent.owner.admission import find_refusal
+from backuppeer.agent.jobs.replace_plan import choose_hosts
 from backuppeer.agent.owner.ending import Ended, Ending
 from backuppeer.agent.owner.gathering import Gathering
 from backuppeer.agent.owner.proofreading import read_directory
@@ -18,7 +17,7 @@ from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.owner.vouching import hear_word, show_samples
 from backuppeer.agent.peers.partners import Partner
 from backuppeer.agent.reporter import Reporter
-from backuppeer.errors import NotFoundError, PeerFault, RefusedError, UserError
+from backuppeer.errors import PeerFault, RefusedError
 from backuppeer.ids import PeerId
 from backuppeer.limits import CHECK_AT_ONCE, REPLACE_SAMPLE_SHARE, REPLACE_SAMPLES_LEAST
 from backuppeer.shares.copies import Copy
@@ -31,41 +30,16 @@ class ReplaceJob:
         self._vault, self._ending, self._reporter = vault, ending, reporter
         self._hosts = Gathering(vault, reporter)
 
-    def choose(self, old: PeerId, new: PeerId) -> tuple[Partner, Partner]:
-        """Return both hosts.
-
-        Raises:
-            NotFoundError: one of them keeps no backups of ours.
-            UserError: both are the same.
-            RefusedError: the new one's own agreement ends, or it gets no new data.
-
-        """
-        partners = {partner.peer: partner for partner in self._vault.partners()}
-        if old == new:
-            raise UserError("a host can't take its own place", hint="name the host to leave, then the one to have all")
-        for peer in (old, new):
-            if peer not in partners:
-                name = self._vault.name(peer)
-                raise NotFoundError(
-                    f"{name} keeps no backups of yours",
-                    hint=f"ask it first: `backup-peer connect {shlex.quote(name)} --storage 10GB`",
-                )
-        if self._vault.deeds.ending(partners[new].agreement) is not None:
-            raise RefusedError(f"the agreement with {partners[new].name} ends: nothing is moved there")
-        if (why := find_refusal(self._vault, partners[new])) is not None:
-            raise RefusedError(f"{partners[new].name}: {why.message}; nothing is moved there", hint=why.hint)
-        return partners[old], partners[new]
-
     async def run(self, old: PeerId, new: PeerId) -> tuple[int, int, Ended]:
         """Copy, verify, end; return packs and bytes at the new host, and what became of the notice.
 
         Raises:
-            as `choose`; RefusedError: there is no room for all of it, or a part can't be had from anybody now.
+            as `choose_hosts`; RefusedError: there is no room for all of it, or a part can't be had from anybody now.
             PeerUnreachable: the new host can't be reached.
             IntegrityFault: the new host does not answer for what it was given.
 
         """
-        leaving, staying = self.choose(old, new)
+        leaving, staying = choose_hosts(self._vault, old, new)
         self._vault.check_writable()
         met = await self._hosts.meet([staying])
         await self._hosts.leave_head(met, lambda _: None)

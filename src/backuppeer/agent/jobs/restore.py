@@ -124,9 +124,9 @@ class RestoreJob:
 
     async def _find(self) -> tuple[SnapshotId, Snapshot]:
         check_target(self._request.target)
-        lookup = Lookup(self._vault, self._reporter)
-        await lookup.mend(copies=True)
         request = self._request
+        lookup = Lookup(self._vault, self._reporter, wait_s=request.wait_s)
+        await lookup.mend(copies=True)
         wanted = one_of_each(set_name=request.set, host=request.host, tag=request.tag, path=request.backed_up)
         return lookup.choose(self._request.snapshot, wanted)
 

@@ -133,7 +133,10 @@ class UndeleteJob:
         """Choose, and read the directories of what is chosen; in a thread."""
         found = find_unlisted(self._vault.repository, source)
         if not found:
-            raise NotFoundError("there is nothing to have back: every snapshot that can be read is listed")
+            raise NotFoundError(
+                "there is nothing to have back: every snapshot that can be read is listed",
+                hint="`backup-peer snapshots` lists them",
+            )
         names = choose(self._request.snapshots, found, is_all=self._request.all, peer=self._request.peer)
         self._reporter.begin("reading directories", unit="folder")
         wanted = ((name, *found[name]) for name in names)

@@ -17,6 +17,7 @@ import structlog
 from backuppeer.agent.home.keyring import HomeKeys
 from backuppeer.agent.home.records import Direction, RequestRecord, RequestState
 from backuppeer.agent.home.state import State
+from backuppeer.agent.owner.listening import ask_within
 from backuppeer.agent.owner.writer import Writer
 from backuppeer.agent.peers.choosing import UNDECIDED
 from backuppeer.agent.peers.knocking import Knocking
@@ -94,7 +95,8 @@ class Connecting:
         if agreement is not None:
             if request.storage > agreement.size_bytes:
                 self._refuse_growth(agreement)
-            return await self._meet_again(host, request, say)
+            name = name_of(self._state, host)
+            return await ask_within(request.wait_s, self._meet_again(host, request, say), name)
         record = self._remember(host, request)
         waiting = asyncio.timeout(request.wait_s)
         try:
@@ -231,7 +233,9 @@ class Connecting:
         if now is not None and now.state is RequestState.AGREED:
             return await self._reach.session(record.peer)
         if now is not None and now.state is RequestState.REJECTED:
-            raise RefusedError(now.reason)
+            raise RefusedError(
+                now.reason, hint="ask for less, or for a shorter time; or find another host: `backup-peer browse`"
+            )
         raise RefusedError(
             "another request to this peer took the place of this one, or it lapsed",
             hint="see `backup-peer requests`, then connect again",

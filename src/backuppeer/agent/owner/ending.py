@@ -58,6 +58,17 @@ class Ending:
             )
         return max(self._until(terms) for _, terms in found)
 
+    def foresee(self, host: PeerId) -> Ended:
+        """Return what a notice would come to if it were given now, or has come to.
+
+        Raises:
+            NotFoundError: there is no agreement with this host.
+
+        """
+        if self.is_ended_by_us(host):
+            return self._outcome(host)
+        return Ended(max(self._until(terms) for _, terms in self._with(host)), told=False)
+
     async def end(self, host: PeerId) -> Ended:
         """Give notice of every agreement with a host; as `plan`."""
         self.plan(host)

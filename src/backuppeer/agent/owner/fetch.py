@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, NamedTuple, Protocol, TypeVar
 
+from backuppeer.agent.owner.listening import meet_within, while_heard
 from backuppeer.agent.owner.pacing import Pacer, SlowError
 from backuppeer.agent.owner.spans import RecentSpans, Span, cut_from
 from backuppeer.agent.peers.partners import Partner
@@ -56,8 +57,6 @@ from backuppeer.wire.messages import GetRange, Range
 
 _BLOCK_LEAVES: Final = BLOCK_BYTES // LEAF_BYTES
 Ranges = Sequence[tuple[int, int]]
-_MEET_S: Final = 1.0
-"""What meeting a host may take at least, so that one that is there and says why not is heard."""
 T = TypeVar("T")
 Blame = Callable[[Partner, BackupPeerError], None]
 Note = Callable[[str], None]
@@ -79,7 +78,7 @@ class _Cancellable(Protocol):
 class _Patience:
     """How long a host is waited for that is away, and one that is slow while another has the pack (None: no end).
 
-    `end_s`: when all waiting is over, by the clock.
+    `end_s`: when meeting it is given up, by the clock.
     """
 
     away_s: float
@@ -150,9 +149,12 @@ class Fetch:
                 is_hopeless &= copy.agreement in self._gone
                 spent = {copy.agreement, *failures, *self._doubted}
                 others = [other for other, _ in candidates if other.agreement not in spent]
-                wait_s = 0.0 if copy.agreement in self._gone else budget_s
+                away_s = 0.0 if copy.agreement in self._gone else budget_s
+                # Who is tried first for others to be tried has all of the time, too: it may be on its way.
+                until_s = end_s if away_s else self._clock.monotonic_s() + self._silent_s
                 try:
-                    taken = self._fetch_from(partner, copy, ranges, _Patience(wait_s, self._patience_s(others), end_s))
+                    patience = _Patience(away_s, self._patience_s(others), until_s)
+                    taken = self._fetch_from(partner, copy, ranges, patience)
                 except (IntegrityFault, RefusedError, ProtocolViolation, Unavailable) as exc:
                     self._note_failure(partner, pack, exc)
                     failures[copy.agreement] = exc
@@ -236,8 +238,7 @@ class Fetch:
         spans: list[Span] = []
         for first, count in plan:
             into = room[first * LEAF_BYTES : (first + count) * LEAF_BYTES]
-            until_s = patience.end_s if patience.away_s > 0 else None
-            read = partial(self._read_range, partner, copy.stored, first, into, until_s=until_s)
+            read = partial(self._read_range, partner, copy.stored, first, into, patience=patience)
             waiting = self._herald.waiting_for(partner.name)
             step = retry(read, self._clock, waiting=waiting, budget_s=patience.away_s)
             data, path = self._wait_for(_within(patience.slow_s, step, partner.name))
@@ -258,27 +259,25 @@ class Fetch:
             self._awaited.discard(future)
 
     async def _read_range(
-        self, partner: Partner, stored: StoredId, first_leaf: int, into: memoryview, *, until_s: float | None
+        self, partner: Partner, stored: StoredId, first_leaf: int, into: memoryview, *, patience: _Patience
     ) -> tuple[memoryview, tuple[bytes, ...]]:
-        """Read from a host, which is waited for until then, and the person told; None: it is asked once."""
+        """Read from a host, which is met and listened to no longer than the person wants to wait."""
         # One call for all that wait for this host: dialled one after the other, each would take its ten seconds.
         meeting = self._meetings.get(partner.agreement)
         if meeting is None or meeting.done():
             meeting = asyncio.ensure_future(partner.session())
             self._meetings[partner.agreement] = meeting
-        step = asyncio.shield(meeting)
-        # While others are tried first the work goes on, and what moves is shown.
-        await (step if until_s is None else self._meet_until(partner.name, step, until_s))
-        return await read_range(partner, stored, first_leaf, into)
+        # Dialling takes its own time, and goes on beside this.
+        step: Awaitable[Session] = asyncio.shield(meeting)
+        if patience.away_s:  # else others are tried first: the work goes on, and what moves is shown
+            step = self._herald.meet(partner.name, step)
+        session = await meet_within(patience.end_s - self._clock.monotonic_s(), step, partner.name)
+        read = read_range(partner, stored, first_leaf, into)
+        return await while_heard(self._silent_s, read, lambda: session.received_bytes, partner.name)
 
-    async def _meet_until(self, name: str, step: Awaitable[object], until_s: float) -> None:
-        """Wait for a host no longer than the person wants to: dialling takes its own time, and goes on beside this."""
-        left_s = until_s - self._clock.monotonic_s()
-        try:
-            async with asyncio.timeout(None if math.isinf(left_s) else max(_MEET_S, left_s)):
-                await self._herald.meet(name, step)
-        except TimeoutError:
-            raise PeerUnreachable(f"{name} did not answer in time") from None
+    @property
+    def _silent_s(self) -> float:
+        return self._wait_s or math.inf  # asked once: until it is found dead, or has answered
 
 
 async def _within(limit_s: float | None, step: Coroutine[None, None, T], name: str) -> T:

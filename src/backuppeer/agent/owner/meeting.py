@@ -15,7 +15,7 @@ from backuppeer.agent.peers.partners import Partner
 from backuppeer.agent.reporter import Reporter
 from backuppeer.errors import BackupPeerError, PeerUnreachable, Unavailable
 from backuppeer.ids import AgreementId
-from backuppeer.limits import HEAR_S, WITNESS_S
+from backuppeer.limits import HEAR_S, SILENT_LEAST_S, WITNESS_S
 from backuppeer.wire.messages import HeadIs
 
 T = TypeVar("T")
@@ -30,8 +30,10 @@ class Meeting:
     `held`: the head of each that was heard. `listed`: those that told all they hold. `away`: those not reached.
     """
 
-    def __init__(self, vault: Vault, reporter: Reporter, on_failure: OnFailure) -> None:
+    def __init__(self, vault: Vault, reporter: Reporter, on_failure: OnFailure, *, wait_s: float | None = None) -> None:
+        """`wait_s`: how long a person waits for hosts that are away; None: as everywhere."""
         self._vault, self._reporter, self._on_failure = vault, reporter, on_failure
+        self._wait_s, self._hear_s = wait_s, HEAR_S if wait_s is None else min(HEAR_S, max(SILENT_LEAST_S, wait_s))
         self.held: dict[AgreementId, HeadIs] = {}
         self.listed: set[AgreementId] = set()
         self.away: set[AgreementId] = set()
@@ -73,7 +75,7 @@ class Meeting:
             late = [partner for partner in partners if partner.agreement in self._late]
             self._late.clear()
             await self._read_until_whole(late, rest_s=None)
-        return await self._vault.ensure_whole()
+        return await self._vault.ensure_whole(wait_s=self._wait_s)
 
     async def _read_until_whole(self, partners: Sequence[Partner], *, rest_s: float | None) -> bool:
         await self.hear(partners, rest_s=rest_s)
@@ -110,11 +112,11 @@ class Meeting:
 
     async def _ask(self, partner: Partner) -> _Answer:
         try:
-            async with asyncio.timeout(HEAR_S):
+            async with asyncio.timeout(self._hear_s):
                 promised = self._vault.heads.promise_of(partner)
                 return await self._vault.ask_head(partner), promised
         except TimeoutError as exc:
-            raise PeerUnreachable(f"it did not show its head within {HEAR_S:.0f} s") from exc
+            raise PeerUnreachable(f"it did not show its head within {self._hear_s:.0f} s") from exc
 
     async def _refresh(self, partner: Partner) -> bool:
         def count(packs: int) -> None:

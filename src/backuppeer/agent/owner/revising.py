@@ -16,6 +16,7 @@ import structlog
 from backuppeer.agent.home.keyring import HomeKeys
 from backuppeer.agent.home.records import Direction, RequestRecord, RequestState
 from backuppeer.agent.home.state import State
+from backuppeer.agent.owner.listening import ask_within
 from backuppeer.agent.owner.writer import Writer
 from backuppeer.agent.peers.choosing import UNDECIDED
 from backuppeer.agent.peers.names import name_of
@@ -64,6 +65,11 @@ class Revising:
 
         """
         self._current(host)
+        begun = await ask_within(wait_s, self._begin(host, change), name_of(self._state, host))
+        return begun if isinstance(begun, Agreement) else await self._pursue(begun, say, wait_s)
+
+    async def _begin(self, host: PeerId, change: Change) -> RequestRecord | Agreement:
+        """Have the same revision on both sides, and note what is wished for; the terms, where they are just that."""
         session = await self._reach.session(host)
         async with self._lock_of(host):
             await self._heal(session)
@@ -73,8 +79,7 @@ class Revising:
             if wish == wish_of(terms):
                 return terms
             check_spans(wish)
-            record = self._remember(host, terms, wish)
-        return await self._pursue(record, say, wait_s)
+            return self._remember(host, terms, wish)
 
     async def compare(self, host: PeerId) -> None:
         """Have the same revision of each agreement here and at a host, which is asked now.

@@ -304,10 +304,10 @@ class Vault:
         )
         return found.is_conclusive
 
-    async def ensure_whole(self, *, patient: bool = True) -> Losses:
+    async def ensure_whole(self, *, patient: bool = True, wait_s: float | None = None) -> Losses:
         """Bring back from the hosts what the newest head names and the index lacks; return what can't be had.
 
-        `patient`: hosts that are away are waited for.
+        `patient`: hosts that are away are waited for, `wait_s` or as everywhere.
 
         Raises:
             IntegrityFault: the head names a list that is not its own.
@@ -318,7 +318,7 @@ class Vault:
             return Losses()
         loaded = Loaded()
         if not self.is_whole():
-            source = self.source(wait_s=None if patient else 0)
+            source = self.source(wait_s=wait_s if patient else 0)
             loaded = await asyncio.to_thread(load_head, self.repository, newest[0], source)
         agreements = [agreement for agreement, _, _ in self._state.agreements()]
         return await asyncio.to_thread(find_losses, self.repository, newest[0], agreements, loaded)

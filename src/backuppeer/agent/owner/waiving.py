@@ -5,6 +5,7 @@ What is shown to a person is what the host lists now, and is named in what they 
 """
 
 import asyncio
+import math
 import shlex
 from collections.abc import Mapping
 from contextlib import suppress
@@ -15,6 +16,7 @@ from backuppeer.agent.home.keyring import HomeKeys
 from backuppeer.agent.home.state import State
 from backuppeer.agent.owner.deleted import Ends, list_deleted
 from backuppeer.agent.owner.ending import Ending
+from backuppeer.agent.owner.listening import ask_within
 from backuppeer.agent.owner.repository import Repository
 from backuppeer.agent.owner.revising import Revising
 from backuppeer.agent.peers.channel import error_of
@@ -68,8 +70,8 @@ class Waiving:
         self._state, self._keys, self._clock, self._reach = state, keys, clock, reach
         self.revising, self.ending = revising, ending
 
-    async def look(self, host: PeerId) -> list[Standing]:
-        """Ask a host how all agreements with it stand.
+    async def look(self, host: PeerId, *, wait_s: float = math.inf) -> list[Standing]:
+        """Ask a host how all agreements with it stand; it is waited for no longer than `wait_s`.
 
         Raises:
             NotFoundError: there is none.
@@ -84,7 +86,8 @@ class Waiving:
             name = name_of(self._state, host)
             return [await self._look(Partner(each, host, name, self._reach)) for each in self._with(host)]
 
-        return await retry(ask, self._clock, budget_s=WAIVER_RETRY_S)
+        asking = retry(ask, self._clock, budget_s=WAIVER_RETRY_S)
+        return await ask_within(wait_s, asking, name_of(self._state, host))
 
     async def lower(self, host: PeerId, waiver: bytes) -> Agreement:
         """Have a lock lowered; as `Revising.lower`."""

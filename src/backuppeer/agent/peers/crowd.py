@@ -1,8 +1,9 @@
 """How many sessions one peer may have with this agent at once, those that end included.
 
 Knows: which sessions there are, in order. Must not know: what ends a session. A peer that dials again and again leaves
-it to us to end what it began; each takes a while, and memory as long. So at the bound the oldest of those that end is
-closed there and then, and whoever dials comes in: a thief of the peer's identity must not keep the peer itself out.
+it to us to end what it began; each takes a while, and memory as long. So at the bound one of those that end is closed
+there and then, and whoever dials comes in: a thief of the peer's identity must not keep the peer itself out. Nor should
+he break off what the peer has under way: first goes one upon which nothing is, the oldest, then that which moved least.
 """
 
 from backuppeer.agent.peers.session import Session
@@ -28,11 +29,12 @@ class Crowd:
         """
         alive = self._alive.setdefault(newcomer.peer, [])
         is_full = not newcomer.connection.is_dialler and len(alive) >= SESSIONS_PER_PEER
-        oldest = next((session for session in alive if session is not current), None) if is_full else None
-        if oldest is not None:
-            alive.remove(oldest)
+        ending = [session for session in alive if session is not current] if is_full else []
+        victim = min(ending, key=_worth, default=None)
+        if victim is not None:
+            alive.remove(victim)
         alive.append(newcomer)
-        return oldest
+        return victim
 
     def leave(self, session: Session) -> None:
         """Count a session no more, however often that is said."""
@@ -41,3 +43,8 @@ class Crowd:
             alive.remove(session)
         if not alive:
             self._alive.pop(session.peer, None)
+
+
+def _worth(session: Session) -> tuple[bool, int]:
+    """Return what would be lost with a session: whether anything is under way, and what it moved so far."""
+    return session.in_flight > 0, (session.sent_bytes + session.received_bytes) * (session.in_flight > 0)

@@ -5,6 +5,7 @@ reply inbox and key, so that a server can't tell two knocks of the same owner fr
 """
 
 import asyncio
+import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
@@ -117,9 +118,16 @@ class Knocking:
         try:
             _, where = await self.knock(self.empty_wish(peer), servers)
         except RefusedError as exc:
-            raise PeerUnreachable(f"{name_of(self._state, peer)} does not know us any more: {exc.message}") from exc
+            name = name_of(self._state, peer)
+            raise PeerUnreachable(
+                f"{name} does not know us any more: {exc.message}",
+                hint=f"ask its person why; `backup-peer connect {shlex.quote(name)} --storage 10GB` asks it anew",
+            ) from exc
         if where is None:
-            raise PeerUnreachable(f"{name_of(self._state, peer)} did not say where it is")
+            raise PeerUnreachable(
+                f"{name_of(self._state, peer)} did not say where it is",
+                hint="try again in a moment: it answers and is busy, or its program is too old",
+            )
         return where
 
     def empty_wish(self, peer: PeerId) -> RequestRecord:

@@ -8,42 +8,78 @@ says Goodbye. Whoever hears that asks nothing more upon it, waits for its own an
 """
 
 import asyncio
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 
 from backuppeer.agent.peers.session import Session
 from backuppeer.errors import BackupPeerError
 from backuppeer.ids import PeerId
-from backuppeer.limits import LEAVING_LEAST_S, LEAVING_MOST_S
+from backuppeer.limits import LEAVING_DRAIN_S, LEAVING_LEAST_S, LEAVING_LOOK_S, LEAVING_MOST_S
 from backuppeer.wire.codes import CloseCode
-from backuppeer.wire.messages import Goodbye
+from backuppeer.wire.messages import Goodbye, Ping
 
 
 class Leaving:
-    """The sessions that go; at most one per peer, or one that dials again and again would have any number."""
+    """The sessions that go; how many one peer may have, those among them, Crowd says."""
 
     def __init__(self) -> None:
-        self._going: dict[PeerId, Session] = {}
+        self._going: dict[PeerId, list[Session]] = {}
+
+    async def is_in_use(self, session: Session) -> bool:
+        """Whether something is under way upon a session that its peer seems to have lost, and the peer is there.
+
+        The same peer dialled anew. An agent that was killed did so, and answers nothing upon the old connection; or
+        somebody else has its identity, and what its own machine has under way must not be broken off for that.
+        """
+        if not session.in_flight:
+            return False
+        async with self._keep(session):
+            await asyncio.sleep(LEAVING_DRAIN_S)  # what came before, and was not read yet, tells nothing
+            return await _is_heard(session)
 
     async def see_off(self, session: Session) -> None:
         """Let a session go, and return when it has ended."""
-        await self.cut(session.peer)
-        self._going[session.peer] = session
-        try:
-            with suppress(BackupPeerError, TimeoutError):
-                async with asyncio.timeout(LEAVING_MOST_S):
-                    await asyncio.sleep(LEAVING_LEAST_S)
-                    await session.wait_unused()
-                    await session.say(Goodbye(reason=CloseCode.DUPLICATE))
-                    await session.ended.wait()
-        finally:
-            if self._going.get(session.peer) is session:
-                del self._going[session.peer]
-            await session.connection.close(CloseCode.DUPLICATE, "")
+        async with self._keep(session):
+            try:
+                with suppress(BackupPeerError, TimeoutError):
+                    async with asyncio.timeout(LEAVING_MOST_S):
+                        await asyncio.sleep(LEAVING_LEAST_S)
+                        await session.wait_unused()
+                        await session.say(Goodbye(reason=CloseCode.DUPLICATE))
+                        await session.ended.wait()
+            finally:
+                await session.connection.close(CloseCode.DUPLICATE, "")
 
     async def cut(self, peer: PeerId) -> None:
-        """Close the session with `peer` that is going, if there is one, whatever is under way."""
-        if (session := self._going.pop(peer, None)) is not None:
+        """Close the sessions with `peer` that are going, whatever is under way."""
+        for session in self._going.pop(peer, []):
             await session.connection.close(CloseCode.DUPLICATE, "")
+
+    @asynccontextmanager
+    async def _keep(self, session: Session) -> AsyncIterator[None]:
+        """Count a session among those that go while the block runs."""
+        self._going.setdefault(session.peer, []).append(session)
+        try:
+            yield
+        finally:
+            going = self._going.get(session.peer, [])
+            if session in going:
+                going.remove(session)
+            if not going:
+                self._going.pop(session.peer, None)
+
+
+async def _is_heard(session: Session) -> bool:
+    """Ask whether a peer is there, and return whether anything came from it within LEAVING_LEAST_S."""
+    heard_bytes = session.received_bytes
+    with suppress(BackupPeerError, TimeoutError):
+        async with asyncio.timeout(LEAVING_LEAST_S):
+            await session.say(Ping(number=0))
+            for _ in range(int(LEAVING_LEAST_S / LEAVING_LOOK_S)):
+                if session.received_bytes != heard_bytes or not session.is_open:
+                    break
+                await asyncio.sleep(LEAVING_LOOK_S)
+    return session.received_bytes != heard_bytes
 
 
 async def finish(session: Session) -> None:

@@ -7,11 +7,12 @@ again with no server at all: transport id and addresses are remembered from the 
 from collections.abc import Awaitable, Callable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Self
 
 import msgspec
 
 from backuppeer.agent.home.state import State
+from backuppeer.agent.peers.names import name_of
 from backuppeer.agent.peers.session import Session
 from backuppeer.agent.peers.sessions import Sessions
 from backuppeer.errors import AuthenticationFault, BackupPeerError, PeerUnreachable
@@ -80,7 +81,13 @@ def later_of(known: bytes, said: bytes, now_ms: int) -> bytes:
 
 Knocker = Callable[[PeerId], Awaitable[Whereabouts]]
 """Ask a known host, through signaling, where it is now; raises Unavailable when it can't be asked."""
-_NOBODY: Final = "no way to reach {name} is known"
+
+
+def _nobody(name: str) -> PeerUnreachable:
+    return PeerUnreachable(
+        f"no way to reach {name} is known",
+        hint="it is found when it is on offer at a server that you use, too: `backup-peer browse` shows who is",
+    )
 
 
 class Reach:
@@ -109,7 +116,7 @@ class Reach:
         """
         if session := self._sessions.get(peer):
             return session
-        failure: PeerUnreachable | AuthenticationFault = PeerUnreachable(_NOBODY.format(name=shorten_peer_id(peer)))
+        failure: PeerUnreachable | AuthenticationFault = _nobody(name_of(self._state, peer))
         if where := remembered(self._state, peer):
             try:
                 return await self.dial(peer, where)

@@ -227,8 +227,11 @@ class Sessions:
         return session
 
     async def _see_off(self, session: Session, *, is_lost: bool) -> None:
-        """Let one of two sessions with a peer go; `is_lost`: the peer has it no more, and answers nothing upon it."""
-        await (self._say_goodbye(session, CloseCode.DUPLICATE) if is_lost else self._leaving.see_off(session))
+        """Let one of two sessions with a peer go; `is_lost`: the peer seems to have it no more."""
+        if is_lost and not await self._leaving.is_in_use(session):
+            await self._say_goodbye(session, CloseCode.DUPLICATE)
+        else:
+            await self._leaving.see_off(session)
 
     async def _make_room(self, newcomer: Session) -> None:
         """Let a peer that dialled us in while there is room, or in place of the newest that has nothing here.
