@@ -5,6 +5,7 @@ a host which may have it is merely away is for those to say who asked the hosts 
 """
 
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Final
 
@@ -71,13 +72,20 @@ class Losses:
         return f"{' and '.join(parts)} of head {self.head} {'is' if is_one else 'are'} missing"
 
 
-def find_losses(repository: Repository, head: Head, agreements: Sequence[AgreementId], loaded: Loaded) -> Losses:
-    """Compare the index with a head, after it was loaded, and the ledger with the index."""
+def find_losses(
+    repository: Repository,
+    head: Head,
+    agreements: Sequence[AgreementId],
+    loaded: Loaded,
+    *,
+    waste: AbstractSet[LogicalId] = frozenset(),
+) -> Losses:
+    """Compare the index with a head, after it was loaded, and the ledger with the index. `waste`: may be nowhere."""
     names = repository.index.snapshot_names()
     return Losses(
         head=head.number,
         names=tuple(names.items()),
-        packs=len(find_nowhere(repository, agreements)),
+        packs=len(find_nowhere(repository, agreements) - waste),
         packs_known=sum(1 for _ in repository.index.packs()),
         is_listed=root_of_set(tuple(names)) == head.snapshots_root,
         is_list_read=loaded.is_list_read,

@@ -4,7 +4,7 @@ Knows: where they lie and how they are made anew. Must not know: sessions. All d
 packs, or done without, so a damaged one is moved aside and named, never trusted.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +18,7 @@ from backuppeer.crypto.keys import RepositoryKeys, derive_repository_keys
 from backuppeer.crypto.seal import Suite, preferred_suite
 from backuppeer.db import LOGS, mark_place
 from backuppeer.errors import AuthenticationFault, IntegrityFault
-from backuppeer.ids import AgreementId, BlobId, RepositoryId
+from backuppeer.ids import BlobId, RepositoryId
 from backuppeer.limits import TREE_CACHE_BYTES
 from backuppeer.repo.cache import TreeCache
 from backuppeer.repo.index import Index
@@ -104,14 +104,6 @@ class Repository:
         self.ledger.close()
         self.partial.close()
         self.proven.close()
-
-    def measure_missing(self, agreement: AgreementId) -> int:
-        """Return the bytes of the packs that a host lacks and another one is known to hold."""
-        return self.ledger.measure(self.ledger.lacking_at(agreement, self.index.packs()))
-
-    def conceal_missing(self, agreements: Iterable[AgreementId]) -> None:
-        """Let the next backup send anew what one of these hosts lacks and no other host could give."""
-        self.index.conceal({pack for name in agreements for pack in self.ledger.lacking_at(name, self.index.packs())})
 
     def keys_for(self, repository: RepositoryId, generation: int) -> RepositoryKeys:
         """Return the keys of a pack's header.

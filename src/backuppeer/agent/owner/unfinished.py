@@ -9,10 +9,11 @@ from functools import partial
 from itertools import islice
 
 from backuppeer.agent.owner.fetch import Fetch
+from backuppeer.agent.owner.heads import Drafts
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.partners import Partner
 from backuppeer.errors import IntegrityFault, Unavailable
-from backuppeer.ids import LogicalId, StoredId
+from backuppeer.ids import LogicalId
 from backuppeer.limits import HEAD_DRAFTS
 from backuppeer.repo.head import load_inventory
 
@@ -33,7 +34,12 @@ def find_named(vault: Vault, source: Fetch) -> set[LogicalId] | None:
         return None
 
 
-def list_drafts(vault: Vault, partner: Partner, named: AbstractSet[LogicalId]) -> tuple[StoredId, ...]:
+def list_drafts(vault: Vault, partner: Partner, named: AbstractSet[LogicalId]) -> Drafts:
     """Return the copies at a host of packs that no head names, as many as go with one head; `named`: by the next."""
-    copies = vault.repository.ledger.copies_at(partner.agreement)
-    return tuple(islice((copy.stored for copy in copies if copy.logical not in named), HEAD_DRAFTS))
+    ledger, fresh = vault.repository.ledger, vault.repository.index.turnover.fresh()
+    unnamed = [copy for copy in ledger.copies_at(partner.agreement) if copy.logical not in named]
+    never_named = (copy.stored for copy in unnamed if copy.logical in fresh)
+    return Drafts(
+        tuple(copy.stored for copy in unnamed[:HEAD_DRAFTS]),
+        tuple(islice(never_named, HEAD_DRAFTS)),
+    )
