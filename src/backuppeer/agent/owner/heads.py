@@ -85,6 +85,11 @@ class HeadChain:
         self.writer = Writer(state, keys)
 
     @property
+    def owner(self) -> PeerId:
+        """Return our identity, which signs what hosts are asked to delete."""
+        return self._keys.peer
+
+    @property
     def may_write(self) -> bool:
         """Whether this device is the writer; a recovered home is not, nor one that was taken over."""
         return self.writer.may_write

@@ -110,16 +110,21 @@ def measure_held(repository: Repository, agreements: Iterable[tuple[AgreementId,
 def measure_named(repository: Repository, head: Head | None, copies: Iterable[Copy]) -> int:
     """Return the bytes of those copies whose packs the newest head names: what a host that countersigned it must have.
 
-    `head`: None if it did not. 0 as long as the index here is not that of the head: a home that was set back, or lost
-    its index, can't tell what was deleted since from what was lost. Drafts don't count: a thief of the keys can have
-    them erased.
+    `head`: None if it did not. Drafts don't count: a thief of the keys can have them erased.
+    """
+    named = find_binding(repository, head)
+    return sum(copy.size for copy in copies if copy.logical in named)
+
+
+def find_binding(repository: Repository, head: Head | None) -> set[LogicalId]:
+    """Return the packs that a head names; none as long as the index here is not that of the head, or without one.
+
+    A home that was set back, or lost its index, can't tell what was deleted since from what was lost.
     """
     index = repository.index
     fresh = index.turnover.fresh()
     named = {pack for pack in index.packs() if pack not in fresh}
-    if head is None or root_of_set(tuple(named)) != head.packs_root:
-        return 0
-    return sum(copy.size for copy in copies if copy.logical in named)
+    return named if head is not None and root_of_set(tuple(named)) == head.packs_root else set()
 
 
 def drop_lost(repository: Repository, agreements: Sequence[AgreementId]) -> list[SnapshotId]:

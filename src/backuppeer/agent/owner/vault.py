@@ -304,7 +304,7 @@ class Vault:
             found,
             clock=self.clock,
             lock_s=self.lock_s(partner),
-            vouched=self.heads.vouched(partner),
+            heads=self.heads,
             blame=blame,
             reporter=reporter,
         )
