@@ -16,7 +16,7 @@ from typing import Final, Protocol
 import msgspec
 
 from backuppeer import __version__
-from backuppeer.agent.owner.clearing import advise_full
+from backuppeer.agent.owner.fullness import advise_full
 from backuppeer.agent.owner.gathering import Gathering
 from backuppeer.agent.owner.leaving import choose_staying, describe_leaving
 from backuppeer.agent.owner.salvage import resend_metadata
@@ -165,7 +165,7 @@ class BackupJob:
             try:
                 result = await self._hosts.in_thread(upload, work, counting(count, self._reporter))
             except RefusedError as exc:
-                raise await asyncio.to_thread(advise_full, self._vault, exc, partners) from exc
+                raise await advise_full(self._vault, exc, partners) from exc
             safe = [] if self._request.dry_run else await self._seal(result, partners, upload)
         return self._report(result, upload, safe)
 

@@ -17,11 +17,12 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Final
 
-from backuppeer.agent.jobs.prune_report import Drop, describe_plan, describe_result
+from backuppeer.agent.jobs.prune_report import Drop, describe_plan, describe_result, list_going
 from backuppeer.agent.owner.copying import ask_usage
 from backuppeer.agent.owner.gathering import Gathering
 from backuppeer.agent.owner.leaving import prefer_staying
 from backuppeer.agent.owner.meeting import Meeting
+from backuppeer.agent.owner.unfinished import find_withdrawable
 from backuppeer.agent.owner.upload import Upload
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.partners import Partner
@@ -75,6 +76,10 @@ class PruneJob:
             drop = Drop(set(plan.victims), await asyncio.to_thread(self._find_droppable, census))
         drop.strays = await asyncio.to_thread(self._find_strays)
         drop.unfinished_bytes = self._measure(drop.unfinished)
+        for partner in partners:
+            found = await find_withdrawable(partner, list_going(self._vault, partner, drop.unnamed))
+            if found is not None:
+                drop.at_once[partner.agreement] = found
         return describe_plan(
             self._vault,
             plan,

@@ -32,7 +32,7 @@ def _describe_unfinished(vault: Vault) -> str:
         return ""
     return (
         f"{format_size(size_bytes)} at your hosts is of backups that broke off: the same backup again goes on from it, "
-        "`backup-peer prune` frees it at once"
+        "`backup-peer prune` frees it, and says before what of it goes at once"
     )
 
 

@@ -4,6 +4,8 @@ Knows: the list of the newest head, the fresh packs of the index, where copies o
 tells drafts from other packs.
 """
 
+import asyncio
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from functools import partial
 from itertools import islice
@@ -12,10 +14,12 @@ from backuppeer.agent.owner.fetch import Fetch
 from backuppeer.agent.owner.heads import Drafts
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.partners import Partner
-from backuppeer.errors import IntegrityFault, Unavailable
-from backuppeer.ids import LogicalId
-from backuppeer.limits import HEAD_DRAFTS
+from backuppeer.errors import IntegrityFault, PeerFault, RefusedError, Unavailable
+from backuppeer.ids import LogicalId, StoredId
+from backuppeer.limits import CLEAR_S, HEAD_DRAFTS, REMOVAL_PACKS
 from backuppeer.repo.head import load_inventory
+from backuppeer.shares.copies import Copy
+from backuppeer.wire.messages import DraftsAre, FindDrafts
 
 
 def find_named(vault: Vault, source: Fetch) -> set[LogicalId] | None:
@@ -32,6 +36,25 @@ def find_named(vault: Vault, source: Fetch) -> set[LogicalId] | None:
         return set(load_inventory(newest[0].index, partial(repository.read_blob, source)).packs)
     except (IntegrityFault, Unavailable):
         return None
+
+
+async def find_withdrawable(partner: Partner, copies: Sequence[Copy]) -> set[StoredId] | None:
+    """Return which of its copies a host would erase at once, as it says itself; None: it can't tell, or can't be asked.
+
+    A host that lost its rows, or was given a pack as one that a head names, keeps it for its lock.
+    """
+    found = set[StoredId]()
+    packs = [copy.stored for copy in copies]
+    try:
+        for at in range(0, len(packs), REMOVAL_PACKS):
+            batch = tuple(packs[at : at + REMOVAL_PACKS])
+            session = await partner.session()
+            async with asyncio.timeout(CLEAR_S):
+                async with session.request(FindDrafts(agreement=partner.agreement, packs=batch)) as channel:
+                    found.update((await channel.receive(DraftsAre)).packs)
+    except (RefusedError, PeerFault, Unavailable, TimeoutError):
+        return None  # a host of before does not know the question
+    return found.intersection(packs)
 
 
 def list_drafts(vault: Vault, partner: Partner, named: AbstractSet[LogicalId]) -> Drafts:
