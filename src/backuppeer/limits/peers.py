@@ -36,6 +36,10 @@ WAIVER_WINDOW_S: Final = 86400
 """How far the time in a word of the 24 words' key may be from the host's: told at once, but clocks of homes are off."""
 WAIVER_RETRY_S: Final = 20.0
 """How long a host that went away is tried again when the 24 words were typed for it: the same again does no harm."""
+FORMER_OWNER_S: Final = 30 * 86400
+"""How long an owner whose last agreement has ended is still answered: it may have missed that."""
+FORMER_OWNERS: Final = 256
+"""How many of them are remembered, the latest: 40 bytes each."""
 WAIVERS_PER_AGREEMENT: Final = 1024
 """Such words that a host keeps as they were signed, each a small file."""
 WASTE_PACKS: Final = 65536
