@@ -98,18 +98,24 @@ async def copy_missing(  # noqa: PLR0913 - what goes from where to whom
     left_out = done_bytes = 0
     async with upload:
         for done, logical in enumerate(missing, 1):
-            try:
-                draft = await asyncio.to_thread(_reopen, repository, source, logical)
-            except (IntegrityFault, NewerFormatError, Unavailable):
-                left_out += 1
-                continue
-            await asyncio.to_thread(upload.store, draft)
-            done_bytes += repository.ledger.measure([logical])
+            size_bytes = await asyncio.to_thread(_copy, repository, source, upload, logical)
+            left_out += not size_bytes
+            done_bytes += size_bytes
             reporter.update(files=done, bytes=done_bytes)
         await asyncio.to_thread(upload.flush)
     if upload.sent_bytes:
         reporter.note(f"{partner.name} was brought up to date: {format_size(upload.sent_bytes)} sent to it")
     return left_out
+
+
+def _copy(repository: Repository, source: Fetch, upload: Upload, logical: LogicalId) -> int:
+    """Copy a pack and return its bytes; 0: nobody returns it whole."""
+    try:
+        draft = _reopen(repository, source, logical)
+    except (IntegrityFault, NewerFormatError, Unavailable):
+        return 0
+    upload.store(draft)
+    return repository.ledger.measure([logical])
 
 
 def _reopen(repository: Repository, source: Fetch, logical: LogicalId) -> ClosedDraft:
