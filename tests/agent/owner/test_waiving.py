@@ -2,20 +2,23 @@
 
 import asyncio
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 
 import pytest
 
 from agent.host.test_removals_over_the_wire import DATA, HELD_S, STORED, leave_head, sign
 from agent.hosted import hosted
 from agent.houses import WISH, FixedReach
+from backuppeer.agent.commands.waiving import WaiveCommands
 from backuppeer.agent.home.records import Direction, RequestState
 from backuppeer.agent.owner import waiving as module
 from backuppeer.agent.owner.ending import Ending
 from backuppeer.agent.owner.revising import Revising
 from backuppeer.agent.owner.waiving import Waiving, check_purgeable
+from backuppeer.control.waiving import PurgeRequest
 from backuppeer.crypto.keys import derive_authority
 from backuppeer.errors import PeerFault, PeerUnreachable, RefusedError
-from backuppeer.ids import PeerId
+from backuppeer.ids import PeerId, format_peer_id
 from backuppeer.proof.merkle import root_of_set
 from backuppeer.proof.removals import PackDelete
 from backuppeer.proof.revisions import revise, wish_of
@@ -258,6 +261,31 @@ def test_an_owner_that_missed_the_end_is_still_answered_and_the_same_again_finds
         assert sides.mine.ending.settle() == [sides.agreement]
         assert not sides.mine.is_host(house.peer)
         assert len(sides.told) == 1
+
+    play(house, owner, scenario)
+
+
+def test_the_plan_of_a_purge_that_was_done_before_says_so_and_lets_go_without_words(house, owner, monkeypatch):
+    monkeypatch.setattr(module, "WAIVER_RETRY_S", 0)
+
+    async def scenario(sides):
+        vault = SimpleNamespace(check_idle=lambda: None, pruning=asyncio.Lock(), busy=asyncio.Lock())
+        agent = SimpleNamespace(
+            parts=owner, owner=SimpleNamespace(waiving=sides.mine, vault=vault), let_go=sides.mine.ending.settle
+        )
+        commands, request = WaiveCommands(agent), PurgeRequest(servers=[], peer=format_peer_id(house.peer))
+        with pytest.raises(RefusedError, match="goes on"):
+            await commands.plan_purge(request, quiet)
+        await sides.mine.ending.end(house.peer)
+        plan = await commands.plan_purge(request, quiet)
+        assert (plan.is_over, len(plan.parts)) == (False, 1)
+        signed = sign_statement(EndWaiver(**sides.bound(), notice=1), AUTHORITY)
+        with pytest.raises(PeerUnreachable):
+            await sides.reaching(Deaf(sides.link.session)).give(house.peer, sides.agreement, signed)
+        house.sweeping.look()
+        plan = await commands.plan_purge(request, quiet)
+        assert (plan.is_over, plan.parts, plan.bytes) == (True, [], 0)
+        assert owner.state.agreements() == []
 
     play(house, owner, scenario)
 
