@@ -12,6 +12,7 @@ from agent.jobs.test_prune import (
     LARGE,
     assert_restores,
     back_up,
+    contents,
     deleted,
     forget,
     held,
@@ -21,10 +22,13 @@ from agent.jobs.test_prune import (
 )
 from agent.jobs.test_prune_unfinished import _tree_at, break_off
 from agent.owner.test_losses import lose, packs_of
+from backuppeer.agent.jobs.undelete import UndeleteJob
 from backuppeer.agent.owner.gathering import Gathering
 from backuppeer.agent.owner.lagging import describe_lacking
-from backuppeer.agent.reporter import Reporter
+from backuppeer.agent.reporter import Reporter, reporting
+from backuppeer.control.undeleting import UndeleteRequest
 from backuppeer.errors import PeerUnreachable
+from backuppeer.ids import format_peer_id
 from backuppeer.limits import MIB
 
 FILE = 600_000
@@ -265,5 +269,51 @@ def test_what_is_really_lost_is_no_waste_though_it_is_in_no_known_pack(scene):
             losses = await estate.vault.ensure_whole()
             assert losses.packs >= 1
             assert estate.vault.owed.waste() is None, "what was in it can't be told from what nobody needs"
+
+    asyncio.run(scenario())
+
+
+def test_a_forgotten_snapshot_that_is_had_back_is_owed_again_to_who_never_had_it(scene):
+    house, other, small, tmp_path = scene.house, scene.other, scene.small, scene.tmp_path
+
+    async def scenario():
+        async with scene.estate() as estate:
+            wanted = await lag_behind_what_is_forgotten(estate, scene)
+            estate.sight.away.clear()
+            await back_up(estate, small("c", "d"), wanted)
+            listed = estate.snapshots()
+            request = UndeleteRequest(servers=[], peer=format_peer_id(house.peer), all=True)
+            async with reporting(estate._emit) as reporter:
+                done = await UndeleteJob(estate.vault, request, reporter).run()
+            assert (done.peers, [left.name for left in done.left_out]) == (
+                [format_peer_id(house.peer)],
+                [estate.vault.name(other.peer)],
+            )
+            (back,) = set(estate.snapshots()) - set(listed)
+            assert owed_bytes(estate, other) > 2 * FILE
+            await back_up(estate, small("c", "d"), wanted)
+            assert owed_bytes(estate, other) == 0
+            wanted[back] = contents(scene.tree("a", "b"))
+            await assert_restores_from(estate, other, wanted, tmp_path)
+
+    asyncio.run(scenario())
+
+
+def test_of_waste_nothing_is_noted_while_the_list_of_packs_can_not_be_read_whole(scene):
+    house = scene.house
+
+    async def scenario():
+        async with scene.estate() as estate:
+            await lag_behind_what_is_forgotten(estate, scene)
+            vault = estate.vault
+            assert vault.owed.waste()
+            vault._state.put_setting("packs.waste", b"")
+            vault.repository.cache.drop([vault.heads.newest()[0].index])
+            estate.sight.away.add(house.peer)
+            await vault.learn_waste()
+            assert vault.owed.waste() is None
+            estate.sight.away.clear()
+            await vault.learn_waste()
+            assert vault.owed.waste()
 
     asyncio.run(scenario())

@@ -14,6 +14,8 @@ from typing import Final
 from backuppeer.agent.home.state import State
 from backuppeer.agent.owner.heads import HeadChain
 from backuppeer.agent.owner.repository import Repository
+from backuppeer.backup.streams import PackSource
+from backuppeer.errors import IntegrityFault
 from backuppeer.ids import AgreementId, LogicalId
 from backuppeer.limits import WASTE_PACKS
 from backuppeer.proof.statements import statement_hash
@@ -73,13 +75,30 @@ class Owed:
         index.conceal(lacked - (held & self.pending()))
 
     def lists(self) -> set[LogicalId]:
-        """Return the packs with the list of the newest head."""
+        """Return the packs with the list of the newest head, as far as that is in the cache."""
         newest = self._heads.newest()
         if newest is None:
             return set()
         root = self._repository.cache.get(newest[0].index)
         pieces = decode_root(root)[1] if root is not None else ()
         return {place.pack for place in self._repository.index.find_many([newest[0].index, *pieces]).values()}
+
+    def all_lists(self, source: PackSource) -> set[LogicalId]:
+        """Return the packs with the list of the newest head.
+
+        Raises:
+            IntegrityFault: a part of it is in no known pack, or can't be had.
+            Unavailable: who has it is away.
+
+        """
+        newest = self._heads.newest()
+        if newest is None:
+            return set()
+        blobs = {newest[0].index, *decode_root(self._repository.read_blob(source, newest[0].index))[1]}
+        places = self._repository.index.find_many(blobs)
+        if places.keys() != blobs:
+            raise IntegrityFault("a part of the list of packs is in no known pack")
+        return {place.pack for place in places.values()}
 
     def head(self) -> bytes:
         """Return the hash of the newest head, 32 bytes; b"" without any."""

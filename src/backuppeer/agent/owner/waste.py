@@ -28,7 +28,7 @@ def learn_waste(repository: Repository, owed: Owed, source: PackSource, agreemen
         return
     named = repository.index.turnover.named()
     with suppress(IntegrityFault, Unavailable):
-        owed.note_waste(head, set(named) - find_needed(repository, source) - owed.lists())
+        owed.note_waste(head, set(named) - find_needed(repository, source) - owed.all_lists(source))
 
 
 def follow_waste(
@@ -44,7 +44,9 @@ def follow_waste(
         return
     head = owed.head()
     with suppress(IntegrityFault, Unavailable):
-        owed.note_waste(head, before - find_needed(repository, source, [added]) - owed.lists() if before else before)
+        owed.note_waste(
+            head, before - find_needed(repository, source, [added]) - owed.all_lists(source) if before else before
+        )
 
 
 def find_needed(
