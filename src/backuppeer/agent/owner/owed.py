@@ -31,6 +31,10 @@ class Owed:
 
     def __init__(self, repository: Repository, heads: HeadChain, state: State) -> None:
         self._repository, self._heads, self._state = repository, heads, state
+        if repository.is_anew:
+            # A blob that lies in two packs may be found in the other one now.
+            state.put_setting(_WASTE, b"")
+            repository.is_anew = False
 
     def packs(self) -> list[LogicalId]:
         """Return the packs that every host should hold, in order of registration; without any head none."""

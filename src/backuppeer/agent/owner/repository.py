@@ -57,6 +57,7 @@ class Repository:
         self.suite: Suite = preferred_suite()
         self.notes: list[tuple[str, str]] = []
         """(about, text) of what was moved aside on opening; about: index, trees, ledger, partial, proven."""
+        was_there = all((self.folder / name).exists() for name in (_INDEX, _LEDGER))
         self.index = open_or_set_aside(self.folder / _INDEX, Index, note=self._note("index"))
         self.cache = open_or_set_aside(
             self.folder / _CACHE, lambda path: TreeCache(path, TREE_CACHE_BYTES), note=self._note("trees")
@@ -64,6 +65,8 @@ class Repository:
         self.ledger = open_or_set_aside(self.folder / _LEDGER, Ledger, note=self._note("ledger"))
         self.partial = open_or_set_aside(self.folder / _PARTIAL, PartialTree, note=self._note("partial"))
         self.proven = open_or_set_aside(self.folder / _PROVEN, Proven, note=self._note("proven"))
+        self.is_anew = not was_there or any(about in {"index", "ledger"} for about, _ in self.notes)
+        """Whether where blobs and packs lie is to be learnt anew: what was counted by it before may be wrong."""
         self._home, self._home_keys, self._before = home, keys, before
         self._marks = {name: mark_place(self.folder / name) for name in _FILES}
 
@@ -91,6 +94,7 @@ class Repository:
                 # At worst a copy that was put there lacks its last commits, which hosts and files can tell again.
                 (self.folder / (name + suffix)).unlink(missing_ok=True)
         fresh = Repository(self._home, self._home_keys, self.id, before=self)
+        fresh.is_anew = True
         for name in displaced:
             fresh.notes.append((_FILES[name], f"{self.folder / name} was deleted or replaced while the agent ran"))
         return fresh
