@@ -149,6 +149,24 @@ def test_a_host_that_nobody_gives_what_the_next_head_names_is_left_out_by_name_a
     asyncio.run(scenario())
 
 
+def test_who_has_nothing_of_what_broke_off_takes_part_in_a_prune_that_leaves_it(scene):
+    house, other, tree, small, tmp_path = scene.house, scene.other, scene.tree, scene.small, scene.tmp_path
+
+    async def scenario():
+        async with scene.estate() as estate:
+            wanted = {}
+            gone = await back_up(estate, tree("a", "b"), {})
+            await back_up(estate, small("c"), wanted)
+            await forget(estate, gone)
+            await break_off(estate, tree("x", "y"), house)
+            done = await prune(estate, keep_unfinished=True)
+            assert (len(done.peers), done.left_out) == (2, [])
+            assert deleted(other)
+            await assert_restores_from(estate, other, wanted, tmp_path)
+
+    asyncio.run(scenario())
+
+
 # --- what only forgotten snapshots need
 async def lag_behind_what_is_forgotten(estate, scene):
     """Have one host miss a backup that is forgotten afterwards, and one that is kept; return what is kept."""
