@@ -76,12 +76,20 @@ def test_what_broke_off_is_shown_apart_and_gone_at_once(capsys, agent):
     assert dummy.requests[-1][1].keep_unfinished
 
 
-def test_of_several_hosts_one_that_lagged_may_keep_for_its_lock_what_broke_off_and_the_plan_says_so(capsys, agent):
-    hosts = [msgspec.structs.replace(host, at_once_bytes=12_000_000) for host in (ALICE, CAROL)]
-    for shown, says in ((hosts, True), (hosts[:1], False), ([ALICE, CAROL], False)):
-        agent({"prune/plan": telling([], msgspec.structs.replace(PLAN, hosts=shown))})
-        _, out, err = run(capsys, "prune", "--dry-run")
-        assert ("a host that lagged behind" in out + err) is says
+def test_of_what_broke_off_the_plan_says_at_each_host_what_goes_at_once_what_may_and_what_waits(capsys, agent):
+    hosts = [
+        msgspec.structs.replace(ALICE, at_once_bytes=12_000_000),
+        msgspec.structs.replace(CAROL, unclear_bytes=30_000_000),
+    ]
+    agent({"prune/plan": telling([], msgspec.structs.replace(PLAN, hosts=hosts))})
+    _, out, _ = run(capsys, "prune", "--dry-run")
+    rows = [line.split() for line in out.splitlines() if line.startswith(("alice", "carol"))]
+    assert [row[1:5] for row in rows] == [
+        ["12", "MB", "at", "once"],
+        ["18", "MB", "after", "30"],
+        ["30", "MB", "at", "once,"],
+    ]
+    assert "it says so when it is told" in out
 
 
 def test_prune_shows_what_goes_where_and_when_and_does_what_was_agreed(capsys, agent):

@@ -180,6 +180,16 @@ def test_ending_early_says_that_all_of_it_is_lost_for_good(capsys, agent, termin
     assert open_statement(EndWaiver, dummy.requests[-1][1].waivers[0], AUTHORITY).notice == 3
 
 
+def test_an_end_that_the_host_had_heard_before_asks_for_no_words_again(capsys, agent, words):
+    del words
+    dummy = purging(agent, msgspec.structs.replace(END, parts=[], is_over=True))
+    code, out, _ = run(capsys, "peers", "purge", "alice")
+    assert (code, routes(dummy)) == (0, ["peers/purge/plan"])
+    assert "alice had heard you before: the agreement is over" in " ".join(out.split())
+    (*_, last) = ask(capsys, "peers purge", "alice", "--json")[1]
+    assert (last["event"], last["ended"]) == ("done", True)
+
+
 def test_what_can_not_go_is_told_by_the_plan_before_any_word_is_typed(capsys, agent, words, monkeypatch):
     del words
 

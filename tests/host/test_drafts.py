@@ -39,7 +39,10 @@ class Draftsman(Deeds):
         return sign_removal(PackWithdraw, packs, key or self.world.owner, agreement=A, head=named, time_ms=NOW_MS)
 
     def withdraw(self, packs, **changes) -> list[StoredId]:
-        return self.store.removals.withdraw(A, self.sign_withdraw(packs, **changes), packs)
+        foretold = self.store.removals.find_drafts(A, packs)
+        done = self.store.removals.withdraw(A, self.sign_withdraw(packs, **changes), packs)
+        assert foretold == done, "what an owner is told before is what it gets"
+        return done
 
 
 @pytest.fixture

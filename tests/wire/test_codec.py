@@ -55,6 +55,8 @@ EXAMPLES = [
     m.DeletedList(packs=(m.DeletedRow(ID32, 5, 6),), more=True),
     m.WithdrawPacks(agreement=ID16, signed=b"s", packs=(ID32,)),
     m.Withdrawn(packs=(ID32,)),
+    m.FindDrafts(agreement=ID16, packs=(ID32,)),
+    m.DraftsAre(packs=(ID32,)),
     a.AckPacks(agreement=ID16, packs=(ID32,)),
     a.Acked(signed=b"s", packs=(ID32,)),
     a.AskAudit(agreement=ID16, signed=b"s"),
@@ -105,6 +107,7 @@ def test_the_numbers_are_those_of_the_specification():
         53: "GiveSlot", 54: "SlotKept",
         47: "GetTerms", 48: "TermsAre", 49: "PutTerms", 50: "TermsPut", 51: "GiveNotice", 52: "NoticeTaken",
         60: "GiveWaiver", 61: "WaiverTaken", 62: "GetDelete", 63: "DeleteIs",
+        64: "FindDrafts", 65: "DraftsAre",
     }  # fmt: skip
 
 
@@ -180,6 +183,9 @@ def test_every_field_of_variable_size_has_a_cap():
         (m.WithdrawPacks, {"agreement": ID16, "signed": b"", "packs": []}),
         (m.DeletePacks, {"agreement": ID16, "signed": b"", "packs": [ID32], "device_sig": bytes(65)}),
         (m.Withdrawn, {"packs": [ID32] * (limits.REMOVAL_PACKS + 1)}),
+        (m.FindDrafts, {"agreement": ID16, "packs": [ID32] * (limits.REMOVAL_PACKS + 1)}),
+        (m.FindDrafts, {"agreement": ID16, "packs": []}),
+        (m.DraftsAre, {"packs": [ID32] * (limits.REMOVAL_PACKS + 1)}),
         (m.Revived, {"packs": [ID32] * (limits.REMOVAL_PACKS + 1)}),
         (m.DeletedList, {"packs": [[ID32, 1, 1]] * (limits.PACK_LIST_PAGE + 1)}),
         (r.GiveSlot, {"agreement": ID16, "seed": ID32, "key": bytes(1216), "servers": ["x"] * 5}),

@@ -20,7 +20,8 @@ _HELP: Final = (
     "Have hosts delete what no snapshot needs any more.\n\nPacks that nothing needs go as they are; of those that are "
     "needed in part the most wasteful are packed anew, which sends what is still needed to each host. A host erases "
     "when the lock of its agreement is over; until then what was deleted counts as used, and could be taken back. What "
-    "backups that broke off have sent, and no snapshot needs, is erased at once. Backups can be made meanwhile."
+    "backups that broke off have sent, and no snapshot needs, is erased at once where no list named it. Backups can be "
+    "made meanwhile."
 )
 _COLUMNS: Final = (Column("host", keep=True), Column("frees", "right", keep=True), Column("erased"), Column("when"))
 _UNLIMITED: Final = "unlimited"
@@ -156,8 +157,6 @@ def show_plan(screen: Screen, plan: PrunePlan) -> None:
     if any(host.packs for host in plan.hosts):
         screen.line()
         screen.table(_COLUMNS, [row for host in plan.hosts for row in _rows(host)])
-    if len(plan.hosts) > 1 and any(host.at_once_bytes for host in plan.hosts):
-        screen.note("a host that lagged behind meanwhile, or got it from another, keeps even that for its lock")
     _explain_doubled(screen, plan.hosts)
     for host in plan.left_out:
         screen.note(f"{host.name}: {host.reason}; it is told later")
@@ -179,13 +178,16 @@ def _gain(plan: PrunePlan) -> str:
 
 
 def _rows(host: PruneHost) -> list[list[str]]:
-    """Return one row for what a host erases at once, one for what has to wait for its lock."""
-    name, later_bytes = escape_line(host.name), host.bytes - host.at_once_bytes
+    """Return a row for what a host erases at once, one for what may be, and one for what has to wait for its lock."""
+    name, later_bytes = escape_line(host.name), host.bytes - host.at_once_bytes - host.unclear_bytes
+    after = "at once" if not host.lock_s else f"after {format_duration(host.lock_s)}"
     rows = []
     if host.at_once_bytes:
         rows.append([name, format_size(host.at_once_bytes), "at once", "" if host.told else "when it is told"])
+    if host.unclear_bytes:
+        either = "at once" if not host.lock_s else f"at once, or {after}"
+        rows.append([name, format_size(host.unclear_bytes), either, "it says so when it is told"])
     if later_bytes or not rows:
-        after = "at once" if not host.lock_s else f"after {format_duration(host.lock_s)}"
         when = f"{format_moment(host.until)} at the soonest" if host.told else "counted from when it is told"
         rows.append([name, format_size(later_bytes), after, when if host.packs else ""])
     return rows

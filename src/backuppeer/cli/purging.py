@@ -13,7 +13,7 @@ import typer
 from backuppeer.cli import homes
 from backuppeer.cli.context import Context, context_of
 from backuppeer.cli.render import escape_line, format_count, format_moment, name_peer
-from backuppeer.cli.screen import GREEN
+from backuppeer.cli.screen import GREEN, Screen
 from backuppeer.cli.spinner import Spinner
 from backuppeer.cli.units import format_size
 from backuppeer.cli.wording import decode_master, read_words
@@ -40,6 +40,8 @@ def purge(
     screen = context.screen
     request = PurgeRequest(servers=context.servers(), peer=peer, deleted=deleted)
     plan = context.client().call("peers/purge/plan", request, PurgePlan)
+    if plan.is_over:
+        return _tell_over(screen, plan)
     way = " ".join(["backup-peer peers purge", peer, *(["--deleted"] if deleted else []), "--yes"])
     request.peer, request.waivers = plan.peer_id, _sign(context, plan, way)
     result = _carry_out(context, request, escape_line(plan.name))
@@ -49,6 +51,14 @@ def purge(
     else:
         screen.line(f"{tick} {called} erases {size} in {format_count(result.packs, 'pack')} now", hang=2)
     screen.done(result)
+    return 0
+
+
+def _tell_over(screen: Screen, plan: PurgePlan) -> int:
+    """Tell that the same command before this was heard, though nobody heard the answer."""
+    tick, name = screen.paint("✓", GREEN), escape_line(plan.name)
+    screen.line(f"{tick} {name} had heard you before: the agreement is over, and it has let go of all of it", hang=2)
+    screen.done(PurgeResult(peer_id=plan.peer_id, alias="", packs=0, bytes=0, ended=True))
     return 0
 
 

@@ -37,8 +37,9 @@ class PruneRequest(Request):
 class PruneHost(msgspec.Struct, kw_only=True):
     """What a prune means at one host: packs it deletes, and after how many seconds, of uptime, they are erased.
 
-    `at_once_bytes`: those of its bytes that are erased at once, as no list ever named them. `told`: false when it is
-    away or behind, and hears of it later. `doubled`: it keeps them for two locks, as more than a tenth of the data was
+    `at_once_bytes`: those of its bytes that are erased at once, as no list ever named them; `unclear_bytes`: those that
+    may be, or wait for the lock, as the host could not be asked. `told`: false when it is away or behind, and hears of
+    it later. `doubled`: it keeps them for two locks, as more than a tenth of the data was
     deleted there within a week (ADR 37).
     """
 
@@ -51,6 +52,7 @@ class PruneHost(msgspec.Struct, kw_only=True):
     until: str
     told: bool
     doubled: bool = False
+    unclear_bytes: int = 0
 
 
 class PrunePlan(msgspec.Struct, kw_only=True):

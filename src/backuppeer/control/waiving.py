@@ -55,7 +55,10 @@ class PurgePart(msgspec.Struct, kw_only=True):
 
 
 class PurgePlan(msgspec.Struct, kw_only=True):
-    """What would be erased at once: `bytes`, kept until `until` else. is_mass: much of it was deleted within a week."""
+    """What would be erased at once: `bytes`, kept until `until` else. is_mass: much of it was deleted within a week.
+
+    is_over: the host had heard it, and only its answer was lost; nothing is left to sign.
+    """
 
     peer_id: str
     name: str
@@ -65,6 +68,7 @@ class PurgePlan(msgspec.Struct, kw_only=True):
     until: str
     is_mass: bool
     parts: list[PurgePart]
+    is_over: bool = False
 
 
 class PurgeResult(msgspec.Struct, kw_only=True):

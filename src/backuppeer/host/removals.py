@@ -119,6 +119,19 @@ class Removals:
             number = self._keep("withdraw", lease, RemovalFile(kept))
             return self._do(lease, said, packs, number)
 
+    def find_drafts(self, agreement: AgreementId, packs: Sequence[StoredId]) -> list[StoredId]:
+        """Return which of the packs `withdraw` would let go upon the head that is held now.
+
+        Raises:
+            NotFoundError: no such agreement.
+            StoreUnavailable: the disk is gone.
+
+        """
+        self._presence.check()
+        self._leases.get(agreement)
+        number = self._heads.name_held(agreement)[1]
+        return [stored for stored in packs if self.graveyard.is_draft(agreement, stored, number)]
+
     def last_number(self, agreement: AgreementId) -> int:
         """Return the number of the last request that was kept, 0 before the first.
 

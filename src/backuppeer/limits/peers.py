@@ -36,8 +36,14 @@ WAIVER_WINDOW_S: Final = 86400
 """How far the time in a word of the 24 words' key may be from the host's: told at once, but clocks of homes are off."""
 WAIVER_RETRY_S: Final = 20.0
 """How long a host that went away is tried again when the 24 words were typed for it: the same again does no harm."""
+FORMER_OWNER_S: Final = 30 * 86400
+"""How long an owner whose last agreement has ended is still answered: it may have missed that."""
+FORMER_OWNERS: Final = 256
+"""How many of them are remembered, the latest: 40 bytes each."""
 WAIVERS_PER_AGREEMENT: Final = 1024
 """Such words that a host keeps as they were signed, each a small file."""
+WASTE_PACKS: Final = 65536
+"""Packs of a head that are noted as needed by no snapshot: a terabyte in 1 MiB. What is above that is copied, too."""
 REMOVAL_PACKS: Final = 1024
 # Packs that stay drafts with a further head: 64 GiB, 139 kB on the wire. What is above that waits for its lock.
 HEAD_DRAFTS: Final = 4096

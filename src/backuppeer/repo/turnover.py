@@ -208,6 +208,11 @@ class Turnover:
         sql = "SELECT logical FROM packs WHERE state = ?"
         return {LogicalId(row[0]) for row in self._db.run(lambda db: db.execute(sql, (FRESH,)).fetchall())}
 
+    def named(self) -> list[LogicalId]:
+        """Return the packs that the newest head names, or that were found at a host, in order of registration."""
+        sql = "SELECT logical FROM packs WHERE state = ? ORDER BY number"
+        return [LogicalId(row[0]) for row in self._db.run(lambda db: db.execute(sql, (NAMED,)).fetchall())]
+
     def unfinished(self, *, has_head: bool = True) -> set[LogicalId]:
         """Return the fresh packs that nobody relies on now: of work that broke off. Without any head, all packs are."""
         least = NAMED if has_head else DROPPED

@@ -330,6 +330,19 @@ class Withdrawn(Message, frozen=True, kw_only=True):
     packs: Annotated[tuple[StoredHash, ...], Meta(max_length=REMOVAL_PACKS)] = ()
 
 
+class FindDrafts(Message, frozen=True, kw_only=True):
+    """Opener: asks which of these packs a PackWithdraw upon the head held now would have erased at once."""
+
+    agreement: Agreement
+    packs: RemovalPacks
+
+
+class DraftsAre(Message, frozen=True, kw_only=True):
+    """Answer to FindDrafts: those of the packs that are drafts upon the head held; others take a lock, if here."""
+
+    packs: Annotated[tuple[StoredHash, ...], Meta(max_length=REMOVAL_PACKS)] = ()
+
+
 class ListDeleted(Message, frozen=True, kw_only=True):
     """Opener: up to `limit` deleted packs with a stored id above `after` (b"" = from the start)."""
 

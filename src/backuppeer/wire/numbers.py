@@ -15,6 +15,8 @@ from backuppeer.wire.messages import (
     Deleted,
     DeletedList,
     DeletePacks,
+    DraftsAre,
+    FindDrafts,
     GetHead,
     GetRange,
     GetUsage,
@@ -113,6 +115,8 @@ TYPES: Final[Mapping[int, type[Message]]] = MappingProxyType(
         61: WaiverTaken,
         62: GetDelete,
         63: DeleteIs,
+        64: FindDrafts,
+        65: DraftsAre,
     }
 )
 """The one table of type numbers."""

@@ -21,6 +21,8 @@ from backuppeer.wire.messages import (
     Deleted,
     DeletedList,
     DeletePacks,
+    DraftsAre,
+    FindDrafts,
     GetHead,
     GetRange,
     GetUsage,
@@ -106,6 +108,7 @@ class State(Enum):
     REVIVE_ASKED = auto()
     DELETED_ASKED = auto()
     WITHDRAW_ASKED = auto()
+    DRAFTS_ASKED = auto()
     ACK_ASKED = auto()
     AUDIT_ASKED = auto()
     LOSSES_ASKED = auto()
@@ -148,6 +151,7 @@ _REQUESTS: Final[dict[type[Message], State]] = {
     RevivePacks: State.REVIVE_ASKED,
     ListDeleted: State.DELETED_ASKED,
     WithdrawPacks: State.WITHDRAW_ASKED,
+    FindDrafts: State.DRAFTS_ASKED,
     AckPacks: State.ACK_ASKED,
     AskAudit: State.AUDIT_ASKED,
     GetLosses: State.LOSSES_ASKED,
@@ -172,6 +176,7 @@ _ANSWERS: Final[dict[State, dict[type[Message], State]]] = {
     State.REVIVE_ASKED: {Revived: State.ENDED},
     State.DELETED_ASKED: {DeletedList: State.ENDED},
     State.WITHDRAW_ASKED: {Withdrawn: State.ENDED},
+    State.DRAFTS_ASKED: {DraftsAre: State.ENDED},
     State.ACK_ASKED: {Acked: State.ENDED},
     State.AUDIT_ASKED: {Audited: State.ENDED},
     State.LOSSES_ASKED: {Losses: State.ENDED},

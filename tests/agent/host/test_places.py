@@ -21,6 +21,7 @@ from agent.parties import Party, ask, running
 from backuppeer.agent.host import places, serving
 from backuppeer.agent.host.places import Places
 from backuppeer.agent.owner.fetch import read_range
+from backuppeer.agent.owner.heads import Drafts
 from backuppeer.agent.peers import sessions
 from backuppeer.agent.peers.retry import retry
 from backuppeer.clock import SystemClock
@@ -173,7 +174,7 @@ def test_a_head_with_drafts_waits_for_a_place_as_a_pack_does_and_one_without_nee
                 assert house.premises.open().heads.get(agreement) is None
                 assert isinstance(await link.ask(plain, HeadStored), HeadStored)
                 refused.clear()
-                left = asyncio.create_task(chain.leave_with(partner(house, agreement, link.session), [draft]))
+                left = asyncio.create_task(chain.leave_with(partner(house, agreement, link.session), Drafts((draft,))))
                 await refused.wait()
                 await channel.send_raw(b"a")
                 await channel.receive(Stored)

@@ -78,6 +78,18 @@ def test_trusted_accepts_who_has_an_agreement_already(house, owner):
     assert house.requests.consider_knock(owner.knock(house, bigger), offer("trusted")) is Verdict.ACCEPTED
 
 
+def test_who_was_let_go_of_finds_out_where_we_are_for_a_while_and_is_granted_nothing_by_that(house, owner):
+    where = owner.knock(house, (0, 0, 0))
+    with pytest.raises(RefusedError, match="nothing is on offer"):
+        house.requests.consider_knock(where, None)
+    house.premises.former.add(owner.peer)
+    assert house.requests.consider_knock(where, None) is Verdict.ACCEPTED
+    assert house.requests.may_answer(owner.peer)
+    with pytest.raises(RefusedError, match="nothing is on offer"):
+        house.requests.consider_knock(owner.knock(house), None)
+    assert house.requests.consider_knock(owner.knock(house), offer("ask")) is Verdict.PENDING
+
+
 def test_the_same_wish_again_is_the_same_request_and_is_shown_once(house, owner):
     for _ in range(5):
         assert house.requests.consider_knock(owner.knock(house), offer("ask")) is Verdict.PENDING

@@ -19,10 +19,12 @@ from agent.jobs.test_prune import (
     plan,
     prune,
 )
+from backuppeer.agent.host.serving import Serving
 from backuppeer.agent.jobs.backup import BackupJob
 from backuppeer.agent.owner import gathering as gathering_module
 from backuppeer.agent.owner.heads import HeadChain
 from backuppeer.agent.owner.lagging import describe_lacking
+from backuppeer.agent.owner.leveling import Leveling
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.errors import DamagedStateError, LocalError, PeerUnreachable, RefusedError, StoreUnavailable
 from backuppeer.host.graveyard import Graveyard
@@ -33,6 +35,7 @@ from backuppeer.proof.removals import NO_HEAD, PackWithdraw, sign_removal
 from backuppeer.repo.index import Index
 from backuppeer.repo.turnover import Turnover
 from backuppeer.shares.ledger import Ledger
+from backuppeer.wire.messages import FindDrafts, Unsupported
 
 
 @pytest.fixture(autouse=True)
@@ -226,6 +229,73 @@ def test_a_host_that_is_away_erases_it_when_it_is_back_and_has_no_later_head(hou
     asyncio.run(scenario())
 
 
+def test_what_broke_off_at_a_host_that_lags_goes_at_once_too_as_no_head_that_it_missed_named_it(
+    house, other, owner, tree, tmp_path
+):
+    small = _tree_at(tmp_path / "small")
+
+    async def scenario():
+        async with estate_of(owner, tmp_path / "estate", house, other) as estate:
+            wanted = {}
+            await back_up(estate, small("c"), wanted)
+            before = held(other)
+            await back_up(estate, small("c", "d"), wanted, house)
+            await back_up(estate, small("c", "d", "e"), wanted, house)
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(Leveling, "bring_up", _bring_nothing)
+                await break_off(estate, tree("a", "b"), other)
+            rows = other.premises.open().list_packs(lease_of(other), limit=2048)
+            left = {row.stored for row in rows if row.stored not in before and row.size > 1_200_000}
+            assert left
+            await back_up(estate, small("c", "d"), wanted)
+            assert left <= held(other), "three heads at once were brought to it"
+            shown = await plan(estate)
+            assert shown.hosts[1].at_once_bytes == shown.unfinished_bytes > 1_200_000
+            done = await prune(estate)
+            assert done.hosts[1].at_once_bytes == shown.hosts[1].at_once_bytes
+            assert not left & (held(other) | deleted(other))
+            await assert_whole(estate, tmp_path, wanted)
+
+    asyncio.run(scenario())
+
+
+async def _bring_nothing(*_, **__):
+    return None
+
+
+def test_a_host_that_forgot_what_is_new_is_planned_with_its_lock_and_one_of_before_with_either(
+    house, other, owner, tree, tmp_path
+):
+    answer_one = Serving._answer_one
+
+    async def of_before(serving, peer, channel, message):
+        if isinstance(message, FindDrafts):
+            await channel.send(Unsupported(type=64))
+        else:
+            await answer_one(serving, peer, channel, message)
+
+    async def scenario():
+        async with estate_of(owner, tmp_path / "estate", house, other) as estate:
+            await break_off(estate, tree("a", "b"))
+            store = house.premises.open()
+            store.removals.graveyard._run(lambda db: db.execute("UPDATE packs SET upon = NULL"))
+            shown = await plan(estate)
+            assert [(row.at_once_bytes == 0, row.bytes > 1_200_000, row.unclear_bytes) for row in shown.hosts] == [
+                (True, True, 0),
+                (False, True, 0),
+            ]
+            done = await prune(estate)
+            assert [row.at_once_bytes for row in done.hosts] == [row.at_once_bytes for row in shown.hosts]
+            await back_up(estate, tree("c"), {})
+            await break_off(estate, tree("d"))
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(Serving, "_answer_one", of_before)
+                shown = await plan(estate)
+            assert [row.unclear_bytes > 600_000 and not row.at_once_bytes for row in shown.hosts] == [True, True]
+
+    asyncio.run(scenario())
+
+
 POINTS = [(Turnover, "drop"), (Ledger, "doom"), (Vault, "sign_removal"), (Ledger, "forget_copies")]
 
 
@@ -285,6 +355,12 @@ def test_a_full_host_ends_a_backup_with_how_much_a_prune_frees(house, owner, tre
             assert row.at_once_bytes > 15 * MIB
             assert f"`backup-peer prune` frees {row.at_once_bytes / 1e6:.1f}"[:-2] in told.value.hint
             assert "at once" in told.value.hint
+            store = house.premises.open()
+            store.removals.graveyard._run(lambda db: db.execute("UPDATE packs SET upon = NULL"))
+            with pytest.raises(RefusedError, match="full") as told:
+                await estate.back_up(tree("g"))
+            assert "after its lock of 1 m" in told.value.hint, "it says so itself"
+            assert "at once" not in told.value.hint
 
     asyncio.run(scenario())
 

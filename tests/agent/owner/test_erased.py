@@ -19,7 +19,16 @@ from backuppeer.proof.statements import statement_hash
 from backuppeer.trust.conduct import Bar
 from backuppeer.trust.evidence import Kind
 from backuppeer.wire.auditing import DeleteIs, GetDelete
-from backuppeer.wire.messages import Deleted, DeletePacks, Unsupported
+from backuppeer.wire.messages import (
+    Deleted,
+    DeletedList,
+    DeletedRow,
+    DeletePacks,
+    ListDeleted,
+    ListPacks,
+    PackList,
+    Unsupported,
+)
 
 WISH = (60 * 2**20, 365 * 86_400, 86_400)
 LOCK_DAYS = 1
@@ -118,6 +127,68 @@ def test_a_host_that_lost_all_and_shows_nothing_is_barred_as_before(house, owner
         with pytest.raises(RefusedError, match="gets no new data"):
             await watch.back_up(tree())
         assert watch.vault.standing.bar(house.peer) is Bar.LOST
+
+    play(owner, tmp_path, house, scenario)
+
+
+async def list_as_deleted(watch, house):
+    """Have a host call everything deleted, and list it no more; return what there was."""
+    rows = tuple(DeletedRow(copy.stored, copy.size, 9) for copy in copies_at(watch, house))
+
+    async def list_deleted(channel, _):
+        await channel.send(DeletedList(packs=tuple(sorted(rows, key=lambda row: row.stored))))
+
+    async def list_none(channel, _):
+        await channel.send(PackList(packs=()))
+
+    watch.crooks[house.peer].handlers |= {ListDeleted: list_deleted, ListPacks: list_none}
+    return rows
+
+
+@pytest.mark.parametrize("shows", ["nothing", "no question known", "an older head's"])
+def test_a_backup_wants_the_signed_request_and_not_a_bare_list_of_what_was_deleted(house, owner, tree, tmp_path, shows):
+    async def scenario(watch):
+        await watch.back_up(tree())
+        rows = await list_as_deleted(watch, house)
+        older = watch.vault.heads.newest()
+
+        async def answer(channel, request):
+            if shows == "no question known":
+                await channel.send(Unsupported(type=62))
+            elif shows == "an older head's" and not request.before:
+                packs = tuple(sorted(row.stored for row in rows))
+                signed = sign(watch, packs, request.agreement, head=older)
+                await channel.send(DeleteIs(number=1, signed=signed, packs=packs))
+            else:
+                await channel.send(DeleteIs())
+
+        watch.crooks[house.peer].handlers[GetDelete] = answer
+        if shows == "an older head's":
+            watch.crooks[house.peer].handlers.pop(ListPacks)
+            await watch.move_head(house)
+            await list_as_deleted(watch, house)
+        with pytest.raises(RefusedError, match="gets no new data"):
+            await watch.back_up(tree())
+        assert watch.vault.standing.bar(house.peer) is Bar.LOST
+        assert [text for _, text in watch.faults if "packs that it had acknowledged are gone" in text]
+        assert not [note for note in watch.notes if "had it delete" in note]
+
+    play(owner, tmp_path, house, scenario)
+
+
+def test_what_no_head_is_known_to_name_goes_by_any_signed_request_also_of_before_the_home_was_set_back(
+    house, owner, tree, tmp_path
+):
+    async def scenario(watch):
+        await watch.back_up(tree())
+        await delete_all(watch, house)
+        await watch.stock(house, 100_000)
+        await watch.move_head(house)
+        watch.vault.heads.disclaim(watch.partner(house))
+        done = await watch.back_up(tree())
+        assert done.left_out == []
+        assert watch.faults == []
+        assert [note for note in watch.notes if "had it delete" in note]
 
     play(owner, tmp_path, house, scenario)
 

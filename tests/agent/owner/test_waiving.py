@@ -1,18 +1,24 @@
 """Locks lowered, packs purged, agreements ended early, over a network in memory: by the words, and by no thief."""
 
 import asyncio
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
 
 import pytest
 
 from agent.host.test_removals_over_the_wire import DATA, HELD_S, STORED, leave_head, sign
 from agent.hosted import hosted
 from agent.houses import WISH, FixedReach
+from backuppeer.agent.commands.waiving import WaiveCommands
 from backuppeer.agent.home.records import Direction, RequestState
+from backuppeer.agent.owner import waiving as module
 from backuppeer.agent.owner.ending import Ending
 from backuppeer.agent.owner.revising import Revising
 from backuppeer.agent.owner.waiving import Waiving, check_purgeable
+from backuppeer.control.waiving import PurgeRequest
 from backuppeer.crypto.keys import derive_authority
 from backuppeer.errors import PeerFault, PeerUnreachable, RefusedError
+from backuppeer.ids import PeerId, format_peer_id
 from backuppeer.proof.merkle import root_of_set
 from backuppeer.proof.removals import PackDelete
 from backuppeer.proof.revisions import revise, wish_of
@@ -220,6 +226,93 @@ def test_an_early_end_whose_answer_was_lost_is_answered_again_when_all_is_gone(h
         assert len(sides.told) == 1
 
     play(house, owner, scenario)
+
+
+class Deaf:
+    """A session whose far end does what it is asked, and is gone before its answer is read."""
+
+    def __init__(self, session) -> None:
+        self._session = session
+
+    @asynccontextmanager
+    async def request(self, message):
+        async with self._session.request(message) as channel:
+            await channel.receive_any()
+            raise PeerUnreachable("gone before it answered")
+            yield
+
+
+def test_an_owner_that_missed_the_end_is_still_answered_and_the_same_again_finds_out(house, owner, monkeypatch):
+    monkeypatch.setattr(module, "WAIVER_RETRY_S", 0)
+
+    async def scenario(sides):
+        await sides.mine.ending.end(house.peer)
+        assert await sides.mine.finish(house.peer) == [], "nothing was sent yet"
+        signed = sign_statement(EndWaiver(**sides.bound(), notice=1), AUTHORITY)
+        with pytest.raises(PeerUnreachable):
+            await sides.reaching(Deaf(sides.link.session)).give(house.peer, sides.agreement, signed)
+        house.sweeping.look()
+        assert sides.store.leases.list_all() == []
+        assert not house.requests.is_partner(owner.peer)
+        assert house.requests.may_answer(owner.peer), "who may not have heard is no stranger yet"
+        assert not house.requests.may_answer(PeerId(b"s" * 32))
+        assert await sides.mine.finish(house.peer) == [sides.agreement]
+        assert await sides.mine.finish(house.peer) == []
+        assert sides.mine.ending.settle() == [sides.agreement]
+        assert not sides.mine.is_host(house.peer)
+        assert len(sides.told) == 1
+
+    play(house, owner, scenario)
+
+
+def test_the_plan_of_a_purge_that_was_done_before_says_so_and_lets_go_without_words(house, owner, monkeypatch):
+    monkeypatch.setattr(module, "WAIVER_RETRY_S", 0)
+
+    async def scenario(sides):
+        vault = SimpleNamespace(check_idle=lambda: None, pruning=asyncio.Lock(), busy=asyncio.Lock())
+        agent = SimpleNamespace(
+            parts=owner, owner=SimpleNamespace(waiving=sides.mine, vault=vault), let_go=sides.mine.ending.settle
+        )
+        commands, request = WaiveCommands(agent), PurgeRequest(servers=[], peer=format_peer_id(house.peer))
+        with pytest.raises(RefusedError, match="goes on"):
+            await commands.plan_purge(request, quiet)
+        await sides.mine.ending.end(house.peer)
+        plan = await commands.plan_purge(request, quiet)
+        assert (plan.is_over, len(plan.parts)) == (False, 1)
+        signed = sign_statement(EndWaiver(**sides.bound(), notice=1), AUTHORITY)
+        with pytest.raises(PeerUnreachable):
+            await sides.reaching(Deaf(sides.link.session)).give(house.peer, sides.agreement, signed)
+        house.sweeping.look()
+        plan = await commands.plan_purge(request, quiet)
+        assert (plan.is_over, plan.parts, plan.bytes) == (True, [], 0)
+        assert owner.state.agreements() == []
+
+    play(house, owner, scenario)
+
+
+def test_words_that_never_arrived_are_void_when_the_notice_was_taken_back_meanwhile(house, owner, monkeypatch):
+    monkeypatch.setattr(module, "WAIVER_RETRY_S", 0)
+
+    async def scenario(sides):
+        await sides.mine.ending.end(house.peer)
+        signed = sign_statement(EndWaiver(**sides.bound(), notice=1), AUTHORITY)
+        away = FixedReach(sides.link.session)
+        away.session = unreachable
+        waiving = sides.reaching(sides.link.session)
+        waiving._reach = away
+        with pytest.raises(PeerUnreachable):
+            await waiving.give(house.peer, sides.agreement, signed)
+        await sides.mine.ending.take_back(house.peer)
+        assert await sides.mine.finish(house.peer) == []
+        await sides.mine.ending.end(house.peer)
+        assert await sides.mine.finish(house.peer) == [], "a further notice is another"
+        assert len(sides.store.leases.list_all()) == 1
+
+    play(house, owner, scenario)
+
+
+async def unreachable(peer):
+    raise PeerUnreachable("away")
 
 
 def test_a_host_that_knows_no_such_agreement_has_let_go_of_it_but_a_purge_is_not_done_by_that(house, owner):

@@ -60,7 +60,15 @@ class WaiveCommands:
     async def plan_purge(self, request: PurgeRequest, _: Emit) -> PurgePlan:
         """Say what would be erased."""
         host = resolve_peer(self._parts.state, request.peer)
-        name, found = name_of(self._parts.state, host), await self._waiving.look(host)
+        name = name_of(self._parts.state, host)
+        if not request.deleted and await self._has_finished(host):
+            return PurgePlan(
+                peer_id=format_peer_id(host), name=name, deleted=False, packs=0, bytes=0,
+                until=format_time(self._parts.clock.now_ms()), is_mass=False, parts=[], is_over=True,
+            )  # fmt: skip
+        found = await self._waiving.look(host)
+        if request.deleted and not any(each.packs for each in found):
+            await self._note(host)  # erased before, and the answer was lost
         parts = check_purgeable(found, is_end=not request.deleted, name=name)
         return PurgePlan(
             peer_id=format_peer_id(host),
@@ -107,6 +115,14 @@ class WaiveCommands:
             bytes=size_bytes,
             ended=not request.deleted,
         )
+
+    async def _has_finished(self, host: PeerId) -> bool:
+        """Whether every agreement with a host turns out to be over by words that it did not answer before."""
+        async with self._alone():
+            if await self._waiving.finish(host):
+                self._agent.let_go()
+                return not self._waiving.is_host(host)
+        return False
 
     @asynccontextmanager
     async def _alone(self) -> AsyncIterator[None]:

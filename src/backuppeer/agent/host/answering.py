@@ -20,6 +20,8 @@ from backuppeer.wire.messages import (
     DeletedList,
     DeletedRow,
     DeletePacks,
+    DraftsAre,
+    FindDrafts,
     GetHead,
     GetUsage,
     HeadIs,
@@ -38,7 +40,8 @@ from backuppeer.wire.messages import (
 )
 
 NONCE_BYTES: Final = 16
-Question = PutHead | GetHead | ListPacks | GetUsage | DeletePacks | RevivePacks | WithdrawPacks | ListDeleted
+Removing = DeletePacks | RevivePacks | WithdrawPacks | FindDrafts | ListDeleted
+Question = PutHead | GetHead | ListPacks | GetUsage | Removing
 
 
 class Answering:
@@ -71,6 +74,9 @@ class Answering:
                 await self._revive(store, channel, message)
             case WithdrawPacks():
                 await self._withdraw(store, channel, message)
+            case FindDrafts():
+                found = await in_thread(store.removals.find_drafts, message.agreement, message.packs)
+                await channel.send(DraftsAre(packs=tuple(found)))
             case ListDeleted():
                 await self._list_deleted(store, channel, message)
 

@@ -16,6 +16,7 @@ from typing import Final
 import structlog
 
 from backuppeer.agent.home.state import State
+from backuppeer.agent.host.former import FormerOwners
 from backuppeer.agent.host.occupancy import Occupancy, moving
 from backuppeer.agent.host.place import Place
 from backuppeer.agent.peers.offers import Offer, write_exact_size, write_size
@@ -52,6 +53,7 @@ class Premises:
         self.place, self.occupancy = Place(state, default), Occupancy()
         self._is_moving = False
         self._owners = _split_ids(state.setting(_OWNERS) or b"")
+        self.former = FormerOwners(state, clock)
         self._notes: dict[str, None] = {}
         self.on_news: OnNews = lambda _: None
 
@@ -252,9 +254,10 @@ class Premises:
             self.open().quota.freeze(lease.agreement, is_frozen=False)
 
     def release(self, owner: PeerId) -> None:
-        """Forget an owner whose agreements have ended all: it is answered as a stranger is."""
+        """Forget an owner whose agreements have ended all: after a while it is answered as a stranger is."""
         with self._lock:
             if self._store is not None and not self._store.leases.list_by_owner(owner):
+                self.former.add(owner)
                 self._owners -= {owner}
                 self._state.put_setting(_OWNERS, b"".join(sorted(self._owners)))
 

@@ -86,7 +86,7 @@ class Requests:
         is_blocked = owner in self._state.blocks
         if is_blocked and not is_partner:
             raise RefusedError("nothing is on offer here")  # as to anybody: a block is nobody's business
-        if is_partner and (is_blocked or knock.size_bytes == 0):
+        if (is_partner and is_blocked) or (knock.size_bytes == 0 and self.may_answer(owner)):
             return Verdict.ACCEPTED
         try:
             return self._consider_wish(knock, offer, where)
@@ -143,7 +143,7 @@ class Requests:
 
     def may_answer(self, peer: PeerId) -> bool:
         """Whether a session with this peer is answered: partners, and requests that were accepted (DESIGN 6)."""
-        if self.is_partner(peer):
+        if self.is_partner(peer) or peer in self._premises.former:
             return True
         known = self.open_request(peer)
         return known is not None and known.state is RequestState.ACCEPTED

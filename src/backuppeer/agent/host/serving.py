@@ -42,6 +42,7 @@ from backuppeer.wire.fields import Message
 from backuppeer.wire.messages import (
     Agreed,
     DeletePacks,
+    FindDrafts,
     GetHead,
     GetRange,
     GetUsage,
@@ -143,6 +144,7 @@ class Serving:
                 | DeletePacks()
                 | RevivePacks()
                 | WithdrawPacks()
+                | FindDrafts()
                 | ListDeleted()
             ):
                 await self.answering.answer(await self._admit(peer, message.agreement), channel, message)

@@ -87,7 +87,10 @@ class AmendJob:
             named=await asyncio.to_thread(find_named, self._vault, self._vault.source(wait_s=0)),
         )
         amended = await self._hosts.in_thread(upload, step)
-        return self._report(amendment, amended, await seal(self._vault, self._hosts, amended, partners))
+        told = await seal(self._vault, self._hosts, amended, partners)
+        # What was forgotten need not be copied to who lacks it; `status` is to say so from now on.
+        await self._vault.learn_waste()
+        return self._report(amendment, amended, told)
 
     def _report(self, amendment: Amendment, amended: Amended | None, told: list[PeerId]) -> Outcome:
         self._hosts.note_failures()
@@ -112,6 +115,7 @@ async def seal(
 
     """
     heads, index = vault.heads, vault.repository.index
+    await hosts.complete(partners, amended.published.inventory)
     before = heads.newest()
     heads.extend(amended.published.index, amended.published.inventory)
     hosts.named = set(amended.published.inventory.packs)

@@ -16,7 +16,7 @@ from typing import Final, Protocol
 import msgspec
 
 from backuppeer import __version__
-from backuppeer.agent.owner.clearing import advise_full
+from backuppeer.agent.owner.fullness import advise_full
 from backuppeer.agent.owner.gathering import Gathering
 from backuppeer.agent.owner.leaving import choose_staying, describe_leaving
 from backuppeer.agent.owner.salvage import resend_metadata
@@ -24,6 +24,7 @@ from backuppeer.agent.owner.selfset import NAME
 from backuppeer.agent.owner.unfinished import find_named
 from backuppeer.agent.owner.upload import Upload
 from backuppeer.agent.owner.vault import Vault
+from backuppeer.agent.owner.waste import follow_waste
 from backuppeer.agent.peers.partners import Partner
 from backuppeer.agent.reporter import Count, Reporter, counting
 from backuppeer.backup.amending import check_tags
@@ -164,7 +165,7 @@ class BackupJob:
             try:
                 result = await self._hosts.in_thread(upload, work, counting(count, self._reporter))
             except RefusedError as exc:
-                raise await asyncio.to_thread(advise_full, self._vault, exc, partners) from exc
+                raise await advise_full(self._vault, exc, partners) from exc
             safe = [] if self._request.dry_run else await self._seal(result, partners, upload)
         return self._report(result, upload, safe)
 
@@ -210,6 +211,8 @@ class BackupJob:
         """Sign the head and leave it with the hosts: only then the snapshot stands."""
         if result.inventory is None or result.index is None:
             raise LocalError("a finished backup has no inventory")
+        await self._hosts.complete(partners, result.inventory)
+        waste = self._vault.owed.waste()
         self._vault.heads.extend(result.index, result.inventory)
         index = self._vault.repository.index
         index.turnover.name(result.inventory.packs)
@@ -224,6 +227,9 @@ class BackupJob:
         safe = await self._hosts.leave_head(partners, on_told)
         # Only now: had the snapshot come to nothing, the next run would have gone on from there.
         await asyncio.to_thread(self._vault.repository.partial.forget, merge_paths(result.snapshot.paths))
+        vault, added = self._vault, (result.snapshot_id, result.snapshot)
+        follow = partial(follow_waste, vault.repository, vault.owed, vault.source(wait_s=0), before=waste, added=added)
+        await asyncio.to_thread(follow)
         await self._weigh_losses()
         return safe
 

@@ -13,16 +13,16 @@ prune. Killed after it, the next job follows the head, and the next prune finds 
 """
 
 import asyncio
-from collections.abc import Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Final
 
-from backuppeer.agent.jobs.prune_report import Drop, describe_plan, describe_result
+from backuppeer.agent.jobs.prune_report import Drop, describe_plan, describe_result, list_going
 from backuppeer.agent.owner.copying import ask_usage
 from backuppeer.agent.owner.gathering import Gathering
 from backuppeer.agent.owner.leaving import prefer_staying
 from backuppeer.agent.owner.meeting import Meeting
+from backuppeer.agent.owner.unfinished import find_withdrawable
 from backuppeer.agent.owner.upload import Upload
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.partners import Partner
@@ -45,10 +45,8 @@ from backuppeer.errors import (
     Unavailable,
 )
 from backuppeer.host.quota import format_size
-from backuppeer.ids import BlobId, LogicalId
+from backuppeer.ids import LogicalId
 from backuppeer.limits import LIST_RESERVE_BYTES
-from backuppeer.proof.statements import Head
-from backuppeer.repo.head import decode_root
 
 _LEVEL: Final = 3
 _ANY_BYTES: Final = 2**63 - 1
@@ -61,6 +59,7 @@ class PruneJob:
         self._vault, self._request, self._reporter = vault, request, reporter
         self._hosts = Gathering(vault, reporter)
         self._room_bytes = _ANY_BYTES
+        self._waste: set[LogicalId] = set()
 
     async def plan(self) -> PlanShown:
         """Count, and say what would be done; nothing is changed.
@@ -71,12 +70,16 @@ class PruneJob:
             IntegrityFault: something that a snapshot needs is missing.
 
         """
-        partners = await self._meet()
+        there = await self._meet()
         with self._census() as census:
-            plan = await self._hosts.aside(partial(self._count, census))
+            partners, plan = await self._weigh(census, there)
             drop = Drop(set(plan.victims), await asyncio.to_thread(self._find_droppable, census))
         drop.strays = await asyncio.to_thread(self._find_strays)
         drop.unfinished_bytes = self._measure(drop.unfinished)
+        for partner in partners:
+            found = await find_withdrawable(partner, list_going(self._vault, partner, drop.unnamed))
+            if found is not None:
+                drop.at_once[partner.agreement] = found
         return describe_plan(
             self._vault,
             plan,
@@ -102,8 +105,7 @@ class PruneJob:
                 self._vault.repository.index.turnover.stay()
 
     async def _prune(self, census: Census) -> PruneResult:
-        partners = await self._meet()
-        plan = await self._hosts.aside(partial(self._count, census))
+        partners, plan = await self._weigh(census, await self._meet())
         turnover = self._vault.repository.index.turnover
         unfinished = await asyncio.to_thread(self._find_droppable, census)
         leaving = await asyncio.to_thread(turnover.mark_leaving, [*plan.victims, *unfinished])
@@ -135,10 +137,10 @@ class PruneJob:
         )
 
     async def _meet(self) -> list[Partner]:
-        """Hear all hosts, and bring the index in line; return those that can take part.
+        """Hear all hosts, and bring the index in line; return those that are there.
 
         Raises:
-            BackupPeerError: none can, or the newest state can't be read.
+            BackupPeerError: the newest state can't be read.
 
         """
         everybody = prefer_staying(self._vault.deeds, self._vault.partners())
@@ -148,13 +150,23 @@ class PruneJob:
         there = await meeting.refresh(await meeting.hear(everybody))
         self._hosts.watch.note(meeting.held, since=before)
         await self._follow_head(meeting)
+        return there
+
+    async def _weigh(self, census: Census, there: Sequence[Partner]) -> tuple[list[Partner], PrunePlan]:
+        """Count what all snapshots need; return the hosts that have it, and so can take part, and what to do.
+
+        Raises:
+            BackupPeerError: no host can.
+
+        """
+        self._waste = await self._hosts.aside(partial(self._count, census))
         members = [partner for partner in there if await self._can_take_part(partner)]
         if not members:
             worst = next(iter(self._hosts.failures.values()))
             if isinstance(worst, Unavailable):
                 raise PeerUnreachable(f"nothing was pruned: {worst.message}", hint=worst.hint) from worst
             raise worst
-        return members
+        return members, await self._hosts.aside(partial(self._plan_packs, census))
 
     async def _follow_head(self, meeting: Meeting) -> None:
         """Bring the index in line with the newest head, but not beside a backup, whose snapshot no head names yet.
@@ -173,7 +185,8 @@ class PruneJob:
 
     async def _can_take_part(self, partner: Partner) -> bool:
         """Whether a host has all that it should, so that it may have the next head; ask how much room it has."""
-        lacking = await asyncio.to_thread(self._measure_lacking, partner, self._vault.repository.index.turnover.fresh())
+        named = self._vault.repository.index.turnover.named()
+        lacking = await asyncio.to_thread(self._measure_lacking, partner, named)
         if lacking:
             self._hosts.leave_out(
                 partner,
@@ -192,10 +205,10 @@ class PruneJob:
         self._hosts.spare_bytes[partner.peer] = usage.spare_bytes
         return True
 
-    def _measure_lacking(self, partner: Partner, beside: AbstractSet[LogicalId]) -> int:
-        """Return the bytes of packs, but for those `beside`, that a host lacks and another one is known to hold."""
-        index, ledger = self._vault.repository.index, self._vault.repository.ledger
-        return ledger.measure(p for p in ledger.missing_at(partner.agreement, index.packs()) if p not in beside)
+    def _measure_lacking(self, partner: Partner, packs: Iterable[LogicalId]) -> int:
+        """Return the bytes of those packs, but for waste, that a host lacks and another one is known to hold."""
+        ledger = self._vault.repository.ledger
+        return ledger.measure(p for p in ledger.missing_at(partner.agreement, packs) if p not in self._waste)
 
     def _census(self) -> Census:
         repository = self._vault.repository
@@ -203,30 +216,26 @@ class PruneJob:
         trees = TreeReader(repository.keys, repository.index, cache=repository.cache, source=source)
         return Census(trees, repository.index, check=self._check)
 
-    def _count(self, census: Census) -> PrunePlan:
-        """Count what all snapshots need, and plan; in a thread."""
+    def _count(self, census: Census) -> set[LogicalId]:
+        """Count what all snapshots need, and return the packs that a head names for nothing; in a thread."""
         repository = self._vault.repository
         self._reporter.begin("counting", unit="folder")
         without = frozenset(self._request.without)
         for snapshot_id, snapshot in list_snapshots(repository.index):
             if snapshot_id.hex()[:SNAPSHOT_DIGITS] not in without:
                 census.add(snapshot_id, snapshot)
+        needed = {place.pack for _, places in census.places() for place in places.values()}
+        return set(repository.index.turnover.named()) - needed - self._vault.owed.lists()
+
+    def _plan_packs(self, census: Census) -> PrunePlan:
+        """Plan what becomes of each pack; in a thread."""
+        repository = self._vault.repository
         if self._vault.heads.newest() is None:
             return PrunePlan()  # no head: what no snapshot here needs is of work that broke off
         uses = weigh_packs(census, repository.index, repository.ledger.sizes)
-        plan = plan_packs(uses, self._limits(), self._find_lists())
+        plan = plan_packs(uses, self._limits(), self._vault.owed.lists())
         census.sort_by_pack(frozenset(plan.repack))
         return plan
-
-    def _find_lists(self) -> set[LogicalId]:
-        """Return the packs with the list of the newest head."""
-        index, newest = self._vault.repository.index, self._vault.heads.newest()
-        parts = index.find_many([newest[0].index, *self._name_parts(newest[0])]) if newest else {}
-        return {place.pack for place in parts.values()}
-
-    def _name_parts(self, head: Head) -> Sequence[BlobId]:
-        root = self._vault.repository.cache.get(head.index)
-        return decode_root(root)[1] if root is not None else ()
 
     def _limits(self) -> PruneLimits:
         wish = self._request
@@ -277,7 +286,7 @@ class PruneJob:
         # A pack whose acknowledgement was lost was found there later. Only where every host says that it has no head,
         # all packs are of work that broke off.
         has_head = self._vault.heads.newest() is not None or bool(self._hosts.failures)
-        found = self._vault.repository.index.turnover.unfinished(has_head=has_head) - self._find_lists()
+        found = self._vault.repository.index.turnover.unfinished(has_head=has_head) - self._vault.owed.lists()
         for _, places in census.places() if found else ():
             found.difference_update(place.pack for place in places.values())
         return found
@@ -334,7 +343,7 @@ class PruneJob:
         upload.is_list = packer.is_empty
         published = await self._hosts.in_thread(upload, partial(self._store_list, census, packer, drop.victims))
         await self._hosts.aside(partial(check_moved, census, drop.victims))
-        partners = [partner for partner in upload.partners if self._may_have_head(partner, drop.victims)]
+        partners = [partner for partner in upload.partners if self._may_have_head(partner, published)]
         before = heads.newest()
         heads.extend(published.index, published.inventory)
         self._hosts.named = set(published.inventory.packs)
@@ -353,9 +362,9 @@ class PruneJob:
             if not told and before is not None:
                 heads.take_back(before[0])
 
-    def _may_have_head(self, partner: Partner, victims: set[LogicalId]) -> bool:
-        """Whether a host has all that the next head names; it lacks packs of a backup that did not go to it."""
-        if not self._measure_lacking(partner, victims):
+    def _may_have_head(self, partner: Partner, published: Published) -> bool:
+        """Whether a host has what the next head names; it lacks packs of a backup beside this that did not go to it."""
+        if not self._measure_lacking(partner, published.inventory.packs):
             return True
         self._hosts.leave_out(
             partner,

@@ -6,7 +6,7 @@ in which its agent runs: the date told is the soonest.
 
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from backuppeer.agent.owner.clearing import Cleared, Withdrawal
 from backuppeer.agent.owner.gathering import Gathering
@@ -18,42 +18,52 @@ from backuppeer.clock import format_time
 from backuppeer.control.pruning import PruneHost, PruneResult
 from backuppeer.control.pruning import PrunePlan as PlanShown
 from backuppeer.host.hold import held_s
-from backuppeer.ids import LogicalId, format_peer_id
+from backuppeer.ids import AgreementId, LogicalId, StoredId, format_peer_id
+from backuppeer.shares.copies import Copy
 
 _LATER = "the next backup tells it"
 
 
 @dataclass(slots=True)
 class Drop:
-    """What is dropped: victims of the plan, packs at hosts that no head names, and work that broke off."""
+    """What is dropped: victims of the plan, packs at hosts that no head names, and work that broke off.
+
+    `at_once`: which copies a host says that it erases at once; hosts that could not be asked are left out.
+    """
 
     victims: set[LogicalId]
     unfinished: set[LogicalId]
     strays: set[LogicalId] = field(default_factory=set)
     unfinished_bytes: int = 0
+    at_once: dict[AgreementId, set[StoredId]] = field(default_factory=dict)
+
+    @property
+    def unnamed(self) -> set[LogicalId]:
+        """Return the packs that the newest head does not name: some hosts may erase them at once."""
+        return self.unfinished | self.strays
+
+
+def list_going(vault: Vault, partner: Partner, packs: AbstractSet[LogicalId]) -> list[Copy]:
+    """Return the copies at a host that go with these packs, those included of which it was not told before."""
+    ledger = vault.repository.ledger
+    going = [copy for copy in ledger.copies_at(partner.agreement) if copy.logical in packs]
+    return going + list(ledger.doomed_at(partner.agreement, is_told=False))
 
 
 def count_host(
-    vault: Vault,
-    partner: Partner,
-    gone: AbstractSet[LogicalId],
-    unfinished: AbstractSet[LogicalId] = frozenset(),
-    *,
-    is_told: bool,
-    spare_bytes: int | None = None,
+    vault: Vault, partner: Partner, drop: Drop, *, is_told: bool, spare_bytes: int | None = None
 ) -> PruneHost:
-    """Return what a host has of the packs that go, those included of which it was not told before.
-
-    `spare_bytes`: what it said may be deleted before its hold doubles.
-    """
-    ledger = vault.repository.ledger
-    sizes = [copy.size for copy in ledger.copies_at(partner.agreement) if copy.logical in gone]
-    sizes += [copy.size for copy in ledger.doomed_at(partner.agreement, is_told=False)]
-    at_once = [copy.size for copy in ledger.copies_at(partner.agreement) if copy.logical in unfinished]
-    is_doubled = spare_bytes is not None and sum(sizes) > spare_bytes
+    """Return what a host has of the packs that go. `spare_bytes`: what it said may go before its hold doubles."""
+    going, known = list_going(vault, partner, drop.unnamed | drop.victims), drop.at_once.get(partner.agreement)
+    at_once = [copy.size for copy in going if known is not None and copy.stored in known]
+    unclear = [copy.size for copy in going if known is None and copy.logical not in drop.victims]
+    later_bytes = sum(copy.size for copy in going) - sum(at_once) - sum(unclear)
+    is_doubled = spare_bytes is not None and later_bytes > spare_bytes
     hold_s = held_s(vault.lock_s(partner), is_doubled=is_doubled)
-    cleared = Cleared(len(sizes), sum(sizes), hold_s, is_doubled and hold_s > 0)
-    return _host(vault, partner, cleared, Withdrawal(len(at_once), sum(at_once)), is_told=is_told)
+    cleared = Cleared(len(going) - len(at_once), later_bytes + sum(unclear), hold_s, is_doubled and hold_s > 0)
+    shown = _host(vault, partner, cleared, Withdrawal(len(at_once), sum(at_once)), is_told=is_told)
+    shown.unclear_bytes = sum(unclear)
+    return shown
 
 
 def describe_plan(
@@ -67,7 +77,7 @@ def describe_plan(
     wish_bytes: int | None,
 ) -> PlanShown:
     """Return a plan, with packs at hosts that no head names counted as deleted there; `wish_bytes`: to move at most."""
-    gone, unfinished = drop.strays | drop.victims, drop.unfinished
+    unfinished = drop.unfinished
     there = {partner.agreement for partner in partners}
     return PlanShown(
         packs=len(plan.victims) + plan.kept + len(unfinished),
@@ -87,9 +97,7 @@ def describe_plan(
         is_room_short=wish_bytes is None or room_bytes < wish_bytes,
         room_bytes=room_bytes,
         hosts=[
-            count_host(
-                vault, p, gone, unfinished, is_told=p.agreement in there, spare_bytes=hosts.spare_bytes.get(p.peer)
-            )
+            count_host(vault, p, drop, is_told=p.agreement in there, spare_bytes=hosts.spare_bytes.get(p.peer))
             for p in vault.partners()
         ],
         left_out=hosts.describe_left_out(hint=_LATER),
@@ -117,7 +125,7 @@ def describe_result(
             withdrawn = hosts.withdrawn.get(partner.peer, Withdrawal())
             rows.append(_host(vault, partner, cleared, withdrawn, is_told=True))
         else:
-            rows.append(count_host(vault, partner, frozenset(), is_told=False))
+            rows.append(count_host(vault, partner, replace(drop, at_once={}), is_told=False))
     freed_bytes = sum(vault.repository.ledger.sizes(victims).values()) + drop.unfinished_bytes
     return PruneResult(
         deleted_packs=len(victims) - len(repacked),

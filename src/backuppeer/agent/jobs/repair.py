@@ -138,6 +138,7 @@ class RepairJob:
         with turnover.relying():
             amended = await self._hosts.in_thread(upload, partial(self._resend, upload))
             if amended is not None:
+                await self._hosts.complete(met, amended.published.inventory)
                 self._vault.heads.extend(amended.published.index, amended.published.inventory)
             if self._vault.heads.newest() is not None:
                 await self._hosts.leave_head(met, lambda _: None)

@@ -51,14 +51,13 @@ class ReplaceJob:
 
     def _list_copies(self, staying: Partner, leaving: Partner) -> list[Copy]:
         """Return the copies at the new host, which must be of every pack there is."""
-        ledger, index = self._vault.repository.ledger, self._vault.repository.index
-        lacking = sum(1 for _ in ledger.lacking_at(staying.agreement, index.packs()))
+        lacking = len(self._vault.owed.lacking_at(staying.agreement))
         if lacking:
             raise RefusedError(
                 f"{staying.name} lacks {lacking} packs still, which nobody gave; nothing was ended",
                 hint=f"run the same again when {leaving.name} is back; `backup-peer check` says what is missing",
             )
-        return list(ledger.copies_at(staying.agreement))
+        return list(self._vault.repository.ledger.copies_at(staying.agreement))
 
     async def _have_vouched(self, staying: Partner, copies: list[Copy]) -> None:
         """Have the new host sign for every pack, and show random leaves: the old copies go for its word."""

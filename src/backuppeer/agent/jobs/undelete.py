@@ -177,8 +177,8 @@ class UndeleteJob:
         )
 
     def _may_have_head(self, partner: Partner, salvage: Salvage) -> bool:
-        """Whether a host has all that the next head names: one that erased a part is brought up by a backup."""
-        if next(self._vault.repository.ledger.missing_at(partner.agreement, salvage.packs), None) is None:
+        """Whether a host has all that comes back: a backup brings up one that erased a part, or never had it."""
+        if next(self._vault.repository.ledger.missing_at(partner.agreement, sorted(salvage.needed)), None) is None:
             return True
         hint = f"`backup-peer backup` brings {partner.name} up first"
         self._hosts.leave_out(partner, RefusedError("it lacks a part of what comes back", hint=hint))

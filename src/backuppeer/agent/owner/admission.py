@@ -41,9 +41,7 @@ async def note_whole(vault: Vault, partner: Partner) -> None:
     conduct = vault.standing.conduct(partner.peer)
     if not conduct.failed_ms or conduct.is_healed:
         return
-    index, ledger = vault.repository.index, vault.repository.ledger
-    lacking = await asyncio.to_thread(lambda: next(ledger.lacking_at(partner.agreement, index.packs()), None))
-    if lacking is None:
+    if not await asyncio.to_thread(vault.owed.lacking_at, partner.agreement):
         vault.saw(partner, Kind.HEALED)
 
 

@@ -6,18 +6,15 @@ about a pack that the index has: whatever the ledger says, what is needed stays.
 """
 
 import asyncio
-import shlex
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import islice
 
 from backuppeer.agent.owner.vault import Vault
-from backuppeer.agent.peers.channel import FULL_HINT
 from backuppeer.agent.peers.partners import Partner
-from backuppeer.errors import PeerUnreachable, ProtocolViolation, RefusedError
+from backuppeer.errors import PeerUnreachable, ProtocolViolation
 from backuppeer.host.hold import held_s
-from backuppeer.host.quota import format_size
 from backuppeer.limits import REMOVAL_PACKS
 from backuppeer.proof.removals import NO_HEAD, PackDelete, PackRevive, PackWithdraw
 from backuppeer.proof.statements import Head, peek_statement, statement_hash
@@ -157,24 +154,6 @@ def _cut(copies: Sequence[Copy]) -> Iterator[list[Copy]]:
     rest = iter(copies)
     while batch := list(islice(rest, REMOVAL_PACKS)):
         yield batch
-
-
-def advise_full(vault: Vault, error: RefusedError, partners: Sequence[Partner]) -> RefusedError:
-    """Return a refusal with what can be done now: when a host is full of work that came to nothing, that can go."""
-    fresh = vault.repository.index.turnover.fresh()
-    if error.hint != FULL_HINT or not fresh:
-        return error
-    at = {
-        partner.name: sum(c.size for c in vault.repository.ledger.copies_at(partner.agreement) if c.logical in fresh)
-        for partner in partners
-    }
-    most, name = max((size_bytes, name) for name, size_bytes in at.items())
-    return RefusedError(
-        error.message,
-        hint=f"`backup-peer prune` frees {format_size(most)} at {name} at once, all that no finished backup needs; "
-        "then back up less (--exclude, fewer folders), ask for more with "
-        f"`backup-peer peers resize {shlex.quote(name)} SIZE`, or agree with a further host, see `backup-peer browse`",
-    )
 
 
 @asynccontextmanager

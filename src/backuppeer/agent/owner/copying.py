@@ -7,6 +7,7 @@ is: with the same salt one host could answer for the other.
 import asyncio
 import shlex
 import threading
+from collections.abc import Sequence
 
 from backuppeer.agent.owner.fetch import Fetch
 from backuppeer.agent.owner.repository import Repository
@@ -34,7 +35,9 @@ async def ask_usage(partner: Partner) -> Usage:
         return await channel.receive(Usage)
 
 
-async def find_shortage(repository: Repository, partner: Partner, now_ms: int) -> RefusedError | None:
+async def find_shortage(
+    repository: Repository, partner: Partner, missing: Sequence[LogicalId], now_ms: int
+) -> RefusedError | None:
     """Return why `partner` can't hold the packs that it lacks, or None if it can, or lacks nothing.
 
     Asked before the first of them is copied: a part of them would restore nothing and fill what was agreed.
@@ -43,7 +46,6 @@ async def find_shortage(repository: Repository, partner: Partner, now_ms: int) -
         BackupPeerError: it does not say how much is free there.
 
     """
-    missing = repository.ledger.lacking_at(partner.agreement, repository.index.packs())
     needed = await asyncio.to_thread(repository.ledger.measure, missing)
     if not needed:
         return None
@@ -59,23 +61,26 @@ async def find_shortage(repository: Repository, partner: Partner, now_ms: int) -
     )
 
 
-async def copy_missing(
+async def copy_missing(  # noqa: PLR0913 - what goes from where to whom
     repository: Repository,
     partner: Partner,
+    missing: Sequence[LogicalId],
     source: Fetch,
     reporter: Reporter,
     *,
     clock: Clock,
     stop: threading.Event,
     is_waited_for: bool = False,
+    is_draft: bool = False,
 ) -> int:
-    """Copy every pack of the index that `partner` lacks and another host returns whole; return how many are left out.
+    """Copy those packs that `partner` lacks and another host returns whole; return how many are left out.
+
+    `is_draft`: no head names them yet. `is_waited_for`: other hosts wait meanwhile, so it must not be slow.
 
     Raises:
         BackupPeerError: `partner` does not take them.
 
     """
-    missing = list(repository.ledger.lacking_at(partner.agreement, repository.index.packs()))
     if not missing:
         return 0
     needed = await asyncio.to_thread(repository.ledger.measure, missing)
@@ -89,21 +94,28 @@ async def copy_missing(
         stop=stop,
         is_waited_for=is_waited_for,
     )
+    upload.is_draft = is_draft
     left_out = done_bytes = 0
     async with upload:
         for done, logical in enumerate(missing, 1):
-            try:
-                draft = await asyncio.to_thread(_reopen, repository, source, logical)
-            except (IntegrityFault, NewerFormatError, Unavailable):
-                left_out += 1
-                continue
-            await asyncio.to_thread(upload.store, draft)
-            done_bytes += repository.ledger.measure([logical])
+            size_bytes = await asyncio.to_thread(_copy, repository, source, upload, logical)
+            left_out += not size_bytes
+            done_bytes += size_bytes
             reporter.update(files=done, bytes=done_bytes)
         await asyncio.to_thread(upload.flush)
     if upload.sent_bytes:
         reporter.note(f"{partner.name} was brought up to date: {format_size(upload.sent_bytes)} sent to it")
     return left_out
+
+
+def _copy(repository: Repository, source: Fetch, upload: Upload, logical: LogicalId) -> int:
+    """Copy a pack and return its bytes; 0: nobody returns it whole."""
+    try:
+        draft = _reopen(repository, source, logical)
+    except (IntegrityFault, NewerFormatError, Unavailable):
+        return 0
+    upload.store(draft)
+    return repository.ledger.measure([logical])
 
 
 def _reopen(repository: Repository, source: Fetch, logical: LogicalId) -> ClosedDraft:

@@ -9,12 +9,13 @@ import asyncio
 import shlex
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from functools import partial
 
-from backuppeer.agent.owner.erased import hear_deletes, say_erased
-from backuppeer.agent.owner.heads import Vouched
-from backuppeer.agent.owner.losses import LOST_PACKS, measure_named
+from backuppeer.agent.owner.erased import hear_any_deletes, hear_deletes, say_erased
+from backuppeer.agent.owner.heads import HeadChain
+from backuppeer.agent.owner.losses import LOST_PACKS, find_binding, measure_named
 from backuppeer.agent.owner.rebuild import Found, read_directory
 from backuppeer.agent.owner.repository import Repository
 from backuppeer.agent.owner.testimony import read_losses
@@ -97,14 +98,14 @@ async def weigh_findings(  # noqa: PLR0913 - what was found, and in which light 
     *,
     clock: Clock,
     lock_s: int,
-    vouched: Vouched | None,
+    heads: HeadChain,
     blame: Blame | None,
     reporter: Reporter,
 ) -> None:
     """Tell what a resync found wrong: packs that can't be opened, lost ones, and those deleted by another machine.
 
     The ledger forgets what is lost; of what was deleted it notes until when it is kept. `lock_s`: as agreed; twice
-    that is the most believed. `vouched`: the newest head if this host countersigned it: it says what must be there.
+    that is the most believed. `heads`: the newest one, if this host countersigned it, says what must be there.
     `blame`: None for a machine that only reads: the one that writes may have had packs erased.
 
     Raises:
@@ -115,15 +116,16 @@ async def weigh_findings(  # noqa: PLR0913 - what was found, and in which light 
         if blame is not None:
             blame(partner, found.failure)
         reporter.note(f"{partner.name}: packs that can't be opened: {found.failed}: {found.failure.message}")
-    gone = found.lost
+    gone, head = found.lost, heads.vouched_head(partner)
     if gone:
-        hold_s = held_s(lock_s, is_doubled=True)
-        gone -= await _excuse(partner, repository, gone, clock=clock, hold_s=hold_s, reporter=reporter)
-        erased = await hear_deletes(partner, gone, vouched, clock=clock, lock_s=lock_s)
-        gone -= erased
+        rows = await _list_among(partner, gone, clock)
+        signed = await _hear_signed(partner, repository, gone, heads, listed=set(rows), clock=clock, lock_s=lock_s)
+        gone -= signed
+        kept = {stored: row for stored, row in rows.items() if stored in signed}
+        await _note_kept(partner, repository, kept, now_ms=clock.now_ms(), lock_s=lock_s, reporter=reporter)
+        erased = signed - kept.keys()
         if count := await asyncio.to_thread(repository.ledger.forget_stored, partner.agreement, erased):
             reporter.note(say_erased(partner.name, count))
-    head = None if vouched is None else vouched.head
     admitted = await _hear_admitted(partner, clock) if gone and head is not None else set[StoredId]()
     lost, lost_bytes = await asyncio.to_thread(_forget, repository, partner, gone, admitted=admitted, head=head)
     if lost and blame is not None:
@@ -153,20 +155,53 @@ def _forget(
     return ledger.forget_stored(partner.agreement, gone), lost_bytes
 
 
-async def _excuse(
-    partner: Partner, repository: Repository, gone: set[StoredId], *, clock: Clock, hold_s: int, reporter: Reporter
-) -> set[StoredId]:
-    """Return those of missing packs that the host holds as deleted; another machine with our keys asked for that."""
+async def _list_among(partner: Partner, gone: AbstractSet[StoredId], clock: Clock) -> dict[StoredId, DeletedRow]:
+    """Return those of missing packs that the host says it holds as deleted."""
     rows: dict[StoredId, DeletedRow] = {}
     try:
         async with asyncio.timeout(REFRESH_S):
             async for page in list_deleted(partner, clock):
                 rows |= {row.stored: row for row in page if row.stored in gone}
     except RefusedError:
-        return set()
+        return {}
     except TimeoutError as exc:
         raise PeerUnreachable("it tells too slowly what was deleted") from exc
-    deleted = await asyncio.to_thread(_note_deleted, partner, repository, rows, now_ms=clock.now_ms(), hold_s=hold_s)
+    return rows
+
+
+async def _hear_signed(
+    partner: Partner,
+    repository: Repository,
+    gone: AbstractSet[StoredId],
+    heads: HeadChain,
+    *,
+    listed: AbstractSet[StoredId],
+    clock: Clock,
+    lock_s: int,
+) -> set[StoredId]:
+    """Return those of missing packs for which the host shows our signed request; it lists as deleted what it likes.
+
+    What the newest head names, and this host countersigned, goes by a request upon that head alone (ADR 53).
+    """
+    vouched = heads.vouched(partner)
+    signed = await hear_deletes(partner, gone, vouched, clock=clock, lock_s=lock_s, listed=listed)
+    named = await asyncio.to_thread(find_binding, repository, vouched.head if vouched else None)
+    binding = {copy.stored for copy in repository.ledger.copies_at(partner.agreement) if copy.logical in named}
+    return signed | await hear_any_deletes(partner, listed - binding - signed, heads.owner, clock)
+
+
+async def _note_kept(
+    partner: Partner,
+    repository: Repository,
+    rows: Mapping[StoredId, DeletedRow],
+    *,
+    now_ms: int,
+    lock_s: int,
+    reporter: Reporter,
+) -> None:
+    """Note and tell what a host holds as deleted; another machine with our keys asked for that."""
+    hold_s = held_s(lock_s, is_doubled=True)
+    deleted = await asyncio.to_thread(_note_deleted, partner, repository, rows, now_ms=now_ms, hold_s=hold_s)
     if deleted.packs:
         until = say_date(deleted.first_ms, 0)
         reporter.note(
@@ -174,7 +209,6 @@ async def _excuse(
             f"{format_size(deleted.size_bytes)} of your backups, kept until {until} at the soonest. "
             f"If that was not you: `backup-peer peers undelete {shlex.quote(partner.name)}` shows what can be had back"
         )
-    return set(rows)
 
 
 def _note_deleted(

@@ -4,12 +4,14 @@ Knows: what makes such a delete excuse a host. Must not know: what is gone and w
 can have everything deleted, and when the lock is over an honest host has nothing to show but the signed request. It
 excuses exactly the packs that it names, and only if it names the newest head, which this host countersigned: so it was
 signed after that head said that the packs are part of it. An older delete was overtaken by a head that names them.
+What no head is known to name is less: there any signed request does.
 """
 
 import asyncio
 import shlex
 from collections.abc import AsyncIterator
 from collections.abc import Set as AbstractSet
+from contextlib import asynccontextmanager
 from functools import partial
 
 from backuppeer.agent.owner.heads import Vouched
@@ -17,7 +19,7 @@ from backuppeer.agent.owner.testimony import ask_again, receive_answer
 from backuppeer.agent.peers.partners import Partner
 from backuppeer.clock import Clock
 from backuppeer.errors import PeerFault, PeerUnreachable, ProtocolViolation, RefusedError
-from backuppeer.ids import StoredId
+from backuppeer.ids import PeerId, StoredId
 from backuppeer.limits import REFRESH_S, REMOVALS_PER_AGREEMENT
 from backuppeer.proof.removals import PackDelete, check_countersigned, open_removal
 from backuppeer.proof.writer import FIRST_EPOCH
@@ -59,17 +61,53 @@ async def hear_deletes(
     excused = set[StoredId]()
     if vouched is None or not wanted:
         return excused
+    async with _believing():
+        async for packs in _read_deletes(partner, vouched, clock):
+            excused |= wanted & packs
+            if excused == wanted:
+                break
+    return excused
+
+
+async def hear_any_deletes(
+    partner: Partner, wanted: AbstractSet[StoredId], owner: PeerId, clock: Clock
+) -> set[StoredId]:
+    """Return those of packs that some request names which our identity, `owner`, signed, upon whatever head.
+
+    That excuses a host only from what it need not have: packs of which nobody says that the newest head names them.
+
+    Raises:
+        Unavailable: it went away, or tells too slowly.
+
+    """
+    found, agreement = set[StoredId](), partner.agreement
+    if not wanted:
+        return found
+    async with _believing():
+        async for answer in _read_answers(partner, clock):
+            check = partial(open_removal, PackDelete, answer.signed, answer.packs, owner=owner, agreement=agreement)
+            await asyncio.to_thread(check)
+            found |= wanted & set(answer.packs)
+            if found == wanted:
+                break
+    return found
+
+
+@asynccontextmanager
+async def _believing() -> AsyncIterator[None]:
+    """End quietly at what does not count: what was shown until then does.
+
+    Raises:
+        PeerUnreachable: it takes too long.
+
+    """
     try:
         async with asyncio.timeout(REFRESH_S):
-            async for packs in _read_deletes(partner, vouched, clock):
-                excused |= wanted & packs
-                if excused == wanted:
-                    break
+            yield
     except (RefusedError, PeerFault):
-        pass  # a host of before, or words that are not ours: what was shown until then counts
+        pass  # a host of before, or words that are not ours
     except TimeoutError as exc:
         raise PeerUnreachable("it shows too slowly what it was asked to delete") from exc
-    return excused
 
 
 async def _read_deletes(partner: Partner, vouched: Vouched, clock: Clock) -> AsyncIterator[set[StoredId]]:
@@ -80,6 +118,15 @@ async def _read_deletes(partner: Partner, vouched: Vouched, clock: Clock) -> Asy
         RefusedError, Unavailable: as `receive_answer`.
 
     """
+    async for answer in _read_answers(partner, clock):
+        said = await asyncio.to_thread(_open, partner, vouched, answer)
+        if said.head_hash != vouched.name:
+            return  # a host takes only requests that name the head it holds: all before are of earlier heads
+        yield set(answer.packs)
+
+
+async def _read_answers(partner: Partner, clock: Clock) -> AsyncIterator[DeleteIs]:
+    """Yield each request that a host kept, newest first, unverified; raises as `_read_deletes`."""
     before = 0
     for _ in range(REMOVALS_PER_AGREEMENT):
         answer = await ask_again(partial(_ask, partner, before), clock)
@@ -88,10 +135,7 @@ async def _read_deletes(partner: Partner, vouched: Vouched, clock: Clock) -> Asy
         if before and answer.number >= before:
             raise ProtocolViolation("the host's requests to delete packs are out of order")
         before = answer.number
-        said = await asyncio.to_thread(_open, partner, vouched, answer)
-        if said.head_hash != vouched.name:
-            return  # a host takes only requests that name the head it holds: all before are of earlier heads
-        yield set(answer.packs)
+        yield answer
 
 
 def _open(partner: Partner, vouched: Vouched, answer: DeleteIs) -> PackDelete:

@@ -13,8 +13,9 @@ from typing import TypeVar
 from backuppeer.agent.owner.admission import Purpose, find_refusal, note_whole
 from backuppeer.agent.owner.asking import RemovalWatch
 from backuppeer.agent.owner.clearing import Cleared, Withdrawal, clear_out, limited, withdraw
-from backuppeer.agent.owner.copying import find_shortage
+from backuppeer.agent.owner.dropouts import explain_dropouts
 from backuppeer.agent.owner.joining import join_stray
+from backuppeer.agent.owner.leveling import Leveling
 from backuppeer.agent.owner.meeting import Meeting
 from backuppeer.agent.owner.unfinished import list_drafts
 from backuppeer.agent.owner.upload import Upload
@@ -31,9 +32,9 @@ from backuppeer.errors import (
     Unavailable,
     is_full_disk,
 )
-from backuppeer.host.quota import format_size
 from backuppeer.ids import LogicalId, PeerId, format_peer_id
 from backuppeer.limits import CLEAR_S, WITNESS_S
+from backuppeer.repo.head import Inventory
 from backuppeer.repo.pack import Entry
 from backuppeer.shares.ledger import Copy
 from backuppeer.wire.messages import HeadIs
@@ -57,6 +58,7 @@ class Gathering:
         self._vault, self._reporter, self._purpose = vault, reporter, purpose
         reporter.traffic_bytes = vault.traffic_bytes
         self.stop = threading.Event()
+        self._leveling = Leveling(vault, reporter, self.stop)
         self.failures: dict[PeerId, BackupPeerError] = {}
         self.cleared: dict[PeerId, Cleared] = {}
         self.withdrawn: dict[PeerId, Withdrawal] = {}
@@ -92,9 +94,10 @@ class Gathering:
         await self._resync(meeting, others)
         met = self._live([partner for partner in met if await self._has_joined(meeting, partner)])
         is_waited_for = len(met) > 1
+        await self._leveling.prepare(met)
         level = [await self._is_level(p, meeting.held[p.agreement], is_waited_for, copy_bytes) for p in met]
         met = self._live([p for p, is_level in zip(met, level, strict=True) if is_level])
-        self._vault.repository.conceal_missing([p.agreement for p in met])
+        await asyncio.to_thread(self._vault.owed.conceal_missing, [p.agreement for p in met])
         self.are_all_heard = not meeting.witnesses().away
         await self._reporter.state("connected", f"connected to {', '.join(p.name for p in met)}")
         return met
@@ -190,7 +193,7 @@ class Gathering:
         try:
             await self.withdraw(partner)
             named = self.named
-            drafts = await asyncio.to_thread(list_drafts, self._vault, partner, named) if named is not None else ()
+            drafts = await asyncio.to_thread(list_drafts, self._vault, partner, named) if named is not None else None
             self.watch.check(partner, await self._vault.heads.leave_with(partner, drafts))
         except BackupPeerError as exc:
             _raise_own(exc)
@@ -267,19 +270,8 @@ class Gathering:
         return partners
 
     def _explain_all(self) -> BackupPeerError:
-        """Return the error when no host is left: as that of the first, naming all with their reasons.
-
-        One may have been away all along, and another that left in the middle of the work is the news.
-        """
-        failures = self._in_order(self.failures)
-        first = failures[0][1]
-        reasons = [_name_first(self._vault.name(peer), error.message) for peer, error in failures]
-        if reasons == [first.message]:
-            return first
-        hints = dict.fromkeys(error.hint for _, error in failures if error.hint)
-        told = type(first)("; ".join(reasons), hint="; ".join(hints))
-        told.exit_code = first.exit_code
-        return told
+        """Return the error when no host is left."""
+        return explain_dropouts([(self._vault.name(p), error) for p, error in self._in_order(self.failures)])
 
     def drop(self, partner: Partner, error: BackupPeerError) -> None:
         """Leave a host out of this job; what is its fault is written down, and nobody else is held up."""
@@ -366,31 +358,32 @@ class Gathering:
         """Give a host what it lacks; one that refuses, or can't be brought up, drops out and holds up nobody else."""
         try:
             self._vault.heads.way_from(held, partner.name)
-            shortage = await self._find_shortage(partner, copy_bytes)
-            if shortage is not None:
-                # It keeps what it agreed to: nothing to blame it for.
-                self.leave_out(partner, shortage)
-                return False
-            async with beating(self._reporter):
-                await self._vault.level(partner, self._reporter, self.stop, is_waited_for=is_waited_for)
+            shortage = await self._leveling.bring_up(partner, copy_bytes=copy_bytes, is_waited_for=is_waited_for)
         except BackupPeerError as exc:
             self.drop(partner, exc)
             return False
-        return True
+        return self._is_in(partner, shortage)
 
-    async def _find_shortage(self, partner: Partner, copy_bytes: int | None) -> RefusedError | None:
-        if copy_bytes is not None:
-            lacking = await asyncio.to_thread(self._vault.repository.measure_missing, partner.agreement)
-            if lacking > copy_bytes:
-                return RefusedError(
-                    f"it lacks {format_size(lacking)} of your backup",
-                    hint=f"`backup-peer backup` brings {partner.name} up first",
-                )
-        return await find_shortage(self._vault.repository, partner, self._vault.clock.now_ms())
+    async def complete(self, partners: Sequence[Partner], inventory: Inventory) -> None:
+        """Give hosts what the head that is made next names and they lack; who can't have it drops out.
 
+        Raises:
+            BackupPeerError: none is left; why the first one dropped out.
 
-def _name_first(name: str, message: str) -> str:
-    return message if name in message else f"{name}: {message}"
+        """
+        live = [partner for partner in partners if partner.peer not in self.failures]
+        for partner in live:
+            try:
+                self._is_in(partner, await self._leveling.complete(partner, inventory))
+            except BackupPeerError as exc:
+                self.drop(partner, exc)
+        self._live([partner for partner in live if partner.peer not in self.failures])
+
+    def _is_in(self, partner: Partner, obstacle: BackupPeerError | None) -> bool:
+        if obstacle is not None:
+            # It keeps what it agreed to: nothing to blame it for.
+            self.leave_out(partner, obstacle)
+        return obstacle is None
 
 
 def _raise_own(error: BackupPeerError) -> None:

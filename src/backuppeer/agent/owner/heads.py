@@ -7,7 +7,6 @@ countersigned is at fault; what two contradicting heads mean is said in agent.li
 
 import asyncio
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -63,12 +62,32 @@ class Vouched:
     authority: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Drafts:
+    """Copies at a host that the head left there does not name, at most HEAD_DRAFTS each.
+
+    `never_named`: those that no head before it did either.
+    """
+
+    unnamed: tuple[StoredId, ...] = ()
+    never_named: tuple[StoredId, ...] = ()
+
+    def of(self, heads: int) -> tuple[StoredId, ...]:
+        """Return what stays unnamed by each of so many heads, the last of which is the one left."""
+        return self.unnamed if heads == 1 else self.never_named
+
+
 class HeadChain:
     """The heads of one repository as this home knows them."""
 
     def __init__(self, state: State, keys: HomeKeys, repository: RepositoryId, clock: Clock) -> None:
         self._state, self._keys, self._repository, self._clock = state, keys, repository, clock
         self.writer = Writer(state, keys)
+
+    @property
+    def owner(self) -> PeerId:
+        """Return our identity, which signs what hosts are asked to delete."""
+        return self._keys.peer
 
     @property
     def may_write(self) -> bool:
@@ -287,11 +306,11 @@ class HeadChain:
         self._state.put_head(self._repository, head.number, sign_statement(head, self._keys.device), self._keys.grant)
         return head
 
-    async def leave_with(self, partner: Partner, drafts: Sequence[StoredId] = ()) -> int:
+    async def leave_with(self, partner: Partner, drafts: Drafts | None = None) -> int:
         """Bring a host up to the newest head and check its countersignature; return its `HeadStored.removals`.
 
-        `drafts`: what it holds that the newest head does not name (at most HEAD_DRAFTS). A host that gets more heads
-        than this one is not told: one between may have named some of it.
+        `drafts`: what it holds that the newest head does not name. A host that gets more heads than this one is told
+        only of what none of them named.
 
         Raises:
             IntegrityFault: it does not take what follows its own head, or countersigns something else.
@@ -305,7 +324,8 @@ class HeadChain:
             try:
                 # One that lags gets all that it missed; but not each of them for as long as an answer may take.
                 async with asyncio.timeout(LEAVE_HEAD_S + LEAVE_EACH_HEAD_S * len(rows)):
-                    answer = await self._send(partner, rows, tuple(drafts) if len(rows) == 1 else ())
+                    listed = drafts.of(len(rows)) if drafts is not None else ()
+                    answer = await self._send(partner, rows, listed)
             except TimeoutError as exc:
                 raise PeerUnreachable("it takes too long to take the newest state") from exc
             if not isinstance(answer, HeadIs):

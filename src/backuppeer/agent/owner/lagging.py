@@ -32,14 +32,12 @@ def _describe_unfinished(vault: Vault) -> str:
         return ""
     return (
         f"{format_size(size_bytes)} at your hosts is of backups that broke off: the same backup again goes on from it, "
-        "`backup-peer prune` frees it at once"
+        "`backup-peer prune` frees it, and says before what of it goes at once"
     )
 
 
 def _describe(vault: Vault, agreement: AgreementId, name: str, terms: Agreement) -> str:
-    index, ledger = vault.repository.index, vault.repository.ledger
-    fresh = index.turnover.fresh()
-    lacking = ledger.measure(p for p in ledger.lacking_at(agreement, index.packs()) if p not in fresh)
+    ledger, lacking = vault.repository.ledger, vault.owed.measure_lacking(agreement)
     if not lacking:
         return ""
     used = sum(copy.size for copy in ledger.copies_at(agreement))

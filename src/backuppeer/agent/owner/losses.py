@@ -5,6 +5,7 @@ a host which may have it is merely away is for those to say who asked the hosts 
 """
 
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Final
 
@@ -71,13 +72,20 @@ class Losses:
         return f"{' and '.join(parts)} of head {self.head} {'is' if is_one else 'are'} missing"
 
 
-def find_losses(repository: Repository, head: Head, agreements: Sequence[AgreementId], loaded: Loaded) -> Losses:
-    """Compare the index with a head, after it was loaded, and the ledger with the index."""
+def find_losses(
+    repository: Repository,
+    head: Head,
+    agreements: Sequence[AgreementId],
+    loaded: Loaded,
+    *,
+    waste: AbstractSet[LogicalId] = frozenset(),
+) -> Losses:
+    """Compare the index with a head, after it was loaded, and the ledger with the index. `waste`: may be nowhere."""
     names = repository.index.snapshot_names()
     return Losses(
         head=head.number,
         names=tuple(names.items()),
-        packs=len(find_nowhere(repository, agreements)),
+        packs=len(find_nowhere(repository, agreements) - waste),
         packs_known=sum(1 for _ in repository.index.packs()),
         is_listed=root_of_set(tuple(names)) == head.snapshots_root,
         is_list_read=loaded.is_list_read,
@@ -102,16 +110,21 @@ def measure_held(repository: Repository, agreements: Iterable[tuple[AgreementId,
 def measure_named(repository: Repository, head: Head | None, copies: Iterable[Copy]) -> int:
     """Return the bytes of those copies whose packs the newest head names: what a host that countersigned it must have.
 
-    `head`: None if it did not. 0 as long as the index here is not that of the head: a home that was set back, or lost
-    its index, can't tell what was deleted since from what was lost. Drafts don't count: a thief of the keys can have
-    them erased.
+    `head`: None if it did not. Drafts don't count: a thief of the keys can have them erased.
+    """
+    named = find_binding(repository, head)
+    return sum(copy.size for copy in copies if copy.logical in named)
+
+
+def find_binding(repository: Repository, head: Head | None) -> set[LogicalId]:
+    """Return the packs that a head names; none as long as the index here is not that of the head, or without one.
+
+    A home that was set back, or lost its index, can't tell what was deleted since from what was lost.
     """
     index = repository.index
     fresh = index.turnover.fresh()
     named = {pack for pack in index.packs() if pack not in fresh}
-    if head is None or root_of_set(tuple(named)) != head.packs_root:
-        return 0
-    return sum(copy.size for copy in copies if copy.logical in named)
+    return named if head is not None and root_of_set(tuple(named)) == head.packs_root else set()
 
 
 def drop_lost(repository: Repository, agreements: Sequence[AgreementId]) -> list[SnapshotId]:

@@ -4,7 +4,7 @@ Knows: where they lie and how they are made anew. Must not know: sessions. All d
 packs, or done without, so a damaged one is moved aside and named, never trusted.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +18,7 @@ from backuppeer.crypto.keys import RepositoryKeys, derive_repository_keys
 from backuppeer.crypto.seal import Suite, preferred_suite
 from backuppeer.db import LOGS, mark_place
 from backuppeer.errors import AuthenticationFault, IntegrityFault
-from backuppeer.ids import AgreementId, BlobId, RepositoryId
+from backuppeer.ids import BlobId, RepositoryId
 from backuppeer.limits import TREE_CACHE_BYTES
 from backuppeer.repo.cache import TreeCache
 from backuppeer.repo.index import Index
@@ -57,6 +57,7 @@ class Repository:
         self.suite: Suite = preferred_suite()
         self.notes: list[tuple[str, str]] = []
         """(about, text) of what was moved aside on opening; about: index, trees, ledger, partial, proven."""
+        was_there = all((self.folder / name).exists() for name in (_INDEX, _LEDGER))
         self.index = open_or_set_aside(self.folder / _INDEX, Index, note=self._note("index"))
         self.cache = open_or_set_aside(
             self.folder / _CACHE, lambda path: TreeCache(path, TREE_CACHE_BYTES), note=self._note("trees")
@@ -64,6 +65,8 @@ class Repository:
         self.ledger = open_or_set_aside(self.folder / _LEDGER, Ledger, note=self._note("ledger"))
         self.partial = open_or_set_aside(self.folder / _PARTIAL, PartialTree, note=self._note("partial"))
         self.proven = open_or_set_aside(self.folder / _PROVEN, Proven, note=self._note("proven"))
+        self.is_anew = not was_there or any(about in {"index", "ledger"} for about, _ in self.notes)
+        """Whether where blobs and packs lie is to be learnt anew: what was counted by it before may be wrong."""
         self._home, self._home_keys, self._before = home, keys, before
         self._marks = {name: mark_place(self.folder / name) for name in _FILES}
 
@@ -91,6 +94,7 @@ class Repository:
                 # At worst a copy that was put there lacks its last commits, which hosts and files can tell again.
                 (self.folder / (name + suffix)).unlink(missing_ok=True)
         fresh = Repository(self._home, self._home_keys, self.id, before=self)
+        fresh.is_anew = True
         for name in displaced:
             fresh.notes.append((_FILES[name], f"{self.folder / name} was deleted or replaced while the agent ran"))
         return fresh
@@ -104,14 +108,6 @@ class Repository:
         self.ledger.close()
         self.partial.close()
         self.proven.close()
-
-    def measure_missing(self, agreement: AgreementId) -> int:
-        """Return the bytes of the packs that a host lacks and another one is known to hold."""
-        return self.ledger.measure(self.ledger.lacking_at(agreement, self.index.packs()))
-
-    def conceal_missing(self, agreements: Iterable[AgreementId]) -> None:
-        """Let the next backup send anew what one of these hosts lacks and no other host could give."""
-        self.index.conceal({pack for name in agreements for pack in self.ledger.lacking_at(name, self.index.packs())})
 
     def keys_for(self, repository: RepositoryId, generation: int) -> RepositoryKeys:
         """Return the keys of a pack's header.

@@ -24,13 +24,14 @@ Bodies = dict[SnapshotId, bytes]
 
 @dataclass(slots=True)
 class Salvage:
-    """What can come back: encoded snapshots, oldest first, and the dropped packs that they need.
+    """What can come back: encoded snapshots, oldest first, and the dropped packs that they need; `needed`: all packs.
 
     `incomplete`: snapshots of which a part lies nowhere any more.
     """
 
     bodies: Bodies = field(default_factory=dict)
     packs: dict[LogicalId, None] = field(default_factory=dict)
+    needed: set[LogicalId] = field(default_factory=set)
     incomplete: list[SnapshotId] = field(default_factory=list)
 
 
@@ -116,6 +117,7 @@ def plan_salvage(
             salvage.incomplete.append(name)
             continue
         salvage.bodies[name] = body
+        salvage.needed |= needed
         salvage.packs |= dict.fromkeys(pack for pack in sorted(needed) if not repository.index.has_pack(pack))
     return salvage
 

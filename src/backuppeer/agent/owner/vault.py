@@ -5,7 +5,6 @@ Knows: which hosts hold our packs, how to catch up with a host that knows more t
 
 import asyncio
 import shlex
-import threading
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
@@ -16,15 +15,16 @@ from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.keyring import HomeKeys
 from backuppeer.agent.home.state import State
 from backuppeer.agent.owner.asking import REMOVALS_UNKNOWN, OwnRequests
-from backuppeer.agent.owner.copying import copy_missing
 from backuppeer.agent.owner.deleted import weigh_findings
 from backuppeer.agent.owner.fetch import Ears, Fetch
 from backuppeer.agent.owner.heads import ROLLED_BACK, HeadChain
 from backuppeer.agent.owner.hostless import explain_no_host
 from backuppeer.agent.owner.losses import Losses, drop_lost, find_losses, measure_held
+from backuppeer.agent.owner.owed import Owed
 from backuppeer.agent.owner.rebuild import Loaded, OnPack, load_head, rebuild_from
 from backuppeer.agent.owner.repository import Repository
 from backuppeer.agent.owner.selfset import SelfSet
+from backuppeer.agent.owner.waste import learn_waste
 from backuppeer.agent.owner.writer import Writer
 from backuppeer.agent.peers.names import alias_of, name_of, resolve_peer
 from backuppeer.agent.peers.partners import Partner, Reach
@@ -36,7 +36,7 @@ from backuppeer.errors import BackupPeerError, IntegrityFault, NotFoundError, Re
 from backuppeer.ids import AgreementId, PeerId, RepositoryId, SnapshotId
 from backuppeer.limits import FETCH_CACHE_BYTES
 from backuppeer.proof.removals import Removal, sign_removal
-from backuppeer.proof.statements import Agreement, open_statement, sign_beside
+from backuppeer.proof.statements import Agreement, Head, open_statement, sign_beside
 from backuppeer.repo.head import check_inventory
 from backuppeer.shares.ledger import Copy
 from backuppeer.trust.evidence import Kind
@@ -115,6 +115,11 @@ class Vault:
     def heads(self) -> HeadChain:
         """Return the chain of heads of the repository."""
         return HeadChain(self._state, self._keys, self.repository.id, self.clock)
+
+    @property
+    def owed(self) -> Owed:
+        """Return what every host should hold."""
+        return Owed(self.repository, self.heads, self._state)
 
     def close(self) -> None:
         """Close the repository."""
@@ -207,12 +212,13 @@ class Vault:
         return [found[peer] for peer in dict.fromkeys(wanted)]
 
     def complete_hosts(self) -> list[PeerId]:
-        """Return the hosts that hold every pack of the index whole as far as is known, hence every snapshot."""
-        index, ledger = self.repository.index, self.repository.ledger
+        """Return the hosts that hold all they should whole as far as is known, hence every snapshot."""
+        ledger = self.repository.ledger
+        packs = self.owed.packs() if self.heads.newest() else list(self.repository.index.packs())
         return [
             host
             for agreement, host, _ in self._state.agreements()
-            if next(ledger.lacking_at(agreement, index.packs()), None) is None
+            if next(ledger.lacking_at(agreement, packs), None) is None
         ]
 
     def source(self, reporter: Reporter | None = None, *, wait_s: float | None = None) -> Fetch:
@@ -298,7 +304,7 @@ class Vault:
             found,
             clock=self.clock,
             lock_s=self.lock_s(partner),
-            vouched=self.heads.vouched(partner),
+            heads=self.heads,
             blame=blame,
             reporter=reporter,
         )
@@ -320,8 +326,26 @@ class Vault:
         if not self.is_whole():
             source = self.source(wait_s=wait_s if patient else 0)
             loaded = await asyncio.to_thread(load_head, self.repository, newest[0], source)
-        agreements = [agreement for agreement, _, _ in self._state.agreements()]
-        return await asyncio.to_thread(find_losses, self.repository, newest[0], agreements, loaded)
+        losses = await self._find_losses(newest[0], loaded)
+        if patient and losses.packs and not losses.hides_snapshots and self.owed.waste() is None:
+            # Perhaps nobody needs them: the host that had them is gone, and others were never given any.
+            await self.learn_waste()
+            losses = await self._find_losses(newest[0], loaded)
+        return losses
+
+    async def _find_losses(self, head: Head, loaded: Loaded) -> Losses:
+        agreements, waste = (
+            [agreement for agreement, _, _ in self._state.agreements()],
+            self.owed.waste() or frozenset(),
+        )
+        return await asyncio.to_thread(find_losses, self.repository, head, agreements, loaded, waste=waste)
+
+    async def learn_waste(self, partners: Sequence[Partner] | None = None) -> None:
+        """Find out what of the newest head no snapshot needs, if one of these hosts, or of all, lacks some of it."""
+        names = [agreement for agreement, _, _ in self._state.agreements()]
+        if names:
+            agreements = names if partners is None else [partner.agreement for partner in partners]
+            await asyncio.to_thread(learn_waste, self.repository, self.owed, self.source(wait_s=0), agreements)
 
     def named_losses(self) -> Losses:
         """Return the snapshots known by name only, without asking anybody."""
@@ -354,27 +378,6 @@ class Vault:
     def note_incomplete(self, snapshots: AbstractSet[SnapshotId]) -> None:
         """Remember them instead of those noted before."""
         self._state.put_setting(_INCOMPLETE, b"".join(sorted(snapshots)))
-
-    async def level(
-        self, partner: Partner, reporter: Reporter, stop: threading.Event, *, is_waited_for: bool = False
-    ) -> None:
-        """Copy to a host the packs that it lacks, from hosts that can be reached; the others are left out.
-
-        `is_waited_for`: other hosts of a backup wait meanwhile, so it must not be slow.
-
-        Raises:
-            BackupPeerError: this host takes no packs.
-
-        """
-        await copy_missing(
-            self.repository,
-            partner,
-            self.source(wait_s=0),
-            reporter,
-            clock=self.clock,
-            stop=stop,
-            is_waited_for=is_waited_for,
-        )
 
     def traffic_bytes(self) -> int:
         """Return the bytes that went to and from our hosts in the sessions open now."""

@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from backuppeer.agent.home.keyring import HomeKeys
 from backuppeer.agent.home.state import State
@@ -35,6 +35,9 @@ from backuppeer.proof.waivers import EndWaiver
 from backuppeer.wire.codes import RefusalCode
 from backuppeer.wire.messages import GetUsage, Refused, Usage
 from backuppeer.wire.terms import GiveWaiver, WaiverTaken
+
+_SENT: Final = "waiver.end."
+"""Before the id of an agreement: the word to end it, sent, and not answered yet."""
 
 
 class Standing(NamedTuple):
@@ -96,7 +99,8 @@ class Waiving:
     async def give(self, host: PeerId, agreement: AgreementId, signed: bytes) -> WaiverTaken:
         """Tell a host what the authority allows it.
 
-        A host that knows no such agreement has let go of it: that is what a word to end it is for, so it is done.
+        A host that knows no such agreement has let go of it: that is what a word to end it is for, so it is done. Such
+        a word is kept before it is sent: when the answer is lost, `finish` asks for it again.
 
         Raises:
             RefusedError: it says no, or is of a version that knows no such words.
@@ -114,7 +118,34 @@ class Waiving:
                 return WaiverTaken()
             raise error_of(answer)
 
-        return await retry(tell, self._clock, budget_s=WAIVER_RETRY_S)
+        if _is_end(signed):
+            self._state.put_setting(_SENT + agreement.hex(), signed)
+        taken = await retry(tell, self._clock, budget_s=WAIVER_RETRY_S)
+        self._state.put_setting(_SENT + agreement.hex(), b"")
+        return taken
+
+    async def finish(self, host: PeerId) -> list[AgreementId]:
+        """Give again what a host was told to end and did not answer; return the agreements that are over by it.
+
+        What it refuses now, since the notice was taken back for example, is void.
+
+        Raises:
+            Unavailable: as `give`.
+
+        """
+        over = []
+        for agreement in self._with(host):
+            signed = self._state.setting(_SENT + agreement.hex())
+            if not signed:
+                continue
+            try:
+                await self.give(host, agreement, signed)
+            except RefusedError:
+                self._state.put_setting(_SENT + agreement.hex(), b"")
+            else:
+                self.ending.hasten(agreement)
+                over.append(agreement)
+        return over
 
     async def note_purged(self, host: PeerId, repository: Repository) -> None:
         """Bring the ledger in line with what a host still holds as deleted: what it lists no more is gone.
@@ -163,6 +194,10 @@ class Waiving:
             notice=next((notice.number for notice in own if notice.ends), 0),
             used_bytes=usage.used_bytes,
         )
+
+    def is_host(self, peer: PeerId) -> bool:
+        """Return whether an agreement with a peer is known here."""
+        return bool(self._with(peer))
 
     def _with(self, host: PeerId) -> list[AgreementId]:
         return [agreement for agreement, peer, _ in self._state.agreements() if peer == host]
