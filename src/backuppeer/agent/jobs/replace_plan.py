@@ -85,8 +85,8 @@ async def plan_replace(vault: Vault, ending: Ending, reporter: Reporter, *, old:
     failures = await _hear(vault, reporter, [staying, leaving])
     if staying.peer in failures:
         raise failures[staying.peer]
-    ledger, packs = vault.repository.ledger, list(vault.repository.index.packs())
-    lacking = await asyncio.to_thread(lambda: list(ledger.lacking_at(staying.agreement, packs)))
+    ledger, packs = vault.repository.ledger, await asyncio.to_thread(vault.owed.packs)
+    lacking = await asyncio.to_thread(vault.owed.lacking_at, staying.agreement)
     if leaving.peer in failures:
         await asyncio.to_thread(_check_had_elsewhere, vault, leaving, lacking)
     copy_bytes = await asyncio.to_thread(ledger.measure, lacking)
@@ -147,7 +147,7 @@ def _size_for(vault: Vault) -> str:
     """Return the space to ask a new host for: at least what there is."""
     if not vault.exists_repository:
         return f"{_LEAST_GB}GB"
-    return _in_gb(max(_LEAST_GB * _GB, vault.repository.ledger.measure(vault.repository.index.packs()) * 21 // 20))
+    return _in_gb(max(_LEAST_GB * _GB, vault.repository.ledger.measure(vault.owed.packs()) * 21 // 20))
 
 
 def _in_gb(size_bytes: int) -> str:
