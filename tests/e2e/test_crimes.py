@@ -92,7 +92,9 @@ class Scene:
         self.tree = world.path / "files"
         make_random_files(self.tree, count=6, size_bytes=1_500_000, seed=77)
         self._start(self.owner, "crimes.hasty")
+        # Two backups, so that there is another pack to swap one for.
         self.back_up("first")
+        self.back_up("second")
 
     def back_up(self, name: str) -> Result:
         (self.tree / name).write_text(name)
@@ -204,9 +206,10 @@ def test_each_crime_is_seen_named_and_harms_no_file(world: World, crimes: tuple[
 def test_without_another_copy_the_restore_says_what_is_missing_and_why(world: World, crimes: tuple[Crime, ...]):
     scene = Scene(world, is_alone=True)
     for crime in crimes:
-        scene.turn(crime)
+        done = scene.turn(crime)
         restored = scene.restore(f"alone-{crime}")
         assert restored.code == TABLE[crime].alone, (crime, restored)
+        assert done.exists() or not restored.code, f"{crime} was never committed: the test proves nothing"
         assert not restored.code or restored.last["hint"], crime
         scene.repent()
     scene.end()

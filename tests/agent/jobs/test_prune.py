@@ -445,9 +445,7 @@ def test_a_prune_that_runs_beside_a_backup_waits_with_its_list_and_loses_nothing
                     patch.setattr(HostHouse, "wish", LARGE)
                     files = contents(tmp_path / "files")
                     work = asyncio.create_task(prune(estate, max_unused_bytes=0))
-                    while not any("waiting for the backup" in text for text in estate.states):
-                        await asyncio.sleep(0)
-                        assert not work.done(), work
+                    await estate.hear("waiting for the backup", work)
                     go_on.set()
                     await backup
                 await work

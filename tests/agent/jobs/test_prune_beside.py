@@ -98,9 +98,7 @@ def test_a_tagged_snapshot_survives_a_prune_that_began_before_its_head_stood(
                 tagging = asyncio.create_task(commands(estate, AmendCommands).tag(request, estate._emit))
                 await entered.wait()
             work = asyncio.create_task(prune(estate, max_unused_bytes=0))
-            while not any("waiting for the backup" in text for text in estate.states):
-                await asyncio.sleep(0)
-                assert not work.done(), work
+            await estate.hear("waiting for the backup", work)
             go_on.set()
             await tagging
             await work
