@@ -67,7 +67,7 @@ class Dummy:
 
     async def _serve(self) -> None:
         self.loop = asyncio.get_running_loop()
-        app = build_app(self._handlers, build_openapi(__version__))
+        app = build_app(self._handlers, lambda: build_openapi(__version__))
         self.server = serve_control(app, self._path)
         self._ready.set()
         await self.server.run_until_stopped()

@@ -384,9 +384,9 @@ def test_an_answer_of_another_shape_is_told_and_not_half_read(place):
 
 def test_an_app_needs_a_handler_for_every_route_and_no_other():
     with pytest.raises(LocalError, match="ping"):
-        build_app({name: given(None) for name in ROUTES if name != "ping"}, {})
+        build_app({name: given(None) for name in ROUTES if name != "ping"}, dict)
     with pytest.raises(LocalError, match="nonsense"):
-        build_app({name: given(None) for name in [*ROUTES, "nonsense"]}, {})
+        build_app({name: given(None) for name in [*ROUTES, "nonsense"]}, dict)
 
 
 def test_every_request_struct_refuses_unknown_fields():

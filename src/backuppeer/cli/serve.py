@@ -273,7 +273,7 @@ def _make_audit_handlers(audit: AuditCommands) -> dict[str, Handler]:
 async def serve(home: Home, secret: bytes, *, on_start: Callable[[], None]) -> None:
     """Run the agent of `home` until it is told to stop, by command or by signal; secret: as for `compose`."""
     agent = await compose(home, secret)
-    app = build_app(make_handlers(agent), build_openapi(__version__))
+    app = build_app(make_handlers(agent), lambda: build_openapi(__version__))
     server = serve_control(app, socket_path_for(home.path))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -68,8 +68,10 @@ _STATUS: Final = {
 """HTTP status of an error; the exit code in the body is what clients go by."""
 
 
-def build_app(handlers: Mapping[str, Handler], openapi: Mapping[str, Any]) -> Starlette:
-    """Return the application that serves every route of ROUTES through `handlers`, and `openapi` itself.
+def build_app(handlers: Mapping[str, Handler], openapi: Callable[[], Mapping[str, Any]]) -> Starlette:
+    """Return the application that serves every route of ROUTES through `handlers`, and the document of `openapi`.
+
+    openapi: called when somebody asks for the document, which few do, in a thread: to build it takes a while.
 
     Raises:
         LocalError: a route without handler, or a handler without route.
@@ -78,9 +80,9 @@ def build_app(handlers: Mapping[str, Handler], openapi: Mapping[str, Any]) -> St
     if set(handlers) != set(ROUTES):
         wrong = ", ".join(sorted(set(handlers) ^ set(ROUTES)))
         raise LocalError(f"routes and handlers differ: {wrong}")
-    document = encode_json(dict(openapi))
 
     async def describe(_: HttpRequest) -> Response:
+        document = await asyncio.to_thread(lambda: encode_json(dict(openapi())))
         return Response(document, media_type="application/json")
 
     routes = [HttpRoute("/v1/openapi.json", describe, methods=["GET"])]

@@ -27,6 +27,7 @@ from backuppeer.limits import MIB
 from backuppeer.repo.turnover import Turnover
 from backuppeer.shares.ledger import Ledger
 from backuppeer.trust.evidence import Kind
+from noise import noise
 
 FAULTS = {Kind.INTEGRITY_FAULT, Kind.PROTOCOL_VIOLATION, Kind.AUTH_FAULT, Kind.REFUSED}
 LARGE = (128 * MIB, 3600, 60)
@@ -63,7 +64,7 @@ def tree(tmp_path):
                 path.unlink()
         for name in names:
             if not (folder / name).exists():
-                (folder / name).write_bytes(random.Random(name).randbytes(600_000))
+                (folder / name).write_bytes(noise(name, 600_000))
         return folder
 
     return be

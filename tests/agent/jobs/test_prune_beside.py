@@ -2,7 +2,6 @@
 
 import asyncio
 import io
-import random
 
 import pytest
 
@@ -22,6 +21,7 @@ from backuppeer.control.amendments import TagRequest
 from backuppeer.control.saving import StreamRequest
 from backuppeer.errors import PeerUnreachable
 from backuppeer.limits import MIB
+from noise import noise
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +39,7 @@ def test_a_stream_whose_acknowledgement_was_lost_survives_a_prune_that_found_its
     monkeypatch,
     is_first,
 ):
-    data, lost, plain = random.Random(5).randbytes(3_000_000), asyncio.Event(), Upload._send
+    data, lost, plain = noise(5, 3_000_000), asyncio.Event(), Upload._send
 
     async def send(upload, target, sealed):
         await plain(upload, target, sealed)

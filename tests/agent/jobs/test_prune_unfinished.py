@@ -33,6 +33,7 @@ from backuppeer.proof.removals import NO_HEAD, PackWithdraw, sign_removal
 from backuppeer.repo.index import Index
 from backuppeer.repo.turnover import Turnover
 from backuppeer.shares.ledger import Ledger
+from noise import noise
 
 
 @pytest.fixture(autouse=True)
@@ -71,7 +72,7 @@ def _tree_at(folder):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         for name in names:
-            (folder / name).write_bytes(random.Random(name).randbytes(600_000))
+            (folder / name).write_bytes(noise(name, 600_000))
         return folder
 
     return be
