@@ -809,7 +809,7 @@ def test_a_prune_of_little_is_held_as_agreed(house, owner, tree, tmp_path):
     async def scenario():
         async with estate_of(owner, tmp_path / "estate", house) as estate:
             wanted = {}
-            names = [f"n{number}" for number in range(40)]
+            names = [f"n{number}" for number in range(16)]
             await back_up(estate, tree(*names), wanted)
             gone = await back_up(estate, tree(*names, "x"), wanted)
             await back_up(estate, tree(*names), wanted)
