@@ -71,6 +71,10 @@ class Ears(NamedTuple):
     note: Note
 
 
+class NonsenseError(IntegrityFault):
+    """A host that is there answered with what is no answer: of its copy nothing is known."""
+
+
 class _Cancellable(Protocol):
     def cancel(self) -> bool: ...
 
@@ -322,7 +326,8 @@ def _summarise(pack: LogicalId, failures: Mapping[str, BackupPeerError]) -> Back
         )
     worst = next(iter(failures.values()))
     if isinstance(worst, RefusedError | ProtocolViolation):
-        return IntegrityFault(f"pack {name} can't be had from {_join(wrong)}: {worst.message}", hint=worst.hint)
+        kind = NonsenseError if isinstance(worst, ProtocolViolation) else IntegrityFault
+        return kind(f"pack {name} can't be had from {_join(wrong)}: {worst.message}", hint=worst.hint)
     if isinstance(worst, IntegrityFault):
         return IntegrityFault(f"{_join(wrong)} returned wrong bytes of pack {name}: {worst.message}", hint=worst.hint)
     if isinstance(worst, StoreUnavailable):
