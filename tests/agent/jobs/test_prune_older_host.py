@@ -7,7 +7,8 @@ import pytest
 
 from agent.estates import estate_of
 from agent.houses import FAULTS, HostHouse
-from agent.jobs.test_prune import LARGE, assert_whole, back_up, deleted, erase, held, plan, prune
+from agent.jobs.pruning import LARGE
+from agent.jobs.test_prune import assert_whole, back_up, deleted, erase, held, plan, prune
 from agent.jobs.test_prune_unfinished import break_off, house, small, tree  # noqa: F401 - fixtures
 from backuppeer.agent.host.serving import Serving
 from backuppeer.wire.messages import PutHead

@@ -2,14 +2,13 @@
 
 import asyncio
 import random
-import shutil
 
 import pytest
 
 from agent.estates import estate_of
 from agent.houses import HostHouse
+from agent.jobs.pruning import LARGE, _large, host_fixture, tree_fixture  # noqa: F401 - a fixture
 from agent.jobs.test_prune import (
-    LARGE,
     assert_whole,
     back_up,
     deleted,
@@ -33,49 +32,10 @@ from backuppeer.proof.removals import NO_HEAD, PackWithdraw, sign_removal
 from backuppeer.repo.index import Index
 from backuppeer.repo.turnover import Turnover
 from backuppeer.shares.ledger import Ledger
-from noise import noise
 
-
-@pytest.fixture(autouse=True)
-def _large(monkeypatch):
-    monkeypatch.setattr(HostHouse, "wish", LARGE)
-
-
-@pytest.fixture
-def house(tmp_path):
-    made = HostHouse(tmp_path / "roomy", b"h", offered_bytes=1024 * MIB)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def other(tmp_path):
-    made = HostHouse(tmp_path / "other", b"2", offered_bytes=1024 * MIB)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def tree(tmp_path):
-    """A folder of just the files that it is called with, each with content of its own."""
-    return _tree_at(tmp_path / "files")
-
-
-@pytest.fixture
-def small(tmp_path):
-    """Another such folder."""
-    return _tree_at(tmp_path / "small")
-
-
-def _tree_at(folder):
-    def be(*names: str):
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        for name in names:
-            (folder / name).write_bytes(noise(name, 600_000))
-        return folder
-
-    return be
+house, other, tree = host_fixture("roomy", b"h"), host_fixture("other", b"2"), tree_fixture("files")
+small = tree_fixture("small")
+"""Another folder as `tree`."""
 
 
 async def break_off(estate, folder, *to):
