@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from backuppeer.agent.owner.fetch import Fetch, NonsenseError
+from backuppeer.agent.owner.failures import NonsenseError
+from backuppeer.agent.owner.fetch import Fetch
 from backuppeer.agent.owner.repository import Repository
 from backuppeer.backup.fetching import read_pack
 from backuppeer.clock import Clock
