@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from meter import Meter
 from peer import LEVEL, Report
@@ -102,11 +103,16 @@ class Pair:
         self._server.terminate()
         self._server.wait()
 
+    def list_logged(self, home: str, event: str) -> list[dict[str, Any]]:
+        """Return what the agents of a home logged of an event, each with its fields."""
+        logs = sorted((self.root / home / "logs").glob("agent.log*"))
+        lines = [json.loads(line) for log in logs for line in log.read_bytes().splitlines()]
+        return [line for line in lines if line.get("event") == event]
+
     def _check_lanes(self) -> None:
-        if self._is_quic_only:
-            for log in self.root.glob("*/logs/agent.log*"):
-                if b"lane opened" in log.read_bytes():
-                    raise SystemExit(f"{self.name}: a lane was opened, so this was not QUIC only; see {log}")
+        for home in self.homes if self._is_quic_only else ():
+            if self.list_logged(home, "lane opened"):
+                raise SystemExit(f"{self.name}: a lane was opened, so this was not QUIC only; see the log of {home}")
 
     def _environment(self, home: str) -> dict[str, str]:
         kept = {key: value for key, value in os.environ.items() if not key.startswith("BACKUPPEER_")}

@@ -4,7 +4,6 @@ Knows: the verbs, what the agent's log says of directories. Must not know: the p
 not measured. From then on the old home is not used; its agent is stopped.
 """
 
-import json
 import time
 from pathlib import Path
 
@@ -56,8 +55,7 @@ class Recovery(Pair):
         )
 
     def _sum_reading(self) -> tuple[int, int, int, float]:
-        lines = [json.loads(line) for line in (self.root / "new/logs/agent.log").read_bytes().splitlines()]
-        found = [line for line in lines if line.get("event") == "directories read"]
+        found = self.list_logged("new", "directories read")
         if not found:
             raise SystemExit("the agent's log says nothing of directories")
         return (

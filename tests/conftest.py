@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, settings
 from backuppeer.limits import GIB
 
 PATIENT = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
-settings.register_profile("gate", max_examples=50, **PATIENT)
+settings.register_profile("gate", max_examples=30, **PATIENT)
 settings.register_profile("thorough", max_examples=1000, **PATIENT)
 settings.load_profile(os.environ.get("PROPERTIES", "gate"))
 
@@ -33,6 +33,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         # Of a shell that runs us in the background: what the tests start would be deaf to Ctrl-C, too.
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    gc.disable()  # nothing of what is imported and collected is garbage
     if "TMPDIR" in os.environ or config.option.markexpr.startswith("slow") or not os.access(MEMORY, os.W_OK):
         return
     if shutil.disk_usage(MEMORY).free > ROOM_BYTES:
@@ -47,3 +48,4 @@ def pytest_collection_finish() -> None:
     """
     gc.collect()
     gc.freeze()
+    gc.enable()

@@ -1,5 +1,6 @@
 """An owner with its vault, and hosts in session with it: whole backups over a network in memory, in real time."""
 
+import asyncio
 import shutil
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -48,6 +49,7 @@ class Estate:
         folder.mkdir(exist_ok=True)
         self.home, self.folder = owner.home, folder
         self.sight, self.progress, self.notes, self.states = Sight(), [], [], []
+        self._emitted = asyncio.Event()
         self.faults: list[tuple[str, str]] = []
         """Who was caught at what."""
         self.evidence = EvidenceLog(folder / "evidence.db")
@@ -115,6 +117,16 @@ class Estate:
             self.faults.append((event.data["peer_id"], event.data["message"]))
         if event.event == "state":
             self.states.append(event.data["text"])
+        self._emitted.set()
+
+    async def hear(self, words: str, work: asyncio.Task) -> None:
+        """Wait until the job that is at work says that it is at something."""
+        while not any(words in text for text in self.states):
+            assert not work.done(), work
+            self._emitted.clear()
+            emitted = asyncio.ensure_future(self._emitted.wait())
+            await asyncio.wait({emitted, work}, return_when=asyncio.FIRST_COMPLETED)
+            emitted.cancel()
 
     async def back_up_then_forget(self, grow: Callable[[], Path], *rounds: Sequence[HostHouse]) -> list[bytes]:
         """Back up to all hosts, then once to those of each round, and set the home back to before the rounds.

@@ -19,9 +19,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self._now_s
 
     def _run_once(self) -> None:
-        due = [timer.when() for timer in self._scheduled if not timer.cancelled()]
-        if due and not self._ready:
-            self._now_s = max(self._now_s, min(due))
+        if not self._ready:
+            due = (timer.when() for timer in self._scheduled if not timer.cancelled())
+            self._now_s = max(self._now_s, min(due, default=self._now_s))
         super()._run_once()
 
 

@@ -1,7 +1,5 @@
 """Blocks that were read once are not asked for again, and those of two copies are never mixed."""
 
-import random
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,6 +8,7 @@ from backuppeer.backup.blocks import Blocks
 from backuppeer.errors import IntegrityFault
 from backuppeer.ids import LogicalId
 from backuppeer.limits import BLOCK_BYTES
+from noise import noise
 
 PACK = LogicalId(bytes(16))
 SIZE = 5 * BLOCK_BYTES + 1000
@@ -20,7 +19,7 @@ class Host:
     """Has copies of one pack; each fetch is answered from the copy that `now` names."""
 
     def __init__(self, *copies):
-        self.copies, self.now, self.fetches = copies or (random.Random(1).randbytes(SIZE),), 0, []
+        self.copies, self.now, self.fetches = copies or (noise(1, SIZE),), 0, []
 
     def fetch(self, pack, ranges):
         self.fetches.append(list(ranges))
@@ -59,7 +58,7 @@ def test_neighbours_that_were_fetched_for_others_are_at_hand():
 
 
 def test_when_another_copy_answers_all_is_taken_from_that_one():
-    host = Host(*(random.Random(seed).randbytes(SIZE) for seed in (1, 2)))
+    host = Host(*(noise(seed, SIZE) for seed in (1, 2)))
     blocks = blocks_of(host)
     blocks.fetch(PACK, [(0, 10)])
     host.now = 1

@@ -21,6 +21,7 @@ from backuppeer.backup.trees import TreeReader, find_entry
 from backuppeer.errors import IntegrityFault, InterruptedByUserError, Unavailable
 from backuppeer.repo.extension import encode_extension
 from backuppeer.repo.tree import EntryKind, TreeEntry
+from noise import noise
 
 
 class Dumping:
@@ -53,12 +54,6 @@ def dumping(repository):
     return Dumping(repository)
 
 
-def noise(size_bytes, seed=1):
-    import random  # noqa: PLC0415 - beside its only use
-
-    return random.Random(seed).randbytes(size_bytes)
-
-
 def take(pieces):
     """Return what came, and the error that ended it."""
     got = []
@@ -85,7 +80,7 @@ def spoil(repository, packs):
 
 # --- files
 def test_a_file_comes_back_in_pieces_of_a_mebibyte(repository, source, dumping):
-    content = noise(5_000_000)
+    content = noise(1, 5_000_000)
     (source / "big").write_bytes(content)
     snapshot = repository.backup(source).snapshot
     pieces = list(dumping.file(snapshot, source / "big"))
@@ -106,7 +101,7 @@ def test_a_long_file_comes_back_window_by_window(repository, source, dumping, mo
     monkeypatch.setattr("backuppeer.repo.tree.CONTENT_INLINE_IDS", 1)
     monkeypatch.setattr(readahead, "WINDOW_BYTES", 1 << 20)
     monkeypatch.setattr(readahead, "INDEX_BATCH", 2)
-    content = noise(9_000_000)
+    content = noise(1, 9_000_000)
     (source / "long").write_bytes(content)
     snapshot = repository.backup(source).snapshot
     assert dumping.find(snapshot, source / "long")[-1].depth == 1
@@ -115,7 +110,7 @@ def test_a_long_file_comes_back_window_by_window(repository, source, dumping, mo
 
 def test_a_spoilt_part_ends_a_file_after_what_is_right_and_names_it(repository, source, dumping, monkeypatch):
     monkeypatch.setattr(readahead, "WINDOW_BYTES", 1 << 20)
-    content = noise(40_000_000)
+    content = noise(1, 40_000_000)
     (source / "big").write_bytes(content)
     snapshot = repository.backup(source).snapshot
     spoil(repository, repository.data_packs()[1:])
@@ -127,14 +122,14 @@ def test_a_spoilt_part_ends_a_file_after_what_is_right_and_names_it(repository, 
 
 
 def test_a_host_that_is_away_is_told_as_that(repository, source, dumping):
-    (source / "f").write_bytes(noise(1000))
+    (source / "f").write_bytes(noise(1, 1000))
     snapshot = repository.backup(source).snapshot
     repository.source.offline = set(repository.vault.packs)
     assert take(dumping.file(snapshot, source / "f"))[1].exit_code == 11
 
 
 def test_a_chunk_in_no_known_pack_is_told(repository, source, dumping):
-    (source / "f").write_bytes(noise(1000))
+    (source / "f").write_bytes(noise(1, 1000))
     snapshot = repository.backup(source).snapshot
     entry = dumping.find(snapshot, source / "f")[-1]
     repository.index.clear()
@@ -144,14 +139,14 @@ def test_a_chunk_in_no_known_pack_is_told(repository, source, dumping):
 
 
 def test_a_file_of_another_size_than_the_snapshot_says_is_told(repository, source, dumping):
-    (source / "f").write_bytes(noise(1000))
+    (source / "f").write_bytes(noise(1, 1000))
     snapshot = repository.backup(source).snapshot
     entry = msgspec.structs.replace(dumping.find(snapshot, source / "f")[-1], size=999)
     assert "has 1000 bytes, the snapshot says 999" in take(dumping.dumper.dump_file(b"f", entry))[1].message
 
 
 def test_a_cancelled_dump_ends(repository, source, dumping):
-    (source / "f").write_bytes(noise(1000))
+    (source / "f").write_bytes(noise(1, 1000))
     snapshot = repository.backup(source).snapshot
     dumping.cancel.set()
     with pytest.raises(InterruptedByUserError):
@@ -168,8 +163,8 @@ def make_awkward(source):
     (source / ("long" * 60) / ("name" * 60)).write_bytes(b"deep")
     Path(os.fsdecode(bytes(source) + b"/bad\xff\n\x1b[31m")).write_bytes(b"bytes")
     (source / "Grüße 東京").write_text("ü")
-    (source / "exact").write_bytes(noise(1024))
-    (source / "big").write_bytes(noise(3_000_000))
+    (source / "exact").write_bytes(noise(1, 1024))
+    (source / "big").write_bytes(noise(1, 3_000_000))
     os.utime(source / "exact", ns=(0, 1_234_567_890_123_456_789))
     os.utime(source / "big", ns=(0, -1_500_000_000))
     os.utime(source / "a" / "link", ns=(0, 987_654_321_000_000_001), follow_symlinks=False)
@@ -202,7 +197,7 @@ def test_an_archive_is_read_by_the_standard_library_too(repository, source, dump
 
 
 def test_hard_links_pipes_holes_and_attributes_are_in_an_archive(repository, source, dumping, tmp_path):
-    (source / "one").write_bytes(noise(100_000))
+    (source / "one").write_bytes(noise(1, 100_000))
     (source / "sub").mkdir()
     os.link(source / "one", source / "sub" / "two")
     os.mkfifo(source / "pipe", 0o640)
@@ -255,7 +250,7 @@ def test_all_of_a_snapshot_or_one_file_can_be_an_archive(repository, source, dum
 
 def test_an_archive_broken_by_a_spoilt_pack_is_unreadable_at_its_end(repository, source, dumping, tmp_path):
     for number in range(12):
-        (source / f"{number:02}").write_bytes(noise(2_000_000, number))
+        (source / f"{number:02}").write_bytes(noise(number, 2_000_000))
     snapshot = repository.backup(source).snapshot
     spoil(repository, repository.data_packs()[:1])
     archive, error = take(dumping.tar(snapshot, source))
@@ -266,7 +261,7 @@ def test_an_archive_broken_by_a_spoilt_pack_is_unreadable_at_its_end(repository,
 
 
 def test_an_archive_broken_before_its_first_byte_is_unreadable_too(repository, source, dumping, tmp_path):
-    (source / "f").write_bytes(noise(1000))
+    (source / "f").write_bytes(noise(1, 1000))
     snapshot = repository.backup(source).snapshot
     spoil(repository, repository.vault.packs)
     archive, error = take(dumping.tar(snapshot, source))
@@ -294,7 +289,7 @@ def fail():
 def test_wherever_an_archive_stops_it_does_not_look_whole(repository, source, dumping, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "CONTROL_PIECE_BYTES", 512)
     for number in range(3):
-        (source / f"{number}").write_bytes(noise(700, number))
+        (source / f"{number}").write_bytes(noise(number, 700))
     snapshot = repository.backup(source).snapshot
     pieces = list(dumping.tar(snapshot, source))
     assert unpack(b"".join(pieces), tmp_path / "whole") == 0

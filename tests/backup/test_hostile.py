@@ -2,7 +2,6 @@
 
 import errno
 import os
-import random
 import socket
 import threading
 from pathlib import Path
@@ -24,6 +23,7 @@ from backuppeer.repo.blob import BlobKind, Compressor
 from backuppeer.repo.pack import PackDraft
 from backuppeer.repo.snapshot import Snapshot
 from backuppeer.repo.tree import EntryKind, TreeEntry, encode_pieces
+from noise import noise
 
 
 def below(target: Path, source: Path) -> Path:
@@ -215,7 +215,7 @@ def test_a_path_longer_than_the_system_allows_is_backed_up_and_restored(reposito
 # --- damage at the hosts
 def test_one_rotten_blob_costs_one_file(repository, source, tmp_path):
     for i in range(50):
-        (source / str(i)).write_bytes(random.Random(i).randbytes(5000))
+        (source / str(i)).write_bytes(noise(i, 5000))
     result = repository.backup(source)
     draft = repository.sink.drafts[0]
     entry = next(entry for entry in draft.entries if entry.kind is BlobKind.DATA)
@@ -247,7 +247,7 @@ class RangeVerifyingSource(MemorySource):
 
 def test_a_refused_range_is_halved_until_the_bad_blob_stands_alone(repository, source, tmp_path):
     for i in range(100):
-        (source / str(i)).write_bytes(random.Random(i).randbytes(5000))
+        (source / str(i)).write_bytes(noise(i, 5000))
     result = repository.backup(source)
     draft = repository.sink.drafts[0]
     entry = next(entry for entry in draft.entries if entry.kind is BlobKind.DATA)
@@ -259,7 +259,7 @@ def test_a_refused_range_is_halved_until_the_bad_blob_stands_alone(repository, s
 
 def test_a_lost_pack_costs_its_files_and_leaves_no_partial_ones(repository, source, tmp_path):
     for i in range(12):
-        (source / str(i)).write_bytes(random.Random(i).randbytes(3 << 20))
+        (source / str(i)).write_bytes(noise(i, 3 << 20))
     result = repository.backup(source)
     lost = max(repository.sink.drafts[:-1], key=lambda draft: len(draft.entries))
     del repository.vault.packs[lost.logical]
@@ -326,7 +326,7 @@ def test_existing_files_are_refused_up_front_unless_overwriting(repository, sour
 def test_overwriting_goes_through_neither_symlinks_nor_hard_links(repository, source, tmp_path):
     (source / "link").write_bytes(b"new")
     (source / "hard").write_bytes(b"new")
-    (source / "big").write_bytes(random.Random(1).randbytes(600_000))
+    (source / "big").write_bytes(noise(1, 600_000))
     (source / "dir").mkdir()
     (source / "dir" / "f").write_bytes(b"new")
     result = repository.backup(source)
@@ -523,7 +523,7 @@ def test_a_full_target_ends_the_restore_at_the_first_file(  # noqa: PLR0917 - fi
     repository, source, tmp_path, number, size, code
 ):
     for name in range(20):
-        (source / f"{name:02}").write_bytes(random.Random(name).randbytes(size))
+        (source / f"{name:02}").write_bytes(noise(name, size))
     snapshot = repository.backup(source).snapshot
     finish = RestoreTarget.finish_file
     finished = []
@@ -547,7 +547,7 @@ def test_a_full_target_ends_the_restore_at_the_first_file(  # noqa: PLR0917 - fi
 
 
 def test_a_cancelled_restore_leaves_no_unfinished_files(repository, source, tmp_path):
-    (source / "big").write_bytes(random.Random(1).randbytes(40 << 20))
+    (source / "big").write_bytes(noise(1, 40 << 20))
     result = repository.backup(source)
     cancel = threading.Event()
 
@@ -569,8 +569,8 @@ def test_small_windows_and_small_parts_give_the_same_result(repository, source, 
     monkeypatch.setattr(restore_run, "_PART_BLOBS", 2)
     for i in range(20):
         (source / f"d{i % 3}").mkdir(exist_ok=True)
-        (source / f"d{i % 3}" / str(i)).write_bytes(random.Random(i).randbytes(200_000 * (i % 4)))
-        (source / "big").write_bytes(random.Random(99).randbytes(12 << 20))
+        (source / f"d{i % 3}" / str(i)).write_bytes(noise(i, 200_000 * (i % 4)))
+    (source / "big").write_bytes(noise(99, 12 << 20))
     os.utime(source / "d1", ns=(0, 1))
     result = repository.backup(source)
     restored = repository.restore(result.snapshot, tmp_path / "target")

@@ -1,6 +1,5 @@
 """Streams as backups: one file, cut like any other, in constant memory."""
 
-import random
 import threading
 
 import pytest
@@ -15,6 +14,7 @@ from backuppeer.backup.trees import TreeReader
 from backuppeer.errors import IncompleteError, InterruptedByUserError, UserError
 from backuppeer.limits import CONTENT_INLINE_IDS, MIB, SEGMENT_BYTES, STREAM_NAME_BYTES, TREE_DEPTH
 from backuppeer.repo.tree import EntryKind
+from noise import noise
 
 
 class Source:
@@ -49,7 +49,7 @@ def archive(repository, data, path=b"/stdin", *, fail_at=None, **options):
     "size", [0, 1, 5000, 3 * MIB, SEGMENT_BYTES - 1, SEGMENT_BYTES, SEGMENT_BYTES + 1, 4 * SEGMENT_BYTES]
 )
 def test_a_stream_comes_back_as_the_file_it_was_named(repository, tmp_path, size):
-    data = random.Random(size).randbytes(size)
+    data = noise(size, size)
     result = archive(repository, data, b"/db/all.sql", now_ns=lambda: 1_600_000_000_123_456_789)
     assert (result.files, result.dirs, result.bytes, result.new_bytes, result.errors) == (1, 0, size, size, 0)
     assert result.snapshot.paths == [b"/db/all.sql"]
@@ -62,7 +62,7 @@ def test_a_stream_comes_back_as_the_file_it_was_named(repository, tmp_path, size
 
 
 def test_a_stream_is_cut_where_a_file_of_its_bytes_is(repository, source):
-    data = random.Random(7).randbytes(9 * MIB + 17)
+    data = noise(7, 9 * MIB + 17)
     (source / "file").write_bytes(data)
     repository.backup(source)
     assert archive(repository, data).new_bytes == 0
@@ -71,7 +71,7 @@ def test_a_stream_is_cut_where_a_file_of_its_bytes_is(repository, source):
 
 
 def test_a_long_stream_has_lists_of_its_chunks(repository, tmp_path, monkeypatch):
-    data = random.Random(3).randbytes(20 * MIB)
+    data = noise(3, 20 * MIB)
     monkeypatch.setattr("backuppeer.repo.tree.CONTENT_INLINE_IDS", 4)
     result = archive(repository, data)
     trees = TreeReader(repository.keys, repository.index, cache=repository.cache)
@@ -83,7 +83,7 @@ def test_a_long_stream_has_lists_of_its_chunks(repository, tmp_path, monkeypatch
 
 
 def test_a_stream_that_fails_leaves_no_snapshot_but_what_is_stored_helps_the_next(repository):
-    data = random.Random(4).randbytes(40 * MIB)
+    data = noise(4, 40 * MIB)
     with pytest.raises(IncompleteError, match="the command failed"):
         archive(repository, data, fail_at=36 * MIB)
     assert repository.index.snapshots() == []

@@ -265,8 +265,8 @@ def test_there_are_as_many_workers_as_processors_up_to_the_limit(target, monkeyp
         monkeypatch.setattr(pool_module, "count_processors", lambda processors=processors: processors)
         with WorkerPool(KEYS, target, check=pay_no_heed) as pool:
             pool.start()
-            assert len(children()) == most
             assert pool.await_workers() == most
+            assert len(children()) == most, "counted once they have begun: before, the system may not name them yet"
     assert children() == []
 
 

@@ -1,7 +1,5 @@
 """What matters most is sent first, and the snapshot is the same as without."""
 
-import random
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,6 +10,7 @@ from backuppeer.backup.roots import split_path
 from backuppeer.backup.trees import TreeReader, find_entry
 from backuppeer.errors import Unavailable, UserError
 from backuppeer.limits import MIB, PRIORITY_FILES, PRIORITY_PATTERNS
+from noise import noise
 
 
 class Ordered(MemorySink):
@@ -33,7 +32,7 @@ class Ordered(MemorySink):
 def fill(source, names, size=40_000):
     for name in names:
         (source / name).parent.mkdir(parents=True, exist_ok=True)
-        (source / name).write_bytes(random.Random(name).randbytes(size))
+        (source / name).write_bytes(noise(name, size))
 
 
 def blobs(repository, source, *names):

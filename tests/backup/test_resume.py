@@ -1,6 +1,5 @@
 """A run that breaks off leaves what it finished; a folder that was backed up by itself is known in any other list."""
 
-import random
 import threading
 from unittest.mock import patch
 
@@ -16,6 +15,7 @@ from backuppeer.backup.roots import split_path
 from backuppeer.backup.trees import TreeReader, find_entry
 from backuppeer.errors import BackupPeerError, InterruptedByUserError, LocalError, Unavailable
 from backuppeer.limits import MIB
+from noise import noise
 
 UNDER_WAY = 12
 """Files whose blobs may be durable though nobody had collected their batches when the run broke off."""
@@ -23,9 +23,9 @@ UNDER_WAY = 12
 
 def fill(folder, *, count=10, size=500_000, seed=1):
     folder.mkdir(parents=True, exist_ok=True)
-    noise = random.Random(seed)
+    data = noise(seed, count * size)
     for number in range(count):
-        (folder / f"file-{number:02}").write_bytes(noise.randbytes(size))
+        (folder / f"file-{number:02}").write_bytes(data[number * size : (number + 1) * size])
     return folder
 
 

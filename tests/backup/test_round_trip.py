@@ -2,7 +2,6 @@
 
 import os
 import pwd
-import random
 import threading
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from backuppeer.limits import BATCH_FILES, CHUNK_MAX_BYTES, CHUNK_MIN_BYTES, SEG
 from backuppeer.repo.chunker import Chunker
 from backuppeer.repo.head import load_inventory
 from backuppeer.repo.tree import TreeEntry
+from noise import noise
 
 
 def below(target: Path, source: Path) -> Path:
@@ -42,7 +42,7 @@ def make_sample(root: Path) -> None:
     (root / "a" / "again").write_bytes(b"hello\n" * 1000)
     (root / "void").mkdir()
     (root / "deep" / "er" / "est").mkdir(parents=True)
-    (root / "deep" / "er" / "est" / "x").write_bytes(random.Random(1).randbytes(300_000))
+    (root / "deep" / "er" / "est" / "x").write_bytes(noise(1, 300_000))
     (root / "program").write_bytes(b"#!/bin/sh\n")
     (root / "program").chmod(0o4755)
     (root / "sticky").mkdir()
@@ -141,7 +141,7 @@ SIZES = [
 
 def test_files_around_every_size_limit_come_back(repository, source, tmp_path):
     for size in SIZES:
-        (source / f"random{size}").write_bytes(random.Random(size).randbytes(size))
+        (source / f"random{size}").write_bytes(noise(size, size))
         (source / f"zeros{size}").write_bytes(bytes(size))
     before = describe(source)
     result = repository.backup(source)
@@ -151,7 +151,7 @@ def test_files_around_every_size_limit_come_back(repository, source, tmp_path):
 
 
 def test_a_streamed_file_is_cut_as_if_it_were_whole(repository, source):
-    data = random.Random(5).randbytes(5 * SEGMENT_BYTES)
+    data = noise(5, 5 * SEGMENT_BYTES)
     (source / "big").write_bytes(data)
     repository.backup(source)
     cuts = {entry.plain_bytes for draft in repository.sink.drafts for entry in draft.entries if entry.kind == 1}
@@ -212,7 +212,7 @@ def test_a_parent_that_the_cache_lost_costs_reading_but_no_storage(repository, s
 
 
 def test_the_same_content_is_stored_once(repository, source):
-    data = random.Random(3).randbytes(1 << 20)
+    data = noise(3, 1 << 20)
     for i in range(40):
         (source / str(i)).write_bytes(data)
     result = repository.backup(source)
@@ -223,7 +223,7 @@ def test_the_same_content_is_stored_once(repository, source):
 
 def test_blobs_not_yet_durable_are_not_stored_twice(repository, source):
     for i in range(30):
-        (source / str(i)).write_bytes(random.Random(i % 10).randbytes(2 << 20))
+        (source / str(i)).write_bytes(noise(i % 10, 2 << 20))
     sink = MemorySink(repository.keys, repository.index, repository.vault, late=True)
     result = repository.backup(source, sink=sink)
     blobs = [entry.blob for draft in sink.drafts for entry in draft.entries]
@@ -327,7 +327,7 @@ def test_a_dry_run_counts_the_same_and_stores_nothing(repository, source):
 
 def test_a_failed_sink_makes_no_snapshot(repository, source):
     for i in range(12):
-        (source / str(i)).write_bytes(random.Random(i).randbytes(3 << 20))
+        (source / str(i)).write_bytes(noise(i, 3 << 20))
     for fail_after in (0, 1):
         sink = MemorySink(repository.keys, repository.index, repository.vault, fail_after=fail_after)
         with pytest.raises(Unavailable):
@@ -393,7 +393,7 @@ def test_entries_hold_names_of_owners(repository, source):
 
 def test_adjacent_blobs_are_fetched_in_one_range_per_pack(repository, source, tmp_path):
     for i in range(200):
-        (source / str(i)).write_bytes(random.Random(i).randbytes(3000))
+        (source / str(i)).write_bytes(noise(i, 3000))
     result = repository.backup(source)
     source_of_packs = MemorySource(repository.vault)
     repository.restore(result.snapshot, tmp_path / "target", source=source_of_packs)

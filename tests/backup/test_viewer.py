@@ -14,6 +14,7 @@ from backuppeer.backup.viewer import Viewer
 from backuppeer.errors import IntegrityFault, NotFoundError, Unavailable, UserError
 from backuppeer.ids import SnapshotId
 from backuppeer.limits import CONTROL_PIECE_BYTES, MOUNT_BLOCKS_BYTES, TREE_PIECE_ENTRIES
+from noise import noise
 
 NAME = SnapshotId(bytes(32))
 
@@ -55,7 +56,7 @@ def view(repository, source):
 
 
 def test_any_part_of_a_file_comes_in_any_order_and_ends_with_the_file(view, source):
-    data = random.Random(1).randbytes(9_000_000)
+    data = noise(1, 9_000_000)
     (source / "large").write_bytes(data)
     (source / "empty").touch()
     viewing = view()
@@ -69,7 +70,7 @@ def test_any_part_of_a_file_comes_in_any_order_and_ends_with_the_file(view, sour
 
 def test_a_file_whose_chunks_stand_in_lists_is_read_the_same(view, source, monkeypatch):
     monkeypatch.setattr("backuppeer.repo.tree.CONTENT_INLINE_IDS", 2)
-    data = random.Random(1).randbytes(12_000_000)
+    data = noise(1, 12_000_000)
     (source / "large").write_bytes(data)
     viewing = view()
     assert viewing.entries(source)[0].depth == 1
@@ -175,7 +176,7 @@ def test_a_folder_is_at_hand_only_while_its_pieces_are_in_the_cache(view, source
 
 
 def test_many_readers_at_once_see_the_same(view, source):
-    data = random.Random(3).randbytes(6_000_000)
+    data = noise(3, 6_000_000)
     (source / "large").write_bytes(data)
     viewing = view()
     wrong = []

@@ -156,6 +156,7 @@ def test_a_command_that_fails_says_what_it_said():
         run_command([sys.executable, "-c", "import sys; print('out of luck'); sys.exit(3)"], os.environ, Meter())
 
 
+@pytest.mark.slow
 def test_the_probes_of_index_and_engine_give_their_figures(tmp_path):
     found = SimulatedIndex(tmp_path / "i", Meter(), count=5000).backup([])
     assert found.figures["chunks"] == 5000

@@ -1,17 +1,23 @@
 """`export` needs the home for itself; the agent that it stops for that runs again afterwards."""
 
 import sys
+from functools import partial
 
 import pytest
 
+from backuppeer.agent.home.belongings import write_belongings
 from backuppeer.agent.home.home import Home
 from backuppeer.cli import agents
+from backuppeer.cli import export as verb
 from backuppeer.cli.agents import ping_agent, start_agent, stop_agent
 from backuppeer.cli.homes import create_peer
+from backuppeer.crypto.custody import Stretch
 from cli.rows import run
 from cli.terminal import FakePipe
 
+pytestmark = pytest.mark.slow
 PASSPHRASE = "correct horse battery\n"
+CHEAP = Stretch(memory_kib=64, passes=1, lanes=1)
 
 
 @pytest.fixture
@@ -26,6 +32,7 @@ def live(home, monkeypatch):
 
 def export(capsys, monkeypatch, file):
     monkeypatch.setattr("sys.stdin", FakePipe(PASSPHRASE))
+    monkeypatch.setattr(verb, "write_belongings", partial(write_belongings, stretch=CHEAP))
     return run(capsys, "export", str(file), "--yes")
 
 

@@ -347,6 +347,36 @@ def test_status_is_one_object(capsys, agent):
     assert "only copy" in out
 
 
+@pytest.mark.parametrize(
+    ("agreements", "noted", "told"),
+    [
+        (3, 1, "no word of the newest state left yet for the recovery of 2 owners"),
+        (1, 0, "no word of the newest state left yet for the recovery of 1 owner"),
+        (3, 3, ""),
+        (0, 0, ""),
+    ],
+)
+def test_status_says_for_how_many_owners_no_word_is_left_in_lines_of_80_columns(
+    capsys, agent, monkeypatch, *, agreements, noted, told
+):
+    shown_on = FakeTerminal()
+    monkeypatch.setattr("sys.stdout", shown_on)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("NO_COLOR", "1")
+    hosting = api.HostingState(agreements=agreements, noted=noted, agreed_bytes=10**12, used_bytes=999 * 10**9)
+    status = api.StatusResult(peer_id=PEER, agent="running", servers=[], sessions=0, hosting=hosting, snapshots=0)
+    agent({"status": given(status)})
+    assert run(capsys, "status")[0] == 0
+    lines = shown_on.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    at = next(number for number, line in enumerate(lines) if line.startswith("hosting"))
+    wrapped = [line for line in lines[at + 1 :] if line.startswith(" " * 13)]
+    shown = " ".join(" ".join([lines[at], *wrapped]).split())
+    assert shown.endswith(told)
+    assert ("no word" in shown) is bool(told)
+    assert len(wrapped) == bool(told), "it is carried on below the values, not below the labels"
+
+
 def test_status_seen_says_which_alarms_it_repeats_no_more_and_shows_the_rest(capsys, agent):
     status = api.StatusResult(
         peer_id=PEER, agent="running", servers=[], sessions=0, hosting=api.HostingState(), snapshots=3

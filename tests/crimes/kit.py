@@ -12,9 +12,13 @@ from pathlib import Path
 
 import msgspec
 
+from backuppeer.agent.host import serving
 from backuppeer.agent.peers.channel import Channel
 from backuppeer.errors import Unavailable
 from backuppeer.host.incoming import Incoming
+from backuppeer.host.reader import PackReader
+from backuppeer.host.store import Store
+from backuppeer.limits import LEAF_BYTES
 from backuppeer.wire.codec import encode
 from backuppeer.wire.codes import RefusalCode
 from backuppeer.wire.fields import Message
@@ -93,9 +97,6 @@ class Criminal:
         self._asked: dict[Channel, Message] = {}
         self._heads: list[HeadIs] = []
         self._receipts: list[bytes] = []
-        self._said: dict[bytes, Range] = {}
-        self._kept: dict[bytes, tuple[Range, bytearray]] = {}
-        """Of each pack whose range was served: that range, for another pack."""
 
     def install(self) -> None:
         """Stand between this process's host side and the wire."""
@@ -125,6 +126,8 @@ class Criminal:
         Channel.send, Channel.send_given, Channel.receive_any = send_crooked, give_crooked, hear  # type: ignore[method-assign]
         if self._crime is Crime.DROPS:
             self._drop_after_commit()
+        if self._crime is Crime.SWAPS:
+            self._swap_packs()
 
     async def _send(self, channel: Channel, message: Message, send: Callable[[Message], Awaitable[None]]) -> None:
         asked = self._asked.get(channel)
@@ -172,10 +175,6 @@ class Criminal:
                 return msgspec.structs.replace(message, size=message.size - 1, pack_bytes=message.pack_bytes - 1)
             case (Crime.WITHHOLDS, ListPacks(), PackList()):
                 return msgspec.structs.replace(message, packs=tuple(r for r in message.packs if r.size < _LARGE_BYTES))
-            case (Crime.SWAPS, GetRange(), Range()):
-                said = self._swapped(asked, message)
-                self._said[bytes(asked.stored)] = said
-                return said
             case (Crime.LIES_ABOUT_ROOM, _, Usage()):
                 return msgspec.structs.replace(message, used_bytes=message.size_bytes)
         return message
@@ -192,38 +191,33 @@ class Criminal:
                 return Refused(code=RefusalCode.POLICY, message="\x1b[31mno\x1b[0m\r\nhint: rm -rf /")
         return message
 
-    def _swapped(self, asked: GetRange, message: Range) -> Range:
-        """Return the answer of another pack of that length, once there is one."""
-        others = (said for stored, (said, _) in self._kept.items() if stored != asked.stored)
-        return next((said for said in others if said.size == message.size), message)
-
     def _give(self, channel: Channel, give: Give) -> Give:
         asked = self._asked.get(channel)
-        if not isinstance(asked, GetRange):
+        if not isinstance(asked, GetRange) or self._crime is not Crime.FLIPS:
             return give
-        if self._crime is Crime.FLIPS:
 
-            def flip(offset: int, view: memoryview) -> None:
-                give(offset, view)
-                view[len(view) // 2] ^= 1
-                self._note()
-
-            return flip
-        return self._swap(bytes(asked.stored), give) if self._crime is Crime.SWAPS else give
-
-    def _swap(self, stored: bytes, give: Give) -> Give:
-        said = self._said[stored]
-        swapped = next((kept for name, kept in self._kept.items() if name != stored and kept[0] == said), None)
-        mine = self._kept.setdefault(stored, (said, bytearray(said.size)))
-
-        def swap(offset: int, view: memoryview) -> None:
+        def flip(offset: int, view: memoryview) -> None:
             give(offset, view)
-            mine[1][offset : offset + len(view)] = view
-            if swapped is not None:
-                self._note()
-                view[:] = swapped[1][offset : offset + len(view)]
+            view[len(view) // 2] ^= 1
+            self._note()
 
-        return swap
+        return flip
+
+    def _swap_packs(self) -> None:
+        """Open another pack of the same agreement than the one that is asked for: its bytes, with their true path."""
+        open_range = serving._open_range
+
+        def open_another(store: Store, message: GetRange) -> tuple[PackReader, list[bytes]]:
+            rows = store._catalogue.list_packs(message.agreement, b"", 1000)
+            others = [(size, stored) for stored, size in rows if stored != message.stored]
+            if others:
+                size, stored = max(others)
+                self._note()
+                first_leaf = min(message.first_leaf, (size - 1) // LEAF_BYTES)
+                message = msgspec.structs.replace(message, stored=stored, first_leaf=first_leaf)
+            return open_range(store, message)
+
+        serving._open_range = open_another
 
     def _drop_after_commit(self) -> None:
         commit = Incoming.commit

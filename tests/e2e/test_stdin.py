@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from e2e.harness import Home, Pair, World, agree, pids_naming, wait_until
+from noise import noise
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
 MIB = 1024 * 1024
@@ -39,7 +39,7 @@ def peak_anonymous_bytes(pid: int) -> int:
 
 
 def test_a_stream_becomes_a_file_of_a_snapshot_and_only_what_changed_travels_again(pair: Pair):
-    owner, data = pair.owner, random.Random(5).randbytes(12 * MIB + 4321)
+    owner, data = pair.owner, noise(5, 12 * MIB + 4321)
     first = feed(owner, data, "--stdin", "--stdin-name", "db/all.sql", "--tag", "nightly")
     assert first.returncode == 0, first
     row = owner.do("snapshots").rows[-1]

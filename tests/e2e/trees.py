@@ -4,6 +4,8 @@ import os
 import random
 from pathlib import Path
 
+from noise import noise
+
 CONTENT_MARK = b"the-owner's-secret-content-3b1f"
 NAME_MARK = b"secret-name-9c44"
 MIB = 1024 * 1024
@@ -21,9 +23,9 @@ def make_awkward_tree(root: Path) -> None:
     (root / "empty-folder").mkdir()
     (root / "link").symlink_to("a/b/c/d/note.txt")
     (root / "dangling").symlink_to("/nowhere/at/all")
-    (root / "big").write_bytes(random.Random(1).randbytes(6 * MIB))
+    (root / "big").write_bytes(noise(1, 6 * MIB))
     (root / "compressible").write_bytes(CONTENT_MARK * (5 * MIB // len(CONTENT_MARK)))
-    twin = random.Random(2).randbytes(3 * MIB)
+    twin = noise(2, 3 * MIB)
     (root / "twin-1").write_bytes(twin)
     (root / "a" / "twin-2").write_bytes(twin)
     _set_metadata(root)

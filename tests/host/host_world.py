@@ -1,7 +1,9 @@
 """Parties with real keys, and the statements they sign."""
 
+from pathlib import Path
+
 from backuppeer.crypto.identity import SigningKey
-from backuppeer.host.store import Store
+from backuppeer.host.store import Store, open_store
 from backuppeer.ids import AgreementId, BlobId, DeviceId, PeerId, RepositoryId, StoredId
 from backuppeer.limits import MIB
 from backuppeer.proof.merkle import compute_stored_id
@@ -87,3 +89,30 @@ def put_pack(store: Store, data: bytes, agreement: AgreementId | None = None, *,
             incoming.write(memoryview(data)[start : start + piece])
         incoming.commit()
     return stored
+
+
+class Kept:
+    """A store with one agreement, its packs here or not, looked at as its agent does."""
+
+    def __init__(self, store: Store, world: World, *, lock_s: int) -> None:
+        self.store, self.world = store, world
+        store.leases.put(world.agree(lock_s=lock_s))
+
+    def look(self) -> list[AgreementId]:
+        """Do what the agent does at each look; return which agreements ended."""
+        self.store.endings.doom()
+        while self.store.sweep.run().packs:
+            pass
+        return [lease.agreement for lease in self.store.endings.finish()]
+
+    def reopen(self, *, without_catalogue: bool = False) -> None:
+        directory = self.store.directory
+        self.store.close()
+        if without_catalogue:
+            for path in directory.glob("catalogue.db*"):
+                path.unlink()
+        self.store = open_store(directory, self.world.peer, floor_bytes=0)
+
+    def files(self) -> list[Path]:
+        folder = self.store.directory / "agreements" / agreement_id().hex() / "packs"
+        return [path for path in folder.rglob("*") if path.is_file()]

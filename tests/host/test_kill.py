@@ -91,6 +91,7 @@ def killed_store(directory: Path, world: World) -> PeerId:
     return world.peer
 
 
+@pytest.mark.slow
 def test_every_acknowledged_pack_survives_being_killed_at_many_points(
     directory: Path, killed_store: PeerId, rng: random.Random
 ) -> None:

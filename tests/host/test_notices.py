@@ -1,7 +1,5 @@
 """Agreements end by notice: never before notice and lock are over, by time the agent saw pass, and then wholly."""
 
-from pathlib import Path
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,11 +7,11 @@ from hypothesis import strategies as st
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import AuthenticationFault, NotFoundError, PeerFault, ProtocolViolation, RefusedError
 from backuppeer.host.notice_file import NoticeFile, join_notice, split_notice
-from backuppeer.host.store import Store, open_store
+from backuppeer.host.store import Store
 from backuppeer.proof.merkle import compute_stored_id
 from backuppeer.proof.notices import Notice, sign_notice
 from backuppeer.proof.statements import sign_beside
-from host.host_world import NOW_MS, World, agreement_id, put_pack
+from host.host_world import NOW_MS, Kept, World, agreement_id, put_pack
 
 A = agreement_id()
 LOCK_S = 100
@@ -22,12 +20,11 @@ OWNERS_S = 2 * LOCK_S
 """An owner's end is a deletion of everything: held twice as long."""
 
 
-class Hall:
+class Hall(Kept):
     """A store with one agreement, and the words of both parties."""
 
     def __init__(self, store: Store, world: World) -> None:
-        self.store, self.world = store, world
-        store.leases.put(world.agree(lock_s=LOCK_S))
+        super().__init__(store, world, lock_s=LOCK_S)
 
     def sign(self, key: SigningKey, last: int = 0) -> bytes:
         return sign_notice(A, key, last=last, time_ms=NOW_MS)
@@ -39,23 +36,6 @@ class Hall:
         """Let time pass, and do what the agent does at each look; return which agreements ended."""
         self.store.sweep.add_age(seconds)
         return self.look()
-
-    def look(self) -> list[bytes]:
-        self.store.endings.doom()
-        while self.store.sweep.run().packs:
-            pass
-        return [lease.agreement for lease in self.store.endings.finish()]
-
-    def reopen(self, *, without_catalogue: bool = False) -> None:
-        directory = self.store.directory
-        self.store.close()
-        if without_catalogue:
-            for path in directory.glob("catalogue.db*"):
-                path.unlink()
-        self.store = open_store(directory, self.world.peer, floor_bytes=0)
-
-    def files(self) -> list[Path]:
-        return [path for path in (self.store.directory / "agreements" / A.hex() / "packs").rglob("*") if path.is_file()]
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ from backuppeer.ids import AgreementId, StoredId
 from backuppeer.limits import KIB, LEAF_BYTES, MIB, PACK_LIST_PAGE, PACK_TARGET_BYTES
 from backuppeer.proof.merkle import compute_stored_id, verify_range
 from host.host_world import World, agreement_id, put_pack
+from noise import noise
 
 A = agreement_id()
 
@@ -58,7 +59,7 @@ def test_files_and_folders_of_a_store_are_private(store: Store, lease: Lease) ->
 @given(size=st.integers(1, 5 * LEAF_BYTES + 3), piece=st.integers(1, 2 * LEAF_BYTES), seed=st.integers(0, 99))
 def test_any_size_in_any_pieces_survives_and_proves_every_range(tmp_path_factory, size, piece, seed) -> None:
     world = World()
-    data = random.Random(seed).randbytes(size)
+    data = noise(seed, size)
     store = create_store(tmp_path_factory.mktemp("p") / "store", world.peer, floor_bytes=0)
     try:
         store.leases.put(world.agree())

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import AuthenticationFault, NotFoundError, PeerFault, RefusedError, StoreUnavailable
 from backuppeer.host import waivers as room
-from backuppeer.host.store import Store, create_store, open_store
+from backuppeer.host.store import Store, create_store
 from backuppeer.limits import WAIVER_WINDOW_S, WAIVERS_PER_AGREEMENT
 from backuppeer.proof.merkle import root_of_set
 from backuppeer.proof.notices import sign_notice
@@ -16,18 +16,18 @@ from backuppeer.proof.removals import PackDelete, PackRevive, sign_removal
 from backuppeer.proof.revisions import revise, wish_of
 from backuppeer.proof.statements import sign_statement, statement_hash
 from backuppeer.proof.waivers import EndWaiver, LockWaiver, PurgeWaiver
-from host.host_world import NOW_MS, World, agreement_id, put_pack
+from host.host_world import NOW_MS, Kept, World, agreement_id, put_pack
 
 A = agreement_id()
 LOCK_S = 1000
 
 
-class Court:
+class Court(Kept):
     """A store with one agreement, a head, and all keys."""
 
     def __init__(self, store: Store, world: World) -> None:
-        self.store, self.world, self.number = store, world, 0
-        store.leases.put(world.agree(lock_s=LOCK_S))
+        super().__init__(store, world, lock_s=LOCK_S)
+        self.number = 0
         self.kept = put_pack(store, b"k" * 60_000)
         self.doomed = [put_pack(store, bytes([n]) * 1000) for n in range(3)]
         self.head = b""
@@ -74,24 +74,8 @@ class Court:
     def lower(self, lock_s: int) -> None:
         self.store.waivers.follow_lock(self.store.leases.put(self.lowered(lock_s)))
 
-    def look(self) -> int:
-        """Do what the agent does at each look; return how many agreements ended."""
-        self.store.endings.doom()
-        while self.store.sweep.run().packs:
-            pass
-        return len(self.store.endings.finish())
-
     def here(self) -> set[bytes]:
-        folder = self.store.directory / "agreements" / A.hex() / "packs"
-        return {bytes.fromhex(path.name) for path in folder.rglob("*") if path.is_file() and "." not in path.name}
-
-    def reopen(self, *, without_catalogue: bool = False) -> None:
-        directory = self.store.directory
-        self.store.close()
-        if without_catalogue:
-            for path in directory.glob("catalogue.db*"):
-                path.unlink()
-        self.store = open_store(directory, self.world.peer, floor_bytes=0)
+        return {bytes.fromhex(path.name) for path in self.files() if "." not in path.name}
 
 
 @pytest.fixture
@@ -281,7 +265,7 @@ def test_an_agreement_that_its_owner_ended_ends_at_once_to_the_last_file(court):
     court.delete()
     court.end()
     assert court.take(court.early_end()) == (4, 63_000)
-    assert court.look() == 1
+    assert court.look() == [A]
     assert court.here() == set()
     court.reopen()
     assert court.store.leases.list_all() == []
@@ -295,7 +279,7 @@ def test_the_word_that_ended_an_agreement_is_answered_again_when_all_is_gone_and
     court.end()
     signed, other = court.early_end(), court.early_end(time_ms=NOW_MS + 1)
     court.take(signed)
-    assert court.look() == 1
+    assert court.look() == [A]
     if reopens:
         court.reopen()
     assert court.take(signed, now_ms=NOW_MS + 10 * WAIVER_WINDOW_S * 1000) == (0, 0)
@@ -318,7 +302,7 @@ def test_without_a_notice_of_its_owner_or_after_it_was_taken_back_nothing_ends(c
     court.store.notices.give(A, sign_notice(A, court.world.owner, last=2, time_ms=NOW_MS))
     with pytest.raises(RefusedError, match="no notice of yours"):
         court.take(court.early_end(notice=1))
-    assert court.look() == 0
+    assert court.look() == []
     assert len(court.here()) == 4
 
 
@@ -348,7 +332,7 @@ def test_killed_once_an_early_end_is_kept_it_ends_when_the_store_opens(court, mo
         with pytest.raises(KeyboardInterrupt):
             court.take(court.early_end())
     court.reopen(without_catalogue=True)
-    assert court.look() == 1
+    assert court.look() == [A]
     assert court.here() == set()
 
 

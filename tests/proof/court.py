@@ -1,6 +1,5 @@
 """An owner and a host with real keys, and all that they sign until the owner accuses the host."""
 
-import random
 from dataclasses import dataclass, field
 
 import msgspec
@@ -22,12 +21,13 @@ from backuppeer.proof.statements import (
     sign_statement,
     statement_hash,
 )
+from noise import noise
 
 ID, REPOSITORY = AgreementId(b"A" * 16), RepositoryId(b"R" * 16)
 NOW_MS = 1_795_000_000_000
 DAY_MS = 86_400_000
 TERM_S = 365 * 86_400
-PACK = random.Random(5).randbytes(9 * LEAF_BYTES + 3)
+PACK = noise(5, 9 * LEAF_BYTES + 3)
 LEAVES = hash_leaves(PACK)
 STORED = stored_id_of_leaves(LEAVES, len(PACK))
 OTHER_PACK = StoredId(b"p" * 32)

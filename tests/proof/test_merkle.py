@@ -26,10 +26,12 @@ from backuppeer.proof.merkle import (
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "merkle.json").read_text())
 
 
+_ROW = bytes(251 * i % 256 for i in range(256))
+_PERIOD = b"".join(_ROW.translate(bytes((x + 7 * n) % 256 for x in range(256))) for n in range(256))
+
+
 def make_data(length: int) -> bytes:
-    row = bytes(251 * i % 256 for i in range(256))
-    rows = [row.translate(bytes((x + 7 * n) % 256 for x in range(256))) for n in range(-(-length // 256))]
-    return b"".join(rows)[:length]
+    return (_PERIOD * (length // len(_PERIOD) + 1))[:length]
 
 
 def reference_hash(text: bytes, data: bytes) -> bytes:

@@ -27,6 +27,7 @@ from backuppeer.proof.merkle import count_leaves
 from backuppeer.shares.copies import Copy
 from backuppeer.shares.ledger import Ledger
 from backuppeer.shares.sampling import _draw_places, _Measure, _walk, count_uniform, draw_any, plan_bulk, plan_day
+from noise import noise
 
 SEED = b"s" * 32
 CYCLE = 690
@@ -302,7 +303,7 @@ def test_a_loss_of_copies_whose_turn_is_just_over_is_found_as_well(large):
     copies, _ = large
     found = 0
     for trial in range(20):
-        seed = random.Random(trial).randbytes(32)
+        seed = noise(trial, 32)
         first = list(dict.fromkeys(draw.copy.stored for draw in plan_day(seed, DAYS[0], lambda: copies)))
         lost = set(first[: len(copies) // 100])
         # Only what is drawn from all leaves finds them: reading the lost copies alone would draw from those.

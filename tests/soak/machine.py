@@ -5,7 +5,6 @@ have come true or not, never half: until the next job tells which, it stands in 
 """
 
 import os
-import random
 import shutil
 import stat
 import tempfile
@@ -24,6 +23,7 @@ from backuppeer.ids import StoredId
 from backuppeer.repo.snapshot import decode_snapshot
 from crash.world import check, check_store, forget, pass_time, prune, tag
 from e2e.harness import below
+from noise import noise
 from soak.world import HOSTS, LOCK_S, OWNER, Cut, World
 
 Entry = tuple[str, int, int, bytes]
@@ -32,7 +32,7 @@ Tree = dict[bytes, Entry]
 NAMES = st.sampled_from([b"a", b"b", b"c/d", b"c/e", b"c/f/g", b"\xff\xfe", b"h i"])
 CONTENTS = st.one_of(
     st.binary(max_size=40),
-    st.tuples(st.integers(0, 5), st.integers(1, 700_000)).map(lambda made: random.Random(made[0]).randbytes(made[1])),
+    st.tuples(st.integers(0, 5), st.integers(1, 700_000)).map(lambda made: noise(made[0], made[1])),
 )
 MODES = st.sampled_from([0o644, 0o600, 0o755, 0o4755, 0o444])
 TIMES = st.integers(-(10**9), 4 * 10**9).map(lambda s: s * 10**9 + 7)

@@ -5,24 +5,26 @@ for, stay in this process.
 """
 
 from collections.abc import Iterator
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from backuppeer.cli import homes
 from backuppeer.cli.connect import StateView
 from backuppeer.cli.context import Context, context_of
 from backuppeer.cli.render import escape_line, name_peer
 from backuppeer.cli.screen import GREEN
 from backuppeer.cli.terms import read_patience
 from backuppeer.cli.units import format_duration, format_size
-from backuppeer.cli.wording import decode_master, read_words
+from backuppeer.cli.waiving import Question, sign_once_agreed
 from backuppeer.cli.work import View, run_work
 from backuppeer.clock import SystemClock, parse_duration
 from backuppeer.control.terms import TermsResult
 from backuppeer.control.waiving import LockPlan, LockRequest
-from backuppeer.errors import DeclinedError, InterruptedByUserError
+from backuppeer.errors import InterruptedByUserError
 from backuppeer.ids import AgreementId, PeerId
+
+if TYPE_CHECKING:
+    from backuppeer.proof.waivers import LockWaiver
 
 HELP: Final = (
     "Agree with a host on how long it keeps what you delete.\n\nA longer lock is asked for, as more space is. A "
@@ -71,30 +73,26 @@ def _have(context: Context, request: LockRequest, name: str) -> TermsResult:
 
 def _sign(context: Context, plan: LockPlan, way: str) -> bytes:
     """Return the signed word that lowers a lock, once the person has agreed."""
+    name = escape_line(plan.name)
+    question = Question(
+        lines=_describe(plan, name),
+        question=f"lower the lock at {name}?",
+        unanswered="lowering a lock takes protection away",
+        unchanged="the lock is as it was",
+    )
+    return sign_once_agreed(context, question, way, lambda: [_make(plan)])[0]
+
+
+def _make(plan: LockPlan) -> "LockWaiver":
     from backuppeer.proof.waivers import LockWaiver  # noqa: PLC0415 - crypto libraries
 
-    try:
-        _agree(context, plan)
-        master = decode_master(context.screen, read_words(context.screen, way))
-    except KeyboardInterrupt:
-        raise InterruptedByUserError("stopped: the lock is as it was") from None
-    waiver = LockWaiver(
+    return LockWaiver(
         agreement=AgreementId(bytes.fromhex(plan.agreement)),
         host=PeerId(bytes.fromhex(plan.host)),
         terms=bytes.fromhex(plan.terms),
         time_ms=SystemClock().now_ms(),
         lock_s=plan.lock_s,
     )
-    return homes.sign_waivers(context.home, master, [waiver])[0]
-
-
-def _agree(context: Context, plan: LockPlan) -> None:
-    screen, name = context.screen, escape_line(plan.name)
-    if not screen.json:
-        for line in _describe(plan, name):
-            screen.aside(line, hang=4)
-    if not screen.confirm(f"lower the lock at {name}?", unanswered="lowering a lock takes protection away"):
-        raise DeclinedError("the lock is as it was: you said no")
 
 
 def _describe(plan: LockPlan, name: str) -> Iterator[str]:

@@ -6,21 +6,23 @@ stay in this process.
 
 import shlex
 from collections.abc import Iterator
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from backuppeer.cli import homes
 from backuppeer.cli.context import Context, context_of
 from backuppeer.cli.render import escape_line, format_count, format_moment, name_peer
 from backuppeer.cli.screen import GREEN, Screen
 from backuppeer.cli.spinner import Spinner
 from backuppeer.cli.units import format_size
-from backuppeer.cli.wording import decode_master, read_words
+from backuppeer.cli.waiving import Question, sign_once_agreed
 from backuppeer.clock import SystemClock
 from backuppeer.control.waiving import PurgePart, PurgePlan, PurgeRequest, PurgeResult
-from backuppeer.errors import DeclinedError, InterruptedByUserError
+from backuppeer.errors import InterruptedByUserError
 from backuppeer.ids import AgreementId, PeerId
+
+if TYPE_CHECKING:
+    from backuppeer.proof.waivers import Waiver
 
 HELP: Final = (
     "Have a host erase at once what it keeps for its lock or your notice.\n\nWith --deleted: what you deleted. "
@@ -75,42 +77,25 @@ def _carry_out(context: Context, request: PurgeRequest, name: str) -> PurgeResul
 
 
 def _sign(context: Context, plan: PurgePlan, way: str) -> list[bytes]:
-    try:
-        _agree(context, plan)
-        master = decode_master(context.screen, read_words(context.screen, way))
-    except KeyboardInterrupt:
-        raise InterruptedByUserError("stopped: nothing was erased") from None
-    return _sign_parts(context, master, plan.parts, is_end=not plan.deleted)
+    name, what = escape_line(plan.name), "what is deleted" if plan.deleted else "everything"
+    question = Question(
+        lines=_describe(plan, name),
+        question=f"erase {what} at {name} now?",
+        unanswered="erasing at once can't be taken back",
+        unchanged="nothing was erased",
+    )
+    return sign_once_agreed(context, question, way, lambda: [_make(part, plan) for part in plan.parts])
 
 
-def _sign_parts(context: Context, master: bytes, parts: list[PurgePart], *, is_end: bool) -> list[bytes]:
-    from backuppeer.proof.waivers import EndWaiver, PurgeWaiver, Waiver  # noqa: PLC0415 - crypto libraries
+def _make(part: PurgePart, plan: PurgePlan) -> "Waiver":
+    from backuppeer.proof.waivers import EndWaiver, PurgeWaiver  # noqa: PLC0415 - crypto libraries
 
-    made: list[Waiver] = []
-    for part in parts:
-        agreement, host = AgreementId(bytes.fromhex(part.agreement)), PeerId(bytes.fromhex(part.host))
-        terms, time_ms = bytes.fromhex(part.terms), SystemClock().now_ms()
-        if is_end:
-            end = EndWaiver(agreement=agreement, host=host, terms=terms, time_ms=time_ms, notice=part.notice)
-            made.append(end)
-        else:
-            root = bytes.fromhex(part.packs_root)
-            made.append(
-                PurgeWaiver(
-                    agreement=agreement, host=host, terms=terms, time_ms=time_ms, packs=part.packs, packs_root=root
-                )
-            )
-    return homes.sign_waivers(context.home, master, made)
-
-
-def _agree(context: Context, plan: PurgePlan) -> None:
-    screen, name = context.screen, escape_line(plan.name)
-    if not screen.json:
-        for line in _describe(plan, name):
-            screen.aside(line, hang=4)
-    what = "what is deleted" if plan.deleted else "everything"
-    if not screen.confirm(f"erase {what} at {name} now?", unanswered="erasing at once can't be taken back"):
-        raise DeclinedError("nothing was erased: you said no")
+    agreement, host = AgreementId(bytes.fromhex(part.agreement)), PeerId(bytes.fromhex(part.host))
+    terms, time_ms = bytes.fromhex(part.terms), SystemClock().now_ms()
+    if not plan.deleted:
+        return EndWaiver(agreement=agreement, host=host, terms=terms, time_ms=time_ms, notice=part.notice)
+    root = bytes.fromhex(part.packs_root)
+    return PurgeWaiver(agreement=agreement, host=host, terms=terms, time_ms=time_ms, packs=part.packs, packs_root=root)
 
 
 def _describe(plan: PurgePlan, name: str) -> Iterator[str]:

@@ -11,7 +11,7 @@ from backuppeer.control.ending import RetiredOwner, RetirePlan, RetireRequest, R
 from backuppeer.errors import DeclinedError, InterruptedByUserError
 
 _COLUMNS: Final = (
-    Column("owner", keep=True),
+    Column("owner"),
     Column("used", "right", keep=True),
     Column("kept until", keep=True),
     Column("told", keep=True),

@@ -69,7 +69,9 @@ _STATUS: Final = {
 
 
 def build_app(handlers: Mapping[str, Handler], openapi: Callable[[], Mapping[str, Any]]) -> Starlette:
-    """Return the application that serves every route of ROUTES through `handlers`, and what `openapi` makes if asked.
+    """Return the application that serves every route of ROUTES through `handlers`, and the document of `openapi`.
+
+    openapi: called when somebody asks for the document, which few do, in a thread: to build it takes a while.
 
     Raises:
         LocalError: a route without handler, or a handler without route.
@@ -80,7 +82,8 @@ def build_app(handlers: Mapping[str, Handler], openapi: Callable[[], Mapping[str
         raise LocalError(f"routes and handlers differ: {wrong}")
 
     async def describe(_: HttpRequest) -> Response:
-        return Response(encode_json(dict(openapi())), media_type="application/json")
+        document = await asyncio.to_thread(lambda: encode_json(dict(openapi())))
+        return Response(document, media_type="application/json")
 
     routes = [HttpRoute("/v1/openapi.json", describe, methods=["GET"])]
     routes += [

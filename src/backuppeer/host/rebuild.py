@@ -9,7 +9,7 @@ upload replaces it.
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from backuppeer.errors import DamagedStateError
 from backuppeer.host.catalogue import Catalogue, PackRow
@@ -57,8 +57,13 @@ def reconcile(layout: Layout, catalogue: Catalogue, *, verify: bool) -> Reconcil
     with translate_failures(layout.root):
         folders = {raw: path for path in layout.agreements.iterdir() if (raw := _agreement_of(path)) is not None}
     for agreement in sorted(folders.keys() | catalogue.count_packs().keys()):
+        present = _list_folders(layout, agreement)
         for prefix in range(_PREFIXES):
-            _reconcile_prefix(layout, catalogue, agreement=agreement, prefix=prefix, verify=verify, result=result)
+            listed = catalogue.packs_of_prefix(agreement, prefix)
+            # A small agreement has packs in few of these folders, and each open of the store looks at all.
+            if listed or f"{prefix:02x}" in present:
+                at = _Slice(agreement, prefix, listed)
+                _reconcile_prefix(layout, catalogue, at, verify=verify, result=result)
     return result
 
 
@@ -84,10 +89,26 @@ def _agreement_of(path: Path) -> AgreementId | None:
     return None if raw is None else AgreementId(raw)
 
 
+def _list_folders(layout: Layout, agreement: AgreementId) -> set[str]:
+    with translate_failures(layout.root):
+        try:
+            return {path.name for path in layout.packs(agreement).iterdir()}
+        except FileNotFoundError:
+            return set()
+
+
+class _Slice(NamedTuple):
+    """The packs of an agreement whose ids begin with the byte `prefix`, as they are listed: id to length."""
+
+    agreement: AgreementId
+    prefix: int
+    listed: dict[StoredId, int]
+
+
 def _reconcile_prefix(  # the seam between one folder and one slice of the catalogue
-    layout: Layout, catalogue: Catalogue, *, agreement: AgreementId, prefix: int, verify: bool, result: Reconciliation
+    layout: Layout, catalogue: Catalogue, at: _Slice, *, verify: bool, result: Reconciliation
 ) -> None:
-    listed = catalogue.packs_of_prefix(agreement, prefix)
+    agreement, prefix, listed = at
     folder = layout.packs(agreement) / f"{prefix:02x}"
     with translate_failures(layout.root):
         found = _scan(folder, prefix)

@@ -19,6 +19,7 @@ Contents = tuple[LogicalId, Sequence[Entry]]
 _Row = tuple[bytes, int, int, int, int, int, int, int]
 
 _SPARE: Final = "INSERT OR IGNORE INTO spares SELECT * FROM blobs WHERE blob = ? AND pack <> ?"
+_NO_SPARE: Final = "DELETE FROM spares WHERE blob = ? AND pack = ?"
 _REPLACE: Final = "INSERT OR REPLACE INTO blobs VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _ADD: Final = "INSERT OR IGNORE INTO blobs VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _AT_ONCE: Final = 64
@@ -100,8 +101,10 @@ def _place(db: sqlite3.Connection, packs: Sequence[Sequence[_Row]]) -> None:
     if _add(db, rows) != len(rows):
         db.execute("ROLLBACK TO adding")
         for each in packs:
-            db.executemany(_SPARE, [row[:2] for row in each])
+            keys = [row[:2] for row in each]
+            db.executemany(_SPARE, keys)
             db.executemany(_REPLACE, each)
+            db.executemany(_NO_SPARE, keys)
     db.execute("RELEASE adding")
 
 

@@ -1,6 +1,7 @@
 """Promises in return: what both sides count, whom a host takes nothing new from, and since when."""
 
 import asyncio
+import threading
 
 import pytest
 
@@ -232,6 +233,32 @@ def test_space_that_is_owed_is_given_once_however_it_is_asked_for(alice, bob):
     assert bob.host.revising.consider(alice.peer, alice.owner.propose(bob.peer, ours, number=3)) is not None
     assert bob.promises.owed_by_us(alice.peer) == Balance(WISH.size_bytes, WISH.size_bytes)
     assert bob.host.revising.consider(alice.peer, revised(alice, bob, WISH)) is None
+
+
+def test_of_two_wishes_at_once_for_the_space_that_is_owed_one_gets_it(alice, bob):
+    alice.owner.agree_with(bob.host, WISH._replace(size_bytes=MIB))
+    bob.owner.agree_with(alice.host, MUTUAL, number=2)
+    knock = alice.owner.knock(bob.host, WISH._replace(size_bytes=WISH.size_bytes - MIB))
+    proposal = revised(alice, bob, WISH)
+    begun, answers, count = threading.Event(), {}, bob.promises.is_owed
+
+    def grow():
+        answers["more"] = bob.host.revising.consider(alice.peer, proposal)
+
+    def count_while_another_comes(record):
+        is_owed = count(record)
+        if not begun.is_set():
+            begun.set()
+            other.start()
+            other.join(0.5)  # a wish that does not wait for this one is through by then
+        return is_owed
+
+    other = threading.Thread(target=grow)
+    bob.host.requests.is_owed = count_while_another_comes
+    assert bob.host.requests.consider_knock(knock, offer("ask")) is Verdict.ACCEPTED
+    other.join(30)
+    assert answers == {"more": None}
+    assert [record.wish for record in bob.host.shown] == [WISH], "a person is asked about the second"
 
 
 def test_a_wish_in_place_of_one_that_was_accepted_as_owed_is_for_the_same_space(alice, bob):

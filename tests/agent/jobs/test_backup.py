@@ -1,5 +1,4 @@
 import asyncio
-import random
 from contextlib import asynccontextmanager
 
 import pytest
@@ -19,6 +18,7 @@ from backuppeer.errors import DamagedStateError, PeerUnreachable, RefusedError, 
 from backuppeer.ids import format_peer_id
 from backuppeer.limits import MIB
 from backuppeer.trust.evidence import Kind
+from noise import noise
 
 
 @pytest.mark.parametrize(("tag", "why"), [("", "is empty"), (" ", "is empty"), ("a b,c", "no comma")])
@@ -221,7 +221,7 @@ def test_a_host_too_small_for_the_earlier_backups_gets_nothing_and_is_named_with
     async def scenario():
         async with estate_of(owner, tmp_path / "estate", house, other) as estate:
             folder = tree()
-            (folder / "large").write_bytes(random.Random(1).randbytes(MIB + MIB // 2))
+            (folder / "large").write_bytes(noise(1, MIB + MIB // 2))
             await estate.back_up(folder, house)
             estate.notes.clear()
             for _ in range(2):
@@ -274,14 +274,14 @@ def test_a_total_is_of_the_same_paths_or_counted_and_no_longer_claimed_when_it_i
     async def scenario():
         async with estate_of(owner, tmp_path / "estate", house) as estate:
             folder = tree()
-            (folder / "large").write_bytes(random.Random(1).randbytes(MIB))
+            (folder / "large").write_bytes(noise(1, MIB))
             await estate.back_up(folder, is_watched=True)
             size = sum(path.stat().st_size for path in folder.iterdir())
             assert (2, size, False) in totals(estate), "counted"
             await estate.back_up(folder, is_watched=True)
             assert totals(estate)[0] == (2, size, False), "known from the last one, at once"
             assert not any(going for *_, going in totals(estate))
-            (folder / "more").write_bytes(random.Random(2).randbytes(MIB))
+            (folder / "more").write_bytes(noise(2, MIB))
             await estate.back_up(folder)
             assert (totals(estate)[0], totals(estate)[-1]) == ((2, size, False), (0, 0, False))
 

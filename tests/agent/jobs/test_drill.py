@@ -19,6 +19,7 @@ from backuppeer.limits import DRILL_BYTES, DRILL_FILES
 from backuppeer.repo.tree import EntryKind
 from backuppeer.trust.evidence import Kind
 from backuppeer.wire.messages import GetRange
+from noise import noise
 
 
 @given(st.lists(st.tuples(st.sampled_from(EntryKind), st.integers(0, 2 * DRILL_BYTES)), max_size=200), st.integers())
@@ -50,7 +51,7 @@ def try_out(house, other, owner, tree, tmp_path):
                 for _ in range(4):
                     folder = tree()
                 (folder / "deep" / "er").mkdir(parents=True)
-                (folder / "deep" / "er" / "large *?").write_bytes(random.Random(1).randbytes(3_000_000))
+                (folder / "deep" / "er" / "large *?").write_bytes(noise(1, 3_000_000))
                 await watch.back_up(folder)
                 await scenario(watch)
 
@@ -104,7 +105,7 @@ def test_what_one_host_can_not_give_never_comes_from_another(house, other, try_o
 def test_a_host_is_not_blamed_for_what_it_was_never_given(house, other, try_out):
     async def scenario(watch):
         folder = watch.home.path.parent / "files"
-        (folder / "newer").write_bytes(random.Random(2).randbytes(400_000))
+        (folder / "newer").write_bytes(noise(2, 400_000))
         watch.sight.away.add(house.peer)
         await watch.back_up(folder, other)
         watch.sight.away.clear()

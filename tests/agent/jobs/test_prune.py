@@ -9,6 +9,7 @@ import pytest
 
 from agent.estates import estate_of
 from agent.houses import HostHouse
+from agent.jobs.pruning import LARGE, _large, host_fixture, tree_fixture  # noqa: F401 - a fixture
 from backuppeer.agent.commands.amend import AmendCommands
 from backuppeer.agent.commands.prune import PruneCommands
 from backuppeer.agent.home.config import read_config
@@ -23,50 +24,12 @@ from backuppeer.control.pruning import SNAPSHOT_DIGITS, PruneRequest
 from backuppeer.errors import IntegrityFault, LocalError, PeerUnreachable, RefusedError, Unavailable, UserError
 from backuppeer.host.removals import Removals
 from backuppeer.ids import format_peer_id
-from backuppeer.limits import MIB
 from backuppeer.repo.turnover import Turnover
 from backuppeer.shares.ledger import Ledger
 from backuppeer.trust.evidence import Kind
 
 FAULTS = {Kind.INTEGRITY_FAULT, Kind.PROTOCOL_VIOLATION, Kind.AUTH_FAULT, Kind.REFUSED}
-LARGE = (128 * MIB, 3600, 60)
-
-
-@pytest.fixture(autouse=True)
-def _large(monkeypatch):
-    monkeypatch.setattr(HostHouse, "wish", LARGE)
-
-
-@pytest.fixture
-def house(tmp_path):
-    made = HostHouse(tmp_path / "roomy", b"h", offered_bytes=1024 * MIB)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def other(tmp_path):
-    made = HostHouse(tmp_path / "other", b"2", offered_bytes=1024 * MIB)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def tree(tmp_path):
-    """A folder of large random files; called with names it writes these anew and removes all others."""
-    folder = tmp_path / "files"
-    folder.mkdir()
-
-    def be(*names: str):
-        for path in folder.iterdir():
-            if path.name not in names:
-                path.unlink()
-        for name in names:
-            if not (folder / name).exists():
-                (folder / name).write_bytes(random.Random(name).randbytes(600_000))
-        return folder
-
-    return be
+house, other, tree = host_fixture("roomy", b"h"), host_fixture("other", b"2"), tree_fixture("files")
 
 
 def commands(estate, kind=PruneCommands):
@@ -445,9 +408,7 @@ def test_a_prune_that_runs_beside_a_backup_waits_with_its_list_and_loses_nothing
                     patch.setattr(HostHouse, "wish", LARGE)
                     files = contents(tmp_path / "files")
                     work = asyncio.create_task(prune(estate, max_unused_bytes=0))
-                    while not any("waiting for the backup" in text for text in estate.states):
-                        await asyncio.sleep(0)
-                        assert not work.done(), work
+                    await estate.hear("waiting for the backup", work)
                     go_on.set()
                     await backup
                 await work
@@ -810,7 +771,7 @@ def test_a_prune_of_little_is_held_as_agreed(house, owner, tree, tmp_path):
     async def scenario():
         async with estate_of(owner, tmp_path / "estate", house) as estate:
             wanted = {}
-            names = [f"n{number}" for number in range(40)]
+            names = [f"n{number}" for number in range(16)]
             await back_up(estate, tree(*names), wanted)
             gone = await back_up(estate, tree(*names, "x"), wanted)
             await back_up(estate, tree(*names), wanted)

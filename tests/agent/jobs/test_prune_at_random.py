@@ -12,6 +12,7 @@ from backuppeer.agent.owner.heads import HeadChain
 from backuppeer.errors import BackupPeerError
 from backuppeer.limits import MIB
 from backuppeer.trust.evidence import Kind
+from noise import noise
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 NAMES = "abcdefgh"
@@ -35,7 +36,7 @@ class Life:
         for name in chosen:
             if not list(self.folder.glob(f"{name}*")):
                 version = self.random.randint(0, 1)
-                data = random.Random(f"{name}{version}").randbytes(300_000)
+                data = noise(f"{name}{version}", 300_000)
                 (self.folder / f"{name}{version}").write_bytes(data)
 
     async def backup(self):

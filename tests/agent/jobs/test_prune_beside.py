@@ -2,7 +2,6 @@
 
 import asyncio
 import io
-import random
 
 import pytest
 
@@ -22,6 +21,7 @@ from backuppeer.control.amendments import TagRequest
 from backuppeer.control.saving import StreamRequest
 from backuppeer.errors import PeerUnreachable
 from backuppeer.limits import MIB
+from noise import noise
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +39,7 @@ def test_a_stream_whose_acknowledgement_was_lost_survives_a_prune_that_found_its
     monkeypatch,
     is_first,
 ):
-    data, lost, plain = random.Random(5).randbytes(3_000_000), asyncio.Event(), Upload._send
+    data, lost, plain = noise(5, 3_000_000), asyncio.Event(), Upload._send
 
     async def send(upload, target, sealed):
         await plain(upload, target, sealed)
@@ -98,9 +98,7 @@ def test_a_tagged_snapshot_survives_a_prune_that_began_before_its_head_stood(
                 tagging = asyncio.create_task(commands(estate, AmendCommands).tag(request, estate._emit))
                 await entered.wait()
             work = asyncio.create_task(prune(estate, max_unused_bytes=0))
-            while not any("waiting for the backup" in text for text in estate.states):
-                await asyncio.sleep(0)
-                assert not work.done(), work
+            await estate.hear("waiting for the backup", work)
             go_on.set()
             await tagging
             await work

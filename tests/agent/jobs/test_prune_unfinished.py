@@ -2,14 +2,13 @@
 
 import asyncio
 import random
-import shutil
 
 import pytest
 
 from agent.estates import estate_of
 from agent.houses import HostHouse
+from agent.jobs.pruning import LARGE, _large, host_fixture, tree_fixture  # noqa: F401 - a fixture
 from agent.jobs.test_prune import (
-    LARGE,
     assert_whole,
     back_up,
     deleted,
@@ -37,47 +36,9 @@ from backuppeer.repo.turnover import Turnover
 from backuppeer.shares.ledger import Ledger
 from backuppeer.wire.messages import FindDrafts, Unsupported
 
-
-@pytest.fixture(autouse=True)
-def _large(monkeypatch):
-    monkeypatch.setattr(HostHouse, "wish", LARGE)
-
-
-@pytest.fixture
-def house(tmp_path):
-    made = HostHouse(tmp_path / "roomy", b"h", offered_bytes=1024 * MIB)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def other(tmp_path):
-    made = HostHouse(tmp_path / "other", b"2", offered_bytes=1024 * MIB)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def tree(tmp_path):
-    """A folder of just the files that it is called with, each with content of its own."""
-    return _tree_at(tmp_path / "files")
-
-
-@pytest.fixture
-def small(tmp_path):
-    """Another such folder."""
-    return _tree_at(tmp_path / "small")
-
-
-def _tree_at(folder):
-    def be(*names: str):
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        for name in names:
-            (folder / name).write_bytes(random.Random(name).randbytes(600_000))
-        return folder
-
-    return be
+house, other, tree = host_fixture("roomy", b"h"), host_fixture("other", b"2"), tree_fixture("files")
+small = tree_fixture("small")
+"""Another folder as `tree`."""
 
 
 async def break_off(estate, folder, *to):
@@ -230,10 +191,8 @@ def test_a_host_that_is_away_erases_it_when_it_is_back_and_has_no_later_head(hou
 
 
 def test_what_broke_off_at_a_host_that_lags_goes_at_once_too_as_no_head_that_it_missed_named_it(
-    house, other, owner, tree, tmp_path
+    house, other, owner, tree, small, tmp_path
 ):
-    small = _tree_at(tmp_path / "small")
-
     async def scenario():
         async with estate_of(owner, tmp_path / "estate", house, other) as estate:
             wanted = {}

@@ -23,6 +23,7 @@ from backuppeer.trust.conduct import Bar
 from backuppeer.trust.evidence import Kind
 from backuppeer.wire.auditing import Acked, AckPacks
 from backuppeer.wire.messages import Unsupported
+from noise import noise
 
 
 @pytest.fixture
@@ -227,7 +228,7 @@ def play_with_crook(house, other, owner, tree, tmp_path):
             async with watching(owner, tmp_path / "watch", house, other) as watch:
                 watch.ending = Ending(watch.state, watch.vault._keys, watch.vault.clock, reach=watch.sight)
                 folder = tree()
-                (folder / "large").write_bytes(random.Random(5).randbytes(4 * MIB))
+                (folder / "large").write_bytes(noise(5, 4 * MIB))
                 await watch.back_up(folder)
                 await scenario(watch)
 

@@ -33,6 +33,7 @@ from backuppeer.errors import (
 from backuppeer.ids import format_peer_id
 from backuppeer.limits import MIB
 from backuppeer.trust.evidence import Kind
+from noise import noise
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +57,6 @@ def other(tmp_path):
 
 @pytest.fixture
 def tree(tmp_path):
-    import random  # noqa: PLC0415 - of this fixture alone
 
     folder = tmp_path / "files"
     folder.mkdir()
@@ -65,7 +65,7 @@ def tree(tmp_path):
         for path in folder.iterdir():
             path.unlink()
         for name in names:
-            (folder / name).write_bytes(random.Random(name).randbytes(600_000))
+            (folder / name).write_bytes(noise(name, 600_000))
         return folder
 
     return be

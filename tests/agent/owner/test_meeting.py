@@ -26,7 +26,7 @@ class Rows:
     def __init__(self, monkeypatch, *, pause_s, rows=1, opens=True, pages=10**6):
         self.pause_s, self.rows, self.opens, self.pages, self.asked = pause_s, rows, opens, pages, 0
         monkeypatch.setattr(rebuild, "_list_page", self.list_page)
-        monkeypatch.setattr(rebuild, "_register", self.register)
+        monkeypatch.setattr(rebuild, "read_directory", self.read_directory)
         monkeypatch.setattr(rebuild.asyncio, "to_thread", self.at_once)  # virtual time does not wait for threads
         self.ledger = self.index = self
 
@@ -37,10 +37,13 @@ class Rows:
         ids = (StoredId((first + n).to_bytes(32, "big")) for n in range(self.rows))
         return PackList(packs=tuple(PackRow(stored, 1 << 18) for stored in ids), more=self.asked < self.pages)
 
-    async def register(self, _partner, _repository, row):
+    async def read_directory(self, _partner, _repository, row):
         if not self.opens:
             raise RefusedError("no")
-        return Copy(bytes(16), self.agreement, row.stored, row.size, bytes(64))
+        return Copy(bytes(16), self.agreement, row.stored, row.size, bytes(64)), ()
+
+    def register_found(self, contents):
+        pass
 
     async def at_once(self, call, *args):
         return call(*args)
@@ -92,15 +95,15 @@ def test_packs_that_open_earn_a_host_the_time_that_they_are_worth(monkeypatch):
 
 def test_what_was_opened_before_a_host_is_given_up_is_kept(monkeypatch):
     rows = Rows(monkeypatch, pause_s=0, rows=3, pages=1)
-    register, opened = rows.register, []
+    read_one, opened = rows.read_directory, []
 
     async def stall_at_the_last(partner, repository, row):
         if row.stored == StoredId((3).to_bytes(32, "big")):
             await asyncio.Event().wait()
         opened.append(row.stored)
-        return await register(partner, repository, row)
+        return await read_one(partner, repository, row)
 
-    monkeypatch.setattr(rebuild, "_register", stall_at_the_last)
+    monkeypatch.setattr(rebuild, "read_directory", stall_at_the_last)
     assert read(rows)[1] == "it tells too slowly what it holds"
     assert rows.registered == len(opened) == 2
 

@@ -84,7 +84,7 @@ def test_of_a_million_packs_that_can_not_be_opened_only_their_number_is_kept():
     found = Found()
     found.note(IntegrityFault("wrong"))
     assert found.is_conclusive
-    counts = ("read_packs", "read_bytes")
+    counts = ("read_packs", "read_bytes", "read_entries")
     assert Found.__slots__ == ("stored", "expected", "failed", "failure", *counts, "is_conclusive"), "no list of them"
 
 

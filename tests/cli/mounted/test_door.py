@@ -12,6 +12,7 @@ from backuppeer.control.events import Event
 from backuppeer.control.mounting import MountEntry
 from backuppeer.errors import IntegrityFault, LocalError, PeerUnreachable
 from backuppeer.limits import CONTROL_PIECE_BYTES, MOUNT_AHEAD, MOUNT_FOLDERS, MOUNT_SMALL_BYTES
+from noise import noise
 
 PIECE = CONTROL_PIECE_BYTES
 
@@ -110,7 +111,7 @@ def test_the_second_folder_beside_others_brings_those_behind_it_along(doors):
 
 
 def test_bytes_come_from_any_place_in_any_order(doors):
-    data = random.Random(1).randbytes(5 * PIECE + 77)
+    data = noise(1, 5 * PIECE + 77)
     world = doors({"large": data})
     chance = random.Random(2)
     for _ in range(100):
@@ -119,7 +120,7 @@ def test_bytes_come_from_any_place_in_any_order(doors):
 
 
 def test_who_reads_on_and_on_has_the_next_pieces_asked_for_ahead_and_each_once(doors):
-    data = random.Random(1).randbytes(8 * PIECE)
+    data = noise(1, 8 * PIECE)
     world = doors({"large": data})
     assert read(world, "large", 0) == data[:131_072]
     assert len(world.agent.asked_for("mount/read")) == 1

@@ -12,12 +12,13 @@ and left for the next copy; one that can't be reached is retried within the budg
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, NamedTuple, Protocol, TypeVar
 
+from backuppeer.agent.owner.failures import describe_failure, summarise_failures
 from backuppeer.agent.owner.listening import meet_within, while_heard
 from backuppeer.agent.owner.pacing import Pacer, SlowError
 from backuppeer.agent.owner.spans import RecentSpans, Span, cut_from
@@ -30,10 +31,8 @@ from backuppeer.errors import (
     BackupPeerError,
     IntegrityFault,
     InterruptedByUserError,
-    PeerUnreachable,
     ProtocolViolation,
     RefusedError,
-    StoreUnavailable,
     Unavailable,
 )
 from backuppeer.ids import AgreementId, LogicalId, StoredId
@@ -165,7 +164,7 @@ class Fetch:
                 break
         if self._wait_s:
             self._gone |= {agreement: exc for agreement, exc in failures.items() if isinstance(exc, Unavailable)}
-        raise _summarise(pack, {self._partners[agreement].name: exc for agreement, exc in failures.items()})
+        raise summarise_failures(pack, {self._partners[agreement].name: exc for agreement, exc in failures.items()})
 
     def delivered_bytes(self, agreement: AgreementId) -> int:
         """Return how many verified bytes came from a host, in whole leaves."""
@@ -197,7 +196,7 @@ class Fetch:
         # Once for each host: who returns one pack wrong may return a thousand so, and a check counts them.
         if not isinstance(error, Unavailable) and partner.agreement not in self._noted:
             self._noted.add(partner.agreement)
-            self._ears.note(_describe(partner.name, pack, error))
+            self._ears.note(describe_failure(partner.name, pack, error))
 
     def _lately_gone(self, copy: Copy) -> Unavailable | None:
         """Return the failure of a host that was waited for in vain lately."""
@@ -292,46 +291,6 @@ async def _within(limit_s: float | None, step: Coroutine[None, None, T], name: s
             return await step
     except TimeoutError:
         raise SlowError(f"{name} takes much longer than another host that has it") from None
-
-
-def _describe(host: str, pack: LogicalId, error: BackupPeerError) -> str:
-    """Return what to tell of a host that is there, and gives a pack wrong or not at all."""
-    name = pack.hex()[:8]
-    if isinstance(error, RefusedError):
-        return f"{host} does not give pack {name} ({error.message}); `backup-peer repair` mends what hosts lost"
-    if isinstance(error, IntegrityFault):
-        return f"{host} returned wrong bytes of pack {name}, not used; `backup-peer repair --read-data` looks for more"
-    return f"{host} broke the protocol when asked for pack {name} ({error.message}): its answer is not used"
-
-
-def _summarise(pack: LogicalId, failures: Mapping[str, BackupPeerError]) -> BackupPeerError:
-    """Return what to tell of a pack that nobody gave; `failures`: why not, by what its hosts are called.
-
-    As long as one of them is away it is not lost, whatever others gave.
-    """
-    name = pack.hex()[:8]
-    if not failures:
-        return IntegrityFault(f"no peer is known to hold pack {name}", hint="see `backup-peer status`")
-    away = [who for who, exc in failures.items() if isinstance(exc, Unavailable)]
-    wrong = [who for who, exc in failures.items() if not isinstance(exc, Unavailable)]
-    if away and wrong:
-        return PeerUnreachable(
-            f"{_join(wrong)} lost pack {name}, or returned it wrong, and {_join(away)} can't be reached",
-            hint=f"run it again when {_join(away, 'or')} is back, which has it, too",
-        )
-    worst = next(iter(failures.values()))
-    if isinstance(worst, RefusedError | ProtocolViolation):
-        return IntegrityFault(f"pack {name} can't be had from {_join(wrong)}: {worst.message}", hint=worst.hint)
-    if isinstance(worst, IntegrityFault):
-        return IntegrityFault(f"{_join(wrong)} returned wrong bytes of pack {name}: {worst.message}", hint=worst.hint)
-    if isinstance(worst, StoreUnavailable):
-        # Of a host that can't take anything it is a refusal; of one that can't give, weather like any other.
-        return PeerUnreachable(f"pack {name} can't be had now: {worst.message}", hint=worst.hint)
-    return worst
-
-
-def _join(names: Sequence[str], word: str = "and") -> str:
-    return f" {word} ".join(names)
 
 
 def plan_blocks(ranges: Sequence[tuple[int, int]], pack_bytes: int) -> list[tuple[int, int]]:

@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from backuppeer.agent.owner.failures import NonsenseError
 from backuppeer.agent.owner.fetch import Fetch
 from backuppeer.agent.owner.repository import Repository
 from backuppeer.backup.fetching import read_pack
 from backuppeer.clock import Clock
-from backuppeer.errors import BackupPeerError, IntegrityFault, PeerFault, Unavailable
+from backuppeer.errors import BackupPeerError, IntegrityFault, PeerFault, PeerUnreachable, Unavailable
 from backuppeer.ids import AgreementId, BlobId
 from backuppeer.limits import TAIL_READ_BYTES
 from backuppeer.repo.index import Location
@@ -27,7 +28,7 @@ class State(Enum):
     WHOLE = "whole"
     SPOILED = "spoiled"
     UNREAD = "unread"
-    """Its host can't be reached, or this program is too old for it: nothing is known of it."""
+    """Its host can't be reached or understood, or this program is too old for it: nothing is known of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,9 @@ class Proofreader:
             is_given = True
             bad = self._open_all(copy, memoryview(data))
             error: BackupPeerError | None = IntegrityFault("blobs in it do not open") if bad else None
+        except NonsenseError as exc:
+            # Readers side by side: one meets the bad frame, the others a session that is gone. All say the same.
+            return Verdict(copy, State.UNREAD, PeerUnreachable(exc.message, hint=exc.hint))
         except PeerFault as exc:
             bad, error = self._find_bad(copy, source), exc
         except BackupPeerError as exc:  # weather, or of a newer format: it may well be whole

@@ -168,7 +168,7 @@ class _Shelf:
 
     def _register(self, read: Sequence[tuple[Copy, Sequence[Entry]]]) -> None:
         self._repository.index.register_found([(copy.logical, entries) for copy, entries in read])
-        self._repository.ledger.register_copies(copy for copy, _ in read)
+        self._repository.ledger.register_copies([copy for copy, _ in read])
 
 
 def _find_known(partner: Partner, repository: Repository, found: Found) -> set[StoredId]:

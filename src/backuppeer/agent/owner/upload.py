@@ -113,7 +113,7 @@ class Upload:
 
         """
         for target in self._live():
-            buffer = self._take_buffer()
+            buffer = self._take_buffer(draft.length)
             # A fresh salt, hence a fresh key, per copy: no two share a key stream, no host can answer for another.
             sealed = seal_pack(draft, self._repository.keys, self._repository.suite, buffer)
             future = asyncio.run_coroutine_threadsafe(self._deliver(target, draft.entries, sealed, buffer), self._loop)
@@ -182,14 +182,19 @@ class Upload:
             raise next(target.failure for target in self._targets if target.failure)
         return live
 
-    def _take_buffer(self) -> bytearray:
+    def _take_buffer(self, size_bytes: int) -> bytearray:
         while True:
             self._check_stop()
             try:
-                return self._buffers.get(timeout=_WAIT_S) or bytearray(PACK_TARGET_BYTES)
+                buffer = self._buffers.get(timeout=_WAIT_S)
             except queue.Empty:
                 self._leave_laggards()
                 self._live()
+                continue
+            if buffer is None:
+                # To fill 16 MiB with zeros takes milliseconds, and most backups make one small pack.
+                return bytearray(min(size_bytes, PACK_TARGET_BYTES))
+            return buffer if len(buffer) >= size_bytes else bytearray(PACK_TARGET_BYTES)
 
     def _check_stop(self) -> None:
         if self._stop.is_set():

@@ -1,0 +1,46 @@
+"""Fixtures of tests about prune, to be given a name each: hosts with room for many packs, folders to back up."""
+
+import pytest
+
+from agent.houses import HostHouse
+from backuppeer.limits import MIB
+from noise import noise
+
+LARGE = (128 * MIB, 3600, 60)
+
+
+def host_fixture(folder: str, seed: bytes):
+    @pytest.fixture
+    def roomy(tmp_path):
+        made = HostHouse(tmp_path / folder, seed, offered_bytes=1024 * MIB)
+        yield made
+        made.close()
+
+    return roomy
+
+
+def tree_fixture(folder_name: str):
+    """A folder of large random files; called with names it writes those that are new and removes all others."""
+
+    @pytest.fixture
+    def tree(tmp_path):
+        folder = tmp_path / folder_name
+        folder.mkdir()
+
+        def be(*names: str):
+            for path in folder.iterdir():
+                if path.name not in names:
+                    path.unlink()
+            for name in names:
+                if not (folder / name).exists():
+                    (folder / name).write_bytes(noise(name, 600_000))
+            return folder
+
+        return be
+
+    return tree
+
+
+@pytest.fixture(autouse=True)
+def _large(monkeypatch):
+    monkeypatch.setattr(HostHouse, "wish", LARGE)
