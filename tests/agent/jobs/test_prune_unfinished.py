@@ -41,6 +41,11 @@ small = tree_fixture("small")
 """Another folder as `tree`."""
 
 
+@pytest.fixture
+def hosts(house, other):
+    return house, other
+
+
 async def break_off(estate, folder, *to):
     """Make a backup that is killed when all its packs are durable, and nothing names them."""
     with pytest.MonkeyPatch.context() as patch:
@@ -191,8 +196,10 @@ def test_a_host_that_is_away_erases_it_when_it_is_back_and_has_no_later_head(hou
 
 
 def test_what_broke_off_at_a_host_that_lags_goes_at_once_too_as_no_head_that_it_missed_named_it(
-    house, other, owner, tree, small, tmp_path
+    hosts, owner, tree, small, tmp_path
 ):
+    house, other = hosts
+
     async def scenario():
         async with estate_of(owner, tmp_path / "estate", house, other) as estate:
             wanted = {}
