@@ -1,5 +1,7 @@
 """Fixtures of tests about prune, to be given a name each: hosts with room for many packs, folders to back up."""
 
+from pathlib import Path
+
 import pytest
 
 from agent.houses import HostHouse
@@ -19,24 +21,26 @@ def host_fixture(folder: str, seed: bytes):
     return roomy
 
 
-def tree_fixture(folder_name: str):
+def tree_at(folder: Path):
     """A folder of large random files; called with names it writes those that are new and removes all others."""
+    folder.mkdir()
 
+    def be(*names: str):
+        for path in folder.iterdir():
+            if path.name not in names:
+                path.unlink()
+        for name in names:
+            if not (folder / name).exists():
+                (folder / name).write_bytes(noise(name, 600_000))
+        return folder
+
+    return be
+
+
+def tree_fixture(folder_name: str):
     @pytest.fixture
     def tree(tmp_path):
-        folder = tmp_path / folder_name
-        folder.mkdir()
-
-        def be(*names: str):
-            for path in folder.iterdir():
-                if path.name not in names:
-                    path.unlink()
-            for name in names:
-                if not (folder / name).exists():
-                    (folder / name).write_bytes(noise(name, 600_000))
-            return folder
-
-        return be
+        return tree_at(tmp_path / folder_name)
 
     return tree
 

@@ -7,6 +7,7 @@ import pytest
 
 from agent.estates import estate_of
 from agent.houses import HostHouse
+from agent.jobs.pruning import tree_at
 from agent.jobs.test_prune import (
     FAULTS,
     LARGE,
@@ -20,7 +21,7 @@ from agent.jobs.test_prune import (
     plan,
     prune,
 )
-from agent.jobs.test_prune_unfinished import _tree_at, break_off
+from agent.jobs.test_prune_unfinished import break_off
 from agent.owner.test_losses import lose, packs_of
 from backuppeer.agent.jobs.undelete import UndeleteJob
 from backuppeer.agent.owner.gathering import Gathering
@@ -47,8 +48,8 @@ def scene(tmp_path, owner):
         house=houses[0],
         other=houses[1],
         estate=lambda: estate_of(owner, tmp_path / "estate", *houses),
-        tree=_tree_at(tmp_path / "files"),
-        small=_tree_at(tmp_path / "small"),
+        tree=tree_at(tmp_path / "files"),
+        small=tree_at(tmp_path / "small"),
         tmp_path=tmp_path,
     )
     for house in houses:
