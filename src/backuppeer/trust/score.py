@@ -47,11 +47,15 @@ class Level(Enum):
 
 @dataclass(frozen=True, slots=True)
 class DayEvidence:
-    """One day with one peer. `age_days` ≥ 0; `gib`: verified bytes of the day in GiB; good when it has no fault."""
+    """One day with one peer. `age_days` ≥ 0; `gib`: verified bytes of the day in GiB; good when it has no fault.
+
+    `spans` ≥ 1: the days that a good one speaks for, itself included; a fault speaks for its own alone.
+    """
 
     age_days: float
     gib: float
     fault: Fault | None = None
+    spans: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +99,7 @@ def sum_days(days: Iterable[DayEvidence]) -> tuple[float, float]:
     for day in days:
         weight, age = weigh_day(day.gib), max(0.0, day.age_days)
         if day.fault is None:
-            alpha += weight * 2 ** (-age / GOOD_HALF_LIFE_DAYS)
+            alpha += weight * day.spans * 2 ** (-age / GOOD_HALF_LIFE_DAYS)
         else:
             beta += weight * day.fault.value * 2 ** (-age / BAD_HALF_LIFE_DAYS)
     return alpha, beta

@@ -1,0 +1,1 @@
+"""Honest peers, attackers and a year of days over the real trust code: does the score mean something?"""
