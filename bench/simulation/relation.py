@@ -13,7 +13,8 @@ from backuppeer.shares.sampling import count_uniform
 from backuppeer.trust.conduct import Act, Conduct, Seen, find_bar, stand, sum_up
 from backuppeer.trust.exposure import cap_bytes
 from backuppeer.trust.hearsay import Heard, add_hearsay
-from backuppeer.trust.score import Availability, DayEvidence, Evidence, Fault, Standing, score_host
+from backuppeer.trust.relapse import has_relapsed
+from backuppeer.trust.score import SPANS_MOST, Availability, DayEvidence, Evidence, Fault, Standing, score_host
 from backuppeer.trust.tally import Tally, is_silent
 
 _DAY_MS: Final = 86_400_000
@@ -43,8 +44,9 @@ class Rules:
     is_capped: bool = True
     weighs_covered: bool = True
     """A day weighs by the packs that audits drew from; else by the bytes read, as literally taken."""
-    spans_most: int = 7
+    spans_most: int = SPANS_MOST
     """An audit speaks for so many days since the last one at most."""
+    sees_relapses: bool = True
 
 
 RULES: Final = Rules()
@@ -53,7 +55,7 @@ RULES: Final = Rules()
 class Relation:
     """An owner and a host. promised: share of time; wants: GiB that the owner would keep there."""
 
-    __slots__ = ("_acts", "_answered", "_audit_day", "_contacts", "_tried", "conduct", "heard_day", "lost_gib", "promised", "rules")
+    __slots__ = ("_acts", "_answered", "_audit_day", "_faults", "_contacts", "_tried", "conduct", "heard_day", "lost_gib", "promised", "rules")
     __slots__ += ("start", "stored", "tally", "verified", "wants")
 
     def __init__(self, *, promised: float, wants: float, start: int = 0, rules: Rules = RULES) -> None:
@@ -62,6 +64,7 @@ class Relation:
         self.tally, self.conduct = Tally(day=start), Conduct()
         self.heard_day = start
         self._audit_day = start - 1
+        self._faults: list[tuple[int, Fault]] = []
         self._acts: list[Seen] = []
         self._contacts: deque[tuple[int, int]] = deque()
         self._tried = self._answered = 0
@@ -87,9 +90,11 @@ class Relation:
     def standing(self, number: int) -> Standing:
         """Return what caps the score."""
         silent = is_silent(number - self.heard_day)
-        if not self.conduct.failed_ms and not self.conduct.lied_ms:
+        if not self._faults:
             return Standing(silent_beyond_grace=True) if silent else _NOTHING
-        return replace(stand(self.conduct, held_bytes=int(self.stored * GIB)), silent_beyond_grace=silent)
+        relapsed = self.rules.sees_relapses and has_relapsed(self._faults, today=number)
+        known = stand(self.conduct, held_bytes=int(self.stored * GIB))
+        return replace(known, silent_beyond_grace=silent, relapsed=relapsed)
 
     def evidence(self, number: int) -> Evidence:
         """Return all that the owner saw itself."""
@@ -115,6 +120,7 @@ class Relation:
     def _audit(self, number: int, day: Day) -> None:
         if day.fault is not None:
             self._audit_day = number
+            self._faults.append((number, day.fault))
             self._weigh(number, day.fault)
             self._lose(number, day)
         elif day.audited and self.stored:
