@@ -1,1 +1,1 @@
-"""Honest peers, attackers and a year of days over the real trust code: does the score mean something?"""
+"""A year of honest peers and attackers over the real trust code, to see whether its scores mean something."""

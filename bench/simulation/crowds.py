@@ -1,17 +1,19 @@
 """Scenarios of many identities in one hand: a Sybil ring, slander, one disk under many names.
 
-Knows: a world, words that a crowd makes up. Must not know: which values are good enough. A crowd says of itself whatever
+Knows: a world, words that a crowd makes up. Must not know: which values are good enough. A crowd says whatever
 serves it: chains of ten years over a million GiB, co-signed, since both ends are its own.
 """
 
 import random
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from statistics import fmean
 from typing import Final
 
 from backuppeer.trust.clusters import Trace, find_clusters, pick_apart
-from backuppeer.trust.hearsay import Heard, Word, add_hearsay, hear
-from backuppeer.trust.score import Evidence, score_host
+from backuppeer.trust.flow import Chart
+from backuppeer.trust.hearsay import Heard, Place, Word, add_hearsay, chart_words, hear_over
+from backuppeer.trust.score import DayEvidence, Evidence, score_host, sum_days
 from simulation.peers import WINDOWS, Kind, make_presence
 from simulation.schemes import pool
 from simulation.world import World
@@ -20,10 +22,19 @@ Metrics = dict[str, float]
 Name = int | str
 EDGES: Final = (0, 1, 5, 20)
 CROWDS: Final = (100, 10_000)
+FIRST_LOOK: Final = 35
+"""The first receipts are there."""
 LONG_DAYS: Final = 3650.0
 MUCH_GIB: Final = 1e6
+SLANDERERS: Final = 100
+SLANDER_EDGES: Final = 20
 LINKS: Final = 3
 """Of each Sybil to others: more only splits what comes in."""
+
+
+def make_claims(target: Name) -> list[Word[Name]]:
+    """Return a hundred claims that a host failed."""
+    return [Word(f"s{n}", target, LONG_DAYS, MUCH_GIB, is_claim=True) for n in range(SLANDERERS)]
 
 
 def make_edges(world: World, count: int, day: int) -> list[Word[Name]]:
@@ -51,9 +62,9 @@ def run_ring(world: World) -> Metrics:
     for crowd in CROWDS:
         for edges in EDGES:
             name = f"{crowd:,} ids, {edges} edges"
-            seen = [_attack(world, crowd, edges, day) for day in _days(world, crowd)]
-            total, above, best = (max(values) for values in zip(*seen, strict=True))
-            totals[crowd, edges] = total
+            seen = {day: _attack(world, crowd, edges, day) for day in _days(world, crowd)}
+            total, above, best = (max(values) for values in zip(*seen.values(), strict=True))
+            totals[crowd, edges] = max(seen[day][0] for day in _days(world, max(CROWDS)))
             found[f"evidence less 3 for each edge, {name}"] = total - 3 * edges
             found[f"at .5 or more, less edges, {name}"] = above - edges
             if not edges:
@@ -68,40 +79,44 @@ def run_ring(world: World) -> Metrics:
 
 
 def _days(world: World, crowd: int) -> Iterable[int]:
-    """Return the days on which a viewer looks: weekly, but a large crowd on four days of the year."""
-    last = world.size.days - 1
-    return range(35, last + 1, 28) if crowd <= 100 else sorted({min(day, last) for day in (35, 119, 231, 343)})
+    """Return the days on which viewers look: every fourth week, at a large crowd every third time."""
+    return range(FIRST_LOOK, world.size.days, 28 if crowd <= min(CROWDS) else 84)
 
 
 def _attack(world: World, crowd: int, edges: int, day: int) -> tuple[float, int, float]:
     """Return the most evidence the crowd gets from a viewer, how many it puts at .5 or more, the best score of them."""
     into = make_edges(world, edges, day)
-    words = [*world.words(day), *into, *make_crowd(crowd, edges)]
+    chart = chart_words(chain(world.words(day), into, make_crowd(crowd, edges)))
+    own = Evidence(*sum_days(DayEvidence(age, 10.0) for age in range(day)))
     total, above, best = 0.0, 0, score_host(Evidence())
     for viewer in world.viewers:
-        heard = [found for peer, found in hear(viewer, words).items() if isinstance(peer, str)]
-        scores = [score_host(add_hearsay(Evidence(), one)) for one in heard]
-        total = max(total, sum(one.alpha for one in heard))
+        heard = {peer: found for peer, found in hear_over(viewer, chart).items() if isinstance(peer, str)}
+        seen = {str(word.host): own for word in into if word.owner == viewer}
+        scores = [
+            score_host(add_hearsay(seen.get(peer, Evidence()), heard.get(peer, Heard()))) for peer in heard | seen
+        ]
+        total = max(total, sum(one.alpha for one in heard.values()))
         above = max(above, sum(value >= 0.5 for value in scores))
         best = max([best, *scores])
     return total, above, best
 
 
 def run_slander(world: World) -> Metrics:
-    """Measure how far claims of a hundred slanderers, five of them stored with, pull down honest hosts."""
+    """Measure how far claims of a hundred slanderers, twenty of them stored with, pull down honest hosts."""
     chance = random.Random(f"slander {world.viewers}")
     heard_drop = own_drop = 0.0
     mean_drops = []
     for day in range(63, world.size.days, 56):
-        words = [*world.words(day), *make_edges(world, 5, day)]
+        words: list[Word[Name]] = [*world.words(day), *make_edges(world, SLANDER_EDGES, day)]
+        calm = chart_words(words)
         for bond in [bond for viewer in world.viewers for bond in world.hosts_of(viewer)][:: max(1, LINKS)]:
             target = bond.host
-            claims = [Word(f"s{n}", target, LONG_DAYS, MUCH_GIB, is_claim=True) for n in range(100)]
+            claims = make_claims(target)
             raters = sum(other.host == target for other in world.bonds)
             mean_drops.append(1 - raters / (raters + len(claims)))
             for viewer in {bond.owner, chance.choice(world.viewers)}:
                 own = world.of.get((viewer, target))
-                drop = _drop(world, viewer, target, words, [*words, *claims], day)
+                drop = _drop(world, (viewer, target), calm, chart_words([*words, *claims]))
                 if own:
                     own_drop = max(own_drop, drop)
                 else:
@@ -113,11 +128,12 @@ def run_slander(world: World) -> Metrics:
     }
 
 
-def _drop(world: World, viewer: int, target: int, before: list[Word[Name]], after: list[Word[Name]], day: int) -> float:
-    bond = world.of.get((viewer, target))
+def _drop(world: World, pair: tuple[int, int], before: Chart[Place[Name]], after: Chart[Place[Name]]) -> float:
+    viewer, target = pair
+    bond = world.of.get(pair)
     # Evidence of the last day stands in for that of any: what matters is that there is some.
     own = bond.relation.evidence(world.size.days - 1) if bond else Evidence()
-    first, then = (hear(viewer, words).get(target, Heard()) for words in (before, after))
+    first, then = (hear_over(viewer, chart).get(target, Heard()) for chart in (before, after))
     return score_host(add_hearsay(own, first)) - score_host(add_hearsay(own, then))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from statistics import fmean, median
 from typing import Final
 
-from backuppeer.trust.hearsay import hear
+from backuppeer.trust.hearsay import chart_words, hear_over
 from simulation.world import MARKS, Bond, World
 
 Metrics = dict[str, float]
@@ -49,9 +49,9 @@ def _listen(world: World) -> Metrics:
     """Return what sampled viewers hear, weekly: of how many hosts, and how much evidence in all at most."""
     known, most = [0.0], 0.0
     for day in range(GRACE_DAYS, world.size.days, WEEK):
-        words = list(world.words(day))
+        chart = chart_words(world.words(day))
         for viewer in world.viewers:
-            heard = hear(viewer, words)
+            heard = hear_over(viewer, chart)
             known.append(float(len(heard)))
             most = max(most, sum(one.alpha + one.beta for one in heard.values()))
     return {"hosts heard of, last month": fmean(known[-len(world.viewers) * 4 :]), "most evidence heard": most}

@@ -24,6 +24,7 @@ GOOD_DAYS: Final = 60
 BAD_DAYS: Final = 5
 CYCLE: Final = GOOD_DAYS + BAD_DAYS
 NAMES: Final = (OURS, *SCHEMES)
+WATCHED_DAYS: Final = 30
 REPAIR_DAYS: Final = 7
 """From the first failed probe until its owner has put another copy elsewhere."""
 
@@ -114,15 +115,16 @@ def _lose_at(start: int) -> Script:
 
 def run_long_con(world: World) -> Metrics:
     """Measure what a host takes with it that is good until it destroys all, and how long it is believed then."""
-    found: Metrics = {"over the cap, GiB": 0.0, "owners who lost data kept twice": 0.0}
+    found: Metrics = {"over the cap, GiB": 0.0, "destroyed at most, GiB": 0.0, "owners who lost data kept twice": 0.0}
     at_first, in_three = {scheme: [0.0] for scheme in NAMES}, {scheme: [0.0] for scheme in NAMES}
     for start in (5, 60, 180):
         if start >= world.size.days - 10:
             continue
-        for course in run_courses(world, Guise(wants=100.0), _destroy_from(start)):
+        guise = Guise(wants=100.0, last_day=start + WATCHED_DAYS)
+        for course in run_courses(world, guise, _destroy_from(start)):
             first = next((number for number, day in enumerate(course.days) if day.fault), None)
-            over = course.stored[start - 1] - course.caps[start - 1]
-            found["over the cap, GiB"] = max(found["over the cap, GiB"], over)
+            found["over the cap, GiB"] = max(found["over the cap, GiB"], course.over)
+            found["destroyed at most, GiB"] = max(found["destroyed at most, GiB"], course.stored[start - 1])
             if first is None:
                 continue
             last = min(first + 3, len(course.days) - 1)
@@ -143,7 +145,9 @@ def _destroy_from(start: int) -> Script:
         if number < start or not day.answered:
             return day
         packs = max(1.0, relation.stored * GIB / PACK_TARGET_BYTES)
-        return replace(day, audited=False, fault=Fault.PROVEN_LOSS, lost=min(1.0, draws_of_day(relation.stored) / packs))
+        return replace(
+            day, audited=False, fault=Fault.PROVEN_LOSS, lost=min(1.0, draws_of_day(relation.stored) / packs)
+        )
 
     return script
 
@@ -172,7 +176,7 @@ def _first(scores: Sequence[float], mark: float) -> int:
 
 
 def draws_of_day(gib: float) -> float:
-    """Return how many leaves the real plan asks for on a day, on average: one of each pack a cycle, and uniform ones."""
+    """Return how many leaves the real plan asks for on a mean day: of each pack one a cycle, and uniform ones."""
     packs = gib * GIB / PACK_TARGET_BYTES
     return (packs + count_uniform(int(gib * GIB))) / AUDIT_CYCLE_DAYS
 

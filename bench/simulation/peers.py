@@ -30,7 +30,7 @@ _MIX: Final = (Kind.BOX,) * 4 + (Kind.OFFICE,) * 3 + (Kind.LAPTOP,) * 3
 
 @dataclass(slots=True)
 class Peer:
-    """A machine's year. up: a mask of windows for each day; promised: share of time; wants: GiB to store with others."""
+    """A machine's year. up: a mask of windows for each day; promised: share of time; wants: GiB to store."""
 
     kind: Kind
     promised: float

@@ -1,7 +1,8 @@
 """What one owner sees of one host, day by day, and what it thinks of it: the real trust code over simulated days.
 
-Knows: `backuppeer.trust`, the audits' real rates. Must not know: why a host behaves as it does. Bytes are arithmetic: what
-share of the packs was shown within 30 days follows in closed form from how many leaves the real plan draws.
+Knows: `backuppeer.trust`, the audits' real rates. Must not know: why a host behaves as it does. Bytes are
+arithmetic: what share of the packs was shown within 30 days follows in closed form from how many leaves the real plan
+draws.
 """
 
 from collections import deque
@@ -55,8 +56,24 @@ RULES: Final = Rules()
 class Relation:
     """An owner and a host. promised: share of time; wants: GiB that the owner would keep there."""
 
-    __slots__ = ("_acts", "_answered", "_audit_day", "_faults", "_contacts", "_tried", "conduct", "heard_day", "lost_gib", "promised", "rules")
-    __slots__ += ("start", "stored", "tally", "verified", "wants")
+    __slots__ = (
+        "_acts",
+        "_answered",
+        "_audit_day",
+        "_contacts",
+        "_faults",
+        "_tried",
+        "conduct",
+        "heard_day",
+        "lost_gib",
+        "promised",
+        "rules",
+        "start",
+        "stored",
+        "tally",
+        "verified",
+        "wants",
+    )
 
     def __init__(self, *, promised: float, wants: float, start: int = 0, rules: Rules = RULES) -> None:
         self.promised, self.wants, self.start, self.rules = promised, wants, start, rules
@@ -158,4 +175,4 @@ def covered_share(gib: float) -> float:
     """Return the share of packs not shown for a month that a day's audit of so many GiB covers: drawn and uniform."""
     packs = max(1.0, gib * GIB / PACK_TARGET_BYTES)
     uniform = count_uniform(int(gib * GIB)) / AUDIT_CYCLE_DAYS
-    return 1 - (1 - 1 / AUDIT_CYCLE_DAYS) * (1 - 1 / packs) ** uniform
+    return float(1 - (1 - 1 / AUDIT_CYCLE_DAYS) * (1 - 1 / packs) ** uniform)

@@ -1,7 +1,7 @@
 """Other ways to score the same days, to be attacked beside ours: ablations. Pure.
 
-Knows: days as an owner met with them. Must not know: the trust code. Each takes days in order and returns the score after
-each; `pool` says what a newcomer thinks who asks everybody, as schemes without a bound on hearsay do.
+Knows: days as an owner met with them. Must not know: the trust code. Each takes days in order and returns the score
+after each; `pool` says what a newcomer thinks who asks everybody, as schemes without a bound on hearsay do.
 
     mean       the share of good days of all days with a rating
     storj      a beta distribution that forgets: a day's outcome is added, all before it is kept by 0.95; its mean

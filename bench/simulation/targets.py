@@ -10,7 +10,7 @@ from typing import Final
 
 from simulation.crowds import CROWDS, EDGES, run_one_disk, run_ring, run_slander
 from simulation.honest import run_honest
-from simulation.hosts import LAZY, lose, refuse, run_lazy, run_long_con, run_on_off, run_laptop, run_whitewash
+from simulation.hosts import LAZY, lose, refuse, run_laptop, run_lazy, run_long_con, run_on_off, run_whitewash
 from simulation.world import World
 
 Metrics = dict[str, float]

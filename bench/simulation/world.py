@@ -5,17 +5,18 @@ Knows: peers and relations. Must not know: attacks, which live beside a world an
 
 import random
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from backuppeer.trust.hearsay import Word, chain_days
 from backuppeer.trust.score import Fault
-from simulation.peers import Kind, Peer, make_peer
+from simulation.peers import Peer, make_peer
 from simulation.relation import RULES, Day, Relation, Rules
 
 RECEIPT_DAYS: Final = 30
 MENDED_AFTER_DAYS: Final = (1, 7)
 """From when a host says that its disk died until its owner's person has sent all again."""
+ROTTEN_SHARE: Final = 0.005
 MARKS: Final = (0.5, 0.6, 0.8)
 
 
@@ -75,16 +76,10 @@ class World:
 
     def _live(self, bond: Bond) -> None:
         owner, host = self.peers[bond.owner], self.peers[bond.host]
-        relation, chain = bond.relation, [True]
-        mend_day = -1
+        disk = Disk(host, self.chance)
+        relation, chain = bond.relation, []
         for number in range(self.size.days):
-            day = meet(owner.up[number], host.up[number])
-            if host.crashes and number in host.crashes:
-                mend_day = number + self.chance.randint(*MENDED_AFTER_DAYS)
-            day = _spoil(day, host, number, mend_day)
-            if day.is_mended:
-                mend_day = -1
-            relation.live(number, day)
+            relation.live(number, disk.spoil(number, meet(owner.up[number], host.up[number])))
             trust = relation.trust(number)
             bond.trusts.append(trust)
             for mark in MARKS:
@@ -93,7 +88,33 @@ class World:
             if number % RECEIPT_DAYS == RECEIPT_DAYS - 1:
                 # A loss that was owned up to and made good is what a co-signed note explains.
                 chain.append(number - relation.heard_day < RECEIPT_DAYS)
-                bond.words.append((chain_days(chain[1:]), relation.stored))
+                bond.words.append((chain_days(chain), relation.stored))
+
+
+class Disk:
+    """What happens to an honest host's disk, as one of its owners comes to know: it says so when they next meet."""
+
+    def __init__(self, host: Peer, chance: random.Random) -> None:
+        self._host, self._chance = host, chance
+        self._is_dead = self._is_rotten = False
+        self._mend_day: int | None = None
+
+    def spoil(self, number: int, day: Day) -> Day:
+        """Return the honest day with what the disk did to it."""
+        self._is_dead |= number in self._host.crashes
+        self._is_rotten |= number in self._host.rots
+        if not day.answered:
+            return day
+        if self._is_dead:
+            self._is_dead, self._mend_day = False, number + self._chance.randint(*MENDED_AFTER_DAYS)
+            return replace(day, audited=False, fault=Fault.REPORTED_LOSS, lost=1.0)
+        if self._mend_day is not None and number >= self._mend_day:
+            self._mend_day = None
+            return replace(day, is_mended=True)
+        if self._is_rotten:
+            self._is_rotten = False
+            return replace(day, audited=False, fault=Fault.REPORTED_LOSS, lost=ROTTEN_SHARE, is_mended=True)
+        return day
 
 
 def make_relation(host: Peer, wants: float, rules: Rules = RULES) -> Relation:
@@ -105,17 +126,3 @@ def meet(owner_up: int, host_up: int) -> Day:
     """Return an honest day: the owner tries once in each window that it is up in, and audits when the host answers."""
     answered = (owner_up & host_up).bit_count()
     return Day(owner_up.bit_count(), answered, answered > 0)
-
-
-def _spoil(day: Day, host: Peer, number: int, mend_day: int) -> Day:
-    """Return the day with what happened to an honest host's disk, which says so by itself when next it is met."""
-    if not day.answered:
-        return day
-    if mend_day >= 0 and (number in host.crashes):
-        return Day(day.tried, day.answered, False, Fault.REPORTED_LOSS, 1.0)
-    if mend_day >= 0 and number >= mend_day:
-        return Day(day.tried, day.answered, day.audited, is_mended=True)
-    if number in host.rots:
-        return Day(day.tried, day.answered, False, Fault.REPORTED_LOSS, 0.005, is_mended=True)
-    return day
-

@@ -26,7 +26,7 @@ def test_a_tally_of_any_days_is_what_they_give_together(seen, later):
 
 def test_a_day_that_comes_late_has_faded_already_and_time_never_runs_back():
     tally = Tally(day=100).add(DayEvidence(90, 10), day=100)
-    assert tally.alpha == pytest.approx(0.1)
+    assert tally.alpha == pytest.approx(0.125)
     assert tally.at(10) == tally
 
 

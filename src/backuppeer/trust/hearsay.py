@@ -12,9 +12,9 @@ A proof is no claim: it is checked by whoever gets it, and caps the score (`scor
 
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, TypeAlias, TypeVar
 
-from backuppeer.trust.flow import Pair, pair_capacity, spread
+from backuppeer.trust.flow import Chart, Pair, make_chart, pair_capacity, spread_over
 from backuppeer.trust.score import Evidence
 
 ONE_SIDED_SHARE: Final = 0.1
@@ -53,17 +53,38 @@ class _Against(Generic[P]):
     host: P
 
 
+Place: TypeAlias = P | _Against[P]
+"""A host, or the claims about it."""
+
+
+def chart_words(words: Iterable[Word[P]]) -> Chart[Place[P]]:
+    """Return what the words let through, for any viewer: see `hear_over`."""
+    return make_chart(_weigh(word) for word in words if word.host != word.owner)
+
+
 def hear(viewer: P, words: Iterable[Word[P]]) -> dict[P, Heard]:
     """Return the evidence that reaches each host; who gets none is left out."""
-    pairs: list[Pair[P | _Against[P]]] = []
-    for word in words:
-        capacity = pair_capacity(word.days, word.gib)
-        if word.is_claim:
-            if word.host not in (viewer, word.owner):
-                pairs.append(Pair(word.owner, _Against(word.host), capacity * ONE_SIDED_SHARE))
+    return hear_over(viewer, chart_words(words))
+
+
+def hear_over(viewer: P, chart: Chart[Place[P]]) -> dict[P, Heard]:
+    """Return the same from a chart. Claims about the viewer take nothing from what is said of others."""
+    found: dict[P, Heard] = {}
+    for place, amount in spread_over(chart, viewer, closed=(_Against(viewer),)).items():
+        if isinstance(place, _Against):
+            before = found.get(place.host, Heard())
+            found[place.host] = Heard(before.alpha, before.beta + amount)
         else:
-            pairs.append(Pair(word.owner, word.host, capacity * (1.0 if word.is_cosigned else ONE_SIDED_SHARE)))
-    return _sort_out(spread(viewer, pairs))
+            before = found.get(place, Heard())
+            found[place] = Heard(before.alpha + amount, before.beta)
+    return found
+
+
+def _weigh(word: Word[P]) -> Pair[Place[P]]:
+    capacity = pair_capacity(word.days, word.gib)
+    if word.is_claim:
+        return Pair(word.owner, _Against(word.host), capacity * ONE_SIDED_SHARE)
+    return Pair(word.owner, word.host, capacity * (1.0 if word.is_cosigned else ONE_SIDED_SHARE))
 
 
 def chain_days(months: Sequence[bool]) -> int:
@@ -81,15 +102,3 @@ def chain_days(months: Sequence[bool]) -> int:
 def add_hearsay(evidence: Evidence, heard: Heard) -> Evidence:
     """Return what was seen and what was heard together; caps come from what was seen or proven alone."""
     return replace(evidence, alpha=evidence.alpha + heard.alpha, beta=evidence.beta + heard.beta)
-
-
-def _sort_out(reached: dict[P | _Against[P], float]) -> dict[P, Heard]:
-    found: dict[P, Heard] = {}
-    for place, amount in reached.items():
-        if isinstance(place, _Against):
-            before = found.get(place.host, Heard())
-            found[place.host] = Heard(before.alpha, before.beta + amount)
-        else:
-            before = found.get(place, Heard())
-            found[place] = Heard(before.alpha + amount, before.beta)
-    return found

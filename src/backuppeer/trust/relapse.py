@@ -22,7 +22,10 @@ WITHIN_DAYS: Final = 365
 
 
 def has_relapsed(faults: Iterable[tuple[int, Fault]], *, today: int) -> bool:
-    """Return whether a host had two spells of failing within a year of `today`. faults: days, ascending, and the worst."""
+    """Return whether a host had two spells of failing within a year of `today`.
+
+    faults: days, ascending, each with the worst fault of it.
+    """
     spells: list[float] = []
     last = 0
     for day, fault in faults:
