@@ -33,7 +33,8 @@ class Course:
 
 @dataclass(frozen=True, slots=True)
 class Guise:
-    """How a host looks. up: its windows by the day; empty = always on. owners: how many store with it;
+    """How a host looks. up: its windows by the day; empty = always on. owners: how many store with it.
+
     last_day: when watching ends, if the world does not end before.
     """
 

@@ -14,6 +14,7 @@ from backuppeer.trust.clusters import Trace, find_clusters, pick_apart
 from backuppeer.trust.flow import Chart
 from backuppeer.trust.hearsay import Heard, Place, Word, add_hearsay, chart_words, hear_over
 from backuppeer.trust.score import DayEvidence, Evidence, score_host, sum_days
+from simulation.forgeries import count_accepted
 from simulation.peers import WINDOWS, Kind, make_presence
 from simulation.schemes import pool
 from simulation.world import World
@@ -26,6 +27,8 @@ FIRST_LOOK: Final = 35
 """The first receipts are there."""
 LONG_DAYS: Final = 3650.0
 MUCH_GIB: Final = 1e6
+FORGERIES: Final = 500
+"""In each world: 10,000 in twenty."""
 SLANDERERS: Final = 100
 SLANDER_EDGES: Final = 20
 LINKS: Final = 3
@@ -121,7 +124,10 @@ def run_slander(world: World) -> Metrics:
                     own_drop = max(own_drop, drop)
                 else:
                     heard_drop = max(heard_drop, drop)
+    accepted, refused = count_accepted(chance, FORGERIES)
     return {
+        "forged proofs accepted": float(accepted),
+        "true proofs refused": float(refused),
         "most a score drops, by hearsay": heard_drop,
         "most a score drops, first hand": own_drop,
         "mean: most a score drops, by hearsay": max(mean_drops, default=0.0),

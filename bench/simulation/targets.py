@@ -83,6 +83,8 @@ TARGETS: Final = (
     *_ring(),
     Target("slander", "most a score drops, by hearsay", 0.15),
     Target("slander", "most a score drops, first hand", 0.05),
+    Target("slander", "forged proofs accepted", 0, gather=sum),
+    Target("slander", "true proofs refused", 0, gather=sum),
     Target("one-disk", "owners with both copies on it", 0),
 )
 

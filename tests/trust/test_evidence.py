@@ -181,3 +181,14 @@ def test_a_host_that_fails_again_after_good_weeks_has_relapsed_until_that_is_for
     assert not log.conduct(PEER, now_ms=NOW_MS + 265 * DAY_MS).relapsed
     note(log, Kind.FORGIVEN)
     assert not log.conduct(PEER, now_ms=NOW_MS).relapsed
+
+
+def test_audits_of_one_day_speak_of_the_same_bytes_and_are_not_added_up(log) -> None:
+    for _ in range(3):
+        note(log, Kind.AUDITED, gib=2)
+    note(log, Kind.RESTORED, gib=1)
+    assert [day.gib for day in log.days(PEER, now_ms=NOW_MS)] == [3]
+    assert {row.kind: row.size_bytes for row in log.condense(now_ms=NOW_MS, days=9)} == {
+        Kind.AUDITED: 2 * GIB,
+        Kind.RESTORED: GIB,
+    }

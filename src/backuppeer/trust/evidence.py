@@ -76,7 +76,10 @@ _OWN: Final = frozenset({Kind.HEALED, Kind.CLEARED, Kind.FORGIVEN})
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """One thing seen. `size_bytes`: verified bytes, where the kind has any; `detail`: for people, may be empty."""
+    """One thing seen. `size_bytes`: verified bytes, where the kind has any; `detail`: for people, may be empty.
+
+    Of an audit: the bytes of all packs of which a part was shown within 30 days (ADR 59).
+    """
 
     peer: PeerId
     kind: Kind
@@ -96,6 +99,8 @@ class DayCount:
     size_bytes: int
 
 
+_BYTES: Final = f"CASE kind WHEN {Kind.AUDITED.value} THEN MAX(size_bytes) ELSE SUM(size_bytes) END"
+"""The bytes of a day: audits all speak of the same packs, whatever else moves bytes of its own."""
 _BROUGHT_BACK: Final = "from a snapshot"
 _SCHEMA: Final = (
     """
@@ -171,7 +176,7 @@ class EvidenceLog:
     def condense(self, *, now_ms: int, days: int) -> list[DayCount]:
         """Return what the last days hold, counted, newest first: what `take_back` puts into another log."""
         sql = (
-            "SELECT peer, day, kind, COUNT(*), SUM(size_bytes) FROM observations WHERE day > ?"
+            f"SELECT peer, day, kind, COUNT(*), {_BYTES} FROM observations WHERE day > ?"  # noqa: S608 - a constant
             " GROUP BY peer, day, kind ORDER BY day DESC, peer, kind"
         )
         with self._lock, self._translated():
@@ -237,7 +242,7 @@ class EvidenceLog:
         """
         today = now_ms // _DAY_MS
         sql = (
-            "SELECT day, kind, SUM(size_bytes) FROM observations WHERE peer = ? AND day > ?"
+            f"SELECT day, kind, {_BYTES} FROM observations WHERE peer = ? AND day > ?"  # noqa: S608 - a constant
             " GROUP BY day, kind ORDER BY day"
         )
         with self._lock, self._translated():
