@@ -153,18 +153,26 @@ def run_one_disk(world: World) -> Metrics:
     """
     chance = random.Random(f"disk {world.viewers}")
     days = min(60, world.size.days)
-    disk = make_presence(chance, Kind.LAPTOP, days, share=0.8)
+    often = _choose_apart(world, chance, make_presence(chance, Kind.LAPTOP, days, share=0.8))
+    hardly = _choose_apart(world, chance, make_presence(chance, Kind.BOX, days))
+    return {
+        "owners with both copies on it": often[0],
+        "mean: owners with both copies on it": often[1],
+        "owners with both copies on it, when it is hardly ever down": hardly[0],
+    }
+
+
+def _choose_apart(world: World, chance: random.Random, disk: list[int]) -> tuple[float, float]:
+    """Return the share of viewers with two copies on the disk: chosen by clusters, and chosen blindly."""
     others = [peer for peer in world.peers if peer.kind is not Kind.OFFICE][: 2 * COLLUDERS]
-    ups = [disk] * COLLUDERS + [peer.up[:days] for peer in others]
-    seen = [_see(chance, days) for _ in world.viewers]
+    ups = [disk] * COLLUDERS + [peer.up[: len(disk)] for peer in others]
     blind, caught = [], []
-    for mask in seen:
-        traces = [Trace(up=_join(up) & mask, seen=mask) for up in ups]
+    for mask in [_see(chance, len(disk)) for _ in world.viewers]:
+        clusters = find_clusters([Trace(up=_join(up) & mask, seen=mask) for up in ups])
         ranked = chance.sample(range(len(ups)), len(ups))
-        picked = pick_apart(ranked, find_clusters(traces), 2)
-        caught.append(sum(host < COLLUDERS for host in picked) > 1)
+        caught.append(sum(host < COLLUDERS for host in pick_apart(ranked, clusters, 2)) > 1)
         blind.append(sum(host < COLLUDERS for host in ranked[:2]) > 1)
-    return {"owners with both copies on it": fmean(caught), "mean: owners with both copies on it": fmean(blind)}
+    return fmean(caught), fmean(blind)
 
 
 def _see(chance: random.Random, days: int) -> int:
