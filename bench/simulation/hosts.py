@@ -52,15 +52,26 @@ def lose(number: int, day: Day, _: Relation) -> Day:
 
 
 def run_on_off(world: World, script: Script) -> Metrics:
-    """Measure what a host gets that is good most of the time."""
+    """Measure what a host gets that is good most of the time, from owners who met it in its bad days.
+
+    Who was away all through a spell did not see one: the third cycle is that after the second one that was seen.
+    """
     courses = run_courses(world, Guise(), script)
-    found: Metrics = {}
+    starts = {course.owner: start for course in courses if (start := _third_cycle(course)) is not None}
+    found: Metrics = {"owners who met it in fewer than two spells": float(len(courses) - len(starts))}
     for scheme in NAMES:
         after = [course.scores[scheme][GOOD_DAYS + BAD_DAYS - 1] for course in courses if _was_bad(course)]
-        later = [max(course.scores[scheme][2 * CYCLE :], default=0.0) for course in courses]
+        later = [max(course.scores[scheme][starts[course.owner] :]) for course in courses if course.owner in starts]
         found[label("after the first bad spell", scheme)] = max(after, default=0.0)
-        found[label("most from the third cycle on", scheme)] = max(later)
+        found[label("most from the third cycle on", scheme)] = max(later, default=0.0)
     return found
+
+
+def _third_cycle(course: Course) -> int | None:
+    """Return the first day after the second spell in which its owner met the host; None: there was none."""
+    spells = sorted({number // CYCLE for number, day in enumerate(course.days) if day.fault})
+    start = (spells[1] + 1) * CYCLE if len(spells) > 1 else len(course.days)
+    return start if start < len(course.days) else None
 
 
 def _was_bad(course: Course) -> bool:
