@@ -1,6 +1,6 @@
 # The commands of README and CONTRIBUTING. Needs python3 (3.11 or newer) and make; tools/make_venv.sh brings the rest.
 # Given several goals at once, make runs shared ones once: `make check demo test` runs the fast tests one time.
-.PHONY: help venv check lint test test-fast test-slow demo house lock bench bench-report fuzz crash soak clean
+.PHONY: help venv check lint test test-fast test-slow demo house lock bench bench-report fuzz crash soak simulate clean
 .NOTPARALLEL:
 SHELL := /bin/sh
 VENV := .venv
@@ -19,6 +19,7 @@ help:
 	@echo 'make fuzz [TARGET=tree] [SECONDS=300]   give the decoders broken bytes, each for some minutes (Linux)'
 	@echo 'make crash [POINTS=300] [SIDE=owner|host] [JOB=backup|prune]   interrupt it at so many points, and examine what is left'
 	@echo 'make soak [EXAMPLES=100] [STEPS=30]   any order of backups, forgetting, restores and power cuts'
+	@echo 'make simulate [SEEDS=20] [SCENARIO=sybil,slander] [JSON=build/simulation.json]   attack the scores, over a year of days'
 	@echo 'make venv | house | lock | clean'
 
 # Made anew when the lock changes, so that nothing left over hides a missing dependency.
@@ -84,6 +85,10 @@ crash: venv
 
 soak: venv
 	SOAK_EXAMPLES="$(or $(EXAMPLES),100)" SOAK_STEPS="$(or $(STEPS),30)" $(RUN) pytest tests/soak --show-capture=no --hypothesis-show-statistics
+
+simulate: venv
+	PYTHONPATH=bench $(RUN) simulation.run $(if $(SEEDS),--seeds $(SEEDS)) $(if $(SCENARIO),--scenario "$(SCENARIO)") \
+		$(if $(JSON),--json "$(JSON)")
 
 clean:
 	rm -rf $(VENV) .fuzz build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache src/*.egg-info

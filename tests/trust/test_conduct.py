@@ -120,3 +120,12 @@ def test_whatever_happened_a_host_that_is_barred_is_capped_doubted_told_and_forg
 def test_what_a_host_does_well_by_itself_never_makes_room_for_it(acts):
     good = [seen for seen in acts if seen.act in {Act.HEALED, Act.CLEARED}]
     assert sum_up(good, now_ms=NOW_MS) == Conduct()
+
+
+def test_a_relapse_caps_says_why_and_can_be_forgiven_but_bars_nobody():
+    stands = Conduct(relapsed=True)
+    standing = stand(stands, held_bytes=GIB)
+    assert score_host(Evidence(alpha=1000, standing=standing)) == 0.45
+    assert find_bar(standing) is None
+    assert describe_caps(stands, standing) == ["it failed twice within a year, with good weeks between"]
+    assert "peers forgive bob" in advise("bob", stands, standing)

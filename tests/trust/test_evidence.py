@@ -103,7 +103,7 @@ def test_a_summary_is_what_the_score_takes(log) -> None:
     note(log, Kind.STORED, age=90, gib=10)
     note(log, Kind.INTEGRITY_FAULT, age=365)
     evidence = log.summarise(PEER, now_ms=NOW_MS, promised=0.5, is_friend=True)
-    assert (evidence.alpha, evidence.beta) == pytest.approx((0.1, 0.1 * 8 / 2))
+    assert (evidence.alpha, evidence.beta) == pytest.approx((0.125, 0.125 * 8 / 2))
     assert evidence.is_friend
     assert evidence.availability.promised == 0.5
 
@@ -160,3 +160,35 @@ def test_what_was_shown_in_audits_is_good_and_what_a_host_told_of_a_loss_weighs_
     assert [day.fault for day in days] == [None, Fault.LATE, Fault.REPORTED_LOSS, Fault.PROVEN_LOSS]
     assert days[0].gib == 2
     assert log.has_evidence(PEER)
+
+
+def test_what_is_shown_speaks_for_the_days_since_the_last_unit_up_to_a_week_and_what_is_stored_does_not(log) -> None:
+    for age, kind in ((30, Kind.AUDITED), (20, Kind.AUDITED), (17, Kind.STORED), (15, Kind.AUDITED)):
+        note(log, kind, age=age)
+    note(log, Kind.RESTORED, age=12)
+    note(log, Kind.INTEGRITY_FAULT, age=8)
+    note(log, Kind.AUDITED, age=7)
+    days = log.days(PEER, now_ms=NOW_MS)
+    assert [(day.age_days, day.spans) for day in days] == [(30, 1), (20, 7), (17, 1), (15, 2), (12, 3), (8, 1), (7, 1)]
+
+
+def test_a_host_that_fails_again_after_good_weeks_has_relapsed_until_that_is_forgiven(log) -> None:
+    note(log, Kind.INTEGRITY_FAULT, age=100)
+    assert not log.conduct(PEER, now_ms=NOW_MS).relapsed
+    note(log, Kind.REFUSED, age=41)
+    note(log, Kind.REFUSED, age=40)
+    assert log.conduct(PEER, now_ms=NOW_MS).relapsed
+    assert not log.conduct(PEER, now_ms=NOW_MS + 265 * DAY_MS).relapsed
+    note(log, Kind.FORGIVEN)
+    assert not log.conduct(PEER, now_ms=NOW_MS).relapsed
+
+
+def test_audits_of_one_day_speak_of_the_same_bytes_and_are_not_added_up(log) -> None:
+    for _ in range(3):
+        note(log, Kind.AUDITED, gib=2)
+    note(log, Kind.RESTORED, gib=1)
+    assert [day.gib for day in log.days(PEER, now_ms=NOW_MS)] == [3]
+    assert {row.kind: row.size_bytes for row in log.condense(now_ms=NOW_MS, days=9)} == {
+        Kind.AUDITED: 2 * GIB,
+        Kind.RESTORED: GIB,
+    }

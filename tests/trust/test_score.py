@@ -72,6 +72,7 @@ def test_more_bad_evidence_never_raises_the_score(alpha, beta, more, is_friend) 
         silent_beyond_grace=st.booleans(),
         misbehaviour=st.booleans(),
         blocked=st.booleans(),
+        relapsed=st.booleans(),
     ),
 )
 def test_trust_stays_between_nought_and_one_and_below_every_cap(alpha, beta, is_friend, availability, standing) -> None:
@@ -87,6 +88,8 @@ def test_trust_stays_between_nought_and_one_and_below_every_cap(alpha, beta, is_
     assert trust <= score(alpha, beta, is_friend=is_friend)
     if standing.unresolved_loss:
         assert trust <= 0.5
+    if standing.relapsed:
+        assert trust <= 0.45
     if standing.misbehaviour or standing.silent_beyond_grace or standing.verified_loss_share > 0.01:
         assert trust <= 0.3
     if standing.blocked:
@@ -97,6 +100,7 @@ def test_trust_stays_between_nought_and_one_and_below_every_cap(alpha, beta, is_
     ("standing", "cap"),
     [
         (Standing(unresolved_loss=True), 0.5),
+        (Standing(relapsed=True), 0.45),
         (Standing(verified_loss_share=0.011), 0.3),
         (Standing(silent_beyond_grace=True), 0.3),
         (Standing(misbehaviour=True), 0.3),
@@ -117,22 +121,29 @@ def test_missed_availability_lowers_by_its_root_and_surplus_earns_nothing() -> N
     assert score_host(surplus) == full
 
 
-@pytest.mark.parametrize(("gib", "weight"), [(0, 0.1), (1, 0.1), (10, 0.2), (1000, 0.2), (3, 0.2 * 2 / math.log2(11))])
-def test_a_day_weighs_between_a_tenth_and_a_fifth(gib, weight) -> None:
+@pytest.mark.parametrize(
+    ("gib", "weight"), [(0, 0.125), (1, 0.125), (10, 0.25), (1000, 0.25), (3, 0.25 * 2 / math.log2(11))]
+)
+def test_a_day_weighs_between_an_eighth_and_a_quarter(gib, weight) -> None:
     assert weigh_day(gib) == pytest.approx(weight)
 
 
 def test_faults_weigh_by_kind_and_fade_four_times_slower() -> None:
-    assert sum_days([DayEvidence(age_days=0, gib=10)]) == pytest.approx((0.2, 0))
-    assert sum_days([DayEvidence(age_days=90, gib=10)]) == pytest.approx((0.1, 0))
+    assert sum_days([DayEvidence(age_days=0, gib=10)]) == pytest.approx((0.25, 0))
+    assert sum_days([DayEvidence(age_days=90, gib=10)]) == pytest.approx((0.125, 0))
     for fault, kappa in [
         (Fault.PROVEN_LOSS, 8),
         (Fault.REFUSED_ONLINE, 4),
         (Fault.REPORTED_LOSS, 2),
         (Fault.LATE, 1),
     ]:
-        assert sum_days([DayEvidence(age_days=0, gib=10, fault=fault)]) == pytest.approx((0, 0.2 * kappa))
-        assert sum_days([DayEvidence(age_days=365, gib=10, fault=fault)]) == pytest.approx((0, 0.1 * kappa))
+        assert sum_days([DayEvidence(age_days=0, gib=10, fault=fault)]) == pytest.approx((0, 0.25 * kappa))
+        assert sum_days([DayEvidence(age_days=365, gib=10, fault=fault)]) == pytest.approx((0, 0.125 * kappa))
+
+
+def test_a_good_day_can_speak_for_more_and_a_bad_one_only_for_itself() -> None:
+    assert sum_days([DayEvidence(age_days=0, gib=10, spans=4)]) == pytest.approx((1.0, 0))
+    assert sum_days([DayEvidence(age_days=0, gib=10, fault=Fault.LATE, spans=4)]) == pytest.approx((0, 0.25))
 
 
 def test_a_stranger_needs_months_of_good_days_to_be_trusted() -> None:

@@ -6,6 +6,7 @@ score of a host fades with time; whether it gets new data does not: it ends by w
     lied       a proof that anybody can judge       180 days, or forgiven
     lost       found out to lack what it was given  healed and then cleared, or forgiven
     failed     wrong or older once, or it said so   healed and then cleared, or forgiven
+    relapsed   failed in two spells within a year   a year after the first, or forgiven (`relapse`)
 
 Healed: it has all that it should again, as far as is known. Cleared: an audit after that found nothing amiss. A host
 that fails again in between begins anew. What a host loses below a hundredth of what it keeps is sent again without a
@@ -55,13 +56,14 @@ class Seen:
 class Conduct:
     """What stands against a host. Times in ms, 0 = nothing; `lost_bytes`: the most that was found lost at once.
 
-    `is_healed`: it has again what it lost, and no audit has looked since.
+    `is_healed`: it has again what it lost, and no audit has looked since. `relapsed`: see `relapse`.
     """
 
     lied_ms: int = 0
     failed_ms: int = 0
     lost_bytes: int = 0
     is_healed: bool = False
+    relapsed: bool = False
 
 
 def sum_up(acts: Iterable[Seen], *, now_ms: int) -> Conduct:
@@ -102,6 +104,7 @@ def stand(conduct: Conduct, *, held_bytes: int, blocked: bool = False) -> Standi
         verified_loss_share=conduct.lost_bytes / whole if whole else 0.0,
         misbehaviour=conduct.lied_ms > 0,
         blocked=blocked,
+        relapsed=conduct.relapsed,
     )
 
 
@@ -125,6 +128,8 @@ def describe_caps(conduct: Conduct, standing: Standing) -> list[str]:
         said.append(f"it broke its signed word (proven on {_day(conduct.lied_ms)}) and gets no new data until {until}")
     if standing.unresolved_loss:
         said.append(_describe_loss(conduct, standing))
+    if standing.relapsed:
+        said.append("it failed twice within a year, with good weeks between")
     return said
 
 
@@ -148,7 +153,8 @@ def advise(name: str, conduct: Conduct, standing: Standing) -> str:
     if standing.misbehaviour:
         return f"keep your backups with a further host: `backup-peer browse`; or {forgive}"
     if not standing.unresolved_loss:
-        return ""
+        further = "don't let it keep your only copy: `backup-peer browse` shows further hosts; or"
+        return f"{further} {forgive}" if standing.relapsed else ""
     audit = f"`backup-peer audit {shlex.quote(name)} --now`"
     if conduct.is_healed:
         return f"{audit} ends this if it finds the host whole"

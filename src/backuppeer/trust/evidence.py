@@ -7,9 +7,9 @@ hearsay and flow are not here yet.
 """
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import Final
@@ -19,7 +19,8 @@ from backuppeer.errors import LocalError
 from backuppeer.ids import PEER_ID_BYTES, PeerId
 from backuppeer.limits import EVIDENCE_DAYS, GIB, OBSERVATION_DETAIL_CHARS, OBSERVATIONS_PER_DAY
 from backuppeer.trust.conduct import Act, Conduct, Seen, sum_up
-from backuppeer.trust.score import Availability, DayEvidence, Evidence, Fault, sum_days
+from backuppeer.trust.relapse import has_relapsed
+from backuppeer.trust.score import SPANS_MOST, Availability, DayEvidence, Evidence, Fault, sum_days
 
 _DAY_MS: Final = 86_400_000
 _AVAILABILITY_DAYS: Final = 30
@@ -48,6 +49,7 @@ class Kind(Enum):
 
 
 _GOOD: Final = frozenset({Kind.STORED, Kind.RESTORED, Kind.AUDITED})
+_SHOWN: Final = frozenset({Kind.RESTORED, Kind.AUDITED})
 _FAULTS: Final = {
     Kind.INTEGRITY_FAULT: Fault.PROVEN_LOSS,
     Kind.PROTOCOL_VIOLATION: Fault.REFUSED_ONLINE,
@@ -74,7 +76,10 @@ _OWN: Final = frozenset({Kind.HEALED, Kind.CLEARED, Kind.FORGIVEN})
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """One thing seen. `size_bytes`: verified bytes, where the kind has any; `detail`: for people, may be empty."""
+    """One thing seen. `size_bytes`: verified bytes, where the kind has any; `detail`: for people, may be empty.
+
+    Of an audit: the bytes of all packs of which a part was shown within 30 days (ADR 59).
+    """
 
     peer: PeerId
     kind: Kind
@@ -94,6 +99,8 @@ class DayCount:
     size_bytes: int
 
 
+_BYTES: Final = f"CASE kind WHEN {Kind.AUDITED.value} THEN MAX(size_bytes) ELSE SUM(size_bytes) END"
+"""The bytes of a day: audits all speak of the same packs, whatever else moves bytes of its own."""
 _BROUGHT_BACK: Final = "from a snapshot"
 _SCHEMA: Final = (
     """
@@ -169,7 +176,7 @@ class EvidenceLog:
     def condense(self, *, now_ms: int, days: int) -> list[DayCount]:
         """Return what the last days hold, counted, newest first: what `take_back` puts into another log."""
         sql = (
-            "SELECT peer, day, kind, COUNT(*), SUM(size_bytes) FROM observations WHERE day > ?"
+            f"SELECT peer, day, kind, COUNT(*), {_BYTES} FROM observations WHERE day > ?"  # noqa: S608 - a constant
             " GROUP BY peer, day, kind ORDER BY day DESC, peer, kind"
         )
         with self._lock, self._translated():
@@ -213,24 +220,29 @@ class EvidenceLog:
 
     def conduct(self, peer: PeerId, *, now_ms: int) -> Conduct:
         """Return what stands against a peer, as far back as a score looks."""
-        marks = ",".join("?" * len(_ACTS))
+        kinds = [kind for kind in Kind if kind in _ACTS or kind in _FAULTS]
+        marks = ",".join("?" * len(kinds))
         sql = (
             f"SELECT kind, time_ms, size_bytes FROM observations WHERE peer = ? AND kind IN ({marks}) AND day > ?"  # noqa: S608 - only question marks
             " ORDER BY number"
         )
         since = now_ms // _DAY_MS - EVIDENCE_DAYS
         with self._lock, self._translated():
-            rows = self._connection.execute(sql, (peer, *(kind.value for kind in _ACTS), since)).fetchall()
-        return sum_up((Seen(_ACTS[Kind(kind)], time_ms, size) for kind, time_ms, size in rows), now_ms=now_ms)
+            rows = self._connection.execute(sql, (peer, *(kind.value for kind in kinds), since)).fetchall()
+        seen = [(Kind(kind), int(time_ms), int(size)) for kind, time_ms, size in rows]
+        acts = (Seen(_ACTS[kind], time_ms, size) for kind, time_ms, size in seen if kind in _ACTS)
+        relapsed = has_relapsed(_find_faults((kind, time_ms) for kind, time_ms, _ in seen), today=now_ms // _DAY_MS)
+        return replace(sum_up(acts, now_ms=now_ms), relapsed=relapsed)
 
     def days(self, peer: PeerId, *, now_ms: int) -> list[DayEvidence]:
         """Return one unit for each day on which the peer delivered or failed; the worst fault makes the whole day bad.
 
-        Days in the future (a clock that jumped) count as today.
+        A day on which something was shown that had been kept speaks for the days before it, up to the last unit. Days
+        in the future (a clock that jumped) count as today.
         """
         today = now_ms // _DAY_MS
         sql = (
-            "SELECT day, kind, SUM(size_bytes) FROM observations WHERE peer = ? AND day > ?"
+            f"SELECT day, kind, {_BYTES} FROM observations WHERE peer = ? AND day > ?"  # noqa: S608 - a constant
             " GROUP BY day, kind ORDER BY day"
         )
         with self._lock, self._translated():
@@ -238,8 +250,7 @@ class EvidenceLog:
         by_day: dict[int, dict[Kind, int]] = {}
         for day, kind, size_bytes in rows:
             by_day.setdefault(int(day), {})[Kind(kind)] = int(size_bytes)
-        units = (_judge_day(kinds, max(0, today - day)) for day, kinds in by_day.items())
-        return [unit for unit in units if unit is not None]
+        return list(_judge_days(by_day, today))
 
     def availability(self, peer: PeerId, *, now_ms: int, promised: float = 0.0) -> Availability:
         """Return the share of our contacts of the last 30 days that were answered; without any contact, 1."""
@@ -261,10 +272,29 @@ class EvidenceLog:
         return translating("the evidence", self._path)
 
 
-def _judge_day(kinds: dict[Kind, int], age_days: int) -> DayEvidence | None:
-    faults = [fault for kind, fault in _FAULTS.items() if kind in kinds]
-    if not faults and not _GOOD & kinds.keys():
-        return None
-    size_bytes = sum(size for kind, size in kinds.items() if kind in _GOOD)
-    worst = max(faults, key=lambda fault: fault.value, default=None)
-    return DayEvidence(age_days=float(age_days), gib=size_bytes / GIB, fault=worst)
+def _judge_days(by_day: dict[int, dict[Kind, int]], today: int) -> Iterator[DayEvidence]:
+    """Yield a unit for each day, in ascending order, that has one."""
+    last: int | None = None
+    for day, kinds in by_day.items():
+        faults = [fault for kind, fault in _FAULTS.items() if kind in kinds]
+        if not faults and not _GOOD & kinds.keys():
+            continue
+        size_bytes = sum(size for kind, size in kinds.items() if kind in _GOOD)
+        worst = max(faults, key=lambda fault: fault.value, default=None)
+        # What was stored today says nothing of yesterday; and before the first unit nothing was there to be kept.
+        is_shown = worst is None and last is not None and bool(_SHOWN & kinds.keys())
+        spans = min(SPANS_MOST, day - last) if is_shown and last is not None else 1
+        yield DayEvidence(float(max(0, today - day)), size_bytes / GIB, worst, spans)
+        last = day
+
+
+def _find_faults(seen: Iterable[tuple[Kind, int]]) -> list[tuple[int, Fault]]:
+    """Return the worst fault of each day, ascending; what was forgiven is none any more. Times in ms, in any order."""
+    worst: dict[int, Fault] = {}
+    for kind, time_ms in seen:
+        if kind is Kind.FORGIVEN:
+            worst.clear()
+        elif kind in _FAULTS:
+            day = time_ms // _DAY_MS
+            worst[day] = max(worst.get(day, _FAULTS[kind]), _FAULTS[kind], key=lambda fault: fault.value)
+    return sorted(worst.items(), key=lambda item: item[0])

@@ -14,7 +14,7 @@ of what came a step before: 1.5 g (1 + 1/2 + 1/4 + …) < 3 g for all of them to
 """
 
 import math
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
@@ -45,13 +45,35 @@ def pair_capacity(days: float, gib: float) -> float:
     return PAIR_MOST * lasting * min(1.0, math.log2(1 + max(0.0, gib)) / _FULL_BITS)
 
 
+Chart = Mapping[P, Mapping[P, float]]
+"""What is known of all pairs: owner → host → capacity. Made once, and good for every viewer."""
+
+
+def make_chart(pairs: Iterable[Pair[P]]) -> dict[P, dict[P, float]]:
+    """Return the chart of some pairs. Of several pairs of the same two, the greatest counts, as one."""
+    chart: dict[P, dict[P, float]] = {}
+    for pair in pairs:
+        if pair.capacity > 0 and pair.host != pair.owner:
+            hosts = chart.setdefault(pair.owner, {})
+            hosts[pair.host] = max(hosts.get(pair.host, 0.0), min(PAIR_MOST, pair.capacity))
+    return chart
+
+
 def spread(viewer: P, pairs: Iterable[Pair[P]]) -> dict[P, float]:
     """Return how much evidence reaches each peer by way of others; who gets none is left out.
 
     What the viewer gives its own hosts is not in it: of them it has evidence of its own. Of several pairs of the same
     two, the greatest counts, as one. Nothing flows to the viewer, or from a peer to itself.
     """
-    left = _gather(viewer, pairs)
+    return spread_over(make_chart(pairs), viewer)
+
+
+def spread_over(chart: Chart[P], viewer: P, *, closed: Collection[P] = ()) -> dict[P, float]:
+    """Return the same over a chart. closed: to whom nothing flows, beside the viewer.
+
+    Costs what the pairs cost that something flows through, however many there are beside them.
+    """
+    left = _Left(chart, {viewer, *closed})
     reached: dict[P, float] = {}
     flows = _pass_on({viewer: SUPPLY}, left)
     for _ in range(HOPS - 1):
@@ -61,22 +83,26 @@ def spread(viewer: P, pairs: Iterable[Pair[P]]) -> dict[P, float]:
     return reached
 
 
-def _gather(viewer: P, pairs: Iterable[Pair[P]]) -> dict[P, dict[P, float]]:
-    left: dict[P, dict[P, float]] = {}
-    for pair in pairs:
-        if pair.capacity > 0 and pair.host not in (viewer, pair.owner):
-            hosts = left.setdefault(pair.owner, {})
-            hosts[pair.host] = max(hosts.get(pair.host, 0.0), min(PAIR_MOST, pair.capacity))
-    return left
+class _Left(Generic[P]):
+    """What the pairs of a chart can still carry; those of an owner are copied when they are first asked for."""
+
+    def __init__(self, chart: Chart[P], closed: Collection[P]) -> None:
+        self._chart, self._closed = chart, closed
+        self._left: dict[P, dict[P, float]] = {}
+
+    def of(self, owner: P) -> dict[P, float]:
+        """Return the hosts of an owner, to be changed in place."""
+        if owner not in self._left:
+            hosts = self._chart.get(owner, {})
+            self._left[owner] = {host: much for host, much in hosts.items() if host not in self._closed}
+        return self._left[owner]
 
 
-def _pass_on(supplies: Mapping[P, float], left: dict[P, dict[P, float]]) -> dict[P, float]:
+def _pass_on(supplies: Mapping[P, float], left: _Left[P]) -> dict[P, float]:
     """Return what comes out one step on, and take it from what the pairs can still carry."""
     arrived: dict[P, float] = {}
     for peer, supply in supplies.items():
-        hosts = left.get(peer)
-        if not hosts:
-            continue
+        hosts = left.of(peer)
         share = min(1.0, supply / total) if (total := sum(hosts.values())) > 0 else 0.0
         for host, capacity in hosts.items():
             flow = capacity * share

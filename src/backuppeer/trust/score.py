@@ -2,8 +2,8 @@
 
 Knows: the formulas. Must not know: where evidence comes from, clocks, databases. One unit of evidence per peer and day:
 
-    w     = 0.2 * clamp(log2(1 + GiB) / log2 11, 0.5, 1)
-    alpha = sum w * ok * 2^(-age / 90 d)            beta = sum w * kappa * bad * 2^(-age / 365 d)
+    w     = 0.25 * clamp(log2(1 + GiB) / log2 11, 0.5, 1)
+    alpha = sum w * spans * ok * 2^(-age / 90 d)    beta = sum w * kappa * bad * 2^(-age / 365 d)
     m     = (1 + a) / (3 + a + b)                   sd = sqrt(m (1 - m) / (4 + a + b))       (a = alpha, b = beta)
     S     = m - sd                                  T  = S * sqrt(observed / promised availability), then caps
 
@@ -17,9 +17,12 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-DAY_WEIGHT: Final = 0.2
+DAY_WEIGHT: Final = 0.25
 GOOD_HALF_LIFE_DAYS: Final = 90.0
 BAD_HALF_LIFE_DAYS: Final = 365.0
+SPANS_MOST: Final = 7
+"""An audit shows today what was kept since the last one. So a machine that is off at weekends earns what one earns that
+is always on; that it is off is told by its availability alone (ADR 58)."""
 FRIEND_ALPHA: Final = 6.0
 LOSS_SHARE: Final = 0.01
 """Verified loss up to this share of what a host keeps is what disks do (DESIGN 8)."""
@@ -47,11 +50,15 @@ class Level(Enum):
 
 @dataclass(frozen=True, slots=True)
 class DayEvidence:
-    """One day with one peer. `age_days` ≥ 0; `gib`: verified bytes of the day in GiB; good when it has no fault."""
+    """One day with one peer. `age_days` ≥ 0; `gib`: verified bytes of the day in GiB; good when it has no fault.
+
+    `spans` ≥ 1: the days that a good one speaks for, itself included; a fault speaks for its own alone.
+    """
 
     age_days: float
     gib: float
     fault: Fault | None = None
+    spans: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +71,17 @@ class Availability:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What caps the score whatever the evidence (DESIGN 8). `misbehaviour`: proven within the last 180 days."""
+    """What caps the score whatever the evidence (DESIGN 8). `misbehaviour`: proven within the last 180 days.
+
+    `relapsed`: it failed in two spells within a year (`relapse`).
+    """
 
     unresolved_loss: bool = False
     verified_loss_share: float = 0.0
     silent_beyond_grace: bool = False
     misbehaviour: bool = False
     blocked: bool = False
+    relapsed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +96,7 @@ class Evidence:
 
 
 def weigh_day(gib: float) -> float:
-    """Return w, the weight of a day on which `gib` GiB were verified: 0.1 to 0.2."""
+    """Return w, the weight of a day on which `gib` GiB were verified: 0.125 to 0.25."""
     return DAY_WEIGHT * min(1.0, max(0.5, math.log2(1 + max(0.0, gib)) / _FULL_WEIGHT_BITS))
 
 
@@ -95,7 +106,7 @@ def sum_days(days: Iterable[DayEvidence]) -> tuple[float, float]:
     for day in days:
         weight, age = weigh_day(day.gib), max(0.0, day.age_days)
         if day.fault is None:
-            alpha += weight * 2 ** (-age / GOOD_HALF_LIFE_DAYS)
+            alpha += weight * day.spans * 2 ** (-age / GOOD_HALF_LIFE_DAYS)
         else:
             beta += weight * day.fault.value * 2 ** (-age / BAD_HALF_LIFE_DAYS)
     return alpha, beta
@@ -121,6 +132,7 @@ def find_caps(standing: Standing) -> list[float]:
     """Return the caps that apply, in the order of DESIGN 8; none is fine."""
     rules = (
         (standing.unresolved_loss, 0.50),
+        (standing.relapsed, 0.45),
         (standing.verified_loss_share > LOSS_SHARE, 0.30),
         (standing.silent_beyond_grace, 0.30),
         (standing.misbehaviour, 0.30),

@@ -14,7 +14,7 @@ from backuppeer.agent.owner.custody import Custody
 from backuppeer.agent.reporter import Reporter
 from backuppeer.errors import PeerUnreachable, StoreUnavailable
 from backuppeer.host.prove import _show_all
-from backuppeer.limits import AUDIT_CYCLE_DAYS, KIB, LEAF_BYTES, MIB
+from backuppeer.limits import AUDIT_CYCLE_DAYS, GIB, KIB, LEAF_BYTES, MIB
 from backuppeer.proof.audits import AuditAnswer, AuditChallenge, Shown, hash_shown, sign_answer
 from backuppeer.proof.charges import unpack_charge
 from backuppeer.proof.misbehaviour import judge
@@ -59,7 +59,9 @@ def test_a_host_that_keeps_everything_proves_it_day_by_day(house, play):
         assert record.account.good_ms == record.account.heard_ms > now_ms - 2 * 86_400_000
         assert record.coverage.acked == record.coverage.packs == 9
         assert record.coverage.proven_bytes > 0.5 * record.coverage.size_bytes
-        assert watch.evidence.days(house.peer, now_ms=now_ms)[-1].fault is None
+        last = watch.evidence.days(house.peer, now_ms=now_ms)[-1]
+        assert last.fault is None
+        assert last.gib * GIB >= record.coverage.proven_bytes, "an audit speaks for what it was drawn from (ADR 59)"
         assert Kind.AUDITED in watch.seen(house)
         assert not watch.proofs()
         assert sum(seen) < 60 * 3
@@ -215,6 +217,9 @@ def test_a_host_that_signs_wrong_bytes_is_convicted_by_them(house, play):
         assert Kind.HEALED in watch.seen(house)
         watch.crooks[house.peer].handlers.clear()
         await watch.audit(house)
+        [left] = standing.caps(house.peer)
+        assert left.startswith("it failed twice within a year"), "it lied to the backup, too, months after the audit"
+        standing.forgive(house.peer)
         assert standing.caps(house.peer) == []
 
     play(scenario)

@@ -35,6 +35,7 @@ from backuppeer.limits import (
     AUDIT_STALE,
     AUDIT_UNANSWERED,
     AUDIT_WAIT_S,
+    PROVEN_WITHIN_DAYS,
 )
 from backuppeer.proof.audits import Sample, sign_challenge
 from backuppeer.proof.custody import Standing
@@ -255,7 +256,9 @@ class Audit:
             dossier.vault.saw(dossier.partner, Kind.LATE)
         if not outcome.shown:
             return
-        dossier.vault.saw(dossier.partner, Kind.AUDITED, size_bytes=outcome.shown_bytes)
+        # A sample speaks for all that it was drawn from (ADR 59); the bytes read are a thousandth of those.
+        covered = self._proven.cover(self._agreement, now_ms - 1000 * DAY_S * PROVEN_WITHIN_DAYS).proven_bytes
+        dossier.vault.saw(dossier.partner, Kind.AUDITED, size_bytes=max(outcome.shown_bytes, covered))
         account = replace(dossier.account, heard_ms=now_ms, failures=0, is_mute=False)
         if outcome.shown == outcome.asked and not outcome.faults and not self._proven.owed(self._agreement):
             account = replace(account, good_ms=now_ms)

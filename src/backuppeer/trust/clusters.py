@@ -1,0 +1,71 @@
+"""Which hosts may be one machine, or fall together: at most one copy goes to each cluster (DESIGN 8). Pure.
+
+Knows: networks, regions, who vouched, when hosts were up. Must not know: where that was seen. Being told apart costs an
+attacker little; being up and down at the same hours for months, by chance, does not happen to honest hosts.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Final
+
+WINDOWS_LEAST: Final = 120
+"""Windows of six hours that two hosts must have been looked at in: a month."""
+DOWN_LEAST: Final = 4
+"""Windows that each must have been down in: hosts that never fail tell nothing."""
+CORRELATED: Final = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """What tells whether two hosts are one. Empty texts say nothing.
+
+    network: the /24 or /48 of its addresses; region: its label, of a place, not a continent; voucher: who alone
+    vouches for it. up, seen: bit masks of 6-hour windows: in which it answered, and in which it was asked.
+    """
+
+    network: str = ""
+    region: str = ""
+    voucher: str = ""
+    up: int = 0
+    seen: int = 0
+
+
+def is_one(first: Trace, second: Trace) -> bool:
+    """Return whether two hosts may be one machine, or hang on one."""
+    same = ((first.network, second.network), (first.region, second.region), (first.voucher, second.voucher))
+    return any(a and a == b for a, b in same) or correlate(first, second) >= CORRELATED
+
+
+def correlate(first: Trace, second: Trace) -> float:
+    """Return how alike two hosts are up and down in windows in which both were asked: -1..1, 0 = can't be told."""
+    both = first.seen & second.seen
+    windows = both.bit_count()
+    up = (first.up & both).bit_count(), (second.up & both).bit_count()
+    if windows < WINDOWS_LEAST or any(windows - count < DOWN_LEAST or not count for count in up):
+        return 0.0
+    together = (first.up & second.up & both).bit_count()
+    spread = math.prod(count * (windows - count) for count in up)
+    return (windows * together - up[0] * up[1]) / math.sqrt(spread)
+
+
+def find_clusters(traces: Sequence[Trace]) -> list[int]:
+    """Return for each host the number of its cluster: the place of the first host that it hangs together with."""
+    cluster = list(range(len(traces)))
+    for a, b in combinations(range(len(traces)), 2):
+        if cluster[a] != cluster[b] and is_one(traces[a], traces[b]):
+            low, high = sorted((cluster[a], cluster[b]))
+            cluster = [low if number == high else number for number in cluster]
+    return cluster
+
+
+def pick_apart(ranked: Iterable[int], clusters: Sequence[int], count: int) -> list[int]:
+    """Return the first `count` of the hosts, best first, of which no two are in one cluster; fewer if there are not."""
+    picked: list[int] = []
+    used: set[int] = set()
+    for host in ranked:
+        if clusters[host] not in used and len(picked) < count:
+            used.add(clusters[host])
+            picked.append(host)
+    return picked

@@ -1,0 +1,42 @@
+"""Hosts that may be one."""
+
+import random
+
+from backuppeer.trust.clusters import Trace, correlate, find_clusters, is_one, pick_apart
+
+WINDOWS = 240
+SEEN = (1 << WINDOWS) - 1
+
+
+def mask(source: random.Random, share: float) -> int:
+    return sum(1 << n for n in range(WINDOWS) if source.random() < share)
+
+
+def test_the_same_network_place_or_sole_voucher_is_one_and_nothing_known_is_not():
+    assert is_one(Trace(network="192.0.2.0/24"), Trace(network="192.0.2.0/24", region="x"))
+    assert is_one(Trace(region="basement"), Trace(region="basement"))
+    assert is_one(Trace(voucher="v"), Trace(voucher="v"))
+    assert not is_one(Trace(network="192.0.2.0/24"), Trace(network="198.51.100.0/24"))
+    assert not is_one(Trace(), Trace())
+
+
+def test_hosts_that_go_down_together_are_one_and_those_that_fall_by_chance_are_not():
+    source = random.Random(1)
+    up = mask(source, 0.9)
+    assert correlate(Trace(up=up, seen=SEEN), Trace(up=up, seen=SEEN)) > 0.99
+    others = [Trace(up=mask(source, 0.9), seen=SEEN) for _ in range(60)]
+    assert max(correlate(Trace(up=up, seen=SEEN), other) for other in others) < 0.5
+
+
+def test_too_little_seen_or_never_down_tells_nothing():
+    short = (1 << 100) - 1
+    assert correlate(Trace(up=short >> 10, seen=short), Trace(up=short >> 10, seen=short)) == 0
+    assert correlate(Trace(up=SEEN, seen=SEEN), Trace(up=SEEN, seen=SEEN)) == 0
+
+
+def test_clusters_join_through_a_third_and_get_one_copy_together():
+    traces = [Trace(network="a"), Trace(region="r"), Trace(network="a", region="r"), Trace(network="b")]
+    clusters = find_clusters(traces)
+    assert clusters == [0, 0, 0, 3]
+    assert pick_apart([1, 0, 2, 3], clusters, 2) == [1, 3]
+    assert pick_apart([1, 0, 2], clusters, 2) == [1]
