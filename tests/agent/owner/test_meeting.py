@@ -8,9 +8,11 @@ import pytest
 from agent.estates import estate_of
 from agent.loops import VirtualClock, play
 from backuppeer.agent.owner import rebuild
+from backuppeer.agent.owner.lagging import describe_lacking
 from backuppeer.agent.owner.meeting import Meeting
 from backuppeer.agent.owner.rebuild import rebuild_from
 from backuppeer.agent.peers.partners import Partner
+from backuppeer.agent.reporter import Reporter
 from backuppeer.errors import PeerUnreachable, RefusedError
 from backuppeer.ids import AgreementId, StoredId
 from backuppeer.limits import HEAR_S, REFRESH_PACK_S, REFRESH_ROW_S, REFRESH_S, SILENT_LEAST_S, WITNESS_S
@@ -220,3 +222,75 @@ def test_hosts_that_do_not_show_their_heads_are_waited_for_side_by_side(rest_s, 
     assert play(scenario()) == (ends_s, [partners[1]])
     assert vault.taken == ["b"]
     assert failed == told
+
+
+def test_a_host_whose_list_was_not_read_to_its_end_is_read_before_its_packs_are_given_up(
+    run, tree, monkeypatch, house, other
+):
+    async def scenario(estate):
+        await estate.back_up(tree)
+        estate.lose_repository()
+        stall(monkeypatch, estate, house, "refresh")
+        await estate.restore("latest", tree.parent / "one")
+        assert describe_lacking(estate.vault, estate.state) == [], "nobody knows what it lacks"
+        monkeypatch.undo()
+        estate.sight.away = {other.peer}
+        assert (await estate.restore("latest", tree.parent / "two")).files == 1
+        estate.sight.away = {house.peer}
+        assert (await estate.restore("latest", tree.parent / "three")).files == 1
+
+    run(scenario)
+
+
+def test_a_home_that_may_only_read_hears_hosts_before_it_gives_up_packs(run, tree, monkeypatch, house, other):
+    async def scenario(estate):
+        await estate.back_up(tree)
+        # What the machine that writes brought to a host later, this one has not heard.
+        agreement = next(a for a, host, _ in estate.state.agreements() if host == house.peer)
+        estate.vault.repository.ledger.drop_agreement(agreement)
+        monkeypatch.setattr(type(estate.vault.writer), "may_write", False)
+        estate.sight.away = {other.peer}
+        assert (await estate.restore("latest", tree.parent / "out")).files == 1
+
+    run(scenario)
+
+
+def mend_all(estate, **how):
+    meeting = Meeting(estate.vault, Reporter(estate._emit), lambda *_: None)
+    return meeting.mend(estate.vault.partners(), **how)
+
+
+def test_a_recovery_reads_what_every_host_holds_and_not_of_the_first_alone(run, tree, monkeypatch, house, other):
+    async def scenario(estate):
+        await estate.back_up(tree)
+        estate.lose_repository()
+        refresh, done = estate.vault.refresh, asyncio.Event()
+
+        async def in_turn(partner, *args):
+            if partner.peer == house.peer:
+                await done.wait()
+            try:
+                return await refresh(partner, *args)
+            finally:
+                done.set()
+
+        monkeypatch.setattr(estate.vault, "refresh", in_turn)
+        await mend_all(estate, on_s=60.0)
+        assert estate.vault.complete_hosts() == [house.peer, other.peer]
+        assert not any(partner.agreement in estate.vault.unread for partner in estate.vault.partners())
+
+    run(scenario)
+
+
+def test_a_recovery_goes_on_without_a_host_that_is_slow_and_remembers_that_it_was_not_read(
+    run, tree, monkeypatch, house, other
+):
+    async def scenario(estate):
+        await estate.back_up(tree)
+        estate.lose_repository()
+        stall(monkeypatch, estate, house, "refresh")
+        await mend_all(estate, on_s=0.01)
+        unread = {partner.peer for partner in estate.vault.partners() if partner.agreement in estate.vault.unread}
+        assert unread == {house.peer}
+
+    run(scenario)

@@ -26,7 +26,7 @@ from backuppeer.agent.owner.selfcheck import (
     find_uncompared,
     read_faults,
 )
-from backuppeer.agent.owner.stocktaking import take_stock
+from backuppeer.agent.owner.stocktaking import Stock, take_stock
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.partners import AbsentPartner, Partner
 from backuppeer.agent.reporter import Reporter, beating
@@ -85,7 +85,7 @@ class CheckJob:
                 self._reporter.note("hosts and snapshots were not looked at: what is known of them here is damaged")
                 return self._report([])
             await self._take_stocks(partners)
-            if not self._vault.writer.may_write and any(stock.is_ahead for stock in self._found.stocks.values()):
+            if any(map(self._is_behind, self._found.stocks.values())):
                 await self._catch_up(partners)
             self._tell_stocks()
             self._packs = list(self._vault.repository.index.packs())
@@ -132,8 +132,14 @@ class CheckJob:
             "connected", f"connected to {', '.join(heard)}" if heard else "no host can be reached"
         )
 
+    def _is_behind(self, stock: Stock) -> bool:
+        """Whether this home need not know all that a host has, without anything being wrong."""
+        if stock.partner.agreement in self._vault.unread:
+            return bool(stock.unknown)
+        return not self._vault.writer.may_write and (stock.is_ahead or bool(stock.unknown))
+
     async def _catch_up(self, partners: Sequence[Partner]) -> None:
-        """Follow the machine that writes, which is another one: what it did since is no damage here, nor any host's."""
+        """Take in what hosts have and this home never read; what another machine wrote is no damage here, nor any host's."""
         meeting = Meeting(self._vault, self._reporter, lambda *_: None)  # who is away or at fault, the stock tells
         await meeting.refresh(await meeting.hear(partners))
         await self._vault.ensure_whole(patient=False)

@@ -29,13 +29,22 @@ class Lookup:
     async def mend(self, *, copies: bool) -> None:
         """Bring the index back from the hosts where this machine lost it; `copies`: also who holds which pack."""
         is_awaited = self._vault.heads.is_awaited
-        if not is_awaited and self._vault.is_whole() and (self._vault.complete_hosts() or not copies):
+        if not is_awaited and self._vault.is_whole() and (not copies or self._knows_copies()):
             return
-        self._losses = await self._meeting.mend(self._vault.partners())
+        self._losses = await self._meeting.mend(self._vault.partners(), copies=copies)
         if is_awaited:
             self._end_wait()
         if self._losses:
             self._reporter.note(self._meeting.witnesses().explain(self._losses).message)
+
+    def _knows_copies(self) -> bool:
+        """Whether this home knows of every copy that there is; one that only reads hears nothing of later ones."""
+        vault = self._vault
+        return (
+            vault.writer.may_write
+            and bool(vault.complete_hosts())
+            and not any(partner.agreement in vault.unread for partner in vault.partners())
+        )
 
     def _end_wait(self) -> None:
         """See that a home which came in a file has heard its hosts.

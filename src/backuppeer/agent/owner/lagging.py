@@ -15,10 +15,16 @@ from backuppeer.proof.statements import Agreement, peek_statement
 
 
 def describe_lacking(vault: Vault, state: State) -> list[str]:
-    """Return a line for each host that goes on with us and lacks packs which others hold, and one for broken work."""
+    """Return a line for each host that goes on with us and lacks packs which others hold, and one for broken work.
+
+    Nothing of hosts whose lists were never read to their end, and nothing in a home that may only read.
+    """
     if vault.repository_id is None or not vault.repository.index.snapshots():
         return []
-    going_on = [(a, host, signed) for a, host, signed in state.agreements() if state.deeds.ending(a) is None]
+    if not vault.writer.may_write:
+        return []  # nothing that a person could do about it here, and this home need not know all that hosts have
+    read = [(a, host, signed) for a, host, signed in state.agreements() if a not in vault.unread]
+    going_on = [(a, host, signed) for a, host, signed in read if state.deeds.ending(a) is None]
     lines = [_describe_unfinished(vault)]
     lines += [_describe(vault, a, name_of(state, host), peek_statement(Agreement, s)) for a, host, s in going_on]
     return [line for line in lines if line]

@@ -39,6 +39,7 @@ class Meeting:
         self.away: set[AgreementId] = set()
         self._late: set[AgreementId] = set()
         self._counts: dict[AgreementId, int] = {}
+        self._copies, self._on_s = False, 0.0
 
     async def hear(self, partners: Sequence[Partner], *, rest_s: float | None = None) -> list[Partner]:
         """Ask hosts for their heads, adopt the newest, and return the hosts that could be heard.
@@ -64,11 +65,15 @@ class Meeting:
         told = await asyncio.gather(*(self._try(partner, self._refresh(partner), on_failure) for partner in partners))
         return [partner for partner, is_told in zip(partners, told, strict=True) if is_told is not None]
 
-    async def mend(self, partners: Sequence[Partner]) -> Losses:
+    async def mend(self, partners: Sequence[Partner], *, copies: bool = False, on_s: float = 0.0) -> Losses:
         """Hear hosts, and read what they hold until nothing of the newest head is missing; return what is.
 
-        Hosts are not waited for longer than they are needed: one that is slow must not hold up a restore.
+        Hosts are not waited for longer than they are needed: one that is slow must not hold up a restore. `copies`: a
+        host is needed until those heard are known to have every pack. `on_s`: for how long the others are read on then.
         """
+        self._copies, self._on_s = copies, on_s
+        if not self._vault.is_whole() or not self._vault.repository.ledger.count():
+            self._vault.unread.add(partner.agreement for partner in partners)
         self._reporter.begin("reading directories", unit="pack")
         is_whole = await self._read_until_whole(partners, rest_s=WITNESS_S)
         if self._late and not is_whole:
@@ -79,6 +84,8 @@ class Meeting:
 
     async def _read_until_whole(self, partners: Sequence[Partner], *, rest_s: float | None) -> bool:
         await self.hear(partners, rest_s=rest_s)
+        if self._copies and self._vault.is_whole() and await asyncio.to_thread(self._have_copies):
+            return True
         gone = self.away | self._late
         tasks = [
             asyncio.create_task(self._try(partner, self._refresh(partner)))
@@ -88,9 +95,20 @@ class Meeting:
         async with _ending(tasks):
             for told in asyncio.as_completed(tasks):
                 await told
-                if not await self._vault.ensure_whole(patient=False):
+                if await self._vault.ensure_whole(patient=False):
+                    continue
+                if not self._copies or await asyncio.to_thread(self._have_copies):
+                    await asyncio.wait(tasks, timeout=self._on_s)
                     return True
         return False
+
+    def _have_copies(self) -> bool:
+        """Whether the hosts that were heard are known to have every pack, each or together."""
+        vault, ledger = self._vault, self._vault.repository.ledger
+        missing = iter(vault.owed.packs() if vault.heads.newest() else vault.repository.index.packs())
+        for agreement in self.held.keys() - self.away:
+            missing = ledger.lacking_at(agreement, missing)
+        return next(missing, None) is None
 
     def witnesses(self) -> Witnesses:
         """Return who told all, and who may have more, among all our hosts."""
@@ -126,6 +144,7 @@ class Meeting:
         is_all = await self._vault.refresh(partner, self._reporter, count)
         if is_all:
             self.listed.add(partner.agreement)
+            self._vault.unread.discard(partner.agreement)
         return is_all
 
     async def _try(

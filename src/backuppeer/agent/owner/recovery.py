@@ -26,6 +26,7 @@ from backuppeer.agent.reporter import Reporter
 from backuppeer.control.recovering import RecoverRequest, RecoverResult, WitnessRow
 from backuppeer.errors import BackupPeerError, NoSignaling, NotFoundError, PeerUnreachable, Unavailable
 from backuppeer.ids import format_peer_id, parse_peer_id
+from backuppeer.limits import RECOVER_REST_S
 from backuppeer.proof.statements import Agreement, peek_statement
 from backuppeer.repo.snapshot import decode_known
 
@@ -144,7 +145,14 @@ class Recovery:
 
         Return what to tell of that which the newest head commits to and is not there.
         """
-        losses = await meeting.mend(partners)
+        unread = self._vault.unread
+        unread.add(partner.agreement for partner in partners)
+        losses = await meeting.mend(partners, on_s=RECOVER_REST_S)
+        slow = [p.name for p in partners if p.agreement in unread and p.agreement in meeting.held.keys() - meeting.away]
+        self._notes += [
+            f"what {name} keeps was not read to its end, as it is slow: a restore reads on where it must"
+            for name in slow
+        ]
         for partner in partners:
             held = meeting.held.get(partner.agreement)
             if held is not None and self._vault.heads.find_stray(held):

@@ -24,6 +24,7 @@ from backuppeer.agent.owner.owed import Owed
 from backuppeer.agent.owner.rebuild import Loaded, OnPack, load_head, rebuild_from
 from backuppeer.agent.owner.repository import Repository
 from backuppeer.agent.owner.selfset import SelfSet
+from backuppeer.agent.owner.unread import Unread
 from backuppeer.agent.owner.waste import learn_waste
 from backuppeer.agent.owner.writer import Writer
 from backuppeer.agent.peers.names import alias_of, name_of, resolve_peer
@@ -67,7 +68,7 @@ class Vault:
         """Held by a prune from its beginning to its end, beside which backups are made."""
         self._is_brief = False
         self.asked = OwnRequests()
-        self.writer, self.deeds = Writer(state, keys), state.deeds
+        self.writer, self.deeds, self.unread = Writer(state, keys), state.deeds, Unread(state)
         self.self_set = SelfSet(home, state, standing, keys.peer)
 
     @property
@@ -334,10 +335,8 @@ class Vault:
         return losses
 
     async def _find_losses(self, head: Head, loaded: Loaded) -> Losses:
-        agreements, waste = (
-            [agreement for agreement, _, _ in self._state.agreements()],
-            self.owed.waste() or frozenset(),
-        )
+        agreements = [agreement for agreement, _, _ in self._state.agreements()]
+        waste = self.owed.waste() or frozenset()
         return await asyncio.to_thread(find_losses, self.repository, head, agreements, loaded, waste=waste)
 
     async def learn_waste(self, partners: Sequence[Partner] | None = None) -> None:
