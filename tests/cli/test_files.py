@@ -127,6 +127,19 @@ def test_a_backup_with_as_many_copies_as_wanted_is_done_and_names_who_has_none(c
     assert "note: bob has not got it: no answer; run it again" in err
 
 
+def test_too_few_copies_because_the_set_names_too_few_hosts_is_told_as_that(capsys, agent, tmp_path):
+    agent({"backup": telling([], msgspec.structs.replace(BACKED_UP, copies=2, set="default", to=["alice", "carol"]))})
+    code, _, err = run(capsys, "backup", str(tmp_path))
+    said = " ".join(err.split())
+    assert code == 3
+    assert "has 1 of 2 copies (set default names only: alice, carol)" in said
+    assert "browse" not in said
+    agent({"backup": telling([], msgspec.structs.replace(BACKED_UP, copies=2, to=["carol"]))})
+    said = " ".join(run(capsys, "backup", str(tmp_path))[2].split())
+    assert "(--to names only: carol)" in said
+    assert "name more hosts with --to" in said
+
+
 def test_more_copies_than_hosts_is_told_with_a_way_out(capsys, agent, tmp_path):
     agent({"backup": telling([], msgspec.structs.replace(BACKED_UP, copies=2))})
     code, _, err = run(capsys, "backup", str(tmp_path))

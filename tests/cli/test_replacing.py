@@ -46,6 +46,16 @@ def test_it_shows_what_is_copied_and_until_when_the_first_keeps_all_and_asks_the
     assert question in " ".join(shown.getvalue().split())
 
 
+def test_sets_that_name_the_old_host_are_in_the_plan_and_in_what_is_told(capsys, agent, terminal):
+    plan = msgspec.structs.replace(PLAN, sets=["default"])
+    done = msgspec.structs.replace(REPLACED, sets=["default"])
+    agent({"peers/replace/plan": telling([], plan), "peers/replace": telling([], done)})
+    terminal("y\n")
+    said = " ".join(run(capsys, "peers", "replace", "alice", "bob")[1].split())
+    assert "sets default: bob b in the place of alice" in said
+    assert "bob b took the place of alice in: default" in said
+
+
 def test_after_a_yes_who_was_shown_is_meant_and_it_says_what_was_done(capsys, agent, terminal):
     dummy = scripted(agent)
     terminal("y\n")

@@ -125,13 +125,31 @@ def _report(context: Context, result: BackupResult, *, dry: bool) -> int:
 
 def _incomplete(result: BackupResult) -> IncompleteError:
     lacking = [*result.ending, *result.left_out]
-    names = "; ".join(f"{host.name}: {host.reason}" for host in lacking) or "no more hosts have agreed"
+    names = "; ".join(f"{host.name}: {host.reason}" for host in lacking) or _explain_few(result)
     hints = [host.hint for host in lacking if host.hint]
-    if len(result.peers) + len(result.left_out) < result.copies:
+    if result.to and not lacking:
+        hints.append(_name_more(result))
+    elif len(result.peers) + len(result.left_out) < result.copies:
         hints.append("`backup-peer browse` shows who offers space")
     return IncompleteError(
         f"snapshot {result.snapshot[:8]} has {_count_safe(result)} of {result.copies} copies ({names})",
         hint="; ".join(dict.fromkeys(hints)),
+    )
+
+
+def _explain_few(result: BackupResult) -> str:
+    if not result.to:
+        return "no more hosts have agreed"
+    named = ", ".join(result.to)
+    return f"set {result.set} names only: {named}" if result.set else f"--to names only: {named}"
+
+
+def _name_more(result: BackupResult) -> str:
+    if not result.set:
+        return "name more hosts with --to, or none for all that have agreed"
+    return (
+        f"name more hosts as `peers` under [sets.{result.set}] in config.toml; "
+        "without that line it goes to all your hosts"
     )
 
 

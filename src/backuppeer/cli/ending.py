@@ -38,6 +38,7 @@ def end(
     except KeyboardInterrupt:
         raise InterruptedByUserError("stopped; `backup-peer peers` shows whether notice was given") from None
     _tell(context.screen, result)
+    tell_sets(context.screen, plan.sets, plan.name)
     context.screen.done(result)
     return 0
 
@@ -56,6 +57,17 @@ def _agree(context: Context, plan: EndPlan) -> None:
             screen.aside(f"{name} is told; until then it can read all of it", hang=2)
     if not screen.confirm(f"end the agreement with {name}?", unanswered="ending an agreement"):
         raise DeclinedError("nothing was ended: you said no")
+
+
+def tell_sets(screen: Screen, sets: list[str], name: str) -> None:
+    """Tell which sets still name a host that is left, and how that is changed."""
+    called = escape_line(name)
+    for each in map(escape_line, sets):
+        screen.line(
+            f"  set {each} still names {called}: put another host in its place, or take it out, in `peers` under "
+            f"[sets.{each}] in config.toml",
+            hang=2,
+        )
 
 
 def _tell(screen: Screen, result: EndResult) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from backuppeer.cli.context import Context, context_of
+from backuppeer.cli.ending import tell_sets
 from backuppeer.cli.render import escape_line, format_count, format_moment, name_peer
 from backuppeer.cli.screen import GREEN, Screen
 from backuppeer.cli.spinner import Spinner
@@ -50,6 +51,7 @@ def purge(
     called, tick, size = name_peer(result.peer_id, result.alias), screen.paint("✓", GREEN), format_size(result.bytes)
     if result.ended:
         screen.line(f"{tick} the agreement with {called} is over: it erases all {size} now", hang=2)
+        tell_sets(screen, plan.sets, plan.name)
     else:
         screen.line(f"{tick} {called} erases {size} in {format_count(result.packs, 'pack')} now", hang=2)
     screen.done(result)
@@ -60,6 +62,7 @@ def _tell_over(screen: Screen, plan: PurgePlan) -> int:
     """Tell that the same command before this was heard, though nobody heard the answer."""
     tick, name = screen.paint("✓", GREEN), escape_line(plan.name)
     screen.line(f"{tick} {name} had heard you before: the agreement is over, and it has let go of all of it", hang=2)
+    tell_sets(screen, plan.sets, plan.name)
     screen.done(PurgeResult(peer_id=plan.peer_id, alias="", packs=0, bytes=0, ended=True))
     return 0
 

@@ -88,6 +88,12 @@ def _show_plan(screen: Screen, plan: ReplacePlan) -> None:
     else:
         kept = f"it keeps all until {until} at least, then its disk is free"
         screen.line(f"  end     the agreement with {old}, with notice: {kept}", hang=10)
+    if plan.sets:
+        screen.line(f"  sets    {_name_sets(plan.sets)}: {new} in the place of {old}", hang=10)
+
+
+def _name_sets(sets: list[str]) -> str:
+    return ", ".join(escape_line(name) for name in sets)
 
 
 def _describe(plan: ReplacePlan) -> str:
@@ -100,7 +106,7 @@ def _describe(plan: ReplacePlan) -> str:
 def _as_result(plan: ReplacePlan) -> ReplaceResult:
     """Return what would be done."""
     return ReplaceResult(
-        old=plan.old, new=plan.new, packs=plan.packs, bytes=plan.bytes, until=plan.until, told=plan.told
+        old=plan.old, new=plan.new, packs=plan.packs, bytes=plan.bytes, until=plan.until, told=plan.told, sets=plan.sets
     )
 
 
@@ -110,5 +116,7 @@ def _tell(screen: Screen, plan: ReplacePlan, result: ReplaceResult) -> None:
     screen.line(f"{screen.paint('✓', GREEN)} {new} has everything, {packs}, and answers for it", hang=2)
     told = "" if result.told else "; it could not be reached, and is told when it is met"
     screen.line(f"  ended with {old}: it keeps all until {format_moment(result.until)[:10]} at least{told}", hang=2)
+    if result.sets:
+        screen.line(f"  {new} took the place of {old} in: {_name_sets(result.sets)}", hang=2)
     typed = shlex.quote(plan.old_name)
     screen.line(f"  until then `backup-peer peers renew {typed}` takes the notice back", hang=4)

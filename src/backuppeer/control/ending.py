@@ -26,6 +26,8 @@ class EndPlan(msgspec.Struct, kw_only=True):
     side: str
     used_bytes: int
     until: str
+    sets: list[str] = msgspec.field(default_factory=list)
+    """The sets that name the host."""
 
 
 class EndResult(msgspec.Struct, kw_only=True):

@@ -34,6 +34,8 @@ class ReplacePlan(msgspec.Struct, kw_only=True):
     until: str
     is_ended: bool
     told: bool
+    sets: list[str] = msgspec.field(default_factory=list)
+    """The sets that name the old one: they name the new one afterwards."""
 
 
 class ReplaceResult(msgspec.Struct, kw_only=True):
@@ -48,3 +50,5 @@ class ReplaceResult(msgspec.Struct, kw_only=True):
     bytes: int
     until: str
     told: bool
+    sets: list[str] = msgspec.field(default_factory=list)
+    """The sets that named the old one, and name the new one now."""

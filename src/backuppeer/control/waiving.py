@@ -69,6 +69,8 @@ class PurgePlan(msgspec.Struct, kw_only=True):
     is_mass: bool
     parts: list[PurgePart]
     is_over: bool = False
+    sets: list[str] = msgspec.field(default_factory=list)
+    """The sets that name the host, when all is erased."""
 
 
 class PurgeResult(msgspec.Struct, kw_only=True):

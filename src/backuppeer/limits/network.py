@@ -121,7 +121,7 @@ LEAVE_HEAD_S: Final = 60.0
 LEAVE_EACH_HEAD_S: Final = 2.0
 """What a host may take to get the newest head, in all, and for each of those that it missed."""
 RECOVER_REST_S: Final = 30.0
-"""How long a recovery reads on what the other hosts hold once one has told all: one that is slow is read when needed."""
+"""How long a recovery reads on what the others hold once one has told all: who is slow is read when needed."""
 CLEAR_S: Final = 600.0
 """What a host may take in all to be told which packs go: hundreds of requests after a large prune."""
 REFRESH_S: Final = 60.0

@@ -9,6 +9,7 @@ import structlog
 
 from backuppeer.agent.agent import Agent
 from backuppeer.agent.commands.room import room_at, room_for
+from backuppeer.agent.owner.set_hosts import find_naming, read_sets
 from backuppeer.agent.peers.names import alias_of, name_of, resolve_peer
 from backuppeer.agent.reporter import Emit
 from backuppeer.clock import format_time
@@ -43,6 +44,7 @@ class EndCommands:
             side=side,
             used_bytes=room.used_bytes if room else 0,
             until=format_time(until_ms),
+            sets=find_naming(read_sets(self._parts.home), self._parts.state, peer) if side == OWNER else [],
         )
 
     async def end(self, request: EndRequest, _: Emit) -> EndResult:

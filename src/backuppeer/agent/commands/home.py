@@ -16,6 +16,7 @@ from backuppeer.agent.jobs.audit import describe_all
 from backuppeer.agent.owner.ending import describe_endings
 from backuppeer.agent.owner.lagging import describe_lacking
 from backuppeer.agent.owner.reminding import remind_of_terms
+from backuppeer.agent.owner.set_hosts import read_sets
 from backuppeer.agent.peers.choosing import is_listed
 from backuppeer.agent.peers.names import alias_of, check_alias, name_of, resolve_peer
 from backuppeer.agent.peers.session import Session
@@ -144,7 +145,7 @@ class HomeCommands:
         why = vault.writer.describe()
         notes += [why] if why else []
         notes += describe_endings(state, self._parts.keys.peer)
-        notes += describe_lacking(vault, state)
+        notes += describe_lacking(vault, state, read_sets(self._parts.home))
         notes += remind_of_terms(state, self._parts.clock.now_ms())
         notes += here.reciprocity.describe()
         has_copies = vault.repository_id is not None and bool(vault.repository.index.snapshots())

@@ -10,11 +10,12 @@ from backuppeer.agent.agent import Agent
 from backuppeer.agent.heap import returning_memory
 from backuppeer.agent.jobs.replace import ReplaceJob
 from backuppeer.agent.jobs.replace_plan import plan_replace
+from backuppeer.agent.owner.set_hosts import find_naming, put_in_place, read_sets
 from backuppeer.agent.peers.names import name_of, resolve_peer
 from backuppeer.agent.reporter import Emit, Reporter, reporting
 from backuppeer.clock import format_time
 from backuppeer.control.replacing import ReplacePlan, ReplaceRequest, ReplaceResult
-from backuppeer.errors import UserError
+from backuppeer.errors import BackupPeerError, UserError
 from backuppeer.ids import PeerId, format_peer_id
 
 
@@ -42,6 +43,7 @@ class ReplaceCommands:
             until=format_time(found.ended.until_ms),
             is_ended=found.is_ended,
             told=found.ended.told,
+            sets=find_naming(read_sets(self._parts.home), self._parts.state, old),
         )
 
     async def replace(self, request: ReplaceRequest, emit: Emit) -> ReplaceResult:
@@ -51,6 +53,7 @@ class ReplaceCommands:
             raise UserError("ending an agreement needs a yes", hint="answer the question, or give --yes")
         async with self._writing(emit) as reporter:
             packs, size_bytes, ended = await ReplaceJob(self._vault, self._ending, reporter).run(old, new)
+            sets = self._put_in_place(reporter, old, new)
         return ReplaceResult(
             old=format_peer_id(old),
             new=format_peer_id(new),
@@ -58,7 +61,16 @@ class ReplaceCommands:
             bytes=size_bytes,
             until=format_time(ended.until_ms),
             told=ended.told,
+            sets=sets,
         )
+
+    def _put_in_place(self, reporter: Reporter, old: PeerId, new: PeerId) -> list[str]:
+        """Let sets name the new host; where they can't be written, a person does it, as the agreement ended already."""
+        try:
+            return put_in_place(self._parts.home, self._parts.state, old, new)
+        except BackupPeerError as exc:
+            reporter.note(f"sets that name {name_of(self._parts.state, old)} still do: {exc.message}")
+            return []
 
     def _find(self, request: ReplaceRequest) -> tuple[PeerId, PeerId]:
         return resolve_peer(self._parts.state, request.old), resolve_peer(self._parts.state, request.new)

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 from backuppeer.agent.agent import Agent
 from backuppeer.agent.commands.terms import describe_terms
+from backuppeer.agent.owner.set_hosts import find_naming, read_sets
 from backuppeer.agent.owner.waiving import Standing, check_purgeable
 from backuppeer.agent.peers.names import alias_of, name_of, resolve_peer
 from backuppeer.agent.reporter import Emit, Reporter
@@ -65,6 +66,7 @@ class WaiveCommands:
             return PurgePlan(
                 peer_id=format_peer_id(host), name=name, deleted=False, packs=0, bytes=0,
                 until=format_time(self._parts.clock.now_ms()), is_mass=False, parts=[], is_over=True,
+                sets=self._find_sets(host),
             )  # fmt: skip
         found = await self._waiving.look(host)
         if request.deleted and not any(each.packs for each in found):
@@ -89,6 +91,7 @@ class WaiveCommands:
                 )
                 for each in parts
             ],
+            sets=[] if request.deleted else self._find_sets(host),
         )
 
     async def purge(self, request: PurgeRequest, _: Emit) -> PurgeResult:
@@ -138,6 +141,9 @@ class WaiveCommands:
         vault = self._agent.owner.vault
         if vault.repository_id is not None:
             await self._waiving.note_purged(host, vault.repository)
+
+    def _find_sets(self, host: PeerId) -> list[str]:
+        return find_naming(read_sets(self._parts.home), self._parts.state, host)
 
     def _until(self, parts: list[Standing], *, is_end: bool) -> str:
         if not is_end:

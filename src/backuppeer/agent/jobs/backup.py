@@ -18,9 +18,10 @@ import msgspec
 from backuppeer import __version__
 from backuppeer.agent.owner.fullness import advise_full
 from backuppeer.agent.owner.gathering import Gathering
-from backuppeer.agent.owner.leaving import choose_staying, describe_leaving
+from backuppeer.agent.owner.leaving import choose_staying, describe_ended, describe_leaving
 from backuppeer.agent.owner.salvage import resend_metadata
 from backuppeer.agent.owner.selfset import NAME
+from backuppeer.agent.owner.set_hosts import say_how
 from backuppeer.agent.owner.unfinished import find_named
 from backuppeer.agent.owner.upload import Upload
 from backuppeer.agent.owner.vault import Vault
@@ -38,7 +39,7 @@ from backuppeer.backup.priority import Priorities
 from backuppeer.backup.streaming import Fill
 from backuppeer.backup.trees import TreeReader
 from backuppeer.backup.wholeness import find_incomplete
-from backuppeer.control.saving import BackupRequest, BackupResult, SnapshotRequest
+from backuppeer.control.saving import BackupRequest, BackupResult, LeftOut, SnapshotRequest
 from backuppeer.errors import LocalError, RefusedError, Unavailable
 from backuppeer.files.dialect import store_path, this_platform
 from backuppeer.ids import LogicalId, SnapshotId, format_peer_id
@@ -264,8 +265,19 @@ class BackupJob:
             read_bytes=result.read_bytes,
             peers=[format_peer_id(p.peer) for p in safe],
             ending=describe_leaving(self._vault.deeds, safe),
-            left_out=self._hosts.describe_left_out(hint="run the same backup again when it is back"),
+            left_out=[
+                *self._hosts.describe_left_out(hint="run the same backup again when it is back"),
+                *self._describe_ended(),
+            ],
+            to=list(self._request.to),
         )
+
+    def _describe_ended(self) -> list[LeftOut]:
+        """Return those of the hosts asked for by name that got nothing, as our own person ended with them."""
+        if self._request.dry_run or not self._request.to:
+            return []
+        name = self._request.set
+        return describe_ended(self._vault.deeds, self._vault.partners(self._request.to), say_how(name) if name else "")
 
 
 def is_of_paths(snapshot: Snapshot, paths: Sequence[bytes]) -> bool:

@@ -139,7 +139,7 @@ class CheckJob:
         return not self._vault.writer.may_write and (stock.is_ahead or bool(stock.unknown))
 
     async def _catch_up(self, partners: Sequence[Partner]) -> None:
-        """Take in what hosts have and this home never read; what another machine wrote is no damage here, nor any host's."""
+        """Take in what hosts have and this home never read: what another machine wrote is no damage, nor any host's."""
         meeting = Meeting(self._vault, self._reporter, lambda *_: None)  # who is away or at fault, the stock tells
         await meeting.refresh(await meeting.hear(partners))
         await self._vault.ensure_whole(patient=False)

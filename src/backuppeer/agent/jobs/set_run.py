@@ -9,7 +9,7 @@ runs no hooks.
 
 import asyncio
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -18,6 +18,7 @@ from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.sets import NO_HOOKS, BackupSet, find_set
 from backuppeer.agent.jobs.backup import BackupJob, Paths
 from backuppeer.agent.jobs.hooks import HookRunner
+from backuppeer.agent.owner.set_hosts import leave_out_gone
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.reporter import Reporter
 from backuppeer.control.saving import BackupRequest, BackupResult, LeaveOut
@@ -29,28 +30,32 @@ async def run_backup(vault: Vault, home: Home, request: BackupRequest, reporter:
     """Make the snapshot that a request asks for.
 
     Raises:
-        NotFoundError: there is no such set.
+        NotFoundError: there is no such set, or it names no host that keeps anything of ours.
         LocalError: the hook `before` failed.
         RefusedError: it must not be run.
         BackupPeerError: as `BackupJob.run`.
 
     """
-    hooks = NO_HOOKS
+    hooks, named = NO_HOOKS, list[str]()
     if request.set:
         chosen = find_set(read_config(home).sets, request.set)
+        named = [] if request.to or request.dry_run else chosen.peers
         request = apply_set(request, chosen)
         hooks = NO_HOOKS if request.dry_run else chosen.hooks
     runner = HookRunner(home, request.set, hooks, reporter)
     try:
-        return await _run_between(vault, request, runner)
+        return await _run_between(vault, request, runner, named)
     finally:
         await runner.close()
 
 
-async def _run_between(vault: Vault, request: BackupRequest, runner: HookRunner) -> BackupResult:
+async def _run_between(vault: Vault, request: BackupRequest, runner: HookRunner, named: Sequence[str]) -> BackupResult:
+    """Make the snapshot between the hooks; `named`: the hosts that the set names, of which some may be gone."""
     reporter = runner.reporter
     try:
         await runner.run("before")
+        kept, gone = leave_out_gone(vault, request.set, named)
+        request = msgspec.structs.replace(request, to=kept or request.to)
         result = await BackupJob(vault, request, reporter, Paths(request)).run()
     except asyncio.CancelledError:
         await _tell_failure(runner, "interrupted", within_s=HOOK_PARTING_S)
@@ -58,6 +63,8 @@ async def _run_between(vault: Vault, request: BackupRequest, runner: HookRunner)
     except BackupPeerError as exc:
         await _tell_failure(runner, exc.message)
         raise
+    result.to += [host.name for host in gone]
+    result.left_out += gone
     try:
         await runner.run("after", _describe(result))
     except (LocalError, RefusedError) as exc:

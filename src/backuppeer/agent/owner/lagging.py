@@ -5,16 +5,20 @@ that has no room for that stays behind until a person acts.
 """
 
 import shlex
+from typing import Final
 
 from backuppeer.agent.home.state import State
+from backuppeer.agent.owner.set_hosts import Sets, is_left_aside
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.names import name_of
 from backuppeer.host.quota import format_size
 from backuppeer.ids import AgreementId
 from backuppeer.proof.statements import Agreement, peek_statement
 
+_NO_SETS: Final[Sets] = {}
 
-def describe_lacking(vault: Vault, state: State) -> list[str]:
+
+def describe_lacking(vault: Vault, state: State, sets: Sets = _NO_SETS) -> list[str]:
     """Return a line for each host that goes on with us and lacks packs which others hold, and one for broken work.
 
     Nothing of hosts whose lists were never read to their end, and nothing in a home that may only read.
@@ -26,7 +30,9 @@ def describe_lacking(vault: Vault, state: State) -> list[str]:
     read = [(a, host, signed) for a, host, signed in state.agreements() if a not in vault.unread]
     going_on = [(a, host, signed) for a, host, signed in read if state.deeds.ending(a) is None]
     lines = [_describe_unfinished(vault)]
-    lines += [_describe(vault, a, name_of(state, host), peek_statement(Agreement, s)) for a, host, s in going_on]
+    for agreement, host, signed in going_on:
+        way = f" --to {shlex.quote(name_of(state, host))}" if is_left_aside(sets, state, host) else ""
+        lines.append(_describe(vault, agreement, name_of(state, host), peek_statement(Agreement, signed), way))
     return [line for line in lines if line]
 
 
@@ -42,7 +48,7 @@ def _describe_unfinished(vault: Vault) -> str:
     )
 
 
-def _describe(vault: Vault, agreement: AgreementId, name: str, terms: Agreement) -> str:
+def _describe(vault: Vault, agreement: AgreementId, name: str, terms: Agreement, way: str) -> str:
     ledger, lacking = vault.repository.ledger, vault.owed.measure_lacking(agreement)
     if not lacking:
         return ""
@@ -51,7 +57,7 @@ def _describe(vault: Vault, agreement: AgreementId, name: str, terms: Agreement)
     room = max(0, terms.size_bytes - used)
     said = f"{name} lacks {format_size(lacking)} of your backups"
     if room >= lacking:
-        return f"{said}: `backup-peer backup` brings it up"
+        return f"{said}: `backup-peer backup{way}` brings it up" + (", as no set names it" if way else "")
     return (
         f"{said} and has {format_size(room)} free, so its copy is none: ask for more with "
         f"`backup-peer peers resize {shlex.quote(name)} SIZE`, "

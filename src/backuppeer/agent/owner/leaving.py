@@ -4,6 +4,7 @@ Knows: notices. Must not know: sessions, packs. Where our own person ended it no
 still takes what comes, until all is over; but its copy is none to rely on.
 """
 
+import shlex
 from collections.abc import Sequence
 
 from backuppeer.agent.home.deeds import Deeds
@@ -23,10 +24,11 @@ def choose_staying(deeds: Deeds, partners: Sequence[Partner]) -> list[Partner]:
     """
     staying = _find_staying(deeds, partners)
     if not staying:
-        names = ", ".join(dict.fromkeys(partner.name for partner in partners))
+        names = list(dict.fromkeys(partner.name for partner in partners))
+        renew = " or ".join(f"`backup-peer peers renew {shlex.quote(name)}`" for name in names)
         raise RefusedError(
-            f"you ended the agreement with {names}: nothing new goes there",
-            hint="`backup-peer peers renew PEER` takes that back, `backup-peer browse` shows other hosts",
+            f"you ended the agreement with {', '.join(names)}: nothing new goes there",
+            hint=f"{renew} takes that back, `backup-peer browse` shows other hosts",
         )
     return staying
 
@@ -41,6 +43,22 @@ def prefer_staying(deeds: Deeds, partners: Sequence[Partner]) -> list[Partner]:
 
 def _find_staying(deeds: Deeds, partners: Sequence[Partner]) -> list[Partner]:
     return [p for p in partners if not ((end := deeds.ending(p.agreement)) and end.notice.party != p.peer)]
+
+
+def describe_ended(deeds: Deeds, partners: Sequence[Partner], hint: str) -> list[LeftOut]:
+    """Return those of the hosts with which our own person ended; `hint`: what else can be done than to renew."""
+    staying = _find_staying(deeds, partners)
+    return [
+        LeftOut(
+            peer_id=format_peer_id(partner.peer),
+            name=partner.name,
+            reason="you ended the agreement with it",
+            hint=f"`backup-peer peers renew {shlex.quote(partner.name)}` takes that back"
+            + (f"; {hint}" if hint else ""),
+        )
+        for partner in partners
+        if partner not in staying
+    ]
 
 
 def describe_leaving(deeds: Deeds, partners: Sequence[Partner]) -> list[LeftOut]:
