@@ -21,6 +21,7 @@ from backuppeer.agent.commands.undelete import UndeleteCommands
 from backuppeer.agent.jobs.undelete import UndeleteJob
 from backuppeer.agent.owner import gathering as gathering_module
 from backuppeer.agent.owner.clearing import Cleared
+from backuppeer.agent.owner.ending import Ending
 from backuppeer.control.undeleting import UndeleteRequest
 from backuppeer.errors import (
     IncompleteError,
@@ -94,6 +95,45 @@ async def destroy(estate, *houses):
     await prune(estate, max_unused_bytes=0)
     assert not estate.snapshots()
     return names
+
+
+def end_with(estate, house):
+    return Ending(estate.state, estate.vault._keys, estate.vault.clock, reach=estate.sight).end_once(house.peer)
+
+
+def test_a_host_whose_agreement_the_person_ended_gets_nothing_with_it(house, other, owner, tree, tmp_path):
+    async def scenario():
+        async with estate_of(owner, tmp_path / "estate", house, other) as estate:
+            wanted = {}
+            first = await back_up(estate, tree("a"), wanted, house)
+            await end_with(estate, other)
+            await back_up(estate, tree("b"), wanted, house)
+            await forget(estate, first)
+            await prune(estate, max_unused_bytes=0)
+            assert not held(other)
+            done = await undelete(estate, house, first)
+            assert (done.snapshots, done.left_out) == ([first.hex()], [])
+            assert not held(other)
+
+    asyncio.run(scenario())
+
+
+def test_a_snapshot_that_nobody_has_is_told_before_anything_is_copied(house, other, owner, tree, tmp_path):
+    async def scenario():
+        async with estate_of(owner, tmp_path / "estate", house, other) as estate:
+            wanted = {}
+            first = await back_up(estate, tree("a"), wanted, house)
+            await back_up(estate, tree("b"), wanted, house)
+            await forget(estate, first)
+            await prune(estate, max_unused_bytes=0)
+            # By now the other one lags behind again.
+            await back_up(estate, tree("b", "c"), wanted, house)
+            before = held(other)
+            with pytest.raises(NotFoundError, match="among what can be had back"):
+                await undelete(estate, house, bytes(32))
+            assert held(other) == before
+
+    asyncio.run(scenario())
 
 
 def test_what_the_owner_itself_forgot_and_pruned_comes_back_whole(house, owner, tree, tmp_path):

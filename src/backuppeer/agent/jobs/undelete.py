@@ -11,12 +11,14 @@ Killed before the head, nothing was changed. Killed after it, hosts are told wit
 """
 
 import os
+from collections.abc import Sequence
 from functools import partial
 
 from backuppeer.agent.jobs.amend import seal
 from backuppeer.agent.owner.admission import Purpose
 from backuppeer.agent.owner.deleted import Deleted, read_deleted
 from backuppeer.agent.owner.gathering import Gathering
+from backuppeer.agent.owner.leaving import prefer_staying
 from backuppeer.agent.owner.meeting import Meeting
 from backuppeer.agent.owner.undeleting import Salvage, choose, find_unlisted, find_unrevived, plan_salvage
 from backuppeer.agent.owner.vault import Vault
@@ -90,7 +92,11 @@ class UndeleteJob:
         self._vault.check_writable()
         (chosen,) = self._vault.partners([self._request.peer])
         with self._vault.repository.index.turnover.relying():
-            partners = await self._hosts.meet(self._vault.partners(), copy_bytes=AMEND_COPY_BYTES)
+            everybody = self._vault.partners()
+            staying = [partner.peer for partner in prefer_staying(self._vault.deeds, everybody)]
+            meant = [partner for partner in everybody if partner.peer in {*staying, chosen.peer}]
+            await self._look_up(chosen, [partner for partner in meant if partner.peer != chosen.peer])
+            partners = await self._hosts.meet(meant, copy_bytes=AMEND_COPY_BYTES)
             if chosen.agreement not in {partner.agreement for partner in partners}:
                 error = self._hosts.failures[chosen.peer]
                 raise PeerUnreachable(f"nothing was changed: {error.message}", hint=error.hint) from error
@@ -103,6 +109,34 @@ class UndeleteJob:
                     hint="`backup-peer snapshots` lists what is there",
                 )
             return await self._put_back(salvage, partners)
+
+    async def _look_up(self, chosen: Partner, others: Sequence[Partner]) -> None:
+        """See that what is wanted can be had back, before anything is copied to anybody.
+
+        Raises:
+            NotFoundError: no host that can be asked has it; nothing was changed.
+
+        """
+        missed: NotFoundError | None = None
+        meeting = Meeting(self._vault, self._reporter, lambda *_: None)  # who is away or at fault is told when met
+        for partner in (chosen, *others):
+            if not await meeting.refresh(await meeting.hear([partner])):
+                if partner is chosen:
+                    return
+                continue
+            if await self._vault.ensure_whole(patient=False):
+                return
+            try:
+                await self._read(partner)
+                await self._hosts.aside(partial(self._choose, self._source()))
+            except NotFoundError as exc:
+                missed = missed or exc
+            except BackupPeerError:
+                return
+            else:
+                return
+        if missed is not None:
+            raise missed
 
     async def _read_all(self, partner: Partner, *, must: bool) -> None:
         """Read what a host holds as deleted; of others than the one that is asked for, as well as can be."""
@@ -131,16 +165,20 @@ class UndeleteJob:
 
     def _plan(self, source: PackSource) -> Salvage:
         """Choose, and read the directories of what is chosen; in a thread."""
+        names, found = self._choose(source)
+        self._reporter.begin("reading directories", unit="folder")
+        wanted = ((name, *found[name]) for name in names)
+        return plan_salvage(self._vault.repository, source, wanted, check=self._check)
+
+    def _choose(self, source: PackSource) -> tuple[list[SnapshotId], dict[SnapshotId, tuple[bytes, Snapshot]]]:
+        """Return which snapshots are meant, and all that could be had back; in a thread."""
         found = find_unlisted(self._vault.repository, source)
         if not found:
             raise NotFoundError(
                 "there is nothing to have back: every snapshot that can be read is listed",
                 hint="`backup-peer snapshots` lists them",
             )
-        names = choose(self._request.snapshots, found, is_all=self._request.all, peer=self._request.peer)
-        self._reporter.begin("reading directories", unit="folder")
-        wanted = ((name, *found[name]) for name in names)
-        return plan_salvage(self._vault.repository, source, wanted, check=self._check)
+        return choose(self._request.snapshots, found, is_all=self._request.all, peer=self._request.peer), found
 
     def _check(self, pieces: int) -> None:
         if self._hosts.stop.is_set():
