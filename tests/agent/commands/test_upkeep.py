@@ -13,7 +13,8 @@ from backuppeer.errors import LocalError
 
 
 def agent_of(estate):
-    return SimpleNamespace(parts=SimpleNamespace(state=estate.state), owner=SimpleNamespace(vault=estate.vault))
+    parts = SimpleNamespace(state=estate.state, home=estate.home)
+    return SimpleNamespace(parts=parts, owner=SimpleNamespace(vault=estate.vault), stopping=asyncio.Event())
 
 
 async def look(estate):
@@ -81,6 +82,22 @@ def test_the_state_is_written_again_and_one_that_was_replaced_is_refused(house, 
             path.unlink()
             path.with_name("aside").rename(path)
             await look(estate)
+
+    asyncio.run(scenario())
+
+
+def test_an_agent_whose_home_was_moved_away_ends_and_says_so(house, owner, tree, tmp_path):
+    async def scenario():
+        async with estate_of(owner, tmp_path / "estate", house) as estate:
+            await estate.back_up(tree())
+            agent = agent_of(estate)
+            look = look_first(agent, "snapshots", estate.back_up)
+            moved = estate.home.path.rename(tmp_path / "moved")
+            with pytest.raises(LocalError, match="was moved or removed while its agent was running") as told:
+                await look(tree())
+            assert "--home" in told.value.hint
+            assert agent.stopping.is_set()
+            moved.rename(estate.home.path)
 
     asyncio.run(scenario())
 

@@ -53,9 +53,9 @@ async def replace(estate, old, new):
         return await ReplaceJob(estate.vault, estate.ending, reporter).run(old.peer, new.peer)
 
 
-async def look(estate, old, new):
+async def look(estate, old, new, **more):
     async with reporting(estate._emit) as reporter:
-        return await plan_replace(estate.vault, estate.ending, reporter, old=old.peer, new=new.peer)
+        return await plan_replace(estate.vault, estate.ending, reporter, old=old.peer, new=new.peer, **more)
 
 
 def is_ending(estate, house):
@@ -112,6 +112,9 @@ def test_the_plan_refuses_what_does_not_fit_and_says_how_much_to_ask_for(house, 
             await look(estate, house, small)
         assert "peers resize" in caught.value.hint
         assert " 1GB`" in caught.value.hint
+        with pytest.raises(RefusedError) as caught:
+            await look(estate, house, small, is_asked=True)
+        assert "has not answered your request yet: run the same again when it has" in caught.value.hint
 
     play(owner, tmp_path, (house, small), scenario)
 

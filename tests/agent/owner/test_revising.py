@@ -136,6 +136,22 @@ def test_growth_waits_for_the_hosts_person_and_stands_once_that_has_agreed(house
     play(house, owner, scenario)
 
 
+def test_an_answer_given_meanwhile_is_heard_when_a_person_looks(house, owner):
+    owner.agree_with(house)
+
+    async def scenario(_, way):
+        with pytest.raises(PendingError):
+            await way.change(house.peer, want(MORE), quiet, wait_s=0.3)
+        house.requests.decide(format_peer_id(owner.peer), accept=True)
+        await way.hear_answers([])
+        assert way.is_waiting(house.peer)
+        await way.hear_answers([house.peer])
+        assert not way.is_waiting(house.peer)
+        assert in_force(house, owner) == MORE
+
+    play(house, owner, scenario)
+
+
 def test_a_no_ends_the_request_in_the_words_of_the_person(house, owner):
     owner.agree_with(house)
 

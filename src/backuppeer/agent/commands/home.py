@@ -61,6 +61,7 @@ class HomeCommands:
 
     async def status(self, request: Nothing, _: Emit) -> StatusResult:
         """Return the state of this home."""
+        await self._agent.owner.revising.hear_answers(session.peer for session in self._parts.sessions.all())
         snapshots, notes = self._snapshots()
         return StatusResult(
             peer_id=format_peer_id(self._parts.keys.peer),

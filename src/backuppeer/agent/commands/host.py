@@ -102,6 +102,7 @@ class HostCommands:
 
     async def requests(self, _: Nothing, __: Emit) -> list[PendingRequest]:
         """Return requests in both directions that are open, and those settled lately."""
+        await self._agent.owner.revising.hear_answers(session.peer for session in self._parts.sessions.all())
         listed = choose_listed(self._parts.state.requests(), self._parts.clock.now_ms())
         return [await self._row(record) for record in listed]
 

@@ -24,12 +24,16 @@ class ReplaceCommands:
 
     def __init__(self, agent: Agent) -> None:
         self._parts, self._vault, self._ending = agent.parts, agent.owner.vault, agent.owner.ending
+        self._revising = agent.owner.revising
 
     async def plan(self, request: ReplaceRequest, emit: Emit) -> ReplacePlan:
         """Say what would be copied and ended; nothing is changed."""
         old, new = self._find(request)
         async with self._writing(emit) as reporter:
-            found = await plan_replace(self._vault, self._ending, reporter, old=old, new=new)
+            # It may have agreed to more room a moment ago.
+            await self._revising.hear_answers([new])
+            is_asked = self._revising.is_waiting(new)
+            found = await plan_replace(self._vault, self._ending, reporter, old=old, new=new, is_asked=is_asked)
         return ReplacePlan(
             old=format_peer_id(old),
             new=format_peer_id(new),

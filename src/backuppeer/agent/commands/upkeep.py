@@ -9,6 +9,8 @@ from functools import wraps
 from typing import Final, ParamSpec, TypeVar
 
 from backuppeer.agent.agent import Agent
+from backuppeer.agent.home.tenancy import is_gone
+from backuppeer.errors import LocalError
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -23,6 +25,12 @@ def look_first(agent: Agent, route: str, handler: Callable[P, Awaitable[T]]) -> 
 
     @wraps(handler)
     async def guarded(*given: P.args, **options: P.kwargs) -> T:
+        if await asyncio.to_thread(is_gone, agent.parts.home):
+            agent.stopping.set()
+            raise LocalError(
+                f"{agent.parts.home.path} was moved or removed while its agent was running: the agent ends now",
+                hint="run the same again, with --home DIR where the home lies elsewhere",
+            )
         await asyncio.to_thread(agent.parts.state.look_after)
         # In the loop, so that no job begins to write in between; four looks at a folder.
         agent.owner.vault.look_after()

@@ -26,6 +26,17 @@ async def end_without_home(home: Home, stopping: asyncio.Event, *, every_s: floa
     stopping.set()
 
 
+def is_gone(home: Home) -> bool:
+    """Whether the folder of a home lies no longer where it lay; a disk that is too ill to say does not count."""
+    try:
+        home.path.stat()
+    except _GONE:
+        return True
+    except OSError:
+        pass
+    return False
+
+
 def _identify(home: Home, *, otherwise: tuple[int, int] | None = None) -> tuple[int, int] | None:
     """Return which file the lock is, None when there is none; `otherwise` when a disk is too ill to say."""
     try:

@@ -72,8 +72,12 @@ def choose_hosts(vault: Vault, old: PeerId, new: PeerId) -> tuple[Partner, Partn
     return partners[old], partners[new]
 
 
-async def plan_replace(vault: Vault, ending: Ending, reporter: Reporter, *, old: PeerId, new: PeerId) -> Outlook:
+async def plan_replace(
+    vault: Vault, ending: Ending, reporter: Reporter, *, old: PeerId, new: PeerId, is_asked: bool = False
+) -> Outlook:
     """Hear both hosts, and say what would be copied, whether it fits, and until when the old one would keep all.
+
+    `is_asked`: the new one was asked for other terms, and has not answered.
 
     Raises:
         as `choose_hosts`; RefusedError: the new one has no room for all of it.
@@ -92,12 +96,12 @@ async def plan_replace(vault: Vault, ending: Ending, reporter: Reporter, *, old:
     copy_bytes = await asyncio.to_thread(ledger.measure, lacking)
     usage = await ask_usage(staying)
     if copy_bytes > usage.free_bytes:
-        # A little more than is lacking: what is packed anew meanwhile needs room as well.
-        size = _in_gb(usage.size_bytes + (copy_bytes - usage.free_bytes) * 21 // 20)
         raise RefusedError(
             f"{staying.name} has no room for all of it: it lacks {format_size(copy_bytes)}, and has "
             f"{say_room(usage, vault.clock.now_ms())}",
-            hint=f"ask for more: `backup-peer peers resize {shlex.quote(staying.name)} {size}`; or name another host",
+            hint=_advise(
+                staying.name, usage.size_bytes + (copy_bytes - usage.free_bytes) * 21 // 20, is_asked=is_asked
+            ),
         )
     return Outlook(
         len(packs),
@@ -108,6 +112,13 @@ async def plan_replace(vault: Vault, ending: Ending, reporter: Reporter, *, old:
         ending.foresee(old),
         is_ended=ending.is_ended_by_us(old),
     )
+
+
+def _advise(name: str, size_bytes: int, *, is_asked: bool) -> str:
+    """Return how to come by room; `size_bytes`: a little more than is lacking, for what is packed anew meanwhile."""
+    if is_asked:
+        return f"{name} has not answered your request yet: run the same again when it has; see `backup-peer requests`"
+    return f"ask for more: `backup-peer peers resize {shlex.quote(name)} {_in_gb(size_bytes)}`; or name another host"
 
 
 async def _hear(vault: Vault, reporter: Reporter, partners: Sequence[Partner]) -> dict[PeerId, BackupPeerError]:

@@ -8,7 +8,8 @@ that was set back is handed what it signed before. A host that shows another cha
 import asyncio
 import secrets
 import shlex
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from dataclasses import replace
 
 import structlog
@@ -26,7 +27,7 @@ from backuppeer.agent.peers.wishes import name_of_request
 from backuppeer.clock import Clock
 from backuppeer.errors import BackupPeerError, NotFoundError, PeerFault, PendingError, ProtocolViolation, RefusedError
 from backuppeer.ids import AgreementId, PeerId
-from backuppeer.limits import KNOCK_AGAIN_S, REQUEST_KEPT_S
+from backuppeer.limits import KNOCK_AGAIN_S, REQUEST_KEPT_S, WITNESS_S
 from backuppeer.proof.promises import read_promises
 from backuppeer.proof.revisions import Wish, check_spans, check_successor, revise, wish_of
 from backuppeer.proof.statements import Agreement, open_statement, peek_statement, sign_statement, statement_hash
@@ -140,9 +141,20 @@ class Revising:
             for record in self._waiting(session.peer):
                 await self._propose(session, record)
 
-    async def follow_up(self) -> None:
-        """Ask again for every change that still waits; called by the agent from time to time."""
-        for record in self._waiting():
+    async def hear_answers(self, hosts: Iterable[PeerId]) -> None:
+        """Ask these hosts now for what waits with them, for seconds: before a person is told what does."""
+        waiting = {record.peer for record in self._waiting()} & set(hosts)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(WITNESS_S):
+                await asyncio.gather(*map(self.follow_up, waiting))
+
+    def is_waiting(self, host: PeerId) -> bool:
+        """Whether a host has not answered what it was asked for."""
+        return bool(self._waiting(host))
+
+    async def follow_up(self, host: PeerId | None = None) -> None:
+        """Ask again for every change that still waits, with one host or with all; the agent does from time to time."""
+        for record in self._waiting(host):
             if record.since_ms + REQUEST_KEPT_S * 1000 < self._clock.now_ms():
                 self._end(record, RequestState.EXPIRED)
                 continue
