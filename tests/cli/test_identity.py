@@ -315,6 +315,15 @@ def test_a_check_of_the_words_ends_with_3_when_a_host_was_not_heard(capsys, home
     assert not (home / "keys").exists()
 
 
+def test_a_check_with_the_words_of_another_identity_says_so_where_the_home_has_one(capsys, home, monkeypatch):
+    home.rmdir()
+    homes.create_peer(Home(home), bytes(32))
+    monkeypatch.setattr("sys.stdin", FakePipe(encode_words(b"x" * 32)))
+    code, _, err = run(capsys, "recover", "--check", "--yes")
+    assert code == 12
+    assert "these are the words of another identity than that of" in err
+
+
 def test_of_two_inits_at_once_one_wins_and_the_other_says_that_its_words_are_void(capsys, home, monkeypatch):
     home.rmdir()
     create = homes.create_peer

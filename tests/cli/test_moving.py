@@ -19,6 +19,7 @@ MOVED = MoveResult(
     ("changes", "words"),
     [
         ({}, "the store lies in /mnt/b\\u001big now: 1 GB in 9 files copied and verified"),
+        ({"source": MOVED.target}, "the store lies in /mnt/b\\u001big already: nothing to move"),
         ({"renamed": True}, "the store lies in /mnt/b\\u001big now, and is served from there"),
     ],
 )

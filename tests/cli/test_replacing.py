@@ -111,3 +111,10 @@ def test_when_nothing_is_left_to_copy_and_notice_was_given_it_says_so(capsys, ag
     assert "copy nothing: bob b has all that there is" in said
     assert "alice was given notice before, and is told when it is met" in said
     assert "would have bob b answer for all of it" in said
+
+
+def test_a_name_that_is_missing_is_shown_in_the_whole_command(capsys):
+    code, _, err = run(capsys, "peers", "replace", "alice")
+    assert code == 2
+    assert "for example: `backup-peer peers replace ALICE BOB --home" in " ".join(err.split())
+    assert "for example: `backup-peer peers end ALIAS --home" in " ".join(run(capsys, "peers", "end")[2].split())

@@ -14,10 +14,15 @@ from backuppeer import __version__
 from backuppeer.cli.options import find_empty_place, hoist_options
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import typer
 
     from backuppeer.cli.screen import Screen
     from backuppeer.errors import BackupPeerError
+
+_WORDS_OF_VERB: Final = 2
+"""As in `backup-peer restore`; a command of a group has more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,8 +190,20 @@ def _show_way(error: Exception, verb: str) -> str:
     """Return where to look after words that can't be understood."""
     if verb not in VERBS:
         return "`backup-peer --help` lists the verbs"
-    path = getattr(getattr(error, "ctx", None), "command_path", f"backup-peer {verb}")
-    return f"for example: `{VERBS[verb].example}`; all there is: `{path} --help`"
+    context = getattr(error, "ctx", None)
+    path = getattr(context, "command_path", f"backup-peer {verb}")
+    example = VERBS[verb].example
+    if len(path.split()) > _WORDS_OF_VERB:
+        # Not of the verb, which says nothing of it: what the command itself takes.
+        example = " ".join([path, *_name_arguments(getattr(context, "command", None))])
+    return f"for example: `{example}`; all there is: `{path} --help`"
+
+
+def _name_arguments(command: object) -> "Iterator[str]":
+    """Yield a word for each argument that a command takes; of ways to name a peer, the shortest."""
+    for each in getattr(command, "params", ()):
+        if each.param_type_name == "argument" and each.required:
+            yield (each.metavar or each.name.upper()).split("|")[-1]
 
 
 def _lower(message: str) -> str:

@@ -24,7 +24,9 @@ def move_store(context: Context, directory: str) -> int:
     except KeyboardInterrupt:
         raise _find_out(context, target) from None
     tick, place = screen.paint("✓", GREEN), escape_line(result.target)
-    if result.renamed:
+    if result.source == result.target:
+        screen.line(f"{tick} the store lies in {place} already: nothing to move", hang=2)
+    elif result.renamed:
         screen.line(f"{tick} the store lies in {place} now, and is served from there", hang=2)
     else:
         copied = f"{format_size(result.bytes)} in {format_count(result.files, 'file')}"

@@ -156,7 +156,7 @@ def show_plan(screen: Screen, plan: PrunePlan) -> None:
         screen.note(f"{format_count(plan.held_back, 'more wasteful pack')} {stay} because {why}")
     if any(host.packs for host in plan.hosts):
         screen.line()
-        screen.table(_COLUMNS, [row for host in plan.hosts for row in _rows(host)])
+        screen.table(_COLUMNS, [row for host in plan.hosts if host.packs for row in _rows(host)])
     _explain_doubled(screen, plan.hosts)
     for host in plan.left_out:
         screen.note(f"{host.name}: {host.reason}; it is told later")
@@ -189,7 +189,7 @@ def _rows(host: PruneHost) -> list[list[str]]:
         rows.append([name, format_size(host.unclear_bytes), either, "it says so when it is told"])
     if later_bytes or not rows:
         when = f"{format_moment(host.until)} at the soonest" if host.told else "counted from when it is told"
-        rows.append([name, format_size(later_bytes), after, when if host.packs else ""])
+        rows.append([name, format_size(later_bytes), after, when])
     return rows
 
 

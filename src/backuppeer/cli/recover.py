@@ -103,7 +103,7 @@ def _check(context: Context, request: RecoverRequest, way: str, *, take_over: bo
     """Try the words in a home that is gone afterwards.
 
     Raises:
-        UserError: no words, or wrong ones.
+        UserError: no words, wrong ones, or those of another identity than the home's, where it has one.
 
     """
     from backuppeer.cli.rehearsal import judge, passing_home  # noqa: PLC0415 - only for this
@@ -111,6 +111,8 @@ def _check(context: Context, request: RecoverRequest, way: str, *, take_over: bo
     if take_over:
         raise UserError("--check changes nothing, and --take-over does", hint="check first, then take over")
     master = decode_master(context.screen, read_words(context.screen, way))
+    if context.home.exists_identity:
+        homes.check_words(context.home, master)
     with passing_home(master) as (peer_id, client):
         context.screen.line(f"identity: {peer_id}")
         result = _find_backups(context, client, request)

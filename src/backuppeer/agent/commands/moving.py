@@ -5,6 +5,7 @@ copied, and told "unavailable, try again" for the moment of the switch, which is
 """
 
 import asyncio
+import os
 import threading
 import time
 from pathlib import Path
@@ -43,6 +44,9 @@ class MoveCommands:
 
     async def _move(self, wanted: Path, reporter: Reporter) -> MoveResult:
         moving, began_s = self._host.moving, time.monotonic()
+        if await in_thread(self._lies_at, wanted):
+            place, cleared = str(self._host.premises.directory), await in_thread(moving.clear)
+            return MoveResult(source=place, target=place, files=0, bytes=0, seconds=0.0, renamed=False, cleared=cleared)
         source, target, is_near = await in_thread(moving.prepare, wanted)
         files = size_bytes = 0
         is_renamed = is_near and await self._switch(source, target, reporter, by_rename=True)
@@ -58,6 +62,10 @@ class MoveCommands:
             renamed=is_renamed,
             cleared=await in_thread(moving.clear),
         )
+
+    def _lies_at(self, wanted: Path) -> bool:
+        directory = self._host.premises.directory
+        return directory is not None and os.path.realpath(directory) == os.path.realpath(wanted)
 
     async def _copy(self, source: Path, target: Path, reporter: Reporter) -> tuple[int, int]:
         left = threading.Event()

@@ -4,6 +4,7 @@ Knows: the store's notices, which words a person needs. Must not know: sessions,
 soonest: only days on which this agent runs count.
 """
 
+import shlex
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -64,9 +65,10 @@ class Ending:
         """
         store, leases = self._leases_of(owner)
         if all(self._is_given(store, lease) for lease in leases):
+            renew = f"`backup-peer peers renew {shlex.quote(name_of(self._state, owner))}`"
             raise UserError(
                 "you ended this agreement already",
-                hint="`backup-peer peers renew PEER` takes that back until it is over",
+                hint=f"{renew} takes that back until it is over",
             )
         return max(kept_s(lease.terms, self._identity.public) for lease in leases)
 

@@ -7,6 +7,7 @@ of one that is missing (E6).
 from backuppeer.agent.owner.losses import Losses, check_choice
 from backuppeer.agent.owner.meeting import Meeting
 from backuppeer.agent.owner.vault import Vault
+from backuppeer.agent.peers.names import say_named
 from backuppeer.agent.peers.partners import Partner
 from backuppeer.agent.reporter import Reporter
 from backuppeer.backup.browse import LATEST, SnapshotFilter, find_snapshot, list_snapshots
@@ -99,4 +100,4 @@ class Lookup:
 
     def _tell(self, partner: Partner, error: BackupPeerError) -> None:
         """Tell of a host that could not be asked; it is simply left out."""
-        self._reporter.note(f"{partner.name}: {error.message}")
+        self._reporter.note(say_named(partner.name, error))

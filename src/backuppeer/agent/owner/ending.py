@@ -52,9 +52,10 @@ class Ending:
         """
         found = self._with(host)
         if all(self._own(agreement).ends for agreement, _ in found):
+            renew = f"`backup-peer peers renew {shlex.quote(name_of(self._state, host))}`"
             raise UserError(
                 "you ended this agreement already",
-                hint="`backup-peer peers renew PEER` takes that back until it is over",
+                hint=f"{renew} takes that back until it is over",
             )
         return max(self._until(terms) for _, terms in found)
 

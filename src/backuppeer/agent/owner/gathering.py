@@ -20,6 +20,7 @@ from backuppeer.agent.owner.meeting import Meeting
 from backuppeer.agent.owner.unfinished import list_drafts
 from backuppeer.agent.owner.upload import Upload
 from backuppeer.agent.owner.vault import Vault
+from backuppeer.agent.peers.names import say_named
 from backuppeer.agent.peers.partners import Partner
 from backuppeer.agent.reporter import Reporter, beating
 from backuppeer.control.saving import LeftOut
@@ -242,7 +243,7 @@ class Gathering:
             # The only host of a job: the job ends with that, and says why itself.
             if peer not in self._noted and not self._is_alone:
                 self._noted.add(peer)
-                self._reporter.note(f"{self._vault.name(peer)}: {error.message}")
+                self._reporter.note(say_named(self._vault.name(peer), error))
 
     def describe_left_out(self, *, hint: str, with_untold: bool = False) -> list[LeftOut]:
         """Return who dropped out; `hint`: what a person can do about one that is merely away.
@@ -288,7 +289,7 @@ class Gathering:
         """Write down and tell what is wrong with a host, which may still be of use in this job."""
         _raise_own(error)
         self._vault.blame(partner, error)
-        self._reporter.note(f"{partner.name}: {error.message}")
+        self._reporter.note(say_named(partner.name, error))
 
     def leave_out(self, partner: Partner, error: BackupPeerError) -> None:
         """Leave a host out of this job, without blame."""

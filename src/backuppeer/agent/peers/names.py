@@ -69,7 +69,11 @@ def name_of(state: State, peer: PeerId) -> str:
 
 def say_of(state: State, peer: PeerId, error: BackupPeerError) -> str:
     """Return what went wrong with a peer as a sentence that names it, and names it once."""
-    name = name_of(state, peer)
+    return say_named(name_of(state, peer), error)
+
+
+def say_named(name: str, error: BackupPeerError) -> str:
+    """Return what went wrong with somebody as a sentence that names it, and names it once."""
     return error.message if name in error.message else f"{name}: {error.message}"
 
 
