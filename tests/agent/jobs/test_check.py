@@ -885,3 +885,22 @@ def test_every_copy_is_in_one_part_of_any_division():
     for copy in (Copy() for _ in range(50)):
         assert sum(is_in_part(copy, CheckRequest(part=part, parts=7)) for part in range(1, 8)) == 1
         assert is_in_part(copy, CheckRequest())
+
+
+@pytest.mark.parametrize("why", ["reads alone", "unread"])
+def test_packs_that_a_home_never_read_of_are_taken_in_by_a_check(play, tree, house, other, monkeypatch, why):
+    async def scenario(estate):
+        await estate.back_up(tree)
+        agreement = next(a for a, host, _ in estate.state.agreements() if host == house.peer)
+        estate.vault.repository.ledger.drop_agreement(agreement)
+        if why == "unread":
+            estate.vault.unread.add([agreement])
+        else:
+            monkeypatch.setattr(type(estate.vault.writer), "may_write", False)
+        assert estate.vault.complete_hosts() == [other.peer]
+        result, told = await check(estate)
+        assert result.problems == []
+        assert not any("does not know" in note for note in told.notes)
+        assert set(estate.vault.complete_hosts()) == {house.peer, other.peer}
+
+    play(scenario, house, other)
