@@ -103,6 +103,6 @@ def test_as_long_as_the_store_is_where_it_was_nobody_else_says_where_it_lies(mov
     moved.premises.close()
     shutil.copytree(moved.home / "store", tmp_path / "copy")
     premises = moved.start(moved.state)
-    with pytest.raises(NotFoundError, match="no store of this home lies in"):
+    with pytest.raises(NotFoundError, match="this home's store lies in"):
         premises.establish(tmp_path / "copy", 64 * MIB)
     assert premises.directory == moved.home / "store"
