@@ -127,7 +127,7 @@ class Agent:
                 await asyncio.to_thread(self.host.premises.open)
                 self.spawn(self._clear_old())
             except BackupPeerError as exc:
-                self.host.premises.note(": ".join(filter(None, (exc.message, exc.hint))))
+                self.host.premises.note_absence(": ".join(filter(None, (exc.message, exc.hint))))
         # Before any can run: this agent is the only one of the home.
         await asyncio.to_thread(sweep_drills, parts.home)
         self.spawn(end_without_home(parts.home, self.stopping))

@@ -57,8 +57,8 @@ def lock_marker(path: Path, peer: PeerId) -> tuple[Marker, int]:
     except (FileNotFoundError, NotADirectoryError) as exc:
         raise StoreUnavailable(
             f"no store at {path.parent}",
-            hint="plug in or mount its disk; if its folder was moved: `backup-peer host --storage 50GB --store DIR` "
-            "with where it lies now",
+            hint="plug in or mount its disk; if its folder was moved: `backup-peer host --storage SIZE --store DIR`, "
+            "with what you offer and where it lies now",
         ) from exc
     try:
         marker = _parse_marker(os.read(descriptor, _MARKER_BYTES), path)

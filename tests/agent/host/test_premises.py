@@ -5,7 +5,7 @@ import pytest
 from agent.houses import HostHouse
 from backuppeer.agent.host import premises as premises_module
 from backuppeer.agent.host.premises import Premises
-from backuppeer.errors import StoreUnavailable, UserError
+from backuppeer.errors import NotFoundError, StoreUnavailable, UserError
 from backuppeer.limits import FREE_DISK_FLOOR_BYTES, GIB, MIB, PREMISES_NOTES
 
 
@@ -112,3 +112,26 @@ def test_notes_are_told_in_the_order_of_their_last_time_and_only_so_many(house):
     assert len(notes) == PREMISES_NOTES
     assert (notes[0], notes[-1]) == ("note 2", "note 5")
     assert len(set(notes)) == len(notes)
+
+
+def test_that_the_store_is_away_is_told_until_it_is_back(house, owner, tmp_path):
+    owner.agree_with(house)
+    directory = house.premises.directory
+    house.premises.close()
+    directory.rename(tmp_path / "unplugged")
+    with pytest.raises(StoreUnavailable) as caught:
+        house.premises.open()
+    house.premises.note_absence(caught.value.message)
+    assert house.premises.notes == [caught.value.message]
+    (tmp_path / "unplugged").rename(directory)
+    house.premises.open()
+    assert house.premises.notes == []
+
+
+def test_who_names_a_wrong_place_for_a_store_that_is_gone_is_told_that_it_is_in_neither(house, owner, tmp_path):
+    owner.agree_with(house)
+    directory = house.premises.directory
+    house.premises.close()
+    directory.rename(tmp_path / "elsewhere")
+    with pytest.raises(NotFoundError, match="nor in"):
+        house.premises.establish(tmp_path / "wrong", 64 * MIB)

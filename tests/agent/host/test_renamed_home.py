@@ -92,7 +92,7 @@ def test_a_store_that_was_moved_by_hand_is_taken_where_a_person_says_that_it_lie
     premises = moved.start(moved.state)
     with pytest.raises(StoreUnavailable):
         premises.open()
-    with pytest.raises(NotFoundError, match="this home's store lies in"):
+    with pytest.raises(NotFoundError, match="no store of this home lies in"):
         premises.survey(tmp_path / "elsewhere", 64 * MIB)
     assert premises.survey(tmp_path / "disk", 64 * MIB) > 0
     assert premises.establish(tmp_path / "disk", 64 * MIB).directory == tmp_path / "disk"

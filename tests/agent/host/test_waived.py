@@ -82,13 +82,18 @@ def test_while_the_store_is_away_a_lowered_lock_is_told_as_it_was_heard(house, o
     assert "lowered its lock from 30 d to 1 m" in said
 
 
-def test_owners_without_number_fill_no_memory_and_the_oldest_goes(house, owner):
+def test_owners_without_number_fill_no_memory_and_push_out_no_note_of_more(house, owner):
     waived = house.waiving.waived
     for number in range(PREMISES_NOTES + 3):
         waived.add(purged(owner, AgreementId(number.to_bytes(16, "big")), size_bytes=1000 + number))
     texts = waived.describe()
     assert len(texts) == PREMISES_NOTES
     assert "(1.0 kB)" in texts[0]
+    waived.add(purged(owner, AgreementId(b"L" * 16), size_bytes=5000))
+    for number in range(PREMISES_NOTES):
+        waived.add(purged(owner, AgreementId(number.to_bytes(16, "little")), size_bytes=0))
+    assert any("(5.0 kB)" in text for text in waived.describe())
+    texts = waived.describe()
     kept = Waived(house.state, house.premises)
     assert kept.describe() == texts
 

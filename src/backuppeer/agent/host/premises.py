@@ -55,12 +55,17 @@ class Premises:
         self._owners = _split_ids(state.setting(_OWNERS) or b"")
         self.former = FormerOwners(state, clock)
         self._notes: dict[str, None] = {}
+        self._absence = ""
         self.on_news: OnNews = lambda _: None
 
     @property
     def notes(self) -> list[str]:
         """Return what a person should know of the store, each thing once, the newest last."""
-        return list(self._notes)
+        return [*self._notes, *([self._absence] if self._absence else [])]
+
+    def note_absence(self, text: str) -> None:
+        """Tell that the store can't be used, until it is opened again."""
+        self._absence = text
 
     def note(self, *texts: str) -> None:
         """Keep something to tell; told again it counts as new. The oldest go, or peers would fill memory."""
@@ -121,6 +126,11 @@ class Premises:
         if known is not None and known != directory and self.place.is_found_at(directory):
             self.place.settle(directory)  # moved by hand, and by its marker the very same
         elif known is not None and known != directory:
+            if not _has_store(known):
+                raise NotFoundError(
+                    f"no store of this home lies in {directory}, nor in {known} any more",
+                    hint="plug in or mount its disk, or say with --store where its folder lies now",
+                )
             raise NotFoundError(
                 f"this home's store lies in {known}",
                 hint="leave --store out; `backup-peer host --move-store DIR` moves it",
@@ -221,7 +231,7 @@ class Premises:
 
     def _take(self, store: Store) -> Store:
         """Work with a store that was opened, and learn from its agreements whom to answer."""
-        self._store, self._opened_s = store, self._clock.monotonic_s()
+        self._store, self._opened_s, self._absence = store, self._clock.monotonic_s(), ""
         self.place.note_opened(store.directory)
         store.quota.later = lambda agreement: self._say_later(store, agreement)
         self.note(*store.notes)
@@ -313,7 +323,10 @@ class Premises:
         for lease in self.leases_of(owner):
             try:
                 held = self.open().heads.get(lease.agreement)
-            except (DamagedStateError, StoreUnavailable, NotFoundError) as exc:
+            except StoreUnavailable as exc:
+                self.note_absence(exc.message)
+                continue
+            except (DamagedStateError, NotFoundError) as exc:
                 # The owner must still get in: its packs are whole, and its next head replaces a damaged one.
                 self.note(exc.message)
                 continue

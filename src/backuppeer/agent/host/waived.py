@@ -1,7 +1,8 @@
 """What this host's person is yet to see of the owners' 24 words: a lock lowered, packs erased early (ADR 52).
 
 Knows: the state, where it is kept until a person has seen it; the store, which says what a lock is now. Must not know:
-statements, sessions. One note for each agreement and kind of deed, so that no owner fills the list alone.
+statements, sessions. One note for each agreement and kind of deed; of too many the one goes that erased least, so
+that owners who agree and end with nothing stored push out no note of others.
 """
 
 import threading
@@ -58,14 +59,14 @@ class Waived:
         self._words, self._is_damaged = _read(state.setting(_TOLD))
 
     def add(self, word: Word) -> None:
-        """Keep a deed until it is seen, together with what was kept of the same kind; the oldest of too many goes.
+        """Keep a deed until it is seen, together with what was kept of the same kind.
 
         What was done is done: on a disk that takes no note it is told as long as the agent runs.
         """
         with self._lock:
             same = [kept for kept in self._words if _key(kept) == _key(word)]
             others = [kept for kept in self._words if _key(kept) != _key(word)]
-            self._words = [*others, _join(same, word)][-PREMISES_NOTES:]
+            self._words = _keep_heaviest([*others, _join(same, word)])
             try:
                 self._write()
             except LocalError as exc:
@@ -131,6 +132,14 @@ def _read(kept: bytes | None) -> tuple[list[Word], bool]:
         return (msgspec.msgpack.decode(kept, type=list[Word])[-PREMISES_NOTES:] if kept else []), False
     except msgspec.DecodeError:
         return [], True
+
+
+def _keep_heaviest(words: list[Word]) -> list[Word]:
+    """Return the words but for one of too many: of those that erased data the smallest, the oldest of equal ones."""
+    if len(words) <= PREMISES_NOTES:
+        return words
+    lightest = min(words, key=lambda word: (word.deed is Deed.LOWERED, word.size_bytes, word.time_ms))
+    return [word for word in words if word is not lightest]
 
 
 def _key(word: Word) -> tuple[bytes, Deed]:

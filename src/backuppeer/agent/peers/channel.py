@@ -288,7 +288,7 @@ class Channel:
             pace.done += len(data)
             view = view[len(data) :]
             if len(data) < GATHER_BYTES and pace.left > _RAW_PIECE_BYTES:
-                # A read costs the same, whatever it brings: who asks an empty stream at once gets datagram after datagram.
+                # A read costs the same, whatever it brings: who asks at once gets datagram after datagram.
                 await asyncio.sleep(GATHER_S)
 
     async def wait_end(self) -> None:
