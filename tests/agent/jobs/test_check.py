@@ -888,7 +888,7 @@ def test_every_copy_is_in_one_part_of_any_division():
 
 
 @pytest.mark.parametrize("why", ["reads alone", "unread"])
-def test_packs_that_a_home_never_read_of_are_taken_in_by_a_check(play, tree, house, other, monkeypatch, why):
+def test_packs_that_a_home_never_read_of_are_taken_in_by_a_check(play, tree, house, other, monkeypatch, why):  # noqa: PLR0917
     async def scenario(estate):
         await estate.back_up(tree)
         agreement = next(a for a, host, _ in estate.state.agreements() if host == house.peer)

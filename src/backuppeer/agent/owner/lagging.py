@@ -31,8 +31,9 @@ def describe_lacking(vault: Vault, state: State, sets: Sets = _NO_SETS) -> list[
     going_on = [(a, host, signed) for a, host, signed in read if state.deeds.ending(a) is None]
     lines = [_describe_unfinished(vault)]
     for agreement, host, signed in going_on:
-        way = f" --to {shlex.quote(name_of(state, host))}" if is_left_aside(sets, state, host) else ""
-        lines.append(_describe(vault, agreement, name_of(state, host), peek_statement(Agreement, signed), way))
+        is_aside = is_left_aside(sets, state, host)
+        terms = peek_statement(Agreement, signed)
+        lines.append(_describe(vault, agreement, name_of(state, host), terms, is_aside=is_aside))
     return [line for line in lines if line]
 
 
@@ -48,7 +49,7 @@ def _describe_unfinished(vault: Vault) -> str:
     )
 
 
-def _describe(vault: Vault, agreement: AgreementId, name: str, terms: Agreement, way: str) -> str:
+def _describe(vault: Vault, agreement: AgreementId, name: str, terms: Agreement, *, is_aside: bool) -> str:
     ledger, lacking = vault.repository.ledger, vault.owed.measure_lacking(agreement)
     if not lacking:
         return ""
@@ -57,7 +58,9 @@ def _describe(vault: Vault, agreement: AgreementId, name: str, terms: Agreement,
     room = max(0, terms.size_bytes - used)
     said = f"{name} lacks {format_size(lacking)} of your backups"
     if room >= lacking:
-        return f"{said}: `backup-peer backup{way}` brings it up" + (", as no set names it" if way else "")
+        if is_aside:
+            return f"{said}: `backup-peer backup --to {shlex.quote(name)}` brings it up, as no set names it"
+        return f"{said}: `backup-peer backup` brings it up"
     return (
         f"{said} and has {format_size(room)} free, so its copy is none: ask for more with "
         f"`backup-peer peers resize {shlex.quote(name)} SIZE`, "
