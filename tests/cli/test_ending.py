@@ -43,6 +43,13 @@ def test_a_yes_gives_notice_to_just_who_was_shown_and_says_how_it_is_taken_back(
     assert (request.peer, request.side, request.confirmed) == (PEER, "host", True)
 
 
+def test_a_set_that_names_the_host_still_is_named_with_where_that_is_changed(capsys, agent):
+    ending(agent, msgspec.structs.replace(PLAN, sets=["default"]))
+    said = " ".join(run(capsys, "peers", "end", "alice", "--yes")[1].split())
+    assert "set default still names alice" in said
+    assert "`peers` under [sets.default] in config.toml" in said
+
+
 def test_who_could_not_be_told_is_said_to_be_told_later(capsys, agent):
     ending(agent, ended=msgspec.structs.replace(ENDED, told=False))
     assert "it is told when it is met" in " ".join(run(capsys, "peers", "end", "alice", "--yes")[1].split())

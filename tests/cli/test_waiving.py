@@ -200,3 +200,10 @@ def test_what_can_not_go_is_told_by_the_plan_before_any_word_is_typed(capsys, ag
     agent({"peers/purge/plan": refuse})
     monkeypatch.setattr("sys.stdin", FakePipe(WORDS))
     assert ask(capsys, "peers purge", "alice", "--yes")[0] == 13
+
+
+def test_a_set_that_names_a_host_which_is_purged_is_named(capsys, agent):
+    purging(agent, msgspec.structs.replace(END, is_over=True, sets=["default"]))
+    code, out, _ = run(capsys, "peers", "purge", "alice")
+    assert code == 0
+    assert "set default still names alice" in " ".join(out.split())
