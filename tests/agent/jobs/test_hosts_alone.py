@@ -19,6 +19,8 @@ from backuppeer.limits import MIB
 from noise import noise
 
 NAMES = "abcd"
+RESTORE_S = 20
+"""A restore that waits for a host which is away would do so for long."""
 SEEDS = int(os.environ.get("SOAK_EXAMPLES", "0"))
 
 
@@ -34,6 +36,8 @@ class Life:
 
     def change(self):
         folder = self.tmp_path / self.random.choice(["one", "two"])
+        if any(folder.iterdir()) and self.random.random() < 0.6:
+            return folder
         chosen = self.random.sample(NAMES, self.random.randint(1, 2))
         for path in folder.iterdir():
             path.unlink()
@@ -61,10 +65,19 @@ class Life:
         await prune(self.estate, max_unused_bytes=0, keep_unfinished=self.random.random() < 0.5)
 
     async def away(self):
-        if self.estate.sight.away:
-            self.estate.sight.away = set()
+        self.estate.sight.away = self.random.choice([set(), {self.house.peer}, {self.other.peer}])
+
+    async def crossed(self):
+        """Send the same to one host, then to the other one, each while the other is away."""
+        first, second = self.random.sample(self.houses, 2)
+        folder = self.change()
+        self.estate.sight.away = {second.peer}
+        await back_up(self.estate, folder, self.wanted, first)
+        self.estate.sight.away = {first.peer}
+        if self.random.random() < 0.7:
+            await break_off(self.estate, folder, second)
         else:
-            self.estate.sight.away = {self.random.choice(self.houses).peer}
+            await back_up(self.estate, folder, self.wanted, second)
 
     async def lose_pack(self):
         # One at a time: what was lost must be elsewhere, or nobody could give it.
@@ -86,17 +99,18 @@ class Life:
 
     async def live(self, steps):
         await self.backup_all()
-        acts = [self.backup, self.backup, self.broken, self.forget, self.prune, self.away, self.lose_pack]
+        often = [self.backup, self.crossed, self.away]
+        acts = [*often, *often, self.broken, self.forget, self.prune, self.lose_pack, self.lose_index]
         for _ in range(steps):
-            act = self.random.choice([*acts, self.lose_index])
+            act = self.random.choice(acts)
             self.log.append(act.__name__)
             with suppress(BackupPeerError):
                 await act()
             listed = set(self.estate.snapshots())
             away, self.estate.sight.away = self.estate.sight.away, set()
-            await assert_complete_hosts_restore(
-                self.estate, self, {name: files for name, files in self.wanted.items() if name in listed}
-            )
+            wanted = {name: files for name, files in self.wanted.items() if name in listed}
+            async with asyncio.timeout(RESTORE_S):
+                await assert_complete_hosts_restore(self.estate, self, wanted)
             self.estate.sight.away = away
 
 
@@ -110,7 +124,7 @@ def live(tmp_path, monkeypatch, seed, steps):
             life = Life(estate, houses, tmp_path, seed)
             try:
                 await life.live(steps)
-            except (AssertionError, BackupPeerError) as exc:
+            except (AssertionError, BackupPeerError, TimeoutError) as exc:
                 exc.add_note(f"seed {seed}: {' '.join(life.log)}")
                 raise
 
