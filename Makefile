@@ -84,7 +84,7 @@ crash: venv
 		$(if $(JOB),--job "$(JOB)")
 
 soak: venv
-	SOAK_EXAMPLES="$(or $(EXAMPLES),100)" SOAK_STEPS="$(or $(STEPS),30)" $(RUN) pytest tests/soak --show-capture=no --hypothesis-show-statistics
+	SOAK_EXAMPLES="$(or $(EXAMPLES),100)" SOAK_STEPS="$(or $(STEPS),30)" $(RUN) pytest tests/soak tests/agent/jobs/test_hosts_alone.py --show-capture=no --hypothesis-show-statistics
 
 simulate: venv
 	PYTHONPATH=bench $(RUN) simulation.run $(if $(SEEDS),--seeds $(SEEDS)) $(if $(SCENARIO),--scenario "$(SCENARIO)") \

@@ -284,3 +284,75 @@ class Turnovers(RuleBasedStateMachine):
 
 Turnovers.TestCase.settings = settings(max_examples=30, stateful_step_count=25, deadline=None)
 TestTurnovers = Turnovers.TestCase
+
+
+def test_a_blob_of_a_named_pack_is_not_found_in_a_draft_until_a_head_names_that(index: Index):
+    index.register(pack(1), entries(1, 2))
+    index.turnover.name([pack(1)])
+    index.register(pack(2), entries(2, 3))
+    assert (where(index, 2), where(index, 3)) == (pack(1), pack(2))
+    index.conceal([pack(1)])
+    assert index.known([blob(1), blob(2), blob(3)]) == {blob(2), blob(3)}, "a writer goes on from the draft"
+    index.turnover.name([pack(2)])
+    assert where(index, 2) == pack(2)
+    index.turnover.forget([pack(2)])
+    assert where(index, 2) == pack(1)
+
+
+def test_what_a_prune_moved_in_vain_is_found_where_it_was(index: Index):
+    index.register(pack(1), entries(1))
+    index.turnover.name([pack(1)])
+    index.turnover.mark_leaving([pack(1)])
+    index.register(pack(2), entries(1))
+    assert where(index, 1) == pack(2)
+    index.turnover.stay()
+    assert where(index, 1) == pack(1)
+
+
+def test_an_index_that_finds_blobs_in_drafts_is_mended_when_it_is_opened(tmp_path):
+    path = tmp_path / "drafts.db"
+    index = Index(path)
+    index.register(pack(1), entries(1))
+    index.turnover.name([pack(1)])
+    index.turnover.mark_leaving([pack(1)])
+    index.register(pack(2), entries(1))
+    index.close()
+    index = Index(path)
+    assert where(index, 1) == pack(1)
+    index.close()
+
+
+def test_a_pack_taken_back_has_all_its_blobs_when_others_go(index: Index):
+    index.register_dropped(pack(1), entries(1, 2))
+    index.register_dropped(pack(2), entries(2, 3))
+    index.turnover.take_back([pack(1), pack(2)])
+    index.register_found([(pack(1), entries(1, 2)), (pack(2), entries(2, 3))])
+    index.turnover.forget([pack(2)])
+    assert (where(index, 1), where(index, 2), where(index, 3)) == (pack(1), pack(1), None)
+
+
+def test_a_pack_that_went_and_came_back_has_its_blobs_when_the_other_one_goes(index: Index):
+    index.register_found([(pack(1), entries(1, 2)), (pack(2), entries(2, 3))])
+    index.turnover.drop([pack(2)], [])
+    assert where(index, 2) == pack(1)
+    index.turnover.take_back([pack(2)])
+    index.turnover.forget([pack(1)])
+    assert (where(index, 1), where(index, 2), where(index, 3)) == (None, pack(2), pack(2))
+
+
+def test_a_pack_recorded_in_part_is_recorded_whole_when_it_is_met(index: Index):
+    index.register_found([(pack(1), entries(*range(100)))])
+    index._db.transact(lambda db: db.execute("DELETE FROM blobs WHERE blob = ?", (blob(77),)))
+    index.register_found([(pack(1), entries(*range(100)))])
+    assert where(index, 77) == pack(1)
+
+
+def test_a_writer_relies_on_all_drafts_once_packs_are_lost(index: Index):
+    index.register(pack(1), entries(1))
+    index.turnover.name([pack(1)])
+    index.register(pack(2), entries(1))
+    index.register(pack(3), entries(3))
+    with index.turnover.relying():
+        assert index.turnover.unneeded(has_head=True) == {pack(2), pack(3)}
+        index.turnover.forget([pack(1)])
+        assert index.turnover.unneeded(has_head=True) == set()

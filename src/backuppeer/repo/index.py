@@ -5,7 +5,7 @@ time: registering the directories of all packs in the order of the inventory, an
 
 Memory: SQLite's page cache only, whatever the number of chunks. Rows are keyed by the blob id itself (WITHOUT ROWID),
 so one B-tree holds everything; a pack is a small number in each row. When a blob lies in several packs, the one
-registered last is found: that is the one a repair or compaction wrote.
+registered last is found: that is the one a repair or compaction wrote. One that no head names yet is found last of all.
 """
 
 import secrets
@@ -65,11 +65,12 @@ _FIND_MANY: Final = (
     f"SELECT {_COLUMNS} FROM blobs JOIN packs ON number = pack "  # noqa: S608 - constants and question marks
     f"WHERE blob IN ({','.join('?' * INDEX_BATCH)})"
 )
-_KNOWN: Final = (
-    f"SELECT blob, pack FROM blobs WHERE blob IN ({','.join('?' * INDEX_BATCH)})"  # noqa: S608 - question marks
+_KNOWN, _KNOWN_SPARE = (
+    f"SELECT blob, pack FROM {table} WHERE blob IN ({','.join('?' * INDEX_BATCH)})"  # noqa: S608 - question marks
     " AND pack NOT IN (SELECT number FROM temp.concealed) AND pack NOT IN (SELECT number FROM temp.absent)"
     # A row whose pack is not known lies nowhere: taken for known, what it names would never be sent.
     " AND pack IN (SELECT number FROM packs)"
+    for table in ("blobs", "spares")
 )
 _CONCEALED: Final = "CREATE TEMP TABLE IF NOT EXISTS concealed (number INTEGER PRIMARY KEY)"
 
@@ -136,9 +137,12 @@ class Index:
         found: set[BlobId] = set()
 
         def act(db: sqlite3.Connection, batch: Sequence[BlobId]) -> None:
-            rows = db.execute(_KNOWN, batch).fetchall()
-            self.turnover.rely(row[1] for row in rows)
-            found.update(BlobId(row[0]) for row in rows)
+            places = {BlobId(row[0]): row[1] for row in db.execute(_KNOWN, batch)}
+            if not places.keys() >= set(batch):
+                # Concealed or gone there, but work that broke off may have sent it since.
+                places = {BlobId(row[0]): row[1] for row in db.execute(_KNOWN_SPARE, batch)} | places
+            self.turnover.rely(places.values())
+            found.update(places)
 
         for batch in _cut_batches(self._leave_out_absent(blobs)):
             self._db.run(partial(act, batch=batch))

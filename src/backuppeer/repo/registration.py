@@ -25,19 +25,42 @@ _ADD: Final = "INSERT OR IGNORE INTO blobs VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _AT_ONCE: Final = 64
 _ADD_MANY: Final = _ADD + ", (?, ?, ?, ?, ?, ?, ?, ?)" * (_AT_ONCE - 1)
 _NUMBER: Final = "SELECT number, state FROM packs WHERE logical = ?"
-_IS_PLACED: Final = (
-    "SELECT 1 FROM blobs WHERE blob = ? AND pack = ? UNION ALL SELECT 1 FROM spares WHERE blob = ? AND pack = ?"
+_AMONG: Final = f"blob IN ({','.join('?' * _AT_ONCE)})"
+_COUNT_PLACED: Final = (
+    f"SELECT (SELECT count(*) FROM blobs WHERE pack = ? AND {_AMONG})"  # noqa: S608 - question marks
+    f" + (SELECT count(*) FROM spares WHERE pack = ? AND {_AMONG})"
+)
+_NAMED_ELSEWHERE: Final = (
+    f"SELECT blob FROM blobs JOIN packs ON number = pack WHERE {_AMONG} AND pack <> ? AND state = ?"  # noqa: S608
+    " AND pack NOT IN (SELECT number FROM temp.absent)"
+)
+_KEEP_SPARE: Final = "INSERT OR REPLACE INTO spares VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_ADD_SPARE: Final = (
+    "INSERT OR IGNORE INTO spares SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8"
+    " WHERE NOT EXISTS (SELECT 1 FROM blobs WHERE blob = ?1 AND pack = ?2)"
+)
+_SPARE_DROPPED: Final = (
+    "INSERT OR IGNORE INTO spares SELECT * FROM blobs"
+    " WHERE blob = ? AND pack IN (SELECT number FROM packs WHERE state = ?)"
 )
 _NEW_PACK: Final = "INSERT OR IGNORE INTO packs (logical, state) VALUES (?, ?)"
 
 
 def record_stored(db: sqlite3.Connection, logical: LogicalId, entries: Sequence[Entry]) -> int:
-    """Record a pack that was just stored, as fresh; return its number."""
+    """Record a pack that was just stored, as fresh; return its number.
+
+    A blob that lies in a named pack which stays is found there as before, until a head names this one: until then no
+    host is owed it, and who has it may be had to erase it.
+    """
     number, was = _number(db, logical, FRESH)
     if was > FRESH:
         db.execute("UPDATE packs SET state = ? WHERE number = ?", (FRESH, number))
         db.execute("DELETE FROM temp.absent WHERE number = ?", (number,))
-    _place(db, [_rows(number, entries)])
+    rows = _rows(number, entries)
+    if not _add_new(db, rows):
+        elsewhere = _find_named_elsewhere(db, number, rows)
+        db.executemany(_KEEP_SPARE, [row for row in rows if row[0] in elsewhere])
+        _replace(db, [row for row in rows if row[0] not in elsewhere])
     return number
 
 
@@ -62,9 +85,11 @@ def record_dropped(db: sqlite3.Connection, logical: LogicalId, entries: Sequence
     db.execute("INSERT OR IGNORE INTO temp.absent VALUES (?)", (number,))
     rows = _rows(number, entries)
     # Where a blob lies in a pack that is alive it is found there; another dropped one may be erased by now.
-    gone = "DELETE FROM blobs WHERE blob = ? AND pack IN (SELECT number FROM packs WHERE state = ?)"
-    db.executemany(gone, [(row[0], DROPPED) for row in rows])
+    keys = [(row[0], DROPPED) for row in rows]
+    db.executemany(_SPARE_DROPPED, keys)
+    db.executemany("DELETE FROM blobs WHERE blob = ? AND pack IN (SELECT number FROM packs WHERE state = ?)", keys)
     _add(db, rows)
+    db.executemany(_ADD_SPARE, rows)
     return True
 
 
@@ -76,11 +101,27 @@ def _number(db: sqlite3.Connection, logical: LogicalId, state: int) -> tuple[int
 
 
 def _is_recorded(db: sqlite3.Connection, number: int, entries: Sequence[Entry]) -> bool:
-    """Say whether a pack is known by more than its name. One blob tells: packs are recorded whole or not at all."""
-    if not entries:
-        return True
-    key = (entries[0].blob, number)
-    return db.execute(_IS_PLACED, (*key, *key)).fetchone() is not None
+    """Say whether all blobs of a pack have a place in it; if not, it is known by its name only, or in part."""
+    wanted = sorted({entry.blob for entry in entries})
+    for at in range(0, len(wanted), _AT_ONCE):
+        batch = _fill_up(wanted[at : at + _AT_ONCE])
+        count = db.execute(_COUNT_PLACED, (number, *batch, number, *batch)).fetchone()[0]
+        if count < len(set(batch)):
+            return False
+    return True
+
+
+def _find_named_elsewhere(db: sqlite3.Connection, number: int, rows: Sequence[_Row]) -> set[bytes]:
+    """Return the blobs that are found in another pack, which a head names."""
+    found: set[bytes] = set()
+    for at in range(0, len(rows), _AT_ONCE):
+        batch = _fill_up([row[0] for row in rows[at : at + _AT_ONCE]])
+        found.update(row[0] for row in db.execute(_NAMED_ELSEWHERE, (*batch, number, NAMED)))
+    return found
+
+
+def _fill_up(batch: Sequence[bytes]) -> list[bytes]:
+    return [*batch, *[batch[-1]] * (_AT_ONCE - len(batch))]
 
 
 def _rows(number: int, entries: Sequence[Entry]) -> list[_Row]:
@@ -95,17 +136,27 @@ def _rows(number: int, entries: Sequence[Entry]) -> list[_Row]:
 
 def _place(db: sqlite3.Connection, packs: Sequence[Sequence[_Row]]) -> None:
     """Let the blobs of these packs be found there, pack after pack; where they were found before is a spare place."""
-    rows = sorted(chain.from_iterable(packs), key=itemgetter(0))
-    db.execute("SAVEPOINT adding")
-    # Most blobs have no place yet: half of the time goes without looking for it.
-    if _add(db, rows) != len(rows):
-        db.execute("ROLLBACK TO adding")
+    if not _add_new(db, sorted(chain.from_iterable(packs), key=itemgetter(0))):
         for each in packs:
-            keys = [row[:2] for row in each]
-            db.executemany(_SPARE, keys)
-            db.executemany(_REPLACE, each)
-            db.executemany(_NO_SPARE, keys)
+            _replace(db, each)
+
+
+def _replace(db: sqlite3.Connection, rows: Sequence[_Row]) -> None:
+    """Let the blobs of one pack be found there."""
+    keys = [row[:2] for row in rows]
+    db.executemany(_SPARE, keys)
+    db.executemany(_REPLACE, rows)
+    db.executemany(_NO_SPARE, keys)
+
+
+def _add_new(db: sqlite3.Connection, rows: Sequence[_Row]) -> bool:
+    """Add rows if none of their blobs has a place yet, as most have none: half of the time goes without looking."""
+    db.execute("SAVEPOINT adding")
+    is_new = _add(db, rows) == len(rows)
+    if not is_new:
+        db.execute("ROLLBACK TO adding")
     db.execute("RELEASE adding")
+    return is_new
 
 
 def _add(db: sqlite3.Connection, rows: Sequence[_Row]) -> int:

@@ -29,15 +29,35 @@ _ABSENT: Final = "CREATE TEMP TABLE IF NOT EXISTS absent (number INTEGER PRIMARY
 _GONE: Final = "CREATE TEMP TABLE IF NOT EXISTS gone (number INTEGER PRIMARY KEY)"
 _EPOCH_IF_GONE: Final = f"{NEW_EPOCH} WHERE EXISTS (SELECT 1 FROM temp.gone)"  # noqa: S608 - constants
 _LISTED: Final = "CREATE TEMP TABLE IF NOT EXISTS listed (logical BLOB PRIMARY KEY, place INTEGER)"
+_GONE_PACKS: Final = "(SELECT number FROM temp.gone)"
+_NAMED_PACKS: Final = "(SELECT number FROM packs WHERE state = 1)"
+_THERE_PACKS: Final = "(SELECT number FROM packs WHERE state < 2)"
+_ABSENT_PACKS: Final = "(SELECT number FROM temp.absent)"
+
+
+def _find_elsewhere(there: str) -> tuple[str, str, str]:
+    """Return statements that let blobs b be found in their spare places s, `there`; the old ones are spares then.
+
+    Of several such places it is one in a named pack, if there is one, and the last.
+    """
+    pairs = f"spares s CROSS JOIN blobs b ON b.blob = s.blob WHERE {there}"
+    order = "(SELECT state FROM packs WHERE number = s.pack), s.pack"
+    return (
+        f"INSERT OR IGNORE INTO spares SELECT b.* FROM {pairs}",  # noqa: S608 - constants
+        f"INSERT OR REPLACE INTO blobs SELECT s.* FROM {pairs} ORDER BY {order}",  # noqa: S608 - constants
+        "DELETE FROM spares WHERE EXISTS (SELECT 1 FROM blobs b WHERE b.blob = spares.blob AND b.pack = spares.pack)",
+    )
+
+
 # A blob of a pack that goes is found from now on in another pack that has it, too.
-_PROMOTE: Final = (
-    (
-        "INSERT OR REPLACE INTO blobs SELECT s.* FROM spares s CROSS JOIN blobs b ON b.blob = s.blob"
-        " WHERE b.pack IN (SELECT number FROM temp.gone) AND s.pack NOT IN (SELECT number FROM temp.gone)"
-        " AND s.pack IN (SELECT number FROM packs WHERE state < 2)"
-    ),
-    "DELETE FROM spares WHERE pack IN (SELECT number FROM temp.gone)",
-    "DELETE FROM spares WHERE EXISTS (SELECT 1 FROM blobs b WHERE b.blob = spares.blob AND b.pack = spares.pack)",
+_LEAVE_GONE: Final = _find_elsewhere(
+    f"b.pack IN {_GONE_PACKS} AND s.pack NOT IN {_GONE_PACKS} AND s.pack IN {_THERE_PACKS}"
+)
+# What a head names now is found there: its hosts have it, and those that lag are brought it.
+_FIND_IN_THESE: Final = _find_elsewhere(f"s.pack IN {_GONE_PACKS} AND b.pack NOT IN {_GONE_PACKS}")
+# Never in a draft, which no host is owed, while a pack that the head names, and that stays, has it (ADR 55).
+_FIND_IN_NAMED: Final = _find_elsewhere(
+    f"s.pack IN {_NAMED_PACKS} AND s.pack NOT IN {_ABSENT_PACKS} AND b.pack NOT IN {_NAMED_PACKS}"
 )
 
 
@@ -114,14 +134,22 @@ class Turnover:
                     " WHERE number IN (SELECT number FROM packs WHERE logical = ? AND state < 2)",
                     which,
                 )
+            _run_all(db, _FIND_IN_NAMED)
 
         self._db.transact(act)
 
     def name(self, packs: Iterable[LogicalId]) -> None:
         """Note that a head which stands names these packs: those of them that were fresh are no longer."""
-        fresh = self.fresh().intersection(packs)
-        sql = "UPDATE packs SET state = 1 WHERE logical = ? AND state = 0"
-        self._db.transact(lambda db: db.executemany(sql, [(pack,) for pack in fresh]))
+        fresh = [(pack,) for pack in self.fresh().intersection(packs)]
+
+        def act(db: sqlite3.Connection) -> None:
+            db.execute("DELETE FROM temp.gone")
+            db.executemany("INSERT INTO temp.gone SELECT number FROM packs WHERE logical = ? AND state = 0", fresh)
+            _run_all(db, _FIND_IN_THESE)
+            db.execute("UPDATE packs SET state = 1 WHERE number IN (SELECT number FROM temp.gone)")
+
+        if fresh:
+            self._db.transact(act)
 
     def drop(self, packs: Iterable[LogicalId], named: Iterable[LogicalId]) -> None:
         """Let packs be dropped, and those `named` be named, as a head that stands says; durable on return.
@@ -152,6 +180,7 @@ class Turnover:
             sql = "DELETE FROM temp.absent WHERE number IN (SELECT number FROM packs WHERE logical = ? AND state = ?)"
             db.executemany(sql, back)
             db.executemany("UPDATE packs SET state = 1 WHERE logical = ? AND state = ?", back)
+            _run_all(db, _FIND_IN_NAMED)
 
         self._db.transact(act)
 
@@ -183,20 +212,29 @@ class Turnover:
             db.execute("UPDATE packs SET state = 1 WHERE state <> 1 AND logical IN (SELECT logical FROM temp.listed)")
             db.execute("INSERT OR IGNORE INTO packs (logical, state) SELECT logical, 1 FROM temp.listed ORDER BY place")
             db.execute("DELETE FROM temp.listed")
+            _run_all(db, _FIND_IN_NAMED)
 
         self._db.transact(act)
 
     def forget(self, packs: Iterable[LogicalId]) -> None:
-        """Forget packs that are nowhere any more, and the blobs that only they have, in one transaction."""
+        """Forget packs that are nowhere any more, and the blobs that only they have, in one transaction.
+
+        A writer relies on all fresh packs then: what was lost may be found only there now, so the next head names them.
+        """
         lost = [(pack,) for pack in packs]
 
         def act(db: sqlite3.Connection) -> None:
             db.execute("DELETE FROM temp.gone")
             db.executemany("INSERT OR IGNORE INTO temp.gone SELECT number FROM packs WHERE logical = ?", lost)
             self._forget_gone(db)
+            self.rely(row[0] for row in db.execute("SELECT number FROM packs WHERE state = ?", (FRESH,)))
 
         if lost:
             self._db.transact(act)
+
+    def epoch(self) -> bytes:
+        """Return what changes whenever a pack goes, or is marked to: where blobs lie may be another place then."""
+        return bytes(self._db.run(lambda db: db.execute("SELECT value FROM epoch").fetchone()[0]))
 
     def is_dropped(self, pack: LogicalId) -> bool:
         """Say whether a pack is known to be dropped."""
@@ -247,8 +285,7 @@ class Turnover:
 
     def _drop_gone(self, db: sqlite3.Connection) -> None:
         db.execute(_EPOCH_IF_GONE)
-        for sql in _PROMOTE:
-            db.execute(sql)
+        _run_all(db, _LEAVE_GONE)
         db.execute("UPDATE packs SET state = 2 WHERE number IN (SELECT number FROM temp.gone)")
         db.execute("INSERT OR IGNORE INTO temp.absent SELECT number FROM temp.gone")
 
@@ -259,8 +296,13 @@ class Turnover:
 
     def _forget_gone(self, db: sqlite3.Connection) -> None:
         db.execute(_EPOCH_IF_GONE)
-        for sql in _PROMOTE:
-            db.execute(sql)
+        _run_all(db, _LEAVE_GONE)
+        db.execute("DELETE FROM spares WHERE pack IN (SELECT number FROM temp.gone)")
         db.execute("DELETE FROM blobs WHERE pack IN (SELECT number FROM temp.gone)")
         db.execute("DELETE FROM packs WHERE number IN (SELECT number FROM temp.gone)")
         db.execute("DELETE FROM temp.absent WHERE number IN (SELECT number FROM temp.gone)")
+
+
+def _run_all(db: sqlite3.Connection, statements: Iterable[str]) -> None:
+    for sql in statements:
+        db.execute(sql)

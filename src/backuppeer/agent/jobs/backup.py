@@ -213,9 +213,9 @@ class BackupJob:
         if result.inventory is None or result.index is None:
             raise LocalError("a finished backup has no inventory")
         await self._hosts.complete(partners, result.inventory)
-        waste = self._vault.owed.waste()
-        self._vault.heads.extend(result.index, result.inventory)
         index = self._vault.repository.index
+        epoch, waste = index.turnover.epoch(), self._vault.owed.waste()
+        self._vault.heads.extend(result.index, result.inventory)
         index.turnover.name(result.inventory.packs)
         if result.trust is not None:
             # Only now: what its looks stand for is durable, and in packs that a head names.
@@ -229,7 +229,8 @@ class BackupJob:
         # Only now: had the snapshot come to nothing, the next run would have gone on from there.
         await asyncio.to_thread(self._vault.repository.partial.forget, merge_paths(result.snapshot.paths))
         vault, added = self._vault, (result.snapshot_id, result.snapshot)
-        follow = partial(follow_waste, vault.repository, vault.owed, vault.source(wait_s=0), before=waste, added=added)
+        source = vault.source(wait_s=0)
+        follow = partial(follow_waste, vault.repository, vault.owed, source, before=waste, epoch=epoch, added=added)
         await asyncio.to_thread(follow)
         await self._weigh_losses()
         return safe

@@ -140,11 +140,10 @@ class RepairJob:
             if amended is not None:
                 await self._hosts.complete(met, amended.published.inventory)
                 self._vault.heads.extend(amended.published.index, amended.published.inventory)
+                # Before it is told: no earlier head is signed any more, and this one goes to whoever is met next.
+                await asyncio.to_thread(turnover.name, amended.published.inventory.packs)
             if self._vault.heads.newest() is not None:
                 await self._hosts.leave_head(met, lambda _: None)
-            if amended is not None:
-                # Told or not: no earlier head is signed any more, and this one goes to whoever is met next.
-                await asyncio.to_thread(turnover.name, amended.published.inventory.packs)
         for partner in met:
             if partner.peer not in self._hosts.failures:
                 self._done.append(f"{partner.name} holds every pack that can be had")

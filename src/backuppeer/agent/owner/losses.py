@@ -122,9 +122,12 @@ def find_binding(repository: Repository, head: Head | None) -> set[LogicalId]:
     A home that was set back, or lost its index, can't tell what was deleted since from what was lost.
     """
     index = repository.index
-    fresh = index.turnover.fresh()
-    named = {pack for pack in index.packs() if pack not in fresh}
-    return named if head is not None and root_of_set(tuple(named)) == head.packs_root else set()
+    known = set(index.packs())
+    # All of them: this machine was killed, or its disk was full, when the head stood and the index was to say so.
+    for named in (known - index.turnover.fresh(), known):
+        if head is not None and root_of_set(tuple(named)) == head.packs_root:
+            return named
+    return set()
 
 
 def drop_lost(repository: Repository, agreements: Sequence[AgreementId]) -> list[SnapshotId]:

@@ -5,7 +5,7 @@ found. All that copies, measures or says that a host lags asks here, so that wha
 
 *Pending* packs are those that no head names: of work that is under way or broke off. *Waste* is what the head names
 and no snapshot needs, since its snapshots were forgotten: a prune drops it. Which packs that are is known of one head,
-by its hash, and of no other.
+by its hash, and of no other; and as long as no pack goes, since what lay in that one may be needed of another then.
 """
 
 from collections.abc import Iterable
@@ -19,10 +19,11 @@ from backuppeer.errors import IntegrityFault
 from backuppeer.ids import AgreementId, LogicalId
 from backuppeer.limits import WASTE_PACKS
 from backuppeer.proof.statements import statement_hash
-from backuppeer.repo.head import decode_root
+from backuppeer.repo.head import check_inventory, decode_root
 
 _WASTE: Final = "packs.waste"
-_NAME_BYTES: Final = 32
+_NAME_BYTES: Final = 48
+"""The hash of a head, then the epoch of the index."""
 _ID_BYTES: Final = 16
 
 
@@ -48,6 +49,30 @@ class Owed:
         index = self._repository.index
         return index.turnover.fresh() if self._heads.newest() is not None else set(index.packs())
 
+    def is_whole(self) -> bool:
+        """Whether the index knows just the snapshots and packs of the newest head, and can read the snapshots."""
+        newest, index = self._heads.newest(), self._repository.index
+        if newest is None:
+            return True
+        names = index.snapshot_names()
+        try:
+            check_inventory(newest[0], list(names), list(index.packs()))
+        except IntegrityFault:
+            return False
+        return all(names.values())
+
+    def settle(self) -> bool:
+        """Say `is_whole`, and then have all packs be named: a head that stands does, though its job broke off there.
+
+        Raises:
+            LocalError: the disk is full.
+
+        """
+        index, is_whole = self._repository.index, self.is_whole()
+        if is_whole and self._heads.newest() is not None:
+            index.turnover.name(index.packs())
+        return is_whole
+
     def lacking_at(self, agreement: AgreementId) -> list[LogicalId]:
         """Return what of it is not whole at a host, as far as the ledger knows."""
         return list(self._repository.ledger.lacking_at(agreement, self.packs()))
@@ -59,13 +84,16 @@ class Owed:
     def waste(self) -> frozenset[LogicalId] | None:
         """Return the packs of the newest head that no snapshot needs; None: it was not looked at."""
         kept, name = self._state.setting(_WASTE), self.head()
-        if kept is None or not name or kept[:_NAME_BYTES] != name:
+        if kept is None or not name or kept[:_NAME_BYTES] != name + self._repository.index.turnover.epoch():
             return None
         return frozenset(LogicalId(kept[at : at + _ID_BYTES]) for at in range(_NAME_BYTES, len(kept), _ID_BYTES))
 
-    def note_waste(self, head: bytes, packs: Iterable[LogicalId]) -> None:
-        """Note which packs of a head (its `head`) no snapshot needs; beyond WASTE_PACKS they count as owed."""
-        self._state.put_setting(_WASTE, head + b"".join(sorted(packs)[:WASTE_PACKS]))
+    def note_waste(self, head: bytes, epoch: bytes, packs: Iterable[LogicalId]) -> None:
+        """Note which packs of a head (its `head`) no snapshot needs; beyond WASTE_PACKS they count as owed.
+
+        `epoch`: of the index, before that was counted.
+        """
+        self._state.put_setting(_WASTE, head + epoch + b"".join(sorted(packs)[:WASTE_PACKS]))
 
     def conceal_missing(self, agreements: Iterable[AgreementId]) -> None:
         """Let the next backup send anew what one of these hosts lacks, but pending packs that another of them has.

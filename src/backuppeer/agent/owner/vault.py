@@ -38,7 +38,6 @@ from backuppeer.ids import AgreementId, PeerId, RepositoryId, SnapshotId
 from backuppeer.limits import FETCH_CACHE_BYTES
 from backuppeer.proof.removals import Removal, sign_removal
 from backuppeer.proof.statements import Agreement, Head, open_statement, sign_beside
-from backuppeer.repo.head import check_inventory
 from backuppeer.shares.ledger import Copy
 from backuppeer.trust.evidence import Kind
 from backuppeer.wire.messages import HeadIs
@@ -99,6 +98,8 @@ class Vault:
             if found is None:
                 raise NotFoundError("no host of yours has been found yet", hint="run `backup-peer recover` again")
             self._repository = Repository(self._home, self._keys, found)
+            if self._repository.index.turnover.fresh():
+                self.owed.settle()
         return self._repository
 
     @property
@@ -324,7 +325,7 @@ class Vault:
         if newest is None:
             return Losses()
         loaded = Loaded()
-        if not self.is_whole():
+        if not await asyncio.to_thread(self.owed.settle):
             source = self.source(wait_s=wait_s if patient else 0)
             loaded = await asyncio.to_thread(load_head, self.repository, newest[0], source)
         losses = await self._find_losses(newest[0], loaded)
@@ -354,15 +355,7 @@ class Vault:
 
     def is_whole(self) -> bool:
         """Whether the index knows just the snapshots and packs of the newest head, and can read the snapshots."""
-        newest = self.heads.newest()
-        if newest is None:
-            return True
-        names = self.repository.index.snapshot_names()
-        try:
-            check_inventory(newest[0], list(names), list(self.repository.index.packs()))
-        except IntegrityFault:
-            return False
-        return all(names.values())
+        return self.owed.is_whole()
 
     def drop_lost(self) -> list[SnapshotId]:
         """Forget what no host holds, as `owner.losses.drop_lost`, and return the snapshots that go with it."""

@@ -23,12 +23,15 @@ def learn_waste(repository: Repository, owed: Owed, source: PackSource, agreemen
 
     What can't be told counts as needed.
     """
-    head = owed.head()
+    head, epoch = owed.head(), repository.index.turnover.epoch()
     if not head or owed.waste() is not None or not any(owed.lacking_at(agreement) for agreement in agreements):
         return
-    named = repository.index.turnover.named()
+    named = set(repository.index.turnover.named())
     with suppress(IntegrityFault, Unavailable):
-        owed.note_waste(head, set(named) - find_needed(repository, source) - owed.all_lists(source))
+        needed = find_needed(repository, source) | owed.all_lists(source)
+        # Where something is needed of a pack that nobody is owed, what the head names of it is no waste.
+        if needed <= named:
+            owed.note_waste(head, epoch, named - needed)
 
 
 def follow_waste(
@@ -37,16 +40,20 @@ def follow_waste(
     source: PackSource,
     *,
     before: frozenset[LogicalId] | None,
+    epoch: bytes,
     added: tuple[SnapshotId, Snapshot],
 ) -> None:
-    """Note what is still waste of a head that adds one snapshot to the one before. `before`: what was waste of that."""
+    """Note what is still waste of a head that adds one snapshot to the one before.
+
+    `before`: what was waste of that. `epoch`: of the index, before that was asked.
+    """
     if before is None:
         return
     head = owed.head()
     with suppress(IntegrityFault, Unavailable):
-        owed.note_waste(
-            head, before - find_needed(repository, source, [added]) - owed.all_lists(source) if before else before
-        )
+        if before:
+            before -= find_needed(repository, source, [added]) | owed.all_lists(source)
+        owed.note_waste(head, epoch, before)
 
 
 def find_needed(
