@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, settings
 from backuppeer.limits import GIB
 
 PATIENT = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
-settings.register_profile("gate", max_examples=30, **PATIENT)
+settings.register_profile("gate", max_examples=50, **PATIENT)
 settings.register_profile("thorough", max_examples=1000, **PATIENT)
 settings.load_profile(os.environ.get("PROPERTIES", "gate"))
 
