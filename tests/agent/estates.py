@@ -8,14 +8,14 @@ from pathlib import Path
 
 from agent.hosted import hosted
 from agent.houses import HostHouse, OwnerHouse
+from backuppeer.agent.audits.auditor import Auditor
 from backuppeer.agent.home.keyring import load_keys
 from backuppeer.agent.home.state import State
 from backuppeer.agent.jobs.backup import BackupJob, Paths
 from backuppeer.agent.jobs.restore import RestoreJob
-from backuppeer.agent.owner.auditor import Auditor
 from backuppeer.agent.owner.vault import Vault
-from backuppeer.agent.peers.standing import Standing
 from backuppeer.agent.reporter import Reporter, reporting
+from backuppeer.agent.repute.standing import Standing
 from backuppeer.clock import SystemClock
 from backuppeer.control.restoring import RestoreRequest, RestoreResult
 from backuppeer.control.saving import BackupRequest, BackupResult

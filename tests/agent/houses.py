@@ -15,7 +15,7 @@ from backuppeer.agent.host.waiving import Waiving
 from backuppeer.agent.owner.repository import Repository
 from backuppeer.agent.peers.offers import Offer
 from backuppeer.agent.peers.partners import Partner
-from backuppeer.agent.peers.standing import Standing
+from backuppeer.agent.repute.standing import Standing
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.ids import AgreementId, PeerId
 from backuppeer.limits import GIB, MIB

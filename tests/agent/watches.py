@@ -8,9 +8,9 @@ from pathlib import Path
 from agent.estates import Estate
 from agent.hosted import hosted
 from agent.houses import HostHouse, OwnerHouse
+from backuppeer.agent.audits.auditing import Scope
+from backuppeer.agent.audits.dossier import Outcome
 from backuppeer.agent.host.serving import Serving
-from backuppeer.agent.owner.auditing import Scope
-from backuppeer.agent.owner.dossier import Outcome
 from backuppeer.agent.peers.channel import Channel
 from backuppeer.agent.peers.partners import Partner
 from backuppeer.agent.reporter import reporting

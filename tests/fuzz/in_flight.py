@@ -9,7 +9,7 @@ import socket
 import msgspec
 
 from backuppeer.agent.home.keyring import HomeKeys
-from backuppeer.agent.owner.inboxes import check_note
+from backuppeer.agent.recovery.inboxes import check_note
 from backuppeer.backup.frames import receive_frame
 from backuppeer.backup.orders import Report
 from backuppeer.backup.reading import Packed, PackTask, Reading, ReadTask

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import structlog
 
+from backuppeer.agent.audits.auditor import Auditor
 from backuppeer.agent.home.config import Config, environment_servers, read_config
 from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.keyring import HomeKeys
@@ -32,12 +33,9 @@ from backuppeer.agent.host.sweeping import Sweeping
 from backuppeer.agent.host.waiving import Waiving as HostWaiving
 from backuppeer.agent.jobs.drill import sweep_drills
 from backuppeer.agent.jobs.rounds import Rounds
-from backuppeer.agent.owner.adoption import adopt_agreements
-from backuppeer.agent.owner.auditor import Auditor
 from backuppeer.agent.owner.connecting import Connecting
 from backuppeer.agent.owner.ending import Ending
 from backuppeer.agent.owner.revising import Revising
-from backuppeer.agent.owner.slots import Slots
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.owner.waiving import Waiving
 from backuppeer.agent.peers.knocking import Knocking
@@ -45,7 +43,9 @@ from backuppeer.agent.peers.market import Market
 from backuppeer.agent.peers.partners import Reach, Whereabouts, meet_at, read_binding
 from backuppeer.agent.peers.session import Session
 from backuppeer.agent.peers.sessions import Sessions
-from backuppeer.agent.peers.standing import Standing
+from backuppeer.agent.recovery.adoption import adopt_agreements
+from backuppeer.agent.recovery.slots import Slots
+from backuppeer.agent.repute.standing import Standing
 from backuppeer.clock import Clock
 from backuppeer.errors import BackupPeerError, DamagedStateError, UserError
 from backuppeer.ids import PeerId

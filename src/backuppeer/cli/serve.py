@@ -21,6 +21,7 @@ import structlog
 
 from backuppeer import __version__
 from backuppeer.agent.agent import Agent, HostSide, OwnerSide, Parts
+from backuppeer.agent.audits.auditor import Auditor
 from backuppeer.agent.commands.amend import AmendCommands
 from backuppeer.agent.commands.audit import AuditCommands
 from backuppeer.agent.commands.blocking import BlockCommands
@@ -66,11 +67,9 @@ from backuppeer.agent.host.sweeping import Sweeping
 from backuppeer.agent.host.terms import TermsDesk
 from backuppeer.agent.host.waiving import Waiving as HostWaiving
 from backuppeer.agent.jobs.rounds import Rounds
-from backuppeer.agent.owner.auditor import Auditor
 from backuppeer.agent.owner.connecting import Connecting
 from backuppeer.agent.owner.ending import Ending
 from backuppeer.agent.owner.revising import Revising
-from backuppeer.agent.owner.slots import Slots
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.owner.waiving import Waiving
 from backuppeer.agent.peers.endpoint import make_binding, open_transport, whereabouts_of
@@ -78,7 +77,8 @@ from backuppeer.agent.peers.knocking import Knocking
 from backuppeer.agent.peers.market import Market
 from backuppeer.agent.peers.partners import Reach
 from backuppeer.agent.peers.sessions import Hooks, Sessions
-from backuppeer.agent.peers.standing import Standing
+from backuppeer.agent.recovery.slots import Slots
+from backuppeer.agent.repute.standing import Standing
 from backuppeer.clock import Clock, SystemClock
 from backuppeer.control.openapi import build_openapi
 from backuppeer.control.server import Handler, build_app, serve_control

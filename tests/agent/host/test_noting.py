@@ -8,8 +8,8 @@ from agent.hosted import hosted
 from agent.owner.test_heads import INDEX, chain_of, inventory
 from backuppeer.agent.host.noting import Noting, choose_places
 from backuppeer.agent.host.serving import Serving
-from backuppeer.agent.owner.inboxes import open_inboxes
-from backuppeer.agent.owner.slots import Slots
+from backuppeer.agent.recovery.inboxes import open_inboxes
+from backuppeer.agent.recovery.slots import Slots
 from backuppeer.clock import SystemClock
 from backuppeer.crypto.recovery import derive_slot
 from backuppeer.errors import NotFoundError, ProtocolViolation, StoreUnavailable, Unavailable

@@ -12,7 +12,7 @@ from backuppeer.agent.home.keyring import grant_writer, recover_identity
 from backuppeer.agent.host.noting import Noting
 from backuppeer.agent.owner.ending import Ending
 from backuppeer.agent.owner.revising import Revising
-from backuppeer.agent.owner.slots import Slots
+from backuppeer.agent.recovery.slots import Slots
 from backuppeer.clock import SystemClock
 from backuppeer.crypto.recovery import derive_slot
 from backuppeer.errors import BackupPeerError, RefusedError

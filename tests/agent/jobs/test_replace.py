@@ -10,11 +10,11 @@ import pytest
 from agent.estates import estate_of
 from agent.houses import HostHouse, packs_at
 from agent.watches import watching
+from backuppeer.agent.audits import vouching
+from backuppeer.agent.audits.vouching import draw_sample
 from backuppeer.agent.jobs.replace import ReplaceJob
 from backuppeer.agent.jobs.replace_plan import plan_replace
-from backuppeer.agent.owner import vouching
 from backuppeer.agent.owner.ending import Ending
-from backuppeer.agent.owner.vouching import draw_sample
 from backuppeer.agent.reporter import reporting
 from backuppeer.errors import IntegrityFault, NotFoundError, PeerUnreachable, RefusedError, UserError
 from backuppeer.limits import LEAF_BYTES, MIB, REPLACE_SAMPLE_SHARE, REPLACE_SAMPLES_LEAST

@@ -7,9 +7,9 @@ import pytest
 from agent.estates import estate_of
 from agent.jobs.test_take_over import job, machine
 from agent.watches import DAY_MS, watching
+from backuppeer.agent.audits.stocktaking import excuse, take_stock
 from backuppeer.agent.jobs.check import CheckJob
 from backuppeer.agent.owner import erased as module
-from backuppeer.agent.owner.stocktaking import excuse, take_stock
 from backuppeer.agent.reporter import Reporter
 from backuppeer.control.checking import CheckRequest
 from backuppeer.errors import RefusedError

@@ -13,10 +13,10 @@ from backuppeer.agent.commands import owner as owner_commands
 from backuppeer.agent.commands.owner import OwnerCommands
 from backuppeer.agent.home.records import Direction, RequestState
 from backuppeer.agent.owner import listening
-from backuppeer.agent.owner.adoption import adopt_agreements
 from backuppeer.agent.owner.revising import Revising
 from backuppeer.agent.owner.waiving import Waiving
 from backuppeer.agent.peers.wishes import name_of_request
+from backuppeer.agent.recovery.adoption import adopt_agreements
 from backuppeer.clock import SystemClock
 from backuppeer.control.saving import BackupRequest
 from backuppeer.errors import NotFoundError, PeerUnreachable, PendingError, ProtocolViolation, RefusedError, Unavailable

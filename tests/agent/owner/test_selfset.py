@@ -8,7 +8,7 @@ from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.keyring import create_identity, load_keys, recover_identity
 from backuppeer.agent.home.state import State
 from backuppeer.agent.owner.selfset import NAME, SelfSet, TakenBack, find_newest
-from backuppeer.agent.peers.standing import Standing
+from backuppeer.agent.repute.standing import Standing
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.ids import AgreementId, PeerId, RepositoryId, SnapshotId
 from backuppeer.limits import EXTENSION_BYTES, GIB, SELF_SET_PEERS

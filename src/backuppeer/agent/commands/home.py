@@ -15,12 +15,12 @@ from backuppeer.agent.home.records import Direction, PeerRecord, RequestState
 from backuppeer.agent.jobs.audit import describe_all
 from backuppeer.agent.owner.ending import describe_endings
 from backuppeer.agent.owner.lagging import describe_lacking
-from backuppeer.agent.owner.reminding import remind_of_terms
 from backuppeer.agent.owner.set_hosts import read_sets
 from backuppeer.agent.peers.choosing import is_listed
 from backuppeer.agent.peers.names import alias_of, check_alias, name_of, resolve_peer
 from backuppeer.agent.peers.session import Session
 from backuppeer.agent.peers.words import spell_safety_words
+from backuppeer.agent.recovery.reminding import remind_of_terms
 from backuppeer.agent.reporter import Emit
 from backuppeer.clock import format_time
 from backuppeer.control.alarms import SeenAlarms

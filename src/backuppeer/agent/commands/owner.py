@@ -19,11 +19,11 @@ from backuppeer.agent.jobs.rows import make_entry_row
 from backuppeer.agent.jobs.set_run import run_backup
 from backuppeer.agent.owner.ending import describe_endings
 from backuppeer.agent.owner.losses import Witnesses, check_choice
-from backuppeer.agent.owner.reminding import remind_of_terms
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.names import alias_of, check_alias, name_of, resolve_peer
 from backuppeer.agent.peers.offers import check_storage, describe_promises
 from backuppeer.agent.peers.words import spell_safety_words
+from backuppeer.agent.recovery.reminding import remind_of_terms
 from backuppeer.agent.reporter import Emit, Reporter, reporting
 from backuppeer.backup.amending import ORIGINAL
 from backuppeer.backup.browse import (

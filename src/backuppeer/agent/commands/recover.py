@@ -5,9 +5,9 @@ Knows: what a recovery is made of, and what is different when words are only tri
 
 from backuppeer.agent.agent import Agent
 from backuppeer.agent.heap import returning_memory
-from backuppeer.agent.owner.finding import Ways
-from backuppeer.agent.owner.recovery import Recovery
 from backuppeer.agent.peers.endpoint import whereabouts_of
+from backuppeer.agent.recovery.finding import Ways
+from backuppeer.agent.recovery.recovery import Recovery
 from backuppeer.agent.reporter import Emit, reporting
 from backuppeer.control.api import Nothing
 from backuppeer.control.recovering import Place, RecoverRequest, RecoverResult

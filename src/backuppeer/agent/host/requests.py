@@ -22,8 +22,8 @@ from backuppeer.agent.peers.choosing import OPEN, UNDECIDED, choose_request, is_
 from backuppeer.agent.peers.names import check_alias
 from backuppeer.agent.peers.offers import AVAILABILITY, Offer, fit_to
 from backuppeer.agent.peers.partners import Whereabouts, later_of, meet_at
-from backuppeer.agent.peers.standing import Standing
 from backuppeer.agent.peers.wishes import name_asked, take_up, wish_of_knock
+from backuppeer.agent.repute.standing import Standing
 from backuppeer.clock import Clock
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import (

@@ -7,9 +7,9 @@ no other.
 import asyncio
 from collections.abc import Sequence
 
-from backuppeer.agent.owner.auditing import Scope
-from backuppeer.agent.owner.auditor import Auditor, Record
-from backuppeer.agent.owner.dossier import Outcome
+from backuppeer.agent.audits.auditing import Scope
+from backuppeer.agent.audits.auditor import Auditor, Record
+from backuppeer.agent.audits.dossier import Outcome
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.partners import Partner
 from backuppeer.agent.reporter import Reporter, beating

@@ -12,12 +12,13 @@ from contextlib import ExitStack
 from functools import partial
 from typing import TypeVar
 
+from backuppeer.agent.audits.proofreading import read_directory
+from backuppeer.agent.audits.stocktaking import Stock, take_stock
 from backuppeer.agent.jobs.findings import Findings
 from backuppeer.agent.jobs.pulling import for_each, run_aside
 from backuppeer.agent.jobs.reading import Reading, check_share
 from backuppeer.agent.owner.fetch import Fetch
 from backuppeer.agent.owner.meeting import Meeting
-from backuppeer.agent.owner.proofreading import read_directory
 from backuppeer.agent.owner.selfcheck import (
     blobs_of_list,
     compare_pack,
@@ -26,7 +27,6 @@ from backuppeer.agent.owner.selfcheck import (
     find_uncompared,
     read_faults,
 )
-from backuppeer.agent.owner.stocktaking import Stock, take_stock
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.partners import AbsentPartner, Partner
 from backuppeer.agent.reporter import Reporter, beating

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from backuppeer.agent.audits.proofreading import State, Verdict
+from backuppeer.agent.audits.stocktaking import Stock
 from backuppeer.agent.owner.losses import measure_named
-from backuppeer.agent.owner.proofreading import State, Verdict
-from backuppeer.agent.owner.stocktaking import Stock
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.backup.checker import Checker
 from backuppeer.clock import format_time

@@ -6,10 +6,10 @@ Knows: shares, the ledger's memory of what was read when. Must not know: what a 
 import threading
 from collections.abc import Callable, Iterator, Mapping
 
+from backuppeer.agent.audits.proofreading import Proofreader, State, Verdict
 from backuppeer.agent.jobs.findings import Findings
 from backuppeer.agent.jobs.pulling import for_each
 from backuppeer.agent.owner.fetch import Fetch
-from backuppeer.agent.owner.proofreading import Proofreader, State, Verdict
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.reporter import Reporter
 from backuppeer.control.checking import CheckRequest

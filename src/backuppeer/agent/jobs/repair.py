@@ -12,10 +12,10 @@ from functools import partial
 from itertools import islice
 from typing import Final
 
+from backuppeer.agent.audits.auditing import Scope
+from backuppeer.agent.audits.auditor import Auditor
 from backuppeer.agent.home.aside import set_aside
 from backuppeer.agent.owner.admission import Purpose
-from backuppeer.agent.owner.auditing import Scope
-from backuppeer.agent.owner.auditor import Auditor
 from backuppeer.agent.owner.gathering import Gathering
 from backuppeer.agent.owner.meeting import Meeting
 from backuppeer.agent.owner.salvage import resend_metadata

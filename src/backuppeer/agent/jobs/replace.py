@@ -8,13 +8,13 @@ import asyncio
 from functools import partial
 from itertools import count
 
+from backuppeer.agent.audits.proofreading import read_directory
+from backuppeer.agent.audits.vouching import hear_word, show_samples
 from backuppeer.agent.jobs.pulling import for_each, run_aside
 from backuppeer.agent.jobs.replace_plan import choose_hosts
 from backuppeer.agent.owner.ending import Ended, Ending
 from backuppeer.agent.owner.gathering import Gathering
-from backuppeer.agent.owner.proofreading import read_directory
 from backuppeer.agent.owner.vault import Vault
-from backuppeer.agent.owner.vouching import hear_word, show_samples
 from backuppeer.agent.peers.partners import Partner
 from backuppeer.agent.reporter import Reporter
 from backuppeer.errors import PeerFault, RefusedError

@@ -13,8 +13,8 @@ from typing import Protocol
 
 import structlog
 
-from backuppeer.agent.owner.auditing import Scope
-from backuppeer.agent.owner.auditor import Auditor
+from backuppeer.agent.audits.auditing import Scope
+from backuppeer.agent.audits.auditor import Auditor
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.partners import Partner
 from backuppeer.agent.reporter import reporting

@@ -274,7 +274,7 @@ class Revising:
             try:
                 found.append(open_statement(Agreement, signed, self._keys.peer, session.peer))
             except PeerFault:
-                continue  # of the other direction, or nobody's: agent.owner.adoption passes over it as well
+                continue  # of the other direction, or nobody's: agent.recovery.adoption passes over it as well
         return found
 
     async def _catch_up(self, session: Session, agreement: AgreementId, signed: bytes) -> None:

@@ -22,7 +22,7 @@ from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.records import PeerRecord
 from backuppeer.agent.home.sets import NO_HOOKS
 from backuppeer.agent.home.state import State
-from backuppeer.agent.peers.standing import Standing
+from backuppeer.agent.repute.standing import Standing
 from backuppeer.clock import DAY_S
 from backuppeer.errors import BackupPeerError, PeerFault
 from backuppeer.ids import AgreementId, PeerId, SnapshotId

@@ -30,8 +30,8 @@ from backuppeer.agent.owner.writer import Writer
 from backuppeer.agent.peers.names import alias_of, name_of, resolve_peer
 from backuppeer.agent.peers.partners import Partner, Reach
 from backuppeer.agent.peers.retry import retry
-from backuppeer.agent.peers.standing import Standing
 from backuppeer.agent.reporter import Reporter
+from backuppeer.agent.repute.standing import Standing
 from backuppeer.clock import Clock
 from backuppeer.errors import BackupPeerError, IntegrityFault, NotFoundError, RefusedError, UserError
 from backuppeer.ids import AgreementId, PeerId, RepositoryId, SnapshotId

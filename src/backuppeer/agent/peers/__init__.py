@@ -1,1 +1,1 @@
-"""Meeting other homes: sessions, lanes, names, and what this home thinks of whom it met."""
+"""Meeting other homes: sessions, lanes, names."""

@@ -9,7 +9,7 @@ from typing import Final
 from backuppeer.agent.home.state import State
 from backuppeer.agent.peers.names import alias_of
 from backuppeer.agent.peers.offers import describe_promises
-from backuppeer.agent.peers.standing import Standing
+from backuppeer.agent.repute.standing import Standing
 from backuppeer.clock import Clock, format_time
 from backuppeer.control.api import BrowseRequest, BrowseRow
 from backuppeer.ids import PeerId, format_peer_id

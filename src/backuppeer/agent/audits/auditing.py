@@ -16,13 +16,13 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
 
+from backuppeer.agent.audits.challenging import Answer, Piece, cut_challenges, put_challenge
+from backuppeer.agent.audits.custody import Custody
+from backuppeer.agent.audits.dossier import Dossier
+from backuppeer.agent.audits.stocktaking import excuse
 from backuppeer.agent.owner.admission import note_cleared
-from backuppeer.agent.owner.challenging import Answer, Piece, cut_challenges, put_challenge
-from backuppeer.agent.owner.custody import Custody
-from backuppeer.agent.owner.dossier import Dossier
 from backuppeer.agent.owner.erased import say_erased
 from backuppeer.agent.owner.losses import LOST_PACKS, measure_named
-from backuppeer.agent.owner.stocktaking import excuse
 from backuppeer.agent.owner.testimony import MuteError, OverBudgetError, StaleHeadError, ask_again
 from backuppeer.clock import DAY_S
 from backuppeer.errors import IntegrityFault, PeerUnreachable, RefusedError

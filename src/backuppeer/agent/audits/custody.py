@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import islice
 
-from backuppeer.agent.owner.dossier import Dossier
+from backuppeer.agent.audits.dossier import Dossier
 from backuppeer.agent.owner.heads import ROLLED_BACK
 from backuppeer.agent.owner.losses import LOST_PACKS
 from backuppeer.agent.owner.testimony import Loss, ask_ack, ask_again, hear_head, read_losses

@@ -4,7 +4,7 @@ import pytest
 
 from agent.loops import SetClock
 from backuppeer.agent.home.state import State
-from backuppeer.agent.peers.standing import Standing
+from backuppeer.agent.repute.standing import Standing
 from backuppeer.errors import IntegrityFault
 from backuppeer.ids import PeerId
 from backuppeer.trust.evidence import EvidenceLog, Kind

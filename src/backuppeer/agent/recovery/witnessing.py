@@ -6,7 +6,7 @@ hosts that agree are better than one, since they would have to hide the same.
 
 from collections.abc import Callable, Mapping, Sequence
 
-from backuppeer.agent.owner.inboxes import FoundNote
+from backuppeer.agent.recovery.inboxes import FoundNote
 from backuppeer.clock import format_time
 from backuppeer.control.recovering import WitnessRow
 from backuppeer.ids import AgreementId, PeerId, format_peer_id

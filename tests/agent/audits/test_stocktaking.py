@@ -1,8 +1,8 @@
 import asyncio
 
 from agent.estates import estate_of
-from backuppeer.agent.owner import stocktaking as stocktaking_module
-from backuppeer.agent.owner.stocktaking import take_stock
+from backuppeer.agent.audits import stocktaking as stocktaking_module
+from backuppeer.agent.audits.stocktaking import take_stock
 from backuppeer.errors import PeerUnreachable
 from backuppeer.ids import StoredId
 from backuppeer.trust.evidence import Kind

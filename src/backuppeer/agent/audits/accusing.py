@@ -9,8 +9,8 @@ from typing import TypedDict
 
 import structlog
 
+from backuppeer.agent.audits.challenging import Answer
 from backuppeer.agent.home.home import PROOFS, Home, write_private
-from backuppeer.agent.owner.challenging import Answer
 from backuppeer.agent.owner.testimony import Loss
 from backuppeer.agent.peers.partners import Partner
 from backuppeer.errors import LocalError

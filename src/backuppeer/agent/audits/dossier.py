@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from backuppeer.agent.audits.accusing import Accuser
 from backuppeer.agent.home.keyring import HomeKeys
-from backuppeer.agent.owner.accusing import Accuser
 from backuppeer.agent.owner.repository import Repository
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.partners import Partner

@@ -8,7 +8,7 @@ import pytest
 from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.keyring import load_keys, recover_identity
 from backuppeer.agent.home.state import State
-from backuppeer.agent.owner.slots import Slots
+from backuppeer.agent.recovery.slots import Slots
 from backuppeer.clock import SystemClock
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.crypto.recovery import derive_slot

@@ -9,8 +9,8 @@ import pytest
 
 from agent.houses import HostHouse
 from agent.watches import DAY_MS, watching
-from backuppeer.agent.owner.auditing import Scope
-from backuppeer.agent.owner.custody import Custody
+from backuppeer.agent.audits.auditing import Scope
+from backuppeer.agent.audits.custody import Custody
 from backuppeer.agent.reporter import Reporter
 from backuppeer.errors import PeerUnreachable, StoreUnavailable
 from backuppeer.host.prove import _show_all

@@ -10,12 +10,12 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from backuppeer.agent.audits.accusing import Accuser
+from backuppeer.agent.audits.auditing import Audit, Scope
+from backuppeer.agent.audits.dossier import Dossier, Outcome
 from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.keyring import HomeKeys
 from backuppeer.agent.home.state import State
-from backuppeer.agent.owner.accusing import Accuser
-from backuppeer.agent.owner.auditing import Audit, Scope
-from backuppeer.agent.owner.dossier import Dossier, Outcome
 from backuppeer.agent.owner.testimony import MuteError, OverBudgetError, StaleHeadError
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.partners import Partner

@@ -15,13 +15,13 @@ import structlog
 
 from backuppeer.agent.home.keyring import HomeKeys
 from backuppeer.agent.home.state import State
-from backuppeer.agent.owner.adoption import adopt_agreements
-from backuppeer.agent.owner.inboxes import FoundNote
 from backuppeer.agent.peers.knocking import Knocking
 from backuppeer.agent.peers.market import Market
 from backuppeer.agent.peers.names import name_of, say_of
 from backuppeer.agent.peers.partners import Reach, Whereabouts, remembered
 from backuppeer.agent.peers.session import Session
+from backuppeer.agent.recovery.adoption import adopt_agreements
+from backuppeer.agent.recovery.inboxes import FoundNote
 from backuppeer.agent.reporter import Reporter
 from backuppeer.control.recovering import Place, RecoverRequest
 from backuppeer.errors import BackupPeerError, RefusedError, Unavailable

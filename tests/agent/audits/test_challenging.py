@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.watches import watching
-from backuppeer.agent.owner.challenging import cut_challenges
+from backuppeer.agent.audits.challenging import cut_challenges
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import AuthenticationFault, ProtocolViolation
 from backuppeer.host.prove import _show_all

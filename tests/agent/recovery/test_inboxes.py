@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from agent.owner.test_heads import INDEX, chain_of, inventory
-from backuppeer.agent.owner.inboxes import FoundNote, Inboxes, check_note, open_inboxes, quarters_to_open
-from backuppeer.agent.owner.witnessing import describe_rows, is_proven, make_rows
+from backuppeer.agent.recovery.inboxes import FoundNote, Inboxes, check_note, open_inboxes, quarters_to_open
+from backuppeer.agent.recovery.witnessing import describe_rows, is_proven, make_rows
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.crypto.recovery import QUARTER_S, derive_inbox, derive_slot, quarter_of
 from backuppeer.errors import PeerFault
@@ -124,7 +124,7 @@ def test_a_head_of_another_repository_does_not_count(house, owner):
 
 def test_a_head_of_a_newer_version_hides_no_host(house, owner, monkeypatch):
     note, _ = write(owner, house)
-    monkeypatch.setattr("backuppeer.agent.owner.inboxes.is_newer", lambda signed: signed == note.head)
+    monkeypatch.setattr("backuppeer.agent.recovery.inboxes.is_newer", lambda signed: signed == note.head)
     assert check_note(owner.keys, 0, note).head is None
 
 
@@ -203,7 +203,7 @@ def test_servers_that_a_note_names_are_asked_too_if_they_are_public(house, owner
             found.add(check_note(owner.keys, 0, note))
 
     note, _ = write(owner, house, servers=["wss://named.example", "ws://10.0.0.5:1", "wss://localhost"])
-    monkeypatch.setattr("backuppeer.agent.owner.inboxes._look", nothing)
+    monkeypatch.setattr("backuppeer.agent.recovery.inboxes._look", nothing)
 
     async def story():
         found = await open_inboxes(owner.keys, ["wss://given.example"], 0)

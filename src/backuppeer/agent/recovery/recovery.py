@@ -13,15 +13,15 @@ from typing import Final
 
 from backuppeer.agent.home.keyring import HomeKeys
 from backuppeer.agent.home.state import State
-from backuppeer.agent.owner.finding import Finding, Ways
-from backuppeer.agent.owner.inboxes import FoundNote, Inboxes, open_inboxes
 from backuppeer.agent.owner.meeting import Meeting
 from backuppeer.agent.owner.selfset import find_newest
-from backuppeer.agent.owner.slots import Slots
 from backuppeer.agent.owner.vault import Vault
-from backuppeer.agent.owner.witnessing import describe_rows, is_proven, make_rows
 from backuppeer.agent.peers.names import alias_of, name_of, say_of
 from backuppeer.agent.peers.partners import Partner, meet_at
+from backuppeer.agent.recovery.finding import Finding, Ways
+from backuppeer.agent.recovery.inboxes import FoundNote, Inboxes, open_inboxes
+from backuppeer.agent.recovery.slots import Slots
+from backuppeer.agent.recovery.witnessing import describe_rows, is_proven, make_rows
 from backuppeer.agent.reporter import Reporter
 from backuppeer.control.recovering import RecoverRequest, RecoverResult, WitnessRow
 from backuppeer.errors import BackupPeerError, NoSignaling, NotFoundError, PeerUnreachable, Unavailable

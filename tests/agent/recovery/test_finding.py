@@ -5,17 +5,17 @@ from types import SimpleNamespace
 
 import pytest
 
-from agent.owner.test_inboxes import write
+from agent.recovery.test_inboxes import write
 from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.keyring import load_keys, recover_identity
 from backuppeer.agent.home.state import State
-from backuppeer.agent.owner import recovery as recovery_module
-from backuppeer.agent.owner.finding import Finding, Ways
-from backuppeer.agent.owner.inboxes import Inboxes, check_note
-from backuppeer.agent.owner.recovery import Recovery
-from backuppeer.agent.owner.slots import Slots
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.partners import Whereabouts, remembered
+from backuppeer.agent.recovery import recovery as recovery_module
+from backuppeer.agent.recovery.finding import Finding, Ways
+from backuppeer.agent.recovery.inboxes import Inboxes, check_note
+from backuppeer.agent.recovery.recovery import Recovery
+from backuppeer.agent.recovery.slots import Slots
 from backuppeer.agent.reporter import Reporter
 from backuppeer.clock import SystemClock
 from backuppeer.control.recovering import Place, RecoverRequest

@@ -9,10 +9,10 @@ from backuppeer.agent.commands.owner import OwnerCommands
 from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.keyring import load_keys, recover_identity
 from backuppeer.agent.home.state import State
-from backuppeer.agent.owner.finding import Ways
-from backuppeer.agent.owner.recovery import Recovery
-from backuppeer.agent.owner.slots import Slots
 from backuppeer.agent.owner.vault import Vault
+from backuppeer.agent.recovery.finding import Ways
+from backuppeer.agent.recovery.recovery import Recovery
+from backuppeer.agent.recovery.slots import Slots
 from backuppeer.agent.reporter import Reporter
 from backuppeer.clock import SystemClock
 from backuppeer.control.api import ConnectPlanRequest, SnapshotsRequest

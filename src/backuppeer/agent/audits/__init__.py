@@ -1,0 +1,1 @@
+"""Having hosts prove what they keep: challenges, signed answers, the case against one that lies."""

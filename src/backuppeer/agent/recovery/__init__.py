@@ -1,0 +1,1 @@
+"""Everything back from 24 words: recovery notes, their inboxes, and the hosts found by them."""
