@@ -8,7 +8,7 @@ import pytest
 
 from agent.estates import estate_of
 from backuppeer.agent.commands.upkeep import look_first
-from backuppeer.cli.serve import make_handlers
+from backuppeer.cli.routing import make_handlers
 from backuppeer.errors import LocalError
 
 

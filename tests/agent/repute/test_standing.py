@@ -8,6 +8,7 @@ from backuppeer.agent.repute.standing import Standing
 from backuppeer.errors import IntegrityFault
 from backuppeer.ids import PeerId
 from backuppeer.trust.evidence import EvidenceLog, Kind
+from backuppeer.trust.hearsay import Heard
 
 ALICE, CAROL = PeerId(b"a" * 32), PeerId(b"c" * 32)
 
@@ -48,3 +49,13 @@ def test_a_host_that_gave_everything_back_is_not_called_unknown_and_one_that_fai
     standing.blame(CAROL, IntegrityFault("lost"))
     told = standing.reminders([ALICE, CAROL], [])
     assert [host for host, text in told if "returned something wrong" in text] == [CAROL]
+
+
+def test_what_others_say_counts_beside_what_was_seen_and_a_promise_not_kept_lowers_all(standing):
+    alone, _ = standing.trust(ALICE)
+    standing.heard = {ALICE: Heard(alpha=3.0)}.get
+    heard, _ = standing.trust(ALICE)
+    standing.promised = {ALICE: 0.9}.get
+    standing.saw(ALICE, Kind.CONNECT_FAILED)
+    assert alone < heard
+    assert standing.trust(ALICE)[0] < heard

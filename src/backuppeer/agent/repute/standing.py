@@ -16,25 +16,35 @@ from backuppeer.ids import PeerId, shorten_peer_id
 from backuppeer.trust import score
 from backuppeer.trust.conduct import Bar, Conduct, advise, describe_caps, find_bar, is_doubted, stand
 from backuppeer.trust.evidence import DayCount, EvidenceLog, Kind, Observation
+from backuppeer.trust.hearsay import Heard, add_hearsay
 from backuppeer.trust.policy import UNCOMPARED, copy_risk, is_safe_copy, risks_of
-from backuppeer.trust.score import Level, level, score_host
+from backuppeer.trust.score import Evidence, Level, level, score_host
 
 _log = structlog.get_logger()
 
 
 class Standing:
-    """Scores of peers as hosts, from own evidence alone (receipts of others come later)."""
+    """Scores of peers as hosts, from what this home saw and what reaches it by way of others."""
 
     def __init__(self, state: State, log: EvidenceLog, clock: Clock) -> None:
         self._state, self._evidence, self._clock = state, log, clock
         self.held_bytes: Callable[[PeerId], int] = lambda _: 0
         """How much a host is known to keep for this home; 0 makes any loss a large one. Set by who has the ledger."""
+        self.heard: Callable[[PeerId], Heard] = lambda _: Heard()
+        """What others say of a host, bounded by flow. Set by who keeps receipts."""
+        self.promised: Callable[[PeerId], float] = lambda _: 0.0
+        """The availability that a host promised this home, in 0..1. Set by who knows agreements."""
 
     def trust(self, peer: PeerId) -> tuple[float, Level]:
         """Return T and its level."""
-        evidence = self._evidence.summarise(peer, now_ms=self._clock.now_ms(), is_friend=self.is_friend(peer))
-        value = score_host(replace(evidence, standing=self._weigh(peer, self.conduct(peer))))
+        value = score_host(self.evidence(peer))
         return value, level(value)
+
+    def evidence(self, peer: PeerId) -> Evidence:
+        """Return all that the score of a peer is made of."""
+        now_ms, promised = self._clock.now_ms(), self.promised(peer)
+        seen = self._evidence.summarise(peer, now_ms=now_ms, promised=promised, is_friend=self.is_friend(peer))
+        return replace(add_hearsay(seen, self.heard(peer)), standing=self._weigh(peer, self.conduct(peer)))
 
     def conduct(self, peer: PeerId) -> Conduct:
         """Return what stands against a peer."""

@@ -1,0 +1,134 @@
+"""Which command of the agent serves which route of control.api: the second half of the composition root (`cli.serve`).
+
+Knows: every command, by the name of its route. Must not know: how a command works, HTTP.
+"""
+
+from backuppeer.agent.agent import Agent
+from backuppeer.agent.commands.amend import AmendCommands
+from backuppeer.agent.commands.audit import AuditCommands
+from backuppeer.agent.commands.blocking import BlockCommands
+from backuppeer.agent.commands.ending import EndCommands
+from backuppeer.agent.commands.forgiving import ForgiveCommands
+from backuppeer.agent.commands.home import HomeCommands
+from backuppeer.agent.commands.host import HostCommands
+from backuppeer.agent.commands.inspect import InspectCommands
+from backuppeer.agent.commands.kit import KitCommands
+from backuppeer.agent.commands.mend import MendCommands
+from backuppeer.agent.commands.mount import MountCommands
+from backuppeer.agent.commands.moving import MoveCommands
+from backuppeer.agent.commands.owner import OwnerCommands
+from backuppeer.agent.commands.prune import PruneCommands
+from backuppeer.agent.commands.rebut import RebutCommands
+from backuppeer.agent.commands.recover import RecoverCommands
+from backuppeer.agent.commands.replacing import ReplaceCommands
+from backuppeer.agent.commands.retiring import RetireCommands
+from backuppeer.agent.commands.showing import ShowCommands
+from backuppeer.agent.commands.take_over import TakeOverCommands
+from backuppeer.agent.commands.terms import TermsCommands
+from backuppeer.agent.commands.undelete import UndeleteCommands
+from backuppeer.agent.commands.upkeep import look_first
+from backuppeer.agent.commands.waiving import WaiveCommands
+from backuppeer.control.server import Handler
+
+
+def make_handlers(agent: Agent) -> dict[str, Handler]:
+    """Return who serves which route of control.api."""
+    home, host, owner, amend = HomeCommands(agent), HostCommands(agent), OwnerCommands(agent), AmendCommands(agent)
+    inspect, mend, prune = InspectCommands(agent), MendCommands(agent), PruneCommands(agent)
+    handlers: dict[str, Handler] = _make_further_handlers(agent, host) | {
+        "ping": home.ping,
+        "status": home.status,
+        "stop": home.stop,
+        "peers": home.peers,
+        "peers/set": home.set_peer,
+        "sessions": home.sessions,
+        "disconnect": home.disconnect,
+        "browse": home.browse,
+        "requests": host.requests,
+        "requests/accept": host.accept,
+        "requests/reject": host.reject,
+        "host/stop": host.stop,
+        "host/plan": host.plan,
+        "host": host.host,
+        "connect/plan": owner.plan,
+        "connect": owner.connect,
+        "backup": owner.backup,
+        "backup/stream": owner.backup_stream,
+        "snapshots": owner.snapshots,
+        "forget/plan": amend.plan_forget,
+        "forget": amend.forget,
+        "prune/plan": prune.plan,
+        "prune": prune.prune,
+        "tag": amend.tag,
+        "ls": owner.ls,
+        "find": inspect.find,
+        "diff": inspect.diff,
+        "stats": inspect.stats,
+        "check": mend.check,
+        "repair": mend.repair,
+        "dump": inspect.dump,
+        "restore/plan": owner.plan_restore,
+        "restore": owner.restore,
+    }
+    return {name: look_first(agent, name, handler) for name, handler in handlers.items()}
+
+
+def _make_mount_handlers(mount: MountCommands) -> dict[str, Handler]:
+    return {
+        "mount": mount.mount,
+        "mount/folder": mount.folder,
+        "mount/read": mount.read,
+        "mount/files": mount.files,
+        "mount/end": mount.end,
+    }
+
+
+def _make_terms_handlers(
+    terms: TermsCommands, ends: EndCommands, *, retire: RetireCommands, block: BlockCommands
+) -> dict[str, Handler]:
+    mine: dict[str, Handler] = {"peers/end/plan": ends.plan, "peers/end": ends.end}
+    mine |= {"host/retire/plan": retire.plan, "host/retire": retire.retire}
+    mine |= {"block/plan": block.plan, "block": block.block, "unblock": block.unblock}
+    return mine | {"peers/resize": terms.resize, "peers/renew": terms.renew, "requests/offer": terms.offer}
+
+
+def _make_further_handlers(agent: Agent, host: HostCommands) -> dict[str, Handler]:
+    undelete = UndeleteCommands(agent)
+    mine: dict[str, Handler] = {"peers/deleted": undelete.list_all, "peers/undelete": undelete.undelete}
+    mine |= _make_recover_handlers(RecoverCommands(agent), TakeOverCommands(agent))
+    mine |= {"rebut": RebutCommands(agent).rebut, "kit": KitCommands(agent).kit}
+    mine |= _make_audit_handlers(AuditCommands(agent)) | {"status/seen": HomeCommands(agent).see}
+    ends = EndCommands(agent)
+    mine |= {"peers/forgive": ForgiveCommands(agent).forgive}
+    replace = ReplaceCommands(agent)
+    mine |= {"peers/replace/plan": replace.plan, "peers/replace": replace.replace}
+    mine |= {"peers/show": ShowCommands(agent).show}
+    mine |= _make_terms_handlers(
+        TermsCommands(agent, host, ends), ends, retire=RetireCommands(agent, ends), block=BlockCommands(agent, ends)
+    )
+    return mine | _make_mount_handlers(MountCommands(agent)) | _make_waiver_handlers(agent, WaiveCommands(agent))
+
+
+def _make_waiver_handlers(agent: Agent, waive: WaiveCommands) -> dict[str, Handler]:
+    move = MoveCommands(agent)
+    return {
+        "host/move": move.move,
+        "host/move/place": move.place,
+        "peers/lock/plan": waive.plan_lock,
+        "peers/lock": waive.lock,
+        "peers/purge/plan": waive.plan_purge,
+        "peers/purge": waive.purge,
+    }
+
+
+def _make_recover_handlers(recover: RecoverCommands, taking: TakeOverCommands) -> dict[str, Handler]:
+    return {
+        "recover": recover.recover,
+        "where": recover.where,
+        "recover/take-over/plan": taking.plan,
+        "recover/take-over": taking.announce,
+    }
+
+
+def _make_audit_handlers(audit: AuditCommands) -> dict[str, Handler]:
+    return {"audit/hosts": audit.hosts, "audit": audit.audit, "audit/drill": audit.drill}
