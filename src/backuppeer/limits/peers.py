@@ -111,3 +111,22 @@ OBSERVATIONS_PER_DAY: Final = 1024
 """Of one kind about one peer: a flood of faults must not fill our disk."""
 EVIDENCE_DAYS: Final = 3 * 365
 """Days that a score looks back: faults of half-life 365 d have faded to an eighth."""
+COMPACT_AFTER_DAYS: Final = 90
+"""From this age on what was seen is kept as counts of days: one row for each kind, not one for each time."""
+AVAILABILITY_DAYS: Final = 30
+"""Availability, latency and throughput are those of the last month: older habits say little about tomorrow."""
+WINDOWS_KEPT: Final = 240
+"""Windows of six hours in a mask: 60 days, so that hosts looked at every other day can be compared, too."""
+CONTACTS_PER_DAY: Final = 256
+"""Contacts with one peer written down in a day: who comes and goes every second must not fill our disk."""
+CONTACT_RESULT_CHARS: Final = 200
+"""Words on how a contact ended, for people."""
+CONTACTS_SHOWN: Final = 10
+CONTACTS_SHOWN_MOST: Final = 1000
+"""Contacts that `peers show` prints, and prints at most."""
+PACE_CONTACTS: Final = 1024
+"""Contacts of the last month, the newest, from which latency and throughput are taken."""
+PACE_LEAST_BYTES: Final = 1 * MIB
+"""A session that moved less says nothing of how fast a peer is."""
+PRESENCE_LOOK_S: Final = 300.0
+"""How often is looked whether a host is due: the windows themselves are six hours long."""

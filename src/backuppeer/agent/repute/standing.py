@@ -14,6 +14,7 @@ from backuppeer.clock import Clock
 from backuppeer.errors import AuthenticationFault, BackupPeerError, IntegrityFault, PeerFault, RefusedError, Unavailable
 from backuppeer.ids import PeerId, shorten_peer_id
 from backuppeer.trust import score
+from backuppeer.trust.availability import Windows
 from backuppeer.trust.conduct import Bar, Conduct, advise, describe_caps, find_bar, is_doubted, stand
 from backuppeer.trust.evidence import DayCount, EvidenceLog, Kind, Observation
 from backuppeer.trust.hearsay import Heard, add_hearsay
@@ -45,6 +46,10 @@ class Standing:
         now_ms, promised = self._clock.now_ms(), self.promised(peer)
         seen = self._evidence.summarise(peer, now_ms=now_ms, promised=promised, is_friend=self.is_friend(peer))
         return replace(add_hearsay(seen, self.heard(peer)), standing=self._weigh(peer, self.conduct(peer)))
+
+    def windows(self, peer: PeerId) -> Windows:
+        """Return in which windows of six hours a peer was tried, and was there: bit 0 is now, 60 days in all."""
+        return self._evidence.windows(peer, now_ms=self._clock.now_ms())
 
     def conduct(self, peer: PeerId) -> Conduct:
         """Return what stands against a peer."""
