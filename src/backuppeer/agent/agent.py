@@ -32,12 +32,14 @@ from backuppeer.agent.host.scrubbing import Scrubbing
 from backuppeer.agent.host.sweeping import Sweeping
 from backuppeer.agent.host.waiving import Waiving as HostWaiving
 from backuppeer.agent.jobs.drill import sweep_drills
+from backuppeer.agent.jobs.lookout import Lookout
 from backuppeer.agent.jobs.rounds import Rounds
 from backuppeer.agent.owner.connecting import Connecting
 from backuppeer.agent.owner.ending import Ending
 from backuppeer.agent.owner.revising import Revising
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.owner.waiving import Waiving
+from backuppeer.agent.peers.contacting import Contacting
 from backuppeer.agent.peers.knocking import Knocking
 from backuppeer.agent.peers.market import Market
 from backuppeer.agent.peers.partners import Reach, Whereabouts, meet_at, read_binding
@@ -70,6 +72,7 @@ class Parts:
     sessions: Sessions
     reach: Reach
     standing: Standing
+    contacting: Contacting
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +103,7 @@ class OwnerSide:
     slots: Slots
     auditor: Auditor
     rounds: Rounds
+    lookout: Lookout
     revising: Revising
     ending: Ending
     waiving: Waiving
@@ -138,6 +142,8 @@ class Agent:
         self.spawn(self.host.noting.run())
         self.spawn(self._follow_requests())
         self.spawn(self.owner.rounds.run())
+        self.spawn(self.owner.lookout.run())
+        self.spawn(self.owner.lookout.condense())
 
     async def _clear_old(self) -> None:
         """Remove what a move of the store that was killed left in the old place."""
@@ -237,6 +243,7 @@ class Agent:
         finally:
             with bookkeeping("parting"):
                 meet_at(self.parts.state, session.peer, b"", self.parts.clock.now_ms())
+            self.parts.contacting.ended(session)
 
     async def _locate(self, peer: PeerId) -> Whereabouts:
         return await self.owner.knocking.locate(peer, self.servers(None))

@@ -42,18 +42,21 @@ from backuppeer.agent.host.serving import Serving
 from backuppeer.agent.host.sweeping import Sweeping
 from backuppeer.agent.host.terms import TermsDesk
 from backuppeer.agent.host.waiving import Waiving as HostWaiving
+from backuppeer.agent.jobs.lookout import Lookout
 from backuppeer.agent.jobs.rounds import Rounds
 from backuppeer.agent.owner.connecting import Connecting
 from backuppeer.agent.owner.ending import Ending
 from backuppeer.agent.owner.revising import Revising
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.owner.waiving import Waiving
+from backuppeer.agent.peers.contacting import Contacting
 from backuppeer.agent.peers.endpoint import make_binding, open_transport, whereabouts_of
 from backuppeer.agent.peers.knocking import Knocking
 from backuppeer.agent.peers.market import Market
 from backuppeer.agent.peers.partners import Reach
 from backuppeer.agent.peers.sessions import Hooks, Sessions
 from backuppeer.agent.recovery.slots import Slots
+from backuppeer.agent.repute.promised import promised_by
 from backuppeer.agent.repute.standing import Standing
 from backuppeer.cli.routing import make_handlers
 from backuppeer.clock import Clock, SystemClock
@@ -81,8 +84,7 @@ async def compose(home: Home, secret: bytes) -> Agent:
     state = State(home.state)
     transport = await open_transport(state, keys, bind_addresses())
     premises = Premises(state, keys.identity, clock, default=home.default_store)
-    evidence = open_or_set_aside(home.path / "evidence.db", EvidenceLog, note=premises.notes.append)
-    standing = Standing(state, evidence, clock)
+    standing = _make_standing(home, state, premises, clock)
     requests = Requests(state, premises, standing, clock, identity=keys.identity)
     terms = _make_terms(state, premises, requests, keys, clock=clock)
     desk = TermsDesk(*terms)
@@ -93,7 +95,7 @@ async def compose(home: Home, secret: bytes) -> Agent:
     # The agent is made last, of parts that need to call it: hence by name, at the time of the call.
     hooks = _make_hooks(lambda: agent, serving, standing)
     sessions = Sessions(transport, keys.identity, clock, hooks, lane_binds=bind_addresses())
-    reach = Reach(state, sessions, loopback=is_loopback_only())
+    reach, contacting = _make_reach(state, sessions, standing, clock)
     market = Market(state, standing, clock, keys.peer)
     ends = partial(whereabouts_of, transport, clock)
     knocking = Knocking(state, keys.identity, clock, market=market, ends=ends)
@@ -110,11 +112,25 @@ async def compose(home: Home, secret: bytes) -> Agent:
     scrubbing = Scrubbing(premises, clock, serving.proving)
     owed = _make_reciprocity(Reciprocity(state, premises, clock, own=keys.peer), serving, requests)
     as_host = HostSide(premises, requests, hosting, sweeping, scrubbing, noting, *terms, Moving(premises), owed)
-    audits = _make_audits(home, keys, state, vault)
+    audits = _make_audits(home, keys, state, vault, reach=reach)
     waiving = Waiving(state, keys, clock, reach=reach, revising=revising, ending=ending)
     as_owner = OwnerSide(market, knocking, connecting, vault, slots, *audits, revising, ending, waiving)
-    agent = Agent(Parts(home, keys, state, clock, transport, sessions, reach, standing), as_host, as_owner)
+    parts = Parts(home, keys, state, clock, transport, sessions, reach, standing, contacting)
+    agent = Agent(parts, as_host, as_owner)
     return agent
+
+
+def _make_standing(home: Home, state: State, premises: Premises, clock: Clock) -> Standing:
+    evidence = open_or_set_aside(home.path / "evidence.db", EvidenceLog, note=premises.notes.append)
+    standing = Standing(state, evidence, clock)
+    standing.promised = partial(promised_by, state)
+    return standing
+
+
+def _make_reach(state: State, sessions: Sessions, standing: Standing, clock: Clock) -> tuple[Reach, Contacting]:
+    reach, contacting = Reach(state, sessions, loopback=is_loopback_only()), Contacting(standing, clock)
+    reach.on_missed = contacting.missed
+    return reach, contacting
 
 
 def _make_terms(
@@ -131,9 +147,15 @@ def _make_reciprocity(made: Reciprocity, serving: Serving, requests: Requests) -
     return made
 
 
-def _make_audits(home: Home, keys: HomeKeys, state: State, vault: Vault) -> tuple[Auditor, Rounds]:
+def _make_audits(
+    home: Home, keys: HomeKeys, state: State, vault: Vault, *, reach: Reach
+) -> tuple[Auditor, Rounds, Lookout]:
+    def is_wanted() -> bool:
+        return read_config(home).audits != "off"
+
     auditor = Auditor(home, keys, state, vault)
-    return auditor, Rounds(vault, auditor, is_wanted=lambda: read_config(home).audits != "off")
+    lookout = Lookout(state, vault.standing, vault.clock, reach=reach, is_wanted=is_wanted)
+    return auditor, Rounds(vault, auditor, is_wanted=is_wanted), lookout
 
 
 def _make_hooks(agent: Callable[[], Agent], serving: Serving, standing: Standing) -> Hooks:

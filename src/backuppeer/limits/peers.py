@@ -113,12 +113,17 @@ EVIDENCE_DAYS: Final = 3 * 365
 """Days that a score looks back: faults of half-life 365 d have faded to an eighth."""
 COMPACT_AFTER_DAYS: Final = 90
 """From this age on what was seen is kept as counts of days: one row for each kind, not one for each time."""
+COMPACT_STEP_DAYS: Final = 7
+"""Days condensed at a time: a log that was never condensed holds up nobody who writes for long."""
+COMPACT_EVERY_S: Final = 86_400.0
 AVAILABILITY_DAYS: Final = 30
 """Availability, latency and throughput are those of the last month: older habits say little about tomorrow."""
 WINDOWS_KEPT: Final = 240
 """Windows of six hours in a mask: 60 days, so that hosts looked at every other day can be compared, too."""
 CONTACTS_PER_DAY: Final = 256
 """Contacts with one peer written down in a day: who comes and goes every second must not fill our disk."""
+CONTACT_AGAIN_S: Final = 600.0
+"""A dial that fails as the one before it is written down again after this: a job that waits for a host tries often."""
 CONTACT_RESULT_CHARS: Final = 200
 """Words on how a contact ended, for people."""
 CONTACTS_SHOWN: Final = 10

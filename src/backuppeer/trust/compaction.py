@@ -9,26 +9,47 @@ is made of stays the same to the last bit (tests/trust/test_compaction.py, over 
   that counts. Acts of our own stay as they are: they are few.
 - Windows are days already, and stay.
 
-One transaction: killed anywhere, all rows are there or all counts.
+A step is one transaction: killed anywhere, all rows of its days are there or all counts.
 """
 
 import sqlite3
 from bisect import bisect_left
-from collections.abc import Collection, Sequence
-from typing import Final
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from backuppeer.limits import COMPACT_STEP_DAYS
 
 Row = tuple[int, int, int, int]
 """number, kind, size_bytes, count."""
-_OLD: Final = "WHERE day >= (SELECT before_day FROM compaction) AND day < ?"
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How rows of a kind become one. summed: kinds whose bytes are added up, of all others the largest counts.
+
+    kept: kinds whose rows stay, and part the others.
+    """
+
+    summed: frozenset[int]
+    kept: frozenset[int]
+
+
+def plan_steps(connection: sqlite3.Connection, *, before_day: int) -> Sequence[int]:
+    """Return up to which days (since 1970) to condense, one after the other, so that none takes long; [] = all is."""
+    (done,) = connection.execute("SELECT before_day FROM compaction").fetchone()
+    if not done:
+        sql = "SELECT MIN(day) FROM (SELECT day FROM observations UNION ALL SELECT day FROM contacts)"
+        (first,) = connection.execute(sql).fetchone()
+        done = before_day if first is None else first
+    return [*range(done + COMPACT_STEP_DAYS, before_day, COMPACT_STEP_DAYS), before_day] if done < before_day else []
 
 
 def compact(
-    connection: sqlite3.Connection, *, before_day: int, summed: Collection[int], kept: Collection[int]
+    connection: sqlite3.Connection, peers: Iterable[bytes], rules: Rules, *, before_day: int
 ) -> tuple[int, int]:
     """Condense what is older than a day (since 1970); return how many rows of observations and contacts that took away.
 
-    summed: kinds whose bytes are added up, of all others the largest counts. kept: kinds whose rows stay, and part the
-    others. The caller holds the lock.
+    The caller holds the lock.
 
     Raises:
         sqlite3.Error: the disk refuses; nothing was changed.
@@ -39,28 +60,36 @@ def compact(
         (done,) = connection.execute("SELECT before_day FROM compaction").fetchone()
         if before_day <= done:
             return 0, 0
-        days = connection.execute(f"SELECT DISTINCT peer, day FROM observations {_OLD}", (before_day,)).fetchall()  # noqa: S608 - a constant
         # The triggers let nobody but this transaction touch days before this one.
         connection.execute("UPDATE compaction SET is_on = 1, before_day = ?", (before_day,))
-        observations = sum(_merge_day(connection, peer, day, summed, kept) for peer, day in days)
+        observations = 0
+        for peer in peers:
+            observations += _merge_peer(connection, peer, (done, before_day), rules)
         contacts = _count_contacts(connection, before_day)
         connection.execute("UPDATE compaction SET is_on = 0")
     return observations, contacts
 
 
-def _merge_day(
-    connection: sqlite3.Connection, peer: bytes, day: int, summed: Collection[int], kept: Collection[int]
-) -> int:
-    sql = "SELECT number, kind, size_bytes, count FROM observations WHERE peer = ? AND day = ? ORDER BY number"
-    rows: list[Row] = connection.execute(sql, (peer, day)).fetchall()
-    marks = ",".join("?" * len(kept))
+def _merge_peer(connection: sqlite3.Connection, peer: bytes, days: tuple[int, int], rules: Rules) -> int:
+    sql = (
+        "SELECT day FROM observations WHERE peer = ? AND day >= ? AND day < ? GROUP BY day"
+        " HAVING COUNT(*) > COUNT(DISTINCT kind)"
+    )
+    crowded = connection.execute(sql, (peer, *days)).fetchall()
+    if not crowded:
+        return 0
+    marks = ",".join("?" * len(rules.kept))
     sql = f"SELECT number FROM observations WHERE peer = ? AND kind IN ({marks}) ORDER BY number"  # noqa: S608 - only question marks
-    acts = [number for (number,) in connection.execute(sql, (peer, *kept))]
-    groups: dict[tuple[int, int], list[Row]] = {}
-    for row in rows:
-        if row[1] not in kept:
-            groups.setdefault((row[1], bisect_left(acts, row[0])), []).append(row)
-    return sum(_merge(connection, group, is_sum=kind in summed) for (kind, _), group in groups.items())
+    acts = [number for (number,) in connection.execute(sql, (peer, *rules.kept))]
+    merged = 0
+    for (day,) in crowded:
+        groups: dict[tuple[int, int], list[Row]] = {}
+        sql = "SELECT number, kind, size_bytes, count FROM observations WHERE peer = ? AND day = ? ORDER BY number"
+        for row in connection.execute(sql, (peer, day)):
+            if row[1] not in rules.kept:
+                groups.setdefault((row[1], bisect_left(acts, row[0])), []).append(row)
+        merged += sum(_merge(connection, group, is_sum=kind in rules.summed) for (kind, _), group in groups.items())
+    return merged
 
 
 def _merge(connection: sqlite3.Connection, group: Sequence[Row], *, is_sum: bool) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from statistics import median
-from typing import Final
+from typing import Final, Literal
 
 from backuppeer.errors import LocalError
 from backuppeer.ids import PEER_ID_BYTES, PeerId
@@ -33,6 +33,24 @@ _TOUCH: Final = (
     "INSERT INTO windows (peer, window, is_up) VALUES (?, ?, ?)"
     " ON CONFLICT (peer, window) DO UPDATE SET is_up = 1 WHERE excluded.is_up AND NOT is_up"
 )
+
+
+_UNKNOWN: Final = Windows()
+
+
+def find_peers(connection: sqlite3.Connection, table: Literal["observations", "windows"]) -> set[PeerId]:
+    """Return the peers of which there is a row: as many steps along the index as there are peers, not rows.
+
+    Raises:
+        sqlite3.Error: the database can't be read.
+
+    """
+    sql = (
+        f"WITH RECURSIVE found (peer) AS (SELECT MIN(peer) FROM {table} UNION ALL SELECT"  # noqa: S608 - one of two names
+        f" (SELECT MIN(peer) FROM {table} WHERE peer > found.peer) FROM found WHERE found.peer IS NOT NULL)"
+        " SELECT peer FROM found WHERE peer IS NOT NULL"
+    )
+    return {PeerId(peer) for (peer,) in connection.execute(sql)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +104,13 @@ class ContactLog:
         translated: Callable[[], AbstractContextManager[None]],
     ) -> None:
         self._connection, self._lock, self._translated = connection, lock, translated
+        with translated():
+            self._known = find_peers(connection, "windows")
 
-    def record(self, contact: Contact) -> bool:
+    def record(self, contact: Contact, *, counts: bool = True) -> bool:
         """Append a contact and what follows for its windows, durably; False if the peer filled its day already.
 
-        A window counts all the same.
+        A window counts all the same. `counts`: False if it says nothing of whether the peer was there.
 
         Raises:
             LocalError: an id of a wrong length, a negative number, or a disk that refuses.
@@ -105,7 +125,8 @@ class ContactLog:
         touched = [(contact.peer, window, int(contact.is_made)) for window in range(first, last + 1)]
         with self._lock, self._translated(), self._connection:
             self._connection.execute("BEGIN")
-            self._connection.executemany(_TOUCH, touched)
+            self._connection.executemany(_TOUCH, touched if counts else ())
+            self._known.add(contact.peer)
             return self._append(contact)
 
     def _append(self, contact: Contact) -> bool:
@@ -137,6 +158,7 @@ class ContactLog:
 
     def note_window(self, peer: PeerId, time_ms: int, *, is_up: bool) -> None:
         """Do as `touch`, for who holds the lock and may be in a transaction."""
+        self._known.add(peer)
         self._connection.execute(_TOUCH, (peer, window_of(time_ms), int(is_up)))
 
     def latest(self, peer: PeerId, *, limit: int) -> list[Contact]:
@@ -177,6 +199,8 @@ class ContactLog:
 
     def windows(self, peer: PeerId, *, now_ms: int) -> Windows:
         """Return in which of the last windows the peer was tried, and in which it was there."""
+        if peer not in self._known:
+            return _UNKNOWN
         now = window_of(now_ms)
         sql = "SELECT window, is_up FROM windows WHERE peer = ? AND window > ? AND window <= ?"
         up = seen = 0
@@ -207,5 +231,6 @@ class ContactLog:
         rows = [
             (peer, day * WINDOWS_PER_DAY + place, int(is_up)) for place in range(WINDOWS_PER_DAY) if mask >> place & 1
         ]
+        self._known.add(peer)
         sql = "INSERT INTO windows (peer, window, is_up) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
         self._connection.executemany(sql, rows)

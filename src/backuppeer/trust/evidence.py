@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -25,13 +26,14 @@ from backuppeer.limits import (
     OBSERVATIONS_PER_DAY,
 )
 from backuppeer.trust.availability import Windows, find_share
-from backuppeer.trust.compaction import compact
+from backuppeer.trust.compaction import Rules, compact, plan_steps
 from backuppeer.trust.conduct import Act, Conduct, Seen, sum_up
-from backuppeer.trust.contacts import DAY_MS, ContactLog
+from backuppeer.trust.contacts import DAY_MS, ContactLog, find_peers
 from backuppeer.trust.recall import Recall
 from backuppeer.trust.relapse import has_relapsed
-from backuppeer.trust.schema import SCRIPTS
+from backuppeer.trust.schema import REMARKABLE, SCRIPTS
 from backuppeer.trust.score import SPANS_MOST, Availability, DayEvidence, Evidence, Fault, sum_days
+from backuppeer.trust.tally import Tally
 
 
 class Kind(Enum):
@@ -112,14 +114,42 @@ class DayCount:
     size_bytes: int
 
 
-_BYTES: Final = (
-    f"CASE WHEN kind IN ({Kind.STORED.value}, {Kind.RESTORED.value}) THEN SUM(size_bytes) ELSE MAX(size_bytes) END"
-)
-"""The bytes of a day: of what moved, all together. Audits all speak of the same packs, and so do reports of a loss."""
+def _numbers(kinds: Iterable[Kind]) -> str:
+    return ",".join(str(kind.value) for kind in kinds)
+
+
 _MOVED: Final = frozenset({Kind.STORED, Kind.RESTORED})
+_BYTES: Final = f"CASE WHEN kind IN ({_numbers(_MOVED)}) THEN SUM(size_bytes) ELSE MAX(size_bytes) END"
+"""The bytes of a day: of what moved, all together. Audits all speak of the same packs, and so do reports of a loss."""
+_BY_KAPPA: Final = {fault.value: fault for fault in Fault}
+
+
+_DAYS: Final = (
+    f"SELECT day, MAX(CASE {' '.join(f'WHEN kind = {kind.value} THEN {_FAULTS[kind].value}' for kind in _FAULTS)}"  # noqa: S608 - constants
+    f" ELSE 0 END), SUM(CASE WHEN kind IN ({_numbers(_MOVED)}) THEN size_bytes ELSE 0 END)"
+    f" + MAX(CASE kind WHEN {Kind.AUDITED.value} THEN size_bytes ELSE 0 END), MAX(kind IN ({_numbers(_SHOWN)}))"
+    f" FROM observations WHERE peer = ? AND day > ? AND kind IN ({_numbers([*_GOOD, *_FAULTS])})"
+    " GROUP BY day ORDER BY day"
+)
+"""Each day that is a unit: kappa of its worst fault (0 = none), its bytes as `_BYTES`, whether something was shown."""
 _PARTING: Final = _OWN | {Kind.MISBEHAVED}
 """Rows that stay as they were when old ones are condensed: few, and with a meaning in their order or hour."""
+_BLAMELESS: Final = Conduct()
 _BROUGHT_BACK: Final = "from a snapshot"
+
+
+@dataclass(frozen=True, slots=True)
+class _Sums:
+    """The evidence of a peer as it stood on a day, and the day of the first of it."""
+
+    tally: Tally
+    first_day: int
+
+    def holds_on(self, today: int) -> bool:
+        """Whether it only has to fade until `today`: nothing of it gets too old, and no clock was set back."""
+        if not self.tally.alpha and not self.tally.beta:
+            return True
+        return self.tally.day <= today and self.first_day > today - EVIDENCE_DAYS
 
 
 class EvidenceLog:
@@ -136,11 +166,11 @@ class EvidenceLog:
         self._lock = threading.Lock()
         with self._translated():
             self._connection = open_database(path, SCRIPTS)
+            self._known = find_peers(self._connection, "observations")
         self.contacts = ContactLog(self._connection, self._lock, self._translated)
         """Connections tried and made, and when the peer was there."""
-        known = self._find_known()
-        self._sums: Recall[tuple[float, float]] = Recall(known, (0.0, 0.0))
-        self._acts: Recall[list[tuple[Kind, int, int]]] = Recall(known, [])
+        self._sums: Recall[_Sums] = Recall(self._known, _Sums(Tally(), 0))
+        self._acts: Recall[list[tuple[Kind, int, int]]] = Recall(self._known, [])
 
     def close(self) -> None:
         """Close the database."""
@@ -237,10 +267,16 @@ class EvidenceLog:
             LocalError: a disk that refuses; nothing was changed.
 
         """
-        summed, kept = ({kind.value for kind in kinds} for kinds in (_MOVED, _PARTING))
-        before_day = now_ms // DAY_MS - COMPACT_AFTER_DAYS
+        rules = Rules(*(frozenset(kind.value for kind in kinds) for kinds in (_MOVED, _PARTING)))
         with self._lock, self._translated():
-            return compact(self._connection, before_day=before_day, summed=summed, kept=kept)
+            steps = plan_steps(self._connection, before_day=now_ms // DAY_MS - COMPACT_AFTER_DAYS)
+        observations = contacts = 0
+        for day in steps:
+            # The lock is free between steps: whoever writes down a session doesn't wait for years.
+            with self._lock, self._translated():
+                found = compact(self._connection, list(self._known), rules, before_day=day)
+            observations, contacts = observations + found[0], contacts + found[1]
+        return observations, contacts
 
     def has_evidence(self, peer: PeerId) -> bool:
         """Return whether anything was ever stored with the peer, shown by it or brought back from it."""
@@ -251,21 +287,20 @@ class EvidenceLog:
 
     def conduct(self, peer: PeerId, *, now_ms: int) -> Conduct:
         """Return what stands against a peer, as far back as a score looks."""
-        seen = self._acts.get(peer, now_ms // DAY_MS, self._read_acts)
+        since = now_ms // DAY_MS - EVIDENCE_DAYS
+        seen = [row for row in self._acts.get(peer, self._read_acts) if row[1] // DAY_MS > since]
+        if not seen:
+            return _BLAMELESS
         acts = (Seen(_ACTS[kind], time_ms, size) for kind, time_ms, size in seen if kind in _ACTS)
         relapsed = has_relapsed(_find_faults((kind, time_ms) for kind, time_ms, _ in seen), today=now_ms // DAY_MS)
         return replace(sum_up(acts, now_ms=now_ms), relapsed=relapsed)
 
-    def _read_acts(self, peer: PeerId, today: int) -> list[tuple[Kind, int, int]]:
-        kinds = [kind.value for kind in Kind if kind in _ACTS or kind in _FAULTS]
-        marks = ",".join("?" * len(kinds))
-        sql = (
-            f"SELECT kind, time_ms, size_bytes FROM observations WHERE peer = ? AND kind IN ({marks}) AND day > ?"  # noqa: S608 - only question marks
-            " ORDER BY number"
-        )
+    def _read_acts(self, peer: PeerId) -> list[tuple[Kind, int, int]]:
+        sql = f"SELECT kind, time_ms, size_bytes FROM observations WHERE peer = ? AND {REMARKABLE} ORDER BY number"  # noqa: S608 - a constant
         with self._lock, self._translated():
-            rows = self._connection.execute(sql, (peer, *kinds, today - EVIDENCE_DAYS)).fetchall()
-        return [(Kind(kind), int(time_ms), int(size)) for kind, time_ms, size in rows]
+            rows = self._connection.execute(sql, (peer,)).fetchall()
+        seen = [(Kind(kind), int(time_ms), int(size)) for kind, time_ms, size in rows]
+        return [row for row in seen if row[0] in _ACTS or row[0] in _FAULTS]
 
     def days(self, peer: PeerId, *, now_ms: int) -> list[DayEvidence]:
         """Return one unit for each day on which the peer delivered or failed; the worst fault makes the whole day bad.
@@ -274,16 +309,9 @@ class EvidenceLog:
         in the future (a clock that jumped) count as today.
         """
         today = now_ms // DAY_MS
-        sql = (
-            f"SELECT day, kind, {_BYTES} FROM observations WHERE peer = ? AND day > ?"  # noqa: S608 - a constant
-            " GROUP BY day, kind ORDER BY day"
-        )
         with self._lock, self._translated():
-            rows = self._connection.execute(sql, (peer, today - EVIDENCE_DAYS)).fetchall()
-        by_day: dict[int, dict[Kind, int]] = {}
-        for day, kind, size_bytes in rows:
-            by_day.setdefault(int(day), {})[Kind(kind)] = int(size_bytes)
-        return list(_judge_days(by_day, today))
+            rows = self._connection.execute(_DAYS, (peer, today - EVIDENCE_DAYS)).fetchall()
+        return list(_judge_days(rows, today))
 
     def windows(self, peer: PeerId, *, now_ms: int) -> Windows:
         """Return in which windows of six hours the peer was tried, and in which it was there: 60 days, bit 0 is now."""
@@ -295,45 +323,41 @@ class EvidenceLog:
 
     def summarise(self, peer: PeerId, *, now_ms: int, promised: float = 0.0, is_friend: bool = False) -> Evidence:
         """Return what `score_host` takes; `promised` availability as a share in 0..1."""
-        alpha, beta = self._sums.get(peer, now_ms // DAY_MS, self._sum_up)
+        today = now_ms // DAY_MS
+        kept = self._sums.get(peer, partial(self._sum_up, today=today))
+        if not kept.holds_on(today):
+            self._sums.forget(peer)
+            kept = self._sums.get(peer, partial(self._sum_up, today=today))
+        tally = kept.tally.at(today)
         # Of a market of thousands nobody promised anything to this home: then nothing follows from the windows.
         availability = self.availability(peer, now_ms=now_ms, promised=promised) if promised else Availability()
-        return Evidence(alpha=alpha, beta=beta, is_friend=is_friend, availability=availability)
+        return Evidence(alpha=tally.alpha, beta=tally.beta, is_friend=is_friend, availability=availability)
 
-    def _sum_up(self, peer: PeerId, today: int) -> tuple[float, float]:
-        return sum_days(self.days(peer, now_ms=today * DAY_MS))
+    def warm(self, *, now_ms: int) -> None:
+        """Work out what the next scores ask for: a year of three hundred hosts takes about a second."""
+        for peer in list(self._known):
+            self.summarise(peer, now_ms=now_ms)
+
+    def _sum_up(self, peer: PeerId, *, today: int) -> _Sums:
+        days = self.days(peer, now_ms=today * DAY_MS)
+        oldest = int(days[0].age_days) if days else 0
+        return _Sums(Tally(*sum_days(days), today), today - oldest)
 
     def _forget(self, peer: PeerId) -> None:
         self._sums.forget(peer)
         self._acts.forget(peer)
 
-    def _find_known(self) -> set[PeerId]:
-        # From peer to peer along the index: as many steps as there are peers, however many rows there are.
-        sql = (
-            "WITH RECURSIVE found (peer) AS (SELECT MIN(peer) FROM observations UNION ALL SELECT"
-            " (SELECT MIN(peer) FROM observations WHERE peer > found.peer) FROM found WHERE found.peer IS NOT NULL)"
-            " SELECT peer FROM found WHERE peer IS NOT NULL"
-        )
-        with self._translated():
-            return {PeerId(peer) for (peer,) in self._connection.execute(sql)}
-
     def _translated(self) -> AbstractContextManager[None]:
         return translating("the evidence", self._path)
 
 
-def _judge_days(by_day: dict[int, dict[Kind, int]], today: int) -> Iterator[DayEvidence]:
-    """Yield a unit for each day, in ascending order, that has one."""
+def _judge_days(rows: Iterable[tuple[int, float, int, int]], today: int) -> Iterator[DayEvidence]:
+    """Yield a unit for each day, in ascending order; rows as of `_DAYS`."""
     last: int | None = None
-    for day, kinds in by_day.items():
-        faults = [fault for kind, fault in _FAULTS.items() if kind in kinds]
-        if not faults and not _GOOD & kinds.keys():
-            continue
-        size_bytes = sum(size for kind, size in kinds.items() if kind in _GOOD)
-        worst = max(faults, key=lambda fault: fault.value, default=None)
+    for day, kappa, size_bytes, is_shown in rows:
         # What was stored today says nothing of yesterday; and before the first unit nothing was there to be kept.
-        is_shown = worst is None and last is not None and bool(_SHOWN & kinds.keys())
-        spans = min(SPANS_MOST, day - last) if is_shown and last is not None else 1
-        yield DayEvidence(float(max(0, today - day)), size_bytes / GIB, worst, spans)
+        spans = min(SPANS_MOST, day - last) if is_shown and not kappa and last is not None else 1
+        yield DayEvidence(float(max(0, today - day)), size_bytes / GIB, _BY_KAPPA.get(kappa), spans)
         last = day
 
 
