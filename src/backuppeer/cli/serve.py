@@ -88,7 +88,7 @@ async def compose(home: Home, secret: bytes) -> Agent:
     requests = Requests(state, premises, standing, clock, identity=keys.identity)
     terms = _make_terms(state, premises, requests, keys, clock=clock)
     desk = TermsDesk(*terms)
-    serving = Serving(premises, terms[0].consider, standing.blame)
+    serving = Serving(premises, terms[0].consider, standing.blame, standing.note_deed)
     serving.on_terms = desk.answer
     sweeping = Sweeping(premises, clock)
     serving.answering.on_deleted = sweeping.wake

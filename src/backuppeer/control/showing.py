@@ -5,6 +5,7 @@ Knows: request and result structs. Must not know: the agent, the terminal. Units
 
 import msgspec
 
+from backuppeer.control.history import Record, Tenancy
 from backuppeer.control.promises import NOTHING_PROMISED, Promised
 
 
@@ -41,7 +42,8 @@ class PeerAccount(msgspec.Struct, kw_only=True):
 
     owed_bytes: by how much more of theirs we keep than they of ours; below 0: they keep more. Nothing follows from it.
     capped: why the trust is not higher, each a clause about the peer; way_out: what ends that, "" if nothing does.
-    offer_bytes: what we must have on offer in all to keep what we promised it in return.
+    offer_bytes: what we must have on offer in all to keep what we promised it in return. record: what was seen of it;
+    as_owner: how it behaved as one whose data is kept here, null where it never was.
     """
 
     peer_id: str
@@ -56,3 +58,5 @@ class PeerAccount(msgspec.Struct, kw_only=True):
     capped: list[str]
     way_out: str
     offer_bytes: int = 0
+    record: Record
+    as_owner: Tenancy | None = None

@@ -34,6 +34,7 @@ from backuppeer.trust.relapse import has_relapsed
 from backuppeer.trust.schema import REMARKABLE, SCRIPTS
 from backuppeer.trust.score import SPANS_MOST, Availability, DayEvidence, Evidence, Fault, sum_days
 from backuppeer.trust.tally import Tally
+from backuppeer.trust.tenants import TenantLog
 
 
 class Kind(Enum):
@@ -169,6 +170,8 @@ class EvidenceLog:
             self._known = find_peers(self._connection, "observations")
         self.contacts = ContactLog(self._connection, self._lock, self._translated)
         """Connections tried and made, and when the peer was there."""
+        self.tenants = TenantLog(self._connection, self._lock, self._translated)
+        """How others behaved as owners of what is kept here."""
         self._sums: Recall[_Sums] = Recall(self._known, _Sums(Tally(), 0))
         self._acts: Recall[list[tuple[Kind, int, int]]] = Recall(self._known, [])
 
@@ -213,6 +216,12 @@ class EvidenceLog:
         with self._lock, self._translated():
             rows = self._connection.execute(sql, (peer, limit)).fetchall()
         return [Observation(peer, Kind(kind), int(time), int(size), str(detail)) for kind, time, size, detail in rows]
+
+    def count_kinds(self, peer: PeerId) -> dict[Kind, int]:
+        """Return how often each kind was seen of a peer, as far back as anything is known; none that never was."""
+        sql = "SELECT kind, SUM(count) FROM observations WHERE peer = ? GROUP BY kind"
+        with self._lock, self._translated():
+            return {Kind(kind): int(count) for kind, count in self._connection.execute(sql, (peer,))}
 
     def condense(self, *, now_ms: int, days: int) -> list[DayCount]:
         """Return what the last days hold, counted, newest first: what `take_back` puts into another log."""

@@ -92,6 +92,13 @@ SCRIPTS: Final = (
         length_ms INTEGER NOT NULL,
         PRIMARY KEY (peer, day)
     ) WITHOUT ROWID;
+
+    CREATE TABLE tenants (
+        peer BLOB NOT NULL,
+        day INTEGER NOT NULL,
+        deed INTEGER NOT NULL,
+        PRIMARY KEY (peer, deed, day)
+    ) WITHOUT ROWID;
     """,  # noqa: S608 - a constant
 )
 """Script n brings version n to n + 1 (`db`). The windows of a log of before are those of its contacts, as far as their

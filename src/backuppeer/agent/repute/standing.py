@@ -29,9 +29,11 @@ from backuppeer.trust.conduct import Bar, Conduct, advise, describe_caps, find_b
 from backuppeer.trust.contacts import Contact
 from backuppeer.trust.evidence import DayCount, EvidenceLog, Kind, Observation
 from backuppeer.trust.hearsay import Heard, add_hearsay
+from backuppeer.trust.history import History, recount
 from backuppeer.trust.policy import UNCOMPARED, copy_risk, is_safe_copy, risks_of
 from backuppeer.trust.score import Evidence, Level, level, score_host
 from backuppeer.trust.tally import is_silent
+from backuppeer.trust.tenants import Deed
 
 _log = structlog.get_logger()
 
@@ -152,9 +154,32 @@ class Standing:
         with bookkeeping("evidence"):
             self._evidence.record(Observation(peer, kind, self._clock.now_ms(), size_bytes, detail[:200]))
 
+    def history(self, peer: PeerId, *, limit: int) -> History:
+        """Return what is on record of a peer, with at most `limit` contacts.
+
+        Raises:
+            LocalError: it can't be read.
+
+        """
+        return recount(self._evidence, peer, now_ms=self._clock.now_ms(), limit=limit)
+
     def latest(self, peer: PeerId, *, limit: int = 100) -> list[Observation]:
         """Return what was seen of a peer last, newest first."""
         return self._evidence.latest(peer, limit=limit)
+
+    def note_deed(self, owner: PeerId, deed: Deed) -> None:
+        """Write down what an owner did here, if it can be; no score follows."""
+        with bookkeeping("owners"):
+            self._evidence.tenants.note(owner, deed, self._clock.now_ms())
+
+    def tenancy(self, owner: PeerId) -> dict[Deed, int]:
+        """Return on how many days an owner did what.
+
+        Raises:
+            LocalError: it can't be read.
+
+        """
+        return self._evidence.tenants.count(owner)
 
     def contact(self, contact: Contact, *, counts: bool = True) -> None:
         """Write down a contact, if it can be; `counts`: it says whether the peer was there."""
