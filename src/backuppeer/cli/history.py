@@ -89,12 +89,18 @@ def _say_failures(record: Record) -> str:
     return f"failed: {', '.join(failed)}" if failed else ""
 
 
+def _say_result(text: str) -> str:
+    """Return it without the class of the error, which is for programs: they read it in JSON."""
+    kind, separator, message = text.partition(": ")
+    return message if separator and kind.isidentifier() else text
+
+
 def _cells(row: ContactRow) -> tuple[str, ...]:
     moved = (format_size(row.sent_bytes), format_size(row.received_bytes)) if row.made else ("", "")
     return (
         format_moment(row.time),
         "you" if row.ours else "it",
-        ("" if row.made else "in vain: ") + escape_line(row.result),
+        ("" if row.made else "in vain: ") + escape_line(_say_result(row.result)),
         *moved,
         format_duration(row.seconds) if row.made else "",
         escape_line(row.path),
