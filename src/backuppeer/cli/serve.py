@@ -153,8 +153,13 @@ def _make_audits(
     def is_wanted() -> bool:
         return read_config(home).audits != "off"
 
+    def may_look() -> bool:
+        # Not beside a home of the same words that works: a host has one session with both.
+        is_working = vault.exists_repository and vault.writer.may_write and not vault.is_unrecovered
+        return is_working and is_wanted()
+
     auditor = Auditor(home, keys, state, vault)
-    lookout = Lookout(state, vault.standing, vault.clock, reach=reach, is_wanted=is_wanted)
+    lookout = Lookout(state, vault.standing, vault.clock, reach=reach, is_wanted=may_look)
     return auditor, Rounds(vault, auditor, is_wanted=is_wanted), lookout
 
 
