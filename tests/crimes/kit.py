@@ -7,6 +7,7 @@ whatever the program does with a request, the crime decides what the owner gets 
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import msgspec
 
 from backuppeer.agent.host import serving
 from backuppeer.agent.peers.channel import Channel
-from backuppeer.errors import Unavailable
+from backuppeer.errors import PeerUnreachable, Unavailable
 from backuppeer.host.incoming import Incoming
 from backuppeer.host.reader import PackReader
 from backuppeer.host.store import Store
@@ -141,7 +142,9 @@ class Criminal:
             case (_, GetRange(), Range()) if self._is_babbling(asked, message):
                 self._note()
                 await channel._stream.write(_FRAMES.get(self._crime, _FRAMES[Crime.MALFORMED]))
-                await asyncio.Event().wait()
+                with suppress(PeerUnreachable):  # who waited for ever would run out of places, and stall
+                    await channel.wait_end()
+                raise Unavailable("babbled")
             case (Crime.HANGS_UP, PutPack(), Stored()):
                 self._note()
                 await channel.abort()
