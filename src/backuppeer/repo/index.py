@@ -135,7 +135,7 @@ class Index:
         return {BlobId(row[0]): read_location(row) for row in self._look_up(_FIND_MANY, blobs)}
 
     def find_spares(self, blobs: Iterable[BlobId]) -> dict[BlobId, list[Location]]:
-        """Return where else blobs lie than `find_many` says, the likeliest place first; those with no other left out."""
+        """Return where else blobs lie than `find_many` says, likeliest place first; if nowhere, left out."""
         found: dict[BlobId, list[Location]] = {}
         for row in self._look_up(_FIND_SPARES, blobs):
             found.setdefault(BlobId(row[0]), []).append(read_location(row))

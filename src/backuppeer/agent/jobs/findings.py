@@ -131,7 +131,10 @@ class Findings:
         for verdict in self.spoiled:
             self._mark_lost(verdict, checker)
         self.spare = spare
-        total = len(self.needed)
+        self._note_packs(unplaced=unplaced, nowhere=nowhere, spoiled=spoiled)
+
+    def _note_packs(self, *, unplaced: int, nowhere: int, spoiled: int) -> None:
+        total, unknown = len(self.needed), sum(stock.unknown for stock in self.heard)
         if unplaced:
             self.note("ledger", f"the ledger does not say where {unplaced} packs lie; hosts list {unknown} others")
         if nowhere:
