@@ -298,6 +298,8 @@ class Fetch:
         await while_heard(left_s, read, lambda: session.received_bytes, partner.name)
 
     def _hear_sounding(self, partner: Partner, since_s: float) -> Unavailable | None:
+        if not self._soundings.knows(partner.agreement):
+            return None
         gone = self._wait_for(self._soundings.outcome(partner.agreement, since_s))
         if gone is not None:
             self._herald.over(partner.name, is_back=False)

@@ -23,10 +23,14 @@ class _Sounding:
 
 
 class Soundings:
-    """Used in the event loop alone."""
+    """Used in the event loop alone, but for `knows`."""
 
     def __init__(self) -> None:
         self._soundings: Final[dict[AgreementId, _Sounding]] = {}
+
+    def knows(self, agreement: AgreementId) -> bool:
+        """Say whether a host was ever asked, from any thread: most never are, and need no turn of the loop."""
+        return agreement in self._soundings
 
     def begin(self, agreement: AgreementId, ask: Ask, now_s: float) -> None:
         """Ask a host, unless it is being asked; `ask` raises Unavailable when it does not answer in time."""
