@@ -2,11 +2,12 @@
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 
-from agent.hosted import hosted
+from agent.hosted import Link, hosted
 from agent.houses import HostHouse, OwnerHouse
 from backuppeer.agent.audits.auditor import Auditor
 from backuppeer.agent.home.keyring import load_keys
@@ -14,6 +15,7 @@ from backuppeer.agent.home.state import State
 from backuppeer.agent.jobs.backup import BackupJob, Paths
 from backuppeer.agent.jobs.restore import RestoreJob
 from backuppeer.agent.owner.vault import Vault
+from backuppeer.agent.peers.session import Session
 from backuppeer.agent.reporter import Reporter, reporting
 from backuppeer.agent.repute.standing import Standing
 from backuppeer.clock import SystemClock
@@ -25,10 +27,14 @@ from backuppeer.trust.evidence import EvidenceLog, Kind
 
 
 class Sight:
-    """Stands where Reach would find hosts: those in `sessions` are there, all others away."""
+    """Stands where Reach would find hosts: those in `sessions` are there, all others away.
+
+    `redial`: how to get another session with a host whose last one has ended, for those that are dialled again.
+    """
 
     def __init__(self) -> None:
         self.sessions = {}
+        self.redial: dict[PeerId, Callable[[], Awaitable[Session]]] = {}
         self.away: set[PeerId] = set()
 
     def traffic_bytes(self, peers):
@@ -38,6 +44,8 @@ class Sight:
     async def session(self, peer: PeerId):
         if peer in self.away or peer not in self.sessions:
             raise PeerUnreachable("away")
+        if not self.sessions[peer].is_open and peer in self.redial:
+            self.sessions[peer] = await self.redial[peer]()
         return self.sessions[peer]
 
 
@@ -50,6 +58,7 @@ class Estate:
         self.home, self.folder = owner.home, folder
         self.sight, self.progress, self.notes, self.states = Sight(), [], [], []
         self._emitted = asyncio.Event()
+        self.links: dict[PeerId, Link] = {}
         self.faults: list[tuple[str, str]] = []
         """Who was caught at what."""
         self.evidence = EvidenceLog(folder / "evidence.db")
@@ -141,6 +150,11 @@ class Estate:
         self.set_back(image)
         return made
 
+    def dial_again(self, house: HostHouse) -> None:
+        """Let a session with a host that has ended be followed by another."""
+        link = self.links[house.peer]
+        self.sight.redial[house.peer] = partial(link.near.dial, link.far)
+
     def snapshots(self) -> list[bytes]:
         return [snapshot for snapshot, _ in self.vault.repository.index.snapshots()]
 
@@ -163,4 +177,5 @@ async def estate_of(owner: OwnerHouse, folder: Path, *houses: HostHouse) -> Asyn
         for house in houses:
             link = await stack.enter_async_context(hosted(house, owner))
             estate.sight.sessions[house.peer] = link.session
+            estate.links[house.peer] = link
         yield estate

@@ -51,11 +51,12 @@ class Party:
         self.peer = PeerId(self.identity.public)
         self.transport: MemoryTransport = network.join(bytes([100 + index]) * 32)
         self.answers = True
+        self.may_answer: Callable[[PeerId], bool] = lambda _: self.answers
         self.faults: list[tuple[PeerId, BackupPeerError]] = []
         self.met: list[Session] = []
         self.prepared = 0
         hooks = Hooks(
-            may_answer=lambda _: self.answers,
+            may_answer=self._may_answer,
             make_hello=lambda _: Hello(program=f"party {index}"),
             on_hello=self._on_hello,
             serve=serve,
@@ -64,6 +65,9 @@ class Party:
             prepare=self._prepare,
         )
         self.sessions = Sessions(self.transport, self.identity, clock or VirtualClock(), hooks, lane_binds=lane_binds)
+
+    def _may_answer(self, peer: PeerId) -> bool:
+        return self.may_answer(peer)
 
     async def _prepare(self) -> None:
         self.prepared += 1

@@ -97,7 +97,7 @@ def test_folders_with_hosts_that_are_away_are_unread_and_nothing_is_called_lost(
 def test_all_blobs_of_a_pack_can_be_marked(repository, results):
     with Checker(reader(repository), repository.index) as checker:
         for pack in repository.vault.packs:
-            checker.mark_pack_bad(pack)
+            checker.mark_bad(place.blob for place in repository.index.locations_in(pack))
         hits = list(checker.name_hits([(r.snapshot_id, r.snapshot) for r in results]))
     assert {hit.path.rpartition(b"/")[2] for hit in hits} >= {b"a", b"b", b"0", b"1", b"2", b"3", b""}
 

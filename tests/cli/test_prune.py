@@ -241,3 +241,29 @@ def test_packs_that_no_list_names_have_their_row(capsys, agent):
     agent({"prune/plan": telling([], msgspec.structs.replace(PLAN, unlisted_packs=3, unlisted_bytes=49_000_000))})
     out = run(capsys, "prune", "--dry-run")[1]
     assert "  unlisted          3  49 MB that hosts keep and no list names: at once, or with their lock\n" in out
+
+
+def test_a_host_that_frees_nothing_has_no_row(capsys, agent):
+    idle = msgspec.structs.replace(ALICE, name="idle", packs=0, bytes=0)
+    agent({"prune/plan": telling([], msgspec.structs.replace(PLAN, hosts=[ALICE, idle]))})
+    out = run(capsys, "prune", "--dry-run")[1]
+    rows = [line.split()[0] for line in out.splitlines() if line.split()]
+    assert "idle" not in rows
+    assert any(row.startswith("alice") for row in rows)
+
+
+def test_the_question_and_the_answer_speak_of_the_same_packs_and_bytes(capsys, agent):
+    left = {"unfinished_packs": 4, "unfinished_bytes": 132_000_000, "unlisted_packs": 1, "unlisted_bytes": 17_000_000}
+    host = msgspec.structs.replace(ALICE, packs=5, bytes=149_000_000, at_once_bytes=149_000_000)
+    shown = msgspec.structs.replace(NOTHING, delete_bytes=0, repack_bytes=0, **left, hosts=[host])
+    done = msgspec.structs.replace(
+        DONE, deleted_packs=0, repacked_packs=0, **left, freed_bytes=149_000_000, hosts=[host]
+    )
+    agent({"prune/plan": telling([], shown), "prune": telling([], done)})
+    out = run(capsys, "prune", "--dry-run")[1]
+    asked = "would erase 132 MB of backups that broke off and have hosts delete 17 MB that no list names\n"
+    assert asked in out
+    assert ask(capsys, "prune", "-n")[1][-1]["freed_bytes"] == 149_000_000
+    out = run(capsys, "prune", "--yes")[1]
+    assert "5 packs deleted" in out
+    assert "has erased 149 MB that no list named\n" in out

@@ -7,6 +7,7 @@ whatever the program does with a request, the crime decides what the owner gets 
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import msgspec
 
 from backuppeer.agent.host import serving
 from backuppeer.agent.peers.channel import Channel
-from backuppeer.errors import Unavailable
+from backuppeer.errors import PeerUnreachable, Unavailable
 from backuppeer.host.incoming import Incoming
 from backuppeer.host.reader import PackReader
 from backuppeer.host.store import Store
@@ -77,6 +78,8 @@ class Crime(StrEnum):
     """Answers with bytes that are no message."""
     WRONG_TYPE = "wrong-type"
     """Answers with a message that is not the answer."""
+    BABBLES = "babbles"
+    """Answers with bytes that are no message when it is asked for one pack, always the same, and rightly for others."""
     PAINTS = "paints"
     """Refuses in words that would paint the terminal and give advice."""
 
@@ -97,6 +100,7 @@ class Criminal:
         self._asked: dict[Channel, Message] = {}
         self._heads: list[HeadIs] = []
         self._receipts: list[bytes] = []
+        self._babbled: set[bytes] = set()
 
     def install(self) -> None:
         """Stand between this process's host side and the wire."""
@@ -135,10 +139,12 @@ class Criminal:
             case (Crime.STALLS, GetRange(), _):
                 self._note()
                 await asyncio.Event().wait()
-            case (_, GetRange(), Range()) if self._crime in _FRAMES:
+            case (_, GetRange(), Range()) if self._is_babbling(asked, message):
                 self._note()
-                await channel._stream.write(_FRAMES[self._crime])
-                await asyncio.Event().wait()
+                await channel._stream.write(_FRAMES.get(self._crime, _FRAMES[Crime.MALFORMED]))
+                with suppress(PeerUnreachable):  # who waited for ever would run out of places, and stall
+                    await channel.wait_end()
+                raise Unavailable("babbled")
             case (Crime.HANGS_UP, PutPack(), Stored()):
                 self._note()
                 await channel.abort()
@@ -148,6 +154,14 @@ class Criminal:
                 if said != message:
                     self._note()
                 await send(said)
+
+    def _is_babbling(self, asked: GetRange, message: Range) -> bool:
+        """Say whether the answer is none, instead of a range."""
+        if self._crime is not Crime.BABBLES:
+            return self._crime in _FRAMES
+        if not self._babbled and message.pack_bytes >= _LARGE_BYTES:
+            self._babbled.add(asked.stored)
+        return asked.stored in self._babbled
 
     def _twist(self, asked: Message | None, message: Message) -> Message:
         """Return what is said in place of a message."""

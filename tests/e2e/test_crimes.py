@@ -43,7 +43,7 @@ class Row:
 
 
 WRONG = Row(check=15, says="returned wrong bytes", kind=Kind.INTEGRITY_FAULT, is_barred=True)
-NONSENSE = Row(check=3, says="broke the protocol", kind=Kind.PROTOCOL_VIOLATION)
+NONSENSE = Row(check=15, says="broke the protocol", kind=Kind.PROTOCOL_VIOLATION, is_barred=True)
 SET_BACK = Row(backup=15, check=15, alone=0, says="had countersigned head", kind=Kind.INTEGRITY_FAULT)
 SLOW = Row(check=3, alone=11, says="no answer within")
 TABLE = {
@@ -67,6 +67,7 @@ TABLE = {
     Crime.OVERSIZED: NONSENSE,
     Crime.MALFORMED: NONSENSE,
     Crime.WRONG_TYPE: NONSENSE,
+    Crime.BABBLES: NONSENSE,
     Crime.PAINTS: Row(check=15, says="does not give pack", kind=Kind.REFUSED, is_barred=True),
 }
 USUAL = (Crime.FLIPS, Crime.WITHHOLDS, Crime.OLD_HEAD, Crime.DROPS, Crime.MALFORMED)

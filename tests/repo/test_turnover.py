@@ -1,7 +1,9 @@
 """Packs on their way in and out of an index: marks, reliance, drops, and what a rebuild makes of them."""
 
+import random
 import secrets
 import sqlite3
+from functools import partial
 
 import pytest
 from hypothesis import settings
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from backuppeer.ids import BlobId, LogicalId
+from backuppeer.repo import turnover
 from backuppeer.repo.blob import BlobKind, Codec
 from backuppeer.repo.index import Index
 from backuppeer.repo.layout import Entry
@@ -238,8 +241,13 @@ class Turnovers(RuleBasedStateMachine):
     @rule(number=st.integers(1, 8))
     def look(self, number):
         if self.index.known([blob(number)]) and self.writer:
-            found = where(self.index, number)
-            self.relied.add(int.from_bytes(found, "big"))
+            # Where it is found, or when that pack leaves, in its spare place.
+            homes = {p for p in self.packs if number in self.packs[p]} - self.dropped - self.leaving
+            rows = self.index._db.run(lambda db: db.execute("SELECT number, logical FROM packs").fetchall())
+            numbers = {int.from_bytes(logical, "big"): row for row, logical in rows}
+            relied = {p for p in homes if numbers[p] in self.index.turnover._relied}
+            assert relied
+            self.relied |= relied
 
     @rule(number=st.integers(1, 6))
     def mark(self, number):
@@ -286,6 +294,45 @@ Turnovers.TestCase.settings = settings(max_examples=30, stateful_step_count=25, 
 TestTurnovers = Turnovers.TestCase
 
 
+_MISPLACED = """
+    SELECT count(*) FROM spares s JOIN blobs b ON b.blob = s.blob
+    WHERE s.pack IN (SELECT number FROM packs WHERE state = 1)
+    AND b.pack NOT IN (SELECT number FROM packs WHERE state = 1)
+"""
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_whatever_happened_an_opened_index_finds_no_blob_in_a_draft_that_a_named_pack_has(tmp_path, seed):
+    dice, path = random.Random(seed), tmp_path / "index.db"
+    index, contents = Index(path), {number: dice.sample(range(12), dice.randint(1, 6)) for number in range(8)}
+
+    def some(most=3):
+        return [pack(number) for number in dice.sample(range(8), dice.randint(0, most))]
+
+    for _ in range(300):
+        number, states = dice.randrange(8), index.turnover
+        content = entries(*contents[number])
+        steps = [
+            partial(index.register, pack(number), content),
+            partial(index.register_found, [(pack(number), content)]),
+            partial(index.register_dropped, pack(number), content),
+            partial(states.name, some()),
+            partial(states.mark_leaving, some()),
+            states.stay,
+            partial(states.stay, some()),
+            partial(states.drop, some(), some()),
+            partial(states.take_back, some()),
+            partial(states.follow, some(8)),
+            partial(states.forget, some(2)),
+        ]
+        dice.choice(steps)()
+        if dice.random() < 0.2:
+            index.close()
+            index = Index(path)
+            assert index._db.run(lambda db: db.execute(_MISPLACED).fetchone()[0]) == 0
+    index.close()
+
+
 def test_a_blob_of_a_named_pack_is_not_found_in_a_draft_until_a_head_names_that(index: Index):
     index.register(pack(1), entries(1, 2))
     index.turnover.name([pack(1)])
@@ -320,6 +367,32 @@ def test_an_index_that_finds_blobs_in_drafts_is_mended_when_it_is_opened(tmp_pat
     index = Index(path)
     assert where(index, 1) == pack(1)
     index.close()
+
+
+def test_an_index_with_nothing_out_of_place_is_opened_without_a_look_through_its_spare_places(tmp_path, monkeypatch):
+    path = tmp_path / "twice.db"
+    index = Index(path)
+    index.register_found([(pack(1), entries(1, 2)), (pack(2), entries(1, 2))])
+    assert index.find_spares([blob(1)])
+    index.turnover.drop([pack(3)], [])
+    index.close()
+    looked: list[object] = []
+    monkeypatch.setattr(turnover, "_run_all", lambda _, statements: looked.append(statements))
+    Index(path).close()
+    assert looked == []
+    index = Index(path)
+    index.register(pack(4), entries(4))
+    index.close()
+    Index(path).close()
+    assert looked == [], "nor for drafts with nothing that lies elsewhere"
+    index = Index(path)
+    index.turnover.name([pack(4)])
+    index.turnover.mark_leaving([pack(4)])
+    index.register(pack(5), entries(4))
+    index.close()
+    looked.clear()
+    Index(path).close()
+    assert looked == [turnover._FIND_IN_NAMED]
 
 
 def test_a_pack_taken_back_has_all_its_blobs_when_others_go(index: Index):

@@ -95,10 +95,6 @@ class Checker:
         """Note blobs of which no whole copy is left."""
         self._notes.change_many("INSERT OR IGNORE INTO bad VALUES (?)", [(blob,) for blob in blobs])
 
-    def mark_pack_bad(self, pack: LogicalId) -> None:
-        """Note all blobs that were last found in a pack."""
-        self.mark_bad(place.blob for place in self._index.locations_in(pack))
-
     def name_hits(self, snapshots: Sequence[tuple[SnapshotId, Snapshot]]) -> Iterator[Hit]:
         """Yield the files and folders of these snapshots that are not whole, snapshot by snapshot."""
         for name, snapshot in snapshots:

@@ -4,10 +4,11 @@ Knows: offsets in packs, the source. Must not know: files, trees.
 
 Ranges that touch are one range, and when most of a stretch is wanted it is read in one piece: a request costs a
 round trip and whole blocks travel anyway. When a pack doesn't verify, the wanted blobs are halved until the bad ones
-stand alone: one rotten leaf must not take the other thousand files of its pack with it.
+stand alone: one rotten leaf must not take the other thousand files of its pack with it. What can't be had from the pack
+where it is found may lie in a second one, its spare place: only when that fails, too, it is given up.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
@@ -21,6 +22,9 @@ from backuppeer.repo.pack import PackOpener
 
 Outcome = bytes | BackupPeerError
 """Checked plaintext, or why there is none."""
+FindSpares = Callable[[Iterable[BlobId]], Mapping[BlobId, Sequence[Location]]]
+"""Says where else blobs lie, the likeliest place first."""
+Part = tuple[Sequence[Location], "Fetched | BackupPeerError"]
 Range = tuple[int, int, list[Location]]
 """Offset and length in the pack, and the places inside."""
 
@@ -63,9 +67,40 @@ class Fetched:
 
 
 def fetch_parts(
-    source: PackSource, *, pack: LogicalId, places: Sequence[Location]
-) -> Iterator[tuple[Sequence[Location], Fetched | BackupPeerError]]:
-    """Yield the wanted places of a pack (not empty), in their order, in as few parts as its damage allows."""
+    source: PackSource, *, pack: LogicalId, places: Sequence[Location], find_spares: FindSpares | None = None
+) -> Iterator[Part]:
+    """Yield the wanted places of a pack (not empty), in their order, in as few parts as its damage allows.
+
+    With `find_spares`, blobs that can't be had there follow at last, from their spare places where these can be had.
+    """
+    failed: list[tuple[Location, BackupPeerError]] = []
+    for part, fetched in _fetch_here(source, pack=pack, places=places):
+        if find_spares is not None and isinstance(fetched, BackupPeerError):
+            failed += [(place, fetched) for place in part]
+        else:
+            yield part, fetched
+    if find_spares is not None and failed:
+        yield from _fetch_elsewhere(source, failed, find_spares)
+
+
+def _fetch_elsewhere(
+    source: PackSource, failed: Sequence[tuple[Location, BackupPeerError]], find_spares: FindSpares
+) -> Iterator[Part]:
+    missing = {place.blob: (place, error) for place, error in failed}
+    spares = {blob: list(places) for blob, places in find_spares(missing).items()}
+    while tried := [spares[blob].pop(0) for blob in missing if spares.get(blob)]:
+        for pack, places in group_by_pack(tried):
+            for part, fetched in _fetch_here(source, pack=pack, places=places):
+                if not isinstance(fetched, BackupPeerError):
+                    for place in part:
+                        del missing[place.blob]
+                    yield part, fetched
+                elif isinstance(fetched, Unavailable):  # as long as somebody who has it is away it is not lost
+                    missing |= {place.blob: (missing[place.blob][0], fetched) for place in part}
+    yield from (([place], error) for place, error in missing.values())
+
+
+def _fetch_here(source: PackSource, *, pack: LogicalId, places: Sequence[Location]) -> Iterator[Part]:
     pending = [list(places)]
     fruitless: int | None = 0  # reads that failed before any succeeded; None once one did
     while pending:
@@ -87,10 +122,15 @@ def fetch_parts(
 
 
 def read_pack(
-    keys: RepositoryKeys, source: PackSource, *, pack: LogicalId, places: Sequence[Location]
+    keys: RepositoryKeys,
+    source: PackSource,
+    *,
+    pack: LogicalId,
+    places: Sequence[Location],
+    find_spares: FindSpares | None = None,
 ) -> Iterator[tuple[Location, Outcome]]:
-    """Yield each wanted blob of a pack with its plaintext or its error, in the order of `places` (not empty)."""
-    for part, fetched in fetch_parts(source, pack=pack, places=places):
+    """Yield each wanted blob of a pack with its plaintext or its error, as `fetch_parts` brings them."""
+    for part, fetched in fetch_parts(source, pack=pack, places=places, find_spares=find_spares):
         try:
             if isinstance(fetched, BackupPeerError):
                 raise fetched

@@ -117,7 +117,8 @@ class ReadAhead:
     def _fetch(self, pack: LogicalId, places: Sequence[Location]) -> dict[BlobId, Outcome]:
         if self._cancel.is_set():
             raise InterruptedByUserError("the dump was cancelled")
-        return {place.blob: outcome for place, outcome in read_pack(self._keys, self._source, pack=pack, places=places)}
+        read = read_pack(self._keys, self._source, pack=pack, places=places, find_spares=self._index.find_spares)
+        return {place.blob: outcome for place, outcome in read}
 
     def _tell(self, window: _Window) -> Iterator[tuple[Step, bytes]]:
         steps, coming = window

@@ -153,7 +153,7 @@ class Restorer:
                 self._index,
                 target=target,
                 pool=pool,
-                runner=WindowRunner(self._source, hands=pool, jobs=jobs),
+                runner=WindowRunner(self._source, self._index, hands=pool, jobs=jobs),
                 progress=self._progress,
                 standing=Standing(frozenset(only_way), keeper, tidier),
             )

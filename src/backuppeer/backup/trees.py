@@ -72,7 +72,10 @@ class TreeReader:
         got: dict[BlobId, Outcome] = {}
         for pack, places in group_by_pack(self._index.find_many(blobs).values()):
             outcomes = {
-                place.blob: outcome for place, outcome in read_pack(self._keys, self._source, pack=pack, places=places)
+                place.blob: outcome
+                for place, outcome in read_pack(
+                    self._keys, self._source, pack=pack, places=places, find_spares=self._index.find_spares
+                )
             }
             self._cache.put_many([(blob, plain) for blob, plain in outcomes.items() if isinstance(plain, bytes)])
             got |= outcomes

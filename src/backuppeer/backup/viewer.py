@@ -204,7 +204,8 @@ class Viewer:
         if len(places) < len(missing):
             raise IntegrityFault(_NOWHERE)
         for pack, inside in group_by_pack(places[blob] for blob in missing):
-            for place, outcome in read_pack(self._keys, self._source, pack=pack, places=inside):
+            find = self._index.find_spares
+            for place, outcome in read_pack(self._keys, self._source, pack=pack, places=inside, find_spares=find):
                 if isinstance(outcome, BackupPeerError):
                     raise outcome
                 plain[place.blob] = outcome

@@ -131,8 +131,9 @@ def _create(file: RestoredFile, target: RestoreTarget) -> None:
 class WindowRunner:
     """Fetches and writes windows with several packs in flight."""
 
-    def __init__(self, source: PackSource, *, hands: CarriesOut, jobs: Jobs) -> None:
-        self._source, self._hands, self._jobs = source, hands, jobs
+    def __init__(self, source: PackSource, index: Index, *, hands: CarriesOut, jobs: Jobs) -> None:
+        self._source, self._find_spares = source, index.find_spares
+        self._hands, self._jobs = hands, jobs
 
     def start(self, wants: Wants, places: list[Location], report: Callable[[Written], None]) -> None:
         """Begin to bring all wanted blobs to their files; `report` is called pack by pack, in the caller's thread.
@@ -154,7 +155,7 @@ class WindowRunner:
     def _read(self, pack: LogicalId, places: list[Location], wants: Wants) -> Written:
         """Read one pack and have written what it holds (in a thread)."""
         written = Written()
-        for part, fetched in fetch_parts(self._source, pack=pack, places=places):
+        for part, fetched in fetch_parts(self._source, pack=pack, places=places, find_spares=self._find_spares):
             if isinstance(fetched, BackupPeerError):
                 written.failures += [(file, fetched) for place in part for file, _ in wants[place.entry.blob]]
                 continue

@@ -197,6 +197,8 @@ def _describe(plan: PrunePlan) -> str:
     parts = [f"delete {format_count(plan.delete_packs, 'pack')}"] if plan.delete_packs else []
     if plan.unfinished_packs:
         parts.append(f"erase {format_size(plan.unfinished_bytes)} of backups that broke off")
+    if plan.unlisted_packs:
+        parts.append(f"have hosts delete {format_size(plan.unlisted_bytes)} that no list names")
     if plan.repack_packs:
         parts.append(f"pack {format_count(plan.repack_packs, 'pack')} anew")
     if not parts:
@@ -211,24 +213,29 @@ def _as_result(plan: PrunePlan) -> PruneResult:
         repacked_packs=plan.repack_packs,
         kept_packs=plan.kept_packs,
         unfinished_packs=plan.unfinished_packs,
-        freed_bytes=plan.delete_bytes + plan.repack_bytes + plan.unfinished_bytes,
+        freed_bytes=plan.delete_bytes + plan.repack_bytes + plan.unfinished_bytes + plan.unlisted_bytes,
         sent_bytes=0,
         seconds=0.0,
         hosts=plan.hosts,
         left_out=plan.left_out,
+        unfinished_bytes=plan.unfinished_bytes,
+        unlisted_packs=plan.unlisted_packs,
+        unlisted_bytes=plan.unlisted_bytes,
     )
 
 
 def _tell(screen: Screen, result: PruneResult) -> None:
     tick = screen.paint("✓", GREEN)
-    done = f"{format_count(result.deleted_packs + result.unfinished_packs, 'pack')} deleted"
+    deleted = result.deleted_packs + result.unfinished_packs + result.unlisted_packs
+    done = f"{format_count(deleted, 'pack')} deleted"
+    whose = "that no list named" if result.unlisted_packs else "of backups that broke off"
     if result.repacked_packs:
         done += f", {format_count(result.repacked_packs, 'pack')} packed anew ({format_size(result.sent_bytes)} sent)"
     screen.line(f"{tick} {done}, {result.kept_packs:,} kept, in {format_duration(result.seconds)}", hang=2)
     for host in result.hosts:
         name, later_bytes = escape_line(host.name), host.bytes - host.at_once_bytes
         if host.at_once_bytes:
-            screen.line(f"  {name} has erased {format_size(host.at_once_bytes)} of backups that broke off", hang=2)
+            screen.line(f"  {name} has erased {format_size(host.at_once_bytes)} {whose}", hang=2)
         if host.told and later_bytes:
             screen.line(f"  {name} erases {format_size(later_bytes)}{_say_when(host)}", hang=2)
     _explain_doubled(screen, result.hosts)

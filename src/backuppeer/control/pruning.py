@@ -88,7 +88,8 @@ class PrunePlan(msgspec.Struct, kw_only=True):
 class PruneResult(msgspec.Struct, kw_only=True):
     """What was done. `peers`: who has the new list and was told; who is `left_out` hears of it with the next backup.
 
-    `freed_bytes`: of one copy; hosts erase them when their lock is over. `sent_bytes`: to all hosts.
+    `freed_bytes`: of one copy, with the unfinished and the unlisted ones of the plan; hosts erase them when their lock
+    is over, or at once. `sent_bytes`: to all hosts.
     """
 
     deleted_packs: int
@@ -101,3 +102,6 @@ class PruneResult(msgspec.Struct, kw_only=True):
     hosts: list[PruneHost]
     peers: list[str] = msgspec.field(default_factory=list)
     left_out: list[LeftOut] = msgspec.field(default_factory=list)
+    unfinished_bytes: int = 0
+    unlisted_packs: int = 0
+    unlisted_bytes: int = 0

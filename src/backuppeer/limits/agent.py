@@ -82,6 +82,8 @@ HOOK_PIECE_BYTES: Final = 64 * KIB
 """Read of a hook's output at a time: what a pipe usually holds."""
 CHECK_AT_ONCE: Final = 3
 """Packs that a check reads side by side: one on its way, one being opened, one waiting; 16 MiB each."""
+NONSENSE_PACKS: Final = 16
+"""Packs of one host that a check asks for again when the answer was none, before the host is left out of the rest."""
 REPLACE_SAMPLES_LEAST: Final = 512
 """Packs of which a host shows a leaf before it takes another's place, if there are so many: of 1 % gone it shows none
 with a chance of 0.006."""

@@ -102,6 +102,8 @@ MEET_LEAST_S: Final = 1.0
 """What meeting a host may take however short a person's wait, so that one that is there and says why not is heard."""
 SILENT_LEAST_S: Final = 3.0
 """For how long at least nothing may come from a host in session, however short a person's wait: a disk spins up."""
+SOUND_AFTER_S: Final = 1.0
+"""How long one host is listened to alone before the others that have the same pack are asked beside it."""
 RETRY_FIRST_S: Final = 0.5
 RETRY_MOST_S: Final = 15.0
 WITNESS_S: Final = 5.0

@@ -65,6 +65,11 @@ _FIND_MANY: Final = (
     f"SELECT {_COLUMNS} FROM blobs JOIN packs ON number = pack "  # noqa: S608 - constants and question marks
     f"WHERE blob IN ({','.join('?' * INDEX_BATCH)})"
 )
+# Those in packs that a head named once, and dropped since, last: they may be erased by now.
+_FIND_SPARES: Final = (
+    f"SELECT {_COLUMNS} FROM spares JOIN packs ON number = pack "  # noqa: S608 - constants and question marks
+    f"WHERE blob IN ({','.join('?' * INDEX_BATCH)}) ORDER BY blob, state > 1, number DESC"
+)
 _KNOWN, _KNOWN_SPARE = (
     f"SELECT blob, pack FROM {table} WHERE blob IN ({','.join('?' * INDEX_BATCH)})"  # noqa: S608 - question marks
     " AND pack NOT IN (SELECT number FROM temp.concealed) AND pack NOT IN (SELECT number FROM temp.absent)"
@@ -128,6 +133,13 @@ class Index:
     def find_many(self, blobs: Iterable[BlobId]) -> dict[BlobId, Location]:
         """Return where those of the blobs lie that are known."""
         return {BlobId(row[0]): read_location(row) for row in self._look_up(_FIND_MANY, blobs)}
+
+    def find_spares(self, blobs: Iterable[BlobId]) -> dict[BlobId, list[Location]]:
+        """Return where else blobs lie than `find_many` says, likeliest place first; if nowhere, left out."""
+        found: dict[BlobId, list[Location]] = {}
+        for row in self._look_up(_FIND_SPARES, blobs):
+            found.setdefault(BlobId(row[0]), []).append(read_location(row))
+        return found
 
     def known(self, blobs: Iterable[BlobId]) -> set[BlobId]:
         """Return those of the blobs that a writer may rely on: known, not concealed, in no pack that goes.

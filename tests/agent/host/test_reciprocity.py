@@ -5,12 +5,13 @@ import threading
 
 import pytest
 
+from agent.estates import Estate
 from agent.hosted import hosted
 from agent.houses import WISH, HostHouse, OwnerHouse, offer
 from backuppeer.agent.home.records import Direction, RequestRecord, RequestState
 from backuppeer.agent.host.reciprocity import Balance, Reciprocity
 from backuppeer.agent.owner.ending import Ending
-from backuppeer.errors import RefusedError
+from backuppeer.errors import ExitCode, RefusedError
 from backuppeer.ids import AgreementId
 from backuppeer.limits import MIB, RECIPROCITY_GRACE_S, RECIPROCITY_LOOK_S, REQUEST_KEPT_S
 from backuppeer.proof.merkle import compute_stored_id
@@ -292,6 +293,31 @@ def test_while_the_store_is_away_nobody_is_called_in_debt_and_no_grace_is_forgot
     assert refused(alice, bob) == ""
     assert alice.promises.refused_from_ms(bob.peer) == from_ms
     assert bob.promises.owed_by_us(alice.peer) == Balance()
+
+
+def test_a_backup_to_a_host_that_was_asked_in_vain_for_14_days_is_refused_and_says_so(alice, bob, tmp_path, tree):
+    async def scenario():
+        bob.owner.agree_with(alice.host, MUTUAL)
+        alice.ask(bob)
+        estate = Estate(bob.owner, tmp_path / "estate")
+        try:
+            async with hosted(alice.host, bob.owner, find_debt=alice.promises.find_debt) as link:
+                estate.sight.sessions[alice.peer] = link.session
+                first = (await estate.back_up(tree())).snapshot
+                assert estate.vault.complete_hosts() == [alice.peer]
+                alice.turn(RECIPROCITY_GRACE_S - 1)
+                await estate.back_up(tree())
+                alice.turn(1 + RECIPROCITY_LOOK_S)
+                (tree() / "new").write_bytes(b"new" * 10_000)
+                with pytest.raises(RefusedError, match=r"you promised to keep 4\.1 MB in return") as told:
+                    await estate.back_up(tree())
+                assert told.value.exit_code == ExitCode.REFUSED
+                assert "backup-peer peers show" in told.value.hint
+                assert (await estate.restore(first, tmp_path / "out")).errors == 0, "what is there comes back as ever"
+        finally:
+            estate.close()
+
+    asyncio.run(scenario())
 
 
 def test_a_host_refuses_new_packs_for_a_debt_in_words_and_gives_back_takes_lists_and_erases_nothing(alice, bob):

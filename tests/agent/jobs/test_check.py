@@ -32,6 +32,7 @@ from backuppeer.errors import (
     UserError,
 )
 from backuppeer.limits import MIB
+from backuppeer.repo.blob import BlobKind
 from backuppeer.repo.snapshot import encode_snapshot
 from backuppeer.shares.ledger import Ledger
 from backuppeer.trust.conduct import Bar
@@ -302,6 +303,30 @@ def test_packs_that_are_nowhere_are_told_with_everything_that_was_in_them_and_no
         assert (await check(estate, read_data=True))[0].problems == []
 
     play(scenario, house)
+
+
+def test_what_also_lies_in_a_further_pack_is_neither_named_nor_missed_when_the_first_is_lost(
+    house, other, tree, tmp_path, play
+):
+    async def scenario(estate):
+        await estate.back_up(tree, house)
+        estate.sight.away = {house.peer}
+        snapshot = (await estate.back_up(tree, other)).snapshot
+        estate.sight.away = set()
+        # Found at the second host, and at the first by their spare places alone.
+        index, ledger = estate.vault.repository.index, estate.vault.repository.ledger
+        (pack,) = {at.pack for at in index.locations() if at.kind == BlobKind.DATA}
+        (copy,) = ledger.copies_of(pack)
+        (path,) = [path for path in packs_of(other) if path.name == copy.stored.hex()]
+        path.unlink()
+        other.premises.close()
+        result, told = await check(estate)
+        assert "lost 1 pack" in " ".join(problem.text for problem in result.problems)
+        assert told.files == ["/"], "folders above have changed meanwhile; nothing else lies there alone"
+        await estate.restore(snapshot, tmp_path / "out")
+        assert {path.name for path in (tmp_path / "out").rglob("*.bin")} == {f"{n}.bin" for n in range(6)}
+
+    play(scenario, house, other)
 
 
 def test_a_spoiled_copy_is_replaced_from_another_host_and_never_comes_back(house, other, tree, tmp_path, play):

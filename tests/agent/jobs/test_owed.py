@@ -78,6 +78,23 @@ async def assert_restores_from(estate, house, wanted, tmp_path):
     estate.sight.sessions = sessions
 
 
+def test_in_a_home_that_may_only_read_no_host_is_said_to_lack_anything(scene):
+    house, tree, small = scene.house, scene.tree, scene.small
+
+    async def scenario():
+        async with scene.estate() as estate:
+            await back_up(estate, small("c"), {})
+            await back_up(estate, tree("a"), {}, house)
+            (line,) = describe_lacking(estate.vault, estate.state)
+            assert " lacks " in line
+            (estate.home.path / "keys" / "grant").unlink()
+            estate.restart()
+            assert not estate.vault.writer.may_write
+            assert describe_lacking(estate.vault, estate.state) == []
+
+    asyncio.run(scenario())
+
+
 # --- work that broke off
 def test_what_broke_off_at_one_host_goes_to_no_other_and_counts_as_lacking_nowhere(scene):
     house, other, tree, small, tmp_path = scene.house, scene.other, scene.tree, scene.small, scene.tmp_path

@@ -256,6 +256,37 @@ class Taking(Mute):
         return bytes(max_bytes)
 
 
+class Trickle(Mute):
+    """A stream to which a datagram comes each fifth of a millisecond; counts how often it is read."""
+
+    DATAGRAM = 1200
+
+    def __init__(self, size):
+        self.left, self.reads, self.since_s = size, 0, asyncio.get_running_loop().time()
+
+    async def read(self, max_bytes):
+        self.reads += 1
+        clock = asyncio.get_running_loop().time
+        if not (come := round((clock() - self.since_s) * 5000) * self.DATAGRAM):
+            await asyncio.sleep(0.0002)  # virtual
+            come = self.DATAGRAM
+        given = min(come, max_bytes, self.left)
+        self.since_s, self.left = clock(), self.left - given
+        return bytes(given)
+
+
+def test_a_long_transfer_gathers_what_comes_and_reads_seldom():
+    async def scenario():
+        stream = Trickle(2 * MIB)
+        await opener(stream).receive_into(memoryview(bytearray(2 * MIB)))
+        datagrams = 2 * MIB / Trickle.DATAGRAM
+        assert stream.left == 0
+        # Its last quarter of a MiB is read as it comes: who waits for its end has nothing else to do.
+        assert stream.reads < datagrams / 4
+
+    play(scenario())
+
+
 def test_bulk_goes_over_quic_in_quarters_of_a_mib():
     async def scenario():
         await opener(stream).send_raw(bytes(2 * MIB + 5))

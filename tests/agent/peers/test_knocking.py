@@ -53,20 +53,32 @@ class DeafPool:
         self.deposits.append(sealed)
 
 
-@pytest.mark.parametrize(("wish", "advice"), [(0, "`host` again"), (10**9, "`backup-peer browse` for others")])
-def test_a_host_that_is_not_on_offer_is_told_with_advice_that_fits_whose_host_it_is(owner, house, wish, advice):
+async def find_none(owner, house, size_bytes):
+    """Knock at a host that no server knows; return what is told."""
+
     class Empty:
         async def find(self, _servers, _peer):
             return None
 
-    async def scenario():
-        asking = Knocking(owner.state, owner.keys.identity, VirtualClock(), market=Empty(), ends=None)
-        with pytest.raises(PeerUnreachable, match="is not on offer at 1 server") as told:
-            await asking.knock(replace(asking.empty_wish(house.peer), size_bytes=wish), SERVERS[:1])
-        assert told.value.message.endswith("1 server")
-        assert advice in told.value.hint
+    asking = Knocking(owner.state, owner.keys.identity, VirtualClock(), market=Empty(), ends=None)
+    with pytest.raises(PeerUnreachable) as told:
+        await asking.knock(replace(asking.empty_wish(house.peer), size_bytes=size_bytes), SERVERS[:1])
+    return told.value
 
-    play(scenario())
+
+def test_a_stranger_that_no_server_knows_is_not_on_offer(owner, house):
+    told = play(find_none(owner, house, 10**9))
+    assert told.message.endswith("is not on offer at 1 server")
+    assert "`backup-peer browse` for others" in told.hint
+
+
+def test_an_own_host_that_no_server_knows_is_offline_and_its_agreement_stands(owner, house):
+    owner.agree_with(house)
+    owner.state.meet(house.peer, START_MS, alias="alice")
+    told = play(find_none(owner, house, 0))
+    seen = "last seen 2026-11-18: not where it was, nor on offer at 1 server; your agreement stands"
+    assert told.message == f"alice seems to be offline, {seen}"
+    assert "`host` again" in told.hint
 
 
 def test_who_is_refused_is_told_that_less_may_fit(owner, house, monkeypatch):

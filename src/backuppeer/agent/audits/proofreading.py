@@ -3,8 +3,14 @@
 Knows: one copy and the host it lies with. Must not know: which copies are to be read, what a blob is for. A copy is
 whole when its bytes are those of its stored id (Merkle), its directory and blobs open (AEAD), and every blob is what
 its id names. Called from several threads; each holds one pack of at most 16 MiB.
+
+What is no answer at all says nothing of a copy by itself: a fault of the moment looks the same. So this one is asked
+for once more, alone; a host that answers nonsense again has not given it, and it counts as spoiled. Each such answer
+may cost a session, so a host that gives nothing else is left out after NONSENSE_PACKS.
 """
 
+import threading
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -16,7 +22,7 @@ from backuppeer.backup.fetching import read_pack
 from backuppeer.clock import Clock
 from backuppeer.errors import BackupPeerError, IntegrityFault, PeerFault, PeerUnreachable, Unavailable
 from backuppeer.ids import AgreementId, BlobId
-from backuppeer.limits import TAIL_READ_BYTES
+from backuppeer.limits import NONSENSE_PACKS, TAIL_READ_BYTES
 from backuppeer.repo.index import Location
 from backuppeer.repo.pack import Directory, NeedTail, PackOpener, open_directory
 from backuppeer.shares.ledger import Copy
@@ -50,6 +56,7 @@ class Proofreader:
 
     def __init__(self, repository: Repository, sources: Mapping[AgreementId, Fetch], clock: Clock) -> None:
         self._repository, self._sources, self._clock = repository, sources, clock
+        self._alone, self._nonsense = threading.Lock(), Counter[AgreementId]()
 
     def read(self, copy: Copy) -> Verdict:
         """Read a copy to its end, and note what came of it in the ledger.
@@ -60,13 +67,12 @@ class Proofreader:
         """
         source, is_given = self._sources[copy.agreement], False
         try:
-            _, (data,) = source.fetch(copy.logical, [(0, copy.size)])
+            data = self._fetch_whole(copy, source)
             is_given = True
-            bad = self._open_all(copy, memoryview(data))
+            bad = self._open_all(copy, data)
             error: BackupPeerError | None = IntegrityFault("blobs in it do not open") if bad else None
         except NonsenseError as exc:
-            # Readers side by side: one meets the bad frame, the others a session that is gone. All say the same.
-            return Verdict(copy, State.UNREAD, PeerUnreachable(exc.message, hint=exc.hint))
+            bad, error = [place.blob for place in self._repository.index.locations_in(copy.logical)], exc
         except PeerFault as exc:
             bad, error = self._find_bad(copy, source), exc
         except BackupPeerError as exc:  # weather, or of a newer format: it may well be whole
@@ -76,6 +82,25 @@ class Proofreader:
             return Verdict(copy, State.WHOLE)
         self._repository.ledger.note_spoiled(copy, self._clock.now_ms())
         return Verdict(copy, State.SPOILED, error, bad, is_given)
+
+    def _fetch_whole(self, copy: Copy, source: Fetch) -> memoryview:
+        """Return the bytes of a copy, asked for once more if the first answer was none.
+
+        Raises:
+            NonsenseError: nor was the second one.
+            PeerUnreachable: its host gave too much of that to be asked any more.
+
+        """
+        wanted = [(0, copy.size)]
+        try:
+            _, (data,) = source.fetch(copy.logical, wanted)
+        except NonsenseError as exc:
+            with self._alone:
+                if self._nonsense[copy.agreement] >= NONSENSE_PACKS:
+                    raise PeerUnreachable(exc.message, hint=exc.hint) from exc
+                self._nonsense[copy.agreement] += 1
+                _, (data,) = source.fetch(copy.logical, wanted)
+        return memoryview(data)
 
     def _open_all(self, copy: Copy, data: memoryview) -> list[BlobId]:
         """Open every blob of a whole copy; return those that don't."""

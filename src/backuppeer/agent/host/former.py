@@ -8,6 +8,7 @@ to ask for but that.
 import threading
 from typing import Final
 
+from backuppeer.agent.home.rows import KeptRows
 from backuppeer.agent.home.state import State
 from backuppeer.clock import Clock
 from backuppeer.ids import PEER_ID_BYTES, PeerId
@@ -23,9 +24,9 @@ class FormerOwners:
 
     def __init__(self, state: State, clock: Clock) -> None:
         self._state, self._clock, self._lock = state, clock, threading.Lock()
-        raw = state.setting(_FORMER) or b""
-        rows = [raw[at : at + _ROW_BYTES] for at in range(0, len(raw), _ROW_BYTES)]
-        self._since_ms = {PeerId(row[:PEER_ID_BYTES]): int.from_bytes(row[PEER_ID_BYTES:], "big") for row in rows}
+        self._rows = KeptRows(state, _FORMER, _ROW_BYTES)
+        read = ((PeerId(row[:PEER_ID_BYTES]), row[PEER_ID_BYTES:]) for row in self._rows.read())
+        self._since_ms = {peer: int.from_bytes(since, "big") for peer, since in read}
 
     def add(self, owner: PeerId) -> None:
         """Note that the last agreement with an owner has ended now, durably.
@@ -38,8 +39,7 @@ class FormerOwners:
             known = {**self._since_ms, owner: self._clock.now_ms()}
             latest = sorted(known, key=lambda peer: known[peer])[-FORMER_OWNERS:]
             self._since_ms = {peer: known[peer] for peer in latest if self._is_recent(known[peer])}
-            rows = (peer + since_ms.to_bytes(_TIME_BYTES, "big") for peer, since_ms in self._since_ms.items())
-            self._state.put_setting(_FORMER, b"".join(rows))
+            self._rows.write(peer + since_ms.to_bytes(_TIME_BYTES, "big") for peer, since_ms in self._since_ms.items())
 
     def __contains__(self, peer: PeerId) -> bool:
         since_ms = self._since_ms.get(peer)

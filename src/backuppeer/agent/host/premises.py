@@ -15,6 +15,7 @@ from typing import Final
 
 import structlog
 
+from backuppeer.agent.home.rows import KeptRows
 from backuppeer.agent.home.state import State
 from backuppeer.agent.host.former import FormerOwners
 from backuppeer.agent.host.occupancy import Occupancy, moving
@@ -52,7 +53,8 @@ class Premises:
         self._lock = threading.Lock()
         self.place, self.occupancy = Place(state, default), Occupancy()
         self._is_moving = False
-        self._owners = _split_ids(state.setting(_OWNERS) or b"")
+        self._kept_owners = KeptRows(state, _OWNERS, PEER_ID_BYTES)
+        self._owners = frozenset(map(PeerId, self._kept_owners.read()))
         self.former = FormerOwners(state, clock)
         self._notes: dict[str, None] = {}
         self._absence = ""
@@ -248,7 +250,7 @@ class Premises:
             return
         self._owners |= owners  # replaced, never changed in place: other threads look into it
         try:
-            self._state.put_setting(_OWNERS, b"".join(sorted(self._owners)))
+            self._kept_owners.write(self._owners)
         except LocalError as exc:
             # Only missed while the store is away, and learnt again when it is opened: no reason to keep it shut.
             _log.warning("the owners of the store can't be written down", reason=exc.message)
@@ -269,7 +271,7 @@ class Premises:
             if self._store is not None and not self._store.leases.list_by_owner(owner):
                 self.former.add(owner)
                 self._owners -= {owner}
-                self._state.put_setting(_OWNERS, b"".join(sorted(self._owners)))
+                self._kept_owners.write(self._owners)
 
     def agree(self, signed: bytes) -> Lease:
         """Put a co-signed agreement into force, durably, and remember its owner."""
@@ -371,7 +373,3 @@ def _check_room(offered_bytes: int, room_bytes: int) -> None:
             hint=f"offer less, free some space ({kept_free} always stays free), or name a folder on another disk "
             "with --store DIR",
         )
-
-
-def _split_ids(raw: bytes) -> frozenset[PeerId]:
-    return frozenset(PeerId(raw[at : at + PEER_ID_BYTES]) for at in range(0, len(raw), PEER_ID_BYTES))

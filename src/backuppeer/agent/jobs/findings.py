@@ -17,7 +17,7 @@ from backuppeer.clock import format_time
 from backuppeer.control.checking import CheckedHost, CheckResult, Problem, Repair
 from backuppeer.control.saving import LeftOut
 from backuppeer.errors import NewerFormatError, Unavailable
-from backuppeer.ids import AgreementId, LogicalId, format_peer_id
+from backuppeer.ids import AgreementId, BlobId, LogicalId, format_peer_id
 from backuppeer.limits import CHECK_PROBLEMS
 from backuppeer.shares.ledger import Copy
 from backuppeer.trust.conduct import Bar
@@ -110,7 +110,7 @@ class Findings:
 
         A pack that no snapshot needs is no problem, whatever became of it: what was lost with it was sent again.
         """
-        ledger = self.vault.repository.ledger
+        ledger, index = self.vault.repository.ledger, self.vault.repository.index
         nowhere = spoiled = unplaced = spare = 0
         unknown = sum(stock.unknown for stock in self.heard)
         for pack in packs:
@@ -123,13 +123,18 @@ class Findings:
                 spare += 1
             elif any(self.is_readable(copy) for copy in copies):
                 spoiled += 1
-            else:
+            elif lost := self._without_spare(place.blob for place in index.locations_in(pack)):
                 nowhere += 1
-                checker.mark_pack_bad(pack)
+                checker.mark_bad(lost)
+            else:
+                spare += 1  # all of it lies in further packs, where readers find it
         for verdict in self.spoiled:
             self._mark_lost(verdict, checker)
         self.spare = spare
-        total = len(self.needed)
+        self._note_packs(unplaced=unplaced, nowhere=nowhere, spoiled=spoiled)
+
+    def _note_packs(self, *, unplaced: int, nowhere: int, spoiled: int) -> None:
+        total, unknown = len(self.needed), sum(stock.unknown for stock in self.heard)
         if unplaced:
             self.note("ledger", f"the ledger does not say where {unplaced} packs lie; hosts list {unknown} others")
         if nowhere:
@@ -144,7 +149,15 @@ class Findings:
         repository, pack = self.vault.repository, verdict.copy.logical
         if not self._may_be_had(repository.ledger.copies_of(pack)):
             places = repository.index.find_many(verdict.bad)
-            checker.mark_bad(blob for blob, at in places.items() if at.pack == pack)
+            checker.mark_bad(self._without_spare(blob for blob, at in places.items() if at.pack == pack))
+
+    def _without_spare(self, blobs: Iterable[BlobId]) -> list[BlobId]:
+        """Return those of the blobs that lie in no further pack which may be had."""
+        wanted, repository = list(blobs), self.vault.repository
+        spares = repository.index.find_spares(wanted)
+        packs = {place.pack for places in spares.values() for place in places}
+        there = {pack for pack in packs if self._may_be_had(repository.ledger.copies_of(pack))}
+        return [blob for blob in wanted if not any(place.pack in there for place in spares.get(blob, ()))]
 
     def judge_hosts(self) -> None:
         """Tell what each host lost, or returned wrong."""

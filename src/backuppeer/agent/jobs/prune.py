@@ -75,7 +75,7 @@ class PruneJob:
             partners, plan = await self._weigh(census, there)
             drop = Drop(set(plan.victims), await asyncio.to_thread(self._find_droppable, census))
         drop.strays = await asyncio.to_thread(self._find_strays)
-        drop.unfinished_bytes = self._measure(drop.unfinished)
+        drop.unfinished_bytes, drop.strays_bytes = self._measure(drop.unfinished), self._measure(drop.strays)
         for partner in partners:
             found = await find_withdrawable(partner, list_going(self._vault, partner, drop.unnamed))
             if found is not None:
@@ -308,6 +308,7 @@ class PruneJob:
         drop.victims = turnover.still_leaving(drop.victims)
         drop.unfinished = turnover.still_leaving(drop.unfinished) & self._find_unfinished(census)
         drop.strays = self._find_strays()
+        drop.strays_bytes = self._measure(drop.strays)  # before hosts erase them, and the ledger forgets
         if drop.unfinished:
             check_moved(census, drop.unfinished)
             drop.unfinished_bytes = self._measure(drop.unfinished)

@@ -35,6 +35,7 @@ class Drop:
     unfinished: set[LogicalId]
     strays: set[LogicalId] = field(default_factory=set)
     unfinished_bytes: int = 0
+    strays_bytes: int = 0
     at_once: dict[AgreementId, set[StoredId]] = field(default_factory=dict)
 
     @property
@@ -91,7 +92,7 @@ def describe_plan(
         unfinished_packs=len(unfinished),
         unfinished_bytes=drop.unfinished_bytes,
         unlisted_packs=len(drop.strays),
-        unlisted_bytes=vault.repository.ledger.measure(sorted(drop.strays)),
+        unlisted_bytes=drop.strays_bytes,
         unused_bytes=plan.unused_bytes,
         held_back=plan.held_back,
         is_room_short=wish_bytes is None or room_bytes < wish_bytes,
@@ -126,18 +127,21 @@ def describe_result(
             rows.append(_host(vault, partner, cleared, withdrawn, is_told=True))
         else:
             rows.append(count_host(vault, partner, replace(drop, at_once={}), is_told=False))
-    freed_bytes = sum(vault.repository.ledger.sizes(victims).values()) + drop.unfinished_bytes
+    victims_bytes = sum(vault.repository.ledger.sizes(victims).values())
     return PruneResult(
         deleted_packs=len(victims) - len(repacked),
         repacked_packs=len(repacked),
         kept_packs=plan.kept + len(plan.victims) - len(victims),
         unfinished_packs=len(drop.unfinished),
-        freed_bytes=freed_bytes,
+        freed_bytes=victims_bytes + drop.unfinished_bytes + drop.strays_bytes,
         sent_bytes=sent_bytes,
         seconds=reporter.seconds,
         hosts=rows,
         peers=[format_peer_id(partner.peer) for partner in vault.partners() if partner.agreement in has_head],
         left_out=hosts.describe_left_out(hint=_LATER, with_untold=True),
+        unfinished_bytes=drop.unfinished_bytes,
+        unlisted_packs=len(drop.strays),
+        unlisted_bytes=drop.strays_bytes,
     )
 
 

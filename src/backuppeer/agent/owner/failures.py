@@ -18,7 +18,7 @@ from backuppeer.ids import LogicalId
 
 
 class NonsenseError(IntegrityFault):
-    """A host that is there answered with what is no answer: of its copy nothing is known."""
+    """A host that is there answered with what is no answer: by once it says nothing of its copy."""
 
 
 def describe_failure(host: str, pack: LogicalId, error: BackupPeerError) -> str:
@@ -28,7 +28,10 @@ def describe_failure(host: str, pack: LogicalId, error: BackupPeerError) -> str:
         return f"{host} does not give pack {name} ({error.message}); `backup-peer repair` mends what hosts lost"
     if isinstance(error, IntegrityFault):
         return f"{host} returned wrong bytes of pack {name}, not used; `backup-peer repair --read-data` looks for more"
-    return f"{host} broke the protocol when asked for pack {name} ({error.message}): its answer is not used"
+    return (
+        f"{host} broke the protocol when asked for pack {name} ({error.message}): its answer is not used; "
+        "`backup-peer repair --read-data` asks it again, and mends what it lost"
+    )
 
 
 def summarise_failures(pack: LogicalId, failures: Mapping[str, BackupPeerError]) -> BackupPeerError:

@@ -21,6 +21,7 @@ from typing import Final, NamedTuple, Protocol, TypeVar
 from backuppeer.agent.owner.failures import describe_failure, summarise_failures
 from backuppeer.agent.owner.listening import meet_within, while_heard
 from backuppeer.agent.owner.pacing import Pacer, SlowError
+from backuppeer.agent.owner.sounding import Soundings
 from backuppeer.agent.owner.spans import RecentSpans, Span, cut_from
 from backuppeer.agent.peers.partners import Partner
 from backuppeer.agent.peers.retry import Herald, Say, retry
@@ -48,6 +49,7 @@ from backuppeer.limits import (
     PAGES_KEPT_FEW,
     RETRY_BUDGET_S,
     RETRY_MOST_S,
+    SOUND_AFTER_S,
 )
 from backuppeer.proof.merkle import verify_range
 from backuppeer.repo.layout import check_pack_bytes
@@ -77,12 +79,13 @@ class _Cancellable(Protocol):
 class _Patience:
     """How long a host is waited for that is away, and one that is slow while another has the pack (None: no end).
 
-    `end_s`: when meeting it is given up, by the clock.
+    `end_s`: when meeting it is given up, by the clock. `others`: who is asked beside it whether they answer at all.
     """
 
     away_s: float
     slow_s: float | None
     end_s: float
+    others: Sequence[tuple[Copy, Partner]] = ()
 
 
 class Fetch:
@@ -115,6 +118,7 @@ class Fetch:
         self._pacer = Pacer(clock)
         self._failed_s: dict[AgreementId, float] = {}
         self._gone: dict[AgreementId, Unavailable] = {}
+        self._soundings = Soundings()
         self._awaited: set[_Cancellable] = set()
         self._meetings: dict[AgreementId, asyncio.Future[Session]] = {}
         self._is_cancelled = False
@@ -134,25 +138,23 @@ class Fetch:
 
         """
         failures: dict[AgreementId, BackupPeerError] = {}
-        end_s = self._clock.monotonic_s() + self._wait_s
-        for budget_s in self._budgets(pack):
+        began_s = self._clock.monotonic_s()
+        for budget_s in self._budgets(pack, began_s):
             is_hopeless = True
             candidates = self._candidates(pack)
             for copy, partner in candidates:
                 if not isinstance(failures.get(copy.agreement, Unavailable("")), Unavailable):
                     continue
-                if gone := self._lately_gone(copy):
+                if gone := self._lately_gone(copy) or self._hear_sounding(partner, began_s):
                     failures[copy.agreement] = gone
                     continue
                 plan_blocks(ranges, copy.size)  # what can't be in this pack is the index's fault, and no host's
                 is_hopeless &= copy.agreement in self._gone
-                spent = {copy.agreement, *failures, *self._doubted}
-                others = [other for other, _ in candidates if other.agreement not in spent]
+                others = [each for each in candidates if each[0].agreement not in {copy.agreement, *failures}]
                 away_s = 0.0 if copy.agreement in self._gone else budget_s
-                # Who is tried first for others to be tried has all of the time, too: it may be on its way.
-                until_s = end_s if away_s else self._clock.monotonic_s() + self._silent_s
                 try:
-                    patience = _Patience(away_s, self._patience_s(others), until_s)
+                    # Who is tried first for others to be tried has all of the time, too: it may be on its way.
+                    patience = _Patience(away_s, self._patience_s(others), began_s + self._silent_s, others)
                     taken = self._fetch_from(partner, copy, ranges, patience)
                 except (IntegrityFault, RefusedError, ProtocolViolation, Unavailable) as exc:
                     self._note_failure(partner, pack, exc)
@@ -173,18 +175,18 @@ class Fetch:
     def cancel(self) -> None:
         """End all waiting for hosts, now and from now on. In the event loop."""
         self._is_cancelled = True
+        self._soundings.cancel()
         for step in [*self._awaited, *self._meetings.values()]:
             step.cancel()
 
-    def _budgets(self, pack: LogicalId) -> Iterator[float]:
+    def _budgets(self, pack: LogicalId, began_s: float) -> Iterator[float]:
         """Yield how long each host is waited for in a round; the only one that has a pack is waited for at once."""
         if len(self._candidates(pack)) == 1:
             yield self._wait_s
             return
         yield 0.0
-        end_s = self._clock.monotonic_s() + self._wait_s
         # In turns: the second may be back long before the first.
-        while (left_s := end_s - self._clock.monotonic_s()) > 0:
+        while (left_s := began_s + self._wait_s - self._clock.monotonic_s()) > 0:
             yield min(left_s, RETRY_MOST_S)
 
     def _note_failure(self, partner: Partner, pack: LogicalId, error: BackupPeerError) -> None:
@@ -212,9 +214,10 @@ class Fetch:
         is_doubted = copy.agreement in self._doubted
         return self._has_failed_lately(copy), copy.is_last, is_doubted, self._pacer.wait_s(copy.agreement, copy.size)
 
-    def _patience_s(self, others: Sequence[Copy]) -> float | None:
+    def _patience_s(self, others: Sequence[tuple[Copy, Partner]]) -> float | None:
         """Return how long a range may take when others have the pack too; None: as long as bytes come."""
-        soonest_s = min((self._pacer.wait_s(copy.agreement, copy.size) for copy in others), default=None)
+        copies = [copy for copy, _ in others if copy.agreement not in self._doubted]
+        soonest_s = min((self._pacer.wait_s(copy.agreement, copy.size) for copy in copies), default=None)
         return None if soonest_s is None else max(PACE_PATIENCE_S, PACE_PATIENCE_TIMES * soonest_s)
 
     def _has_failed_lately(self, copy: Copy) -> bool:
@@ -261,18 +264,48 @@ class Fetch:
         self, partner: Partner, stored: StoredId, first_leaf: int, into: memoryview, *, patience: _Patience
     ) -> tuple[memoryview, tuple[bytes, ...]]:
         """Read from a host, which is met and listened to no longer than the person wants to wait."""
+        step = self._meet(partner)
+        if patience.away_s:  # else others are tried first: the work goes on, and what moves is shown
+            step = self._herald.meet(partner.name, step)
+        late = self._loop.call_later(SOUND_AFTER_S, self._sound, patience)
+        try:
+            session = await meet_within(patience.end_s - self._clock.monotonic_s(), step, partner.name)
+            read = read_range(partner, stored, first_leaf, into)
+            return await while_heard(self._silent_s, read, lambda: session.received_bytes, partner.name)
+        finally:
+            late.cancel()
+
+    def _meet(self, partner: Partner) -> Awaitable[Session]:
         # One call for all that wait for this host: dialled one after the other, each would take its ten seconds.
         meeting = self._meetings.get(partner.agreement)
         if meeting is None or meeting.done():
             meeting = asyncio.ensure_future(partner.session())
             self._meetings[partner.agreement] = meeting
         # Dialling takes its own time, and goes on beside this.
-        step: Awaitable[Session] = asyncio.shield(meeting)
-        if patience.away_s:  # else others are tried first: the work goes on, and what moves is shown
-            step = self._herald.meet(partner.name, step)
-        session = await meet_within(patience.end_s - self._clock.monotonic_s(), step, partner.name)
-        read = read_range(partner, stored, first_leaf, into)
-        return await while_heard(self._silent_s, read, lambda: session.received_bytes, partner.name)
+        return asyncio.shield(meeting)
+
+    def _sound(self, patience: _Patience) -> None:
+        """Begin to ask the others whether they answer, where waiting for them has an end."""
+        if not math.isinf(patience.end_s):
+            for copy, partner in patience.others:
+                ask = partial(self._ask_leaf, partner, copy.stored, patience.end_s)
+                self._soundings.begin(copy.agreement, ask, self._clock.monotonic_s())
+
+    async def _ask_leaf(self, partner: Partner, stored: StoredId, end_s: float) -> None:
+        left_s = end_s - self._clock.monotonic_s()
+        session = await meet_within(left_s, self._meet(partner), partner.name)
+        read = read_range(partner, stored, 0, memoryview(bytearray(LEAF_BYTES)))
+        await while_heard(left_s, read, lambda: session.received_bytes, partner.name)
+
+    def _hear_sounding(self, partner: Partner, since_s: float) -> Unavailable | None:
+        if not self._soundings.knows(partner.agreement):
+            return None
+        gone = self._wait_for(self._soundings.outcome(partner.agreement, since_s))
+        if gone is not None:
+            self._herald.over(partner.name, is_back=False)
+            self._ears.blame(partner, gone)
+            self._failed_s[partner.agreement] = self._clock.monotonic_s()
+        return gone
 
     @property
     def _silent_s(self) -> float:

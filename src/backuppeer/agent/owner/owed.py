@@ -11,6 +11,7 @@ by its hash, and of no other; and as long as no pack goes, since what lay in tha
 from collections.abc import Iterable
 from typing import Final
 
+from backuppeer.agent.home.rows import cut_rows
 from backuppeer.agent.home.state import State
 from backuppeer.agent.owner.heads import HeadChain
 from backuppeer.agent.owner.repository import Repository
@@ -86,7 +87,7 @@ class Owed:
         kept, name = self._state.setting(_WASTE), self.head()
         if kept is None or not name or kept[:_NAME_BYTES] != name + self._repository.index.turnover.epoch():
             return None
-        return frozenset(LogicalId(kept[at : at + _ID_BYTES]) for at in range(_NAME_BYTES, len(kept), _ID_BYTES))
+        return frozenset(map(LogicalId, cut_rows(kept[_NAME_BYTES:], _ID_BYTES)))
 
     def note_waste(self, head: bytes, epoch: bytes, packs: Iterable[LogicalId]) -> None:
         """Note which packs of a head (its `head`) no snapshot needs; beyond WASTE_PACKS they count as owed.

@@ -7,6 +7,7 @@ on without a host that is slow or away; what is said and tried of such a host la
 from collections.abc import Iterable
 from typing import Final
 
+from backuppeer.agent.home.rows import KeptRows
 from backuppeer.agent.home.state import State
 from backuppeer.ids import AgreementId
 
@@ -18,24 +19,20 @@ class Unread:
     """The agreements with such hosts."""
 
     def __init__(self, state: State) -> None:
-        self._state = state
+        self._rows = KeptRows(state, _UNREAD, _ID_BYTES)
 
     def __contains__(self, agreement: AgreementId) -> bool:
         return agreement in self._all()
 
     def add(self, agreements: Iterable[AgreementId]) -> None:
         """Note hosts before their lists are read anew."""
-        self._put(self._all() | set(agreements))
+        self._rows.write(self._all() | set(agreements))
 
     def discard(self, agreement: AgreementId) -> None:
         """Note that a host's list was read to its end."""
         known = self._all()
         if agreement in known:
-            self._put(known - {agreement})
+            self._rows.write(known - {agreement})
 
     def _all(self) -> set[AgreementId]:
-        raw = self._state.setting(_UNREAD) or b""
-        return {AgreementId(raw[at : at + _ID_BYTES]) for at in range(0, len(raw), _ID_BYTES)}
-
-    def _put(self, agreements: set[AgreementId]) -> None:
-        self._state.put_setting(_UNREAD, b"".join(sorted(agreements)))
+        return set(map(AgreementId, self._rows.read()))

@@ -13,6 +13,7 @@ from typing import Final
 
 from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.keyring import HomeKeys
+from backuppeer.agent.home.rows import KeptRows
 from backuppeer.agent.home.state import State
 from backuppeer.agent.owner.asking import REMOVALS_UNKNOWN, OwnRequests
 from backuppeer.agent.owner.deleted import weigh_findings
@@ -44,6 +45,7 @@ from backuppeer.wire.messages import HeadIs
 
 _RECOVERED: Final = "recovery.done"
 _INCOMPLETE: Final = "snapshots.incomplete"
+_ID_BYTES: Final = 32
 
 
 def _silent(*texts: str) -> None:
@@ -364,12 +366,11 @@ class Vault:
     @property
     def incomplete(self) -> set[SnapshotId]:
         """The snapshots of which a part was found to be at no host, when that was looked at last."""
-        raw = self._state.setting(_INCOMPLETE) or b""
-        return {SnapshotId(raw[at : at + 32]) for at in range(0, len(raw), 32)}
+        return set(map(SnapshotId, KeptRows(self._state, _INCOMPLETE, _ID_BYTES).read()))
 
     def note_incomplete(self, snapshots: AbstractSet[SnapshotId]) -> None:
         """Remember them instead of those noted before."""
-        self._state.put_setting(_INCOMPLETE, b"".join(sorted(snapshots)))
+        KeptRows(self._state, _INCOMPLETE, _ID_BYTES).write(snapshots)
 
     def traffic_bytes(self) -> int:
         """Return the bytes that went to and from our hosts in the sessions open now."""

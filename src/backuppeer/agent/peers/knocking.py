@@ -19,7 +19,7 @@ from backuppeer.agent.peers.market import Market
 from backuppeer.agent.peers.names import name_of
 from backuppeer.agent.peers.partners import Whereabouts, meet_at, read_binding
 from backuppeer.agent.peers.wishes import fields_of
-from backuppeer.clock import Clock
+from backuppeer.clock import Clock, format_time
 from backuppeer.crypto.envelope import EnvelopeKey
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import PeerUnreachable, Refusal, RefusedError
@@ -67,12 +67,19 @@ class Knocking:
         name = name_of(self._state, record.peer)
         verified = await self._market.find(servers, record.peer)
         if verified is None:
+            is_ours = any(host == record.peer for _, host, _ in self._state.agreements())
             raise PeerUnreachable(
-                f"{name} is not on offer at {count_servers(len(servers))}",
-                # A wish for nothing is a knock at a host that keeps our packs: no other host would do.
-                hint=_OF_OTHERS if record.size_bytes else _OF_OURS,
+                f"{name} {self._say_missed(record.peer) if is_ours else 'is not on offer'} at "
+                f"{count_servers(len(servers))}{'; your agreement stands' if is_ours else ''}",
+                # Who keeps our packs is asked where it is: no other host would do.
+                hint=_OF_OURS if is_ours or not record.size_bytes else _OF_OTHERS,
             )
         return await self.knock_at(verified, record, servers)
+
+    def _say_missed(self, host: PeerId) -> str:
+        known = self._state.peer(host)
+        seen = f", last seen {format_time(known.last_seen_ms)[:10]}" if known and known.last_seen_ms else ""
+        return f"seems to be offline{seen}: not where it was, nor on offer"
 
     async def knock_at(
         self, verified: VerifiedListing, record: RequestRecord, servers: list[str]
