@@ -1,9 +1,10 @@
 """What was simulated as a table for a terminal. Pure.
 
-Knows: results, targets, columns. Must not know: how results came about. Plots can be made from the same results.
+Knows: results, targets, columns. Must not know: how results came about. Points of series are for plots.
 """
 
 from simulation.schemes import SCHEMES
+from simulation.series import read_point
 from simulation.targets import TARGETS, Metrics, Target, find_missed
 
 _HEADS = ("scenario", "what", "target", "seen", "", *SCHEMES)
@@ -18,7 +19,7 @@ def format_table(results: dict[str, Metrics]) -> str:
     for scenario, metrics in results.items():
         for metric, value in metrics.items():
             is_other = metric.split(": ", 1)[0] in SCHEMES
-            if not is_other and (scenario, metric) not in with_target:
+            if not is_other and read_point(metric) is None and (scenario, metric) not in with_target:
                 rows.append((scenario, metric, "", _number(value), "", *_others(metrics, metric)))
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADS))]
     return "\n".join(

@@ -15,6 +15,8 @@ from simulation.world import World
 
 Metrics = dict[str, float]
 Gather = Callable[[Sequence[float]], float]
+_EXTREMES: Final[dict[str, Gather]] = {"lowest": min, "highest": max}
+"""How the points of series are put together that are not a mean."""
 
 SCENARIOS: Final[dict[str, Callable[[World], Metrics]]] = {
     "honest": run_honest,
@@ -96,7 +98,7 @@ def gather_seeds(runs: Sequence[dict[str, Metrics]]) -> dict[str, Metrics]:
     for scenario in runs[0] if runs else ():
         for metric in runs[0][scenario]:
             plain = metric.split(": ", 1)[-1]
-            way = ways.get((scenario, plain), fmean)
+            way = ways.get((scenario, plain), _EXTREMES.get(metric.split(" ")[0], fmean))
             found.setdefault(scenario, {})[metric] = float(way([run[scenario][metric] for run in runs]))
     return found
 
