@@ -39,10 +39,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             runs.append(run)
             print(f"world {len(runs)} of {options.seeds}, {time.monotonic() - start:.0f} s", file=sys.stderr)
     results = gather_seeds(runs)
-    print(format_table(results))
+    print(format_table(results, worlds=options.seeds))
     _write(options.json, results)
-    print(f"\n{format_verdict(results)} ({options.seeds} seeds, {time.monotonic() - start:.0f} s; {options.json})")
-    return 1 if find_missed(results) else 0
+    took = f"{options.seeds} seeds, {time.monotonic() - start:.0f} s; {options.json}"
+    print(f"\n{format_verdict(results, worlds=options.seeds)} ({took})")
+    return 1 if find_missed(results, worlds=options.seeds) else 0
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
