@@ -92,9 +92,9 @@ $(VENV)/plots/.installed: bench/simulation/requirements.txt | venv
 	@touch $@
 
 simulate: venv $(if $(PLOTS),$(VENV)/plots/.installed)
-	PYTHONPATH=bench $(RUN) simulation.run $(if $(SEEDS),--seeds $(SEEDS)) $(if $(SCENARIO),--scenario "$(SCENARIO)") \
+	PYTHONPATH=bench:tools/statements $(RUN) simulation.run $(if $(SEEDS),--seeds $(SEEDS)) $(if $(SCENARIO),--scenario "$(SCENARIO)") \
 		$(if $(JSON),--json "$(JSON)")
-	$(if $(PLOTS),PYTHONPATH=bench:$(VENV)/plots $(RUN) simulation.plots $(or $(JSON),build/simulation.json) $(PLOTS))
+	$(if $(PLOTS),PYTHONPATH=bench:tools/statements:$(VENV)/plots $(RUN) simulation.plots $(or $(JSON),build/simulation.json) $(PLOTS))
 
 clean:
 	rm -rf $(VENV) .fuzz build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache src/*.egg-info
