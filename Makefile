@@ -14,12 +14,12 @@ help:
 	@echo 'make test             all tests, the slow end-to-end ones included'
 	@echo 'make check            the gate of every commit: format, lint, types, layers, fast tests'
 	@echo 'make bench [ROW=small] [PEERS=backup-peer,restic-rest] [ROUNDS=3] [SCALE=0.1] [ROOT=DIR] [JSON=FILE] [AGAIN=1]'
-	@echo '                      rows: small large vm src thousand quic recovery engine index catalogue linear all, beside restic and borg where installed'
+	@echo '                      rows: small large vm src thousand quic recovery engine index catalogue scores linear all, beside restic and borg where installed'
 	@echo 'make bench-report [JSON=FILE]   write what was measured into docs/performance.md'
 	@echo 'make fuzz [TARGET=tree] [SECONDS=300]   give the decoders broken bytes, each for some minutes (Linux)'
 	@echo 'make crash [POINTS=300] [SIDE=owner|host] [JOB=backup|prune]   interrupt it at so many points, and examine what is left'
 	@echo 'make soak [EXAMPLES=100] [STEPS=30]   any order of backups, forgetting, restores and power cuts'
-	@echo 'make simulate [SEEDS=20] [SCENARIO=sybil,slander] [JSON=build/simulation.json]   attack the scores, over a year of days'
+	@echo 'make simulate [SEEDS=20] [SCENARIO=sybil,slander] [JSON=build/simulation.json] [PLOTS=docs/plots]   attack the scores, over a year of days'
 	@echo 'make venv | house | lock | clean'
 
 # Made anew when the lock changes, so that nothing left over hides a missing dependency.
@@ -86,9 +86,15 @@ crash: venv
 soak: venv
 	SOAK_EXAMPLES="$(or $(EXAMPLES),100)" SOAK_STEPS="$(or $(STEPS),30)" $(RUN) pytest tests/soak tests/agent/jobs/test_hosts_alone.py --show-capture=no --hypothesis-show-statistics
 
-simulate: venv
-	PYTHONPATH=bench $(RUN) simulation.run $(if $(SEEDS),--seeds $(SEEDS)) $(if $(SCENARIO),--scenario "$(SCENARIO)") \
+# Beside the virtual environment as well: who draws nothing needs no matplotlib.
+$(VENV)/plots/.installed: bench/simulation/requirements.txt | venv
+	$(RUN) pip install -qq --disable-pip-version-check --no-deps --require-hashes --only-binary=:all: --upgrade --target $(VENV)/plots --requirement $<
+	@touch $@
+
+simulate: venv $(if $(PLOTS),$(VENV)/plots/.installed)
+	PYTHONPATH=bench:tools/statements $(RUN) simulation.run $(if $(SEEDS),--seeds $(SEEDS)) $(if $(SCENARIO),--scenario "$(SCENARIO)") \
 		$(if $(JSON),--json "$(JSON)")
+	$(if $(PLOTS),PYTHONPATH=bench:tools/statements:$(VENV)/plots $(RUN) simulation.plots $(or $(JSON),build/simulation.json) $(PLOTS))
 
 clean:
 	rm -rf $(VENV) .fuzz build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache src/*.egg-info

@@ -11,6 +11,7 @@ from catalogue import LOOK_UP, MEMORY
 from cells import BUSY_SHARE, Cell, Key
 from recovery import RATE, READ_SHARE
 from rows import OURS, REST, RESTORE
+from scores import COLD, OWN_DAY, RECEIPT
 from source import VERSIONS
 
 Cells = Mapping[Key, Cell]
@@ -150,6 +151,11 @@ AIMS: Final = (
         _figure("catalogue", "look up", MEMORY),
         is_most=True,
     ),
+    Aim(
+        "`scores` of 10,000 peers by 100,000 receipts", "", 1, 0.5, "s", _figure("scores", "score", COLD), is_most=True
+    ),
+    Aim("`scores`, one more receipt", "", 10, 5, "ms", _figure("scores", "score", RECEIPT), is_most=True),
+    Aim("`scores`, one more day with a host", "", 10, 1, "ms", _figure("scores", "score", OWN_DAY), is_most=True),
 )
 
 

@@ -36,7 +36,9 @@ def fuzz(name: str, seconds: int) -> bool:
     ]
     command = [sys.executable, "-m", "fuzz.fuzzer", name, *options, str(corpus), str(SEEDS / name)]
     # The folder where atheris lies comes with PYTHONPATH from make.
-    path = os.pathsep.join([str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])])
+    path = os.pathsep.join(
+        [str(TESTS), str(ROOT / "tools" / "statements"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    )
     with log.open("wb") as file:
         code = subprocess.run(
             command, stdout=file, stderr=subprocess.STDOUT, env={**os.environ, "PYTHONPATH": path}, check=False

@@ -8,11 +8,10 @@ from statistics import fmean, median
 from typing import Final
 
 from backuppeer.trust.hearsay import chart_words, hear_over
-from simulation.world import MARKS, Bond, World
+from simulation.world import MARKS, WEEK, Bond, World
 
 Metrics = dict[str, float]
 NEVER: Final = 365
-WEEK: Final = 7
 GRACE_DAYS: Final = 30
 
 

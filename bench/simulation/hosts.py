@@ -81,7 +81,7 @@ def _was_bad(course: Course) -> bool:
 
 def run_whitewash(world: World) -> Metrics:
     """Measure what a host gains by a new name, on each day after it lost what it had been given."""
-    old = run_courses(world, Guise(), _lose_at(GOOD_DAYS))
+    old = run_courses(world, Guise(), lose_at(GOOD_DAYS))
     new = run_courses(world, Guise(), lambda _number, day, _relation: day)
     found: Metrics = {"exposure of the new name, GiB": max(course.stored[0] for course in new)}
     for scheme in NAMES:
@@ -111,7 +111,7 @@ def _days_until_ahead(old: Course, new: Course) -> int:
     return next((day for day, value in enumerate(rest) if new.scores[OURS][day] > value), 365)
 
 
-def _lose_at(start: int) -> Script:
+def lose_at(start: int) -> Script:
     """Lose a tenth on one day, take it back a week later, and be good ever after."""
 
     def script(number: int, day: Day, relation: Relation) -> Day:
@@ -132,7 +132,7 @@ def run_long_con(world: World) -> Metrics:
         if start >= world.size.days - 10:
             continue
         guise = Guise(wants=100.0, last_day=start + WATCHED_DAYS)
-        for course in run_courses(world, guise, _destroy_from(start)):
+        for course in run_courses(world, guise, destroy_from(start)):
             first = next((number for number, day in enumerate(course.days) if day.fault), None)
             found["over the cap, GiB"] = max(found["over the cap, GiB"], course.over)
             found["destroyed at most, GiB"] = max(found["destroyed at most, GiB"], course.stored[start - 1])
@@ -149,7 +149,7 @@ def run_long_con(world: World) -> Metrics:
     return found
 
 
-def _destroy_from(start: int) -> Script:
+def destroy_from(start: int) -> Script:
     """Keep all until a day, then show nothing right: each audit finds as many packs gone as it asks for."""
 
     def script(number: int, day: Day, relation: Relation) -> Day:
@@ -171,14 +171,19 @@ def _loses_both(world: World, owner: int, start: int, end: int) -> bool:
 
 def run_laptop(world: World) -> Metrics:
     """Measure a host that is up 40 % of the time, as it promised, and keeps everything."""
-    chance = random.Random(f"laptop {world.viewers}")
-    up = tuple(sum(1 << n for n in range(WINDOWS) if chance.random() < 0.4) for _ in range(world.size.days))
-    courses = run_courses(world, Guise(promised=0.4, up=up, owners=20), lambda _number, day, _relation: day)
+    courses = run_laptop_courses(world)
     found: Metrics = {}
     for scheme in NAMES:
         reached = [_first(course.scores[scheme], 0.6) for course in courses]
         found[label("day at which .6 is reached, median owner", scheme)] = float(median(reached))
     return found
+
+
+def run_laptop_courses(world: World) -> list[Course]:
+    """Return what 20 owners see of it."""
+    chance = random.Random(f"laptop {world.viewers}")
+    up = tuple(sum(1 << n for n in range(WINDOWS) if chance.random() < 0.4) for _ in range(world.size.days))
+    return run_courses(world, Guise(promised=0.4, up=up, owners=20), lambda _number, day, _relation: day)
 
 
 def _first(scores: Sequence[float], mark: float) -> int:

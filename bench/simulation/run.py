@@ -14,15 +14,16 @@ from functools import partial
 from pathlib import Path
 
 from simulation.relation import RULES, Rules
+from simulation.series import TRACES
 from simulation.table import format_table, format_verdict
 from simulation.targets import SCENARIOS, Metrics, find_missed, gather_seeds
 from simulation.world import Size, World
 
 
 def simulate(seed: int, *, size: Size, scenarios: Sequence[str], rules: Rules = RULES) -> dict[str, Metrics]:
-    """Return {scenario: {metric: value}} of one world."""
+    """Return {scenario: {metric: value}} of one world; points of series are metrics, too."""
     world = World(seed, size, rules)
-    return {name: SCENARIOS[name](world) for name in scenarios}
+    return {name: SCENARIOS[name](world) | (TRACES[name](world) if name in TRACES else {}) for name in scenarios}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,10 +39,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             runs.append(run)
             print(f"world {len(runs)} of {options.seeds}, {time.monotonic() - start:.0f} s", file=sys.stderr)
     results = gather_seeds(runs)
-    print(format_table(results))
+    print(format_table(results, worlds=options.seeds))
     _write(options.json, results)
-    print(f"\n{format_verdict(results)} ({options.seeds} seeds, {time.monotonic() - start:.0f} s; {options.json})")
-    return 1 if find_missed(results) else 0
+    took = f"{options.seeds} seeds, {time.monotonic() - start:.0f} s; {options.json}"
+    print(f"\n{format_verdict(results, worlds=options.seeds)} ({took})")
+    return 1 if find_missed(results, worlds=options.seeds) else 0
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

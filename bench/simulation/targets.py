@@ -15,6 +15,10 @@ from simulation.world import World
 
 Metrics = dict[str, float]
 Gather = Callable[[Sequence[float]], float]
+WORLDS: Final = 20
+"""The issue's targets are for so many seeds."""
+_EXTREMES: Final[dict[str, Gather]] = {"lowest": min, "highest": max}
+"""How the points of series are put together that are not a mean."""
 
 SCENARIOS: Final[dict[str, Callable[[World], Metrics]]] = {
     "honest": run_honest,
@@ -32,13 +36,18 @@ SCENARIOS: Final[dict[str, Callable[[World], Metrics]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One line: a metric of a scenario, and where it must lie. gather: how the values of the seeds become one."""
+    """One line: a metric of a scenario, and where it must lie. gather: how the values of the seeds become one.
+
+    worlds: of so many the value is meant. It may be missed in fewer, as worlds differ: that fails nothing. Where the
+    worst of all worlds counts, one is enough.
+    """
 
     scenario: str
     metric: str
     limit: float
     is_most: bool = True
     gather: Gather = max
+    worlds: int = 1
 
     def is_met(self, value: float) -> bool:
         """Return whether a gathered value is good enough; rounding errors are."""
@@ -57,7 +66,7 @@ def _ring() -> list[Target]:
 
 
 TARGETS: Final = (
-    Target("honest", "hosts at .5 by day 45", 0.95, is_most=False, gather=fmean),
+    Target("honest", "hosts at .5 by day 45", 0.95, is_most=False, gather=fmean, worlds=WORLDS),
     Target("honest", "day at which a host of 10 GiB or more is at .8", 120, gather=median),
     Target("honest", "days wrongly below .2 after day 30", 0.01, gather=fmean),
     *(
@@ -65,7 +74,7 @@ TARGETS: Final = (
         for gib in (10, 100)
         for dropped, days in LAZY
     ),
-    Target("laptop", "day at which .6 is reached, median owner", 60, gather=median),
+    Target("laptop", "day at which .6 is reached, median owner", 60, gather=median, worlds=WORLDS),
     Target("long-con", "at the first failed probe", 0.50),
     Target("long-con", "three days later", 0.30),
     Target("long-con", "over the cap, GiB", 0),
@@ -96,14 +105,15 @@ def gather_seeds(runs: Sequence[dict[str, Metrics]]) -> dict[str, Metrics]:
     for scenario in runs[0] if runs else ():
         for metric in runs[0][scenario]:
             plain = metric.split(": ", 1)[-1]
-            way = ways.get((scenario, plain), fmean)
+            way = ways.get((scenario, plain), _EXTREMES.get(metric.split(" ")[0], fmean))
             found.setdefault(scenario, {})[metric] = float(way([run[scenario][metric] for run in runs]))
     return found
 
 
-def find_missed(results: dict[str, Metrics]) -> list[Target]:
-    """Return the targets that were run and missed."""
-    return [target for target in TARGETS if (value := _value(results, target)) is not None and not target.is_met(value)]
+def find_missed(results: dict[str, Metrics], *, worlds: int = WORLDS) -> list[Target]:
+    """Return the targets that were run and missed, of those that so many worlds can tell of."""
+    told = [target for target in TARGETS if target.worlds <= worlds]
+    return [target for target in told if (value := _value(results, target)) is not None and not target.is_met(value)]
 
 
 def _value(results: dict[str, Metrics], target: Target) -> float | None:

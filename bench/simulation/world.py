@@ -9,11 +9,12 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from backuppeer.trust.hearsay import Word, chain_days
-from backuppeer.trust.score import Fault
+from backuppeer.trust.score import Evidence, Fault, score_host
 from simulation.peers import Peer, make_peer
 from simulation.relation import RULES, Day, Relation, Rules
 
 RECEIPT_DAYS: Final = 30
+WEEK: Final = 7
 MENDED_AFTER_DAYS: Final = (1, 7)
 """From when a host says that its disk died until its owner's person has sent all again."""
 ROTTEN_SHARE: Final = 0.005
@@ -31,7 +32,10 @@ class Size:
 
 @dataclass(slots=True)
 class Bond:
-    """An owner's year with a host. reached: the first day of each mark; words: chain days and GiB after each month."""
+    """An owner's year with a host. reached: the first day of each mark; words: chain days and GiB after each month.
+
+    weeks: what the owner saw itself, at each week's end; days: what viewers met with, day by day.
+    """
 
     owner: int
     host: int
@@ -39,6 +43,8 @@ class Bond:
     reached: dict[float, int] = field(default_factory=dict)
     words: list[tuple[int, float]] = field(default_factory=list)
     trusts: list[float] = field(default_factory=list)
+    weeks: list[Evidence] = field(default_factory=list)
+    days: list[Day] = field(default_factory=list)
 
 
 class World:
@@ -79,9 +85,15 @@ class World:
         disk = Disk(host, self.chance)
         relation, chain = bond.relation, []
         for number in range(self.size.days):
-            relation.live(number, disk.spoil(number, meet(owner.up[number], host.up[number])))
-            trust = relation.trust(number)
+            day = disk.spoil(number, meet(owner.up[number], host.up[number]))
+            relation.live(number, day)
+            evidence = relation.evidence(number)
+            trust = score_host(evidence)
             bond.trusts.append(trust)
+            if number % WEEK == WEEK - 1:
+                bond.weeks.append(evidence)
+            if bond.owner in self.viewers:
+                bond.days.append(day)
             for mark in MARKS:
                 if trust >= mark and mark not in bond.reached:
                     bond.reached[mark] = number

@@ -18,6 +18,7 @@ from results import Results, read_results
 from rounds import Round, run_round
 from rows import Row
 from run import Bench, plan_turns
+from scores import COLD, OWN_DAY, RECEIPT, SimulatedScores
 
 WORKS = ("first", "changed", "restore")
 
@@ -157,7 +158,7 @@ def test_a_command_that_fails_says_what_it_said():
 
 
 @pytest.mark.slow
-def test_the_probes_of_index_and_engine_give_their_figures(tmp_path):
+def test_the_probes_of_index_scores_and_engine_give_their_figures(tmp_path):
     found = SimulatedIndex(tmp_path / "i", Meter(), count=5000).backup([])
     assert found.figures["chunks"] == 5000
     assert found.figures["look-ups/s"] > 0
@@ -165,6 +166,9 @@ def test_the_probes_of_index_and_engine_give_their_figures(tmp_path):
     assert found.figures["packs"] == 5000
     assert found.figures[LOOK_UP] > 0
     assert 0 < found.figures[MEMORY] < 150
+    found = SimulatedScores(tmp_path / "s", Meter(), count=300).backup([])
+    assert (found.figures["peers"], found.figures["receipts"]) == (300, 3000)
+    assert min(found.figures[COLD], found.figures[RECEIPT], found.figures[OWN_DAY]) > 0
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "file").write_bytes(os.urandom(1 << 20))
     report = EngineAlone(tmp_path / "e", Meter()).backup([tmp_path / "data"])

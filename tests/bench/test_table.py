@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from recovery import RATE, READ_SHARE
 from results import Results
+from scores import COLD, OWN_DAY, RECEIPT
 from table import format_line, format_markdown, format_text, make_lines
 
 from bench.samples import sample
@@ -80,6 +81,7 @@ def test_aims_are_told_from_full_size_figures():
         sample(row="index", work="look up", peer="index", figures={"bytes of memory per chunk": 65.0}),
         sample(row="recovery", work="recover", peer="recovery", figures={RATE: 60.0, READ_SHARE: 0.5}),
         sample(row="catalogue", work="look up", peer="catalogue", figures={LOOK_UP: 0.01, MEMORY: 151.0}),
+        sample(row="scores", work="score", peer="scores", figures={COLD: 0.7, RECEIPT: 11.0, OWN_DAY: 0.1}),
     ]
     told = {aim.says: (value, word) for aim, value, word in judge_aims(gather_cells(samples), cores=2)}
     assert told == {
@@ -100,6 +102,9 @@ def test_aims_are_told_from_full_size_figures():
         "`recovery`, bytes read to stored": (0.5, "missed"),
         "`catalogue`, a look-up among 10 million packs": (0.01, "reached"),
         "`catalogue`, memory for 10 million packs": (151.0, "missed"),
+        "`scores` of 10,000 peers by 100,000 receipts": (0.7, "enough"),
+        "`scores`, one more receipt": (11.0, "missed"),
+        "`scores`, one more day with a host": (0.1, "reached"),
     }
     assert len(told) == len(AIMS)
 

@@ -135,6 +135,8 @@ class Home:
     running: list[Running] = field(default_factory=list)
     known_id: str = ""
     """Of the identity made here, where the test needs no verb to tell it."""
+    paths: str = ""
+    """PYTHONPATH of all its processes."""
 
     def environment(self) -> dict[str, str]:
         kept = {key: value for key, value in os.environ.items() if not key.startswith("BACKUPPEER_")}
@@ -143,6 +145,7 @@ class Home:
             "BACKUPPEER_SERVERS": self.servers,
             "BACKUPPEER_BIND": "127.0.0.1",
             "PYTHONUTF8": "1",
+            **({"PYTHONPATH": self.paths} if self.paths else {}),
         }
 
     def start(self, *words: str | bytes, stdin: str = "") -> Running:
@@ -216,10 +219,12 @@ class World:
         self._homes: list[Home] = []
         self._servers: list[Running] = []
         self.servers = ""
+        self.paths = ""
+        """PYTHONPATH of the processes of all homes and servers made from now on."""
 
     def home(self, name: str, *, servers: str | None = None, prefix: tuple[str, ...] = ()) -> Home:
         """Make a home without identity; it uses this world's server unless told otherwise."""
-        made = Home(self.path / name, self.servers if servers is None else servers, prefix)
+        made = Home(self.path / name, self.servers if servers is None else servers, prefix, paths=self.paths)
         self._homes.append(made)
         return made
 
@@ -235,7 +240,7 @@ class World:
         kept = ("--data", str(data)) if data else ()
         process = subprocess.Popen(
             [sys.executable, "-m", "backuppeer.cli.main", "server", "--listen", f"127.0.0.1:{port}", *kept, "--json"],
-            env=Home(self.path / "server", "").environment(),
+            env=Home(self.path / "server", "", paths=self.paths).environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

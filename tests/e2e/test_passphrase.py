@@ -1,13 +1,11 @@
 """A locked home with real processes: what asks, what opens it, and where the passphrase does not go."""
 
-import os
-import pty
-import select
 from pathlib import Path
 
 import pytest
 
 from e2e.harness import Home, World, agree, below, describe_tree
+from e2e.terminal import converse
 from e2e.trees import make_random_files
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -24,30 +22,7 @@ def what_shows(pid: int) -> bytes:
 
 
 def type_at(home: Home, typed: list[str], *words: str) -> tuple[int, str]:
-    """Run a command on a terminal of its own, and type one line at each question; returns its code and its words."""
-    command = home._command(words)
-    pid, terminal = pty.fork()
-    if not pid:
-        os.execve(command[0], command, home.environment())  # noqa: S606 - this interpreter
-    shown = b""
-    try:
-        while True:
-            ready, _, _ = select.select([terminal], [], [], 60)
-            assert ready, f"it says nothing more after {shown!r}"
-            try:
-                part = os.read(terminal, 4096)
-            except OSError:  # the end of a terminal whose program has ended
-                break
-            if not part:
-                break
-            shown += part
-            if typed and (shown.rstrip().endswith(b"(not shown):") or shown.rstrip().endswith(b"once more:")):
-                os.write(terminal, typed.pop(0).encode() + b"\n")
-                shown += b"|"
-    finally:
-        os.close(terminal)
-        _, status = os.waitpid(pid, 0)
-    return os.waitstatus_to_exitcode(status), shown.decode()
+    return converse(home, typed, *words, at=("(not shown):", "once more:"))
 
 
 def test_a_home_under_a_passphrase_asks_once_backs_up_and_shows_it_nowhere(world: World):

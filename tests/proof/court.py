@@ -1,32 +1,21 @@
 """An owner and a host with real keys, and all that they sign until the owner accuses the host."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import msgspec
+from parties import NOW_MS, Parties
 
-from backuppeer.crypto.identity import SigningKey
-from backuppeer.ids import AgreementId, BlobId, DeviceId, PeerId, RepositoryId, StoredId
+from backuppeer.ids import StoredId
 from backuppeer.limits import LEAF_BYTES
 from backuppeer.proof.audits import AuditAnswer, Sample, Shown, hash_shown, sign_answer, sign_challenge
-from backuppeer.proof.charges import LostPack, OlderHead, ShownRemoval, TwoHeads, WrongAnswer
+from backuppeer.proof.charges import LostPack, OlderHead, ShownRemoval, WrongAnswer
 from backuppeer.proof.custody import LossCause, Standing, sign_ack, sign_held, sign_loss
 from backuppeer.proof.merkle import find_path, hash_leaves, stored_id_of_leaves
 from backuppeer.proof.removals import PackDelete, sign_removal
-from backuppeer.proof.statements import (
-    ZERO_HASH,
-    Agreement,
-    Head,
-    HeadReceipt,
-    WriterGrant,
-    sign_statement,
-    statement_hash,
-)
+from backuppeer.proof.statements import ZERO_HASH, sign_statement, statement_hash
 from noise import noise
 
-ID, REPOSITORY = AgreementId(b"A" * 16), RepositoryId(b"R" * 16)
-NOW_MS = 1_795_000_000_000
 DAY_MS = 86_400_000
-TERM_S = 365 * 86_400
 PACK = noise(5, 9 * LEAF_BYTES + 3)
 LEAVES = hash_leaves(PACK)
 STORED = stored_id_of_leaves(LEAVES, len(PACK))
@@ -43,62 +32,8 @@ LIE = show(data=b"x" * LEAF_BYTES)
 
 
 @dataclass
-class Court:
+class Court(Parties):
     """One owner, one host, one agreement of two revisions; heads 1 to 9 of one device."""
-
-    owner: SigningKey = field(default_factory=lambda: SigningKey.from_seed(b"o" * 32))
-    host: SigningKey = field(default_factory=lambda: SigningKey.from_seed(b"h" * 32))
-    authority: SigningKey = field(default_factory=lambda: SigningKey.from_seed(b"a" * 32))
-    device: SigningKey = field(default_factory=lambda: SigningKey.from_seed(b"d" * 32))
-    agreement: AgreementId = ID
-    repository: RepositoryId = REPOSITORY
-
-    def agree(self, revision: int = 1, **changes: object) -> bytes:
-        previous = ZERO_HASH if revision == 1 else statement_hash(self.agree(revision - 1))
-        terms = Agreement(
-            agreement=self.agreement,
-            revision=revision,
-            previous=previous,
-            owner=PeerId(self.owner.public),
-            host=PeerId(self.host.public),
-            authority=self.authority.public,
-            repository=self.repository,
-            size_bytes=10**10,
-            start_ms=NOW_MS,
-            term_s=TERM_S,
-            lock_s=30 * 86_400,
-            availability=900,
-            notice_s=86_400,
-        )
-        return sign_statement(msgspec.structs.replace(terms, **changes), self.owner, self.host)
-
-    def grant(self, epoch: int = 1) -> bytes:
-        device = DeviceId(self.device.public)
-        grant = WriterGrant(repository=self.repository, epoch=epoch, device=device, time_ms=NOW_MS)
-        return sign_statement(grant, self.authority)
-
-    def head(self, number: int = 7, *, mark: bytes = b"i", **changes: object) -> bytes:
-        head = Head(
-            repository=self.repository,
-            epoch=1,
-            device=DeviceId(self.device.public),
-            number=number,
-            previous=ZERO_HASH if number == 1 else b"\1" * 32,
-            index=BlobId(mark * 32),
-            snapshots_root=bytes(32),
-            packs_root=bytes(32),
-            time_ms=NOW_MS + number,
-        )
-        return sign_statement(msgspec.structs.replace(head, **changes), self.device)
-
-    def receipt(self, head: bytes = b"", number: int = 7, **changes: object) -> bytes:
-        said = HeadReceipt(
-            agreement=self.agreement,
-            head_hash=statement_hash(head or self.head(number)),
-            number=number,
-            time_ms=NOW_MS + number,
-        )
-        return sign_statement(msgspec.structs.replace(said, **changes), self.host)
 
     def standing(self, number: int = 7, revision: int = 1) -> Standing:
         head = statement_hash(self.head(number)) if number else ZERO_HASH
@@ -198,16 +133,6 @@ class Court:
 
     def older_head(self, **changes: object) -> OlderHead:
         return msgspec.structs.replace(OlderHead(**self.common(), held=self.held()), **changes)
-
-    def two_heads(self, **changes: object) -> TwoHeads:
-        other = self.head(mark=b"j")
-        charge = TwoHeads(
-            **self.common(),
-            other_head=other,
-            other_grant=self.grant(),
-            other_receipt=self.receipt(other, time_ms=NOW_MS),
-        )
-        return msgspec.structs.replace(charge, **changes)
 
     def charges(self) -> dict:
         """Return one charge of each kind that holds, by the name of the crime."""

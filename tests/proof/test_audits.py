@@ -8,6 +8,7 @@ import pytest
 from blake3 import blake3
 from hypothesis import given
 from hypothesis import strategies as st
+from parties import ID
 
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import AuthenticationFault, IntegrityFault, LocalError, PeerFault, ProtocolViolation
@@ -27,7 +28,7 @@ from backuppeer.proof.audits import (
 from backuppeer.proof.custody import Standing
 from backuppeer.proof.merkle import find_path, hash_leaves, stored_id_of_leaves
 from backuppeer.proof.statements import ZERO_HASH, open_statement
-from proof.court import ID, LIE, OTHER_PACK, STORED, Court, show
+from proof.court import LIE, OTHER_PACK, STORED, Court, show
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "audits.json").read_text())
 COURT = Court()

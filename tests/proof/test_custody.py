@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from parties import ID, NOW_MS
 
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import AuthenticationFault, LocalError, ProtocolViolation
@@ -24,7 +25,7 @@ from backuppeer.proof.custody import (
     sign_loss,
 )
 from backuppeer.proof.statements import ZERO_HASH, HeadReceipt, open_statement, sign_statement, statement_hash
-from proof.court import ID, NOW_MS, Court
+from proof.court import Court
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "audits.json").read_text())
 COURT = Court()

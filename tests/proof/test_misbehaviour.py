@@ -6,6 +6,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from parties import NOW_MS, TERM_S
 
 from backuppeer.crypto.identity import Purpose, SigningKey
 from backuppeer.errors import ProtocolViolation
@@ -19,7 +20,7 @@ from backuppeer.proof.notices import sign_notice
 from backuppeer.proof.removals import PackDelete, PackRevive, PackWithdraw
 from backuppeer.proof.statements import sign_statement, statement_hash
 from backuppeer.proof.waivers import EndWaiver
-from proof.court import DAY_MS, LIE, NOW_MS, OTHER_PACK, PACK, STORED, TERM_S, Court, show
+from proof.court import DAY_MS, LIE, OTHER_PACK, PACK, STORED, Court, show
 
 COURT = Court()
 CHARGES = COURT.charges()

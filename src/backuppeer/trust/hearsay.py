@@ -12,7 +12,7 @@ A proof is no claim: it is checked by whoever gets it, and caps the score (`scor
 
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Generic, TypeAlias, TypeVar
+from typing import Final, Generic, NamedTuple, TypeAlias, TypeVar
 
 from backuppeer.trust.flow import Chart, Pair, make_chart, pair_capacity, spread_over
 from backuppeer.trust.score import Evidence
@@ -38,9 +38,11 @@ class Word(Generic[P]):
     is_claim: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Heard:
-    """Evidence by way of others: alpha, beta ≥ 0, together at most what `flow` lets through."""
+class Heard(NamedTuple):
+    """Evidence by way of others: alpha, beta ≥ 0, together at most what `flow` lets through.
+
+    A tuple: thousands are made and compared whenever one receipt is new.
+    """
 
     alpha: float = 0.0
     beta: float = 0.0
@@ -69,15 +71,15 @@ def hear(viewer: P, words: Iterable[Word[P]]) -> dict[P, Heard]:
 
 def hear_over(viewer: P, chart: Chart[Place[P]]) -> dict[P, Heard]:
     """Return the same from a chart. Claims about the viewer take nothing from what is said of others."""
-    found: dict[P, Heard] = {}
+    praise: dict[P, float] = {}
+    claims: dict[P, float] = {}
     for place, amount in spread_over(chart, viewer, closed=(_Against(viewer),)).items():
         if isinstance(place, _Against):
-            before = found.get(place.host, Heard())
-            found[place.host] = Heard(before.alpha, before.beta + amount)
+            claims[place.host] = amount
         else:
-            before = found.get(place, Heard())
-            found[place] = Heard(before.alpha + amount, before.beta)
-    return found
+            praise[place] = amount
+    found = {host: Heard(amount, claims.pop(host, 0.0)) for host, amount in praise.items()}
+    return found | {host: Heard(0.0, amount) for host, amount in claims.items()}
 
 
 def _weigh(word: Word[P]) -> Pair[Place[P]]:

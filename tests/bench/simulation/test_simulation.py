@@ -1,6 +1,8 @@
 """The simulator: the same from the same seed, every scenario, and a table that can fail."""
 
 import json
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 from simulation import run
@@ -64,6 +66,25 @@ def test_the_table_shows_target_and_value_and_names_what_was_missed(results):
     assert "0.900  ✗" in line
     assert format_verdict(broken) == "1 of 4 targets missed: long-con: three days later"
     assert format_verdict({"slander": dict.fromkeys(("most a score drops, first hand",), 0.0)}) == ("all 1 targets met")
+
+
+def test_what_is_meant_of_twenty_worlds_fails_nothing_in_two_and_says_so():
+    metric = "hosts at .5 by day 45"
+    few = {"honest": {metric: 0.9, "days wrongly below .2 after day 30": 0.0}}
+    assert [target.metric for target in find_missed(few)] == [metric]
+    assert find_missed(few, worlds=2) == []
+    assert "0.900  ✗ (20)" in format_table(few, worlds=2)
+    assert "(20)" not in format_table(few)
+    assert format_verdict(few, worlds=2) == "all 1 targets met; 1 can only be told of 20 worlds"
+
+
+def test_the_command_fails_when_a_target_is_missed(monkeypatch, tmp_path, capsys):
+    monkeypatch.setitem(SCENARIOS, "lazy", lambda _: {"5% of 10 GiB found in 3 d": 0.5})
+    monkeypatch.setattr(run, "ProcessPoolExecutor", lambda _: nullcontext(SimpleNamespace(map=map)))
+    monkeypatch.setattr(run, "TRACES", {})
+    arguments = ["--seeds", "1", "--peers", "12", "--days", "40", "--scenario", "lazy"]
+    assert run.main([*arguments, "--json", str(tmp_path / "results.json")]) == 1
+    assert "1 of 1 targets missed: lazy: 5% of 10 GiB found in 3 d" in capsys.readouterr().out
 
 
 def test_others_schemes_fall_to_attacks_that_ours_withstands(results):
