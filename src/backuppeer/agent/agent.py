@@ -40,6 +40,7 @@ from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.owner.waiving import Waiving
 from backuppeer.agent.peers.knocking import Knocking
 from backuppeer.agent.peers.market import Market
+from backuppeer.agent.peers.misbinding import Sort, raise_alarm
 from backuppeer.agent.peers.partners import Reach, Whereabouts, meet_at, read_binding
 from backuppeer.agent.peers.session import Session
 from backuppeer.agent.peers.sessions import Sessions
@@ -117,6 +118,7 @@ class Agent:
         """Accept sessions, resume the slot, go on with requests."""
         parts = self.parts
         parts.reach.use_knocker(self._locate)
+        parts.reach.on_misbound = self._sound_alarm
         self.owner.connecting.on_agreed = self.owner.slots.hand
         self.owner.slots.servers = partial(self.servers, None)
         self.host.noting.servers = self.own_servers
@@ -237,6 +239,10 @@ class Agent:
         finally:
             with bookkeeping("parting"):
                 meet_at(self.parts.state, session.peer, b"", self.parts.clock.now_ms())
+
+    def _sound_alarm(self, peer: PeerId) -> None:
+        with bookkeeping("alarms"):
+            raise_alarm(self.parts.state, peer, Sort.ANSWERED, now_ms=self.parts.clock.now_ms())
 
     async def _locate(self, peer: PeerId) -> Whereabouts:
         return await self.owner.knocking.locate(peer, self.servers(None))

@@ -41,6 +41,18 @@ def block(
 ) -> int:
     """Block a peer."""
     context = context_of(ctx)
+    context.screen.done(shut_out(context, peer, reason))
+    return 0
+
+
+def shut_out(context: Context, peer: str, reason: str) -> BlockResult:
+    """Block a peer, after a question where that ends an agreement, and say what it means.
+
+    Raises:
+        DeclinedError: the person says no.
+        UserError: nobody is there to ask.
+
+    """
     request = BlockRequest(servers=context.servers(), peer=peer, reason=reason)
     plan = context.client().call("block/plan", request, BlockPlan)
     if plan.ends:
@@ -60,8 +72,7 @@ def block(
         again = f"`backup-peer peers end {typed} {as_what}`"
         screen.line(f"  {what} could not be ended: {escape_line(left.why)}; to try again: {again}", hang=4)
     screen.line(f"  `backup-peer unblock {typed}` lets it ask again", hang=4)
-    screen.done(result)
-    return 0
+    return result
 
 
 def _agree(context: Context, plan: BlockPlan) -> None:

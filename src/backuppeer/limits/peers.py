@@ -111,3 +111,9 @@ OBSERVATIONS_PER_DAY: Final = 1024
 """Of one kind about one peer: a flood of faults must not fill our disk."""
 EVIDENCE_DAYS: Final = 3 * 365
 """Days that a score looks back: faults of half-life 365 d have faded to an eighth."""
+
+# --- who is who, and alarms about it
+IDENTITY_ALARMS: Final = 64
+"""Alarms kept: one for each sort and peer that is known here, so that nobody can drive one out by being strange."""
+IDENTITY_ALARM_AGAIN_S: Final = 86400
+"""How long an alarm that was seen is not told again though its cause goes on: an agent dials its hosts all day."""

@@ -16,6 +16,7 @@ from backuppeer.agent.jobs.audit import describe_all
 from backuppeer.agent.owner.ending import describe_endings
 from backuppeer.agent.owner.lagging import describe_lacking
 from backuppeer.agent.owner.set_hosts import read_sets
+from backuppeer.agent.peers import misbinding
 from backuppeer.agent.peers.choosing import is_listed
 from backuppeer.agent.peers.names import alias_of, check_alias, name_of, resolve_peer
 from backuppeer.agent.peers.session import Session
@@ -81,7 +82,7 @@ class HomeCommands:
     async def see(self, _: Nothing, __: Emit) -> SeenAlarms:
         """Repeat the alarms that stand no more."""
         alarms, state = self._agent.host.sweeping.alarms, self._parts.state
-        seen = [alarms.say(state, found) for found in alarms.see(state)]
+        seen = misbinding.see(state) + [alarms.say(state, found) for found in alarms.see(state)]
         return SeenAlarms(seen=seen + self._agent.host.waiving.waived.see())
 
     async def peers(self, _: Nothing, __: Emit) -> list[PeerRow]:
@@ -94,6 +95,8 @@ class HomeCommands:
         if peer == self._parts.keys.peer:
             raise UserError("that is your own id", hint="see `backup-peer peers` for the others")
         check_alias(self._parts.state, request.name, peer)
+        if request.verified:
+            misbinding.refuse_flag(self._parts.state, peer)
         now_ms = self._parts.clock.now_ms()
         if request.name:
             self._parts.state.call(peer, request.name, now_ms)
@@ -138,7 +141,12 @@ class HomeCommands:
 
     def _notes(self) -> list[str]:
         here, state = self._agent.host, self._parts.state
-        notes = [*here.premises.notes, *here.sweeping.alarms.describe(state), *here.scrubbing.describe(state)]
+        notes = [
+            *misbinding.describe(state),
+            *here.premises.notes,
+            *here.sweeping.alarms.describe(state),
+            *here.scrubbing.describe(state),
+        ]
         notes += here.waiving.waived.describe() + here.ending.describe()
         if self._agent.owner.vault.is_unrecovered:
             notes.append("the recovery of this home is not finished: run `backup-peer recover` again")

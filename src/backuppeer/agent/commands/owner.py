@@ -20,6 +20,7 @@ from backuppeer.agent.jobs.set_run import run_backup
 from backuppeer.agent.owner.ending import describe_endings
 from backuppeer.agent.owner.losses import Witnesses, check_choice
 from backuppeer.agent.owner.vault import Vault
+from backuppeer.agent.peers.misbinding import refuse_flag
 from backuppeer.agent.peers.names import alias_of, check_alias, name_of, resolve_peer
 from backuppeer.agent.peers.offers import check_storage, describe_promises
 from backuppeer.agent.peers.words import spell_safety_words
@@ -97,6 +98,8 @@ class OwnerCommands:
             if not request.confirmed:
                 raise UserError("connecting to a new peer needs a yes", hint="answer the question, or give --yes")
         self._check_may_ask(peer)
+        if request.verified:
+            refuse_flag(self._parts.state, peer)
         reporter = Reporter(emit)
         servers = self._agent.servers(request.servers)
         self._agent.owner.slots.note_servers(servers)
