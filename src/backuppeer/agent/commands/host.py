@@ -39,6 +39,7 @@ from backuppeer.trust.policy import AcceptPolicy
 
 _UNLISTED: Final = State(state="unlisted", text="no signaling server reachable, trying again …")
 _LISTED: Final = State(state="listed", text="on offer again; waiting for requests …")
+_PROVING: Final = "proving to {}, which does not know this peer yet, that it is no throwaway (some seconds, once) …"
 _POLICIES: Final = {policy.value for policy in AcceptPolicy}
 
 
@@ -71,7 +72,7 @@ class HostCommands:
         queue: asyncio.Queue[Event] = asyncio.Queue()
         self._watchers.add(queue)
         try:
-            accepted = await self._publish(offer)
+            accepted = await self._publish(offer, reporter)
             self._is_lost = False
             result = HostResult(
                 peer_id=format_peer_id(self._parts.keys.peer),
@@ -153,8 +154,13 @@ class HostCommands:
             promises=choose_promises(request.promises),
         )
 
-    async def _publish(self, offer: Offer) -> list[str]:
-        return [row.url for row in await self._agent.host.hosting.start(offer) if row.accepted]
+    async def _publish(self, offer: Offer, reporter: Reporter) -> list[str]:
+        hosting = self._agent.host.hosting
+        hosting.on_proving = lambda url: self._agent.spawn(reporter.state("proving", _PROVING.format(url)))
+        try:
+            return [row.url for row in await hosting.start(offer) if row.accepted]
+        finally:
+            hosting.on_proving = lambda _: None
 
     async def _show(self, queue: "asyncio.Queue[Event]", emit: Emit) -> None:
         """Pass on what happens until the offer ends: alarms not seen yet, losses and requests that wait come first."""
