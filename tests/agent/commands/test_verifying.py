@@ -5,13 +5,16 @@ from types import SimpleNamespace
 
 import pytest
 
+from agent.houses import offer
 from agent.loops import START_MS
 from backuppeer.agent.commands.home import HomeCommands
+from backuppeer.agent.commands.host import HostCommands
+from backuppeer.agent.commands.owner import OwnerCommands
 from backuppeer.agent.commands.verifying import VerifyCommands
 from backuppeer.agent.home.records import Direction, RequestRecord, RequestState
 from backuppeer.agent.peers import misbinding
 from backuppeer.agent.peers.misbinding import Sort
-from backuppeer.control.api import PeerRequest, PeerSetting
+from backuppeer.control.api import ConnectPlanRequest, PeerRequest, PeerSetting, RequestDecision
 from backuppeer.control.verifying import VerifyRequest
 from backuppeer.crypto.words import safety_words
 from backuppeer.errors import AuthenticationFault, UserError
@@ -81,6 +84,27 @@ def test_no_flag_answers_an_alarm_and_a_comparison_does(agent, house, owner):
     compare(agent, owner.peer, same=True)
     assert house.standing.is_friend(owner.peer)
     assert misbinding.list_alarms(house.state) == []
+
+
+def test_nothing_new_is_agreed_with_a_peer_that_may_be_another(agent, house, owner):
+    house.requests.consider_knock(owner.knock(house), offer("ask"))
+    (request,) = house.state.requests()
+    agent.host = house
+    accept = RequestDecision(request=request.request)
+    compare(agent, owner.peer, same=False)
+
+    async def decide():
+        commands = object.__new__(HostCommands)
+        commands._agent, commands._parts = agent, agent.parts
+        return await commands.accept(accept, None)
+
+    with pytest.raises(AuthenticationFault, match="nothing new is agreed"):
+        asyncio.run(decide())
+    asking = OwnerCommands(agent)
+    agent.owner = SimpleNamespace(connecting=SimpleNamespace(agreement_with=lambda _: None), vault=None)
+    with pytest.raises(AuthenticationFault, match="nothing new is agreed"):
+        asyncio.run(asking.plan(ConnectPlanRequest(peer=format_peer_id(owner.peer)), None))
+    assert [record.state for record in house.state.requests()] == [RequestState.WAITING]
 
 
 def test_nobody_compares_words_with_themselves(agent, house):

@@ -96,7 +96,7 @@ class HomeCommands:
             raise UserError("that is your own id", hint="see `backup-peer peers` for the others")
         check_alias(self._parts.state, request.name, peer)
         if request.verified:
-            misbinding.refuse_flag(self._parts.state, peer)
+            misbinding.refuse_doubted(self._parts.state, peer, misbinding.NO_COMPARISON)
         now_ms = self._parts.clock.now_ms()
         if request.name:
             self._parts.state.call(peer, request.name, now_ms)

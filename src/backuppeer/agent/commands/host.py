@@ -15,6 +15,7 @@ from backuppeer.agent.home.records import Direction, RequestRecord, RequestState
 from backuppeer.agent.host.alarms import MassDeletion, say_deletion
 from backuppeer.agent.host.takeup import describe_taken_up
 from backuppeer.agent.peers.choosing import choose_listed, find_offered, is_listed
+from backuppeer.agent.peers.misbinding import NOTHING_NEW, refuse_doubted
 from backuppeer.agent.peers.names import alias_of, name_of
 from backuppeer.agent.peers.offers import Offer, check_storage, choose_promises, choose_terms
 from backuppeer.agent.peers.wishes import name_of_request
@@ -112,6 +113,8 @@ class HostCommands:
         own = find_offered(self._parts.state, self._parts.keys.peer, request.request, self._parts.clock.now_ms())
         if own is not None:
             return await self._take(own, self._agent.servers(request.servers))
+        asked = self._agent.host.requests.find(request.request, accept=True)
+        refuse_doubted(self._parts.state, asked.peer, NOTHING_NEW)
         return await self._row(self._agent.host.requests.decide(request.request, accept=True, alias=request.alias))
 
     async def reject(self, request: RequestDecision, _: Emit) -> PendingRequest:

@@ -19,6 +19,8 @@ from backuppeer.ids import PeerId
 from backuppeer.limits import IDENTITY_ALARM_AGAIN_S, IDENTITY_ALARMS
 
 _KEPT: Final = "peers.alarms"
+NO_COMPARISON: Final = "a flag is no comparison"
+NOTHING_NEW: Final = "nothing new is agreed with it until the words were compared"
 
 
 class Sort(StrEnum):
@@ -76,18 +78,19 @@ def doubts_about(state: State, peer: PeerId) -> list[Alarm]:
     return [alarm for alarm in list_alarms(state) if alarm.peer == peer and alarm.sort in _DOUBTS]
 
 
-def refuse_flag(state: State, peer: PeerId) -> None:
-    """Refuse to take a flag for a comparison while an alarm stands.
+def refuse_doubted(state: State, peer: PeerId, what: str) -> None:
+    """Refuse what rests on who a peer is while an alarm makes that doubtful. what: as a clause, for its person.
 
     Raises:
-        AuthenticationFault: one does.
+        AuthenticationFault: an alarm does.
 
     """
     if doubts_about(state, peer):
         name = name_of(state, peer)
         raise AuthenticationFault(
-            f"there is an alarm about {name}: a flag is no comparison",
-            hint=f"compare the words at a terminal: `backup-peer peers verify {shlex.quote(name)}`",
+            f"there is an alarm about {name}: {what}",
+            hint=f"compare the words at a terminal: `backup-peer peers verify {shlex.quote(name)}`; "
+            "`backup-peer status` tells of the alarm",
         )
 
 
