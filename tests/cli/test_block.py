@@ -28,7 +28,7 @@ def test_it_says_why_the_peer_is_or_was_shut_out(capsys, agent, verb):
     result = msgspec.structs.replace(BLOCKED, reason="rude\x1b[31m")
     agent({verb: given(result), "block/plan": given(BlockPlan(peer_id=PEER, name="eve", ends=[]))})
     out = run(capsys, verb, "eve")[1]
-    assert "(because: rude" in out
+    assert "because: rude" in out
     assert "\x1b" not in out
 
 

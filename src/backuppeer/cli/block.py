@@ -60,7 +60,8 @@ def shut_out(context: Context, peer: str, reason: str) -> BlockResult:
         request.peer, request.confirmed = plan.peer_id, True
     result = context.client().call("block", request, BlockResult)
     screen, called = context.screen, name_peer(result.peer_id, result.alias)
-    screen.line(f"{screen.paint('✓', GREEN)} blocked: {called}{_say_reason(result)}", hang=2)
+    why = f", because: {escape_line(result.reason)}" if result.reason else ""
+    screen.line(f"{screen.paint('✓', GREEN)} blocked: {called}{why}", hang=2)
     if result.until:
         screen.line(
             f"  what is kept under your agreement stays until {format_moment(result.until)[:10]} at least", hang=2
@@ -99,16 +100,12 @@ def unblock(ctx: typer.Context, peer: _Peer) -> int:
     context = context_of(ctx)
     result = context.client().call("unblock", PeerRequest(servers=context.servers(), peer=peer), BlockResult)
     screen, called = context.screen, name_peer(result.peer_id, result.alias)
-    screen.line(f"{screen.paint('✓', GREEN)} no longer blocked: {called}{_say_reason(result)}", hang=2)
+    why = f"; it was, because: {escape_line(result.reason)}" if result.reason else ""
+    screen.line(f"{screen.paint('✓', GREEN)} no longer blocked: {called}{why}", hang=2)
     for end in result.ends:
         screen.line(f"  {_say_end(result, end)}", hang=4)
     screen.done(result)
     return 0
-
-
-def _say_reason(result: BlockResult) -> str:
-    """Return what the person said when it was blocked."""
-    return f" (because: {escape_line(result.reason)})" if result.reason else ""
 
 
 def _say_end(result: BlockResult, end: EndingSide) -> str:

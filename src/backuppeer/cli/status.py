@@ -56,7 +56,7 @@ def _see(context: Context) -> None:
     screen = context.screen
     found = context.client().call("status/seen", Nothing(), SeenAlarms).seen
     for text in found:
-        screen.line(f"{screen.paint('✓', GREEN)} seen: {escape_line(text)}", hang=2)
+        screen.line(f"{screen.paint('✓', GREEN)} seen: {escape_line(text.removeprefix(_ALARM))}", hang=2)
     if not found:
         screen.line("there is no alarm that you have not seen")
 

@@ -50,6 +50,11 @@ def test_the_words_are_those_of_the_two_ids_and_equal_ones_make_a_friend(agent, 
     assert plan(agent, owner.peer).verified
 
 
+def test_who_is_compared_with_was_not_seen_by_that(agent, house, owner):
+    compare(agent, owner.peer, same=True)
+    assert house.state.peer(owner.peer).last_seen_ms == 0
+
+
 def test_other_words_are_an_alarm_and_no_fault_of_the_peer(agent, house, owner):
     house.state.meet(owner.peer, START_MS, alias="bob", verified=True)
     before = house.evidence.summarise(owner.peer, now_ms=house.clock.now_ms())

@@ -101,7 +101,7 @@ class HomeCommands:
         if request.name:
             self._parts.state.call(peer, request.name, now_ms)
         if request.verified:
-            self._parts.state.meet(peer, now_ms, verified=True)
+            self._parts.state.befriend(peer, now_ms)
         return await self._peer_row(next(record for record in self._parts.state.peers() if record.peer == peer))
 
     async def sessions(self, _: Nothing, __: Emit) -> list[SessionRow]:

@@ -176,7 +176,7 @@ class OwnerCommands:
         return peer
 
     def _check_may_ask(self, peer: PeerId) -> None:
-        """Refuse, before a person is bothered, a host that is blocked or may be another, or a home that can't fill it."""
+        """Refuse, before a question, hosts that are blocked or may be others, and homes that can't fill one."""
         if (reason := self._parts.state.blocks.reason(peer)) is not None:
             name = name_of(self._parts.state, peer)
             why = f": {reason}" if reason else ""

@@ -39,7 +39,7 @@ class VerifyCommands:
         peer, standing = self._resolve(request.peer), self._parts.standing
         before, level_before = standing.trust(peer)
         if request.same:
-            self._parts.state.meet(peer, self._parts.clock.now_ms(), verified=True)
+            self._parts.state.befriend(peer, self._parts.clock.now_ms())
             misbinding.settle(self._parts.state, peer)
         else:
             self._doubt(peer)
