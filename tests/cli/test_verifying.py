@@ -1,12 +1,15 @@
 import msgspec
 import pytest
 
+from backuppeer.control.alarms import SeenAlarms
+from backuppeer.control.api import StatusResult
 from backuppeer.control.blocking import BlockPlan, BlockResult
 from backuppeer.control.verifying import VerifyPlan, VerifyResult
 from cli.rows import WORDS, ask, run
 from control.dummy import PEER, given
 
 PLAN = VerifyPlan(peer_id=PEER, alias="alice", safety_words=WORDS, verified=False)
+STATUS = StatusResult(peer_id=PEER, agent="running", servers=[], sessions=0, hosting={}, snapshots=0)
 FRIEND = VerifyResult(
     peer_id=PEER,
     alias="alice",
@@ -93,6 +96,15 @@ def test_other_words_are_an_alarm_that_says_what_it_may_mean_and_offers_to_block
     assert not dummy.requests[1][1].same
     assert ("block" in routes(dummy)) == blocks
     assert ("it is blocked; `backup-peer unblock alice" if blocks else "until a comparison succeeds") in text
+
+
+def test_status_shows_an_alarm_as_one_and_says_what_was_seen(capsys, agent):
+    result = msgspec.structs.replace(STATUS, notes=["ALARM: somebody answered", "a note"])
+    agent({"status": given(result), "status/seen": given(SeenAlarms(seen=["ALARM: somebody answered"]))})
+    out = run(capsys, "status", "--seen")[1]
+    assert "✓ seen: somebody answered\n" in out
+    assert "alarm: somebody answered\n" in out
+    assert "note: a note\n" in out
 
 
 def test_who_is_a_friend_already_stays_one(capsys, agent, terminal):

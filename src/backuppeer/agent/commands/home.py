@@ -4,6 +4,7 @@ Knows: how parts' states look to a person. Must not know: HTTP.
 """
 
 import os
+import shlex
 from functools import partial
 
 from backuppeer import __version__
@@ -12,6 +13,7 @@ from backuppeer.agent.commands.kit import remind_of_kit
 from backuppeer.agent.commands.room import Room, ended_room, room_at, room_for, storing_state
 from backuppeer.agent.commands.wishes import describe_end, terms_with
 from backuppeer.agent.home.records import Direction, PeerRecord, RequestState
+from backuppeer.agent.home.state import State
 from backuppeer.agent.jobs.audit import describe_all
 from backuppeer.agent.owner.ending import describe_endings
 from backuppeer.agent.owner.lagging import describe_lacking
@@ -41,8 +43,9 @@ from backuppeer.control.api import (
     StopResult,
 )
 from backuppeer.errors import BackupPeerError, NotFoundError, UserError
-from backuppeer.ids import format_peer_id
+from backuppeer.ids import PeerId, format_peer_id
 from backuppeer.proof.revisions import end_ms
+from backuppeer.trust.policy import UNCOMPARED
 
 
 class HomeCommands:
@@ -163,7 +166,7 @@ class HomeCommands:
         notes += [kit] if kit else []
         keepers = vault.complete_hosts() if has_copies else ()
         for host, text in self._parts.standing.reminders(hosts, keepers, partial(name_of, state)):
-            notes.append(text if host is None else f"{name_of(state, host)}: {text}")
+            notes.append(text if host is None else f"{name_of(state, host)}: {text}{_say_way_out(state, host, text)}")
         return notes
 
     async def _peer_row(self, record: PeerRecord) -> PeerRow:
@@ -212,6 +215,12 @@ class HomeCommands:
             received_bytes=session.received_bytes,
             since=format_time(session.since_ms),
         )
+
+
+def _say_way_out(state: State, host: PeerId, text: str) -> str:
+    """Return how a person ends what they are reminded of, where the reminder does not say it."""
+    typed = shlex.quote(name_of(state, host))
+    return f"; `backup-peer peers verify {typed}` compares them" if text == UNCOMPARED else ""
 
 
 def hosting_state(agent: Agent) -> HostingState:
