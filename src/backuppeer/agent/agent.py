@@ -243,6 +243,7 @@ class Agent:
     def _sound_alarm(self, peer: PeerId) -> None:
         with bookkeeping("alarms"):
             raise_alarm(self.parts.state, peer, Sort.ANSWERED, now_ms=self.parts.clock.now_ms())
+        self.parts.standing.saw(peer, Kind.AUTH_FAULT, detail="somebody else answered in its place")
 
     async def _locate(self, peer: PeerId) -> Whereabouts:
         return await self.owner.knocking.locate(peer, self.servers(None))

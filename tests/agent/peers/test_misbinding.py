@@ -14,7 +14,7 @@ from backuppeer.agent.peers.market import Market
 from backuppeer.agent.peers.misbinding import Sort, list_alarms
 from backuppeer.agent.peers.partners import Reach, Whereabouts, meet_at
 from backuppeer.crypto.identity import SigningKey
-from backuppeer.errors import AuthenticationFault, PeerUnreachable
+from backuppeer.errors import PeerUnreachable
 from backuppeer.ids import PeerId
 from backuppeer.signaling.listing import open_listing
 from backuppeer.signaling.merge import Merger
@@ -59,8 +59,9 @@ def test_another_identity_behind_the_known_transport_key_gives_no_session_and_no
         state.meet(PEER, START_MS, alias="bob", whereabouts=where(other).encode())
         async with reaching(state, other) as (reach, alarms):
             nowhere(reach)
-            with pytest.raises(PeerUnreachable):
+            with pytest.raises(PeerUnreachable) as caught:
                 await reach.session(PEER)
+            assert caught.value.exit_code == 11
             # It closes as on any stranger, so that probing shows nobody who lives there: nothing was proven either way.
             assert alarms == []
             assert reach._sessions.all() == []
@@ -77,12 +78,13 @@ def test_a_wrong_signature_in_the_known_place_is_an_alarm_with_code_12(state):
         async with reaching(state, impostor) as (reach, alarms):
             state.meet(PEER, START_MS, whereabouts=where(impostor).encode())
             nowhere(reach)
-            with pytest.raises(AuthenticationFault) as caught:
+            with pytest.raises(PeerUnreachable) as caught:
                 await reach.session(PEER)
             assert caught.value.exit_code == 12
             assert alarms == [PEER]
-            with pytest.raises(AuthenticationFault):
+            with pytest.raises(PeerUnreachable) as caught:
                 await reach.dial(PEER, where(impostor))
+            assert caught.value.exit_code == 12
             assert alarms == [PEER, PEER]
             assert reach._sessions.all() == []
 
@@ -96,7 +98,7 @@ def test_another_transport_key_at_the_known_address_is_an_alarm_if_the_peer_is_n
         state.meet(PEER, START_MS, whereabouts=where(stranger, b"x" * 32).encode())
         async with reaching(state, stranger, bob) as (reach, alarms):
             nowhere(reach)
-            with pytest.raises(AuthenticationFault) as caught:
+            with pytest.raises(PeerUnreachable) as caught:
                 await reach.session(PEER)
             assert caught.value.exit_code == 12
             assert alarms == [PEER]

@@ -17,7 +17,7 @@ from backuppeer.agent.peers.misbinding import Sort, raise_alarm
 from backuppeer.agent.peers.names import name_of
 from backuppeer.agent.peers.session import Session
 from backuppeer.agent.peers.sessions import Sessions
-from backuppeer.errors import AuthenticationFault, BackupPeerError, PeerUnreachable
+from backuppeer.errors import AuthenticationFault, BackupPeerError, ExitCode, PeerUnreachable
 from backuppeer.ids import AgreementId, PeerId, TransportId, shorten_peer_id
 from backuppeer.limits import CLOCK_SKEW_S
 from backuppeer.proof.statements import TransportBinding, open_statement
@@ -128,8 +128,7 @@ class Reach:
         """Return a session with `peer`.
 
         Raises:
-            PeerUnreachable: not found where it was, nor through a server.
-            AuthenticationFault: somebody else answers there.
+            PeerUnreachable: not found where it was, nor through a server; with code 12: somebody else answers there.
 
         """
         if session := self._sessions.get(peer):
@@ -158,10 +157,14 @@ class Reach:
 
         Only once the peer is not found anywhere else: an old address may have become another machine's.
         """
-        if not isinstance(found, AuthenticationFault):
-            return error
+        return self._report(peer, found) if isinstance(found, AuthenticationFault) else error
+
+    def _report(self, peer: PeerId, fault: AuthenticationFault) -> PeerUnreachable:
+        """Raise the alarm, and return the error: nothing of the peer was heard, so whatever it keeps is not lost."""
         self.on_misbound(peer)
-        return found
+        error = PeerUnreachable(fault.message, hint=fault.hint)
+        error.exit_code = ExitCode.AUTHENTICATION
+        return error
 
     async def wait_for(self, peer: PeerId, timeout_s: float) -> Session | None:
         """Return the session with `peer` as soon as it has dialled us; None after `timeout_s`."""
@@ -171,15 +174,13 @@ class Reach:
         """Return a session with `peer` at the given place.
 
         Raises:
-            PeerUnreachable: nobody there, or no address that we may dial.
-            AuthenticationFault: somebody else answers there.
+            PeerUnreachable: nobody there, or no address that we may dial; with code 12: somebody else answers there.
 
         """
         try:
             return await self._dial(peer, where)
-        except AuthenticationFault:
-            self.on_misbound(peer)
-            raise
+        except AuthenticationFault as exc:
+            raise self._report(peer, exc) from exc
 
     async def _dial(self, peer: PeerId, where: Whereabouts) -> Session:
         addresses = select_dialable(where.addresses, may_loopback=self._loopback)
@@ -228,4 +229,6 @@ class AbsentPartner(Partner):
             PeerUnreachable: always.
 
         """
-        raise PeerUnreachable(self.error.message, hint=self.error.hint)
+        error = PeerUnreachable(self.error.message, hint=self.error.hint)
+        error.exit_code = self.error.exit_code if isinstance(self.error, PeerUnreachable) else error.exit_code
+        raise error
