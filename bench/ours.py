@@ -34,7 +34,7 @@ class Pair:
         self.root, self._meter, self._is_quic_only = root, meter, is_quic_only
         root.mkdir(parents=True)
         self._server = subprocess.Popen(
-            [*_COMMAND, "server", "--listen", "127.0.0.1:0", "--json"],
+            [*_COMMAND, "server", "--listen", "127.0.0.1:0", "--stamp-bits", "0", "--json"],
             env=self._environment("server"),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -23,6 +23,15 @@ def test_it_says_what_stays_and_what_takes_it_back(capsys, agent, verb):
     assert ask(capsys, verb, "eve")[1][-1]["peer_id"] == PEER
 
 
+@pytest.mark.parametrize("verb", ["block", "unblock"])
+def test_it_says_why_the_peer_is_or_was_shut_out(capsys, agent, verb):
+    result = msgspec.structs.replace(BLOCKED, reason="rude\x1b[31m")
+    agent({verb: given(result), "block/plan": given(BlockPlan(peer_id=PEER, name="eve", ends=[]))})
+    out = run(capsys, verb, "eve")[1]
+    assert "because: rude" in out
+    assert "\x1b" not in out
+
+
 def test_peers_tells_who_is_blocked_and_why(capsys, agent):
     agent({"peers": given([msgspec.structs.replace(make_peer(), blocked=True, reason="rude\x1b[31m")])})
     out = run(capsys, "peers")[1]

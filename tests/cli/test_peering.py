@@ -73,7 +73,7 @@ def test_connect_tells_how_to_record_a_comparison_that_is_still_to_be_made(capsy
     agent(connecting())
     code, out, _ = run(capsys, "connect", "alice", "--storage", "10GB", "--yes", *words)
     assert code == 0
-    assert ("backup-peer peers set alice --verified" in out) == is_told
+    assert ("backup-peer peers verify alice" in out) == is_told
 
 
 def test_connect_on_a_terminal_waits_as_long_as_the_request_lives(capsys, agent, terminal):

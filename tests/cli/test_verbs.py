@@ -502,7 +502,7 @@ def test_status_tells_a_server_that_fails_from_one_that_is_not_in_use(capsys, ag
 
 def test_peers_explain_the_mark_and_how_a_comparison_is_recorded(capsys, agent):
     peer = make_peer()
-    record = "backup-peer peers set alice --verified"
+    record = "backup-peer peers verify alice"
     answers = [peer, *(msgspec.structs.replace(peer, verified=False, role=role) for role in ("host", "both", "owner"))]
 
     async def peers(request, emit):
@@ -555,7 +555,7 @@ def test_an_unknown_option_is_answered_with_where_all_are_told(capsys, home):
 def test_accepting_shows_whom_and_the_words_that_the_owner_sees(capsys, agent):
     agent({"requests/accept": given(msgspec.structs.replace(PENDING, state="accepted"))})
     _, out, _ = run(capsys, "requests", "accept", "r7f3a")
-    for part in (PEER, WORDS, "10 GB", "kept for 1 y", "the same words", f"peers set {PEER} --verified"):
+    for part in (PEER, WORDS, "10 GB", "kept for 1 y", "the same words", f"peers verify {PEER}"):
         assert part in out
 
 

@@ -397,5 +397,5 @@ def test_every_request_struct_refuses_unknown_fields():
 
 
 def _minimal(kind):
-    values = {str: "x", int: 1, list[str]: []}
+    values = {str: "x", int: 1, bool: True, list[str]: []}
     return {field.name: values[field.type] for field in msgspec.structs.fields(kind) if field.required}

@@ -230,12 +230,14 @@ def _wires():
 def _signaling():
     every = [
         said.Publish(b"listing"),
+        said.Publish(b"listing", bytes(68)),
         said.Browse(b"", 5),
         said.Deposit(bytes(32), bytes(4096)),
         said.OpenInbox(bytes(32)),
         said.ProveInbox(bytes(64)),
         said.Taken(4),
         said.Published(accepted=False, code="stale"),
+        said.Published(accepted=False, code="stamp", bits=16),
         said.Page([b"row", b"row"], b"cursor", 2),
         said.Deposited(),
         said.Challenge(bytes(32)),

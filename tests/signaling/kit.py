@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
@@ -166,9 +166,10 @@ async def serving(
     engine: WatchedEngine | None = None,
     notes: Notes | None = None,
     origins: Sequence[str] = (),
+    stamp_bits: int = 0,
 ) -> AsyncIterator[Served]:
-    """Run a real server in this loop."""
-    caps, clock = caps or Caps(), clock or TurnedClock()
+    """Run a real server in this loop; it asks nothing of new keys unless a test is about that."""
+    caps, clock = replace(caps or Caps(), stamp_bits=stamp_bits), clock or TurnedClock()
     engine, notes = engine or WatchedEngine(caps, clock=clock), notes or MemoryNotes(caps.memory_notes)
     bound: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     task = asyncio.create_task(

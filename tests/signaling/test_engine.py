@@ -326,3 +326,19 @@ def test_the_bucket_grants_the_burst_then_the_rate():
     clock.turn(10)
     assert [bucket.take() for _ in range(3)] == [0.0, 0.0, 0.0]
     assert bucket.take() > 0
+
+
+def test_a_key_is_remembered_for_a_month_and_no_longer():
+    async def story():
+        engine, clock = make()
+        assert not await engine.has_seen(peer(1))
+        await engine.see(peer(1))
+        clock.turn((limits.KEY_REMEMBERED_DAYS - 1) * 86_400)
+        await engine.sweep()
+        assert await engine.has_seen(peer(1))
+        assert not await engine.has_seen(peer(1 << 200))
+        clock.turn(86_400)
+        await engine.sweep()
+        assert not await engine.has_seen(peer(1))
+
+    asyncio.run(story())

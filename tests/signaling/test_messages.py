@@ -3,6 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backuppeer import limits
+from backuppeer.crypto.stamp import STAMP_BYTES
 from backuppeer.errors import ProtocolViolation
 from backuppeer.signaling import messages
 from backuppeer.signaling.messages import (
@@ -18,6 +19,7 @@ from backuppeer.signaling.messages import (
     ProveInbox,
     Publish,
     Published,
+    Refusal,
     Role,
     Taken,
     decode_answer,
@@ -29,6 +31,7 @@ from backuppeer.signaling.messages import (
 
 REQUESTS = [
     Publish(b"l" * limits.LISTING_BYTES),
+    Publish(b"l" * limits.LISTING_BYTES, b"s" * STAMP_BYTES),
     Browse(b"", 1),
     Browse(b"c" * 64, limits.PAGE_LISTINGS),
     Deposit(b"i" * 32, b"s" * limits.KNOCK_BYTES),
@@ -38,6 +41,7 @@ REQUESTS = [
 ]
 ANSWERS = [
     Published(accepted=True, code=""),
+    Published(accepted=False, code=Refusal.STAMP, bits=16),
     Page([b"r" * limits.LISTING_BYTES] * limits.PAGE_LISTINGS, b"c" * 64, 9),
     Deposited(),
     Challenge(b"n" * 32),

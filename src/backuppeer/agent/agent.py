@@ -42,6 +42,7 @@ from backuppeer.agent.owner.waiving import Waiving
 from backuppeer.agent.peers.contacting import Contacting
 from backuppeer.agent.peers.knocking import Knocking
 from backuppeer.agent.peers.market import Market
+from backuppeer.agent.peers.misbinding import Sort, raise_alarm
 from backuppeer.agent.peers.partners import Reach, Whereabouts, meet_at, read_binding
 from backuppeer.agent.peers.session import Session
 from backuppeer.agent.peers.sessions import Sessions
@@ -121,6 +122,7 @@ class Agent:
         """Accept sessions, resume the slot, go on with requests."""
         parts = self.parts
         parts.reach.use_knocker(self._locate)
+        parts.reach.on_misbound = self._sound_alarm
         self.owner.connecting.on_agreed = self.owner.slots.hand
         self.owner.slots.servers = partial(self.servers, None)
         self.host.noting.servers = self.own_servers
@@ -244,6 +246,11 @@ class Agent:
             with bookkeeping("parting"):
                 meet_at(self.parts.state, session.peer, b"", self.parts.clock.now_ms())
             self.parts.contacting.ended(session)
+
+    def _sound_alarm(self, peer: PeerId) -> None:
+        with bookkeeping("alarms"):
+            raise_alarm(self.parts.state, peer, Sort.ANSWERED, now_ms=self.parts.clock.now_ms())
+        self.parts.standing.saw(peer, Kind.AUTH_FAULT, detail="somebody else answered in its place")
 
     async def _locate(self, peer: PeerId) -> Whereabouts:
         return await self.owner.knocking.locate(peer, self.servers(None))

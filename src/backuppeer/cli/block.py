@@ -41,6 +41,18 @@ def block(
 ) -> int:
     """Block a peer."""
     context = context_of(ctx)
+    context.screen.done(shut_out(context, peer, reason))
+    return 0
+
+
+def shut_out(context: Context, peer: str, reason: str) -> BlockResult:
+    """Block a peer, after a question where that ends an agreement, and say what it means.
+
+    Raises:
+        DeclinedError: the person says no.
+        UserError: nobody is there to ask.
+
+    """
     request = BlockRequest(servers=context.servers(), peer=peer, reason=reason)
     plan = context.client().call("block/plan", request, BlockPlan)
     if plan.ends:
@@ -48,7 +60,8 @@ def block(
         request.peer, request.confirmed = plan.peer_id, True
     result = context.client().call("block", request, BlockResult)
     screen, called = context.screen, name_peer(result.peer_id, result.alias)
-    screen.line(f"{screen.paint('✓', GREEN)} blocked: {called}", hang=2)
+    why = f", because: {escape_line(result.reason)}" if result.reason else ""
+    screen.line(f"{screen.paint('✓', GREEN)} blocked: {called}{why}", hang=2)
     if result.until:
         screen.line(
             f"  what is kept under your agreement stays until {format_moment(result.until)[:10]} at least", hang=2
@@ -60,8 +73,7 @@ def block(
         again = f"`backup-peer peers end {typed} {as_what}`"
         screen.line(f"  {what} could not be ended: {escape_line(left.why)}; to try again: {again}", hang=4)
     screen.line(f"  `backup-peer unblock {typed}` lets it ask again", hang=4)
-    screen.done(result)
-    return 0
+    return result
 
 
 def _agree(context: Context, plan: BlockPlan) -> None:
@@ -88,7 +100,8 @@ def unblock(ctx: typer.Context, peer: _Peer) -> int:
     context = context_of(ctx)
     result = context.client().call("unblock", PeerRequest(servers=context.servers(), peer=peer), BlockResult)
     screen, called = context.screen, name_peer(result.peer_id, result.alias)
-    screen.line(f"{screen.paint('✓', GREEN)} no longer blocked: {called}", hang=2)
+    why = f"; it was, because: {escape_line(result.reason)}" if result.reason else ""
+    screen.line(f"{screen.paint('✓', GREEN)} no longer blocked: {called}{why}", hang=2)
     for end in result.ends:
         screen.line(f"  {_say_end(result, end)}", hang=4)
     screen.done(result)

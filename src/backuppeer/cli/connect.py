@@ -129,8 +129,7 @@ def _tell_connected(screen: Screen, result: ConnectResult, called: str, *, is_co
     typed = write_peer(result.peer_id, result.alias)
     screen.line(f"{screen.paint('✓', GREEN)} connected to {called}: {format_size(result.quota_bytes)} agreed", hang=2)
     if not is_compared:
-        compared = f"`backup-peer peers set {typed} --verified`"
-        screen.line(f"  once you have compared the safety words, record it: {compared}", hang=4)
+        screen.line(f"  to compare the safety words with its person: `backup-peer peers verify {typed}`", hang=4)
     screen.line(f"  next: `backup-peer backup PATH --to {typed}`", hang=4)
 
 

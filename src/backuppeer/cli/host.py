@@ -255,8 +255,8 @@ class _HostView:
         if route.endswith("reject"):
             self._screen.aside("  rejected")
             return
-        record = f"`backup-peer peers set {escape_line(asked.peer_id)} --verified`"
-        self._screen.aside(f"  accepted; if you compared the words, record it: {record}", hang=4)
+        compare = f"`backup-peer peers verify {escape_line(asked.peer_id)}`"
+        self._screen.aside(f"  accepted; to compare the words, or to record that you did: {compare}", hang=4)
 
 
 def describe_request(screen: Screen, asked: PendingRequest) -> list[str]:

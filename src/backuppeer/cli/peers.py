@@ -5,7 +5,7 @@ from typing import Annotated, Final
 import msgspec
 import typer
 
-from backuppeer.cli import ending, forgiving, locking, purging, replacing, showing, terms, undelete
+from backuppeer.cli import ending, forgiving, locking, purging, replacing, showing, terms, undelete, verifying
 from backuppeer.cli.context import context_of
 from backuppeer.cli.render import Column, escape_line, format_moment, name_peer, say_later, shorten_id, write_peer
 from backuppeer.cli.screen import Screen
@@ -31,6 +31,7 @@ def add_to(app: typer.Typer) -> None:
     group.callback(help="Your peers, and what you know of them.")(_default)
     group.command(name="list", help="List your peers.")(list_peers)
     group.command(name="set", help="Record what you know of a peer.")(set_peer)
+    group.command(name="verify", help=verifying.HELP)(verifying.verify)
     group.command(name="resize", help=terms.RESIZE_HELP)(terms.resize)
     group.command(name="renew", help=terms.RENEW_HELP)(terms.renew)
     group.command(name="lock", help=locking.HELP)(locking.lock)
@@ -91,7 +92,10 @@ def set_peer(
     """Record a comparison or a name, on either side of an agreement."""
     context = context_of(ctx)
     if not verified and not name:
-        raise UserError("nothing to record", hint="for example: `backup-peer peers set alice --verified`")
+        raise UserError(
+            "nothing to record",
+            hint="for example: `backup-peer peers set alice --name 'old alice'`, or `peers verify alice`",
+        )
     row = context.client().call("peers/set", PeerSetting(peer=peer, verified=verified, name=name), PeerRow)
     if name:
         context.screen.line(f"recorded: {shorten_id(row.peer_id)} is {escape_line(row.alias)}")
@@ -133,8 +137,8 @@ def _show_words(screen: Screen, row: PeerRow) -> None:
     screen.line()
     screen.line(f"not compared yet: {name}", hang=2)
     screen.line(f"  {escape_line(row.safety_words)}", hang=2)
-    record = f"`backup-peer peers set {write_peer(row.peer_id, row.alias)} --verified`"
-    screen.line(f"  the other screen shows the same words? record it: {record}", hang=4)
+    compare = f"`backup-peer peers verify {write_peer(row.peer_id, row.alias)}`"
+    screen.line(f"  does the other screen show the same words? {compare}", hang=4)
 
 
 def _rows_of(row: PeerRow) -> list[list[str]]:

@@ -165,7 +165,7 @@ def _tell_whom(screen: Screen, row: PendingRequest) -> None:
     screen.line(
         f"{'':<16}the {other}'s screen shows the same words; if it does not, somebody stands between you", hang=16
     )
-    screen.line(f"  once you have compared them, record it: `backup-peer peers set {peer_id} --verified`", hang=4)
+    screen.line(f"  once you can compare them: `backup-peer peers verify {peer_id}`", hang=4)
 
 
 def _tell_terms(screen: Screen, row: PendingRequest) -> None:

@@ -58,6 +58,7 @@ from backuppeer.control.showing import PeerAccount
 from backuppeer.control.taking_over import TakeOverResult
 from backuppeer.control.terms import TermsResult
 from backuppeer.control.undeleting import UndeletePlan, UndeleteResult
+from backuppeer.control.verifying import VerifyResult
 from backuppeer.control.waiving import PurgeResult
 
 
@@ -200,6 +201,7 @@ LINES: Final[dict[str, tuple[Any, Mapping[str, type]]]] = {
     "host --stop": (HostingState, {}),
     "connect": (ConnectResult, _WORK),
     "peers set": (PeerRow, {}),
+    "peers verify": (VerifyResult, {}),
     "peers undelete": (UndeleteResult, _WORK),
     "peers undelete --list": (UndeletePlan, _WORK),
     "block": (BlockResult, {}),

@@ -8,6 +8,7 @@ import typer
 from backuppeer.cli.context import context_of
 from backuppeer.cli.render import escape_line, escape_name, format_count
 from backuppeer.cli.screen import GREEN, Screen
+from backuppeer.limits import STAMP_BITS, STAMP_BITS_MOST
 
 _EVERYWHERE: Final = frozenset({"", "0.0.0.0", "[::]", "::"})  # noqa: S104 - compared with, not bound to
 
@@ -28,17 +29,26 @@ def server(
         Path | None,
         typer.Option(metavar="DIR", help="Where to keep recovery notes, so that they outlive a restart."),
     ] = None,
+    stamp_bits: Annotated[
+        int,
+        typer.Option(
+            metavar="BITS",
+            min=0,
+            max=STAMP_BITS_MOST,
+            help="Work that an offer of a new key must show, doubled with each bit; 0 = none.",
+        ),
+    ] = STAMP_BITS,
 ) -> int:
     """Serve until told to end."""
     import asyncio  # noqa: PLC0415 - 56 ms that no other verb needs
 
     screen = context_of(ctx).screen
-    asyncio.run(_serve(screen, listen, origin or [], data))
+    asyncio.run(_serve(screen, listen, origin or [], data=data, stamp_bits=stamp_bits))
     screen.line("stopped")
     return 0
 
 
-async def _serve(screen: Screen, listen: str, origins: list[str], data: Path | None) -> None:
+async def _serve(screen: Screen, listen: str, origins: list[str], *, data: Path | None, stamp_bits: int) -> None:
     import asyncio  # noqa: PLC0415
     import contextlib  # noqa: PLC0415
     import signal  # noqa: PLC0415
@@ -47,7 +57,8 @@ async def _serve(screen: Screen, listen: str, origins: list[str], data: Path | N
     from backuppeer.signaling.server.notes import FolderNotes  # noqa: PLC0415 - sqlite3
     from backuppeer.signaling.server.process import Keeping, run_server  # noqa: PLC0415 - websockets
 
-    notes = FolderNotes(data, Caps().notes) if data else None
+    caps = Caps(stamp_bits=stamp_bits)
+    notes = FolderNotes(data, caps.notes) if data else None
 
     def tell_ready(port: int) -> None:
         bound = f"{listen.rpartition(':')[0]}:{port}"
@@ -61,7 +72,7 @@ async def _serve(screen: Screen, listen: str, origins: list[str], data: Path | N
         if notes:
             held.callback(notes.close)
         serving = asyncio.ensure_future(
-            run_server(listen, origins=origins, keeping=Keeping(notes=notes), on_ready=tell_ready)
+            run_server(listen, origins=origins, caps=caps, keeping=Keeping(notes=notes), on_ready=tell_ready)
         )
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, serving.cancel)

@@ -228,7 +228,8 @@ class Stage:
             VerbFailed: it did not start.
 
         """
-        running = self.start(self.path / "server", "server", "--listen", "127.0.0.1:0")
+        # Among peers of one machine nobody need show that its key is no throwaway: the least work that there is.
+        running = self.start(self.path / "server", "server", "--listen", "127.0.0.1:0", "--stamp-bits", "1")
         self.server = f"ws://{running.wait_event('ready')['listen']}"
         return self.server
 

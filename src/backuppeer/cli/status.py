@@ -15,6 +15,7 @@ from backuppeer.control.proven import AuditRow
 
 _LABEL: Final = 11
 """Width of the words before the values."""
+_ALARM: Final = "ALARM: "
 _WAITS: Final = ("waits", "wait")
 _READ_ONLY: Final = "; read-only: this home restores and makes no backups"
 
@@ -44,7 +45,9 @@ def status(
     for line in _describe_waiting(result):
         context.screen.line(line, hang=2)
     for note in result.notes:
-        context.screen.line(f"{context.screen.paint('note:', YELLOW)} {escape_line(note)}", hang=6)
+        is_alarm = note.startswith(_ALARM)
+        label = context.screen.paint("alarm:", RED) if is_alarm else context.screen.paint("note:", YELLOW)
+        context.screen.line(f"{label} {escape_line(note.removeprefix(_ALARM))}", hang=6)
     return 0
 
 
@@ -53,7 +56,7 @@ def _see(context: Context) -> None:
     screen = context.screen
     found = context.client().call("status/seen", Nothing(), SeenAlarms).seen
     for text in found:
-        screen.line(f"{screen.paint('✓', GREEN)} seen: {escape_line(text)}", hang=2)
+        screen.line(f"{screen.paint('✓', GREEN)} seen: {escape_line(text.removeprefix(_ALARM))}", hang=2)
     if not found:
         screen.line("there is no alarm that you have not seen")
 

@@ -43,7 +43,10 @@ class EndingLeft(msgspec.Struct, kw_only=True):
 
 
 class BlockResult(msgspec.Struct, kw_only=True):
-    """A peer that is blocked, or no more. `until`: till when what one keeps for the other is kept at least, or ""."""
+    """A peer that is blocked, or no more. `reason`: why it is, or was.
+
+    `until`: till when what one keeps for the other is kept at least, or "".
+    """
 
     peer_id: str
     alias: str

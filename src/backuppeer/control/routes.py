@@ -92,6 +92,7 @@ from backuppeer.control.showing import PeerAccount
 from backuppeer.control.taking_over import TakeOverPlan, TakeOverRequest, TakeOverResult
 from backuppeer.control.terms import OfferRequest, RenewRequest, ResizeRequest, TermsResult
 from backuppeer.control.undeleting import UndeletePlan, UndeleteRequest, UndeleteResult
+from backuppeer.control.verifying import VerifyPlan, VerifyRequest, VerifyResult
 from backuppeer.control.waiving import LockPlan, LockRequest, PurgePlan, PurgeRequest, PurgeResult
 
 
@@ -134,6 +135,8 @@ ROUTES: dict[str, Route] = {
     "peers/end": Route(request=EndRequest, result=EndResult, summary="end an agreement with notice"),
     "peers/forgive": Route(request=PeerRequest, result=ForgiveResult, summary="give a host new data again"),
     "peers/show": Route(request=ShowRequest, result=PeerAccount, summary="the account with one peer"),
+    "peers/verify/plan": Route(request=PeerRequest, result=VerifyPlan, summary="the safety words to be compared"),
+    "peers/verify": Route(request=VerifyRequest, result=VerifyResult, summary="record what a comparison found"),
     "peers/replace/plan": Route(
         request=ReplaceRequest, result=ReplacePlan, work=True, summary="what replacing a host would mean"
     ),

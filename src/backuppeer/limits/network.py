@@ -141,6 +141,17 @@ LISTING_LIFE_S: Final = 2 * 3600
 LISTING_REFRESH_S: Final = 55 * 60
 LISTING_FUTURE_S: Final = 48 * 3600
 CLOCK_SKEW_S: Final = 2 * 3600
+STAMP_BITS: Final = 16
+"""Work for a new key, unless an operator sets another: 8 puzzles of 2^16 trials of 4.5 µs, 2.4 s of one core."""
+STAMP_BITS_MOST: Final = 20
+"""What a publisher does at most: a server that asks for more is not for us. 16 times the usual."""
+STAMP_THREADS: Final = 2
+"""For all servers together: whoever offers space has work of others to do."""
+STAMP_S: Final = 120.0
+"""How long a publication waits for stamps where no server took it without: the most that is done, on a slow core."""
+KEY_REMEMBERED_DAYS: Final = 30
+SERVER_SEEN_KEYS: Final = 400_000
+"""Keys that a server remembers: some 50 MB, twice the listings."""
 LISTING_GRACE_S: Final = 60
 """A listing outlives its publisher's connection by this."""
 LISTING_SERVERS: Final = 4

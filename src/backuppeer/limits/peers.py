@@ -135,3 +135,9 @@ PACE_LEAST_BYTES: Final = 1 * MIB
 """A session that moved less says nothing of how fast a peer is."""
 PRESENCE_LOOK_S: Final = 300.0
 """How often is looked whether a host is due: the windows themselves are six hours long."""
+
+# --- who is who, and alarms about it
+IDENTITY_ALARMS: Final = 64
+"""Alarms kept: one for each sort and peer that is known here, so that nobody can drive one out by being strange."""
+IDENTITY_ALARM_AGAIN_S: Final = 86400
+"""How long an alarm that was seen is not told again though its cause goes on: an agent dials its hosts all day."""

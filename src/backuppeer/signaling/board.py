@@ -34,6 +34,12 @@ class Board:
     def __init__(self, urls: Iterable[str]) -> None:
         self._outcomes: dict[str, Acceptance | None] = dict.fromkeys(urls)
         self._changed = asyncio.Event()
+        self._proving: set[str] = set()
+
+    def prolong(self, url: str, *, goes_on: bool) -> None:
+        """Note that work for a server goes on, or is over: until then it can't have spoken."""
+        (self._proving.add if goes_on else self._proving.discard)(url)
+        self._changed.set()
 
     def put(self, url: str, *, accepted: bool, error: str) -> None:
         """Note an outcome of a server on the board; others are ignored."""
@@ -59,9 +65,14 @@ class Board:
         ]
 
     async def settle(self, within_s: float) -> None:
-        """Wait until all have spoken; after `within_s` one success is enough; after SERVER_CONNECT_S nothing is."""
+        """Wait until all have spoken; after `within_s` one success is enough; after SERVER_CONNECT_S nothing is.
+
+        Where there is no success yet and work for a server goes on, its word is waited for, for STAMP_S at most.
+        """
         if not await self._wait(within_s, is_enough=self._have_all_spoken):
             await self._wait(max(0.0, limits.SERVER_CONNECT_S - within_s), is_enough=self._is_settled)
+            if self._proving and not self._is_settled():
+                await self._wait(limits.STAMP_S, is_enough=self._is_settled)
 
     def _have_all_spoken(self) -> bool:
         return all(outcome is not None for outcome in self._outcomes.values())

@@ -21,9 +21,11 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 from websockets.typing import Subprotocol
 
 from backuppeer import limits
+from backuppeer.clock import Clock
 from backuppeer.crypto.digest import Domain, hash_bytes
 from backuppeer.crypto.identity import Purpose, SigningKey
 from backuppeer.errors import BackupPeerError, PeerFault, ProtocolViolation, Unavailable
+from backuppeer.signaling.listing import ListingKind, peek_listing
 from backuppeer.signaling.messages import (
     SUBPROTOCOL,
     Answer,
@@ -38,6 +40,7 @@ from backuppeer.signaling.messages import (
     ProveInbox,
     Publish,
     Published,
+    Refusal,
     Request,
     Taken,
     decode_answer,
@@ -46,6 +49,7 @@ from backuppeer.signaling.messages import (
     inbox_proof_blob,
 )
 from backuppeer.signaling.servers import authority
+from backuppeer.signaling.stamping import TOO_MUCH, OnProving, is_affordable, make_stamp
 
 T = TypeVar("T")
 OnMessage = Callable[[bytes, str], Awaitable[None]]
@@ -185,9 +189,13 @@ def backoff_s(attempt: int, randomness: random.Random) -> float:
 class Publication:
     """One listing on show at one server: published again after each reconnection, replaced on request."""
 
-    def __init__(self, url: str, on_state: OnState, *, randomness: random.Random) -> None:
+    def __init__(
+        self, url: str, on_state: OnState, *, randomness: random.Random, clock: Clock, on_proving: OnProving
+    ) -> None:
         self._url = url
         self._on_state = on_state
+        self._clock, self._on_proving = clock, on_proving
+        self._stamp = b""
         self._randomness = randomness
         self._listing = b""
         self._changed = asyncio.Event()
@@ -216,11 +224,26 @@ class Publication:
             self._changed.clear()
             if not listing:
                 continue
-            answer = await link.ask(Publish(listing), Published)
+            answer = await self._publish(link, listing)
             error = "" if answer.accepted else f"the listing was refused: {explain_refusal(answer.code)}"
             self._on_state(True, error)  # noqa: FBT003 - the callback's two values are its documented form
             if verdict is not None and not verdict.done():
                 verdict.set_result(answer)
+
+    async def _publish(self, link: Link, listing: bytes) -> Published:
+        """Publish, with work for the server if it wants some; what is worth none, or asks too much, stays refused."""
+        answer = await link.ask(Publish(listing, self._stamp), Published)
+        shown = peek_listing(listing)
+        if answer.code != Refusal.STAMP or shown.kind is ListingKind.TOMBSTONE:
+            return answer
+        if not is_affordable(answer.bits):
+            return Published(accepted=False, code=TOO_MUCH)
+        self._on_proving(self._url, True)  # noqa: FBT003 - the callback's two values are its documented form
+        try:
+            self._stamp = await make_stamp(shown.peer, authority(self._url), answer.bits, clock=self._clock)
+        finally:
+            self._on_proving(self._url, False)  # noqa: FBT003
+        return await link.ask(Publish(listing, self._stamp), Published)
 
     async def _wait_change(self, link: Link) -> None:
         """Wait for a new listing, or notice that the socket died; nothing else may come from the server."""

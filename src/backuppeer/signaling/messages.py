@@ -14,6 +14,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from backuppeer import limits
+from backuppeer.crypto.stamp import BITS_MOST, STAMP_BYTES
 from backuppeer.errors import ProtocolViolation
 
 T = TypeVar("T")
@@ -37,10 +38,15 @@ class CloseCode:
 
 
 # --- client to server
-class Publish(msgspec.Struct, tag="publish", tag_field="t", frozen=True):
-    """Put this signed listing (or tombstone) on show while my socket lives."""
+class Publish(msgspec.Struct, tag="publish", tag_field="t", frozen=True, omit_defaults=True):
+    """Put this signed listing (or tombstone) on show while my socket lives.
+
+    stamp: STAMP_BYTES of work for a key that is new here (ADR 68), or none. Beside the listing and not in it, so that
+    one listing goes to many servers.
+    """
 
     listing: bytes
+    stamp: bytes = b""
 
 
 class Browse(msgspec.Struct, tag="browse", tag_field="t", frozen=True):
@@ -100,11 +106,12 @@ class ProveNote(msgspec.Struct, tag="prove-note", tag_field="t", frozen=True):
 
 
 # --- server to client
-class Published(msgspec.Struct, tag="published", tag_field="t", frozen=True):
-    """Answer to Publish. `code`: empty when accepted, else a `Refusal`."""
+class Published(msgspec.Struct, tag="published", tag_field="t", frozen=True, omit_defaults=True):
+    """Answer to Publish. `code`: empty when accepted, else a `Refusal`. bits: of a puzzle, where a stamp is wanted."""
 
     accepted: bool
     code: str
+    bits: int = 0
 
 
 class Page(msgspec.Struct, tag="page", tag_field="t", frozen=True):
@@ -157,15 +164,21 @@ class Refusal(StrEnum):
     STALE = "stale"
     """A higher number, or another listing of the same number, was published."""
     FULL = "full"
+    STAMP = "a new key needs a stamp: this program is too old to make one"
+    """No stamp, or none that holds, for a key that the server has not seen lately. In words, for programs of before."""
 
 
 WRONG_CLOCK: Final = "the clock of this computer seems wrong"
+
+_UNTAKEN: Final = "it asked for a stamp, and did not take the one that was made; is this computer's clock right?"
 
 
 def explain_refusal(code: str) -> str:
     """Return why a listing that we made and signed ourselves was not put on show."""
     # Shape and signature hold, as we made them: what is left are its times, by the server's clock.
-    return WRONG_CLOCK if code == Refusal.INVALID else code
+    if code == Refusal.INVALID:
+        return WRONG_CLOCK
+    return _UNTAKEN if code == Refusal.STAMP else code
 
 
 Request = Publish | Browse | Deposit | OpenInbox | ProveInbox | Taken | LeaveNote | OpenNote | ProveNote
@@ -244,8 +257,9 @@ def decode_request(data: bytes | str) -> Request:
     """
     request = _decode(_REQUESTS, data, cap_bytes=limits.SIGNALING_CLIENT_FRAME_BYTES)
     match request:
-        case Publish(listing=listing):
+        case Publish(listing=listing, stamp=stamp):
             _require(len(listing) <= limits.LISTING_BYTES, "listing is too long")
+            _require(len(stamp) in {0, STAMP_BYTES}, "stamp has a wrong length")
         case Browse(cursor=cursor, limit=limit):
             _require(len(cursor) <= limits.SIGNALING_CURSOR_BYTES, "cursor is too long")
             _require(1 <= limit <= limits.PAGE_LISTINGS, "page size out of range")
@@ -284,8 +298,9 @@ def decode_answer(data: bytes | str) -> Answer:
             _require(len(sealed) == limits.KNOCK_BYTES, "sealed message has a wrong length")
         case NoteIs(sealed=sealed):
             _require(len(sealed) == limits.NOTE_BYTES, "note has a wrong length")
-        case Published(code=code):
+        case Published(code=code, bits=bits):
             _require(len(code) <= limits.KNOCK_TEXT_CHARS, "code is too long")
+            _require(0 <= bits <= BITS_MOST, "bits out of range")
         case _:
             pass
     return answer

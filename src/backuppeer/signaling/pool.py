@@ -21,6 +21,7 @@ from backuppeer.signaling.client import UNTRUSTED, InboxReader, OnMessage, Publi
 from backuppeer.signaling.merge import SeqMemory
 from backuppeer.signaling.messages import WRONG_CLOCK
 from backuppeer.signaling.servers import check_servers, is_safe_foreign, is_server_url, parse_server
+from backuppeer.signaling.stamping import OnProving
 
 __all__ = ["Acceptance", "BrowseResult", "InboxHandle", "OnMessage", "OnRows", "Pool", "ServerStatus"]
 _WAY_OUT: Final = "check addresses and network"
@@ -56,6 +57,8 @@ class Pool:
         self._memory = memory or SeqMemory()
         self._randomness = randomness or random.SystemRandom()
         self._on_change = on_change or (lambda: None)
+        self.on_proving: OnProving = _ignore
+        """Set by who shows people what takes its time."""
         self._status = {url: ServerStatus(url=url, connected=False) for url in self._urls}
         self._publications: dict[str, Publication] = {}
         self._board = Board(())
@@ -205,7 +208,7 @@ class Pool:
         board = self._board = Board(self._urls)
         for url in self._urls:
             if url not in self._publications:
-                self._publications[url] = Publication(url, self._publication_state(url), randomness=self._randomness)
+                self._publications[url] = self._make_publication(url)
                 if url not in self._inboxes or url in self._open:
                     self._publishing[url] = self._spawn(self._publications[url].run())
             verdict = self._publications[url].replace(listing)
@@ -214,6 +217,14 @@ class Pool:
                 self._inboxes[url].wake()
         await board.settle(within_s)
         return board.outcomes()
+
+    def _make_publication(self, url: str) -> Publication:
+        on_state = self._publication_state(url)
+        return Publication(url, on_state, randomness=self._randomness, clock=self._clock, on_proving=self._note_proving)
+
+    def _note_proving(self, url: str, goes_on: bool) -> None:  # noqa: FBT001 - OnProving
+        self._board.prolong(url, goes_on=goes_on)
+        self.on_proving(url, goes_on)
 
     def _publication_state(self, url: str) -> Callable[[bool, str], None]:
         def on_state(connected: bool, error: str) -> None:  # noqa: FBT001 - OnState
@@ -315,6 +326,10 @@ class InboxHandle:
     async def close(self) -> None:
         """Close its sockets. Idempotent."""
         await self._stop()
+
+
+def _ignore(url: str, goes_on: bool) -> None:  # noqa: FBT001 - OnProving
+    del url, goes_on
 
 
 def no_signaling(what: str, tried: Sequence[Acceptance]) -> NoSignaling:

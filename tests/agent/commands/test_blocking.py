@@ -96,6 +96,7 @@ def test_what_a_blocked_owner_has_is_kept_for_the_whole_notice(house, owner):
     assert house.premises.open().notices.left_s(agreement) == 2 * WISH[2], "the owner was not told yet"
     result = unblock(house, owner)
     assert (result.blocked, bool(result.until)) == (False, True), "the notice is another matter"
+    assert result.reason == "went too far", "who lets a peer in again is told why it was shut out"
 
 
 def test_a_blocked_stranger_is_told_what_anybody_would_be_and_asks_nobody(house, owner):

@@ -7,6 +7,7 @@ import pytest
 
 from agent.houses import offer
 from backuppeer.agent.agent import Agent
+from backuppeer.agent.commands import home as home_module
 from backuppeer.agent.commands.home import HomeCommands
 from backuppeer.agent.home.records import Direction
 from backuppeer.agent.host.reciprocity import Reciprocity
@@ -15,6 +16,7 @@ from backuppeer.control.api import Nothing, PeerSetting
 from backuppeer.errors import NotFoundError, UserError
 from backuppeer.ids import format_peer_id
 from backuppeer.limits import REQUEST_KEPT_S
+from backuppeer.trust.policy import UNCOMPARED
 
 
 @pytest.fixture
@@ -46,6 +48,13 @@ def test_a_host_records_that_it_compared_the_words_with_an_owner(commands, house
 def test_a_comparison_is_recorded_before_the_agreement_by_the_full_id(commands, house, owner):
     assert record(commands, format_peer_id(owner.peer)).verified
     assert house.standing.is_friend(owner.peer)
+
+
+@pytest.mark.parametrize(("text", "is_shown"), [(UNCOMPARED, True), ("another reminder", False)])
+def test_a_reminder_to_compare_says_how(house, owner, text, is_shown):
+    house.state.call(owner.peer, "old bob", house.clock.now_ms())
+    said = home_module._say_way_out(house.state, owner.peer, text)
+    assert ("`backup-peer peers verify 'old bob'`" in said) == is_shown
 
 
 def test_who_is_in_session_is_seen_now_and_others_when_it_ended(commands, house, owner):

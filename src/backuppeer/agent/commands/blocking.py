@@ -55,11 +55,12 @@ class BlockCommands:
     async def unblock(self, request: PeerRequest, _: Emit) -> BlockResult:
         """Take a block back; agreements that ended by it are another matter, and the answer names them."""
         peer = self._resolve(request.peer)
-        if peer not in self._parts.state.blocks:
+        reason = self._parts.state.blocks.reason(peer)
+        if reason is None:
             raise UserError("this peer is not blocked", hint="see `backup-peer peers`")
         self._parts.state.blocks.drop(peer)
         await asyncio.to_thread(self._agent.host.premises.thaw, peer)
-        return self._result(peer)
+        return msgspec.structs.replace(self._result(peer), reason=reason)
 
     def _shut(self, peer: PeerId) -> None:
         self._agent.host.premises.freeze(peer)

@@ -4,6 +4,7 @@ Knows: how parts' states look to a person. Must not know: HTTP.
 """
 
 import os
+import shlex
 from functools import partial
 
 from backuppeer import __version__
@@ -12,10 +13,12 @@ from backuppeer.agent.commands.kit import remind_of_kit
 from backuppeer.agent.commands.room import Room, ended_room, room_at, room_for, storing_state
 from backuppeer.agent.commands.wishes import describe_end, terms_with
 from backuppeer.agent.home.records import Direction, PeerRecord, RequestState
+from backuppeer.agent.home.state import State
 from backuppeer.agent.jobs.audit import describe_all
 from backuppeer.agent.owner.ending import describe_endings
 from backuppeer.agent.owner.lagging import describe_lacking
 from backuppeer.agent.owner.set_hosts import read_sets
+from backuppeer.agent.peers import misbinding
 from backuppeer.agent.peers.choosing import is_listed
 from backuppeer.agent.peers.names import alias_of, check_alias, name_of, resolve_peer
 from backuppeer.agent.peers.session import Session
@@ -40,8 +43,9 @@ from backuppeer.control.api import (
     StopResult,
 )
 from backuppeer.errors import BackupPeerError, NotFoundError, UserError
-from backuppeer.ids import format_peer_id
+from backuppeer.ids import PeerId, format_peer_id
 from backuppeer.proof.revisions import end_ms
+from backuppeer.trust.policy import UNCOMPARED
 
 
 class HomeCommands:
@@ -81,7 +85,7 @@ class HomeCommands:
     async def see(self, _: Nothing, __: Emit) -> SeenAlarms:
         """Repeat the alarms that stand no more."""
         alarms, state = self._agent.host.sweeping.alarms, self._parts.state
-        seen = [alarms.say(state, found) for found in alarms.see(state)]
+        seen = misbinding.see(state) + [alarms.say(state, found) for found in alarms.see(state)]
         return SeenAlarms(seen=seen + self._agent.host.waiving.waived.see())
 
     async def peers(self, _: Nothing, __: Emit) -> list[PeerRow]:
@@ -94,11 +98,13 @@ class HomeCommands:
         if peer == self._parts.keys.peer:
             raise UserError("that is your own id", hint="see `backup-peer peers` for the others")
         check_alias(self._parts.state, request.name, peer)
+        if request.verified:
+            misbinding.refuse_doubted(self._parts.state, peer, misbinding.NO_COMPARISON)
         now_ms = self._parts.clock.now_ms()
         if request.name:
             self._parts.state.call(peer, request.name, now_ms)
         if request.verified:
-            self._parts.state.meet(peer, now_ms, verified=True)
+            self._parts.state.befriend(peer, now_ms)
         return await self._peer_row(next(record for record in self._parts.state.peers() if record.peer == peer))
 
     async def sessions(self, _: Nothing, __: Emit) -> list[SessionRow]:
@@ -138,7 +144,12 @@ class HomeCommands:
 
     def _notes(self) -> list[str]:
         here, state = self._agent.host, self._parts.state
-        notes = [*here.premises.notes, *here.sweeping.alarms.describe(state), *here.scrubbing.describe(state)]
+        notes = [
+            *misbinding.describe(state),
+            *here.premises.notes,
+            *here.sweeping.alarms.describe(state),
+            *here.scrubbing.describe(state),
+        ]
         notes += here.waiving.waived.describe() + here.ending.describe()
         if self._agent.owner.vault.is_unrecovered:
             notes.append("the recovery of this home is not finished: run `backup-peer recover` again")
@@ -155,7 +166,7 @@ class HomeCommands:
         notes += [kit] if kit else []
         keepers = vault.complete_hosts() if has_copies else ()
         for host, text in self._parts.standing.reminders(hosts, keepers, partial(name_of, state)):
-            notes.append(text if host is None else f"{name_of(state, host)}: {text}")
+            notes.append(text if host is None else f"{name_of(state, host)}: {text}{_say_way_out(state, host, text)}")
         return notes
 
     async def _peer_row(self, record: PeerRecord) -> PeerRow:
@@ -204,6 +215,12 @@ class HomeCommands:
             received_bytes=session.received_bytes,
             since=format_time(session.since_ms),
         )
+
+
+def _say_way_out(state: State, host: PeerId, text: str) -> str:
+    """Return how a person ends what they are reminded of, where the reminder does not say it."""
+    typed = shlex.quote(name_of(state, host))
+    return f"; `backup-peer peers verify {typed}` compares them" if text == UNCOMPARED else ""
 
 
 def hosting_state(agent: Agent) -> HostingState:

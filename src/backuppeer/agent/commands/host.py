@@ -15,6 +15,7 @@ from backuppeer.agent.home.records import Direction, RequestRecord, RequestState
 from backuppeer.agent.host.alarms import MassDeletion, say_deletion
 from backuppeer.agent.host.takeup import describe_taken_up
 from backuppeer.agent.peers.choosing import choose_listed, find_offered, is_listed
+from backuppeer.agent.peers.misbinding import NOTHING_NEW, refuse_doubted
 from backuppeer.agent.peers.names import alias_of, name_of
 from backuppeer.agent.peers.offers import Offer, check_storage, choose_promises, choose_terms
 from backuppeer.agent.peers.wishes import name_of_request
@@ -40,6 +41,7 @@ from backuppeer.trust.tenants import Deed
 
 _UNLISTED: Final = State(state="unlisted", text="no signaling server reachable, trying again …")
 _LISTED: Final = State(state="listed", text="on offer again; waiting for requests …")
+_PROVING: Final = "proving to {}, which does not know this peer yet, that it is no throwaway (some seconds, once) …"
 _POLICIES: Final = {policy.value for policy in AcceptPolicy}
 
 
@@ -72,7 +74,7 @@ class HostCommands:
         queue: asyncio.Queue[Event] = asyncio.Queue()
         self._watchers.add(queue)
         try:
-            accepted = await self._publish(offer)
+            accepted = await self._publish(offer, reporter)
             self._is_lost = False
             result = HostResult(
                 peer_id=format_peer_id(self._parts.keys.peer),
@@ -112,6 +114,8 @@ class HostCommands:
         own = find_offered(self._parts.state, self._parts.keys.peer, request.request, self._parts.clock.now_ms())
         if own is not None:
             return await self._take(own, self._agent.servers(request.servers))
+        asked = self._agent.host.requests.find(request.request, accept=True)
+        refuse_doubted(self._parts.state, asked.peer, NOTHING_NEW)
         return await self._row(self._agent.host.requests.decide(request.request, accept=True, alias=request.alias))
 
     async def reject(self, request: RequestDecision, _: Emit) -> PendingRequest:
@@ -154,8 +158,13 @@ class HostCommands:
             promises=choose_promises(request.promises),
         )
 
-    async def _publish(self, offer: Offer) -> list[str]:
-        return [row.url for row in await self._agent.host.hosting.start(offer) if row.accepted]
+    async def _publish(self, offer: Offer, reporter: Reporter) -> list[str]:
+        hosting = self._agent.host.hosting
+        hosting.on_proving = lambda url: self._agent.spawn(reporter.state("proving", _PROVING.format(url)))
+        try:
+            return [row.url for row in await hosting.start(offer) if row.accepted]
+        finally:
+            hosting.on_proving = lambda _: None
 
     async def _show(self, queue: "asyncio.Queue[Event]", emit: Emit) -> None:
         """Pass on what happens until the offer ends: alarms not seen yet, losses and requests that wait come first."""

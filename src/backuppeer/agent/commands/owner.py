@@ -20,6 +20,7 @@ from backuppeer.agent.jobs.set_run import run_backup
 from backuppeer.agent.owner.ending import describe_endings
 from backuppeer.agent.owner.losses import Witnesses, check_choice
 from backuppeer.agent.owner.vault import Vault
+from backuppeer.agent.peers.misbinding import NO_COMPARISON, NOTHING_NEW, refuse_doubted
 from backuppeer.agent.peers.names import alias_of, check_alias, name_of, resolve_peer
 from backuppeer.agent.peers.offers import check_storage, describe_promises
 from backuppeer.agent.peers.words import spell_safety_words
@@ -97,6 +98,8 @@ class OwnerCommands:
             if not request.confirmed:
                 raise UserError("connecting to a new peer needs a yes", hint="answer the question, or give --yes")
         self._check_may_ask(peer)
+        if request.verified:
+            refuse_doubted(self._parts.state, peer, NO_COMPARISON)
         reporter = Reporter(emit)
         servers = self._agent.servers(request.servers)
         self._agent.owner.slots.note_servers(servers)
@@ -173,11 +176,15 @@ class OwnerCommands:
         return peer
 
     def _check_may_ask(self, peer: PeerId) -> None:
-        """Refuse to ask a host that is blocked, or from a home that can't fill it, before its person is bothered."""
-        if peer in self._parts.state.blocks:
+        """Refuse, before a question, hosts that are blocked or may be others, and homes that can't fill one."""
+        if (reason := self._parts.state.blocks.reason(peer)) is not None:
             name = name_of(self._parts.state, peer)
-            raise RefusedError(f"you blocked {name}", hint=f"`backup-peer unblock {shlex.quote(name)}` takes that back")
+            why = f": {reason}" if reason else ""
+            raise RefusedError(
+                f"you blocked {name}{why}", hint=f"`backup-peer unblock {shlex.quote(name)}` takes that back"
+            )
         if self._agent.owner.connecting.agreement_with(peer) is None:
+            refuse_doubted(self._parts.state, peer, NOTHING_NEW)
             self._agent.owner.vault.check_writable()
 
     async def _offer_of(self, peer: PeerId, servers: list[str]) -> tuple[int, int, int, dict[str, bytes]]:

@@ -168,6 +168,16 @@ class State:
         with self._lock:
             self._merge(peer, now_ms, alias=alias, verified=False, whereabouts=b"", seen_ms=0)
 
+    def befriend(self, peer: PeerId, now_ms: int) -> None:
+        """Count a peer as a friend, whose words were compared; it was not seen by that."""
+        with self._lock:
+            self._merge(peer, now_ms, alias="", verified=True, whereabouts=b"", seen_ms=0)
+
+    def doubt(self, peer: PeerId) -> None:
+        """Count a peer as a friend no more: the words that were compared differ."""
+        self._run("UPDATE peers SET verified=0 WHERE peer=?", peer)
+        self._run("UPDATE requests SET verified=0 WHERE peer=?", peer)  # or the agreement would bring the mark back
+
     def _merge(
         self, peer: PeerId, now_ms: int, *, alias: str, verified: bool, whereabouts: bytes, seen_ms: int
     ) -> None:

@@ -86,6 +86,8 @@ class Hosting:
         self._pool: Pool | None = None
         self._refresher: asyncio.Task[None] | None = None
         self.on_servers: OnServers = _ignore
+        self.on_proving: Callable[[str], None] = lambda _: None
+        """Called with the address of a server that wants work of us, as it begins."""
         self._made = 0
         self._gate = Gate(clock)
         self._nonces = NonceMemory(state.nonces())
@@ -164,6 +166,7 @@ class Hosting:
 
     async def _enter(self, offer: Offer) -> list[Acceptance]:
         self._pool = Pool(offer.servers, clock=self._clock, on_change=self._tell_servers)
+        self._pool.on_proving = self._tell_proving
         self._pool.attend(self._inbox_key(), self._on_knock)
         self._refresher = asyncio.create_task(self._refresh(offer))
         return self._note_taken(await self._pool.publish(self._make_listing(offer)))
@@ -175,6 +178,10 @@ class Hosting:
         if self._pool is not None:
             pool, self._pool = self._pool, None  # first: that we leave the servers is no loss to tell of
             await pool.close()
+
+    def _tell_proving(self, url: str, goes_on: bool) -> None:  # noqa: FBT001 - signaling.stamping.OnProving
+        if goes_on:
+            self.on_proving(url)
 
     def _tell_servers(self) -> None:
         if self._pool is not None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from backuppeer.agent.home.state import State
+from backuppeer.agent.peers.misbinding import Sort, raise_alarm
 from backuppeer.agent.peers.names import alias_of
 from backuppeer.agent.peers.offers import describe_promises
 from backuppeer.agent.repute.standing import Standing
@@ -86,10 +87,19 @@ class Market:
         )
 
     async def _ask(self, servers: list[str], *, everything: bool) -> BrowseResult:
+        before = self._find_forked()
         async with Pool(servers, clock=self._clock, memory=self.memory) as pool:
             result = await pool.browse(everything=everything)
         self._state.put_setting(_MEMORY, self.memory.export_bytes())
+        # Once, and not for as long as the memory of it lasts.
+        for peer in self._find_forked() - before:
+            raise_alarm(self._state, peer, Sort.FORKED, now_ms=self._clock.now_ms())
         return result
+
+    def _find_forked(self) -> set[PeerId]:
+        """Return who is known here and signed two offers of one number."""
+        seen = ((record.peer, self.memory.get(record.peer)) for record in self._state.peers())
+        return {peer for peer, found in seen if found is not None and found.is_equivocating}
 
 
 def _passes(row: BrowseRow, request: BrowseRequest) -> bool:

@@ -11,11 +11,13 @@ from typing import Self
 
 import msgspec
 
+from backuppeer.agent.home.records import PeerRecord
 from backuppeer.agent.home.state import State
+from backuppeer.agent.peers.misbinding import Sort, raise_alarm
 from backuppeer.agent.peers.names import name_of
 from backuppeer.agent.peers.session import Session
 from backuppeer.agent.peers.sessions import Sessions
-from backuppeer.errors import AuthenticationFault, BackupPeerError, PeerUnreachable
+from backuppeer.errors import AuthenticationFault, BackupPeerError, ExitCode, PeerUnreachable
 from backuppeer.ids import AgreementId, PeerId, TransportId, shorten_peer_id
 from backuppeer.limits import CLOCK_SKEW_S
 from backuppeer.proof.statements import TransportBinding, open_statement
@@ -64,7 +66,21 @@ def meet_at(state: State, peer: PeerId, said: bytes, now_ms: int, *, alias: str 
     `said`: encoded Whereabouts, or empty. A server may hold a knock back for an hour; it must not undo what came since.
     """
     record = state.peer(peer)
-    state.meet(peer, now_ms, alias=alias, whereabouts=later_of(record.whereabouts if record else b"", said, now_ms))
+    later = later_of(record.whereabouts if record else b"", said, now_ms)
+    if record is not None and _has_moved(record.whereabouts, later) and _is_known(state, record):
+        raise_alarm(state, peer, Sort.MOVED, now_ms=now_ms)
+    state.meet(peer, now_ms, alias=alias, whereabouts=later)
+
+
+def _has_moved(known: bytes, later: bytes) -> bool:
+    """Return whether two encoded Whereabouts name two transport keys: one home has one, for as long as it lives."""
+    return bool(known) and Whereabouts.decode(known).transport != Whereabouts.decode(later).transport
+
+
+def _is_known(state: State, record: PeerRecord) -> bool:
+    """Return whether a person has dealt with a peer: strangers may come from wherever they like."""
+    is_host = any(host == record.peer for _, host, _ in state.agreements())
+    return bool(is_host or record.is_verified or record.alias)
 
 
 def later_of(known: bytes, said: bytes, now_ms: int) -> bytes:
@@ -106,6 +122,8 @@ class Reach:
         self._knock: Knocker | None = None
         self.on_missed: OnMissed = _tell_nobody
         """Told of each dial that came to nothing. Set by who writes it down."""
+        self.on_misbound: Callable[[PeerId], None] = lambda _: None
+        """Somebody answers in a peer's place who can't prove to be it. Set by who tells people."""
 
     def use_knocker(self, knock: Knocker) -> None:
         """Set how to ask for a peer whose whereabouts are unknown or stale."""
@@ -120,8 +138,7 @@ class Reach:
         """Return a session with `peer`.
 
         Raises:
-            PeerUnreachable: not found where it was, nor through a server.
-            AuthenticationFault: somebody else answers there.
+            PeerUnreachable: not found where it was, nor through a server; with code 12: somebody else answers there.
 
         """
         if session := self._sessions.get(peer):
@@ -129,15 +146,35 @@ class Reach:
         failure: PeerUnreachable | AuthenticationFault = _nobody(name_of(self._state, peer))
         if where := remembered(self._state, peer):
             try:
-                return await self.dial(peer, where)
+                return await self._dial(peer, where)
             except (PeerUnreachable, AuthenticationFault) as exc:
                 failure = exc
+        try:
+            found = await self._ask(peer, failure)
+        except BackupPeerError as exc:
+            raise self._sound(peer, failure, exc) from exc
+        if where is not None and found.transport == where.transport and set(found.addresses) == set(where.addresses):
+            raise self._sound(peer, failure, failure)
+        return await self.dial(peer, found)
+
+    async def _ask(self, peer: PeerId, failure: BackupPeerError) -> Whereabouts:
         if self._knock is None:
             raise failure
-        found = await self._knock(peer)
-        if where is not None and found.transport == where.transport and set(found.addresses) == set(where.addresses):
-            raise failure
-        return await self.dial(peer, found)
+        return await self._knock(peer)
+
+    def _sound(self, peer: PeerId, found: BackupPeerError, error: BackupPeerError) -> BackupPeerError:
+        """Return the error to end with: `error`, unless somebody else was found in the peer's place.
+
+        Only once the peer is not found anywhere else: an old address may have become another machine's.
+        """
+        return self._report(peer, found) if isinstance(found, AuthenticationFault) else error
+
+    def _report(self, peer: PeerId, fault: AuthenticationFault) -> PeerUnreachable:
+        """Raise the alarm, and return the error: nothing of the peer was heard, so whatever it keeps is not lost."""
+        self.on_misbound(peer)
+        error = PeerUnreachable(fault.message, hint=fault.hint)
+        error.exit_code = ExitCode.AUTHENTICATION
+        return error
 
     async def wait_for(self, peer: PeerId, timeout_s: float) -> Session | None:
         """Return the session with `peer` as soon as it has dialled us; None after `timeout_s`."""
@@ -147,9 +184,15 @@ class Reach:
         """Return a session with `peer` at the given place.
 
         Raises:
-            PeerUnreachable: nobody there, or no address that we may dial.
+            PeerUnreachable: nobody there, or no address that we may dial; with code 12: somebody else answers there.
 
         """
+        try:
+            return await self._dial(peer, where)
+        except AuthenticationFault as exc:
+            raise self._report(peer, exc) from exc
+
+    async def _dial(self, peer: PeerId, where: Whereabouts) -> Session:
         addresses = select_dialable(where.addresses, may_loopback=self._loopback)
         if not addresses:
             raise PeerUnreachable(
@@ -200,4 +243,6 @@ class AbsentPartner(Partner):
             PeerUnreachable: always.
 
         """
-        raise PeerUnreachable(self.error.message, hint=self.error.hint)
+        error = PeerUnreachable(self.error.message, hint=self.error.hint)
+        error.exit_code = self.error.exit_code if isinstance(self.error, PeerUnreachable) else error.exit_code
+        raise error

@@ -13,6 +13,9 @@ class Caps:
     """What one server process grants. Counts, bytes, seconds."""
 
     listings: int = limits.SERVER_LISTINGS
+    stamp_bits: int = limits.STAMP_BITS
+    """Work that a new key must show; 0 = none."""
+    seen_keys: int = limits.SERVER_SEEN_KEYS
     inboxes: int = limits.SERVER_INBOXES
     inbox_messages: int = limits.INBOX_MESSAGES
     stored_messages: int = limits.SERVER_STORED_MESSAGES

@@ -20,6 +20,7 @@ from backuppeer import limits
 from backuppeer.clock import Clock
 from backuppeer.crypto.digest import Domain, hash_bytes
 from backuppeer.crypto.identity import Purpose, verify_signature
+from backuppeer.crypto.stamp import day_of, holds
 from backuppeer.errors import LocalError, PeerFault, ProtocolViolation
 from backuppeer.signaling.listing import ListingKind, open_listing
 from backuppeer.signaling.messages import (
@@ -56,6 +57,7 @@ from backuppeer.signaling.server.caps import Caps
 from backuppeer.signaling.server.engine import Engine, Put, Shown, Stored
 from backuppeer.signaling.server.notes import Notes
 from backuppeer.signaling.server.rate import TokenBucket
+from backuppeer.signaling.stamping import is_timely
 
 LOG: Final = logging.getLogger("backuppeer.signaling.server")
 Pause = Callable[[float], Awaitable[None]]
@@ -153,8 +155,8 @@ class Desk:
 
     async def _answer(self, visit: Visit, request: Request) -> None:
         match request:
-            case Publish(listing=signed):
-                await self._send(visit, await self._publish(visit, signed))
+            case Publish(listing=signed, stamp=stamp):
+                await self._send(visit, await self._publish(visit, signed, stamp))
             case Browse(cursor=cursor, limit=limit):
                 rows, onward, total = await self._engine.page(cursor, limit)
                 await self._send(visit, Page(rows, onward, total))
@@ -172,7 +174,7 @@ class Desk:
             case Taken(number=number):
                 await self._engine.take(visit.inbox, number)
 
-    async def _publish(self, visit: Visit, signed: bytes) -> Published:
+    async def _publish(self, visit: Visit, signed: bytes, stamp: bytes) -> Published:
         now_ms = self._clock.now_ms()
         try:
             opened = open_listing(signed, now_ms)
@@ -182,6 +184,8 @@ class Desk:
         if visit.peer not in (b"", opened.peer):
             # One peer per socket: so the holders of all listings are never more than the connections.
             raise ProtocolViolation("a socket publishes for one peer")
+        if not await self._is_admitted(visit, opened.peer, stamp):
+            return Published(accepted=False, code=Refusal.STAMP, bits=self._caps.stamp_bits)
         visit.peer = opened.peer
         shown = Shown(
             peer=opened.peer,
@@ -192,7 +196,17 @@ class Desk:
             life_s=(opened.listing.expires_ms - now_ms) / 1000 + limits.CLOCK_SKEW_S,
         )
         put = await self._engine.put_listing(shown, visit.number)
+        if put is Put.ACCEPTED and self._caps.stamp_bits:
+            await self._engine.see(opened.peer)
         return Published(accepted=put is Put.ACCEPTED, code=_REFUSALS.get(put, ""))
+
+    async def _is_admitted(self, visit: Visit, peer: bytes, stamp: bytes) -> bool:
+        """Return whether a key is known here, or has shown the work that a new one must."""
+        bits = self._caps.stamp_bits
+        if not bits or await self._engine.has_seen(peer):
+            return True
+        is_timely_one = bool(stamp) and is_timely(day_of(stamp), self._clock.now_ms())
+        return is_timely_one and holds(stamp, peer, visit.origin, bits)
 
     async def _deposit(self, visit: Visit, request: Deposit) -> None:
         """Store and answer; the answer's bytes are the same whatever became of the message."""

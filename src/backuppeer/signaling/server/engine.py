@@ -69,6 +69,14 @@ class Engine(Protocol):
         """Forget what a peer shows and its number."""
         ...
 
+    async def has_seen(self, peer: bytes) -> bool:
+        """Return whether a listing of a key was taken within KEY_REMEMBERED_DAYS, as far as there was room to know."""
+        ...
+
+    async def see(self, peer: bytes) -> None:
+        """Remember that a listing of a key was taken today."""
+        ...
+
     async def open_inbox(self, inbox: bytes) -> bool:
         """Create an inbox or keep it, its owner being here; False when there are too many."""
         ...

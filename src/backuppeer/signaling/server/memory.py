@@ -19,6 +19,7 @@ from backuppeer.clock import Clock
 from backuppeer.errors import ProtocolViolation
 from backuppeer.signaling.server.caps import Caps
 from backuppeer.signaling.server.engine import Put, Shown, Slice, Stored
+from backuppeer.signaling.server.seen import SeenKeys
 
 _CURSOR: Final = struct.Struct(">IIII")
 _LOOKS_PER_ROW: Final = 4
@@ -58,6 +59,7 @@ class MemoryEngine:
         self._gone: OrderedDict[bytes, _Record] = OrderedDict()
         self._inboxes: dict[bytes, _Inbox] = {}
         self._unattended: OrderedDict[bytes, None] = OrderedDict()
+        self._seen = SeenKeys(caps.seen_keys, clock=clock)
         self._numbers = 0
         self._messages = 0
 
@@ -100,6 +102,14 @@ class MemoryEngine:
         if peer in self._shown:
             self._vanish(peer)
         self._gone.pop(peer, None)
+
+    async def has_seen(self, peer: bytes) -> bool:
+        """Look among the days."""
+        return peer in self._seen
+
+    async def see(self, peer: bytes) -> None:
+        """Note it for today."""
+        self._seen.add(peer)
 
     async def open_inbox(self, inbox: bytes) -> bool:
         """Create or keep; the longest unattended inbox makes room."""
@@ -147,6 +157,7 @@ class MemoryEngine:
     async def sweep(self) -> None:
         """Drop listings, numbers, messages and inboxes whose time is over."""
         now_s = self._clock.monotonic_s()
+        self._seen.sweep()
         for peer in [p for p, r in self._shown.items() if min(r.until_s, r.vanish_s) <= now_s]:
             self._vanish(peer)
         for peer in [p for p, r in self._gone.items() if r.until_s <= now_s]:

@@ -1,0 +1,145 @@
+"""Alarms about who is who: a known peer's place answered by somebody else, words that differ, keys in two places.
+
+Knows: what is kept of alarms, and how each is told until a person has seen it. Must not know: sessions, how it was
+found out. An alarm is never a question: what was under way has failed already (code 12), and a yes can't undo it. Only
+words that were compared at a terminal end an alarm; `status --seen` only ends the telling.
+"""
+
+import shlex
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+from backuppeer.agent.home.state import State
+from backuppeer.agent.peers.names import name_of
+from backuppeer.clock import format_time
+from backuppeer.errors import AuthenticationFault
+from backuppeer.ids import PeerId
+from backuppeer.limits import IDENTITY_ALARM_AGAIN_S, IDENTITY_ALARMS
+
+_KEPT: Final = "peers.alarms"
+NO_COMPARISON: Final = "a flag is no comparison"
+NOTHING_NEW: Final = "nothing new is agreed with it until the words were compared"
+
+
+class Sort(StrEnum):
+    """What does not fit. Values are on disk."""
+
+    WORDS = "words"
+    """The safety words on the two screens differ."""
+    ANSWERED = "answered"
+    """Somebody answers where the peer should, who can't prove to be it."""
+    FORKED = "forked"
+    """The peer's key signed two listings of one number: no program does, two that have the key do."""
+    MOVED = "moved"
+    """The peer proved its identity from another machine than before: it recovered, or somebody copied its keys."""
+
+
+_DOUBTS: Final = frozenset({Sort.WORDS, Sort.ANSWERED, Sort.FORKED})
+"""What makes it doubtful that a peer is who a person takes it for. Who moved has proven its identity."""
+
+
+class Alarm(msgspec.Struct, frozen=True, kw_only=True):
+    """One alarm about a peer; of a sort there is one for each peer. is_seen: a person has taken note of it."""
+
+    peer: PeerId
+    sort: Sort
+    time_ms: int
+    is_seen: bool = False
+
+
+_ALARMS: Final = msgspec.msgpack.Decoder(list[Alarm])
+
+
+def raise_alarm(state: State, peer: PeerId, sort: Sort, *, now_ms: int) -> None:
+    """Keep an alarm, to be told until it is seen; beyond IDENTITY_ALARMS the oldest goes, seen ones first.
+
+    One that was seen is told again only when IDENTITY_ALARM_AGAIN_S have passed since it was last raised anew.
+    """
+    alarms = list_alarms(state)
+    before = next((alarm for alarm in alarms if (alarm.peer, alarm.sort) == (peer, sort)), None)
+    if before is not None and before.is_seen and now_ms - before.time_ms < IDENTITY_ALARM_AGAIN_S * 1000:
+        return
+    kept = [alarm for alarm in alarms if alarm is not before]
+    kept.sort(key=lambda alarm: (not alarm.is_seen, alarm.time_ms))
+    kept = kept[max(0, len(kept) - IDENTITY_ALARMS + 1) :]
+    _keep(state, [*kept, Alarm(peer=peer, sort=sort, time_ms=now_ms)])
+
+
+def list_alarms(state: State) -> list[Alarm]:
+    """Return all that are kept, seen or not."""
+    kept = state.setting(_KEPT)
+    return _ALARMS.decode(kept) if kept else []
+
+
+def doubts_about(state: State, peer: PeerId) -> list[Alarm]:
+    """Return the alarms that no flag answers: `--yes` is no comparison."""
+    return [alarm for alarm in list_alarms(state) if alarm.peer == peer and alarm.sort in _DOUBTS]
+
+
+def refuse_doubted(state: State, peer: PeerId, what: str) -> None:
+    """Refuse what rests on who a peer is while an alarm makes that doubtful. what: as a clause, for its person.
+
+    Raises:
+        AuthenticationFault: an alarm does.
+
+    """
+    if doubts_about(state, peer):
+        name = name_of(state, peer)
+        raise AuthenticationFault(
+            f"there is an alarm about {name}: {what}",
+            hint=f"compare the words at a terminal: `backup-peer peers verify {shlex.quote(name)}`; "
+            "`backup-peer status` tells of the alarm",
+        )
+
+
+def settle(state: State, peer: PeerId) -> None:
+    """End all alarms about a peer: a person compared the words, and they are the same."""
+    alarms = list_alarms(state)
+    left = [alarm for alarm in alarms if alarm.peer != peer]
+    if len(left) < len(alarms):
+        _keep(state, left)
+
+
+def describe(state: State) -> list[str]:
+    """Return a sentence for each that nobody has seen, for `status`."""
+    return [say_alarm(state, alarm) for alarm in list_alarms(state) if not alarm.is_seen]
+
+
+def see(state: State) -> list[str]:
+    """Note that a person has seen all of them; return the sentences of those that are new to that."""
+    told = describe(state)
+    if told:
+        _keep(state, [msgspec.structs.replace(alarm, is_seen=True) for alarm in list_alarms(state)])
+    return told
+
+
+def say_alarm(state: State, alarm: Alarm) -> str:
+    """Return what a person should know and do."""
+    name, day = name_of(state, alarm.peer), format_time(alarm.time_ms)[:10]
+    typed = shlex.quote(name)
+    compare = f"`backup-peer peers verify {typed}` compares the words, `backup-peer block {typed}` shuts it out"
+    match alarm.sort:
+        case Sort.WORDS:
+            return f"ALARM: on {day} your safety words and those of {name} differed: trust it with nothing. {compare}"
+        case Sort.ANSWERED:
+            return (
+                f"ALARM: on {day} somebody answered in the place of {name} who could not prove to be it; nothing was "
+                f"sent. Ask its person by another way whether its machine or its keys changed. {compare}"
+            )
+        case Sort.FORKED:
+            return (
+                f"ALARM: on {day} two different offers of {name} with one number were seen: its key seems to be in two "
+                f"places. Ask its person by another way. {compare}"
+            )
+        case Sort.MOVED:
+            return (
+                f"ALARM: on {day} {name} answered from another machine than before, with the right key. After a "
+                "recovery that is as it should be; if its person knows of none, somebody has a copy of its keys: "
+                f"`backup-peer block {typed}`. `backup-peer status --seen` once it is explained"
+            )
+
+
+def _keep(state: State, alarms: list[Alarm]) -> None:
+    state.put_setting(_KEPT, msgspec.msgpack.encode(alarms))

@@ -1,0 +1,46 @@
+"""A publisher's work for servers that ask for a stamp (ADR 68): in threads, as much of it as we are willing to do.
+
+Knows: the clock, how many threads. Must not know: sockets, listings.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from backuppeer.clock import Clock
+from backuppeer.crypto.stamp import DAY_MS, PUZZLES, join_stamp, solve_puzzle, stamp_context
+from backuppeer.limits import CLOCK_SKEW_S, STAMP_BITS_MOST, STAMP_THREADS
+
+OnProving = Callable[[str, bool], None]
+"""Called with (server address, whether the work goes on): when work for a server begins, and when it ends."""
+_PROVERS: Final = ThreadPoolExecutor(max_workers=STAMP_THREADS, thread_name_prefix="stamp")
+"""Of their own: the threads of the loop serve the disk, and a stamp must not hold up a partner's packs."""
+TOO_MUCH: Final = "it asks for more work of a new key than this program does"
+
+
+def is_affordable(bits: int) -> bool:
+    """Return whether we do the work that a server asks for: it could ask for years."""
+    return 0 < bits <= STAMP_BITS_MOST
+
+
+async def make_stamp(peer: bytes, server: str, bits: int, *, clock: Clock) -> bytes:
+    """Return a stamp for today; cancelled, its threads end within a millisecond."""
+    day, loop = clock.now_ms() // DAY_MS, asyncio.get_running_loop()
+    context, is_over = stamp_context(peer, server, day), threading.Event()
+
+    def solve(number: int) -> int | None:
+        return solve_puzzle(context, number, bits, is_wanted=lambda: not is_over.is_set())
+
+    try:
+        found = await asyncio.gather(*(loop.run_in_executor(_PROVERS, solve, number) for number in range(PUZZLES)))
+    finally:
+        is_over.set()
+    return join_stamp(day, [nonce for nonce in found if nonce is not None])
+
+
+def is_timely(day: int, now_ms: int) -> bool:
+    """Return whether a stamp's day is today, for a clock that may be wrong by as much as is tolerated."""
+    skew_ms = CLOCK_SKEW_S * 1000
+    return (now_ms - skew_ms) // DAY_MS <= day <= (now_ms + skew_ms) // DAY_MS
