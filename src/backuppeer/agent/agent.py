@@ -46,6 +46,7 @@ from backuppeer.agent.peers.sessions import Sessions
 from backuppeer.agent.recovery.adoption import adopt_agreements
 from backuppeer.agent.recovery.slots import Slots
 from backuppeer.agent.repute.standing import Standing
+from backuppeer.agent.repute.views import Views
 from backuppeer.clock import Clock
 from backuppeer.errors import BackupPeerError, DamagedStateError, UserError
 from backuppeer.ids import PeerId
@@ -70,6 +71,7 @@ class Parts:
     sessions: Sessions
     reach: Reach
     standing: Standing
+    views: Views
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from backuppeer.agent.commands.prune import PruneCommands
 from backuppeer.agent.commands.rebut import RebutCommands
 from backuppeer.agent.commands.recover import RecoverCommands
 from backuppeer.agent.commands.replacing import ReplaceCommands
+from backuppeer.agent.commands.reputation import ReputationCommands
 from backuppeer.agent.commands.retiring import RetireCommands
 from backuppeer.agent.commands.showing import ShowCommands
 from backuppeer.agent.commands.take_over import TakeOverCommands
@@ -103,6 +104,8 @@ def _make_further_handlers(agent: Agent, host: HostCommands) -> dict[str, Handle
     replace = ReplaceCommands(agent)
     mine |= {"peers/replace/plan": replace.plan, "peers/replace": replace.replace}
     mine |= {"peers/show": ShowCommands(agent).show}
+    reputation = ReputationCommands(agent)
+    mine |= {"reputation": reputation.list_all, "reputation/explain": reputation.explain}
     mine |= _make_terms_handlers(
         TermsCommands(agent, host, ends), ends, retire=RetireCommands(agent, ends), block=BlockCommands(agent, ends)
     )

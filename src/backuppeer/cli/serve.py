@@ -55,6 +55,7 @@ from backuppeer.agent.peers.partners import Reach
 from backuppeer.agent.peers.sessions import Hooks, Sessions
 from backuppeer.agent.recovery.slots import Slots
 from backuppeer.agent.repute.standing import Standing
+from backuppeer.agent.repute.views import Views, make_views
 from backuppeer.cli.routing import make_handlers
 from backuppeer.clock import Clock, SystemClock
 from backuppeer.control.openapi import build_openapi
@@ -81,8 +82,7 @@ async def compose(home: Home, secret: bytes) -> Agent:
     state = State(home.state)
     transport = await open_transport(state, keys, bind_addresses())
     premises = Premises(state, keys.identity, clock, default=home.default_store)
-    evidence = open_or_set_aside(home.path / "evidence.db", EvidenceLog, note=premises.notes.append)
-    standing = Standing(state, evidence, clock)
+    standing, views = _make_standing(home, state, clock, note=premises.notes.append)
     requests = Requests(state, premises, standing, clock, identity=keys.identity)
     terms = _make_terms(state, premises, requests, keys, clock=clock)
     desk = TermsDesk(*terms)
@@ -94,7 +94,7 @@ async def compose(home: Home, secret: bytes) -> Agent:
     hooks = _make_hooks(lambda: agent, serving, standing)
     sessions = Sessions(transport, keys.identity, clock, hooks, lane_binds=bind_addresses())
     reach = Reach(state, sessions, loopback=is_loopback_only())
-    market = Market(state, standing, clock, keys.peer)
+    market = Market(state, standing, clock, keys.peer, say_reason=views.explaining.reason)
     ends = partial(whereabouts_of, transport, clock)
     knocking = Knocking(state, keys.identity, clock, market=market, ends=ends)
     connecting = Connecting(state, keys, clock, reach=reach, knocking=knocking)
@@ -113,8 +113,14 @@ async def compose(home: Home, secret: bytes) -> Agent:
     audits = _make_audits(home, keys, state, vault)
     waiving = Waiving(state, keys, clock, reach=reach, revising=revising, ending=ending)
     as_owner = OwnerSide(market, knocking, connecting, vault, slots, *audits, revising, ending, waiving)
-    agent = Agent(Parts(home, keys, state, clock, transport, sessions, reach, standing), as_host, as_owner)
+    agent = Agent(Parts(home, keys, state, clock, transport, sessions, reach, standing, views), as_host, as_owner)
     return agent
+
+
+def _make_standing(home: Home, state: State, clock: Clock, *, note: Callable[[str], None]) -> tuple[Standing, Views]:
+    evidence = open_or_set_aside(home.path / "evidence.db", EvidenceLog, note=note)
+    standing = Standing(state, evidence, clock)
+    return standing, make_views(state, standing, evidence, clock)
 
 
 def _make_terms(

@@ -161,6 +161,8 @@ class BrowseRow(msgspec.Struct, kw_only=True):
     """What it wants in return at least, and gives at most without being asked."""
     capped: list[str] = []
     """As in `peers`."""
+    reason: str = ""
+    """The strongest reason of the trust, a clause about the peer."""
 
 
 class PendingRequest(msgspec.Struct, kw_only=True):

@@ -85,6 +85,7 @@ from backuppeer.control.pruning import PrunePlan, PruneRequest, PruneResult
 from backuppeer.control.rebutting import KeptRemoval, RebutRequest
 from backuppeer.control.recovering import Place, RecoverRequest, RecoverResult
 from backuppeer.control.replacing import ReplacePlan, ReplaceRequest, ReplaceResult
+from backuppeer.control.reputation import Reputation, ReputationRequest, ReputationRow
 from backuppeer.control.restoring import RemovalRow, RestorePlan, RestoreRequest, RestoreResult
 from backuppeer.control.saving import BackupRequest, BackupResult, StreamRequest
 from backuppeer.control.showing import PeerAccount
@@ -144,6 +145,8 @@ ROUTES: dict[str, Route] = {
     "block/plan": Route(request=BlockRequest, result=BlockPlan, summary="which agreements blocking a peer would end"),
     "block": Route(request=BlockRequest, result=BlockResult, summary="take nothing new from a peer"),
     "unblock": Route(request=PeerRequest, result=BlockResult, summary="take a block back"),
+    "reputation": Route(request=ReputationRequest, result=list[ReputationRow], summary="how peers stand as hosts"),
+    "reputation/explain": Route(request=ReputationRequest, result=Reputation, summary="every term of a score"),
     "sessions": Route(request=Nothing, result=list[SessionRow], summary="open sessions"),
     "disconnect": Route(request=PeerRequest, result=DisconnectResult, summary="close a session gracefully"),
     "browse": Route(request=BrowseRequest, result=list[BrowseRow], summary="hosts on offer"),

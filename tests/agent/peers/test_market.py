@@ -40,7 +40,7 @@ def state(tmp_path):
 def browse(state, monkeypatch):
     """Browse among LISTINGS as the only servers' answer; returns the ids shown."""
     standing = SimpleNamespace(trust=lambda _: (0.1, Level.UNPROVEN), caps=lambda _: [])
-    market = Market(state, standing, SetClock(), PeerId(bytes(32)))
+    market = Market(state, standing, SetClock(), PeerId(bytes(32)), say_reason=lambda _: "nothing known")
 
     async def answer(_servers, *, everything):
         return SimpleNamespace(listings=LISTINGS)

@@ -24,8 +24,12 @@ _MEMORY = "market.seqs"
 class Market:
     """The market as this home sees it."""
 
-    def __init__(self, state: State, standing: Standing, clock: Clock, own: PeerId) -> None:
+    def __init__(
+        self, state: State, standing: Standing, clock: Clock, own: PeerId, *, say_reason: Callable[[PeerId], str]
+    ) -> None:
+        """say_reason: returns the strongest reason of a peer's score, a clause about it."""
         self._state, self._standing, self._clock, self._own = state, standing, clock, own
+        self._say_reason = say_reason
         raw = state.setting(_MEMORY)
         self.memory = SeqMemory.import_bytes(raw) if raw else SeqMemory()
 
@@ -83,6 +87,7 @@ class Market:
             servers=list(verified.servers),
             promises=describe_promises(read_promises(listing.ext)),
             capped=self._standing.caps(verified.peer),
+            reason=self._say_reason(verified.peer),
         )
 
     async def _ask(self, servers: list[str], *, everything: bool) -> BrowseResult:
