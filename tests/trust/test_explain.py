@@ -66,7 +66,10 @@ def test_what_is_said_to_raise_a_score_raises_it_and_the_last_cap_lifted_leaves_
     now, raises = score_host(ground.evidence), find_raises(ground)
     assert all(each.trust > now for each in raises if each.way is not Way.LIFT)
     lifted = [each for each in raises if each.way is Way.LIFT]
-    assert [each.name for each in lifted] == [limit.name for limit in name_limits(ground.evidence.standing)]
+    caps = [limit.name for limit in name_limits(ground.evidence.standing)]
+    if {"unresolved_loss", "verified_loss_share"} <= set(caps):
+        caps.remove("unresolved_loss")  # the higher of the two, and the same act ends both
+    assert [each.name for each in lifted] == caps
     if lifted:
         assert lifted[-1].trust == pytest.approx(take_apart(ground).uncapped)
 

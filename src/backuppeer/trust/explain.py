@@ -33,6 +33,8 @@ AHEAD_DAYS: Final = 400
 """What takes longer to be reached than this is no advice."""
 STEPS: Final = (0.2, 0.5, 0.6, 0.8)
 """Where something changes: levels, and what counts as a safe copy."""
+_LOSS: Final = ("unresolved_loss", "verified_loss_share")
+"""Two caps that end by the same act."""
 _FELT: Final = 0.005
 """What changes a score by less is not shown: it would print the same number."""
 
@@ -175,7 +177,10 @@ def find_raises(ground: Ground) -> list[Raise]:
     found: list[Raise] = []
     standing = evidence.standing
     for limit in name_limits(standing):
-        standing = replace(standing, **{limit.name: type(getattr(standing, limit.name))()})
+        ended = _LOSS if limit.name in _LOSS else (limit.name,)
+        if not getattr(standing, limit.name):
+            continue
+        standing = replace(standing, **{name: type(getattr(standing, name))() for name in ended})
         lifted = score_host(replace(evidence, standing=standing))
         found.append(Raise(Way.LIFT, lifted, name=limit.name))
     if not evidence.is_friend:
