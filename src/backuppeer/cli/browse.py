@@ -124,8 +124,8 @@ def _show_nobody(context: Context, request: BrowseRequest) -> None:
     everybody = BrowseRequest(servers=request.servers, all=request.all)
     seen = _ask(context, context.client(), everybody)
     if not seen:
-        screen.line("nobody offers space like that right now, or any at all")
-        screen.hint(f"name more servers with --server, or ask a friend: {_A_FRIEND}")
+        screen.line("nobody offers space like that right now")
+        screen.hint(f"loosen the filters, name more servers with --server, or ask a friend: {_A_FRIEND}")
         return
     best = seen[0]
     if best.trust < request.min_trust:

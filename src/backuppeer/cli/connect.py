@@ -201,7 +201,7 @@ def _describe_plan(screen: Screen, plan: ConnectPlan, request: ConnectRequest, c
     if request.storage > plan.free_bytes:
         asked, free = format_size(request.storage), format_size(plan.free_bytes)
         warnings.insert(0, ("note", f"{asked} is more than the {free} that the host lists as free: it may refuse"))
-    warnings = [("note", note) for note in _say_return(plan, request)] + warnings
+    warnings = [("note", note) for note in (*_say_return(plan, request), *_say_cap(plan, request))] + warnings
     return lines + [f"{screen.paint(f'{label:<{_LABEL}}', YELLOW)}{escape_line(text)}" for label, text in warnings]
 
 
@@ -211,6 +211,16 @@ def _say_wanted(request: ConnectRequest) -> list[str]:
         reciprocity=wish.reciprocity or 0.0, audit_bytes=wish.audit_bytes or 0, egress_bytes=wish.egress_bytes or 0
     )
     return say_promises(promised, request.storage, is_ours=True)
+
+
+def _say_cap(plan: ConnectPlan, request: ConnectRequest) -> Iterator[str]:
+    """Return how much of what is asked for will be used at first, if the host is a stranger."""
+    cap = plan.cap_bytes
+    if cap is not None and cap < request.storage and not request.verified:
+        yield (
+            f"a stranger: your backups put {format_size(cap)} there at most until audits have seen it, then four times "
+            "what they saw within 30 days; with --verified, once the words were compared, all of it at once"
+        )
 
 
 def _say_return(plan: ConnectPlan, request: ConnectRequest) -> Iterator[str]:

@@ -262,6 +262,8 @@ class PeerSetting(Request):
     peer: str
     verified: bool = False
     name: str = ""
+    cap: str = ""
+    """How much may lie there (ADR 64): bytes as text, `none` = as much as agreed, `default`; empty = as it is."""
 
 
 class ConnectPlanRequest(PeerRequest):
@@ -348,6 +350,8 @@ class ConnectPlan(msgspec.Struct, kw_only=True):
     risks: list[str]
     promises: Promised = NOTHING_PROMISED
     """What it wants in return at least, and gives at most without being asked; of an agreement: what stands."""
+    cap_bytes: int | None = None
+    """How much may lie with it in all for now, as it is a stranger; None = as much as agreed on."""
 
 
 class ConnectRequest(Request):

@@ -57,6 +57,8 @@ class LeftOut(msgspec.Struct, kw_only=True):
     name: str
     reason: str
     hint: str = ""
+    capped: bool = False
+    """Whether it got no more because as much as may lie with a stranger does."""
 
 
 class BackupResult(msgspec.Struct, kw_only=True):

@@ -18,16 +18,22 @@ BEGINNING: Final = (
 _TRIAL_GIB: Final = 1.0
 
 
-def advise_newcomer(peer: str) -> list[str]:
-    """Return what a newcomer should do, the soonest help first. peer: a host on offer, as a command names it."""
+def advise_newcomer(peer_id: str) -> list[str]:
+    """Return what a newcomer should do, the soonest help first. peer_id: of a host on offer, as a command names it."""
     friend, fair, safe = score(0.0, 0.0, is_friend=True), days_until(BEST_LEAST), days_until(SAFE_COPY_TRUST)
     return [
-        "a friend: `backup-peer host --storage 50GB` on the other machine, then connect with --verified once you "
-        f"compared the safety words: {friend:.2f} at once",
-        f"strangers, on trial: `backup-peer connect {peer} --trial` asks for 1 GiB for 30 days; do so with two or "
-        "three of them, so that no copy is the only one",
-        f"then wait: your agent audits them by itself; one that keeps all is at {BEST_LEAST:.2f} after {fair} days, and "
-        f"at {SAFE_COPY_TRUST:.2f}, from which on a copy counts as safe, after {safe}",
+        (
+            "a friend: `backup-peer host --storage 50GB` on the other machine, then connect with --verified once you "
+            f"compared the safety words: {friend:.2f} at once"
+        ),
+        (
+            f"strangers, on trial: `backup-peer connect {peer_id} --trial` asks for 1 GiB for 30 days; try two or "
+            "three of them, so that no copy is the only one"
+        ),
+        (
+            f"then wait: your agent audits them by itself; one that keeps all is at {BEST_LEAST:.2f} after {fair} "
+            f"days, and at {SAFE_COPY_TRUST:.2f}, from which on a copy counts as safe, after {safe}"
+        ),
     ]
 
 

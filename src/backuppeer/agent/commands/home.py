@@ -8,6 +8,7 @@ from functools import partial
 
 from backuppeer import __version__
 from backuppeer.agent.agent import Agent
+from backuppeer.agent.commands.capping import set_cap
 from backuppeer.agent.commands.kit import remind_of_kit
 from backuppeer.agent.commands.room import Room, ended_room, room_at, room_for, storing_state
 from backuppeer.agent.commands.wishes import describe_end, terms_with
@@ -97,6 +98,9 @@ class HomeCommands:
         now_ms = self._parts.clock.now_ms()
         if request.name:
             self._parts.state.call(peer, request.name, now_ms)
+        if request.cap:
+            set_cap(self._agent.owner.vault.exposing, peer, request.cap)
+            self._parts.state.meet(peer, 0)
         if request.verified:
             self._parts.state.meet(peer, now_ms, verified=True)
         return await self._peer_row(next(record for record in self._parts.state.peers() if record.peer == peer))

@@ -87,6 +87,7 @@ class OwnerCommands:
             trust_level=level.value,
             risks=self._parts.standing.risks(peer, (host for _, host, _ in self._parts.state.agreements())),
             promises=describe_promises(read_promises(ext)),
+            cap_bytes=self._agent.owner.vault.exposing.cap(peer),
         )
 
     async def connect(self, request: ConnectRequest, emit: Emit) -> ConnectResult:

@@ -156,6 +156,7 @@ class BackupJob:
         if not self._request.dry_run:
             self._vault.check_writable()
             partners = await self._hosts.meet(choose_staying(self._vault.deeds, self._vault.partners(self._request.to)))
+            self._tell_caps(partners)
         count = self._subject.begin(self._reporter, self._vault.repository.index.snapshots())
         upload = self._hosts.make_upload(partners)
         self._reporter.sent_bytes = lambda: upload.sent_bytes
@@ -169,6 +170,12 @@ class BackupJob:
                 raise await advise_full(self._vault, exc, partners) from exc
             safe = [] if self._request.dry_run else await self._seal(result, partners, upload)
         return self._report(result, upload, safe)
+
+    def _tell_caps(self, partners: Sequence[Partner]) -> None:
+        """Tell before anything is sent how much strangers get that have nothing yet: the size is not known then."""
+        for partner in partners:
+            if said := self._vault.exposing.say_first(partner.peer, partner.name):
+                self._reporter.note(said)
 
     def _options(self, named: AbstractSet[LogicalId] | None) -> ArchiveOptions:
         options = ArchiveOptions(
