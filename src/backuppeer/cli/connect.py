@@ -7,13 +7,15 @@ from typing import Annotated, Final, Self
 import typer
 
 from backuppeer.agent.peers.offers import check_storage
+from backuppeer.cli.choosing import Choice, choose, pick_peer, read_storage, read_term
 from backuppeer.cli.context import Context, context_of
+from backuppeer.cli.groups import takes
 from backuppeer.cli.offers import take_offer
 from backuppeer.cli.promises import AuditBudget, EgressBudget, Reciprocity, read_promises, say_promises, say_times
 from backuppeer.cli.render import escape_line, format_count, name_peer, write_peer
 from backuppeer.cli.screen import BOLD, GREEN, YELLOW, Screen
 from backuppeer.cli.spinner import Spinner
-from backuppeer.cli.units import format_duration, format_size, parse_size, read_span
+from backuppeer.cli.units import format_duration, format_size
 from backuppeer.cli.work import View, read_event, run_work
 from backuppeer.clock import parse_duration
 from backuppeer.control.api import ConnectPlan, ConnectPlanRequest, ConnectRequest, ConnectResult
@@ -39,13 +41,15 @@ def add_to(app: typer.Typer) -> None:
     app.command(name="connect", help="Agree with a host that you chose.")(connect)
 
 
+@takes(choose, into="choice")
 def connect(  # noqa: PLR0913 - one parameter per option
     ctx: typer.Context,
     peer: Annotated[
-        str, typer.Argument(metavar="ID|PREFIX|ALIAS", help="The host: as `browse` shows it, or its full id.")
-    ],
+        str, typer.Argument(metavar="[ID|PREFIX|ALIAS]", help="The host: as `browse` shows it, or its full id.")
+    ] = "",
     *,
-    storage: Annotated[str, typer.Option(metavar="10GB", help="Space to ask for.")],
+    choice: Choice,
+    storage: Annotated[str, typer.Option(metavar="10GB", help="Space to ask for.")] = "",
     name: Annotated[str, typer.Option(metavar="alice", help="Your own name for this peer.")] = "",
     verified: Annotated[
         bool, typer.Option("--verified", help="You compared id or safety words with the person.")
@@ -61,14 +65,15 @@ def connect(  # noqa: PLR0913 - one parameter per option
 ) -> int:
     """Show the plan, ask, connect."""
     context = context_of(ctx)
+    wanted = read_storage(choice, storage)
     request = ConnectRequest(
         servers=context.servers(),
         peer=peer,
-        storage=parse_size(storage),
+        storage=wanted,
         name=name,
         verified=verified,
         wait_s=_waiting_time(context.screen, wait),
-        term_s=read_span(term, "--term"),
+        term_s=read_term(choice, term),
         lock_s=parse_duration(lock) if lock else None,
         promises=read_promises(reciprocity, audit_budget, egress_budget),
     )
@@ -76,6 +81,7 @@ def connect(  # noqa: PLR0913 - one parameter per option
         raise UserError(
             "nothing to ask for: --storage is 0", hint="for example: `backup-peer connect PEER --storage 10GB`"
         )
+    request.peer = pick_peer(context, choice, peer, wanted)
     return _connect(context, request)
 
 

@@ -127,6 +127,9 @@ def _tell_end(screen: Screen, row: PeerRow) -> None:
         screen.line(f"{name}: you ended the agreement; all is kept until {until} at least; {back}", hang=2)
     elif row.ends:
         screen.line(f"{name}: it ends the agreement; all is kept until {until} at least", hang=2)
+    if row.trial and not row.ends:
+        stays = f"`backup-peer peers renew {write_peer(row.peer_id, row.alias)}` makes it stay"
+        screen.line(f"{name}: on trial until {format_moment(row.until)[:10]}; {stays}", hang=2)
     for text in row.capped:
         if not row.blocked or text != "you blocked it":
             screen.line(f"{name}: {escape_line(text)}", hang=2)

@@ -51,7 +51,7 @@ from backuppeer.agent.owner.waiving import Waiving
 from backuppeer.agent.peers.endpoint import make_binding, open_transport, whereabouts_of
 from backuppeer.agent.peers.knocking import Knocking
 from backuppeer.agent.peers.market import Market
-from backuppeer.agent.peers.partners import Reach
+from backuppeer.agent.peers.partners import Reach, addresses_of
 from backuppeer.agent.peers.sessions import Hooks, Sessions
 from backuppeer.agent.recovery.slots import Slots
 from backuppeer.agent.repute.standing import Standing
@@ -94,7 +94,7 @@ async def compose(home: Home, secret: bytes) -> Agent:
     hooks = _make_hooks(lambda: agent, serving, standing)
     sessions = Sessions(transport, keys.identity, clock, hooks, lane_binds=bind_addresses())
     reach = Reach(state, sessions, loopback=is_loopback_only())
-    market = Market(state, standing, clock, keys.peer, say_reason=views.explaining.reason)
+    market = Market(state, standing, clock, keys.peer, views=views)
     ends = partial(whereabouts_of, transport, clock)
     knocking = Knocking(state, keys.identity, clock, market=market, ends=ends)
     connecting = Connecting(state, keys, clock, reach=reach, knocking=knocking)
@@ -120,7 +120,7 @@ async def compose(home: Home, secret: bytes) -> Agent:
 def _make_standing(home: Home, state: State, clock: Clock, *, note: Callable[[str], None]) -> tuple[Standing, Views]:
     evidence = open_or_set_aside(home.path / "evidence.db", EvidenceLog, note=note)
     standing = Standing(state, evidence, clock)
-    return standing, make_views(state, standing, evidence, clock)
+    return standing, make_views(state, standing, evidence, clock, addresses=partial(addresses_of, state))
 
 
 def _make_terms(

@@ -129,6 +129,8 @@ class PeerRow(msgspec.Struct, kw_only=True):
     """Promised in return, and not agreed on yet: what it owes us, what we owe it."""
     capped: list[str] = []
     """Why the trust is not higher, whatever good it did: each a clause about the peer."""
+    trial: bool = False
+    """Of a host: the agreement is small and short, one to try it with (ADR 65); `until` says how long."""
 
 
 class SessionRow(msgspec.Struct, kw_only=True):

@@ -44,6 +44,7 @@ from backuppeer.control.api import (
 from backuppeer.control.auditing import AuditRequest, AuditResult, DrillResult
 from backuppeer.control.blocking import BlockPlan, BlockRequest, BlockResult
 from backuppeer.control.checking import CheckRequest, CheckResult, RepairRequest, RepairResult
+from backuppeer.control.choosing import BestChoice, BestRequest
 from backuppeer.control.ending import (
     EndPlan,
     EndRequest,
@@ -161,6 +162,7 @@ ROUTES: dict[str, Route] = {
     "host/retire": Route(request=RetireRequest, result=RetireResult, summary="end all agreements as host with notice"),
     "host": Route(request=HostRequest, result=HostResult, work=True, summary="offer a slot"),
     "connect/plan": Route(request=ConnectPlanRequest, result=ConnectPlan, summary="what connecting would mean"),
+    "connect/best": Route(request=BestRequest, result=BestChoice, summary="the best host to connect to"),
     "connect": Route(request=ConnectRequest, result=ConnectResult, work=True, summary="agree with a host"),
     "backup": Route(request=BackupRequest, result=BackupResult, work=True, summary="make a snapshot"),
     "backup/stream": Route(

@@ -111,3 +111,7 @@ OBSERVATIONS_PER_DAY: Final = 1024
 """Of one kind about one peer: a flood of faults must not fill our disk."""
 EVIDENCE_DAYS: Final = 3 * 365
 """Days that a score looks back: faults of half-life 365 d have faded to an eighth."""
+REGIONS_KEPT: Final = 256
+"""Hosts whose listed region is remembered: own hosts, and those that were looked at to be connected to."""
+TRIAL_TERM_S: Final = 30 * 86400
+"""How long a trial is: as many days as the cap of a stranger looks back."""

@@ -42,7 +42,7 @@ def desk(state, log):
     """Commands of a home that met alice."""
     clock = SetClock()
     standing = Standing(state, log, clock)
-    views = make_views(state, standing, log, clock)
+    views = make_views(state, standing, log, clock, addresses=lambda _: ())
     state.meet(ALICE, 1, alias="alice")
     parts = SimpleNamespace(state=state, standing=standing, views=views, clock=clock, keys=SimpleNamespace(peer=ME))
     commands = ReputationCommands(SimpleNamespace(parts=parts))

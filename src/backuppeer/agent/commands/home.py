@@ -8,9 +8,11 @@ from functools import partial
 
 from backuppeer import __version__
 from backuppeer.agent.agent import Agent
+from backuppeer.agent.commands.apart import remind_of_spare
 from backuppeer.agent.commands.capping import set_cap
 from backuppeer.agent.commands.kit import remind_of_kit
 from backuppeer.agent.commands.room import Room, ended_room, room_at, room_for, storing_state
+from backuppeer.agent.commands.trial import is_trial
 from backuppeer.agent.commands.wishes import describe_end, terms_with
 from backuppeer.agent.home.records import Direction, PeerRecord, RequestState
 from backuppeer.agent.jobs.audit import describe_all
@@ -158,6 +160,7 @@ class HomeCommands:
         kit = remind_of_kit(state, self._parts.clock.now_ms()) if has_copies else ""
         notes += [kit] if kit else []
         keepers = vault.complete_hosts() if has_copies else ()
+        notes += remind_of_spare(self._agent, keepers)
         for host, text in self._parts.standing.reminders(hosts, keepers, partial(name_of, state)):
             notes.append(text if host is None else f"{name_of(state, host)}: {text}")
         return notes
@@ -194,6 +197,7 @@ class HomeCommands:
             owed_to_us_bytes=self._agent.host.reciprocity.owed_to_us(record.peer).lacking_bytes,
             owed_by_us_bytes=self._agent.host.reciprocity.owed_by_us(record.peer).lacking_bytes,
             capped=self._parts.standing.caps(record.peer),
+            trial=bool(kept and terms and is_trial(terms)),
         )
 
     def _session_row(self, session: Session) -> SessionRow:

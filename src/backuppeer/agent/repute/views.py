@@ -3,12 +3,15 @@
 Knows: who is made of what. Must not know: who asks.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from backuppeer.agent.home.state import State
+from backuppeer.agent.repute.apart import Apart
 from backuppeer.agent.repute.explaining import Explaining
 from backuppeer.agent.repute.standing import Standing
 from backuppeer.clock import Clock
+from backuppeer.ids import PeerId
 from backuppeer.trust.evidence import EvidenceLog
 
 
@@ -17,8 +20,12 @@ class Views:
     """The parts."""
 
     explaining: Explaining
+    apart: Apart
 
 
-def make_views(state: State, standing: Standing, log: EvidenceLog, clock: Clock) -> Views:
-    """Return the parts of one home."""
-    return Views(explaining=Explaining(state, standing, log, clock))
+def make_views(
+    state: State, standing: Standing, log: EvidenceLog, clock: Clock, *, addresses: Callable[[PeerId], Sequence[str]]
+) -> Views:
+    """Return the parts of one home. addresses: where a peer said last, in a statement it signed, that it is dialled."""
+    explaining = Explaining(state, standing, log, clock)
+    return Views(explaining=explaining, apart=Apart(state, standing, explaining, addresses=addresses))
