@@ -56,6 +56,8 @@ class HostingState(msgspec.Struct, kw_only=True):
     expires: str = ""
     ended_bytes: int = 0
     """Agreed and not used under agreements that end: free for nothing more."""
+    min_trust: float = 0.0
+    """Owners whose trust as hosts is below are refused; 0: nobody for that."""
     noted: int = 0
     """Agreements of which a note of today's state lies at every server where its owner would look for one."""
 
@@ -318,6 +320,8 @@ class HostRequest(Request):
     accept: str = "ask"
     region: str = ""
     detach: bool = False
+    min_trust: float = 0.0
+    """Owners whose trust as hosts is below are refused without a question; 0 to 1."""
 
 
 class HostPlan(msgspec.Struct, kw_only=True):

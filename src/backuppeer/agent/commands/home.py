@@ -219,7 +219,7 @@ def hosting_state(agent: Agent) -> HostingState:
     premises, offer = agent.host.premises, agent.host.hosting.offer
     state = HostingState(offering=offer is not None, store=str(premises.directory or ""))
     if offer is not None:
-        state.storage_bytes = offer.storage_bytes
+        state.storage_bytes, state.min_trust = offer.storage_bytes, offer.min_trust
         state.expires = format_time(offer.expires_ms) if offer.expires_ms else ""
     if premises.directory is None:
         return state
