@@ -50,10 +50,14 @@ class BadDay(msgspec.Struct, kw_only=True):
 
 
 class HeardBy(msgspec.Struct, kw_only=True):
-    """Evidence that came by way of others: `by` whom, the first of them met by this home; ids and names."""
+    """Evidence that came by way of others: `by` whom, the first of them met by this home; ids and names.
+
+    kind: what the last of them says, `claim` if it is that the host failed.
+    """
 
     by: list[str]
     names: list[str]
+    kind: str
     alpha: float
     beta: float
 

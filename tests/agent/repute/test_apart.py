@@ -1,13 +1,13 @@
 """Which hosts are told to be one: by what they signed and did, never by what a thousand houses share."""
 
 import random
+from types import SimpleNamespace
 
 import pytest
 
 from agent.loops import SetClock
 from backuppeer.agent.home.state import State
 from backuppeer.agent.repute.apart import find_networks
-from backuppeer.agent.repute.explaining import HeardPath
 from backuppeer.agent.repute.standing import Standing
 from backuppeer.agent.repute.views import make_views
 from backuppeer.ids import PeerId
@@ -15,7 +15,7 @@ from backuppeer.limits import REGIONS_KEPT
 from backuppeer.trust.evidence import EvidenceLog
 from backuppeer.trust.hearsay import Heard
 
-ALICE, BOB, CAROL = (PeerId(letter * 32) for letter in (b"a", b"b", b"c"))
+ALICE, BOB, CAROL, ME = (PeerId(letter * 32) for letter in (b"a", b"b", b"c", b"m"))
 
 
 class World:
@@ -76,7 +76,7 @@ def test_regions_of_so_many_hosts_are_kept_and_the_oldest_go(world):
 
 def test_strangers_for_whom_the_same_peer_alone_stands_are_one_and_friends_are_not(world):
     world.standing.heard = lambda _: Heard(1.0)
-    world.views.explaining.paths = lambda _: (HeardPath((CAROL,), 1.0),)
+    world.views.explaining.paths = lambda peer: [SimpleNamespace(peers=(ME, CAROL, peer), kind="vouch", amount=1.0)]
     assert [host for host, _ in world.apart.find_ties(ALICE, [BOB])] == [BOB]
     world.state.meet(BOB, 1, verified=True)
     assert world.apart.find_ties(ALICE, [BOB]) == []

@@ -8,7 +8,6 @@ import pytest
 from agent.loops import SetClock
 from backuppeer.agent.commands.reputation import ReputationCommands
 from backuppeer.agent.home.state import State
-from backuppeer.agent.repute.explaining import HeardPath
 from backuppeer.agent.repute.standing import Standing
 from backuppeer.agent.repute.views import make_views
 from backuppeer.clock import format_time
@@ -21,6 +20,11 @@ from backuppeer.trust.hearsay import Heard
 
 ME, ALICE, BOB, CAROL = (PeerId(letter * 32) for letter in (b"m", b"a", b"b", b"c"))
 DAY_MS = 86_400_000
+
+
+def way(amount, *by, kind="receipt"):
+    """A way from this home by others to ALICE."""
+    return SimpleNamespace(peers=(ME, *by, ALICE), kind=kind, amount=amount)
 
 
 @pytest.fixture
@@ -124,10 +128,10 @@ def test_a_lie_and_a_relapse_say_when_they_end_by_themselves(desk):
 
 def test_what_was_heard_names_each_way_and_how_many_of_ones_peers_store_there(desk):
     desk.standing.heard = {ALICE: Heard(1.0, 0.1)}.get
-    desk.views.explaining.paths = lambda _: (HeardPath((BOB,), 0.7), HeardPath((BOB, CAROL), 0.3, 0.1))
+    desk.views.explaining.paths = lambda _: (way(0.7, BOB), way(0.3, BOB, CAROL), way(0.1, CAROL, kind="claim"))
     found = desk.explain()
     assert found.reason == "2 of your peers store there"
-    assert [len(each.by) for each in found.heard] == [1, 2]
+    assert [(len(each.by), each.beta > 0) for each in found.heard] == [(1, False), (2, False), (1, True)]
     assert sum(each.alpha for each in found.heard) == pytest.approx(found.heard_alpha)
 
 

@@ -12,7 +12,7 @@ from typing import Final
 from backuppeer.agent.agent import Agent
 from backuppeer.agent.peers.names import alias_of, name_of, resolve_peer
 from backuppeer.agent.reporter import Emit
-from backuppeer.agent.repute.explaining import Cap, Explanation, HeardPath
+from backuppeer.agent.repute.explaining import CLAIM, Cap, Explanation, HeardPath
 from backuppeer.clock import DAY_S, format_time
 from backuppeer.control.reputation import (
     BadDay,
@@ -108,9 +108,14 @@ class ReputationCommands:
         )
 
     def _show_path(self, path: HeardPath) -> HeardBy:
-        names = list(map(partial(name_of, self._parts.state), path.by))
-        ids = list(map(format_peer_id, path.by))
-        return HeardBy(by=ids, names=names, alpha=_round(path.alpha), beta=_round(path.beta))
+        by, is_claim = path.peers[1:-1], path.kind == CLAIM
+        return HeardBy(
+            by=list(map(format_peer_id, by)),
+            names=list(map(partial(name_of, self._parts.state), by)),
+            kind=str(path.kind),
+            alpha=0.0 if is_claim else _round(path.amount),
+            beta=_round(path.amount) if is_claim else 0.0,
+        )
 
     def _say_raises(self, peer: PeerId, found: Explanation) -> Iterator[RaiseRow]:
         name, lifted = name_of(self._parts.state, peer), 0

@@ -96,7 +96,7 @@ class Apart:
         if self._standing.is_friend(peer):
             return ""
         evidence, heard = self._standing.evidence(peer), self._standing.heard(peer)
-        backers = {path.by[-1] for path in self._explaining.paths(peer) if path.by and path.alpha > 0}
+        backers = self._explaining.find_backers(peer)
         return next(iter(backers)).hex() if len(backers) == 1 and 2 * heard.alpha > evidence.alpha else ""
 
     def _regions(self) -> dict[bytes, str]:

@@ -5,6 +5,7 @@ Knows: peers by id, when a cap ends. Must not know: names, sessions, how a term 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Final, Protocol
 
 from backuppeer.agent.home.state import State
 from backuppeer.agent.repute.standing import Standing
@@ -17,14 +18,30 @@ from backuppeer.trust.evidence import EvidenceLog
 from backuppeer.trust.explain import Ground, Limit, Parts, Raise, find_end, find_raises, say_reason, take_apart
 from backuppeer.trust.tally import SILENT_DAYS
 
+CLAIM: Final = "claim"
 
-@dataclass(frozen=True, slots=True)
-class HeardPath:
-    """A way by which word of a host came. by: the owners along it, the first of them met by us, the last its owner."""
 
-    by: tuple[PeerId, ...]
-    alpha: float = 0.0
-    beta: float = 0.0
+class HeardPath(Protocol):
+    """A way by which word of a host came.
+
+    peers: from this home to the host, both included. kind: what the last owner on it says; amount: of alpha, or of beta
+    where that is a CLAIM.
+    """
+
+    @property
+    def peers(self) -> tuple[PeerId, ...]:
+        """Everybody on the way."""
+        ...
+
+    @property
+    def kind(self) -> str:
+        """What is said."""
+        ...
+
+    @property
+    def amount(self) -> float:
+        """How much of it arrives."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +96,16 @@ class Explaining:
             reason=self._say_reason(peer, ground),
         )
 
+    def find_backers(self, peer: PeerId) -> set[PeerId]:
+        """Return the owners whose good word of a host reaches this home."""
+        return {path.peers[-2] for path in self.paths(peer) if path.kind != CLAIM and path.amount > 0}
+
     def _ground(self, peer: PeerId) -> Ground:
         days = self._log.days(peer, now_ms=self._clock.now_ms())
         return Ground(tuple(days), self._standing.heard(peer), self._standing.evidence(peer))
 
     def _say_reason(self, peer: PeerId, ground: Ground) -> str:
-        backers = {path.by[-1] for path in self.paths(peer) if path.by and path.alpha > 0}
-        return say_reason(ground, caps=self._standing.caps(peer), backers=len(backers))
+        return say_reason(ground, caps=self._standing.caps(peer), backers=len(self.find_backers(peer)))
 
     def _describe(self, peer: PeerId, limit: Limit, conduct: Conduct, standing: score.Standing) -> Cap:
         now_ms = self._clock.now_ms()
