@@ -8,6 +8,7 @@ formula here that could say something else than the score does.
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from enum import Enum
+from statistics import median_low
 from typing import Final
 
 from backuppeer.trust.hearsay import Heard
@@ -35,6 +36,8 @@ STEPS: Final = (0.2, 0.5, 0.6, 0.8)
 """Where something changes: levels, and what counts as a safe copy."""
 _LOSS: Final = ("unresolved_loss", "verified_loss_share")
 """Two caps that end by the same act."""
+_LATELY: Final = 7
+"""Days of which the middle one says how much is kept: on some of them more, or only a little, was moved."""
 _FELT: Final = 0.005
 """What changes a score by less is not shown: it would print the same number."""
 
@@ -274,7 +277,7 @@ def _say_kept(days: Sequence[DayEvidence]) -> str:
     said = []
     if good:
         span = round(good[0].age_days - good[-1].age_days) + 1
-        gib = max(day.gib for day in good[-STRETCH_DAYS:])
+        gib = median_low(day.gib for day in good[-_LATELY:])
         said.append(f"kept {_say_gib(gib)} for {span} day{'' if span == 1 else 's'}")
     if failed:
         ago = round(min(failed))

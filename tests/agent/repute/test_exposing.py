@@ -98,10 +98,11 @@ def test_what_can_not_be_written_down_gives_its_room_back(books):
 
 
 def test_what_lies_there_above_the_cap_is_let_be_and_a_first_backup_is_told(books):
-    assert "1.0 GB of yours go there at most" in books.exposing.say_first(ALICE, "alice")
+    assert "1.0 GB of yours go there at most" in books.exposing.say_first(ALICE, "alice", 10 * GIB)
+    assert books.exposing.say_first(ALICE, "alice", GIB) == "", "all of it may go there"
     books.held[ALICE] = 3 * GIB
     assert books.exposing.room(ALICE) == 0
-    assert books.exposing.say_first(ALICE, "alice") == ""
+    assert books.exposing.say_first(ALICE, "alice", 10 * GIB) == ""
 
 
 @settings(max_examples=20, deadline=None)

@@ -10,6 +10,7 @@ from backuppeer.agent.agent import Agent
 from backuppeer.agent.peers.names import name_of
 from backuppeer.control.saving import LeftOut
 from backuppeer.ids import PeerId, format_peer_id, parse_peer_id
+from backuppeer.trust.policy import BEST_LEAST
 
 _FURTHER: Final = "`backup-peer browse` shows other hosts"
 
@@ -36,10 +37,23 @@ def remind_of_spare(agent: Agent, keepers: Iterable[PeerId]) -> list[str]:
 
 
 def find_risks(agent: Agent, peer: PeerId) -> list[str]:
-    """Return what a person should know before storing with a peer beside the hosts of today."""
+    """Return what a person should know before storing with a peer beside the hosts of today.
+
+    What is known of just this peer comes first, if it is why it is no better.
+    """
     hosts = [host for _, host, _ in agent.parts.state.agreements()]
-    risks = agent.parts.standing.risks(peer, hosts)
+    risks = [*_say_own(agent, peer), *agent.parts.standing.risks(peer, hosts)]
     for host, why in agent.parts.views.apart.find_ties(peer, hosts):
         name = name_of(agent.parts.state, host)
         risks.append(f"it may be one machine with {name}, or fall together with it ({why}): both count as one copy")
     return risks
+
+
+def _say_own(agent: Agent, peer: PeerId) -> list[str]:
+    """Return the reasons of a peer's own for which its trust is below BEST_LEAST, or capped; [] = nothing is known."""
+    caps = agent.parts.standing.caps(peer)
+    value, _ = agent.parts.standing.trust(peer)
+    if caps or value >= BEST_LEAST or not agent.parts.views.explaining.is_known(peer):
+        return caps
+    reason = agent.parts.views.explaining.reason(peer)
+    return [f"all that is known of this peer: {reason}. That makes {value:.2f}; from {BEST_LEAST:.2f} on it is fair"]

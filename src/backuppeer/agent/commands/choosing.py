@@ -69,11 +69,11 @@ def _explain(rows: list[BrowseRow], objections: Iterable[str]) -> NotFoundError:
     if not rows:
         return NotFoundError("nobody offers space at these servers", hint=f"{_A_FRIEND}; or name more with --server")
     counts = ", ".join(f"{count} {why}" for why, count in Counter(objections).items())
-    hosts = "the only host on offer is" if len(rows) == 1 else f"of {len(rows)} hosts on offer none is"
+    hosts = "the only host on offer is none" if len(rows) == 1 else f"of {len(rows)} hosts on offer none is one"
     strange = next((row for row, why in zip(rows, objections, strict=True) if why.startswith("below")), rows[0])
     advice = advise_newcomer(shorten_peer_id(parse_peer_id(strange.peer_id)))
     return NotFoundError(
-        f"{hosts} one to propose: {counts}",
+        f"{hosts} to propose: {counts}",
         hint=f"`backup-peer browse` shows all, and any may be chosen. {BEGINNING[0].upper()}{BEGINNING[1:]} "
         + "; ".join(f"({number}) {text}" for number, text in enumerate(advice, 1)),
     )

@@ -43,6 +43,7 @@ from backuppeer.control.saving import BackupRequest, BackupResult, LeftOut, Snap
 from backuppeer.errors import LocalError, RefusedError, Unavailable
 from backuppeer.files.dialect import store_path, this_platform
 from backuppeer.ids import LogicalId, SnapshotId, format_peer_id
+from backuppeer.proof.statements import Agreement, peek_statement
 from backuppeer.repo.snapshot import Snapshot, decode_known
 from backuppeer.trust.evidence import Kind
 
@@ -174,7 +175,8 @@ class BackupJob:
     def _tell_caps(self, partners: Sequence[Partner]) -> None:
         """Tell before anything is sent how much strangers get that have nothing yet: the size is not known then."""
         for partner in partners:
-            if said := self._vault.exposing.say_first(partner.peer, partner.name):
+            agreed_bytes = peek_statement(Agreement, self._vault.terms(partner)).size_bytes
+            if said := self._vault.exposing.say_first(partner.peer, partner.name, agreed_bytes):
                 self._reporter.note(said)
 
     def _options(self, named: AbstractSet[LogicalId] | None) -> ArchiveOptions:

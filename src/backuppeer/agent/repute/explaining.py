@@ -16,6 +16,7 @@ from backuppeer.trust import score
 from backuppeer.trust.conduct import Conduct, describe_caps, lie_ends_ms
 from backuppeer.trust.evidence import EvidenceLog
 from backuppeer.trust.explain import Ground, Limit, Parts, Raise, find_end, find_raises, say_reason, take_apart
+from backuppeer.trust.hearsay import Heard
 from backuppeer.trust.tally import SILENT_DAYS
 
 CLAIM: Final = "claim"
@@ -78,6 +79,10 @@ class Explaining:
         """Return everybody dealt with or seen, oldest acquaintance first."""
         seen = {count.peer: None for count in self._log.condense(now_ms=self._clock.now_ms(), days=EVIDENCE_DAYS)}
         return list(dict.fromkeys([*(record.peer for record in self._state.peers()), *seen]))
+
+    def is_known(self, peer: PeerId) -> bool:
+        """Return whether anything was seen of a peer as a host, or heard of it."""
+        return bool(self._log.days(peer, now_ms=self._clock.now_ms())) or self._standing.heard(peer) != Heard()
 
     def reason(self, peer: PeerId) -> str:
         """Return the strongest reason of a score, a clause about the peer."""

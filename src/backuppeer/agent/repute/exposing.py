@@ -105,10 +105,10 @@ class Exposing:
             room = self._room(peer)
             return None if room is None or size_bytes <= room else self._refuse(peer, name, size_bytes)
 
-    def say_first(self, peer: PeerId, name: str) -> str:
-        """Return what the cap of a host means that has nothing of ours yet; "" = there is none, or it has some."""
+    def say_first(self, peer: PeerId, name: str, agreed_bytes: int) -> str:
+        """Return what the cap of a host means that has nothing of ours yet; "" = it has, or all that is agreed may."""
         cap = self.cap(peer)
-        if cap is None or self._standing.held_bytes(peer):
+        if cap is None or cap >= agreed_bytes or self._standing.held_bytes(peer):
             return ""
         return f"{name} is a stranger to you: {format_size(cap)} of yours go there at most until audits have seen it"
 
