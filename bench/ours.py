@@ -55,6 +55,8 @@ class Pair:
         self.run("host", "host", "--storage", "20GB", "--accept", "all", "--detach", "--yes")
         host = str(self.run("host", "id")["peer_id"])
         self.run("owner", "connect", host, "--storage", "15GB", "--name", "alice", "--yes", "--wait", "60s")
+        # Rows of 2 GiB and more: what a stranger may have at first would end them.
+        self.run("owner", "peers", "set", "alice", "--cap", "none")
         if self._is_quic_only:
             for home in ("host", "owner"):
                 self._replace_agent(home)

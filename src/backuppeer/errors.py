@@ -190,6 +190,10 @@ class RefusedError(BackupPeerError):
         self.refusal = refusal
 
 
+class ExposedError(RefusedError):
+    """Our own policy: as much as may lie with a stranger does (ADR 64)."""
+
+
 class DeclinedError(RefusedError):
     """Our own person said no to a question of ours: nothing went wrong."""
 

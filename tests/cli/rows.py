@@ -19,6 +19,7 @@ ROW = api.BrowseRow(
     trust_level="trusted",
     expires="2026-11-22T23:30:00Z",
     servers=["wss://one.example"],
+    reason="kept 12 GiB for 90 days",
 )
 PLAN = api.ConnectPlan(
     peer_id=PEER,

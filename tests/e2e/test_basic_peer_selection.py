@@ -166,5 +166,13 @@ def test_the_browsed_offer_names_the_host_in_full_with_its_free_space(world: Wor
     assert row["region"] == "EU"
     assert 0 < int(str(row["free_bytes"])) <= 3_000_000_000
     assert row["servers"] == [world.servers]
+    assert (row["reason"], row["trust_level"]) == ("nothing known", "unproven")
+    why = viewer.do("reputation", "explain", str(row["peer_id"])).last
+    assert (why["known"], why["trust"], why["alpha"]) == (False, row["trust"], 0)
+    nobody = viewer.run("connect", "--best", "--storage", "100MB", "--yes")
+    assert (nobody.code, "1 below 0.50" in nobody.stderr) == (10, True), nobody
+    host.do("host", "--storage", "3GB", "--min-trust", "0.6", "--detach", "--yes")
+    refused = viewer.run("connect", str(row["peer_id"]), "--trial", "--yes", "--wait", "60s")
+    assert (refused.code, "good hosts themselves" in refused.stderr) == (13, True), refused
     host.do("host", "--stop")
     wait_until(lambda: not viewer.do("browse").rows, "the withdrawn offer to vanish")

@@ -2,7 +2,7 @@
 
 import random
 
-from backuppeer.trust.clusters import Trace, correlate, find_clusters, is_one, pick_apart
+from backuppeer.trust.clusters import Tie, Trace, correlate, find_clusters, find_tie, is_one, pick_apart
 
 WINDOWS = 240
 SEEN = (1 << WINDOWS) - 1
@@ -13,10 +13,10 @@ def mask(source: random.Random, share: float) -> int:
 
 
 def test_the_same_network_place_or_sole_voucher_is_one_and_nothing_known_is_not():
-    assert is_one(Trace(network="192.0.2.0/24"), Trace(network="192.0.2.0/24", region="x"))
+    assert is_one(Trace(networks=frozenset({"192.0.2.0/24"})), Trace(networks=frozenset({"192.0.2.0/24"}), region="x"))
     assert is_one(Trace(region="basement"), Trace(region="basement"))
     assert is_one(Trace(voucher="v"), Trace(voucher="v"))
-    assert not is_one(Trace(network="192.0.2.0/24"), Trace(network="198.51.100.0/24"))
+    assert not is_one(Trace(networks=frozenset({"192.0.2.0/24"})), Trace(networks=frozenset({"198.51.100.0/24"})))
     assert not is_one(Trace(), Trace())
 
 
@@ -35,8 +35,21 @@ def test_too_little_seen_or_never_down_tells_nothing():
 
 
 def test_clusters_join_through_a_third_and_get_one_copy_together():
-    traces = [Trace(network="a"), Trace(region="r"), Trace(network="a", region="r"), Trace(network="b")]
+    traces = [
+        Trace(networks=frozenset({"a"})),
+        Trace(region="r"),
+        Trace(networks=frozenset({"a"}), region="r"),
+        Trace(networks=frozenset({"b"})),
+    ]
     clusters = find_clusters(traces)
     assert clusters == [0, 0, 0, 3]
     assert pick_apart([1, 0, 2, 3], clusters, 2) == [1, 3]
     assert pick_apart([1, 0, 2], clusters, 2) == [1]
+
+
+def test_the_strongest_tie_is_named():
+    near = Trace(networks=frozenset({"192.0.2.0/24", "2001:db8:1::/48"}), region="DE-BER", voucher="v")
+    assert find_tie(near, Trace(networks=frozenset({"2001:db8:1::/48"}), region="DE-BER")) is Tie.NETWORK
+    assert find_tie(near, Trace(region="DE-BER", voucher="v")) is Tie.REGION
+    assert find_tie(near, Trace(voucher="v")) is Tie.VOUCHER
+    assert find_tie(near, Trace()) is None

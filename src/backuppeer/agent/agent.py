@@ -49,6 +49,7 @@ from backuppeer.agent.peers.sessions import Sessions
 from backuppeer.agent.recovery.adoption import adopt_agreements
 from backuppeer.agent.recovery.slots import Slots
 from backuppeer.agent.repute.standing import Standing
+from backuppeer.agent.repute.views import Views
 from backuppeer.clock import Clock
 from backuppeer.errors import BackupPeerError, DamagedStateError, UserError
 from backuppeer.ids import PeerId
@@ -74,6 +75,7 @@ class Parts:
     reach: Reach
     standing: Standing
     contacting: Contacting
+    views: Views
 
 
 @dataclass(frozen=True, slots=True)

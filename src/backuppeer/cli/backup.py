@@ -111,7 +111,8 @@ def _report(context: Context, result: BackupResult, *, dry: bool) -> int:
         context.screen.note("no file was found to save")
     if result.errors:
         context.screen.note(f"not in this snapshot: {format_count(result.errors, 'entry', 'entries')}, named above")
-    if not dry and _count_safe(result) < result.copies:
+    # A host that is full for now is no weather: it stays so until somebody does something, or audits come.
+    if not dry and (_count_safe(result) < result.copies or any(host.capped for host in result.left_out)):
         raise _incomplete(result)
     for host in result.left_out:
         context.screen.note(f"{host.name} has not got it: {host.reason}" + (f"; {host.hint}" if host.hint else ""))
@@ -124,12 +125,13 @@ def _report(context: Context, result: BackupResult, *, dry: bool) -> int:
 
 
 def _incomplete(result: BackupResult) -> IncompleteError:
-    lacking = [*result.ending, *result.left_out]
-    names = "; ".join(f"{host.name}: {host.reason}" for host in lacking) or _explain_few(result)
+    lacking = [*result.ending, *result.together, *result.left_out]
+    reasons = (host.reason if host.name in host.reason else f"{host.name}: {host.reason}" for host in lacking)
+    names = "; ".join(reasons) or _explain_few(result)
     hints = [host.hint for host in lacking if host.hint]
     if result.to and not lacking:
         hints.append(_name_more(result))
-    elif len(result.peers) + len(result.left_out) < result.copies:
+    elif not result.together and len(result.peers) + len(result.left_out) < result.copies:
         hints.append("`backup-peer browse` shows who offers space")
     return IncompleteError(
         f"snapshot {result.snapshot[:8]} has {_count_safe(result)} of {result.copies} copies ({names})",
@@ -154,8 +156,8 @@ def _name_more(result: BackupResult) -> str:
 
 
 def _count_safe(result: BackupResult) -> int:
-    """Return how many copies count: those of hosts that stay."""
-    return len(result.peers) - len(result.ending)
+    """Return how many copies count: those of hosts that stay, one of each that may be one machine."""
+    return len(result.peers) - len(result.ending) - len(result.together)
 
 
 def _run_stream(context: Context, request: StreamRequest, feed: Feed) -> BackupResult:

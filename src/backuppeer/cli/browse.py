@@ -15,6 +15,7 @@ from backuppeer.cli.units import format_share, format_size, parse_share, parse_s
 from backuppeer.control.api import BrowseRequest, BrowseRow, Nothing, PeerRow
 from backuppeer.control.client import Client
 from backuppeer.errors import UserError
+from backuppeer.trust.newcomer import BEGINNING, advise_newcomer
 
 WATCH_S: Final = 5.0
 _SORTS: Final = ("trust", "free", "availability")
@@ -23,9 +24,10 @@ _COLUMNS: Final = (
     Column("name"),
     Column("trust", keep=True),
     Column("free ≥", "right", keep=True),
-    Column("region"),
+    Column("region", spare=True),
     Column("avail", "right", keep=True),
-    Column("listed for", "right", keep=True),
+    Column("listed for", "right", keep=True, spare=True),
+    Column("because"),
 )
 _A_FRIEND: Final = "`backup-peer host --storage 50GB` on the other machine offers space"
 _ASKED_BYTES: Final = 10 * 10**9
@@ -87,7 +89,7 @@ def _show(context: Context, rows: Sequence[BrowseRow], request: BrowseRequest) -
         screen.value(list(rows))
         return
     if not rows:
-        _show_nobody(screen, is_filtered=_is_filtered(request))
+        _show_nobody(context, request)
         return
     now_s = time.time()
     screen.table(_COLUMNS, [_cells(row, now_s) for row in rows])
@@ -112,13 +114,36 @@ def _is_filtered(request: BrowseRequest) -> bool:
     return bool(request.min_trust or request.min_storage or request.region or request.min_availability)
 
 
-def _show_nobody(screen: Screen, *, is_filtered: bool) -> None:
-    if is_filtered:
-        screen.line("nobody offers space like that right now")
-        screen.hint(f"loosen the filters, name more servers with --server, or ask a friend: {_A_FRIEND}")
-    else:
+def _show_nobody(context: Context, request: BrowseRequest) -> None:
+    """Say that nobody is shown, who was seen all the same, and what a newcomer does then."""
+    screen = context.screen
+    if not _is_filtered(request):
         screen.line("nobody offers space at these servers yet")
         screen.hint(f"ask a friend: {_A_FRIEND}; or name more servers with --server")
+        return
+    everybody = BrowseRequest(servers=request.servers, all=request.all)
+    seen = _ask(context, context.client(), everybody)
+    if not seen:
+        screen.line("nobody offers space like that right now")
+        screen.hint(f"loosen the filters, name more servers with --server, or ask a friend: {_A_FRIEND}")
+        return
+    best = seen[0]
+    if best.trust < request.min_trust:
+        passes = f"none of the {len(seen)} hosts passes" if len(seen) > 1 else "the only host on offer does not pass"
+        called = escape_line(best.alias) or shorten_id(best.peer_id)
+        score = f"{best.trust:.2f} {escape_line(best.trust_level)}: {escape_line(best.reason)}"
+        screen.line(f"{passes} {request.min_trust:.2f}; the best, {called}, has {score}", hang=2)
+    else:
+        count = format_count(len(seen), "host is", "hosts are")
+        screen.line(f"nobody offers space like that right now; {count} on offer without the filters", hang=2)
+    _advise(screen, best.peer_id)
+
+
+def _advise(screen: Screen, peer_id: str) -> None:
+    screen.line()
+    screen.line(BEGINNING, hang=2)
+    for number, text in enumerate(advise_newcomer(shorten_id(peer_id)), 1):
+        screen.line(f"  {number}. {text}", hang=5)
 
 
 def _suggest(rows: Sequence[BrowseRow], wanted: int, mine: Mapping[str, PeerRow]) -> str:
@@ -156,4 +181,5 @@ def _cells(row: BrowseRow, now_s: float) -> list[str]:
         escape_line(row.region) or "-",
         format_share(row.availability) if row.availability else "-",
         format_until(row.expires, now_s) if row.expires else "open end",
+        escape_line(row.reason),
     ]

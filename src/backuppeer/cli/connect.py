@@ -7,13 +7,15 @@ from typing import Annotated, Final, Self
 import typer
 
 from backuppeer.agent.peers.offers import check_storage
+from backuppeer.cli.choosing import Choice, choose, pick_peer, read_storage, read_term
 from backuppeer.cli.context import Context, context_of
+from backuppeer.cli.groups import takes
 from backuppeer.cli.offers import take_offer
 from backuppeer.cli.promises import AuditBudget, EgressBudget, Reciprocity, read_promises, say_promises, say_times
 from backuppeer.cli.render import escape_line, format_count, name_peer, write_peer
 from backuppeer.cli.screen import BOLD, GREEN, YELLOW, Screen
 from backuppeer.cli.spinner import Spinner
-from backuppeer.cli.units import format_duration, format_size, parse_size, read_span
+from backuppeer.cli.units import format_duration, format_size
 from backuppeer.cli.work import View, read_event, run_work
 from backuppeer.clock import parse_duration
 from backuppeer.control.api import ConnectPlan, ConnectPlanRequest, ConnectRequest, ConnectResult
@@ -39,13 +41,15 @@ def add_to(app: typer.Typer) -> None:
     app.command(name="connect", help="Agree with a host that you chose.")(connect)
 
 
+@takes(choose, into="choice")
 def connect(  # noqa: PLR0913 - one parameter per option
     ctx: typer.Context,
     peer: Annotated[
-        str, typer.Argument(metavar="ID|PREFIX|ALIAS", help="The host: as `browse` shows it, or its full id.")
-    ],
+        str, typer.Argument(metavar="[ID|PREFIX|ALIAS]", help="The host: as `browse` shows it, or its full id.")
+    ] = "",
     *,
-    storage: Annotated[str, typer.Option(metavar="10GB", help="Space to ask for.")],
+    choice: Choice,
+    storage: Annotated[str, typer.Option(metavar="10GB", help="Space to ask for.")] = "",
     name: Annotated[str, typer.Option(metavar="alice", help="Your own name for this peer.")] = "",
     verified: Annotated[
         bool, typer.Option("--verified", help="You compared id or safety words with the person.")
@@ -61,14 +65,15 @@ def connect(  # noqa: PLR0913 - one parameter per option
 ) -> int:
     """Show the plan, ask, connect."""
     context = context_of(ctx)
+    wanted = read_storage(choice, storage)
     request = ConnectRequest(
         servers=context.servers(),
         peer=peer,
-        storage=parse_size(storage),
+        storage=wanted,
         name=name,
         verified=verified,
         wait_s=_waiting_time(context.screen, wait),
-        term_s=read_span(term, "--term"),
+        term_s=read_term(choice, term),
         lock_s=parse_duration(lock) if lock else None,
         promises=read_promises(reciprocity, audit_budget, egress_budget),
     )
@@ -76,6 +81,7 @@ def connect(  # noqa: PLR0913 - one parameter per option
         raise UserError(
             "nothing to ask for: --storage is 0", hint="for example: `backup-peer connect PEER --storage 10GB`"
         )
+    request.peer = pick_peer(context, choice, peer, wanted)
     return _connect(context, request)
 
 
@@ -200,7 +206,7 @@ def _describe_plan(screen: Screen, plan: ConnectPlan, request: ConnectRequest, c
     if request.storage > plan.free_bytes:
         asked, free = format_size(request.storage), format_size(plan.free_bytes)
         warnings.insert(0, ("note", f"{asked} is more than the {free} that the host lists as free: it may refuse"))
-    warnings = [("note", note) for note in _say_return(plan, request)] + warnings
+    warnings = [("note", note) for note in (*_say_return(plan, request), *_say_cap(plan, request))] + warnings
     return lines + [f"{screen.paint(f'{label:<{_LABEL}}', YELLOW)}{escape_line(text)}" for label, text in warnings]
 
 
@@ -210,6 +216,16 @@ def _say_wanted(request: ConnectRequest) -> list[str]:
         reciprocity=wish.reciprocity or 0.0, audit_bytes=wish.audit_bytes or 0, egress_bytes=wish.egress_bytes or 0
     )
     return say_promises(promised, request.storage, is_ours=True)
+
+
+def _say_cap(plan: ConnectPlan, request: ConnectRequest) -> Iterator[str]:
+    """Return how much of what is asked for will be used at first, if the host is a stranger."""
+    cap = plan.cap_bytes
+    if cap is not None and cap < request.storage and not request.verified:
+        yield (
+            f"a stranger: your backups put {format_size(cap)} there at most until audits have seen it, then four times "
+            "what they saw within 30 days; with --verified, once the words were compared, all of it at once"
+        )
 
 
 def _say_return(plan: ConnectPlan, request: ConnectRequest) -> Iterator[str]:

@@ -123,6 +123,8 @@ def _agree(teller: "Teller", host: Party, owner: Party, *, size_bytes: int) -> N
     teller.say(f"owner sees  {agreed['safety_words']}")
     if agreed["safety_words"] != asked["safety_words"]:
         raise IntegrityFault("the two saw different safety words: somebody stands between them")
+    # Compared, and recorded: a friend, whose copy counts, and who may have more than a stranger at once.
+    owner.ask("peers", "set", "alice", "--verified")
     teller.say(f"agreed: {format_size(agreed['quota_bytes'])} of the host's disk for the owner")
 
 

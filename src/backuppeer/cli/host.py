@@ -13,7 +13,7 @@ from backuppeer.cli.promises import AuditBudget, EgressBudget, Reciprocity, read
 from backuppeer.cli.render import escape_line, format_count, format_moment, name_peer, shorten_id, shorten_request
 from backuppeer.cli.screen import BOLD, GREEN, Screen
 from backuppeer.cli.spinner import Spinner
-from backuppeer.cli.units import format_duration, format_size, parse_size, read_span, write_size
+from backuppeer.cli.units import format_duration, format_size, parse_share, parse_size, read_span, write_size
 from backuppeer.cli.work import View, read_event, run_work
 from backuppeer.clock import parse_duration
 from backuppeer.control.api import (
@@ -49,6 +49,12 @@ _Elsewhere = Annotated[
 ]
 
 
+_Accept = Annotated[str, typer.Option(metavar="|".join(_POLICIES), help="Who gets space without asking you.")]
+_MinTrust = Annotated[
+    str, typer.Option(metavar="0.6", help="Refuse owners whom you trust less as hosts, without a question.")
+]
+
+
 def add_to(app: typer.Typer) -> None:
     """Add the verb."""
     app.command(name="host", help=_HELP)(host)
@@ -62,13 +68,12 @@ def host(  # noqa: PLR0913 - one parameter per option
     term: Annotated[str, typer.Option(metavar="1y", help="How long you will keep accepted data.")] = "",
     lock: _Lock = "",
     store: Annotated[str, typer.Option(metavar="DIR", help="Where the data lies; else in the home.")] = "",
-    accept: Annotated[
-        str, typer.Option(metavar="|".join(_POLICIES), help="Who gets space without asking you.")
-    ] = "ask",
+    accept: _Accept = "ask",
     region: Annotated[str, typer.Option(metavar="EU", help="Coarse region shown to others.")] = "",
     reciprocity: Reciprocity = "",
     audit_budget: AuditBudget = "",
     egress_budget: EgressBudget = "",
+    min_trust: _MinTrust = "0",
     detach: Annotated[bool, typer.Option("--detach", help="Return once the slot is on offer.")] = False,
     stop: Annotated[bool, typer.Option("--stop", help="Withdraw the slot; accepted data is still served.")] = False,
     retire: Annotated[bool, typer.Option("--retire", help="End all agreements with notice, and host no more.")] = False,
@@ -92,6 +97,7 @@ def host(  # noqa: PLR0913 - one parameter per option
         accept=accept,
         region=region,
         detach=detach,
+        min_trust=parse_share(min_trust),
     )
     return _begin(context, request)
 
@@ -134,6 +140,8 @@ def _agree(context: Context, request: HostRequest, plan: HostPlan) -> None:
         for line in _describe_share(request, plan):
             screen.aside(line, hang=4)
         screen.aside(f"  · space goes to {who.get(request.accept, 'anybody who asks, without a question')}", hang=4)
+        if request.min_trust:
+            screen.aside(f"  · owners whom you trust less than {request.min_trust:.2f} as hosts are refused", hang=4)
         kept, locked = format_duration(request.term_s or 0), format_duration(request.lock_s or 0)
         screen.aside(f"  · accepted data is kept for {kept}, whether the offer still stands or not", hang=4)
         screen.aside(f"  · what its owner deletes stays another {locked}, as a lock against thieves", hang=4)

@@ -62,6 +62,7 @@ VERBS: Final = {
     "check": Verb("check", "backup-peer check --read-data-subset 5%"),
     "repair": Verb("repair", "backup-peer repair --read-data-subset 5%"),
     "audit": Verb("audit", "backup-peer audit --now alice"),
+    "reputation": Verb("reputation", "backup-peer reputation explain alice"),
     "status": Verb("status", "backup-peer status"),
     "passphrase": Verb("passphrase", "backup-peer passphrase set"),
     "kit": Verb("kit", "backup-peer kit --to kit.html"),

@@ -9,7 +9,7 @@ from backuppeer.cli import ending, forgiving, locking, purging, replacing, showi
 from backuppeer.cli.context import context_of
 from backuppeer.cli.render import Column, escape_line, format_moment, name_peer, say_later, shorten_id, write_peer
 from backuppeer.cli.screen import Screen
-from backuppeer.cli.units import format_size
+from backuppeer.cli.units import format_size, parse_size
 from backuppeer.control.api import Nothing, PeerRow, PeerSetting
 from backuppeer.errors import UserError
 
@@ -88,21 +88,39 @@ def set_peer(
         bool, typer.Option("--verified", help="You compared id or safety words with the person.")
     ] = False,
     name: Annotated[str, typer.Option(metavar="bob", help="Your own name for this peer.")] = "",
+    cap: Annotated[
+        str, typer.Option(metavar="SIZE|none|default", help="How much of yours may lie there while it is a stranger.")
+    ] = "",
 ) -> int:
-    """Record a comparison or a name, on either side of an agreement."""
+    """Record a comparison, a name or a cap, on either side of an agreement."""
     context = context_of(ctx)
-    if not verified and not name:
+    if not verified and not name and not cap:
         raise UserError(
             "nothing to record",
             hint="for example: `backup-peer peers set alice --name 'old alice'`, or `peers verify alice`",
         )
-    row = context.client().call("peers/set", PeerSetting(peer=peer, verified=verified, name=name), PeerRow)
+    size = cap if cap in {"", "none", "default"} else str(parse_size(cap))
+    row = context.client().call("peers/set", PeerSetting(peer=peer, verified=verified, name=name, cap=size), PeerRow)
+    if cap:
+        _tell_cap(context.screen, row, size)
     if name:
         context.screen.line(f"recorded: {shorten_id(row.peer_id)} is {escape_line(row.alias)}")
     if verified:
         context.screen.line(f"recorded: you compared the safety words with {name_peer(row.peer_id, row.alias)}")
     context.screen.done(row)
     return 0
+
+
+def _tell_cap(screen: Screen, row: PeerRow, cap: str) -> None:
+    called = name_peer(row.peer_id, row.alias)
+    if cap == "none":
+        screen.line(f"recorded: as much of yours may lie with {called} as is agreed on", hang=2)
+    elif cap == "default":
+        screen.line(f"recorded: {called} is capped as every stranger", hang=2)
+    else:
+        screen.line(
+            f"recorded: up to {format_size(int(cap))} of yours may lie with {called}, or more once proven", hang=2
+        )
 
 
 def _tell_end(screen: Screen, row: PeerRow) -> None:
@@ -113,6 +131,9 @@ def _tell_end(screen: Screen, row: PeerRow) -> None:
         screen.line(f"{name}: you ended the agreement; all is kept until {until} at least; {back}", hang=2)
     elif row.ends:
         screen.line(f"{name}: it ends the agreement; all is kept until {until} at least", hang=2)
+    if row.trial and not row.ends:
+        stays = f"`backup-peer peers renew {write_peer(row.peer_id, row.alias)}` makes it stay"
+        screen.line(f"{name}: on trial until {format_moment(row.until)[:10]}; {stays}", hang=2)
     for text in row.capped:
         if not row.blocked or text != "you blocked it":
             screen.line(f"{name}: {escape_line(text)}", hang=2)

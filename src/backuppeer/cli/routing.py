@@ -7,6 +7,7 @@ from backuppeer.agent.agent import Agent
 from backuppeer.agent.commands.amend import AmendCommands
 from backuppeer.agent.commands.audit import AuditCommands
 from backuppeer.agent.commands.blocking import BlockCommands
+from backuppeer.agent.commands.choosing import ChooseCommands
 from backuppeer.agent.commands.ending import EndCommands
 from backuppeer.agent.commands.forgiving import ForgiveCommands
 from backuppeer.agent.commands.home import HomeCommands
@@ -21,6 +22,7 @@ from backuppeer.agent.commands.prune import PruneCommands
 from backuppeer.agent.commands.rebut import RebutCommands
 from backuppeer.agent.commands.recover import RecoverCommands
 from backuppeer.agent.commands.replacing import ReplaceCommands
+from backuppeer.agent.commands.reputation import ReputationCommands
 from backuppeer.agent.commands.retiring import RetireCommands
 from backuppeer.agent.commands.showing import ShowCommands
 from backuppeer.agent.commands.take_over import TakeOverCommands
@@ -106,6 +108,9 @@ def _make_further_handlers(agent: Agent, host: HostCommands) -> dict[str, Handle
     replace = ReplaceCommands(agent)
     mine |= {"peers/replace/plan": replace.plan, "peers/replace": replace.replace}
     mine |= {"peers/show": ShowCommands(agent).show}
+    mine |= {"connect/best": ChooseCommands(agent).best}
+    reputation = ReputationCommands(agent)
+    mine |= {"reputation": reputation.list_all, "reputation/explain": reputation.explain}
     mine |= _make_terms_handlers(
         TermsCommands(agent, host, ends), ends, retire=RetireCommands(agent, ends), block=BlockCommands(agent, ends)
     )

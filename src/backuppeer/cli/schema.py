@@ -52,6 +52,7 @@ from backuppeer.control.mounting import MountResult
 from backuppeer.control.proven import AuditRow
 from backuppeer.control.pruning import PrunePlan, PruneResult
 from backuppeer.control.replacing import ReplacePlan, ReplaceResult
+from backuppeer.control.reputation import Reputation, ReputationRow
 from backuppeer.control.restoring import RemovalRow, RestorePlan, RestoreResult
 from backuppeer.control.saving import BackupResult
 from backuppeer.control.showing import PeerAccount
@@ -165,6 +166,8 @@ VALUES: Final[dict[str, Any]] = {
     "peers": list[PeerRow],
     "peers list": list[PeerRow],
     "peers show": PeerAccount,
+    "reputation": list[ReputationRow],
+    "reputation explain": Reputation,
     "sessions": list[SessionRow],
     "snapshots": list[SnapshotRow],
     "backup sets": list[SetRow],

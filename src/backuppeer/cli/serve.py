@@ -53,11 +53,12 @@ from backuppeer.agent.peers.contacting import Contacting
 from backuppeer.agent.peers.endpoint import make_binding, open_transport, whereabouts_of
 from backuppeer.agent.peers.knocking import Knocking
 from backuppeer.agent.peers.market import Market
-from backuppeer.agent.peers.partners import Reach
+from backuppeer.agent.peers.partners import Reach, addresses_of
 from backuppeer.agent.peers.sessions import Hooks, Sessions
 from backuppeer.agent.recovery.slots import Slots
 from backuppeer.agent.repute.promised import promised_by
 from backuppeer.agent.repute.standing import Standing
+from backuppeer.agent.repute.views import Views, make_views
 from backuppeer.cli.routing import make_handlers
 from backuppeer.clock import Clock, SystemClock
 from backuppeer.control.openapi import build_openapi
@@ -84,7 +85,7 @@ async def compose(home: Home, secret: bytes) -> Agent:
     state = State(home.state)
     transport = await open_transport(state, keys, bind_addresses())
     premises = Premises(state, keys.identity, clock, default=home.default_store)
-    standing = _make_standing(home, state, premises, clock)
+    standing, views = _make_standing(home, state, premises, clock)
     requests = Requests(state, premises, standing, clock, identity=keys.identity)
     terms = _make_terms(state, premises, requests, keys, clock=clock)
     desk = TermsDesk(*terms)
@@ -96,7 +97,7 @@ async def compose(home: Home, secret: bytes) -> Agent:
     hooks = _make_hooks(lambda: agent, serving, standing)
     sessions = Sessions(transport, keys.identity, clock, hooks, lane_binds=bind_addresses())
     reach, contacting = _make_reach(state, sessions, standing, clock)
-    market = Market(state, standing, clock, keys.peer)
+    market = Market(state, standing, clock, keys.peer, views=views)
     ends = partial(whereabouts_of, transport, clock)
     knocking = Knocking(state, keys.identity, clock, market=market, ends=ends)
     connecting = Connecting(state, keys, clock, reach=reach, knocking=knocking)
@@ -115,16 +116,17 @@ async def compose(home: Home, secret: bytes) -> Agent:
     audits = _make_audits(home, keys, state, vault, reach=reach)
     waiving = Waiving(state, keys, clock, reach=reach, revising=revising, ending=ending)
     as_owner = OwnerSide(market, knocking, connecting, vault, slots, *audits, revising, ending, waiving)
-    parts = Parts(home, keys, state, clock, transport, sessions, reach, standing, contacting)
+    parts = Parts(home, keys, state, clock, transport, sessions, reach, standing, contacting, views)
     agent = Agent(parts, as_host, as_owner)
     return agent
 
 
-def _make_standing(home: Home, state: State, premises: Premises, clock: Clock) -> Standing:
+def _make_standing(home: Home, state: State, premises: Premises, clock: Clock) -> tuple[Standing, Views]:
     evidence = open_or_set_aside(home.path / "evidence.db", EvidenceLog, note=premises.notes.append)
     standing = Standing(state, evidence, clock)
     standing.promised = partial(promised_by, state)
-    return standing
+    views = make_views(state, standing, evidence, clock, addresses=partial(addresses_of, state))
+    return standing, views
 
 
 def _make_reach(state: State, sessions: Sessions, standing: Standing, clock: Clock) -> tuple[Reach, Contacting]:

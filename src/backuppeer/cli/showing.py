@@ -46,6 +46,7 @@ def show(
         screen.hint(row.way_out)
     show_record(screen, row.record)
     _show_side(screen, "keeps for you", row, is_ours=True)
+    _show_cap(screen, row)
     _show_side(screen, "you keep for it", row, is_ours=False)
     if row.there and row.here:
         who = "you keep" if row.owed_bytes >= 0 else "it keeps"
@@ -76,6 +77,17 @@ def _show_side(screen: Screen, label: str, row: PeerAccount, *, is_ours: bool) -
     if account.ends:
         who = "you ended it" if account.ended_by_us else "it ends it"
         screen.line(f"  {who}: all is kept until {format_moment(account.ends)[:10]} at least", hang=4)
+
+
+def _show_cap(screen: Screen, row: PeerAccount) -> None:
+    """Show how much may lie with a stranger, and why."""
+    if row.cap_bytes is None:
+        if row.cap_set:
+            screen.line("  as much of yours may lie there as is agreed on: you lifted the cap", hang=4)
+        return
+    seen = f"audits of the last 30 days saw {format_size(row.verified_bytes)}"
+    why = f"{seen}; you set it" if row.cap_set else seen
+    screen.line(f"  a stranger: {format_size(row.cap_bytes)} of yours may lie there for now ({why})", hang=4)
 
 
 def _show_debt(screen: Screen, row: PeerAccount, account: Account, *, is_ours: bool) -> None:

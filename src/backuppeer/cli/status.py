@@ -118,7 +118,8 @@ def _describe_hosting(hosting: HostingState) -> str:
     parts = []
     if hosting.offering:
         until = f" until {format_moment(hosting.expires)}" if hosting.expires else ""
-        parts.append(f"offering {format_size(hosting.storage_bytes)}{until}")
+        whom = f" to owners at {hosting.min_trust:.2f} or more" if hosting.min_trust else ""
+        parts.append(f"offering {format_size(hosting.storage_bytes)}{whom}{until}")
     if hosting.agreements:
         used = f"{format_size(hosting.used_bytes)} of {format_size(hosting.agreed_bytes)} used"
         gone = f", {format_size(hosting.deleted_bytes)} of it deleted by its owners" if hosting.deleted_bytes else ""

@@ -56,6 +56,8 @@ class HostingState(msgspec.Struct, kw_only=True):
     expires: str = ""
     ended_bytes: int = 0
     """Agreed and not used under agreements that end: free for nothing more."""
+    min_trust: float = 0.0
+    """Owners whose trust as hosts is below are refused; 0: nobody for that."""
     noted: int = 0
     """Agreements of which a note of today's state lies at every server where its owner would look for one."""
 
@@ -129,6 +131,8 @@ class PeerRow(msgspec.Struct, kw_only=True):
     """Promised in return, and not agreed on yet: what it owes us, what we owe it."""
     capped: list[str] = []
     """Why the trust is not higher, whatever good it did: each a clause about the peer."""
+    trial: bool = False
+    """Of a host: the agreement is small and short, one to try it with (ADR 65); `until` says how long."""
 
 
 class SessionRow(msgspec.Struct, kw_only=True):
@@ -161,6 +165,8 @@ class BrowseRow(msgspec.Struct, kw_only=True):
     """What it wants in return at least, and gives at most without being asked."""
     capped: list[str] = []
     """As in `peers`."""
+    reason: str = ""
+    """The strongest reason of the trust, a clause about the peer."""
 
 
 class PendingRequest(msgspec.Struct, kw_only=True):
@@ -260,6 +266,8 @@ class PeerSetting(Request):
     peer: str
     verified: bool = False
     name: str = ""
+    cap: str = ""
+    """How much may lie there (ADR 64): bytes as text, `none` = as much as agreed, `default`; empty = as it is."""
 
 
 class ConnectPlanRequest(PeerRequest):
@@ -312,6 +320,8 @@ class HostRequest(Request):
     accept: str = "ask"
     region: str = ""
     detach: bool = False
+    min_trust: float = 0.0
+    """Owners whose trust as hosts is below are refused without a question; 0 to 1."""
 
 
 class HostPlan(msgspec.Struct, kw_only=True):
@@ -346,6 +356,8 @@ class ConnectPlan(msgspec.Struct, kw_only=True):
     risks: list[str]
     promises: Promised = NOTHING_PROMISED
     """What it wants in return at least, and gives at most without being asked; of an agreement: what stands."""
+    cap_bytes: int | None = None
+    """How much may lie with it in all for now, as it is a stranger; None = as much as agreed on."""
 
 
 class ConnectRequest(Request):

@@ -44,6 +44,7 @@ from backuppeer.control.api import (
 from backuppeer.control.auditing import AuditRequest, AuditResult, DrillResult
 from backuppeer.control.blocking import BlockPlan, BlockRequest, BlockResult
 from backuppeer.control.checking import CheckRequest, CheckResult, RepairRequest, RepairResult
+from backuppeer.control.choosing import BestChoice, BestRequest
 from backuppeer.control.ending import (
     EndPlan,
     EndRequest,
@@ -86,6 +87,7 @@ from backuppeer.control.pruning import PrunePlan, PruneRequest, PruneResult
 from backuppeer.control.rebutting import KeptRemoval, RebutRequest
 from backuppeer.control.recovering import Place, RecoverRequest, RecoverResult
 from backuppeer.control.replacing import ReplacePlan, ReplaceRequest, ReplaceResult
+from backuppeer.control.reputation import Reputation, ReputationRequest, ReputationRow
 from backuppeer.control.restoring import RemovalRow, RestorePlan, RestoreRequest, RestoreResult
 from backuppeer.control.saving import BackupRequest, BackupResult, StreamRequest
 from backuppeer.control.showing import PeerAccount
@@ -148,6 +150,8 @@ ROUTES: dict[str, Route] = {
     "block/plan": Route(request=BlockRequest, result=BlockPlan, summary="which agreements blocking a peer would end"),
     "block": Route(request=BlockRequest, result=BlockResult, summary="take nothing new from a peer"),
     "unblock": Route(request=PeerRequest, result=BlockResult, summary="take a block back"),
+    "reputation": Route(request=ReputationRequest, result=list[ReputationRow], summary="how peers stand as hosts"),
+    "reputation/explain": Route(request=ReputationRequest, result=Reputation, summary="every term of a score"),
     "sessions": Route(request=Nothing, result=list[SessionRow], summary="open sessions"),
     "disconnect": Route(request=PeerRequest, result=DisconnectResult, summary="close a session gracefully"),
     "browse": Route(request=BrowseRequest, result=list[BrowseRow], summary="hosts on offer"),
@@ -162,6 +166,7 @@ ROUTES: dict[str, Route] = {
     "host/retire": Route(request=RetireRequest, result=RetireResult, summary="end all agreements as host with notice"),
     "host": Route(request=HostRequest, result=HostResult, work=True, summary="offer a slot"),
     "connect/plan": Route(request=ConnectPlanRequest, result=ConnectPlan, summary="what connecting would mean"),
+    "connect/best": Route(request=BestRequest, result=BestChoice, summary="the best host to connect to"),
     "connect": Route(request=ConnectRequest, result=ConnectResult, work=True, summary="agree with a host"),
     "backup": Route(request=BackupRequest, result=BackupResult, work=True, summary="make a snapshot"),
     "backup/stream": Route(

@@ -57,6 +57,8 @@ class LeftOut(msgspec.Struct, kw_only=True):
     name: str
     reason: str
     hint: str = ""
+    capped: bool = False
+    """Whether it got no more because as much as may lie with a stranger does."""
 
 
 class BackupResult(msgspec.Struct, kw_only=True):
@@ -82,5 +84,7 @@ class BackupResult(msgspec.Struct, kw_only=True):
     hook_problem: str = ""
     ending: list[LeftOut] = msgspec.field(default_factory=list)
     """Of the peers: those whose agreement ends, so that their copy does not count."""
+    together: list[LeftOut] = msgspec.field(default_factory=list)
+    """Of the peers: those that may be one machine with another, or fall together with it, so that both count as one."""
     to: list[str] = msgspec.field(default_factory=list)
     """The only hosts that it was to go to, as --to or the set names them; none: all."""

@@ -141,3 +141,9 @@ IDENTITY_ALARMS: Final = 64
 """Alarms kept: one for each sort and peer that is known here, so that nobody can drive one out by being strange."""
 IDENTITY_ALARM_AGAIN_S: Final = 86400
 """How long an alarm that was seen is not told again though its cause goes on: an agent dials its hosts all day."""
+
+# --- hosts chosen together
+REGIONS_KEPT: Final = 256
+"""Hosts whose listed region is remembered: own hosts, and those that were looked at to be connected to."""
+TRIAL_TERM_S: Final = 30 * 86400
+"""How long a trial is: as many days as the cap of a stranger looks back."""

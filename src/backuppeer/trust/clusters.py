@@ -7,6 +7,7 @@ attacker little; being up and down at the same hours for months, by chance, does
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from itertools import combinations
 from typing import Final
 
@@ -21,21 +22,40 @@ CORRELATED: Final = 0.9
 class Trace:
     """What tells whether two hosts are one. Empty texts say nothing.
 
-    network: the /24 or /48 of its addresses; region: its label, of a place, not a continent; voucher: who alone
+    networks: the /24 and /48 of its addresses; region: its label, of a place, not a continent; voucher: who alone
     vouches for it. up, seen: bit masks of 6-hour windows: in which it answered, and in which it was asked.
     """
 
-    network: str = ""
+    networks: frozenset[str] = frozenset()
     region: str = ""
     voucher: str = ""
     up: int = 0
     seen: int = 0
 
 
+class Tie(Enum):
+    """By what two hosts hang together."""
+
+    NETWORK = "network"
+    REGION = "region"
+    VOUCHER = "voucher"
+    HOURS = "hours"
+
+
+def find_tie(first: Trace, second: Trace) -> Tie | None:
+    """Return by what two hosts may be one machine, or hang on one; None: nothing tells so."""
+    if first.networks & second.networks:
+        return Tie.NETWORK
+    if first.region and first.region == second.region:
+        return Tie.REGION
+    if first.voucher and first.voucher == second.voucher:
+        return Tie.VOUCHER
+    return Tie.HOURS if correlate(first, second) >= CORRELATED else None
+
+
 def is_one(first: Trace, second: Trace) -> bool:
     """Return whether two hosts may be one machine, or hang on one."""
-    same = ((first.network, second.network), (first.region, second.region), (first.voucher, second.voucher))
-    return any(a and a == b for a, b in same) or correlate(first, second) >= CORRELATED
+    return find_tie(first, second) is not None
 
 
 def correlate(first: Trace, second: Trace) -> float:

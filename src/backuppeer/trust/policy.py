@@ -13,6 +13,8 @@ from backuppeer.trust.score import Level, level
 SAFE_COPY_TRUST: Final = 0.6
 """Copies with peers below this do not count as safe (DESIGN 8)."""
 
+BEST_LEAST: Final = 0.5
+"""Below this nobody is proposed by `connect --best`: who wants such a host chooses it (requirement W2)."""
 UNCOMPARED: Final = "you have not compared safety words: somebody else may answer under this name"
 _LOW: Final = frozenset({Level.UNPROVEN, Level.NEW})
 

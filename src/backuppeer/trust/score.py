@@ -112,12 +112,17 @@ def sum_days(days: Iterable[DayEvidence]) -> tuple[float, float]:
     return alpha, beta
 
 
-def score(alpha: float, beta: float, *, is_friend: bool = False) -> float:
-    """Return S in 0..1; a friend whose safety words were compared gets alpha + 6."""
+def judge(alpha: float, beta: float, *, is_friend: bool = False) -> tuple[float, float]:
+    """Return (m, sd) in 0..1; a friend whose safety words were compared gets alpha + 6."""
     good = max(0.0, alpha) + (FRIEND_ALPHA if is_friend else 0.0)
     bad = max(0.0, beta)
     mean = (1 + good) / (3 + good + bad)
-    deviation = math.sqrt(mean * (1 - mean) / (4 + good + bad))
+    return mean, math.sqrt(mean * (1 - mean) / (4 + good + bad))
+
+
+def score(alpha: float, beta: float, *, is_friend: bool = False) -> float:
+    """Return S in 0..1: as `judge`, mean less deviation."""
+    mean, deviation = judge(alpha, beta, is_friend=is_friend)
     return min(1.0, max(0.0, mean - deviation))
 
 

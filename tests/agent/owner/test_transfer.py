@@ -5,6 +5,7 @@ import math
 import threading
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -20,6 +21,7 @@ from backuppeer.agent.owner.spans import RecentSpans
 from backuppeer.agent.owner.upload import Pace, Upload
 from backuppeer.agent.peers import retry as retry_module
 from backuppeer.agent.peers.partners import Partner
+from backuppeer.agent.repute.exposing import Exposing
 from backuppeer.errors import (
     ExitCode,
     IntegrityFault,
@@ -57,6 +59,9 @@ def draft_of(owner, *datas):
     return draft.close()
 
 
+ALL_ARE_FRIENDS = SimpleNamespace(is_friend=lambda _: True, held_bytes=lambda _: 0)
+
+
 class Run:
     """One upload and one fetch of an owner over partners, and what they told."""
 
@@ -70,6 +75,7 @@ class Run:
             say=self.say,
             clock=LookedAtClock(),
             stop=self.stop,
+            exposing=Exposing(owner.state, ALL_ARE_FRIENDS, owner.clock),
         )
         self.fetch = Fetch(
             owner.repository.ledger,

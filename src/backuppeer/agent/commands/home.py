@@ -9,8 +9,11 @@ from functools import partial
 
 from backuppeer import __version__
 from backuppeer.agent.agent import Agent
+from backuppeer.agent.commands.apart import remind_of_spare
+from backuppeer.agent.commands.capping import set_cap
 from backuppeer.agent.commands.kit import remind_of_kit
 from backuppeer.agent.commands.room import Room, ended_room, room_at, room_for, storing_state
+from backuppeer.agent.commands.trial import is_trial
 from backuppeer.agent.commands.wishes import describe_end, terms_with
 from backuppeer.agent.home.records import Direction, PeerRecord, RequestState
 from backuppeer.agent.home.state import State
@@ -103,6 +106,9 @@ class HomeCommands:
         now_ms = self._parts.clock.now_ms()
         if request.name:
             self._parts.state.call(peer, request.name, now_ms)
+        if request.cap:
+            set_cap(self._agent.owner.vault.exposing, peer, request.cap)
+            self._parts.state.meet(peer, 0)
         if request.verified:
             self._parts.state.befriend(peer, now_ms)
         return await self._peer_row(next(record for record in self._parts.state.peers() if record.peer == peer))
@@ -165,6 +171,7 @@ class HomeCommands:
         kit = remind_of_kit(state, self._parts.clock.now_ms()) if has_copies else ""
         notes += [kit] if kit else []
         keepers = vault.complete_hosts() if has_copies else ()
+        notes += remind_of_spare(self._agent, keepers)
         for host, text in self._parts.standing.reminders(hosts, keepers, partial(name_of, state)):
             notes.append(text if host is None else f"{name_of(state, host)}: {text}{_say_way_out(state, host, text)}")
         return notes
@@ -201,6 +208,7 @@ class HomeCommands:
             owed_to_us_bytes=self._agent.host.reciprocity.owed_to_us(record.peer).lacking_bytes,
             owed_by_us_bytes=self._agent.host.reciprocity.owed_by_us(record.peer).lacking_bytes,
             capped=self._parts.standing.caps(record.peer),
+            trial=bool(kept and terms and is_trial(terms)),
         )
 
     def _session_row(self, session: Session) -> SessionRow:
@@ -228,7 +236,7 @@ def hosting_state(agent: Agent) -> HostingState:
     premises, offer = agent.host.premises, agent.host.hosting.offer
     state = HostingState(offering=offer is not None, store=str(premises.directory or ""))
     if offer is not None:
-        state.storage_bytes = offer.storage_bytes
+        state.storage_bytes, state.min_trust = offer.storage_bytes, offer.min_trust
         state.expires = format_time(offer.expires_ms) if offer.expires_ms else ""
     if premises.directory is None:
         return state

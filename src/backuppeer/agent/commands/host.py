@@ -145,6 +145,8 @@ class HostCommands:
             raise UserError(f"--region {region[:20]!r} is no region", hint="for example: --region EU or --region US-W")
         if request.duration_s is not None and request.duration_s < 1:
             raise UserError("a duration of 0 offers nothing", hint="for example: --duration 2h")
+        if not 0 <= request.min_trust <= 1:
+            raise UserError("--min-trust is a share", hint="for example: --min-trust 0.6")
         term_s, lock_s = choose_terms(request.term_s, request.lock_s)
         now_ms = self._parts.clock.now_ms()
         return Offer(
@@ -154,6 +156,7 @@ class HostCommands:
             lock_s=lock_s,
             accept=request.accept,
             region=region,
+            min_trust=request.min_trust,
             servers=tuple(servers),
             promises=choose_promises(request.promises),
         )

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from backuppeer.agent.agent import Agent
+from backuppeer.agent.commands.apart import describe_spare, find_risks
 from backuppeer.agent.heap import returning_memory
 from backuppeer.agent.home.config import read_config
 from backuppeer.agent.jobs.backup import BackupJob, Stream
@@ -86,8 +87,9 @@ class OwnerCommands:
             lock_s=agreement.lock_s if agreement else lock_s,
             trust=round(trust, 3),
             trust_level=level.value,
-            risks=self._parts.standing.risks(peer, (host for _, host, _ in self._parts.state.agreements())),
+            risks=find_risks(self._agent, peer),
             promises=describe_promises(read_promises(ext)),
+            cap_bytes=self._agent.owner.vault.exposing.cap(peer),
         )
 
     async def connect(self, request: ConnectRequest, emit: Emit) -> ConnectResult:
@@ -126,13 +128,19 @@ class OwnerCommands:
             now_ms, debts = self._parts.clock.now_ms(), self._agent.host.reciprocity.describe_ours()
             for note in [*describe_endings(state, own), *remind_of_terms(state, now_ms), *debts]:
                 reporter.note(note)
-            return result
+            return self._weigh(result)
 
     async def backup_stream(self, request: StreamRequest, emit: Emit, inflow: Inflow) -> BackupResult:
         """Make a snapshot of what a command is fed with."""
         stream = Stream(request.name, inflow.read_into)
         async with self._at_work(emit) as (vault, reporter):
-            return await BackupJob(vault, request, reporter, stream).run()
+            return self._weigh(await BackupJob(vault, request, reporter, stream).run())
+
+    def _weigh(self, result: BackupResult) -> BackupResult:
+        """Note which of the copies count as one, of hosts that go on with us."""
+        ending = {host.peer_id for host in result.ending}
+        result.together = describe_spare(self._agent, [peer for peer in result.peers if peer not in ending])
+        return result
 
     @asynccontextmanager
     async def _at_work(self, emit: Emit) -> AsyncIterator[tuple[Vault, Reporter]]:

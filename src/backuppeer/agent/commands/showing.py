@@ -47,6 +47,7 @@ class ShowCommands:
             refused_ms = self._agent.host.reciprocity.refused_from_ms(peer)
             here.refused_from = format_time(refused_ms) if refused_ms is not None else ""
             here.sent_bytes = self._count_sent(peer)
+        exposing = self._agent.owner.vault.exposing
         trust, level = self._agent.parts.standing.trust(peer)
         return PeerAccount(
             peer_id=format_peer_id(peer),
@@ -59,6 +60,9 @@ class ShowCommands:
             trust_level=level.value,
             capped=self._agent.parts.standing.caps(peer),
             way_out=self._agent.parts.standing.advice(peer, name_of(self._state, peer)),
+            cap_bytes=exposing.cap(peer),
+            verified_bytes=exposing.verified(peer),
+            cap_set=exposing.lifted(peer) is not None,
             offer_bytes=self._agent.host.premises.offer_for(there.lacking_bytes) if there else 0,
             as_owner=tenancy_of(self._agent.parts.standing, peer),
             record=record_of(self._agent.parts.standing, record, limit=request.history),

@@ -12,11 +12,13 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from backuppeer.agent.home.logbook import bookkeeping
 from backuppeer.agent.home.records import Direction, RequestRecord, RequestState
 from backuppeer.agent.home.state import State
+from backuppeer.agent.host.admitting import check_trust, check_wish
 from backuppeer.agent.host.premises import Premises
 from backuppeer.agent.peers.choosing import OPEN, UNDECIDED, choose_request, is_listed
 from backuppeer.agent.peers.names import check_alias
@@ -43,7 +45,6 @@ from backuppeer.limits import (
     REQUEST_RESERVED_S,
     UNASKED_AGREEMENTS,
 )
-from backuppeer.proof.promises import check_promises
 from backuppeer.proof.revisions import Wish, check_spans, wish_of
 from backuppeer.proof.statements import Agreement, add_signature, open_proposal, statement_hash
 from backuppeer.signaling.knock import Knock, Verdict
@@ -101,13 +102,16 @@ class Requests:
         known = self.open_request(owner)
         if known is not None and self.take_offer(known, wish):
             return Verdict.ACCEPTED
-        self._check_wish(knock, offer)
+        check_wish(knock, offer)
         if known is not None and known.wish == wish:
             latest = later_of(known.whereabouts, where.encode(), self._clock.now_ms())
             self._state.put_request(replace(known, whereabouts=latest))
             return Verdict.ACCEPTED if known.state is RequestState.ACCEPTED else Verdict.PENDING
         self.check_rejections(owner, wish)
         record = replace(self.make_record(owner, wish, where.encode()), request=self._name(knock))
+        check_trust(
+            owner, offer, trust=lambda peer: self._standing.trust(peer)[0], is_owed=partial(self.is_owed, record)
+        )
         policy = AcceptPolicy(offer.accept) if offer else AcceptPolicy.ASK
         is_accepted = self.enter(record, policy, fit_to(wish, offer))
         return Verdict.ACCEPTED if is_accepted else Verdict.PENDING
@@ -256,13 +260,6 @@ class Requests:
         now_ms = self._clock.now_ms()
         found = [r for r in self._incoming(owner) if r.revises == revises and r.state in OPEN and is_listed(r, now_ms)]
         return found[-1] if found else None
-
-    def _check_wish(self, knock: Knock, offer: Offer | None) -> None:
-        if offer is None or knock.size_bytes == 0:
-            raise RefusedError("nothing is on offer here")
-        if knock.term_s > offer.term_s or knock.lock_s > offer.lock_s:
-            raise RefusedError("the wanted term or lock is longer than offered")
-        check_promises(wish_of_knock(knock).promises)
 
     def check_rejections(self, owner: PeerId, wish: Wish, revises: bytes = b"") -> None:
         """Refuse a wish that a person turned down, and any other after too many such in a day.

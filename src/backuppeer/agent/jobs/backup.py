@@ -43,6 +43,7 @@ from backuppeer.control.saving import BackupRequest, BackupResult, LeftOut, Snap
 from backuppeer.errors import LocalError, RefusedError, Unavailable
 from backuppeer.files.dialect import store_path, this_platform
 from backuppeer.ids import LogicalId, SnapshotId, format_peer_id
+from backuppeer.proof.statements import Agreement, peek_statement
 from backuppeer.repo.snapshot import Snapshot, decode_known
 from backuppeer.trust.evidence import Kind
 
@@ -156,6 +157,7 @@ class BackupJob:
         if not self._request.dry_run:
             self._vault.check_writable()
             partners = await self._hosts.meet(choose_staying(self._vault.deeds, self._vault.partners(self._request.to)))
+            self._tell_caps(partners)
         count = self._subject.begin(self._reporter, self._vault.repository.index.snapshots())
         upload = self._hosts.make_upload(partners)
         self._reporter.sent_bytes = lambda: upload.sent_bytes
@@ -169,6 +171,13 @@ class BackupJob:
                 raise await advise_full(self._vault, exc, partners) from exc
             safe = [] if self._request.dry_run else await self._seal(result, partners, upload)
         return self._report(result, upload, safe)
+
+    def _tell_caps(self, partners: Sequence[Partner]) -> None:
+        """Tell before anything is sent how much strangers get that have nothing yet: the size is not known then."""
+        for partner in partners:
+            agreed_bytes = peek_statement(Agreement, self._vault.terms(partner)).size_bytes
+            if said := self._vault.exposing.say_first(partner.peer, partner.name, agreed_bytes):
+                self._reporter.note(said)
 
     def _options(self, named: AbstractSet[LogicalId] | None) -> ArchiveOptions:
         options = ArchiveOptions(

@@ -15,6 +15,7 @@ from backuppeer.agent.owner.upload import Upload
 from backuppeer.agent.peers.partners import Partner
 from backuppeer.agent.peers.room import say_room
 from backuppeer.agent.reporter import Reporter
+from backuppeer.agent.repute.exposing import Exposing
 from backuppeer.clock import Clock
 from backuppeer.errors import IntegrityFault, NewerFormatError, RefusedError, Unavailable
 from backuppeer.host.quota import format_size
@@ -70,6 +71,7 @@ async def copy_missing(  # noqa: PLR0913 - what goes from where to whom
     *,
     clock: Clock,
     stop: threading.Event,
+    exposing: Exposing,
     is_waited_for: bool = False,
     is_draft: bool = False,
 ) -> int:
@@ -92,6 +94,7 @@ async def copy_missing(  # noqa: PLR0913 - what goes from where to whom
         say=reporter.say_state,
         clock=clock,
         stop=stop,
+        exposing=exposing,
         is_waited_for=is_waited_for,
     )
     upload.is_draft = is_draft

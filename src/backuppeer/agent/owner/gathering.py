@@ -27,6 +27,7 @@ from backuppeer.control.saving import LeftOut
 from backuppeer.errors import (
     BackupPeerError,
     DamagedStateError,
+    ExposedError,
     IntegrityFault,
     PeerUnreachable,
     RefusedError,
@@ -136,6 +137,7 @@ class Gathering:
             say=self._reporter.say_state,
             clock=self._vault.clock,
             stop=self.stop,
+            exposing=self._vault.exposing,
         )
         upload.is_list = is_list
         upload.is_draft = True
@@ -256,6 +258,7 @@ class Gathering:
                 name=self._vault.name(peer),
                 reason=error.message,
                 hint=hint if isinstance(error, Unavailable) else error.hint,
+                capped=isinstance(error, ExposedError),
             )
             for peer, error in self._in_order((self.untold if with_untold else {}) | self.failures)
         ]

@@ -49,7 +49,7 @@ class Leveling:
                     f"it lacks {format_size(lacking)} of your backup",
                     hint=f"`backup-peer backup` brings {partner.name} up first",
                 )
-        shortage = await find_shortage(self._vault.repository, partner, missing, self._vault.clock.now_ms())
+        shortage = await self._find_obstacle(partner, missing)
         if shortage is None:
             await self._copy(partner, missing, is_waited_for=is_waited_for)
         return shortage
@@ -61,15 +61,22 @@ class Leveling:
             BackupPeerError: it takes no packs, or can't be asked.
 
         """
-        vault = self._vault
         missing = await asyncio.to_thread(self._find_new, partner, inventory)
-        shortage = await find_shortage(vault.repository, partner, missing, vault.clock.now_ms())
+        shortage = await self._find_obstacle(partner, missing)
         if shortage is None and await self._copy(partner, missing, is_draft=True):
             return PeerUnreachable(
                 "it lacks a part that an earlier backup, which broke off, sent to others, and they don't give it now",
                 hint=f"run the same again: what {partner.name} lacks is sent to it from your files then",
             )
         return shortage
+
+    async def _find_obstacle(self, partner: Partner, missing: Sequence[LogicalId]) -> RefusedError | None:
+        """Return why a host can't have all of these packs: no room, or too much for a stranger."""
+        vault = self._vault
+        lacking = await asyncio.to_thread(vault.repository.ledger.measure, missing)
+        if lacking and (exposed := vault.exposing.find_refusal(partner.peer, lacking, name=partner.name)):
+            return exposed
+        return await find_shortage(vault.repository, partner, missing, vault.clock.now_ms())
 
     def _find_new(self, partner: Partner, inventory: Inventory) -> list[LogicalId]:
         pending = self._vault.owed.pending()
@@ -88,6 +95,7 @@ class Leveling:
                 self._reporter,
                 clock=self._vault.clock,
                 stop=self._stop,
+                exposing=self._vault.exposing,
                 is_waited_for=is_waited_for,
                 is_draft=is_draft,
             )

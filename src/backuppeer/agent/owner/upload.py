@@ -13,6 +13,7 @@ import shlex
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, wait
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, Self
@@ -20,8 +21,16 @@ from typing import Final, Self
 from backuppeer.agent.owner.repository import Repository
 from backuppeer.agent.peers.partners import Partner
 from backuppeer.agent.peers.retry import Herald, Say, retry
+from backuppeer.agent.repute.exposing import Exposing, Room
 from backuppeer.clock import Clock
-from backuppeer.errors import BackupPeerError, InterruptedByUserError, LocalError, PeerUnreachable, RefusedError
+from backuppeer.errors import (
+    BackupPeerError,
+    ExposedError,
+    InterruptedByUserError,
+    LocalError,
+    PeerUnreachable,
+    RefusedError,
+)
 from backuppeer.ids import AgreementId, PeerId
 from backuppeer.limits import (
     BULK_STALL_S,
@@ -57,7 +66,7 @@ class _Target:
 class Upload:
     """PackSink for one backup: every pack goes to every target."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what goes to whom, and who decides and hears of it
         self,
         repository: Repository,
         partners: Sequence[Partner],
@@ -66,6 +75,7 @@ class Upload:
         say: Say,
         clock: Clock,
         stop: threading.Event,
+        exposing: Exposing,
         is_waited_for: bool = False,
     ) -> None:
         self.is_draft = False
@@ -76,7 +86,7 @@ class Upload:
         self._loop = asyncio.get_running_loop()
         self._repository = repository
         self._targets = [_Target(partner) for partner in partners]
-        self._on_copy, self._clock, self._stop = on_copy, clock, stop
+        self._on_copy, self._clock, self._stop, self._exposing = on_copy, clock, stop, exposing
         self._herald = Herald(say, clock)
         self._pace = Pace(clock, is_waited_for=is_waited_for)
         self._buffers: queue.LifoQueue[bytearray | None] = queue.LifoQueue()
@@ -113,12 +123,25 @@ class Upload:
 
         """
         for target in self._live():
-            buffer = self._take_buffer(draft.length)
-            # A fresh salt, hence a fresh key, per copy: no two share a key stream, no host can answer for another.
-            sealed = seal_pack(draft, self._repository.keys, self._repository.suite, buffer)
-            future = asyncio.run_coroutine_threadsafe(self._deliver(target, draft.entries, sealed, buffer), self._loop)
-            target.under_way.add(future)
-            future.add_done_callback(target.under_way.discard)
+            with ExitStack() as undone:
+                try:
+                    # Of lists, nothing is reserved: without a new one nothing can be deleted there either.
+                    size_bytes = 0 if self.is_list else draft.length
+                    room = self._exposing.reserve(target.partner.peer, size_bytes, name=target.partner.name)
+                except ExposedError as exc:
+                    target.failure = exc
+                    continue
+                undone.callback(room.release)
+                buffer = self._take_buffer(draft.length)
+                # A fresh salt, hence a fresh key, per copy: no two share a key stream, no host can answer for another.
+                sealed = seal_pack(draft, self._repository.keys, self._repository.suite, buffer)
+                work = self._deliver(target, draft.entries, sealed, buffer, room)
+                future = asyncio.run_coroutine_threadsafe(work, self._loop)
+                target.under_way.add(future)
+                future.add_done_callback(target.under_way.discard)
+                # However it ends, cancelled before it began, too.
+                undone.pop_all()
+                future.add_done_callback(partial(_release, room))
         self._live()
 
     def flush(self) -> None:
@@ -203,7 +226,9 @@ class Upload:
                 "interrupted", hint="run the same backup again: what a host stored is not sent twice"
             )
 
-    async def _deliver(self, target: _Target, entries: Sequence[Entry], sealed: SealedPack, buffer: bytearray) -> None:
+    async def _deliver(
+        self, target: _Target, entries: Sequence[Entry], sealed: SealedPack, buffer: bytearray, room: Room
+    ) -> None:
         """Send one copy. Holds the sealed bytes only: the draft's payloads are 16 MiB more per pack in flight."""
         try:
             if target.failure is None:
@@ -213,7 +238,7 @@ class Upload:
                     waiting=self._herald.waiting_for(target.partner.name),
                 )
                 copy = Copy(sealed.logical, target.partner.agreement, sealed.stored, len(sealed.data), sealed.header)
-                await asyncio.to_thread(self._on_copy, entries, copy)
+                await asyncio.to_thread(room.keep, partial(self._on_copy, entries, copy))
         except LocalError as exc:
             # Of this machine, its full disk above all: no host is left out for it, or named as who failed.
             self._fault = self._fault or exc
@@ -243,6 +268,10 @@ class Upload:
                 await channel.send_raw(sealed.data, on_piece=partial(_count, target))
                 await channel.receive(Stored, timeout_s=BULK_STALL_S)
                 target.sent_bytes += len(sealed.data)
+
+
+def _release(room: Room, _: Future[None]) -> None:
+    room.release()
 
 
 def _count(target: _Target, size_bytes: int) -> None:

@@ -32,6 +32,7 @@ from backuppeer.agent.peers.names import alias_of, name_of, resolve_peer
 from backuppeer.agent.peers.partners import Partner, Reach
 from backuppeer.agent.peers.retry import retry
 from backuppeer.agent.reporter import Reporter
+from backuppeer.agent.repute.exposing import Exposing
 from backuppeer.agent.repute.standing import Standing
 from backuppeer.clock import Clock
 from backuppeer.errors import BackupPeerError, IntegrityFault, NotFoundError, RefusedError, UserError
@@ -68,6 +69,7 @@ class Vault:
         self.pruning = asyncio.Lock()
         """Held by a prune from its beginning to its end, beside which backups are made."""
         self._is_brief = False
+        self.exposing = Exposing(state, standing, clock)
         self.asked = OwnRequests()
         self.writer, self.deeds, self.unread = Writer(state, keys), state.deeds, Unread(state)
         self.self_set = SelfSet(home, state, standing, keys.peer)

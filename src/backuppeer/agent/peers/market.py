@@ -11,6 +11,7 @@ from backuppeer.agent.peers.misbinding import Sort, raise_alarm
 from backuppeer.agent.peers.names import alias_of
 from backuppeer.agent.peers.offers import describe_promises
 from backuppeer.agent.repute.standing import Standing
+from backuppeer.agent.repute.views import Views
 from backuppeer.clock import Clock, format_time
 from backuppeer.control.api import BrowseRequest, BrowseRow
 from backuppeer.ids import PeerId, format_peer_id
@@ -25,8 +26,9 @@ _MEMORY = "market.seqs"
 class Market:
     """The market as this home sees it."""
 
-    def __init__(self, state: State, standing: Standing, clock: Clock, own: PeerId) -> None:
+    def __init__(self, state: State, standing: Standing, clock: Clock, own: PeerId, *, views: Views) -> None:
         self._state, self._standing, self._clock, self._own = state, standing, clock, own
+        self._views = views
         raw = state.setting(_MEMORY)
         self.memory = SeqMemory.import_bytes(raw) if raw else SeqMemory()
 
@@ -55,7 +57,10 @@ class Market:
 
         """
         result = await self._ask(servers, everything=True)
-        return next((listing for listing in result.listings if listing.peer == peer), None)
+        found = next((listing for listing in result.listings if listing.peer == peer), None)
+        if found is not None:
+            self._views.apart.note_region(peer, found.listing.region)
+        return found
 
     async def everybody(self, servers: list[str]) -> list[VerifiedListing]:
         """Return all listings but our own, asking the servers.
@@ -84,6 +89,7 @@ class Market:
             servers=list(verified.servers),
             promises=describe_promises(read_promises(listing.ext)),
             capped=self._standing.caps(verified.peer),
+            reason=self._views.explaining.reason(verified.peer),
         )
 
     async def _ask(self, servers: list[str], *, everything: bool) -> BrowseResult:

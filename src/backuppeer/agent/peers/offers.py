@@ -34,6 +34,8 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
     accept: str
     region: str
     servers: tuple[str, ...]
+    min_trust: float = 0.0
+    """Who has a lower T as a host is not heard; 0 = everybody is."""
     promises: Promises = NOTHING
     """What whoever has space here must give in return at least, and may ask for at most."""
 

@@ -60,6 +60,12 @@ def remembered(state: State, peer: PeerId) -> Whereabouts | None:
     return Whereabouts.decode(record.whereabouts)
 
 
+def addresses_of(state: State, peer: PeerId) -> tuple[str, ...]:
+    """Return the addresses at which `peer` was last, as it said itself; none where that is not known."""
+    there = remembered(state, peer)
+    return there.addresses if there is not None else ()
+
+
 def meet_at(state: State, peer: PeerId, said: bytes, now_ms: int, *, alias: str = "") -> None:
     """Remember that `peer` was met, and where it said it is, unless it said something else later.
 

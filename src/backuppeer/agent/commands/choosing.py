@@ -1,0 +1,79 @@
+"""The command that proposes a host: connect/best (control.api routes).
+
+Knows: the market, what speaks against each host on it. Must not know: HTTP, terminals. It proposes; only a person, or
+the `--yes` that a person gave beforehand, chooses (requirement W2).
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Final
+
+from backuppeer.agent.agent import Agent
+from backuppeer.agent.reporter import Emit
+from backuppeer.control.api import BrowseRequest, BrowseRow
+from backuppeer.control.choosing import BestChoice, BestRequest
+from backuppeer.errors import NotFoundError
+from backuppeer.host.quota import format_size
+from backuppeer.ids import PeerId, parse_peer_id, shorten_peer_id
+from backuppeer.trust.newcomer import BEGINNING, advise_newcomer
+from backuppeer.trust.policy import BEST_LEAST
+
+_A_FRIEND: Final = "ask a friend: `backup-peer host --storage 50GB` on the other machine offers space"
+
+
+class ChooseCommands:
+    """connect/best."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent, self._parts = agent, agent.parts
+
+    async def best(self, request: BestRequest, _: Emit) -> BestChoice:
+        """Return the best host that is no host of ours yet, nor one with any of them, and the runner-up.
+
+        Raises:
+            NotFoundError: nobody on offer can be proposed; it says why, and what to do then.
+            NoSignaling: no server answered.
+
+        """
+        # All of them are looked at: whether there is a better one is just what was asked.
+        wanted = BrowseRequest(all=True)
+        rows = await self._agent.owner.market.browse(self._agent.servers(request.servers), wanted)
+        hosts = [host for _, host, _ in self._parts.state.agreements()]
+        objections = [self._find_objection(row, request, hosts) for row in rows]
+        fitting = [row for row, objection in zip(rows, objections, strict=True) if not objection]
+        if not fitting:
+            raise _explain(rows, objections)
+        return BestChoice(best=fitting[0], next=fitting[1] if len(fitting) > 1 else None, seen=len(rows))
+
+    def _find_objection(self, row: BrowseRow, request: BestRequest, hosts: list[PeerId]) -> str:
+        """Return why a host is not proposed; "" = nothing speaks against it."""
+        peer = parse_peer_id(row.peer_id)
+        if peer in hosts:
+            return "your host already"
+        if peer in self._parts.state.blocks:
+            return "blocked"
+        # Not the number of the row, which is rounded.
+        if self._parts.standing.trust(peer)[0] < BEST_LEAST or self._parts.standing.bar(peer) is not None:
+            return f"below {BEST_LEAST:.2f}"
+        if row.free_bytes < request.storage:
+            return f"with less than {format_size(request.storage)} free"
+        if request.region and not row.region.upper().startswith(request.region.upper()):
+            return f"not in {request.region.upper()}"
+        if self._parts.views.apart.find_ties(peer, hosts):
+            return "perhaps one machine with a host of yours"
+        return ""
+
+
+def _explain(rows: list[BrowseRow], objections: Iterable[str]) -> NotFoundError:
+    """Return why nobody is proposed; `rows`: best first."""
+    if not rows:
+        return NotFoundError("nobody offers space at these servers", hint=f"{_A_FRIEND}; or name more with --server")
+    counts = ", ".join(f"{count} {why}" for why, count in Counter(objections).items())
+    hosts = "the only host on offer is none" if len(rows) == 1 else f"of {len(rows)} hosts on offer none is one"
+    strange = next((row for row, why in zip(rows, objections, strict=True) if why.startswith("below")), rows[0])
+    advice = advise_newcomer(shorten_peer_id(parse_peer_id(strange.peer_id)))
+    return NotFoundError(
+        f"{hosts} to propose: {counts}",
+        hint=f"`backup-peer browse` shows all, and any may be chosen. {BEGINNING[0].upper()}{BEGINNING[1:]} "
+        + "; ".join(f"({number}) {text}" for number, text in enumerate(advice, 1)),
+    )

@@ -1,0 +1,71 @@
+"""What is said of a host before it is chosen: its own reasons, and whom it hangs together with."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from agent.loops import SetClock
+from backuppeer.agent.commands.apart import describe_spare, find_risks, remind_of_spare
+from backuppeer.agent.home.state import State
+from backuppeer.agent.repute.standing import Standing
+from backuppeer.agent.repute.views import make_views
+from backuppeer.ids import AgreementId, PeerId, format_peer_id
+from backuppeer.limits import GIB
+from backuppeer.trust.evidence import EvidenceLog, Kind, Observation
+
+ALICE, BOB = PeerId(b"a" * 32), PeerId(b"b" * 32)
+DAY_MS = 86_400_000
+
+
+@pytest.fixture
+def agent(tmp_path, owner):
+    state, log, clock = State(tmp_path / "state.db"), EvidenceLog(tmp_path / "evidence.db"), SetClock()
+    standing, places = Standing(state, log, clock), {}
+    views = make_views(state, standing, log, clock, addresses=lambda peer: places.get(peer, ()))
+    state.meet(ALICE, 1, alias="alice")
+    state.meet(BOB, 1, alias="bob")
+    state.put_agreement(AgreementId(b"1" * 16), ALICE, owner.propose(ALICE))
+
+    def saw(peer, kind, *, days=1, size_bytes=GIB):
+        for day in range(days):
+            log.record(Observation(peer, kind, clock.now_ms() - day * DAY_MS, size_bytes))
+
+    yield SimpleNamespace(parts=SimpleNamespace(state=state, standing=standing, views=views), places=places, saw=saw)
+    state.close()
+    log.close()
+
+
+def risks_of(agent, peer=BOB):
+    return " | ".join(find_risks(agent, peer))
+
+
+def test_of_a_stranger_nothing_is_said_but_that_nothing_is_known(agent):
+    assert "nothing is known about this peer yet" in risks_of(agent)
+    assert "all that is known" not in risks_of(agent)
+
+
+def test_of_a_newer_host_its_own_short_record_is_the_reason(agent):
+    agent.saw(BOB, Kind.AUDITED, days=3)
+    assert find_risks(agent, BOB)[0].startswith("all that is known of this peer: kept 1 GiB for 3 days. That makes 0.1")
+
+
+def test_of_a_proven_one_only_what_was_not_compared_is_left(agent):
+    agent.saw(BOB, Kind.AUDITED, days=120, size_bytes=10 * GIB)
+    assert find_risks(agent, BOB) == ["you have not compared safety words: somebody else may answer under this name"]
+
+
+def test_what_a_host_was_caught_at_is_named_with_its_day(agent):
+    agent.saw(BOB, Kind.AUDITED, days=120, size_bytes=10 * GIB)
+    agent.saw(BOB, Kind.MISBEHAVED)
+    assert "it broke its signed word (proven on 2026-11-" in find_risks(agent, BOB)[0]
+    assert "failed before" in risks_of(agent)
+
+
+def test_a_host_in_one_network_with_one_of_today_is_a_risk_and_both_copies_count_once(agent):
+    agent.places |= {ALICE: ["8.8.4.4:1"], BOB: ["8.8.4.5:1"]}
+    assert "it may be one machine with alice, or fall together with it (the same network)" in risks_of(agent)
+    [spare] = describe_spare(agent, [format_peer_id(ALICE), format_peer_id(BOB)])
+    assert (spare.name, "bob and alice may be one machine" in spare.reason) == ("bob", True)
+    [line] = remind_of_spare(agent, [ALICE, BOB])
+    assert "their copies count as one: `backup-peer browse` shows other hosts" in line
+    assert remind_of_spare(agent, [ALICE]) == []

@@ -1,0 +1,115 @@
+"""`connect --best`: the best of those against whom nothing speaks, and else why nobody."""
+
+import asyncio
+from types import SimpleNamespace
+
+import pytest
+
+from agent.loops import START_MS, SetClock
+from backuppeer.agent.commands.choosing import ChooseCommands
+from backuppeer.agent.home.state import State
+from backuppeer.agent.peers.market import Market
+from backuppeer.agent.repute.standing import Standing
+from backuppeer.agent.repute.views import make_views
+from backuppeer.control.choosing import BestRequest
+from backuppeer.crypto.identity import SigningKey
+from backuppeer.errors import NotFoundError
+from backuppeer.ids import AgreementId, PeerId, format_peer_id
+from backuppeer.limits import GIB
+from backuppeer.signaling.listing import open_listing
+from backuppeer.trust.evidence import EvidenceLog, Kind, Observation
+from signaling.kit import Host
+
+DAY_MS = 86_400_000
+
+
+def listing(number, *, free_gib=64, region="EU"):
+    signed = Host(SigningKey.from_seed(bytes([number]) * 32)).signed(
+        START_MS, now_ms=START_MS, storage_bytes=1 << 40, free_bytes=free_gib * GIB, region=region
+    )
+    return open_listing(signed, START_MS)
+
+
+class Bazaar:
+    """A home with a market of five hosts; of the first three much was seen, most of the first."""
+
+    def __init__(self, folder, monkeypatch, owner):
+        self.owner = owner
+        self.state, self.log = State(folder / "state.db"), EvidenceLog(folder / "evidence.db")
+        clock, self.places = SetClock(), {}
+        standing = Standing(self.state, self.log, clock)
+        views = make_views(self.state, standing, self.log, clock, addresses=lambda peer: self.places.get(peer, ()))
+        self.listings = [listing(number) for number in range(1, 6)]
+        self.peers = [each.peer for each in self.listings]
+        market = Market(self.state, standing, clock, PeerId(bytes(32)), views=views)
+
+        async def answer(_servers, *, everything):
+            return SimpleNamespace(listings=self.listings)
+
+        monkeypatch.setattr(market, "_ask", answer)
+        for peer, days in zip(self.peers, (120, 90, 60), strict=False):
+            for day in range(days):
+                self.log.record(Observation(peer, Kind.AUDITED, clock.now_ms() - day * DAY_MS, 10 * GIB))
+        parts = SimpleNamespace(state=self.state, standing=standing, views=views)
+        self.commands = ChooseCommands(
+            SimpleNamespace(parts=parts, servers=lambda _: [], owner=SimpleNamespace(market=market))
+        )
+
+    def best(self, **wanted):
+        found = asyncio.run(self.commands.best(BestRequest(**{"storage": 10**9, **wanted}), None))
+        return [self.number(row) for row in (found.best, found.next) if row is not None]
+
+    def number(self, row):
+        return [format_peer_id(peer) for peer in self.peers].index(row.peer_id) + 1
+
+    def agree_with(self, number):
+        host = self.peers[number - 1]
+        self.state.put_agreement(AgreementId(bytes([number]) * 16), host, self.owner.propose(host, number=number))
+
+    def close(self):
+        self.state.close()
+        self.log.close()
+
+
+@pytest.fixture
+def bazaar(tmp_path, monkeypatch, owner):
+    made = Bazaar(tmp_path, monkeypatch, owner)
+    yield made
+    made.close()
+
+
+def test_the_best_is_proposed_with_the_runner_up(bazaar):
+    assert bazaar.best() == [1, 2]
+
+
+def test_ones_own_hosts_blocked_and_caught_ones_are_not_proposed(bazaar):
+    bazaar.agree_with(1)
+    assert bazaar.best() == [2, 3]
+    bazaar.state.blocks.put(bazaar.peers[1], "", 1)
+    assert bazaar.best() == [3]
+    bazaar.log.record(Observation(bazaar.peers[2], Kind.MISBEHAVED, START_MS))
+    with pytest.raises(NotFoundError) as caught:
+        bazaar.best()
+    for why in ("of 5 hosts on offer none", "1 your host already", "1 blocked", "3 below 0.50"):
+        assert why in caught.value.message
+    assert "--trial" in caught.value.hint
+
+
+def test_who_has_no_room_or_is_elsewhere_is_passed_over(bazaar):
+    bazaar.listings[0] = listing(1, free_gib=4)
+    bazaar.listings[1] = listing(2, region="US-W")
+    assert bazaar.best(storage=10 * GIB, region="eu") == [3]
+
+
+def test_who_may_be_one_machine_with_a_host_of_today_is_passed_over(bazaar):
+    bazaar.agree_with(1)
+    bazaar.places |= {bazaar.peers[0]: ["8.8.4.4:1"], bazaar.peers[1]: ["8.8.4.5:1"]}
+    assert bazaar.best() == [3]
+
+
+def test_an_empty_market_is_no_such_thing_and_a_friend_is_the_advice(bazaar):
+    bazaar.listings.clear()
+    with pytest.raises(NotFoundError, match="nobody offers space") as caught:
+        bazaar.best()
+    assert caught.value.exit_code == 10
+    assert "ask a friend" in caught.value.hint

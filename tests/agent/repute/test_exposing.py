@@ -1,0 +1,136 @@
+"""How much may lie with a stranger, to the byte, however many send at once."""
+
+import threading
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agent.loops import SetClock
+from backuppeer.agent.home.state import State
+from backuppeer.agent.repute.exposing import UNCAPPED, Exposing
+from backuppeer.agent.repute.standing import Standing
+from backuppeer.errors import ExposedError, LocalError
+from backuppeer.ids import PeerId
+from backuppeer.limits import GIB
+from backuppeer.trust.evidence import EvidenceLog, Kind, Observation
+
+ALICE, CAROL = PeerId(b"a" * 32), PeerId(b"c" * 32)
+DAY_MS = 86_400_000
+
+
+class Books:
+    """A home whose ledger is two numbers."""
+
+    def __init__(self, folder):
+        self.state, self.log = State(folder / "state.db"), EvidenceLog(folder / "evidence.db")
+        self.clock, self.held = SetClock(), {ALICE: 0, CAROL: 0}
+        self.standing = Standing(self.state, self.log, self.clock)
+        self.standing.held_bytes = lambda peer: self.held[peer]
+        self.exposing = Exposing(self.state, self.standing, self.clock)
+
+    def saw(self, kind, size_bytes, *, days_ago=0):
+        self.log.record(Observation(ALICE, kind, self.clock.now_ms() - days_ago * DAY_MS, size_bytes))
+
+    def keep(self, size_bytes):
+        self.held[ALICE] += size_bytes
+
+    def close(self):
+        self.state.close()
+        self.log.close()
+
+
+@pytest.fixture
+def books(tmp_path):
+    made = Books(tmp_path)
+    yield made
+    made.close()
+
+
+def test_a_stranger_may_have_one_gib_and_then_four_times_what_audits_saw_within_a_month(books):
+    assert books.exposing.cap(ALICE) == GIB
+    books.saw(Kind.AUDITED, 5 * GIB, days_ago=31)
+    books.saw(Kind.STORED, 50 * GIB)
+    assert books.exposing.cap(ALICE) == GIB, "what was sent, or seen long ago, proves nothing"
+    books.saw(Kind.AUDITED, GIB, days_ago=2)
+    books.saw(Kind.AUDITED, GIB // 2)
+    assert books.exposing.cap(ALICE) == 4 * GIB
+    assert books.exposing.cap(CAROL) == GIB
+
+
+def test_a_friend_has_no_cap_and_a_person_lifts_that_of_one_host_alone(books):
+    books.exposing.lift(ALICE, 10 * GIB)
+    assert (books.exposing.cap(ALICE), books.exposing.cap(CAROL)) == (10 * GIB, GIB)
+    books.exposing.lift(ALICE, UNCAPPED)
+    assert books.exposing.cap(ALICE) is None
+    again = Exposing(books.state, books.standing, books.clock)
+    assert again.lifted(ALICE) == UNCAPPED, "it survives a restart"
+    again.lift(ALICE, None)
+    assert again.cap(ALICE) == GIB
+    books.state.meet(ALICE, 1, verified=True)
+    assert again.cap(ALICE) is None
+
+
+def test_at_the_cap_nothing_more_goes_and_both_ways_out_are_named(books):
+    books.held[ALICE] = GIB - 10
+    books.exposing.reserve(ALICE, 10, name="my alice").release()
+    room = books.exposing.reserve(ALICE, 6, name="my alice")
+    with pytest.raises(ExposedError, match=r"my alice is a stranger to you: 1\.0 GB of yours lie there") as caught:
+        books.exposing.reserve(ALICE, 5, name="my alice")
+    for way in ("audit 'my alice' --now", "peers set 'my alice' --verified", "peers set 'my alice' --cap"):
+        assert way in caught.value.hint
+    room.keep(lambda: books.keep(6))
+    room.release()
+    assert books.exposing.room(ALICE) == 4
+    assert books.exposing.find_refusal(ALICE, 5, name="alice") is not None
+    assert books.exposing.find_refusal(ALICE, 4, name="alice") is None
+
+
+def test_what_can_not_be_written_down_gives_its_room_back(books):
+    room = books.exposing.reserve(ALICE, GIB, name="alice")
+
+    def fail():
+        raise LocalError("the disk is full")
+
+    with pytest.raises(LocalError):
+        room.keep(fail)
+    assert books.exposing.room(ALICE) == GIB
+
+
+def test_what_lies_there_above_the_cap_is_let_be_and_a_first_backup_is_told(books):
+    assert "1.0 GB of yours go there at most" in books.exposing.say_first(ALICE, "alice", 10 * GIB)
+    assert books.exposing.say_first(ALICE, "alice", GIB) == "", "all of it may go there"
+    books.held[ALICE] = 3 * GIB
+    assert books.exposing.room(ALICE) == 0
+    assert books.exposing.say_first(ALICE, "alice", 10 * GIB) == ""
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.tuples(st.integers(1, GIB // 3), st.booleans()), min_size=2, max_size=24), st.integers(2, 6))
+def test_whatever_is_sent_at_once_and_fails_on_the_way_never_is_more_there_than_may_be(tmp_path_factory, packs, ways):
+    books = Books(tmp_path_factory.mktemp("books"))
+    seen, start = [], threading.Barrier(ways)
+
+    def send(mine):
+        start.wait()
+        for size_bytes, arrives in mine:
+            try:
+                room = books.exposing.reserve(ALICE, size_bytes, name="alice")
+            except ExposedError:
+                continue
+            if arrives:
+                room.keep(lambda size=size_bytes: books.keep(size))
+                seen.append(books.held[ALICE])
+            room.release()
+
+    threads = [threading.Thread(target=send, args=(packs[number::ways],)) for number in range(ways)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(held <= GIB for held in seen)
+    kept, refused = books.held[ALICE], [size for size, arrives in packs if arrives]
+    assert books.exposing.room(ALICE) == GIB - kept, "nothing stays reserved"
+    if sum(size for size, _ in packs) <= GIB:
+        assert kept == sum(refused), "and nobody is refused what fits"
+    books.close()
