@@ -9,9 +9,7 @@ Knows: months, gaps, forks, how long a word counts. Must not know: signatures (t
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from itertools import groupby
-from typing import Final
+from typing import Final, NamedTuple
 
 from backuppeer.clock import DAY_S
 from backuppeer.ids import AgreementId, PeerId
@@ -22,9 +20,8 @@ from backuppeer.trust.hearsay import Word
 _DAY_MS: Final = DAY_S * 1000
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Month:
-    """What a verified receipt says of a pair; see `proof.receipts.Receipt`."""
+class Month(NamedTuple):
+    """What a verified receipt says of a pair; see `proof.receipts.Receipt`. A tuple: a home keeps 100,000 of them."""
 
     owner: PeerId
     host: PeerId
@@ -81,19 +78,23 @@ def is_current(month: Month, now_ms: int) -> bool:
 
 def words_of(months: Iterable[Month], now_ms: int) -> Iterator[Word[PeerId]]:
     """Yield what receipts say, in whatever order they are: one word for each row of months, claim, or side of it."""
+    pairs: dict[tuple[PeerId, PeerId, AgreementId], list[Month]] = {}
+    for month in months:
+        pairs.setdefault(month[:3], []).append(month)
+    for its in pairs.values():
+        if len(its) == 1:
+            if is_current(its[0], now_ms):
+                yield _word(its[0])
+        elif not any(contradict(a, b) for at, a in enumerate(its) for b in its[:at]):
+            yield from _newest_words(its, now_ms)
 
-    def pair(month: Month) -> tuple[bytes, bytes, bytes]:
-        return (month.owner, month.host, month.agreement)
 
-    for _, group in groupby(sorted(months, key=pair), key=pair):
-        its = list(group)
-        if len(its) > 1 and any(contradict(a, b) for at, a in enumerate(its) for b in its[:at]):
-            continue
-        # The newest of each sort: an older one of the same row says less, one of a row before the gap nothing.
-        newest: dict[tuple[bool, bool], Month] = {}
-        for month in sorted(its, key=lambda month: month.number):
-            newest[not month.kept, not month.is_cosigned] = month
-        yield from (_word(month) for _, month in sorted(newest.items()) if is_current(month, now_ms))
+def _newest_words(its: list[Month], now_ms: int) -> Iterator[Word[PeerId]]:
+    # The newest of each sort: an older one of the same row says less, one of a row before the gap nothing.
+    newest: dict[tuple[bool, bool], Month] = {}
+    for month in sorted(its, key=lambda month: month.number):
+        newest[not month.kept, not month.is_cosigned] = month
+    yield from (_word(month) for _, month in sorted(newest.items()) if is_current(month, now_ms))
 
 
 def word_of(vouch: Vouch, now_ms: int) -> Word[PeerId] | None:
@@ -110,6 +111,6 @@ def _word(month: Month) -> Word[PeerId]:
         month.host,
         days,
         month.size_bytes / GIB,
-        is_cosigned=month.is_cosigned,
+        is_cosigned=bool(month.is_cosigned),
         is_claim=not month.kept,
     )
