@@ -220,6 +220,15 @@ def is_gap_note(signed: Buffer) -> bool:
     return True
 
 
+def is_vouch(signed: Buffer) -> bool:
+    """Return whether bytes claim to be a Vouch; nothing is verified."""
+    try:
+        peek_statement(Vouch, signed)
+    except ProtocolViolation:
+        return False
+    return True
+
+
 def count_months(start_ms: int, now_ms: int) -> int:
     """Return how many months of an agreement that began at `start_ms` are over."""
     return max(0, now_ms - start_ms) // MONTH_MS

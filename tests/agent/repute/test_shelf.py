@@ -29,9 +29,11 @@ def test_own_receipts_are_all_kept_and_found_again_after_a_restart(tmp_path):
     again = Shelf(tmp_path / "receipts.db")
     agreement = shown[0].said.agreement
     assert again.own(Keep.OWNER) == shown[::-1]
-    assert again.newest(agreement) == shown[2]
-    assert again.chain(agreement, after=1) == shown[1:]
-    assert again.chain(agreement, limit=1) == shown[:1]
+    assert again.newest(agreement, Keep.OWNER) == shown[2]
+    assert again.chain(agreement, peer(2), after=1) == shown[1:]
+    assert again.chain(agreement, peer(1), limit=1) == shown[:1]
+    assert again.chain(agreement, peer(3)) == []
+    assert again.newest(agreement, Keep.HOST) is None
     again.close()
 
 
@@ -40,7 +42,7 @@ def test_the_other_signature_takes_the_place_of_the_one_sided_receipt_and_never_
     for shown in (one_sided, both, one_sided):
         shelf.keep(shown, Keep.OWNER)
     assert shelf.own(Keep.OWNER) == [both]
-    assert shelf.find(both.said.agreement, 1) == both
+    assert shelf.find(both.said.agreement, 1, Keep.OWNER) == both
 
 
 def test_of_others_the_newest_receipt_of_a_pair_is_kept_in_whatever_order_they_come(shelf):

@@ -69,31 +69,37 @@ class Shelf:
 
     # own receipts: all of them
     def keep(self, shown: Shown, keep: Keep) -> None:
-        """Keep a receipt of this home's own, or the other signature on one that is kept.
+        """Keep a receipt of this home's own, or the co-signed one in place of the one-sided of its month.
 
         Raises:
             LocalError: a disk that refuses.
 
         """
         with self._lock:
-            known = self.find(AgreementId(shown.said.agreement), shown.said.number)
-            if known is None or known.hash != shown.hash or shown.is_cosigned:
+            known = self.find(AgreementId(shown.said.agreement), shown.said.number, keep)
+            if known is not None and not known.is_cosigned and shown.is_cosigned:
+                # It may say other things: the other side had this one, and two for a month contradict each other.
+                self._run("DELETE FROM receipts WHERE hash = ? AND keep > 0", known.hash)
+            if known is None or not known.is_cosigned:
                 self._put(shown, keep, b"")
 
-    def find(self, agreement: AgreementId, number: int) -> Shown | None:
-        """Return the own receipt of a month; of two the co-signed one."""
-        sql = f"{ROWS} WHERE agreement = ? AND month = ? AND keep > 0 ORDER BY cosigned DESC LIMIT 1"
-        return next(map(shown_in, self._all(sql, agreement, number)), None)
+    def find(self, agreement: AgreementId, number: int, keep: Keep) -> Shown | None:
+        """Return the own receipt of a month, as owner or as host: another owner may have named its agreement alike."""
+        sql = f"{ROWS} WHERE agreement = ? AND month = ? AND keep = ? ORDER BY cosigned DESC LIMIT 1"
+        return next(map(shown_in, self._all(sql, agreement, number, keep.value)), None)
 
-    def newest(self, agreement: AgreementId) -> Shown | None:
+    def newest(self, agreement: AgreementId, keep: Keep) -> Shown | None:
         """Return the newest own receipt of an agreement that both sides signed."""
-        sql = f"{ROWS} WHERE agreement = ? AND cosigned = 1 AND keep > 0 ORDER BY month DESC LIMIT 1"
-        return next(map(shown_in, self._all(sql, agreement)), None)
+        sql = f"{ROWS} WHERE agreement = ? AND cosigned = 1 AND keep = ? ORDER BY month DESC LIMIT 1"
+        return next(map(shown_in, self._all(sql, agreement, keep.value)), None)
 
-    def chain(self, agreement: AgreementId, *, after: int = 0, limit: int = -1) -> list[Shown]:
-        """Return own receipts of an agreement that both signed, above month `after`, ascending; limit: -1 for all."""
-        sql = f"{ROWS} WHERE agreement = ? AND month > ? AND cosigned = 1 AND keep > 0 ORDER BY month LIMIT ?"
-        return [shown_in(row) for row in self._all(sql, agreement, after, limit)]
+    def chain(self, agreement: AgreementId, other: PeerId, *, after: int = 0, limit: int = -1) -> list[Shown]:
+        """Return own receipts of an agreement with `other` that both signed, above month `after`, ascending.
+
+        limit: -1 for all.
+        """
+        sql = f"{ROWS} WHERE agreement = ? AND month > ? AND cosigned = 1 AND keep > 0 AND ? IN (owner, host)"
+        return [shown_in(row) for row in self._all(f"{sql} ORDER BY month LIMIT ?", agreement, after, other, limit)]
 
     def own(self, keep: Keep) -> list[Shown]:
         """Return all own receipts as owner, or as host, newest first."""
