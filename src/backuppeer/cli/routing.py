@@ -27,6 +27,7 @@ from backuppeer.agent.commands.take_over import TakeOverCommands
 from backuppeer.agent.commands.terms import TermsCommands
 from backuppeer.agent.commands.undelete import UndeleteCommands
 from backuppeer.agent.commands.upkeep import look_first
+from backuppeer.agent.commands.vouching import VouchCommands
 from backuppeer.agent.commands.waiving import WaiveCommands
 from backuppeer.control.server import Handler
 
@@ -99,7 +100,7 @@ def _make_further_handlers(agent: Agent, host: HostCommands) -> dict[str, Handle
     mine |= {"rebut": RebutCommands(agent).rebut, "kit": KitCommands(agent).kit}
     mine |= _make_audit_handlers(AuditCommands(agent)) | {"status/seen": HomeCommands(agent).see}
     ends = EndCommands(agent)
-    mine |= {"peers/forgive": ForgiveCommands(agent).forgive}
+    mine |= {"peers/forgive": ForgiveCommands(agent).forgive, "vouch": VouchCommands(agent).vouch}
     replace = ReplaceCommands(agent)
     mine |= {"peers/replace/plan": replace.plan, "peers/replace": replace.replace}
     mine |= {"peers/show": ShowCommands(agent).show}

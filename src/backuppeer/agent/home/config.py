@@ -40,7 +40,11 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_
     """Backup sets by name, in tables `[sets.NAME]`."""
 
 
-_SWITCHES: Final = {"audits": ("on", "off"), "trust.share_receipts": ("yes", "no")}
+_SWITCHES: Final = {
+    "audits": ("on", "off", "`backup-peer config set audits off`"),
+    "trust.share_receipts": ("yes", "no", "`backup-peer config set trust.share_receipts no`"),
+}
+"""Both values, and a command that sets the second."""
 KEYS: Final = ("servers", "region", "audits", "passphrase_command", "trust.share_receipts")
 """What `config get` and `config set` are for; sets have verbs of their own."""
 
@@ -101,12 +105,9 @@ def change_config(config: Config, key: str, text: str) -> Config:
     """
     if key not in KEYS:
         raise UserError(f"no setting called {key[:40]!r}", hint=f"settings are: {', '.join(KEYS)}")
-    if text and key in _SWITCHES and text not in _SWITCHES[key]:
-        either, other = _SWITCHES[key]
-        raise UserError(
-            f"{text[:40]!r} is neither {either} nor {other}",
-            hint=f"for example: `backup-peer config set {key} {other}`",
-        )
+    if text and key in _SWITCHES and text not in _SWITCHES[key][:2]:
+        either, other, example = _SWITCHES[key]
+        raise UserError(f"{text[:40]!r} is neither {either} nor {other}", hint=f"for example: {example}")
     if key == "trust.share_receipts":
         # The table goes with its only value: an empty one would stay in the file.
         trust = msgspec.convert({"share_receipts": text}, TrustSettings) if text else None
