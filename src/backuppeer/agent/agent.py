@@ -56,7 +56,14 @@ from backuppeer.agent.repute.hearing import Hearing
 from backuppeer.agent.repute.shelf import Shelf
 from backuppeer.agent.repute.standing import Standing
 from backuppeer.clock import Clock
-from backuppeer.errors import BackupPeerError, DamagedStateError, PeerFault, UserError
+from backuppeer.errors import (
+    AuthenticationFault,
+    BackupPeerError,
+    DamagedStateError,
+    PeerFault,
+    ProtocolViolation,
+    UserError,
+)
 from backuppeer.ids import PeerId
 from backuppeer.limits import AGREEMENTS_PER_HELLO, KNOCK_BACKGROUND_S
 from backuppeer.signaling.servers import resolve_servers
@@ -273,7 +280,9 @@ class Agent:
                 await talk(session)
             except PeerFault as exc:
                 _log.warning("a peer showed a wrong receipt", reason=exc.message[:200])
-                await asyncio.to_thread(self.parts.standing.blame, session.peer, exc)
+                # A signature that does not hold is its own fault here: it has proven who it is.
+                fault = ProtocolViolation(exc.message) if isinstance(exc, AuthenticationFault) else exc
+                await asyncio.to_thread(self.parts.standing.blame, session.peer, fault)
             except BackupPeerError as exc:
                 _log.info("no receipts", reason=exc.message[:200])
 

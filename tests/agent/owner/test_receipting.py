@@ -133,8 +133,7 @@ def test_a_month_that_is_over_is_signed_by_both_and_kept_by_both(play):
 def test_a_lost_answer_is_asked_for_again_and_a_month_has_one_receipt(play):
     async def story(sides, part):
         part.is_mute = True
-        with pytest.raises(RefusedError, match="lost"):
-            await sides.live(1)
+        await sides.live(1)
         assert [shown.is_cosigned for shown in sides.mine.own(Keep.OWNER)] == [False]
         part.is_mute = False
         sides.clock.ms += DAY_MS

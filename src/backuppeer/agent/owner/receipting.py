@@ -48,7 +48,7 @@ class Receipting:
 
         Raises:
             PeerFault: it answers something else.
-            RefusedError: it says no, or knows no receipts.
+            RefusedError: it knows no receipts.
             PeerUnreachable: it went away.
 
         """
@@ -71,7 +71,11 @@ class Receipting:
                 self._gaps.adopt(terms, (await channel.receive(ReceiptSigned)).signed)
         await asyncio.to_thread(self._sign_month, terms, over)
         for shown in self._unsigned(agreement):
-            await self._propose(session, terms, shown)
+            try:
+                await self._propose(session, terms, shown)
+            except RefusedError as exc:
+                # It stays one-sided; a month after it is asked for all the same.
+                _log.info("a receipt was not signed", month=shown.said.number, reason=exc.message[:200])
 
     async def _ask_own(self, session: Session, terms: Agreement, *, after: int) -> None:
         more = True

@@ -123,7 +123,8 @@ class Exchange:
             if host != asker:
                 things[proof] = (host, host)
         for vouch, signed in self._shelf.vouches():
-            if word_of(vouch, now_ms) is not None or vouch.voucher == self._own:
+            # Those that were taken back, too: who heard of the word before hears of that by any way.
+            if word_of(vouch, now_ms) is not None or vouch.until_ms <= vouch.time_ms:
                 things[signed] = (PeerId(vouch.voucher), PeerId(vouch.peer))
         for month, signed in self._shelf.shareable(is_own_shown=self.is_shared()):
             if is_current(month, now_ms):
@@ -168,16 +169,24 @@ class Exchange:
             vouch: Vouch = open_vouch(signed)
             _check_named((PeerId(vouch.voucher), PeerId(vouch.peer)), pairs)
             fault = find_fault(vouch, now_ms)
-            return Taken(is_kept=False, reason=fault) if fault else self._shelf.take_vouch(vouch, signed, peer)
+            taken = Taken(is_kept=False, reason=fault) if fault else self._shelf.take_vouch(vouch, signed, peer)
+            return _name(taken, vouch.voucher, vouch.peer)
         shown = open_receipt(signed)
         _check_named((PeerId(shown.said.owner), PeerId(shown.said.host)), pairs)
         fault = find_fault(shown.said, now_ms)
-        return Taken(is_kept=False, reason=fault) if fault else self._shelf.take(shown, peer)
+        taken = Taken(is_kept=False, reason=fault) if fault else self._shelf.take(shown, peer)
+        return _name(taken, shown.said.owner, shown.said.host)
 
 
 def _check_named(pair: Pair, pairs: set[Pair]) -> None:
     if pair not in pairs:
         raise ProtocolViolation("it showed a word on a host that was not asked for")
+
+
+def _name(taken: Taken, owner: bytes, host: bytes) -> Taken:
+    """Return what became of a word, the reason with the pair that it is about."""
+    pair = f"{shorten_peer_id(PeerId(owner))} → {shorten_peer_id(PeerId(host))}"
+    return taken._replace(reason=f"{pair}: {taken.reason}") if taken.reason else taken
 
 
 def _fit(statements: Iterable[bytes]) -> list[bytes]:

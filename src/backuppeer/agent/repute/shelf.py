@@ -18,7 +18,13 @@ from backuppeer.agent.repute.shelves import ROWS, SCHEMA, Keep, month_in, shown_
 from backuppeer.clock import DAY_S
 from backuppeer.db import open_database, translating
 from backuppeer.ids import AgreementId, PeerId
-from backuppeer.limits import CLAIM_COUNTS_DAYS, RECEIPT_ASKED_PEERS, RECEIPTS_KEPT, RECEIPTS_PER_DELIVERER
+from backuppeer.limits import (
+    CLAIM_COUNTS_DAYS,
+    RECEIPT_ASKED_PEERS,
+    RECEIPTS_KEPT,
+    RECEIPTS_PER_DELIVERER,
+    VOUCH_TERM_S,
+)
 from backuppeer.proof.receipts import GapNote, Shown, Vouch
 from backuppeer.proof.statements import peek_statement
 from backuppeer.trust.receipts import Month, contradict, month_of
@@ -165,7 +171,8 @@ class Shelf:
         since_ms = now_ms - CLAIM_COUNTS_DAYS * _DAY_MS
         with self._lock:
             self._run("DELETE FROM receipts WHERE keep = 0 AND until_ms < ?", since_ms)
-            self._run("DELETE FROM vouches WHERE deliverer != x'' AND until_ms < ?", since_ms)
+            # Also one that was taken back is kept for as long as the word itself could be shown by somebody else.
+            self._run("DELETE FROM vouches WHERE deliverer != x'' AND time_ms < ?", now_ms - VOUCH_TERM_S * 1000)
 
     # what is kept
     def months(self, pair: Pair | None = None) -> list[Month]:
