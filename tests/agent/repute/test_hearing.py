@@ -13,7 +13,8 @@ from backuppeer.agent.repute.shelf import Shelf
 from backuppeer.agent.repute.shelves import Keep
 from backuppeer.ids import PeerId
 from backuppeer.proof.receipts import MONTH_MS
-from backuppeer.trust.hearsay import Heard, Word
+from backuppeer.trust.hearsay import Heard, Word, hear
+from backuppeer.trust.receipts import word_of, words_of
 
 VIEWER, ALICE, BOB, CAROL = 1, 2, 3, 4
 NOW = START + 12 * MONTH_MS
@@ -126,9 +127,12 @@ def test_what_is_heard_bit_by_bit_is_what_is_heard_at_once(tmp_path_factory, sho
             else:
                 room.shelf.take(receipt(owner, host, months=months), peer(9))
         room.hearing.heard(peer(CAROL))
+    said = [*words_of(room.shelf.months(), NOW), *filter(None, (word_of(one, NOW) for one, _ in room.shelf.vouches()))]
+    all_at_once = hear(peer(VIEWER), [*(word for word in said if word.owner != peer(VIEWER)), *room.own])
     anew = Hearing(room.shelf, room.clock, peer(VIEWER))
     anew.own_words = room.hearing.own_words
     for host in map(peer, range(7)):
         assert room.hearing.heard(host).alpha == pytest.approx(anew.heard(host).alpha)
+        assert room.hearing.heard(host).alpha == pytest.approx(all_at_once.get(host, Heard()).alpha)
         assert {way.peers for way in room.hearing.paths(host)} == {way.peers for way in anew.paths(host)}
     room.shelf.close()

@@ -36,7 +36,7 @@ class VouchCommands:
         state, shelf = self._parts.state, self._agent.repute.shelf
         peer, me = resolve_peer(state, request.peer), self._parts.keys.peer
         name, now_ms = name_of(state, peer), self._parts.clock.now_ms()
-        known = [vouch for vouch, _ in shelf.vouches((me, peer))]
+        known = [vouch for vouch, _ in shelf.vouches(of=me, on=peer)]
         if request.withdraw and not any(vouch.until_ms > now_ms for vouch in known):
             raise UserError(f"you don't vouch for {name}", hint=f"`backup-peer vouch {shlex.quote(name)}` does")
         if not request.withdraw and not self._parts.standing.is_friend(peer):

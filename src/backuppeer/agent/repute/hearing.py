@@ -1,20 +1,20 @@
 """What others say of hosts, as this home hears it: receipts and vouches of the shelf, by way of its own pairs.
 
 Knows: which words there are, and what of them reaches whom (`trust.hearsay`). Must not know: sessions, signatures. Its
-own pairs come from its own ledger, never from a receipt. All of it is read when it is first asked for, and once a day;
-between, what is new. Then each host costs a look into a table.
+own pairs come from its own ledger, never from a receipt. Read is what those say whom evidence reaches, when it is first
+asked for, and once a day; between, what is new. Then each host costs a look into a table.
 """
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from itertools import chain
 from typing import Final
 
 from backuppeer.agent.repute.shelf import Pair, Shelf
 from backuppeer.clock import DAY_S, HOUR_S, Clock
 from backuppeer.ids import PeerId
+from backuppeer.trust.flow import HOPS
 from backuppeer.trust.hearsay import Heard, Place, Word, chart_words, hear_over, trace
 from backuppeer.trust.receipts import word_of, words_of
 
@@ -47,10 +47,14 @@ class Path:
 
 @dataclass(slots=True)
 class _Sum:
-    """What is known. heard: None = to be reckoned. made_ms: when all of it was read; own_ms: when own words were."""
+    """What is known. read: whose words are in the chart. heard: None = to be reckoned.
+
+    made_ms: when it was begun; own_ms: when own words were read.
+    """
 
     made_ms: int
-    chart: dict[Place[PeerId], dict[Place[PeerId], float]]
+    read: set[PeerId] = field(default_factory=set)
+    chart: dict[Place[PeerId], dict[Place[PeerId], float]] = field(default_factory=dict)
     own: list[Word[PeerId]] = field(default_factory=list)
     own_ms: int | None = None
     heard: dict[PeerId, Heard] | None = None
@@ -98,40 +102,46 @@ class Hearing:
         now_ms = self._clock.now_ms()
         known = self._sum
         if known is None or abs(now_ms - known.made_ms) > _ALL_AGAIN_MS:
-            self._sum = known = self._read_all(now_ms)
-        else:
-            for pair in self._shelf.drain_changed():
-                if pair[0] != self._viewer:
-                    self._read_pair(known, pair, now_ms)
-        if known.own_ms is None or abs(now_ms - known.own_ms) > _OWN_AGAIN_MS:
+            self._shelf.drain_changed()
+            self._sum = known = _Sum(now_ms)
+        changed = {pair for pair in self._shelf.drain_changed() if pair[0] in known.read}
+        for pair in changed:
+            self._read_pair(known, pair, now_ms)
+        is_own_old = known.own_ms is None or abs(now_ms - known.own_ms) > _OWN_AGAIN_MS
+        if is_own_old:
             known.own = [word for word in self.own_words() if word.owner == self._viewer]
             known.chart[self._viewer] = dict(chart_words(known.own).get(self._viewer, {}))
-            known.own_ms, known.heard = now_ms, None
+            known.own_ms = now_ms
+        if changed or is_own_old:
+            self._reach(known, now_ms)
+            known.heard = None
         return known
 
-    def _read_all(self, now_ms: int) -> _Sum:
-        self._shelf.drain_changed()
-        chart = chart_words(self._words(None, now_ms))
-        return _Sum(now_ms, {owner: dict(hosts) for owner, hosts in chart.items()})
+    def _reach(self, known: _Sum, now_ms: int) -> None:
+        """Read what those say whom evidence reaches soon enough to be passed on; what others say carries nothing."""
+        level: set[PeerId] = {self._viewer}
+        for _ in range(HOPS - 1):
+            level = {PeerId(host) for owner in level for host in known.chart.get(owner, ()) if isinstance(host, bytes)}
+            for owner in level - known.read - {self._viewer}:
+                known.read.add(owner)
+                known.chart[owner] = dict(chart_words(self._words(owner, None, now_ms)).get(owner, {}))
 
     def _read_pair(self, known: _Sum, pair: Pair, now_ms: int) -> None:
+        owner, hosts = pair[0], known.chart.setdefault(pair[0], {})
         whatever = Word(*pair, days=1.0, gib=1.0)
-        for owner, hosts in chart_words([whatever, replace(whatever, is_claim=True)]).items():
-            for host in hosts:
-                known.chart.get(owner, {}).pop(host, None)
-        for owner, hosts in chart_words(self._words(pair, now_ms)).items():
-            known.chart.setdefault(owner, {}).update(hosts)
-        known.heard = None
+        for place in chart_words([whatever, replace(whatever, is_claim=True)])[owner]:
+            hosts.pop(place, None)
+        hosts.update(chart_words(self._words(*pair, now_ms)).get(owner, {}))
 
-    def _words(self, pair: Pair | None, now_ms: int) -> Iterator[Word[PeerId]]:
+    def _words(self, owner: PeerId, host: PeerId | None, now_ms: int) -> Iterator[Word[PeerId]]:
         # Of this home's own pairs nobody is asked but its ledger: it may have been lied to when it signed.
-        if pair is None or pair[0] != self._viewer:
-            said = words_of(self._shelf.months(pair), now_ms)
-            vouched = (word_of(vouch, now_ms) for vouch, _ in self._shelf.vouches(pair))
-            yield from (word for word in chain(said, vouched) if word is not None and word.owner != self._viewer)
+        if owner != self._viewer:
+            yield from words_of(self._shelf.months(of=owner, on=host), now_ms)
+            vouched = (word_of(vouch, now_ms) for vouch, _ in self._shelf.vouches(of=owner, on=host))
+            yield from (word for word in vouched if word is not None)
 
     def _kind_of(self, known: _Sum, owner: PeerId, host: PeerId) -> PathKind:
-        words = known.own if owner == self._viewer else self._words((owner, host), known.made_ms)
+        words = known.own if owner == self._viewer else self._words(owner, host, known.made_ms)
         said = [word for word in words if word.host == host and not word.is_claim]
         if any(word.is_cosigned and not word.is_vouch for word in said):
             return PathKind.RECEIPT

@@ -175,15 +175,15 @@ class Shelf:
             self._run("DELETE FROM vouches WHERE deliverer != x'' AND time_ms < ?", now_ms - VOUCH_TERM_S * 1000)
 
     # what is kept
-    def months(self, pair: Pair | None = None) -> list[Month]:
-        """Return what all receipts say, own ones included; or those of one pair."""
-        only = " WHERE owner = ? AND host = ?" if pair else ""
-        return [month_in(row) for row in self._all(ROWS + only, *(pair or ()))]
+    def months(self, *, of: PeerId | None = None, on: PeerId | None = None) -> list[Month]:
+        """Return what all receipts say, own ones included; or those of one owner; or of it on one host."""
+        only, names = _narrow("owner", of, "host", on)
+        return [month_in(row) for row in self._all(ROWS + only, *names)]
 
-    def vouches(self, pair: Pair | None = None) -> list[tuple[Vouch, bytes]]:
-        """Return all vouches, each with its bytes; or that of one pair."""
-        only = " WHERE voucher = ? AND peer = ?" if pair else ""
-        rows = self._all(f"SELECT signed FROM vouches{only} ORDER BY voucher, peer", *(pair or ()))  # noqa: S608 - a constant
+    def vouches(self, *, of: PeerId | None = None, on: PeerId | None = None) -> list[tuple[Vouch, bytes]]:
+        """Return all vouches, each with its bytes; or those of one voucher; or of it for one peer."""
+        only, names = _narrow("voucher", of, "peer", on)
+        rows = self._all(f"SELECT signed FROM vouches{only} ORDER BY voucher, peer", *names)  # noqa: S608 - a constant
         return [(peek_statement(Vouch, row[0]), bytes(row[0])) for row in rows]
 
     def drain_changed(self) -> set[Pair]:
@@ -287,6 +287,12 @@ class Shelf:
 
 _FORK: Final = "it contradicts another one of the same pair: neither counts"
 _TABLES: Final = ("receipts", "vouches")
+
+
+def _narrow(first: str, of: PeerId | None, second: str, on: PeerId | None) -> tuple[str, tuple[PeerId, ...]]:
+    if of is None:
+        return "", ()
+    return (f" WHERE {first} = ?", (of,)) if on is None else (f" WHERE {first} = ? AND {second} = ?", (of, on))
 
 
 def _says_as_much(known: Month, new: Month) -> bool:
