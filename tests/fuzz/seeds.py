@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import zstandard
 
+from agent.repute.shelved import receipt, vouch
 from backuppeer.backup.likeness import take_look
 from backuppeer.backup.orders import Failed, Order, Part, Report, WantedBlob, WholeFile
 from backuppeer.backup.reading import FileRead, FileToRead, Packed, PackTask, Reading, ReadTask
@@ -120,6 +121,8 @@ def _statements():
         (2, world.head(2, world.head(1))),
         (4, binding),
         (13, sign_notice(AgreementId(b"a" * 16), KEY, last=0, time_ms=NOW_MS)),
+        (18, receipt(1, 2, months=2).signed),
+        (20, vouch(1, 2)[1]),
     ):
         blob = signed[4 : 4 + int.from_bytes(signed[:4], "big")]
         yield bytes([kind]) + signed
@@ -148,7 +151,7 @@ def _statements():
     gift = {"seed": bytes(32), "key": bytes(1216), "servers": ["wss://a.example"], "time_ms": NOW_MS}
     signed = sign_statement(SlotGift(agreement=AgreementId(b"a" * 16), **gift), KEY)
     yield bytes([17]) + signed[4 : 4 + int.from_bytes(signed[:4], "big")]
-    assert len(KINDS) == 18
+    assert len(KINDS) == 21
 
 
 def _charges():
