@@ -169,7 +169,8 @@ def test_nobody_signs_for_a_month_in_which_nothing_was_shown_and_a_claim_is_the_
         ([Kind.AUDITED], True),
         ([Kind.RESTORED], True),
         ([Kind.AUDITED, Kind.INTEGRITY_FAULT], False),
-        ([Kind.REPORTED_LOSS], False),
+        ([Kind.AUDITED, Kind.REPORTED_LOSS], None),
+        ([Kind.LOST, Kind.REPORTED_LOSS], False),
         ([Kind.AUDITED, Kind.MISBEHAVED, Kind.REFUSED], True),
     ],
 )
@@ -285,6 +286,22 @@ def test_a_host_signs_nothing_that_is_not_so(play):
         assert open_receipt(await propose()).is_cosigned
         # Another word on the same month gets the one that stands.
         assert open_receipt(await propose(size_bytes=9)).said.size_bytes == 10
+
+    play(story)
+
+
+def test_two_words_on_one_month_that_come_at_once_get_one_signature(play):
+    async def story(sides, part):
+        sides.pass_months(1)
+        keys = sides.estate.vault._keys
+        words = [
+            part_of(sides.terms, None, 1, keys.identity, {"size_bytes": size, "kept": True, "private": False})
+            for size in range(1, 9)
+        ]
+        messages = [ProposeReceipt(agreement=AGREEMENT, signed=signed) for signed in words]
+        signed = await asyncio.gather(*(asyncio.to_thread(part.part.sign, keys.peer, one) for one in messages))
+        assert len(set(signed)) == 1
+        assert [shown.signed for shown in part.shelf.own(Keep.HOST)] == [signed[0]]
 
     play(story)
 

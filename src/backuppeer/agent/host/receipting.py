@@ -4,6 +4,7 @@ Knows: agreements in force here, how much is kept, the chain of months. Must not
 what this home lost, what a receipt is worth. A month that was signed once is never signed otherwise.
 """
 
+import threading
 from collections.abc import Callable
 
 from backuppeer.agent.host.premises import Premises
@@ -34,6 +35,7 @@ class Countersigning:
     def __init__(self, premises: Premises, identity: SigningKey, clock: Clock, *, shelf: Shelf, gaps: Gaps) -> None:
         self._premises, self._identity, self._clock = premises, identity, clock
         self._shelf, self._gaps = shelf, gaps
+        self._signing = threading.Lock()
         self.agree_gap: AgreeGap = _know_no_host
 
     async def answer(self, peer: PeerId, channel: Channel, message: OwnReceiptsRequest) -> None:
@@ -76,6 +78,11 @@ class Countersigning:
         if is_gap:
             return self._gaps.agree(terms, message.signed, peer)
         said = open_proposal(Receipt, message.signed, peer)
+        # One at a time: of two words on one month that come at once, the second gets what was signed upon the first.
+        with self._signing:
+            return self._sign_one(said, terms, message)
+
+    def _sign_one(self, said: Receipt, terms: Agreement, message: ProposeReceipt) -> bytes:
         if (known := self._shelf.find(message.agreement, said.number, Keep.HOST)) is not None:
             return known.signed
         self._check(said, terms, message)

@@ -31,7 +31,7 @@ _log = structlog.get_logger()
 _DAY_MS = DAY_S * 1000
 _SHOWN = frozenset({Kind.AUDITED, Kind.RESTORED})
 # Not MISBEHAVED: it may have lied to another owner, and what it keeps for us be whole.
-_FAILED = frozenset({Kind.LOST, Kind.INTEGRITY_FAULT, Kind.REPORTED_LOSS})
+_FAILED = frozenset({Kind.LOST, Kind.INTEGRITY_FAULT})
 
 
 class Receipting:
@@ -175,12 +175,13 @@ class Receipting:
 
 
 def judge_month(seen: Iterable[DayCount], from_ms: int) -> bool | None:
-    """Return whether a host kept all within the month that begins at `from_ms`; None: it was not asked enough to tell.
+    """Return whether a host kept all within the month that begins at `from_ms`; None: nobody signs for it.
 
-    A loss on its last day is the loss of that month, whatever was shown before.
+    A loss on its last day is the loss of that month, whatever was shown before. None, too, where the host itself said
+    that it lost something: that is no month to praise, and honesty none to accuse.
     """
     first, last = from_ms // _DAY_MS, (from_ms + MONTH_MS - 1) // _DAY_MS
     kinds = {count.kind for count in seen if first <= count.day <= last}
     if kinds & _FAILED:
         return False
-    return True if kinds & _SHOWN else None
+    return True if kinds & _SHOWN and Kind.REPORTED_LOSS not in kinds else None
