@@ -31,7 +31,9 @@ MY_RECEIPTS_PAGE: Final = 16
 
 # --- what is kept
 RECEIPTS_KEPT: Final = 100_000
-"""Of others, newest of each pair: 60 MB at the most."""
+"""Of others, newest of each pair: 100 MB at the most."""
+WORD_BYTES: Final = 1024
+"""Longest receipt or vouch of others that is kept: without `ext` they have 500 bytes."""
 RECEIPTS_PER_DELIVERER: Final = 4096
 """Of these, brought by one peer: one that shows a million takes a twenty-fifth of the room, no more."""
 PROOFS_KEPT: Final = 64

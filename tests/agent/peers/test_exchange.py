@@ -278,6 +278,11 @@ def test_a_receipt_of_a_month_to_come_is_refused_by_name_and_nobody_is_blamed(vi
     assert (outcome.kept, outcome.refused) == (0, [f"{pair}: it is dated in the future"])
 
 
+def test_a_receipt_that_carries_a_load_is_refused_by_name(viewer, teller):
+    outcome = ask(viewer, teller, serve=liar(receipt(ALICE, BOB, ext={"film": bytes(900)}).signed))
+    assert (outcome.kept, ["longer than" in text for text in outcome.refused]) == (0, [True])
+
+
 def test_a_private_receipt_is_refused_by_name(viewer, teller):
     outcome = ask(viewer, teller, serve=liar(receipt(ALICE, BOB, private=True).signed))
     assert [text.split(": ")[1] for text in outcome.refused] == ["its owner wants it shown to nobody"]

@@ -29,8 +29,9 @@ from backuppeer.limits import (
     RECEIPT_ASK_S,
     RECEIPT_ROWS,
     RECEIPTS_NAMED,
+    WORD_BYTES,
 )
-from backuppeer.proof.receipts import Vouch, is_vouch, open_receipt, open_vouch
+from backuppeer.proof.receipts import Receipt, Vouch, is_vouch, open_receipt, open_vouch
 from backuppeer.trust.receipts import find_fault, is_current, word_of
 from backuppeer.wire.receipts import AskReceipts, NamedRow, NameReceipts, ReceiptsAre, ReceiptsShown
 
@@ -168,12 +169,12 @@ class Exchange:
         if is_vouch(signed):
             vouch: Vouch = open_vouch(signed)
             _check_named((PeerId(vouch.voucher), PeerId(vouch.peer)), pairs)
-            fault = find_fault(vouch, now_ms)
+            fault = _find_fault(vouch, signed, now_ms)
             taken = Taken(is_kept=False, reason=fault) if fault else self._shelf.take_vouch(vouch, signed, peer)
             return _name(taken, vouch.voucher, vouch.peer)
         shown = open_receipt(signed)
         _check_named((PeerId(shown.said.owner), PeerId(shown.said.host)), pairs)
-        fault = find_fault(shown.said, now_ms)
+        fault = _find_fault(shown.said, signed, now_ms)
         taken = Taken(is_kept=False, reason=fault) if fault else self._shelf.take(shown, peer)
         return _name(taken, shown.said.owner, shown.said.host)
 
@@ -181,6 +182,11 @@ class Exchange:
 def _check_named(pair: Pair, pairs: set[Pair]) -> None:
     if pair not in pairs:
         raise ProtocolViolation("it showed a word on a host that was not asked for")
+
+
+def _find_fault(said: Receipt | Vouch, signed: bytes, now_ms: int) -> str:
+    too_long = f"it is longer than {WORD_BYTES} bytes" if len(signed) > WORD_BYTES else ""
+    return too_long or find_fault(said, now_ms)
 
 
 def _name(taken: Taken, owner: bytes, host: bytes) -> Taken:
