@@ -34,6 +34,7 @@ from backuppeer.proof.charges import pack_charge, pack_rebuttal, unpack_charge, 
 from backuppeer.proof.custody import HeadHeld, LossReport, StoreAck
 from backuppeer.proof.misbehaviour import judge
 from backuppeer.proof.notices import Notice
+from backuppeer.proof.receipts import GapNote, Receipt, Vouch
 from backuppeer.proof.removals import PackDelete, PackRevive, PackWithdraw, open_removal
 from backuppeer.proof.slots import SlotGift
 from backuppeer.proof.waivers import EndWaiver, LockWaiver, PurgeWaiver
@@ -67,6 +68,9 @@ KINDS = (
     PurgeWaiver,
     EndWaiver,
     SlotGift,
+    Receipt,
+    GapNote,
+    Vouch,
 )
 COURT = Court()
 OWNER = HomeKeys(derive_working(bytes(32), 1), OTHER.public, OTHER, OTHER, bytes(32), b"", None)

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import zstandard
 
+from agent.repute.shelved import receipt, vouch
 from backuppeer.backup.likeness import take_look
 from backuppeer.backup.orders import Failed, Order, Part, Report, WantedBlob, WholeFile
 from backuppeer.backup.reading import FileRead, FileToRead, Packed, PackTask, Reading, ReadTask
@@ -39,7 +40,7 @@ from backuppeer.repo.snapshot import encode_snapshot
 from backuppeer.repo.tree import EntryKind, encode_pieces
 from backuppeer.signaling import knock, listing, note
 from backuppeer.signaling import messages as said
-from backuppeer.wire import auditing, recovering, terms
+from backuppeer.wire import auditing, receipts, recovering, terms
 from backuppeer.wire import messages as wire
 from backuppeer.wire.codec import encode
 from fuzz.in_flight import ASKED, COURT, ENVELOPE, KEY, KINDS, NOW_MS, OTHER, TRUE_CHARGES
@@ -120,6 +121,8 @@ def _statements():
         (2, world.head(2, world.head(1))),
         (4, binding),
         (13, sign_notice(AgreementId(b"a" * 16), KEY, last=0, time_ms=NOW_MS)),
+        (18, receipt(1, 2, months=2).signed),
+        (20, vouch(1, 2)[1]),
     ):
         blob = signed[4 : 4 + int.from_bytes(signed[:4], "big")]
         yield bytes([kind]) + signed
@@ -148,7 +151,7 @@ def _statements():
     gift = {"seed": bytes(32), "key": bytes(1216), "servers": ["wss://a.example"], "time_ms": NOW_MS}
     signed = sign_statement(SlotGift(agreement=AgreementId(b"a" * 16), **gift), KEY)
     yield bytes([17]) + signed[4 : 4 + int.from_bytes(signed[:4], "big")]
-    assert len(KINDS) == 18
+    assert len(KINDS) == 21
 
 
 def _charges():
@@ -193,6 +196,10 @@ def _wires():
         terms.PutTerms(agreement=agreement, signed=b"s"),
         terms.GiveNotice(agreement=agreement, signed=b"s"),
         terms.GiveWaiver(agreement=agreement, signed=b"s"),
+        receipts.ProposeReceipt(agreement=agreement, signed=b"s"),
+        receipts.GetMyReceipts(agreement=agreement),
+        receipts.AskReceipts(nonce=bytes(32)),
+        receipts.AskOpinion(),
     ]
     yield from (b"\3" + encode(message) for message in asked)
     answered = [
@@ -213,6 +220,10 @@ def _wires():
         terms.WaiverTaken(packs=9, size_bytes=9),
         auditing.Losses(reports=(auditing.LossRow(1, b"s", (stored,)),)),
         recovering.SlotKept(),
+        receipts.ReceiptSigned(signed=b"s"),
+        receipts.ReceiptsAre(salt=bytes(32), rows=bytes(32)),
+        receipts.ReceiptsShown(statements=(b"s",), proofs=(9,)),
+        receipts.OpinionIs(permille=1, level="new"),
     ]
     yield from (b"\4" + encode(message) for message in answered)
     proof = wire.Proof(

@@ -30,6 +30,7 @@ from backuppeer.agent.commands.terms import TermsCommands
 from backuppeer.agent.commands.undelete import UndeleteCommands
 from backuppeer.agent.commands.upkeep import look_first
 from backuppeer.agent.commands.verifying import VerifyCommands
+from backuppeer.agent.commands.vouching import VouchCommands
 from backuppeer.agent.commands.waiving import WaiveCommands
 from backuppeer.control.server import Handler
 
@@ -105,6 +106,7 @@ def _make_further_handlers(agent: Agent, host: HostCommands) -> dict[str, Handle
     verify = VerifyCommands(agent)
     mine |= {"peers/forgive": ForgiveCommands(agent).forgive}
     mine |= {"peers/verify/plan": verify.plan, "peers/verify": verify.verify}
+    mine["vouch"] = VouchCommands(agent).vouch
     replace = ReplaceCommands(agent)
     mine |= {"peers/replace/plan": replace.plan, "peers/replace": replace.replace}
     mine |= {"peers/show": ShowCommands(agent).show}

@@ -60,6 +60,7 @@ from backuppeer.control.taking_over import TakeOverResult
 from backuppeer.control.terms import TermsResult
 from backuppeer.control.undeleting import UndeletePlan, UndeleteResult
 from backuppeer.control.verifying import VerifyResult
+from backuppeer.control.vouching import VouchResult
 from backuppeer.control.waiving import PurgeResult
 
 
@@ -209,6 +210,7 @@ LINES: Final[dict[str, tuple[Any, Mapping[str, type]]]] = {
     "peers undelete --list": (UndeletePlan, _WORK),
     "block": (BlockResult, {}),
     "unblock": (BlockResult, {}),
+    "vouch": (VouchResult, {}),
     "peers forgive": (ForgiveResult, {}),
     "peers replace": (ReplaceResult, {**_WORK, "plan": ReplacePlan}),
     "peers end": (EndResult, {}),

@@ -20,12 +20,12 @@ from pathlib import Path
 import structlog
 
 from backuppeer import __version__
-from backuppeer.agent.agent import Agent, HostSide, OwnerSide, Parts
+from backuppeer.agent.agent import Agent, HostSide, OwnerSide, Parts, Repute
 from backuppeer.agent.audits.auditor import Auditor
 from backuppeer.agent.heap import relax_collector
 from backuppeer.agent.home.aside import open_or_set_aside
-from backuppeer.agent.home.config import bind_addresses, is_loopback_only, read_config
-from backuppeer.agent.home.home import Home, sweep_unfinished
+from backuppeer.agent.home.config import bind_addresses, is_loopback_only, may_share_receipts, read_config
+from backuppeer.agent.home.home import PROOFS, Home, sweep_unfinished
 from backuppeer.agent.home.keyring import HomeKeys, load_keys
 from backuppeer.agent.home.logbook import open_log
 from backuppeer.agent.home.state import State
@@ -34,6 +34,7 @@ from backuppeer.agent.host.hosting import Hosting
 from backuppeer.agent.host.moving import Moving
 from backuppeer.agent.host.noting import Noting
 from backuppeer.agent.host.premises import Premises
+from backuppeer.agent.host.receipting import Countersigning
 from backuppeer.agent.host.reciprocity import Reciprocity
 from backuppeer.agent.host.requests import Requests
 from backuppeer.agent.host.revising import Revising as HostRevising
@@ -46,17 +47,24 @@ from backuppeer.agent.jobs.lookout import Lookout
 from backuppeer.agent.jobs.rounds import Rounds
 from backuppeer.agent.owner.connecting import Connecting
 from backuppeer.agent.owner.ending import Ending
+from backuppeer.agent.owner.receipting import Receipting
 from backuppeer.agent.owner.revising import Revising
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.owner.waiving import Waiving
 from backuppeer.agent.peers.contacting import Contacting
 from backuppeer.agent.peers.endpoint import make_binding, open_transport, whereabouts_of
+from backuppeer.agent.peers.exchange import Exchange
 from backuppeer.agent.peers.knocking import Knocking
 from backuppeer.agent.peers.market import Market
+from backuppeer.agent.peers.opinions import Opinions
 from backuppeer.agent.peers.partners import Reach, addresses_of
 from backuppeer.agent.peers.sessions import Hooks, Sessions
 from backuppeer.agent.recovery.slots import Slots
+from backuppeer.agent.repute.convicts import Convicts
+from backuppeer.agent.repute.gaps import Gaps
+from backuppeer.agent.repute.hearing import Hearing
 from backuppeer.agent.repute.promised import promised_by
+from backuppeer.agent.repute.shelf import Shelf
 from backuppeer.agent.repute.standing import Standing
 from backuppeer.agent.repute.views import Views, make_views
 from backuppeer.cli.routing import make_handlers
@@ -80,32 +88,30 @@ async def compose(home: Home, secret: bytes) -> Agent:
         BackupPeerError: a key file, a database or a port is not as it should be.
 
     """
-    clock = SystemClock()
-    keys = load_keys(home, secret)
+    clock, keys = SystemClock(), load_keys(home, secret)
     state = State(home.state)
     transport = await open_transport(state, keys, bind_addresses())
     premises = Premises(state, keys.identity, clock, default=home.default_store)
-    standing, views = _make_standing(home, state, premises, clock)
+    evidence = open_or_set_aside(home.path / "evidence.db", EvidenceLog, note=premises.notes.append)
+    standing, views = _make_standing(state, evidence, clock)
     requests = Requests(state, premises, standing, clock, identity=keys.identity)
     terms = _make_terms(state, premises, requests, keys, clock=clock)
     desk = TermsDesk(*terms)
     serving = Serving(premises, terms[0].consider, standing.blame, standing.note_deed)
-    serving.on_terms = desk.answer
     sweeping = Sweeping(premises, clock)
     serving.answering.on_deleted = sweeping.wake
     # The agent is made last, of parts that need to call it: hence by name, at the time of the call.
     hooks = _make_hooks(lambda: agent, serving, standing)
     sessions = Sessions(transport, keys.identity, clock, hooks, lane_binds=bind_addresses())
     reach, contacting = _make_reach(state, sessions, standing, clock)
-    market = Market(state, standing, clock, keys.peer, views=views)
-    ends = partial(whereabouts_of, transport, clock)
+    market, ends = Market(state, standing, clock, keys.peer, views=views), partial(whereabouts_of, transport, clock)
     knocking = Knocking(state, keys.identity, clock, market=market, ends=ends)
     connecting = Connecting(state, keys, clock, reach=reach, knocking=knocking)
     binding = partial(make_binding, transport, keys, clock)
     hosting = Hosting(state, keys.identity, clock, requests=requests, binding=binding, free=premises.free_for)
     vault = Vault(home, keys, state, clock, reach=reach, standing=standing)
     noting, slots = Noting(state, premises, keys.identity, clock, binding=binding), Slots(state, keys, clock)
-    serving.keep_slot = noting.keep
+    serving.on_terms, serving.keep_slot = desk.answer, noting.keep
     terms[0].on_offer = lambda: hosting.offer
     ending = Ending(state, keys, clock, reach=reach)
     revising = Revising(state, keys, clock, reach=reach, blame=standing.blame)
@@ -117,16 +123,16 @@ async def compose(home: Home, secret: bytes) -> Agent:
     waiving = Waiving(state, keys, clock, reach=reach, revising=revising, ending=ending)
     as_owner = OwnerSide(market, knocking, connecting, vault, slots, *audits, revising, ending, waiving)
     parts = Parts(home, keys, state, clock, transport, sessions, reach, standing, contacting, views)
-    agent = Agent(parts, as_host, as_owner)
+    repute = _make_repute(parts, evidence, premises, vault)
+    serving.on_receipts = repute.answer
+    agent = Agent(parts, as_host, as_owner, repute)
     return agent
 
 
-def _make_standing(home: Home, state: State, premises: Premises, clock: Clock) -> tuple[Standing, Views]:
-    evidence = open_or_set_aside(home.path / "evidence.db", EvidenceLog, note=premises.notes.append)
+def _make_standing(state: State, evidence: EvidenceLog, clock: Clock) -> tuple[Standing, Views]:
     standing = Standing(state, evidence, clock)
     standing.promised = partial(promised_by, state)
-    views = make_views(state, standing, evidence, clock, addresses=partial(addresses_of, state))
-    return standing, views
+    return standing, make_views(state, standing, evidence, clock, addresses=partial(addresses_of, state))
 
 
 def _make_reach(state: State, sessions: Sessions, standing: Standing, clock: Clock) -> tuple[Reach, Contacting]:
@@ -163,6 +169,23 @@ def _make_audits(
     auditor = Auditor(home, keys, state, vault)
     lookout = Lookout(state, vault.standing, vault.clock, reach=reach, is_wanted=may_look)
     return auditor, Rounds(vault, auditor, is_wanted=is_wanted), lookout
+
+
+def _make_repute(parts: Parts, evidence: EvidenceLog, premises: Premises, vault: Vault) -> Repute:
+    home, keys, state, clock = parts.home, parts.keys, parts.state, parts.clock
+    shelf = open_or_set_aside(home.path / "receipts.db", Shelf, note=premises.notes.append)
+    vault.self_set.shelf = shelf
+    hearing, gaps = Hearing(shelf, clock, keys.peer), Gaps(shelf, state, keys.identity, clock)
+    convicts = Convicts(shelf, evidence, home.path / PROOFS, clock)
+    receipting = Receipting(state, keys, vault, shelf=shelf, gaps=gaps, clock=clock)
+    countersigning = Countersigning(premises, keys.identity, clock, shelf=shelf, gaps=gaps)
+    exchange = Exchange(shelf, state, clock, own=keys.peer, convicts=convicts)
+    receipting.is_shared = exchange.is_shared = partial(may_share_receipts, home)
+    countersigning.agree_gap = receipting.agree_gap
+    hearing.own_words, parts.standing.heard = receipting.own_words, hearing.heard
+    parts.views.explaining.paths = hearing.paths
+    opinions = Opinions(parts.standing, shelf, clock)
+    return Repute(shelf, hearing, convicts, receipting, countersigning, exchange, opinions)
 
 
 def _make_hooks(agent: Callable[[], Agent], serving: Serving, standing: Standing) -> Hooks:

@@ -95,6 +95,7 @@ from backuppeer.control.taking_over import TakeOverPlan, TakeOverRequest, TakeOv
 from backuppeer.control.terms import OfferRequest, RenewRequest, ResizeRequest, TermsResult
 from backuppeer.control.undeleting import UndeletePlan, UndeleteRequest, UndeleteResult
 from backuppeer.control.verifying import VerifyPlan, VerifyRequest, VerifyResult
+from backuppeer.control.vouching import VouchRequest, VouchResult
 from backuppeer.control.waiving import LockPlan, LockRequest, PurgePlan, PurgeRequest, PurgeResult
 
 
@@ -149,6 +150,7 @@ ROUTES: dict[str, Route] = {
     "peers/renew": Route(request=RenewRequest, result=TermsResult, work=True, summary="agree on a longer term"),
     "block/plan": Route(request=BlockRequest, result=BlockPlan, summary="which agreements blocking a peer would end"),
     "block": Route(request=BlockRequest, result=BlockResult, summary="take nothing new from a peer"),
+    "vouch": Route(request=VouchRequest, result=VouchResult, summary="vouch for a friend, or no more"),
     "unblock": Route(request=PeerRequest, result=BlockResult, summary="take a block back"),
     "reputation": Route(request=ReputationRequest, result=list[ReputationRow], summary="how peers stand as hosts"),
     "reputation/explain": Route(request=ReputationRequest, result=Reputation, summary="every term of a score"),

@@ -73,7 +73,7 @@ def test_the_end_of_a_session_is_noted_as_when_its_peer_was_seen(house, owner):
     async def scenario():
         ended, contacts = asyncio.Event(), []
         contacting = SimpleNamespace(ended=contacts.append)
-        agent = Agent(SimpleNamespace(state=house.state, clock=house.clock, contacting=contacting), None, None)
+        agent = Agent(SimpleNamespace(state=house.state, clock=house.clock, contacting=contacting), None, None, None)
         session = SimpleNamespace(peer=owner.peer, ended=ended)
         waiting = asyncio.create_task(agent._see_off(session))
         await asyncio.sleep(0)
