@@ -11,7 +11,6 @@ from typing import Any, Final
 
 import msgspec
 
-from backuppeer.agent.home.config import Config
 from backuppeer.agent.home.sets import SetRow
 from backuppeer.cli.export import ExportResult
 from backuppeer.cli.kit import KitMade
@@ -89,6 +88,16 @@ class Mounted(msgspec.Struct, kw_only=True):
 
     target: str
     snapshots: int
+
+
+class Settings(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """`config list`: every setting by its key; null = not set."""
+
+    servers: list[str] | None
+    region: str | None
+    audits: str | None
+    passphrase_command: str | None
+    share_receipts: str | None = msgspec.field(name="trust.share_receipts")
 
 
 class Setting(msgspec.Struct, kw_only=True):
@@ -177,7 +186,7 @@ VALUES: Final[dict[str, Any]] = {
     "stats": StatsResult,
     "status": StatusResult,
     "config get": Setting,
-    "config list": Config,
+    "config list": Settings,
     "agent status": AgentStatus,
 }
 """Verbs that print one JSON value."""
