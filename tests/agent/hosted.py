@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 from agent.houses import HostHouse, OwnerHouse
 from agent.parties import Party, Serve, running
-from backuppeer.agent.host.serving import Serving
+from backuppeer.agent.host.serving import OnReceipts, Serving
 from backuppeer.agent.host.terms import TermsDesk
 from backuppeer.agent.peers.session import Session
 from backuppeer.clock import SystemClock
@@ -45,12 +45,14 @@ async def hosted(
     serve: Serve | None = None,
     keep_slot: Callable[[GiveSlot], None] | None = None,
     find_debt: Callable[[PeerId], str] | None = None,
+    on_receipts: OnReceipts | None = None,
 ) -> AsyncIterator[Link]:
     """Join an owner and a host; `serve` replaces the honest host's answers, the others are as in `Serving`."""
     network = Network()
     honest = Serving(house.premises, house.revising.consider, house.standing.blame)
     honest.on_terms = TermsDesk(house.revising, house.ending, house.waiving).answer
     honest.find_debt = find_debt or honest.find_debt
+    honest.on_receipts = on_receipts or honest.on_receipts
     if keep_slot is not None:
         honest.keep_slot = keep_slot
     near = Party(network, 1, identity=owner.keys.identity, clock=SystemClock())

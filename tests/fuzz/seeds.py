@@ -39,7 +39,7 @@ from backuppeer.repo.snapshot import encode_snapshot
 from backuppeer.repo.tree import EntryKind, encode_pieces
 from backuppeer.signaling import knock, listing, note
 from backuppeer.signaling import messages as said
-from backuppeer.wire import auditing, recovering, terms
+from backuppeer.wire import auditing, receipts, recovering, terms
 from backuppeer.wire import messages as wire
 from backuppeer.wire.codec import encode
 from fuzz.in_flight import ASKED, COURT, ENVELOPE, KEY, KINDS, NOW_MS, OTHER, TRUE_CHARGES
@@ -193,6 +193,10 @@ def _wires():
         terms.PutTerms(agreement=agreement, signed=b"s"),
         terms.GiveNotice(agreement=agreement, signed=b"s"),
         terms.GiveWaiver(agreement=agreement, signed=b"s"),
+        receipts.ProposeReceipt(agreement=agreement, signed=b"s"),
+        receipts.GetMyReceipts(agreement=agreement),
+        receipts.AskReceipts(nonce=bytes(32)),
+        receipts.AskOpinion(),
     ]
     yield from (b"\3" + encode(message) for message in asked)
     answered = [
@@ -213,6 +217,10 @@ def _wires():
         terms.WaiverTaken(packs=9, size_bytes=9),
         auditing.Losses(reports=(auditing.LossRow(1, b"s", (stored,)),)),
         recovering.SlotKept(),
+        receipts.ReceiptSigned(signed=b"s"),
+        receipts.ReceiptsAre(salt=bytes(32), rows=bytes(32)),
+        receipts.ReceiptsShown(statements=(b"s",), proofs=(9,)),
+        receipts.OpinionIs(permille=1, level="new"),
     ]
     yield from (b"\4" + encode(message) for message in answered)
     proof = wire.Proof(

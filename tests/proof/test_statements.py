@@ -16,6 +16,7 @@ from backuppeer.limits import STATEMENT_BYTES
 from backuppeer.proof.audits import AuditAnswer, AuditChallenge
 from backuppeer.proof.custody import HeadHeld, LossReport, StoreAck
 from backuppeer.proof.notices import Notice
+from backuppeer.proof.receipts import GapNote, Receipt, Vouch
 from backuppeer.proof.removals import PackDelete, PackRevive, PackWithdraw
 from backuppeer.proof.slots import SlotGift
 from backuppeer.proof.statements import (
@@ -42,7 +43,7 @@ VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "statements.json")
 _KINDS = (
     *(WriterGrant, Agreement, Head, HeadReceipt, TransportBinding, PackDelete, PackRevive, PackWithdraw),
     *(StoreAck, AuditChallenge, AuditAnswer, LossReport, HeadHeld, Notice, LockWaiver, PurgeWaiver, EndWaiver),
-    *(SlotGift,),
+    *(SlotGift, Receipt, GapNote, Vouch),
 )
 KINDS = {kind.__struct_config__.tag: kind for kind in _KINDS}
 OWNER, HOST, OTHER = (SigningKey.from_seed(bytes([n]) * 32) for n in (1, 2, 3))

@@ -7,7 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backuppeer.trust.flow import HOPS, PAIR_MOST, SUPPLY, Pair, pair_capacity, spread
+from backuppeer.trust.flow import (
+    HOPS,
+    PAIR_MOST,
+    SUPPLY,
+    Pair,
+    make_chart,
+    pair_capacity,
+    spread,
+    spread_over,
+    trace_over,
+)
 
 VIEWER = 0
 
@@ -109,3 +119,13 @@ def test_more_identities_give_a_crowd_nothing(network, more):
 def test_the_order_of_what_is_known_changes_nothing(network):
     pairs, _, _ = network
     assert spread(VIEWER, pairs) == pytest.approx(spread(VIEWER, sorted(pairs, key=str)))
+
+
+@given(networks())
+def test_the_ways_to_a_peer_carry_together_what_reaches_it(network):
+    chart = make_chart(network[0])
+    for peer, amount in spread_over(chart, VIEWER).items():
+        ways = trace_over(chart, VIEWER, peer)
+        assert sum(way.amount for way in ways) == pytest.approx(amount)
+        assert all(way.peers[0] == VIEWER and way.peers[-1] == peer and 3 <= len(way.peers) <= 4 for way in ways)
+        assert [way.amount for way in ways] == sorted((way.amount for way in ways), reverse=True)

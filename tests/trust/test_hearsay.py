@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backuppeer.trust.flow import SUPPLY
-from backuppeer.trust.hearsay import ONE_SIDED_SHARE, Heard, Word, add_hearsay, chain_days, hear
+from backuppeer.trust.hearsay import ONE_SIDED_SHARE, Heard, Word, add_hearsay, chain_days, chart_words, hear, trace
 from backuppeer.trust.score import Evidence, score_host
 
 VIEWER = 0
@@ -57,3 +57,17 @@ def test_a_gap_in_a_chain_ends_what_was_before_it():
 def test_what_was_heard_is_added_and_lifts_no_cap():
     seen = Evidence(alpha=1, beta=2)
     assert add_hearsay(seen, Heard(3, 4)) == Evidence(alpha=4, beta=6)
+
+
+def test_a_vouch_carries_half_at_most_and_no_storage_is_asked_for():
+    base = Word(VIEWER, 1, LONG, 31)
+    assert hear(VIEWER, [base, Word(1, 2, 0, 0, is_vouch=True)]) == {2: Heard(alpha=pytest.approx(0.5))}
+    assert hear(VIEWER, [base, Word(1, 2, LONG, 31), Word(1, 2, 0, 0, is_vouch=True)])[2].alpha > 0.5
+
+
+def test_the_ways_of_praise_and_of_claims_are_told_apart():
+    words = [Word(VIEWER, 1, LONG, 31), Word(1, 2, 60, 3), Word(1, 2, LONG, 31, is_claim=True)]
+    praise, claims = trace(VIEWER, chart_words(words), 2)
+    heard = hear(VIEWER, words)[2]
+    assert [way.peers for way in praise] == [way.peers for way in claims] == [(VIEWER, 1, 2)]
+    assert (praise[0].amount, claims[0].amount) == (pytest.approx(heard.alpha), pytest.approx(heard.beta))

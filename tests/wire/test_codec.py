@@ -14,6 +14,7 @@ from backuppeer.wire import auditing as a
 from backuppeer.wire import fields as f
 from backuppeer.wire import messages as m
 from backuppeer.wire import numbers
+from backuppeer.wire import receipts as c
 from backuppeer.wire import recovering as r
 from backuppeer.wire import terms as t
 from backuppeer.wire.codec import Frame, FrameReader, UnknownMessage, decode, encode
@@ -75,6 +76,16 @@ EXAMPLES = [
     t.NoticeTaken(left_s=5),
     t.GiveWaiver(agreement=ID16, signed=b"s"),
     t.WaiverTaken(packs=2, size_bytes=3),
+    c.ProposeReceipt(agreement=ID16, signed=b"s", before=b"b"),
+    c.ReceiptSigned(signed=b"s"),
+    c.GetMyReceipts(agreement=ID16, after=3),
+    c.MyReceiptsAre(receipts=(b"r",), more=True, notes=(b"n",)),
+    c.AskReceipts(nonce=ID32),
+    c.ReceiptsAre(salt=ID32, rows=bytes(2 * c.ROW_BYTES)),
+    c.NameReceipts(names=(c.NamedRow(1, ID32, ID32),)),
+    c.ReceiptsShown(statements=(b"s",), proofs=(7,)),
+    c.AskOpinion(),
+    c.OpinionIs(permille=612, level="fair", reasons=("30 days",)),
 ]
 
 
@@ -108,6 +119,9 @@ def test_the_numbers_are_those_of_the_specification():
         47: "GetTerms", 48: "TermsAre", 49: "PutTerms", 50: "TermsPut", 51: "GiveNotice", 52: "NoticeTaken",
         60: "GiveWaiver", 61: "WaiverTaken", 62: "GetDelete", 63: "DeleteIs",
         64: "FindDrafts", 65: "DraftsAre",
+        70: "ProposeReceipt", 71: "ReceiptSigned", 72: "GetMyReceipts", 73: "MyReceiptsAre",
+        74: "AskReceipts", 75: "ReceiptsAre", 76: "NameReceipts", 77: "ReceiptsShown",
+        78: "AskOpinion", 79: "OpinionIs",
     }  # fmt: skip
 
 
@@ -196,6 +210,19 @@ def test_every_field_of_variable_size_has_a_cap():
         (t.TermsAre, {"notices": [b""] * 3}),
         (t.GiveWaiver, {"agreement": ID16, "signed": bytes(limits.SIGNED_BYTES + 1)}),
         (t.GiveNotice, {"agreement": ID16, "signed": b"", "device_sig": bytes(65)}),
+        (c.ProposeReceipt, {"agreement": ID16, "signed": bytes(limits.SIGNED_BYTES + 1)}),
+        (c.MyReceiptsAre, {"receipts": [b""] * (limits.MY_RECEIPTS_PAGE + 1)}),
+        (c.MyReceiptsAre, {"notes": [b""] * (limits.RECEIPT_GAP_MONTHS + 1)}),
+        (c.ReceiptsAre, {"salt": ID32, "rows": bytes(limits.RECEIPT_ROWS * c.ROW_BYTES + 1)}),
+        (c.NameReceipts, {"names": [[0, ID32, ID32]] * (limits.RECEIPTS_NAMED + 1)}),
+        (c.NameReceipts, {"names": [[limits.RECEIPT_ROWS, ID32, ID32]]}),
+        (c.ReceiptsShown, {"statements": [b""] * (limits.RECEIPTS_NAMED + 1)}),
+        (c.ReceiptsShown, {"proofs": [1] * (limits.PROOFS_SHOWN + 1)}),
+        (c.ReceiptsShown, {"proofs": [limits.PROOF_BYTES + 1]}),
+        (c.OpinionIs, {"permille": 1001, "level": "new"}),
+        (c.OpinionIs, {"permille": 1, "level": "x" * 17}),
+        (c.OpinionIs, {"permille": 1, "level": "new", "reasons": ["x" * (limits.OPINION_REASON_CHARS + 1)]}),
+        (c.OpinionIs, {"permille": 1, "level": "new", "reasons": ["x"] * (limits.OPINION_REASONS + 1)}),
         (m.Challenge, {"nonce": bytes(33)}),
         (m.Goodbye, {"reason": 256}),
         (m.Ping, {"number": -1}),

@@ -7,6 +7,7 @@ from backuppeer.limits import DEAD_AFTER_S, HEARTBEAT_S, IDLE_CLOSE_S, LEAF_BYTE
 from backuppeer.wire import auditing as a
 from backuppeer.wire import messages as m
 from backuppeer.wire import numbers
+from backuppeer.wire import receipts as c
 from backuppeer.wire import recovering as r
 from backuppeer.wire import terms as t
 from backuppeer.wire.codec import Frame, FrameReader, UnknownMessage, encode
@@ -59,6 +60,12 @@ SAMPLES = {
     t.GiveWaiver: t.GiveWaiver(agreement=ID16, signed=b""),
     a.Audited: a.Audited(signed=b"", shown=()),
     r.GiveSlot: r.GiveSlot(agreement=ID16, seed=ID32, key=bytes(1216)),
+    c.ProposeReceipt: c.ProposeReceipt(agreement=ID16, signed=b""),
+    c.ReceiptSigned: c.ReceiptSigned(signed=b""),
+    c.GetMyReceipts: c.GetMyReceipts(agreement=ID16),
+    c.AskReceipts: c.AskReceipts(nonce=ID32),
+    c.ReceiptsAre: c.ReceiptsAre(salt=ID32),
+    c.OpinionIs: c.OpinionIs(permille=0, level="new"),
     m.LaneWish: m.LaneWish(certificate=b"c"),
     m.LaneOffer: m.LaneOffer(port=0),
 }
@@ -196,8 +203,11 @@ CONVERSATIONS = [
     [t.PutTerms, t.TermsPut],
     [t.GiveNotice, t.NoticeTaken],
     [t.GiveWaiver, t.WaiverTaken],
+    [c.ProposeReceipt, c.ReceiptSigned],
+    [c.GetMyReceipts, c.MyReceiptsAre],
+    [c.AskOpinion, c.OpinionIs],
 ]
-QUESTIONS = sorted({talk[0] for talk in CONVERSATIONS}, key=lambda k: k.__name__)
+QUESTIONS = sorted({c.AskReceipts, *(talk[0] for talk in CONVERSATIONS)}, key=lambda k: k.__name__)
 
 
 def ask(question):
@@ -218,6 +228,21 @@ def test_a_question_has_its_answer_and_then_the_request_has_ended(talk):
             opener.receive(frame(sample(kind)))
         with pytest.raises(LocalError):
             server.send(sample(kind))
+
+
+def test_receipts_are_told_named_and_shown_in_turns_on_one_stream():
+    talk = [c.ReceiptsAre(salt=ID32), c.NameReceipts(), c.ReceiptsShown()]
+    opener, server = ask(c.AskReceipts)
+    for number, message in enumerate(talk):
+        speaker, listener = (opener, server) if number == 1 else (server, opener)
+        for other in (m.Range(size=1, pack_bytes=1), *(one for one in talk if one is not message)):
+            with pytest.raises(LocalError):
+                speaker.send(other)
+            with pytest.raises(ProtocolViolation):
+                listener.receive(frame(other))
+        speaker.send(message)
+        listener.receive(frame(message))
+    assert opener.state is server.state is State.ENDED
 
 
 def test_an_upload_proceeds_to_raw_bytes_and_ends_stored_or_refused():
@@ -251,6 +276,7 @@ def test_every_question_may_be_refused_or_unsupported(question):
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_any_other_answer_is_a_protocol_violation(question):
     fitting = {talk[1] for talk in CONVERSATIONS if talk[0] is question} | {m.Refused, m.Unsupported, m.Proceed}
+    fitting |= {c.ReceiptsAre} if question is c.AskReceipts else set()
     for kind in set(numbers.TYPES.values()) - fitting:
         opener, server = ask(question)
         with pytest.raises(ProtocolViolation):

@@ -25,36 +25,53 @@ from backuppeer.agent.host.hosting import Hosting
 from backuppeer.agent.host.moving import Moving
 from backuppeer.agent.host.noting import Noting
 from backuppeer.agent.host.premises import Premises
+from backuppeer.agent.host.receipting import Countersigning
 from backuppeer.agent.host.reciprocity import Reciprocity
 from backuppeer.agent.host.requests import Requests
 from backuppeer.agent.host.revising import Revising as HostRevising
 from backuppeer.agent.host.scrubbing import Scrubbing
+from backuppeer.agent.host.serving import ReceiptsRequest
 from backuppeer.agent.host.sweeping import Sweeping
 from backuppeer.agent.host.waiving import Waiving as HostWaiving
 from backuppeer.agent.jobs.drill import sweep_drills
 from backuppeer.agent.jobs.rounds import Rounds
 from backuppeer.agent.owner.connecting import Connecting
 from backuppeer.agent.owner.ending import Ending
+from backuppeer.agent.owner.receipting import Receipting
 from backuppeer.agent.owner.revising import Revising
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.owner.waiving import Waiving
+from backuppeer.agent.peers.channel import Channel
+from backuppeer.agent.peers.exchange import Exchange
 from backuppeer.agent.peers.knocking import Knocking
 from backuppeer.agent.peers.market import Market
+from backuppeer.agent.peers.opinions import Opinions
 from backuppeer.agent.peers.partners import Reach, Whereabouts, meet_at, read_binding
 from backuppeer.agent.peers.session import Session
 from backuppeer.agent.peers.sessions import Sessions
 from backuppeer.agent.recovery.adoption import adopt_agreements
 from backuppeer.agent.recovery.slots import Slots
+from backuppeer.agent.repute.convicts import Convicts
+from backuppeer.agent.repute.hearing import Hearing
+from backuppeer.agent.repute.shelf import Shelf
 from backuppeer.agent.repute.standing import Standing
 from backuppeer.agent.repute.views import Views
 from backuppeer.clock import Clock
-from backuppeer.errors import BackupPeerError, DamagedStateError, UserError
+from backuppeer.errors import (
+    AuthenticationFault,
+    BackupPeerError,
+    DamagedStateError,
+    PeerFault,
+    ProtocolViolation,
+    UserError,
+)
 from backuppeer.ids import PeerId
 from backuppeer.limits import AGREEMENTS_PER_HELLO, KNOCK_BACKGROUND_S
 from backuppeer.signaling.servers import resolve_servers
 from backuppeer.transport.base import Transport
 from backuppeer.trust.evidence import Kind
 from backuppeer.wire.messages import HeadState, Hello
+from backuppeer.wire.receipts import AskOpinion, AskReceipts
 
 _log = structlog.get_logger()
 
@@ -107,11 +124,39 @@ class OwnerSide:
     waiving: Waiving
 
 
+@dataclass(frozen=True, slots=True)
+class Repute:
+    """What this home and others say of hosts, to each other."""
+
+    shelf: Shelf
+    hearing: Hearing
+    convicts: Convicts
+    receipting: Receipting
+    countersigning: Countersigning
+    exchange: Exchange
+    opinions: Opinions
+
+    async def answer(self, peer: PeerId, channel: Channel, message: ReceiptsRequest) -> None:
+        """Answer one request of a peer about receipts, or what we think of it.
+
+        Raises:
+            BackupPeerError: as `Countersigning.answer`, `Exchange.answer` and `Opinions.answer`.
+
+        """
+        match message:
+            case AskReceipts():
+                await self.exchange.answer(peer, channel, message)
+            case AskOpinion():
+                await self.opinions.answer(peer, channel)
+            case _:
+                await self.countersigning.answer(peer, channel, message)
+
+
 class Agent:
     """One running home."""
 
-    def __init__(self, parts: Parts, host: HostSide, owner: OwnerSide) -> None:
-        self.parts, self.host, self.owner = parts, host, owner
+    def __init__(self, parts: Parts, host: HostSide, owner: OwnerSide, repute: Repute) -> None:
+        self.parts, self.host, self.owner, self.repute = parts, host, owner, repute
         self.stopping = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -157,6 +202,7 @@ class Agent:
         await parts.transport.close()
         self.owner.vault.close()
         await asyncio.to_thread(self.host.premises.close)
+        self.repute.shelf.close()
         parts.state.close()
 
     def spawn(self, work: Coroutine[None, None, None]) -> None:
@@ -225,12 +271,22 @@ class Agent:
         return not self.owner.connecting.is_host(peer) and self.host.premises.is_newcomer(peer)
 
     async def _agree(self, session: Session) -> None:
-        owner = self.owner
+        owner, repute = self.owner, self.repute
         for step in (owner.connecting.agree, owner.slots.hand, owner.revising.settle, owner.ending.tell):
             try:
                 await step(session)
             except BackupPeerError as exc:  # a no to one of them says nothing of the others
                 _log.info("nothing agreed on", reason=exc.message[:200])
+        for talk in (repute.countersigning.heal, repute.receipting.settle, repute.exchange.ask):
+            try:
+                await talk(session)
+            except PeerFault as exc:
+                _log.warning("a peer showed a wrong receipt", reason=exc.message[:200])
+                # A signature that does not hold is its own fault here: it has proven who it is.
+                fault = ProtocolViolation(exc.message) if isinstance(exc, AuthenticationFault) else exc
+                await asyncio.to_thread(self.parts.standing.blame, session.peer, fault)
+            except BackupPeerError as exc:
+                _log.info("no receipts", reason=exc.message[:200])
 
     async def _see_off(self, session: Session) -> None:
         """Note when a session was over, also when it is this agent that ends: its peer was there until then."""

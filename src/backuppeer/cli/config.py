@@ -5,7 +5,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from backuppeer.agent.home.config import KEYS, Config, change_config, read_config
+from backuppeer.agent.home.config import KEYS, change_config, read_config, value_of
 from backuppeer.agent.home.config_writer import write_config
 from backuppeer.cli.context import context_of
 from backuppeer.cli.render import escape_line
@@ -27,7 +27,7 @@ def add_to(app: typer.Typer) -> None:
 def get(ctx: typer.Context, key: _Key) -> int:
     """Print one setting, nothing if it is not set."""
     context = context_of(ctx)
-    value = _value_of(read_config(context.home), key)
+    value = value_of(read_config(context.home), key)
     if context.screen.json:
         context.screen.value({"key": key, "value": value})
     elif value is not None:
@@ -44,7 +44,7 @@ def set_value(ctx: typer.Context, key: _Key, value: Annotated[str, typer.Argumen
     if key == "region" and changed.region is not None:
         _check_region(changed.region)
     write_config(context.home, changed)
-    shown = _value_of(changed, key)
+    shown = value_of(changed, key)
     context.screen.line(f"{key} = {_show(shown)}" if shown is not None else f"{key} is not set any more")
     context.screen.done({"key": key, "value": shown})
     return 0
@@ -62,18 +62,12 @@ def list_values(ctx: typer.Context) -> int:
     context = context_of(ctx)
     config = read_config(context.home)
     if context.screen.json:
-        context.screen.value({key: _value_of(config, key) for key in KEYS})
+        context.screen.value({key: value_of(config, key) for key in KEYS})
         return 0
     for key in KEYS:
-        value = _value_of(config, key)
+        value = value_of(config, key)
         context.screen.line(f"{key} = {_show(value)}" if value is not None else f"{key} is not set")
     return 0
-
-
-def _value_of(config: Config, key: str) -> object:
-    if key not in KEYS:
-        raise UserError(f"no setting called {key[:40]!r}", hint=f"settings are: {', '.join(KEYS)}")
-    return getattr(config, key)
 
 
 def _show(value: object) -> str:

@@ -45,6 +45,7 @@ VERBS: Final = {
     "peers": Verb("peers", "backup-peer peers"),
     "block": Verb("block", "backup-peer block alice --reason 'went too far'"),
     "unblock": Verb("unblock", "backup-peer unblock alice"),
+    "vouch": Verb("vouch", "backup-peer vouch alice"),
     "sessions": Verb("sessions", "backup-peer sessions"),
     "disconnect": Verb("disconnect", "backup-peer disconnect alice"),
     "backup": Verb("backup", "backup-peer backup ~/documents --to alice"),

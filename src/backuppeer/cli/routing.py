@@ -17,6 +17,7 @@ from backuppeer.agent.commands.kit import KitCommands
 from backuppeer.agent.commands.mend import MendCommands
 from backuppeer.agent.commands.mount import MountCommands
 from backuppeer.agent.commands.moving import MoveCommands
+from backuppeer.agent.commands.opinions import OpinionCommands
 from backuppeer.agent.commands.owner import OwnerCommands
 from backuppeer.agent.commands.prune import PruneCommands
 from backuppeer.agent.commands.rebut import RebutCommands
@@ -29,6 +30,7 @@ from backuppeer.agent.commands.take_over import TakeOverCommands
 from backuppeer.agent.commands.terms import TermsCommands
 from backuppeer.agent.commands.undelete import UndeleteCommands
 from backuppeer.agent.commands.upkeep import look_first
+from backuppeer.agent.commands.vouching import VouchCommands
 from backuppeer.agent.commands.waiving import WaiveCommands
 from backuppeer.control.server import Handler
 
@@ -101,11 +103,12 @@ def _make_further_handlers(agent: Agent, host: HostCommands) -> dict[str, Handle
     mine |= {"rebut": RebutCommands(agent).rebut, "kit": KitCommands(agent).kit}
     mine |= _make_audit_handlers(AuditCommands(agent)) | {"status/seen": HomeCommands(agent).see}
     ends = EndCommands(agent)
-    mine |= {"peers/forgive": ForgiveCommands(agent).forgive}
+    mine |= {"peers/forgive": ForgiveCommands(agent).forgive, "vouch": VouchCommands(agent).vouch}
     replace = ReplaceCommands(agent)
     mine |= {"peers/replace/plan": replace.plan, "peers/replace": replace.replace}
     mine |= {"peers/show": ShowCommands(agent).show}
     mine |= {"connect/best": ChooseCommands(agent).best}
+    mine |= {"reputation/me": OpinionCommands(agent).ask_all}
     reputation = ReputationCommands(agent)
     mine |= {"reputation": reputation.list_all, "reputation/explain": reputation.explain}
     mine |= _make_terms_handlers(

@@ -52,13 +52,14 @@ from backuppeer.control.mounting import MountResult
 from backuppeer.control.proven import AuditRow
 from backuppeer.control.pruning import PrunePlan, PruneResult
 from backuppeer.control.replacing import ReplacePlan, ReplaceResult
-from backuppeer.control.reputation import Reputation, ReputationRow
+from backuppeer.control.reputation import OpinionRow, Reputation, ReputationRow
 from backuppeer.control.restoring import RemovalRow, RestorePlan, RestoreResult
 from backuppeer.control.saving import BackupResult
 from backuppeer.control.showing import PeerAccount
 from backuppeer.control.taking_over import TakeOverResult
 from backuppeer.control.terms import TermsResult
 from backuppeer.control.undeleting import UndeletePlan, UndeleteResult
+from backuppeer.control.vouching import VouchResult
 from backuppeer.control.waiving import PurgeResult
 
 
@@ -167,6 +168,7 @@ VALUES: Final[dict[str, Any]] = {
     "peers show": PeerAccount,
     "reputation": list[ReputationRow],
     "reputation explain": Reputation,
+    "reputation --me": list[OpinionRow],
     "sessions": list[SessionRow],
     "snapshots": list[SnapshotRow],
     "backup sets": list[SetRow],
@@ -207,6 +209,7 @@ LINES: Final[dict[str, tuple[Any, Mapping[str, type]]]] = {
     "peers undelete --list": (UndeletePlan, _WORK),
     "block": (BlockResult, {}),
     "unblock": (BlockResult, {}),
+    "vouch": (VouchResult, {}),
     "peers forgive": (ForgiveResult, {}),
     "peers replace": (ReplaceResult, {**_WORK, "plan": ReplacePlan}),
     "peers end": (EndResult, {}),

@@ -20,12 +20,12 @@ from pathlib import Path
 import structlog
 
 from backuppeer import __version__
-from backuppeer.agent.agent import Agent, HostSide, OwnerSide, Parts
+from backuppeer.agent.agent import Agent, HostSide, OwnerSide, Parts, Repute
 from backuppeer.agent.audits.auditor import Auditor
 from backuppeer.agent.heap import relax_collector
 from backuppeer.agent.home.aside import open_or_set_aside
-from backuppeer.agent.home.config import bind_addresses, is_loopback_only, read_config
-from backuppeer.agent.home.home import Home, sweep_unfinished
+from backuppeer.agent.home.config import bind_addresses, is_loopback_only, may_share_receipts, read_config
+from backuppeer.agent.home.home import PROOFS, Home, sweep_unfinished
 from backuppeer.agent.home.keyring import HomeKeys, load_keys
 from backuppeer.agent.home.logbook import open_log
 from backuppeer.agent.home.state import State
@@ -34,6 +34,7 @@ from backuppeer.agent.host.hosting import Hosting
 from backuppeer.agent.host.moving import Moving
 from backuppeer.agent.host.noting import Noting
 from backuppeer.agent.host.premises import Premises
+from backuppeer.agent.host.receipting import Countersigning
 from backuppeer.agent.host.reciprocity import Reciprocity
 from backuppeer.agent.host.requests import Requests
 from backuppeer.agent.host.revising import Revising as HostRevising
@@ -45,15 +46,22 @@ from backuppeer.agent.host.waiving import Waiving as HostWaiving
 from backuppeer.agent.jobs.rounds import Rounds
 from backuppeer.agent.owner.connecting import Connecting
 from backuppeer.agent.owner.ending import Ending
+from backuppeer.agent.owner.receipting import Receipting
 from backuppeer.agent.owner.revising import Revising
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.owner.waiving import Waiving
 from backuppeer.agent.peers.endpoint import make_binding, open_transport, whereabouts_of
+from backuppeer.agent.peers.exchange import Exchange
 from backuppeer.agent.peers.knocking import Knocking
 from backuppeer.agent.peers.market import Market
+from backuppeer.agent.peers.opinions import Opinions
 from backuppeer.agent.peers.partners import Reach, addresses_of
 from backuppeer.agent.peers.sessions import Hooks, Sessions
 from backuppeer.agent.recovery.slots import Slots
+from backuppeer.agent.repute.convicts import Convicts
+from backuppeer.agent.repute.gaps import Gaps
+from backuppeer.agent.repute.hearing import Hearing
+from backuppeer.agent.repute.shelf import Shelf
 from backuppeer.agent.repute.standing import Standing
 from backuppeer.agent.repute.views import Views, make_views
 from backuppeer.cli.routing import make_handlers
@@ -77,17 +85,15 @@ async def compose(home: Home, secret: bytes) -> Agent:
         BackupPeerError: a key file, a database or a port is not as it should be.
 
     """
-    clock = SystemClock()
-    keys = load_keys(home, secret)
+    clock, keys = SystemClock(), load_keys(home, secret)
     state = State(home.state)
     transport = await open_transport(state, keys, bind_addresses())
     premises = Premises(state, keys.identity, clock, default=home.default_store)
-    standing, views = _make_standing(home, state, clock, note=premises.notes.append)
+    evidence, standing, views = _make_standing(home, state, clock, note=premises.notes.append)
     requests = Requests(state, premises, standing, clock, identity=keys.identity)
     terms = _make_terms(state, premises, requests, keys, clock=clock)
     desk = TermsDesk(*terms)
     serving = Serving(premises, terms[0].consider, standing.blame)
-    serving.on_terms = desk.answer
     sweeping = Sweeping(premises, clock)
     serving.answering.on_deleted = sweeping.wake
     # The agent is made last, of parts that need to call it: hence by name, at the time of the call.
@@ -102,7 +108,7 @@ async def compose(home: Home, secret: bytes) -> Agent:
     hosting = Hosting(state, keys.identity, clock, requests=requests, binding=binding, free=premises.free_for)
     vault = Vault(home, keys, state, clock, reach=reach, standing=standing)
     noting, slots = Noting(state, premises, keys.identity, clock, binding=binding), Slots(state, keys, clock)
-    serving.keep_slot = noting.keep
+    serving.on_terms, serving.keep_slot = desk.answer, noting.keep
     terms[0].on_offer = lambda: hosting.offer
     ending = Ending(state, keys, clock, reach=reach)
     revising = Revising(state, keys, clock, reach=reach, blame=standing.blame)
@@ -113,14 +119,18 @@ async def compose(home: Home, secret: bytes) -> Agent:
     audits = _make_audits(home, keys, state, vault)
     waiving = Waiving(state, keys, clock, reach=reach, revising=revising, ending=ending)
     as_owner = OwnerSide(market, knocking, connecting, vault, slots, *audits, revising, ending, waiving)
-    agent = Agent(Parts(home, keys, state, clock, transport, sessions, reach, standing, views), as_host, as_owner)
+    parts = Parts(home, keys, state, clock, transport, sessions, reach, standing, views)
+    agent = Agent(parts, as_host, as_owner, _make_repute(parts, evidence, premises, vault))
+    serving.on_receipts = agent.repute.answer
     return agent
 
 
-def _make_standing(home: Home, state: State, clock: Clock, *, note: Callable[[str], None]) -> tuple[Standing, Views]:
+def _make_standing(
+    home: Home, state: State, clock: Clock, *, note: Callable[[str], None]
+) -> tuple[EvidenceLog, Standing, Views]:
     evidence = open_or_set_aside(home.path / "evidence.db", EvidenceLog, note=note)
     standing = Standing(state, evidence, clock)
-    return standing, make_views(state, standing, evidence, clock, addresses=partial(addresses_of, state))
+    return evidence, standing, make_views(state, standing, evidence, clock, addresses=partial(addresses_of, state))
 
 
 def _make_terms(
@@ -140,6 +150,24 @@ def _make_reciprocity(made: Reciprocity, serving: Serving, requests: Requests) -
 def _make_audits(home: Home, keys: HomeKeys, state: State, vault: Vault) -> tuple[Auditor, Rounds]:
     auditor = Auditor(home, keys, state, vault)
     return auditor, Rounds(vault, auditor, is_wanted=lambda: read_config(home).audits != "off")
+
+
+def _make_repute(parts: Parts, evidence: EvidenceLog, premises: Premises, vault: Vault) -> Repute:
+    home, keys, state, clock = parts.home, parts.keys, parts.state, parts.clock
+    shelf = open_or_set_aside(home.path / "receipts.db", Shelf, note=premises.notes.append)
+    vault.self_set.shelf = shelf
+    hearing, gaps = Hearing(shelf, clock, keys.peer), Gaps(shelf, state, keys.identity, clock)
+    convicts = Convicts(shelf, evidence, home.path / PROOFS, clock)
+    receipting = Receipting(state, keys, vault, shelf=shelf, gaps=gaps, clock=clock)
+    countersigning = Countersigning(premises, keys.identity, clock, shelf=shelf, gaps=gaps)
+    exchange = Exchange(shelf, state, clock, own=keys.peer, convicts=convicts)
+    receipting.is_shared = exchange.is_shared = partial(may_share_receipts, home)
+    countersigning.agree_gap = receipting.agree_gap
+    hearing.own_words, parts.standing.heard = receipting.own_words, hearing.heard
+    parts.views.explaining.paths = hearing.paths
+    opinions = Opinions(parts.standing, shelf, clock)
+    opinions.explain = lambda peer: [parts.views.explaining.reason(peer)]
+    return Repute(shelf, hearing, convicts, receipting, countersigning, exchange, opinions)
 
 
 def _make_hooks(agent: Callable[[], Agent], serving: Serving, standing: Standing) -> Hooks:

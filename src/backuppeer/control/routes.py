@@ -86,13 +86,14 @@ from backuppeer.control.pruning import PrunePlan, PruneRequest, PruneResult
 from backuppeer.control.rebutting import KeptRemoval, RebutRequest
 from backuppeer.control.recovering import Place, RecoverRequest, RecoverResult
 from backuppeer.control.replacing import ReplacePlan, ReplaceRequest, ReplaceResult
-from backuppeer.control.reputation import Reputation, ReputationRequest, ReputationRow
+from backuppeer.control.reputation import OpinionRow, OpinionsRequest, Reputation, ReputationRequest, ReputationRow
 from backuppeer.control.restoring import RemovalRow, RestorePlan, RestoreRequest, RestoreResult
 from backuppeer.control.saving import BackupRequest, BackupResult, StreamRequest
 from backuppeer.control.showing import PeerAccount
 from backuppeer.control.taking_over import TakeOverPlan, TakeOverRequest, TakeOverResult
 from backuppeer.control.terms import OfferRequest, RenewRequest, ResizeRequest, TermsResult
 from backuppeer.control.undeleting import UndeletePlan, UndeleteRequest, UndeleteResult
+from backuppeer.control.vouching import VouchRequest, VouchResult
 from backuppeer.control.waiving import LockPlan, LockRequest, PurgePlan, PurgeRequest, PurgeResult
 
 
@@ -145,8 +146,10 @@ ROUTES: dict[str, Route] = {
     "peers/renew": Route(request=RenewRequest, result=TermsResult, work=True, summary="agree on a longer term"),
     "block/plan": Route(request=BlockRequest, result=BlockPlan, summary="which agreements blocking a peer would end"),
     "block": Route(request=BlockRequest, result=BlockResult, summary="take nothing new from a peer"),
+    "vouch": Route(request=VouchRequest, result=VouchResult, summary="vouch for a friend, or no more"),
     "unblock": Route(request=PeerRequest, result=BlockResult, summary="take a block back"),
     "reputation": Route(request=ReputationRequest, result=list[ReputationRow], summary="how peers stand as hosts"),
+    "reputation/me": Route(request=OpinionsRequest, result=list[OpinionRow], summary="what partners think of us"),
     "reputation/explain": Route(request=ReputationRequest, result=Reputation, summary="every term of a score"),
     "sessions": Route(request=Nothing, result=list[SessionRow], summary="open sessions"),
     "disconnect": Route(request=PeerRequest, result=DisconnectResult, summary="close a session gracefully"),

@@ -38,6 +38,7 @@ class Domain(bytes, Enum):
     SIGNED = _constant(b"backuppeer v1 signed")
     SHOWN = _constant(b"backuppeer v1 shown")
     REQUEST = _constant(b"backuppeer v1 request")
+    PARTY = _constant(b"backuppeer v1 party")
 
 
 def hash_keyed(key: bytes, data: Buffer) -> bytes:

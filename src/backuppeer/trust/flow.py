@@ -83,6 +83,44 @@ def spread_over(chart: Chart[P], viewer: P, *, closed: Collection[P] = ()) -> di
     return reached
 
 
+@dataclass(frozen=True, slots=True)
+class Path(Generic[P]):
+    """A way that evidence takes: the peers from the viewer to the one it reaches, and how much comes that way."""
+
+    peers: tuple[P, ...]
+    amount: float
+
+
+def trace_over(chart: Chart[P], viewer: P, target: P, *, closed: Collection[P] = ()) -> list[Path[P]]:
+    """Return the ways by which evidence reaches `target`, the widest first: together what `spread_over` says.
+
+    What leaves a peer is made of all that came to it, in the same parts.
+    """
+    left = _Left(chart, {viewer, *closed})
+    ways, found = {viewer: [Path((viewer,), SUPPLY)]}, []
+    for hop in range(HOPS):
+        came = {peer: sum(way.amount for way in its) for peer, its in ways.items()}
+        flows: dict[P, dict[P, float]] = {}
+        _pass_on({peer: much * (PASSED_ON if hop else 1.0) for peer, much in came.items()}, left, flows)
+        # Of the last step only what reaches the target is followed: all the others are as many as there are pairs.
+        reached = flows if hop < HOPS - 1 else {peer: {target: to.get(target, 0.0)} for peer, to in flows.items()}
+        ways = _go_on(ways, came, reached)
+        found += ways.get(target, []) if hop else []
+    return sorted(found, key=lambda way: -way.amount)
+
+
+def _go_on(
+    ways: Mapping[P, list[Path[P]]], came: Mapping[P, float], flows: Mapping[P, Mapping[P, float]]
+) -> dict[P, list[Path[P]]]:
+    further: dict[P, list[Path[P]]] = {}
+    for peer, hosts in flows.items():
+        for host, flow in hosts.items():
+            if flow > 0:
+                steps = (Path((*way.peers, host), flow * way.amount / came[peer]) for way in ways[peer])
+                further.setdefault(host, []).extend(steps)
+    return further
+
+
 class _Left(Generic[P]):
     """What the pairs of a chart can still carry; those of an owner are copied when they are first asked for."""
 
@@ -98,8 +136,10 @@ class _Left(Generic[P]):
         return self._left[owner]
 
 
-def _pass_on(supplies: Mapping[P, float], left: _Left[P]) -> dict[P, float]:
-    """Return what comes out one step on, and take it from what the pairs can still carry."""
+def _pass_on(
+    supplies: Mapping[P, float], left: _Left[P], flows: dict[P, dict[P, float]] | None = None
+) -> dict[P, float]:
+    """Return what comes out one step on, and take it from what the pairs can still carry; `flows`: filled by pair."""
     arrived: dict[P, float] = {}
     for peer, supply in supplies.items():
         hosts = left.of(peer)
@@ -108,4 +148,6 @@ def _pass_on(supplies: Mapping[P, float], left: _Left[P]) -> dict[P, float]:
             flow = capacity * share
             arrived[host] = arrived.get(host, 0.0) + flow
             hosts[host] = capacity - flow
+            if flows is not None:
+                flows.setdefault(peer, {})[host] = flow
     return arrived

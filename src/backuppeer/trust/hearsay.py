@@ -4,6 +4,7 @@ Knows: words of owners on hosts, the flow that bounds them. Must not know: how r
 
     a co-signed chain     carries alpha: all that its pair can carry by days and bytes (`flow.pair_capacity`)
     a one-sided receipt   carries a tenth of that: the other one never said so
+    a vouch               carries 0.5: a person's word, without storage behind it
     a claim of a failure  carries beta, a tenth too: whoever claims shares what flows to it between praise and claims,
                           so nobody can claim more than it was told to be worth
 
@@ -14,7 +15,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Generic, TypeAlias, TypeVar
 
-from backuppeer.trust.flow import Chart, Pair, make_chart, pair_capacity, spread_over
+from backuppeer.trust.flow import VOUCH_MOST, Chart, Pair, Path, make_chart, pair_capacity, spread_over, trace_over
 from backuppeer.trust.score import Evidence
 
 ONE_SIDED_SHARE: Final = 0.1
@@ -28,6 +29,7 @@ class Word(Generic[P]):
     """What an owner says of a host. days: that the chain of receipts spans; gib: kept at its end, in GiB.
 
     is_cosigned: the host signed it, too. is_claim: it says that the host failed; then it counts as one-sided.
+    is_vouch: a person's word alone; days and gib say nothing.
     """
 
     owner: P
@@ -36,6 +38,7 @@ class Word(Generic[P]):
     gib: float
     is_cosigned: bool = True
     is_claim: bool = False
+    is_vouch: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +83,24 @@ def hear_over(viewer: P, chart: Chart[Place[P]]) -> dict[P, Heard]:
     return found
 
 
+def trace(viewer: P, chart: Chart[Place[P]], host: P) -> tuple[list[Path[P]], list[Path[P]]]:
+    """Return the ways by which praise reaches a host, and those by which claims do; the widest first."""
+    closed = (_Against(viewer),)
+    praise = trace_over(chart, viewer, host, closed=closed)
+    claims = trace_over(chart, viewer, _Against(host), closed=closed)
+    return _in_names(praise), _in_names(claims)
+
+
+def _in_names(ways: Iterable[Path[Place[P]]]) -> list[Path[P]]:
+    return [
+        Path(tuple(place.host if isinstance(place, _Against) else place for place in way.peers), way.amount)
+        for way in ways
+    ]
+
+
 def _weigh(word: Word[P]) -> Pair[Place[P]]:
+    if word.is_vouch:
+        return Pair(word.owner, word.host, VOUCH_MOST)
     capacity = pair_capacity(word.days, word.gib)
     if word.is_claim:
         return Pair(word.owner, _Against(word.host), capacity * ONE_SIDED_SHARE)

@@ -48,6 +48,18 @@ from backuppeer.wire.messages import (
     Withdrawn,
     WithdrawPacks,
 )
+from backuppeer.wire.receipts import (
+    AskOpinion,
+    AskReceipts,
+    GetMyReceipts,
+    MyReceiptsAre,
+    NameReceipts,
+    OpinionIs,
+    ProposeReceipt,
+    ReceiptsAre,
+    ReceiptSigned,
+    ReceiptsShown,
+)
 from backuppeer.wire.recovering import GiveSlot, SlotKept
 from backuppeer.wire.terms import (
     GetTerms,
@@ -117,6 +129,16 @@ TYPES: Final[Mapping[int, type[Message]]] = MappingProxyType(
         63: DeleteIs,
         64: FindDrafts,
         65: DraftsAre,
+        70: ProposeReceipt,
+        71: ReceiptSigned,
+        72: GetMyReceipts,
+        73: MyReceiptsAre,
+        74: AskReceipts,
+        75: ReceiptsAre,
+        76: NameReceipts,
+        77: ReceiptsShown,
+        78: AskOpinion,
+        79: OpinionIs,
     }
 )
 """The one table of type numbers."""

@@ -54,6 +54,18 @@ from backuppeer.wire.messages import (
     Withdrawn,
     WithdrawPacks,
 )
+from backuppeer.wire.receipts import (
+    AskOpinion,
+    AskReceipts,
+    GetMyReceipts,
+    MyReceiptsAre,
+    NameReceipts,
+    OpinionIs,
+    ProposeReceipt,
+    ReceiptsAre,
+    ReceiptSigned,
+    ReceiptsShown,
+)
 from backuppeer.wire.recovering import GiveSlot, SlotKept
 from backuppeer.wire.terms import (
     GetTerms,
@@ -118,8 +130,14 @@ class State(Enum):
     TERMS_GIVEN = auto()
     NOTICE_GIVEN = auto()
     WAIVER_GIVEN = auto()
+    RECEIPT_PROPOSED = auto()
+    MY_RECEIPTS_ASKED = auto()
+    RECEIPTS_ASKED = auto()
+    RECEIPTS_TOLD = auto()
+    RECEIPTS_NAMED = auto()
+    OPINION_ASKED = auto()
     ENDED = auto()
-    """No more messages; after Range and Audited the raw bytes follow."""
+    """No more messages; after Range, Audited and ReceiptsShown the raw bytes follow."""
 
 
 _Row = tuple[Speaker, State, type[Message]]
@@ -161,6 +179,10 @@ _REQUESTS: Final[dict[type[Message], State]] = {
     PutTerms: State.TERMS_GIVEN,
     GiveNotice: State.NOTICE_GIVEN,
     GiveWaiver: State.WAIVER_GIVEN,
+    ProposeReceipt: State.RECEIPT_PROPOSED,
+    GetMyReceipts: State.MY_RECEIPTS_ASKED,
+    AskReceipts: State.RECEIPTS_ASKED,
+    AskOpinion: State.OPINION_ASKED,
 }
 _ANSWERS: Final[dict[State, dict[type[Message], State]]] = {
     State.ASKING: {},
@@ -186,6 +208,12 @@ _ANSWERS: Final[dict[State, dict[type[Message], State]]] = {
     State.TERMS_GIVEN: {TermsPut: State.ENDED},
     State.NOTICE_GIVEN: {NoticeTaken: State.ENDED},
     State.WAIVER_GIVEN: {WaiverTaken: State.ENDED},
+    State.RECEIPT_PROPOSED: {ReceiptSigned: State.ENDED},
+    State.MY_RECEIPTS_ASKED: {MyReceiptsAre: State.ENDED},
+    State.RECEIPTS_ASKED: {ReceiptsAre: State.RECEIPTS_TOLD},
+    State.RECEIPTS_TOLD: {},
+    State.RECEIPTS_NAMED: {ReceiptsShown: State.ENDED},
+    State.OPINION_ASKED: {OpinionIs: State.ENDED},
 }
 
 
@@ -193,6 +221,7 @@ def _build_table() -> Mapping[_Row, State]:
     """Join the parts, and add what holds in every state of a request: the server may refuse or not know the type."""
     table = _HANDSHAKE | _SESSION
     table |= {(Speaker.OPENER, State.ASKING, kind): state for kind, state in _REQUESTS.items()}
+    table[Speaker.OPENER, State.RECEIPTS_TOLD, NameReceipts] = State.RECEIPTS_NAMED
     for state, answers in _ANSWERS.items():
         table |= {(Speaker.SERVER, state, kind): after for kind, after in answers.items()}
         table[Speaker.SERVER, state, Refused] = State.ENDED

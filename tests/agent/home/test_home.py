@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from agent.loops import SetClock
-from backuppeer.agent.home.config import Config, change_config, read_config
+from backuppeer.agent.home.config import Config, change_config, may_share_receipts, read_config, value_of
 from backuppeer.agent.home.config_writer import write_config
 from backuppeer.agent.home.home import Home, write_private
 from backuppeer.agent.home.keyring import (
@@ -247,3 +247,21 @@ def test_a_home_that_can_not_be_made_is_told_by_name(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(LocalError, match="can't be written"):
         Home(tmp_path / "file").prepare()
+
+
+def test_receipts_are_shared_unless_the_settings_say_no_or_can_not_be_read(tmp_path):
+    home, key = Home(tmp_path), "trust.share_receipts"
+    assert may_share_receipts(home)
+    write_config(home, change_config(read_config(home), key, "no"))
+    assert (value_of(read_config(home), key), may_share_receipts(home)) == ("no", False)
+    assert "[trust]" in home.config.read_text()
+    write_config(home, change_config(read_config(home), "region", "EU"))
+    assert not may_share_receipts(home)
+    for text, shared in (("yes", True), ("", True)):
+        write_config(home, change_config(read_config(home), key, text))
+        assert (value_of(read_config(home), key) or "", may_share_receipts(home)) == (text, shared)
+    assert "[trust]" not in home.config.read_text()
+    with pytest.raises(UserError, match="neither yes nor no"):
+        change_config(read_config(home), key, "maybe")
+    home.config.write_text("trust = 1")
+    assert not may_share_receipts(home)

@@ -8,11 +8,14 @@ from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.keyring import create_identity, load_keys, recover_identity
 from backuppeer.agent.home.state import State
 from backuppeer.agent.owner.selfset import NAME, SelfSet, TakenBack, find_newest
+from backuppeer.agent.repute.shelf import Shelf
+from backuppeer.agent.repute.shelves import Keep
 from backuppeer.agent.repute.standing import Standing
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.ids import AgreementId, PeerId, RepositoryId, SnapshotId
 from backuppeer.limits import EXTENSION_BYTES, GIB, SELF_SET_PEERS
-from backuppeer.proof.statements import ZERO_HASH, Agreement, sign_statement
+from backuppeer.proof.receipts import Receipt, open_receipt, propose_receipt
+from backuppeer.proof.statements import ZERO_HASH, Agreement, add_signature, peek_statement, sign_statement
 from backuppeer.repo.snapshot import Snapshot, encode_snapshot
 from backuppeer.trust.evidence import EvidenceLog, Kind, Observation
 
@@ -193,3 +196,16 @@ def test_no_command_of_the_machine_that_was_lost_is_run_on_the_next(house, heir)
     text = heir.home.config.read_text()
     assert "/home" in text
     assert "pwned" not in text
+
+
+def test_own_receipts_travel_and_come_back(house, heir, tmp_path):
+    shelves = [Shelf(tmp_path / name) for name in ("lost.db", "new.db")]
+    house.set.shelf, heir.set.shelf = shelves
+    terms = peek_statement(Agreement, house.state.agreements()[0][2])
+    signed = propose_receipt(terms, None, None, house.keys.identity, number=1, size_bytes=10, kept=True, private=False)
+    both = open_receipt(add_signature(signed, Receipt, HOSTS[0]))
+    shelves[0].keep(both, Keep.OWNER)
+    heir.set.take_back(house.set.collect(NOW_MS), NOW_MS)
+    assert shelves[1].own(Keep.OWNER) == [both]
+    for shelf in shelves:
+        shelf.close()

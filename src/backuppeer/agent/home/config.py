@@ -15,6 +15,13 @@ from backuppeer.agent.home.slips import convert
 from backuppeer.errors import DamagedStateError, LocalError, UserError
 
 
+class TrustSettings(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+    """Settings of the table `[trust]`."""
+
+    share_receipts: Literal["yes", "no"] | None = None
+    """Whether others may see which hosts keep our data, if they know both; yes unless it says no."""
+
+
 class Config(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
     """All settings. None = not set, so that the default or the environment decides."""
 
@@ -26,14 +33,19 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_
     """A command that says the passphrase of this home, for an agent that starts without a terminal; no shell."""
     audits: Literal["on", "off"] | None = None
     """Whether the agent audits hosts by itself; on unless it says off."""
+    trust: TrustSettings | None = None
     offer_set: bool = True
     """Whether a backup on a terminal offers to keep what it saves as a set, while there is none; false after a no."""
     sets: dict[str, BackupSet] = {}
     """Backup sets by name, in tables `[sets.NAME]`."""
 
 
-_SWITCH: Final = frozenset({"on", "off"})
-KEYS: Final = ("servers", "region", "audits", "passphrase_command")
+_SWITCHES: Final = {
+    "audits": ("on", "off", "`backup-peer config set audits off`"),
+    "trust.share_receipts": ("yes", "no", "`backup-peer config set trust.share_receipts no`"),
+}
+"""Both values, and a command that sets the second."""
+KEYS: Final = ("servers", "region", "audits", "passphrase_command", "trust.share_receipts")
 """What `config get` and `config set` are for; sets have verbs of their own."""
 
 
@@ -93,14 +105,42 @@ def change_config(config: Config, key: str, text: str) -> Config:
     """
     if key not in KEYS:
         raise UserError(f"no setting called {key[:40]!r}", hint=f"settings are: {', '.join(KEYS)}")
+    if text and key in _SWITCHES and text not in _SWITCHES[key][:2]:
+        either, other, example = _SWITCHES[key]
+        raise UserError(f"{text[:40]!r} is neither {either} nor {other}", hint=f"for example: {example}")
+    if key == "trust.share_receipts":
+        # The table goes with its only value: an empty one would stay in the file.
+        trust = msgspec.convert({"share_receipts": text}, TrustSettings) if text else None
+        return msgspec.structs.replace(config, trust=trust)
     if not text:
         return msgspec.structs.replace(config, **{key: None})
     if key == "servers":
         names = [] if text == "none" else [part.strip() for part in text.split(",") if part.strip()]
         return msgspec.structs.replace(config, servers=names)
-    if key == "audits" and text not in _SWITCH:
-        raise UserError(f"{text[:40]!r} is neither on nor off", hint="for example: `backup-peer config set audits off`")
     return msgspec.structs.replace(config, **{key: text})
+
+
+def value_of(config: Config, key: str) -> list[str] | str | None:
+    """Return the value of a setting, None if it is not set.
+
+    Raises:
+        UserError: no such setting.
+
+    """
+    if key not in KEYS:
+        raise UserError(f"no setting called {key[:40]!r}", hint=f"settings are: {', '.join(KEYS)}")
+    if key == "trust.share_receipts":
+        return config.trust.share_receipts if config.trust else None
+    value: list[str] | str | None = getattr(config, key)
+    return value
+
+
+def may_share_receipts(home: Home) -> bool:
+    """Whether others may see which hosts keep our data; not while the settings can't be read: they may say no."""
+    try:
+        return value_of(read_config(home), "trust.share_receipts") != "no"
+    except (UserError, DamagedStateError, LocalError):
+        return False
 
 
 def environment_servers() -> str | None:

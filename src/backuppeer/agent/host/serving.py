@@ -60,6 +60,7 @@ from backuppeer.wire.messages import (
     Unsupported,
     WithdrawPacks,
 )
+from backuppeer.wire.receipts import AskOpinion, AskReceipts, GetMyReceipts, ProposeReceipt
 from backuppeer.wire.recovering import GiveSlot, SlotKept
 from backuppeer.wire.terms import GetTerms, GiveNotice, GiveWaiver, PutTerms
 
@@ -71,6 +72,10 @@ FindDebt = Callable[[PeerId], str]
 """Why nothing new is taken from an owner, "" if it is; called in a thread."""
 OnTerms = Callable[[PeerId, Channel, TermsRequest], Awaitable[None]]
 """Answers requests about terms."""
+
+ReceiptsRequest = ProposeReceipt | GetMyReceipts | AskReceipts | AskOpinion
+OnReceipts = Callable[[PeerId, Channel, ReceiptsRequest], Awaitable[None]]
+"""Answers requests about receipts, and what others say of hosts."""
 
 OnFault = Callable[[PeerId, BackupPeerError], None]
 """(peer, what it did wrong); called in a thread."""
@@ -85,6 +90,7 @@ class Serving:
         self.find_debt: FindDebt = _owes_nothing
         self.keep_slot: Callable[[GiveSlot], None] = _keep_none
         self.on_terms: OnTerms = _know_no_terms
+        self.on_receipts: OnReceipts = _know_no_receipts
         self._receiving, self._reading = Places(PACKS_RECEIVED_AT_ONCE), Places(PACKS_READ_AT_ONCE)
 
     async def serve(self, peer: PeerId, channel: Channel) -> None:
@@ -150,6 +156,8 @@ class Serving:
                 await self.answering.answer(await self._admit(peer, message.agreement), channel, message)
             case GetTerms() | PutTerms() | GiveNotice() | GiveWaiver() | GiveSlot():
                 await self._answer_about(peer, channel, message)
+            case ProposeReceipt() | GetMyReceipts() | AskReceipts() | AskOpinion():
+                await self.on_receipts(peer, channel, message)
             case _:
                 raise ProtocolViolation(f"a request stream opened with {type(message).__name__}")
 
@@ -225,6 +233,11 @@ def _keep_none(message: GiveSlot) -> None:
 async def _know_no_terms(peer: PeerId, channel: Channel, message: TermsRequest) -> None:
     del peer, channel, message
     raise NotFoundError("no such agreement with you")
+
+
+async def _know_no_receipts(peer: PeerId, channel: Channel, message: ReceiptsRequest) -> None:
+    del peer, channel, message
+    raise RefusedError("no receipts are kept here")
 
 
 @asynccontextmanager

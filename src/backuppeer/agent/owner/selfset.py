@@ -22,6 +22,8 @@ from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.records import PeerRecord
 from backuppeer.agent.home.sets import NO_HOOKS
 from backuppeer.agent.home.state import State
+from backuppeer.agent.repute.heirlooms import list_newest, take_own
+from backuppeer.agent.repute.shelf import Shelf
 from backuppeer.agent.repute.standing import Standing
 from backuppeer.clock import DAY_S
 from backuppeer.errors import BackupPeerError, PeerFault
@@ -73,6 +75,8 @@ class _SelfSet(msgspec.Struct, frozen=True, kw_only=True):
     peers: list[_Peer]
     seen: list[_Seen]
     config: str
+    receipts: list[bytes] = []
+    """The newest own receipt of each agreement that both signed, as owner and as host."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +94,13 @@ class SelfSet:
 
     def __init__(self, home: Home, state: State, standing: Standing, peer: PeerId) -> None:
         self._home, self._state, self._standing, self._peer = home, state, standing, peer
+        self.shelf: Shelf | None = None
+        """Where own receipts lie; set by who has it."""
 
     def collect(self, now_ms: int) -> bytes:
         """Return it as it stands now; the same knowledge always gives the same bytes.
 
-        What does not fit is left out: old evidence first, then peers without an agreement, then settings.
+        What does not fit is left out: old evidence first, then receipts, peers without an agreement, settings.
         """
         agreed = [_Agreed(bytes(host), signed) for _, host, signed in self._state.agreements()]
         hosts = [PeerId(row.host) for row in agreed]
@@ -116,7 +122,16 @@ class SelfSet:
             for row in self._standing.condense(now_ms=now_ms, days=SELF_SET_DAYS)
             if row.peer in places
         ]
-        return _fit(_SelfSet(v=_VERSION, agreements=agreed, peers=peers, seen=seen, config=self._settings()))
+        return _fit(
+            _SelfSet(
+                v=_VERSION,
+                agreements=agreed,
+                peers=peers,
+                seen=seen,
+                config=self._settings(),
+                receipts=[] if self.shelf is None else list_newest(self.shelf),
+            )
+        )
 
     def take_back(self, data: bytes, now_ms: int) -> TakenBack:
         """Learn from a set what this home does not know; nothing of one that can't be read.
@@ -131,6 +146,8 @@ class SelfSet:
             return TakenBack()
         hosts = [host for host in map(self._take_agreement, found.agreements) if host is not None]
         peers = sum(self._take_peer(known, now_ms) for known in found.peers)
+        if self.shelf is not None:
+            take_own(self.shelf, found.receipts[:SELF_SET_PEERS], self._peer)
         seen = self._standing.take_back(_counts(found, now_ms // _DAY_MS + SELF_SET_AHEAD_DAYS))
         return TakenBack(hosts, peers, seen, self._take_settings(found.config))
 
@@ -205,6 +222,10 @@ def _fit(whole: _SelfSet) -> bytes:
     while len(data) > _MOST_BYTES and whole.seen:
         # Newest first, so the older half goes.
         whole = msgspec.structs.replace(whole, seen=whole.seen[: len(whole.seen) // 2])
+        data = msgspec.msgpack.encode(whole)
+    if len(data) > _MOST_BYTES:
+        # They can be had again from the other sides.
+        whole = msgspec.structs.replace(whole, receipts=[])
         data = msgspec.msgpack.encode(whole)
     while len(data) > _MOST_BYTES and len(whole.peers) > len(whole.agreements):
         kept = max(len(whole.agreements), len(whole.peers) // 2)

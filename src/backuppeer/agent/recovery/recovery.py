@@ -23,6 +23,7 @@ from backuppeer.agent.recovery.inboxes import FoundNote, Inboxes, open_inboxes
 from backuppeer.agent.recovery.slots import Slots
 from backuppeer.agent.recovery.witnessing import describe_rows, is_proven, make_rows
 from backuppeer.agent.reporter import Reporter
+from backuppeer.agent.repute.gaps import note_recovered
 from backuppeer.control.recovering import RecoverRequest, RecoverResult, WitnessRow
 from backuppeer.errors import BackupPeerError, NoSignaling, NotFoundError, PeerUnreachable, Unavailable
 from backuppeer.ids import format_peer_id, parse_peer_id
@@ -81,6 +82,7 @@ class Recovery:
         if not meeting.held:
             raise self._fault or self._explain_silence(partners, hint=_CHECK_AGAIN if request.check else _LATER)
         self._vault.end_recovery()
+        note_recovered(self._state, self._vault.clock.now_ms())
         agreements = [(agreement, host) for agreement, host, _ in self._state.agreements()]
         rows = make_rows(agreements, meeting.held, inboxes.notes, lambda host: alias_of(self._state, host))
         self._notes += describe_rows(

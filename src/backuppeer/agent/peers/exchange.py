@@ -1,0 +1,206 @@
+"""What others say of hosts, asked for and told in sessions (ADR 62, docs/protocol.md "Receipts").
+
+Knows: the three turns of the exchange, what is checked before it is kept. Must not know: how receipts are made,
+what they are worth. Nothing is kept that was not verified here. What does not hold is the fault of who shows it; what
+others signed and contradicts itself is not.
+"""
+
+import asyncio
+import random
+import secrets
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+import structlog
+
+from backuppeer.agent.home.state import State
+from backuppeer.agent.peers.channel import Channel
+from backuppeer.agent.peers.session import Session
+from backuppeer.agent.repute.convicts import Convicts, Proof
+from backuppeer.agent.repute.rows import Pair, lay_out, pick_named, recognise
+from backuppeer.agent.repute.shelf import Asked, Shelf, Taken
+from backuppeer.clock import Clock
+from backuppeer.errors import AuthenticationFault, ProtocolViolation, RefusedError
+from backuppeer.ids import PeerId, shorten_peer_id
+from backuppeer.limits import (
+    PROOFS_SHOWN,
+    RECEIPT_ANSWERS_A_DAY,
+    RECEIPT_ASK_S,
+    RECEIPT_ROWS,
+    RECEIPTS_NAMED,
+)
+from backuppeer.proof.receipts import Vouch, is_vouch, open_receipt, open_vouch
+from backuppeer.trust.receipts import find_fault, is_current, word_of
+from backuppeer.wire.receipts import AskReceipts, NamedRow, NameReceipts, ReceiptsAre, ReceiptsShown
+
+_log = structlog.get_logger()
+_FRAME_ROOM: Final = 192 * 1024
+"""Of a frame, for statements: 64 of the longest would not fit."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of asking a peer. refused: what is not kept, by reason."""
+
+    recognised: int = 0
+    kept: int = 0
+    convicted: int = 0
+    refused: list[str] = field(default_factory=list)
+
+
+class Exchange:
+    """Both sides of the exchange."""
+
+    def __init__(self, shelf: Shelf, state: State, clock: Clock, *, own: PeerId, convicts: Convicts) -> None:
+        self._shelf, self._state, self._clock, self._own = shelf, state, clock, own
+        self._convicts = convicts
+        self.is_shared: Callable[[], bool] = lambda: True
+        """Whether this home shows receipts in which it is the owner; set by who knows the settings."""
+
+    async def ask(self, session: Session) -> Outcome | None:
+        """Ask a peer what it has heard, once a day; None: it was asked already.
+
+        Raises:
+            PeerFault: it shows what does not hold, or what was not named.
+            RefusedError: it says no, or knows no receipts.
+            PeerUnreachable: it went away.
+
+        """
+        now_ms = self._clock.now_ms()
+        _, last_ms = self._shelf.asked(session.peer, Asked.OF_PEER, now_ms)
+        if now_ms - last_ms < RECEIPT_ASK_S * 1000:
+            return None
+        self._shelf.note_asked(session.peer, Asked.OF_PEER, now_ms)
+        nonce = secrets.token_bytes(32)
+        async with session.request(AskReceipts(nonce=nonce)) as channel:
+            told = await channel.receive(ReceiptsAre)
+            names = await asyncio.to_thread(self._choose, told, nonce)
+            await channel.send(NameReceipts(names=tuple(names)))
+            shown = await channel.receive(ReceiptsShown)
+            bundles = [await _receive(channel, size) for size in shown.proofs]
+        outcome = await asyncio.to_thread(self._take_all, session.peer, names, shown.statements, bundles)
+        outcome.recognised = len(names)
+        _log.info(
+            "heard what a peer says of hosts",
+            peer=shorten_peer_id(session.peer),
+            recognised=outcome.recognised,
+            kept=outcome.kept,
+            refused=outcome.refused[:4],
+        )
+        return outcome
+
+    async def answer(self, peer: PeerId, channel: Channel, message: AskReceipts) -> None:
+        """Tell a peer what this home knows of pairs that it knows, too.
+
+        Raises:
+            RefusedError: it asked often enough today.
+            PeerFault: it names rows in another form.
+            PeerUnreachable: it went away.
+
+        """
+        now_ms = self._clock.now_ms()
+        if self._shelf.asked(peer, Asked.BY_PEER, now_ms)[0] >= RECEIPT_ANSWERS_A_DAY:
+            raise RefusedError("you asked for receipts often enough today", hint="ask again tomorrow")
+        self._shelf.note_asked(peer, Asked.BY_PEER, now_ms)
+        things = await asyncio.to_thread(self._gather, peer, now_ms)
+        salt = secrets.token_bytes(32)
+        rows, laid = await asyncio.to_thread(lay_out, things, message.nonce, salt, secrets.token_bytes)
+        await channel.send(ReceiptsAre(salt=salt, rows=rows))
+        named = await channel.receive(NameReceipts)
+        picked = pick_named(laid, things, named.names)
+        statements = _fit(thing for thing in picked if isinstance(thing, bytes))
+        known = [thing for thing in picked if isinstance(thing, Proof)][:PROOFS_SHOWN]
+        proofs = [bundle for bundle in await asyncio.to_thread(self._convicts.load, known) if bundle]
+        await channel.send(ReceiptsShown(statements=tuple(statements), proofs=tuple(map(len, proofs))))
+        for bundle in proofs:
+            await channel.send_raw(bundle)
+
+    def _gather(self, asker: PeerId, now_ms: int) -> dict[bytes | Proof, Pair]:
+        """Return what may be shown, with the pair that each is about; own first, of others any."""
+        things: dict[bytes | Proof, Pair] = {}
+        for host, proof in self._convicts.known(is_own_shown=self.is_shared()):
+            if host != asker:
+                things[proof] = (host, host)
+        for vouch, signed in self._shelf.vouches():
+            # Those that were taken back, too: who heard of the word before hears of that by any way.
+            if word_of(vouch, now_ms) is not None or vouch.until_ms <= vouch.time_ms:
+                things[signed] = (PeerId(vouch.voucher), PeerId(vouch.peer))
+        for month, signed in self._shelf.shareable(is_own_shown=self.is_shared()):
+            if is_current(month, now_ms):
+                things[signed] = (month.owner, month.host)
+        if len(things) <= RECEIPT_ROWS:
+            return things
+        own = [thing for thing, pair in things.items() if self._own in pair][:RECEIPT_ROWS]
+        others = [thing for thing, pair in things.items() if self._own not in pair]
+        kept = own + random.sample(others, RECEIPT_ROWS - len(own))
+        return {thing: things[thing] for thing in kept}
+
+    def _choose(self, told: ReceiptsAre, nonce: bytes) -> list[NamedRow]:
+        """Return the rows to name: of pairs of which nothing is known first, none about this home itself."""
+        known = {record.peer for record in self._state.peers()} | set(self._state.heard()) | self._shelf.parties()
+        found = recognise(told.rows, known - {self._own}, nonce, told.salt)
+        pairs = {(month.owner, month.host) for month in self._shelf.months()}
+        random.shuffle(found)
+        found.sort(key=lambda name: (name.owner != name.host, (name.owner, name.host) in pairs))
+        return found[:RECEIPTS_NAMED]
+
+    def _take_all(
+        self, peer: PeerId, names: Iterable[NamedRow], statements: Iterable[bytes], bundles: Iterable[bytes]
+    ) -> Outcome:
+        outcome, pairs = Outcome(), {(name.owner, name.host) for name in names}
+        self._shelf.forget_old(self._clock.now_ms())
+        for signed in statements:
+            try:
+                taken = self._take(peer, pairs, signed)
+            except AuthenticationFault as exc:
+                # It has proven who it is, and shows what nobody signed: no stranger's fault.
+                raise ProtocolViolation(f"it showed a forged word on a host: {exc.message}") from exc
+            outcome.kept += taken.is_kept
+            outcome.refused += [taken.reason] if taken.reason else []
+        hosts = {host for owner, host in pairs if owner == host}
+        for bundle in bundles:
+            outcome.convicted += self._convicts.convict(bundle, deliverer=peer, hosts=hosts)
+        return outcome
+
+    def _take(self, peer: PeerId, pairs: set[Pair], signed: bytes) -> Taken:
+        now_ms = self._clock.now_ms()
+        if is_vouch(signed):
+            vouch: Vouch = open_vouch(signed)
+            _check_named((PeerId(vouch.voucher), PeerId(vouch.peer)), pairs)
+            fault = find_fault(vouch, now_ms)
+            taken = Taken(is_kept=False, reason=fault) if fault else self._shelf.take_vouch(vouch, signed, peer)
+            return _name(taken, vouch.voucher, vouch.peer)
+        shown = open_receipt(signed)
+        _check_named((PeerId(shown.said.owner), PeerId(shown.said.host)), pairs)
+        fault = find_fault(shown.said, now_ms)
+        taken = Taken(is_kept=False, reason=fault) if fault else self._shelf.take(shown, peer)
+        return _name(taken, shown.said.owner, shown.said.host)
+
+
+def _check_named(pair: Pair, pairs: set[Pair]) -> None:
+    if pair not in pairs:
+        raise ProtocolViolation("it showed a word on a host that was not asked for")
+
+
+def _name(taken: Taken, owner: bytes, host: bytes) -> Taken:
+    """Return what became of a word, the reason with the pair that it is about."""
+    pair = f"{shorten_peer_id(PeerId(owner))} → {shorten_peer_id(PeerId(host))}"
+    return taken._replace(reason=f"{pair}: {taken.reason}") if taken.reason else taken
+
+
+def _fit(statements: Iterable[bytes]) -> list[bytes]:
+    """Return as many statements as one frame holds."""
+    fitting, room = [], _FRAME_ROOM
+    for signed in statements:
+        room -= len(signed) + 8
+        if room < 0:
+            break
+        fitting.append(signed)
+    return fitting
+
+
+async def _receive(channel: Channel, size: int) -> bytes:
+    data = bytearray(size)
+    await channel.receive_into(memoryview(data))
+    return bytes(data)

@@ -1,0 +1,148 @@
+"""What others say of hosts, as this home hears it: receipts and vouches of the shelf, by way of its own pairs.
+
+Knows: which words there are, and what of them reaches whom (`trust.hearsay`). Must not know: sessions, signatures. Its
+own pairs come from its own ledger, never from a receipt. Read is what those say whom evidence reaches, when it is first
+asked for, and once a day; between, what is new. Then each host costs a look into a table.
+"""
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Final
+
+from backuppeer.agent.repute.shelf import Pair, Shelf
+from backuppeer.clock import DAY_S, HOUR_S, Clock
+from backuppeer.ids import PeerId
+from backuppeer.trust.flow import HOPS
+from backuppeer.trust.hearsay import Heard, Place, Word, chart_words, hear_over, trace
+from backuppeer.trust.receipts import word_of, words_of
+
+Words = Callable[[], Iterable[Word[PeerId]]]
+"""What this home says of its own hosts and friends, now."""
+_OWN_AGAIN_MS: Final = HOUR_S * 1000
+_ALL_AGAIN_MS: Final = DAY_S * 1000
+
+
+class PathKind(StrEnum):
+    """What the last of the peers on a path says of the host."""
+
+    RECEIPT = "receipt"
+    VOUCH = "vouch"
+    ONE_SIDED = "one-sided"
+    CLAIM = "claim"
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """A way by which word of a host reaches this home.
+
+    peers: from this home to the host, both included; 3 or 4. amount: of alpha, or of beta where `kind` is a claim.
+    """
+
+    peers: tuple[PeerId, ...]
+    kind: PathKind
+    amount: float
+
+
+@dataclass(slots=True)
+class _Sum:
+    """What is known. read: whose words are in the chart. heard: None = to be reckoned.
+
+    made_ms: when it was begun; own_ms: when own words were read.
+    """
+
+    made_ms: int
+    read: set[PeerId] = field(default_factory=set)
+    chart: dict[Place[PeerId], dict[Place[PeerId], float]] = field(default_factory=dict)
+    own: list[Word[PeerId]] = field(default_factory=list)
+    own_ms: int | None = None
+    heard: dict[PeerId, Heard] | None = None
+
+
+class Hearing:
+    """What reaches the home of `viewer`. Thread-safe."""
+
+    def __init__(self, shelf: Shelf, clock: Clock, viewer: PeerId) -> None:
+        self._shelf, self._clock, self._viewer = shelf, clock, viewer
+        self._lock = threading.Lock()
+        self._sum: _Sum | None = None
+        self.own_words: Words = tuple
+        """Set by who has the ledger, and knows friends."""
+
+    def heard(self, host: PeerId) -> Heard:
+        """Return the evidence by way of others on a host."""
+        with self._lock:
+            known = self._now()
+            if known.heard is None:
+                known.heard = hear_over(self._viewer, known.chart)
+            return known.heard.get(host, Heard())
+
+    def paths(self, host: PeerId) -> list[Path]:
+        """Return the ways by which that evidence comes, the widest first."""
+        with self._lock:
+            known = self._now()
+            praise, claims = trace(self._viewer, known.chart, host)
+            found = [Path(way.peers, self._kind_of(known, way.peers[-2], host), way.amount) for way in praise]
+        found += [Path(way.peers, PathKind.CLAIM, way.amount) for way in claims]
+        return sorted(found, key=lambda path: -path.amount)
+
+    def sole_voucher(self, host: PeerId) -> PeerId | None:
+        """Return the one peer by whose word alone a host is known; None: there are several, or none."""
+        last = {path.peers[-2] for path in self.paths(host) if path.kind is not PathKind.CLAIM}
+        return last.pop() if len(last) == 1 else None
+
+    def touch(self) -> None:
+        """Ask for own words anew when asked next: own pairs or friends are others than before."""
+        with self._lock:
+            if self._sum is not None:
+                self._sum.own_ms = None
+
+    def _now(self) -> _Sum:
+        now_ms = self._clock.now_ms()
+        known = self._sum
+        if known is None or abs(now_ms - known.made_ms) > _ALL_AGAIN_MS:
+            self._shelf.drain_changed()
+            self._sum = known = _Sum(now_ms)
+        changed = {pair for pair in self._shelf.drain_changed() if pair[0] in known.read}
+        for pair in changed:
+            self._read_pair(known, pair, now_ms)
+        is_own_old = known.own_ms is None or abs(now_ms - known.own_ms) > _OWN_AGAIN_MS
+        if is_own_old:
+            known.own = [word for word in self.own_words() if word.owner == self._viewer]
+            known.chart[self._viewer] = dict(chart_words(known.own).get(self._viewer, {}))
+            known.own_ms = now_ms
+        if changed or is_own_old:
+            self._reach(known, now_ms)
+            known.heard = None
+        return known
+
+    def _reach(self, known: _Sum, now_ms: int) -> None:
+        """Read what those say whom evidence reaches soon enough to be passed on; what others say carries nothing."""
+        level: set[PeerId] = {self._viewer}
+        for _ in range(HOPS - 1):
+            level = {PeerId(host) for owner in level for host in known.chart.get(owner, ()) if isinstance(host, bytes)}
+            for owner in level - known.read - {self._viewer}:
+                known.read.add(owner)
+                known.chart[owner] = dict(chart_words(self._words(owner, None, now_ms)).get(owner, {}))
+
+    def _read_pair(self, known: _Sum, pair: Pair, now_ms: int) -> None:
+        owner, hosts = pair[0], known.chart.setdefault(pair[0], {})
+        whatever = Word(*pair, days=1.0, gib=1.0)
+        for place in chart_words([whatever, replace(whatever, is_claim=True)])[owner]:
+            hosts.pop(place, None)
+        hosts.update(chart_words(self._words(*pair, now_ms)).get(owner, {}))
+
+    def _words(self, owner: PeerId, host: PeerId | None, now_ms: int) -> Iterator[Word[PeerId]]:
+        # Of this home's own pairs nobody is asked but its ledger: it may have been lied to when it signed.
+        if owner != self._viewer:
+            yield from words_of(self._shelf.months(of=owner, on=host), now_ms)
+            vouched = (word_of(vouch, now_ms) for vouch, _ in self._shelf.vouches(of=owner, on=host))
+            yield from (word for word in vouched if word is not None)
+
+    def _kind_of(self, known: _Sum, owner: PeerId, host: PeerId) -> PathKind:
+        words = known.own if owner == self._viewer else self._words(owner, host, known.made_ms)
+        said = [word for word in words if word.host == host and not word.is_claim]
+        if any(word.is_cosigned and not word.is_vouch for word in said):
+            return PathKind.RECEIPT
+        return PathKind.VOUCH if any(word.is_vouch for word in said) else PathKind.ONE_SIDED

@@ -1,0 +1,42 @@
+"""Own receipts that travel with snapshots, and come back by `recover` (ADR 62).
+
+Knows: which of them say all: the newest of each agreement. Must not know: how they travel. Nothing of what was carried
+is believed but what both sides signed: a thief of the machine may have written it.
+"""
+
+from collections.abc import Iterable
+
+from backuppeer.agent.repute.shelf import Shelf
+from backuppeer.agent.repute.shelves import Keep
+from backuppeer.errors import PeerFault
+from backuppeer.ids import PeerId
+from backuppeer.proof.receipts import open_receipt
+
+
+def list_newest(shelf: Shelf) -> list[bytes]:
+    """Return the newest own receipt of each agreement that both signed, as owner and as host."""
+    found: dict[tuple[Keep, bytes], bytes] = {}
+    for keep in (Keep.OWNER, Keep.HOST):
+        for shown in shelf.own(keep):
+            if shown.is_cosigned:
+                found.setdefault((keep, shown.said.agreement), shown.signed)
+    return list(found.values())
+
+
+def take_own(shelf: Shelf, receipts: Iterable[bytes], own: PeerId) -> int:
+    """Keep what both signed and this home is a side of; return how many those are.
+
+    Raises:
+        LocalError: a disk that refuses.
+
+    """
+    taken = 0
+    for signed in receipts:
+        try:
+            shown = open_receipt(signed)
+        except PeerFault:
+            continue
+        if shown.is_cosigned and own in {shown.said.owner, shown.said.host}:
+            shelf.keep(shown, Keep.OWNER if shown.said.owner == own else Keep.HOST)
+            taken += 1
+    return taken

@@ -1,0 +1,365 @@
+"""A month that is over, signed by both sides: real stores, real sessions, months that a test lets pass."""
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import pytest
+
+from agent.estates import Estate
+from agent.hosted import hosted
+from agent.loops import SetClock
+from backuppeer.agent.host.receipting import Countersigning
+from backuppeer.agent.owner.receipting import Receipting, judge_month
+from backuppeer.agent.repute.gaps import Gaps, note_recovered
+from backuppeer.agent.repute.shelf import Shelf
+from backuppeer.agent.repute.shelves import Keep
+from backuppeer.errors import NotFoundError, PeerFault, ProtocolViolation, RefusedError
+from backuppeer.ids import AgreementId
+from backuppeer.limits import GIB
+from backuppeer.proof.receipts import MONTH_MS, begin_of, open_receipt, propose_receipt
+from backuppeer.proof.statements import Agreement, peek_statement
+from backuppeer.trust.evidence import DayCount, Kind, Observation
+from backuppeer.wire.receipts import GetMyReceipts, MyReceiptsAre, ProposeReceipt, ReceiptSigned
+
+AGREEMENT = AgreementId(bytes([1]) * 16)
+START = SetClock().ms
+DAY_MS = 86_400_000
+
+
+class Sides:
+    """An owner that has backed up to a host, and what both sign. Times are those of both."""
+
+    def __init__(self, estate: Estate, house, link, folder) -> None:
+        self.estate, self.house, self.link, self.folder = estate, house, link, folder
+        self.clock = house.clock
+        self.terms = peek_statement(Agreement, estate.state.agreements()[0][2])
+        self.mine = self.open_owner("owner")
+
+    def open_owner(self, name: str) -> Shelf:
+        shelf = Shelf(self.folder / f"{name}.db")
+        keys, state = self.estate.vault._keys, self.estate.state
+        self.gaps = Gaps(shelf, state, keys.identity, self.clock)
+        self.receipting = Receipting(state, keys, self.estate.vault, shelf=shelf, gaps=self.gaps, clock=self.clock)
+        return shelf
+
+    def pass_months(self, number: int) -> None:
+        """Let `number` months be over, and a day of the next."""
+        self.clock.ms = begin_of(START, number + 1) + DAY_MS
+
+    def saw(self, kind: Kind, month: int, *, day: int = 10) -> None:
+        time_ms = begin_of(START, month) + day * DAY_MS
+        self.estate.evidence.record(Observation(self.house.peer, kind, time_ms, 1000))
+
+    async def settle(self) -> None:
+        await self.receipting.settle(self.link.session)
+
+    async def live(self, *months: int) -> None:
+        """Have months audited, and settled at their ends."""
+        for month in months:
+            self.saw(Kind.AUDITED, month)
+            self.pass_months(month)
+            await self.settle()
+
+
+class HostPart:
+    """A host's shelf, to be lost and begun anew. `is_mute`: its answers get lost."""
+
+    def __init__(self, house, folder) -> None:
+        self.house, self.folder = house, folder
+        self.is_mute, self.asked = False, []
+        self.begin("host")
+
+    def begin(self, name: str) -> None:
+        self.shelf = Shelf(self.folder / f"{name}.db")
+        self.gaps = Gaps(self.shelf, self.house.state, self.house.identity, self.house.clock)
+        self.part = Countersigning(
+            self.house.premises, self.house.identity, self.house.clock, shelf=self.shelf, gaps=self.gaps
+        )
+
+    async def answer(self, peer, channel, message) -> None:
+        self.asked.append(type(message))
+        if self.is_mute and isinstance(message, ProposeReceipt):
+            self.part.sign(peer, message)
+            raise RefusedError("the answer was lost")
+        await self.part.answer(peer, channel, message)
+
+
+@asynccontextmanager
+async def at_home(owner, house, tmp_path, tree):
+    part = HostPart(house, tmp_path)
+    owner.agree_with(house, (64 * 1024 * 1024, 3600, 60))
+    estate = Estate(owner, tmp_path / "estate")
+    async with hosted(house, owner, on_receipts=part.answer) as link:
+        estate.sight.sessions[house.peer] = link.session
+        await estate.back_up(tree())
+        sides = Sides(estate, house, link, tmp_path)
+        yield sides, part
+    estate.close()
+    sides.mine.close()
+    part.shelf.close()
+
+
+@pytest.fixture
+def play(owner, house, tmp_path, tree):
+    """Run a test's story between the two."""
+    house.premises.establish(tmp_path / "host" / "store", 256 * 1024 * 1024)
+
+    def run(story):
+        async def whole():
+            async with at_home(owner, house, tmp_path, tree) as (sides, part):
+                await story(sides, part)
+
+        asyncio.run(whole())
+
+    return run
+
+
+def test_a_month_that_is_over_is_signed_by_both_and_kept_by_both(play):
+    async def story(sides, part):
+        await sides.settle()
+        assert sides.mine.own(Keep.OWNER) == []
+        await sides.live(1, 2, 3)
+        mine, theirs = sides.mine.own(Keep.OWNER), part.shelf.own(Keep.HOST)
+        assert mine == theirs
+        assert [shown.said.number for shown in mine] == [3, 2, 1]
+        assert all(shown.is_cosigned and shown.said.kept and shown.said.since_ms == START for shown in mine)
+        assert mine[0].said.size_bytes == sides.estate.vault.repository.ledger.held_bytes(AGREEMENT) > 0
+        await sides.settle()
+        assert part.asked == [GetMyReceipts, *[ProposeReceipt] * 3]
+
+    play(story)
+
+
+def test_a_lost_answer_is_asked_for_again_and_a_month_has_one_receipt(play):
+    async def story(sides, part):
+        part.is_mute = True
+        await sides.live(1)
+        assert [shown.is_cosigned for shown in sides.mine.own(Keep.OWNER)] == [False]
+        part.is_mute = False
+        sides.clock.ms += DAY_MS
+        await sides.settle()
+        assert sides.mine.own(Keep.OWNER) == part.shelf.own(Keep.HOST)
+        assert len(part.shelf.own(Keep.HOST)) == 1
+
+    play(story)
+
+
+def test_nobody_signs_for_a_month_in_which_nothing_was_shown_and_a_claim_is_the_owners_alone(play):
+    async def story(sides, part):
+        sides.pass_months(1)
+        await sides.settle()
+        assert sides.mine.own(Keep.OWNER) == []
+        sides.saw(Kind.AUDITED, 2)
+        sides.saw(Kind.LOST, 2, day=12)
+        sides.pass_months(2)
+        await sides.settle()
+        assert [(s.said.number, s.said.kept, s.is_cosigned) for s in sides.mine.own(Keep.OWNER)] == [(2, False, False)]
+        assert part.shelf.own(Keep.HOST) == []
+        await sides.live(3)
+        assert sides.mine.own(Keep.OWNER)[0].said.since_ms == begin_of(START, 3)
+
+    play(story)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "kept"),
+    [
+        ([], None),
+        ([Kind.CONNECTED, Kind.STORED], None),
+        ([Kind.AUDITED], True),
+        ([Kind.RESTORED], True),
+        ([Kind.AUDITED, Kind.INTEGRITY_FAULT], False),
+        ([Kind.REPORTED_LOSS], False),
+        ([Kind.AUDITED, Kind.MISBEHAVED, Kind.REFUSED], True),
+    ],
+)
+def test_a_month_is_judged_by_what_was_shown_and_what_was_lost_in_it(kinds, kept):
+    peer, first = bytes(32), START // DAY_MS
+    seen = [DayCount(peer, first + 29, kind, 1, 0) for kind in kinds]
+    assert judge_month(seen, START) is kept
+    assert judge_month(seen, START + MONTH_MS + DAY_MS) is None
+
+
+def test_a_gap_begins_the_row_anew_unless_a_home_was_recovered_and_both_say_so(play):
+    async def story(sides, part):
+        await sides.live(1)
+        await sides.live(3)
+        assert sides.mine.own(Keep.OWNER)[0].said.since_ms == begin_of(START, 3)
+        # The home is lost in month 4, and brought back in month 5.
+        note_recovered(sides.estate.state, begin_of(START, 5) + DAY_MS)
+        await sides.live(6)
+        newest = sides.mine.own(Keep.OWNER)[0]
+        assert (newest.said.number, newest.said.since_ms, newest.is_cosigned) == (6, begin_of(START, 3), True)
+        [(note, _)] = part.shelf.gaps(AGREEMENT)
+        assert (note.first, note.last, note.by) == (4, 5, sides.estate.vault._keys.peer)
+        assert sides.mine.gaps(AGREEMENT) == part.shelf.gaps(AGREEMENT)
+
+    play(story)
+
+
+def test_a_recovery_explains_no_gap_that_came_after_it(play):
+    async def story(sides, part):
+        note_recovered(sides.estate.state, START)
+        await sides.live(1)
+        await sides.live(3)
+        assert part.shelf.gaps(AGREEMENT) == []
+        assert sides.mine.own(Keep.OWNER)[0].said.since_ms == begin_of(START, 3)
+
+    play(story)
+
+
+def test_a_host_that_was_away_has_its_gap_signed_by_the_owner_unless_something_was_lost(play):
+    async def story(sides, part):
+        await sides.live(1)
+        note_recovered(sides.house.state, begin_of(START, 2) + DAY_MS)
+        sides.pass_months(3)
+        signed = part.gaps.explain(sides.terms)
+        assert part.gaps.explain(sides.terms) == signed
+        whole = sides.receipting.agree_gap(sides.house.peer, AGREEMENT, signed)
+        part.gaps.adopt(sides.terms, whole)
+        assert part.gaps.explain(sides.terms) == b""
+        now_ms = sides.estate.vault.clock.now_ms()
+        sides.estate.evidence.record(Observation(sides.house.peer, Kind.LOST, now_ms, 5 * GIB))
+        with pytest.raises(RefusedError, match="lost"):
+            sides.receipting.agree_gap(sides.house.peer, AGREEMENT, signed)
+
+    play(story)
+
+
+def test_a_host_that_lost_its_receipts_gets_them_back_with_the_next_proposal_or_by_asking(play):
+    async def story(sides, part):
+        await sides.live(1, 2)
+        part.begin("anew")
+        await sides.live(3)
+        assert [shown.said.number for shown in part.shelf.own(Keep.HOST)] == [3, 2]
+        assert part.shelf.own(Keep.HOST)[0].said.since_ms == START
+
+    play(story)
+
+
+def test_an_owner_that_lost_its_receipts_asks_its_host_for_them_and_the_row_goes_on(play):
+    async def story(sides, part):
+        await sides.live(1, 2)
+        sides.mine.close()
+        sides.mine = sides.open_owner("anew")
+        await sides.live(3)
+        assert sides.mine.own(Keep.OWNER) == part.shelf.own(Keep.HOST)
+        assert sides.mine.own(Keep.OWNER)[0].said.since_ms == START
+
+    play(story)
+
+
+def test_receipts_are_handed_back_to_the_two_sides_alone_page_by_page(play):
+    async def story(sides, part):
+        await sides.live(*range(1, 19))
+        answer = part.part.tell(sides.estate.vault._keys.peer, GetMyReceipts(agreement=AGREEMENT))
+        assert (len(answer.receipts), answer.more) == (16, True)
+        rest = await sides.link.ask(GetMyReceipts(agreement=AGREEMENT, after=16), MyReceiptsAre)
+        assert (len(rest.receipts), rest.more) == (2, False)
+        assert part.part.tell(b"s" * 32, GetMyReceipts(agreement=AGREEMENT)) == MyReceiptsAre()
+
+    play(story)
+
+
+def test_a_host_signs_nothing_that_is_not_so(play):
+    async def story(sides, part):
+        await sides.live(1)
+        keys = sides.estate.vault._keys
+        first = sides.mine.newest(AGREEMENT, Keep.OWNER)
+        sides.pass_months(2)
+
+        async def propose(number: int = 2, before=first, **changes) -> bytes:
+            fields = {"size_bytes": 10, "kept": True, "private": False, **changes}
+            signed = part_of(sides.terms, before, number, keys.identity, fields)
+            return (await sides.link.ask(ProposeReceipt(agreement=AGREEMENT, signed=signed), ReceiptSigned)).signed
+
+        for changes, why in (
+            ({"size_bytes": 2**40}, "less is kept"),
+            ({"number": 3}, "future"),
+            ({"number": 2, "before": None}, "does not continue"),
+            ({"kept": False}, "nobody signs"),
+        ):
+            with pytest.raises(RefusedError, match=why):
+                await propose(**changes)
+        assert len(part.shelf.own(Keep.HOST)) == 1
+        assert open_receipt(await propose()).is_cosigned
+        # Another word on the same month gets the one that stands.
+        assert open_receipt(await propose(size_bytes=9)).said.size_bytes == 10
+
+    play(story)
+
+
+def part_of(terms, before, number, identity, fields) -> bytes:
+    return propose_receipt(terms, before, None, identity, number=number, **fields)
+
+
+def test_a_proposal_by_somebody_else_or_of_another_agreement_breaks_the_protocol(play):
+    async def story(sides, part):
+        await sides.live(1)
+        first = sides.mine.newest(AGREEMENT, Keep.OWNER)
+        peer = sides.estate.vault._keys.peer
+        forged = first.signed[:-128] + bytes(64)
+        for signed in (forged, b"", first.signed):
+            with pytest.raises(PeerFault):
+                part.part.sign(peer, ProposeReceipt(agreement=AGREEMENT, signed=signed))
+        with pytest.raises(NotFoundError):
+            part.part.sign(peer, ProposeReceipt(agreement=AgreementId(bytes(16)), signed=first.signed[:-64]))
+
+    play(story)
+
+
+def test_a_host_that_signs_another_month_than_it_was_asked_for_breaks_the_protocol(play):
+    async def story(sides, part):
+        await sides.live(1)
+        first = sides.mine.newest(AGREEMENT, Keep.OWNER)
+
+        async def lie(peer, channel, message):
+            del peer, message
+            await channel.send(ReceiptSigned(signed=first.signed))
+
+        part.part.answer = lie
+        with pytest.raises(ProtocolViolation, match="another month"):
+            await sides.live(2)
+
+    play(story)
+
+
+def test_an_owner_that_shares_nothing_signs_private_receipts(play):
+    async def story(sides, part):
+        sides.receipting.is_shared = lambda: False
+        await sides.live(1)
+        assert part.shelf.own(Keep.HOST)[0].said.private
+        assert list(part.shelf.shareable(is_own_shown=True)) == []
+
+    play(story)
+
+
+def test_own_words_are_the_ledgers_and_the_friends(play):
+    async def story(sides, part):
+        del part
+        sides.clock.ms = START + 20 * DAY_MS
+        friend = bytes([7]) * 32
+        sides.estate.state.meet(friend, START, verified=True)
+        pair, vouch = list(sides.receipting.own_words())
+        assert (pair.host, pair.days) == (sides.house.peer, 20.0)
+        assert pair.gib == sides.estate.vault.repository.ledger.held_bytes(AGREEMENT) / GIB
+        assert (vouch.host, vouch.is_vouch) == (friend, True)
+
+    play(story)
+
+
+def test_an_unsigned_receipt_is_no_countersignature(play):
+    async def story(sides, part):
+        await sides.live(1)
+        sides.saw(Kind.AUDITED, 2)
+        sides.pass_months(2)
+
+        async def lie(peer, channel, message):
+            del peer
+            await channel.send(ReceiptSigned(signed=message.signed))
+
+        part.part.answer = lie
+        with pytest.raises(ProtocolViolation, match="lacks"):
+            await sides.settle()
+
+    play(story)

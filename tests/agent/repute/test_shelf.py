@@ -1,0 +1,139 @@
+"""What is kept of receipts, and how much of whom."""
+
+import pytest
+
+from agent.repute.shelved import START, key, peer, receipt, vouch
+from backuppeer.agent.repute import shelf as module
+from backuppeer.agent.repute.shelf import Asked, Shelf
+from backuppeer.agent.repute.shelves import Keep
+from backuppeer.limits import RECEIPT_ASKED_PEERS
+from backuppeer.proof.receipts import MONTH_MS, GapNote
+from backuppeer.proof.statements import sign_statement
+
+DELIVERER, OTHER = peer(900), peer(901)
+
+
+@pytest.fixture
+def shelf(tmp_path):
+    made = Shelf(tmp_path / "receipts.db")
+    yield made
+    made.close()
+
+
+def test_own_receipts_are_all_kept_and_found_again_after_a_restart(tmp_path):
+    shelf = Shelf(tmp_path / "receipts.db")
+    shown = [receipt(1, 2, months=n) for n in (1, 2, 3)]
+    for one in shown:
+        shelf.keep(one, Keep.OWNER)
+    shelf.close()
+    again = Shelf(tmp_path / "receipts.db")
+    agreement = shown[0].said.agreement
+    assert again.own(Keep.OWNER) == shown[::-1]
+    assert again.newest(agreement, Keep.OWNER) == shown[2]
+    assert again.chain(agreement, peer(2), after=1) == shown[1:]
+    assert again.chain(agreement, peer(1), limit=1) == shown[:1]
+    assert again.chain(agreement, peer(3)) == []
+    assert again.newest(agreement, Keep.HOST) is None
+    again.close()
+
+
+def test_the_other_signature_takes_the_place_of_the_one_sided_receipt_and_never_the_reverse(shelf):
+    one_sided, both = receipt(1, 2, one_sided=True), receipt(1, 2)
+    for shown in (one_sided, both, one_sided):
+        shelf.keep(shown, Keep.OWNER)
+    assert shelf.own(Keep.OWNER) == [both]
+    assert shelf.find(both.said.agreement, 1, Keep.OWNER) == both
+
+
+def test_of_others_the_newest_receipt_of_a_pair_is_kept_in_whatever_order_they_come(shelf):
+    old, new = receipt(1, 2, months=2), receipt(1, 2, months=3)
+    assert shelf.take(old, DELIVERER).is_kept
+    assert shelf.take(new, DELIVERER).is_kept
+    for shown in (old, new, new):
+        assert not shelf.take(shown, DELIVERER).is_kept
+    assert [month.number for month in shelf.months()] == [3]
+
+
+def test_two_receipts_for_one_month_are_named_and_a_thousand_of_them_take_no_more_room_than_a_few(shelf):
+    shelf.take(receipt(1, 2, months=2), DELIVERER)
+    reasons = [shelf.take(receipt(1, 2, months=2, size_bytes=n), DELIVERER).reason for n in range(1000)]
+    assert all("contradicts" in reason for reason in reasons)
+    assert len(shelf.months()) <= 6
+
+
+def test_what_its_owner_wants_shown_to_nobody_is_not_taken(shelf):
+    taken = shelf.take(receipt(1, 2, private=True), DELIVERER)
+    assert not taken.is_kept
+    assert "nobody" in taken.reason
+
+
+def test_a_peer_that_shows_more_and_more_is_bounded_and_the_others_have_their_room(shelf, monkeypatch):
+    monkeypatch.setattr(module, "RECEIPTS_PER_DELIVERER", 5)
+    monkeypatch.setattr(module, "RECEIPTS_KEPT", 8)
+    taken = [shelf.take(receipt(n, 2), DELIVERER) for n in range(10, 30)]
+    assert [one.is_kept for one in taken] == [True] * 5 + [False] * 15
+    assert "no more" in taken[-1].reason
+    assert all(shelf.take(receipt(n, 3), OTHER).is_kept for n in range(10, 15))
+    assert len(shelf.months()) == 8
+    by_host = [month.host for month in shelf.months()]
+    assert by_host.count(peer(3)) == 5
+
+
+def test_vouches_count_against_the_same_room_and_the_later_one_stands(shelf, monkeypatch):
+    monkeypatch.setattr(module, "RECEIPTS_PER_DELIVERER", 1)
+    first, later = vouch(1, 2), vouch(1, 2, at=START + 1, days=0)
+    assert shelf.take_vouch(*later, DELIVERER).is_kept
+    assert not shelf.take_vouch(*first, DELIVERER).is_kept
+    assert "no more" in shelf.take_vouch(*vouch(3, 4), DELIVERER).reason
+    assert shelf.take_vouch(*vouch(5, 6)).is_kept
+    assert later in shelf.vouches()
+
+
+def test_what_counts_no_more_goes_but_own_receipts_stay(shelf):
+    shelf.keep(receipt(1, 2), Keep.HOST)
+    shelf.take(receipt(3, 4), DELIVERER)
+    shelf.take_vouch(*vouch(5, 6), DELIVERER)
+    shelf.forget_old(START + 24 * MONTH_MS)
+    assert [month.owner for month in shelf.months()] == [peer(1)]
+    assert shelf.vouches() == []
+
+
+def test_private_receipts_are_shown_by_their_owner_alone(shelf):
+    shelf.keep(receipt(1, 2, private=True), Keep.HOST)
+    shelf.keep(receipt(3, 4, private=True), Keep.OWNER)
+    shelf.take(receipt(5, 6), DELIVERER)
+    assert {month.owner for month, _ in shelf.shareable(is_own_shown=True)} == {peer(3), peer(5)}
+    assert {month.owner for month, _ in shelf.shareable(is_own_shown=False)} == {peer(5)}
+
+
+def test_of_a_row_of_months_the_newest_is_shown_and_both_of_two_that_contradict_each_other(shelf):
+    for n in (1, 2):
+        shelf.keep(receipt(1, 2, months=n), Keep.HOST)
+    for size in (1, 2):
+        shelf.take(receipt(3, 4, months=2, size_bytes=size), DELIVERER)
+    shown = [(month.owner, month.number) for month, _ in shelf.shareable(is_own_shown=True)]
+    assert sorted(shown) == sorted([(peer(1), 2), (peer(3), 2), (peer(3), 2)])
+
+
+def test_notes_about_gaps_wait_for_the_other_signature(shelf):
+    said = GapNote(agreement=bytes(16), by=peer(1), other=peer(2), first=2, last=3, reason="recovered", time_ms=START)
+    half, whole = sign_statement(said, key(1)), sign_statement(said, key(1), key(2))
+    shelf.keep_gap(said, half, is_whole=False)
+    assert (shelf.gaps(bytes(16)), shelf.gaps(bytes(16), is_whole=False)) == ([], [(said, half)])
+    shelf.keep_gap(said, whole, is_whole=True)
+    assert (shelf.gaps(bytes(16)), shelf.gaps(bytes(16), is_whole=False)) == ([(said, whole)], [])
+
+
+def test_how_often_a_peer_was_asked_is_remembered_for_its_day_and_of_so_many_peers(shelf):
+    day_ms = 86_400_000
+    for _ in range(2):
+        shelf.note_asked(peer(1), Asked.BY_PEER, START)
+    assert shelf.asked(peer(1), Asked.BY_PEER, START) == (2, START)
+    assert shelf.asked(peer(1), Asked.BY_PEER, START + day_ms) == (0, START)
+    assert shelf.asked(peer(1), Asked.OF_PEER, START) == (0, 0)
+    with shelf._connection:
+        shelf._connection.execute("BEGIN")
+        rows = [(n.to_bytes(32, "big"), 1, 1, 1, START + 1 + n) for n in range(RECEIPT_ASKED_PEERS)]
+        shelf._connection.executemany("INSERT INTO asked VALUES (?, ?, ?, ?, ?)", rows)
+    shelf.note_asked(peer(2), Asked.OPINION, START + 10**9)
+    assert shelf.asked(peer(1), Asked.BY_PEER, START + 10**9)[1] == 0
