@@ -6,7 +6,7 @@ and names the thing; advice stands in the hint.
 """
 
 import errno
-from enum import IntEnum
+from enum import Enum, IntEnum
 from typing import Final
 
 
@@ -169,10 +169,25 @@ class StoreBusy(StoreUnavailable):
     exit_code = ExitCode.UNREACHABLE
 
 
+class Refusal(Enum):
+    """Who said no, and whether they may."""
+
+    OWN = "own"
+    """This home did, by its own rules."""
+    ALLOWED = "allowed"
+    """A peer did, as what was agreed on lets it: no fault."""
+    FAULT = "fault"
+    """A peer did not give or show what it keeps for us: evidence for trust."""
+
+
 class RefusedError(BackupPeerError):
-    """The other side (or our own policy) said no: quota, terms, block list."""
+    """The other side (or our own policy) said no: quota, terms, block list. `refusal`: which, and whether by right."""
 
     exit_code = ExitCode.REFUSED
+
+    def __init__(self, message: str, *, hint: str = "", refusal: Refusal = Refusal.OWN) -> None:
+        super().__init__(message, hint=hint)
+        self.refusal = refusal
 
 
 class ExposedError(RefusedError):

@@ -49,7 +49,7 @@ async def hosted(
 ) -> AsyncIterator[Link]:
     """Join an owner and a host; `serve` replaces the honest host's answers, the others are as in `Serving`."""
     network = Network()
-    honest = Serving(house.premises, house.revising.consider, house.standing.blame)
+    honest = Serving(house.premises, house.revising.consider, house.standing.blame, house.standing.note_deed)
     honest.on_terms = TermsDesk(house.revising, house.ending, house.waiving).answer
     honest.find_debt = find_debt or honest.find_debt
     honest.on_receipts = on_receipts or honest.on_receipts

@@ -1,7 +1,9 @@
 import msgspec
 
+from backuppeer.control.history import ContactRow, Record, Tenancy
 from backuppeer.control.promises import Promised
 from backuppeer.control.showing import Account, PeerAccount
+from backuppeer.limits import CONTACTS_SHOWN, CONTACTS_SHOWN_MOST
 from cli.rows import make_peer, run
 from control.dummy import PEER, given
 
@@ -19,6 +21,68 @@ THERE = Account(
     ended_by_us=True,
 )
 HERE = msgspec.structs.replace(THERE, used_bytes=10**9, revision=1, ends="", next_free_bytes=0)
+CONTACT = ContactRow(
+    time="2026-11-28T12:00:00Z",
+    made=True,
+    ours=True,
+    path="direct + lanes",
+    rtt_ms=23.4,
+    sent_bytes=3 * 10**9,
+    received_bytes=10**6,
+    seconds=185.2,
+    result="it was not used any more",
+)
+MISSED = ContactRow(
+    time="2026-11-27T06:30:00Z",
+    made=False,
+    ours=True,
+    path="",
+    rtt_ms=0,
+    sent_bytes=0,
+    received_bytes=0,
+    seconds=0,
+    result="PeerUnreachable: no answer\x1b[31m",
+)
+RECORD = Record(
+    first_met="2026-03-01T12:00:00Z",
+    days=41,
+    availability=0.9625,
+    promised=0.9,
+    rtt_ms=23.4,
+    bytes_per_second=12 * 10**6,
+    audits=40,
+    restores=2,
+    losses=0,
+    refusals=0,
+    declined=1,
+    lost_days=0,
+    refused_days=0,
+    reported_days=0,
+    late_days=0,
+    sessions=52,
+    missed=1,
+    contacts=[CONTACT, MISSED],
+)
+STRANGER = Record(
+    first_met="",
+    days=0,
+    availability=None,
+    promised=0,
+    rtt_ms=0,
+    bytes_per_second=0,
+    audits=0,
+    restores=0,
+    losses=0,
+    refusals=0,
+    declined=0,
+    lost_days=0,
+    refused_days=0,
+    reported_days=0,
+    late_days=0,
+    sessions=0,
+    missed=0,
+    contacts=[],
+)
 BOTH = PeerAccount(
     peer_id=PEER,
     alias="alice",
@@ -31,6 +95,8 @@ BOTH = PeerAccount(
     trust_level="fair",
     capped=[],
     way_out="",
+    record=RECORD,
+    as_owner=Tenancy(agreed=1, overdrawn=2),
 )
 
 
@@ -114,3 +180,51 @@ def test_why_a_score_is_capped_and_what_ends_it_is_shown(capsys, agent):
     assert "\x1b" not in out + err
     agent({"peers/show": given(BOTH)})
     assert "capped" not in run(capsys, "peers", "show", "alice")[1]
+
+
+def test_what_is_on_record_is_told_in_figures_and_each_contact_has_its_line(capsys, agent):
+    agent({"peers/show": given(BOTH)})
+    out = run(capsys, "peers", "show", "alice", "--history", "2")[1]
+    said = " ".join(out.split())
+    for part in (
+        "met on 2026-03-01, evidence of 41 days, 40 audits and 2 restores passed",
+        "there 96.2 % of the time in 30 days (90 % promised), 23.4 ms away, 12 MB a second",
+        "as owner it made agreements on 1 day, sent more than was agreed on 2 days",
+        "contacts 52 sessions, 1 try in vain; the last 2, `--history N` shows N of them:",
+        "2026-11-28 12:00",
+        "it was not used any more",
+        "in vain: no answer",
+    ):
+        assert part in said, said
+    assert "failed" not in said
+    assert "\x1b" not in out
+
+
+def test_days_of_failing_are_named_and_of_a_stranger_it_is_said_that_nothing_is_known(capsys, agent):
+    failed = msgspec.structs.replace(RECORD, lost_days=1, refused_days=2, reported_days=1, late_days=3)
+    agent({"peers/show": given(msgspec.structs.replace(BOTH, record=failed, as_owner=Tenancy()))})
+    said = " ".join(run(capsys, "peers", "show", "alice")[1].split())
+    assert (
+        "failed: lost or wrong on 1 day, not given back on 2 days, lost, and said so on 1 day, late on 3 days" in said
+    )
+    assert "as owner nothing of note" in said
+    agent({"peers/show": given(msgspec.structs.replace(BOTH, record=STRANGER, as_owner=None))})
+    said = " ".join(run(capsys, "peers", "show", "alice")[1].split())
+    assert "never met, no evidence yet not looked at within 30 days" in said
+    assert "contacts none yet" in said
+    assert "as owner" not in said
+
+
+def test_more_contacts_than_are_ever_printed_can_t_be_asked_for(capsys, agent):
+    agent({"peers/show": given(BOTH)})
+    assert run(capsys, "peers", "show", "alice", "--history", str(CONTACTS_SHOWN_MOST + 1))[0] == 2
+    asked = []
+
+    async def answer(request, emit):
+        asked.append(request.history)
+        return BOTH
+
+    agent({"peers/show": answer})
+    run(capsys, "peers", "show", "alice", "--history", str(CONTACTS_SHOWN_MOST))
+    run(capsys, "peers", "show", "alice")
+    assert asked == [CONTACTS_SHOWN_MOST, CONTACTS_SHOWN]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from backuppeer.ids import parse_peer_id
-from e2e.harness import World, agree, below, describe_tree, holds_any, wait_until
+from e2e.harness import Pair, World, agree, below, describe_tree, holds_any, wait_until
 from e2e.trees import CONTENT_MARK, NAME_MARK, make_awkward_tree, make_random_files
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
@@ -78,6 +78,23 @@ def test_partners_meet_again_with_every_server_gone_and_both_agents_restarted(wo
     pair.owner.do("restore", "latest", "--target", str(target))
     assert describe_tree(below(target, tree)) == describe_tree(tree)
     assert len(pair.owner.do("snapshots").rows) == 2
+    _check_contacts(pair)
+
+
+def _check_contacts(pair: Pair) -> None:
+    """Check that both sides have their session on record, with what it moved and why it was over."""
+    ours = pair.owner.do("peers", "show", "alice").last
+    theirs = pair.host.do("peers", "show", pair.owner.peer_id()).last
+    for shown, moved in ((ours, "sent_bytes"), (theirs, "received_bytes")):
+        record = shown["record"]
+        first = record["contacts"][-1]
+        assert record["availability"] == 1.0
+        assert first["made"]
+        assert first["path"].startswith("direct")
+        assert first[moved] > 1_000_000
+        assert "the agent stopped" in first["result"]
+    assert theirs["as_owner"]["agreed"] == 1
+    assert ours["as_owner"] is None
 
 
 def test_an_unchanged_tree_sends_next_to_nothing_and_an_earlier_snapshot_stays_as_it_was(world: World):

@@ -7,7 +7,10 @@ import pytest
 from backuppeer.errors import DamagedStateError, LocalError
 from backuppeer.ids import PeerId
 from backuppeer.limits import EVIDENCE_DAYS, GIB, OBSERVATION_DETAIL_CHARS, OBSERVATIONS_PER_DAY
-from backuppeer.trust.evidence import EvidenceLog, Kind, Observation
+from backuppeer.trust.availability import Windows
+from backuppeer.trust.conduct import Conduct
+from backuppeer.trust.evidence import DayCount, EvidenceLog, Kind, Observation
+from backuppeer.trust.schema import SCRIPTS
 from backuppeer.trust.score import Availability, DayEvidence, Evidence, Fault
 
 DAY_MS = 86_400_000
@@ -88,14 +91,15 @@ def test_days_of_the_future_count_as_today_and_very_old_ones_not_at_all(log) -> 
     assert [day.age_days for day in log.days(PEER, now_ms=NOW_MS)] == [EVIDENCE_DAYS - 1, 0]
 
 
-def test_availability_is_the_share_of_answered_contacts_of_a_month(log) -> None:
+def test_availability_is_the_share_of_six_hour_windows_of_a_month_in_which_it_answered(log) -> None:
     assert log.availability(PEER, now_ms=NOW_MS) == Availability(observed=1.0)
     for _ in range(3):
         note(log, Kind.CONNECTED)
-    note(log, Kind.CONNECT_FAILED, age=29)
-    note(log, Kind.CONNECT_FAILED, age=30)
+    for _ in range(50):
+        note(log, Kind.CONNECT_FAILED, age=29)
+    note(log, Kind.CONNECT_FAILED, age=31)
     found = log.availability(PEER, now_ms=NOW_MS, promised=0.9)
-    assert found == Availability(observed=0.75, promised=0.9)
+    assert found == Availability(observed=0.5, promised=0.9), "how often it was tried in a window changes nothing"
 
 
 def test_a_summary_is_what_the_score_takes(log) -> None:
@@ -114,6 +118,41 @@ def test_a_peer_fills_only_so_many_rows_of_a_day(log) -> None:
     assert note(log, Kind.CONNECTED)
     assert note(log, Kind.CONNECT_FAILED, age=1)
     assert note(log, Kind.CONNECT_FAILED, peer=OTHER)
+
+
+def test_what_was_scored_is_scored_anew_as_soon_as_something_is_seen_and_when_another_log_gives_back_more(log) -> None:
+    assert log.summarise(PEER, now_ms=NOW_MS).beta == 0
+    note(log, Kind.INTEGRITY_FAULT)
+    assert log.summarise(PEER, now_ms=NOW_MS).beta > 0
+    assert log.conduct(PEER, now_ms=NOW_MS).failed_ms
+    before = log.summarise(PEER, now_ms=NOW_MS).alpha
+    log.take_back([DayCount(PEER, TODAY - 3, Kind.STORED, 1, GIB), DayCount(OTHER, TODAY, Kind.STORED, 1, GIB)])
+    assert log.summarise(PEER, now_ms=NOW_MS).alpha > before
+    assert log.summarise(OTHER, now_ms=NOW_MS).alpha > 0
+    assert log.summarise(PEER, now_ms=NOW_MS + 365 * DAY_MS).beta < log.summarise(PEER, now_ms=NOW_MS).beta
+
+
+def test_a_no_that_the_agreement_allows_weighs_nothing(log) -> None:
+    note(log, Kind.DECLINED)
+    assert log.summarise(PEER, now_ms=NOW_MS) == Evidence()
+    assert log.conduct(PEER, now_ms=NOW_MS) == Conduct()
+
+
+def test_a_log_of_before_the_windows_keeps_what_it_saw_and_gets_windows_of_its_contacts(tmp_path) -> None:
+    path = tmp_path / "evidence.db"
+    old = sqlite3.connect(path)
+    old.executescript(SCRIPTS[0] + "PRAGMA user_version=1;")
+    rows = [(Kind.CONNECTED, 0, ""), (Kind.CONNECT_FAILED, 0, ""), (Kind.CONNECT_FAILED, 1, ""), (Kind.STORED, 2, "")]
+    rows.append((Kind.CONNECTED, 3, "from a snapshot"))
+    for kind, age, detail in rows:
+        row = (PEER, TODAY - age, kind.value, NOW_MS - age * DAY_MS, 0, detail)
+        old.execute("INSERT INTO observations (peer, day, kind, time_ms, size_bytes, detail) VALUES (?,?,?,?,?,?)", row)
+    old.commit()
+    old.close()
+    log = EvidenceLog(path)
+    assert [o.kind for o in log.latest(PEER)] == [kind for kind, _, _ in rows[1::-1] + rows[2:]]
+    assert log.windows(PEER, now_ms=NOW_MS) == Windows(up=0b1, seen=0b10001)
+    log.close()
 
 
 def test_a_long_detail_is_cut(log) -> None:

@@ -34,6 +34,7 @@ from backuppeer.agent.host.serving import ReceiptsRequest
 from backuppeer.agent.host.sweeping import Sweeping
 from backuppeer.agent.host.waiving import Waiving as HostWaiving
 from backuppeer.agent.jobs.drill import sweep_drills
+from backuppeer.agent.jobs.lookout import Lookout
 from backuppeer.agent.jobs.rounds import Rounds
 from backuppeer.agent.owner.connecting import Connecting
 from backuppeer.agent.owner.ending import Ending
@@ -42,6 +43,7 @@ from backuppeer.agent.owner.revising import Revising
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.owner.waiving import Waiving
 from backuppeer.agent.peers.channel import Channel
+from backuppeer.agent.peers.contacting import Contacting
 from backuppeer.agent.peers.exchange import Exchange
 from backuppeer.agent.peers.knocking import Knocking
 from backuppeer.agent.peers.market import Market
@@ -89,6 +91,7 @@ class Parts:
     reach: Reach
     standing: Standing
     views: Views
+    contacting: Contacting
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +122,7 @@ class OwnerSide:
     slots: Slots
     auditor: Auditor
     rounds: Rounds
+    lookout: Lookout
     revising: Revising
     ending: Ending
     waiving: Waiving
@@ -185,6 +189,8 @@ class Agent:
         self.spawn(self.host.noting.run())
         self.spawn(self._follow_requests())
         self.spawn(self.owner.rounds.run())
+        self.spawn(self.owner.lookout.run())
+        self.spawn(self.owner.lookout.condense())
 
     async def _clear_old(self) -> None:
         """Remove what a move of the store that was killed left in the old place."""
@@ -295,6 +301,7 @@ class Agent:
         finally:
             with bookkeeping("parting"):
                 meet_at(self.parts.state, session.peer, b"", self.parts.clock.now_ms())
+            self.parts.contacting.ended(session)
 
     async def _locate(self, peer: PeerId) -> Whereabouts:
         return await self.owner.knocking.locate(peer, self.servers(None))

@@ -43,6 +43,7 @@ from backuppeer.agent.host.serving import Serving
 from backuppeer.agent.host.sweeping import Sweeping
 from backuppeer.agent.host.terms import TermsDesk
 from backuppeer.agent.host.waiving import Waiving as HostWaiving
+from backuppeer.agent.jobs.lookout import Lookout
 from backuppeer.agent.jobs.rounds import Rounds
 from backuppeer.agent.owner.connecting import Connecting
 from backuppeer.agent.owner.ending import Ending
@@ -50,6 +51,7 @@ from backuppeer.agent.owner.receipting import Receipting
 from backuppeer.agent.owner.revising import Revising
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.owner.waiving import Waiving
+from backuppeer.agent.peers.contacting import Contacting
 from backuppeer.agent.peers.endpoint import make_binding, open_transport, whereabouts_of
 from backuppeer.agent.peers.exchange import Exchange
 from backuppeer.agent.peers.knocking import Knocking
@@ -61,6 +63,7 @@ from backuppeer.agent.recovery.slots import Slots
 from backuppeer.agent.repute.convicts import Convicts
 from backuppeer.agent.repute.gaps import Gaps
 from backuppeer.agent.repute.hearing import Hearing
+from backuppeer.agent.repute.promised import promised_by
 from backuppeer.agent.repute.shelf import Shelf
 from backuppeer.agent.repute.standing import Standing
 from backuppeer.agent.repute.views import Views, make_views
@@ -93,13 +96,13 @@ async def compose(home: Home, secret: bytes) -> Agent:
     requests = Requests(state, premises, standing, clock, identity=keys.identity)
     terms = _make_terms(state, premises, requests, keys, clock=clock)
     desk = TermsDesk(*terms)
-    serving = Serving(premises, terms[0].consider, standing.blame)
+    serving = Serving(premises, terms[0].consider, standing.blame, standing.note_deed)
     sweeping = Sweeping(premises, clock)
     serving.answering.on_deleted = sweeping.wake
     # The agent is made last, of parts that need to call it: hence by name, at the time of the call.
     hooks = _make_hooks(lambda: agent, serving, standing)
     sessions = Sessions(transport, keys.identity, clock, hooks, lane_binds=bind_addresses())
-    reach = Reach(state, sessions, loopback=is_loopback_only())
+    reach, contacting = _make_reach(state, sessions, standing, clock)
     market = Market(state, standing, clock, keys.peer, views=views)
     ends = partial(whereabouts_of, transport, clock)
     knocking = Knocking(state, keys.identity, clock, market=market, ends=ends)
@@ -116,10 +119,10 @@ async def compose(home: Home, secret: bytes) -> Agent:
     scrubbing = Scrubbing(premises, clock, serving.proving)
     owed = _make_reciprocity(Reciprocity(state, premises, clock, own=keys.peer), serving, requests)
     as_host = HostSide(premises, requests, hosting, sweeping, scrubbing, noting, *terms, Moving(premises), owed)
-    audits = _make_audits(home, keys, state, vault)
+    audits = _make_audits(home, keys, state, vault, reach=reach)
     waiving = Waiving(state, keys, clock, reach=reach, revising=revising, ending=ending)
     as_owner = OwnerSide(market, knocking, connecting, vault, slots, *audits, revising, ending, waiving)
-    parts = Parts(home, keys, state, clock, transport, sessions, reach, standing, views)
+    parts = Parts(home, keys, state, clock, transport, sessions, reach, standing, views, contacting)
     agent = Agent(parts, as_host, as_owner, _make_repute(parts, evidence, premises, vault))
     serving.on_receipts = agent.repute.answer
     return agent
@@ -130,7 +133,14 @@ def _make_standing(
 ) -> tuple[EvidenceLog, Standing, Views]:
     evidence = open_or_set_aside(home.path / "evidence.db", EvidenceLog, note=note)
     standing = Standing(state, evidence, clock)
+    standing.promised = partial(promised_by, state)
     return evidence, standing, make_views(state, standing, evidence, clock, addresses=partial(addresses_of, state))
+
+
+def _make_reach(state: State, sessions: Sessions, standing: Standing, clock: Clock) -> tuple[Reach, Contacting]:
+    reach, contacting = Reach(state, sessions, loopback=is_loopback_only()), Contacting(standing, clock)
+    reach.on_missed = contacting.missed
+    return reach, contacting
 
 
 def _make_terms(
@@ -147,9 +157,20 @@ def _make_reciprocity(made: Reciprocity, serving: Serving, requests: Requests) -
     return made
 
 
-def _make_audits(home: Home, keys: HomeKeys, state: State, vault: Vault) -> tuple[Auditor, Rounds]:
+def _make_audits(
+    home: Home, keys: HomeKeys, state: State, vault: Vault, *, reach: Reach
+) -> tuple[Auditor, Rounds, Lookout]:
+    def is_wanted() -> bool:
+        return read_config(home).audits != "off"
+
+    def may_look() -> bool:
+        # Not beside a home of the same words that works: a host has one session with both.
+        is_working = vault.exists_repository and vault.writer.may_write and not vault.is_unrecovered
+        return is_working and is_wanted()
+
     auditor = Auditor(home, keys, state, vault)
-    return auditor, Rounds(vault, auditor, is_wanted=lambda: read_config(home).audits != "off")
+    lookout = Lookout(state, vault.standing, vault.clock, reach=reach, is_wanted=may_look)
+    return auditor, Rounds(vault, auditor, is_wanted=is_wanted), lookout
 
 
 def _make_repute(parts: Parts, evidence: EvidenceLog, premises: Premises, vault: Vault) -> Repute:

@@ -6,26 +6,33 @@ import typer
 
 from backuppeer.agent.peers.offers import write_exact_size
 from backuppeer.cli.context import context_of
+from backuppeer.cli.history import show_contacts, show_record, show_tenancy
 from backuppeer.cli.promises import say_promises
 from backuppeer.cli.render import escape_line, format_moment, name_peer, say_later, write_peer
 from backuppeer.cli.screen import Screen
 from backuppeer.cli.units import format_duration, format_size
-from backuppeer.control.api import PeerRequest
+from backuppeer.control.history import ShowRequest
 from backuppeer.control.showing import Account, PeerAccount
-from backuppeer.limits import STORAGE_MIN_BYTES
+from backuppeer.limits import CONTACTS_SHOWN, CONTACTS_SHOWN_MOST, STORAGE_MIN_BYTES
 
-HELP: Final = "Show your account with one peer: who keeps how much, on which terms."
+HELP: Final = "Show your account with one peer: who keeps how much, on which terms, what it did, when you met."
 _LABEL: Final = 10
 
 
 def show(
     ctx: typer.Context,
     peer: Annotated[str, typer.Argument(metavar="ID|PREFIX|ALIAS", help="The peer, as `peers` shows it.")],
+    *,
+    history: Annotated[
+        int,
+        typer.Option("--history", metavar="N", min=0, max=CONTACTS_SHOWN_MOST, help="Show the last N contacts."),
+    ] = CONTACTS_SHOWN,
 ) -> int:
     """Show the account."""
     context = context_of(ctx)
     screen = context.screen
-    row = context.client().call("peers/show", PeerRequest(servers=context.servers(), peer=peer), PeerAccount)
+    request = ShowRequest(servers=context.servers(), peer=peer, history=history)
+    row = context.client().call("peers/show", request, PeerAccount)
     if screen.json:
         screen.value(row)
         return 0
@@ -37,12 +44,15 @@ def show(
         screen.line(f"  capped: {escape_line(text)}", hang=_LABEL)
     if row.way_out:
         screen.hint(row.way_out)
+    show_record(screen, row.record)
     _show_side(screen, "keeps for you", row, is_ours=True)
     _show_cap(screen, row)
     _show_side(screen, "you keep for it", row, is_ours=False)
     if row.there and row.here:
         who = "you keep" if row.owed_bytes >= 0 else "it keeps"
         screen.line(f"together: {who} {format_size(abs(row.owed_bytes))} more than the other", hang=2)
+    show_tenancy(screen, row.as_owner)
+    show_contacts(screen, row.record)
     return 0
 
 

@@ -57,6 +57,7 @@ from backuppeer.control.ending import (
     RetireResult,
 )
 from backuppeer.control.forgiving import ForgiveResult
+from backuppeer.control.history import ShowRequest
 from backuppeer.control.inspection import (
     DiffRequest,
     DiffResult,
@@ -135,7 +136,7 @@ ROUTES: dict[str, Route] = {
     "peers/end/plan": Route(request=EndRequest, result=EndPlan, summary="what ending an agreement would mean"),
     "peers/end": Route(request=EndRequest, result=EndResult, summary="end an agreement with notice"),
     "peers/forgive": Route(request=PeerRequest, result=ForgiveResult, summary="give a host new data again"),
-    "peers/show": Route(request=PeerRequest, result=PeerAccount, summary="the account with one peer"),
+    "peers/show": Route(request=ShowRequest, result=PeerAccount, summary="the account with one peer"),
     "peers/replace/plan": Route(
         request=ReplaceRequest, result=ReplacePlan, work=True, summary="what replacing a host would mean"
     ),

@@ -5,6 +5,7 @@ Knows: request and result structs. Must not know: the agent, the terminal. Units
 
 import msgspec
 
+from backuppeer.control.history import Record, Tenancy
 from backuppeer.control.promises import NOTHING_PROMISED, Promised
 
 
@@ -43,7 +44,8 @@ class PeerAccount(msgspec.Struct, kw_only=True):
     capped: why the trust is not higher, each a clause about the peer; way_out: what ends that, "" if nothing does.
     offer_bytes: what we must have on offer in all to keep what we promised it in return. cap_bytes: how much of ours
     may lie there in all for now (ADR 64), None = as much as agreed on; cap_set: a person set that. verified_bytes: in
-    packs of which audits saw a part within 30 days.
+    packs of which audits saw a part within 30 days. record: what was seen of it; as_owner: how it behaved as one whose
+    data is kept here, null where it never was.
     """
 
     peer_id: str
@@ -58,6 +60,8 @@ class PeerAccount(msgspec.Struct, kw_only=True):
     capped: list[str]
     way_out: str
     offer_bytes: int = 0
+    record: Record
+    as_owner: Tenancy | None = None
     cap_bytes: int | None = None
     verified_bytes: int = 0
     cap_set: bool = False

@@ -28,6 +28,10 @@ from backuppeer.limits import (
 )
 
 
+class OverdraftError(RefusedError):
+    """An owner brings more than it agreed on, be it room, packs or what is taken in a day."""
+
+
 @dataclass(frozen=True, slots=True)
 class Usage:
     """How full an agreement is. `free_bytes`: what could be stored now, all limits considered."""
@@ -214,10 +218,10 @@ class Quota:
             account = self._account(agreement)
             room = account.room_bytes
             if size_bytes > room + extra_bytes:
-                raise _refusal("the agreement is full", room, self.later(agreement))
+                raise _refusal("the agreement is full", room, self.later(agreement), kind=OverdraftError)
             if account.packs + account.reserved_packs >= account.pack_limit + extra_packs:
                 now = f"0 packs free now{self.later(agreement)}"
-                raise RefusedError(
+                raise OverdraftError(
                     f"the agreement holds {account.pack_limit} packs, its most; {now}",
                     hint="back up larger pieces at a time, or agree on more storage",
                 )
@@ -233,7 +237,7 @@ class Quota:
         if not account.is_in_time(size_bytes, now_s):
             hours = 1 + int(STORE_RATE_S - (now_s - account.since_s)) // 3600
             took = f"{account.stored_packs} packs of {format_size(account.stored_bytes)}"
-            raise RefusedError(
+            raise OverdraftError(
                 f"the agreement took {took} within a day, its most; more in {hours} h",
                 hint="run the same again then: what was stored stays",
             )
@@ -369,8 +373,8 @@ def format_size(size_bytes: int) -> str:
     return f"{int(value)} {unit}" if unit == "B" else f"{value:.1f} {unit}"
 
 
-def _refusal(reason: str, free_bytes: int, later: str = "") -> RefusedError:
-    return RefusedError(
+def _refusal(reason: str, free_bytes: int, later: str = "", *, kind: type[RefusedError] = RefusedError) -> RefusedError:
+    return kind(
         f"{reason}: {format_size(max(0, free_bytes))} free now{later}",
         hint="agree on more storage, free some, or choose another host",
     )

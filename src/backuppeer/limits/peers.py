@@ -119,3 +119,27 @@ OPINIONS_WAIT_S: Final = 600.0
 """The longest that a person may have partners waited for that are asked what they think."""
 OPINIONS_AT_ONCE: Final = 16
 """Partners that are dialled side by side for that."""
+COMPACT_AFTER_DAYS: Final = 90
+"""From this age on what was seen is kept as counts of days: one row for each kind, not one for each time."""
+COMPACT_STEP_DAYS: Final = 7
+"""Days condensed at a time: a log that was never condensed holds up nobody who writes for long."""
+COMPACT_EVERY_S: Final = 86_400.0
+AVAILABILITY_DAYS: Final = 30
+"""Availability, latency and throughput are those of the last month: older habits say little about tomorrow."""
+WINDOWS_KEPT: Final = 240
+"""Windows of six hours in a mask: 60 days, so that hosts looked at every other day can be compared, too."""
+CONTACTS_PER_DAY: Final = 256
+"""Contacts with one peer written down in a day: who comes and goes every second must not fill our disk."""
+CONTACT_AGAIN_S: Final = 600.0
+"""A dial that fails as the one before it is written down again after this: a job that waits for a host tries often."""
+CONTACT_RESULT_CHARS: Final = 200
+"""Words on how a contact ended, for people."""
+CONTACTS_SHOWN: Final = 10
+CONTACTS_SHOWN_MOST: Final = 1000
+"""Contacts that `peers show` prints, and prints at most."""
+PACE_CONTACTS: Final = 1024
+"""Contacts of the last month, the newest, from which latency and throughput are taken."""
+PACE_LEAST_BYTES: Final = 1 * MIB
+"""A session that moved less says nothing of how fast a peer is."""
+PRESENCE_LOOK_S: Final = 300.0
+"""How often is looked whether a host is due: the windows themselves are six hours long."""

@@ -7,6 +7,7 @@ score of a host fades with time; whether it gets new data does not: it ends by w
     lost       found out to lack what it was given  healed and then cleared, or forgiven
     failed     wrong or older once, or it said so   healed and then cleared, or forgiven
     relapsed   failed in two spells within a year   a year after the first, or forgiven (`relapse`)
+    silent     tried in vain on more than 14 days   it answers
 
 Healed: it has all that it should again, as far as is known. Cleared: an audit after that found nothing amiss. A host
 that fails again in between begins anew. What a host loses below a hundredth of what it keeps is sent again without a
@@ -21,6 +22,7 @@ from typing import Final
 
 from backuppeer.clock import DAY_S, format_time
 from backuppeer.trust.score import LOSS_SHARE, Standing
+from backuppeer.trust.tally import SILENT_DAYS
 
 LIE_DAYS: Final = 180
 
@@ -96,8 +98,11 @@ def lie_ends_ms(conduct: Conduct) -> int:
     return conduct.lied_ms + 1000 * DAY_S * LIE_DAYS
 
 
-def stand(conduct: Conduct, *, held_bytes: int, blocked: bool = False) -> Standing:
-    """Return what caps the score. `held_bytes`: what the host is known to keep; 0 with a loss: it lost all."""
+def stand(conduct: Conduct, *, held_bytes: int, blocked: bool = False, silent: bool = False) -> Standing:
+    """Return what caps the score. `held_bytes`: what the host is known to keep; 0 with a loss: it lost all.
+
+    silent: it has not answered for longer than a host may be away.
+    """
     whole = conduct.lost_bytes + max(0, held_bytes)
     return Standing(
         unresolved_loss=conduct.failed_ms > 0,
@@ -105,6 +110,7 @@ def stand(conduct: Conduct, *, held_bytes: int, blocked: bool = False) -> Standi
         misbehaviour=conduct.lied_ms > 0,
         blocked=blocked,
         relapsed=conduct.relapsed,
+        silent_beyond_grace=silent,
     )
 
 
@@ -126,6 +132,8 @@ def describe_caps(conduct: Conduct, standing: Standing) -> list[str]:
     if standing.misbehaviour:
         until = _day(lie_ends_ms(conduct))
         said.append(f"it broke its signed word (proven on {_day(conduct.lied_ms)}) and gets no new data until {until}")
+    if standing.silent_beyond_grace:
+        said.append(f"it has not answered on more than {SILENT_DAYS} days on which it was tried")
     if standing.unresolved_loss:
         said.append(_describe_loss(conduct, standing))
     if standing.relapsed:
@@ -152,6 +160,11 @@ def advise(name: str, conduct: Conduct, standing: Standing) -> str:
     forgive = f"`backup-peer peers forgive {shlex.quote(name)}` once its human explained it"
     if standing.misbehaviour:
         return f"keep your backups with a further host: `backup-peer browse`; or {forgive}"
+    if standing.silent_beyond_grace:
+        return (
+            "ask its human whether it comes back, which ends this as soon as it answers; until then keep a copy with a "
+            f"further host: `backup-peer browse`, then `backup-peer peers replace {shlex.quote(name)} NEW` moves all"
+        )
     if not standing.unresolved_loss:
         further = "don't let it keep your only copy: `backup-peer browse` shows further hosts; or"
         return f"{further} {forgive}" if standing.relapsed else ""

@@ -2,8 +2,8 @@
 
 Knows: an append-only table of observations, and how a day of them becomes one unit of evidence. Must not know: what
 anybody decides upon it. Nothing here ever comes from what the peer or a server says about itself. It can't be rebuilt,
-so every commit is durable (`synchronous=FULL`, ~ one fsync): record a session's bytes once, not each pack. Receipts,
-hearsay and flow are not here yet.
+so every commit is durable (`synchronous=FULL`, ~ one fsync): record a session's bytes once, not each pack. Contacts and
+windows are rows of their own (`contacts`), what is old is condensed (`compaction`).
 """
 
 import threading
@@ -11,20 +11,30 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from backuppeer.db import open_database, translating
 from backuppeer.errors import LocalError
 from backuppeer.ids import PEER_ID_BYTES, PeerId
-from backuppeer.limits import EVIDENCE_DAYS, GIB, OBSERVATION_DETAIL_CHARS, OBSERVATIONS_PER_DAY
+from backuppeer.limits import (
+    COMPACT_AFTER_DAYS,
+    EVIDENCE_DAYS,
+    GIB,
+    OBSERVATION_DETAIL_CHARS,
+    OBSERVATIONS_PER_DAY,
+)
+from backuppeer.trust.availability import Windows, find_share
+from backuppeer.trust.compaction import Rules, compact, plan_steps
 from backuppeer.trust.conduct import Act, Conduct, Seen, sum_up
+from backuppeer.trust.contacts import DAY_MS, ContactLog, find_peers
+from backuppeer.trust.recall import Recall
 from backuppeer.trust.relapse import has_relapsed
+from backuppeer.trust.schema import REMARKABLE, SCRIPTS
 from backuppeer.trust.score import SPANS_MOST, Availability, DayEvidence, Evidence, Fault, sum_days
-
-_DAY_MS: Final = 86_400_000
-_AVAILABILITY_DAYS: Final = 30
-"""Availability is judged by the contacts of the last month: older habits say little about tomorrow."""
+from backuppeer.trust.tally import Tally
+from backuppeer.trust.tenants import TenantLog
 
 
 class Kind(Enum):
@@ -46,6 +56,8 @@ class Kind(Enum):
     HEALED = 14
     CLEARED = 15
     FORGIVEN = 16
+    DECLINED = 17
+    """A no that the agreement allows: full, over budget, not agreed on. No fault, shown to people."""
 
 
 _GOOD: Final = frozenset({Kind.STORED, Kind.RESTORED, Kind.AUDITED})
@@ -70,6 +82,7 @@ _ACTS: Final = {
     Kind.CLEARED: Act.CLEARED,
     Kind.FORGIVEN: Act.FORGIVEN,
 }
+_CONTACTS: Final = frozenset({Kind.CONNECTED, Kind.CONNECT_FAILED})
 _OWN: Final = frozenset({Kind.HEALED, Kind.CLEARED, Kind.FORGIVEN})
 """What counts only in the home that saw it: a snapshot may be written by a thief, who could have forgiven anybody."""
 
@@ -90,7 +103,10 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class DayCount:
-    """How often a kind was observed of a peer on a day (since 1970), and the bytes of all together."""
+    """How often a kind was observed of a peer on a day (since 1970), and the bytes of all together.
+
+    Of contacts: the windows of the day (UTC) in which the peer was there, or tried in vain, as bits; it moved no bytes.
+    """
 
     peer: PeerId
     day: int
@@ -99,27 +115,42 @@ class DayCount:
     size_bytes: int
 
 
-_BYTES: Final = f"CASE kind WHEN {Kind.AUDITED.value} THEN MAX(size_bytes) ELSE SUM(size_bytes) END"
-"""The bytes of a day: audits all speak of the same packs, whatever else moves bytes of its own."""
-_BROUGHT_BACK: Final = "from a snapshot"
-_SCHEMA: Final = (
-    """
-    CREATE TABLE observations (
-        number INTEGER PRIMARY KEY,
-        peer BLOB NOT NULL,
-        day INTEGER NOT NULL,
-        kind INTEGER NOT NULL,
-        time_ms INTEGER NOT NULL,
-        size_bytes INTEGER NOT NULL,
-        detail TEXT NOT NULL
-    );
-    CREATE INDEX observations_by_peer ON observations (peer, day, kind);
-    CREATE TRIGGER observations_stay BEFORE UPDATE ON observations
-        BEGIN SELECT RAISE(ABORT, 'observations are append-only'); END;
-    CREATE TRIGGER observations_remain BEFORE DELETE ON observations
-        BEGIN SELECT RAISE(ABORT, 'observations are append-only'); END;
-    """,
+def _numbers(kinds: Iterable[Kind]) -> str:
+    return ",".join(str(kind.value) for kind in kinds)
+
+
+_MOVED: Final = frozenset({Kind.STORED, Kind.RESTORED})
+_BYTES: Final = f"CASE WHEN kind IN ({_numbers(_MOVED)}) THEN SUM(size_bytes) ELSE MAX(size_bytes) END"
+"""The bytes of a day: of what moved, all together. Audits all speak of the same packs, and so do reports of a loss."""
+_BY_KAPPA: Final = {fault.value: fault for fault in Fault}
+
+
+_DAYS: Final = (
+    f"SELECT day, MAX(CASE {' '.join(f'WHEN kind = {kind.value} THEN {_FAULTS[kind].value}' for kind in _FAULTS)}"  # noqa: S608 - constants
+    f" ELSE 0 END), SUM(CASE WHEN kind IN ({_numbers(_MOVED)}) THEN size_bytes ELSE 0 END)"
+    f" + MAX(CASE kind WHEN {Kind.AUDITED.value} THEN size_bytes ELSE 0 END), MAX(kind IN ({_numbers(_SHOWN)}))"
+    f" FROM observations WHERE peer = ? AND day > ? AND kind IN ({_numbers([*_GOOD, *_FAULTS])})"
+    " GROUP BY day ORDER BY day"
 )
+"""Each day that is a unit: kappa of its worst fault (0 = none), its bytes as `_BYTES`, whether something was shown."""
+_PARTING: Final = _OWN | {Kind.MISBEHAVED}
+"""Rows that stay as they were when old ones are condensed: few, and with a meaning in their order or hour."""
+_BLAMELESS: Final = Conduct()
+_BROUGHT_BACK: Final = "from a snapshot"
+
+
+@dataclass(frozen=True, slots=True)
+class _Sums:
+    """The evidence of a peer as it stood on a day, and the day of the first of it."""
+
+    tally: Tally
+    first_day: int
+
+    def holds_on(self, today: int) -> bool:
+        """Whether it only has to fade until `today`: nothing of it gets too old, and no clock was set back."""
+        if not self.tally.alpha and not self.tally.beta:
+            return True
+        return self.tally.day <= today and self.first_day > today - EVIDENCE_DAYS
 
 
 class EvidenceLog:
@@ -135,7 +166,14 @@ class EvidenceLog:
         self._path = path
         self._lock = threading.Lock()
         with self._translated():
-            self._connection = open_database(path, _SCHEMA)
+            self._connection = open_database(path, SCRIPTS)
+            self._known = find_peers(self._connection, "observations")
+        self.contacts = ContactLog(self._connection, self._lock, self._translated)
+        """Connections tried and made, and when the peer was there."""
+        self.tenants = TenantLog(self._connection, self._lock, self._translated)
+        """How others behaved as owners of what is kept here."""
+        self._sums: Recall[_Sums] = Recall(self._known, _Sums(Tally(), 0))
+        self._acts: Recall[list[tuple[Kind, int, int]]] = Recall(self._known, [])
 
     def close(self) -> None:
         """Close the database."""
@@ -153,15 +191,21 @@ class EvidenceLog:
         """
         if len(observation.peer) != PEER_ID_BYTES or observation.time_ms < 0 or observation.size_bytes < 0:
             raise LocalError(f"an impossible observation: {observation}")
-        day = observation.time_ms // _DAY_MS
+        day = observation.time_ms // DAY_MS
         key = (observation.peer, day, observation.kind.value)
         row = (*key, observation.time_ms, observation.size_bytes, observation.detail[:OBSERVATION_DETAIL_CHARS])
         sql = (
             "INSERT INTO observations (peer, day, kind, time_ms, size_bytes, detail) SELECT ?, ?, ?, ?, ?, ?"
-            " WHERE (SELECT COUNT(*) FROM observations WHERE peer = ? AND day = ? AND kind = ?) < ?"
+            " WHERE (SELECT TOTAL(count) FROM observations WHERE peer = ? AND day = ? AND kind = ?) < ?"
         )
-        with self._lock, self._translated():
-            return self._connection.execute(sql, (*row, *key, OBSERVATIONS_PER_DAY)).rowcount == 1
+        with self._lock, self._translated(), self._connection:
+            self._connection.execute("BEGIN")
+            if observation.kind in _CONTACTS:
+                is_up = observation.kind is Kind.CONNECTED
+                self.contacts.note_window(observation.peer, observation.time_ms, is_up=is_up)
+            is_new = self._connection.execute(sql, (*row, *key, OBSERVATIONS_PER_DAY)).rowcount == 1
+        self._forget(observation.peer)
+        return is_new
 
     def latest(self, peer: PeerId, *, limit: int = 100) -> list[Observation]:
         """Return the newest observations of a peer, newest first."""
@@ -173,43 +217,75 @@ class EvidenceLog:
             rows = self._connection.execute(sql, (peer, limit)).fetchall()
         return [Observation(peer, Kind(kind), int(time), int(size), str(detail)) for kind, time, size, detail in rows]
 
+    def count_kinds(self, peer: PeerId) -> dict[Kind, int]:
+        """Return how often each kind was seen of a peer, as far back as anything is known; none that never was."""
+        sql = "SELECT kind, SUM(count) FROM observations WHERE peer = ? GROUP BY kind"
+        with self._lock, self._translated():
+            return {Kind(kind): int(count) for kind, count in self._connection.execute(sql, (peer,))}
+
     def condense(self, *, now_ms: int, days: int) -> list[DayCount]:
         """Return what the last days hold, counted, newest first: what `take_back` puts into another log."""
+        since = now_ms // DAY_MS - days
         sql = (
-            f"SELECT peer, day, kind, COUNT(*), {_BYTES} FROM observations WHERE day > ?"  # noqa: S608 - a constant
-            " GROUP BY peer, day, kind ORDER BY day DESC, peer, kind"
+            f"SELECT peer, day, kind, SUM(count), {_BYTES} FROM observations WHERE day > ?"  # noqa: S608 - a constant
+            " GROUP BY peer, day, kind"
         )
         with self._lock, self._translated():
-            rows = self._connection.execute(sql, (now_ms // _DAY_MS - days,)).fetchall()
-        counts = (DayCount(PeerId(peer), int(day), Kind(kind), count, size) for peer, day, kind, count, size in rows)
-        return [row for row in counts if row.kind not in _OWN]
+            rows = self._connection.execute(sql, (since,)).fetchall()
+        counts = {(PeerId(peer), day, Kind(kind)): (int(count), int(size)) for peer, day, kind, count, size in rows}
+        for (peer, day), masks in self.contacts.day_masks(since_day=since).items():
+            for kind, mask in zip((Kind.CONNECTED, Kind.CONNECT_FAILED), masks, strict=True):
+                if mask:
+                    count, _ = counts.get((peer, day, kind), (mask.bit_count(), 0))
+                    counts[peer, day, kind] = (count, mask)
+        ordered = sorted(counts.items(), key=lambda item: (-item[0][1], item[0][0], item[0][2].value))
+        return [DayCount(*key, *counted) for key, counted in ordered if key[2] not in _OWN]
 
     def take_back(self, counts: Iterable[DayCount]) -> int:
-        """Write down what another log of this identity held of days that this one has nothing of; return how many rows.
+        """Write down what another log of this identity held of days that this one has nothing of; return how many.
 
-        A day and kind that this one saw itself are left alone: nothing counts twice, however often this is done.
+        A day and kind, or a window, that this one saw itself is left alone: nothing counts twice, however often this is
+        done.
         """
         sql = (
-            "INSERT INTO observations (peer, day, kind, time_ms, size_bytes, detail) SELECT ?, ?, ?, ?, ?, ?"
+            "INSERT INTO observations (peer, day, kind, time_ms, size_bytes, detail, count) SELECT ?, ?, ?, ?, ?, ?, ?"
             " WHERE NOT EXISTS (SELECT 1 FROM observations WHERE peer = ? AND day = ? AND kind = ?)"
         )
-        more = "INSERT INTO observations (peer, day, kind, time_ms, size_bytes, detail) VALUES (?, ?, ?, ?, 0, ?)"
-        written = 0
-        with self._lock, self._translated():
+        written, peers = 0, set[PeerId]()
+        with self._lock, self._translated(), self._connection:
             self._connection.execute("BEGIN")
-            try:
-                for row in (row for row in counts if row.kind not in _OWN):
-                    key, time_ms = (row.peer, row.day, row.kind.value), row.day * _DAY_MS
-                    # All bytes with the first: a day is judged by their sum, availability by the number of rows.
-                    done = self._connection.execute(sql, (*key, time_ms, row.size_bytes, _BROUGHT_BACK, *key)).rowcount
-                    rest = min(row.count, OBSERVATIONS_PER_DAY) - 1 if done == 1 else 0
-                    self._connection.executemany(more, [(*key, time_ms, _BROUGHT_BACK)] * rest)
-                    written += done + rest
-                self._connection.execute("COMMIT")
-            finally:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
+            for row in (row for row in counts if row.kind not in _OWN):
+                peers.add(row.peer)
+                key, count = (row.peer, row.day, row.kind.value), min(row.count, OBSERVATIONS_PER_DAY)
+                size_bytes = 0 if row.kind in _CONTACTS else row.size_bytes
+                if row.kind in _CONTACTS:
+                    is_up = row.kind is Kind.CONNECTED
+                    self.contacts.take_back(row.peer, row.day, row.size_bytes, is_up=is_up)
+                told = (*key, row.day * DAY_MS, size_bytes, _BROUGHT_BACK, count)
+                written += count * self._connection.execute(sql, (*told, *key)).rowcount
+        for peer in peers:
+            self._forget(peer)
         return written
+
+    def compact(self, *, now_ms: int) -> tuple[int, int]:
+        """Condense what is older than 90 days; return how many rows of observations and contacts that took away.
+
+        No score changes by it, nor what `condense`, `conduct` and `windows` tell (`compaction`).
+
+        Raises:
+            LocalError: a disk that refuses; nothing was changed.
+
+        """
+        rules = Rules(*(frozenset(kind.value for kind in kinds) for kinds in (_MOVED, _PARTING)))
+        with self._lock, self._translated():
+            steps = plan_steps(self._connection, before_day=now_ms // DAY_MS - COMPACT_AFTER_DAYS)
+        observations = contacts = 0
+        for day in steps:
+            # The lock is free between steps: whoever writes down a session doesn't wait for years.
+            with self._lock, self._translated():
+                found = compact(self._connection, list(self._known), rules, before_day=day)
+            observations, contacts = observations + found[0], contacts + found[1]
+        return observations, contacts
 
     def has_evidence(self, peer: PeerId) -> bool:
         """Return whether anything was ever stored with the peer, shown by it or brought back from it."""
@@ -220,19 +296,20 @@ class EvidenceLog:
 
     def conduct(self, peer: PeerId, *, now_ms: int) -> Conduct:
         """Return what stands against a peer, as far back as a score looks."""
-        kinds = [kind for kind in Kind if kind in _ACTS or kind in _FAULTS]
-        marks = ",".join("?" * len(kinds))
-        sql = (
-            f"SELECT kind, time_ms, size_bytes FROM observations WHERE peer = ? AND kind IN ({marks}) AND day > ?"  # noqa: S608 - only question marks
-            " ORDER BY number"
-        )
-        since = now_ms // _DAY_MS - EVIDENCE_DAYS
-        with self._lock, self._translated():
-            rows = self._connection.execute(sql, (peer, *(kind.value for kind in kinds), since)).fetchall()
-        seen = [(Kind(kind), int(time_ms), int(size)) for kind, time_ms, size in rows]
+        since = now_ms // DAY_MS - EVIDENCE_DAYS
+        seen = [row for row in self._acts.get(peer, self._read_acts) if row[1] // DAY_MS > since]
+        if not seen:
+            return _BLAMELESS
         acts = (Seen(_ACTS[kind], time_ms, size) for kind, time_ms, size in seen if kind in _ACTS)
-        relapsed = has_relapsed(_find_faults((kind, time_ms) for kind, time_ms, _ in seen), today=now_ms // _DAY_MS)
+        relapsed = has_relapsed(_find_faults((kind, time_ms) for kind, time_ms, _ in seen), today=now_ms // DAY_MS)
         return replace(sum_up(acts, now_ms=now_ms), relapsed=relapsed)
+
+    def _read_acts(self, peer: PeerId) -> list[tuple[Kind, int, int]]:
+        sql = f"SELECT kind, time_ms, size_bytes FROM observations WHERE peer = ? AND {REMARKABLE} ORDER BY number"  # noqa: S608 - a constant
+        with self._lock, self._translated():
+            rows = self._connection.execute(sql, (peer,)).fetchall()
+        seen = [(Kind(kind), int(time_ms), int(size)) for kind, time_ms, size in rows]
+        return [row for row in seen if row[0] in _ACTS or row[0] in _FAULTS]
 
     def days(self, peer: PeerId, *, now_ms: int) -> list[DayEvidence]:
         """Return one unit for each day on which the peer delivered or failed; the worst fault makes the whole day bad.
@@ -240,51 +317,56 @@ class EvidenceLog:
         A day on which something was shown that had been kept speaks for the days before it, up to the last unit. Days
         in the future (a clock that jumped) count as today.
         """
-        today = now_ms // _DAY_MS
-        sql = (
-            f"SELECT day, kind, {_BYTES} FROM observations WHERE peer = ? AND day > ?"  # noqa: S608 - a constant
-            " GROUP BY day, kind ORDER BY day"
-        )
+        today = now_ms // DAY_MS
         with self._lock, self._translated():
-            rows = self._connection.execute(sql, (peer, today - EVIDENCE_DAYS)).fetchall()
-        by_day: dict[int, dict[Kind, int]] = {}
-        for day, kind, size_bytes in rows:
-            by_day.setdefault(int(day), {})[Kind(kind)] = int(size_bytes)
-        return list(_judge_days(by_day, today))
+            rows = self._connection.execute(_DAYS, (peer, today - EVIDENCE_DAYS)).fetchall()
+        return list(_judge_days(rows, today))
+
+    def windows(self, peer: PeerId, *, now_ms: int) -> Windows:
+        """Return in which windows of six hours the peer was tried, and in which it was there: 60 days, bit 0 is now."""
+        return self.contacts.windows(peer, now_ms=now_ms)
 
     def availability(self, peer: PeerId, *, now_ms: int, promised: float = 0.0) -> Availability:
-        """Return the share of our contacts of the last 30 days that were answered; without any contact, 1."""
-        sql = "SELECT kind, COUNT(*) FROM observations WHERE peer = ? AND kind IN (?, ?) AND day > ? GROUP BY kind"
-        kinds = (Kind.CONNECTED.value, Kind.CONNECT_FAILED.value)
-        with self._lock, self._translated():
-            counts = dict(self._connection.execute(sql, (peer, *kinds, now_ms // _DAY_MS - _AVAILABILITY_DAYS)))
-        answered, failed = int(counts.get(kinds[0], 0)), int(counts.get(kinds[1], 0))
-        observed = answered / (answered + failed) if answered + failed else 1.0
-        return Availability(observed=observed, promised=promised)
+        """Return the share of windows of the last 30 days in which the peer was there; without any, 1."""
+        return Availability(observed=find_share(self.windows(peer, now_ms=now_ms)), promised=promised)
 
     def summarise(self, peer: PeerId, *, now_ms: int, promised: float = 0.0, is_friend: bool = False) -> Evidence:
         """Return what `score_host` takes; `promised` availability as a share in 0..1."""
-        alpha, beta = sum_days(self.days(peer, now_ms=now_ms))
-        availability = self.availability(peer, now_ms=now_ms, promised=promised)
-        return Evidence(alpha=alpha, beta=beta, is_friend=is_friend, availability=availability)
+        today = now_ms // DAY_MS
+        kept = self._sums.get(peer, partial(self._sum_up, today=today))
+        if not kept.holds_on(today):
+            self._sums.forget(peer)
+            kept = self._sums.get(peer, partial(self._sum_up, today=today))
+        tally = kept.tally.at(today)
+        # Of a market of thousands nobody promised anything to this home: then nothing follows from the windows.
+        availability = self.availability(peer, now_ms=now_ms, promised=promised) if promised else Availability()
+        return Evidence(alpha=tally.alpha, beta=tally.beta, is_friend=is_friend, availability=availability)
+
+    def warm(self, *, now_ms: int) -> None:
+        """Work out what the next scores ask for: a year of three hundred hosts takes about a second."""
+        for peer in list(self._known):
+            self.summarise(peer, now_ms=now_ms)
+
+    def _sum_up(self, peer: PeerId, *, today: int) -> _Sums:
+        days = self.days(peer, now_ms=today * DAY_MS)
+        oldest = int(days[0].age_days) if days else 0
+        return _Sums(Tally(*sum_days(days), today), today - oldest)
+
+    def _forget(self, peer: PeerId) -> None:
+        self._sums.forget(peer)
+        self._acts.forget(peer)
 
     def _translated(self) -> AbstractContextManager[None]:
         return translating("the evidence", self._path)
 
 
-def _judge_days(by_day: dict[int, dict[Kind, int]], today: int) -> Iterator[DayEvidence]:
-    """Yield a unit for each day, in ascending order, that has one."""
+def _judge_days(rows: Iterable[tuple[int, float, int, int]], today: int) -> Iterator[DayEvidence]:
+    """Yield a unit for each day, in ascending order; rows as of `_DAYS`."""
     last: int | None = None
-    for day, kinds in by_day.items():
-        faults = [fault for kind, fault in _FAULTS.items() if kind in kinds]
-        if not faults and not _GOOD & kinds.keys():
-            continue
-        size_bytes = sum(size for kind, size in kinds.items() if kind in _GOOD)
-        worst = max(faults, key=lambda fault: fault.value, default=None)
+    for day, kappa, size_bytes, is_shown in rows:
         # What was stored today says nothing of yesterday; and before the first unit nothing was there to be kept.
-        is_shown = worst is None and last is not None and bool(_SHOWN & kinds.keys())
-        spans = min(SPANS_MOST, day - last) if is_shown and last is not None else 1
-        yield DayEvidence(float(max(0, today - day)), size_bytes / GIB, worst, spans)
+        spans = min(SPANS_MOST, day - last) if is_shown and not kappa and last is not None else 1
+        yield DayEvidence(float(max(0, today - day)), size_bytes / GIB, _BY_KAPPA.get(kappa), spans)
         last = day
 
 
@@ -295,6 +377,6 @@ def _find_faults(seen: Iterable[tuple[Kind, int]]) -> list[tuple[int, Fault]]:
         if kind is Kind.FORGIVEN:
             worst.clear()
         elif kind in _FAULTS:
-            day = time_ms // _DAY_MS
+            day = time_ms // DAY_MS
             worst[day] = max(worst.get(day, _FAULTS[kind]), _FAULTS[kind], key=lambda fault: fault.value)
     return sorted(worst.items(), key=lambda item: item[0])

@@ -4,6 +4,9 @@ Knows: the numbers. Must not know: messages, who sends them. A number, once give
 """
 
 from enum import IntEnum
+from typing import Final
+
+from backuppeer.errors import Refusal
 
 
 class CloseCode(IntEnum):
@@ -37,3 +40,26 @@ class RefusalCode(IntEnum):
     """More was asked for today than the agreement has: no evidence of anything."""
     OWED = 10
     """Nothing new is taken from who doesn't keep what it promised in return."""
+
+
+WITHHOLDING: Final[dict[RefusalCode, bool]] = {
+    RefusalCode.POLICY: True,
+    RefusalCode.QUOTA: True,
+    RefusalCode.NO_AGREEMENT: True,
+    RefusalCode.STORE_UNAVAILABLE: False,
+    RefusalCode.NOT_FOUND: True,
+    RefusalCode.DAMAGED: True,
+    RefusalCode.STALE: False,
+    RefusalCode.BUSY: False,
+    RefusalCode.OVER_BUDGET: False,
+    RefusalCode.OWED: True,
+}
+"""Whether a host that answers so, when it is asked for what it keeps, withholds it. It may well be full, owed something
+or have its rules: that is a reason to take nothing new, and none to give nothing back (ADR 61)."""
+
+
+def classify_refusal(code: int, *, is_read: bool) -> Refusal:
+    """Return whether a peer may refuse so. is_read: something that it keeps was to be given back, or shown."""
+    known = code in RefusalCode.__members__.values()
+    withholds = WITHHOLDING[RefusalCode(code) if known else RefusalCode.POLICY]
+    return Refusal.FAULT if is_read and withholds else Refusal.ALLOWED

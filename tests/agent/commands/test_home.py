@@ -62,14 +62,17 @@ def test_who_is_in_session_is_seen_now_and_others_when_it_ended(commands, house,
 
 def test_the_end_of_a_session_is_noted_as_when_its_peer_was_seen(house, owner):
     async def scenario():
-        ended = asyncio.Event()
-        agent = Agent(SimpleNamespace(state=house.state, clock=house.clock), None, None, None)
-        waiting = asyncio.create_task(agent._see_off(SimpleNamespace(peer=owner.peer, ended=ended)))
+        ended, contacts = asyncio.Event(), []
+        contacting = SimpleNamespace(ended=contacts.append)
+        agent = Agent(SimpleNamespace(state=house.state, clock=house.clock, contacting=contacting), None, None, None)
+        session = SimpleNamespace(peer=owner.peer, ended=ended)
+        waiting = asyncio.create_task(agent._see_off(session))
         await asyncio.sleep(0)
         assert house.state.peer(owner.peer) is None
         ended.set()
         await waiting
         assert house.state.peer(owner.peer).last_seen_ms == house.clock.now_ms()
+        assert contacts == [session]
 
     asyncio.run(scenario())
 

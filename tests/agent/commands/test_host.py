@@ -15,6 +15,7 @@ from backuppeer.control.events import Event, EventName
 from backuppeer.ids import format_peer_id
 from backuppeer.proof.merkle import compute_stored_id
 from backuppeer.proof.notices import sign_notice
+from backuppeer.trust.tenants import Deed
 
 
 def make_host(sweeping, scrubbing, ending, waiving):
@@ -52,7 +53,7 @@ def test_watchers_are_told_of_a_mass_deletion_and_who_comes_later_too(house, own
     sweeping = Sweeping(house.premises, house.clock)
     scrubbing = Scrubbing(house.premises, house.clock, Proving(house.premises))
     host = make_host(sweeping, scrubbing, house.ending, house.waiving)
-    parts = SimpleNamespace(state=house.state, clock=house.clock)
+    parts = SimpleNamespace(state=house.state, clock=house.clock, standing=house.standing)
     delete_directly(house, owner, agreement)
 
     async def story():
@@ -62,6 +63,7 @@ def test_watchers_are_told_of_a_mass_deletion_and_who_comes_later_too(house, own
         event = await watcher.get()
         assert (event.event, event.data["percent"], event.data["peer_id"]) == ("alarm", 100, format_peer_id(owner.peer))
         assert "asked to delete 100 % of its data" in event.data["text"]
+        assert house.standing.tenancy(owner.peer) == {Deed.MASS_DELETED: 1}
 
         async def emit(event):
             shown.append(event)
@@ -85,7 +87,7 @@ def test_watchers_are_told_of_a_loss_and_who_comes_later_too(house, owner):
     scrubbing = Scrubbing(house.premises, house.clock, Proving(house.premises))
     sweeping = Sweeping(house.premises, house.clock)
     host = make_host(sweeping, scrubbing, house.ending, house.waiving)
-    parts = SimpleNamespace(state=house.state, clock=house.clock)
+    parts = SimpleNamespace(state=house.state, clock=house.clock, standing=house.standing)
 
     async def story():
         commands, watcher, shown = HostCommands(SimpleNamespace(parts=parts, host=host)), asyncio.Queue(), []
@@ -111,7 +113,7 @@ def test_watchers_are_told_of_an_owner_that_ends_its_agreement_and_who_comes_lat
     host = make_host(
         sweeping, Scrubbing(house.premises, house.clock, Proving(house.premises)), house.ending, house.waiving
     )
-    parts = SimpleNamespace(state=house.state, clock=house.clock)
+    parts = SimpleNamespace(state=house.state, clock=house.clock, standing=house.standing)
 
     async def story():
         commands, watcher, shown = HostCommands(SimpleNamespace(parts=parts, host=host)), asyncio.Queue(), []
@@ -139,7 +141,7 @@ def test_watchers_are_told_what_an_owners_words_did_and_who_comes_later_too_unti
     sweeping = SimpleNamespace(alarms=Alarms(house.premises, house.clock), wake=lambda: woken.append(1))
     scrubbing = Scrubbing(house.premises, house.clock, Proving(house.premises))
     host = make_host(sweeping, scrubbing, house.ending, house.waiving)
-    parts = SimpleNamespace(state=house.state, clock=house.clock)
+    parts = SimpleNamespace(state=house.state, clock=house.clock, standing=house.standing)
 
     async def story():
         commands, watcher, shown = HostCommands(SimpleNamespace(parts=parts, host=host)), asyncio.Queue(), []

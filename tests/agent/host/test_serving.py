@@ -18,6 +18,7 @@ from backuppeer.proof.merkle import compute_stored_id, verify_range
 from backuppeer.proof.statements import Agreement, HeadReceipt, open_statement, statement_hash
 from backuppeer.trust import evidence as evidence_module
 from backuppeer.trust.evidence import Kind
+from backuppeer.trust.tenants import Deed
 from backuppeer.wire.codec import encode
 from backuppeer.wire.codes import CloseCode, RefusalCode
 from backuppeer.wire.messages import (
@@ -156,6 +157,8 @@ def test_a_pack_over_the_quota_is_refused_before_a_byte_of_it_is_sent_and_nothin
                 await link.put(agreement, noise("one more", 1000))
             usage = await link.ask(GetUsage(agreement=agreement), Usage)
             assert (usage.size_bytes, usage.used_bytes, usage.packs) == (1 * MIB, 1 * MIB, 1)
+            assert house.standing.tenancy(owner.peer) == {Deed.OVERDRAWN: 1}
+            assert not house.standing.has_failed(owner.peer), "no score follows"
 
     asyncio.run(scenario())
 
@@ -308,6 +311,7 @@ def test_an_agreement_is_proposed_decided_and_countersigned_over_a_session(house
             answer = await link.ask(message, Agreed, Pending)
             assert open_statement(Agreement, answer.signed, owner.peer, house.peer).size_bytes == WISH[0]
             assert await link.ask(message, Agreed, Pending) == answer
+            assert house.standing.tenancy(owner.peer) == {Deed.AGREED: 1}
 
     asyncio.run(scenario())
 

@@ -12,6 +12,7 @@ from backuppeer.agent.repute.standing import Standing
 from backuppeer.agent.repute.views import make_views
 from backuppeer.ids import PeerId
 from backuppeer.limits import REGIONS_KEPT
+from backuppeer.trust.availability import Windows
 from backuppeer.trust.evidence import EvidenceLog
 from backuppeer.trust.hearsay import Heard
 
@@ -86,7 +87,11 @@ def test_hosts_that_are_down_at_the_same_hours_for_a_month_are_one(world):
     source, seen = random.Random(7), (1 << 240) - 1
     up = sum((source.random() < 0.8) << window for window in range(240))
     other = sum((source.random() < 0.8) << window for window in range(240))
-    world.apart.windows = {ALICE: (up, seen), BOB: (up, seen), CAROL: (other, seen)}.__getitem__
+    world.apart.windows = {
+        ALICE: Windows(up, seen),
+        BOB: Windows(up, seen),
+        CAROL: Windows(other, seen),
+    }.__getitem__
     assert world.apart.find_spare([ALICE, BOB, CAROL]) == [(BOB, ALICE, "both were up and down at the same hours")]
 
 

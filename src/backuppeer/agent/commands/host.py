@@ -36,6 +36,7 @@ from backuppeer.ids import PeerId, format_peer_id
 from backuppeer.signaling.listing import bucket_bytes, is_region
 from backuppeer.signaling.servers import count_servers
 from backuppeer.trust.policy import AcceptPolicy
+from backuppeer.trust.tenants import Deed
 
 _UNLISTED: Final = State(state="unlisted", text="no signaling server reachable, trying again …")
 _LISTED: Final = State(state="listed", text="on offer again; waiting for requests …")
@@ -222,6 +223,7 @@ class HostCommands:
 
     def _tell_alarm(self, found: MassDeletion) -> None:
         # Found in the sweep's thread.
+        self._parts.standing.note_deed(found.owner, Deed.MASS_DELETED)
         self._loop.call_soon_threadsafe(self._alarm, found)
 
     def _alarm(self, found: MassDeletion) -> None:

@@ -4,6 +4,7 @@ Knows: agreements of both directions, rooms, notices. Must not know: HTTP, termi
 """
 
 from backuppeer.agent.agent import Agent
+from backuppeer.agent.commands.records import record_of, tenancy_of
 from backuppeer.agent.commands.room import Room, room_at, room_for
 from backuppeer.agent.commands.wishes import End, end_at, end_for
 from backuppeer.agent.host.reciprocity import Balance
@@ -11,7 +12,7 @@ from backuppeer.agent.peers.names import name_of, resolve_peer
 from backuppeer.agent.peers.offers import describe_promises
 from backuppeer.agent.reporter import Emit
 from backuppeer.clock import format_time
-from backuppeer.control.api import PeerRequest
+from backuppeer.control.history import ShowRequest
 from backuppeer.control.showing import Account, PeerAccount
 from backuppeer.errors import BackupPeerError, NotFoundError
 from backuppeer.host.daily import Counted
@@ -27,7 +28,7 @@ class ShowCommands:
     def __init__(self, agent: Agent) -> None:
         self._agent, self._state = agent, agent.parts.state
 
-    async def show(self, request: PeerRequest, _: Emit) -> PeerAccount:
+    async def show(self, request: ShowRequest, _: Emit) -> PeerAccount:
         """Return who keeps how much for whom, and on which terms."""
         peer = resolve_peer(self._state, request.peer)
         record = self._state.peer(peer)
@@ -63,6 +64,8 @@ class ShowCommands:
             verified_bytes=exposing.verified(peer),
             cap_set=exposing.lifted(peer) is not None,
             offer_bytes=self._agent.host.premises.offer_for(there.lacking_bytes) if there else 0,
+            as_owner=tenancy_of(self._agent.parts.standing, peer),
+            record=record_of(self._agent.parts.standing, record, limit=request.history),
             owed_bytes=(here.used_bytes if here else 0) - (there.used_bytes if there else 0),
         )
 

@@ -203,6 +203,11 @@ class State:
         rows = self._all("SELECT agreement,host,signed FROM agreements ORDER BY rowid")
         return [(AgreementId(row[0]), PeerId(row[1]), row[2]) for row in rows]
 
+    def latest_agreement(self, host: PeerId) -> bytes | None:
+        """Return the signed agreement with a host that was made last; None: there is none."""
+        rows = self._all("SELECT signed FROM agreements WHERE host=? ORDER BY rowid DESC LIMIT 1", host)
+        return rows[0][0] if rows else None
+
     def end_agreement(self, agreement: AgreementId) -> None:
         """Count an agreement no more: a notice ended it. What was signed stays among the deeds."""
         self._run("DELETE FROM agreements WHERE agreement=?", agreement)

@@ -32,10 +32,12 @@ from backuppeer.errors import (
     Unavailable,
 )
 from backuppeer.host.incoming import Incoming
+from backuppeer.host.quota import OverdraftError
 from backuppeer.host.reader import DamagedPackError, PackReader
 from backuppeer.host.store import Store
 from backuppeer.ids import AgreementId, PeerId, shorten_peer_id
 from backuppeer.limits import LEAF_BYTES, PACKS_READ_AT_ONCE, PACKS_RECEIVED_AT_ONCE
+from backuppeer.trust.tenants import Deed
 from backuppeer.wire.auditing import AckPacks, AskAudit, GetDelete, GetLosses
 from backuppeer.wire.codes import RefusalCode
 from backuppeer.wire.fields import Message
@@ -79,13 +81,17 @@ OnReceipts = Callable[[PeerId, Channel, ReceiptsRequest], Awaitable[None]]
 
 OnFault = Callable[[PeerId, BackupPeerError], None]
 """(peer, what it did wrong); called in a thread."""
+OnDeed = Callable[[PeerId, Deed], None]
+"""(owner, what it did that is of note)."""
 
 
 class Serving:
     """Answers request streams of proven peers."""
 
-    def __init__(self, premises: Premises, consider: Consider, on_fault: OnFault) -> None:
-        self._premises, self._consider, self._on_fault = premises, consider, on_fault
+    def __init__(
+        self, premises: Premises, consider: Consider, on_fault: OnFault, on_deed: OnDeed = lambda *_: None
+    ) -> None:
+        self._premises, self._consider, self._on_fault, self._on_deed = premises, consider, on_fault, on_deed
         self.answering, self.proving, self.egress = Answering(premises), Proving(premises), Egress()
         self.find_debt: FindDebt = _owes_nothing
         self.keep_slot: Callable[[GiveSlot], None] = _keep_none
@@ -121,6 +127,8 @@ class Serving:
             _log.info("request refused", peer=shorten_peer_id(peer), request=type(message).__name__, reason=exc.message)
             if isinstance(exc, DamagedPackError):
                 self._premises.note(exc.message)
+            if isinstance(exc, OverdraftError):
+                self._on_deed(peer, Deed.OVERDRAWN)
             if not await channel.refuse(refusal_of(exc, is_put=isinstance(message, PutPack))):
                 raise Unavailable(exc.message) from exc
 
@@ -154,6 +162,8 @@ class Serving:
                 | ListDeleted()
             ):
                 await self.answering.answer(await self._admit(peer, message.agreement), channel, message)
+                if isinstance(message, DeletePacks):
+                    self._on_deed(peer, Deed.DELETED)
             case GetTerms() | PutTerms() | GiveNotice() | GiveWaiver() | GiveSlot():
                 await self._answer_about(peer, channel, message)
             case ProposeReceipt() | GetMyReceipts() | AskReceipts() | AskOpinion():
@@ -169,6 +179,8 @@ class Serving:
             await channel.send(SlotKept())
         else:
             await self.on_terms(peer, channel, message)
+            if isinstance(message, GiveNotice):
+                self._on_deed(peer, Deed.NOTICED)
 
     async def _admit(self, peer: PeerId, agreement: AgreementId) -> Store:
         return await in_thread(self._premises.admit, peer, agreement)
@@ -177,6 +189,8 @@ class Serving:
         signed = await in_thread(self._consider, peer, message.signed, message.device_sig)
         answer = signed if isinstance(signed, Pending) else Pending() if signed is None else Agreed(signed=signed)
         await channel.send(answer)
+        if isinstance(answer, Agreed):
+            self._on_deed(peer, Deed.AGREED)
 
     async def _put_pack(self, peer: PeerId, channel: Channel, message: PutPack) -> None:
         store = await self._admit(peer, message.agreement)
@@ -184,6 +198,7 @@ class Serving:
             await channel.send(Stored())
             return
         if not message.is_list and (debt := await in_thread(self.find_debt, peer)):
+            self._on_deed(peer, Deed.OWING)
             await channel.refuse(Refused(code=RefusalCode.OWED, message=debt[:200]))
             return
         async with _receiving(store, message) as incoming:

@@ -13,13 +13,13 @@ from backuppeer.agent.peers.channel import Channel
 from backuppeer.agent.peers.partners import Partner
 from backuppeer.agent.peers.retry import retry
 from backuppeer.clock import Clock
-from backuppeer.errors import ProtocolViolation, RefusedError, StoreBusy, StoreUnavailable, Unavailable
+from backuppeer.errors import ProtocolViolation, Refusal, RefusedError, StoreBusy, StoreUnavailable, Unavailable
 from backuppeer.ids import StoredId
 from backuppeer.limits import AUDIT_PATIENCE_S, LOSS_PAGES
 from backuppeer.proof.custody import HeadHeld, LossReport, StoreAck, hash_signed, open_bound, open_packs
 from backuppeer.proof.statements import ZERO_HASH
 from backuppeer.wire.auditing import Acked, AckPacks, GetLosses, Losses
-from backuppeer.wire.codes import RefusalCode
+from backuppeer.wire.codes import RefusalCode, classify_refusal
 from backuppeer.wire.fields import Message
 from backuppeer.wire.messages import GetHead, HeadIs, Refused, Unsupported
 
@@ -71,8 +71,8 @@ async def ask_again(step: Callable[[], Awaitable[T]], clock: Clock) -> T:
     return result
 
 
-async def receive_answer(channel: Channel, kind: type[M]) -> M:
-    """Return the answer to a question about what is kept.
+async def receive_answer(channel: Channel, kind: type[M], *, is_read: bool = True) -> M:
+    """Return the answer to a question about what is kept. `is_read`: what is kept is to be shown.
 
     Raises:
         MuteError, OverBudgetError, StaleHeadError: as they say.
@@ -86,26 +86,27 @@ async def receive_answer(channel: Channel, kind: type[M]) -> M:
     if isinstance(message, kind):
         return message
     if isinstance(message, Unsupported):
-        raise MuteError("its version of backup-peer can't be audited", hint="ask its human to update backup-peer")
+        hint = "ask its human to update backup-peer"
+        raise MuteError("its version of backup-peer can't be audited", hint=hint, refusal=Refusal.ALLOWED)
     if isinstance(message, Refused):
-        raise _explain(message)
+        raise _explain(message, classify_refusal(message.code, is_read=is_read))
     raise ProtocolViolation(f"got {type(message).__name__} where {kind.__name__} was due")
 
 
-def _explain(refused: Refused) -> RefusedError | StoreUnavailable:
+def _explain(refused: Refused, refusal: Refusal) -> RefusedError | StoreUnavailable:
     # Its words are quoted; its hint is not shown: a peer must not advise our person.
     text = f'the peer says: "{refused.message or "no"}"'
     match refused.code:
         case RefusalCode.OVER_BUDGET:
-            return OverBudgetError(text, hint="ask again tomorrow")
+            return OverBudgetError(text, hint="ask again tomorrow", refusal=refusal)
         case RefusalCode.STALE:
-            return StaleHeadError(text)
+            return StaleHeadError(text, refusal=refusal)
         case RefusalCode.BUSY:
             return StoreBusy(text, hint="try again in a moment")
         case RefusalCode.STORE_UNAVAILABLE:
             return StoreUnavailable(text, hint="its disk is away; its human can tell, and the next audit asks again")
         case _:
-            return RefusedError(text, hint="ask its human why")
+            return RefusedError(text, hint="ask its human why", refusal=refusal)
 
 
 async def hear_head(partner: Partner, *, terms: bytes, receipt: bytes, nonce: bytes) -> tuple[HeadIs, HeadHeld | None]:
@@ -121,7 +122,8 @@ async def hear_head(partner: Partner, *, terms: bytes, receipt: bytes, nonce: by
     session = await partner.session()
     question = GetHead(agreement=partner.agreement, receipt=receipt, nonce=nonce)
     async with session.request(question) as channel:
-        held = await receive_answer(channel, HeadIs)
+        # A receipt that is none of it may be refused: this home may have it from somebody who lied.
+        held = await receive_answer(channel, HeadIs, is_read=False)
     if not held.held:
         return held, None
     said = open_bound(HeadHeld, held.held, partner.peer, agreement=partner.agreement)
@@ -129,7 +131,7 @@ async def hear_head(partner: Partner, *, terms: bytes, receipt: bytes, nonce: by
     if said.nonce != nonce or said.receipt != (hash_signed(receipt) if receipt else ZERO_HASH):
         raise ProtocolViolation("its word on the head that it holds is not an answer to the question")
     if said.terms != terms:
-        raise StaleHeadError("it holds another revision of the agreement than this home")
+        raise StaleHeadError("it holds another revision of the agreement than this home", refusal=Refusal.ALLOWED)
     return held, said
 
 

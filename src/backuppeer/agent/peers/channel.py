@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final, Literal, TypeVar, cast
 
-from backuppeer.errors import PeerUnreachable, ProtocolViolation, RefusedError, StoreBusy, StoreUnavailable
+from backuppeer.errors import PeerUnreachable, ProtocolViolation, Refusal, RefusedError, StoreBusy, StoreUnavailable
 from backuppeer.limits import BLOCK_BYTES, BULK_STALL_S, GATHER_BYTES, GATHER_S, MIB, REPLY_S
 from backuppeer.transport.base import Buffer, Give, MovesBulk, Stream, Take
 from backuppeer.wire.codec import Frame, FrameReader
-from backuppeer.wire.codes import RefusalCode
+from backuppeer.wire.codes import RefusalCode, classify_refusal
 from backuppeer.wire.fields import Message
 from backuppeer.wire.messages import Refused, Unsupported
 from backuppeer.wire.session import RequestStream, Speaker, State
@@ -230,7 +230,11 @@ class Channel:
         if isinstance(message, Refused):
             raise error_of(message, is_read=is_read)
         if isinstance(message, Unsupported):
-            raise RefusedError("the peer's version does not know this request", hint="update backup-peer on both sides")
+            raise RefusedError(
+                "the peer's version does not know this request",
+                hint="update backup-peer on both sides",
+                refusal=Refusal.ALLOWED,
+            )
         name = type(message).__name__
         raise ProtocolViolation(f"got {name} where {' or '.join(k.__name__ for k in (kind, *others))} was due")
 
@@ -316,4 +320,5 @@ def error_of(refused: Refused, *, is_read: bool = False) -> RefusedError | Store
         return StoreBusy(f'the peer says: "{refused.message or "busy"}"', hint=hint)
     if refused.code == RefusalCode.STORE_UNAVAILABLE and is_read:
         return StoreUnavailable(f'the peer says: "{refused.message or "not now"}"', hint=hint)
-    return RefusedError(f'the peer says: "{refused.message or "no"}"', hint=hint)
+    refusal = classify_refusal(refused.code, is_read=is_read)
+    return RefusedError(f'the peer says: "{refused.message or "no"}"', hint=hint, refusal=refusal)

@@ -22,7 +22,7 @@ from backuppeer.agent.peers.wishes import fields_of
 from backuppeer.clock import Clock
 from backuppeer.crypto.envelope import EnvelopeKey
 from backuppeer.crypto.identity import SigningKey
-from backuppeer.errors import PeerUnreachable, RefusedError
+from backuppeer.errors import PeerUnreachable, Refusal, RefusedError
 from backuppeer.ids import PeerId, shorten_peer_id
 from backuppeer.limits import KNOCK_LIFE_S, KNOCK_REPLY_S, KNOCK_SERVERS
 from backuppeer.proof.promises import read_promises
@@ -90,7 +90,9 @@ class Knocking:
                     f"its person can still agree, with `backup-peer requests accept {own}` there: ask them, then run "
                     "the same connect again; or ask for another size, or `backup-peer browse` for others"
                 )
-            raise RefusedError(f"{name} refused: {reply.message or 'no reason given'}", hint=hint)
+            raise RefusedError(
+                f"{name} refused: {reply.message or 'no reason given'}", hint=hint, refusal=Refusal.ALLOWED
+            )
         if reply.verdict is Verdict.PENDING:
             self._note_offer(record, reply)
             return reply.verdict, None

@@ -4,7 +4,7 @@ Knows: where peers were last, which addresses may be dialled. Must not know: wha
 again with no server at all: transport id and addresses are remembered from the last Hello.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Self
@@ -89,6 +89,14 @@ Knocker = Callable[[PeerId], Awaitable[Whereabouts]]
 """Ask a known host, through signaling, where it is now; raises Unavailable when it can't be asked."""
 
 
+OnMissed = Callable[[PeerId, Sequence[str], BackupPeerError], None]
+"""(peer, addresses dialled, why there is no session)."""
+
+
+def _tell_nobody(peer: PeerId, addresses: Sequence[str], error: BackupPeerError) -> None:
+    del peer, addresses, error
+
+
 def _nobody(name: str) -> PeerUnreachable:
     return PeerUnreachable(
         f"no way to reach {name} is known",
@@ -102,6 +110,8 @@ class Reach:
     def __init__(self, state: State, sessions: Sessions, *, loopback: bool) -> None:
         self._state, self._sessions, self._loopback = state, sessions, loopback
         self._knock: Knocker | None = None
+        self.on_missed: OnMissed = _tell_nobody
+        """Told of each dial that came to nothing. Set by who writes it down."""
 
     def use_knocker(self, knock: Knocker) -> None:
         """Set how to ask for a peer whose whereabouts are unknown or stale."""
@@ -152,7 +162,11 @@ class Reach:
                 f"{shorten_peer_id(peer)} gave no address that can be dialled from here",
                 hint="is it online? it may listen on loopback only",
             )
-        return await self._sessions.dial(peer, TransportId(where.transport), addresses)
+        try:
+            return await self._sessions.dial(peer, TransportId(where.transport), addresses)
+        except (PeerUnreachable, AuthenticationFault) as exc:
+            self.on_missed(peer, addresses, exc)
+            raise
 
 
 @dataclass(frozen=True, slots=True)

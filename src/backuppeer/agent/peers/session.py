@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from backuppeer.agent.peers.channel import Channel, read_frame
+from backuppeer.agent.peers.course import Course
 from backuppeer.agent.peers.lanes import LaneBroken, Lanes
 from backuppeer.clock import Clock
 from backuppeer.errors import PeerUnreachable
@@ -43,6 +44,7 @@ class Session:
         self.failure = ""
         """Why this side gave the session up, for a person; set before the connection is closed."""
         self.ended = asyncio.Event()
+        self.course = Course()
         self._unused = asyncio.Event()
         self._unused.set()
         self._stream, self._reader = stream, reader
@@ -54,6 +56,7 @@ class Session:
         """Note when the session began."""
         self._clock = clock
         self.since_ms, self.used_s = clock.now_ms(), clock.monotonic_s()
+        self.course.start(clock)
 
     @property
     def state(self) -> str:
@@ -121,6 +124,7 @@ class Session:
     def count(self, more: int) -> None:
         """Note that requests began (1) or ended (-1)."""
         self.in_flight += more
+        self.course.use(is_busy=self.in_flight > 0)
         if self.in_flight:
             self._unused.clear()
         else:

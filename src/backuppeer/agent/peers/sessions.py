@@ -275,6 +275,7 @@ class Sessions:
         except* BackupPeerError as group_exc:
             error = _first(group_exc)
             code = choose_close(error, is_proven=True)
+            session.course.end(error)
             if isinstance(error, PeerFault):
                 self._hooks.on_fault(session.peer, error)
             _log.info("session ended", peer=shorten_peer_id(session.peer), reason=str(error)[:200])
@@ -282,6 +283,7 @@ class Sessions:
             pass
         finally:
             session.is_open = False
+            session.course.note_path(session.connection.path())
             session.lanes.close()
             self._forget(session)
             self._crowd.leave(session)
@@ -309,6 +311,7 @@ class Sessions:
                     await session.say(Unsupported(type=message.number))
                 case Goodbye(reason=reason):
                     self._forget(session)
+                    session.course.end(reason, by_peer=True)
                     if reason == CloseCode.DUPLICATE:
                         await finish(session)
                     raise _EndedError
@@ -338,6 +341,7 @@ class Sessions:
         pulse, heard_bytes, number = Pulse(now, now, now), 0, 0
         while True:
             now = self._clock.monotonic_s()
+            session.course.note_path(session.connection.path())
             if session.received_bytes != heard_bytes:
                 heard_bytes = session.received_bytes
                 pulse = pulse.hear(now)
@@ -353,6 +357,7 @@ class Sessions:
             await asyncio.sleep(wait_s)
 
     async def _say_goodbye(self, session: Session, code: CloseCode) -> None:
+        session.course.end(code)
         with suppress(BackupPeerError, TimeoutError):
             async with asyncio.timeout(_GOODBYE_S):
                 await session.say(Goodbye(reason=code))

@@ -20,6 +20,7 @@ from backuppeer.errors import ProtocolViolation
 from backuppeer.ids import PeerId
 from backuppeer.limits import REGIONS_KEPT
 from backuppeer.transport.addresses import parse_address
+from backuppeer.trust.availability import Windows
 from backuppeer.trust.clusters import Tie, Trace, find_clusters, find_tie
 
 _REGIONS: Final = "apart.regions"
@@ -45,8 +46,8 @@ class Apart:
         addresses: Callable[[PeerId], Sequence[str]],
     ) -> None:
         self._state, self._standing, self._explaining, self._addresses = state, standing, explaining, addresses
-        self.windows: Callable[[PeerId], tuple[int, int]] = lambda _: (0, 0)
-        """Bit masks of 6-hour windows: in which a host was up, and was asked. Set by who keeps them."""
+        self.windows: Callable[[PeerId], Windows] = standing.windows
+        """In which windows of six hours a host was up, and was asked."""
 
     def note_region(self, peer: PeerId, region: str) -> None:
         """Remember the label that a host listed last, of REGIONS_KEPT hosts at most."""
@@ -62,13 +63,13 @@ class Apart:
     def trace(self, peer: PeerId) -> Trace:
         """Return what tells whether a host is another."""
         region = self._regions().get(bytes(peer), "")
-        up, seen = self.windows(peer)
+        windows = self.windows(peer)
         return Trace(
             networks=frozenset(find_networks(self._addresses(peer))),
             region=region if len(region.partition("-")[2]) == _PLACE_CHARS else "",
             voucher=self._find_voucher(peer),
-            up=up,
-            seen=seen,
+            up=windows.up,
+            seen=windows.seen,
         )
 
     def find_ties(self, peer: PeerId, hosts: Iterable[PeerId]) -> list[tuple[PeerId, str]]:

@@ -11,14 +11,29 @@ import structlog
 from backuppeer.agent.home.logbook import bookkeeping
 from backuppeer.agent.home.state import State
 from backuppeer.clock import Clock
-from backuppeer.errors import AuthenticationFault, BackupPeerError, IntegrityFault, PeerFault, RefusedError, Unavailable
+from backuppeer.errors import (
+    AuthenticationFault,
+    BackupPeerError,
+    IntegrityFault,
+    NoSignaling,
+    PeerFault,
+    Refusal,
+    RefusedError,
+    StoreUnavailable,
+    Unavailable,
+)
 from backuppeer.ids import PeerId, shorten_peer_id
 from backuppeer.trust import score
+from backuppeer.trust.availability import Windows, count_days_in_vain
 from backuppeer.trust.conduct import Bar, Conduct, advise, describe_caps, find_bar, is_doubted, stand
+from backuppeer.trust.contacts import Contact
 from backuppeer.trust.evidence import DayCount, EvidenceLog, Kind, Observation
 from backuppeer.trust.hearsay import Heard, add_hearsay
+from backuppeer.trust.history import History, recount
 from backuppeer.trust.policy import UNCOMPARED, copy_risk, is_safe_copy, risks_of
 from backuppeer.trust.score import Evidence, Level, level, score_host
+from backuppeer.trust.tally import is_silent
+from backuppeer.trust.tenants import Deed
 
 _log = structlog.get_logger()
 
@@ -42,9 +57,14 @@ class Standing:
 
     def evidence(self, peer: PeerId) -> Evidence:
         """Return all that the score of a peer is made of."""
-        now_ms, promised = self._clock.now_ms(), self.promised(peer)
+        # Who was never tried was away in no window, whatever it promised: a market of thousands asks no agreements.
+        now_ms, promised = self._clock.now_ms(), self.promised(peer) if self.windows(peer).seen else 0.0
         seen = self._evidence.summarise(peer, now_ms=now_ms, promised=promised, is_friend=self.is_friend(peer))
         return replace(add_hearsay(seen, self.heard(peer)), standing=self._weigh(peer, self.conduct(peer)))
+
+    def windows(self, peer: PeerId) -> Windows:
+        """Return in which windows of six hours a peer was tried, and was there: bit 0 is now, 60 days in all."""
+        return self._evidence.windows(peer, now_ms=self._clock.now_ms())
 
     def conduct(self, peer: PeerId) -> Conduct:
         """Return what stands against a peer."""
@@ -72,7 +92,9 @@ class Standing:
 
         """
         conduct = self.conduct(peer)
-        found = describe_caps(conduct, replace(self._weigh(peer, conduct), blocked=False))
+        # A block is taken back by other words, and silence ends by an answer alone.
+        standing = replace(self._weigh(peer, conduct), blocked=False, silent_beyond_grace=False)
+        found = describe_caps(conduct, standing)
         if found:
             self._evidence.record(Observation(peer, Kind.FORGIVEN, self._clock.now_ms()))
         return found
@@ -84,7 +106,8 @@ class Standing:
     def _weigh(self, peer: PeerId, conduct: Conduct) -> score.Standing:
         # The ledger is asked only where something is known to be lost: of a market of thousands nobody is.
         held_bytes = self.held_bytes(peer) if conduct.lost_bytes else 0
-        return stand(conduct, held_bytes=held_bytes, blocked=peer in self._state.blocks)
+        silent = is_silent(count_days_in_vain(self.windows(peer)))
+        return stand(conduct, held_bytes=held_bytes, blocked=peer in self._state.blocks, silent=silent)
 
     def is_friend(self, peer: PeerId) -> bool:
         """Whether the safety words with this peer were compared."""
@@ -131,6 +154,51 @@ class Standing:
         with bookkeeping("evidence"):
             self._evidence.record(Observation(peer, kind, self._clock.now_ms(), size_bytes, detail[:200]))
 
+    def history(self, peer: PeerId, *, limit: int) -> History:
+        """Return what is on record of a peer, with at most `limit` contacts.
+
+        Raises:
+            LocalError: it can't be read.
+
+        """
+        return recount(self._evidence, peer, now_ms=self._clock.now_ms(), limit=limit)
+
+    def latest(self, peer: PeerId, *, limit: int = 100) -> list[Observation]:
+        """Return what was seen of a peer last, newest first."""
+        return self._evidence.latest(peer, limit=limit)
+
+    def note_deed(self, owner: PeerId, deed: Deed) -> None:
+        """Write down what an owner did here, if it can be; no score follows."""
+        with bookkeeping("owners"):
+            self._evidence.tenants.note(owner, deed, self._clock.now_ms())
+
+    def tenancy(self, owner: PeerId) -> dict[Deed, int]:
+        """Return on how many days an owner did what.
+
+        Raises:
+            LocalError: it can't be read.
+
+        """
+        return self._evidence.tenants.count(owner)
+
+    def contact(self, contact: Contact, *, counts: bool = True) -> None:
+        """Write down a contact, if it can be; `counts`: it says whether the peer was there."""
+        with bookkeeping("contacts"):
+            self._evidence.contacts.record(contact, counts=counts)
+
+    def touch(self, peer: PeerId, *, is_up: bool) -> None:
+        """Write down that a peer is there now, or was tried in vain."""
+        with bookkeeping("contacts"):
+            self._evidence.contacts.touch(peer, self._clock.now_ms(), is_up=is_up)
+
+    def compact(self) -> None:
+        """Condense what is old, and work out scores ahead; it may take seconds, so call it in a thread."""
+        with bookkeeping("compaction"):
+            self._evidence.warm(now_ms=self._clock.now_ms())
+            observations, contacts = self._evidence.compact(now_ms=self._clock.now_ms())
+            if observations or contacts:
+                _log.info("evidence condensed", observations=observations, contacts=contacts)
+
     def condense(self, *, now_ms: int, days: int) -> list[DayCount]:
         """Return what was seen of all peers in the last days, counted; as `EvidenceLog.condense`."""
         return self._evidence.condense(now_ms=now_ms, days=days)
@@ -140,7 +208,11 @@ class Standing:
         return self._evidence.take_back(counts)
 
     def blame(self, peer: PeerId, error: BackupPeerError) -> None:
-        """Write down an error by whose fault it is; weather is only a missed contact."""
+        """Write down an error by whose fault it is; weather is only a missed contact.
+
+        What this home refused itself is nobody's fault, nor is it when no server can be reached. A host whose disk is
+        away is there, and says so.
+        """
         match error:
             case IntegrityFault():
                 kind = Kind.INTEGRITY_FAULT
@@ -148,13 +220,18 @@ class Standing:
                 kind = Kind.AUTH_FAULT
             case PeerFault():
                 kind = Kind.PROTOCOL_VIOLATION
-            case RefusedError():
+            case RefusedError(refusal=Refusal.FAULT):
                 kind = Kind.REFUSED
+            case RefusedError(refusal=Refusal.ALLOWED) | StoreUnavailable():
+                kind = Kind.DECLINED
+            case RefusedError() | NoSignaling():
+                return
             case Unavailable():
                 kind = Kind.CONNECT_FAILED
             case _:
                 return
-        _log.warning("peer fault", peer=shorten_peer_id(peer), kind=kind.name, reason=error.message[:200])
+        tell = _log.warning if isinstance(error, PeerFault) or kind is Kind.REFUSED else _log.info
+        tell("seen of a peer", peer=shorten_peer_id(peer), kind=kind.name, reason=error.message[:200])
         self.saw(peer, kind, detail=error.message)
         if isinstance(error, IntegrityFault) and error.lost_bytes:
             self.saw(peer, Kind.LOST, size_bytes=error.lost_bytes, detail=error.message)
