@@ -4,10 +4,11 @@ import msgspec
 import pytest
 
 from agent.houses import WISH, offer
-from backuppeer.agent.home.records import Direction
+from backuppeer.agent.home.records import Direction, RequestState
 from backuppeer.agent.peers.offers import Offer
 from backuppeer.errors import RefusedError
 from backuppeer.limits import GIB
+from backuppeer.proof.statements import sign_statement, statement_hash
 from backuppeer.signaling.knock import Verdict
 from backuppeer.trust.evidence import Kind, Observation
 
@@ -63,3 +64,17 @@ def test_the_offer_keeps_it_across_restarts_and_one_of_before_refuses_nobody():
     older = msgspec.to_builtins(kept)
     del older["min_trust"]
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(older), type=Offer).min_trust == 0
+
+
+def test_more_for_a_partner_below_is_a_persons_to_give_whatever_the_policy(house, owner):
+    agreement = owner.agree_with(house)
+    (lease,) = house.premises.leases_of(owner.peer)
+    grown = msgspec.structs.replace(
+        lease.terms, revision=2, previous=statement_hash(lease.signed), size_bytes=2 * lease.terms.size_bytes
+    )
+    house.revising.on_offer = lambda: choosy("all")
+    assert house.revising.consider(owner.peer, sign_statement(grown, owner.keys.identity)) is None
+    assert house.requests.open_request(owner.peer, agreement).state is RequestState.WAITING
+    prove(house, owner.peer)
+    more = msgspec.structs.replace(grown, size_bytes=3 * lease.terms.size_bytes)
+    assert house.revising.consider(owner.peer, sign_statement(more, owner.keys.identity)) is not None

@@ -39,7 +39,7 @@ def state(tmp_path):
 @pytest.fixture
 def browse(state, monkeypatch):
     """Browse among LISTINGS as the only servers' answer; returns the ids shown."""
-    views = SimpleNamespace(explaining=SimpleNamespace(reason=lambda _: "nothing known"))
+    views = SimpleNamespace(explaining=SimpleNamespace(reason=lambda _, __: "nothing known"))
     standing = SimpleNamespace(trust=lambda _: (0.1, Level.UNPROVEN), caps=lambda _: [])
     market = Market(state, standing, SetClock(), PeerId(bytes(32)), views=views)
 

@@ -12,13 +12,12 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from typing import Final
 
 from backuppeer.agent.home.logbook import bookkeeping
 from backuppeer.agent.home.records import Direction, RequestRecord, RequestState
 from backuppeer.agent.home.state import State
-from backuppeer.agent.host.admitting import check_trust, check_wish
+from backuppeer.agent.host.admitting import check_wish, refuse_untrusted
 from backuppeer.agent.host.premises import Premises
 from backuppeer.agent.peers.choosing import OPEN, UNDECIDED, choose_request, is_listed
 from backuppeer.agent.peers.names import check_alias
@@ -109,9 +108,8 @@ class Requests:
             return Verdict.ACCEPTED if known.state is RequestState.ACCEPTED else Verdict.PENDING
         self.check_rejections(owner, wish)
         record = replace(self.make_record(owner, wish, where.encode()), request=self._name(knock))
-        check_trust(
-            owner, offer, trust=lambda peer: self._standing.trust(peer)[0], is_owed=partial(self.is_owed, record)
-        )
+        if offer is not None and not self.trusts(owner, offer) and not self.is_owed(record):
+            raise refuse_untrusted()
         policy = AcceptPolicy(offer.accept) if offer else AcceptPolicy.ASK
         is_accepted = self.enter(record, policy, fit_to(wish, offer))
         return Verdict.ACCEPTED if is_accepted else Verdict.PENDING
@@ -260,6 +258,10 @@ class Requests:
         now_ms = self._clock.now_ms()
         found = [r for r in self._incoming(owner) if r.revises == revises and r.state in OPEN and is_listed(r, now_ms)]
         return found[-1] if found else None
+
+    def trusts(self, owner: PeerId, offer: Offer) -> bool:
+        """Return whether an owner is known as a good enough host for the slot on offer (`--min-trust`)."""
+        return not offer.min_trust or self._standing.trust(owner)[0] >= offer.min_trust
 
     def check_rejections(self, owner: PeerId, wish: Wish, revises: bytes = b"") -> None:
         """Refuse a wish that a person turned down, and any other after too many such in a day.

@@ -212,7 +212,9 @@ class Revising:
         is_beyond = offer is None or not is_within(read_promises(proposal.ext), offer)
         if offer is None or is_beyond or end_ms(proposal) > most_ms or proposal.lock_s > offer.lock_s:
             return AcceptPolicy.ASK
-        return AcceptPolicy(offer.accept)
+        # More for whom it would not be given to now is a person's to give.
+        is_wanted = self._requests.trusts(PeerId(proposal.owner), offer)
+        return AcceptPolicy(offer.accept) if is_wanted else AcceptPolicy.ASK
 
     def _whereabouts(self, owner: PeerId) -> bytes:
         record = self._state.peer(owner)

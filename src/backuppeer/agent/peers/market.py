@@ -75,6 +75,7 @@ class Market:
         """Return a listing as it is shown."""
         listing = verified.listing
         trust, level = self._standing.trust(verified.peer)
+        capped = self._standing.caps(verified.peer)
         return BrowseRow(
             peer_id=format_peer_id(verified.peer),
             alias=alias_of(self._state, verified.peer),
@@ -87,8 +88,8 @@ class Market:
             expires=format_time(listing.expires_ms),
             servers=list(verified.servers),
             promises=describe_promises(read_promises(listing.ext)),
-            capped=self._standing.caps(verified.peer),
-            reason=self._views.explaining.reason(verified.peer),
+            capped=capped,
+            reason=self._views.explaining.reason(verified.peer, capped),
         )
 
     async def _ask(self, servers: list[str], *, everything: bool) -> BrowseResult:

@@ -17,6 +17,7 @@ from backuppeer.trust.conduct import Conduct, describe_caps, lie_ends_ms
 from backuppeer.trust.evidence import EvidenceLog
 from backuppeer.trust.explain import Ground, Limit, Parts, Raise, find_end, find_raises, say_reason, take_apart
 from backuppeer.trust.hearsay import Heard
+from backuppeer.trust.score import Evidence
 from backuppeer.trust.tally import SILENT_DAYS
 
 CLAIM: Final = "claim"
@@ -84,9 +85,12 @@ class Explaining:
         """Return whether anything was seen of a peer as a host, or heard of it."""
         return bool(self._log.days(peer, now_ms=self._clock.now_ms())) or self._standing.heard(peer) != Heard()
 
-    def reason(self, peer: PeerId) -> str:
-        """Return the strongest reason of a score, a clause about the peer."""
-        return self._say_reason(peer, self._ground(peer))
+    def reason(self, peer: PeerId, caps: Sequence[str] | None = None) -> str:
+        """Return the strongest reason of a score, a clause about the peer. caps: as `Standing.caps`, where known."""
+        # Not all of the score: a market has thousands, and most of them nobody ever saw.
+        days = self._log.days(peer, now_ms=self._clock.now_ms())
+        ground = Ground(tuple(days), self._standing.heard(peer), Evidence(is_friend=self._standing.is_friend(peer)))
+        return self._say_reason(peer, ground, self._standing.caps(peer) if caps is None else caps)
 
     def explain(self, peer: PeerId) -> Explanation:
         """Return every term of the score of a peer."""
@@ -98,7 +102,7 @@ class Explaining:
             raises=tuple(find_raises(ground)),
             paths=tuple(self.paths(peer)),
             conduct=conduct,
-            reason=self._say_reason(peer, ground),
+            reason=self._say_reason(peer, ground, self._standing.caps(peer)),
         )
 
     def find_backers(self, peer: PeerId) -> set[PeerId]:
@@ -109,8 +113,9 @@ class Explaining:
         days = self._log.days(peer, now_ms=self._clock.now_ms())
         return Ground(tuple(days), self._standing.heard(peer), self._standing.evidence(peer))
 
-    def _say_reason(self, peer: PeerId, ground: Ground) -> str:
-        return say_reason(ground, caps=self._standing.caps(peer), backers=len(self.find_backers(peer)))
+    def _say_reason(self, peer: PeerId, ground: Ground, caps: Sequence[str]) -> str:
+        backers = len(self.find_backers(peer)) if ground.heard.alpha else 0
+        return say_reason(ground, caps=caps, backers=backers)
 
     def _describe(self, peer: PeerId, limit: Limit, conduct: Conduct, standing: score.Standing) -> Cap:
         now_ms = self._clock.now_ms()
