@@ -7,10 +7,12 @@ import typer
 
 from backuppeer.cli.context import context_of
 from backuppeer.cli.further import ITSELF, VerbGroup, VerbItself
+from backuppeer.cli.opinions import show_opinions
 from backuppeer.cli.render import Column, escape_line, format_moment, name_peer, shorten_id, write_peer
 from backuppeer.cli.screen import BOLD, Screen
 from backuppeer.cli.units import format_share
 from backuppeer.control.reputation import CapRow, Reputation, ReputationRequest, ReputationRow
+from backuppeer.errors import UserError
 
 _HELP: Final = "Show how your peers stand as hosts, best first, each with its strongest reason."
 _EXPLAIN: Final = (
@@ -44,10 +46,17 @@ def add_to(app: typer.Typer) -> None:
 def reputation(
     ctx: typer.Context,
     peer: Annotated[str, typer.Argument(metavar="[ID|PREFIX|ALIAS]", help="One peer; without it all known.")] = "",
+    *,
+    me: Annotated[bool, typer.Option("--me", help="Ask your partners what they think of you as a host.")] = False,
+    wait: Annotated[str, typer.Option(metavar="10s", help="With --me: how long to wait for each.")] = "",
 ) -> int:
     """Show one line per peer."""
     context = context_of(ctx)
     screen = context.screen
+    if me:
+        return show_opinions(context, peer, wait)
+    if wait:
+        raise UserError("--wait goes with --me", hint="for example: `backup-peer reputation --me --wait 30s`")
     request = ReputationRequest(servers=context.servers(), peer=peer)
     rows = context.client().call("reputation", request, list[ReputationRow])
     if screen.json:

@@ -17,6 +17,7 @@ from backuppeer.agent.commands.kit import KitCommands
 from backuppeer.agent.commands.mend import MendCommands
 from backuppeer.agent.commands.mount import MountCommands
 from backuppeer.agent.commands.moving import MoveCommands
+from backuppeer.agent.commands.opinions import OpinionCommands
 from backuppeer.agent.commands.owner import OwnerCommands
 from backuppeer.agent.commands.prune import PruneCommands
 from backuppeer.agent.commands.rebut import RebutCommands
@@ -111,6 +112,7 @@ def _make_further_handlers(agent: Agent, host: HostCommands) -> dict[str, Handle
     mine |= {"peers/replace/plan": replace.plan, "peers/replace": replace.replace}
     mine |= {"peers/show": ShowCommands(agent).show}
     mine |= {"connect/best": ChooseCommands(agent).best}
+    mine |= {"reputation/me": OpinionCommands(agent).ask_all}
     reputation = ReputationCommands(agent)
     mine |= {"reputation": reputation.list_all, "reputation/explain": reputation.explain}
     mine |= _make_terms_handlers(

@@ -51,7 +51,7 @@ from backuppeer.control.mounting import MountResult
 from backuppeer.control.proven import AuditRow
 from backuppeer.control.pruning import PrunePlan, PruneResult
 from backuppeer.control.replacing import ReplacePlan, ReplaceResult
-from backuppeer.control.reputation import Reputation, ReputationRow
+from backuppeer.control.reputation import OpinionRow, Reputation, ReputationRow
 from backuppeer.control.restoring import RemovalRow, RestorePlan, RestoreResult
 from backuppeer.control.saving import BackupResult
 from backuppeer.control.showing import PeerAccount
@@ -178,6 +178,7 @@ VALUES: Final[dict[str, Any]] = {
     "peers show": PeerAccount,
     "reputation": list[ReputationRow],
     "reputation explain": Reputation,
+    "reputation --me": list[OpinionRow],
     "sessions": list[SessionRow],
     "snapshots": list[SnapshotRow],
     "backup sets": list[SetRow],

@@ -185,6 +185,7 @@ def _make_repute(parts: Parts, evidence: EvidenceLog, premises: Premises, vault:
     hearing.own_words, parts.standing.heard = receipting.own_words, hearing.heard
     parts.views.explaining.paths = hearing.paths
     opinions = Opinions(parts.standing, shelf, clock)
+    opinions.explain = lambda peer: [parts.views.explaining.reason(peer)]
     return Repute(shelf, hearing, convicts, receipting, countersigning, exchange, opinions)
 
 

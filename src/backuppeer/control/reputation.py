@@ -113,3 +113,20 @@ class Reputation(msgspec.Struct, kw_only=True):
     uncapped: float
     caps: list[CapRow]
     raises: list[RaiseRow]
+
+
+class OpinionsRequest(Request):
+    """`reputation --me`: what partners think of this home as a host; who has not answered in `wait_s` is named."""
+
+    wait_s: float = 10.0
+
+
+class OpinionRow(msgspec.Struct, kw_only=True):
+    """What one partner says. trust, trust_level, reasons: its own words; error: why there are none, else empty."""
+
+    peer_id: str
+    alias: str
+    trust: float = 0.0
+    trust_level: str = ""
+    reasons: list[str] = []
+    error: str = ""

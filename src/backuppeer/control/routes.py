@@ -87,7 +87,7 @@ from backuppeer.control.pruning import PrunePlan, PruneRequest, PruneResult
 from backuppeer.control.rebutting import KeptRemoval, RebutRequest
 from backuppeer.control.recovering import Place, RecoverRequest, RecoverResult
 from backuppeer.control.replacing import ReplacePlan, ReplaceRequest, ReplaceResult
-from backuppeer.control.reputation import Reputation, ReputationRequest, ReputationRow
+from backuppeer.control.reputation import OpinionRow, OpinionsRequest, Reputation, ReputationRequest, ReputationRow
 from backuppeer.control.restoring import RemovalRow, RestorePlan, RestoreRequest, RestoreResult
 from backuppeer.control.saving import BackupRequest, BackupResult, StreamRequest
 from backuppeer.control.showing import PeerAccount
@@ -153,6 +153,7 @@ ROUTES: dict[str, Route] = {
     "vouch": Route(request=VouchRequest, result=VouchResult, summary="vouch for a friend, or no more"),
     "unblock": Route(request=PeerRequest, result=BlockResult, summary="take a block back"),
     "reputation": Route(request=ReputationRequest, result=list[ReputationRow], summary="how peers stand as hosts"),
+    "reputation/me": Route(request=OpinionsRequest, result=list[OpinionRow], summary="what partners think of us"),
     "reputation/explain": Route(request=ReputationRequest, result=Reputation, summary="every term of a score"),
     "sessions": Route(request=Nothing, result=list[SessionRow], summary="open sessions"),
     "disconnect": Route(request=PeerRequest, result=DisconnectResult, summary="close a session gracefully"),

@@ -1,0 +1,29 @@
+import msgspec
+
+from backuppeer.control.reputation import OpinionRow
+from cli.rows import run
+from control.dummy import PEER, given
+
+SAID = OpinionRow(peer_id=PEER, alias="alice", trust=0.62, trust_level="fair", reasons=["kept 12 GiB\x1b[31m"])
+AWAY = OpinionRow(peer_id=PEER, alias="bob", error="no answer within 10 s")
+
+
+def test_what_partners_think_is_shown_as_their_word_and_who_is_silent_is_named_with_3(capsys, agent):
+    dummy = agent({"reputation/me": given([SAID, AWAY])})
+    code, out, err = run(capsys, "reputation", "--me", "--wait", "20s")
+    assert code == 3
+    assert "alice  0.62 fair   kept 12 GiB\\u001b[31m" in out
+    assert "1 partner said so; it is their word" in out
+    assert "bob did not say: no answer within 10 s" in err
+    assert dummy.requests[-1][1].wait_s == 20
+    code, out, _ = run(capsys, "reputation", "--me", "--json")
+    assert msgspec.json.decode(out, type=list[OpinionRow]) == [SAID, AWAY]
+
+
+def test_all_heard_is_0_nobody_is_11_and_a_name_beside_is_no_command(capsys, agent):
+    agent({"reputation/me": given([SAID])})
+    assert run(capsys, "reputation", "--me")[0] == 0
+    agent({"reputation/me": given([AWAY])})
+    assert run(capsys, "reputation", "--me")[0] == 11
+    assert run(capsys, "reputation", "alice", "--me")[0] == 2
+    assert run(capsys, "reputation", "alice", "--wait", "3s")[0] == 2
