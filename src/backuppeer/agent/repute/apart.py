@@ -20,7 +20,6 @@ from backuppeer.errors import ProtocolViolation
 from backuppeer.ids import PeerId
 from backuppeer.limits import REGIONS_KEPT
 from backuppeer.transport.addresses import parse_address
-from backuppeer.trust.availability import Windows
 from backuppeer.trust.clusters import Tie, Trace, find_clusters, find_tie
 
 _REGIONS: Final = "apart.regions"
