@@ -147,3 +147,7 @@ REGIONS_KEPT: Final = 256
 """Hosts whose listed region is remembered: own hosts, and those that were looked at to be connected to."""
 TRIAL_TERM_S: Final = 30 * 86400
 """How long a trial is: as many days as the cap of a stranger looks back."""
+OPINIONS_WAIT_S: Final = 600.0
+"""The longest that a person may have partners waited for that are asked what they think."""
+OPINIONS_AT_ONCE: Final = 16
+"""Partners that are dialled side by side for that."""
