@@ -151,3 +151,5 @@ OPINIONS_WAIT_S: Final = 600.0
 """The longest that a person may have partners waited for that are asked what they think."""
 OPINIONS_AT_ONCE: Final = 16
 """Partners that are dialled side by side for that."""
+EXPOSURE_AGAIN_S: Final = 10.0
+"""How long it holds what is known of how much may lie with a host, and does: both are sums over all packs."""

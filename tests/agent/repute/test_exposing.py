@@ -77,13 +77,26 @@ def test_at_the_cap_nothing_more_goes_and_both_ways_out_are_named(books):
     room = books.exposing.reserve(ALICE, 6, name="my alice")
     with pytest.raises(ExposedError, match=r"my alice is a stranger to you: 1\.0 GB of yours lie there") as caught:
         books.exposing.reserve(ALICE, 5, name="my alice")
-    for way in ("audit 'my alice' --now", "peers set 'my alice' --verified", "peers set 'my alice' --cap"):
+    for way in ("audit 'my alice' --now", "peers verify 'my alice'", "peers set 'my alice' --cap"):
         assert way in caught.value.hint
     room.keep(lambda: books.keep(6))
     room.release()
     assert books.exposing.room(ALICE) == 4
     assert books.exposing.find_refusal(ALICE, 5, name="alice") is not None
     assert books.exposing.find_refusal(ALICE, 4, name="alice") is None
+
+
+def test_packs_in_a_row_are_weighed_by_one_look_and_an_audit_counts_at_once_where_it_lets_more_go(books):
+    looks = []
+    books.standing.held_bytes = lambda peer: looks.append(peer) or books.held[peer]
+    for _ in range(50):
+        room = books.exposing.reserve(ALICE, GIB // 50, name="alice")
+        room.keep(lambda: books.keep(GIB // 50))
+    assert len(looks) == 1
+    with pytest.raises(ExposedError):
+        books.exposing.reserve(ALICE, GIB, name="alice")
+    books.saw(Kind.AUDITED, GIB)
+    books.exposing.reserve(ALICE, GIB, name="alice").release()
 
 
 def test_what_can_not_be_written_down_gives_its_room_back(books):

@@ -8,6 +8,7 @@ never send more than one may. What lies there already is never asked back.
 import shlex
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -18,7 +19,7 @@ from backuppeer.clock import Clock
 from backuppeer.errors import ExposedError
 from backuppeer.host.quota import format_size
 from backuppeer.ids import PeerId
-from backuppeer.limits import PROVEN_WITHIN_DAYS
+from backuppeer.limits import EXPOSURE_AGAIN_S, PROVEN_WITHIN_DAYS
 from backuppeer.trust.evidence import Kind
 from backuppeer.trust.exposure import GROWTH, cap_bytes, room_bytes
 
@@ -45,6 +46,14 @@ class Room:
             release(None)
 
 
+@dataclass(slots=True)
+class _Look:
+    """What was found at `time_s` (monotonic): how much more may lie there, less what arrived since."""
+
+    time_s: float
+    left_bytes: int
+
+
 class Exposing:
     """The caps of one home."""
 
@@ -52,6 +61,7 @@ class Exposing:
         self._state, self._standing, self._clock = state, standing, clock
         self._lock = threading.Lock()
         self._reserved: dict[PeerId, int] = {}
+        self._looked: dict[PeerId, _Look] = {}
 
     def cap(self, peer: PeerId) -> int | None:
         """Return how many bytes may lie with a host in all; None = as many as agreed on."""
@@ -74,6 +84,7 @@ class Exposing:
             if size_bytes is not None:
                 lifted[bytes(peer)] = size_bytes
             self._state.put_setting(_LIFTED, msgspec.msgpack.encode(lifted))
+            self._looked.pop(peer, None)
 
     def verified(self, peer: PeerId) -> int:
         """Return the bytes of the packs of which the host showed a part within 30 days (ADR 59)."""
@@ -93,8 +104,7 @@ class Exposing:
 
         """
         with self._lock:
-            room = self._room(peer)
-            if room is not None and size_bytes > room:
+            if not self._has_room(peer, size_bytes):
                 raise self._refuse(peer, name)
             self._reserved[peer] = self._reserved.get(peer, 0) + size_bytes
         return Room(lambda register: self._give_up(peer, size_bytes, register))
@@ -102,8 +112,7 @@ class Exposing:
     def find_refusal(self, peer: PeerId, size_bytes: int, *, name: str) -> ExposedError | None:
         """Return why so many bytes more may not go to a host, before the first of them does; None: they may."""
         with self._lock:
-            room = self._room(peer)
-            return None if room is None or size_bytes <= room else self._refuse(peer, name, size_bytes)
+            return None if self._has_room(peer, size_bytes) else self._refuse(peer, name, size_bytes)
 
     def say_first(self, peer: PeerId, name: str, agreed_bytes: int) -> str:
         """Return what the cap of a host means that has nothing of ours yet; "" = it has, or all that is agreed may."""
@@ -112,9 +121,24 @@ class Exposing:
             return ""
         return f"{name} is a stranger to you: {format_size(cap)} of yours go there at most until audits have seen it"
 
+    def _has_room(self, peer: PeerId, size_bytes: int) -> bool:
+        # Both are sums over all packs and all days: asked for each pack, a backup would cost the square of its size.
+        # What is sent meanwhile is counted here. Nobody is refused by what was known some seconds ago.
+        if self._standing.is_friend(peer) or self.lifted(peer) == UNCAPPED:
+            return True
+        look = self._looked.get(peer)
+        is_fresh = look is not None and self._clock.monotonic_s() - look.time_s < EXPOSURE_AGAIN_S
+        if look is not None and is_fresh and size_bytes <= look.left_bytes - self._reserved.get(peer, 0):
+            return True
+        room = self._room(peer)
+        return room is None or size_bytes <= room
+
     def _room(self, peer: PeerId) -> int | None:
-        cap = self.cap(peer)
-        return None if cap is None else room_bytes(self._standing.held_bytes(peer) + self._reserved.get(peer, 0), cap)
+        cap, held_bytes = self.cap(peer), self._standing.held_bytes(peer)
+        if cap is None:
+            return None
+        self._looked[peer] = _Look(self._clock.monotonic_s(), cap - held_bytes)
+        return room_bytes(held_bytes + self._reserved.get(peer, 0), cap)
 
     def _give_up(self, peer: PeerId, size_bytes: int, register: Callable[[], None] | None) -> None:
         # Under the lock: between the two the bytes would count twice, or not at all.
@@ -122,6 +146,8 @@ class Exposing:
             try:
                 if register is not None:
                     register()
+                    if peer in self._looked:
+                        self._looked[peer].left_bytes -= size_bytes
             finally:
                 self._reserved[peer] -= size_bytes
 
@@ -133,7 +159,7 @@ class Exposing:
             f"now{more}",
             hint=f"after the next audits it may have {GROWTH} times what they saw: `backup-peer audit {quoted} --now`, "
             "then run this again; or compare the safety words with its person: "
-            f"`backup-peer peers set {quoted} --verified`; or lift the cap: "
+            f"`backup-peer peers verify {quoted}`; or lift the cap: "
             f"`backup-peer peers set {quoted} --cap SIZE`",
         )
 
