@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Final
 
 from backuppeer.agent.repute.shelf import Pair, Shelf
-from backuppeer.clock import DAY_S, HOUR_S, Clock
+from backuppeer.clock import DAY_S, Clock
 from backuppeer.ids import PeerId
 from backuppeer.trust.flow import HOPS
 from backuppeer.trust.hearsay import Heard, Place, Word, chart_words, hear_over, trace
@@ -20,7 +20,8 @@ from backuppeer.trust.receipts import word_of, words_of
 
 Words = Callable[[], Iterable[Word[PeerId]]]
 """What this home says of its own hosts and friends, now."""
-_OWN_AGAIN_MS: Final = HOUR_S * 1000
+_OWN_AGAIN_MS: Final = 60_000
+"""A friend that was marked just now counts soon; own pairs are a sum over the ledger, so not each time."""
 _ALL_AGAIN_MS: Final = DAY_S * 1000
 
 
