@@ -26,7 +26,9 @@ VECTOR = bytes.fromhex(
 
 def solve(bits, *, peer=PEER, server=SERVER, day=DAY):
     context = stamp_context(peer, server, day)
-    return join_stamp(day, [solve_puzzle(context, number, bits, is_wanted=lambda: True) for number in range(PUZZLES)])
+    return join_stamp(
+        day, [solve_puzzle(context, number, bits, is_wanted=lambda _next: True) for number in range(PUZZLES)]
+    )
 
 
 def test_the_vector_of_the_protocol_comes_out_and_holds():
@@ -63,7 +65,7 @@ def test_one_puzzle_solved_eight_times_is_no_stamp():
 
 def test_work_that_is_not_wanted_any_more_ends():
     asked = iter([True, True, False])
-    assert solve_puzzle(stamp_context(PEER, SERVER, DAY), 0, 60, is_wanted=lambda: next(asked)) is None
+    assert solve_puzzle(stamp_context(PEER, SERVER, DAY), 0, 60, is_wanted=lambda _next: next(asked)) is None
 
 
 def test_the_usual_work_takes_seconds_and_its_check_a_thousandth_of_one():

@@ -1,23 +1,26 @@
 """New keys show work where a server asks for it: real servers on loopback, the least difficulty but where said."""
 
 import asyncio
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 
 import pytest
+from websockets.asyncio.server import serve
 
+from agent.loops import play
 from backuppeer import limits
 from backuppeer.crypto.identity import SigningKey
-from backuppeer.crypto.stamp import DAY_MS, STAMP_BYTES
-from backuppeer.errors import NoSignaling
+from backuppeer.crypto.stamp import DAY_MS, STAMP_BYTES, holds
+from backuppeer.errors import NoSignaling, Unavailable
+from backuppeer.signaling import client, stamping
 from backuppeer.signaling import pool as pool_module
-from backuppeer.signaling import stamping
-from backuppeer.signaling.client import open_link
-from backuppeer.signaling.messages import Publish, Published, Refusal
+from backuppeer.signaling.client import Publication, open_link
+from backuppeer.signaling.messages import SUBPROTOCOL, Publish, Published, Refusal, decode_request, encode
 from backuppeer.signaling.pool import Pool
 from backuppeer.signaling.server.caps import Caps
 from backuppeer.signaling.server.seen import SeenKeys
 from backuppeer.signaling.servers import authority
-from backuppeer.signaling.stamping import make_stamp
+from backuppeer.signaling.stamping import Work, make_stamp
 from signaling.kit import NOW_MS, Host, NoJitter, TurnedClock, run, serving
 
 
@@ -186,6 +189,116 @@ def test_work_that_is_called_off_leaves_its_threads_free():
         await make_stamp(b"p" * 32, "one.example", 1, clock=TurnedClock())
 
     run(story())
+
+
+def test_a_server_that_hangs_up_or_asks_for_more_has_the_work_done_only_once(monkeypatch):
+    asked, tried, over = iter((1, 1, 9, 9, 5)), [], asyncio.Event()
+    real = stamping.solve_puzzle
+
+    def solve(context, number, bits, **named):
+        tried.append(bits)
+        return real(context, number, bits, **named)
+
+    async def demand(socket):
+        async for data in socket:
+            stamp, bits = decode_request(data).stamp, next(asked, 0)
+            if not bits:
+                over.set()
+            await socket.send(encode(Published(accepted=not bits, code=Refusal.STAMP if bits else "", bits=bits)))
+            if stamp and bits:
+                await socket.close()
+
+    monkeypatch.setattr(stamping, "solve_puzzle", solve)
+
+    async def story():
+        async with serve(demand, "127.0.0.1", 0, subprotocols=[SUBPROTOCOL], compression=None) as server:
+            url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            host = Host()
+            async with Pool([url], clock=TurnedClock(), randomness=NoJitter()) as pool:
+                with suppress(NoSignaling):
+                    await pool.publish(host.signed())
+                for number in range(4):
+                    if not over.is_set():
+                        with suppress(NoSignaling):
+                            await pool.publish(host.signed(NOW_MS + 1 + number))
+                await over.wait()
+        assert sorted(tried) == [1] * 8 + [9] * 8
+
+    run(story())
+
+
+def test_who_does_not_take_the_work_that_it_asked_for_is_told_of_and_not_worked_for_again():
+    async def story():
+        async with serving(stamp_bits=1) as served:
+            served.clock.turn(2 * 86_400)  # its day is another one
+            host, pool, proving = Host(), *publishing(served, TurnedClock())
+            listing = host.signed(now_ms=NOW_MS + 2 * DAY_MS)
+            async with pool:
+                for _ in range(3):
+                    with pytest.raises(NoSignaling, match="does not take the work that it asked for"):
+                        await pool.publish(listing)
+            assert proving == [(served.url, True), (served.url, False)]
+
+    run(story())
+
+
+def test_work_that_was_broken_off_goes_on_where_it_stopped():
+    async def story():
+        clock, work = TurnedClock(), Work()
+        begun = asyncio.create_task(make_stamp(b"p" * 32, "one.example", 60, clock=clock, work=work))
+        while not (work.nonces and all(work.nonces[: limits.STAMP_THREADS])):
+            await asyncio.sleep(0)
+        begun.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await begun
+        stopped = list(work.nonces)
+        stamp = await make_stamp(b"p" * 32, "one.example", 1, clock=clock, work=work)
+        assert holds(stamp, b"p" * 32, "one.example", 1)
+        assert all(now >= before for now, before in zip(work.nonces, stopped, strict=True))
+        assert min(work.nonces[: limits.STAMP_THREADS]) >= 256
+        clock.turn(86_400)
+        await make_stamp(b"p" * 32, "one.example", 1, clock=clock, work=work)
+        assert max(work.nonces) < 256, "another day is other work"
+
+    run(story())
+
+
+def test_a_publication_that_was_not_taken_does_not_start_the_backoff_anew(monkeypatch):
+    answers = iter((False, True, False, False))
+    attempts = []
+
+    class Gone:
+        async def ask(self, _request, _kind):
+            await asyncio.sleep(limits.RECONNECT_SETTLED_S + 1)  # virtual
+            return Published(accepted=next(answers), code=Refusal.FULL)
+
+        async def receive(self, _kind):
+            await asyncio.sleep(limits.RECONNECT_SETTLED_S + 1)
+            raise Unavailable("dropped")
+
+    @asynccontextmanager
+    async def dial(_url):
+        yield Gone()
+
+    def note(attempt, _randomness):
+        attempts.append(attempt)
+        if len(attempts) == 4:
+            raise EOFError
+        return 0.0
+
+    monkeypatch.setattr(client, "open_link", dial)
+    monkeypatch.setattr(client, "backoff_s", note)
+
+    async def story():
+        shown = Publication(
+            "ws://a", lambda _up, _error: None, randomness=NoJitter(), clock=TurnedClock(), on_proving=print
+        )
+        shown.replace(Host().signed())
+        with pytest.raises(EOFError):
+            await shown.run()
+
+    play(story())
+    assert attempts == [1, 0, 1, 2]
 
 
 def test_seen_keys_are_bounded_and_each_counts_once():

@@ -33,11 +33,15 @@ def stamp_context(peer: bytes, server: str, day: int) -> bytes:
     return hashlib.sha256(_LABEL + peer + _DAY.pack(day) + server.encode("utf-8", "backslashreplace")).digest()
 
 
-def solve_puzzle(context: bytes, number: int, bits: int, *, is_wanted: Callable[[], bool]) -> int | None:
-    """Return the nonce of one puzzle, by 2^bits trials of some 5 µs on average; None: it is not wanted any more."""
+def solve_puzzle(
+    context: bytes, number: int, bits: int, *, is_wanted: Callable[[int], bool], start: int = 0
+) -> int | None:
+    """Return the least nonce that solves one puzzle, by 2^bits trials of some 5 µs on average; None: it is not wanted.
+
+    is_wanted: called with the nonce that is tried next; none below it solves the puzzle. start: the first one tried.
+    """
     block, limit, pack, digest_of = _block(context, number), _limit(bits), _NONCE.pack_into, hashlib.sha256
-    start = 0
-    while is_wanted():
+    while is_wanted(start):
         for nonce in range(start, start + _LOOK_EVERY):
             pack(block, 0, nonce)
             if digest_of(block).digest() < limit:

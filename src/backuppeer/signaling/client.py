@@ -24,6 +24,7 @@ from backuppeer import limits
 from backuppeer.clock import Clock
 from backuppeer.crypto.digest import Domain, hash_bytes
 from backuppeer.crypto.identity import Purpose, SigningKey
+from backuppeer.crypto.stamp import DAY_MS, day_of, holds
 from backuppeer.errors import BackupPeerError, PeerFault, ProtocolViolation, Unavailable
 from backuppeer.signaling.listing import ListingKind, peek_listing
 from backuppeer.signaling.messages import (
@@ -49,7 +50,7 @@ from backuppeer.signaling.messages import (
     inbox_proof_blob,
 )
 from backuppeer.signaling.servers import authority
-from backuppeer.signaling.stamping import TOO_MUCH, OnProving, is_affordable, make_stamp
+from backuppeer.signaling.stamping import NOT_TAKEN, TOO_MUCH, OnProving, Work, is_affordable, make_stamp
 
 T = TypeVar("T")
 OnMessage = Callable[[bytes, str], Awaitable[None]]
@@ -195,7 +196,8 @@ class Publication:
         self._url = url
         self._on_state = on_state
         self._clock, self._on_proving = clock, on_proving
-        self._stamp = b""
+        self._stamp, self._work = b"", Work()
+        self._was_taken = False
         self._randomness = randomness
         self._listing = b""
         self._changed = asyncio.Event()
@@ -214,9 +216,17 @@ class Publication:
 
     async def run(self) -> None:
         """Keep the newest listing published until cancelled."""
-        await _keep(self._url, self._serve, on_state=self._on_state, randomness=self._randomness, wake=self._wake)
+        await _keep(
+            self._url,
+            self._serve,
+            on_state=self._on_state,
+            randomness=self._randomness,
+            wake=self._wake,
+            was_settled=lambda: self._was_taken,
+        )
 
     async def _serve(self, link: Link) -> None:
+        self._was_taken = False
         self._changed.set()
         while True:
             await self._wait_change(link)
@@ -225,6 +235,7 @@ class Publication:
             if not listing:
                 continue
             answer = await self._publish(link, listing)
+            self._was_taken |= answer.accepted
             error = "" if answer.accepted else f"the listing was refused: {explain_refusal(answer.code)}"
             self._on_state(True, error)  # noqa: FBT003 - the callback's two values are its documented form
             if verdict is not None and not verdict.done():
@@ -238,12 +249,21 @@ class Publication:
             return answer
         if not is_affordable(answer.bits):
             return Published(accepted=False, code=TOO_MUCH)
-        self._on_proving(self._url, True)  # noqa: FBT003 - the callback's two values are its documented form
-        try:
-            self._stamp = await make_stamp(shown.peer, authority(self._url), answer.bits, clock=self._clock)
-        finally:
-            self._on_proving(self._url, False)  # noqa: FBT003
-        return await link.ask(Publish(listing, self._stamp), Published)
+        if not self._has_worked(shown.peer, answer.bits):
+            self._on_proving(self._url, True)  # noqa: FBT003 - the callback's two values are its documented form
+            try:
+                self._stamp = await make_stamp(
+                    shown.peer, authority(self._url), answer.bits, clock=self._clock, work=self._work
+                )
+            finally:
+                self._on_proving(self._url, False)  # noqa: FBT003
+            answer = await link.ask(Publish(listing, self._stamp), Published)
+        return Published(accepted=False, code=NOT_TAKEN) if answer.code == Refusal.STAMP else answer
+
+    def _has_worked(self, peer: bytes, bits: int) -> bool:
+        """Return whether the stamp that was just shown is what the server asks for: it would ask for ever."""
+        is_todays = bool(self._stamp) and day_of(self._stamp) == self._clock.now_ms() // DAY_MS
+        return is_todays and holds(self._stamp, peer, authority(self._url), bits)
 
     async def _wait_change(self, link: Link) -> None:
         """Wait for a new listing, or notice that the socket died; nothing else may come from the server."""
@@ -312,8 +332,13 @@ async def _keep(
     on_state: OnState,
     randomness: random.Random,
     wake: asyncio.Event,
+    was_settled: Callable[[], bool] = lambda: True,
 ) -> None:
-    """Open a link and serve it, again and again with backoff; `wake` ends a wait early."""
+    """Open a link and serve it, again and again with backoff; `wake` ends a wait early.
+
+    was_settled: whether the last link came to what it was for; one that did not is no reason to begin the backoff anew,
+    however long it lived.
+    """
     attempt = 0
     while True:
         opened_s = asyncio.get_running_loop().time()
@@ -323,7 +348,7 @@ async def _keep(
         except (Unavailable, PeerFault) as exc:
             on_state(False, exc.message)  # noqa: FBT003 - the callback's two values are its documented form
         lived_s = asyncio.get_running_loop().time() - opened_s
-        attempt = 0 if lived_s > limits.RECONNECT_SETTLED_S else attempt + 1
+        attempt = 0 if lived_s > limits.RECONNECT_SETTLED_S and was_settled() else attempt + 1
         with suppress(TimeoutError):
             async with asyncio.timeout(backoff_s(attempt, randomness)):
                 await wake.wait()

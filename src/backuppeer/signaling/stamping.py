@@ -7,6 +7,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import Final
 
 from backuppeer.clock import Clock
@@ -18,6 +19,19 @@ OnProving = Callable[[str, bool], None]
 _PROVERS: Final = ThreadPoolExecutor(max_workers=STAMP_THREADS, thread_name_prefix="stamp")
 """Of their own: the threads of the loop serve the disk, and a stamp must not hold up a partner's packs."""
 TOO_MUCH: Final = "it asks for more work of a new key than this program does"
+NOT_TAKEN: Final = "it does not take the work that it asked for"
+
+
+@dataclass(slots=True)
+class Work:
+    """What has been tried for a stamp: broken off, or asked for more, it goes on there.
+
+    nonces: of each puzzle the one to try next. Those below solve it for no number of bits that was asked for, nor for
+    more. So a server gets no more work of a key in a day than one stamp of the most bits that it asked for.
+    """
+
+    context: bytes = b""
+    nonces: list[int] = field(default_factory=list)
 
 
 def is_affordable(bits: int) -> bool:
@@ -25,13 +39,23 @@ def is_affordable(bits: int) -> bool:
     return 0 < bits <= STAMP_BITS_MOST
 
 
-async def make_stamp(peer: bytes, server: str, bits: int, *, clock: Clock) -> bytes:
-    """Return a stamp for today; cancelled, its threads end within a millisecond."""
-    day, loop = clock.now_ms() // DAY_MS, asyncio.get_running_loop()
+async def make_stamp(peer: bytes, server: str, bits: int, *, clock: Clock, work: Work | None = None) -> bytes:
+    """Return a stamp for today; cancelled, its threads end within a millisecond. work: what was tried before."""
+    day, loop, work = clock.now_ms() // DAY_MS, asyncio.get_running_loop(), work or Work()
     context, is_over = stamp_context(peer, server, day), threading.Event()
+    if work.context != context:
+        # A list of its own: threads of the work before may still write in theirs.
+        work.context, work.nonces = context, [0] * PUZZLES
+    nonces = work.nonces
 
     def solve(number: int) -> int | None:
-        return solve_puzzle(context, number, bits, is_wanted=lambda: not is_over.is_set())
+        def is_wanted(start: int) -> bool:
+            nonces[number] = max(nonces[number], start)
+            return not is_over.is_set()
+
+        found = solve_puzzle(context, number, bits, is_wanted=is_wanted, start=nonces[number])
+        nonces[number] = found or nonces[number]
+        return found
 
     try:
         found = await asyncio.gather(*(loop.run_in_executor(_PROVERS, solve, number) for number in range(PUZZLES)))
