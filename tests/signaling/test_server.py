@@ -36,7 +36,7 @@ from backuppeer.signaling.messages import (
 )
 from backuppeer.signaling.server.caps import Caps
 from backuppeer.signaling.server.desk import Desk
-from backuppeer.signaling.server.door import coarse_address
+from backuppeer.signaling.server.door import Door, coarse_address
 from backuppeer.signaling.server.process import parse_listen, run_server
 from backuppeer.signaling.servers import authority
 from signaling.kit import HOUR_MS, Host, TurnedClock, WatchedEngine, run, serving
@@ -293,6 +293,31 @@ def test_a_server_dialled_by_a_name_that_is_not_its_own_refuses(host):
             writer.transport.abort()
 
     run(story())
+
+
+ANYWHERE = "0.0.0.0"  # noqa: S104 - nothing is bound to it here
+
+
+@pytest.mark.parametrize("name", ["localhost", "ip6-localhost", "127.0.0.1", "127.9.9.9", "[::1]", ANYWHERE, "[::]"])
+@pytest.mark.parametrize("listen_host", [None, ANYWHERE, "::", "localhost"])
+def test_a_name_that_every_machine_has_counts_on_the_machine_itself_only(name, listen_host):
+    door = Door(Caps(), clock=TurnedClock(), origins=(), listen_host=listen_host)
+    for peer, local, is_ours in (
+        ("198.51.100.7", "203.0.113.5", False),
+        ("2001:db8::7", "2001:db8::5", False),
+        ("::ffff:198.51.100.7", "::ffff:203.0.113.5", False),
+        ("127.0.0.1", "127.0.0.1", True),
+        ("::1", "::1", True),
+        ("::ffff:127.0.0.1", "::ffff:127.0.0.1", True),
+        ("127.0.0.1", "203.0.113.5", True),
+    ):
+        assert door._is_our_name(f"{name}:8443", peer, (local, 8443)) is is_ours, (peer, local)
+
+
+def test_a_name_that_was_set_up_counts_from_everywhere():
+    door = Door(Caps(), clock=TurnedClock(), origins=["ws://localhost:8443"], listen_host="203.0.113.5")
+    for name in ("localhost:8443", "203.0.113.5:8443"):
+        assert door._is_our_name(name, "198.51.100.7", ("203.0.113.5", 8443))
 
 
 def test_a_server_told_its_origin_accepts_that_name():

@@ -4,7 +4,8 @@ Knows: addresses, but only as counters in memory: never in a log, an engine or a
 
 The name matters because an inbox proof is bound to it. A server that accepted any Host header would accept a proof
 made for another server, passed on by that other. So a connection must name us: by a configured origin, by the host
-given to listen on, by this machine's own name, or by the very address and port it reached.
+given to listen on, by this machine's own name, or by the very address and port it reached. Names that every machine
+has for itself (loopback, the unspecified address) name us on this machine only: or one stamp would do for all.
 """
 
 import ipaddress
@@ -43,7 +44,8 @@ class Door:
         self._count = 0
         self._per_address: Counter[str] = Counter()
         self._origins = frozenset(authority(url) for url in origins)
-        self._names = frozenset(name.lower() for name in (listen_host, socket.gethostname()) if name)
+        names = [name.lower() for name in (listen_host, socket.gethostname()) if name]
+        self._names = frozenset(name for name in names if not _is_everybodys(name))
         self.is_ready = False
 
     def enter(self, address: str) -> HTTPStatus | None:
@@ -100,7 +102,7 @@ class Door:
             offered = request.headers.get_all("Sec-WebSocket-Protocol")
         except MultipleValuesError:
             return connection.respond(HTTPStatus.BAD_REQUEST, "one Host header, please\n")
-        if not self._is_our_name(host, connection.local_address):
+        if not self._is_our_name(host, connection.peer_ip, connection.local_address):
             text = "this server does not know itself by that name; its operator must name it as an origin\n"
             return connection.respond(HTTPStatus.MISDIRECTED_REQUEST, text)
         if "Upgrade" in request.headers and SUBPROTOCOL not in _split_tokens(offered):
@@ -108,17 +110,17 @@ class Door:
         connection.origin = host
         return None
 
-    def _is_our_name(self, host: str, local: tuple[str, int]) -> bool:
+    def _is_our_name(self, host: str, peer_ip: str, local: tuple[str, int]) -> bool:
         if host in self._origins:
             return True
         name, port = _split_host(host)
         local_ip, local_port = local
         if port not in (local_port, None) or (port is None and local_port not in (80, 443)):
             return False
-        if name in self._names:
+        if name in self._names or _same_ip(name, local_ip):
             return True
-        # Nothing but this machine answers at loopback, so such a name can't have been meant for another server.
-        return name in _LOOPBACK_NAMES or _is_loopback(name) or _same_ip(name, local_ip)
+        # Nothing but this machine answers at loopback: who dials from here by such a name can't mean another server.
+        return _is_everybodys(name) and (_is_loopback(peer_ip) or _is_loopback(local_ip))
 
 
 _READY: Final[dict[bool, tuple[HTTPStatus, str]]] = {
@@ -133,13 +135,15 @@ class Visitor(ServerConnection):
     door: Door
     refusal: HTTPStatus | None = None
     origin: str = ""
+    peer_ip: str = ""
     local_address: tuple[str, int] = ("", 0)
     _address: str = ""
 
     def connection_made(self, transport: Any) -> None:
         """Count in; cut at once when even the refusals are too many."""
         peer, local = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
-        self._address = coarse_address(str(peer[0])) if peer else ""
+        self.peer_ip = str(peer[0]) if peer else ""
+        self._address = coarse_address(self.peer_ip)
         self.local_address = (str(local[0]), int(local[1])) if local else ("", 0)
         self.refusal = self.door.enter(self._address)
         super().connection_made(transport)
@@ -196,15 +200,26 @@ def _split_host(host: str) -> tuple[str, int | None]:
     return name, int(port) if port.isascii() and port.isdigit() and len(port) <= 5 else -1
 
 
+def _is_everybodys(name: str) -> bool:
+    """Return whether every machine has this name for itself."""
+    ip = _ip(name)
+    return name in _LOOPBACK_NAMES or (ip is not None and (ip.is_loopback or ip.is_unspecified))
+
+
 def _is_loopback(name: str) -> bool:
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False
+    ip = _ip(name)
+    return ip is not None and ip.is_loopback
 
 
 def _same_ip(name: str, local: str) -> bool:
+    ip = _ip(name)
+    return ip is not None and ip == _ip(local.partition("%")[0])
+
+
+def _ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Return an address, as IPv4 if it is one mapped to IPv6; None: a name."""
     try:
-        return ipaddress.ip_address(name) == ipaddress.ip_address(local.partition("%")[0])
+        ip = ipaddress.ip_address(text)
     except ValueError:
-        return False
+        return None
+    return ip.ipv4_mapped or ip if isinstance(ip, ipaddress.IPv6Address) else ip
