@@ -57,7 +57,7 @@ class Exchange:
         self._shelf, self._state, self._clock, self._own = shelf, state, clock, own
         self._convicts = convicts
         self.is_shared: Callable[[], bool] = lambda: True
-        """Whether this home shows receipts in which it is the owner; set by who knows the settings."""
+        """Whether whom it knows and receipts in which it is the owner are shown; set by who knows the settings."""
 
     async def ask(self, session: Session) -> Outcome | None:
         """Ask a peer what it has heard, once a day; None: it was asked already.
@@ -139,12 +139,23 @@ class Exchange:
 
     def _choose(self, told: ReceiptsAre, nonce: bytes) -> list[NamedRow]:
         """Return the rows to name: of pairs of which nothing is known first, none about this home itself."""
-        known = {record.peer for record in self._state.peers()} | set(self._state.heard()) | self._shelf.parties()
-        found = recognise(told.rows, known - {self._own}, nonce, told.salt)
+        found = self._recognise(told, nonce)
         pairs = {(month.owner, month.host) for month in self._shelf.months()}
         random.shuffle(found)
         found.sort(key=lambda name: (name.owner != name.host, (name.owner, name.host) in pairs))
         return found[:RECEIPTS_NAMED]
+
+    def _recognise(self, told: ReceiptsAre, nonce: bytes) -> list[NamedRow]:
+        """Return the rows of pairs that this home knows; if it shares nothing, of those that it may be seen to know.
+
+        A name tells that it is known, and rows are made as easily of guesses as of receipts. So who does not share
+        names none but hosts on offer and those of whom it was told, and no host by itself that is not on offer.
+        """
+        heard, is_shared = set(self._state.heard()), self.is_shared()
+        known = heard | self._shelf.parties(are_own=is_shared)
+        known |= {record.peer for record in self._state.peers()} if is_shared else set()
+        found = recognise(told.rows, known - {self._own}, nonce, told.salt)
+        return [name for name in found if is_shared or name.owner != name.host or name.host in heard]
 
     def _take_all(
         self, peer: PeerId, names: Iterable[NamedRow], statements: Iterable[bytes], bundles: Iterable[bytes]

@@ -207,10 +207,11 @@ class Shelf:
             if newer is month or contradict(newer, month):
                 yield month, bytes(row[10])
 
-    def parties(self) -> set[PeerId]:
-        """Return the ids of all of whom something is kept."""
-        names = "SELECT owner FROM receipts UNION SELECT host FROM receipts"
-        names += " UNION SELECT voucher FROM vouches UNION SELECT peer FROM vouches"
+    def parties(self, *, are_own: bool = True) -> set[PeerId]:
+        """Return the ids of all of whom something is kept; are_own: also of whom only this home's own words are."""
+        receipts, vouches = ("", "") if are_own else (" WHERE keep = 0", " WHERE deliverer != x''")
+        names = f"SELECT owner FROM receipts{receipts} UNION SELECT host FROM receipts{receipts} UNION "  # noqa: S608 - constants
+        names += f"SELECT voucher FROM vouches{vouches} UNION SELECT peer FROM vouches{vouches}"  # noqa: S608 - constants
         return {PeerId(row[0]) for row in self._all(names)}
 
     # proofs of misbehaviour that others brought
