@@ -53,5 +53,10 @@ def _cells(row: OpinionRow) -> list[str]:
         shorten_id(row.peer_id),
         escape_line(row.alias) or "-",
         f"{row.trust:.2f} {escape_line(row.trust_level)}",
-        escape_line("; ".join(row.reasons)) or "-",
+        _quote("; ".join(row.reasons)) if row.reasons else "-",
     ]
+
+
+def _quote(words: str) -> str:
+    """Return a peer's words as such: what they advise is not our advice."""
+    return '"' + escape_line(words).replace('"', "'") + '"'

@@ -360,7 +360,9 @@ def test_a_peer_says_how_it_scores_us_once_an_hour(viewer, teller):
 def test_the_words_of_a_peer_can_not_paint_a_terminal(viewer, teller):
     async def serve(_, channel) -> None:
         await channel.receive(AskOpinion)
-        await channel.send(OpinionIs(permille=1000, level="\x1b[2J", reasons=("\u202egood", "line\nline")))
+        await channel.send(
+            OpinionIs(permille=1000, level="\x1b[2J", reasons=("\u202egood", "line\nline", "e\u0301\u0301\u20dd"))
+        )
         await channel.finish()
         await channel.wait_end()
 
@@ -369,4 +371,4 @@ def test_the_words_of_a_peer_can_not_paint_a_terminal(viewer, teller):
             return await ask_opinion(session)
 
     opinion = asyncio.run(run())
-    assert (opinion.level, opinion.reasons) == ("?[2J", ("?good", "line?line"))
+    assert (opinion.level, opinion.reasons) == ("?[2J", ("?good", "line?line", "é??"))

@@ -5,8 +5,10 @@ printable, short, and shown as said by it.
 """
 
 import asyncio
+import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from backuppeer.agent.peers.channel import Channel
 from backuppeer.agent.peers.session import Session
@@ -17,6 +19,9 @@ from backuppeer.errors import RefusedError
 from backuppeer.ids import PeerId
 from backuppeer.limits import OPINION_ASK_S, OPINION_REASON_CHARS, OPINION_REASONS
 from backuppeer.wire.receipts import AskOpinion, OpinionIs
+
+_MARKS: Final = frozenset({"Mn", "Me"})
+"""Categories of characters that take no place of their own: many of them on one reach into the lines around."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +57,9 @@ class Opinions:
 
     def _form(self, peer: PeerId) -> OpinionIs:
         trust, level = self._standing.trust(peer)
-        reasons = [make_printable(text)[:OPINION_REASON_CHARS] for text in self.explain(peer)]
+        # The peer reads it, to whom "you" is another one.
+        told = [text.replace("you blocked it", "it is blocked here") for text in self.explain(peer)]
+        reasons = [make_printable(text)[:OPINION_REASON_CHARS] for text in told]
         return OpinionIs(permille=round(trust * 1000), level=level.value, reasons=tuple(reasons[:OPINION_REASONS]))
 
 
@@ -71,5 +78,6 @@ async def ask_opinion(session: Session) -> Opinion:
 
 
 def make_printable(text: str) -> str:
-    """Return a text without what would move the cursor or hide something: each such character as a question mark."""
-    return "".join(char if char.isprintable() else "?" for char in text)
+    """Return a text without what would move the cursor, hide something or stack up: each such character as a "?"."""
+    composed = unicodedata.normalize("NFC", text)
+    return "".join(c if c.isprintable() and unicodedata.category(c) not in _MARKS else "?" for c in composed)
