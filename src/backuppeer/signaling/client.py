@@ -24,7 +24,6 @@ from backuppeer import limits
 from backuppeer.clock import Clock
 from backuppeer.crypto.digest import Domain, hash_bytes
 from backuppeer.crypto.identity import Purpose, SigningKey
-from backuppeer.crypto.stamp import DAY_MS, day_of, holds
 from backuppeer.errors import BackupPeerError, PeerFault, ProtocolViolation, Unavailable
 from backuppeer.signaling.listing import ListingKind, peek_listing
 from backuppeer.signaling.messages import (
@@ -50,7 +49,7 @@ from backuppeer.signaling.messages import (
     inbox_proof_blob,
 )
 from backuppeer.signaling.servers import authority
-from backuppeer.signaling.stamping import NOT_TAKEN, TOO_MUCH, OnProving, Work, is_affordable, make_stamp
+from backuppeer.signaling.stamping import NOT_TAKEN, TOO_MUCH, OnProving, Work, is_affordable, is_made, make_stamp
 
 T = TypeVar("T")
 OnMessage = Callable[[bytes, str], Awaitable[None]]
@@ -249,21 +248,15 @@ class Publication:
             return answer
         if not is_affordable(answer.bits):
             return Published(accepted=False, code=TOO_MUCH)
-        if not self._has_worked(shown.peer, answer.bits):
+        server = authority(self._url)
+        if not is_made(self._stamp, shown.peer, server, answer.bits, clock=self._clock):
             self._on_proving(self._url, True)  # noqa: FBT003 - the callback's two values are its documented form
             try:
-                self._stamp = await make_stamp(
-                    shown.peer, authority(self._url), answer.bits, clock=self._clock, work=self._work
-                )
+                self._stamp = await make_stamp(shown.peer, server, answer.bits, clock=self._clock, work=self._work)
             finally:
                 self._on_proving(self._url, False)  # noqa: FBT003
             answer = await link.ask(Publish(listing, self._stamp), Published)
         return Published(accepted=False, code=NOT_TAKEN) if answer.code == Refusal.STAMP else answer
-
-    def _has_worked(self, peer: bytes, bits: int) -> bool:
-        """Return whether the stamp that was just shown is what the server asks for: it would ask for ever."""
-        is_todays = bool(self._stamp) and day_of(self._stamp) == self._clock.now_ms() // DAY_MS
-        return is_todays and holds(self._stamp, peer, authority(self._url), bits)
 
     async def _wait_change(self, link: Link) -> None:
         """Wait for a new listing, or notice that the socket died; nothing else may come from the server."""

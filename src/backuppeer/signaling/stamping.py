@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from backuppeer.clock import Clock
-from backuppeer.crypto.stamp import DAY_MS, PUZZLES, join_stamp, solve_puzzle, stamp_context
+from backuppeer.crypto.stamp import DAY_MS, PUZZLES, day_of, holds, join_stamp, solve_puzzle, stamp_context
 from backuppeer.limits import CLOCK_SKEW_S, STAMP_BITS_MOST, STAMP_THREADS
 
 OnProving = Callable[[str, bool], None]
@@ -37,6 +37,11 @@ class Work:
 def is_affordable(bits: int) -> bool:
     """Return whether we do the work that a server asks for: it could ask for years."""
     return 0 < bits <= STAMP_BITS_MOST
+
+
+def is_made(stamp: bytes, peer: bytes, server: str, bits: int, *, clock: Clock) -> bool:
+    """Return whether a stamp is all that a server asks for today: who refuses it would ask for ever."""
+    return bool(stamp) and day_of(stamp) == clock.now_ms() // DAY_MS and holds(stamp, peer, server, bits)
 
 
 async def make_stamp(peer: bytes, server: str, bits: int, *, clock: Clock, work: Work | None = None) -> bytes:
