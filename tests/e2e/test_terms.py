@@ -257,6 +257,7 @@ def test_a_blocked_owner_can_still_restore_and_do_nothing_else(world, tmp_path):
     assert pair.host.run("unblock", owner_id).code == 2
 
 
+@pytest.mark.timeout(300)
 def test_one_host_takes_the_place_of_another_after_a_kill_in_the_middle(world, tmp_path):
     pair = agree(world)
     data = tmp_path / "data"
