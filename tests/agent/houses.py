@@ -19,7 +19,7 @@ from backuppeer.agent.repute.standing import Standing
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.ids import AgreementId, PeerId
 from backuppeer.limits import GIB, MIB
-from backuppeer.proof.promises import NOTHING, Promises, write_promises
+from backuppeer.proof.promises import NOTHING, Promises, split_promises, write_promises
 from backuppeer.proof.revisions import Wish
 from backuppeer.proof.statements import ZERO_HASH, Agreement, sign_statement
 from backuppeer.signaling.knock import Knock, make_nonce
@@ -125,6 +125,7 @@ class OwnerHouse:
         )
 
     def propose(self, host: PeerId, wish: Wish = WISH, *, number: int = 1, **changes) -> bytes:
+        availability, promised = split_promises(Wish(*wish).promises)
         fields = {
             "agreement": AgreementId(bytes([number]) * 16),
             "revision": 1,
@@ -137,9 +138,9 @@ class OwnerHouse:
             "start_ms": self.clock.now_ms(),
             "term_s": wish[1],
             "lock_s": wish[2],
-            "availability": 0,
+            "availability": availability,
             "notice_s": 10,
-            "ext": write_promises(Wish(*wish).promises),
+            "ext": promised,
         }
         return sign_statement(Agreement(**{**fields, **changes}), self.keys.identity)
 

@@ -117,7 +117,7 @@ def test_the_account_names_both_sides_their_terms_and_who_keeps_more(capsys, age
 
 
 def test_what_is_promised_is_shown_with_what_of_it_is_owed_and_what_to_do(capsys, agent):
-    promises = Promised(reciprocity=0.5, audit_bytes=2 * 10**9, egress_bytes=3 * 10**9)
+    promises = Promised(reciprocity=0.5, audit_bytes=2 * 10**9, egress_bytes=3 * 10**9, availability=0.95)
     side = msgspec.structs.replace(HERE, promises=promises, promised_bytes=5 * 10**9, lacking_bytes=10**9)
     here = msgspec.structs.replace(side, sent_bytes=10**8)
     agent({"peers/show": given(msgspec.structs.replace(BOTH, there=side, here=here))})
@@ -126,6 +126,8 @@ def test_what_is_promised_is_shown_with_what_of_it_is_owed_and_what_to_do(capsys
         "in return you keep 5 GB for it it reads up to 2 GB a day for audits it sends back 3 GB a day at least",
         "you owe it 1 GB of what you promised in return: offer it with `backup-peer host --storage 1GB",
         "in return it keeps 5 GB for you you read up to 2 GB a day for audits you send back 3 GB a day at least",
+        "it promises to be there 95 % of the time",
+        "you promise to be there 95 % of the time",
         "sent back today: 100 MB",
         "it owes you 1 GB of what it promised: ask it with `backup-peer peers resize alice 11GB",
     ):

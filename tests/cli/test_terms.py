@@ -3,10 +3,12 @@ import pytest
 
 from backuppeer.cli.host import describe_request
 from backuppeer.cli.screen import Screen
-from backuppeer.control.promises import Promised, PromiseWish
+from backuppeer.control.api import HostPlan
+from backuppeer.control.promises import NOTHING_PROMISED, Promised, PromiseWish
 from backuppeer.control.terms import TermsResult
 from backuppeer.errors import PendingError, RefusedError
 from cli.rows import CONNECTED, PENDING, PLAN, ask, run
+from cli.rows import OFFERED as HOSTED
 from cli.terminal import FakePipe
 from control.dummy import PEER, given, telling
 
@@ -62,6 +64,91 @@ def test_other_promises_are_asked_for_with_or_without_another_size_and_said_when
     assert (dummy.requests[-1][1].storage, dummy.requests[-1][1].promises) == (0, WISHED)
     assert "in return you keep 20 GB for it" in out
     assert "it sends back 1 GB a day at least, if asked" in out
+
+
+STEADY = msgspec.structs.replace(PLAN, promises=Promised(availability=0.95))
+
+
+@pytest.mark.parametrize(("words", "share"), [(["--availability", "90%"], 0.9), (["--availability", "0.93"], 0.9)])
+def test_availability_is_asked_for_in_steps_and_said_when_agreed(capsys, agent, words, share):
+    agreed = msgspec.structs.replace(AGREED, promises=Promised(availability=share))
+    dummy = agent({"peers/resize": telling([], agreed)})
+    code, out, _ = run(capsys, "peers", "resize", "alice", *words)
+    assert (code, dummy.requests[-1][1].promises) == (0, PromiseWish(availability=share))
+    assert "it promises to be there 90 % of the time" in out
+
+
+@pytest.mark.parametrize("text", ["soon", "4%", "101%", "-1", "2"])
+def test_an_availability_that_says_nothing_is_refused_before_anybody_is_asked(capsys, agent, text):
+    dummy = agent({})
+    code, _, err = run(capsys, "peers", "resize", "alice", f"--availability={text}")
+    assert code == 2
+    assert "--availability" in err or "write it like 0.8 or 80%" in err
+    assert dummy.requests == []
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        ([], 0.95, "it promises to be there 95 % of the time"),
+        (["--availability", "50%"], 0.5, "it promises to be there 50 % of the time"),
+        (["--availability", "0"], 0.0, ""),
+        (["--availability", "100%"], 1.0, "its offer promises 95 % of the time: more is for its person"),
+    ],
+)
+def test_connect_asks_for_what_is_listed_unless_told_otherwise_and_shows_it(capsys, agent, terminal, case):
+    words, asked, said = case
+    dummy = agent({"connect/plan": given(STEADY), "connect": telling([], CONNECTED)})
+    shown = terminal("y\n")
+    assert run(capsys, "connect", "alice", "--storage", "10GB", *words)[0] == 0
+    plan = " ".join(shown.getvalue().split())
+    assert dummy.requests[-1][1].promises == PromiseWish(availability=asked)
+    assert said in plan
+    assert ("of the time" in plan) is bool(asked)
+    assert ("its offer promises" in plan) is (asked > 0.95)
+
+
+def test_connect_to_a_host_that_promises_no_availability_says_so_if_some_is_asked_for(capsys, agent, terminal):
+    agent({"connect/plan": given(PLAN), "connect": telling([], CONNECTED)})
+    shown = terminal("y\n")
+    run(capsys, "connect", "alice", "--storage", "10GB", "--availability", "90%")
+    assert "its offer promises nothing of when it is there: more is for its person" in " ".join(
+        shown.getvalue().split()
+    )
+
+
+def test_an_agreement_that_stands_is_not_asked_for_more_by_connecting_again(capsys, agent):
+    standing = msgspec.structs.replace(STEADY, agreed=True)
+    dummy = agent({"connect/plan": given(standing), "connect": telling([], CONNECTED)})
+    assert run(capsys, "connect", "alice", "--storage", "10GB")[0] == 0
+    assert dummy.requests[-1][1].promises == PromiseWish()
+
+
+@pytest.mark.parametrize(("text", "share"), [("95%", 0.95), ("0.98", 0.95), ("100%", 1.0)])
+def test_host_says_what_it_would_promise_rounded_down_before_it_asks(capsys, agent, terminal, text, share):
+    dummy = agent({"host/plan": given(HostPlan(agreed_bytes=0, listed_bytes=2**35)), "host": telling([], HOSTED)})
+    shown = terminal("y\n")
+    run(capsys, "host", "--storage", "50GB", "--availability", text, "--detach")
+    said = " ".join(shown.getvalue().split())
+    assert f"you promise to be there {share * 100:g} % of the time (in steps of 5 %, rounded down)" in said
+    assert dummy.requests[-1][1].promises.availability == share
+
+
+@pytest.mark.parametrize(("direction", "who"), [("in", "you promise"), ("out", "it promises")])
+def test_a_request_says_which_availability_it_wants_and_an_offer_which_it_gives(capsys, agent, direction, who):
+    row = msgspec.structs.replace(PENDING, direction=direction, promises=Promised(availability=1.0))
+    agent({"requests": given([row])})
+    assert f"{who} to be there 100 % of the time" in run(capsys, "requests")[1]
+    offered = msgspec.structs.replace(OFFERED, direction=direction, offer_promises=Promised(availability=0.95))
+    agent({"requests": given([offered])})
+    assert f"offered: {who} to be there 95 % of the time" in " ".join(run(capsys, "requests")[1].split())
+
+
+def test_an_offer_may_be_about_availability_alone(capsys, agent):
+    row = msgspec.structs.replace(OFFERED, direction="in", offer_promises=Promised(availability=0.5))
+    dummy = agent({"requests/offer": given(row)})
+    assert run(capsys, "requests", "offer", "ab12", "--availability", "50%")[0] == 0
+    assert dummy.requests[-1][1].promises == PromiseWish(availability=0.5)
 
 
 @pytest.mark.parametrize("times", ["soon", "-1", "1e9", "1.23456", "1GB"])
@@ -198,23 +285,26 @@ class Changing:
 
     async def __call__(self, request, emit):
         self.asked.append((request.storage, request.term_s, request.lock_s))
+        self.promises = request.promises
         if request.storage != OFFERED.offer_bytes:
             raise RefusedError("alice offers other terms instead: --storage 5GB", hint="`backup-peer requests accept`")
         return CONNECTED
 
 
-def connecting(agent):
+def connecting(agent, offer=NOTHING_PROMISED):
     changing = Changing()
-    agent({"connect/plan": given(PLAN), "connect": changing, "requests": given([OFFERED])})
+    row = msgspec.structs.replace(OFFERED, offer_promises=offer)
+    agent({"connect/plan": given(PLAN), "connect": changing, "requests": given([row])})
     return changing
 
 
 def test_a_person_sees_both_terms_and_takes_what_is_offered(capsys, agent, terminal):
-    changing = connecting(agent)
+    changing = connecting(agent, offer=Promised(availability=0.9))
     shown = terminal("y\ny\n")
     code, out, _ = run(capsys, "connect", "alice", "--storage", "10GB")
     assert code == 0
     assert changing.asked[-1] == (5 * 10**9, 180 * 86400, 14 * 86400)
+    assert changing.promises == PromiseWish(reciprocity=0.0, audit_bytes=0, egress_bytes=0, availability=0.9)
     assert "asked for" in out
     assert "take what is offered? [y/N]" in shown.getvalue()
 

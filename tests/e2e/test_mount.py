@@ -186,6 +186,7 @@ def test_a_host_that_is_killed_while_a_file_is_read_ends_the_read_and_is_named_a
 
 def test_two_readers_of_a_gigabyte_take_little_memory_and_see_the_same(world: World):
     pair = agree(world, storage="1500MB", offer="3GB")
+    pair.owner.do("peers", "set", "alice", "--cap", "none")  # more than a stranger gets
     tree, place = world.path / "tree", world.path / "mnt"
     tree.mkdir()
     with (tree / "large").open("wb") as file:

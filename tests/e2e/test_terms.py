@@ -111,19 +111,21 @@ def test_other_terms_are_offered_shown_to_both_and_taken_only_by_a_person(world)
     world.start_server()
     host, _ = world.peer("host")
     owner, _ = world.peer("owner")
-    host.do("host", "--storage", "1GB", "--accept", "ask", "--detach", "--yes")
+    host.do("host", "--storage", "1GB", "--accept", "ask", "--availability", "97%", "--detach", "--yes")
     name = host.peer_id()
-    wait_until(lambda: [row for row in owner.do("browse").rows if row["peer_id"] == name], "the offer to be listed")
+    listed = ("browse", "--min-availability", "95%")
+    wait_until(lambda: [row for row in owner.do(*listed).rows if row["peer_id"] == name], "the offer to be listed")
     words = ("connect", name, "--storage", "500MB", "--name", "alice", "--yes", "--wait", "60s")
     connecting = owner.start(*words)
     asked = wait_request(host)
+    assert asked["promises"]["availability"] == 0.95, "what is listed is asked for"
     offered = host.do(
         "requests", "offer", str(asked["request_id"]), "--storage", "200MB", "--term", "6mo", "--lock", "14d"
     ).last
     assert (offered["state"], offered["storage_bytes"], offered["offer_bytes"]) == ("offered", 500 * 10**6, 200 * 10**6)
     told = connecting.wait()
     assert told.code == 13, "--yes never takes other terms"
-    assert "--storage 200MB --term 180d --lock 14d" in told.stderr
+    assert "--storage 200MB --term 180d --lock 14d --availability 95%" in told.stderr
     (mine,) = owner.do("requests").rows
     assert (mine["state"], mine["offer_bytes"], mine["offer_term_s"], mine["offer_lock_s"]) == (
         "offered", 200 * 10**6, 180 * DAY_S, 14 * DAY_S,
@@ -133,6 +135,7 @@ def test_other_terms_are_offered_shown_to_both_and_taken_only_by_a_person(world)
     taken = owner.do("requests", "accept", str(mine["request_id"])).last
     assert (taken["state"], taken["storage_bytes"]) == ("agreed", 200 * 10**6)
     assert row_of(owner)["quota_bytes"] == row_of(host)["quota_bytes"] == 200 * 10**6
+    assert json.loads(owner.do("peers", "show", "alice").stdout)["there"]["promises"]["availability"] == 0.95
     again = owner.run(*words)
     assert again.code == 13
     assert "peers resize" in again.stderr
@@ -257,6 +260,7 @@ def test_a_blocked_owner_can_still_restore_and_do_nothing_else(world, tmp_path):
     assert pair.host.run("unblock", owner_id).code == 2
 
 
+@pytest.mark.timeout(300)
 def test_one_host_takes_the_place_of_another_after_a_kill_in_the_middle(world, tmp_path):
     pair = agree(world)
     data = tmp_path / "data"

@@ -430,6 +430,7 @@ def test_no_file_with_a_changed_byte_proves_anything(crime, data):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 @every_charge
 def test_each_byte_of_a_file_decides(crime):
     file = bytearray(pack_charge(CHARGES[crime]))

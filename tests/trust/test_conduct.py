@@ -129,3 +129,14 @@ def test_a_relapse_caps_says_why_and_can_be_forgiven_but_bars_nobody():
     assert find_bar(standing) is None
     assert describe_caps(stands, standing) == ["it failed twice within a year, with good weeks between"]
     assert "peers forgive bob" in advise("bob", stands, standing)
+
+
+def test_a_lie_of_before_is_forgiven_whenever_it_is_heard_of_again_and_a_later_one_is_not():
+    forgiven = [Seen(Act.LIED, NOW_MS - 9), Seen(Act.FORGIVEN, NOW_MS - 5)]
+    assert bar_of(sum_up([*forgiven, Seen(Act.LIED, NOW_MS - 9)], now_ms=NOW_MS)) is None
+    assert bar_of(sum_up([*forgiven, Seen(Act.LIED, NOW_MS - 4)], now_ms=NOW_MS)) is Bar.LIED
+
+
+def test_a_forgiving_by_a_clock_that_was_ahead_forgives_no_lie_that_comes_after_it():
+    acts = [Seen(Act.FORGIVEN, NOW_MS + 400 * DAY_MS), Seen(Act.LIED, NOW_MS)]
+    assert bar_of(sum_up(acts, now_ms=NOW_MS)) is Bar.LIED

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Annotated, Final, Self
 
+import msgspec
 import typer
 
 from backuppeer.agent.peers.offers import check_storage
@@ -11,11 +12,19 @@ from backuppeer.cli.choosing import Choice, choose, pick_peer, read_storage, rea
 from backuppeer.cli.context import Context, context_of
 from backuppeer.cli.groups import takes
 from backuppeer.cli.offers import take_offer
-from backuppeer.cli.promises import AuditBudget, EgressBudget, Reciprocity, read_promises, say_promises, say_times
+from backuppeer.cli.promises import (
+    AuditBudget,
+    Availability,
+    EgressBudget,
+    Reciprocity,
+    read_promises,
+    say_promises,
+    say_times,
+)
 from backuppeer.cli.render import escape_line, format_count, name_peer, write_peer
 from backuppeer.cli.screen import BOLD, GREEN, YELLOW, Screen
 from backuppeer.cli.spinner import Spinner
-from backuppeer.cli.units import format_duration, format_size
+from backuppeer.cli.units import format_duration, format_share, format_size
 from backuppeer.cli.work import View, read_event, run_work
 from backuppeer.clock import parse_duration
 from backuppeer.control.api import ConnectPlan, ConnectPlanRequest, ConnectRequest, ConnectResult
@@ -62,26 +71,26 @@ def connect(  # noqa: PLR0913 - one parameter per option
     reciprocity: Reciprocity = "",
     audit_budget: AuditBudget = "",
     egress_budget: EgressBudget = "",
+    availability: Availability = "",
 ) -> int:
     """Show the plan, ask, connect."""
     context = context_of(ctx)
-    wanted = read_storage(choice, storage)
     request = ConnectRequest(
         servers=context.servers(),
         peer=peer,
-        storage=wanted,
+        storage=read_storage(choice, storage),
         name=name,
         verified=verified,
         wait_s=_waiting_time(context.screen, wait),
         term_s=read_term(choice, term),
         lock_s=parse_duration(lock) if lock else None,
-        promises=read_promises(reciprocity, audit_budget, egress_budget),
+        promises=read_promises(reciprocity, audit_budget, egress_budget, availability),
     )
     if request.storage < 1:
         raise UserError(
             "nothing to ask for: --storage is 0", hint="for example: `backup-peer connect PEER --storage 10GB`"
         )
-    request.peer = pick_peer(context, choice, peer, wanted)
+    request.peer = pick_peer(context, choice, peer, request.storage)
     return _connect(context, request)
 
 
@@ -101,6 +110,8 @@ def _connect(context: Context, request: ConnectRequest) -> int:
         # From here on said in full, so that what is shown is what is asked for.
         request.term_s = _choose(request.term_s, TERM_DEFAULT_S, plan.term_s)
         request.lock_s = _choose(request.lock_s, LOCK_DEFAULT_S, plan.lock_s)
+        if request.promises.availability is None and plan.promises.availability:
+            request.promises = msgspec.structs.replace(request.promises, availability=plan.promises.availability)
         _agree(context, plan, request, called)
     # The full id from here on: what was shown and agreed to is what is dialled, whatever a prefix means later.
     request.peer = plan.peer_id
@@ -206,16 +217,33 @@ def _describe_plan(screen: Screen, plan: ConnectPlan, request: ConnectRequest, c
     if request.storage > plan.free_bytes:
         asked, free = format_size(request.storage), format_size(plan.free_bytes)
         warnings.insert(0, ("note", f"{asked} is more than the {free} that the host lists as free: it may refuse"))
-    warnings = [("note", note) for note in (*_say_return(plan, request), *_say_cap(plan, request))] + warnings
+    warnings = [("note", note) for note in _say_notes(plan, request)] + warnings
     return lines + [f"{screen.paint(f'{label:<{_LABEL}}', YELLOW)}{escape_line(text)}" for label, text in warnings]
 
 
 def _say_wanted(request: ConnectRequest) -> list[str]:
     wish = request.promises
     promised = Promised(
-        reciprocity=wish.reciprocity or 0.0, audit_bytes=wish.audit_bytes or 0, egress_bytes=wish.egress_bytes or 0
+        reciprocity=wish.reciprocity or 0.0,
+        audit_bytes=wish.audit_bytes or 0,
+        egress_bytes=wish.egress_bytes or 0,
+        availability=wish.availability or 0.0,
     )
     return say_promises(promised, request.storage, is_ours=True)
+
+
+def _say_notes(plan: ConnectPlan, request: ConnectRequest) -> Iterator[str]:
+    yield from _say_return(plan, request)
+    yield from _say_beyond(plan, request)
+    yield from _say_cap(plan, request)
+
+
+def _say_beyond(plan: ConnectPlan, request: ConnectRequest) -> Iterator[str]:
+    """Return that the host is asked to be there more than it offers, if it is."""
+    listed = plan.promises.availability
+    if (request.promises.availability or 0.0) > listed:
+        offered = f"{format_share(listed)} of the time" if listed else "nothing of when it is there"
+        yield f"its offer promises {offered}: more is for its person to agree to; else it may offer you its own terms"
 
 
 def _say_cap(plan: ConnectPlan, request: ConnectRequest) -> Iterator[str]:

@@ -9,11 +9,27 @@ import typer
 from backuppeer.agent.peers.offers import check_storage, write_exact_size
 from backuppeer.cli import moving, retiring
 from backuppeer.cli.context import Context, context_of
-from backuppeer.cli.promises import AuditBudget, EgressBudget, Reciprocity, read_promises, say_times, say_wanted
+from backuppeer.cli.promises import (
+    AuditBudget,
+    Availability,
+    EgressBudget,
+    Reciprocity,
+    read_promises,
+    say_times,
+    say_wanted,
+)
 from backuppeer.cli.render import escape_line, format_count, format_moment, name_peer, shorten_id, shorten_request
 from backuppeer.cli.screen import BOLD, GREEN, Screen
 from backuppeer.cli.spinner import Spinner
-from backuppeer.cli.units import format_duration, format_size, parse_share, parse_size, read_span, write_size
+from backuppeer.cli.units import (
+    format_duration,
+    format_share,
+    format_size,
+    parse_share,
+    parse_size,
+    read_span,
+    write_size,
+)
 from backuppeer.cli.work import View, read_event, run_work
 from backuppeer.clock import parse_duration
 from backuppeer.control.api import (
@@ -73,6 +89,7 @@ def host(  # noqa: PLR0913 - one parameter per option
     reciprocity: Reciprocity = "",
     audit_budget: AuditBudget = "",
     egress_budget: EgressBudget = "",
+    availability: Availability = "",
     min_trust: _MinTrust = "0",
     detach: Annotated[bool, typer.Option("--detach", help="Return once the slot is on offer.")] = False,
     stop: Annotated[bool, typer.Option("--stop", help="Withdraw the slot; accepted data is still served.")] = False,
@@ -92,7 +109,7 @@ def host(  # noqa: PLR0913 - one parameter per option
         duration_s=read_span(duration, "--duration"),
         term_s=read_span(term, "--term") or TERM_DEFAULT_S,
         lock_s=parse_duration(lock) if lock else LOCK_DEFAULT_S,
-        promises=read_promises(reciprocity, audit_budget, egress_budget),
+        promises=read_promises(reciprocity, audit_budget, egress_budget, availability),
         store=_absolute(store),
         accept=accept,
         region=region,
@@ -162,6 +179,12 @@ def _say_asked(request: HostRequest) -> Iterator[str]:
         yield f"up to {format_size(wish.audit_bytes)} a day of it are read for audits, if its owner wants that"
     if wish.egress_bytes:
         yield f"you may be held to send back {format_size(wish.egress_bytes)} a day"
+    if wish.availability:
+        there = format_share(wish.availability)
+        yield (
+            f"you promise to be there {there} of the time (in steps of 5 %, rounded down): who has data here sees it, "
+            "and trusts you less if you are there less"
+        )
 
 
 def _describe_share(request: HostRequest, plan: HostPlan) -> Iterator[str]:

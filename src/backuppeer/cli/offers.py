@@ -51,7 +51,10 @@ def take_offer(context: Context, request: ConnectRequest, called: str) -> bool:
     request.storage, request.term_s, request.lock_s = row.offer_bytes, row.offer_term_s, row.offer_lock_s
     given = row.offer_promises
     request.promises = PromiseWish(
-        reciprocity=given.reciprocity, audit_bytes=given.audit_bytes, egress_bytes=given.egress_bytes
+        reciprocity=given.reciprocity,
+        audit_bytes=given.audit_bytes,
+        egress_bytes=given.egress_bytes,
+        availability=given.availability,
     )
     return True
 

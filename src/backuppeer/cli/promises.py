@@ -5,10 +5,11 @@ from typing import Annotated, Final
 
 import typer
 
-from backuppeer.cli.units import format_size, parse_size
+from backuppeer.cli.units import format_share, format_size, parse_share, parse_size
 from backuppeer.control.api import PendingRequest
 from backuppeer.control.promises import Promised, PromiseWish
 from backuppeer.errors import UserError
+from backuppeer.signaling.listing import AVAILABILITY_STEP, bucket_availability
 
 Reciprocity = Annotated[
     str,
@@ -24,14 +25,23 @@ AuditBudget = Annotated[
 EgressBudget = Annotated[
     str, typer.Option("--egress-budget", metavar="10GB", help="Sent back a day at least, before others' turns.")
 ]
+Availability = Annotated[
+    str,
+    typer.Option(
+        "--availability",
+        metavar="95%",
+        help="The host promises to be there for so much of the time; steps of 5 %, rounded down.",
+    ),
+]
+_PERMILLE: Final = 1000
 _TIMES: Final = re.compile(r"\d{1,3}(\.\d{1,3})?")
 
 
-def read_promises(reciprocity: str, audit_budget: str, egress_budget: str) -> PromiseWish:
+def read_promises(reciprocity: str, audit_budget: str, egress_budget: str, availability: str) -> PromiseWish:
     """Return what the options ask for.
 
     Raises:
-        UserError: one of them is no number or size.
+        UserError: one of them is no number, size or share.
 
     """
     times = reciprocity.strip().removesuffix("x")
@@ -41,7 +51,17 @@ def read_promises(reciprocity: str, audit_budget: str, egress_budget: str) -> Pr
         reciprocity=float(times) if reciprocity else None,
         audit_bytes=parse_size(audit_budget) if audit_budget else None,
         egress_bytes=parse_size(egress_budget) if egress_budget else None,
+        availability=_read_availability(availability) if availability else None,
     )
+
+
+def _read_availability(text: str) -> float:
+    share = parse_share(text)
+    kept = bucket_availability(round(share * _PERMILLE)) / _PERMILLE
+    if share and not kept:
+        least = format_share(AVAILABILITY_STEP / _PERMILLE)
+        raise UserError(f"--availability below {least} promises nothing", hint="for example: --availability 95%")
+    return kept
 
 
 def say_promises(promises: Promised, size_bytes: int, *, is_ours: bool) -> list[str]:
@@ -60,6 +80,9 @@ def say_promises(promises: Promised, size_bytes: int, *, is_ours: bool) -> list[
     if promises.egress_bytes:
         sends = "it sends" if is_ours else "you send"
         said.append(f"{sends} back {format_size(promises.egress_bytes)} a day at least, if asked")
+    if promises.availability:
+        who = "it promises" if is_ours else "you promise"
+        said.append(f"{who} to be there {format_share(promises.availability)} of the time")
     return said
 
 

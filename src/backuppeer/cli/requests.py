@@ -6,7 +6,15 @@ import typer
 
 from backuppeer.cli.context import context_of
 from backuppeer.cli.offers import show_both
-from backuppeer.cli.promises import AuditBudget, EgressBudget, Reciprocity, read_promises, say_promises, say_wanted
+from backuppeer.cli.promises import (
+    AuditBudget,
+    Availability,
+    EgressBudget,
+    Reciprocity,
+    read_promises,
+    say_promises,
+    say_wanted,
+)
 from backuppeer.cli.render import (
     Column,
     escape_line,
@@ -118,6 +126,7 @@ def offer(  # noqa: PLR0913 - one parameter per option
     reciprocity: Reciprocity = "",
     audit_budget: AuditBudget = "",
     egress_budget: EgressBudget = "",
+    availability: Availability = "",
 ) -> int:
     """Offer other terms."""
     context = context_of(ctx)
@@ -127,7 +136,7 @@ def offer(  # noqa: PLR0913 - one parameter per option
         storage=parse_size(storage) if storage else None,
         term_s=read_span(term, "--term"),
         lock_s=parse_duration(lock) if lock else None,
-        promises=read_promises(reciprocity, audit_budget, egress_budget),
+        promises=read_promises(reciprocity, audit_budget, egress_budget, availability),
     )
     offered = context.client().call("requests/offer", wanted, PendingRequest)
     context.screen.line(f"offered to {name_peer(offered.peer_id, offered.alias)}; it is told when it asks again")

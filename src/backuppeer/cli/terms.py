@@ -6,7 +6,7 @@ import typer
 
 from backuppeer.cli.connect import StateView
 from backuppeer.cli.context import Context, context_of
-from backuppeer.cli.promises import AuditBudget, EgressBudget, Reciprocity, read_promises, say_promises
+from backuppeer.cli.promises import AuditBudget, Availability, EgressBudget, Reciprocity, read_promises, say_promises
 from backuppeer.cli.render import format_moment, name_peer
 from backuppeer.cli.screen import GREEN
 from backuppeer.cli.units import format_size, parse_size, read_span
@@ -33,7 +33,7 @@ _Wait = Annotated[
 ]
 
 
-def resize(
+def resize(  # noqa: PLR0913 - one parameter per option
     ctx: typer.Context,
     peer: _Host,
     size: Annotated[str, typer.Argument(metavar="20GB", help="The whole space from now on; left out: as now.")] = "",
@@ -42,10 +42,11 @@ def resize(
     reciprocity: Reciprocity = "",
     audit_budget: AuditBudget = "",
     egress_budget: EgressBudget = "",
+    availability: Availability = "",
 ) -> int:
     """Ask for another size, or for other promises."""
     context = context_of(ctx)
-    promises = read_promises(reciprocity, audit_budget, egress_budget)
+    promises = read_promises(reciprocity, audit_budget, egress_budget, availability)
     if not size and promises == NO_WISH:
         raise UserError("nothing to change", hint="for example: `backup-peer peers resize alice 20GB`")
     storage = parse_size(size) if size else 0

@@ -36,8 +36,12 @@ WORD_BYTES: Final = 1024
 """Longest receipt or vouch of others that is kept: without `ext` they have 500 bytes."""
 RECEIPTS_PER_DELIVERER: Final = 4096
 """Of these, brought by one peer: one that shows a million takes a twenty-fifth of the room, no more."""
+RECEIPTS_PER_OWNER: Final = 256
+"""Of the room of one deliverer, for receipts of one owner: nobody has so many hosts."""
 PROOFS_KEPT: Final = 64
-"""Proofs of misbehaviour, brought by others: 128 MB at the most."""
+"""Proofs of misbehaviour, brought by others, one of each host: 128 MB at the most."""
+PROOFS_PER_DELIVERER: Final = 16
+"""Of these, brought by one peer; the oldest of its own make way for more."""
 RECEIPT_ASKED_PEERS: Final = 4096
 """Of so many peers is remembered when they were asked or answered last."""
 

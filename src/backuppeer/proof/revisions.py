@@ -16,9 +16,9 @@ from backuppeer.proof.promises import (
     Promises,
     asks_more_of_host,
     check_promises,
+    join_promises,
     other_fields,
-    read_promises,
-    write_promises,
+    split_promises,
 )
 from backuppeer.proof.statements import Agreement, peek_statement, statement_hash
 from backuppeer.proof.waivers import IN_REVISION, check_lowered, without_waiver
@@ -46,6 +46,7 @@ def revise(signed: Buffer, wish: Wish, waiver: bytes = b"") -> Agreement:
 
     """
     current = peek_statement(Agreement, signed)
+    availability, promised = split_promises(wish.promises)
     return msgspec.structs.replace(
         current,
         revision=current.revision + 1,
@@ -53,15 +54,19 @@ def revise(signed: Buffer, wish: Wish, waiver: bytes = b"") -> Agreement:
         size_bytes=wish.size_bytes,
         term_s=wish.term_s,
         lock_s=wish.lock_s,
-        ext=other_fields(without_waiver(current))
-        | write_promises(wish.promises)
-        | ({IN_REVISION: waiver} if waiver else {}),
+        availability=availability,
+        ext=other_fields(without_waiver(current)) | promised | ({IN_REVISION: waiver} if waiver else {}),
     )
 
 
 def wish_of(terms: Agreement) -> Wish:
     """Return what a revision is about."""
-    return Wish(terms.size_bytes, terms.term_s, terms.lock_s, read_promises(terms.ext))
+    return Wish(terms.size_bytes, terms.term_s, terms.lock_s, promises_of(terms))
+
+
+def promises_of(terms: Agreement) -> Promises:
+    """Return what a revision promises beyond space, term and lock."""
+    return join_promises(terms.availability, terms.ext)
 
 
 def end_ms(terms: Agreement) -> int:
@@ -89,10 +94,10 @@ def check_spans(wish: Wish, notice_s: int = 0) -> None:
 
 def asks_more(old: Agreement, new: Agreement) -> bool:
     """Return whether a revision asks more of the host than the one in force, so that a person must agree."""
-    promises_old = (old.size_bytes, end_ms(old), old.lock_s, old.availability, old.notice_s)
-    promises_new = (new.size_bytes, end_ms(new), new.lock_s, new.availability, new.notice_s)
+    promises_old = (old.size_bytes, end_ms(old), old.lock_s, old.notice_s)
+    promises_new = (new.size_bytes, end_ms(new), new.lock_s, new.notice_s)
     is_other = other_fields(without_waiver(old)) != other_fields(without_waiver(new))
-    is_promised = asks_more_of_host(read_promises(old.ext), read_promises(new.ext))
+    is_promised = asks_more_of_host(promises_of(old), promises_of(new))
     return is_other or is_promised or any(more > less for less, more in zip(promises_old, promises_new, strict=True))
 
 

@@ -71,13 +71,14 @@ class Conduct:
 def sum_up(acts: Iterable[Seen], *, now_ms: int) -> Conduct:
     """Return what stands after these acts, given in the order in which they were seen.
 
-    A time to come counts as now: a clock that was wrong ends nothing early.
+    A time to come counts as now: a clock that was wrong ends nothing early. A lie from before a forgiving is forgiven,
+    whenever it is heard of, and from whom.
     """
-    stands = Conduct()
+    stands, forgiven_ms = Conduct(), -1
     for seen in acts:
         time_ms = max(1, min(seen.time_ms, now_ms))  # 0 is "nothing"
         match seen.act:
-            case Act.LIED:
+            case Act.LIED if seen.time_ms > forgiven_ms:
                 stands = replace(stands, lied_ms=max(stands.lied_ms, time_ms))
             case Act.LOST | Act.FAILED:
                 lost_bytes = max(stands.lost_bytes, seen.size_bytes)
@@ -88,6 +89,8 @@ def sum_up(acts: Iterable[Seen], *, now_ms: int) -> Conduct:
                 stands = Conduct(lied_ms=stands.lied_ms)
             case Act.FORGIVEN:
                 stands = Conduct()
+                # One that is yet to come was written by a wrong clock, and tells no before.
+                forgiven_ms = seen.time_ms if seen.time_ms <= now_ms else forgiven_ms
     if stands.lied_ms and now_ms >= lie_ends_ms(stands):
         stands = replace(stands, lied_ms=0)
     return stands

@@ -217,6 +217,13 @@ class EvidenceLog:
             rows = self._connection.execute(sql, (peer, limit)).fetchall()
         return [Observation(peer, Kind(kind), int(time), int(size), str(detail)) for kind, time, size, detail in rows]
 
+    def has_noted(self, peer: PeerId, kind: Kind, time_ms: int) -> bool:
+        """Return whether an observation of this kind and time is there."""
+        sql = "SELECT 1 FROM observations WHERE peer = ? AND day = ? AND kind = ? AND time_ms = ?"
+        with self._lock, self._translated():
+            row = self._connection.execute(sql, (peer, time_ms // DAY_MS, kind.value, time_ms)).fetchone()
+        return row is not None
+
     def count_kinds(self, peer: PeerId) -> dict[Kind, int]:
         """Return how often each kind was seen of a peer, as far back as anything is known; none that never was."""
         sql = "SELECT kind, SUM(count) FROM observations WHERE peer = ? GROUP BY kind"

@@ -96,13 +96,6 @@ def test_partners_say_score_level_and_reason_and_those_that_do_not_are_named(jud
     assert errors == {format_peer_id(AWAY): "it is away", format_peer_id(SILENT): "no answer within 0.5 s"}
 
 
-def test_a_peer_that_is_blocked_is_not_told_that_it_blocked_anybody(judge):
-    blocked = PeerId(b"b" * 32)
-    judge.state.meet(blocked, judge.clock.now_ms())
-    judge.state.blocks.put(blocked, "rude", judge.clock.now_ms())
-    assert judge.opinions._form(blocked).reasons == ("it is blocked here",)
-
-
 def test_without_partners_there_is_no_opinion_and_a_wait_is_bounded(state):
     commands = commands_of(state, None)
     with pytest.raises(NotFoundError, match="nobody has an opinion"):
@@ -110,3 +103,10 @@ def test_without_partners_there_is_no_opinion_and_a_wait_is_bounded(state):
     for wait_s in (0, -1, 10_000, float("nan")):
         with pytest.raises(UserError, match="--wait"):
             asyncio.run(commands.ask_all(OpinionsRequest(wait_s=wait_s), None))
+
+
+def test_a_peer_that_is_blocked_is_not_told_that_it_blocked_anybody(judge):
+    blocked = PeerId(b"b" * 32)
+    judge.state.meet(blocked, judge.clock.now_ms())
+    judge.state.blocks.put(blocked, "rude", judge.clock.now_ms())
+    assert judge.opinions._form(blocked).reasons == ("it is blocked here",)

@@ -4,6 +4,7 @@ import errno
 import os
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,8 @@ from backuppeer.agent.home.logbook import open_log
 from backuppeer.agent.home.state import State
 from backuppeer.errors import BackupPeerError, DamagedStateError, LocalError, NewerFormatError
 from backuppeer.ids import PeerId, RepositoryId
+from backuppeer.proof.promises import Promises
+from backuppeer.proof.revisions import Wish
 from backuppeer.trust.evidence import EvidenceLog
 
 MASTER = bytes(range(32))
@@ -161,7 +164,7 @@ def test_empty_settings_are_none_and_a_folder_in_their_place_is_damage(home):
         read_config(home)
 
 
-@pytest.mark.parametrize("version", [1, 2, 3])
+@pytest.mark.parametrize("version", [1, 2, 3, 5])
 def test_state_of_an_older_version_comes_along_and_is_kept_beside_without_its_secrets(tmp_path, version):
     path = tmp_path / "state.db"
     with closing(sqlite3.connect(path)) as db:
@@ -175,7 +178,7 @@ def test_state_of_an_older_version_comes_along_and_is_kept_beside_without_its_se
     assert state.last_head(RepositoryId(b"r" * 16)) == (7, b"head", b"grant")
     assert state.setting("host.seq") == b"7"
     # Those of before version 3 went with the replay that they allowed; later ones still open knocks.
-    assert len(state.envelope_keys()) == (version == 3)
+    assert len(state.envelope_keys()) == (version >= 3)
     assert state.heard() == ([peer] if version > 1 else [])
     state.close()
     (copy,) = tmp_path.glob("state.db.v*")
@@ -184,6 +187,23 @@ def test_state_of_an_older_version_comes_along_and_is_kept_beside_without_its_se
     with closing(sqlite3.connect(copy)) as db:
         assert db.execute("PRAGMA user_version").fetchone() == (version,)
         assert db.execute("SELECT alias FROM peers").fetchone() == ("alice",)
+
+
+def test_a_request_of_a_home_that_knew_no_availability_promises_none(tmp_path):
+    path = tmp_path / "state.db"
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript((VECTORS / "state-v5.sql").read_text())
+    state = State(path)
+    (record,) = state.requests()
+    assert record.promises == Promises(500, 6, 0, 0)
+    assert record.offer == Wish(10**8, 86400, 60, Promises(1000, 0, 7, 0))
+    wished, offered = Promises(1, 2, 3, 950), Wish(10**8, 86400, 60, Promises(4, 5, 6, 900))
+    state.put_request(replace(record, promises=wished, offer=offered))
+    state.close()
+    state = State(path)
+    (record,) = state.requests()
+    assert (record.promises, record.offer) == (wished, offered)
+    state.close()
 
 
 def test_state_of_a_newer_version_is_refused_by_name_and_stays_as_it_is(tmp_path):

@@ -123,6 +123,7 @@ def test_the_database_of_an_older_version_comes_along_without_the_keys_of_its_kn
             "ALTER TABLE requests DROP COLUMN reciprocity; ALTER TABLE requests DROP COLUMN audit_bytes;"
             "ALTER TABLE requests DROP COLUMN egress_bytes; ALTER TABLE requests DROP COLUMN offer_reciprocity;"
             "ALTER TABLE requests DROP COLUMN offer_audit_bytes; ALTER TABLE requests DROP COLUMN offer_egress_bytes;"
+            "ALTER TABLE requests DROP COLUMN availability; ALTER TABLE requests DROP COLUMN offer_availability;"
             "INSERT INTO settings(key,value) VALUES('host.nonces', x'00')"
         )
     db.close()

@@ -19,6 +19,7 @@ from backuppeer.limits import (
     LISTING_LIFE_S,
     LISTING_SERVERS,
 )
+from backuppeer.proof.promises import Promises, write_promises
 from backuppeer.signaling.container import split_container
 from backuppeer.signaling.knock import Verdict
 from backuppeer.signaling.listing import Listing, open_listing
@@ -67,6 +68,12 @@ def test_a_listing_names_as_many_of_the_servers_as_it_holds(hosting, house):
     assert listing_of(hosting, house, servers=short).servers == list(short[:LISTING_SERVERS])
     long = tuple(f"wss://{'a' * 230}{n}.example" for n in range(LISTING_SERVERS))
     assert listing_of(hosting, house, servers=long).servers == [long[0]]
+
+
+def test_a_listing_says_what_is_promised_in_availability_in_the_field_for_it(hosting, house):
+    said = listing_of(hosting, house, promises=Promises(reciprocity=1000, availability=950))
+    assert (said.availability, said.ext) == (950, write_promises(Promises(reciprocity=1000)))
+    assert (listing_of(hosting, house).availability, listing_of(hosting, house).ext) == (0, {})
 
 
 def test_the_key_that_opens_knocks_is_renewed_daily(hosting, house):

@@ -144,6 +144,7 @@ def test_after_it_was_asked_in_vain_for_the_grace_nothing_new_is_taken_until_it_
         {"term_s": WISH.term_s + 1},
         {"lock_s": WISH.lock_s + 1},
         {"promises": Promises(1)},
+        {"promises": Promises(availability=950)},
         {"state": RequestState.SUPERSEDED},
     ],
 )
@@ -173,6 +174,7 @@ def test_what_was_asked_for_before_it_was_promised_begins_no_grace(alice, bob):
         (WISH._replace(size_bytes=WISH.size_bytes - 1), True),
         (WISH._replace(term_s=WISH.term_s - 1), True),
         (MUTUAL, True),
+        (WISH._replace(promises=Promises(availability=950)), False),
     ],
 )
 def test_an_offer_of_less_or_for_something_in_return_is_in_vain_too(alice, bob, offered, is_in_vain):

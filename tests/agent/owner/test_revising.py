@@ -200,7 +200,7 @@ def test_more_than_the_host_has_left_is_refused_before_its_person_is_bothered(ho
 @pytest.mark.parametrize(
     "changes",
     [
-        {"notice_s": 11}, {"notice_s": 2**40}, {"notice_s": 2**62}, {"availability": 1}, {"term_s": 2**53},
+        {"notice_s": 11}, {"notice_s": 2**40}, {"notice_s": 2**62}, {"term_s": 2**53},
         {"lock_s": 2**53},
     ],
 )  # fmt: skip

@@ -21,7 +21,7 @@ from backuppeer.agent.repute.shelves import Keep
 from backuppeer.agent.repute.standing import Standing
 from backuppeer.errors import ProtocolViolation, RefusedError
 from backuppeer.ids import shorten_peer_id
-from backuppeer.limits import RECEIPT_ANSWERS_A_DAY, RECEIPT_ROWS_LEAST, RECEIPTS_NAMED
+from backuppeer.limits import PROOFS_SHOWN, RECEIPT_ANSWERS_A_DAY, RECEIPT_ROWS_LEAST, RECEIPTS_NAMED
 from backuppeer.proof.charges import pack_charge
 from backuppeer.proof.receipts import MONTH_MS, Receipt
 from backuppeer.transport.memory import Network
@@ -317,6 +317,22 @@ def test_a_proof_is_judged_here_and_counts_once_with_the_day_of_the_lie(viewer, 
     third = Side(viewer.folder.parent / "third", CAROL)
     third.state.meet(host, NOW)
     assert ask(third, viewer).convicted == 1
+
+
+def test_many_proofs_crowd_out_no_receipts_and_of_a_host_that_is_convicted_no_other_is_fetched(viewer, teller):
+    (teller.folder / "proofs").mkdir()
+    for number in range(PROOFS_SHOWN + 2):
+        court = Court(host=key(700 + number))
+        viewer.state.meet(court.host.public, NOW)
+        (teller.folder / "proofs" / f"{number}.proof").write_bytes(pack_charge(court.wrong_answer()))
+    for number in range(100, 100 + RECEIPTS_NAMED):
+        viewer.state.meet(peer(number), NOW)
+        teller.shelf.take(receipt(number, BOB), peer(9))
+    outcomes = []
+    for _ in range(3):
+        outcomes.append(ask(viewer, teller))
+        viewer.clock.ms += DAY_MS
+    assert [(one.convicted, one.kept) for one in outcomes] == [(4, RECEIPTS_NAMED - 4), (2, 4), (0, 0)]
 
 
 @pytest.mark.parametrize("which", ["loss", "nonsense", "other-host"])

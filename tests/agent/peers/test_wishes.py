@@ -1,5 +1,7 @@
 """A request has one name at both ends, which nobody can give to another wish."""
 
+from dataclasses import replace
+
 import msgspec
 import pytest
 
@@ -8,6 +10,7 @@ from backuppeer.agent.home.records import Direction, RequestRecord, RequestState
 from backuppeer.agent.peers.wishes import SEED, fields_of, name_asked, name_of_request
 from backuppeer.ids import PeerId
 from backuppeer.limits import MIB
+from backuppeer.proof.promises import Promises
 
 RANDOM = "5eed" * 8
 
@@ -20,6 +23,11 @@ def knock_of(owner, house, *, seed: str = RANDOM, wish=WISH):
     return msgspec.structs.replace(owner.knock(house, wish), ext=fields_of(request_of(house.peer, seed=seed)))
 
 
+def promising(owner, house, promises):
+    record = replace(request_of(house.peer), promises=promises)
+    return msgspec.structs.replace(owner.knock(house), ext=fields_of(record))
+
+
 def shown(house) -> list[str]:
     return [record.request for record in house.state.requests() if record.direction is Direction.IN]
 
@@ -29,11 +37,29 @@ def test_both_sides_show_the_same_name(house, owner):
     assert shown(house) == [name_of_request(owner.peer, request_of(house.peer))]
 
 
+def test_both_sides_show_the_same_name_of_a_wish_for_promises(house, owner):
+    for promises in (Promises(1000, 2, 3), Promises(1000, 2, 3, 950), Promises(availability=950)):
+        record = replace(request_of(house.peer), promises=promises)
+        assert name_asked(promising(owner, house, promises)) == name_of_request(owner.peer, record)
+
+
 def test_a_name_is_what_the_protocol_says(house, owner):
     knock = msgspec.structs.replace(
         knock_of(owner, house), owner=b"o" * 32, recipient=b"h" * 32, size_bytes=10**9, term_s=86400, lock_s=3600
     )
     assert name_asked(knock) == "31825ab5c7aef47047f798459d87e1e1"
+
+
+@pytest.mark.parametrize(
+    ("promises", "name"),
+    [
+        (Promises(1000, 2, 3), "749fbd84ed00a1e44adfc297e65c2bc2"),
+        (Promises(1000, 2, 3, 950), "bfbd245d444437a3f418bbcb6bd7c6e3"),
+    ],
+)
+def test_a_promise_is_a_part_of_the_name_and_availability_only_where_it_is_promised(house, owner, promises, name):
+    knock = msgspec.structs.replace(promising(owner, house, promises), owner=b"o" * 32, recipient=b"h" * 32)
+    assert name_asked(knock) == name
 
 
 def test_anything_else_is_called_something_else(house, owner, tmp_path):
@@ -47,6 +73,9 @@ def test_anything_else_is_called_something_else(house, owner, tmp_path):
             knock_of(owner, house, wish=(size + 1, term, lock)),
             knock_of(owner, house, wish=(size, term + 1, lock)),
             knock_of(owner, house, wish=(size, term, lock + 1)),
+            promising(owner, house, Promises(egress_bytes=950)),
+            promising(owner, house, Promises(availability=950)),
+            promising(owner, house, Promises(availability=900)),
             knock_of(other, house),
             msgspec.structs.replace(knock_of(owner, house), recipient=b"r" * 32),
         )

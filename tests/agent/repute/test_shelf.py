@@ -1,11 +1,15 @@
 """What is kept of receipts, and how much of whom."""
 
+import sqlite3
+from contextlib import closing
+
 import pytest
 
 from agent.repute.shelved import START, key, peer, receipt, vouch
 from backuppeer.agent.repute import shelf as module
-from backuppeer.agent.repute.shelf import Asked, Shelf
-from backuppeer.agent.repute.shelves import Keep
+from backuppeer.agent.repute.shelf import Asked, Lie, Shelf
+from backuppeer.agent.repute.shelves import SCHEMA, Keep
+from backuppeer.db import open_database
 from backuppeer.limits import RECEIPT_ASKED_PEERS
 from backuppeer.proof.receipts import MONTH_MS, GapNote
 from backuppeer.proof.statements import sign_statement
@@ -77,6 +81,76 @@ def test_a_peer_that_shows_more_and_more_is_bounded_and_the_others_have_their_ro
     assert len(shelf.months()) == 8
     by_host = [month.host for month in shelf.months()]
     assert by_host.count(peer(3)) == 5
+
+
+def test_a_known_pair_is_renewed_however_full_its_deliverer_is_and_takes_no_room(shelf, monkeypatch):
+    monkeypatch.setattr(module, "RECEIPTS_PER_DELIVERER", 2)
+    for shown in (receipt(1, 2), receipt(3, 4)):
+        shelf.take(shown, DELIVERER)
+    shelf.take(receipt(5, 6), OTHER)
+    assert not shelf.take(receipt(7, 8), DELIVERER).is_kept
+    assert shelf.take(receipt(1, 2, months=2), DELIVERER).is_kept
+    assert shelf.take(receipt(5, 6, months=2), DELIVERER).is_kept, "of a pair that another brought first"
+    assert sorted(month.number for month in shelf.months()) == [1, 2, 2]
+    assert shelf.take(receipt(9, 8), OTHER).is_kept
+    assert not shelf.take(receipt(11, 8), OTHER).is_kept, "the pair that it brought still counts as its own"
+
+
+def test_a_vouch_is_renewed_and_taken_back_however_full_its_deliverer_is(shelf, monkeypatch):
+    monkeypatch.setattr(module, "RECEIPTS_PER_DELIVERER", 1)
+    shelf.take_vouch(*vouch(1, 2), DELIVERER)
+    assert shelf.take_vouch(*vouch(1, 2, at=START + 1, days=0), DELIVERER).is_kept
+    assert not shelf.take_vouch(*vouch(3, 4), DELIVERER).is_kept
+
+
+def test_an_owner_that_claims_of_everybody_uses_up_a_share_of_what_its_relay_has_and_no_more(shelf, monkeypatch):
+    monkeypatch.setattr(module, "RECEIPTS_PER_OWNER", 3)
+    taken = [shelf.take(receipt(1, n, kept=False), DELIVERER) for n in range(10, 20)]
+    assert [one.is_kept for one in taken] == [True] * 3 + [False] * 7
+    assert "of this owner" in taken[-1].reason
+    assert shelf.take(receipt(2, 10), DELIVERER).is_kept
+
+
+def test_an_agreement_that_others_name_alike_hides_no_receipt(shelf):
+    honest = receipt(1, 2)
+    shelf.take(honest, DELIVERER)
+    shelf.take(receipt(3, 4, months=99, agreement=honest.said.agreement), OTHER)
+    assert {month.owner for month, _ in shelf.shareable(is_own_shown=False)} == {peer(1), peer(3)}
+
+
+def lie(number: int, host: int, told_ms: int = START) -> Lie:
+    return Lie(number.to_bytes(32, "big"), peer(host), told_ms)
+
+
+def test_of_each_host_one_proof_is_kept_and_it_goes_when_it_counts_no_more(shelf):
+    shelf.put_proof(lie(1, 7), DELIVERER, b"one")
+    shelf.put_proof(lie(2, 7, START + 1), OTHER, b"two")
+    assert shelf.proofs() == [lie(2, 7, START + 1)]
+    assert (shelf.proof(lie(1, 7).mark), shelf.proof(lie(2, 7).mark)) == (b"", b"two")
+    shelf.forget_old(START + 181 * 86_400_000)
+    assert shelf.proofs() == []
+
+
+def test_proofs_that_fill_the_shelf_make_way_for_those_of_others(shelf, monkeypatch):
+    monkeypatch.setattr(module, "PROOFS_PER_DELIVERER", 3)
+    monkeypatch.setattr(module, "PROOFS_KEPT", 4)
+    for number in range(10, 15):
+        shelf.put_proof(lie(number, number, START + number), DELIVERER, b"flood")
+    assert {one.host for one in shelf.proofs()} == {peer(12), peer(13), peer(14)}
+    for number in (20, 21):
+        shelf.put_proof(lie(number, number), OTHER, b"true")
+    assert {one.host for one in shelf.proofs()} == {peer(13), peer(14), peer(20), peer(21)}
+
+
+def test_a_shelf_of_before_forgets_proofs_without_a_date_and_keeps_the_rest(tmp_path):
+    path = tmp_path / "receipts.db"
+    open_database(path, SCHEMA[:1]).close()
+    with closing(sqlite3.connect(path)) as old, old:
+        old.execute("INSERT INTO proofs VALUES (?, ?, ?, ?)", (bytes(32), peer(1), peer(2), b"proof"))
+        old.execute("INSERT INTO asked VALUES (?, 1, 1, 1, ?)", (peer(1), START))
+    shelf = Shelf(path)
+    assert (shelf.proofs(), shelf.asked(peer(1), Asked.OF_PEER, START)[1]) == ([], START)
+    shelf.close()
 
 
 def test_vouches_count_against_the_same_room_and_the_later_one_stands(shelf, monkeypatch):

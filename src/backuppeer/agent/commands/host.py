@@ -34,7 +34,7 @@ from backuppeer.control.api import (
 from backuppeer.control.events import Agreed, Event, EventName, MassDeletionSeen, Note, State
 from backuppeer.errors import NoSignaling, UserError
 from backuppeer.ids import PeerId, format_peer_id
-from backuppeer.signaling.listing import bucket_bytes, is_region
+from backuppeer.signaling.listing import bucket_availability, bucket_bytes, is_region
 from backuppeer.signaling.servers import count_servers
 from backuppeer.trust.policy import AcceptPolicy
 from backuppeer.trust.tenants import Deed
@@ -148,6 +148,7 @@ class HostCommands:
         if not 0 <= request.min_trust <= 1:
             raise UserError("--min-trust is a share", hint="for example: --min-trust 0.6")
         term_s, lock_s = choose_terms(request.term_s, request.lock_s)
+        promises = choose_promises(request.promises)
         now_ms = self._parts.clock.now_ms()
         return Offer(
             storage_bytes=request.storage,
@@ -158,7 +159,7 @@ class HostCommands:
             region=region,
             min_trust=request.min_trust,
             servers=tuple(servers),
-            promises=choose_promises(request.promises),
+            promises=promises._replace(availability=bucket_availability(promises.availability)),
         )
 
     async def _publish(self, offer: Offer, reporter: Reporter) -> list[str]:

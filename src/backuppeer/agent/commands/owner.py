@@ -56,7 +56,8 @@ from backuppeer.control.saving import BackupRequest, BackupResult, StreamRequest
 from backuppeer.errors import IntegrityFault, LocalError, NotFoundError, PeerUnreachable, RefusedError, UserError
 from backuppeer.ids import PeerId, SnapshotId, format_peer_id
 from backuppeer.limits import LOCK_DEFAULT_S, LS_ROWS, TERM_DEFAULT_S
-from backuppeer.proof.promises import read_promises
+from backuppeer.proof.promises import NOTHING, Promises, join_promises
+from backuppeer.proof.revisions import promises_of
 from backuppeer.repo.snapshot import Snapshot, find_newer
 
 
@@ -71,10 +72,10 @@ class OwnerCommands:
         peer = self._resolve(request.peer)
         check_alias(self._parts.state, request.name, peer)
         agreement = self._agent.owner.connecting.agreement_with(peer)
-        free, term_s, lock_s, ext = 0, TERM_DEFAULT_S, LOCK_DEFAULT_S, agreement.ext if agreement else {}
+        free, term_s, lock_s, promises = 0, TERM_DEFAULT_S, LOCK_DEFAULT_S, NOTHING
         if agreement is None:
             self._check_may_ask(peer)
-            free, term_s, lock_s, ext = await self._offer_of(peer, self._agent.servers(request.servers))
+            free, term_s, lock_s, promises = await self._offer_of(peer, self._agent.servers(request.servers))
         words = await spell_safety_words(self._parts.keys.peer, peer)
         trust, level = self._parts.standing.trust(peer)
         return ConnectPlan(
@@ -88,7 +89,7 @@ class OwnerCommands:
             trust=round(trust, 3),
             trust_level=level.value,
             risks=find_risks(self._agent, peer),
-            promises=describe_promises(read_promises(ext)),
+            promises=describe_promises(promises_of(agreement) if agreement else promises),
             cap_bytes=self._agent.owner.vault.exposing.cap(peer),
         )
 
@@ -195,14 +196,20 @@ class OwnerCommands:
             refuse_doubted(self._parts.state, peer, NOTHING_NEW)
             self._agent.owner.vault.check_writable()
 
-    async def _offer_of(self, peer: PeerId, servers: list[str]) -> tuple[int, int, int, dict[str, bytes]]:
+    async def _offer_of(self, peer: PeerId, servers: list[str]) -> tuple[int, int, int, Promises]:
         found = await self._agent.owner.market.find(servers, peer)
         if found is None:
             raise PeerUnreachable(
                 f"{name_of(self._parts.state, peer)} is not on offer at {', '.join(servers) or 'any server'}",
                 hint="it may be offline or use other servers: ask its person, or `backup-peer browse` for others",
             )
-        return found.listing.free_bytes, found.listing.term_s, found.listing.lock_s, found.listing.ext
+        listing = found.listing
+        promises = join_promises(listing.availability, listing.ext)
+        owed = await asyncio.to_thread(self._agent.host.reciprocity.owed_to_us, peer)
+        if owed.lacking_bytes:
+            # What a peer owes is given without a question if nothing beyond it is asked for (ADR 51, 70).
+            promises = promises._replace(availability=0)
+        return listing.free_bytes, listing.term_s, listing.lock_s, promises
 
     def _snapshots(self, request: SnapshotsRequest) -> list[SnapshotRow]:
         if self._agent.owner.vault.is_unrecovered:

@@ -17,8 +17,7 @@ from backuppeer.control.showing import Account, PeerAccount
 from backuppeer.errors import BackupPeerError, NotFoundError
 from backuppeer.host.daily import Counted
 from backuppeer.ids import PeerId, format_peer_id
-from backuppeer.proof.promises import read_promises
-from backuppeer.proof.revisions import end_ms
+from backuppeer.proof.revisions import end_ms, promises_of
 from backuppeer.proof.statements import Agreement, peek_statement
 
 
@@ -93,6 +92,6 @@ def _account(terms: Agreement, room: Room, end: End) -> Account:
         notice_s=terms.notice_s,
         until=format_time(end_ms(terms)),
         revision=terms.revision,
-        promises=describe_promises(read_promises(terms.ext)),
+        promises=describe_promises(promises_of(terms)),
         **end,
     )

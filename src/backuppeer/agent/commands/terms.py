@@ -20,8 +20,7 @@ from backuppeer.control.terms import OfferRequest, RenewRequest, ResizeRequest, 
 from backuppeer.errors import UserError
 from backuppeer.ids import PeerId, format_peer_id
 from backuppeer.limits import STORAGE_MIN_BYTES, TERM_DEFAULT_S, TERM_ROUND_S
-from backuppeer.proof.promises import read_promises
-from backuppeer.proof.revisions import SECOND_MS, Wish, end_ms, wish_of
+from backuppeer.proof.revisions import SECOND_MS, Wish, end_ms, promises_of, wish_of
 from backuppeer.proof.statements import Agreement
 
 
@@ -65,7 +64,7 @@ class TermsCommands:
     async def offer(self, request: OfferRequest, _: Emit) -> PendingRequest:
         """Offer other terms to somebody who asks for space."""
         if (request.storage, request.term_s, request.lock_s, request.promises) == (None, None, None, NO_WISH):
-            raise UserError("nothing else is offered", hint="name what: --storage, --term, --lock or --reciprocity")
+            raise UserError("nothing else is offered", hint="name what: --storage, --term, --lock or --availability")
         if request.storage is not None and request.storage < STORAGE_MIN_BYTES:
             check_storage(request.storage, example="backup-peer requests offer REQUEST --storage 5GB")
         record = await asyncio.to_thread(
@@ -118,7 +117,7 @@ def describe_terms(
         term_s=terms.term_s,
         lock_s=terms.lock_s,
         until=format_time(end_ms(terms)),
-        promises=describe_promises(read_promises(terms.ext)),
+        promises=describe_promises(promises_of(terms)),
         taken_back=taken_back,
         told=told,
     )

@@ -12,8 +12,7 @@ from backuppeer.clock import format_time
 from backuppeer.control.promises import Promised
 from backuppeer.errors import BackupPeerError
 from backuppeer.ids import AgreementId, PeerId
-from backuppeer.proof.promises import read_promises
-from backuppeer.proof.revisions import SECOND_MS, end_ms
+from backuppeer.proof.revisions import SECOND_MS, end_ms, promises_of
 from backuppeer.proof.statements import Agreement, peek_statement
 
 
@@ -43,7 +42,7 @@ def describe_beside(agent: Agent, record: RequestRecord) -> Beside:
     if terms is not None:
         said["now_bytes"], said["now_until"] = terms.size_bytes, format_time(end_ms(terms))
         said["now_lock_s"] = terms.lock_s
-        said["now_promises"] = describe_promises(read_promises(terms.ext))
+        said["now_promises"] = describe_promises(promises_of(terms))
         said["until"] = _end(terms, record.term_s)
         if record.offer is not None:
             said["offer_until"] = _end(terms, record.offer.term_s)

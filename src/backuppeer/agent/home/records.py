@@ -80,7 +80,8 @@ PEER_QUERY: Final = f"SELECT {PEER_COLUMNS} FROM peers"  # noqa: S608 - constant
 REQUEST_COLUMNS: Final = (
     "request,direction,peer,size_bytes,term_s,lock_s,state,since_ms,alias,verified,whereabouts,reason,"
     "offer_bytes,offer_term_s,offer_lock_s,revises,"
-    "reciprocity,audit_bytes,egress_bytes,offer_reciprocity,offer_audit_bytes,offer_egress_bytes"
+    "reciprocity,audit_bytes,egress_bytes,availability,"
+    "offer_reciprocity,offer_audit_bytes,offer_egress_bytes,offer_availability"
 )
 REQUEST_QUERY: Final = f"SELECT {REQUEST_COLUMNS} FROM requests"  # noqa: S608 - constants
 
@@ -105,7 +106,7 @@ def request_of(row: tuple[Any, ...]) -> RequestRecord:
         bool(row[9]),
         row[10],
         row[11],
-        Wish(row[12], row[13], row[14], Promises(*row[19:22])) if row[12] else None,
+        Wish(row[12], row[13], row[14], Promises(*row[20:24])) if row[12] else None,
         row[15],
-        Promises(*row[16:19]),
+        Promises(*row[16:20]),
     )

@@ -89,6 +89,11 @@ _SCRIPTS: Final = (
     ALTER TABLE requests ADD COLUMN offer_audit_bytes INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE requests ADD COLUMN offer_egress_bytes INTEGER NOT NULL DEFAULT 0;
     """,
+    # Hosts promise to be there (ADR 70).
+    """
+    ALTER TABLE requests ADD COLUMN availability INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE requests ADD COLUMN offer_availability INTEGER NOT NULL DEFAULT 0;
+    """,
 )
 _ANCHORED: Final = frozenset(
     {"store.directory", "store.moving", "store.offered", "store.seen", "host.offer", "transport.bound"}
@@ -226,7 +231,7 @@ class State:
     def put_request(self, record: RequestRecord) -> None:
         """Add or replace a request."""
         self._run(
-            f"INSERT OR REPLACE INTO requests({REQUEST_COLUMNS}) VALUES({','.join('?' * 22)})",
+            f"INSERT OR REPLACE INTO requests({REQUEST_COLUMNS}) VALUES({','.join('?' * 24)})",
             record.request,
             record.direction,
             record.peer,

@@ -18,7 +18,7 @@ from backuppeer.agent.home.state import State
 from backuppeer.agent.host.gate import Gate
 from backuppeer.agent.host.requests import Requests
 from backuppeer.agent.host.telling import tell_peer
-from backuppeer.agent.peers.offers import AVAILABILITY, Offer
+from backuppeer.agent.peers.offers import Offer
 from backuppeer.agent.peers.wishes import wish_of_knock
 from backuppeer.clock import Clock
 from backuppeer.crypto.envelope import EnvelopeKey
@@ -32,7 +32,7 @@ from backuppeer.limits import (
     LISTING_LIFE_S,
     LISTING_REFRESH_S,
 )
-from backuppeer.proof.promises import write_promises
+from backuppeer.proof.promises import split_promises, write_promises
 from backuppeer.signaling.knock import (
     OFFERS_OTHER,
     REJECTED_BY_PERSON,
@@ -221,6 +221,7 @@ class Hosting:
         expires_ms = now_ms + LISTING_LIFE_S * 1000
         key = self._envelope_key(now_ms)
         storage = bucket_bytes(offer.storage_bytes)
+        availability, promised = split_promises(offer.promises)
         listing = Listing(
             peer=self._identity.public,
             seq=self._next_seq(),
@@ -230,13 +231,13 @@ class Hosting:
             storage_bytes=storage,
             free_bytes=min(storage, bucket_bytes(self._free(offer))),
             region=offer.region,
-            availability=AVAILABILITY,
+            availability=availability,
             term_s=offer.term_s,
             lock_s=offer.lock_s,
             inbox=self._inbox_key().public,
             envelope_key=key.public,
             envelope_id=envelope_id(key.public),
-            ext=write_promises(offer.promises),
+            ext=promised,
         )
         return sign_listing(name_servers(listing, offer.servers), self._identity)
 

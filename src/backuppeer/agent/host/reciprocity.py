@@ -218,7 +218,7 @@ def _sum_promised(every: Iterable[Agreement]) -> int:
 
 def _is_as_good(offer: Wish | None, wish: Wish) -> bool:
     """Return whether what a peer offers instead of a wish gives as much, and wants nothing for it."""
-    if offer is None or offer.promises != NOTHING:
+    if offer is None or offer.promises._replace(availability=0) != NOTHING:
         return False
     return offer.size_bytes >= wish.size_bytes and offer.term_s >= wish.term_s
 

@@ -21,7 +21,7 @@ from backuppeer.agent.host.admitting import check_wish, refuse_untrusted
 from backuppeer.agent.host.premises import Premises
 from backuppeer.agent.peers.choosing import OPEN, UNDECIDED, choose_request, is_listed
 from backuppeer.agent.peers.names import check_alias
-from backuppeer.agent.peers.offers import AVAILABILITY, Offer, fit_to
+from backuppeer.agent.peers.offers import Offer, fit_to
 from backuppeer.agent.peers.partners import Whereabouts, later_of, meet_at
 from backuppeer.agent.peers.wishes import name_asked, take_up, wish_of_knock
 from backuppeer.agent.repute.standing import Standing
@@ -381,8 +381,7 @@ class Requests:
         return max(0, record.size_bytes - (lease.terms.size_bytes if lease is not None else 0))
 
     def _check_proposal(self, proposal: Agreement, known: RequestRecord) -> None:
-        offered = (*known.wish, AVAILABILITY, 1)
-        if (*wish_of(proposal), proposal.availability, proposal.revision) != offered:
+        if (wish_of(proposal), proposal.revision) != (known.wish, 1):
             raise RefusedError(
                 "the agreement has other terms than were accepted",
                 hint="ask again: `backup-peer connect PEER --storage 10GB`",

@@ -21,8 +21,17 @@ from backuppeer.errors import NotFoundError, ProtocolViolation, RefusedError
 from backuppeer.host.leases import Lease
 from backuppeer.ids import AgreementId, PeerId
 from backuppeer.limits import CLOCK_SKEW_S, TERM_ROUND_S, TERMS_PAGE
-from backuppeer.proof.promises import other_fields, read_promises, write_promises
-from backuppeer.proof.revisions import SECOND_MS, Wish, asks_more, check_spans, check_successor, end_ms, wish_of
+from backuppeer.proof.promises import other_fields, write_promises
+from backuppeer.proof.revisions import (
+    SECOND_MS,
+    Wish,
+    asks_more,
+    check_spans,
+    check_successor,
+    end_ms,
+    promises_of,
+    wish_of,
+)
 from backuppeer.proof.statements import (
     Agreement,
     add_signature,
@@ -209,7 +218,7 @@ class Revising:
         offer, now_ms = self.on_offer(), self._clock.now_ms()
         # The owner counted by its own clock, and in whole days.
         most_ms = now_ms + (CLOCK_SKEW_S + TERM_ROUND_S + (offer.term_s if offer else 0)) * SECOND_MS
-        is_beyond = offer is None or not is_within(read_promises(proposal.ext), offer)
+        is_beyond = offer is None or not is_within(promises_of(proposal), offer)
         if offer is None or is_beyond or end_ms(proposal) > most_ms or proposal.lock_s > offer.lock_s:
             return AcceptPolicy.ASK
         # More for whom it would not be given to now is a person's to give.
@@ -229,7 +238,7 @@ def _offer_of(wish: Wish) -> Pending:
 
 def _unchanged(terms: Agreement) -> tuple[object, ...]:
     """Return what no revision changes that asks more of this host: it is in nobody's wish, so no person sees it."""
-    return other_fields(without_waiver(terms)), terms.availability, terms.notice_s
+    return other_fields(without_waiver(terms)), terms.notice_s
 
 
 def _nothing() -> Offer | None:

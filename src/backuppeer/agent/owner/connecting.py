@@ -23,7 +23,6 @@ from backuppeer.agent.peers.choosing import UNDECIDED
 from backuppeer.agent.peers.knocking import Knocking
 from backuppeer.agent.peers.names import alias_of, check_alias, name_of
 from backuppeer.agent.peers.offers import (
-    AVAILABILITY,
     choose_promises,
     choose_terms,
     wish_for,
@@ -39,7 +38,7 @@ from backuppeer.control.api import ConnectRequest
 from backuppeer.errors import BackupPeerError, NotFoundError, PendingError, ProtocolViolation, RefusedError
 from backuppeer.ids import AgreementId, PeerId, RepositoryId, format_peer_id
 from backuppeer.limits import KNOCK_AGAIN_S, NOTICE_DEFAULT_S, REQUEST_KEPT_S
-from backuppeer.proof.promises import write_promises
+from backuppeer.proof.promises import split_promises
 from backuppeer.proof.revisions import Wish
 from backuppeer.proof.statements import ZERO_HASH, Agreement, open_statement, sign_statement, statement_hash
 from backuppeer.signaling.knock import Verdict
@@ -319,6 +318,7 @@ class Connecting:
         return None
 
     def _proposal(self, record: RequestRecord, repository: RepositoryId) -> bytes:
+        availability, promised = split_promises(record.promises)
         agreement = Agreement(
             agreement=AgreementId(bytes.fromhex(record.request)),
             revision=1,
@@ -331,9 +331,9 @@ class Connecting:
             start_ms=record.since_ms,  # so that a repeated proposal is the same bytes
             term_s=record.term_s,
             lock_s=record.lock_s,
-            availability=AVAILABILITY,
+            availability=availability,
             notice_s=NOTICE_DEFAULT_S,
-            ext=write_promises(record.promises),
+            ext=promised,
         )
         return sign_statement(agreement, self._keys.identity)
 

@@ -138,12 +138,19 @@ class Exchange:
         return {thing: things[thing] for thing in kept}
 
     def _choose(self, told: ReceiptsAre, nonce: bytes) -> list[NamedRow]:
-        """Return the rows to name: of pairs of which nothing is known first, none about this home itself."""
+        """Return the rows to name: of pairs of which nothing is known first, none about this home itself.
+
+        Of proofs as many as are shown at once, each of a host of which none is here: they crowd out no receipts.
+        """
         found = self._recognise(told, nonce)
         pairs = {(month.owner, month.host) for month in self._shelf.months()}
         random.shuffle(found)
-        found.sort(key=lambda name: (name.owner != name.host, (name.owner, name.host) in pairs))
-        return found[:RECEIPTS_NAMED]
+        convicted = self._convicts.hosts()
+        accused = {name.host: name for name in found if name.owner == name.host and name.host not in convicted}
+        proofs = list(accused.values())[:PROOFS_SHOWN]
+        words = [name for name in found if name.owner != name.host]
+        words.sort(key=lambda name: (name.owner, name.host) in pairs)
+        return [*proofs, *words[: RECEIPTS_NAMED - len(proofs)]]
 
     def _recognise(self, told: ReceiptsAre, nonce: bytes) -> list[NamedRow]:
         """Return the rows of pairs that this home knows; if it shares nothing, of those that it may be seen to know.

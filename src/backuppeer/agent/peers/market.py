@@ -15,7 +15,7 @@ from backuppeer.agent.repute.views import Views
 from backuppeer.clock import Clock, format_time
 from backuppeer.control.api import BrowseRequest, BrowseRow
 from backuppeer.ids import PeerId, format_peer_id
-from backuppeer.proof.promises import read_promises
+from backuppeer.proof.promises import join_promises
 from backuppeer.signaling.listing import VerifiedListing
 from backuppeer.signaling.merge import SeqMemory
 from backuppeer.signaling.pool import BrowseResult, Pool
@@ -88,7 +88,7 @@ class Market:
             trust_level=level.value,
             expires=format_time(listing.expires_ms),
             servers=list(verified.servers),
-            promises=describe_promises(read_promises(listing.ext)),
+            promises=describe_promises(join_promises(listing.availability, listing.ext)),
             capped=capped,
             reason=self._views.explaining.reason(verified.peer, capped),
         )

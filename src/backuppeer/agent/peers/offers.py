@@ -14,8 +14,6 @@ from backuppeer.limits import LOCK_DEFAULT_S, STORAGE_MIN_BYTES, TERM_DEFAULT_S
 from backuppeer.proof.promises import NOTHING, Promises, check_promises
 from backuppeer.proof.revisions import Wish
 
-AVAILABILITY: Final = 0
-"""Permille that hosts offer and owners ask for: no figure is promised yet."""
 _UNITS: Final = ((10**12, "TB"), (2**40, "TiB"), (10**9, "GB"), (2**30, "GiB"), (10**6, "MB"), (2**20, "MiB"))
 
 _SPANS: Final = ((365 * 86400, "y"), (86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
@@ -62,13 +60,11 @@ def choose_promises(wish: PromiseWish, now: Promises = NOTHING) -> Promises:
         RefusedError: more than anybody may ask for.
 
     """
-    given = None if wish.reciprocity is None else round(wish.reciprocity * _PERMILLE)
-    chosen = Promises(
-        *(
-            old if new is None else new
-            for old, new in zip(now, (given, wish.audit_bytes, wish.egress_bytes), strict=True)
-        )
+    given, there = (
+        None if share is None else round(share * _PERMILLE) for share in (wish.reciprocity, wish.availability)
     )
+    wanted = (given, wish.audit_bytes, wish.egress_bytes, there)
+    chosen = Promises(*(old if new is None else new for old, new in zip(now, wanted, strict=True)))
     if min(chosen) < 0:
         raise UserError("nobody promises less than nothing", hint="for example: --reciprocity 1 --egress-budget 10GB")
     check_promises(chosen)
@@ -81,21 +77,28 @@ def describe_promises(promises: Promises) -> Promised:
         reciprocity=promises.reciprocity / _PERMILLE,
         audit_bytes=promises.audit_bytes,
         egress_bytes=promises.egress_bytes,
+        availability=promises.availability / _PERMILLE,
     )
 
 
 def wish_for(promises: Promises) -> PromiseWish:
     """Return the wish for exactly these promises."""
     said = describe_promises(promises)
-    return PromiseWish(reciprocity=said.reciprocity, audit_bytes=said.audit_bytes, egress_bytes=said.egress_bytes)
+    return PromiseWish(
+        reciprocity=said.reciprocity,
+        audit_bytes=said.audit_bytes,
+        egress_bytes=said.egress_bytes,
+        availability=said.availability,
+    )
 
 
 def write_options(wish: Wish) -> str:
     """Return what a wish promises as options after others, "" for nothing."""
-    reciprocity, audit_bytes, egress_bytes = wish.promises
+    reciprocity, audit_bytes, egress_bytes, availability = wish.promises
     said = f" --reciprocity {reciprocity / _PERMILLE:g}" if reciprocity else ""
     said += f" --audit-budget {write_exact_size(audit_bytes)}" if audit_bytes else ""
-    return said + (f" --egress-budget {write_exact_size(egress_bytes)}" if egress_bytes else "")
+    said += f" --egress-budget {write_exact_size(egress_bytes)}" if egress_bytes else ""
+    return said + (f" --availability {availability / 10:g}%" if availability else "")
 
 
 def is_within(promises: Promises, offer: Offer) -> bool:
@@ -114,6 +117,7 @@ def _fit(promises: Promises, slot: Promises) -> Promises:
         max(promises.reciprocity, slot.reciprocity),
         promises.audit_bytes if is_small else slot.audit_bytes,
         min(promises.egress_bytes, slot.egress_bytes),
+        min(promises.availability, slot.availability),
     )
 
 

@@ -20,9 +20,6 @@ from backuppeer.ids import PeerId
 from backuppeer.limits import OPINION_ASK_S, OPINION_REASON_CHARS, OPINION_REASONS
 from backuppeer.wire.receipts import AskOpinion, OpinionIs
 
-_MARKS: Final = frozenset({"Mn", "Me"})
-"""Categories of characters that take no place of their own: many of them on one reach into the lines around."""
-
 
 @dataclass(frozen=True, slots=True)
 class Opinion:
@@ -75,6 +72,10 @@ async def ask_opinion(session: Session) -> Opinion:
     async with session.request(AskOpinion()) as channel:
         said = await channel.receive(OpinionIs)
     return Opinion(said.permille / 1000, make_printable(said.level), tuple(map(make_printable, said.reasons)))
+
+
+_MARKS: Final = frozenset({"Mn", "Me"})
+"""Categories of characters that take no place of their own: many of them on one reach into the lines around."""
 
 
 def make_printable(text: str) -> str:

@@ -59,6 +59,8 @@ def name_of_request(own: PeerId, record: RequestRecord) -> str:
 
 def _name(owner: PeerId, host: PeerId, seed: bytes, wish: Wish) -> str:
     # What is not promised is no part of it: so peers of before give the same names.
-    promised = struct.pack(">3Q", *wish.promises) if any(wish.promises) else b""
+    *older, availability = wish.promises
+    promised = struct.pack(">3Q", *older) if any(wish.promises) else b""
+    promised += struct.pack(">Q", availability) if availability else b""
     said = struct.pack(">3Q", wish.size_bytes, wish.term_s, wish.lock_s) + promised
     return hash_bytes(Domain.REQUEST, owner + host + seed + said)[:_NAME_BYTES].hex()

@@ -20,13 +20,17 @@ from backuppeer.db import open_database, translating
 from backuppeer.ids import AgreementId, PeerId
 from backuppeer.limits import (
     CLAIM_COUNTS_DAYS,
+    PROOFS_KEPT,
+    PROOFS_PER_DELIVERER,
     RECEIPT_ASKED_PEERS,
     RECEIPTS_KEPT,
     RECEIPTS_PER_DELIVERER,
+    RECEIPTS_PER_OWNER,
     VOUCH_TERM_S,
 )
 from backuppeer.proof.receipts import GapNote, Shown, Vouch
 from backuppeer.proof.statements import peek_statement
+from backuppeer.trust.conduct import LIE_DAYS
 from backuppeer.trust.receipts import Month, contradict, month_of
 
 _DAY_MS: Final = DAY_S * 1000
@@ -47,6 +51,14 @@ class Taken(NamedTuple):
 
     is_kept: bool
     reason: str = ""
+
+
+class Lie(NamedTuple):
+    """What a proof proves. mark: hash of the proof; told_ms: when the host lied, as `convicts` tells it."""
+
+    mark: bytes
+    host: PeerId
+    told_ms: int
 
 
 Pair = tuple[PeerId, PeerId]
@@ -141,11 +153,11 @@ class Shelf:
                 return Taken(is_kept=False)
             if against and len(its) >= _CONTRADICTIONS:
                 return Taken(is_kept=False, reason=_FORK)
-            if full := self._make_room(deliverer):
+            # What takes the place of an older word takes its room, too: a known pair is renewed however full it is.
+            paid = None if against else self._drop_older(month)
+            if paid is None and (full := self._make_room(deliverer, month.owner)):
                 return Taken(is_kept=False, reason=full)
-            if not against:
-                self._drop_older(month)
-            self._put(shown, Keep.OTHERS, deliverer)
+            self._put(shown, Keep.OTHERS, deliverer if paid is None else paid)
         return Taken(is_kept=True, reason=_FORK if against else "")
 
     def take_vouch(self, said: Vouch, signed: bytes, deliverer: PeerId | None = None) -> Taken:
@@ -156,12 +168,15 @@ class Shelf:
 
         """
         with self._lock:
-            known = self._all("SELECT time_ms FROM vouches WHERE voucher = ? AND peer = ?", said.voucher, said.peer)
+            known = self._all(
+                "SELECT time_ms, deliverer FROM vouches WHERE voucher = ? AND peer = ?", said.voucher, said.peer
+            )
             if known and known[0][0] >= said.time_ms:
                 return Taken(is_kept=False)
-            if deliverer is not None and (full := self._make_room(deliverer)):
+            if deliverer is not None and not known and (full := self._make_room(deliverer)):
                 return Taken(is_kept=False, reason=full)
-            row = (said.voucher, said.peer, said.time_ms, said.until_ms, deliverer or b"", signed)
+            paid = known[0][1] if known and deliverer is not None else deliverer or b""
+            row = (said.voucher, said.peer, said.time_ms, said.until_ms, paid, signed)
             self._run("INSERT OR REPLACE INTO vouches VALUES (?, ?, ?, ?, ?, ?)", *row)
             self._changed.add((PeerId(said.voucher), PeerId(said.peer)))
         return Taken(is_kept=True)
@@ -171,6 +186,7 @@ class Shelf:
         since_ms = now_ms - CLAIM_COUNTS_DAYS * _DAY_MS
         with self._lock:
             self._run("DELETE FROM receipts WHERE keep = 0 AND until_ms < ?", since_ms)
+            self._run("DELETE FROM proofs WHERE told_ms < ?", now_ms - LIE_DAYS * _DAY_MS)
             # Also one that was taken back is kept for as long as the word itself could be shown by somebody else.
             self._run("DELETE FROM vouches WHERE deliverer != x'' AND time_ms < ?", now_ms - VOUCH_TERM_S * 1000)
 
@@ -199,10 +215,12 @@ class Shelf:
         """
         mine = f"keep = {Keep.OWNER.value}"
         sql = f"{ROWS} WHERE ({mine} AND ?) OR (NOT {mine} AND private = 0) ORDER BY keep DESC, month DESC"
-        seen: dict[tuple[AgreementId, bool, bool], Month] = {}
+        # With the pair: anybody can name an agreement as another one is named.
+        seen: dict[tuple[AgreementId, PeerId, PeerId, bool, bool], Month] = {}
         for row in self._all(sql, int(is_own_shown)):
             month = month_in(row)
-            newer = seen.setdefault((month.agreement, month.kept, month.is_cosigned), month)
+            sort = (month.kept, month.is_cosigned)
+            newer = seen.setdefault((month.agreement, month.owner, month.host, *sort), month)
             # Of others two contradict each other at times: whoever sees both knows that neither counts.
             if newer is month or contradict(newer, month):
                 yield month, bytes(row[10])
@@ -215,14 +233,28 @@ class Shelf:
         return {PeerId(row[0]) for row in self._all(names)}
 
     # proofs of misbehaviour that others brought
-    def put_proof(self, mark: bytes, host: PeerId, deliverer: PeerId, bundle: bytes) -> None:
-        """Keep a verified proof; mark: its hash."""
-        self._run("INSERT OR IGNORE INTO proofs VALUES (?, ?, ?, ?)", mark, host, deliverer, bundle)
+    def put_proof(self, lie: Lie, deliverer: PeerId, bundle: bytes) -> None:
+        """Keep a verified proof in place of the one that is kept of its host.
 
-    def proofs(self) -> list[tuple[bytes, PeerId, PeerId]]:
-        """Return (hash, host, deliverer) of the proofs kept."""
-        rows = self._all("SELECT hash, host, deliverer FROM proofs ORDER BY hash")
-        return [(bytes(row[0]), PeerId(row[1]), PeerId(row[2])) for row in rows]
+        When a deliverer's share is taken its own oldest makes way; when all is, the oldest of who brought most.
+        """
+        most = "SELECT deliverer FROM proofs GROUP BY deliverer ORDER BY COUNT(*) DESC LIMIT 1"
+        oldest = (
+            "DELETE FROM proofs WHERE hash IN (SELECT hash FROM proofs WHERE deliverer = {} ORDER BY told_ms LIMIT 1)"
+        )
+        with self._lock:
+            self._run("DELETE FROM proofs WHERE host = ?", lie.host)
+            if self._all("SELECT COUNT(*) FROM proofs WHERE deliverer = ?", deliverer)[0][0] >= PROOFS_PER_DELIVERER:
+                self._run(oldest.format("?"), deliverer)
+            elif self._all("SELECT COUNT(*) FROM proofs")[0][0] >= PROOFS_KEPT:
+                self._run(oldest.format(f"({most})"))
+            row = (lie.mark, lie.host, deliverer, bundle, lie.told_ms)
+            self._run("INSERT OR REPLACE INTO proofs VALUES (?, ?, ?, ?, ?)", *row)
+
+    def proofs(self) -> list[Lie]:
+        """Return what is proven by others' proofs that are kept, the latest first."""
+        rows = self._all("SELECT hash, host, told_ms FROM proofs ORDER BY told_ms DESC, hash")
+        return [Lie(bytes(row[0]), PeerId(row[1]), int(row[2])) for row in rows]
 
     def proof(self, mark: bytes) -> bytes:
         """Return a proof that is kept, b"" if it isn't."""
@@ -245,11 +277,17 @@ class Shelf:
             kept = "SELECT last_ms FROM asked ORDER BY last_ms DESC LIMIT 1 OFFSET ?"
             self._run(f"DELETE FROM asked WHERE last_ms < ({kept})", RECEIPT_ASKED_PEERS - 1)  # noqa: S608 - a constant
 
-    def _make_room(self, deliverer: PeerId) -> str:
-        """Return why nothing more is taken of a deliverer, "" if it is; makes whoever has most make way."""
+    def _make_room(self, deliverer: PeerId, owner: PeerId | None = None) -> str:
+        """Return why nothing more is taken of a deliverer, "" if it is; makes whoever has most make way.
+
+        owner: of a receipt; one owner has a share of the room of a deliverer.
+        """
         mine = self._count("WHERE deliverer = ?", deliverer)
         if mine >= RECEIPTS_PER_DELIVERER:
             return f"it has shown {RECEIPTS_PER_DELIVERER} of them that are kept here, and no more are"
+        its = "SELECT COUNT(*) FROM receipts WHERE deliverer = ? AND owner = ?"
+        if owner is not None and self._all(its, deliverer, owner)[0][0] >= RECEIPTS_PER_OWNER:
+            return f"it has shown {RECEIPTS_PER_OWNER} of this owner that are kept here, and no more are"
         if self._count("WHERE deliverer != x''") >= RECEIPTS_KEPT:
             most = "SELECT deliverer FROM receipts WHERE keep = 0 GROUP BY deliverer ORDER BY COUNT(*) DESC LIMIT 1"
             oldest = f"{ROWS} WHERE deliverer = ({most}) ORDER BY until_ms LIMIT 1"
@@ -261,10 +299,13 @@ class Shelf:
     def _count(self, where: str, *values: object) -> int:
         return sum(int(self._all(f"SELECT COUNT(*) FROM {table} {where}", *values)[0][0]) for table in _TABLES)  # noqa: S608 - constants
 
-    def _drop_older(self, month: Month) -> None:
-        sql = "DELETE FROM receipts WHERE agreement = ? AND owner = ? AND host = ? AND kept = ? AND cosigned <= ?"
-        sort = (int(month.kept), int(month.is_cosigned))
-        self._run(f"{sql} AND keep = 0", month.agreement, month.owner, month.host, *sort)
+    def _drop_older(self, month: Month) -> bytes | None:
+        """Forget what a newer receipt of a pair says better; return who brought that, None if there was nothing."""
+        older = "receipts WHERE agreement = ? AND owner = ? AND host = ? AND kept = ? AND cosigned <= ? AND keep = 0"
+        named = (month.agreement, month.owner, month.host, int(month.kept), int(month.is_cosigned))
+        brought = self._all(f"SELECT deliverer FROM {older} LIMIT 1", *named)  # noqa: S608 - a constant
+        self._run(f"DELETE FROM {older}", *named)  # noqa: S608 - a constant
+        return bytes(brought[0][0]) if brought else None
 
     def _put(self, shown: Shown, keep: Keep, deliverer: bytes) -> None:
         said = shown.said

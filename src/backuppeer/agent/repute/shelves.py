@@ -64,6 +64,11 @@ SCHEMA: Final = (
         PRIMARY KEY (peer, what)
     ) STRICT, WITHOUT ROWID;
     """,
+    # Those of before have no date, and are heard again.
+    """
+    DELETE FROM proofs;
+    ALTER TABLE proofs ADD COLUMN told_ms INTEGER NOT NULL DEFAULT 0;
+    """,
 )
 ROWS: Final = (
     "SELECT owner, host, agreement, month, hash, since_ms, until_ms, size_bytes, kept, cosigned, signed FROM receipts"
