@@ -231,6 +231,21 @@ def test_browse_does_not_advise_to_choose_whom_one_has(capsys, agent, rows, advi
 
 
 @pytest.mark.parametrize(
+    ("rooms", "advice"),
+    [
+        ((0,), "it keeps data for you already, and may get no more now: `backup-peer peers "),
+        ((0, None), "goes to those that may get more"),
+        ((10**9, None), "all of them keep space for you already: `backup-peer backup "),
+    ],
+)
+def test_browse_sends_no_backups_where_nothing_may_go(capsys, agent, rooms, advice):
+    rows = [ROW, OTHER][: len(rooms)]
+    mine = [make_peer(peer_id=row.peer_id, room_bytes=room) for row, room in zip(rows, rooms, strict=True)]
+    agent({"browse": given(rows), "peers": given(mine)})
+    assert advice.split(":")[0] in run(capsys, "browse")[1]
+
+
+@pytest.mark.parametrize(
     ("ended_by_us", "advice"),
     [
         (True, "your agreement ends: no backups go there; `backup-peer peers renew alice "),
@@ -430,9 +445,24 @@ def test_status_and_peers_say_what_is_free_now_and_what_when(capsys, agent):
     assert "4 GB of 10 GB used at 2 hosts, 6 GB free now, 2 GB more on 2027-01-17" in out
     agent({"status": given(given_away), "peers": given([row])})
     assert "at 2 hosts, 1 GB free now" in run(capsys, "status")[1], "where the agreement ends nothing is free"
+    capped = msgspec.structs.replace(status.storing, withheld_bytes=6 * 10**9)
+    agent({"status": given(msgspec.structs.replace(status, storing=capped)), "peers": given([row])})
+    _, out, _ = run(capsys, "status")
+    assert "0 B free now, 2 GB more on 2027-01-17" in out
+    assert "6 GB agreed on may not be used yet: `backup-peer peers show PEER" in out
     _, out, _ = run(capsys, "peers")
     assert "alice: 0 B free now, 2 GB more on 2027-01-17" in out
     assert "at the soonest" in out
+
+
+def test_peers_names_what_may_go_there_and_whose_words_differed(capsys, agent):
+    dates = {"next_free_bytes": 2 * 10**9, "next_free": "2027-01-17T12:00:00Z"}
+    row = make_peer(quota_bytes=10**10, used_bytes=0, room_bytes=10**9, differs=True, verified=False, **dates)
+    agent({"peers": given([row])})
+    out = run(capsys, "peers")[1]
+    assert "1 GB free now, 2 GB more" in out
+    assert "the words differed: " in out
+    assert "not compared yet" not in out
 
 
 @pytest.mark.parametrize(("count", "words"), [(1, "1 request waits"), (2, "2 requests wait")])

@@ -15,6 +15,7 @@ import structlog
 from backuppeer.agent.audits.auditor import Auditor
 from backuppeer.agent.home.config import Config, environment_servers, read_config
 from backuppeer.agent.home.home import Home
+from backuppeer.agent.home.identity_alarms import Sort
 from backuppeer.agent.home.keyring import HomeKeys
 from backuppeer.agent.home.logbook import bookkeeping
 from backuppeer.agent.home.records import RequestRecord
@@ -47,7 +48,7 @@ from backuppeer.agent.peers.contacting import Contacting
 from backuppeer.agent.peers.exchange import Exchange
 from backuppeer.agent.peers.knocking import Knocking
 from backuppeer.agent.peers.market import Market
-from backuppeer.agent.peers.misbinding import Sort, raise_alarm
+from backuppeer.agent.peers.misbinding import raise_alarm
 from backuppeer.agent.peers.opinions import Opinions
 from backuppeer.agent.peers.partners import Reach, Whereabouts, meet_at, read_binding
 from backuppeer.agent.peers.session import Session

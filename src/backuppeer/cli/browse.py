@@ -160,7 +160,12 @@ def _suggest(rows: Sequence[BrowseRow], wanted: int, mine: Mapping[str, PeerRow]
 def _say_mine(hosts: Sequence[PeerRow]) -> str:
     """Return what to do where everybody on offer keeps data for this home: no new data goes where that ends."""
     whom = "it keeps" if len(hosts) == 1 else "all of them keep"
-    staying = [host for host in hosts if not host.ends]
+    open_ones = [host for host in hosts if host.room_bytes != 0]
+    if not open_ones:
+        return f"{whom} data for you already, and may get no more now: `backup-peer peers` says why"
+    staying = [host for host in open_ones if not host.ends]
+    if staying and len(open_ones) < len(hosts):
+        return f"{whom} data for you already: `backup-peer backup` goes to those that may get more: `backup-peer peers`"
     if len(staying) == len(hosts):
         return f"{whom} space for you already: `backup-peer backup` goes there"
     if staying:

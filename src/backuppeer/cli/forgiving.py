@@ -11,8 +11,9 @@ from backuppeer.control.api import PeerRequest
 from backuppeer.control.forgiving import ForgiveResult
 
 HELP: Final = (
-    "Give a host new data again that lied, or lost what it kept for you.\n\nFor when its human explained it: a disk "
-    "that died, or was restored from an old copy. What it did stays in its score. If it happens again, it counts again."
+    "Give a host new data again that lied, lost what it kept for you, or whose safety words differed.\n\nFor when its "
+    "human explained it: a disk that died, or was restored from an old copy. What it did stays in its score. If it "
+    "happens again, it counts again."
 )
 
 

@@ -65,7 +65,7 @@ def list_peers(ctx: typer.Context) -> int:
         if row.next_free_bytes and not row.ends:
             who, free = (
                 escape_line(row.alias) or shorten_id(row.peer_id),
-                format_size(max(0, row.quota_bytes - row.used_bytes)),
+                format_size(_free_bytes(row)),
             )
             screen.line(f"{who}: {free} free now{say_later(row.next_free_bytes, row.next_free)}", hang=2)
     for row in rows:
@@ -78,6 +78,11 @@ def list_peers(ctx: typer.Context) -> int:
         if not row.verified:
             _show_words(screen, row)
     return 0
+
+
+def _free_bytes(row: PeerRow) -> int:
+    free = max(0, row.quota_bytes - row.used_bytes)
+    return free if row.room_bytes is None else min(free, row.room_bytes)
 
 
 def set_peer(
@@ -156,7 +161,7 @@ def _show_words(screen: Screen, row: PeerRow) -> None:
     """Show what is left to compare, and how the comparison is recorded where a verb can do it."""
     name = escape_line(row.alias) or shorten_id(row.peer_id)
     screen.line()
-    screen.line(f"not compared yet: {name}", hang=2)
+    screen.line(f"the words differed: {name}" if row.differs else f"not compared yet: {name}", hang=2)
     screen.line(f"  {escape_line(row.safety_words)}", hang=2)
     compare = f"`backup-peer peers verify {write_peer(row.peer_id, row.alias)}`"
     screen.line(f"  does the other screen show the same words? {compare}", hang=4)

@@ -108,10 +108,19 @@ def _describe_proofs(screen: Screen, row: AuditRow) -> str:
 
 
 def _describe_storing(storing: StoringState) -> str:
-    free = format_size(max(0, storing.agreed_bytes - storing.used_bytes - storing.ended_bytes))
+    closed = storing.ended_bytes + storing.withheld_bytes
+    free = format_size(max(0, storing.agreed_bytes - storing.used_bytes - closed))
     later = say_later(storing.next_free_bytes, storing.next_free)
     used = f"{format_size(storing.used_bytes)} of {format_size(storing.agreed_bytes)} used"
-    return f"{used} at {format_count(storing.hosts, 'host')}, {free} free now{later}"
+    return f"{used} at {format_count(storing.hosts, 'host')}, {free} free now{later}{_say_withheld(storing)}"
+
+
+def _say_withheld(storing: StoringState) -> str:
+    if not storing.withheld_bytes:
+        return ""
+    return (
+        f"; {format_size(storing.withheld_bytes)} agreed on may not be used yet: `backup-peer peers show PEER` says why"
+    )
 
 
 def _describe_hosting(hosting: HostingState) -> str:

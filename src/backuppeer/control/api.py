@@ -72,7 +72,8 @@ class StoringState(msgspec.Struct, kw_only=True):
     next_free_bytes: int = 0
     next_free: str = ""
     ended_bytes: int = 0
-    """Agreed and not used under agreements that end: free for nothing more."""
+    withheld_bytes: int = 0
+    """Agreed and not used: under agreements that end, and at hosts that may get no more now (bar, stranger's cap)."""
 
 
 class StatusResult(msgspec.Struct, kw_only=True):
@@ -114,9 +115,8 @@ class PeerRow(msgspec.Struct, kw_only=True):
     next_free_bytes: int = 0
     next_free: str = ""
     until: str = ""
-    """When the term agreed on is over; nothing ends by itself then."""
     revision: int = 0
-    """How often the agreement was made or changed."""
+    """When the term agreed on is over (nothing ends by itself then), and how often it was made or changed."""
     ends: str = ""
     ended_by_us: bool = False
     """If notice was given: until when all is kept at least, and whether it was ours."""
@@ -130,7 +130,9 @@ class PeerRow(msgspec.Struct, kw_only=True):
     owed_by_us_bytes: int = 0
     """Promised in return, and not agreed on yet: what it owes us, what we owe it."""
     capped: list[str] = []
-    """Why the trust is not higher, whatever good it did: each a clause about the peer."""
+    differs: bool = False
+    room_bytes: int | None = None
+    """Clauses on why it is in doubt or trusted no more; the words differed; may get so much more (None: all free)."""
     trial: bool = False
     """Of a host: the agreement is small and short, one to try it with (ADR 65); `until` says how long."""
 

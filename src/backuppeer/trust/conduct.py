@@ -43,6 +43,8 @@ class Bar(Enum):
 
     LIED = "lied"
     LOST = "lost"
+    DOUBTED = "doubted"
+    """Its safety words differed: it may be another than a person takes it for, which is no fault of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,13 +172,24 @@ def advise(name: str, conduct: Conduct, standing: Standing) -> str:
         )
     if not standing.unresolved_loss:
         further = "don't let it keep your only copy: `backup-peer browse` shows further hosts; or"
-        return f"{further} {forgive}" if standing.relapsed else ""
+        if standing.relapsed:
+            return f"{further} {forgive}"
+        return f"`backup-peer unblock {shlex.quote(name)}` takes that back" if standing.blocked else ""
     audit = f"`backup-peer audit {shlex.quote(name)} --now`"
     if conduct.is_healed:
         return f"{audit} ends this if it finds the host whole"
     if find_bar(standing) is Bar.LOST:
         return f"`backup-peer repair` sends it again what it lost, and audits it, which ends this; or {forgive}"
     return f"the next backup sends it again what it lost, and the next audit ends this: {audit}"
+
+
+def advise_doubted(name: str) -> str:
+    """Return the way out for a host called `name` whose safety words differed."""
+    typed = shlex.quote(name)
+    return (
+        f"compare the words with its person: `backup-peer peers verify {typed}`; "
+        f"or `backup-peer peers forgive {typed}` once its human explained it"
+    )
 
 
 def _day(time_ms: int) -> str:

@@ -38,7 +38,7 @@ _LOSS: Final = ("unresolved_loss", "verified_loss_share")
 """Two caps that end by the same act."""
 _LATELY: Final = 7
 """Days of which the middle one says how much is kept: on some of them more, or only a little, was moved."""
-_FELT: Final = 0.005
+FELT: Final = 0.005
 """What changes a score by less is not shown: it would print the same number."""
 
 
@@ -192,7 +192,7 @@ def find_raises(ground: Ground) -> list[Raise]:
         kept = replace(evidence.availability, observed=evidence.availability.promised)
         found.append(Raise(Way.ANSWER, score_host(replace(evidence, availability=kept))))
     found += _look_ahead(ground)
-    return [each for each in found if each.way is Way.LIFT or each.trust >= now + _FELT]
+    return [each for each in found if each.way is Way.LIFT or each.trust >= now + FELT]
 
 
 def _look_ahead(ground: Ground) -> list[Raise]:

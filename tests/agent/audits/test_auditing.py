@@ -270,11 +270,14 @@ def test_what_is_left_out_three_times_over_a_day_counts_as_lost(house, play):
         await watch.audit(house)
         leave_out(house, watch, packs[2])
         watch.pass_days(59)
+        before = len(watch.evidence.latest(house.peer))
         first = await watch.audit(house)
         agreement = watch.partner(house).agreement
         owed = watch.proven.owed(agreement)
         assert {one.sample.stored for one in owed} == {packs[2]}
         assert (first.faults, first.lost) == ([], 0), "once is no evidence"
+        assert first.shown > 0
+        assert len(watch.evidence.latest(house.peer)) == before, "but no audit that was passed, and no higher cap"
         for _ in range(3):
             assert (await watch.audit(house)).faults == [], "nor is often on one day"
         first_asked = {one.sample: one.challenge for one in watch.proven.owed(agreement)}

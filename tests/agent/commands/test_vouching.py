@@ -57,8 +57,9 @@ def test_taken_back_it_ends_at_once_also_with_a_clock_that_was_set_back(vouch, s
 
 
 def test_nobody_vouches_for_whom_it_has_not_compared_words_with(vouch, shelf):
-    with pytest.raises(UserError, match="compared safety words"):
+    with pytest.raises(UserError, match="compared safety words") as caught:
         vouch("bob")
+    assert "`backup-peer peers verify bob`" in caught.value.hint
     with pytest.raises(NotFoundError):
         vouch("carol")
     with pytest.raises(UserError, match="don't vouch"):

@@ -7,11 +7,15 @@ import pytest
 
 from agent.estates import estate_of
 from agent.houses import head_of, packs_at
+from backuppeer.agent.home.identity_alarms import Sort
 from backuppeer.agent.jobs.check import CheckJob
 from backuppeer.agent.jobs.repair import RepairJob
+from backuppeer.agent.owner.admission import Purpose, find_refusal
+from backuppeer.agent.owner.lagging import describe_lacking
+from backuppeer.agent.peers import misbinding
 from backuppeer.agent.reporter import Reporter
 from backuppeer.control.checking import CheckRequest, RepairRequest
-from backuppeer.errors import RefusedError
+from backuppeer.errors import AuthenticationFault, RefusedError
 from backuppeer.host.layout import LEAVES_SUFFIX
 from backuppeer.ids import format_peer_id
 from backuppeer.trust.conduct import Bar
@@ -166,3 +170,75 @@ def test_a_home_set_back_does_not_take_what_was_deleted_since_for_a_loss(house, 
         assert Kind.LOST not in estate.seen(house), "the index here is not that of the newest head: who can tell?"
 
     play(owner, tmp_path, (house,), scenario)
+
+
+def find_words_differ(estate, house):
+    """What a "no" to `peers verify` does."""
+    misbinding.raise_alarm(estate.state, house.peer, Sort.WORDS, now_ms=estate.vault.clock.now_ms())
+
+
+def test_whose_safety_words_differ_gets_nothing_new_until_they_were_compared(house, other, owner, tree, tmp_path):
+    async def scenario(estate):
+        await estate.back_up(tree())
+        held = len(packs_at(house))
+        find_words_differ(estate, house)
+        misbinding.see(estate.state)
+        done = await estate.back_up(tree())
+        assert done.peers == [format_peer_id(other.peer)]
+        [left] = done.left_out
+        assert "its safety words differed from yours on " in left.reason
+        assert f"`backup-peer peers verify {left.name}`" in left.hint
+        assert len(packs_at(house)) == held
+        misbinding.settle(estate.state, house.peer)
+        assert (await estate.back_up(tree())).left_out == []
+        assert len(packs_at(house)) == len(packs_at(other))
+
+    play(owner, tmp_path, (house, other), scenario)
+
+
+def test_the_only_host_being_in_doubt_the_backup_ends_as_unproven_and_what_lies_there_is_read(
+    house, owner, tree, tmp_path
+):
+    async def scenario(estate):
+        await estate.back_up(tree())
+        find_words_differ(estate, house)
+        with pytest.raises(AuthenticationFault, match="its safety words differed") as caught:
+            await estate.back_up(tree())
+        assert caught.value.exit_code == 12
+        assert "peers verify" in caught.value.hint
+        assert (await estate.restore("latest", tmp_path / "out")).errors == 0
+        assert estate.vault.standing.forgive(house.peer)
+        assert (await estate.back_up(tree())).left_out == []
+        find_words_differ(estate, house)
+        assert estate.vault.standing.differs(house.peer), "what was forgiven is not forgiven for ever"
+
+    play(owner, tmp_path, (house,), scenario)
+
+
+def test_in_doubt_a_host_is_sent_nothing_to_heal_it_either_and_may_undo(house, owner, tree, tmp_path):
+    async def scenario(estate):
+        [partner] = estate.vault.partners()
+        find_words_differ(estate, house)
+        estate.vault.standing.saw(house.peer, Kind.LOST, size_bytes=1)
+        refused = {purpose: find_refusal(estate.vault, partner, purpose) for purpose in Purpose}
+        assert [purpose for purpose, why in refused.items() if why is None] == [Purpose.UNDO]
+        assert all(isinstance(why, AuthenticationFault) for why in refused.values() if why)
+
+    play(owner, tmp_path, (house,), scenario)
+
+
+def test_status_sends_nobody_to_a_backup_that_goes_past_the_host(house, other, owner, tree, tmp_path):
+    async def scenario(estate):
+        await estate.back_up(tree())
+        await estate.back_up(tree(), other)
+        [line] = describe_lacking(estate.vault, estate.state)
+        assert line.endswith("`backup-peer backup` brings it up")
+        find_words_differ(estate, house)
+        [line] = describe_lacking(estate.vault, estate.state)
+        assert "and gets no new data: compare the words" in line
+        assert "backup-peer backup`" not in line
+        misbinding.settle(estate.state, house.peer)
+        estate.vault.exposing.find_refusal = lambda *_, **__: RefusedError("it has its fill", hint="wait")
+        assert describe_lacking(estate.vault, estate.state) == ["it has its fill: wait"]
+
+    play(owner, tmp_path, (house, other), scenario)

@@ -11,13 +11,19 @@ from agent.hosted import hosted
 from agent.houses import WISH, FixedReach
 from backuppeer.agent.commands.room import ended_room, storing_state
 from backuppeer.agent.home.deeds import Heard
+from backuppeer.agent.home.identity_alarms import Sort
 from backuppeer.agent.owner.ending import Ending, describe_endings, ending_hosts
 from backuppeer.agent.owner.revising import Revising
+from backuppeer.agent.peers.misbinding import raise_alarm
+from backuppeer.agent.repute.exposing import Exposing
+from backuppeer.agent.repute.standing import Standing
 from backuppeer.errors import NotFoundError, PeerFault, PeerUnreachable, RefusedError, UserError
 from backuppeer.host.store import Store
 from backuppeer.proof.notices import Notice, sign_notice
 from backuppeer.proof.revisions import SECOND_MS, Wish
 from backuppeer.proof.statements import peek_statement
+from backuppeer.trust.evidence import EvidenceLog
+from backuppeer.trust.exposure import TRIAL_BYTES
 from backuppeer.wire.messages import Unsupported
 from backuppeer.wire.terms import GiveNotice, NoticeTaken
 
@@ -398,10 +404,13 @@ def test_no_new_backup_goes_where_our_person_ended_it(house, owner, tree, tmp_pa
     estate.close()
 
 
-def test_room_under_an_agreement_that_ends_is_free_for_nothing(house, owner):
+def test_room_under_an_agreement_that_ends_is_free_for_nothing(house, owner, tmp_path):
+    log = EvidenceLog(tmp_path / "seen.db")
+    standing = Standing(owner.state, log, owner.clock)
+    exposing = Exposing(owner.state, standing, owner.clock)
     agent = SimpleNamespace(
-        parts=SimpleNamespace(state=owner.state, clock=owner.clock, keys=owner.keys),
-        owner=SimpleNamespace(vault=SimpleNamespace(repository=owner.repository)),
+        parts=SimpleNamespace(state=owner.state, clock=owner.clock, keys=owner.keys, standing=standing),
+        owner=SimpleNamespace(vault=SimpleNamespace(repository=owner.repository, exposing=exposing)),
         host=SimpleNamespace(premises=house.premises),
     )
 
@@ -412,5 +421,9 @@ def test_room_under_an_agreement_that_ends_is_free_for_nothing(house, owner):
         assert (storing_state(agent).ended_bytes, ended_room(agent)) == (size, size)
         await sides.mine.take_back(house.peer)
         assert (storing_state(agent).ended_bytes, ended_room(agent)) == (0, 0)
+        assert storing_state(agent).withheld_bytes == max(0, size - TRIAL_BYTES), "a stranger"
+        raise_alarm(owner.state, house.peer, Sort.WORDS, now_ms=1)
+        assert storing_state(agent).withheld_bytes == size
 
     play(house, owner, scenario)
+    log.close()

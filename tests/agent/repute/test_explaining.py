@@ -7,6 +7,7 @@ import pytest
 
 from agent.loops import SetClock
 from backuppeer.agent.commands.reputation import ReputationCommands
+from backuppeer.agent.home.identity_alarms import Alarm, Sort, keep_alarms
 from backuppeer.agent.home.state import State
 from backuppeer.agent.repute.standing import Standing
 from backuppeer.agent.repute.views import make_views
@@ -87,7 +88,7 @@ def test_what_is_shown_adds_up_and_the_way_up_names_commands(desk):
     assert found.mean == pytest.approx(by_hand, abs=0.001)
     assert found.trust == pytest.approx(found.mean - found.deviation, abs=0.001)
     commands = {each.command for each in found.raises}
-    assert "backup-peer peers set alice --verified" in commands
+    assert "backup-peer peers verify alice" in commands
     assert any("more days of audits" in each.text for each in found.raises)
     assert found.trust == desk.list_all("alice")[0].trust
 
@@ -142,3 +143,29 @@ def test_everybody_dealt_with_or_seen_is_listed_best_first(state, desk):
     assert [row.peer_id for row in rows] == [format_peer_id(peer) for peer in (CAROL, BOB, ALICE)]
     assert rows[0].friend
     assert rows[0].reason == "friend"
+
+
+def test_who_keeps_nothing_is_to_keep_something_first(state, desk):
+    ahead = [each for each in desk.explain().raises if "audits" in each.text]
+    assert ahead
+    assert all(each.text.startswith("first it must keep something") for each in ahead)
+    assert {each.command for each in ahead} == {"backup-peer connect alice"}
+    desk.standing.held_bytes = lambda _: GIB
+    assert not any("first it must" in each.text for each in desk.explain().raises)
+
+
+def test_a_way_that_leaves_the_number_as_it_is_says_so(desk):
+    desk.standing.held_bytes = lambda _: GIB
+    for day in range(3):
+        desk.saw(Kind.LOST, days_ago=day, size_bytes=3 * GIB)
+    found = desk.explain()
+    [mended] = [each for each in found.raises if each.command == "backup-peer repair"]
+    assert mended.trust == found.trust
+    assert mended.text.endswith("that alone raises no score")
+
+
+def test_words_that_differed_are_the_reason_and_comparing_is_no_promise(state, desk):
+    keep_alarms(state, [Alarm(peer=ALICE, sort=Sort.WORDS, time_ms=desk.clock.now_ms(), is_seen=True)])
+    found = desk.explain()
+    assert "its safety words differed" in found.reason
+    assert not any("compare" in each.text for each in found.raises)

@@ -5,6 +5,7 @@ from time import process_time
 import pytest
 
 from agent.loops import SetClock
+from backuppeer.agent.home.identity_alarms import Alarm, Sort, keep_alarms
 from backuppeer.agent.home.state import State
 from backuppeer.agent.repute.standing import Standing
 from backuppeer.errors import (
@@ -153,3 +154,29 @@ def test_a_tenth_of_a_market_and_thirty_hosts_of_a_year_are_scored_in_a_fraction
     clock.ms += 90 * DAY_MS
     assert standing.trust(known[1])[0] < scores[known[1]], "what was worked out fades"
     log.close()
+
+
+def test_words_that_differ_are_said_wherever_a_peer_is_shown_and_not_called_uncompared(state, standing, clock):
+    keep_alarms(state, [Alarm(peer=ALICE, sort=Sort.WORDS, time_ms=clock.now_ms(), is_seen=True)])
+    [clause] = standing.caps(ALICE)
+    assert clause.startswith("its safety words differed from yours on ")
+    [(host, told)] = standing.reminders([ALICE], [])
+    assert host == ALICE
+    assert told.startswith(clause)
+    assert "`backup-peer peers verify " in told
+    assert standing.caps(CAROL) == []
+    assert standing.forgive(ALICE) == [clause]
+    assert standing.caps(ALICE) == []
+    assert standing.bar(ALICE) is None
+
+
+def test_no_other_alarm_keeps_data_from_a_host_as_anybody_could_raise_it(state, standing, clock):
+    keep_alarms(state, [Alarm(peer=ALICE, sort=Sort.ANSWERED, time_ms=clock.now_ms())])
+    assert standing.bar(ALICE) is None
+
+
+def test_a_reminder_of_a_block_says_how_it_ends(state, standing):
+    state.meet(ALICE, 1, verified=True)
+    state.blocks.put(ALICE, "", 1)
+    [(_, told)] = standing.reminders([ALICE], [], lambda _: "old alice")
+    assert told == "you blocked it: `backup-peer unblock 'old alice'` takes that back"

@@ -256,11 +256,14 @@ class Audit:
             dossier.vault.saw(dossier.partner, Kind.LATE)
         if not outcome.shown:
             return
-        # A sample speaks for all that it was drawn from (ADR 59); the bytes read are a thousandth of those.
-        covered = self._proven.cover(self._agreement, now_ms - 1000 * DAY_S * PROVEN_WITHIN_DAYS).proven_bytes
-        dossier.vault.saw(dossier.partner, Kind.AUDITED, size_bytes=max(outcome.shown_bytes, covered))
         account = replace(dossier.account, heard_ms=now_ms, failures=0, is_mute=False)
-        if outcome.shown == outcome.asked and not outcome.faults and not self._proven.owed(self._agreement):
+        is_paid = not outcome.faults and not self._proven.owed(self._agreement)
+        if is_paid:
+            # A sample speaks for all that it was drawn from (ADR 59); the bytes read are a thousandth of those. But
+            # what a host shows beside what it owes says nothing good of it, and lets it have no more.
+            covered = self._proven.cover(self._agreement, now_ms - 1000 * DAY_S * PROVEN_WITHIN_DAYS).proven_bytes
+            dossier.vault.saw(dossier.partner, Kind.AUDITED, size_bytes=max(outcome.shown_bytes, covered))
+        if is_paid and outcome.shown == outcome.asked:
             account = replace(account, good_ms=now_ms)
             note_cleared(dossier.vault, dossier.partner)
         dossier.save(account)

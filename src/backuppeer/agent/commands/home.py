@@ -12,7 +12,7 @@ from backuppeer.agent.agent import Agent
 from backuppeer.agent.commands.apart import remind_of_spare
 from backuppeer.agent.commands.capping import set_cap
 from backuppeer.agent.commands.kit import remind_of_kit
-from backuppeer.agent.commands.room import Room, ended_room, room_at, room_for, storing_state
+from backuppeer.agent.commands.room import Room, ended_room, find_open_room, room_at, room_for, storing_state
 from backuppeer.agent.commands.trial import is_trial
 from backuppeer.agent.commands.wishes import describe_end, terms_with
 from backuppeer.agent.home.records import Direction, PeerRecord, RequestState
@@ -208,6 +208,8 @@ class HomeCommands:
             owed_to_us_bytes=self._agent.host.reciprocity.owed_to_us(record.peer).lacking_bytes,
             owed_by_us_bytes=self._agent.host.reciprocity.owed_by_us(record.peer).lacking_bytes,
             capped=self._parts.standing.caps(record.peer),
+            differs=self._parts.standing.differs(record.peer),
+            room_bytes=find_open_room(self._agent, record.peer) if kept else None,
             trial=bool(kept and terms and is_trial(terms)),
         )
 

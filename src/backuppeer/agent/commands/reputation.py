@@ -27,7 +27,7 @@ from backuppeer.control.reputation import (
 from backuppeer.errors import NotFoundError, UserError
 from backuppeer.ids import PeerId, format_peer_id
 from backuppeer.trust.conduct import Conduct
-from backuppeer.trust.explain import Failure, Raise, Stretch, Way
+from backuppeer.trust.explain import FELT, Failure, Raise, Stretch, Way
 
 _PLACES: Final = 4
 """Decimals of evidence in results."""
@@ -120,10 +120,20 @@ class ReputationCommands:
     def _say_raises(self, peer: PeerId, found: Explanation) -> Iterator[RaiseRow]:
         name, lifted = name_of(self._parts.state, peer), 0
         for each in found.raises:
+            if each.way is Way.COMPARE and self._parts.standing.differs(peer):
+                continue  # they were compared
             text, command = _say_raise(each, shlex.quote(name), found)
             if each.way is Way.LIFT:
                 text, lifted = f"then {text}" if lifted else text, lifted + 1
+                text = text if each.trust >= found.parts.trust + FELT else f"{text}; that alone raises no score"
+            if each.way is Way.KEEP and not self._parts.standing.held_bytes(peer):
+                text, command = f"first it must keep something of yours, then {text}", self._say_first(peer, name)
             yield RaiseRow(trust=round(each.trust, 3), text=text, command=command)
+
+    def _say_first(self, peer: PeerId, name: str) -> str:
+        """Return the command by which a peer gets something to keep."""
+        is_host = any(host == peer for _, host, _ in self._parts.state.agreements())
+        return "backup-peer backup" if is_host else f"backup-peer connect {shlex.quote(name)}"
 
     def _day(self, age_days: float) -> str:
         return format_time(self._parts.clock.now_ms() - round(age_days * DAY_S * 1000))[:10]
@@ -133,7 +143,7 @@ def _say_raise(each: Raise, name: str, found: Explanation) -> tuple[str, str]:
     """Return what would raise a score as a clause, and the command that does it or "". name: as a shell needs it."""
     match each.way:
         case Way.COMPARE:
-            return "compare the safety words with its person", f"backup-peer peers set {name} --verified"
+            return "compare the safety words with its person", f"backup-peer peers verify {name}"
         case Way.KEEP:
             days = f"{each.days} more day{'' if each.days == 1 else 's'}"
             return f"{days} of audits that find all well", ""

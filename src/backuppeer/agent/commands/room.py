@@ -63,11 +63,15 @@ def room_for(agent: Agent, owner: PeerId) -> Room | None:
 def storing_state(agent: Agent) -> StoringState:
     """Return what all hosts keep for this home, by its ledger."""
     hosts = {host for _, host, _ in agent.parts.state.agreements()}
-    total, ended_bytes = Room(), 0
+    total, ended_bytes, withheld_bytes = Room(), 0, 0
     for host in hosts:
         room = room_at(agent, host) or Room()
         total = total.plus(room)
-        ended_bytes += max(0, room.quota_bytes - room.used_bytes) if end_at(agent, host) else 0
+        free_bytes = max(0, room.quota_bytes - room.used_bytes)
+        if end_at(agent, host):
+            ended_bytes += free_bytes
+        elif (open_bytes := find_open_room(agent, host)) is not None:
+            withheld_bytes += max(0, free_bytes - open_bytes)
     return StoringState(
         hosts=len(hosts),
         agreed_bytes=total.quota_bytes,
@@ -76,7 +80,13 @@ def storing_state(agent: Agent) -> StoringState:
         next_free_bytes=total.next_bytes,
         next_free=total.next_free,
         ended_bytes=ended_bytes,
+        withheld_bytes=withheld_bytes,
     )
+
+
+def find_open_room(agent: Agent, host: PeerId) -> int | None:
+    """Return how many bytes more may go to a host of ours; 0: it gets no new data; None: all that is free."""
+    return 0 if agent.parts.standing.bar(host) is not None else agent.owner.vault.exposing.room(host)
 
 
 def ended_room(agent: Agent) -> int:

@@ -5,8 +5,8 @@ fault of the peer's: whoever stands between is not it. Nothing is asked of the n
 """
 
 from backuppeer.agent.agent import Agent
+from backuppeer.agent.home.identity_alarms import Sort, doubts_about
 from backuppeer.agent.peers import misbinding
-from backuppeer.agent.peers.misbinding import Sort
 from backuppeer.agent.peers.names import alias_of, resolve_peer
 from backuppeer.agent.peers.words import spell_safety_words
 from backuppeer.agent.reporter import Emit
@@ -31,7 +31,7 @@ class VerifyCommands:
             alias=alias_of(state, peer),
             safety_words=await spell_safety_words(self._parts.keys.peer, peer),
             verified=self._parts.standing.is_friend(peer),
-            alarms=[misbinding.say_alarm(state, alarm) for alarm in misbinding.doubts_about(state, peer)],
+            alarms=[misbinding.say_alarm(state, alarm) for alarm in doubts_about(state, peer)],
         )
 
     async def verify(self, request: VerifyRequest, _: Emit) -> VerifyResult:

@@ -42,7 +42,7 @@ class VouchCommands:
         if not request.withdraw and not self._parts.standing.is_friend(peer):
             raise UserError(
                 f"you have not compared safety words with {name}: a vouch says that you know the person",
-                hint=f"compare them, then `backup-peer peers set {shlex.quote(name)} --verified`",
+                hint=f"`backup-peer peers verify {shlex.quote(name)}` compares them",
             )
         # Above the last one's time, be it that the clock was set back: the later one counts.
         time_ms = max([now_ms, *(vouch.time_ms + 1 for vouch in known)])

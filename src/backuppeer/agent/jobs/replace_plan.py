@@ -47,6 +47,7 @@ def choose_hosts(vault: Vault, old: PeerId, new: PeerId) -> tuple[Partner, Partn
         NotFoundError: one of them keeps no backups of ours.
         UserError: both are the same.
         RefusedError: the new one's own agreement ends, or it gets no new data.
+        AuthenticationFault: its safety words differed.
 
     """
     partners = {partner.peer: partner for partner in vault.partners()}
@@ -68,7 +69,7 @@ def choose_hosts(vault: Vault, old: PeerId, new: PeerId) -> tuple[Partner, Partn
             hint=f"who gave notice takes it back: `backup-peer peers renew {shlex.quote(name)}`; or name another host",
         )
     if (why := find_refusal(vault, partners[new])) is not None:
-        raise RefusedError(f"{partners[new].name}: {why.message}; nothing is moved there", hint=why.hint)
+        raise type(why)(f"{partners[new].name}: {why.message}; nothing is moved there", hint=why.hint)
     return partners[old], partners[new]
 
 

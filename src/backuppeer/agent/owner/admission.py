@@ -9,7 +9,7 @@ from enum import Enum
 
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.partners import Partner
-from backuppeer.errors import RefusedError
+from backuppeer.errors import AuthenticationFault, RefusedError
 from backuppeer.trust.conduct import Bar
 from backuppeer.trust.evidence import Kind
 
@@ -25,15 +25,25 @@ class Purpose(Enum):
     """To have them keep what they have."""
 
 
-_REFUSED = {Purpose.NEW: {Bar.LIED, Bar.LOST}, Purpose.HEAL: {Bar.LIED}, Purpose.UNDO: set[Bar]()}
+_REFUSED = {
+    Purpose.NEW: {Bar.LIED, Bar.LOST, Bar.DOUBTED},
+    Purpose.HEAL: {Bar.LIED, Bar.DOUBTED},
+    Purpose.UNDO: set[Bar](),
+}
 
 
-def find_refusal(vault: Vault, partner: Partner, purpose: Purpose = Purpose.NEW) -> RefusedError | None:
-    """Return why a host gets nothing of a job, and what a person can do about it; None: it may."""
-    if vault.standing.bar(partner.peer) not in _REFUSED[purpose]:
+def find_refusal(
+    vault: Vault, partner: Partner, purpose: Purpose = Purpose.NEW
+) -> RefusedError | AuthenticationFault | None:
+    """Return why a host gets nothing of a job, and what a person can do about it; None: it may.
+
+    An AuthenticationFault: it may be another than a person takes it for.
+    """
+    bar = vault.standing.bar(partner.peer)
+    if bar not in _REFUSED[purpose]:
         return None
-    why = vault.standing.caps(partner.peer)
-    return RefusedError("; ".join(why), hint=vault.standing.advice(partner.peer, partner.name))
+    why, hint = "; ".join(vault.standing.caps(partner.peer)), vault.standing.advice(partner.peer, partner.name)
+    return AuthenticationFault(why, hint=hint) if bar is Bar.DOUBTED else RefusedError(why, hint=hint)
 
 
 async def note_whole(vault: Vault, partner: Partner) -> None:

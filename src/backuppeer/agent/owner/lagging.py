@@ -12,7 +12,7 @@ from backuppeer.agent.owner.set_hosts import Sets, is_left_aside
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.names import name_of
 from backuppeer.host.quota import format_size
-from backuppeer.ids import AgreementId
+from backuppeer.ids import AgreementId, PeerId
 from backuppeer.proof.statements import Agreement, peek_statement
 
 _NO_SETS: Final[Sets] = {}
@@ -33,7 +33,7 @@ def describe_lacking(vault: Vault, state: State, sets: Sets = _NO_SETS) -> list[
     for agreement, host, signed in going_on:
         is_aside = is_left_aside(sets, state, host)
         terms = peek_statement(Agreement, signed)
-        lines.append(_describe(vault, agreement, name_of(state, host), terms, is_aside=is_aside))
+        lines.append(_describe(vault, agreement, host, name_of(state, host), terms, is_aside=is_aside))
     return [line for line in lines if line]
 
 
@@ -49,14 +49,20 @@ def _describe_unfinished(vault: Vault) -> str:
     )
 
 
-def _describe(vault: Vault, agreement: AgreementId, name: str, terms: Agreement, *, is_aside: bool) -> str:
+def _describe(
+    vault: Vault, agreement: AgreementId, host: PeerId, name: str, terms: Agreement, *, is_aside: bool
+) -> str:
     ledger, lacking = vault.repository.ledger, vault.owed.measure_lacking(agreement)
     if not lacking:
         return ""
+    said = f"{name} lacks {format_size(lacking)} of your backups"
+    if vault.standing.bar(host) is not None:
+        return f"{said} and gets no new data: {vault.standing.advice(host, name)}"
+    if (exposed := vault.exposing.find_refusal(host, lacking, name=name)) is not None:
+        return f"{exposed.message}: {exposed.hint}"
     used = sum(copy.size for copy in ledger.copies_at(agreement))
     used += sum(copy.size for copy in ledger.doomed_at(agreement))
     room = max(0, terms.size_bytes - used)
-    said = f"{name} lacks {format_size(lacking)} of your backups"
     if room >= lacking:
         if is_aside:
             return f"{said}: `backup-peer backup --to {shlex.quote(name)}` brings it up, as no set names it"

@@ -23,6 +23,7 @@ from backuppeer.ids import AgreementId, PeerId
 from backuppeer.limits import EVIDENCE_DAYS, GIB
 from backuppeer.proof.receipts import MONTH_MS, Shown, begin_of, count_months, open_receipt, propose_receipt
 from backuppeer.proof.statements import Agreement, peek_statement
+from backuppeer.trust.conduct import Bar
 from backuppeer.trust.evidence import DayCount, Kind
 from backuppeer.trust.hearsay import Word
 from backuppeer.wire.receipts import GetMyReceipts, MyReceiptsAre, ProposeReceipt, ReceiptSigned
@@ -152,7 +153,7 @@ class Receipting:
         """
         for known, peer, terms in self._state.agreements():
             if (known, peer) == (agreement, host):
-                if self._vault.standing.bar(host) is not None:
+                if self._vault.standing.bar(host) not in {None, Bar.DOUBTED}:
                     raise RefusedError("something was lost in that time")
                 return self._gaps.agree(peek_statement(Agreement, terms), signed, host)
         raise NotFoundError("no such agreement with you")

@@ -6,8 +6,9 @@ Knows: listings, filters, scores. Must not know: how to connect. Servers are nev
 from collections.abc import Callable
 from typing import Final
 
+from backuppeer.agent.home.identity_alarms import Sort
 from backuppeer.agent.home.state import State
-from backuppeer.agent.peers.misbinding import Sort, raise_alarm
+from backuppeer.agent.peers.misbinding import raise_alarm
 from backuppeer.agent.peers.names import alias_of
 from backuppeer.agent.peers.offers import describe_promises
 from backuppeer.agent.repute.standing import Standing

@@ -1,16 +1,16 @@
 """Alarms about who is who: a known peer's place answered by somebody else, words that differ, keys in two places.
 
-Knows: what is kept of alarms, and how each is told until a person has seen it. Must not know: sessions, how it was
+Knows: how each of `home.identity_alarms` is told until a person has seen it. Must not know: sessions, how it was
 found out. An alarm is never a question: what was under way has failed already (code 12), and a yes can't undo it. Only
 words that were compared at a terminal end an alarm; `status --seen` only ends the telling.
 """
 
 import shlex
-from enum import StrEnum
 from typing import Final
 
 import msgspec
 
+from backuppeer.agent.home.identity_alarms import Alarm, Sort, doubts_about, keep_alarms, list_alarms
 from backuppeer.agent.home.state import State
 from backuppeer.agent.peers.names import name_of
 from backuppeer.clock import format_time
@@ -18,38 +18,8 @@ from backuppeer.errors import AuthenticationFault
 from backuppeer.ids import PeerId
 from backuppeer.limits import IDENTITY_ALARM_AGAIN_S, IDENTITY_ALARMS
 
-_KEPT: Final = "peers.alarms"
 NO_COMPARISON: Final = "a flag is no comparison"
 NOTHING_NEW: Final = "nothing new is agreed with it until the words were compared"
-
-
-class Sort(StrEnum):
-    """What does not fit. Values are on disk."""
-
-    WORDS = "words"
-    """The safety words on the two screens differ."""
-    ANSWERED = "answered"
-    """Somebody answers where the peer should, who can't prove to be it."""
-    FORKED = "forked"
-    """The peer's key signed two listings of one number: no program does, two that have the key do."""
-    MOVED = "moved"
-    """The peer proved its identity from another machine than before: it recovered, or somebody copied its keys."""
-
-
-_DOUBTS: Final = frozenset({Sort.WORDS, Sort.ANSWERED, Sort.FORKED})
-"""What makes it doubtful that a peer is who a person takes it for. Who moved has proven its identity."""
-
-
-class Alarm(msgspec.Struct, frozen=True, kw_only=True):
-    """One alarm about a peer; of a sort there is one for each peer. is_seen: a person has taken note of it."""
-
-    peer: PeerId
-    sort: Sort
-    time_ms: int
-    is_seen: bool = False
-
-
-_ALARMS: Final = msgspec.msgpack.Decoder(list[Alarm])
 
 
 def raise_alarm(state: State, peer: PeerId, sort: Sort, *, now_ms: int) -> None:
@@ -59,23 +29,13 @@ def raise_alarm(state: State, peer: PeerId, sort: Sort, *, now_ms: int) -> None:
     """
     alarms = list_alarms(state)
     before = next((alarm for alarm in alarms if (alarm.peer, alarm.sort) == (peer, sort)), None)
-    if before is not None and before.is_seen and now_ms - before.time_ms < IDENTITY_ALARM_AGAIN_S * 1000:
+    is_told = before is not None and before.is_seen and not before.is_forgiven
+    if before is not None and is_told and now_ms - before.time_ms < IDENTITY_ALARM_AGAIN_S * 1000:
         return
     kept = [alarm for alarm in alarms if alarm is not before]
     kept.sort(key=lambda alarm: (not alarm.is_seen, alarm.time_ms))
     kept = kept[max(0, len(kept) - IDENTITY_ALARMS + 1) :]
-    _keep(state, [*kept, Alarm(peer=peer, sort=sort, time_ms=now_ms)])
-
-
-def list_alarms(state: State) -> list[Alarm]:
-    """Return all that are kept, seen or not."""
-    kept = state.setting(_KEPT)
-    return _ALARMS.decode(kept) if kept else []
-
-
-def doubts_about(state: State, peer: PeerId) -> list[Alarm]:
-    """Return the alarms that no flag answers: `--yes` is no comparison."""
-    return [alarm for alarm in list_alarms(state) if alarm.peer == peer and alarm.sort in _DOUBTS]
+    keep_alarms(state, [*kept, Alarm(peer=peer, sort=sort, time_ms=now_ms)])
 
 
 def refuse_doubted(state: State, peer: PeerId, what: str) -> None:
@@ -99,7 +59,7 @@ def settle(state: State, peer: PeerId) -> None:
     alarms = list_alarms(state)
     left = [alarm for alarm in alarms if alarm.peer != peer]
     if len(left) < len(alarms):
-        _keep(state, left)
+        keep_alarms(state, left)
 
 
 def describe(state: State) -> list[str]:
@@ -111,7 +71,7 @@ def see(state: State) -> list[str]:
     """Note that a person has seen all of them; return the sentences of those that are new to that."""
     told = describe(state)
     if told:
-        _keep(state, [msgspec.structs.replace(alarm, is_seen=True) for alarm in list_alarms(state)])
+        keep_alarms(state, [msgspec.structs.replace(alarm, is_seen=True) for alarm in list_alarms(state)])
     return told
 
 
@@ -139,7 +99,3 @@ def say_alarm(state: State, alarm: Alarm) -> str:
                 "recovery that is as it should be; if its person knows of none, somebody has a copy of its keys: "
                 f"`backup-peer block {typed}`. `backup-peer status --seen` once it is explained"
             )
-
-
-def _keep(state: State, alarms: list[Alarm]) -> None:
-    state.put_setting(_KEPT, msgspec.msgpack.encode(alarms))

@@ -11,9 +11,10 @@ from typing import Self
 
 import msgspec
 
+from backuppeer.agent.home.identity_alarms import Sort
 from backuppeer.agent.home.records import PeerRecord
 from backuppeer.agent.home.state import State
-from backuppeer.agent.peers.misbinding import Sort, raise_alarm
+from backuppeer.agent.peers.misbinding import raise_alarm
 from backuppeer.agent.peers.names import name_of
 from backuppeer.agent.peers.session import Session
 from backuppeer.agent.peers.sessions import Sessions

@@ -8,9 +8,10 @@ from dataclasses import replace
 
 import structlog
 
+from backuppeer.agent.home.identity_alarms import differed_ms, forgive_differing
 from backuppeer.agent.home.logbook import bookkeeping
 from backuppeer.agent.home.state import State
-from backuppeer.clock import Clock
+from backuppeer.clock import Clock, format_time
 from backuppeer.errors import (
     AuthenticationFault,
     BackupPeerError,
@@ -25,7 +26,7 @@ from backuppeer.errors import (
 from backuppeer.ids import PeerId, shorten_peer_id
 from backuppeer.trust import score
 from backuppeer.trust.availability import Windows, count_days_in_vain
-from backuppeer.trust.conduct import Bar, Conduct, advise, describe_caps, find_bar, is_doubted, stand
+from backuppeer.trust.conduct import Bar, Conduct, advise, advise_doubted, describe_caps, find_bar, is_doubted, stand
 from backuppeer.trust.contacts import Contact
 from backuppeer.trust.evidence import DayCount, EvidenceLog, Kind, Observation
 from backuppeer.trust.hearsay import Heard, add_hearsay
@@ -71,17 +72,25 @@ class Standing:
         return self._evidence.conduct(peer, now_ms=self._clock.now_ms())
 
     def caps(self, peer: PeerId) -> list[str]:
-        """Return why the score of a peer is capped, each reason a clause about it; [] = it is not."""
+        """Return why a peer is in doubt or its score is capped, each reason a clause about it; [] = it is not."""
         conduct = self.conduct(peer)
-        return describe_caps(conduct, self._weigh(peer, conduct))
+        return [*self._describe_doubt(peer), *describe_caps(conduct, self._weigh(peer, conduct))]
 
     def bar(self, peer: PeerId) -> Bar | None:
         """Return why a host gets no new data; None: it may get some."""
-        return find_bar(self._weigh(peer, self.conduct(peer)))
+        bar = find_bar(self._weigh(peer, self.conduct(peer)))
+        # What a loss allows, to be sent again what it had, doubt does not.
+        return Bar.DOUBTED if bar is not Bar.LIED and self.differs(peer) else bar
+
+    def differs(self, peer: PeerId) -> bool:
+        """Whether a person found its safety words to differ, and neither compared them again nor forgave it."""
+        return differed_ms(self._state, peer) > 0
 
     def advice(self, peer: PeerId, name: str) -> str:
         """Return the way out for what stands against a peer that is called `name`; "" = nothing does."""
         conduct = self.conduct(peer)
+        if self.bar(peer) is Bar.DOUBTED:
+            return advise_doubted(name)
         return advise(name, conduct, self._weigh(peer, conduct))
 
     def forgive(self, peer: PeerId) -> list[str]:
@@ -97,11 +106,17 @@ class Standing:
         found = describe_caps(conduct, standing)
         if found:
             self._evidence.record(Observation(peer, Kind.FORGIVEN, self._clock.now_ms()))
-        return found
+        doubt = self._describe_doubt(peer)
+        forgive_differing(self._state, peer)
+        return [*doubt, *found]
 
     def is_doubted(self, peer: PeerId) -> bool:
         """Whether other copies are read before those of this host."""
         return is_doubted(self._weigh(peer, self.conduct(peer)))
+
+    def _describe_doubt(self, peer: PeerId) -> list[str]:
+        time_ms = differed_ms(self._state, peer)
+        return [f"its safety words differed from yours on {format_time(time_ms)[:10]}: no new data"] if time_ms else []
 
     def _weigh(self, peer: PeerId, conduct: Conduct) -> score.Standing:
         # The ledger is asked only where something is known to be lost: of a market of thousands nobody is.
@@ -135,9 +150,11 @@ class Standing:
         """
         said: list[tuple[PeerId | None, str]] = []
         for host in dict.fromkeys(hosts):
-            if not self.is_friend(host):
+            if not self.is_friend(host) and not self.differs(host):
                 said.append((host, UNCOMPARED))
-            said += [(host, f"{cap}: {self.advice(host, call(host))}") for cap in self.caps(host)[:1]]
+            for cap in self.caps(host)[:1]:
+                advice = self.advice(host, call(host))
+                said.append((host, f"{cap}: {advice}" if advice else cap))
         together = copy_risk([self.is_safe(host) for host in set(keepers)])
         return [*said, (None, together)] if together else said
 

@@ -1,0 +1,82 @@
+"""What is kept of alarms about who is who, and which of them make that doubtful.
+
+Knows: sorts of alarms, how they are kept. Must not know: how one is found out, how it is told (`peers.misbinding`).
+"""
+
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+from backuppeer.agent.home.state import State
+from backuppeer.ids import PeerId
+
+_KEPT: Final = "peers.alarms"
+
+
+class Sort(StrEnum):
+    """What does not fit. Values are on disk."""
+
+    WORDS = "words"
+    """The safety words on the two screens differ."""
+    ANSWERED = "answered"
+    """Somebody answers where the peer should, who can't prove to be it."""
+    FORKED = "forked"
+    """The peer's key signed two listings of one number: no program does, two that have the key do."""
+    MOVED = "moved"
+    """The peer proved its identity from another machine than before: it recovered, or somebody copied its keys."""
+
+
+_DOUBTS: Final = frozenset({Sort.WORDS, Sort.ANSWERED, Sort.FORKED})
+"""What makes it doubtful that a peer is who a person takes it for. Who moved has proven its identity."""
+
+
+class Alarm(msgspec.Struct, frozen=True, kw_only=True):
+    """One alarm about a peer; of a sort there is one for each peer. is_seen: a person has taken note of it.
+
+    is_forgiven: it may get new data all the same. That is no comparison: the alarm stands.
+    """
+
+    peer: PeerId
+    sort: Sort
+    time_ms: int
+    is_seen: bool = False
+    is_forgiven: bool = False
+
+
+_ALARMS: Final = msgspec.msgpack.Decoder(list[Alarm])
+
+
+def list_alarms(state: State) -> list[Alarm]:
+    """Return all that are kept, seen or not."""
+    kept = state.setting(_KEPT)
+    return _ALARMS.decode(kept) if kept else []
+
+
+def doubts_about(state: State, peer: PeerId) -> list[Alarm]:
+    """Return the alarms that no flag answers: `--yes` is no comparison."""
+    return [alarm for alarm in list_alarms(state) if alarm.peer == peer and alarm.sort in _DOUBTS]
+
+
+def keep_alarms(state: State, alarms: Iterable[Alarm]) -> None:
+    """Keep these alarms, and no others."""
+    state.put_setting(_KEPT, msgspec.msgpack.encode(list(alarms)))
+
+
+def differed_ms(state: State, peer: PeerId) -> int:
+    """Return when a person found that the safety words of a peer differ; 0: never, or they forgave that."""
+    return max((a.time_ms for a in doubts_about(state, peer) if a.sort is Sort.WORDS and not a.is_forgiven), default=0)
+
+
+def forgive_differing(state: State, peer: PeerId) -> None:
+    """Let a peer whose safety words differed get new data all the same, until they are found to differ again."""
+    if differed_ms(state, peer):
+        kept = list_alarms(state)
+        keep_alarms(
+            state, [_forgive(alarm) if (alarm.peer, alarm.sort) == (peer, Sort.WORDS) else alarm for alarm in kept]
+        )
+
+
+def _forgive(alarm: Alarm) -> Alarm:
+    return msgspec.structs.replace(alarm, is_forgiven=True)
