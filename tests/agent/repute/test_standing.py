@@ -52,6 +52,18 @@ def test_before_any_backup_nothing_is_said_of_copies_but_that_one_would_be_the_o
     assert "none of your 2 copies would be" in standing.risks(ALICE, [CAROL])[-1]
 
 
+@pytest.mark.parametrize("is_blocked", [False, True])
+def test_a_friend_whose_score_is_capped_is_no_safe_copy(state, standing, is_blocked):
+    state.meet(ALICE, 1, verified=True)
+    assert standing.is_safe(ALICE)
+    if is_blocked:
+        state.blocks.put(ALICE, "", 1)
+    else:
+        standing.saw(ALICE, Kind.LOST, size_bytes=9 * GIB)
+    assert not standing.is_safe(ALICE)
+    assert "your only copy is with an unproven peer" in standing.reminders([ALICE], [ALICE])[-1][1]
+
+
 def test_once_the_words_were_compared_and_a_backup_stands_there_is_nothing_left_to_say(state, standing):
     told = standing.reminders([ALICE], [ALICE])
     assert [host for host, _ in told] == [ALICE, None]

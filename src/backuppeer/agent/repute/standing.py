@@ -147,7 +147,8 @@ class Standing:
 
     def is_safe(self, peer: PeerId) -> bool:
         """Whether a copy with this peer counts as safe."""
-        return is_safe_copy(self.trust(peer)[0], is_friend=self.is_friend(peer))
+        is_capped = bool(self.caps(peer))
+        return is_safe_copy(self.trust(peer)[0], is_friend=self.is_friend(peer), is_capped=is_capped)
 
     def saw(self, peer: PeerId, kind: Kind, *, size_bytes: int = 0, detail: str = "") -> None:
         """Write down an observation, if it can be: nothing ends because it can't."""
