@@ -15,6 +15,7 @@ from backuppeer.errors import (
     ProtocolViolation,
     Refusal,
     RefusedError,
+    StoreBusy,
     StoreUnavailable,
 )
 from backuppeer.ids import PeerId
@@ -165,3 +166,32 @@ def test_a_tenth_of_a_market_and_thirty_hosts_of_a_year_are_scored_in_a_fraction
     clock.ms += 90 * DAY_MS
     assert standing.trust(known[1])[0] < scores[known[1]], "what was worked out fades"
     log.close()
+
+
+@pytest.mark.parametrize("kind", [StoreBusy, StoreUnavailable])
+def test_who_passes_audits_and_puts_off_each_restore_is_late_from_the_third_day(standing, clock, kind):
+    error = kind("not now")
+    error.is_outlasted = True
+    late = []
+    for _ in range(60):
+        standing.saw(ALICE, Kind.AUDITED, size_bytes=GIB)
+        for _ in range(3):
+            standing.blame(ALICE, error)
+        late.append(standing.evidence(ALICE).beta > 0)
+        clock.ms += DAY_MS
+    assert late == [False] * 2 + [True] * 58
+    assert not standing.is_safe(ALICE)
+
+
+def test_who_is_busy_for_a_moment_or_whose_disk_is_away_for_audits_too_is_not_late(standing, clock):
+    away, moment = StoreUnavailable("its disk is away"), StoreBusy("in a moment")
+    away.is_outlasted = True
+    for day in range(60):
+        standing.saw(CAROL, Kind.AUDITED, size_bytes=GIB)
+        standing.blame(CAROL, moment)
+        if not 20 < day < 40:
+            standing.saw(ALICE, Kind.AUDITED, size_bytes=GIB)
+        if 20 <= day < 40:
+            standing.blame(ALICE, away)
+        clock.ms += DAY_MS
+    assert standing.evidence(ALICE).beta == standing.evidence(CAROL).beta == 0
