@@ -161,6 +161,8 @@ class StoreUnavailable(Unavailable):
     """A host's store is unplugged, foreign, or can't be written; never taken for "empty"."""
 
     exit_code = ExitCode.REFUSED
+    is_outlasted = False
+    """It said so, asked for what it keeps, until nobody waited any more."""
 
 
 class StoreBusy(StoreUnavailable):

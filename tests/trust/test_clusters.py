@@ -34,17 +34,20 @@ def test_too_little_seen_or_never_down_tells_nothing():
     assert correlate(Trace(up=SEEN, seen=SEEN), Trace(up=SEEN, seen=SEEN)) == 0
 
 
-def test_clusters_join_through_a_third_and_get_one_copy_together():
-    traces = [
-        Trace(networks=frozenset({"a"})),
-        Trace(region="r"),
-        Trace(networks=frozenset({"a"}), region="r"),
-        Trace(networks=frozenset({"b"})),
-    ]
+def test_of_hosts_that_are_tied_one_copy_counts():
+    traces = [Trace(region=name) for name in ("r", "r", "r", "s")]
     clusters = find_clusters(traces)
     assert clusters == [0, 0, 0, 3]
     assert pick_apart([1, 0, 2, 3], clusters, 2) == [1, 3]
     assert pick_apart([1, 0, 2], clusters, 2) == [1]
+
+
+def test_a_host_that_signs_addresses_of_others_networks_ties_itself_to_them_and_not_them_to_each_other():
+    networks = ["192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24"]
+    honest = [Trace(networks=frozenset({network})) for network in networks]
+    liar = Trace(networks=frozenset(networks))
+    assert find_clusters([liar, *honest]) == [1, 1, 2, 3]
+    assert find_clusters([*honest, liar]) == [0, 1, 2, 0]
 
 
 def test_the_strongest_tie_is_named():

@@ -231,3 +231,10 @@ def test_audits_of_one_day_speak_of_the_same_bytes_and_are_not_added_up(log) -> 
         Kind.AUDITED: 2 * GIB,
         Kind.RESTORED: GIB,
     }
+
+
+def test_a_day_to_come_is_not_among_the_last_days_until_it_is_there(log) -> None:
+    note(log, Kind.AUDITED, age=-365, gib=100)
+    note(log, Kind.CONNECTED, age=-365)
+    assert log.condense(now_ms=NOW_MS + 200 * DAY_MS, days=30) == []
+    assert {row.kind for row in log.condense(now_ms=NOW_MS + 365 * DAY_MS, days=30)} == {Kind.AUDITED, Kind.CONNECTED}

@@ -53,3 +53,4 @@ def test_a_trusted_friend_comes_without_warnings() -> None:
 def test_a_copy_is_safe_from_point_six() -> None:
     assert [is_safe_copy(t) for t in (0.0, 0.5999, 0.6, 1.0)] == [False, False, True, True]
     assert is_safe_copy(0.0, is_friend=True)
+    assert not is_safe_copy(0.3, is_friend=True, is_capped=True), "a friend that failed is one copy less"

@@ -28,15 +28,25 @@ def test_a_host_may_refuse_to_take_something_new_for_whatever_reason(code):
         (RefusalCode.STORE_UNAVAILABLE, Refusal.ALLOWED),
         (RefusalCode.NOT_FOUND, Refusal.FAULT),
         (RefusalCode.DAMAGED, Refusal.FAULT),
-        (RefusalCode.STALE, Refusal.ALLOWED),
+        (RefusalCode.STALE, Refusal.FAULT),
         (RefusalCode.BUSY, Refusal.ALLOWED),
-        (RefusalCode.OVER_BUDGET, Refusal.ALLOWED),
+        (RefusalCode.OVER_BUDGET, Refusal.FAULT),
         (RefusalCode.OWED, Refusal.FAULT),
         (NEW, Refusal.FAULT),
     ],
 )
-def test_what_it_keeps_it_gives_back_unless_its_disk_is_away_or_the_budget_is_used_up(code, refusal):
+def test_what_it_keeps_it_gives_back_unless_its_disk_is_away_or_it_is_busy(code, refusal):
     assert classify_refusal(code, is_read=True) is refusal
+
+
+@pytest.mark.parametrize("code", [*RefusalCode, NEW])
+def test_only_a_challenge_names_a_head_and_has_a_budget(code):
+    is_its_own = code in {RefusalCode.STALE, RefusalCode.OVER_BUDGET}
+    otherwise = classify_refusal(code, is_read=True)
+    expected = Refusal.ALLOWED if is_its_own else otherwise
+    assert classify_refusal(code, is_read=True, is_challenge=True) is expected
+    if is_its_own:
+        assert error_of(Refused(code=code), is_read=True).refusal is Refusal.FAULT, "a restore has no bound"
 
 
 def test_what_a_refusal_is_raised_as_tells_which_it_was():

@@ -52,3 +52,7 @@ AUDIT_RECEIPTS: Final = 16
 """Countersigned heads kept whole for each agreement: a loss is charged upon one between its two words."""
 PROVEN_WITHIN_DAYS: Final = 30
 """What was shown this lately counts as proven."""
+PUT_OFF_DAYS: Final = 3
+"""On so many days a host may be too busy to give something back, or its disk be away, while it passes audits."""
+PUT_OFF_WITHIN_DAYS: Final = 30
+"""Of the last so many."""

@@ -71,13 +71,21 @@ def correlate(first: Trace, second: Trace) -> float:
 
 
 def find_clusters(traces: Sequence[Trace]) -> list[int]:
-    """Return for each host the number of its cluster: the place of the first host that it hangs together with."""
-    cluster = list(range(len(traces)))
+    """Return for each host its own place if its copy counts, else that of one whose copy does and that it is tied to.
+
+    No two that count are tied. The most such hosts are hard to find, so those with the fewest ties are taken first:
+    who ties itself to many, with addresses that are not its own, falls out, and not they.
+    """
+    tied: list[set[int]] = [set() for _ in traces]
     for a, b in combinations(range(len(traces)), 2):
-        if cluster[a] != cluster[b] and is_one(traces[a], traces[b]):
-            low, high = sorted((cluster[a], cluster[b]))
-            cluster = [low if number == high else number for number in cluster]
-    return cluster
+        if is_one(traces[a], traces[b]):
+            tied[a].add(b)
+            tied[b].add(a)
+    counted = set[int]()
+    for host in sorted(range(len(traces)), key=lambda host: len(tied[host])):
+        if not tied[host] & counted:
+            counted.add(host)
+    return [host if host in counted else min(tied[host] & counted) for host in range(len(traces))]
 
 
 def pick_apart(ranked: Iterable[int], clusters: Sequence[int], count: int) -> list[int]:

@@ -231,18 +231,22 @@ class EvidenceLog:
             return {Kind(kind): int(count) for kind, count in self._connection.execute(sql, (peer,))}
 
     def condense(self, *, now_ms: int, days: int) -> list[DayCount]:
-        """Return what the last days hold, counted, newest first: what `take_back` puts into another log."""
-        since = now_ms // DAY_MS - days
+        """Return what the last days hold, counted, newest first: what `take_back` puts into another log.
+
+        Days to come (a clock that jumped) are left out: else they would be among the last for years.
+        """
+        today = now_ms // DAY_MS
+        since = today - days
         sql = (
-            f"SELECT peer, day, kind, SUM(count), {_BYTES} FROM observations WHERE day > ?"  # noqa: S608 - a constant
+            f"SELECT peer, day, kind, SUM(count), {_BYTES} FROM observations WHERE day > ? AND day <= ?"  # noqa: S608 - a constant
             " GROUP BY peer, day, kind"
         )
         with self._lock, self._translated():
-            rows = self._connection.execute(sql, (since,)).fetchall()
+            rows = self._connection.execute(sql, (since, today)).fetchall()
         counts = {(PeerId(peer), day, Kind(kind)): (int(count), int(size)) for peer, day, kind, count, size in rows}
         for (peer, day), masks in self.contacts.day_masks(since_day=since).items():
             for kind, mask in zip((Kind.CONNECTED, Kind.CONNECT_FAILED), masks, strict=True):
-                if mask:
+                if mask and day <= today:
                     count, _ = counts.get((peer, day, kind), (mask.bit_count(), 0))
                     counts[peer, day, kind] = (count, mask)
         ordered = sorted(counts.items(), key=lambda item: (-item[0][1], item[0][0], item[0][2].value))

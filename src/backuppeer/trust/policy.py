@@ -58,9 +58,9 @@ def copy_risk(safe: Sequence[bool], *, is_planned: bool = False) -> str:
     return f"none of your {len(safe)} copies {would_be} with a proven peer: keep another one elsewhere"
 
 
-def is_safe_copy(trust: float, *, is_friend: bool = False) -> bool:
-    """Return whether a copy with a peer of this T counts as safe; with a friend it does."""
-    return is_friend or trust >= SAFE_COPY_TRUST
+def is_safe_copy(trust: float, *, is_friend: bool = False, is_capped: bool = False) -> bool:
+    """Return whether a copy with a peer of this T counts as safe; with a friend it does, unless its score is capped."""
+    return (is_friend and not is_capped) or trust >= SAFE_COPY_TRUST
 
 
 def may_auto_accept(policy: AcceptPolicy, *, is_friend: bool, has_agreement: bool, is_blocked: bool = False) -> bool:

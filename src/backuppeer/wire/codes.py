@@ -37,7 +37,7 @@ class RefusalCode(IntEnum):
     STALE = 7
     BUSY = 8
     OVER_BUDGET = 9
-    """More was asked for today than the agreement has: no evidence of anything."""
+    """The audits of today asked for more than the agreement has: no evidence of anything."""
     OWED = 10
     """Nothing new is taken from who doesn't keep what it promised in return."""
 
@@ -49,17 +49,24 @@ WITHHOLDING: Final[dict[RefusalCode, bool]] = {
     RefusalCode.STORE_UNAVAILABLE: False,
     RefusalCode.NOT_FOUND: True,
     RefusalCode.DAMAGED: True,
-    RefusalCode.STALE: False,
+    RefusalCode.STALE: True,
     RefusalCode.BUSY: False,
-    RefusalCode.OVER_BUDGET: False,
+    RefusalCode.OVER_BUDGET: True,
     RefusalCode.OWED: True,
 }
 """Whether a host that answers so, when it is asked for what it keeps, withholds it. It may well be full, owed something
 or have its rules: that is a reason to take nothing new, and none to give nothing back (ADR 61)."""
+_OF_CHALLENGES: Final = frozenset({RefusalCode.STALE, RefusalCode.OVER_BUDGET})
+"""Only a challenge names a head, and has a budget: to whatever else is asked for neither can be true."""
 
 
-def classify_refusal(code: int, *, is_read: bool) -> Refusal:
-    """Return whether a peer may refuse so. is_read: something that it keeps was to be given back, or shown."""
+def classify_refusal(code: int, *, is_read: bool, is_challenge: bool = False) -> Refusal:
+    """Return whether a peer may refuse so.
+
+    is_read: something that it keeps was to be given back, or shown. is_challenge: as an audit's challenge names it.
+    """
+    if is_challenge and code in _OF_CHALLENGES:
+        return Refusal.ALLOWED
     known = code in RefusalCode.__members__.values()
     withholds = WITHHOLDING[RefusalCode(code) if known else RefusalCode.POLICY]
     return Refusal.FAULT if is_read and withholds else Refusal.ALLOWED

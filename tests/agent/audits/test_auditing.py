@@ -12,7 +12,7 @@ from agent.watches import DAY_MS, watching
 from backuppeer.agent.audits.auditing import Scope
 from backuppeer.agent.audits.custody import Custody
 from backuppeer.agent.reporter import Reporter
-from backuppeer.errors import PeerUnreachable, StoreUnavailable
+from backuppeer.errors import PeerUnreachable, Refusal, StoreUnavailable
 from backuppeer.host.prove import _show_all
 from backuppeer.limits import AUDIT_CYCLE_DAYS, GIB, KIB, LEAF_BYTES, MIB
 from backuppeer.proof.audits import AuditAnswer, AuditChallenge, Shown, hash_shown, sign_answer
@@ -349,6 +349,46 @@ def test_over_budget_and_a_disk_that_is_away_are_no_evidence(house, play, code):
         assert watch.seen(house) == seen
         watch.crooks[house.peer].handlers.clear()
         assert (await watch.audit(house)).shown > 0
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("code", [RefusalCode.POLICY, RefusalCode.STALE, RefusalCode.OVER_BUDGET])
+def test_a_host_that_does_not_show_its_head_withholds_what_it_keeps(house, play, code):
+    async def scenario(watch):
+        await watch.stock(house, 2 * MIB)
+        crook = watch.crooks[house.peer]
+
+        async def refuse(channel, _):
+            await channel.send(Refused(code=code, message="no"))
+
+        crook.handlers[GetHead] = refuse
+        watch.pass_days(2)
+        crook.asked.clear()
+        done = await watch.audit(house)
+        assert (done.shown, done.error.refusal) == (0, Refusal.FAULT)
+        assert Kind.REFUSED in watch.seen(house)
+        assert [bool(message.receipt) for message in crook.asked] == [True, False]
+
+    play(scenario)
+
+
+def test_a_host_that_only_refuses_the_receipt_is_audited_without_one(house, play):
+    async def scenario(watch):
+        await watch.stock(house, 2 * MIB)
+        crook = watch.crooks[house.peer]
+
+        async def refuse_the_receipt(channel, message):
+            if message.receipt:
+                await channel.send(Refused(code=RefusalCode.POLICY, message="none of mine"))
+            else:
+                await crook.honest._answer(watch.vault._keys.peer, channel, message)
+
+        crook.handlers[GetHead] = refuse_the_receipt
+        watch.pass_days(2)
+        done = await watch.audit(house)
+        assert (done.error, done.faults, done.shown > 0) == (None, [], True)
+        assert Kind.REFUSED not in watch.seen(house)
 
     play(scenario)
 

@@ -365,6 +365,23 @@ def test_own_words_are_the_ledgers_and_the_friends(play):
     play(story)
 
 
+@pytest.mark.parametrize("kind", [None, Kind.MISBEHAVED, Kind.LOST])
+def test_who_was_blocked_or_caught_is_no_source_of_what_is_heard(play, kind):
+    async def story(sides, part):
+        del part
+        sides.clock.ms = START + 20 * DAY_MS
+        peer = sides.house.peer
+        sides.estate.state.meet(peer, START, verified=True)
+        assert [word.is_vouch for word in sides.receipting.own_words()] == [False, True]
+        if kind is None:
+            sides.estate.state.blocks.put(peer, "", START)
+        else:
+            sides.estate.vault.standing.saw(peer, kind, size_bytes=GIB)
+        assert list(sides.receipting.own_words()) == []
+
+    play(story)
+
+
 def test_an_unsigned_receipt_is_no_countersignature(play):
     async def story(sides, part):
         await sides.live(1)

@@ -28,6 +28,7 @@ from backuppeer.errors import (
     InterruptedByUserError,
     PeerUnreachable,
     ProtocolViolation,
+    Refusal,
     RefusedError,
     StoreUnavailable,
 )
@@ -36,7 +37,8 @@ from backuppeer.ids import AgreementId, LogicalId, StoredId
 from backuppeer.limits import BULK_STALL_S, LAGGARD_BYTES, LAGGARD_S, LEAF_BYTES, MIB
 from backuppeer.repo.blob import BlobKind, Compressor
 from backuppeer.repo.pack import PackDraft, PackOpener, parse_header
-from backuppeer.wire.messages import GetRange, Proceed, PutPack, Range
+from backuppeer.wire.codes import RefusalCode
+from backuppeer.wire.messages import GetRange, Proceed, PutPack, Range, Refused
 
 
 @pytest.fixture(autouse=True)
@@ -765,3 +767,42 @@ def test_a_range_that_was_just_fetched_is_not_fetched_again(house, owner):
             assert link.session.connection.received_bytes == before
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("code", [RefusalCode.BUSY, RefusalCode.OVER_BUDGET, RefusalCode.STALE])
+@pytest.mark.parametrize("is_waited_for", [True, False])
+def test_a_host_that_gives_nothing_back_is_told_from_one_that_is_busy_for_a_moment(house, owner, code, is_waited_for):
+    agreement = owner.agree_with(house)
+    honest = Serving(house.premises, house.requests.consider_proposal, house.standing.blame).serve
+    blamed = []
+
+    async def refuse(peer, channel):
+        opening = await channel.receive_any()
+        if not isinstance(opening, GetRange):
+            await honest(peer, Reopened(channel, opening))
+            return
+        await channel.send(Refused(code=code, message="no"))
+        await channel.finish()
+        await channel.wait_end()
+
+    async def scenario():
+        async with hosted(house, owner, serve=refuse) as link:
+            host = partner(house, agreement, link.session)
+            run = Run(owner, [host])
+            draft = draft_of(owner, noise(1, 100_000))
+            await run.store(draft)
+            run.fetch = Fetch(
+                owner.repository.ledger,
+                {agreement: host},
+                clock=LookedAtClock(),
+                ears=Ears(lambda _, error: blamed.append(error), run.say, run.notes.append),
+                wait_s=0.1 if is_waited_for else 0,
+            )
+            with pytest.raises((PeerUnreachable, IntegrityFault)):
+                await run.read(draft)
+
+    asyncio.run(scenario())
+    if code is RefusalCode.BUSY:
+        assert {error.is_outlasted for error in blamed} == {is_waited_for}
+    else:
+        assert {error.refusal for error in blamed} == {Refusal.FAULT}, "a restore names no head, and has no budget"

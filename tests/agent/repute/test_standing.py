@@ -16,6 +16,7 @@ from backuppeer.errors import (
     ProtocolViolation,
     Refusal,
     RefusedError,
+    StoreBusy,
     StoreUnavailable,
 )
 from backuppeer.ids import PeerId
@@ -51,6 +52,18 @@ def test_before_any_backup_nothing_is_said_of_copies_but_that_one_would_be_the_o
     assert [text for _, text in standing.reminders([ALICE], [])] == [standing.risks(ALICE)[0]]
     assert "your only copy would be" in standing.risks(ALICE)[-1]
     assert "none of your 2 copies would be" in standing.risks(ALICE, [CAROL])[-1]
+
+
+@pytest.mark.parametrize("is_blocked", [False, True])
+def test_a_friend_whose_score_is_capped_is_no_safe_copy(state, standing, is_blocked):
+    state.meet(ALICE, 1, verified=True)
+    assert standing.is_safe(ALICE)
+    if is_blocked:
+        state.blocks.put(ALICE, "", 1)
+    else:
+        standing.saw(ALICE, Kind.LOST, size_bytes=9 * GIB)
+    assert not standing.is_safe(ALICE)
+    assert "your only copy is with an unproven peer" in standing.reminders([ALICE], [ALICE])[-1][1]
 
 
 def test_once_the_words_were_compared_and_a_backup_stands_there_is_nothing_left_to_say(state, standing):
@@ -180,3 +193,32 @@ def test_a_reminder_of_a_block_says_how_it_ends(state, standing):
     state.blocks.put(ALICE, "", 1)
     [(_, told)] = standing.reminders([ALICE], [], lambda _: "old alice")
     assert told == "you blocked it: `backup-peer unblock 'old alice'` takes that back"
+
+
+@pytest.mark.parametrize("kind", [StoreBusy, StoreUnavailable])
+def test_who_passes_audits_and_puts_off_each_restore_is_late_from_the_third_day(standing, clock, kind):
+    error = kind("not now")
+    error.is_outlasted = True
+    late = []
+    for _ in range(60):
+        standing.saw(ALICE, Kind.AUDITED, size_bytes=GIB)
+        for _ in range(3):
+            standing.blame(ALICE, error)
+        late.append(standing.evidence(ALICE).beta > 0)
+        clock.ms += DAY_MS
+    assert late == [False] * 2 + [True] * 58
+    assert not standing.is_safe(ALICE)
+
+
+def test_who_is_busy_for_a_moment_or_whose_disk_is_away_for_audits_too_is_not_late(standing, clock):
+    away, moment = StoreUnavailable("its disk is away"), StoreBusy("in a moment")
+    away.is_outlasted = True
+    for day in range(60):
+        standing.saw(CAROL, Kind.AUDITED, size_bytes=GIB)
+        standing.blame(CAROL, moment)
+        if not 20 < day < 40:
+            standing.saw(ALICE, Kind.AUDITED, size_bytes=GIB)
+        if 20 <= day < 40:
+            standing.blame(ALICE, away)
+        clock.ms += DAY_MS
+    assert standing.evidence(ALICE).beta == standing.evidence(CAROL).beta == 0

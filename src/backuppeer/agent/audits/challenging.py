@@ -67,7 +67,7 @@ async def put_challenge(partner: Partner, challenge: bytes, draws: Sequence[Draw
     """
     session = await partner.session()
     async with session.request(AskAudit(agreement=partner.agreement, signed=challenge)) as channel:
-        said = await receive_answer(channel, Audited)
+        said = await receive_answer(channel, Audited, is_challenge=True)
         answer, _ = open_answer(said.signed, challenge, host=partner.peer, owner=owner)
         _check_rows(said.shown, answer)
         pieces = [

@@ -34,6 +34,7 @@ from backuppeer.errors import (
     InterruptedByUserError,
     ProtocolViolation,
     RefusedError,
+    StoreUnavailable,
     Unavailable,
 )
 from backuppeer.ids import AgreementId, LogicalId, StoredId
@@ -157,6 +158,8 @@ class Fetch:
                     patience = _Patience(away_s, self._patience_s(others), began_s + self._silent_s, others)
                     taken = self._fetch_from(partner, copy, ranges, patience)
                 except (IntegrityFault, RefusedError, ProtocolViolation, Unavailable) as exc:
+                    if isinstance(exc, StoreUnavailable):
+                        exc.is_outlasted = away_s > 0
                     self._note_failure(partner, pack, exc)
                     failures[copy.agreement] = exc
                 else:

@@ -159,16 +159,22 @@ class Receipting:
         raise NotFoundError("no such agreement with you")
 
     def own_words(self) -> Iterator[Word[PeerId]]:
-        """Yield what this home says of its hosts and friends: days and GiB of its own ledger."""
+        """Yield what this home says of its hosts and friends: days and GiB of its own ledger.
+
+        Nothing of those that it blocked, or gives no new data: what they say of others would count by that.
+        """
         me, now_ms = self._keys.peer, self._clock.now_ms()
         for agreement, host, signed in self._state.agreements() if self._vault.exists_repository else ():
             held_bytes = self._vault.repository.ledger.held_bytes(agreement)
             days = (now_ms - peek_statement(Agreement, signed).start_ms) / _DAY_MS
-            if held_bytes and days > 0:
+            if held_bytes and days > 0 and self._is_heard(host):
                 yield Word(me, host, days, held_bytes / GIB)
         for record in self._state.peers():
-            if record.is_verified:
+            if record.is_verified and self._is_heard(record.peer):
                 yield Word(me, record.peer, 0.0, 0.0, is_vouch=True)
+
+    def _is_heard(self, peer: PeerId) -> bool:
+        return peer not in self._state.blocks and self._vault.standing.bar(peer) is None
 
     def _seen(self, host: PeerId) -> Iterable[DayCount]:
         counts = self._vault.standing.condense(now_ms=self._clock.now_ms(), days=EVIDENCE_DAYS)

@@ -71,11 +71,12 @@ async def ask_again(step: Callable[[], Awaitable[T]], clock: Clock) -> T:
     return result
 
 
-async def receive_answer(channel: Channel, kind: type[M], *, is_read: bool = True) -> M:
-    """Return the answer to a question about what is kept. `is_read`: what is kept is to be shown.
+async def receive_answer(channel: Channel, kind: type[M], *, is_challenge: bool = False) -> M:
+    """Return the answer to a question about what is kept. `is_challenge`: it names a head, and counts for a budget.
 
     Raises:
-        MuteError, OverBudgetError, StaleHeadError: as they say.
+        MuteError: as it says.
+        OverBudgetError, StaleHeadError: as they say; of a challenge alone.
         StoreBusy, StoreUnavailable: it can't answer just now.
         RefusedError: another no.
         ProtocolViolation: another kind, or malformed.
@@ -89,7 +90,7 @@ async def receive_answer(channel: Channel, kind: type[M], *, is_read: bool = Tru
         hint = "ask its human to update backup-peer"
         raise MuteError("its version of backup-peer can't be audited", hint=hint, refusal=Refusal.ALLOWED)
     if isinstance(message, Refused):
-        raise _explain(message, classify_refusal(message.code, is_read=is_read))
+        raise _explain(message, classify_refusal(message.code, is_read=True, is_challenge=is_challenge))
     raise ProtocolViolation(f"got {type(message).__name__} where {kind.__name__} was due")
 
 
@@ -97,9 +98,9 @@ def _explain(refused: Refused, refusal: Refusal) -> RefusedError | StoreUnavaila
     # Its words are quoted; its hint is not shown: a peer must not advise our person.
     text = f'the peer says: "{refused.message or "no"}"'
     match refused.code:
-        case RefusalCode.OVER_BUDGET:
+        case RefusalCode.OVER_BUDGET if refusal is Refusal.ALLOWED:
             return OverBudgetError(text, hint="ask again tomorrow", refusal=refusal)
-        case RefusalCode.STALE:
+        case RefusalCode.STALE if refusal is Refusal.ALLOWED:
             return StaleHeadError(text, refusal=refusal)
         case RefusalCode.BUSY:
             return StoreBusy(text, hint="try again in a moment")
@@ -119,11 +120,14 @@ async def hear_head(partner: Partner, *, terms: bytes, receipt: bytes, nonce: by
         RefusedError, Unavailable: as `receive_answer`.
 
     """
-    session = await partner.session()
-    question = GetHead(agreement=partner.agreement, receipt=receipt, nonce=nonce)
-    async with session.request(question) as channel:
-        # A receipt that is none of it may be refused: this home may have it from somebody who lied.
-        held = await receive_answer(channel, HeadIs, is_read=False)
+    try:
+        held = await _ask_head(partner, receipt, nonce)
+    except RefusedError as exc:
+        if exc.refusal is not Refusal.FAULT or not receipt:
+            raise
+        # A receipt that is none of it may be refused: this home may have it from somebody who lied. The head may not.
+        receipt = b""
+        held = await _ask_head(partner, receipt, nonce)
     if not held.held:
         return held, None
     said = open_bound(HeadHeld, held.held, partner.peer, agreement=partner.agreement)
@@ -133,6 +137,13 @@ async def hear_head(partner: Partner, *, terms: bytes, receipt: bytes, nonce: by
     if said.terms != terms:
         raise StaleHeadError("it holds another revision of the agreement than this home", refusal=Refusal.ALLOWED)
     return held, said
+
+
+async def _ask_head(partner: Partner, receipt: bytes, nonce: bytes) -> HeadIs:
+    session = await partner.session()
+    question = GetHead(agreement=partner.agreement, receipt=receipt, nonce=nonce)
+    async with session.request(question) as channel:
+        return await receive_answer(channel, HeadIs)
 
 
 async def ask_ack(

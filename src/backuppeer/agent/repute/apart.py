@@ -76,17 +76,13 @@ class Apart:
         return [(host, _SAID[tie]) for host, tie in ties if tie is not None]
 
     def find_spare(self, hosts: Sequence[PeerId]) -> list[tuple[PeerId, PeerId, str]]:
-        """Return the hosts whose copies count for nothing beside an earlier one's: (host, the earlier one, why)."""
+        """Return the hosts whose copies count for nothing beside another one's: (host, the other one, why)."""
         traces = [self.trace(host) for host in hosts]
-        clusters = find_clusters(traces)
         spare = []
-        for number, cluster in enumerate(clusters):
-            if cluster == number:
-                continue
-            # Named after whom it hangs with itself; through a third if with no earlier one.
-            near = next((n for n in range(number) if find_tie(traces[n], traces[number])), cluster)
-            tie = find_tie(traces[near], traces[number])
-            spare.append((hosts[number], hosts[near], _SAID[tie] if tie else "both hang together with a third one"))
+        for number, counted in enumerate(find_clusters(traces)):
+            tie = find_tie(traces[number], traces[counted]) if counted != number else None
+            if tie is not None:
+                spare.append((hosts[number], hosts[counted], _SAID[tie]))
         return spare
 
     def _find_voucher(self, peer: PeerId) -> str:

@@ -11,7 +11,8 @@ import structlog
 from backuppeer.agent.home.identity_alarms import differed_ms, forgive_differing
 from backuppeer.agent.home.logbook import bookkeeping
 from backuppeer.agent.home.state import State
-from backuppeer.clock import Clock, format_time
+from backuppeer.agent.repute.putting_off import note_put_off
+from backuppeer.clock import DAY_S, Clock, format_time
 from backuppeer.errors import (
     AuthenticationFault,
     BackupPeerError,
@@ -24,6 +25,7 @@ from backuppeer.errors import (
     Unavailable,
 )
 from backuppeer.ids import PeerId, shorten_peer_id
+from backuppeer.limits import PUT_OFF_WITHIN_DAYS
 from backuppeer.trust import score
 from backuppeer.trust.availability import Windows, count_days_in_vain
 from backuppeer.trust.conduct import Bar, Conduct, advise, advise_doubted, describe_caps, find_bar, is_doubted, stand
@@ -164,7 +166,8 @@ class Standing:
 
     def is_safe(self, peer: PeerId) -> bool:
         """Whether a copy with this peer counts as safe."""
-        return is_safe_copy(self.trust(peer)[0], is_friend=self.is_friend(peer))
+        is_capped = bool(self.caps(peer))
+        return is_safe_copy(self.trust(peer)[0], is_friend=self.is_friend(peer), is_capped=is_capped)
 
     def saw(self, peer: PeerId, kind: Kind, *, size_bytes: int = 0, detail: str = "") -> None:
         """Write down an observation, if it can be: nothing ends because it can't."""
@@ -228,7 +231,7 @@ class Standing:
         """Write down an error by whose fault it is; weather is only a missed contact.
 
         What this home refused itself is nobody's fault, nor is it when no server can be reached. A host whose disk is
-        away is there, and says so.
+        away, or that is busy, is there, and says so; who gives nothing back for days, and passes audits, is late.
         """
         match error:
             case IntegrityFault():
@@ -252,3 +255,13 @@ class Standing:
         self.saw(peer, kind, detail=error.message)
         if isinstance(error, IntegrityFault) and error.lost_bytes:
             self.saw(peer, Kind.LOST, size_bytes=error.lost_bytes, detail=error.message)
+        if isinstance(error, StoreUnavailable) and error.is_outlasted:
+            self._put_off(peer, error)
+
+    def _put_off(self, peer: PeerId, error: StoreUnavailable) -> None:
+        with bookkeeping("evidence"):
+            now_ms = self._clock.now_ms()
+            seen = self._evidence.condense(now_ms=now_ms, days=PUT_OFF_WITHIN_DAYS)
+            audited = [count.day for count in seen if count.peer == peer and count.kind is Kind.AUDITED]
+            if note_put_off(self._state, peer, today=now_ms // (1000 * DAY_S), audited=audited):
+                self.saw(peer, Kind.LATE, detail=error.message)
