@@ -40,7 +40,7 @@ from backuppeer.backup.streaming import Fill
 from backuppeer.backup.trees import TreeReader
 from backuppeer.backup.wholeness import find_incomplete
 from backuppeer.control.saving import BackupRequest, BackupResult, LeftOut, SnapshotRequest
-from backuppeer.errors import LocalError, RefusedError, Unavailable
+from backuppeer.errors import LocalError, NotFoundError, RefusedError, Unavailable
 from backuppeer.files.dialect import store_path, this_platform
 from backuppeer.ids import LogicalId, SnapshotId, format_peer_id
 from backuppeer.proof.statements import Agreement, peek_statement
@@ -167,9 +167,11 @@ class BackupJob:
         with self._vault.repository.index.turnover.relying():
             try:
                 result = await self._hosts.in_thread(upload, work, counting(count, self._reporter))
+                safe = [] if self._request.dry_run else await self._seal(result, partners, upload)
             except RefusedError as exc:
                 raise await advise_full(self._vault, exc, partners) from exc
-            safe = [] if self._request.dry_run else await self._seal(result, partners, upload)
+            if self._request.dry_run:
+                await asyncio.to_thread(self._warn, result.new_bytes)
         return self._report(result, upload, safe)
 
     def _tell_caps(self, partners: Sequence[Partner]) -> None:
@@ -177,6 +179,16 @@ class BackupJob:
         for partner in partners:
             agreed_bytes = peek_statement(Agreement, self._vault.terms(partner)).size_bytes
             if said := self._vault.exposing.say_first(partner.peer, partner.name, agreed_bytes):
+                self._reporter.note(said)
+
+    def _warn(self, new_bytes: int) -> None:
+        """Tell which strangers may not get all that is new: a dry run meets nobody."""
+        try:
+            partners = self._vault.partners(self._request.to)
+        except NotFoundError:
+            return
+        for partner in partners:
+            if said := self._vault.exposing.warn(partner.peer, partner.name, new_bytes):
                 self._reporter.note(said)
 
     def _options(self, named: AbstractSet[LogicalId] | None) -> ArchiveOptions:

@@ -11,20 +11,26 @@ from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.channel import FULL_HINT
 from backuppeer.agent.peers.partners import Partner
 from backuppeer.agent.peers.room import say_span
-from backuppeer.errors import RefusedError
+from backuppeer.errors import ExposedError, RefusedError
 from backuppeer.host.quota import format_size
 
 
 async def advise_full(vault: Vault, error: RefusedError, partners: Sequence[Partner]) -> RefusedError:
     """Return a refusal with what can be done now: when a host is full of work that came to nothing, that can go."""
-    fresh = vault.repository.index.turnover.fresh()
-    if error.hint != FULL_HINT or not fresh:
+    fresh, is_capped = vault.repository.index.turnover.fresh(), isinstance(error, ExposedError)
+    if not fresh or not (is_capped or error.hint == FULL_HINT):
         return error
     left = [
         (partner, [copy for copy in vault.repository.ledger.copies_at(partner.agreement) if copy.logical in fresh])
         for partner in partners
     ]
     partner, copies = max(left, key=lambda each: sum(copy.size for copy in each[1]))
+    if is_capped and copies:
+        size_bytes = sum(copy.size for copy in copies)
+        hint = f"`backup-peer prune` frees {format_size(size_bytes)} at {partner.name}, which no finished backup needs"
+        return ExposedError(error.message, hint=f"{hint}; or {error.hint}")
+    if is_capped:
+        return error
     found = await find_withdrawable(partner, copies)
     at_once = None if found is None else sum(copy.size for copy in copies if copy.stored in found)
     freed = _say_freed(sum(copy.size for copy in copies), at_once, partner.name, say_span(vault.lock_s(partner)))
