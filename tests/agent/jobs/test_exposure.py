@@ -21,7 +21,7 @@ from backuppeer.trust.evidence import Kind
 from noise import noise
 
 MOST = 600_000
-roomy = host_fixture("roomy", b"r")
+roomy, friend = host_fixture("roomy", b"r"), host_fixture("friend", b"f")
 
 
 @pytest.fixture(autouse=True)
@@ -141,6 +141,31 @@ def test_a_first_backup_that_is_too_much_is_no_dead_end_prune_frees_what_it_left
         assert (await estate.back_up(folder)).left_out == []
 
     play(owner, tmp_path, (roomy,), scenario)
+
+
+def test_what_broke_off_at_a_stranger_is_named_beside_a_backup_that_stands_with_a_friend(
+    roomy, friend, owner, tree, *, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(exposure, "TRIAL_BYTES", 17 * MIB)
+    monkeypatch.setattr(HostHouse, "wish", LARGE)
+
+    async def scenario(estate):
+        estate.state.meet(friend.peer, 1, verified=True)
+        folder = tree()
+        (folder / "large").write_bytes(noise(1, 40 * MIB))
+        with pytest.raises(ExposedError):
+            await estate.back_up(folder, roomy)
+        (folder / "large").write_bytes(noise(2, 3 * MIB))
+        [left] = (await estate.back_up(folder)).left_out
+        assert left.capped
+        assert left.hint.startswith("`backup-peer prune` frees 1")
+        await prune(estate)
+        assert (await estate.back_up(folder)).left_out == []
+        (folder / "large").write_bytes(noise(3, 18 * MIB))
+        [left] = (await estate.back_up(folder)).left_out
+        assert "prune" not in left.hint, "what it got of a backup that stands elsewhere stays"
+
+    play(owner, tmp_path, (roomy, friend), scenario)
 
 
 def test_packs_whose_deletion_was_signed_do_not_count(house, owner, tree, tmp_path):

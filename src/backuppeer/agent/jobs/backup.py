@@ -16,7 +16,7 @@ from typing import Final, Protocol
 import msgspec
 
 from backuppeer import __version__
-from backuppeer.agent.owner.fullness import advise_full
+from backuppeer.agent.owner.fullness import advise_capped, advise_full
 from backuppeer.agent.owner.gathering import Gathering
 from backuppeer.agent.owner.leaving import choose_staying, describe_ended, describe_leaving
 from backuppeer.agent.owner.salvage import resend_metadata
@@ -172,7 +172,17 @@ class BackupJob:
                 raise await advise_full(self._vault, exc, partners) from exc
             if self._request.dry_run:
                 await asyncio.to_thread(self._warn, result.new_bytes)
-        return self._report(result, upload, safe)
+        report = self._report(result, upload, safe)
+        await self._advise_capped(report.left_out)
+        return report
+
+    async def _advise_capped(self, left_out: Sequence[LeftOut]) -> None:
+        """Add what a prune would free at hosts that were left out at their caps: known when the head stands."""
+        if any(left.capped for left in left_out):
+            partners = {format_peer_id(partner.peer): partner for partner in self._vault.partners()}
+            for left in left_out:
+                if left.capped:
+                    left.hint = await asyncio.to_thread(advise_capped, self._vault, partners[left.peer_id], left.hint)
 
     def _tell_caps(self, partners: Sequence[Partner]) -> None:
         """Tell before anything is sent how much strangers get that have nothing yet: the size is not known then."""

@@ -13,6 +13,7 @@ from backuppeer.agent.peers.partners import Partner
 from backuppeer.agent.peers.room import say_span
 from backuppeer.errors import ExposedError, RefusedError
 from backuppeer.host.quota import format_size
+from backuppeer.shares.copies import Copy
 
 
 async def advise_full(vault: Vault, error: RefusedError, partners: Sequence[Partner]) -> RefusedError:
@@ -25,12 +26,8 @@ async def advise_full(vault: Vault, error: RefusedError, partners: Sequence[Part
         for partner in partners
     ]
     partner, copies = max(left, key=lambda each: sum(copy.size for copy in each[1]))
-    if is_capped and copies:
-        size_bytes = sum(copy.size for copy in copies)
-        hint = f"`backup-peer prune` frees {format_size(size_bytes)} at {partner.name}, which no finished backup needs"
-        return ExposedError(error.message, hint=f"{hint}; or {error.hint}")
     if is_capped:
-        return error
+        return ExposedError(error.message, hint=_advise_prune(copies, partner.name, error.hint))
     found = await find_withdrawable(partner, copies)
     at_once = None if found is None else sum(copy.size for copy in copies if copy.stored in found)
     freed = _say_freed(sum(copy.size for copy in copies), at_once, partner.name, say_span(vault.lock_s(partner)))
@@ -41,6 +38,20 @@ async def advise_full(vault: Vault, error: RefusedError, partners: Sequence[Part
         f"`backup-peer peers resize {shlex.quote(partner.name)} SIZE`, or agree with a further host, "
         "see `backup-peer browse`",
     )
+
+
+def advise_capped(vault: Vault, partner: Partner, hint: str) -> str:
+    """Return the hint for a host that is at its cap, with what a prune frees there, once a backup stands without it."""
+    fresh = vault.repository.index.turnover.fresh()
+    copies = vault.repository.ledger.copies_at(partner.agreement) if fresh else ()
+    return _advise_prune([copy for copy in copies if copy.logical in fresh], partner.name, hint)
+
+
+def _advise_prune(copies: Sequence[Copy], name: str, hint: str) -> str:
+    if not copies:
+        return hint
+    freed = format_size(sum(copy.size for copy in copies))
+    return f"`backup-peer prune` frees {freed} at {name}, which no finished backup needs; or {hint}"
 
 
 def _say_freed(size_bytes: int, at_once: int | None, name: str, lock: str) -> str:
