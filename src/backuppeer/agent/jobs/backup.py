@@ -153,10 +153,12 @@ class BackupJob:
 
         """
         check_tags(self._request.tags)
+        wanted: Sequence[Partner] = ()
         partners: Sequence[Partner] = ()
         if not self._request.dry_run:
             self._vault.check_writable()
-            partners = await self._hosts.meet(choose_staying(self._vault.deeds, self._vault.partners(self._request.to)))
+            wanted = choose_staying(self._vault.deeds, self._vault.partners(self._request.to))
+            partners = await self._hosts.meet(wanted)
             self._tell_caps(partners)
         count = self._subject.begin(self._reporter, self._vault.repository.index.snapshots())
         upload = self._hosts.make_upload(partners)
@@ -173,16 +175,15 @@ class BackupJob:
             if self._request.dry_run:
                 await asyncio.to_thread(self._warn, result.new_bytes)
         report = self._report(result, upload, safe)
-        await self._advise_capped(report.left_out)
+        for left in report.left_out:
+            if left.capped:
+                left.hint = await self._advise_capped(wanted, left)
         return report
 
-    async def _advise_capped(self, left_out: Sequence[LeftOut]) -> None:
-        """Add what a prune would free at hosts that were left out at their caps: known when the head stands."""
-        if any(left.capped for left in left_out):
-            partners = {format_peer_id(partner.peer): partner for partner in self._vault.partners()}
-            for left in left_out:
-                if left.capped:
-                    left.hint = await asyncio.to_thread(advise_capped, self._vault, partners[left.peer_id], left.hint)
+    async def _advise_capped(self, partners: Sequence[Partner], left: LeftOut) -> str:
+        """Return the hint with what a prune would free at a host at its cap: known when the head stands."""
+        partner = next(partner for partner in partners if format_peer_id(partner.peer) == left.peer_id)
+        return await asyncio.to_thread(advise_capped, self._vault, partner, left.hint)
 
     def _tell_caps(self, partners: Sequence[Partner]) -> None:
         """Tell before anything is sent how much strangers get that have nothing yet: the size is not known then."""
