@@ -131,7 +131,8 @@ def test_a_backup_that_a_stranger_did_not_get_ends_with_3_also_where_there_are_c
     agent({"backup": telling([], msgspec.structs.replace(BACKED_UP, left_out=[full]))})
     code, _, err = run(capsys, "backup", "/etc")
     assert code == 3
-    assert "alice is a stranger to you: 1 GB" in err
+    assert "stands with 1 copy, but not with all of your hosts (alice is a stranger to you: 1 GB)" in err
+    assert "1 of 1" not in err
     assert "alice: alice" not in err
 
 

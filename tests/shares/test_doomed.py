@@ -30,6 +30,7 @@ def ledger(tmp_path: Path):
 def test_doomed_copies_are_read_last_and_are_no_copies_to_count_on(ledger: Ledger):
     ledger.doom([copy(1).logical, LogicalId(b"?" * 16)])
     assert list(ledger.copies_at(A)) == [copy(2), copy(3)]
+    assert (ledger.wanted_bytes(A), ledger.held_bytes(A)) == (50, 60)
     assert list(ledger.doomed_at(A)) == list(ledger.doomed_at(A, is_told=False)) == [copy(1)]
     assert list(ledger.doomed_at(B)) == [copy(1, B)]
     assert ledger.copies_of(copy(1).logical) == [copy(1), copy(1, B)], "readers under way still find them"

@@ -14,4 +14,5 @@ def test_the_advice_begins_with_a_friend_and_names_a_host_to_try():
     friend, trial, waiting = advise_newcomer("bp1abc")
     assert "--verified" in friend
     assert "`backup-peer connect bp1abc --trial`" in trial
+    assert "asks for 1.07 GB for 30 days" in trial, "as sizes are shown everywhere"
     assert f"after {days_until(0.5)} days" in waiting

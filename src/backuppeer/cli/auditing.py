@@ -19,8 +19,9 @@ from backuppeer.errors import ExitCode, IncompleteError, InterruptedByUserError,
 HELP: Final = (
     "Show how your hosts proved that they keep your data.\n\nThe agent audits each host about once a day: it asks for "
     "random pieces of what lies there, and the host signs what it shows; within a month each pack gets its turn. With "
-    "--now it asks at once for all that is due and one piece more. A host that lost or changed something is named, "
-    "what it lost is sent again by the next backup, and where its own signatures convict it a proof is written. "
+    "--now it asks at once for all that is due and one piece more, and where a stranger's cap holds for one of "
+    "each pack, so that more may lie there. A host that lost or changed something is named, what it lost is sent again "
+    "by the next backup, and where its own signatures convict it a proof is written. "
     "`config set audits off` ends the daily audits."
 )
 MORE: Final = (

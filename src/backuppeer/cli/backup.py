@@ -133,8 +133,12 @@ def _incomplete(result: BackupResult) -> IncompleteError:
         hints.append(_name_more(result))
     elif not result.together and len(result.peers) + len(result.left_out) < result.copies:
         hints.append("`backup-peer browse` shows who offers space")
+    count = _count_safe(result)
+    has = f"has {count} of {result.copies} copies"
+    if count >= result.copies:
+        has = f"stands with {format_count(count, 'copy', 'copies')}, but not with all of your hosts"
     return IncompleteError(
-        f"snapshot {result.snapshot[:8]} has {_count_safe(result)} of {result.copies} copies ({names})",
+        f"snapshot {result.snapshot[:8]} {has} ({names})",
         hint="; ".join(dict.fromkeys(hints)),
     )
 

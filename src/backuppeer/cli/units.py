@@ -9,12 +9,13 @@ from typing import Final
 
 from backuppeer.clock import DAY_S, DURATION, HOUR_S, MINUTE_S, parse_duration
 from backuppeer.errors import UserError
+from backuppeer.sizes import DECIMAL
+from backuppeer.sizes import format_size as format_size  # noqa: PLC0414 - given on: all units are found here
 
-_DECIMAL: Final = ("", "k", "M", "G", "T", "P", "E")
 _SIZES: Final[dict[str, int]] = {
-    **{f"{prefix}b".lower(): 1000**power for power, prefix in enumerate(_DECIMAL)},
-    **{prefix.lower(): 1000**power for power, prefix in enumerate(_DECIMAL)},
-    **{f"{prefix}ib".lower(): 1024**power for power, prefix in enumerate(_DECIMAL) if prefix},
+    **{f"{prefix}b".lower(): 1000**power for power, prefix in enumerate(DECIMAL)},
+    **{prefix.lower(): 1000**power for power, prefix in enumerate(DECIMAL)},
+    **{f"{prefix}ib".lower(): 1024**power for power, prefix in enumerate(DECIMAL) if prefix},
 }
 _SHOWN: Final = (("y", 365 * DAY_S), ("d", DAY_S), ("h", HOUR_S), ("m", MINUTE_S), ("s", 1))
 _SIZE: Final = re.compile(r"([0-9]{1,400})(?:\.([0-9]{1,18}))? ?([a-z]{0,3})")
@@ -43,23 +44,11 @@ def parse_size(text: str) -> int:
     return size
 
 
-def format_size(size_bytes: int) -> str:
-    """Return a size with up to three digits and a decimal unit: `50 GB`, `1.23 MB`, `999 B`."""
-    value, power = float(size_bytes), 0
-    while abs(value) >= 999.5 and power < len(_DECIMAL) - 1:
-        value, power = value / 1000, power + 1
-    digits = 0 if abs(value) >= 99.95 or not power else 1 if abs(value) >= 9.995 else 2
-    number = f"{value:.{digits}f}"
-    if digits:
-        number = number.rstrip("0").rstrip(".")
-    return f"{number} {_DECIMAL[power]}B"
-
-
 def write_size(size_bytes: int) -> str:
     """Return a size as an option takes it, rounded down to a whole unit: `17GB`, `400MB`; `SIZE` for 0."""
     for power in (3, 2, 1):
         if size_bytes >= 1000**power:
-            return f"{size_bytes // 1000**power}{_DECIMAL[power]}B"
+            return f"{size_bytes // 1000**power}{DECIMAL[power]}B"
     return str(size_bytes) if size_bytes else "SIZE"
 
 

@@ -40,6 +40,9 @@ AUDIT_PROOFS: Final = 4
 """Proofs written in one audit: each holds by itself, and a file takes up to 2 MiB."""
 AUDIT_DOUBTS: Final = 30
 """Packs that a host did not acknowledge when asked, of which a leaf is asked for at once."""
+AUDIT_SOUNDED: Final = 1024
+"""Packs of a stranger of which `audit --now` asks for a leaf each, so that more may lie there: 16 GiB of full packs.
+With the hashes of leaves the host reads 48 MiB for them: less than AUDIT_BUDGET_LEAST_BYTES."""
 
 # --- restore drills
 DRILL_BYTES: Final = 256 * MIB

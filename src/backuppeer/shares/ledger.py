@@ -253,6 +253,11 @@ class Ledger:
         sql = "SELECT SUM(size) FROM copies WHERE number = (SELECT number FROM agreements WHERE agreement = ?)"
         return int(self._fetch(sql, (agreement,))[0][0] or 0)
 
+    def wanted_bytes(self, agreement: AgreementId) -> int:
+        """Return the bytes of those copies under an agreement that are not doomed."""
+        sql = "SELECT SUM(size) FROM copies JOIN agreements USING (number) WHERE agreement = ? AND until_ms IS NULL"
+        return int(self._fetch(sql, (agreement,))[0][0] or 0)
+
     def forget_stored(self, agreement: AgreementId, stored: AbstractSet[StoredId]) -> int:
         """Forget those copies under an agreement that are among `stored`, but doomed ones; return how many those were.
 

@@ -175,6 +175,11 @@ class Proven:
         size, proven, packs, acked = self._fetch(sql, since_ms, agreement)[0]
         return Coverage(int(size or 0), int(proven or 0), int(packs), int(acked))
 
+    def stale(self, agreement: AgreementId, before_ms: int, *, limit: int) -> set[StoredId]:
+        """Return packs of which nothing was shown since a time, the longest first, of those never shown the large."""
+        sql = f"SELECT stored FROM packs WHERE {_OF} AND proven_ms < ? ORDER BY proven_ms, size DESC, stored LIMIT ?"  # noqa: S608 - a constant
+        return {StoredId(bytes(row[0])) for row in self._fetch(sql, agreement, before_ms, limit)}
+
     # what is owed
     def owed(self, agreement: AgreementId) -> list[Owed]:
         """Return the samples that were not shown, the longest owed first."""

@@ -104,6 +104,12 @@ def draw_any(copies: Copies, pick: Callable[[int], int]) -> Iterator[Draw]:
             yield from (Draw(copy, place) for place in here)
 
 
+def draw_each(copies: Iterable[Copy], pick: Callable[[int], int]) -> Iterator[Draw]:
+    """Yield one leaf of each copy, in their order; `pick`: a number below its argument, that nobody can foresee."""
+    for copy in copies:
+        yield Draw(copy, pick(count_leaves(copy.size)))
+
+
 def count_uniform(size_bytes: int) -> int:
     """Return how many leaves are drawn in a cycle from all of so many stored bytes, beside one of each copy."""
     share = size_bytes * AUDIT_UNIFORM_PER_MILLION // 1_000_000

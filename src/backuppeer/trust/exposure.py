@@ -12,7 +12,7 @@ from backuppeer.limits import GIB
 TRIAL_BYTES: Final = GIB
 """What a stranger gets before it proved anything: what its disappearance may cost."""
 GROWTH: Final = 4
-"""Times what was verified. Each month may bring four times the last: from 1 to 64 GiB in a quarter."""
+"""Times what was verified. The daily audits see all within a month, `audit --now` at once."""
 
 
 def cap_bytes(verified_bytes: int, *, is_friend: bool = False, lifted_bytes: int | None = None) -> int | None:

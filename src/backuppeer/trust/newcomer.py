@@ -6,7 +6,9 @@ whole, so that every surface can show them as they are.
 
 from typing import Final
 
+from backuppeer.sizes import format_size
 from backuppeer.trust.explain import Ground, Way, find_raises
+from backuppeer.trust.exposure import TRIAL_BYTES
 from backuppeer.trust.hearsay import Heard
 from backuppeer.trust.policy import BEST_LEAST, SAFE_COPY_TRUST
 from backuppeer.trust.score import DayEvidence, Evidence, score, sum_days
@@ -27,8 +29,8 @@ def advise_newcomer(peer_id: str) -> list[str]:
             f"compared the safety words: {friend:.2f} at once"
         ),
         (
-            f"strangers, on trial: `backup-peer connect {peer_id} --trial` asks for 1 GiB for 30 days; try two or "
-            "three of them, so that no copy is the only one"
+            f"strangers, on trial: `backup-peer connect {peer_id} --trial` asks for {format_size(TRIAL_BYTES)} for 30 "
+            "days; try two or three of them, so that no copy is the only one"
         ),
         (
             f"then wait: your agent audits them by itself; one that keeps all is at {BEST_LEAST:.2f} after {fair} "

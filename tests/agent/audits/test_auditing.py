@@ -9,6 +9,7 @@ import pytest
 
 from agent.houses import HostHouse
 from agent.watches import DAY_MS, watching
+from backuppeer.agent.audits import auditing
 from backuppeer.agent.audits.auditing import Scope
 from backuppeer.agent.audits.custody import Custody
 from backuppeer.agent.reporter import Reporter
@@ -20,6 +21,7 @@ from backuppeer.proof.charges import unpack_charge
 from backuppeer.proof.misbehaviour import judge
 from backuppeer.proof.statements import HeadReceipt, open_statement, sign_statement, statement_hash
 from backuppeer.shares.accounts import KeptHead
+from backuppeer.trust import exposure
 from backuppeer.trust.conduct import LIE_DAYS, Bar
 from backuppeer.trust.evidence import Kind
 from backuppeer.wire.auditing import AckPacks, AskAudit, Audited, GetLosses, ShownRow
@@ -507,5 +509,30 @@ def test_a_host_that_countersigned_two_heads_of_one_number_is_convicted_of_it(ho
         verdict = judge(unpack_charge(proof.read_bytes()))
         assert (verdict.is_proven, verdict.crime, verdict.host) == (True, "two-heads", house.peer)
         assert (await watch.audit(house)).faults == [], "it is told once"
+
+    play(scenario)
+
+
+def test_an_audit_at_once_looks_at_each_pack_where_a_cap_holds_so_that_four_times_of_it_may_follow(
+    house, play, monkeypatch
+):
+    monkeypatch.setattr(exposure, "TRIAL_BYTES", 4 * MIB)
+    monkeypatch.setattr(auditing, "AUDIT_SOUNDED", 8)
+
+    async def scenario(watch):
+        packs = await watch.stock(house, *[2 * MIB] * 10)
+        exposing, agreement = watch.vault.exposing, watch.partner(house).agreement
+        await watch.audit(house, Scope.DUE)
+        assert exposing.may_grow(house.peer), "a day's audit sees the packs whose turn it is"
+        done = await watch.audit(house)
+        assert (done.error, done.is_over_budget, done.shown) == (None, False, done.asked)
+        assert 8 <= done.asked <= 16, "not more than the bound, beside what was due"
+        await watch.audit(house)
+        assert all(watch.proven.proven_ms(agreement, stored) for stored in packs), "the next goes on with the rest"
+        whole = watch.vault.repository.ledger.held_bytes(agreement)
+        assert exposing.verified(house.peer) >= 20 * MIB
+        assert exposing.cap(house.peer) <= 4 * whole
+        watch.pass_days(1)
+        assert (await watch.audit(house)).asked < 8, "what was shown within a month is not asked for again"
 
     play(scenario)

@@ -21,7 +21,7 @@ from backuppeer.agent.owner.spans import RecentSpans
 from backuppeer.agent.owner.upload import Pace, Upload
 from backuppeer.agent.peers import retry as retry_module
 from backuppeer.agent.peers.partners import Partner
-from backuppeer.agent.repute.exposing import Exposing
+from backuppeer.agent.repute.exposing import Exposing, Lying
 from backuppeer.errors import (
     ExitCode,
     IntegrityFault,
@@ -77,7 +77,7 @@ class Run:
             say=self.say,
             clock=LookedAtClock(),
             stop=self.stop,
-            exposing=Exposing(owner.state, ALL_ARE_FRIENDS, owner.clock),
+            exposing=Exposing(owner.state, ALL_ARE_FRIENDS, owner.clock, lambda _: Lying()),
         )
         self.fetch = Fetch(
             owner.repository.ledger,

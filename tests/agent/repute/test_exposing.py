@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from agent.loops import SetClock
 from backuppeer.agent.home.state import State
-from backuppeer.agent.repute.exposing import UNCAPPED, Exposing
+from backuppeer.agent.repute.exposing import UNCAPPED, Exposing, Lying
 from backuppeer.agent.repute.standing import Standing
 from backuppeer.errors import ExposedError, LocalError
 from backuppeer.ids import PeerId
@@ -26,8 +26,13 @@ class Books:
         self.state, self.log = State(folder / "state.db"), EvidenceLog(folder / "evidence.db")
         self.clock, self.held = SetClock(), {ALICE: 0, CAROL: 0}
         self.standing = Standing(self.state, self.log, self.clock)
+        self.has_head, self.looks = True, []
         self.standing.held_bytes = lambda peer: self.held[peer]
-        self.exposing = Exposing(self.state, self.standing, self.clock)
+        self.exposing = Exposing(self.state, self.standing, self.clock, self.look)
+
+    def look(self, peer):
+        self.looks.append(peer)
+        return Lying(self.held[peer], self.has_head)
 
     def saw(self, kind, size_bytes, *, days_ago=0):
         self.log.record(Observation(ALICE, kind, self.clock.now_ms() - days_ago * DAY_MS, size_bytes))
@@ -63,7 +68,7 @@ def test_a_friend_has_no_cap_and_a_person_lifts_that_of_one_host_alone(books):
     assert (books.exposing.cap(ALICE), books.exposing.cap(CAROL)) == (10 * GIB, GIB)
     books.exposing.lift(ALICE, UNCAPPED)
     assert books.exposing.cap(ALICE) is None
-    again = Exposing(books.state, books.standing, books.clock)
+    again = Exposing(books.state, books.standing, books.clock, books.look)
     assert again.lifted(ALICE) == UNCAPPED, "it survives a restart"
     again.lift(ALICE, None)
     assert again.cap(ALICE) == GIB
@@ -75,7 +80,10 @@ def test_at_the_cap_nothing_more_goes_and_both_ways_out_are_named(books):
     books.held[ALICE] = GIB - 10
     books.exposing.reserve(ALICE, 10, name="my alice").release()
     room = books.exposing.reserve(ALICE, 6, name="my alice")
-    with pytest.raises(ExposedError, match=r"my alice is a stranger to you: 1\.0 GB of yours lie there") as caught:
+    with pytest.raises(
+        ExposedError,
+        match=r"my alice is a stranger to you: 1\.07 GB of yours lie there or are on the way, of 1\.07 GB at most",
+    ) as caught:
         books.exposing.reserve(ALICE, 5, name="my alice")
     for way in ("audit 'my alice' --now", "peers verify 'my alice'", "peers set 'my alice' --cap"):
         assert way in caught.value.hint
@@ -86,13 +94,28 @@ def test_at_the_cap_nothing_more_goes_and_both_ways_out_are_named(books):
     assert books.exposing.find_refusal(ALICE, 4, name="alice") is None
 
 
+def test_an_audit_is_advised_only_where_it_can_be_made_and_lets_more_lie_there(books):
+    books.held[ALICE] = GIB
+    books.saw(Kind.AUDITED, GIB // 4)
+    hint = books.exposing.find_refusal(ALICE, 5, name="alice").hint
+    assert "audit alice --now" in hint
+    assert "up to 4.29 GB may lie there then" in hint
+    assert "now 268 MB" in hint, "how much was seen, and how much may follow"
+    books.has_head = False
+    hint = books.exposing.find_refusal(ALICE, 5, name="alice").hint
+    assert "audit alice" not in hint, "nothing finished lies there: an audit has nothing to ask upon"
+    assert "back up less than 1.07 GB first" in hint
+    books.has_head, books.held[ALICE] = True, GIB // 8
+    hint = books.exposing.find_refusal(ALICE, GIB, name="alice").hint
+    assert "audit" not in hint, "four times an eighth is no more than the first GiB"
+    assert not books.exposing.may_grow(ALICE)
+
+
 def test_packs_in_a_row_are_weighed_by_one_look_and_an_audit_counts_at_once_where_it_lets_more_go(books):
-    looks = []
-    books.standing.held_bytes = lambda peer: looks.append(peer) or books.held[peer]
     for _ in range(50):
         room = books.exposing.reserve(ALICE, GIB // 50, name="alice")
         room.keep(lambda: books.keep(GIB // 50))
-    assert len(looks) == 1
+    assert len(books.looks) == 1
     with pytest.raises(ExposedError):
         books.exposing.reserve(ALICE, GIB, name="alice")
     books.saw(Kind.AUDITED, GIB)
@@ -111,7 +134,7 @@ def test_what_can_not_be_written_down_gives_its_room_back(books):
 
 
 def test_what_lies_there_above_the_cap_is_let_be_and_a_first_backup_is_told(books):
-    assert "1.0 GB of yours go there at most" in books.exposing.say_first(ALICE, "alice", 10 * GIB)
+    assert "1.07 GB of yours go there at most" in books.exposing.say_first(ALICE, "alice", 10 * GIB)
     assert books.exposing.say_first(ALICE, "alice", GIB) == "", "all of it may go there"
     books.held[ALICE] = 3 * GIB
     assert books.exposing.room(ALICE) == 0

@@ -32,6 +32,7 @@ from backuppeer.limits import (
     AUDIT_BROKEN,
     AUDIT_CYCLE_DAYS,
     AUDIT_DAYS_BEHIND,
+    AUDIT_SOUNDED,
     AUDIT_STALE,
     AUDIT_UNANSWERED,
     AUDIT_WAIT_S,
@@ -41,14 +42,14 @@ from backuppeer.proof.audits import Sample, sign_challenge
 from backuppeer.proof.custody import Standing
 from backuppeer.shares.accounts import KeptHead, Owed
 from backuppeer.shares.copies import Copy
-from backuppeer.shares.sampling import Draw, draw_any, plan_bulk, plan_day
+from backuppeer.shares.sampling import Draw, draw_any, draw_each, plan_bulk, plan_day
 from backuppeer.trust.evidence import Kind
 
 _LIES = "it gets no new data; keep another copy with a further host: `backup-peer browse`"
 
 
 class Scope(Enum):
-    """What an audit asks for: the days that are due; these and a leaf at random; or the cycle's blocks."""
+    """What an audit asks for: the days that are due; these and what nobody foresees; or the cycle's blocks."""
 
     DUE = "due"
     NOW = "now"
@@ -151,6 +152,15 @@ class Audit:
         if scope is Scope.NOW or not dossier.outcome.shown:
             # What nobody could foresee; and who left something out is asked for something else, too.
             await self._ask(draw_any(copies, secrets.randbelow))
+        if scope is Scope.NOW and await asyncio.to_thread(dossier.vault.exposing.may_grow, dossier.partner.peer):
+            await self._ask(await asyncio.to_thread(self._sound))
+
+    def _sound(self) -> list[Draw]:
+        """Return a leaf of each pack that was not shown lately: what a stranger showed a part of lets it have more."""
+        since_ms = self._dossier.now_ms() - 1000 * DAY_S * PROVEN_WITHIN_DAYS
+        stale = self._proven.stale(self._agreement, since_ms, limit=AUDIT_SOUNDED)
+        copies = (copy for copy in self._ledger.copies_at(self._agreement) if copy.stored in stale)
+        return list(draw_each(copies, secrets.randbelow))
 
     async def _ask(self, draws: Iterable[Draw]) -> None:
         """Ask for draws, a challenge's worth at a time; the plan is read in a thread."""

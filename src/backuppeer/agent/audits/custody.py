@@ -64,7 +64,7 @@ class Custody:
             dossier.outcome.skipped = "it knows a newer state than this machine: a backup or a restore catches up"
             return None
         if not number:
-            dossier.outcome.skipped = "nothing of yours lies there yet"
+            dossier.outcome.skipped = "no finished backup of yours lies there yet"
             return None
         return Standing(self._agreement, terms, statement_hash(held.head), number)
 

@@ -107,7 +107,7 @@ class HomeCommands:
         if request.name:
             self._parts.state.call(peer, request.name, now_ms)
         if request.cap:
-            set_cap(self._agent.owner.vault.exposing, peer, request.cap)
+            set_cap(self._agent.owner.vault.exposing, peer, request.cap, name=name_of(self._parts.state, peer))
             self._parts.state.meet(peer, 0)
         if request.verified:
             self._parts.state.befriend(peer, now_ms)

@@ -16,7 +16,7 @@ from typing import Final, Protocol
 import msgspec
 
 from backuppeer import __version__
-from backuppeer.agent.owner.fullness import advise_full
+from backuppeer.agent.owner.fullness import advise_capped, advise_full
 from backuppeer.agent.owner.gathering import Gathering
 from backuppeer.agent.owner.leaving import choose_staying, describe_ended, describe_leaving
 from backuppeer.agent.owner.salvage import resend_metadata
@@ -40,7 +40,7 @@ from backuppeer.backup.streaming import Fill
 from backuppeer.backup.trees import TreeReader
 from backuppeer.backup.wholeness import find_incomplete
 from backuppeer.control.saving import BackupRequest, BackupResult, LeftOut, SnapshotRequest
-from backuppeer.errors import LocalError, RefusedError, Unavailable
+from backuppeer.errors import LocalError, NotFoundError, RefusedError, Unavailable
 from backuppeer.files.dialect import store_path, this_platform
 from backuppeer.ids import LogicalId, SnapshotId, format_peer_id
 from backuppeer.proof.statements import Agreement, peek_statement
@@ -153,10 +153,12 @@ class BackupJob:
 
         """
         check_tags(self._request.tags)
+        wanted: Sequence[Partner] = ()
         partners: Sequence[Partner] = ()
         if not self._request.dry_run:
             self._vault.check_writable()
-            partners = await self._hosts.meet(choose_staying(self._vault.deeds, self._vault.partners(self._request.to)))
+            wanted = choose_staying(self._vault.deeds, self._vault.partners(self._request.to))
+            partners = await self._hosts.meet(wanted)
             self._tell_caps(partners)
         count = self._subject.begin(self._reporter, self._vault.repository.index.snapshots())
         upload = self._hosts.make_upload(partners)
@@ -167,16 +169,37 @@ class BackupJob:
         with self._vault.repository.index.turnover.relying():
             try:
                 result = await self._hosts.in_thread(upload, work, counting(count, self._reporter))
+                safe = [] if self._request.dry_run else await self._seal(result, partners, upload)
             except RefusedError as exc:
                 raise await advise_full(self._vault, exc, partners) from exc
-            safe = [] if self._request.dry_run else await self._seal(result, partners, upload)
-        return self._report(result, upload, safe)
+            if self._request.dry_run:
+                await asyncio.to_thread(self._warn, result.new_bytes)
+        report = self._report(result, upload, safe)
+        for left in report.left_out:
+            if left.capped:
+                left.hint = await self._advise_capped(wanted, left)
+        return report
+
+    async def _advise_capped(self, partners: Sequence[Partner], left: LeftOut) -> str:
+        """Return the hint with what a prune would free at a host at its cap: known when the head stands."""
+        partner = next(partner for partner in partners if format_peer_id(partner.peer) == left.peer_id)
+        return await asyncio.to_thread(advise_capped, self._vault, partner, left.hint)
 
     def _tell_caps(self, partners: Sequence[Partner]) -> None:
         """Tell before anything is sent how much strangers get that have nothing yet: the size is not known then."""
         for partner in partners:
             agreed_bytes = peek_statement(Agreement, self._vault.terms(partner)).size_bytes
             if said := self._vault.exposing.say_first(partner.peer, partner.name, agreed_bytes):
+                self._reporter.note(said)
+
+    def _warn(self, new_bytes: int) -> None:
+        """Tell which strangers may not get all that is new: a dry run meets nobody."""
+        try:
+            partners = self._vault.partners(self._request.to)
+        except NotFoundError:
+            return
+        for partner in partners:
+            if said := self._vault.exposing.warn(partner.peer, partner.name, new_bytes):
                 self._reporter.note(said)
 
     def _options(self, named: AbstractSet[LogicalId] | None) -> ArchiveOptions:

@@ -33,7 +33,7 @@ from backuppeer.proof.writer import verify_head
 from backuppeer.repo.head import Inventory, plan_head, plan_return
 from backuppeer.wire.messages import GetHead, HeadIs, HeadStored, PutHead
 
-_RECEIPT: Final = "head.receipt."
+RECEIPT: Final = "head.receipt."
 _DISCLAIMED: Final = "head.disclaimed."
 ROLLED_BACK: Final = (
     "it was set back, or hides what it holds; a backup brings it up to date. If its human knows of no disk that was "
@@ -200,7 +200,7 @@ class HeadChain:
 
         A backup beside this may leave a newer one there between its answer and the moment at which that is weighed.
         """
-        return self._state.setting(_RECEIPT + partner.agreement.hex())
+        return self._state.setting(RECEIPT + partner.agreement.hex())
 
     def check_promise(self, partner: Partner, held: HeadIs, kept: bytes | None) -> None:
         """Check that a host holds no older head, and no other, than it had countersigned (`kept`: `promise_of` it).
@@ -367,9 +367,9 @@ class HeadChain:
 
         """
         said = open_statement(HeadReceipt, receipt, host)
-        kept = self._state.setting(_RECEIPT + agreement.hex())
+        kept = self._state.setting(RECEIPT + agreement.hex())
         if kept is None or open_statement(HeadReceipt, kept, host).number <= said.number:
-            self._state.put_setting(_RECEIPT + agreement.hex(), receipt)
+            self._state.put_setting(RECEIPT + agreement.hex(), receipt)
 
     def _has(self, head: Head, signed: bytes) -> bool:
         """Whether just this head is known.

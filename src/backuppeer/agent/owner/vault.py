@@ -21,6 +21,7 @@ from backuppeer.agent.owner.fetch import Ears, Fetch
 from backuppeer.agent.owner.heads import ROLLED_BACK, HeadChain
 from backuppeer.agent.owner.hostless import explain_no_host
 from backuppeer.agent.owner.losses import Losses, drop_lost, find_losses, measure_held
+from backuppeer.agent.owner.lying import find_lying
 from backuppeer.agent.owner.owed import Owed
 from backuppeer.agent.owner.rebuild import Loaded, OnPack, load_head, rebuild_from
 from backuppeer.agent.owner.repository import Repository
@@ -32,7 +33,7 @@ from backuppeer.agent.peers.names import alias_of, name_of, resolve_peer
 from backuppeer.agent.peers.partners import Partner, Reach
 from backuppeer.agent.peers.retry import retry
 from backuppeer.agent.reporter import Reporter
-from backuppeer.agent.repute.exposing import Exposing
+from backuppeer.agent.repute.exposing import Exposing, Lying
 from backuppeer.agent.repute.standing import Standing
 from backuppeer.clock import Clock
 from backuppeer.errors import BackupPeerError, IntegrityFault, NotFoundError, RefusedError, UserError
@@ -69,7 +70,7 @@ class Vault:
         self.pruning = asyncio.Lock()
         """Held by a prune from its beginning to its end, beside which backups are made."""
         self._is_brief = False
-        self.exposing = Exposing(state, standing, clock)
+        self.exposing = Exposing(state, standing, clock, self._find_lying)
         self.asked = OwnRequests()
         self.writer, self.deeds, self.unread = Writer(state, keys), state.deeds, Unread(state)
         self.self_set = SelfSet(home, state, standing, keys.peer)
@@ -252,6 +253,9 @@ class Vault:
 
     def _measure_held(self, peer: PeerId) -> int:
         return measure_held(self.repository, self._state.agreements(), peer) if self.exists_repository else 0
+
+    def _find_lying(self, peer: PeerId) -> Lying:
+        return find_lying(self.repository, self._state, peer) if self.exists_repository else Lying()
 
     async def ask_head(self, partner: Partner) -> HeadIs:
         """Ask a host for the head it holds; empty when it has none, or a damaged one.

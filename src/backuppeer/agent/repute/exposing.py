@@ -7,7 +7,7 @@ never send more than one may. What lies there already is never asked back.
 
 import shlex
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,14 +17,22 @@ from backuppeer.agent.home.state import State
 from backuppeer.agent.repute.standing import Standing
 from backuppeer.clock import Clock
 from backuppeer.errors import ExposedError
-from backuppeer.host.quota import format_size
 from backuppeer.ids import PeerId
 from backuppeer.limits import EXPOSURE_AGAIN_S, PROVEN_WITHIN_DAYS
+from backuppeer.sizes import format_size
 from backuppeer.trust.evidence import Kind
 from backuppeer.trust.exposure import GROWTH, cap_bytes, room_bytes
 
 UNCAPPED: Final = -1
 _LIFTED: Final = "exposure.lifted"
+
+
+@dataclass(frozen=True, slots=True)
+class Lying:
+    """What of ours lies with a host, but for what we had deleted. has_head: a finished backup: audits ask upon it."""
+
+    wanted_bytes: int = 0
+    has_head: bool = False
 
 
 class Room:
@@ -55,10 +63,10 @@ class _Look:
 
 
 class Exposing:
-    """The caps of one home."""
+    """The caps of one home. `lying`: tells what of ours lies with a host."""
 
-    def __init__(self, state: State, standing: Standing, clock: Clock) -> None:
-        self._state, self._standing, self._clock = state, standing, clock
+    def __init__(self, state: State, standing: Standing, clock: Clock, lying: Callable[[PeerId], Lying]) -> None:
+        self._state, self._standing, self._clock, self._lying = state, standing, clock, lying
         self._lock = threading.Lock()
         self._reserved: dict[PeerId, int] = {}
         self._looked: dict[PeerId, _Look] = {}
@@ -91,6 +99,15 @@ class Exposing:
         counts = self._standing.condense(now_ms=self._clock.now_ms(), days=PROVEN_WITHIN_DAYS)
         return max((row.size_bytes for row in counts if row.peer == peer and row.kind is Kind.AUDITED), default=0)
 
+    def least(self, peer: PeerId) -> int:
+        """Return how many bytes may lie with a host whatever a person set: a stranger's cap, for friends, too."""
+        return cap_bytes(self.verified(peer)) or 0
+
+    def may_grow(self, peer: PeerId) -> bool:
+        """Whether more may lie with a host once audits saw all that does."""
+        cap = self.cap(peer)
+        return cap is not None and GROWTH * self._lying(peer).wanted_bytes > cap
+
     def room(self, peer: PeerId) -> int | None:
         """Return how many bytes more may go to a host, beside what is reserved; None = as many as agreed on."""
         with self._lock:
@@ -121,6 +138,16 @@ class Exposing:
             return ""
         return f"{name} is a stranger to you: {format_size(cap)} of yours go there at most until audits have seen it"
 
+    def warn(self, peer: PeerId, name: str, new_bytes: int) -> str:
+        """Return that so many new bytes, not compressed yet, may be more than a host may have; "" = they are not."""
+        room = self.room(peer)
+        if room is None or new_bytes <= room:
+            return ""
+        return (
+            f"{name} is a stranger to you: {format_size(room)} more may go there for now, and "
+            f"{format_size(new_bytes)} before compression would be new"
+        )
+
     def _has_room(self, peer: PeerId, size_bytes: int) -> bool:
         # Both are sums over all packs and all days: asked for each pack, a backup would cost the square of its size.
         # What is sent meanwhile is counted here. Nobody is refused by what was known some seconds ago.
@@ -134,7 +161,7 @@ class Exposing:
         return room is None or size_bytes <= room
 
     def _room(self, peer: PeerId) -> int | None:
-        cap, held_bytes = self.cap(peer), self._standing.held_bytes(peer)
+        cap, held_bytes = self.cap(peer), self._lying(peer).wanted_bytes
         if cap is None:
             return None
         self._looked[peer] = _Look(self._clock.monotonic_s(), cap - held_bytes)
@@ -152,16 +179,29 @@ class Exposing:
                 self._reserved[peer] -= size_bytes
 
     def _refuse(self, peer: PeerId, name: str, lacking: int = 0) -> ExposedError:
-        held, cap, quoted = self._standing.held_bytes(peer), self.cap(peer) or 0, shlex.quote(name)
+        lying, cap, reserved_bytes = self._lying(peer), self.cap(peer) or 0, self._reserved.get(peer, 0)
+        held_bytes, where = lying.wanted_bytes + reserved_bytes, "lie there"
+        if reserved_bytes:
+            where += " or are on the way"
         more = f", and it lacks {format_size(lacking)}" if lacking else ""
         return ExposedError(
-            f"{name} is a stranger to you: {format_size(held)} of yours lie there, of {format_size(cap)} at most for "
-            f"now{more}",
-            hint=f"after the next audits it may have {GROWTH} times what they saw: `backup-peer audit {quoted} --now`, "
-            "then run this again; or compare the safety words with its person: "
-            f"`backup-peer peers verify {quoted}`; or lift the cap: "
-            f"`backup-peer peers set {quoted} --cap SIZE`",
+            f"{name} is a stranger to you: {format_size(held_bytes)} of yours {where}, of "
+            f"{format_size(cap)} at most for now{more}",
+            hint="; or ".join(self._find_ways(peer, shlex.quote(name), held_bytes, cap, has_head=lying.has_head)),
         )
+
+    def _find_ways(self, peer: PeerId, quoted: str, held_bytes: int, cap: int, *, has_head: bool) -> Iterator[str]:
+        most = GROWTH * held_bytes
+        if has_head and most > cap:
+            yield (
+                f"`backup-peer audit {quoted} --now` asks for a piece of each pack, then run this again: up to "
+                f"{format_size(most)} may lie there then, {GROWTH} times what audits saw within {PROVEN_WITHIN_DAYS} "
+                f"days, now {format_size(self.verified(peer))}"
+            )
+        elif not has_head:
+            yield f"back up less than {format_size(cap)} first: audits of a finished backup let it have more"
+        yield f"compare the safety words with its person: `backup-peer peers verify {quoted}`"
+        yield f"lift the cap: `backup-peer peers set {quoted} --cap SIZE`"
 
     def _read(self) -> dict[bytes, int]:
         raw = self._state.setting(_LIFTED)
