@@ -110,7 +110,7 @@ def _sound_alarm(context: Context, result: VerifyResult, called: str) -> Authent
     for meaning in _MEANINGS:
         screen.aside(f"  - {meaning}", hang=4)
     typed = write_peer(result.peer_id, result.alias)
-    hint = f"store nothing with it until a comparison succeeds; `backup-peer block {typed}` shuts it out"
+    hint = f"no backup goes there until a comparison succeeds; `backup-peer block {typed}` shuts it out"
     if screen.read_answer(f"block {called} now? [y/N] ").strip().lower() in {"y", "yes"}:
         shut_out(context, result.peer_id, "the safety words differed")
         hint = f"it is blocked; `backup-peer unblock {typed}` takes that back once the words were compared again"

@@ -10,6 +10,7 @@ from agent.houses import head_of, packs_at
 from backuppeer.agent.home.identity_alarms import Sort
 from backuppeer.agent.jobs.check import CheckJob
 from backuppeer.agent.jobs.repair import RepairJob
+from backuppeer.agent.jobs.replace_plan import choose_hosts
 from backuppeer.agent.owner.admission import Purpose, find_refusal
 from backuppeer.agent.owner.lagging import describe_lacking
 from backuppeer.agent.peers import misbinding
@@ -215,16 +216,18 @@ def test_the_only_host_being_in_doubt_the_backup_ends_as_unproven_and_what_lies_
     play(owner, tmp_path, (house,), scenario)
 
 
-def test_in_doubt_a_host_is_sent_nothing_to_heal_it_either_and_may_undo(house, owner, tree, tmp_path):
+def test_in_doubt_a_host_is_sent_nothing_to_heal_it_or_by_replace_and_may_undo(house, other, owner, tmp_path):
     async def scenario(estate):
-        [partner] = estate.vault.partners()
+        partner = next(each for each in estate.vault.partners() if each.peer == house.peer)
         find_words_differ(estate, house)
         estate.vault.standing.saw(house.peer, Kind.LOST, size_bytes=1)
         refused = {purpose: find_refusal(estate.vault, partner, purpose) for purpose in Purpose}
         assert [purpose for purpose, why in refused.items() if why is None] == [Purpose.UNDO]
         assert all(isinstance(why, AuthenticationFault) for why in refused.values() if why)
+        with pytest.raises(AuthenticationFault, match=r"differed from yours .*; nothing is moved there"):
+            choose_hosts(estate.vault, other.peer, house.peer)
 
-    play(owner, tmp_path, (house,), scenario)
+    play(owner, tmp_path, (house, other), scenario)
 
 
 def test_status_sends_nobody_to_a_backup_that_goes_past_the_host(house, other, owner, tree, tmp_path):

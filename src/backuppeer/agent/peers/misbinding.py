@@ -82,7 +82,7 @@ def say_alarm(state: State, alarm: Alarm) -> str:
     compare = f"`backup-peer peers verify {typed}` compares the words, `backup-peer block {typed}` shuts it out"
     match alarm.sort:
         case Sort.WORDS:
-            return f"ALARM: on {day} your safety words and those of {name} differed: trust it with nothing. {compare}"
+            return f"ALARM: on {day} your safety words and those of {name} differed: no new data goes there. {compare}"
         case Sort.ANSWERED:
             return (
                 f"ALARM: on {day} somebody answered in the place of {name} who could not prove to be it; nothing was "

@@ -118,7 +118,9 @@ class Standing:
 
     def _describe_doubt(self, peer: PeerId) -> list[str]:
         time_ms = differed_ms(self._state, peer)
-        return [f"its safety words differed from yours on {format_time(time_ms)[:10]}: no new data"] if time_ms else []
+        if not time_ms:
+            return []
+        return [f"its safety words differed from yours on {format_time(time_ms)[:10]}, so no new data goes there"]
 
     def _weigh(self, peer: PeerId, conduct: Conduct) -> score.Standing:
         # The ledger is asked only where something is known to be lost: of a market of thousands nobody is.
