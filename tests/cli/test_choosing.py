@@ -92,8 +92,20 @@ def test_who_sees_nobody_pass_is_told_how_many_there_are_the_best_and_what_to_do
     for number, advice in enumerate(("a friend", "strangers, on trial", "then wait"), 1):
         assert f"{number}. {advice}" in out
     assert "connect bp1qqqsyqcyq5 --trial" in out
+    mine = make_peer(role="host", peer_id=PEER)
+    agent({"browse": _passing([unknown, msgspec.structs.replace(unknown, peer_id=SECOND.peer_id)]), "peers": given([mine])})
+    assert "connect bp1secondqqqq --trial" in run(capsys, "browse", "--min-trust", "0.8")[1]
+    agent({"browse": _passing([unknown]), "peers": given([mine])})
+    out = run(capsys, "browse", "--min-trust", "0.8")[1]
+    assert ("--trial" in out, "2. then wait" in out) == (False, True)
+
+
+def test_where_no_score_is_the_reason_that_nobody_is_shown_no_newcomer_is_advised(capsys, agent):
     agent({"browse": _passing([ROW])})
-    assert "1 host is on offer without the filters" in run(capsys, "browse", "--min-storage", "9TB")[1]
+    _, out, err = run(capsys, "browse", "--min-storage", "9TB")
+    assert "1 host is on offer without the filters" in out
+    assert "--trial" not in out + err
+    assert "loosen the filters" in err
 
 
 def _passing(rows):

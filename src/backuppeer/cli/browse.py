@@ -128,21 +128,24 @@ def _show_nobody(context: Context, request: BrowseRequest) -> None:
         screen.hint(f"loosen the filters, name more servers with --server, or ask a friend: {_A_FRIEND}")
         return
     best = seen[0]
-    if best.trust < request.min_trust:
-        passes = f"none of the {len(seen)} hosts passes" if len(seen) > 1 else "the only host on offer does not pass"
-        called = escape_line(best.alias) or shorten_id(best.peer_id)
-        score = f"{best.trust:.2f} {escape_line(best.trust_level)}: {escape_line(best.reason)}"
-        screen.line(f"{passes} {request.min_trust:.2f}; the best, {called}, has {score}", hang=2)
-    else:
+    if best.trust >= request.min_trust:
         count = format_count(len(seen), "host is", "hosts are")
         screen.line(f"nobody offers space like that right now; {count} on offer without the filters", hang=2)
-    _advise(screen, best.peer_id)
+        screen.hint("loosen the filters: `backup-peer browse` shows all")
+        return
+    passes = f"none of the {len(seen)} hosts passes" if len(seen) > 1 else "the only host on offer does not pass"
+    called = escape_line(best.alias) or shorten_id(best.peer_id)
+    score = f"{best.trust:.2f} {escape_line(best.trust_level)}: {escape_line(best.reason)}"
+    screen.line(f"{passes} {request.min_trust:.2f}; the best, {called}, has {score}", hang=2)
+    mine = _find_mine(context)
+    _advise(screen, next((row.peer_id for row in seen if row.peer_id not in mine and not row.capped), ""))
 
 
 def _advise(screen: Screen, peer_id: str) -> None:
+    """Say what a newcomer does; peer_id: of a host to try, empty where there is none."""
     screen.line()
     screen.line(BEGINNING, hang=2)
-    for number, text in enumerate(advise_newcomer(shorten_id(peer_id)), 1):
+    for number, text in enumerate(advise_newcomer(shorten_id(peer_id) if peer_id else ""), 1):
         screen.line(f"  {number}. {text}", hang=5)
 
 
@@ -151,7 +154,10 @@ def _suggest(rows: Sequence[BrowseRow], wanted: int, mine: Mapping[str, PeerRow]
     others = [row for row in rows if row.peer_id not in mine]
     if not others:
         return _say_mine([mine[row.peer_id] for row in rows])
-    row = next((row for row in others if row.free_bytes and not row.capped), others[0])
+    row = next((row for row in others if row.free_bytes and not row.capped), None)
+    row = row or next((row for row in others if row.free_bytes), None)
+    if row is None:
+        return "nobody here has space free now: look again later"
     asked = wanted or _ASKED_BYTES
     size = asked if asked <= row.free_bytes else round_size(row.free_bytes)
     return f"choose one: `backup-peer connect {shorten_id(row.peer_id)} --storage {write_size(size)}`"
