@@ -235,6 +235,18 @@ def test_host_says_how_much_is_left_to_give_and_how_it_is_listed(  # noqa: PLR09
     assert all(part in words[: words.index("offer it?")] for part in told)
 
 
+@pytest.mark.parametrize(("least", "is_told"), [("0.6", False), ("0.8", True)])
+def test_whoever_asks_for_more_trust_than_a_friend_begins_with_is_told_so_before_the_question(
+    capsys, agent, terminal, least, is_told
+):
+    agent({})
+    shown = terminal("n\n")
+    assert run(capsys, "host", "--storage", "5GB", "--min-trust", least)[0] == 13
+    words = " ".join(shown.getvalue().split())
+    assert f"trust less than {least}0 as hosts are refused" in words
+    assert ("so are friends whose words you compared, 0.65" in words[: words.index("offer it?")]) == is_told
+
+
 def test_host_on_a_home_without_identity_says_so_before_its_terms(capsys, home):
     code, _, err = run(capsys, "host", "--storage", "50GB", "--yes")
     assert code == 10
