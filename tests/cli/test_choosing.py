@@ -93,7 +93,12 @@ def test_who_sees_nobody_pass_is_told_how_many_there_are_the_best_and_what_to_do
         assert f"{number}. {advice}" in out
     assert "connect bp1qqqsyqcyq5 --trial" in out
     mine = make_peer(role="host", peer_id=PEER)
-    agent({"browse": _passing([unknown, msgspec.structs.replace(unknown, peer_id=SECOND.peer_id)]), "peers": given([mine])})
+    agent(
+        {
+            "browse": _passing([unknown, msgspec.structs.replace(unknown, peer_id=SECOND.peer_id)]),
+            "peers": given([mine]),
+        }
+    )
     assert "connect bp1secondqqqq --trial" in run(capsys, "browse", "--min-trust", "0.8")[1]
     agent({"browse": _passing([unknown]), "peers": given([mine])})
     out = run(capsys, "browse", "--min-trust", "0.8")[1]

@@ -122,7 +122,10 @@ class OpinionsRequest(Request):
 
 
 class OpinionRow(msgspec.Struct, kw_only=True):
-    """What one partner says. trust, trust_level, reasons: its own words; error: why there are none, else empty."""
+    """What one partner says. trust, trust_level, reasons: its own words; error: why there are none, else empty.
+
+    told: when it said so, where that is its last answer and not one of now; else empty.
+    """
 
     peer_id: str
     alias: str
@@ -130,3 +133,4 @@ class OpinionRow(msgspec.Struct, kw_only=True):
     trust_level: str = ""
     reasons: list[str] = []
     error: str = ""
+    told: str = ""
