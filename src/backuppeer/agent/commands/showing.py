@@ -8,6 +8,7 @@ from backuppeer.agent.commands.records import record_of, tenancy_of
 from backuppeer.agent.commands.room import Room, room_at, room_for
 from backuppeer.agent.commands.wishes import End, end_at, end_for
 from backuppeer.agent.host.reciprocity import Balance
+from backuppeer.agent.peers.contacting import describe_running
 from backuppeer.agent.peers.names import name_of, resolve_peer
 from backuppeer.agent.peers.offers import describe_promises
 from backuppeer.agent.reporter import Emit
@@ -20,6 +21,7 @@ from backuppeer.ids import PeerId, format_peer_id
 from backuppeer.proof.promises import read_promises
 from backuppeer.proof.revisions import end_ms
 from backuppeer.proof.statements import Agreement, peek_statement
+from backuppeer.trust.contacts import Contact
 
 
 class ShowCommands:
@@ -65,9 +67,15 @@ class ShowCommands:
             cap_set=exposing.lifted(peer) is not None,
             offer_bytes=self._agent.host.premises.offer_for(there.lacking_bytes) if there else 0,
             as_owner=tenancy_of(self._agent.parts.standing, peer),
-            record=record_of(self._agent.parts.standing, record, limit=request.history),
+            record=record_of(
+                self._agent.parts.standing, record, limit=request.history, running=self._find_running(peer)
+            ),
             owed_bytes=(here.used_bytes if here else 0) - (there.used_bytes if there else 0),
         )
+
+    def _find_running(self, peer: PeerId) -> Contact | None:
+        session = self._agent.parts.sessions.get(peer)
+        return describe_running(session) if session is not None else None
 
     def _count_sent(self, owner: PeerId) -> int:
         """Return how much was sent back to an owner today, under agreements that promise so much a day."""
