@@ -214,6 +214,13 @@ def test_browse_suggests_a_size_that_the_row_can_grant(capsys, agent, free, word
     assert f"`backup-peer connect bp1qqqsyqcyq5 --storage {size} --home" in run(capsys, "browse", *words)[1]
 
 
+def test_browse_marks_friends(capsys, agent):
+    agent({"browse": given([msgspec.structs.replace(ROW, alias="alice")]), "peers": given([make_peer(verified=True)])})
+    out = run(capsys, "browse")[1]
+    assert "♥ alice" in out
+    assert "♥ = you compared" in out
+
+
 def test_browse_proposes_nobody_who_has_no_space_left(capsys, agent):
     agent({"browse": given([msgspec.structs.replace(ROW, free_bytes=0)])})
     out = run(capsys, "browse")[1]

@@ -14,6 +14,7 @@ from backuppeer.trust.conduct import (
     advise,
     describe_caps,
     find_bar,
+    find_word,
     is_doubted,
     stand,
     sum_up,
@@ -129,3 +130,20 @@ def test_a_relapse_caps_says_why_and_can_be_forgiven_but_bars_nobody():
     assert find_bar(standing) is None
     assert describe_caps(stands, standing) == ["it failed twice within a year, with good weeks between"]
     assert "peers forgive bob" in advise("bob", stands, standing)
+
+
+@pytest.mark.parametrize(
+    ("acts", "states", "level", "word"),
+    [
+        ((), {}, "unproven", "unproven"),
+        ((), {"silent": True}, "unproven", "unproven"),
+        ((Act.LOST,), {}, "unproven", "failed"),
+        ((Act.LOST,), {"silent": True}, "unproven", "failed"),
+        ((Act.LIED,), {}, "new", "new"),
+        ((Act.LOST,), {"blocked": True}, "unproven", "blocked"),
+    ],
+)
+def test_who_failed_is_called_otherwise_than_a_newcomer(acts, states, level, word):
+    conduct = after(*acts)
+    caps = describe_caps(conduct, stand(conduct, held_bytes=0, **states))
+    assert find_word(level, caps) == word

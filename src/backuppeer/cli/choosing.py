@@ -9,7 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from backuppeer.cli.context import Context
-from backuppeer.cli.render import escape_line, format_count, name_peer
+from backuppeer.cli.render import escape_line, format_count, format_trust, name_peer
 from backuppeer.cli.screen import BOLD, Screen
 from backuppeer.cli.spinner import Spinner
 from backuppeer.cli.units import format_size, parse_size, read_span
@@ -117,6 +117,6 @@ def _show(screen: Screen, found: BestChoice) -> None:
 def _describe(row: BrowseRow) -> str:
     place = f", {escape_line(row.region)}" if row.region else ""
     return (
-        f"{name_peer(row.peer_id, row.alias)}, {row.trust:.2f} {escape_line(row.trust_level)} "
+        f"{name_peer(row.peer_id, row.alias)}, {format_trust(row.trust, row.trust_level, row.capped)} "
         f"({escape_line(row.reason)}), {format_size(row.free_bytes)} free{place}"
     )

@@ -16,7 +16,7 @@ class ReputationRequest(Request):
 
 
 class ReputationRow(msgspec.Struct, kw_only=True):
-    """One peer as a host. reason: the strongest one, a clause about it."""
+    """One peer as a host. reason: the strongest one, a clause about it; capped: as in `peers`."""
 
     peer_id: str
     alias: str
@@ -24,6 +24,7 @@ class ReputationRow(msgspec.Struct, kw_only=True):
     trust: float
     trust_level: str
     reason: str
+    capped: list[str] = []
 
 
 class GoodDays(msgspec.Struct, kw_only=True):
