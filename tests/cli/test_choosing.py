@@ -34,8 +34,17 @@ def test_with_yes_it_is_connected_to_by_its_full_id(capsys, agent):
     dummy = agent(offering(runner_up=None))
     code, lines = ask(capsys, "connect", "--best", "--storage", "20GB", "--yes", "--wait", "5s")
     assert code == 0
+    assert (lines[0]["event"], lines[0]["best"]["peer_id"]) == ("proposed", PEER)
     assert lines[-1]["event"] == "done"
     assert (dummy.requests[-1][1].peer, dummy.requests[-1][1].storage) == (PEER, 20 * 10**9)
+
+
+def test_programs_that_did_not_agree_beforehand_are_told_who_was_proposed_all_the_same(capsys, agent):
+    agent(offering())
+    code, lines = ask(capsys, "connect", "--best")
+    assert code == 2
+    assert [line["event"] for line in lines] == ["proposed", "error"]
+    assert lines[0]["next"]["alias"] == "bob"
 
 
 def test_where_nobody_can_be_proposed_the_code_is_10_with_advice(capsys, agent):

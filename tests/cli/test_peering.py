@@ -86,12 +86,13 @@ def test_connect_on_a_terminal_waits_as_long_as_the_request_lives(capsys, agent,
     assert "connected to" in out
 
 
-def test_while_a_person_is_waited_for_being_asked_again_is_the_same_waiting():
+@pytest.mark.parametrize("state", ["knocking", "asking"])
+def test_while_a_person_is_waited_for_being_asked_again_is_the_same_waiting(state):
     shown = FakePipe()
     states = StateView(Screen((shown, shown, shown), json=False, yes=False), "alice (bp1x)")
     with states:
         for _ in range(3):
-            states.on_event(event("state", State(state="knocking", text="asking alice")))
+            states.on_event(event("state", State(state=state, text="asking alice")))
             states.on_event(event("state", State(state="waiting", text="waiting for alice to answer")))
     assert shown.getvalue() == "asking alice\nwaiting for alice to answer (Ctrl-C keeps the request)\n"
     assert states.state == "waiting"

@@ -6,6 +6,7 @@ Knows: options, and what they make of a request. Must not know: how connecting g
 from dataclasses import dataclass
 from typing import Annotated, Final
 
+import msgspec
 import typer
 
 from backuppeer.cli.context import Context
@@ -102,6 +103,7 @@ def pick_peer(context: Context, choice: Choice, peer: str, storage: int) -> str:
         spinner.show("looking for the best host …")
         request = BestRequest(servers=context.servers(), storage=storage, region=choice.region)
         found = context.client().call("connect/best", request, BestChoice)
+    context.screen.event("proposed", msgspec.to_builtins(found))
     if not context.screen.json:
         _show(context.screen, found)
     return found.best.peer_id

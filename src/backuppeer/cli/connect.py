@@ -32,6 +32,7 @@ _WORDS: Final = {
     "verifying": "verifying that it is {peer} …",
 }
 """What a state means, where the agent sends no words of its own."""
+_ASKING: Final = frozenset({"knocking", "asking"})
 _LABEL: Final = 14
 """Width of the words before the values of the plan."""
 
@@ -161,7 +162,7 @@ class StateView:
         if event.event != EventName.STATE:
             return
         said = read_event(event, State)
-        if said.state == "knocking" and self.state == "waiting":
+        if said.state in _ASKING and self.state == "waiting":
             # Asked again while the person has not answered: for who watches, it is the same waiting.
             return
         self.state = said.state
