@@ -87,6 +87,15 @@ def test_a_trial_asks_for_one_gib_for_thirty_days_with_the_terms_of_others(capsy
     assert (request.storage, request.term_s, request.lock_s) == (2**30, 30 * 86400, 30 * 86400)
 
 
+def test_a_host_of_ones_own_is_asked_for_no_trial(capsys, agent):
+    dummy = agent(offering(plan=msgspec.structs.replace(PLAN, agreed=True, alias="alice")))
+    code, _, err = run(capsys, "connect", "alice", "--trial", "--yes")
+    assert code == 2
+    assert "has an agreement with you already" in err
+    assert "peers show alice" in err
+    assert [route for route, _ in dummy.requests] == ["connect/plan"]
+
+
 def test_peers_says_until_when_a_host_is_on_trial_and_how_it_stays(capsys, agent):
     agent({"peers": given([make_peer(trial=True, until="2026-12-28T12:00:00Z")])})
     assert "alice: on trial until 2026-12-28; `backup-peer peers renew alice" in run(capsys, "peers")[1]
