@@ -200,5 +200,9 @@ class DeclinedError(RefusedError):
     """Our own person said no to a question of ours: nothing went wrong."""
 
 
+class UntrustedError(RefusedError):
+    """A host gives space to those alone whom it trusts as hosts; no smaller wish is any better."""
+
+
 class RejectedError(RefusedError):
     """A person said no to just this wish, and may still change their mind."""

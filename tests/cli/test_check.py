@@ -209,6 +209,9 @@ def test_damaged_settings_break_no_command_and_never_mean_the_default_server(cap
 def test_a_host_that_lacks_packs_says_so_and_a_check_of_all_that_is_whole_ends_well(capsys, agent):
     hosts = [HOST, msgspec.structs.replace(HOST, copies=0, unread=0, lacking=12, lacking_bytes=44_300_000)]
     agent({"check": telling([], msgspec.structs.replace(WHOLE, hosts=hosts))})
-    code, out, _ = run(capsys, "check")
+    code, out, err = run(capsys, "check")
     assert code == 0
     assert "): 0 copies, lacks 12 packs (44.3 MB) that others have\n" in out
+    assert "hint: `backup-peer backup" in err
+    agent({"check": telling([], WHOLE)})
+    assert "hint" not in run(capsys, "check")[2]

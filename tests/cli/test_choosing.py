@@ -34,8 +34,17 @@ def test_with_yes_it_is_connected_to_by_its_full_id(capsys, agent):
     dummy = agent(offering(runner_up=None))
     code, lines = ask(capsys, "connect", "--best", "--storage", "20GB", "--yes", "--wait", "5s")
     assert code == 0
+    assert (lines[0]["event"], lines[0]["best"]["peer_id"]) == ("proposed", PEER)
     assert lines[-1]["event"] == "done"
     assert (dummy.requests[-1][1].peer, dummy.requests[-1][1].storage) == (PEER, 20 * 10**9)
+
+
+def test_programs_that_did_not_agree_beforehand_are_told_who_was_proposed_all_the_same(capsys, agent):
+    agent(offering())
+    code, lines = ask(capsys, "connect", "--best")
+    assert code == 2
+    assert [line["event"] for line in lines] == ["proposed", "error"]
+    assert lines[0]["next"]["alias"] == "bob"
 
 
 def test_where_nobody_can_be_proposed_the_code_is_10_with_advice(capsys, agent):
@@ -78,6 +87,15 @@ def test_a_trial_asks_for_one_gib_for_thirty_days_with_the_terms_of_others(capsy
     assert (request.storage, request.term_s, request.lock_s) == (2**30, 30 * 86400, 30 * 86400)
 
 
+def test_a_host_of_ones_own_is_asked_for_no_trial(capsys, agent):
+    dummy = agent(offering(plan=msgspec.structs.replace(PLAN, agreed=True, alias="alice")))
+    code, _, err = run(capsys, "connect", "alice", "--trial", "--yes")
+    assert code == 2
+    assert "has an agreement with you already" in err
+    assert "peers show alice" in err
+    assert [route for route, _ in dummy.requests] == ["connect/plan"]
+
+
 def test_peers_says_until_when_a_host_is_on_trial_and_how_it_stays(capsys, agent):
     agent({"peers": given([make_peer(trial=True, until="2026-12-28T12:00:00Z")])})
     assert "alice: on trial until 2026-12-28; `backup-peer peers renew alice" in run(capsys, "peers")[1]
@@ -92,8 +110,25 @@ def test_who_sees_nobody_pass_is_told_how_many_there_are_the_best_and_what_to_do
     for number, advice in enumerate(("a friend", "strangers, on trial", "then wait"), 1):
         assert f"{number}. {advice}" in out
     assert "connect bp1qqqsyqcyq5 --trial" in out
+    mine = make_peer(role="host", peer_id=PEER)
+    agent(
+        {
+            "browse": _passing([unknown, msgspec.structs.replace(unknown, peer_id=SECOND.peer_id)]),
+            "peers": given([mine]),
+        }
+    )
+    assert "connect bp1secondqqqq --trial" in run(capsys, "browse", "--min-trust", "0.8")[1]
+    agent({"browse": _passing([unknown]), "peers": given([mine])})
+    out = run(capsys, "browse", "--min-trust", "0.8")[1]
+    assert ("--trial" in out, "2. then wait" in out) == (False, True)
+
+
+def test_where_no_score_is_the_reason_that_nobody_is_shown_no_newcomer_is_advised(capsys, agent):
     agent({"browse": _passing([ROW])})
-    assert "1 host is on offer without the filters" in run(capsys, "browse", "--min-storage", "9TB")[1]
+    _, out, err = run(capsys, "browse", "--min-storage", "9TB")
+    assert "1 host is on offer without the filters" in out
+    assert "--trial" not in out + err
+    assert "loosen the filters" in err
 
 
 def _passing(rows):

@@ -25,7 +25,16 @@ def test_peers_tells_why_a_score_is_capped_and_a_block_only_once(capsys, agent):
     agent({"peers": given([row])})
     out = " ".join(run(capsys, "peers")[1].split())
     assert f"alice: {LOST}" in out
-    assert out.count("blocked") == 1
+    assert out.count("alice: blocked") == 1
+    assert "you blocked" not in out
+
+
+def test_who_lost_things_is_not_called_as_a_newcomer_is(capsys, agent):
+    low = {"trust": 0.06, "trust_level": "unproven", "capped": [LOST]}
+    agent({"peers": given([make_peer(**low)]), "browse": given([msgspec.structs.replace(ROW, **low)])})
+    for verb in ("peers", "browse"):
+        assert "0.06 failed" in run(capsys, verb)[1]
+        assert ask(capsys, verb)[1][0][0]["trust_level"] == "unproven"
 
 
 def test_browse_tells_it_too_and_suggests_somebody_else(capsys, agent):

@@ -22,6 +22,14 @@ def test_what_partners_think_is_shown_as_their_word_and_who_is_silent_is_named_w
     assert msgspec.json.decode(out, type=list[OpinionRow]) == [SAID, AWAY]
 
 
+def test_an_answer_of_within_the_hour_is_shown_with_its_time_and_is_as_good(capsys, agent):
+    agent({"reputation/me": given([msgspec.structs.replace(SAID, told="2026-11-28T12:00:00Z")])})
+    code, out, err = run(capsys, "reputation", "--me")
+    assert code == 0
+    assert "0.62 fair" in out
+    assert "alice said so at 2026-11-28 " in err
+
+
 def test_all_heard_is_0_nobody_is_11_and_a_name_beside_is_no_command(capsys, agent):
     agent({"reputation/me": given([SAID])})
     assert run(capsys, "reputation", "--me")[0] == 0

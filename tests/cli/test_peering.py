@@ -86,12 +86,13 @@ def test_connect_on_a_terminal_waits_as_long_as_the_request_lives(capsys, agent,
     assert "connected to" in out
 
 
-def test_while_a_person_is_waited_for_being_asked_again_is_the_same_waiting():
+@pytest.mark.parametrize("state", ["knocking", "asking"])
+def test_while_a_person_is_waited_for_being_asked_again_is_the_same_waiting(state):
     shown = FakePipe()
     states = StateView(Screen((shown, shown, shown), json=False, yes=False), "alice (bp1x)")
     with states:
         for _ in range(3):
-            states.on_event(event("state", State(state="knocking", text="asking alice")))
+            states.on_event(event("state", State(state=state, text="asking alice")))
             states.on_event(event("state", State(state="waiting", text="waiting for alice to answer")))
     assert shown.getvalue() == "asking alice\nwaiting for alice to answer (Ctrl-C keeps the request)\n"
     assert states.state == "waiting"
@@ -233,6 +234,18 @@ def test_host_says_how_much_is_left_to_give_and_how_it_is_listed(  # noqa: PLR09
     assert run(capsys, "host", "--storage", "5GB")[0] == 13
     words = " ".join(shown.getvalue().split())
     assert all(part in words[: words.index("offer it?")] for part in told)
+
+
+@pytest.mark.parametrize(("least", "is_told"), [("0.6", False), ("0.8", True)])
+def test_whoever_asks_for_more_trust_than_a_friend_begins_with_is_told_so_before_the_question(
+    capsys, agent, terminal, least, is_told
+):
+    agent({})
+    shown = terminal("n\n")
+    assert run(capsys, "host", "--storage", "5GB", "--min-trust", least)[0] == 13
+    words = " ".join(shown.getvalue().split())
+    assert f"trust less than {least}0 as hosts are refused" in words
+    assert ("so are friends whose words you compared, 0.65" in words[: words.index("offer it?")]) == is_told
 
 
 def test_host_on_a_home_without_identity_says_so_before_its_terms(capsys, home):

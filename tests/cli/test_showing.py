@@ -1,5 +1,9 @@
+import time
+
 import msgspec
 
+from backuppeer.cli.render import format_moment
+from backuppeer.clock import format_time
 from backuppeer.control.history import ContactRow, Record, Tenancy
 from backuppeer.control.promises import Promised
 from backuppeer.control.showing import Account, PeerAccount
@@ -200,6 +204,13 @@ def test_what_is_on_record_is_told_in_figures_and_each_contact_has_its_line(caps
         assert part in said, said
     assert "failed" not in said
     assert "\x1b" not in out
+
+
+def test_of_a_peer_met_within_the_month_no_month_is_claimed(capsys, agent):
+    met = format_time(int(time.time() * 1000) - 86_400_000)
+    agent({"peers/show": given(msgspec.structs.replace(BOTH, record=msgspec.structs.replace(RECORD, first_met=met)))})
+    said = " ".join(run(capsys, "peers", "show", "alice")[1].split())
+    assert f"there 96.2 % of the time since {format_moment(met)[:10]} (90 % promised)" in said
 
 
 def test_days_of_failing_are_named_and_of_a_stranger_it_is_said_that_nothing_is_known(capsys, agent):

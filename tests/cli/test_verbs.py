@@ -207,12 +207,25 @@ def test_nobody_on_offer_is_an_empty_array_or_a_sentence(capsys, agent):
         ([2**29], [], "500MB"),
         ([2**37], ["--min-storage", "20GB"], "20GB"),
         ([0, 2**32], [], "4GB"),
-        ([0], [], "SIZE"),
     ],
 )
 def test_browse_suggests_a_size_that_the_row_can_grant(capsys, agent, free, words, size):
     agent({"browse": given([msgspec.structs.replace(ROW, free_bytes=one) for one in free])})
     assert f"`backup-peer connect bp1qqqsyqcyq5 --storage {size} --home" in run(capsys, "browse", *words)[1]
+
+
+def test_browse_marks_friends(capsys, agent):
+    agent({"browse": given([msgspec.structs.replace(ROW, alias="alice")]), "peers": given([make_peer(verified=True)])})
+    out = run(capsys, "browse")[1]
+    assert "♥ alice" in out
+    assert "♥ = you compared" in out
+
+
+def test_browse_proposes_nobody_who_has_no_space_left(capsys, agent):
+    agent({"browse": given([msgspec.structs.replace(ROW, free_bytes=0)])})
+    out = run(capsys, "browse")[1]
+    assert "1 host · nobody here has space free now" in out
+    assert "connect" not in out
 
 
 OTHER = msgspec.structs.replace(ROW, peer_id="bp1" + "z" * 58, free_bytes=2**32)

@@ -14,6 +14,7 @@ from backuppeer.trust.conduct import (
     advise,
     describe_caps,
     find_bar,
+    find_word,
     is_doubted,
     stand,
     sum_up,
@@ -140,3 +141,20 @@ def test_a_lie_of_before_is_forgiven_whenever_it_is_heard_of_again_and_a_later_o
 def test_a_forgiving_by_a_clock_that_was_ahead_forgives_no_lie_that_comes_after_it():
     acts = [Seen(Act.FORGIVEN, NOW_MS + 400 * DAY_MS), Seen(Act.LIED, NOW_MS)]
     assert bar_of(sum_up(acts, now_ms=NOW_MS)) is Bar.LIED
+
+
+@pytest.mark.parametrize(
+    ("acts", "states", "level", "word"),
+    [
+        ((), {}, "unproven", "unproven"),
+        ((), {"silent": True}, "unproven", "unproven"),
+        ((Act.LOST,), {}, "unproven", "failed"),
+        ((Act.LOST,), {"silent": True}, "unproven", "failed"),
+        ((Act.LIED,), {}, "new", "new"),
+        ((Act.LOST,), {"blocked": True}, "unproven", "blocked"),
+    ],
+)
+def test_who_failed_is_called_otherwise_than_a_newcomer(acts, states, level, word):
+    conduct = after(*acts)
+    caps = describe_caps(conduct, stand(conduct, held_bytes=0, **states))
+    assert find_word(level, caps) == word

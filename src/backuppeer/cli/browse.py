@@ -8,7 +8,7 @@ import typer
 
 from backuppeer.cli.context import Context, context_of
 from backuppeer.cli.promises import say_times
-from backuppeer.cli.render import Column, escape_line, format_count, format_until, shorten_id, write_peer
+from backuppeer.cli.render import Column, escape_line, format_count, format_trust, format_until, shorten_id, write_peer
 from backuppeer.cli.screen import Screen
 from backuppeer.cli.spinner import Spinner
 from backuppeer.cli.units import format_share, format_size, parse_share, parse_size, round_size, write_size
@@ -30,6 +30,8 @@ _COLUMNS: Final = (
     Column("because"),
 )
 _A_FRIEND: Final = "`backup-peer host --storage 50GB` on the other machine offers space"
+_HOSTS: Final = frozenset({"host", "both"})
+"""Roles of those who keep data for this home."""
 _ASKED_BYTES: Final = 10 * 10**9
 """What the suggested command asks for, unless the host has less."""
 
@@ -92,7 +94,9 @@ def _show(context: Context, rows: Sequence[BrowseRow], request: BrowseRequest) -
         _show_nobody(context, request)
         return
     now_s = time.time()
-    screen.table(_COLUMNS, [_cells(row, now_s) for row in rows])
+    peers = {row.peer_id: row for row in context.client().call("peers", Nothing(), list[PeerRow])}
+    friends = {peer for peer, row in peers.items() if row.verified}
+    screen.table(_COLUMNS, [_cells(row, now_s, friends) for row in rows])
     for row in rows:
         if row.promises.reciprocity:
             name = escape_line(row.alias) or shorten_id(row.peer_id)
@@ -100,14 +104,16 @@ def _show(context: Context, rows: Sequence[BrowseRow], request: BrowseRequest) -
         for text in row.capped:
             screen.line(f"{escape_line(row.alias) or shorten_id(row.peer_id)}: {escape_line(text)}", hang=2)
     screen.line()
-    mine = _find_mine(context)
+    mine = {peer: row for peer, row in peers.items() if row.role in _HOSTS}
+    if any(row.peer_id in friends for row in rows):
+        screen.line("♥ = you compared id or safety words with the person", hang=4)
     screen.line(f"{format_count(len(rows), 'host')} · {_suggest(rows, request.min_storage, mine)}", hang=2)
 
 
 def _find_mine(context: Context) -> dict[str, PeerRow]:
     """Return those who keep data for this home, by id: nobody has to be told to choose them."""
     rows = context.client().call("peers", Nothing(), list[PeerRow])
-    return {row.peer_id: row for row in rows if row.role in {"host", "both"}}
+    return {row.peer_id: row for row in rows if row.role in _HOSTS}
 
 
 def _is_filtered(request: BrowseRequest) -> bool:
@@ -128,21 +134,24 @@ def _show_nobody(context: Context, request: BrowseRequest) -> None:
         screen.hint(f"loosen the filters, name more servers with --server, or ask a friend: {_A_FRIEND}")
         return
     best = seen[0]
-    if best.trust < request.min_trust:
-        passes = f"none of the {len(seen)} hosts passes" if len(seen) > 1 else "the only host on offer does not pass"
-        called = escape_line(best.alias) or shorten_id(best.peer_id)
-        score = f"{best.trust:.2f} {escape_line(best.trust_level)}: {escape_line(best.reason)}"
-        screen.line(f"{passes} {request.min_trust:.2f}; the best, {called}, has {score}", hang=2)
-    else:
+    if best.trust >= request.min_trust:
         count = format_count(len(seen), "host is", "hosts are")
         screen.line(f"nobody offers space like that right now; {count} on offer without the filters", hang=2)
-    _advise(screen, best.peer_id)
+        screen.hint("loosen the filters: `backup-peer browse` shows all")
+        return
+    passes = f"none of the {len(seen)} hosts passes" if len(seen) > 1 else "the only host on offer does not pass"
+    called = escape_line(best.alias) or shorten_id(best.peer_id)
+    score = f"{format_trust(best.trust, best.trust_level, best.capped)}: {escape_line(best.reason)}"
+    screen.line(f"{passes} {request.min_trust:.2f}; the best, {called}, has {score}", hang=2)
+    mine = _find_mine(context)
+    _advise(screen, next((row.peer_id for row in seen if row.peer_id not in mine and not row.capped), ""))
 
 
 def _advise(screen: Screen, peer_id: str) -> None:
+    """Say what a newcomer does; peer_id: of a host to try, empty where there is none."""
     screen.line()
     screen.line(BEGINNING, hang=2)
-    for number, text in enumerate(advise_newcomer(shorten_id(peer_id)), 1):
+    for number, text in enumerate(advise_newcomer(shorten_id(peer_id) if peer_id else ""), 1):
         screen.line(f"  {number}. {text}", hang=5)
 
 
@@ -151,7 +160,10 @@ def _suggest(rows: Sequence[BrowseRow], wanted: int, mine: Mapping[str, PeerRow]
     others = [row for row in rows if row.peer_id not in mine]
     if not others:
         return _say_mine([mine[row.peer_id] for row in rows])
-    row = next((row for row in others if row.free_bytes and not row.capped), others[0])
+    row = next((row for row in others if row.free_bytes and not row.capped), None)
+    row = row or next((row for row in others if row.free_bytes), None)
+    if row is None:
+        return "nobody here has space free now: look again later"
     asked = wanted or _ASKED_BYTES
     size = asked if asked <= row.free_bytes else round_size(row.free_bytes)
     return f"choose one: `backup-peer connect {shorten_id(row.peer_id)} --storage {write_size(size)}`"
@@ -177,11 +189,11 @@ def _say_mine(hosts: Sequence[PeerRow]) -> str:
     return f"{said}; `backup-peer peers renew {write_peer(ended.peer_id, ended.alias)}` takes your notice back"
 
 
-def _cells(row: BrowseRow, now_s: float) -> list[str]:
+def _cells(row: BrowseRow, now_s: float, friends: set[str]) -> list[str]:
     return [
         shorten_id(row.peer_id),
-        escape_line(row.alias) or "-",
-        f"{row.trust:.2f} {escape_line(row.trust_level)}",
+        ("♥ " if row.peer_id in friends else "") + (escape_line(row.alias) or "-"),
+        format_trust(row.trust, row.trust_level, row.capped),
         format_size(row.free_bytes),
         escape_line(row.region) or "-",
         format_share(row.availability) if row.availability else "-",

@@ -154,6 +154,10 @@ def _show(screen: Screen, result: CheckResult) -> None:
         screen.line(f"  read {format_size(result.read_bytes)} in {_copies(result.read_copies)}", hang=2)
     for host in result.hosts:
         screen.line(f"  {_describe_host(host)}", hang=4)
+    # Whoever lost what it kept gets nothing by a backup: that is a problem of its own, and has a repair.
+    failed = {problem.peer_id for problem in result.problems}
+    if any(host.reached and host.lacking and host.peer_id not in failed for host in result.hosts):
+        screen.hint("`backup-peer backup` sends what a host lacks")
 
 
 def _show_problems(screen: Screen, result: CheckResult) -> None:

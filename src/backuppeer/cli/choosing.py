@@ -6,10 +6,11 @@ Knows: options, and what they make of a request. Must not know: how connecting g
 from dataclasses import dataclass
 from typing import Annotated, Final
 
+import msgspec
 import typer
 
 from backuppeer.cli.context import Context
-from backuppeer.cli.render import escape_line, format_count, name_peer
+from backuppeer.cli.render import escape_line, format_count, format_trust, name_peer
 from backuppeer.cli.screen import BOLD, Screen
 from backuppeer.cli.spinner import Spinner
 from backuppeer.cli.units import format_size, parse_size, read_span
@@ -102,6 +103,7 @@ def pick_peer(context: Context, choice: Choice, peer: str, storage: int) -> str:
         spinner.show("looking for the best host …")
         request = BestRequest(servers=context.servers(), storage=storage, region=choice.region)
         found = context.client().call("connect/best", request, BestChoice)
+    context.screen.event("proposed", msgspec.to_builtins(found))
     if not context.screen.json:
         _show(context.screen, found)
     return found.best.peer_id
@@ -117,6 +119,6 @@ def _show(screen: Screen, found: BestChoice) -> None:
 def _describe(row: BrowseRow) -> str:
     place = f", {escape_line(row.region)}" if row.region else ""
     return (
-        f"{name_peer(row.peer_id, row.alias)}, {row.trust:.2f} {escape_line(row.trust_level)} "
+        f"{name_peer(row.peer_id, row.alias)}, {format_trust(row.trust, row.trust_level, row.capped)} "
         f"({escape_line(row.reason)}), {format_size(row.free_bytes)} free{place}"
     )

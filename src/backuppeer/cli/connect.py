@@ -41,6 +41,7 @@ _WORDS: Final = {
     "verifying": "verifying that it is {peer} …",
 }
 """What a state means, where the agent sends no words of its own."""
+_ASKING: Final = frozenset({"knocking", "asking"})
 _LABEL: Final = 14
 """Width of the words before the values of the plan."""
 
@@ -91,10 +92,10 @@ def connect(  # noqa: PLR0913 - one parameter per option
             "nothing to ask for: --storage is 0", hint="for example: `backup-peer connect PEER --storage 10GB`"
         )
     request.peer = pick_peer(context, choice, peer, request.storage)
-    return _connect(context, request)
+    return _connect(context, request, is_trial=choice.trial)
 
 
-def _connect(context: Context, request: ConnectRequest) -> int:
+def _connect(context: Context, request: ConnectRequest, *, is_trial: bool) -> int:
     """Plan, have the person agree, connect."""
     screen, client = context.screen, context.client()
     with Spinner(screen) as spinner:
@@ -105,6 +106,11 @@ def _connect(context: Context, request: ConnectRequest) -> int:
             ConnectPlan,
         )
     called = name_peer(plan.peer_id, request.name or plan.alias)
+    if plan.agreed and is_trial:
+        raise UserError(
+            f"{called} has an agreement with you already: a trial is for a host that has none",
+            hint=f"`backup-peer peers show {write_peer(plan.peer_id, plan.alias)}` tells its terms",
+        )
     if not plan.agreed:
         check_storage(request.storage, example="backup-peer connect PEER --storage 10GB")
         # From here on said in full, so that what is shown is what is asked for.
@@ -172,7 +178,7 @@ class StateView:
         if event.event != EventName.STATE:
             return
         said = read_event(event, State)
-        if said.state == "knocking" and self.state == "waiting":
+        if said.state in _ASKING and self.state == "waiting":
             # Asked again while the person has not answered: for who watches, it is the same waiting.
             return
         self.state = said.state

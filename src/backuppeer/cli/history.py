@@ -1,11 +1,16 @@
 """What is on record of a peer, as `peers show` prints it: figures in two lines, contacts in a table."""
 
+import time
+from contextlib import suppress
+from datetime import datetime
 from typing import Final
 
 from backuppeer.cli.render import Column, escape_line, format_count, format_moment
 from backuppeer.cli.screen import Screen
 from backuppeer.cli.units import format_duration, format_share, format_size
+from backuppeer.clock import DAY_S
 from backuppeer.control.history import ContactRow, Record, Tenancy
+from backuppeer.limits import AVAILABILITY_DAYS
 
 _LABEL: Final = 10
 _COLUMNS: Final = (
@@ -72,10 +77,18 @@ def _say_presence(record: Record) -> str:
     if record.availability is None:
         return "not looked at within 30 days"
     promised = f" ({format_share(record.promised)} promised)" if record.promised else ""
-    there = f"there {format_share(record.availability)} of the time in 30 days{promised}"
+    there = f"there {format_share(record.availability)} of the time {_say_since(record.first_met)}{promised}"
     rtt = f", {record.rtt_ms:.3g} ms away" if record.rtt_ms else ""
     rate = f", {format_size(round(record.bytes_per_second))} a second" if record.bytes_per_second else ""
     return there + rtt + rate
+
+
+def _say_since(first_met: str) -> str:
+    """Return over which time a peer was looked at: 30 days, or since it was met."""
+    with suppress(ValueError):
+        if 0 <= time.time() - datetime.fromisoformat(first_met).timestamp() < AVAILABILITY_DAYS * DAY_S:
+            return f"since {format_moment(first_met)[:10]}"
+    return f"in {AVAILABILITY_DAYS} days"
 
 
 def _say_failures(record: Record) -> str:

@@ -46,6 +46,7 @@ from backuppeer.control.client import Client
 from backuppeer.control.events import Agreed, Event, EventName, MassDeletionSeen, State
 from backuppeer.errors import BackupPeerError, DeclinedError, InterruptedByUserError, UserError
 from backuppeer.limits import LOCK_DEFAULT_S, TERM_DEFAULT_S
+from backuppeer.trust.score import score
 
 _POLICIES: Final = ("ask", "trusted", "all")
 _SHOWN: Final = ("listed", "unlisted")
@@ -157,8 +158,8 @@ def _agree(context: Context, request: HostRequest, plan: HostPlan) -> None:
         for line in _describe_share(request, plan):
             screen.aside(line, hang=4)
         screen.aside(f"  · space goes to {who.get(request.accept, 'anybody who asks, without a question')}", hang=4)
-        if request.min_trust:
-            screen.aside(f"  · owners whom you trust less than {request.min_trust:.2f} as hosts are refused", hang=4)
+        for said in _say_refused(request.min_trust):
+            screen.aside(f"  · {said}", hang=4)
         kept, locked = format_duration(request.term_s or 0), format_duration(request.lock_s or 0)
         screen.aside(f"  · accepted data is kept for {kept}, whether the offer still stands or not", hang=4)
         screen.aside(f"  · what its owner deletes stays another {locked}, as a lock against thieves", hang=4)
@@ -168,6 +169,16 @@ def _agree(context: Context, request: HostRequest, plan: HostPlan) -> None:
         screen.aside("  · it ends when this computer restarts; `backup-peer agent start` takes it up again", hang=4)
     if not screen.confirm("offer it?", unanswered="hosting needs your yes to its terms"):
         raise DeclinedError("nothing is on offer: you said no")
+
+
+def _say_refused(min_trust: float) -> Iterator[str]:
+    """Return whom `--min-trust` turns away, compared friends among them where it does."""
+    if not min_trust:
+        return
+    yield f"owners whom you trust less than {min_trust:.2f} as hosts are refused"
+    friend = score(0.0, 0.0, is_friend=True)
+    if friend < min_trust:
+        yield f"so are friends whose words you compared, {friend:.2f}, until they have kept something of yours for long"
 
 
 def _say_asked(request: HostRequest) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from typing import Final
 
 from backuppeer.cli.context import Context
-from backuppeer.cli.render import Column, escape_line, format_count, shorten_id
+from backuppeer.cli.render import Column, escape_line, format_count, format_moment, shorten_id
 from backuppeer.cli.spinner import Spinner
 from backuppeer.clock import parse_duration
 from backuppeer.control.reputation import OpinionRow, OpinionsRequest
@@ -41,6 +41,9 @@ def show_opinions(context: Context, peer: str, wait: str) -> int:
         screen.line()
         screen.line(f"{format_count(len(told), 'partner')} said so; it is their word, and counts for nothing", hang=2)
     for row in rows:
+        if row.told:
+            when = format_moment(row.told)
+            screen.note(f"{row.alias or shorten_id(row.peer_id)} said so at {when}; it is asked once an hour at most")
         if row.error:
             screen.note(f"{row.alias or shorten_id(row.peer_id)} did not say: {row.error}")
     if len(told) == len(rows):

@@ -7,11 +7,21 @@ import typer
 
 from backuppeer.cli import ending, forgiving, locking, purging, replacing, showing, terms, undelete, verifying
 from backuppeer.cli.context import context_of
-from backuppeer.cli.render import Column, escape_line, format_moment, name_peer, say_later, shorten_id, write_peer
+from backuppeer.cli.render import (
+    Column,
+    escape_line,
+    format_moment,
+    format_trust,
+    name_peer,
+    say_later,
+    shorten_id,
+    write_peer,
+)
 from backuppeer.cli.screen import Screen
 from backuppeer.cli.units import format_size, parse_size
 from backuppeer.control.api import Nothing, PeerRow, PeerSetting
 from backuppeer.errors import UserError
+from backuppeer.trust.conduct import BLOCKED
 
 _COLUMNS: Final = (
     Column("peer", keep=True),
@@ -140,7 +150,7 @@ def _tell_end(screen: Screen, row: PeerRow) -> None:
         stays = f"`backup-peer peers renew {write_peer(row.peer_id, row.alias)}` makes it stay"
         screen.line(f"{name}: on trial until {format_moment(row.until)[:10]}; {stays}", hang=2)
     for text in row.capped:
-        if not row.blocked or text != "you blocked it":
+        if not row.blocked or text != BLOCKED:
             screen.line(f"{name}: {escape_line(text)}", hang=2)
     if row.blocked:
         why = f": {escape_line(row.reason)}" if row.reason else ""
@@ -184,6 +194,6 @@ def _cells(row: PeerRow) -> list[str]:
         _ROLES.get(row.role, escape_line(row.role)),
         format_size(row.used_bytes),
         format_size(row.quota_bytes),
-        f"{row.trust:.2f} {escape_line(row.trust_level)}",
+        format_trust(row.trust, row.trust_level, row.capped),
         format_moment(row.last_seen) or "never",
     ]

@@ -9,12 +9,13 @@ import json
 import re
 import shlex
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Literal
 
 from backuppeer.cli.units import format_duration, format_size
+from backuppeer.trust.conduct import find_word
 
 PIPE_COLUMNS: Final = 4096
 """Width for output that is not a terminal: nothing is cut there."""
@@ -122,6 +123,11 @@ def format_moment(text: str) -> str:
 def say_later(size_bytes: int, moment: str) -> str:
     """Return what is erased when, to follow "x free now"; "" when nothing that was deleted waits for that."""
     return f", {format_size(size_bytes)} more on {format_moment(moment)} at the soonest" if size_bytes else ""
+
+
+def format_trust(trust: float, level: str, capped: Iterable[str] = ()) -> str:
+    """Return a score with the word beside it, `0.62 fair`. capped: what holds it down, as the agent says it."""
+    return f"{trust:.2f} {escape_line(find_word(level, capped))}"
 
 
 def format_until(text: str, now_s: float) -> str:

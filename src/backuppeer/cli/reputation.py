@@ -8,7 +8,7 @@ import typer
 from backuppeer.cli.context import context_of
 from backuppeer.cli.further import ITSELF, VerbGroup, VerbItself
 from backuppeer.cli.opinions import show_opinions
-from backuppeer.cli.render import Column, escape_line, format_moment, name_peer, shorten_id, write_peer
+from backuppeer.cli.render import Column, escape_line, format_moment, format_trust, name_peer, shorten_id, write_peer
 from backuppeer.cli.screen import BOLD, Screen
 from backuppeer.cli.units import format_share
 from backuppeer.control.reputation import CapRow, Reputation, ReputationRequest, ReputationRow
@@ -102,16 +102,15 @@ def _cells(row: ReputationRow) -> list[str]:
     return [
         shorten_id(row.peer_id),
         ("♥ " if row.friend else "") + (escape_line(row.alias) or "-"),
-        f"{row.trust:.2f} {escape_line(row.trust_level)}",
+        format_trust(row.trust, row.trust_level, row.capped),
         escape_line(row.reason),
     ]
 
 
 def _show_head(screen: Screen, found: Reputation) -> None:
     called = screen.paint(name_peer(found.peer_id, found.alias), BOLD)
-    screen.line(
-        f"{called}: trust {found.trust:.2f} {escape_line(found.trust_level)}; {escape_line(found.reason)}", hang=2
-    )
+    trust = format_trust(found.trust, found.trust_level, (cap.text for cap in found.caps))
+    screen.line(f"{called}: trust {trust}; {escape_line(found.reason)}", hang=2)
     if not found.known:
         screen.line("  nothing was seen of it or heard of it: this is where everybody begins", hang=2)
 

@@ -33,6 +33,7 @@ from backuppeer.control.api import (
 from backuppeer.control.auditing import AuditResult, DrillResult
 from backuppeer.control.blocking import BlockResult
 from backuppeer.control.checking import CheckResult, RepairResult
+from backuppeer.control.choosing import BestChoice
 from backuppeer.control.ending import EndResult, MoveResult, RetireResult
 from backuppeer.control.events import (
     Agreed,
@@ -213,7 +214,7 @@ LINES: Final[dict[str, tuple[Any, Mapping[str, type]]]] = {
     "host --move-store": (MoveResult, _WORK),
     "host --retire": (RetireResult, {}),
     "host --stop": (HostingState, {}),
-    "connect": (ConnectResult, _WORK),
+    "connect": (ConnectResult, {**_WORK, "proposed": BestChoice}),
     "peers set": (PeerRow, {}),
     "peers verify": (VerifyResult, {}),
     "peers undelete": (UndeleteResult, _WORK),

@@ -8,7 +8,7 @@ from backuppeer.agent.peers.offers import write_exact_size
 from backuppeer.cli.context import context_of
 from backuppeer.cli.history import show_contacts, show_record, show_tenancy
 from backuppeer.cli.promises import say_promises
-from backuppeer.cli.render import escape_line, format_moment, name_peer, say_later, write_peer
+from backuppeer.cli.render import escape_line, format_moment, format_trust, name_peer, say_later, write_peer
 from backuppeer.cli.screen import Screen
 from backuppeer.cli.units import format_duration, format_size
 from backuppeer.control.history import ShowRequest
@@ -39,7 +39,7 @@ def show(
     marks = [text for text, holds in (("compared", row.verified), ("blocked", row.blocked)) if holds]
     screen.line(name_peer(row.peer_id, row.alias) + (f": {', '.join(marks)}" if marks else ""), hang=2)
     screen.line(f"full id   {escape_line(row.peer_id)}", hang=_LABEL)
-    screen.line(f"trust     {row.trust:.2f} {escape_line(row.trust_level)}")
+    screen.line(f"trust     {format_trust(row.trust, row.trust_level, row.capped)}")
     for text in row.capped:
         screen.line(f"  capped: {escape_line(text)}", hang=_LABEL)
     if row.way_out:

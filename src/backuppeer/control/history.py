@@ -42,7 +42,8 @@ class Record(msgspec.Struct, kw_only=True):
     in which it was there; null: it was never tried. promised: in the agreement, 0 = nothing. rtt_ms, bytes_per_second:
     medians of 30 days, 0 = not known. audits, restores: that went well; losses: found or told; refusals: of what it
     keeps; declined: as it may. lost_days, refused_days, reported_days, late_days: days with nothing worse.
-    sessions, missed: contacts on record, made and in vain; contacts: the last of them, newest first.
+    sessions, missed: contacts on record, made and in vain, the one under way among them; contacts: the last of them,
+    newest first.
     """
 
     first_met: str

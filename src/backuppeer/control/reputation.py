@@ -16,7 +16,7 @@ class ReputationRequest(Request):
 
 
 class ReputationRow(msgspec.Struct, kw_only=True):
-    """One peer as a host. reason: the strongest one, a clause about it."""
+    """One peer as a host. reason: the strongest one, a clause about it; capped: as in `peers`."""
 
     peer_id: str
     alias: str
@@ -24,6 +24,7 @@ class ReputationRow(msgspec.Struct, kw_only=True):
     trust: float
     trust_level: str
     reason: str
+    capped: list[str] = []
 
 
 class GoodDays(msgspec.Struct, kw_only=True):
@@ -122,7 +123,10 @@ class OpinionsRequest(Request):
 
 
 class OpinionRow(msgspec.Struct, kw_only=True):
-    """What one partner says. trust, trust_level, reasons: its own words; error: why there are none, else empty."""
+    """What one partner says. trust, trust_level, reasons: its own words; error: why there are none, else empty.
+
+    told: when it said so, where that is its last answer and not one of now; else empty.
+    """
 
     peer_id: str
     alias: str
@@ -130,3 +134,4 @@ class OpinionRow(msgspec.Struct, kw_only=True):
     trust_level: str = ""
     reasons: list[str] = []
     error: str = ""
+    told: str = ""

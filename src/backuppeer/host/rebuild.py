@@ -7,6 +7,7 @@ upload replaces it.
 """
 
 import os
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -24,21 +25,18 @@ _PREFIXES: Final = 256
 
 @dataclass(slots=True)
 class Reconciliation:
-    """What was found: packs listed anew, rows whose file is gone, files whose bytes can't be trusted."""
+    """What was found: packs listed anew, files whose bytes can't be trusted, how many of an agreement's are gone."""
 
     added: int = 0
-    missing: int = 0
+    missing: Counter[AgreementId] = field(default_factory=Counter)
     damaged: list[str] = field(default_factory=list)
 
     def notes(self) -> list[str]:
-        """Return sentences for the host's human; none when all was in order."""
+        """Return sentences for the host's human; none of what is missing, which is somebody's (`missing`)."""
         lines = []
         if self.added:
             was = "pack was" if self.added == 1 else "packs were"
             lines.append(f"{self.added} {was} on the disk but not in the catalogue: listed again")
-        if self.missing:
-            are = "pack of the catalogue is" if self.missing == 1 else "packs of the catalogue are"
-            lines.append(f"{self.missing} {are} gone from the disk: no longer listed")
         if self.damaged:
             shown = ", ".join(self.damaged[:3])
             are = "pack is" if len(self.damaged) == 1 else "packs are"
@@ -125,7 +123,8 @@ def _reconcile_prefix(  # the seam between one folder and one slice of the catal
     result.added += sum(row.stored not in listed for row in add)
     # One that was deleted and is gone was being erased when the machine stopped: nothing is missing.
     alive = catalogue.list_alive(agreement, drop)
-    result.missing += sum(stored not in found for stored in alive)
+    if gone := sum(stored not in found for stored in alive):
+        result.missing[agreement] += gone
     if alive:
         # Before the rows go, with which all knowledge of these packs would go: their owner is to be told (losses.py).
         catalogue.suspect(agreement, alive)

@@ -11,6 +11,7 @@ acknowledged.
 """
 
 import secrets
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
@@ -53,7 +54,7 @@ class Store:
 
     `quota`, `leases`, `heads`, `countersigning`, `removals`, `notices`, `waivers`, `endings`, `sweep`, `losses`,
     `budget`, `daily` and `scrub` are its other doors; `notes` are sentences for the host's human about what was found
-    and repaired while opening.
+    and repaired while opening; `missing` says how many packs of an agreement were gone then.
     """
 
     def __init__(self, layout: Layout, marker: Marker, *, presence: Presence, quota: Quota, write: Write) -> None:
@@ -62,6 +63,7 @@ class Store:
         self.peer = marker.peer
         self.quota = quota
         self.notes: list[str] = []
+        self.missing: Counter[AgreementId] = Counter()
         self._layout = layout
         self._presence = presence
         _make_folders(layout)
@@ -298,6 +300,7 @@ class Store:
             self.notes.append(f"the catalogue was missing or damaged; it was rebuilt from {found.added} packs")
             found.added = 0
         self.notes += found.notes()
+        self.missing = found.missing
         self.notes += self.removals.replay()
         self.notes += self.losses.replay()
         self.losses.note_absent()

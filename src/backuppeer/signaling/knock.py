@@ -71,6 +71,9 @@ class Verdict(StrEnum):
 REJECTED_BY_PERSON: Final = "rejected"
 """`KnockReply.code` of a no that a person said to just this wish, and may take back. Unknown codes read as a no."""
 
+UNTRUSTED: Final = "untrusted"
+"""`KnockReply.code` of a no to an owner that the host does not trust enough, whatever it wants (`host --min-trust`)."""
+
 OFFERS_OTHER: Final = "offer"
 """`KnockReply.code` of a PENDING by a person who offers the terms in the reply instead; owners of before wait on."""
 

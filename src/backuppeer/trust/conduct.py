@@ -21,10 +21,12 @@ from enum import Enum
 from typing import Final
 
 from backuppeer.clock import DAY_S, format_time
-from backuppeer.trust.score import LOSS_SHARE, Standing
+from backuppeer.trust.score import LOSS_SHARE, Level, Standing
 from backuppeer.trust.tally import SILENT_DAYS
 
 LIE_DAYS: Final = 180
+BLOCKED: Final = "you blocked it"
+_SILENT: Final = "it has not answered"
 
 
 class Act(Enum):
@@ -133,17 +135,29 @@ def is_doubted(standing: Standing) -> bool:
 
 def describe_caps(conduct: Conduct, standing: Standing) -> list[str]:
     """Return why a score is capped, each reason a clause about the host, the heaviest first; [] = it is not."""
-    said = ["you blocked it"] if standing.blocked else []
+    said = [BLOCKED] if standing.blocked else []
     if standing.misbehaviour:
         until = _day(lie_ends_ms(conduct))
         said.append(f"it broke its signed word (proven on {_day(conduct.lied_ms)}) and gets no new data until {until}")
     if standing.silent_beyond_grace:
-        said.append(f"it has not answered on more than {SILENT_DAYS} days on which it was tried")
+        said.append(f"{_SILENT} on more than {SILENT_DAYS} days on which it was tried")
     if standing.unresolved_loss:
         said.append(_describe_loss(conduct, standing))
     if standing.relapsed:
         said.append("it failed twice within a year, with good weeks between")
     return said
+
+
+def find_word(level: str, caps: Iterable[str]) -> str:
+    """Return the word that people see beside a score: its level, or what tells a host that failed from a newcomer.
+
+    caps: as `describe_caps` says them.
+    """
+    caps = list(caps)
+    if BLOCKED in caps:
+        return "blocked"
+    has_failed = any(not text.startswith(_SILENT) for text in caps)
+    return "failed" if has_failed and level == Level.UNPROVEN.value else level
 
 
 def _describe_loss(conduct: Conduct, standing: Standing) -> str:

@@ -21,9 +21,12 @@ _TRIAL_GIB: Final = 1.0
 
 
 def advise_newcomer(peer_id: str) -> list[str]:
-    """Return what a newcomer should do, the soonest help first. peer_id: of a host on offer, as a command names it."""
+    """Return what a newcomer should do, the soonest help first.
+
+    peer_id: of a host on offer that keeps nothing for this home yet, as a command names it; "" = there is none.
+    """
     friend, fair, safe = score(0.0, 0.0, is_friend=True), days_until(BEST_LEAST), days_until(SAFE_COPY_TRUST)
-    return [
+    advice = [
         (
             "a friend: `backup-peer host --storage 50GB` on the other machine, then connect with --verified once you "
             f"compared the safety words: {friend:.2f} at once"
@@ -37,6 +40,7 @@ def advise_newcomer(peer_id: str) -> list[str]:
             f"days, and at {SAFE_COPY_TRUST:.2f}, from which on a copy counts as safe, after {safe}"
         ),
     ]
+    return advice if peer_id else [advice[0], advice[-1]]
 
 
 def days_until(trust: float) -> int:

@@ -14,7 +14,7 @@ from backuppeer.agent.repute.views import make_views
 from backuppeer.control.choosing import BestRequest
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import NotFoundError
-from backuppeer.ids import AgreementId, PeerId, format_peer_id
+from backuppeer.ids import AgreementId, PeerId, format_peer_id, shorten_peer_id
 from backuppeer.limits import GIB
 from backuppeer.signaling.listing import open_listing
 from backuppeer.trust.evidence import EvidenceLog, Kind, Observation
@@ -93,6 +93,23 @@ def test_ones_own_hosts_blocked_and_caught_ones_are_not_proposed(bazaar):
     for why in ("of 5 hosts on offer none", "1 your host already", "1 blocked", "3 below 0.50"):
         assert why in caught.value.message
     assert "--trial" in caught.value.hint
+
+
+def test_the_advice_of_a_newcomer_comes_only_where_somebody_is_not_trusted_and_names_no_host_of_ones_own(bazaar):
+    del bazaar.listings[1:]
+    bazaar.agree_with(1)
+    with pytest.raises(NotFoundError, match="1 your host already") as caught:
+        bazaar.best()
+    assert "--trial" not in caught.value.hint
+    bazaar.listings.append(listing(2, free_gib=4))
+    with pytest.raises(NotFoundError, match="1 with less than") as caught:
+        bazaar.best(storage=10 * GIB)
+    assert "--trial" not in caught.value.hint
+    assert "a smaller --storage may fit" in caught.value.hint
+    bazaar.listings.append(listing(5))
+    with pytest.raises(NotFoundError, match="1 below") as caught:
+        bazaar.best(storage=10 * GIB)
+    assert f"connect {shorten_peer_id(bazaar.peers[4])} --trial" in caught.value.hint
 
 
 def test_who_has_no_room_or_is_elsewhere_is_passed_over(bazaar):

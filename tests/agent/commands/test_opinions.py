@@ -13,6 +13,7 @@ from backuppeer.agent.peers.opinions import Opinions
 from backuppeer.agent.repute.shelf import Shelf
 from backuppeer.agent.repute.standing import Standing
 from backuppeer.agent.repute.views import make_views
+from backuppeer.clock import format_time
 from backuppeer.control.reputation import OpinionsRequest
 from backuppeer.errors import NotFoundError, PeerUnreachable, UserError
 from backuppeer.ids import AgreementId, PeerId, format_peer_id
@@ -63,8 +64,8 @@ def state(tmp_path):
     opened.close()
 
 
-def commands_of(state, find_session, owners=()):
-    parts = SimpleNamespace(state=state, reach=SimpleNamespace(session=find_session))
+def commands_of(state, find_session, owners=(), clock=None):
+    parts = SimpleNamespace(state=state, clock=clock or SetClock(), reach=SimpleNamespace(session=find_session))
     host = SimpleNamespace(premises=SimpleNamespace(owners=lambda: set(owners)))
     return OpinionCommands(SimpleNamespace(parts=parts, host=host))
 
@@ -94,6 +95,33 @@ def test_partners_say_score_level_and_reason_and_those_that_do_not_are_named(jud
     assert 0.1 < rows[0].trust < 0.2
     errors = {row.peer_id: row.error for row in rows[1:]}
     assert errors == {format_peer_id(AWAY): "it is away", format_peer_id(SILENT): "no answer within 0.5 s"}
+
+
+def test_who_asks_again_within_the_hour_is_shown_the_last_answer_with_its_time_also_by_the_next_agent(
+    judge, state, owner
+):
+    async def scenario():
+        network, clock = Network(), SetClock()
+        near, far = Party(network, 1), Party(network, 2, serve=judge.serve)
+        state.put_agreement(AgreementId(b"1" * 16), far.peer, owner.propose(far.peer))
+
+        async with running(near, far):
+
+            async def find_session(_):
+                return await near.dial(far)
+
+            told = []
+            for passed_ms in (0, 60_000, 3_600_000):
+                clock.ms += passed_ms
+                judge.clock.ms = clock.ms
+                commands = commands_of(state, find_session, clock=clock)
+                told += await commands.ask_all(OpinionsRequest(wait_s=5), None)
+            return told, clock.ms - 3_660_000
+
+    (first, again, later), begun_ms = asyncio.run(scenario())
+    assert (first.error, again.error, later.error) == ("", "", "")
+    assert (first.told, again.told, later.told) == ("", format_time(begun_ms), "")
+    assert (again.trust, again.trust_level, again.reasons) == (first.trust, first.trust_level, first.reasons)
 
 
 def test_without_partners_there_is_no_opinion_and_a_wait_is_bounded(state):

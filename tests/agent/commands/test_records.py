@@ -33,6 +33,15 @@ def test_an_owner_that_never_was_one_has_no_record_and_every_deed_has_a_field_of
     assert tenancy_of(standing, ALICE) == Tenancy(agreed=1, noticed=1, overdrawn=1, owing=1, deleted=1, mass_deleted=1)
 
 
+def test_the_session_under_way_is_the_newest_contact_and_counts(standing):
+    known = standing._state.peer(ALICE)
+    standing.contact(Contact(ALICE, START_MS, is_made=True, is_ours=True, result="over"))
+    running = Contact(ALICE, START_MS + 1000, is_made=True, is_ours=True, sent_bytes=7, result="under way")
+    told = record_of(standing, known, limit=2, running=running)
+    assert (told.sessions, [row.result for row in told.contacts]) == (2, ["under way", "over"])
+    assert len(record_of(standing, known, limit=1, running=running).contacts) == 1
+
+
 def test_times_are_told_in_utc_and_what_was_never_looked_at_is_null_not_all(standing):
     known = standing._state.peer(ALICE)
     told = record_of(standing, known, limit=9)

@@ -56,6 +56,12 @@ def test_taken_back_it_ends_at_once_also_with_a_clock_that_was_set_back(vouch, s
     assert vouch("alice").vouched
 
 
+def test_nobody_vouches_for_itself(vouch, house):
+    house.state.meet(house.peer, 1)
+    with pytest.raises(UserError, match="that is your own id"):
+        vouch(format_peer_id(house.peer))
+
+
 def test_nobody_vouches_for_whom_it_has_not_compared_words_with(vouch, shelf):
     with pytest.raises(UserError, match="compared safety words") as caught:
         vouch("bob")

@@ -21,7 +21,7 @@ from backuppeer.limits import (
 )
 from backuppeer.proof.promises import Promises, write_promises
 from backuppeer.signaling.container import split_container
-from backuppeer.signaling.knock import Verdict
+from backuppeer.signaling.knock import UNTRUSTED, Verdict
 from backuppeer.signaling.listing import Listing, open_listing
 from backuppeer.signaling.pool import Acceptance
 from backuppeer.signaling.server.engine import Shown
@@ -119,6 +119,13 @@ def test_a_stranger_is_not_told_where_the_store_lies(hosting, house, owner, tmp_
     assert reply.verdict is Verdict.REJECTED
     assert "store is away" in reply.message
     assert str(tmp_path) not in reply.message
+
+
+def test_whoever_is_not_trusted_is_told_that_no_smaller_wish_is_any_better(hosting, house, owner):
+    slot = msgspec.structs.replace(SLOT, min_trust=0.5)
+    house.state.put_setting("host.offer", msgspec.msgpack.encode(slot))
+    reply = hosting._answer(owner.knock(house))
+    assert (reply.verdict, reply.code) == (Verdict.REJECTED, UNTRUSTED)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from backuppeer.agent.host import premises as premises_module
 from backuppeer.agent.host.premises import Premises
 from backuppeer.errors import NotFoundError, StoreUnavailable, UserError
 from backuppeer.limits import FREE_DISK_FLOOR_BYTES, GIB, MIB, PREMISES_NOTES
+from host.host_world import put_pack
 
 
 @pytest.fixture
@@ -102,6 +103,18 @@ def test_a_damaged_head_is_told_once_however_often_its_owner_comes_back(house, o
         assert house.premises.heads_of(owner.peer) == []
     (note,) = house.premises.notes
     assert "damaged" in note or "head" in note
+
+
+def test_whose_packs_are_gone_when_the_store_is_opened_is_told_with_what_to_do(house, owner):
+    agreement = owner.agree_with(house)
+    house.state.meet(owner.peer, 1, alias="erin")
+    stored = put_pack(house.premises.open(), b"x" * 1000, agreement)
+    next(house.premises.directory.rglob(stored.hex())).unlink()
+    house.premises.close()
+    house.premises.open()
+    (note,) = house.premises.notes
+    assert note.startswith("1 pack of erin gone from the disk")
+    assert "within 15 minutes; else erin is told" in note
 
 
 def test_notes_are_told_in_the_order_of_their_last_time_and_only_so_many(house):

@@ -7,7 +7,7 @@ import pytest
 from agent.loops import START_MS, VirtualClock, play
 from agent.parties import ask, two_parties
 from backuppeer.agent.home.state import State
-from backuppeer.agent.peers.contacting import Contacting
+from backuppeer.agent.peers.contacting import Contacting, describe_running
 from backuppeer.agent.peers.partners import Reach, Whereabouts
 from backuppeer.agent.repute.standing import Standing
 from backuppeer.errors import PeerUnreachable
@@ -68,6 +68,20 @@ def test_a_session_is_one_row_with_its_path_its_bytes_and_how_long_it_was_used(h
             assert (ours.result, theirs.result) == ("the peer says: it was ended on request", "it was ended on request")
             assert not theirs.is_ours
             assert home.standing.windows(two.peer) == Windows(1, 1)
+
+    play(scenario())
+
+
+def test_a_session_that_is_not_over_is_told_as_under_way_with_its_path_and_what_it_moved(home):
+    async def scenario():
+        async with two_parties() as (one, two):
+            near, _ = await one.meet(two)
+            await ask(near)
+            running = describe_running(near)
+            assert (running.peer, running.is_made, running.path) == (two.peer, True, "direct")
+            assert running.sent_bytes == near.sent_bytes > 0
+            assert running.result == "under way"
+            assert home.contacts(two.peer) == []
 
     play(scenario())
 

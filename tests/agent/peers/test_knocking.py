@@ -15,7 +15,7 @@ from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import PeerUnreachable, RefusedError
 from backuppeer.limits import KNOCK_LIFE_S, KNOCK_REPLY_S, KNOCK_SERVERS
 from backuppeer.proof.revisions import Wish
-from backuppeer.signaling.knock import OFFERS_OTHER, KnockReply, Verdict, open_knock
+from backuppeer.signaling.knock import OFFERS_OTHER, UNTRUSTED, KnockReply, Verdict, open_knock
 from backuppeer.signaling.listing import open_listing
 from signaling.kit import Host
 
@@ -81,17 +81,23 @@ def test_an_own_host_that_no_server_knows_is_offline_and_its_agreement_stands(ow
     assert "`host` again" in told.hint
 
 
-def test_who_is_refused_is_told_that_less_may_fit(owner, house, monkeypatch):
+@pytest.mark.parametrize(
+    ("size_bytes", "code", "is_less_advised"),
+    [(2 * 10**9, "refused", True), (2**30, "refused", False), (2 * 10**9, UNTRUSTED, False)],
+)
+def test_who_is_refused_is_told_that_less_may_fit_where_it_may(  # noqa: PLR0917 - fixtures and cases
+    owner, house, monkeypatch, size_bytes, code, is_less_advised
+):
     async def refuse(*_):
-        no = {"verdict": Verdict.REJECTED, "message": "not that much space is left here"}
+        no = {"verdict": Verdict.REJECTED, "message": "not that much space is left here", "code": code}
         return KnockReply(host=house.peer, owner=owner.peer, nonce=b"", issued_ms=0, **no)
 
     async def scenario():
         asking = Knocking(owner.state, owner.keys.identity, VirtualClock(), market=None, ends=None)
         monkeypatch.setattr(asking, "_exchange", refuse)
         with pytest.raises(RefusedError, match="not that much space") as told:
-            await asking.knock_at(None, replace(asking.empty_wish(house.peer), size_bytes=10**9), SERVERS[:1])
-        assert "a smaller --storage may fit" in told.value.hint
+            await asking.knock_at(None, replace(asking.empty_wish(house.peer), size_bytes=size_bytes), SERVERS[:1])
+        assert ("a smaller --storage may fit" in told.value.hint) == is_less_advised
         assert "`backup-peer browse` shows others" in told.value.hint
 
     play(scenario())

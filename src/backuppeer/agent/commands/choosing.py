@@ -19,6 +19,8 @@ from backuppeer.trust.newcomer import BEGINNING, advise_newcomer
 from backuppeer.trust.policy import BEST_LEAST
 
 _A_FRIEND: Final = "ask a friend: `backup-peer host --storage 50GB` on the other machine offers space"
+_BELOW: Final = "below"
+_SMALL: Final = "with less than"
 
 
 class ChooseCommands:
@@ -54,9 +56,9 @@ class ChooseCommands:
             return "blocked"
         # Not the number of the row, which is rounded.
         if self._parts.standing.trust(peer)[0] < BEST_LEAST or self._parts.standing.bar(peer) is not None:
-            return f"below {BEST_LEAST:.2f}"
+            return f"{_BELOW} {BEST_LEAST:.2f}"
         if row.free_bytes < request.storage:
-            return f"with less than {format_size(request.storage)} free"
+            return f"{_SMALL} {format_size(request.storage)} free"
         if request.region and not row.region.upper().startswith(request.region.upper()):
             return f"not in {request.region.upper()}"
         if self._parts.views.apart.find_ties(peer, hosts):
@@ -68,12 +70,17 @@ def _explain(rows: list[BrowseRow], objections: Iterable[str]) -> NotFoundError:
     """Return why nobody is proposed; `rows`: best first."""
     if not rows:
         return NotFoundError("nobody offers space at these servers", hint=f"{_A_FRIEND}; or name more with --server")
-    counts = ", ".join(f"{count} {why}" for why, count in Counter(objections).items())
+    reasons = list(objections)
+    counts = ", ".join(f"{count} {why}" for why, count in Counter(reasons).items())
     hosts = "the only host on offer is none" if len(rows) == 1 else f"of {len(rows)} hosts on offer none is one"
-    strange = next((row for row, why in zip(rows, objections, strict=True) if why.startswith("below")), rows[0])
-    advice = advise_newcomer(shorten_peer_id(parse_peer_id(strange.peer_id)))
-    return NotFoundError(
-        f"{hosts} to propose: {counts}",
-        hint=f"`backup-peer browse` shows all, and any may be chosen. {BEGINNING[0].upper()}{BEGINNING[1:]} "
-        + "; ".join(f"({number}) {text}" for number, text in enumerate(advice, 1)),
-    )
+    hint = "`backup-peer browse` shows all, and any may be chosen"
+    if any(why.startswith(_SMALL) for why in reasons):
+        hint += "; a smaller --storage may fit"
+    # A newcomer's advice helps those alone who found nobody to trust.
+    strange = [row for row, why in zip(rows, reasons, strict=True) if why.startswith(_BELOW)]
+    if strange:
+        first = next((row for row in strange if not row.capped), None)
+        advice = advise_newcomer(shorten_peer_id(parse_peer_id(first.peer_id)) if first else "")
+        hint += f". {BEGINNING[0].upper()}{BEGINNING[1:]} "
+        hint += "; ".join(f"({number}) {text}" for number, text in enumerate(advice, 1))
+    return NotFoundError(f"{hosts} to propose: {counts}", hint=hint)

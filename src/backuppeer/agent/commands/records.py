@@ -25,8 +25,8 @@ _FIELDS: Final = {
 }
 
 
-def record_of(standing: Standing, known: PeerRecord, *, limit: int) -> Record:
-    """Return what was seen of a peer, with at most `limit` contacts.
+def record_of(standing: Standing, known: PeerRecord, *, limit: int, running: Contact | None = None) -> Record:
+    """Return what was seen of a peer, with at most `limit` contacts; `running`: the session that is not over yet.
 
     Raises:
         LocalError: it can't be read.
@@ -35,6 +35,7 @@ def record_of(standing: Standing, known: PeerRecord, *, limit: int) -> Record:
     peer = PeerId(known.peer)
     seen = standing.history(peer, limit=limit)
     kinds, bad = seen.kinds, seen.bad_days
+    contacts = ([running, *seen.contacts] if running else seen.contacts)[:limit]
     return Record(
         first_met=format_time(known.first_seen_ms) if known.first_seen_ms else "",
         days=seen.days,
@@ -51,9 +52,9 @@ def record_of(standing: Standing, known: PeerRecord, *, limit: int) -> Record:
         refused_days=bad.get(Fault.REFUSED_ONLINE, 0),
         reported_days=bad.get(Fault.REPORTED_LOSS, 0),
         late_days=bad.get(Fault.LATE, 0),
-        sessions=seen.total.made,
+        sessions=seen.total.made + (running is not None),
         missed=seen.total.failed,
-        contacts=[_row(contact) for contact in seen.contacts],
+        contacts=[_row(contact) for contact in contacts],
     )
 
 

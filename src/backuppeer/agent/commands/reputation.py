@@ -64,13 +64,15 @@ class ReputationCommands:
 
     def _row(self, peer: PeerId) -> ReputationRow:
         trust, level = self._parts.standing.trust(peer)
+        capped = self._parts.standing.caps(peer)
         return ReputationRow(
             peer_id=format_peer_id(peer),
             alias=alias_of(self._parts.state, peer),
             friend=self._parts.standing.is_friend(peer),
             trust=round(trust, 3),
             trust_level=level.value,
-            reason=self._explaining.reason(peer),
+            reason=self._explaining.reason(peer, capped),
+            capped=capped,
         )
 
     def _show(self, peer: PeerId, found: Explanation) -> Reputation:

@@ -7,12 +7,14 @@ from backuppeer.agent.agent import Agent
 from backuppeer.agent.commands.records import record_of, tenancy_of
 from backuppeer.agent.commands.room import Room, room_at, room_for
 from backuppeer.agent.commands.wishes import End, end_at, end_for
+from backuppeer.agent.home.records import PeerRecord
 from backuppeer.agent.host.reciprocity import Balance
+from backuppeer.agent.peers.contacting import describe_running
 from backuppeer.agent.peers.names import name_of, resolve_peer
 from backuppeer.agent.peers.offers import describe_promises
 from backuppeer.agent.reporter import Emit
 from backuppeer.clock import format_time
-from backuppeer.control.history import ShowRequest
+from backuppeer.control.history import Record, ShowRequest
 from backuppeer.control.showing import Account, PeerAccount
 from backuppeer.errors import BackupPeerError, NotFoundError
 from backuppeer.host.daily import Counted
@@ -64,9 +66,14 @@ class ShowCommands:
             cap_set=exposing.lifted(peer) is not None,
             offer_bytes=self._agent.host.premises.offer_for(there.lacking_bytes) if there else 0,
             as_owner=tenancy_of(self._agent.parts.standing, peer),
-            record=record_of(self._agent.parts.standing, record, limit=request.history),
+            record=self._recount(record, request.history),
             owed_bytes=(here.used_bytes if here else 0) - (there.used_bytes if there else 0),
         )
+
+    def _recount(self, known: PeerRecord, limit: int) -> Record:
+        session = self._agent.parts.sessions.get(PeerId(known.peer))
+        running = describe_running(session) if session is not None else None
+        return record_of(self._agent.parts.standing, known, limit=limit, running=running)
 
     def _count_sent(self, owner: PeerId) -> int:
         """Return how much was sent back to an owner today, under agreements that promise so much a day."""

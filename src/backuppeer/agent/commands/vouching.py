@@ -35,6 +35,8 @@ class VouchCommands:
         """
         state, shelf = self._parts.state, self._agent.repute.shelf
         peer, me = resolve_peer(state, request.peer), self._parts.keys.peer
+        if peer == me:
+            raise UserError("that is your own id", hint="see `backup-peer peers` for the others")
         name, now_ms = name_of(state, peer), self._parts.clock.now_ms()
         known = [vouch for vouch, _ in shelf.vouches(of=me, on=peer)]
         if request.withdraw and not any(vouch.until_ms > now_ms for vouch in known):

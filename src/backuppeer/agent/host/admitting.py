@@ -5,7 +5,7 @@ Knows: the offer. Must not know: how a wish came, scores, what is decided on tho
 
 from backuppeer.agent.peers.offers import Offer
 from backuppeer.agent.peers.wishes import wish_of_knock
-from backuppeer.errors import RefusedError
+from backuppeer.errors import RefusedError, UntrustedError
 from backuppeer.proof.promises import check_promises
 from backuppeer.signaling.knock import Knock
 
@@ -24,9 +24,9 @@ def check_wish(knock: Knock, offer: Offer | None) -> None:
     check_promises(wish_of_knock(knock).promises)
 
 
-def refuse_untrusted() -> RefusedError:
+def refuse_untrusted() -> UntrustedError:
     """Return the no to an owner that is not known as a good host. Its score isn't told."""
-    return RefusedError(
+    return UntrustedError(
         "this host gives space to those alone that it knows as good hosts themselves",
         hint="ask its person; or keep some of its data first: `backup-peer host --storage 50GB` offers that; or choose "
         "another one: `backup-peer browse`",

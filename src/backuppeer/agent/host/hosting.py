@@ -23,7 +23,15 @@ from backuppeer.agent.peers.wishes import wish_of_knock
 from backuppeer.clock import Clock
 from backuppeer.crypto.envelope import EnvelopeKey
 from backuppeer.crypto.identity import SigningKey
-from backuppeer.errors import BackupPeerError, NoSignaling, PeerFault, RefusedError, RejectedError, Unavailable
+from backuppeer.errors import (
+    BackupPeerError,
+    NoSignaling,
+    PeerFault,
+    RefusedError,
+    RejectedError,
+    Unavailable,
+    UntrustedError,
+)
 from backuppeer.ids import PeerId
 from backuppeer.limits import (
     ENVELOPE_KEY_KEPT_S,
@@ -36,6 +44,7 @@ from backuppeer.proof.promises import split_promises, write_promises
 from backuppeer.signaling.knock import (
     OFFERS_OTHER,
     REJECTED_BY_PERSON,
+    UNTRUSTED,
     Knock,
     KnockReply,
     Verdict,
@@ -60,6 +69,8 @@ _log = structlog.get_logger()
 _OFFER: Final = "host.offer"
 _INBOX: Final = "host.inbox"
 _SEQ: Final = "host.seq"
+_CODES: Final = ((RejectedError, REJECTED_BY_PERSON), (UntrustedError, UNTRUSTED))
+"""What the reply to a knock calls a no; any other is "refused"."""
 
 
 MakeBinding = Callable[[], bytes]
@@ -329,7 +340,7 @@ class Hosting:
             if verdict is Verdict.PENDING and (other := self._requests.offer_to(knock)):
                 code, terms = OFFERS_OTHER, other
         except BackupPeerError as exc:
-            code = REJECTED_BY_PERSON if isinstance(exc, RejectedError) else "refused"
+            code = next((code for sort, code in _CODES if isinstance(exc, sort)), "refused")
             verdict, message = Verdict.REJECTED, tell_peer(exc)[:160]
             _log.info("wish refused", peer=knock.owner.hex()[:8], reason=exc.message)
         return KnockReply(

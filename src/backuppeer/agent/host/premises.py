@@ -8,7 +8,7 @@ What is remembered here is a copy: the agreements in the store say who its owner
 import errno
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -20,6 +20,7 @@ from backuppeer.agent.home.state import State
 from backuppeer.agent.host.former import FormerOwners
 from backuppeer.agent.host.occupancy import Occupancy, moving
 from backuppeer.agent.host.place import Place
+from backuppeer.agent.peers.names import name_of
 from backuppeer.agent.peers.offers import Offer, write_exact_size, write_size
 from backuppeer.agent.peers.room import say_later
 from backuppeer.clock import Clock
@@ -236,11 +237,22 @@ class Premises:
         self._store, self._opened_s, self._absence = store, self._clock.monotonic_s(), ""
         self.place.note_opened(store.directory)
         store.quota.later = lambda agreement: self._say_later(store, agreement)
-        self.note(*store.notes)
+        self.note(*store.notes, *self._say_missing(store))
         self._remember({lease.owner for lease in store.leases.list_all()})
         for lease in store.leases.list_all():
             store.quota.freeze(lease.agreement, is_frozen=lease.owner in self._state.blocks)
         return store
+
+    def _say_missing(self, store: Store) -> Iterator[str]:
+        """Yield whose packs were gone from the disk when a store was opened, and what to do."""
+        for agreement, packs in store.missing.items():
+            if (lease := store.leases.find(agreement)) is not None:
+                name, lost = name_of(self._state, lease.owner), "1 pack" if packs == 1 else f"{packs} packs"
+                yield (
+                    f"{lost} of {name} gone from the disk of the store. If a folder was moved, or a disk is not there "
+                    f"yet, put that right within {LOSS_GRACE_S / 60:.0f} minutes; else {name} is told, and its next "
+                    "backup sends again what there still is. Check the disk (dmesg, SMART)"
+                )
 
     def _say_later(self, store: Store, agreement: AgreementId | None) -> str:
         return say_later(*store.removals.next_free(agreement), self._clock.now_ms())

@@ -40,21 +40,29 @@ class Contacting:
 
     def ended(self, session: Session) -> None:
         """Note a session that is over, or that this agent ends."""
-        course = session.course
         self._missed.pop(session.peer, None)
-        has_lanes = session.lanes.sent_bytes + session.lanes.received_bytes > 0
-        self._standing.contact(
-            Contact(
-                session.peer,
-                session.since_ms,
-                is_made=True,
-                is_ours=session.connection.is_dialler,
-                path=f"{course.path} + lanes" if has_lanes else course.path,
-                rtt_ms=course.rtt_ms,
-                sent_bytes=session.sent_bytes,
-                received_bytes=session.received_bytes,
-                length_ms=course.length_ms,
-                busy_ms=course.busy_ms,
-                result=course.outcome or "the agent stopped",
-            )
-        )
+        self._standing.contact(_describe(session, session.course.outcome or "the agent stopped"))
+
+
+def describe_running(session: Session) -> Contact:
+    """Return what can be told of a session that is not over yet."""
+    session.course.note_path(session.connection.path())
+    return _describe(session, "under way")
+
+
+def _describe(session: Session, result: str) -> Contact:
+    course = session.course
+    has_lanes = session.lanes.sent_bytes + session.lanes.received_bytes > 0
+    return Contact(
+        session.peer,
+        session.since_ms,
+        is_made=True,
+        is_ours=session.connection.is_dialler,
+        path=f"{course.path} + lanes" if has_lanes else course.path,
+        rtt_ms=course.rtt_ms,
+        sent_bytes=session.sent_bytes,
+        received_bytes=session.received_bytes,
+        length_ms=course.length_ms,
+        busy_ms=course.busy_ms,
+        result=result,
+    )

@@ -24,12 +24,13 @@ from backuppeer.crypto.envelope import EnvelopeKey
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import PeerUnreachable, Refusal, RefusedError
 from backuppeer.ids import PeerId, shorten_peer_id
-from backuppeer.limits import KNOCK_LIFE_S, KNOCK_REPLY_S, KNOCK_SERVERS
+from backuppeer.limits import KNOCK_LIFE_S, KNOCK_REPLY_S, KNOCK_SERVERS, TRIAL_TERM_S
 from backuppeer.proof.promises import read_promises
 from backuppeer.proof.revisions import Wish
 from backuppeer.signaling.knock import (
     OFFERS_OTHER,
     REJECTED_BY_PERSON,
+    UNTRUSTED,
     Knock,
     KnockReply,
     Verdict,
@@ -40,6 +41,7 @@ from backuppeer.signaling.knock import (
 from backuppeer.signaling.listing import VerifiedListing
 from backuppeer.signaling.pool import Pool
 from backuppeer.signaling.servers import count_servers
+from backuppeer.trust.exposure import TRIAL_BYTES
 
 _log = structlog.get_logger()
 _OF_OTHERS: Final = "it may be offline, or use other servers: ask its person, or `backup-peer browse` for others"
@@ -90,15 +92,10 @@ class Knocking:
         if reply is None:
             raise PeerUnreachable(f"{name} did not answer", hint="it may just have gone offline; try again in a minute")
         if reply.verdict is Verdict.REJECTED:
-            hint = "a smaller --storage may fit; `backup-peer browse` shows others"
-            if reply.code == REJECTED_BY_PERSON:
-                own = shorten_peer_id(PeerId(self._identity.public))
-                hint = (
-                    f"its person can still agree, with `backup-peer requests accept {own}` there: ask them, then run "
-                    "the same connect again; or ask for another size, or `backup-peer browse` for others"
-                )
             raise RefusedError(
-                f"{name} refused: {reply.message or 'no reason given'}", hint=hint, refusal=Refusal.ALLOWED
+                f"{name} refused: {reply.message or 'no reason given'}",
+                hint=self._advise_refused(record, reply.code),
+                refusal=Refusal.ALLOWED,
             )
         if reply.verdict is Verdict.PENDING:
             self._note_offer(record, reply)
@@ -106,6 +103,23 @@ class Knocking:
         where = read_binding(reply.binding, record.peer)
         meet_at(self._state, record.peer, where.encode(), self._clock.now_ms())
         return reply.verdict, where
+
+    def _advise_refused(self, record: RequestRecord, code: str) -> str:
+        """Return what to do after a no: less is no way out where the size was not the reason, or is the least."""
+        if code == REJECTED_BY_PERSON:
+            own = shorten_peer_id(PeerId(self._identity.public))
+            return (
+                f"its person can still agree, with `backup-peer requests accept {own}` there: ask them, then run "
+                "the same connect again; or ask for another size, or `backup-peer browse` for others"
+            )
+        if code == UNTRUSTED:
+            return (
+                "`backup-peer browse` shows others; or keep some of its data first: `backup-peer host --storage 50GB` "
+                "offers it space"
+            )
+        if record.size_bytes <= TRIAL_BYTES and record.term_s <= TRIAL_TERM_S:
+            return "`backup-peer browse` shows others"
+        return "a smaller --storage may fit; `backup-peer browse` shows others"
 
     def _note_offer(self, record: RequestRecord, reply: KnockReply) -> None:
         """Keep what a host's person offers instead, for ours to decide on; or that nothing is offered any more."""

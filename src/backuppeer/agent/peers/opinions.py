@@ -6,10 +6,13 @@ printable, short, and shown as said by it.
 
 import asyncio
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
+
+from backuppeer.agent.home.state import State
 from backuppeer.agent.peers.channel import Channel
 from backuppeer.agent.peers.session import Session
 from backuppeer.agent.repute.shelf import Asked, Shelf
@@ -19,6 +22,8 @@ from backuppeer.errors import RefusedError
 from backuppeer.ids import PeerId
 from backuppeer.limits import OPINION_ASK_S, OPINION_REASON_CHARS, OPINION_REASONS
 from backuppeer.wire.receipts import AskOpinion, OpinionIs
+
+_ANSWERS: Final = "peers.opinions"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,37 @@ class Opinions:
         told = [text.replace("you blocked it", "it is blocked here") for text in self.explain(peer)]
         reasons = [make_printable(text)[:OPINION_REASON_CHARS] for text in told]
         return OpinionIs(permille=round(trust * 1000), level=level.value, reasons=tuple(reasons[:OPINION_REASONS]))
+
+
+class Told(msgspec.Struct, frozen=True):
+    """An opinion that a peer told at `time_ms`, as it is kept."""
+
+    time_ms: int
+    said: Opinion
+
+
+class Answers:
+    """The last answer of each partner: whoever asks twice within the hour is shown it again."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    def read(self) -> dict[PeerId, Told]:
+        """Return the last answers by partner; none that this version can't read."""
+        try:
+            kept = msgspec.msgpack.decode(self._state.setting(_ANSWERS) or b"\x80", type=dict[bytes, Told])
+        except msgspec.MsgspecError:
+            return {}
+        return {PeerId(peer): told for peer, told in kept.items()}
+
+    def keep(self, answers: Mapping[PeerId, Told]) -> None:
+        """Keep these, and no others.
+
+        Raises:
+            LocalError: a disk that refuses.
+
+        """
+        self._state.put_setting(_ANSWERS, msgspec.msgpack.encode(dict(answers)))
 
 
 async def ask_opinion(session: Session) -> Opinion:
