@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from backuppeer.clock import DAY_S
 from backuppeer.trust.conduct import (
+    DOUBTED,
     LIE_DAYS,
     Act,
     Bar,
@@ -158,3 +159,7 @@ def test_who_failed_is_called_otherwise_than_a_newcomer(acts, states, level, wor
     conduct = after(*acts)
     caps = describe_caps(conduct, stand(conduct, held_bytes=0, **states))
     assert find_word(level, caps) == word
+
+
+def test_who_is_doubted_is_not_called_failed():
+    assert find_word("unproven", [f"{DOUBTED} on 2026-11-28: no new data"]) == "in doubt"

@@ -26,6 +26,7 @@ from backuppeer.trust.tally import SILENT_DAYS
 
 LIE_DAYS: Final = 180
 BLOCKED: Final = "you blocked it"
+DOUBTED: Final = "its safety words differed from yours"
 _SILENT: Final = "it has not answered"
 
 
@@ -156,6 +157,8 @@ def find_word(level: str, caps: Iterable[str]) -> str:
     caps = list(caps)
     if BLOCKED in caps:
         return "blocked"
+    if any(text.startswith(DOUBTED) for text in caps):
+        return "in doubt"
     has_failed = any(not text.startswith(_SILENT) for text in caps)
     return "failed" if has_failed and level == Level.UNPROVEN.value else level
 

@@ -28,7 +28,17 @@ from backuppeer.ids import PeerId, shorten_peer_id
 from backuppeer.limits import PUT_OFF_WITHIN_DAYS
 from backuppeer.trust import score
 from backuppeer.trust.availability import Windows, count_days_in_vain
-from backuppeer.trust.conduct import Bar, Conduct, advise, advise_doubted, describe_caps, find_bar, is_doubted, stand
+from backuppeer.trust.conduct import (
+    DOUBTED,
+    Bar,
+    Conduct,
+    advise,
+    advise_doubted,
+    describe_caps,
+    find_bar,
+    is_doubted,
+    stand,
+)
 from backuppeer.trust.contacts import Contact
 from backuppeer.trust.evidence import DayCount, EvidenceLog, Kind, Observation
 from backuppeer.trust.hearsay import Heard, add_hearsay
@@ -120,7 +130,7 @@ class Standing:
         time_ms = differed_ms(self._state, peer)
         if not time_ms:
             return []
-        return [f"its safety words differed from yours on {format_time(time_ms)[:10]}, so no new data goes there"]
+        return [f"{DOUBTED} on {format_time(time_ms)[:10]}, so no new data goes there"]
 
     def _weigh(self, peer: PeerId, conduct: Conduct) -> score.Standing:
         # The ledger is asked only where something is known to be lost: of a market of thousands nobody is.
