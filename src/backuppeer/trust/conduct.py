@@ -83,7 +83,7 @@ def sum_up(acts: Iterable[Seen], *, now_ms: int) -> Conduct:
     for seen in acts:
         time_ms = max(1, min(seen.time_ms, now_ms))  # 0 is "nothing"
         match seen.act:
-            case Act.LIED if seen.time_ms > forgiven_ms:
+            case Act.LIED if seen.time_ms >= forgiven_ms:
                 stands = replace(stands, lied_ms=max(stands.lied_ms, time_ms))
             case Act.LOST | Act.FAILED:
                 lost_bytes = max(stands.lost_bytes, seen.size_bytes)

@@ -15,7 +15,7 @@ from backuppeer.agent.home.identity_alarms import Sort
 from backuppeer.agent.owner.ending import Ending, describe_endings, ending_hosts
 from backuppeer.agent.owner.revising import Revising
 from backuppeer.agent.peers.misbinding import raise_alarm
-from backuppeer.agent.repute.exposing import Exposing
+from backuppeer.agent.repute.exposing import Exposing, Lying
 from backuppeer.agent.repute.standing import Standing
 from backuppeer.errors import NotFoundError, PeerFault, PeerUnreachable, RefusedError, UserError
 from backuppeer.host.store import Store
@@ -407,7 +407,7 @@ def test_no_new_backup_goes_where_our_person_ended_it(house, owner, tree, tmp_pa
 def test_room_under_an_agreement_that_ends_is_free_for_nothing(house, owner, tmp_path):
     log = EvidenceLog(tmp_path / "seen.db")
     standing = Standing(owner.state, log, owner.clock)
-    exposing = Exposing(owner.state, standing, owner.clock)
+    exposing = Exposing(owner.state, standing, owner.clock, lambda _: Lying())
     agent = SimpleNamespace(
         parts=SimpleNamespace(state=owner.state, clock=owner.clock, keys=owner.keys, standing=standing),
         owner=SimpleNamespace(vault=SimpleNamespace(repository=owner.repository, exposing=exposing)),
