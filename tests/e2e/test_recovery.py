@@ -180,7 +180,7 @@ def test_a_host_that_lost_its_home_takes_up_the_store_that_survived_and_says_wha
     assert "takes up a store that survived" in nothing.stderr
     notes = [str(event["text"]) for event in host.do(*offer).events if event["event"] == "note"]
     assert any("took up the store that was here" in note and "1 owner under 1 agreement" in note for note in notes)
-    assert any(note.startswith("1 pack of ") and "gone from the disk" in note for note in notes)
+    assert any(note.startswith("1 pack of ") and "gone from the disk" in note for note in notes), notes
     assert host.do("status").last["hosting"]["noted"] == 0
     found = owner.run("backup", str(tree))
     assert found.code == 13, "the pack that is gone was acknowledged, and is a large part of so little"

@@ -52,7 +52,11 @@ def test_an_agreement_grows_with_the_hosts_yes_shrinks_without_and_is_renewed(wo
     assert both_see(pair, 100 * 10**6)
     mine = json.loads(pair.owner.do("peers", "show", "alice").stdout)["there"]
     theirs = json.loads(pair.host.do("peers", "show", pair.owner.peer_id()).stdout)["here"]
-    assert mine["promises"] == theirs["promises"] == {"reciprocity": 0.5, "audit_bytes": 0, "egress_bytes": 10**9}
+    assert (
+        mine["promises"]
+        == theirs["promises"]
+        == {"reciprocity": 0.5, "audit_bytes": 0, "egress_bytes": 10**9, "availability": 0.0}
+    )
     assert mine["lacking_bytes"] == theirs["lacking_bytes"] == 50 * 10**6
     assert row_of(pair.owner)["owed_by_us_bytes"] == row_of(pair.host)["owed_to_us_bytes"] == 50 * 10**6
 

@@ -68,7 +68,7 @@ class HostCommands:
         store = default_store(self._parts.home, request.store, premises.directory)
         is_known = premises.directory is not None
         opened = await asyncio.to_thread(premises.establish, store, request.storage)
-        for note in () if is_known else [*describe_taken_up(opened), *opened.notes]:
+        for note in () if is_known else [*describe_taken_up(opened), *premises.describe_opened(opened)]:
             reporter.note(note)
         await reporter.state("publishing", f"asking {count_servers(len(offer.servers))} to show the offer")
         queue: asyncio.Queue[Event] = asyncio.Queue()

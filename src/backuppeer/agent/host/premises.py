@@ -237,11 +237,15 @@ class Premises:
         self._store, self._opened_s, self._absence = store, self._clock.monotonic_s(), ""
         self.place.note_opened(store.directory)
         store.quota.later = lambda agreement: self._say_later(store, agreement)
-        self.note(*store.notes, *self._say_missing(store))
+        self.note(*self.describe_opened(store))
         self._remember({lease.owner for lease in store.leases.list_all()})
         for lease in store.leases.list_all():
             store.quota.freeze(lease.agreement, is_frozen=lease.owner in self._state.blocks)
         return store
+
+    def describe_opened(self, store: Store) -> list[str]:
+        """Return what a person is to know of what was found and repaired when a store was opened."""
+        return [*store.notes, *self._say_missing(store)]
 
     def _say_missing(self, store: Store) -> Iterator[str]:
         """Yield whose packs were gone from the disk when a store was opened, and what to do."""
