@@ -54,6 +54,7 @@ class Purpose(bytes, Enum):
     LOCK_WAIVER = b"lock-waiver"
     PURGE_WAIVER = b"purge-waiver"
     END_WAIVER = b"end-waiver"
+    SUCCESSION = b"succession"
     RECOVERY_SLOT = b"recovery-slot"
     RECEIPT = b"receipt"
     GAP_NOTE = b"gap-note"
