@@ -26,6 +26,7 @@ from backuppeer.signaling.listing import ListingKind, open_listing
 from backuppeer.signaling.messages import (
     CHALLENGE_BYTES,
     Answer,
+    AskRelay,
     Browse,
     Challenge,
     CloseCode,
@@ -44,6 +45,7 @@ from backuppeer.signaling.messages import (
     Publish,
     Published,
     Refusal,
+    RelayIs,
     Request,
     Role,
     Taken,
@@ -63,11 +65,17 @@ LOG: Final = logging.getLogger("backuppeer.signaling.server")
 Pause = Callable[[float], Awaitable[None]]
 NameNoter = Callable[[], bytes | None]
 """Count a note against the network that a connection comes from, and name that; None when it has left too many."""
+Admit = Callable[[bytes], RelayIs]
+"""Admit a transport key to the relay, on the account of the network that a connection comes from."""
 _PATIENT: Final = frozenset({Role.PUBLISHER, Role.INBOX})
 """Roles that may stay silent: the library's pings tell whether they live."""
 _REFUSALS: Final = {Put.STALE: Refusal.STALE, Put.FULL: Refusal.FULL}
 _DEPOSITED: Final = encode(Deposited())
 _NOTED: Final = encode(Noted())
+
+
+def _admit_none(_: bytes) -> RelayIs:
+    return RelayIs()
 
 
 class _Closing(Exception):  # noqa: N818 - not an error: how a visit ends
@@ -87,6 +95,7 @@ class Visit:
     origin: str
     bucket: TokenBucket
     name_noter: NameNoter
+    admit: Admit = _admit_none
     number: int = field(default_factory=lambda: secrets.randbits(48))
     """Names the connection in logs and holds its listing; random, so that it says nothing about order or address."""
     role: Role = Role.UNDECIDED
@@ -108,10 +117,12 @@ class Desk:
         self._attended: dict[bytes, Visit] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def serve(self, connection: ServerConnection, origin: str, name_noter: NameNoter) -> None:
+    async def serve(
+        self, connection: ServerConnection, origin: str, name_noter: NameNoter, admit: Admit = _admit_none
+    ) -> None:
         """Answer a connection until it ends; `origin` is the name it dialled us by."""
         bucket = TokenBucket(self._caps.messages_per_s, self._caps.messages_burst, clock=self._clock)
-        visit = Visit(connection, origin, bucket, name_noter)
+        visit = Visit(connection, origin, bucket, name_noter, admit)
         try:
             while True:
                 await self._serve_one(visit)
@@ -171,6 +182,8 @@ class Desk:
                 await self._leave_note(visit, request)
             case ProveNote(signature=signature):
                 await self._show_note(visit, signature)
+            case AskRelay(transport=transport):
+                await self._send(visit, visit.admit(transport))
             case Taken(number=number):
                 await self._engine.take(visit.inbox, number)
 

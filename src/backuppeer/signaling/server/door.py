@@ -23,6 +23,7 @@ from backuppeer import limits
 from backuppeer.clock import Clock
 from backuppeer.errors import LocalError
 from backuppeer.signaling.messages import SUBPROTOCOL
+from backuppeer.signaling.server import relay
 from backuppeer.signaling.server.caps import Caps
 from backuppeer.signaling.server.crowding import Networks
 from backuppeer.signaling.server.rate import TokenBucket
@@ -46,7 +47,7 @@ class Door:
         self._origins = frozenset(authority(url) for url in origins)
         names = [name.lower() for name in (listen_host, socket.gethostname()) if name]
         self._names = frozenset(name for name in names if not _is_everybodys(name))
-        self.is_ready = False
+        self.is_ready = self.has_relay = False
 
     def enter(self, address: str) -> HTTPStatus | None:
         """Count a connection from an address (coarse); return why it may not stay, or None."""
@@ -92,6 +93,10 @@ class Door:
             return connection.respond(*_READY[is_open])
         if connection.refusal is not None:
             return connection.respond(connection.refusal, "too many connections\n")
+        if self.has_relay and path in _PROBES:
+            return connection.respond(*_PROBES[path])
+        if self.has_relay and path == relay.PATH:
+            return self._answer_relay(connection, request)
         if path != _PATH:
             return connection.respond(HTTPStatus.NOT_FOUND, "no such path\n")
         return self._answer_opening(connection, request)
@@ -108,6 +113,15 @@ class Door:
         if "Upgrade" in request.headers and SUBPROTOCOL not in _split_tokens(offered):
             return connection.respond(HTTPStatus.BAD_REQUEST, f"this server speaks {SUBPROTOCOL}\n")
         connection.origin = host
+        return None
+
+    def _answer_relay(self, connection: "Visitor", request: Request) -> Response | None:
+        if "Upgrade" in request.headers and not set(relay.SUBPROTOCOLS) & _split_tokens(
+            request.headers.get_all("Sec-WebSocket-Protocol")
+        ):
+            return connection.respond(HTTPStatus.BAD_REQUEST, f"this relay speaks {relay.SUBPROTOCOLS[0]}\n")
+        connection.is_for_relay = True
+        connection.protocol.max_message_size = relay.FRAME_BYTES
         return None
 
     def _is_our_name(self, host: str, peer_ip: str, local: tuple[str, int]) -> bool:
@@ -129,12 +143,20 @@ _READY: Final[dict[bool, tuple[HTTPStatus, str]]] = {
 }
 
 
+_PROBES: Final[dict[str, tuple[HTTPStatus, str]]] = {
+    "/ping": (HTTPStatus.OK, "pong\n"),
+    "/generate_204": (HTTPStatus.NO_CONTENT, ""),
+}
+"""What iroh asks a relay before it uses it: how far it is, and whether a portal answers in its place."""
+
+
 class Visitor(ServerConnection):
     """A connection that the door has counted in, from the first TCP byte on."""
 
     door: Door
     refusal: HTTPStatus | None = None
     origin: str = ""
+    is_for_relay: bool = False
     peer_ip: str = ""
     local_address: tuple[str, int] = ("", 0)
     _address: str = ""
@@ -153,6 +175,11 @@ class Visitor(ServerConnection):
     def name_noter(self) -> bytes | None:
         """Count a note against the network that this connection comes from; see `Door.name_noter`."""
         return self.door.name_noter(self._address)
+
+    @property
+    def network(self) -> str:
+        """Where it comes from, coarse; for counting."""
+        return self._address
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Count out."""
