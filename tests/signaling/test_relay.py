@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from tests.signaling.kit import TurnedClock, run, serving, until
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
@@ -23,6 +22,7 @@ from backuppeer.signaling.server.relay import FRAME_BYTES, SUBPROTOCOLS
 from backuppeer.signaling.server.relaying import Relaying
 from backuppeer.transport.base import PathKind
 from backuppeer.transport.iroh import open_iroh
+from signaling.kit import TurnedClock, run, serving, until
 
 MIB = 1 << 20
 

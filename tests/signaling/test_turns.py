@@ -4,11 +4,11 @@ import asyncio
 from collections import Counter
 
 import pytest
-from tests.signaling.kit import TurnedClock, run, until
 
 from backuppeer import limits
 from backuppeer.clock import SystemClock
 from backuppeer.signaling.server.turns import ByteBudget, Turns
+from signaling.kit import TurnedClock, run, until
 
 KIB = 1024
 FRAME = bytes(16 * KIB)

@@ -58,6 +58,7 @@ from backuppeer.agent.peers.knocking import Knocking
 from backuppeer.agent.peers.market import Market
 from backuppeer.agent.peers.opinions import Opinions
 from backuppeer.agent.peers.partners import Reach, addresses_of
+from backuppeer.agent.peers.relays import Relays
 from backuppeer.agent.peers.sessions import Hooks, Sessions
 from backuppeer.agent.recovery.slots import Slots
 from backuppeer.agent.repute.convicts import Convicts
@@ -74,6 +75,7 @@ from backuppeer.control.server import build_app, serve_control
 from backuppeer.control.sockets import socket_path_for
 from backuppeer.errors import BackupPeerError
 from backuppeer.limits import OPEN_FILES, PASSPHRASE_BYTES, SWITCH_INTERVAL_S
+from backuppeer.transport.base import PathKind, Transport
 from backuppeer.trust.evidence import EvidenceLog
 
 _log = structlog.get_logger()
@@ -104,10 +106,14 @@ async def compose(home: Home, secret: bytes) -> Agent:
     hooks = _make_hooks(lambda: agent, serving, standing)
     sessions = Sessions(transport, keys.identity, clock, hooks, lane_binds=bind_addresses())
     reach, contacting = _make_reach(state, sessions, standing, clock)
-    market, ends = Market(state, standing, clock, keys.peer, views=views), partial(whereabouts_of, transport, clock)
+    relays = _make_relays(transport, sessions, clock)
+    market, ends = (
+        Market(state, standing, clock, keys.peer, views=views),
+        partial(whereabouts_of, transport, clock, relays),
+    )
     knocking = Knocking(state, keys.identity, clock, market=market, ends=ends)
     connecting = Connecting(state, keys, clock, reach=reach, knocking=knocking)
-    binding = partial(make_binding, transport, keys, clock)
+    binding = partial(make_binding, transport, keys, clock, relays)
     hosting = Hosting(state, keys.identity, clock, requests=requests, binding=binding, free=premises.free_for)
     vault = Vault(home, keys, state, clock, reach=reach, standing=standing)
     noting, slots = Noting(state, premises, keys.identity, clock, binding=binding), Slots(state, keys, clock)
@@ -122,7 +128,7 @@ async def compose(home: Home, secret: bytes) -> Agent:
     audits = _make_audits(home, keys, state, vault, reach=reach)
     waiving = Waiving(state, keys, clock, reach=reach, revising=revising, ending=ending)
     as_owner = OwnerSide(market, knocking, connecting, vault, slots, *audits, revising, ending, waiving)
-    parts = Parts(home, keys, state, clock, transport, sessions, reach, standing, contacting, views)
+    parts = Parts(home, keys, state, clock, transport, sessions, reach, standing, contacting, views, relays)
     repute = _make_repute(parts, evidence, premises, vault)
     serving.on_receipts = repute.answer
     agent = Agent(parts, as_host, as_owner, repute)
@@ -139,6 +145,12 @@ def _make_reach(state: State, sessions: Sessions, standing: Standing, clock: Clo
     reach, contacting = Reach(state, sessions, loopback=is_loopback_only()), Contacting(standing, clock)
     reach.on_missed = contacting.missed
     return reach, contacting
+
+
+def _make_relays(transport: Transport, sessions: Sessions, clock: Clock) -> Relays:
+    relays = Relays(transport, clock, loopback=is_loopback_only())
+    relays.is_relayed = lambda: any(s.connection.path().kind is PathKind.RELAYED for s in sessions.all())
+    return relays
 
 
 def _make_terms(

@@ -6,6 +6,19 @@ from backuppeer.limits.units import GIB, KIB, MIB
 
 RELAY_LIFE_S: Final = 900.0
 """How long an admission holds; whoever still wants it asks again before."""
+RELAY_ATTACH_S: Final = 3.0
+"""What a host takes to be found at a relay before it answers a knock; the answer then goes without."""
+RELAY_HOME_LOOK_S: Final = 0.02
+RELAY_SERVERS: Final = 3
+"""Of whose relays a home may be found at one."""
+RELAY_KEPT_S: Final = 600.0
+"""How long an admission is renewed after it was used last, unless a session goes by a relay."""
+DIRECT_FIRST_S: Final = 1.5
+"""What a direct dial takes before the relay is tried, too: a server that relays sees who talks to whom."""
+OBSERVE_AGAIN_S: Final = 25.0
+"""Below the 30 s after which NATs forget a UDP port that only one side has used (RFC 4787 asks for 120)."""
+OBSERVE_LOOK_S: Final = 2.0
+"""How often this machine's own addresses are looked at: with other ones, it is seen elsewhere."""
 RELAY_LIFE_MOST_S: Final = 86_400
 """What a server may promise at most."""
 OBSERVERS: Final = 4

@@ -217,8 +217,8 @@ class Relayed(Protocol):
         """Return the URL of the relay at which we are found now, or nothing."""
         ...
 
-    def addresses(self) -> list[str]:
-        """Return where we can be dialled, those set by `set_external` among them."""
+    def interface_addresses(self) -> list[str]:
+        """Return the `ip:port` of our sockets on this machine's interfaces."""
         ...
 
     async def use_relay(self, url: str) -> None:

@@ -5,7 +5,8 @@ import pytest
 
 from agent.houses import offer
 from agent.loops import START_MS
-from backuppeer.agent.peers.partners import Whereabouts, later_of, meet_at, remembered
+from backuppeer.agent.peers.partners import later_of, meet_at, remembered
+from backuppeer.agent.peers.whereabouts import Whereabouts
 from backuppeer.limits import CLOCK_SKEW_S
 
 

@@ -6,7 +6,7 @@ a session. Exactly one fixed-size reply leaves per knock, whatever the answer.
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import nullcontext, suppress
 from typing import Final
 
@@ -99,6 +99,8 @@ class Hosting:
         self.on_servers: OnServers = _ignore
         self.on_proving: Callable[[str], None] = lambda _: None
         """Called with the address of a server that wants work of us, as it begins."""
+        self.be_reachable: Callable[[], Awaitable[None]] = _need_nothing
+        """Awaited before an owner is told where we are, so that it can get here."""
         self._made = 0
         self._gate = Gate(clock)
         self._nonces = NonceMemory(state.nonces())
@@ -297,6 +299,9 @@ class Hosting:
             return
         await asyncio.to_thread(self._requests.prepare)
         reply = self._answer(knock)
+        if reply.verdict is Verdict.ACCEPTED:
+            await self.be_reachable()
+            reply = msgspec.structs.replace(reply, binding=self.binding())
         if self._pool is not None:
             sealed_reply = seal_reply(reply, self._identity, knock=knock)
             with suppress(Unavailable):
@@ -357,6 +362,10 @@ class Hosting:
             binding=self.binding() if verdict is Verdict.ACCEPTED else b"",
             issued_ms=self._clock.now_ms(),
         )
+
+
+async def _need_nothing() -> None:
+    """Be reachable as we are."""
 
 
 def _ignore(is_shown: bool) -> None:  # noqa: FBT001 - OnServers

@@ -137,12 +137,18 @@ class IrohTransport:
 
     def addresses(self) -> list[str]:
         """Return what others can dial: of a wildcard socket, the addresses of the interfaces. Nothing once closed."""
+        own = self.interface_addresses()
+        return [*self._external, *(text for text in own if text not in self._external)] if own else []
+
+    def interface_addresses(self) -> list[str]:
+        """Return what of `addresses` lies on this machine's interfaces; nothing once closed."""
         if self._endpoint is None:
             return []
         ports = {(ip.version, port) for ip, port in map(parse_address, self.bound())}
         found = [parse_address(text) for text in self._endpoint.addr().direct_addresses()]
         own = [format_address(ip, port) for ip, port in found if (ip.version, port) in ports]
-        return [*self._external, *(text for text in own if text not in self._external)]
+        # iroh lists what it was told of, too; a port that a NAT kept would pass for one of ours.
+        return [text for text in own if text not in self._external]
 
     @property
     def home_relay(self) -> str:
