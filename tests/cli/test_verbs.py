@@ -17,6 +17,7 @@ from backuppeer.cli.main import VERBS, main
 from backuppeer.cli.server import _describe_notes
 from backuppeer.control import api
 from backuppeer.control.alarms import SeenAlarms
+from backuppeer.control.sessions import SessionRow
 from backuppeer.errors import (
     AuthenticationFault,
     IntegrityFault,
@@ -321,7 +322,7 @@ def test_servers_come_from_flag_then_environment_then_config(  # noqa: PLR0917 -
 
 def test_lists_print_arrays_that_fit_their_schemas(capsys, agent):
     peer = make_peer(verified=False, quota_bytes=10)
-    session = api.SessionRow(
+    session = SessionRow(
         peer_id=PEER,
         alias="alice",
         state="connected",

@@ -18,7 +18,7 @@ from backuppeer.limits import (
     STRANGER_LOOK_S,
 )
 from backuppeer.transport.iroh.connection import IrohConnection, parse_close
-from backuppeer.transport.iroh.endpoint import IrohTransport, close_endpoint, _well_formed
+from backuppeer.transport.iroh.endpoint import IrohTransport, _well_formed, close_endpoint
 
 PEER = TransportId(b"p" * 32)
 

@@ -1,14 +1,19 @@
 """`server`: a signaling server in the foreground, until Ctrl-C or SIGTERM."""
 
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from backuppeer.cli.context import context_of
 from backuppeer.cli.render import escape_line, escape_name, format_count
 from backuppeer.cli.screen import GREEN, Screen
-from backuppeer.limits import STAMP_BITS, STAMP_BITS_MOST
+from backuppeer.cli.units import format_size, parse_size, write_size
+from backuppeer.clock import SystemClock
+from backuppeer.limits import RELAY_BYTES_PER_S, STAMP_BITS, STAMP_BITS_MOST
+
+if TYPE_CHECKING:
+    from backuppeer.signaling.server.relaying import Relaying
 
 _EVERYWHERE: Final = frozenset({"", "0.0.0.0", "[::]", "::"})  # noqa: S104 - compared with, not bound to
 
@@ -21,6 +26,7 @@ def add_to(app: typer.Typer) -> None:
 def server(
     ctx: typer.Context,
     listen: Annotated[str, typer.Option(metavar="HOST:PORT", help="Where to listen; port 0 = any.")] = "127.0.0.1:8443",
+    *,
     origin: Annotated[
         list[str] | None,
         typer.Option(metavar="URL", help="The address clients dial, when behind a proxy; may be repeated."),
@@ -29,6 +35,12 @@ def server(
         Path | None,
         typer.Option(metavar="DIR", help="Where to keep recovery notes, so that they outlive a restart."),
     ] = None,
+    relay_rate: Annotated[
+        str,
+        typer.Option(
+            metavar="SIZE", help="Bytes per second to relay, all peers together, for example 20MB; 0 = no relay."
+        ),
+    ] = write_size(RELAY_BYTES_PER_S),
     stamp_bits: Annotated[
         int,
         typer.Option(
@@ -43,12 +55,15 @@ def server(
     import asyncio  # noqa: PLC0415 - 56 ms that no other verb needs
 
     screen = context_of(ctx).screen
-    asyncio.run(_serve(screen, listen, origin or [], data=data, stamp_bits=stamp_bits))
+    rate = parse_size(relay_rate)
+    asyncio.run(_serve(screen, listen, origin or [], data=data, stamp_bits=stamp_bits, relay_rate=rate))
     screen.line("stopped")
     return 0
 
 
-async def _serve(screen: Screen, listen: str, origins: list[str], *, data: Path | None, stamp_bits: int) -> None:
+async def _serve(
+    screen: Screen, listen: str, origins: list[str], *, data: Path | None, stamp_bits: int, relay_rate: int
+) -> None:
     import asyncio  # noqa: PLC0415
     import contextlib  # noqa: PLC0415
     import signal  # noqa: PLC0415
@@ -56,9 +71,11 @@ async def _serve(screen: Screen, listen: str, origins: list[str], *, data: Path 
     from backuppeer.signaling.server.caps import Caps  # noqa: PLC0415
     from backuppeer.signaling.server.notes import FolderNotes  # noqa: PLC0415 - sqlite3
     from backuppeer.signaling.server.process import Keeping, run_server  # noqa: PLC0415 - websockets
+    from backuppeer.signaling.server.relaying import Relaying  # noqa: PLC0415 - iroh
 
     caps = Caps(stamp_bits=stamp_bits)
     notes = FolderNotes(data, caps.notes) if data else None
+    relaying = Relaying(SystemClock(), bytes_per_s=relay_rate) if relay_rate else None
 
     def tell_ready(port: int) -> None:
         bound = f"{listen.rpartition(':')[0]}:{port}"
@@ -66,13 +83,16 @@ async def _serve(screen: Screen, listen: str, origins: list[str], *, data: Path 
         for url in origins or [_url_of(bound)]:
             screen.line(f"  clients use: --server {escape_line(url)}", hang=4)
         screen.line(f"  {_describe_notes(data, notes.count() if notes else 0)}", hang=4)
+        screen.line(f"  {_describe_relay(relaying, relay_rate)}", hang=4)
         screen.event("ready", {"listen": bound})
 
     with contextlib.ExitStack() as held:
         if notes:
             held.callback(notes.close)
         serving = asyncio.ensure_future(
-            run_server(listen, origins=origins, caps=caps, keeping=Keeping(notes=notes), on_ready=tell_ready)
+            run_server(
+                listen, origins=origins, caps=caps, keeping=Keeping(notes=notes, relaying=relaying), on_ready=tell_ready
+            )
         )
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, serving.cancel)
@@ -87,6 +107,14 @@ def _describe_notes(data: Path | None, count: int) -> str:
         "recovery notes are kept in memory: after a restart, owners who lost everything are not found here until "
         "their hosts leave notes again, within a day; --data DIR keeps them"
     )
+
+
+def _describe_relay(relaying: "Relaying | None", rate: int) -> str:
+    if relaying is None:
+        return "no relay: peers that can't reach each other directly don't meet by this server"
+    ports = ", ".join(f"{port}/udp" for port in relaying.observer_ports)
+    seen = f"; peers ask {ports} for their address outside: let these in, too" if ports else ""
+    return f"relays up to {format_size(rate)}/s between peers that can't reach each other directly{seen}"
 
 
 def _url_of(bound: str) -> str:

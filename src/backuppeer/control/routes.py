@@ -35,7 +35,6 @@ from backuppeer.control.api import (
     PingResult,
     Request,
     RequestDecision,
-    SessionRow,
     SnapshotRow,
     SnapshotsRequest,
     StatusResult,
@@ -90,6 +89,7 @@ from backuppeer.control.replacing import ReplacePlan, ReplaceRequest, ReplaceRes
 from backuppeer.control.reputation import OpinionRow, OpinionsRequest, Reputation, ReputationRequest, ReputationRow
 from backuppeer.control.restoring import RemovalRow, RestorePlan, RestoreRequest, RestoreResult
 from backuppeer.control.saving import BackupRequest, BackupResult, StreamRequest
+from backuppeer.control.sessions import SessionRow
 from backuppeer.control.showing import PeerAccount
 from backuppeer.control.taking_over import TakeOverPlan, TakeOverRequest, TakeOverResult
 from backuppeer.control.terms import OfferRequest, RenewRequest, ResizeRequest, TermsResult

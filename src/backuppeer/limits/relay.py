@@ -22,7 +22,7 @@ OBSERVE_LOOK_S: Final = 2.0
 RELAY_LIFE_MOST_S: Final = 86_400
 """What a server may promise at most."""
 OBSERVERS: Final = 4
-"""One for IPv6 and two for IPv4: two tell whether a NAT gives each destination another port."""
+"""Two for each IP version: which tells whether a NAT gives each destination another port."""
 RELAY_ADMISSIONS: Final = 65_536
 """Transport keys admitted at one server: 10 MiB."""
 RELAY_ADMISSIONS_PER_NETWORK: Final = 512
@@ -45,7 +45,7 @@ RELAY_BUDGET_BYTES_PER_S: Final = 4.0 * MIB
 """… and what is added to that per second: a server is not made for carrying backups for ever."""
 RELAY_BUDGETS: Final = 16_384
 """Pairs whose budget is remembered; beyond, those that sent nothing for longest begin anew."""
-RELAY_BYTES_PER_S: Final = 512.0 * MIB
+RELAY_BYTES_PER_S: Final = 500_000_000
 """All pairs together: more than one process carries; an operator who pays for traffic sets less."""
 OBSERVER_CONNECTIONS: Final = 64
 """Handshakes and answers under way at once; an answer takes a round trip."""

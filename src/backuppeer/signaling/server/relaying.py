@@ -19,7 +19,6 @@ from backuppeer.signaling.server.relay import Relay
 from backuppeer.transport.addresses import format_address
 from backuppeer.transport.iroh import Observer, open_observer
 
-_V4: Final = 4
 _LAST_PORT: Final = 0xFFFF
 
 
@@ -32,6 +31,11 @@ class Relaying:
         self.admissions, self._may_loopback = Admissions(clock), may_loopback
         self.relay = Relay(self.admissions, clock, bytes_per_s=bytes_per_s)
         self._observers: list[Observer] = []
+
+    @property
+    def observer_ports(self) -> list[int]:
+        """The UDP ports of the observers, each once."""
+        return sorted({each.port for each in self._observers})
 
     def answer(self, network: str, transport: bytes) -> RelayIs:
         """Admit a transport key on the account of a network (coarse address), and say what there is for it."""
@@ -61,13 +65,11 @@ class Relaying:
 
 
 def _plan_observers(listening: Sequence[tuple[str, int]], *, may_loopback: bool) -> list[str]:
-    """Return what to bind: the server's own ports, and for IPv4 one beside, so that a NAT shows whether it cares."""
+    """Return what to bind: the server's own ports, and one beside each, so that a NAT shows whether it cares."""
     plans: list[str] = []
     for host, port in listening:
         ip = ip_address(host.partition("%")[0])
         if ip.is_loopback and not may_loopback:
             continue  # whoever comes from this machine has no NAT
-        plans.append(format_address(ip, port))
-        if ip.version == _V4:
-            plans.append(format_address(ip, port + 1 if port < _LAST_PORT else 0))
+        plans += [format_address(ip, port), format_address(ip, port + 1 if port < _LAST_PORT else 0)]
     return plans[: limits.OBSERVERS]
