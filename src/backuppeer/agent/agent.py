@@ -232,6 +232,7 @@ class Agent:
     def servers(self, given: list[str] | None) -> list[str]:
         """Return the servers a request names, else those of environment, config or default."""
         if given is not None:
+            self.parts.relays.know(given)
             return given
         try:
             configured = self.config().servers

@@ -8,6 +8,8 @@ RELAY_LIFE_S: Final = 900.0
 """How long an admission holds; whoever still wants it asks again before."""
 RELAY_ATTACH_S: Final = 3.0
 """What a host takes to be found at a relay before it answers a knock; the answer then goes without."""
+RELAY_FRESH_S: Final = 20.0
+"""How long it is taken for granted that a server which admitted us has not been restarted."""
 RELAY_HOME_LOOK_S: Final = 0.02
 RELAY_SERVERS: Final = 3
 """Of whose relays a home may be found at one."""

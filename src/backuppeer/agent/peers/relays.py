@@ -22,6 +22,7 @@ from backuppeer.limits import (
     OBSERVE_AGAIN_S,
     OBSERVE_LOOK_S,
     RELAY_ATTACH_S,
+    RELAY_FRESH_S,
     RELAY_HOME_LOOK_S,
     RELAY_KEPT_S,
     RELAY_SERVERS,
@@ -47,6 +48,12 @@ class _Admitted:
     answer: RelayIs
     since_s: float
     used_s: float
+    tried_s: float
+
+    def is_due(self, now_s: float) -> bool:
+        """Whether it is time to ask again, for who wants to stay admitted."""
+        is_late = now_s - self.since_s >= self.answer.life_s / 2
+        return is_late and now_s - self.tried_s >= OBSERVE_AGAIN_S
 
 
 class Relays:
@@ -62,6 +69,7 @@ class Relays:
         self._observed_s = float("-inf")
         self._seen_from: list[str] = []
         self.nat = NatKind.UNKNOWN
+        self._given: set[str] = set()
         self.servers: Callable[[], Sequence[str]] = tuple
         """The servers of this home. Set by who knows them."""
         self.is_relayed: Callable[[], bool] = lambda: False
@@ -72,6 +80,10 @@ class Relays:
         """The server at whose relay this home is found; empty: at none."""
         url = self._transport.home_relay if self._transport is not None else ""
         return self._homes.get(url.rstrip("/"), "")
+
+    def know(self, servers: Sequence[str]) -> None:
+        """Take servers that a person named in a command for ours, too."""
+        self._given.update(servers)
 
     async def attach(self) -> None:
         """Be found at a relay of our servers, and know our address outside, within RELAY_ATTACH_S if that can be."""
@@ -96,7 +108,7 @@ class Relays:
 
         A server that is not ours is asked only over TLS and by a public name, as for knocks (`is_safe_foreign`).
         """
-        is_ours = server in self.servers()
+        is_ours = server in self._given or server in self.servers()
         if self._transport is None or not relay_url(server) or not (is_ours or is_safe_foreign(server)):
             return ""
         if not await self._ask(server):
@@ -112,13 +124,14 @@ class Relays:
             await asyncio.gather(self._keeping, return_exceptions=True)
 
     async def _ask(self, url: str) -> bool:
-        """Be admitted at a server, if we are not for long enough; say whether we are."""
+        """Be admitted at a server, and say whether we are; what it said a moment ago still holds."""
         now_s = self._clock.monotonic_s()
         known = self._admitted.get(url)
         if known is not None:
             known.used_s = now_s
-            if now_s - known.since_s < known.answer.life_s / 2:
-                return True
+            # No longer than a moment: a server that was restarted since has admitted nobody.
+            if now_s - known.since_s < RELAY_FRESH_S:
+                return bool(known.answer.life_s)
         return await self._renew(url, used_s=now_s)
 
     async def _renew(self, url: str, *, used_s: float) -> bool:
@@ -129,11 +142,9 @@ class Relays:
         except (Unavailable, PeerFault) as exc:
             _log.info("no relay", server=url, reason=exc.message[:200])
             return False
-        if not answer.life_s:
-            self._admitted.pop(url, None)
-            return False
-        self._admitted[url] = _Admitted(answer, self._clock.monotonic_s(), used_s)
-        return True
+        now_s = self._clock.monotonic_s()
+        self._admitted[url] = _Admitted(answer, now_s, used_s, now_s)
+        return bool(answer.life_s)
 
     def _keep(self) -> None:
         if self._keeping is None or self._keeping.done():
@@ -148,7 +159,8 @@ class Relays:
                 is_wanted = url in self._homes.values() or self.is_relayed() or now_s - known.used_s < RELAY_KEPT_S
                 if not is_wanted:
                     del self._admitted[url]
-                elif now_s - known.since_s >= known.answer.life_s / 2:
+                elif known.is_due(now_s):
+                    known.tried_s = now_s
                     await self._renew(url, used_s=known.used_s)
             if now_s - self._observed_s >= OBSERVE_AGAIN_S or self._interfaces() != self._seen_from:
                 await self._observe()
@@ -172,6 +184,11 @@ class Relays:
         self._observed_s, self._seen_from = self._clock.monotonic_s(), self._interfaces()
         for url, known in list(self._admitted.items()):
             seen = await self._ask_observers(url, known.answer)
+            is_stale = self._clock.monotonic_s() - known.since_s >= RELAY_FRESH_S
+            if known.answer.observers and not any(seen.values()) and is_stale and url in self._admitted:
+                # Restarted, it has other observers and has admitted nobody: then the relay is closed to us as well.
+                await self._renew(url, used_s=known.used_s)
+                seen = await self._ask_observers(url, self._admitted[url].answer)
             if any(seen.values()):
                 await self._settle(seen)
                 return
