@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 from contextlib import asynccontextmanager
 
 import pytest
@@ -15,12 +16,17 @@ from backuppeer.clock import SystemClock
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.crypto.relay import relay_proof_bytes
 from backuppeer.ids import TransportId
-from backuppeer.signaling.asking import ask_relay, read_observers, relay_url
+from backuppeer.signaling.asking import ask_relay, observer_address, read_observers, relay_url
+from backuppeer.signaling.messages import RelayIs
+from backuppeer.signaling.observers import ObserverPlace, pack_observer
 from backuppeer.signaling.server import relay as relay_module
+from backuppeer.signaling.server import relaying as relaying_module
 from backuppeer.signaling.server.admissions import Admissions
 from backuppeer.signaling.server.relay import FRAME_BYTES, SUBPROTOCOLS
 from backuppeer.signaling.server.relaying import Relaying
 from backuppeer.transport.base import PathKind
+from backuppeer.transport.iroh import asking as asking_module
+from backuppeer.transport.iroh import observer as observer_module
 from backuppeer.transport.iroh import open_iroh
 from signaling.kit import TurnedClock, run, serving, until
 
@@ -333,3 +339,57 @@ def test_admissions_lapse_and_are_renewed_and_counted_by_network():
 
 def test_frames_that_the_real_client_sends_fit_into_the_cap():
     assert relay_module.FRAME_BYTES == 1 + 64 * 1024
+
+
+def test_an_observer_answers_so_many_at_once_and_refuses_the_rest(monkeypatch):
+    monkeypatch.setattr(observer_module, "OBSERVER_CONNECTIONS", 0)
+
+    async def scene():
+        async with relaying(may_loopback=True) as (served, _), peers(1) as (asker,):
+            place = read_observers(await ask_relay(served.url, asker.transport_id))[0]
+            assert await asker.observe(place.transport, f"127.0.0.1:{place.port}") == ""
+
+    run(scene())
+
+
+def test_an_observer_that_does_not_answer_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(asking_module, "OBSERVER_S", 0.05)
+
+    async def scene():
+        async with peers(1) as (asker,):
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as deaf:
+                deaf.bind(("127.0.0.1", 0))
+                assert await asker.observe(TransportId(asker.transport_id), f"127.0.0.1:{deaf.getsockname()[1]}") == ""
+
+    run(scene())
+
+
+def test_observers_listen_beside_the_server_but_not_for_this_machine_alone():
+    def plan(*listening, may_loopback=False):
+        return relaying_module._plan_observers(listening, may_loopback=may_loopback)
+
+    both = ["192.0.2.1:443", "192.0.2.1:444", "[::]:443", "[::]:444"]
+    assert plan(("192.0.2.1", 443), ("::", 443)) == both
+    assert plan(("203.0.113.1", 65535)) == ["203.0.113.1:65535", "203.0.113.1:0"]
+    assert plan(("127.0.0.1", 443), ("::1", 443)) == []
+    assert plan(("127.0.0.1", 443), may_loopback=True) == ["127.0.0.1:443", "127.0.0.1:444"]
+
+
+def test_what_a_server_says_of_observers_is_read_and_what_is_malformed_left_out():
+    place = ObserverPlace(TransportId(b"t" * 32), 443, 6)
+    bad = [b"t" * 32 + b"\0\0\6", b"t" * 32 + b"\1\1\5"]
+    assert read_observers(RelayIs(1, [*bad, pack_observer(place)])) == [place]
+    assert observer_address("2001:db8::1", place) == "[2001:db8::1]:443"
+
+
+@pytest.mark.parametrize(
+    ("server", "relay"),
+    [
+        ("wss://one.example", "https://one.example"),
+        ("ws://127.0.0.1:8443", "http://127.0.0.1:8443"),
+        ("ws://[2001:db8::1]:8443", "http://[2001:db8::1]:8443"),
+        ("wss://one.example/below", ""),
+    ],
+)
+def test_a_relay_has_the_address_of_its_server(server, relay):
+    assert relay_url(server) == relay

@@ -105,13 +105,9 @@ async def compose(home: Home, secret: bytes) -> Agent:
     # The agent is made last, of parts that need to call it: hence by name, at the time of the call.
     hooks = _make_hooks(lambda: agent, serving, standing)
     sessions = Sessions(transport, keys.identity, clock, hooks, lane_binds=bind_addresses())
-    reach, contacting = _make_reach(state, sessions, standing, clock)
-    relays = _make_relays(transport, sessions, clock)
-    market, ends = (
-        Market(state, standing, clock, keys.peer, views=views),
-        partial(whereabouts_of, transport, clock, relays),
-    )
-    knocking = Knocking(state, keys.identity, clock, market=market, ends=ends)
+    reach, contacting, relays = _make_reach(state, sessions, standing, clock, transport)
+    market, ends = Market(state, standing, clock, keys.peer, views=views), partial(whereabouts_of, transport, clock)
+    knocking = Knocking(state, keys.identity, clock, market=market, ends=partial(ends, relays))
     connecting = Connecting(state, keys, clock, reach=reach, knocking=knocking)
     binding = partial(make_binding, transport, keys, clock, relays)
     hosting = Hosting(state, keys.identity, clock, requests=requests, binding=binding, free=premises.free_for)
@@ -141,16 +137,14 @@ def _make_standing(state: State, evidence: EvidenceLog, clock: Clock) -> tuple[S
     return standing, make_views(state, standing, evidence, clock, addresses=partial(addresses_of, state))
 
 
-def _make_reach(state: State, sessions: Sessions, standing: Standing, clock: Clock) -> tuple[Reach, Contacting]:
+def _make_reach(
+    state: State, sessions: Sessions, standing: Standing, clock: Clock, transport: Transport
+) -> tuple[Reach, Contacting, Relays]:
     reach, contacting = Reach(state, sessions, loopback=is_loopback_only()), Contacting(standing, clock)
     reach.on_missed = contacting.missed
-    return reach, contacting
-
-
-def _make_relays(transport: Transport, sessions: Sessions, clock: Clock) -> Relays:
     relays = Relays(transport, clock, loopback=is_loopback_only())
     relays.is_relayed = lambda: any(s.connection.path().kind is PathKind.RELAYED for s in sessions.all())
-    return relays
+    return reach, contacting, relays
 
 
 def _make_terms(

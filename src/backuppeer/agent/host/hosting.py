@@ -298,10 +298,9 @@ class Hosting:
             _log.info("knock refused", reason=exc.message)
             return
         await asyncio.to_thread(self._requests.prepare)
+        # Before the answer is known, and whatever it is: else the server could tell a yes by what we ask of it.
+        await self.be_reachable()
         reply = self._answer(knock)
-        if reply.verdict is Verdict.ACCEPTED:
-            await self.be_reachable()
-            reply = msgspec.structs.replace(reply, binding=self.binding())
         if self._pool is not None:
             sealed_reply = seal_reply(reply, self._identity, knock=knock)
             with suppress(Unavailable):
