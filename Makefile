@@ -14,7 +14,7 @@ help:
 	@echo 'make test             all tests, the slow end-to-end ones included'
 	@echo 'make check            the gate of every commit: format, lint, types, layers, fast tests'
 	@echo 'make bench [ROW=small] [PEERS=backup-peer,restic-rest] [ROUNDS=3] [SCALE=0.1] [ROOT=DIR] [JSON=FILE] [AGAIN=1]'
-	@echo '                      rows: small large vm src thousand quic recovery engine index catalogue scores linear all, beside restic and borg where installed'
+	@echo '                      rows: small large vm src thousand quic recovery engine index catalogue scores relay linear all, beside restic and borg where installed'
 	@echo 'make bench-report [JSON=FILE]   write what was measured into docs/performance.md'
 	@echo 'make fuzz [TARGET=tree] [SECONDS=300]   give the decoders broken bytes, each for some minutes (Linux)'
 	@echo 'make crash [POINTS=300] [SIDE=owner|host] [JOB=backup|prune]   interrupt it at so many points, and examine what is left'
