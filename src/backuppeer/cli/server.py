@@ -1,7 +1,7 @@
 """`server`: a signaling server in the foreground, until Ctrl-C or SIGTERM."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 
 import typer
 
@@ -10,12 +10,33 @@ from backuppeer.cli.render import escape_line, escape_name, format_count
 from backuppeer.cli.screen import GREEN, Screen
 from backuppeer.cli.units import format_size, parse_size, write_size
 from backuppeer.clock import SystemClock
+from backuppeer.errors import ProtocolViolation, UserError
 from backuppeer.limits import RELAY_BYTES_PER_S, STAMP_BITS, STAMP_BITS_MOST
 
 if TYPE_CHECKING:
     from backuppeer.signaling.server.relaying import Relaying
 
 _EVERYWHERE: Final = frozenset({"", "0.0.0.0", "[::]", "::"})  # noqa: S104 - compared with, not bound to
+_USUAL_RATE: Final = write_size(RELAY_BYTES_PER_S)
+
+_RelayRate = Annotated[
+    str,
+    typer.Option(metavar="SIZE", help="Bytes per second to relay, all peers together, for example 20MB; 0 = no relay."),
+]
+_Observe = Annotated[
+    str,
+    typer.Option(
+        metavar="IP:PORT",
+        help="Where peers ask for their address outside (UDP), behind a proxy; without, where the server listens.",
+    ),
+]
+
+
+class _Relay(NamedTuple):
+    """What an operator says of the relay: bytes per second (0 = none), and where observers listen (empty: as usual)."""
+
+    rate: int
+    observe_at: tuple[tuple[str, int], ...]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -35,12 +56,8 @@ def server(
         Path | None,
         typer.Option(metavar="DIR", help="Where to keep recovery notes, so that they outlive a restart."),
     ] = None,
-    relay_rate: Annotated[
-        str,
-        typer.Option(
-            metavar="SIZE", help="Bytes per second to relay, all peers together, for example 20MB; 0 = no relay."
-        ),
-    ] = write_size(RELAY_BYTES_PER_S),
+    relay_rate: _RelayRate = _USUAL_RATE,
+    observe: _Observe = "",
     stamp_bits: Annotated[
         int,
         typer.Option(
@@ -55,14 +72,14 @@ def server(
     import asyncio  # noqa: PLC0415 - 56 ms that no other verb needs
 
     screen = context_of(ctx).screen
-    rate = parse_size(relay_rate)
-    asyncio.run(_serve(screen, listen, origin or [], data=data, stamp_bits=stamp_bits, relay_rate=rate))
+    relay = _Relay(parse_size(relay_rate), _read_observe(observe))
+    asyncio.run(_serve(screen, listen, origin or [], data=data, stamp_bits=stamp_bits, relay=relay))
     screen.line("stopped")
     return 0
 
 
 async def _serve(
-    screen: Screen, listen: str, origins: list[str], *, data: Path | None, stamp_bits: int, relay_rate: int
+    screen: Screen, listen: str, origins: list[str], *, data: Path | None, stamp_bits: int, relay: _Relay
 ) -> None:
     import asyncio  # noqa: PLC0415
     import contextlib  # noqa: PLC0415
@@ -75,7 +92,7 @@ async def _serve(
 
     caps = Caps(stamp_bits=stamp_bits)
     notes = FolderNotes(data, caps.notes) if data else None
-    relaying = Relaying(SystemClock(), bytes_per_s=relay_rate) if relay_rate else None
+    relaying = Relaying(SystemClock(), bytes_per_s=relay.rate, observe_at=relay.observe_at) if relay.rate else None
 
     def tell_ready(port: int) -> None:
         bound = f"{listen.rpartition(':')[0]}:{port}"
@@ -83,7 +100,7 @@ async def _serve(
         for url in origins or [_url_of(bound)]:
             screen.line(f"  clients use: --server {escape_line(url)}", hang=4)
         screen.line(f"  {_describe_notes(data, notes.count() if notes else 0)}", hang=4)
-        screen.line(f"  {_describe_relay(relaying, relay_rate)}", hang=4)
+        screen.line(f"  {_describe_relay(relaying, relay.rate)}", hang=4)
         screen.event("ready", {"listen": bound})
 
     with contextlib.ExitStack() as held:
@@ -107,6 +124,26 @@ def _describe_notes(data: Path | None, count: int) -> str:
         "recovery notes are kept in memory: after a restart, owners who lost everything are not found here until "
         "their hosts leave notes again, within a day; --data DIR keeps them"
     )
+
+
+def _read_observe(text: str) -> tuple[tuple[str, int], ...]:
+    """Return (ip, port) of `--observe`, none where it is not given.
+
+    Raises:
+        UserError: not an IP address and a port.
+
+    """
+    from backuppeer.transport.addresses import parse_address  # noqa: PLC0415
+
+    if not text:
+        return ()
+    try:
+        ip, port = parse_address(text)
+    except ProtocolViolation as exc:
+        raise UserError(
+            f"--observe takes an IP address and a port, not {text[:80]!r}", hint="for example 0.0.0.0:8443 or [::]:8443"
+        ) from exc
+    return ((str(ip), port),)
 
 
 def _describe_relay(relaying: "Relaying | None", rate: int) -> str:
