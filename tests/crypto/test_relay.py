@@ -1,4 +1,4 @@
-"""What a client of iroh's relay protocol signs; that iroh signs the same, the real client shows (signaling.test_relay)."""
+"""What a client of iroh's relay protocol signs; that iroh signs the same is shown by signaling.test_relay."""
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
