@@ -15,6 +15,7 @@ from backuppeer.agent.host.waiving import Waiving
 from backuppeer.agent.owner.repository import Repository
 from backuppeer.agent.peers.offers import Offer
 from backuppeer.agent.peers.partners import Partner
+from backuppeer.agent.repute.heirs import Heirs
 from backuppeer.agent.repute.standing import Standing
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.ids import AgreementId, PeerId
@@ -59,6 +60,7 @@ class HostHouse:
         self.premises = Premises(self.state, self.identity, self.clock)
         self.premises.establish(folder / "store", offered_bytes)
         self.standing = Standing(self.state, self.evidence, self.clock)
+        self.heirs = Heirs(self.state, self.evidence.lines, self.clock)
         self.requests = Requests(self.state, self.premises, self.standing, self.clock, identity=self.identity)
         self.revising = Revising(self.state, self.premises, self.requests, self.clock, identity=self.identity)
         self.ending = Ending(self.state, self.premises, self.clock, identity=self.identity)
