@@ -57,8 +57,10 @@ def sign_notice(agreement: AgreementId, identity: SigningKey, *, last: int, time
     return sign_statement(said, identity)
 
 
-def open_notice(signed: Buffer, terms: Agreement) -> Notice:
+def open_notice(signed: Buffer, terms: Agreement, *before: PeerId) -> Notice:
     """Return a notice, having checked that a party of the agreement signed it, and that it is about this one.
+
+    before: who else was a party of it once, and may have signed it then (ADR 69).
 
     Raises:
         AuthenticationFault: the signature does not hold.
@@ -66,7 +68,7 @@ def open_notice(signed: Buffer, terms: Agreement) -> Notice:
 
     """
     claimed = peek_statement(Notice, signed)
-    if claimed.party not in {terms.owner, terms.host} or claimed.agreement != terms.agreement:
+    if claimed.party not in {terms.owner, terms.host, *before} or claimed.agreement != terms.agreement:
         raise ProtocolViolation("a notice is of another agreement, or by somebody who is no party of it")
     return open_statement(Notice, signed, claimed.party)
 
