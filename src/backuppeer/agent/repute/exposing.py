@@ -206,3 +206,11 @@ class Exposing:
     def _read(self) -> dict[bytes, int]:
         raw = self._state.setting(_LIFTED)
         return msgspec.msgpack.decode(raw, type=dict[bytes, int]) if raw else {}
+
+
+def carry_cap(state: State, old: PeerId, new: PeerId) -> None:
+    """Let the cap that a person set for a host hold for its heir, unless that has one of its own."""
+    raw = state.setting(_LIFTED)
+    lifted = msgspec.msgpack.decode(raw, type=dict[bytes, int]) if raw else {}
+    if bytes(old) in lifted and bytes(new) not in lifted:
+        state.put_setting(_LIFTED, msgspec.msgpack.encode({**lifted, bytes(new): lifted[bytes(old)]}))
