@@ -79,5 +79,5 @@ def kept_s(terms: Agreement, party: bytes) -> int:
     The owner's is a request to delete everything, hence held as long as a mass deletion (ADR 37): whoever has its
     machine may have given it. Never longer than the longest lock so held, whatever a host once co-signed.
     """
-    factor = HOLD_FACTOR if party == terms.owner else 1
+    factor = 1 if party == terms.host else HOLD_FACTOR
     return min(max(terms.notice_s, terms.lock_s * factor), LISTING_TERM_S * HOLD_FACTOR)
