@@ -34,7 +34,7 @@ from backuppeer.trust.recall import Recall
 from backuppeer.trust.relapse import has_relapsed
 from backuppeer.trust.schema import REMARKABLE, SCRIPTS, among
 from backuppeer.trust.score import SPANS_MOST, Availability, DayEvidence, Evidence, Fault, sum_days
-from backuppeer.trust.tally import Tally
+from backuppeer.trust.tally import Sums, Tally
 from backuppeer.trust.tenants import TenantLog
 
 
@@ -137,20 +137,6 @@ _BLAMELESS: Final = Conduct()
 _BROUGHT_BACK: Final = "from a snapshot"
 
 
-@dataclass(frozen=True, slots=True)
-class _Sums:
-    """The evidence of a peer as it stood on a day, and the day of the first of it."""
-
-    tally: Tally
-    first_day: int
-
-    def holds_on(self, today: int) -> bool:
-        """Whether it only has to fade until `today`: nothing of it gets too old, and no clock was set back."""
-        if not self.tally.alpha and not self.tally.beta:
-            return True
-        return self.tally.day <= today and self.first_day > today - EVIDENCE_DAYS
-
-
 class EvidenceLog:
     """The observations in the database at `path`. Thread-safe; `close` when done."""
 
@@ -173,7 +159,7 @@ class EvidenceLog:
         """Connections tried and made, and when the peer was there."""
         self.tenants = TenantLog(self._connection, self._lock, self._translated, self.lines)
         """How others behaved as owners of what is kept here."""
-        self._sums: Recall[_Sums] = Recall(self._known, _Sums(Tally(), 0))
+        self._sums: Recall[Sums] = Recall(self._known, Sums(Tally(), 0))
         self._acts: Recall[list[tuple[Kind, int, int]]] = Recall(self._known, [])
 
     def close(self) -> None:
@@ -298,7 +284,8 @@ class EvidenceLog:
         for day in steps:
             # The lock is free between steps: whoever writes down a session doesn't wait for years.
             with self._lock, self._translated():
-                found = compact(self._connection, list(self._known), rules, before_day=day)
+                lines = {peer: self.lines.of(self.lines.newest(peer)) for peer in list(self._known)}
+                found = compact(self._connection, lines, rules, before_day=day)
             observations, contacts = observations + found[0], contacts + found[1]
         return observations, contacts
 
@@ -364,10 +351,10 @@ class EvidenceLog:
         for peer in list(self._known):
             self.summarise(peer, now_ms=now_ms)
 
-    def _sum_up(self, peer: PeerId, *, today: int) -> _Sums:
+    def _sum_up(self, peer: PeerId, *, today: int) -> Sums:
         days = self.days(peer, now_ms=today * DAY_MS)
         oldest = int(days[0].age_days) if days else 0
-        return _Sums(Tally(*sum_days(days), today), today - oldest)
+        return Sums(Tally(*sum_days(days), today), today - oldest)
 
     def _forget(self, peer: PeerId) -> None:
         for one in (peer, *self.lines.heirs(peer)):

@@ -18,6 +18,10 @@ class Lines:
         self.watchers: list[Callable[[PeerId], None]] = []
         """Called with an heir whose line has just become longer: what was worked out of it and its heirs is old."""
 
+    def __len__(self) -> int:
+        """Return how many successions are followed: none is ever taken back."""
+        return len(self._heirs)
+
     def follow(self, old: PeerId, new: PeerId) -> None:
         """Let `new` be the heir of `old`; whoever calls has seen to it that nobody becomes his own heir."""
         if self._heirs.get(old) == new:

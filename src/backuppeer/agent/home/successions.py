@@ -48,31 +48,42 @@ class Successions:
 
     def __init__(self, run: Callable[..., None], ask: Callable[..., list[tuple[Any, ...]]]) -> None:
         self._run, self._ask = run, ask
+        self._kept: list[Heir] | None = None
 
     def list_all(self) -> list[Heir]:
         """Return all, in the order in which they were followed."""
-        rows = self._ask(f"SELECT {_COLUMNS} FROM successions ORDER BY rowid")  # noqa: S608 - a constant
-        return [_heir_of(row) for row in rows]
+        # Of each of a market of thousands is asked whether it is in doubt.
+        kept = self._kept
+        if kept is None:
+            rows = self._ask(f"SELECT {_COLUMNS} FROM successions ORDER BY rowid")  # noqa: S608 - a constant
+            self._kept = kept = [_heir_of(row) for row in rows]
+        return kept
 
     def find(self, old: PeerId) -> Heir | None:
         """Return who goes on for an identity; None: nobody is followed as that."""
-        rows = self._ask(f"SELECT {_COLUMNS} FROM successions WHERE old=?", old)  # noqa: S608 - a constant
-        return _heir_of(rows[0]) if rows else None
+        return next((heir for heir in self.list_all() if heir.old == old), None)
+
+    def reload(self) -> None:
+        """Read the table again when it is asked for next: what was written may have been taken back."""
+        self._kept = None
 
     def put(self, heir: Heir) -> None:
         """Keep a succession; the identity has no heir yet."""
         values = tuple(heir)
         self._run(f"INSERT INTO successions({_COLUMNS}) VALUES({','.join('?' * len(values))})", *values)
+        self.reload()
 
     def contest(self, old: PeerId, rival: PeerId, signed: bytes, now_ms: int) -> None:
         """Keep what contradicts the succession of an identity; nothing of it is settled by that."""
         query = "UPDATE successions SET rival=?, rival_signed=?, contested_ms=?, settled_ms=0 WHERE old=?"
         self._run(query, rival, signed, now_ms, old)
+        self.reload()
 
     def settle(self, new: PeerId, now_ms: int) -> None:
         """Note that a person had out who is the heir: the one that is followed, `new`."""
         query = "UPDATE successions SET settled_ms=? WHERE new=? AND contested_ms>0 AND settled_ms=0"
         self._run(query, now_ms, new)
+        self.reload()
 
 
 def _heir_of(row: tuple[Any, ...]) -> Heir:

@@ -122,9 +122,12 @@ class Heirs:
         if self._lines.steps(old) + 1 + len(self._lines.heirs(new)) > SUCCESSION_STEPS:
             raise ProtocolViolation(f"more than {SUCCESSION_STEPS} successions, one after the other")
         heir = Heir(old, new, bytes(said.authority), said.generation, signed, now_ms)
-        with self._state.together():
-            self._state.successions.put(heir)
-            self._carry_over(old, new, now_ms)
+        try:
+            with self._state.together():
+                self._state.successions.put(heir)
+                self._carry_over(old, new, now_ms)
+        finally:
+            self._state.successions.reload()
         self._lines.follow(old, new)
         return heir
 
