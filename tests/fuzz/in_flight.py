@@ -37,6 +37,7 @@ from backuppeer.proof.notices import Notice
 from backuppeer.proof.receipts import GapNote, Receipt, Vouch
 from backuppeer.proof.removals import PackDelete, PackRevive, PackWithdraw, open_removal
 from backuppeer.proof.slots import SlotGift
+from backuppeer.proof.succession import Succession
 from backuppeer.proof.waivers import EndWaiver, LockWaiver, PurgeWaiver
 from backuppeer.proof.writer import verify_head
 from backuppeer.signaling import knock, listing, messages, note
@@ -71,6 +72,7 @@ KINDS = (
     Receipt,
     GapNote,
     Vouch,
+    Succession,
 )
 COURT = Court()
 OWNER = HomeKeys(derive_working(bytes(32), 1), OTHER.public, OTHER, OTHER, bytes(32), b"", None)

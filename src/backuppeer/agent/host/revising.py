@@ -39,7 +39,7 @@ from backuppeer.proof.statements import (
     open_statement,
     statement_hash,
 )
-from backuppeer.proof.waivers import check_fresh, check_lowered, without_waiver
+from backuppeer.proof.waivers import check_fresh, check_lowered, lasting_fields
 from backuppeer.trust.policy import AcceptPolicy
 from backuppeer.wire.messages import Pending
 
@@ -238,7 +238,7 @@ def _offer_of(wish: Wish) -> Pending:
 
 def _unchanged(terms: Agreement) -> tuple[object, ...]:
     """Return what no revision changes that asks more of this host: it is in nobody's wish, so no person sees it."""
-    return other_fields(without_waiver(terms)), terms.notice_s
+    return other_fields(lasting_fields(terms)), terms.notice_s
 
 
 def _nothing() -> Offer | None:
