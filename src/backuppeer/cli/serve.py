@@ -122,6 +122,7 @@ async def compose(home: Home, secret: bytes) -> Agent:
     scrubbing = Scrubbing(premises, clock, serving.proving)
     owed = _make_reciprocity(Reciprocity(state, premises, clock, own=keys.peer), serving, requests)
     heirs = _make_succeeding(Succeeding(premises, views.heirs, identity=keys.identity), serving, sweeping, owed)
+    heirs.on_passing = noting.lead_on
     as_host = HostSide(premises, requests, hosting, sweeping, scrubbing, noting, *terms, Moving(premises), owed, heirs)
     audits = _make_audits(home, keys, state, vault, reach=reach)
     waiving = Waiving(state, keys, clock, reach=reach, revising=revising, ending=ending)
