@@ -114,15 +114,13 @@ async def compose(home: Home, secret: bytes) -> Agent:
     hosting = Hosting(state, keys.identity, clock, requests=requests, binding=binding, free=premises.free_for)
     vault = Vault(home, keys, state, clock, reach=reach, standing=standing)
     noting, slots = Noting(state, premises, keys.identity, clock, binding=binding), Slots(state, keys, clock)
-    serving.on_terms, serving.keep_slot = desk.answer, noting.keep
-    terms[0].on_offer = lambda: hosting.offer
+    serving.on_terms, serving.keep_slot, terms[0].on_offer = desk.answer, noting.keep, lambda: hosting.offer
     ending = Ending(state, keys, clock, reach=reach)
     revising = Revising(state, keys, clock, reach=reach, blame=standing.blame)
     revising.hear = desk.hear = ending.hear
     scrubbing = Scrubbing(premises, clock, serving.proving)
     owed = _make_reciprocity(Reciprocity(state, premises, clock, own=keys.peer), serving, requests)
-    heirs = _make_succeeding(Succeeding(premises, views.heirs, identity=keys.identity), serving, sweeping, owed)
-    heirs.on_passing = noting.lead_on
+    heirs = _make_succeeding(Succeeding(premises, views.heirs), serving, sweeping, owed, noting=noting)
     as_host = HostSide(premises, requests, hosting, sweeping, scrubbing, noting, *terms, Moving(premises), owed, heirs)
     audits = _make_audits(home, keys, state, vault, reach=reach)
     waiving = Waiving(state, keys, clock, reach=reach, revising=revising, ending=ending)
@@ -160,7 +158,10 @@ def _make_reciprocity(made: Reciprocity, serving: Serving, requests: Requests) -
     return made
 
 
-def _make_succeeding(made: Succeeding, serving: Serving, sweeping: Sweeping, owed: Reciprocity) -> Succeeding:
+def _make_succeeding(
+    made: Succeeding, serving: Serving, sweeping: Sweeping, owed: Reciprocity, *, noting: Noting
+) -> Succeeding:
+    made.on_passing = noting.lead_on
     serving.on_succession, serving.find_refusal = made.answer, made.refuse
     sweeping.line_of = owed.line_of = made.line_of
     return made

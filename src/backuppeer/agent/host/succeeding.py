@@ -18,7 +18,6 @@ from backuppeer.agent.host.premises import Premises
 from backuppeer.agent.host.threads import in_thread
 from backuppeer.agent.peers.channel import Channel
 from backuppeer.agent.repute.heirs import Heirs
-from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import AuthenticationFault, NotFoundError, ProtocolViolation, RefusedError
 from backuppeer.host.leases import Lease
 from backuppeer.host.store import Store
@@ -59,8 +58,8 @@ class ContestedError(RefusedError):
 class Succeeding:
     """Successions of this host's owners."""
 
-    def __init__(self, premises: Premises, heirs: Heirs, *, identity: SigningKey) -> None:
-        self._premises, self._heirs, self._identity = premises, heirs, identity
+    def __init__(self, premises: Premises, heirs: Heirs) -> None:
+        self._premises, self._heirs = premises, heirs
         self._taking = threading.Lock()
         self.on_passing: OnPassing = _ignore_passing
         self.on_succeeded: OnSucceeded = _ignore
@@ -107,7 +106,7 @@ class Succeeding:
             signed = self._follow(message.succession, authority)
             for lease, proposal in zip(standing, proposals, strict=True):
                 self.on_passing(lease.agreement, old)  # first: what it keeps of the old one, the heir soon replaces
-                whole = add_signature(proposal, Agreement, self._identity)
+                whole = add_signature(proposal, Agreement, self._premises.signer)
                 steps[lease.agreement] = self._premises.agree(whole).signed
             self.on_succeeded(old, new)
             return Succeeded(succession=signed, revisions=tuple(steps[agreement] for agreement in sorted(steps)))
