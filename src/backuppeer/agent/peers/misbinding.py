@@ -27,7 +27,7 @@ def raise_alarm(state: State, peer: PeerId, sort: Sort, *, now_ms: int) -> None:
 
     One that was seen is told again only when IDENTITY_ALARM_AGAIN_S have passed since it was last raised anew.
     """
-    alarms = list_alarms(state)
+    alarms = [alarm for alarm in list_alarms(state) if alarm.sort is not Sort.HEIRS]
     before = next((alarm for alarm in alarms if (alarm.peer, alarm.sort) == (peer, sort)), None)
     is_told = before is not None and before.is_seen and not before.is_forgiven
     if before is not None and is_told and now_ms - before.time_ms < IDENTITY_ALARM_AGAIN_S * 1000:
