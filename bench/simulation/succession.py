@@ -96,8 +96,9 @@ def run_succession(world: World) -> Metrics:
             found["most gained by announcing"] = max(found["most gained by announcing"], *told)
             found["most gained by not announcing"] = max(found["most gained by not announcing"], *untold)
     for course in honest:
-        lost = max(-gained for gained in _live(course, CHANGES[0], follows=follows)[0])
-        found["most an honest one loses by announcing"] = max(found["most an honest one loses by announcing"], lost + 0.0)
+        told, _ = _live(course, CHANGES[0], follows=follows)
+        lost = max(0.0, *(-gained for gained in told))
+        found["most an honest one loses by announcing"] = max(found["most an honest one loses by announcing"], lost)
     found["foreign words followed"] = float(_count_foreign())
     found["exposure of a name without a past, GiB"] = (cap_bytes(0) or 0) / GIB
     return found
