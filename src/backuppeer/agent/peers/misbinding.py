@@ -117,11 +117,11 @@ def _say_heirs(state: State, peer: PeerId, name: str, day: str) -> str:
     contested = [heir for heir in state.successions.list_all() if heir.is_contested]
     heir = next((heir for heir in contested if peer in {heir.new, heir.rival}), None)
     if heir is None:
-        return f"ALARM: on {day} the words of {name} named two heirs"
+        return f"ALARM: on {day} the 24 words of {name} named two heirs"
     typed, rival = shlex.quote(name_of(state, heir.new)), shorten_peer_id(PeerId(heir.rival))
     return (
         f"ALARM: on {day} a second heir of {shorten_peer_id(heir.old)} was named, {rival} beside "
-        f"{shorten_peer_id(heir.new)}: the words of {name_of(state, heir.new)} are in two hands, and neither gets "
-        f"anything new. Ask its person by another way which id is theirs. If {shorten_peer_id(heir.new)}: `backup-peer "
-        f"peers verify {typed}`; if not: `backup-peer block {typed}`. Only one of the two ends this"
+        f"{shorten_peer_id(heir.new)}: the 24 words of {name_of(state, heir.new)} are in two hands, and neither gets "
+        f"anything new. Ask its person by another way which id is theirs. If it is {shorten_peer_id(heir.new)}: "
+        f"`backup-peer peers verify {typed}`; if not: `backup-peer block {typed}`. Only one of the two ends this"
     )
