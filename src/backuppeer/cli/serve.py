@@ -192,7 +192,7 @@ def _make_repute(parts: Parts, evidence: EvidenceLog, premises: Premises, vault:
     exchange = Exchange(shelf, state, clock, own=keys.peer, convicts=convicts, heirs=parts.views.heirs)
     exchange.named = partial(list_authorities, state, premises)
     receipting.is_shared = exchange.is_shared = partial(may_share_receipts, home)
-    countersigning.agree_gap = receipting.agree_gap
+    countersigning.agree_gap, countersigning.line_of = receipting.agree_gap, parts.views.heirs.line_of
     hearing.lines = evidence.lines
     hearing.own_words, parts.standing.heard = receipting.own_words, hearing.heard
     parts.views.explaining.paths = hearing.paths
