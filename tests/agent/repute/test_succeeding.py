@@ -5,9 +5,10 @@ import pytest
 from agent.repute.test_heirs import DAY_MS, IDS, House
 from backuppeer.agent.commands.capping import set_cap
 from backuppeer.agent.home.identity_alarms import Sort
-from backuppeer.agent.peers.misbinding import raise_alarm, settle
+from backuppeer.agent.peers.misbinding import raise_alarm, refuse_doubted, settle
 from backuppeer.agent.repute.exposing import Lying
 from backuppeer.errors import AuthenticationFault
+from backuppeer.ids import format_peer_id
 from backuppeer.limits import GIB
 from backuppeer.trust.conduct import Bar, find_word
 from backuppeer.trust.evidence import Kind
@@ -31,6 +32,7 @@ def test_an_heir_has_the_score_that_its_history_gives_without_the_mark_of_a_frie
     heir, _ = house.standing.trust(NEW)
     assert 0.5 < heir < kept
     assert not house.standing.is_friend(NEW)
+    assert not house.standing.is_friend(OLD), "the mark is no use to whoever has the old key"
     house.state.befriend(NEW, 9)
     assert house.standing.trust(NEW)[0] == pytest.approx(kept)
 
@@ -47,6 +49,9 @@ def test_whoever_is_barred_is_barred_under_its_next_name_and_forgiven_under_it(h
 def test_nothing_new_goes_to_an_identity_that_goes_on_as_another(house):
     house.take(0, 1)
     assert house.standing.bar(OLD) is Bar.SUCCEEDED
+    with pytest.raises(AuthenticationFault, match="under another id") as told:
+        refuse_doubted(house.state, OLD, "nothing new")
+    assert format_peer_id(NEW) in told.value.hint
     caps = house.standing.caps(OLD)
     assert caps[0].startswith("it goes on as bp1")
     assert find_word("unproven", caps) == "succeeded"

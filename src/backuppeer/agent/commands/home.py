@@ -196,7 +196,7 @@ class HomeCommands:
             peer_id=format_peer_id(record.peer),
             alias=record.alias,
             role=role,
-            verified=record.is_verified,
+            verified=self._parts.standing.is_friend(record.peer),
             quota_bytes=room.quota_bytes,
             used_bytes=room.used_bytes,
             safety_words=await spell_safety_words(self._parts.keys.peer, record.peer),

@@ -123,18 +123,13 @@ class Succeeding:
             text = f"another identity goes on in place of this one: {shorten_peer_id(heir.new)}"
             hint = "was that you? Go on in the home that typed the 24 words; if not, they are in other hands"
             return Refused(code=RefusalCode.SUCCEEDED, message=text, hint=hint)
-        if not isinstance(message, _READS) and self._is_contested(peer):
+        if not isinstance(message, _READS) and self._heirs.is_contested(peer):
             return Refused(code=RefusalCode.SUCCEEDED, message=_WORDS_IN_TWO_HANDS)
         return None
 
     def line_of(self, peer: PeerId) -> tuple[PeerId, ...]:
         """Return a peer and all whose heir it is, itself first."""
         return self._heirs.line_of(peer)
-
-    def _is_contested(self, peer: PeerId) -> bool:
-        before = self._heirs.line_of(peer)[1:2]
-        heir = self._heirs.heir_of(before[0]) if before else None
-        return heir is not None and heir.is_contested
 
     def _find_steps(self, store: Store, old: PeerId, new: PeerId) -> dict[AgreementId, bytes]:
         """Return the revisions by which agreements went over from the old identity to this heir already."""

@@ -166,9 +166,9 @@ class Standing:
         return stand(conduct, held_bytes=held_bytes, blocked=peer in self._state.blocks, silent=silent)
 
     def is_friend(self, peer: PeerId) -> bool:
-        """Whether the safety words with this peer were compared."""
+        """Whether the safety words with this peer were compared; once it goes on as another that says nothing."""
         record = self._state.peer(peer)
-        return record is not None and record.is_verified
+        return record is not None and record.is_verified and self.newest(peer) == peer
 
     def risks(self, peer: PeerId, hosts: Iterable[PeerId] = ()) -> list[str]:
         """Return what a person should know before storing with this peer beside the `hosts` of today."""
