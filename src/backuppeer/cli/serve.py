@@ -120,15 +120,14 @@ async def compose(home: Home, secret: bytes) -> Agent:
     revising.hear = desk.hear = ending.hear
     scrubbing = Scrubbing(premises, clock, serving.proving)
     owed = _make_reciprocity(Reciprocity(state, premises, clock, own=keys.peer), serving, requests)
-    heirs = _make_succeeding(Succeeding(premises, views.heirs), serving, sweeping, owed, noting=noting)
+    heirs = Succeeding(state, premises, requests, views.heirs)
+    _join_succeeding(heirs, serving, sweeping, owed, noting=noting, hosting=hosting)
     as_host = HostSide(premises, requests, hosting, sweeping, scrubbing, noting, *terms, Moving(premises), owed, heirs)
     audits = _make_audits(home, keys, state, vault, reach=reach)
     waiving = Waiving(state, keys, clock, reach=reach, revising=revising, ending=ending)
     as_owner = OwnerSide(market, knocking, connecting, vault, slots, *audits, revising, ending, waiving)
     parts = Parts(home, keys, state, clock, transport, sessions, reach, standing, contacting, views)
-    repute = _make_repute(parts, evidence, premises, vault)
-    serving.on_receipts = repute.answer
-    agent = Agent(parts, as_host, as_owner, repute)
+    agent = Agent(parts, as_host, as_owner, _make_repute(parts, evidence, premises, vault, serving))
     return agent
 
 
@@ -158,13 +157,12 @@ def _make_reciprocity(made: Reciprocity, serving: Serving, requests: Requests) -
     return made
 
 
-def _make_succeeding(
-    made: Succeeding, serving: Serving, sweeping: Sweeping, owed: Reciprocity, *, noting: Noting
-) -> Succeeding:
-    made.on_passing = noting.lead_on
+def _join_succeeding(
+    made: Succeeding, serving: Serving, sweeping: Sweeping, owed: Reciprocity, *, noting: Noting, hosting: Hosting
+) -> None:
     serving.on_succession, serving.find_refusal = made.answer, made.refuse
     sweeping.line_of = owed.line_of = made.line_of
-    return made
+    made.on_passing, hosting.check_wish = noting.lead_on, made.check_wish
 
 
 def _make_audits(
@@ -183,7 +181,7 @@ def _make_audits(
     return auditor, Rounds(vault, auditor, is_wanted=is_wanted), lookout
 
 
-def _make_repute(parts: Parts, evidence: EvidenceLog, premises: Premises, vault: Vault) -> Repute:
+def _make_repute(parts: Parts, evidence: EvidenceLog, premises: Premises, vault: Vault, serving: Serving) -> Repute:
     home, keys, state, clock = parts.home, parts.keys, parts.state, parts.clock
     shelf = open_or_set_aside(home.path / "receipts.db", Shelf, note=premises.notes.append)
     vault.self_set.shelf = shelf
@@ -202,7 +200,9 @@ def _make_repute(parts: Parts, evidence: EvidenceLog, premises: Premises, vault:
     follow_heirs(home, state)
     opinions = Opinions(parts.standing, shelf, clock)
     opinions.explain = lambda peer: [parts.views.explaining.reason(peer)]
-    return Repute(shelf, hearing, convicts, receipting, countersigning, exchange, opinions)
+    made = Repute(shelf, hearing, convicts, receipting, countersigning, exchange, opinions)
+    serving.on_receipts = made.answer
+    return made
 
 
 def _make_hooks(agent: Callable[[], Agent], serving: Serving, standing: Standing) -> Hooks:
