@@ -1,12 +1,18 @@
 """How a home thinks of an heir and of the identity before it: bars, caps, exposure, doubts."""
 
-import pytest
+import tempfile
+from pathlib import Path
 
-from agent.repute.test_heirs import DAY_MS, IDS, House
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from agent.repute.test_heirs import DAY_MS, IDS, WORDS, House, succeed
 from backuppeer.agent.commands.capping import set_cap
 from backuppeer.agent.home.identity_alarms import Sort
 from backuppeer.agent.peers.misbinding import raise_alarm, refuse_doubted, settle
 from backuppeer.agent.repute.exposing import Lying
+from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import AuthenticationFault
 from backuppeer.ids import format_peer_id
 from backuppeer.limits import GIB
@@ -108,3 +114,26 @@ def test_what_a_host_promised_and_keeps_under_its_old_name_counts_for_the_heir(h
     for day in range(20):
         house.log.contacts.touch(OLD, now_ms - day * DAY_MS, is_up=day % 2 == 0)
     assert house.standing.evidence(NEW).availability.promised == 0.9
+
+
+@given(
+    authority=st.binary(min_size=32, max_size=32),
+    named=st.lists(st.tuples(st.integers(0, 3), st.integers(4, 7)), min_size=1, max_size=4),
+    seen=st.lists(st.tuples(st.integers(0, 3), st.sampled_from(list(Kind)), st.integers(0, 200)), max_size=12),
+)
+@settings(max_examples=25, deadline=None)
+def test_whatever_a_foreign_authority_signs_changes_nothing(authority, named, seen) -> None:
+    foreign = SigningKey.from_seed(authority)
+    assume(foreign.public != WORDS.public)
+    with tempfile.TemporaryDirectory() as folder:
+        house = House(Path(folder))
+        for who, kind, days_ago in seen:
+            house.saw(who, kind, days_ago=days_ago)
+        before = [(house.standing.evidence(one), house.standing.bar(one), house.exposing.cap(one)) for one in IDS[:8]]
+        for old, new in named:
+            with pytest.raises(AuthenticationFault):
+                house.heirs.take(succeed(old, new, authority=foreign), WORDS.public)
+        after = [(house.standing.evidence(one), house.standing.bar(one), house.exposing.cap(one)) for one in IDS[:8]]
+        assert after == before
+        assert house.heirs.list_all() == []
+        house.close()
