@@ -146,7 +146,7 @@ def _make_reach(state: State, sessions: Sessions, standing: Standing, clock: Clo
 def _make_terms(
     state: State, premises: Premises, requests: Requests, keys: HomeKeys, *, clock: Clock
 ) -> tuple[HostRevising, HostEnding, HostWaiving]:
-    revising = HostRevising(state, premises, requests, clock, identity=keys.identity)
+    revising = HostRevising(state, premises, requests, clock, identity=keys.identity, authority=keys.authority)
     waiving = HostWaiving(state, premises, clock)
     revising.on_lowered = waiving.tell_lowered
     return revising, HostEnding(state, premises, clock, identity=keys.identity), waiving
