@@ -14,7 +14,7 @@ from backuppeer.agent.peers.misbinding import raise_alarm, refuse_doubted, settl
 from backuppeer.agent.repute.exposing import Lying
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import AuthenticationFault
-from backuppeer.ids import format_peer_id
+from backuppeer.ids import format_peer_id, shorten_peer_id
 from backuppeer.limits import GIB
 from backuppeer.trust.conduct import Bar, find_word
 from backuppeer.trust.evidence import Kind
@@ -61,7 +61,9 @@ def test_nothing_new_goes_to_an_identity_that_goes_on_as_another(house):
     caps = house.standing.caps(OLD)
     assert caps[0].startswith("it goes on as bp1")
     assert find_word("unproven", caps) == "succeeded"
-    assert "goes over" in house.standing.advice(OLD, "alice")
+    assert f"`backup-peer connect {shorten_peer_id(NEW)}`" in house.standing.advice(OLD, shorten_peer_id(OLD))
+    house.state.call(NEW, "old alice", 1)
+    assert "`backup-peer connect 'old alice'`" in house.standing.advice(OLD, shorten_peer_id(OLD))
     assert house.standing.caps(NEW) == []
 
 

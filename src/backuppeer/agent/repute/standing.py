@@ -3,6 +3,7 @@
 Knows: evidence and scores by peer id. Must not know: sessions; those who observe something call `saw`.
 """
 
+import shlex
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
@@ -126,7 +127,9 @@ class Standing:
         if self.bar(peer) is Bar.DOUBTED:
             return advise_doubted(name)
         if self.bar(peer) is Bar.SUCCEEDED:
-            return "the agreement goes over to that one when you meet"
+            record = self._state.peer(self.newest(peer))
+            typed = shlex.quote(record.alias) if record and record.alias else shorten_peer_id(self.newest(peer))
+            return f"agree with it under its new id: `backup-peer connect {typed}`; what lies here is read as before"
         return advise(name, conduct, self._weigh(peer, conduct))
 
     def forgive(self, peer: PeerId) -> list[str]:
