@@ -22,17 +22,18 @@ from backuppeer.agent.home.keyring import HomeKeys, write_keys
 from backuppeer.agent.home.records import PeerRecord
 from backuppeer.agent.home.state import State
 from backuppeer.crypto.custody import USUAL, Stretch, open_sealed, seal_by_passphrase
-from backuppeer.crypto.keys import WorkingSecret, derive_identity
+from backuppeer.crypto.keys import FormerSecrets, WorkingSecret, derive_identity
 from backuppeer.errors import DamagedStateError, LocalError, NewerFormatError, NotFoundError, PeerFault, UserError
-from backuppeer.ids import AgreementId, PeerId
-from backuppeer.limits import EXPORT_BYTES
+from backuppeer.ids import AgreementId, PeerId, RepositoryId
+from backuppeer.limits import EXPORT_BYTES, SUCCESSION_STEPS
 from backuppeer.proof.statements import Agreement, open_statement
 
 MOVED_IN: Final = "moved_in"
 """The setting of a home that was made of a file and has not heard yet what its hosts keep; empty afterwards."""
 _MAGIC: Final = b"BPHOME\r\n"
 _VERSION: Final = 1
-_FRONT: Final = _MAGIC + bytes([_VERSION])
+_HEIR_VERSION: Final = 2
+"""Of a home whose identity went on (ADR 69): programs of before must not read half of its keys."""
 _Id = Annotated[bytes, Meta(min_length=32, max_length=32)]
 _Seed = Annotated[bytes, Meta(max_length=32)]
 
@@ -55,8 +56,11 @@ class KnownAgreement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     signed: bytes
 
 
-class Belongings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """All that a file holds. device, grant: empty in a copy that may only read. config: the text of `config.toml`."""
+class Belongings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """All that a file holds. device, grant: empty in a copy that may only read. config: the text of `config.toml`.
+
+    former: the secrets of `repository` in the generations before, in their order; none in the first.
+    """
 
     generation: int
     working: _Id
@@ -66,6 +70,19 @@ class Belongings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     peers: list[KnownPeer]
     agreements: list[KnownAgreement]
     config: str
+    repository: Annotated[bytes, Meta(max_length=16)] = b""
+    former: Annotated[list[_Id], Meta(max_length=SUCCESSION_STEPS)] = []
+
+    @property
+    def secret(self) -> WorkingSecret:
+        """The working secret, with what is kept of generations before.
+
+        Raises:
+            LocalError: they do not fit.
+
+        """
+        kept = FormerSecrets(RepositoryId(self.repository), tuple(self.former)) if self.former else None
+        return WorkingSecret(self.working, self.generation, kept)
 
     @property
     def may_write(self) -> bool:
@@ -89,7 +106,10 @@ def collect_belongings(home: Home, keys: HomeKeys, state: State, *, with_right: 
             "this home may only read: there is no right to make backups to move",
             hint="leave --move out; or `backup-peer recover --take-over` there, with the words",
         )
+    former = keys.working.former
     return Belongings(
+        repository=former.repository if former is not None else b"",
+        former=list(former.secrets) if former is not None else [],
         generation=keys.working.generation,
         working=keys.working.secret,
         authority=keys.authority,
@@ -109,11 +129,12 @@ def write_belongings(path: Path, belongings: Belongings, passphrase: bytes, *, s
         LocalError: the system refuses.
 
     """
-    sealed = seal_by_passphrase(msgspec.msgpack.encode(belongings), passphrase, bound=_FRONT, stretch=stretch)
+    front = _MAGIC + bytes([_HEIR_VERSION if belongings.former else _VERSION])
+    sealed = seal_by_passphrase(msgspec.msgpack.encode(belongings), passphrase, bound=front, stretch=stretch)
     if os.path.lexists(path):
         raise UserError(f"{path} exists already", hint="name another file")
     try:
-        write_private(path, _FRONT + sealed)
+        write_private(path, front + sealed)
     except OSError as exc:
         raise LocalError(f"{path} can't be written: {exc.strerror}", hint="name a file elsewhere") from exc
 
@@ -129,14 +150,15 @@ def read_belongings(path: Path, passphrase: bytes) -> Belongings:
 
     """
     data = _read(path)
-    if data[: len(_MAGIC)] != _MAGIC or len(data) <= len(_FRONT):
+    end = len(_MAGIC) + 1
+    if data[: len(_MAGIC)] != _MAGIC or len(data) <= end:
         raise DamagedStateError(f"{path} is no exported home", hint="`backup-peer export FILE` makes one")
-    if data[len(_MAGIC)] != _VERSION:
+    if data[len(_MAGIC)] not in {_VERSION, _HEIR_VERSION}:
         raise NewerFormatError(
             f"{path} was written by another version of backup-peer (format {data[len(_MAGIC)]})",
             hint="install the newer backup-peer to read it",
         )
-    plain = open_sealed(data[len(_FRONT) :], passphrase, bound=_FRONT)
+    plain = open_sealed(data[end:], passphrase, bound=data[:end])
     try:
         belongings = msgspec.msgpack.decode(plain, type=Belongings)
         _check(belongings)
@@ -160,7 +182,7 @@ def settle_in(home: Home, belongings: Belongings) -> PeerId:
     home.prepare()
     if belongings.config:
         write_private(home.config, belongings.config.encode())
-    working = WorkingSecret(secret=belongings.working, generation=belongings.generation)
+    working = belongings.secret
     state = State(home.state)
     try:
         for known in belongings.peers:
@@ -176,7 +198,7 @@ def settle_in(home: Home, belongings: Belongings) -> PeerId:
 
 def _check(belongings: Belongings) -> None:
     """Check what a program that wrote nonsense could have got wrong: what is sealed, nobody else can change."""
-    peer = _peer_of(WorkingSecret(secret=belongings.working, generation=belongings.generation))
+    peer = _peer_of(belongings.secret)
     for known in belongings.agreements:
         open_statement(Agreement, known.signed, peer, known.host)
     if bool(belongings.device) != bool(belongings.grant):

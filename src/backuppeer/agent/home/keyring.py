@@ -17,11 +17,12 @@ from typing import Final
 import structlog
 
 from backuppeer.agent.home.home import Home, sweep_unfinished, sync_folder, write_private
-from backuppeer.agent.home.keyfile import Custody, KeyFile, explain_damage, front_of, read_bounded, read_key_file
+from backuppeer.agent.home.keyfile import Custody, KeyFile, explain_damage, read_bounded, read_key_file
+from backuppeer.agent.home.sealing import identity_of, open_working, seal_working
 from backuppeer.clock import Clock
-from backuppeer.crypto.custody import USUAL, Stretch, open_sealed, seal_by_key, seal_by_passphrase
+from backuppeer.crypto.custody import USUAL, Stretch
 from backuppeer.crypto.identity import SigningKey
-from backuppeer.crypto.keys import SECRET_BYTES, WorkingSecret, derive_authority, derive_identity, derive_working
+from backuppeer.crypto.keys import WorkingSecret, derive_authority, derive_heir, derive_identity, derive_working
 from backuppeer.errors import DamagedStateError, ExitCode, NotFoundError, PeerFault, UserError
 from backuppeer.ids import DeviceId, PeerId, RepositoryId
 from backuppeer.proof.statements import WriterGrant, open_statement, sign_statement
@@ -43,7 +44,7 @@ class HomeKeys:
     grant: bytes
     """Signed WriterGrant of this device; empty in a home that was recovered and may only read."""
     repository: RepositoryId | None
-    """None until a recovered home has heard from a host which repository is its own."""
+    """None until a recovered home has heard from a host which repository is its own, or its key file names it."""
 
     @property
     def peer(self) -> PeerId:
@@ -105,15 +106,22 @@ def check_master(home: Home, master: bytes) -> WorkingSecret:
 
     """
     file = _key_file(home)
-    working = derive_working(master, FIRST_GENERATION)
+    working = derive_kept(master, file)
     of_words = derive_identity(working).public, derive_authority(master).public
     # Both: agreements bind hosts to an authority, and a grant of another one than theirs would lock this home out.
-    if of_words != (_identity_of(file), file.authority):
+    if of_words != (identity_of(file), file.authority):
         raise _refuse_words(
             f"these are the words of another identity than that of {home.path}",
             hint="nothing was changed: take the words that came with this identity",
         )
     return working
+
+
+def derive_kept(master: bytes, file: KeyFile) -> WorkingSecret:
+    """Return what the words give of the generation that a key file is of, with all that it keeps of those before."""
+    if file.repository:
+        return derive_heir(master, file.generation, RepositoryId(file.repository))
+    return derive_working(master, file.generation)
 
 
 def grant_writer(home: Home, master: bytes, *, repository: RepositoryId, epoch: int, clock: Clock) -> None:
@@ -140,7 +148,7 @@ def load_peer_id(home: Home) -> PeerId:
         DamagedStateError: a key file is not what it should be.
 
     """
-    return PeerId(_identity_of(_key_file(home)))
+    return PeerId(identity_of(_key_file(home)))
 
 
 def load_keys(home: Home, secret: bytes = b"") -> HomeKeys:
@@ -153,11 +161,12 @@ def load_keys(home: Home, secret: bytes = b"") -> HomeKeys:
 
     """
     file = _key_file(home)
-    working = _open_working(home, file, secret)
+    working = open_working(home.keys / "working", file, secret)
     device = _read_device(home)
     grant_file = home.keys / "grant"
     grant = _read_grant(grant_file)
-    repository = _read_repository(grant_file, grant, authority=file.authority, device=device) if grant else None
+    named = RepositoryId(file.repository) if file.repository else None
+    repository = _read_repository(grant_file, grant, authority=file.authority, device=device) if grant else named
     return HomeKeys(
         working=working,
         authority=file.authority,
@@ -190,8 +199,7 @@ def seal_custody(
         DamagedStateError: the key file is not what it should be.
 
     """
-    authority, identity = _key_file(home).authority, derive_identity(working).public
-    return _seal_working(working, authority, identity, (custody, secret), stretch)
+    return seal_working(working, _key_file(home).authority, custody, secret, stretch=stretch)
 
 
 def write_custody(home: Home, packed: bytes) -> None:
@@ -202,7 +210,7 @@ def write_custody(home: Home, packed: bytes) -> None:
 
 def unlock_working(home: Home, secret: bytes) -> WorkingSecret:
     """Return the working secret of a home, as `load_keys` does."""
-    return _open_working(home, _key_file(home), secret)
+    return open_working(home.keys / "working", _key_file(home), secret)
 
 
 def _key_file(home: Home) -> KeyFile:
@@ -213,48 +221,11 @@ def _key_file(home: Home) -> KeyFile:
     return read_key_file(home.keys / "working")
 
 
-def _identity_of(file: KeyFile) -> bytes:
-    if file.custody is Custody.NOTHING:
-        return derive_identity(WorkingSecret(secret=file.body, generation=file.generation)).public
-    return file.identity
-
-
 def _refuse_words(message: str, hint: str) -> UserError:
     """Return the error for words that are another's: as with a wrong passphrase, who types is not who they must be."""
     error = UserError(message, hint=hint)
     error.exit_code = ExitCode.AUTHENTICATION
     return error
-
-
-def _open_working(home: Home, file: KeyFile, secret: bytes) -> WorkingSecret:
-    if file.custody is Custody.NOTHING:
-        return WorkingSecret(secret=file.body, generation=file.generation)
-    if not secret:
-        raise UserError(
-            f"the keys of {home.path} are locked, and nothing opens them",
-            hint="`backup-peer agent start` on a terminal asks for the passphrase; "
-            "`backup-peer config set passphrase_command COMMAND` names a command that says it",
-        )
-    plain = open_sealed(file.body, secret, bound=file.bound)
-    if len(plain) != SECRET_BYTES:
-        raise explain_damage(home.keys / "working")
-    working = WorkingSecret(secret=plain, generation=file.generation)
-    # Sealed together, so only a program that wrote nonsense gets here; never speak under a name that is not ours.
-    if derive_identity(working).public != file.identity:
-        raise explain_damage(home.keys / "working")
-    return working
-
-
-def _seal_working(
-    working: WorkingSecret, authority: bytes, identity: bytes, opener: tuple[Custody, bytes], stretch: Stretch
-) -> bytes:
-    custody, secret = opener
-    front = front_of(custody, working.generation, authority, identity)
-    if custody is Custody.NOTHING:
-        return front + working.secret
-    if custody is Custody.KEYRING:
-        return front + seal_by_key(working.secret, secret, bound=front)
-    return front + seal_by_passphrase(working.secret, secret, bound=front, stretch=stretch)
 
 
 def _read_device(home: Home) -> SigningKey:
@@ -305,10 +276,9 @@ def write_keys(
     else:
         # An `init` that was cut short may have left that of another identity: it names neither these keys nor device.
         (home.keys / "grant").unlink(missing_ok=True)
-    identity = derive_identity(working).public
     # Last: its presence says that everything else is there.
-    write_private(home.keys / "working", _seal_working(working, authority, identity, (Custody.NOTHING, b""), USUAL))
-    return PeerId(identity)
+    write_private(home.keys / "working", seal_working(working, authority, Custody.NOTHING))
+    return PeerId(derive_identity(working).public)
 
 
 def give_up_writing(home: Home) -> None:
