@@ -41,6 +41,7 @@ from backuppeer.agent.owner.connecting import Connecting
 from backuppeer.agent.owner.ending import Ending
 from backuppeer.agent.owner.receipting import Receipting
 from backuppeer.agent.owner.revising import Revising
+from backuppeer.agent.owner.succeeding import SEEN, Succeeding, find_successor
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.owner.waiving import Waiving
 from backuppeer.agent.peers.channel import Channel
@@ -128,6 +129,7 @@ class OwnerSide:
     revising: Revising
     ending: Ending
     waiving: Waiving
+    succeeding: Succeeding
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +250,8 @@ class Agent:
         where = read_binding(session.hello.binding, session.peer) if session.hello.binding else None
         with bookkeeping("meeting"):
             meet_at(parts.state, session.peer, where.encode() if where else b"", now_ms)
+            if find_successor(parts.keys, session.hello) is not None:
+                parts.state.put_setting(SEEN, session.hello.succeeded)
             adopt_agreements(parts.state, parts.keys, session)
             self.owner.vault.writer.notice(session.hello.heads)
         parts.standing.saw(session.peer, Kind.CONNECTED)

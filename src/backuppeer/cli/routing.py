@@ -26,6 +26,7 @@ from backuppeer.agent.commands.replacing import ReplaceCommands
 from backuppeer.agent.commands.reputation import ReputationCommands
 from backuppeer.agent.commands.retiring import RetireCommands
 from backuppeer.agent.commands.showing import ShowCommands
+from backuppeer.agent.commands.succeed import SucceedCommands
 from backuppeer.agent.commands.take_over import TakeOverCommands
 from backuppeer.agent.commands.terms import TermsCommands
 from backuppeer.agent.commands.undelete import UndeleteCommands
@@ -100,7 +101,7 @@ def _make_terms_handlers(
 def _make_further_handlers(agent: Agent, host: HostCommands) -> dict[str, Handler]:
     undelete = UndeleteCommands(agent)
     mine: dict[str, Handler] = {"peers/deleted": undelete.list_all, "peers/undelete": undelete.undelete}
-    mine |= _make_recover_handlers(RecoverCommands(agent), TakeOverCommands(agent))
+    mine |= _make_recover_handlers(agent)
     mine |= {"rebut": RebutCommands(agent).rebut, "kit": KitCommands(agent).kit}
     mine |= _make_audit_handlers(AuditCommands(agent)) | {"status/seen": HomeCommands(agent).see}
     ends = EndCommands(agent)
@@ -133,8 +134,11 @@ def _make_waiver_handlers(agent: Agent, waive: WaiveCommands) -> dict[str, Handl
     }
 
 
-def _make_recover_handlers(recover: RecoverCommands, taking: TakeOverCommands) -> dict[str, Handler]:
+def _make_recover_handlers(agent: Agent) -> dict[str, Handler]:
+    recover, taking, succeeding = RecoverCommands(agent), TakeOverCommands(agent), SucceedCommands(agent)
     return {
+        "recover/succeed/plan": succeeding.plan,
+        "recover/succeed": succeeding.tell,
         "recover": recover.recover,
         "where": recover.where,
         "recover/take-over/plan": taking.plan,

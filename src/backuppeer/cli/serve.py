@@ -25,6 +25,7 @@ from backuppeer.agent.audits.auditor import Auditor
 from backuppeer.agent.heap import relax_collector
 from backuppeer.agent.home.aside import open_or_set_aside
 from backuppeer.agent.home.config import bind_addresses, is_loopback_only, may_share_receipts, read_config
+from backuppeer.agent.home.heir import settle_succession
 from backuppeer.agent.home.home import PROOFS, Home, sweep_unfinished
 from backuppeer.agent.home.keyring import HomeKeys, load_keys
 from backuppeer.agent.home.logbook import open_log
@@ -49,6 +50,7 @@ from backuppeer.agent.owner.connecting import Connecting
 from backuppeer.agent.owner.ending import Ending
 from backuppeer.agent.owner.receipting import Receipting
 from backuppeer.agent.owner.revising import Revising
+from backuppeer.agent.owner.succeeding import Succeeding, check_current
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.owner.waiving import Waiving
 from backuppeer.agent.peers.contacting import Contacting
@@ -104,6 +106,7 @@ async def compose(home: Home, secret: bytes) -> Agent:
     hooks = _make_hooks(lambda: agent, serving, standing)
     sessions = Sessions(transport, keys.identity, clock, hooks, lane_binds=bind_addresses())
     reach, contacting = _make_reach(state, sessions, standing, clock)
+    succeeding = _make_succeeding(Succeeding(state, keys, transport, clock), reach, state, keys)
     market, ends = Market(state, standing, clock, keys.peer, views=views), partial(whereabouts_of, transport, clock)
     knocking = Knocking(state, keys.identity, clock, market=market, ends=ends)
     connecting = Connecting(state, keys, clock, reach=reach, knocking=knocking)
@@ -121,7 +124,7 @@ async def compose(home: Home, secret: bytes) -> Agent:
     as_host = HostSide(premises, requests, hosting, sweeping, scrubbing, noting, *terms, Moving(premises), owed)
     audits = _make_audits(home, keys, state, vault, reach=reach)
     waiving = Waiving(state, keys, clock, reach=reach, revising=revising, ending=ending)
-    as_owner = OwnerSide(market, knocking, connecting, vault, slots, *audits, revising, ending, waiving)
+    as_owner = OwnerSide(market, knocking, connecting, vault, slots, *audits, revising, ending, waiving, succeeding)
     parts = Parts(home, keys, state, clock, transport, sessions, reach, standing, contacting, views)
     repute = _make_repute(parts, evidence, premises, vault)
     serving.on_receipts = repute.answer
@@ -139,6 +142,11 @@ def _make_reach(state: State, sessions: Sessions, standing: Standing, clock: Clo
     reach, contacting = Reach(state, sessions, loopback=is_loopback_only()), Contacting(standing, clock)
     reach.on_missed = contacting.missed
     return reach, contacting
+
+
+def _make_succeeding(made: Succeeding, reach: Reach, state: State, keys: HomeKeys) -> Succeeding:
+    reach.before_dial, reach.check = made.follow, partial(check_current, state, keys)
+    return made
 
 
 def _make_terms(
@@ -249,6 +257,7 @@ def main(arguments: list[str] | None = None) -> int:
             if is_ours:
                 open_log(home)
                 sweep_unfinished(home.keys)
+                settle_succession(home)
                 asyncio.run(serve(home, _hear(given.unlock), on_start=partial(_hang_up, given.tell)))
                 if home.is_passing:
                     # Nobody else may be left to: its keys must not outlive a check of words that was killed.

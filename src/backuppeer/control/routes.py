@@ -91,6 +91,7 @@ from backuppeer.control.reputation import OpinionRow, OpinionsRequest, Reputatio
 from backuppeer.control.restoring import RemovalRow, RestorePlan, RestoreRequest, RestoreResult
 from backuppeer.control.saving import BackupRequest, BackupResult, StreamRequest
 from backuppeer.control.showing import PeerAccount
+from backuppeer.control.succeeding import SuccessionPlan, SuccessionRequest, SuccessionTold
 from backuppeer.control.taking_over import TakeOverPlan, TakeOverRequest, TakeOverResult
 from backuppeer.control.terms import OfferRequest, RenewRequest, ResizeRequest, TermsResult
 from backuppeer.control.undeleting import UndeletePlan, UndeleteRequest, UndeleteResult
@@ -205,6 +206,12 @@ ROUTES: dict[str, Route] = {
     "kit": Route(request=KitRequest, result=KitResult, summary="what a recovery kit says of hosts"),
     "where": Route(request=Nothing, result=Place, summary="where this home can be dialled"),
     "recover": Route(request=RecoverRequest, result=RecoverResult, work=True, summary="find hosts, rebuild the index"),
+    "recover/succeed/plan": Route(
+        request=SuccessionRequest, result=SuccessionPlan, work=True, summary="what a new identity would mean"
+    ),
+    "recover/succeed": Route(
+        request=SuccessionRequest, result=SuccessionTold, work=True, summary="tell hosts of this home's new identity"
+    ),
     "recover/take-over/plan": Route(
         request=TakeOverRequest, result=TakeOverPlan, work=True, summary="what taking over would mean"
     ),

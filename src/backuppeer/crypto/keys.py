@@ -7,6 +7,7 @@ like.
     ├─ authority                    Ed25519 seed; exists only while words are typed
     └─ working, generation g        what lies on disk
        ├─ identity                  Ed25519 seed; its public key is the peer id
+       ├─ former                    AEAD key under which a home keeps the identities that it had before
        ├─ recovery slot, number     handed to one host
        │  └─ recovery inbox, quarter, server   Ed25519 seed; its public key is the inbox
        ├─ recovery note, number     HPKE private key that the notes of that slot are sealed to
@@ -56,6 +57,7 @@ class Label(bytes, Enum):
     CHUNKER = b"backuppeer/v1/chunker"
     PACK = b"backuppeer/v1/pack"
     CUSTODY = b"backuppeer/v1/custody"
+    FORMER = b"backuppeer/v1/former"
     RECOVERY_SLOT = b"backuppeer/v1/recovery-slot"
     RECOVERY_NOTE = b"backuppeer/v1/recovery-note"
     RECOVERY_INBOX = b"backuppeer/v1/recovery-inbox"
@@ -161,6 +163,11 @@ def derive_heir(master: bytes, generation: int, repository: RepositoryId) -> Wor
 def derive_identity(working: WorkingSecret) -> SigningKey:
     """Return the identity key of a generation; its public key is the peer id."""
     return SigningKey.from_seed(derive_key(working.secret, Label.IDENTITY))
+
+
+def derive_former_key(working: WorkingSecret) -> bytes:
+    """Return the 32-byte key under which a home of this generation keeps who it was before."""
+    return derive_key(working.secret, Label.FORMER)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -125,9 +125,9 @@ class OwnerCommands:
         await self._agent.owner.revising.follow_up()
         async with self._at_work(emit) as (vault, reporter):
             result = await run_backup(vault, self._parts.home, request, reporter)
-            state, own = self._parts.state, self._parts.keys.peer
-            now_ms, debts = self._parts.clock.now_ms(), self._agent.host.reciprocity.describe_ours()
-            for note in [*describe_endings(state, own), *remind_of_terms(state, now_ms), *debts]:
+            state, debts = self._parts.state, self._agent.host.reciprocity.describe_ours()
+            now_ms = self._parts.clock.now_ms()
+            for note in [*describe_endings(state), *remind_of_terms(state, now_ms), *debts]:
                 reporter.note(note)
             return self._weigh(result)
 

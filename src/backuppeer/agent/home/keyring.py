@@ -16,6 +16,7 @@ from typing import Final
 
 import structlog
 
+from backuppeer.agent.home.heir import FormerSelf, Heir, is_begun, load_former, load_heir
 from backuppeer.agent.home.home import Home, sweep_unfinished, sync_folder, write_private
 from backuppeer.agent.home.keyfile import Custody, KeyFile, explain_damage, read_bounded, read_key_file
 from backuppeer.agent.home.sealing import identity_of, open_working, seal_working
@@ -25,7 +26,7 @@ from backuppeer.crypto.identity import SigningKey
 from backuppeer.crypto.keys import WorkingSecret, derive_authority, derive_heir, derive_identity, derive_working
 from backuppeer.errors import DamagedStateError, ExitCode, NotFoundError, PeerFault, UserError
 from backuppeer.ids import DeviceId, PeerId, RepositoryId
-from backuppeer.proof.statements import WriterGrant, open_statement, sign_statement
+from backuppeer.proof.statements import Agreement, WriterGrant, open_statement, peek_statement, sign_statement
 from backuppeer.proof.writer import FIRST_EPOCH
 
 _log = structlog.get_logger()
@@ -46,10 +47,31 @@ class HomeKeys:
     repository: RepositoryId | None
     """None until a recovered home has heard from a host which repository is its own, or its key file names it."""
 
+    heir: Heir | None = None
+    """Who this home is about to go on as, while hosts are told (ADR 69)."""
+    former: tuple[FormerSelf, ...] = ()
+    """Who it was, as long as a host may know it so alone; the oldest first."""
+
     @property
     def peer(self) -> PeerId:
         """Return this home's peer id."""
         return PeerId(self.identity.public)
+
+    @property
+    def names(self) -> frozenset[PeerId]:
+        """Return every peer id that means this home: its own, and those by which hosts still or already know it."""
+        heir = () if self.heir is None else (self.heir.peer,)
+        return frozenset((self.peer, *heir, *(one.peer for one in self.former)))
+
+    def open_terms(self, signed: bytes, host: PeerId) -> Agreement:
+        """Return a revision of an agreement of this home, under whichever of its names, with a host.
+
+        Raises:
+            PeerFault: it is of others, or not signed by both.
+
+        """
+        named = PeerId(peek_statement(Agreement, signed).owner)
+        return open_statement(Agreement, signed, named if named in self.names else self.peer, host)
 
 
 def create_identity(home: Home, master: bytes, clock: Clock) -> PeerId:
@@ -82,12 +104,12 @@ def recover_identity(home: Home, master: bytes) -> PeerId:
 
     """
     if _has_found_nothing(home):
-        raise _refuse_words(
+        raise refuse_words(
             f"{home.path} holds an identity of other words, under which no backup was found",
             hint=f"if those words were the wrong ones: `backup-peer agent stop`, remove {home.path}, and recover again",
         )
     if home.exists_identity and derive_authority(master).public != _key_file(home).authority:
-        raise _refuse_words(
+        raise refuse_words(
             f"these are the words of another identity than that of {home.path}",
             hint="nothing was changed: to bring theirs back, name another folder with --home DIR",
         )
@@ -110,7 +132,7 @@ def check_master(home: Home, master: bytes) -> WorkingSecret:
     of_words = derive_identity(working).public, derive_authority(master).public
     # Both: agreements bind hosts to an authority, and a grant of another one than theirs would lock this home out.
     if of_words != (identity_of(file), file.authority):
-        raise _refuse_words(
+        raise refuse_words(
             f"these are the words of another identity than that of {home.path}",
             hint="nothing was changed: take the words that came with this identity",
         )
@@ -175,6 +197,8 @@ def load_keys(home: Home, secret: bytes = b"") -> HomeKeys:
         transport_seed=_read_transport(home.keys / "transport"),
         grant=grant,
         repository=repository,
+        heir=load_heir(home, secret),
+        former=load_former(home, working),
     )
 
 
@@ -197,8 +221,14 @@ def seal_custody(
 
     Raises:
         DamagedStateError: the key file is not what it should be.
+        UserError: a succession is under way, whose keys are under what opens this home now.
 
     """
+    if is_begun(home):
+        raise UserError(
+            "a new identity is on its way here, under what opens the keys now",
+            hint="`backup-peer recover --new-identity` goes on with it; then change this",
+        )
     return seal_working(working, _key_file(home).authority, custody, secret, stretch=stretch)
 
 
@@ -221,7 +251,7 @@ def _key_file(home: Home) -> KeyFile:
     return read_key_file(home.keys / "working")
 
 
-def _refuse_words(message: str, hint: str) -> UserError:
+def refuse_words(message: str, hint: str) -> UserError:
     """Return the error for words that are another's: as with a wrong passphrase, who types is not who they must be."""
     error = UserError(message, hint=hint)
     error.exit_code = ExitCode.AUTHENTICATION

@@ -110,6 +110,14 @@ OnMissed = Callable[[PeerId, Sequence[str], BackupPeerError], None]
 """(peer, addresses dialled, why there is no session)."""
 
 
+BeforeDial = Callable[[PeerId, TransportId, Sequence[str]], Awaitable[None]]
+"""(peer, its transport id, addresses that may be dialled)."""
+
+
+async def _prepare_nothing(peer: PeerId, transport: TransportId, addresses: Sequence[str]) -> None:
+    del peer, transport, addresses
+
+
 def _tell_nobody(peer: PeerId, addresses: Sequence[str], error: BackupPeerError) -> None:
     del peer, addresses, error
 
@@ -131,6 +139,10 @@ class Reach:
         """Told of each dial that came to nothing. Set by who writes it down."""
         self.on_misbound: Callable[[PeerId], None] = lambda _: None
         """Somebody answers in a peer's place who can't prove to be it. Set by who tells people."""
+        self.before_dial: BeforeDial = _prepare_nothing
+        """Called with a peer's place before it is dialled there. Set by who tells hosts of our new identity."""
+        self.check: Callable[[Session], None] = lambda _: None
+        """Raises for a session that is of no use, as the peer goes on with another in our place. Set by who knows."""
 
     def use_knocker(self, knock: Knocker) -> None:
         """Set how to ask for a peer whose whereabouts are unknown or stale."""
@@ -149,6 +161,7 @@ class Reach:
 
         """
         if session := self._sessions.get(peer):
+            self.check(session)
             return session
         failure: PeerUnreachable | AuthenticationFault = _nobody(name_of(self._state, peer))
         if where := remembered(self._state, peer):
@@ -207,10 +220,13 @@ class Reach:
                 hint="is it online? it may listen on loopback only",
             )
         try:
-            return await self._sessions.dial(peer, TransportId(where.transport), addresses)
+            await self.before_dial(peer, TransportId(where.transport), addresses)
+            session = await self._sessions.dial(peer, TransportId(where.transport), addresses)
         except (PeerUnreachable, AuthenticationFault) as exc:
             self.on_missed(peer, addresses, exc)
             raise
+        self.check(session)
+        return session
 
 
 @dataclass(frozen=True, slots=True)
