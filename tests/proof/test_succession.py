@@ -4,13 +4,19 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from parties import NOW_MS
 
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import AuthenticationFault, LocalError, PeerFault, ProtocolViolation, RefusedError
 from backuppeer.limits import AGREEMENT_REVISIONS, SUCCESSION_STEPS
+from backuppeer.proof.charges import Rebuttal, pack_charge, unpack_charge
+from backuppeer.proof.custody import LossCause, Standing, sign_ack, sign_loss
+from backuppeer.proof.misbehaviour import judge
+from backuppeer.proof.notices import sign_notice
 from backuppeer.proof.revisions import asks_more, check_successor, revise, succeed, wish_of
-from backuppeer.proof.statements import sign_statement
+from backuppeer.proof.statements import Agreement, peek_statement, sign_statement, statement_hash
 from backuppeer.proof.succession import HOST_AUTHORITY, IN_REVISION, Succession, check_heir, open_succession
+from proof.court import DAY_MS, OTHER_PACK, STORED, Court
 from proof.test_revisions import FIRST, HOST, OWNER
 
 AUTHORITY, HOSTS_AUTHORITY, HEIR, STRANGER = (SigningKey.from_seed(seed * 32) for seed in (b"a", b"b", b"n", b"s"))
@@ -157,3 +163,100 @@ def test_a_flipped_bit_anywhere_in_the_word_is_refused(bit):
     said[4 + bit // 8] ^= 1 << bit % 8
     with pytest.raises(PeerFault):
         check_heir(bytes(said), AUTHORITY.public, OWNER.public, HEIR.public)
+
+
+# --- a case whose parties went on as others: the judge follows the authority's word, and nobody else's
+OLD, NEW = Court(), Court(owner=HEIR)
+CHARGES = OLD.charges()
+WORD = say(OLD.owner, HEIR, OLD.authority, time_ms=NOW_MS + 3 * DAY_MS)
+PASSED_ON = sign(succeed(OLD.agree(), WORD), HEIR, OLD.host)
+STANDING = Standing(OLD.agreement, statement_hash(PASSED_ON), statement_hash(OLD.head(8)), 8)
+LATE_LOSS = sign_loss((STORED,), OLD.host, standing=STANDING, cause=LossCause.DAMAGED, time_ms=NOW_MS + 9 * DAY_MS)
+LATE = msgspec.structs.replace(CHARGES["lost-pack"], agreements=[OLD.agree(), PASSED_ON], report=LATE_LOSS)
+
+
+def reack(charge=LATE):
+    """The charge, in which the host acknowledged the pack to the heir."""
+    standing = Standing(OLD.agreement, statement_hash(PASSED_ON), statement_hash(OLD.head(5)), 5)
+    ack = sign_ack((STORED, OTHER_PACK), OLD.host, standing=standing, time_ms=NOW_MS + 4 * DAY_MS)
+    return msgspec.structs.replace(charge, ack=ack)
+
+
+def test_a_promise_to_the_old_identity_that_is_broken_to_the_heir_is_proven():
+    verdict = judge(LATE)
+    assert (verdict.is_proven, verdict.owner, verdict.host) == (True, HEIR.public, OLD.host.public)
+    assert judge(unpack_charge(pack_charge(LATE))) == verdict
+
+
+@pytest.mark.parametrize("crime", CHARGES)
+def test_what_was_proven_before_is_proven_with_the_succession_shown_too(crime):
+    assert judge(msgspec.structs.replace(CHARGES[crime], agreements=[OLD.agree(), PASSED_ON])).is_proven
+
+
+def test_without_the_revision_by_which_the_owner_changed_nothing_is_proven():
+    later = sign(revise(PASSED_ON, wish_of(succeed(OLD.agree(), WORD))), HEIR, OLD.host)
+    for agreements in ([OLD.agree(), later], [OLD.agree()]):
+        verdict = judge(msgspec.structs.replace(LATE, agreements=agreements))
+        assert not verdict.is_proven
+    assert judge(msgspec.structs.replace(LATE, agreements=[OLD.agree(), PASSED_ON, later])).is_proven
+
+
+def test_a_succession_by_a_foreign_authority_proves_nothing_against_anybody():
+    foreign = sign(succeed(OLD.agree(), say(OLD.owner, HEIR, STRANGER)), HEIR, OLD.host)
+    standing = Standing(OLD.agreement, statement_hash(foreign), statement_hash(OLD.head(8)), 8)
+    loss = sign_loss((STORED,), OLD.host, standing=standing, cause=LossCause.DAMAGED, time_ms=NOW_MS + 9 * DAY_MS)
+    verdict = judge(msgspec.structs.replace(LATE, agreements=[OLD.agree(), foreign], report=loss))
+    assert (verdict.is_proven, verdict.host) == (False, None)
+
+
+def test_a_host_that_went_on_as_another_answers_for_what_it_promised_before():
+    known = sign(
+        msgspec.structs.replace(peek_statement(Agreement, OLD.agree()), ext={HOST_AUTHORITY: HOSTS_AUTHORITY.public}),
+        OLD.owner,
+        OLD.host,
+    )
+    moved = sign(succeed(known, say(OLD.host, HEIR, HOSTS_AUTHORITY)), OLD.owner, HEIR)
+    before = Standing(OLD.agreement, statement_hash(known), statement_hash(OLD.head(5)), 5)
+    after = Standing(OLD.agreement, statement_hash(moved), statement_hash(OLD.head(8)), 8)
+    charge = msgspec.structs.replace(
+        CHARGES["lost-pack"],
+        agreements=[known, moved],
+        ack=sign_ack((STORED, OTHER_PACK), OLD.host, standing=before, time_ms=NOW_MS),
+        report=sign_loss((STORED,), HEIR, standing=after, cause=LossCause.STORE, time_ms=NOW_MS + 9 * DAY_MS),
+    )
+    verdict = judge(charge)
+    assert (verdict.is_proven, verdict.host) == (True, HEIR.public)
+    by_the_old = sign_loss((STORED,), OLD.host, standing=after, cause=LossCause.STORE, time_ms=NOW_MS + 9 * DAY_MS)
+    assert not judge(msgspec.structs.replace(charge, report=by_the_old)).is_proven, "it has no word any more"
+
+
+def test_a_request_of_either_identity_excuses_a_promise_made_to_the_old_one():
+    for by in (OLD.owner, HEIR):
+        verdict = judge(LATE, Rebuttal(removals=[OLD.delete(6, by=by)]))
+        assert not verdict.is_proven
+        assert "the owner asked" in verdict.reason
+
+
+def test_a_thief_of_the_old_identity_excuses_no_promise_made_to_the_heir():
+    assert judge(reack(), Rebuttal(removals=[OLD.delete(6, by=OLD.owner)])).is_proven
+    assert not judge(reack(), Rebuttal(removals=[OLD.delete(6, by=HEIR)])).is_proven
+
+
+def test_a_notice_counts_only_of_who_was_the_owner_when_it_was_given():
+    def notice(by, time_ms):
+        return Rebuttal(endings=[sign_notice(OLD.agreement, by, last=0, time_ms=time_ms)])
+
+    long_after = NOW_MS + 300 * DAY_MS
+    loss = sign_loss((STORED,), OLD.host, standing=STANDING, cause=LossCause.STORE, time_ms=long_after)
+    late = msgspec.structs.replace(LATE, report=loss)
+    assert not judge(late, notice(OLD.owner, NOW_MS + 2 * DAY_MS)).is_proven
+    assert not judge(late, notice(HEIR, NOW_MS + 4 * DAY_MS)).is_proven
+    verdict = judge(late, notice(OLD.owner, NOW_MS + 4 * DAY_MS))
+    assert verdict.is_proven
+    assert "no owner any more" in verdict.ignored[0]
+
+
+def test_a_later_revision_of_the_heir_is_an_excuse_if_the_host_shows_how_the_owner_changed():
+    over = sign(revise(PASSED_ON, wish_of(succeed(OLD.agree(), WORD))._replace(term_s=86_400)), HEIR, OLD.host)
+    assert not judge(CHARGES["lost-pack"], Rebuttal(agreements=[PASSED_ON, over])).is_proven
+    assert judge(CHARGES["lost-pack"], Rebuttal(agreements=[over])).is_proven

@@ -190,6 +190,7 @@ def _make_repute(parts: Parts, evidence: EvidenceLog, premises: Premises, vault:
     exchange = Exchange(shelf, state, clock, own=keys.peer, convicts=convicts)
     receipting.is_shared = exchange.is_shared = partial(may_share_receipts, home)
     countersigning.agree_gap = receipting.agree_gap
+    hearing.lines = evidence.lines
     hearing.own_words, parts.standing.heard = receipting.own_words, hearing.heard
     parts.views.explaining.paths = hearing.paths
     opinions = Opinions(parts.standing, shelf, clock)

@@ -32,10 +32,6 @@ RENEW_REMIND_S: Final = 30 * 86400
 """How long before a term ends its owner is reminded; of a term of less than four months in its last quarter."""
 AGREEMENT_REVISIONS: Final = 4096
 """Length of one agreement's chain: each revision is a file."""
-SUCCESSION_STEPS: Final = 8
-"""How often identities go on as others, one after the other, so that they are followed: a stolen machine each."""
-WAIVER_WINDOW_S: Final = 86400
-"""How far the time in a word of the 24 words' key may be from the host's: told at once, but clocks of homes are off."""
 WAIVER_RETRY_S: Final = 20.0
 """How long a host that went away is tried again when the 24 words were typed for it: the same again does no harm."""
 FORMER_OWNER_S: Final = 30 * 86400
@@ -143,6 +139,9 @@ IDENTITY_ALARMS: Final = 64
 """Alarms kept: one for each sort and peer that is known here, so that nobody can drive one out by being strange."""
 IDENTITY_ALARM_AGAIN_S: Final = 86400
 """How long an alarm that was seen is not told again though its cause goes on: an agent dials its hosts all day."""
+
+SUCCESSION_STEPS: Final = 8
+"""Successions of identities followed one after the other: whoever goes on as another each week hides nothing by it."""
 
 # --- hosts chosen together
 REGIONS_KEPT: Final = 256

@@ -56,7 +56,8 @@ class ReputationCommands:
         peer = resolve_peer(self._parts.state, text)
         if peer == self._parts.keys.peer:
             raise UserError("that is your own id: nobody scores itself", hint="name another: `backup-peer peers`")
-        if peer not in set(self._explaining.known()) | set(self._parts.state.heard()):
+        known = {*self._explaining.known(), *self._parts.state.heard()}
+        if not known.intersection((peer, self._parts.standing.newest(peer))):
             raise NotFoundError(
                 f"nothing was ever seen or heard of {text[:80]}", hint="`backup-peer browse` looks who is there now"
             )
@@ -128,7 +129,7 @@ class ReputationCommands:
             if each.way is Way.LIFT:
                 text, lifted = f"then {text}" if lifted else text, lifted + 1
                 text = text if each.trust >= found.parts.trust + FELT else f"{text}; that alone raises no score"
-            if each.way is Way.KEEP and not self._parts.standing.held_bytes(peer):
+            if each.way is Way.KEEP and not self._parts.standing.measure_held(peer):
                 text, command = f"first it must keep something of yours, then {text}", self._say_first(peer, name)
             yield RaiseRow(trust=round(each.trust, 3), text=text, command=command)
 

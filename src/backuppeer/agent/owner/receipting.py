@@ -153,7 +153,7 @@ class Receipting:
         """
         for known, peer, terms in self._state.agreements():
             if (known, peer) == (agreement, host):
-                if self._vault.standing.bar(host) not in {None, Bar.DOUBTED}:
+                if self._vault.standing.bar(host) not in {None, Bar.DOUBTED, Bar.SUCCEEDED}:
                     raise RefusedError("something was lost in that time")
                 return self._gaps.agree(peek_statement(Agreement, terms), signed, host)
         raise NotFoundError("no such agreement with you")
@@ -178,7 +178,8 @@ class Receipting:
 
     def _seen(self, host: PeerId) -> Iterable[DayCount]:
         counts = self._vault.standing.condense(now_ms=self._clock.now_ms(), days=EVIDENCE_DAYS)
-        return (count for count in counts if count.peer == host)
+        line = self._vault.standing.line(host)
+        return (count for count in counts if count.peer in line)
 
 
 def judge_month(seen: Iterable[DayCount], from_ms: int) -> bool | None:

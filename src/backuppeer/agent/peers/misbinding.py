@@ -15,7 +15,7 @@ from backuppeer.agent.home.state import State
 from backuppeer.agent.peers.names import name_of
 from backuppeer.clock import format_time
 from backuppeer.errors import AuthenticationFault
-from backuppeer.ids import PeerId
+from backuppeer.ids import PeerId, shorten_peer_id
 from backuppeer.limits import IDENTITY_ALARM_AGAIN_S, IDENTITY_ALARMS
 
 NO_COMPARISON: Final = "a flag is no comparison"
@@ -54,12 +54,18 @@ def refuse_doubted(state: State, peer: PeerId, what: str) -> None:
         )
 
 
-def settle(state: State, peer: PeerId) -> None:
+def settle(state: State, peer: PeerId, *, now_ms: int) -> None:
     """End all alarms about a peer: a person compared the words, and they are the same."""
+    settle_heirs(state, peer, now_ms=now_ms)
     alarms = list_alarms(state)
     left = [alarm for alarm in alarms if alarm.peer != peer]
     if len(left) < len(alarms):
         keep_alarms(state, left)
+
+
+def settle_heirs(state: State, peer: PeerId, *, now_ms: int) -> None:
+    """End the alarm that a peer is one of two heirs: a person compared the words with it, or shut it out."""
+    state.successions.settle(peer, now_ms)
 
 
 def describe(state: State) -> list[str]:
@@ -68,8 +74,12 @@ def describe(state: State) -> list[str]:
 
 
 def see(state: State) -> list[str]:
-    """Note that a person has seen all of them; return the sentences of those that are new to that."""
-    told = describe(state)
+    """Note that a person has seen all of them; return the sentences of those that are new to that.
+
+    Two heirs are had out, not seen: that alarm goes on.
+    """
+    new = [alarm for alarm in list_alarms(state) if not alarm.is_seen and alarm.sort is not Sort.HEIRS]
+    told = [say_alarm(state, alarm) for alarm in new]
     if told:
         keep_alarms(state, [msgspec.structs.replace(alarm, is_seen=True) for alarm in list_alarms(state)])
     return told
@@ -93,9 +103,25 @@ def say_alarm(state: State, alarm: Alarm) -> str:
                 f"ALARM: on {day} two different offers of {name} with one number were seen: its key seems to be in two "
                 f"places. Ask its person by another way. {compare}"
             )
+        case Sort.HEIRS:
+            return _say_heirs(state, alarm.peer, name, day)
         case Sort.MOVED:
             return (
                 f"ALARM: on {day} {name} answered from another machine than before, with the right key. After a "
                 "recovery that is as it should be; if its person knows of none, somebody has a copy of its keys: "
                 f"`backup-peer block {typed}`. `backup-peer status --seen` once it is explained"
             )
+
+
+def _say_heirs(state: State, peer: PeerId, name: str, day: str) -> str:
+    contested = [heir for heir in state.successions.list_all() if heir.is_contested]
+    heir = next((heir for heir in contested if peer in {heir.new, heir.rival}), None)
+    if heir is None:
+        return f"ALARM: on {day} the words of {name} named two heirs"
+    typed, rival = shlex.quote(name_of(state, heir.new)), shorten_peer_id(PeerId(heir.rival))
+    return (
+        f"ALARM: on {day} a second heir of {shorten_peer_id(heir.old)} was named, {rival} beside "
+        f"{shorten_peer_id(heir.new)}: the words of {name_of(state, heir.new)} are in two hands, and neither gets "
+        f"anything new. Ask its person by another way which id is theirs. If {shorten_peer_id(heir.new)}: `backup-peer "
+        f"peers verify {typed}`; if not: `backup-peer block {typed}`. Only one of the two ends this"
+    )

@@ -79,7 +79,9 @@ class Explaining:
     def known(self) -> list[PeerId]:
         """Return everybody dealt with or seen, oldest acquaintance first."""
         seen = {count.peer: None for count in self._log.condense(now_ms=self._clock.now_ms(), days=EVIDENCE_DAYS)}
-        return list(dict.fromkeys([*(record.peer for record in self._state.peers()), *seen]))
+        # Of whom another goes on for, that one is asked.
+        found = [*(record.peer for record in self._state.peers()), *seen]
+        return list(dict.fromkeys(map(self._standing.newest, found)))
 
     def is_known(self, peer: PeerId) -> bool:
         """Return whether anything was seen of a peer as a host, or heard of it."""
