@@ -37,11 +37,11 @@ from backuppeer.agent.host.waiving import Waiving as HostWaiving
 from backuppeer.agent.jobs.drill import sweep_drills
 from backuppeer.agent.jobs.lookout import Lookout
 from backuppeer.agent.jobs.rounds import Rounds
+from backuppeer.agent.owner.announcing import SEEN, Announcing, find_successor
 from backuppeer.agent.owner.connecting import Connecting
 from backuppeer.agent.owner.ending import Ending
 from backuppeer.agent.owner.receipting import Receipting
 from backuppeer.agent.owner.revising import Revising
-from backuppeer.agent.owner.succeeding import SEEN, Succeeding, find_successor
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.owner.waiving import Waiving
 from backuppeer.agent.peers.channel import Channel
@@ -129,7 +129,7 @@ class OwnerSide:
     revising: Revising
     ending: Ending
     waiving: Waiving
-    succeeding: Succeeding
+    announcing: Announcing
 
 
 @dataclass(frozen=True, slots=True)

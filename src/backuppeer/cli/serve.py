@@ -46,11 +46,11 @@ from backuppeer.agent.host.terms import TermsDesk
 from backuppeer.agent.host.waiving import Waiving as HostWaiving
 from backuppeer.agent.jobs.lookout import Lookout
 from backuppeer.agent.jobs.rounds import Rounds
+from backuppeer.agent.owner.announcing import Announcing, check_current
 from backuppeer.agent.owner.connecting import Connecting
 from backuppeer.agent.owner.ending import Ending
 from backuppeer.agent.owner.receipting import Receipting
 from backuppeer.agent.owner.revising import Revising
-from backuppeer.agent.owner.succeeding import Succeeding, check_current
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.owner.waiving import Waiving
 from backuppeer.agent.peers.contacting import Contacting
@@ -106,7 +106,7 @@ async def compose(home: Home, secret: bytes) -> Agent:
     hooks = _make_hooks(lambda: agent, serving, standing)
     sessions = Sessions(transport, keys.identity, clock, hooks, lane_binds=bind_addresses())
     reach, contacting = _make_reach(state, sessions, standing, clock)
-    succeeding = _make_succeeding(Succeeding(state, keys, transport, clock), reach, state, keys)
+    announcing = _make_announcing(Announcing(state, keys, transport, clock), reach, state, keys)
     market, ends = Market(state, standing, clock, keys.peer, views=views), partial(whereabouts_of, transport, clock)
     knocking = Knocking(state, keys.identity, clock, market=market, ends=ends)
     connecting = Connecting(state, keys, clock, reach=reach, knocking=knocking)
@@ -124,7 +124,7 @@ async def compose(home: Home, secret: bytes) -> Agent:
     as_host = HostSide(premises, requests, hosting, sweeping, scrubbing, noting, *terms, Moving(premises), owed)
     audits = _make_audits(home, keys, state, vault, reach=reach)
     waiving = Waiving(state, keys, clock, reach=reach, revising=revising, ending=ending)
-    as_owner = OwnerSide(market, knocking, connecting, vault, slots, *audits, revising, ending, waiving, succeeding)
+    as_owner = OwnerSide(market, knocking, connecting, vault, slots, *audits, revising, ending, waiving, announcing)
     parts = Parts(home, keys, state, clock, transport, sessions, reach, standing, contacting, views)
     repute = _make_repute(parts, evidence, premises, vault)
     serving.on_receipts = repute.answer
@@ -144,7 +144,7 @@ def _make_reach(state: State, sessions: Sessions, standing: Standing, clock: Clo
     return reach, contacting
 
 
-def _make_succeeding(made: Succeeding, reach: Reach, state: State, keys: HomeKeys) -> Succeeding:
+def _make_announcing(made: Announcing, reach: Reach, state: State, keys: HomeKeys) -> Announcing:
     reach.before_dial, reach.check = made.follow, partial(check_current, state, keys)
     return made
 

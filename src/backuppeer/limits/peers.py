@@ -32,6 +32,8 @@ RENEW_REMIND_S: Final = 30 * 86400
 """How long before a term ends its owner is reminded; of a term of less than four months in its last quarter."""
 AGREEMENT_REVISIONS: Final = 4096
 """Length of one agreement's chain: each revision is a file."""
+WAIVER_WINDOW_S: Final = 86400
+"""How far the time in a word of the 24 words' key may be from the host's: told at once, but clocks of homes are off."""
 WAIVER_RETRY_S: Final = 20.0
 """How long a host that went away is tried again when the 24 words were typed for it: the same again does no harm."""
 FORMER_OWNER_S: Final = 30 * 86400

@@ -18,10 +18,10 @@ from backuppeer.agent.commands.wishes import describe_end, terms_with
 from backuppeer.agent.home.records import Direction, PeerRecord, RequestState
 from backuppeer.agent.home.state import State
 from backuppeer.agent.jobs.audit import describe_all
+from backuppeer.agent.owner.announcing import describe_seen, describe_waiting
 from backuppeer.agent.owner.ending import describe_endings
 from backuppeer.agent.owner.lagging import describe_lacking
 from backuppeer.agent.owner.set_hosts import read_sets
-from backuppeer.agent.owner.succeeding import describe_seen, describe_waiting
 from backuppeer.agent.peers import misbinding
 from backuppeer.agent.peers.choosing import is_listed
 from backuppeer.agent.peers.names import alias_of, check_alias, name_of, resolve_peer
@@ -163,7 +163,7 @@ class HomeCommands:
         vault = self._agent.owner.vault
         why = vault.writer.describe()
         notes += [why] if why else []
-        notes += describe_seen(state) + describe_waiting(state, self._agent.owner.succeeding, self._parts.keys)
+        notes += describe_seen(state) + describe_waiting(state, self._agent.owner.announcing, self._parts.keys)
         notes += describe_endings(state)
         notes += describe_lacking(vault, state, read_sets(self._parts.home))
         notes += remind_of_terms(state, self._parts.clock.now_ms())

@@ -38,5 +38,5 @@ class SucceedCommands:
         owner.vault.check_idle()
         async with owner.vault.busy, reporting(emit) as reporter:
             yield SuccessionJob(
-                parts.home, parts.keys, parts.state, owner.vault, succeeding=owner.succeeding, reporter=reporter
+                parts.home, parts.keys, parts.state, owner.vault, announcing=owner.announcing, reporter=reporter
             )

@@ -12,7 +12,7 @@ from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.keyring import HomeKeys
 from backuppeer.agent.home.state import State
 from backuppeer.agent.jobs.take_over import TakeOverJob
-from backuppeer.agent.owner.succeeding import Succeeding, tell_host
+from backuppeer.agent.owner.announcing import Announcing, tell_host
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.partners import Partner
 from backuppeer.agent.reporter import Reporter
@@ -28,10 +28,10 @@ class SuccessionJob:
     """One plan, or one round of telling."""
 
     def __init__(
-        self, home: Home, keys: HomeKeys, state: State, vault: Vault, *, succeeding: Succeeding, reporter: Reporter
+        self, home: Home, keys: HomeKeys, state: State, vault: Vault, *, announcing: Announcing, reporter: Reporter
     ) -> None:
         self._home, self._keys, self._state, self._vault = home, keys, state, vault
-        self._succeeding, self._reporter = succeeding, reporter
+        self._announcing, self._reporter = announcing, reporter
 
     async def plan(self, owners: int) -> SuccessionPlan:
         """Hear all hosts, unless there is nothing more to ask; nothing is changed. owners: whose packs are kept here.
@@ -45,7 +45,7 @@ class SuccessionJob:
             is_recovered=not self._vault.is_unrecovered,
             is_begun=is_begun(self._home),
             has_heir=self._keys.heir is not None,
-            waiting=[self._vault.name(peer) for peer in self._succeeding.waiting()],
+            waiting=[self._vault.name(peer) for peer in self._announcing.waiting()],
             owners=owners,
         )
         if plan.is_recovered and not plan.is_begun:

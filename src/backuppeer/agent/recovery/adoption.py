@@ -5,7 +5,7 @@ Knows: which signatures make an agreement ours. Must not know: recovery, backups
 
 from backuppeer.agent.home.keyring import HomeKeys
 from backuppeer.agent.home.state import State
-from backuppeer.agent.owner.succeeding import may_follow
+from backuppeer.agent.owner.announcing import may_follow
 from backuppeer.agent.peers.session import Session
 from backuppeer.errors import PeerFault
 from backuppeer.ids import AgreementId

@@ -13,9 +13,9 @@ from typing import Final
 
 from backuppeer.agent.home.keyring import HomeKeys
 from backuppeer.agent.home.state import State
+from backuppeer.agent.owner.announcing import SEEN
 from backuppeer.agent.owner.meeting import Meeting
 from backuppeer.agent.owner.selfset import find_newest
-from backuppeer.agent.owner.succeeding import SEEN
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.names import alias_of, name_of, say_of
 from backuppeer.agent.peers.partners import Partner, meet_at

@@ -98,7 +98,7 @@ def _check_answer(answer: Succeeded, said: Succession) -> None:
         )
 
 
-class Succeeding:
+class Announcing:
     """The hosts that know this home by a name of before, dialled so and told."""
 
     def __init__(self, state: State, keys: HomeKeys, transport: Transport, clock: Clock) -> None:
@@ -201,11 +201,11 @@ def describe_seen(state: State) -> list[str]:
     return [f"{gone}: `backup-peer recover` with the words makes it follow"]
 
 
-def describe_waiting(state: State, succeeding: Succeeding, keys: HomeKeys) -> list[str]:
+def describe_waiting(state: State, announcing: Announcing, keys: HomeKeys) -> list[str]:
     """Return what `status` says of a succession that is not over: nobody has followed yet, or some have not heard."""
     if keys.heir is not None:
         return ["a new identity waits for the first host that follows: `backup-peer recover --new-identity` goes on"]
-    names = [name_of(state, host) for host in succeeding.waiting()]
+    names = [name_of(state, host) for host in announcing.waiting()]
     return [f"{name} has not heard of your new identity, and serves the old one until it is met" for name in names]
 
 
