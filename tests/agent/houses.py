@@ -10,11 +10,13 @@ from backuppeer.agent.host.ending import Ending
 from backuppeer.agent.host.premises import Premises
 from backuppeer.agent.host.requests import Requests
 from backuppeer.agent.host.revising import Revising
+from backuppeer.agent.host.succeeding import Succeeding
 from backuppeer.agent.host.sweeping import Sweeping
 from backuppeer.agent.host.waiving import Waiving
 from backuppeer.agent.owner.repository import Repository
 from backuppeer.agent.peers.offers import Offer
 from backuppeer.agent.peers.partners import Partner
+from backuppeer.agent.repute.heirs import Heirs
 from backuppeer.agent.repute.standing import Standing
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.ids import AgreementId, PeerId
@@ -65,6 +67,9 @@ class HostHouse:
         self.waiving = Waiving(self.state, self.premises, self.clock)
         self.revising.on_lowered = self.waiving.tell_lowered
         self.sweeping = Sweeping(self.premises, self.clock)
+        self.heirs = Heirs(self.state, self.evidence.lines, self.clock)
+        self.succeeding = Succeeding(self.premises, self.heirs, identity=self.identity)
+        self.sweeping.line_of = self.succeeding.line_of
         self.shown = []
         self.requests.on_request = self.shown.append
 

@@ -32,6 +32,7 @@ from backuppeer.agent.host.requests import Requests
 from backuppeer.agent.host.revising import Revising as HostRevising
 from backuppeer.agent.host.scrubbing import Scrubbing
 from backuppeer.agent.host.serving import ReceiptsRequest
+from backuppeer.agent.host.succeeding import Succeeding
 from backuppeer.agent.host.sweeping import Sweeping
 from backuppeer.agent.host.waiving import Waiving as HostWaiving
 from backuppeer.agent.jobs.drill import sweep_drills
@@ -112,6 +113,7 @@ class HostSide:
     waiving: HostWaiving
     moving: Moving
     reciprocity: Reciprocity
+    succeeding: Succeeding
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +266,9 @@ class Agent:
         await asyncio.to_thread(self.host.requests.prepare)
 
     def make_hello(self, peer: PeerId) -> Hello:
-        """Return what we tell a proven peer: its agreements and heads here, and where we are."""
+        """Return what we tell a proven peer: its agreements and heads here, and where we are; or who goes on for it."""
+        if succeeded := self.host.succeeding.hello(peer):
+            return Hello(succeeded=succeeded)
         leases = self.host.premises.leases_of(peer)[:AGREEMENTS_PER_HELLO]
         heads: list[HeadState] = self.host.premises.heads_of(peer)[:AGREEMENTS_PER_HELLO]
         return Hello(

@@ -41,6 +41,7 @@ from backuppeer.agent.host.requests import Requests
 from backuppeer.agent.host.revising import Revising as HostRevising
 from backuppeer.agent.host.scrubbing import Scrubbing
 from backuppeer.agent.host.serving import Serving
+from backuppeer.agent.host.succeeding import Succeeding
 from backuppeer.agent.host.sweeping import Sweeping
 from backuppeer.agent.host.terms import TermsDesk
 from backuppeer.agent.host.waiving import Waiving as HostWaiving
@@ -121,7 +122,8 @@ async def compose(home: Home, secret: bytes) -> Agent:
     revising.hear = desk.hear = ending.hear
     scrubbing = Scrubbing(premises, clock, serving.proving)
     owed = _make_reciprocity(Reciprocity(state, premises, clock, own=keys.peer), serving, requests)
-    as_host = HostSide(premises, requests, hosting, sweeping, scrubbing, noting, *terms, Moving(premises), owed)
+    heirs = _make_succeeding(Succeeding(premises, views.heirs, identity=keys.identity), serving, sweeping, owed)
+    as_host = HostSide(premises, requests, hosting, sweeping, scrubbing, noting, *terms, Moving(premises), owed, heirs)
     audits = _make_audits(home, keys, state, vault, reach=reach)
     waiving = Waiving(state, keys, clock, reach=reach, revising=revising, ending=ending)
     as_owner = OwnerSide(market, knocking, connecting, vault, slots, *audits, revising, ending, waiving, announcing)
@@ -160,6 +162,12 @@ def _make_terms(
 
 def _make_reciprocity(made: Reciprocity, serving: Serving, requests: Requests) -> Reciprocity:
     serving.find_debt, requests.is_owed = made.find_debt, made.is_owed
+    return made
+
+
+def _make_succeeding(made: Succeeding, serving: Serving, sweeping: Sweeping, owed: Reciprocity) -> Succeeding:
+    serving.on_succession, serving.find_refusal = made.answer, made.refuse
+    sweeping.line_of = owed.line_of = made.line_of
     return made
 
 
