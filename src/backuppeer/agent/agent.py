@@ -14,6 +14,7 @@ import structlog
 
 from backuppeer.agent.audits.auditor import Auditor
 from backuppeer.agent.home.config import Config, environment_servers, read_config
+from backuppeer.agent.home.heir import forget_former
 from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.identity_alarms import Sort
 from backuppeer.agent.home.keyring import HomeKeys
@@ -188,6 +189,8 @@ class Agent:
                 self.host.premises.note_absence(": ".join(filter(None, (exc.message, exc.hint))))
         # Before any can run: this agent is the only one of the home.
         await asyncio.to_thread(sweep_drills, parts.home)
+        if not self.owner.vault.is_unrecovered and not self.owner.announcing.waiting():
+            forget_former(parts.home, parts.keys.working)
         self.spawn(end_without_home(parts.home, self.stopping))
         self.spawn(parts.sessions.run())
         self.spawn(self.host.hosting.resume())

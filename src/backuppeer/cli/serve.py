@@ -47,7 +47,7 @@ from backuppeer.agent.host.terms import TermsDesk
 from backuppeer.agent.host.waiving import Waiving as HostWaiving
 from backuppeer.agent.jobs.lookout import Lookout
 from backuppeer.agent.jobs.rounds import Rounds
-from backuppeer.agent.owner.announcing import Announcing, check_current
+from backuppeer.agent.owner.announcing import Announcing
 from backuppeer.agent.owner.connecting import Connecting
 from backuppeer.agent.owner.ending import Ending
 from backuppeer.agent.owner.receipting import Receipting
@@ -106,8 +106,8 @@ async def compose(home: Home, secret: bytes) -> Agent:
     # The agent is made last, of parts that need to call it: hence by name, at the time of the call.
     hooks = _make_hooks(lambda: agent, serving, standing)
     sessions = Sessions(transport, keys.identity, clock, hooks, lane_binds=bind_addresses())
-    reach, contacting = _make_reach(state, sessions, standing, clock)
-    announcing = _make_announcing(Announcing(state, keys, transport, clock), reach, state, keys)
+    announcing = Announcing(state, keys, transport, clock)
+    reach, contacting = _make_reach(state, sessions, standing, announcing, clock=clock)
     market, ends = Market(state, standing, clock, keys.peer, views=views), partial(whereabouts_of, transport, clock)
     knocking = Knocking(state, keys.identity, clock, market=market, ends=ends)
     connecting = Connecting(state, keys, clock, reach=reach, knocking=knocking)
@@ -140,15 +140,14 @@ def _make_standing(state: State, evidence: EvidenceLog, clock: Clock) -> tuple[S
     return standing, make_views(state, standing, evidence, clock, addresses=partial(addresses_of, state))
 
 
-def _make_reach(state: State, sessions: Sessions, standing: Standing, clock: Clock) -> tuple[Reach, Contacting]:
-    reach, contacting = Reach(state, sessions, loopback=is_loopback_only()), Contacting(standing, clock)
+def _make_reach(
+    state: State, sessions: Sessions, standing: Standing, announcing: Announcing, *, clock: Clock
+) -> tuple[Reach, Contacting]:
+    reach = Reach(state, sessions, loopback=is_loopback_only())
+    contacting = Contacting(standing, clock)
+    reach.before_dial, reach.check = announcing.follow, announcing.check
     reach.on_missed = contacting.missed
     return reach, contacting
-
-
-def _make_announcing(made: Announcing, reach: Reach, state: State, keys: HomeKeys) -> Announcing:
-    reach.before_dial, reach.check = made.follow, partial(check_current, state, keys)
-    return made
 
 
 def _make_terms(

@@ -18,7 +18,15 @@ from backuppeer.agent.peers.session import Session
 from backuppeer.agent.peers.sessions import Hooks, Sessions
 from backuppeer.clock import Clock, format_time
 from backuppeer.crypto.identity import SigningKey
-from backuppeer.errors import AuthenticationFault, ExitCode, PeerFault, PeerUnreachable, ProtocolViolation, RefusedError
+from backuppeer.errors import (
+    AuthenticationFault,
+    ExitCode,
+    PeerFault,
+    PeerUnreachable,
+    ProtocolViolation,
+    RefusedError,
+    UserError,
+)
 from backuppeer.ids import AgreementId, PeerId, TransportId, shorten_peer_id
 from backuppeer.proof.revisions import check_successor, succeed
 from backuppeer.proof.statements import Agreement, open_statement, peek_statement, sign_statement
@@ -127,6 +135,21 @@ class Announcing:
                     heir = later[0].identity if later else self._keys.identity
                     await self._tell(peer, transport, list(addresses), (one.identity, one.succession, heir))
 
+    def check(self, session: Session) -> None:
+        """Return if a host still takes this home for what it is; called before a session is used.
+
+        Raises:
+            UserError: it goes on with another home in our place; with code 12. No host is waited for then.
+            PeerUnreachable: what it says of that is wrong.
+
+        """
+        try:
+            said = find_successor(self._keys, session.hello)
+        except PeerFault as exc:
+            raise PeerUnreachable(exc.message, hint=exc.hint) from exc
+        if said is not None:
+            raise explain_successor(said, name_of(self._state, session.peer))
+
     def _names_at(self, peer: PeerId) -> set[PeerId]:
         return {_owner(signed) for _, host, signed in self._state.agreements() if host == peer}
 
@@ -161,24 +184,9 @@ def find_successor(keys: HomeKeys, hello: Hello) -> Succession | None:
     return None if keys.heir is not None and said.new == keys.heir.peer else said
 
 
-def check_current(state: State, keys: HomeKeys, session: Session) -> None:
-    """Return if a host still takes this home for what it is; called before a session is used.
-
-    Raises:
-        PeerUnreachable: it goes on with another home in our place; with code 12. Or what it says of that is wrong.
-
-    """
-    try:
-        said = find_successor(keys, session.hello)
-    except PeerFault as exc:
-        raise PeerUnreachable(exc.message, hint=exc.hint) from exc
-    if said is not None:
-        raise explain_successor(said, name_of(state, session.peer))
-
-
-def explain_successor(said: Succession, name: str) -> PeerUnreachable:
+def explain_successor(said: Succession, name: str) -> UserError:
     """Return what to tell of a host that goes on with another home in our place."""
-    error = PeerUnreachable(
+    error = UserError(
         f"{name} goes on with {shorten_peer_id(said.new)} in place of this home: since "
         f"{format_time(said.time_ms)[:10]} your identity is another, signed with your words",
         hint="was it you? then `backup-peer recover` with the words makes this home follow. If not, somebody has your "
