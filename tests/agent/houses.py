@@ -61,6 +61,7 @@ class HostHouse:
         self.premises = Premises(self.state, self.identity, self.clock)
         self.premises.establish(folder / "store", offered_bytes)
         self.standing = Standing(self.state, self.evidence, self.clock)
+        self.heirs = Heirs(self.state, self.evidence.lines, self.clock)
         self.requests = Requests(self.state, self.premises, self.standing, self.clock, identity=self.identity)
         self.revising = Revising(self.state, self.premises, self.requests, self.clock, identity=self.identity)
         self.ending = Ending(self.state, self.premises, self.clock, identity=self.identity)

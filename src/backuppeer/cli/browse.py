@@ -101,7 +101,8 @@ def _show(context: Context, rows: Sequence[BrowseRow], request: BrowseRequest) -
         if row.promises.reciprocity:
             name = escape_line(row.alias) or shorten_id(row.peer_id)
             screen.line(f"{name} wants {say_times(row.promises.reciprocity)} kept for it in return", hang=2)
-        for text in row.capped:
+        lineage = peers[row.peer_id].lineage if row.peer_id in peers else []
+        for text in (*lineage, *row.capped):
             screen.line(f"{escape_line(row.alias) or shorten_id(row.peer_id)}: {escape_line(text)}", hang=2)
     screen.line()
     mine = {peer: row for peer, row in peers.items() if row.role in _HOSTS}

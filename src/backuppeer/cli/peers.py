@@ -149,6 +149,8 @@ def _tell_end(screen: Screen, row: PeerRow) -> None:
     if row.trial and not row.ends:
         stays = f"`backup-peer peers renew {write_peer(row.peer_id, row.alias)}` makes it stay"
         screen.line(f"{name}: on trial until {format_moment(row.until)[:10]}; {stays}", hang=2)
+    for text in row.lineage:
+        screen.line(f"{name}: {escape_line(text)}", hang=2)
     for text in row.capped:
         if not row.blocked or text != BLOCKED:
             screen.line(f"{name}: {escape_line(text)}", hang=2)

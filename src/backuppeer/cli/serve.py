@@ -30,6 +30,7 @@ from backuppeer.agent.home.home import PROOFS, Home, sweep_unfinished
 from backuppeer.agent.home.keyring import HomeKeys, load_keys
 from backuppeer.agent.home.logbook import open_log
 from backuppeer.agent.home.state import State
+from backuppeer.agent.host.authorities import list_authorities
 from backuppeer.agent.host.ending import Ending as HostEnding
 from backuppeer.agent.host.hosting import Hosting
 from backuppeer.agent.host.moving import Moving
@@ -52,6 +53,7 @@ from backuppeer.agent.owner.connecting import Connecting
 from backuppeer.agent.owner.ending import Ending
 from backuppeer.agent.owner.receipting import Receipting
 from backuppeer.agent.owner.revising import Revising
+from backuppeer.agent.owner.set_hosts import follow_heirs
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.owner.waiving import Waiving
 from backuppeer.agent.peers.contacting import Contacting
@@ -123,6 +125,7 @@ async def compose(home: Home, secret: bytes) -> Agent:
     scrubbing = Scrubbing(premises, clock, serving.proving)
     owed = _make_reciprocity(Reciprocity(state, premises, clock, own=keys.peer), serving, requests)
     heirs = _make_succeeding(Succeeding(premises, views.heirs, identity=keys.identity), serving, sweeping, owed)
+    heirs.on_passing = noting.lead_on
     as_host = HostSide(premises, requests, hosting, sweeping, scrubbing, noting, *terms, Moving(premises), owed, heirs)
     audits = _make_audits(home, keys, state, vault, reach=reach)
     waiving = Waiving(state, keys, clock, reach=reach, revising=revising, ending=ending)
@@ -194,12 +197,15 @@ def _make_repute(parts: Parts, evidence: EvidenceLog, premises: Premises, vault:
     convicts = Convicts(shelf, evidence, home.path / PROOFS, clock)
     receipting = Receipting(state, keys, vault, shelf=shelf, gaps=gaps, clock=clock)
     countersigning = Countersigning(premises, keys.identity, clock, shelf=shelf, gaps=gaps)
-    exchange = Exchange(shelf, state, clock, own=keys.peer, convicts=convicts)
+    exchange = Exchange(shelf, state, clock, own=keys.peer, convicts=convicts, heirs=parts.views.heirs)
+    exchange.named = partial(list_authorities, state, premises)
     receipting.is_shared = exchange.is_shared = partial(may_share_receipts, home)
-    countersigning.agree_gap = receipting.agree_gap
+    countersigning.agree_gap, countersigning.line_of = receipting.agree_gap, parts.views.heirs.line_of
     hearing.lines = evidence.lines
     hearing.own_words, parts.standing.heard = receipting.own_words, hearing.heard
     parts.views.explaining.paths = hearing.paths
+    parts.views.heirs.on_followed = lambda _, __: follow_heirs(home, state)
+    follow_heirs(home, state)
     opinions = Opinions(parts.standing, shelf, clock)
     opinions.explain = lambda peer: [parts.views.explaining.reason(peer)]
     return Repute(shelf, hearing, convicts, receipting, countersigning, exchange, opinions)

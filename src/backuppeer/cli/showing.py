@@ -40,6 +40,8 @@ def show(
     screen.line(name_peer(row.peer_id, row.alias) + (f": {', '.join(marks)}" if marks else ""), hang=2)
     screen.line(f"full id   {escape_line(row.peer_id)}", hang=_LABEL)
     screen.line(f"trust     {format_trust(row.trust, row.trust_level, row.capped)}")
+    for text in row.lineage:
+        screen.line(f"  {escape_line(text)}", hang=_LABEL)
     for text in row.capped:
         screen.line(f"  capped: {escape_line(text)}", hang=_LABEL)
     if row.way_out:

@@ -97,12 +97,11 @@ class StatusResult(msgspec.Struct, kw_only=True):
 
 
 class PeerRow(msgspec.Struct, kw_only=True):
-    """One own peer (`peers`)."""
+    """One own peer (`peers`). role: `host` (keeps my data), `owner` (I keep theirs), `both`."""
 
     peer_id: str
     alias: str
     role: str
-    """`host` (keeps my data), `owner` (I keep theirs), `both`."""
     verified: bool
     quota_bytes: int
     used_bytes: int
@@ -132,7 +131,9 @@ class PeerRow(msgspec.Struct, kw_only=True):
     capped: list[str] = []
     differs: bool = False
     room_bytes: int | None = None
-    """Clauses on why it is in doubt or trusted no more; the words differed; may get so much more (None: all free)."""
+    lineage: list[str] = []
+    """Clauses on why it is in doubt or trusted no more; the words differed; may get so much more (None: all free);
+    whose heir it is (ADR 69)."""
     trial: bool = False
     """Of a host: the agreement is small and short, one to try it with (ADR 65); `until` says how long."""
 
@@ -166,9 +167,8 @@ class BrowseRow(msgspec.Struct, kw_only=True):
     promises: Promised = NOTHING_PROMISED
     """What it wants in return at least, and gives at most without being asked."""
     capped: list[str] = []
-    """As in `peers`."""
     reason: str = ""
-    """The strongest reason of the trust, a clause about the peer."""
+    """As in `peers`; the strongest reason of the trust, a clause about the peer."""
 
 
 class PendingRequest(msgspec.Struct, kw_only=True):

@@ -41,9 +41,10 @@ class PeerAccount(msgspec.Struct, kw_only=True):
     """`peers show`. there: what the peer keeps for us; here: what we keep for it; None: nothing is agreed.
 
     owed_bytes: by how much more of theirs we keep than they of ours; below 0: they keep more. Nothing follows from it.
-    capped: why the trust is not higher, each a clause about the peer; way_out: what ends that, "" if nothing does.
-    offer_bytes: what we must have on offer in all to keep what we promised it in return. cap_bytes: how much of ours
-    may lie there in all for now (ADR 64), None = as much as agreed on; cap_set: a person set that. verified_bytes: in
+    lineage: whose heir it is (ADR 69), each a clause about it. capped: why the trust is not higher, each a clause about
+    the peer; way_out: what ends that, "" if nothing does. offer_bytes: what we must have on offer in all to keep what
+    we promised it in return. cap_bytes: how much of ours may lie there in all for now (ADR 64), None = as much as
+    agreed on; cap_set: a person set that. verified_bytes: in
     packs of which audits saw a part within 30 days. record: what was seen of it; as_owner: how it behaved as one whose
     data is kept here, null where it never was.
     """
@@ -58,6 +59,7 @@ class PeerAccount(msgspec.Struct, kw_only=True):
     trust: float
     trust_level: str
     capped: list[str]
+    lineage: list[str] = []
     way_out: str
     offer_bytes: int = 0
     record: Record

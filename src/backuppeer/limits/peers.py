@@ -144,6 +144,8 @@ IDENTITY_ALARM_AGAIN_S: Final = 86400
 
 SUCCESSION_STEPS: Final = 8
 """Successions of identities followed one after the other: whoever goes on as another each week hides nothing by it."""
+SUCCESSIONS_TOLD: Final = 64
+"""Successions that a peer is told of at once, and names back at most: those followed last."""
 
 # --- hosts chosen together
 REGIONS_KEPT: Final = 256

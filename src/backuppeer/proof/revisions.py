@@ -4,6 +4,7 @@ Knows: the chain of `proof.statements.Agreement`, which changes ask more of a ho
 revisions are kept. Pure.
 """
 
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 import msgspec
@@ -82,6 +83,19 @@ def succeed(signed: Buffer, succession: bytes) -> Agreement:
         host=said.new if current.host == said.old else current.host,
         ext=lasting_fields(current) | {SUCCESSION: succession},
     )
+
+
+def list_parties(revisions: Iterable[bytes]) -> frozenset[PeerId]:
+    """Return who is, and was, a party of an agreement, by those co-signed revisions of it that are left.
+
+    Raises:
+        ProtocolViolation: malformed.
+
+    """
+    every = [peek_statement(Agreement, signed) for signed in revisions]
+    words = [terms.ext[SUCCESSION] for terms in every if SUCCESSION in terms.ext]
+    before = [peek_statement(Succession, signed).old for signed in words]
+    return frozenset(map(PeerId, [*before, *(party for terms in every for party in (terms.owner, terms.host))]))
 
 
 def wish_of(terms: Agreement) -> Wish:

@@ -117,7 +117,7 @@ def test_the_database_of_an_older_version_comes_along_without_the_keys_of_its_kn
     with sqlite3.connect(tmp_path / "state.db") as db:
         db.executescript(
             "DROP TABLE nonces; DROP INDEX requests_by_peer; DROP TABLE revisions; PRAGMA user_version=2;"
-            "DROP TABLE notices; DROP TABLE blocks;"
+            "DROP TABLE notices; DROP TABLE blocks; DROP TABLE successions;"
             "ALTER TABLE requests DROP COLUMN offer_bytes; ALTER TABLE requests DROP COLUMN offer_term_s;"
             "ALTER TABLE requests DROP COLUMN offer_lock_s; ALTER TABLE requests DROP COLUMN revises;"
             "ALTER TABLE requests DROP COLUMN reciprocity; ALTER TABLE requests DROP COLUMN audit_bytes;"

@@ -8,6 +8,9 @@ import pytest
 from agent.hosted import hosted
 from agent.houses import HostHouse
 from agent.owner.test_heads import INDEX, chain_of, inventory
+from backuppeer.agent.host.receipting import Countersigning
+from backuppeer.agent.repute.gaps import Gaps
+from backuppeer.agent.repute.shelf import Shelf
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.crypto.keys import derive_authority
 from backuppeer.errors import AuthenticationFault, BackupPeerError, NotFoundError, ProtocolViolation, RefusedError
@@ -15,7 +18,8 @@ from backuppeer.ids import PeerId
 from backuppeer.limits import MIB
 from backuppeer.proof.merkle import compute_stored_id
 from backuppeer.proof.notices import sign_notice
-from backuppeer.proof.revisions import Wish, revise, succeed
+from backuppeer.proof.receipts import begin_of, check_pair, open_receipt, propose_receipt
+from backuppeer.proof.revisions import Wish, list_parties, revise, succeed
 from backuppeer.proof.statements import Agreement, peek_statement, sign_statement
 from backuppeer.proof.succession import Succession
 from backuppeer.wire.auditing import AckPacks
@@ -31,6 +35,7 @@ from backuppeer.wire.messages import (
     Refused,
     Usage,
 )
+from backuppeer.wire.receipts import GetMyReceipts, ProposeReceipt
 from backuppeer.wire.succeeding import Succeed, Succeeded
 from backuppeer.wire.terms import GetTerms, GiveNotice, TermsAre
 
@@ -300,3 +305,58 @@ def test_the_old_identity_is_let_go_of_with_the_heir(house, owner):
     store.notices.hasten(agreement)
     house.sweeping.look()
     assert not {owner.peer, HEIR.public} & house.premises.owners()
+
+
+def countersigning(house, file):
+    """A host's part in receipts, with a shelf of its own."""
+    shelf = Shelf(file)
+    made = Countersigning(
+        house.premises,
+        house.identity,
+        house.clock,
+        shelf=shelf,
+        gaps=Gaps(shelf, house.state, house.identity, house.clock),
+    )
+    made.line_of = house.heirs.line_of
+    return made, shelf
+
+
+def test_receipts_go_on_under_the_heir_and_those_of_before_are_its_own(house, owner, stocked, tmp_path):
+    part, shelf = countersigning(house, tmp_path / "one.db")
+    month = {"size_bytes": 1, "kept": True, "private": False}
+    terms = house.premises.open().leases.get(stocked).terms
+    house.clock.ms = begin_of(terms.start_ms, 2)
+    proposed = propose_receipt(terms, None, None, owner.keys.identity, number=1, **month)
+    first = part.sign(owner.peer, ProposeReceipt(agreement=stocked, signed=proposed))
+    heir = PeerId(HEIR.public)
+    house.succeeding.take(owner.peer, word(house, owner))
+    assert part.tell(heir, GetMyReceipts(agreement=stocked)).receipts == (first,)
+    house.clock.ms = begin_of(terms.start_ms, 3)
+    terms = house.premises.open().leases.get(stocked).terms
+    proposed = propose_receipt(terms, open_receipt(first), None, HEIR, number=2, **month)
+    asked = ProposeReceipt(agreement=stocked, signed=proposed, before=first)
+    second = part.sign(heir, asked)
+    assert open_receipt(second).said.since_ms == terms.start_ms
+    assert part.tell(heir, GetMyReceipts(agreement=stocked)).receipts == (first, second)
+    shelf.close()
+    # A host that lost its receipts takes back the one of the identity before.
+    part, shelf = countersigning(house, tmp_path / "two.db")
+    assert part.sign(heir, asked) == second
+    assert part.tell(heir, GetMyReceipts(agreement=stocked)).receipts == (first, second)
+    shelf.close()
+
+
+def test_a_receipt_of_who_never_was_the_owner_is_no_receipt_of_the_agreement(house, owner, stocked):
+    terms = house.premises.open().leases.get(stocked).terms
+    foreign = msgspec.structs.replace(terms, owner=STRANGER.public)
+    proposed = propose_receipt(foreign, None, None, STRANGER, number=1, size_bytes=1, kept=True, private=False)
+    shown = open_receipt(proposed)
+    with pytest.raises(ProtocolViolation):
+        check_pair(shown.said, terms, [HEIR.public])
+    check_pair(shown.said, terms, [STRANGER.public])
+    assert list_parties([*house.premises.open().leases.history(stocked)]) == {owner.peer, house.peer}
+
+
+def test_who_owned_an_agreement_is_known_from_what_is_left_of_its_revisions(house, owner, stocked):
+    (revision, _) = tell(house, owner, word(house, owner)).revisions
+    assert list_parties([revision]) == {owner.peer, HEIR.public, house.peer}

@@ -24,6 +24,7 @@ from backuppeer.agent.owner.lagging import describe_lacking
 from backuppeer.agent.owner.set_hosts import read_sets
 from backuppeer.agent.peers import misbinding
 from backuppeer.agent.peers.choosing import is_listed
+from backuppeer.agent.peers.lineage import describe_heirs, say_lineage
 from backuppeer.agent.peers.names import alias_of, check_alias, name_of, resolve_peer
 from backuppeer.agent.peers.session import Session
 from backuppeer.agent.peers.words import spell_safety_words
@@ -94,7 +95,10 @@ class HomeCommands:
 
     async def peers(self, _: Nothing, __: Emit) -> list[PeerRow]:
         """Return own peers: hosts, owners, and whoever has a name here."""
-        return [await self._peer_row(record) for record in self._parts.state.peers()]
+        rows = [await self._peer_row(record) for record in self._parts.state.peers()]
+        # Of one that goes on as another there is nothing left to see once nothing is agreed with it.
+        over = {format_peer_id(heir.old) for heir in self._parts.views.heirs.list_all()}
+        return [row for row in rows if row.role != "known" or row.peer_id not in over]
 
     async def set_peer(self, request: PeerSetting, _: Emit) -> PeerRow:
         """Record that a person compared id or safety words with a peer's, or what it is called here."""
@@ -153,6 +157,7 @@ class HomeCommands:
         here, state = self._agent.host, self._parts.state
         notes = [
             *misbinding.describe(state),
+            *describe_heirs(state, self._parts.views.heirs),
             *here.premises.notes,
             *here.sweeping.alarms.describe(state),
             *here.scrubbing.describe(state),
@@ -211,6 +216,7 @@ class HomeCommands:
             owed_by_us_bytes=self._agent.host.reciprocity.owed_by_us(record.peer).lacking_bytes,
             capped=self._parts.standing.caps(record.peer),
             differs=self._parts.standing.differs(record.peer),
+            lineage=say_lineage(self._parts.state, self._parts.views.heirs, record.peer),
             room_bytes=find_open_room(self._agent, record.peer) if kept else None,
             trial=bool(kept and terms and is_trial(terms)),
         )

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Final
 
 from backuppeer.agent.agent import Agent
+from backuppeer.agent.peers.lineage import say_lineage
 from backuppeer.agent.peers.names import alias_of, name_of, resolve_peer
 from backuppeer.agent.reporter import Emit
 from backuppeer.agent.repute.explaining import CLAIM, Cap, Explanation, HeardPath
@@ -108,6 +109,7 @@ class ReputationCommands:
             uncapped=_round(parts.uncapped),
             caps=[_show_cap(cap) for cap in found.caps],
             raises=list(self._say_raises(peer, found)),
+            lineage=say_lineage(self._parts.state, self._parts.views.heirs, peer),
         )
 
     def _show_path(self, path: HeardPath) -> HeardBy:

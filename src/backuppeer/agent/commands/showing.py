@@ -10,6 +10,7 @@ from backuppeer.agent.commands.wishes import End, end_at, end_for
 from backuppeer.agent.home.records import PeerRecord
 from backuppeer.agent.host.reciprocity import Balance
 from backuppeer.agent.peers.contacting import describe_running
+from backuppeer.agent.peers.lineage import say_lineage
 from backuppeer.agent.peers.names import name_of, resolve_peer
 from backuppeer.agent.peers.offers import describe_promises
 from backuppeer.agent.reporter import Emit
@@ -60,6 +61,7 @@ class ShowCommands:
             trust=round(trust, 3),
             trust_level=level.value,
             capped=self._agent.parts.standing.caps(peer),
+            lineage=say_lineage(self._state, self._agent.parts.views.heirs, peer),
             way_out=self._agent.parts.standing.advice(peer, name_of(self._state, peer)),
             cap_bytes=exposing.cap(peer),
             verified_bytes=exposing.verified(peer),

@@ -34,6 +34,8 @@ from backuppeer.wire.messages import FindDrafts, GetHead, GetRange, GetUsage, Li
 from backuppeer.wire.succeeding import Succeed, Succeeded
 from backuppeer.wire.terms import GetTerms
 
+OnPassing = Callable[[AgreementId, PeerId], None]
+"""(agreement, its owner) that goes over to an heir now; called in a thread, again after a crash."""
 OnSucceeded = Callable[[PeerId, PeerId], None]
 """(old, new) whose agreements went over; called in a thread, also when that is said again."""
 _READS: Final = (
@@ -60,6 +62,7 @@ class Succeeding:
     def __init__(self, premises: Premises, heirs: Heirs, *, identity: SigningKey) -> None:
         self._premises, self._heirs, self._identity = premises, heirs, identity
         self._taking = threading.Lock()
+        self.on_passing: OnPassing = _ignore_passing
         self.on_succeeded: OnSucceeded = _ignore
 
     async def answer(self, peer: PeerId, channel: Channel, message: Succeed) -> None:
@@ -103,6 +106,7 @@ class Succeeding:
                 raise RefusedError(f"{AGREEMENTS_PER_OWNER} agreements are the most with one owner")
             signed = self._follow(message.succession, authority)
             for lease, proposal in zip(standing, proposals, strict=True):
+                self.on_passing(lease.agreement, old)  # first: what it keeps of the old one, the heir soon replaces
                 whole = add_signature(proposal, Agreement, self._identity)
                 steps[lease.agreement] = self._premises.agree(whole).signed
             self.on_succeeded(old, new)
@@ -190,6 +194,10 @@ def _match(standing: list[Lease], message: Succeed, new: PeerId) -> list[bytes]:
         check_successor(lease.signed, known[1])
         found.append(known[0])
     return found
+
+
+def _ignore_passing(agreement: AgreementId, owner: PeerId) -> None:
+    del agreement, owner
 
 
 def _ignore(old: PeerId, new: PeerId) -> None:

@@ -22,7 +22,7 @@ from backuppeer.errors import NotFoundError, PeerUnreachable, RefusedError, Unav
 from backuppeer.ids import AgreementId, PeerId
 from backuppeer.limits import LISTING_TERM_S
 from backuppeer.proof.notices import Notice, kept_s, open_notice, sign_notice
-from backuppeer.proof.revisions import SECOND_MS
+from backuppeer.proof.revisions import SECOND_MS, list_parties
 from backuppeer.proof.statements import Agreement, peek_statement
 from backuppeer.wire.terms import GiveNotice, NoticeTaken
 
@@ -124,7 +124,7 @@ class Ending:
         if current is None:
             raise NotFoundError("no such agreement with you")
         terms = peek_statement(Agreement, current)
-        notice = open_notice(signed, terms)
+        notice = open_notice(signed, terms, *list_parties(self._state.deeds.after(agreement, 0)))
         known = next((h for h in self._state.deeds.notices(agreement) if h.notice.party == notice.party), None)
         if known is not None and known.notice.number > notice.number:
             return

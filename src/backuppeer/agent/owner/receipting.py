@@ -21,7 +21,8 @@ from backuppeer.clock import DAY_S, Clock
 from backuppeer.errors import NotFoundError, ProtocolViolation, RefusedError
 from backuppeer.ids import AgreementId, PeerId
 from backuppeer.limits import EVIDENCE_DAYS, GIB
-from backuppeer.proof.receipts import MONTH_MS, Shown, begin_of, count_months, open_receipt, propose_receipt
+from backuppeer.proof.receipts import MONTH_MS, Shown, begin_of, check_pair, count_months, open_receipt, propose_receipt
+from backuppeer.proof.revisions import list_parties
 from backuppeer.proof.statements import Agreement, peek_statement
 from backuppeer.trust.conduct import Bar
 from backuppeer.trust.evidence import DayCount, Kind
@@ -134,9 +135,8 @@ class Receipting:
 
     def _adopt(self, terms: Agreement, signed: bytes) -> Shown:
         shown = open_receipt(signed)
-        said = shown.said
-        if (said.agreement, said.owner, said.host) != (terms.agreement, terms.owner, terms.host):
-            raise ProtocolViolation("a receipt is of another agreement")
+        before = list_parties(self._state.deeds.after(AgreementId(terms.agreement), 0))
+        check_pair(shown.said, terms, before)
         if not shown.is_cosigned:
             raise ProtocolViolation("a receipt lacks the host's signature")
         self._shelf.keep(shown, Keep.OWNER)

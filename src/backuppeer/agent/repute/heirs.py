@@ -24,7 +24,8 @@ from backuppeer.clock import Clock
 from backuppeer.crypto.digest import Buffer
 from backuppeer.errors import AuthenticationFault, ProtocolViolation
 from backuppeer.ids import PeerId, shorten_peer_id
-from backuppeer.limits import SUCCESSION_STEPS
+from backuppeer.limits import SUCCESSION_STEPS, SUCCESSIONS_TOLD
+from backuppeer.proof.statements import peek_statement
 from backuppeer.proof.succession import Succession, open_succession
 from backuppeer.trust.lines import Lines
 
@@ -88,6 +89,19 @@ class Heirs:
     def list_all(self) -> list[Heir]:
         """Return all successions that are followed, oldest first."""
         return self._state.successions.list_all()
+
+    def shareable(self) -> dict[bytes, tuple[PeerId, PeerId]]:
+        """Return what was signed, of SUCCESSIONS_TOLD at most, the newest first, each with whom it is for.
+
+        It proves something to whoever has an agreement with the first that names the second, an authority.
+        """
+        found: dict[bytes, tuple[PeerId, PeerId]] = {}
+        for heir in reversed(self.list_all()):
+            for signed in (heir.signed, heir.rival_signed):
+                if signed and len(found) < SUCCESSIONS_TOLD:
+                    said = peek_statement(Succession, signed)
+                    found[signed] = (PeerId(said.old), PeerId(said.authority))
+        return found
 
     def _find_known(self, said: Succession, signed: bytes) -> Heir | None:
         """Return the same succession if it is followed.
