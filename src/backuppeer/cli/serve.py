@@ -110,8 +110,7 @@ async def compose(home: Home, secret: bytes) -> Agent:
     sessions = Sessions(transport, keys.identity, clock, hooks, lane_binds=bind_addresses())
     announcing = Announcing(state, keys, transport, clock)
     reach, contacting = _make_reach(state, sessions, standing, announcing, clock=clock)
-    market, ends = Market(state, standing, clock, keys.peer, views=views), partial(whereabouts_of, transport, clock)
-    knocking = Knocking(state, keys.identity, clock, market=market, ends=ends)
+    market, knocking = _make_knocking(state, keys, standing, views, announcing=announcing)
     connecting = Connecting(state, keys, clock, reach=reach, knocking=knocking)
     binding = partial(make_binding, transport, keys, clock)
     hosting = Hosting(state, keys.identity, clock, requests=requests, binding=binding, free=premises.free_for)
@@ -124,15 +123,13 @@ async def compose(home: Home, secret: bytes) -> Agent:
     revising.hear = desk.hear = ending.hear
     scrubbing = Scrubbing(premises, clock, serving.proving)
     owed = _make_reciprocity(Reciprocity(state, premises, clock, own=keys.peer), serving, requests)
-    heirs = _make_succeeding(Succeeding(premises, views.heirs, identity=keys.identity), serving, sweeping, owed)
-    heirs.on_passing = noting.lead_on
+    heirs = _make_succeeding(Succeeding(premises, views.heirs, identity=keys.identity), serving, sweeping, owed, noting)
     as_host = HostSide(premises, requests, hosting, sweeping, scrubbing, noting, *terms, Moving(premises), owed, heirs)
     audits = _make_audits(home, keys, state, vault, reach=reach)
     waiving = Waiving(state, keys, clock, reach=reach, revising=revising, ending=ending)
     as_owner = OwnerSide(market, knocking, connecting, vault, slots, *audits, revising, ending, waiving, announcing)
     parts = Parts(home, keys, state, clock, transport, sessions, reach, standing, contacting, views)
-    repute = _make_repute(parts, evidence, premises, vault)
-    serving.on_receipts = repute.answer
+    repute = _make_repute(parts, evidence, premises, vault, serving=serving)
     agent = Agent(parts, as_host, as_owner, repute)
     return agent
 
@@ -153,6 +150,16 @@ def _make_reach(
     return reach, contacting
 
 
+def _make_knocking(
+    state: State, keys: HomeKeys, standing: Standing, views: Views, *, announcing: Announcing
+) -> tuple[Market, Knocking]:
+    market = Market(state, standing, announcing.clock, keys.peer, views=views)
+    ends = partial(whereabouts_of, announcing.transport, announcing.clock)
+    knocking = Knocking(state, keys.identity, announcing.clock, market=market, ends=ends)
+    knocking.as_whom = announcing.identity_at
+    return market, knocking
+
+
 def _make_terms(
     state: State, premises: Premises, requests: Requests, keys: HomeKeys, *, clock: Clock
 ) -> tuple[HostRevising, HostEnding, HostWaiving]:
@@ -167,7 +174,10 @@ def _make_reciprocity(made: Reciprocity, serving: Serving, requests: Requests) -
     return made
 
 
-def _make_succeeding(made: Succeeding, serving: Serving, sweeping: Sweeping, owed: Reciprocity) -> Succeeding:
+def _make_succeeding(
+    made: Succeeding, serving: Serving, sweeping: Sweeping, owed: Reciprocity, noting: Noting
+) -> Succeeding:
+    made.on_passing = noting.lead_on
     serving.on_succession, serving.find_refusal = made.answer, made.refuse
     sweeping.line_of = owed.line_of = made.line_of
     return made
@@ -189,7 +199,7 @@ def _make_audits(
     return auditor, Rounds(vault, auditor, is_wanted=is_wanted), lookout
 
 
-def _make_repute(parts: Parts, evidence: EvidenceLog, premises: Premises, vault: Vault) -> Repute:
+def _make_repute(parts: Parts, evidence: EvidenceLog, premises: Premises, vault: Vault, *, serving: Serving) -> Repute:
     home, keys, state, clock = parts.home, parts.keys, parts.state, parts.clock
     shelf = open_or_set_aside(home.path / "receipts.db", Shelf, note=premises.notes.append)
     vault.self_set.shelf = shelf
@@ -208,7 +218,9 @@ def _make_repute(parts: Parts, evidence: EvidenceLog, premises: Premises, vault:
     follow_heirs(home, state)
     opinions = Opinions(parts.standing, shelf, clock)
     opinions.explain = lambda peer: [parts.views.explaining.reason(peer)]
-    return Repute(shelf, hearing, convicts, receipting, countersigning, exchange, opinions)
+    made = Repute(shelf, hearing, convicts, receipting, countersigning, exchange, opinions)
+    serving.on_receipts = made.answer
+    return made
 
 
 def _make_hooks(agent: Callable[[], Agent], serving: Serving, standing: Standing) -> Hooks:

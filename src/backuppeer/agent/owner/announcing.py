@@ -110,7 +110,7 @@ class Announcing:
     """The hosts that know this home by a name of before, dialled so and told."""
 
     def __init__(self, state: State, keys: HomeKeys, transport: Transport, clock: Clock) -> None:
-        self._state, self._keys, self._transport, self._clock = state, keys, transport, clock
+        self._state, self._keys, self.transport, self.clock = state, keys, transport, clock
         self._telling: dict[PeerId, asyncio.Lock] = {}
 
     def waiting(self) -> list[PeerId]:
@@ -118,6 +118,11 @@ class Announcing:
         former = {one.peer for one in self._keys.former}
         rows = self._state.agreements()
         return list(dict.fromkeys(host for _, host, signed in rows if _owner(signed) in former))
+
+    def identity_at(self, peer: PeerId) -> SigningKey:
+        """Return the identity by which a host knows this home: of before, as long as it has not heard."""
+        names = self._names_at(peer)
+        return next((one.identity for one in self._keys.former if one.peer in names), self._keys.identity)
 
     async def follow(self, peer: PeerId, transport: TransportId, addresses: Sequence[str]) -> None:
         """Tell a host at its place whatever it has not heard yet; at once if there is nothing.
@@ -158,7 +163,7 @@ class Announcing:
     ) -> None:
         identity, succession, heir = who
         # For this alone: nobody is served, and nothing else is said, under a name of before.
-        sessions = Sessions(self._transport, identity, self._clock, _HOOKS)
+        sessions = Sessions(self.transport, identity, self.clock, _HOOKS)
         try:
             session = await sessions.dial(peer, transport, addresses)
             await tell_host(session, self._state, succession, heir)

@@ -56,6 +56,8 @@ class Knocking:
     def __init__(self, state: State, identity: SigningKey, clock: Clock, *, market: Market, ends: Ends) -> None:
         self._state, self._identity, self._clock = state, identity, clock
         self._market, self._ends = market, ends
+        self.as_whom: Callable[[PeerId], SigningKey] = lambda _: identity
+        """The identity by which a host knows this home. Set by who tells hosts of a new one."""
 
     async def knock(self, record: RequestRecord, servers: list[str]) -> tuple[Verdict, Whereabouts | None]:
         """Knock at a host and return its answer, and where it is when it let us in.
@@ -176,7 +178,7 @@ class Knocking:
                 open_at = handle.open_at()[:KNOCK_SERVERS]
                 knock = self._make(verified, record, open_at, inbox_key=inbox.public, reply_key=key.public)
                 sent.append(knock)
-                sealed = seal_knock(knock, self._identity, envelope_key=verified.listing.envelope_key)
+                sealed = seal_knock(knock, self.as_whom(verified.peer), envelope_key=verified.listing.envelope_key)
                 await pool.deposit(places, verified.listing.inbox, sealed)
                 async with asyncio.timeout(KNOCK_REPLY_S):
                     return await answered
@@ -193,7 +195,7 @@ class Knocking:
             recipient=verified.peer,
             listing_seq=verified.listing.seq,
             envelope_id=verified.listing.envelope_id,
-            owner=self._identity.public,
+            owner=self.as_whom(verified.peer).public,
             size_bytes=record.size_bytes,
             term_s=record.term_s,
             lock_s=record.lock_s,
