@@ -71,10 +71,8 @@ def show_result(context: Context, result: TakeOverResult) -> None:
     """Say what stands."""
     screen = context.screen
     tick, hosts = screen.paint("✓", GREEN), format_count(len(result.peers), "host")
-    was = f" in place of {shorten_id(result.former)}" if result.former else ""
-    screen.line(
-        f"{tick} {hosts} know this home as {shorten_id(result.peer_id)}{was}, and give the old one nothing", hang=2
-    )
+    was = f" in place of {shorten_id(result.former)}, which is shut out there" if result.former else ""
+    screen.line(f"{tick} told to {hosts}: this home is {shorten_id(result.peer_id)}{was}", hang=2)
     for host in result.left_out:
         name, reason = escape_name(host.name), escape_line(host.reason)
         screen.line(f"  {name} has not heard yet ({reason}), and serves the old identity until it is met", hang=4)
@@ -122,9 +120,7 @@ def _begin(context: Context, plan: SuccessionPlan, read_master: Callable[[], byt
 def _ask(context: Context, plan: SuccessionPlan) -> None:
     for line in _describe(plan):
         context.screen.aside(line, hang=2)
-    if not context.screen.confirm(
-        "take a new identity?", unanswered="a new identity shuts out every other home of yours"
-    ):
+    if not context.screen.confirm("take a new identity?", unanswered="it shuts out every other home of yours"):
         raise DeclinedError("no new identity: you said no")
 
 
