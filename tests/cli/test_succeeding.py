@@ -42,6 +42,7 @@ def scene(monkeypatch):
     """`steps`: when the agent was stopped, and started with what opens the home. `typed`: what a person types."""
     made = SimpleNamespace(steps=[], typed=[])
     monkeypatch.setattr(agents, "stop_agent", lambda _: made.steps.append("stopped"))
+    monkeypatch.setattr(agents, "await_end", lambda _: made.steps.append("ended"))
     monkeypatch.setattr(agents, "start_agent", lambda _, secret: made.steps.append(("started", secret)))
     monkeypatch.setattr("backuppeer.cli.wording.read_hidden", lambda _: made.typed.pop(0))
     return made
@@ -68,7 +69,7 @@ def test_it_says_who_follows_who_can_not_be_heard_and_who_is_shut_out_then_asks_
     code, out, _ = run(capsys, "recover", "--new-identity")
     assert code == 0
     assert [route for route, _ in dummy.requests] == ROUTES
-    assert scene.steps == ["stopped", ("started", b""), "stopped"]
+    assert scene.steps == ["stopped", ("started", b""), "ended"]
     heir = load_heir(Home(home), b"")
     assert format_peer_id(heir.peer) == NEW
     said = " ".join(shown.getvalue().split())
@@ -156,7 +157,7 @@ def test_a_locked_home_is_opened_once_and_its_heir_is_under_the_same_passphrase(
     (home / "config.toml").write_text('passphrase_command = "say it"\n')
     monkeypatch.setattr("sys.stdin", FakePipe(WORDS))
     assert ask(capsys, "recover", "--new-identity", "--yes")[0] == 0
-    assert scene.steps == ["stopped", ("started", b"a passphrase"), "stopped"]
+    assert scene.steps == ["stopped", ("started", b"a passphrase"), "ended"]
     assert asked == ["say it"]
     assert format_peer_id(load_heir(Home(home), b"a passphrase").peer) == NEW
 

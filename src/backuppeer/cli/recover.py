@@ -162,6 +162,7 @@ def _check(context: Context, request: RecoverRequest, way: str) -> int:
                 code = judge(context.screen, result)
                 context.screen.done(result)
                 return code
+            context.screen.aside(_WENT_ON, hang=2)
             peer_id = tried.follow(result.succession)
     raise _too_many_steps()
 

@@ -19,7 +19,7 @@ from backuppeer.cli.render import format_count
 from backuppeer.cli.screen import GREEN, YELLOW, Screen
 from backuppeer.control.client import Client
 from backuppeer.control.recovering import RecoverResult
-from backuppeer.errors import ExitCode
+from backuppeer.errors import ExitCode, LocalError
 
 _PREFIX: Final = "backup-peer-check-"
 
@@ -40,9 +40,7 @@ class Rehearsal:
 
     def follow(self, succession: str) -> str:
         """Make it a home anew, of whom this identity went on as; return the new peer id. succession: hex, signed."""
-        from backuppeer.cli.agents import stop_agent  # noqa: PLC0415 - subprocess; not for verbs without agent
-
-        stop_agent(self._home)
+        _end_agent(self._home)
         # Its agent took everything away when it ended: who it was is made again, and who goes on in its place of that.
         self._home.path.mkdir(mode=0o700, exist_ok=True)
         self._home.passing_mark.touch(mode=0o600)
@@ -56,8 +54,6 @@ class Rehearsal:
 @contextmanager
 def passing_home(master: bytes) -> Iterator[Rehearsal]:
     """Yield a home of what the words stand for, gone at the end."""
-    from backuppeer.cli.agents import stop_agent  # noqa: PLC0415 - subprocess; not for verbs without agent
-
     folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
     home = Home(folder)
     try:
@@ -66,10 +62,20 @@ def passing_home(master: bytes) -> Iterator[Rehearsal]:
         try:
             yield tried
         finally:
-            stop_agent(home)
+            _end_agent(home)
     finally:
         # Everything in it was made here and is nowhere needed: keys that the words give again, an index of the hosts'.
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _end_agent(home: Home) -> None:
+    """Return when the agent of a passing home has ended: it does so by itself after each check, perhaps just now."""
+    from backuppeer.cli.agents import await_end, stop_agent  # noqa: PLC0415 - subprocess; only here
+
+    try:
+        stop_agent(home)
+    except LocalError:
+        await_end(home)
 
 
 def judge(screen: Screen, result: RecoverResult) -> int:

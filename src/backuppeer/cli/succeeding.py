@@ -49,6 +49,8 @@ def succeed(context: Context, plan: SuccessionPlan, read_master: Callable[[], by
         BackupPeerError: no host could be told.
 
     """
+    from backuppeer.cli.agents import await_end  # noqa: PLC0415 - subprocess; not for verbs without agent
+
     screen = context.screen
     if plan.is_begun:
         screen.aside("a new identity is on its way here: this goes on with it, without the words")
@@ -58,7 +60,7 @@ def succeed(context: Context, plan: SuccessionPlan, read_master: Callable[[], by
     try:
         if former:
             told = _run(context, "recover/succeed", SuccessionTold)
-            _await_end(context.home)
+            await_end(context.home)
             screen.aside(f"{screen.paint('✓', GREEN)} this home is {told.peer_id} from now on", hang=2)
         result = announce(context)
     except KeyboardInterrupt:
@@ -153,13 +155,6 @@ def _unlock(home: Home) -> bytes:
         return secret, load_keys(home, secret)
 
     return try_secrets(offer_secrets(home), use)[0]
-
-
-def _await_end(home: Home) -> None:
-    """Wait until the agent that was the identity of before has ended."""
-    from backuppeer.cli.agents import stop_agent  # noqa: PLC0415 - subprocess; not for verbs without agent
-
-    stop_agent(home)
 
 
 def _run(context: Context, route: str, kind: type[T]) -> T:
