@@ -12,6 +12,8 @@ from backuppeer.agent.home.belongings import (
     settle_in,
     write_belongings,
 )
+from backuppeer.agent.home.handover import Opener, begin_succession
+from backuppeer.agent.home.heir import FormerSelf, finish_succession, settle_succession, take_place
 from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.keyfile import Custody
 from backuppeer.agent.home.keyring import create_identity, give_up_writing, load_keys, recover_identity
@@ -103,6 +105,27 @@ def test_a_home_whose_identity_went_on_is_moved_with_what_opens_its_old_packs(ho
         file.write_bytes(FRONT + seal_by_passphrase(plain, PASSPHRASE, bound=FRONT, stretch=CHEAP))
         with pytest.raises(DamagedStateError, match="does not hold"):
             read_belongings(file, PASSPHRASE)
+
+
+def test_who_a_home_was_is_moved_with_it_as_long_as_a_host_may_know_it_so_alone(home, agreed, tmp_path):
+    before, file, moved = load_keys(home), tmp_path / "file", Home(tmp_path / "moved")
+    begin_succession(home, MASTER, Opener(), repository=before.repository, epoch=2, clock=SetClock())
+    with pytest.raises(UserError, match="on its way"):
+        collect(home)
+    keys = load_keys(home)
+    take_place(home, keys.heir, [FormerSelf(before.identity, keys.heir.succession)])
+    settle_succession(home)
+    finish_succession(home)
+    write_belongings(file, collect(home, with_right=True), PASSPHRASE, stretch=CHEAP)
+    settle_in(moved, read_belongings(file, PASSPHRASE))
+    assert facts(moved)[1][0][2] == agreed  # with the identity of before, which has it still
+    now = load_keys(moved)
+    assert (now.peer, now.grant) == (keys.heir.peer, load_keys(home).grant)
+    assert [(one.peer, one.succession) for one in now.former] == [(before.peer, keys.heir.succession)]
+    plain = spoil(collect(home), selves=[(bytes(32), keys.heir.succession)])
+    file.write_bytes(FRONT + seal_by_passphrase(plain, PASSPHRASE, bound=FRONT, stretch=CHEAP))
+    with pytest.raises(DamagedStateError, match="does not hold"):
+        read_belongings(file, PASSPHRASE)
 
 
 def test_the_file_shows_nothing_of_what_it_holds(home, agreed, tmp_path):

@@ -17,16 +17,27 @@ import msgspec
 from msgspec import Meta
 
 from backuppeer.agent.home.config import parse_config
+from backuppeer.agent.home.heir import FormerSelf, is_begun, write_former
 from backuppeer.agent.home.home import Home, write_private
 from backuppeer.agent.home.keyring import HomeKeys, write_keys
 from backuppeer.agent.home.records import PeerRecord
 from backuppeer.agent.home.state import State
 from backuppeer.crypto.custody import USUAL, Stretch, open_sealed, seal_by_passphrase
+from backuppeer.crypto.identity import SigningKey
 from backuppeer.crypto.keys import FormerSecrets, WorkingSecret, derive_identity
-from backuppeer.errors import DamagedStateError, LocalError, NewerFormatError, NotFoundError, PeerFault, UserError
+from backuppeer.errors import (
+    DamagedStateError,
+    LocalError,
+    NewerFormatError,
+    NotFoundError,
+    PeerFault,
+    ProtocolViolation,
+    UserError,
+)
 from backuppeer.ids import AgreementId, PeerId, RepositoryId
 from backuppeer.limits import EXPORT_BYTES, SUCCESSION_STEPS
-from backuppeer.proof.statements import Agreement, open_statement
+from backuppeer.proof.statements import Agreement, open_statement, peek_statement
+from backuppeer.proof.succession import Succession
 
 MOVED_IN: Final = "moved_in"
 """The setting of a home that was made of a file and has not heard yet what its hosts keep; empty afterwards."""
@@ -59,7 +70,8 @@ class KnownAgreement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 class Belongings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """All that a file holds. device, grant: empty in a copy that may only read. config: the text of `config.toml`.
 
-    former: the secrets of `repository` in the generations before, in their order; none in the first.
+    former: the secrets of `repository` in the generations before, in their order; none in the first. selves: the seed
+    of each identity of before that a host may still know this home by, and the signed succession from it.
     """
 
     generation: int
@@ -72,6 +84,7 @@ class Belongings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     config: str
     repository: Annotated[bytes, Meta(max_length=16)] = b""
     former: Annotated[list[_Id], Meta(max_length=SUCCESSION_STEPS)] = []
+    selves: Annotated[list[tuple[_Id, bytes]], Meta(max_length=SUCCESSION_STEPS)] = []
 
     @property
     def secret(self) -> WorkingSecret:
@@ -83,6 +96,22 @@ class Belongings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         """
         kept = FormerSecrets(RepositoryId(self.repository), tuple(self.former)) if self.former else None
         return WorkingSecret(self.working, self.generation, kept)
+
+    def read_selves(self) -> list[FormerSelf]:
+        """Return who this home was, for hosts that have not heard; the oldest first.
+
+        Raises:
+            PeerFault: a succession is from somebody else.
+
+        """
+        found = [FormerSelf(SigningKey.from_seed(seed), signed) for seed, signed in self.selves]
+        if any(peek_statement(Succession, one.succession).old != one.peer for one in found):
+            raise ProtocolViolation("a succession is from another identity")
+        return found
+
+    def find_names(self) -> frozenset[PeerId]:
+        """Return every peer id that agreements may name as this home's."""
+        return frozenset((_peer_of(self.secret), *(one.peer for one in self.read_selves())))
 
     @property
     def may_write(self) -> bool:
@@ -98,9 +127,13 @@ def collect_belongings(home: Home, keys: HomeKeys, state: State, *, with_right: 
     """Return what a file of a home is to hold. with_right: device key and grant, too.
 
     Raises:
-        UserError: this home has no right to write that it could give.
+        UserError: this home has no right to write that it could give, or a new identity is on its way here.
 
     """
+    if is_begun(home):
+        raise UserError(
+            "a new identity is on its way here", hint="`backup-peer recover --new-identity` goes on; export then"
+        )
     if with_right and not keys.grant:
         raise UserError(
             "this home may only read: there is no right to make backups to move",
@@ -110,6 +143,7 @@ def collect_belongings(home: Home, keys: HomeKeys, state: State, *, with_right: 
     return Belongings(
         repository=former.repository if former is not None else b"",
         former=list(former.secrets) if former is not None else [],
+        selves=[(one.identity.seed(), one.succession) for one in keys.former],
         generation=keys.working.generation,
         working=keys.working.secret,
         authority=keys.authority,
@@ -188,19 +222,21 @@ def settle_in(home: Home, belongings: Belongings) -> PeerId:
         for known in belongings.peers:
             _remember(state, known)
         for agreed in belongings.agreements:
-            said = open_statement(Agreement, agreed.signed, _peer_of(working), agreed.host)
+            said = _open_terms(belongings, agreed)
             state.put_agreement(AgreementId(said.agreement), PeerId(agreed.host), agreed.signed)
         state.put_setting(MOVED_IN, b"1" if belongings.agreements else b"")
     finally:
         state.close()
+    if belongings.selves:
+        write_former(home, working, belongings.read_selves())
     return write_keys(home, working, belongings.authority, device=belongings.device, grant=belongings.grant)
 
 
 def _check(belongings: Belongings) -> None:
     """Check what a program that wrote nonsense could have got wrong: what is sealed, nobody else can change."""
-    peer = _peer_of(belongings.secret)
+    belongings.find_names()  # also without agreements: the secrets must fit each other
     for known in belongings.agreements:
-        open_statement(Agreement, known.signed, peer, known.host)
+        _open_terms(belongings, known)
     if bool(belongings.device) != bool(belongings.grant):
         raise LocalError("a right to write without its device")
     if belongings.config:
@@ -208,6 +244,13 @@ def _check(belongings: Belongings) -> None:
             parse_config(belongings.config)
         except UserError as exc:
             raise LocalError(exc.message) from exc
+
+
+def _open_terms(belongings: Belongings, known: KnownAgreement) -> Agreement:
+    """Return an agreement of the home, under whichever of its names."""
+    named = PeerId(peek_statement(Agreement, known.signed).owner)
+    own = named if named in belongings.find_names() else _peer_of(belongings.secret)
+    return open_statement(Agreement, known.signed, own, known.host)
 
 
 def _remember(state: State, known: KnownPeer) -> None:
