@@ -69,7 +69,7 @@ class HostHouse:
         self.revising.on_lowered = self.waiving.tell_lowered
         self.sweeping = Sweeping(self.premises, self.clock)
         self.heirs = Heirs(self.state, self.evidence.lines, self.clock)
-        self.succeeding = Succeeding(self.premises, self.heirs, identity=self.identity)
+        self.succeeding = Succeeding(self.state, self.premises, self.requests, self.heirs)
         self.sweeping.line_of = self.succeeding.line_of
         self.shown = []
         self.requests.on_request = self.shown.append

@@ -423,7 +423,7 @@ def test_status_seen_says_when_there_is_nothing_to_see(capsys, agent):
         peer_id=PEER, agent="running", servers=[], sessions=0, hosting=api.HostingState(), snapshots=3
     )
     agent({"status": given(status), "status/seen": given(SeenAlarms(seen=[]))})
-    assert run(capsys, "status", "--seen")[1].startswith("there is no alarm that you have not seen\n")
+    assert run(capsys, "status", "--seen")[1].startswith("there is no alarm that ends by being seen\n")
 
 
 def test_status_and_peers_say_what_is_free_now_and_what_when(capsys, agent):

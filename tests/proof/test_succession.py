@@ -13,7 +13,7 @@ from backuppeer.proof.charges import Rebuttal, pack_charge, unpack_charge
 from backuppeer.proof.custody import LossCause, Standing, sign_ack, sign_loss
 from backuppeer.proof.misbehaviour import judge
 from backuppeer.proof.notices import sign_notice
-from backuppeer.proof.revisions import asks_more, check_successor, revise, succeed, wish_of
+from backuppeer.proof.revisions import asks_more, check_named, check_successor, name_authority, revise, succeed, wish_of
 from backuppeer.proof.statements import Agreement, peek_statement, sign_statement, statement_hash
 from backuppeer.proof.succession import HOST_AUTHORITY, IN_REVISION, Succession, check_heir, open_succession
 from proof.court import DAY_MS, OTHER_PACK, STORED, Court
@@ -108,6 +108,22 @@ def test_a_host_names_its_authority_later_and_then_for_good():
     for ext in ({}, {HOST_AUTHORITY: STRANGER.public}):
         with pytest.raises(ProtocolViolation, match="authority"):
             check_successor(signed, msgspec.structs.replace(revise(signed, wish_of(named)), ext=ext))
+
+
+def test_a_hosts_authority_is_named_once_costs_nobody_a_question_and_stays_in_all_that_follows():
+    named = name_authority(revise(SIGNED, wish_of(TERMS)), HOSTS_AUTHORITY.public)
+    assert named.ext == {HOST_AUTHORITY: HOSTS_AUTHORITY.public}
+    check_successor(SIGNED, named)
+    assert not asks_more(TERMS, named)
+    assert revise(sign(named), wish_of(named)).ext == named.ext
+    assert name_authority(named, STRANGER.public) == named, "the first one stays"
+    for told in (b"", b"x" * 31):
+        assert name_authority(TERMS, told) == TERMS
+    check_named(named, HOSTS_AUTHORITY.public)
+    check_named(TERMS, HOSTS_AUTHORITY.public)
+    for other in (STRANGER.public, b""):
+        with pytest.raises(RefusedError, match="another authority"):
+            check_named(named, other)
 
 
 CHANGES = {

@@ -216,6 +216,7 @@ def test_every_field_of_variable_size_has_a_cap():
         (u.Succeed, {"succession": bytes(limits.SIGNED_BYTES + 1)}),
         (u.Succeed, {"succession": b"", "proposals": [b""] * (limits.AGREEMENTS_PER_HELLO + 1)}),
         (u.Succeeded, {"succession": b"", "revisions": [b""] * (limits.AGREEMENTS_PER_HELLO + 1)}),
+        (m.Hello, {"authority": bytes(33)}),
         (m.Hello, {"succeeded": bytes(limits.SIGNED_BYTES + 1)}),
         (c.ProposeReceipt, {"agreement": ID16, "signed": bytes(limits.SIGNED_BYTES + 1)}),
         (c.MyReceiptsAre, {"receipts": [b""] * (limits.MY_RECEIPTS_PAGE + 1)}),

@@ -278,6 +278,7 @@ class Agent:
             agreements=tuple(lease.signed for lease in leases),
             heads=tuple(heads),
             binding=self.host.hosting.binding(),
+            authority=self.parts.keys.authority,
         )
 
     def may_answer(self, peer: PeerId) -> bool:

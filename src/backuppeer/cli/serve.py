@@ -116,21 +116,20 @@ async def compose(home: Home, secret: bytes) -> Agent:
     hosting = Hosting(state, keys.identity, clock, requests=requests, binding=binding, free=premises.free_for)
     vault = Vault(home, keys, state, clock, reach=reach, standing=standing)
     noting, slots = Noting(state, premises, keys.identity, clock, binding=binding), Slots(state, keys, clock)
-    serving.on_terms, serving.keep_slot = desk.answer, noting.keep
-    terms[0].on_offer = lambda: hosting.offer
+    serving.on_terms, serving.keep_slot, terms[0].on_offer = desk.answer, noting.keep, lambda: hosting.offer
     ending = Ending(state, keys, clock, reach=reach)
     revising = Revising(state, keys, clock, reach=reach, blame=standing.blame)
     revising.hear = desk.hear = ending.hear
     scrubbing = Scrubbing(premises, clock, serving.proving)
     owed = _make_reciprocity(Reciprocity(state, premises, clock, own=keys.peer), serving, requests)
-    heirs = _make_succeeding(Succeeding(premises, views.heirs, identity=keys.identity), serving, sweeping, owed, noting)
+    heirs = Succeeding(state, premises, requests, views.heirs)
+    _join_succeeding(heirs, serving, sweeping, owed, noting=noting, hosting=hosting)
     as_host = HostSide(premises, requests, hosting, sweeping, scrubbing, noting, *terms, Moving(premises), owed, heirs)
     audits = _make_audits(home, keys, state, vault, reach=reach)
     waiving = Waiving(state, keys, clock, reach=reach, revising=revising, ending=ending)
     as_owner = OwnerSide(market, knocking, connecting, vault, slots, *audits, revising, ending, waiving, announcing)
     parts = Parts(home, keys, state, clock, transport, sessions, reach, standing, contacting, views)
-    repute = _make_repute(parts, evidence, premises, vault, serving=serving)
-    agent = Agent(parts, as_host, as_owner, repute)
+    agent = Agent(parts, as_host, as_owner, _make_repute(parts, evidence, premises, vault, serving))
     return agent
 
 
@@ -163,7 +162,7 @@ def _make_knocking(
 def _make_terms(
     state: State, premises: Premises, requests: Requests, keys: HomeKeys, *, clock: Clock
 ) -> tuple[HostRevising, HostEnding, HostWaiving]:
-    revising = HostRevising(state, premises, requests, clock, identity=keys.identity)
+    revising = HostRevising(state, premises, requests, clock, identity=keys.identity, authority=keys.authority)
     waiving = HostWaiving(state, premises, clock)
     revising.on_lowered = waiving.tell_lowered
     return revising, HostEnding(state, premises, clock, identity=keys.identity), waiving
@@ -174,13 +173,12 @@ def _make_reciprocity(made: Reciprocity, serving: Serving, requests: Requests) -
     return made
 
 
-def _make_succeeding(
-    made: Succeeding, serving: Serving, sweeping: Sweeping, owed: Reciprocity, noting: Noting
-) -> Succeeding:
-    made.on_passing = noting.lead_on
+def _join_succeeding(
+    made: Succeeding, serving: Serving, sweeping: Sweeping, owed: Reciprocity, *, noting: Noting, hosting: Hosting
+) -> None:
     serving.on_succession, serving.find_refusal = made.answer, made.refuse
     sweeping.line_of = owed.line_of = made.line_of
-    return made
+    made.on_passing, hosting.check_wish = noting.lead_on, made.check_wish
 
 
 def _make_audits(
@@ -199,7 +197,7 @@ def _make_audits(
     return auditor, Rounds(vault, auditor, is_wanted=is_wanted), lookout
 
 
-def _make_repute(parts: Parts, evidence: EvidenceLog, premises: Premises, vault: Vault, *, serving: Serving) -> Repute:
+def _make_repute(parts: Parts, evidence: EvidenceLog, premises: Premises, vault: Vault, serving: Serving) -> Repute:
     home, keys, state, clock = parts.home, parts.keys, parts.state, parts.clock
     shelf = open_or_set_aside(home.path / "receipts.db", Shelf, note=premises.notes.append)
     vault.self_set.shelf = shelf

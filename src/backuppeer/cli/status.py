@@ -58,7 +58,7 @@ def _see(context: Context) -> None:
     for text in found:
         screen.line(f"{screen.paint('✓', GREEN)} seen: {escape_line(text.removeprefix(_ALARM))}", hang=2)
     if not found:
-        screen.line("there is no alarm that you have not seen")
+        screen.line("there is no alarm that ends by being seen")
 
 
 def _describe(screen: Screen, result: StatusResult) -> Iterator[str]:

@@ -28,6 +28,7 @@ from backuppeer.proof.succession import IN_REVISION as SUCCESSION
 from backuppeer.proof.waivers import IN_REVISION, check_lowered, lasting_fields
 
 SECOND_MS: Final = 1000
+AUTHORITY_BYTES: Final = 32
 
 
 class Wish(NamedTuple):
@@ -98,6 +99,33 @@ def list_parties(revisions: Iterable[bytes]) -> frozenset[PeerId]:
     return frozenset(map(PeerId, [*before, *(party for terms in every for party in (terms.owner, terms.host))]))
 
 
+def name_authority(terms: Agreement, authority: bytes) -> Agreement:
+    """Return a proposal in which the host's own authority stands, unless one does already, or none was told (b"").
+
+    It is the host's to tell, and both sign it: from then on nobody but its words can have another identity go on as it.
+    """
+    if len(authority) != AUTHORITY_BYTES or HOST_AUTHORITY in terms.ext:
+        return terms
+    return msgspec.structs.replace(terms, ext=terms.ext | {HOST_AUTHORITY: authority})
+
+
+def check_named(terms: Agreement, authority: bytes) -> None:
+    """Return if a proposal names no authority of the host, or the one that it has.
+
+    Raises:
+        RefusedError: another one.
+
+    """
+    if terms.ext.get(HOST_AUTHORITY, authority) != authority:
+        raise RefusedError("the agreement names another authority than this host's", hint="ask in a new session")
+
+
+def other_terms(terms: Agreement) -> dict[str, bytes]:
+    """Return what a revision says beyond its fields that is no promise, no word of an authority and not its id."""
+    fields = other_fields(lasting_fields(terms))
+    return {name: value for name, value in fields.items() if name != HOST_AUTHORITY}
+
+
 def wish_of(terms: Agreement) -> Wish:
     """Return what a revision is about."""
     return Wish(terms.size_bytes, terms.term_s, terms.lock_s, promises_of(terms))
@@ -135,7 +163,7 @@ def asks_more(old: Agreement, new: Agreement) -> bool:
     """Return whether a revision asks more of the host than the one in force, so that a person must agree."""
     promises_old = (old.size_bytes, end_ms(old), old.lock_s, old.notice_s)
     promises_new = (new.size_bytes, end_ms(new), new.lock_s, new.notice_s)
-    is_other = other_fields(lasting_fields(old)) != other_fields(lasting_fields(new))
+    is_other = other_terms(old) != other_terms(new)
     is_promised = asks_more_of_host(promises_of(old), promises_of(new))
     return is_other or is_promised or any(more > less for less, more in zip(promises_old, promises_new, strict=True))
 

@@ -27,7 +27,7 @@ from backuppeer.trust.tally import SILENT_DAYS
 LIE_DAYS: Final = 180
 BLOCKED: Final = "you blocked it"
 DOUBTED: Final = "its safety words differed from yours"
-TWO_HEIRS: Final = "its words have named two heirs"
+TWO_HEIRS: Final = "its 24 words named two heirs"
 SUCCEEDED: Final = "it goes on as"
 _SILENT: Final = "it has not answered"
 
@@ -49,8 +49,8 @@ class Bar(Enum):
     LIED = "lied"
     LOST = "lost"
     DOUBTED = "doubted"
-    """Its safety words differed, or its words named two heirs: it may be another than a person takes it for, which is
-    no fault of it."""
+    """Its safety words differed, or its 24 words named two heirs: it may be another than a person takes it for, which
+    is no fault of it."""
     SUCCEEDED = "succeeded"
     """It goes on as another (ADR 69): whoever answers as it has an old key."""
 

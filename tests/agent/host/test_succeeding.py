@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from agent.hosted import hosted
-from agent.houses import HostHouse
+from agent.houses import HostHouse, offer
 from agent.owner.test_heads import INDEX, chain_of, inventory
 from backuppeer.agent.host.receipting import Countersigning
 from backuppeer.agent.repute.gaps import Gaps
@@ -199,7 +199,7 @@ def test_a_host_that_dies_between_two_steps_does_the_rest_when_it_is_asked_again
     with monkeypatch.context() as patch:
         patch.setattr(house.heirs, "take", dying(house.heirs.take))
         patch.setattr(house.premises, "agree", dying(house.premises.agree))
-        house.succeeding.on_succeeded = dying(lambda *_: None)
+        patch.setattr(house.premises, "note", dying(house.premises.note))
         with pytest.raises(KilledError):
             house.succeeding.take(owner.peer, asked)
     folder = house.premises.directory.parent
@@ -360,3 +360,19 @@ def test_a_receipt_of_who_never_was_the_owner_is_no_receipt_of_the_agreement(hou
 def test_who_owned_an_agreement_is_known_from_what_is_left_of_its_revisions(house, owner, stocked):
     (revision, _) = tell(house, owner, word(house, owner)).revisions
     assert list_parties([revision]) == {owner.peer, HEIR.public, house.peer}
+
+
+def test_the_hosts_person_is_told_once_and_what_the_old_identity_waits_for_is_turned_down(house, owner, stocked):
+    wish = Wish(8 * MIB, 3600, 60)
+    house.requests.consider_knock(owner.knock(house, wish), offer())
+    asked = word(house, owner)
+    tell(house, owner, asked)
+    (note,) = [note for note in house.premises.notes if "goes on as" in note]
+    assert "Compare the words anew: `backup-peer peers verify" in note
+    house.premises._notes.clear()
+    tell(house, owner, asked)
+    assert house.premises.notes == []
+    assert house.requests.open_request(owner.peer) is None
+    with pytest.raises(RefusedError, match="another identity"):
+        house.succeeding.check_wish(owner.peer)
+    house.succeeding.check_wish(PeerId(HEIR.public))

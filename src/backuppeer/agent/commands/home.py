@@ -179,7 +179,10 @@ class HomeCommands:
         notes += [kit] if kit else []
         keepers = vault.complete_hosts() if has_copies else ()
         notes += remind_of_spare(self._agent, keepers)
+        heirs = self._parts.views.heirs
         for host, text in self._parts.standing.reminders(hosts, keepers, partial(name_of, state)):
+            if text == UNCOMPARED and host is not None and heirs.was_friend(host):
+                continue  # it is to be compared anew, which is said already
             notes.append(text if host is None else f"{name_of(state, host)}: {text}{_say_way_out(state, host, text)}")
         return notes
 

@@ -25,7 +25,7 @@ class Sort(StrEnum):
     FORKED = "forked"
     """The peer's key signed two listings of one number: no program does, two that have the key do."""
     HEIRS = "heirs"
-    """Its authority named two heirs: its words are in two hands. Kept by `successions`, told until it is settled."""
+    """Its authority named two heirs: its 24 words are in two hands. Kept by `successions`, told until it is settled."""
     MOVED = "moved"
     """The peer proved its identity from another machine than before: it recovered, or somebody copied its keys."""
 

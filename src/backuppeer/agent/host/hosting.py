@@ -99,6 +99,8 @@ class Hosting:
         self.on_servers: OnServers = _ignore
         self.on_proving: Callable[[str], None] = lambda _: None
         """Called with the address of a server that wants work of us, as it begins."""
+        self.check_wish: Callable[[PeerId], None] = lambda _: None
+        """Raises RefusedError for a wish of an owner that is never granted one."""
         self._made = 0
         self._gate = Gate(clock)
         self._nonces = NonceMemory(state.nonces())
@@ -335,6 +337,8 @@ class Hosting:
     def _answer(self, knock: Knock) -> KnockReply:
         offer, terms = self.offer, wish_of_knock(knock)
         try:
+            if knock.size_bytes:
+                self.check_wish(PeerId(knock.owner))
             verdict = self._requests.consider_knock(knock, offer)
             code, message = "", ""
             if verdict is Verdict.PENDING and (other := self._requests.offer_to(knock)):

@@ -10,15 +10,21 @@ revisions, what else a home concludes from a succession (`repute.heirs`).
     two heirs  the one followed before stays, and only reads, until a person had it out
 """
 
+import shlex
 import threading
 from collections.abc import Callable
 from typing import Final
 
+from backuppeer.agent.home.records import Direction
+from backuppeer.agent.home.state import State
+from backuppeer.agent.home.successions import Heir
 from backuppeer.agent.host.premises import Premises
+from backuppeer.agent.host.requests import Requests
 from backuppeer.agent.host.threads import in_thread
 from backuppeer.agent.peers.channel import Channel
+from backuppeer.agent.peers.choosing import OPEN
+from backuppeer.agent.peers.names import name_of
 from backuppeer.agent.repute.heirs import Heirs
-from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import AuthenticationFault, NotFoundError, ProtocolViolation, RefusedError
 from backuppeer.host.leases import Lease
 from backuppeer.host.store import Store
@@ -36,8 +42,6 @@ from backuppeer.wire.terms import GetTerms
 
 OnPassing = Callable[[AgreementId, PeerId], None]
 """(agreement, its owner) that goes over to an heir now; called in a thread, again after a crash."""
-OnSucceeded = Callable[[PeerId, PeerId], None]
-"""(old, new) whose agreements went over; called in a thread, also when that is said again."""
 _READS: Final = (
     *(GetRange, GetHead, ListPacks, ListDeleted, GetUsage, FindDrafts),
     *(GetTerms, AckPacks, AskAudit, GetLosses, GetDelete),
@@ -46,6 +50,9 @@ _READS: Final = (
 _WORDS_IN_TWO_HANDS: Final = (
     "the 24 words have named two heirs: until people have settled that, what is here is only read"
 )
+
+
+_GO_ON: Final = "was that you? Go on in the home that typed the 24 words; if not, they are in other hands"
 
 
 class BehindError(RefusedError):
@@ -59,11 +66,10 @@ class ContestedError(RefusedError):
 class Succeeding:
     """Successions of this host's owners."""
 
-    def __init__(self, premises: Premises, heirs: Heirs, *, identity: SigningKey) -> None:
-        self._premises, self._heirs, self._identity = premises, heirs, identity
+    def __init__(self, state: State, premises: Premises, requests: Requests, heirs: Heirs) -> None:
+        self._state, self._premises, self._requests, self._heirs = state, premises, requests, heirs
         self._taking = threading.Lock()
         self.on_passing: OnPassing = _ignore_passing
-        self.on_succeeded: OnSucceeded = _ignore
 
     async def answer(self, peer: PeerId, channel: Channel, message: Succeed) -> None:
         """Answer a peer that goes on as another.
@@ -107,9 +113,11 @@ class Succeeding:
             signed = self._follow(message.succession, authority)
             for lease, proposal in zip(standing, proposals, strict=True):
                 self.on_passing(lease.agreement, old)  # first: what it keeps of the old one, the heir soon replaces
-                whole = add_signature(proposal, Agreement, self._identity)
+                whole = add_signature(proposal, Agreement, self._premises.signer)
                 steps[lease.agreement] = self._premises.agree(whole).signed
-            self.on_succeeded(old, new)
+            if standing:
+                self._tell(old, new)
+            self._turn_down(old)
             return Succeeded(succession=signed, revisions=tuple(steps[agreement] for agreement in sorted(steps)))
 
     def hello(self, peer: PeerId) -> bytes:
@@ -121,16 +129,40 @@ class Succeeding:
         """Return the no to a request of who was succeeded, or who may only read; None: it is answered as any other."""
         heir = self._heirs.heir_of(peer)
         if heir is not None:
-            text = f"another identity goes on in place of this one: {shorten_peer_id(heir.new)}"
-            hint = "was that you? Go on in the home that typed the 24 words; if not, they are in other hands"
-            return Refused(code=RefusalCode.SUCCEEDED, message=text, hint=hint)
+            return Refused(code=RefusalCode.SUCCEEDED, message=_say_heir(heir), hint=_GO_ON)
         if not isinstance(message, _READS) and self._is_contested(peer):
             return Refused(code=RefusalCode.SUCCEEDED, message=_WORDS_IN_TWO_HANDS)
         return None
 
+    def check_wish(self, owner: PeerId) -> None:
+        """Return unless a wish for space is of who was succeeded: it may be a thief's.
+
+        Raises:
+            RefusedError: it is.
+
+        """
+        heir = self._heirs.heir_of(owner)
+        if heir is not None:
+            raise RefusedError(_say_heir(heir), hint=_GO_ON)
+
     def line_of(self, peer: PeerId) -> tuple[PeerId, ...]:
         """Return a peer and all whose heir it is, itself first."""
         return self._heirs.line_of(peer)
+
+    def _tell(self, old: PeerId, new: PeerId) -> None:
+        """Let the host's person know, who may know the owner."""
+        name = name_of(self._state, new)
+        self._premises.note(
+            f"{name} goes on as {shorten_peer_id(new)}, as its 24 words say: what it keeps here is the new one's, and "
+            f"{shorten_peer_id(old)} gets nothing any more. Compare the words anew: `backup-peer peers verify "
+            f"{shlex.quote(name)}`"
+        )
+
+    def _turn_down(self, old: PeerId) -> None:
+        """Reject what the old identity waits for: nothing that it asked for is given to it any more."""
+        for record in self._state.requests_of(Direction.IN, old):
+            if record.state in OPEN:
+                self._requests.turn_down(record, "another identity goes on in its place")
 
     def _is_contested(self, peer: PeerId) -> bool:
         before = self._heirs.line_of(peer)[1:2]
@@ -154,6 +186,10 @@ class Succeeding:
             raise ContestedError(_WORDS_IN_TWO_HANDS, hint="ask the host's person") from exc
         except ProtocolViolation as exc:
             raise RefusedError(exc.message) from exc
+
+
+def _say_heir(heir: Heir) -> str:
+    return f"another identity goes on in place of this one: {shorten_peer_id(heir.new)}"
 
 
 def _find_authority(leases: list[Lease]) -> bytes:
@@ -198,7 +234,3 @@ def _match(standing: list[Lease], message: Succeed, new: PeerId) -> list[bytes]:
 
 def _ignore_passing(agreement: AgreementId, owner: PeerId) -> None:
     del agreement, owner
-
-
-def _ignore(old: PeerId, new: PeerId) -> None:
-    del old, new

@@ -39,7 +39,7 @@ from backuppeer.errors import BackupPeerError, NotFoundError, PendingError, Prot
 from backuppeer.ids import AgreementId, PeerId, RepositoryId, format_peer_id
 from backuppeer.limits import KNOCK_AGAIN_S, NOTICE_DEFAULT_S, REQUEST_KEPT_S
 from backuppeer.proof.promises import split_promises
-from backuppeer.proof.revisions import Wish
+from backuppeer.proof.revisions import Wish, name_authority
 from backuppeer.proof.statements import ZERO_HASH, Agreement, sign_statement, statement_hash
 from backuppeer.signaling.knock import Verdict
 from backuppeer.wire.messages import Agreed, Pending, ProposeAgreement
@@ -143,7 +143,7 @@ class Connecting:
             record = self._state.find_request(Direction.OUT, session.peer)
             if record is None or record.state not in UNDECIDED or record.revises or self._keys.repository is None:
                 return False
-            proposal = self._proposal(record, self._keys.repository)
+            proposal = self._proposal(record, self._keys.repository, session.hello.authority)
             beside = self._writer.sign_beside(Agreement, proposal)
             async with session.request(ProposeAgreement(signed=proposal, device_sig=beside)) as channel:
                 answer = await channel.receive(Agreed, Pending)
@@ -317,7 +317,7 @@ class Connecting:
                 await asyncio.sleep(min(1.0, left_s))
         return None
 
-    def _proposal(self, record: RequestRecord, repository: RepositoryId) -> bytes:
+    def _proposal(self, record: RequestRecord, repository: RepositoryId, host_authority: bytes = b"") -> bytes:
         availability, promised = split_promises(record.promises)
         agreement = Agreement(
             agreement=AgreementId(bytes.fromhex(record.request)),
@@ -335,7 +335,7 @@ class Connecting:
             notice_s=NOTICE_DEFAULT_S,
             ext=promised,
         )
-        return sign_statement(agreement, self._keys.identity)
+        return sign_statement(name_authority(agreement, host_authority), self._keys.identity)
 
     def _settle(self, record: RequestRecord, proposal: bytes, signed: bytes) -> None:
         """Check the host's half and put the agreement into force.

@@ -29,7 +29,7 @@ from backuppeer.errors import BackupPeerError, NotFoundError, PeerFault, Pending
 from backuppeer.ids import AgreementId, PeerId
 from backuppeer.limits import KNOCK_AGAIN_S, REQUEST_KEPT_S, WITNESS_S
 from backuppeer.proof.promises import read_promises
-from backuppeer.proof.revisions import Wish, check_spans, check_successor, revise, wish_of
+from backuppeer.proof.revisions import Wish, check_spans, check_successor, name_authority, revise, wish_of
 from backuppeer.proof.statements import Agreement, peek_statement, sign_statement, statement_hash
 from backuppeer.proof.waivers import IN_REVISION, LockWaiver
 from backuppeer.wire.messages import Agreed, Pending, ProposeAgreement
@@ -225,7 +225,8 @@ class Revising:
         if wish_of(peek_statement(Agreement, signed)) == record.wish:  # answered before, and the answer came otherwise
             self._end(record, RequestState.AGREED)
             return True
-        proposal = sign_statement(revise(signed, record.wish), self._keys.identity)
+        wanted = name_authority(revise(signed, record.wish), session.hello.authority)
+        proposal = sign_statement(wanted, self._keys.identity)
         beside = self._writer.sign_beside(Agreement, proposal)
         try:
             async with session.request(ProposeAgreement(signed=proposal, device_sig=beside)) as channel:

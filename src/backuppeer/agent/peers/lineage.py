@@ -6,6 +6,7 @@ succession is followed nothing is said, whatever it or anybody else claims.
 
 import shlex
 
+from backuppeer.agent.home.identity_alarms import contested_ms
 from backuppeer.agent.home.state import State
 from backuppeer.agent.peers.names import name_of
 from backuppeer.agent.repute.heirs import Heirs
@@ -28,11 +29,14 @@ def say_lineage(state: State, heirs: Heirs, peer: PeerId) -> list[str]:
 
 
 def describe_heirs(state: State, heirs: Heirs) -> list[str]:
-    """Return a sentence for each friend of before whose words wait to be compared anew, for `status`."""
+    """Return a sentence for each friend of before whose words wait to be compared anew, for `status`.
+
+    Of one of two heirs the alarm says what to do.
+    """
     found = []
     for peer in dict.fromkeys(heirs.newest(heir.old) for heir in heirs.list_all()):
         friend = heirs.was_friend(peer)
-        if friend is not None and peer not in state.blocks:
+        if friend is not None and peer not in state.blocks and not contested_ms(state, peer):
             said = f"{name_of(state, peer)} has a new id, {shorten_peer_id(peer)}"
             found.append(f"{said}: {_say_anew(state, friend, peer)}")
     return found

@@ -27,7 +27,7 @@ def raise_alarm(state: State, peer: PeerId, sort: Sort, *, now_ms: int) -> None:
 
     One that was seen is told again only when IDENTITY_ALARM_AGAIN_S have passed since it was last raised anew.
     """
-    alarms = list_alarms(state)
+    alarms = [alarm for alarm in list_alarms(state) if alarm.sort is not Sort.HEIRS]
     before = next((alarm for alarm in alarms if (alarm.peer, alarm.sort) == (peer, sort)), None)
     is_told = before is not None and before.is_seen and not before.is_forgiven
     if before is not None and is_told and now_ms - before.time_ms < IDENTITY_ALARM_AGAIN_S * 1000:
@@ -117,11 +117,11 @@ def _say_heirs(state: State, peer: PeerId, name: str, day: str) -> str:
     contested = [heir for heir in state.successions.list_all() if heir.is_contested]
     heir = next((heir for heir in contested if peer in {heir.new, heir.rival}), None)
     if heir is None:
-        return f"ALARM: on {day} the words of {name} named two heirs"
+        return f"ALARM: on {day} the 24 words of {name} named two heirs"
     typed, rival = shlex.quote(name_of(state, heir.new)), shorten_peer_id(PeerId(heir.rival))
     return (
         f"ALARM: on {day} a second heir of {shorten_peer_id(heir.old)} was named, {rival} beside "
-        f"{shorten_peer_id(heir.new)}: the words of {name_of(state, heir.new)} are in two hands, and neither gets "
-        f"anything new. Ask its person by another way which id is theirs. If {shorten_peer_id(heir.new)}: `backup-peer "
-        f"peers verify {typed}`; if not: `backup-peer block {typed}`. Only one of the two ends this"
+        f"{shorten_peer_id(heir.new)}: the 24 words of {name_of(state, heir.new)} are in two hands, and neither gets "
+        f"anything new. Ask its person by another way which id is theirs. If it is {shorten_peer_id(heir.new)}: "
+        f"`backup-peer peers verify {typed}`; if not: `backup-peer block {typed}`. Only one of the two ends this"
     )
