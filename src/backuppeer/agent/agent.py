@@ -22,6 +22,7 @@ from backuppeer.agent.home.logbook import bookkeeping
 from backuppeer.agent.home.records import RequestRecord
 from backuppeer.agent.home.state import State
 from backuppeer.agent.home.tenancy import end_without_home
+from backuppeer.agent.host.authorities import follow_again
 from backuppeer.agent.host.ending import Ending as HostEnding
 from backuppeer.agent.host.hosting import Hosting
 from backuppeer.agent.host.moving import Moving
@@ -197,6 +198,7 @@ class Agent:
         self.spawn(self.host.sweeping.run())
         self.spawn(self.host.scrubbing.run())
         self.spawn(self.host.noting.run())
+        self.spawn(self._follow_again())
         self.spawn(self._follow_requests())
         self.spawn(self.owner.rounds.run())
         self.spawn(self.owner.lookout.run())
@@ -206,6 +208,11 @@ class Agent:
         """Remove what a move of the store that was killed left in the old place."""
         with bookkeeping("move"):
             await asyncio.to_thread(self.host.moving.clear)
+
+    async def _follow_again(self) -> None:
+        """Follow whom agreements name as heirs: the table may have been lost with the state of this home."""
+        with bookkeeping("successions"):
+            await asyncio.to_thread(follow_again, self.parts.views.heirs, self.parts.state, self.host.premises)
 
     async def close(self) -> None:
         """Say goodbye to servers and peers, end all tasks, close the databases."""

@@ -157,7 +157,7 @@ class HomeCommands:
         here, state = self._agent.host, self._parts.state
         notes = [
             *misbinding.describe(state),
-            *describe_heirs(state, self._parts.views.heirs),
+            *describe_heirs(state, self._parts.views.heirs, here.premises.notes),
             *here.premises.notes,
             *here.sweeping.alarms.describe(state),
             *here.scrubbing.describe(state),
@@ -198,7 +198,7 @@ class HomeCommands:
             peer_id=format_peer_id(record.peer),
             alias=record.alias,
             role=role,
-            verified=record.is_verified,
+            verified=self._parts.standing.is_friend(record.peer),
             quota_bytes=room.quota_bytes,
             used_bytes=room.used_bytes,
             safety_words=await spell_safety_words(self._parts.keys.peer, record.peer),

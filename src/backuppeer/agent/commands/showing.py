@@ -54,7 +54,7 @@ class ShowCommands:
         return PeerAccount(
             peer_id=format_peer_id(peer),
             alias=record.alias,
-            verified=record.is_verified,
+            verified=self._agent.parts.standing.is_friend(peer),
             blocked=peer in self._state.blocks,
             there=there,
             here=here,

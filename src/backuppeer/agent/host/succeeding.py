@@ -130,7 +130,7 @@ class Succeeding:
         heir = self._heirs.heir_of(peer)
         if heir is not None:
             return Refused(code=RefusalCode.SUCCEEDED, message=_say_heir(heir), hint=_GO_ON)
-        if not isinstance(message, _READS) and self._is_contested(peer):
+        if not isinstance(message, _READS) and self._heirs.is_contested(peer):
             return Refused(code=RefusalCode.SUCCEEDED, message=_WORDS_IN_TWO_HANDS)
         return None
 
@@ -163,11 +163,6 @@ class Succeeding:
         for record in self._state.requests_of(Direction.IN, old):
             if record.state in OPEN:
                 self._requests.turn_down(record, "another identity goes on in its place")
-
-    def _is_contested(self, peer: PeerId) -> bool:
-        before = self._heirs.line_of(peer)[1:2]
-        heir = self._heirs.heir_of(before[0]) if before else None
-        return heir is not None and heir.is_contested
 
     def _find_steps(self, store: Store, old: PeerId, new: PeerId) -> dict[AgreementId, bytes]:
         """Return the revisions by which agreements went over from the old identity to this heir already."""
