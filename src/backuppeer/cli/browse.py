@@ -8,7 +8,16 @@ import typer
 
 from backuppeer.cli.context import Context, context_of
 from backuppeer.cli.promises import say_times
-from backuppeer.cli.render import Column, escape_line, format_count, format_trust, format_until, shorten_id, write_peer
+from backuppeer.cli.render import (
+    Column,
+    escape_line,
+    format_count,
+    format_trust,
+    format_until,
+    say_trust,
+    shorten_id,
+    write_peer,
+)
 from backuppeer.cli.screen import Screen
 from backuppeer.cli.spinner import Spinner
 from backuppeer.cli.units import format_share, format_size, parse_share, parse_size, round_size, write_size
@@ -141,7 +150,7 @@ def _show_nobody(context: Context, request: BrowseRequest) -> None:
         return
     passes = f"none of the {len(seen)} hosts passes" if len(seen) > 1 else "the only host on offer does not pass"
     called = escape_line(best.alias) or shorten_id(best.peer_id)
-    score = f"{format_trust(best.trust, best.trust_level, best.capped)}: {escape_line(best.reason)}"
+    score = say_trust(format_trust(best.trust, best.trust_level, best.capped), best.reason)
     screen.line(f"{passes} {request.min_trust:.2f}; the best, {called}, has {score}", hang=2)
     mine = _find_mine(context)
     _advise(screen, next((row.peer_id for row in seen if row.peer_id not in mine and not row.capped), ""))

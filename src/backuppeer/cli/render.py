@@ -130,6 +130,16 @@ def format_trust(trust: float, level: str, capped: Iterable[str] = ()) -> str:
     return f"{trust:.2f} {escape_line(find_word(level, capped))}"
 
 
+def say_trust(score: str, reason: str) -> str:
+    """Return a score as `format_trust` makes it with the strongest reason for it, as every screen says it."""
+    return f"{score}: {escape_line(reason)}" if reason else score
+
+
+def say_further(capped: Iterable[str], reason: str) -> list[str]:
+    """Return what else holds a score down than the reason that is said beside it, fit for a terminal."""
+    return [escape_line(text) for text in capped if text != reason]
+
+
 def format_until(text: str, now_s: float) -> str:
     """Return how long it is from `now_s` (Unix seconds) until an RFC 3339 time."""
     moment = _parse_moment(text)

@@ -15,7 +15,8 @@ from backuppeer.agent.recovery.recovery import Recovery
 from backuppeer.agent.recovery.slots import Slots
 from backuppeer.agent.reporter import Reporter
 from backuppeer.clock import SystemClock
-from backuppeer.control.api import ConnectPlanRequest, SnapshotsRequest
+from backuppeer.control.api import SnapshotsRequest
+from backuppeer.control.choosing import ConnectPlanRequest
 from backuppeer.control.recovering import RecoverRequest
 from backuppeer.errors import ExitCode, IntegrityFault, NotFoundError, PeerUnreachable, RefusedError
 from backuppeer.ids import PeerId, format_peer_id, shorten_peer_id

@@ -76,8 +76,7 @@ class Market:
     def row(self, verified: VerifiedListing) -> BrowseRow:
         """Return a listing as it is shown."""
         listing = verified.listing
-        trust, level = self._standing.trust(verified.peer)
-        capped = self._standing.caps(verified.peer)
+        regard = self._views.explaining.regard(verified.peer)
         return BrowseRow(
             peer_id=format_peer_id(verified.peer),
             alias=alias_of(self._state, verified.peer),
@@ -85,13 +84,13 @@ class Market:
             free_bytes=listing.free_bytes,
             region=listing.region,
             availability=listing.availability / 1000,
-            trust=round(trust, 3),
-            trust_level=level.value,
+            trust=regard.trust,
+            trust_level=regard.level,
             expires=format_time(listing.expires_ms),
             servers=list(verified.servers),
             promises=describe_promises(join_promises(listing.availability, listing.ext)),
-            capped=capped,
-            reason=self._views.explaining.reason(verified.peer, capped),
+            capped=regard.capped,
+            reason=regard.reason,
         )
 
     async def _ask(self, servers: list[str], *, everything: bool) -> BrowseResult:

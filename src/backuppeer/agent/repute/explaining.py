@@ -5,7 +5,7 @@ Knows: peers by id, when a cap ends. Must not know: names, sessions, how a term 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from backuppeer.agent.home.state import State
 from backuppeer.agent.repute.standing import Standing
@@ -68,6 +68,15 @@ class Explanation:
     reason: str
 
 
+class Regard(NamedTuple):
+    """What people are shown of a peer wherever they choose: T to three digits, its level, what holds it down, why."""
+
+    trust: float
+    level: str
+    capped: list[str]
+    reason: str
+
+
 class Explaining:
     """Scores of peers with their reasons."""
 
@@ -84,6 +93,12 @@ class Explaining:
     def is_known(self, peer: PeerId) -> bool:
         """Return whether anything was seen of a peer as a host, or heard of it."""
         return bool(self._log.days(peer, now_ms=self._clock.now_ms())) or self._standing.heard(peer) != Heard()
+
+    def regard(self, peer: PeerId) -> Regard:
+        """Return what is shown of a peer. capped: as `Standing.caps`; reason: as `reason`."""
+        trust, level = self._standing.trust(peer)
+        capped = self._standing.caps(peer)
+        return Regard(round(trust, 3), level.value, capped, self.reason(peer, capped))
 
     def reason(self, peer: PeerId, caps: Sequence[str] | None = None) -> str:
         """Return the strongest reason of a score, a clause about the peer. caps: as `Standing.caps`, where known."""
