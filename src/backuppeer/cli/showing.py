@@ -6,7 +6,7 @@ import typer
 
 from backuppeer.agent.peers.offers import write_exact_size
 from backuppeer.cli.context import context_of
-from backuppeer.cli.history import show_contacts, show_record, show_tenancy
+from backuppeer.cli.history import show_contacts, show_receipts, show_record, show_tenancy
 from backuppeer.cli.promises import say_promises
 from backuppeer.cli.render import escape_line, format_moment, format_trust, name_peer, say_later, write_peer
 from backuppeer.cli.screen import Screen
@@ -73,6 +73,7 @@ def _show_side(screen: Screen, label: str, row: PeerAccount, *, is_ours: bool) -
         screen.line(f"  {said}", hang=4)
     if account.promises.egress_bytes and not is_ours:
         screen.line(f"  sent back today: {format_size(account.sent_bytes)}", hang=4)
+    show_receipts(screen, account.receipts, is_ours=is_ours)
     _show_debt(screen, row, account, is_ours=is_ours)
     if account.ends:
         who = "you ended it" if account.ended_by_us else "it ends it"

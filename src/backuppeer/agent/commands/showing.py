@@ -3,7 +3,10 @@
 Knows: agreements of both directions, rooms, notices. Must not know: HTTP, terminals.
 """
 
+import asyncio
+
 from backuppeer.agent.agent import Agent
+from backuppeer.agent.commands.months import describe_receipts
 from backuppeer.agent.commands.records import record_of, tenancy_of
 from backuppeer.agent.commands.room import Room, room_at, room_for
 from backuppeer.agent.commands.wishes import End, end_at, end_for
@@ -13,6 +16,7 @@ from backuppeer.agent.peers.contacting import describe_running
 from backuppeer.agent.peers.names import name_of, resolve_peer
 from backuppeer.agent.peers.offers import describe_promises
 from backuppeer.agent.reporter import Emit
+from backuppeer.agent.repute.shelves import Keep
 from backuppeer.clock import format_time
 from backuppeer.control.history import Record, ShowRequest
 from backuppeer.control.showing import Account, PeerAccount
@@ -41,10 +45,12 @@ class ShowCommands:
         if signed is not None:
             terms = peek_statement(Agreement, signed)
             there = _account(terms, room_at(self._agent, peer) or Room(), end_at(self._agent, peer))
+            there.receipts = await asyncio.to_thread(describe_receipts, self._agent, terms, Keep.OWNER)
             _add_balance(there, self._agent.host.reciprocity.owed_by_us(peer))
         if leases:
             here = _account(leases[0].terms, room_for(self._agent, peer) or Room(), end_for(self._agent, peer))
             _add_balance(here, self._agent.host.reciprocity.owed_to_us(peer))
+            here.receipts = await asyncio.to_thread(describe_receipts, self._agent, leases[0].terms, Keep.HOST)
             refused_ms = self._agent.host.reciprocity.refused_from_ms(peer)
             here.refused_from = format_time(refused_ms) if refused_ms is not None else ""
             here.sent_bytes = self._count_sent(peer)
