@@ -19,7 +19,7 @@ ROW = api.BrowseRow(
     trust_level="trusted",
     expires="2026-11-22T23:30:00Z",
     servers=["wss://one.example"],
-    reason="kept 12 GiB for 90 days",
+    reason="kept 12.9 GB for 90 days",
 )
 PLAN = choosing.ConnectPlan(
     peer_id=PEER,

@@ -29,8 +29,8 @@ def words(text):
     [
         ({"reason": "nothing known"}, "trust 0.10 unproven: nothing known"),
         (
-            {"trust": 0.83, "trust_level": "trusted", "reason": "friend, kept 12 GiB for 90 days"},
-            "trust 0.83 trusted: friend, kept 12 GiB for 90 days",
+            {"trust": 0.83, "trust_level": "trusted", "reason": "friend, kept 12.9 GB for 90 days"},
+            "trust 0.83 trusted: friend, kept 12.9 GB for 90 days",
         ),
         ({"reason": LIED, "capped": [LIED]}, f"trust 0.10 failed: {LIED}"),
     ],

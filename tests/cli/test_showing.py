@@ -302,3 +302,11 @@ def test_of_many_gaps_the_last_are_printed_and_the_rest_counted(capsys, agent):
     assert "month 9 (" in said
     assert "month 7 (" not in said
     assert "`--json` lists all 10 gaps" in said
+
+
+def test_what_is_free_now_is_no_more_than_a_cap_or_a_bar_leaves(capsys, agent):
+    for room, free in ((None, "9 GB"), (2 * 10**9, "2 GB"), (0, "0 B")):
+        account = msgspec.structs.replace(HERE, room_bytes=room)
+        agent({"peers/show": given(msgspec.structs.replace(BOTH, there=account, here=None))})
+        said = " ".join(run(capsys, "peers", "show", "alice")[1].split())
+        assert f"keeps for you: 1 GB of 10 GB, {free} free now" in said

@@ -120,6 +120,12 @@ def format_moment(text: str) -> str:
     return escape_line(text) if moment is None else moment.astimezone().strftime("%Y-%m-%d %H:%M")
 
 
+def count_free(agreed_bytes: int, used_bytes: int, room_bytes: int | None) -> int:
+    """Return how many bytes may go to a peer now. room_bytes: what is held back leaves so many; None: nothing is."""
+    free = max(0, agreed_bytes - used_bytes)
+    return free if room_bytes is None else min(free, room_bytes)
+
+
 def say_later(size_bytes: int, moment: str) -> str:
     """Return what is erased when, to follow "x free now"; "" when nothing that was deleted waits for that."""
     return f", {format_size(size_bytes)} more on {format_moment(moment)} at the soonest" if size_bytes else ""

@@ -104,7 +104,7 @@ async def compose(home: Home, secret: bytes) -> Agent:
     hooks = _make_hooks(lambda: agent, serving, standing)
     sessions = Sessions(transport, keys.identity, clock, hooks, lane_binds=bind_addresses())
     reach, contacting = _make_reach(state, sessions, standing, clock)
-    market, ends = Market(state, standing, clock, keys.peer, views=views), partial(whereabouts_of, transport, clock)
+    market, ends = Market(state, clock, keys.peer, views=views), partial(whereabouts_of, transport, clock)
     knocking = Knocking(state, keys.identity, clock, market=market, ends=ends)
     connecting = Connecting(state, keys, clock, reach=reach, knocking=knocking)
     binding = partial(make_binding, transport, keys, clock)

@@ -75,6 +75,8 @@ class Account(msgspec.Struct, kw_only=True):
     refused_from: str = ""
     receipts: ReceiptsHeld | None = None
     """Of the first agreement; null where the agent does not say."""
+    room_bytes: int | None = None
+    """Of what the peer keeps for us: how much more may go there now (its bar, a stranger's cap); null: all free."""
 
 
 class PeerAccount(msgspec.Struct, kw_only=True):

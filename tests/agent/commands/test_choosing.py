@@ -9,6 +9,7 @@ from agent.loops import START_MS, SetClock
 from backuppeer.agent.commands.choosing import ChooseCommands
 from backuppeer.agent.home.state import State
 from backuppeer.agent.peers.market import Market
+from backuppeer.agent.peers.misbinding import Sort, raise_alarm
 from backuppeer.agent.repute.standing import Standing
 from backuppeer.agent.repute.views import make_views
 from backuppeer.control.choosing import BestRequest
@@ -41,7 +42,7 @@ class Bazaar:
         views = make_views(self.state, standing, self.log, clock, addresses=lambda peer: self.places.get(peer, ()))
         self.listings = [listing(number) for number in range(1, 6)]
         self.peers = [each.peer for each in self.listings]
-        market = Market(self.state, standing, clock, PeerId(bytes(32)), views=views)
+        market = Market(self.state, clock, PeerId(bytes(32)), views=views)
 
         async def answer(_servers, *, everything):
             return SimpleNamespace(listings=self.listings)
@@ -90,7 +91,13 @@ def test_ones_own_hosts_blocked_and_caught_ones_are_not_proposed(bazaar):
     bazaar.log.record(Observation(bazaar.peers[2], Kind.MISBEHAVED, START_MS))
     with pytest.raises(NotFoundError) as caught:
         bazaar.best()
-    for why in ("of 5 hosts on offer none", "1 your host already", "1 blocked", "3 below 0.50"):
+    for why in (
+        "of 5 hosts on offer none",
+        "1 your host already",
+        "1 blocked",
+        "1 known to have failed",
+        "2 below 0.50",
+    ):
         assert why in caught.value.message
     assert "--trial" in caught.value.hint
 
@@ -130,3 +137,15 @@ def test_an_empty_market_is_no_such_thing_and_a_friend_is_the_advice(bazaar):
         bazaar.best()
     assert caught.value.exit_code == 10
     assert "ask a friend" in caught.value.hint
+
+
+def test_a_host_in_doubt_or_under_an_alarm_is_counted_as_that_and_not_as_unproven(bazaar):
+    del bazaar.listings[3:]
+    raise_alarm(bazaar.state, bazaar.peers[0], Sort.WORDS, now_ms=START_MS)
+    raise_alarm(bazaar.state, bazaar.peers[1], Sort.ANSWERED, now_ms=START_MS)
+    assert bazaar.best() == [3]
+    bazaar.log.record(Observation(bazaar.peers[2], Kind.MISBEHAVED, START_MS))
+    with pytest.raises(NotFoundError, match="2 in doubt, 1 known to have failed") as caught:
+        bazaar.best()
+    assert "below" not in caught.value.message
+    assert "--trial" not in caught.value.hint

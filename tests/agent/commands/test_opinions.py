@@ -91,7 +91,7 @@ def test_partners_say_score_level_and_reason_and_those_that_do_not_are_named(jud
 
     told, rows = asyncio.run(scenario())
     assert rows[0].peer_id == format_peer_id(told)
-    assert (rows[0].error, rows[0].trust_level, rows[0].reasons) == ("", "unproven", ["kept 10 GiB for 1 day"])
+    assert (rows[0].error, rows[0].trust_level, rows[0].reasons) == ("", "unproven", ["kept 10.7 GB for 1 day"])
     assert 0.1 < rows[0].trust < 0.2
     errors = {row.peer_id: row.error for row in rows[1:]}
     assert errors == {format_peer_id(AWAY): "it is away", format_peer_id(SILENT): "no answer within 0.5 s"}

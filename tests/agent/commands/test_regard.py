@@ -40,7 +40,7 @@ def agent(house, monkeypatch):
         views=views,
         keys=SimpleNamespace(peer=house.peer),
     )
-    market = Market(house.state, house.standing, house.clock, house.peer, views=views)
+    market = Market(house.state, house.clock, house.peer, views=views)
 
     async def ask(servers, *, everything):
         return SimpleNamespace(listings=[Listed()])
@@ -87,7 +87,7 @@ def asked_by(agent, house):
     ("kinds", "reason"),
     [
         ([], "nothing known"),
-        ([(Kind.AUDITED, 90)], "kept 10 GiB for 90 days"),
+        ([(Kind.AUDITED, 90)], "kept 10.7 GB for 90 days"),
         ([(Kind.AUDITED, 90), (Kind.MISBEHAVED, 1)], "it broke its signed word"),
     ],
 )

@@ -83,7 +83,7 @@ def test_what_is_shown_adds_up_and_the_way_up_names_commands(desk):
     found = desk.explain()
     assert sum(each.alpha for each in found.good) == pytest.approx(found.alpha, abs=0.001)
     assert [each.days for each in found.good] == [30, 10]
-    assert found.reason == "kept 12 GiB for 40 days"
+    assert found.reason == "kept 12.9 GB for 40 days"
     by_hand = (1 + found.alpha) / (3 + found.alpha + found.beta)
     assert found.mean == pytest.approx(by_hand, abs=0.001)
     assert found.trust == pytest.approx(found.mean - found.deviation, abs=0.001)

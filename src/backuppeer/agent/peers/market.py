@@ -11,7 +11,6 @@ from backuppeer.agent.home.state import State
 from backuppeer.agent.peers.misbinding import raise_alarm
 from backuppeer.agent.peers.names import alias_of
 from backuppeer.agent.peers.offers import describe_promises
-from backuppeer.agent.repute.standing import Standing
 from backuppeer.agent.repute.views import Views
 from backuppeer.clock import Clock, format_time
 from backuppeer.control.api import BrowseRequest, BrowseRow
@@ -27,8 +26,8 @@ _MEMORY = "market.seqs"
 class Market:
     """The market as this home sees it."""
 
-    def __init__(self, state: State, standing: Standing, clock: Clock, own: PeerId, *, views: Views) -> None:
-        self._state, self._standing, self._clock, self._own = state, standing, clock, own
+    def __init__(self, state: State, clock: Clock, own: PeerId, *, views: Views) -> None:
+        self._state, self._clock, self._own = state, clock, own
         self._views = views
         raw = state.setting(_MEMORY)
         self.memory = SeqMemory.import_bytes(raw) if raw else SeqMemory()
