@@ -14,6 +14,7 @@ from backuppeer.cli.render import (
     format_count,
     format_trust,
     format_until,
+    say_further,
     say_trust,
     shorten_id,
     write_peer,
@@ -36,7 +37,7 @@ _COLUMNS: Final = (
     Column("region", spare=True),
     Column("avail", "right", keep=True),
     Column("listed for", "right", keep=True, spare=True),
-    Column("because"),
+    Column("because", below=True),
 )
 _A_FRIEND: Final = "`backup-peer host --storage 50GB` on the other machine offers space"
 _HOSTS: Final = frozenset({"host", "both"})
@@ -110,8 +111,8 @@ def _show(context: Context, rows: Sequence[BrowseRow], request: BrowseRequest) -
         if row.promises.reciprocity:
             name = escape_line(row.alias) or shorten_id(row.peer_id)
             screen.line(f"{name} wants {say_times(row.promises.reciprocity)} kept for it in return", hang=2)
-        for text in row.capped:
-            screen.line(f"{escape_line(row.alias) or shorten_id(row.peer_id)}: {escape_line(text)}", hang=2)
+        for text in say_further(row.capped, row.reason):
+            screen.line(f"{escape_line(row.alias) or shorten_id(row.peer_id)}: {text}", hang=2)
     screen.line()
     mine = {peer: row for peer, row in peers.items() if row.role in _HOSTS}
     if any(row.peer_id in friends for row in rows):

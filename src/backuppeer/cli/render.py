@@ -20,6 +20,7 @@ from backuppeer.trust.conduct import find_word
 PIPE_COLUMNS: Final = 4096
 """Width for output that is not a terminal: nothing is cut there."""
 _GAP: Final = "  "
+_BELOW: Final = "    "
 _EASY: Final = 24
 _CELL: Final = 4
 """Columns that a shortened cell has at least."""
@@ -173,12 +174,14 @@ class Column:
     """One column of a table. `keep`: never shortened. Columns stand in the order of their importance.
 
     `spare`: left out, the last of them first, before a column that may be shortened has less than EASY characters.
+    `below`: of the last one: where the table is too narrow for it, its cells stand whole in lines below their rows.
     """
 
     title: str
     justify: Literal["left", "right"] = "left"
     keep: bool = False
     spare: bool = False
+    below: bool = False
 
 
 def draw_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, width: int, color: bool) -> str:
@@ -189,6 +192,10 @@ def draw_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, widt
     """
     from rich.cells import cell_len  # noqa: PLC0415 - only when a table is drawn
 
+    below: Sequence[str] = ()
+    if columns[-1].below and _measure(columns, rows) > width:
+        below = [wrap_line(_BELOW + row[-1], width, indent=_BELOW) for row in rows]
+        columns, rows = columns[:-1], [row[:-1] for row in rows]
     columns, rows = _leave_out_spare(columns, rows, width)
     lines = [[column.title for column in columns], *rows]
     natural = [max(cell_len(line[number]) for line in lines) for number in range(len(columns))]
@@ -198,7 +205,16 @@ def draw_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, widt
     drawn = [_draw_row(columns, line[:shown], widths) for line in lines]
     if color:
         drawn[0] = f"\x1b[1m{drawn[0]}\x1b[0m"
+    if below:
+        drawn = [drawn[0], *(text for pair in zip(drawn[1:], below, strict=True) for text in pair)]
     return "\n".join(drawn) + "\n"
+
+
+def _measure(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> int:
+    """Return how many columns of a terminal a table takes that nothing is left out of, but for what may be."""
+    shown = [number for number, column in enumerate(columns) if not column.spare]
+    widths = [max(measure_width(cell) for cell in (columns[n].title, *(row[n] for row in rows))) for n in shown]
+    return sum(widths) + len(_GAP) * (len(shown) - 1)
 
 
 def _leave_out_spare(
