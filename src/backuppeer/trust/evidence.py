@@ -329,6 +329,8 @@ class EvidenceLog:
         in the future (a clock that jumped) count as today.
         """
         today = now_ms // DAY_MS
+        if peer not in self._known:
+            return []
         with self._lock, self._translated():
             rows = self._connection.execute(_DAYS, (peer, today - EVIDENCE_DAYS)).fetchall()
         return list(_judge_days(rows, today))

@@ -108,6 +108,25 @@ def test_the_plan_the_request_and_the_list_say_the_same_of_a_peer_and_why(agent,
     assert asked.reason == "", "why it was rejected: nobody did"
 
 
+def test_of_a_market_of_strangers_the_state_is_asked_twice_each_and_the_evidence_never(agent, house, monkeypatch):
+    others = [Listed() for _ in range(300)]
+    for number, each in enumerate(others):
+        each.peer = PeerId(number.to_bytes(32, "big"))
+
+    async def ask(servers, *, everything):
+        return SimpleNamespace(listings=others)
+
+    monkeypatch.setattr(agent.owner.market, "_ask", ask)
+    asked, seen = [], []
+    house.state._db.set_trace_callback(asked.append)
+    house.evidence._connection.set_trace_callback(seen.append)
+    rows = asyncio.run(agent.owner.market.browse([], BrowseRequest()))
+    assert len(rows) == 300
+    looks = [text for text in asked if text.startswith("SELECT")]
+    assert len(looks) <= 2 * len(rows) + 10, looks[-12:]
+    assert seen == []
+
+
 def test_what_holds_a_host_down_is_said_once_in_a_plan(agent, house):
     saw(house, Kind.AUDITED, days=90)
     saw(house, Kind.MISBEHAVED)

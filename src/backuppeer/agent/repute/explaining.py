@@ -96,16 +96,18 @@ class Explaining:
 
     def regard(self, peer: PeerId) -> Regard:
         """Return what is shown of a peer. capped: as `Standing.caps`; reason: as `reason`."""
-        trust, level = self._standing.trust(peer)
-        capped = self._standing.caps(peer)
-        return Regard(round(trust, 3), level.value, capped, self.reason(peer, capped))
+        # Once for all: a market has thousands, and most of them nobody ever saw.
+        evidence = self._standing.evidence(peer)
+        trust, capped = score.score_host(evidence), self._standing.caps(peer, evidence.standing)
+        days = self._log.days(peer, now_ms=self._clock.now_ms())
+        ground = Ground(tuple(days), self._standing.heard(peer), evidence)
+        return Regard(round(trust, 3), score.level(trust).value, capped, self._say_reason(peer, ground, capped))
 
-    def reason(self, peer: PeerId, caps: Sequence[str] | None = None) -> str:
-        """Return the strongest reason of a score, a clause about the peer. caps: as `Standing.caps`, where known."""
-        # Not all of the score: a market has thousands, and most of them nobody ever saw.
+    def reason(self, peer: PeerId) -> str:
+        """Return the strongest reason of a score, a clause about the peer."""
         days = self._log.days(peer, now_ms=self._clock.now_ms())
         ground = Ground(tuple(days), self._standing.heard(peer), Evidence(is_friend=self._standing.is_friend(peer)))
-        return self._say_reason(peer, ground, self._standing.caps(peer) if caps is None else caps)
+        return self._say_reason(peer, ground, self._standing.caps(peer))
 
     def explain(self, peer: PeerId) -> Explanation:
         """Return every term of the score of a peer."""
