@@ -1,7 +1,8 @@
 """A month of receipts, with real processes: signed by both, kept over a kill, heard of by a third, and a lie with them.
 
 The clock of all processes is moved (`moved_clock`). The third one, a friend of the owner that keeps its own backups
-there, has heard the host's name on the market; of the pair it learns by salted ids alone.
+there, has heard the host's name on the market; of the pair it learns by salted ids alone. Both hosts name one place, so
+that a copy with each would count as one.
 """
 
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 import pytest
 
 from backuppeer.control.auditing import AuditRequest
+from backuppeer.control.choosing import ConnectPlan, ConnectPlanRequest
 from backuppeer.control.client import Client
 from backuppeer.control.history import ShowRequest
 from backuppeer.control.reputation import Reputation, ReputationRequest
@@ -62,7 +64,7 @@ def three(world: World) -> Three:
     world.start_server()
     homes = {name: world.peer(name)[0] for name in ("host", "owner", "viewer")}
     for name in ("host", "owner"):
-        homes[name].do("host", "--storage", "1GB", "--accept", "all", "--detach", "--yes")
+        homes[name].do("host", "--storage", "1GB", "--accept", "all", "--region", "DE-BER", "--detach", "--yes")
     made = Three(world, days, **homes)
     asking = ("--storage", "200MB", "--yes", "--wait", "60s", "--name")
     made.owner.do("connect", made.host.peer_id(), *asking, "anna")
@@ -75,6 +77,11 @@ def three(world: World) -> Three:
 
 
 def test_a_month_is_signed_by_both_outlives_a_kill_and_is_heard_of_by_a_third_and_so_is_a_lie(three: Three):
+    asking = ConnectPlanRequest(servers=[three.world.servers], peer=three.host.peer_id())
+    plan = door(three.viewer).call("connect/plan", asking, ConnectPlan)
+    assert (plan.reason, plan.capped) == ("nothing known", [])
+    assert any("it may be one machine with olaf" in risk and "the same place" in risk for risk in plan.risks), plan
+
     three.days.pass_by(10)
     three.meet(three.owner, "anna")
     assert months_of(three.owner, "anna", is_ours=True).months == 0
