@@ -4,14 +4,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from agent.loops import SetClock
+from agent.viewers import Viewer
 from backuppeer.agent.commands.apart import describe_spare, find_risks, remind_of_spare
-from backuppeer.agent.home.state import State
-from backuppeer.agent.repute.standing import Standing
-from backuppeer.agent.repute.views import make_views
 from backuppeer.ids import AgreementId, PeerId, format_peer_id
 from backuppeer.limits import GIB
-from backuppeer.trust.evidence import EvidenceLog, Kind, Observation
+from backuppeer.trust.evidence import Kind
 
 ALICE, BOB = PeerId(b"a" * 32), PeerId(b"b" * 32)
 DAY_MS = 86_400_000
@@ -19,20 +16,12 @@ DAY_MS = 86_400_000
 
 @pytest.fixture
 def agent(tmp_path, owner):
-    state, log, clock = State(tmp_path / "state.db"), EvidenceLog(tmp_path / "evidence.db"), SetClock()
-    standing, places = Standing(state, log, clock), {}
-    views = make_views(state, standing, log, clock, addresses=lambda peer: places.get(peer, ()))
-    state.meet(ALICE, 1, alias="alice")
-    state.meet(BOB, 1, alias="bob")
-    state.put_agreement(AgreementId(b"1" * 16), ALICE, owner.propose(ALICE))
-
-    def saw(peer, kind, *, days=1, size_bytes=GIB):
-        for day in range(days):
-            log.record(Observation(peer, kind, clock.now_ms() - day * DAY_MS, size_bytes))
-
-    yield SimpleNamespace(parts=SimpleNamespace(state=state, standing=standing, views=views), places=places, saw=saw)
-    state.close()
-    log.close()
+    made = Viewer(tmp_path / "viewer")
+    made.state.meet(ALICE, 1, alias="alice")
+    made.state.meet(BOB, 1, alias="bob")
+    made.state.put_agreement(AgreementId(b"1" * 16), ALICE, owner.propose(ALICE))
+    yield SimpleNamespace(parts=made, places=made.places, saw=made.saw)
+    made.close()
 
 
 def risks_of(agent, peer=BOB):
