@@ -95,12 +95,15 @@ def test_months_that_both_signed_are_counted_and_the_other_side_holds_them_too(p
 
 def test_each_month_that_lacks_is_named_with_its_days_its_reason_and_what_to_do(pair):
     pair.saw(Kind.AUDITED, 2)
+    pair.tell(1)
+    [alone] = describe_receipts(pair.agent, pair.terms, Keep.OWNER).lacking
+    assert "`backup-peer audit --now 'old alice'`" in alone.todo
     pair.sign(3)
     pair.saw(Kind.AUDITED, 4)
     unshown, unmet, due = pair.tell(4).lacking
     assert (unshown.first, unshown.last, unshown.begins) == (1, 1, begins(1))
     assert "showed nothing of yours" in unshown.reason
-    assert "`backup-peer audit --now 'old alice'`" in unshown.todo
+    assert (unshown.todo, unmet.todo) == ("", ""), "a later month was signed: nothing can be done about these"
     assert ("did not meet" in unmet.reason, unmet.ends) == (True, begins(3))
     assert ("sign when you meet" in due.reason, "next session" in due.todo) == (True, True)
 

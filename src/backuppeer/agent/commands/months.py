@@ -40,13 +40,14 @@ def describe_receipts(agent: Agent, terms: Agreement, keep: Keep) -> ReceiptsHel
     judge = receipting.judging(PeerId(terms.host))
     months = recount_months(terms, agent.repute.shelf, now_ms, keep=keep, judge=judge)
     newest = months.signed[-1].said if months.signed else None
+    number = newest.number if newest else 0
     is_private = newest is not None and newest.private
     other = PeerId(terms.host if keep is Keep.OWNER else terms.owner)
     typed = shlex.quote(name_of(agent.parts.state, other))
     return ReceiptsHeld(
         months=months.over,
         signed=len(months.signed),
-        newest=newest.number if newest else 0,
+        newest=number,
         newest_ends=format_time(newest.until_ms) if newest else "",
         newest_bytes=newest.size_bytes if newest else 0,
         since=format_time(newest.since_ms) if newest else "",
@@ -54,7 +55,7 @@ def describe_receipts(agent: Agent, terms: Agreement, keep: Keep) -> ReceiptsHel
         is_told=receipting.is_shared() if keep is Keep.OWNER else not is_private,
         is_private=is_private,
         next_over=format_time(begin_of(terms.start_ms, months.over + 2)),
-        lacking=[_describe(stretch, terms, typed, other) for stretch in months.lacking],
+        lacking=[_describe(each, terms, typed, other, newest=number) for each in months.lacking],
     )
 
 
@@ -72,14 +73,15 @@ def _find_theirs(months: Months, keep: Keep) -> int:
     return next((shown.said.number for shown in months.signed if shown.hash == named), 0)
 
 
-def _describe(stretch: Stretch, terms: Agreement, typed: str, other: PeerId) -> Lacking:
+def _describe(stretch: Stretch, terms: Agreement, typed: str, other: PeerId, *, newest: int) -> Lacking:
     return Lacking(
         first=stretch.first,
         last=stretch.last,
         begins=format_time(begin_of(terms.start_ms, stretch.first)),
         ends=format_time(begin_of(terms.start_ms, stretch.last + 1)),
         reason=_REASONS.get(stretch.lack) or _say_explained(stretch, other),
-        todo=_say_todo(stretch.lack, typed),
+        # What a later receipt went on from is over: nothing can be done about it.
+        todo=_say_todo(stretch.lack, typed) if stretch.last > newest else "",
         is_explained=stretch.lack is Lack.EXPLAINED,
     )
 
@@ -97,8 +99,8 @@ def _say_todo(lack: Lack, typed: str) -> str:
             return "it is asked again with each session; if it stays so, ask its person why"
         case Lack.UNSHOWN:
             return (
-                f"one audit or restore a month is enough: `backup-peer audit --now {typed}` does it now, "
-                "`backup-peer config set audits on` each day"
+                f"one audit or restore a month is enough: `backup-peer audit --now {typed}` does it now, the agent each "
+                "day by itself while both machines are on, unless `backup-peer config get audits` says off"
             )
         case Lack.UNMET:
             return "the agents of both must run at one time once a month"
