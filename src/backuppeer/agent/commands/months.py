@@ -99,8 +99,8 @@ def _say_todo(lack: Lack, typed: str) -> str:
             return "it is asked again with each session; if it stays so, ask its person why"
         case Lack.UNSHOWN:
             return (
-                f"one audit or restore a month is enough: `backup-peer audit --now {typed}` does it now, the agent each "
-                "day by itself while both machines are on, unless `backup-peer config get audits` says off"
+                f"one audit or restore a month is enough: `backup-peer audit --now {typed}` does it now, the agent "
+                "each day by itself while both machines are on, unless `backup-peer config get audits` says off"
             )
         case Lack.UNMET:
             return "the agents of both must run at one time once a month"
