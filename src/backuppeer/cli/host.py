@@ -18,7 +18,15 @@ from backuppeer.cli.promises import (
     say_times,
     say_wanted,
 )
-from backuppeer.cli.render import escape_line, format_count, format_moment, name_peer, shorten_id, shorten_request
+from backuppeer.cli.render import (
+    escape_line,
+    format_count,
+    format_moment,
+    name_peer,
+    shorten_id,
+    shorten_request,
+)
+from backuppeer.cli.requests import say_regard
 from backuppeer.cli.screen import BOLD, GREEN, Screen
 from backuppeer.cli.spinner import Spinner
 from backuppeer.cli.units import (
@@ -316,7 +324,8 @@ def describe_request(screen: Screen, asked: PendingRequest) -> list[str]:
         f"  full id       {escape_line(asked.peer_id)}",
         f"  safety words  {screen.paint(escape_line(asked.safety_words), BOLD)}",
         f"{'':<16}the other screen must show the same words: compare them before you say yes",
-        f"  terms         {terms} · trust {asked.trust:.2f} {escape_line(asked.trust_level)}",
+        f"  terms         {terms}",
+        *(f"  {label:<14}{text}" for label, text in say_regard(asked)),
         *(f"{'':<16}{said}" for said in say_wanted(asked)),
     ]
 

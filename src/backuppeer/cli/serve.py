@@ -110,7 +110,7 @@ async def compose(home: Home, secret: bytes) -> Agent:
     sessions = Sessions(transport, keys.identity, clock, hooks, lane_binds=bind_addresses())
     announcing = Announcing(state, keys, transport, clock)
     reach, contacting = _make_reach(state, sessions, standing, announcing, clock=clock)
-    market, knocking = _make_knocking(state, keys, standing, views, announcing=announcing)
+    market, knocking = _make_knocking(state, keys, views, announcing=announcing)
     connecting = Connecting(state, keys, clock, reach=reach, knocking=knocking)
     binding = partial(make_binding, transport, keys, clock)
     hosting = Hosting(state, keys.identity, clock, requests=requests, binding=binding, free=premises.free_for)
@@ -149,10 +149,8 @@ def _make_reach(
     return reach, contacting
 
 
-def _make_knocking(
-    state: State, keys: HomeKeys, standing: Standing, views: Views, *, announcing: Announcing
-) -> tuple[Market, Knocking]:
-    market = Market(state, standing, announcing.clock, keys.peer, views=views)
+def _make_knocking(state: State, keys: HomeKeys, views: Views, *, announcing: Announcing) -> tuple[Market, Knocking]:
+    market = Market(state, announcing.clock, keys.peer, views=views)
     ends = partial(whereabouts_of, announcing.transport, announcing.clock)
     knocking = Knocking(state, keys.identity, announcing.clock, market=market, ends=ends)
     knocking.as_whom = announcing.identity_at

@@ -191,6 +191,9 @@ class PendingRequest(msgspec.Struct, kw_only=True):
     since: str
     trust: float
     trust_level: str
+    trust_reason: str = ""
+    capped: list[str] = []
+    """What is thought of it as a host: the strongest reason, and as in `peers`."""
     reason: str = ""
     """Why it was rejected, in the words of whoever did."""
     offer_bytes: int = 0
@@ -272,12 +275,6 @@ class PeerSetting(Request):
     """How much may lie there (ADR 64): bytes as text, `none` = as much as agreed, `default`; empty = as it is."""
 
 
-class ConnectPlanRequest(PeerRequest):
-    """`connect` before its question: `name` is checked before a person says yes."""
-
-    name: str = ""
-
-
 class RequestDecision(Request):
     """`requests accept|reject`: id, prefix or alias of the request or of its peer."""
 
@@ -340,26 +337,6 @@ class HostResult(msgspec.Struct, kw_only=True):
     storage_bytes: int
     expires: str
     servers: list[str]
-
-
-class ConnectPlan(msgspec.Struct, kw_only=True):
-    """What the human must know before saying yes to a host."""
-
-    peer_id: str
-    alias: str
-    safety_words: str
-    agreed: bool
-    """An agreement already runs: nothing to ask."""
-    free_bytes: int
-    term_s: int
-    lock_s: int
-    trust: float
-    trust_level: str
-    risks: list[str]
-    promises: Promised = NOTHING_PROMISED
-    """What it wants in return at least, and gives at most without being asked; of an agreement: what stands."""
-    cap_bytes: int | None = None
-    """How much may lie with it in all for now, as it is a stranger; None = as much as agreed on."""
 
 
 class ConnectRequest(Request):

@@ -16,8 +16,6 @@ from backuppeer.control.amendments import ForgetPlan, ForgetRequest, ForgetResul
 from backuppeer.control.api import (
     BrowseRequest,
     BrowseRow,
-    ConnectPlan,
-    ConnectPlanRequest,
     ConnectRequest,
     ConnectResult,
     DisconnectResult,
@@ -44,7 +42,7 @@ from backuppeer.control.api import (
 from backuppeer.control.auditing import AuditRequest, AuditResult, DrillResult
 from backuppeer.control.blocking import BlockPlan, BlockRequest, BlockResult
 from backuppeer.control.checking import CheckRequest, CheckResult, RepairRequest, RepairResult
-from backuppeer.control.choosing import BestChoice, BestRequest
+from backuppeer.control.choosing import BestChoice, BestRequest, ConnectPlan, ConnectPlanRequest
 from backuppeer.control.ending import (
     EndPlan,
     EndRequest,

@@ -18,6 +18,7 @@ from backuppeer.agent.peers.misbinding import raise_alarm
 from backuppeer.agent.peers.names import name_of
 from backuppeer.agent.peers.session import Session
 from backuppeer.agent.peers.sessions import Sessions
+from backuppeer.agent.peers.turns import Turns
 from backuppeer.errors import AuthenticationFault, BackupPeerError, ExitCode, PeerUnreachable
 from backuppeer.ids import AgreementId, PeerId, TransportId, shorten_peer_id
 from backuppeer.limits import CLOCK_SKEW_S
@@ -135,6 +136,7 @@ class Reach:
     def __init__(self, state: State, sessions: Sessions, *, loopback: bool) -> None:
         self._state, self._sessions, self._loopback = state, sessions, loopback
         self._knock: Knocker | None = None
+        self._turns = Turns()
         self.on_missed: OnMissed = _tell_nobody
         """Told of each dial that came to nothing. Set by who writes it down."""
         self.on_misbound: Callable[[PeerId], None] = lambda _: None
@@ -163,6 +165,9 @@ class Reach:
         if session := self._sessions.get(peer):
             self.check(session)
             return session
+        return await self._turns.share(peer, self._find)
+
+    async def _find(self, peer: PeerId) -> Session:
         failure: PeerUnreachable | AuthenticationFault = _nobody(name_of(self._state, peer))
         if where := remembered(self._state, peer):
             try:
