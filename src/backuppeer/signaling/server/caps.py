@@ -4,8 +4,17 @@ Knows: numbers. Must not know: who reaches them.
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 from backuppeer import limits
+from backuppeer.signaling.server.engine import Rate
+
+_NETWORK_PUBLISHES: Final = Rate(limits.NETWORK_PUBLISHES_PER_S, limits.NETWORK_PUBLISHES)
+_NETWORK_DEPOSITS: Final = Rate(limits.NETWORK_DEPOSITS_PER_S, limits.NETWORK_DEPOSITS)
+_NETWORK_PAGES: Final = Rate(limits.NETWORK_PAGES_PER_S, limits.NETWORK_PAGES)
+_NETWORK_INBOXES: Final = Rate(limits.NETWORK_INBOXES_PER_S, limits.NETWORK_INBOXES)
+_KEY_PUBLISHES: Final = Rate(limits.KEY_PUBLISHES_PER_S, limits.KEY_PUBLISHES)
+_INBOX_DEPOSITS: Final = Rate(limits.INBOX_DEPOSITS_PER_S, limits.INBOX_DEPOSITS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,3 +43,14 @@ class Caps:
     grace_s: float = limits.LISTING_GRACE_S
     inbox_life_s: float = limits.INBOX_LIFE_S
     sweep_s: float = limits.SERVER_SWEEP_S
+    drain_s: float = limits.SERVER_DRAIN_S
+    load_keys_per_s: float = limits.LOAD_KEYS_PER_S
+    network_publishes: Rate = _NETWORK_PUBLISHES
+    network_deposits: Rate = _NETWORK_DEPOSITS
+    network_pages: Rate = _NETWORK_PAGES
+    network_inboxes: Rate = _NETWORK_INBOXES
+    key_publishes: Rate = _KEY_PUBLISHES
+    inbox_deposits: Rate = _INBOX_DEPOSITS
+    strikes_burst: int = limits.SERVER_STRIKES
+    strikes_per_hour: float = limits.SERVER_STRIKES_PER_HOUR
+    ban_s: float = limits.SERVER_BAN_S
