@@ -344,11 +344,12 @@ def test_an_inbox_and_its_messages_end_a_day_after_its_owner_left(make):
 
 def test_the_cap_on_inboxes_drops_the_longest_unattended_and_never_an_attended_one(make):
     async def story():
-        engine, _ = await make(inboxes=2)
+        engine, clock = await make(inboxes=2)
         await engine.open_inbox(peer(1))
         await engine.open_inbox(peer(2))
         assert not await engine.open_inbox(peer(3))
         await engine.leave_inbox(peer(2))
+        clock.turn(1)
         await engine.leave_inbox(peer(1))
         assert await engine.open_inbox(peer(3))
         assert await engine.deposit(peer(2), b"x") is None

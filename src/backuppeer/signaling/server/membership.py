@@ -19,6 +19,7 @@ from backuppeer.signaling.server.engine import Ears, Stored
 from backuppeer.signaling.server.store import Store
 
 LOG: Final = logging.getLogger("backuppeer.signaling.server")
+_CANCEL_AGAIN_S: Final = 0.01
 _MESSAGE_HEAD: Final = 1 + 20 + 32
 
 
@@ -50,9 +51,7 @@ class Membership:
 
     async def part(self) -> None:
         """Stop; what is held here goes as from a node that died now."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*(_end(task) for task in self._tasks))
         self._tasks = []
 
     def owe_holder(self, peer: bytes, holder: int) -> None:
@@ -142,12 +141,12 @@ class Membership:
         self._lost_inboxes.clear()
         self._owes_too_much = False
         await self._store.probe(scripts.BEAT, self.node, 1)
-        self._restart_ears()
+        await self._restart_ears()
         self._ears.forgotten()
 
-    def _restart_ears(self) -> None:
+    async def _restart_ears(self) -> None:
         if len(self._tasks) > 1:
-            self._tasks[1].cancel()
+            await _end(self._tasks[1])
             self._tasks[1] = asyncio.create_task(self._listen())
 
     async def _listen(self) -> None:
@@ -186,6 +185,13 @@ async def read_waiting(store: Store, inbox: bytes) -> list[Stored]:
     flat = await store.run(scripts.WAITING, inbox)
     found = [Stored(int(number), sealed) for number, sealed in zip(flat[::2], flat[1::2], strict=True)]
     return sorted(found)
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    """Cancel until it has ended: while it connects, the library takes a cancellation for an answer."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=_CANCEL_AGAIN_S)
 
 
 def _ms(seconds: float) -> int:
