@@ -55,7 +55,7 @@ class Store:
                 timeout=limits.STORE_ANSWER_S,
                 socket_timeout=limits.STORE_ANSWER_S,
                 socket_connect_timeout=limits.STORE_ANSWER_S,
-                retry=Retry(NoBackoff(), 0),
+                retry=Retry(NoBackoff(), 1),  # for a connection that the store has closed long ago
             )
         except (ValkeyError, ValueError) as exc:
             raise UserError("not the address of a Valkey", hint="for example valkey://127.0.0.1:6379/0") from exc
@@ -81,6 +81,8 @@ class Store:
             UserError: it does not take our password.
 
         """
+        if not self.is_up:
+            await self._client.connection_pool.disconnect(inuse_connections=False)
         answer = await self._run(script, args)
         self.is_up = True
         return answer
