@@ -6,7 +6,7 @@ waits for it: the first failure marks it as gone, and only `probe` finds it agai
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -26,6 +26,7 @@ except ImportError as exc:  # pragma: no cover - the extra is installed where te
 
 LOG: Final = logging.getLogger("backuppeer.signaling.server")
 _SCHEMES: Final = frozenset({"valkey", "valkeys", "redis", "rediss", "unix"})
+_CANCEL_AGAIN_S: Final = 0.01
 _LOST: Final = (ValkeyError, OSError, TimeoutError)
 Answer = Any
 """What a script returns: numbers, bytes, lists of them. Who runs it knows which."""
@@ -61,6 +62,7 @@ class Store:
             raise UserError("not the address of a Valkey", hint="for example valkey://127.0.0.1:6379/0") from exc
         self._client: Valkey = Valkey(connection_pool=pool)
         self._shas: dict[str, str] = {}
+        self._calls: set[asyncio.Task[Answer]] = set()
 
     async def run(self, script: str, *args: bytes | str | float) -> Answer:
         """Run a script with the prefix as its key, and the time before its arguments.
@@ -90,18 +92,44 @@ class Store:
     async def _run(self, script: str, args: tuple[bytes | str | float, ...]) -> Answer:
         words = (1, self.prefix, self._now_ms(), *args)
         try:
-            async with asyncio.timeout(limits.STORE_ANSWER_S):
-                sha = self._shas.get(script) or await self._load(script)
-                try:
-                    return await self._client.execute_command("EVALSHA", sha, *words)  # type: ignore[no-untyped-call]
-                except NoScriptError:
-                    await self._load(script)
-                    return await self._client.execute_command("EVALSHA", sha, *words)  # type: ignore[no-untyped-call]
+            return await self._await(self._evaluate(script, words))
         except AuthenticationError as exc:
             self.is_up = False
             raise UserError("the store does not take the password given", hint="look at its address") from exc
         except _LOST as exc:
             raise self.lose(exc) from exc
+
+    async def _evaluate(self, script: str, words: tuple[bytes | str | float, ...]) -> Answer:
+        sha = self._shas.get(script) or await self._load(script)
+        try:
+            return await self._client.execute_command("EVALSHA", sha, *words)  # type: ignore[no-untyped-call]
+        except NoScriptError:
+            await self._load(script)
+            return await self._client.execute_command("EVALSHA", sha, *words)  # type: ignore[no-untyped-call]
+
+    async def _await(self, work: Coroutine[None, None, Answer]) -> Answer:
+        """Wait for the library in a task of its own: while it connects it swallows cancellations, ours among them.
+
+        Raises:
+            TimeoutError: it takes longer than STORE_ANSWER_S.
+
+        """
+        task = asyncio.create_task(work)
+        self._calls.add(task)
+        task.add_done_callback(self._forget)
+        try:
+            await asyncio.wait({task}, timeout=limits.STORE_ANSWER_S)
+        finally:
+            if not task.done():
+                task.cancel()
+        if task.done():
+            return task.result()
+        raise TimeoutError
+
+    def _forget(self, task: asyncio.Task[Answer]) -> None:
+        self._calls.discard(task)
+        if not task.cancelled():
+            task.exception()  # looked at: whoever waited for it may have gone
 
     async def _load(self, script: str) -> str:
         self._shas[script] = await self._client.script_load(script)
@@ -139,5 +167,9 @@ class Store:
     async def close(self) -> None:
         """Hang up."""
         self.is_up = False
+        while self._calls:
+            for task in self._calls:
+                task.cancel()
+            await asyncio.wait(self._calls, timeout=_CANCEL_AGAIN_S)
         await self._client.aclose()
         await self._client.connection_pool.disconnect()
