@@ -2,6 +2,8 @@
 
 from typing import Final
 
+from backuppeer.limits.units import MIB
+
 SERVER_BUCKETS: Final = 100_000
 """Networks, keys and inboxes whose tokens one process counts: some 20 MB."""
 STORE_ANSWER_S: Final = 2.0
@@ -49,3 +51,6 @@ LOAD_KEYS_PER_S: Final = 2.0
 LOAD_WINDOW_S: Final = 60.0
 LOAD_BITS_LEAST: Final = 12
 """Under load, where an operator asks for no work otherwise: a sixteenth of the usual."""
+SNAPSHOT_BYTES: Final = 64 * MIB
+"""Listings that outlive a restart of a server: some 32,000, checked within seconds; hosts publish the rest again."""
+SNAPSHOT_EVERY_S: Final = 300.0

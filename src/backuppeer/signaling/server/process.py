@@ -139,6 +139,7 @@ async def _sweep_for_ever(engine: Engine, notes: Notes, desk: Desk, caps: Caps, 
     while True:
         await desk.update_metrics()
         await asyncio.sleep(caps.sweep_s)
-        await engine.sweep()
+        with suppress(LocalError):  # the disk refuses: what is kept there is of the last time
+            await engine.sweep()
         with suppress(LocalError):  # the disk refuses; whoever leaves a note is told, and the log
             await notes.sweep(now_ms=clock.now_ms())
