@@ -8,7 +8,7 @@ from hashlib import blake2b
 from typing import Final
 
 from backuppeer.signaling.server.caps import Caps
-from backuppeer.signaling.server.engine import Engine, Rate
+from backuppeer.signaling.server.engine import Engine
 
 NameNetwork = Callable[[bytes], bytes]
 """Return the name of the network that a connection comes from, under this key."""
@@ -59,13 +59,3 @@ class Tolls:
 
 def _name(kind: str, of: bytes) -> bytes:
     return blake2b(of, digest_size=_NAME_BYTES, person=kind.encode()).digest()
-
-
-def parse_rate(text: str) -> Rate | None:
-    """Return the rate of `BURST+PER_S`, e.g. `600+5`; None where it is not one."""
-    burst, plus, per_s = text.partition("+")
-    try:
-        rate = Rate(float(per_s), int(burst))
-    except ValueError:
-        return None
-    return rate if plus and rate.burst > 0 and 0 < rate.per_s < 1e9 else None
