@@ -14,6 +14,8 @@ from backuppeer.errors import UserError
 from backuppeer.limits import STAMP_BITS, STAMP_BITS_MOST
 
 if TYPE_CHECKING:
+    import asyncio
+
     from backuppeer.signaling.server.certificate import Certificate
 
 _EVERYWHERE: Final = frozenset({"", "0.0.0.0", "[::]", "::"})  # noqa: S104 - compared with, not bound to
@@ -36,9 +38,7 @@ def server(
     ] = None,
     data: Annotated[
         Path | None,
-        typer.Option(
-            metavar="DIR", help="Where recovery notes and what is on show are kept, to outlive a restart."
-        ),
+        typer.Option(metavar="DIR", help="Where recovery notes and what is on show are kept, to outlive a restart."),
     ] = None,
     stamp_bits: Annotated[
         int,
@@ -64,8 +64,6 @@ async def _serve(
 ) -> None:
     import asyncio  # noqa: PLC0415
     import contextlib  # noqa: PLC0415
-    import functools  # noqa: PLC0415
-    import signal  # noqa: PLC0415
 
     from backuppeer.signaling.server.notes import FolderNotes  # noqa: PLC0415 - sqlite3
     from backuppeer.signaling.server.process import Keeping, run_server  # noqa: PLC0415 - websockets
@@ -97,13 +95,21 @@ async def _serve(
                 on_ready=tell_ready,
             )
         )
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, serving.cancel)
-        if certificate is not None:
-            renew = functools.partial(_renew, screen, certificate)
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, renew)
+        _obey_signals(serving, screen, certificate)
         with contextlib.suppress(asyncio.CancelledError):
             await serving
+
+
+def _obey_signals(serving: "asyncio.Future[None]", screen: Screen, certificate: "Certificate | None") -> None:
+    import asyncio  # noqa: PLC0415
+    import functools  # noqa: PLC0415
+    import signal  # noqa: PLC0415
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, serving.cancel)
+    if certificate is not None:
+        loop.add_signal_handler(signal.SIGHUP, functools.partial(_renew, screen, certificate))
 
 
 def _renew(screen: Screen, certificate: "Certificate") -> None:
