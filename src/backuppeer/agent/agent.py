@@ -23,6 +23,7 @@ from backuppeer.agent.home.state import State
 from backuppeer.agent.home.tenancy import end_without_home
 from backuppeer.agent.host.ending import Ending as HostEnding
 from backuppeer.agent.host.hosting import Hosting
+from backuppeer.agent.host.inviting import Inviting
 from backuppeer.agent.host.moving import Moving
 from backuppeer.agent.host.noting import Noting
 from backuppeer.agent.host.premises import Premises
@@ -111,6 +112,7 @@ class HostSide:
     waiving: HostWaiving
     moving: Moving
     reciprocity: Reciprocity
+    inviting: Inviting
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +192,7 @@ class Agent:
         self.spawn(self.host.sweeping.run())
         self.spawn(self.host.scrubbing.run())
         self.spawn(self.host.noting.run())
+        self.spawn(self.host.inviting.run())
         self.spawn(self._follow_requests())
         self.spawn(self.owner.rounds.run())
         self.spawn(self.owner.lookout.run())

@@ -31,6 +31,7 @@ from backuppeer.agent.home.logbook import open_log
 from backuppeer.agent.home.state import State
 from backuppeer.agent.host.ending import Ending as HostEnding
 from backuppeer.agent.host.hosting import Hosting
+from backuppeer.agent.host.inviting import Inviting
 from backuppeer.agent.host.moving import Moving
 from backuppeer.agent.host.noting import Noting
 from backuppeer.agent.host.premises import Premises
@@ -113,12 +114,12 @@ async def compose(home: Home, secret: bytes) -> Agent:
     noting, slots = Noting(state, premises, keys.identity, clock, binding=binding), Slots(state, keys, clock)
     serving.on_terms, serving.keep_slot = desk.answer, noting.keep
     terms[0].on_offer = lambda: hosting.offer
-    ending = Ending(state, keys, clock, reach=reach)
+    ending, scrubbing = Ending(state, keys, clock, reach=reach), Scrubbing(premises, clock, serving.proving)
     revising = Revising(state, keys, clock, reach=reach, blame=standing.blame)
     revising.hear = desk.hear = ending.hear
-    scrubbing = Scrubbing(premises, clock, serving.proving)
     owed = _make_reciprocity(Reciprocity(state, premises, clock, own=keys.peer), serving, requests)
-    as_host = HostSide(premises, requests, hosting, sweeping, scrubbing, noting, *terms, Moving(premises), owed)
+    further = (Moving(premises), owed, _make_inviting(keys, clock, hosting, requests))
+    as_host = HostSide(premises, requests, hosting, sweeping, scrubbing, noting, *terms, *further)
     audits = _make_audits(home, keys, state, vault, reach=reach)
     waiving = Waiving(state, keys, clock, reach=reach, revising=revising, ending=ending)
     as_owner = OwnerSide(market, knocking, connecting, vault, slots, *audits, revising, ending, waiving)
@@ -153,6 +154,12 @@ def _make_terms(
 def _make_reciprocity(made: Reciprocity, serving: Serving, requests: Requests) -> Reciprocity:
     serving.find_debt, requests.is_owed = made.find_debt, made.is_owed
     return made
+
+
+def _make_inviting(keys: HomeKeys, clock: Clock, hosting: Hosting, requests: Requests) -> Inviting:
+    inviting = Inviting(keys.identity, clock, hosting=hosting, invites=requests.invites)
+    requests.invites.on_change, inviting.is_partner = inviting.wake, requests.is_partner
+    return inviting
 
 
 def _make_audits(
