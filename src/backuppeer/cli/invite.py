@@ -97,7 +97,7 @@ def _show(screen: Screen, made: InviteMade) -> None:
     if made.note:
         screen.aside(f"  {screen.paint('note', YELLOW)}  {escape_line(made.note)}", hang=8)
     screen.aside("  whoever has it can use it: give it to nobody else, by a way that nobody else reads", hang=2)
-    screen.aside("  on the other machine: `backup-peer connect -`, then paste it there", hang=2)
+    screen.aside("  it is used by pasting it into `backup-peer connect -` on the other machine", hang=2)
     screen.aside(f"  to take it back: `backup-peer invite revoke {shorten_request(made.invite_id)}`", hang=2)
 
 

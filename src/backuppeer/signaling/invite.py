@@ -72,11 +72,11 @@ def parse_invite(text: str) -> Invite:
 
     """
     data = parse_bech32m(_HRP, _clean(text)) if len(text) <= INVITE_CHARS * 4 else None
-    if data is None:
+    if not data:
         raise UserError("not an invite, or at least one character of it is wrong", hint=_AGAIN)
-    if data[:1] != bytes([VERSION]):
+    if data[0] != VERSION:
         raise UserError(
-            f"the invite has version {data[0] if data else 'none'}, this program knows {VERSION}",
+            f"the invite has version {data[0]}, this program knows {VERSION}",
             hint="install the version of the program that your friend has",
         )
     if len(data) < _HEAD.size:
