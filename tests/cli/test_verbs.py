@@ -17,6 +17,7 @@ from backuppeer.cli.main import VERBS, main
 from backuppeer.cli.server import _describe_notes
 from backuppeer.control import api
 from backuppeer.control.alarms import SeenAlarms
+from backuppeer.control.stopping import DisconnectResult
 from backuppeer.errors import (
     AuthenticationFault,
     IntegrityFault,
@@ -654,7 +655,7 @@ def test_the_table_of_requests_fits_80_columns_with_ids_and_times_whole(capsys, 
 
 
 def test_disconnect_tells_whether_there_was_a_session(capsys, agent):
-    agent({"disconnect": given(api.DisconnectResult(peer_id=PEER, closed=True))})
+    agent({"disconnect": given(DisconnectResult(peer_id=PEER, closed=True))})
     assert ask(capsys, "disconnect", "alice") == (0, [{"event": "done", "peer_id": PEER, "closed": True}])
 
 

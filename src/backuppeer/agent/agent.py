@@ -25,6 +25,7 @@ from backuppeer.agent.home.tenancy import end_without_home
 from backuppeer.agent.host.authorities import follow_again
 from backuppeer.agent.host.ending import Ending as HostEnding
 from backuppeer.agent.host.hosting import Hosting
+from backuppeer.agent.host.inviting import Inviting
 from backuppeer.agent.host.moving import Moving
 from backuppeer.agent.host.noting import Noting
 from backuppeer.agent.host.premises import Premises
@@ -116,6 +117,7 @@ class HostSide:
     moving: Moving
     reciprocity: Reciprocity
     succeeding: Succeeding
+    inviting: Inviting
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +201,7 @@ class Agent:
         self.spawn(self.host.scrubbing.run())
         self.spawn(self.host.noting.run())
         self.spawn(self._follow_again())
+        self.spawn(self.host.inviting.run())
         self.spawn(self._follow_requests())
         self.spawn(self.owner.rounds.run())
         self.spawn(self.owner.lookout.run())

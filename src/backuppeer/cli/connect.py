@@ -8,9 +8,10 @@ import msgspec
 import typer
 
 from backuppeer.agent.peers.offers import check_storage
-from backuppeer.cli.choosing import Choice, choose, pick_peer, read_storage, read_term
+from backuppeer.cli.choosing import Choice, choose, pick_peer, read_term
 from backuppeer.cli.context import Context, context_of
 from backuppeer.cli.groups import takes
+from backuppeer.cli.inviting import choose_wish
 from backuppeer.cli.offers import take_offer
 from backuppeer.cli.promises import (
     AuditBudget,
@@ -64,7 +65,8 @@ def add_to(app: typer.Typer) -> None:
 def connect(  # noqa: PLR0913 - one parameter per option
     ctx: typer.Context,
     peer: Annotated[
-        str, typer.Argument(metavar="[ID|PREFIX|ALIAS]", help="The host: as `browse` shows it, or its full id.")
+        str,
+        typer.Argument(metavar="[ID|PREFIX|ALIAS|INVITE]", help="The host; of an invite, - reads it."),
     ] = "",
     *,
     choice: Choice,
@@ -85,10 +87,11 @@ def connect(  # noqa: PLR0913 - one parameter per option
 ) -> int:
     """Show the plan, ask, connect."""
     context = context_of(ctx)
+    peer, size_bytes = choose_wish(context, choice, peer, storage)
     request = ConnectRequest(
         servers=context.servers(),
         peer=peer,
-        storage=read_storage(choice, storage),
+        storage=size_bytes,
         name=name,
         verified=verified,
         wait_s=_waiting_time(context.screen, wait),
@@ -96,10 +99,6 @@ def connect(  # noqa: PLR0913 - one parameter per option
         lock_s=parse_duration(lock) if lock else None,
         promises=read_promises(reciprocity, audit_budget, egress_budget, availability),
     )
-    if request.storage < 1:
-        raise UserError(
-            "nothing to ask for: --storage is 0", hint="for example: `backup-peer connect PEER --storage 10GB`"
-        )
     request.peer = pick_peer(context, choice, peer, request.storage)
     return _connect(context, request, is_trial=choice.trial)
 

@@ -93,6 +93,8 @@ def list_requests(ctx: typer.Context) -> int:
                 screen.line(f"  {label} {text}", hang=4)
             screen.line(f"  then: `backup-peer requests accept {shorten_request(row.request_id)}`", hang=4)
     for row in rows:
+        if row.invite:
+            screen.line(f"{shorten_request(row.request_id)} came by the invite {escape_line(row.invite)}", hang=2)
         _tell_terms(screen, row)
     last = {(row.direction, row.peer_id): row for row in rows}
     rejected = [row for row in last.values() if row.state == "rejected"]

@@ -13,6 +13,7 @@ from backuppeer.agent.commands.forgiving import ForgiveCommands
 from backuppeer.agent.commands.home import HomeCommands
 from backuppeer.agent.commands.host import HostCommands
 from backuppeer.agent.commands.inspect import InspectCommands
+from backuppeer.agent.commands.inviting import InviteCommands
 from backuppeer.agent.commands.kit import KitCommands
 from backuppeer.agent.commands.mend import MendCommands
 from backuppeer.agent.commands.mount import MountCommands
@@ -108,6 +109,9 @@ def _make_further_handlers(agent: Agent, host: HostCommands) -> dict[str, Handle
     verify = VerifyCommands(agent)
     mine |= {"peers/forgive": ForgiveCommands(agent).forgive}
     mine |= {"peers/verify/plan": verify.plan, "peers/verify": verify.verify}
+    invite = InviteCommands(agent)
+    mine |= {"invite": invite.list_all, "invite/create": invite.create}
+    mine |= {"invite/revoke": invite.revoke, "invite/open": invite.open}
     mine["vouch"] = VouchCommands(agent).vouch
     replace = ReplaceCommands(agent)
     mine |= {"peers/replace/plan": replace.plan, "peers/replace": replace.replace}

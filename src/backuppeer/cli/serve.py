@@ -33,6 +33,7 @@ from backuppeer.agent.home.state import State
 from backuppeer.agent.host.authorities import list_authorities
 from backuppeer.agent.host.ending import Ending as HostEnding
 from backuppeer.agent.host.hosting import Hosting
+from backuppeer.agent.host.inviting import Inviting
 from backuppeer.agent.host.moving import Moving
 from backuppeer.agent.host.noting import Noting
 from backuppeer.agent.host.premises import Premises
@@ -117,14 +118,14 @@ async def compose(home: Home, secret: bytes) -> Agent:
     vault = Vault(home, keys, state, clock, reach=reach, standing=standing)
     noting, slots = Noting(state, premises, keys.identity, clock, binding=binding), Slots(state, keys, clock)
     serving.on_terms, serving.keep_slot, terms[0].on_offer = desk.answer, noting.keep, lambda: hosting.offer
-    ending = Ending(state, keys, clock, reach=reach)
+    ending, scrubbing = Ending(state, keys, clock, reach=reach), Scrubbing(premises, clock, serving.proving)
     revising = Revising(state, keys, clock, reach=reach, blame=standing.blame)
     revising.hear = desk.hear = ending.hear
-    scrubbing = Scrubbing(premises, clock, serving.proving)
     owed = _make_reciprocity(Reciprocity(state, premises, clock, own=keys.peer), serving, requests)
     heirs = Succeeding(state, premises, requests, views.heirs)
     _join_succeeding(heirs, serving, sweeping, owed, noting=noting, hosting=hosting)
-    as_host = HostSide(premises, requests, hosting, sweeping, scrubbing, noting, *terms, Moving(premises), owed, heirs)
+    further = (*terms, Moving(premises), owed, heirs, _make_inviting(keys, clock, hosting, requests))
+    as_host = HostSide(premises, requests, hosting, sweeping, scrubbing, noting, *further)
     audits = _make_audits(home, keys, state, vault, reach=reach)
     waiving = Waiving(state, keys, clock, reach=reach, revising=revising, ending=ending)
     as_owner = OwnerSide(market, knocking, connecting, vault, slots, *audits, revising, ending, waiving, announcing)
@@ -177,6 +178,12 @@ def _join_succeeding(
     serving.on_succession, serving.find_refusal = made.answer, made.refuse
     sweeping.line_of = owed.line_of = made.line_of
     made.on_passing, hosting.check_wish = noting.lead_on, made.check_wish
+
+
+def _make_inviting(keys: HomeKeys, clock: Clock, hosting: Hosting, requests: Requests) -> Inviting:
+    inviting = Inviting(keys.identity, clock, hosting=hosting, invites=requests.invites)
+    requests.invites.on_change, inviting.is_partner = inviting.wake, requests.is_partner
+    return inviting
 
 
 def _make_audits(

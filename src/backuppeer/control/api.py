@@ -58,6 +58,9 @@ class HostingState(msgspec.Struct, kw_only=True):
     """Agreed and not used under agreements that end: free for nothing more."""
     min_trust: float = 0.0
     """Owners whose trust as hosts is below are refused; 0: nobody for that."""
+    unlisted: bool = False
+    invites: int = 0
+    """Live ones."""
     noted: int = 0
     """Agreements of which a note of today's state lies at every server where its owner would look for one."""
 
@@ -196,6 +199,8 @@ class PendingRequest(msgspec.Struct, kw_only=True):
     """What is thought of it as a host: the strongest reason, and as in `peers`."""
     reason: str = ""
     """Why it was rejected, in the words of whoever did."""
+    invite: str = ""
+    """Who came by an invite: its name, else its id."""
     offer_bytes: int = 0
     offer_term_s: int = 0
     offer_lock_s: int = 0
@@ -321,6 +326,8 @@ class HostRequest(Request):
     detach: bool = False
     min_trust: float = 0.0
     """Owners whose trust as hosts is below are refused without a question; 0 to 1."""
+    unlisted: bool = False
+    """No server shows it."""
 
 
 class HostPlan(msgspec.Struct, kw_only=True):
@@ -337,6 +344,7 @@ class HostResult(msgspec.Struct, kw_only=True):
     storage_bytes: int
     expires: str
     servers: list[str]
+    unlisted: bool = False
 
 
 class ConnectRequest(Request):
@@ -362,16 +370,3 @@ class ConnectResult(msgspec.Struct, kw_only=True):
     safety_words: str
     session: str
     quota_bytes: int
-
-
-class DisconnectResult(msgspec.Struct, kw_only=True):
-    """`disconnect`."""
-
-    peer_id: str
-    closed: bool
-
-
-class StopResult(msgspec.Struct, kw_only=True):
-    """`agent stop`."""
-
-    stopped: bool

@@ -18,7 +18,6 @@ from backuppeer.control.api import (
     BrowseRow,
     ConnectRequest,
     ConnectResult,
-    DisconnectResult,
     EntryRow,
     HostingState,
     HostPlan,
@@ -37,7 +36,6 @@ from backuppeer.control.api import (
     SnapshotRow,
     SnapshotsRequest,
     StatusResult,
-    StopResult,
 )
 from backuppeer.control.auditing import AuditRequest, AuditResult, DrillResult
 from backuppeer.control.blocking import BlockPlan, BlockRequest, BlockResult
@@ -68,6 +66,7 @@ from backuppeer.control.inspection import (
     StatsRequest,
     StatsResult,
 )
+from backuppeer.control.inviting import InviteMade, InviteNamed, InviteOpened, InviteRequest, InviteRow, InviteText
 from backuppeer.control.mounting import (
     MountEndRequest,
     MountEntry,
@@ -89,6 +88,7 @@ from backuppeer.control.reputation import OpinionRow, OpinionsRequest, Reputatio
 from backuppeer.control.restoring import RemovalRow, RestorePlan, RestoreRequest, RestoreResult
 from backuppeer.control.saving import BackupRequest, BackupResult, StreamRequest
 from backuppeer.control.showing import PeerAccount
+from backuppeer.control.stopping import DisconnectResult, StopResult
 from backuppeer.control.succeeding import SuccessionPlan, SuccessionRequest, SuccessionTold
 from backuppeer.control.taking_over import TakeOverPlan, TakeOverRequest, TakeOverResult
 from backuppeer.control.terms import OfferRequest, RenewRequest, ResizeRequest, TermsResult
@@ -158,6 +158,10 @@ ROUTES: dict[str, Route] = {
     "disconnect": Route(request=PeerRequest, result=DisconnectResult, summary="close a session gracefully"),
     "browse": Route(request=BrowseRequest, result=list[BrowseRow], summary="hosts on offer"),
     "requests": Route(request=Nothing, result=list[PendingRequest], summary="requests, both directions"),
+    "invite": Route(request=Nothing, result=list[InviteRow], summary="invites to the slot of this home"),
+    "invite/create": Route(request=InviteRequest, result=InviteMade, summary="make an invite to the slot"),
+    "invite/revoke": Route(request=InviteNamed, result=InviteRow, summary="take an invite back"),
+    "invite/open": Route(request=InviteText, result=InviteOpened, summary="where an invite of somebody else leads"),
     "requests/accept": Route(request=RequestDecision, result=PendingRequest, summary="accept a request"),
     "requests/reject": Route(request=RequestDecision, result=PendingRequest, summary="reject a request"),
     "requests/offer": Route(request=OfferRequest, result=PendingRequest, summary="offer other terms"),

@@ -35,7 +35,6 @@ from backuppeer.control.alarms import SeenAlarms
 from backuppeer.control.api import (
     BrowseRequest,
     BrowseRow,
-    DisconnectResult,
     HostingState,
     Nothing,
     PeerRequest,
@@ -45,8 +44,8 @@ from backuppeer.control.api import (
     ServerState,
     SessionRow,
     StatusResult,
-    StopResult,
 )
+from backuppeer.control.stopping import DisconnectResult, StopResult
 from backuppeer.errors import BackupPeerError, NotFoundError, UserError
 from backuppeer.ids import PeerId, format_peer_id
 from backuppeer.proof.revisions import end_ms
@@ -251,6 +250,7 @@ def hosting_state(agent: Agent) -> HostingState:
     if offer is not None:
         state.storage_bytes, state.min_trust = offer.storage_bytes, offer.min_trust
         state.expires = format_time(offer.expires_ms) if offer.expires_ms else ""
+        state.unlisted, state.invites = offer.unlisted, agent.host.requests.invites.count_live()
     if premises.directory is None:
         return state
     state.noted = agent.host.noting.count_noted()

@@ -198,7 +198,7 @@ class OwnerCommands:
             self._agent.owner.vault.check_writable()
 
     async def _offer_of(self, peer: PeerId, servers: list[str]) -> tuple[int, int, int, Promises]:
-        found = await self._agent.owner.market.find(servers, peer)
+        found = await self._agent.owner.knocking.find(peer, servers)
         if found is None:
             raise PeerUnreachable(
                 f"{name_of(self._parts.state, peer)} is not on offer at {', '.join(servers) or 'any server'}",
