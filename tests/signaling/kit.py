@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import ssl
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -167,6 +168,8 @@ async def serving(
     notes: Notes | None = None,
     origins: Sequence[str] = (),
     stamp_bits: int = 0,
+    trusted: Sequence[str] = (),
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Served]:
     """Run a real server in this loop; it asks nothing of new keys unless a test is about that."""
     caps, clock = replace(caps or Caps(), stamp_bits=stamp_bits), clock or TurnedClock()
@@ -179,6 +182,8 @@ async def serving(
             caps=caps,
             clock=clock,
             keeping=Keeping(engine, notes),
+            trusted=trusted,
+            tls=tls,
             on_ready=bound.set_result,
         )
     )

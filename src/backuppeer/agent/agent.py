@@ -14,6 +14,7 @@ import structlog
 
 from backuppeer.agent.audits.auditor import Auditor
 from backuppeer.agent.home.config import Config, environment_servers, read_config
+from backuppeer.agent.home.heir import forget_former
 from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.identity_alarms import Sort
 from backuppeer.agent.home.keyring import HomeKeys
@@ -24,6 +25,7 @@ from backuppeer.agent.home.tenancy import end_without_home
 from backuppeer.agent.host.authorities import follow_again
 from backuppeer.agent.host.ending import Ending as HostEnding
 from backuppeer.agent.host.hosting import Hosting
+from backuppeer.agent.host.inviting import Inviting
 from backuppeer.agent.host.moving import Moving
 from backuppeer.agent.host.noting import Noting
 from backuppeer.agent.host.premises import Premises
@@ -39,6 +41,7 @@ from backuppeer.agent.host.waiving import Waiving as HostWaiving
 from backuppeer.agent.jobs.drill import sweep_drills
 from backuppeer.agent.jobs.lookout import Lookout
 from backuppeer.agent.jobs.rounds import Rounds
+from backuppeer.agent.owner.announcing import SEEN, Announcing, find_successor
 from backuppeer.agent.owner.connecting import Connecting
 from backuppeer.agent.owner.ending import Ending
 from backuppeer.agent.owner.receipting import Receipting
@@ -114,6 +117,7 @@ class HostSide:
     moving: Moving
     reciprocity: Reciprocity
     succeeding: Succeeding
+    inviting: Inviting
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +135,7 @@ class OwnerSide:
     revising: Revising
     ending: Ending
     waiving: Waiving
+    announcing: Announcing
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +192,8 @@ class Agent:
                 self.host.premises.note_absence(": ".join(filter(None, (exc.message, exc.hint))))
         # Before any can run: this agent is the only one of the home.
         await asyncio.to_thread(sweep_drills, parts.home)
+        if not self.owner.vault.is_unrecovered and not self.owner.announcing.waiting():
+            forget_former(parts.home, parts.keys.working)
         self.spawn(end_without_home(parts.home, self.stopping))
         self.spawn(parts.sessions.run())
         self.spawn(self.host.hosting.resume())
@@ -194,6 +201,7 @@ class Agent:
         self.spawn(self.host.scrubbing.run())
         self.spawn(self.host.noting.run())
         self.spawn(self._follow_again())
+        self.spawn(self.host.inviting.run())
         self.spawn(self._follow_requests())
         self.spawn(self.owner.rounds.run())
         self.spawn(self.owner.lookout.run())
@@ -257,6 +265,8 @@ class Agent:
         where = read_binding(session.hello.binding, session.peer) if session.hello.binding else None
         with bookkeeping("meeting"):
             meet_at(parts.state, session.peer, where.encode() if where else b"", now_ms)
+            if find_successor(parts.keys, session.hello) is not None:
+                parts.state.put_setting(SEEN, session.hello.succeeded)
             adopt_agreements(parts.state, parts.keys, session)
             self.owner.vault.writer.notice(session.hello.heads)
         parts.standing.saw(session.peer, Kind.CONNECTED)

@@ -8,7 +8,17 @@ import typer
 
 from backuppeer.cli.context import Context, context_of
 from backuppeer.cli.promises import say_times
-from backuppeer.cli.render import Column, escape_line, format_count, format_trust, format_until, shorten_id, write_peer
+from backuppeer.cli.render import (
+    Column,
+    escape_line,
+    format_count,
+    format_trust,
+    format_until,
+    say_further,
+    say_trust,
+    shorten_id,
+    write_peer,
+)
 from backuppeer.cli.screen import Screen
 from backuppeer.cli.spinner import Spinner
 from backuppeer.cli.units import format_share, format_size, parse_share, parse_size, round_size, write_size
@@ -27,7 +37,7 @@ _COLUMNS: Final = (
     Column("region", spare=True),
     Column("avail", "right", keep=True),
     Column("listed for", "right", keep=True, spare=True),
-    Column("because"),
+    Column("because", below=True),
 )
 _A_FRIEND: Final = "`backup-peer host --storage 50GB` on the other machine offers space"
 _HOSTS: Final = frozenset({"host", "both"})
@@ -102,8 +112,8 @@ def _show(context: Context, rows: Sequence[BrowseRow], request: BrowseRequest) -
             name = escape_line(row.alias) or shorten_id(row.peer_id)
             screen.line(f"{name} wants {say_times(row.promises.reciprocity)} kept for it in return", hang=2)
         lineage = peers[row.peer_id].lineage if row.peer_id in peers else []
-        for text in (*lineage, *row.capped):
-            screen.line(f"{escape_line(row.alias) or shorten_id(row.peer_id)}: {escape_line(text)}", hang=2)
+        for text in (*map(escape_line, lineage), *say_further(row.capped, row.reason)):
+            screen.line(f"{escape_line(row.alias) or shorten_id(row.peer_id)}: {text}", hang=2)
     screen.line()
     mine = {peer: row for peer, row in peers.items() if row.role in _HOSTS}
     if any(row.peer_id in friends for row in rows):
@@ -142,7 +152,7 @@ def _show_nobody(context: Context, request: BrowseRequest) -> None:
         return
     passes = f"none of the {len(seen)} hosts passes" if len(seen) > 1 else "the only host on offer does not pass"
     called = escape_line(best.alias) or shorten_id(best.peer_id)
-    score = f"{format_trust(best.trust, best.trust_level, best.capped)}: {escape_line(best.reason)}"
+    score = say_trust(format_trust(best.trust, best.trust_level, best.capped), best.reason)
     screen.line(f"{passes} {request.min_trust:.2f}; the best, {called}, has {score}", hang=2)
     mine = _find_mine(context)
     _advise(screen, next((row.peer_id for row in seen if row.peer_id not in mine and not row.capped), ""))

@@ -150,11 +150,11 @@ def test_two_offers_of_a_known_key_with_one_number_are_an_alarm_once(state, monk
             return SimpleNamespace(listings=self.merger.listings())
 
     monkeypatch.setattr(market_module, "Pool", Answers)
-    market = Market(state, None, SetClock(), PeerId(bytes(32)), views=None)
+    market = Market(state, SetClock(), PeerId(bytes(32)), views=None)
     asyncio.run(market.everybody([]))
     assert list_alarms(state) == [], "a stranger's"
     state.meet(PEER, START_MS)
-    market = Market(state, None, SetClock(), PeerId(bytes(32)), views=None)
+    market = Market(state, SetClock(), PeerId(bytes(32)), views=None)
     market.memory = type(market.memory)()
     for _ in range(2):
         asyncio.run(market.everybody([]))

@@ -18,6 +18,7 @@ from backuppeer.agent.commands.wishes import describe_end, terms_with
 from backuppeer.agent.home.records import Direction, PeerRecord, RequestState
 from backuppeer.agent.home.state import State
 from backuppeer.agent.jobs.audit import describe_all
+from backuppeer.agent.owner.announcing import describe_seen, describe_waiting
 from backuppeer.agent.owner.ending import describe_endings
 from backuppeer.agent.owner.lagging import describe_lacking
 from backuppeer.agent.owner.set_hosts import read_sets
@@ -34,7 +35,6 @@ from backuppeer.control.alarms import SeenAlarms
 from backuppeer.control.api import (
     BrowseRequest,
     BrowseRow,
-    DisconnectResult,
     HostingState,
     Nothing,
     PeerRequest,
@@ -44,8 +44,8 @@ from backuppeer.control.api import (
     ServerState,
     SessionRow,
     StatusResult,
-    StopResult,
 )
+from backuppeer.control.stopping import DisconnectResult, StopResult
 from backuppeer.errors import BackupPeerError, NotFoundError, UserError
 from backuppeer.ids import PeerId, format_peer_id
 from backuppeer.proof.revisions import end_ms
@@ -167,7 +167,8 @@ class HomeCommands:
         vault = self._agent.owner.vault
         why = vault.writer.describe()
         notes += [why] if why else []
-        notes += describe_endings(state, self._parts.keys.peer)
+        notes += describe_seen(state) + describe_waiting(state, self._agent.owner.announcing, self._parts.keys)
+        notes += describe_endings(state)
         notes += describe_lacking(vault, state, read_sets(self._parts.home))
         notes += remind_of_terms(state, self._parts.clock.now_ms())
         notes += here.reciprocity.describe()
@@ -249,6 +250,7 @@ def hosting_state(agent: Agent) -> HostingState:
     if offer is not None:
         state.storage_bytes, state.min_trust = offer.storage_bytes, offer.min_trust
         state.expires = format_time(offer.expires_ms) if offer.expires_ms else ""
+        state.unlisted, state.invites = offer.unlisted, agent.host.requests.invites.count_live()
     if premises.directory is None:
         return state
     state.noted = agent.host.noting.count_noted()

@@ -102,10 +102,13 @@ class Standing:
         """Return what stands against a peer."""
         return self._evidence.conduct(peer, now_ms=self._clock.now_ms())
 
-    def caps(self, peer: PeerId) -> list[str]:
-        """Return why a peer is in doubt or its score is capped, each reason a clause about it; [] = it is not."""
+    def caps(self, peer: PeerId, weighed: score.Standing | None = None) -> list[str]:
+        """Return why a peer is in doubt or its score is capped, each reason a clause about it; [] = it is not.
+
+        weighed: as of `evidence`, where it is known.
+        """
         conduct = self.conduct(peer)
-        return [*self._describe_doubt(peer), *describe_caps(conduct, self._weigh(peer, conduct))]
+        return [*self._describe_doubt(peer), *describe_caps(conduct, weighed or self._weigh(peer, conduct))]
 
     def bar(self, peer: PeerId) -> Bar | None:
         """Return why a host gets no new data; None: it may get some."""

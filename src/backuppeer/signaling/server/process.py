@@ -21,7 +21,9 @@ from backuppeer.signaling.messages import SUBPROTOCOL
 from backuppeer.signaling.server.caps import Caps
 from backuppeer.signaling.server.desk import Desk
 from backuppeer.signaling.server.door import Door, Visitor, visitor_of
+from backuppeer.signaling.server.drain import drain
 from backuppeer.signaling.server.engine import Engine
+from backuppeer.signaling.server.hops import Hops
 from backuppeer.signaling.server.memory import MemoryEngine
 from backuppeer.signaling.server.notes import MemoryNotes, Notes
 
@@ -53,21 +55,23 @@ def parse_listen(text: str) -> tuple[str | None, int]:
     return host or None, int(port)
 
 
-async def run_server(
+async def run_server(  # noqa: PLR0913 - one for each wish of an operator
     listen: str,
     *,
     origins: Sequence[str] = (),
     caps: Caps | None = None,
     clock: Clock | None = None,
     keeping: Keeping | None = None,
+    trusted: Sequence[str] = (),
     tls: ssl.SSLContext | None = None,
     on_ready: Callable[[int], None] | None = None,
 ) -> None:
-    """Serve until cancelled, then close every connection with 1001 and return through CancelledError.
+    """Serve until cancelled, then close every connection with 1001 within `caps.drain_s`, and raise CancelledError.
 
     listen: `HOST:PORT`, port 0 = any. origins: the addresses clients dial (`servers.parse_server` syntax), needed when
     they are not this machine's own name or address: behind a proxy or a translated port. on_ready: called once with
     the bound port when connections are accepted. keeping: where state lies; in this process's memory unless given.
+    trusted: the proxies whose word counts on where a connection comes from.
 
     Raises:
         UserError: the address or an origin is malformed, or it can't be listened on.
@@ -77,22 +81,29 @@ async def run_server(
     caps, clock = caps or Caps(), clock or SystemClock()
     keeping = keeping or Keeping()
     engine, notes = keeping.engine or MemoryEngine(caps, clock=clock), keeping.notes or MemoryNotes(caps.memory_notes)
-    door = Door(caps, clock=clock, origins=origins, listen_host=host)
     desk = Desk(engine, notes, caps, clock=clock)
-    listening = _listen(host, port, door=door, desk=desk, tls=tls)
+    hops = Hops(trusted)
+    door = Door(caps, clock=clock, origins=origins, listen_host=host, hops=hops, metrics=desk.metrics)
+    await engine.open(desk)
     try:
-        server = await listening
+        server = await _bind(listen, _listen(host, port, door=door, desk=desk, tls=tls))
+        try:
+            door.is_ready = True
+            if on_ready is not None:
+                on_ready(next(iter(server.sockets)).getsockname()[1])
+            await _sweep_for_ever(engine, notes, desk, caps, clock)
+        finally:
+            door.is_ready = False
+            await drain(server, over_s=caps.drain_s)
+    finally:
+        await engine.close()
+
+
+async def _bind(listen: str, listening: Awaitable[Server]) -> Server:
+    try:
+        return await listening
     except OSError as exc:
         raise UserError(f"can't listen on {listen}: {exc.strerror or exc}", hint="choose another --listen") from exc
-    try:
-        door.is_ready = True
-        if on_ready is not None:
-            on_ready(next(iter(server.sockets)).getsockname()[1])
-        await _sweep_for_ever(engine, notes, caps, clock)
-    finally:
-        door.is_ready = False
-        server.close()
-        await server.wait_closed()
 
 
 def _listen(host: str | None, port: int, *, door: Door, desk: Desk, tls: ssl.SSLContext | None) -> Awaitable[Server]:
@@ -100,8 +111,7 @@ def _listen(host: str | None, port: int, *, door: Door, desk: Desk, tls: ssl.SSL
     caps = door.caps
 
     async def handle(connection: ServerConnection) -> None:
-        visitor = visitor_of(connection)
-        await desk.serve(connection, visitor.origin, visitor.name_noter)
+        await desk.serve(connection, visitor_of(connection))
 
     class Guest(Visitor):
         """A visitor of this very door."""
@@ -125,9 +135,11 @@ def _listen(host: str | None, port: int, *, door: Door, desk: Desk, tls: ssl.SSL
     )
 
 
-async def _sweep_for_ever(engine: Engine, notes: Notes, caps: Caps, clock: Clock) -> None:
+async def _sweep_for_ever(engine: Engine, notes: Notes, desk: Desk, caps: Caps, clock: Clock) -> None:
     while True:
+        await desk.update_metrics()
         await asyncio.sleep(caps.sweep_s)
-        await engine.sweep()
+        with suppress(LocalError):  # the disk refuses: what is kept there is of the last time
+            await engine.sweep()
         with suppress(LocalError):  # the disk refuses; whoever leaves a note is told, and the log
             await notes.sweep(now_ms=clock.now_ms())
