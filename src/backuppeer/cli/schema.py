@@ -24,7 +24,6 @@ from backuppeer.control.api import (
     HostResult,
     PeerRow,
     PendingRequest,
-    SessionRow,
     SnapshotRow,
     StatusResult,
 )
@@ -54,6 +53,7 @@ from backuppeer.control.replacing import ReplacePlan, ReplaceResult
 from backuppeer.control.reputation import OpinionRow, Reputation, ReputationRow
 from backuppeer.control.restoring import RemovalRow, RestorePlan, RestoreResult
 from backuppeer.control.saving import BackupResult
+from backuppeer.control.sessions import SessionRow
 from backuppeer.control.showing import PeerAccount
 from backuppeer.control.stopping import DisconnectResult, StopResult
 from backuppeer.control.taking_over import TakeOverResult

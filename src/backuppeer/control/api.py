@@ -141,19 +141,6 @@ class PeerRow(msgspec.Struct, kw_only=True):
     """Of a host: the agreement is small and short, one to try it with (ADR 65); `until` says how long."""
 
 
-class SessionRow(msgspec.Struct, kw_only=True):
-    """One session (`sessions`). path: direct, relayed or none."""
-
-    peer_id: str
-    alias: str
-    state: str
-    path: str
-    rtt_ms: float
-    sent_bytes: int
-    received_bytes: int
-    since: str
-
-
 class BrowseRow(msgspec.Struct, kw_only=True):
     """One offer (`browse`)."""
 

@@ -32,7 +32,6 @@ from backuppeer.control.api import (
     PingResult,
     Request,
     RequestDecision,
-    SessionRow,
     SnapshotRow,
     SnapshotsRequest,
     StatusResult,
@@ -87,6 +86,7 @@ from backuppeer.control.replacing import ReplacePlan, ReplaceRequest, ReplaceRes
 from backuppeer.control.reputation import OpinionRow, OpinionsRequest, Reputation, ReputationRequest, ReputationRow
 from backuppeer.control.restoring import RemovalRow, RestorePlan, RestoreRequest, RestoreResult
 from backuppeer.control.saving import BackupRequest, BackupResult, StreamRequest
+from backuppeer.control.sessions import SessionRow
 from backuppeer.control.showing import PeerAccount
 from backuppeer.control.stopping import DisconnectResult, StopResult
 from backuppeer.control.succeeding import SuccessionPlan, SuccessionRequest, SuccessionTold

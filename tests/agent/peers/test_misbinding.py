@@ -12,7 +12,8 @@ from backuppeer.agent.home.state import State
 from backuppeer.agent.peers import market as market_module
 from backuppeer.agent.peers.market import Market
 from backuppeer.agent.peers.misbinding import Sort, list_alarms
-from backuppeer.agent.peers.partners import Reach, Whereabouts, meet_at
+from backuppeer.agent.peers.partners import Reach, meet_at
+from backuppeer.agent.peers.whereabouts import Whereabouts
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import PeerUnreachable
 from backuppeer.ids import PeerId

@@ -26,6 +26,8 @@ from backuppeer.agent.peers import misbinding
 from backuppeer.agent.peers.choosing import is_listed
 from backuppeer.agent.peers.lineage import describe_heirs, say_lineage
 from backuppeer.agent.peers.names import alias_of, check_alias, name_of, resolve_peer
+from backuppeer.agent.peers.partners import remembered
+from backuppeer.agent.peers.paths import explain_path
 from backuppeer.agent.peers.session import Session
 from backuppeer.agent.peers.words import spell_safety_words
 from backuppeer.agent.recovery.reminding import remind_of_terms
@@ -42,9 +44,9 @@ from backuppeer.control.api import (
     PeerSetting,
     PingResult,
     ServerState,
-    SessionRow,
     StatusResult,
 )
+from backuppeer.control.sessions import SessionRow
 from backuppeer.control.stopping import DisconnectResult, StopResult
 from backuppeer.errors import BackupPeerError, NotFoundError, UserError
 from backuppeer.ids import PeerId, format_peer_id
@@ -224,7 +226,7 @@ class HomeCommands:
         )
 
     def _session_row(self, session: Session) -> SessionRow:
-        path = session.connection.path()
+        path, there = session.connection.path(), remembered(self._parts.state, session.peer)
         return SessionRow(
             peer_id=format_peer_id(session.peer),
             alias=alias_of(self._parts.state, session.peer),
@@ -234,6 +236,8 @@ class HomeCommands:
             sent_bytes=session.sent_bytes,
             received_bytes=session.received_bytes,
             since=format_time(session.since_ms),
+            path_reason=explain_path(path.kind, own=self._parts.relays.nat, theirs=there.nat if there else ""),
+            bytes_per_s=session.course.rate(session.sent_bytes + session.received_bytes),
         )
 
 

@@ -19,7 +19,8 @@ from backuppeer.agent.peers.choosing import UNDECIDED
 from backuppeer.agent.peers.invited import Invited
 from backuppeer.agent.peers.market import Market
 from backuppeer.agent.peers.names import name_of
-from backuppeer.agent.peers.partners import Whereabouts, meet_at, read_binding
+from backuppeer.agent.peers.partners import meet_at
+from backuppeer.agent.peers.whereabouts import Whereabouts, read_binding
 from backuppeer.agent.peers.wishes import INVITE, fields_of
 from backuppeer.clock import Clock, format_time
 from backuppeer.crypto.envelope import EnvelopeKey
