@@ -129,3 +129,13 @@ def test_merging_does_not_depend_on_the_order_of_arrival(rows):
     assert {(r.signed, r.is_equivocating) for r in merger.listings()} == {
         (r.signed, r.is_equivocating) for r in expected.listings()
     }
+
+
+def test_each_server_answers_for_what_it_handed_out():
+    merger = Merger(SeqMemory())
+    for row, server in ((NEW, "a"), (OLD, "b"), (TWIN, "c"), (FOREIGN, "b")):
+        merger.add(row, server)
+    assert (merger.tally("a").newest, merger.tally("a").outdated) == ({HOST.peer}, set())
+    assert (merger.tally("b").newest, merger.tally("b").outdated) == ({OTHER.peer}, {HOST.peer})
+    assert merger.tally("c").forked == {HOST.peer}
+    assert merger.tally("a").forked == set(), "it showed one alone, before anybody knew of two"

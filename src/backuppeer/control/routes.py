@@ -43,6 +43,7 @@ from backuppeer.control.api import (
 )
 from backuppeer.control.auditing import AuditRequest, AuditResult, DrillResult
 from backuppeer.control.blocking import BlockPlan, BlockRequest, BlockResult
+from backuppeer.control.browsing import BrowseDone
 from backuppeer.control.checking import CheckRequest, CheckResult, RepairRequest, RepairResult
 from backuppeer.control.choosing import BestChoice, BestRequest
 from backuppeer.control.ending import (
@@ -90,6 +91,7 @@ from backuppeer.control.replacing import ReplacePlan, ReplaceRequest, ReplaceRes
 from backuppeer.control.reputation import OpinionRow, OpinionsRequest, Reputation, ReputationRequest, ReputationRow
 from backuppeer.control.restoring import RemovalRow, RestorePlan, RestoreRequest, RestoreResult
 from backuppeer.control.saving import BackupRequest, BackupResult, StreamRequest
+from backuppeer.control.servers import ServerState
 from backuppeer.control.showing import PeerAccount
 from backuppeer.control.taking_over import TakeOverPlan, TakeOverRequest, TakeOverResult
 from backuppeer.control.terms import OfferRequest, RenewRequest, ResizeRequest, TermsResult
@@ -158,6 +160,10 @@ ROUTES: dict[str, Route] = {
     "sessions": Route(request=Nothing, result=list[SessionRow], summary="open sessions"),
     "disconnect": Route(request=PeerRequest, result=DisconnectResult, summary="close a session gracefully"),
     "browse": Route(request=BrowseRequest, result=list[BrowseRow], summary="hosts on offer"),
+    "browse/live": Route(
+        request=BrowseRequest, result=BrowseDone, rows=BrowseRow, work=True, summary="hosts on offer, as they are found"
+    ),
+    "servers": Route(request=Nothing, result=list[ServerState], summary="how the signaling servers do"),
     "requests": Route(request=Nothing, result=list[PendingRequest], summary="requests, both directions"),
     "requests/accept": Route(request=RequestDecision, result=PendingRequest, summary="accept a request"),
     "requests/reject": Route(request=RequestDecision, result=PendingRequest, summary="reject a request"),

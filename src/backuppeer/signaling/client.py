@@ -376,8 +376,8 @@ def _describe(exc: Exception) -> str:
         return f"{UNTRUSTED}: {exc.verify_message.rstrip('.')}"
     if isinstance(exc, ssl.SSLError):
         return f"no TLS connection: {(exc.reason or str(exc)).replace('_', ' ').lower()}"
-    if isinstance(exc, OSError) and exc.errno is not None and exc.errno > 0:
-        return os.strerror(exc.errno).lower()
+    if isinstance(exc, OSError) and exc.errno is not None and exc.strerror:
+        return (os.strerror(exc.errno) if exc.errno > 0 else exc.strerror).lower()  # below 0: a name is not known
     return str(exc) or "the server hung up"  # a connection reset in the TLS handshake has no words of its own
 
 

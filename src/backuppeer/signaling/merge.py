@@ -14,6 +14,7 @@ from backuppeer import limits
 from backuppeer.crypto.digest import Domain, hash_bytes
 from backuppeer.errors import DamagedStateError
 from backuppeer.ids import PEER_ID_BYTES, PeerId
+from backuppeer.signaling.health import Tally
 from backuppeer.signaling.listing import ListingKind, VerifiedListing
 
 _VERSION: Final = b"BPSEQS\0\x01"
@@ -73,6 +74,15 @@ class Merger:
     def __init__(self, memory: SeqMemory) -> None:
         self._memory = memory
         self._rows: dict[PeerId, VerifiedListing] = {}
+        self._tallies: dict[str, Tally] = {}
+
+    def tally(self, server: str) -> Tally:
+        """Return what a server handed out so far; the counts of rows are the caller's to keep."""
+        return self._tallies.setdefault(server, Tally())
+
+    def has(self, peer: PeerId) -> bool:
+        """Tell whether a peer's row has been seen."""
+        return peer in self._rows
 
     def listings(self) -> list[VerifiedListing]:
         """Return the slots merged so far; tombstoned peers are left out."""
@@ -81,11 +91,15 @@ class Merger:
     def add(self, row: VerifiedListing, server: str) -> VerifiedListing | None:
         """Take a verified row; return the peer's row if that made it new or different, else None."""
         seq, digest = row.listing.seq, hash_bytes(Domain.STATEMENT, row.signed)
-        seen = self._memory.get(row.peer)
+        seen, tally = self._memory.get(row.peer), self.tally(server)
         if seen is not None and seq < seen.seq:
+            tally.outdated.add(row.peer)
             return None
+        tally.newest.add(row.peer)
         is_twin = seen is not None and seq == seen.seq and digest != seen.digest
         is_equivocating = is_twin or (seen is not None and seen.is_equivocating)
+        if is_equivocating:
+            tally.forked.add(row.peer)
         # Of two listings under one number the smaller hash stays: every viewer settles on the same one.
         kept = seen.digest if seen is not None and is_twin and seen.digest < digest else digest
         self._memory.put(row.peer, Seen(seq, kept, is_equivocating))

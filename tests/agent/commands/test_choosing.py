@@ -43,7 +43,7 @@ class Bazaar:
         self.peers = [each.peer for each in self.listings]
         market = Market(self.state, standing, clock, PeerId(bytes(32)), views=views)
 
-        async def answer(_servers, *, everything):
+        async def answer(_servers, *, everything, **_):
             return SimpleNamespace(listings=self.listings)
 
         monkeypatch.setattr(market, "_ask", answer)

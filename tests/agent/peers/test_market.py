@@ -43,7 +43,7 @@ def browse(state, monkeypatch):
     standing = SimpleNamespace(trust=lambda _: (0.1, Level.UNPROVEN), caps=lambda _: [])
     market = Market(state, standing, SetClock(), PeerId(bytes(32)), views=views)
 
-    async def answer(_servers, *, everything):
+    async def answer(_servers, *, everything, **_):
         return SimpleNamespace(listings=LISTINGS)
 
     monkeypatch.setattr(market, "_ask", answer)

@@ -41,6 +41,7 @@ from backuppeer.limits import (
     LISTING_REFRESH_S,
 )
 from backuppeer.proof.promises import split_promises, write_promises
+from backuppeer.signaling.health import HealthBook
 from backuppeer.signaling.knock import (
     OFFERS_OTHER,
     REJECTED_BY_PERSON,
@@ -97,6 +98,8 @@ class Hosting:
         self._pool: Pool | None = None
         self._refresher: asyncio.Task[None] | None = None
         self.on_servers: OnServers = _ignore
+        self.health = HealthBook()
+        """The same for all that asks servers; set by who puts the parts together."""
         self.on_proving: Callable[[str], None] = lambda _: None
         """Called with the address of a server that wants work of us, as it begins."""
         self._made = 0
@@ -176,7 +179,7 @@ class Hosting:
         await self._leave()
 
     async def _enter(self, offer: Offer) -> list[Acceptance]:
-        self._pool = Pool(offer.servers, clock=self._clock, on_change=self._tell_servers)
+        self._pool = Pool(offer.servers, clock=self._clock, health=self.health, on_change=self._tell_servers)
         self._pool.on_proving = self._tell_proving
         self._pool.attend(self._inbox_key(), self._on_knock)
         self._refresher = asyncio.create_task(self._refresh(offer))
