@@ -59,6 +59,7 @@ class Browsing:
         self._limit = limit
         self._on_rows = on_rows
         self._opened: dict[bytes, VerifiedListing | PeerFault] = {}
+        self._tallies: dict[str, Tally] = {}
         self._seen = 0
         self._refused = 0
         self._answered: dict[str, None] = {}
@@ -88,7 +89,7 @@ class Browsing:
             refused=self._refused,
             answered=list(self._answered),
             failed=[ServerStatus(url=u, connected=False, error=silent[u]) for u in urls if u in silent],
-            tallies={url: self._merger.tally(url) for url in self._answered},
+            tallies={url: self._merger.fill(url, self._tallies[url]) for url in self._answered},
         )
 
     async def _wait_all(self, tasks: Collection[asyncio.Task[None]]) -> None:
@@ -128,7 +129,7 @@ class Browsing:
             self._errors[url] = exc.message
 
     def _take(self, rows: list[bytes], url: str) -> None:
-        news, tally = [], self._merger.tally(url)
+        news, tally = [], self._tallies.setdefault(url, Tally())
         for signed in rows:
             self._seen, tally.rows = self._seen + 1, tally.rows + 1
             row = self._open(signed, tally)

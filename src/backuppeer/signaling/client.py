@@ -31,6 +31,7 @@ from backuppeer.signaling.messages import (
     Answer,
     Browse,
     Challenge,
+    CloseCode,
     Deposit,
     Deposited,
     InboxOpen,
@@ -390,6 +391,8 @@ def _is_loopback(url: str) -> bool:
 
 
 def _describe_close(url: str, exc: ConnectionClosed) -> str:
+    if exc.sent is not None and exc.sent.code == CloseCode.TOO_BIG:
+        return f"{url} sent a message that is too long"
     if exc.rcvd is None:
         return f"{url}: connection lost"
     return f"{url} closed the connection: {exc.rcvd.code} {exc.rcvd.reason}".rstrip()

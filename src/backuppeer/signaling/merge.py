@@ -74,11 +74,20 @@ class Merger:
     def __init__(self, memory: SeqMemory) -> None:
         self._memory = memory
         self._rows: dict[PeerId, VerifiedListing] = {}
-        self._tallies: dict[str, Tally] = {}
+        self._shown: dict[str, dict[PeerId, int]] = {}
 
-    def tally(self, server: str) -> Tally:
-        """Return what a server handed out so far; the counts of rows are the caller's to keep."""
-        return self._tallies.setdefault(server, Tally())
+    def fill(self, server: str, tally: Tally) -> Tally:
+        """Note in a tally which hosts a server showed as they are, as they were, and doubly.
+
+        By what is known now: which server answered first says nothing about any of them.
+        """
+        for peer, seq in self._shown.get(server, {}).items():
+            seen = self._memory.get(peer)
+            is_newest = seen is None or seq >= seen.seq
+            (tally.newest if is_newest else tally.outdated).add(peer)
+            if seen is not None and seen.is_equivocating and is_newest:
+                tally.forked.add(peer)
+        return tally
 
     def has(self, peer: PeerId) -> bool:
         """Tell whether a peer's row has been seen."""
@@ -91,15 +100,12 @@ class Merger:
     def add(self, row: VerifiedListing, server: str) -> VerifiedListing | None:
         """Take a verified row; return the peer's row if that made it new or different, else None."""
         seq, digest = row.listing.seq, hash_bytes(Domain.STATEMENT, row.signed)
-        seen, tally = self._memory.get(row.peer), self.tally(server)
+        seen, shown = self._memory.get(row.peer), self._shown.setdefault(server, {})
+        shown[row.peer] = max(seq, shown.get(row.peer, 0))
         if seen is not None and seq < seen.seq:
-            tally.outdated.add(row.peer)
             return None
-        tally.newest.add(row.peer)
         is_twin = seen is not None and seq == seen.seq and digest != seen.digest
         is_equivocating = is_twin or (seen is not None and seen.is_equivocating)
-        if is_equivocating:
-            tally.forked.add(row.peer)
         # Of two listings under one number the smaller hash stays: every viewer settles on the same one.
         kept = seen.digest if seen is not None and is_twin and seen.digest < digest else digest
         self._memory.put(row.peer, Seen(seq, kept, is_equivocating))
