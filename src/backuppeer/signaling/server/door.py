@@ -25,6 +25,7 @@ from backuppeer.errors import LocalError
 from backuppeer.signaling.messages import SUBPROTOCOL
 from backuppeer.signaling.server.caps import Caps
 from backuppeer.signaling.server.crowding import Networks
+from backuppeer.signaling.server.page import show_page
 from backuppeer.signaling.server.rate import TokenBucket
 from backuppeer.signaling.servers import authority
 
@@ -94,6 +95,8 @@ class Door:
             return connection.respond(connection.refusal, "too many connections\n")
         if path != _PATH:
             return connection.respond(HTTPStatus.NOT_FOUND, "no such path\n")
+        if "Upgrade" not in request.headers:
+            return show_page()
         return self._answer_opening(connection, request)
 
     def _answer_opening(self, connection: "Visitor", request: Request) -> Response | None:
@@ -105,7 +108,7 @@ class Door:
         if not self._is_our_name(host, connection.peer_ip, connection.local_address):
             text = "this server does not know itself by that name; its operator must name it as an origin\n"
             return connection.respond(HTTPStatus.MISDIRECTED_REQUEST, text)
-        if "Upgrade" in request.headers and SUBPROTOCOL not in _split_tokens(offered):
+        if SUBPROTOCOL not in _split_tokens(offered):
             return connection.respond(HTTPStatus.BAD_REQUEST, f"this server speaks {SUBPROTOCOL}\n")
         connection.origin = host
         return None
