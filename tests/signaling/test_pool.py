@@ -1,8 +1,11 @@
 """Several real servers, some dead, some hanging, some lying."""
 
 import asyncio
+import random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from websockets.asyncio.server import serve
 
 from backuppeer import limits
@@ -527,3 +530,15 @@ def test_each_server_answers_for_the_rows_it_handed_out():
             assert book.get(stale.url).is_lagging(fresh.clock.now_ms())
 
     run(story())
+
+
+@given(st.integers(0, 10**6), st.integers())
+def test_a_wait_before_a_try_is_anywhere_from_nothing_to_its_roof(attempt, seed):
+    class Roof(random.Random):
+        def uniform(self, a, b):
+            assert a == 0
+            return b
+
+    roof = backoff_s(attempt, Roof())
+    assert 0 <= backoff_s(attempt, random.Random(seed)) <= roof <= limits.RECONNECT_MAX_S
+    assert backoff_s(attempt + 1, Roof()) >= roof, "a roof never sinks"

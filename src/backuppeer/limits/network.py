@@ -205,8 +205,9 @@ PAGE_LISTINGS: Final = 50
 BROWSE_PER_SERVER: Final = 2000
 BROWSE_ALL_PER_SERVER: Final = 20_000
 """With `--all`: what one server may make a viewer hold."""
-BROWSE_SOFT_S: Final = 2.0
-BROWSE_TELL_S: Final = 0.25
+BROWSE_SOFT_S: Final = 1.75
+"""Of the two seconds that a person waits at most for servers that hang, the command itself takes the rest (ADR 80)."""
+BROWSE_TELL_S: Final = 0.1
 """Rows that came are told after so long, where a server is still silent: what a person sees within half a second."""
 BROWSE_PATIENT_S: Final = 30.0
 """How long all rows of a server are waited for: 20,000 take 2 s of verification, and 40 MB of a slow line."""
