@@ -543,7 +543,7 @@ def test_status_tells_a_server_that_fails_from_one_that_is_not_in_use(capsys, ag
     _, out, _ = run(capsys, "status")
     assert "✓ wss://one.example  connected\n" in out
     assert "· wss://two.example  not in use\n" in out
-    assert "✗ wss://three.example  refused\n" in out
+    assert "✗ wss://three.example  refused (never reached)\n" in out
 
 
 def test_peers_explain_the_mark_and_how_a_comparison_is_recorded(capsys, agent):

@@ -119,7 +119,8 @@ async def compose(home: Home, secret: bytes) -> Agent:
     hosting = Hosting(state, keys.identity, clock, requests=requests, binding=binding, free=premises.free_for)
     vault = Vault(home, keys, state, clock, reach=reach, standing=standing)
     noting, slots = Noting(state, premises, keys.identity, clock, binding=binding), Slots(state, keys, clock)
-    serving.on_terms, serving.keep_slot, terms[0].on_offer = desk.answer, noting.keep, lambda: hosting.offer
+    serving.on_terms, serving.keep_slot, hosting.health = desk.answer, noting.keep, market.health
+    terms[0].on_offer = lambda: hosting.offer
     ending, scrubbing = Ending(state, keys, clock, reach=reach), Scrubbing(premises, clock, serving.proving)
     revising = Revising(state, keys, clock, reach=reach, blame=standing.blame)
     revising.hear = desk.hear = ending.hear

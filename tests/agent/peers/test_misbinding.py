@@ -136,7 +136,7 @@ def test_two_offers_of_a_known_key_with_one_number_are_an_alarm_once(state, monk
     class Answers:
         """A pool whose servers hand out both."""
 
-        def __init__(self, servers, *, clock, memory):
+        def __init__(self, servers, *, clock, memory, health):
             self.merger = Merger(memory)
 
         async def __aenter__(self):
@@ -145,7 +145,7 @@ def test_two_offers_of_a_known_key_with_one_number_are_an_alarm_once(state, monk
         async def __aexit__(self, *_):
             return None
 
-        async def browse(self, *, everything):
+        async def browse(self, *, everything, **_):
             for signed in twins:
                 self.merger.add(open_listing(signed, START_MS), "ws://one.example")
             return SimpleNamespace(listings=self.merger.listings())

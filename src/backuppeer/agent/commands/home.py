@@ -10,6 +10,7 @@ from functools import partial
 from backuppeer import __version__
 from backuppeer.agent.agent import Agent
 from backuppeer.agent.commands.apart import remind_of_spare
+from backuppeer.agent.commands.browsing import list_servers
 from backuppeer.agent.commands.capping import set_cap
 from backuppeer.agent.commands.kit import remind_of_kit
 from backuppeer.agent.commands.room import Room, ended_room, find_open_room, room_at, room_for, storing_state
@@ -35,15 +36,12 @@ from backuppeer.agent.reporter import Emit
 from backuppeer.clock import format_time
 from backuppeer.control.alarms import SeenAlarms
 from backuppeer.control.api import (
-    BrowseRequest,
-    BrowseRow,
     HostingState,
     Nothing,
     PeerRequest,
     PeerRow,
     PeerSetting,
     PingResult,
-    ServerState,
     StatusResult,
 )
 from backuppeer.control.sessions import SessionRow
@@ -55,7 +53,7 @@ from backuppeer.trust.policy import UNCOMPARED
 
 
 class HomeCommands:
-    """ping, status, status/seen, stop, peers, peers/set, sessions, disconnect, browse."""
+    """ping, status, status/seen, stop, peers, peers/set, sessions, disconnect."""
 
     def __init__(self, agent: Agent) -> None:
         self._agent, self._parts = agent, agent.parts
@@ -76,7 +74,7 @@ class HomeCommands:
         return StatusResult(
             peer_id=format_peer_id(self._parts.keys.peer),
             agent=f"running, version {__version__}, process {os.getpid()}",
-            servers=self._servers(request.servers),
+            servers=list_servers(self._agent, request.servers),
             sessions=len(self._parts.sessions.all()),
             hosting=hosting_state(self._agent),
             snapshots=snapshots,
@@ -129,16 +127,6 @@ class HomeCommands:
         if not await self._parts.sessions.close(peer):
             raise NotFoundError(f"there is no session with {request.peer}", hint="see `backup-peer sessions`")
         return DisconnectResult(peer_id=format_peer_id(peer), closed=True)
-
-    async def browse(self, request: BrowseRequest, _: Emit) -> list[BrowseRow]:
-        """Return hosts on offer."""
-        return await self._agent.owner.market.browse(self._agent.servers(request.servers), request)
-
-    def _servers(self, given: list[str] | None) -> list[ServerState]:
-        pool = self._agent.host.hosting.pool
-        if pool is None:
-            return [ServerState(url=url, connected=False) for url in self._agent.servers(given)]
-        return [ServerState(url=s.url, connected=s.connected, error=s.error) for s in pool.states()]
 
     def _snapshots(self) -> tuple[int, list[str]]:
         """Return how many snapshots there are, and what a person should know if that can't be told."""

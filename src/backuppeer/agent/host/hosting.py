@@ -42,6 +42,7 @@ from backuppeer.limits import (
     LISTING_REFRESH_S,
 )
 from backuppeer.proof.promises import split_promises, write_promises
+from backuppeer.signaling.health import HealthBook
 from backuppeer.signaling.knock import (
     INVITE_OVER,
     OFFERS_OTHER,
@@ -104,6 +105,8 @@ class Hosting:
         self.on_servers: OnServers = _ignore
         self.on_reach: Callable[[], None] = lambda: None
         """Called when a slot was put on offer, and whenever a server is reached or lost."""
+        self.health = HealthBook()
+        """The same for all that asks servers; set by who puts the parts together."""
         self.on_proving: Callable[[str], None] = lambda _: None
         """Called with the address of a server that wants work of us, as it begins."""
         self.check_wish: Callable[[PeerId], None] = lambda _: None
@@ -202,7 +205,7 @@ class Hosting:
         await self._leave()
 
     async def _enter(self, offer: Offer) -> list[Acceptance]:
-        self._pool = Pool(offer.servers, clock=self._clock, on_change=self._tell_servers)
+        self._pool = Pool(offer.servers, clock=self._clock, health=self.health, on_change=self._tell_servers)
         self._pool.on_proving = self._tell_proving
         self._is_unlisted = offer.unlisted
         self._pool.attend(self._inbox_key(offer), self._on_knock)

@@ -30,6 +30,7 @@ from backuppeer.signaling.server.caps import Caps
 from backuppeer.signaling.server.crowding import Networks, network_of
 from backuppeer.signaling.server.hops import FORWARDED, Hops, is_forwarded
 from backuppeer.signaling.server.metrics import CONTENT_TYPE, Metrics
+from backuppeer.signaling.server.page import show_page
 from backuppeer.signaling.server.rate import TokenBucket
 from backuppeer.signaling.servers import authority
 
@@ -121,10 +122,12 @@ class Door:
             return self._answer_relay(connection, request)
         if path != _PATH:
             return connection.respond(HTTPStatus.NOT_FOUND, "no such path\n")
+        if "Upgrade" not in request.headers:
+            return show_page()
         return self._answer_opening(connection, request)
 
     def _tell(self, connection: "Visitor", request: Request, path: str) -> Response | None:
-        """Return how the server does, for whoever watches it, also when it is crowded; None: something else is asked."""
+        """Return how the server does, for whoever watches it, also when crowded; None: something else is asked."""
         if path == "/health":
             return connection.respond(HTTPStatus.OK, "ok\n")
         if path == "/ready":
@@ -149,7 +152,7 @@ class Door:
         if not self._is_our_name(host, connection.peer_ip, connection.local_address):
             text = "this server does not know itself by that name; its operator must name it as an origin\n"
             return connection.respond(HTTPStatus.MISDIRECTED_REQUEST, text)
-        if "Upgrade" in request.headers and SUBPROTOCOL not in _split_tokens(offered):
+        if SUBPROTOCOL not in _split_tokens(offered):
             return connection.respond(HTTPStatus.BAD_REQUEST, f"this server speaks {SUBPROTOCOL}\n")
         connection.origin = host
         return None
