@@ -1,7 +1,7 @@
 """`browse`: who offers space, best first, with what this viewer believes about each."""
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Annotated, Final
 
 import typer
@@ -201,7 +201,7 @@ def _show_nobody(context: Context, request: BrowseRequest) -> None:
     called = escape_line(best.alias) or shorten_id(best.peer_id)
     score = say_trust(format_trust(best.trust, best.trust_level, best.capped), best.reason)
     screen.line(f"{passes} {request.min_trust:.2f}; the best, {called}, has {score}", hang=2)
-    mine = _find_mine(context)
+    mine = {row.peer_id for row in context.client().call("peers", Nothing(), list[PeerRow]) if row.role in _HOSTS}
     _advise(screen, next((row.peer_id for row in seen if row.peer_id not in mine and not row.capped), ""))
 
 
