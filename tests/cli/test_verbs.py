@@ -17,6 +17,7 @@ from backuppeer.cli.main import VERBS, main
 from backuppeer.cli.server import _describe_notes
 from backuppeer.control import api
 from backuppeer.control.alarms import SeenAlarms
+from backuppeer.control.sessions import SessionRow
 from backuppeer.control.stopping import DisconnectResult
 from backuppeer.errors import (
     AuthenticationFault,
@@ -323,7 +324,7 @@ def test_servers_come_from_flag_then_environment_then_config(  # noqa: PLR0917 -
 
 def test_lists_print_arrays_that_fit_their_schemas(capsys, agent):
     peer = make_peer(verified=False, quota_bytes=10)
-    session = api.SessionRow(
+    session = SessionRow(
         peer_id=PEER,
         alias="alice",
         state="connected",
@@ -542,7 +543,7 @@ def test_status_tells_a_server_that_fails_from_one_that_is_not_in_use(capsys, ag
     _, out, _ = run(capsys, "status")
     assert "✓ wss://one.example  connected\n" in out
     assert "· wss://two.example  not in use\n" in out
-    assert "✗ wss://three.example  refused\n" in out
+    assert "✗ wss://three.example  refused (never reached)\n" in out
 
 
 def test_peers_explain_the_mark_and_how_a_comparison_is_recorded(capsys, agent):
@@ -791,3 +792,21 @@ def test_a_server_says_where_it_keeps_notes_and_refuses_a_folder_that_can_not_be
     code, _, err = run(capsys, "server", "--listen", "127.0.0.1:0", "--data", str(tmp_path / "file"))
     assert code == 2
     assert "can't keep notes" in err
+
+
+def test_a_relayed_session_says_how_fast_it_is_and_why_it_is_relayed(capsys, agent):
+    session = SessionRow(
+        peer_id=PEER,
+        alias="alice",
+        state="idle",
+        path="relayed",
+        rtt_ms=41,
+        sent_bytes=1,
+        received_bytes=2,
+        since="2026-11-22T21:30:00Z",
+        path_reason="both NATs are symmetric",
+        bytes_per_s=2_100_000,
+    )
+    agent({"sessions": given([session])})
+    _, out, _ = run(capsys, "sessions")
+    assert out.splitlines()[-1] == "alice: relayed at 2.1 MB/s because both NATs are symmetric"

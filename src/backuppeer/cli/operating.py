@@ -8,13 +8,16 @@ from urllib.parse import urlsplit
 
 import typer
 
+from backuppeer.cli.units import parse_size, write_size
 from backuppeer.clock import SystemClock
 from backuppeer.errors import UserError
+from backuppeer.limits import RELAY_BYTES_PER_S
 
 if TYPE_CHECKING:
     from backuppeer.signaling.server.caps import Caps
     from backuppeer.signaling.server.certificate import Certificate
     from backuppeer.signaling.server.engine import Engine
+    from backuppeer.signaling.server.relaying import Relaying
 
 CLUSTER_VARIABLE: Final = "BACKUPPEER_CLUSTER"
 
@@ -28,6 +31,8 @@ class Operating:
     key: Path | None
     trusted: tuple[str, ...]
     limits: tuple[str, ...]
+    relay_rate: int
+    """Bytes per second, all peers together; 0: no relay."""
 
     def caps(self, stamp_bits: int) -> "Caps":
         """Return the limits of the server.
@@ -57,6 +62,12 @@ class Operating:
 
         clock = SystemClock()
         return KeptEngine(data, caps, clock=clock) if data is not None else MemoryEngine(caps, clock=clock)
+
+    def relaying(self) -> "Relaying | None":
+        """Return what helps peers that can't reach each other; None: this server does not."""
+        from backuppeer.signaling.server.relaying import Relaying  # noqa: PLC0415 - iroh
+
+        return Relaying(SystemClock(), bytes_per_s=self.relay_rate) if self.relay_rate else None
 
     def certificate(self) -> "Certificate | None":
         """Return what the server proves its name with; None: it speaks in the clear.
@@ -95,6 +106,12 @@ def operate(
         list[str] | None,
         typer.Option(metavar="NAME=N", help="Another limit than the usual (docs/operating.md); may be repeated."),
     ] = None,
+    relay_rate: Annotated[
+        str,
+        typer.Option(
+            metavar="SIZE", help="Bytes per second to relay, all peers together, for example 20MB; 0 = no relay."
+        ),
+    ] = write_size(RELAY_BYTES_PER_S),
 ) -> Operating:
     """Return what was said.
 
@@ -111,4 +128,5 @@ def operate(
         key=tls_key,
         trusted=tuple(trusted_proxy or ()),
         limits=tuple(limit or ()),
+        relay_rate=parse_size(relay_rate),
     )

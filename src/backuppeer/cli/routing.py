@@ -7,6 +7,7 @@ from backuppeer.agent.agent import Agent
 from backuppeer.agent.commands.amend import AmendCommands
 from backuppeer.agent.commands.audit import AuditCommands
 from backuppeer.agent.commands.blocking import BlockCommands
+from backuppeer.agent.commands.browsing import BrowseCommands
 from backuppeer.agent.commands.choosing import ChooseCommands
 from backuppeer.agent.commands.ending import EndCommands
 from backuppeer.agent.commands.forgiving import ForgiveCommands
@@ -50,7 +51,6 @@ def make_handlers(agent: Agent) -> dict[str, Handler]:
         "peers/set": home.set_peer,
         "sessions": home.sessions,
         "disconnect": home.disconnect,
-        "browse": home.browse,
         "requests": host.requests,
         "requests/accept": host.accept,
         "requests/reject": host.reject,
@@ -100,8 +100,9 @@ def _make_terms_handlers(
 
 
 def _make_further_handlers(agent: Agent, host: HostCommands) -> dict[str, Handler]:
-    undelete = UndeleteCommands(agent)
+    undelete, browsing = UndeleteCommands(agent), BrowseCommands(agent)
     mine: dict[str, Handler] = {"peers/deleted": undelete.list_all, "peers/undelete": undelete.undelete}
+    mine |= {"browse": browsing.browse, "browse/live": browsing.live, "servers": browsing.servers}
     mine |= _make_recover_handlers(agent)
     mine |= {"rebut": RebutCommands(agent).rebut, "kit": KitCommands(agent).kit}
     mine |= _make_audit_handlers(AuditCommands(agent)) | {"status/seen": HomeCommands(agent).see}

@@ -10,8 +10,12 @@ from backuppeer.cli.groups import takes
 from backuppeer.cli.operating import Operating, operate
 from backuppeer.cli.render import escape_line, escape_name, format_count
 from backuppeer.cli.screen import GREEN, Screen
+from backuppeer.cli.units import format_size
 from backuppeer.errors import UserError
 from backuppeer.limits import STAMP_BITS, STAMP_BITS_MOST
+
+if TYPE_CHECKING:
+    from backuppeer.signaling.server.relaying import Relaying
 
 if TYPE_CHECKING:
     import asyncio
@@ -70,6 +74,7 @@ async def _serve(
 
     caps, certificate = operating.caps(stamp_bits), operating.certificate()
     notes = FolderNotes(data, caps.notes) if data else None
+    relaying = operating.relaying()
 
     def tell_ready(port: int) -> None:
         bound = f"{listen.rpartition(':')[0]}:{port}"
@@ -79,6 +84,7 @@ async def _serve(
         screen.line(f"  {_describe_notes(data, notes.count() if notes else 0)}", hang=4)
         if operating.cluster:
             screen.line("  one node of several: listings and messages are in the Valkey that they share", hang=4)
+        screen.line(f"  {_describe_relay(relaying, operating.relay_rate)}", hang=4)
         screen.event("ready", {"listen": bound})
 
     with contextlib.ExitStack() as held:
@@ -89,7 +95,7 @@ async def _serve(
                 listen,
                 origins=origins,
                 caps=caps,
-                keeping=Keeping(operating.engine(caps, data), notes),
+                keeping=Keeping(operating.engine(caps, data), notes, relaying),
                 trusted=operating.trusted,
                 tls=certificate.context if certificate else None,
                 on_ready=tell_ready,
@@ -129,6 +135,14 @@ def _describe_notes(data: Path | None, count: int) -> str:
         "recovery notes are kept in memory: after a restart, owners who lost everything are not found here until "
         "their hosts leave notes again, within a day; --data DIR keeps them"
     )
+
+
+def _describe_relay(relaying: "Relaying | None", rate: int) -> str:
+    if relaying is None:
+        return "no relay: peers that can't reach each other directly don't meet by this server"
+    ports = ", ".join(f"{port}/udp" for port in relaying.observer_ports)
+    seen = f"; peers ask {ports} for their address outside: let these in, too" if ports else ""
+    return f"relays up to {format_size(rate)}/s between peers that can't reach each other directly{seen}"
 
 
 def _url_of(bound: str, *, is_secure: bool) -> str:

@@ -8,6 +8,7 @@ import msgspec
 
 from backuppeer.control.promises import NO_WISH, NOTHING_PROMISED, Promised, PromiseWish
 from backuppeer.control.proven import AuditRow
+from backuppeer.control.servers import ServerState
 
 
 class Request(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
@@ -28,14 +29,6 @@ class PingResult(msgspec.Struct, kw_only=True):
     version: str
     pid: int
     peer_id: str
-
-
-class ServerState(msgspec.Struct, kw_only=True):
-    """One signaling server as the agent sees it."""
-
-    url: str
-    connected: bool
-    error: str = ""
 
 
 class HostingState(msgspec.Struct, kw_only=True):
@@ -141,19 +134,6 @@ class PeerRow(msgspec.Struct, kw_only=True):
     """Of a host: the agreement is small and short, one to try it with (ADR 65); `until` says how long."""
 
 
-class SessionRow(msgspec.Struct, kw_only=True):
-    """One session (`sessions`). path: direct, relayed or none."""
-
-    peer_id: str
-    alias: str
-    state: str
-    path: str
-    rtt_ms: float
-    sent_bytes: int
-    received_bytes: int
-    since: str
-
-
 class BrowseRow(msgspec.Struct, kw_only=True):
     """One offer (`browse`)."""
 
@@ -172,6 +152,8 @@ class BrowseRow(msgspec.Struct, kw_only=True):
     capped: list[str] = []
     reason: str = ""
     """As in `peers`; the strongest reason of the trust, a clause about the peer."""
+    forked: bool = False
+    """The host signed two different offers under one number: its key seems to be in two places."""
 
 
 class PendingRequest(msgspec.Struct, kw_only=True):

@@ -32,13 +32,13 @@ from backuppeer.control.api import (
     PingResult,
     Request,
     RequestDecision,
-    SessionRow,
     SnapshotRow,
     SnapshotsRequest,
     StatusResult,
 )
 from backuppeer.control.auditing import AuditRequest, AuditResult, DrillResult
 from backuppeer.control.blocking import BlockPlan, BlockRequest, BlockResult
+from backuppeer.control.browsing import BrowseDone
 from backuppeer.control.checking import CheckRequest, CheckResult, RepairRequest, RepairResult
 from backuppeer.control.choosing import BestChoice, BestRequest, ConnectPlan, ConnectPlanRequest
 from backuppeer.control.ending import (
@@ -87,6 +87,8 @@ from backuppeer.control.replacing import ReplacePlan, ReplaceRequest, ReplaceRes
 from backuppeer.control.reputation import OpinionRow, OpinionsRequest, Reputation, ReputationRequest, ReputationRow
 from backuppeer.control.restoring import RemovalRow, RestorePlan, RestoreRequest, RestoreResult
 from backuppeer.control.saving import BackupRequest, BackupResult, StreamRequest
+from backuppeer.control.servers import ServerState
+from backuppeer.control.sessions import SessionRow
 from backuppeer.control.showing import PeerAccount
 from backuppeer.control.stopping import DisconnectResult, StopResult
 from backuppeer.control.succeeding import SuccessionPlan, SuccessionRequest, SuccessionTold
@@ -157,6 +159,10 @@ ROUTES: dict[str, Route] = {
     "sessions": Route(request=Nothing, result=list[SessionRow], summary="open sessions"),
     "disconnect": Route(request=PeerRequest, result=DisconnectResult, summary="close a session gracefully"),
     "browse": Route(request=BrowseRequest, result=list[BrowseRow], summary="hosts on offer"),
+    "browse/live": Route(
+        request=BrowseRequest, result=BrowseDone, rows=BrowseRow, work=True, summary="hosts on offer, as they are found"
+    ),
+    "servers": Route(request=Nothing, result=list[ServerState], summary="how the signaling servers do"),
     "requests": Route(request=Nothing, result=list[PendingRequest], summary="requests, both directions"),
     "invite": Route(request=Nothing, result=list[InviteRow], summary="invites to the slot of this home"),
     "invite/create": Route(request=InviteRequest, result=InviteMade, summary="make an invite to the slot"),

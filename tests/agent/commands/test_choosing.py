@@ -39,7 +39,7 @@ class Bazaar(Viewer):
         self.peers = [each.peer for each in self.listings]
         market = Market(self.state, self.clock, PeerId(bytes(32)), views=self.views)
 
-        async def answer(_servers, *, everything):
+        async def answer(_servers, *, everything, **_):
             return SimpleNamespace(listings=self.listings)
 
         monkeypatch.setattr(market, "_ask", answer)

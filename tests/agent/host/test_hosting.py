@@ -201,6 +201,21 @@ def test_a_host_hears_knocks_again_after_its_server_came_back(hosting, house):
     run(story())
 
 
+@pytest.mark.parametrize("verdict", list(Verdict))
+def test_a_host_makes_itself_reachable_before_it_answers_and_whatever_it_answers(
+    hosting, house, owner, monkeypatch, verdict
+):
+    async def story():
+        done = []
+        hosting.be_reachable = lambda: asyncio.sleep(0, result=done.append("reachable"))
+        monkeypatch.setattr(hosting, "_open_knock", lambda _: owner.knock(house))
+        monkeypatch.setattr(hosting, "_answer", lambda _: done.append(verdict))
+        await hosting._on_knock(b"", "")
+        assert done == ["reachable", verdict]
+
+    run(story())
+
+
 def test_a_person_who_leaves_before_the_slot_is_on_offer_leaves_none_behind(hosting, monkeypatch):
     async def story():
         entered = asyncio.Event()

@@ -42,7 +42,7 @@ def browse(state, monkeypatch):
     views = SimpleNamespace(explaining=SimpleNamespace(regard=lambda _: Regard(0.1, "unproven", [], "nothing known")))
     market = Market(state, SetClock(), PeerId(bytes(32)), views=views)
 
-    async def answer(_servers, *, everything):
+    async def answer(_servers, *, everything, **_):
         return SimpleNamespace(listings=LISTINGS)
 
     monkeypatch.setattr(market, "_ask", answer)

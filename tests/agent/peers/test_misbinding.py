@@ -12,7 +12,8 @@ from backuppeer.agent.home.state import State
 from backuppeer.agent.peers import market as market_module
 from backuppeer.agent.peers.market import Market
 from backuppeer.agent.peers.misbinding import Sort, list_alarms
-from backuppeer.agent.peers.partners import Reach, Whereabouts, meet_at
+from backuppeer.agent.peers.partners import Reach, meet_at
+from backuppeer.agent.peers.whereabouts import Whereabouts
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import PeerUnreachable
 from backuppeer.ids import PeerId
@@ -135,7 +136,7 @@ def test_two_offers_of_a_known_key_with_one_number_are_an_alarm_once(state, monk
     class Answers:
         """A pool whose servers hand out both."""
 
-        def __init__(self, servers, *, clock, memory):
+        def __init__(self, servers, *, clock, memory, health):
             self.merger = Merger(memory)
 
         async def __aenter__(self):
@@ -144,7 +145,7 @@ def test_two_offers_of_a_known_key_with_one_number_are_an_alarm_once(state, monk
         async def __aexit__(self, *_):
             return None
 
-        async def browse(self, *, everything):
+        async def browse(self, *, everything, **_):
             for signed in twins:
                 self.merger.add(open_listing(signed, START_MS), "ws://one.example")
             return SimpleNamespace(listings=self.merger.listings())

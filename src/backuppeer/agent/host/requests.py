@@ -30,7 +30,8 @@ from backuppeer.agent.host.premises import Premises
 from backuppeer.agent.peers.choosing import OPEN, UNDECIDED, choose_request, is_listed
 from backuppeer.agent.peers.names import check_alias
 from backuppeer.agent.peers.offers import Offer, fit_to
-from backuppeer.agent.peers.partners import Whereabouts, later_of, meet_at
+from backuppeer.agent.peers.partners import later_of, meet_at
+from backuppeer.agent.peers.whereabouts import Whereabouts
 from backuppeer.agent.peers.wishes import name_asked, take_up, wish_of_knock
 from backuppeer.agent.repute.standing import Standing
 from backuppeer.clock import Clock
