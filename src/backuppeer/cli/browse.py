@@ -1,14 +1,24 @@
 """`browse`: who offers space, best first, with what this viewer believes about each."""
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Annotated, Final
 
 import typer
 
 from backuppeer.cli.context import Context, context_of
 from backuppeer.cli.promises import say_times
-from backuppeer.cli.render import Column, escape_line, format_count, format_trust, format_until, shorten_id, write_peer
+from backuppeer.cli.render import (
+    Column,
+    escape_line,
+    format_count,
+    format_trust,
+    format_until,
+    say_further,
+    say_trust,
+    shorten_id,
+    write_peer,
+)
 from backuppeer.cli.screen import Screen
 from backuppeer.cli.spinner import Spinner
 from backuppeer.cli.units import format_share, format_size, parse_share, parse_size, round_size, write_size
@@ -32,7 +42,7 @@ _COLUMNS: Final = (
     Column("region", spare=True),
     Column("avail", "right", keep=True),
     Column("listed for", "right", keep=True, spare=True),
-    Column("because"),
+    Column("because", below=True),
 )
 _A_FRIEND: Final = "`backup-peer host --storage 50GB` on the other machine offers space"
 _HOSTS: Final = frozenset({"host", "both"})
@@ -124,13 +134,13 @@ def _tell_servers(screen: Screen, client: Client, urls: list[str] | None) -> Non
             screen.note(f"{server.url}: {fault}")
 
 
-def _draw(context: Context, rows: Sequence[BrowseRow]) -> set[str]:
-    """Draw rows as a table; return the ids of friends."""
-    peers = context.client().call("peers", Nothing(), list[PeerRow])
-    friends = {row.peer_id for row in peers if row.verified}
+def _draw(context: Context, rows: Sequence[BrowseRow]) -> dict[str, PeerRow]:
+    """Draw rows as a table; return who is known here, by id."""
+    peers = {row.peer_id: row for row in context.client().call("peers", Nothing(), list[PeerRow])}
+    friends = {peer for peer, row in peers.items() if row.verified}
     if rows:
         context.screen.table(_COLUMNS, [_cells(row, time.time(), friends) for row in rows])
-    return friends
+    return peers
 
 
 def _show(context: Context, rows: Sequence[BrowseRow], request: BrowseRequest, *, shown: Collection[str] = ()) -> None:
@@ -142,27 +152,26 @@ def _show(context: Context, rows: Sequence[BrowseRow], request: BrowseRequest, *
     if not rows:
         _show_nobody(context, request)
         return
-    friends = _draw(context, [row for row in rows if row.peer_id not in shown])
+    peers = _draw(context, [row for row in rows if row.peer_id not in shown])
     for row in rows:
-        if row.forked:
-            name = escape_line(row.alias) or shorten_id(row.peer_id)
-            screen.line(f"{name} {_FORKED}", hang=2)
-        if row.promises.reciprocity:
-            name = escape_line(row.alias) or shorten_id(row.peer_id)
-            screen.line(f"{name} wants {say_times(row.promises.reciprocity)} kept for it in return", hang=2)
-        for text in row.capped:
-            screen.line(f"{escape_line(row.alias) or shorten_id(row.peer_id)}: {escape_line(text)}", hang=2)
+        for text in _describe_further(row, peers.get(row.peer_id)):
+            screen.line(f"{escape_line(row.alias) or shorten_id(row.peer_id)}{text}", hang=2)
     screen.line()
-    mine = _find_mine(context)
-    if any(row.peer_id in friends for row in rows):
+    # Who keeps data for this home need not be told to choose them.
+    mine = {peer: row for peer, row in peers.items() if row.role in _HOSTS}
+    if any(row.peer_id in peers and peers[row.peer_id].verified for row in rows):
         screen.line("♥ = you compared id or safety words with the person", hang=4)
     screen.line(f"{format_count(len(rows), 'host')} · {_suggest(rows, request.min_storage, mine)}", hang=2)
 
 
-def _find_mine(context: Context) -> dict[str, PeerRow]:
-    """Return those who keep data for this home, by id: nobody has to be told to choose them."""
-    rows = context.client().call("peers", Nothing(), list[PeerRow])
-    return {row.peer_id: row for row in rows if row.role in _HOSTS}
+def _describe_further(row: BrowseRow, known: PeerRow | None) -> Iterator[str]:
+    """Yield what is to be said of a host beside its row, to be read after its name."""
+    if row.forked:
+        yield f" {_FORKED}"
+    if row.promises.reciprocity:
+        yield f" wants {say_times(row.promises.reciprocity)} kept for it in return"
+    for text in (*map(escape_line, known.lineage if known else ()), *say_further(row.capped, row.reason)):
+        yield f": {text}"
 
 
 def _is_filtered(request: BrowseRequest) -> bool:
@@ -190,9 +199,9 @@ def _show_nobody(context: Context, request: BrowseRequest) -> None:
         return
     passes = f"none of the {len(seen)} hosts passes" if len(seen) > 1 else "the only host on offer does not pass"
     called = escape_line(best.alias) or shorten_id(best.peer_id)
-    score = f"{format_trust(best.trust, best.trust_level, best.capped)}: {escape_line(best.reason)}"
+    score = say_trust(format_trust(best.trust, best.trust_level, best.capped), best.reason)
     screen.line(f"{passes} {request.min_trust:.2f}; the best, {called}, has {score}", hang=2)
-    mine = _find_mine(context)
+    mine = {row.peer_id for row in context.client().call("peers", Nothing(), list[PeerRow]) if row.role in _HOSTS}
     _advise(screen, next((row.peer_id for row in seen if row.peer_id not in mine and not row.capped), ""))
 
 

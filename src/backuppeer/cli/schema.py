@@ -20,16 +20,13 @@ from backuppeer.control.amendments import ForgetPlan, ForgetResult, TagResult
 from backuppeer.control.api import (
     BrowseRow,
     ConnectResult,
-    DisconnectResult,
     EntryRow,
     HostingState,
     HostResult,
     PeerRow,
     PendingRequest,
-    SessionRow,
     SnapshotRow,
     StatusResult,
-    StopResult,
 )
 from backuppeer.control.auditing import AuditResult, DrillResult
 from backuppeer.control.blocking import BlockResult
@@ -49,6 +46,7 @@ from backuppeer.control.events import (
 )
 from backuppeer.control.forgiving import ForgiveResult
 from backuppeer.control.inspection import DiffResult, DiffRow, DumpResult, DumpStart, FindRow, StatsResult
+from backuppeer.control.inviting import InviteMade, InviteRow
 from backuppeer.control.mounting import MountResult
 from backuppeer.control.proven import AuditRow
 from backuppeer.control.pruning import PrunePlan, PruneResult
@@ -56,7 +54,9 @@ from backuppeer.control.replacing import ReplacePlan, ReplaceResult
 from backuppeer.control.reputation import OpinionRow, Reputation, ReputationRow
 from backuppeer.control.restoring import RemovalRow, RestorePlan, RestoreResult
 from backuppeer.control.saving import BackupResult
+from backuppeer.control.sessions import SessionRow
 from backuppeer.control.showing import PeerAccount
+from backuppeer.control.stopping import DisconnectResult, StopResult
 from backuppeer.control.taking_over import TakeOverResult
 from backuppeer.control.terms import TermsResult
 from backuppeer.control.undeleting import UndeletePlan, UndeleteResult
@@ -174,6 +174,8 @@ VALUES: Final[dict[str, Any]] = {
     "audit verify-proof": ProofVerdict,
     "id": IdResult,
     "browse": list[BrowseRow],
+    "invite": list[InviteRow],
+    "invite list": list[InviteRow],
     "requests": list[PendingRequest],
     "requests list": list[PendingRequest],
     "peers": list[PeerRow],
@@ -234,6 +236,8 @@ LINES: Final[dict[str, tuple[Any, Mapping[str, type]]]] = {
     "peers purge": (PurgeResult, _WORK),
     "peers resize": (TermsResult, _WORK),
     "peers renew": (TermsResult, _WORK),
+    "invite create": (InviteMade, {}),
+    "invite revoke": (InviteRow, {}),
     "requests accept": (PendingRequest, {}),
     "requests offer": (PendingRequest, {}),
     "requests reject": (PendingRequest, {}),

@@ -59,7 +59,7 @@ def _see(context: Context) -> None:
     for text in found:
         screen.line(f"{screen.paint('✓', GREEN)} seen: {escape_line(text.removeprefix(_ALARM))}", hang=2)
     if not found:
-        screen.line("there is no alarm that you have not seen")
+        screen.line("there is no alarm that ends by being seen")
 
 
 def _describe(screen: Screen, result: StatusResult) -> Iterator[str]:
@@ -137,7 +137,11 @@ def _describe_hosting(hosting: HostingState) -> str:
     if hosting.offering:
         until = f" until {format_moment(hosting.expires)}" if hosting.expires else ""
         whom = f" to owners at {hosting.min_trust:.2f} or more" if hosting.min_trust else ""
-        parts.append(f"offering {format_size(hosting.storage_bytes)}{whom}{until}")
+        hidden = " unlisted" if hosting.unlisted else ""
+        parts.append(f"offering {format_size(hosting.storage_bytes)}{hidden}{whom}{until}")
+        if hosting.invites or hosting.unlisted:
+            live = format_count(hosting.invites, "invite") if hosting.invites else "no invite"
+            parts.append(f"{live} to it{' is' if hosting.invites <= 1 else ' are'} live")
     if hosting.agreements:
         used = f"{format_size(hosting.used_bytes)} of {format_size(hosting.agreed_bytes)} used"
         gone = f", {format_size(hosting.deleted_bytes)} of it deleted by its owners" if hosting.deleted_bytes else ""

@@ -116,6 +116,22 @@ class Pool:
             raise failure
         return outcomes
 
+    async def attended(self, *, within_s: float = limits.BROWSE_SOFT_S) -> list[Acceptance]:
+        """Return at which servers the attended inbox is open, for a slot that is not published; waits as `publish`.
+
+        Raises:
+            NoSignaling: at none (the attempts go on nevertheless).
+
+        """
+        board = self._board = Board(self._urls)
+        for url in self._open:
+            board.put(url, accepted=True, error="")
+        await board.settle(within_s)
+        outcomes = board.outcomes()
+        if not any(outcome.accepted for outcome in outcomes):
+            raise no_signaling("no signaling server opened the inbox of the slot", outcomes)
+        return outcomes
+
     async def withdraw(self, tombstone: bytes, *, within_s: float = limits.BROWSE_SOFT_S) -> list[Acceptance]:
         """Publish a signed tombstone and close the publications; servers away forget the listing by themselves."""
         outcomes = await self._publish_all(tombstone, within_s)
@@ -263,10 +279,14 @@ class Pool:
 
         def on_state(connected: bool, error: str) -> None:  # noqa: FBT001 - OnState
             self._take_down(url, error=error)
-            if connected:
-                self._open.add(url)
-            if connected and url in self._publications:
+            if not connected:
+                return
+            self._open.add(url)
+            if url in self._publications:
                 self._publishing[url] = self._spawn(self._publications[url].run())
+            elif not self._publications:
+                self._note(url, connected=True, error="")
+                self._board.put(url, accepted=True, error="")
 
         return on_state
 

@@ -10,7 +10,7 @@ from agent.loops import START_MS, VirtualClock, play
 from backuppeer.agent.home.records import RequestState
 from backuppeer.agent.peers import knocking
 from backuppeer.agent.peers.knocking import Knocking
-from backuppeer.agent.peers.partners import Whereabouts
+from backuppeer.agent.peers.whereabouts import Whereabouts
 from backuppeer.crypto.envelope import EnvelopeKey
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import NoSignaling, PeerUnreachable, RefusedError

@@ -8,6 +8,7 @@ import asyncio
 import shlex
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final
 
@@ -16,19 +17,22 @@ import structlog
 from backuppeer.agent.home.records import Direction, RequestRecord, RequestState
 from backuppeer.agent.home.state import State
 from backuppeer.agent.peers.choosing import UNDECIDED
+from backuppeer.agent.peers.invited import Invited
 from backuppeer.agent.peers.market import Market
 from backuppeer.agent.peers.names import name_of
-from backuppeer.agent.peers.partners import Whereabouts, meet_at, read_binding
-from backuppeer.agent.peers.wishes import fields_of
+from backuppeer.agent.peers.partners import meet_at
+from backuppeer.agent.peers.whereabouts import Whereabouts, read_binding
+from backuppeer.agent.peers.wishes import INVITE, fields_of
 from backuppeer.clock import Clock, format_time
 from backuppeer.crypto.envelope import EnvelopeKey
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import NoSignaling, PeerUnreachable, Refusal, RefusedError
 from backuppeer.ids import PeerId, shorten_peer_id
-from backuppeer.limits import KNOCK_LIFE_S, KNOCK_NEXT_S, KNOCK_REPLY_S, KNOCK_SERVERS, TRIAL_TERM_S
+from backuppeer.limits import KNOCK_LIFE_S, KNOCK_NEXT_S, KNOCK_REPLY_S, KNOCK_SERVERS, SERVERS, TRIAL_TERM_S
 from backuppeer.proof.promises import read_promises
 from backuppeer.proof.revisions import Wish
 from backuppeer.signaling.knock import (
+    INVITE_OVER,
     OFFERS_OTHER,
     REJECTED_BY_PERSON,
     UNTRUSTED,
@@ -59,6 +63,29 @@ class Knocking:
         self._market, self._ends = market, ends
         self._unanswered: Counter[str] = Counter()
         """Knocks in a row that had no reply, by the server at which they were left."""
+        self.invited = Invited(state, clock)
+        self.as_whom: Callable[[PeerId], SigningKey] = lambda _: identity
+        """The identity by which a host knows this home. Set by who tells hosts of a new one."""
+
+    async def find(self, peer: PeerId, servers: list[str]) -> VerifiedListing | None:
+        """Return the slot of a peer: where its invite leads, if there is one, else as servers list it; None: nowhere.
+
+        Raises:
+            AuthenticationFault: somebody else shows itself where the invite leads.
+            PeerUnreachable: there is an invite, and it leads nowhere, nor is the peer listed.
+            NoSignaling: no server answered.
+
+        """
+        if (invite := self.invited.find(peer)) is None:
+            return await self._market.find(servers, peer)
+        try:
+            return await self.invited.look(invite, servers)
+        except PeerUnreachable as exc:
+            missed = exc
+        with suppress(NoSignaling):
+            if (listed := await self._market.find(servers, peer)) is not None:
+                return listed
+        raise missed
 
     async def knock(self, record: RequestRecord, servers: list[str]) -> tuple[Verdict, Whereabouts | None]:
         """Knock at a host and return its answer, and where it is when it let us in.
@@ -70,7 +97,7 @@ class Knocking:
 
         """
         name = name_of(self._state, record.peer)
-        verified = await self._market.find(servers, record.peer)
+        verified = await self.find(record.peer, servers)
         if verified is None:
             is_ours = any(host == record.peer for _, host, _ in self._state.agreements())
             raise PeerUnreachable(
@@ -94,6 +121,8 @@ class Knocking:
         name = name_of(self._state, record.peer)
         if reply is None:
             raise PeerUnreachable(f"{name} did not answer", hint="it may just have gone offline; try again in a minute")
+        if reply.code == INVITE_OVER:
+            self.invited.forget(record.peer)
         if reply.verdict is Verdict.REJECTED:
             raise RefusedError(
                 f"{name} refused: {reply.message or 'no reason given'}",
@@ -115,6 +144,8 @@ class Knocking:
                 f"its person can still agree, with `backup-peer requests accept {own}` there: ask them, then run "
                 "the same connect again; or ask for another size, or `backup-peer browse` for others"
             )
+        if code == INVITE_OVER:
+            return "ask its person, who sees why with `backup-peer invite list` there, and can make another"
         if code == UNTRUSTED:
             return (
                 "`backup-peer browse` shows others; or keep some of its data first: `backup-peer host --storage 50GB` "
@@ -164,6 +195,8 @@ class Knocking:
         self, verified: VerifiedListing, record: RequestRecord, servers: list[str]
     ) -> KnockReply | None:
         inbox, key = SigningKey.generate(), EnvelopeKey.generate()
+        # Where an invite led to its slot, the slot's inbox is open, be it no server of this home's own.
+        servers = list(dict.fromkeys([*servers, *verified.servers]))[:SERVERS]
         sent: list[Knock] = []
         answered: asyncio.Future[KnockReply] = asyncio.get_running_loop().create_future()
 
@@ -178,7 +211,7 @@ class Knocking:
                 open_at = handle.open_at()[:KNOCK_SERVERS]
                 knock = self._make(verified, record, open_at, inbox_key=inbox.public, reply_key=key.public)
                 sent.append(knock)
-                sealed = seal_knock(knock, self._identity, envelope_key=verified.listing.envelope_key)
+                sealed = seal_knock(knock, self.as_whom(verified.peer), envelope_key=verified.listing.envelope_key)
                 return await self._deliver(pool, open_at, verified.listing.inbox, sealed, answered)
             finally:
                 await handle.close()
@@ -217,12 +250,14 @@ class Knocking:
     def _make(
         self, verified: VerifiedListing, record: RequestRecord, places: list[str], *, inbox_key: bytes, reply_key: bytes
     ) -> Knock:
-        ends, now_ms = self._ends(), self._clock.now_ms()
+        ends, now_ms, nonce = self._ends(), self._clock.now_ms(), make_nonce()
+        invite = self.invited.find(verified.peer) if record.size_bytes else None
+        claim = {INVITE: invite.keys.claim(PeerId(self.as_whom(verified.peer).public), nonce)} if invite else {}
         return Knock(
             recipient=verified.peer,
             listing_seq=verified.listing.seq,
             envelope_id=verified.listing.envelope_id,
-            owner=self._identity.public,
+            owner=self.as_whom(verified.peer).public,
             size_bytes=record.size_bytes,
             term_s=record.term_s,
             lock_s=record.lock_s,
@@ -231,10 +266,10 @@ class Knocking:
             servers=places,
             reply_inbox=inbox_key,
             reply_key=reply_key,
-            nonce=make_nonce(),
+            nonce=nonce,
             issued_ms=now_ms,
             expires_ms=now_ms + KNOCK_LIFE_S * 1000,
-            ext=fields_of(record),
+            ext=fields_of(record) | claim,
         )
 
 

@@ -3,15 +3,13 @@
 Knows: listings, filters, scores. Must not know: how to connect. Servers are never told what is looked for.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from backuppeer.agent.home.identity_alarms import Sort
 from backuppeer.agent.home.state import State
 from backuppeer.agent.peers.misbinding import raise_alarm
-from backuppeer.agent.peers.names import alias_of
 from backuppeer.agent.peers.offers import describe_promises
-from backuppeer.agent.repute.standing import Standing
 from backuppeer.agent.repute.views import Views
 from backuppeer.clock import Clock, format_time
 from backuppeer.control.api import BrowseRequest, BrowseRow
@@ -32,8 +30,8 @@ OnRows = Callable[[list[BrowseRow]], None]
 class Market:
     """The market as this home sees it."""
 
-    def __init__(self, state: State, standing: Standing, clock: Clock, own: PeerId, *, views: Views) -> None:
-        self._state, self._standing, self._clock, self._own = state, standing, clock, own
+    def __init__(self, state: State, clock: Clock, own: PeerId, *, views: Views) -> None:
+        self._state, self._clock, self._own = state, clock, own
         self._views = views
         raw = state.setting(_MEMORY)
         self.memory = SeqMemory.import_bytes(raw) if raw else SeqMemory()
@@ -50,22 +48,24 @@ class Market:
             NoSignaling: no server answered.
 
         """
+        names = {record.peer: record.alias for record in self._state.peers()}
 
         def tell(news: list[VerifiedListing]) -> None:
             slots = [one for one in news if one.listing.kind is ListingKind.SLOT and one.peer != self._own]
-            found = [(self.row(one), one) for one in slots]
+            found = [(self._row(one, names), one) for one in slots]
             passing = _sort([pair for pair in found if _passes(pair[0], request)], request.sort)
             if passing and on_rows is not None:
                 on_rows([row for row, _ in passing])
 
         result = await self._ask(servers, everything=request.all, on_rows=tell if on_rows is not None else None)
-        rows = [(self.row(listing), listing) for listing in result.listings if listing.peer != self._own]
+        rows = [(self._row(listing, names), listing) for listing in result.listings if listing.peer != self._own]
         shown = _sort([pair for pair in rows if _passes(pair[0], request)], request.sort)
         if request.limit:
             shown = shown[: request.limit]
         # Those shown go last, the best at the end: what a person sees is forgotten after everything else.
         seen = [listing.peer for _, listing in reversed(shown)]
-        self._state.put_heard([*(listing.peer for _, listing in rows if listing.peer not in set(seen)), *seen])
+        last = set(seen)
+        self._state.put_heard([*(listing.peer for _, listing in rows if listing.peer not in last), *seen])
         return [row for row, _ in shown]
 
     async def find(self, servers: list[str], peer: PeerId) -> VerifiedListing | None:
@@ -91,25 +91,23 @@ class Market:
         result = await self._ask(servers, everything=True)
         return [listing for listing in result.listings if listing.peer != self._own]
 
-    def row(self, verified: VerifiedListing) -> BrowseRow:
-        """Return a listing as it is shown."""
+    def _row(self, verified: VerifiedListing, names: Mapping[PeerId, str]) -> BrowseRow:
         listing = verified.listing
-        trust, level = self._standing.trust(verified.peer)
-        capped = self._standing.caps(verified.peer)
+        regard = self._views.explaining.regard(verified.peer)
         return BrowseRow(
             peer_id=format_peer_id(verified.peer),
-            alias=alias_of(self._state, verified.peer),
+            alias=names.get(verified.peer, ""),
             storage_bytes=listing.storage_bytes,
             free_bytes=listing.free_bytes,
             region=listing.region,
             availability=listing.availability / 1000,
-            trust=round(trust, 3),
-            trust_level=level.value,
+            trust=regard.trust,
+            trust_level=regard.level,
             expires=format_time(listing.expires_ms),
             servers=list(verified.servers),
             promises=describe_promises(join_promises(listing.availability, listing.ext)),
-            capped=capped,
-            reason=self._views.explaining.reason(verified.peer, capped),
+            capped=regard.capped,
+            reason=regard.reason,
             forked=verified.is_equivocating,
         )
 
