@@ -1,14 +1,18 @@
 """The files of deploy/ are well-formed, keep to what operators expect of them, and name options that exist."""
 
 import configparser
+import contextlib
+import io
 import re
 import shlex
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 import yaml
 
 from backuppeer.cli.main import main
+from backuppeer.signaling.server.caps import Caps
 
 ROOT = Path(__file__).resolve().parent.parent
 DEPLOY = ROOT / "deploy"
@@ -38,9 +42,6 @@ def steps():
 @pytest.fixture(scope="module")
 def options():
     """All options of `backup-peer server`."""
-    import contextlib
-    import io
-
     out = io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
         main(["server", "--help"])
@@ -123,10 +124,6 @@ def test_the_proxy_says_itself_where_a_client_comes_from_and_hides_the_figures()
 
 
 def test_every_limit_and_option_of_a_server_is_explained(options):
-    from dataclasses import fields
-
-    from backuppeer.signaling.server.caps import Caps
-
     text = (ROOT / "docs" / "operating.md").read_text("utf-8")
     unexplained = [field.name for field in fields(Caps) if f"`{field.name}`" not in text and field.name != "stamp_bits"]
     assert unexplained == []
