@@ -16,7 +16,8 @@ from backuppeer.limits import RELAY_BYTES_PER_S
 if TYPE_CHECKING:
     from backuppeer.signaling.server.caps import Caps
     from backuppeer.signaling.server.certificate import Certificate
-    from backuppeer.signaling.server.engine import Engine
+    from backuppeer.signaling.server.notes import Notes
+    from backuppeer.signaling.server.process import Keeping
     from backuppeer.signaling.server.relaying import Relaying
 
 CLUSTER_VARIABLE: Final = "BACKUPPEER_CLUSTER"
@@ -34,6 +35,17 @@ class Operating:
     relay_rate: int
     """Bytes per second, all peers together; 0: no relay."""
 
+    def check(self, data: Path | None) -> None:
+        """Refuse what can't be meant together.
+
+        Raises:
+            UserError: a folder for what several nodes share.
+
+        """
+        if self.cluster and data is not None:
+            hint = "leave --data out: what nodes share is in the Valkey, and outlives each of them"
+            raise UserError("--data keeps nothing where several nodes share a Valkey", hint=hint)
+
     def caps(self, stamp_bits: int) -> "Caps":
         """Return the limits of the server.
 
@@ -45,23 +57,28 @@ class Operating:
 
         return parse_caps(self.limits, stamp_bits=stamp_bits)
 
-    def engine(self, caps: "Caps", data: Path | None) -> "Engine":
-        """Return where listings and messages are kept.
+    def keeping(self, caps: "Caps", data: Path | None, notes: "Notes | None") -> "Keeping":
+        """Return where listings, messages and recovery notes are kept; `notes`: those of the folder, if there is one.
 
         Raises:
             UserError: what was given is no store, or the file in the folder none of ours.
 
         """
+        from backuppeer.signaling.server.process import Keeping  # noqa: PLC0415 - websockets
+
         if self.cluster:
             from backuppeer.signaling.server.shared import PREFIX, SharedEngine  # noqa: PLC0415 - an extra
+            from backuppeer.signaling.server.shared_notes import SharedNotes  # noqa: PLC0415
             from backuppeer.signaling.server.store import Store  # noqa: PLC0415
 
-            return SharedEngine(Store(self.cluster, prefix=PREFIX), caps, clock=SystemClock())
+            store = Store(self.cluster, prefix=PREFIX)
+            return Keeping(SharedEngine(store, caps, clock=SystemClock()), SharedNotes(store, caps.notes))
         from backuppeer.signaling.server.memory import MemoryEngine  # noqa: PLC0415
         from backuppeer.signaling.server.snapshot import KeptEngine  # noqa: PLC0415
 
         clock = SystemClock()
-        return KeptEngine(data, caps, clock=clock) if data is not None else MemoryEngine(caps, clock=clock)
+        engine = KeptEngine(data, caps, clock=clock) if data is not None else MemoryEngine(caps, clock=clock)
+        return Keeping(engine, notes)
 
     def relaying(self) -> "Relaying | None":
         """Return what helps peers that can't reach each other; None: this server does not."""

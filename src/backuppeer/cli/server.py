@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from backuppeer.signaling.server.certificate import Certificate
 
 _EVERYWHERE: Final = frozenset({"", "0.0.0.0", "[::]", "::"})  # noqa: S104 - compared with, not bound to
+_SHARED: Final = "one node of several: all that it is told lies in the Valkey that they share"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -70,8 +71,9 @@ async def _serve(
     import contextlib  # noqa: PLC0415
 
     from backuppeer.signaling.server.notes import FolderNotes  # noqa: PLC0415 - sqlite3
-    from backuppeer.signaling.server.process import Keeping, run_server  # noqa: PLC0415 - websockets
+    from backuppeer.signaling.server.process import run_server  # noqa: PLC0415 - websockets
 
+    operating.check(data)
     caps, certificate = operating.caps(stamp_bits), operating.certificate()
     notes = FolderNotes(data, caps.notes) if data else None
     relaying = operating.relaying()
@@ -81,9 +83,8 @@ async def _serve(
         screen.line(f"{screen.paint('✓', GREEN)} signaling server listens on {bound} (Ctrl-C ends it)", hang=2)
         for url in origins or [_url_of(bound, is_secure=certificate is not None)]:
             screen.line(f"  clients use: --server {escape_line(url)}", hang=4)
-        screen.line(f"  {_describe_notes(data, notes.count() if notes else 0)}", hang=4)
-        if operating.cluster:
-            screen.line("  one node of several: listings and messages are in the Valkey that they share", hang=4)
+        kept = _SHARED if operating.cluster else _describe_notes(data, notes.count() if notes else 0)
+        screen.line(f"  {kept}", hang=4)
         screen.line(f"  {_describe_relay(relaying, operating.relay_rate)}", hang=4)
         screen.event("ready", {"listen": bound})
 
@@ -95,7 +96,7 @@ async def _serve(
                 listen,
                 origins=origins,
                 caps=caps,
-                keeping=Keeping(operating.engine(caps, data), notes, relaying),
+                keeping=operating.keeping(caps, data, notes)._replace(relaying=relaying),
                 trusted=operating.trusted,
                 tls=certificate.context if certificate else None,
                 on_ready=tell_ready,
