@@ -20,6 +20,7 @@ from backuppeer.agent.peers.invited import Invited
 from backuppeer.agent.peers.market import Market
 from backuppeer.agent.peers.names import name_of
 from backuppeer.agent.peers.partners import Whereabouts, meet_at, read_binding
+from backuppeer.agent.peers.spoken import Saying
 from backuppeer.agent.peers.wishes import INVITE, fields_of
 from backuppeer.clock import Clock, format_time
 from backuppeer.crypto.envelope import EnvelopeKey
@@ -59,7 +60,7 @@ class Knocking:
     def __init__(self, state: State, identity: SigningKey, clock: Clock, *, market: Market, ends: Ends) -> None:
         self._state, self._identity, self._clock = state, identity, clock
         self._market, self._ends = market, ends
-        self.invited = Invited(state, clock)
+        self.invited, self.saying = Invited(state, clock), Saying(identity, clock)
 
     async def find(self, peer: PeerId, servers: list[str]) -> VerifiedListing | None:
         """Return the slot of a peer: where its invite leads, if there is one, else as servers list it; None: nowhere.
