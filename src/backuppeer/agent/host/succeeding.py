@@ -108,7 +108,7 @@ class Succeeding:
             authority = _find_authority([*standing, *store.leases.list_by_owner(self._heirs.newest(old))])
             open_succession(message.succession, authority)
             standing = [lease for lease in standing if lease.terms.authority == authority]
-            if self._heirs.heir_of(old) is None and self._is_contested(old):
+            if self._heirs.heir_of(old) is None and self._heirs.is_contested(old):
                 raise ContestedError(_WORDS_IN_TWO_HANDS, hint=_ASK_PERSON)
             proposals = _match(standing, message, new)
             if len(store.leases.list_by_owner(new)) + len(standing) > AGREEMENTS_PER_OWNER:
@@ -133,7 +133,7 @@ class Succeeding:
         heir = self._heirs.heir_of(peer)
         if heir is not None:
             return Refused(code=RefusalCode.SUCCEEDED, message=_say_heir(heir), hint=_GO_ON)
-        if not isinstance(message, _READS) and self._is_contested(peer):
+        if not isinstance(message, _READS) and self._heirs.is_contested(peer):
             return Refused(code=RefusalCode.SUCCEEDED, message=_WORDS_IN_TWO_HANDS)
         return None
 
@@ -166,11 +166,6 @@ class Succeeding:
         for record in self._state.requests_of(Direction.IN, old):
             if record.state in OPEN:
                 self._requests.turn_down(record, "another identity goes on in its place")
-
-    def _is_contested(self, peer: PeerId) -> bool:
-        # Any step of the line: whoever has the words could else go on once more, and be in doubt no longer.
-        steps = (self._heirs.heir_of(before) for before in self._heirs.line_of(peer)[1:])
-        return any(heir is not None and heir.is_contested for heir in steps)
 
     def _find_steps(self, store: Store, old: PeerId, new: PeerId) -> dict[AgreementId, bytes]:
         """Return the revisions by which agreements went over from the old identity to this heir already."""
