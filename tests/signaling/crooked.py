@@ -68,6 +68,8 @@ class Crime(StrEnum):
     """Shows a row, and after a while another one."""
     HANGS = "hangs"
     """Opens the socket and says nothing."""
+    HALF_OPEN = "half-open"
+    """Opens inbox and offer, and from then on neither reads nor delivers there."""
     HANGS_UP = "hangs-up"
     """Closes the socket at each question."""
     WRONG_TYPE = "wrong-type"
@@ -113,6 +115,8 @@ class CrookedDesk(Desk):
             await self._relay(visit, request)
             return
         await super()._answer(visit, request)
+        if self._crime is Crime.HALF_OPEN and isinstance(request, Publish | ProveInbox):
+            visit.connection.transport.pause_reading()
 
     async def _relay(self, visit: Visit, request: OpenInbox) -> None:
         """Have the victim challenge, and pass what is signed on."""
@@ -139,6 +143,8 @@ class CrookedDesk(Desk):
             await super()._deposit(visit, request)
 
     async def _push(self, owner: Visit, stored: Stored) -> None:
+        if self._crime is Crime.HALF_OPEN:
+            return
         for _ in range(3 if self._crime is Crime.REPLAYS_KNOCKS else 1):
             await super()._push(owner, stored)
 

@@ -318,7 +318,7 @@ class Pool:
         if url in self._status:
             was = self._status[url]
             # Who shows a status shows its address too: once is enough.
-            said = error.removeprefix(f"{url}: ")
+            said = error.removeprefix(url).lstrip(": ")
             self._status[url] = ServerStatus(url=url, connected=connected, error=said)
             self._health.note(url, reached=connected, error=said, now_ms=self._clock.now_ms())
             if was.connected != connected:

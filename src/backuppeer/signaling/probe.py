@@ -75,7 +75,7 @@ async def probe_server(url: str, clock: Clock, *, timer: Callable[[], float] = p
             page = await link.ask(Browse(b"", 1), Page)
             answered_s = timer()
     except (Unavailable, PeerFault) as exc:
-        return Probe(url=url, error=exc.message.removeprefix(f"{url}: "), hint=advise(exc.message))
+        return Probe(url=url, error=exc.message.removeprefix(url).lstrip(": "), hint=advise(exc.message))
     look = await _look(url, clock)
     return Probe(
         url=url,

@@ -214,6 +214,28 @@ def test_a_home_in_whose_place_another_goes_on_says_so_with_code_12_and_waits_fo
     assert "goes on as" in describe_seen(owner.state)[0]
 
 
+def test_a_host_that_says_so_in_the_middle_of_a_session_is_dialled_anew_once_to_prove_it(house, owner):
+    agreement = owner.agree_with(house)
+    thief, keys = owner.keys, begin(owner.home)
+
+    async def scene():
+        async with hosted(house, owner) as link:
+            await tell_host(link.session, owner.state, keys.heir.succession, keys.heir.identity)
+            made = Announcing(owner.state, thief, link.near.transport, SystemClock())
+            made.check(link.session)  # its Hello was said before
+            with pytest.raises(PeerUnreachable, match="is asked anew"):
+                await link.ask(GetUsage(agreement=agreement), Usage)
+            await link.session.ended.wait()
+            again = await link.near.dial(link.far)
+            made.check(again)
+            with pytest.raises(RefusedError, match="another identity goes on"):  # whoever only says so is not followed
+                async with again.request(GetUsage(agreement=agreement)) as channel:
+                    await channel.receive(Usage)
+            assert again.is_open
+
+    asyncio.run(scene())
+
+
 def test_a_succession_that_our_words_did_not_sign_is_no_reason_to_stop(owner):
     authority, stranger = derive_authority(bytes(32)), derive_identity(derive_working(bytes(32), 2))
     said = Succession(

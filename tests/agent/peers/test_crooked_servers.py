@@ -4,9 +4,11 @@ Beside an honest server each of them is harmless: the host is found, its offer i
 nothing is shown that nobody signed. Alone, a server can hold a meeting up, and that is all.
 """
 
+import asyncio
 import re
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -33,7 +35,7 @@ from backuppeer.signaling.knock import Verdict
 from backuppeer.signaling.pool import Pool
 from backuppeer.trust.evidence import EvidenceLog
 from signaling.crooked import Crime, crooked
-from signaling.kit import TurnedClock, run, serving
+from signaling.kit import Host, TurnedClock, run, serving
 
 DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "crimes.md"
 HEADING = "# Crimes of a signaling server"
@@ -67,6 +69,7 @@ TABLE = {
     Crime.FLOODS_FRAMES: Row(),
     Crime.DRIPS: Row(says="are broken or of another time"),
     Crime.HANGS: Row(browse=14, connect=14, says="did not answer"),
+    Crime.HALF_OPEN: Row(connect=11, is_shown=False, says="older offers than were seen before"),
     Crime.HANGS_UP: Row(browse=14, connect=14, says="closed the connection: 1011 no"),
     Crime.WRONG_TYPE: Row(browse=14, connect=14, says="answered Challenge, not Page"),
     Crime.MALFORMED: Row(browse=14, connect=14, says="malformed"),
@@ -84,6 +87,7 @@ def _soon(monkeypatch):
     monkeypatch.setattr(limits, "BROWSE_SOFT_S", 0.5)
     monkeypatch.setattr(limits, "BROWSE_PATIENT_S", 1.0)
     monkeypatch.setattr(limits, "SERVER_CONNECT_S", 0.7)
+    monkeypatch.setattr(limits, "SERVER_CLOSE_S", 0.2)
     monkeypatch.setattr(limits, "RECONNECT_MAX_S", 0.01)
     monkeypatch.setattr(knocking_module, "KNOCK_REPLY_S", 3.0)
     monkeypatch.setattr(knocking_module, "KNOCK_NEXT_S", 0.2)
@@ -195,6 +199,39 @@ def test_beside_an_honest_server_it_is_harmless_and_alone_it_holds_up_at_most(
         assert (name in [one.peer_id for one in rows]) == row.is_shown * (code == 0)
         assert seen.connect_alone == row.connect
         assert seen.opened_elsewhere == 0
+
+    run(story())
+
+
+def test_a_server_that_goes_half_open_is_found_out_by_a_ping(viewer, house, hosting, monkeypatch):
+    monkeypatch.setattr(client, "_Connect", partial(client._Connect, ping_interval=1, ping_timeout=0.2))
+
+    async def story():
+        async with crooked(Crime.HALF_OPEN, monkeypatch, clock=viewer.clock) as crook:
+            lost = asyncio.Event()
+            hosting.on_servers = lambda is_shown: None if is_shown else lost.set()
+            await hosting.start(msgspec.structs.replace(offer(), servers=(crook.url,)))
+            await lost.wait()
+            (state,) = hosting.pool.states()
+            assert (state.connected, state.error) == (False, "connection lost")
+            with suppress(BackupPeerError):
+                await hosting.close()
+
+    run(story())
+
+
+def test_who_signs_two_offers_under_one_number_is_named_and_no_server_is_blamed(viewer):
+    twin, now_ms = Host(), viewer.clock.now_ms()
+
+    async def story():
+        async with serving(clock=viewer.clock) as one, serving(clock=viewer.clock) as two:
+            async with Pool([one.url], clock=viewer.clock) as here, Pool([two.url], clock=viewer.clock) as there:
+                await here.publish(twin.signed(now_ms, now_ms=now_ms, availability=900))
+                await there.publish(twin.signed(now_ms, now_ms=now_ms, availability=500))
+                _, (row,) = await viewer.browse(one.url, two.url)
+            assert (row.peer_id, row.forked) == (format_peer_id(twin.peer), True)
+            for url in (one.url, two.url):
+                assert viewer.said_of(url).endswith("that is their doing, not its; ")
 
     run(story())
 

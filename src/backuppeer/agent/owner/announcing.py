@@ -8,6 +8,7 @@ now: whenever it is met, whoever wants it. Until then it is a host that is away:
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 from backuppeer.agent.home.keyring import HomeKeys
@@ -112,6 +113,7 @@ class Announcing:
     def __init__(self, state: State, keys: HomeKeys, transport: Transport, clock: Clock) -> None:
         self._state, self._keys, self.transport, self.clock = state, keys, transport, clock
         self._telling: dict[PeerId, asyncio.Lock] = {}
+        self._asked_anew: set[PeerId] = set()
 
     def waiting(self) -> list[PeerId]:
         """Return the hosts that know this home by a name of before, as far as is known, in order of agreement."""
@@ -148,12 +150,20 @@ class Announcing:
             PeerUnreachable: what it says of that is wrong.
 
         """
+        session.on_succeeded = partial(self._ask_anew, session.peer)
         try:
             said = find_successor(self._keys, session.hello)
         except PeerFault as exc:
             raise PeerUnreachable(exc.message, hint=exc.hint) from exc
         if said is not None:
             raise explain_successor(said, name_of(self._state, session.peer))
+
+    def _ask_anew(self, peer: PeerId) -> bool:
+        """Return whether a host is dialled anew that says we were succeeded: once, or it could say so for ever."""
+        # While our own heir is being told the host is right, and the session in which it is told must not go.
+        is_due = peer not in self._asked_anew and self._keys.heir is None
+        self._asked_anew.add(peer)
+        return is_due
 
     def _names_at(self, peer: PeerId) -> set[PeerId]:
         return {_owner(signed) for _, host, signed in self._state.agreements() if host == peer}
