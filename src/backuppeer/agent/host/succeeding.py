@@ -52,6 +52,7 @@ _WORDS_IN_TWO_HANDS: Final = (
 )
 
 
+_ASK_PERSON: Final = "ask the host's person"
 _GO_ON: Final = "was that you? Go on in the home that typed the 24 words; if not, they are in other hands"
 
 
@@ -107,6 +108,8 @@ class Succeeding:
             authority = _find_authority([*standing, *store.leases.list_by_owner(self._heirs.newest(old))])
             open_succession(message.succession, authority)
             standing = [lease for lease in standing if lease.terms.authority == authority]
+            if self._heirs.heir_of(old) is None and self._heirs.is_contested(old):
+                raise ContestedError(_WORDS_IN_TWO_HANDS, hint=_ASK_PERSON)
             proposals = _match(standing, message, new)
             if len(store.leases.list_by_owner(new)) + len(standing) > AGREEMENTS_PER_OWNER:
                 raise RefusedError(f"{AGREEMENTS_PER_OWNER} agreements are the most with one owner")
@@ -178,7 +181,7 @@ class Succeeding:
         try:
             return self._heirs.take(signed, authority).signed
         except AuthenticationFault as exc:  # its signatures were checked: what is left is another heir
-            raise ContestedError(_WORDS_IN_TWO_HANDS, hint="ask the host's person") from exc
+            raise ContestedError(_WORDS_IN_TWO_HANDS, hint=_ASK_PERSON) from exc
         except ProtocolViolation as exc:
             raise RefusedError(exc.message) from exc
 
