@@ -26,7 +26,15 @@ from backuppeer.host.hold import Asked, Measure
 from backuppeer.host.losses import split_report
 from backuppeer.host.notice_file import split_notice
 from backuppeer.host.removal_file import join_removal, split_removal
-from backuppeer.ids import AgreementId, PeerId, StoredId, TransportId, format_peer_id, parse_peer_id
+from backuppeer.ids import (
+    AgreementId,
+    PeerId,
+    StoredId,
+    TransportId,
+    format_bech32m,
+    format_peer_id,
+    parse_peer_id,
+)
 from backuppeer.limits import FRAME_BYTES, HANDSHAKE_FRAME_BYTES, WORKER_FRAME_BYTES
 from backuppeer.proof import statements
 from backuppeer.proof.audits import AuditAnswer, AuditChallenge
@@ -40,7 +48,7 @@ from backuppeer.proof.slots import SlotGift
 from backuppeer.proof.succession import Succession
 from backuppeer.proof.waivers import EndWaiver, LockWaiver, PurgeWaiver
 from backuppeer.proof.writer import verify_head
-from backuppeer.signaling import knock, listing, messages, note
+from backuppeer.signaling import card, invite, knock, listing, messages, note
 from backuppeer.wire.codec import FrameReader, UnknownMessage, decode, encode
 from backuppeer.wire.handshake import STREAM_OPENER, Handshake, TransportEnds
 from backuppeer.wire.session import ControlStream, RequestStream, Speaker
@@ -245,6 +253,26 @@ def read_note(data: bytes) -> None:
     assert opened.host == KEY.public
     found = check_note(OWNER, 3, opened)
     assert (found.slot, found.host) == (3, KEY.public)
+
+
+def read_card(data: bytes) -> None:
+    """A blob, signed by the host of an invite and sealed to its bearers as an honest host would."""
+    signed = len(data).to_bytes(4, "big") + data + KEY.sign(Purpose.INVITE_CARD, data)
+    plain = signed[: note.PLAIN_BYTES].ljust(note.PLAIN_BYTES, b"\0")
+    sealed = seal_envelope(ENVELOPE.public, plain, card._LABEL + OTHER.public)
+    found = card.open_card(sealed, ENVELOPE, inbox=OTHER.public, host=PeerId(KEY.public), now_ms=NOW_MS)
+    assert found.listing.peer == KEY.public
+    assert 0 <= card.read_gift(found.listing) < 1 << 64
+
+
+def read_invite(data: bytes) -> None:
+    """What people paste; first byte odd: bytes that some program has spelt as an invite."""
+    how, rest = data[:1], data[1:]
+    text = format_bech32m("bpi", rest) if how and how[0] % 2 else os.fsdecode(rest)
+    read = invite.parse_invite(text)
+    assert invite.is_invite(text)
+    assert invite.parse_invite(invite.format_invite(read)) == read
+    assert len(read.keys.name) == 8
 
 
 def read_knock(data: bytes) -> None:

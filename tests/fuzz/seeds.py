@@ -15,7 +15,17 @@ from backuppeer.backup.reading import FileRead, FileToRead, Packed, PackTask, Re
 from backuppeer.backup.worker import ReadStart, Task
 from backuppeer.crypto.words import encode_words
 from backuppeer.host import heads
-from backuppeer.ids import AgreementId, BlobId, LogicalId, PeerId, RepositoryId, SnapshotId, StoredId, format_peer_id
+from backuppeer.ids import (
+    AgreementId,
+    BlobId,
+    LogicalId,
+    PeerId,
+    RepositoryId,
+    SnapshotId,
+    StoredId,
+    format_peer_id,
+    parse_bech32m,
+)
 from backuppeer.proof.charges import Rebuttal, pack_charge, pack_rebuttal
 from backuppeer.proof.notices import sign_notice
 from backuppeer.proof.removals import PackDelete, PackRevive, PackWithdraw, sign_removal
@@ -39,7 +49,7 @@ from backuppeer.repo.layout import Entry
 from backuppeer.repo.pack import seal_pack
 from backuppeer.repo.snapshot import encode_snapshot
 from backuppeer.repo.tree import EntryKind, encode_pieces
-from backuppeer.signaling import knock, listing, note
+from backuppeer.signaling import card, invite, knock, listing, note
 from backuppeer.signaling import messages as said
 from backuppeer.wire import auditing, receipts, recovering, succeeding, terms
 from backuppeer.wire import messages as wire
@@ -49,6 +59,7 @@ from fuzz.targets import TARGETS
 from host.host_world import World
 from proof.court import LIE
 from repo.building import KEYS, close_pack, entry, keys_for, make_snapshot
+from signaling.kit import Host
 
 
 def _packs():
@@ -411,12 +422,30 @@ def _texts():
     yield b"bp1short"
 
 
+def _cards():
+    slot = Host(KEY, ENVELOPE, OTHER).listing(NOW_MS, now_ms=NOW_MS, ext=card.write_gift(5 * 10**9))
+    yield msgspec.msgpack.encode(slot)
+    yield msgspec.msgpack.encode(listing.make_tombstone(PeerId(KEY.public), 1, now_ms=NOW_MS))
+
+
+def _invites():
+    given = invite.Invite(PeerId(KEY.public), b"s" * 16, NOW_MS // 1000, ("ws://127.0.0.1:4711", "wss://one.example"))
+    text = invite.format_invite(given)
+    yield b"\0" + text.encode()
+    yield b"\0" + "-".join(text.upper()).encode()
+    yield b"\1" + (parse_bech32m("bpi", text) or b"")
+    yield b"\1\1" + bytes(52)
+    yield b"\1\2" + bytes(52)
+
+
 SEEDS = {
     "blob": _blobs,
+    "card": _cards,
     "charge": _charges,
     "hint": _hints,
     "ignore": _ignores,
     "inventory": _inventories,
+    "invite": _invites,
     "knock": _knocks,
     "listing": _listings,
     "note": _notes,

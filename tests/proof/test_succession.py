@@ -8,12 +8,21 @@ from parties import NOW_MS
 
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import AuthenticationFault, LocalError, PeerFault, ProtocolViolation, RefusedError
-from backuppeer.limits import AGREEMENT_REVISIONS, SUCCESSION_STEPS
+from backuppeer.limits import AGREEMENT_REVISIONS, PROOF_REVISIONS, SUCCESSION_STEPS
 from backuppeer.proof.charges import Rebuttal, pack_charge, unpack_charge
 from backuppeer.proof.custody import LossCause, Standing, sign_ack, sign_loss
 from backuppeer.proof.misbehaviour import judge
 from backuppeer.proof.notices import sign_notice
-from backuppeer.proof.revisions import asks_more, check_named, check_successor, name_authority, revise, succeed, wish_of
+from backuppeer.proof.revisions import (
+    add_steps,
+    asks_more,
+    check_named,
+    check_successor,
+    name_authority,
+    revise,
+    succeed,
+    wish_of,
+)
 from backuppeer.proof.statements import Agreement, peek_statement, sign_statement, statement_hash
 from backuppeer.proof.succession import HOST_AUTHORITY, IN_REVISION, Succession, check_heir, open_succession
 from proof.court import DAY_MS, OTHER_PACK, STORED, Court
@@ -215,6 +224,25 @@ def test_without_the_revision_by_which_the_owner_changed_nothing_is_proven():
         verdict = judge(msgspec.structs.replace(LATE, agreements=agreements))
         assert not verdict.is_proven
     assert judge(msgspec.structs.replace(LATE, agreements=[OLD.agree(), PASSED_ON, later])).is_proven
+
+
+def test_an_accuser_adds_the_revision_that_a_judge_needs_and_no_more_than_fit():
+    later = sign(revise(PASSED_ON, wish_of(succeed(OLD.agree(), WORD))), HEIR, OLD.host)
+    history = [OLD.agree(), PASSED_ON, later]
+    assert add_steps([later, OLD.agree()], history, after=1) == history
+    assert add_steps([later], history, after=3) == [later]
+    assert add_steps([], []) == []
+    standing = Standing(OLD.agreement, statement_hash(later), statement_hash(OLD.head(8)), 8)
+    loss = sign_loss((STORED,), OLD.host, standing=standing, cause=LossCause.DAMAGED, time_ms=NOW_MS + 9 * DAY_MS)
+    charge = msgspec.structs.replace(LATE, agreements=add_steps([OLD.agree(), later], history), report=loss)
+    assert judge(charge).is_proven
+    assert not judge(msgspec.structs.replace(charge, agreements=[OLD.agree(), later])).is_proven
+    many, signed = [OLD.agree()], OLD.agree()
+    for number in range(PROOF_REVISIONS):
+        old, new = (OLD.owner, HEIR) if number % 2 == 0 else (HEIR, OLD.owner)
+        signed = sign(succeed(signed, say(old, new, OLD.authority)), new, OLD.host)
+        many.append(signed)
+    assert len(add_steps([many[0], *many[-3:]], many)) <= PROOF_REVISIONS
 
 
 def test_a_succession_by_a_foreign_authority_proves_nothing_against_anybody():

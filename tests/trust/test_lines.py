@@ -147,3 +147,16 @@ def test_days_on_which_an_owner_did_something_are_counted_once_under_all_its_nam
         log.tenants.note(NAMES[name], Deed.DELETED, NOW_MS + day * DAY_MS)
     assert log.tenants.count(NAMES[1]) == {Deed.DELETED: 2}
     log.close()
+
+
+def test_what_was_forgiven_under_the_new_name_stays_so_when_the_old_ones_days_are_condensed(tmp_path):
+    log, ago_ms = EvidenceLog(tmp_path / "evidence.db"), NOW_MS - 100 * DAY_MS
+    log.lines.follow(NAMES[0], NAMES[1])
+    for name, kind, gib in ((0, Kind.LOST, 9), (1, Kind.FORGIVEN, 0), (0, Kind.LOST, 1)):
+        log.record(Observation(NAMES[name], kind, ago_ms, gib * GIB))
+    before = log.conduct(NAMES[1], now_ms=NOW_MS)
+    assert before.lost_bytes == GIB
+    log.compact(now_ms=NOW_MS)
+    log.lines.watchers[0](NAMES[1])
+    assert log.conduct(NAMES[1], now_ms=NOW_MS) == before
+    log.close()

@@ -22,8 +22,10 @@ from backuppeer.agent.home.logbook import bookkeeping
 from backuppeer.agent.home.records import RequestRecord
 from backuppeer.agent.home.state import State
 from backuppeer.agent.home.tenancy import end_without_home
+from backuppeer.agent.host.authorities import follow_again
 from backuppeer.agent.host.ending import Ending as HostEnding
 from backuppeer.agent.host.hosting import Hosting
+from backuppeer.agent.host.inviting import Inviting
 from backuppeer.agent.host.moving import Moving
 from backuppeer.agent.host.noting import Noting
 from backuppeer.agent.host.premises import Premises
@@ -53,9 +55,11 @@ from backuppeer.agent.peers.knocking import Knocking
 from backuppeer.agent.peers.market import Market
 from backuppeer.agent.peers.misbinding import raise_alarm
 from backuppeer.agent.peers.opinions import Opinions
-from backuppeer.agent.peers.partners import Reach, Whereabouts, meet_at, read_binding
+from backuppeer.agent.peers.partners import Reach, meet_at
+from backuppeer.agent.peers.relays import Relays
 from backuppeer.agent.peers.session import Session
 from backuppeer.agent.peers.sessions import Sessions
+from backuppeer.agent.peers.whereabouts import Whereabouts, read_binding
 from backuppeer.agent.recovery.adoption import adopt_agreements
 from backuppeer.agent.recovery.slots import Slots
 from backuppeer.agent.repute.convicts import Convicts
@@ -97,6 +101,7 @@ class Parts:
     standing: Standing
     contacting: Contacting
     views: Views
+    relays: Relays
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +120,7 @@ class HostSide:
     moving: Moving
     reciprocity: Reciprocity
     succeeding: Succeeding
+    inviting: Inviting
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +181,9 @@ class Agent:
         """Accept sessions, resume the slot, go on with requests."""
         parts = self.parts
         parts.reach.use_knocker(self._locate)
+        parts.reach.find_road = parts.relays.road
+        parts.relays.servers = self.own_servers
+        self.host.hosting.be_reachable = parts.relays.attach
         parts.reach.on_misbound = self._sound_alarm
         self.owner.connecting.on_agreed = self.owner.slots.hand
         self.owner.slots.servers = partial(self.servers, None)
@@ -194,9 +203,13 @@ class Agent:
         self.spawn(end_without_home(parts.home, self.stopping))
         self.spawn(parts.sessions.run())
         self.spawn(self.host.hosting.resume())
+        if self.host.premises.directory is not None and self.host.hosting.offer is None:
+            self.spawn(parts.relays.attach())  # owners can't knock here: they come to the relay, or not at all
         self.spawn(self.host.sweeping.run())
         self.spawn(self.host.scrubbing.run())
         self.spawn(self.host.noting.run())
+        self.spawn(self._follow_again())
+        self.spawn(self.host.inviting.run())
         self.spawn(self._follow_requests())
         self.spawn(self.owner.rounds.run())
         self.spawn(self.owner.lookout.run())
@@ -207,6 +220,11 @@ class Agent:
         with bookkeeping("move"):
             await asyncio.to_thread(self.host.moving.clear)
 
+    async def _follow_again(self) -> None:
+        """Follow whom agreements name as heirs: the table may have been lost with the state of this home."""
+        with bookkeeping("successions"):
+            await asyncio.to_thread(follow_again, self.parts.views.heirs, self.parts.state, self.host.premises)
+
     async def close(self) -> None:
         """Say goodbye to servers and peers, end all tasks, close the databases."""
         parts = self.parts
@@ -215,6 +233,7 @@ class Agent:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.host.hosting.close()
         await parts.sessions.close_all()
+        await parts.relays.close()
         await parts.transport.close()
         self.owner.vault.close()
         await asyncio.to_thread(self.host.premises.close)
@@ -230,6 +249,7 @@ class Agent:
     def servers(self, given: list[str] | None) -> list[str]:
         """Return the servers a request names, else those of environment, config or default."""
         if given is not None:
+            self.parts.relays.know(given)
             return given
         try:
             configured = self.config().servers

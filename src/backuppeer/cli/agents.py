@@ -18,9 +18,10 @@ from backuppeer import __version__
 from backuppeer.agent.home.home import Home
 from backuppeer.cli.homes import require_identity
 from backuppeer.cli.unlocking import offer_secrets, try_secrets
-from backuppeer.control.api import Nothing, PingResult, StopResult
+from backuppeer.control.api import Nothing, PingResult
 from backuppeer.control.client import AgentNotRunning, Client
 from backuppeer.control.sockets import socket_path_for
+from backuppeer.control.stopping import StopResult
 from backuppeer.errors import ExitCode, LocalError
 from backuppeer.limits import AGENT_PING_S, AGENT_REASON_BYTES, AGENT_START_S, AGENT_STOP_S
 

@@ -23,7 +23,7 @@ _COLUMNS: Final = (
     Column("peer", keep=True),
     Column("name"),
     Column("trust", keep=True),
-    Column("because"),
+    Column("because", below=True),
 )
 _FAULTS: Final = {
     "proven_loss": "lost or wrong data",

@@ -20,7 +20,10 @@ from backuppeer.cli.render import (
     escape_line,
     format_count,
     format_moment,
+    format_trust,
     name_peer,
+    say_further,
+    say_trust,
     shorten_id,
     shorten_request,
 )
@@ -86,8 +89,12 @@ def list_requests(ctx: typer.Context) -> int:
             screen.line(
                 f"{shorten_id(row.peer_id)} must show these safety words: {escape_line(row.safety_words)}", hang=2
             )
+            for label, text in say_regard(row):
+                screen.line(f"  {label} {text}", hang=4)
             screen.line(f"  then: `backup-peer requests accept {shorten_request(row.request_id)}`", hang=4)
     for row in rows:
+        if row.invite:
+            screen.line(f"{shorten_request(row.request_id)} came by the invite {escape_line(row.invite)}", hang=2)
         _tell_terms(screen, row)
     last = {(row.direction, row.peer_id): row for row in rows}
     rejected = [row for row in last.values() if row.state == "rejected"]
@@ -160,6 +167,13 @@ def _decide(ctx: typer.Context, verb: str, decision: RequestDecision) -> int:
             context.screen.line(f"  takes effect when the machine of {called} asks again", hang=4)
     context.screen.done(decided)
     return 0
+
+
+def say_regard(row: PendingRequest) -> list[tuple[str, str]]:
+    """Return what is thought of a peer that asks for space, in lines with their labels."""
+    score = f"{format_trust(row.trust, row.trust_level, row.capped)} as a host"
+    further = [("capped", text) for text in say_further(row.capped, row.trust_reason)]
+    return [("trust", say_trust(score, row.trust_reason)), *further]
 
 
 def _tell_whom(screen: Screen, row: PendingRequest) -> None:

@@ -7,12 +7,14 @@ from backuppeer.agent.agent import Agent
 from backuppeer.agent.commands.amend import AmendCommands
 from backuppeer.agent.commands.audit import AuditCommands
 from backuppeer.agent.commands.blocking import BlockCommands
+from backuppeer.agent.commands.browsing import BrowseCommands
 from backuppeer.agent.commands.choosing import ChooseCommands
 from backuppeer.agent.commands.ending import EndCommands
 from backuppeer.agent.commands.forgiving import ForgiveCommands
 from backuppeer.agent.commands.home import HomeCommands
 from backuppeer.agent.commands.host import HostCommands
 from backuppeer.agent.commands.inspect import InspectCommands
+from backuppeer.agent.commands.inviting import InviteCommands
 from backuppeer.agent.commands.kit import KitCommands
 from backuppeer.agent.commands.mend import MendCommands
 from backuppeer.agent.commands.mount import MountCommands
@@ -49,7 +51,6 @@ def make_handlers(agent: Agent) -> dict[str, Handler]:
         "peers/set": home.set_peer,
         "sessions": home.sessions,
         "disconnect": home.disconnect,
-        "browse": home.browse,
         "requests": host.requests,
         "requests/accept": host.accept,
         "requests/reject": host.reject,
@@ -99,8 +100,9 @@ def _make_terms_handlers(
 
 
 def _make_further_handlers(agent: Agent, host: HostCommands) -> dict[str, Handler]:
-    undelete = UndeleteCommands(agent)
+    undelete, browsing = UndeleteCommands(agent), BrowseCommands(agent)
     mine: dict[str, Handler] = {"peers/deleted": undelete.list_all, "peers/undelete": undelete.undelete}
+    mine |= {"browse": browsing.browse, "browse/live": browsing.live, "servers": browsing.servers}
     mine |= _make_recover_handlers(agent)
     mine |= {"rebut": RebutCommands(agent).rebut, "kit": KitCommands(agent).kit}
     mine |= _make_audit_handlers(AuditCommands(agent)) | {"status/seen": HomeCommands(agent).see}
@@ -108,6 +110,9 @@ def _make_further_handlers(agent: Agent, host: HostCommands) -> dict[str, Handle
     verify = VerifyCommands(agent)
     mine |= {"peers/forgive": ForgiveCommands(agent).forgive}
     mine |= {"peers/verify/plan": verify.plan, "peers/verify": verify.verify}
+    invite = InviteCommands(agent)
+    mine |= {"invite": invite.list_all, "invite/create": invite.create}
+    mine |= {"invite/revoke": invite.revoke, "invite/open": invite.open}
     mine["vouch"] = VouchCommands(agent).vouch
     replace = ReplaceCommands(agent)
     mine |= {"peers/replace/plan": replace.plan, "peers/replace": replace.replace}

@@ -33,6 +33,7 @@ from backuppeer.agent.home.state import State
 from backuppeer.agent.host.authorities import list_authorities
 from backuppeer.agent.host.ending import Ending as HostEnding
 from backuppeer.agent.host.hosting import Hosting
+from backuppeer.agent.host.inviting import Inviting
 from backuppeer.agent.host.moving import Moving
 from backuppeer.agent.host.noting import Noting
 from backuppeer.agent.host.premises import Premises
@@ -63,6 +64,7 @@ from backuppeer.agent.peers.knocking import Knocking
 from backuppeer.agent.peers.market import Market
 from backuppeer.agent.peers.opinions import Opinions
 from backuppeer.agent.peers.partners import Reach, addresses_of
+from backuppeer.agent.peers.relays import Relays
 from backuppeer.agent.peers.sessions import Hooks, Sessions
 from backuppeer.agent.recovery.slots import Slots
 from backuppeer.agent.repute.convicts import Convicts
@@ -79,6 +81,7 @@ from backuppeer.control.server import build_app, serve_control
 from backuppeer.control.sockets import socket_path_for
 from backuppeer.errors import BackupPeerError
 from backuppeer.limits import OPEN_FILES, PASSPHRASE_BYTES, SWITCH_INTERVAL_S
+from backuppeer.transport.base import PathKind
 from backuppeer.trust.evidence import EvidenceLog
 
 _log = structlog.get_logger()
@@ -109,26 +112,27 @@ async def compose(home: Home, secret: bytes) -> Agent:
     hooks = _make_hooks(lambda: agent, serving, standing)
     sessions = Sessions(transport, keys.identity, clock, hooks, lane_binds=bind_addresses())
     announcing = Announcing(state, keys, transport, clock)
-    reach, contacting = _make_reach(state, sessions, standing, announcing, clock=clock)
-    market, knocking = _make_knocking(state, keys, standing, views, announcing=announcing)
+    reach, contacting, relays = _make_reach(state, sessions, standing, announcing, clock=clock)
+    market, knocking = _make_knocking(state, keys, views, relays, announcing=announcing)
     connecting = Connecting(state, keys, clock, reach=reach, knocking=knocking)
-    binding = partial(make_binding, transport, keys, clock)
+    binding = partial(make_binding, transport, keys, clock, relays)
     hosting = Hosting(state, keys.identity, clock, requests=requests, binding=binding, free=premises.free_for)
     vault = Vault(home, keys, state, clock, reach=reach, standing=standing)
     noting, slots = Noting(state, premises, keys.identity, clock, binding=binding), Slots(state, keys, clock)
-    serving.on_terms, serving.keep_slot, terms[0].on_offer = desk.answer, noting.keep, lambda: hosting.offer
-    ending = Ending(state, keys, clock, reach=reach)
+    serving.on_terms, serving.keep_slot, hosting.health = desk.answer, noting.keep, market.health
+    terms[0].on_offer = lambda: hosting.offer
+    ending, scrubbing = Ending(state, keys, clock, reach=reach), Scrubbing(premises, clock, serving.proving)
     revising = Revising(state, keys, clock, reach=reach, blame=standing.blame)
     revising.hear = desk.hear = ending.hear
-    scrubbing = Scrubbing(premises, clock, serving.proving)
     owed = _make_reciprocity(Reciprocity(state, premises, clock, own=keys.peer), serving, requests)
     heirs = Succeeding(state, premises, requests, views.heirs)
     _join_succeeding(heirs, serving, sweeping, owed, noting=noting, hosting=hosting)
-    as_host = HostSide(premises, requests, hosting, sweeping, scrubbing, noting, *terms, Moving(premises), owed, heirs)
+    further = (*terms, Moving(premises), owed, heirs, _make_inviting(keys, clock, hosting, requests))
+    as_host = HostSide(premises, requests, hosting, sweeping, scrubbing, noting, *further)
     audits = _make_audits(home, keys, state, vault, reach=reach)
     waiving = Waiving(state, keys, clock, reach=reach, revising=revising, ending=ending)
     as_owner = OwnerSide(market, knocking, connecting, vault, slots, *audits, revising, ending, waiving, announcing)
-    parts = Parts(home, keys, state, clock, transport, sessions, reach, standing, contacting, views)
+    parts = Parts(home, keys, state, clock, transport, sessions, reach, standing, contacting, views, relays)
     agent = Agent(parts, as_host, as_owner, _make_repute(parts, evidence, premises, vault, serving))
     return agent
 
@@ -141,19 +145,20 @@ def _make_standing(state: State, evidence: EvidenceLog, clock: Clock) -> tuple[S
 
 def _make_reach(
     state: State, sessions: Sessions, standing: Standing, announcing: Announcing, *, clock: Clock
-) -> tuple[Reach, Contacting]:
-    reach = Reach(state, sessions, loopback=is_loopback_only())
-    contacting = Contacting(standing, clock)
+) -> tuple[Reach, Contacting, Relays]:
+    reach, contacting = Reach(state, sessions, loopback=is_loopback_only()), Contacting(standing, clock)
     reach.before_dial, reach.check = announcing.follow, announcing.check
     reach.on_missed = contacting.missed
-    return reach, contacting
+    relays = Relays(announcing.transport, clock, loopback=is_loopback_only())
+    relays.is_relayed = lambda: any(s.connection.path().kind is PathKind.RELAYED for s in sessions.all())
+    return reach, contacting, relays
 
 
 def _make_knocking(
-    state: State, keys: HomeKeys, standing: Standing, views: Views, *, announcing: Announcing
+    state: State, keys: HomeKeys, views: Views, relays: Relays, *, announcing: Announcing
 ) -> tuple[Market, Knocking]:
-    market = Market(state, standing, announcing.clock, keys.peer, views=views)
-    ends = partial(whereabouts_of, announcing.transport, announcing.clock)
+    market = Market(state, announcing.clock, keys.peer, views=views)
+    ends = partial(whereabouts_of, announcing.transport, announcing.clock, relays)
     knocking = Knocking(state, keys.identity, announcing.clock, market=market, ends=ends)
     knocking.as_whom = announcing.identity_at
     return market, knocking
@@ -179,6 +184,12 @@ def _join_succeeding(
     serving.on_succession, serving.find_refusal = made.answer, made.refuse
     sweeping.line_of = owed.line_of = made.line_of
     made.on_passing, hosting.check_wish = noting.lead_on, made.check_wish
+
+
+def _make_inviting(keys: HomeKeys, clock: Clock, hosting: Hosting, requests: Requests) -> Inviting:
+    inviting = Inviting(keys.identity, clock, hosting=hosting, invites=requests.invites)
+    requests.invites.on_change, inviting.is_partner = inviting.wake, requests.is_partner
+    return inviting
 
 
 def _make_audits(

@@ -94,6 +94,9 @@ class Agreed(msgspec.Struct, kw_only=True):
     peer_id: str
     alias: str
     quota_bytes: int
+    invite: str = ""
+    """Who came by an invite: its name, else its id; and the words to compare, which nobody was shown before."""
+    safety_words: str = ""
 
 
 class MassDeletionSeen(msgspec.Struct, kw_only=True):

@@ -9,6 +9,44 @@ from backuppeer.control.history import Record, Tenancy
 from backuppeer.control.promises import NOTHING_PROMISED, Promised
 
 
+class Lacking(msgspec.Struct, kw_only=True):
+    """Months of an agreement that follow each other and have no receipt that both signed, for one reason.
+
+    first, last: their numbers; begins, ends: of these months. reason: a clause; todo: what a person can do, "" =
+    nothing. is_explained: both signed why, so that the row of months is not broken.
+    """
+
+    first: int
+    last: int
+    begins: str
+    ends: str
+    reason: str
+    todo: str = ""
+    is_explained: bool = False
+
+
+class ReceiptsHeld(msgspec.Struct, kw_only=True):
+    """Receipts of one agreement, as they lie in this home (docs/trust.md). Numbers are of months, from 1 on; 0: none.
+
+    months: that are over; signed: of which both signed a receipt. newest, newest_ends, newest_bytes: the last of them,
+    when its month ended, how much was kept then; since: from when on no month lacks. theirs: up to which month the
+    other side is known to hold them. is_told: whether this home tells partners of them; is_private: the newest one's
+    owner wants it told to nobody. next_over: when the month under way is over. lacking: those without, oldest first.
+    """
+
+    months: int
+    signed: int
+    newest: int
+    newest_ends: str
+    newest_bytes: int
+    since: str
+    theirs: int
+    is_told: bool
+    is_private: bool
+    next_over: str
+    lacking: list[Lacking]
+
+
 class Account(msgspec.Struct, kw_only=True):
     """What one side keeps for the other under all agreements of that direction; terms are those of the first.
 
@@ -35,6 +73,10 @@ class Account(msgspec.Struct, kw_only=True):
     promised_bytes: int = 0
     lacking_bytes: int = 0
     refused_from: str = ""
+    receipts: ReceiptsHeld | None = None
+    """Of the first agreement; null where the agent does not say."""
+    room_bytes: int | None = None
+    """Of what the peer keeps for us: how much more may go there now (its bar, a stranger's cap); null: all free."""
 
 
 class PeerAccount(msgspec.Struct, kw_only=True):

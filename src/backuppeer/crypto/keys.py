@@ -17,6 +17,7 @@ like.
           └─ pack, suite, version, salt   AEAD key of one copy of one pack
 
     custody                         not of the tree: AEAD key under which a secret lies in a file (`custody`)
+    invite name, inbox, card, proof not of the tree: of an invite's own secret (`invitation`)
 
 Each arrow is HKDF-SHA256(ikm = parent, salt, info = label ‖ 0x00 ‖ context), 32 bytes unless said. No label contains a
 zero byte, so `info` has one reading only.
@@ -61,6 +62,10 @@ class Label(bytes, Enum):
     RECOVERY_SLOT = b"backuppeer/v1/recovery-slot"
     RECOVERY_NOTE = b"backuppeer/v1/recovery-note"
     RECOVERY_INBOX = b"backuppeer/v1/recovery-inbox"
+    INVITE_NAME = b"backuppeer/v1/invite-name"
+    INVITE_INBOX = b"backuppeer/v1/invite-inbox"
+    INVITE_CARD = b"backuppeer/v1/invite-card"
+    INVITE_PROOF = b"backuppeer/v1/invite-proof"
 
 
 def derive_key(secret: bytes, label: Label, *, context: bytes = b"", salt: bytes = b"", length: int = 32) -> bytes:

@@ -31,9 +31,9 @@ BATCHES_IN_FLIGHT: Final = 8
 READ_PIECE_BYTES: Final = 256 * KIB
 """What is read from a transport stream at a time (FACTS: 64 to 256 KiB)."""
 GATHER_BYTES: Final = READ_PIECE_BYTES
-GATHER_S: Final = 0.01
+GATHER_S: Final = 0.004
 """After a shorter read of a long transfer the stream is empty: the next one waits a moment, so that more has come. The
-window of a stream (1.25 MB) holds what comes meanwhile up to 125 MB/s, that of a connection up to 1 GB/s."""
+window of a stream (1.25 MB) holds what comes meanwhile up to 300 MB/s."""
 WRITE_PIECE_BYTES: Final = 1 * MIB
 """What is handed to a transport stream at a time."""
 SMALL_PACK_BYTES: Final = 4 * MIB

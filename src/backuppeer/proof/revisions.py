@@ -4,7 +4,7 @@ Knows: the chain of `proof.statements.Agreement`, which changes ask more of a ho
 revisions are kept. Pure.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -166,6 +166,21 @@ def asks_more(old: Agreement, new: Agreement) -> bool:
     is_other = other_terms(old) != other_terms(new)
     is_promised = asks_more_of_host(promises_of(old), promises_of(new))
     return is_other or is_promised or any(more > less for less, more in zip(promises_old, promises_new, strict=True))
+
+
+def add_steps(shown: Sequence[bytes], history: Iterable[bytes], *, after: int = 0) -> list[bytes]:
+    """Return some revisions with those above number `after` by which a party changed, ascending.
+
+    A judge follows a line of identities by these alone. Of more than SUCCESSION_STEPS the latest are added.
+
+    Raises:
+        ProtocolViolation: one is no agreement.
+
+    """
+    numbered = {peek_statement(Agreement, signed).revision: signed for signed in shown}
+    every = [(peek_statement(Agreement, signed), signed) for signed in history]
+    steps = [(terms.revision, signed) for terms, signed in every if SUCCESSION in terms.ext and terms.revision > after]
+    return [signed for _, signed in sorted((dict(steps[-SUCCESSION_STEPS:]) | numbered).items())]
 
 
 def check_successor(current: Buffer, new: Agreement) -> None:

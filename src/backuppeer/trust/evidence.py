@@ -321,6 +321,8 @@ class EvidenceLog:
         in the future (a clock that jumped) count as today.
         """
         today, line = now_ms // DAY_MS, self.lines.of(peer)
+        if self._known.isdisjoint(line):
+            return []
         sql = f"{_DAYS}{among(line)} GROUP BY day ORDER BY day"
         with self._lock, self._translated():
             rows = self._connection.execute(sql, (today - EVIDENCE_DAYS, *line)).fetchall()

@@ -14,7 +14,8 @@ from backuppeer.agent.commands.verifying import VerifyCommands
 from backuppeer.agent.home.records import Direction, RequestRecord, RequestState
 from backuppeer.agent.peers import misbinding
 from backuppeer.agent.peers.misbinding import Sort
-from backuppeer.control.api import ConnectPlanRequest, PeerRequest, PeerSetting, RequestDecision
+from backuppeer.control.api import PeerRequest, PeerSetting, RequestDecision
+from backuppeer.control.choosing import ConnectPlanRequest
 from backuppeer.control.verifying import VerifyRequest
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.crypto.words import safety_words

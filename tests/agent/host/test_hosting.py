@@ -153,7 +153,7 @@ async def unused_port(house):
 def is_open_for_knocks(served, hosting):
     """Somebody who sees the offer finds an open ear behind it."""
     record = served.engine.record
-    return any(isinstance(r, Shown) and r.is_slot for r in record) and hosting._inbox_key().public in record
+    return any(isinstance(r, Shown) and r.is_slot for r in record) and hosting._inbox_key(SLOT).public in record
 
 
 @pytest.mark.usefixtures("_no_pauses")
@@ -197,6 +197,21 @@ def test_a_host_hears_knocks_again_after_its_server_came_back(hosting, house):
                 assert [await told.get() for _ in range(3)] == [True, False, True]
                 await hosting.withdraw()
                 assert told.empty(), "leaving is no loss"
+
+    run(story())
+
+
+@pytest.mark.parametrize("verdict", list(Verdict))
+def test_a_host_makes_itself_reachable_before_it_answers_and_whatever_it_answers(
+    hosting, house, owner, monkeypatch, verdict
+):
+    async def story():
+        done = []
+        hosting.be_reachable = lambda: asyncio.sleep(0, result=done.append("reachable"))
+        monkeypatch.setattr(hosting, "_open_knock", lambda _: owner.knock(house))
+        monkeypatch.setattr(hosting, "_answer", lambda _: done.append(verdict))
+        await hosting._on_knock(b"", "")
+        assert done == ["reachable", verdict]
 
     run(story())
 

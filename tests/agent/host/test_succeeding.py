@@ -284,6 +284,16 @@ def test_of_two_heirs_the_first_stays_and_only_reads_and_the_host_is_alarmed(hou
     play(house, Machine(RIVAL), rivals)
     play(house, Machine(HEIR), heirs)
     assert house.heirs.heir_of(owner.peer).rival == RIVAL.public
+    further = word(house, Machine(HEIR), new=STRANGER, generation=4)
+
+    async def going_on(link):
+        answer = await refused(link, further)
+        assert (answer.code, "two heirs" in answer.message) == (SUCCEEDED, True)
+
+    play(house, Machine(HEIR), going_on)
+    assert len(leases_of(house, HEIR)) == 2, "nobody goes on out of the doubt"
+    house.state.successions.settle(PeerId(HEIR.public), house.clock.now_ms())
+    assert len(tell(house, Machine(HEIR), further).revisions) == 2
 
 
 def test_the_heir_goes_on_as_another_and_each_identity_learns_of_the_next(house, owner, stocked):

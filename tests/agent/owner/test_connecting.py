@@ -9,7 +9,7 @@ from backuppeer.agent.home.records import Direction, RequestState
 from backuppeer.agent.home.state import State
 from backuppeer.agent.owner.connecting import Connecting
 from backuppeer.agent.peers.names import resolve_peer
-from backuppeer.agent.peers.partners import Whereabouts
+from backuppeer.agent.peers.whereabouts import Whereabouts
 from backuppeer.cli.units import parse_size
 from backuppeer.control.api import ConnectRequest
 from backuppeer.crypto.identity import SigningKey

@@ -109,7 +109,7 @@ def test_never_below_what_is_stored_and_the_refusal_says_how_much_that_is(house,
 
     async def scenario(link, way):
         await link.put(agreement, bytes(3 * MIB))
-        with pytest.raises(RefusedError, match=r"3\.1 MB are stored"):
+        with pytest.raises(RefusedError, match=r"3\.15 MB are stored"):
             await way.change(house.peer, want(LESS), quiet, wait_s=5)
         assert in_force(house, owner) == WISH
         assert owner.state.find_request(Direction.OUT, house.peer).state is RequestState.REJECTED

@@ -39,6 +39,12 @@ def test_a_friend_of_before_is_told_of_until_the_words_are_compared_anew_or_it_i
         f"alice has a new id, {shorten_peer_id(IDS[2])}: it was a friend as {shorten_peer_id(OLD)}; "
     )
     assert "`backup-peer peers verify alice`" in told
+    assert (
+        describe_heirs(
+            house.state, house.heirs, [f"note: alice goes on as {shorten_peer_id(IDS[2])}: compare the words"]
+        )
+        == []
+    )
     *before, anew = say_lineage(house.state, house.heirs, IDS[2])
     assert [line.split()[2] for line in before] == [shorten_peer_id(IDS[1]), shorten_peer_id(OLD)]
     assert anew in told

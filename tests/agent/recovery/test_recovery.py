@@ -16,7 +16,8 @@ from backuppeer.agent.recovery.recovery import Recovery
 from backuppeer.agent.recovery.slots import Slots
 from backuppeer.agent.reporter import Reporter
 from backuppeer.clock import SystemClock
-from backuppeer.control.api import ConnectPlanRequest, SnapshotsRequest
+from backuppeer.control.api import SnapshotsRequest
+from backuppeer.control.choosing import ConnectPlanRequest
 from backuppeer.control.recovering import RecoverRequest
 from backuppeer.crypto.keys import derive_authority, derive_identity, derive_working
 from backuppeer.errors import ExitCode, IntegrityFault, NotFoundError, PeerUnreachable, RefusedError

@@ -75,6 +75,29 @@ def test_what_is_new_is_heard_at_once_and_what_grows_old_is_heard_no_more(room):
     assert room.hearing.heard(peer(BOB)) == Heard()
 
 
+def test_own_words_are_read_anew_within_a_minute_or_at_once_where_something_happened(room):
+    room.shelf.take(receipt(ALICE, BOB, months=12), peer(ALICE))
+    room.shelf.take(receipt(CAROL, 5, months=12), peer(ALICE))
+    assert room.hearing.heard(peer(BOB)).alpha > 0
+    asked = []
+
+    def own_words():
+        asked.append(room.clock.ms)
+        return [Word(peer(VIEWER), peer(CAROL), 10**6, 31.0)]
+
+    room.hearing.own_words = own_words
+    room.clock.ms += 60_000
+    assert room.hearing.heard(peer(BOB)).alpha > 0
+    assert asked == [], "a sum over the ledger: not each time"
+    room.clock.ms += 1
+    assert room.hearing.heard(peer(BOB)) == Heard()
+    assert room.hearing.heard(peer(5)).alpha > 0
+    assert len(asked) == 1
+    room.hearing.own_words = lambda: room.own
+    room.hearing.touch()
+    assert room.hearing.heard(peer(5)) == Heard()
+
+
 def test_own_pairs_are_taken_from_the_ledger_not_from_receipts(room):
     room.own.clear()
     room.shelf.keep(receipt(VIEWER, ALICE, months=12), Keep.OWNER)

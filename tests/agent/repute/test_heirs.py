@@ -124,6 +124,28 @@ def test_of_two_heirs_the_first_stays_and_an_alarm_stands_until_a_person_had_it_
     assert doubts_about(house.state, IDS[1]), "a third one is news"
 
 
+def test_whoever_goes_on_for_one_of_two_heirs_is_one_of_them(house):
+    house.take(0, 1)
+    house.take(1, 4)
+    with pytest.raises(AuthenticationFault, match="two heirs"):
+        house.take(0, 2)
+    assert [house.heirs.is_contested(IDS[number]) for number in (0, 4, 2, 3)] == [False, True, True, False]
+    settle(house.state, IDS[1], now_ms=1)
+    assert house.heirs.is_contested(IDS[4]), "nobody goes by that id any more"
+    settle(house.state, IDS[4], now_ms=1)
+    assert not house.heirs.is_contested(IDS[4])
+
+
+def test_no_further_step_leads_out_of_an_alarm(house):
+    house.take(0, 1)
+    with pytest.raises(AuthenticationFault):
+        house.take(0, 2)
+    for number in (1, 2):
+        with pytest.raises(AuthenticationFault, match="two heirs"):
+            house.take(number, 5)
+    assert house.heirs.newest(IDS[1]) == IDS[1]
+
+
 def test_two_heirs_of_one_generation_contradict_each_other_too(house):
     house.take(0, 1, generation=2)
     with pytest.raises(AuthenticationFault, match="two heirs"):

@@ -1,13 +1,20 @@
 """How a home thinks of an heir and of the identity before it: bars, caps, exposure, doubts."""
 
-import pytest
+import tempfile
+from pathlib import Path
 
-from agent.repute.test_heirs import DAY_MS, IDS, House
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from agent.repute.test_heirs import DAY_MS, IDS, WORDS, House, succeed
 from backuppeer.agent.commands.capping import set_cap
 from backuppeer.agent.home.identity_alarms import Sort
-from backuppeer.agent.peers.misbinding import raise_alarm, settle
+from backuppeer.agent.peers.misbinding import raise_alarm, refuse_doubted, settle
 from backuppeer.agent.repute.exposing import Lying
+from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import AuthenticationFault
+from backuppeer.ids import format_peer_id, shorten_peer_id
 from backuppeer.limits import GIB
 from backuppeer.trust.conduct import Bar, find_word
 from backuppeer.trust.evidence import Kind
@@ -31,6 +38,7 @@ def test_an_heir_has_the_score_that_its_history_gives_without_the_mark_of_a_frie
     heir, _ = house.standing.trust(NEW)
     assert 0.5 < heir < kept
     assert not house.standing.is_friend(NEW)
+    assert not house.standing.is_friend(OLD), "the mark is no use to whoever has the old key"
     house.state.befriend(NEW, 9)
     assert house.standing.trust(NEW)[0] == pytest.approx(kept)
 
@@ -47,10 +55,15 @@ def test_whoever_is_barred_is_barred_under_its_next_name_and_forgiven_under_it(h
 def test_nothing_new_goes_to_an_identity_that_goes_on_as_another(house):
     house.take(0, 1)
     assert house.standing.bar(OLD) is Bar.SUCCEEDED
+    with pytest.raises(AuthenticationFault, match="under another id") as told:
+        refuse_doubted(house.state, OLD, "nothing new")
+    assert format_peer_id(NEW) in told.value.hint
     caps = house.standing.caps(OLD)
     assert caps[0].startswith("it goes on as bp1")
     assert find_word("unproven", caps) == "succeeded"
-    assert "goes over" in house.standing.advice(OLD, "alice")
+    assert f"`backup-peer connect {shorten_peer_id(NEW)}`" in house.standing.advice(OLD, shorten_peer_id(OLD))
+    house.state.call(NEW, "old alice", 1)
+    assert "`backup-peer connect 'old alice'`" in house.standing.advice(OLD, shorten_peer_id(OLD))
     assert house.standing.caps(NEW) == []
 
 
@@ -103,3 +116,26 @@ def test_what_a_host_promised_and_keeps_under_its_old_name_counts_for_the_heir(h
     for day in range(20):
         house.log.contacts.touch(OLD, now_ms - day * DAY_MS, is_up=day % 2 == 0)
     assert house.standing.evidence(NEW).availability.promised == 0.9
+
+
+@given(
+    authority=st.binary(min_size=32, max_size=32),
+    named=st.lists(st.tuples(st.integers(0, 3), st.integers(4, 7)), min_size=1, max_size=4),
+    seen=st.lists(st.tuples(st.integers(0, 3), st.sampled_from(list(Kind)), st.integers(0, 200)), max_size=12),
+)
+@settings(max_examples=25, deadline=None)
+def test_whatever_a_foreign_authority_signs_changes_nothing(authority, named, seen) -> None:
+    foreign = SigningKey.from_seed(authority)
+    assume(foreign.public != WORDS.public)
+    with tempfile.TemporaryDirectory() as folder:
+        house = House(Path(folder))
+        for who, kind, days_ago in seen:
+            house.saw(who, kind, days_ago=days_ago)
+        before = [(house.standing.evidence(one), house.standing.bar(one), house.exposing.cap(one)) for one in IDS[:8]]
+        for old, new in named:
+            with pytest.raises(AuthenticationFault):
+                house.heirs.take(succeed(old, new, authority=foreign), WORDS.public)
+        after = [(house.standing.evidence(one), house.standing.bar(one), house.exposing.cap(one)) for one in IDS[:8]]
+        assert after == before
+        assert house.heirs.list_all() == []
+        house.close()

@@ -65,16 +65,15 @@ class ReputationCommands:
         return peer
 
     def _row(self, peer: PeerId) -> ReputationRow:
-        trust, level = self._parts.standing.trust(peer)
-        capped = self._parts.standing.caps(peer)
+        regard = self._explaining.regard(peer)
         return ReputationRow(
             peer_id=format_peer_id(peer),
             alias=alias_of(self._parts.state, peer),
             friend=self._parts.standing.is_friend(peer),
-            trust=round(trust, 3),
-            trust_level=level.value,
-            reason=self._explaining.reason(peer, capped),
-            capped=capped,
+            trust=regard.trust,
+            trust_level=regard.level,
+            reason=regard.reason,
+            capped=regard.capped,
         )
 
     def _show(self, peer: PeerId, found: Explanation) -> Reputation:

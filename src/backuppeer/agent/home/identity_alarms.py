@@ -82,10 +82,9 @@ def contested_ms(state: State, peer: PeerId) -> int:
 def _list_contested(state: State) -> list[Alarm]:
     """Return an alarm about each of two heirs; of the one that is not followed a person is told with the other."""
     found = list[Alarm]()
-    for heir in state.successions.list_all():
-        if heir.is_contested:
-            found.append(Alarm(peer=heir.new, sort=Sort.HEIRS, time_ms=heir.contested_ms))
-            found.append(Alarm(peer=PeerId(heir.rival), sort=Sort.HEIRS, time_ms=heir.contested_ms, is_seen=True))
+    for heir, newest in state.successions.list_contested():
+        found.append(Alarm(peer=newest, sort=Sort.HEIRS, time_ms=heir.contested_ms))
+        found.append(Alarm(peer=PeerId(heir.rival), sort=Sort.HEIRS, time_ms=heir.contested_ms, is_seen=True))
     return found
 
 

@@ -63,6 +63,18 @@ class Successions:
         """Return who goes on for an identity; None: nobody is followed as that."""
         return next((heir for heir in self.list_all() if heir.old == old), None)
 
+    def list_contested(self) -> list[tuple[Heir, PeerId]]:
+        """Return the successions that nobody had out yet, each with who goes on now for the heir that is followed."""
+        heirs = {heir.old: heir.new for heir in self.list_all()}
+        found = []
+        for heir in self.list_all():
+            newest = heir.new
+            while newest in heirs:
+                newest = heirs[newest]
+            if heir.is_contested:
+                found.append((heir, newest))
+        return found
+
     def reload(self) -> None:
         """Read the table again when it is asked for next: what was written may have been taken back."""
         self._kept = None
@@ -79,10 +91,11 @@ class Successions:
         self._run(query, rival, signed, now_ms, old)
         self.reload()
 
-    def settle(self, new: PeerId, now_ms: int) -> None:
-        """Note that a person had out who is the heir: the one that is followed, `new`."""
-        query = "UPDATE successions SET settled_ms=? WHERE new=? AND contested_ms>0 AND settled_ms=0"
-        self._run(query, now_ms, new)
+    def settle(self, peer: PeerId, now_ms: int) -> None:
+        """Note that a person had it out about a peer that is the heir that is followed, or goes on for it."""
+        for heir, newest in self.list_contested():
+            if peer == newest:
+                self._run("UPDATE successions SET settled_ms=? WHERE old=?", now_ms, heir.old)
         self.reload()
 
 

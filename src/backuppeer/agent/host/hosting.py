@@ -6,7 +6,7 @@ a session. Exactly one fixed-size reply leaves per knock, whatever the answer.
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import nullcontext, suppress
 from typing import Final
 
@@ -16,6 +16,7 @@ import structlog
 from backuppeer.agent.home.logbook import bookkeeping
 from backuppeer.agent.home.state import State
 from backuppeer.agent.host.gate import Gate
+from backuppeer.agent.host.invites import InviteRefused
 from backuppeer.agent.host.requests import Requests
 from backuppeer.agent.host.telling import tell_peer
 from backuppeer.agent.peers.offers import Offer
@@ -41,7 +42,9 @@ from backuppeer.limits import (
     LISTING_REFRESH_S,
 )
 from backuppeer.proof.promises import split_promises, write_promises
+from backuppeer.signaling.health import HealthBook
 from backuppeer.signaling.knock import (
+    INVITE_OVER,
     OFFERS_OTHER,
     REJECTED_BY_PERSON,
     UNTRUSTED,
@@ -68,8 +71,10 @@ from backuppeer.signaling.pool import Acceptance, Pool
 _log = structlog.get_logger()
 _OFFER: Final = "host.offer"
 _INBOX: Final = "host.inbox"
+_HIDDEN_INBOX: Final = "host.inbox.unlisted"
+"""Another one: or a server that has seen both would know whose the unlisted slot is."""
 _SEQ: Final = "host.seq"
-_CODES: Final = ((RejectedError, REJECTED_BY_PERSON), (UntrustedError, UNTRUSTED))
+_CODES: Final = ((RejectedError, REJECTED_BY_PERSON), (UntrustedError, UNTRUSTED), (InviteRefused, INVITE_OVER))
 """What the reply to a knock calls a no; any other is "refused"."""
 
 
@@ -93,14 +98,21 @@ class Hosting:
         free: FreeBytes,
     ) -> None:
         self._state, self._identity, self._clock = state, identity, clock
-        self._requests, self.binding, self._free = requests, binding, free
+        self._requests, self.binding, self.free_bytes = requests, binding, free
         self._pool: Pool | None = None
+        self._is_unlisted = False
         self._refresher: asyncio.Task[None] | None = None
         self.on_servers: OnServers = _ignore
+        self.on_reach: Callable[[], None] = lambda: None
+        """Called when a slot was put on offer, and whenever a server is reached or lost."""
+        self.health = HealthBook()
+        """The same for all that asks servers; set by who puts the parts together."""
         self.on_proving: Callable[[str], None] = lambda _: None
         """Called with the address of a server that wants work of us, as it begins."""
         self.check_wish: Callable[[PeerId], None] = lambda _: None
         """Raises RefusedError for a wish of an owner that is never granted one."""
+        self.be_reachable: Callable[[], Awaitable[None]] = _need_nothing
+        """Awaited before an owner is told where we are, so that it can get here."""
         self._made = 0
         self._gate = Gate(clock)
         self._nonces = NonceMemory(state.nonces())
@@ -128,7 +140,7 @@ class Hosting:
 
         """
         async with self._moving:
-            await self._leave()
+            await self._make_way(offer)
             self._state.put_setting(_OFFER, msgspec.msgpack.encode(offer))
             try:
                 return await self._enter(offer)
@@ -138,6 +150,20 @@ class Hosting:
             except BaseException:  # a person who left before it was on offer is told that it is not
                 await self._give_up()
                 raise
+
+    async def _make_way(self, offer: Offer) -> None:
+        """Leave the slot that was on offer; one that was listed and no more will be is taken down at once.
+
+        Keys of knocks name themselves in each knock: none may be of a listed slot and of one that is not.
+        """
+        raw = self._state.setting(_OFFER)
+        before = msgspec.msgpack.decode(raw, type=Offer) if raw else None
+        if before is None or before.unlisted is offer.unlisted:
+            await self._leave()
+            return
+        await self.close()
+        self._erase_old_keys(self._clock.now_ms())
+        self._state.erase_envelope_keys(self._clock.now_ms() + 1)
 
     async def resume(self) -> None:
         """Go on with the slot that was on offer when the agent ended; servers that are away are tried for ever."""
@@ -168,21 +194,29 @@ class Hosting:
 
     def _forget_offer(self) -> None:
         self._state.put_setting(_OFFER, b"")
+        self._state.put_setting(_HIDDEN_INBOX, b"")  # what is on offer next is another slot, for a server too
 
     async def close(self) -> None:
         """Say goodbye to the servers; an offer that was not withdrawn comes back with the agent."""
-        if self._pool is not None:
+        if self._pool is not None and not self._is_unlisted:
             tombstone = make_tombstone(PeerId(self._identity.public), self._next_seq(), now_ms=self._clock.now_ms())
             with suppress(Unavailable):
                 self._note_taken(await self._pool.withdraw(sign_listing(tombstone, self._identity)))
         await self._leave()
 
     async def _enter(self, offer: Offer) -> list[Acceptance]:
-        self._pool = Pool(offer.servers, clock=self._clock, on_change=self._tell_servers)
+        self._pool = Pool(offer.servers, clock=self._clock, health=self.health, on_change=self._tell_servers)
         self._pool.on_proving = self._tell_proving
-        self._pool.attend(self._inbox_key(), self._on_knock)
+        self._is_unlisted = offer.unlisted
+        self._pool.attend(self._inbox_key(offer), self._on_knock)
         self._refresher = asyncio.create_task(self._refresh(offer))
-        return self._note_taken(await self._pool.publish(self._make_listing(offer)))
+        try:
+            return await (self._pool.attended() if offer.unlisted else self._publish(self._pool, offer))
+        finally:
+            self.on_reach()
+
+    async def _publish(self, pool: Pool, offer: Offer) -> list[Acceptance]:
+        return self._note_taken(await pool.publish(self._make_listing(offer)))
 
     async def _leave(self) -> None:
         if self._refresher is not None:
@@ -199,6 +233,7 @@ class Hosting:
     def _tell_servers(self) -> None:
         if self._pool is not None:
             self.on_servers(any(state.connected for state in self._pool.states()))
+            self.on_reach()
 
     async def _refresh(self, offer: Offer) -> None:
         """Publish again before the listing expires; withdraw when the duration is over."""
@@ -222,16 +257,20 @@ class Hosting:
             await self._withdraw()
 
     async def republish(self) -> None:
-        """Publish the offer anew: it is time, or the free space changed."""
+        """Publish the offer anew: it is time, or the free space changed. One not listed has cards."""
         offer = self.offer
-        if offer is None or self._pool is None:
+        if offer is None or self._pool is None or offer.unlisted:
             return
         with suppress(Unavailable):
-            self._note_taken(await self._pool.publish(self._make_listing(offer)))
+            await self._publish(self._pool, offer)
 
     def _make_listing(self, offer: Offer) -> bytes:
+        return sign_listing(self.describe(offer, LISTING_LIFE_S), self._identity)
+
+    def describe(self, offer: Offer, life_s: int, **further: bytes) -> Listing:
+        """Return what is said of an offer for so long, with a number of its own and `further` in `ext`; not signed."""
         now_ms = self._clock.now_ms()
-        expires_ms = now_ms + LISTING_LIFE_S * 1000
+        expires_ms = now_ms + life_s * 1000
         key = self._envelope_key(now_ms)
         storage = bucket_bytes(offer.storage_bytes)
         availability, promised = split_promises(offer.promises)
@@ -242,17 +281,17 @@ class Hosting:
             expires_ms=min(expires_ms, offer.expires_ms) if offer.expires_ms > now_ms else expires_ms,
             kind=ListingKind.SLOT,
             storage_bytes=storage,
-            free_bytes=min(storage, bucket_bytes(self._free(offer))),
+            free_bytes=min(storage, bucket_bytes(self.free_bytes(offer))),
             region=offer.region,
             availability=availability,
             term_s=offer.term_s,
             lock_s=offer.lock_s,
-            inbox=self._inbox_key().public,
+            inbox=self._inbox_key(offer).public,
             envelope_key=key.public,
             envelope_id=envelope_id(key.public),
-            ext=promised,
+            ext={**promised, **further},
         )
-        return sign_listing(name_servers(listing, offer.servers), self._identity)
+        return name_servers(listing, offer.servers)
 
     def _next_seq(self) -> int:
         now_ms = self._clock.now_ms()
@@ -268,11 +307,12 @@ class Hosting:
             self._state.put_setting(_SEQ, self._made.to_bytes(8, "big"))
         return outcomes
 
-    def _inbox_key(self) -> SigningKey:
-        seed = self._state.setting(_INBOX)
+    def _inbox_key(self, offer: Offer) -> SigningKey:
+        name = _HIDDEN_INBOX if offer.unlisted else _INBOX
+        seed = self._state.setting(name)
         key = SigningKey.from_seed(seed) if seed else SigningKey.generate()
         if not seed:
-            self._state.put_setting(_INBOX, key.seed())
+            self._state.put_setting(name, key.seed())
         return key
 
     def _envelope_key(self, now_ms: int) -> EnvelopeKey:
@@ -298,6 +338,8 @@ class Hosting:
             _log.info("knock refused", reason=exc.message)
             return
         await asyncio.to_thread(self._requests.prepare)
+        # Before the answer is known, and whatever it is: else the server could tell a yes by what we ask of it.
+        await self.be_reachable()
         reply = self._answer(knock)
         if self._pool is not None:
             sealed_reply = seal_reply(reply, self._identity, knock=knock)
@@ -361,6 +403,10 @@ class Hosting:
             binding=self.binding() if verdict is Verdict.ACCEPTED else b"",
             issued_ms=self._clock.now_ms(),
         )
+
+
+async def _need_nothing() -> None:
+    """Be reachable as we are."""
 
 
 def _ignore(is_shown: bool) -> None:  # noqa: FBT001 - OnServers

@@ -21,12 +21,12 @@ from backuppeer.agent.peers.offers import write_exact_size
 from backuppeer.clock import Clock, format_time
 from backuppeer.errors import BackupPeerError
 from backuppeer.host.leases import Lease
-from backuppeer.host.quota import format_size
 from backuppeer.ids import AgreementId, PeerId
 from backuppeer.limits import RECIPROCITY_GRACE_S, RECIPROCITY_LOOK_S, STORAGE_MIN_BYTES
 from backuppeer.proof.promises import NOTHING, read_promises, return_bytes
 from backuppeer.proof.revisions import SECOND_MS, Wish
 from backuppeer.proof.statements import Agreement, peek_statement
+from backuppeer.sizes import format_size
 
 _SINCE: Final = "reciprocity.since."
 _IN_VAIN: Final = {RequestState.WAITING, RequestState.OFFERED, RequestState.REJECTED, RequestState.EXPIRED}

@@ -52,6 +52,7 @@ _WORDS_IN_TWO_HANDS: Final = (
 )
 
 
+_ASK_PERSON: Final = "ask the host's person"
 _GO_ON: Final = "was that you? Go on in the home that typed the 24 words; if not, they are in other hands"
 
 
@@ -107,6 +108,8 @@ class Succeeding:
             authority = _find_authority([*standing, *store.leases.list_by_owner(self._heirs.newest(old))])
             open_succession(message.succession, authority)
             standing = [lease for lease in standing if lease.terms.authority == authority]
+            if self._heirs.heir_of(old) is None and self._heirs.is_contested(old):
+                raise ContestedError(_WORDS_IN_TWO_HANDS, hint=_ASK_PERSON)
             proposals = _match(standing, message, new)
             if len(store.leases.list_by_owner(new)) + len(standing) > AGREEMENTS_PER_OWNER:
                 raise RefusedError(f"{AGREEMENTS_PER_OWNER} agreements are the most with one owner")
@@ -130,7 +133,7 @@ class Succeeding:
         heir = self._heirs.heir_of(peer)
         if heir is not None:
             return Refused(code=RefusalCode.SUCCEEDED, message=_say_heir(heir), hint=_GO_ON)
-        if not isinstance(message, _READS) and self._is_contested(peer):
+        if not isinstance(message, _READS) and self._heirs.is_contested(peer):
             return Refused(code=RefusalCode.SUCCEEDED, message=_WORDS_IN_TWO_HANDS)
         return None
 
@@ -164,11 +167,6 @@ class Succeeding:
             if record.state in OPEN:
                 self._requests.turn_down(record, "another identity goes on in its place")
 
-    def _is_contested(self, peer: PeerId) -> bool:
-        before = self._heirs.line_of(peer)[1:2]
-        heir = self._heirs.heir_of(before[0]) if before else None
-        return heir is not None and heir.is_contested
-
     def _find_steps(self, store: Store, old: PeerId, new: PeerId) -> dict[AgreementId, bytes]:
         """Return the revisions by which agreements went over from the old identity to this heir already."""
         found = {}
@@ -183,7 +181,7 @@ class Succeeding:
         try:
             return self._heirs.take(signed, authority).signed
         except AuthenticationFault as exc:  # its signatures were checked: what is left is another heir
-            raise ContestedError(_WORDS_IN_TWO_HANDS, hint="ask the host's person") from exc
+            raise ContestedError(_WORDS_IN_TWO_HANDS, hint=_ASK_PERSON) from exc
         except ProtocolViolation as exc:
             raise RefusedError(exc.message) from exc
 

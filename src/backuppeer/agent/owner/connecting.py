@@ -30,8 +30,9 @@ from backuppeer.agent.peers.offers import (
     write_exact_size,
     write_options,
 )
-from backuppeer.agent.peers.partners import Reach, Whereabouts
+from backuppeer.agent.peers.partners import Reach
 from backuppeer.agent.peers.session import Session
+from backuppeer.agent.peers.whereabouts import Whereabouts
 from backuppeer.agent.peers.wishes import name_of_request
 from backuppeer.clock import Clock
 from backuppeer.control.api import ConnectRequest

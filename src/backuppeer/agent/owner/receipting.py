@@ -158,6 +158,11 @@ class Receipting:
                 return self._gaps.agree(peek_statement(Agreement, terms), signed, host)
         raise NotFoundError("no such agreement with you")
 
+    def judging(self, host: PeerId) -> Callable[[int], bool | None]:
+        """Return what says of the month that begins at some time (ms) whether a host kept all; as `judge_month`."""
+        seen = list(self._seen(host))
+        return lambda from_ms: judge_month(seen, from_ms)
+
     def own_words(self) -> Iterator[Word[PeerId]]:
         """Yield what this home says of its hosts and friends: days and GiB of its own ledger.
 

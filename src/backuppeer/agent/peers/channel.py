@@ -283,18 +283,17 @@ class Channel:
             async with _watched(self._bulk, pace, "sent"):
                 await self._bulk.fill(view)
             return
-        async with _in_time(pace, "sent") as limit:
-            while view:
+        while view:
+            async with _in_time(pace, "sent"):
                 data = await self._stream.read(min(len(view), _RAW_PIECE_BYTES))
-                if not data:
-                    raise ProtocolViolation(f"the stream ended {pace.left} bytes early")
-                view[: len(data)] = data
-                pace.done += len(data)
-                view = view[len(data) :]
-                limit.reschedule(pace.next_s())
-                if len(data) < GATHER_BYTES and pace.left > _RAW_PIECE_BYTES:
-                    # A read costs the same, whatever it brings: who asks at once gets datagram after datagram.
-                    await asyncio.sleep(GATHER_S)
+            if not data:
+                raise ProtocolViolation(f"the stream ended {pace.left} bytes early")
+            view[: len(data)] = data
+            pace.done += len(data)
+            view = view[len(data) :]
+            if len(data) < GATHER_BYTES and pace.left > _RAW_PIECE_BYTES:
+                # A read costs the same, whatever it brings: who asks at once gets datagram after datagram.
+                await asyncio.sleep(GATHER_S)
 
     async def wait_end(self) -> None:
         """Wait until the peer has finished its direction: it has read all that we wrote."""

@@ -5,6 +5,7 @@ succession is followed nothing is said, whatever it or anybody else claims.
 """
 
 import shlex
+from collections.abc import Iterable
 
 from backuppeer.agent.home.identity_alarms import contested_ms
 from backuppeer.agent.home.state import State
@@ -28,15 +29,17 @@ def say_lineage(state: State, heirs: Heirs, peer: PeerId) -> list[str]:
     return said
 
 
-def describe_heirs(state: State, heirs: Heirs) -> list[str]:
+def describe_heirs(state: State, heirs: Heirs, told: Iterable[str] = ()) -> list[str]:
     """Return a sentence for each friend of before whose words wait to be compared anew, for `status`.
 
-    Of one of two heirs the alarm says what to do.
+    Of one of two heirs the alarm says what to do. told: notes that stand beside them; whom one names is named there.
     """
+    notes = " ".join(told)
     found = []
     for peer in dict.fromkeys(heirs.newest(heir.old) for heir in heirs.list_all()):
         friend = heirs.was_friend(peer)
-        if friend is not None and peer not in state.blocks and not contested_ms(state, peer):
+        is_told = shorten_peer_id(peer) in notes or contested_ms(state, peer) > 0
+        if friend is not None and peer not in state.blocks and not is_told:
             said = f"{name_of(state, peer)} has a new id, {shorten_peer_id(peer)}"
             found.append(f"{said}: {_say_anew(state, friend, peer)}")
     return found

@@ -15,7 +15,7 @@ from backuppeer.agent.home.state import State
 from backuppeer.agent.peers.names import name_of
 from backuppeer.clock import format_time
 from backuppeer.errors import AuthenticationFault
-from backuppeer.ids import PeerId, shorten_peer_id
+from backuppeer.ids import PeerId, format_peer_id, shorten_peer_id
 from backuppeer.limits import IDENTITY_ALARM_AGAIN_S, IDENTITY_ALARMS
 
 NO_COMPARISON: Final = "a flag is no comparison"
@@ -42,9 +42,15 @@ def refuse_doubted(state: State, peer: PeerId, what: str) -> None:
     """Refuse what rests on who a peer is while an alarm makes that doubtful. what: as a clause, for its person.
 
     Raises:
-        AuthenticationFault: an alarm does.
+        AuthenticationFault: an alarm does, or another goes on in the peer's place.
 
     """
+    heir = state.successions.find(peer)
+    if heir is not None:
+        raise AuthenticationFault(
+            f"{name_of(state, peer)} goes on under another id: whoever answers as it has an old key",
+            hint=f"its new id is {format_peer_id(heir.new)}",
+        )
     if doubts_about(state, peer):
         name = name_of(state, peer)
         raise AuthenticationFault(
@@ -104,7 +110,7 @@ def say_alarm(state: State, alarm: Alarm) -> str:
                 f"places. Ask its person by another way. {compare}"
             )
         case Sort.HEIRS:
-            return _say_heirs(state, alarm.peer, name, day)
+            return _say_heirs(state, alarm.peer, day)
         case Sort.MOVED:
             return (
                 f"ALARM: on {day} {name} answered from another machine than before, with the right key. After a "
@@ -113,15 +119,16 @@ def say_alarm(state: State, alarm: Alarm) -> str:
             )
 
 
-def _say_heirs(state: State, peer: PeerId, name: str, day: str) -> str:
-    contested = [heir for heir in state.successions.list_all() if heir.is_contested]
-    heir = next((heir for heir in contested if peer in {heir.new, heir.rival}), None)
-    if heir is None:
-        return f"ALARM: on {day} the 24 words of {name} named two heirs"
-    typed, rival = shlex.quote(name_of(state, heir.new)), shorten_peer_id(PeerId(heir.rival))
+def _say_heirs(state: State, peer: PeerId, day: str) -> str:
+    contested = state.successions.list_contested()
+    found = next(((heir, newest) for heir, newest in contested if peer in {newest, heir.rival}), None)
+    if found is None:  # had out in this moment
+        return f"ALARM: on {day} a second heir of {name_of(state, peer)} was named"
+    heir, followed = found
+    rival, its, typed = PeerId(heir.rival), shorten_peer_id(followed), shlex.quote(name_of(state, followed))
     return (
-        f"ALARM: on {day} a second heir of {shorten_peer_id(heir.old)} was named, {rival} beside "
-        f"{shorten_peer_id(heir.new)}: the 24 words of {name_of(state, heir.new)} are in two hands, and neither gets "
-        f"anything new. Ask its person by another way which id is theirs. If it is {shorten_peer_id(heir.new)}: "
-        f"`backup-peer peers verify {typed}`; if not: `backup-peer block {typed}`. Only one of the two ends this"
+        f"ALARM: on {day} a second heir of {shorten_peer_id(heir.old)} was named, {shorten_peer_id(rival)} beside "
+        f"{its}: the 24 words of {name_of(state, followed)} are in two hands, and neither gets anything new. Ask its "
+        f"person by another way which id is theirs. If it is {its}: `backup-peer peers verify {typed}`; if not: "
+        f"`backup-peer block {typed}`. Only one of the two ends this"
     )

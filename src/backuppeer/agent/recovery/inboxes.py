@@ -13,7 +13,7 @@ from typing import Final
 import structlog
 
 from backuppeer.agent.home.keyring import HomeKeys
-from backuppeer.agent.peers.partners import Whereabouts, read_binding
+from backuppeer.agent.peers.whereabouts import Whereabouts, read_binding
 from backuppeer.crypto.envelope import EnvelopeKey
 from backuppeer.crypto.recovery import Slot, derive_inbox, derive_slot, quarter_of
 from backuppeer.errors import BackupPeerError, IntegrityFault, PeerFault, ProtocolViolation, Unavailable

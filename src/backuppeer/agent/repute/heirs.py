@@ -16,7 +16,7 @@ from typing import Final
 
 import structlog
 
-from backuppeer.agent.home.identity_alarms import carry_doubts
+from backuppeer.agent.home.identity_alarms import carry_doubts, contested_ms
 from backuppeer.agent.home.state import State
 from backuppeer.agent.home.successions import Heir
 from backuppeer.agent.repute.exposing import carry_cap
@@ -75,6 +75,10 @@ class Heirs:
         """Return who goes on for a peer now; itself if nobody does."""
         return self._lines.newest(peer)
 
+    def is_contested(self, peer: PeerId) -> bool:
+        """Return whether a peer is one of two heirs, or goes on for one, and no person had that out yet."""
+        return contested_ms(self._state, peer) > 0
+
     def line_of(self, peer: PeerId) -> tuple[PeerId, ...]:
         """Return a peer and all whose heir it is, itself first."""
         return self._lines.of(peer)
@@ -125,7 +129,7 @@ class Heirs:
             if (heir.rival, heir.contested_ms > 0) != (said.new, True):
                 self._state.successions.contest(heir.old, said.new, signed, self._clock.now_ms())
                 _log.error("two heirs are named", old=shorten_peer_id(heir.old), new=shorten_peer_id(heir.new))
-        if rivals:
+        if rivals or self.is_contested(PeerId(said.old)):
             raise AuthenticationFault(_TWO_HEIRS, hint="`backup-peer status` says more")
         return None
 

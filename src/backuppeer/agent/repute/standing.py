@@ -3,6 +3,7 @@
 Knows: evidence and scores by peer id. Must not know: sessions; those who observe something call `saw`.
 """
 
+import shlex
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
@@ -101,10 +102,13 @@ class Standing:
         """Return what stands against a peer."""
         return self._evidence.conduct(peer, now_ms=self._clock.now_ms())
 
-    def caps(self, peer: PeerId) -> list[str]:
-        """Return why a peer is in doubt or its score is capped, each reason a clause about it; [] = it is not."""
+    def caps(self, peer: PeerId, weighed: score.Standing | None = None) -> list[str]:
+        """Return why a peer is in doubt or its score is capped, each reason a clause about it; [] = it is not.
+
+        weighed: as of `evidence`, where it is known.
+        """
         conduct = self.conduct(peer)
-        return [*self._describe_doubt(peer), *describe_caps(conduct, self._weigh(peer, conduct))]
+        return [*self._describe_doubt(peer), *describe_caps(conduct, weighed or self._weigh(peer, conduct))]
 
     def bar(self, peer: PeerId) -> Bar | None:
         """Return why a host gets no new data; None: it may get some."""
@@ -126,7 +130,9 @@ class Standing:
         if self.bar(peer) is Bar.DOUBTED:
             return advise_doubted(name)
         if self.bar(peer) is Bar.SUCCEEDED:
-            return "the agreement goes over to that one when you meet"
+            record = self._state.peer(self.newest(peer))
+            typed = shlex.quote(record.alias) if record and record.alias else shorten_peer_id(self.newest(peer))
+            return f"agree with it under its new id: `backup-peer connect {typed}`; what lies here is read as before"
         return advise(name, conduct, self._weigh(peer, conduct))
 
     def forgive(self, peer: PeerId) -> list[str]:
@@ -166,9 +172,9 @@ class Standing:
         return stand(conduct, held_bytes=held_bytes, blocked=peer in self._state.blocks, silent=silent)
 
     def is_friend(self, peer: PeerId) -> bool:
-        """Whether the safety words with this peer were compared."""
+        """Whether the safety words with this peer were compared; once it goes on as another that says nothing."""
         record = self._state.peer(peer)
-        return record is not None and record.is_verified
+        return record is not None and record.is_verified and self.newest(peer) == peer
 
     def risks(self, peer: PeerId, hosts: Iterable[PeerId] = ()) -> list[str]:
         """Return what a person should know before storing with this peer beside the `hosts` of today."""

@@ -49,10 +49,7 @@ def parse_close(cause: str) -> CloseInfo:
 
 
 class _Half:
-    """One direction of a stream: one call at a time, which `cut` ends at once.
-
-    The call runs in the task that asks for it: a task of its own for each read would cost as much as the read.
-    """
+    """One direction of a stream: one call at a time, which `cut` ends at once."""
 
     __slots__ = ("_is_cut", "_task")
 
@@ -61,18 +58,18 @@ class _Half:
         self._is_cut = False
 
     async def run(self, call: Coroutine[Any, Any, T]) -> T:
-        task = asyncio.current_task()
-        if self._is_cut or self._task is not None or task is None:
+        if self.is_cut() or self._task is not None:
             call.close()
-            if self._is_cut:
+            if self.is_cut():
                 raise PeerUnreachable("the stream was aborted")
             raise LocalError("two tasks use one direction of a stream at once")
-        self._task, cancelling = task, task.cancelling()
+        task: asyncio.Task[T] = asyncio.ensure_future(call)
+        self._task = task
         try:
-            return await call
+            return await task
         except asyncio.CancelledError:
-            # As asyncio.timeout does: ours is taken back, and one of somebody else's beside it goes on.
-            if self.is_cut() and task.uncancel() <= cancelling:
+            ours = asyncio.current_task()
+            if self.is_cut() and not (ours and ours.cancelling()):
                 raise PeerUnreachable("the stream was aborted") from None
             raise
         finally:
@@ -82,8 +79,8 @@ class _Half:
         return self._is_cut
 
     def cut(self) -> None:
-        is_first, self._is_cut = not self._is_cut, True
-        if self._task is not None and is_first:
+        self._is_cut = True
+        if self._task is not None:
             self._task.cancel()
 
 
