@@ -12,9 +12,6 @@ transcript of its caller's as well, by the AEAD: opening it is the key confirmat
 import secrets
 from typing import Final
 
-from spake2 import SPAKE2_A, SPAKE2_B, SPAKEError
-from spake2.ed25519_basic import NotOnCurve
-
 from backuppeer.crypto.seal import TAG_BYTES, Opener, Sealer, Suite
 from backuppeer.crypto.words import list_words
 from backuppeer.errors import AuthenticationFault, IntegrityFault
@@ -65,8 +62,12 @@ class Exchange:
 
     def __init__(self, words: str, context: bytes, *, is_host: bool) -> None:
         """Take the words as they are said, and what both know of the place: server and nameplate."""
-        side = SPAKE2_A if is_host else SPAKE2_B
-        self._is_host = is_host
+        # It computes its group as it is imported, 0.1 s: every start of an agent or of `connect` would pay for it.
+        import spake2  # noqa: PLC0415 - start-up time
+        from spake2.ed25519_basic import NotOnCurve  # noqa: PLC0415 - start-up time
+
+        side = spake2.SPAKE2_A if is_host else spake2.SPAKE2_B
+        self._is_host, self._malformed = is_host, (spake2.SPAKEError, NotOnCurve, ValueError)
         self._side = side(words.encode("ascii"), idA=_HOST + context, idB=_GUEST + context)
         self.message: bytes = self._side.start()
 
@@ -81,7 +82,7 @@ class Exchange:
             raise AuthenticationFault(f"a message of a spoken code has {MESSAGE_BYTES} bytes, not {len(message)}")
         try:
             return SharedKey(self._side.finish(message), is_host=self._is_host)
-        except (SPAKEError, NotOnCurve, ValueError) as exc:
+        except self._malformed as exc:
             # What the library raises for bytes that are no point, of another subgroup, of the same side or our own.
             raise AuthenticationFault("a message of a spoken code is malformed") from exc
 

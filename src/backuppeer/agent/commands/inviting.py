@@ -124,6 +124,7 @@ class InviteCommands:
         is_said = is_spoken(request.text)
         if is_said:
             invite = await self._agent.owner.knocking.saying.say(parse_code(request.text), servers)
+            invited.keep(invite)  # at once: the code is burnt by now, and what comes next may fail
         else:
             invite = parse_invite(request.text)
         if invite.host == self._parts.keys.peer:

@@ -132,7 +132,7 @@ class Inviting:
 
     def _forget_other_slots(self, offer: Offer) -> None:
         """Count what was left for another slot as not left: it leads nowhere."""
-        slot = msgspec.msgpack.encode(offer)
+        slot = self._hosting.keys.name(offer) + msgspec.msgpack.encode(offer)
         if slot != self._slot:
             self._slot = slot
             self._left.clear()
