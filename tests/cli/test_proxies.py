@@ -1,4 +1,4 @@
-"""`--proxy`, the environment and the settings: the nearest says what signaling goes through; an agent is told."""
+"""`--proxy`, environment, settings: the nearest says what signaling goes through; a running agent is told."""
 
 import pytest
 

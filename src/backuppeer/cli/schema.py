@@ -97,6 +97,7 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """`config list`: every setting by its key; null = not set."""
 
     servers: list[str] | None
+    proxy: str | None
     region: str | None
     audits: str | None
     passphrase_command: str | None
