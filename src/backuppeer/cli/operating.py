@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import typer
 
+from backuppeer.cli.relaying import read_observe
 from backuppeer.cli.units import parse_size, write_size
 from backuppeer.clock import SystemClock
 from backuppeer.errors import UserError
@@ -34,6 +35,8 @@ class Operating:
     limits: tuple[str, ...]
     relay_rate: int
     """Bytes per second, all peers together; 0: no relay."""
+    observe_at: tuple[tuple[str, int], ...]
+    """Where observers listen; empty: where the server does."""
 
     def check(self, data: Path | None) -> None:
         """Refuse what can't be meant together.
@@ -84,7 +87,9 @@ class Operating:
         """Return what helps peers that can't reach each other; None: this server does not."""
         from backuppeer.signaling.server.relaying import Relaying  # noqa: PLC0415 - iroh
 
-        return Relaying(SystemClock(), bytes_per_s=self.relay_rate) if self.relay_rate else None
+        if not self.relay_rate:
+            return None
+        return Relaying(SystemClock(), bytes_per_s=self.relay_rate, observe_at=self.observe_at)
 
     def certificate(self) -> "Certificate | None":
         """Return what the server proves its name with; None: it speaks in the clear.
@@ -129,6 +134,13 @@ def operate(
             metavar="SIZE", help="Bytes per second to relay, all peers together, for example 20MB; 0 = no relay."
         ),
     ] = write_size(RELAY_BYTES_PER_S),
+    observe: Annotated[
+        str,
+        typer.Option(
+            metavar="IP:PORT",
+            help="Where peers ask for their address outside (UDP), behind a proxy; without, where the server listens.",
+        ),
+    ] = "",
 ) -> Operating:
     """Return what was said.
 
@@ -146,4 +158,5 @@ def operate(
         trusted=tuple(trusted_proxy or ()),
         limits=tuple(limit or ()),
         relay_rate=parse_size(relay_rate),
+        observe_at=read_observe(observe),
     )

@@ -8,14 +8,11 @@ import typer
 from backuppeer.cli.context import context_of
 from backuppeer.cli.groups import takes
 from backuppeer.cli.operating import Operating, operate
+from backuppeer.cli.relaying import describe_relay
 from backuppeer.cli.render import escape_line, escape_name, format_count
 from backuppeer.cli.screen import GREEN, Screen
-from backuppeer.cli.units import format_size
 from backuppeer.errors import UserError
 from backuppeer.limits import STAMP_BITS, STAMP_BITS_MOST
-
-if TYPE_CHECKING:
-    from backuppeer.signaling.server.relaying import Relaying
 
 if TYPE_CHECKING:
     import asyncio
@@ -74,9 +71,8 @@ async def _serve(
     from backuppeer.signaling.server.process import run_server  # noqa: PLC0415 - websockets
 
     operating.check(data)
-    caps, certificate = operating.caps(stamp_bits), operating.certificate()
+    caps, certificate, relaying = operating.caps(stamp_bits), operating.certificate(), operating.relaying()
     notes = FolderNotes(data, caps.notes) if data else None
-    relaying = operating.relaying()
 
     def tell_ready(port: int) -> None:
         bound = f"{listen.rpartition(':')[0]}:{port}"
@@ -84,8 +80,8 @@ async def _serve(
         for url in origins or [_url_of(bound, is_secure=certificate is not None)]:
             screen.line(f"  clients use: --server {escape_line(url)}", hang=4)
         kept = _SHARED if operating.cluster else _describe_notes(data, notes.count() if notes else 0)
-        screen.line(f"  {kept}", hang=4)
-        screen.line(f"  {_describe_relay(relaying, operating.relay_rate)}", hang=4)
+        for text in (kept, describe_relay(relaying, operating.relay_rate)):
+            screen.line(f"  {text}", hang=4)
         screen.event("ready", {"listen": bound})
 
     with contextlib.ExitStack() as held:
@@ -136,14 +132,6 @@ def _describe_notes(data: Path | None, count: int) -> str:
         "recovery notes are kept in memory: after a restart, owners who lost everything are not found here until "
         "their hosts leave notes again, within a day; --data DIR keeps them"
     )
-
-
-def _describe_relay(relaying: "Relaying | None", rate: int) -> str:
-    if relaying is None:
-        return "no relay: peers that can't reach each other directly don't meet by this server"
-    ports = ", ".join(f"{port}/udp" for port in relaying.observer_ports)
-    seen = f"; peers ask {ports} for their address outside: let these in, too" if ports else ""
-    return f"relays up to {format_size(rate)}/s between peers that can't reach each other directly{seen}"
 
 
 def _url_of(bound: str, *, is_secure: bool) -> str:
