@@ -19,6 +19,7 @@ from backuppeer.cli.server import _describe_notes, _describe_relay
 from backuppeer.control import api
 from backuppeer.control.alarms import SeenAlarms
 from backuppeer.control.sessions import SessionRow
+from backuppeer.control.stopping import DisconnectResult
 from backuppeer.errors import (
     AuthenticationFault,
     IntegrityFault,
@@ -31,6 +32,7 @@ from backuppeer.errors import (
 from cli.rows import PENDING, PROGRESS, ROW, WORDS, ask, make_peer, run
 from cli.terminal import FakeTerminal, check_output
 from control.dummy import PEER, given, telling
+from signaling.test_tls import make_certificate
 
 
 # --- front door
@@ -425,7 +427,7 @@ def test_status_seen_says_when_there_is_nothing_to_see(capsys, agent):
         peer_id=PEER, agent="running", servers=[], sessions=0, hosting=api.HostingState(), snapshots=3
     )
     agent({"status": given(status), "status/seen": given(SeenAlarms(seen=[]))})
-    assert run(capsys, "status", "--seen")[1].startswith("there is no alarm that you have not seen\n")
+    assert run(capsys, "status", "--seen")[1].startswith("there is no alarm that ends by being seen\n")
 
 
 def test_status_and_peers_say_what_is_free_now_and_what_when(capsys, agent):
@@ -542,7 +544,7 @@ def test_status_tells_a_server_that_fails_from_one_that_is_not_in_use(capsys, ag
     _, out, _ = run(capsys, "status")
     assert "✓ wss://one.example  connected\n" in out
     assert "· wss://two.example  not in use\n" in out
-    assert "✗ wss://three.example  refused\n" in out
+    assert "✗ wss://three.example  refused (never reached)\n" in out
 
 
 def test_peers_explain_the_mark_and_how_a_comparison_is_recorded(capsys, agent):
@@ -655,7 +657,7 @@ def test_the_table_of_requests_fits_80_columns_with_ids_and_times_whole(capsys, 
 
 
 def test_disconnect_tells_whether_there_was_a_session(capsys, agent):
-    agent({"disconnect": given(api.DisconnectResult(peer_id=PEER, closed=True))})
+    agent({"disconnect": given(DisconnectResult(peer_id=PEER, closed=True))})
     assert ask(capsys, "disconnect", "alice") == (0, [{"event": "done", "peer_id": PEER, "closed": True}])
 
 
@@ -745,6 +747,42 @@ def test_a_signaling_server_that_can_not_listen_exits_2(capsys):
         port = taken.getsockname()[1]
         assert run(capsys, "server", "--listen", f"127.0.0.1:{port}")[0] == 2
     assert run(capsys, "server", "--listen", "nonsense")[0] == 2
+
+
+def test_a_server_refuses_limits_that_are_none_half_a_certificate_and_a_password_that_all_can_see(capsys, tmp_path):
+    def refused(*options):
+        code, _, err = run(capsys, "server", "--listen", "127.0.0.1:0", *options)
+        assert code == 2
+        return err
+
+    assert "one of listings, " in refused("--limit", "speed=3")
+    assert "for example connections=60000" in refused("--limit", "connections=-1")
+    assert "for example network-pages=4000+100".replace("-", "_") in refused("--limit", "network-pages=7")
+    assert "go together" in refused("--tls-cert", str(tmp_path / "a.pem"))
+    assert "No such file" in refused("--tls-cert", str(tmp_path / "a"), "--tls-key", str(tmp_path / "b"))
+    assert "not a proxy's address" in refused("--trusted-proxy", "my-proxy")
+    assert "not the address of a Valkey" in refused("--cluster", "http://127.0.0.1")
+    said = refused("--cluster", "valkey://:s3cret@127.0.0.1/0")
+    assert "BACKUPPEER_CLUSTER" in said
+    assert "s3cret" not in said
+
+
+def test_a_server_with_a_certificate_reads_it_again_on_sighup_and_keeps_the_former_if_it_does_not_fit(tmp_path):
+    chain, _ = make_certificate(tmp_path)
+    options = ("--listen", "127.0.0.1:0", "--tls-cert", str(chain), "--tls-key", str(tmp_path / "key.pem"))
+    command = [sys.executable, "-m", "backuppeer.cli.main", "server", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        try:
+            lines = iter(process.stdout.readline, "")
+            assert "clients use: --server wss://127.0.0.1:" in next(line for line in lines if "clients" in line)
+            process.send_signal(signal.SIGHUP)
+            assert "new connections see it" in next(line for line in lines if "certificate" in line)
+            chain.write_text("broken")
+            process.send_signal(signal.SIGHUP)
+            assert "the former certificate is used on" in next(line for line in lines if "certificate" in line)
+        finally:
+            process.terminate()
+        assert process.wait(20) == 0
 
 
 def test_a_server_says_where_it_keeps_notes_and_refuses_a_folder_that_can_not_be_one(capsys, tmp_path):

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import ssl
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -168,6 +169,8 @@ async def serving(
     notes: Notes | None = None,
     origins: Sequence[str] = (),
     stamp_bits: int = 0,
+    trusted: Sequence[str] = (),
+    tls: ssl.SSLContext | None = None,
     relaying: Relaying | None = None,
 ) -> AsyncIterator[Served]:
     """Run a real server in this loop; it asks nothing of new keys unless a test is about that."""
@@ -181,6 +184,8 @@ async def serving(
             caps=caps,
             clock=clock,
             keeping=Keeping(engine, notes, relaying),
+            trusted=trusted,
+            tls=tls,
             on_ready=bound.set_result,
         )
     )

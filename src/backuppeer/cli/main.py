@@ -41,6 +41,7 @@ VERBS: Final = {
     "host": Verb("host", "backup-peer host --storage 50GB"),
     "browse": Verb("browse", "backup-peer browse --min-trust 0.8 --min-storage 10GB"),
     "connect": Verb("connect", "backup-peer connect bp1… --storage 10GB --name alice"),
+    "invite": Verb("invite", "backup-peer invite create --name alice"),
     "requests": Verb("requests", "backup-peer requests accept alice"),
     "peers": Verb("peers", "backup-peer peers"),
     "block": Verb("block", "backup-peer block alice --reason 'went too far'"),
@@ -155,12 +156,15 @@ def build_app(screen: "Screen", verb: str = "") -> "typer.Typer":
         server: Annotated[
             list[str] | None, typer.Option(metavar="URL", help="Signaling server; may be repeated.")
         ] = None,
+        proxy: Annotated[
+            str | None, typer.Option(metavar="URL", help="Signaling goes through it: socks5:// or http://; '' = none.")
+        ] = None,
         yes: Annotated[bool, typer.Option("--yes", "-y", help="Answer yes to the verb's question.")] = False,
         version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
     ) -> None:
         del version  # answered before typer is loaded
         servers = tuple(server) if server else None
-        ctx.obj = Context(Options(home=home, servers=servers, json=json, yes=yes), screen)
+        ctx.obj = Context(Options(home=home, servers=servers, proxy=proxy, json=json, yes=yes), screen)
 
     for name in [verb] if verb in VERBS else VERBS:
         import_module(f"backuppeer.cli.{VERBS[name].module}").add_to(app)

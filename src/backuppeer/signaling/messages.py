@@ -37,6 +37,8 @@ class CloseCode:
     SILENT: Final = 4408
     TAKEN_OVER: Final = 4409
     FULL: Final = 4503
+    BUSY: Final = 4504
+    """Can't now: go elsewhere, or come back."""
     TOO_BIG: Final = 1009
 
 
@@ -183,13 +185,18 @@ class Refusal(StrEnum):
     STALE = "stale"
     """A higher number, or another listing of the same number, was published."""
     FULL = "full"
+    BUSY = "busy"
+    """Not now: the socket is closed with BUSY, and the publisher comes back by itself."""
     STAMP = "a new key needs a stamp: this program is too old to make one"
     """No stamp, or none that holds, for a key that the server has not seen lately. In words, for programs of before."""
 
 
 WRONG_CLOCK: Final = "the clock of this computer seems wrong"
 
-_UNTAKEN: Final = "it asked for a stamp, and did not take the one that was made; is this computer's clock right?"
+_EXPLAINED: Final[dict[str, str]] = {
+    Refusal.STAMP: "it asked for a stamp, and did not take the one that was made; is this computer's clock right?",
+    Refusal.BUSY: "it is busy and can't take offers now; it is asked again by itself",
+}
 
 
 def explain_refusal(code: str) -> str:
@@ -197,7 +204,7 @@ def explain_refusal(code: str) -> str:
     # Shape and signature hold, as we made them: what is left are its times, by the server's clock.
     if code == Refusal.INVALID:
         return WRONG_CLOCK
-    return _UNTAKEN if code == Refusal.STAMP else code
+    return _EXPLAINED.get(code, code)
 
 
 Request = Publish | Browse | Deposit | OpenInbox | ProveInbox | Taken | LeaveNote | OpenNote | ProveNote | AskRelay

@@ -18,6 +18,7 @@ from backuppeer.agent.peers.misbinding import raise_alarm
 from backuppeer.agent.peers.names import name_of
 from backuppeer.agent.peers.session import Session
 from backuppeer.agent.peers.sessions import Sessions
+from backuppeer.agent.peers.turns import Turns
 from backuppeer.agent.peers.whereabouts import Whereabouts
 from backuppeer.errors import AuthenticationFault, BackupPeerError, ExitCode, PeerUnreachable
 from backuppeer.ids import AgreementId, PeerId, TransportId, shorten_peer_id
@@ -82,6 +83,14 @@ OnMissed = Callable[[PeerId, Sequence[str], BackupPeerError], None]
 """(peer, addresses dialled, why there is no session)."""
 
 
+BeforeDial = Callable[[PeerId, TransportId, Sequence[str]], Awaitable[None]]
+"""(peer, its transport id, addresses that may be dialled)."""
+
+
+async def _prepare_nothing(peer: PeerId, transport: TransportId, addresses: Sequence[str]) -> None:
+    del peer, transport, addresses
+
+
 FindRoad = Callable[[str], Awaitable[str]]
 """The URL of a relay by its server's address; empty: it can't be used."""
 
@@ -108,12 +117,17 @@ class Reach:
     def __init__(self, state: State, sessions: Sessions, *, loopback: bool) -> None:
         self._state, self._sessions, self._loopback = state, sessions, loopback
         self._knock: Knocker | None = None
+        self._turns = Turns()
         self.on_missed: OnMissed = _tell_nobody
         """Told of each dial that came to nothing. Set by who writes it down."""
         self.find_road: FindRoad = _no_road
         """How to a relay of a server that a peer named. Set by who knows relays."""
         self.on_misbound: Callable[[PeerId], None] = lambda _: None
         """Somebody answers in a peer's place who can't prove to be it. Set by who tells people."""
+        self.before_dial: BeforeDial = _prepare_nothing
+        """Called with a peer's place before it is dialled there. Set by who tells hosts of our new identity."""
+        self.check: Callable[[Session], None] = lambda _: None
+        """Raises for a session that is of no use, as the peer goes on with another in our place. Set by who knows."""
 
     def use_knocker(self, knock: Knocker) -> None:
         """Set how to ask for a peer whose whereabouts are unknown or stale."""
@@ -132,7 +146,11 @@ class Reach:
 
         """
         if session := self._sessions.get(peer):
+            self.check(session)
             return session
+        return await self._turns.share(peer, self._find)
+
+    async def _find(self, peer: PeerId) -> Session:
         failure: PeerUnreachable | AuthenticationFault = _nobody(name_of(self._state, peer))
         if where := remembered(self._state, peer):
             try:
@@ -192,10 +210,13 @@ class Reach:
                 hint="is it online? it may listen on loopback only",
             )
         try:
-            return await self._try(peer, where, addresses)
+            await self.before_dial(peer, TransportId(where.transport), addresses)
+            session = await self._try(peer, where, addresses)
         except (PeerUnreachable, AuthenticationFault) as exc:
             self.on_missed(peer, addresses, exc)
             raise
+        self.check(session)
+        return session
 
     async def _try(self, peer: PeerId, where: Whereabouts, addresses: list[str]) -> Session:
         """Dial directly; after a moment, beside that, by the relay: so it hears nothing of those who don't need it."""

@@ -22,7 +22,9 @@ from backuppeer.signaling.messages import SUBPROTOCOL
 from backuppeer.signaling.server.caps import Caps
 from backuppeer.signaling.server.desk import Desk
 from backuppeer.signaling.server.door import Door, Visitor, visitor_of
+from backuppeer.signaling.server.drain import drain
 from backuppeer.signaling.server.engine import Engine
+from backuppeer.signaling.server.hops import Hops
 from backuppeer.signaling.server.memory import MemoryEngine
 from backuppeer.signaling.server.notes import MemoryNotes, Notes
 from backuppeer.signaling.server.relay import SUBPROTOCOLS
@@ -60,21 +62,23 @@ def parse_listen(text: str) -> tuple[str | None, int]:
     return host or None, int(port)
 
 
-async def run_server(
+async def run_server(  # noqa: PLR0913 - one for each wish of an operator
     listen: str,
     *,
     origins: Sequence[str] = (),
     caps: Caps | None = None,
     clock: Clock | None = None,
     keeping: Keeping | None = None,
+    trusted: Sequence[str] = (),
     tls: ssl.SSLContext | None = None,
     on_ready: Callable[[int], None] | None = None,
 ) -> None:
-    """Serve until cancelled, then close every connection with 1001 and return through CancelledError.
+    """Serve until cancelled, then close every connection with 1001 within `caps.drain_s`, and raise CancelledError.
 
     listen: `HOST:PORT`, port 0 = any. origins: the addresses clients dial (`servers.parse_server` syntax), needed when
     they are not this machine's own name or address: behind a proxy or a translated port. on_ready: called once with
     the bound port when connections are accepted. keeping: where state lies; in this process's memory unless given.
+    trusted: the proxies whose word counts on where a connection comes from.
 
     Raises:
         UserError: the address or an origin is malformed, or it can't be listened on.
@@ -83,26 +87,33 @@ async def run_server(
     host, port = parse_listen(listen)
     caps, clock = caps or Caps(), clock or SystemClock()
     keeping = keeping or Keeping()
-    relaying = keeping.relaying
     engine, notes = keeping.engine or MemoryEngine(caps, clock=clock), keeping.notes or MemoryNotes(caps.memory_notes)
-    door = Door(caps, clock=clock, origins=origins, listen_host=host)
     desk = Desk(engine, notes, caps, clock=clock)
-    listening = _listen(host, port, door=door, desk=desk, tls=tls, relaying=relaying)
+    hops = Hops(trusted)
+    door = Door(caps, clock=clock, origins=origins, listen_host=host, hops=hops, metrics=desk.metrics)
+    relaying = keeping.relaying
+    await engine.open(desk)
     try:
-        server = await listening
+        server = await _bind(listen, _listen(host, port, door=door, desk=desk, tls=tls, relaying=relaying))
+        bound = [found.getsockname()[:2] for found in server.sockets]
+        try:
+            async with relaying.running(bound, sweep_s=caps.sweep_s) if relaying else nullcontext():
+                door.is_ready = True
+                if on_ready is not None:
+                    on_ready(bound[0][1])
+                await _sweep_for_ever(engine, notes, desk, caps, clock)
+        finally:
+            door.is_ready = False
+            await drain(server, over_s=caps.drain_s)
+    finally:
+        await engine.close()
+
+
+async def _bind(listen: str, listening: Awaitable[Server]) -> Server:
+    try:
+        return await listening
     except OSError as exc:
         raise UserError(f"can't listen on {listen}: {exc.strerror or exc}", hint="choose another --listen") from exc
-    bound = [found.getsockname()[:2] for found in server.sockets]
-    try:
-        async with relaying.running(bound, sweep_s=caps.sweep_s) if relaying else nullcontext():
-            door.is_ready = True
-            if on_ready is not None:
-                on_ready(bound[0][1])
-            await _sweep_for_ever(engine, notes, caps, clock)
-    finally:
-        door.is_ready = False
-        server.close()
-        await server.wait_closed()
 
 
 def _listen(
@@ -115,12 +126,11 @@ def _listen(
     async def handle(connection: ServerConnection) -> None:
         visitor = visitor_of(connection)
         if relaying is None:
-            await desk.serve(connection, visitor.origin, visitor.name_noter)
+            await desk.serve(connection, visitor)
         elif visitor.is_for_relay:
             await relaying.relay.serve(connection)
         else:
-            admit = partial(relaying.answer, visitor.network)
-            await desk.serve(connection, visitor.origin, visitor.name_noter, admit)
+            await desk.serve(connection, visitor, partial(relaying.answer, visitor.network))
 
     class Guest(Visitor):
         """A visitor of this very door."""
@@ -144,9 +154,11 @@ def _listen(
     )
 
 
-async def _sweep_for_ever(engine: Engine, notes: Notes, caps: Caps, clock: Clock) -> None:
+async def _sweep_for_ever(engine: Engine, notes: Notes, desk: Desk, caps: Caps, clock: Clock) -> None:
     while True:
+        await desk.update_metrics()
         await asyncio.sleep(caps.sweep_s)
-        await engine.sweep()
+        with suppress(LocalError):  # the disk refuses: what is kept there is of the last time
+            await engine.sweep()
         with suppress(LocalError):  # the disk refuses; whoever leaves a note is told, and the log
             await notes.sweep(now_ms=clock.now_ms())
