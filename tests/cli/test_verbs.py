@@ -827,3 +827,20 @@ def test_a_relayed_session_says_how_fast_it_is_and_why_it_is_relayed(capsys, age
     agent({"sessions": given([session])})
     _, out, _ = run(capsys, "sessions")
     assert out.splitlines()[-1] == "alice: relayed at 2.1 MB/s because both NATs are symmetric"
+
+
+def test_status_says_what_lies_before_this_machine_and_how_many_sessions_are_relayed(capsys, agent):
+    status = api.StatusResult(
+        peer_id=PEER,
+        agent="running",
+        servers=[],
+        sessions=3,
+        hosting=api.HostingState(),
+        snapshots=0,
+        relayed=1,
+        network="behind a NAT",
+    )
+    agent({"status": given(status)})
+    _, out, _ = run(capsys, "status")
+    assert "network    behind a NAT" in out.splitlines()
+    assert "sessions   3, 1 of them relayed" in out.splitlines()

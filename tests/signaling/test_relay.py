@@ -409,3 +409,18 @@ def test_what_a_server_says_of_observers_is_read_and_what_is_malformed_left_out(
 )
 def test_a_relay_has_the_address_of_its_server(server, relay):
     assert relay_url(server) == relay
+
+
+def test_no_log_of_the_relay_names_a_key_or_an_address(caplog):
+    async def scene():
+        async with relaying() as (served, made), raw_client(served, made) as a:
+            await a.send(b"\x63")
+            with pytest.raises(ConnectionClosed):
+                await a.receive()
+            return a.key.public.hex()
+
+    with caplog.at_level("DEBUG"):
+        key = asyncio.run(asyncio.wait_for(scene(), 20))
+    said = [record.getMessage() for record in caplog.records if record.name.startswith("backuppeer")]
+    assert any("a relay frame of type 99" in text for text in said)
+    assert not any(key[:8] in text or "127.0.0.1" in text for text in said)

@@ -70,7 +70,9 @@ def _describe(screen: Screen, result: StatusResult) -> Iterator[str]:
         yield from (f"{'':<{_LABEL}}  {escape_line(fault)}" for fault in server.faults)
     if not result.servers:
         yield "servers    none"
-    yield f"sessions   {result.sessions}"
+    if result.network:
+        yield f"network    {escape_line(result.network)}"
+    yield f"sessions   {result.sessions}{f', {result.relayed} of them relayed' if result.relayed else ''}"
     yield f"hosting    {_describe_hosting(result.hosting)}"
     if result.storing.hosts:
         yield f"storing    {_describe_storing(result.storing)}"

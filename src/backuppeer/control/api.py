@@ -90,6 +90,10 @@ class StatusResult(msgspec.Struct, kw_only=True):
     """Recovered from the words: this home restores, and makes no backups."""
     storing: StoringState = msgspec.field(default_factory=StoringState)
     audits: list[AuditRow] = msgspec.field(default_factory=list)
+    relayed: int = 0
+    """Of the sessions: those that go by a relay."""
+    network: str = ""
+    """What lies before this machine, as servers see it, and at whose relay it is found; empty: not known."""
 
 
 class PeerRow(msgspec.Struct, kw_only=True):

@@ -3,7 +3,7 @@
 import pytest
 
 from backuppeer.agent.peers.course import Course
-from backuppeer.agent.peers.paths import explain_path
+from backuppeer.agent.peers.paths import describe_network, explain_path
 from backuppeer.agent.peers.whereabouts import NatKind
 from backuppeer.transport.base import PathKind
 from signaling.kit import TurnedClock
@@ -30,6 +30,27 @@ def test_a_relayed_session_says_why_as_far_as_is_known(own, theirs, why):
 @pytest.mark.parametrize("kind", [PathKind.DIRECT, PathKind.NONE])
 def test_a_session_that_is_not_relayed_explains_nothing(kind):
     assert explain_path(kind, own=NatKind.SYMMETRIC, theirs="symmetric") == ""
+
+
+@pytest.mark.parametrize(
+    ("nat", "home", "says"),
+    [
+        (NatKind.UNKNOWN, "", ""),
+        (NatKind.NONE, "", "no NAT before this machine"),
+        (NatKind.UNKNOWN, "wss://a.example", "found at the relay of wss://a.example"),
+        (
+            NatKind.STEADY,
+            "wss://a.example",
+            "behind a NAT through which direct paths are found; found at the relay of wss://a.example",
+        ),
+    ],
+)
+def test_what_lies_before_a_machine_is_said_as_far_as_it_is_known(nat, home, says):
+    assert describe_network(nat, home) == says
+
+
+def test_every_kind_of_nat_has_words():
+    assert all(describe_network(nat, "x") for nat in NatKind)
 
 
 def test_a_rate_counts_the_time_in_which_something_was_under_way():

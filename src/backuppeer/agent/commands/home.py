@@ -28,7 +28,7 @@ from backuppeer.agent.peers.choosing import is_listed
 from backuppeer.agent.peers.lineage import describe_heirs, say_lineage
 from backuppeer.agent.peers.names import alias_of, check_alias, name_of, resolve_peer
 from backuppeer.agent.peers.partners import remembered
-from backuppeer.agent.peers.paths import explain_path
+from backuppeer.agent.peers.paths import describe_network, explain_path
 from backuppeer.agent.peers.session import Session
 from backuppeer.agent.peers.words import spell_safety_words
 from backuppeer.agent.recovery.reminding import remind_of_terms
@@ -49,6 +49,7 @@ from backuppeer.control.stopping import DisconnectResult, StopResult
 from backuppeer.errors import BackupPeerError, NotFoundError, UserError
 from backuppeer.ids import PeerId, format_peer_id
 from backuppeer.proof.revisions import end_ms
+from backuppeer.transport.base import PathKind
 from backuppeer.trust.policy import UNCOMPARED
 
 
@@ -84,6 +85,8 @@ class HomeCommands:
             read_only=not self._agent.owner.vault.writer.may_write,
             storing=storing_state(self._agent),
             audits=describe_all(self._agent.owner.vault, self._agent.owner.auditor),
+            relayed=sum(s.connection.path().kind is PathKind.RELAYED for s in self._parts.sessions.all()),
+            network=describe_network(self._parts.relays.nat, self._parts.relays.home),
         )
 
     async def see(self, _: Nothing, __: Emit) -> SeenAlarms:

@@ -13,6 +13,13 @@ _BOTH: Final = "both NATs are symmetric"
 _STRICT: Final = "{one} NAT is symmetric, and {other} lets in only whom it wrote to"
 _ONE: Final = "{one} NAT is symmetric, and no direct path was found"
 _NOTHING: Final = "no direct path was found"
+_BEFORE: Final = {
+    NatKind.UNKNOWN: "",
+    NatKind.NONE: "no NAT before this machine",
+    NatKind.SOME: "behind a NAT",
+    NatKind.STEADY: "behind a NAT through which direct paths are found",
+    NatKind.SYMMETRIC: "behind a symmetric NAT: peers behind a NAT or firewall are reached by a relay only",
+}
 _SIDES: Final = ("this side's", "the peer's")
 
 
@@ -29,3 +36,9 @@ def explain_path(kind: PathKind, *, own: NatKind, theirs: str) -> str:
     # Before one without a NAT there may be a firewall, or it is still being looked for: that is not ours to say.
     words = _STRICT if nats[1 - at] == NatKind.STEADY else _ONE
     return words.format(one=_SIDES[at], other=_SIDES[1 - at])
+
+
+def describe_network(nat: NatKind, home: str) -> str:
+    """Return what lies before this machine, and the server at whose relay it is found; empty where neither is known."""
+    found = f"found at the relay of {home}" if home else ""
+    return "; ".join(filter(None, (_BEFORE[nat], found)))
