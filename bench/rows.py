@@ -20,6 +20,7 @@ from peer import Make
 from raw_quic import RawQuic
 from recovery import Recovery
 from scores import SimulatedScores
+from signaling_load import SignalingLoad
 from source import VERSIONS, make_source
 
 OURS: Final = "backup-peer"
@@ -29,6 +30,7 @@ USUAL: Final = (OURS, REST, "borg-local")
 INDEX_CHUNKS: Final = 2_000_000
 CATALOGUE_PACKS: Final = 10_000_000
 SCORED_PEERS: Final = 10_000
+IDLE_HOSTS: Final = 10_000
 LINEAR: Final = {"linear-10k": 10_000, "linear-100k": 100_000, "linear-1m": 1_000_000}
 
 
@@ -73,6 +75,7 @@ ROWS: Final[Mapping[str, Row]] = {
     "index": Row(f"{INDEX_CHUNKS:,} simulated chunks looked up", _nothing, ("look up",), ("index",)),
     "catalogue": Row(f"a host's list of {CATALOGUE_PACKS:,} simulated packs", _nothing, ("look up",), ("catalogue",)),
     "scores": Row(f"{SCORED_PEERS:,} known peers by ten receipts of each", _nothing, ("score",), ("scores",)),
+    "signaling": Row(f"a signaling server with {IDLE_HOSTS:,} hosts", _nothing, ("serve",), ("signaling",)),
 } | {
     name: Row(f"{count:,} files of 200 to 3,000 bytes", make_linear(count), _TWICE, (OURS,), has_many_files=True)
     for name, count in LINEAR.items()
@@ -106,6 +109,7 @@ def find_makers(scale: float) -> dict[str, Make]:
         "index": partial(SimulatedIndex, count=round(INDEX_CHUNKS * scale)),
         "catalogue": partial(SimulatedCatalogue, count=round(CATALOGUE_PACKS * scale)),
         "scores": partial(SimulatedScores, count=round(SCORED_PEERS * scale)),
+        "signaling": partial(SignalingLoad, hosts=round(IDLE_HOSTS * scale)),
     }
     rclone = shutil.which("rclone")
     if shutil.which("restic"):
