@@ -9,7 +9,7 @@ import segno
 from backuppeer.cli.invite import draw_code
 from backuppeer.control.api import HostPlan
 from backuppeer.control.events import Agreed
-from backuppeer.control.inviting import InviteMade, InviteOpened, InviteRow, InviteUse
+from backuppeer.control.inviting import CodeToSay, InviteMade, InviteOpened, InviteRow, InviteSpoken, InviteUse
 from backuppeer.errors import AuthenticationFault
 from cli.rows import CONNECTED, OFFERED, PENDING, PLAN, WORDS, event, run
 from cli.terminal import FakePipe, check_output
@@ -188,3 +188,38 @@ def test_nothing_typed_is_not_taken_for_an_invite(capsys, agent, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
     assert run(capsys, "connect", "bpx1nobody", "--yes")[0] == 2
     assert dummy.requests == []
+
+
+SPOKEN = InviteSpoken(invite_id=MADE.invite_id, peer_id=PEER, alias="alice", storage_bytes=10**9)
+TO_SAY = CodeToSay(code="7-abandon-ability", expires="2026-11-28T19:25:00Z")
+
+
+def test_a_spoken_code_is_shown_and_waited_for(capsys, agent):
+    dummy = agent({"invite/speak": telling([event("code", TO_SAY)], SPOKEN)})
+    code, out, err = run(capsys, "invite", "create", "--spoken", "--storage", "1GB", "--name", "alice")
+    assert code == 0
+    assert "    7-abandon-ability\n" in err
+    assert "works once" in err
+    assert "said it: a friend now, who may have 1 GB here" in out
+    assert dummy.requests[-1][1].storage == 10**9
+    code, out, _ = run(capsys, "invite", "create", "--spoken", "--json")
+    lines = check_output("invite create --spoken", out)
+    assert [line["event"] for line in lines] == ["code", "done"]
+    assert lines[0]["code"] == "7-abandon-ability"
+
+
+def test_a_spoken_code_lives_ten_minutes_whatever_is_wanted(capsys, agent):
+    agent({})
+    assert run(capsys, "invite", "create", "--spoken", "--expires", "2h")[0] == 2
+
+
+@pytest.mark.parametrize("typed", ["7-abandon-ability", "7 ABANDON ability"])
+def test_connect_says_a_code_and_counts_its_host_as_verified(capsys, agent, typed):
+    dummy = agent(connecting(msgspec.structs.replace(OPENED, verified=True)))
+    code, out, err = run(capsys, "connect", typed, "--yes", "--storage", "1GB")
+    assert code == 0
+    assert "the words are the same on both sides" in err
+    assert "peers verify" not in out
+    asked = dict(dummy.requests)
+    assert asked["invite/open"].text == typed
+    assert asked["connect"].verified

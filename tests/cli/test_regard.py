@@ -5,7 +5,7 @@ import re
 import msgspec
 import pytest
 
-from backuppeer.cli.host import describe_request
+from backuppeer.cli.requests import describe_request
 from backuppeer.cli.screen import Screen
 from cli.rows import CONNECTED, PENDING, PLAN, run
 from cli.terminal import FakePipe

@@ -8,13 +8,14 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
 
 from backuppeer import __version__
 from backuppeer.cli.main import VERBS, main
-from backuppeer.cli.server import _describe_notes
+from backuppeer.cli.server import _describe_notes, _describe_relay
 from backuppeer.control import api
 from backuppeer.control.alarms import SeenAlarms
 from backuppeer.control.sessions import SessionRow
@@ -792,6 +793,21 @@ def test_a_server_says_where_it_keeps_notes_and_refuses_a_folder_that_can_not_be
     code, _, err = run(capsys, "server", "--listen", "127.0.0.1:0", "--data", str(tmp_path / "file"))
     assert code == 2
     assert "can't keep notes" in err
+
+
+def test_a_server_says_what_it_relays_and_which_ports_peers_ask_for_their_address():
+    relaying = SimpleNamespace(observer_ports=[443, 444])
+    assert _describe_relay(relaying, 20_000_000) == (
+        "relays up to 20 MB/s between peers that can't reach each other directly; "
+        "peers ask 443/udp, 444/udp for their address outside: let these in, too"
+    )
+    assert _describe_relay(SimpleNamespace(observer_ports=[]), 20_000_000).endswith("directly")
+    assert _describe_relay(None, 0).startswith("no relay")
+
+
+@pytest.mark.parametrize("words", [["--observe", "here:1"], ["--observe", "1.2.3.4"], ["--relay-rate", "much"]])
+def test_a_server_refuses_what_is_no_place_for_observers_and_no_rate(capsys, words):
+    assert run(capsys, "server", "--listen", "127.0.0.1:0", *words)[0] == 2
 
 
 def test_a_relayed_session_says_how_fast_it_is_and_why_it_is_relayed(capsys, agent):

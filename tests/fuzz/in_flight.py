@@ -15,9 +15,11 @@ from backuppeer.backup.orders import Report
 from backuppeer.backup.reading import Packed, PackTask, Reading, ReadTask
 from backuppeer.backup.worker import ReadStart, RestoreStart, Task
 from backuppeer.control.frames import decode_head
-from backuppeer.crypto.envelope import EnvelopeKey, seal_envelope
+from backuppeer.crypto.envelope import ENVELOPE_OVERHEAD_BYTES, EnvelopeKey, seal_envelope
 from backuppeer.crypto.identity import Purpose, SigningKey
+from backuppeer.crypto.invitation import derive_nameplate
 from backuppeer.crypto.keys import derive_working
+from backuppeer.crypto.spoken import Exchange
 from backuppeer.crypto.words import decode_words, encode_words
 from backuppeer.errors import PeerFault, UserError
 from backuppeer.files.ignore import Patterns, anywhere, read_lines
@@ -35,7 +37,7 @@ from backuppeer.ids import (
     format_peer_id,
     parse_peer_id,
 )
-from backuppeer.limits import FRAME_BYTES, HANDSHAKE_FRAME_BYTES, WORKER_FRAME_BYTES
+from backuppeer.limits import FRAME_BYTES, HANDSHAKE_FRAME_BYTES, KNOCK_BYTES, NOTE_BYTES, WORKER_FRAME_BYTES
 from backuppeer.proof import statements
 from backuppeer.proof.audits import AuditAnswer, AuditChallenge
 from backuppeer.proof.charges import pack_charge, pack_rebuttal, unpack_charge, unpack_rebuttal
@@ -48,7 +50,7 @@ from backuppeer.proof.slots import SlotGift
 from backuppeer.proof.succession import Succession
 from backuppeer.proof.waivers import EndWaiver, LockWaiver, PurgeWaiver
 from backuppeer.proof.writer import verify_head
-from backuppeer.signaling import card, invite, knock, listing, messages, note
+from backuppeer.signaling import card, invite, knock, listing, messages, nameplate, note
 from backuppeer.wire.codec import FrameReader, UnknownMessage, decode, encode
 from backuppeer.wire.handshake import STREAM_OPENER, Handshake, TransportEnds
 from backuppeer.wire.session import ControlStream, RequestStream, Speaker
@@ -275,6 +277,25 @@ def read_invite(data: bytes) -> None:
     assert len(read.keys.name) == 8
 
 
+def read_spoken(data: bytes) -> None:
+    """A message of a spoken code as whoever says its number would seal it. First byte: which of the three."""
+    how, blob = data[:1], data[1:]
+    which, place = how[0] % 3 if how else 0, derive_nameplate(7)
+    size = NOTE_BYTES if which == 0 else KNOCK_BYTES
+    framed = len(blob).to_bytes(2, "big") + blob if len(blob) < 1 << 16 else blob
+    plain = framed[: size - ENVELOPE_OVERHEAD_BYTES].ljust(size - ENVELOPE_OVERHEAD_BYTES, b"\0")
+    key = place.opener() if which == 0 else ENVELOPE
+    sealed = seal_envelope(key.public, plain, nameplate._LABEL + OTHER.public)
+    if which == 0:
+        plate = nameplate.open_plate(sealed, place, OTHER.public, now_ms=NOW_MS)
+        assert plate is None or plate.expires_ms > NOW_MS
+    elif which == 1:
+        word = nameplate.open_word(sealed, ENVELOPE, OTHER.public)
+        Exchange("a-b", b"place", is_host=True).finish(word.message).open(word.confirmation, b"seen")
+    else:
+        nameplate.open_spoken_reply(sealed, ENVELOPE, OTHER.public)
+
+
 def read_knock(data: bytes) -> None:
     """A blob, signed and sealed as its sender would; first byte odd: a reply to the knock that we sent."""
     how, blob = data[:1], data[1:]
@@ -358,4 +379,7 @@ def read_text(data: bytes) -> None:
         peer = None
     if peer is not None:
         assert format_peer_id(peer) == text.lower()
+    if nameplate.is_spoken(text):
+        code = nameplate.parse_code(text)
+        assert nameplate.parse_code(str(code)) == code
     assert encode_words(decode_words(text))

@@ -49,7 +49,7 @@ from backuppeer.repo.layout import Entry
 from backuppeer.repo.pack import seal_pack
 from backuppeer.repo.snapshot import encode_snapshot
 from backuppeer.repo.tree import EntryKind, encode_pieces
-from backuppeer.signaling import card, invite, knock, listing, note
+from backuppeer.signaling import card, invite, knock, listing, nameplate, note
 from backuppeer.signaling import messages as said
 from backuppeer.wire import auditing, receipts, recovering, succeeding, terms
 from backuppeer.wire import messages as wire
@@ -420,6 +420,7 @@ def _texts():
     yield format_peer_id(PeerId(KEY.public)).encode()
     yield encode_words(bytes(range(32))).encode()
     yield b"bp1short"
+    yield b"7-aban-abil"
 
 
 def _cards():
@@ -438,6 +439,15 @@ def _invites():
     yield b"\1\2" + bytes(52)
 
 
+def _spoken():
+    until_ms = NOW_MS + 600_000
+    plate = nameplate.Plate(message=b"A" * 33, inbox=OTHER.public, key=ENVELOPE.public, expires_ms=until_ms)
+    said = b"B" + bytes.fromhex("58" + "66" * 31)
+    word = nameplate.Word(message=said, confirmation=b"c" * 112, inbox=OTHER.public, key=ENVELOPE.public)
+    for which, message in enumerate((plate, word, nameplate.Reply(confirmation=b"r" * 300))):
+        yield bytes([which]) + msgspec.msgpack.encode(message)
+
+
 SEEDS = {
     "blob": _blobs,
     "card": _cards,
@@ -453,6 +463,7 @@ SEEDS = {
     "removal": _removals,
     "signaling": _signaling,
     "snapshot": _snapshots,
+    "spoken": _spoken,
     "statement": _statements,
     "tail": _tails,
     "text": _texts,

@@ -36,6 +36,7 @@ TARGETS = {
     "removal": Target(in_flight.read_removal, body_at=2),
     "signaling": Target(in_flight.read_signaling, most_bytes=8000, body_at=0),
     "snapshot": Target(at_rest.read_snapshot, body_at=0),
+    "spoken": Target(in_flight.read_spoken, most_bytes=5000, body_at=1),
     "statement": Target(in_flight.read_statement, most_bytes=5000, body_at=1),
     "tail": Target(at_rest.read_tail, most_bytes=2048),
     "text": Target(in_flight.read_text, (UserError,), 512),

@@ -6,9 +6,11 @@ import logging
 import re
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from backuppeer.signaling.messages import Answer, Request
 from signaling.kit import run, serving
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,7 +56,15 @@ def test_the_page_runs_nothing_loads_nothing_and_leads_nowhere(maker):
     assert not re.search(r"<script|<img|<link|<iframe|<form|href=|src=|url\(|@import|https?://", page)
     assert "`" not in page
     assert "**" not in page
-    assert page.count("<table>") == 2
+    assert page.count("<table>") == 3
+
+
+def test_each_message_that_there_is_has_a_row(maker):
+    """Which of them a whole life sends, and what is in them: tests/e2e/test_metadata.py."""
+    parts = maker.SOURCE.read_text("utf-8").partition("<!-- messages -->")[2]
+    rows = re.findall(r"^\| `([a-z-]+)` \|", parts, re.MULTILINE)
+    kinds = {kind.__struct_config__.tag for kind in (*get_args(Request), *get_args(Answer))}
+    assert sorted(rows) == sorted(kinds)
 
 
 def test_what_is_no_markup_of_ours_stays_text(maker):

@@ -19,6 +19,7 @@ def test_a_server_that_works_tells_its_clock_its_speed_and_how_many_offers(monke
         async with serving() as server:
             found = await probe_server(server.url, SystemClock())
         assert (found.error, found.hint, found.offers, found.certificate_ends_ms) == ("", "", 0, None)
+        assert (found.relay, found.observes) == (False, False)
         assert found.connect_ms > 0
         assert found.round_trip_ms > 0
         assert abs(found.skew_s) < 5

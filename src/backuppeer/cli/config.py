@@ -11,6 +11,7 @@ from backuppeer.cli import servers
 from backuppeer.cli.context import context_of
 from backuppeer.cli.render import escape_line
 from backuppeer.errors import UserError
+from backuppeer.signaling.proxying import parse_proxy
 from backuppeer.signaling.servers import check_servers
 
 _Key = Annotated[str, typer.Argument(metavar="|".join(KEYS), help="Which setting.")]
@@ -43,6 +44,8 @@ def set_value(ctx: typer.Context, key: _Key, value: Annotated[str, typer.Argumen
     changed = change_config(read_config(context.home), key, value)
     if changed.servers is not None:
         changed = msgspec.structs.replace(changed, servers=check_servers(changed.servers))
+    if changed.proxy is not None:
+        changed = msgspec.structs.replace(changed, proxy=parse_proxy(changed.proxy))
     if key == "region" and changed.region is not None:
         _check_region(changed.region)
     write_config(context.home, changed)

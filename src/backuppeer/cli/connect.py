@@ -87,19 +87,19 @@ def connect(  # noqa: PLR0913 - one parameter per option
 ) -> int:
     """Show the plan, ask, connect."""
     context = context_of(ctx)
-    peer, size_bytes = choose_wish(context, choice, peer, storage)
+    wanted = choose_wish(context, choice, peer, storage)
     request = ConnectRequest(
         servers=context.servers(),
-        peer=peer,
-        storage=size_bytes,
+        peer=wanted.peer,
+        storage=wanted.size_bytes,
         name=name,
-        verified=verified,
+        verified=verified or wanted.is_known,
         wait_s=_waiting_time(context.screen, wait),
         term_s=read_term(choice, term),
         lock_s=parse_duration(lock) if lock else None,
         promises=read_promises(reciprocity, audit_budget, egress_budget, availability),
     )
-    request.peer = pick_peer(context, choice, peer, request.storage)
+    request.peer = pick_peer(context, choice, wanted.peer, request.storage)
     return _connect(context, request, is_trial=choice.trial)
 
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from backuppeer.agent.home.home import Home, explain_denial, locate_home, usual_home
 from backuppeer.cli.options import Options
-from backuppeer.errors import NotFoundError, UserError
+from backuppeer.errors import DamagedStateError, LocalError, NotFoundError, UserError
+from backuppeer.signaling import proxying
 from backuppeer.signaling import servers as signaling_servers
 
 if TYPE_CHECKING:
@@ -222,3 +223,29 @@ def resolve_servers(options: Options, configured: list[str] | None) -> list[str]
 
     """
     return signaling_servers.resolve_servers(options.servers, os.environ.get("BACKUPPEER_SERVERS"), configured)
+
+
+def named_proxy(options: Options) -> str | None:
+    """Return the proxy of --proxy, else of BACKUPPEER_PROXY; empty = none, None = neither says.
+
+    Raises:
+        UserError: not a proxy's address, or a password on the command line.
+
+    """
+    if options.proxy is not None and proxying.has_password(options.proxy):
+        hint = "everybody on this machine sees it there; put the address into BACKUPPEER_PROXY instead"
+        raise UserError("a password does not belong on the command line", hint=hint)
+    said = options.proxy if options.proxy is not None else os.environ.get("BACKUPPEER_PROXY")
+    return None if said is None else proxying.parse_proxy(said)
+
+
+def configured_proxy(home: Home) -> str | None:
+    """Return the proxy of the settings, empty = none; None: they can't be read, so the agent goes by what it read."""
+    if not home.config.exists():
+        return ""
+    from backuppeer.agent.home.config import read_config  # noqa: PLC0415 - TOML, only when nothing nearer says
+
+    try:
+        return proxying.parse_proxy(read_config(home).proxy or "")
+    except (UserError, DamagedStateError, LocalError):
+        return None

@@ -5,13 +5,16 @@ from typing import Annotated, Final
 
 import typer
 
-from backuppeer.cli.context import context_of
+from backuppeer.cli.context import Context, context_of
 from backuppeer.cli.render import Column, escape_line, format_count, format_moment, name_peer, shorten_request
 from backuppeer.cli.screen import BOLD, GREEN, YELLOW, Screen
+from backuppeer.cli.spinner import Spinner
 from backuppeer.cli.units import format_size, parse_size, read_span
+from backuppeer.cli.work import View, read_event, run_work
 from backuppeer.control.api import Nothing
-from backuppeer.control.inviting import InviteMade, InviteNamed, InviteRequest, InviteRow
-from backuppeer.errors import UserError
+from backuppeer.control.events import Event, EventName
+from backuppeer.control.inviting import CodeToSay, InviteMade, InviteNamed, InviteRequest, InviteRow, InviteSpoken
+from backuppeer.errors import InterruptedByUserError, UserError
 
 _HELP: Final = (
     "Invite people to your slot.\n\nAn invite is a text that leads to it, and gives space there without a question. "
@@ -60,6 +63,7 @@ def create(
     uses: Annotated[int, typer.Option(metavar="1", help="How many people may use it.")] = 1,
     expires: Annotated[str, typer.Option(metavar="24h", help="How long it can be used.")] = "",
     name: Annotated[str, typer.Option(metavar="alice", help="Whom it is for: your own name for who comes.")] = "",
+    spoken: Annotated[bool, typer.Option("--spoken", help="Show a code to be said by telephone, once.")] = False,
 ) -> int:
     """Make an invite."""
     context = context_of(ctx)
@@ -73,11 +77,49 @@ def create(
         expires_s=read_span(expires, "--expires") or 0,
         name=name,
     )
+    if spoken:
+        if expires:
+            raise UserError("--expires is of an invite; a spoken code waits ten minutes", hint="leave it out")
+        return _speak(context, request)
     made = context.client().call("invite/create", request, InviteMade)
     if not screen.json:
         _show(screen, made)
     screen.done(made)
     return 0
+
+
+def _speak(context: Context, request: InviteRequest) -> int:
+    """Show a code, and wait until it is said."""
+    screen, shown = context.screen, list[CodeToSay]()
+    with Spinner(screen) as spinner:
+
+        def show(event: Event) -> None:
+            if event.event == EventName.CODE:
+                shown.append(read_event(event, CodeToSay))
+                _show_code(screen, shown[-1])
+                spinner.show("waiting until it is said … (Ctrl-C ends it)")
+
+        view = View(screen, show)
+        try:
+            said = run_work(context.client(), "invite/speak", request, InviteSpoken, view=view)
+        except KeyboardInterrupt:
+            raise InterruptedByUserError("the code is over, and nothing was given") from None
+    called, tick = name_peer(said.peer_id, said.alias), screen.paint("✓", GREEN)
+    screen.line(f"{tick} {called} said it: a friend now, who may have {format_size(said.storage_bytes)} here", hang=2)
+    screen.done(said)
+    return 0
+
+
+def _show_code(screen: Screen, told: CodeToSay) -> None:
+    if screen.json:
+        return
+    code = escape_line(told.code)
+    screen.aside("say this to the other person, by telephone or face to face, and to nobody else:")
+    screen.aside("")
+    screen.aside(f"    {screen.paint(code, BOLD)}")
+    screen.aside("")
+    screen.aside("  it is typed in place of CODE into `backup-peer connect CODE` on the other machine", hang=2)
+    screen.aside(f"  it works once, until {format_moment(told.expires)[11:]}; a wrong word burns it", hang=2)
 
 
 def _show(screen: Screen, made: InviteMade) -> None:

@@ -4,20 +4,29 @@ Knows: standard input, the agent's answer. Must not know: how connecting goes on
 """
 
 import sys
-from typing import Final
+from typing import Final, NamedTuple
 
 from backuppeer.cli.choosing import Choice, read_storage
 from backuppeer.cli.context import Context
-from backuppeer.cli.screen import BOLD, Screen
+from backuppeer.cli.screen import BOLD, GREEN, Screen
 from backuppeer.cli.spinner import Spinner
 from backuppeer.cli.units import format_size
 from backuppeer.control.inviting import InviteOpened, InviteText
 from backuppeer.errors import UserError
 from backuppeer.limits import INVITE_CHARS
 from backuppeer.signaling.invite import is_invite
+from backuppeer.signaling.nameplate import is_spoken
 
 _STDIN: Final = "-"
 _LABEL: Final = 14
+
+
+class Wanted(NamedTuple):
+    """Whom to ask, "" for the best, and for how many bytes. is_known: the words of a spoken code were the same."""
+
+    peer: str
+    size_bytes: int
+    is_known: bool = False
 
 
 def follow_invite(context: Context, given: str) -> InviteOpened | None:
@@ -29,21 +38,24 @@ def follow_invite(context: Context, given: str) -> InviteOpened | None:
         PeerUnreachable: it leads nowhere now.
 
     """
-    if given != _STDIN and not is_invite(given):
+    if given != _STDIN and not is_invite(given) and not is_spoken(given):
         return None
     text = _read(context.screen) if given == _STDIN else given
     with Spinner(context.screen) as spinner:
-        spinner.show("looking where the invite leads …")
+        spinner.show("saying the words …" if is_spoken(text) else "looking where the invite leads …")
         request = InviteText(servers=context.servers(), text=text)
         opened = context.client().call("invite/open", request, InviteOpened)
     if opened.storage_bytes and not context.screen.json:
         size = context.screen.paint(format_size(opened.storage_bytes), BOLD)
         context.screen.aside(f"{'invite':<{_LABEL}}gives you up to {size} there, without a question", hang=_LABEL)
+    if opened.verified and not context.screen.json:
+        tick = context.screen.paint("✓", GREEN)
+        context.screen.aside(f"{tick} the words are the same on both sides: it is who told you the code")
     return opened
 
 
-def choose_wish(context: Context, choice: Choice, peer: str, storage: str) -> tuple[str, int]:
-    """Return whom to ask, "" for the best, and for how many bytes. peer: as it was typed, an invite among others.
+def choose_wish(context: Context, choice: Choice, peer: str, storage: str) -> Wanted:
+    """Return whom to ask, and for how much. peer: as it was typed, an invite or a spoken code among others.
 
     Raises:
         UserError: no such size, or none; or as `follow_invite`.
@@ -57,7 +69,9 @@ def choose_wish(context: Context, choice: Choice, peer: str, storage: str) -> tu
         raise UserError(
             "nothing to ask for: --storage is 0", hint="for example: `backup-peer connect PEER --storage 10GB`"
         )
-    return (peer, size_bytes) if opened is None else (opened.peer_id, _choose_storage(opened, size_bytes))
+    if opened is None:
+        return Wanted(peer, size_bytes)
+    return Wanted(opened.peer_id, _choose_storage(opened, size_bytes), opened.verified)
 
 
 def _choose_storage(opened: InviteOpened, wanted_bytes: int) -> int:

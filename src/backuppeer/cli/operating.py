@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import typer
 
+from backuppeer.cli.relaying import read_observe
 from backuppeer.cli.units import parse_size, write_size
 from backuppeer.clock import SystemClock
 from backuppeer.errors import UserError
@@ -16,7 +17,8 @@ from backuppeer.limits import RELAY_BYTES_PER_S
 if TYPE_CHECKING:
     from backuppeer.signaling.server.caps import Caps
     from backuppeer.signaling.server.certificate import Certificate
-    from backuppeer.signaling.server.engine import Engine
+    from backuppeer.signaling.server.notes import Notes
+    from backuppeer.signaling.server.process import Keeping
     from backuppeer.signaling.server.relaying import Relaying
 
 CLUSTER_VARIABLE: Final = "BACKUPPEER_CLUSTER"
@@ -33,6 +35,19 @@ class Operating:
     limits: tuple[str, ...]
     relay_rate: int
     """Bytes per second, all peers together; 0: no relay."""
+    observe_at: tuple[tuple[str, int], ...]
+    """Where observers listen; empty: where the server does."""
+
+    def check(self, data: Path | None) -> None:
+        """Refuse what can't be meant together.
+
+        Raises:
+            UserError: a folder for what several nodes share.
+
+        """
+        if self.cluster and data is not None:
+            hint = "leave --data out: what nodes share is in the Valkey, and outlives each of them"
+            raise UserError("--data keeps nothing where several nodes share a Valkey", hint=hint)
 
     def caps(self, stamp_bits: int) -> "Caps":
         """Return the limits of the server.
@@ -45,29 +60,36 @@ class Operating:
 
         return parse_caps(self.limits, stamp_bits=stamp_bits)
 
-    def engine(self, caps: "Caps", data: Path | None) -> "Engine":
-        """Return where listings and messages are kept.
+    def keeping(self, caps: "Caps", data: Path | None, notes: "Notes | None") -> "Keeping":
+        """Return where listings, messages and recovery notes are kept; `notes`: those of the folder, if there is one.
 
         Raises:
             UserError: what was given is no store, or the file in the folder none of ours.
 
         """
+        from backuppeer.signaling.server.process import Keeping  # noqa: PLC0415 - websockets
+
         if self.cluster:
             from backuppeer.signaling.server.shared import PREFIX, SharedEngine  # noqa: PLC0415 - an extra
+            from backuppeer.signaling.server.shared_notes import SharedNotes  # noqa: PLC0415
             from backuppeer.signaling.server.store import Store  # noqa: PLC0415
 
-            return SharedEngine(Store(self.cluster, prefix=PREFIX), caps, clock=SystemClock())
+            store = Store(self.cluster, prefix=PREFIX)
+            return Keeping(SharedEngine(store, caps, clock=SystemClock()), SharedNotes(store, caps.notes))
         from backuppeer.signaling.server.memory import MemoryEngine  # noqa: PLC0415
         from backuppeer.signaling.server.snapshot import KeptEngine  # noqa: PLC0415
 
         clock = SystemClock()
-        return KeptEngine(data, caps, clock=clock) if data is not None else MemoryEngine(caps, clock=clock)
+        engine = KeptEngine(data, caps, clock=clock) if data is not None else MemoryEngine(caps, clock=clock)
+        return Keeping(engine, notes)
 
     def relaying(self) -> "Relaying | None":
         """Return what helps peers that can't reach each other; None: this server does not."""
         from backuppeer.signaling.server.relaying import Relaying  # noqa: PLC0415 - iroh
 
-        return Relaying(SystemClock(), bytes_per_s=self.relay_rate) if self.relay_rate else None
+        if not self.relay_rate:
+            return None
+        return Relaying(SystemClock(), bytes_per_s=self.relay_rate, observe_at=self.observe_at)
 
     def certificate(self) -> "Certificate | None":
         """Return what the server proves its name with; None: it speaks in the clear.
@@ -112,6 +134,13 @@ def operate(
             metavar="SIZE", help="Bytes per second to relay, all peers together, for example 20MB; 0 = no relay."
         ),
     ] = write_size(RELAY_BYTES_PER_S),
+    observe: Annotated[
+        str,
+        typer.Option(
+            metavar="IP:PORT",
+            help="Where peers ask for their address outside (UDP), behind a proxy; without, where the server listens.",
+        ),
+    ] = "",
 ) -> Operating:
     """Return what was said.
 
@@ -129,4 +158,5 @@ def operate(
         trusted=tuple(trusted_proxy or ()),
         limits=tuple(limit or ()),
         relay_rate=parse_size(relay_rate),
+        observe_at=read_observe(observe),
     )

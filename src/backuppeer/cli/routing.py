@@ -112,7 +112,7 @@ def _make_further_handlers(agent: Agent, host: HostCommands) -> dict[str, Handle
     mine |= {"peers/verify/plan": verify.plan, "peers/verify": verify.verify}
     invite = InviteCommands(agent)
     mine |= {"invite": invite.list_all, "invite/create": invite.create}
-    mine |= {"invite/revoke": invite.revoke, "invite/open": invite.open}
+    mine |= {"invite/revoke": invite.revoke, "invite/open": invite.open, "invite/speak": invite.speak}
     mine["vouch"] = VouchCommands(agent).vouch
     replace = ReplaceCommands(agent)
     mine |= {"peers/replace/plan": replace.plan, "peers/replace": replace.replace}

@@ -46,7 +46,7 @@ from backuppeer.control.events import (
 )
 from backuppeer.control.forgiving import ForgiveResult
 from backuppeer.control.inspection import DiffResult, DiffRow, DumpResult, DumpStart, FindRow, StatsResult
-from backuppeer.control.inviting import InviteMade, InviteRow
+from backuppeer.control.inviting import CodeToSay, InviteMade, InviteRow, InviteSpoken
 from backuppeer.control.mounting import MountResult
 from backuppeer.control.proven import AuditRow
 from backuppeer.control.pruning import PrunePlan, PruneResult
@@ -97,6 +97,7 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """`config list`: every setting by its key; null = not set."""
 
     servers: list[str] | None
+    proxy: str | None
     region: str | None
     audits: str | None
     passphrase_command: str | None
@@ -237,6 +238,7 @@ LINES: Final[dict[str, tuple[Any, Mapping[str, type]]]] = {
     "peers resize": (TermsResult, _WORK),
     "peers renew": (TermsResult, _WORK),
     "invite create": (InviteMade, {}),
+    "invite create --spoken": (InviteSpoken, {**_WORK, EventName.CODE: CodeToSay}),
     "invite revoke": (InviteRow, {}),
     "requests accept": (PendingRequest, {}),
     "requests offer": (PendingRequest, {}),

@@ -81,6 +81,7 @@ from backuppeer.control.server import build_app, serve_control
 from backuppeer.control.sockets import socket_path_for
 from backuppeer.errors import BackupPeerError
 from backuppeer.limits import OPEN_FILES, PASSPHRASE_BYTES, SWITCH_INTERVAL_S
+from backuppeer.signaling.proxying import use_nothing, use_proxy
 from backuppeer.transport.base import PathKind
 from backuppeer.trust.evidence import EvidenceLog
 
@@ -244,10 +245,19 @@ def _make_hooks(agent: Callable[[], Agent], serving: Serving, standing: Standing
     )
 
 
+def _go_by_settings(home: Home) -> None:
+    """Let what the agent does by itself go through the proxy of the settings, as they are now."""
+    try:
+        use_proxy(read_config(home).proxy or "")
+    except BackupPeerError:
+        use_nothing()
+
+
 async def serve(home: Home, secret: bytes, *, on_start: Callable[[], None]) -> None:
     """Run the agent of `home` until it is told to stop, by command or by signal; secret: as for `compose`."""
+    _go_by_settings(home)
     agent = await compose(home, secret)
-    app = build_app(make_handlers(agent), partial(build_openapi, __version__))
+    app = build_app(make_handlers(agent), partial(build_openapi, __version__), on_proxy=use_proxy)
     server = serve_control(app, socket_path_for(home.path))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -8,14 +8,11 @@ import typer
 from backuppeer.cli.context import context_of
 from backuppeer.cli.groups import takes
 from backuppeer.cli.operating import Operating, operate
+from backuppeer.cli.relaying import describe_relay
 from backuppeer.cli.render import escape_line, escape_name, format_count
 from backuppeer.cli.screen import GREEN, Screen
-from backuppeer.cli.units import format_size
 from backuppeer.errors import UserError
 from backuppeer.limits import STAMP_BITS, STAMP_BITS_MOST
-
-if TYPE_CHECKING:
-    from backuppeer.signaling.server.relaying import Relaying
 
 if TYPE_CHECKING:
     import asyncio
@@ -23,6 +20,7 @@ if TYPE_CHECKING:
     from backuppeer.signaling.server.certificate import Certificate
 
 _EVERYWHERE: Final = frozenset({"", "0.0.0.0", "[::]", "::"})  # noqa: S104 - compared with, not bound to
+_SHARED: Final = "one node of several: all that it is told lies in the Valkey that they share"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -70,21 +68,20 @@ async def _serve(
     import contextlib  # noqa: PLC0415
 
     from backuppeer.signaling.server.notes import FolderNotes  # noqa: PLC0415 - sqlite3
-    from backuppeer.signaling.server.process import Keeping, run_server  # noqa: PLC0415 - websockets
+    from backuppeer.signaling.server.process import run_server  # noqa: PLC0415 - websockets
 
-    caps, certificate = operating.caps(stamp_bits), operating.certificate()
+    operating.check(data)
+    caps, certificate, relaying = operating.caps(stamp_bits), operating.certificate(), operating.relaying()
     notes = FolderNotes(data, caps.notes) if data else None
-    relaying = operating.relaying()
 
     def tell_ready(port: int) -> None:
         bound = f"{listen.rpartition(':')[0]}:{port}"
         screen.line(f"{screen.paint('✓', GREEN)} signaling server listens on {bound} (Ctrl-C ends it)", hang=2)
         for url in origins or [_url_of(bound, is_secure=certificate is not None)]:
             screen.line(f"  clients use: --server {escape_line(url)}", hang=4)
-        screen.line(f"  {_describe_notes(data, notes.count() if notes else 0)}", hang=4)
-        if operating.cluster:
-            screen.line("  one node of several: listings and messages are in the Valkey that they share", hang=4)
-        screen.line(f"  {_describe_relay(relaying, operating.relay_rate)}", hang=4)
+        kept = _SHARED if operating.cluster else _describe_notes(data, notes.count() if notes else 0)
+        for text in (kept, describe_relay(relaying, operating.relay_rate)):
+            screen.line(f"  {text}", hang=4)
         screen.event("ready", {"listen": bound})
 
     with contextlib.ExitStack() as held:
@@ -95,7 +92,7 @@ async def _serve(
                 listen,
                 origins=origins,
                 caps=caps,
-                keeping=Keeping(operating.engine(caps, data), notes, relaying),
+                keeping=operating.keeping(caps, data, notes)._replace(relaying=relaying),
                 trusted=operating.trusted,
                 tls=certificate.context if certificate else None,
                 on_ready=tell_ready,
@@ -135,14 +132,6 @@ def _describe_notes(data: Path | None, count: int) -> str:
         "recovery notes are kept in memory: after a restart, owners who lost everything are not found here until "
         "their hosts leave notes again, within a day; --data DIR keeps them"
     )
-
-
-def _describe_relay(relaying: "Relaying | None", rate: int) -> str:
-    if relaying is None:
-        return "no relay: peers that can't reach each other directly don't meet by this server"
-    ports = ", ".join(f"{port}/udp" for port in relaying.observer_ports)
-    seen = f"; peers ask {ports} for their address outside: let these in, too" if ports else ""
-    return f"relays up to {format_size(rate)}/s between peers that can't reach each other directly{seen}"
 
 
 def _url_of(bound: str, *, is_secure: bool) -> str:

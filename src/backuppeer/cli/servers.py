@@ -219,4 +219,8 @@ def _describe_probe(probe: Any) -> list[str]:
         off = abs(probe.skew_s) > _CLOCK_S
         parts.append(f"its clock is {probe.skew_s:+.0f} s off this machine's" if off else "clocks agree")
     parts.append(format_count(probe.offers or 0, "offer"))
+    if probe.relay is not None:
+        parts.append("relay" if probe.relay else "no relay now")
+    if probe.observes:
+        parts.append("tells peers their public address")
     return parts

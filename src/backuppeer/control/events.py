@@ -28,6 +28,7 @@ class EventName(StrEnum):
     FAULT = "fault"  # data: Fault
     REQUEST = "request"  # host only; data: PendingRequest
     OFFERED = "offered"  # host only: the slot is on offer; data: HostResult
+    CODE = "code"
     AGREED = "agreed"  # host only; data: Agreed
     ALARM = "alarm"  # host only; data: MassDeletionSeen
     ROWS = "rows"  # find and diff; data: inspection.Rows

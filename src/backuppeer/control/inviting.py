@@ -70,7 +70,27 @@ class InviteRow(msgspec.Struct, kw_only=True):
 
 
 class InviteOpened(msgspec.Struct, kw_only=True):
-    """Where an invite leads, and what it gives without a question; 0 = it doesn't say."""
+    """Where an invite leads, and what it gives without a question; 0 = it doesn't say.
+
+    verified: it came by a spoken code, whose words only its host knew.
+    """
 
     peer_id: str
+    storage_bytes: int
+    verified: bool = False
+
+
+class CodeToSay(msgspec.Struct, kw_only=True):
+    """A spoken code that waits to be said, once, until it expires."""
+
+    code: str
+    expires: str
+
+
+class InviteSpoken(msgspec.Struct, kw_only=True):
+    """`invite create --spoken`: who said the code, and is a friend by that; what it may have."""
+
+    invite_id: str
+    peer_id: str
+    alias: str
     storage_bytes: int

@@ -66,7 +66,15 @@ from backuppeer.control.inspection import (
     StatsRequest,
     StatsResult,
 )
-from backuppeer.control.inviting import InviteMade, InviteNamed, InviteOpened, InviteRequest, InviteRow, InviteText
+from backuppeer.control.inviting import (
+    InviteMade,
+    InviteNamed,
+    InviteOpened,
+    InviteRequest,
+    InviteRow,
+    InviteSpoken,
+    InviteText,
+)
 from backuppeer.control.mounting import (
     MountEndRequest,
     MountEntry,
@@ -166,6 +174,9 @@ ROUTES: dict[str, Route] = {
     "requests": Route(request=Nothing, result=list[PendingRequest], summary="requests, both directions"),
     "invite": Route(request=Nothing, result=list[InviteRow], summary="invites to the slot of this home"),
     "invite/create": Route(request=InviteRequest, result=InviteMade, summary="make an invite to the slot"),
+    "invite/speak": Route(
+        request=InviteRequest, result=InviteSpoken, work=True, summary="hand an invite to who says a code"
+    ),
     "invite/revoke": Route(request=InviteNamed, result=InviteRow, summary="take an invite back"),
     "invite/open": Route(request=InviteText, result=InviteOpened, summary="where an invite of somebody else leads"),
     "requests/accept": Route(request=RequestDecision, result=PendingRequest, summary="accept a request"),

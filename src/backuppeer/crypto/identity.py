@@ -64,6 +64,7 @@ class Purpose(bytes, Enum):
     KNOCK_REPLY = b"knock-reply"
     INBOX = b"inbox"
     INVITE_CARD = b"invite-card"
+    SPOKEN = b"spoken"
     RECOVERY_NOTE = b"recovery-note"
     RECOVERY_DEPOSIT = b"recovery-deposit"
     RECOVERY_INBOX = b"recovery-inbox"

@@ -82,3 +82,13 @@ def derive_invitation(secret: bytes, host: PeerId) -> Invitation:
         raise LocalError(f"the secret of an invite has {INVITE_SECRET_BYTES} bytes, not {len(secret)}")
     root = hash_bytes(Domain.INVITE, secret + host)
     return Invitation(derive_key(root, Label.INVITE_NAME, length=INVITE_NAME_BYTES), root)
+
+
+def derive_nameplate(number: int) -> Invitation:
+    """Return the keys of the place where two who say `number` meet: known to whoever knows the number, so to anybody.
+
+    They hide nothing and prove nothing; what lies there only looks like every other note. 25 bytes are hashed, where
+    an invite has 48, so that no invite has these keys.
+    """
+    root = hash_bytes(Domain.INVITE, b"backuppeer nameplate\0" + number.to_bytes(4, "big"))
+    return Invitation(derive_key(root, Label.INVITE_NAME, length=INVITE_NAME_BYTES), root)

@@ -21,3 +21,13 @@ CARD_LIFE_S: Final = 24 * 3600
 CARD_REFRESH_S: Final = 6 * 3600.0
 CARD_AGAIN_S: Final = 60.0
 """After a server could not be reached."""
+SPOKEN_S: Final = 600
+"""How long a spoken code waits to be said."""
+SPOKEN_LEFT_S: Final = 3600
+"""How long the invite that was handed over is good: its bearer's person still reads what connecting means."""
+SPOKEN_REPLY_S: Final = 30.0
+"""How long who said it waits for the answer: the other side is at its screen, or the code is over."""
+NAMEPLATES: Final = 9999
+"""Numbers that codes begin with, at one server."""
+NAMEPLATE_TRIES: Final = 8
+"""Numbers that are looked at before nobody finds a free one: of one, two, three and four digits, two each."""

@@ -1,10 +1,11 @@
 """Look at one server as a newcomer would: is it there, is it what it should be, does its clock agree, how fast is it.
 
-Knows: one link, one look at `/health` (its time, its certificate). Must not know: other servers, how results are shown.
-A look asks for a page of offers as every browse does: a server can't tell it from one, and is told nothing more.
+Knows: links, one look at `/health` (its time, its certificate). Must not know: other servers, how results are shown.
+A look asks for a page of offers as every browse does, and for the relay with a random key: it tells a server nothing.
 """
 
 import asyncio
+import os
 import ssl
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
@@ -18,9 +19,10 @@ from backuppeer import limits
 from backuppeer.clock import Clock
 from backuppeer.errors import PeerFault, Unavailable
 from backuppeer.signaling.client import UNTRUSTED, open_link
-from backuppeer.signaling.messages import Browse, Page
+from backuppeer.signaling.messages import AskRelay, Browse, Page, RelayIs
 from backuppeer.signaling.servers import authority
 
+TRANSPORT_KEY_BYTES: Final = 32
 _PORTS: Final = {"ws": 80, "wss": 443}
 _NO_SERVER: Final = "something else answers there: is this the address of a signaling server?"
 _ADVICE: Final = (
@@ -57,6 +59,10 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True):
     certificate_ends_ms: int | None = None
     offers: int | None = None
     """Listings that it says it has."""
+    relay: bool | None = None
+    """Whether it passes bytes on where no direct connection is possible; None: a server of before."""
+    observes: bool | None = None
+    """Whether it tells peers behind a NAT where they are seen."""
 
 
 class Look(NamedTuple):
@@ -76,7 +82,7 @@ async def probe_server(url: str, clock: Clock, *, timer: Callable[[], float] = p
             answered_s = timer()
     except (Unavailable, PeerFault) as exc:
         return Probe(url=url, error=exc.message.removeprefix(url).lstrip(": "), hint=advise(exc.message))
-    look = await _look(url, clock)
+    look, offer = await _look(url, clock), await _ask_relay(url)
     return Probe(
         url=url,
         connect_ms=round((opened_s - began_s) * 1000, 1),
@@ -84,9 +90,20 @@ async def probe_server(url: str, clock: Clock, *, timer: Callable[[], float] = p
         skew_s=look.skew_s,
         certificate_ends_ms=look.certificate_ends_ms,
         offers=page.total,
+        relay=None if offer is None else offer.life_s > 0,
+        observes=None if offer is None else bool(offer.observers),
         error="" if is_skew_tolerated(look.skew_s) else f"its clock is {_say_skew(look.skew_s)} this machine's",
         hint="" if is_skew_tolerated(look.skew_s) else "set this machine's clock right; if it is, tell its operator",
     )
+
+
+async def _ask_relay(url: str) -> RelayIs | None:
+    """Ask for admission to the relay with a key that nobody has; None where a server does not know of relays."""
+    try:
+        async with open_link(url) as link:
+            return await link.ask(AskRelay(os.urandom(TRANSPORT_KEY_BYTES)), RelayIs)
+    except (Unavailable, PeerFault):
+        return None
 
 
 def is_skew_tolerated(skew_s: float | None) -> bool:

@@ -153,7 +153,7 @@ async def unused_port(house):
 def is_open_for_knocks(served, hosting):
     """Somebody who sees the offer finds an open ear behind it."""
     record = served.engine.record
-    return any(isinstance(r, Shown) and r.is_slot for r in record) and hosting._inbox_key(SLOT).public in record
+    return any(isinstance(r, Shown) and r.is_slot for r in record) and hosting.keys.inbox(SLOT).public in record
 
 
 @pytest.mark.usefixtures("_no_pauses")

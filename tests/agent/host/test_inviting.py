@@ -13,6 +13,7 @@ from backuppeer.agent.home.identity_alarms import Sort, list_alarms
 from backuppeer.agent.home.records import Direction
 from backuppeer.agent.host.hosting import Hosting
 from backuppeer.agent.host.inviting import Inviting
+from backuppeer.agent.peers import knocking
 from backuppeer.agent.peers.knocking import Knocking
 from backuppeer.agent.peers.partners import Whereabouts
 from backuppeer.errors import AuthenticationFault, NoSignaling, PeerUnreachable, RefusedError
@@ -220,6 +221,9 @@ def test_another_id_at_the_slot_is_an_alarm_and_nothing_is_sent(house, owner):
             text, _ = await side.invite()
             await forge(text, served)
             before = len(served.engine.record)
+            with pytest.raises(AuthenticationFault, match="another peer shows itself"):
+                await guest.knocking.invited.look(parse_invite(text), [served.url])
+            assert list_alarms(owner.state) == [], "anybody can write an invite with somebody else's id"
             with pytest.raises(AuthenticationFault, match="another peer shows itself") as told:
                 await guest.come(text, [served.url])
             assert told.value.exit_code == 12
@@ -252,6 +256,25 @@ def test_servers_that_a_stranger_named_are_dialled_only_where_that_probes_nothin
             assert "--server URL" in told.value.hint
 
     run(story())
+
+
+def test_the_same_slot_offered_again_has_new_keys_and_its_invites_lead_there(house, owner):
+    async def story():
+        async with street(house, owner) as (served, side, guest):
+            text, _ = await side.invite()
+            await side.hosting.withdraw()
+            with pytest.raises(PeerUnreachable, match="did not answer"):
+                await guest.come(text, [served.url])
+            await side.offer(served.url)
+            house.clock.ms += 1000
+            served.clock.ms = house.clock.ms
+            await side.renew()
+            verdict, _ = await guest.come(text, [served.url])
+            assert verdict is Verdict.ACCEPTED
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(knocking, "KNOCK_REPLY_S", 0.2)
+        run(story())
 
 
 def test_an_invite_that_no_server_took_is_not_given_away(house, owner):

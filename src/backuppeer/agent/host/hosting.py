@@ -18,11 +18,11 @@ from backuppeer.agent.home.state import State
 from backuppeer.agent.host.gate import Gate
 from backuppeer.agent.host.invites import InviteRefused
 from backuppeer.agent.host.requests import Requests
+from backuppeer.agent.host.slot_keys import SlotKeys
 from backuppeer.agent.host.telling import tell_peer
 from backuppeer.agent.peers.offers import Offer
 from backuppeer.agent.peers.wishes import wish_of_knock
 from backuppeer.clock import Clock
-from backuppeer.crypto.envelope import EnvelopeKey
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import (
     BackupPeerError,
@@ -35,8 +35,6 @@ from backuppeer.errors import (
 )
 from backuppeer.ids import PeerId
 from backuppeer.limits import (
-    ENVELOPE_KEY_KEPT_S,
-    ENVELOPE_KEY_LIFE_S,
     LISTING_FUTURE_S,
     LISTING_LIFE_S,
     LISTING_REFRESH_S,
@@ -52,7 +50,6 @@ from backuppeer.signaling.knock import (
     KnockReply,
     Verdict,
     open_knock,
-    read_header,
     seal_reply,
 )
 from backuppeer.signaling.listing import (
@@ -70,9 +67,6 @@ from backuppeer.signaling.pool import Acceptance, Pool
 
 _log = structlog.get_logger()
 _OFFER: Final = "host.offer"
-_INBOX: Final = "host.inbox"
-_HIDDEN_INBOX: Final = "host.inbox.unlisted"
-"""Another one: or a server that has seen both would know whose the unlisted slot is."""
 _SEQ: Final = "host.seq"
 _CODES: Final = ((RejectedError, REJECTED_BY_PERSON), (UntrustedError, UNTRUSTED), (InviteRefused, INVITE_OVER))
 """What the reply to a knock calls a no; any other is "refused"."""
@@ -114,7 +108,7 @@ class Hosting:
         self.be_reachable: Callable[[], Awaitable[None]] = _need_nothing
         """Awaited before an owner is told where we are, so that it can get here."""
         self._made = 0
-        self._gate = Gate(clock)
+        self._gate, self.keys = Gate(clock), SlotKeys(state, clock)
         self._nonces = NonceMemory(state.nonces())
         self._moving = asyncio.Lock()  # one change of the slot at a time: a failed one takes back only its own offer
 
@@ -162,12 +156,11 @@ class Hosting:
             await self._leave()
             return
         await self.close()
-        self._erase_old_keys(self._clock.now_ms())
-        self._state.erase_envelope_keys(self._clock.now_ms() + 1)
+        self.keys.erase_all()
 
     async def resume(self) -> None:
         """Go on with the slot that was on offer when the agent ended; servers that are away are tried for ever."""
-        self._erase_old_keys(self._clock.now_ms())
+        self.keys.erase_old()
         async with self._moving:
             offer = self.offer
             if offer is not None and self._pool is None:
@@ -183,18 +176,17 @@ class Hosting:
         self._forget_offer()
         await self.close()
         # Nobody publishes from now on, and publishing is when old keys are erased: so all of them go here.
-        self._erase_old_keys(self._clock.now_ms())  # dates back those from the future
-        self._state.erase_envelope_keys(self._clock.now_ms() + 1)
+        self.keys.erase_all()
 
     async def _give_up(self) -> None:
         """Take back an offer that no server took; one that did so too late forgets it with the connection."""
         self._forget_offer()
         await self._leave()
-        self._state.erase_envelope_keys(self._clock.now_ms() + 1)
+        self.keys.erase_all()
 
     def _forget_offer(self) -> None:
         self._state.put_setting(_OFFER, b"")
-        self._state.put_setting(_HIDDEN_INBOX, b"")  # what is on offer next is another slot, for a server too
+        self.keys.forget_hidden()
 
     async def close(self) -> None:
         """Say goodbye to the servers; an offer that was not withdrawn comes back with the agent."""
@@ -208,7 +200,7 @@ class Hosting:
         self._pool = Pool(offer.servers, clock=self._clock, health=self.health, on_change=self._tell_servers)
         self._pool.on_proving = self._tell_proving
         self._is_unlisted = offer.unlisted
-        self._pool.attend(self._inbox_key(offer), self._on_knock)
+        self._pool.attend(self.keys.inbox(offer), self._on_knock)
         self._refresher = asyncio.create_task(self._refresh(offer))
         try:
             return await (self._pool.attended() if offer.unlisted else self._publish(self._pool, offer))
@@ -271,7 +263,7 @@ class Hosting:
         """Return what is said of an offer for so long, with a number of its own and `further` in `ext`; not signed."""
         now_ms = self._clock.now_ms()
         expires_ms = now_ms + life_s * 1000
-        key = self._envelope_key(now_ms)
+        key = self.keys.envelope()
         storage = bucket_bytes(offer.storage_bytes)
         availability, promised = split_promises(offer.promises)
         listing = Listing(
@@ -286,7 +278,7 @@ class Hosting:
             availability=availability,
             term_s=offer.term_s,
             lock_s=offer.lock_s,
-            inbox=self._inbox_key(offer).public,
+            inbox=self.keys.inbox(offer).public,
             envelope_key=key.public,
             envelope_id=envelope_id(key.public),
             ext={**promised, **further},
@@ -307,29 +299,6 @@ class Hosting:
             self._state.put_setting(_SEQ, self._made.to_bytes(8, "big"))
         return outcomes
 
-    def _inbox_key(self, offer: Offer) -> SigningKey:
-        name = _HIDDEN_INBOX if offer.unlisted else _INBOX
-        seed = self._state.setting(name)
-        key = SigningKey.from_seed(seed) if seed else SigningKey.generate()
-        if not seed:
-            self._state.put_setting(name, key.seed())
-        return key
-
-    def _envelope_key(self, now_ms: int) -> EnvelopeKey:
-        """Return today's key; keys rotate daily and are erased after 48 h, so that old knocks stay closed for ever."""
-        self._erase_old_keys(now_ms)
-        for _, private, created_ms in self._state.envelope_keys():
-            if created_ms > now_ms - ENVELOPE_KEY_LIFE_S * 1000:
-                return EnvelopeKey.from_private_bytes(private)
-        key = EnvelopeKey.generate()
-        self._state.put_envelope_key(envelope_id(key.public), key.private_bytes(), now_ms)
-        return key
-
-    def _erase_old_keys(self, now_ms: int) -> None:
-        # Made while the clock was ahead: else it would be today's key, and kept, until that day has passed.
-        self._state.date_back_envelope_keys(now_ms, to_ms=now_ms - ENVELOPE_KEY_LIFE_S * 1000)
-        self._state.erase_envelope_keys(now_ms - ENVELOPE_KEY_KEPT_S * 1000)
-
     async def _on_knock(self, sealed: bytes, server: str) -> None:
         """Open a knock, decide, and leave exactly one reply."""
         try:
@@ -349,14 +318,9 @@ class Hosting:
 
     def _open_knock(self, sealed: bytes) -> Knock:
         now_ms = self._clock.now_ms()
-        wanted = read_header(sealed).envelope_id
-        for key_id, private, _ in self._state.envelope_keys():
-            if key_id == wanted:
-                key = EnvelopeKey.from_private_bytes(private)
-                knock = open_knock(sealed, key, recipient=PeerId(self._identity.public), now_ms=now_ms)
-                self._admit(knock, now_ms)
-                return knock
-        raise PeerFault("a knock for a key that is erased or was never ours")
+        knock = open_knock(sealed, self.keys.find(sealed), recipient=PeerId(self._identity.public), now_ms=now_ms)
+        self._admit(knock, now_ms)
+        return knock
 
     def _admit(self, knock: Knock, now_ms: int) -> None:
         """Let a knock in, once.

@@ -16,6 +16,7 @@ import structlog
 
 from backuppeer.agent.host.hosting import Hosting
 from backuppeer.agent.host.invites import Invites, InviteState, IssuedInvite
+from backuppeer.agent.host.speaking import Speaking
 from backuppeer.agent.peers.offers import Offer
 from backuppeer.clock import Clock
 from backuppeer.crypto.identity import SigningKey
@@ -38,6 +39,7 @@ class Inviting:
     def __init__(self, identity: SigningKey, clock: Clock, *, hosting: Hosting, invites: Invites) -> None:
         self._identity, self._clock = identity, clock
         self._hosting, self.invites = hosting, invites
+        self.speaking = Speaking(identity, clock)
         self.is_partner: Callable[[PeerId], bool] = lambda _: False
         self._left: dict[tuple[bytes, str], float] = {}
         self._numbers: dict[tuple[bytes, str], int] = {}
@@ -130,7 +132,7 @@ class Inviting:
 
     def _forget_other_slots(self, offer: Offer) -> None:
         """Count what was left for another slot as not left: it leads nowhere."""
-        slot = msgspec.msgpack.encode(offer)
+        slot = self._hosting.keys.name(offer) + msgspec.msgpack.encode(offer)
         if slot != self._slot:
             self._slot = slot
             self._left.clear()

@@ -95,7 +95,8 @@ class Invited:
         """Return the slot that an invite leads to; `servers`: those of this home, which may be dialled as they are.
 
         Raises:
-            AuthenticationFault: somebody who bears the invite shows another peer in the host's place. It is an alarm.
+            AuthenticationFault: somebody who bears the invite shows another peer in the host's place. It is an alarm,
+                and stays one where the invite led to the host before.
             PeerUnreachable: nothing lies there, or only what the host left too long ago; or none of its servers may be
                 dialled, or none answered.
 
@@ -112,7 +113,9 @@ class Invited:
                 if (card := await self._look_at(url, invite)) is not None:
                     found.append(structs.replace(card, servers=(url,)))
             except AuthenticationFault as exc:
-                raise_alarm(self._state, invite.host, Sort.ANSWERED, now_ms=self._clock.now_ms())
+                # Not of one that was never followed before: anybody can write an invite with somebody else's id.
+                if self.find(invite.host) == invite:
+                    raise_alarm(self._state, invite.host, Sort.ANSWERED, now_ms=self._clock.now_ms())
                 raise AuthenticationFault(
                     f"{exc.message}, which should be that of {name_of(self._state, invite.host)}",
                     hint="somebody else has this invite: tell its person by another way, and ask for a new one",

@@ -21,6 +21,7 @@ from backuppeer.agent.peers.invited import Invited
 from backuppeer.agent.peers.market import Market
 from backuppeer.agent.peers.names import name_of
 from backuppeer.agent.peers.partners import meet_at
+from backuppeer.agent.peers.spoken import Saying
 from backuppeer.agent.peers.whereabouts import Whereabouts, read_binding
 from backuppeer.agent.peers.wishes import INVITE, fields_of
 from backuppeer.clock import Clock, format_time
@@ -63,7 +64,7 @@ class Knocking:
         self._market, self._ends = market, ends
         self._unanswered: Counter[str] = Counter()
         """Knocks in a row that had no reply, by the server at which they were left."""
-        self.invited = Invited(state, clock)
+        self.invited, self.saying = Invited(state, clock), Saying(identity, clock)
         self.as_whom: Callable[[PeerId], SigningKey] = lambda _: identity
         """The identity by which a host knows this home. Set by who tells hosts of a new one."""
 

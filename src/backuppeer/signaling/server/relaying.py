@@ -26,8 +26,15 @@ class Relaying:
     """What a server does for peers that can't reach each other."""
 
     def __init__(
-        self, clock: Clock, *, bytes_per_s: float = limits.RELAY_BYTES_PER_S, may_loopback: bool = False
+        self,
+        clock: Clock,
+        *,
+        bytes_per_s: float = limits.RELAY_BYTES_PER_S,
+        observe_at: Sequence[tuple[str, int]] = (),
+        may_loopback: bool = False,
     ) -> None:
+        """observe_at: (ip, port) where observers listen, when not where the server does: behind a proxy."""
+        self._observe_at = observe_at
         self.admissions, self._may_loopback = Admissions(clock), may_loopback
         self.relay = Relay(self.admissions, clock, bytes_per_s=bytes_per_s)
         self._observers: list[Observer] = []
@@ -48,7 +55,7 @@ class Relaying:
     async def running(self, listening: Sequence[tuple[str, int]], *, sweep_s: float) -> AsyncIterator[None]:
         """Relay and observe while the body runs. listening: (ip, port) of the server; observers share them in UDP."""
         async with AsyncExitStack() as held:
-            for wanted in _plan_observers(listening, may_loopback=self._may_loopback):
+            for wanted in _plan_observers(self._observe_at or listening, may_loopback=self._may_loopback):
                 # A machine without IPv6, or a port that something else has in UDP: peers do without.
                 with suppress(LocalError):
                     observer = await open_observer(wanted, may_ask=self.admissions.holds)
