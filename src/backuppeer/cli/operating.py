@@ -24,6 +24,20 @@ if TYPE_CHECKING:
 CLUSTER_VARIABLE: Final = "BACKUPPEER_CLUSTER"
 
 
+_USUAL_RATE: Final = write_size(RELAY_BYTES_PER_S)
+_RelayRate = Annotated[
+    str,
+    typer.Option(metavar="SIZE", help="Bytes per second to relay, all peers together, for example 20MB; 0 = no relay."),
+]
+_Observe = Annotated[
+    str,
+    typer.Option(
+        metavar="IP:PORT",
+        help="Where peers ask for their address outside (UDP), behind a proxy; without, where the server listens.",
+    ),
+]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operating:
     """What was said, as it was said."""
@@ -128,19 +142,8 @@ def operate(
         list[str] | None,
         typer.Option(metavar="NAME=N", help="Another limit than the usual (docs/operating.md); may be repeated."),
     ] = None,
-    relay_rate: Annotated[
-        str,
-        typer.Option(
-            metavar="SIZE", help="Bytes per second to relay, all peers together, for example 20MB; 0 = no relay."
-        ),
-    ] = write_size(RELAY_BYTES_PER_S),
-    observe: Annotated[
-        str,
-        typer.Option(
-            metavar="IP:PORT",
-            help="Where peers ask for their address outside (UDP), behind a proxy; without, where the server listens.",
-        ),
-    ] = "",
+    relay_rate: _RelayRate = _USUAL_RATE,
+    observe: _Observe = "",
 ) -> Operating:
     """Return what was said.
 
