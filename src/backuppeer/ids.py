@@ -1,9 +1,11 @@
-"""Ids: a type for each, and the one text form of a peer id.
+"""Ids: a type for each, and the text form of a peer id; bech32m, for this and whatever else people carry about.
 
-Knows: lengths, bech32m (BIP-350, hrp `bp`). Must not know: keys, files, the network. The types are `NewType`s over
-`bytes`, so that a blob id can't be handed where a stored id is wanted, at no cost in the hot loops.
+Knows: lengths, bech32m (BIP-350; hrp of a peer id: `bp`). Must not know: keys, files, the network. The types are
+`NewType`s over `bytes`, so that a blob id can't be handed where a stored id is wanted, at no cost in the hot loops.
 """
 
+from functools import reduce
+from operator import xor
 from typing import Final, NewType
 
 from backuppeer.errors import UserError
@@ -35,17 +37,41 @@ _ALPHABET: Final = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 _BECH32M: Final = 0x2BC830A3
 _GENERATOR: Final = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
 _CHECKSUM_LENGTH: Final = 6
+_STEPS: Final = tuple(
+    reduce(xor, (generator for i, generator in enumerate(_GENERATOR) if top >> i & 1), 0) for top in range(32)
+)
+"""What the five bits that leave the checksum do to it: a list of hosts has thousands of ids."""
 MIN_PREFIX: Final = 8
 """Characters after `bp1` that a prefix needs at least (DESIGN 3)."""
 
 
 def format_peer_id(peer: PeerId) -> str:
     """Return the text of a peer id: `bp1…`, 61 characters (BIP-350)."""
-    data = _regroup(peer, from_bits=8, to_bits=5, pad=True)
-    values = _expanded_hrp() + data + [0] * _CHECKSUM_LENGTH
+    return format_bech32m(_HRP, peer)
+
+
+def format_bech32m(hrp: str, data: bytes) -> str:
+    """Return bytes as bech32m text: `hrp ‖ "1" ‖ data ‖ 6 characters of checksum`.
+
+    The checksum finds every error in up to 3 characters as long as the whole has no more than 1,023, and of others all
+    but one in 10⁹.
+    """
+    symbols = _regroup(data, from_bits=8, to_bits=5, pad=True)
+    values = _expand(hrp) + symbols + [0] * _CHECKSUM_LENGTH
     check = _polymod(values) ^ _BECH32M
-    data += [(check >> 5 * (5 - i)) & 31 for i in range(_CHECKSUM_LENGTH)]
-    return f"{_HRP}1" + "".join(_ALPHABET[d] for d in data)
+    symbols += [(check >> 5 * (5 - i)) & 31 for i in range(_CHECKSUM_LENGTH)]
+    return f"{hrp}1" + "".join(_ALPHABET[symbol] for symbol in symbols)
+
+
+def parse_bech32m(hrp: str, text: str) -> bytes | None:
+    """Return the bytes of a bech32m text in lower case; None: it has another hrp, a foreign character or a typo."""
+    symbols = text[len(hrp) + 1 :]
+    if not text.startswith(f"{hrp}1") or any(c not in _ALPHABET for c in symbols):
+        return None
+    values = [_ALPHABET.index(c) for c in symbols]
+    if len(values) <= _CHECKSUM_LENGTH or _polymod(_expand(hrp) + values) != _BECH32M:
+        return None
+    return bytes(_regroup(values[:-_CHECKSUM_LENGTH], from_bits=5, to_bits=8, pad=False))
 
 
 def parse_peer_id(text: str) -> PeerId:
@@ -66,16 +92,10 @@ def parse_peer_id(text: str) -> PeerId:
         raise bad
     if len(lowered) == PEER_ID_CHARS:
         bad = _misspelt(text)
-    symbols = lowered[len(_HRP) + 1 :]
-    if len(lowered) > 90 or any(c not in _ALPHABET for c in symbols):
+    octets = parse_bech32m(_HRP, lowered) if len(lowered) <= 90 else None
+    if octets is None or len(octets) != PEER_ID_BYTES:
         raise bad
-    values = [_ALPHABET.index(c) for c in symbols]
-    if len(values) <= _CHECKSUM_LENGTH or _polymod(_expanded_hrp() + values) != _BECH32M:
-        raise bad
-    octets = _regroup(values[:-_CHECKSUM_LENGTH], from_bits=5, to_bits=8, pad=False)
-    if len(octets) != PEER_ID_BYTES:
-        raise bad
-    return PeerId(bytes(octets))
+    return PeerId(octets)
 
 
 def _misspelt(text: str) -> UserError:
@@ -90,17 +110,15 @@ def shorten_peer_id(peer: PeerId) -> str:
     return format_peer_id(peer)[: 3 + MIN_PREFIX + 2]
 
 
-def _expanded_hrp() -> list[int]:
-    return [ord(c) >> 5 for c in _HRP] + [0] + [ord(c) & 31 for c in _HRP]
+def _expand(hrp: str) -> list[int]:
+    return [ord(c) >> 5 for c in hrp] + [0] + [ord(c) & 31 for c in hrp]
 
 
 def _polymod(values: list[int]) -> int:
     check = 1
     for value in values:
         top = check >> 25
-        check = (check & 0x1FFFFFF) << 5 ^ value
-        for i, generator in enumerate(_GENERATOR):
-            check ^= generator if (top >> i) & 1 else 0
+        check = (check & 0x1FFFFFF) << 5 ^ value ^ _STEPS[top]
     return check
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from backuppeer.agent.home.home import Home
-from backuppeer.control.api import PingResult, StopResult
+from backuppeer.control.api import PingResult
+from backuppeer.control.stopping import StopResult
 from control.dummy import PEER, Dummy, given
 
 

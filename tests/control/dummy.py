@@ -36,6 +36,8 @@ class Dummy:
         self._handlers = {name: self._note(name, handlers.get(name, _unscripted)) for name in ROUTES}
         if "ping" not in handlers:
             self._handlers["ping"] = _ping
+        if "servers" not in handlers:
+            self._handlers["servers"] = given([])
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
         self.proxies: list[str] = []

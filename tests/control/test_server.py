@@ -18,7 +18,6 @@ from backuppeer.control.api import (
     PeerRow,
     PingResult,
     Request,
-    StopResult,
 )
 from backuppeer.control.client import AgentNotRunning, Client
 from backuppeer.control.codec import encode_json
@@ -27,6 +26,7 @@ from backuppeer.control.openapi import build_openapi
 from backuppeer.control.routes import ROUTES
 from backuppeer.control.saving import BackupRequest, BackupResult
 from backuppeer.control.server import EVENT_QUEUE, build_app
+from backuppeer.control.stopping import StopResult
 from backuppeer.errors import (
     AuthenticationFault,
     BackupPeerError,

@@ -15,9 +15,11 @@ from backuppeer.backup.orders import Report
 from backuppeer.backup.reading import Packed, PackTask, Reading, ReadTask
 from backuppeer.backup.worker import ReadStart, RestoreStart, Task
 from backuppeer.control.frames import decode_head
-from backuppeer.crypto.envelope import EnvelopeKey, seal_envelope
+from backuppeer.crypto.envelope import ENVELOPE_OVERHEAD_BYTES, EnvelopeKey, seal_envelope
 from backuppeer.crypto.identity import Purpose, SigningKey
+from backuppeer.crypto.invitation import derive_nameplate
 from backuppeer.crypto.keys import derive_working
+from backuppeer.crypto.spoken import Exchange
 from backuppeer.crypto.words import decode_words, encode_words
 from backuppeer.errors import PeerFault, UserError
 from backuppeer.files.ignore import Patterns, anywhere, read_lines
@@ -26,8 +28,16 @@ from backuppeer.host.hold import Asked, Measure
 from backuppeer.host.losses import split_report
 from backuppeer.host.notice_file import split_notice
 from backuppeer.host.removal_file import join_removal, split_removal
-from backuppeer.ids import AgreementId, PeerId, StoredId, TransportId, format_peer_id, parse_peer_id
-from backuppeer.limits import FRAME_BYTES, HANDSHAKE_FRAME_BYTES, WORKER_FRAME_BYTES
+from backuppeer.ids import (
+    AgreementId,
+    PeerId,
+    StoredId,
+    TransportId,
+    format_bech32m,
+    format_peer_id,
+    parse_peer_id,
+)
+from backuppeer.limits import FRAME_BYTES, HANDSHAKE_FRAME_BYTES, KNOCK_BYTES, NOTE_BYTES, WORKER_FRAME_BYTES
 from backuppeer.proof import statements
 from backuppeer.proof.audits import AuditAnswer, AuditChallenge
 from backuppeer.proof.charges import pack_charge, pack_rebuttal, unpack_charge, unpack_rebuttal
@@ -37,9 +47,10 @@ from backuppeer.proof.notices import Notice
 from backuppeer.proof.receipts import GapNote, Receipt, Vouch
 from backuppeer.proof.removals import PackDelete, PackRevive, PackWithdraw, open_removal
 from backuppeer.proof.slots import SlotGift
+from backuppeer.proof.succession import Succession
 from backuppeer.proof.waivers import EndWaiver, LockWaiver, PurgeWaiver
 from backuppeer.proof.writer import verify_head
-from backuppeer.signaling import knock, listing, messages, note
+from backuppeer.signaling import card, invite, knock, listing, messages, nameplate, note
 from backuppeer.wire.codec import FrameReader, UnknownMessage, decode, encode
 from backuppeer.wire.handshake import STREAM_OPENER, Handshake, TransportEnds
 from backuppeer.wire.session import ControlStream, RequestStream, Speaker
@@ -71,6 +82,7 @@ KINDS = (
     Receipt,
     GapNote,
     Vouch,
+    Succession,
 )
 COURT = Court()
 OWNER = HomeKeys(derive_working(bytes(32), 1), OTHER.public, OTHER, OTHER, bytes(32), b"", None)
@@ -245,6 +257,45 @@ def read_note(data: bytes) -> None:
     assert (found.slot, found.host) == (3, KEY.public)
 
 
+def read_card(data: bytes) -> None:
+    """A blob, signed by the host of an invite and sealed to its bearers as an honest host would."""
+    signed = len(data).to_bytes(4, "big") + data + KEY.sign(Purpose.INVITE_CARD, data)
+    plain = signed[: note.PLAIN_BYTES].ljust(note.PLAIN_BYTES, b"\0")
+    sealed = seal_envelope(ENVELOPE.public, plain, card._LABEL + OTHER.public)
+    found = card.open_card(sealed, ENVELOPE, inbox=OTHER.public, host=PeerId(KEY.public), now_ms=NOW_MS)
+    assert found.listing.peer == KEY.public
+    assert 0 <= card.read_gift(found.listing) < 1 << 64
+
+
+def read_invite(data: bytes) -> None:
+    """What people paste; first byte odd: bytes that some program has spelt as an invite."""
+    how, rest = data[:1], data[1:]
+    text = format_bech32m("bpi", rest) if how and how[0] % 2 else os.fsdecode(rest)
+    read = invite.parse_invite(text)
+    assert invite.is_invite(text)
+    assert invite.parse_invite(invite.format_invite(read)) == read
+    assert len(read.keys.name) == 8
+
+
+def read_spoken(data: bytes) -> None:
+    """A message of a spoken code as whoever says its number would seal it. First byte: which of the three."""
+    how, blob = data[:1], data[1:]
+    which, place = how[0] % 3 if how else 0, derive_nameplate(7)
+    size = NOTE_BYTES if which == 0 else KNOCK_BYTES
+    framed = len(blob).to_bytes(2, "big") + blob if len(blob) < 1 << 16 else blob
+    plain = framed[: size - ENVELOPE_OVERHEAD_BYTES].ljust(size - ENVELOPE_OVERHEAD_BYTES, b"\0")
+    key = place.opener() if which == 0 else ENVELOPE
+    sealed = seal_envelope(key.public, plain, nameplate._LABEL + OTHER.public)
+    if which == 0:
+        plate = nameplate.open_plate(sealed, place, OTHER.public, now_ms=NOW_MS)
+        assert plate is None or plate.expires_ms > NOW_MS
+    elif which == 1:
+        word = nameplate.open_word(sealed, ENVELOPE, OTHER.public)
+        Exchange("a-b", b"place", is_host=True).finish(word.message).open(word.confirmation, b"seen")
+    else:
+        nameplate.open_spoken_reply(sealed, ENVELOPE, OTHER.public)
+
+
 def read_knock(data: bytes) -> None:
     """A blob, signed and sealed as its sender would; first byte odd: a reply to the knock that we sent."""
     how, blob = data[:1], data[1:]
@@ -328,4 +379,7 @@ def read_text(data: bytes) -> None:
         peer = None
     if peer is not None:
         assert format_peer_id(peer) == text.lower()
+    if nameplate.is_spoken(text):
+        code = nameplate.parse_code(text)
+        assert nameplate.parse_code(str(code)) == code
     assert encode_words(decode_words(text))

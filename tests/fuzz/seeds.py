@@ -15,7 +15,17 @@ from backuppeer.backup.reading import FileRead, FileToRead, Packed, PackTask, Re
 from backuppeer.backup.worker import ReadStart, Task
 from backuppeer.crypto.words import encode_words
 from backuppeer.host import heads
-from backuppeer.ids import AgreementId, BlobId, LogicalId, PeerId, RepositoryId, SnapshotId, StoredId, format_peer_id
+from backuppeer.ids import (
+    AgreementId,
+    BlobId,
+    LogicalId,
+    PeerId,
+    RepositoryId,
+    SnapshotId,
+    StoredId,
+    format_peer_id,
+    parse_bech32m,
+)
 from backuppeer.proof.charges import Rebuttal, pack_charge, pack_rebuttal
 from backuppeer.proof.notices import sign_notice
 from backuppeer.proof.removals import PackDelete, PackRevive, PackWithdraw, sign_removal
@@ -29,6 +39,7 @@ from backuppeer.proof.statements import (
     sign_statement,
     statement_hash,
 )
+from backuppeer.proof.succession import Succession
 from backuppeer.proof.waivers import EndWaiver, LockWaiver, PurgeWaiver
 from backuppeer.repo import layout
 from backuppeer.repo.blob import BlobKind, Codec
@@ -38,9 +49,9 @@ from backuppeer.repo.layout import Entry
 from backuppeer.repo.pack import seal_pack
 from backuppeer.repo.snapshot import encode_snapshot
 from backuppeer.repo.tree import EntryKind, encode_pieces
-from backuppeer.signaling import knock, listing, note
+from backuppeer.signaling import card, invite, knock, listing, nameplate, note
 from backuppeer.signaling import messages as said
-from backuppeer.wire import auditing, receipts, recovering, terms
+from backuppeer.wire import auditing, receipts, recovering, succeeding, terms
 from backuppeer.wire import messages as wire
 from backuppeer.wire.codec import encode
 from fuzz.in_flight import ASKED, COURT, ENVELOPE, KEY, KINDS, NOW_MS, OTHER, TRUE_CHARGES
@@ -48,6 +59,7 @@ from fuzz.targets import TARGETS
 from host.host_world import World
 from proof.court import LIE
 from repo.building import KEYS, close_pack, entry, keys_for, make_snapshot
+from signaling.kit import Host
 
 
 def _packs():
@@ -151,7 +163,10 @@ def _statements():
     gift = {"seed": bytes(32), "key": bytes(1216), "servers": ["wss://a.example"], "time_ms": NOW_MS}
     signed = sign_statement(SlotGift(agreement=AgreementId(b"a" * 16), **gift), KEY)
     yield bytes([17]) + signed[4 : 4 + int.from_bytes(signed[:4], "big")]
-    assert len(KINDS) == 21
+    heir = {"authority": KEY.public, "old": PeerId(OTHER.public), "new": PeerId(KEY.public), "generation": 2}
+    signed = sign_statement(Succession(**heir, time_ms=NOW_MS), KEY, KEY)
+    yield bytes([21]) + signed[4 : 4 + int.from_bytes(signed[:4], "big")]
+    assert len(KINDS) == 22
 
 
 def _charges():
@@ -169,7 +184,9 @@ def _charges():
 def _wires():
     agreement, stored = AgreementId(b"a" * 16), StoredId(b"s" * 32)
     control = [
-        wire.Hello(agreements=(b"x" * 80,), heads=(wire.HeadState(agreement, b"h", b"g"),), program="p"),
+        wire.Hello(
+            agreements=(b"x" * 80,), heads=(wire.HeadState(agreement, b"h", b"g"),), program="p", succeeded=b"s"
+        ),
         wire.Ping(number=3),
         wire.LaneWish(certificate=b"c"),
         wire.LaneOffer(port=1, certificate=b"c", token=b"t"),
@@ -196,6 +213,7 @@ def _wires():
         terms.PutTerms(agreement=agreement, signed=b"s"),
         terms.GiveNotice(agreement=agreement, signed=b"s"),
         terms.GiveWaiver(agreement=agreement, signed=b"s"),
+        succeeding.Succeed(succession=b"s", proposals=(b"p",)),
         receipts.ProposeReceipt(agreement=agreement, signed=b"s"),
         receipts.GetMyReceipts(agreement=agreement),
         receipts.AskReceipts(nonce=bytes(32)),
@@ -218,6 +236,7 @@ def _wires():
         terms.TermsPut(revision=2),
         terms.NoticeTaken(left_s=9),
         terms.WaiverTaken(packs=9, size_bytes=9),
+        succeeding.Succeeded(succession=b"s", revisions=(b"r",)),
         auditing.Losses(reports=(auditing.LossRow(1, b"s", (stored,)),)),
         recovering.SlotKept(),
         receipts.ReceiptSigned(signed=b"s"),
@@ -401,14 +420,42 @@ def _texts():
     yield format_peer_id(PeerId(KEY.public)).encode()
     yield encode_words(bytes(range(32))).encode()
     yield b"bp1short"
+    yield b"7-aban-abil"
+
+
+def _cards():
+    slot = Host(KEY, ENVELOPE, OTHER).listing(NOW_MS, now_ms=NOW_MS, ext=card.write_gift(5 * 10**9))
+    yield msgspec.msgpack.encode(slot)
+    yield msgspec.msgpack.encode(listing.make_tombstone(PeerId(KEY.public), 1, now_ms=NOW_MS))
+
+
+def _invites():
+    given = invite.Invite(PeerId(KEY.public), b"s" * 16, NOW_MS // 1000, ("ws://127.0.0.1:4711", "wss://one.example"))
+    text = invite.format_invite(given)
+    yield b"\0" + text.encode()
+    yield b"\0" + "-".join(text.upper()).encode()
+    yield b"\1" + (parse_bech32m("bpi", text) or b"")
+    yield b"\1\1" + bytes(52)
+    yield b"\1\2" + bytes(52)
+
+
+def _spoken():
+    until_ms = NOW_MS + 600_000
+    plate = nameplate.Plate(message=b"A" * 33, inbox=OTHER.public, key=ENVELOPE.public, expires_ms=until_ms)
+    said = b"B" + bytes.fromhex("58" + "66" * 31)
+    word = nameplate.Word(message=said, confirmation=b"c" * 112, inbox=OTHER.public, key=ENVELOPE.public)
+    for which, message in enumerate((plate, word, nameplate.Reply(confirmation=b"r" * 300))):
+        yield bytes([which]) + msgspec.msgpack.encode(message)
 
 
 SEEDS = {
     "blob": _blobs,
+    "card": _cards,
     "charge": _charges,
     "hint": _hints,
     "ignore": _ignores,
     "inventory": _inventories,
+    "invite": _invites,
     "knock": _knocks,
     "listing": _listings,
     "note": _notes,
@@ -416,6 +463,7 @@ SEEDS = {
     "removal": _removals,
     "signaling": _signaling,
     "snapshot": _snapshots,
+    "spoken": _spoken,
     "statement": _statements,
     "tail": _tails,
     "text": _texts,

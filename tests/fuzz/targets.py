@@ -23,10 +23,12 @@ class Target:
 
 TARGETS = {
     "blob": Target(at_rest.read_blob),
+    "card": Target(in_flight.read_card, most_bytes=6000, body_at=0),
     "charge": Target(in_flight.read_charge, most_bytes=30_000, body_at=1),
     "hint": Target(at_rest.read_hint, body_at=0),
     "ignore": Target(in_flight.read_ignore, (UserError,), 1024),
     "inventory": Target(at_rest.read_inventory),
+    "invite": Target(in_flight.read_invite, (UserError,), 1024),
     "knock": Target(in_flight.read_knock, most_bytes=2900, body_at=1),
     "listing": Target(in_flight.read_listing, most_bytes=2048, body_at=0),
     "note": Target(in_flight.read_note, most_bytes=6000, body_at=0),
@@ -34,6 +36,7 @@ TARGETS = {
     "removal": Target(in_flight.read_removal, body_at=2),
     "signaling": Target(in_flight.read_signaling, most_bytes=8000, body_at=0),
     "snapshot": Target(at_rest.read_snapshot, body_at=0),
+    "spoken": Target(in_flight.read_spoken, most_bytes=5000, body_at=1),
     "statement": Target(in_flight.read_statement, most_bytes=5000, body_at=1),
     "tail": Target(at_rest.read_tail, most_bytes=2048),
     "text": Target(in_flight.read_text, (UserError,), 512),

@@ -18,9 +18,10 @@ from backuppeer import __version__
 from backuppeer.agent.home.home import Home
 from backuppeer.cli.homes import require_identity
 from backuppeer.cli.unlocking import offer_secrets, try_secrets
-from backuppeer.control.api import Nothing, PingResult, StopResult
+from backuppeer.control.api import Nothing, PingResult
 from backuppeer.control.client import AgentNotRunning, Client
 from backuppeer.control.sockets import socket_path_for
+from backuppeer.control.stopping import StopResult
 from backuppeer.errors import ExitCode, LocalError
 from backuppeer.limits import AGENT_PING_S, AGENT_REASON_BYTES, AGENT_START_S, AGENT_STOP_S
 
@@ -201,6 +202,29 @@ def stop_agent(home: Home) -> bool:
         if process is not None:
             os.close(process)
     return True
+
+
+def await_end(home: Home) -> None:
+    """Return when an agent that ends by itself has ended: it holds the home's lock until then.
+
+    Raises:
+        LocalError: it did not end in time.
+
+    """
+    deadline = time.monotonic() + AGENT_STOP_S
+    while time.monotonic() < deadline:
+        try:
+            with home.lock() as is_ours:
+                if is_ours:
+                    return
+        except LocalError:
+            if not home.path.exists():  # a passing home goes with its agent
+                return
+            raise
+        time.sleep(_LONGEST_WAIT_S)
+    raise LocalError(
+        f"the agent of {home.path} did not end within {AGENT_STOP_S:.0f} s", hint="`backup-peer agent stop` ends it"
+    )
 
 
 def agent_command(home: Home) -> list[str]:

@@ -7,6 +7,7 @@ import typer
 
 from backuppeer.agent.home.config import KEYS, change_config, read_config, value_of
 from backuppeer.agent.home.config_writer import write_config
+from backuppeer.cli import servers
 from backuppeer.cli.context import context_of
 from backuppeer.cli.render import escape_line
 from backuppeer.errors import UserError
@@ -22,6 +23,7 @@ def add_to(app: typer.Typer) -> None:
     group.command(name="get", help="Print one setting.")(get)
     group.command(name="set", help="Change one setting; an empty value unsets it.")(set_value)
     group.command(name="list", help="Print all settings.")(list_values)
+    servers.add_to(group)
     app.add_typer(group, name="config", help="Settings of this peer.")
 
 

@@ -8,9 +8,10 @@ import msgspec
 import typer
 
 from backuppeer.agent.peers.offers import check_storage
-from backuppeer.cli.choosing import Choice, choose, pick_peer, read_storage, read_term
+from backuppeer.cli.choosing import Choice, choose, pick_peer, read_term
 from backuppeer.cli.context import Context, context_of
 from backuppeer.cli.groups import takes
+from backuppeer.cli.inviting import choose_wish
 from backuppeer.cli.offers import take_offer
 from backuppeer.cli.promises import (
     AuditBudget,
@@ -21,13 +22,22 @@ from backuppeer.cli.promises import (
     say_promises,
     say_times,
 )
-from backuppeer.cli.render import escape_line, format_count, name_peer, write_peer
+from backuppeer.cli.render import (
+    escape_line,
+    format_count,
+    format_trust,
+    name_peer,
+    say_further,
+    say_trust,
+    write_peer,
+)
 from backuppeer.cli.screen import BOLD, GREEN, YELLOW, Screen
 from backuppeer.cli.spinner import Spinner
 from backuppeer.cli.units import format_duration, format_share, format_size
 from backuppeer.cli.work import View, read_event, run_work
 from backuppeer.clock import parse_duration
-from backuppeer.control.api import ConnectPlan, ConnectPlanRequest, ConnectRequest, ConnectResult
+from backuppeer.control.api import ConnectRequest, ConnectResult
+from backuppeer.control.choosing import ConnectPlan, ConnectPlanRequest
 from backuppeer.control.events import Event, EventName, State
 from backuppeer.control.promises import Promised
 from backuppeer.errors import BackupPeerError, DeclinedError, ExitCode, InterruptedByUserError, UserError
@@ -55,7 +65,8 @@ def add_to(app: typer.Typer) -> None:
 def connect(  # noqa: PLR0913 - one parameter per option
     ctx: typer.Context,
     peer: Annotated[
-        str, typer.Argument(metavar="[ID|PREFIX|ALIAS]", help="The host: as `browse` shows it, or its full id.")
+        str,
+        typer.Argument(metavar="[ID|PREFIX|ALIAS|INVITE]", help="The host; of an invite, - reads it."),
     ] = "",
     *,
     choice: Choice,
@@ -76,22 +87,19 @@ def connect(  # noqa: PLR0913 - one parameter per option
 ) -> int:
     """Show the plan, ask, connect."""
     context = context_of(ctx)
+    wanted = choose_wish(context, choice, peer, storage)
     request = ConnectRequest(
         servers=context.servers(),
-        peer=peer,
-        storage=read_storage(choice, storage),
+        peer=wanted.peer,
+        storage=wanted.size_bytes,
         name=name,
-        verified=verified,
+        verified=verified or wanted.is_known,
         wait_s=_waiting_time(context.screen, wait),
         term_s=read_term(choice, term),
         lock_s=parse_duration(lock) if lock else None,
         promises=read_promises(reciprocity, audit_budget, egress_budget, availability),
     )
-    if request.storage < 1:
-        raise UserError(
-            "nothing to ask for: --storage is 0", hint="for example: `backup-peer connect PEER --storage 10GB`"
-        )
-    request.peer = pick_peer(context, choice, peer, request.storage)
+    request.peer = pick_peer(context, choice, wanted.peer, request.storage)
     return _connect(context, request, is_trial=choice.trial)
 
 
@@ -214,12 +222,13 @@ def _describe_plan(screen: Screen, plan: ConnectPlan, request: ConnectRequest, c
         f"full id       {escape_line(plan.peer_id)}",
         f"safety words  {screen.paint(escape_line(plan.safety_words), BOLD)}",
         f"{'':<{_LABEL}}the other screen must show the same words; if they differ, stop",
-        f"trust         {plan.trust:.2f} {escape_line(plan.trust_level)}",
+        f"trust         {say_trust(format_trust(plan.trust, plan.trust_level, plan.capped), plan.reason)}",
         f"space         {format_size(request.storage)} of at least {format_size(plan.free_bytes)} free",
         f"terms         kept for {kept}; erased {locked} after a deletion",
         *(f"{'':<{_LABEL}}{said}" for said in _say_wanted(request)),
     ]
-    warnings = [("risk", risk) for risk in plan.risks]
+    warnings = [("capped", text) for text in say_further(plan.capped, plan.reason)]
+    warnings += [("risk", risk) for risk in plan.risks]
     if request.storage > plan.free_bytes:
         asked, free = format_size(request.storage), format_size(plan.free_bytes)
         warnings.insert(0, ("note", f"{asked} is more than the {free} that the host lists as free: it may refuse"))

@@ -6,7 +6,8 @@ import typer
 
 from backuppeer.cli.context import context_of
 from backuppeer.cli.render import shorten_id
-from backuppeer.control.api import DisconnectResult, PeerRequest
+from backuppeer.control.api import PeerRequest
+from backuppeer.control.stopping import DisconnectResult
 
 
 def add_to(app: typer.Typer) -> None:

@@ -41,6 +41,7 @@ VERBS: Final = {
     "host": Verb("host", "backup-peer host --storage 50GB"),
     "browse": Verb("browse", "backup-peer browse --min-trust 0.8 --min-storage 10GB"),
     "connect": Verb("connect", "backup-peer connect bp1… --storage 10GB --name alice"),
+    "invite": Verb("invite", "backup-peer invite create --name alice"),
     "requests": Verb("requests", "backup-peer requests accept alice"),
     "peers": Verb("peers", "backup-peer peers"),
     "block": Verb("block", "backup-peer block alice --reason 'went too far'"),

@@ -8,16 +8,34 @@ from urllib.parse import urlsplit
 
 import typer
 
+from backuppeer.cli.relaying import read_observe
+from backuppeer.cli.units import parse_size, write_size
 from backuppeer.clock import SystemClock
 from backuppeer.errors import UserError
+from backuppeer.limits import RELAY_BYTES_PER_S
 
 if TYPE_CHECKING:
     from backuppeer.signaling.server.caps import Caps
     from backuppeer.signaling.server.certificate import Certificate
     from backuppeer.signaling.server.notes import Notes
     from backuppeer.signaling.server.process import Keeping
+    from backuppeer.signaling.server.relaying import Relaying
 
 CLUSTER_VARIABLE: Final = "BACKUPPEER_CLUSTER"
+
+
+_USUAL_RATE: Final = write_size(RELAY_BYTES_PER_S)
+_RelayRate = Annotated[
+    str,
+    typer.Option(metavar="SIZE", help="Bytes per second to relay, all peers together, for example 20MB; 0 = no relay."),
+]
+_Observe = Annotated[
+    str,
+    typer.Option(
+        metavar="IP:PORT",
+        help="Where peers ask for their address outside (UDP), behind a proxy; without, where the server listens.",
+    ),
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +47,10 @@ class Operating:
     key: Path | None
     trusted: tuple[str, ...]
     limits: tuple[str, ...]
+    relay_rate: int
+    """Bytes per second, all peers together; 0: no relay."""
+    observe_at: tuple[tuple[str, int], ...]
+    """Where observers listen; empty: where the server does."""
 
     def check(self, data: Path | None) -> None:
         """Refuse what can't be meant together.
@@ -75,6 +97,14 @@ class Operating:
         engine = KeptEngine(data, caps, clock=clock) if data is not None else MemoryEngine(caps, clock=clock)
         return Keeping(engine, notes)
 
+    def relaying(self) -> "Relaying | None":
+        """Return what helps peers that can't reach each other; None: this server does not."""
+        from backuppeer.signaling.server.relaying import Relaying  # noqa: PLC0415 - iroh
+
+        if not self.relay_rate:
+            return None
+        return Relaying(SystemClock(), bytes_per_s=self.relay_rate, observe_at=self.observe_at)
+
     def certificate(self) -> "Certificate | None":
         """Return what the server proves its name with; None: it speaks in the clear.
 
@@ -112,6 +142,8 @@ def operate(
         list[str] | None,
         typer.Option(metavar="NAME=N", help="Another limit than the usual (docs/operating.md); may be repeated."),
     ] = None,
+    relay_rate: _RelayRate = _USUAL_RATE,
+    observe: _Observe = "",
 ) -> Operating:
     """Return what was said.
 
@@ -128,4 +160,6 @@ def operate(
         key=tls_key,
         trusted=tuple(trusted_proxy or ()),
         limits=tuple(limit or ()),
+        relay_rate=parse_size(relay_rate),
+        observe_at=read_observe(observe),
     )

@@ -7,12 +7,14 @@ from backuppeer.agent.agent import Agent
 from backuppeer.agent.commands.amend import AmendCommands
 from backuppeer.agent.commands.audit import AuditCommands
 from backuppeer.agent.commands.blocking import BlockCommands
+from backuppeer.agent.commands.browsing import BrowseCommands
 from backuppeer.agent.commands.choosing import ChooseCommands
 from backuppeer.agent.commands.ending import EndCommands
 from backuppeer.agent.commands.forgiving import ForgiveCommands
 from backuppeer.agent.commands.home import HomeCommands
 from backuppeer.agent.commands.host import HostCommands
 from backuppeer.agent.commands.inspect import InspectCommands
+from backuppeer.agent.commands.inviting import InviteCommands
 from backuppeer.agent.commands.kit import KitCommands
 from backuppeer.agent.commands.mend import MendCommands
 from backuppeer.agent.commands.mount import MountCommands
@@ -26,6 +28,7 @@ from backuppeer.agent.commands.replacing import ReplaceCommands
 from backuppeer.agent.commands.reputation import ReputationCommands
 from backuppeer.agent.commands.retiring import RetireCommands
 from backuppeer.agent.commands.showing import ShowCommands
+from backuppeer.agent.commands.succeed import SucceedCommands
 from backuppeer.agent.commands.take_over import TakeOverCommands
 from backuppeer.agent.commands.terms import TermsCommands
 from backuppeer.agent.commands.undelete import UndeleteCommands
@@ -48,7 +51,6 @@ def make_handlers(agent: Agent) -> dict[str, Handler]:
         "peers/set": home.set_peer,
         "sessions": home.sessions,
         "disconnect": home.disconnect,
-        "browse": home.browse,
         "requests": host.requests,
         "requests/accept": host.accept,
         "requests/reject": host.reject,
@@ -98,15 +100,19 @@ def _make_terms_handlers(
 
 
 def _make_further_handlers(agent: Agent, host: HostCommands) -> dict[str, Handler]:
-    undelete = UndeleteCommands(agent)
+    undelete, browsing = UndeleteCommands(agent), BrowseCommands(agent)
     mine: dict[str, Handler] = {"peers/deleted": undelete.list_all, "peers/undelete": undelete.undelete}
-    mine |= _make_recover_handlers(RecoverCommands(agent), TakeOverCommands(agent))
+    mine |= {"browse": browsing.browse, "browse/live": browsing.live, "servers": browsing.servers}
+    mine |= _make_recover_handlers(agent)
     mine |= {"rebut": RebutCommands(agent).rebut, "kit": KitCommands(agent).kit}
     mine |= _make_audit_handlers(AuditCommands(agent)) | {"status/seen": HomeCommands(agent).see}
     ends = EndCommands(agent)
     verify = VerifyCommands(agent)
     mine |= {"peers/forgive": ForgiveCommands(agent).forgive}
     mine |= {"peers/verify/plan": verify.plan, "peers/verify": verify.verify}
+    invite = InviteCommands(agent)
+    mine |= {"invite": invite.list_all, "invite/create": invite.create}
+    mine |= {"invite/revoke": invite.revoke, "invite/open": invite.open, "invite/speak": invite.speak}
     mine["vouch"] = VouchCommands(agent).vouch
     replace = ReplaceCommands(agent)
     mine |= {"peers/replace/plan": replace.plan, "peers/replace": replace.replace}
@@ -133,8 +139,11 @@ def _make_waiver_handlers(agent: Agent, waive: WaiveCommands) -> dict[str, Handl
     }
 
 
-def _make_recover_handlers(recover: RecoverCommands, taking: TakeOverCommands) -> dict[str, Handler]:
+def _make_recover_handlers(agent: Agent) -> dict[str, Handler]:
+    recover, taking, succeeding = RecoverCommands(agent), TakeOverCommands(agent), SucceedCommands(agent)
     return {
+        "recover/succeed/plan": succeeding.plan,
+        "recover/succeed": succeeding.tell,
         "recover": recover.recover,
         "where": recover.where,
         "recover/take-over/plan": taking.plan,

@@ -15,20 +15,18 @@ from backuppeer.agent.home.sets import SetRow
 from backuppeer.cli.export import ExportResult
 from backuppeer.cli.kit import KitMade
 from backuppeer.cli.passphrase import CustodyResult
+from backuppeer.cli.servers import ListedServer
 from backuppeer.control.amendments import ForgetPlan, ForgetResult, TagResult
 from backuppeer.control.api import (
     BrowseRow,
     ConnectResult,
-    DisconnectResult,
     EntryRow,
     HostingState,
     HostResult,
     PeerRow,
     PendingRequest,
-    SessionRow,
     SnapshotRow,
     StatusResult,
-    StopResult,
 )
 from backuppeer.control.auditing import AuditResult, DrillResult
 from backuppeer.control.blocking import BlockResult
@@ -48,6 +46,7 @@ from backuppeer.control.events import (
 )
 from backuppeer.control.forgiving import ForgiveResult
 from backuppeer.control.inspection import DiffResult, DiffRow, DumpResult, DumpStart, FindRow, StatsResult
+from backuppeer.control.inviting import CodeToSay, InviteMade, InviteRow, InviteSpoken
 from backuppeer.control.mounting import MountResult
 from backuppeer.control.proven import AuditRow
 from backuppeer.control.pruning import PrunePlan, PruneResult
@@ -55,13 +54,16 @@ from backuppeer.control.replacing import ReplacePlan, ReplaceResult
 from backuppeer.control.reputation import OpinionRow, Reputation, ReputationRow
 from backuppeer.control.restoring import RemovalRow, RestorePlan, RestoreResult
 from backuppeer.control.saving import BackupResult
+from backuppeer.control.sessions import SessionRow
 from backuppeer.control.showing import PeerAccount
+from backuppeer.control.stopping import DisconnectResult, StopResult
 from backuppeer.control.taking_over import TakeOverResult
 from backuppeer.control.terms import TermsResult
 from backuppeer.control.undeleting import UndeletePlan, UndeleteResult
 from backuppeer.control.verifying import VerifyResult
 from backuppeer.control.vouching import VouchResult
 from backuppeer.control.waiving import PurgeResult
+from backuppeer.signaling.probe import Probe
 
 
 class IdResult(msgspec.Struct, kw_only=True):
@@ -173,6 +175,8 @@ VALUES: Final[dict[str, Any]] = {
     "audit verify-proof": ProofVerdict,
     "id": IdResult,
     "browse": list[BrowseRow],
+    "invite": list[InviteRow],
+    "invite list": list[InviteRow],
     "requests": list[PendingRequest],
     "requests list": list[PendingRequest],
     "peers": list[PeerRow],
@@ -190,6 +194,9 @@ VALUES: Final[dict[str, Any]] = {
     "status": StatusResult,
     "config get": Setting,
     "config list": Settings,
+    "config servers": list[ListedServer],
+    "config servers list": list[ListedServer],
+    "config servers test": list[Probe],
     "agent status": AgentStatus,
 }
 """Verbs that print one JSON value."""
@@ -230,6 +237,9 @@ LINES: Final[dict[str, tuple[Any, Mapping[str, type]]]] = {
     "peers purge": (PurgeResult, _WORK),
     "peers resize": (TermsResult, _WORK),
     "peers renew": (TermsResult, _WORK),
+    "invite create": (InviteMade, {}),
+    "invite create --spoken": (InviteSpoken, {**_WORK, EventName.CODE: CodeToSay}),
+    "invite revoke": (InviteRow, {}),
     "requests accept": (PendingRequest, {}),
     "requests offer": (PendingRequest, {}),
     "requests reject": (PendingRequest, {}),
@@ -251,6 +261,8 @@ LINES: Final[dict[str, tuple[Any, Mapping[str, type]]]] = {
     "dump": (DumpResult, {**_WORK, EventName.START: DumpStart}),
     "mount": (MountResult, {**_WORK, "mounted": Mounted}),
     "config set": (Setting, {}),
+    "config servers add": (Setting, {}),
+    "config servers remove": (Setting, {}),
     "export": (ExportResult, {}),
     "kit": (KitMade, {}),
     "import": (ExportResult, {}),

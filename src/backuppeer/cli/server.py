@@ -8,6 +8,7 @@ import typer
 from backuppeer.cli.context import context_of
 from backuppeer.cli.groups import takes
 from backuppeer.cli.operating import Operating, operate
+from backuppeer.cli.relaying import describe_relay
 from backuppeer.cli.render import escape_line, escape_name, format_count
 from backuppeer.cli.screen import GREEN, Screen
 from backuppeer.errors import UserError
@@ -70,7 +71,7 @@ async def _serve(
     from backuppeer.signaling.server.process import run_server  # noqa: PLC0415 - websockets
 
     operating.check(data)
-    caps, certificate = operating.caps(stamp_bits), operating.certificate()
+    caps, certificate, relaying = operating.caps(stamp_bits), operating.certificate(), operating.relaying()
     notes = FolderNotes(data, caps.notes) if data else None
 
     def tell_ready(port: int) -> None:
@@ -79,7 +80,8 @@ async def _serve(
         for url in origins or [_url_of(bound, is_secure=certificate is not None)]:
             screen.line(f"  clients use: --server {escape_line(url)}", hang=4)
         kept = _SHARED if operating.cluster else _describe_notes(data, notes.count() if notes else 0)
-        screen.line(f"  {kept}", hang=4)
+        for text in (kept, describe_relay(relaying, operating.relay_rate)):
+            screen.line(f"  {text}", hang=4)
         screen.event("ready", {"listen": bound})
 
     with contextlib.ExitStack() as held:
@@ -90,7 +92,7 @@ async def _serve(
                 listen,
                 origins=origins,
                 caps=caps,
-                keeping=operating.keeping(caps, data, notes),
+                keeping=operating.keeping(caps, data, notes)._replace(relaying=relaying),
                 trusted=operating.trusted,
                 tls=certificate.context if certificate else None,
                 on_ready=tell_ready,

@@ -28,6 +28,7 @@ class EventName(StrEnum):
     FAULT = "fault"  # data: Fault
     REQUEST = "request"  # host only; data: PendingRequest
     OFFERED = "offered"  # host only: the slot is on offer; data: HostResult
+    CODE = "code"
     AGREED = "agreed"  # host only; data: Agreed
     ALARM = "alarm"  # host only; data: MassDeletionSeen
     ROWS = "rows"  # find and diff; data: inspection.Rows
@@ -94,6 +95,9 @@ class Agreed(msgspec.Struct, kw_only=True):
     peer_id: str
     alias: str
     quota_bytes: int
+    invite: str = ""
+    """Who came by an invite: its name, else its id; and the words to compare, which nobody was shown before."""
+    safety_words: str = ""
 
 
 class MassDeletionSeen(msgspec.Struct, kw_only=True):

@@ -39,6 +39,7 @@ class Domain(bytes, Enum):
     SHOWN = _constant(b"backuppeer v1 shown")
     REQUEST = _constant(b"backuppeer v1 request")
     PARTY = _constant(b"backuppeer v1 party")
+    INVITE = _constant(b"backuppeer v1 invite")
 
 
 def hash_keyed(key: bytes, data: Buffer) -> bytes:

@@ -63,6 +63,8 @@ class Purpose(bytes, Enum):
     KNOCK = b"knock"
     KNOCK_REPLY = b"knock-reply"
     INBOX = b"inbox"
+    INVITE_CARD = b"invite-card"
+    SPOKEN = b"spoken"
     RECOVERY_NOTE = b"recovery-note"
     RECOVERY_DEPOSIT = b"recovery-deposit"
     RECOVERY_INBOX = b"recovery-inbox"

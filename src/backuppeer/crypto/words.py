@@ -104,6 +104,21 @@ def safety_words(a: PeerId, b: PeerId) -> str:
     return " ".join(_mnemonic().wordlist[(number >> shift) & ((1 << _WORD_BITS) - 1)] for shift in shifts)
 
 
+def list_words() -> list[str]:
+    """Return the 2,048 words."""
+    return list(_mnemonic().wordlist)
+
+
+def complete_word(typed: str, position: int) -> str:
+    """Return the word of the list that is meant: as typed, or the only one that begins so, with 4 letters or more.
+
+    Raises:
+        UserError: none is, or several; with those that may be meant. position: for the message, from 1 on.
+
+    """
+    return _find_word(typed, position)
+
+
 def _find_word(typed: str, position: int) -> str:
     words = _mnemonic().wordlist
     if typed in words:

@@ -29,6 +29,7 @@ from backuppeer.signaling.messages import (
     Answer,
     Browse,
     Challenge,
+    CloseCode,
     Deposit,
     Deposited,
     InboxOpen,
@@ -375,12 +376,14 @@ def _describe(exc: Exception) -> str:
         return f"{UNTRUSTED}: {exc.verify_message.rstrip('.')}"
     if isinstance(exc, ssl.SSLError):
         return f"no TLS connection: {(exc.reason or str(exc)).replace('_', ' ').lower()}"
-    if isinstance(exc, OSError) and exc.errno is not None and exc.errno > 0:
-        return os.strerror(exc.errno).lower()
+    if isinstance(exc, OSError) and exc.errno is not None and exc.strerror:
+        return (os.strerror(exc.errno) if exc.errno > 0 else exc.strerror).lower()  # below 0: a name is not known
     return str(exc) or "the server hung up"  # a connection reset in the TLS handshake has no words of its own
 
 
 def _describe_close(url: str, exc: ConnectionClosed) -> str:
+    if exc.sent is not None and exc.sent.code == CloseCode.TOO_BIG:
+        return f"{url} sent a message that is too long"
     if exc.rcvd is None:
         return f"{url}: connection lost"
     return f"{url} closed the connection: {exc.rcvd.code} {exc.rcvd.reason}".rstrip()

@@ -71,6 +71,9 @@ class Verdict(StrEnum):
 REJECTED_BY_PERSON: Final = "rejected"
 """`KnockReply.code` of a no that a person said to just this wish, and may take back. Unknown codes read as a no."""
 
+INVITE_OVER: Final = "invite"
+"""`KnockReply.code` of a no to an invite: it gives nothing, or not that."""
+
 UNTRUSTED: Final = "untrusted"
 """`KnockReply.code` of a no to an owner that the host does not trust enough, whatever it wants (`host --min-trust`)."""
 

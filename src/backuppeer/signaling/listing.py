@@ -141,9 +141,8 @@ def open_listing(signed: bytes, now_ms: int) -> VerifiedListing:
     blob, signature, rest = split_container(signed, cap_bytes=limits.LISTING_BYTES, what="listing")
     if rest:
         raise ProtocolViolation("listing has bytes after its signature")
-    listing = decode_blob(_DECODER, blob, what="listing")
-    _check_shape(listing)
-    _check_time(listing, now_ms)
+    listing = decode_listing(blob)
+    check_listing(listing, now_ms)
     verify_signature(listing.peer, Purpose.LISTING, blob, signature)
     return VerifiedListing(peer=PeerId(listing.peer), listing=listing, signed=signed)
 
@@ -156,7 +155,28 @@ def peek_listing(signed: bytes) -> Listing:
 
     """
     blob, _, _ = split_container(signed, cap_bytes=limits.LISTING_BYTES, what="listing")
+    return decode_listing(blob)
+
+
+def decode_listing(blob: bytes) -> Listing:
+    """Return what a blob says, unchecked.
+
+    Raises:
+        ProtocolViolation: it can't be read.
+
+    """
     return decode_blob(_DECODER, blob, what="listing")
+
+
+def check_listing(listing: Listing, now_ms: int, *, life_s: int = limits.LISTING_LIFE_S) -> None:
+    """Refuse a listing that breaks a rule of its format, is over or from the future, or lives longer than `life_s`.
+
+    Raises:
+        ProtocolViolation: it does.
+
+    """
+    _check_shape(listing, life_s)
+    _check_time(listing, now_ms)
 
 
 def _check_time(listing: Listing, now_ms: int) -> None:
@@ -170,11 +190,11 @@ def _check_time(listing: Listing, now_ms: int) -> None:
         raise ProtocolViolation("listing's number is too far in the future")
 
 
-def _check_shape(listing: Listing) -> None:
+def _check_shape(listing: Listing, life_s: int = limits.LISTING_LIFE_S) -> None:
     _require(len(listing.peer) == PEER_ID_BYTES, "peer must have 32 bytes")
     _require(0 < listing.seq < 1 << 63, "number out of range")
     life_ms = listing.expires_ms - listing.issued_ms
-    _require(listing.issued_ms >= 0 and 0 < life_ms <= limits.LISTING_LIFE_S * 1000, "lives at most two hours")
+    _require(listing.issued_ms >= 0 and 0 < life_ms <= life_s * 1000, f"lives at most {life_s // 3600} hours")
     if listing.kind is ListingKind.TOMBSTONE:
         bare = make_tombstone(PeerId(listing.peer), listing.seq, now_ms=listing.issued_ms)
         _require(msgspec.structs.replace(listing, expires_ms=bare.expires_ms) == bare, "a tombstone offers nothing")

@@ -198,7 +198,7 @@ def test_the_plan_shows_what_a_host_promises_but_what_it_owes_is_asked_for_as_it
     reciprocity = SimpleNamespace(owed_to_us=lambda _: Balance(promised_bytes=lacking_bytes))
     agent = SimpleNamespace(
         parts=SimpleNamespace(state=owner.state),
-        owner=SimpleNamespace(market=SimpleNamespace(find=find)),
+        owner=SimpleNamespace(knocking=SimpleNamespace(find=find)),
         host=SimpleNamespace(reciprocity=reciprocity),
     )
     found = asyncio.run(OwnerCommands(agent)._offer_of(house.peer, ["wss://one.example"]))

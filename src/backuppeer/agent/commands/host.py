@@ -10,6 +10,7 @@ import msgspec
 
 from backuppeer.agent.agent import Agent, default_store
 from backuppeer.agent.commands.home import hosting_state
+from backuppeer.agent.commands.inviting import name_invite
 from backuppeer.agent.commands.wishes import describe_beside
 from backuppeer.agent.home.records import Direction, RequestRecord, RequestState
 from backuppeer.agent.host.alarms import MassDeletion, say_deletion
@@ -81,6 +82,7 @@ class HostCommands:
                 storage_bytes=request.storage,
                 expires=format_time(offer.expires_ms) if offer.expires_ms else "",
                 servers=accepted,
+                unlisted=offer.unlisted,
             )
             await emit(Event(event=EventName.OFFERED, data=msgspec.to_builtins(result)))
             if not request.detach:
@@ -160,6 +162,7 @@ class HostCommands:
             min_trust=request.min_trust,
             servers=tuple(servers),
             promises=promises._replace(availability=bucket_availability(promises.availability)),
+            unlisted=request.unlisted,
         )
 
     async def _publish(self, offer: Offer, reporter: Reporter) -> list[str]:
@@ -269,21 +272,30 @@ class HostCommands:
         return [Event(event=EventName.NOTE, data=msgspec.to_builtins(Note(text=text))) for text in texts]
 
     def _announce(self, record: RequestRecord) -> None:
+        self._agent.spawn(self._tell_whom(record))
+        self._agent.spawn(self._agent.host.hosting.republish())
+
+    async def _tell_whom(self, record: RequestRecord) -> None:
+        """Tell of an agreement; who came by an invite was seen by nobody yet, so the words to compare come with it."""
+        if not self._watchers:
+            return
+        invite = name_invite(self._agent, record.peer)
         agreed = Agreed(
             peer_id=format_peer_id(record.peer),
             alias=alias_of(self._parts.state, record.peer),
             quota_bytes=record.size_bytes,
+            invite=invite,
+            safety_words=await spell_safety_words(self._parts.keys.peer, record.peer) if invite else "",
         )
         for queue in self._watchers:
             queue.put_nowait(Event(event=EventName.AGREED, data=msgspec.to_builtins(agreed)))
-        self._agent.spawn(self._agent.host.hosting.republish())
 
     async def _event(self, record: RequestRecord) -> Event:
         return Event(event=EventName.REQUEST, data=msgspec.to_builtins(await self._row(record)))
 
     async def _row(self, record: RequestRecord) -> PendingRequest:
         words = await spell_safety_words(self._parts.keys.peer, record.peer)
-        trust, level = self._parts.standing.trust(record.peer)
+        regard = self._parts.views.explaining.regard(record.peer)
         return PendingRequest(
             request_id=name_of_request(self._parts.keys.peer, record),
             direction=record.direction.value,
@@ -295,9 +307,12 @@ class HostCommands:
             lock_s=record.lock_s,
             state=record.state.value,
             since=format_time(record.since_ms),
-            trust=round(trust, 3),
-            trust_level=level.value,
+            trust=regard.trust,
+            trust_level=regard.level,
+            trust_reason=regard.reason,
+            capped=regard.capped,
             reason=record.reason,
+            invite=name_invite(self._agent, record.peer) if record.direction is Direction.IN else "",
             **describe_beside(self._agent, record),
         )
 

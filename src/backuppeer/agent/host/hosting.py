@@ -6,7 +6,7 @@ a session. Exactly one fixed-size reply leaves per knock, whatever the answer.
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import nullcontext, suppress
 from typing import Final
 
@@ -16,12 +16,13 @@ import structlog
 from backuppeer.agent.home.logbook import bookkeeping
 from backuppeer.agent.home.state import State
 from backuppeer.agent.host.gate import Gate
+from backuppeer.agent.host.invites import InviteRefused
 from backuppeer.agent.host.requests import Requests
+from backuppeer.agent.host.slot_keys import SlotKeys
 from backuppeer.agent.host.telling import tell_peer
 from backuppeer.agent.peers.offers import Offer
 from backuppeer.agent.peers.wishes import wish_of_knock
 from backuppeer.clock import Clock
-from backuppeer.crypto.envelope import EnvelopeKey
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import (
     BackupPeerError,
@@ -34,14 +35,14 @@ from backuppeer.errors import (
 )
 from backuppeer.ids import PeerId
 from backuppeer.limits import (
-    ENVELOPE_KEY_KEPT_S,
-    ENVELOPE_KEY_LIFE_S,
     LISTING_FUTURE_S,
     LISTING_LIFE_S,
     LISTING_REFRESH_S,
 )
 from backuppeer.proof.promises import split_promises, write_promises
+from backuppeer.signaling.health import HealthBook
 from backuppeer.signaling.knock import (
+    INVITE_OVER,
     OFFERS_OTHER,
     REJECTED_BY_PERSON,
     UNTRUSTED,
@@ -49,7 +50,6 @@ from backuppeer.signaling.knock import (
     KnockReply,
     Verdict,
     open_knock,
-    read_header,
     seal_reply,
 )
 from backuppeer.signaling.listing import (
@@ -67,9 +67,8 @@ from backuppeer.signaling.pool import Acceptance, Pool
 
 _log = structlog.get_logger()
 _OFFER: Final = "host.offer"
-_INBOX: Final = "host.inbox"
 _SEQ: Final = "host.seq"
-_CODES: Final = ((RejectedError, REJECTED_BY_PERSON), (UntrustedError, UNTRUSTED))
+_CODES: Final = ((RejectedError, REJECTED_BY_PERSON), (UntrustedError, UNTRUSTED), (InviteRefused, INVITE_OVER))
 """What the reply to a knock calls a no; any other is "refused"."""
 
 
@@ -93,14 +92,23 @@ class Hosting:
         free: FreeBytes,
     ) -> None:
         self._state, self._identity, self._clock = state, identity, clock
-        self._requests, self.binding, self._free = requests, binding, free
+        self._requests, self.binding, self.free_bytes = requests, binding, free
         self._pool: Pool | None = None
+        self._is_unlisted = False
         self._refresher: asyncio.Task[None] | None = None
         self.on_servers: OnServers = _ignore
+        self.on_reach: Callable[[], None] = lambda: None
+        """Called when a slot was put on offer, and whenever a server is reached or lost."""
+        self.health = HealthBook()
+        """The same for all that asks servers; set by who puts the parts together."""
         self.on_proving: Callable[[str], None] = lambda _: None
         """Called with the address of a server that wants work of us, as it begins."""
+        self.check_wish: Callable[[PeerId], None] = lambda _: None
+        """Raises RefusedError for a wish of an owner that is never granted one."""
+        self.be_reachable: Callable[[], Awaitable[None]] = _need_nothing
+        """Awaited before an owner is told where we are, so that it can get here."""
         self._made = 0
-        self._gate = Gate(clock)
+        self._gate, self.keys = Gate(clock), SlotKeys(state, clock)
         self._nonces = NonceMemory(state.nonces())
         self._moving = asyncio.Lock()  # one change of the slot at a time: a failed one takes back only its own offer
 
@@ -126,7 +134,7 @@ class Hosting:
 
         """
         async with self._moving:
-            await self._leave()
+            await self._make_way(offer)
             self._state.put_setting(_OFFER, msgspec.msgpack.encode(offer))
             try:
                 return await self._enter(offer)
@@ -137,9 +145,22 @@ class Hosting:
                 await self._give_up()
                 raise
 
+    async def _make_way(self, offer: Offer) -> None:
+        """Leave the slot that was on offer; one that was listed and no more will be is taken down at once.
+
+        Keys of knocks name themselves in each knock: none may be of a listed slot and of one that is not.
+        """
+        raw = self._state.setting(_OFFER)
+        before = msgspec.msgpack.decode(raw, type=Offer) if raw else None
+        if before is None or before.unlisted is offer.unlisted:
+            await self._leave()
+            return
+        await self.close()
+        self.keys.erase_all()
+
     async def resume(self) -> None:
         """Go on with the slot that was on offer when the agent ended; servers that are away are tried for ever."""
-        self._erase_old_keys(self._clock.now_ms())
+        self.keys.erase_old()
         async with self._moving:
             offer = self.offer
             if offer is not None and self._pool is None:
@@ -155,32 +176,39 @@ class Hosting:
         self._forget_offer()
         await self.close()
         # Nobody publishes from now on, and publishing is when old keys are erased: so all of them go here.
-        self._erase_old_keys(self._clock.now_ms())  # dates back those from the future
-        self._state.erase_envelope_keys(self._clock.now_ms() + 1)
+        self.keys.erase_all()
 
     async def _give_up(self) -> None:
         """Take back an offer that no server took; one that did so too late forgets it with the connection."""
         self._forget_offer()
         await self._leave()
-        self._state.erase_envelope_keys(self._clock.now_ms() + 1)
+        self.keys.erase_all()
 
     def _forget_offer(self) -> None:
         self._state.put_setting(_OFFER, b"")
+        self.keys.forget_hidden()
 
     async def close(self) -> None:
         """Say goodbye to the servers; an offer that was not withdrawn comes back with the agent."""
-        if self._pool is not None:
+        if self._pool is not None and not self._is_unlisted:
             tombstone = make_tombstone(PeerId(self._identity.public), self._next_seq(), now_ms=self._clock.now_ms())
             with suppress(Unavailable):
                 self._note_taken(await self._pool.withdraw(sign_listing(tombstone, self._identity)))
         await self._leave()
 
     async def _enter(self, offer: Offer) -> list[Acceptance]:
-        self._pool = Pool(offer.servers, clock=self._clock, on_change=self._tell_servers)
+        self._pool = Pool(offer.servers, clock=self._clock, health=self.health, on_change=self._tell_servers)
         self._pool.on_proving = self._tell_proving
-        self._pool.attend(self._inbox_key(), self._on_knock)
+        self._is_unlisted = offer.unlisted
+        self._pool.attend(self.keys.inbox(offer), self._on_knock)
         self._refresher = asyncio.create_task(self._refresh(offer))
-        return self._note_taken(await self._pool.publish(self._make_listing(offer)))
+        try:
+            return await (self._pool.attended() if offer.unlisted else self._publish(self._pool, offer))
+        finally:
+            self.on_reach()
+
+    async def _publish(self, pool: Pool, offer: Offer) -> list[Acceptance]:
+        return self._note_taken(await pool.publish(self._make_listing(offer)))
 
     async def _leave(self) -> None:
         if self._refresher is not None:
@@ -197,6 +225,7 @@ class Hosting:
     def _tell_servers(self) -> None:
         if self._pool is not None:
             self.on_servers(any(state.connected for state in self._pool.states()))
+            self.on_reach()
 
     async def _refresh(self, offer: Offer) -> None:
         """Publish again before the listing expires; withdraw when the duration is over."""
@@ -220,17 +249,21 @@ class Hosting:
             await self._withdraw()
 
     async def republish(self) -> None:
-        """Publish the offer anew: it is time, or the free space changed."""
+        """Publish the offer anew: it is time, or the free space changed. One not listed has cards."""
         offer = self.offer
-        if offer is None or self._pool is None:
+        if offer is None or self._pool is None or offer.unlisted:
             return
         with suppress(Unavailable):
-            self._note_taken(await self._pool.publish(self._make_listing(offer)))
+            await self._publish(self._pool, offer)
 
     def _make_listing(self, offer: Offer) -> bytes:
+        return sign_listing(self.describe(offer, LISTING_LIFE_S), self._identity)
+
+    def describe(self, offer: Offer, life_s: int, **further: bytes) -> Listing:
+        """Return what is said of an offer for so long, with a number of its own and `further` in `ext`; not signed."""
         now_ms = self._clock.now_ms()
-        expires_ms = now_ms + LISTING_LIFE_S * 1000
-        key = self._envelope_key(now_ms)
+        expires_ms = now_ms + life_s * 1000
+        key = self.keys.envelope()
         storage = bucket_bytes(offer.storage_bytes)
         availability, promised = split_promises(offer.promises)
         listing = Listing(
@@ -240,17 +273,17 @@ class Hosting:
             expires_ms=min(expires_ms, offer.expires_ms) if offer.expires_ms > now_ms else expires_ms,
             kind=ListingKind.SLOT,
             storage_bytes=storage,
-            free_bytes=min(storage, bucket_bytes(self._free(offer))),
+            free_bytes=min(storage, bucket_bytes(self.free_bytes(offer))),
             region=offer.region,
             availability=availability,
             term_s=offer.term_s,
             lock_s=offer.lock_s,
-            inbox=self._inbox_key().public,
+            inbox=self.keys.inbox(offer).public,
             envelope_key=key.public,
             envelope_id=envelope_id(key.public),
-            ext=promised,
+            ext={**promised, **further},
         )
-        return sign_listing(name_servers(listing, offer.servers), self._identity)
+        return name_servers(listing, offer.servers)
 
     def _next_seq(self) -> int:
         now_ms = self._clock.now_ms()
@@ -266,28 +299,6 @@ class Hosting:
             self._state.put_setting(_SEQ, self._made.to_bytes(8, "big"))
         return outcomes
 
-    def _inbox_key(self) -> SigningKey:
-        seed = self._state.setting(_INBOX)
-        key = SigningKey.from_seed(seed) if seed else SigningKey.generate()
-        if not seed:
-            self._state.put_setting(_INBOX, key.seed())
-        return key
-
-    def _envelope_key(self, now_ms: int) -> EnvelopeKey:
-        """Return today's key; keys rotate daily and are erased after 48 h, so that old knocks stay closed for ever."""
-        self._erase_old_keys(now_ms)
-        for _, private, created_ms in self._state.envelope_keys():
-            if created_ms > now_ms - ENVELOPE_KEY_LIFE_S * 1000:
-                return EnvelopeKey.from_private_bytes(private)
-        key = EnvelopeKey.generate()
-        self._state.put_envelope_key(envelope_id(key.public), key.private_bytes(), now_ms)
-        return key
-
-    def _erase_old_keys(self, now_ms: int) -> None:
-        # Made while the clock was ahead: else it would be today's key, and kept, until that day has passed.
-        self._state.date_back_envelope_keys(now_ms, to_ms=now_ms - ENVELOPE_KEY_LIFE_S * 1000)
-        self._state.erase_envelope_keys(now_ms - ENVELOPE_KEY_KEPT_S * 1000)
-
     async def _on_knock(self, sealed: bytes, server: str) -> None:
         """Open a knock, decide, and leave exactly one reply."""
         try:
@@ -296,6 +307,8 @@ class Hosting:
             _log.info("knock refused", reason=exc.message)
             return
         await asyncio.to_thread(self._requests.prepare)
+        # Before the answer is known, and whatever it is: else the server could tell a yes by what we ask of it.
+        await self.be_reachable()
         reply = self._answer(knock)
         if self._pool is not None:
             sealed_reply = seal_reply(reply, self._identity, knock=knock)
@@ -305,14 +318,9 @@ class Hosting:
 
     def _open_knock(self, sealed: bytes) -> Knock:
         now_ms = self._clock.now_ms()
-        wanted = read_header(sealed).envelope_id
-        for key_id, private, _ in self._state.envelope_keys():
-            if key_id == wanted:
-                key = EnvelopeKey.from_private_bytes(private)
-                knock = open_knock(sealed, key, recipient=PeerId(self._identity.public), now_ms=now_ms)
-                self._admit(knock, now_ms)
-                return knock
-        raise PeerFault("a knock for a key that is erased or was never ours")
+        knock = open_knock(sealed, self.keys.find(sealed), recipient=PeerId(self._identity.public), now_ms=now_ms)
+        self._admit(knock, now_ms)
+        return knock
 
     def _admit(self, knock: Knock, now_ms: int) -> None:
         """Let a knock in, once.
@@ -335,6 +343,8 @@ class Hosting:
     def _answer(self, knock: Knock) -> KnockReply:
         offer, terms = self.offer, wish_of_knock(knock)
         try:
+            if knock.size_bytes:
+                self.check_wish(PeerId(knock.owner))
             verdict = self._requests.consider_knock(knock, offer)
             code, message = "", ""
             if verdict is Verdict.PENDING and (other := self._requests.offer_to(knock)):
@@ -357,6 +367,10 @@ class Hosting:
             binding=self.binding() if verdict is Verdict.ACCEPTED else b"",
             issued_ms=self._clock.now_ms(),
         )
+
+
+async def _need_nothing() -> None:
+    """Be reachable as we are."""
 
 
 def _ignore(is_shown: bool) -> None:  # noqa: FBT001 - OnServers

@@ -12,17 +12,26 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from typing import Final
 
+from backuppeer.agent.home.identity_alarms import doubts_about
 from backuppeer.agent.home.logbook import bookkeeping
 from backuppeer.agent.home.records import Direction, RequestRecord, RequestState
 from backuppeer.agent.home.state import State
-from backuppeer.agent.host.admitting import check_wish, refuse_untrusted
+from backuppeer.agent.host.admitting import (
+    check_proposal,
+    check_wish,
+    name_guest,
+    refuse_rejected,
+    refuse_untrusted,
+    take_invite,
+)
+from backuppeer.agent.host.invites import Invites
 from backuppeer.agent.host.premises import Premises
 from backuppeer.agent.peers.choosing import OPEN, UNDECIDED, choose_request, is_listed
 from backuppeer.agent.peers.names import check_alias
 from backuppeer.agent.peers.offers import Offer, fit_to
-from backuppeer.agent.peers.partners import Whereabouts, later_of, meet_at
+from backuppeer.agent.peers.partners import later_of, meet_at
+from backuppeer.agent.peers.whereabouts import Whereabouts
 from backuppeer.agent.peers.wishes import name_asked, take_up, wish_of_knock
 from backuppeer.agent.repute.standing import Standing
 from backuppeer.clock import Clock
@@ -39,18 +48,15 @@ from backuppeer.errors import (
 from backuppeer.ids import AgreementId, PeerId
 from backuppeer.limits import (
     PENDING_REQUESTS,
-    REJECTED_WISHES_PER_DAY,
     REQUEST_KEPT_S,
     REQUEST_RESERVED_S,
     UNASKED_AGREEMENTS,
 )
-from backuppeer.proof.revisions import Wish, check_spans, wish_of
+from backuppeer.proof.revisions import Wish
 from backuppeer.proof.statements import Agreement, add_signature, open_proposal, statement_hash
 from backuppeer.signaling.knock import Knock, Verdict
 from backuppeer.trust.policy import AcceptPolicy, may_auto_accept
 
-_SKEW_MS: Final = 2 * 3600 * 1000
-_DAY_MS: Final = 86400 * 1000
 OnRequest = Callable[[RequestRecord], None]
 
 
@@ -62,6 +68,7 @@ class Requests:
     ) -> None:
         self._state, self._premises, self._standing, self._clock = state, premises, standing, clock
         self._identity = identity
+        self.invites = Invites(state, PeerId(identity.public), clock)
         self._agreeing = threading.Lock()
         self.on_request: OnRequest = _ignore
         self.on_accepted: OnRequest = _ignore
@@ -102,12 +109,17 @@ class Requests:
         if known is not None and self.take_offer(known, wish):
             return Verdict.ACCEPTED
         check_wish(knock, offer)
-        if known is not None and known.wish == wish:
+        invite = take_invite(self.invites, knock, offer, is_partner=self.is_partner(owner))
+        if known is not None and known.wish == wish and (invite is None or known.state is RequestState.ACCEPTED):
             latest = later_of(known.whereabouts, where.encode(), self._clock.now_ms())
             self._state.put_request(replace(known, whereabouts=latest))
             return Verdict.ACCEPTED if known.state is RequestState.ACCEPTED else Verdict.PENDING
-        self.check_rejections(owner, wish)
         record = replace(self.make_record(owner, wish, where.encode()), request=self._name(knock))
+        if invite is not None:
+            with self.invites.spending(invite, owner, is_first=known is None):
+                self.enter(replace(record, alias=name_guest(self._state, invite, owner)), AcceptPolicy.ASK)
+            return Verdict.ACCEPTED
+        self.check_rejections(owner, wish)
         if offer is not None and not self.trusts(owner, offer) and not self.is_owed(record):
             raise refuse_untrusted()
         policy = AcceptPolicy(offer.accept) if offer else AcceptPolicy.ASK
@@ -176,8 +188,9 @@ class Requests:
             )
         if known.state is not RequestState.ACCEPTED:
             return None
-        self._check_proposal(proposal, known)
+        check_proposal(proposal, known, self._clock.now_ms())
         self._check_room(known)  # again: a late owner's space may have been given to others
+        self.invites.settle(owner)
         lease = self._premises.agree(add_signature(signed, Agreement, self._identity))
         agreed = replace(known, state=RequestState.AGREED, since_ms=self._clock.now_ms())
         self._state.put_request(agreed)
@@ -270,18 +283,12 @@ class Requests:
             RejectedError: it is; in the words of the person.
 
         """
-        now_ms = self._clock.now_ms()
-        incoming = self._incoming(owner)
-        rejected = [r for r in incoming if r.state is RequestState.REJECTED and is_listed(r, now_ms)]
-        same = [r for r in rejected if (r.wish, r.revises) == (wish, revises)]
-        recent = [r for r in rejected if r.since_ms > now_ms - _DAY_MS]
-        if same or len(recent) >= REJECTED_WISHES_PER_DAY:
-            raise RejectedError((same or recent)[-1].reason or "the host said no")
+        refuse_rejected(self._incoming(owner), wish, revises, self._clock.now_ms())
 
     def make_record(self, owner: PeerId, wish: Wish, whereabouts: bytes, revises: bytes = b"") -> RequestRecord:
         """Return a new request of an owner, which waits."""
         return RequestRecord(
-            request=secrets.token_hex(8),  # never that of the wish before: a person's yes is for the wish shown
+            request=secrets.token_hex(8),  # never that of one before: a person's yes is for the wish shown
             direction=Direction.IN,
             peer=owner,
             **wish._asdict(),
@@ -294,7 +301,7 @@ class Requests:
     def enter(self, record: RequestRecord, policy: AcceptPolicy, fitting: Wish | None = None) -> bool:
         """Take up a new request in place of the one before; return whether the policy accepts it at once.
 
-        `fitting`: the terms for which the policy does; where others are wanted, it offers these instead.
+        `fitting`: the terms for which it does; where others are wanted, it offers these instead.
 
         Raises:
             RefusedError: there is no room for it, or too many wait.
@@ -305,12 +312,13 @@ class Requests:
         if owner in self._state.blocks:
             raise RefusedError("no more space is given here")
         self._state.drop_requests(record.since_ms - REQUEST_KEPT_S * 1000)
-        is_auto = may_auto_accept(
-            policy, is_friend=self._standing.is_friend(owner), has_agreement=self.is_partner(owner)
-        )
+        is_doubted, is_friend = bool(doubts_about(self._state, owner)), self._standing.is_friend(owner)
+        is_auto = not is_doubted and may_auto_accept(policy, is_friend=is_friend, has_agreement=self.is_partner(owner))
         is_auto = is_auto and self._count_agreed(owner) < UNASKED_AGREEMENTS
         with self._agreeing:  # two wishes at once must not both be for the same space that is owed
-            record = take_up(record, is_auto=is_auto, is_owed=self.is_owed(record), fitting=fitting)
+            is_invited = not record.revises and self.invites.gives(owner, record.size_bytes)
+            is_given = not is_doubted and (self.is_owed(record) or is_invited)
+            record = take_up(record, is_auto=is_auto, is_owed=is_given, fitting=fitting)
             is_auto = record.state is RequestState.ACCEPTED
             self._check_room(record)
             if not is_auto:
@@ -379,17 +387,6 @@ class Requests:
         """Return by how much a request would raise what is agreed."""
         lease = self._premises.open().leases.find(AgreementId(record.revises)) if record.revises else None
         return max(0, record.size_bytes - (lease.terms.size_bytes if lease is not None else 0))
-
-    def _check_proposal(self, proposal: Agreement, known: RequestRecord) -> None:
-        if (wish_of(proposal), proposal.revision) != (known.wish, 1):
-            raise RefusedError(
-                "the agreement has other terms than were accepted",
-                hint="ask again: `backup-peer connect PEER --storage 10GB`",
-            )
-        check_spans(known.wish, proposal.notice_s)
-        age_ms = self._clock.now_ms() - proposal.start_ms
-        if not -_SKEW_MS <= age_ms <= REQUEST_KEPT_S * 1000 + _SKEW_MS:
-            raise RefusedError("the agreement starts at another time than now", hint="check the clock of your computer")
 
 
 def _ignore(record: RequestRecord) -> None:

@@ -6,6 +6,8 @@ Knows: the text forms. Must not know: how to reach anybody.
 from backuppeer.agent.home.state import State
 from backuppeer.errors import BackupPeerError, NotFoundError, UserError
 from backuppeer.ids import MIN_PREFIX, PEER_ID_CHARS, PeerId, format_peer_id, parse_peer_id, shorten_peer_id
+from backuppeer.signaling.invite import is_invite
+from backuppeer.signaling.nameplate import is_spoken
 
 _PREFIX_START = "bp1"
 
@@ -93,13 +95,13 @@ def check_alias(state: State, alias: str, peer: PeerId) -> None:
     if not alias:
         return
     # `resolve_peer` strips what it is given: a name with spaces around it could never be found again.
-    is_id = alias.lower().startswith(_PREFIX_START)
+    is_id = alias.lower().startswith(_PREFIX_START) or is_invite(alias) or is_spoken(alias)
     # A name beginning with - would be read as an option; one with a slash looks like a path, and is one by mistake.
     is_other = alias.startswith("-") or "/" in alias
     if is_id or is_other or not alias.isprintable() or len(alias) > 64 or alias != alias.strip():
         raise UserError(
             f"{alias[:64]!r} can't be a name",
-            hint="1 to 64 printable characters without a slash, not beginning with bp1 or -",
+            hint="1 to 64 printable characters without a slash, not beginning with bp1 or -, nor like a spoken code",
         )
     taken = state.peer_by_alias(alias)
     if taken is not None and taken.peer != peer:

@@ -36,6 +36,8 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
     """Who has a lower T as a host is not heard; 0 = everybody is."""
     promises: Promises = NOTHING
     """What whoever has space here must give in return at least, and may ask for at most."""
+    unlisted: bool = False
+    """No server shows it: who was given an invite finds it (ADR 75)."""
 
 
 def choose_terms(term_s: int | None, lock_s: int | None) -> tuple[int, int]:

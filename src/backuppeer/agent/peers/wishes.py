@@ -18,6 +18,8 @@ from backuppeer.signaling.knock import Knock
 
 SEED: Final = "request"
 """The field of a knock's `ext` that brings it."""
+INVITE: Final = "invite"
+"""The field that brings the name of an invite, 8 bytes, and the proof that its sender bears it, 32 (ADR 75)."""
 _SEED_BYTES: Final = 16
 _NAME_BYTES: Final = 16
 

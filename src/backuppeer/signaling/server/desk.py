@@ -27,6 +27,7 @@ from backuppeer.signaling.listing import ListingKind, open_listing
 from backuppeer.signaling.messages import (
     CHALLENGE_BYTES,
     Answer,
+    AskRelay,
     Browse,
     Challenge,
     CloseCode,
@@ -45,6 +46,7 @@ from backuppeer.signaling.messages import (
     Publish,
     Published,
     Refusal,
+    RelayIs,
     Request,
     Role,
     Taken,
@@ -67,11 +69,17 @@ LOG: Final = logging.getLogger("backuppeer.signaling.server")
 Pause = Callable[[float], Awaitable[None]]
 _TOLLED: Final[dict[type, str]] = {Publish: "publish", Deposit: "deposit", Browse: "browse", OpenInbox: "inbox"}
 _BREACHES: Final = frozenset({CloseCode.MALFORMED, CloseCode.UNPROVEN})
+Admit = Callable[[bytes], RelayIs]
+"""Admit a transport key to the relay, on the account of the network that a connection comes from."""
 _PATIENT: Final = frozenset({Role.PUBLISHER, Role.INBOX})
 """Roles that may stay silent: the library's pings tell whether they live."""
 _REFUSALS: Final = {Put.STALE: Refusal.STALE, Put.FULL: Refusal.FULL}
 _DEPOSITED: Final = encode(Deposited())
 _NOTED: Final = encode(Noted())
+
+
+def _admit_none(_: bytes) -> RelayIs:
+    return RelayIs()
 
 
 class _Closing(Exception):  # noqa: N818 - not an error: how a visit ends
@@ -109,6 +117,7 @@ class Visit:
     connection: ServerConnection
     guest: Guest
     bucket: TokenBucket
+    admit: Admit = _admit_none
     number: int = field(default_factory=lambda: secrets.randbits(48))
     """Names the connection in logs and holds its listing; random, so that it says nothing about order or address."""
     role: Role = Role.UNDECIDED
@@ -133,10 +142,10 @@ class Desk:
         self._publishing: set[Visit] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def serve(self, connection: ServerConnection, guest: Guest) -> None:
+    async def serve(self, connection: ServerConnection, guest: Guest, admit: Admit = _admit_none) -> None:
         """Answer a connection until it ends."""
         bucket = TokenBucket(self._caps.messages_per_s, self._caps.messages_burst, clock=self._clock)
-        visit = Visit(connection, guest, bucket)
+        visit = Visit(connection, guest, bucket, admit)
         try:
             while True:
                 await self._serve_one(visit)
@@ -252,6 +261,8 @@ class Desk:
                 await self._leave_note(visit, request)
             case ProveNote(signature=signature):
                 await self._show_note(visit, signature)
+            case AskRelay(transport=transport):
+                await self._send(visit, visit.admit(transport))
             case Taken(number=number):
                 await self._engine.take(visit.inbox, number)
 

@@ -24,11 +24,13 @@ from backuppeer import limits
 from backuppeer.clock import Clock
 from backuppeer.errors import LocalError
 from backuppeer.signaling.messages import SUBPROTOCOL
+from backuppeer.signaling.server import relay
 from backuppeer.signaling.server.bans import Bans
 from backuppeer.signaling.server.caps import Caps
 from backuppeer.signaling.server.crowding import Networks, network_of
 from backuppeer.signaling.server.hops import FORWARDED, Hops, is_forwarded
 from backuppeer.signaling.server.metrics import CONTENT_TYPE, Metrics
+from backuppeer.signaling.server.page import show_page
 from backuppeer.signaling.server.rate import TokenBucket
 from backuppeer.signaling.servers import authority
 
@@ -63,7 +65,7 @@ class Door:
         self._origins = frozenset(authority(url) for url in origins)
         names = [name.lower() for name in (listen_host, socket.gethostname()) if name]
         self._names = frozenset(name for name in names if not _is_everybodys(name))
-        self.is_ready = False
+        self.is_ready = self.has_relay = False
 
     def enter(self) -> HTTPStatus | None:
         """Count a connection; return why it may not stay, or None."""
@@ -109,6 +111,23 @@ class Door:
         connection = visitor_of(connection)
         connection.arrive(request)
         path = request.path.partition("?")[0]
+        if (told := self._tell(connection, request, path)) is not None:
+            return told
+        if connection.refusal is not None:
+            self._metrics.refused.labels("crowded").inc()
+            return connection.respond(connection.refusal, "too many connections\n")
+        if self.has_relay and path in _PROBES:
+            return connection.respond(*_PROBES[path])
+        if self.has_relay and path == relay.PATH:
+            return self._answer_relay(connection, request)
+        if path != _PATH:
+            return connection.respond(HTTPStatus.NOT_FOUND, "no such path\n")
+        if "Upgrade" not in request.headers:
+            return show_page()
+        return self._answer_opening(connection, request)
+
+    def _tell(self, connection: "Visitor", request: Request, path: str) -> Response | None:
+        """Return how the server does, for whoever watches it, also when crowded; None: something else is asked."""
         if path == "/health":
             return connection.respond(HTTPStatus.OK, "ok\n")
         if path == "/ready":
@@ -116,12 +135,7 @@ class Door:
             return connection.respond(*_READY[is_open])
         if path == "/metrics" and connection.is_local(request):
             return self._show_metrics(connection)
-        if connection.refusal is not None:
-            self._metrics.refused.labels("crowded").inc()
-            return connection.respond(connection.refusal, "too many connections\n")
-        if path != _PATH:
-            return connection.respond(HTTPStatus.NOT_FOUND, "no such path\n")
-        return self._answer_opening(connection, request)
+        return None
 
     def _show_metrics(self, connection: "Visitor") -> Response:
         response = connection.respond(HTTPStatus.OK, self._metrics.render().decode())
@@ -138,9 +152,18 @@ class Door:
         if not self._is_our_name(host, connection.peer_ip, connection.local_address):
             text = "this server does not know itself by that name; its operator must name it as an origin\n"
             return connection.respond(HTTPStatus.MISDIRECTED_REQUEST, text)
-        if "Upgrade" in request.headers and SUBPROTOCOL not in _split_tokens(offered):
+        if SUBPROTOCOL not in _split_tokens(offered):
             return connection.respond(HTTPStatus.BAD_REQUEST, f"this server speaks {SUBPROTOCOL}\n")
         connection.origin = host
+        return None
+
+    def _answer_relay(self, connection: "Visitor", request: Request) -> Response | None:
+        if "Upgrade" in request.headers and not set(relay.SUBPROTOCOLS) & _split_tokens(
+            request.headers.get_all("Sec-WebSocket-Protocol")
+        ):
+            return connection.respond(HTTPStatus.BAD_REQUEST, f"this relay speaks {relay.SUBPROTOCOLS[0]}\n")
+        connection.is_for_relay = True
+        connection.protocol.max_message_size = relay.FRAME_BYTES
         return None
 
     def _is_our_name(self, host: str, peer_ip: str, local: tuple[str, int]) -> bool:
@@ -162,12 +185,20 @@ _READY: Final[dict[bool, tuple[HTTPStatus, str]]] = {
 }
 
 
+_PROBES: Final[dict[str, tuple[HTTPStatus, str]]] = {
+    "/ping": (HTTPStatus.OK, "pong\n"),
+    "/generate_204": (HTTPStatus.NO_CONTENT, ""),
+}
+"""What iroh asks a relay before it uses it: how far it is, and whether a portal answers in its place."""
+
+
 class Visitor(ServerConnection):
     """A connection that the door has counted in, from the first TCP byte on."""
 
     door: Door
     refusal: HTTPStatus | None = None
     origin: str = ""
+    is_for_relay: bool = False
     peer_ip: str = ""
     local_address: tuple[str, int] = ("", 0)
     _address: str = ""
@@ -209,6 +240,11 @@ class Visitor(ServerConnection):
     def strike(self) -> bool:
         """Count a breach of the protocol; return whether the address is kept out from now on."""
         return self.door.bans.strike(self._address)
+
+    @property
+    def network(self) -> str:
+        """Where it comes from, coarse; for counting."""
+        return self._address
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Count out."""

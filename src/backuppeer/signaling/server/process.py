@@ -1,14 +1,15 @@
 """The server process: listen, serve, sweep, stop.
 
 Knows: how the parts are put together. Must not know: what they do. One port carries the WebSocket protocol and the
-HTTP answers; a relay and an observer may join them there later.
+HTTP answers, and the relay where there is one; its observers have the same port in UDP.
 """
 
 import asyncio
 import logging
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
+from functools import partial
 from typing import Final, NamedTuple
 
 from websockets.asyncio.server import Server, ServerConnection, serve
@@ -26,6 +27,8 @@ from backuppeer.signaling.server.engine import Engine
 from backuppeer.signaling.server.hops import Hops
 from backuppeer.signaling.server.memory import MemoryEngine
 from backuppeer.signaling.server.notes import MemoryNotes, Notes
+from backuppeer.signaling.server.relay import SUBPROTOCOLS
+from backuppeer.signaling.server.relaying import Relaying
 
 _QUEUE_FRAMES: Final = 4
 _LIBRARY_LOG: Final = logging.getLogger("backuppeer.signaling.server.websockets")
@@ -35,10 +38,14 @@ _LIBRARY_LOG.setLevel(logging.CRITICAL + 1)
 
 
 class Keeping(NamedTuple):
-    """Where the state of a server lies; what is not given is kept in memory. Whoever makes them closes them."""
+    """Where the state of a server lies; what is not given is kept in memory. Whoever makes them closes them.
+
+    relaying: for peers that can't reach each other; without, the server has no relay.
+    """
 
     engine: Engine | None = None
     notes: Notes | None = None
+    relaying: Relaying | None = None
 
 
 def parse_listen(text: str) -> tuple[str | None, int]:
@@ -84,14 +91,17 @@ async def run_server(  # noqa: PLR0913 - one for each wish of an operator
     desk = Desk(engine, notes, caps, clock=clock)
     hops = Hops(trusted)
     door = Door(caps, clock=clock, origins=origins, listen_host=host, hops=hops, metrics=desk.metrics)
+    relaying = keeping.relaying
     await engine.open(desk)
     try:
-        server = await _bind(listen, _listen(host, port, door=door, desk=desk, tls=tls))
+        server = await _bind(listen, _listen(host, port, door=door, desk=desk, tls=tls, relaying=relaying))
+        bound = [found.getsockname()[:2] for found in server.sockets]
         try:
-            door.is_ready = True
-            if on_ready is not None:
-                on_ready(next(iter(server.sockets)).getsockname()[1])
-            await _sweep_for_ever(engine, notes, desk, caps, clock)
+            async with relaying.running(bound, sweep_s=caps.sweep_s) if relaying else nullcontext():
+                door.is_ready = True
+                if on_ready is not None:
+                    on_ready(bound[0][1])
+                await _sweep_for_ever(engine, notes, desk, caps, clock)
         finally:
             door.is_ready = False
             await drain(server, over_s=caps.drain_s)
@@ -106,12 +116,21 @@ async def _bind(listen: str, listening: Awaitable[Server]) -> Server:
         raise UserError(f"can't listen on {listen}: {exc.strerror or exc}", hint="choose another --listen") from exc
 
 
-def _listen(host: str | None, port: int, *, door: Door, desk: Desk, tls: ssl.SSLContext | None) -> Awaitable[Server]:
+def _listen(
+    host: str | None, port: int, *, door: Door, desk: Desk, tls: ssl.SSLContext | None, relaying: Relaying | None
+) -> Awaitable[Server]:
     """Return the library's server, not yet listening, that knows this door and this desk."""
     caps = door.caps
+    door.has_relay = relaying is not None
 
     async def handle(connection: ServerConnection) -> None:
-        await desk.serve(connection, visitor_of(connection))
+        visitor = visitor_of(connection)
+        if relaying is None:
+            await desk.serve(connection, visitor)
+        elif visitor.is_for_relay:
+            await relaying.relay.serve(connection)
+        else:
+            await desk.serve(connection, visitor, partial(relaying.answer, visitor.network))
 
     class Guest(Visitor):
         """A visitor of this very door."""
@@ -123,7 +142,7 @@ def _listen(host: str | None, port: int, *, door: Door, desk: Desk, tls: ssl.SSL
         port,
         create_connection=Guest,
         process_request=door.answer,
-        subprotocols=[Subprotocol(SUBPROTOCOL)],
+        subprotocols=[Subprotocol(name) for name in (SUBPROTOCOL, *SUBPROTOCOLS)],
         compression=None,  # sizes would leak, and it costs 64 KiB a connection
         server_header=None,
         open_timeout=caps.handshake_s,
