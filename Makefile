@@ -1,6 +1,6 @@
 # The commands of README and CONTRIBUTING. Needs python3 (3.11 or newer) and make; tools/make_venv.sh brings the rest.
 # Given several goals at once, make runs shared ones once: `make check demo test` runs the fast tests one time.
-.PHONY: help venv check lint test test-fast test-slow demo house lock bench bench-report fuzz crash soak simulate clean
+.PHONY: help venv check lint test test-fast test-slow demo house lock long bench bench-report fuzz crash soak simulate nat clean
 .NOTPARALLEL:
 SHELL := /bin/sh
 VENV := .venv
@@ -14,12 +14,14 @@ help:
 	@echo 'make test             all tests, the slow end-to-end ones included'
 	@echo 'make check            the gate of every commit: format, lint, types, layers, fast tests'
 	@echo 'make bench [ROW=small] [PEERS=backup-peer,restic-rest] [ROUNDS=3] [SCALE=0.1] [ROOT=DIR] [JSON=FILE] [AGAIN=1]'
-	@echo '                      rows: small large vm src thousand quic recovery engine index catalogue scores linear all, beside restic and borg where installed'
+	@echo '                      rows: small large vm src thousand quic recovery engine index catalogue scores relay linear all, beside restic and borg where installed'
 	@echo 'make bench-report [JSON=FILE]   write what was measured into docs/performance.md'
 	@echo 'make fuzz [TARGET=tree] [SECONDS=300]   give the decoders broken bytes, each for some minutes (Linux)'
 	@echo 'make crash [POINTS=300] [SIDE=owner|host] [JOB=backup|prune]   interrupt it at so many points, and examine what is left'
 	@echo 'make soak [EXAMPLES=100] [STEPS=30]   any order of backups, forgetting, restores and power cuts'
+	@echo 'make nat              who meets whom directly, behind every pair of NATs of a small internet in the kernel (root)'
 	@echo 'make simulate [SEEDS=20] [SCENARIO=sybil,slander] [JSON=build/simulation.json] [PLOTS=docs/plots]   attack the scores, over a year of days'
+	@echo 'make crimes | long     every crime of docs/crimes.md by real hosts and owners; that, and all that CI takes samples of'
 	@echo 'make venv | house | lock | clean'
 
 # Made anew when the lock changes, so that nothing left over hides a missing dependency.
@@ -50,6 +52,14 @@ test-slow: venv
 # Every crime of docs/crimes.md, by a real host or owner: fifteen minutes.
 crimes: venv
 	$(RUN) pytest tests/e2e/test_crimes.py tests/e2e/test_thefts.py -n 2 --dist worksteal
+
+# All that is marked long: the crimes, and what CI only takes samples of.
+long: venv
+	$(RUN) pytest -m long -n 2 --dist worksteal
+
+# Real agents in network namespaces: needs root, iproute2, nftables, procps. Three minutes.
+nat: venv
+	$(RUN) pytest tests/nat -s
 
 check: lint test-fast
 

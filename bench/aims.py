@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from browsing import COMPLETE, FIRST
 from catalogue import LOOK_UP, MEMORY
 from cells import BUSY_SHARE, Cell, Key
 from recovery import RATE, READ_SHARE
+from relay import ONE, SHARE
 from rows import OURS, REST, RESTORE
 from scores import COLD, OWN_DAY, RECEIPT
 from source import VERSIONS
@@ -156,6 +158,18 @@ AIMS: Final = (
     ),
     Aim("`scores`, one more receipt", "", 10, 5, "ms", _figure("scores", "score", RECEIPT), is_most=True),
     Aim("`scores`, one more day with a host", "", 10, 1, "ms", _figure("scores", "score", OWN_DAY), is_most=True),
+    Aim("`relay`, one pair", "", 80, 150, "MiB/s", _figure("relay", "relay", ONE)),
+    Aim(f"`relay`, {SHARE}", "", 0.8, 0.9, "x", _figure("relay", "relay", SHARE)),
+    Aim(
+        "`browse` with three servers, first row",
+        "browse",
+        0.5,
+        0.5,
+        "s",
+        _figure("browse", "browse", FIRST),
+        is_most=True,
+    ),
+    Aim("`browse`, complete", "browse", 2.2, 2.2, "s", _figure("browse", "browse", COMPLETE), is_most=True),
 )
 
 

@@ -17,7 +17,7 @@ from meter import Meter
 from peer import LEVEL, Report
 from process import run_command, tree_bytes
 
-_COMMAND = (sys.executable, "-m", "backuppeer.cli.main")
+COMMAND = (sys.executable, "-m", "backuppeer.cli.main")
 _QUIC_AGENT = Path(__file__).resolve().parent / "quic_agent.py"
 _WAIT_S = 60
 
@@ -34,7 +34,7 @@ class Pair:
         self.root, self._meter, self._is_quic_only = root, meter, is_quic_only
         root.mkdir(parents=True)
         self._server = subprocess.Popen(
-            [*_COMMAND, "server", "--listen", "127.0.0.1:0", "--stamp-bits", "0", "--json"],
+            [*COMMAND, "server", "--listen", "127.0.0.1:0", "--stamp-bits", "0", "--json"],
             env=self._environment("server"),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -133,7 +133,7 @@ class Pair:
         return rows
 
     def _ask(self, home: str, *words: str, said: str = "") -> bytes:
-        command = (*_COMMAND, *words, "--json")
+        command = (*COMMAND, *words, "--json")
         return run_command(command, self._environment(home), self._meter, group=home, said=said.encode())
 
 

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from browsing import Browsing
 from catalogue import SimulatedCatalogue
 from chunks import SimulatedIndex
 from datasets import Dataset, MakeDataset, make_image, make_large, make_linear, make_many, make_small, make_thousand
@@ -19,6 +20,7 @@ from ours import Pair
 from peer import Make
 from raw_quic import RawQuic
 from recovery import Recovery
+from relay import PAIRS, RelayAlone
 from scores import SimulatedScores
 from source import VERSIONS, make_source
 
@@ -73,6 +75,8 @@ ROWS: Final[Mapping[str, Row]] = {
     "index": Row(f"{INDEX_CHUNKS:,} simulated chunks looked up", _nothing, ("look up",), ("index",)),
     "catalogue": Row(f"a host's list of {CATALOGUE_PACKS:,} simulated packs", _nothing, ("look up",), ("catalogue",)),
     "scores": Row(f"{SCORED_PEERS:,} known peers by ten receipts of each", _nothing, ("score",), ("scores",)),
+    "relay": Row(f"a server's relay, by 1 pair of peers and by {PAIRS}", _nothing, ("relay",), ("relay",)),
+    "browse": Row("three servers, one dead, one hanging", _nothing, ("browse",), ("browse",)),
 } | {
     name: Row(f"{count:,} files of 200 to 3,000 bytes", make_linear(count), _TWICE, (OURS,), has_many_files=True)
     for name, count in LINEAR.items()
@@ -105,6 +109,8 @@ def find_makers(scale: float) -> dict[str, Make]:
         "engine": EngineAlone,
         "index": partial(SimulatedIndex, count=round(INDEX_CHUNKS * scale)),
         "catalogue": partial(SimulatedCatalogue, count=round(CATALOGUE_PACKS * scale)),
+        "relay": partial(RelayAlone, scale=scale),
+        "browse": Browsing,
         "scores": partial(SimulatedScores, count=round(SCORED_PEERS * scale)),
     }
     rclone = shutil.which("rclone")

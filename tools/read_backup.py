@@ -185,7 +185,7 @@ class Repository:
         self.files: dict[bytes, Path] = {}
         self._master = master
         self._secrets: dict[int, bytes] = {}
-        self._places: dict[bytes, list[tuple[Place, int]]] = {}
+        self._places: dict[bytes, list[Place]] = {}
         self._loaded: OrderedDict[Path, tuple[bytes, Cipher]] = OrderedDict()
 
     def _secret(self, generation: int) -> bytes:
@@ -193,14 +193,14 @@ class Repository:
             self._secrets[generation] = derive(working_secret(self._master, generation), "repository", self.id)
         return self._secrets[generation]
 
-    def _cipher(self, header: bytes) -> tuple[Cipher, int]:
+    def _cipher(self, header: bytes) -> Cipher:
         require(len(header) == 64 and header[:8] == b"BPPACK\r\n", "not a pack")
         require(header[8] == 1, f"pack version {header[8]} is unknown")
         require(header[9] in {1, 2} and header[10:12] == b"\0\0", "unknown cipher suite or reserved bits")
         require(header[16:32] == self.id, "a pack of another repository")
         generation = int.from_bytes(header[12:16], "big")
         key = derive(self._secret(generation), "pack", bytes([header[9], 1]), salt=header[32:])
-        return Cipher(AESGCM(key) if header[9] == 1 else ChaCha20Poly1305(key), header), generation
+        return Cipher(AESGCM(key) if header[9] == 1 else ChaCha20Poly1305(key), header)
 
     def scan(self, folder: Path) -> None:
         """Open the directory of every pack below an agreement's folder."""
@@ -218,7 +218,7 @@ class Repository:
         with path.open("rb") as file:
             file.seek(-112, os.SEEK_END)
             end = file.read(112)
-            cipher, generation = self._cipher(end[48:])
+            cipher = self._cipher(end[48:])
             footer = cipher.open(0xFFFFFFFF, end[:48])
             start, length, bound, count = (int.from_bytes(footer[a:b], "big") for a, b in FOOTER)
             require(bound == size and start + length + 112 == size and not any(footer[20:]), "a contradictory footer")
@@ -239,7 +239,7 @@ class Repository:
             offset += sealed
         require(offset == start or offset + TAG <= start, "entries beyond the directory")
         for blob, place in found:
-            self._places.setdefault(blob, []).append((place, generation))
+            self._places.setdefault(blob, []).append(place)
         self.logicals.add(plain[1:17])
         self.files[plain[1:17]] = path
 
@@ -252,7 +252,7 @@ class Repository:
             data = file.read(PACK_MAX + 1)
         require(stored_id(data).hex() == path.name, f"pack {path.name} has other bytes than its name says")
         require(data[:64] == data[-64:], f"pack {path.name} has two different headers")
-        self._loaded[path] = (data, self._cipher(data[:64])[0])
+        self._loaded[path] = (data, self._cipher(data[:64]))
         if len(self._loaded) > PACKS_IN_MEMORY:
             self._loaded.popitem(last=False)
         return self._loaded[path]
@@ -262,20 +262,21 @@ class Repository:
         found = self._places.get(blob, [])
         require(found, f"blob {blob.hex()[:16]} is missing")
         trouble = ""
-        for place, generation in found:
+        for place in found:
             try:
-                return self._open_blob(kind, blob, place, generation)
+                return self._open_blob(kind, blob, place)
             except (BadDataError, OSError) as exc:
                 trouble = str(exc)
         raise BadDataError(trouble)
 
-    def _open_blob(self, kind: int, blob: bytes, place: Place, generation: int) -> bytes:
+    def _open_blob(self, kind: int, blob: bytes, place: Place) -> bytes:
         require(place.kind == kind, f"blob {blob.hex()[:16]} is of kind {place.kind}, not {kind}")
         data, cipher = self.load(place.path)
         payload = cipher.open(place.slot, data[place.offset : place.offset + place.sealed])
         plain = inflate(payload, place.plain) if place.codec == 1 else payload
         require(place.codec in {0, 1} and len(plain) == place.plain, "a blob of the wrong length")
-        key = derive(self._secret(generation), "blob-id", bytes([kind]))
+        # Ids stay those of the first generation, whichever sealed the pack.
+        key = derive(self._secret(1), "blob-id", bytes([kind]))
         require(blake3(plain, key=key).digest() == blob, f"blob {blob.hex()[:16]} has other content")
         return plain
 

@@ -48,6 +48,7 @@ class Rules:
     spans_most: int = SPANS_MOST
     """An audit speaks for so many days since the last one at most."""
     sees_relapses: bool = True
+    follows_heirs: bool = True
 
 
 RULES: Final = Rules()

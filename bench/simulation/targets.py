@@ -11,6 +11,7 @@ from typing import Final
 from simulation.crowds import CROWDS, EDGES, run_one_disk, run_ring, run_slander
 from simulation.honest import run_honest
 from simulation.hosts import LAZY, lose, refuse, run_laptop, run_lazy, run_long_con, run_on_off, run_whitewash
+from simulation.succession import run_succession
 from simulation.world import World
 
 Metrics = dict[str, float]
@@ -28,6 +29,7 @@ SCENARIOS: Final[dict[str, Callable[[World], Metrics]]] = {
     "on-off": lambda world: run_on_off(world, lose),
     "on-off-refusing": lambda world: run_on_off(world, refuse),
     "whitewash": run_whitewash,
+    "succession": run_succession,
     "sybil": run_ring,
     "slander": run_slander,
     "one-disk": run_one_disk,
@@ -89,6 +91,11 @@ TARGETS: Final = (
     ),
     Target("whitewash", "most gained by a new name", 0),
     Target("whitewash", "exposure of the new name, GiB", 1),
+    Target("succession", "most gained by announcing", 0),
+    Target("succession", "most gained by not announcing", 0),
+    Target("succession", "most an honest one loses by announcing", 0),
+    Target("succession", "foreign words followed", 0),
+    Target("succession", "exposure of a name without a past, GiB", 1),
     *_ring(),
     Target("slander", "most a score drops, by hearsay", 0.15),
     Target("slander", "most a score drops, first hand", 0.05),

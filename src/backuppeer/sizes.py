@@ -1,4 +1,7 @@
-"""How a size is shown, in the one way that all rooms share: three digits and a decimal unit (DESIGN 10, "Units")."""
+"""How a size is shown, in the one way that all rooms share: three digits and a decimal unit (DESIGN 10, "Units").
+
+What is free is rounded down, so that what is said to be free is; everything else to the nearest.
+"""
 
 from typing import Final
 
@@ -16,3 +19,10 @@ def format_size(size_bytes: int) -> str:
     if digits:
         number = number.rstrip("0").rstrip(".")
     return f"{number} {DECIMAL[power]}B"
+
+
+def format_free(size_bytes: int) -> str:
+    """Return how much is free: as `format_size`, never more than it is, and never below 0."""
+    size = max(0, size_bytes)
+    digits = len(str(size))
+    return format_size(size if digits <= 3 else size - size % 10 ** (digits - 3))

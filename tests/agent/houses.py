@@ -10,11 +10,13 @@ from backuppeer.agent.host.ending import Ending
 from backuppeer.agent.host.premises import Premises
 from backuppeer.agent.host.requests import Requests
 from backuppeer.agent.host.revising import Revising
+from backuppeer.agent.host.succeeding import Succeeding
 from backuppeer.agent.host.sweeping import Sweeping
 from backuppeer.agent.host.waiving import Waiving
 from backuppeer.agent.owner.repository import Repository
 from backuppeer.agent.peers.offers import Offer
 from backuppeer.agent.peers.partners import Partner
+from backuppeer.agent.repute.heirs import Heirs
 from backuppeer.agent.repute.standing import Standing
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.ids import AgreementId, PeerId
@@ -59,12 +61,16 @@ class HostHouse:
         self.premises = Premises(self.state, self.identity, self.clock)
         self.premises.establish(folder / "store", offered_bytes)
         self.standing = Standing(self.state, self.evidence, self.clock)
+        self.heirs = Heirs(self.state, self.evidence.lines, self.clock)
         self.requests = Requests(self.state, self.premises, self.standing, self.clock, identity=self.identity)
         self.revising = Revising(self.state, self.premises, self.requests, self.clock, identity=self.identity)
         self.ending = Ending(self.state, self.premises, self.clock, identity=self.identity)
         self.waiving = Waiving(self.state, self.premises, self.clock)
         self.revising.on_lowered = self.waiving.tell_lowered
         self.sweeping = Sweeping(self.premises, self.clock)
+        self.heirs = Heirs(self.state, self.evidence.lines, self.clock)
+        self.succeeding = Succeeding(self.state, self.premises, self.requests, self.heirs)
+        self.sweeping.line_of = self.succeeding.line_of
         self.shown = []
         self.requests.on_request = self.shown.append
 

@@ -20,7 +20,7 @@ from backuppeer.backup import restore_run
 from backuppeer.backup.orders import Order, Part, WantedBlob, WholeFile, carry_out
 from backuppeer.backup.pages import PagePool
 from backuppeer.backup.pool import WorkerPool
-from backuppeer.crypto.keys import derive_repository_keys, derive_working
+from backuppeer.crypto.keys import RepositoryKeys, derive_heir, derive_repository_keys, derive_working
 from backuppeer.crypto.seal import preferred_suite
 from backuppeer.errors import IntegrityFault, InterruptedByUserError, LocalError
 from backuppeer.files.metadata import MetadataNote
@@ -38,13 +38,13 @@ KEYS = derive_repository_keys(derive_working(SECRET, 0), RepositoryId(bytes(16))
 class Pack:
     """A sealed pack of some blobs, and how to order them."""
 
-    def __init__(self, *plain: bytes):
+    def __init__(self, *plain: bytes, keys: RepositoryKeys = KEYS):
         draft, compressor = PackDraft(), Compressor(3)
-        blobs = [compressor.pack_blob(KEYS, BlobKind.DATA, data) for data in plain]
+        blobs = [compressor.pack_blob(keys, BlobKind.DATA, data) for data in plain]
         for blob in blobs:
             draft.add(blob)
         closed = draft.close()
-        sealed = seal_pack(closed, KEYS, preferred_suite())
+        sealed = seal_pack(closed, keys, preferred_suite())
         self.data, self.header = bytearray(sealed.data), sealed.header
         by_id = {entry.blob: entry for entry in closed.entries}
         self.entries = [by_id[blob.blob] for blob in blobs]
@@ -128,6 +128,22 @@ def test_whole_files_have_their_bytes_and_metadata(target, hands):
         path = below(target) / name
         assert path.read_bytes() == data
         assert (path.stat().st_mode & 0o7777, path.stat().st_mtime_ns) == (mode, mtime_ns)
+
+
+@pytest.mark.parametrize("is_started", [False, True])
+def test_packs_of_every_generation_are_opened_here_and_in_worker_processes(target, is_started):
+    repository = RepositoryId(bytes(16))
+    keys = [derive_repository_keys(derive_heir(SECRET, number, repository), repository) for number in (1, 2, 3)]
+    pool = WorkerPool(keys[-1], target, check=pay_no_heed)
+    if is_started:
+        pool.start()
+        assert pool.await_workers() >= 1
+    with pool:
+        for number, then in enumerate(keys):
+            pack = Pack(b"of %d" % number, keys=then)
+            report = pool.carry_out(pack.order(pack.want(0, [whole(b"%d" % number)])), [pack.data], [])
+            assert report.failures == []
+    assert [(below(target) / str(number)).read_bytes() for number in range(3)] == [b"of 0", b"of 1", b"of 2"]
 
 
 def test_parts_get_into_files_that_the_agent_keeps(target, hands):

@@ -1,11 +1,13 @@
 """The tables say what the samples say: medians, spreads, ratios, aims, and how busy the machine was otherwise."""
 
 from aims import AIMS, judge_aims
+from browsing import COMPLETE, FIRST
 from catalogue import LOOK_UP, MEMORY
 from cells import Key, gather_cells
 from hypothesis import given
 from hypothesis import strategies as st
 from recovery import RATE, READ_SHARE
+from relay import ONE, SHARE
 from results import Results
 from scores import COLD, OWN_DAY, RECEIPT
 from table import format_line, format_markdown, format_text, make_lines
@@ -82,6 +84,8 @@ def test_aims_are_told_from_full_size_figures():
         sample(row="recovery", work="recover", peer="recovery", figures={RATE: 60.0, READ_SHARE: 0.5}),
         sample(row="catalogue", work="look up", peer="catalogue", figures={LOOK_UP: 0.01, MEMORY: 151.0}),
         sample(row="scores", work="score", peer="scores", figures={COLD: 0.7, RECEIPT: 11.0, OWN_DAY: 0.1}),
+        sample(row="browse", work="browse", peer="browse", figures={FIRST: 0.4, COMPLETE: 2.3}),
+        sample(row="relay", work="relay", peer="relay", figures={ONE: 100.0, SHARE: 0.7}),
     ]
     told = {aim.says: (value, word) for aim, value, word in judge_aims(gather_cells(samples), cores=2)}
     assert told == {
@@ -105,6 +109,10 @@ def test_aims_are_told_from_full_size_figures():
         "`scores` of 10,000 peers by 100,000 receipts": (0.7, "enough"),
         "`scores`, one more receipt": (11.0, "missed"),
         "`scores`, one more day with a host": (0.1, "reached"),
+        "`browse` with three servers, first row": (0.4, "reached"),
+        "`browse`, complete": (2.3, "missed"),
+        "`relay`, one pair": (100.0, "enough"),
+        "`relay`, slowest of 8 pairs to fastest": (0.7, "missed"),
     }
     assert len(told) == len(AIMS)
 

@@ -10,7 +10,7 @@ from control.dummy import Dummy, given
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch, tmp_path_factory):
-    for name in ("BACKUPPEER_SERVERS", "NO_COLOR", "SUDO_USER", "COLUMNS"):
+    for name in ("BACKUPPEER_SERVERS", "BACKUPPEER_PROXY", "NO_COLOR", "SUDO_USER", "COLUMNS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("BACKUPPEER_HOME", str(tmp_path_factory.mktemp("home")))
     monkeypatch.setenv("TERM", "xterm")

@@ -3,7 +3,7 @@
 import msgspec
 
 from backuppeer.cli.main import main
-from backuppeer.control import api, events, restoring, saving
+from backuppeer.control import api, choosing, events, restoring, saving
 from cli.terminal import check_output
 from control.dummy import PEER
 
@@ -19,9 +19,9 @@ ROW = api.BrowseRow(
     trust_level="trusted",
     expires="2026-11-22T23:30:00Z",
     servers=["wss://one.example"],
-    reason="kept 12 GiB for 90 days",
+    reason="kept 12.9 GB for 90 days",
 )
-PLAN = api.ConnectPlan(
+PLAN = choosing.ConnectPlan(
     peer_id=PEER,
     alias="",
     safety_words=WORDS,

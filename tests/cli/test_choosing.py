@@ -24,7 +24,7 @@ def test_the_best_host_is_shown_with_its_reason_and_the_runner_up_and_nothing_go
     shown = terminal("n\n")
     assert run(capsys, "connect", "--best", "--region", "EU")[0] == 13
     said = " ".join(shown.getvalue().split())
-    assert "bp1qqqsyqcyq5, 0.83 trusted (kept 12 GiB for 90 days), 50 GB free, EU" in said
+    assert "bp1qqqsyqcyq5, 0.83 trusted (kept 12.9 GB for 90 days), 50 GB free, EU" in said
     assert "before bob (bp1secondqqqq), 0.61 fair" in said
     assert [route for route, _ in dummy.requests] == ["connect/best", "connect/plan"]
     assert (dummy.requests[0][1].storage, dummy.requests[0][1].region) == (10**10, "EU")

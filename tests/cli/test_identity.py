@@ -2,6 +2,7 @@ import errno
 import json
 import re
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 
@@ -304,7 +305,7 @@ def test_a_check_of_the_words_ends_with_3_when_a_host_was_not_heard(capsys, home
     def passing(master):
         assert master == bytes(32)
         with Dummy(home / "agent.sock", {"recover": telling([], result)}):
-            yield PEER, client_of(Home(home))
+            yield SimpleNamespace(peer_id=PEER, client=lambda: client_of(Home(home)))
 
     monkeypatch.setattr("backuppeer.cli.rehearsal.passing_home", passing)
     monkeypatch.setattr("sys.stdin", FakePipe(encode_words(bytes(32))))

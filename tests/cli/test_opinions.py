@@ -5,7 +5,7 @@ from cli.rows import run
 from control.dummy import PEER, given
 
 SAID = OpinionRow(
-    peer_id=PEER, alias="alice", trust=0.62, trust_level="fair", reasons=["kept 12 GiB\x1b[31m", 'run "`rm`"']
+    peer_id=PEER, alias="alice", trust=0.62, trust_level="fair", reasons=["kept 12.9 GB\x1b[31m", 'run "`rm`"']
 )
 AWAY = OpinionRow(peer_id=PEER, alias="bob", error="no answer within 10 s")
 
@@ -14,7 +14,7 @@ def test_what_partners_think_is_shown_as_their_word_and_who_is_silent_is_named_w
     dummy = agent({"reputation/me": given([SAID, AWAY])})
     code, out, err = run(capsys, "reputation", "--me", "--wait", "20s")
     assert code == 3
-    assert "alice  0.62 fair   \"kept 12 GiB\\u001b[31m; run '`rm`'\"" in out
+    assert "alice  0.62 fair   \"kept 12.9 GB\\u001b[31m; run '`rm`'\"" in out
     assert "1 partner said so; it is their word" in out
     assert "bob did not say: no answer within 10 s" in err
     assert dummy.requests[-1][1].wait_s == 20

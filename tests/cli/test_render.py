@@ -140,3 +140,26 @@ def test_times_and_ids_are_whole_or_not_there_and_what_matters_least_goes_first(
         assert shown[1].strip() == moment
     listed = draw_table(snapshots._COLUMNS, [rows[snapshots._COLUMNS]], width=width, color=False)
     assert ("/home/bob/xxxx" in listed) == (width >= 72), "where it lies matters more than who has it"
+
+
+REASONED = (Column("peer", keep=True), Column("name"), Column("avail", spare=True), Column("because", below=True))
+LONG = "it lost or withheld 12 % of your data, found on 2026-11-02, and gets no new data"
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_a_reason_that_does_not_fit_beside_stands_whole_below_its_row(width):
+    rows = [("bp1abcdefghij", "alice", "95 %", LONG), ("bp1klmnopqrst", "bob", "-", "nothing known")]
+    lines = draw_table(REASONED, rows, width=width, color=False).splitlines()
+    assert max(map(len, lines)) <= width
+    assert "because" not in lines[0]
+    first, last = lines.index(next(line for line in lines if "alice" in line)), lines[-2:]
+    assert " ".join(" ".join(lines[first + 1 : -2]).split()) == LONG
+    assert all(line.startswith("    ") for line in lines[first + 1 : -2])
+    assert ("bob" in last[0], last[1]) == (True, "    nothing known")
+
+
+def test_where_it_fits_a_reason_has_its_column(capsys):
+    rows = [("bp1abcdefghij", "alice", "95 %", LONG)]
+    header, row = draw_table(REASONED, rows, width=120, color=False).splitlines()
+    assert header.endswith("because")
+    assert row.endswith(LONG)

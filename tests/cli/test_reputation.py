@@ -12,7 +12,7 @@ FOUND = Reputation(
     known=True,
     trust=0.5,
     trust_level="fair",
-    reason="friend, kept 12 GiB for 30 days",
+    reason="friend, kept 12.9 GB for 30 days",
     good=[GoodDays(newest="2026-11-22", oldest="2026-10-24", days=30, weight=0.25, spans=1, fade=0.8, alpha=6)],
     bad=[BadDay(day="2026-11-01", fault="refused_online", kappa=4, weight=0.125, fade=0.9, beta=0.45)],
     heard=[HeardBy(by=[PEER], names=["bob\x1b[31m"], kind="receipt", alpha=0.5, beta=0.0)],

@@ -6,7 +6,7 @@ from backuppeer.cli.render import format_moment
 from backuppeer.clock import format_time
 from backuppeer.control.history import ContactRow, Record, Tenancy
 from backuppeer.control.promises import Promised
-from backuppeer.control.showing import Account, PeerAccount
+from backuppeer.control.showing import Account, Lacking, PeerAccount, ReceiptsHeld
 from backuppeer.limits import CONTACTS_SHOWN, CONTACTS_SHOWN_MOST
 from cli.rows import make_peer, run
 from control.dummy import PEER, given
@@ -241,3 +241,72 @@ def test_more_contacts_than_are_ever_printed_can_t_be_asked_for(capsys, agent):
     run(capsys, "peers", "show", "alice", "--history", str(CONTACTS_SHOWN_MOST))
     run(capsys, "peers", "show", "alice")
     assert asked == [CONTACTS_SHOWN_MOST, CONTACTS_SHOWN]
+
+
+HELD = ReceiptsHeld(
+    months=6,
+    signed=4,
+    newest=6,
+    newest_ends="2026-11-20T12:00:00Z",
+    newest_bytes=12 * 10**9,
+    since="2026-08-22T12:00:00Z",
+    theirs=6,
+    is_told=True,
+    is_private=False,
+    next_over="2026-12-20T12:00:00Z",
+    lacking=[
+        Lacking(
+            first=2,
+            last=3,
+            begins="2026-06-23T12:00:00Z",
+            ends="2026-08-22T12:00:00Z",
+            reason="it showed nothing\x1b[31m of yours",
+            todo="one audit a month is enough",
+        )
+    ],
+)
+
+
+def show_with(capsys, agent, held, *, side="there"):
+    account = msgspec.structs.replace(HERE, receipts=held)
+    row = msgspec.structs.replace(BOTH, there=None, here=None)
+    agent({"peers/show": given(msgspec.structs.replace(row, **{side: account}))})
+    return " ".join(run(capsys, "peers", "show", "alice")[1].split())
+
+
+def test_the_months_of_a_pair_are_counted_and_one_that_lacks_is_named_with_why_and_what_to_do(capsys, agent):
+    said = show_with(capsys, agent, HELD)
+    for part in (
+        "6 months signed by both; the newest, of month 6 until 2026-11-20, says 12 GB kept since 2026-08",
+        "it holds them, too; partners who know you both are told of them",
+        "months 2 to 3 (2026-06-23 to 2026-08-22): it showed nothing\\u001b[31m of yours; one audit a month is enough",
+    ):
+        assert part in said, said
+
+
+def test_receipts_that_are_kept_back_are_said_to_be_by_whom(capsys, agent):
+    hidden = msgspec.structs.replace(HELD, is_told=False, is_private=True, theirs=4)
+    assert "you tell nobody of them (`trust.share_receipts`)" in show_with(capsys, agent, hidden)
+    said = show_with(capsys, agent, hidden, side="here")
+    assert "it holds those up to month 4, of later ones is not known; its owner wants nobody told of them" in said
+
+
+def test_before_the_first_month_is_over_the_day_is_said_when_it_is(capsys, agent):
+    young = msgspec.structs.replace(HELD, months=0, signed=0, newest=0, lacking=[])
+    assert "receipts: none yet, the first month is over on 2026-12-20" in show_with(capsys, agent, young)
+
+
+def test_of_many_gaps_the_last_are_printed_and_the_rest_counted(capsys, agent):
+    gaps = [msgspec.structs.replace(HELD.lacking[0], first=n, last=n) for n in range(1, 20, 2)]
+    said = show_with(capsys, agent, msgspec.structs.replace(HELD, months=40, lacking=gaps))
+    assert "month 9 (" in said
+    assert "month 7 (" not in said
+    assert "`--json` lists all 10 gaps" in said
+
+
+def test_what_is_free_now_is_no_more_than_a_cap_or_a_bar_leaves(capsys, agent):
+    for room, free in ((None, "9 GB"), (2 * 10**9, "2 GB"), (0, "0 B")):
+        account = msgspec.structs.replace(HERE, room_bytes=room)
+        agent({"peers/show": given(msgspec.structs.replace(BOTH, there=account, here=None))})
+        said = " ".join(run(capsys, "peers", "show", "alice")[1].split())
+        assert f"keeps for you: 1 GB of 10 GB, {free} free now" in said

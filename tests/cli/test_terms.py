@@ -1,7 +1,7 @@
 import msgspec
 import pytest
 
-from backuppeer.cli.host import describe_request
+from backuppeer.cli.requests import describe_request
 from backuppeer.cli.screen import Screen
 from backuppeer.control.api import HostPlan
 from backuppeer.control.promises import NOTHING_PROMISED, Promised, PromiseWish

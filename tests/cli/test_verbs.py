@@ -8,15 +8,17 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
 
 from backuppeer import __version__
 from backuppeer.cli.main import VERBS, main
-from backuppeer.cli.server import _describe_notes
+from backuppeer.cli.server import _describe_notes, _describe_relay
 from backuppeer.control import api
 from backuppeer.control.alarms import SeenAlarms
+from backuppeer.control.sessions import SessionRow
 from backuppeer.control.stopping import DisconnectResult
 from backuppeer.errors import (
     AuthenticationFault,
@@ -30,6 +32,7 @@ from backuppeer.errors import (
 from cli.rows import PENDING, PROGRESS, ROW, WORDS, ask, make_peer, run
 from cli.terminal import FakeTerminal, check_output
 from control.dummy import PEER, given, telling
+from signaling.test_tls import make_certificate
 
 
 # --- front door
@@ -322,7 +325,7 @@ def test_servers_come_from_flag_then_environment_then_config(  # noqa: PLR0917 -
 
 def test_lists_print_arrays_that_fit_their_schemas(capsys, agent):
     peer = make_peer(verified=False, quota_bytes=10)
-    session = api.SessionRow(
+    session = SessionRow(
         peer_id=PEER,
         alias="alice",
         state="connected",
@@ -424,7 +427,7 @@ def test_status_seen_says_when_there_is_nothing_to_see(capsys, agent):
         peer_id=PEER, agent="running", servers=[], sessions=0, hosting=api.HostingState(), snapshots=3
     )
     agent({"status": given(status), "status/seen": given(SeenAlarms(seen=[]))})
-    assert run(capsys, "status", "--seen")[1].startswith("there is no alarm that you have not seen\n")
+    assert run(capsys, "status", "--seen")[1].startswith("there is no alarm that ends by being seen\n")
 
 
 def test_status_and_peers_say_what_is_free_now_and_what_when(capsys, agent):
@@ -541,7 +544,7 @@ def test_status_tells_a_server_that_fails_from_one_that_is_not_in_use(capsys, ag
     _, out, _ = run(capsys, "status")
     assert "✓ wss://one.example  connected\n" in out
     assert "· wss://two.example  not in use\n" in out
-    assert "✗ wss://three.example  refused\n" in out
+    assert "✗ wss://three.example  refused (never reached)\n" in out
 
 
 def test_peers_explain_the_mark_and_how_a_comparison_is_recorded(capsys, agent):
@@ -746,6 +749,42 @@ def test_a_signaling_server_that_can_not_listen_exits_2(capsys):
     assert run(capsys, "server", "--listen", "nonsense")[0] == 2
 
 
+def test_a_server_refuses_limits_that_are_none_half_a_certificate_and_a_password_that_all_can_see(capsys, tmp_path):
+    def refused(*options):
+        code, _, err = run(capsys, "server", "--listen", "127.0.0.1:0", *options)
+        assert code == 2
+        return err
+
+    assert "one of listings, " in refused("--limit", "speed=3")
+    assert "for example connections=60000" in refused("--limit", "connections=-1")
+    assert "for example network-pages=4000+100".replace("-", "_") in refused("--limit", "network-pages=7")
+    assert "go together" in refused("--tls-cert", str(tmp_path / "a.pem"))
+    assert "No such file" in refused("--tls-cert", str(tmp_path / "a"), "--tls-key", str(tmp_path / "b"))
+    assert "not a proxy's address" in refused("--trusted-proxy", "my-proxy")
+    assert "not the address of a Valkey" in refused("--cluster", "http://127.0.0.1")
+    said = refused("--cluster", "valkey://:s3cret@127.0.0.1/0")
+    assert "BACKUPPEER_CLUSTER" in said
+    assert "s3cret" not in said
+
+
+def test_a_server_with_a_certificate_reads_it_again_on_sighup_and_keeps_the_former_if_it_does_not_fit(tmp_path):
+    chain, _ = make_certificate(tmp_path)
+    options = ("--listen", "127.0.0.1:0", "--tls-cert", str(chain), "--tls-key", str(tmp_path / "key.pem"))
+    command = [sys.executable, "-m", "backuppeer.cli.main", "server", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        try:
+            lines = iter(process.stdout.readline, "")
+            assert "clients use: --server wss://127.0.0.1:" in next(line for line in lines if "clients" in line)
+            process.send_signal(signal.SIGHUP)
+            assert "new connections see it" in next(line for line in lines if "certificate" in line)
+            chain.write_text("broken")
+            process.send_signal(signal.SIGHUP)
+            assert "the former certificate is used on" in next(line for line in lines if "certificate" in line)
+        finally:
+            process.terminate()
+        assert process.wait(20) == 0
+
+
 def test_a_server_says_where_it_keeps_notes_and_refuses_a_folder_that_can_not_be_one(capsys, tmp_path):
     assert "within a day" in _describe_notes(None, 0)
     assert "--data DIR keeps them" in _describe_notes(None, 0)
@@ -754,3 +793,36 @@ def test_a_server_says_where_it_keeps_notes_and_refuses_a_folder_that_can_not_be
     code, _, err = run(capsys, "server", "--listen", "127.0.0.1:0", "--data", str(tmp_path / "file"))
     assert code == 2
     assert "can't keep notes" in err
+
+
+def test_a_server_says_what_it_relays_and_which_ports_peers_ask_for_their_address():
+    relaying = SimpleNamespace(observer_ports=[443, 444])
+    assert _describe_relay(relaying, 20_000_000) == (
+        "relays up to 20 MB/s between peers that can't reach each other directly; "
+        "peers ask 443/udp, 444/udp for their address outside: let these in, too"
+    )
+    assert _describe_relay(SimpleNamespace(observer_ports=[]), 20_000_000).endswith("directly")
+    assert _describe_relay(None, 0).startswith("no relay")
+
+
+@pytest.mark.parametrize("words", [["--observe", "here:1"], ["--observe", "1.2.3.4"], ["--relay-rate", "much"]])
+def test_a_server_refuses_what_is_no_place_for_observers_and_no_rate(capsys, words):
+    assert run(capsys, "server", "--listen", "127.0.0.1:0", *words)[0] == 2
+
+
+def test_a_relayed_session_says_how_fast_it_is_and_why_it_is_relayed(capsys, agent):
+    session = SessionRow(
+        peer_id=PEER,
+        alias="alice",
+        state="idle",
+        path="relayed",
+        rtt_ms=41,
+        sent_bytes=1,
+        received_bytes=2,
+        since="2026-11-22T21:30:00Z",
+        path_reason="both NATs are symmetric",
+        bytes_per_s=2_100_000,
+    )
+    agent({"sessions": given([session])})
+    _, out, _ = run(capsys, "sessions")
+    assert out.splitlines()[-1] == "alice: relayed at 2.1 MB/s because both NATs are symmetric"

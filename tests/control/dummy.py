@@ -36,8 +36,11 @@ class Dummy:
         self._handlers = {name: self._note(name, handlers.get(name, _unscripted)) for name in ROUTES}
         if "ping" not in handlers:
             self._handlers["ping"] = _ping
+        if "servers" not in handlers:
+            self._handlers["servers"] = given([])
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
+        self.proxies: list[str] = []
         self.server: ControlServer | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
 
@@ -68,7 +71,7 @@ class Dummy:
 
     async def _serve(self) -> None:
         self.loop = asyncio.get_running_loop()
-        app = build_app(self._handlers, partial(build_openapi, __version__))
+        app = build_app(self._handlers, partial(build_openapi, __version__), on_proxy=self.proxies.append)
         self.server = serve_control(app, self._path)
         self._ready.set()
         await self.server.run_until_stopped()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-POINTS = {"backup": 15, "prune": 10}
+POINTS = {"backup": 8, "prune": 6}
 """For each side."""
 
 

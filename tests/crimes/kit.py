@@ -159,7 +159,8 @@ class Criminal:
         """Say whether the answer is none, instead of a range."""
         if self._crime is not Crime.BABBLES:
             return self._crime in _FRAMES
-        if not self._babbled and message.pack_bytes >= _LARGE_BYTES:
+        # Of a pack that is read, and not only looked into: copies of before, which nobody needs, are looked into, too.
+        if not self._babbled and message.pack_bytes >= _LARGE_BYTES and asked.first_leaf == 0:
             self._babbled.add(asked.stored)
         return asked.stored in self._babbled
 

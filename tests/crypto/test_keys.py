@@ -12,10 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backuppeer.crypto.keys import (
+    FormerSecrets,
     Label,
     RepositoryKeys,
     WorkingSecret,
     derive_authority,
+    derive_heir,
     derive_identity,
     derive_key,
     derive_repository_keys,
@@ -162,7 +164,7 @@ def test_secrets_are_compared_in_constant_time(monkeypatch):
     monkeypatch.setattr("backuppeer.crypto.keys.hmac.compare_digest", lambda a, b: compared.append((a, b)) or True)
     assert one == two
     assert keys == more
-    assert compared == [(one.secret, two.secret), (keys._secret, more._secret)]
+    assert compared == [(one.secret, two.secret), (keys.export(), more.export())]
 
 
 def test_keys_do_not_change():
@@ -220,6 +222,61 @@ def test_exported_keys_are_the_same_keys_and_say_nothing_of_themselves():
     assert again == keys
     assert again.blob_id(1, b"x") == keys.blob_id(1, b"x")
     assert keys.export()[-8:].hex() not in repr(again)
+
+
+def test_an_heir_opens_what_was_sealed_in_every_generation_before():
+    master, salt = bytes(range(32)), bytes(32)
+    heir = derive_repository_keys(derive_heir(master, 3, REPOSITORY), REPOSITORY)
+    for generation in (1, 2, 3):
+        then = derive_repository_keys(derive_working(master, generation), REPOSITORY)
+        assert heir.pack_key(1, 1, salt, generation=generation) == then.pack_key(1, 1, salt)
+        assert heir.may_open(REPOSITORY, generation)
+    assert heir.pack_key(1, 1, salt) == heir.pack_key(1, 1, salt, generation=3)
+    for strange in (0, 4):
+        assert not heir.may_open(REPOSITORY, strange)
+        with pytest.raises(LocalError):
+            heir.pack_key(1, 1, salt, generation=strange)
+    assert not heir.may_open(RepositoryId(bytes(16)), 3)
+
+
+def test_an_heir_finds_what_is_there_already_and_cuts_files_as_before():
+    master = bytes(range(32))
+    first = derive_repository_keys(derive_working(master, 1), REPOSITORY)
+    heir = derive_repository_keys(derive_heir(master, 3, REPOSITORY), REPOSITORY)
+    assert [heir.blob_id(kind, b"x") for kind in (1, 2, 3, 4)] == [first.blob_id(kind, b"x") for kind in (1, 2, 3, 4)]
+    assert heir.chunker_seed == first.chunker_seed
+
+
+def test_an_heir_speaks_as_nobody_before_it():
+    master = bytes(range(32))
+    heir = derive_heir(master, 3, REPOSITORY)
+    assert derive_identity(heir).public == derive_identity(derive_working(master, 3)).public
+    for generation in (1, 2):
+        assert derive_working(master, generation).secret not in (heir.secret, *heir.former.secrets)
+    assert all(secret.hex() not in repr(heir) for secret in (heir.secret, *heir.former.secrets))
+    assert derive_heir(master, 1, REPOSITORY) == derive_working(master, 1)
+    assert heir != derive_working(master, 3)
+
+
+def test_keys_of_an_heir_can_be_handed_to_a_worker_process():
+    heir = derive_repository_keys(derive_heir(bytes(range(32)), 3, REPOSITORY), REPOSITORY)
+    again = RepositoryKeys.from_export(heir.export())
+    assert again == heir
+    assert again.pack_key(1, 1, bytes(32), generation=1) == heir.pack_key(1, 1, bytes(32), generation=1)
+    assert heir != RepositoryKeys.from_export(heir.export()[:-32])
+
+
+def test_former_secrets_that_do_not_fit_are_refused():
+    secret = bytes(32)
+    for make in (
+        lambda: FormerSecrets(REPOSITORY, ()),
+        lambda: FormerSecrets(REPOSITORY, (bytes(31),)),
+        lambda: FormerSecrets(RepositoryId(bytes(15)), (secret,)),
+        lambda: WorkingSecret(secret, 3, FormerSecrets(REPOSITORY, (secret,))),
+        lambda: derive_repository_keys(derive_heir(secret, 2, REPOSITORY), RepositoryId(bytes(range(1, 17)))),
+    ):
+        with pytest.raises(LocalError):
+            make()
 
 
 @pytest.mark.parametrize("length", [0, 51, 53])

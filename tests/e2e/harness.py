@@ -235,9 +235,9 @@ class World:
         made.known_id = str(done["peer_id"])
         return made, str(done["words"])
 
-    def start_server(self, *, data: Path | None = None, port: int = 0) -> Running:
-        """Start a signaling server; homes made from now on use it. `data`: where it keeps notes."""
-        kept = ("--data", str(data)) if data else ()
+    def start_server(self, *, data: Path | None = None, port: int = 0, origin: str = "") -> Running:
+        """Start a signaling server; homes made from now on use it. `data`: where it keeps notes. origin: see there."""
+        kept = (*(("--data", str(data)) if data else ()), *(("--origin", origin) if origin else ()))
         process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "backuppeer.cli.main", "server", "--listen", f"127.0.0.1:{port}"),

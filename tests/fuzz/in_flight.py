@@ -47,6 +47,7 @@ from backuppeer.proof.notices import Notice
 from backuppeer.proof.receipts import GapNote, Receipt, Vouch
 from backuppeer.proof.removals import PackDelete, PackRevive, PackWithdraw, open_removal
 from backuppeer.proof.slots import SlotGift
+from backuppeer.proof.succession import Succession
 from backuppeer.proof.waivers import EndWaiver, LockWaiver, PurgeWaiver
 from backuppeer.proof.writer import verify_head
 from backuppeer.signaling import card, invite, knock, listing, messages, nameplate, note
@@ -81,6 +82,7 @@ KINDS = (
     Receipt,
     GapNote,
     Vouch,
+    Succession,
 )
 COURT = Court()
 OWNER = HomeKeys(derive_working(bytes(32), 1), OTHER.public, OTHER, OTHER, bytes(32), b"", None)

@@ -39,6 +39,7 @@ from backuppeer.proof.statements import (
     sign_statement,
     statement_hash,
 )
+from backuppeer.proof.succession import Succession
 from backuppeer.proof.waivers import EndWaiver, LockWaiver, PurgeWaiver
 from backuppeer.repo import layout
 from backuppeer.repo.blob import BlobKind, Codec
@@ -50,7 +51,7 @@ from backuppeer.repo.snapshot import encode_snapshot
 from backuppeer.repo.tree import EntryKind, encode_pieces
 from backuppeer.signaling import card, invite, knock, listing, nameplate, note
 from backuppeer.signaling import messages as said
-from backuppeer.wire import auditing, receipts, recovering, terms
+from backuppeer.wire import auditing, receipts, recovering, succeeding, terms
 from backuppeer.wire import messages as wire
 from backuppeer.wire.codec import encode
 from fuzz.in_flight import ASKED, COURT, ENVELOPE, KEY, KINDS, NOW_MS, OTHER, TRUE_CHARGES
@@ -162,7 +163,10 @@ def _statements():
     gift = {"seed": bytes(32), "key": bytes(1216), "servers": ["wss://a.example"], "time_ms": NOW_MS}
     signed = sign_statement(SlotGift(agreement=AgreementId(b"a" * 16), **gift), KEY)
     yield bytes([17]) + signed[4 : 4 + int.from_bytes(signed[:4], "big")]
-    assert len(KINDS) == 21
+    heir = {"authority": KEY.public, "old": PeerId(OTHER.public), "new": PeerId(KEY.public), "generation": 2}
+    signed = sign_statement(Succession(**heir, time_ms=NOW_MS), KEY, KEY)
+    yield bytes([21]) + signed[4 : 4 + int.from_bytes(signed[:4], "big")]
+    assert len(KINDS) == 22
 
 
 def _charges():
@@ -180,7 +184,9 @@ def _charges():
 def _wires():
     agreement, stored = AgreementId(b"a" * 16), StoredId(b"s" * 32)
     control = [
-        wire.Hello(agreements=(b"x" * 80,), heads=(wire.HeadState(agreement, b"h", b"g"),), program="p"),
+        wire.Hello(
+            agreements=(b"x" * 80,), heads=(wire.HeadState(agreement, b"h", b"g"),), program="p", succeeded=b"s"
+        ),
         wire.Ping(number=3),
         wire.LaneWish(certificate=b"c"),
         wire.LaneOffer(port=1, certificate=b"c", token=b"t"),
@@ -207,6 +213,7 @@ def _wires():
         terms.PutTerms(agreement=agreement, signed=b"s"),
         terms.GiveNotice(agreement=agreement, signed=b"s"),
         terms.GiveWaiver(agreement=agreement, signed=b"s"),
+        succeeding.Succeed(succession=b"s", proposals=(b"p",)),
         receipts.ProposeReceipt(agreement=agreement, signed=b"s"),
         receipts.GetMyReceipts(agreement=agreement),
         receipts.AskReceipts(nonce=bytes(32)),
@@ -229,6 +236,7 @@ def _wires():
         terms.TermsPut(revision=2),
         terms.NoticeTaken(left_s=9),
         terms.WaiverTaken(packs=9, size_bytes=9),
+        succeeding.Succeeded(succession=b"s", revisions=(b"r",)),
         auditing.Losses(reports=(auditing.LossRow(1, b"s", (stored,)),)),
         recovering.SlotKept(),
         receipts.ReceiptSigned(signed=b"s"),

@@ -52,7 +52,7 @@ def test_who_stores_and_erases_is_held_to_the_rate_of_a_day_also_by_a_host_that_
     store.sweep.add_age(3600)
     store = reopen()
     store.quota.set_used(A, 0, packs=0)
-    with pytest.raises(RefusedError, match=r"took 2 packs of 2\.0 MB within a day, its most; more in 24 h"):
+    with pytest.raises(RefusedError, match=r"took 2 packs of 2\.1 MB within a day, its most; more in 24 h"):
         store.quota.reserve(A, MIB)
     store.sweep.add_age(DAY_S - 3600)
     store.quota.reserve(A, MIB).release()

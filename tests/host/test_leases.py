@@ -121,7 +121,7 @@ def test_an_agreement_is_revised_only_so_often(store, world, monkeypatch) -> Non
 def test_more_than_the_store_offers_is_not_agreed(store, world) -> None:
     store.quota.set_offered(10 * MIB)
     store.leases.put(world.agree())
-    with pytest.raises(RefusedError, match=r"2\.0 MB free now"):
+    with pytest.raises(RefusedError, match=r"2\.09 MB free now"):
         store.leases.put(world.agree(2, size_bytes=3 * MIB))
     assert store.leases.find(agreement_id(2)) is None
     assert store.totals().agreed_bytes == 8 * MIB

@@ -12,9 +12,9 @@ from backuppeer.limits import (
     AUDIT_SAMPLE_LEAVES,
     AUDIT_SAMPLES,
     LEAF_BYTES,
-    PROOF_AGREEMENTS,
     PROOF_BYTES,
     PROOF_PATH_NODES,
+    PROOF_REVISIONS,
     REBUTTAL_ENDINGS,
     REBUTTAL_REMOVALS,
     REMOVAL_PACKS,
@@ -122,7 +122,7 @@ def test_other_encodings_of_the_same_are_refused():
 def test_largest_charge_and_rebuttal_fit_their_file():
     largest = msgspec.structs.replace(
         CHARGES["wrong-answer"],
-        agreements=[LONGEST] * PROOF_AGREEMENTS,
+        agreements=[LONGEST] * PROOF_REVISIONS,
         head=LONGEST,
         grant=LONGEST,
         receipt=LONGEST,
@@ -137,7 +137,7 @@ def test_largest_charge_and_rebuttal_fit_their_file():
     )
     assert unpack_charge(pack_charge(largest)) == largest
     removals = [ShownRemoval(LONGEST, PACKS[:REMOVAL_PACKS])] * REBUTTAL_REMOVALS
-    answer = Rebuttal(removals=removals, agreements=[LONGEST] * PROOF_AGREEMENTS)
+    answer = Rebuttal(removals=removals, agreements=[LONGEST] * PROOF_REVISIONS)
     assert len(pack_rebuttal(answer)) <= PROOF_BYTES
 
 
@@ -145,7 +145,7 @@ def test_largest_charge_and_rebuttal_fit_their_file():
     "changes",
     [
         {"agreements": []},
-        {"agreements": [LONGEST] * (PROOF_AGREEMENTS + 1)},
+        {"agreements": [LONGEST] * (PROOF_REVISIONS + 1)},
         {"head": LONGEST + b"\0"},
         {"ack": b""},
         {"acked": []},
@@ -172,7 +172,7 @@ def test_what_is_over_a_cap_is_neither_written_nor_read(changes):
     "rebuttal",
     [
         Rebuttal(removals=[COURT.delete()] * (REBUTTAL_REMOVALS + 1)),
-        Rebuttal(agreements=[LONGEST] * (PROOF_AGREEMENTS + 1)),
+        Rebuttal(agreements=[LONGEST] * (PROOF_REVISIONS + 1)),
         Rebuttal(endings=[LONGEST] * (REBUTTAL_ENDINGS + 1)),
         Rebuttal(removals=[ShownRemoval(b"x", [])]),
         Rebuttal(removals=[ShownRemoval(b"", [STORED])]),

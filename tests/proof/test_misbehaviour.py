@@ -123,8 +123,8 @@ def test_agreement_that_the_host_did_not_sign_accuses_nobody(crime):
         ([COURT.agree(1), COURT.agree(2, agreement=AgreementId(b"B" * 16))], "not of one agreement"),
         ([COURT.agree(1), COURT.agree(2, authority=b"z" * 32)], "not of one agreement"),
         ([COURT.agree(1), COURT.agree(2, repository=RepositoryId(b"z" * 16))], "not of one agreement"),
-        ([COURT.agree(1), Court(owner=STRANGER).agree(2)], "not of one agreement"),
-        ([COURT.agree(1), Court(host=STRANGER).agree(2)], "not of one agreement"),
+        ([COURT.agree(1), Court(owner=STRANGER).agree(2)], "may not change the parties"),
+        ([COURT.agree(1), Court(host=STRANGER).agree(2)], "may not change the parties"),
     ],
 )
 def test_revisions_that_are_no_chain_accuse_nobody(crime, agreements, reason):
@@ -431,10 +431,11 @@ def test_no_file_with_a_changed_byte_proves_anything(crime, data):
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
+@pytest.mark.parametrize("step", [7, pytest.param(1, marks=pytest.mark.long)])
 @every_charge
-def test_each_byte_of_a_file_decides(crime):
+def test_each_byte_of_a_file_decides(crime, step):
     file = bytearray(pack_charge(CHARGES[crime]))
-    for at in range(len(file)):
+    for at in range(0, len(file), step):
         file[at] ^= 1 << at % 8
         with suppress(ProtocolViolation):
             assert not judge(unpack_charge(file)).is_proven, at

@@ -37,13 +37,14 @@ from backuppeer.proof.statements import (
     sign_statement,
     statement_hash,
 )
+from backuppeer.proof.succession import Succession
 from backuppeer.proof.waivers import EndWaiver, LockWaiver, PurgeWaiver
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "statements.json").read_text())["statements"]
 _KINDS = (
     *(WriterGrant, Agreement, Head, HeadReceipt, TransportBinding, PackDelete, PackRevive, PackWithdraw),
     *(StoreAck, AuditChallenge, AuditAnswer, LossReport, HeadHeld, Notice, LockWaiver, PurgeWaiver, EndWaiver),
-    *(SlotGift, Receipt, GapNote, Vouch),
+    *(SlotGift, Receipt, GapNote, Vouch, Succession),
 )
 KINDS = {kind.__struct_config__.tag: kind for kind in _KINDS}
 OWNER, HOST, OTHER = (SigningKey.from_seed(bytes([n]) * 32) for n in (1, 2, 3))

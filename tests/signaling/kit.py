@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import ssl
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,7 @@ from backuppeer.signaling.server.engine import Put, Shown, Stored
 from backuppeer.signaling.server.memory import MemoryEngine
 from backuppeer.signaling.server.notes import MemoryNotes, Notes
 from backuppeer.signaling.server.process import Keeping, run_server
+from backuppeer.signaling.server.relaying import Relaying
 
 NOW_MS = 1_800_000_000_000
 HOUR_MS = 3_600_000
@@ -167,6 +169,9 @@ async def serving(
     notes: Notes | None = None,
     origins: Sequence[str] = (),
     stamp_bits: int = 0,
+    trusted: Sequence[str] = (),
+    tls: ssl.SSLContext | None = None,
+    relaying: Relaying | None = None,
 ) -> AsyncIterator[Served]:
     """Run a real server in this loop; it asks nothing of new keys unless a test is about that."""
     caps, clock = replace(caps or Caps(), stamp_bits=stamp_bits), clock or TurnedClock()
@@ -178,7 +183,9 @@ async def serving(
             origins=origins,
             caps=caps,
             clock=clock,
-            keeping=Keeping(engine, notes),
+            keeping=Keeping(engine, notes, relaying),
+            trusted=trusted,
+            tls=tls,
             on_ready=bound.set_result,
         )
     )
@@ -212,6 +219,12 @@ async def hanging() -> AsyncIterator[str]:
 
 def run(work: Coroutine[None, None, None]) -> None:
     asyncio.run(asyncio.wait_for(work, 20))
+
+
+async def until(condition) -> None:
+    """Return as soon as a condition holds; `run` ends what waits in vain."""
+    while not condition():  # noqa: ASYNC110 - states have no event of their own; each turn lets the loop work
+        await asyncio.sleep(0)
 
 
 def dead_url() -> str:

@@ -4,6 +4,7 @@ from hypothesis import strategies as st
 
 from backuppeer import limits
 from backuppeer.errors import DamagedStateError
+from backuppeer.signaling.health import Tally
 from backuppeer.signaling.listing import open_listing
 from backuppeer.signaling.merge import Merger, Seen, SeqMemory
 from signaling.kit import NOW_MS, Host
@@ -129,3 +130,15 @@ def test_merging_does_not_depend_on_the_order_of_arrival(rows):
     assert {(r.signed, r.is_equivocating) for r in merger.listings()} == {
         (r.signed, r.is_equivocating) for r in expected.listings()
     }
+
+
+@pytest.mark.parametrize("is_turned", [False, True])
+def test_each_server_answers_for_what_it_handed_out_whoever_was_first(is_turned):
+    merger, handed = Merger(SeqMemory()), [(NEW, "a"), (OLD, "b"), (TWIN, "c"), (FOREIGN, "b")]
+    for row, server in reversed(handed) if is_turned else handed:
+        merger.add(row, server)
+    a, b, c, d = (merger.fill(server, Tally()) for server in "abcd")
+    assert (a.newest, a.outdated, a.forked) == ({HOST.peer}, set(), {HOST.peer})
+    assert (b.newest, b.outdated, b.forked) == ({OTHER.peer}, {HOST.peer}, set())
+    assert c.forked == {HOST.peer}
+    assert d == Tally()

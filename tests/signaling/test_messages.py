@@ -8,6 +8,8 @@ from backuppeer.errors import ProtocolViolation
 from backuppeer.signaling import messages
 from backuppeer.signaling.messages import (
     NEXT_ROLE,
+    OBSERVER_BYTES,
+    AskRelay,
     Browse,
     Challenge,
     Deposit,
@@ -20,6 +22,7 @@ from backuppeer.signaling.messages import (
     Publish,
     Published,
     Refusal,
+    RelayIs,
     Role,
     Taken,
     decode_answer,
@@ -38,6 +41,7 @@ REQUESTS = [
     OpenInbox(b"i" * 32),
     ProveInbox(b"p" * 64),
     Taken(7),
+    AskRelay(b"t" * 32),
 ]
 ANSWERS = [
     Published(accepted=True, code=""),
@@ -47,6 +51,8 @@ ANSWERS = [
     Challenge(b"n" * 32),
     InboxOpen(),
     Message(3, b"s" * limits.KNOCK_BYTES),
+    RelayIs(),
+    RelayIs(limits.RELAY_LIFE_MOST_S, [b"o" * OBSERVER_BYTES] * limits.OBSERVERS),
 ]
 
 
@@ -78,6 +84,7 @@ def test_an_answer_comes_back_as_it_was_and_fits_the_frame(answer):
         ProveInbox(b"p" * 63),
         Taken(-1),
         Taken(1 << 63),
+        AskRelay(b"t" * 31),
     ],
 )
 def test_a_request_beyond_its_cap_is_refused(request_):
@@ -93,6 +100,10 @@ def test_a_request_beyond_its_cap_is_refused(request_):
         Challenge(b"n" * 31),
         Message(1, b"short"),
         Published(accepted=False, code="x" * (limits.KNOCK_TEXT_CHARS + 1)),
+        RelayIs(-1),
+        RelayIs(limits.RELAY_LIFE_MOST_S + 1),
+        RelayIs(1, [b"o" * OBSERVER_BYTES] * (limits.OBSERVERS + 1)),
+        RelayIs(1, [b"o" * (OBSERVER_BYTES - 1)]),
     ],
 )
 def test_an_answer_beyond_its_cap_is_refused(answer):

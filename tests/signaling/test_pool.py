@@ -1,8 +1,11 @@
 """Several real servers, some dead, some hanging, some lying."""
 
 import asyncio
+import random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from websockets.asyncio.server import serve
 
 from backuppeer import limits
@@ -10,6 +13,7 @@ from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import ExitCode, LocalError, NoSignaling, ProtocolViolation, Unavailable, UserError
 from backuppeer.signaling.board import Board
 from backuppeer.signaling.client import backoff_s, open_link
+from backuppeer.signaling.health import HealthBook
 from backuppeer.signaling.listing import ListingKind, open_listing
 from backuppeer.signaling.merge import SeqMemory
 from backuppeer.signaling.messages import SUBPROTOCOL, InboxOpen, Message, Page, encode
@@ -490,3 +494,51 @@ def test_a_board_settles_at_once_when_all_have_spoken():
         assert [o.accepted for o in board.outcomes()] == [False, True]
 
     run(story())
+
+
+def test_a_deposit_passes_a_hanging_server_in_bounded_time(monkeypatch):
+    monkeypatch.setattr(limits, "DEPOSIT_S", 0.05)
+
+    async def story():
+        host = Host()
+        async with hanging() as stuck, serving() as live, pool_of(stuck, live.url, clock=live.clock) as pool:
+            loop = asyncio.get_running_loop()
+            began_s = loop.time()
+            assert await pool.deposit([stuck, live.url], host.inbox.public, SEALED) == live.url
+            assert loop.time() - began_s < limits.SERVER_CONNECT_S
+            (state, _) = pool.states()
+            assert "did not answer within" in state.error
+
+    run(story())
+
+
+def test_each_server_answers_for_the_rows_it_handed_out():
+    async def story():
+        host, book = Host(), HealthBook()
+        async with serving() as fresh, serving() as stale:
+            for server, seq in ((fresh, NOW_MS + 1), (stale, NOW_MS)):
+                await put(server.engine, open_listing(host.signed(seq), NOW_MS), 1)
+            memory = SeqMemory()
+            for url in (fresh.url, stale.url):  # one after the other: which answers first is chance
+                async with Pool([url], clock=fresh.clock, memory=memory, health=book) as pool:
+                    await pool.browse()
+            assert (book.get(fresh.url).rows, book.get(fresh.url).outdated) == (1, 0)
+            assert (book.get(stale.url).rows, book.get(stale.url).outdated) == (1, 1)
+            fresh.clock.turn(limits.OUTDATED_GRACE_S + 1)
+            async with Pool([stale.url], clock=fresh.clock, memory=memory, health=book) as pool:
+                await pool.browse()
+            assert book.get(stale.url).is_lagging(fresh.clock.now_ms())
+
+    run(story())
+
+
+@given(st.integers(0, 10**6), st.integers())
+def test_a_wait_before_a_try_is_anywhere_from_nothing_to_its_roof(attempt, seed):
+    class Roof(random.Random):
+        def uniform(self, a, b):
+            assert a == 0
+            return b
+
+    roof = backoff_s(attempt, Roof())
+    assert 0 <= backoff_s(attempt, random.Random(seed)) <= roof <= limits.RECONNECT_MAX_S
+    assert backoff_s(attempt + 1, Roof()) >= roof, "a roof never sinks"

@@ -81,7 +81,6 @@ def test_health_and_ready_answer_over_plain_http_on_the_same_port():
             assert b" 200 " in await http(server.port, "/health")
             assert b" 200 " in await http(server.port, "/ready")
             assert b" 404 " in await http(server.port, "/elsewhere")
-            assert b" 426 " in await http(server.port, "/")
             assert b"Server:" not in await http(server.port, "/health")
 
     run(story())

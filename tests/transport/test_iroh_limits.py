@@ -18,7 +18,7 @@ from backuppeer.limits import (
     STRANGER_LOOK_S,
 )
 from backuppeer.transport.iroh.connection import IrohConnection, parse_close
-from backuppeer.transport.iroh.endpoint import IrohTransport, _close_endpoint, _well_formed
+from backuppeer.transport.iroh.endpoint import IrohTransport, _well_formed, close_endpoint
 
 PEER = TransportId(b"p" * 32)
 
@@ -96,7 +96,7 @@ def test_a_stranger_that_brings_a_byte_more_is_cut_at_the_first_look():
 
 def test_an_endpoint_that_does_not_close_is_left_after_its_time():
     async def scenario():
-        await _close_endpoint(SimpleNamespace(close=never))
+        await close_endpoint(SimpleNamespace(close=never))
         assert asyncio.get_running_loop().time() == ENDPOINT_CLOSE_S
 
     play(scenario())

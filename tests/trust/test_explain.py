@@ -97,13 +97,13 @@ def test_a_host_away_more_than_it_promised_rises_by_being_there():
     [
         (ground_of(), {}, "nothing known"),
         (ground_of(is_friend=True), {}, "friend"),
-        (ground_of([DayEvidence(float(age), 12.0) for age in range(90)]), {}, "kept 12 GiB for 90 days"),
+        (ground_of([DayEvidence(float(age), 12.0) for age in range(90)]), {}, "kept 12.9 GB for 90 days"),
         (
             ground_of([DayEvidence(0.0, 24.0), *(DayEvidence(float(a), 12.0) for a in (1, 2))]),
             {},
-            "kept 12 GiB for 3 days",
+            "kept 12.9 GB for 3 days",
         ),
-        (ground_of([DayEvidence(0.0, 0.5)], is_friend=True), {}, "friend, kept 512 MiB for 1 day"),
+        (ground_of([DayEvidence(0.0, 0.5)], is_friend=True), {}, "friend, kept 537 MB for 1 day"),
         (ground_of([DayEvidence(3.0, 1.0, Fault.REFUSED_ONLINE)]), {}, "failed 3 days ago"),
         (ground_of([DayEvidence(0.0, 1.0, Fault.LATE)]), {}, "failed today"),
         (ground_of(heard=Heard(1.0)), {"backers": 2}, "2 of your peers store there"),

@@ -17,7 +17,6 @@ from backuppeer.trust.policy import AcceptPolicy, copy_risk, is_safe_copy, may_a
 )
 def test_only_what_the_host_said_is_accepted_unasked(policy, is_friend, has_agreement, accepted) -> None:
     assert may_auto_accept(policy, is_friend=is_friend, has_agreement=has_agreement) is accepted
-    assert not may_auto_accept(policy, is_friend=is_friend, has_agreement=has_agreement, is_blocked=True)
 
 
 def test_a_stranger_comes_with_every_warning_about_itself() -> None:

@@ -16,6 +16,7 @@ from backuppeer.wire import messages as m
 from backuppeer.wire import numbers
 from backuppeer.wire import receipts as c
 from backuppeer.wire import recovering as r
+from backuppeer.wire import succeeding as u
 from backuppeer.wire import terms as t
 from backuppeer.wire.codec import Frame, FrameReader, UnknownMessage, decode, encode
 
@@ -76,6 +77,8 @@ EXAMPLES = [
     t.NoticeTaken(left_s=5),
     t.GiveWaiver(agreement=ID16, signed=b"s"),
     t.WaiverTaken(packs=2, size_bytes=3),
+    u.Succeed(succession=b"s", proposals=(b"p", b"q")),
+    u.Succeeded(succession=b"s", revisions=(b"r",)),
     c.ProposeReceipt(agreement=ID16, signed=b"s", before=b"b"),
     c.ReceiptSigned(signed=b"s"),
     c.GetMyReceipts(agreement=ID16, after=3),
@@ -118,7 +121,7 @@ def test_the_numbers_are_those_of_the_specification():
         53: "GiveSlot", 54: "SlotKept",
         47: "GetTerms", 48: "TermsAre", 49: "PutTerms", 50: "TermsPut", 51: "GiveNotice", 52: "NoticeTaken",
         60: "GiveWaiver", 61: "WaiverTaken", 62: "GetDelete", 63: "DeleteIs",
-        64: "FindDrafts", 65: "DraftsAre",
+        64: "FindDrafts", 65: "DraftsAre", 66: "Succeed", 67: "Succeeded",
         70: "ProposeReceipt", 71: "ReceiptSigned", 72: "GetMyReceipts", 73: "MyReceiptsAre",
         74: "AskReceipts", 75: "ReceiptsAre", 76: "NameReceipts", 77: "ReceiptsShown",
         78: "AskOpinion", 79: "OpinionIs",
@@ -210,6 +213,11 @@ def test_every_field_of_variable_size_has_a_cap():
         (t.TermsAre, {"notices": [b""] * 3}),
         (t.GiveWaiver, {"agreement": ID16, "signed": bytes(limits.SIGNED_BYTES + 1)}),
         (t.GiveNotice, {"agreement": ID16, "signed": b"", "device_sig": bytes(65)}),
+        (u.Succeed, {"succession": bytes(limits.SIGNED_BYTES + 1)}),
+        (u.Succeed, {"succession": b"", "proposals": [b""] * (limits.AGREEMENTS_PER_HELLO + 1)}),
+        (u.Succeeded, {"succession": b"", "revisions": [b""] * (limits.AGREEMENTS_PER_HELLO + 1)}),
+        (m.Hello, {"authority": bytes(33)}),
+        (m.Hello, {"succeeded": bytes(limits.SIGNED_BYTES + 1)}),
         (c.ProposeReceipt, {"agreement": ID16, "signed": bytes(limits.SIGNED_BYTES + 1)}),
         (c.MyReceiptsAre, {"receipts": [b""] * (limits.MY_RECEIPTS_PAGE + 1)}),
         (c.MyReceiptsAre, {"notes": [b""] * (limits.RECEIPT_GAP_MONTHS + 1)}),

@@ -32,6 +32,7 @@ def test_a_host_may_refuse_to_take_something_new_for_whatever_reason(code):
         (RefusalCode.BUSY, Refusal.ALLOWED),
         (RefusalCode.OVER_BUDGET, Refusal.FAULT),
         (RefusalCode.OWED, Refusal.FAULT),
+        (RefusalCode.SUCCEEDED, Refusal.FAULT),
         (NEW, Refusal.FAULT),
     ],
 )

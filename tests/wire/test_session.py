@@ -9,6 +9,7 @@ from backuppeer.wire import messages as m
 from backuppeer.wire import numbers
 from backuppeer.wire import receipts as c
 from backuppeer.wire import recovering as r
+from backuppeer.wire import succeeding as u
 from backuppeer.wire import terms as t
 from backuppeer.wire.codec import Frame, FrameReader, UnknownMessage, encode
 from backuppeer.wire.codes import CloseCode
@@ -58,6 +59,8 @@ SAMPLES = {
     t.PutTerms: t.PutTerms(agreement=ID16, signed=b""),
     t.GiveNotice: t.GiveNotice(agreement=ID16, signed=b""),
     t.GiveWaiver: t.GiveWaiver(agreement=ID16, signed=b""),
+    u.Succeed: u.Succeed(succession=b""),
+    u.Succeeded: u.Succeeded(succession=b""),
     a.Audited: a.Audited(signed=b"", shown=()),
     r.GiveSlot: r.GiveSlot(agreement=ID16, seed=ID32, key=bytes(1216)),
     c.ProposeReceipt: c.ProposeReceipt(agreement=ID16, signed=b""),
@@ -203,6 +206,7 @@ CONVERSATIONS = [
     [t.PutTerms, t.TermsPut],
     [t.GiveNotice, t.NoticeTaken],
     [t.GiveWaiver, t.WaiverTaken],
+    [u.Succeed, u.Succeeded],
     [c.ProposeReceipt, c.ReceiptSigned],
     [c.GetMyReceipts, c.MyReceiptsAre],
     [c.AskOpinion, c.OpinionIs],

@@ -14,6 +14,7 @@ import structlog
 
 from backuppeer.agent.audits.auditor import Auditor
 from backuppeer.agent.home.config import Config, environment_servers, read_config
+from backuppeer.agent.home.heir import forget_former
 from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.identity_alarms import Sort
 from backuppeer.agent.home.keyring import HomeKeys
@@ -21,6 +22,7 @@ from backuppeer.agent.home.logbook import bookkeeping
 from backuppeer.agent.home.records import RequestRecord
 from backuppeer.agent.home.state import State
 from backuppeer.agent.home.tenancy import end_without_home
+from backuppeer.agent.host.authorities import follow_again
 from backuppeer.agent.host.ending import Ending as HostEnding
 from backuppeer.agent.host.hosting import Hosting
 from backuppeer.agent.host.inviting import Inviting
@@ -33,11 +35,13 @@ from backuppeer.agent.host.requests import Requests
 from backuppeer.agent.host.revising import Revising as HostRevising
 from backuppeer.agent.host.scrubbing import Scrubbing
 from backuppeer.agent.host.serving import ReceiptsRequest
+from backuppeer.agent.host.succeeding import Succeeding
 from backuppeer.agent.host.sweeping import Sweeping
 from backuppeer.agent.host.waiving import Waiving as HostWaiving
 from backuppeer.agent.jobs.drill import sweep_drills
 from backuppeer.agent.jobs.lookout import Lookout
 from backuppeer.agent.jobs.rounds import Rounds
+from backuppeer.agent.owner.announcing import SEEN, Announcing, find_successor
 from backuppeer.agent.owner.connecting import Connecting
 from backuppeer.agent.owner.ending import Ending
 from backuppeer.agent.owner.receipting import Receipting
@@ -51,9 +55,11 @@ from backuppeer.agent.peers.knocking import Knocking
 from backuppeer.agent.peers.market import Market
 from backuppeer.agent.peers.misbinding import raise_alarm
 from backuppeer.agent.peers.opinions import Opinions
-from backuppeer.agent.peers.partners import Reach, Whereabouts, meet_at, read_binding
+from backuppeer.agent.peers.partners import Reach, meet_at
+from backuppeer.agent.peers.relays import Relays
 from backuppeer.agent.peers.session import Session
 from backuppeer.agent.peers.sessions import Sessions
+from backuppeer.agent.peers.whereabouts import Whereabouts, read_binding
 from backuppeer.agent.recovery.adoption import adopt_agreements
 from backuppeer.agent.recovery.slots import Slots
 from backuppeer.agent.repute.convicts import Convicts
@@ -95,6 +101,7 @@ class Parts:
     standing: Standing
     contacting: Contacting
     views: Views
+    relays: Relays
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +119,7 @@ class HostSide:
     waiving: HostWaiving
     moving: Moving
     reciprocity: Reciprocity
+    succeeding: Succeeding
     inviting: Inviting
 
 
@@ -130,6 +138,7 @@ class OwnerSide:
     revising: Revising
     ending: Ending
     waiving: Waiving
+    announcing: Announcing
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +181,9 @@ class Agent:
         """Accept sessions, resume the slot, go on with requests."""
         parts = self.parts
         parts.reach.use_knocker(self._locate)
+        parts.reach.find_road = parts.relays.road
+        parts.relays.servers = self.own_servers
+        self.host.hosting.be_reachable = parts.relays.attach
         parts.reach.on_misbound = self._sound_alarm
         self.owner.connecting.on_agreed = self.owner.slots.hand
         self.owner.slots.servers = partial(self.servers, None)
@@ -186,12 +198,17 @@ class Agent:
                 self.host.premises.note_absence(": ".join(filter(None, (exc.message, exc.hint))))
         # Before any can run: this agent is the only one of the home.
         await asyncio.to_thread(sweep_drills, parts.home)
+        if not self.owner.vault.is_unrecovered and not self.owner.announcing.waiting():
+            forget_former(parts.home, parts.keys.working)
         self.spawn(end_without_home(parts.home, self.stopping))
         self.spawn(parts.sessions.run())
         self.spawn(self.host.hosting.resume())
+        if self.host.premises.directory is not None and self.host.hosting.offer is None:
+            self.spawn(parts.relays.attach())  # owners can't knock here: they come to the relay, or not at all
         self.spawn(self.host.sweeping.run())
         self.spawn(self.host.scrubbing.run())
         self.spawn(self.host.noting.run())
+        self.spawn(self._follow_again())
         self.spawn(self.host.inviting.run())
         self.spawn(self._follow_requests())
         self.spawn(self.owner.rounds.run())
@@ -203,6 +220,11 @@ class Agent:
         with bookkeeping("move"):
             await asyncio.to_thread(self.host.moving.clear)
 
+    async def _follow_again(self) -> None:
+        """Follow whom agreements name as heirs: the table may have been lost with the state of this home."""
+        with bookkeeping("successions"):
+            await asyncio.to_thread(follow_again, self.parts.views.heirs, self.parts.state, self.host.premises)
+
     async def close(self) -> None:
         """Say goodbye to servers and peers, end all tasks, close the databases."""
         parts = self.parts
@@ -211,6 +233,7 @@ class Agent:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.host.hosting.close()
         await parts.sessions.close_all()
+        await parts.relays.close()
         await parts.transport.close()
         self.owner.vault.close()
         await asyncio.to_thread(self.host.premises.close)
@@ -226,6 +249,7 @@ class Agent:
     def servers(self, given: list[str] | None) -> list[str]:
         """Return the servers a request names, else those of environment, config or default."""
         if given is not None:
+            self.parts.relays.know(given)
             return given
         try:
             configured = self.config().servers
@@ -251,6 +275,8 @@ class Agent:
         where = read_binding(session.hello.binding, session.peer) if session.hello.binding else None
         with bookkeeping("meeting"):
             meet_at(parts.state, session.peer, where.encode() if where else b"", now_ms)
+            if find_successor(parts.keys, session.hello) is not None:
+                parts.state.put_setting(SEEN, session.hello.succeeded)
             adopt_agreements(parts.state, parts.keys, session)
             self.owner.vault.writer.notice(session.hello.heads)
         parts.standing.saw(session.peer, Kind.CONNECTED)
@@ -263,13 +289,16 @@ class Agent:
         await asyncio.to_thread(self.host.requests.prepare)
 
     def make_hello(self, peer: PeerId) -> Hello:
-        """Return what we tell a proven peer: its agreements and heads here, and where we are."""
+        """Return what we tell a proven peer: its agreements and heads here, and where we are; or who goes on for it."""
+        if succeeded := self.host.succeeding.hello(peer):
+            return Hello(succeeded=succeeded)
         leases = self.host.premises.leases_of(peer)[:AGREEMENTS_PER_HELLO]
         heads: list[HeadState] = self.host.premises.heads_of(peer)[:AGREEMENTS_PER_HELLO]
         return Hello(
             agreements=tuple(lease.signed for lease in leases),
             heads=tuple(heads),
             binding=self.host.hosting.binding(),
+            authority=self.parts.keys.authority,
         )
 
     def may_answer(self, peer: PeerId) -> bool:

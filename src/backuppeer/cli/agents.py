@@ -204,6 +204,29 @@ def stop_agent(home: Home) -> bool:
     return True
 
 
+def await_end(home: Home) -> None:
+    """Return when an agent that ends by itself has ended: it holds the home's lock until then.
+
+    Raises:
+        LocalError: it did not end in time.
+
+    """
+    deadline = time.monotonic() + AGENT_STOP_S
+    while time.monotonic() < deadline:
+        try:
+            with home.lock() as is_ours:
+                if is_ours:
+                    return
+        except LocalError:
+            if not home.path.exists():  # a passing home goes with its agent
+                return
+            raise
+        time.sleep(_LONGEST_WAIT_S)
+    raise LocalError(
+        f"the agent of {home.path} did not end within {AGENT_STOP_S:.0f} s", hint="`backup-peer agent stop` ends it"
+    )
+
+
 def agent_command(home: Home) -> list[str]:
     """Return the command line of an agent. -P: its folder, /, must not be searched for modules."""
     return [sys.executable, "-P", "-m", "backuppeer.cli.serve", "--home", os.fspath(home.path)]

@@ -1,20 +1,35 @@
 """`browse`: who offers space, best first, with what this viewer believes about each."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Annotated, Final
 
 import typer
 
 from backuppeer.cli.context import Context, context_of
 from backuppeer.cli.promises import say_times
-from backuppeer.cli.render import Column, escape_line, format_count, format_trust, format_until, shorten_id, write_peer
+from backuppeer.cli.render import (
+    Column,
+    escape_line,
+    format_count,
+    format_trust,
+    format_until,
+    say_further,
+    say_trust,
+    shorten_id,
+    write_peer,
+)
 from backuppeer.cli.screen import Screen
 from backuppeer.cli.spinner import Spinner
 from backuppeer.cli.units import format_share, format_size, parse_share, parse_size, round_size, write_size
+from backuppeer.cli.work import read_rows
 from backuppeer.control.api import BrowseRequest, BrowseRow, Nothing, PeerRow
+from backuppeer.control.browsing import BrowseDone
 from backuppeer.control.client import Client
-from backuppeer.errors import UserError
+from backuppeer.control.codec import convert_json
+from backuppeer.control.events import EventName
+from backuppeer.control.servers import ServerState
+from backuppeer.errors import LocalError, UserError
 from backuppeer.trust.newcomer import BEGINNING, advise_newcomer
 
 WATCH_S: Final = 5.0
@@ -27,11 +42,15 @@ _COLUMNS: Final = (
     Column("region", spare=True),
     Column("avail", "right", keep=True),
     Column("listed for", "right", keep=True, spare=True),
-    Column("because"),
+    Column("because", below=True),
 )
 _A_FRIEND: Final = "`backup-peer host --storage 50GB` on the other machine offers space"
 _HOSTS: Final = frozenset({"host", "both"})
 """Roles of those who keep data for this home."""
+_FORKED: Final = (
+    "signed two different offers under one number, which no program does: its key seems to be in two places. Ask its "
+    "person by another way before you send it anything"
+)
 _ASKED_BYTES: Final = 10 * 10**9
 """What the suggested command asks for, unless the host has less."""
 
@@ -68,8 +87,12 @@ def browse(  # noqa: PLR0913 - one parameter per option
         all=everybody,
     )
     client = context.client()
-    rows = _ask(context, client, request)
-    _show(context, rows, request)
+    shown: set[str] = set()
+    # The best of all are known when all have answered, so a limit waits for that.
+    is_live = context.screen.is_live and context.screen.out_is_terminal and not limit
+    rows = _ask_live(context, client, request, shown) if is_live else _ask(context, client, request)
+    _show(context, rows, request, shown=shown)
+    _tell_servers(context.screen, client, request.servers)
     while watch:
         time.sleep(WATCH_S)
         fresh = _ask(context, client, request)
@@ -85,7 +108,43 @@ def _ask(context: Context, client: Client, request: BrowseRequest) -> list[Brows
         return client.call("browse", request, list[BrowseRow])
 
 
-def _show(context: Context, rows: Sequence[BrowseRow], request: BrowseRequest) -> None:
+def _ask_live(context: Context, client: Client, request: BrowseRequest, shown: set[str]) -> list[BrowseRow]:
+    """Ask, and show what came while a server is still silent; `shown` gets the ids of these rows."""
+    screen = context.screen
+    with Spinner(screen) as spinner:
+        spinner.show(f"asking {format_count(len(request.servers or []), 'server')} …")
+        for event in client.work("browse/live", request):
+            if event.event == EventName.DONE:
+                return convert_json(event.data, BrowseDone).offers
+            if event.event == EventName.ROWS:
+                rows = [row for row in read_rows(event, BrowseRow) if row.peer_id not in shown]
+                spinner.rest()
+                _draw(context, rows)
+                shown.update(row.peer_id for row in rows)
+                spinner.show("waiting for the servers that have not answered …")
+    raise LocalError("the agent ended the browse without a result")
+
+
+def _tell_servers(screen: Screen, client: Client, urls: list[str] | None) -> None:
+    """Tell what is wrong with servers that were just asked: who is silent, and whose rows are not as they should be."""
+    for server in client.call("servers", Nothing(servers=urls), list[ServerState]):
+        if server.error and not server.connected:
+            screen.note(server.error if server.url in server.error else f"{server.url}: {server.error}")
+        for fault in server.faults:
+            screen.note(f"{server.url}: {fault}")
+
+
+def _draw(context: Context, rows: Sequence[BrowseRow]) -> dict[str, PeerRow]:
+    """Draw rows as a table; return who is known here, by id."""
+    peers = {row.peer_id: row for row in context.client().call("peers", Nothing(), list[PeerRow])}
+    friends = {peer for peer, row in peers.items() if row.verified}
+    if rows:
+        context.screen.table(_COLUMNS, [_cells(row, time.time(), friends) for row in rows])
+    return peers
+
+
+def _show(context: Context, rows: Sequence[BrowseRow], request: BrowseRequest, *, shown: Collection[str] = ()) -> None:
+    """Show rows, and what to do with them; shown: the ids of those that were drawn already."""
     screen = context.screen
     if screen.json:
         screen.value(list(rows))
@@ -93,27 +152,26 @@ def _show(context: Context, rows: Sequence[BrowseRow], request: BrowseRequest) -
     if not rows:
         _show_nobody(context, request)
         return
-    now_s = time.time()
-    peers = {row.peer_id: row for row in context.client().call("peers", Nothing(), list[PeerRow])}
-    friends = {peer for peer, row in peers.items() if row.verified}
-    screen.table(_COLUMNS, [_cells(row, now_s, friends) for row in rows])
+    peers = _draw(context, [row for row in rows if row.peer_id not in shown])
     for row in rows:
-        if row.promises.reciprocity:
-            name = escape_line(row.alias) or shorten_id(row.peer_id)
-            screen.line(f"{name} wants {say_times(row.promises.reciprocity)} kept for it in return", hang=2)
-        for text in row.capped:
-            screen.line(f"{escape_line(row.alias) or shorten_id(row.peer_id)}: {escape_line(text)}", hang=2)
+        for text in _describe_further(row, peers.get(row.peer_id)):
+            screen.line(f"{escape_line(row.alias) or shorten_id(row.peer_id)}{text}", hang=2)
     screen.line()
+    # Who keeps data for this home need not be told to choose them.
     mine = {peer: row for peer, row in peers.items() if row.role in _HOSTS}
-    if any(row.peer_id in friends for row in rows):
+    if any(row.peer_id in peers and peers[row.peer_id].verified for row in rows):
         screen.line("♥ = you compared id or safety words with the person", hang=4)
     screen.line(f"{format_count(len(rows), 'host')} · {_suggest(rows, request.min_storage, mine)}", hang=2)
 
 
-def _find_mine(context: Context) -> dict[str, PeerRow]:
-    """Return those who keep data for this home, by id: nobody has to be told to choose them."""
-    rows = context.client().call("peers", Nothing(), list[PeerRow])
-    return {row.peer_id: row for row in rows if row.role in _HOSTS}
+def _describe_further(row: BrowseRow, known: PeerRow | None) -> Iterator[str]:
+    """Yield what is to be said of a host beside its row, to be read after its name."""
+    if row.forked:
+        yield f" {_FORKED}"
+    if row.promises.reciprocity:
+        yield f" wants {say_times(row.promises.reciprocity)} kept for it in return"
+    for text in (*map(escape_line, known.lineage if known else ()), *say_further(row.capped, row.reason)):
+        yield f": {text}"
 
 
 def _is_filtered(request: BrowseRequest) -> bool:
@@ -141,9 +199,9 @@ def _show_nobody(context: Context, request: BrowseRequest) -> None:
         return
     passes = f"none of the {len(seen)} hosts passes" if len(seen) > 1 else "the only host on offer does not pass"
     called = escape_line(best.alias) or shorten_id(best.peer_id)
-    score = f"{format_trust(best.trust, best.trust_level, best.capped)}: {escape_line(best.reason)}"
+    score = say_trust(format_trust(best.trust, best.trust_level, best.capped), best.reason)
     screen.line(f"{passes} {request.min_trust:.2f}; the best, {called}, has {score}", hang=2)
-    mine = _find_mine(context)
+    mine = {row.peer_id for row in context.client().call("peers", Nothing(), list[PeerRow]) if row.role in _HOSTS}
     _advise(screen, next((row.peer_id for row in seen if row.peer_id not in mine and not row.capped), ""))
 
 

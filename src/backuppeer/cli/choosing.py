@@ -39,7 +39,7 @@ def choose(
     best: Annotated[bool, typer.Option("--best", help="Propose the best host that has the room, and ask.")] = False,
     region: Annotated[str, typer.Option(metavar="EU", help="With --best: only hosts of this region.")] = "",
     trial: Annotated[
-        bool, typer.Option("--trial", help="Ask for 1 GiB for 30 days, to see how the host does.")
+        bool, typer.Option("--trial", help=f"Ask for {format_size(TRIAL_BYTES)} for 30 days, to see how the host does.")
     ] = False,
 ) -> Choice:
     """Return what the options say."""

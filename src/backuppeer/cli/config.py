@@ -7,9 +7,11 @@ import typer
 
 from backuppeer.agent.home.config import KEYS, change_config, read_config, value_of
 from backuppeer.agent.home.config_writer import write_config
+from backuppeer.cli import servers
 from backuppeer.cli.context import context_of
 from backuppeer.cli.render import escape_line
 from backuppeer.errors import UserError
+from backuppeer.signaling.proxying import parse_proxy
 from backuppeer.signaling.servers import check_servers
 
 _Key = Annotated[str, typer.Argument(metavar="|".join(KEYS), help="Which setting.")]
@@ -21,6 +23,7 @@ def add_to(app: typer.Typer) -> None:
     group.command(name="get", help="Print one setting.")(get)
     group.command(name="set", help="Change one setting; an empty value unsets it.")(set_value)
     group.command(name="list", help="Print all settings.")(list_values)
+    servers.add_to(group)
     app.add_typer(group, name="config", help="Settings of this peer.")
 
 
@@ -41,6 +44,8 @@ def set_value(ctx: typer.Context, key: _Key, value: Annotated[str, typer.Argumen
     changed = change_config(read_config(context.home), key, value)
     if changed.servers is not None:
         changed = msgspec.structs.replace(changed, servers=check_servers(changed.servers))
+    if changed.proxy is not None:
+        changed = msgspec.structs.replace(changed, proxy=parse_proxy(changed.proxy))
     if key == "region" and changed.region is not None:
         _check_region(changed.region)
     write_config(context.home, changed)

@@ -22,13 +22,22 @@ from backuppeer.cli.promises import (
     say_promises,
     say_times,
 )
-from backuppeer.cli.render import escape_line, format_count, name_peer, write_peer
+from backuppeer.cli.render import (
+    escape_line,
+    format_count,
+    format_trust,
+    name_peer,
+    say_further,
+    say_trust,
+    write_peer,
+)
 from backuppeer.cli.screen import BOLD, GREEN, YELLOW, Screen
 from backuppeer.cli.spinner import Spinner
 from backuppeer.cli.units import format_duration, format_share, format_size
 from backuppeer.cli.work import View, read_event, run_work
 from backuppeer.clock import parse_duration
-from backuppeer.control.api import ConnectPlan, ConnectPlanRequest, ConnectRequest, ConnectResult
+from backuppeer.control.api import ConnectRequest, ConnectResult
+from backuppeer.control.choosing import ConnectPlan, ConnectPlanRequest
 from backuppeer.control.events import Event, EventName, State
 from backuppeer.control.promises import Promised
 from backuppeer.errors import BackupPeerError, DeclinedError, ExitCode, InterruptedByUserError, UserError
@@ -213,12 +222,13 @@ def _describe_plan(screen: Screen, plan: ConnectPlan, request: ConnectRequest, c
         f"full id       {escape_line(plan.peer_id)}",
         f"safety words  {screen.paint(escape_line(plan.safety_words), BOLD)}",
         f"{'':<{_LABEL}}the other screen must show the same words; if they differ, stop",
-        f"trust         {plan.trust:.2f} {escape_line(plan.trust_level)}",
+        f"trust         {say_trust(format_trust(plan.trust, plan.trust_level, plan.capped), plan.reason)}",
         f"space         {format_size(request.storage)} of at least {format_size(plan.free_bytes)} free",
         f"terms         kept for {kept}; erased {locked} after a deletion",
         *(f"{'':<{_LABEL}}{said}" for said in _say_wanted(request)),
     ]
-    warnings = [("risk", risk) for risk in plan.risks]
+    warnings = [("capped", text) for text in say_further(plan.capped, plan.reason)]
+    warnings += [("risk", risk) for risk in plan.risks]
     if request.storage > plan.free_bytes:
         asked, free = format_size(request.storage), format_size(plan.free_bytes)
         warnings.insert(0, ("note", f"{asked} is more than the {free} that the host lists as free: it may refuse"))

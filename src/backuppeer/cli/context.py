@@ -44,11 +44,15 @@ class Context:
         Raises:
             NotFoundError: no identity in this home.
             LocalError: the agent does not start.
+            UserError: what --proxy says is no proxy's address.
 
         """
         from backuppeer.cli.agents import ensure_agent  # noqa: PLC0415 - subprocess; not for verbs without agent
 
-        return ensure_agent(self.home)
+        named = homes.named_proxy(self.options)
+        client = ensure_agent(self.home)
+        client.proxy = homes.configured_proxy(self.home) if named is None else named
+        return client
 
     def servers(self) -> list[str]:
         """Return the signaling servers to use for a step that may need one.

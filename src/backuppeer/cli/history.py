@@ -10,9 +10,12 @@ from backuppeer.cli.screen import Screen
 from backuppeer.cli.units import format_duration, format_share, format_size
 from backuppeer.clock import DAY_S
 from backuppeer.control.history import ContactRow, Record, Tenancy
+from backuppeer.control.showing import Lacking, ReceiptsHeld
 from backuppeer.limits import AVAILABILITY_DAYS
 
 _LABEL: Final = 10
+_LACKING: Final = 6
+"""Stretches of months without a receipt that are printed: older ones can't be mended, and --json has all."""
 _COLUMNS: Final = (
     Column("begun", keep=True),
     Column("dialled by", keep=True),
@@ -47,6 +50,24 @@ def show_contacts(screen: Screen, record: Record) -> None:
         screen.table(_COLUMNS, [_cells(row) for row in record.contacts])
 
 
+def show_receipts(screen: Screen, held: ReceiptsHeld | None, *, is_ours: bool) -> None:
+    """Print the months of an agreement: signed by both, and each that lacks with why. is_ours: this home's data."""
+    if held is None:
+        return
+    if not held.months:
+        screen.line(f"  receipts: none yet, the first month is over on {format_moment(held.next_over)[:10]}", hang=4)
+        return
+    screen.line(
+        f"  receipts: {held.signed} of {format_count(held.months, 'month')} signed by both{_say_newest(held)}", hang=4
+    )
+    if held.signed:
+        screen.line(f"    {_say_theirs(held)}; {_say_told(held, is_ours=is_ours)}", hang=6)
+    for lacking in held.lacking[-_LACKING:]:
+        screen.line(f"    {_say_lacking(lacking)}", hang=6)
+    if len(held.lacking) > _LACKING:
+        screen.line(f"    earlier ones lack, too: `--json` lists all {len(held.lacking)} gaps", hang=6)
+
+
 def show_tenancy(screen: Screen, tenancy: Tenancy | None) -> None:
     """Print how a peer behaved as one whose data is kept here; nothing where it never was."""
     if tenancy is None:
@@ -61,6 +82,39 @@ def show_tenancy(screen: Screen, tenancy: Tenancy | None) -> None:
     )
     said = [f"{what} on {format_count(days, 'day')}" for days, what in rows if days]
     screen.line(f"as owner  it {', '.join(said)}" if said else "as owner  nothing of note", hang=_LABEL)
+
+
+def _say_newest(held: ReceiptsHeld) -> str:
+    if not held.newest:
+        return ""
+    ends, since = format_moment(held.newest_ends)[:10], format_moment(held.since)[:10]
+    return (
+        f"; the newest, of month {held.newest} until {ends}, says {format_size(held.newest_bytes)} kept since {since}"
+    )
+
+
+def _say_theirs(held: ReceiptsHeld) -> str:
+    if held.theirs == held.newest:
+        return "it holds them, too"
+    return (
+        f"it holds those up to month {held.theirs}, of later ones is not known"
+        if held.theirs
+        else "it is not known to hold them, too"
+    )
+
+
+def _say_told(held: ReceiptsHeld, *, is_ours: bool) -> str:
+    if held.is_told:
+        return "partners who know you both are told of them"
+    return "you tell nobody of them (`trust.share_receipts`)" if is_ours else "its owner wants nobody told of them"
+
+
+def _say_lacking(lacking: Lacking) -> str:
+    """Return why months have no receipt, and what to do."""
+    span = f"month {lacking.first}" if lacking.first == lacking.last else f"months {lacking.first} to {lacking.last}"
+    days = f"{format_moment(lacking.begins)[:10]} to {format_moment(lacking.ends)[:10]}"
+    said = f"{span} ({days}): {escape_line(lacking.reason)}"
+    return f"{said}; {escape_line(lacking.todo)}" if lacking.todo else said
 
 
 def _say_evidence(record: Record) -> str:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from backuppeer.agent.home.home import Home, explain_denial, locate_home, usual_home
 from backuppeer.cli.options import Options
-from backuppeer.errors import NotFoundError, UserError
+from backuppeer.errors import DamagedStateError, LocalError, NotFoundError, UserError
+from backuppeer.signaling import proxying
 from backuppeer.signaling import servers as signaling_servers
 
 if TYPE_CHECKING:
@@ -100,14 +101,47 @@ def recover_peer(home: Home, master: bytes) -> str:
         UserError: another identity is there.
 
     """
-    from backuppeer.agent.home.keyring import FIRST_GENERATION, recover_identity  # noqa: PLC0415 - crypto libraries
-    from backuppeer.crypto.keys import derive_identity, derive_working  # noqa: PLC0415
+    from backuppeer.agent.home.keyfile import read_key_file  # noqa: PLC0415 - only for this
+    from backuppeer.agent.home.keyring import derive_kept, recover_identity  # noqa: PLC0415 - crypto libraries
+    from backuppeer.crypto.keys import derive_identity  # noqa: PLC0415
     from backuppeer.ids import PeerId, format_peer_id  # noqa: PLC0415
 
-    recovered = format_peer_id(PeerId(derive_identity(derive_working(master, FIRST_GENERATION)).public))
-    if home.exists_identity and read_peer(home) == recovered:
-        return recovered
+    if home.exists_identity:
+        kept = derive_kept(master, read_key_file(home.keys / "working"))
+        recovered = format_peer_id(PeerId(derive_identity(kept).public))
+        if read_peer(home) == recovered:
+            return recovered
     return format_peer_id(recover_identity(home, master))
+
+
+def follow_peer(home: Home, master: bytes, succession: bytes, secret: bytes) -> str:
+    """Make a home the one that its identity went on as (signed), under what opens it now; return the new peer id.
+
+    Raises:
+        UserError: the words did not sign that, or do not give this identity.
+
+    """
+    from backuppeer.agent.home.handover import Opener, follow_succession  # noqa: PLC0415 - crypto libraries
+    from backuppeer.cli.unlocking import keep_heir  # noqa: PLC0415 - only for this
+    from backuppeer.ids import format_peer_id  # noqa: PLC0415
+
+    return format_peer_id(follow_succession(home, master, succession, Opener(secret, keep_heir)))
+
+
+def begin_succession(home: Home, master: bytes, secret: bytes, *, repository: str, epoch: int) -> None:
+    """Prepare the next identity of a home; no agent may have it. secret: what opens it. repository: hex.
+
+    Raises:
+        UserError: the words are of another identity, or it went on too often.
+
+    """
+    from backuppeer.agent.home import handover  # noqa: PLC0415 - crypto libraries
+    from backuppeer.cli.unlocking import keep_heir  # noqa: PLC0415 - only for this
+    from backuppeer.clock import SystemClock  # noqa: PLC0415
+    from backuppeer.ids import RepositoryId  # noqa: PLC0415
+
+    name, opener = RepositoryId(bytes.fromhex(repository)), handover.Opener(secret, keep_heir)
+    handover.begin_succession(home, master, opener, repository=name, epoch=epoch, clock=SystemClock())
 
 
 def check_words(home: Home, master: bytes) -> None:
@@ -189,3 +223,29 @@ def resolve_servers(options: Options, configured: list[str] | None) -> list[str]
 
     """
     return signaling_servers.resolve_servers(options.servers, os.environ.get("BACKUPPEER_SERVERS"), configured)
+
+
+def named_proxy(options: Options) -> str | None:
+    """Return the proxy of --proxy, else of BACKUPPEER_PROXY; empty = none, None = neither says.
+
+    Raises:
+        UserError: not a proxy's address, or a password on the command line.
+
+    """
+    if options.proxy is not None and proxying.has_password(options.proxy):
+        hint = "everybody on this machine sees it there; put the address into BACKUPPEER_PROXY instead"
+        raise UserError("a password does not belong on the command line", hint=hint)
+    said = options.proxy if options.proxy is not None else os.environ.get("BACKUPPEER_PROXY")
+    return None if said is None else proxying.parse_proxy(said)
+
+
+def configured_proxy(home: Home) -> str | None:
+    """Return the proxy of the settings, empty = none; None: they can't be read, so the agent goes by what it read."""
+    if not home.config.exists():
+        return ""
+    from backuppeer.agent.home.config import read_config  # noqa: PLC0415 - TOML, only when nothing nearer says
+
+    try:
+        return proxying.parse_proxy(read_config(home).proxy or "")
+    except (UserError, DamagedStateError, LocalError):
+        return None

@@ -14,9 +14,16 @@ from backuppeer.cli.promises import (
     EgressBudget,
     Reciprocity,
     read_promises,
-    say_wanted,
 )
-from backuppeer.cli.render import escape_line, format_count, format_moment, name_peer, shorten_id, shorten_request
+from backuppeer.cli.render import (
+    escape_line,
+    format_count,
+    format_moment,
+    name_peer,
+    shorten_id,
+    shorten_request,
+)
+from backuppeer.cli.requests import describe_request
 from backuppeer.cli.screen import BOLD, GREEN, Screen
 from backuppeer.cli.slot_terms import describe_share, say_asked, say_refused, say_unseen
 from backuppeer.cli.spinner import Spinner
@@ -277,26 +284,6 @@ class _HostView:
             return
         compare = f"`backup-peer peers verify {escape_line(asked.peer_id)}`"
         self._screen.aside(f"  accepted; to compare the words, or to record that you did: {compare}", hang=4)
-
-
-def describe_request(screen: Screen, asked: PendingRequest) -> list[str]:
-    """Return what a person must see of a request before answering it."""
-    called, size = name_peer(asked.peer_id, asked.alias), format_size(asked.storage_bytes)
-    kept = (
-        f"kept until {format_moment(asked.until)[:10]}" if asked.until else f"kept for {format_duration(asked.term_s)}"
-    )
-    was = f" (now {format_duration(asked.now_lock_s)})" if asked.now_lock_s not in {0, asked.lock_s} else ""
-    terms = f"{kept}, lock {format_duration(asked.lock_s)}{was}"
-    now = f"{format_size(asked.now_bytes)} until {format_moment(asked.now_until)[:10]}"
-    instead = f", instead of the {now} that you agreed on" if asked.now_bytes else ""
-    return [
-        f"{screen.paint('request', BOLD)} {shorten_request(asked.request_id)}: {called} asks for {size}{instead}",
-        f"  full id       {escape_line(asked.peer_id)}",
-        f"  safety words  {screen.paint(escape_line(asked.safety_words), BOLD)}",
-        f"{'':<16}the other screen must show the same words: compare them before you say yes",
-        f"  terms         {terms} · trust {asked.trust:.2f} {escape_line(asked.trust_level)}",
-        *(f"{'':<16}{said}" for said in say_wanted(asked)),
-    ]
 
 
 def _describe_offer(screen: Screen, offered: HostResult) -> str:

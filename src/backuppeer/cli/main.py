@@ -156,12 +156,15 @@ def build_app(screen: "Screen", verb: str = "") -> "typer.Typer":
         server: Annotated[
             list[str] | None, typer.Option(metavar="URL", help="Signaling server; may be repeated.")
         ] = None,
+        proxy: Annotated[
+            str | None, typer.Option(metavar="URL", help="Signaling goes through it: socks5:// or http://; '' = none.")
+        ] = None,
         yes: Annotated[bool, typer.Option("--yes", "-y", help="Answer yes to the verb's question.")] = False,
         version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
     ) -> None:
         del version  # answered before typer is loaded
         servers = tuple(server) if server else None
-        ctx.obj = Context(Options(home=home, servers=servers, json=json, yes=yes), screen)
+        ctx.obj = Context(Options(home=home, servers=servers, proxy=proxy, json=json, yes=yes), screen)
 
     for name in [verb] if verb in VERBS else VERBS:
         import_module(f"backuppeer.cli.{VERBS[name].module}").add_to(app)

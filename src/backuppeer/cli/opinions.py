@@ -13,7 +13,7 @@ _COLUMNS: Final = (
     Column("peer", keep=True),
     Column("name"),
     Column("trusts you", keep=True),
-    Column("because"),
+    Column("because", below=True),
 )
 _WAIT_S: Final = 10.0
 

@@ -1,4 +1,4 @@
-"""The options that every verb takes, before or after its name: --home, --json, --server, --yes.
+"""The options that every verb takes, before or after its name: --home, --json, --proxy, --server, --yes.
 
 Knows: how to find them among a verb's own arguments. Must not know: verbs, typer.
 """
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 FLAGS: Final = frozenset({"--json", "--yes", "-y"})
-VALUED: Final = frozenset({"--home", "--server"})
+VALUED: Final = frozenset({"--home", "--proxy", "--server"})
 
 PLACES: Final = frozenset({"--home", "--target", "--store", "--path"})
 """Options that name a place: an empty one would quietly mean another place, often the current folder."""
@@ -20,6 +20,7 @@ class Options:
 
     home: str | None = None
     servers: tuple[str, ...] | None = None
+    proxy: str | None = None
     json: bool = False
     yes: bool = False
 

@@ -9,6 +9,7 @@ from backuppeer.cli import ending, forgiving, locking, purging, replacing, showi
 from backuppeer.cli.context import context_of
 from backuppeer.cli.render import (
     Column,
+    count_free,
     escape_line,
     format_moment,
     format_trust,
@@ -75,7 +76,7 @@ def list_peers(ctx: typer.Context) -> int:
         if row.next_free_bytes and not row.ends:
             who, free = (
                 escape_line(row.alias) or shorten_id(row.peer_id),
-                format_size(_free_bytes(row)),
+                format_size(count_free(row.quota_bytes, row.used_bytes, row.room_bytes)),
             )
             screen.line(f"{who}: {free} free now{say_later(row.next_free_bytes, row.next_free)}", hang=2)
     for row in rows:
@@ -88,11 +89,6 @@ def list_peers(ctx: typer.Context) -> int:
         if not row.verified:
             _show_words(screen, row)
     return 0
-
-
-def _free_bytes(row: PeerRow) -> int:
-    free = max(0, row.quota_bytes - row.used_bytes)
-    return free if row.room_bytes is None else min(free, row.room_bytes)
 
 
 def set_peer(
@@ -149,6 +145,8 @@ def _tell_end(screen: Screen, row: PeerRow) -> None:
     if row.trial and not row.ends:
         stays = f"`backup-peer peers renew {write_peer(row.peer_id, row.alias)}` makes it stay"
         screen.line(f"{name}: on trial until {format_moment(row.until)[:10]}; {stays}", hang=2)
+    for text in row.lineage:
+        screen.line(f"{name}: {escape_line(text)}", hang=2)
     for text in row.capped:
         if not row.blocked or text != BLOCKED:
             screen.line(f"{name}: {escape_line(text)}", hang=2)

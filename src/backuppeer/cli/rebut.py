@@ -58,6 +58,7 @@ def _find_excuse(context: Context, charge: "AnyCharge") -> "Rebuttal | None":
     from backuppeer.proof.case import open_parties  # noqa: PLC0415
     from backuppeer.proof.charges import Rebuttal, ShownRemoval  # noqa: PLC0415
     from backuppeer.proof.misbehaviour import judge  # noqa: PLC0415
+    from backuppeer.proof.revisions import add_steps  # noqa: PLC0415
 
     agreement, stored = open_parties(charge.agreements).agreement.hex(), (judge(charge).stored or b"").hex()
     number, client = 0, context.client()
@@ -65,7 +66,8 @@ def _find_excuse(context: Context, charge: "AnyCharge") -> "Rebuttal | None":
         found = client.call("rebut", RebutRequest(agreement=agreement, stored=stored, after=number), KeptRemoval)
         answers = []
         if not number:
-            newest = [bytes.fromhex(one) for one in found.agreements[-PROOF_AGREEMENTS:]]
+            history = [bytes.fromhex(one) for one in found.agreements]
+            newest = add_steps(history[-PROOF_AGREEMENTS:], history)
             answers += [Rebuttal(agreements=newest), *(Rebuttal(endings=[bytes.fromhex(one)]) for one in found.endings)]
         if found.number:
             packs = [StoredId(bytes.fromhex(one)) for one in found.packs]

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 import typer
 
-from backuppeer.cli import homes
+from backuppeer.cli import homes, succeeding
 from backuppeer.cli.contacts import parse_contact, parse_host_id
 from backuppeer.cli.context import Context, context_of
 from backuppeer.cli.render import escape_line, escape_name, format_count, shorten_id
@@ -20,7 +20,9 @@ from backuppeer.cli.work import View, read_event, run_work
 from backuppeer.control.client import Client
 from backuppeer.control.events import Event, EventName, State
 from backuppeer.control.recovering import RecoverRequest, RecoverResult
+from backuppeer.control.succeeding import SuccessionPlan
 from backuppeer.errors import UserError
+from backuppeer.limits import SUCCESSION_STEPS
 
 _HELP: Final = (
     "Bring identity and snapshots back from the 24 words.\n\nHosts leave word at signaling servers of where they are, "
@@ -28,9 +30,11 @@ _HELP: Final = (
     "URL) is found while it is on offer, or where its person says it is: --peer.\n\nWith --check nothing is changed: "
     "it tries whether the words bring everything back.\n\nThis machine may then restore, and makes no backups: of "
     "two that did, one would undo the other's. With --take-over, also later, it becomes the one that makes them, and "
-    "the one before stops."
+    "the one before stops.\n\nWas a machine of yours stolen? --new-identity takes over, too, and shuts out whoever has "
+    "the old identity: hosts give it nothing any more. The words stay as they are."
 )
 _NEXT: Final = "next: `backup-peer snapshots`, then `backup-peer restore latest --target DIR`"
+_WENT_ON: Final = "this identity went on as another, which the words give: a host shows it, and this home follows"
 _READ_ONLY: Final = (
     "this home may only read; to make the backups here from now on: `backup-peer recover --take-over` (the other "
     "machine then stops)"
@@ -55,10 +59,15 @@ def recover(
     take_over: Annotated[  # noqa: FBT002 - a flag of the command line
         bool, typer.Option("--take-over", help="Make the backups here from now on; the machine before stops.")
     ] = False,
+    new_identity: Annotated[  # noqa: FBT002 - a flag of the command line
+        bool,
+        typer.Option("--new-identity", help="For a stolen machine: take over, as an identity that its thief has not."),
+    ] = False,
     everybody: Annotated[  # noqa: FBT002 - a flag of the command line
         bool, typer.Option("--all", help="Ask everybody on offer, also when hosts of yours left word.")
     ] = False,
-    check: Annotated[  # noqa: FBT002 - a flag of the command line
+    *,
+    check: Annotated[
         bool, typer.Option("--check", help="Try whether the words bring everything back; changes nothing.")
     ] = False,
 ) -> int:
@@ -66,31 +75,64 @@ def recover(
     context = context_of(ctx)
     request = _make_request(context, peer or [])
     request.all, request.check = everybody, check
-    named = [f"--peer {text}" for text in peer or []] + (["--take-over"] if take_over else [])
+    aims = [name for name, is_meant in (("--take-over", take_over), ("--new-identity", new_identity)) if is_meant]
+    named = [*(f"--peer {text}" for text in peer or []), *aims]
     way = " ".join(["backup-peer recover", *(["--check"] if check else []), *named, "--yes"])
+    if check and aims:
+        raise UserError(f"--check changes nothing, and {aims[0]} does", hint="check first, without it")
     if check:
-        return _check(context, request, way, take_over=take_over)
-    return _recover(context, request, way, take_over=take_over)
+        return _check(context, request, way)
+    return _recover(context, request, way, aims[-1] if aims else "")
 
 
-def _recover(context: Context, request: RecoverRequest, way: str, *, take_over: bool) -> int:
-    plan = plan_take_over(context) if take_over and context.home.exists_identity else None
+def _recover(context: Context, request: RecoverRequest, way: str, aim: str) -> int:
+    """Bring back what is not there yet, then take over, or take a new identity. aim: the option that says so, or ''."""
+    plan_of = succeeding.plan_succession if aim == "--new-identity" else plan_take_over
+    master: bytes | None = None
+    plan = plan_of(context) if aim and context.home.exists_identity else None
     if plan is None or not plan.is_recovered:
-        peer_id, master = _find_identity(context, way)
-        context.screen.line(f"identity: {peer_id}")
-        result = _find_backups(context, context.client(), request)
+        result, master = _bring_back(context, request, way)
         context.screen.line(f"  {_NEXT}", hang=4)
-        if not take_over:
+        if not aim:
             context.screen.line(f"  {_READ_ONLY}", hang=4)
             context.screen.done(result)
             return 0
-        plan = plan_take_over(context)
+        plan = plan_of(context)
+
+    def read_master() -> bytes:
+        return master or decode_master(context.screen, read_words(context.screen, way))
+
+    if isinstance(plan, SuccessionPlan):
+        taken = succeeding.succeed(context, plan, read_master)
+        succeeding.show_result(context, taken)
     else:
-        master = None
-    taken = carry_out(context, plan, lambda: master or decode_master(context.screen, read_words(context.screen, way)))
-    show_result(context, taken)
+        taken = carry_out(context, plan, read_master)
+        show_result(context, taken)
     context.screen.done(taken)
     return 0
+
+
+def _bring_back(context: Context, request: RecoverRequest, way: str) -> tuple[RecoverResult, bytes | None]:
+    """Find identity and backups; return what the words stand for, too, where they were needed.
+
+    An identity that went on as another is followed: a host shows where to, the words give it.
+    """
+    peer_id, master = _find_identity(context, way)
+    for _ in range(SUCCESSION_STEPS + 1):
+        context.screen.line(f"identity: {peer_id}")
+        result = _find_backups(context, context.client(), request)
+        if not result.succession:
+            return result, master
+        context.screen.aside(_WENT_ON, hang=2)
+        master = master or decode_master(context.screen, read_words(context.screen, way))
+        peer_id = succeeding.follow(context.home, master, result.succession)
+    raise _too_many_steps()
+
+
+def _too_many_steps() -> UserError:
+    return UserError(
+        f"this identity went on as another more than {SUCCESSION_STEPS} times", hint="no further step is followed"
+    )
 
 
 def _make_request(context: Context, peers: list[str]) -> RecoverRequest:
@@ -99,7 +141,7 @@ def _make_request(context: Context, peers: list[str]) -> RecoverRequest:
     return RecoverRequest(servers=context.servers(), peers=ids, places=places)
 
 
-def _check(context: Context, request: RecoverRequest, way: str, *, take_over: bool) -> int:
+def _check(context: Context, request: RecoverRequest, way: str) -> int:
     """Try the words in a home that is gone afterwards.
 
     Raises:
@@ -108,17 +150,21 @@ def _check(context: Context, request: RecoverRequest, way: str, *, take_over: bo
     """
     from backuppeer.cli.rehearsal import judge, passing_home  # noqa: PLC0415 - only for this
 
-    if take_over:
-        raise UserError("--check changes nothing, and --take-over does", hint="check first, then take over")
     master = decode_master(context.screen, read_words(context.screen, way))
     if context.home.exists_identity:
         homes.check_words(context.home, master)
-    with passing_home(master) as (peer_id, client):
-        context.screen.line(f"identity: {peer_id}")
-        result = _find_backups(context, client, request)
-        code = judge(context.screen, result)
-        context.screen.done(result)
-        return code
+    with passing_home(master) as tried:
+        peer_id = tried.peer_id
+        for _ in range(SUCCESSION_STEPS + 1):
+            context.screen.line(f"identity: {peer_id}")
+            result = _find_backups(context, tried.client(), request)
+            if not result.succession:
+                code = judge(context.screen, result)
+                context.screen.done(result)
+                return code
+            context.screen.aside(_WENT_ON, hang=2)
+            peer_id = tried.follow(result.succession)
+    raise _too_many_steps()
 
 
 def _find_backups(context: Context, client: Client, request: RecoverRequest) -> RecoverResult:
@@ -135,6 +181,8 @@ def _find_backups(context: Context, client: Client, request: RecoverRequest) -> 
     with Spinner(screen) as spinner:
         view = View(screen, on_event, spinner=spinner, turning=True)
         result = run_work(client, "recover", request, RecoverResult, view=view)
+    if result.succession:
+        return result
     screen.line(
         f"{tick} found {format_count(result.snapshots, 'snapshot')} in {format_count(result.packs, 'pack')} "
         f"with {format_count(len(result.peers), 'peer')}",

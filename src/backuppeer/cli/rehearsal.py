@@ -14,33 +14,68 @@ from pathlib import Path
 from typing import Final
 
 from backuppeer.agent.home.home import Home
-from backuppeer.cli import homes
+from backuppeer.cli import homes, succeeding
 from backuppeer.cli.render import format_count
 from backuppeer.cli.screen import GREEN, YELLOW, Screen
 from backuppeer.control.client import Client
 from backuppeer.control.recovering import RecoverResult
-from backuppeer.errors import ExitCode
+from backuppeer.errors import ExitCode, LocalError
 
 _PREFIX: Final = "backup-peer-check-"
 
 
-@contextmanager
-def passing_home(master: bytes) -> Iterator[tuple[str, Client]]:
-    """Yield the peer id that the words stand for, and a client of an agent in a home of theirs, gone at the end."""
-    from backuppeer.cli.agents import ensure_agent, stop_agent  # noqa: PLC0415 - subprocess; not for verbs without agent
+class Rehearsal:
+    """A home in which words are tried."""
 
+    def __init__(self, home: Home, master: bytes) -> None:
+        self._home, self._master = home, master
+        self._followed: list[str] = []
+        self.peer_id = homes.recover_peer(home, master)
+
+    def client(self) -> Client:
+        """Return a client of its agent, started if need be."""
+        from backuppeer.cli.agents import ensure_agent  # noqa: PLC0415 - subprocess; not for verbs without agent
+
+        return ensure_agent(self._home)
+
+    def follow(self, succession: str) -> str:
+        """Make it a home anew, of whom this identity went on as; return the new peer id. succession: hex, signed."""
+        _end_agent(self._home)
+        # Its agent took everything away when it ended: who it was is made again, and who goes on in its place of that.
+        self._home.path.mkdir(mode=0o700, exist_ok=True)
+        self._home.passing_mark.touch(mode=0o600)
+        homes.recover_peer(self._home, self._master)
+        for said in (*self._followed, succession):
+            self.peer_id = succeeding.follow(self._home, self._master, said)
+        self._followed.append(succession)
+        return self.peer_id
+
+
+@contextmanager
+def passing_home(master: bytes) -> Iterator[Rehearsal]:
+    """Yield a home of what the words stand for, gone at the end."""
     folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
     home = Home(folder)
     try:
         home.passing_mark.touch(mode=0o600)
-        peer_id = homes.recover_peer(home, master)
+        tried = Rehearsal(home, master)
         try:
-            yield peer_id, ensure_agent(home)
+            yield tried
         finally:
-            stop_agent(home)
+            _end_agent(home)
     finally:
         # Everything in it was made here and is nowhere needed: keys that the words give again, an index of the hosts'.
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _end_agent(home: Home) -> None:
+    """Return when the agent of a passing home has ended: it does so by itself after each check, perhaps just now."""
+    from backuppeer.cli.agents import await_end, stop_agent  # noqa: PLC0415 - subprocess; only here
+
+    try:
+        stop_agent(home)
+    except LocalError:
+        await_end(home)
 
 
 def judge(screen: Screen, result: RecoverResult) -> int:

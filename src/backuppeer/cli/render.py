@@ -20,6 +20,7 @@ from backuppeer.trust.conduct import find_word
 PIPE_COLUMNS: Final = 4096
 """Width for output that is not a terminal: nothing is cut there."""
 _GAP: Final = "  "
+_BELOW: Final = "    "
 _EASY: Final = 24
 _CELL: Final = 4
 """Columns that a shortened cell has at least."""
@@ -120,6 +121,12 @@ def format_moment(text: str) -> str:
     return escape_line(text) if moment is None else moment.astimezone().strftime("%Y-%m-%d %H:%M")
 
 
+def count_free(agreed_bytes: int, used_bytes: int, room_bytes: int | None) -> int:
+    """Return how many bytes may go to a peer now. room_bytes: what is held back leaves so many; None: nothing is."""
+    free = max(0, agreed_bytes - used_bytes)
+    return free if room_bytes is None else min(free, room_bytes)
+
+
 def say_later(size_bytes: int, moment: str) -> str:
     """Return what is erased when, to follow "x free now"; "" when nothing that was deleted waits for that."""
     return f", {format_size(size_bytes)} more on {format_moment(moment)} at the soonest" if size_bytes else ""
@@ -128,6 +135,16 @@ def say_later(size_bytes: int, moment: str) -> str:
 def format_trust(trust: float, level: str, capped: Iterable[str] = ()) -> str:
     """Return a score with the word beside it, `0.62 fair`. capped: what holds it down, as the agent says it."""
     return f"{trust:.2f} {escape_line(find_word(level, capped))}"
+
+
+def say_trust(score: str, reason: str) -> str:
+    """Return a score as `format_trust` makes it with the strongest reason for it, as every screen says it."""
+    return f"{score}: {escape_line(reason)}" if reason else score
+
+
+def say_further(capped: Iterable[str], reason: str) -> list[str]:
+    """Return what else holds a score down than the reason that is said beside it, fit for a terminal."""
+    return [escape_line(text) for text in capped if text != reason]
 
 
 def format_until(text: str, now_s: float) -> str:
@@ -157,12 +174,14 @@ class Column:
     """One column of a table. `keep`: never shortened. Columns stand in the order of their importance.
 
     `spare`: left out, the last of them first, before a column that may be shortened has less than EASY characters.
+    `below`: of the last one: where the table is too narrow for it, its cells stand whole in lines below their rows.
     """
 
     title: str
     justify: Literal["left", "right"] = "left"
     keep: bool = False
     spare: bool = False
+    below: bool = False
 
 
 def draw_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, width: int, color: bool) -> str:
@@ -173,6 +192,10 @@ def draw_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, widt
     """
     from rich.cells import cell_len  # noqa: PLC0415 - only when a table is drawn
 
+    below: Sequence[str] = ()
+    if columns[-1].below and _measure(columns, rows) > width:
+        below = [wrap_line(_BELOW + row[-1], width, indent=_BELOW) for row in rows]
+        columns, rows = columns[:-1], [row[:-1] for row in rows]
     columns, rows = _leave_out_spare(columns, rows, width)
     lines = [[column.title for column in columns], *rows]
     natural = [max(cell_len(line[number]) for line in lines) for number in range(len(columns))]
@@ -182,7 +205,16 @@ def draw_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, widt
     drawn = [_draw_row(columns, line[:shown], widths) for line in lines]
     if color:
         drawn[0] = f"\x1b[1m{drawn[0]}\x1b[0m"
+    if below:
+        drawn = [drawn[0], *(text for pair in zip(drawn[1:], below, strict=True) for text in pair)]
     return "\n".join(drawn) + "\n"
+
+
+def _measure(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> int:
+    """Return how many columns of a terminal a table takes that nothing is left out of, but for what may be."""
+    shown = [number for number, column in enumerate(columns) if not column.spare]
+    widths = [max(measure_width(cell) for cell in (columns[n].title, *(row[n] for row in rows))) for n in shown]
+    return sum(widths) + len(_GAP) * (len(shown) - 1)
 
 
 def _leave_out_spare(

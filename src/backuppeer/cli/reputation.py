@@ -23,7 +23,7 @@ _COLUMNS: Final = (
     Column("peer", keep=True),
     Column("name"),
     Column("trust", keep=True),
-    Column("because"),
+    Column("because", below=True),
 )
 _FAULTS: Final = {
     "proven_loss": "lost or wrong data",
@@ -111,6 +111,8 @@ def _show_head(screen: Screen, found: Reputation) -> None:
     called = screen.paint(name_peer(found.peer_id, found.alias), BOLD)
     trust = format_trust(found.trust, found.trust_level, (cap.text for cap in found.caps))
     screen.line(f"{called}: trust {trust}; {escape_line(found.reason)}", hang=2)
+    for text in found.lineage:
+        screen.line(f"  {escape_line(text)}", hang=2)
     if not found.known:
         screen.line("  nothing was seen of it or heard of it: this is where everybody begins", hang=2)
 

@@ -20,11 +20,14 @@ from backuppeer.cli.render import (
     escape_line,
     format_count,
     format_moment,
+    format_trust,
     name_peer,
+    say_further,
+    say_trust,
     shorten_id,
     shorten_request,
 )
-from backuppeer.cli.screen import Screen
+from backuppeer.cli.screen import BOLD, Screen
 from backuppeer.cli.units import format_duration, format_size, parse_size, read_span
 from backuppeer.clock import parse_duration
 from backuppeer.control.api import Nothing, PendingRequest, RequestDecision
@@ -86,6 +89,8 @@ def list_requests(ctx: typer.Context) -> int:
             screen.line(
                 f"{shorten_id(row.peer_id)} must show these safety words: {escape_line(row.safety_words)}", hang=2
             )
+            for label, text in say_regard(row):
+                screen.line(f"  {label} {text}", hang=4)
             screen.line(f"  then: `backup-peer requests accept {shorten_request(row.request_id)}`", hang=4)
     for row in rows:
         if row.invite:
@@ -162,6 +167,34 @@ def _decide(ctx: typer.Context, verb: str, decision: RequestDecision) -> int:
             context.screen.line(f"  takes effect when the machine of {called} asks again", hang=4)
     context.screen.done(decided)
     return 0
+
+
+def describe_request(screen: Screen, asked: PendingRequest) -> list[str]:
+    """Return what a person must see of a request before answering it."""
+    called, size = name_peer(asked.peer_id, asked.alias), format_size(asked.storage_bytes)
+    kept = (
+        f"kept until {format_moment(asked.until)[:10]}" if asked.until else f"kept for {format_duration(asked.term_s)}"
+    )
+    was = f" (now {format_duration(asked.now_lock_s)})" if asked.now_lock_s not in {0, asked.lock_s} else ""
+    terms = f"{kept}, lock {format_duration(asked.lock_s)}{was}"
+    now = f"{format_size(asked.now_bytes)} until {format_moment(asked.now_until)[:10]}"
+    instead = f", instead of the {now} that you agreed on" if asked.now_bytes else ""
+    return [
+        f"{screen.paint('request', BOLD)} {shorten_request(asked.request_id)}: {called} asks for {size}{instead}",
+        f"  full id       {escape_line(asked.peer_id)}",
+        f"  safety words  {screen.paint(escape_line(asked.safety_words), BOLD)}",
+        f"{'':<16}the other screen must show the same words: compare them before you say yes",
+        f"  terms         {terms}",
+        *(f"  {label:<14}{text}" for label, text in say_regard(asked)),
+        *(f"{'':<16}{said}" for said in say_wanted(asked)),
+    ]
+
+
+def say_regard(row: PendingRequest) -> list[tuple[str, str]]:
+    """Return what is thought of a peer that asks for space, in lines with their labels."""
+    score = f"{format_trust(row.trust, row.trust_level, row.capped)} as a host"
+    further = [("capped", text) for text in say_further(row.capped, row.trust_reason)]
+    return [("trust", say_trust(score, row.trust_reason)), *further]
 
 
 def _tell_whom(screen: Screen, row: PendingRequest) -> None:

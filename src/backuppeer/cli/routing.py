@@ -7,6 +7,7 @@ from backuppeer.agent.agent import Agent
 from backuppeer.agent.commands.amend import AmendCommands
 from backuppeer.agent.commands.audit import AuditCommands
 from backuppeer.agent.commands.blocking import BlockCommands
+from backuppeer.agent.commands.browsing import BrowseCommands
 from backuppeer.agent.commands.choosing import ChooseCommands
 from backuppeer.agent.commands.ending import EndCommands
 from backuppeer.agent.commands.forgiving import ForgiveCommands
@@ -27,6 +28,7 @@ from backuppeer.agent.commands.replacing import ReplaceCommands
 from backuppeer.agent.commands.reputation import ReputationCommands
 from backuppeer.agent.commands.retiring import RetireCommands
 from backuppeer.agent.commands.showing import ShowCommands
+from backuppeer.agent.commands.succeed import SucceedCommands
 from backuppeer.agent.commands.take_over import TakeOverCommands
 from backuppeer.agent.commands.terms import TermsCommands
 from backuppeer.agent.commands.undelete import UndeleteCommands
@@ -49,7 +51,6 @@ def make_handlers(agent: Agent) -> dict[str, Handler]:
         "peers/set": home.set_peer,
         "sessions": home.sessions,
         "disconnect": home.disconnect,
-        "browse": home.browse,
         "requests": host.requests,
         "requests/accept": host.accept,
         "requests/reject": host.reject,
@@ -99,9 +100,10 @@ def _make_terms_handlers(
 
 
 def _make_further_handlers(agent: Agent, host: HostCommands) -> dict[str, Handler]:
-    undelete = UndeleteCommands(agent)
+    undelete, browsing = UndeleteCommands(agent), BrowseCommands(agent)
     mine: dict[str, Handler] = {"peers/deleted": undelete.list_all, "peers/undelete": undelete.undelete}
-    mine |= _make_recover_handlers(RecoverCommands(agent), TakeOverCommands(agent))
+    mine |= {"browse": browsing.browse, "browse/live": browsing.live, "servers": browsing.servers}
+    mine |= _make_recover_handlers(agent)
     mine |= {"rebut": RebutCommands(agent).rebut, "kit": KitCommands(agent).kit}
     mine |= _make_audit_handlers(AuditCommands(agent)) | {"status/seen": HomeCommands(agent).see}
     ends = EndCommands(agent)
@@ -137,8 +139,11 @@ def _make_waiver_handlers(agent: Agent, waive: WaiveCommands) -> dict[str, Handl
     }
 
 
-def _make_recover_handlers(recover: RecoverCommands, taking: TakeOverCommands) -> dict[str, Handler]:
+def _make_recover_handlers(agent: Agent) -> dict[str, Handler]:
+    recover, taking, succeeding = RecoverCommands(agent), TakeOverCommands(agent), SucceedCommands(agent)
     return {
+        "recover/succeed/plan": succeeding.plan,
+        "recover/succeed": succeeding.tell,
         "recover": recover.recover,
         "where": recover.where,
         "recover/take-over/plan": taking.plan,

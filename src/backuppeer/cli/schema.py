@@ -15,6 +15,7 @@ from backuppeer.agent.home.sets import SetRow
 from backuppeer.cli.export import ExportResult
 from backuppeer.cli.kit import KitMade
 from backuppeer.cli.passphrase import CustodyResult
+from backuppeer.cli.servers import ListedServer
 from backuppeer.control.amendments import ForgetPlan, ForgetResult, TagResult
 from backuppeer.control.api import (
     BrowseRow,
@@ -24,7 +25,6 @@ from backuppeer.control.api import (
     HostResult,
     PeerRow,
     PendingRequest,
-    SessionRow,
     SnapshotRow,
     StatusResult,
 )
@@ -54,6 +54,7 @@ from backuppeer.control.replacing import ReplacePlan, ReplaceResult
 from backuppeer.control.reputation import OpinionRow, Reputation, ReputationRow
 from backuppeer.control.restoring import RemovalRow, RestorePlan, RestoreResult
 from backuppeer.control.saving import BackupResult
+from backuppeer.control.sessions import SessionRow
 from backuppeer.control.showing import PeerAccount
 from backuppeer.control.stopping import DisconnectResult, StopResult
 from backuppeer.control.taking_over import TakeOverResult
@@ -62,6 +63,7 @@ from backuppeer.control.undeleting import UndeletePlan, UndeleteResult
 from backuppeer.control.verifying import VerifyResult
 from backuppeer.control.vouching import VouchResult
 from backuppeer.control.waiving import PurgeResult
+from backuppeer.signaling.probe import Probe
 
 
 class IdResult(msgspec.Struct, kw_only=True):
@@ -95,6 +97,7 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """`config list`: every setting by its key; null = not set."""
 
     servers: list[str] | None
+    proxy: str | None
     region: str | None
     audits: str | None
     passphrase_command: str | None
@@ -191,6 +194,9 @@ VALUES: Final[dict[str, Any]] = {
     "status": StatusResult,
     "config get": Setting,
     "config list": Settings,
+    "config servers": list[ListedServer],
+    "config servers list": list[ListedServer],
+    "config servers test": list[Probe],
     "agent status": AgentStatus,
 }
 """Verbs that print one JSON value."""
@@ -255,6 +261,8 @@ LINES: Final[dict[str, tuple[Any, Mapping[str, type]]]] = {
     "dump": (DumpResult, {**_WORK, EventName.START: DumpStart}),
     "mount": (MountResult, {**_WORK, "mounted": Mounted}),
     "config set": (Setting, {}),
+    "config servers add": (Setting, {}),
+    "config servers remove": (Setting, {}),
     "export": (ExportResult, {}),
     "kit": (KitMade, {}),
     "import": (ExportResult, {}),

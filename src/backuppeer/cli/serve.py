@@ -25,10 +25,12 @@ from backuppeer.agent.audits.auditor import Auditor
 from backuppeer.agent.heap import relax_collector
 from backuppeer.agent.home.aside import open_or_set_aside
 from backuppeer.agent.home.config import bind_addresses, is_loopback_only, may_share_receipts, read_config
+from backuppeer.agent.home.heir import settle_succession
 from backuppeer.agent.home.home import PROOFS, Home, sweep_unfinished
 from backuppeer.agent.home.keyring import HomeKeys, load_keys
 from backuppeer.agent.home.logbook import open_log
 from backuppeer.agent.home.state import State
+from backuppeer.agent.host.authorities import list_authorities
 from backuppeer.agent.host.ending import Ending as HostEnding
 from backuppeer.agent.host.hosting import Hosting
 from backuppeer.agent.host.inviting import Inviting
@@ -41,15 +43,18 @@ from backuppeer.agent.host.requests import Requests
 from backuppeer.agent.host.revising import Revising as HostRevising
 from backuppeer.agent.host.scrubbing import Scrubbing
 from backuppeer.agent.host.serving import Serving
+from backuppeer.agent.host.succeeding import Succeeding
 from backuppeer.agent.host.sweeping import Sweeping
 from backuppeer.agent.host.terms import TermsDesk
 from backuppeer.agent.host.waiving import Waiving as HostWaiving
 from backuppeer.agent.jobs.lookout import Lookout
 from backuppeer.agent.jobs.rounds import Rounds
+from backuppeer.agent.owner.announcing import Announcing
 from backuppeer.agent.owner.connecting import Connecting
 from backuppeer.agent.owner.ending import Ending
 from backuppeer.agent.owner.receipting import Receipting
 from backuppeer.agent.owner.revising import Revising
+from backuppeer.agent.owner.set_hosts import follow_heirs
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.owner.waiving import Waiving
 from backuppeer.agent.peers.contacting import Contacting
@@ -59,6 +64,7 @@ from backuppeer.agent.peers.knocking import Knocking
 from backuppeer.agent.peers.market import Market
 from backuppeer.agent.peers.opinions import Opinions
 from backuppeer.agent.peers.partners import Reach, addresses_of
+from backuppeer.agent.peers.relays import Relays
 from backuppeer.agent.peers.sessions import Hooks, Sessions
 from backuppeer.agent.recovery.slots import Slots
 from backuppeer.agent.repute.convicts import Convicts
@@ -75,6 +81,8 @@ from backuppeer.control.server import build_app, serve_control
 from backuppeer.control.sockets import socket_path_for
 from backuppeer.errors import BackupPeerError
 from backuppeer.limits import OPEN_FILES, PASSPHRASE_BYTES, SWITCH_INTERVAL_S
+from backuppeer.signaling.proxying import use_nothing, use_proxy
+from backuppeer.transport.base import PathKind
 from backuppeer.trust.evidence import EvidenceLog
 
 _log = structlog.get_logger()
@@ -104,29 +112,29 @@ async def compose(home: Home, secret: bytes) -> Agent:
     # The agent is made last, of parts that need to call it: hence by name, at the time of the call.
     hooks = _make_hooks(lambda: agent, serving, standing)
     sessions = Sessions(transport, keys.identity, clock, hooks, lane_binds=bind_addresses())
-    reach, contacting = _make_reach(state, sessions, standing, clock)
-    market, ends = Market(state, standing, clock, keys.peer, views=views), partial(whereabouts_of, transport, clock)
-    knocking = Knocking(state, keys.identity, clock, market=market, ends=ends)
+    announcing = Announcing(state, keys, transport, clock)
+    reach, contacting, relays = _make_reach(state, sessions, standing, announcing, clock=clock)
+    market, knocking = _make_knocking(state, keys, views, relays, announcing=announcing)
     connecting = Connecting(state, keys, clock, reach=reach, knocking=knocking)
-    binding = partial(make_binding, transport, keys, clock)
+    binding = partial(make_binding, transport, keys, clock, relays)
     hosting = Hosting(state, keys.identity, clock, requests=requests, binding=binding, free=premises.free_for)
     vault = Vault(home, keys, state, clock, reach=reach, standing=standing)
     noting, slots = Noting(state, premises, keys.identity, clock, binding=binding), Slots(state, keys, clock)
-    serving.on_terms, serving.keep_slot = desk.answer, noting.keep
+    serving.on_terms, serving.keep_slot, hosting.health = desk.answer, noting.keep, market.health
     terms[0].on_offer = lambda: hosting.offer
     ending, scrubbing = Ending(state, keys, clock, reach=reach), Scrubbing(premises, clock, serving.proving)
     revising = Revising(state, keys, clock, reach=reach, blame=standing.blame)
     revising.hear = desk.hear = ending.hear
     owed = _make_reciprocity(Reciprocity(state, premises, clock, own=keys.peer), serving, requests)
-    further = (Moving(premises), owed, _make_inviting(keys, clock, hosting, requests))
-    as_host = HostSide(premises, requests, hosting, sweeping, scrubbing, noting, *terms, *further)
+    heirs = Succeeding(state, premises, requests, views.heirs)
+    _join_succeeding(heirs, serving, sweeping, owed, noting=noting, hosting=hosting)
+    further = (*terms, Moving(premises), owed, heirs, _make_inviting(keys, clock, hosting, requests))
+    as_host = HostSide(premises, requests, hosting, sweeping, scrubbing, noting, *further)
     audits = _make_audits(home, keys, state, vault, reach=reach)
     waiving = Waiving(state, keys, clock, reach=reach, revising=revising, ending=ending)
-    as_owner = OwnerSide(market, knocking, connecting, vault, slots, *audits, revising, ending, waiving)
-    parts = Parts(home, keys, state, clock, transport, sessions, reach, standing, contacting, views)
-    repute = _make_repute(parts, evidence, premises, vault)
-    serving.on_receipts = repute.answer
-    agent = Agent(parts, as_host, as_owner, repute)
+    as_owner = OwnerSide(market, knocking, connecting, vault, slots, *audits, revising, ending, waiving, announcing)
+    parts = Parts(home, keys, state, clock, transport, sessions, reach, standing, contacting, views, relays)
+    agent = Agent(parts, as_host, as_owner, _make_repute(parts, evidence, premises, vault, serving))
     return agent
 
 
@@ -136,16 +144,31 @@ def _make_standing(state: State, evidence: EvidenceLog, clock: Clock) -> tuple[S
     return standing, make_views(state, standing, evidence, clock, addresses=partial(addresses_of, state))
 
 
-def _make_reach(state: State, sessions: Sessions, standing: Standing, clock: Clock) -> tuple[Reach, Contacting]:
+def _make_reach(
+    state: State, sessions: Sessions, standing: Standing, announcing: Announcing, *, clock: Clock
+) -> tuple[Reach, Contacting, Relays]:
     reach, contacting = Reach(state, sessions, loopback=is_loopback_only()), Contacting(standing, clock)
+    reach.before_dial, reach.check = announcing.follow, announcing.check
     reach.on_missed = contacting.missed
-    return reach, contacting
+    relays = Relays(announcing.transport, clock, loopback=is_loopback_only())
+    relays.is_relayed = lambda: any(s.connection.path().kind is PathKind.RELAYED for s in sessions.all())
+    return reach, contacting, relays
+
+
+def _make_knocking(
+    state: State, keys: HomeKeys, views: Views, relays: Relays, *, announcing: Announcing
+) -> tuple[Market, Knocking]:
+    market = Market(state, announcing.clock, keys.peer, views=views)
+    ends = partial(whereabouts_of, announcing.transport, announcing.clock, relays)
+    knocking = Knocking(state, keys.identity, announcing.clock, market=market, ends=ends)
+    knocking.as_whom = announcing.identity_at
+    return market, knocking
 
 
 def _make_terms(
     state: State, premises: Premises, requests: Requests, keys: HomeKeys, *, clock: Clock
 ) -> tuple[HostRevising, HostEnding, HostWaiving]:
-    revising = HostRevising(state, premises, requests, clock, identity=keys.identity)
+    revising = HostRevising(state, premises, requests, clock, identity=keys.identity, authority=keys.authority)
     waiving = HostWaiving(state, premises, clock)
     revising.on_lowered = waiving.tell_lowered
     return revising, HostEnding(state, premises, clock, identity=keys.identity), waiving
@@ -154,6 +177,14 @@ def _make_terms(
 def _make_reciprocity(made: Reciprocity, serving: Serving, requests: Requests) -> Reciprocity:
     serving.find_debt, requests.is_owed = made.find_debt, made.is_owed
     return made
+
+
+def _join_succeeding(
+    made: Succeeding, serving: Serving, sweeping: Sweeping, owed: Reciprocity, *, noting: Noting, hosting: Hosting
+) -> None:
+    serving.on_succession, serving.find_refusal = made.answer, made.refuse
+    sweeping.line_of = owed.line_of = made.line_of
+    made.on_passing, hosting.check_wish = noting.lead_on, made.check_wish
 
 
 def _make_inviting(keys: HomeKeys, clock: Clock, hosting: Hosting, requests: Requests) -> Inviting:
@@ -178,7 +209,7 @@ def _make_audits(
     return auditor, Rounds(vault, auditor, is_wanted=is_wanted), lookout
 
 
-def _make_repute(parts: Parts, evidence: EvidenceLog, premises: Premises, vault: Vault) -> Repute:
+def _make_repute(parts: Parts, evidence: EvidenceLog, premises: Premises, vault: Vault, serving: Serving) -> Repute:
     home, keys, state, clock = parts.home, parts.keys, parts.state, parts.clock
     shelf = open_or_set_aside(home.path / "receipts.db", Shelf, note=premises.notes.append)
     vault.self_set.shelf = shelf
@@ -186,14 +217,20 @@ def _make_repute(parts: Parts, evidence: EvidenceLog, premises: Premises, vault:
     convicts = Convicts(shelf, evidence, home.path / PROOFS, clock)
     receipting = Receipting(state, keys, vault, shelf=shelf, gaps=gaps, clock=clock)
     countersigning = Countersigning(premises, keys.identity, clock, shelf=shelf, gaps=gaps)
-    exchange = Exchange(shelf, state, clock, own=keys.peer, convicts=convicts)
+    exchange = Exchange(shelf, state, clock, own=keys.peer, convicts=convicts, heirs=parts.views.heirs)
+    exchange.named = partial(list_authorities, state, premises)
     receipting.is_shared = exchange.is_shared = partial(may_share_receipts, home)
-    countersigning.agree_gap = receipting.agree_gap
+    countersigning.agree_gap, countersigning.line_of = receipting.agree_gap, parts.views.heirs.line_of
+    hearing.lines = evidence.lines
     hearing.own_words, parts.standing.heard = receipting.own_words, hearing.heard
     parts.views.explaining.paths = hearing.paths
+    parts.views.heirs.on_followed = lambda _, __: follow_heirs(home, state)
+    follow_heirs(home, state)
     opinions = Opinions(parts.standing, shelf, clock)
     opinions.explain = lambda peer: [parts.views.explaining.reason(peer)]
-    return Repute(shelf, hearing, convicts, receipting, countersigning, exchange, opinions)
+    made = Repute(shelf, hearing, convicts, receipting, countersigning, exchange, opinions)
+    serving.on_receipts = made.answer
+    return made
 
 
 def _make_hooks(agent: Callable[[], Agent], serving: Serving, standing: Standing) -> Hooks:
@@ -208,10 +245,19 @@ def _make_hooks(agent: Callable[[], Agent], serving: Serving, standing: Standing
     )
 
 
+def _go_by_settings(home: Home) -> None:
+    """Let what the agent does by itself go through the proxy of the settings, as they are now."""
+    try:
+        use_proxy(read_config(home).proxy or "")
+    except BackupPeerError:
+        use_nothing()
+
+
 async def serve(home: Home, secret: bytes, *, on_start: Callable[[], None]) -> None:
     """Run the agent of `home` until it is told to stop, by command or by signal; secret: as for `compose`."""
+    _go_by_settings(home)
     agent = await compose(home, secret)
-    app = build_app(make_handlers(agent), partial(build_openapi, __version__))
+    app = build_app(make_handlers(agent), partial(build_openapi, __version__), on_proxy=use_proxy)
     server = serve_control(app, socket_path_for(home.path))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -256,6 +302,7 @@ def main(arguments: list[str] | None = None) -> int:
             if is_ours:
                 open_log(home)
                 sweep_unfinished(home.keys)
+                settle_succession(home)
                 asyncio.run(serve(home, _hear(given.unlock), on_start=partial(_hang_up, given.tell)))
                 if home.is_passing:
                     # Nobody else may be left to: its keys must not outlive a check of words that was killed.

@@ -7,8 +7,10 @@ import typer
 from backuppeer.cli.context import context_of
 from backuppeer.cli.render import Column, escape_line, format_moment, shorten_id
 from backuppeer.cli.units import format_size
-from backuppeer.control.api import Nothing, SessionRow
+from backuppeer.control.api import Nothing
+from backuppeer.control.sessions import SessionRow
 
+_RELAYED: Final = "relayed"
 _COLUMNS: Final = (
     Column("peer", keep=True),
     Column("name"),
@@ -36,7 +38,17 @@ def sessions(ctx: typer.Context) -> int:
         context.screen.line("no open sessions")
     else:
         context.screen.table(_COLUMNS, [_cells(row) for row in rows])
+        for row in rows:
+            if row.path == _RELAYED:
+                context.screen.line(_describe_relayed(row), hang=2)
     return 0
+
+
+def _describe_relayed(row: SessionRow) -> str:
+    """Return what a person should know of a session that is slower than it might be."""
+    speed = f" at {format_size(row.bytes_per_s)}/s" if row.bytes_per_s else ""
+    why = f" because {row.path_reason}" if row.path_reason else ""
+    return f"{escape_line(row.alias) or shorten_id(row.peer_id)}: relayed{speed}{escape_line(why)}"
 
 
 def _cells(row: SessionRow) -> list[str]:

@@ -6,9 +6,9 @@ import typer
 
 from backuppeer.agent.peers.offers import write_exact_size
 from backuppeer.cli.context import context_of
-from backuppeer.cli.history import show_contacts, show_record, show_tenancy
+from backuppeer.cli.history import show_contacts, show_receipts, show_record, show_tenancy
 from backuppeer.cli.promises import say_promises
-from backuppeer.cli.render import escape_line, format_moment, format_trust, name_peer, say_later, write_peer
+from backuppeer.cli.render import count_free, escape_line, format_moment, format_trust, name_peer, say_later, write_peer
 from backuppeer.cli.screen import Screen
 from backuppeer.cli.units import format_duration, format_size
 from backuppeer.control.history import ShowRequest
@@ -40,6 +40,8 @@ def show(
     screen.line(name_peer(row.peer_id, row.alias) + (f": {', '.join(marks)}" if marks else ""), hang=2)
     screen.line(f"full id   {escape_line(row.peer_id)}", hang=_LABEL)
     screen.line(f"trust     {format_trust(row.trust, row.trust_level, row.capped)}")
+    for text in row.lineage:
+        screen.line(f"  {escape_line(text)}", hang=_LABEL)
     for text in row.capped:
         screen.line(f"  capped: {escape_line(text)}", hang=_LABEL)
     if row.way_out:
@@ -61,7 +63,7 @@ def _show_side(screen: Screen, label: str, row: PeerAccount, *, is_ours: bool) -
     if account is None:
         screen.line(f"{label}: nothing is agreed", hang=2)
         return
-    free = f"{format_size(max(0, account.agreed_bytes - account.used_bytes))} free now"
+    free = f"{format_size(count_free(account.agreed_bytes, account.used_bytes, account.room_bytes))} free now"
     free += say_later(account.next_free_bytes, account.next_free)
     used = f"{format_size(account.used_bytes)} of {format_size(account.agreed_bytes)}"
     screen.line(f"{label}: {used}, {'nothing more, as it ends' if account.ends else free}", hang=2)
@@ -73,6 +75,7 @@ def _show_side(screen: Screen, label: str, row: PeerAccount, *, is_ours: bool) -
         screen.line(f"  {said}", hang=4)
     if account.promises.egress_bytes and not is_ours:
         screen.line(f"  sent back today: {format_size(account.sent_bytes)}", hang=4)
+    show_receipts(screen, account.receipts, is_ours=is_ours)
     _show_debt(screen, row, account, is_ours=is_ours)
     if account.ends:
         who = "you ended it" if account.ended_by_us else "it ends it"

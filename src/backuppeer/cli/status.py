@@ -10,8 +10,9 @@ from backuppeer.cli.render import escape_line, escape_name, format_count, format
 from backuppeer.cli.screen import GREEN, RED, YELLOW, Screen
 from backuppeer.cli.units import format_size
 from backuppeer.control.alarms import SeenAlarms
-from backuppeer.control.api import HostingState, Nothing, ServerState, StatusResult, StoringState
+from backuppeer.control.api import HostingState, Nothing, StatusResult, StoringState
 from backuppeer.control.proven import AuditRow
+from backuppeer.control.servers import ServerState
 
 _LABEL: Final = 11
 """Width of the words before the values."""
@@ -58,14 +59,15 @@ def _see(context: Context) -> None:
     for text in found:
         screen.line(f"{screen.paint('✓', GREEN)} seen: {escape_line(text.removeprefix(_ALARM))}", hang=2)
     if not found:
-        screen.line("there is no alarm that you have not seen")
+        screen.line("there is no alarm that ends by being seen")
 
 
 def _describe(screen: Screen, result: StatusResult) -> Iterator[str]:
     yield f"peer       {escape_line(result.peer_id)}"
     yield f"agent      {escape_line(result.agent)}"
     for number, server in enumerate(result.servers):
-        yield f"{'' if number else 'servers':<{_LABEL}}{_describe_server(screen, server)}"
+        yield f"{'' if number else 'servers':<{_LABEL}}{describe_server(screen, server)}"
+        yield from (f"{'':<{_LABEL}}  {escape_line(fault)}" for fault in server.faults)
     if not result.servers:
         yield "servers    none"
     yield f"sessions   {result.sessions}"
@@ -85,12 +87,19 @@ def _describe_waiting(result: StatusResult) -> Iterator[str]:
         yield f"{format_count(count, 'request')} of yours {_WAITS[count > 1]} for an answer: see `backup-peer requests`"
 
 
-def _describe_server(screen: Screen, server: ServerState) -> str:
+def describe_server(screen: Screen, server: ServerState) -> str:
     """Return one server's line; a server is dialled only while something needs it."""
     url, error = escape_line(server.url), escape_line(server.error)
+    met = f"last reached {format_moment(server.last_reached)}" if server.last_reached else "never reached"
     if server.connected:
-        return f"{screen.paint('✓', GREEN)} {url}  connected{f', but: {error}' if error else ''}"
-    return f"{screen.paint('✗', RED)} {url}  {error}" if error else f"· {url}  not in use"
+        sign = screen.paint("!", YELLOW) if server.faults else screen.paint("✓", GREEN)
+        return f"{sign} {url}  connected{f', but: {error}' if error else ''}"
+    if error:
+        tried = f", {server.failures} tries in a row" if server.failures > 1 else ""
+        return f"{screen.paint('✗', RED)} {url}  {error} ({met}{tried})"
+    if server.faults:
+        return f"{screen.paint('!', YELLOW)} {url}  {met}"
+    return f"· {url}  not in use{f', {met}' if server.last_reached else ''}"
 
 
 def _describe_proofs(screen: Screen, row: AuditRow) -> str:

@@ -45,6 +45,16 @@ def take_over(context: Context, plan: TakeOverPlan, read_master: Callable[[], by
         context.screen.aside("this machine is already the one that makes the backups; the hosts are told again")
     else:
         _grant(context, plan, _agree(context, plan, read_master))
+    return announce(context)
+
+
+def announce(context: Context) -> TakeOverResult:
+    """Tell the hosts of the grant that lies in this home.
+
+    Raises:
+        BackupPeerError: no host could be told.
+
+    """
     try:
         return _run(context, "recover/take-over", TakeOverResult)
     except KeyboardInterrupt:

@@ -8,12 +8,13 @@ import base64
 import binascii
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import ModuleType
 from typing import Final, TypeVar
 
 from backuppeer.agent.home.config import read_config
 from backuppeer.agent.home.home import Home
-from backuppeer.agent.home.keyfile import Custody, KeyFile, read_key_file
+from backuppeer.agent.home.keyfile import Custody, KeyFile, parse_key_file, read_key_file
 from backuppeer.cli.hidden import hidden, read_hidden
 from backuppeer.cli.passphrase_command import ask_command
 from backuppeer.errors import ExitCode, LocalError, UserError
@@ -115,6 +116,18 @@ def _ask_person() -> Iterator[bytes]:
 
 
 # --- the system's keyring
+def keep_heir(packed: bytes, secret: bytes) -> None:
+    """Keep what opens a home for the key file that is to take the place of the one of now; packed: its bytes.
+
+    Raises:
+        LocalError: the keyring does not take it.
+
+    """
+    file = parse_key_file(Path("working"), packed)
+    if file.custody is Custody.KEYRING:
+        keep_key(file, secret)
+
+
 def recall_key(file: KeyFile) -> bytes:
     """Return the key of a locked home from the system's keyring.
 

@@ -8,6 +8,7 @@ import msgspec
 
 from backuppeer.control.promises import NO_WISH, NOTHING_PROMISED, Promised, PromiseWish
 from backuppeer.control.proven import AuditRow
+from backuppeer.control.servers import ServerState
 
 
 class Request(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
@@ -28,14 +29,6 @@ class PingResult(msgspec.Struct, kw_only=True):
     version: str
     pid: int
     peer_id: str
-
-
-class ServerState(msgspec.Struct, kw_only=True):
-    """One signaling server as the agent sees it."""
-
-    url: str
-    connected: bool
-    error: str = ""
 
 
 class HostingState(msgspec.Struct, kw_only=True):
@@ -100,12 +93,11 @@ class StatusResult(msgspec.Struct, kw_only=True):
 
 
 class PeerRow(msgspec.Struct, kw_only=True):
-    """One own peer (`peers`)."""
+    """One own peer (`peers`). role: `host` (keeps my data), `owner` (I keep theirs), `both`."""
 
     peer_id: str
     alias: str
     role: str
-    """`host` (keeps my data), `owner` (I keep theirs), `both`."""
     verified: bool
     quota_bytes: int
     used_bytes: int
@@ -135,22 +127,11 @@ class PeerRow(msgspec.Struct, kw_only=True):
     capped: list[str] = []
     differs: bool = False
     room_bytes: int | None = None
-    """Clauses on why it is in doubt or trusted no more; the words differed; may get so much more (None: all free)."""
+    lineage: list[str] = []
+    """Clauses on why it is in doubt or trusted no more; the words differed; may get so much more (None: all free);
+    whose heir it is (ADR 69)."""
     trial: bool = False
     """Of a host: the agreement is small and short, one to try it with (ADR 65); `until` says how long."""
-
-
-class SessionRow(msgspec.Struct, kw_only=True):
-    """One session (`sessions`). path: direct, relayed or none."""
-
-    peer_id: str
-    alias: str
-    state: str
-    path: str
-    rtt_ms: float
-    sent_bytes: int
-    received_bytes: int
-    since: str
 
 
 class BrowseRow(msgspec.Struct, kw_only=True):
@@ -169,9 +150,10 @@ class BrowseRow(msgspec.Struct, kw_only=True):
     promises: Promised = NOTHING_PROMISED
     """What it wants in return at least, and gives at most without being asked."""
     capped: list[str] = []
-    """As in `peers`."""
     reason: str = ""
-    """The strongest reason of the trust, a clause about the peer."""
+    """As in `peers`; the strongest reason of the trust, a clause about the peer."""
+    forked: bool = False
+    """The host signed two different offers under one number: its key seems to be in two places."""
 
 
 class PendingRequest(msgspec.Struct, kw_only=True):
@@ -194,6 +176,9 @@ class PendingRequest(msgspec.Struct, kw_only=True):
     since: str
     trust: float
     trust_level: str
+    trust_reason: str = ""
+    capped: list[str] = []
+    """What is thought of it as a host: the strongest reason, and as in `peers`."""
     reason: str = ""
     """Why it was rejected, in the words of whoever did."""
     invite: str = ""
@@ -277,12 +262,6 @@ class PeerSetting(Request):
     """How much may lie there (ADR 64): bytes as text, `none` = as much as agreed, `default`; empty = as it is."""
 
 
-class ConnectPlanRequest(PeerRequest):
-    """`connect` before its question: `name` is checked before a person says yes."""
-
-    name: str = ""
-
-
 class RequestDecision(Request):
     """`requests accept|reject`: id, prefix or alias of the request or of its peer."""
 
@@ -348,26 +327,6 @@ class HostResult(msgspec.Struct, kw_only=True):
     expires: str
     servers: list[str]
     unlisted: bool = False
-
-
-class ConnectPlan(msgspec.Struct, kw_only=True):
-    """What the human must know before saying yes to a host."""
-
-    peer_id: str
-    alias: str
-    safety_words: str
-    agreed: bool
-    """An agreement already runs: nothing to ask."""
-    free_bytes: int
-    term_s: int
-    lock_s: int
-    trust: float
-    trust_level: str
-    risks: list[str]
-    promises: Promised = NOTHING_PROMISED
-    """What it wants in return at least, and gives at most without being asked; of an agreement: what stands."""
-    cap_bytes: int | None = None
-    """How much may lie with it in all for now, as it is a stranger; None = as much as agreed on."""
 
 
 class ConnectRequest(Request):

@@ -11,13 +11,13 @@ import socket
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from backuppeer.control.api import Request
 from backuppeer.control.codec import convert_json, decode_json, encode_json
 from backuppeer.control.events import ErrorResult, Event, EventName, More
 from backuppeer.control.feeder import Take, open_feed
-from backuppeer.control.frames import HEAD_BYTES, FrameKind, decode_head
+from backuppeer.control.frames import HEAD_BYTES, PROXY_HEADER, FrameKind, decode_head
 from backuppeer.errors import (
     AuthenticationFault,
     BackupPeerError,
@@ -60,6 +60,8 @@ class Client:
 
     def __init__(self, socket_path: Path) -> None:
         self._path = socket_path
+        self.proxy: str | None = None
+        """What signaling goes through for our requests; empty = none, None = as the agent has it by itself."""
 
     def call(self, route: str, request: Request, result: type[T], *, timeout_s: float | None = None) -> T:
         """Send `request` to an answer route and return its result; no timeout unless said.
@@ -135,7 +137,7 @@ class Client:
 
     @contextmanager
     def _connect(self, route: str, timeout_s: float | None, *, hint: str) -> Iterator[http.client.HTTPConnection]:
-        connection = _UnixConnection(self._path, timeout_s)
+        connection = _UnixConnection(self._path, timeout_s, self.proxy)
         try:
             yield connection
         except (ConnectionRefusedError, FileNotFoundError) as exc:
@@ -149,9 +151,14 @@ class Client:
 
 
 class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: Path, timeout_s: float | None) -> None:
+    def __init__(self, path: Path, timeout_s: float | None, proxy: str | None) -> None:
         super().__init__("localhost", timeout=timeout_s)
-        self._path = path
+        self._path, self._proxy = path, proxy
+
+    def endheaders(self, *args: Any, **named: Any) -> None:
+        if self._proxy is not None:
+            self.putheader(PROXY_HEADER, self._proxy)
+        super().endheaders(*args, **named)
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

@@ -11,6 +11,8 @@ from typing import Final
 
 from backuppeer.limits import CONTROL_LINE_BYTES, CONTROL_PIECE_BYTES
 
+PROXY_HEADER: Final = "backup-peer-proxy"
+"""Of a request: the proxy that its signaling goes through; empty = none. Without it that of the agent's settings."""
 MEDIA_TYPE: Final = "application/vnd.backuppeer.frames"
 _HEAD: Final = struct.Struct(">BI")
 HEAD_BYTES: Final = _HEAD.size

@@ -11,7 +11,8 @@ from typing import Any, Final
 import msgspec
 
 from backuppeer import __version__
-from backuppeer.control.api import ConnectPlan, HostResult, PendingRequest
+from backuppeer.control.api import HostResult, PendingRequest
+from backuppeer.control.choosing import ConnectPlan
 from backuppeer.control.events import (
     Agreed,
     ErrorFile,

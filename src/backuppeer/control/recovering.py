@@ -47,7 +47,8 @@ class RecoverResult(msgspec.Struct, kw_only=True):
     """The index is rebuilt from what reachable hosts hold.
 
     unheard: hosts that have an agreement with us and could not be heard: a later recovery tries again. proven: false
-    when a single host bears witness of the newest head.
+    when a single host bears witness of the newest head. succession: hex, signed: this identity went on as another,
+    which the words give; nothing else was looked for then. Empty else.
     """
 
     peer_id: str
@@ -59,3 +60,4 @@ class RecoverResult(msgspec.Struct, kw_only=True):
     witnesses: list[WitnessRow] = msgspec.field(default_factory=list)
     unheard: list[str] = msgspec.field(default_factory=list)
     proven: bool = False
+    succession: str = ""

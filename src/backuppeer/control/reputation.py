@@ -85,7 +85,7 @@ class Reputation(msgspec.Struct, kw_only=True):
     """`reputation explain`: alpha = own + friend + heard, beta = own + heard, score = mean - deviation.
 
     trust = the least of score x factor and the caps. factor: the root of observed over promised availability.
-    known: whether anything was seen or heard of it at all.
+    known: whether anything was seen or heard of it at all. lineage: as in `peers`.
     """
 
     peer_id: str
@@ -114,6 +114,7 @@ class Reputation(msgspec.Struct, kw_only=True):
     uncapped: float
     caps: list[CapRow]
     raises: list[RaiseRow]
+    lineage: list[str] = []
 
 
 class OpinionsRequest(Request):

@@ -16,8 +16,6 @@ from backuppeer.control.amendments import ForgetPlan, ForgetRequest, ForgetResul
 from backuppeer.control.api import (
     BrowseRequest,
     BrowseRow,
-    ConnectPlan,
-    ConnectPlanRequest,
     ConnectRequest,
     ConnectResult,
     EntryRow,
@@ -34,15 +32,15 @@ from backuppeer.control.api import (
     PingResult,
     Request,
     RequestDecision,
-    SessionRow,
     SnapshotRow,
     SnapshotsRequest,
     StatusResult,
 )
 from backuppeer.control.auditing import AuditRequest, AuditResult, DrillResult
 from backuppeer.control.blocking import BlockPlan, BlockRequest, BlockResult
+from backuppeer.control.browsing import BrowseDone
 from backuppeer.control.checking import CheckRequest, CheckResult, RepairRequest, RepairResult
-from backuppeer.control.choosing import BestChoice, BestRequest
+from backuppeer.control.choosing import BestChoice, BestRequest, ConnectPlan, ConnectPlanRequest
 from backuppeer.control.ending import (
     EndPlan,
     EndRequest,
@@ -97,8 +95,11 @@ from backuppeer.control.replacing import ReplacePlan, ReplaceRequest, ReplaceRes
 from backuppeer.control.reputation import OpinionRow, OpinionsRequest, Reputation, ReputationRequest, ReputationRow
 from backuppeer.control.restoring import RemovalRow, RestorePlan, RestoreRequest, RestoreResult
 from backuppeer.control.saving import BackupRequest, BackupResult, StreamRequest
+from backuppeer.control.servers import ServerState
+from backuppeer.control.sessions import SessionRow
 from backuppeer.control.showing import PeerAccount
 from backuppeer.control.stopping import DisconnectResult, StopResult
+from backuppeer.control.succeeding import SuccessionPlan, SuccessionRequest, SuccessionTold
 from backuppeer.control.taking_over import TakeOverPlan, TakeOverRequest, TakeOverResult
 from backuppeer.control.terms import OfferRequest, RenewRequest, ResizeRequest, TermsResult
 from backuppeer.control.undeleting import UndeletePlan, UndeleteRequest, UndeleteResult
@@ -166,6 +167,10 @@ ROUTES: dict[str, Route] = {
     "sessions": Route(request=Nothing, result=list[SessionRow], summary="open sessions"),
     "disconnect": Route(request=PeerRequest, result=DisconnectResult, summary="close a session gracefully"),
     "browse": Route(request=BrowseRequest, result=list[BrowseRow], summary="hosts on offer"),
+    "browse/live": Route(
+        request=BrowseRequest, result=BrowseDone, rows=BrowseRow, work=True, summary="hosts on offer, as they are found"
+    ),
+    "servers": Route(request=Nothing, result=list[ServerState], summary="how the signaling servers do"),
     "requests": Route(request=Nothing, result=list[PendingRequest], summary="requests, both directions"),
     "invite": Route(request=Nothing, result=list[InviteRow], summary="invites to the slot of this home"),
     "invite/create": Route(request=InviteRequest, result=InviteMade, summary="make an invite to the slot"),
@@ -220,6 +225,12 @@ ROUTES: dict[str, Route] = {
     "kit": Route(request=KitRequest, result=KitResult, summary="what a recovery kit says of hosts"),
     "where": Route(request=Nothing, result=Place, summary="where this home can be dialled"),
     "recover": Route(request=RecoverRequest, result=RecoverResult, work=True, summary="find hosts, rebuild the index"),
+    "recover/succeed/plan": Route(
+        request=SuccessionRequest, result=SuccessionPlan, work=True, summary="what a new identity would mean"
+    ),
+    "recover/succeed": Route(
+        request=SuccessionRequest, result=SuccessionTold, work=True, summary="tell hosts of this home's new identity"
+    ),
     "recover/take-over/plan": Route(
         request=TakeOverRequest, result=TakeOverPlan, work=True, summary="what taking over would mean"
     ),

@@ -26,7 +26,7 @@ from starlette.types import ExceptionHandler, Receive, Scope, Send
 from backuppeer.control.api import Request
 from backuppeer.control.codec import decode_json, encode_json
 from backuppeer.control.events import ErrorResult, Event, EventName
-from backuppeer.control.frames import MEDIA_TYPE, FrameKind, encode_frame
+from backuppeer.control.frames import MEDIA_TYPE, PROXY_HEADER, FrameKind, encode_frame
 from backuppeer.control.inflow import Inflow
 from backuppeer.control.routes import ROUTES, Route
 from backuppeer.control.sockets import identify, open_listener
@@ -68,10 +68,16 @@ _STATUS: Final = {
 """HTTP status of an error; the exit code in the body is what clients go by."""
 
 
-def build_app(handlers: Mapping[str, Handler], openapi: Callable[[], Mapping[str, Any]]) -> Starlette:
+def build_app(
+    handlers: Mapping[str, Handler],
+    openapi: Callable[[], Mapping[str, Any]],
+    *,
+    on_proxy: Callable[[str], None] = lambda _: None,
+) -> Starlette:
     """Return the application that serves every route of ROUTES through `handlers`, and the document of `openapi`.
 
     openapi: called when somebody asks for the document, which few do, in a thread: to build it takes a while.
+    on_proxy: called in the task of a request that names the proxy for its signaling, before the handler is.
 
     Raises:
         LocalError: a route without handler, or a handler without route.
@@ -87,7 +93,7 @@ def build_app(handlers: Mapping[str, Handler], openapi: Callable[[], Mapping[str
 
     routes = [HttpRoute("/v1/openapi.json", describe, methods=["GET"])]
     routes += [
-        HttpRoute(f"/v1/{name}", _endpoint(name, route, handlers[name]), methods=["POST"])
+        HttpRoute(f"/v1/{name}", _endpoint(name, route, handlers[name], on_proxy), methods=["POST"])
         for name, route in ROUTES.items()
     ]
     exceptions: dict[Any, ExceptionHandler] = {404: _answer_unrouted, 405: _answer_unrouted}
@@ -141,7 +147,9 @@ def serve_control(app: Starlette, socket_path: Path) -> ControlServer:
     return ControlServer(app, socket_path)
 
 
-def _endpoint(name: str, route: Route, handler: Handler) -> Callable[[HttpRequest], Awaitable[Response]]:
+def _endpoint(
+    name: str, route: Route, handler: Handler, on_proxy: Callable[[str], None]
+) -> Callable[[HttpRequest], Awaitable[Response]]:
     async def answer(http: HttpRequest) -> Response:
         if route.feed:
             inflow = Inflow()
@@ -153,6 +161,12 @@ def _endpoint(name: str, route: Route, handler: Handler) -> Callable[[HttpReques
         return Response(encode_json(await handler(request, _refuse_event)), media_type="application/json")
 
     async def endpoint(http: HttpRequest) -> Response:
+        proxy = http.headers.get(PROXY_HEADER)
+        if proxy is not None:
+            try:
+                on_proxy(proxy)
+            except UserError as exc:
+                return _error_response(exc)
         outcome = await _outcome_of(name, answer(http))
         return _error_response(outcome) if isinstance(outcome, BackupPeerError) else outcome
 

@@ -35,7 +35,11 @@ class TakeOverPlan(msgspec.Struct, kw_only=True):
 
 
 class TakeOverResult(RecoverResult, kw_only=True):
-    """`recover`: epoch: of the grant under which this home writes, 0 without --take-over. left_out: not told of it."""
+    """`recover`: epoch: of the grant under which this home writes, 0 without --take-over. left_out: not told of it.
+
+    former: who this home was before, with --new-identity; else empty.
+    """
 
     epoch: int = 0
+    former: str = ""
     left_out: list[LeftOut] = msgspec.field(default_factory=list)

@@ -7,6 +7,7 @@ like.
     ├─ authority                    Ed25519 seed; exists only while words are typed
     └─ working, generation g        what lies on disk
        ├─ identity                  Ed25519 seed; its public key is the peer id
+       ├─ former                    AEAD key under which a home keeps the identities that it had before
        ├─ recovery slot, number     handed to one host
        │  └─ recovery inbox, quarter, server   Ed25519 seed; its public key is the inbox
        ├─ recovery note, number     HPKE private key that the notes of that slot are sealed to
@@ -57,6 +58,7 @@ class Label(bytes, Enum):
     CHUNKER = b"backuppeer/v1/chunker"
     PACK = b"backuppeer/v1/pack"
     CUSTODY = b"backuppeer/v1/custody"
+    FORMER = b"backuppeer/v1/former"
     RECOVERY_SLOT = b"backuppeer/v1/recovery-slot"
     RECOVERY_NOTE = b"backuppeer/v1/recovery-note"
     RECOVERY_INBOX = b"backuppeer/v1/recovery-inbox"
@@ -83,23 +85,46 @@ def derive_key(secret: bytes, label: Label, *, context: bytes = b"", salt: bytes
     return HKDF(algorithm=SHA256(), length=length, salt=salt, info=info).derive(secret)
 
 
+@dataclass(frozen=True, slots=True)
+class FormerSecrets:
+    """What a home of a later generation keeps of those before: enough to read one repository, not to speak as they did.
+
+    repository: 16-byte id. secrets: the repository's secret in generations 1, 2, …, 32 bytes each, at least one.
+    """
+
+    repository: RepositoryId
+    secrets: tuple[bytes, ...] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        _check_repository(self.repository)
+        if not self.secrets or {len(secret) for secret in self.secrets} != {SECRET_BYTES}:
+            raise LocalError(f"a repository's secrets have {SECRET_BYTES} bytes each")
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class WorkingSecret:
-    """The secret of one generation: what lies on disk. secret: 32 bytes."""
+    """The secret of one generation: what lies on disk. secret: 32 bytes. former: None in the first generation."""
 
     secret: bytes = field(repr=False)
     generation: int
+    former: FormerSecrets | None = None
 
     def __post_init__(self) -> None:
         if len(self.secret) != SECRET_BYTES:
             raise LocalError(f"a working secret has {SECRET_BYTES} bytes, not {len(self.secret)}")
         _check_range("generation", self.generation, _U32)
+        if self.former is not None and len(self.former.secrets) != self.generation - 1:
+            raise LocalError(f"generation {self.generation} comes after {self.generation - 1}")
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, WorkingSecret):
             return NotImplemented
         # Constant time: how many bytes agree must not show in how long this takes.
-        return hmac.compare_digest(self.secret, other.secret) and self.generation == other.generation
+        return hmac.compare_digest(self._all(), other._all()) and self.generation == other.generation
+
+    def _all(self) -> bytes:
+        kept = () if self.former is None else (self.former.repository, *self.former.secrets)
+        return b"".join((self.secret, *kept))
 
     def __hash__(self) -> int:
         return hash(self.generation)
@@ -127,24 +152,56 @@ def derive_working(master: bytes, generation: int) -> WorkingSecret:
     return WorkingSecret(secret, generation)
 
 
+def derive_heir(master: bytes, generation: int, repository: RepositoryId) -> WorkingSecret:
+    """Return the working secret of a generation with what it keeps of all before: a repository's secrets (ADR 69).
+
+    Raises:
+        LocalError: as `derive_working`, or the repository id has not 16 bytes.
+
+    """
+    _check_repository(repository)
+    before = tuple(_derive_secret(derive_working(master, earlier), repository) for earlier in range(1, generation))
+    working = derive_working(master, generation)
+    return WorkingSecret(working.secret, generation, FormerSecrets(repository, before) if before else None)
+
+
 def derive_identity(working: WorkingSecret) -> SigningKey:
     """Return the identity key of a generation; its public key is the peer id."""
     return SigningKey.from_seed(derive_key(working.secret, Label.IDENTITY))
 
 
+def derive_former_key(working: WorkingSecret) -> bytes:
+    """Return the 32-byte key under which a home of this generation keeps who it was before."""
+    return derive_key(working.secret, Label.FORMER)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class RepositoryKeys:
-    """All keys of one repository in one generation. Safe to share between threads: it never changes."""
+    """All keys of one repository: those of one generation, and what opens the packs of generations before.
+
+    Blob ids and the chunker's seed stay those of the first generation, or nothing would be found to be there already
+    after a succession; they protect nothing that pack keys don't. Safe to share between threads: it never changes.
+    """
 
     repository: RepositoryId
     generation: int
     _secret: bytes = field(repr=False)
+    _former: tuple[bytes, ...] = field(default=(), repr=False)
     # Derived once here: a blob id is asked for each chunk, and HKDF would cost more than hashing a small file.
     _blob_keys: dict[int, bytes] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        keys = {kind: derive_key(self._secret, Label.BLOB_ID, context=bytes([kind])) for kind in BLOB_KINDS}
+        keys = {kind: derive_key(self._first, Label.BLOB_ID, context=bytes([kind])) for kind in BLOB_KINDS}
         object.__setattr__(self, "_blob_keys", keys)
+
+    @property
+    def _first(self) -> bytes:
+        return self._former[0] if self._former else self._secret
+
+    def may_open(self, repository: RepositoryId, generation: int) -> bool:
+        """Return whether the packs of a repository and generation are ours to open."""
+        is_known = generation == self.generation or 1 <= generation <= len(self._former)
+        return repository == self.repository and is_known
 
     def blob_id(self, kind: int, data: Buffer) -> BlobId:
         """Return the 32-byte id of a blob's plaintext: keyed BLAKE3 under the key of its kind (1..4).
@@ -161,27 +218,34 @@ class RepositoryKeys:
     @property
     def chunker_seed(self) -> int:
         """The seed of FastCDC: u64be, never 0 (0 means "unseeded" to chunkers; it is replaced by 1)."""
-        return int.from_bytes(derive_key(self._secret, Label.CHUNKER, length=8), "big") or 1
+        return int.from_bytes(derive_key(self._first, Label.CHUNKER, length=8), "big") or 1
 
-    def pack_key(self, suite: int, version: int, salt: bytes) -> bytes:
+    def pack_key(self, suite: int, version: int, salt: bytes, *, generation: int | None = None) -> bytes:
         """Return the 32-byte AEAD key of one copy of a pack; salt: 32 fresh random bytes.
+
+        generation: that of the pack's header; without, the newest, under which all new copies are sealed.
 
         A fresh salt per copy is what makes slot counters safe as nonces: no two copies ever share a key (DESIGN 4).
         Suite and version are part of it, so that the same key never serves two ciphers.
 
         Raises:
-            LocalError: the salt has not 32 bytes, or suite or version are not bytes.
+            LocalError: the salt has not 32 bytes, suite or version are not bytes, or the generation is none of ours.
 
         """
+        chosen = self.generation if generation is None else generation
+        if not self.may_open(self.repository, chosen):
+            raise LocalError(f"no keys of generation {chosen} are here")
         if len(salt) != SALT_BYTES:
             raise LocalError(f"the salt of a pack has {SALT_BYTES} bytes, not {len(salt)}")
         _check_range("suite", suite, _U8)
         _check_range("version", version, _U8)
-        return derive_key(self._secret, Label.PACK, salt=salt, context=bytes([suite, version]))
+        secret = self._secret if chosen == self.generation else self._former[chosen - 1]
+        return derive_key(secret, Label.PACK, salt=salt, context=bytes([suite, version]))
 
     def export(self) -> bytes:
         """Return what `from_export` takes, the secret included: only for a pipe to a process of the same agent."""
-        return b"".join((self.repository, self.generation.to_bytes(_GENERATION_BYTES, "big"), self._secret))
+        generation = self.generation.to_bytes(_GENERATION_BYTES, "big")
+        return b"".join((self.repository, generation, self._secret, *self._former))
 
     @classmethod
     def from_export(cls, exported: bytes) -> "RepositoryKeys":
@@ -191,17 +255,18 @@ class RepositoryKeys:
             LocalError: it has another length.
 
         """
-        if len(exported) != REPOSITORY_ID_BYTES + _GENERATION_BYTES + SECRET_BYTES:
+        start = REPOSITORY_ID_BYTES + _GENERATION_BYTES
+        if len(exported) <= start or (len(exported) - start) % SECRET_BYTES:
             raise LocalError(f"exported keys of {len(exported)} bytes")
-        end = REPOSITORY_ID_BYTES + _GENERATION_BYTES
-        generation = int.from_bytes(exported[REPOSITORY_ID_BYTES:end], "big")
-        return cls(RepositoryId(exported[:REPOSITORY_ID_BYTES]), generation, exported[end:])
+        generation = int.from_bytes(exported[REPOSITORY_ID_BYTES:start], "big")
+        secret, *former = (exported[at : at + SECRET_BYTES] for at in range(start, len(exported), SECRET_BYTES))
+        return cls(RepositoryId(exported[:REPOSITORY_ID_BYTES]), generation, secret, tuple(former))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, RepositoryKeys):
             return NotImplemented
         # Constant time, as above.
-        same = hmac.compare_digest(self._secret, other._secret)
+        same = hmac.compare_digest(self.export(), other.export())
         return same and (self.repository, self.generation) == (other.repository, other.generation)
 
     def __hash__(self) -> int:
@@ -209,16 +274,27 @@ class RepositoryKeys:
 
 
 def derive_repository_keys(working: WorkingSecret, repository: RepositoryId) -> RepositoryKeys:
-    """Return the keys of a repository (16-byte id) in the generation of `working`.
+    """Return the keys of a repository (16-byte id) in the generation of `working`, and in those before.
 
     Raises:
-        LocalError: the repository id has not 16 bytes.
+        LocalError: the repository id has not 16 bytes, or is not the one whose former secrets are kept.
 
     """
+    _check_repository(repository)
+    former = working.former
+    if former is not None and former.repository != repository:
+        raise LocalError("the secrets of generations before are of another repository")
+    secret = _derive_secret(working, repository)
+    return RepositoryKeys(repository, working.generation, secret, former.secrets if former is not None else ())
+
+
+def _derive_secret(working: WorkingSecret, repository: RepositoryId) -> bytes:
+    return derive_key(working.secret, Label.REPOSITORY, context=repository)
+
+
+def _check_repository(repository: RepositoryId) -> None:
     if len(repository) != REPOSITORY_ID_BYTES:
         raise LocalError(f"a repository id has {REPOSITORY_ID_BYTES} bytes, not {len(repository)}")
-    secret = derive_key(working.secret, Label.REPOSITORY, context=repository)
-    return RepositoryKeys(repository, working.generation, secret)
 
 
 def _checked_master(master: bytes) -> bytes:

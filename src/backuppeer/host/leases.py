@@ -2,27 +2,40 @@
 
 Knows: `proof.statements.Agreement`, the files `agreement`, `agreement.<revision>` and `ended`. Must not know: who
 negotiates or why. A revision is accepted only when both parties signed it, it names this host, and it continues the
-chain; who the parties are, their authority and repository never change (`proof.revisions`). One that lowers the lock
-carries the authority's word for it, so the chain proves itself.
+chain; authority and repository never change, the owner only by the authority's word (`proof.revisions`). Such a one, or
+one that lowers the lock, carries that word, so the chain proves itself. All that is kept is by agreement and stays
+where it is; what an owner of before signed is opened under the line of owners.
 """
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from typing import TypeVar
 
-from backuppeer.errors import BackupPeerError, NotFoundError, PeerFault, ProtocolViolation, RefusedError
+from backuppeer.errors import (
+    AuthenticationFault,
+    BackupPeerError,
+    NotFoundError,
+    PeerFault,
+    ProtocolViolation,
+    RefusedError,
+)
 from backuppeer.host.catalogue import Catalogue
 from backuppeer.host.disk import make_directory, replace_file, translate_failures
 from backuppeer.host.layout import AGREEMENT_ID_BYTES, Layout, parse_hex_name
 from backuppeer.host.quota import Quota
 from backuppeer.ids import AgreementId, PeerId
 from backuppeer.limits import AGREEMENTS_PER_OWNER, STATEMENT_BYTES
+from backuppeer.proof.case import open_by_any
 from backuppeer.proof.revisions import check_successor
 from backuppeer.proof.statements import Agreement, open_statement, peek_statement, statement_hash
 
 _FILE_BYTES = 2 * STATEMENT_BYTES
 _NAME = "agreement"
+S = TypeVar("S")
 _ENDED = "ended"
 """The file that says that an agreement was ended by notice, and all of it erased."""
 
@@ -55,6 +68,7 @@ class Leases:
         self._host = host
         self._leases: dict[AgreementId, Lease] = {}
         self._by_owner: dict[PeerId, set[AgreementId]] = {}
+        self._lines: dict[AgreementId, tuple[int, tuple[PeerId, ...]]] = {}
         self._lock = threading.Lock()
 
     def load(self) -> list[str]:
@@ -177,6 +191,59 @@ class Leases:
             old = [_read_capped(folder / f"{_NAME}.{number}") for number in range(1, lease.terms.revision)]
         return [*old, lease.signed]
 
+    def line(self, lease: Lease) -> tuple[PeerId, ...]:
+        """Return who owned an agreement, the owner of now first, then who that one succeeded, and so on (ADR 69).
+
+        Of whom no revision is left on the disk is left out: what it signed opens no more, and nothing is erased for it.
+
+        Raises:
+            StoreUnavailable: the disk refuses.
+
+        """
+        revision, line = self._lines.get(lease.agreement, (0, ()))
+        if revision != lease.terms.revision:
+            line = tuple(dict.fromkeys([lease.owner, *self._list_owners(lease)]))
+            self._lines[lease.agreement] = (lease.terms.revision, line)
+        return line
+
+    def _list_owners(self, lease: Lease) -> Iterator[PeerId]:
+        """Yield the owner that each kept revision names, the newest first."""
+        folder = self._layout.folder(lease.agreement)
+        for number in range(lease.terms.revision - 1, 0, -1):
+            with translate_failures(self._layout.root):
+                signed = _read_if_there(folder / f"{_NAME}.{number}")
+            with suppress(PeerFault):
+                yield _owner_of(signed)
+
+    def open_by_line(self, lease: Lease, open_as: Callable[[PeerId], S]) -> S:
+        """Return what opens as a word of the owner, or else of who owned the agreement before it.
+
+        Raises:
+            AuthenticationFault: none of them signed it.
+            StoreUnavailable: the disk refuses.
+            as `open_as`.
+
+        """
+        try:
+            return open_as(lease.owner)
+        except AuthenticationFault:
+            before = self.line(lease)[1:]  # read only now: hardly any agreement has one
+            if not before:
+                raise
+            return open_by_any(before[::-1], open_as)
+
+    def find_step(self, agreement: AgreementId, old: PeerId) -> bytes | None:
+        """Return the co-signed revision by which another took the place of the owner `old`; None: none did.
+
+        Raises:
+            NotFoundError: no such agreement.
+            StoreUnavailable: the disk refuses, or an old revision is gone.
+
+        """
+        steps = pairwise(self.history(agreement))
+        owned = ((_owner_of(one), _owner_of(other), other) for one, other in steps)
+        return next((signed for before, after, signed in owned if before == old != after), None)
+
     def _verify(self, signed: bytes) -> Lease:
         claimed = peek_statement(Agreement, signed)
         terms = open_statement(Agreement, signed, claimed.owner, claimed.host)
@@ -191,18 +258,33 @@ class Leases:
             self._check_first(new)
             return
         check_successor(current.signed, new.terms)
+        if current.owner != new.owner:
+            self._check_count(new.owner)
 
     def _check_first(self, new: Lease) -> None:
         if new.terms.revision != 1:
             raise ProtocolViolation("the first revision of an agreement has number 1")
-        if len(self._by_owner.get(new.owner, ())) >= AGREEMENTS_PER_OWNER:
+        self._check_count(new.owner)
+        others = (self._leases[agreement].terms for agreement in self._by_owner.get(new.owner, ()))
+        if any(terms.authority != new.terms.authority for terms in others):
+            # Whoever has the identity alone could else name an authority of its own, and have that name an heir.
+            raise RefusedError(
+                "the other agreements with this owner name another authority",
+                hint="ask from a home that was made, or recovered, with the same 24 words",
+            )
+
+    def _check_count(self, owner: PeerId) -> None:
+        if len(self._by_owner.get(owner, ())) >= AGREEMENTS_PER_OWNER:
             raise RefusedError(
                 f"there are {AGREEMENTS_PER_OWNER} agreements with this owner already", hint="revise one of them"
             )
 
     def _keep(self, lease: Lease) -> None:
+        before = self._leases.get(lease.agreement)
+        if before is not None and before.owner != lease.owner:
+            self._by_owner[before.owner].discard(lease.agreement)
         self._leases[lease.agreement] = lease
-        self._by_owner.setdefault(lease.owner, set()).add(lease.agreement)  # the owner is the same in all revisions
+        self._by_owner.setdefault(lease.owner, set()).add(lease.agreement)
 
     def _write(self, current: Lease | None, new: Lease) -> None:
         folder = self._layout.folder(new.agreement)
@@ -245,6 +327,10 @@ class Leases:
         except PeerFault:
             return None
         return lease if lease.agreement == agreement else None
+
+
+def _owner_of(signed: bytes) -> PeerId:
+    return PeerId(peek_statement(Agreement, signed).owner)
 
 
 def _read_capped(path: Path) -> bytes:

@@ -24,7 +24,7 @@ from backuppeer.host.notice_file import FILE_BYTES, NoticeFile, join_notice, spl
 from backuppeer.ids import AgreementId
 from backuppeer.limits import ENDINGS_PER_DAY
 from backuppeer.proof.notices import Notice, kept_s, open_notice
-from backuppeer.proof.statements import statement_hash
+from backuppeer.proof.statements import peek_statement, statement_hash
 
 _UNTOLD_FACTOR: Final = 2
 _SIDES: Final = ("owner", "host")
@@ -228,11 +228,14 @@ class Notices:
             except FileNotFoundError:
                 return None
         found = split_notice(data)
-        return Given(open_notice(found.signed, lease.terms), found)
+        claimed = peek_statement(Notice, found.signed)
+        is_of_before = claimed.party not in {lease.terms.owner, lease.terms.host}
+        before = self._leases.line(lease)[1:] if is_of_before else ()
+        return Given(open_notice(found.signed, lease.terms, *before), found)
 
     def _path(self, agreement: AgreementId, side: str) -> Path:
         return self._layout.folder(agreement) / f"notice.{side}"
 
 
 def _side_of(lease: Lease, said: Notice) -> str:
-    return "owner" if said.party == lease.terms.owner else "host"
+    return "host" if said.party == lease.terms.host else "owner"

@@ -26,6 +26,7 @@ from backuppeer.limits import (
     STORE_RATE_LEAST_PACKS,
     STORE_RATE_S,
 )
+from backuppeer.sizes import format_free, format_size
 
 
 class OverdraftError(RefusedError):
@@ -359,22 +360,8 @@ def leaves_bytes(size_bytes: int) -> int:
     return -(-size_bytes // LEAF_BYTES) * 32
 
 
-def format_size(size_bytes: int) -> str:
-    """Return a length for a message that may travel to a peer: bytes below 1 kB, else one decimal.
-
-    Decimal units, as everywhere on a screen; rounded down, so that what is said to be free is.
-    """
-    value, unit = float(size_bytes), "B"
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if abs(value) < 1000 or unit == "TB":
-            break
-        value /= 1000
-    value = int(value * 10) / 10
-    return f"{int(value)} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-
-
 def _refusal(reason: str, free_bytes: int, later: str = "", *, kind: type[RefusedError] = RefusedError) -> RefusedError:
     return kind(
-        f"{reason}: {format_size(max(0, free_bytes))} free now{later}",
+        f"{reason}: {format_free(free_bytes)} free now{later}",
         hint="agree on more storage, free some, or choose another host",
     )

@@ -31,11 +31,11 @@ from backuppeer.host.disk import (
     write_all,
 )
 from backuppeer.host.layout import PART_SUFFIX, STORED_ID_BYTES, Layout, parse_hex_name
-from backuppeer.host.quota import format_size
 from backuppeer.host.reader import DamagedPackError, PackReader
 from backuppeer.host.site import check_site, free_bytes
 from backuppeer.ids import StoredId
 from backuppeer.limits import FREE_DISK_FLOOR_BYTES, MIB
+from backuppeer.sizes import format_free, format_size
 
 _MOVING: Final = "backup-peer-moving"
 """The marker of a copy that is not a store yet."""
@@ -130,7 +130,7 @@ def begin(source: Path, target: Path, *, size_bytes: int) -> None:
         room = free_bytes(target) - FREE_DISK_FLOOR_BYTES
         if size_bytes - there > room:
             raise UserError(
-                f"the store holds {format_size(size_bytes)}, and {target} has room for {format_size(max(0, room))}",
+                f"the store holds {format_size(size_bytes)}, and {target} has room for {format_free(room)}",
                 hint="free some space on that disk, or name a folder on another",
             )
         with translate_failures(source):

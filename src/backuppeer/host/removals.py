@@ -13,6 +13,7 @@ held here is of a later epoch than the first, the device that was granted must h
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -27,7 +28,7 @@ from backuppeer.host.layout import Layout
 from backuppeer.host.leases import Lease, Leases
 from backuppeer.host.marker import Presence
 from backuppeer.host.removal_file import RemovalFile, RemovalName, join_removal, parse_name, read_removal
-from backuppeer.ids import AgreementId, StoredId
+from backuppeer.ids import AgreementId, PeerId, StoredId
 from backuppeer.limits import PACK_LIST_PAGE, REMOVALS_LEAST_BYTES, REMOVALS_PER_AGREEMENT, REMOVALS_SHARE
 from backuppeer.proof.removals import (
     NO_HEAD,
@@ -243,7 +244,7 @@ class Removals:
                 try:
                     with translate_failures(self._layout.root):
                         file = read_removal(path, name.number)
-                    said = _open(_KINDS[name.kind], lease, file.kept)
+                    said = self._leases.open_by_line(lease, partial(_open, _KINDS[name.kind], lease, file.kept))
                 except (PeerFault, LocalError) as exc:
                     # Fail closed: without the owner's word the packs are kept.
                     notes.append(f"a request to delete packs can't be read and is not followed: {path}: {exc}")
@@ -267,7 +268,7 @@ class Removals:
         is_granted_anew = held is not None and held.head.epoch > FIRST_EPOCH
         grant = held.signed_grant if held is not None and is_granted_anew else b""
         kept = Kept(signed, tuple(packs), grant, device_sig if grant else b"")
-        said = _open(kind, lease, kept)
+        said = _open(kind, lease, kept, lease.owner)
         # The head of this moment, not just any that was held: so nothing old can be shown again, by whomever.
         name = NO_HEAD if held is None else (statement_hash(held.signed_head), held.head.number)
         if name != (said.head_hash, said.number):
@@ -322,9 +323,9 @@ class Removals:
         return sorted((name, path) for name, path in found if name is not None)
 
 
-def _open(kind: type[Removal], lease: Lease, kept: Kept) -> Removal:
+def _open(kind: type[Removal], lease: Lease, kept: Kept, owner: PeerId) -> Removal:
     """Return what a request says, having checked who signed it: the owner, and where there is a grant its device."""
-    said = open_removal(kind, kept.signed, kept.packs, owner=lease.owner, agreement=lease.agreement)
+    said = open_removal(kind, kept.signed, kept.packs, owner=owner, agreement=lease.agreement)
     if kept.grant and not kept.device_sig:
         raise refuse_other_machine()
     if kept.grant:

@@ -149,7 +149,7 @@ class Waivers:
             deleted = self._graveyard.deleted_ids(lease.agreement)
             return (len(deleted), root_of_set(deleted)) == (said.packs, said.packs_root)
         notices = [given.notice for given in self._notices.list_given(lease.agreement)]
-        own = [notice for notice in notices if notice.party == lease.owner and notice.ends]
+        own = [notice for notice in notices if notice.party != lease.terms.host and notice.ends]
         return isinstance(said, EndWaiver) and [notice.number for notice in own] == [said.notice]
 
     def _do(self, lease: Lease, said: Waiver, upon: int) -> Freed:

@@ -14,5 +14,7 @@ from backuppeer.limits.network import *  # noqa: F403 - this is its whole purpos
 from backuppeer.limits.peers import *  # noqa: F403 - this is its whole purpose
 from backuppeer.limits.receipts import *  # noqa: F403 - this is its whole purpose
 from backuppeer.limits.recovery import *  # noqa: F403 - this is its whole purpose
+from backuppeer.limits.relay import *  # noqa: F403 - this is its whole purpose
+from backuppeer.limits.service import *  # noqa: F403 - this is its whole purpose
 from backuppeer.limits.terms import *  # noqa: F403 - this is its whole purpose
 from backuppeer.limits.units import *  # noqa: F403 - this is its whole purpose

@@ -3,6 +3,7 @@
 from typing import Final
 
 from backuppeer.limits.format import BLOCK_BYTES, LEAF_BYTES
+from backuppeer.limits.peers import SUCCESSION_STEPS
 from backuppeer.limits.units import GIB, KIB, MIB
 
 # --- statements
@@ -19,7 +20,9 @@ LOSS_REPORTS_PAGE: Final = 6
 PROOF_BYTES: Final = 2 * MIB
 """Longest file: one range (1 MiB), two lists of ids, a dozen statements; or a rebuttal with all it may hold."""
 PROOF_AGREEMENTS: Final = 4
-"""Revisions of the agreement in one file: a proof's statements name at most three."""
+"""Revisions of the agreement for one file: a proof's statements name at most three."""
+PROOF_REVISIONS: Final = PROOF_AGREEMENTS + SUCCESSION_STEPS
+"""With those between by which owner or host went on as another (ADR 69)."""
 PROOF_PATH_NODES: Final = 128
 """Nodes beside one range: at most two on each of 64 levels."""
 REBUTTAL_ENDINGS: Final = 4

@@ -162,6 +162,13 @@ LISTING_NUMBER_KEPT_S: Final = 6 * 3600
 """How long a server remembers the number of a listing that is gone, so that an old one can't come back."""
 SEQ_MEMORY_PEERS: Final = 100_000
 """Peers whose highest listing number a viewer remembers: 7 MiB."""
+OUTDATED_GRACE_S: Final = 150
+"""How long an honest server may hand out a listing when a newer one is known: it drops the old one LISTING_GRACE_S
+after its publisher left, and a dead publisher is found out within 40 s."""
+LAGGING_PEERS: Final = 64
+"""Hosts of one server whose older listings are remembered; one would do to tell that it lags."""
+HEALTH_SERVERS: Final = 64
+"""Servers whose health is remembered: those in use, 16 at most, and some that were."""
 HEARD_PEERS: Final = 20_000
 """Hosts heard of by browsing that prefixes resolve among: all that one server hands out with `--all`, in 1.5 MiB."""
 KNOCK_BYTES: Final = 4 * KIB
@@ -180,6 +187,10 @@ PARTNER_KNOCKS_PER_MINUTE: Final = 30
 """Of each partner: more than one that looks for us every few seconds sends."""
 KNOCK_REPLY_S: Final = 8.0
 """How long one knock waits for its reply: hosts answer at once, if only "a person must decide"."""
+KNOCK_NEXT_S: Final = 2.5
+"""After so long without a reply the same knock goes to the next server, too: the first may have dropped it."""
+DEPOSIT_S: Final = 2.5
+"""What one server may take for a message, dialling included, before the next is tried."""
 KNOCK_AGAIN_S: Final = 10.0
 """While a person waits for an answer the knock is repeated; in the background every KNOCK_BACKGROUND_S."""
 KNOCK_BACKGROUND_S: Final = 600.0
@@ -194,10 +205,17 @@ PAGE_LISTINGS: Final = 50
 BROWSE_PER_SERVER: Final = 2000
 BROWSE_ALL_PER_SERVER: Final = 20_000
 """With `--all`: what one server may make a viewer hold."""
-BROWSE_SOFT_S: Final = 2.0
+BROWSE_SOFT_S: Final = 1.75
+"""Of the two seconds that a person waits at most for servers that hang, the command itself takes the rest (ADR 80)."""
+BROWSE_TELL_S: Final = 0.1
+"""Rows that came are told after so long, where a server is still silent: what a person sees within half a second."""
+BROWSE_PATIENT_S: Final = 30.0
+"""How long all rows of a server are waited for: 20,000 take 2 s of verification, and 40 MB of a slow line."""
 SERVERS: Final = 16
 SERVER_URL_CHARS: Final = 256
 SERVER_CONNECT_S: Final = 5.0
+HEALTH_BYTES: Final = 4 * KIB
+"""Of a server's answer at `/health`: a few headers."""
 SERVER_HANDSHAKE_S: Final = 5.0
 """What a socket at the server may take to become a WebSocket (slow loris)."""
 SERVER_LISTINGS: Final = 200_000

@@ -142,6 +142,11 @@ IDENTITY_ALARMS: Final = 64
 IDENTITY_ALARM_AGAIN_S: Final = 86400
 """How long an alarm that was seen is not told again though its cause goes on: an agent dials its hosts all day."""
 
+SUCCESSION_STEPS: Final = 8
+"""Successions of identities followed one after the other: whoever goes on as another each week hides nothing by it."""
+SUCCESSIONS_TOLD: Final = 64
+"""Successions that a peer is told of at once, and names back at most: those followed last."""
+
 # --- hosts chosen together
 REGIONS_KEPT: Final = 256
 """Hosts whose listed region is remembered: own hosts, and those that were looked at to be connected to."""

@@ -16,6 +16,8 @@ NOTE_PLACES: Final = 8
 """Servers at which one note is left: those named, and the host's own."""
 NOTE_KEPT_S: Final = 90 * 86400
 """How long a server keeps a note after it was left."""
+NOTE_LEADING_S: Final = 90 * 86400
+"""How long hosts go on to leave word where an identity that was succeeded looks for it: then servers keep the last."""
 NOTE_EVERY_S: Final = 86400.0
 """How often a host leaves one anew."""
 NOTE_SPREAD_S: Final = 3600.0

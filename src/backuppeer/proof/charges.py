@@ -24,9 +24,9 @@ from backuppeer.limits import (
     AUDIT_SAMPLE_LEAVES,
     AUDIT_SAMPLES,
     LEAF_BYTES,
-    PROOF_AGREEMENTS,
     PROOF_BYTES,
     PROOF_PATH_NODES,
+    PROOF_REVISIONS,
     REBUTTAL_ENDINGS,
     REBUTTAL_REMOVALS,
     REMOVAL_PACKS,
@@ -52,7 +52,7 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     Each statement is the signed bytes as they came. Every revision that a statement names is among `agreements`.
     """
 
-    agreements: Annotated[list[Signed], Meta(min_length=1, max_length=PROOF_AGREEMENTS)]
+    agreements: Annotated[list[Signed], Meta(min_length=1, max_length=PROOF_REVISIONS)]
     head: Signed
     grant: Signed
     receipt: Signed
@@ -117,7 +117,7 @@ class _Plain(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """A rebuttal without endings, as all were in the first version."""
 
     removals: Annotated[list[ShownRemoval], Meta(max_length=REBUTTAL_REMOVALS)] = []
-    agreements: Annotated[list[Signed], Meta(max_length=PROOF_AGREEMENTS)] = []
+    agreements: Annotated[list[Signed], Meta(max_length=PROOF_REVISIONS)] = []
 
 
 class Rebuttal(_Plain, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -18,14 +18,16 @@ from enum import StrEnum
 
 from backuppeer.errors import IntegrityFault, PeerFault, ProtocolViolation
 from backuppeer.ids import PeerId, StoredId
-from backuppeer.proof.audits import UNANSWERED, check_shown, hash_shown, open_answer
+from backuppeer.proof.audits import UNANSWERED, AuditAnswer, check_shown, hash_shown, open_answer
 from backuppeer.proof.case import (
     Parties,
     check_terms,
-    name_parties,
+    find_terms,
+    name_lasting,
     naming,
     open_ack,
     open_agreement,
+    open_by_any,
     open_head,
     open_parties,
 )
@@ -33,6 +35,7 @@ from backuppeer.proof.charges import AnyCharge, LostPack, OlderHead, Rebuttal, S
 from backuppeer.proof.custody import HeadHeld, LossReport, hash_signed, open_bound, open_packs
 from backuppeer.proof.notices import kept_s, open_notice
 from backuppeer.proof.removals import PackDelete, PackWithdraw, Removal, open_removal
+from backuppeer.proof.revisions import check_parties
 from backuppeer.proof.statements import Agreement, Head, HeadReceipt, open_statement, peek_statement, statement_hash
 from backuppeer.proof.waivers import EndWaiver
 
@@ -77,6 +80,8 @@ class _Finding:
     stored: StoredId | None = None
     numbers: tuple[int, int] = (0, -1)
     ends_with_term: bool = True
+    acked_under: Agreement | None = None
+    """The revision under which the host acknowledged the pack."""
     held_ms: int = 0
     """When the host countersigned the head: until then at least the agreement went on."""
 
@@ -126,7 +131,8 @@ def _find(charge: AnyCharge, parties: Parties) -> _Finding:
 
 def _find_wrong_answer(charge: WrongAnswer, parties: Parties, head: Head) -> _Finding:
     with naming("the answer"):
-        answer, asked = open_answer(charge.answer, charge.challenge, host=parties.host, owner=parties.owner)
+        terms = find_terms(AuditAnswer, charge.answer, parties)
+        answer, asked = open_answer(charge.answer, charge.challenge, host=terms.host, owner=terms.owner)
         if asked.agreement != parties.agreement:
             raise ProtocolViolation("it is of another agreement")
         check_terms(answer, parties)
@@ -152,6 +158,7 @@ def _find_wrong_answer(charge: WrongAnswer, parties: Parties, head: Head) -> _Fi
         broken_ms=answer.time_ms,
         stored=sample.stored,
         numbers=(ack.number, asked.number),
+        acked_under=parties.revisions[ack.terms],
         ends_with_term=False,
     )
 
@@ -159,7 +166,8 @@ def _find_wrong_answer(charge: WrongAnswer, parties: Parties, head: Head) -> _Fi
 def _find_lost_pack(charge: LostPack, parties: Parties, head: Head) -> _Finding:
     ack = open_ack(charge, parties, charge.stored, head)
     with naming("the loss report"):
-        report = open_packs(LossReport, charge.report, charge.lost, host=parties.host, agreement=parties.agreement)
+        host = find_terms(LossReport, charge.report, parties).host
+        report = open_packs(LossReport, charge.report, charge.lost, host=host, agreement=parties.agreement)
         check_terms(report, parties)
         if charge.stored not in charge.lost:
             raise ProtocolViolation("it does not name this pack")
@@ -172,12 +180,14 @@ def _find_lost_pack(charge: LostPack, parties: Parties, head: Head) -> _Finding:
         broken_ms=report.time_ms,
         stored=charge.stored,
         numbers=(ack.number, report.number),
+        acked_under=parties.revisions[ack.terms],
     )
 
 
 def _find_older_head(charge: OlderHead, parties: Parties, receipt: HeadReceipt) -> _Finding:
     with naming("the later word on the head held"):
-        held = open_bound(HeadHeld, charge.held, parties.host, agreement=parties.agreement)
+        host = find_terms(HeadHeld, charge.held, parties).host
+        held = open_bound(HeadHeld, charge.held, host, agreement=parties.agreement)
         check_terms(held, parties)
         # With the signature, which nobody knows beforehand: so the countersignature came first, whatever clocks say.
         if held.receipt != hash_signed(charge.receipt):
@@ -220,9 +230,10 @@ def _hear(rebuttal: Rebuttal, parties: Parties, finding: _Finding) -> tuple[list
             excuses.append(_excuse_by_removal(shown, parties, finding))
         except PeerFault as exc:
             ignored.append(f"request {number} is no excuse: {exc.message}")
+    chain = [parties.last]
     for number, signed in enumerate(rebuttal.agreements, 1):
         try:
-            excuses.append(_excuse_by_end(signed, parties, finding))
+            excuses.append(_excuse_by_end(signed, chain, finding))
         except PeerFault as exc:
             ignored.append(f"revision {number} is no excuse: {exc.message}")
     for number, signed in enumerate(rebuttal.endings, 1):
@@ -241,7 +252,12 @@ def _excuse_by_removal(shown: ShownRemoval, parties: Parties, finding: _Finding)
 
     """
     kind = _find_kind(shown.signed)
-    said = open_removal(kind, shown.signed, shown.packs, owner=parties.owner, agreement=parties.agreement)
+    # Who was succeeded before the host gave its word is the owner no more: a thief may have its key.
+    after = parties.owners.index(PeerId(finding.acked_under.owner)) if finding.acked_under else 0
+    said = open_by_any(
+        parties.owners[after:],
+        lambda owner: open_removal(kind, shown.signed, shown.packs, owner=owner, agreement=parties.agreement),
+    )
     if finding.stored is None or finding.stored not in shown.packs:
         raise ProtocolViolation("it is not about this pack")
     first, last = finding.numbers
@@ -259,18 +275,20 @@ def _find_kind(signed: bytes) -> type[Removal]:
     return PackDelete
 
 
-def _excuse_by_end(signed: bytes, parties: Parties, finding: _Finding) -> str:
-    """Return the excuse that a later revision is.
+def _excuse_by_end(signed: bytes, chain: list[Agreement], finding: _Finding) -> str:
+    """Return the excuse that a later revision is; one that belongs to the chain is added to it.
 
     Raises:
         PeerFault: it is none.
 
     """
     terms = open_agreement(signed)
-    if name_parties(terms) != name_parties(parties.last):
+    if name_lasting(terms) != name_lasting(chain[0]):
         raise ProtocolViolation("it is of another agreement")
-    if terms.revision <= parties.last.revision:
+    if terms.revision <= chain[0].revision:
         raise ProtocolViolation("it is not later than those shown")
+    check_parties(chain[-1], terms)
+    chain.append(terms)
     if not _is_over(terms, finding):
         raise ProtocolViolation("by it the agreement was not over")
     return _explain_end(terms)
@@ -303,19 +321,21 @@ def _is_waiver(signed: bytes) -> bool:
 
 def _read_waiver(signed: bytes, parties: Parties) -> tuple[int, str]:
     waiver = open_statement(EndWaiver, signed, parties.authority)
-    if (waiver.agreement, waiver.host) != (parties.agreement, parties.host):
+    if waiver.agreement != parties.agreement or waiver.host not in parties.hosts:
         raise ProtocolViolation("it is of another agreement")
     return waiver.time_ms, "the owner let all of it be erased at once, with its 24 words"
 
 
 def _read_notice(signed: bytes, parties: Parties) -> tuple[int, str]:
-    notice = open_notice(signed, parties.last)
-    if notice.party != parties.owner:
+    notice = open_notice(signed, parties.last, *parties.owners, *parties.hosts)
+    if notice.party not in parties.owners:
         raise ProtocolViolation("it is the host's own, and nobody can show when the owner heard of it")
     if not notice.ends:
         raise ProtocolViolation("it takes an end back")
+    if notice.time_ms > parties.left_ms.get(notice.party, notice.time_ms):
+        raise ProtocolViolation("it was given by who was no owner any more")
     # By wall time, which is the soonest: hosts count only days on which they run.
-    return notice.time_ms + 1000 * kept_s(parties.last, notice.party), "the owner gave notice, and its time was over"
+    return notice.time_ms + 1000 * kept_s(parties.last, parties.owner), "the owner gave notice, and its time was over"
 
 
 def _is_over(terms: Agreement, finding: _Finding) -> bool:

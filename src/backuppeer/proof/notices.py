@@ -57,8 +57,10 @@ def sign_notice(agreement: AgreementId, identity: SigningKey, *, last: int, time
     return sign_statement(said, identity)
 
 
-def open_notice(signed: Buffer, terms: Agreement) -> Notice:
+def open_notice(signed: Buffer, terms: Agreement, *before: PeerId) -> Notice:
     """Return a notice, having checked that a party of the agreement signed it, and that it is about this one.
+
+    before: who else was a party of it once, and may have signed it then (ADR 69).
 
     Raises:
         AuthenticationFault: the signature does not hold.
@@ -66,7 +68,7 @@ def open_notice(signed: Buffer, terms: Agreement) -> Notice:
 
     """
     claimed = peek_statement(Notice, signed)
-    if claimed.party not in {terms.owner, terms.host} or claimed.agreement != terms.agreement:
+    if claimed.party not in {terms.owner, terms.host, *before} or claimed.agreement != terms.agreement:
         raise ProtocolViolation("a notice is of another agreement, or by somebody who is no party of it")
     return open_statement(Notice, signed, claimed.party)
 
@@ -77,5 +79,5 @@ def kept_s(terms: Agreement, party: bytes) -> int:
     The owner's is a request to delete everything, hence held as long as a mass deletion (ADR 37): whoever has its
     machine may have given it. Never longer than the longest lock so held, whatever a host once co-signed.
     """
-    factor = HOLD_FACTOR if party == terms.owner else 1
+    factor = 1 if party == terms.host else HOLD_FACTOR
     return min(max(terms.notice_s, terms.lock_s * factor), LISTING_TERM_S * HOLD_FACTOR)

@@ -10,6 +10,7 @@ A month without a receipt breaks the chain, unless both signed a GapNote about i
 lost its home, and what was kept before counts on.
 """
 
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final, Literal
 
@@ -289,12 +290,26 @@ def check_next(said: Receipt, terms: Agreement, before: Shown | None, gap: GapNo
         ProtocolViolation: it is of another agreement, about other days, or does not continue the chain.
 
     """
-    if (said.agreement, said.owner, said.host) != (terms.agreement, terms.owner, terms.host):
-        raise ProtocolViolation("a receipt is of another agreement")
+    check_pair(said, terms)
     if said.from_ms != begin_of(terms.start_ms, said.number):
         raise ProtocolViolation(f"receipt {said.number} is about other days than its month")
     if (said.previous, said.since_ms) != follow(before, gap, said.number, said.from_ms):
         raise ProtocolViolation(f"receipt {said.number} does not continue the chain")
+
+
+def check_pair(said: Receipt, terms: Agreement, before: Container[bytes] = ()) -> None:
+    """Return if a receipt is of an agreement and between its parties.
+
+    before: who was a party once; an owner that goes on as another goes on with its receipts, too (ADR 69).
+
+    Raises:
+        ProtocolViolation: it is of another agreement.
+
+    """
+    is_owners = said.owner == terms.owner or said.owner in before
+    is_hosts = said.host == terms.host or said.host in before
+    if said.agreement != terms.agreement or not (is_owners and is_hosts):
+        raise ProtocolViolation("a receipt is of another agreement")
 
 
 def _count_signatures(signed: Buffer) -> int:

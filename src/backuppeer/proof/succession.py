@@ -68,6 +68,15 @@ def open_succession(signed: Buffer, authority: bytes) -> Succession:
     return open_statement(Succession, signed, authority, said.new)
 
 
+def is_succession(signed: Buffer) -> bool:
+    """Return whether bytes claim to be a Succession; nothing is verified."""
+    try:
+        peek_statement(Succession, signed)
+    except ProtocolViolation:
+        return False
+    return True
+
+
 def check_heir(signed: Buffer, authority: bytes, old: PeerId, new: PeerId) -> Succession:
     """Return the succession by which `new` takes the place of `old`.
 

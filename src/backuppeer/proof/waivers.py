@@ -26,6 +26,7 @@ from backuppeer.proof.statements import (
     open_statement,
     statement_hash,
 )
+from backuppeer.proof.succession import IN_REVISION as SUCCESSION
 
 IN_REVISION: Final = "waiver"
 """Name among a revision's extensions of the waiver that lets it lower the lock."""
@@ -134,6 +135,6 @@ def check_lowered(current: Buffer, old: Agreement, new: Agreement) -> LockWaiver
     return waiver
 
 
-def without_waiver(terms: Agreement) -> dict[str, bytes]:
-    """Return what a revision has beside its fields, without the waiver that was for it alone."""
-    return {name: value for name, value in terms.ext.items() if name != IN_REVISION}
+def lasting_fields(terms: Agreement) -> dict[str, bytes]:
+    """Return what a revision has beside its fields, without the words of an authority that were for it alone."""
+    return {name: value for name, value in terms.ext.items() if name not in {IN_REVISION, SUCCESSION}}

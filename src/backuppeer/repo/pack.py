@@ -216,9 +216,10 @@ def open_directory(
 
 
 def _opener_for(keys: RepositoryKeys, header: Header) -> Opener:
-    if (keys.repository, keys.generation) != (header.repository, header.generation):
+    if not keys.may_open(header.repository, header.generation):
         raise IntegrityFault("a pack belongs to another repository or generation of keys")
-    return Opener(keys.pack_key(header.suite, VERSION, header.salt), header.suite, header.raw)
+    key = keys.pack_key(header.suite, VERSION, header.salt, generation=header.generation)
+    return Opener(key, header.suite, header.raw)
 
 
 class PackOpener:

@@ -5,7 +5,6 @@ messages say. Every foreign exception becomes `Unavailable` (weather) or `Protoc
 """
 
 import asyncio
-import ipaddress
 import logging
 import os
 import random
@@ -14,7 +13,6 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Final, TypeVar
-from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
@@ -31,6 +29,7 @@ from backuppeer.signaling.messages import (
     Answer,
     Browse,
     Challenge,
+    CloseCode,
     Deposit,
     Deposited,
     InboxOpen,
@@ -48,6 +47,7 @@ from backuppeer.signaling.messages import (
     explain_refusal,
     inbox_proof_blob,
 )
+from backuppeer.signaling.proxying import proxy_for
 from backuppeer.signaling.servers import authority
 from backuppeer.signaling.stamping import NOT_TAKEN, TOO_MUCH, OnProving, Work, is_affordable, is_made, make_stamp
 
@@ -349,6 +349,7 @@ async def _keep(
 
 
 async def _dial(url: str, timeout_s: float) -> ClientConnection:
+    proxy = proxy_for(url)
     try:
         return await _Connect(
             url,
@@ -359,15 +360,14 @@ async def _dial(url: str, timeout_s: float) -> ClientConnection:
             close_timeout=limits.SERVER_CLOSE_S,
             max_size=limits.SIGNALING_FRAME_BYTES,
             logger=_LIBRARY_LOG,
-            proxy=None if _is_loopback(url) else True,
+            proxy=proxy,
         )
     except InvalidStatus as exc:
         status = exc.response.status_code
         raise Unavailable(f"{url}: {_STATUS_TEXT.get(status, f'HTTP status {status}')}") from exc
     except TimeoutError as exc:
         raise Unavailable(f"{url} did not answer within {timeout_s:g} s") from exc
-    except (OSError, WebSocketException, EOFError, ImportError) as exc:
-        # ImportError: the environment names a SOCKS proxy and its library is missing.
+    except (OSError, WebSocketException, EOFError) as exc:
         raise Unavailable(f"{url}: {_describe(exc)}") from exc
 
 
@@ -376,20 +376,14 @@ def _describe(exc: Exception) -> str:
         return f"{UNTRUSTED}: {exc.verify_message.rstrip('.')}"
     if isinstance(exc, ssl.SSLError):
         return f"no TLS connection: {(exc.reason or str(exc)).replace('_', ' ').lower()}"
-    if isinstance(exc, OSError) and exc.errno is not None and exc.errno > 0:
-        return os.strerror(exc.errno).lower()
+    if isinstance(exc, OSError) and exc.errno is not None and exc.strerror:
+        return (os.strerror(exc.errno) if exc.errno > 0 else exc.strerror).lower()  # below 0: a name is not known
     return str(exc) or "the server hung up"  # a connection reset in the TLS handshake has no words of its own
 
 
-def _is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def _describe_close(url: str, exc: ConnectionClosed) -> str:
+    if exc.sent is not None and exc.sent.code == CloseCode.TOO_BIG:
+        return f"{url} sent a message that is too long"
     if exc.rcvd is None:
         return f"{url}: connection lost"
     return f"{url} closed the connection: {exc.rcvd.code} {exc.rcvd.reason}".rstrip()

@@ -14,6 +14,7 @@ from backuppeer import limits
 from backuppeer.crypto.digest import Domain, hash_bytes
 from backuppeer.errors import DamagedStateError
 from backuppeer.ids import PEER_ID_BYTES, PeerId
+from backuppeer.signaling.health import Tally
 from backuppeer.signaling.listing import ListingKind, VerifiedListing
 
 _VERSION: Final = b"BPSEQS\0\x01"
@@ -73,6 +74,24 @@ class Merger:
     def __init__(self, memory: SeqMemory) -> None:
         self._memory = memory
         self._rows: dict[PeerId, VerifiedListing] = {}
+        self._shown: dict[str, dict[PeerId, int]] = {}
+
+    def fill(self, server: str, tally: Tally) -> Tally:
+        """Note in a tally which hosts a server showed as they are, as they were, and doubly.
+
+        By what is known now: which server answered first says nothing about any of them.
+        """
+        for peer, seq in self._shown.get(server, {}).items():
+            seen = self._memory.get(peer)
+            is_newest = seen is None or seq >= seen.seq
+            (tally.newest if is_newest else tally.outdated).add(peer)
+            if seen is not None and seen.is_equivocating and is_newest:
+                tally.forked.add(peer)
+        return tally
+
+    def has(self, peer: PeerId) -> bool:
+        """Tell whether a peer's row has been seen."""
+        return peer in self._rows
 
     def listings(self) -> list[VerifiedListing]:
         """Return the slots merged so far; tombstoned peers are left out."""
@@ -81,7 +100,8 @@ class Merger:
     def add(self, row: VerifiedListing, server: str) -> VerifiedListing | None:
         """Take a verified row; return the peer's row if that made it new or different, else None."""
         seq, digest = row.listing.seq, hash_bytes(Domain.STATEMENT, row.signed)
-        seen = self._memory.get(row.peer)
+        seen, shown = self._memory.get(row.peer), self._shown.setdefault(server, {})
+        shown[row.peer] = max(seq, shown.get(row.peer, 0))
         if seen is not None and seq < seen.seq:
             return None
         is_twin = seen is not None and seq == seen.seq and digest != seen.digest

@@ -23,6 +23,9 @@ SUBPROTOCOL: Final = "backup-peer.v1"
 CHALLENGE_BYTES: Final = 32
 INBOX_BYTES: Final = 32
 SIGNATURE_BYTES: Final = 64
+TRANSPORT_BYTES: Final = 32
+OBSERVER_BYTES: Final = TRANSPORT_BYTES + 2 + 1
+"""Transport key ‖ UDP port u16be ‖ IP version, 4 or 6."""
 
 
 class CloseCode:
@@ -34,6 +37,8 @@ class CloseCode:
     SILENT: Final = 4408
     TAKEN_OVER: Final = 4409
     FULL: Final = 4503
+    BUSY: Final = 4504
+    """Can't now: go elsewhere, or come back."""
     TOO_BIG: Final = 1009
 
 
@@ -105,6 +110,12 @@ class ProveNote(msgspec.Struct, tag="prove-note", tag_field="t", frozen=True):
     signature: bytes
 
 
+class AskRelay(msgspec.Struct, tag="ask-relay", tag_field="t", frozen=True):
+    """Admit this transport key (32 bytes) to the relay and the observers, or go on admitting it (ADR 77)."""
+
+    transport: bytes
+
+
 # --- server to client
 class Published(msgspec.Struct, tag="published", tag_field="t", frozen=True, omit_defaults=True):
     """Answer to Publish. `code`: empty when accepted, else a `Refusal`. bits: of a puzzle, where a stamp is wanted."""
@@ -156,6 +167,16 @@ class NoteIs(msgspec.Struct, tag="note", tag_field="t", frozen=True):
     sealed: bytes
 
 
+class RelayIs(msgspec.Struct, tag="relay-is", tag_field="t", frozen=True, omit_defaults=True):
+    """Answer to AskRelay. life_s: how long the key is admitted; 0 = there is no relay, or it is full.
+
+    observers: OBSERVER_BYTES each, see `pack_observer`; empty: the server tells nobody its address.
+    """
+
+    life_s: int = 0
+    observers: list[bytes] = []
+
+
 class Refusal(StrEnum):
     """Why a well-formed listing was not put on show."""
 
@@ -164,13 +185,18 @@ class Refusal(StrEnum):
     STALE = "stale"
     """A higher number, or another listing of the same number, was published."""
     FULL = "full"
+    BUSY = "busy"
+    """Not now: the socket is closed with BUSY, and the publisher comes back by itself."""
     STAMP = "a new key needs a stamp: this program is too old to make one"
     """No stamp, or none that holds, for a key that the server has not seen lately. In words, for programs of before."""
 
 
 WRONG_CLOCK: Final = "the clock of this computer seems wrong"
 
-_UNTAKEN: Final = "it asked for a stamp, and did not take the one that was made; is this computer's clock right?"
+_EXPLAINED: Final[dict[str, str]] = {
+    Refusal.STAMP: "it asked for a stamp, and did not take the one that was made; is this computer's clock right?",
+    Refusal.BUSY: "it is busy and can't take offers now; it is asked again by itself",
+}
 
 
 def explain_refusal(code: str) -> str:
@@ -178,11 +204,11 @@ def explain_refusal(code: str) -> str:
     # Shape and signature hold, as we made them: what is left are its times, by the server's clock.
     if code == Refusal.INVALID:
         return WRONG_CLOCK
-    return _UNTAKEN if code == Refusal.STAMP else code
+    return _EXPLAINED.get(code, code)
 
 
-Request = Publish | Browse | Deposit | OpenInbox | ProveInbox | Taken | LeaveNote | OpenNote | ProveNote
-Answer = Published | Page | Deposited | Challenge | InboxOpen | Message | Noted | NoteIs
+Request = Publish | Browse | Deposit | OpenInbox | ProveInbox | Taken | LeaveNote | OpenNote | ProveNote | AskRelay
+Answer = Published | Page | Deposited | Challenge | InboxOpen | Message | Noted | NoteIs | RelayIs
 
 
 class Role(StrEnum):
@@ -197,6 +223,7 @@ class Role(StrEnum):
     NOTER = "noter"
     SEEKER = "seeker"
     FINDER = "finder"
+    CALLER = "caller"
 
 
 NEXT_ROLE: Final[dict[tuple[Role, type], Role]] = {
@@ -213,6 +240,8 @@ NEXT_ROLE: Final[dict[tuple[Role, type], Role]] = {
     (Role.UNDECIDED, LeaveNote): Role.NOTER,
     (Role.UNDECIDED, OpenNote): Role.SEEKER,
     (Role.SEEKER, ProveNote): Role.FINDER,
+    # A transport key, which the relay sees anyway, on a socket that says nothing else.
+    (Role.UNDECIDED, AskRelay): Role.CALLER,
 }
 """An unlisted pair closes the socket."""
 
@@ -275,6 +304,8 @@ def decode_request(data: bytes | str) -> Request:
             _require(len(request.signature) == SIGNATURE_BYTES, "signature has a wrong length")
         case ProveInbox(signature=signature) | ProveNote(signature=signature):
             _require(len(signature) == SIGNATURE_BYTES, "signature has a wrong length")
+        case AskRelay(transport=transport):
+            _require(len(transport) == TRANSPORT_BYTES, "transport key has a wrong length")
         case Taken(number=number):
             _require(0 <= number < 1 << 63, "message number out of range")
     return request
@@ -301,6 +332,10 @@ def decode_answer(data: bytes | str) -> Answer:
         case Published(code=code, bits=bits):
             _require(len(code) <= limits.KNOCK_TEXT_CHARS, "code is too long")
             _require(0 <= bits <= BITS_MOST, "bits out of range")
+        case RelayIs(life_s=life_s, observers=observers):
+            _require(0 <= life_s <= limits.RELAY_LIFE_MOST_S, "life out of range")
+            _require(len(observers) <= limits.OBSERVERS, "too many observers")
+            _require(all(len(each) == OBSERVER_BYTES for each in observers), "observer has a wrong length")
         case _:
             pass
     return answer

@@ -15,9 +15,11 @@ from backuppeer import limits
 from backuppeer.clock import Clock, SystemClock, format_time
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import LocalError, NoSignaling, PeerFault, Unavailable
+from backuppeer.ids import PeerId
 from backuppeer.signaling.board import Acceptance, Board, ServerStatus
 from backuppeer.signaling.browse import BrowseResult, Browsing, OnRows
 from backuppeer.signaling.client import UNTRUSTED, InboxReader, OnMessage, Publication, deposit_at
+from backuppeer.signaling.health import HealthBook
 from backuppeer.signaling.merge import SeqMemory
 from backuppeer.signaling.messages import WRONG_CLOCK
 from backuppeer.signaling.servers import check_servers, is_safe_foreign, is_server_url, parse_server
@@ -41,10 +43,11 @@ class Pool:
         *,
         clock: Clock | None = None,
         memory: SeqMemory | None = None,
+        health: HealthBook | None = None,
         randomness: random.Random | None = None,
         on_change: Callable[[], None] | None = None,
     ) -> None:
-        """Take server addresses (already resolved; empty = none) and the memory of listing numbers.
+        """Take server addresses (already resolved; empty = none), the memory of listing numbers and of servers' health.
 
         `on_change` is called when a server was reached or lost: see `states`.
 
@@ -55,6 +58,7 @@ class Pool:
         self._urls = check_servers(urls)
         self._clock = clock or SystemClock()
         self._memory = memory or SeqMemory()
+        self._health = health or HealthBook()
         self._randomness = randomness or random.SystemRandom()
         self._on_change = on_change or (lambda: None)
         self.on_proving: OnProving = _ignore
@@ -137,22 +141,28 @@ class Pool:
         return outcomes
 
     async def browse(
-        self, *, limit: int = limits.BROWSE_PER_SERVER, everything: bool = False, on_rows: OnRows | None = None
+        self,
+        *,
+        limit: int = limits.BROWSE_PER_SERVER,
+        everything: bool = False,
+        on_rows: OnRows | None = None,
+        wanted: PeerId | None = None,
     ) -> BrowseResult:
         """Ask every server in parallel, verify and merge; at most `limit` rows per server unless `everything`.
 
         Returns after BROWSE_SOFT_S with what arrived, or as soon as the first answered if none had by then; with
-        `everything`, when every server that answered has handed out all.
+        `everything`, when every server that answered has handed out all, or one has handed out the peer `wanted`.
 
         Raises:
             NoSignaling: no server answered.
 
         """
         per_server = limits.BROWSE_ALL_PER_SERVER if everything else limit
-        browsing = Browsing(self._memory, self._clock, limit=per_server, on_rows=on_rows)
+        browsing = Browsing(self._memory, self._clock, limit=per_server, on_rows=on_rows, wanted=wanted)
         result = await browsing.run(self._urls, spawn=self._spawn, is_patient=everything)
-        for url in result.answered:
+        for url, tally in result.tallies.items():
             self._note(url, connected=True, error="")
+            self._health.take(url, tally, now_ms=self._clock.now_ms())
         for status in result.failed:
             self._note(status.url, connected=False, error=status.error)
         if not result.answered:
@@ -177,7 +187,7 @@ class Pool:
         failures: list[Acceptance] = []
         for url in self._reachable(servers):
             try:
-                await deposit_at(url, inbox, sealed)
+                await self._deposit_at(url, inbox, sealed)
             except (Unavailable, PeerFault) as exc:
                 failures.append(Acceptance(url=url, accepted=False, error=exc.message))
                 self._note_deposit(url, connected=False, error=exc.message)
@@ -185,6 +195,13 @@ class Pool:
                 self._note_deposit(url, connected=True, error="")
                 return url
         raise no_signaling("no signaling server took the message", failures)
+
+    async def _deposit_at(self, url: str, inbox: bytes, sealed: bytes) -> None:
+        try:
+            async with asyncio.timeout(limits.DEPOSIT_S):
+                await deposit_at(url, inbox, sealed)
+        except TimeoutError as exc:
+            raise Unavailable(f"{url} did not answer within {limits.DEPOSIT_S:g} s") from exc
 
     async def open_inbox(
         self, key: SigningKey, on_message: OnMessage, *, servers: Sequence[str] | None = None
@@ -301,7 +318,9 @@ class Pool:
         if url in self._status:
             was = self._status[url]
             # Who shows a status shows its address too: once is enough.
-            self._status[url] = ServerStatus(url=url, connected=connected, error=error.removeprefix(f"{url}: "))
+            said = error.removeprefix(url).lstrip(": ")
+            self._status[url] = ServerStatus(url=url, connected=connected, error=said)
+            self._health.note(url, reached=connected, error=said, now_ms=self._clock.now_ms())
             if was.connected != connected:
                 self._on_change()
 

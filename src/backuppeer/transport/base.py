@@ -203,6 +203,37 @@ class Connection(Protocol):
         ...
 
 
+@runtime_checkable
+class Relayed(Protocol):
+    """A transport that can be found at relays, and asked where its sockets are seen from outside; not every one can."""
+
+    @property
+    def transport_id(self) -> TransportId:
+        """Return our own transport id."""
+        ...
+
+    @property
+    def home_relay(self) -> str:
+        """Return the URL of the relay at which we are found now, or nothing."""
+        ...
+
+    def interface_addresses(self) -> list[str]:
+        """Return the `ip:port` of our sockets on this machine's interfaces."""
+        ...
+
+    async def use_relay(self, url: str) -> None:
+        """Be found at a relay (`http://`, `https://`), too."""
+        ...
+
+    async def observe(self, observer: TransportId, address: str) -> str:
+        """Return the `ip:port` at which an observer at `address` sees us, or nothing."""
+        ...
+
+    async def set_external(self, addresses: Sequence[str]) -> None:
+        """Have these addresses be tried by peers beside those of our interfaces."""
+        ...
+
+
 class Transport(Protocol):
     """One endpoint: a transport key, bound sockets, and the connections made through them."""
 
@@ -215,8 +246,10 @@ class Transport(Protocol):
         """Return the `ip:port` (`[ip]:port` for IPv6) under which we can be dialled, without any server's help."""
         ...
 
-    async def dial(self, to: TransportId, addresses: Sequence[str]) -> Connection:
+    async def dial(self, to: TransportId, addresses: Sequence[str], *, relay: str = "") -> Connection:
         """Return a connection to the owner of the key `to`, found at one of `addresses`, within limits.DIAL_S.
+
+        relay: the URL of a relay where it is found, too, if the transport has such; direct paths are preferred.
 
         Raises:
             PeerUnreachable: nothing answers at these addresses, or there are none.

@@ -14,10 +14,12 @@ A step is one transaction: killed anywhere, all rows of its days are there or al
 
 import sqlite3
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from backuppeer.ids import PeerId
 from backuppeer.limits import COMPACT_STEP_DAYS
+from backuppeer.trust.schema import among
 
 Row = tuple[int, int, int, int]
 """number, kind, size_bytes, count."""
@@ -45,11 +47,11 @@ def plan_steps(connection: sqlite3.Connection, *, before_day: int) -> Sequence[i
 
 
 def compact(
-    connection: sqlite3.Connection, peers: Iterable[bytes], rules: Rules, *, before_day: int
+    connection: sqlite3.Connection, lines: Mapping[PeerId, Sequence[PeerId]], rules: Rules, *, before_day: int
 ) -> tuple[int, int]:
     """Condense what is older than a day (since 1970); return how many rows of observations and contacts that took away.
 
-    The caller holds the lock.
+    lines: each peer with all that are one with it, whose acts part its rows (`trust.lines`). The caller holds the lock.
 
     Raises:
         sqlite3.Error: the disk refuses; nothing was changed.
@@ -63,14 +65,17 @@ def compact(
         # The triggers let nobody but this transaction touch days before this one.
         connection.execute("UPDATE compaction SET is_on = 1, before_day = ?", (before_day,))
         observations = 0
-        for peer in peers:
-            observations += _merge_peer(connection, peer, (done, before_day), rules)
+        for peer, line in lines.items():
+            observations += _merge_peer(connection, (peer, line), (done, before_day), rules)
         contacts = _count_contacts(connection, before_day)
         connection.execute("UPDATE compaction SET is_on = 0")
     return observations, contacts
 
 
-def _merge_peer(connection: sqlite3.Connection, peer: bytes, days: tuple[int, int], rules: Rules) -> int:
+def _merge_peer(
+    connection: sqlite3.Connection, whose: tuple[PeerId, Sequence[PeerId]], days: tuple[int, int], rules: Rules
+) -> int:
+    peer, line = whose
     sql = (
         "SELECT day FROM observations WHERE peer = ? AND day >= ? AND day < ? GROUP BY day"
         " HAVING COUNT(*) > COUNT(DISTINCT kind)"
@@ -79,8 +84,8 @@ def _merge_peer(connection: sqlite3.Connection, peer: bytes, days: tuple[int, in
     if not crowded:
         return 0
     marks = ",".join("?" * len(rules.kept))
-    sql = f"SELECT number FROM observations WHERE peer = ? AND kind IN ({marks}) ORDER BY number"  # noqa: S608 - only question marks
-    acts = [number for (number,) in connection.execute(sql, (peer, *rules.kept))]
+    sql = f"SELECT number FROM observations WHERE {among(line)} AND kind IN ({marks}) ORDER BY number"  # noqa: S608 - only question marks
+    acts = [number for (number,) in connection.execute(sql, (*line, *rules.kept))]
     merged = 0
     for (day,) in crowded:
         groups: dict[tuple[int, int], list[Row]] = {}

@@ -27,6 +27,8 @@ from backuppeer.trust.tally import SILENT_DAYS
 LIE_DAYS: Final = 180
 BLOCKED: Final = "you blocked it"
 DOUBTED: Final = "its safety words differed from yours"
+TWO_HEIRS: Final = "its 24 words named two heirs"
+SUCCEEDED: Final = "it goes on as"
 _SILENT: Final = "it has not answered"
 
 
@@ -47,7 +49,10 @@ class Bar(Enum):
     LIED = "lied"
     LOST = "lost"
     DOUBTED = "doubted"
-    """Its safety words differed: it may be another than a person takes it for, which is no fault of it."""
+    """Its safety words differed, or its 24 words named two heirs: it may be another than a person takes it for, which
+    is no fault of it."""
+    SUCCEEDED = "succeeded"
+    """It goes on as another (ADR 69): whoever answers as it has an old key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +162,10 @@ def find_word(level: str, caps: Iterable[str]) -> str:
     caps = list(caps)
     if BLOCKED in caps:
         return "blocked"
-    if any(text.startswith(DOUBTED) for text in caps):
+    if any(text.startswith((DOUBTED, TWO_HEIRS)) for text in caps):
         return "in doubt"
+    if any(text.startswith(SUCCEEDED) for text in caps):
+        return "succeeded"
     has_failed = any(not text.startswith(_SILENT) for text in caps)
     return "failed" if has_failed and level == Level.UNPROVEN.value else level
 

@@ -24,6 +24,8 @@ from backuppeer.limits import (
     WINDOWS_KEPT,
 )
 from backuppeer.trust.availability import WINDOWS_PER_DAY, Windows, window_of
+from backuppeer.trust.lines import Lines
+from backuppeer.trust.schema import among
 
 DAY_MS: Final = 86_400_000
 _COLUMNS: Final = (
@@ -102,8 +104,9 @@ class ContactLog:
         connection: sqlite3.Connection,
         lock: threading.Lock,
         translated: Callable[[], AbstractContextManager[None]],
+        lines: Lines,
     ) -> None:
-        self._connection, self._lock, self._translated = connection, lock, translated
+        self._connection, self._lock, self._translated, self._lines = connection, lock, translated, lines
         with translated():
             self._known = find_peers(connection, "windows")
 
@@ -163,10 +166,10 @@ class ContactLog:
 
     def latest(self, peer: PeerId, *, limit: int) -> list[Contact]:
         """Return the newest contacts with a peer, newest first."""
-        columns = _COLUMNS.removeprefix("peer, day, ")
-        sql = f"SELECT {columns} FROM contacts WHERE peer = ? ORDER BY day DESC, time_ms DESC, number DESC LIMIT ?"  # noqa: S608 - constants
+        columns, line = _COLUMNS.removeprefix("peer, day, "), self._lines.of(peer)
+        sql = f"SELECT {columns} FROM contacts WHERE {among(line)} ORDER BY day DESC, time_ms DESC, number DESC LIMIT ?"  # noqa: S608 - constants
         with self._lock, self._translated():
-            rows = self._connection.execute(sql, (peer, max(0, min(limit, CONTACTS_SHOWN_MOST)))).fetchall()
+            rows = self._connection.execute(sql, (*line, max(0, min(limit, CONTACTS_SHOWN_MOST)))).fetchall()
         return [
             Contact(peer, time, bool(made), bool(ours), path, rtt / 1000, *numbers)
             for time, made, ours, path, rtt, *numbers in rows
@@ -174,23 +177,25 @@ class ContactLog:
 
     def count(self, peer: PeerId) -> ContactCount:
         """Return how many contacts there were, and what they moved, as far back as anything is known."""
+        line = self._lines.of(peer)
         sql = (
-            "SELECT SUM(made), SUM(failed), SUM(sent), SUM(received), SUM(length) FROM ("
+            "SELECT SUM(made), SUM(failed), SUM(sent), SUM(received), SUM(length) FROM ("  # noqa: S608 - only question marks
             "SELECT made, failed, sent_bytes sent, received_bytes received, length_ms length FROM contact_days"
-            " WHERE peer = ? UNION ALL SELECT is_made, NOT is_made, sent_bytes, received_bytes, length_ms FROM contacts"
-            " WHERE peer = ?)"
+            f" WHERE {among(line)} UNION ALL SELECT is_made, NOT is_made, sent_bytes, received_bytes, length_ms"
+            f" FROM contacts WHERE {among(line)})"
         )
         with self._lock, self._translated():
-            row = self._connection.execute(sql, (peer, peer)).fetchone()
+            row = self._connection.execute(sql, (*line, *line)).fetchone()
         return ContactCount(*(int(value or 0) for value in row))
 
     def pace(self, peer: PeerId, *, now_ms: int) -> Pace:
         """Return the median latency and throughput of the last 30 days, of sessions that moved a MiB or more."""
+        line = self._lines.of(peer)
         sql = (
-            "SELECT rtt_us, sent_bytes + received_bytes, busy_ms FROM contacts WHERE peer = ? AND day > ? AND is_made"
-            " ORDER BY number DESC LIMIT ?"
+            f"SELECT rtt_us, sent_bytes + received_bytes, busy_ms FROM contacts WHERE {among(line)}"  # noqa: S608 - only question marks
+            " AND day > ? AND is_made ORDER BY number DESC LIMIT ?"
         )
-        key = (peer, now_ms // DAY_MS - AVAILABILITY_DAYS, PACE_CONTACTS)
+        key = (*line, now_ms // DAY_MS - AVAILABILITY_DAYS, PACE_CONTACTS)
         with self._lock, self._translated():
             rows = self._connection.execute(sql, key).fetchall()
         rtts = [rtt / 1000 for rtt, _, _ in rows if rtt]
@@ -199,13 +204,14 @@ class ContactLog:
 
     def windows(self, peer: PeerId, *, now_ms: int) -> Windows:
         """Return in which of the last windows the peer was tried, and in which it was there."""
-        if peer not in self._known:
+        line = self._lines.of(peer)
+        if self._known.isdisjoint(line):
             return _UNKNOWN
         now = window_of(now_ms)
-        sql = "SELECT window, is_up FROM windows WHERE peer = ? AND window > ? AND window <= ?"
+        sql = f"SELECT window, is_up FROM windows WHERE {among(line)} AND window > ? AND window <= ?"  # noqa: S608 - only question marks
         up = seen = 0
         with self._lock, self._translated():
-            for window, is_up in self._connection.execute(sql, (peer, now - WINDOWS_KEPT, now)):
+            for window, is_up in self._connection.execute(sql, (*line, now - WINDOWS_KEPT, now)):
                 seen |= 1 << now - window
                 up |= is_up << now - window
         return Windows(up, seen)

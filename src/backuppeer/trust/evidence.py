@@ -29,11 +29,12 @@ from backuppeer.trust.availability import Windows, find_share
 from backuppeer.trust.compaction import Rules, compact, plan_steps
 from backuppeer.trust.conduct import Act, Conduct, Seen, sum_up
 from backuppeer.trust.contacts import DAY_MS, ContactLog, find_peers
+from backuppeer.trust.lines import Lines
 from backuppeer.trust.recall import Recall
 from backuppeer.trust.relapse import has_relapsed
-from backuppeer.trust.schema import REMARKABLE, SCRIPTS
+from backuppeer.trust.schema import REMARKABLE, SCRIPTS, among
 from backuppeer.trust.score import SPANS_MOST, Availability, DayEvidence, Evidence, Fault, sum_days
-from backuppeer.trust.tally import Tally
+from backuppeer.trust.tally import Sums, Tally
 from backuppeer.trust.tenants import TenantLog
 
 
@@ -123,34 +124,17 @@ _MOVED: Final = frozenset({Kind.STORED, Kind.RESTORED})
 _BYTES: Final = f"CASE WHEN kind IN ({_numbers(_MOVED)}) THEN SUM(size_bytes) ELSE MAX(size_bytes) END"
 """The bytes of a day: of what moved, all together. Audits all speak of the same packs, and so do reports of a loss."""
 _BY_KAPPA: Final = {fault.value: fault for fault in Fault}
-
-
 _DAYS: Final = (
     f"SELECT day, MAX(CASE {' '.join(f'WHEN kind = {kind.value} THEN {_FAULTS[kind].value}' for kind in _FAULTS)}"  # noqa: S608 - constants
     f" ELSE 0 END), SUM(CASE WHEN kind IN ({_numbers(_MOVED)}) THEN size_bytes ELSE 0 END)"
     f" + MAX(CASE kind WHEN {Kind.AUDITED.value} THEN size_bytes ELSE 0 END), MAX(kind IN ({_numbers(_SHOWN)}))"
-    f" FROM observations WHERE peer = ? AND day > ? AND kind IN ({_numbers([*_GOOD, *_FAULTS])})"
-    " GROUP BY day ORDER BY day"
+    f" FROM observations WHERE day > ? AND kind IN ({_numbers([*_GOOD, *_FAULTS])}) AND "
 )
 """Each day that is a unit: kappa of its worst fault (0 = none), its bytes as `_BYTES`, whether something was shown."""
 _PARTING: Final = _OWN | {Kind.MISBEHAVED}
 """Rows that stay as they were when old ones are condensed: few, and with a meaning in their order or hour."""
 _BLAMELESS: Final = Conduct()
 _BROUGHT_BACK: Final = "from a snapshot"
-
-
-@dataclass(frozen=True, slots=True)
-class _Sums:
-    """The evidence of a peer as it stood on a day, and the day of the first of it."""
-
-    tally: Tally
-    first_day: int
-
-    def holds_on(self, today: int) -> bool:
-        """Whether it only has to fade until `today`: nothing of it gets too old, and no clock was set back."""
-        if not self.tally.alpha and not self.tally.beta:
-            return True
-        return self.tally.day <= today and self.first_day > today - EVIDENCE_DAYS
 
 
 class EvidenceLog:
@@ -168,11 +152,14 @@ class EvidenceLog:
         with self._translated():
             self._connection = open_database(path, SCRIPTS)
             self._known = find_peers(self._connection, "observations")
-        self.contacts = ContactLog(self._connection, self._lock, self._translated)
+        self.lines = Lines()
+        """Whose heirs are asked for: what is asked of a peer is asked of its line. Filled by who knows successions."""
+        self.lines.watchers.append(self._forget)
+        self.contacts = ContactLog(self._connection, self._lock, self._translated, self.lines)
         """Connections tried and made, and when the peer was there."""
-        self.tenants = TenantLog(self._connection, self._lock, self._translated)
+        self.tenants = TenantLog(self._connection, self._lock, self._translated, self.lines)
         """How others behaved as owners of what is kept here."""
-        self._sums: Recall[_Sums] = Recall(self._known, _Sums(Tally(), 0))
+        self._sums: Recall[Sums] = Recall(self._known, Sums(Tally(), 0))
         self._acts: Recall[list[tuple[Kind, int, int]]] = Recall(self._known, [])
 
     def close(self) -> None:
@@ -209,26 +196,29 @@ class EvidenceLog:
 
     def latest(self, peer: PeerId, *, limit: int = 100) -> list[Observation]:
         """Return the newest observations of a peer, newest first."""
+        line = self.lines.of(peer)
         sql = (
-            "SELECT kind, time_ms, size_bytes, detail FROM observations WHERE peer = ?"
+            f"SELECT kind, time_ms, size_bytes, detail FROM observations WHERE {among(line)}"  # noqa: S608 - only question marks
             " ORDER BY time_ms DESC, number DESC LIMIT ?"
         )
         with self._lock, self._translated():
-            rows = self._connection.execute(sql, (peer, limit)).fetchall()
+            rows = self._connection.execute(sql, (*line, limit)).fetchall()
         return [Observation(peer, Kind(kind), int(time), int(size), str(detail)) for kind, time, size, detail in rows]
 
     def has_noted(self, peer: PeerId, kind: Kind, time_ms: int) -> bool:
         """Return whether an observation of this kind and time is there."""
-        sql = "SELECT 1 FROM observations WHERE peer = ? AND day = ? AND kind = ? AND time_ms = ?"
+        line = self.lines.of(peer)
+        sql = f"SELECT 1 FROM observations WHERE {among(line)} AND day = ? AND kind = ? AND time_ms = ?"  # noqa: S608 - only question marks
         with self._lock, self._translated():
-            row = self._connection.execute(sql, (peer, time_ms // DAY_MS, kind.value, time_ms)).fetchone()
+            row = self._connection.execute(sql, (*line, time_ms // DAY_MS, kind.value, time_ms)).fetchone()
         return row is not None
 
     def count_kinds(self, peer: PeerId) -> dict[Kind, int]:
         """Return how often each kind was seen of a peer, as far back as anything is known; none that never was."""
-        sql = "SELECT kind, SUM(count) FROM observations WHERE peer = ? GROUP BY kind"
+        line = self.lines.of(peer)
+        sql = f"SELECT kind, SUM(count) FROM observations WHERE {among(line)} GROUP BY kind"  # noqa: S608 - only question marks
         with self._lock, self._translated():
-            return {Kind(kind): int(count) for kind, count in self._connection.execute(sql, (peer,))}
+            return {Kind(kind): int(count) for kind, count in self._connection.execute(sql, line)}
 
     def condense(self, *, now_ms: int, days: int) -> list[DayCount]:
         """Return what the last days hold, counted, newest first: what `take_back` puts into another log.
@@ -294,16 +284,17 @@ class EvidenceLog:
         for day in steps:
             # The lock is free between steps: whoever writes down a session doesn't wait for years.
             with self._lock, self._translated():
-                found = compact(self._connection, list(self._known), rules, before_day=day)
+                lines = {peer: self.lines.of(self.lines.newest(peer)) for peer in list(self._known)}
+                found = compact(self._connection, lines, rules, before_day=day)
             observations, contacts = observations + found[0], contacts + found[1]
         return observations, contacts
 
     def has_evidence(self, peer: PeerId) -> bool:
         """Return whether anything was ever stored with the peer, shown by it or brought back from it."""
-        marks = ",".join("?" * len(_GOOD))
-        sql = f"SELECT 1 FROM observations WHERE peer = ? AND kind IN ({marks}) LIMIT 1"  # noqa: S608 - only question marks
+        line = self.lines.of(peer)
+        sql = f"SELECT 1 FROM observations WHERE {among(line)} AND kind IN ({_numbers(_GOOD)}) LIMIT 1"  # noqa: S608 - constants
         with self._lock, self._translated():
-            return self._connection.execute(sql, (peer, *(kind.value for kind in _GOOD))).fetchone() is not None
+            return self._connection.execute(sql, line).fetchone() is not None
 
     def conduct(self, peer: PeerId, *, now_ms: int) -> Conduct:
         """Return what stands against a peer, as far back as a score looks."""
@@ -316,9 +307,10 @@ class EvidenceLog:
         return replace(sum_up(acts, now_ms=now_ms), relapsed=relapsed)
 
     def _read_acts(self, peer: PeerId) -> list[tuple[Kind, int, int]]:
-        sql = f"SELECT kind, time_ms, size_bytes FROM observations WHERE peer = ? AND {REMARKABLE} ORDER BY number"  # noqa: S608 - a constant
+        line = self.lines.of(peer)
+        sql = f"SELECT kind, time_ms, size_bytes FROM observations WHERE {among(line)} AND {REMARKABLE} ORDER BY number"  # noqa: S608 - constants
         with self._lock, self._translated():
-            rows = self._connection.execute(sql, (peer,)).fetchall()
+            rows = self._connection.execute(sql, line).fetchall()
         seen = [(Kind(kind), int(time_ms), int(size)) for kind, time_ms, size in rows]
         return [row for row in seen if row[0] in _ACTS or row[0] in _FAULTS]
 
@@ -328,9 +320,12 @@ class EvidenceLog:
         A day on which something was shown that had been kept speaks for the days before it, up to the last unit. Days
         in the future (a clock that jumped) count as today.
         """
-        today = now_ms // DAY_MS
+        today, line = now_ms // DAY_MS, self.lines.of(peer)
+        if self._known.isdisjoint(line):
+            return []
+        sql = f"{_DAYS}{among(line)} GROUP BY day ORDER BY day"
         with self._lock, self._translated():
-            rows = self._connection.execute(_DAYS, (peer, today - EVIDENCE_DAYS)).fetchall()
+            rows = self._connection.execute(sql, (today - EVIDENCE_DAYS, *line)).fetchall()
         return list(_judge_days(rows, today))
 
     def windows(self, peer: PeerId, *, now_ms: int) -> Windows:
@@ -358,14 +353,15 @@ class EvidenceLog:
         for peer in list(self._known):
             self.summarise(peer, now_ms=now_ms)
 
-    def _sum_up(self, peer: PeerId, *, today: int) -> _Sums:
+    def _sum_up(self, peer: PeerId, *, today: int) -> Sums:
         days = self.days(peer, now_ms=today * DAY_MS)
         oldest = int(days[0].age_days) if days else 0
-        return _Sums(Tally(*sum_days(days), today), today - oldest)
+        return Sums(Tally(*sum_days(days), today), today - oldest)
 
     def _forget(self, peer: PeerId) -> None:
-        self._sums.forget(peer)
-        self._acts.forget(peer)
+        for one in (peer, *self.lines.heirs(peer)):
+            self._sums.forget(one)
+            self._acts.forget(one)
 
     def _translated(self) -> AbstractContextManager[None]:
         return translating("the evidence", self._path)

@@ -11,6 +11,8 @@ from enum import Enum
 from statistics import median_low
 from typing import Final
 
+from backuppeer.limits import GIB
+from backuppeer.sizes import format_size
 from backuppeer.trust.hearsay import Heard
 from backuppeer.trust.score import (
     FRIEND_ALPHA,
@@ -278,15 +280,11 @@ def _say_kept(days: Sequence[DayEvidence]) -> str:
     if good:
         span = round(good[0].age_days - good[-1].age_days) + 1
         gib = median_low(day.gib for day in good[-_LATELY:])
-        said.append(f"kept {_say_gib(gib)} for {span} day{'' if span == 1 else 's'}")
+        said.append(f"kept {format_size(round(gib * GIB))} for {span} day{'' if span == 1 else 's'}")
     if failed:
         ago = round(min(failed))
         said.append("failed today" if not ago else f"failed {ago} day{'' if ago == 1 else 's'} ago")
     return ", ".join(said)
-
-
-def _say_gib(gib: float) -> str:
-    return f"{gib:.3g} GiB" if gib >= 1 else f"{max(1.0, gib * 1024):.0f} MiB"
 
 
 def find_end(holds: Callable[[int], bool], *, days: int = AHEAD_DAYS) -> int | None:

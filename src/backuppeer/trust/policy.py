@@ -63,8 +63,11 @@ def is_safe_copy(trust: float, *, is_friend: bool = False, is_capped: bool = Fal
     return (is_friend and not is_capped) or trust >= SAFE_COPY_TRUST
 
 
-def may_auto_accept(policy: AcceptPolicy, *, is_friend: bool, has_agreement: bool, is_blocked: bool = False) -> bool:
-    """Return whether a request is accepted without asking a person; "trusted" = friends and peers with an agreement."""
-    if is_blocked or policy is AcceptPolicy.ASK:
+def may_auto_accept(policy: AcceptPolicy, *, is_friend: bool, has_agreement: bool) -> bool:
+    """Return whether a request is accepted without asking a person; "trusted" = friends and peers with an agreement.
+
+    Of one that is blocked, or of whom an alarm says that it may be another, no policy is asked.
+    """
+    if policy is AcceptPolicy.ASK:
         return False
     return policy is AcceptPolicy.ALL or is_friend or has_agreement

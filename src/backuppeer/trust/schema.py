@@ -6,6 +6,7 @@ one row in the place of many, of days that are old: the row of `compaction` says
 transaction, and names the day before which it may. Nobody ever sees that row switched on from outside.
 """
 
+from collections.abc import Sized
 from typing import Final
 
 _COMPACTING: Final = "EXISTS (SELECT 1 FROM compaction WHERE is_on AND OLD.day < before_day)"
@@ -13,6 +14,12 @@ _COMPACTING: Final = "EXISTS (SELECT 1 FROM compaction WHERE is_on AND OLD.day <
 REMARKABLE: Final = "kind NOT IN (1, 2, 3, 4, 7, 9, 17)"
 """All but what happens every day: contacts, stores, restores, audits, a no that is allowed. An index of these is small.
 SQLite takes it for a query that says the same in the same words."""
+
+
+def among(peers: Sized) -> str:
+    """Return the condition that a row is of one of some peers: for one of them SQLite makes it an equality."""
+    return f"peer IN ({','.join('?' * len(peers))})"
+
 
 SCRIPTS: Final = (
     """

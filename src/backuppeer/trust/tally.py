@@ -7,6 +7,7 @@ day follow from those of any day before: a score costs the same after a week and
 from dataclasses import dataclass
 from typing import Final
 
+from backuppeer.limits import EVIDENCE_DAYS
 from backuppeer.trust.score import BAD_HALF_LIFE_DAYS, GOOD_HALF_LIFE_DAYS, DayEvidence, sum_days
 
 SILENT_DAYS: Final = 14
@@ -38,3 +39,17 @@ class Tally:
 def is_silent(days_since_answer: float) -> bool:
     """Return whether a host that answered last so many days ago is silent beyond grace."""
     return days_since_answer > SILENT_DAYS
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """The evidence of a peer as it stood on a day, and the day of the first of it."""
+
+    tally: Tally
+    first_day: int
+
+    def holds_on(self, today: int) -> bool:
+        """Whether it only has to fade until `today`: nothing of it gets too old, and no clock was set back."""
+        if not self.tally.alpha and not self.tally.beta:
+            return True
+        return self.tally.day <= today and self.first_day > today - EVIDENCE_DAYS

@@ -12,6 +12,8 @@ from enum import Enum
 
 from backuppeer.ids import PeerId
 from backuppeer.trust.contacts import DAY_MS
+from backuppeer.trust.lines import Lines
+from backuppeer.trust.schema import among
 
 
 class Deed(Enum):
@@ -35,8 +37,9 @@ class TenantLog:
         connection: sqlite3.Connection,
         lock: threading.Lock,
         translated: Callable[[], AbstractContextManager[None]],
+        lines: Lines,
     ) -> None:
-        self._connection, self._lock, self._translated = connection, lock, translated
+        self._connection, self._lock, self._translated, self._lines = connection, lock, translated, lines
 
     def note(self, owner: PeerId, deed: Deed, time_ms: int) -> None:
         """Write down that an owner did something on the day of a time; durable, and free when it did already.
@@ -56,6 +59,7 @@ class TenantLog:
             LocalError: it can't be read.
 
         """
-        sql = "SELECT deed, COUNT(*) FROM tenants WHERE peer = ? GROUP BY deed"
+        line = self._lines.of(owner)
+        sql = f"SELECT deed, COUNT(DISTINCT day) FROM tenants WHERE {among(line)} GROUP BY deed"  # noqa: S608 - only question marks
         with self._lock, self._translated():
-            return {Deed(deed): int(days) for deed, days in self._connection.execute(sql, (owner,))}
+            return {Deed(deed): int(days) for deed, days in self._connection.execute(sql, line)}

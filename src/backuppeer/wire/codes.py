@@ -40,6 +40,8 @@ class RefusalCode(IntEnum):
     """The audits of today asked for more than the agreement has: no evidence of anything."""
     OWED = 10
     """Nothing new is taken from who doesn't keep what it promised in return."""
+    SUCCEEDED = 11
+    """Another identity goes on in place of the one that asks; Hello has the succession (ADR 69)."""
 
 
 WITHHOLDING: Final[dict[RefusalCode, bool]] = {
@@ -53,6 +55,7 @@ WITHHOLDING: Final[dict[RefusalCode, bool]] = {
     RefusalCode.BUSY: False,
     RefusalCode.OVER_BUDGET: True,
     RefusalCode.OWED: True,
+    RefusalCode.SUCCEEDED: True,
 }
 """Whether a host that answers so, when it is asked for what it keeps, withholds it. It may well be full, owed something
 or have its rules: that is a reason to take nothing new, and none to give nothing back (ADR 61)."""

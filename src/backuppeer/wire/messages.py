@@ -98,6 +98,10 @@ class Hello(Message, frozen=True, kw_only=True):
     binding: Signed = b""
     """Signed TransportBinding of the sender, so that it can be dialled again without any server."""
     program: Annotated[str, Meta(max_length=PROGRAM_CHARS)] = ""
+    succeeded: Signed = b""
+    """The signed Succession by which another identity goes on in place of the receiver's; all else is empty then."""
+    authority: Annotated[bytes, Meta(max_length=32)] = b""
+    """The sender's own, for agreements in which it is the host (ADR 69)."""
 
 
 class Ping(Message, frozen=True, kw_only=True):

@@ -61,6 +61,7 @@ from backuppeer.wire.receipts import (
     ReceiptsShown,
 )
 from backuppeer.wire.recovering import GiveSlot, SlotKept
+from backuppeer.wire.succeeding import Succeed, Succeeded
 from backuppeer.wire.terms import (
     GetTerms,
     GiveNotice,
@@ -129,6 +130,8 @@ TYPES: Final[Mapping[int, type[Message]]] = MappingProxyType(
         63: DeleteIs,
         64: FindDrafts,
         65: DraftsAre,
+        66: Succeed,
+        67: Succeeded,
         70: ProposeReceipt,
         71: ReceiptSigned,
         72: GetMyReceipts,

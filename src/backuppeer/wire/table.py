@@ -67,6 +67,7 @@ from backuppeer.wire.receipts import (
     ReceiptsShown,
 )
 from backuppeer.wire.recovering import GiveSlot, SlotKept
+from backuppeer.wire.succeeding import Succeed, Succeeded
 from backuppeer.wire.terms import (
     GetTerms,
     GiveNotice,
@@ -130,6 +131,7 @@ class State(Enum):
     TERMS_GIVEN = auto()
     NOTICE_GIVEN = auto()
     WAIVER_GIVEN = auto()
+    SUCCESSION_SAID = auto()
     RECEIPT_PROPOSED = auto()
     MY_RECEIPTS_ASKED = auto()
     RECEIPTS_ASKED = auto()
@@ -179,6 +181,7 @@ _REQUESTS: Final[dict[type[Message], State]] = {
     PutTerms: State.TERMS_GIVEN,
     GiveNotice: State.NOTICE_GIVEN,
     GiveWaiver: State.WAIVER_GIVEN,
+    Succeed: State.SUCCESSION_SAID,
     ProposeReceipt: State.RECEIPT_PROPOSED,
     GetMyReceipts: State.MY_RECEIPTS_ASKED,
     AskReceipts: State.RECEIPTS_ASKED,
@@ -208,6 +211,7 @@ _ANSWERS: Final[dict[State, dict[type[Message], State]]] = {
     State.TERMS_GIVEN: {TermsPut: State.ENDED},
     State.NOTICE_GIVEN: {NoticeTaken: State.ENDED},
     State.WAIVER_GIVEN: {WaiverTaken: State.ENDED},
+    State.SUCCESSION_SAID: {Succeeded: State.ENDED},
     State.RECEIPT_PROPOSED: {ReceiptSigned: State.ENDED},
     State.MY_RECEIPTS_ASKED: {MyReceiptsAre: State.ENDED},
     State.RECEIPTS_ASKED: {ReceiptsAre: State.RECEIPTS_TOLD},

@@ -4,14 +4,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from agent.loops import SetClock
+from agent.viewers import Viewer
 from backuppeer.agent.commands.apart import describe_spare, find_risks, remind_of_spare
-from backuppeer.agent.home.state import State
-from backuppeer.agent.repute.standing import Standing
-from backuppeer.agent.repute.views import make_views
 from backuppeer.ids import AgreementId, PeerId, format_peer_id
 from backuppeer.limits import GIB
-from backuppeer.trust.evidence import EvidenceLog, Kind, Observation
+from backuppeer.trust.evidence import Kind
 
 ALICE, BOB = PeerId(b"a" * 32), PeerId(b"b" * 32)
 DAY_MS = 86_400_000
@@ -19,20 +16,12 @@ DAY_MS = 86_400_000
 
 @pytest.fixture
 def agent(tmp_path, owner):
-    state, log, clock = State(tmp_path / "state.db"), EvidenceLog(tmp_path / "evidence.db"), SetClock()
-    standing, places = Standing(state, log, clock), {}
-    views = make_views(state, standing, log, clock, addresses=lambda peer: places.get(peer, ()))
-    state.meet(ALICE, 1, alias="alice")
-    state.meet(BOB, 1, alias="bob")
-    state.put_agreement(AgreementId(b"1" * 16), ALICE, owner.propose(ALICE))
-
-    def saw(peer, kind, *, days=1, size_bytes=GIB):
-        for day in range(days):
-            log.record(Observation(peer, kind, clock.now_ms() - day * DAY_MS, size_bytes))
-
-    yield SimpleNamespace(parts=SimpleNamespace(state=state, standing=standing, views=views), places=places, saw=saw)
-    state.close()
-    log.close()
+    made = Viewer(tmp_path / "viewer")
+    made.state.meet(ALICE, 1, alias="alice")
+    made.state.meet(BOB, 1, alias="bob")
+    made.state.put_agreement(AgreementId(b"1" * 16), ALICE, owner.propose(ALICE))
+    yield SimpleNamespace(parts=made, places=made.places, saw=made.saw)
+    made.close()
 
 
 def risks_of(agent, peer=BOB):
@@ -41,12 +30,12 @@ def risks_of(agent, peer=BOB):
 
 def test_of_a_stranger_nothing_is_said_but_that_nothing_is_known(agent):
     assert "nothing is known about this peer yet" in risks_of(agent)
-    assert "all that is known" not in risks_of(agent)
+    assert "what is known of this peer" not in risks_of(agent)
 
 
 def test_of_a_newer_host_its_own_short_record_is_the_reason(agent):
     agent.saw(BOB, Kind.AUDITED, days=3)
-    assert find_risks(agent, BOB)[0].startswith("all that is known of this peer: kept 1 GiB for 3 days. That makes 0.1")
+    assert find_risks(agent, BOB)[0].startswith("what is known of this peer makes 0.1")
 
 
 def test_of_a_proven_one_only_what_was_not_compared_is_left(agent):
@@ -54,11 +43,12 @@ def test_of_a_proven_one_only_what_was_not_compared_is_left(agent):
     assert find_risks(agent, BOB) == ["you have not compared safety words: somebody else may answer under this name"]
 
 
-def test_what_a_host_was_caught_at_is_named_with_its_day(agent):
+def test_of_a_host_that_was_caught_is_said_what_that_means_and_the_score_says_at_what(agent):
     agent.saw(BOB, Kind.AUDITED, days=120, size_bytes=10 * GIB)
     agent.saw(BOB, Kind.MISBEHAVED)
-    assert "it broke its signed word (proven on 2026-11-" in find_risks(agent, BOB)[0]
+    assert agent.parts.views.explaining.regard(BOB).reason.startswith("it broke its signed word (proven on 2026-11-")
     assert "failed before" in risks_of(agent)
+    assert "its signed word" not in risks_of(agent)
 
 
 def test_a_host_in_one_network_with_one_of_today_is_a_risk_and_both_copies_count_once(agent):

@@ -5,19 +5,18 @@ from types import SimpleNamespace
 
 import pytest
 
-from agent.loops import START_MS, SetClock
+from agent.loops import START_MS
+from agent.viewers import Viewer
 from backuppeer.agent.commands.choosing import ChooseCommands
-from backuppeer.agent.home.state import State
 from backuppeer.agent.peers.market import Market
-from backuppeer.agent.repute.standing import Standing
-from backuppeer.agent.repute.views import make_views
+from backuppeer.agent.peers.misbinding import Sort, raise_alarm
 from backuppeer.control.choosing import BestRequest
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import NotFoundError
 from backuppeer.ids import AgreementId, PeerId, format_peer_id, shorten_peer_id
 from backuppeer.limits import GIB
 from backuppeer.signaling.listing import open_listing
-from backuppeer.trust.evidence import EvidenceLog, Kind, Observation
+from backuppeer.trust.evidence import Kind, Observation
 from signaling.kit import Host
 
 DAY_MS = 86_400_000
@@ -30,29 +29,24 @@ def listing(number, *, free_gib=64, region="EU"):
     return open_listing(signed, START_MS)
 
 
-class Bazaar:
+class Bazaar(Viewer):
     """A home with a market of five hosts; of the first three much was seen, most of the first."""
 
     def __init__(self, folder, monkeypatch, owner):
+        super().__init__(folder / "viewer")
         self.owner = owner
-        self.state, self.log = State(folder / "state.db"), EvidenceLog(folder / "evidence.db")
-        clock, self.places = SetClock(), {}
-        standing = Standing(self.state, self.log, clock)
-        views = make_views(self.state, standing, self.log, clock, addresses=lambda peer: self.places.get(peer, ()))
         self.listings = [listing(number) for number in range(1, 6)]
         self.peers = [each.peer for each in self.listings]
-        market = Market(self.state, standing, clock, PeerId(bytes(32)), views=views)
+        market = Market(self.state, self.clock, PeerId(bytes(32)), views=self.views)
 
-        async def answer(_servers, *, everything):
+        async def answer(_servers, *, everything, **_):
             return SimpleNamespace(listings=self.listings)
 
         monkeypatch.setattr(market, "_ask", answer)
         for peer, days in zip(self.peers, (120, 90, 60), strict=False):
-            for day in range(days):
-                self.log.record(Observation(peer, Kind.AUDITED, clock.now_ms() - day * DAY_MS, 10 * GIB))
-        parts = SimpleNamespace(state=self.state, standing=standing, views=views)
+            self.saw(peer, Kind.AUDITED, days=days, size_bytes=10 * GIB)
         self.commands = ChooseCommands(
-            SimpleNamespace(parts=parts, servers=lambda _: [], owner=SimpleNamespace(market=market))
+            SimpleNamespace(parts=self, servers=lambda _: [], owner=SimpleNamespace(market=market))
         )
 
     def best(self, **wanted):
@@ -65,10 +59,6 @@ class Bazaar:
     def agree_with(self, number):
         host = self.peers[number - 1]
         self.state.put_agreement(AgreementId(bytes([number]) * 16), host, self.owner.propose(host, number=number))
-
-    def close(self):
-        self.state.close()
-        self.log.close()
 
 
 @pytest.fixture
@@ -90,7 +80,13 @@ def test_ones_own_hosts_blocked_and_caught_ones_are_not_proposed(bazaar):
     bazaar.log.record(Observation(bazaar.peers[2], Kind.MISBEHAVED, START_MS))
     with pytest.raises(NotFoundError) as caught:
         bazaar.best()
-    for why in ("of 5 hosts on offer none", "1 your host already", "1 blocked", "3 below 0.50"):
+    for why in (
+        "of 5 hosts on offer none",
+        "1 your host already",
+        "1 blocked",
+        "1 known to have failed",
+        "2 below 0.50",
+    ):
         assert why in caught.value.message
     assert "--trial" in caught.value.hint
 
@@ -130,3 +126,15 @@ def test_an_empty_market_is_no_such_thing_and_a_friend_is_the_advice(bazaar):
         bazaar.best()
     assert caught.value.exit_code == 10
     assert "ask a friend" in caught.value.hint
+
+
+def test_a_host_in_doubt_or_under_an_alarm_is_counted_as_that_and_not_as_unproven(bazaar):
+    del bazaar.listings[3:]
+    raise_alarm(bazaar.state, bazaar.peers[0], Sort.WORDS, now_ms=START_MS)
+    raise_alarm(bazaar.state, bazaar.peers[1], Sort.ANSWERED, now_ms=START_MS)
+    assert bazaar.best() == [3]
+    bazaar.log.record(Observation(bazaar.peers[2], Kind.MISBEHAVED, START_MS))
+    with pytest.raises(NotFoundError, match="2 in doubt, 1 known to have failed") as caught:
+        bazaar.best()
+    assert "below" not in caught.value.message
+    assert "--trial" not in caught.value.hint

@@ -13,9 +13,12 @@ from backuppeer.agent.home.records import Direction
 from backuppeer.agent.host.reciprocity import Reciprocity
 from backuppeer.clock import format_time
 from backuppeer.control.api import Nothing, PeerSetting
+from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import NotFoundError, UserError
-from backuppeer.ids import format_peer_id
+from backuppeer.ids import PeerId, format_peer_id, shorten_peer_id
 from backuppeer.limits import REQUEST_KEPT_S
+from backuppeer.proof.statements import sign_statement
+from backuppeer.proof.succession import Succession
 from backuppeer.trust.policy import UNCOMPARED
 
 
@@ -27,6 +30,7 @@ def commands(house):
         standing=house.standing,
         keys=SimpleNamespace(peer=house.peer),
         sessions={},
+        views=SimpleNamespace(heirs=house.heirs),
     )
     reciprocity = Reciprocity(house.state, house.premises, house.clock, own=house.peer)
     host = SimpleNamespace(premises=house.premises, reciprocity=reciprocity)
@@ -107,3 +111,27 @@ def test_requests_that_wait_are_counted_by_direction_and_lapsed_ones_are_not(com
     assert (commands._count_waiting(Direction.IN), commands._count_waiting(Direction.OUT)) == (1, 0)
     house.clock.ms += (REQUEST_KEPT_S + 1) * 1000
     assert commands._count_waiting(Direction.IN) == 0
+
+
+def test_an_heir_has_the_name_the_line_says_so_and_the_old_id_is_listed_no_more(commands, house, owner):
+    house.state.meet(owner.peer, 5, alias="bob", verified=True)
+    heir = SigningKey.from_seed(b"1" * 32)
+    words = SigningKey.from_seed(b"w" * 32)
+    said = Succession(authority=words.public, old=owner.peer, new=PeerId(heir.public), generation=2, time_ms=1)
+    house.heirs.take(sign_statement(said, words, heir), words.public)
+    [row] = asyncio.run(commands.peers(Nothing(), None))
+    assert (row.peer_id, row.alias, row.verified) == (format_peer_id(PeerId(heir.public)), "bob", False)
+    assert row.lineage[0].startswith(f"it was {shorten_peer_id(owner.peer)} until ")
+    assert "compare the words anew: `backup-peer peers verify bob`" in row.lineage[1]
+
+
+def test_an_old_id_under_which_something_is_agreed_is_listed_with_who_goes_on_as_it(commands, house, owner):
+    owner.agree_with(house)
+    heir = SigningKey.from_seed(b"1" * 32)
+    words = SigningKey.from_seed(b"w" * 32)
+    said = Succession(authority=words.public, old=owner.peer, new=PeerId(heir.public), generation=2, time_ms=1)
+    house.state.meet(owner.peer, 5, alias="bob")
+    house.heirs.take(sign_statement(said, words, heir), words.public)
+    rows = {row.peer_id: row for row in asyncio.run(commands.peers(Nothing(), None))}
+    assert rows[format_peer_id(owner.peer)].capped[0].startswith("it goes on as bp1")
+    assert len(rows) == 2

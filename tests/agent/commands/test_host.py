@@ -7,15 +7,20 @@ import pytest
 
 from agent.host.test_removals_over_the_wire import delete_directly
 from backuppeer.agent.commands.host import HostCommands
+from backuppeer.agent.home.state import State
 from backuppeer.agent.host.alarms import Alarms
+from backuppeer.agent.host.premises import Premises
 from backuppeer.agent.host.proving import Proving
 from backuppeer.agent.host.scrubbing import Scrubbing
 from backuppeer.agent.host.sweeping import Sweeping
+from backuppeer.control.api import HostRequest
 from backuppeer.control.events import Event, EventName
-from backuppeer.ids import format_peer_id
+from backuppeer.ids import format_peer_id, shorten_peer_id
+from backuppeer.limits import MIB
 from backuppeer.proof.merkle import compute_stored_id
 from backuppeer.proof.notices import sign_notice
 from backuppeer.trust.tenants import Deed
+from host.host_world import put_pack
 
 
 def make_host(sweeping, scrubbing, ending, waiving):
@@ -74,6 +79,46 @@ def test_watchers_are_told_of_a_mass_deletion_and_who_comes_later_too(house, own
         assert [one.event for one in shown] == ["alarm"]
 
     asyncio.run(story())
+
+
+def test_a_store_that_is_taken_up_by_a_new_home_says_whose_packs_are_gone(house, owner, tmp_path):
+    agreement = owner.agree_with(house)
+    for data in (b"x" * 1000, b"y" * 1000):
+        stored = put_pack(house.premises.open(), data, agreement)
+    next(house.premises.directory.rglob(stored.hex())).unlink()
+    folder = house.premises.directory
+    house.premises.close()
+    state = State(tmp_path / "anew.db")
+    premises = Premises(state, house.identity, house.clock)
+    host = make_host(SimpleNamespace(alarms=SimpleNamespace()), SimpleNamespace(proving=SimpleNamespace()), None, None)
+    host.ending, host.waiving, host.premises = SimpleNamespace(), SimpleNamespace(), premises
+    parts = SimpleNamespace(state=state, clock=house.clock, keys=SimpleNamespace(peer=house.peer), home=None)
+    told = []
+
+    async def start(_offer):
+        return [SimpleNamespace(url="wss://one.example", accepted=True)]
+
+    async def emit(event):
+        told.append(event)
+
+    async def story():
+        host.hosting.start = start
+        agent = SimpleNamespace(
+            parts=parts, host=host, servers=lambda named: named, config=lambda: SimpleNamespace(region=None)
+        )
+        wanted = HostRequest(servers=["wss://one.example"], storage=64 * MIB, store=str(folder), detach=True)
+        await HostCommands(agent).host(wanted, emit)
+
+    try:
+        asyncio.run(story())
+        notes = [event.data["text"] for event in told if event.event == EventName.NOTE]
+        assert notes[0].startswith("took up the store that was here: 1 pack of 1 owner")
+        assert any(note.startswith(f"1 pack of {shorten_peer_id(owner.peer)} gone from the disk") for note in notes), (
+            notes
+        )
+    finally:
+        premises.close()
+        state.close()
 
 
 def test_watchers_are_told_of_a_loss_and_who_comes_later_too(house, owner):

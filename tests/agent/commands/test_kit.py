@@ -8,7 +8,7 @@ import pytest
 from agent.loops import SetClock
 from backuppeer.agent.commands.kit import KitCommands, read_made_ms, remind_of_kit
 from backuppeer.agent.home.state import State
-from backuppeer.agent.peers.partners import Whereabouts
+from backuppeer.agent.peers.whereabouts import Whereabouts
 from backuppeer.control.paper import KitRequest
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.ids import AgreementId, PeerId, RepositoryId

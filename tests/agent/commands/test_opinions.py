@@ -7,36 +7,31 @@ import pytest
 
 from agent.loops import SetClock
 from agent.parties import Party, running
+from agent.viewers import Viewer
 from backuppeer.agent.commands.opinions import OpinionCommands
 from backuppeer.agent.home.state import State
 from backuppeer.agent.peers.opinions import Opinions
 from backuppeer.agent.repute.shelf import Shelf
-from backuppeer.agent.repute.standing import Standing
-from backuppeer.agent.repute.views import make_views
 from backuppeer.clock import format_time
 from backuppeer.control.reputation import OpinionsRequest
 from backuppeer.errors import NotFoundError, PeerUnreachable, UserError
 from backuppeer.ids import AgreementId, PeerId, format_peer_id
 from backuppeer.limits import GIB
 from backuppeer.transport.memory import Network
-from backuppeer.trust.evidence import EvidenceLog, Kind, Observation
+from backuppeer.trust.evidence import Kind, Observation
 from backuppeer.wire.receipts import AskOpinion
 
 AWAY, SILENT = PeerId(b"a" * 32), PeerId(b"s" * 32)
 
 
-class Judge:
-    """A home that thinks something of peers, and says why as `reputation explain` would."""
+class Judge(Viewer):
+    """It says what it thinks, and why as `reputation explain` would."""
 
     def __init__(self, folder):
-        folder.mkdir()
-        self.clock = SetClock()
-        self.state, self.shelf = State(folder / "state.db"), Shelf(folder / "receipts.db")
-        self.log = EvidenceLog(folder / "evidence.db")
-        standing = Standing(self.state, self.log, self.clock)
-        views = make_views(self.state, standing, self.log, self.clock, addresses=lambda _: ())
-        self.opinions = Opinions(standing, self.shelf, self.clock)
-        self.opinions.explain = lambda peer: [views.explaining.reason(peer)]
+        super().__init__(folder)
+        self.shelf = Shelf(folder / "receipts.db")
+        self.opinions = Opinions(self.standing, self.shelf, self.clock)
+        self.opinions.explain = lambda peer: [self.views.explaining.reason(peer)]
 
     async def serve(self, asker, channel):
         await channel.receive(AskOpinion)
@@ -45,9 +40,8 @@ class Judge:
         await channel.wait_end()
 
     def close(self):
-        self.state.close()
+        super().close()
         self.shelf.close()
-        self.log.close()
 
 
 @pytest.fixture
@@ -91,7 +85,7 @@ def test_partners_say_score_level_and_reason_and_those_that_do_not_are_named(jud
 
     told, rows = asyncio.run(scenario())
     assert rows[0].peer_id == format_peer_id(told)
-    assert (rows[0].error, rows[0].trust_level, rows[0].reasons) == ("", "unproven", ["kept 10 GiB for 1 day"])
+    assert (rows[0].error, rows[0].trust_level, rows[0].reasons) == ("", "unproven", ["kept 10.7 GB for 1 day"])
     assert 0.1 < rows[0].trust < 0.2
     errors = {row.peer_id: row.error for row in rows[1:]}
     assert errors == {format_peer_id(AWAY): "it is away", format_peer_id(SILENT): "no answer within 0.5 s"}

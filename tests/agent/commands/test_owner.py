@@ -9,7 +9,8 @@ from backuppeer.agent.commands import owner as owner_commands
 from backuppeer.agent.commands.owner import OwnerCommands
 from backuppeer.agent.owner.losses import Losses
 from backuppeer.backup.trees import Visit
-from backuppeer.control.api import ConnectPlanRequest, LsRequest, SnapshotsRequest
+from backuppeer.control.api import LsRequest, SnapshotsRequest
+from backuppeer.control.choosing import ConnectPlanRequest
 from backuppeer.errors import IntegrityFault, UserError
 from backuppeer.ids import format_peer_id
 from backuppeer.limits import LS_ROWS

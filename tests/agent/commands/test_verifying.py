@@ -14,12 +14,16 @@ from backuppeer.agent.commands.verifying import VerifyCommands
 from backuppeer.agent.home.records import Direction, RequestRecord, RequestState
 from backuppeer.agent.peers import misbinding
 from backuppeer.agent.peers.misbinding import Sort
-from backuppeer.control.api import ConnectPlanRequest, PeerRequest, PeerSetting, RequestDecision
+from backuppeer.control.api import PeerRequest, PeerSetting, RequestDecision
+from backuppeer.control.choosing import ConnectPlanRequest
 from backuppeer.control.verifying import VerifyRequest
+from backuppeer.crypto.identity import SigningKey
 from backuppeer.crypto.words import safety_words
 from backuppeer.errors import AuthenticationFault, UserError
-from backuppeer.ids import format_peer_id
+from backuppeer.ids import PeerId, format_peer_id
 from backuppeer.limits import IDENTITY_ALARM_AGAIN_S, IDENTITY_ALARMS
+from backuppeer.proof.statements import sign_statement
+from backuppeer.proof.succession import Succession
 from backuppeer.trust.evidence import Kind
 
 
@@ -146,10 +150,34 @@ def test_alarms_are_bounded_and_those_that_nobody_saw_stay_longest(house):
     assert {alarm.peer for alarm in kept if not alarm.is_seen} == {peers[0], peers[-1]}
 
 
-@pytest.mark.parametrize("sort", list(Sort))
+@pytest.mark.parametrize("sort", [sort for sort in Sort if sort is not Sort.HEIRS])
 def test_each_alarm_names_the_peer_and_a_way_out(house, owner, sort):
     house.state.meet(owner.peer, START_MS, alias="old bob")
     misbinding.raise_alarm(house.state, owner.peer, sort, now_ms=START_MS)
     (told,) = misbinding.describe(house.state)
     assert told.startswith("ALARM: ")
     assert "`backup-peer block 'old bob'`" in told
+
+
+def test_two_heirs_are_an_alarm_that_only_comparing_or_blocking_ends(agent, house, owner):
+    words, heirs = SigningKey.from_seed(b"w" * 32), [SigningKey.from_seed(seed * 32) for seed in (b"1", b"2")]
+    house.state.meet(owner.peer, START_MS, alias="bob")
+
+    def name(heir):
+        said = Succession(authority=words.public, old=owner.peer, new=PeerId(heir.public), generation=2, time_ms=1)
+        house.heirs.take(sign_statement(said, words, heir), words.public)
+
+    name(heirs[0])
+    followed = PeerId(heirs[0].public)
+    with pytest.raises(AuthenticationFault) as told:
+        name(heirs[1])
+    assert told.value.exit_code == 12
+    (alarm,) = misbinding.describe(house.state)
+    assert "`backup-peer peers verify bob`" in alarm
+    assert "`backup-peer block bob`" in alarm
+    assert plan(agent, followed).alarms == [alarm]
+    with pytest.raises(AuthenticationFault, match="an alarm about bob"):
+        misbinding.refuse_doubted(house.state, followed, misbinding.NOTHING_NEW)
+    assert compare(agent, followed, same=True).verified
+    assert misbinding.describe(house.state) == []
+    misbinding.refuse_doubted(house.state, followed, misbinding.NOTHING_NEW)

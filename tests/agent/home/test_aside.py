@@ -138,9 +138,9 @@ def test_a_key_file_damaged_in_any_way_is_named_with_what_to_do(home, name, harm
 def test_a_working_key_of_a_newer_version_is_refused_by_name(home):
     path = home.keys / "working"
     data = bytearray(path.read_bytes())
-    data[8] = 3
+    data[8] = 4
     path.write_bytes(data)
-    with pytest.raises(NewerFormatError, match="key format 3, this program knows 2"):
+    with pytest.raises(NewerFormatError, match="key format 4, this program knows 3"):
         load_keys(home)
     assert path.read_bytes() == data
 

@@ -12,14 +12,19 @@ from backuppeer.agent.home.belongings import (
     settle_in,
     write_belongings,
 )
+from backuppeer.agent.home.handover import Opener, begin_succession
+from backuppeer.agent.home.heir import FormerSelf, finish_succession, settle_succession, take_place
 from backuppeer.agent.home.home import Home
+from backuppeer.agent.home.keyfile import Custody
 from backuppeer.agent.home.keyring import create_identity, give_up_writing, load_keys, recover_identity
+from backuppeer.agent.home.sealing import seal_working
 from backuppeer.agent.home.state import State
 from backuppeer.crypto.custody import Stretch, seal_by_passphrase
 from backuppeer.crypto.identity import SigningKey
+from backuppeer.crypto.keys import derive_heir
 from backuppeer.errors import BackupPeerError, DamagedStateError, ExitCode, LocalError, UserError
 from backuppeer.ids import AgreementId, PeerId, RepositoryId
-from backuppeer.limits import EXPORT_BYTES
+from backuppeer.limits import EXPORT_BYTES, SUCCESSION_STEPS
 from backuppeer.proof.statements import ZERO_HASH, Agreement, sign_statement
 
 MASTER = bytes(range(32))
@@ -84,6 +89,43 @@ def test_a_home_made_of_a_file_is_the_one_that_was_written_down(home, agreed, tm
     assert (new.device.seed() == old.device.seed()) is with_right
     assert (new.grant, new.repository) == ((old.grant, old.repository) if with_right else (b"", None))
     assert {path.stat().st_mode & 0o777 for path in (file, *heir.keys.iterdir())} == {0o600}
+
+
+def test_a_home_whose_identity_went_on_is_moved_with_what_opens_its_old_packs(home, tmp_path):
+    keys = load_keys(home)
+    heir = derive_heir(MASTER, 3, keys.repository)
+    (home.keys / "working").write_bytes(seal_working(heir, keys.authority, Custody.NOTHING))
+    file, moved = tmp_path / "file", Home(tmp_path / "moved")
+    write_belongings(file, collect(home), PASSPHRASE, stretch=CHEAP)
+    assert file.read_bytes()[8] == 2  # programs of before say that they can't read it
+    settle_in(moved, read_belongings(file, PASSPHRASE))
+    assert load_keys(moved).working == heir
+    for former in ([bytes(32)], [bytes(32)] * (SUCCESSION_STEPS + 1)):
+        plain = spoil(collect(home), former=former)
+        file.write_bytes(FRONT + seal_by_passphrase(plain, PASSPHRASE, bound=FRONT, stretch=CHEAP))
+        with pytest.raises(DamagedStateError, match="does not hold"):
+            read_belongings(file, PASSPHRASE)
+
+
+def test_who_a_home_was_is_moved_with_it_as_long_as_a_host_may_know_it_so_alone(home, agreed, tmp_path):
+    before, file, moved = load_keys(home), tmp_path / "file", Home(tmp_path / "moved")
+    begin_succession(home, MASTER, Opener(), repository=before.repository, epoch=2, clock=SetClock())
+    with pytest.raises(UserError, match="on its way"):
+        collect(home)
+    keys = load_keys(home)
+    take_place(home, keys.heir, [FormerSelf(before.identity, keys.heir.succession)])
+    settle_succession(home)
+    finish_succession(home)
+    write_belongings(file, collect(home, with_right=True), PASSPHRASE, stretch=CHEAP)
+    settle_in(moved, read_belongings(file, PASSPHRASE))
+    assert facts(moved)[1][0][2] == agreed  # with the identity of before, which has it still
+    now = load_keys(moved)
+    assert (now.peer, now.grant) == (keys.heir.peer, load_keys(home).grant)
+    assert [(one.peer, one.succession) for one in now.former] == [(before.peer, keys.heir.succession)]
+    plain = spoil(collect(home), selves=[(bytes(32), keys.heir.succession)])
+    file.write_bytes(FRONT + seal_by_passphrase(plain, PASSPHRASE, bound=FRONT, stretch=CHEAP))
+    with pytest.raises(DamagedStateError, match="does not hold"):
+        read_belongings(file, PASSPHRASE)
 
 
 def test_the_file_shows_nothing_of_what_it_holds(home, agreed, tmp_path):

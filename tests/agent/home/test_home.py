@@ -158,9 +158,9 @@ def test_keys_of_a_newer_format_are_refused_by_number(home):
     create_identity(home, MASTER, SetClock())
     path = home.keys / "working"
     data = bytearray(path.read_bytes())
-    data[8] = 3
+    data[8] = 4
     path.write_bytes(data)
-    with pytest.raises(DamagedStateError, match="key format 3"):
+    with pytest.raises(DamagedStateError, match="key format 4"):
         load_keys(home)
 
 

@@ -27,7 +27,7 @@ def test_a_mass_deletion_is_told_once_and_stands_in_status_until_it_is_over(hous
     assert found.asked_ms == store.removals.asked_ms(agreement, 1) > 0
     house.state.call(owner.peer, "bob", 1)
     (said,) = sweeping.alarms.describe(house.state)
-    assert said.startswith("bob asked to delete 100 % of its data (4.0 kB) on ")
+    assert said.startswith("bob asked to delete 100 % of its data (4 kB) on ")
     assert "ask bob by another way" in said
     house.clock.ms += HELD_S * 1000
     sweeping.look()
@@ -109,9 +109,9 @@ def test_a_refusal_for_want_of_room_says_what_is_free_now_and_what_when(house, o
     agreement = owner.agree_with(house)
     store = delete_directly(house, owner, agreement)
     until = say_date(house.clock.now_ms(), HELD_S)
-    with pytest.raises(RefusedError, match=rf"agreement is full: .* free now, 4\.0 kB more on {until} at the soonest"):
+    with pytest.raises(RefusedError, match=rf"agreement is full: .* free now, 4 kB more on {until} at the soonest"):
         store.quota.reserve(agreement, 100 << 20)
-    with pytest.raises(RefusedError, match=rf"wanted, 4\.0 kB more on {until}"):
+    with pytest.raises(RefusedError, match=rf"wanted, 4 kB more on {until}"):
         store.quota.set_limit(agreement, 10)
 
 
@@ -120,7 +120,7 @@ def test_dates_are_told_to_the_minute_only_when_they_are_near():
     assert say_date(NOW_MS, 3600) == "2026-11-18 12:06 UTC"
     assert say_later(0, 5, NOW_MS) == ""
     usage = Usage(size_bytes=9, used_bytes=8, packs=1, free_bytes=1, next_free_bytes=2_000_000, next_free_s=864_000)
-    assert say_room(usage, NOW_MS) == "1 B free now, 2.0 MB more on 2026-11-28 at the soonest"
+    assert say_room(usage, NOW_MS) == "1 B free now, 2 MB more on 2026-11-28 at the soonest"
     assert say_room(Usage(size_bytes=9, used_bytes=8, packs=1, free_bytes=1), NOW_MS) == "1 B free now"
 
 
@@ -132,7 +132,7 @@ def test_a_host_that_names_the_end_of_time_gets_a_date_all_the_same():
 def test_the_sentence_names_the_way_out():
     found = MassDeletion(b"o" * 32, 83, 41 * 10**9, 41 * 10**9, NOW_MS, 60 * 86400, b"a" * 16, 1)
     assert say_deletion(found, "bob", NOW_MS) == (
-        "bob asked to delete 83 % of its data (41.0 GB) on 2026-11-18 11:06 UTC; it is kept until 2027-01-17 at the "
+        "bob asked to delete 83 % of its data (41 GB) on 2026-11-18 11:06 UTC; it is kept until 2027-01-17 at the "
         "soonest. Unless you know why, ask bob by another way: with the command peers undelete it can have "
         "everything back"
     )

@@ -16,6 +16,7 @@ from backuppeer.agent.home.state import State
 from backuppeer.agent.host.gate import Gate
 from backuppeer.agent.host.hosting import Hosting
 from backuppeer.agent.host.sweeping import Sweeping
+from backuppeer.agent.repute.views import make_views
 from backuppeer.crypto.envelope import EnvelopeKey
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import PeerFault, ProtocolViolation, RefusedError
@@ -117,7 +118,7 @@ def test_the_database_of_an_older_version_comes_along_without_the_keys_of_its_kn
     with sqlite3.connect(tmp_path / "state.db") as db:
         db.executescript(
             "DROP TABLE nonces; DROP INDEX requests_by_peer; DROP TABLE revisions; PRAGMA user_version=2;"
-            "DROP TABLE notices; DROP TABLE blocks;"
+            "DROP TABLE notices; DROP TABLE blocks; DROP TABLE successions;"
             "ALTER TABLE requests DROP COLUMN offer_bytes; ALTER TABLE requests DROP COLUMN offer_term_s;"
             "ALTER TABLE requests DROP COLUMN offer_lock_s; ALTER TABLE requests DROP COLUMN revises;"
             "ALTER TABLE requests DROP COLUMN reciprocity; ALTER TABLE requests DROP COLUMN audit_bytes;"
@@ -152,8 +153,13 @@ def spelt(monkeypatch):
 def view_of(house):
     """The commands of a host; `tasks` is what they left to be done."""
     tasks = []
+    views = make_views(house.state, house.standing, house.evidence, house.clock, addresses=lambda _: ())
     parts = SimpleNamespace(
-        keys=SimpleNamespace(peer=house.peer), state=house.state, standing=house.standing, clock=house.clock
+        keys=SimpleNamespace(peer=house.peer),
+        state=house.state,
+        standing=house.standing,
+        views=views,
+        clock=house.clock,
     )
     agent = SimpleNamespace(
         parts=parts,

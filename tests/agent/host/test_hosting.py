@@ -6,7 +6,8 @@ from contextlib import asynccontextmanager
 import msgspec
 import pytest
 
-from agent.houses import offer
+from agent.host.test_succeeding import say
+from agent.houses import WISH, offer
 from backuppeer import limits
 from backuppeer.agent.host.hosting import Hosting
 from backuppeer.errors import NoSignaling, PeerFault
@@ -200,6 +201,21 @@ def test_a_host_hears_knocks_again_after_its_server_came_back(hosting, house):
     run(story())
 
 
+@pytest.mark.parametrize("verdict", list(Verdict))
+def test_a_host_makes_itself_reachable_before_it_answers_and_whatever_it_answers(
+    hosting, house, owner, monkeypatch, verdict
+):
+    async def story():
+        done = []
+        hosting.be_reachable = lambda: asyncio.sleep(0, result=done.append("reachable"))
+        monkeypatch.setattr(hosting, "_open_knock", lambda _: owner.knock(house))
+        monkeypatch.setattr(hosting, "_answer", lambda _: done.append(verdict))
+        await hosting._on_knock(b"", "")
+        assert done == ["reachable", verdict]
+
+    run(story())
+
+
 def test_a_person_who_leaves_before_the_slot_is_on_offer_leaves_none_behind(hosting, monkeypatch):
     async def story():
         entered = asyncio.Event()
@@ -283,3 +299,13 @@ def test_a_number_far_ahead_that_an_older_version_kept_is_left_behind(hosting, h
     house.state.put_setting("host.seq", (house.clock.now_ms() + LISTING_FUTURE_S * 1000).to_bytes(8, "big"))
     asyncio.run(hosting.republish())
     assert shows.seqs == [house.clock.now_ms()]
+
+
+def test_an_identity_that_another_succeeded_gets_no_space_and_is_told_why_but_is_let_in(hosting, house, owner):
+    owner.agree_with(house)
+    house.heirs.take(say(owner.peer), owner.keys.authority)
+    hosting.check_wish = house.succeeding.check_wish
+    house.state.put_setting("host.offer", msgspec.msgpack.encode(SLOT))
+    reply = hosting._answer(owner.knock(house))
+    assert (reply.verdict, "another identity goes on" in reply.message) == (Verdict.REJECTED, True)
+    assert hosting._answer(owner.knock(house, WISH._replace(size_bytes=0))).verdict is Verdict.ACCEPTED

@@ -4,28 +4,37 @@ import asyncio
 
 import pytest
 
+from agent.host.test_succeeding import HEIR, MASTER, say
 from agent.hosted import hosted
+from agent.houses import WISH
 from agent.owner.test_heads import INDEX, chain_of, inventory
 from backuppeer.agent.host.noting import Noting, choose_places
 from backuppeer.agent.host.serving import Serving
 from backuppeer.agent.recovery.inboxes import open_inboxes
 from backuppeer.agent.recovery.slots import Slots
 from backuppeer.clock import SystemClock
-from backuppeer.crypto.recovery import derive_slot
+from backuppeer.crypto.keys import derive_working
+from backuppeer.crypto.recovery import derive_inbox, derive_slot, quarter_of
 from backuppeer.errors import NotFoundError, ProtocolViolation, StoreUnavailable, Unavailable
 from backuppeer.ids import AgreementId
 from backuppeer.limits import (
     NOTE_AGAIN_S,
     NOTE_EVERY_S,
+    NOTE_LEADING_S,
     NOTE_PLACES,
     NOTE_SERVERS,
     NOTE_SOON_S,
     NOTE_WINDOW_S,
     NOTES_AT_ONCE,
 )
+from backuppeer.proof.revisions import revise, succeed
 from backuppeer.proof.statements import HeadReceipt, TransportBinding, open_statement, sign_statement
+from backuppeer.signaling.note import open_note
+from backuppeer.signaling.postbox import find_notes
+from backuppeer.signaling.servers import authority
 from backuppeer.wire.messages import PutHead, Refused
 from backuppeer.wire.recovering import GiveSlot, SlotKept
+from backuppeer.wire.succeeding import Succeed
 from signaling.kit import TurnedClock, dead_url, run, serving
 
 
@@ -323,3 +332,43 @@ def test_an_agreement_that_is_gone_has_no_note_any_more_and_is_not_tried_again(h
             assert desk.noting._plans == {}
 
     run(story())
+
+
+def test_who_looks_for_word_with_the_words_of_before_is_led_on_for_a_while_and_the_heir_finds_its_own(house, owner):
+    async def story():
+        agreement = owner.agree_with(house)
+        clock = TurnedClock(house.clock.ms)
+        async with serving(clock=clock) as server:
+            desk = Desk(house, server)
+            desk.clock = desk.noting._clock = desk.noting._leading._clock = clock
+            house.succeeding.on_passing = desk.noting.lead_on
+            desk.noting.keep(gift(owner, agreement, server.url))
+            before = house.premises.open().leases.get(agreement).signed
+            succession = say(owner.peer)
+            proposal = sign_statement(succeed(before, succession), HEIR)
+            passed = house.succeeding.take(owner.peer, Succeed(succession=succession, proposals=(proposal,)))
+            heir = derive_slot(derive_working(MASTER, 2), 0)
+            given = GiveSlot(agreement=agreement, seed=heir.seed, key=heir.opener.public, servers=(server.url,))
+            desk.noting.keep(given)
+            later = sign_statement(revise(passed.revisions[0], WISH), HEIR, house.identity)
+            house.premises.agree(later)
+            await desk.pass_s(NOTE_SOON_S)
+            old = derive_slot(owner.keys.working, 0)
+            assert (await read(server, old, clock)).agreement == passed.revisions[0], "it carries the succession"
+            assert (await read(server, heir, clock)).agreement == later
+            left_ms = (await read(server, old, clock)).time_ms
+            await desk.pass_s(NOTE_EVERY_S)
+            assert (await read(server, old, clock)).time_ms > left_ms
+            desk.clock.turn(NOTE_LEADING_S)
+            await desk.pass_s(0)
+            assert desk.noting._leading.list_due(agreement) == []
+            assert (await read(server, heir, clock)).agreement == later
+
+    run(story())
+
+
+async def read(server, slot, clock):
+    """Return the note that lies for a slot today."""
+    inbox = derive_inbox(slot.seed, authority(server.url), quarter_of(clock.ms))
+    lying = await find_notes(server.url, [inbox])
+    return open_note(lying[inbox.public], slot.opener, inbox=inbox.public)

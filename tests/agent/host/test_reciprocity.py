@@ -108,7 +108,7 @@ def test_who_was_never_asked_owes_and_is_refused_nothing(alice, bob):
         alice.turn(RECIPROCITY_GRACE_S)
     assert alice.promises.refused_from_ms(bob.peer) is None
     (said,) = alice.promises.describe()
-    assert "promised to keep 4.1 MB for you, and keeps 0 B: ask it for 4MiB more with `backup-peer connect " in said
+    assert "promised to keep 4.19 MB for you, and keeps 0 B: ask it for 4MiB more with `backup-peer connect " in said
     assert said.endswith(" --storage 64MiB`"), "less is no agreement"
     (said,) = bob.promises.describe()
     assert "you promised" in said
@@ -128,7 +128,7 @@ def test_after_it_was_asked_in_vain_for_the_grace_nothing_new_is_taken_until_it_
     alice.turn(1)
     words = refused(alice, bob)
     assert words.startswith(
-        "you promised to keep 4.1 MB in return, and 0 B are agreed on; asked for in vain since 2026-"
+        "you promised to keep 4.19 MB in return, and 0 B are agreed on; asked for in vain since 2026-"
     )
     assert "may store nothing new here until it does; what is here can be read as ever" in alice.promises.describe()[0]
     alice.owner.agree_with(bob.host, WISH, number=2)
@@ -311,7 +311,7 @@ def test_a_backup_to_a_host_that_was_asked_in_vain_for_14_days_is_refused_and_sa
                 await estate.back_up(tree())
                 alice.turn(1 + RECIPROCITY_LOOK_S)
                 (tree() / "new").write_bytes(b"new" * 10_000)
-                with pytest.raises(RefusedError, match=r"you promised to keep 4\.1 MB in return") as told:
+                with pytest.raises(RefusedError, match=r"you promised to keep 4\.19 MB in return") as told:
                     await estate.back_up(tree())
                 assert told.value.exit_code == ExitCode.REFUSED
                 assert "backup-peer peers show" in told.value.hint
@@ -331,7 +331,7 @@ def test_a_host_refuses_new_packs_for_a_debt_in_words_and_gives_back_takes_lists
             await link.put(agreement, b"a" * 50_000)
             alice.turn(RECIPROCITY_GRACE_S + RECIPROCITY_LOOK_S)
             put = PutPack(agreement=agreement, stored=compute_stored_id(b"b"), size=1)
-            with pytest.raises(RefusedError, match=r"you promised to keep 4\.1 MB in return") as caught:
+            with pytest.raises(RefusedError, match=r"you promised to keep 4\.19 MB in return") as caught:
                 await link.ask(put, Proceed)
             assert "backup-peer peers show" in caught.value.hint
             answer = await link.ask(put, Refused)

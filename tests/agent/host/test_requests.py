@@ -4,8 +4,10 @@ from dataclasses import replace
 import pytest
 
 from agent.houses import WISH, OwnerHouse, offer
+from backuppeer.agent.home.identity_alarms import Sort
 from backuppeer.agent.home.records import Direction, RequestRecord, RequestState
 from backuppeer.agent.peers.choosing import choose_listed, is_listed
+from backuppeer.agent.peers.misbinding import raise_alarm
 from backuppeer.crypto.identity import Purpose, SigningKey
 from backuppeer.errors import (
     AuthenticationFault,
@@ -612,3 +614,25 @@ def test_the_same_terms_are_no_offer_and_more_than_there_is_can_not_be_offered(h
     with pytest.raises(error):
         house.requests.offer(newest(house, owner).request, wish)
     assert newest(house, owner).state is RequestState.WAITING
+
+
+@pytest.mark.parametrize("policy", ["trusted", "all"])
+@pytest.mark.parametrize("sort", [Sort.WORDS, Sort.ANSWERED, Sort.FORKED])
+def test_no_policy_speaks_for_a_person_about_who_may_be_another(house, owner, policy, sort):
+    house.state.meet(owner.peer, 1, verified=True)
+    raise_alarm(house.state, owner.peer, sort, now_ms=1)
+    assert house.requests.consider_knock(owner.knock(house), offer(policy)) is Verdict.PENDING
+    assert [record.peer for record in house.shown] == [owner.peer], "its person is asked"
+
+
+def test_what_is_owed_is_not_given_without_a_word_to_who_may_be_another(house, owner):
+    house.requests.is_owed = lambda _: True
+    raise_alarm(house.state, owner.peer, Sort.WORDS, now_ms=1)
+    assert house.requests.consider_knock(owner.knock(house), offer("ask")) is Verdict.PENDING
+
+
+def test_who_is_blocked_gets_nothing_by_any_policy(house, owner):
+    house.state.meet(owner.peer, 1, verified=True)
+    house.state.blocks.put(owner.peer, "", 1)
+    with pytest.raises(RefusedError, match="nothing is on offer here"):
+        house.requests.consider_knock(owner.knock(house), offer("all"))

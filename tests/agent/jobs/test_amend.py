@@ -342,7 +342,7 @@ def test_a_new_host_that_lacks_little_is_brought_up_and_one_that_lacks_much_wait
             monkeypatch.setattr(amend_job_module, "AMEND_COPY_BYTES", 2 * 2**18)
             (left,) = (await forget(estate, made[0])).left_out
             assert left.peer_id == format_peer_id(other.peer)
-            assert "it lacks 786.4 kB of your backup" in left.reason
+            assert "it lacks 786 kB of your backup" in left.reason
             assert "backup" in left.hint
             assert not packs_at(other)
             monkeypatch.setattr(amend_job_module, "AMEND_COPY_BYTES", MIB)

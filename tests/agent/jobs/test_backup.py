@@ -228,13 +228,13 @@ def test_a_host_too_small_for_the_earlier_backups_gets_nothing_and_is_named_with
                 (left,) = (await estate.back_up(tree())).left_out
                 assert left.peer_id == format_peer_id(other.peer)
                 assert "it lacks 1." in left.reason
-                assert "MB of earlier ones and has 1.0 MB free" in left.reason
+                assert "MB of earlier ones and has 1.04 MB free" in left.reason
                 assert "--to" in left.hint
                 assert not packs_at(other)
             assert len(estate.notes) == 2, "one for each backup"
             assert not estate.seen(other) & FAULTS
             (line,) = describe_lacking(estate.vault, estate.state)
-            assert "of your backups and has 1.0 MB free, so its copy is none" in line, "status says so from now on"
+            assert "of your backups and has 1.04 MB free, so its copy is none" in line, "status says so from now on"
             assert "peers resize" in line
             assert (await estate.back_up(tree(), house)).left_out == []
             estate.notes.clear()

@@ -190,7 +190,7 @@ def test_whose_safety_words_differ_gets_nothing_new_until_they_were_compared(hou
         assert "its safety words differed from yours on " in left.reason
         assert f"`backup-peer peers verify {left.name}`" in left.hint
         assert len(packs_at(house)) == held
-        misbinding.settle(estate.state, house.peer)
+        misbinding.settle(estate.state, house.peer, now_ms=1)
         assert (await estate.back_up(tree())).left_out == []
         assert len(packs_at(house)) == len(packs_at(other))
 
@@ -240,7 +240,7 @@ def test_status_sends_nobody_to_a_backup_that_goes_past_the_host(house, other, o
         [line] = describe_lacking(estate.vault, estate.state)
         assert "and gets no new data: compare the words" in line
         assert "backup-peer backup`" not in line
-        misbinding.settle(estate.state, house.peer)
+        misbinding.settle(estate.state, house.peer, now_ms=1)
         estate.vault.exposing.find_refusal = lambda *_, **__: RefusedError("it has its fill", hint="wait")
         assert describe_lacking(estate.vault, estate.state) == ["it has its fill: wait"]
 

@@ -9,15 +9,17 @@ from backuppeer.agent.home.records import Direction, RequestState
 from backuppeer.agent.home.state import State
 from backuppeer.agent.owner.connecting import Connecting
 from backuppeer.agent.peers.names import resolve_peer
-from backuppeer.agent.peers.partners import Whereabouts
+from backuppeer.agent.peers.whereabouts import Whereabouts
 from backuppeer.cli.units import parse_size
 from backuppeer.control.api import ConnectRequest
+from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import AuthenticationFault, PeerFault, PeerUnreachable, PendingError, RefusedError, UserError
 from backuppeer.ids import format_peer_id
 from backuppeer.limits import KNOCK_AGAIN_S, REQUEST_KEPT_S
 from backuppeer.proof.statements import Agreement, add_signature
+from backuppeer.proof.succession import HOST_AUTHORITY
 from backuppeer.signaling.knock import Verdict
-from backuppeer.wire.messages import Agreed, ProposeAgreement
+from backuppeer.wire.messages import Agreed, Hello, ProposeAgreement
 
 WHERE = Whereabouts(b"t" * 32, ("10.0.0.2:4433",))
 
@@ -356,3 +358,23 @@ def test_oneself_and_a_taken_name_are_refused_before_anybody_is_asked(house, own
 
 def test_a_stranger_is_never_answered_as_a_host(house, owner):
     assert not connecting(owner, Door(None)).may_answer(house.peer)
+
+
+def test_an_agreement_names_the_authority_that_its_host_tells_and_no_other(house, owner):
+    let_in(house, owner)
+    told = SigningKey.from_seed(b"H" * 32).public
+    house.revising._authority = told
+
+    async def scenario():
+        async with hosted(house, owner) as link:
+            way = connecting(owner, Door((Verdict.ACCEPTED, WHERE)), link.session)
+            way._remember(house.peer, wanting(house))
+            link.session.hello = Hello(authority=b"x" * 32)
+            with pytest.raises(RefusedError, match="another authority"):
+                await way.agree(link.session)
+            link.session.hello = Hello(authority=told)
+            assert await way.agree(link.session)
+
+    asyncio.run(scenario())
+    (lease,) = house.premises.leases_of(owner.peer)
+    assert lease.terms.ext[HOST_AUTHORITY] == told

@@ -81,13 +81,13 @@ def test_an_owner_ends_it_and_both_know_until_when_all_is_kept(house, owner):
         assert sides.store.notices.left_s(sides.agreement) == OWNERS_S
         assert told == [(owner.peer, OWNERS_S)], "the host's person is told"
         assert "is kept until" in house.ending.describe()[0]
-        assert "you ended" in describe_endings(owner.state, owner.peer)[0]
+        assert "you ended" in describe_endings(owner.state)[0]
         with pytest.raises(UserError, match="already"):
             await sides.mine.end(house.peer)
         back = await sides.mine.take_back(house.peer)
         assert back == (0, True)
         assert sides.store.notices.left_s(sides.agreement) is sides.left() is None
-        assert describe_endings(owner.state, owner.peer) == house.ending.describe() == []
+        assert describe_endings(owner.state) == house.ending.describe() == []
         with pytest.raises(UserError, match="nothing"):
             await sides.mine.take_back(house.peer)
 
@@ -98,13 +98,13 @@ def test_a_host_that_is_away_is_told_when_it_is_met_and_counts_from_then_on(hous
     async def scenario(sides):
         away = Ending(owner.state, owner.keys, owner.clock, reach=FixedReach(PeerUnreachable("away")))
         assert await away.end(house.peer) == (owner.clock.now_ms() + OWNERS_S * SECOND_MS, False)
-        assert "could not be told" in describe_endings(owner.state, owner.peer)[0]
+        assert "could not be told" in describe_endings(owner.state)[0]
         assert sides.store.notices.left_s(sides.agreement) is None
         owner.clock.ms += 50 * SECOND_MS
         await sides.meet()
         assert sides.store.notices.left_s(sides.agreement) == OWNERS_S
         assert sides.left() == OWNERS_S
-        assert "could not be told" not in describe_endings(owner.state, owner.peer)[0]
+        assert "could not be told" not in describe_endings(owner.state)[0]
         await sides.meet()
         assert sides.store.notices.last_number(sides.agreement, owner.peer) == 1, "told once"
 
@@ -216,7 +216,7 @@ def test_an_owner_hears_of_its_hosts_notice_in_the_next_session_and_from_then_on
         assert house.ending.left_for(owner.peer) == 2 * HOSTS_S, "nobody has told the owner yet"
         await sides.meet()
         assert house.ending.left_for(owner.peer) == sides.left() == HOSTS_S
-        assert "ends its agreement with you" in describe_endings(owner.state, owner.peer)[0]
+        assert "ends its agreement with you" in describe_endings(owner.state)[0]
         assert ending_hosts(owner.state) == {house.peer}
         with pytest.raises(RefusedError, match="the agreement ends"):
             await sides.revising.change(house.peer, lambda _: Wish(8 << 20, 3600, 60), quiet, wait_s=5)

@@ -1,6 +1,7 @@
 """A month that is over, signed by both sides: real stores, real sessions, months that a test lets pass."""
 
 import asyncio
+import threading
 from contextlib import asynccontextmanager
 
 import pytest
@@ -290,18 +291,51 @@ def test_a_host_signs_nothing_that_is_not_so(play):
     play(story)
 
 
-def test_two_words_on_one_month_that_come_at_once_get_one_signature(play):
+class Gate:
+    """A lock that says who came to it. `came`: released by each, before it waits."""
+
+    def __init__(self) -> None:
+        self._lock, self.came = threading.Lock(), threading.Semaphore(0)
+
+    def __enter__(self) -> None:
+        self.came.release()
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+def test_a_second_word_on_a_month_that_comes_while_the_first_is_written_gets_the_first_ones_signature(
+    play, monkeypatch
+):
     async def story(sides, part):
         sides.pass_months(1)
-        keys = sides.estate.vault._keys
+        keys, gate, written, may_write = sides.estate.vault._keys, Gate(), threading.Event(), threading.Event()
+        keep = part.shelf.keep
+
+        def keep_late(shown, side):
+            written.set()
+            assert may_write.wait(30)
+            keep(shown, side)
+
+        monkeypatch.setattr(part.part, "_signing", gate)
+        monkeypatch.setattr(part.shelf, "keep", keep_late)
         words = [
             part_of(sides.terms, None, 1, keys.identity, {"size_bytes": size, "kept": True, "private": False})
-            for size in range(1, 9)
+            for size in (1, 2)
         ]
-        messages = [ProposeReceipt(agreement=AGREEMENT, signed=signed) for signed in words]
-        signed = await asyncio.gather(*(asyncio.to_thread(part.part.sign, keys.peer, one) for one in messages))
-        assert len(set(signed)) == 1
-        assert [shown.signed for shown in part.shelf.own(Keep.HOST)] == [signed[0]]
+
+        def sign(word):
+            return asyncio.to_thread(part.part.sign, keys.peer, ProposeReceipt(agreement=AGREEMENT, signed=word))
+
+        first = asyncio.ensure_future(sign(words[0]))
+        assert await asyncio.to_thread(written.wait, 30), "it is checked, and not kept yet"
+        second = asyncio.ensure_future(sign(words[1]))
+        for _ in words:
+            assert await asyncio.to_thread(gate.came.acquire, timeout=30), "both came to one gate"
+        may_write.set()
+        assert await first == await second
+        assert [shown.signed for shown in part.shelf.own(Keep.HOST)] == [await first]
 
     play(story)
 

@@ -19,11 +19,13 @@ from backuppeer.agent.peers.wishes import name_of_request
 from backuppeer.agent.recovery.adoption import adopt_agreements
 from backuppeer.clock import SystemClock
 from backuppeer.control.saving import BackupRequest
+from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import NotFoundError, PeerUnreachable, PendingError, ProtocolViolation, RefusedError, Unavailable
 from backuppeer.ids import format_peer_id
 from backuppeer.limits import LISTING_TERM_S, MIB
 from backuppeer.proof.revisions import Wish, revise, wish_of
 from backuppeer.proof.statements import Agreement, add_signature, peek_statement, sign_statement
+from backuppeer.proof.succession import HOST_AUTHORITY
 from backuppeer.wire.messages import Hello, Pending, Unsupported
 from backuppeer.wire.terms import GetTerms, PutTerms, TermsAre, TermsPut
 
@@ -107,7 +109,7 @@ def test_never_below_what_is_stored_and_the_refusal_says_how_much_that_is(house,
 
     async def scenario(link, way):
         await link.put(agreement, bytes(3 * MIB))
-        with pytest.raises(RefusedError, match=r"3\.1 MB are stored"):
+        with pytest.raises(RefusedError, match=r"3\.15 MB are stored"):
             await way.change(house.peer, want(LESS), quiet, wait_s=5)
         assert in_force(house, owner) == WISH
         assert owner.state.find_request(Direction.OUT, house.peer).state is RequestState.REJECTED
@@ -473,3 +475,22 @@ def test_a_host_that_went_away_in_mid_question_is_named_and_it_is_said_what_to_d
         assert caught.value.hint
 
     play(house, owner, scenario, serve=leave)
+
+
+def test_an_agreement_of_before_names_its_hosts_authority_from_the_next_revision_on_and_nobody_is_asked(house, owner):
+    agreement = owner.agree_with(house)
+    told = house.revising._authority = SigningKey.from_seed(b"H" * 32).public
+    less = WISH._replace(size_bytes=WISH.size_bytes // 2)
+
+    async def scenario():
+        async with hosted(house, owner) as link:
+            link.session.hello = Hello(authority=told)
+            reach = FixedReach(link.session)
+            revising = Revising(owner.state, owner.keys, SystemClock(), reach=reach, blame=lambda *_: None)
+            for wish in (less, less._replace(size_bytes=less.size_bytes // 2)):
+                await revising.change(house.peer, lambda _, wish=wish: wish, quiet, wait_s=5)
+
+    asyncio.run(scenario())
+    lease = house.premises.open().leases.get(agreement)
+    assert (lease.terms.revision, lease.terms.ext[HOST_AUTHORITY]) == (3, told)
+    assert house.shown == []

@@ -53,59 +53,60 @@ async def three_hosts(house, owner, tmp_path, monkeypatch):
         each.close()
 
 
-def test_hosts_that_say_nothing_are_asked_side_by_side_while_the_first_is_listened_to(
-    house, owner, tmp_path, monkeypatch
-):
+@pytest.fixture
+def play(house, owner, tmp_path, monkeypatch):
+    """Run a test's story with three hosts that keep a pack; `heard_s`: how long one is listened to."""
     monkeypatch.setattr(fetch_module, "SOUND_AFTER_S", 0.01)
 
-    async def scenario():
-        async with three_hosts(house, owner, tmp_path, monkeypatch) as run:
-            draft = draft_of(owner, noise(1, 300_000))
-            await run.store(draft)
-            run.fetch._wait_s = 3600.0
+    def run_it(story, *, heard_s=None):
+        if heard_s is not None:
+            monkeypatch.setattr(listening, "SILENT_LEAST_S", heard_s)
+
+        async def whole():
+            async with three_hosts(house, owner, tmp_path, monkeypatch) as run:
+                draft = draft_of(owner, noise(1, 300_000))
+                await run.store(draft)
+                await story(run, draft)
+
+        asyncio.run(whole())
+
+    return run_it
+
+
+def test_hosts_that_say_nothing_are_asked_side_by_side_while_the_first_is_listened_to(play):
+    async def story(run, draft):
+        run.fetch._wait_s = 3600.0
+        for mute in run.mutes.values():
+            mute.is_mute = True
+        reading = asyncio.create_task(run.read(draft))
+        async with asyncio.timeout(60):
             for mute in run.mutes.values():
-                mute.is_mute = True
-            reading = asyncio.create_task(run.read(draft))
-            async with asyncio.timeout(60):
-                for mute in run.mutes.values():
-                    await mute.is_asked.wait()
-            run.fetch.cancel()
-            with pytest.raises(InterruptedByUserError):
-                await reading
+                await mute.is_asked.wait()
+        run.fetch.cancel()
+        with pytest.raises(InterruptedByUserError):
+            await reading
 
-    asyncio.run(scenario())
+    play(story)
 
 
-def test_a_host_that_said_nothing_beside_another_is_not_listened_to_a_second_time(house, owner, tmp_path, monkeypatch):
-    monkeypatch.setattr(fetch_module, "SOUND_AFTER_S", 0.01)
-    monkeypatch.setattr(listening, "SILENT_LEAST_S", 0.3)
+def test_a_host_that_said_nothing_beside_another_is_not_listened_to_a_second_time(play):
+    async def story(run, draft):
+        run.fetch._wait_s = 0.2
+        for mute in run.mutes.values():
+            mute.is_mute = True
+        with pytest.raises(PeerUnreachable):
+            await run.read(draft)
+        assert [mute.asked for mute in run.mutes.values()] == [1, 1, 1]
 
-    async def scenario():
-        async with three_hosts(house, owner, tmp_path, monkeypatch) as run:
-            draft = draft_of(owner, noise(1, 300_000))
-            await run.store(draft)
-            run.fetch._wait_s = 0.2
-            for mute in run.mutes.values():
-                mute.is_mute = True
-            with pytest.raises(PeerUnreachable):
-                await run.read(draft)
-            assert [mute.asked for mute in run.mutes.values()] == [1, 1, 1]
-
-    asyncio.run(scenario())
+    play(story, heard_s=0.3)
 
 
-def test_a_host_that_answers_beside_a_silent_one_gives_the_pack(house, owner, tmp_path, monkeypatch):
-    monkeypatch.setattr(fetch_module, "SOUND_AFTER_S", 0.01)
-    monkeypatch.setattr(listening, "SILENT_LEAST_S", 0.3)
+def test_a_host_that_answers_beside_a_silent_one_gives_the_pack(play, owner):
+    async def story(run, draft):
+        run.fetch._wait_s = 0.2
+        *silent, _ = [copy.agreement for copy in owner.repository.ledger.copies_of(draft.logical)]
+        for agreement in silent:
+            run.mutes[agreement].is_mute = True
+        assert await run.read(draft) == {noise(1, 300_000)}
 
-    async def scenario():
-        async with three_hosts(house, owner, tmp_path, monkeypatch) as run:
-            draft = draft_of(owner, noise(1, 300_000))
-            await run.store(draft)
-            run.fetch._wait_s = 0.2
-            *silent, _ = [copy.agreement for copy in owner.repository.ledger.copies_of(draft.logical)]
-            for agreement in silent:
-                run.mutes[agreement].is_mute = True
-            assert await run.read(draft) == {noise(1, 300_000)}
-
-    asyncio.run(scenario())
+    play(story, heard_s=0.3)

@@ -184,7 +184,7 @@ def test_what_the_owner_is_shown_is_what_it_signs_and_what_goes(house, owner):
         signed = sides.purge_waiver()
         taken = await sides.mine.give(house.peer, sides.agreement, signed)
         assert taken == WaiverTaken(packs=1, size_bytes=len(DATA))
-        assert "had its deleted data (4.0 kB) erased at once, with its 24 words" in sides.told[0]
+        assert "had its deleted data (4 kB) erased at once, with its 24 words" in sides.told[0]
         house.sweeping.look()
         assert sides.store.find_size(sides.agreement, STORED) is None
         assert await sides.mine.give(house.peer, sides.agreement, signed) == WaiverTaken()
@@ -208,7 +208,7 @@ def test_after_a_notice_the_words_end_it_at_once_on_both_sides(house, owner):
         assert sides.store.leases.list_all() == []
         assert sides.mine.ending.settle() == [sides.agreement]
         assert owner.state.agreements() == []
-        assert "had all of its data here (4.0 kB) erased at once" in sides.told[0]
+        assert "had all of its data here (4 kB) erased at once" in sides.told[0]
 
     play(house, owner, scenario)
 

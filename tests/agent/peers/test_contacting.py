@@ -8,7 +8,8 @@ from agent.loops import START_MS, VirtualClock, play
 from agent.parties import ask, two_parties
 from backuppeer.agent.home.state import State
 from backuppeer.agent.peers.contacting import Contacting, describe_running
-from backuppeer.agent.peers.partners import Reach, Whereabouts
+from backuppeer.agent.peers.partners import Reach
+from backuppeer.agent.peers.whereabouts import Whereabouts
 from backuppeer.agent.repute.standing import Standing
 from backuppeer.errors import PeerUnreachable
 from backuppeer.limits import CONTACT_AGAIN_S, DEAD_AFTER_S

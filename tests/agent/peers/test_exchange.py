@@ -9,21 +9,25 @@ import pytest
 from agent.loops import SetClock
 from agent.parties import Party, running
 from agent.repute.shelved import START, key, peer, receipt, vouch
+from backuppeer.agent.home.identity_alarms import doubts_about
 from backuppeer.agent.home.state import State
 from backuppeer.agent.host.serving import refusal_of
 from backuppeer.agent.peers.exchange import Exchange
 from backuppeer.agent.peers.opinions import Opinions, ask_opinion
 from backuppeer.agent.repute.convicts import Convicts
 from backuppeer.agent.repute.hearing import Hearing
+from backuppeer.agent.repute.heirs import Heirs
 from backuppeer.agent.repute.rows import salt_id
 from backuppeer.agent.repute.shelf import Shelf
 from backuppeer.agent.repute.shelves import Keep
 from backuppeer.agent.repute.standing import Standing
-from backuppeer.errors import ProtocolViolation, RefusedError
+from backuppeer.errors import AuthenticationFault, ProtocolViolation, RefusedError
 from backuppeer.ids import shorten_peer_id
-from backuppeer.limits import PROOFS_SHOWN, RECEIPT_ANSWERS_A_DAY, RECEIPT_ROWS_LEAST, RECEIPTS_NAMED
+from backuppeer.limits import PROOFS_SHOWN, RECEIPT_ANSWERS_A_DAY, RECEIPT_ROWS_LEAST, RECEIPTS_NAMED, SUCCESSIONS_TOLD
 from backuppeer.proof.charges import pack_charge
 from backuppeer.proof.receipts import MONTH_MS, Receipt
+from backuppeer.proof.statements import sign_statement
+from backuppeer.proof.succession import Succession
 from backuppeer.transport.memory import Network
 from backuppeer.trust.evidence import EvidenceLog, Kind
 from backuppeer.trust.hearsay import Word
@@ -57,7 +61,10 @@ class Side:
             self.state.meet(peer(one), NOW)
         self.standing = Standing(self.state, self.evidence, self.clock)
         self.convicts = Convicts(self.shelf, self.evidence, folder / "proofs", self.clock)
-        self.exchange = Exchange(self.shelf, self.state, self.clock, own=self.peer, convicts=self.convicts)
+        self.heirs = Heirs(self.state, self.evidence.lines, self.clock)
+        self.exchange = Exchange(
+            self.shelf, self.state, self.clock, own=self.peer, convicts=self.convicts, heirs=self.heirs
+        )
         self.opinions = Opinions(self.standing, self.shelf, self.clock)
 
     async def serve(self, asker, channel) -> None:
@@ -388,3 +395,71 @@ def test_the_words_of_a_peer_can_not_paint_a_terminal(viewer, teller):
 
     opinion = asyncio.run(run())
     assert (opinion.level, opinion.reasons) == ("?[2J", ("?good", "line?line", "é??"))
+
+
+WORDS, HEIR, OTHER_HEIR = 50, 51, 52
+
+
+def succession(*, old=ALICE, new=HEIR, words=WORDS):
+    said = Succession(authority=peer(words), old=peer(old), new=peer(new), generation=2, time_ms=NOW)
+    return sign_statement(said, key(words), key(new))
+
+
+@pytest.fixture
+def partner(teller):
+    """A teller that follows one of its own partners."""
+    teller.heirs.take(succession(), peer(WORDS))
+    return teller
+
+
+def test_a_succession_reaches_whoever_has_an_agreement_that_names_its_authority(viewer, partner):
+    viewer.exchange.named = lambda: [(peer(ALICE), peer(WORDS))]
+    outcome = ask(viewer, partner)
+    assert (outcome.recognised, outcome.kept, outcome.refused) == (1, 1, [])
+    assert viewer.heirs.newest(peer(ALICE)) == peer(HEIR)
+
+
+@pytest.mark.parametrize("named", [[], [(ALICE, 49)], [(BOB, WORDS)]])
+def test_to_everybody_else_it_is_a_row_of_noise(viewer, partner, named):
+    viewer.exchange.named = lambda: [(peer(party), peer(words)) for party, words in named]
+    assert ask(viewer, partner).recognised == 0
+    assert viewer.heirs.newest(peer(ALICE)) == peer(ALICE)
+
+
+def test_who_shows_nobody_whom_it_knows_asks_for_no_succession(viewer, partner):
+    viewer.exchange.named = lambda: [(peer(ALICE), peer(WORDS))]
+    viewer.exchange.is_shared = lambda: False
+    assert ask(viewer, partner).recognised == 0
+
+
+def test_what_contradicts_a_succession_is_passed_on_too_and_is_no_fault_of_who_does(viewer, partner):
+    with pytest.raises(AuthenticationFault):
+        partner.heirs.take(succession(new=OTHER_HEIR), peer(WORDS))
+    viewer.exchange.named = lambda: [(peer(ALICE), peer(WORDS))]
+    outcome = ask(viewer, partner)
+    assert (outcome.recognised, outcome.kept) == (2, 1)
+    assert "two heirs" in outcome.refused[0]
+    assert doubts_about(viewer.state, viewer.heirs.newest(peer(ALICE)))
+
+
+def test_a_succession_that_nobody_signed_is_the_fault_of_who_shows_it(viewer, teller):
+    viewer.exchange.named = lambda: [(peer(ALICE), peer(WORDS))]
+    forged = succession()[:-1] + b"?"
+    with pytest.raises(ProtocolViolation, match="forged"):
+        ask(viewer, teller, liar(forged, pair=(ALICE, WORDS)))
+    assert not viewer.heirs.list_all()
+
+
+def test_a_succession_by_another_authority_than_was_asked_for_is_refused(viewer, teller):
+    viewer.exchange.named = lambda: [(peer(ALICE), peer(WORDS))]
+    with pytest.raises(ProtocolViolation, match="not asked for"):
+        ask(viewer, teller, liar(succession(words=49), pair=(ALICE, WORDS)))
+    assert not viewer.heirs.list_all()
+
+
+def test_more_successions_than_are_told_at_once_leave_room_for_receipts(viewer, teller):
+    for number in range(SUCCESSIONS_TOLD + 3):
+        teller.heirs.take(succession(old=1000 + number, new=2000 + number, words=3000 + number), peer(3000 + number))
+    assert len(teller.heirs.shareable()) == SUCCESSIONS_TOLD
+    teller.shelf.take(receipt(ALICE, BOB), peer(9))
+    assert ask(viewer, teller).kept == 1

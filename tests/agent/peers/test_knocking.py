@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -9,10 +10,10 @@ from agent.loops import START_MS, VirtualClock, play
 from backuppeer.agent.home.records import RequestState
 from backuppeer.agent.peers import knocking
 from backuppeer.agent.peers.knocking import Knocking
-from backuppeer.agent.peers.partners import Whereabouts
+from backuppeer.agent.peers.whereabouts import Whereabouts
 from backuppeer.crypto.envelope import EnvelopeKey
 from backuppeer.crypto.identity import SigningKey
-from backuppeer.errors import PeerUnreachable, RefusedError
+from backuppeer.errors import NoSignaling, PeerUnreachable, RefusedError
 from backuppeer.limits import KNOCK_LIFE_S, KNOCK_REPLY_S, KNOCK_SERVERS
 from backuppeer.proof.revisions import Wish
 from backuppeer.signaling.knock import OFFERS_OTHER, UNTRUSTED, KnockReply, Verdict, open_knock
@@ -26,9 +27,9 @@ class DeafPool:
     """Stands where Pool is: opens inboxes, takes deposits, and no reply ever comes."""
 
     opened: list[list[str]]
-    deposits: list[bytes]
+    deposits: list[tuple[list[str], bytes]]
 
-    def __init__(self, _servers, *, clock):
+    def __init__(self, _servers, *, clock, health):
         pass
 
     async def __aenter__(self):
@@ -42,15 +43,15 @@ class DeafPool:
 
         class Handle:
             def open_at(self):
-                return SERVERS
+                return servers
 
             async def close(self):
                 pass
 
         return Handle()
 
-    async def deposit(self, _servers, _inbox, sealed):
-        self.deposits.append(sealed)
+    async def deposit(self, servers, _inbox, sealed):
+        self.deposits.append((servers, sealed))
 
 
 async def find_none(owner, house, size_bytes):
@@ -103,27 +104,84 @@ def test_who_is_refused_is_told_that_less_may_fit_where_it_may(  # noqa: PLR0917
     play(scenario())
 
 
-def test_a_knock_names_few_servers_lives_an_hour_and_is_given_up_after_seconds(owner, monkeypatch):
+@pytest.fixture
+def deaf(owner, monkeypatch):
+    """Knock at a host that never answers; returns it, and how to knock."""
     DeafPool.opened, DeafPool.deposits = [], []
     monkeypatch.setattr(knocking, "Pool", DeafPool)
-    envelope = EnvelopeKey.generate()
-    host = Host(SigningKey.generate(), envelope)
+    host = Host(SigningKey.generate(), EnvelopeKey.generate())
     row = open_listing(host.signed(START_MS, now_ms=START_MS), START_MS)
-    ends = Whereabouts(b"t" * 32, ("10.0.0.1:4433",))
+    ends, market = Whereabouts(b"t" * 32, ("10.0.0.1:4433",)), SimpleNamespace(health=None)
 
-    async def scenario():
-        asking = Knocking(owner.state, owner.keys.identity, VirtualClock(), market=None, ends=lambda: ends)
+    async def knock(asking):
         with pytest.raises(PeerUnreachable, match="did not answer"):
             await asking.knock_at(row, replace(asking.empty_wish(host.peer), request="ab" * 16), SERVERS)
+
+    def begin():
+        return Knocking(owner.state, owner.keys.identity, VirtualClock(), market=market, ends=lambda: ends)
+
+    return SimpleNamespace(host=host, knock=knock, begin=begin)
+
+
+def test_a_knock_names_few_servers_lives_an_hour_and_is_given_up_after_seconds(deaf):
+    async def scenario():
+        await deaf.knock(deaf.begin())
         assert asyncio.get_running_loop().time() == KNOCK_REPLY_S
 
     play(scenario())
     assert DeafPool.opened == [SERVERS[:KNOCK_SERVERS]]
-    (sealed,) = DeafPool.deposits
-    knock = open_knock(sealed, envelope, recipient=host.peer, now_ms=START_MS)
+    (_, sealed), *_ = DeafPool.deposits
+    knock = open_knock(sealed, deaf.host.envelope, recipient=deaf.host.peer, now_ms=START_MS)
     assert knock.servers == SERVERS[:KNOCK_SERVERS]
     assert knock.ext == {"request": b"\xab" * 16}, "what both sides call it by"
     assert knock.expires_ms - knock.issued_ms == KNOCK_LIFE_S * 1000
+
+
+def test_a_host_that_has_not_heard_of_a_new_identity_is_knocked_at_as_the_old_one(deaf):
+    former = SigningKey.from_seed(b"f" * 32)
+    asking = deaf.begin()
+    asking.as_whom = lambda peer: former if peer == deaf.host.peer else None
+    play(deaf.knock(asking))
+    (_, sealed), *_ = DeafPool.deposits
+    # It would not open if another had signed it.
+    knock = open_knock(sealed, deaf.host.envelope, recipient=deaf.host.peer, now_ms=START_MS)
+    assert knock.owner == former.public
+
+
+def test_a_knock_without_reply_goes_to_the_next_server_too_in_the_same_bytes(deaf):
+    play(deaf.knock(deaf.begin()))
+    assert [servers for servers, _ in DeafPool.deposits] == [[url] for url in SERVERS[:KNOCK_SERVERS]]
+    assert len({sealed for _, sealed in DeafPool.deposits}) == 1
+
+
+def test_the_next_knock_goes_where_none_was_left_without_a_reply(deaf):
+    async def scenario():
+        asking = deaf.begin()
+        await deaf.knock(asking)
+        await deaf.knock(asking)
+
+    play(scenario())
+    assert DeafPool.opened == [SERVERS[:KNOCK_SERVERS], SERVERS[KNOCK_SERVERS : 2 * KNOCK_SERVERS]]
+
+
+def test_a_server_that_takes_no_message_is_passed_over_at_once_and_all_of_them_are_an_error(deaf, monkeypatch):
+    async def deposit(self, servers, _inbox, sealed):
+        if servers[0] in refusing:
+            raise NoSignaling(f"{servers[0]} hangs")
+        self.deposits.append((servers, sealed))
+
+    refusing = {SERVERS[0]}
+    monkeypatch.setattr(DeafPool, "deposit", deposit)
+
+    async def scenario():
+        await deaf.knock(deaf.begin())
+        assert [servers for servers, _ in DeafPool.deposits] == [[SERVERS[1]]]
+        refusing.update(SERVERS)
+        with pytest.raises(NoSignaling):
+            await deaf.knock(deaf.begin())
+        assert asyncio.get_running_loop().time() == KNOCK_REPLY_S
+
+    play(scenario())
 
 
 def test_terms_offered_instead_are_kept_beside_the_request_until_they_are_offered_no_more(owner, house, monkeypatch):

@@ -435,3 +435,18 @@ def test_lanes_die_with_their_session(monkeypatch):
             await until(there.lanes, lambda: not there.lanes.count)
 
     asyncio.run(scenario())
+
+
+def test_no_attempt_is_spent_while_a_session_is_relayed_and_a_direct_path_that_comes_gets_its_lane():
+    async def scenario():
+        paths = [RELAYED]
+        lanes = Lanes("peer", say=(said := asyncio.Queue()).put, path=lambda: paths[0], binds=HERE)
+        for _ in range(2 * LANE_ATTEMPTS):
+            assert lanes.take() is None
+        assert said.empty()
+        paths[0] = DIRECT
+        assert lanes.take() is None
+        assert isinstance(await said.get(), LaneWish)
+        lanes.close()
+
+    asyncio.run(scenario())

@@ -10,11 +10,11 @@ from backuppeer.agent.home import state as state_module
 from backuppeer.agent.home.state import State
 from backuppeer.agent.peers.market import Market
 from backuppeer.agent.peers.names import resolve_peer
+from backuppeer.agent.repute.explaining import Regard
 from backuppeer.control.api import BrowseRequest
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.ids import PeerId, shorten_peer_id
 from backuppeer.signaling.listing import open_listing
-from backuppeer.trust.score import Level
 from signaling.kit import Host
 
 
@@ -39,11 +39,10 @@ def state(tmp_path):
 @pytest.fixture
 def browse(state, monkeypatch):
     """Browse among LISTINGS as the only servers' answer; returns the ids shown."""
-    views = SimpleNamespace(explaining=SimpleNamespace(reason=lambda _, __: "nothing known"))
-    standing = SimpleNamespace(trust=lambda _: (0.1, Level.UNPROVEN), caps=lambda _: [])
-    market = Market(state, standing, SetClock(), PeerId(bytes(32)), views=views)
+    views = SimpleNamespace(explaining=SimpleNamespace(regard=lambda _: Regard(0.1, "unproven", [], "nothing known")))
+    market = Market(state, SetClock(), PeerId(bytes(32)), views=views)
 
-    async def answer(_servers, *, everything):
+    async def answer(_servers, *, everything, **_):
         return SimpleNamespace(listings=LISTINGS)
 
     monkeypatch.setattr(market, "_ask", answer)

@@ -12,7 +12,8 @@ from backuppeer.agent.home.state import State
 from backuppeer.agent.peers import market as market_module
 from backuppeer.agent.peers.market import Market
 from backuppeer.agent.peers.misbinding import Sort, list_alarms
-from backuppeer.agent.peers.partners import Reach, Whereabouts, meet_at
+from backuppeer.agent.peers.partners import Reach, meet_at
+from backuppeer.agent.peers.whereabouts import Whereabouts
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import PeerUnreachable
 from backuppeer.ids import PeerId
@@ -135,7 +136,7 @@ def test_two_offers_of_a_known_key_with_one_number_are_an_alarm_once(state, monk
     class Answers:
         """A pool whose servers hand out both."""
 
-        def __init__(self, servers, *, clock, memory):
+        def __init__(self, servers, *, clock, memory, health):
             self.merger = Merger(memory)
 
         async def __aenter__(self):
@@ -144,17 +145,17 @@ def test_two_offers_of_a_known_key_with_one_number_are_an_alarm_once(state, monk
         async def __aexit__(self, *_):
             return None
 
-        async def browse(self, *, everything):
+        async def browse(self, *, everything, **_):
             for signed in twins:
                 self.merger.add(open_listing(signed, START_MS), "ws://one.example")
             return SimpleNamespace(listings=self.merger.listings())
 
     monkeypatch.setattr(market_module, "Pool", Answers)
-    market = Market(state, None, SetClock(), PeerId(bytes(32)), views=None)
+    market = Market(state, SetClock(), PeerId(bytes(32)), views=None)
     asyncio.run(market.everybody([]))
     assert list_alarms(state) == [], "a stranger's"
     state.meet(PEER, START_MS)
-    market = Market(state, None, SetClock(), PeerId(bytes(32)), views=None)
+    market = Market(state, SetClock(), PeerId(bytes(32)), views=None)
     market.memory = type(market.memory)()
     for _ in range(2):
         asyncio.run(market.everybody([]))

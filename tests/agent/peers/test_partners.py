@@ -1,11 +1,17 @@
 """Where a peer was last: the later statement wins, in whatever order they arrive."""
 
+import asyncio
+
 import msgspec
 import pytest
 
 from agent.houses import offer
 from agent.loops import START_MS
-from backuppeer.agent.peers.partners import Whereabouts, later_of, meet_at, remembered
+from backuppeer.agent.peers import partners
+from backuppeer.agent.peers.partners import Reach, later_of, meet_at, remembered
+from backuppeer.agent.peers.whereabouts import Whereabouts
+from backuppeer.errors import AuthenticationFault, PeerUnreachable
+from backuppeer.ids import PeerId
 from backuppeer.limits import CLOCK_SKEW_S
 
 
@@ -54,3 +60,71 @@ def test_a_knock_that_a_server_held_back_does_not_undo_what_came_since(house, ow
     assert Whereabouts.decode(request.whereabouts).transport == b"t" * 32
     if is_partner:
         assert remembered(house.state, owner.peer).transport == b"t" * 32
+
+
+class Dials:
+    """Sessions that note how they were asked to dial, and answer as told."""
+
+    def __init__(self, direct, relayed="session"):
+        self.direct, self.relayed, self.asked = direct, relayed, []
+
+    async def dial(self, peer, transport, addresses, *, relay=""):
+        self.asked.append((list(addresses), relay))
+        answer = self.relayed if relay else self.direct
+        if answer is None:
+            await asyncio.Event().wait()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+BEHIND = Whereabouts(b"t" * 32, ("192.0.2.7:4",), 1, relay="wss://one.example")
+
+
+async def dial(state, dials, *, road="https://one.example", where=BEHIND):
+    reach, asked = Reach(state, dials, loopback=False), []
+
+    async def find_road(server):
+        asked.append(server)
+        return road
+
+    reach.find_road = find_road
+    return await reach.dial(PeerId(b"p" * 32), where), asked
+
+
+@pytest.fixture
+def _impatient(monkeypatch):
+    monkeypatch.setattr(partners, "DIRECT_FIRST_S", 0.01)
+
+
+def test_no_relay_hears_of_a_peer_that_is_reached_directly(house):
+    dials = Dials("direct")
+    assert asyncio.run(dial(house.state, dials)) == ("direct", [])
+    assert dials.asked == [(["192.0.2.7:4"], "")]
+
+
+@pytest.mark.usefixtures("_impatient")
+@pytest.mark.parametrize("direct", [None, PeerUnreachable("nobody")])
+def test_a_peer_that_is_not_reached_directly_is_dialled_by_its_relay_too(house, direct):
+    dials = Dials(direct)
+    assert asyncio.run(dial(house.state, dials)) == ("session", ["wss://one.example"])
+    assert dials.asked == [(["192.0.2.7:4"], ""), (["192.0.2.7:4"], "https://one.example")]
+
+
+def test_a_peer_that_gives_no_address_is_reached_by_its_relay_alone(house):
+    dials = Dials(None)
+    where = msgspec.structs.replace(BEHIND, addresses=())
+    assert asyncio.run(dial(house.state, dials, where=where)) == ("session", ["wss://one.example"])
+    assert dials.asked == [([], "https://one.example")]
+
+
+def test_without_a_way_to_the_relay_the_direct_dial_decides(house):
+    with pytest.raises(PeerUnreachable, match="nobody"):
+        asyncio.run(dial(house.state, Dials(PeerUnreachable("nobody")), road=""))
+
+
+def test_who_answers_with_another_key_is_not_looked_for_at_the_relay(house):
+    dials = Dials(AuthenticationFault("another key"))
+    with pytest.raises(PeerUnreachable, match="another key"):
+        asyncio.run(dial(house.state, dials))
+    assert len(dials.asked) == 1

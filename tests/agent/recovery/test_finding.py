@@ -10,7 +10,8 @@ from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.keyring import load_keys, recover_identity
 from backuppeer.agent.home.state import State
 from backuppeer.agent.owner.vault import Vault
-from backuppeer.agent.peers.partners import Whereabouts, remembered
+from backuppeer.agent.peers.partners import remembered
+from backuppeer.agent.peers.whereabouts import Whereabouts
 from backuppeer.agent.recovery import recovery as recovery_module
 from backuppeer.agent.recovery.finding import Finding, Ways
 from backuppeer.agent.recovery.inboxes import Inboxes, check_note

@@ -9,10 +9,12 @@ from agent.owner.test_heads import INDEX, chain_of, inventory
 from backuppeer.agent.recovery.inboxes import FoundNote, Inboxes, check_note, open_inboxes, quarters_to_open
 from backuppeer.agent.recovery.witnessing import describe_rows, is_proven, make_rows
 from backuppeer.crypto.identity import SigningKey
+from backuppeer.crypto.keys import derive_authority, derive_identity, derive_working
 from backuppeer.crypto.recovery import QUARTER_S, derive_inbox, derive_slot, quarter_of
 from backuppeer.errors import PeerFault
 from backuppeer.ids import AgreementId, PeerId
 from backuppeer.limits import CLOCK_SKEW_S, NOTE_KEPT_S
+from backuppeer.proof.revisions import succeed
 from backuppeer.proof.statements import (
     Agreement,
     HeadReceipt,
@@ -21,6 +23,7 @@ from backuppeer.proof.statements import (
     sign_statement,
     statement_hash,
 )
+from backuppeer.proof.succession import Succession
 from backuppeer.signaling.note import Note, seal_note
 from backuppeer.signaling.postbox import leave_note
 from backuppeer.signaling.servers import authority
@@ -161,6 +164,26 @@ def test_a_note_of_the_future_does_not_count_and_hides_none_of_now(house, owner,
             assert found.notes[agreement].time_ms == note.time_ms
             alone = await open_inboxes(owner.keys, [two.url], clock.ms)
             assert alone.notes == {}
+
+    run(story())
+
+
+@pytest.mark.parametrize("by", ["our words", "other words"])
+def test_word_that_leads_on_counts_before_all_notes_if_our_words_signed_it(house, owner, by):
+    async def story():
+        clock = TurnedClock(owner.clock.ms)
+        async with serving(clock=clock) as server:
+            note, _ = write(owner, house)
+            authority_key = derive_authority(b"o" * 32 if by == "our words" else bytes(32))
+            new = derive_identity(derive_working(b"o" * 32, 2))
+            said = Succession(
+                authority=authority_key.public, old=owner.peer, new=PeerId(new.public), generation=2, time_ms=5
+            )  # fmt: skip
+            signed = sign_statement(said, authority_key, new)
+            step = add_signature(sign_statement(succeed(note.agreement, signed), new), Agreement, house.identity)
+            await leave(owner, house, msgspec.structs.replace(note, agreement=step), server)
+            found = await open_inboxes(owner.keys, [server.url], clock.ms)
+            assert (found.succession, found.notes) == (signed if by == "our words" else b"", {})
 
     run(story())
 

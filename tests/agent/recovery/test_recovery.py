@@ -9,16 +9,21 @@ from backuppeer.agent.commands.owner import OwnerCommands
 from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.keyring import load_keys, recover_identity
 from backuppeer.agent.home.state import State
+from backuppeer.agent.owner.announcing import SEEN
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.recovery.finding import Ways
 from backuppeer.agent.recovery.recovery import Recovery
 from backuppeer.agent.recovery.slots import Slots
 from backuppeer.agent.reporter import Reporter
 from backuppeer.clock import SystemClock
-from backuppeer.control.api import ConnectPlanRequest, SnapshotsRequest
+from backuppeer.control.api import SnapshotsRequest
+from backuppeer.control.choosing import ConnectPlanRequest
 from backuppeer.control.recovering import RecoverRequest
+from backuppeer.crypto.keys import derive_authority, derive_identity, derive_working
 from backuppeer.errors import ExitCode, IntegrityFault, NotFoundError, PeerUnreachable, RefusedError
 from backuppeer.ids import PeerId, format_peer_id, shorten_peer_id
+from backuppeer.proof.statements import sign_statement
+from backuppeer.proof.succession import Succession
 
 SILENT, STRANGER, LIAR = (PeerId(bytes([n]) * 32) for n in (1, 2, 3))
 SHORT = {peer: shorten_peer_id(peer) for peer in (SILENT, STRANGER, LIAR)}
@@ -64,7 +69,7 @@ class Heir:
         recovery = Recovery(self.keys, self.state, self.vault, ways=ways, slots=slots)
         request = RecoverRequest(peers=[format_peer_id(peer) for peer in named])
         try:
-            await recovery.run(request, [], Reporter(emit))
+            return await recovery.run(request, [], Reporter(emit))
         finally:
             await asyncio.sleep(0.01)  # progress is told without being waited for
 
@@ -120,6 +125,22 @@ def test_before_a_host_is_found_a_home_says_so_instead_of_having_no_snapshots(he
     with pytest.raises(NotFoundError, match="not finished") as told:
         OwnerCommands(agent)._snapshots(SnapshotsRequest())
     assert "`backup-peer recover` again" in told.value.hint
+
+
+@pytest.mark.parametrize("is_ours", [True, False])
+def test_a_home_of_the_words_that_a_host_leads_on_asks_nobody_else(heir, is_ours):
+    authority, new = derive_authority(b"o" * 32), derive_identity(derive_working(b"o" * 32, 2))
+    old = heir.keys.peer if is_ours else PeerId(bytes(32))
+    said = Succession(
+        authority=authority.public, old=old, new=PeerId(new.public), generation=2, time_ms=5, ext={}
+    )  # fmt: skip
+    signed = sign_statement(said, authority, new)
+    heir.state.put_setting(SEEN, signed)  # as a session's Hello brings it
+    if not is_ours:
+        heir.fail(Doors(SILENT))
+        return
+    led = asyncio.run(heir.recover(Doors(LIAR)))
+    assert (led.succession, led.snapshots, led.peers) == (signed.hex(), 0, [])
 
 
 def test_a_home_made_from_the_words_refuses_to_write_and_says_how_to_go_on(heir):

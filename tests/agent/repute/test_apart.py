@@ -5,37 +5,20 @@ from types import SimpleNamespace
 
 import pytest
 
-from agent.loops import SetClock
-from backuppeer.agent.home.state import State
+from agent.viewers import Viewer
 from backuppeer.agent.repute.apart import find_networks
-from backuppeer.agent.repute.standing import Standing
-from backuppeer.agent.repute.views import make_views
 from backuppeer.ids import PeerId
 from backuppeer.limits import REGIONS_KEPT
 from backuppeer.trust.availability import Windows
-from backuppeer.trust.evidence import EvidenceLog
 from backuppeer.trust.hearsay import Heard
 
 ALICE, BOB, CAROL, ME = (PeerId(letter * 32) for letter in (b"a", b"b", b"c", b"m"))
 
 
-class World:
-    def __init__(self, folder):
-        self.state, self.log = State(folder / "state.db"), EvidenceLog(folder / "evidence.db")
-        self.standing, self.places = Standing(self.state, self.log, SetClock()), {}
-        self.views = make_views(
-            self.state, self.standing, self.log, SetClock(), addresses=lambda peer: self.places.get(peer, ())
-        )
-        self.apart = self.views.apart
-
-    def close(self):
-        self.state.close()
-        self.log.close()
-
-
 @pytest.fixture
 def world(tmp_path):
-    made = World(tmp_path)
+    made = Viewer(tmp_path)
+    made.apart = made.views.apart
     yield made
     made.close()
 

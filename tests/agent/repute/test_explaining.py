@@ -5,22 +5,18 @@ from types import SimpleNamespace
 
 import pytest
 
-from agent.loops import SetClock
+from agent.viewers import DAY_MS, Viewer
 from backuppeer.agent.commands.reputation import ReputationCommands
 from backuppeer.agent.home.identity_alarms import Alarm, Sort, keep_alarms
-from backuppeer.agent.home.state import State
-from backuppeer.agent.repute.standing import Standing
-from backuppeer.agent.repute.views import make_views
 from backuppeer.clock import format_time
 from backuppeer.control.reputation import ReputationRequest
 from backuppeer.errors import NotFoundError, UserError
 from backuppeer.ids import PeerId, format_peer_id
 from backuppeer.limits import GIB
-from backuppeer.trust.evidence import EvidenceLog, Kind, Observation
+from backuppeer.trust.evidence import Kind
 from backuppeer.trust.hearsay import Heard
 
 ME, ALICE, BOB, CAROL = (PeerId(letter * 32) for letter in (b"m", b"a", b"b", b"c"))
-DAY_MS = 86_400_000
 
 
 def way(amount, *by, kind="receipt"):
@@ -29,27 +25,28 @@ def way(amount, *by, kind="receipt"):
 
 
 @pytest.fixture
-def state(tmp_path):
-    opened = State(tmp_path / "state.db")
-    yield opened
-    opened.close()
+def viewer(tmp_path):
+    made = Viewer(tmp_path)
+    yield made
+    made.close()
 
 
 @pytest.fixture
-def log(tmp_path):
-    opened = EvidenceLog(tmp_path / "evidence.db")
-    yield opened
-    opened.close()
+def state(viewer):
+    return viewer.state
 
 
 @pytest.fixture
-def desk(state, log):
+def desk(viewer):
     """Commands of a home that met alice."""
-    clock = SetClock()
-    standing = Standing(state, log, clock)
-    views = make_views(state, standing, log, clock, addresses=lambda _: ())
-    state.meet(ALICE, 1, alias="alice")
-    parts = SimpleNamespace(state=state, standing=standing, views=views, clock=clock, keys=SimpleNamespace(peer=ME))
+    viewer.state.meet(ALICE, 1, alias="alice")
+    parts = SimpleNamespace(
+        state=viewer.state,
+        standing=viewer.standing,
+        views=viewer.views,
+        clock=viewer.clock,
+        keys=SimpleNamespace(peer=ME),
+    )
     commands = ReputationCommands(SimpleNamespace(parts=parts))
 
     def explain(peer="alice"):
@@ -59,9 +56,16 @@ def desk(state, log):
         return asyncio.run(commands.list_all(ReputationRequest(peer=peer), None))
 
     def saw(kind, *, days_ago=0, size_bytes=0, peer=ALICE):
-        log.record(Observation(peer, kind, clock.now_ms() - days_ago * DAY_MS, size_bytes))
+        viewer.saw(peer, kind, days_ago=days_ago, size_bytes=size_bytes)
 
-    return SimpleNamespace(explain=explain, list_all=list_all, saw=saw, views=views, standing=standing, clock=clock)
+    return SimpleNamespace(
+        explain=explain,
+        list_all=list_all,
+        saw=saw,
+        views=viewer.views,
+        standing=viewer.standing,
+        clock=viewer.clock,
+    )
 
 
 def test_a_peer_nobody_ever_heard_of_is_no_such_thing_and_one_on_the_market_is_shown_as_far_as_it_is_known(state, desk):
@@ -83,7 +87,7 @@ def test_what_is_shown_adds_up_and_the_way_up_names_commands(desk):
     found = desk.explain()
     assert sum(each.alpha for each in found.good) == pytest.approx(found.alpha, abs=0.001)
     assert [each.days for each in found.good] == [30, 10]
-    assert found.reason == "kept 12 GiB for 40 days"
+    assert found.reason == "kept 12.9 GB for 40 days"
     by_hand = (1 + found.alpha) / (3 + found.alpha + found.beta)
     assert found.mean == pytest.approx(by_hand, abs=0.001)
     assert found.trust == pytest.approx(found.mean - found.deviation, abs=0.001)

@@ -6,26 +6,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.loops import SetClock
-from backuppeer.agent.home.state import State
+from agent.viewers import Viewer
 from backuppeer.agent.repute.exposing import UNCAPPED, Exposing, Lying
-from backuppeer.agent.repute.standing import Standing
 from backuppeer.errors import ExposedError, LocalError
 from backuppeer.ids import PeerId
 from backuppeer.limits import GIB
-from backuppeer.trust.evidence import EvidenceLog, Kind, Observation
+from backuppeer.trust.evidence import Kind
 
 ALICE, CAROL = PeerId(b"a" * 32), PeerId(b"c" * 32)
 DAY_MS = 86_400_000
 
 
-class Books:
+class Books(Viewer):
     """A home whose ledger is two numbers."""
 
     def __init__(self, folder):
-        self.state, self.log = State(folder / "state.db"), EvidenceLog(folder / "evidence.db")
-        self.clock, self.held = SetClock(), {ALICE: 0, CAROL: 0}
-        self.standing = Standing(self.state, self.log, self.clock)
+        super().__init__(folder)
+        self.held = {ALICE: 0, CAROL: 0}
         self.has_head, self.looks = True, []
         self.standing.held_bytes = lambda peer: self.held[peer]
         self.exposing = Exposing(self.state, self.standing, self.clock, self.look)
@@ -34,15 +31,8 @@ class Books:
         self.looks.append(peer)
         return Lying(self.held[peer], self.has_head)
 
-    def saw(self, kind, size_bytes, *, days_ago=0):
-        self.log.record(Observation(ALICE, kind, self.clock.now_ms() - days_ago * DAY_MS, size_bytes))
-
     def keep(self, size_bytes):
         self.held[ALICE] += size_bytes
-
-    def close(self):
-        self.state.close()
-        self.log.close()
 
 
 @pytest.fixture
@@ -54,11 +44,11 @@ def books(tmp_path):
 
 def test_a_stranger_may_have_one_gib_and_then_four_times_what_audits_saw_within_a_month(books):
     assert books.exposing.cap(ALICE) == GIB
-    books.saw(Kind.AUDITED, 5 * GIB, days_ago=31)
-    books.saw(Kind.STORED, 50 * GIB)
+    books.saw(ALICE, Kind.AUDITED, size_bytes=5 * GIB, days_ago=31)
+    books.saw(ALICE, Kind.STORED, size_bytes=50 * GIB)
     assert books.exposing.cap(ALICE) == GIB, "what was sent, or seen long ago, proves nothing"
-    books.saw(Kind.AUDITED, GIB, days_ago=2)
-    books.saw(Kind.AUDITED, GIB // 2)
+    books.saw(ALICE, Kind.AUDITED, size_bytes=GIB, days_ago=2)
+    books.saw(ALICE, Kind.AUDITED, size_bytes=GIB // 2)
     assert books.exposing.cap(ALICE) == 4 * GIB
     assert books.exposing.cap(CAROL) == GIB
 
@@ -96,7 +86,7 @@ def test_at_the_cap_nothing_more_goes_and_both_ways_out_are_named(books):
 
 def test_an_audit_is_advised_only_where_it_can_be_made_and_lets_more_lie_there(books):
     books.held[ALICE] = GIB
-    books.saw(Kind.AUDITED, GIB // 4)
+    books.saw(ALICE, Kind.AUDITED, size_bytes=GIB // 4)
     hint = books.exposing.find_refusal(ALICE, 5, name="alice").hint
     assert "audit alice --now" in hint
     assert "up to 4.29 GB may lie there then" in hint
@@ -118,7 +108,7 @@ def test_packs_in_a_row_are_weighed_by_one_look_and_an_audit_counts_at_once_wher
     assert len(books.looks) == 1
     with pytest.raises(ExposedError):
         books.exposing.reserve(ALICE, GIB, name="alice")
-    books.saw(Kind.AUDITED, GIB)
+    books.saw(ALICE, Kind.AUDITED, size_bytes=GIB)
     books.exposing.reserve(ALICE, GIB, name="alice").release()
 
 

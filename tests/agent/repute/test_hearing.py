@@ -75,6 +75,29 @@ def test_what_is_new_is_heard_at_once_and_what_grows_old_is_heard_no_more(room):
     assert room.hearing.heard(peer(BOB)) == Heard()
 
 
+def test_own_words_are_read_anew_within_a_minute_or_at_once_where_something_happened(room):
+    room.shelf.take(receipt(ALICE, BOB, months=12), peer(ALICE))
+    room.shelf.take(receipt(CAROL, 5, months=12), peer(ALICE))
+    assert room.hearing.heard(peer(BOB)).alpha > 0
+    asked = []
+
+    def own_words():
+        asked.append(room.clock.ms)
+        return [Word(peer(VIEWER), peer(CAROL), 10**6, 31.0)]
+
+    room.hearing.own_words = own_words
+    room.clock.ms += 60_000
+    assert room.hearing.heard(peer(BOB)).alpha > 0
+    assert asked == [], "a sum over the ledger: not each time"
+    room.clock.ms += 1
+    assert room.hearing.heard(peer(BOB)) == Heard()
+    assert room.hearing.heard(peer(5)).alpha > 0
+    assert len(asked) == 1
+    room.hearing.own_words = lambda: room.own
+    room.hearing.touch()
+    assert room.hearing.heard(peer(5)) == Heard()
+
+
 def test_own_pairs_are_taken_from_the_ledger_not_from_receipts(room):
     room.own.clear()
     room.shelf.keep(receipt(VIEWER, ALICE, months=12), Keep.OWNER)
@@ -136,3 +159,49 @@ def test_what_is_heard_bit_by_bit_is_what_is_heard_at_once(tmp_path_factory, sho
         assert room.hearing.heard(host).alpha == pytest.approx(all_at_once.get(host, Heard()).alpha)
         assert {way.peers for way in room.hearing.paths(host)} == {way.peers for way in anew.paths(host)}
     room.shelf.close()
+
+
+def follow(room, old, new):
+    room.hearing.lines.follow(peer(old), peer(new))
+
+
+def test_what_is_said_of_an_identity_or_by_it_counts_for_its_heir(room):
+    room.shelf.take(receipt(ALICE, BOB, months=12), peer(ALICE))
+    room.shelf.take(receipt(BOB, CAROL, months=12), peer(ALICE))
+    room.shelf.take(receipt(ALICE, 5, months=12, kept=False), peer(ALICE))
+    before = {number: room.hearing.heard(peer(number)) for number in (BOB, CAROL, 5)}
+    for old, new in ((ALICE, 12), (BOB, 13), (5, 15)):
+        follow(room, old, new)
+    assert room.hearing.heard(peer(13)) == before[BOB], "the words came before anybody went on as another"
+    assert room.hearing.heard(peer(CAROL)) == before[CAROL]
+    assert room.hearing.heard(peer(15)) == before[5], "bad words, too"
+    assert room.hearing.heard(peer(BOB)) == Heard(), "and the old name has nothing of it"
+    assert [way.peers[1:] for way in room.hearing.paths(peer(13))] == [(peer(12), peer(13))]
+    room.shelf.take(receipt(BOB, 6, months=12), peer(ALICE))
+    assert room.hearing.heard(peer(6)).alpha > 0, "what comes in under the old name later is his word, too"
+
+
+def test_a_row_of_receipts_that_goes_on_under_another_name_counts_once(room):
+    room.shelf.take(receipt(ALICE, BOB, months=11), peer(ALICE))
+    room.shelf.take(receipt(ALICE, BOB, months=12), peer(ALICE))
+    whole = room.hearing.heard(peer(BOB))
+    agreement = receipt(ALICE, BOB).said.agreement
+    room.shelf.take(receipt(ALICE, 13, months=12, agreement=agreement), peer(ALICE))
+    follow(room, BOB, 13)
+    assert room.hearing.heard(peer(13)).alpha == pytest.approx(whole.alpha)
+
+
+def test_a_vouch_is_for_the_identity_whose_words_were_compared_and_for_no_heir(room):
+    room.shelf.take_vouch(*vouch(ALICE, BOB), peer(ALICE))
+    assert room.hearing.heard(peer(BOB)).alpha > 0
+    follow(room, BOB, 13)
+    assert room.hearing.heard(peer(13)) == Heard()
+
+
+def test_words_about_the_viewer_under_its_old_name_are_about_the_viewer(room):
+    old = 20
+    room.shelf.take(receipt(ALICE, old, months=12), peer(ALICE))
+    room.shelf.take(receipt(old, CAROL, months=12), peer(ALICE))
+    assert room.hearing.heard(peer(CAROL)).alpha > 0
+    follow(room, old, VIEWER)
+    assert room.hearing.heard(peer(CAROL)) == Heard(), "of its own pairs its own ledger tells"

@@ -48,6 +48,7 @@ def test_attacks_on_a_small_world_miss_no_target(results):
     [
         ("long-con", Rules(is_capped=False), "over the cap, GiB"),
         ("whitewash", Rules(is_capped=False), "exposure of the new name, GiB"),
+        ("succession", Rules(follows_heirs=False), "most an honest one loses by announcing"),
         ("on-off-refusing", Rules(sees_relapses=False), "most from the third cycle on"),
         ("honest", Rules(spans_most=1), "hosts at .5 by day 45"),
         ("honest", Rules(weighs_covered=False), "day at which a host of 10 GiB or more is at .8"),

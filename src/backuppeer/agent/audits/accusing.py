@@ -10,6 +10,7 @@ from typing import TypedDict
 import structlog
 
 from backuppeer.agent.audits.challenging import Answer
+from backuppeer.agent.home.deeds import Deeds
 from backuppeer.agent.home.home import PROOFS, Home, write_private
 from backuppeer.agent.owner.testimony import Loss
 from backuppeer.agent.peers.partners import Partner
@@ -18,6 +19,7 @@ from backuppeer.ids import StoredId
 from backuppeer.limits import AUDIT_PROOFS
 from backuppeer.proof.charges import AnyCharge, LostPack, OlderHead, TwoHeads, WrongAnswer, pack_charge
 from backuppeer.proof.misbehaviour import Crime, judge
+from backuppeer.proof.revisions import add_steps
 from backuppeer.proof.statements import Agreement, peek_statement
 from backuppeer.shares.accounts import Ack, KeptHead
 from backuppeer.shares.proven import Proven
@@ -35,9 +37,9 @@ class _Common(TypedDict):
 class Accuser:
     """Makes proofs against one host in one audit; at most AUDIT_PROOFS of them, each holds by itself."""
 
-    def __init__(self, home: Home, proven: Proven, partner: Partner) -> None:
+    def __init__(self, home: Home, proven: Proven, partner: Partner, deeds: Deeds) -> None:
         self._folder = home.path / PROOFS
-        self._proven, self._partner = proven, partner
+        self._proven, self._partner, self._deeds = proven, partner, deeds
         self.written: list[Path] = []
         self.has_lied = False
         """Whether a proof convicts it of a lie, be it one that was written before. A loss that it admits is none."""
@@ -116,8 +118,9 @@ class Accuser:
         return kept[-1] if kept else None
 
     def _common(self, kept: KeptHead) -> _Common:
-        terms = list(self._proven.terms(self._partner.agreement).values())
-        terms.sort(key=lambda signed: peek_statement(Agreement, signed).revision)
+        kept_terms = list(self._proven.terms(self._partner.agreement).values())
+        first = min((peek_statement(Agreement, signed).revision for signed in kept_terms), default=0)
+        terms = add_steps(kept_terms, self._deeds.after(self._partner.agreement, first), after=first)
         return _Common(agreements=terms, head=kept.head, grant=kept.grant, receipt=kept.receipt)
 
     def _write(self, charge: AnyCharge, crime: str, about: bytes) -> None:

@@ -149,7 +149,7 @@ class Auditor:
             terms=next(signed for agreement, _, signed in agreements if agreement == partner.agreement),
             repository=repository,
             reporter=reporter,
-            accuser=Accuser(self._home, repository.proven, partner),
+            accuser=Accuser(self._home, repository.proven, partner, self._state.deeds),
             account=account,
             outcome=Outcome(partner),
         )

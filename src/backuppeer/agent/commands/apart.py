@@ -39,21 +39,20 @@ def remind_of_spare(agent: Agent, keepers: Iterable[PeerId]) -> list[str]:
 def find_risks(agent: Agent, peer: PeerId) -> list[str]:
     """Return what a person should know before storing with a peer beside the hosts of today.
 
-    What is known of just this peer comes first, if it is why it is no better.
+    What it did itself is not among them: that is the reason of its score, which is shown beside (`Explaining.regard`).
     """
     hosts = [host for _, host, _ in agent.parts.state.agreements()]
-    risks = [*_say_own(agent, peer), *agent.parts.standing.risks(peer, hosts)]
+    risks = [*_say_short(agent, peer), *agent.parts.standing.risks(peer, hosts)]
     for host, why in agent.parts.views.apart.find_ties(peer, hosts):
         name = name_of(agent.parts.state, host)
         risks.append(f"it may be one machine with {name}, or fall together with it ({why}): both count as one copy")
     return risks
 
 
-def _say_own(agent: Agent, peer: PeerId) -> list[str]:
-    """Return the reasons of a peer's own for which its trust is below BEST_LEAST, or capped; [] = nothing is known."""
-    caps = agent.parts.standing.caps(peer)
+def _say_short(agent: Agent, peer: PeerId) -> list[str]:
+    """Return that a good record is too short, where that alone is why a peer's trust is below BEST_LEAST; else []."""
     value, _ = agent.parts.standing.trust(peer)
-    if caps or value >= BEST_LEAST or not agent.parts.views.explaining.is_known(peer):
-        return caps
-    reason = agent.parts.views.explaining.reason(peer)
-    return [f"all that is known of this peer: {reason}. That makes {value:.2f}; from {BEST_LEAST:.2f} on it is fair"]
+    is_known = agent.parts.views.explaining.is_known(peer)
+    if agent.parts.standing.caps(peer) or value >= BEST_LEAST or not is_known:
+        return []
+    return [f"what is known of this peer makes {value:.2f}; from {BEST_LEAST:.2f} on it is fair"]

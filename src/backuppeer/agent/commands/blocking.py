@@ -13,6 +13,7 @@ from backuppeer.agent.commands.ending import HOST, OWNER, EndCommands
 from backuppeer.agent.commands.wishes import end_at, end_for
 from backuppeer.agent.home.records import Direction
 from backuppeer.agent.peers.choosing import OPEN
+from backuppeer.agent.peers.misbinding import settle_heirs
 from backuppeer.agent.peers.names import alias_of, name_of, resolve_peer
 from backuppeer.agent.reporter import Emit
 from backuppeer.control.api import PeerRequest
@@ -47,6 +48,7 @@ class BlockCommands:
         now_ms = self._parts.clock.now_ms()
         # First: whatever the rest comes to, nothing new is taken from now on.
         self._parts.state.blocks.put(peer, request.reason, now_ms)
+        settle_heirs(self._parts.state, peer, now_ms=now_ms)
         self._parts.state.call(peer, "", now_ms)
         await asyncio.to_thread(self._shut, peer)
         left = await self._end(peer)

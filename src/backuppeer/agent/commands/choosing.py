@@ -9,12 +9,14 @@ from collections.abc import Iterable
 from typing import Final
 
 from backuppeer.agent.agent import Agent
+from backuppeer.agent.home.identity_alarms import doubts_about
 from backuppeer.agent.reporter import Emit
 from backuppeer.control.api import BrowseRequest, BrowseRow
 from backuppeer.control.choosing import BestChoice, BestRequest
 from backuppeer.errors import NotFoundError
-from backuppeer.host.quota import format_size
 from backuppeer.ids import PeerId, parse_peer_id, shorten_peer_id
+from backuppeer.sizes import format_size
+from backuppeer.trust.conduct import Bar
 from backuppeer.trust.newcomer import BEGINNING, advise_newcomer
 from backuppeer.trust.policy import BEST_LEAST
 
@@ -47,6 +49,16 @@ class ChooseCommands:
             raise _explain(rows, objections)
         return BestChoice(best=fitting[0], next=fitting[1] if len(fitting) > 1 else None, seen=len(rows))
 
+    def _say_distrust(self, peer: PeerId) -> str:
+        """Return what speaks against what a host is known to be; "" = nothing."""
+        bar = self._parts.standing.bar(peer)
+        if bar is Bar.DOUBTED or doubts_about(self._parts.state, peer):
+            return "in doubt"
+        if bar is not None:
+            return "known to have failed"
+        # Not the number of a row, which is rounded.
+        return f"{_BELOW} {BEST_LEAST:.2f}" if self._parts.standing.trust(peer)[0] < BEST_LEAST else ""
+
     def _find_objection(self, row: BrowseRow, request: BestRequest, hosts: list[PeerId]) -> str:
         """Return why a host is not proposed; "" = nothing speaks against it."""
         peer = parse_peer_id(row.peer_id)
@@ -54,9 +66,8 @@ class ChooseCommands:
             return "your host already"
         if peer in self._parts.state.blocks:
             return "blocked"
-        # Not the number of the row, which is rounded.
-        if self._parts.standing.trust(peer)[0] < BEST_LEAST or self._parts.standing.bar(peer) is not None:
-            return f"{_BELOW} {BEST_LEAST:.2f}"
+        if distrust := self._say_distrust(peer):
+            return distrust
         if row.free_bytes < request.storage:
             return f"{_SMALL} {format_size(request.storage)} free"
         if request.region and not row.region.upper().startswith(request.region.upper()):

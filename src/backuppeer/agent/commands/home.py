@@ -10,6 +10,7 @@ from functools import partial
 from backuppeer import __version__
 from backuppeer.agent.agent import Agent
 from backuppeer.agent.commands.apart import remind_of_spare
+from backuppeer.agent.commands.browsing import list_servers
 from backuppeer.agent.commands.capping import set_cap
 from backuppeer.agent.commands.kit import remind_of_kit
 from backuppeer.agent.commands.room import Room, ended_room, find_open_room, room_at, room_for, storing_state
@@ -18,12 +19,16 @@ from backuppeer.agent.commands.wishes import describe_end, terms_with
 from backuppeer.agent.home.records import Direction, PeerRecord, RequestState
 from backuppeer.agent.home.state import State
 from backuppeer.agent.jobs.audit import describe_all
+from backuppeer.agent.owner.announcing import describe_seen, describe_waiting
 from backuppeer.agent.owner.ending import describe_endings
 from backuppeer.agent.owner.lagging import describe_lacking
 from backuppeer.agent.owner.set_hosts import read_sets
 from backuppeer.agent.peers import misbinding
 from backuppeer.agent.peers.choosing import is_listed
+from backuppeer.agent.peers.lineage import describe_heirs, say_lineage
 from backuppeer.agent.peers.names import alias_of, check_alias, name_of, resolve_peer
+from backuppeer.agent.peers.partners import remembered
+from backuppeer.agent.peers.paths import explain_path
 from backuppeer.agent.peers.session import Session
 from backuppeer.agent.peers.words import spell_safety_words
 from backuppeer.agent.recovery.reminding import remind_of_terms
@@ -31,18 +36,15 @@ from backuppeer.agent.reporter import Emit
 from backuppeer.clock import format_time
 from backuppeer.control.alarms import SeenAlarms
 from backuppeer.control.api import (
-    BrowseRequest,
-    BrowseRow,
     HostingState,
     Nothing,
     PeerRequest,
     PeerRow,
     PeerSetting,
     PingResult,
-    ServerState,
-    SessionRow,
     StatusResult,
 )
+from backuppeer.control.sessions import SessionRow
 from backuppeer.control.stopping import DisconnectResult, StopResult
 from backuppeer.errors import BackupPeerError, NotFoundError, UserError
 from backuppeer.ids import PeerId, format_peer_id
@@ -51,7 +53,7 @@ from backuppeer.trust.policy import UNCOMPARED
 
 
 class HomeCommands:
-    """ping, status, status/seen, stop, peers, peers/set, sessions, disconnect, browse."""
+    """ping, status, status/seen, stop, peers, peers/set, sessions, disconnect."""
 
     def __init__(self, agent: Agent) -> None:
         self._agent, self._parts = agent, agent.parts
@@ -72,7 +74,7 @@ class HomeCommands:
         return StatusResult(
             peer_id=format_peer_id(self._parts.keys.peer),
             agent=f"running, version {__version__}, process {os.getpid()}",
-            servers=self._servers(request.servers),
+            servers=list_servers(self._agent, request.servers),
             sessions=len(self._parts.sessions.all()),
             hosting=hosting_state(self._agent),
             snapshots=snapshots,
@@ -92,7 +94,10 @@ class HomeCommands:
 
     async def peers(self, _: Nothing, __: Emit) -> list[PeerRow]:
         """Return own peers: hosts, owners, and whoever has a name here."""
-        return [await self._peer_row(record) for record in self._parts.state.peers()]
+        rows = [await self._peer_row(record) for record in self._parts.state.peers()]
+        # Of one that goes on as another there is nothing left to see once nothing is agreed with it.
+        over = {format_peer_id(heir.old) for heir in self._parts.views.heirs.list_all()}
+        return [row for row in rows if row.role != "known" or row.peer_id not in over]
 
     async def set_peer(self, request: PeerSetting, _: Emit) -> PeerRow:
         """Record that a person compared id or safety words with a peer's, or what it is called here."""
@@ -123,16 +128,6 @@ class HomeCommands:
             raise NotFoundError(f"there is no session with {request.peer}", hint="see `backup-peer sessions`")
         return DisconnectResult(peer_id=format_peer_id(peer), closed=True)
 
-    async def browse(self, request: BrowseRequest, _: Emit) -> list[BrowseRow]:
-        """Return hosts on offer."""
-        return await self._agent.owner.market.browse(self._agent.servers(request.servers), request)
-
-    def _servers(self, given: list[str] | None) -> list[ServerState]:
-        pool = self._agent.host.hosting.pool
-        if pool is None:
-            return [ServerState(url=url, connected=False) for url in self._agent.servers(given)]
-        return [ServerState(url=s.url, connected=s.connected, error=s.error) for s in pool.states()]
-
     def _snapshots(self) -> tuple[int, list[str]]:
         """Return how many snapshots there are, and what a person should know if that can't be told."""
         vault = self._agent.owner.vault
@@ -151,6 +146,7 @@ class HomeCommands:
         here, state = self._agent.host, self._parts.state
         notes = [
             *misbinding.describe(state),
+            *describe_heirs(state, self._parts.views.heirs, here.premises.notes),
             *here.premises.notes,
             *here.sweeping.alarms.describe(state),
             *here.scrubbing.describe(state),
@@ -161,7 +157,8 @@ class HomeCommands:
         vault = self._agent.owner.vault
         why = vault.writer.describe()
         notes += [why] if why else []
-        notes += describe_endings(state, self._parts.keys.peer)
+        notes += describe_seen(state) + describe_waiting(state, self._agent.owner.announcing, self._parts.keys)
+        notes += describe_endings(state)
         notes += describe_lacking(vault, state, read_sets(self._parts.home))
         notes += remind_of_terms(state, self._parts.clock.now_ms())
         notes += here.reciprocity.describe()
@@ -171,7 +168,10 @@ class HomeCommands:
         notes += [kit] if kit else []
         keepers = vault.complete_hosts() if has_copies else ()
         notes += remind_of_spare(self._agent, keepers)
+        heirs = self._parts.views.heirs
         for host, text in self._parts.standing.reminders(hosts, keepers, partial(name_of, state)):
+            if text == UNCOMPARED and host is not None and heirs.was_friend(host):
+                continue  # it is to be compared anew, which is said already
             notes.append(text if host is None else f"{name_of(state, host)}: {text}{_say_way_out(state, host, text)}")
         return notes
 
@@ -187,7 +187,7 @@ class HomeCommands:
             peer_id=format_peer_id(record.peer),
             alias=record.alias,
             role=role,
-            verified=record.is_verified,
+            verified=self._parts.standing.is_friend(record.peer),
             quota_bytes=room.quota_bytes,
             used_bytes=room.used_bytes,
             safety_words=await spell_safety_words(self._parts.keys.peer, record.peer),
@@ -208,12 +208,13 @@ class HomeCommands:
             owed_by_us_bytes=self._agent.host.reciprocity.owed_by_us(record.peer).lacking_bytes,
             capped=self._parts.standing.caps(record.peer),
             differs=self._parts.standing.differs(record.peer),
+            lineage=say_lineage(self._parts.state, self._parts.views.heirs, record.peer),
             room_bytes=find_open_room(self._agent, record.peer) if kept else None,
             trial=bool(kept and terms and is_trial(terms)),
         )
 
     def _session_row(self, session: Session) -> SessionRow:
-        path = session.connection.path()
+        path, there = session.connection.path(), remembered(self._parts.state, session.peer)
         return SessionRow(
             peer_id=format_peer_id(session.peer),
             alias=alias_of(self._parts.state, session.peer),
@@ -223,6 +224,8 @@ class HomeCommands:
             sent_bytes=session.sent_bytes,
             received_bytes=session.received_bytes,
             since=format_time(session.since_ms),
+            path_reason=explain_path(path.kind, own=self._parts.relays.nat, theirs=there.nat if there else ""),
+            bytes_per_s=session.course.rate(session.sent_bytes + session.received_bytes),
         )
 
 

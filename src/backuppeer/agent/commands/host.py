@@ -295,7 +295,7 @@ class HostCommands:
 
     async def _row(self, record: RequestRecord) -> PendingRequest:
         words = await spell_safety_words(self._parts.keys.peer, record.peer)
-        trust, level = self._parts.standing.trust(record.peer)
+        regard = self._parts.views.explaining.regard(record.peer)
         return PendingRequest(
             request_id=name_of_request(self._parts.keys.peer, record),
             direction=record.direction.value,
@@ -307,8 +307,10 @@ class HostCommands:
             lock_s=record.lock_s,
             state=record.state.value,
             since=format_time(record.since_ms),
-            trust=round(trust, 3),
-            trust_level=level.value,
+            trust=regard.trust,
+            trust_level=regard.level,
+            trust_reason=regard.reason,
+            capped=regard.capped,
             reason=record.reason,
             invite=name_invite(self._agent, record.peer) if record.direction is Direction.IN else "",
             **describe_beside(self._agent, record),

@@ -30,12 +30,12 @@ from backuppeer.control.inviting import (
     InviteUse,
 )
 from backuppeer.errors import BackupPeerError, NotFoundError, UserError
-from backuppeer.host.quota import format_size
 from backuppeer.ids import PeerId, format_peer_id
 from backuppeer.limits import INVITE_LIFE_S, SPOKEN_LEFT_S, SPOKEN_S, STORAGE_MIN_BYTES
 from backuppeer.signaling.card import read_gift
 from backuppeer.signaling.invite import Invite, format_invite, parse_invite
 from backuppeer.signaling.nameplate import SpokenCode, is_spoken, parse_code
+from backuppeer.sizes import format_size
 
 _USUAL_BYTES: Final = 20 * 10**9
 _REVOKED: Final = "the invite was taken back"

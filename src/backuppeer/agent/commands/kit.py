@@ -16,7 +16,6 @@ from backuppeer.control.paper import KitHost, KitRequest, KitResult
 from backuppeer.control.recovering import Place
 from backuppeer.ids import PeerId, format_peer_id
 from backuppeer.limits import KIT_DUE_S
-from backuppeer.proof.statements import Agreement, open_statement
 from backuppeer.transport.addresses import select_dialable
 
 _MADE: Final = "kit.made"
@@ -46,7 +45,7 @@ class KitCommands:
         return KitHost(
             peer_id=format_peer_id(host),
             alias=alias_of(state, host),
-            size_bytes=open_statement(Agreement, signed, self._parts.keys.peer, host).size_bytes,
+            size_bytes=self._parts.keys.open_terms(signed, host).size_bytes,
             place=Place(peer_id=format_peer_id(host), transport=where.transport.hex(), addresses=addresses)
             if where and addresses
             else None,

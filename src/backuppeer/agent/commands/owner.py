@@ -41,8 +41,6 @@ from backuppeer.backup.streams import PackSource
 from backuppeer.backup.trees import TreeReader
 from backuppeer.clock import format_time
 from backuppeer.control.api import (
-    ConnectPlan,
-    ConnectPlanRequest,
     ConnectRequest,
     ConnectResult,
     EntryRow,
@@ -50,6 +48,7 @@ from backuppeer.control.api import (
     SnapshotRow,
     SnapshotsRequest,
 )
+from backuppeer.control.choosing import ConnectPlan, ConnectPlanRequest
 from backuppeer.control.inflow import Inflow
 from backuppeer.control.restoring import RestorePlan, RestoreRequest, RestoreResult
 from backuppeer.control.saving import BackupRequest, BackupResult, StreamRequest
@@ -77,7 +76,7 @@ class OwnerCommands:
             self._check_may_ask(peer)
             free, term_s, lock_s, promises = await self._offer_of(peer, self._agent.servers(request.servers))
         words = await spell_safety_words(self._parts.keys.peer, peer)
-        trust, level = self._parts.standing.trust(peer)
+        regard = self._parts.views.explaining.regard(peer)
         return ConnectPlan(
             peer_id=format_peer_id(peer),
             alias=alias_of(self._parts.state, peer),
@@ -86,8 +85,10 @@ class OwnerCommands:
             free_bytes=free,
             term_s=agreement.term_s if agreement else term_s,
             lock_s=agreement.lock_s if agreement else lock_s,
-            trust=round(trust, 3),
-            trust_level=level.value,
+            trust=regard.trust,
+            trust_level=regard.level,
+            capped=regard.capped,
+            reason=regard.reason,
             risks=find_risks(self._agent, peer),
             promises=describe_promises(promises_of(agreement) if agreement else promises),
             cap_bytes=self._agent.owner.vault.exposing.cap(peer),
@@ -125,9 +126,9 @@ class OwnerCommands:
         await self._agent.owner.revising.follow_up()
         async with self._at_work(emit) as (vault, reporter):
             result = await run_backup(vault, self._parts.home, request, reporter)
-            state, own = self._parts.state, self._parts.keys.peer
-            now_ms, debts = self._parts.clock.now_ms(), self._agent.host.reciprocity.describe_ours()
-            for note in [*describe_endings(state, own), *remind_of_terms(state, now_ms), *debts]:
+            state, debts = self._parts.state, self._agent.host.reciprocity.describe_ours()
+            now_ms = self._parts.clock.now_ms()
+            for note in [*describe_endings(state), *remind_of_terms(state, now_ms), *debts]:
                 reporter.note(note)
             return self._weigh(result)
 

@@ -40,7 +40,7 @@ def record_of(standing: Standing, known: PeerRecord, *, limit: int, running: Con
         first_met=format_time(known.first_seen_ms) if known.first_seen_ms else "",
         days=seen.days,
         availability=None if seen.observed is None else round(seen.observed, 4),
-        promised=standing.promised(peer),
+        promised=standing.promise(peer),
         rtt_ms=round(seen.pace.rtt_ms, 2),
         bytes_per_second=round(seen.pace.bytes_per_s),
         audits=kinds.get(Kind.AUDITED, 0),

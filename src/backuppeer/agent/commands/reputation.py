@@ -10,6 +10,7 @@ from functools import partial
 from typing import Final
 
 from backuppeer.agent.agent import Agent
+from backuppeer.agent.peers.lineage import say_lineage
 from backuppeer.agent.peers.names import alias_of, name_of, resolve_peer
 from backuppeer.agent.reporter import Emit
 from backuppeer.agent.repute.explaining import CLAIM, Cap, Explanation, HeardPath
@@ -56,23 +57,23 @@ class ReputationCommands:
         peer = resolve_peer(self._parts.state, text)
         if peer == self._parts.keys.peer:
             raise UserError("that is your own id: nobody scores itself", hint="name another: `backup-peer peers`")
-        if peer not in set(self._explaining.known()) | set(self._parts.state.heard()):
+        known = {*self._explaining.known(), *self._parts.state.heard()}
+        if not known.intersection((peer, self._parts.standing.newest(peer))):
             raise NotFoundError(
                 f"nothing was ever seen or heard of {text[:80]}", hint="`backup-peer browse` looks who is there now"
             )
         return peer
 
     def _row(self, peer: PeerId) -> ReputationRow:
-        trust, level = self._parts.standing.trust(peer)
-        capped = self._parts.standing.caps(peer)
+        regard = self._explaining.regard(peer)
         return ReputationRow(
             peer_id=format_peer_id(peer),
             alias=alias_of(self._parts.state, peer),
             friend=self._parts.standing.is_friend(peer),
-            trust=round(trust, 3),
-            trust_level=level.value,
-            reason=self._explaining.reason(peer, capped),
-            capped=capped,
+            trust=regard.trust,
+            trust_level=regard.level,
+            reason=regard.reason,
+            capped=regard.capped,
         )
 
     def _show(self, peer: PeerId, found: Explanation) -> Reputation:
@@ -107,6 +108,7 @@ class ReputationCommands:
             uncapped=_round(parts.uncapped),
             caps=[_show_cap(cap) for cap in found.caps],
             raises=list(self._say_raises(peer, found)),
+            lineage=say_lineage(self._parts.state, self._parts.views.heirs, peer),
         )
 
     def _show_path(self, path: HeardPath) -> HeardBy:
@@ -128,7 +130,7 @@ class ReputationCommands:
             if each.way is Way.LIFT:
                 text, lifted = f"then {text}" if lifted else text, lifted + 1
                 text = text if each.trust >= found.parts.trust + FELT else f"{text}; that alone raises no score"
-            if each.way is Way.KEEP and not self._parts.standing.held_bytes(peer):
+            if each.way is Way.KEEP and not self._parts.standing.measure_held(peer):
                 text, command = f"first it must keep something of yours, then {text}", self._say_first(peer, name)
             yield RaiseRow(trust=round(each.trust, 3), text=text, command=command)
 

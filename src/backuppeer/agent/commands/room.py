@@ -11,7 +11,6 @@ from backuppeer.clock import format_time
 from backuppeer.control.api import StoringState
 from backuppeer.errors import BackupPeerError
 from backuppeer.ids import AgreementId, PeerId
-from backuppeer.proof.statements import Agreement, open_statement
 
 
 class Room(NamedTuple):
@@ -46,7 +45,7 @@ def room_at(agent: Agent, host: PeerId) -> Room | None:
     found = None
     for agreement, agreed_host, signed in agent.parts.state.agreements():
         if agreed_host == host:
-            size_bytes = open_statement(Agreement, signed, agent.parts.keys.peer, host).size_bytes
+            size_bytes = agent.parts.keys.open_terms(signed, host).size_bytes
             found = (found or Room()).plus(_measure_copies(agent, agreement)._replace(quota_bytes=size_bytes))
     return found
 

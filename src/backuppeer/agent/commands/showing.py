@@ -3,16 +3,21 @@
 Knows: agreements of both directions, rooms, notices. Must not know: HTTP, terminals.
 """
 
+import asyncio
+
 from backuppeer.agent.agent import Agent
+from backuppeer.agent.commands.months import describe_receipts
 from backuppeer.agent.commands.records import record_of, tenancy_of
-from backuppeer.agent.commands.room import Room, room_at, room_for
+from backuppeer.agent.commands.room import Room, find_open_room, room_at, room_for
 from backuppeer.agent.commands.wishes import End, end_at, end_for
 from backuppeer.agent.home.records import PeerRecord
 from backuppeer.agent.host.reciprocity import Balance
 from backuppeer.agent.peers.contacting import describe_running
+from backuppeer.agent.peers.lineage import say_lineage
 from backuppeer.agent.peers.names import name_of, resolve_peer
 from backuppeer.agent.peers.offers import describe_promises
 from backuppeer.agent.reporter import Emit
+from backuppeer.agent.repute.shelves import Keep
 from backuppeer.clock import format_time
 from backuppeer.control.history import Record, ShowRequest
 from backuppeer.control.showing import Account, PeerAccount
@@ -35,31 +40,20 @@ class ShowCommands:
         record = self._state.peer(peer)
         if record is None:
             raise NotFoundError("you have dealt with no such peer", hint="see `backup-peer peers`")
-        signed = next((s for _, host, s in self._state.agreements() if host == peer), None)
-        leases = self._agent.host.premises.leases_of(peer)
-        there = here = None
-        if signed is not None:
-            terms = peek_statement(Agreement, signed)
-            there = _account(terms, room_at(self._agent, peer) or Room(), end_at(self._agent, peer))
-            _add_balance(there, self._agent.host.reciprocity.owed_by_us(peer))
-        if leases:
-            here = _account(leases[0].terms, room_for(self._agent, peer) or Room(), end_for(self._agent, peer))
-            _add_balance(here, self._agent.host.reciprocity.owed_to_us(peer))
-            refused_ms = self._agent.host.reciprocity.refused_from_ms(peer)
-            here.refused_from = format_time(refused_ms) if refused_ms is not None else ""
-            here.sent_bytes = self._count_sent(peer)
+        there, here = await self._show_there(peer), await self._show_here(peer)
         exposing = self._agent.owner.vault.exposing
         trust, level = self._agent.parts.standing.trust(peer)
         return PeerAccount(
             peer_id=format_peer_id(peer),
             alias=record.alias,
-            verified=record.is_verified,
+            verified=self._agent.parts.standing.is_friend(peer),
             blocked=peer in self._state.blocks,
             there=there,
             here=here,
             trust=round(trust, 3),
             trust_level=level.value,
             capped=self._agent.parts.standing.caps(peer),
+            lineage=say_lineage(self._state, self._agent.parts.views.heirs, peer),
             way_out=self._agent.parts.standing.advice(peer, name_of(self._state, peer)),
             cap_bytes=exposing.cap(peer),
             verified_bytes=exposing.verified(peer),
@@ -69,6 +63,29 @@ class ShowCommands:
             record=self._recount(record, request.history),
             owed_bytes=(here.used_bytes if here else 0) - (there.used_bytes if there else 0),
         )
+
+    async def _show_there(self, host: PeerId) -> Account | None:
+        signed = next((s for _, agreed, s in self._state.agreements() if agreed == host), None)
+        if signed is None:
+            return None
+        terms = peek_statement(Agreement, signed)
+        there = _account(terms, room_at(self._agent, host) or Room(), end_at(self._agent, host))
+        there.room_bytes = find_open_room(self._agent, host)
+        there.receipts = await asyncio.to_thread(describe_receipts, self._agent, terms, Keep.OWNER)
+        _add_balance(there, self._agent.host.reciprocity.owed_by_us(host))
+        return there
+
+    async def _show_here(self, owner: PeerId) -> Account | None:
+        leases = self._agent.host.premises.leases_of(owner)
+        if not leases:
+            return None
+        here = _account(leases[0].terms, room_for(self._agent, owner) or Room(), end_for(self._agent, owner))
+        here.receipts = await asyncio.to_thread(describe_receipts, self._agent, leases[0].terms, Keep.HOST)
+        _add_balance(here, self._agent.host.reciprocity.owed_to_us(owner))
+        refused_ms = self._agent.host.reciprocity.refused_from_ms(owner)
+        here.refused_from = format_time(refused_ms) if refused_ms is not None else ""
+        here.sent_bytes = self._count_sent(owner)
+        return here
 
     def _recount(self, known: PeerRecord, limit: int) -> Record:
         session = self._agent.parts.sessions.get(PeerId(known.peer))

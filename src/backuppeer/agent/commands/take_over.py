@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from backuppeer.agent.agent import Agent
+from backuppeer.agent.home.heir import finish_succession
 from backuppeer.agent.jobs.take_over import TakeOverJob
 from backuppeer.agent.reporter import Emit, reporting
 from backuppeer.control.taking_over import TakeOverPlan, TakeOverRequest, TakeOverResult
@@ -26,7 +27,10 @@ class TakeOverCommands:
     async def announce(self, _: TakeOverRequest, emit: Emit) -> TakeOverResult:
         """Tell hosts of the grant that lies in this home."""
         async with self._job(emit) as job:
-            return await job.announce()
+            result = await job.announce()
+        if self._agent.parts.keys.heir is None:
+            finish_succession(self._agent.parts.home)
+        return result
 
     @asynccontextmanager
     async def _job(self, emit: Emit) -> AsyncIterator[TakeOverJob]:

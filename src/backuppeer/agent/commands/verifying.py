@@ -39,8 +39,9 @@ class VerifyCommands:
         peer, standing = self._resolve(request.peer), self._parts.standing
         before, level_before = standing.trust(peer)
         if request.same:
-            self._parts.state.befriend(peer, self._parts.clock.now_ms())
-            misbinding.settle(self._parts.state, peer)
+            now_ms = self._parts.clock.now_ms()
+            self._parts.state.befriend(peer, now_ms)
+            misbinding.settle(self._parts.state, peer, now_ms=now_ms)
         else:
             self._doubt(peer)
         trust, level = standing.trust(peer)

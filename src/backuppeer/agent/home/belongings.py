@@ -17,22 +17,34 @@ import msgspec
 from msgspec import Meta
 
 from backuppeer.agent.home.config import parse_config
+from backuppeer.agent.home.heir import FormerSelf, is_begun, write_former
 from backuppeer.agent.home.home import Home, write_private
 from backuppeer.agent.home.keyring import HomeKeys, write_keys
 from backuppeer.agent.home.records import PeerRecord
 from backuppeer.agent.home.state import State
 from backuppeer.crypto.custody import USUAL, Stretch, open_sealed, seal_by_passphrase
-from backuppeer.crypto.keys import WorkingSecret, derive_identity
-from backuppeer.errors import DamagedStateError, LocalError, NewerFormatError, NotFoundError, PeerFault, UserError
-from backuppeer.ids import AgreementId, PeerId
-from backuppeer.limits import EXPORT_BYTES
-from backuppeer.proof.statements import Agreement, open_statement
+from backuppeer.crypto.identity import SigningKey
+from backuppeer.crypto.keys import FormerSecrets, WorkingSecret, derive_identity
+from backuppeer.errors import (
+    DamagedStateError,
+    LocalError,
+    NewerFormatError,
+    NotFoundError,
+    PeerFault,
+    ProtocolViolation,
+    UserError,
+)
+from backuppeer.ids import AgreementId, PeerId, RepositoryId
+from backuppeer.limits import EXPORT_BYTES, SUCCESSION_STEPS
+from backuppeer.proof.statements import Agreement, open_statement, peek_statement
+from backuppeer.proof.succession import Succession
 
 MOVED_IN: Final = "moved_in"
 """The setting of a home that was made of a file and has not heard yet what its hosts keep; empty afterwards."""
 _MAGIC: Final = b"BPHOME\r\n"
 _VERSION: Final = 1
-_FRONT: Final = _MAGIC + bytes([_VERSION])
+_HEIR_VERSION: Final = 2
+"""Of a home whose identity went on (ADR 69): programs of before must not read half of its keys."""
 _Id = Annotated[bytes, Meta(min_length=32, max_length=32)]
 _Seed = Annotated[bytes, Meta(max_length=32)]
 
@@ -55,8 +67,12 @@ class KnownAgreement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     signed: bytes
 
 
-class Belongings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """All that a file holds. device, grant: empty in a copy that may only read. config: the text of `config.toml`."""
+class Belongings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """All that a file holds. device, grant: empty in a copy that may only read. config: the text of `config.toml`.
+
+    former: the secrets of `repository` in the generations before, in their order; none in the first. selves: the seed
+    of each identity of before that a host may still know this home by, and the signed succession from it.
+    """
 
     generation: int
     working: _Id
@@ -66,6 +82,36 @@ class Belongings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     peers: list[KnownPeer]
     agreements: list[KnownAgreement]
     config: str
+    repository: Annotated[bytes, Meta(max_length=16)] = b""
+    former: Annotated[list[_Id], Meta(max_length=SUCCESSION_STEPS)] = []
+    selves: Annotated[list[tuple[_Id, bytes]], Meta(max_length=SUCCESSION_STEPS)] = []
+
+    @property
+    def secret(self) -> WorkingSecret:
+        """The working secret, with what is kept of generations before.
+
+        Raises:
+            LocalError: they do not fit.
+
+        """
+        kept = FormerSecrets(RepositoryId(self.repository), tuple(self.former)) if self.former else None
+        return WorkingSecret(self.working, self.generation, kept)
+
+    def read_selves(self) -> list[FormerSelf]:
+        """Return who this home was, for hosts that have not heard; the oldest first.
+
+        Raises:
+            PeerFault: a succession is from somebody else.
+
+        """
+        found = [FormerSelf(SigningKey.from_seed(seed), signed) for seed, signed in self.selves]
+        if any(peek_statement(Succession, one.succession).old != one.peer for one in found):
+            raise ProtocolViolation("a succession is from another identity")
+        return found
+
+    def find_names(self) -> frozenset[PeerId]:
+        """Return every peer id that agreements may name as this home's."""
+        return frozenset((_peer_of(self.secret), *(one.peer for one in self.read_selves())))
 
     @property
     def may_write(self) -> bool:
@@ -81,15 +127,23 @@ def collect_belongings(home: Home, keys: HomeKeys, state: State, *, with_right: 
     """Return what a file of a home is to hold. with_right: device key and grant, too.
 
     Raises:
-        UserError: this home has no right to write that it could give.
+        UserError: this home has no right to write that it could give, or a new identity is on its way here.
 
     """
+    if is_begun(home):
+        raise UserError(
+            "a new identity is on its way here", hint="`backup-peer recover --new-identity` goes on; export then"
+        )
     if with_right and not keys.grant:
         raise UserError(
             "this home may only read: there is no right to make backups to move",
             hint="leave --move out; or `backup-peer recover --take-over` there, with the words",
         )
+    former = keys.working.former
     return Belongings(
+        repository=former.repository if former is not None else b"",
+        former=list(former.secrets) if former is not None else [],
+        selves=[(one.identity.seed(), one.succession) for one in keys.former],
         generation=keys.working.generation,
         working=keys.working.secret,
         authority=keys.authority,
@@ -109,11 +163,12 @@ def write_belongings(path: Path, belongings: Belongings, passphrase: bytes, *, s
         LocalError: the system refuses.
 
     """
-    sealed = seal_by_passphrase(msgspec.msgpack.encode(belongings), passphrase, bound=_FRONT, stretch=stretch)
+    front = _MAGIC + bytes([_HEIR_VERSION if belongings.former else _VERSION])
+    sealed = seal_by_passphrase(msgspec.msgpack.encode(belongings), passphrase, bound=front, stretch=stretch)
     if os.path.lexists(path):
         raise UserError(f"{path} exists already", hint="name another file")
     try:
-        write_private(path, _FRONT + sealed)
+        write_private(path, front + sealed)
     except OSError as exc:
         raise LocalError(f"{path} can't be written: {exc.strerror}", hint="name a file elsewhere") from exc
 
@@ -129,14 +184,15 @@ def read_belongings(path: Path, passphrase: bytes) -> Belongings:
 
     """
     data = _read(path)
-    if data[: len(_MAGIC)] != _MAGIC or len(data) <= len(_FRONT):
+    end = len(_MAGIC) + 1
+    if data[: len(_MAGIC)] != _MAGIC or len(data) <= end:
         raise DamagedStateError(f"{path} is no exported home", hint="`backup-peer export FILE` makes one")
-    if data[len(_MAGIC)] != _VERSION:
+    if data[len(_MAGIC)] not in {_VERSION, _HEIR_VERSION}:
         raise NewerFormatError(
             f"{path} was written by another version of backup-peer (format {data[len(_MAGIC)]})",
             hint="install the newer backup-peer to read it",
         )
-    plain = open_sealed(data[len(_FRONT) :], passphrase, bound=_FRONT)
+    plain = open_sealed(data[end:], passphrase, bound=data[:end])
     try:
         belongings = msgspec.msgpack.decode(plain, type=Belongings)
         _check(belongings)
@@ -160,25 +216,27 @@ def settle_in(home: Home, belongings: Belongings) -> PeerId:
     home.prepare()
     if belongings.config:
         write_private(home.config, belongings.config.encode())
-    working = WorkingSecret(secret=belongings.working, generation=belongings.generation)
+    working = belongings.secret
     state = State(home.state)
     try:
         for known in belongings.peers:
             _remember(state, known)
         for agreed in belongings.agreements:
-            said = open_statement(Agreement, agreed.signed, _peer_of(working), agreed.host)
+            said = _open_terms(belongings, agreed)
             state.put_agreement(AgreementId(said.agreement), PeerId(agreed.host), agreed.signed)
         state.put_setting(MOVED_IN, b"1" if belongings.agreements else b"")
     finally:
         state.close()
+    if belongings.selves:
+        write_former(home, working, belongings.read_selves())
     return write_keys(home, working, belongings.authority, device=belongings.device, grant=belongings.grant)
 
 
 def _check(belongings: Belongings) -> None:
     """Check what a program that wrote nonsense could have got wrong: what is sealed, nobody else can change."""
-    peer = _peer_of(WorkingSecret(secret=belongings.working, generation=belongings.generation))
+    belongings.find_names()  # also without agreements: the secrets must fit each other
     for known in belongings.agreements:
-        open_statement(Agreement, known.signed, peer, known.host)
+        _open_terms(belongings, known)
     if bool(belongings.device) != bool(belongings.grant):
         raise LocalError("a right to write without its device")
     if belongings.config:
@@ -186,6 +244,13 @@ def _check(belongings: Belongings) -> None:
             parse_config(belongings.config)
         except UserError as exc:
             raise LocalError(exc.message) from exc
+
+
+def _open_terms(belongings: Belongings, known: KnownAgreement) -> Agreement:
+    """Return an agreement of the home, under whichever of its names."""
+    named = PeerId(peek_statement(Agreement, known.signed).owner)
+    own = named if named in belongings.find_names() else _peer_of(belongings.secret)
+    return open_statement(Agreement, known.signed, own, known.host)
 
 
 def _remember(state: State, known: KnownPeer) -> None:

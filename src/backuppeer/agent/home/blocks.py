@@ -18,14 +18,18 @@ class Blocks:
 
     def __init__(self, run: Callable[..., None], ask: Callable[..., list[tuple[Any, ...]]]) -> None:
         self._run, self._ask = run, ask
+        self._blocked = {PeerId(row[0]) for row in ask("SELECT peer FROM blocks")}
+        """Looked into for each row of a market of thousands."""
 
     def put(self, peer: PeerId, reason: str, now_ms: int) -> None:
         """Block a peer, or give another reason for it."""
         self._run("INSERT OR REPLACE INTO blocks VALUES(?,?,?)", peer, reason, now_ms)
+        self._blocked.add(peer)
 
     def drop(self, peer: PeerId) -> None:
         """Let a peer be as any other again."""
         self._run("DELETE FROM blocks WHERE peer=?", peer)
+        self._blocked.discard(peer)
 
     def reason(self, peer: PeerId) -> str | None:
         """Return why a peer is blocked, in the person's words, which may be none; None: it is not."""
@@ -33,4 +37,4 @@ class Blocks:
         return str(rows[0][0]) if rows else None
 
     def __contains__(self, peer: PeerId) -> bool:
-        return self.reason(peer) is not None
+        return peer in self._blocked

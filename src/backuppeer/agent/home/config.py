@@ -27,6 +27,8 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_
 
     servers: list[str] | None = None
     """Signaling servers; an empty list means none."""
+    proxy: str | None = None
+    """What signaling goes through, e.g. socks5://127.0.0.1:9050."""
     region: str | None = None
     """Coarse region shown in this host's listing, e.g. EU."""
     passphrase_command: str | None = None
@@ -45,7 +47,7 @@ _SWITCHES: Final = {
     "trust.share_receipts": ("yes", "no", "`backup-peer config set trust.share_receipts no`"),
 }
 """Both values, and a command that sets the second."""
-KEYS: Final = ("servers", "region", "audits", "passphrase_command", "trust.share_receipts")
+KEYS: Final = ("servers", "proxy", "region", "audits", "passphrase_command", "trust.share_receipts")
 """What `config get` and `config set` are for; sets have verbs of their own."""
 
 

@@ -62,6 +62,10 @@ class Deeds:
         query = "SELECT signed FROM revisions WHERE agreement=? AND revision>? ORDER BY revision"
         return [bytes(row[0]) for row in self._ask(query, agreement, revision)]
 
+    def owners(self, agreement: AgreementId) -> frozenset[PeerId]:
+        """Return every identity under which this home was the owner of an agreement: it may go on as another."""
+        return frozenset(PeerId(peek_statement(Agreement, signed).owner) for signed in self.after(agreement, 0))
+
     def put_notice(self, agreement: AgreementId, heard: Heard) -> None:
         """Keep the last notice of a side."""
         # "Perhaps heard" is 0, as homes of before wrote it for all that was untold.

@@ -24,11 +24,13 @@ class Sort(StrEnum):
     """Somebody answers where the peer should, who can't prove to be it."""
     FORKED = "forked"
     """The peer's key signed two listings of one number: no program does, two that have the key do."""
+    HEIRS = "heirs"
+    """Its authority named two heirs: its 24 words are in two hands. Kept by `successions`, told until it is settled."""
     MOVED = "moved"
     """The peer proved its identity from another machine than before: it recovered, or somebody copied its keys."""
 
 
-_DOUBTS: Final = frozenset({Sort.WORDS, Sort.ANSWERED, Sort.FORKED})
+_DOUBTS: Final = frozenset({Sort.WORDS, Sort.ANSWERED, Sort.FORKED, Sort.HEIRS})
 """What makes it doubtful that a peer is who a person takes it for. Who moved has proven its identity."""
 
 
@@ -51,7 +53,7 @@ _ALARMS: Final = msgspec.msgpack.Decoder(list[Alarm])
 def list_alarms(state: State) -> list[Alarm]:
     """Return all that are kept, seen or not."""
     kept = state.setting(_KEPT)
-    return _ALARMS.decode(kept) if kept else []
+    return [*(_ALARMS.decode(kept) if kept else []), *_list_contested(state)]
 
 
 def doubts_about(state: State, peer: PeerId) -> list[Alarm]:
@@ -60,8 +62,30 @@ def doubts_about(state: State, peer: PeerId) -> list[Alarm]:
 
 
 def keep_alarms(state: State, alarms: Iterable[Alarm]) -> None:
-    """Keep these alarms, and no others."""
-    state.put_setting(_KEPT, msgspec.msgpack.encode(list(alarms)))
+    """Keep these alarms, and no others but those of two heirs, which only a person ends."""
+    state.put_setting(_KEPT, msgspec.msgpack.encode([alarm for alarm in alarms if alarm.sort is not Sort.HEIRS]))
+
+
+def carry_doubts(state: State, old: PeerId, new: PeerId) -> None:
+    """Let what makes doubtful who a peer is hold for its heir, until the words are compared with that one."""
+    has = {alarm.sort for alarm in doubts_about(state, new)}
+    over = [alarm for alarm in doubts_about(state, old) if alarm.sort not in has]
+    if over:
+        keep_alarms(state, [*list_alarms(state), *(msgspec.structs.replace(alarm, peer=new) for alarm in over)])
+
+
+def contested_ms(state: State, peer: PeerId) -> int:
+    """Return when two heirs were named, of whom a peer is one, and nobody had that out; 0: never."""
+    return max((a.time_ms for a in doubts_about(state, peer) if a.sort is Sort.HEIRS), default=0)
+
+
+def _list_contested(state: State) -> list[Alarm]:
+    """Return an alarm about each of two heirs; of the one that is not followed a person is told with the other."""
+    found = list[Alarm]()
+    for heir, newest in state.successions.list_contested():
+        found.append(Alarm(peer=newest, sort=Sort.HEIRS, time_ms=heir.contested_ms))
+        found.append(Alarm(peer=PeerId(heir.rival), sort=Sort.HEIRS, time_ms=heir.contested_ms, is_seen=True))
+    return found
 
 
 def differed_ms(state: State, peer: PeerId) -> int:

@@ -16,15 +16,17 @@ from typing import Final
 
 import structlog
 
+from backuppeer.agent.home.heir import FormerSelf, Heir, is_begun, load_former, load_heir
 from backuppeer.agent.home.home import Home, sweep_unfinished, sync_folder, write_private
-from backuppeer.agent.home.keyfile import Custody, KeyFile, explain_damage, front_of, read_bounded, read_key_file
+from backuppeer.agent.home.keyfile import Custody, KeyFile, explain_damage, read_bounded, read_key_file
+from backuppeer.agent.home.sealing import identity_of, open_working, seal_working
 from backuppeer.clock import Clock
-from backuppeer.crypto.custody import USUAL, Stretch, open_sealed, seal_by_key, seal_by_passphrase
+from backuppeer.crypto.custody import USUAL, Stretch
 from backuppeer.crypto.identity import SigningKey
-from backuppeer.crypto.keys import SECRET_BYTES, WorkingSecret, derive_authority, derive_identity, derive_working
+from backuppeer.crypto.keys import WorkingSecret, derive_authority, derive_heir, derive_identity, derive_working
 from backuppeer.errors import DamagedStateError, ExitCode, NotFoundError, PeerFault, UserError
 from backuppeer.ids import DeviceId, PeerId, RepositoryId
-from backuppeer.proof.statements import WriterGrant, open_statement, sign_statement
+from backuppeer.proof.statements import Agreement, WriterGrant, open_statement, peek_statement, sign_statement
 from backuppeer.proof.writer import FIRST_EPOCH
 
 _log = structlog.get_logger()
@@ -43,12 +45,33 @@ class HomeKeys:
     grant: bytes
     """Signed WriterGrant of this device; empty in a home that was recovered and may only read."""
     repository: RepositoryId | None
-    """None until a recovered home has heard from a host which repository is its own."""
+    """None until a recovered home has heard from a host which repository is its own, or its key file names it."""
+
+    heir: Heir | None = None
+    """Who this home is about to go on as, while hosts are told (ADR 69)."""
+    former: tuple[FormerSelf, ...] = ()
+    """Who it was, as long as a host may know it so alone; the oldest first."""
 
     @property
     def peer(self) -> PeerId:
         """Return this home's peer id."""
         return PeerId(self.identity.public)
+
+    @property
+    def names(self) -> frozenset[PeerId]:
+        """Return every peer id that means this home: its own, and those by which hosts still or already know it."""
+        heir = () if self.heir is None else (self.heir.peer,)
+        return frozenset((self.peer, *heir, *(one.peer for one in self.former)))
+
+    def open_terms(self, signed: bytes, host: PeerId) -> Agreement:
+        """Return a revision of an agreement of this home, under whichever of its names, with a host.
+
+        Raises:
+            PeerFault: it is of others, or not signed by both.
+
+        """
+        named = PeerId(peek_statement(Agreement, signed).owner)
+        return open_statement(Agreement, signed, named if named in self.names else self.peer, host)
 
 
 def create_identity(home: Home, master: bytes, clock: Clock) -> PeerId:
@@ -81,12 +104,12 @@ def recover_identity(home: Home, master: bytes) -> PeerId:
 
     """
     if _has_found_nothing(home):
-        raise _refuse_words(
+        raise refuse_words(
             f"{home.path} holds an identity of other words, under which no backup was found",
             hint=f"if those words were the wrong ones: `backup-peer agent stop`, remove {home.path}, and recover again",
         )
     if home.exists_identity and derive_authority(master).public != _key_file(home).authority:
-        raise _refuse_words(
+        raise refuse_words(
             f"these are the words of another identity than that of {home.path}",
             hint="nothing was changed: to bring theirs back, name another folder with --home DIR",
         )
@@ -105,15 +128,22 @@ def check_master(home: Home, master: bytes) -> WorkingSecret:
 
     """
     file = _key_file(home)
-    working = derive_working(master, FIRST_GENERATION)
+    working = derive_kept(master, file)
     of_words = derive_identity(working).public, derive_authority(master).public
     # Both: agreements bind hosts to an authority, and a grant of another one than theirs would lock this home out.
-    if of_words != (_identity_of(file), file.authority):
-        raise _refuse_words(
+    if of_words != (identity_of(file), file.authority):
+        raise refuse_words(
             f"these are the words of another identity than that of {home.path}",
             hint="nothing was changed: take the words that came with this identity",
         )
     return working
+
+
+def derive_kept(master: bytes, file: KeyFile) -> WorkingSecret:
+    """Return what the words give of the generation that a key file is of, with all that it keeps of those before."""
+    if file.repository:
+        return derive_heir(master, file.generation, RepositoryId(file.repository))
+    return derive_working(master, file.generation)
 
 
 def grant_writer(home: Home, master: bytes, *, repository: RepositoryId, epoch: int, clock: Clock) -> None:
@@ -140,7 +170,7 @@ def load_peer_id(home: Home) -> PeerId:
         DamagedStateError: a key file is not what it should be.
 
     """
-    return PeerId(_identity_of(_key_file(home)))
+    return PeerId(identity_of(_key_file(home)))
 
 
 def load_keys(home: Home, secret: bytes = b"") -> HomeKeys:
@@ -153,11 +183,12 @@ def load_keys(home: Home, secret: bytes = b"") -> HomeKeys:
 
     """
     file = _key_file(home)
-    working = _open_working(home, file, secret)
+    working = open_working(home.keys / "working", file, secret)
     device = _read_device(home)
     grant_file = home.keys / "grant"
     grant = _read_grant(grant_file)
-    repository = _read_repository(grant_file, grant, authority=file.authority, device=device) if grant else None
+    named = RepositoryId(file.repository) if file.repository else None
+    repository = _read_repository(grant_file, grant, authority=file.authority, device=device) if grant else named
     return HomeKeys(
         working=working,
         authority=file.authority,
@@ -166,6 +197,8 @@ def load_keys(home: Home, secret: bytes = b"") -> HomeKeys:
         transport_seed=_read_transport(home.keys / "transport"),
         grant=grant,
         repository=repository,
+        heir=load_heir(home, secret),
+        former=load_former(home, working),
     )
 
 
@@ -188,10 +221,15 @@ def seal_custody(
 
     Raises:
         DamagedStateError: the key file is not what it should be.
+        UserError: a succession is under way, whose keys are under what opens this home now.
 
     """
-    authority, identity = _key_file(home).authority, derive_identity(working).public
-    return _seal_working(working, authority, identity, (custody, secret), stretch)
+    if is_begun(home):
+        raise UserError(
+            "a new identity is on its way here, under what opens the keys now",
+            hint="`backup-peer recover --new-identity` goes on with it; then change this",
+        )
+    return seal_working(working, _key_file(home).authority, custody, secret, stretch=stretch)
 
 
 def write_custody(home: Home, packed: bytes) -> None:
@@ -202,7 +240,7 @@ def write_custody(home: Home, packed: bytes) -> None:
 
 def unlock_working(home: Home, secret: bytes) -> WorkingSecret:
     """Return the working secret of a home, as `load_keys` does."""
-    return _open_working(home, _key_file(home), secret)
+    return open_working(home.keys / "working", _key_file(home), secret)
 
 
 def _key_file(home: Home) -> KeyFile:
@@ -213,48 +251,11 @@ def _key_file(home: Home) -> KeyFile:
     return read_key_file(home.keys / "working")
 
 
-def _identity_of(file: KeyFile) -> bytes:
-    if file.custody is Custody.NOTHING:
-        return derive_identity(WorkingSecret(secret=file.body, generation=file.generation)).public
-    return file.identity
-
-
-def _refuse_words(message: str, hint: str) -> UserError:
+def refuse_words(message: str, hint: str) -> UserError:
     """Return the error for words that are another's: as with a wrong passphrase, who types is not who they must be."""
     error = UserError(message, hint=hint)
     error.exit_code = ExitCode.AUTHENTICATION
     return error
-
-
-def _open_working(home: Home, file: KeyFile, secret: bytes) -> WorkingSecret:
-    if file.custody is Custody.NOTHING:
-        return WorkingSecret(secret=file.body, generation=file.generation)
-    if not secret:
-        raise UserError(
-            f"the keys of {home.path} are locked, and nothing opens them",
-            hint="`backup-peer agent start` on a terminal asks for the passphrase; "
-            "`backup-peer config set passphrase_command COMMAND` names a command that says it",
-        )
-    plain = open_sealed(file.body, secret, bound=file.bound)
-    if len(plain) != SECRET_BYTES:
-        raise explain_damage(home.keys / "working")
-    working = WorkingSecret(secret=plain, generation=file.generation)
-    # Sealed together, so only a program that wrote nonsense gets here; never speak under a name that is not ours.
-    if derive_identity(working).public != file.identity:
-        raise explain_damage(home.keys / "working")
-    return working
-
-
-def _seal_working(
-    working: WorkingSecret, authority: bytes, identity: bytes, opener: tuple[Custody, bytes], stretch: Stretch
-) -> bytes:
-    custody, secret = opener
-    front = front_of(custody, working.generation, authority, identity)
-    if custody is Custody.NOTHING:
-        return front + working.secret
-    if custody is Custody.KEYRING:
-        return front + seal_by_key(working.secret, secret, bound=front)
-    return front + seal_by_passphrase(working.secret, secret, bound=front, stretch=stretch)
 
 
 def _read_device(home: Home) -> SigningKey:
@@ -305,10 +306,9 @@ def write_keys(
     else:
         # An `init` that was cut short may have left that of another identity: it names neither these keys nor device.
         (home.keys / "grant").unlink(missing_ok=True)
-    identity = derive_identity(working).public
     # Last: its presence says that everything else is there.
-    write_private(home.keys / "working", _seal_working(working, authority, identity, (Custody.NOTHING, b""), USUAL))
-    return PeerId(identity)
+    write_private(home.keys / "working", seal_working(working, authority, Custody.NOTHING))
+    return PeerId(derive_identity(working).public)
 
 
 def give_up_writing(home: Home) -> None:

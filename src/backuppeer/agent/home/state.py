@@ -29,6 +29,7 @@ from backuppeer.agent.home.records import (
     peer_of,
     request_of,
 )
+from backuppeer.agent.home.successions import SUCCESSIONS_SCHEMA, Successions
 from backuppeer.db import explain_full, mark_place, open_database, put_back
 from backuppeer.errors import DamagedStateError, LocalError
 from backuppeer.ids import AgreementId, PeerId, RepositoryId
@@ -94,6 +95,8 @@ _SCRIPTS: Final = (
     ALTER TABLE requests ADD COLUMN availability INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE requests ADD COLUMN offer_availability INTEGER NOT NULL DEFAULT 0;
     """,
+    # Identities go on as others (ADR 69).
+    SUCCESSIONS_SCHEMA,
 )
 _ANCHORED: Final = frozenset(
     {"store.directory", "store.moving", "store.offered", "store.seen", "host.offer", "transport.bound"}
@@ -115,6 +118,7 @@ class State:
                 copy.unlink()  # made by an earlier program: it holds keys of knocks, which must be gone after 48 h
         self._lock = threading.RLock()
         self.deeds, self.blocks = Deeds(self._run, self._all), Blocks(self._run, self._all)
+        self.successions = Successions(self._run, self._all)
         self._anchor = Anchor(path.with_name(_ANCHOR_NAME))
         for key, value in self._all("SELECT key,value FROM settings"):
             if key in _ANCHORED:
@@ -177,6 +181,10 @@ class State:
         """Count a peer as a friend, whose words were compared; it was not seen by that."""
         with self._lock:
             self._merge(peer, now_ms, alias="", verified=True, whereabouts=b"", seen_ms=0)
+
+    def unname(self, peer: PeerId) -> None:
+        """Call a peer by no name any more."""
+        self._run("UPDATE peers SET alias=NULL WHERE peer=?", peer)
 
     def doubt(self, peer: PeerId) -> None:
         """Count a peer as a friend no more: the words that were compared differ."""
@@ -329,15 +337,9 @@ class State:
 
     def put_nonce(self, nonce: bytes, until_ms: int, *, now_ms: int) -> None:
         """Keep the nonce of a knock, durably, and drop those that matter no more."""
-        with self._lock, self._translated():
-            self._db.execute("BEGIN")
-            try:
-                self._db.execute("DELETE FROM nonces WHERE until_ms<=?", (now_ms,))
-                self._db.execute("INSERT OR REPLACE INTO nonces(nonce,until_ms) VALUES(?,?)", (nonce, until_ms))
-                self._db.execute("COMMIT")
-            finally:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
+        with self.together():
+            self._run("DELETE FROM nonces WHERE until_ms<=?", now_ms)
+            self._run("INSERT OR REPLACE INTO nonces(nonce,until_ms) VALUES(?,?)", nonce, until_ms)
 
     def nonces(self) -> dict[bytes, int]:
         """Return the nonces kept, each with the time until which it matters."""
@@ -354,6 +356,18 @@ class State:
         self._run("INSERT OR REPLACE INTO settings(key,value) VALUES(?,?)", key, value)
         if key in _ANCHORED:
             self._anchor.put(key, value)
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Let all that is written within become durable at once, or nothing of it."""
+        with self._lock, self._translated():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            finally:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
 
     def _run(self, query: str, *values: object) -> None:
         with self._lock, self._translated():

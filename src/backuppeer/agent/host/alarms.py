@@ -16,10 +16,10 @@ from backuppeer.agent.peers.room import say_date
 from backuppeer.clock import Clock
 from backuppeer.errors import BackupPeerError
 from backuppeer.host.hold import Alarm
-from backuppeer.host.quota import format_size
 from backuppeer.host.store import Store
 from backuppeer.ids import AgreementId, PeerId
 from backuppeer.limits import ALARM_STEP_PERCENT
+from backuppeer.sizes import format_size
 
 _SEEN: Final = "alarms.seen"
 TO_SEE: Final = "`backup-peer status --seen` when you have taken note"

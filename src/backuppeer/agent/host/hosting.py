@@ -6,7 +6,7 @@ a session. Exactly one fixed-size reply leaves per knock, whatever the answer.
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import nullcontext, suppress
 from typing import Final
 
@@ -40,6 +40,7 @@ from backuppeer.limits import (
     LISTING_REFRESH_S,
 )
 from backuppeer.proof.promises import split_promises, write_promises
+from backuppeer.signaling.health import HealthBook
 from backuppeer.signaling.knock import (
     INVITE_OVER,
     OFFERS_OTHER,
@@ -98,8 +99,14 @@ class Hosting:
         self.on_servers: OnServers = _ignore
         self.on_reach: Callable[[], None] = lambda: None
         """Called when a slot was put on offer, and whenever a server is reached or lost."""
+        self.health = HealthBook()
+        """The same for all that asks servers; set by who puts the parts together."""
         self.on_proving: Callable[[str], None] = lambda _: None
         """Called with the address of a server that wants work of us, as it begins."""
+        self.check_wish: Callable[[PeerId], None] = lambda _: None
+        """Raises RefusedError for a wish of an owner that is never granted one."""
+        self.be_reachable: Callable[[], Awaitable[None]] = _need_nothing
+        """Awaited before an owner is told where we are, so that it can get here."""
         self._made = 0
         self._gate, self.keys = Gate(clock), SlotKeys(state, clock)
         self._nonces = NonceMemory(state.nonces())
@@ -190,7 +197,7 @@ class Hosting:
         await self._leave()
 
     async def _enter(self, offer: Offer) -> list[Acceptance]:
-        self._pool = Pool(offer.servers, clock=self._clock, on_change=self._tell_servers)
+        self._pool = Pool(offer.servers, clock=self._clock, health=self.health, on_change=self._tell_servers)
         self._pool.on_proving = self._tell_proving
         self._is_unlisted = offer.unlisted
         self._pool.attend(self.keys.inbox(offer), self._on_knock)
@@ -300,6 +307,8 @@ class Hosting:
             _log.info("knock refused", reason=exc.message)
             return
         await asyncio.to_thread(self._requests.prepare)
+        # Before the answer is known, and whatever it is: else the server could tell a yes by what we ask of it.
+        await self.be_reachable()
         reply = self._answer(knock)
         if self._pool is not None:
             sealed_reply = seal_reply(reply, self._identity, knock=knock)
@@ -334,6 +343,8 @@ class Hosting:
     def _answer(self, knock: Knock) -> KnockReply:
         offer, terms = self.offer, wish_of_knock(knock)
         try:
+            if knock.size_bytes:
+                self.check_wish(PeerId(knock.owner))
             verdict = self._requests.consider_knock(knock, offer)
             code, message = "", ""
             if verdict is Verdict.PENDING and (other := self._requests.offer_to(knock)):
@@ -356,6 +367,10 @@ class Hosting:
             binding=self.binding() if verdict is Verdict.ACCEPTED else b"",
             issued_ms=self._clock.now_ms(),
         )
+
+
+async def _need_nothing() -> None:
+    """Be reachable as we are."""
 
 
 def _ignore(is_shown: bool) -> None:  # noqa: FBT001 - OnServers

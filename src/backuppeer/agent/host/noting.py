@@ -18,6 +18,7 @@ import msgspec
 import structlog
 
 from backuppeer.agent.home.state import State
+from backuppeer.agent.host.leading import Leading
 from backuppeer.agent.host.premises import Premises
 from backuppeer.clock import Clock
 from backuppeer.crypto.envelope import seal_envelope
@@ -35,7 +36,7 @@ from backuppeer.errors import (
 from backuppeer.host.countersigning import refuse_other_machine
 from backuppeer.host.leases import Lease
 from backuppeer.host.store import Store
-from backuppeer.ids import AgreementId
+from backuppeer.ids import AgreementId, PeerId
 from backuppeer.limits import (
     CLOCK_SKEW_S,
     NOTE_AGAIN_S,
@@ -94,14 +95,14 @@ class Noting:
         binding: Callable[[], bytes],
     ) -> None:
         self._state, self._premises, self._identity, self._clock = state, premises, identity, clock
-        self._binding = binding
+        self._binding, self._leading = binding, Leading(state, premises, clock)
         self.servers: Callable[[], Sequence[str]] = tuple
         """Those that this home uses itself."""
         self._plans: dict[AgreementId, _Plan] = {}
         self._wake = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._recent: dict[AgreementId, deque[float]] = {}
-        self._numbers: dict[tuple[AgreementId, str], int] = {}
+        self._numbers: dict[tuple[bytes, str], int] = {}
 
     def keep(self, message: GiveSlot) -> None:
         """Keep what an owner gave us for an agreement of its own, durably, and leave a note soon; blocks for a moment.
@@ -149,6 +150,17 @@ class Noting:
         ):
             raise ProtocolViolation("a recovery slot is not the one that the device signed")
         return said.time_ms
+
+    def lead_on(self, agreement: AgreementId, old: PeerId) -> None:
+        """Go on to leave word where an owner that is being succeeded looks for it: who goes on; again is fine (ADR 69).
+
+        Raises:
+            LocalError: a disk that refuses.
+
+        """
+        slot = self._state.setting(_SLOT + agreement.hex())
+        if slot:
+            self._leading.add(agreement, old, slot)
 
     def touch(self, agreement: AgreementId) -> None:
         """Note that what a note says of an agreement is no more the newest: a new head, a new revision."""
@@ -217,10 +229,20 @@ class Noting:
             return
         self._recent.setdefault(agreement, deque(maxlen=NOTES_AT_ONCE)).append(self._clock.monotonic_s())
         wanted = [url for url in places if url in plan.owing] if plan.owing else places
-        lacking = {url for url in wanted if url in down or not await self._leave_at(agreement, url, kept, note)}
+        lacking = {url for url in wanted if url in down or not await self._leave_at(url, kept, note)}
         down |= lacking
+        await self._leave_leading(agreement, note, down)
         if self._plans.get(agreement) is plan:  # else there is something newer to tell by now
             self._plan_again(plan, lacking, is_left=bool(places) and not lacking)
+
+    async def _leave_leading(self, agreement: AgreementId, note: Note, down: set[str]) -> None:
+        """Leave word at the slots of before, where a server can be reached; it is left daily, so none is owed."""
+        with suppress(BackupPeerError):
+            for slot, signed in await asyncio.to_thread(self._leading.list_due, agreement):
+                kept = msgspec.msgpack.decode(slot, type=_Kept)
+                for url in choose_places(kept.servers, self.servers()):
+                    if url not in down:
+                        await self._leave_at(url, kept, msgspec.structs.replace(note, agreement=signed))
 
     def _plan_again(self, plan: _Plan, owing: set[str], *, is_left: bool) -> None:
         plan.owing, plan.is_left = owing, is_left
@@ -229,27 +251,27 @@ class Noting:
         pause_s = NOTE_EVERY_S - spread * NOTE_SPREAD_S if is_left else NOTE_AGAIN_S * (1 + spread)
         plan.due_s = self._clock.monotonic_s() + pause_s
 
-    async def _leave_at(self, agreement: AgreementId, url: str, kept: _Kept, note: Note) -> bool:
+    async def _leave_at(self, url: str, kept: _Kept, note: Note) -> bool:
         """Leave a note at one server; False when it could not be."""
         now_ms = self._clock.now_ms()
         inbox = derive_inbox(kept.seed, authority(url), quarter_of(now_ms))
         sealed = await asyncio.to_thread(seal_note, note, self._identity, key=kept.key, inbox=inbox.public)
         try:
-            await leave_note(url, inbox, self._next_number(agreement, url, now_ms), sealed)
+            await leave_note(url, inbox, self._next_number(kept.seed, url, now_ms), sealed)
         except (Unavailable, PeerFault) as exc:
             _log.info("a note could not be left", server=url, reason=exc.message[:200])
             return False
         return True
 
-    def _next_number(self, agreement: AgreementId, url: str, now_ms: int) -> int:
+    def _next_number(self, seed: bytes, url: str, now_ms: int) -> int:
         """Return a number above the last one of this inbox: the minute, for a clock's milliseconds tell machines apart.
 
         Counted for each inbox alone: numbers that follow each other would tell which inboxes are of one host.
         """
-        known = self._numbers.get((agreement, url), 0)
+        known = self._numbers.get((seed, url), 0)
         # One from beyond the skew is of a clock that was ahead: no server took it, so nothing need be above it.
         known = known if known < now_ms + CLOCK_SKEW_S * 1000 else 0
-        number = self._numbers[agreement, url] = max(known + 1, now_ms // _MINUTE_MS * _MINUTE_MS)
+        number = self._numbers[seed, url] = max(known + 1, now_ms // _MINUTE_MS * _MINUTE_MS)
         return number
 
     def _write(self, agreement: AgreementId, places: Sequence[str]) -> Note:

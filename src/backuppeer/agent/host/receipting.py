@@ -5,7 +5,7 @@ what this home lost, what a receipt is worth. A month that was signed once is ne
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from backuppeer.agent.host.premises import Premises
 from backuppeer.agent.host.threads import in_thread
@@ -19,7 +19,7 @@ from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import NotFoundError, ProtocolViolation, RefusedError
 from backuppeer.ids import AgreementId, PeerId
 from backuppeer.limits import MY_RECEIPTS_PAGE, RECEIPT_GAP_MONTHS
-from backuppeer.proof.receipts import Receipt, Shown, check_next, count_months, is_gap_note, open_receipt
+from backuppeer.proof.receipts import Receipt, Shown, check_next, check_pair, count_months, is_gap_note, open_receipt
 from backuppeer.proof.statements import Agreement, add_signature, open_proposal
 from backuppeer.trust.receipts import find_fault
 from backuppeer.wire.receipts import GetMyReceipts, MyReceiptsAre, ProposeReceipt, ReceiptSigned
@@ -37,6 +37,8 @@ class Countersigning:
         self._shelf, self._gaps = shelf, gaps
         self._signing = threading.Lock()
         self.agree_gap: AgreeGap = _know_no_host
+        self.line_of: Callable[[PeerId], Sequence[PeerId]] = lambda peer: (peer,)
+        """A peer and all whose heir it is (ADR 69): it goes on with their receipts."""
 
     async def answer(self, peer: PeerId, channel: Channel, message: OwnReceiptsRequest) -> None:
         """Answer one request about the receipts of an agreement with the asking peer.
@@ -52,8 +54,10 @@ class Countersigning:
 
     def tell(self, peer: PeerId, message: GetMyReceipts) -> MyReceiptsAre:
         """Return the receipts of an agreement with this peer that both signed, a page of them; as either side."""
-        found = self._shelf.chain(message.agreement, peer, after=message.after, limit=MY_RECEIPTS_PAGE + 1)
-        notes = [signed for said, signed in self._shelf.gaps(message.agreement) if peer in {said.by, said.other}]
+        line = self.line_of(peer)
+        found = self._shelf.chain(message.agreement, *line, after=message.after, limit=MY_RECEIPTS_PAGE + 1)
+        gaps = self._shelf.gaps(message.agreement)
+        notes = [signed for said, signed in gaps if not {said.by, said.other}.isdisjoint(line)]
         return MyReceiptsAre(
             receipts=tuple(shown.signed for shown in found[:MY_RECEIPTS_PAGE]),
             more=len(found) > MY_RECEIPTS_PAGE,
@@ -151,9 +155,7 @@ class Countersigning:
             more = answer.more and bool(answer.receipts)
 
     def _check_own(self, shown: Shown, terms: Agreement) -> None:
-        said = shown.said
-        if (said.agreement, said.owner, said.host) != (terms.agreement, terms.owner, terms.host):
-            raise ProtocolViolation("a receipt is of another agreement")
+        check_pair(shown.said, terms, self.line_of(PeerId(terms.owner)))
         if not shown.is_cosigned:
             raise ProtocolViolation("a receipt lacks the host's signature")
 

@@ -9,7 +9,7 @@ nothing new is taken from it but the small reserve for lists. What it has here i
 
 import shlex
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Container, Iterable
 from typing import Final, NamedTuple
 
 from backuppeer.agent.home.records import Direction, RequestRecord, RequestState
@@ -21,12 +21,12 @@ from backuppeer.agent.peers.offers import write_exact_size
 from backuppeer.clock import Clock, format_time
 from backuppeer.errors import BackupPeerError
 from backuppeer.host.leases import Lease
-from backuppeer.host.quota import format_size
 from backuppeer.ids import AgreementId, PeerId
 from backuppeer.limits import RECIPROCITY_GRACE_S, RECIPROCITY_LOOK_S, STORAGE_MIN_BYTES
 from backuppeer.proof.promises import NOTHING, read_promises, return_bytes
 from backuppeer.proof.revisions import SECOND_MS, Wish
 from backuppeer.proof.statements import Agreement, peek_statement
+from backuppeer.sizes import format_size
 
 _SINCE: Final = "reciprocity.since."
 _IN_VAIN: Final = {RequestState.WAITING, RequestState.OFFERED, RequestState.REJECTED, RequestState.EXPIRED}
@@ -51,6 +51,8 @@ class Reciprocity:
         self._state, self._premises, self._clock, self._own = state, premises, clock, own
         self._looked: dict[PeerId, tuple[float, str]] = {}
         self._lock = threading.Lock()
+        self.line_of: Callable[[PeerId], Container[PeerId]] = lambda peer: (peer,)
+        """A peer and all whose heir it is: as a host it may still have the identity of before (ADR 69)."""
 
     def owed_to_us(self, peer: PeerId) -> Balance:
         """Return what an owner promised for what we keep, and what it keeps for us."""
@@ -177,11 +179,12 @@ class Reciprocity:
 
     def _at(self, host: PeerId) -> list[tuple[AgreementId, Agreement]]:
         """Return our agreements as owner with a host."""
-        every = self._state.agreements()
-        return [(agreement, peek_statement(Agreement, signed)) for agreement, peer, signed in every if peer == host]
+        every, line = self._state.agreements(), self.line_of(host)
+        return [(agreement, peek_statement(Agreement, signed)) for agreement, peer, signed in every if peer in line]
 
     def _is_ended(self, agreement: AgreementId, party: PeerId) -> bool:
-        return any(h.notice.ends and h.notice.party == party for h in self._state.deeds.notices(agreement))
+        notices, line = self._state.deeds.notices(agreement), self.line_of(party)
+        return any(heard.notice.ends and heard.notice.party in line for heard in notices)
 
     def _goes_on(self, lease: Lease) -> bool:
         try:

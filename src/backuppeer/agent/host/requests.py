@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
+from backuppeer.agent.home.identity_alarms import doubts_about
 from backuppeer.agent.home.logbook import bookkeeping
 from backuppeer.agent.home.records import Direction, RequestRecord, RequestState
 from backuppeer.agent.home.state import State
@@ -29,7 +30,8 @@ from backuppeer.agent.host.premises import Premises
 from backuppeer.agent.peers.choosing import OPEN, UNDECIDED, choose_request, is_listed
 from backuppeer.agent.peers.names import check_alias
 from backuppeer.agent.peers.offers import Offer, fit_to
-from backuppeer.agent.peers.partners import Whereabouts, later_of, meet_at
+from backuppeer.agent.peers.partners import later_of, meet_at
+from backuppeer.agent.peers.whereabouts import Whereabouts
 from backuppeer.agent.peers.wishes import name_asked, take_up, wish_of_knock
 from backuppeer.agent.repute.standing import Standing
 from backuppeer.clock import Clock
@@ -286,7 +288,7 @@ class Requests:
     def make_record(self, owner: PeerId, wish: Wish, whereabouts: bytes, revises: bytes = b"") -> RequestRecord:
         """Return a new request of an owner, which waits."""
         return RequestRecord(
-            request=secrets.token_hex(8),  # never that of the wish before: a person's yes is for the wish shown
+            request=secrets.token_hex(8),  # never that of one before: a person's yes is for the wish shown
             direction=Direction.IN,
             peer=owner,
             **wish._asdict(),
@@ -299,7 +301,7 @@ class Requests:
     def enter(self, record: RequestRecord, policy: AcceptPolicy, fitting: Wish | None = None) -> bool:
         """Take up a new request in place of the one before; return whether the policy accepts it at once.
 
-        `fitting`: the terms for which the policy does; where others are wanted, it offers these instead.
+        `fitting`: the terms for which it does; where others are wanted, it offers these instead.
 
         Raises:
             RefusedError: there is no room for it, or too many wait.
@@ -310,12 +312,12 @@ class Requests:
         if owner in self._state.blocks:
             raise RefusedError("no more space is given here")
         self._state.drop_requests(record.since_ms - REQUEST_KEPT_S * 1000)
-        is_auto = may_auto_accept(
-            policy, is_friend=self._standing.is_friend(owner), has_agreement=self.is_partner(owner)
-        )
+        is_doubted, is_friend = bool(doubts_about(self._state, owner)), self._standing.is_friend(owner)
+        is_auto = not is_doubted and may_auto_accept(policy, is_friend=is_friend, has_agreement=self.is_partner(owner))
         is_auto = is_auto and self._count_agreed(owner) < UNASKED_AGREEMENTS
         with self._agreeing:  # two wishes at once must not both be for the same space that is owed
-            is_given = self.is_owed(record) or (not record.revises and self.invites.gives(owner, record.size_bytes))
+            is_invited = not record.revises and self.invites.gives(owner, record.size_bytes)
+            is_given = not is_doubted and (self.is_owed(record) or is_invited)
             record = take_up(record, is_auto=is_auto, is_owed=is_given, fitting=fitting)
             is_auto = record.state is RequestState.ACCEPTED
             self._check_room(record)

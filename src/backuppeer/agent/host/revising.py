@@ -21,14 +21,16 @@ from backuppeer.errors import NotFoundError, ProtocolViolation, RefusedError
 from backuppeer.host.leases import Lease
 from backuppeer.ids import AgreementId, PeerId
 from backuppeer.limits import CLOCK_SKEW_S, TERM_ROUND_S, TERMS_PAGE
-from backuppeer.proof.promises import other_fields, write_promises
+from backuppeer.proof.promises import write_promises
 from backuppeer.proof.revisions import (
     SECOND_MS,
     Wish,
     asks_more,
+    check_named,
     check_spans,
     check_successor,
     end_ms,
+    other_terms,
     promises_of,
     wish_of,
 )
@@ -39,7 +41,7 @@ from backuppeer.proof.statements import (
     open_statement,
     statement_hash,
 )
-from backuppeer.proof.waivers import check_fresh, check_lowered, without_waiver
+from backuppeer.proof.waivers import check_fresh, check_lowered
 from backuppeer.trust.policy import AcceptPolicy
 from backuppeer.wire.messages import Pending
 
@@ -54,10 +56,17 @@ class Revising:
     """Revisions of this home's agreements as host."""
 
     def __init__(
-        self, state: State, premises: Premises, requests: Requests, clock: Clock, *, identity: SigningKey
+        self,
+        state: State,
+        premises: Premises,
+        requests: Requests,
+        clock: Clock,
+        *,
+        identity: SigningKey,
+        authority: bytes = b"",
     ) -> None:
         self._state, self._premises, self._requests, self._clock = state, premises, requests, clock
-        self._identity = identity
+        self._identity, self._authority = identity, authority
         self._revising = threading.Lock()
         self.on_offer: OnOffer = _nothing
         self.on_lowered: OnLowered = _ignore
@@ -75,6 +84,7 @@ class Revising:
 
         """
         proposal = open_proposal(Agreement, signed, owner)
+        check_named(proposal, self._authority)
         if proposal.revision == 1:
             self._check_owner(owner, signed, device_sig)
             return self._requests.consider_proposal(owner, signed)
@@ -238,7 +248,7 @@ def _offer_of(wish: Wish) -> Pending:
 
 def _unchanged(terms: Agreement) -> tuple[object, ...]:
     """Return what no revision changes that asks more of this host: it is in nobody's wish, so no person sees it."""
-    return other_fields(without_waiver(terms)), terms.notice_s
+    return other_terms(terms), terms.notice_s
 
 
 def _nothing() -> Offer | None:

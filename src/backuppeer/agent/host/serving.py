@@ -64,6 +64,7 @@ from backuppeer.wire.messages import (
 )
 from backuppeer.wire.receipts import AskOpinion, AskReceipts, GetMyReceipts, ProposeReceipt
 from backuppeer.wire.recovering import GiveSlot, SlotKept
+from backuppeer.wire.succeeding import Succeed
 from backuppeer.wire.terms import GetTerms, GiveNotice, GiveWaiver, PutTerms
 
 _log = structlog.get_logger()
@@ -76,6 +77,10 @@ OnTerms = Callable[[PeerId, Channel, TermsRequest], Awaitable[None]]
 """Answers requests about terms."""
 
 ReceiptsRequest = ProposeReceipt | GetMyReceipts | AskReceipts | AskOpinion
+OnSuccession = Callable[[PeerId, Channel, Succeed], Awaitable[None]]
+"""Answers who goes on as another."""
+FindRefusal = Callable[[PeerId, Message], Refused | None]
+"""The no to whatever a peer asks as an owner whom another succeeded (ADR 69); asks no disk."""
 OnReceipts = Callable[[PeerId, Channel, ReceiptsRequest], Awaitable[None]]
 """Answers requests about receipts, and what others say of hosts."""
 
@@ -97,6 +102,8 @@ class Serving:
         self.keep_slot: Callable[[GiveSlot], None] = _keep_none
         self.on_terms: OnTerms = _know_no_terms
         self.on_receipts: OnReceipts = _know_no_receipts
+        self.on_succession: OnSuccession = _know_no_succession
+        self.find_refusal: FindRefusal = _refuse_none
         self._receiving, self._reading = Places(PACKS_RECEIVED_AT_ONCE), Places(PACKS_READ_AT_ONCE)
 
     async def serve(self, peer: PeerId, channel: Channel) -> None:
@@ -133,6 +140,16 @@ class Serving:
                 raise Unavailable(exc.message) from exc
 
     async def _answer_one(self, peer: PeerId, channel: Channel, message: Message) -> None:
+        if isinstance(message, Succeed):
+            # It looks through chains of revisions: as a read does, it waits for a place.
+            async with self._reading.take(peer, is_newcomer=self._premises.is_newcomer(peer)):
+                await self.on_succession(peer, channel, message)
+        elif (refused := self.find_refusal(peer, message)) is not None:
+            await channel.refuse(refused)
+        else:
+            await self._answer_owner(peer, channel, message)
+
+    async def _answer_owner(self, peer: PeerId, channel: Channel, message: Message) -> None:
         match message:
             case ProposeAgreement():
                 await self._agree(peer, channel, message)
@@ -248,6 +265,16 @@ def _keep_none(message: GiveSlot) -> None:
 async def _know_no_terms(peer: PeerId, channel: Channel, message: TermsRequest) -> None:
     del peer, channel, message
     raise NotFoundError("no such agreement with you")
+
+
+async def _know_no_succession(peer: PeerId, channel: Channel, message: Succeed) -> None:
+    del peer, channel, message
+    raise NotFoundError("no such agreement with you")
+
+
+def _refuse_none(peer: PeerId, message: Message) -> Refused | None:
+    del peer, message
+    return None
 
 
 async def _know_no_receipts(peer: PeerId, channel: Channel, message: ReceiptsRequest) -> None:

@@ -5,6 +5,7 @@ it does not count.
 """
 
 import asyncio
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 import structlog
@@ -15,7 +16,7 @@ from backuppeer.clock import Clock
 from backuppeer.errors import BackupPeerError
 from backuppeer.host.store import Store
 from backuppeer.host.sweep import Look, count_passed
-from backuppeer.ids import shorten_peer_id
+from backuppeer.ids import PeerId, shorten_peer_id
 from backuppeer.limits import SWEEP_S, SWEEP_SOONEST_S
 
 _log = structlog.get_logger()
@@ -29,6 +30,8 @@ class Sweeping:
         self._woken = asyncio.Event()
         self._last: Look | None = None
         self.alarms = Alarms(premises, clock)
+        self.line_of: Callable[[PeerId], Iterable[PeerId]] = lambda owner: (owner,)
+        """An owner and all whose heir it is: they are let go of together."""
 
     def wake(self) -> None:
         """Look now when the next lock is over: packs were deleted."""
@@ -67,7 +70,8 @@ class Sweeping:
             _log.info("erased", packs=erased.packs, size_bytes=erased.size_bytes)
         for lease in store.endings.finish():
             _log.info("agreement ended", peer=shorten_peer_id(lease.owner))
-            self._premises.release(lease.owner)
+            for one in self.line_of(lease.owner):
+                self._premises.release(one)
         self.alarms.look(store)
         dues = [due for due in (store.sweep.next_due_s(), store.notices.next_due_s()) if due is not None]
         next_s = min(dues, default=None)

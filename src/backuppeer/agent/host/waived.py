@@ -20,9 +20,9 @@ from backuppeer.agent.host.premises import Premises
 from backuppeer.agent.peers.names import name_of
 from backuppeer.agent.peers.room import say_date, say_span
 from backuppeer.errors import BackupPeerError, LocalError
-from backuppeer.host.quota import format_size
 from backuppeer.ids import AgreementId, PeerId
 from backuppeer.limits import PREMISES_NOTES
+from backuppeer.sizes import format_size
 
 _TOLD: Final = "waived.told"
 _ASK: Final = "Unless you know why, ask them by another way"

@@ -44,9 +44,9 @@ from backuppeer.errors import (
     RefusedError,
     Unavailable,
 )
-from backuppeer.host.quota import format_size
 from backuppeer.ids import LogicalId
 from backuppeer.limits import LIST_RESERVE_BYTES
+from backuppeer.sizes import format_size
 
 _LEVEL: Final = 3
 _ANY_BYTES: Final = 2**63 - 1

@@ -18,8 +18,8 @@ from backuppeer.agent.peers.partners import Partner
 from backuppeer.agent.peers.room import say_room
 from backuppeer.agent.reporter import Reporter
 from backuppeer.errors import BackupPeerError, NotFoundError, PeerUnreachable, RefusedError, UserError
-from backuppeer.host.quota import format_size
 from backuppeer.ids import LogicalId, PeerId
+from backuppeer.sizes import format_size
 
 _GB: Final = 10**9
 _LEAST_GB: Final = 10

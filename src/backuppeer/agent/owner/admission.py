@@ -26,8 +26,8 @@ class Purpose(Enum):
 
 
 _REFUSED = {
-    Purpose.NEW: {Bar.LIED, Bar.LOST, Bar.DOUBTED},
-    Purpose.HEAL: {Bar.LIED, Bar.DOUBTED},
+    Purpose.NEW: {Bar.LIED, Bar.LOST, Bar.DOUBTED, Bar.SUCCEEDED},
+    Purpose.HEAL: {Bar.LIED, Bar.DOUBTED, Bar.SUCCEEDED},
     Purpose.UNDO: set[Bar](),
 }
 

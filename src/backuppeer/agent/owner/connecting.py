@@ -30,8 +30,9 @@ from backuppeer.agent.peers.offers import (
     write_exact_size,
     write_options,
 )
-from backuppeer.agent.peers.partners import Reach, Whereabouts
+from backuppeer.agent.peers.partners import Reach
 from backuppeer.agent.peers.session import Session
+from backuppeer.agent.peers.whereabouts import Whereabouts
 from backuppeer.agent.peers.wishes import name_of_request
 from backuppeer.clock import Clock
 from backuppeer.control.api import ConnectRequest
@@ -39,8 +40,8 @@ from backuppeer.errors import BackupPeerError, NotFoundError, PendingError, Prot
 from backuppeer.ids import AgreementId, PeerId, RepositoryId, format_peer_id
 from backuppeer.limits import KNOCK_AGAIN_S, NOTICE_DEFAULT_S, REQUEST_KEPT_S
 from backuppeer.proof.promises import split_promises
-from backuppeer.proof.revisions import Wish
-from backuppeer.proof.statements import ZERO_HASH, Agreement, open_statement, sign_statement, statement_hash
+from backuppeer.proof.revisions import Wish, name_authority
+from backuppeer.proof.statements import ZERO_HASH, Agreement, sign_statement, statement_hash
 from backuppeer.signaling.knock import Verdict
 from backuppeer.wire.messages import Agreed, Pending, ProposeAgreement
 
@@ -64,7 +65,7 @@ class Connecting:
         """Return the agreement in force with a host."""
         for _, peer, signed in self._state.agreements():
             if peer == host:
-                return open_statement(Agreement, signed, self._keys.peer, host)
+                return self._keys.open_terms(signed, host)
         return None
 
     def is_host(self, peer: PeerId) -> bool:
@@ -143,7 +144,7 @@ class Connecting:
             record = self._state.find_request(Direction.OUT, session.peer)
             if record is None or record.state not in UNDECIDED or record.revises or self._keys.repository is None:
                 return False
-            proposal = self._proposal(record, self._keys.repository)
+            proposal = self._proposal(record, self._keys.repository, session.hello.authority)
             beside = self._writer.sign_beside(Agreement, proposal)
             async with session.request(ProposeAgreement(signed=proposal, device_sig=beside)) as channel:
                 answer = await channel.receive(Agreed, Pending)
@@ -317,7 +318,7 @@ class Connecting:
                 await asyncio.sleep(min(1.0, left_s))
         return None
 
-    def _proposal(self, record: RequestRecord, repository: RepositoryId) -> bytes:
+    def _proposal(self, record: RequestRecord, repository: RepositoryId, host_authority: bytes = b"") -> bytes:
         availability, promised = split_promises(record.promises)
         agreement = Agreement(
             agreement=AgreementId(bytes.fromhex(record.request)),
@@ -335,7 +336,7 @@ class Connecting:
             notice_s=NOTICE_DEFAULT_S,
             ext=promised,
         )
-        return sign_statement(agreement, self._keys.identity)
+        return sign_statement(name_authority(agreement, host_authority), self._keys.identity)
 
     def _settle(self, record: RequestRecord, proposal: bytes, signed: bytes) -> None:
         """Check the host's half and put the agreement into force.
@@ -344,7 +345,7 @@ class Connecting:
             PeerFault: it signed something else.
 
         """
-        agreement = open_statement(Agreement, signed, self._keys.peer, record.peer)
+        agreement = self._keys.open_terms(signed, record.peer)
         if statement_hash(signed) != statement_hash(proposal):
             raise ProtocolViolation("the host answered with another agreement than was proposed")
         self._state.put_agreement(AgreementId(agreement.agreement), record.peer, signed)

@@ -18,9 +18,9 @@ from backuppeer.agent.reporter import Reporter
 from backuppeer.agent.repute.exposing import Exposing
 from backuppeer.clock import Clock
 from backuppeer.errors import IntegrityFault, NewerFormatError, RefusedError, Unavailable
-from backuppeer.host.quota import format_size
 from backuppeer.ids import LogicalId
 from backuppeer.repo.pack import ClosedDraft, NeedTail, open_directory, reopen_pack
+from backuppeer.sizes import format_size
 from backuppeer.wire.messages import GetUsage, Usage
 
 

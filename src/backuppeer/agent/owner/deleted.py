@@ -34,12 +34,12 @@ from backuppeer.errors import (
     RefusedError,
 )
 from backuppeer.host.hold import held_s
-from backuppeer.host.quota import format_size
 from backuppeer.ids import StoredId
 from backuppeer.limits import PACK_LIST_PAGE, PACKS_LISTED, REBUILD_AT_ONCE, REFRESH_S
 from backuppeer.proof.statements import Head
 from backuppeer.repo.pack import Entry
 from backuppeer.shares.ledger import Copy
+from backuppeer.sizes import format_size
 from backuppeer.wire.messages import DeletedList, DeletedRow, ListDeleted, PackRow
 
 Blame = Callable[[Partner, BackupPeerError], None]

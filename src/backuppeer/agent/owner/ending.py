@@ -22,7 +22,7 @@ from backuppeer.errors import NotFoundError, PeerUnreachable, RefusedError, Unav
 from backuppeer.ids import AgreementId, PeerId
 from backuppeer.limits import LISTING_TERM_S
 from backuppeer.proof.notices import Notice, kept_s, open_notice, sign_notice
-from backuppeer.proof.revisions import SECOND_MS
+from backuppeer.proof.revisions import SECOND_MS, list_parties
 from backuppeer.proof.statements import Agreement, peek_statement
 from backuppeer.wire.terms import GiveNotice, NoticeTaken
 
@@ -124,7 +124,7 @@ class Ending:
         if current is None:
             raise NotFoundError("no such agreement with you")
         terms = peek_statement(Agreement, current)
-        notice = open_notice(signed, terms)
+        notice = open_notice(signed, terms, *list_parties(self._state.deeds.after(agreement, 0)))
         known = next((h for h in self._state.deeds.notices(agreement) if h.notice.party == notice.party), None)
         if known is not None and known.notice.number > notice.number:
             return
@@ -141,7 +141,7 @@ class Ending:
     def hasten(self, agreement: AgreementId) -> None:
         """Note that what our notice ended is over now: the host was allowed to erase it."""
         for heard in self._state.deeds.notices(agreement):
-            if heard.notice.party == self._keys.peer and heard.notice.ends:
+            if heard.notice.party in self._state.deeds.owners(agreement) and heard.notice.ends:
                 self._state.deeds.put_notice(agreement, heard._replace(until_ms=self._clock.now_ms(), told=True))
 
     def settle(self) -> list[AgreementId]:
@@ -211,9 +211,8 @@ class Ending:
             self._state.deeds.put_notice(agreement, Heard(notice, before, until_ms, told=True))
 
     def _outcome(self, host: PeerId) -> Ended:
-        own = [
-            h for a, _ in self._with(host) for h in self._state.deeds.notices(a) if h.notice.party == self._keys.peer
-        ]
+        deeds = self._state.deeds
+        own = [h for a, _ in self._with(host) for h in deeds.notices(a) if h.notice.party in deeds.owners(a)]
         return Ended(max((h.until_ms for h in own), default=0), all(h.told for h in own))
 
     async def _deliver(self, session: Session, agreement: AgreementId, heard: Heard) -> None:
@@ -237,7 +236,8 @@ class Ending:
             self._state.deeds.put_notice(agreement, heard)
 
     def _own(self, agreement: AgreementId) -> "_Last":
-        own = [h for h in self._state.deeds.notices(agreement) if h.notice.party == self._keys.peer]
+        deeds = self._state.deeds
+        own = [h for h in deeds.notices(agreement) if h.notice.party in deeds.owners(agreement)]
         return _Last(own[0].notice.number, own[0].notice.ends, own[0].told, own[0].sent) if own else _Last()
 
     def _terms_of(self, agreement: AgreementId) -> Agreement:
@@ -271,7 +271,7 @@ class _Last(NamedTuple):
         return self.sent and not self.told
 
 
-def describe_endings(state: State, own: PeerId) -> list[str]:
+def describe_endings(state: State) -> list[str]:
     """Return a sentence for each agreement of ours that ends, for `status` and each backup."""
     said = []
     for agreement, host, _ in state.agreements():
@@ -279,7 +279,7 @@ def describe_endings(state: State, own: PeerId) -> list[str]:
         if ending is None:
             continue
         name, date = name_of(state, host), format_time(ending.until_ms)[:10]
-        if ending.notice.party == own:
+        if ending.notice.party in state.deeds.owners(agreement):
             untold = "" if ending.told else "; it could not be told yet, and is when it is met"
             said.append(f"you ended the agreement with {name}: it keeps all until {date} at least{untold}")
         else:

@@ -12,8 +12,8 @@ from backuppeer.agent.peers.channel import FULL_HINT
 from backuppeer.agent.peers.partners import Partner
 from backuppeer.agent.peers.room import say_span
 from backuppeer.errors import ExposedError, RefusedError
-from backuppeer.host.quota import format_size
 from backuppeer.shares.copies import Copy
+from backuppeer.sizes import format_size
 
 
 async def advise_full(vault: Vault, error: RefusedError, partners: Sequence[Partner]) -> RefusedError:

@@ -11,9 +11,9 @@ from backuppeer.agent.home.state import State
 from backuppeer.agent.owner.set_hosts import Sets, is_left_aside
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.names import name_of
-from backuppeer.host.quota import format_size
 from backuppeer.ids import AgreementId, PeerId
 from backuppeer.proof.statements import Agreement, peek_statement
+from backuppeer.sizes import format_free, format_size
 
 _NO_SETS: Final[Sets] = {}
 
@@ -68,7 +68,7 @@ def _describe(
             return f"{said}: `backup-peer backup --to {shlex.quote(name)}` brings it up, as no set names it"
         return f"{said}: `backup-peer backup` brings it up"
     return (
-        f"{said} and has {format_size(room)} free, so its copy is none: ask for more with "
+        f"{said} and has {format_free(room)} free, so its copy is none: ask for more with "
         f"`backup-peer peers resize {shlex.quote(name)} SIZE`, "
         "or free room: `backup-peer forget`, then `backup-peer prune`"
     )

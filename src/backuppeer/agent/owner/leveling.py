@@ -16,9 +16,9 @@ from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.partners import Partner
 from backuppeer.agent.reporter import Reporter, beating
 from backuppeer.errors import PeerUnreachable, RefusedError
-from backuppeer.host.quota import format_size
 from backuppeer.ids import LogicalId
 from backuppeer.repo.head import Inventory
+from backuppeer.sizes import format_size
 
 
 class Leveling:

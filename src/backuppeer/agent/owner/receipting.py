@@ -21,7 +21,8 @@ from backuppeer.clock import DAY_S, Clock
 from backuppeer.errors import NotFoundError, ProtocolViolation, RefusedError
 from backuppeer.ids import AgreementId, PeerId
 from backuppeer.limits import EVIDENCE_DAYS, GIB
-from backuppeer.proof.receipts import MONTH_MS, Shown, begin_of, count_months, open_receipt, propose_receipt
+from backuppeer.proof.receipts import MONTH_MS, Shown, begin_of, check_pair, count_months, open_receipt, propose_receipt
+from backuppeer.proof.revisions import list_parties
 from backuppeer.proof.statements import Agreement, peek_statement
 from backuppeer.trust.conduct import Bar
 from backuppeer.trust.evidence import DayCount, Kind
@@ -134,9 +135,8 @@ class Receipting:
 
     def _adopt(self, terms: Agreement, signed: bytes) -> Shown:
         shown = open_receipt(signed)
-        said = shown.said
-        if (said.agreement, said.owner, said.host) != (terms.agreement, terms.owner, terms.host):
-            raise ProtocolViolation("a receipt is of another agreement")
+        before = list_parties(self._state.deeds.after(AgreementId(terms.agreement), 0))
+        check_pair(shown.said, terms, before)
         if not shown.is_cosigned:
             raise ProtocolViolation("a receipt lacks the host's signature")
         self._shelf.keep(shown, Keep.OWNER)
@@ -153,10 +153,15 @@ class Receipting:
         """
         for known, peer, terms in self._state.agreements():
             if (known, peer) == (agreement, host):
-                if self._vault.standing.bar(host) not in {None, Bar.DOUBTED}:
+                if self._vault.standing.bar(host) not in {None, Bar.DOUBTED, Bar.SUCCEEDED}:
                     raise RefusedError("something was lost in that time")
                 return self._gaps.agree(peek_statement(Agreement, terms), signed, host)
         raise NotFoundError("no such agreement with you")
+
+    def judging(self, host: PeerId) -> Callable[[int], bool | None]:
+        """Return what says of the month that begins at some time (ms) whether a host kept all; as `judge_month`."""
+        seen = list(self._seen(host))
+        return lambda from_ms: judge_month(seen, from_ms)
 
     def own_words(self) -> Iterator[Word[PeerId]]:
         """Yield what this home says of its hosts and friends: days and GiB of its own ledger.
@@ -178,7 +183,8 @@ class Receipting:
 
     def _seen(self, host: PeerId) -> Iterable[DayCount]:
         counts = self._vault.standing.condense(now_ms=self._clock.now_ms(), days=EVIDENCE_DAYS)
-        return (count for count in counts if count.peer == host)
+        line = self._vault.standing.line(host)
+        return (count for count in counts if count.peer in line)
 
 
 def judge_month(seen: Iterable[DayCount], from_ms: int) -> bool | None:

@@ -110,13 +110,13 @@ class Repository:
         self.proven.close()
 
     def keys_for(self, repository: RepositoryId, generation: int) -> RepositoryKeys:
-        """Return the keys of a pack's header.
+        """Return the keys of a pack's header: those of this home open the packs of every generation that it had.
 
         Raises:
-            AuthenticationFault: the pack belongs to another repository or generation.
+            AuthenticationFault: the pack belongs to another repository, or to a generation that is none of ours.
 
         """
-        if repository != self.id or generation != self.keys.generation:
+        if not self.keys.may_open(repository, generation):
             raise AuthenticationFault("a pack is of another repository or generation of keys")
         return self.keys
 

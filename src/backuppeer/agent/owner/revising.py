@@ -29,8 +29,8 @@ from backuppeer.errors import BackupPeerError, NotFoundError, PeerFault, Pending
 from backuppeer.ids import AgreementId, PeerId
 from backuppeer.limits import KNOCK_AGAIN_S, REQUEST_KEPT_S, WITNESS_S
 from backuppeer.proof.promises import read_promises
-from backuppeer.proof.revisions import Wish, check_spans, check_successor, revise, wish_of
-from backuppeer.proof.statements import Agreement, open_statement, peek_statement, sign_statement, statement_hash
+from backuppeer.proof.revisions import Wish, check_spans, check_successor, name_authority, revise, wish_of
+from backuppeer.proof.statements import Agreement, peek_statement, sign_statement, statement_hash
 from backuppeer.proof.waivers import IN_REVISION, LockWaiver
 from backuppeer.wire.messages import Agreed, Pending, ProposeAgreement
 from backuppeer.wire.terms import GetTerms, PutTerms, TermsAre, TermsPut
@@ -225,7 +225,8 @@ class Revising:
         if wish_of(peek_statement(Agreement, signed)) == record.wish:  # answered before, and the answer came otherwise
             self._end(record, RequestState.AGREED)
             return True
-        proposal = sign_statement(revise(signed, record.wish), self._keys.identity)
+        wanted = name_authority(revise(signed, record.wish), session.hello.authority)
+        proposal = sign_statement(wanted, self._keys.identity)
         beside = self._writer.sign_beside(Agreement, proposal)
         try:
             async with session.request(ProposeAgreement(signed=proposal, device_sig=beside)) as channel:
@@ -242,7 +243,7 @@ class Revising:
 
     def _adopt(self, host: PeerId, agreement: AgreementId, proposal: bytes, signed: bytes) -> None:
         """Keep what a host answered to a proposal."""
-        open_statement(Agreement, signed, self._keys.peer, host)
+        self._keys.open_terms(signed, host)
         if statement_hash(signed) != statement_hash(proposal):
             raise ProtocolViolation("the host answered with another agreement than was proposed")
         self._state.put_agreement(agreement, host, signed)
@@ -272,7 +273,7 @@ class Revising:
         found = []
         for signed in session.hello.agreements:
             try:
-                found.append(open_statement(Agreement, signed, self._keys.peer, session.peer))
+                found.append(self._keys.open_terms(signed, session.peer))
             except PeerFault:
                 continue  # of the other direction, or nobody's: agent.recovery.adoption passes over it as well
         return found
@@ -301,7 +302,7 @@ class Revising:
 
     def _check(self, host: PeerId, signed: bytes, newer: bytes) -> None:
         try:
-            check_successor(signed, open_statement(Agreement, newer, self._keys.peer, host))
+            check_successor(signed, self._keys.open_terms(newer, host))
         except (PeerFault, RefusedError) as exc:
             # It was co-signed by the host, or claims to be: such a chain never had both our words.
             fault = ProtocolViolation(f"the host shows terms that do not follow those agreed on: {exc.message}")

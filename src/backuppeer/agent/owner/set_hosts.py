@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 import msgspec
+import structlog
 
 from backuppeer.agent.home.config import read_config
 from backuppeer.agent.home.config_writer import write_config
@@ -19,6 +20,7 @@ from backuppeer.control.saving import LeftOut
 from backuppeer.errors import BackupPeerError, NotFoundError
 from backuppeer.ids import PeerId, format_peer_id
 
+_log = structlog.get_logger()
 Sets = Mapping[str, BackupSet]
 
 
@@ -58,6 +60,18 @@ def put_in_place(home: Home, state: State, old: PeerId, new: PeerId) -> list[str
         changed[each] = msgspec.structs.replace(changed[each], peers=list(names))
     write_config(home, msgspec.structs.replace(config, sets=changed))
     return naming
+
+
+def follow_heirs(home: Home, state: State) -> None:
+    """Let sets that name an identity by its id name whoever goes on as it (ADR 69), if they can be changed.
+
+    Names have gone over already. Done again when the agent starts: it may have been killed between the two.
+    """
+    for heir in state.successions.list_all():
+        try:
+            put_in_place(home, state, heir.old, heir.new)
+        except BackupPeerError as exc:
+            _log.warning("the sets still name an identity that goes on as another", reason=exc.message)
 
 
 def leave_out_gone(vault: Vault, name: str, peers: Sequence[str]) -> tuple[list[str], list[LeftOut]]:

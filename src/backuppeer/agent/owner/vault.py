@@ -40,7 +40,7 @@ from backuppeer.errors import BackupPeerError, IntegrityFault, NotFoundError, Re
 from backuppeer.ids import AgreementId, PeerId, RepositoryId, SnapshotId
 from backuppeer.limits import FETCH_CACHE_BYTES
 from backuppeer.proof.removals import Removal, sign_removal
-from backuppeer.proof.statements import Agreement, Head, open_statement, sign_beside
+from backuppeer.proof.statements import Head, sign_beside
 from backuppeer.shares.ledger import Copy
 from backuppeer.trust.evidence import Kind
 from backuppeer.wire.messages import HeadIs
@@ -73,7 +73,7 @@ class Vault:
         self.exposing = Exposing(state, standing, clock, self._find_lying)
         self.asked = OwnRequests()
         self.writer, self.deeds, self.unread = Writer(state, keys), state.deeds, Unread(state)
-        self.self_set = SelfSet(home, state, standing, keys.peer)
+        self.self_set = SelfSet(home, state, standing, keys)
 
     @property
     def repository_id(self) -> RepositoryId | None:
@@ -81,7 +81,7 @@ class Vault:
         if self._keys.repository is not None:
             return self._keys.repository
         for _, host, signed in self._state.agreements():
-            return RepositoryId(open_statement(Agreement, signed, self._keys.peer, host).repository)
+            return RepositoryId(self._keys.open_terms(signed, host).repository)
         return None
 
     @property
@@ -190,7 +190,7 @@ class Vault:
 
     def lock_s(self, partner: Partner) -> int:
         """Return for how long a host keeps what was deleted, as agreed."""
-        return open_statement(Agreement, self.terms(partner), self._keys.peer, partner.peer).lock_s
+        return self._keys.open_terms(self.terms(partner), partner.peer).lock_s
 
     def partners(self, names: Sequence[str] = ()) -> list[Partner]:
         """Return the hosts named, or all that we have an agreement with.

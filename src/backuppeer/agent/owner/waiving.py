@@ -182,7 +182,9 @@ class Waiving:
         async with session.request(GetUsage(agreement=partner.agreement)) as channel:
             usage = await channel.receive(Usage)
         terms = self._terms(partner.agreement)
-        own = [h.notice for h in self._state.deeds.notices(partner.agreement) if h.notice.party == self._keys.peer]
+        deeds = self._state.deeds
+        ours = deeds.owners(partner.agreement)
+        own = [heard.notice for heard in deeds.notices(partner.agreement) if heard.notice.party in ours]
         return Standing(
             agreement=partner.agreement,
             terms=statement_hash(self._signed(partner.agreement)),

@@ -310,6 +310,10 @@ class Channel:
         await self._stream.abort(ABORT_CODE)
 
 
+class SucceededError(RefusedError):
+    """The peer says that another goes on in our place: to be believed by what Hello shows, not by this (ADR 69)."""
+
+
 def error_of(refused: Refused, *, is_read: bool = False) -> RefusedError | StoreUnavailable:
     """Return what a peer's refusal is raised as; `is_read`: something stored was asked for.
 
@@ -321,4 +325,5 @@ def error_of(refused: Refused, *, is_read: bool = False) -> RefusedError | Store
     if refused.code == RefusalCode.STORE_UNAVAILABLE and is_read:
         return StoreUnavailable(f'the peer says: "{refused.message or "not now"}"', hint=hint)
     refusal = classify_refusal(refused.code, is_read=is_read)
-    return RefusedError(f'the peer says: "{refused.message or "no"}"', hint=hint, refusal=refusal)
+    kind = SucceededError if refused.code == RefusalCode.SUCCEEDED else RefusedError
+    return kind(f'the peer says: "{refused.message or "no"}"', hint=hint, refusal=refusal)

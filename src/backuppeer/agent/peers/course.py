@@ -63,6 +63,10 @@ class Course:
         """How long it has lasted, without the time that this machine slept."""
         return int(1000 * (self._clock.monotonic_s() - self._began_s)) if self._clock else 0
 
+    def rate(self, size_bytes: int) -> int:
+        """Return the bytes per second of all that travelled, over the time in which requests were in flight."""
+        return size_bytes * 1000 // self.busy_ms if self.busy_ms else 0
+
     @property
     def busy_ms(self) -> int:
         """For how long of that requests were in flight."""

@@ -7,7 +7,8 @@ import msgspec
 
 from backuppeer.agent.home.keyring import HomeKeys
 from backuppeer.agent.home.state import State
-from backuppeer.agent.peers.partners import Whereabouts
+from backuppeer.agent.peers.relays import Relays
+from backuppeer.agent.peers.whereabouts import Whereabouts
 from backuppeer.clock import Clock
 from backuppeer.limits import PEER_ADDRESSES
 from backuppeer.proof.statements import TransportBinding, sign_statement
@@ -36,20 +37,22 @@ async def open_transport(state: State, keys: HomeKeys, binds: list[str]) -> Tran
     return transport
 
 
-def whereabouts_of(transport: Transport, clock: Clock) -> Whereabouts:
+def whereabouts_of(transport: Transport, clock: Clock, relays: Relays | None = None) -> Whereabouts:
     """Return where this home can be dialled now."""
     addresses = tuple(transport.addresses()[:PEER_ADDRESSES])
-    return Whereabouts(transport.transport_id, addresses, clock.now_ms())
+    relay, nat = (relays.home, relays.nat.value) if relays is not None else ("", "")
+    return Whereabouts(transport.transport_id, addresses, clock.now_ms(), relay, nat)
 
 
-def make_binding(transport: Transport, keys: HomeKeys, clock: Clock) -> bytes:
+def make_binding(transport: Transport, keys: HomeKeys, clock: Clock, relays: Relays | None = None) -> bytes:
     """Return the signed statement of where this home is, for partners and accepted knocks only."""
-    where = whereabouts_of(transport, clock)
+    where = whereabouts_of(transport, clock, relays)
     binding = TransportBinding(
         peer=keys.peer,
         transport=transport.transport_id,
         addresses=list(where.addresses),
         time_ms=where.time_ms,
+        ext=where.extensions(),
     )
     return sign_statement(binding, keys.identity)
 

@@ -3,6 +3,9 @@
 Knows: the three turns of the exchange, what is checked before it is kept. Must not know: how receipts are made,
 what they are worth. Nothing is kept that was not verified here. What does not hold is the fault of who shows it; what
 others signed and contradicts itself is not.
+
+A succession (ADR 69) is told as a receipt is, in a row of the old identity and the authority: whoever has no agreement
+that names both can't even read for whom it is.
 """
 
 import asyncio
@@ -18,10 +21,11 @@ from backuppeer.agent.home.state import State
 from backuppeer.agent.peers.channel import Channel
 from backuppeer.agent.peers.session import Session
 from backuppeer.agent.repute.convicts import Convicts, Proof
+from backuppeer.agent.repute.heirs import Heirs
 from backuppeer.agent.repute.rows import Pair, lay_out, pick_named, recognise
 from backuppeer.agent.repute.shelf import Asked, Shelf, Taken
 from backuppeer.clock import Clock
-from backuppeer.errors import AuthenticationFault, ProtocolViolation, RefusedError
+from backuppeer.errors import AuthenticationFault, PeerFault, ProtocolViolation, RefusedError
 from backuppeer.ids import PeerId, shorten_peer_id
 from backuppeer.limits import (
     PROOFS_SHOWN,
@@ -29,9 +33,12 @@ from backuppeer.limits import (
     RECEIPT_ASK_S,
     RECEIPT_ROWS,
     RECEIPTS_NAMED,
+    SUCCESSION_STEPS,
     WORD_BYTES,
 )
 from backuppeer.proof.receipts import Receipt, Vouch, is_vouch, open_receipt, open_vouch
+from backuppeer.proof.statements import peek_statement
+from backuppeer.proof.succession import Succession, is_succession, open_succession
 from backuppeer.trust.receipts import find_fault, is_current, word_of
 from backuppeer.wire.receipts import AskReceipts, NamedRow, NameReceipts, ReceiptsAre, ReceiptsShown
 
@@ -53,9 +60,13 @@ class Outcome:
 class Exchange:
     """Both sides of the exchange."""
 
-    def __init__(self, shelf: Shelf, state: State, clock: Clock, *, own: PeerId, convicts: Convicts) -> None:
+    def __init__(
+        self, shelf: Shelf, state: State, clock: Clock, *, own: PeerId, convicts: Convicts, heirs: Heirs
+    ) -> None:
         self._shelf, self._state, self._clock, self._own = shelf, state, clock, own
-        self._convicts = convicts
+        self._convicts, self._heirs = convicts, heirs
+        self.named: Callable[[], Iterable[Pair]] = tuple
+        """The other sides of agreements, each with the authority that they name; set by who has agreements."""
         self.is_shared: Callable[[], bool] = lambda: True
         """Whether whom it knows and receipts in which it is the owner are shown; set by who knows the settings."""
 
@@ -130,12 +141,18 @@ class Exchange:
         for month, signed in self._shelf.shareable(is_own_shown=self.is_shared()):
             if is_current(month, now_ms):
                 things[signed] = (month.owner, month.host)
-        if len(things) <= RECEIPT_ROWS:
+        heirs = self._heirs.shareable()
+        found = self._pick(things, RECEIPT_ROWS - len(heirs))
+        for signed, pair in heirs.items():
+            found[signed] = pair
+        return found
+
+    def _pick(self, things: dict[bytes | Proof, Pair], most: int) -> dict[bytes | Proof, Pair]:
+        if len(things) <= most:
             return things
-        own = [thing for thing, pair in things.items() if self._own in pair][:RECEIPT_ROWS]
+        own = [thing for thing, pair in things.items() if self._own in pair][:most]
         others = [thing for thing, pair in things.items() if self._own not in pair]
-        kept = own + random.sample(others, RECEIPT_ROWS - len(own))
-        return {thing: things[thing] for thing in kept}
+        return {thing: things[thing] for thing in own + random.sample(others, most - len(own))}
 
     def _choose(self, told: ReceiptsAre, nonce: bytes) -> list[NamedRow]:
         """Return the rows to name: of pairs of which nothing is known first, none about this home itself.
@@ -150,7 +167,14 @@ class Exchange:
         proofs = list(accused.values())[:PROOFS_SHOWN]
         words = [name for name in found if name.owner != name.host]
         words.sort(key=lambda name: (name.owner, name.host) in pairs)
-        return [*proofs, *words[: RECEIPTS_NAMED - len(proofs)]]
+        first = [*self._recognise_heirs(told, nonce)[:SUCCESSION_STEPS], *proofs]
+        return [*first, *words[: RECEIPTS_NAMED - len(first)]]
+
+    def _recognise_heirs(self, told: ReceiptsAre, nonce: bytes) -> list[NamedRow]:
+        """Return the rows of partners with their authorities; none if whom this home knows is not to be seen."""
+        named = {(one, authority) for party, authority in self.named() for one in self._heirs.line_of(party)}
+        ids = {one for pair in named for one in pair} if self.is_shared() else set()
+        return [name for name in recognise(told.rows, ids, nonce, told.salt) if (name.owner, name.host) in named]
 
     def _recognise(self, told: ReceiptsAre, nonce: bytes) -> list[NamedRow]:
         """Return the rows of pairs that this home knows; if it shares nothing, of those that it may be seen to know.
@@ -184,6 +208,8 @@ class Exchange:
 
     def _take(self, peer: PeerId, pairs: set[Pair], signed: bytes) -> Taken:
         now_ms = self._clock.now_ms()
+        if is_succession(signed):
+            return self._take_succession(pairs, signed)
         if is_vouch(signed):
             vouch: Vouch = open_vouch(signed)
             _check_named((PeerId(vouch.voucher), PeerId(vouch.peer)), pairs)
@@ -195,6 +221,24 @@ class Exchange:
         fault = _find_fault(shown.said, signed, now_ms)
         taken = Taken(is_kept=False, reason=fault) if fault else self._shelf.take(shown, peer)
         return _name(taken, shown.said.owner, shown.said.host)
+
+    def _take_succession(self, pairs: set[Pair], signed: bytes) -> Taken:
+        """Follow a succession whose authority an agreement of ours names; what contradicts another one is no lie here.
+
+        Raises:
+            PeerFault: it is not signed as it should be, or was not asked for.
+
+        """
+        said = peek_statement(Succession, signed)
+        old, authority = PeerId(said.old), PeerId(said.authority)
+        _check_named((old, authority), pairs)
+        open_succession(signed, authority)
+        is_new = self._heirs.heir_of(old) is None
+        try:
+            self._heirs.take(signed, authority)
+        except PeerFault as exc:
+            return _name(Taken(is_kept=False, reason=exc.message), old, said.new)
+        return Taken(is_kept=is_new)
 
 
 def _check_named(pair: Pair, pairs: set[Pair]) -> None:

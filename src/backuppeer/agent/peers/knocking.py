@@ -6,10 +6,11 @@ reply inbox and key, so that a server can't tell two knocks of the same owner fr
 
 import asyncio
 import shlex
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -19,15 +20,16 @@ from backuppeer.agent.peers.choosing import UNDECIDED
 from backuppeer.agent.peers.invited import Invited
 from backuppeer.agent.peers.market import Market
 from backuppeer.agent.peers.names import name_of
-from backuppeer.agent.peers.partners import Whereabouts, meet_at, read_binding
+from backuppeer.agent.peers.partners import meet_at
 from backuppeer.agent.peers.spoken import Saying
+from backuppeer.agent.peers.whereabouts import Whereabouts, read_binding
 from backuppeer.agent.peers.wishes import INVITE, fields_of
 from backuppeer.clock import Clock, format_time
 from backuppeer.crypto.envelope import EnvelopeKey
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import NoSignaling, PeerUnreachable, Refusal, RefusedError
 from backuppeer.ids import PeerId, shorten_peer_id
-from backuppeer.limits import KNOCK_LIFE_S, KNOCK_REPLY_S, KNOCK_SERVERS, SERVERS, TRIAL_TERM_S
+from backuppeer.limits import KNOCK_LIFE_S, KNOCK_NEXT_S, KNOCK_REPLY_S, KNOCK_SERVERS, SERVERS, TRIAL_TERM_S
 from backuppeer.proof.promises import read_promises
 from backuppeer.proof.revisions import Wish
 from backuppeer.signaling.knock import (
@@ -60,7 +62,11 @@ class Knocking:
     def __init__(self, state: State, identity: SigningKey, clock: Clock, *, market: Market, ends: Ends) -> None:
         self._state, self._identity, self._clock = state, identity, clock
         self._market, self._ends = market, ends
+        self._unanswered: Counter[str] = Counter()
+        """Knocks in a row that had no reply, by the server at which they were left."""
         self.invited, self.saying = Invited(state, clock), Saying(identity, clock)
+        self.as_whom: Callable[[PeerId], SigningKey] = lambda _: identity
+        """The identity by which a host knows this home. Set by who tells hosts of a new one."""
 
     async def find(self, peer: PeerId, servers: list[str]) -> VerifiedListing | None:
         """Return the slot of a peer: where its invite leads, if there is one, else as servers list it; None: nowhere.
@@ -192,41 +198,67 @@ class Knocking:
         inbox, key = SigningKey.generate(), EnvelopeKey.generate()
         # Where an invite led to its slot, the slot's inbox is open, be it no server of this home's own.
         servers = list(dict.fromkeys([*servers, *verified.servers]))[:SERVERS]
-        places = list(dict.fromkeys([*(s for s in verified.servers if s in servers), *servers]))[:KNOCK_SERVERS]
         sent: list[Knock] = []
         answered: asyncio.Future[KnockReply] = asyncio.get_running_loop().create_future()
 
         async def hear(sealed: bytes, server: str) -> None:
-            del server
             if sent and not answered.done():
                 answered.set_result(open_reply(sealed, key, knock=sent[0]))
+                self._unanswered.pop(server, None)
 
-        async with Pool(servers, clock=self._clock) as pool:
-            handle = await pool.open_inbox(inbox, hear, servers=places)
+        async with Pool(servers, clock=self._clock, health=self._market.health) as pool:
+            handle = await pool.open_inbox(inbox, hear, servers=self._choose(verified, servers))
             try:
                 open_at = handle.open_at()[:KNOCK_SERVERS]
                 knock = self._make(verified, record, open_at, inbox_key=inbox.public, reply_key=key.public)
                 sent.append(knock)
-                sealed = seal_knock(knock, self._identity, envelope_key=verified.listing.envelope_key)
-                await pool.deposit(places, verified.listing.inbox, sealed)
-                async with asyncio.timeout(KNOCK_REPLY_S):
-                    return await answered
-            except TimeoutError:
-                return None
+                sealed = seal_knock(knock, self.as_whom(verified.peer), envelope_key=verified.listing.envelope_key)
+                return await self._deliver(pool, open_at, verified.listing.inbox, sealed, answered)
             finally:
                 await handle.close()
+
+    def _choose(self, verified: VerifiedListing, servers: list[str]) -> list[str]:
+        """Return where to knock: where the host is on show, and where knocks had no reply lately last.
+
+        A server that drops knocks can't be told from a host that just went, so nobody is blamed, and the next try goes
+        another way.
+        """
+        places = list(dict.fromkeys([*(s for s in verified.servers if s in servers), *servers]))
+        return sorted(places, key=self._unanswered.__getitem__)[:KNOCK_SERVERS]
+
+    async def _deliver(
+        self, pool: Pool, places: list[str], inbox: bytes, sealed: bytes, answered: "asyncio.Future[KnockReply]"
+    ) -> KnockReply | None:
+        """Leave a knock at one server, and at the next if no reply comes; return the reply, None if there is none.
+
+        These are the same bytes: a host that gets both hears the second as a replay, and answers once.
+        """
+        spreading = asyncio.create_task(_spread(pool, places, inbox, sealed))
+        try:
+            async with asyncio.timeout(KNOCK_REPLY_S):
+                both: list[asyncio.Future[Any]] = [spreading, answered]
+                await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+                if not answered.done():
+                    spreading.result()
+                return await answered
+        except TimeoutError:
+            self._unanswered.update(places)
+            return None
+        finally:
+            spreading.cancel()
+            await asyncio.gather(spreading, return_exceptions=True)
 
     def _make(
         self, verified: VerifiedListing, record: RequestRecord, places: list[str], *, inbox_key: bytes, reply_key: bytes
     ) -> Knock:
         ends, now_ms, nonce = self._ends(), self._clock.now_ms(), make_nonce()
         invite = self.invited.find(verified.peer) if record.size_bytes else None
-        claim = {INVITE: invite.keys.claim(PeerId(self._identity.public), nonce)} if invite else {}
+        claim = {INVITE: invite.keys.claim(PeerId(self.as_whom(verified.peer).public), nonce)} if invite else {}
         return Knock(
             recipient=verified.peer,
             listing_seq=verified.listing.seq,
             envelope_id=verified.listing.envelope_id,
-            owner=self._identity.public,
+            owner=self.as_whom(verified.peer).public,
             size_bytes=record.size_bytes,
             term_s=record.term_s,
             lock_s=record.lock_s,
@@ -240,3 +272,24 @@ class Knocking:
             expires_ms=now_ms + KNOCK_LIFE_S * 1000,
             ext=fields_of(record) | claim,
         )
+
+
+async def _spread(pool: Pool, places: list[str], inbox: bytes, sealed: bytes) -> None:
+    """Leave a message at each of the places, one after the other with a pause.
+
+    Raises:
+        NoSignaling: none of them took it.
+
+    """
+    failure: NoSignaling | None = None
+    is_left = False
+    for place in places:
+        try:
+            await pool.deposit([place], inbox, sealed)
+        except NoSignaling as exc:
+            failure = exc
+        else:
+            is_left = True
+            await asyncio.sleep(KNOCK_NEXT_S)
+    if failure is not None and not is_left:
+        raise failure

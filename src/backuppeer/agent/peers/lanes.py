@@ -87,7 +87,8 @@ class Lanes:
                 return stream
         dialled = len(self._lanes) - len(self._entered)
         may_wish = self._answer is None and not self._overdue and self._attempts > 0 and bool(self._binds)
-        if may_wish and dialled < LANES_PER_SESSION:
+        # Not while the session is relayed: a direct path may come, and the attempts are for that one.
+        if may_wish and dialled < LANES_PER_SESSION and self._path().kind is not PathKind.RELAYED:
             self._answer = asyncio.get_running_loop().create_future()
             self._spawn(self._open(self._answer))
         return None

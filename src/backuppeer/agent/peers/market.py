@@ -3,51 +3,69 @@
 Knows: listings, filters, scores. Must not know: how to connect. Servers are never told what is looked for.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from backuppeer.agent.home.identity_alarms import Sort
 from backuppeer.agent.home.state import State
 from backuppeer.agent.peers.misbinding import raise_alarm
-from backuppeer.agent.peers.names import alias_of
 from backuppeer.agent.peers.offers import describe_promises
-from backuppeer.agent.repute.standing import Standing
 from backuppeer.agent.repute.views import Views
 from backuppeer.clock import Clock, format_time
 from backuppeer.control.api import BrowseRequest, BrowseRow
+from backuppeer.errors import DamagedStateError
 from backuppeer.ids import PeerId, format_peer_id
 from backuppeer.proof.promises import join_promises
-from backuppeer.signaling.listing import VerifiedListing
+from backuppeer.signaling.health import HealthBook
+from backuppeer.signaling.listing import ListingKind, VerifiedListing
 from backuppeer.signaling.merge import SeqMemory
 from backuppeer.signaling.pool import BrowseResult, Pool
 
 _MEMORY = "market.seqs"
+_HEALTH = "market.servers"
+OnRows = Callable[[list[BrowseRow]], None]
+"""Called with rows as they arrive, filtered and sorted among themselves; a row may come again, changed."""
 
 
 class Market:
     """The market as this home sees it."""
 
-    def __init__(self, state: State, standing: Standing, clock: Clock, own: PeerId, *, views: Views) -> None:
-        self._state, self._standing, self._clock, self._own = state, standing, clock, own
+    def __init__(self, state: State, clock: Clock, own: PeerId, *, views: Views) -> None:
+        self._state, self._clock, self._own = state, clock, own
         self._views = views
         raw = state.setting(_MEMORY)
         self.memory = SeqMemory.import_bytes(raw) if raw else SeqMemory()
+        self.health = _read_health(state.setting(_HEALTH))
 
-    async def browse(self, servers: list[str], request: BrowseRequest) -> list[BrowseRow]:
+    async def browse(
+        self, servers: list[str], request: BrowseRequest, *, on_rows: OnRows | None = None
+    ) -> list[BrowseRow]:
         """Ask all servers, filter and sort here; remember everybody heard of, also those not shown (ADR 0014).
+
+        on_rows: told of rows before all servers have answered.
 
         Raises:
             NoSignaling: no server answered.
 
         """
-        result = await self._ask(servers, everything=request.all)
-        rows = [(self.row(listing), listing) for listing in result.listings if listing.peer != self._own]
+        names = {record.peer: record.alias for record in self._state.peers()}
+
+        def tell(news: list[VerifiedListing]) -> None:
+            slots = [one for one in news if one.listing.kind is ListingKind.SLOT and one.peer != self._own]
+            found = [(self._row(one, names), one) for one in slots]
+            passing = _sort([pair for pair in found if _passes(pair[0], request)], request.sort)
+            if passing and on_rows is not None:
+                on_rows([row for row, _ in passing])
+
+        result = await self._ask(servers, everything=request.all, on_rows=tell if on_rows is not None else None)
+        rows = [(self._row(listing, names), listing) for listing in result.listings if listing.peer != self._own]
         shown = _sort([pair for pair in rows if _passes(pair[0], request)], request.sort)
         if request.limit:
             shown = shown[: request.limit]
         # Those shown go last, the best at the end: what a person sees is forgotten after everything else.
         seen = [listing.peer for _, listing in reversed(shown)]
-        self._state.put_heard([*(listing.peer for _, listing in rows if listing.peer not in set(seen)), *seen])
+        last = set(seen)
+        self._state.put_heard([*(listing.peer for _, listing in rows if listing.peer not in last), *seen])
         return [row for row, _ in shown]
 
     async def find(self, servers: list[str], peer: PeerId) -> VerifiedListing | None:
@@ -57,7 +75,7 @@ class Market:
             NoSignaling: no server answered.
 
         """
-        result = await self._ask(servers, everything=True)
+        result = await self._ask(servers, everything=True, wanted=peer)
         found = next((listing for listing in result.listings if listing.peer == peer), None)
         if found is not None:
             self._views.apart.note_region(peer, found.listing.region)
@@ -73,31 +91,40 @@ class Market:
         result = await self._ask(servers, everything=True)
         return [listing for listing in result.listings if listing.peer != self._own]
 
-    def row(self, verified: VerifiedListing) -> BrowseRow:
-        """Return a listing as it is shown."""
+    def _row(self, verified: VerifiedListing, names: Mapping[PeerId, str]) -> BrowseRow:
         listing = verified.listing
-        trust, level = self._standing.trust(verified.peer)
-        capped = self._standing.caps(verified.peer)
+        regard = self._views.explaining.regard(verified.peer)
         return BrowseRow(
             peer_id=format_peer_id(verified.peer),
-            alias=alias_of(self._state, verified.peer),
+            alias=names.get(verified.peer, ""),
             storage_bytes=listing.storage_bytes,
             free_bytes=listing.free_bytes,
             region=listing.region,
             availability=listing.availability / 1000,
-            trust=round(trust, 3),
-            trust_level=level.value,
+            trust=regard.trust,
+            trust_level=regard.level,
             expires=format_time(listing.expires_ms),
             servers=list(verified.servers),
             promises=describe_promises(join_promises(listing.availability, listing.ext)),
-            capped=capped,
-            reason=self._views.explaining.reason(verified.peer, capped),
+            capped=regard.capped,
+            reason=regard.reason,
+            forked=verified.is_equivocating,
         )
 
-    async def _ask(self, servers: list[str], *, everything: bool) -> BrowseResult:
+    async def _ask(
+        self,
+        servers: list[str],
+        *,
+        everything: bool,
+        on_rows: Callable[[list[VerifiedListing]], None] | None = None,
+        wanted: PeerId | None = None,
+    ) -> BrowseResult:
         before = self._find_forked()
-        async with Pool(servers, clock=self._clock, memory=self.memory) as pool:
-            result = await pool.browse(everything=everything)
+        async with Pool(servers, clock=self._clock, memory=self.memory, health=self.health) as pool:
+            try:
+                result = await pool.browse(everything=everything, on_rows=on_rows, wanted=wanted)
+            finally:
+                self._state.put_setting(_HEALTH, self.health.export_bytes())
         self._state.put_setting(_MEMORY, self.memory.export_bytes())
         # Once, and not for as long as the memory of it lasts.
         for peer in self._find_forked() - before:
@@ -108,6 +135,14 @@ class Market:
         """Return who is known here and signed two offers of one number."""
         seen = ((record.peer, self.memory.get(record.peer)) for record in self._state.peers())
         return {peer for peer, found in seen if found is not None and found.is_equivocating}
+
+
+def _read_health(kept: bytes | None) -> HealthBook:
+    """Return what was known of the servers; it is no loss to begin anew."""
+    try:
+        return HealthBook.import_bytes(kept) if kept else HealthBook()
+    except DamagedStateError:
+        return HealthBook()
 
 
 def _passes(row: BrowseRow, request: BrowseRequest) -> bool:

@@ -15,7 +15,7 @@ from backuppeer.agent.home.state import State
 from backuppeer.agent.peers.names import name_of
 from backuppeer.clock import format_time
 from backuppeer.errors import AuthenticationFault
-from backuppeer.ids import PeerId
+from backuppeer.ids import PeerId, format_peer_id, shorten_peer_id
 from backuppeer.limits import IDENTITY_ALARM_AGAIN_S, IDENTITY_ALARMS
 
 NO_COMPARISON: Final = "a flag is no comparison"
@@ -27,7 +27,7 @@ def raise_alarm(state: State, peer: PeerId, sort: Sort, *, now_ms: int) -> None:
 
     One that was seen is told again only when IDENTITY_ALARM_AGAIN_S have passed since it was last raised anew.
     """
-    alarms = list_alarms(state)
+    alarms = [alarm for alarm in list_alarms(state) if alarm.sort is not Sort.HEIRS]
     before = next((alarm for alarm in alarms if (alarm.peer, alarm.sort) == (peer, sort)), None)
     is_told = before is not None and before.is_seen and not before.is_forgiven
     if before is not None and is_told and now_ms - before.time_ms < IDENTITY_ALARM_AGAIN_S * 1000:
@@ -42,9 +42,15 @@ def refuse_doubted(state: State, peer: PeerId, what: str) -> None:
     """Refuse what rests on who a peer is while an alarm makes that doubtful. what: as a clause, for its person.
 
     Raises:
-        AuthenticationFault: an alarm does.
+        AuthenticationFault: an alarm does, or another goes on in the peer's place.
 
     """
+    heir = state.successions.find(peer)
+    if heir is not None:
+        raise AuthenticationFault(
+            f"{name_of(state, peer)} goes on under another id: whoever answers as it has an old key",
+            hint=f"its new id is {format_peer_id(heir.new)}",
+        )
     if doubts_about(state, peer):
         name = name_of(state, peer)
         raise AuthenticationFault(
@@ -54,12 +60,18 @@ def refuse_doubted(state: State, peer: PeerId, what: str) -> None:
         )
 
 
-def settle(state: State, peer: PeerId) -> None:
+def settle(state: State, peer: PeerId, *, now_ms: int) -> None:
     """End all alarms about a peer: a person compared the words, and they are the same."""
+    settle_heirs(state, peer, now_ms=now_ms)
     alarms = list_alarms(state)
     left = [alarm for alarm in alarms if alarm.peer != peer]
     if len(left) < len(alarms):
         keep_alarms(state, left)
+
+
+def settle_heirs(state: State, peer: PeerId, *, now_ms: int) -> None:
+    """End the alarm that a peer is one of two heirs: a person compared the words with it, or shut it out."""
+    state.successions.settle(peer, now_ms)
 
 
 def describe(state: State) -> list[str]:
@@ -68,8 +80,12 @@ def describe(state: State) -> list[str]:
 
 
 def see(state: State) -> list[str]:
-    """Note that a person has seen all of them; return the sentences of those that are new to that."""
-    told = describe(state)
+    """Note that a person has seen all of them; return the sentences of those that are new to that.
+
+    Two heirs are had out, not seen: that alarm goes on.
+    """
+    new = [alarm for alarm in list_alarms(state) if not alarm.is_seen and alarm.sort is not Sort.HEIRS]
+    told = [say_alarm(state, alarm) for alarm in new]
     if told:
         keep_alarms(state, [msgspec.structs.replace(alarm, is_seen=True) for alarm in list_alarms(state)])
     return told
@@ -93,9 +109,26 @@ def say_alarm(state: State, alarm: Alarm) -> str:
                 f"ALARM: on {day} two different offers of {name} with one number were seen: its key seems to be in two "
                 f"places. Ask its person by another way. {compare}"
             )
+        case Sort.HEIRS:
+            return _say_heirs(state, alarm.peer, day)
         case Sort.MOVED:
             return (
                 f"ALARM: on {day} {name} answered from another machine than before, with the right key. After a "
                 "recovery that is as it should be; if its person knows of none, somebody has a copy of its keys: "
                 f"`backup-peer block {typed}`. `backup-peer status --seen` once it is explained"
             )
+
+
+def _say_heirs(state: State, peer: PeerId, day: str) -> str:
+    contested = state.successions.list_contested()
+    found = next(((heir, newest) for heir, newest in contested if peer in {newest, heir.rival}), None)
+    if found is None:  # had out in this moment
+        return f"ALARM: on {day} a second heir of {name_of(state, peer)} was named"
+    heir, followed = found
+    rival, its, typed = PeerId(heir.rival), shorten_peer_id(followed), shlex.quote(name_of(state, followed))
+    return (
+        f"ALARM: on {day} a second heir of {shorten_peer_id(heir.old)} was named, {shorten_peer_id(rival)} beside "
+        f"{its}: the 24 words of {name_of(state, followed)} are in two hands, and neither gets anything new. Ask its "
+        f"person by another way which id is theirs. If it is {its}: `backup-peer peers verify {typed}`; if not: "
+        f"`backup-peer block {typed}`. Only one of the two ends this"
+    )

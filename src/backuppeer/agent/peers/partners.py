@@ -4,12 +4,12 @@ Knows: where peers were last, which addresses may be dialled. Must not know: wha
 again with no server at all: transport id and addresses are remembered from the last Hello.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from functools import partial
 from typing import Self
-
-import msgspec
 
 from backuppeer.agent.home.identity_alarms import Sort
 from backuppeer.agent.home.records import PeerRecord
@@ -18,39 +18,12 @@ from backuppeer.agent.peers.misbinding import raise_alarm
 from backuppeer.agent.peers.names import name_of
 from backuppeer.agent.peers.session import Session
 from backuppeer.agent.peers.sessions import Sessions
+from backuppeer.agent.peers.turns import Turns
+from backuppeer.agent.peers.whereabouts import Whereabouts
 from backuppeer.errors import AuthenticationFault, BackupPeerError, ExitCode, PeerUnreachable
 from backuppeer.ids import AgreementId, PeerId, TransportId, shorten_peer_id
-from backuppeer.limits import CLOCK_SKEW_S
-from backuppeer.proof.statements import TransportBinding, open_statement
+from backuppeer.limits import CLOCK_SKEW_S, DIRECT_FIRST_S
 from backuppeer.transport.addresses import select_dialable
-
-
-class Whereabouts(msgspec.Struct, frozen=True):
-    """Where a peer said, in a statement it signed, that it can be dialled."""
-
-    transport: bytes
-    addresses: tuple[str, ...]
-    time_ms: int = 0
-
-    def encode(self) -> bytes:
-        """Return bytes for State."""
-        return msgspec.msgpack.encode(self)
-
-    @classmethod
-    def decode(cls, data: bytes) -> "Whereabouts":
-        """Return what `encode` wrote."""
-        return msgspec.msgpack.decode(data, type=cls)
-
-
-def read_binding(signed: bytes, peer: PeerId) -> Whereabouts:
-    """Return what a peer's signed TransportBinding says.
-
-    Raises:
-        AuthenticationFault: not signed by `peer`.
-
-    """
-    binding = open_statement(TransportBinding, signed, peer)
-    return Whereabouts(binding.transport, tuple(binding.addresses), binding.time_ms)
 
 
 def remembered(state: State, peer: PeerId) -> Whereabouts | None:
@@ -110,6 +83,23 @@ OnMissed = Callable[[PeerId, Sequence[str], BackupPeerError], None]
 """(peer, addresses dialled, why there is no session)."""
 
 
+BeforeDial = Callable[[PeerId, TransportId, Sequence[str]], Awaitable[None]]
+"""(peer, its transport id, addresses that may be dialled)."""
+
+
+async def _prepare_nothing(peer: PeerId, transport: TransportId, addresses: Sequence[str]) -> None:
+    del peer, transport, addresses
+
+
+FindRoad = Callable[[str], Awaitable[str]]
+"""The URL of a relay by its server's address; empty: it can't be used."""
+
+
+async def _no_road(server: str) -> str:
+    del server
+    return ""
+
+
 def _tell_nobody(peer: PeerId, addresses: Sequence[str], error: BackupPeerError) -> None:
     del peer, addresses, error
 
@@ -127,10 +117,17 @@ class Reach:
     def __init__(self, state: State, sessions: Sessions, *, loopback: bool) -> None:
         self._state, self._sessions, self._loopback = state, sessions, loopback
         self._knock: Knocker | None = None
+        self._turns = Turns()
         self.on_missed: OnMissed = _tell_nobody
         """Told of each dial that came to nothing. Set by who writes it down."""
+        self.find_road: FindRoad = _no_road
+        """How to a relay of a server that a peer named. Set by who knows relays."""
         self.on_misbound: Callable[[PeerId], None] = lambda _: None
         """Somebody answers in a peer's place who can't prove to be it. Set by who tells people."""
+        self.before_dial: BeforeDial = _prepare_nothing
+        """Called with a peer's place before it is dialled there. Set by who tells hosts of our new identity."""
+        self.check: Callable[[Session], None] = lambda _: None
+        """Raises for a session that is of no use, as the peer goes on with another in our place. Set by who knows."""
 
     def use_knocker(self, knock: Knocker) -> None:
         """Set how to ask for a peer whose whereabouts are unknown or stale."""
@@ -149,7 +146,11 @@ class Reach:
 
         """
         if session := self._sessions.get(peer):
+            self.check(session)
             return session
+        return await self._turns.share(peer, self._find)
+
+    async def _find(self, peer: PeerId) -> Session:
         failure: PeerUnreachable | AuthenticationFault = _nobody(name_of(self._state, peer))
         if where := remembered(self._state, peer):
             try:
@@ -160,7 +161,9 @@ class Reach:
             found = await self._ask(peer, failure)
         except BackupPeerError as exc:
             raise self._sound(peer, failure, exc) from exc
-        if where is not None and found.transport == where.transport and set(found.addresses) == set(where.addresses):
+        is_same = where is not None and found.transport == where.transport
+        # What has a relay now may have had none when it was tried: being asked where it is made it go there.
+        if is_same and where is not None and set(found.addresses) == set(where.addresses) and not found.relay:
             raise self._sound(peer, failure, failure)
         return await self.dial(peer, found)
 
@@ -201,16 +204,38 @@ class Reach:
 
     async def _dial(self, peer: PeerId, where: Whereabouts) -> Session:
         addresses = select_dialable(where.addresses, may_loopback=self._loopback)
-        if not addresses:
+        if not addresses and not where.relay:
             raise PeerUnreachable(
                 f"{shorten_peer_id(peer)} gave no address that can be dialled from here",
                 hint="is it online? it may listen on loopback only",
             )
         try:
-            return await self._sessions.dial(peer, TransportId(where.transport), addresses)
+            await self.before_dial(peer, TransportId(where.transport), addresses)
+            session = await self._try(peer, where, addresses)
         except (PeerUnreachable, AuthenticationFault) as exc:
             self.on_missed(peer, addresses, exc)
             raise
+        self.check(session)
+        return session
+
+    async def _try(self, peer: PeerId, where: Whereabouts, addresses: list[str]) -> Session:
+        """Dial directly; after a moment, beside that, by the relay: so it hears nothing of those who don't need it."""
+        dial = partial(self._sessions.dial, peer, TransportId(where.transport), addresses)
+        if not where.relay:
+            return await dial()
+        failure: PeerUnreachable | None = None
+        if addresses:
+            try:
+                async with asyncio.timeout(DIRECT_FIRST_S):
+                    return await dial()
+            except TimeoutError:
+                pass
+            except PeerUnreachable as exc:
+                failure = exc
+        road = await self.find_road(where.relay)
+        if failure is not None and not road:
+            raise failure
+        return await dial(relay=road)
 
 
 @dataclass(frozen=True, slots=True)

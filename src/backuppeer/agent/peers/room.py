@@ -7,8 +7,8 @@ after so much of the host's uptime: a date is the soonest, and both sides say so
 from typing import Final
 
 from backuppeer.clock import format_time
-from backuppeer.host.quota import format_size
 from backuppeer.limits import LISTING_TERM_S
+from backuppeer.sizes import format_free
 from backuppeer.wire.messages import Usage
 
 _DAY_S: Final = 86400
@@ -33,10 +33,10 @@ def say_later(size_bytes: int, left_s: int, now_ms: int) -> str:
     """Return what follows "x free now": "" when nothing that was deleted waits for its end."""
     if not size_bytes:
         return ""
-    return f", {format_size(size_bytes)} more on {say_date(now_ms, left_s)} at the soonest"
+    return f", {format_free(size_bytes)} more on {say_date(now_ms, left_s)} at the soonest"
 
 
 def say_room(usage: Usage, now_ms: int) -> str:
     """Return "x free now, y more on DATE at the soonest"."""
     later = say_later(usage.next_free_bytes, usage.next_free_s, now_ms)
-    return f"{format_size(usage.free_bytes)} free now{later}"
+    return f"{format_free(usage.free_bytes)} free now{later}"

@@ -4,10 +4,10 @@ Knows: one connection. Must not know: other sessions, who may have one (agent.se
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
-from backuppeer.agent.peers.channel import Channel, read_frame
+from backuppeer.agent.peers.channel import Channel, SucceededError, read_frame
 from backuppeer.agent.peers.course import Course
 from backuppeer.agent.peers.lanes import LaneBroken, Lanes
 from backuppeer.clock import Clock
@@ -16,6 +16,7 @@ from backuppeer.ids import shorten_peer_id
 from backuppeer.limits import CONTROL_STALL_S
 from backuppeer.transport.base import Connection, Stream
 from backuppeer.wire.codec import FrameReader, UnknownMessage
+from backuppeer.wire.codes import CloseCode
 from backuppeer.wire.fields import Message
 from backuppeer.wire.messages import Hello
 from backuppeer.wire.session import ControlStream, ProvenPeer, Speaker
@@ -44,6 +45,9 @@ class Session:
         self.failure = ""
         """Why this side gave the session up, for a person; set before the connection is closed."""
         self.ended = asyncio.Event()
+        self.on_succeeded: Callable[[], bool] = lambda: False
+        """Called when a request is refused since another goes on in our place, of which Hello said nothing. Returns
+        whether the peer is to be dialled anew, so that its Hello says and proves it."""
         self.course = Course()
         self._unused = asyncio.Event()
         self._unused.set()
@@ -101,6 +105,10 @@ class Session:
                 await channel.abort()
                 if isinstance(exc, PeerUnreachable):
                     self._explain(exc, is_lane=lane is not None)
+                if isinstance(exc, SucceededError) and not self.hello.succeeded and self.on_succeeded():
+                    self.failure = "it says that another goes on in our place, and is asked anew"
+                    await self.connection.close(CloseCode.DONE, "")
+                    raise PeerUnreachable(self.failure) from exc
                 raise
         if lane is not None:
             await self.lanes.give_back(lane)

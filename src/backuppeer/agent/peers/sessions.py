@@ -130,8 +130,8 @@ class Sessions:
                 self._unproven.add(task)
                 task.add_done_callback(self._unproven.discard)
 
-    async def dial(self, peer: PeerId, transport: TransportId, addresses: list[str]) -> Session:
-        """Return the session with `peer`, dialling it if there is none.
+    async def dial(self, peer: PeerId, transport: TransportId, addresses: list[str], *, relay: str = "") -> Session:
+        """Return the session with `peer`, dialling it if there is none; relay: the URL of one to try, too.
 
         Raises:
             PeerUnreachable: nobody there, or it does not answer us.
@@ -141,7 +141,7 @@ class Sessions:
         async with self._dialling.setdefault(peer, asyncio.Lock()):
             until_s = self._clock.monotonic_s() + DIAL_S
             while (session := self._open.get(peer)) is None:
-                connection = await self._transport.dial(transport, addresses)
+                connection = await self._transport.dial(transport, addresses, relay=relay)
                 try:
                     return await self._prove(connection, peer, transport)
                 except (BackupPeerError, TimeoutError) as exc:

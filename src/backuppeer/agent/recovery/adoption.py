@@ -5,11 +5,10 @@ Knows: which signatures make an agreement ours. Must not know: recovery, backups
 
 from backuppeer.agent.home.keyring import HomeKeys
 from backuppeer.agent.home.state import State
+from backuppeer.agent.owner.announcing import may_follow
 from backuppeer.agent.peers.session import Session
-from backuppeer.errors import PeerFault, RefusedError
+from backuppeer.errors import PeerFault
 from backuppeer.ids import AgreementId
-from backuppeer.proof.revisions import check_successor
-from backuppeer.proof.statements import Agreement, open_statement
 
 
 def adopt_agreements(state: State, keys: HomeKeys, session: Session) -> int:
@@ -22,7 +21,7 @@ def adopt_agreements(state: State, keys: HomeKeys, session: Session) -> int:
     held = 0
     for signed in session.hello.agreements:
         try:
-            agreement = open_statement(Agreement, signed, keys.peer, session.peer)
+            agreement = keys.open_terms(signed, session.peer)
         except PeerFault:
             continue
         if agreement.authority != keys.authority:
@@ -34,12 +33,3 @@ def adopt_agreements(state: State, keys: HomeKeys, session: Session) -> int:
         if mine is None or may_follow(mine, agreement):
             state.put_agreement(AgreementId(agreement.agreement), session.peer, signed)
     return held
-
-
-def may_follow(current: bytes, agreement: Agreement) -> bool:
-    """Return whether a revision, signed by both, follows the co-signed one known here."""
-    try:
-        check_successor(current, agreement)
-    except (PeerFault, RefusedError):
-        return False
-    return True

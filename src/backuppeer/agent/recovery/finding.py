@@ -18,8 +18,9 @@ from backuppeer.agent.home.state import State
 from backuppeer.agent.peers.knocking import Knocking
 from backuppeer.agent.peers.market import Market
 from backuppeer.agent.peers.names import name_of, say_of
-from backuppeer.agent.peers.partners import Reach, Whereabouts, remembered
+from backuppeer.agent.peers.partners import Reach, remembered
 from backuppeer.agent.peers.session import Session
+from backuppeer.agent.peers.whereabouts import Whereabouts
 from backuppeer.agent.recovery.adoption import adopt_agreements
 from backuppeer.agent.recovery.inboxes import FoundNote
 from backuppeer.agent.reporter import Reporter

@@ -13,13 +13,22 @@ from typing import Final
 import structlog
 
 from backuppeer.agent.home.keyring import HomeKeys
-from backuppeer.agent.peers.partners import Whereabouts, read_binding
+from backuppeer.agent.peers.whereabouts import Whereabouts, read_binding
 from backuppeer.crypto.envelope import EnvelopeKey
 from backuppeer.crypto.recovery import Slot, derive_inbox, derive_slot, quarter_of
 from backuppeer.errors import BackupPeerError, IntegrityFault, PeerFault, ProtocolViolation, Unavailable
 from backuppeer.ids import AgreementId, PeerId
 from backuppeer.limits import CLOCK_SKEW_S, NOTE_KEPT_S, RECOVERY_SLOTS, SERVERS
-from backuppeer.proof.statements import Agreement, Head, HeadReceipt, is_newer, open_statement, statement_hash
+from backuppeer.proof.statements import (
+    Agreement,
+    Head,
+    HeadReceipt,
+    is_newer,
+    open_statement,
+    peek_statement,
+    statement_hash,
+)
+from backuppeer.proof.succession import IN_REVISION, open_succession
 from backuppeer.proof.writer import verify_head
 from backuppeer.signaling.note import Note, open_note
 from backuppeer.signaling.postbox import find_notes
@@ -55,6 +64,8 @@ class Inboxes:
     notes: dict[AgreementId, FoundNote] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     failed: dict[str, BackupPeerError] = field(default_factory=dict)
+    succession: bytes = b""
+    """Signed: this identity goes on as another, says the agreement of a note."""
 
     def add(self, note: FoundNote) -> None:
         """Keep a note unless a later one of its agreement is known."""
@@ -104,7 +115,11 @@ async def _look(keys: HomeKeys, slots: Sequence[Slot], url: str, now_ms: int, fo
         return
     for (number, _), inbox in inboxes.items():
         sealed = lying.get(inbox.public)
-        note = _open(keys, number, slots[number].opener, inbox.public, sealed) if sealed else None
+        read = _read(number, slots[number].opener, inbox.public, sealed) if sealed else None
+        if read is not None and (succession := find_succession(keys, read)):
+            found.succession = succession
+            continue
+        note = _check(keys, number, read) if read is not None else None
         if note is not None and note.time_ms > now_ms + _SKEW_MS:
             # It would outlast all that its host leaves from now on, and no calendar may have its time.
             _log.warning("a note is of the future: is this clock right?", slot=number)
@@ -113,19 +128,38 @@ async def _look(keys: HomeKeys, slots: Sequence[Slot], url: str, now_ms: int, fo
             found.add(note)
 
 
-def _open(keys: HomeKeys, slot: int, opener: EnvelopeKey, inbox: bytes, sealed: bytes) -> FoundNote | None:
+def _read(slot: int, opener: EnvelopeKey, inbox: bytes, sealed: bytes) -> Note | None:
     try:
-        note = open_note(sealed, opener, inbox=inbox)
+        return open_note(sealed, opener, inbox=inbox)
     except IntegrityFault:
         return None  # nothing lies there: a server answers with as many random bytes then
     except PeerFault as exc:
         _log.warning("a note can't be read", slot=slot, reason=exc.message[:200])
         return None
+
+
+def _check(keys: HomeKeys, slot: int, note: Note) -> FoundNote | None:
     try:
         return check_note(keys, slot, note)
     except PeerFault as exc:
         _log.warning("a note does not count", slot=slot, reason=exc.message[:200])
         return None
+
+
+def find_succession(keys: HomeKeys, note: Note) -> bytes:
+    """Return the signed succession that the agreement of a note carries, if it leads on from this identity; else b"".
+
+    Its authority is that of the words, so no host can make one up.
+    """
+    try:
+        agreement = peek_statement(Agreement, note.agreement)
+        signed = agreement.ext.get(IN_REVISION, b"")
+        if not signed or agreement.authority != keys.authority:
+            return b""
+        said = open_succession(signed, keys.authority)
+    except PeerFault:
+        return b""
+    return signed if said.old == keys.peer else b""
 
 
 def check_note(keys: HomeKeys, slot: int, note: Note) -> FoundNote:
@@ -136,7 +170,7 @@ def check_note(keys: HomeKeys, slot: int, note: Note) -> FoundNote:
 
     """
     host = PeerId(note.host)
-    agreement = open_statement(Agreement, note.agreement, keys.peer, host)
+    agreement = keys.open_terms(note.agreement, host)
     if agreement.authority != keys.authority:
         raise ProtocolViolation("its agreement is under another authority")
     # One of a newer version is not looked at: the host is found all the same, and then the person is told.

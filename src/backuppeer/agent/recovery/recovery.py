@@ -13,6 +13,7 @@ from typing import Final
 
 from backuppeer.agent.home.keyring import HomeKeys
 from backuppeer.agent.home.state import State
+from backuppeer.agent.owner.announcing import SEEN
 from backuppeer.agent.owner.meeting import Meeting
 from backuppeer.agent.owner.selfset import find_newest
 from backuppeer.agent.owner.vault import Vault
@@ -29,6 +30,7 @@ from backuppeer.errors import BackupPeerError, NoSignaling, NotFoundError, PeerU
 from backuppeer.ids import format_peer_id, parse_peer_id
 from backuppeer.limits import RECOVER_REST_S
 from backuppeer.proof.statements import Agreement, peek_statement
+from backuppeer.proof.succession import Succession
 from backuppeer.repo.snapshot import decode_known
 
 _ASK_AGAIN: Final = (
@@ -68,9 +70,13 @@ class Recovery:
         """
         await reporter.state("searching", "looking for word that your hosts left for you")
         inboxes = await open_inboxes(self._keys, servers, self._vault.clock.now_ms())
+        if inboxes.succession:
+            return self._lead_on(inboxes.succession)
         self._take_over(list(inboxes.notes.values()))
         finding = Finding(self._keys, self._state, ways=self._ways, request=request, reporter=reporter)
         await self._find(finding, inboxes, servers, reporter)
+        if succession := self._succession():
+            return self._lead_on(succession)
         partners = self._partners(finding, hint=_CHECK_AGAIN if request.check else _ASK_AGAIN)
         meeting = Meeting(self._vault, reporter, self._note)
         missing = await self._read(meeting, partners)
@@ -122,7 +128,7 @@ class Recovery:
 
     async def _find(self, finding: Finding, inboxes: Inboxes, servers: list[str], reporter: Reporter) -> None:
         await finding.dial(inboxes.notes.values())
-        if finding.is_wanting():
+        if finding.is_wanting() and not self._succession():
             await reporter.state("searching", "looking for hosts that keep your backups")
             try:
                 await finding.ask_market(servers)
@@ -133,6 +139,23 @@ class Recovery:
                 self._notes.append(exc.message)
         self._notes += [f"not looked for word of hosts at {exc.message}" for exc in inboxes.failed.values()]
         self._notes += finding.notes
+
+    def _succession(self) -> bytes:
+        """Return the signed succession by which this identity goes on as another, as a host showed it; b"": none."""
+        seen = self._state.setting(SEEN) or b""
+        return seen if seen and peek_statement(Succession, seen).old == self._keys.peer else b""
+
+    def _lead_on(self, succession: bytes) -> RecoverResult:
+        """Return where the person is led: the words give that identity, and this agent has none."""
+        return RecoverResult(
+            peer_id=format_peer_id(self._keys.peer),
+            peers=[],
+            snapshots=0,
+            packs=0,
+            head=0,
+            notes=[],
+            succession=succession.hex(),
+        )
 
     def _partners(self, finding: Finding, *, hint: str) -> list[Partner]:
         try:

@@ -81,7 +81,8 @@ class Convicts:
         """Return the hosts that a proof here bars: of them no other is needed. Who was forgiven may lie anew."""
         now_ms = self._clock.now_ms()
         found = {lie.host for lie in (*self._own().values(), *self._shelf.proofs()) if self._counts(lie)}
-        return {host for host in found if self._evidence.conduct(host, now_ms=now_ms).lied_ms}
+        newest = self._evidence.lines.newest
+        return {host for host in found if self._evidence.conduct(newest(host), now_ms=now_ms).lied_ms}
 
     def load(self, proofs: Iterable[Proof]) -> list[bytes]:
         """Return the bundles of proofs; b"" of one that is gone."""

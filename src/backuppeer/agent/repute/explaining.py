@@ -5,7 +5,7 @@ Knows: peers by id, when a cap ends. Must not know: names, sessions, how a term 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from backuppeer.agent.home.state import State
 from backuppeer.agent.repute.standing import Standing
@@ -68,6 +68,15 @@ class Explanation:
     reason: str
 
 
+class Regard(NamedTuple):
+    """What people are shown of a peer wherever they choose: T to three digits, its level, what holds it down, why."""
+
+    trust: float
+    level: str
+    capped: list[str]
+    reason: str
+
+
 class Explaining:
     """Scores of peers with their reasons."""
 
@@ -79,18 +88,28 @@ class Explaining:
     def known(self) -> list[PeerId]:
         """Return everybody dealt with or seen, oldest acquaintance first."""
         seen = {count.peer: None for count in self._log.condense(now_ms=self._clock.now_ms(), days=EVIDENCE_DAYS)}
-        return list(dict.fromkeys([*(record.peer for record in self._state.peers()), *seen]))
+        # Of whom another goes on for, that one is asked.
+        found = [*(record.peer for record in self._state.peers()), *seen]
+        return list(dict.fromkeys(map(self._standing.newest, found)))
 
     def is_known(self, peer: PeerId) -> bool:
         """Return whether anything was seen of a peer as a host, or heard of it."""
         return bool(self._log.days(peer, now_ms=self._clock.now_ms())) or self._standing.heard(peer) != Heard()
 
-    def reason(self, peer: PeerId, caps: Sequence[str] | None = None) -> str:
-        """Return the strongest reason of a score, a clause about the peer. caps: as `Standing.caps`, where known."""
-        # Not all of the score: a market has thousands, and most of them nobody ever saw.
+    def regard(self, peer: PeerId) -> Regard:
+        """Return what is shown of a peer. capped: as `Standing.caps`; reason: as `reason`."""
+        # Once for all: a market has thousands, and most of them nobody ever saw.
+        evidence = self._standing.evidence(peer)
+        trust, capped = score.score_host(evidence), self._standing.caps(peer, evidence.standing)
+        days = self._log.days(peer, now_ms=self._clock.now_ms())
+        ground = Ground(tuple(days), self._standing.heard(peer), evidence)
+        return Regard(round(trust, 3), score.level(trust).value, capped, self._say_reason(peer, ground, capped))
+
+    def reason(self, peer: PeerId) -> str:
+        """Return the strongest reason of a score, a clause about the peer."""
         days = self._log.days(peer, now_ms=self._clock.now_ms())
         ground = Ground(tuple(days), self._standing.heard(peer), Evidence(is_friend=self._standing.is_friend(peer)))
-        return self._say_reason(peer, ground, self._standing.caps(peer) if caps is None else caps)
+        return self._say_reason(peer, ground, self._standing.caps(peer))
 
     def explain(self, peer: PeerId) -> Explanation:
         """Return every term of the score of a peer."""

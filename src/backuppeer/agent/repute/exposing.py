@@ -66,7 +66,7 @@ class Exposing:
     """The caps of one home. `lying`: tells what of ours lies with a host."""
 
     def __init__(self, state: State, standing: Standing, clock: Clock, lying: Callable[[PeerId], Lying]) -> None:
-        self._state, self._standing, self._clock, self._lying = state, standing, clock, lying
+        self._state, self._standing, self._clock, self._lying_with = state, standing, clock, lying
         self._lock = threading.Lock()
         self._reserved: dict[PeerId, int] = {}
         self._looked: dict[PeerId, _Look] = {}
@@ -97,7 +97,8 @@ class Exposing:
     def verified(self, peer: PeerId) -> int:
         """Return the bytes of the packs of which the host showed a part within 30 days (ADR 59)."""
         counts = self._standing.condense(now_ms=self._clock.now_ms(), days=PROVEN_WITHIN_DAYS)
-        return max((row.size_bytes for row in counts if row.peer == peer and row.kind is Kind.AUDITED), default=0)
+        line = self._standing.line(peer)
+        return max((row.size_bytes for row in counts if row.peer in line and row.kind is Kind.AUDITED), default=0)
 
     def least(self, peer: PeerId) -> int:
         """Return how many bytes may lie with a host whatever a person set: a stranger's cap, for friends, too."""
@@ -134,7 +135,7 @@ class Exposing:
     def say_first(self, peer: PeerId, name: str, agreed_bytes: int) -> str:
         """Return what the cap of a host means that has nothing of ours yet; "" = it has, or all that is agreed may."""
         cap = self.cap(peer)
-        if cap is None or cap >= agreed_bytes or self._standing.held_bytes(peer):
+        if cap is None or cap >= agreed_bytes or self._standing.measure_held(peer):
             return ""
         return f"{name} is a stranger to you: {format_size(cap)} of yours go there at most until audits have seen it"
 
@@ -147,6 +148,11 @@ class Exposing:
             f"{name} is a stranger to you: {format_size(room)} more may go there for now, and "
             f"{format_size(new_bytes)} before compression would be new"
         )
+
+    def _lying(self, peer: PeerId) -> Lying:
+        """Return what lies with a host and all whose heir it is: a new name is no new room."""
+        its = [self._lying_with(one) for one in self._standing.line(peer)]
+        return Lying(sum(one.wanted_bytes for one in its), any(one.has_head for one in its))
 
     def _has_room(self, peer: PeerId, size_bytes: int) -> bool:
         # Both are sums over all packs and all days: asked for each pack, a backup would cost the square of its size.
@@ -206,3 +212,11 @@ class Exposing:
     def _read(self) -> dict[bytes, int]:
         raw = self._state.setting(_LIFTED)
         return msgspec.msgpack.decode(raw, type=dict[bytes, int]) if raw else {}
+
+
+def carry_cap(state: State, old: PeerId, new: PeerId) -> None:
+    """Let the cap that a person set for a host hold for its heir, unless that has one of its own."""
+    raw = state.setting(_LIFTED)
+    lifted = msgspec.msgpack.decode(raw, type=dict[bytes, int]) if raw else {}
+    if bytes(old) in lifted and bytes(new) not in lifted:
+        state.put_setting(_LIFTED, msgspec.msgpack.encode({**lifted, bytes(new): lifted[bytes(old)]}))

@@ -97,6 +97,7 @@ class Gaps:
 
     def find(self, terms: Agreement, first: int, last: int) -> GapNote | None:
         """Return a note that both sides of an agreement signed and that explains months `first` to `last`."""
-        parties = {terms.owner, terms.host}
-        notes = (said for said, _ in self._shelf.gaps(AgreementId(terms.agreement)) if {said.by, said.other} == parties)
+        # Of this very host; its owner may have gone on as another since, and the note holds for it, too (ADR 69).
+        every = (said for said, _ in self._shelf.gaps(AgreementId(terms.agreement)))
+        notes = (said for said in every if terms.host in {said.by, said.other})
         return next((said for said in notes if said.first <= first and said.last >= last), None)

@@ -1,8 +1,9 @@
 """What others say of hosts, as this home hears it: receipts and vouches of the shelf, by way of its own pairs.
 
 Knows: which words there are, and what of them reaches whom (`trust.hearsay`). Must not know: sessions, signatures. Its
-own pairs come from its own ledger, never from a receipt. Read is what those say whom evidence reaches, when it is first
-asked for, and once a day; between, what is new. Then each host costs a look into a table.
+own pairs come from its own ledger, never from a receipt. Who goes on as another is one with it (ADR 69), but for the
+vouches of others: the words that they compared are of two ids. Read is what those say whom evidence reaches, when it is
+first asked for, and once a day; between, what is new. Then each host costs a look into a table.
 """
 
 import threading
@@ -16,6 +17,7 @@ from backuppeer.clock import DAY_S, Clock
 from backuppeer.ids import PeerId
 from backuppeer.trust.flow import HOPS
 from backuppeer.trust.hearsay import Heard, Place, Word, chart_words, hear_over, trace
+from backuppeer.trust.lines import Lines
 from backuppeer.trust.receipts import word_of, words_of
 
 Words = Callable[[], Iterable[Word[PeerId]]]
@@ -50,10 +52,11 @@ class Path:
 class _Sum:
     """What is known. read: whose words are in the chart. heard: None = to be reckoned.
 
-    made_ms: when it was begun; own_ms: when own words were read.
+    made_ms: when it was begun; own_ms: when own words were read; successions: how many were followed then.
     """
 
     made_ms: int
+    successions: int = 0
     read: set[PeerId] = field(default_factory=set)
     chart: dict[Place[PeerId], dict[Place[PeerId], float]] = field(default_factory=dict)
     own: list[Word[PeerId]] = field(default_factory=list)
@@ -70,6 +73,8 @@ class Hearing:
         self._sum: _Sum | None = None
         self.own_words: Words = tuple
         """Set by who has the ledger, and knows friends."""
+        self.lines = Lines()
+        """Who goes on as whom. Set by who has the log of evidence."""
 
     def heard(self, host: PeerId) -> Heard:
         """Return the evidence by way of others on a host."""
@@ -102,15 +107,18 @@ class Hearing:
     def _now(self) -> _Sum:
         now_ms = self._clock.now_ms()
         known = self._sum
-        if known is None or abs(now_ms - known.made_ms) > _ALL_AGAIN_MS:
+        is_old = known is not None and abs(now_ms - known.made_ms) > _ALL_AGAIN_MS
+        if known is None or is_old or known.successions != len(self.lines):
             self._shelf.drain_changed()
-            self._sum = known = _Sum(now_ms)
-        changed = {pair for pair in self._shelf.drain_changed() if pair[0] in known.read}
+            self._sum = known = _Sum(now_ms, len(self.lines))
+        newest = self.lines.newest
+        changed = {(newest(owner), newest(host)) for owner, host in self._shelf.drain_changed()}
+        changed = {pair for pair in changed if pair[0] in known.read}
         for pair in changed:
             self._read_pair(known, pair, now_ms)
         is_own_old = known.own_ms is None or abs(now_ms - known.own_ms) > _OWN_AGAIN_MS
         if is_own_old:
-            known.own = [word for word in self.own_words() if word.owner == self._viewer]
+            known.own = [self._rename(word) for word in self.own_words() if word.owner == self._viewer]
             known.chart[self._viewer] = dict(chart_words(known.own).get(self._viewer, {}))
             known.own_ms = now_ms
         if changed or is_own_old:
@@ -136,10 +144,17 @@ class Hearing:
 
     def _words(self, owner: PeerId, host: PeerId | None, now_ms: int) -> Iterator[Word[PeerId]]:
         # Of this home's own pairs nobody is asked but its ledger: it may have been lied to when it signed.
-        if owner != self._viewer:
-            yield from words_of(self._shelf.months(of=owner, on=host), now_ms)
-            vouched = (word_of(vouch, now_ms) for vouch, _ in self._shelf.vouches(of=owner, on=host))
-            yield from (word for word in vouched if word is not None)
+        for who in self.lines.of(owner) if owner != self._viewer else ():
+            for whom in (None,) if host is None else self.lines.of(host):
+                yield from map(self._rename, words_of(self._shelf.months(of=who, on=whom), now_ms))
+            vouched = (word_of(vouch, now_ms) for vouch, _ in self._shelf.vouches(of=who, on=host))
+            yield from (self._rename(word) for word in vouched if word is not None)
+
+    def _rename(self, word: Word[PeerId]) -> Word[PeerId]:
+        owner = self.lines.newest(word.owner)
+        host = word.host if word.is_vouch else self.lines.newest(word.host)
+        is_same = (owner, host) == (word.owner, word.host)
+        return word if is_same else replace(word, owner=owner, host=host)
 
     def _kind_of(self, known: _Sum, owner: PeerId, host: PeerId) -> PathKind:
         words = known.own if owner == self._viewer else self._words(owner, host, known.made_ms)

@@ -111,13 +111,14 @@ class Shelf:
         sql = f"{ROWS} WHERE agreement = ? AND cosigned = 1 AND keep = ? ORDER BY month DESC LIMIT 1"
         return next(map(shown_in, self._all(sql, agreement, keep.value)), None)
 
-    def chain(self, agreement: AgreementId, other: PeerId, *, after: int = 0, limit: int = -1) -> list[Shown]:
-        """Return own receipts of an agreement with `other` that both signed, above month `after`, ascending.
+    def chain(self, agreement: AgreementId, *others: PeerId, after: int = 0, limit: int = -1) -> list[Shown]:
+        """Return own receipts of an agreement with one of `others` that both signed, above month `after`, ascending.
 
-        limit: -1 for all.
+        others: a peer, and whose heir it is. limit: -1 for all.
         """
-        sql = f"{ROWS} WHERE agreement = ? AND month > ? AND cosigned = 1 AND keep > 0 AND ? IN (owner, host)"
-        return [shown_in(row) for row in self._all(f"{sql} ORDER BY month LIMIT ?", agreement, after, other, limit)]
+        with_one = " OR ".join("? IN (owner, host)" for _ in others)
+        sql = f"{ROWS} WHERE agreement = ? AND month > ? AND cosigned = 1 AND keep > 0 AND ({with_one})"
+        return [shown_in(row) for row in self._all(f"{sql} ORDER BY month LIMIT ?", agreement, after, *others, limit)]
 
     def own(self, keep: Keep) -> list[Shown]:
         """Return all own receipts as owner, or as host, newest first."""

@@ -3,12 +3,13 @@
 Knows: evidence and scores by peer id. Must not know: sessions; those who observe something call `saw`.
 """
 
+import shlex
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import structlog
 
-from backuppeer.agent.home.identity_alarms import differed_ms, forgive_differing
+from backuppeer.agent.home.identity_alarms import contested_ms, differed_ms, forgive_differing
 from backuppeer.agent.home.logbook import bookkeeping
 from backuppeer.agent.home.state import State
 from backuppeer.agent.repute.putting_off import note_put_off
@@ -30,6 +31,8 @@ from backuppeer.trust import score
 from backuppeer.trust.availability import Windows, count_days_in_vain
 from backuppeer.trust.conduct import (
     DOUBTED,
+    SUCCEEDED,
+    TWO_HEIRS,
     Bar,
     Conduct,
     advise,
@@ -63,6 +66,22 @@ class Standing:
         self.promised: Callable[[PeerId], float] = lambda _: 0.0
         """The availability that a host promised this home, in 0..1. Set by who knows agreements."""
 
+    def line(self, peer: PeerId) -> tuple[PeerId, ...]:
+        """Return a peer and all whose heir it is, itself first: what is asked of it is asked of all of them."""
+        return self._evidence.lines.of(peer)
+
+    def newest(self, peer: PeerId) -> PeerId:
+        """Return who goes on for a peer now; itself if nobody does."""
+        return self._evidence.lines.newest(peer)
+
+    def promise(self, peer: PeerId) -> float:
+        """Return the availability that a host promised, under its own name or one whose heir it is; 0 = none."""
+        return next((promised for one in self.line(peer) if (promised := self.promised(one))), 0.0)
+
+    def measure_held(self, peer: PeerId) -> int:
+        """Return how many bytes a host keeps for this home, under its own name and those whose heir it is."""
+        return sum(map(self.held_bytes, self.line(peer)))
+
     def trust(self, peer: PeerId) -> tuple[float, Level]:
         """Return T and its level."""
         value = score_host(self.evidence(peer))
@@ -71,7 +90,7 @@ class Standing:
     def evidence(self, peer: PeerId) -> Evidence:
         """Return all that the score of a peer is made of."""
         # Who was never tried was away in no window, whatever it promised: a market of thousands asks no agreements.
-        now_ms, promised = self._clock.now_ms(), self.promised(peer) if self.windows(peer).seen else 0.0
+        now_ms, promised = self._clock.now_ms(), self.promise(peer) if self.windows(peer).seen else 0.0
         seen = self._evidence.summarise(peer, now_ms=now_ms, promised=promised, is_friend=self.is_friend(peer))
         return replace(add_hearsay(seen, self.heard(peer)), standing=self._weigh(peer, self.conduct(peer)))
 
@@ -83,16 +102,21 @@ class Standing:
         """Return what stands against a peer."""
         return self._evidence.conduct(peer, now_ms=self._clock.now_ms())
 
-    def caps(self, peer: PeerId) -> list[str]:
-        """Return why a peer is in doubt or its score is capped, each reason a clause about it; [] = it is not."""
+    def caps(self, peer: PeerId, weighed: score.Standing | None = None) -> list[str]:
+        """Return why a peer is in doubt or its score is capped, each reason a clause about it; [] = it is not.
+
+        weighed: as of `evidence`, where it is known.
+        """
         conduct = self.conduct(peer)
-        return [*self._describe_doubt(peer), *describe_caps(conduct, self._weigh(peer, conduct))]
+        return [*self._describe_doubt(peer), *describe_caps(conduct, weighed or self._weigh(peer, conduct))]
 
     def bar(self, peer: PeerId) -> Bar | None:
         """Return why a host gets no new data; None: it may get some."""
         bar = find_bar(self._weigh(peer, self.conduct(peer)))
         # What a loss allows, to be sent again what it had, doubt does not.
-        return Bar.DOUBTED if bar is not Bar.LIED and self.differs(peer) else bar
+        if bar is not Bar.LIED and (self.differs(peer) or contested_ms(self._state, peer)):
+            return Bar.DOUBTED
+        return Bar.SUCCEEDED if bar is not Bar.LIED and self.newest(peer) != peer else bar
 
     def differs(self, peer: PeerId) -> bool:
         """Whether a person found its safety words to differ, and neither compared them again nor forgave it."""
@@ -101,8 +125,14 @@ class Standing:
     def advice(self, peer: PeerId, name: str) -> str:
         """Return the way out for what stands against a peer that is called `name`; "" = nothing does."""
         conduct = self.conduct(peer)
+        if contested_ms(self._state, peer):
+            return "`backup-peer status` says how that is had out"
         if self.bar(peer) is Bar.DOUBTED:
             return advise_doubted(name)
+        if self.bar(peer) is Bar.SUCCEEDED:
+            record = self._state.peer(self.newest(peer))
+            typed = shlex.quote(record.alias) if record and record.alias else shorten_peer_id(self.newest(peer))
+            return f"agree with it under its new id: `backup-peer connect {typed}`; what lies here is read as before"
         return advise(name, conduct, self._weigh(peer, conduct))
 
     def forgive(self, peer: PeerId) -> list[str]:
@@ -118,7 +148,7 @@ class Standing:
         found = describe_caps(conduct, standing)
         if found:
             self._evidence.record(Observation(peer, Kind.FORGIVEN, self._clock.now_ms()))
-        doubt = self._describe_doubt(peer)
+        doubt = [text for text in self._describe_doubt(peer) if text.startswith(DOUBTED)]
         forgive_differing(self._state, peer)
         return [*doubt, *found]
 
@@ -127,21 +157,24 @@ class Standing:
         return is_doubted(self._weigh(peer, self.conduct(peer)))
 
     def _describe_doubt(self, peer: PeerId) -> list[str]:
-        time_ms = differed_ms(self._state, peer)
-        if not time_ms:
-            return []
-        return [f"{DOUBTED} on {format_time(time_ms)[:10]}, so no new data goes there"]
+        said, newest = [], self.newest(peer)
+        for time_ms, why in ((contested_ms(self._state, peer), TWO_HEIRS), (differed_ms(self._state, peer), DOUBTED)):
+            if time_ms:
+                said.append(f"{why} on {format_time(time_ms)[:10]}, so no new data goes there")
+        if newest != peer:
+            said.append(f"{SUCCEEDED} {shorten_peer_id(newest)}, so nothing new goes to this id")
+        return said
 
     def _weigh(self, peer: PeerId, conduct: Conduct) -> score.Standing:
         # The ledger is asked only where something is known to be lost: of a market of thousands nobody is.
-        held_bytes = self.held_bytes(peer) if conduct.lost_bytes else 0
+        held_bytes = self.measure_held(peer) if conduct.lost_bytes else 0
         silent = is_silent(count_days_in_vain(self.windows(peer)))
         return stand(conduct, held_bytes=held_bytes, blocked=peer in self._state.blocks, silent=silent)
 
     def is_friend(self, peer: PeerId) -> bool:
-        """Whether the safety words with this peer were compared."""
+        """Whether the safety words with this peer were compared; once it goes on as another that says nothing."""
         record = self._state.peer(peer)
-        return record is not None and record.is_verified
+        return record is not None and record.is_verified and self.newest(peer) == peer
 
     def risks(self, peer: PeerId, hosts: Iterable[PeerId] = ()) -> list[str]:
         """Return what a person should know before storing with this peer beside the `hosts` of today."""
@@ -274,6 +307,7 @@ class Standing:
         with bookkeeping("evidence"):
             now_ms = self._clock.now_ms()
             seen = self._evidence.condense(now_ms=now_ms, days=PUT_OFF_WITHIN_DAYS)
-            audited = [count.day for count in seen if count.peer == peer and count.kind is Kind.AUDITED]
-            if note_put_off(self._state, peer, today=now_ms // (1000 * DAY_S), audited=audited):
+            line = self.line(peer)
+            audited = [count.day for count in seen if count.peer in line and count.kind is Kind.AUDITED]
+            if note_put_off(self._state, line[-1], today=now_ms // (1000 * DAY_S), audited=audited):
                 self.saw(peer, Kind.LATE, detail=error.message)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from backuppeer.agent.home.state import State
 from backuppeer.agent.repute.apart import Apart
 from backuppeer.agent.repute.explaining import Explaining
+from backuppeer.agent.repute.heirs import Heirs
 from backuppeer.agent.repute.standing import Standing
 from backuppeer.clock import Clock
 from backuppeer.ids import PeerId
@@ -21,6 +22,7 @@ class Views:
 
     explaining: Explaining
     apart: Apart
+    heirs: Heirs
 
 
 def make_views(
@@ -28,4 +30,5 @@ def make_views(
 ) -> Views:
     """Return the parts of one home. addresses: where a peer said last, in a statement it signed, that it is dialled."""
     explaining = Explaining(state, standing, log, clock)
-    return Views(explaining=explaining, apart=Apart(state, standing, explaining, addresses=addresses))
+    apart, heirs = Apart(state, standing, explaining, addresses=addresses), Heirs(state, log.lines, clock)
+    return Views(explaining=explaining, apart=apart, heirs=heirs)

@@ -27,10 +27,11 @@ class Networks:
 
     def name(self, address: str) -> bytes:
         """Return the name of the network of an address: a /24 of IPv4, a /48 of IPv6."""
-        return hashlib.blake2b(_network_of(address).encode(), key=self._key, digest_size=_NAME_BYTES).digest()
+        return hashlib.blake2b(network_of(address).encode(), key=self._key, digest_size=_NAME_BYTES).digest()
 
 
-def _network_of(address: str) -> str:
+def network_of(address: str) -> str:
+    """Return what counts as one network: a /24 of IPv4, a /48 of IPv6; what is no address as it stands."""
     try:
         ip = ipaddress.ip_interface(address.partition("%")[0]).ip
     except ValueError:

@@ -10,8 +10,9 @@ import logging
 import os
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
@@ -21,11 +22,12 @@ from backuppeer.clock import Clock
 from backuppeer.crypto.digest import Domain, hash_bytes
 from backuppeer.crypto.identity import Purpose, verify_signature
 from backuppeer.crypto.stamp import day_of, holds
-from backuppeer.errors import LocalError, PeerFault, ProtocolViolation
+from backuppeer.errors import LocalError, PeerFault, ProtocolViolation, Unavailable
 from backuppeer.signaling.listing import ListingKind, open_listing
 from backuppeer.signaling.messages import (
     CHALLENGE_BYTES,
     Answer,
+    AskRelay,
     Browse,
     Challenge,
     CloseCode,
@@ -44,6 +46,7 @@ from backuppeer.signaling.messages import (
     Publish,
     Published,
     Refusal,
+    RelayIs,
     Request,
     Role,
     Taken,
@@ -55,19 +58,28 @@ from backuppeer.signaling.messages import (
 from backuppeer.signaling.note import deposit_blob
 from backuppeer.signaling.server.caps import Caps
 from backuppeer.signaling.server.engine import Engine, Put, Shown, Stored
+from backuppeer.signaling.server.load import Load
+from backuppeer.signaling.server.metrics import Metrics
 from backuppeer.signaling.server.notes import Notes
 from backuppeer.signaling.server.rate import TokenBucket
+from backuppeer.signaling.server.tolls import Tolls
 from backuppeer.signaling.stamping import is_timely
 
 LOG: Final = logging.getLogger("backuppeer.signaling.server")
 Pause = Callable[[float], Awaitable[None]]
-NameNoter = Callable[[], bytes | None]
-"""Count a note against the network that a connection comes from, and name that; None when it has left too many."""
+_TOLLED: Final[dict[type, str]] = {Publish: "publish", Deposit: "deposit", Browse: "browse", OpenInbox: "inbox"}
+_BREACHES: Final = frozenset({CloseCode.MALFORMED, CloseCode.UNPROVEN})
+Admit = Callable[[bytes], RelayIs]
+"""Admit a transport key to the relay, on the account of the network that a connection comes from."""
 _PATIENT: Final = frozenset({Role.PUBLISHER, Role.INBOX})
 """Roles that may stay silent: the library's pings tell whether they live."""
 _REFUSALS: Final = {Put.STALE: Refusal.STALE, Put.FULL: Refusal.FULL}
 _DEPOSITED: Final = encode(Deposited())
 _NOTED: Final = encode(Noted())
+
+
+def _admit_none(_: bytes) -> RelayIs:
+    return RelayIs()
 
 
 class _Closing(Exception):  # noqa: N818 - not an error: how a visit ends
@@ -79,14 +91,33 @@ class _Closing(Exception):  # noqa: N818 - not an error: how a visit ends
         self.reason = reason
 
 
+class Guest(Protocol):
+    """What the desk may know of where a connection comes from: nothing but names that say nothing."""
+
+    origin: str
+    """The name by which the client dialled us."""
+
+    def name_noter(self) -> bytes | None:
+        """Count a note against the network, and name that; None when it has left too many."""
+        ...
+
+    def name_network(self, key: bytes) -> bytes:
+        """Return the name of the network under a key."""
+        ...
+
+    def strike(self) -> bool:
+        """Count a breach of the protocol; return whether the network is kept out from now on."""
+        ...
+
+
 @dataclass(slots=True, eq=False)
 class Visit:
     """One connection and what it has become."""
 
     connection: ServerConnection
-    origin: str
+    guest: Guest
     bucket: TokenBucket
-    name_noter: NameNoter
+    admit: Admit = _admit_none
     number: int = field(default_factory=lambda: secrets.randbits(48))
     """Names the connection in logs and holds its listing; random, so that it says nothing about order or address."""
     role: Role = Role.UNDECIDED
@@ -105,25 +136,63 @@ class Desk:
         self._caps = caps
         self._clock = clock
         self._pause = pause
+        self._tolls, self._load = Tolls(engine, caps), Load(caps, clock=clock)
+        self.metrics = Metrics()
         self._attended: dict[bytes, Visit] = {}
+        self._publishing: set[Visit] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def serve(self, connection: ServerConnection, origin: str, name_noter: NameNoter) -> None:
-        """Answer a connection until it ends; `origin` is the name it dialled us by."""
+    async def serve(self, connection: ServerConnection, guest: Guest, admit: Admit = _admit_none) -> None:
+        """Answer a connection until it ends."""
         bucket = TokenBucket(self._caps.messages_per_s, self._caps.messages_burst, clock=self._clock)
-        visit = Visit(connection, origin, bucket, name_noter)
+        visit = Visit(connection, guest, bucket, admit)
         try:
             while True:
                 await self._serve_one(visit)
         except _Closing as end:
-            LOG.warning("connection %012x closed with %d: %s", visit.number, end.code, end.reason)
-            await connection.close(end.code, end.reason)
+            await self._close(visit, end)
         except ConnectionClosed as exc:
             # A dropped connection is everyday weather; only a frame above our cap is worth a line.
             if exc.sent is not None and exc.sent.code == CloseCode.TOO_BIG:
                 LOG.warning("connection %012x closed: message above %d bytes", visit.number, self._caps.frame_bytes)
         finally:
             await self._leave(visit)
+
+    def arrived(self, inbox: bytes, stored: Stored) -> None:
+        """Push a message to the socket that attends its inbox (see `Ears`).
+
+        By a task: a slow reader must neither hold the depositor up nor show through its answer's time. Bounded: what is
+        unacknowledged stays in the inbox, which takes 32.
+        """
+        owner = self._attended.get(inbox)
+        if owner is not None:
+            self._spawn(self._push(owner, stored))
+
+    def displaced(self, inbox: bytes) -> None:
+        """Close the socket whose inbox was opened at another node."""
+        former = self._attended.pop(inbox, None)
+        if former is not None:
+            self._spawn(former.connection.close(CloseCode.TAKEN_OVER, "the inbox was opened by another socket"))
+
+    def forgotten(self) -> None:
+        """Send all who publish or attend away: they come back by themselves, each at a time of its own."""
+        for visit in [*self._publishing, *self._attended.values()]:
+            self._spawn(visit.connection.close(CloseCode.BUSY, "busy: come back and publish again"))
+
+    async def update_metrics(self) -> None:
+        """Read the figures that are not counted as they change."""
+        self.metrics.is_whole.set(self._engine.is_whole())
+        self.metrics.stamp_bits.set(self._load.bits())
+        self.metrics.notes.set(self._notes.count())
+        with suppress(Unavailable):
+            self.metrics.slots.set(await self._engine.count())
+
+    async def _close(self, visit: Visit, end: _Closing) -> None:
+        self.metrics.closed.labels(end.code).inc()
+        LOG.warning("connection %012x closed with %d: %s", visit.number, end.code, end.reason)
+        if end.code in _BREACHES and visit.guest.strike():
+            LOG.warning("connection %012x was one breach too many: its network is kept out for a while", visit.number)
+        await visit.connection.close(end.code, end.reason)
 
     async def _serve_one(self, visit: Visit) -> None:
         data = await self._receive(visit)
@@ -134,10 +203,22 @@ class Desk:
         try:
             request = decode_request(data)
             role = next_role(visit.role, request)
+            await self._admit(visit, request)
             await self._answer(visit, request)
         except ProtocolViolation as exc:
             raise _Closing(CloseCode.MALFORMED, exc.message[:100]) from exc
         visit.role = role
+        self.metrics.messages.labels(type(request).__name__).inc()
+
+    async def _admit(self, visit: Visit, request: Request) -> None:
+        kind = _TOLLED.get(type(request))
+        try:
+            if kind is None or await self._tolls.admits_network(kind, visit.guest.name_network):
+                return
+        except Unavailable:
+            return  # whoever needs the store finds out there; pages are handed out without it
+        self.metrics.refused.labels("network").inc()
+        raise _Closing(CloseCode.TOO_MANY, "too many from this network")
 
     async def _receive(self, visit: Visit) -> bytes | str:
         if visit.role in _PATIENT:
@@ -154,6 +235,15 @@ class Desk:
         visit.was_fast = True
 
     async def _answer(self, visit: Visit, request: Request) -> None:
+        try:
+            await self._answer_whole(visit, request)
+        except Unavailable as exc:
+            self.metrics.refused.labels("busy").inc()
+            if isinstance(request, Publish):
+                await self._send(visit, Published(accepted=False, code=Refusal.BUSY))
+            raise _Closing(CloseCode.BUSY, "busy: go elsewhere, or come back") from exc
+
+    async def _answer_whole(self, visit: Visit, request: Request) -> None:
         match request:
             case Publish(listing=signed, stamp=stamp):
                 await self._send(visit, await self._publish(visit, signed, stamp))
@@ -171,6 +261,8 @@ class Desk:
                 await self._leave_note(visit, request)
             case ProveNote(signature=signature):
                 await self._show_note(visit, signature)
+            case AskRelay(transport=transport):
+                await self._send(visit, visit.admit(transport))
             case Taken(number=number):
                 await self._engine.take(visit.inbox, number)
 
@@ -184,9 +276,14 @@ class Desk:
         if visit.peer not in (b"", opened.peer):
             # One peer per socket: so the holders of all listings are never more than the connections.
             raise ProtocolViolation("a socket publishes for one peer")
-        if not await self._is_admitted(visit, opened.peer, stamp):
-            return Published(accepted=False, code=Refusal.STAMP, bits=self._caps.stamp_bits)
+        is_known = await self._engine.has_seen(opened.peer)
+        if not is_known and not self._is_worked_for(visit, opened.peer, stamp):
+            self.metrics.refused.labels("stamp").inc()
+            return Published(accepted=False, code=Refusal.STAMP, bits=self._load.ask())
+        if not await self._tolls.admits_key(opened.peer):
+            raise Unavailable("this key publishes too often")
         visit.peer = opened.peer
+        self._publishing.add(visit)
         shown = Shown(
             peer=opened.peer,
             seq=opened.listing.seq,
@@ -196,26 +293,24 @@ class Desk:
             life_s=(opened.listing.expires_ms - now_ms) / 1000 + limits.CLOCK_SKEW_S,
         )
         put = await self._engine.put_listing(shown, visit.number)
-        if put is Put.ACCEPTED and self._caps.stamp_bits:
+        if put is Put.ACCEPTED:
             await self._engine.see(opened.peer)
+        if put is Put.ACCEPTED and not is_known:
+            self._load.note_new_key()
         return Published(accepted=put is Put.ACCEPTED, code=_REFUSALS.get(put, ""))
 
-    async def _is_admitted(self, visit: Visit, peer: bytes, stamp: bytes) -> bool:
-        """Return whether a key is known here, or has shown the work that a new one must."""
-        bits = self._caps.stamp_bits
-        if not bits or await self._engine.has_seen(peer):
+    def _is_worked_for(self, visit: Visit, peer: bytes, stamp: bytes) -> bool:
+        """Return whether a new key has shown the work that it must."""
+        bits = self._load.least()
+        if not bits:
             return True
         is_timely_one = bool(stamp) and is_timely(day_of(stamp), self._clock.now_ms())
-        return is_timely_one and holds(stamp, peer, visit.origin, bits)
+        return is_timely_one and holds(stamp, peer, visit.guest.origin, bits)
 
     async def _deposit(self, visit: Visit, request: Deposit) -> None:
         """Store and answer; the answer's bytes are the same whatever became of the message."""
-        stored = await self._engine.deposit(request.inbox, request.sealed)
-        owner = self._attended.get(request.inbox)
-        if stored is not None and owner is not None:
-            # Pushed by a task: a slow reader must neither hold the depositor up nor show through its answer's time.
-            # Bounded: what is unacknowledged stays in the inbox, which takes 32.
-            self._spawn(self._push(owner, stored))
+        if await self._tolls.admits_inbox(request.inbox):
+            await self._engine.deposit(request.inbox, request.sealed)
         await visit.connection.send(_DEPOSITED)
 
     async def _push(self, owner: Visit, stored: Stored) -> None:
@@ -230,7 +325,7 @@ class Desk:
         That the signature holds under the very name of the inbox is all there is to know: who can sign for it may write
         in it, and who can't learns nothing of whether it is there.
         """
-        network = visit.name_noter()
+        network = visit.guest.name_noter()
         if network is None:
             raise _Closing(CloseCode.TOO_MANY, "too many notes from this network")
         blob = deposit_blob(request.inbox, request.number, request.sealed)
@@ -261,7 +356,7 @@ class Desk:
         """Check an inbox proof against the one challenge that it answers; close the connection if it does not hold."""
         nonce, visit.nonce = visit.nonce, b""
         try:
-            verify_signature(visit.inbox, purpose, inbox_proof_blob(nonce, visit.origin, visit.inbox), signature)
+            verify_signature(visit.inbox, purpose, inbox_proof_blob(nonce, visit.guest.origin, visit.inbox), signature)
         except PeerFault as exc:
             raise _Closing(CloseCode.UNPROVEN, "the inbox proof does not hold") from exc
 
@@ -280,6 +375,7 @@ class Desk:
             await self._send(visit, Message(stored.number, stored.sealed))
 
     async def _leave(self, visit: Visit) -> None:
+        self._publishing.discard(visit)
         if visit.peer:
             await self._engine.lose_holder(visit.peer, visit.number)
         if self._attended.get(visit.inbox) is visit:

@@ -12,6 +12,7 @@ import ipaddress
 import socket
 from collections import Counter, OrderedDict
 from collections.abc import Iterable
+from hashlib import blake2b
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -23,21 +24,39 @@ from backuppeer import limits
 from backuppeer.clock import Clock
 from backuppeer.errors import LocalError
 from backuppeer.signaling.messages import SUBPROTOCOL
+from backuppeer.signaling.server import relay
+from backuppeer.signaling.server.bans import Bans
 from backuppeer.signaling.server.caps import Caps
-from backuppeer.signaling.server.crowding import Networks
+from backuppeer.signaling.server.crowding import Networks, network_of
+from backuppeer.signaling.server.hops import FORWARDED, Hops, is_forwarded
+from backuppeer.signaling.server.metrics import CONTENT_TYPE, Metrics
+from backuppeer.signaling.server.page import show_page
 from backuppeer.signaling.server.rate import TokenBucket
 from backuppeer.signaling.servers import authority
 
 _V6_PREFIX: Final = 64
 _LOOPBACK_NAMES: Final = frozenset({"localhost", "ip6-localhost"})
 _PATH: Final = "/"
+_NAME_BYTES: Final = 16
 
 
 class Door:
     """Counts connections and knows our names."""
 
-    def __init__(self, caps: Caps, *, clock: Clock, origins: Iterable[str], listen_host: str | None) -> None:
+    def __init__(
+        self,
+        caps: Caps,
+        *,
+        clock: Clock,
+        origins: Iterable[str],
+        listen_host: str | None,
+        hops: Hops | None = None,
+        metrics: Metrics | None = None,
+    ) -> None:
         self.caps = caps
+        self.hops = hops or Hops()
+        self.bans = Bans(caps, clock=clock)
+        self._metrics = metrics or Metrics()
         self._clock = clock
         self._noting: OrderedDict[str, TokenBucket] = OrderedDict()
         self._networks = Networks()
@@ -46,17 +65,19 @@ class Door:
         self._origins = frozenset(authority(url) for url in origins)
         names = [name.lower() for name in (listen_host, socket.gethostname()) if name]
         self._names = frozenset(name for name in names if not _is_everybodys(name))
-        self.is_ready = False
+        self.is_ready = self.has_relay = False
 
-    def enter(self, address: str) -> HTTPStatus | None:
-        """Count a connection from an address (coarse); return why it may not stay, or None."""
+    def enter(self) -> HTTPStatus | None:
+        """Count a connection; return why it may not stay, or None."""
         self._count += 1
+        self._metrics.connections.set(self._count)
+        return HTTPStatus.SERVICE_UNAVAILABLE if self._count > self.caps.connections else None
+
+    def enter_from(self, address: str) -> HTTPStatus | None:
+        """Count where a connection comes from (coarse); return why it may not stay, or None."""
         self._per_address[address] += 1
-        if self._count > self.caps.connections:
-            return HTTPStatus.SERVICE_UNAVAILABLE
-        if self._per_address[address] > self.caps.connections_per_address:
-            return HTTPStatus.TOO_MANY_REQUESTS
-        return None
+        is_crowded = self._per_address[address] > self.caps.connections_per_address
+        return HTTPStatus.TOO_MANY_REQUESTS if is_crowded or self.bans.holds(address) else None
 
     def is_crowded(self, address: str) -> bool:
         """Tell whether even polite refusals have become too many."""
@@ -74,9 +95,13 @@ class Door:
             self._noting.popitem(last=False)
         return self._networks.name(address) if bucket.take_at_once() else None
 
-    def leave(self, address: str) -> None:
+    def leave(self) -> None:
         """Count a connection out."""
         self._count -= 1
+        self._metrics.connections.set(self._count)
+
+    def leave_from(self, address: str) -> None:
+        """Count it out where it came from."""
         self._per_address[address] -= 1
         if not self._per_address[address]:
             del self._per_address[address]
@@ -84,17 +109,39 @@ class Door:
     def answer(self, connection: ServerConnection, request: Request) -> Response | None:
         """Answer the HTTP request, or return None to let the WebSocket opening go on."""
         connection = visitor_of(connection)
+        connection.arrive(request)
         path = request.path.partition("?")[0]
+        if (told := self._tell(connection, request, path)) is not None:
+            return told
+        if connection.refusal is not None:
+            self._metrics.refused.labels("crowded").inc()
+            return connection.respond(connection.refusal, "too many connections\n")
+        if self.has_relay and path in _PROBES:
+            return connection.respond(*_PROBES[path])
+        if self.has_relay and path == relay.PATH:
+            return self._answer_relay(connection, request)
+        if path != _PATH:
+            return connection.respond(HTTPStatus.NOT_FOUND, "no such path\n")
+        if "Upgrade" not in request.headers:
+            return show_page()
+        return self._answer_opening(connection, request)
+
+    def _tell(self, connection: "Visitor", request: Request, path: str) -> Response | None:
+        """Return how the server does, for whoever watches it, also when crowded; None: something else is asked."""
         if path == "/health":
             return connection.respond(HTTPStatus.OK, "ok\n")
         if path == "/ready":
             is_open = self.is_ready and connection.refusal is None
             return connection.respond(*_READY[is_open])
-        if connection.refusal is not None:
-            return connection.respond(connection.refusal, "too many connections\n")
-        if path != _PATH:
-            return connection.respond(HTTPStatus.NOT_FOUND, "no such path\n")
-        return self._answer_opening(connection, request)
+        if path == "/metrics" and connection.is_local(request):
+            return self._show_metrics(connection)
+        return None
+
+    def _show_metrics(self, connection: "Visitor") -> Response:
+        response = connection.respond(HTTPStatus.OK, self._metrics.render().decode())
+        del response.headers["Content-Type"]
+        response.headers["Content-Type"] = CONTENT_TYPE
+        return response
 
     def _answer_opening(self, connection: "Visitor", request: Request) -> Response | None:
         try:
@@ -105,9 +152,18 @@ class Door:
         if not self._is_our_name(host, connection.peer_ip, connection.local_address):
             text = "this server does not know itself by that name; its operator must name it as an origin\n"
             return connection.respond(HTTPStatus.MISDIRECTED_REQUEST, text)
-        if "Upgrade" in request.headers and SUBPROTOCOL not in _split_tokens(offered):
+        if SUBPROTOCOL not in _split_tokens(offered):
             return connection.respond(HTTPStatus.BAD_REQUEST, f"this server speaks {SUBPROTOCOL}\n")
         connection.origin = host
+        return None
+
+    def _answer_relay(self, connection: "Visitor", request: Request) -> Response | None:
+        if "Upgrade" in request.headers and not set(relay.SUBPROTOCOLS) & _split_tokens(
+            request.headers.get_all("Sec-WebSocket-Protocol")
+        ):
+            return connection.respond(HTTPStatus.BAD_REQUEST, f"this relay speaks {relay.SUBPROTOCOLS[0]}\n")
+        connection.is_for_relay = True
+        connection.protocol.max_message_size = relay.FRAME_BYTES
         return None
 
     def _is_our_name(self, host: str, peer_ip: str, local: tuple[str, int]) -> bool:
@@ -129,12 +185,20 @@ _READY: Final[dict[bool, tuple[HTTPStatus, str]]] = {
 }
 
 
+_PROBES: Final[dict[str, tuple[HTTPStatus, str]]] = {
+    "/ping": (HTTPStatus.OK, "pong\n"),
+    "/generate_204": (HTTPStatus.NO_CONTENT, ""),
+}
+"""What iroh asks a relay before it uses it: how far it is, and whether a portal answers in its place."""
+
+
 class Visitor(ServerConnection):
     """A connection that the door has counted in, from the first TCP byte on."""
 
     door: Door
     refusal: HTTPStatus | None = None
     origin: str = ""
+    is_for_relay: bool = False
     peer_ip: str = ""
     local_address: tuple[str, int] = ("", 0)
     _address: str = ""
@@ -143,20 +207,50 @@ class Visitor(ServerConnection):
         """Count in; cut at once when even the refusals are too many."""
         peer, local = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
         self.peer_ip = str(peer[0]) if peer else ""
-        self._address = coarse_address(self.peer_ip)
         self.local_address = (str(local[0]), int(local[1])) if local else ("", 0)
-        self.refusal = self.door.enter(self._address)
+        self.refusal = self.door.enter()
+        if not self.door.hops.trusts(self.peer_ip):
+            self._count_from(self.peer_ip)
         super().connection_made(transport)
         if self.refusal is not None and self.door.is_crowded(self._address):
             transport.abort()
+
+    def arrive(self, request: Request) -> None:
+        """Learn from the request where a connection that a proxy of ours passed on comes from."""
+        if not self._address:
+            self.peer_ip = self.door.hops.origin_of(self.peer_ip, request.headers.get_all(FORWARDED))
+            self._count_from(self.peer_ip)
+
+    def is_local(self, request: Request) -> bool:
+        """Tell whether a request comes from this very machine, and from nobody through it."""
+        return _is_loopback(self.peer_ip) and not is_forwarded(request.headers)
+
+    def _count_from(self, ip: str) -> None:
+        self._address = coarse_address(ip)
+        self.refusal = self.door.enter_from(self._address) or self.refusal
 
     def name_noter(self) -> bytes | None:
         """Count a note against the network that this connection comes from; see `Door.name_noter`."""
         return self.door.name_noter(self._address)
 
+    def name_network(self, key: bytes) -> bytes:
+        """Return the name of the network that this connection comes from, under a key."""
+        return blake2b(network_of(self._address).encode(), key=key, digest_size=_NAME_BYTES).digest()
+
+    def strike(self) -> bool:
+        """Count a breach of the protocol; return whether the address is kept out from now on."""
+        return self.door.bans.strike(self._address)
+
+    @property
+    def network(self) -> str:
+        """Where it comes from, coarse; for counting."""
+        return self._address
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Count out."""
-        self.door.leave(self._address)
+        self.door.leave()
+        if self._address:
+            self.door.leave_from(self._address)
         super().connection_lost(exc)
 
 

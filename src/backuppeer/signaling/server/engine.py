@@ -1,7 +1,10 @@
-"""What the server needs of its memory: a small Protocol, so that several nodes may share one later.
+"""What the server needs of its memory: a small Protocol, so that several nodes may share one (ADR 73).
 
 Knows: peers, numbers, opaque bytes. Must not know: sockets, signatures (checked before), addresses. Every method is
 a coroutine because a shared engine lives across the network; the one in this process never waits.
+
+Where the place that nodes share can't be reached, every method raises `Unavailable`, but `page`, which hands out what
+this node has seen lately.
 """
 
 from enum import StrEnum
@@ -42,8 +45,61 @@ class Stored(NamedTuple):
     sealed: bytes
 
 
+class Ears(Protocol):
+    """Who is told what happened to the inboxes that are attended at this node."""
+
+    def arrived(self, inbox: bytes, stored: Stored) -> None:
+        """Hand a message on to the socket that attends this inbox, if it is here."""
+        ...
+
+    def displaced(self, inbox: bytes) -> None:
+        """Close the socket that attends this inbox: its owner has opened it at another node."""
+        ...
+
+    def forgotten(self) -> None:
+        """Send all who publish or attend away to come back: what was known of them is lost."""
+        ...
+
+
+class Deaf:
+    """Ears of nobody."""
+
+    def arrived(self, inbox: bytes, stored: Stored) -> None:
+        """Hear nothing."""
+
+    def displaced(self, inbox: bytes) -> None:
+        """Hear nothing."""
+
+    def forgotten(self) -> None:
+        """Hear nothing."""
+
+
+class Rate(NamedTuple):
+    """`burst` at once, then `per_s` a second."""
+
+    per_s: float
+    burst: int
+
+
 class Engine(Protocol):
     """State of a signaling service. `holder` is a number the server gives each connection."""
+
+    async def open(self, ears: Ears) -> None:
+        """Begin: `ears` are told from now on.
+
+        Raises:
+            UserError: the place that nodes share is none of ours, or there is none.
+
+        """
+        ...
+
+    async def close(self) -> None:
+        """End, and keep what outlives this process. Idempotent."""
+        ...
+
+    def is_whole(self) -> bool:
+        """Tell whether everything works; False: only `page` does, and what it hands out is of before."""
+        ...
 
     async def put_listing(self, shown: Shown, holder: int) -> Put:
         """Compare the number and replace, atomically. Equal bytes again are accepted and add a holder.
@@ -86,7 +142,10 @@ class Engine(Protocol):
         ...
 
     async def deposit(self, inbox: bytes, sealed: bytes) -> Stored | None:
-        """Store a message; None when the inbox is unknown or full, which nobody outside may learn."""
+        """Store a message and tell the ears of the node that attends the inbox.
+
+        None when the inbox is unknown or full, which nobody outside may learn.
+        """
         ...
 
     async def waiting(self, inbox: bytes) -> list[Stored]:
@@ -95,6 +154,18 @@ class Engine(Protocol):
 
     async def take(self, inbox: bytes, number: int) -> None:
         """Forget one message; unknown numbers are ignored."""
+        ...
+
+    async def spend(self, name: bytes, rate: Rate) -> bool:
+        """Take one token from the bucket of this name, which all nodes share; False when it is empty."""
+        ...
+
+    async def network_key(self) -> bytes:
+        """Return the 32 secret bytes by which all nodes turn networks into names; others every day."""
+        ...
+
+    async def count(self) -> int:
+        """Return how many slots are on show."""
         ...
 
     async def sweep(self) -> None:

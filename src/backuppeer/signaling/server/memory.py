@@ -3,27 +3,25 @@
 Knows: monotonic time, caps. Must not know: sockets, signatures. Losing it all costs every host one republication.
 
 Random order: slots stand in one array, always a uniformly random permutation (a newcomer swaps places with a random
-one; a leaver's place is taken by the last). A cursor walks it from a random start with a random stride, so two viewers
-see different orders and no place is better than another. It is opaque to clients, small, and holds nothing secret.
+one; a leaver's place is taken by the last), through which a `Walk` goes.
 """
 
 import math
 import random
-import struct
+import secrets
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Final
 
 from backuppeer import limits
 from backuppeer.clock import Clock
-from backuppeer.errors import ProtocolViolation
 from backuppeer.signaling.server.caps import Caps
-from backuppeer.signaling.server.engine import Put, Shown, Slice, Stored
+from backuppeer.signaling.server.engine import Deaf, Ears, Put, Rate, Shown, Slice, Stored
+from backuppeer.signaling.server.rate import Buckets
 from backuppeer.signaling.server.seen import SeenKeys
+from backuppeer.signaling.server.walk import Walk
 
-_CURSOR: Final = struct.Struct(">IIII")
-_LOOKS_PER_ROW: Final = 4
-"""Places looked at per row wanted, so that a page costs a bounded time after many slots left."""
+_DAY_S: Final = 86_400
 
 
 @dataclass(slots=True)
@@ -60,8 +58,23 @@ class MemoryEngine:
         self._inboxes: dict[bytes, _Inbox] = {}
         self._unattended: OrderedDict[bytes, None] = OrderedDict()
         self._seen = SeenKeys(caps.seen_keys, clock=clock)
+        self._buckets = Buckets(limits.SERVER_BUCKETS, clock=clock)
+        self._ears: Ears = Deaf()
+        self._key = (-1, b"")
         self._numbers = 0
         self._messages = 0
+
+    async def open(self, ears: Ears) -> None:
+        """Remember whom to tell."""
+        self._ears = ears
+
+    async def close(self) -> None:
+        """Tell nobody any more."""
+        self._ears = Deaf()
+
+    def is_whole(self) -> bool:
+        """Return True: this memory is always here."""
+        return True
 
     async def put_listing(self, shown: Shown, holder: int) -> Put:
         """Compare the number and replace (no await inside: atomic)."""
@@ -86,16 +99,16 @@ class MemoryEngine:
 
     async def page(self, cursor: bytes, limit: int) -> Slice:
         """Walk on from the cursor."""
-        size, start, stride, done = self._open_cursor(cursor)
+        size = len(self._order)
+        walk = Walk.resume(cursor, self._caps.listings) if cursor else Walk.begin(size, self._random)
         rows: list[bytes] = []
-        stop = min(size, done + limit * _LOOKS_PER_ROW)
-        while done < stop and len(rows) < limit:
-            place = (start + done * stride) % size
-            done += 1
-            if place < len(self._order):
+        for place in walk.look_ahead(limit):
+            if len(rows) == limit:
+                break
+            walk.done += 1
+            if place < size:
                 rows.append(self._shown[self._order[place]].signed)
-        rest = _CURSOR.pack(size, start, stride, done) if done < size else b""
-        return Slice(rows, rest, len(self._order))
+        return Slice(rows, walk.cursor(), size)
 
     async def drop_listing(self, peer: bytes) -> None:
         """Forget a peer altogether."""
@@ -141,7 +154,10 @@ class MemoryEngine:
         self._numbers += 1
         self._messages += 1
         box.messages[self._numbers] = (sealed, self._clock.monotonic_s() + self._caps.inbox_life_s)
-        return Stored(self._numbers, sealed)
+        stored = Stored(self._numbers, sealed)
+        if box.is_attended:
+            self._ears.arrived(inbox, stored)
+        return stored
 
     async def waiting(self, inbox: bytes) -> list[Stored]:
         """Return what waits, oldest first (numbers only rise, dicts keep their order)."""
@@ -153,6 +169,25 @@ class MemoryEngine:
         box = self._inboxes.get(inbox)
         if box is not None and box.messages.pop(number, None) is not None:
             self._messages -= 1
+
+    async def spend(self, name: bytes, rate: Rate) -> bool:
+        """Take a token if there is one."""
+        return self._buckets.spend(name, rate)
+
+    async def network_key(self) -> bytes:
+        """Draw one for each day."""
+        today = int(self._clock.monotonic_s() // _DAY_S)
+        if self._key[0] != today:
+            self._key = (today, secrets.token_bytes(32))
+        return self._key[1]
+
+    async def count(self) -> int:
+        """Return their number."""
+        return len(self._order)
+
+    def shown(self) -> list[bytes]:
+        """Return all signed listings on show, in random order."""
+        return [self._shown[peer].signed for peer in self._order]
 
     async def sweep(self) -> None:
         """Drop listings, numbers, messages and inboxes whose time is over."""
@@ -231,23 +266,3 @@ class MemoryEngine:
     def _drop_inbox(self, inbox: bytes) -> None:
         self._messages -= len(self._inboxes.pop(inbox).messages)
         self._unattended.pop(inbox, None)
-
-    def _open_cursor(self, cursor: bytes) -> tuple[int, int, int, int]:
-        if not cursor:
-            size = len(self._order)
-            if size == 0:
-                return 0, 0, 1, 0
-            return size, self._random.randrange(size), self._draw_stride(size), 0
-        if len(cursor) != _CURSOR.size:
-            raise ProtocolViolation("not a cursor of this server")
-        size, start, stride, done = _CURSOR.unpack(cursor)
-        if not (0 < size <= self._caps.listings and start < size and 0 < stride <= size and done < size):
-            raise ProtocolViolation("not a cursor of this server")
-        return size, start, stride, done
-
-    def _draw_stride(self, size: int) -> int:
-        """Return a stride that shares no factor with `size`, so that the walk meets every place once."""
-        while True:
-            stride = self._random.randrange(1, size + 1)
-            if math.gcd(stride, size) == 1:
-                return stride

@@ -1,14 +1,15 @@
 """The server process: listen, serve, sweep, stop.
 
 Knows: how the parts are put together. Must not know: what they do. One port carries the WebSocket protocol and the
-HTTP answers; a relay and an observer may join them there later.
+HTTP answers, and the relay where there is one; its observers have the same port in UDP.
 """
 
 import asyncio
 import logging
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
+from functools import partial
 from typing import Final, NamedTuple
 
 from websockets.asyncio.server import Server, ServerConnection, serve
@@ -21,9 +22,13 @@ from backuppeer.signaling.messages import SUBPROTOCOL
 from backuppeer.signaling.server.caps import Caps
 from backuppeer.signaling.server.desk import Desk
 from backuppeer.signaling.server.door import Door, Visitor, visitor_of
+from backuppeer.signaling.server.drain import drain
 from backuppeer.signaling.server.engine import Engine
+from backuppeer.signaling.server.hops import Hops
 from backuppeer.signaling.server.memory import MemoryEngine
 from backuppeer.signaling.server.notes import MemoryNotes, Notes
+from backuppeer.signaling.server.relay import SUBPROTOCOLS
+from backuppeer.signaling.server.relaying import Relaying
 
 _QUEUE_FRAMES: Final = 4
 _LIBRARY_LOG: Final = logging.getLogger("backuppeer.signaling.server.websockets")
@@ -33,10 +38,14 @@ _LIBRARY_LOG.setLevel(logging.CRITICAL + 1)
 
 
 class Keeping(NamedTuple):
-    """Where the state of a server lies; what is not given is kept in memory. Whoever makes them closes them."""
+    """Where the state of a server lies; what is not given is kept in memory. Whoever makes them closes them.
+
+    relaying: for peers that can't reach each other; without, the server has no relay.
+    """
 
     engine: Engine | None = None
     notes: Notes | None = None
+    relaying: Relaying | None = None
 
 
 def parse_listen(text: str) -> tuple[str | None, int]:
@@ -53,21 +62,23 @@ def parse_listen(text: str) -> tuple[str | None, int]:
     return host or None, int(port)
 
 
-async def run_server(
+async def run_server(  # noqa: PLR0913 - one for each wish of an operator
     listen: str,
     *,
     origins: Sequence[str] = (),
     caps: Caps | None = None,
     clock: Clock | None = None,
     keeping: Keeping | None = None,
+    trusted: Sequence[str] = (),
     tls: ssl.SSLContext | None = None,
     on_ready: Callable[[int], None] | None = None,
 ) -> None:
-    """Serve until cancelled, then close every connection with 1001 and return through CancelledError.
+    """Serve until cancelled, then close every connection with 1001 within `caps.drain_s`, and raise CancelledError.
 
     listen: `HOST:PORT`, port 0 = any. origins: the addresses clients dial (`servers.parse_server` syntax), needed when
     they are not this machine's own name or address: behind a proxy or a translated port. on_ready: called once with
     the bound port when connections are accepted. keeping: where state lies; in this process's memory unless given.
+    trusted: the proxies whose word counts on where a connection comes from.
 
     Raises:
         UserError: the address or an origin is malformed, or it can't be listened on.
@@ -77,31 +88,49 @@ async def run_server(
     caps, clock = caps or Caps(), clock or SystemClock()
     keeping = keeping or Keeping()
     engine, notes = keeping.engine or MemoryEngine(caps, clock=clock), keeping.notes or MemoryNotes(caps.memory_notes)
-    door = Door(caps, clock=clock, origins=origins, listen_host=host)
     desk = Desk(engine, notes, caps, clock=clock)
-    listening = _listen(host, port, door=door, desk=desk, tls=tls)
+    hops = Hops(trusted)
+    door = Door(caps, clock=clock, origins=origins, listen_host=host, hops=hops, metrics=desk.metrics)
+    relaying = keeping.relaying
+    await engine.open(desk)
     try:
-        server = await listening
+        server = await _bind(listen, _listen(host, port, door=door, desk=desk, tls=tls, relaying=relaying))
+        bound = [found.getsockname()[:2] for found in server.sockets]
+        try:
+            async with relaying.running(bound, sweep_s=caps.sweep_s) if relaying else nullcontext():
+                door.is_ready = True
+                if on_ready is not None:
+                    on_ready(bound[0][1])
+                await _sweep_for_ever(engine, notes, desk, caps, clock)
+        finally:
+            door.is_ready = False
+            await drain(server, over_s=caps.drain_s)
+    finally:
+        await engine.close()
+
+
+async def _bind(listen: str, listening: Awaitable[Server]) -> Server:
+    try:
+        return await listening
     except OSError as exc:
         raise UserError(f"can't listen on {listen}: {exc.strerror or exc}", hint="choose another --listen") from exc
-    try:
-        door.is_ready = True
-        if on_ready is not None:
-            on_ready(next(iter(server.sockets)).getsockname()[1])
-        await _sweep_for_ever(engine, notes, caps, clock)
-    finally:
-        door.is_ready = False
-        server.close()
-        await server.wait_closed()
 
 
-def _listen(host: str | None, port: int, *, door: Door, desk: Desk, tls: ssl.SSLContext | None) -> Awaitable[Server]:
+def _listen(
+    host: str | None, port: int, *, door: Door, desk: Desk, tls: ssl.SSLContext | None, relaying: Relaying | None
+) -> Awaitable[Server]:
     """Return the library's server, not yet listening, that knows this door and this desk."""
     caps = door.caps
+    door.has_relay = relaying is not None
 
     async def handle(connection: ServerConnection) -> None:
         visitor = visitor_of(connection)
-        await desk.serve(connection, visitor.origin, visitor.name_noter)
+        if relaying is None:
+            await desk.serve(connection, visitor)
+        elif visitor.is_for_relay:
+            await relaying.relay.serve(connection)
+        else:
+            await desk.serve(connection, visitor, partial(relaying.answer, visitor.network))
 
     class Guest(Visitor):
         """A visitor of this very door."""
@@ -113,7 +142,7 @@ def _listen(host: str | None, port: int, *, door: Door, desk: Desk, tls: ssl.SSL
         port,
         create_connection=Guest,
         process_request=door.answer,
-        subprotocols=[Subprotocol(SUBPROTOCOL)],
+        subprotocols=[Subprotocol(name) for name in (SUBPROTOCOL, *SUBPROTOCOLS)],
         compression=None,  # sizes would leak, and it costs 64 KiB a connection
         server_header=None,
         open_timeout=caps.handshake_s,
@@ -125,9 +154,11 @@ def _listen(host: str | None, port: int, *, door: Door, desk: Desk, tls: ssl.SSL
     )
 
 
-async def _sweep_for_ever(engine: Engine, notes: Notes, caps: Caps, clock: Clock) -> None:
+async def _sweep_for_ever(engine: Engine, notes: Notes, desk: Desk, caps: Caps, clock: Clock) -> None:
     while True:
+        await desk.update_metrics()
         await asyncio.sleep(caps.sweep_s)
-        await engine.sweep()
+        with suppress(LocalError):  # the disk refuses: what is kept there is of the last time
+            await engine.sweep()
         with suppress(LocalError):  # the disk refuses; whoever leaves a note is told, and the log
             await notes.sweep(now_ms=clock.now_ms())

@@ -1,10 +1,13 @@
-"""Token bucket: how fast one connection may speak, and one network leave notes.
+"""Token buckets: how fast one connection may speak, and how often one network, key or inbox may be heard.
 
 Knows: monotonic time. Must not know: what is said. A connection above its rate is not cut but read later, so that a
 viewer paging fast needs no clock of its own and a flooder gains nothing from reconnecting at once.
 """
 
+from collections import OrderedDict
+
 from backuppeer.clock import Clock
+from backuppeer.signaling.server.engine import Rate
 
 
 class TokenBucket:
@@ -35,3 +38,19 @@ class TokenBucket:
             return False
         self._tokens -= 1
         return True
+
+
+class Buckets:
+    """A bucket for each name, at most `capacity`: the one used longest ago goes, and would be fullest."""
+
+    def __init__(self, capacity: int, *, clock: Clock) -> None:
+        self._capacity, self._clock = capacity, clock
+        self._buckets: OrderedDict[bytes, TokenBucket] = OrderedDict()
+
+    def spend(self, name: bytes, rate: Rate) -> bool:
+        """Take a token from a bucket, which is full when it is new; False when there is none."""
+        bucket = self._buckets.pop(name, None) or TokenBucket(rate.per_s, rate.burst, clock=self._clock)
+        self._buckets[name] = bucket
+        if len(self._buckets) > self._capacity:
+            self._buckets.popitem(last=False)
+        return bucket.take_at_once()

@@ -9,6 +9,7 @@ lives. Hence a dial that somebody else answered is tried again with each address
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 import iroh
@@ -18,6 +19,7 @@ from backuppeer.errors import AuthenticationFault, BackupPeerError, LocalError, 
 from backuppeer.ids import TransportId
 from backuppeer.limits import DIAL_S, ENDPOINT_CLOSE_S, HANDSHAKE_S, PEER_ADDRESSES, UNPROVEN_CONNECTIONS
 from backuppeer.transport.addresses import format_address, parse_address
+from backuppeer.transport.iroh.asking import ask_observer
 from backuppeer.transport.iroh.connection import IROH_ERRORS, IrohConnection
 from backuppeer.transport.iroh.patch import install_fast_write
 
@@ -41,7 +43,7 @@ async def open_iroh(secret: bytes, *, bind: Sequence[str], alpn: bytes = ALPN) -
     failure: Exception | None = None
     for binds in _plan_binds(bind):
         try:
-            endpoint = await _bind(secret, binds, [alpn])
+            endpoint = await bind_endpoint(secret, binds, [alpn], may_relay=True)
         except IROH_ERRORS as exc:
             failure = exc
             continue
@@ -64,23 +66,33 @@ def _plan_binds(bind: Sequence[str]) -> list[list[str]]:
     return [plan for index, plan in enumerate(plans) if plan and plan not in plans[:index]]
 
 
-async def _bind(secret: bytes, binds: Sequence[str], alpns: list[bytes]) -> iroh.Endpoint:
+async def bind_endpoint(
+    secret: bytes, binds: Sequence[str], alpns: list[bytes], *, may_relay: bool = False
+) -> iroh.Endpoint:
+    """Return an endpoint bound to just these `ip:port`; may_relay: whether it can be told to use relays.
+
+    Raises:
+        iroh.IrohError, iroh.InternalError: it can't be bound.
+
+    """
     versions = {parse_address(text)[0].version for text in binds}
     # iroh opens a wildcard socket for the IP version that was not asked for; pin that one to loopback.
     pins = [_LOOPBACK[version] for version in (4, 6) if version not in versions]
     try:
-        return await _make_builder(secret, [*binds, *pins], alpns).bind()
+        return await _make_builder(secret, [*binds, *pins], alpns, may_relay=may_relay).bind()
     except IROH_ERRORS:
         if pins != [_LOOPBACK[6]]:
             raise
     # Perhaps there is no IPv6 to pin at all; then iroh opens no such socket either.
-    return await _make_builder(secret, binds, alpns).bind()
+    return await _make_builder(secret, binds, alpns, may_relay=may_relay).bind()
 
 
-def _make_builder(secret: bytes, binds: Sequence[str], alpns: list[bytes]) -> iroh.EndpointBuilder:
+def _make_builder(secret: bytes, binds: Sequence[str], alpns: list[bytes], *, may_relay: bool) -> iroh.EndpointBuilder:
     builder = iroh.EndpointBuilder()  # type: ignore[no-untyped-call] # generated without a return type
     builder.apply_minimal()  # anything else means the vendor's relays and address publishing
-    builder.relay_mode(iroh.RelayMode.disabled())
+    # Relays are added as servers admit us; before that there is none, and nothing goes anywhere.
+    none_yet = iroh.RelayMode.custom(iroh.RelayMap.empty())
+    builder.relay_mode(none_yet if may_relay else iroh.RelayMode.disabled())
     builder.secret_key(secret)
     builder.alpns(alpns)
     for text in binds:
@@ -98,6 +110,7 @@ class IrohTransport:
         self._secret = secret
         self._asked = [parse_address(text) for text in asked]
         self._alpn = alpn
+        self._external: tuple[str, ...] = ()
         self._incoming: asyncio.Queue[IrohConnection | None] = asyncio.Queue()
         self._handshakes: set[asyncio.Task[None]] = set()
         self._helpers: dict[iroh.Endpoint, asyncio.Task[None]] = {}
@@ -124,14 +137,50 @@ class IrohTransport:
 
     def addresses(self) -> list[str]:
         """Return what others can dial: of a wildcard socket, the addresses of the interfaces. Nothing once closed."""
+        own = self.interface_addresses()
+        return [*self._external, *(text for text in own if text not in self._external)] if own else []
+
+    def interface_addresses(self) -> list[str]:
+        """Return what of `addresses` lies on this machine's interfaces; nothing once closed."""
         if self._endpoint is None:
             return []
         ports = {(ip.version, port) for ip, port in map(parse_address, self.bound())}
         found = [parse_address(text) for text in self._endpoint.addr().direct_addresses()]
-        return [format_address(ip, port) for ip, port in found if (ip.version, port) in ports]
+        own = [format_address(ip, port) for ip, port in found if (ip.version, port) in ports]
+        # iroh lists what it was told of, too; a port that a NAT kept would pass for one of ours.
+        return [text for text in own if text not in self._external]
 
-    async def dial(self, to: TransportId, addresses: Sequence[str]) -> IrohConnection:
+    @property
+    def home_relay(self) -> str:
+        """The URL of the relay at which we can be found now; empty: at none."""
+        return (self._endpoint.addr().relay_url() or "") if self._endpoint is not None else ""
+
+    async def use_relay(self, url: str) -> None:
+        """Be found at a relay, too: `http://` or `https://`. There is no way back before the transport is closed."""
+        if self._endpoint is not None:
+            with suppress(*IROH_ERRORS):  # an address that iroh does not like: then we are not found there
+                await self._endpoint.insert_relay(iroh.RelayConfig(url=url))
+
+    async def observe(self, observer: TransportId, address: str) -> str:
+        """Return where an observer at `address` sees our socket; empty when it does not say."""
+        return await ask_observer(self._endpoint, observer, address) if self._endpoint is not None else ""
+
+    async def set_external(self, addresses: Sequence[str]) -> None:
+        """Have these, and no others, be tried by peers beside the addresses of our interfaces."""
+        before, self._external = self._external, tuple(addresses)
+        if self._endpoint is None:
+            return
+        with suppress(*IROH_ERRORS):
+            for text in before:
+                if text not in addresses:
+                    await self._endpoint.remove_external_addr(text)
+            for text in addresses:
+                await self._endpoint.add_external_addr(text)
+
+    async def dial(self, to: TransportId, addresses: Sequence[str], *, relay: str = "") -> IrohConnection:
         """Return a connection to the owner of `to` within DIAL_S; the first PEER_ADDRESSES addresses are tried.
+
+        relay: URL of one where it is found, too; the connection leaves it as soon as there is a direct path.
 
         Raises:
             PeerUnreachable: nothing answers there, no address is well-formed, or it speaks something else.
@@ -141,18 +190,21 @@ class IrohTransport:
         if self._endpoint is None:
             raise PeerUnreachable("the transport is closed")
         targets = _well_formed(addresses)
-        if not targets:
+        if not targets and not relay:
             raise PeerUnreachable("no address to dial")
         if to == self.transport_id:
             raise PeerUnreachable("a peer can't dial itself")
         try:
             async with asyncio.timeout(DIAL_S):
                 try:
-                    return await self._connect(self._endpoint, to, targets)
+                    return await self._connect(self._endpoint, to, targets, relay)
                 except BackupPeerError:
+                    if not targets:
+                        raise
                     return await self._dial_apart(to, targets)
         except TimeoutError as exc:
-            raise PeerUnreachable(f"no answer from {', '.join(targets)} within {DIAL_S:.0f} s") from exc
+            where = ", ".join([*targets, *([relay] if relay else [])])
+            raise PeerUnreachable(f"no answer from {where} within {DIAL_S:.0f} s") from exc
 
     async def accept(self) -> IrohConnection:
         """Return the next connection made to us."""
@@ -168,7 +220,7 @@ class IrohTransport:
             return
         # The sockets are released with the last reference, not by the close: so none may stay.
         endpoint, self._endpoint = self._endpoint, None
-        await asyncio.gather(*map(_close_endpoint, (endpoint, *self._helpers)))
+        await asyncio.gather(*map(close_endpoint, (endpoint, *self._helpers)))
         del endpoint
         for guard in self._guards:
             guard.cancel()
@@ -180,12 +232,14 @@ class IrohTransport:
             self._incoming.get_nowait()
         self._incoming.put_nowait(None)
 
-    async def _connect(self, endpoint: iroh.Endpoint, to: TransportId, targets: list[str]) -> IrohConnection:
+    async def _connect(
+        self, endpoint: iroh.Endpoint, to: TransportId, targets: list[str], relay: str = ""
+    ) -> IrohConnection:
         try:
-            address = iroh.EndpointAddr(iroh.EndpointId.from_bytes(to), None, targets)
+            address = iroh.EndpointAddr(iroh.EndpointId.from_bytes(to), relay or None, targets)
             connection = await endpoint.connect(address, self._alpn)
         except IROH_ERRORS as exc:
-            raise _dial_error(exc, targets) from exc
+            raise _dial_error(exc, [*targets, *([relay] if relay else [])]) from exc
         return IrohConnection(connection, is_dialler=True)
 
     async def _dial_apart(self, to: TransportId, targets: list[str]) -> IrohConnection:
@@ -214,12 +268,12 @@ class IrohTransport:
         if not hosts:
             raise PeerUnreachable(f"no IPv{version} socket to dial {target} from")
         # No ALPN: this endpoint dials and accepts nothing.
-        endpoint = await _bind(self._secret, hosts, [])
+        endpoint = await bind_endpoint(self._secret, hosts, [])
         try:
             connection = await self._connect(endpoint, to, [target])
         except BaseException:
             # In the background: an endpoint with an unanswered dial takes 3 s to close.
-            task = asyncio.ensure_future(_close_endpoint(endpoint))
+            task = asyncio.ensure_future(close_endpoint(endpoint))
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
             raise
@@ -228,7 +282,7 @@ class IrohTransport:
 
     async def _close_after(self, endpoint: iroh.Endpoint, connection: IrohConnection) -> None:
         await connection.wait_closed()
-        await _close_endpoint(endpoint)
+        await close_endpoint(endpoint)
         self._helpers.pop(endpoint, None)
 
     async def _accept_all(self, endpoint: iroh.Endpoint) -> None:
@@ -279,7 +333,8 @@ def _dial_error(exc: Exception, targets: Sequence[str]) -> BackupPeerError:
     return PeerUnreachable(f"can't connect to {where}")
 
 
-async def _close_endpoint(endpoint: iroh.Endpoint) -> None:
+async def close_endpoint(endpoint: iroh.Endpoint) -> None:
+    """Close an endpoint; its sockets go with the last reference to it."""
     try:
         async with asyncio.timeout(ENDPOINT_CLOSE_S):
             await endpoint.close()

@@ -250,8 +250,9 @@ class MemoryTransport:
         """Return our one address."""
         return [self.address]
 
-    async def dial(self, to: TransportId, addresses: Sequence[str]) -> MemoryConnection:
-        """Return a connection to the owner of `to`, or say who else answered."""
+    async def dial(self, to: TransportId, addresses: Sequence[str], *, relay: str = "") -> MemoryConnection:
+        """Return a connection to the owner of `to`, or say who else answered. There are no relays in memory."""
+        del relay
         if self.is_closed or self.is_offline:
             raise PeerUnreachable("the transport is closed")
         found = [peer for address in addresses if (peer := self._network.find(address)) is not None]

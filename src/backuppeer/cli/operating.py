@@ -1,0 +1,162 @@
+"""What an operator says of a server beyond where it listens: TLS, proxies, limits, the store of several nodes."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+from urllib.parse import urlsplit
+
+import typer
+
+from backuppeer.cli.relaying import read_observe
+from backuppeer.cli.units import parse_size, write_size
+from backuppeer.clock import SystemClock
+from backuppeer.errors import UserError
+from backuppeer.limits import RELAY_BYTES_PER_S
+
+if TYPE_CHECKING:
+    from backuppeer.signaling.server.caps import Caps
+    from backuppeer.signaling.server.certificate import Certificate
+    from backuppeer.signaling.server.notes import Notes
+    from backuppeer.signaling.server.process import Keeping
+    from backuppeer.signaling.server.relaying import Relaying
+
+CLUSTER_VARIABLE: Final = "BACKUPPEER_CLUSTER"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operating:
+    """What was said, as it was said."""
+
+    cluster: str
+    chain: Path | None
+    key: Path | None
+    trusted: tuple[str, ...]
+    limits: tuple[str, ...]
+    relay_rate: int
+    """Bytes per second, all peers together; 0: no relay."""
+    observe_at: tuple[tuple[str, int], ...]
+    """Where observers listen; empty: where the server does."""
+
+    def check(self, data: Path | None) -> None:
+        """Refuse what can't be meant together.
+
+        Raises:
+            UserError: a folder for what several nodes share.
+
+        """
+        if self.cluster and data is not None:
+            hint = "leave --data out: what nodes share is in the Valkey, and outlives each of them"
+            raise UserError("--data keeps nothing where several nodes share a Valkey", hint=hint)
+
+    def caps(self, stamp_bits: int) -> "Caps":
+        """Return the limits of the server.
+
+        Raises:
+            UserError: there is no such limit, or it can't be that.
+
+        """
+        from backuppeer.signaling.server.caps import parse_caps  # noqa: PLC0415 - for this verb alone
+
+        return parse_caps(self.limits, stamp_bits=stamp_bits)
+
+    def keeping(self, caps: "Caps", data: Path | None, notes: "Notes | None") -> "Keeping":
+        """Return where listings, messages and recovery notes are kept; `notes`: those of the folder, if there is one.
+
+        Raises:
+            UserError: what was given is no store, or the file in the folder none of ours.
+
+        """
+        from backuppeer.signaling.server.process import Keeping  # noqa: PLC0415 - websockets
+
+        if self.cluster:
+            from backuppeer.signaling.server.shared import PREFIX, SharedEngine  # noqa: PLC0415 - an extra
+            from backuppeer.signaling.server.shared_notes import SharedNotes  # noqa: PLC0415
+            from backuppeer.signaling.server.store import Store  # noqa: PLC0415
+
+            store = Store(self.cluster, prefix=PREFIX)
+            return Keeping(SharedEngine(store, caps, clock=SystemClock()), SharedNotes(store, caps.notes))
+        from backuppeer.signaling.server.memory import MemoryEngine  # noqa: PLC0415
+        from backuppeer.signaling.server.snapshot import KeptEngine  # noqa: PLC0415
+
+        clock = SystemClock()
+        engine = KeptEngine(data, caps, clock=clock) if data is not None else MemoryEngine(caps, clock=clock)
+        return Keeping(engine, notes)
+
+    def relaying(self) -> "Relaying | None":
+        """Return what helps peers that can't reach each other; None: this server does not."""
+        from backuppeer.signaling.server.relaying import Relaying  # noqa: PLC0415 - iroh
+
+        if not self.relay_rate:
+            return None
+        return Relaying(SystemClock(), bytes_per_s=self.relay_rate, observe_at=self.observe_at)
+
+    def certificate(self) -> "Certificate | None":
+        """Return what the server proves its name with; None: it speaks in the clear.
+
+        Raises:
+            UserError: one file of the two is missing, can't be read, or they are no pair.
+
+        """
+        if self.chain is None and self.key is None:
+            return None
+        if self.chain is None or self.key is None:
+            raise UserError("--tls-cert and --tls-key go together", hint="name both files")
+        from backuppeer.signaling.server.certificate import Certificate  # noqa: PLC0415
+
+        return Certificate(self.chain, self.key)
+
+
+def operate(
+    *,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help=f"A Valkey that several nodes share; one with a password goes into {CLUSTER_VARIABLE}.",
+        ),
+    ] = None,
+    tls_cert: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Certificate chain (PEM); SIGHUP reads it again.")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(metavar="FILE", help="Its key (PEM).")] = None,
+    trusted_proxy: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NET", help="A proxy whose X-Forwarded-For counts; may be repeated."),
+    ] = None,
+    limit: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=N", help="Another limit than the usual (docs/operating.md); may be repeated."),
+    ] = None,
+    relay_rate: Annotated[
+        str,
+        typer.Option(
+            metavar="SIZE", help="Bytes per second to relay, all peers together, for example 20MB; 0 = no relay."
+        ),
+    ] = write_size(RELAY_BYTES_PER_S),
+    observe: Annotated[
+        str,
+        typer.Option(
+            metavar="IP:PORT",
+            help="Where peers ask for their address outside (UDP), behind a proxy; without, where the server listens.",
+        ),
+    ] = "",
+) -> Operating:
+    """Return what was said.
+
+    Raises:
+        UserError: a password stands on the command line, which every process of the machine can read.
+
+    """
+    if cluster and urlsplit(cluster).password:
+        hint = f"everybody on this machine sees it there; put the address into {CLUSTER_VARIABLE} instead"
+        raise UserError("a password does not belong on the command line", hint=hint)
+    return Operating(
+        cluster=cluster if cluster is not None else os.environ.get(CLUSTER_VARIABLE, ""),
+        chain=tls_cert,
+        key=tls_key,
+        trusted=tuple(trusted_proxy or ()),
+        limits=tuple(limit or ()),
+        relay_rate=parse_size(relay_rate),
+        observe_at=read_observe(observe),
+    )

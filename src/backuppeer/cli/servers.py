@@ -1,0 +1,226 @@
+"""`config servers add|remove|list|test`: which signaling servers this home uses, and how they do.
+
+Knows: where the list comes from, how a server's state reads. Must not know: how a server is asked.
+"""
+
+import os
+from collections.abc import Sequence
+from typing import Annotated, Any, Final
+
+import msgspec
+import typer
+
+from backuppeer.agent.home.config import read_config
+from backuppeer.agent.home.config_writer import write_config
+from backuppeer.cli.context import Context, context_of
+from backuppeer.cli.render import escape_line, format_count, format_moment
+from backuppeer.cli.screen import GREEN, RED, YELLOW, Screen
+from backuppeer.control.api import Nothing
+from backuppeer.control.client import Client
+from backuppeer.control.servers import ServerState
+from backuppeer.errors import ExitCode, NotFoundError, UserError
+from backuppeer.signaling.servers import DEFAULT_SERVER, check_servers, parse_server
+
+_Urls = Annotated[list[str], typer.Argument(metavar="URL…", help="Addresses, wss:// or ws://, then name and port.")]
+_CLOCK_S: Final = 5.0
+"""Clocks that differ by less agree, as far as a look through a network can tell."""
+_SOURCES: Final = {
+    "flag": "named with --server",
+    "environment": "from BACKUPPEER_SERVERS, which comes before the settings",
+    "config": "from the settings",
+    "default": "the default",
+}
+
+
+class ListedServer(msgspec.Struct, kw_only=True):
+    """`config servers list`: one server in use. source: flag, environment, config, default.
+
+    state: while an agent runs.
+    """
+
+    url: str
+    source: str
+    state: ServerState | None = None
+
+
+def add_to(config: typer.Typer) -> None:
+    """Add the verbs to those of `config`."""
+    group = typer.Typer(rich_markup_mode=None, invoke_without_command=True)
+    group.callback()(list_unless_told)
+    group.command(name="add", help="Use these servers, too.")(add)
+    group.command(name="remove", help="Use these servers no more.")(remove)
+    group.command(name="list", help="Say which servers are used, and why these.")(list_servers)
+    group.command(name="test", help="Look at servers: reach, TLS, clock, speed.")(look)
+    config.add_typer(group, name="servers", help="Signaling servers of this peer.")
+
+
+def list_unless_told(ctx: typer.Context) -> int:
+    """`config servers` alone lists them."""
+    return list_servers(ctx) if ctx.invoked_subcommand is None else 0
+
+
+def add(ctx: typer.Context, urls: _Urls) -> int:
+    """Add servers to those of the settings, or to the default one."""
+    context = context_of(ctx)
+    before = _configured(context)
+    new = [url for url in check_servers(urls) if url not in before]
+    return _change(context, check_servers([*before, *new]), [f"+ {url}" for url in new] or ["nothing new"])
+
+
+def remove(ctx: typer.Context, urls: _Urls) -> int:
+    """Take servers off the settings.
+
+    Raises:
+        NotFoundError: one of them is not in use.
+
+    """
+    context = context_of(ctx)
+    before = _configured(context)
+    gone = check_servers(urls)
+    for url in gone:
+        if url not in before:
+            raise NotFoundError(
+                f"{url} is not among the servers of the settings", hint="`backup-peer config servers list` shows them"
+            )
+    return _change(context, [url for url in before if url not in gone], [f"- {url}" for url in gone])
+
+
+def list_servers(ctx: typer.Context) -> int:
+    """Print the servers in use, where the list comes from, and how they do as far as a running agent knows."""
+    context = context_of(ctx)
+    urls, source = context.servers(), _source(context)
+    client = _running(context)
+    states = {row.url: row for row in _ask(client, urls)} if client is not None else {}
+    rows = [ListedServer(url=url, source=source, state=states.get(url)) for url in urls]
+    if context.screen.json:
+        context.screen.value(rows)
+        return 0
+    from backuppeer.cli.status import describe_server  # noqa: PLC0415 - it shows servers, too
+
+    for row in rows:
+        context.screen.line(
+            describe_server(context.screen, row.state) if row.state else f"· {escape_line(row.url)}", hang=2
+        )
+        for fault in row.state.faults if row.state else []:
+            context.screen.line(f"  {escape_line(fault)}", hang=2)
+    context.screen.line(f"{format_count(len(rows), 'server')}, {_SOURCES[source]}" if rows else _say_none(source))
+    return 0
+
+
+def look(
+    ctx: typer.Context,
+    urls: Annotated[
+        list[str] | None, typer.Argument(metavar="[URL…]", help="Which servers. [those in use]", show_default=False)
+    ] = None,
+) -> int:
+    """Look at servers, from this process: no agent and no identity is needed.
+
+    Returns 0 if all work, 3 if some don't, 14 if none does.
+    """
+    context = context_of(ctx)
+    wanted = check_servers(urls) if urls else context.servers()
+    if not wanted:
+        raise UserError("there is no server to look at", hint="`backup-peer config servers add wss://…` adds one")
+    probes = _probe_all(wanted)
+    if context.screen.json:
+        context.screen.value(probes)
+    else:
+        for probe in probes:
+            _show_probe(context.screen, probe)
+    broken = sum(bool(probe.error) for probe in probes)
+    if broken == len(probes):
+        return ExitCode.NO_SIGNALING
+    return ExitCode.INCOMPLETE if broken else ExitCode.DONE
+
+
+def _change(context: Context, servers: list[str], told: list[str]) -> int:
+    write_config(context.home, msgspec.structs.replace(read_config(context.home), servers=servers))
+    for line in told:
+        context.screen.line(escape_line(line))
+    context.screen.line(f"now {format_count(len(servers), 'server')}" if servers else _say_none("config"))
+    if (source := _source(context)) != "config":
+        context.screen.note(f"this shell's commands go on with servers {_SOURCES[source]}")
+    client = _running(context)
+    if client is not None:
+        from backuppeer.control.api import StatusResult  # noqa: PLC0415 - only where an agent runs
+
+        if client.call("status", Nothing(), StatusResult).hosting.offering:
+            context.screen.note(
+                "your slot stays on offer where it is: `backup-peer host` again puts it at these servers"
+            )
+    context.screen.done({"key": "servers", "value": servers})
+    return 0
+
+
+def _configured(context: Context) -> list[str]:
+    """Return the servers of the settings; the default one while they name none."""
+    configured = read_config(context.home).servers
+    return [DEFAULT_SERVER] if configured is None else check_servers(configured)
+
+
+def _source(context: Context) -> str:
+    if context.options.servers is not None:
+        return "flag"
+    if "BACKUPPEER_SERVERS" in os.environ:
+        return "environment"
+    return "default" if read_config(context.home).servers is None else "config"
+
+
+def _running(context: Context) -> Client | None:
+    """Return a client for the agent if one runs: to look at a list starts none."""
+    from backuppeer.cli.agents import client_of, ping_agent  # noqa: PLC0415 - subprocess
+
+    return client_of(context.home) if context.home.exists_identity and ping_agent(context.home) else None
+
+
+def _ask(client: Client, urls: Sequence[str] | None) -> list[ServerState]:
+    return client.call("servers", Nothing(servers=None if urls is None else list(urls)), list[ServerState])
+
+
+def _say_none(source: str) -> str:
+    return f"no server is used ({_SOURCES[source]}): hosts you have agreed with are reached without, strangers are not"
+
+
+def _probe_all(urls: Sequence[str]) -> list[Any]:
+    """Look at all at once: five seconds at most, whatever hangs."""
+    import asyncio  # noqa: PLC0415 - start-up time
+
+    from backuppeer.clock import SystemClock  # noqa: PLC0415
+    from backuppeer.signaling.probe import probe_server  # noqa: PLC0415 - websockets
+
+    async def look() -> list[Any]:
+        return list(await asyncio.gather(*(probe_server(parse_server(url), SystemClock()) for url in urls)))
+
+    return asyncio.run(look())
+
+
+def _show_probe(screen: Screen, probe: Any) -> None:
+    url = escape_line(probe.url)
+    if probe.connect_ms is None:
+        screen.line(f"{screen.paint('✗', RED)} {url}  {escape_line(probe.error)}", hang=2)
+    else:
+        sign = screen.paint("!", YELLOW) if probe.error else screen.paint("✓", GREEN)
+        screen.line(f"{sign} {url}  {'; '.join(_describe_probe(probe))}", hang=2)
+    if probe.hint:
+        screen.line(f"  {escape_line(probe.hint)}", hang=2)
+
+
+def _describe_probe(probe: Any) -> list[str]:
+    from backuppeer.clock import format_time  # noqa: PLC0415 - start-up time
+
+    parts = [f"open in {probe.connect_ms:.0f} ms, answers in {probe.round_trip_ms:.0f} ms"]
+    if probe.certificate_ends_ms is not None:
+        parts.append(f"certificate until {format_moment(format_time(probe.certificate_ends_ms))[:10]}")
+    elif probe.url.startswith("ws://"):
+        parts.append("no TLS: whoever is on the way sees what the server sees")
+    if probe.error:
+        parts.append(escape_line(probe.error))
+    elif probe.skew_s is not None:
+        off = abs(probe.skew_s) > _CLOCK_S
+        parts.append(f"its clock is {probe.skew_s:+.0f} s off this machine's" if off else "clocks agree")
+    parts.append(format_count(probe.offers or 0, "offer"))
+    if probe.relay is not None:
+        parts.append("relay" if probe.relay else "no relay now")
+    if probe.observes:
+        parts.append("tells peers their public address")
+    return parts

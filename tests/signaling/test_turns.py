@@ -1,0 +1,154 @@
+"""Whose bytes go next: shares, budgets, what is dropped, with a clock that the test turns."""
+
+import asyncio
+from collections import Counter
+
+import pytest
+
+from backuppeer import limits
+from backuppeer.clock import SystemClock
+from backuppeer.signaling.server.turns import ByteBudget, Turns
+from signaling.kit import TurnedClock, run, until
+
+KIB = 1024
+FRAME = bytes(16 * KIB)
+
+
+class Line:
+    """What was sent, in order; each frame takes a turn of the loop."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[bytes, bytes]] = []
+
+    async def send(self, key, _frame):
+        self.sent.append(key)
+        await asyncio.sleep(0)
+
+
+async def flood(turns, key, frames):
+    for _ in range(frames):
+        await turns.put(key, FRAME)
+
+
+def flow(number):
+    return bytes([number]) * 32, bytes([number + 100]) * 32
+
+
+def test_a_pair_with_little_to_send_gets_its_share_beside_pairs_that_flood():
+    async def scene():
+        line = Line()
+        turns = Turns(line.send, SystemClock())
+        running = asyncio.ensure_future(turns.run())
+        floods = [asyncio.ensure_future(flood(turns, flow(number), 400)) for number in range(7)]
+        await until(lambda: len(line.sent) >= 200)
+        before = len(line.sent)
+        await flood(turns, flow(9), 4)
+        await until(lambda: flow(9) in line.sent)
+        # One turn of everybody else, and what was being sent.
+        assert len(line.sent) - before <= 2 * 8 * limits.RELAY_TURN_BYTES // len(FRAME)
+        await asyncio.gather(*floods)
+        counts = Counter(line.sent[100:2000])
+        shares = [counts[flow(number)] for number in range(7)]
+        assert max(shares) <= 1.2 * min(shares)
+        running.cancel()
+
+    run(scene())
+
+
+def test_a_pair_within_its_budget_is_held_up_and_loses_nothing():
+    async def scene():
+        line = Line()
+        turns = Turns(line.send, SystemClock(), queue_bytes=2 * len(FRAME))
+        running = asyncio.ensure_future(turns.run())
+        await flood(turns, flow(1), 100)
+        await until(lambda: len(line.sent) >= 100)
+        running.cancel()
+
+    run(scene())
+
+
+def test_a_pair_that_used_its_budget_up_goes_on_slowly_and_loses_what_is_more():
+    async def scene():
+        line, clock = Line(), TurnedClock()
+        turns = Turns(line.send, clock, budget_bytes=len(FRAME), budget_per_s=len(FRAME), queue_bytes=len(FRAME))
+        assert await turns.put(flow(1), FRAME)
+        assert await turns._go_round() == 0
+        assert await turns.put(flow(1), FRAME)
+        assert await turns._go_round() == 0
+        assert await turns.put(flow(1), FRAME)
+        assert not await turns.put(flow(1), FRAME)
+        assert await turns._go_round() == pytest.approx(1.0)
+        assert len(line.sent) == 2
+        clock.turn(2)
+        assert await turns._go_round() == 0
+        assert len(line.sent) == 3
+
+    run(scene())
+
+
+def test_who_comes_back_finds_its_budget_as_it_left_it():
+    async def scene():
+        line, clock = Line(), TurnedClock()
+        turns = Turns(line.send, clock, budget_bytes=0, budget_per_s=len(FRAME), queue_bytes=len(FRAME))
+        await turns.put(flow(1), FRAME)
+        await turns._go_round()
+        turns.forget(flow(1)[0])
+        await turns.put(flow(1), FRAME)
+        assert await turns._go_round() == pytest.approx(1.0)
+
+    run(scene())
+
+
+def test_budgets_of_pairs_that_sent_nothing_for_longest_are_forgotten_first(monkeypatch):
+    monkeypatch.setattr(limits, "RELAY_BUDGETS", 2)
+
+    async def scene():
+        turns = Turns(Line().send, TurnedClock())
+        for number in range(4):
+            await turns.put(flow(number), FRAME)
+        assert list(turns._budgets) == [flow(2), flow(3)]
+
+    run(scene())
+
+
+def test_what_waits_for_one_that_left_is_thrown_away_and_its_sender_goes_on():
+    async def scene():
+        line = Line()
+        turns = Turns(line.send, SystemClock(), queue_bytes=len(FRAME))
+        await turns.put(flow(1), FRAME)
+        waiting = asyncio.ensure_future(turns.put(flow(1), FRAME))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        turns.forget(flow(1)[1])
+        assert await waiting is False
+        await turns._go_round()
+        assert line.sent == []
+
+    run(scene())
+
+
+def test_all_pairs_together_keep_to_what_the_operator_allows():
+    async def scene():
+        line, clock = Line(), SystemClock()
+        turns = Turns(line.send, clock, total_per_s=1600 * KIB, queue_bytes=1 << 30)
+        running = asyncio.ensure_future(turns.run())
+        began_s = clock.monotonic_s()
+        await flood(turns, flow(1), 20)
+        await until(lambda: len(line.sent) >= 20)
+        # 320 KiB, of which 160 KiB and the turn that overdraws them come at once.
+        assert clock.monotonic_s() - began_s >= (320 - 160 - 64) / 1600
+        running.cancel()
+
+    run(scene())
+
+
+def test_a_budget_is_paid_back_with_time_and_never_more_than_full():
+    clock = TurnedClock()
+    budget = ByteBudget(100, 10, clock=clock)
+    budget.take(150)
+    assert budget.wait_s() == pytest.approx(5)
+    clock.turn(1000)
+    budget.take(100)
+    assert budget.wait_s() == 0
+    budget.take(10)
+    assert budget.wait_s() == pytest.approx(1)

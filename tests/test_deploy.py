@@ -1,0 +1,131 @@
+"""The files of deploy/ are well-formed, keep to what operators expect of them, and name options that exist."""
+
+import configparser
+import contextlib
+import io
+import re
+import shlex
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import yaml
+
+from backuppeer.cli.main import main
+from backuppeer.signaling.server.caps import Caps
+
+ROOT = Path(__file__).resolve().parent.parent
+DEPLOY = ROOT / "deploy"
+PINNED = re.compile(r"^[\w./-]+:\d+\.\d+\.\d+[\w.-]*$")
+
+
+@pytest.fixture(scope="module")
+def unit():
+    parser = configparser.ConfigParser(strict=False, interpolation=None, delimiters=("=",), comment_prefixes=("#",))
+    parser.optionxform = str
+    parser.read_string((DEPLOY / "backup-peer-server.service").read_text("utf-8"))
+    return parser
+
+
+@pytest.fixture(scope="module")
+def compose():
+    return yaml.safe_load((DEPLOY / "compose.yaml").read_text("utf-8"))
+
+
+@pytest.fixture(scope="module")
+def steps():
+    text = (DEPLOY / "Dockerfile").read_text("utf-8").replace("\\\n", " ")
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    return [tuple(line.split(None, 1)) for line in lines]
+
+
+@pytest.fixture(scope="module")
+def options():
+    """All options of `backup-peer server`."""
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
+        main(["server", "--help"])
+    return set(re.findall(r"--[a-z][a-z-]*", out.getvalue()))
+
+
+def test_the_unit_starts_the_server_as_nobody_in_particular_and_lets_it_end_in_peace(unit):
+    service = unit["Service"]
+    assert service["DynamicUser"] == "yes"
+    assert service["NoNewPrivileges"] == "yes"
+    assert service["ProtectSystem"] == "strict"
+    assert service["CapabilityBoundingSet"] == ""
+    assert "-HUP" in service["ExecReload"]
+    assert service["KillSignal"] == "SIGTERM"
+    assert int(service["TimeoutStopSec"]) > 10, "longer than the server takes to send everybody elsewhere"
+    assert int(service["LimitNOFILE"]) > 60_000
+    assert unit["Install"]["WantedBy"] == "multi-user.target"
+
+
+def test_the_unit_and_the_image_name_options_that_exist(unit, steps, compose, options):
+    words = shlex.split(unit["Service"]["ExecStart"])
+    assert words[1] == "server"
+    named = [word for word in words if word.startswith("--")]
+    for step, rest in steps:
+        if step in ("ENTRYPOINT", "CMD"):
+            named += [word for word in yaml.safe_load(rest) if word.startswith("--")]
+    named += [word for word in compose["x-node"]["command"] if word.startswith("--")]
+    assert named
+    assert set(named) <= options
+
+
+def test_the_image_is_pinned_runs_as_nobody_and_tells_whether_it_is_ready(steps):
+    bases = [rest.split()[0] for step, rest in steps if step == "FROM"]
+    assert all(PINNED.match(base) for base in bases), bases
+    after_last_base = [step for step, _ in steps[max(i for i, (step, _) in enumerate(steps) if step == "FROM") :]]
+    for needed in ("USER", "HEALTHCHECK", "STOPSIGNAL", "ENTRYPOINT"):
+        assert needed in after_last_base
+    (user,) = [rest for step, rest in steps if step == "USER"]
+    assert user not in ("root", "0")
+    assert after_last_base.index("USER") < after_last_base.index("ENTRYPOINT")
+    installs = [rest for step, rest in steps if step == "RUN" and "pip install" in rest]
+    assert all("--require-hashes" in rest for rest in installs)
+    assert not [rest for step, rest in steps if step == "ADD"]
+
+
+def test_what_the_image_copies_is_there(steps):
+    for step, rest in steps:
+        if step == "COPY" and not rest.startswith("--from"):
+            *sources, _ = rest.split()
+            assert all((ROOT / source).exists() for source in sources)
+
+
+def test_services_are_pinned_checked_and_may_do_nothing_they_need_not(compose):
+    services = compose["services"]
+    assert {"node-1", "node-2", "valkey", "proxy"} <= set(services)
+    for name, service in services.items():
+        assert service["cap_drop"] == ["ALL"], name
+        assert "no-new-privileges:true" in service["security_opt"], name
+        assert "privileged" not in service, name
+        if "build" not in service:
+            assert PINNED.match(service["image"]), name
+            assert "healthcheck" in service, name
+    published = [name for name, service in services.items() if service.get("ports")]
+    assert published == ["proxy"], "nobody reaches the store or a node but through the proxy"
+    assert services["proxy"]["networks"]["inside"]["ipv4_address"] in " ".join(services["node-1"]["command"])
+
+
+def test_no_secret_stands_in_a_file():
+    for path in DEPLOY.iterdir():
+        text = path.read_text("utf-8")
+        assert not re.search(r"(?i)(password|secret)\s*[:=]\s*[\w\"']", text.replace("PASSWORD@", "")), path
+
+
+def test_the_proxy_says_itself_where_a_client_comes_from_and_hides_the_figures():
+    text = (DEPLOY / "Caddyfile").read_text("utf-8")
+    assert text.count("{") == text.count("}")
+    assert "header_up X-Forwarded-For {remote_host}" in text
+    assert "respond /metrics 404" in text
+    assert "header_up Host {host}" in text
+
+
+def test_every_limit_and_option_of_a_server_is_explained(options):
+    text = (ROOT / "docs" / "operating.md").read_text("utf-8")
+    unexplained = [field.name for field in fields(Caps) if f"`{field.name}`" not in text and field.name != "stamp_bits"]
+    assert unexplained == []
+    own = options - {"--help", "--home", "--server", "--json", "--yes", "--version"}
+    assert sorted(option for option in own if f"`{option}" not in text) == []
