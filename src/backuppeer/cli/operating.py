@@ -22,6 +22,18 @@ if TYPE_CHECKING:
     from backuppeer.signaling.server.relaying import Relaying
 
 CLUSTER_VARIABLE: Final = "BACKUPPEER_CLUSTER"
+_USUAL_RATE: Final = write_size(RELAY_BYTES_PER_S)
+_RelayRate = Annotated[
+    str,
+    typer.Option(metavar="SIZE", help="Bytes per second to relay, all peers together, for example 20MB; 0 = no relay."),
+]
+_Observe = Annotated[
+    str,
+    typer.Option(
+        metavar="IP:PORT",
+        help="Where peers ask for their address outside (UDP), behind a proxy; without, where the server listens.",
+    ),
+]
 
 
 _USUAL_RATE: Final = write_size(RELAY_BYTES_PER_S)
@@ -101,7 +113,8 @@ class Operating:
         """Return what helps peers that can't reach each other; None: this server does not."""
         from backuppeer.signaling.server.relaying import Relaying  # noqa: PLC0415 - iroh
 
-        if not self.relay_rate:
+        # Of several nodes behind one name each would relay for its own clients, and who asks one may reach another.
+        if not self.relay_rate or self.cluster:
             return None
         return Relaying(SystemClock(), bytes_per_s=self.relay_rate, observe_at=self.observe_at)
 
