@@ -36,20 +36,6 @@ _Observe = Annotated[
 ]
 
 
-_USUAL_RATE: Final = write_size(RELAY_BYTES_PER_S)
-_RelayRate = Annotated[
-    str,
-    typer.Option(metavar="SIZE", help="Bytes per second to relay, all peers together, for example 20MB; 0 = no relay."),
-]
-_Observe = Annotated[
-    str,
-    typer.Option(
-        metavar="IP:PORT",
-        help="Where peers ask for their address outside (UDP), behind a proxy; without, where the server listens.",
-    ),
-]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operating:
     """What was said, as it was said."""
