@@ -7,7 +7,7 @@ import pytest
 import segno
 
 from backuppeer.cli.invite import draw_code
-from backuppeer.control.api import HostPlan
+from backuppeer.control.api import HostingState, HostPlan, StatusResult
 from backuppeer.control.events import Agreed
 from backuppeer.control.inviting import CodeToSay, InviteMade, InviteOpened, InviteRow, InviteSpoken, InviteUse
 from backuppeer.errors import AuthenticationFault
@@ -223,3 +223,23 @@ def test_connect_says_a_code_and_counts_its_host_as_verified(capsys, agent, type
     asked = dict(dummy.requests)
     assert asked["invite/open"].text == typed
     assert asked["connect"].verified
+
+
+def test_who_withdraws_is_told_that_invites_lead_nowhere(capsys, agent):
+    status = StatusResult(peer_id=PEER, agent="", servers=[], sessions=0, hosting=HostingState(), snapshots=0)
+    agent({"host/stop": given(HostingState(invites=2)), "status": given(status)})
+    assert "2 live invites lead nowhere" in run(capsys, "host", "--stop")[1]
+
+
+def test_status_says_that_the_slot_is_unlisted_and_how_many_invites_are_live(capsys, agent):
+    hosting = HostingState(offering=True, storage_bytes=5 * 10**9, unlisted=True)
+    for invites, said in (
+        (0, "no invite to it is live"),
+        (1, "1 invite to it is live"),
+        (2, "2 invites to it are live"),
+    ):
+        state = msgspec.structs.replace(hosting, invites=invites)
+        told = StatusResult(peer_id=PEER, agent="", servers=[], sessions=0, hosting=state, snapshots=0)
+        agent({"status": given(told)})
+        out = " ".join(run(capsys, "status")[1].split())
+        assert f"offering 5 GB unlisted; {said} live" in out

@@ -9,7 +9,7 @@ from backuppeer.agent.home.handover import Opener, begin_succession
 from backuppeer.agent.home.heir import is_begun, load_heir
 from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.keyring import change_custody, create_identity, load_keys, recover_identity
-from backuppeer.cli import agents, unlocking
+from backuppeer.cli import agents, succeeding, unlocking
 from backuppeer.control.recovering import RecoverResult
 from backuppeer.control.saving import LeftOut
 from backuppeer.control.succeeding import SuccessionPlan, SuccessionTold
@@ -19,6 +19,7 @@ from backuppeer.crypto.keys import derive_identity, derive_working
 from backuppeer.crypto.words import encode_words
 from backuppeer.errors import PeerUnreachable
 from backuppeer.ids import PeerId, RepositoryId, format_peer_id
+from backuppeer.limits import SUCCESSION_STEPS
 from cli.rows import ask, run
 from cli.terminal import FakePipe
 from control.dummy import PEER, telling
@@ -182,6 +183,17 @@ def test_a_home_of_the_words_is_led_to_who_it_is_now(capsys, home, agent, termin
     assert "went on as another" in shown.getvalue()
     assert format_peer_id(load_keys(Home(home)).peer) == NEW
     assert load_keys(Home(home)).repository == name
+
+
+def test_no_more_than_eight_steps_are_followed(capsys, home, agent, scene, monkeypatch):
+    monkeypatch.setattr("sys.stdin", FakePipe(WORDS))
+    led = RecoverResult(peer_id=OLD, peers=[], snapshots=0, packs=0, head=0, notes=[], succession="ab")
+    dummy = agent({"recover": telling([], led)})
+    followed = []
+    monkeypatch.setattr(succeeding, "follow", lambda _home, _master, said: followed.append(said) or NEW)
+    code, lines = ask(capsys, "recover", "--yes")
+    assert (code, len(followed), len(dummy.requests)) == (2, SUCCESSION_STEPS + 1, SUCCESSION_STEPS + 1)
+    assert "more than 8 times" in lines[-1]["message"]
 
 
 @pytest.mark.parametrize("option", ["--take-over", "--new-identity"])

@@ -1,12 +1,11 @@
 """`host`: offer space to others, and watch who asks. A view on the agent: leaving it does not end the hosting."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
-from backuppeer.agent.peers.offers import check_storage, write_exact_size
+from backuppeer.agent.peers.offers import check_storage
 from backuppeer.cli import moving, retiring
 from backuppeer.cli.context import Context, context_of
 from backuppeer.cli.promises import (
@@ -15,7 +14,6 @@ from backuppeer.cli.promises import (
     EgressBudget,
     Reciprocity,
     read_promises,
-    say_times,
 )
 from backuppeer.cli.render import (
     escape_line,
@@ -27,15 +25,14 @@ from backuppeer.cli.render import (
 )
 from backuppeer.cli.requests import describe_request
 from backuppeer.cli.screen import BOLD, GREEN, Screen
+from backuppeer.cli.slot_terms import describe_share, say_asked, say_refused, say_unseen
 from backuppeer.cli.spinner import Spinner
 from backuppeer.cli.units import (
     format_duration,
-    format_share,
     format_size,
     parse_share,
     parse_size,
     read_span,
-    write_size,
 )
 from backuppeer.cli.work import View, read_event, run_work
 from backuppeer.clock import parse_duration
@@ -53,12 +50,10 @@ from backuppeer.control.client import Client
 from backuppeer.control.events import Agreed, Event, EventName, MassDeletionSeen, State
 from backuppeer.errors import BackupPeerError, DeclinedError, InterruptedByUserError, UserError
 from backuppeer.limits import LOCK_DEFAULT_S, TERM_DEFAULT_S
-from backuppeer.trust.score import score
 
 _POLICIES: Final = ("ask", "trusted", "all")
 _SHOWN: Final = ("listed", "unlisted")
 """States of an offer that stands: whether any server shows it."""
-_USUAL_OFFER: Final = "50GB"
 _HELP: Final = (
     "Offer space for others' encrypted backups.\n\nHosting ends when this computer restarts (no service is installed "
     "yet); `backup-peer agent start` takes it up again. Owners who lose their machine find you with their 24 words, "
@@ -173,63 +168,23 @@ def _agree(context: Context, request: HostRequest, plan: HostPlan) -> None:
             "trusted": "compared friends and your partners, others after your yes",
         }
         screen.aside(f"You offer {screen.paint(format_size(request.storage), BOLD)} of this disk. That means:")
-        for line in _describe_share(request, plan):
+        for line in describe_share(request, plan):
             screen.aside(line, hang=4)
         whom = (
             "whom you invite" if request.unlisted else who.get(request.accept, "anybody who asks, without a question")
         )
         screen.aside(f"  · space goes to {whom}", hang=4)
-        for said in _say_refused(request.min_trust):
+        for said in say_refused(request.min_trust):
             screen.aside(f"  · {said}", hang=4)
         kept, locked = format_duration(request.term_s or 0), format_duration(request.lock_s or 0)
         screen.aside(f"  · accepted data is kept for {kept}, whether the offer still stands or not", hang=4)
         screen.aside(f"  · what its owner deletes stays another {locked}, as a lock against thieves", hang=4)
-        for said in _say_asked(request):
+        for said in say_asked(request):
             screen.aside(f"  · {said}", hang=4)
         screen.aside("  · you can't read any of it", hang=4)
         screen.aside("  · it ends when this computer restarts; `backup-peer agent start` takes it up again", hang=4)
     if not screen.confirm("offer it?", unanswered="hosting needs your yes to its terms"):
         raise DeclinedError("nothing is on offer: you said no")
-
-
-def _say_refused(min_trust: float) -> Iterator[str]:
-    """Return whom `--min-trust` turns away, compared friends among them where it does."""
-    if not min_trust:
-        return
-    yield f"owners whom you trust less than {min_trust:.2f} as hosts are refused"
-    friend = score(0.0, 0.0, is_friend=True)
-    if friend < min_trust:
-        yield f"so are friends whose words you compared, {friend:.2f}, until they have kept something of yours for long"
-
-
-def _say_asked(request: HostRequest) -> Iterator[str]:
-    """Return what the slot asks for in return, and what of it others may ask for."""
-    wish = request.promises
-    if wish.reciprocity:
-        yield f"whoever has space here keeps {say_times(wish.reciprocity)} for you; others are offered that"
-    if wish.audit_bytes:
-        yield f"up to {format_size(wish.audit_bytes)} a day of it are read for audits, if its owner wants that"
-    if wish.egress_bytes:
-        yield f"you may be held to send back {format_size(wish.egress_bytes)} a day"
-    if wish.availability:
-        there = format_share(wish.availability)
-        yield (
-            f"you promise to be there {there} of the time (in steps of 5 %, rounded down): who has data here sees it, "
-            "and trusts you less if you are there less"
-        )
-
-
-def _describe_share(request: HostRequest, plan: HostPlan) -> Iterator[str]:
-    """Return what of the offer is still to be had, and how it is listed."""
-    if plan.agreed_bytes:
-        yield f"  · {format_size(plan.agreed_bytes)} of it are given already"
-    if request.unlisted:
-        yield "  · no server lists it: who has an invite finds it"
-    elif plan.listed_bytes:
-        yield f"  · it is listed as {format_size(plan.listed_bytes)} free: sizes in the list are powers of two"
-    else:
-        more = write_size(plan.agreed_bytes + request.storage)
-        yield f"  · nothing is left to give: offer more in all, for example `backup-peer host --storage {more}`"
 
 
 def _offer(context: Context, client: Client, request: HostRequest) -> int:
@@ -339,17 +294,6 @@ def _describe_offer(screen: Screen, offered: HostResult) -> str:
     return f"{tick} offering {size} {where} {until}, as {shorten_id(offered.peer_id)}"
 
 
-def _tell_unseen(storage_bytes: int, state: HostingState) -> str:
-    """Say whether owners with only their words find a host without an offer, and how to offer as much as before."""
-    size = write_exact_size(storage_bytes) if storage_bytes else _USUAL_OFFER
-    if state.noted >= state.agreements:
-        return "owners who lose their machine still find you with their 24 words: word is left for them daily"
-    return (
-        "no word is left yet for some owners, who can't find you again with their 24 words until you offer again: "
-        f"`backup-peer host --storage {size}`"
-    )
-
-
 def _withdraw(context: Context) -> int:
     client = context.client()
     before = client.call("status", Nothing(), StatusResult).hosting
@@ -357,7 +301,12 @@ def _withdraw(context: Context) -> int:
     done = "the slot is withdrawn" if before.offering else "no slot was on offer"
     context.screen.line(f"{done}; {format_count(state.agreements, 'agreement')} still served")
     if state.agreements:
-        context.screen.line(_tell_unseen(before.storage_bytes, state), hang=2)
+        context.screen.line(say_unseen(before.storage_bytes, state), hang=2)
+    if state.invites:
+        live = format_count(state.invites, "live invite")
+        context.screen.line(
+            f"{live} lead{'s' if state.invites == 1 else ''} nowhere until you offer space again", hang=2
+        )
     context.screen.done(state)
     return 0
 
@@ -381,6 +330,6 @@ def _leave(context: Context, client: Client, offered: HostResult | None) -> int:
     state = client.call("host/stop", Nothing(), HostingState)
     screen.line("the slot is withdrawn")
     if state.agreements:
-        screen.line(_tell_unseen(offered.storage_bytes, state), hang=2)
+        screen.line(say_unseen(offered.storage_bytes, state), hang=2)
     screen.done(offered)
     return 0

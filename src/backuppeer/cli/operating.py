@@ -22,6 +22,18 @@ if TYPE_CHECKING:
     from backuppeer.signaling.server.relaying import Relaying
 
 CLUSTER_VARIABLE: Final = "BACKUPPEER_CLUSTER"
+
+
+_Cluster = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL", help=f"A Valkey that several nodes share; one with a password goes into {CLUSTER_VARIABLE}."
+    ),
+]
+_Limits = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME=N", help="Another limit than the usual (docs/operating.md); may be repeated."),
+]
 _USUAL_RATE: Final = write_size(RELAY_BYTES_PER_S)
 _RelayRate = Annotated[
     str,
@@ -122,13 +134,7 @@ class Operating:
 
 def operate(
     *,
-    cluster: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL",
-            help=f"A Valkey that several nodes share; one with a password goes into {CLUSTER_VARIABLE}.",
-        ),
-    ] = None,
+    cluster: _Cluster = None,
     tls_cert: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Certificate chain (PEM); SIGHUP reads it again.")
     ] = None,
@@ -137,10 +143,7 @@ def operate(
         list[str] | None,
         typer.Option(metavar="NET", help="A proxy whose X-Forwarded-For counts; may be repeated."),
     ] = None,
-    limit: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=N", help="Another limit than the usual (docs/operating.md); may be repeated."),
-    ] = None,
+    limit: _Limits = None,
     relay_rate: _RelayRate = _USUAL_RATE,
     observe: _Observe = "",
 ) -> Operating:

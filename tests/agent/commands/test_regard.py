@@ -26,7 +26,7 @@ class Listed:
     def __init__(self, **changes):
         fields = {"storage_bytes": GIB, "free_bytes": GIB, "region": "", "availability": 0, "expires_ms": 10**12}
         self.listing = SimpleNamespace(**{**fields, "term_s": 86400, "lock_s": 3600, "ext": {}, **changes})
-        self.peer, self.servers = BOB, ("wss://one.example",)
+        self.peer, self.servers, self.is_equivocating = BOB, ("wss://one.example",), False
 
 
 @pytest.fixture
@@ -42,13 +42,14 @@ def agent(house, monkeypatch):
     )
     market = Market(house.state, house.clock, house.peer, views=views)
 
-    async def ask(servers, *, everything):
+    async def ask(servers, *, everything, **_):
         return SimpleNamespace(listings=[Listed()])
 
     monkeypatch.setattr(market, "_ask", ask)
     vault = SimpleNamespace(check_writable=lambda: None, exposing=SimpleNamespace(cap=lambda _: None))
     connecting = SimpleNamespace(agreement_with=lambda _: None)
-    owner = SimpleNamespace(market=market, vault=vault, connecting=connecting)
+    knocking = SimpleNamespace(find=lambda peer, servers: market.find(servers, peer))
+    owner = SimpleNamespace(market=market, knocking=knocking, vault=vault, connecting=connecting)
     host = SimpleNamespace(reciprocity=SimpleNamespace(owed_to_us=lambda _: SimpleNamespace(lacking_bytes=0)))
     return SimpleNamespace(parts=parts, owner=owner, host=host, servers=lambda named: named or [])
 
@@ -113,7 +114,7 @@ def test_of_a_market_of_strangers_the_state_is_asked_twice_each_and_the_evidence
     for number, each in enumerate(others):
         each.peer = PeerId(number.to_bytes(32, "big"))
 
-    async def ask(servers, *, everything):
+    async def ask(servers, *, everything, **_):
         return SimpleNamespace(listings=others)
 
     monkeypatch.setattr(agent.owner.market, "_ask", ask)

@@ -20,6 +20,7 @@ from backuppeer.errors import AuthenticationFault, NoSignaling, PeerUnreachable,
 from backuppeer.limits import CARD_AGAIN_S, CARD_LIFE_S, CARD_REFRESH_S, CLOCK_SKEW_S, KNOCK_BYTES, NOTE_BYTES
 from backuppeer.proof.statements import TransportBinding, sign_statement
 from backuppeer.signaling.card import read_gift, seal_card, write_gift
+from backuppeer.signaling.health import HealthBook
 from backuppeer.signaling.invite import Invite, format_invite, parse_invite
 from backuppeer.signaling.knock import Verdict
 from backuppeer.signaling.pool import Pool
@@ -45,6 +46,9 @@ class SeenNotes(MemoryNotes):
 
 class NoMarket:
     """Stands where Market is: no server lists anybody."""
+
+    def __init__(self):
+        self.health = HealthBook()
 
     async def find(self, _servers, _peer):
         return None

@@ -191,6 +191,22 @@ def test_of_two_heirs_the_second_is_told_by_the_host_that_it_is_not_followed(hou
     asyncio.run(scene())
 
 
+def test_a_host_that_has_not_heard_is_knocked_at_and_dialled_as_who_it_knows(house, owner):
+    owner.agree_with(house)
+    old = begin(owner.home).peer
+    keys = go_on(owner.home)
+
+    async def scene():
+        async with hosted(house, owner) as link:
+            made = announcing(owner, keys, link)
+            assert PeerId(made.identity_at(house.peer).public) == old
+            assert PeerId(made.identity_at(PeerId(bytes(32))).public) == keys.peer
+            await follow(made, link)
+            assert PeerId(made.identity_at(house.peer).public) == keys.peer
+
+    asyncio.run(scene())
+
+
 # --- a home in whose place another goes on
 def test_a_home_in_whose_place_another_goes_on_says_so_with_code_12_and_waits_for_nobody(house, owner):
     owner.agree_with(house)
@@ -300,6 +316,28 @@ def test_backups_go_on_after_a_succession_nothing_is_sent_again_and_all_comes_ba
                 (tmp_path / "files" / "0").unlink()
                 third = await estate.back_up(tmp_path / "files")
                 assert (await estate.restore(third.snapshot, tmp_path / "third")).files == 1
+
+    asyncio.run(scene())
+
+
+def test_when_a_host_follows_another_heir_the_home_stays_who_it_is_and_says_that_words_are_in_two_hands(
+    house, owner, tree, tmp_path
+):
+    async def scene():
+        async with estate_of(owner, tmp_path / "estate", house) as estate:
+            await estate.back_up(tree())
+            rows = estate.state.agreements()
+            signed, other = second_heir(load_keys(estate.home))
+            await tell_host(estate.sight.sessions[house.peer], estate.state, signed, other)
+            for row in rows:
+                estate.state.put_agreement(*row)  # it was somebody else who did that
+            estate._close_home()
+            before = begin(estate.home)
+            estate._open()
+            with pytest.raises(PeerUnreachable, match="another heir") as caught:
+                await job(estate).tell()
+            assert caught.value.exit_code is ExitCode.AUTHENTICATION
+            assert load_keys(estate.home).peer == before.peer
 
     asyncio.run(scene())
 

@@ -36,7 +36,7 @@ class House:
         self.state = State(self.home.state)
         self.evidence = EvidenceLog(folder / "evidence.db")
         self.standing = Standing(self.state, self.evidence, SetClock())
-        self.set = SelfSet(self.home, self.state, self.standing, self.keys.peer)
+        self.set = SelfSet(self.home, self.state, self.standing, self.keys)
 
     def agree(self, host, *, number=0):
         said = Agreement(

@@ -103,7 +103,7 @@ class Viewer:
         self.evidence = EvidenceLog(folder / "viewer.db")
         standing = Standing(owner.state, self.evidence, clock)
         views = make_views(owner.state, standing, self.evidence, clock, addresses=lambda _: ())
-        self.market = Market(owner.state, standing, clock, owner.peer, views=views)
+        self.market = Market(owner.state, clock, owner.peer, views=views)
         ends = Whereabouts(b"t" * 32, ("10.0.0.1:4433",))
         self.knocking = Knocking(owner.state, owner.keys.identity, clock, market=self.market, ends=lambda: ends)
         self.clock = clock

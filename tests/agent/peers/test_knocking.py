@@ -137,6 +137,17 @@ def test_a_knock_names_few_servers_lives_an_hour_and_is_given_up_after_seconds(d
     assert knock.expires_ms - knock.issued_ms == KNOCK_LIFE_S * 1000
 
 
+def test_a_host_that_has_not_heard_of_a_new_identity_is_knocked_at_as_the_old_one(deaf):
+    former = SigningKey.from_seed(b"f" * 32)
+    asking = deaf.begin()
+    asking.as_whom = lambda peer: former if peer == deaf.host.peer else None
+    play(deaf.knock(asking))
+    (_, sealed), *_ = DeafPool.deposits
+    # It would not open if another had signed it.
+    knock = open_knock(sealed, deaf.host.envelope, recipient=deaf.host.peer, now_ms=START_MS)
+    assert knock.owner == former.public
+
+
 def test_a_knock_without_reply_goes_to_the_next_server_too_in_the_same_bytes(deaf):
     play(deaf.knock(deaf.begin()))
     assert [servers for servers, _ in DeafPool.deposits] == [[url] for url in SERVERS[:KNOCK_SERVERS]]

@@ -242,10 +242,11 @@ def hosting_state(agent: Agent) -> HostingState:
     """Return what this home hosts; a store that can't be used is said so, not shown as empty."""
     premises, offer = agent.host.premises, agent.host.hosting.offer
     state = HostingState(offering=offer is not None, store=str(premises.directory or ""))
+    state.invites = agent.host.requests.invites.count_live()
     if offer is not None:
         state.storage_bytes, state.min_trust = offer.storage_bytes, offer.min_trust
         state.expires = format_time(offer.expires_ms) if offer.expires_ms else ""
-        state.unlisted, state.invites = offer.unlisted, agent.host.requests.invites.count_live()
+        state.unlisted = offer.unlisted
     if premises.directory is None:
         return state
     state.noted = agent.host.noting.count_noted()

@@ -14,11 +14,12 @@ from backuppeer.agent.home.state import State
 from backuppeer.agent.jobs.take_over import TakeOverJob
 from backuppeer.agent.owner.announcing import Announcing, tell_host
 from backuppeer.agent.owner.vault import Vault
+from backuppeer.agent.peers.channel import SucceededError
 from backuppeer.agent.peers.partners import Partner
 from backuppeer.agent.reporter import Reporter
 from backuppeer.control.saving import LeftOut
 from backuppeer.control.succeeding import SuccessionPlan, SuccessionTold
-from backuppeer.errors import BackupPeerError, PeerUnreachable, UserError
+from backuppeer.errors import AuthenticationFault, BackupPeerError, ExitCode, PeerUnreachable, UserError
 from backuppeer.ids import PeerId, format_peer_id
 
 _LATER = "it is told whenever it is met, and serves the old identity until then"
@@ -59,7 +60,8 @@ class SuccessionJob:
 
         Raises:
             UserError: there is no heir.
-            PeerUnreachable: no host has followed, and all is as it was; the same again goes on.
+            PeerUnreachable: no host has followed, and all is as it was; the same again goes on. With code 12: a host
+                follows another heir, or none of two.
 
         """
         heir = self._keys.heir
@@ -71,12 +73,7 @@ class SuccessionJob:
         failed = {partner.peer: error for partner, error in zip(partners, answers, strict=True) if error is not None}
         followed = dict.fromkeys(partner.peer for partner in partners if partner.peer not in failed)
         if not followed:
-            first = next(iter(failed.values()))
-            error = PeerUnreachable(
-                f"no host could be told of the new identity: {first.message}",
-                hint="the old one stays until one has: `backup-peer recover --new-identity` goes on, without words",
-            )
-            raise error from first
+            raise _explain(next(iter(failed.values()))) from next(iter(failed.values()))
         take_place(self._home, heir, (*self._keys.former, FormerSelf(self._keys.identity, heir.succession)))
         return SuccessionTold(
             peer_id=format_peer_id(heir.peer),
@@ -96,3 +93,18 @@ class SuccessionJob:
     def _describe(self, peer: PeerId, error: BackupPeerError) -> LeftOut:
         name = self._vault.name(peer)
         return LeftOut(peer_id=format_peer_id(peer), name=name, reason=error.message, hint=_LATER)
+
+
+def _explain(first: BackupPeerError) -> PeerUnreachable:
+    """Return what to tell when no host has followed; first: why the first one has not."""
+    if isinstance(first, (SucceededError, AuthenticationFault)):
+        error = PeerUnreachable(
+            f"a host was told of another heir of this identity, and follows no two: {first.message}",
+            hint="somebody else has your words, or you did this elsewhere: talk to the people who keep your backups",
+        )
+        error.exit_code = ExitCode.AUTHENTICATION
+        return error
+    return PeerUnreachable(
+        f"no host could be told of the new identity: {first.message}",
+        hint="the old one stays until one has: `backup-peer recover --new-identity` goes on, without words",
+    )

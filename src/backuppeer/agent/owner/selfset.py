@@ -19,6 +19,7 @@ from msgspec import Meta
 from backuppeer.agent.home.config import Config, parse_config, read_config
 from backuppeer.agent.home.config_writer import write_config
 from backuppeer.agent.home.home import Home
+from backuppeer.agent.home.keyring import HomeKeys
 from backuppeer.agent.home.records import PeerRecord
 from backuppeer.agent.home.sets import NO_HOOKS
 from backuppeer.agent.home.state import State
@@ -29,7 +30,6 @@ from backuppeer.clock import DAY_S
 from backuppeer.errors import BackupPeerError, PeerFault
 from backuppeer.ids import AgreementId, PeerId, SnapshotId
 from backuppeer.limits import EXTENSION_BYTES, SELF_SET_AHEAD_DAYS, SELF_SET_DAY_BYTES, SELF_SET_DAYS, SELF_SET_PEERS
-from backuppeer.proof.statements import Agreement, open_statement
 from backuppeer.repo.snapshot import Snapshot
 from backuppeer.trust.evidence import DayCount, Kind
 
@@ -92,8 +92,8 @@ class TakenBack:
 class SelfSet:
     """What a home carries along, and takes back."""
 
-    def __init__(self, home: Home, state: State, standing: Standing, peer: PeerId) -> None:
-        self._home, self._state, self._standing, self._peer = home, state, standing, peer
+    def __init__(self, home: Home, state: State, standing: Standing, keys: HomeKeys) -> None:
+        self._home, self._state, self._standing, self._keys = home, state, standing, keys
         self.shelf: Shelf | None = None
         """Where own receipts lie; set by who has it."""
 
@@ -147,14 +147,14 @@ class SelfSet:
         hosts = [host for host in map(self._take_agreement, found.agreements) if host is not None]
         peers = sum(self._take_peer(known, now_ms) for known in found.peers)
         if self.shelf is not None:
-            take_own(self.shelf, found.receipts[:SELF_SET_PEERS], self._peer)
+            take_own(self.shelf, found.receipts[:SELF_SET_PEERS], self._keys.peer)
         seen = self._standing.take_back(_counts(found, now_ms // _DAY_MS + SELF_SET_AHEAD_DAYS))
         return TakenBack(hosts, peers, seen, self._take_settings(found.config))
 
     def _take_agreement(self, row: _Agreed) -> PeerId | None:
         host = PeerId(row.host)
         try:
-            said = open_statement(Agreement, row.signed, self._peer, host)
+            said = self._keys.open_terms(row.signed, host)
         except PeerFault as exc:
             _log.warning("an agreement of a self set is none", reason=exc.message)
             return None

@@ -73,7 +73,7 @@ class Vault:
         self.exposing = Exposing(state, standing, clock, self._find_lying)
         self.asked = OwnRequests()
         self.writer, self.deeds, self.unread = Writer(state, keys), state.deeds, Unread(state)
-        self.self_set = SelfSet(home, state, standing, keys.peer)
+        self.self_set = SelfSet(home, state, standing, keys)
 
     @property
     def repository_id(self) -> RepositoryId | None:
