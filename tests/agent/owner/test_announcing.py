@@ -9,6 +9,7 @@ from agent.estates import estate_of
 from agent.hosted import hosted
 from agent.loops import SetClock
 from agent.parties import Party
+from backuppeer.agent.home.deeds import Heard
 from backuppeer.agent.home.handover import Opener, begin_succession
 from backuppeer.agent.home.heir import FormerSelf, finish_succession, is_begun, settle_succession, take_place
 from backuppeer.agent.home.keyring import load_keys
@@ -21,11 +22,13 @@ from backuppeer.agent.owner.announcing import (
     find_successor,
     tell_host,
 )
+from backuppeer.agent.owner.ending import describe_endings
 from backuppeer.agent.reporter import Reporter
 from backuppeer.clock import SystemClock
 from backuppeer.crypto.keys import derive_authority, derive_identity, derive_working
 from backuppeer.errors import AuthenticationFault, ExitCode, PeerFault, PeerUnreachable, RefusedError, UserError
 from backuppeer.ids import PeerId, format_peer_id
+from backuppeer.proof.notices import Notice, sign_notice
 from backuppeer.proof.revisions import Wish, revise
 from backuppeer.proof.statements import Agreement, open_statement, peek_statement, sign_statement
 from backuppeer.proof.succession import Succession
@@ -189,6 +192,24 @@ def test_of_two_heirs_the_second_is_told_by_the_host_that_it_is_not_followed(hou
             assert terms_at(house).owner == keys.heir.peer
 
     asyncio.run(scene())
+
+
+def test_a_notice_given_before_is_taken_back_as_the_heir_with_the_next_number(house, owner):
+    agreement = owner.agree_with(house)
+    keys = begin(owner.home)
+    deeds = owner.state.deeds
+    given = sign_notice(agreement, owner.keys.identity, last=0, time_ms=5)
+    deeds.put_notice(agreement, Heard(peek_statement(Notice, given), given, 9, told=True))
+
+    async def scene():
+        async with hosted(house, owner) as link:
+            await tell_host(link.session, owner.state, keys.heir.succession, keys.heir.identity)
+
+    asyncio.run(scene())
+    assert "you ended" in describe_endings(owner.state)[0]
+    back = sign_notice(agreement, keys.heir.identity, last=1, time_ms=6)
+    deeds.put_notice(agreement, Heard(peek_statement(Notice, back), back, 0, told=True))
+    assert (deeds.ending(agreement), len(deeds.notices(agreement)), describe_endings(owner.state)) == (None, 1, [])
 
 
 def test_a_host_that_has_not_heard_is_knocked_at_and_dialled_as_who_it_knows(house, owner):

@@ -67,7 +67,10 @@ class Deeds:
         return frozenset(PeerId(peek_statement(Agreement, signed).owner) for signed in self.after(agreement, 0))
 
     def put_notice(self, agreement: AgreementId, heard: Heard) -> None:
-        """Keep the last notice of a side."""
+        """Keep the last notice of a side: of an owner that went on as another, in place of what it gave as before."""
+        ours = self.owners(agreement)
+        for before in ours - {heard.notice.party} if heard.notice.party in ours else ():
+            self.drop_notice(agreement, before)
         # "Perhaps heard" is 0, as homes of before wrote it for all that was untold.
         told = _TOLD if heard.told else _SENT if heard.sent else _UNSENT
         row = (agreement, heard.notice.party, heard.signed, heard.until_ms, told)
