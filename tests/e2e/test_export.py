@@ -70,7 +70,12 @@ def test_a_moved_home_makes_the_backups_and_the_machine_it_came_from_does_not(wo
 def test_a_damaged_or_foreign_file_is_refused_and_makes_no_home(world: World):
     other = world.home("other")
     file = world.path / "home.bp"
-    for content, code in ((b"", 15), (b"x" * 100, 15), (b"BPHOME\r\n\x02" + bytes(99), 15)):
+    for content, code in (
+        (b"", 15),
+        (b"x" * 100, 15),
+        (b"BPHOME\r\n\x02" + bytes(99), 15),
+        (b"BPHOME\r\n\x03" + bytes(99), 15),
+    ):
         file.write_bytes(content)
         assert other.run("import", str(file), "--yes", stdin=PASSPHRASE).code == code, content[:9]
     assert other.run("import", str(world.path / "none"), "--yes", stdin=PASSPHRASE).code == 10

@@ -202,6 +202,14 @@ def test_parts_that_do_not_belong_together_are_refused(home, agreed, tmp_path):
             read_belongings(file, PASSPHRASE)
 
 
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_file_that_says_it_is_sealed_by_a_key_is_damaged(tmp_path, version):
+    file = tmp_path / "file"
+    file.write_bytes(b"BPHOME\r\n" + bytes([version]) + bytes(99))
+    with pytest.raises(DamagedStateError, match="does not hold"):
+        read_belongings(file, PASSPHRASE)
+
+
 def test_a_file_that_is_there_or_can_not_be_written_is_told_and_left_alone(home, tmp_path):
     there = tmp_path / "there"
     there.write_text("mine")

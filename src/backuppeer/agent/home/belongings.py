@@ -192,8 +192,8 @@ def read_belongings(path: Path, passphrase: bytes) -> Belongings:
             f"{path} was written by another version of backup-peer (format {data[len(_MAGIC)]})",
             hint="install the newer backup-peer to read it",
         )
-    plain = open_sealed(data[end:], passphrase, bound=data[:end])
     try:
+        plain = open_sealed(data[end:], passphrase, bound=data[:end])
         belongings = msgspec.msgpack.decode(plain, type=Belongings)
         _check(belongings)
     except (msgspec.DecodeError, UnicodeDecodeError, PeerFault, LocalError) as exc:
