@@ -242,4 +242,4 @@ def test_status_says_that_the_slot_is_unlisted_and_how_many_invites_are_live(cap
         told = StatusResult(peer_id=PEER, agent="", servers=[], sessions=0, hosting=state, snapshots=0)
         agent({"status": given(told)})
         out = " ".join(run(capsys, "status")[1].split())
-        assert f"offering 5 GB unlisted; {said} live" in out
+        assert f"offering 5 GB unlisted; {said}" in out
