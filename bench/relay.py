@@ -13,6 +13,7 @@ import secrets
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from meter import Meter
@@ -83,16 +84,23 @@ class RelayAlone:
             subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
 
     def _measure(self, pairs: int) -> list[float]:
-        """Return MiB per second of each pair."""
+        """Return the MiB per second that arrived of each pair."""
         receiver = self._start("receive", _SERVER, str(pairs))
-        sender = self._start("send", _SERVER, str(self._seconds), *_read_line(receiver).split())
+        sender = self._start("send", _SERVER, *_read_line(receiver).split())
         self._meter.watch("owner", [sender.pid])
-        rates = [float(word) for word in _read_line(sender).split()]
+        _read_line(sender)
+        time.sleep(_WARM_S)
+        before, began = _ask(receiver), time.monotonic()
+        time.sleep(self._seconds)
+        after, lasted = _ask(receiver), time.monotonic() - began
+        ways = set(_ask(sender))
         for process in (sender, receiver):
             self._running.remove(process)
             process.kill()
             process.communicate()
-        return rates
+        if ways != {PathKind.RELAYED.value}:
+            raise SystemExit("a pair found another way than the relay")
+        return [(int(now) - int(then)) / lasted / _MIB for now, then in zip(after, before, strict=True)]
 
     def _cable(self) -> None:
         try:
@@ -114,7 +122,7 @@ class RelayAlone:
 
     def _start(self, *words: str) -> "subprocess.Popen[bytes]":
         command = ["ip", "netns", "exec", self._spaces[words[0]], sys.executable, str(Path(__file__).resolve()), *words]
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self._running.append(process)
         return process
 
@@ -128,6 +136,20 @@ def _read_line(process: "subprocess.Popen[bytes]") -> str:
     if not line:
         raise SystemExit(f"{process.args!r} ended")
     return line.decode()
+
+
+def _ask(process: "subprocess.Popen[bytes]") -> list[str]:
+    """Return what a process answers to an empty line, in words."""
+    if process.stdin is not None:
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+    return _read_line(process).split()
+
+
+async def _answer(say: Callable[[], Iterable[object]]) -> None:
+    """Answer each line of standard input."""
+    while await asyncio.to_thread(sys.stdin.readline):
+        print(*say(), flush=True)
 
 
 async def _serve() -> None:
@@ -152,11 +174,13 @@ async def _receive(server: str, count: int) -> None:
         while not transport.home_relay:  # noqa: ASYNC110 - iroh tells it in another thread
             await asyncio.sleep(0.02)
     print(*(transport.transport_id.hex() for transport in transports), flush=True)
-    await asyncio.gather(*(_drain_all(transport) for transport in transports))
+    connections = [await transport.accept() for transport in transports]
+    draining = [asyncio.ensure_future(_drain_all(connection)) for connection in connections]
+    await _answer(lambda: (connection.received_bytes for connection in connections))
+    del draining
 
 
-async def _drain_all(transport: IrohTransport) -> None:
-    connection = await transport.accept()
+async def _drain_all(connection: Connection) -> None:
     async with asyncio.TaskGroup() as tasks:
         while True:
             stream = await connection.accept_stream()
@@ -168,23 +192,15 @@ async def _drain(stream: Stream) -> None:
         pass
 
 
-async def _send(server: str, seconds: float, receivers: list[str]) -> None:
+async def _send(server: str, receivers: list[str]) -> None:
     transports = [await _open(server, f"{_SIDES['send']}.2:0") for _ in receivers]
     connections = [
         await transport.dial(TransportId(bytes.fromhex(to)), [], relay=relay_url(server))
         for transport, to in zip(transports, receivers, strict=True)
     ]
     pushing = [asyncio.ensure_future(_push(each)) for each in connections for _ in range(STREAMS)]
-    await asyncio.sleep(_WARM_S)
-    before, began = [each.sent_bytes for each in connections], time.monotonic()
-    await asyncio.sleep(seconds)
-    lasted = time.monotonic() - began
-    moved = [each.sent_bytes - then for each, then in zip(connections, before, strict=True)]
-    if any(each.path().kind is not PathKind.RELAYED for each in connections):
-        raise SystemExit("a pair found another way than the relay")
-    print(*(size / lasted / _MIB for size in moved), flush=True)
-    for task in pushing:
-        task.cancel()
+    print(len(pushing), flush=True)
+    await _answer(lambda: (each.path().kind.value for each in connections))
 
 
 async def _push(connection: Connection) -> None:
@@ -199,4 +215,4 @@ if __name__ == "__main__":
     elif sys.argv[1] == "receive":
         asyncio.run(_receive(sys.argv[2], int(sys.argv[3])))
     else:
-        asyncio.run(_send(sys.argv[2], float(sys.argv[3]), sys.argv[4:]))
+        asyncio.run(_send(sys.argv[2], sys.argv[3:]))

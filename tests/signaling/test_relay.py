@@ -110,6 +110,7 @@ def test_peers_that_know_no_address_of_each_other_meet_at_the_relay_and_go_on_di
             there = await accepted.accept_stream()
             assert await there.read_exact(MIB) == b"x" * MIB
             assert made.relay.counters.forwarded_bytes > 0
+            assert dict(made.admissions._of) == {"127.0.0.0/24": 2}
             await until(lambda: dialled.path().kind is PathKind.DIRECT)  # both are on one machine
 
     run(scene())

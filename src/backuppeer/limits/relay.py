@@ -27,8 +27,8 @@ OBSERVERS: Final = 4
 """Two for each IP version: which tells whether a NAT gives each destination another port."""
 RELAY_ADMISSIONS: Final = 65_536
 """Transport keys admitted at one server: 10 MiB."""
-RELAY_ADMISSIONS_PER_NETWORK: Final = 512
-"""As many as connections (SERVER_CONNECTIONS_PER_ADDRESS)."""
+RELAY_ADMISSIONS_PER_NETWORK: Final = 2_048
+"""Of a /24 of IPv4 or a /48 of IPv6: many customers of one carrier, and still 32 such networks to take all places."""
 RELAY_CLIENTS: Final = 4_096
 """Connected at once; their receive and send buffers are what costs memory."""
 RELAY_PAYLOAD_BYTES: Final = 64 * KIB

@@ -1,6 +1,6 @@
 """Admissions: which transport keys may use relay and observer now (ADR 77).
 
-Knows: transport keys, networks (coarse addresses), until when. Must not know: identities, listings, whom a key talks
+Knows: transport keys, networks (/24, /48), until when. Must not know: identities, listings, whom a key talks
 to. An admission is a token that is bound to a key: nobody but the holder of the key can use it, so it needs no secret.
 """
 

@@ -243,8 +243,8 @@ class Visitor(ServerConnection):
 
     @property
     def network(self) -> str:
-        """Where it comes from, coarse; for counting."""
-        return self._address
+        """The network that it comes from (/24 of IPv4, /48 of IPv6); for counting."""
+        return network_of(self._address)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Count out."""

@@ -45,7 +45,7 @@ class Relaying:
         return sorted({each.port for each in self._observers})
 
     def answer(self, network: str, transport: bytes) -> RelayIs:
-        """Admit a transport key on the account of a network (coarse address), and say what there is for it."""
+        """Admit a transport key on the account of a network, and say what there is for it."""
         if not self.admissions.admit(transport, network):
             return RelayIs()
         places = [ObserverPlace(each.transport_id, each.port, each.version) for each in self._observers]
