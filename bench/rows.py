@@ -22,6 +22,7 @@ from raw_quic import RawQuic
 from recovery import Recovery
 from relay import PAIRS, RelayAlone
 from scores import SimulatedScores
+from signaling_load import SignalingLoad
 from source import VERSIONS, make_source
 
 OURS: Final = "backup-peer"
@@ -31,6 +32,7 @@ USUAL: Final = (OURS, REST, "borg-local")
 INDEX_CHUNKS: Final = 2_000_000
 CATALOGUE_PACKS: Final = 10_000_000
 SCORED_PEERS: Final = 10_000
+IDLE_HOSTS: Final = 10_000
 LINEAR: Final = {"linear-10k": 10_000, "linear-100k": 100_000, "linear-1m": 1_000_000}
 
 
@@ -77,6 +79,7 @@ ROWS: Final[Mapping[str, Row]] = {
     "scores": Row(f"{SCORED_PEERS:,} known peers by ten receipts of each", _nothing, ("score",), ("scores",)),
     "relay": Row(f"a server's relay, by 1 pair of peers and by {PAIRS}", _nothing, ("relay",), ("relay",)),
     "browse": Row("three servers, one dead, one hanging", _nothing, ("browse",), ("browse",)),
+    "signaling": Row(f"a signaling server with {IDLE_HOSTS:,} hosts", _nothing, ("serve",), ("signaling",)),
 } | {
     name: Row(f"{count:,} files of 200 to 3,000 bytes", make_linear(count), _TWICE, (OURS,), has_many_files=True)
     for name, count in LINEAR.items()
@@ -112,6 +115,7 @@ def find_makers(scale: float) -> dict[str, Make]:
         "relay": partial(RelayAlone, scale=scale),
         "browse": Browsing,
         "scores": partial(SimulatedScores, count=round(SCORED_PEERS * scale)),
+        "signaling": partial(SignalingLoad, hosts=round(IDLE_HOSTS * scale)),
     }
     rclone = shutil.which("rclone")
     if shutil.which("restic"):

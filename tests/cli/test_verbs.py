@@ -15,7 +15,8 @@ import pytest
 
 from backuppeer import __version__
 from backuppeer.cli.main import VERBS, main
-from backuppeer.cli.server import _describe_notes, _describe_relay
+from backuppeer.cli.relaying import describe_relay
+from backuppeer.cli.server import _describe_notes
 from backuppeer.control import api
 from backuppeer.control.alarms import SeenAlarms
 from backuppeer.control.sessions import SessionRow
@@ -797,12 +798,12 @@ def test_a_server_says_where_it_keeps_notes_and_refuses_a_folder_that_can_not_be
 
 def test_a_server_says_what_it_relays_and_which_ports_peers_ask_for_their_address():
     relaying = SimpleNamespace(observer_ports=[443, 444])
-    assert _describe_relay(relaying, 20_000_000) == (
+    assert describe_relay(relaying, 20_000_000) == (
         "relays up to 20 MB/s between peers that can't reach each other directly; "
         "peers ask 443/udp, 444/udp for their address outside: let these in, too"
     )
-    assert _describe_relay(SimpleNamespace(observer_ports=[]), 20_000_000).endswith("directly")
-    assert _describe_relay(None, 0).startswith("no relay")
+    assert describe_relay(SimpleNamespace(observer_ports=[]), 20_000_000).endswith("directly")
+    assert describe_relay(None, 0).startswith("no relay")
 
 
 @pytest.mark.parametrize("words", [["--observe", "here:1"], ["--observe", "1.2.3.4"], ["--relay-rate", "much"]])

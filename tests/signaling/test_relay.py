@@ -22,6 +22,7 @@ from backuppeer.signaling.observers import ObserverPlace, pack_observer
 from backuppeer.signaling.server import relay as relay_module
 from backuppeer.signaling.server import relaying as relaying_module
 from backuppeer.signaling.server.admissions import Admissions
+from backuppeer.signaling.server.metrics import Metrics
 from backuppeer.signaling.server.relay import FRAME_BYTES, SUBPROTOCOLS
 from backuppeer.signaling.server.relaying import Relaying
 from backuppeer.transport.base import PathKind
@@ -110,6 +111,21 @@ def test_peers_that_know_no_address_of_each_other_meet_at_the_relay_and_go_on_di
             assert await there.read_exact(MIB) == b"x" * MIB
             assert made.relay.counters.forwarded_bytes > 0
             await until(lambda: dialled.path().kind is PathKind.DIRECT)  # both are on one machine
+
+    run(scene())
+
+
+def test_the_figures_of_a_server_show_what_its_relay_did():
+    async def scene():
+        async with relaying() as (served, made), raw_client(served, made) as a, raw_client(served, made) as b:
+            await a.send(b"\x04" + b.key.public + b"\x00hello")
+            await b.receive()
+            await until(lambda: made.relay.counters.forwarded_bytes)
+            metrics = Metrics()
+            metrics.watch_relay(made.relay.counters)
+            text = metrics.render().decode()
+            assert "backuppeer_relay_clients 2.0" in text
+            assert f"backuppeer_relay_forwarded_bytes {2 + 32 + 5}.0" in text
 
     run(scene())
 

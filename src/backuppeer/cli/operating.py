@@ -24,6 +24,30 @@ if TYPE_CHECKING:
 CLUSTER_VARIABLE: Final = "BACKUPPEER_CLUSTER"
 
 
+_Cluster = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL", help=f"A Valkey that several nodes share; one with a password goes into {CLUSTER_VARIABLE}."
+    ),
+]
+_Limits = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME=N", help="Another limit than the usual (docs/operating.md); may be repeated."),
+]
+_USUAL_RATE: Final = write_size(RELAY_BYTES_PER_S)
+_RelayRate = Annotated[
+    str,
+    typer.Option(metavar="SIZE", help="Bytes per second to relay, all peers together, for example 20MB; 0 = no relay."),
+]
+_Observe = Annotated[
+    str,
+    typer.Option(
+        metavar="IP:PORT",
+        help="Where peers ask for their address outside (UDP), behind a proxy; without, where the server listens.",
+    ),
+]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operating:
     """What was said, as it was said."""
@@ -87,7 +111,8 @@ class Operating:
         """Return what helps peers that can't reach each other; None: this server does not."""
         from backuppeer.signaling.server.relaying import Relaying  # noqa: PLC0415 - iroh
 
-        if not self.relay_rate:
+        # Of several nodes behind one name each would relay for its own clients, and who asks one may reach another.
+        if not self.relay_rate or self.cluster:
             return None
         return Relaying(SystemClock(), bytes_per_s=self.relay_rate, observe_at=self.observe_at)
 
@@ -109,13 +134,7 @@ class Operating:
 
 def operate(
     *,
-    cluster: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL",
-            help=f"A Valkey that several nodes share; one with a password goes into {CLUSTER_VARIABLE}.",
-        ),
-    ] = None,
+    cluster: _Cluster = None,
     tls_cert: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Certificate chain (PEM); SIGHUP reads it again.")
     ] = None,
@@ -124,23 +143,9 @@ def operate(
         list[str] | None,
         typer.Option(metavar="NET", help="A proxy whose X-Forwarded-For counts; may be repeated."),
     ] = None,
-    limit: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=N", help="Another limit than the usual (docs/operating.md); may be repeated."),
-    ] = None,
-    relay_rate: Annotated[
-        str,
-        typer.Option(
-            metavar="SIZE", help="Bytes per second to relay, all peers together, for example 20MB; 0 = no relay."
-        ),
-    ] = write_size(RELAY_BYTES_PER_S),
-    observe: Annotated[
-        str,
-        typer.Option(
-            metavar="IP:PORT",
-            help="Where peers ask for their address outside (UDP), behind a proxy; without, where the server listens.",
-        ),
-    ] = "",
+    limit: _Limits = None,
+    relay_rate: _RelayRate = _USUAL_RATE,
+    observe: _Observe = "",
 ) -> Operating:
     """Return what was said.
 

@@ -8,12 +8,13 @@ import socket
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from backuppeer.errors import PeerFault
+from backuppeer.errors import PeerFault, Unavailable
 from backuppeer.ids import TransportId
 from backuppeer.limits import SERVER_CONNECT_S
 from backuppeer.signaling.client import open_link
 from backuppeer.signaling.messages import AskRelay, RelayIs
 from backuppeer.signaling.observers import ObserverPlace, unpack_observer
+from backuppeer.signaling.proxying import proxy_for
 from backuppeer.signaling.servers import authority
 from backuppeer.transport.addresses import format_address, parse_address
 
@@ -37,10 +38,16 @@ def relay_url(server: str) -> str:
 
 
 def is_proxied(server: str) -> bool:
-    """Say whether a server is reached through a proxy of the environment: then a relay and observers are not used.
+    """Say whether a server is reached through a proxy here and now: then its relay and observers are not used.
 
     They would be reached from our own address, which whoever sets a proxy may want to keep from the server.
     """
+    try:
+        wish = proxy_for(server)
+    except Unavailable:
+        return True
+    if wish is not True:
+        return wish is not None
     proxies, host = getproxies(), urlsplit(server).hostname or ""
     is_secure = urlsplit(server).scheme == "wss"
     wanted = ("all", "socks", "https", *(() if is_secure else ("http",)))

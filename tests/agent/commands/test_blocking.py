@@ -4,6 +4,7 @@ import asyncio
 from types import SimpleNamespace
 
 import pytest
+from msgspec.structs import replace
 
 from agent.hosted import hosted
 from agent.houses import WISH, FixedReach, offer
@@ -23,6 +24,7 @@ from backuppeer.errors import (
 )
 from backuppeer.ids import AgreementId, format_peer_id
 from backuppeer.limits import BLOCK_REASON_CHARS, MIB
+from backuppeer.proof.statements import Agreement, peek_statement, sign_statement
 from backuppeer.signaling.knock import Verdict
 from backuppeer.wire.messages import GetRange, Range
 
@@ -158,7 +160,9 @@ def test_nonsense_is_refused_and_blocks_nobody(house, owner):
 )
 def test_no_answer_of_a_blocked_peer_keeps_its_notice_from_being_given(house, owner, answer, left):
     agreement = owner.agree_with(house)
-    house.state.put_agreement(AgreementId(bytes([9]) * 16), owner.peer, owner.state.agreements()[0][2])
+    terms = peek_statement(Agreement, owner.state.agreements()[0][2])
+    kept = replace(terms, agreement=AgreementId(bytes([9]) * 16), owner=house.peer, host=owner.peer)
+    house.state.put_agreement(kept.agreement, owner.peer, sign_statement(kept, house.identity, owner.keys.identity))
     verbs = commands(house, answers=answer)
     request = BlockRequest(peer=format_peer_id(owner.peer), confirmed=True)
     result = asyncio.run(verbs.block(request, None))

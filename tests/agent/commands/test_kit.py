@@ -13,7 +13,7 @@ from backuppeer.control.paper import KitRequest
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.ids import AgreementId, PeerId, RepositoryId
 from backuppeer.limits import KIT_DUE_S
-from backuppeer.proof.statements import ZERO_HASH, Agreement, sign_statement
+from backuppeer.proof.statements import ZERO_HASH, Agreement, peek_statement, sign_statement
 
 OWNER, HOST = (SigningKey.from_seed(bytes(31) + bytes([number])) for number in (1, 2))
 YEAR_MS = KIT_DUE_S * 1000
@@ -48,7 +48,7 @@ def test_the_first_kit_is_asked_for_and_a_new_one_after_a_year(state):
 
 
 def test_only_what_can_be_dialled_of_what_a_host_signed_as_its_address_goes_on_paper(state):
-    keys = SimpleNamespace(peer=PeerId(OWNER.public))
+    keys = SimpleNamespace(peer=PeerId(OWNER.public), open_terms=lambda signed, _: peek_statement(Agreement, signed))
     agree(state)
     good, bad = "192.0.2.7:4433", "1.2.3.4:5;touch${IFS}/tmp/pwned;true"
     where = Whereabouts(bytes(32), (bad, good, "nonsense", "224.0.0.1:5"))

@@ -48,7 +48,8 @@ def agent(house, monkeypatch):
     monkeypatch.setattr(market, "_ask", ask)
     vault = SimpleNamespace(check_writable=lambda: None, exposing=SimpleNamespace(cap=lambda _: None))
     connecting = SimpleNamespace(agreement_with=lambda _: None)
-    owner = SimpleNamespace(market=market, knocking=market, vault=vault, connecting=connecting)
+    knocking = SimpleNamespace(find=lambda peer, servers: market.find(servers, peer))
+    owner = SimpleNamespace(market=market, knocking=knocking, vault=vault, connecting=connecting)
     host = SimpleNamespace(reciprocity=SimpleNamespace(owed_to_us=lambda _: SimpleNamespace(lacking_bytes=0)))
     return SimpleNamespace(parts=parts, owner=owner, host=host, servers=lambda named: named or [])
 

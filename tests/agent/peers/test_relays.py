@@ -16,6 +16,7 @@ from backuppeer.ids import PeerId
 from backuppeer.limits import RELAY_FRESH_S, RELAY_KEPT_S, RELAY_LIFE_S, RELAY_SERVERS
 from backuppeer.proof.statements import TransportBinding, sign_statement
 from backuppeer.signaling.asking import is_proxied, relay_url
+from backuppeer.signaling.proxying import use_nothing, use_proxy
 from backuppeer.signaling.server.relaying import Relaying
 from backuppeer.transport.iroh import open_iroh
 from backuppeer.transport.memory import Network
@@ -195,6 +196,29 @@ def test_a_proxy_of_the_environment_keeps_relays_out_of_use(monkeypatch):
         async with home("wss://far.example") as (_, relays):
             relays.know(["wss://far.example"])
             assert await relays.road("wss://far.example") == ""
+
+    run(scene())
+
+
+def test_a_proxy_that_a_command_names_keeps_relays_out_of_use_for_it():
+    async def scene():
+        use_proxy("socks5://127.0.0.1:9050")
+        assert is_proxied("wss://far.example")
+        assert not is_proxied("ws://127.0.0.1:8443")
+        use_nothing()
+        assert is_proxied("wss://far.example")
+        use_proxy("")
+        assert not is_proxied("wss://far.example")
+
+    run(scene())
+
+
+def test_a_relay_that_was_used_without_a_proxy_is_not_used_by_who_wants_one(monkeypatch):
+    async def scene():
+        async with relaying() as (server, _), home(server.url) as (_, relays):
+            assert await relays.road(server.url)
+            monkeypatch.setattr(relays_module, "is_proxied", lambda _: True)
+            assert await relays.road(server.url) == ""
 
     run(scene())
 

@@ -74,9 +74,16 @@ def carry_doubts(state: State, old: PeerId, new: PeerId) -> None:
         keep_alarms(state, [*list_alarms(state), *(msgspec.structs.replace(alarm, peer=new) for alarm in over)])
 
 
+def doubted_ms(state: State, peer: PeerId) -> tuple[int, int]:
+    """Return what `contested_ms` and `differed_ms` do, with one look."""
+    doubts = doubts_about(state, peer)
+    contested = max((a.time_ms for a in doubts if a.sort is Sort.HEIRS), default=0)
+    return contested, max((a.time_ms for a in doubts if a.sort is Sort.WORDS and not a.is_forgiven), default=0)
+
+
 def contested_ms(state: State, peer: PeerId) -> int:
     """Return when two heirs were named, of whom a peer is one, and nobody had that out; 0: never."""
-    return max((a.time_ms for a in doubts_about(state, peer) if a.sort is Sort.HEIRS), default=0)
+    return doubted_ms(state, peer)[0]
 
 
 def _list_contested(state: State) -> list[Alarm]:
@@ -90,7 +97,7 @@ def _list_contested(state: State) -> list[Alarm]:
 
 def differed_ms(state: State, peer: PeerId) -> int:
     """Return when a person found that the safety words of a peer differ; 0: never, or they forgave that."""
-    return max((a.time_ms for a in doubts_about(state, peer) if a.sort is Sort.WORDS and not a.is_forgiven), default=0)
+    return doubted_ms(state, peer)[1]
 
 
 def forgive_differing(state: State, peer: PeerId) -> None:

@@ -238,7 +238,11 @@ class Ending:
     def _own(self, agreement: AgreementId) -> "_Last":
         deeds = self._state.deeds
         own = [h for h in deeds.notices(agreement) if h.notice.party in deeds.owners(agreement)]
-        return _Last(own[0].notice.number, own[0].notice.ends, own[0].told, own[0].sent) if own else _Last()
+        if not own:
+            return _Last()
+        # Numbers go on over all who were the owner, so the highest is the last word, whatever the dates say.
+        last = max(own, key=lambda heard: heard.notice.number)
+        return _Last(last.notice.number, last.notice.ends, last.told, last.sent)
 
     def _terms_of(self, agreement: AgreementId) -> Agreement:
         return peek_statement(Agreement, self._state.deeds.after(agreement, 0)[-1])

@@ -125,6 +125,8 @@ class Relays:
 
     async def _ask(self, url: str) -> bool:
         """Be admitted at a server, and say whether we are; what it said a moment ago still holds."""
+        if is_proxied(url):  # for who asks now, whatever others did before
+            return False
         now_s = self._clock.monotonic_s()
         known = self._admitted.get(url)
         if known is not None:
@@ -135,7 +137,7 @@ class Relays:
         return await self._renew(url, used_s=now_s)
 
     async def _renew(self, url: str, *, used_s: float) -> bool:
-        if self._transport is None or is_proxied(url):
+        if self._transport is None:
             return False
         try:
             answer = await ask_relay(url, self._transport.transport_id)

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import structlog
 
-from backuppeer.agent.home.identity_alarms import contested_ms, differed_ms, forgive_differing
+from backuppeer.agent.home.identity_alarms import contested_ms, differed_ms, doubted_ms, forgive_differing
 from backuppeer.agent.home.logbook import bookkeeping
 from backuppeer.agent.home.state import State
 from backuppeer.agent.repute.putting_off import note_put_off
@@ -114,7 +114,7 @@ class Standing:
         """Return why a host gets no new data; None: it may get some."""
         bar = find_bar(self._weigh(peer, self.conduct(peer)))
         # What a loss allows, to be sent again what it had, doubt does not.
-        if bar is not Bar.LIED and (self.differs(peer) or contested_ms(self._state, peer)):
+        if bar is not Bar.LIED and any(doubted_ms(self._state, peer)):
             return Bar.DOUBTED
         return Bar.SUCCEEDED if bar is not Bar.LIED and self.newest(peer) != peer else bar
 
@@ -158,7 +158,7 @@ class Standing:
 
     def _describe_doubt(self, peer: PeerId) -> list[str]:
         said, newest = [], self.newest(peer)
-        for time_ms, why in ((contested_ms(self._state, peer), TWO_HEIRS), (differed_ms(self._state, peer), DOUBTED)):
+        for time_ms, why in zip(doubted_ms(self._state, peer), (TWO_HEIRS, DOUBTED), strict=True):
             if time_ms:
                 said.append(f"{why} on {format_time(time_ms)[:10]}, so no new data goes there")
         if newest != peer:

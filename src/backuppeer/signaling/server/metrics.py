@@ -3,11 +3,21 @@
 Knows: numbers. Must not know: addresses, keys, inboxes: a label has few values, all of them ours.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from backuppeer.signaling.server.relay import RelayCounters
+
+_RELAY: Final = {
+    "relay_clients": "Peers connected to the relay now",
+    "relay_forwarded_bytes": "Bytes passed on by the relay since it began",
+    "relay_dropped_slow": "Datagrams for peers that did not take them",
+    "relay_dropped_budget": "Datagrams of pairs that had used up their budget",
+    "relay_denied": "Connections that the relay did not let in",
+}
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 
 
@@ -24,6 +34,18 @@ class Metrics:
         self.messages = self._counter("messages", "Messages answered", "type")
         self.refused = self._counter("refused", "Connections and messages turned away", "reason")
         self.closed = self._counter("closed", "Connections closed by this server", "code")
+
+    def watch_relay(self, counters: RelayCounters) -> None:
+        """Show what a relay counts, as it is when somebody looks."""
+        shown: dict[str, Callable[[], float]] = {
+            "relay_clients": lambda: counters.clients,
+            "relay_forwarded_bytes": lambda: counters.forwarded_bytes,
+            "relay_dropped_slow": lambda: counters.dropped_slow,
+            "relay_dropped_budget": lambda: counters.dropped_budget,
+            "relay_denied": lambda: counters.denied,
+        }
+        for name, look in shown.items():
+            self._gauge(name, _RELAY[name]).set_function(look)
 
     def render(self) -> bytes:
         """Return all of it as text for Prometheus."""

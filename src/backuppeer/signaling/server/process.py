@@ -92,6 +92,8 @@ async def run_server(  # noqa: PLR0913 - one for each wish of an operator
     hops = Hops(trusted)
     door = Door(caps, clock=clock, origins=origins, listen_host=host, hops=hops, metrics=desk.metrics)
     relaying = keeping.relaying
+    if relaying is not None:
+        desk.metrics.watch_relay(relaying.relay.counters)
     await engine.open(desk)
     try:
         server = await _bind(listen, _listen(host, port, door=door, desk=desk, tls=tls, relaying=relaying))
