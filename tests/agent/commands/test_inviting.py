@@ -73,7 +73,7 @@ def test_an_invite_gives_what_is_usual_or_left_for_a_day(house, owner):
     ("asked", "free_bytes", "why"),
     [
         (STORAGE_MIN_BYTES - 1, GB, "the least is"),
-        (2 * GB, GB, "1 GB are left of the slot, and an invite is for 2 GB"),
+        (2 * GB, GB, r"1 GB are left of the slot, and an invite is for 2 GB"),
         (0, STORAGE_MIN_BYTES - 1, "too little for an invite"),
     ],
 )
