@@ -105,7 +105,7 @@ class Succeeding:
             raise RefusedError("a succession is said by one of the two whom it names")
         with self._taking:
             store = self._premises.open()
-            standing, steps = store.leases.list_by_owner(old), self._find_steps(store, old, new)
+            standing = store.leases.list_by_owner(old)
             if not standing and not store.leases.list_by_owner(self._heirs.newest(old)):
                 raise NotFoundError("no such agreement with you")
             authority = find_authority(self._state, self._premises, old)
@@ -119,6 +119,8 @@ class Succeeding:
             if len(store.leases.list_by_owner(new)) + len(standing) > AGREEMENTS_PER_OWNER:
                 raise RefusedError(f"{AGREEMENTS_PER_OWNER} agreements are the most with one owner")
             signed = self._follow(message.succession, authority)
+            # Only now: it reads each revision of each agreement of the heir, whom anybody can name.
+            steps = self._find_steps(store, old, new)
             for lease, proposal in zip(standing, proposals, strict=True):
                 self.on_passing(lease.agreement, old)  # first: what it keeps of the old one, the heir soon replaces
                 whole = add_signature(proposal, Agreement, self._premises.signer)
