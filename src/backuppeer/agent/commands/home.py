@@ -150,7 +150,7 @@ class HomeCommands:
         here, state = self._agent.host, self._parts.state
         notes = [
             *misbinding.describe(state),
-            *describe_heirs(state, self._parts.views.heirs, here.premises.notes),
+            *describe_heirs(state, self._parts.views.heirs, here.premises.owners()),
             *here.premises.notes,
             *here.sweeping.alarms.describe(state),
             *here.scrubbing.describe(state),

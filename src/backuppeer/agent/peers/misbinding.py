@@ -25,7 +25,8 @@ NOTHING_NEW: Final = "nothing new is agreed with it until the words were compare
 def raise_alarm(state: State, peer: PeerId, sort: Sort, *, now_ms: int) -> None:
     """Keep an alarm, to be told until it is seen; beyond IDENTITY_ALARMS the oldest goes, seen ones first.
 
-    Of who was succeeded none is: it is shut out. One that was seen is told again only when IDENTITY_ALARM_AGAIN_S have passed since it was last raised anew.
+    One that was seen is told again only when IDENTITY_ALARM_AGAIN_S have passed since it was last raised anew. Of who
+    was succeeded none is kept: it is shut out.
     """
     if state.successions.find(peer) is not None:
         return
