@@ -213,6 +213,7 @@ class Agent:
         self.spawn(self._follow_requests())
         self.spawn(self.owner.rounds.run())
         self.spawn(self.owner.lookout.run())
+        self.spawn(self.owner.lookout.call())
         self.spawn(self.owner.lookout.condense())
 
     async def _clear_old(self) -> None:

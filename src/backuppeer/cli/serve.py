@@ -130,7 +130,7 @@ async def compose(home: Home, secret: bytes) -> Agent:
     _join_succeeding(heirs, serving, sweeping, owed, noting=noting, hosting=hosting, by=(connecting, revising))
     further = (*terms, Moving(premises), owed, heirs, _make_inviting(keys, clock, hosting, requests))
     as_host = HostSide(premises, requests, hosting, sweeping, scrubbing, noting, *further)
-    audits = _make_audits(home, keys, state, vault, reach=reach)
+    audits = _make_audits(home, keys, state, vault, reach=reach, announcing=announcing)
     waiving = Waiving(state, keys, clock, reach=reach, revising=revising, ending=ending)
     as_owner = OwnerSide(market, knocking, connecting, vault, slots, *audits, revising, ending, waiving, announcing)
     parts = Parts(home, keys, state, clock, transport, sessions, reach, standing, contacting, views, relays)
@@ -203,7 +203,7 @@ def _make_inviting(keys: HomeKeys, clock: Clock, hosting: Hosting, requests: Req
 
 
 def _make_audits(
-    home: Home, keys: HomeKeys, state: State, vault: Vault, *, reach: Reach
+    home: Home, keys: HomeKeys, state: State, vault: Vault, *, reach: Reach, announcing: Announcing
 ) -> tuple[Auditor, Rounds, Lookout]:
     def is_wanted() -> bool:
         return read_config(home).audits != "off"
@@ -215,6 +215,7 @@ def _make_audits(
 
     auditor = Auditor(home, keys, state, vault)
     lookout = Lookout(state, vault.standing, vault.clock, reach=reach, is_wanted=may_look)
+    lookout.find_waiting = lambda: announcing.waiting() if vault.writer.may_write and not vault.is_unrecovered else []
     return auditor, Rounds(vault, auditor, is_wanted=is_wanted), lookout
 
 

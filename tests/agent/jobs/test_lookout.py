@@ -2,6 +2,7 @@
 
 import asyncio
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 
@@ -128,6 +129,33 @@ def test_it_goes_on_after_a_look_that_failed(watch):
         run.cancel()
 
     play(scenario())
+
+
+def test_a_host_that_has_not_heard_of_a_new_identity_is_called_until_it_has(watch):
+    async def scenario():
+        waiting, told = [CAROL], asyncio.Event()
+
+        async def session(peer):
+            watch.asked.append(peer)
+            if len(watch.asked) < 3:
+                raise PeerUnreachable("away")
+            waiting.clear()
+            told.set()
+
+        lookout = Lookout(
+            watch.state, watch.standing, watch.clock, reach=SimpleNamespace(session=session), is_wanted=lambda: False
+        )
+        lookout.find_waiting = lambda: waiting
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        run = asyncio.create_task(lookout.call())
+        await asyncio.wait_for(told.wait(), 10 * PRESENCE_LOOK_S)
+        assert loop.time() - began <= 2 * PRESENCE_LOOK_S, "soon, in whatever window"
+        await asyncio.sleep(3 * PRESENCE_LOOK_S)
+        run.cancel()
+
+    play(scenario())
+    assert watch.asked == [CAROL] * 3
 
 
 def test_what_is_old_is_condensed_and_still_counted(watch):

@@ -2,13 +2,14 @@
 
 Knows: hosts agreed with, when each is due. Must not know: what a score makes of it. A session that is open is an
 answer, and so is one that is dialled for it; nothing is asked in it. A host that was there already in this window is
-left alone. Without audits nothing is dialled for this either: what contacts happen anyway still counts.
+left alone. Without audits nothing is dialled for this either: what contacts happen anyway still counts. Hosts that have
+not heard of a new identity are dialled until they have, with audits or without: they serve a thief as long.
 """
 
 import asyncio
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import structlog
 
@@ -40,6 +41,8 @@ class Lookout:
     ) -> None:
         self._state, self._standing, self._clock, self._reach = state, standing, clock, reach
         self._is_wanted, self._pick = is_wanted, pick
+        self.find_waiting: Callable[[], Iterable[PeerId]] = tuple
+        """Which hosts know this home as it was; reaching one tells it. Set by who tells them."""
         self._window = 0
         self._due_ms: dict[PeerId, float] = {}
 
@@ -50,6 +53,12 @@ class Lookout:
                 await self.look()
             except BackupPeerError as exc:
                 _log.info("no look at hosts", reason=exc.message)
+            await asyncio.sleep(PRESENCE_LOOK_S)
+
+    async def call(self) -> None:
+        """Reach for the hosts that have not heard of a new identity until cancelled, side by side."""
+        while True:
+            await asyncio.gather(*(self._look_at(host) for host in self.find_waiting()))
             await asyncio.sleep(PRESENCE_LOOK_S)
 
     async def condense(self) -> None:
