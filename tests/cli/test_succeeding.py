@@ -33,7 +33,9 @@ PLAN = SuccessionPlan(
     peer_id=OLD, is_recovered=True, repository=REPOSITORY.hex(), epoch=4, snapshots=3, heard=["alice"], left_out=[AWAY]
 )
 TOLD = SuccessionTold(peer_id=NEW, former=OLD, peers=[PEER], left_out=[AWAY])
-TAKEN = TakeOverResult(peer_id=NEW, peers=[PEER], snapshots=3, packs=9, head=5, notes=[], epoch=5, left_out=[AWAY])
+TAKEN = TakeOverResult(
+    peer_id=NEW, peers=[PEER], names=["old al"], snapshots=3, packs=9, head=5, notes=[], epoch=5, left_out=[AWAY]
+)
 FOUND = RecoverResult(peer_id=NEW, peers=[PEER], snapshots=3, packs=9, head=4, notes=[])
 ROUTES = ["recover/succeed/plan", "recover/succeed", "recover/take-over"]
 
@@ -80,6 +82,7 @@ def test_it_says_who_follows_who_can_not_be_heard_and_who_is_shut_out_then_asks_
     assert NEW in said
     assert "told to 1 host: this home is" in out
     assert "bo\\u001bb has not heard yet" in out
+    assert "read old al the words of this id: `backup-peer peers verify 'old al'" in " ".join(out.split())
     assert "`backup-peer kit --to kit.html" in out
     told = "".join(str(request) for _, request in dummy.requests)
     assert not any(word in told for word in WORDS.split() if len(word) > 5)

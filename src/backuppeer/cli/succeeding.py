@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from backuppeer.agent.home.home import Home
 from backuppeer.cli import homes
 from backuppeer.cli.context import Context
-from backuppeer.cli.render import escape_line, escape_name, format_count, shorten_id
+from backuppeer.cli.render import escape_line, escape_name, format_count, shorten_id, write_peer
 from backuppeer.cli.screen import GREEN
 from backuppeer.cli.spinner import Spinner
 from backuppeer.cli.taking_over import announce
@@ -78,6 +78,9 @@ def show_result(context: Context, result: TakeOverResult) -> None:
     for host in result.left_out:
         name, reason = escape_name(host.name), escape_line(host.reason)
         screen.line(f"  {name} has not heard yet ({reason}), and serves the old identity until it is met", hang=4)
+    for peer_id, name in zip(result.peers, result.names, strict=False):
+        typed = write_peer(peer_id, name)
+        screen.line(f"  read {escape_name(name)} the words of this id: `backup-peer peers verify {typed}`", hang=4)
     screen.line("  the 24 words stay as they are; make a new kit: `backup-peer kit --to kit.html`", hang=4)
     screen.line("  next: `backup-peer backup PATH...`, with the paths as they are on this machine", hang=4)
 

@@ -37,9 +37,11 @@ class TakeOverPlan(msgspec.Struct, kw_only=True):
 class TakeOverResult(RecoverResult, kw_only=True):
     """`recover`: epoch: of the grant under which this home writes, 0 without --take-over. left_out: not told of it.
 
-    former: who this home was before, with --new-identity; else empty.
+    former: who this home was before, with --new-identity; else empty. names: how
+    `peers` are called here, in their order.
     """
 
     epoch: int = 0
     former: str = ""
+    names: list[str] = msgspec.field(default_factory=list)
     left_out: list[LeftOut] = msgspec.field(default_factory=list)

@@ -13,6 +13,7 @@ from backuppeer.agent.commands.owner import OwnerCommands
 from backuppeer.agent.commands.verifying import VerifyCommands
 from backuppeer.agent.home.records import Direction, RequestRecord, RequestState
 from backuppeer.agent.peers import misbinding
+from backuppeer.agent.peers.anew import describe_anew
 from backuppeer.agent.peers.misbinding import Sort
 from backuppeer.control.api import PeerRequest, PeerSetting, RequestDecision
 from backuppeer.control.choosing import ConnectPlanRequest
@@ -29,7 +30,7 @@ from backuppeer.trust.evidence import Kind
 
 @pytest.fixture
 def agent(house):
-    keys = SimpleNamespace(peer=house.peer)
+    keys = SimpleNamespace(peer=house.peer, working=SimpleNamespace(generation=1))
     parts = SimpleNamespace(state=house.state, clock=house.clock, standing=house.standing, keys=keys)
     return SimpleNamespace(parts=parts)
 
@@ -199,3 +200,17 @@ def test_an_id_that_was_succeeded_is_never_made_a_friend_and_the_heir_is_named(a
             assert "`backup-peer peers verify bob`" in told.value.hint
         assert not house.standing.is_friend(old)
     assert compare(agent, line[-1], same=True).verified
+
+
+def test_who_goes_on_as_another_is_told_which_friends_compare_the_words_anew_until_they_did(agent, house, owner):
+    state, keys = house.state, agent.parts.keys
+    state.meet(owner.peer, START_MS, alias="old bob", verified=True)
+    assert describe_anew(state, keys) == []
+    agent.parts.keys = keys = SimpleNamespace(peer=PeerId(b"n" * 32), working=SimpleNamespace(generation=2))
+    (told,) = describe_anew(state, keys)
+    assert told.startswith("old bob knew you as another id")
+    assert "`backup-peer peers verify 'old bob'`" in told
+    assert compare(agent, owner.peer, same=True).verified
+    assert describe_anew(state, keys) == []
+    state.meet(PeerId(b"c" * 32), START_MS, alias="carol", verified=True)
+    assert describe_anew(state, keys) == [], "she knows nobody else"

@@ -25,6 +25,7 @@ from backuppeer.agent.owner.ending import describe_endings
 from backuppeer.agent.owner.lagging import describe_lacking
 from backuppeer.agent.owner.set_hosts import read_sets
 from backuppeer.agent.peers import misbinding
+from backuppeer.agent.peers.anew import describe_anew
 from backuppeer.agent.peers.choosing import is_listed
 from backuppeer.agent.peers.lineage import describe_heirs, say_lineage
 from backuppeer.agent.peers.names import alias_of, check_alias, name_of, resolve_peer
@@ -151,6 +152,7 @@ class HomeCommands:
         notes = [
             *misbinding.describe(state),
             *describe_heirs(state, self._parts.views.heirs, here.premises.owners()),
+            *describe_anew(state, self._parts.keys),
             *here.premises.notes,
             *here.sweeping.alarms.describe(state),
             *here.scrubbing.describe(state),

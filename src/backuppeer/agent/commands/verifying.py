@@ -9,6 +9,7 @@ import shlex
 from backuppeer.agent.agent import Agent
 from backuppeer.agent.home.identity_alarms import Sort, doubts_about
 from backuppeer.agent.peers import misbinding
+from backuppeer.agent.peers.anew import note_compared
 from backuppeer.agent.peers.names import alias_of, name_of, resolve_peer
 from backuppeer.agent.peers.words import spell_safety_words
 from backuppeer.agent.reporter import Emit
@@ -43,6 +44,7 @@ class VerifyCommands:
         if request.same:
             now_ms = self._parts.clock.now_ms()
             self._parts.state.befriend(peer, now_ms)
+            note_compared(self._parts.state, self._parts.keys, peer)
             misbinding.settle(self._parts.state, peer, now_ms=now_ms)
         else:
             self._doubt(peer)

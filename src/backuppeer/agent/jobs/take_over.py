@@ -143,6 +143,7 @@ class TakeOverJob:
         return TakeOverResult(
             peer_id=format_peer_id(self._peer),
             peers=[format_peer_id(partner.peer) for partner in told],
+            names=[partner.name for partner in told],
             snapshots=len(index.snapshots()),
             packs=sum(1 for _ in index.packs()),
             head=newest[0].number if newest else 0,
