@@ -28,6 +28,7 @@ from backuppeer.proof.revisions import (
     asks_more,
     check_named,
     check_spans,
+    check_spare,
     check_successor,
     end_ms,
     other_terms,
@@ -85,6 +86,7 @@ class Revising:
         """
         proposal = open_proposal(Agreement, signed, owner)
         check_named(proposal, self._authority)
+        check_spare(proposal)
         if proposal.revision == 1:
             self._check_owner(owner, signed, device_sig)
             return self._requests.consider_proposal(owner, signed)
