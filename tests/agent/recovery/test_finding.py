@@ -8,6 +8,7 @@ import pytest
 
 from agent.hosted import hosted
 from agent.recovery.test_inboxes import write
+from agent.successors import follow
 from backuppeer.agent.home.handover import Opener, follow_succession
 from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.keyring import load_keys, recover_identity
@@ -235,7 +236,7 @@ def test_hosts_that_have_not_heard_of_the_heir_are_taken_from_their_notes_before
         async with hosted(house, owner) as link:
             made = Announcing(heir.state, keys, link.near.transport, SystemClock())
             assert made.waiting() == [house.peer]
-            await made.follow(house.peer, link.far.transport.transport_id, link.far.transport.addresses())
+            await follow(made, link)
             assert made.waiting() == []
 
     asyncio.run(story())
@@ -245,7 +246,7 @@ def test_hosts_that_have_not_heard_of_the_heir_are_taken_from_their_notes_before
 
 @pytest.mark.parametrize("way", ["at a place", "on offer", "nowhere", "no server"])
 def test_a_host_that_the_person_names_is_asked_as_who_it_knows_before_the_words_lead_on(
-    heir, house, owner, signed, monkeypatch, way
+    heir, house, owner, signed, monkeypatch, *, way
 ):
     note = note_of(owner, house)
     heir.on_offer = (house.peer, STRANGER)
