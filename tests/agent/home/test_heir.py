@@ -1,5 +1,7 @@
 """A home's identity goes on as another, step by step in its files: whole after each, never without the words."""
 
+from errno import ENOSPC
+
 import pytest
 
 from agent.loops import SetClock
@@ -162,7 +164,7 @@ def test_killed_at_any_write_the_home_is_whole_and_the_next_start_or_the_same_ag
     now = load_keys(home)  # whole, whichever it is
     if now.peer == before.peer:
         if now.heir is None:
-            restart(home)
+            begin(home, b"")  # the same command again, with the words: what was written counts for nothing
         let_go_on(home, b"")
     now = load_keys(home)
     assert now.peer == PeerId(derive_identity(derive_working(MASTER, 2)).public)
@@ -170,10 +172,41 @@ def test_killed_at_any_write_the_home_is_whole_and_the_next_start_or_the_same_ag
     assert open_statement(WriterGrant, now.grant, now.authority).device == now.device.public != before.device.public
 
 
-def restart(home):
-    """The same command again, with the words: nothing that counts was written."""
-    finish_succession(home)
-    begin(home, b"")
+def test_a_succession_of_which_only_half_was_written_counts_for_nothing(home, secret, custody, monkeypatch):
+    before, real, written = load_keys(home, secret), module.write_private, []
+
+    def fill_up(path, data):
+        if written:
+            raise OSError(ENOSPC, "No space left on device")
+        written.append(path.name)
+        real(path, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "write_private", fill_up)
+        with pytest.raises(OSError, match="No space"):
+            begin(home, secret)
+    assert ((home.keys / "succession").exists(), written) == (True, ["succession"])
+    settle_succession(home)
+    now = load_keys(home, secret)
+    assert (is_begun(home), now.heir, now.peer, now.grant) == (False, None, before.peer, before.grant)
+    change_custody(home, now.working, custody, secret, stretch=CHEAP)
+    new = begin(home, secret)
+    let_go_on(home, secret)
+    assert (is_begun(home), load_keys(home, secret).peer) == (True, new)
+
+
+@pytest.mark.parametrize("has_heir", [False, True])
+def test_a_home_that_follows_what_began_elsewhere_lets_go_of_what_it_began_itself(home, secret, has_heir):
+    began = begin(home, secret)
+    said = load_keys(home, secret).heir.succession  # elsewhere: the words lead to the same identity
+    if not has_heir:
+        (home.keys / "heir").unlink()
+    before = load_keys(home, secret)
+    assert follow_succession(home, MASTER, said, Opener(secret, stretch=CHEAP)) == began
+    settle_succession(home)
+    now = load_keys(home, secret)
+    assert (now.peer, now.heir, is_begun(home)) == (began, None, False)
+    assert (now.device.public, now.grant) == (before.device.public, before.grant)
 
 
 def test_a_later_grant_is_not_undone_by_a_start_before_the_succession_is_finished(home, secret):

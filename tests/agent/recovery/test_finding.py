@@ -3,12 +3,16 @@
 import asyncio
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 
+from agent.hosted import hosted
 from agent.recovery.test_inboxes import write
+from backuppeer.agent.home.handover import Opener, follow_succession
 from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.keyring import load_keys, recover_identity
 from backuppeer.agent.home.state import State
+from backuppeer.agent.owner.announcing import Announcing
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.partners import remembered
 from backuppeer.agent.peers.whereabouts import Whereabouts
@@ -20,8 +24,11 @@ from backuppeer.agent.recovery.slots import Slots
 from backuppeer.agent.reporter import Reporter
 from backuppeer.clock import SystemClock
 from backuppeer.control.recovering import Place, RecoverRequest
+from backuppeer.crypto.keys import derive_authority, derive_identity, derive_working
 from backuppeer.errors import NoSignaling, PeerUnreachable, RefusedError
 from backuppeer.ids import PeerId, format_peer_id
+from backuppeer.proof.statements import sign_statement
+from backuppeer.proof.succession import Succession
 from backuppeer.wire.messages import Hello
 
 STRANGER = PeerId(b"s" * 32)
@@ -85,9 +92,9 @@ class World:
 
         return asyncio.run(story())
 
-    def recover(self, monkeypatch, *notes):
+    def recover(self, monkeypatch, *notes, succession=b"", **wishes):
         async def found(*_):
-            return Inboxes(notes={note.agreement: note for note in notes})
+            return Inboxes(notes={note.agreement: note for note in notes}, succession=succession)
 
         async def emit(_event):
             return
@@ -96,7 +103,7 @@ class World:
             recovery = Recovery(
                 self.keys, self.state, self.vault, ways=self.ways, slots=Slots(self.state, self.keys, SystemClock())
             )
-            return await recovery.run(RecoverRequest(), [], Reporter(emit))
+            return await recovery.run(RecoverRequest(**wishes), [], Reporter(emit))
 
         monkeypatch.setattr(recovery_module, "open_inboxes", found)
         return asyncio.run(story())
@@ -196,3 +203,58 @@ def test_without_servers_and_hosts_it_is_said_that_no_server_answered(heir, monk
     heir.servers_are_up = False
     with pytest.raises(NoSignaling):
         heir.recover(monkeypatch)
+
+
+# --- an identity that went on as another
+@pytest.fixture
+def signed(owner):
+    authority, new = derive_authority(b"o" * 32), derive_identity(derive_working(b"o" * 32, 2))
+    said = Succession(
+        authority=authority.public,
+        old=owner.peer,
+        new=PeerId(new.public),
+        generation=2,
+        time_ms=5,
+        ext={"repository": bytes(owner.keys.repository)},
+    )
+    return sign_statement(said, authority, new)
+
+
+def test_hosts_that_have_not_heard_of_the_heir_are_taken_from_their_notes_before_the_words_lead_on(
+    heir, house, owner, signed, monkeypatch
+):
+    note = note_of(owner, house)
+    led = heir.recover(monkeypatch, note, succession=signed)
+    assert (led.succession, heir.dialled, heir.asked) == (signed.hex(), [], [])
+    assert [(agreement, host) for agreement, host, _ in heir.state.agreements()] == [(note.agreement, house.peer)]
+    assert remembered(heir.state, house.peer).transport == note.where.transport
+    follow_succession(heir.home, b"o" * 32, signed, Opener())
+    keys = load_keys(heir.home)
+
+    async def story():
+        async with hosted(house, owner) as link:
+            made = Announcing(heir.state, keys, link.near.transport, SystemClock())
+            assert made.waiting() == [house.peer]
+            await made.follow(house.peer, link.far.transport.transport_id, link.far.transport.addresses())
+            assert made.waiting() == []
+
+    asyncio.run(story())
+    (lease,) = house.premises.open().leases.list_all()
+    assert lease.terms.owner == keys.peer
+
+
+@pytest.mark.parametrize("way", ["at a place", "on offer", "nowhere", "no server"])
+def test_a_host_that_the_person_names_is_asked_as_who_it_knows_before_the_words_lead_on(
+    heir, house, owner, signed, monkeypatch, way
+):
+    note = note_of(owner, house)
+    heir.on_offer = (house.peer, STRANGER)
+    heir.servers_are_up = way != "no server"
+    if way in {"at a place", "on offer"}:
+        heir.there[house.peer, bytes.fromhex(ELSEWHERE.transport)] = (note.signed,)
+    named = format_peer_id(house.peer)
+    places = [msgspec.structs.replace(ELSEWHERE, peer_id=named)] if way == "at a place" else []
+    led = heir.recover(monkeypatch, succession=signed, peers=[named], places=places)
+    assert led.succession == signed.hex()
+    assert len(heir.state.agreements()) == (way in {"at a place", "on offer"})
+    assert heir.asked == ([house.peer] if way in {"on offer", "nowhere"} else [])

@@ -62,15 +62,18 @@ class Deeds:
         query = "SELECT signed FROM revisions WHERE agreement=? AND revision>? ORDER BY revision"
         return [bytes(row[0]) for row in self._ask(query, agreement, revision)]
 
-    def owners(self, agreement: AgreementId) -> frozenset[PeerId]:
-        """Return every identity under which this home was the owner of an agreement: it may go on as another."""
-        return frozenset(PeerId(peek_statement(Agreement, signed).owner) for signed in self.after(agreement, 0))
+    def is_own(self, agreement: AgreementId, party: PeerId) -> bool:
+        """Return whether a party of an agreement is this home, under whichever of its names (ADR 69).
+
+        Whoever is not the host is: a home that was recovered may lack the revisions that name all it was.
+        """
+        return party not in {peek_statement(Agreement, signed).host for signed in self.after(agreement, 0)}
 
     def put_notice(self, agreement: AgreementId, heard: Heard) -> None:
         """Keep the last notice of a side: of an owner that went on as another, in place of what it gave as before."""
-        ours = self.owners(agreement)
-        for before in ours - {heard.notice.party} if heard.notice.party in ours else ():
-            self.drop_notice(agreement, before)
+        if self.is_own(agreement, heard.notice.party):
+            for before in self.own_notices(agreement):
+                self.drop_notice(agreement, before.notice.party)
         # "Perhaps heard" is 0, as homes of before wrote it for all that was untold.
         told = _TOLD if heard.told else _SENT if heard.sent else _UNSENT
         row = (agreement, heard.notice.party, heard.signed, heard.until_ms, told)
@@ -87,6 +90,10 @@ class Deeds:
             Heard(peek_statement(Notice, signed), bytes(signed), until_ms, told == _TOLD, told != _UNSENT)
             for signed, until_ms, told in rows
         ]
+
+    def own_notices(self, agreement: AgreementId) -> list[Heard]:
+        """Return what this home gave last, of `notices`."""
+        return [heard for heard in self.notices(agreement) if self.is_own(agreement, heard.notice.party)]
 
     def ending(self, agreement: AgreementId) -> Heard | None:
         """Return the notice that ends an agreement, the soonest of two; None: it goes on."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from backuppeer.agent.home.heir import FormerSelf, Staged, is_begun, load_former, stage, write_former
+from backuppeer.agent.home.heir import FormerSelf, Staged, is_begun, load_former, stage, unstage, write_former
 from backuppeer.agent.home.home import Home, write_private
 from backuppeer.agent.home.keyfile import KeyFile, read_key_file
 from backuppeer.agent.home.keyring import check_master, refuse_words, unlock_working
@@ -109,6 +109,8 @@ def follow_succession(home: Home, master: bytes, signed: bytes, opener: Opener) 
             "a host led to an identity that these words do not give",
             hint="nothing was changed; somebody signed with them",
         )
+    # It may lead to the same identity, and must not be taken for what made this home so: its grant is another home's.
+    unstage(home)
     write_former(home, heir, [*load_former(home, before), FormerSelf(derive_identity(before), signed)])
     write_private(home.keys / "working", opener.seal(heir, file))
     return PeerId(said.new)

@@ -77,8 +77,18 @@ class FormerSelf:
 
 
 def is_begun(home: Home) -> bool:
-    """Return whether a succession was begun here and is not finished."""
-    return (home.keys / "succession").exists()
+    """Return whether a succession was begun here and is not finished.
+
+    Killed within `stage`, or on a full disk, one is left that nobody can go on with, and that no host has heard of: it
+    counts for nothing.
+
+    Raises:
+        DamagedStateError: a file is not what it should be.
+
+    """
+    if not (home.keys / "succession").exists():
+        return False
+    return (home.keys / "heir").exists() or _has_taken_place(home)
 
 
 def stage(home: Home, staged: Staged, heir: bytes) -> None:
@@ -86,6 +96,12 @@ def stage(home: Home, staged: Staged, heir: bytes) -> None:
     write_private(home.keys / "succession", msgspec.msgpack.encode(staged))
     # Last: an agent that finds it tells hosts, and has all that it takes then.
     write_private(home.keys / "heir", heir)
+
+
+def unstage(home: Home) -> None:
+    """Let go of a succession that has not taken place, for who follows one that began elsewhere."""
+    (home.keys / "heir").unlink(missing_ok=True)
+    finish_succession(home)
 
 
 def load_heir(home: Home, secret: bytes) -> Heir | None:
@@ -161,11 +177,9 @@ def settle_succession(home: Home) -> None:
         DamagedStateError: a file is not what it should be.
 
     """
-    if not is_begun(home) or not home.exists_identity:
+    if not is_begun(home) or not _has_taken_place(home):
         return
     staged, file = _read_staged(home), read_key_file(home.keys / "working")
-    if peek_statement(Succession, staged.succession).new != identity_of(file):
-        return  # it has not taken place yet
     grant, device = home.keys / "grant", SigningKey.from_seed(staged.device).public
     if not grant.exists() or peek_statement(WriterGrant, grant.read_bytes()).device != device:
         # The grant last: as long as it names another device, both are written again.
@@ -180,6 +194,14 @@ def finish_succession(home: Home) -> None:
     """Count a succession as done: its first head lies with hosts."""
     (home.keys / "succession").unlink(missing_ok=True)
     sync_folder(home.keys)
+
+
+def _has_taken_place(home: Home) -> bool:
+    """Return whether this home is the heir already."""
+    if not home.exists_identity:
+        return False
+    said = peek_statement(Succession, _read_staged(home).succession)
+    return said.new == identity_of(read_key_file(home.keys / "working"))
 
 
 def _read_staged(home: Home) -> Staged:

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from backuppeer.agent.home.records import RequestRecord, RequestState
 from backuppeer.agent.home.state import State
+from backuppeer.agent.host.authorities import check_authority
 from backuppeer.agent.host.premises import Premises
 from backuppeer.agent.host.requests import Requests
 from backuppeer.agent.peers.offers import Offer, choose_promises, is_within
@@ -77,7 +78,8 @@ class Revising:
         `device_sig`: of the writing device over the same statement, asked for since a take-over (ADR 51).
 
         Raises:
-            RefusedError: no, by a person, by policy, or as there is no room; or another machine writes by now.
+            RefusedError: no, by a person, by policy, or as there is no room; another machine writes by now; or the
+                owner is known by another authority.
             NotFoundError: there is no such agreement with this owner.
             PeerFault: malformed, not signed by the owner, or no successor of what is in force.
             StoreUnavailable: the store is away.
@@ -87,6 +89,7 @@ class Revising:
         check_named(proposal, self._authority)
         if proposal.revision == 1:
             self._check_owner(owner, signed, device_sig)
+            check_authority(self._state, self._premises, owner, proposal.authority)
             return self._requests.consider_proposal(owner, signed)
         with self._revising:  # one revision after the other: each must find its predecessor in force
             lease = self._find(owner, AgreementId(proposal.agreement))

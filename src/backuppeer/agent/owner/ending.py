@@ -108,9 +108,9 @@ class Ending:
 
         """
         for agreement, host, _ in self._state.agreements():
-            for heard in self._state.deeds.notices(agreement) if host == session.peer else ():
-                if not heard.told and heard.notice.party == self._keys.peer:
-                    await self._deliver(session, agreement, heard)
+            for heard in self._state.deeds.own_notices(agreement) if host == session.peer else ():
+                if not heard.told:
+                    await self._deliver(session, agreement, self._sign_anew(agreement, heard))
 
     def hear(self, host: PeerId, agreement: AgreementId, signed: bytes, left_s: int) -> None:
         """Take note of a host's notice, or of our own that it shows us; what is known already changes its end alone.
@@ -124,8 +124,11 @@ class Ending:
         if current is None:
             raise NotFoundError("no such agreement with you")
         terms = peek_statement(Agreement, current)
-        notice = open_notice(signed, terms, *list_parties(self._state.deeds.after(agreement, 0)))
-        known = next((h for h in self._state.deeds.notices(agreement) if h.notice.party == notice.party), None)
+        deeds = self._state.deeds
+        notice = open_notice(signed, terms, *list_parties(deeds.after(agreement, 0)), *self._keys.names)
+        if deeds.is_own(agreement, notice.party) and self._is_past(agreement, notice):
+            return
+        known = next((h for h in deeds.notices(agreement) if h.notice.party == notice.party), None)
         if known is not None and known.notice.number > notice.number:
             return
         now_ms = self._clock.now_ms()
@@ -136,12 +139,12 @@ class Ending:
             known.until_ms if known is not None and is_known else now_ms + kept_s(terms, notice.party) * SECOND_MS
         )
         until_ms = max(now_ms + min(left_s, LISTING_TERM_S) * SECOND_MS, least_ms) if notice.ends else 0
-        self._state.deeds.put_notice(agreement, Heard(notice, signed, until_ms, told=True))
+        deeds.put_notice(agreement, Heard(notice, signed, until_ms, told=True))
 
     def hasten(self, agreement: AgreementId) -> None:
         """Note that what our notice ended is over now: the host was allowed to erase it."""
-        for heard in self._state.deeds.notices(agreement):
-            if heard.notice.party in self._state.deeds.owners(agreement) and heard.notice.ends:
+        for heard in self._state.deeds.own_notices(agreement):
+            if heard.notice.ends:
                 self._state.deeds.put_notice(agreement, heard._replace(until_ms=self._clock.now_ms(), told=True))
 
     def settle(self) -> list[AgreementId]:
@@ -202,7 +205,8 @@ class Ending:
         """Let our last notice never have been given, unless its host may have heard of it; numbers go on from there."""
         if last.told or last.is_unclear:
             return
-        self._state.deeds.drop_notice(agreement, self._keys.peer)
+        for heard in self._state.deeds.own_notices(agreement):
+            self._state.deeds.drop_notice(agreement, heard.notice.party)
         if last.number > 1:
             # What the host has says the same: it took back the one before, or gave it.
             before = sign_notice(agreement, self._keys.identity, last=last.number - 2, time_ms=self._clock.now_ms())
@@ -211,9 +215,27 @@ class Ending:
             self._state.deeds.put_notice(agreement, Heard(notice, before, until_ms, told=True))
 
     def _outcome(self, host: PeerId) -> Ended:
-        deeds = self._state.deeds
-        own = [h for a, _ in self._with(host) for h in deeds.notices(a) if h.notice.party in deeds.owners(a)]
+        own = [heard for agreement, _ in self._with(host) for heard in self._state.deeds.own_notices(agreement)]
         return Ended(max((h.until_ms for h in own), default=0), all(h.told for h in own))
+
+    def _sign_anew(self, agreement: AgreementId, heard: Heard) -> Heard:
+        """Return a notice that is untold as it is to be told: of the identity of now, or the host takes it from nobody.
+
+        If the host has the one of before after all, it shows that with its terms, and it counts.
+        """
+        if heard.notice.party == self._keys.peer:
+            return heard
+        last = heard.notice.number - 1
+        signed = sign_notice(agreement, self._keys.identity, last=last, time_ms=self._clock.now_ms())
+        anew = heard._replace(notice=peek_statement(Notice, signed), signed=signed)
+        self._state.deeds.put_notice(agreement, anew)
+        return anew
+
+    def _is_past(self, agreement: AgreementId, notice: Notice) -> bool:
+        """Return whether a later notice of ours, under another name, is known: numbers go on over all names."""
+        others = [h for h in self._state.deeds.own_notices(agreement) if h.notice.party != notice.party]
+        # Of the same number that one counts which the host has.
+        return any(h.notice.number + h.told > notice.number for h in others)
 
     async def _deliver(self, session: Session, agreement: AgreementId, heard: Heard) -> None:
         beside = Writer(self._state, self._keys).sign_beside(Notice, heard.signed)
@@ -236,8 +258,7 @@ class Ending:
             self._state.deeds.put_notice(agreement, heard)
 
     def _own(self, agreement: AgreementId) -> "_Last":
-        deeds = self._state.deeds
-        own = [h for h in deeds.notices(agreement) if h.notice.party in deeds.owners(agreement)]
+        own = self._state.deeds.own_notices(agreement)
         if not own:
             return _Last()
         # Numbers go on over all who were the owner, so the highest is the last word, whatever the dates say.
@@ -283,7 +304,7 @@ def describe_endings(state: State) -> list[str]:
         if ending is None:
             continue
         name, date = name_of(state, host), format_time(ending.until_ms)[:10]
-        if ending.notice.party in state.deeds.owners(agreement):
+        if state.deeds.is_own(agreement, ending.notice.party):
             untold = "" if ending.told else "; it could not be told yet, and is when it is met"
             said.append(f"you ended the agreement with {name}: it keeps all until {date} at least{untold}")
         else:

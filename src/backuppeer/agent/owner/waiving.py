@@ -182,9 +182,7 @@ class Waiving:
         async with session.request(GetUsage(agreement=partner.agreement)) as channel:
             usage = await channel.receive(Usage)
         terms = self._terms(partner.agreement)
-        deeds = self._state.deeds
-        ours = deeds.owners(partner.agreement)
-        own = [heard.notice for heard in deeds.notices(partner.agreement) if heard.notice.party in ours]
+        own = [heard.notice for heard in self._state.deeds.own_notices(partner.agreement)]
         return Standing(
             agreement=partner.agreement,
             terms=statement_hash(self._signed(partner.agreement)),

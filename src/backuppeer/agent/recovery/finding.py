@@ -8,6 +8,7 @@ are. Without notes (hosts or servers of a version of before) everybody on offer 
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -25,7 +26,7 @@ from backuppeer.agent.recovery.adoption import adopt_agreements
 from backuppeer.agent.recovery.inboxes import FoundNote
 from backuppeer.agent.reporter import Reporter
 from backuppeer.control.recovering import Place, RecoverRequest
-from backuppeer.errors import BackupPeerError, RefusedError, Unavailable
+from backuppeer.errors import BackupPeerError, NoSignaling, RefusedError, Unavailable
 from backuppeer.ids import PeerId, parse_peer_id
 from backuppeer.limits import RECOVERY_DIALS, RECOVERY_KNOCKS
 from backuppeer.signaling.listing import VerifiedListing
@@ -71,6 +72,20 @@ class Finding:
 
     async def dial(self, notes: Iterable[FoundNote]) -> None:
         """Dial the hosts that are known, and not met: where the person says, where they left word, where they were."""
+        await self._dial_all(self._list_ways(notes))
+
+    async def meet_named(self, notes: Iterable[FoundNote], servers: list[str]) -> None:
+        """Meet the hosts that the person named, and nobody else, for what they show: later nobody asks under this name.
+
+        One that can't be met is no error.
+        """
+        await self._dial_all([ways for ways in self._list_ways(notes) if ways[0][0] in self.wanted])
+        if self.wanted - self.met:
+            with suppress(NoSignaling):
+                await self.ask_market(servers)
+
+    def _list_ways(self, notes: Iterable[FoundNote]) -> list[list[tuple[PeerId, Whereabouts]]]:
+        """Return where each host that is known, and not met, may be, the likeliest first."""
         places = {parse_peer_id(place.peer_id): _read_place(place) for place in self._request.places}
         told = {note.host: note.where for note in sorted(notes, key=lambda note: note.time_ms)}
         hosts = [host for _, host, _ in self._state.agreements()]
@@ -78,7 +93,9 @@ class Finding:
         for host in dict.fromkeys(host for host in [*places, *told, *hosts] if host not in self.met):
             known = (places.get(host), told.get(host), remembered(self._state, host))
             ways += [(host, where) for where in dict.fromkeys(known) if where is not None]
-        by_host = [[way for way in ways if way[0] == host] for host in dict.fromkeys(host for host, _ in ways)]
+        return [[way for way in ways if way[0] == host] for host in dict.fromkeys(host for host, _ in ways)]
+
+    async def _dial_all(self, by_host: list[list[tuple[PeerId, Whereabouts]]]) -> None:
         if by_host:
             self._reporter.begin("dialling hosts", unit="host", files_total=len(by_host))
         await self._each([(tries[0][0], tries) for tries in by_host], RECOVERY_DIALS, self._dial)

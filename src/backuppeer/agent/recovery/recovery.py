@@ -70,10 +70,12 @@ class Recovery:
         """
         await reporter.state("searching", "looking for word that your hosts left for you")
         inboxes = await open_inboxes(self._keys, servers, self._vault.clock.now_ms())
-        if inboxes.succession:
-            return self._lead_on(inboxes.succession)
+        # Also where it is led on: who has not heard of the heir is found under this name alone, and told later.
         self._take_over(list(inboxes.notes.values()))
         finding = Finding(self._keys, self._state, ways=self._ways, request=request, reporter=reporter)
+        if inboxes.succession:
+            await finding.meet_named(inboxes.notes.values(), servers)
+            return self._lead_on(inboxes.succession)
         await self._find(finding, inboxes, servers, reporter)
         if succession := self._succession():
             return self._lead_on(succession)
