@@ -336,6 +336,28 @@ def test_the_old_identity_is_let_go_of_with_the_heir(house, owner):
     assert not {owner.peer, HEIR.public} & house.premises.owners()
 
 
+def test_an_agreement_that_is_over_goes_over_to_nobody_and_is_erased_as_it_was_asked_for(house, owner):
+    one, other = owner.agree_with(house), owner.agree_with(house, number=2)
+    store = house.premises.open()
+    store.notices.give(one, sign_notice(one, owner.keys.identity, last=0, time_ms=8))
+    store.notices.hasten(one)
+    assert len(tell(house, owner, word(house, owner)).revisions) == 1
+    assert [lease.agreement for lease in leases_of(house, HEIR)] == [other]
+    assert store.notices.list_over() == [one]
+    house.sweeping.look()
+    assert [lease.agreement for lease in store.leases.list_all()] == [other]
+
+
+def test_who_has_nothing_but_what_is_over_has_nothing(house, owner):
+    agreement = owner.agree_with(house)
+    store = house.premises.open()
+    store.notices.give(agreement, sign_notice(agreement, owner.keys.identity, last=0, time_ms=8))
+    store.notices.hasten(agreement)
+    with pytest.raises(NotFoundError):
+        house.succeeding.take(owner.peer, word(house, owner))
+    assert house.heirs.heir_of(owner.peer) is None
+
+
 def countersigning(house, file):
     """A host's part in receipts, with a shelf of its own."""
     shelf = Shelf(file)
