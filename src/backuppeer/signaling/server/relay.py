@@ -132,16 +132,23 @@ class Relay:
         if key not in self._clients and len(self._clients) >= self._most:
             await self._deny(connection, "too many clients")
         client = _Client(key, connection)
-        former = self._clients.get(key)
-        self._clients[key] = client
+        try:
+            await self._register(client)
+        except BaseException:
+            await self._let_out(client)  # it hung up, or is too slow: `serve` never hears of it
+            raise
+        return client
+
+    async def _register(self, client: _Client) -> None:
+        former = self._clients.get(client.key)
+        self._clients[client.key] = client
         self.counters.clients = len(self._clients)
         self.counters.admitted += 1
         if former is not None:  # after a change of network the old connection is dead without knowing
             with suppress(ConnectionClosed):
                 await former.connection.send(_STATUS + _SAME_KEY)
             former.connection.transport.abort()
-        await connection.send(_CONFIRM)
-        return client
+        await client.connection.send(_CONFIRM)
 
     async def _deny(self, connection: ServerConnection, why: str) -> None:
         await connection.send(_DENY + bytes([len(why)]) + why.encode())
@@ -199,5 +206,8 @@ class Relay:
     async def _sweep(self, sweep_s: float) -> None:
         while True:
             await asyncio.sleep(sweep_s)
-            for client in [c for c in self._clients.values() if not self._admissions.holds(c.key)]:
-                await client.connection.close(CloseCode.SILENT, "the admission has lapsed")
+            for client in [c for c in self._clients.values() if c.connection.state is State.CLOSED]:
+                await self._let_out(client)
+            lapsed = [c.connection for c in self._clients.values() if not self._admissions.holds(c.key)]
+            # Together: one that does not answer takes SERVER_CLOSE_S.
+            await asyncio.gather(*(each.close(CloseCode.SILENT, "the admission has lapsed") for each in lapsed))
