@@ -88,6 +88,19 @@ def test_a_key_that_publishes_too_often_is_told_busy_and_others_are_not():
     run(story())
 
 
+def test_replaying_a_listing_costs_its_key_nothing_and_its_host_publishes_on():
+    async def story():
+        host = Host()
+        async with serving(Caps(key_publishes=FEW)) as server, open_link(server.url) as link:
+            assert (await link.ask(Publish(host.signed(NOW_MS)), Published)).accepted
+            async with open_link(server.url) as replayer:
+                for seq in (NOW_MS, NOW_MS - 1) * FEW.burst:
+                    await replayer.ask(Publish(host.signed(seq)), Published)
+            assert (await link.ask(Publish(host.signed(NOW_MS + 1)), Published)).accepted
+
+    run(story())
+
+
 def test_an_inbox_that_is_flooded_drops_what_is_too_much_and_answers_as_ever():
     async def story():
         inbox, other = SigningKey.generate().public, SigningKey.generate().public

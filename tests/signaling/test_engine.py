@@ -90,6 +90,20 @@ def test_only_a_higher_number_replaces_a_listing(make):
     run(story())
 
 
+def test_a_listing_is_newer_only_with_a_number_that_is_higher_than_the_one_known(make):
+    async def story():
+        engine, _ = await make()
+        assert await engine.is_newer(peer(1), 1)
+        await engine.put_listing(shown(1, 10), 1)
+        assert [await engine.is_newer(peer(1), seq) for seq in (9, 10, 11)] == [False, False, True]
+        await engine.put_listing(shown(1, 11, is_slot=False), 1)
+        assert [await engine.is_newer(peer(1), seq) for seq in (11, 12)] == [False, True]
+        await engine.drop_listing(peer(1))
+        assert await engine.is_newer(peer(1), 1)
+
+    run(story())
+
+
 def test_a_tombstone_takes_the_listing_back_and_keeps_its_number(make):
     async def story():
         engine, clock = await make()

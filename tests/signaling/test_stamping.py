@@ -251,9 +251,10 @@ def test_work_that_was_broken_off_goes_on_where_it_stopped(monkeypatch):
 
         def solve(context, number, bits, *, is_wanted, start):
             def is_still_wanted(at):
+                wanted = is_wanted(at)  # which notes how far it is
                 if at:
                     loop.call_soon_threadsafe(is_under_way.set)
-                return is_wanted(at)
+                return wanted
 
             starts.append(start)
             return real(context, number, bits, is_wanted=is_still_wanted, start=start)

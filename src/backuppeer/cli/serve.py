@@ -127,7 +127,7 @@ async def compose(home: Home, secret: bytes) -> Agent:
     revising.hear = desk.hear = ending.hear
     owed = _make_reciprocity(Reciprocity(state, premises, clock, own=keys.peer), serving, requests)
     heirs = Succeeding(state, premises, requests, views.heirs)
-    _join_succeeding(heirs, serving, sweeping, owed, noting=noting, hosting=hosting)
+    _join_succeeding(heirs, serving, sweeping, owed, noting=noting, hosting=hosting, by=(connecting, revising))
     further = (*terms, Moving(premises), owed, heirs, _make_inviting(keys, clock, hosting, requests))
     as_host = HostSide(premises, requests, hosting, sweeping, scrubbing, noting, *further)
     audits = _make_audits(home, keys, state, vault, reach=reach)
@@ -180,11 +180,20 @@ def _make_reciprocity(made: Reciprocity, serving: Serving, requests: Requests) -
 
 
 def _join_succeeding(
-    made: Succeeding, serving: Serving, sweeping: Sweeping, owed: Reciprocity, *, noting: Noting, hosting: Hosting
+    made: Succeeding,
+    serving: Serving,
+    sweeping: Sweeping,
+    owed: Reciprocity,
+    *,
+    noting: Noting,
+    hosting: Hosting,
+    by: tuple[Connecting, Revising],
 ) -> None:
     serving.on_succession, serving.find_refusal = made.answer, made.refuse
     sweeping.line_of = owed.line_of = made.line_of
     made.on_passing, hosting.check_wish = noting.lead_on, made.check_wish
+    for asking in by:
+        asking.choose_authority = made.choose_authority
 
 
 def _make_inviting(keys: HomeKeys, clock: Clock, hosting: Hosting, requests: Requests) -> Inviting:

@@ -8,8 +8,12 @@ RELAY_LIFE_S: Final = 900.0
 """How long an admission holds; whoever still wants it asks again before."""
 RELAY_ATTACH_S: Final = 3.0
 """What a host takes to be found at a relay before it answers a knock; the answer then goes without."""
+RELAY_WAIT_S: Final = 1.0
+"""Of that, for servers and for observers: who takes longer is used once it has answered."""
+RELAY_VAIN_S: Final = 300.0
+"""How long nobody waits again for a relay to be home, or for observers, after that was in vain."""
 RELAY_FRESH_S: Final = 20.0
-"""How long it is taken for granted that a server which admitted us has not been restarted."""
+"""How long it is taken for granted that a server which admitted us was not restarted, and one that failed fails."""
 RELAY_HOME_LOOK_S: Final = 0.02
 RELAY_SERVERS: Final = 3
 """Of whose relays a home may be found at one."""

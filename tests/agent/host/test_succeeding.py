@@ -264,6 +264,25 @@ def test_nobody_else_says_it_and_who_has_nothing_here_is_not_found(house, owner,
         house.succeeding.take(PeerId(STRANGER.public), Succeed(succession=say(STRANGER.public)))
 
 
+def test_no_revision_is_read_for_a_succession_before_its_signatures_are_checked(house, owner, stocked, monkeypatch):
+    asked, leases = word(house, owner), house.premises.open().leases
+    read = []
+    monkeypatch.setattr(
+        leases, "history", lambda agreement, act=leases.history: read.append(agreement) or act(agreement)
+    )
+    forged = asked.succession[:-1] + bytes([asked.succession[-1] ^ 1])
+    with pytest.raises(AuthenticationFault):
+        house.succeeding.take(owner.peer, Succeed(succession=forged, proposals=asked.proposals))
+    stranger, victim = PeerId(STRANGER.public), owner.keys.identity
+    half = say(stranger, victim, by=STRANGER)[:-1] + b"?"
+    with pytest.raises(NotFoundError):
+        house.succeeding.take(stranger, Succeed(succession=half))
+    assert read == []
+    first = house.succeeding.take(owner.peer, asked)
+    assert house.succeeding.take(owner.peer, asked) == first
+    assert len(read) == 2, "one for each agreement that went over already"
+
+
 @pytest.mark.parametrize("generation", [2, 3])
 def test_of_two_heirs_the_first_stays_and_only_reads_and_the_host_is_alarmed(house, owner, stocked, generation):
     first = tell(house, owner, word(house, owner))

@@ -84,16 +84,16 @@ TABLE = {
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch):
     """What takes seconds takes tenths: the waits of everyday are what `test_browse` and `test_knocking` are about."""
-    monkeypatch.setattr(limits, "BROWSE_SOFT_S", 0.5)
-    monkeypatch.setattr(limits, "BROWSE_PATIENT_S", 1.0)
-    monkeypatch.setattr(limits, "SERVER_CONNECT_S", 0.7)
+    monkeypatch.setattr(limits, "BROWSE_SOFT_S", 1.0)
+    monkeypatch.setattr(limits, "BROWSE_PATIENT_S", 2.0)
+    monkeypatch.setattr(limits, "SERVER_CONNECT_S", 1.5)
     monkeypatch.setattr(limits, "SERVER_CLOSE_S", 0.2)
     monkeypatch.setattr(limits, "RECONNECT_MAX_S", 0.01)
-    monkeypatch.setattr(knocking_module, "KNOCK_REPLY_S", 3.0)
+    monkeypatch.setattr(knocking_module, "KNOCK_REPLY_S", 5.0)
     monkeypatch.setattr(knocking_module, "KNOCK_NEXT_S", 0.2)
-    monkeypatch.setitem(Pool.publish.__kwdefaults__, "within_s", 0.5)
+    monkeypatch.setitem(Pool.publish.__kwdefaults__, "within_s", 1.0)
     monkeypatch.setitem(Pool.withdraw.__kwdefaults__, "within_s", 0.5)
-    monkeypatch.setitem(client.Link.ask.__kwdefaults__, "timeout_s", 0.7)
+    monkeypatch.setitem(client.Link.ask.__kwdefaults__, "timeout_s", 1.5)
 
 
 class Viewer:

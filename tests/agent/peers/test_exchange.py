@@ -419,6 +419,13 @@ def test_a_succession_reaches_whoever_has_an_agreement_that_names_its_authority(
     assert viewer.heirs.newest(peer(ALICE)) == peer(HEIR)
 
 
+def test_an_heir_whom_agreements_know_by_another_authority_is_not_followed(viewer, partner):
+    viewer.exchange.named = lambda: [(peer(ALICE), peer(WORDS)), (peer(HEIR), peer(49))]
+    outcome = ask(viewer, partner)
+    assert (outcome.kept, "another authority" in outcome.refused[0]) == (0, True)
+    assert not viewer.heirs.list_all()
+
+
 @pytest.mark.parametrize("named", [[], [(ALICE, 49)], [(BOB, WORDS)]])
 def test_to_everybody_else_it_is_a_row_of_noise(viewer, partner, named):
     viewer.exchange.named = lambda: [(peer(party), peer(words)) for party, words in named]

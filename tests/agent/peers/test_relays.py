@@ -13,14 +13,22 @@ from backuppeer.agent.peers.whereabouts import NatKind, Whereabouts, read_bindin
 from backuppeer.clock import SystemClock
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.ids import PeerId
-from backuppeer.limits import RELAY_FRESH_S, RELAY_KEPT_S, RELAY_LIFE_S, RELAY_SERVERS
+from backuppeer.limits import (
+    RELAY_ATTACH_S,
+    RELAY_FRESH_S,
+    RELAY_KEPT_S,
+    RELAY_LIFE_S,
+    RELAY_SERVERS,
+    RELAY_VAIN_S,
+    RELAY_WAIT_S,
+)
 from backuppeer.proof.statements import TransportBinding, sign_statement
 from backuppeer.signaling.asking import is_proxied, relay_url
 from backuppeer.signaling.proxying import use_nothing, use_proxy
 from backuppeer.signaling.server.relaying import Relaying
 from backuppeer.transport.iroh import open_iroh
 from backuppeer.transport.memory import Network
-from signaling.kit import TurnedClock, dead_url, run, serving, until
+from signaling.kit import TurnedClock, dead_url, hanging, run, serving, until
 
 
 @asynccontextmanager
@@ -89,6 +97,81 @@ def test_servers_that_are_away_or_have_no_relay_leave_a_host_without_one():
             await relays.attach()
             assert relays.home == ""
             assert await relays.road(plain.url) == ""
+
+    run(scene())
+
+
+async def how_long(work):
+    began_s = asyncio.get_running_loop().time()
+    await work
+    return asyncio.get_running_loop().time() - began_s
+
+
+def test_a_server_that_hangs_keeps_no_host_from_the_relay_of_another():
+    async def scene():
+        async with hanging() as mute, relaying() as (good, _), home(mute, good.url) as (_, relays):
+            await relays.attach()
+            assert relays.home == good.url
+            assert await how_long(relays.attach()) < RELAY_WAIT_S
+
+    run(scene())
+
+
+def test_a_server_that_hangs_is_waited_for_once_in_a_while_and_not_at_each_knock():
+    async def scene():
+        clock = TurnedClock()
+        async with hanging() as mute, home(mute, clock=clock) as (_, relays):
+            assert RELAY_WAIT_S <= await how_long(relays.attach()) < RELAY_ATTACH_S
+            assert await how_long(relays.attach()) < RELAY_WAIT_S
+            clock.turn(RELAY_FRESH_S)
+            assert await how_long(relays.attach()) >= RELAY_WAIT_S
+
+    run(scene())
+
+
+def test_a_server_that_answers_late_is_used_once_it_has_answered(monkeypatch):
+    async def scene():
+        asked, may_answer = relays_module.ask_relay, asyncio.Event()
+
+        async def answer_late(url, transport):
+            await may_answer.wait()
+            return await asked(url, transport)
+
+        monkeypatch.setattr(relays_module, "ask_relay", answer_late)
+        async with relaying() as (server, _), home(server.url) as (_, relays):
+            await relays.attach()
+            assert relays.home == ""
+            may_answer.set()
+            await until(lambda: relays.home == server.url)
+
+    run(scene())
+
+
+def test_a_relay_that_is_never_home_is_waited_for_once_in_minutes():
+    async def scene():
+        clock = TurnedClock()
+        async with relaying() as (server, _), home(server.url, clock=clock) as (transport, relays):
+            transport.use_relay = lambda _: asyncio.sleep(0)  # as where iroh does not trust the certificate
+            assert await how_long(relays.attach()) >= RELAY_ATTACH_S - 0.1
+            assert await how_long(relays.attach()) < RELAY_WAIT_S
+            clock.turn(RELAY_VAIN_S)
+            assert await how_long(relays.attach()) >= RELAY_ATTACH_S - 0.1
+
+    run(scene())
+
+
+def test_observers_that_are_silent_are_waited_for_once_in_minutes():
+    async def scene():
+        clock = TurnedClock()
+        async with relaying() as (server, _), home(server.url, clock=clock) as (transport, relays):
+
+            async def stay_silent(*_):
+                await asyncio.Event().wait()
+
+            transport.observe = stay_silent
+            assert await how_long(relays.attach()) >= RELAY_WAIT_S
+            assert relays.home == server.url
+            assert await how_long(relays.attach()) < RELAY_WAIT_S
 
     run(scene())
 
@@ -177,7 +260,8 @@ def test_a_server_that_was_restarted_is_asked_again_when_its_observers_are_gone(
 
 def test_of_many_servers_only_some_are_asked():
     async def scene():
-        async with home(*(f"ws://127.0.0.1:1/{n}" for n in range(3)), *[dead_url()] * 9) as (_, relays):
+        below, plain = [f"ws://127.0.0.1:1/{n}" for n in range(3)], [f"ws://127.0.0.1:{n}" for n in range(1, 10)]
+        async with home(*below, *plain) as (_, relays):
             asked = []
             relays._ask = lambda url: asked.append(url) or asyncio.sleep(0, result=False)
             await relays.attach()

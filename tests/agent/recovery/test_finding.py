@@ -8,6 +8,7 @@ import pytest
 
 from agent.hosted import hosted
 from agent.recovery.test_inboxes import write
+from agent.successors import follow
 from backuppeer.agent.home.handover import Opener, follow_succession
 from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.keyring import load_keys, recover_identity
@@ -240,7 +241,7 @@ def test_hosts_that_have_not_heard_of_the_heir_are_taken_from_their_notes_before
         async with hosted(house, owner) as link:
             made = Announcing(heir.state, keys, link.near.transport, SystemClock())
             assert made.waiting() == [house.peer]
-            await made.follow(house.peer, link.far.transport.transport_id, link.far.transport.addresses())
+            await follow(made, link)
             assert made.waiting() == []
 
     asyncio.run(story())

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from backuppeer.agent.home.records import RequestRecord, RequestState
 from backuppeer.agent.home.state import State
+from backuppeer.agent.host.authorities import check_authority
 from backuppeer.agent.host.premises import Premises
 from backuppeer.agent.host.requests import Requests
 from backuppeer.agent.peers.offers import Offer, choose_promises, is_within
@@ -28,6 +29,7 @@ from backuppeer.proof.revisions import (
     asks_more,
     check_named,
     check_spans,
+    check_spare,
     check_successor,
     end_ms,
     other_terms,
@@ -77,7 +79,8 @@ class Revising:
         `device_sig`: of the writing device over the same statement, asked for since a take-over (ADR 51).
 
         Raises:
-            RefusedError: no, by a person, by policy, or as there is no room; or another machine writes by now.
+            RefusedError: no, by a person, by policy, or as there is no room; another machine writes by now; or the
+                owner is known by another authority.
             NotFoundError: there is no such agreement with this owner.
             PeerFault: malformed, not signed by the owner, or no successor of what is in force.
             StoreUnavailable: the store is away.
@@ -85,8 +88,10 @@ class Revising:
         """
         proposal = open_proposal(Agreement, signed, owner)
         check_named(proposal, self._authority)
+        check_spare(proposal)
         if proposal.revision == 1:
             self._check_owner(owner, signed, device_sig)
+            check_authority(self._state, self._premises, owner, proposal.authority)
             return self._requests.consider_proposal(owner, signed)
         with self._revising:  # one revision after the other: each must find its predecessor in force
             lease = self._find(owner, AgreementId(proposal.agreement))

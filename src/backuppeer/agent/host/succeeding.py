@@ -5,7 +5,7 @@ revisions, what else a home concludes from a succession (`repute.heirs`).
 
     order      the succession, durably; then each agreement, durably; then the answer
     again      the same two get the same answer, and what a crash left undone is done: each agreement is looked at anew
-    believed   by the authority that the agreements of the old identity name, and no other
+    believed   by the authority by which the old identity is known (`authorities`), and no other
     afterwards the old identity is told in Hello, and gets nothing else: it may be a thief's
     two heirs  the one followed before stays, and only reads, until a person had it out
 """
@@ -18,6 +18,7 @@ from typing import Final
 from backuppeer.agent.home.records import Direction
 from backuppeer.agent.home.state import State
 from backuppeer.agent.home.successions import Heir
+from backuppeer.agent.host.authorities import check_authority, choose_authority, find_authority
 from backuppeer.agent.host.premises import Premises
 from backuppeer.agent.host.requests import Requests
 from backuppeer.agent.host.threads import in_thread
@@ -93,7 +94,7 @@ class Succeeding:
             NotFoundError: neither the old identity nor this heir of it has an agreement here.
             BehindError, ContestedError: as they say; nothing was changed but that an alarm stands.
             RefusedError: it is said by a third one, the heir has too many agreements, or it is no step that is
-                followed.
+                followed, or the heir is known by another authority.
             PeerFault: malformed, or not signed as it should be.
             StoreUnavailable, LocalError: a disk refuses; what was done stays done.
 
@@ -104,9 +105,13 @@ class Succeeding:
             raise RefusedError("a succession is said by one of the two whom it names")
         with self._taking:
             store = self._premises.open()
-            standing, steps = store.leases.list_by_owner(old), self._find_steps(store, old, new)
-            authority = _find_authority([*standing, *store.leases.list_by_owner(self._heirs.newest(old))])
+            standing = store.leases.list_by_owner(old)
+            if not standing and not store.leases.list_by_owner(self._heirs.newest(old)):
+                raise NotFoundError("no such agreement with you")
+            authority = find_authority(self._state, self._premises, old)
             open_succession(message.succession, authority)
+            check_authority(self._state, self._premises, new, authority)
+            # Of stores of before: a thief of the identity may have made one that names an authority of its own.
             standing = [lease for lease in standing if lease.terms.authority == authority]
             if self._heirs.heir_of(old) is None and self._heirs.is_contested(old):
                 raise ContestedError(_WORDS_IN_TWO_HANDS, hint=_ASK_PERSON)
@@ -114,6 +119,8 @@ class Succeeding:
             if len(store.leases.list_by_owner(new)) + len(standing) > AGREEMENTS_PER_OWNER:
                 raise RefusedError(f"{AGREEMENTS_PER_OWNER} agreements are the most with one owner")
             signed = self._follow(message.succession, authority)
+            # Only now: it reads each revision of each agreement of the heir, whom anybody can name.
+            steps = self._find_steps(store, old, new)
             for lease, proposal in zip(standing, proposals, strict=True):
                 self.on_passing(lease.agreement, old)  # first: what it keeps of the old one, the heir soon replaces
                 whole = add_signature(proposal, Agreement, self._premises.signer)
@@ -147,6 +154,15 @@ class Succeeding:
         heir = self._heirs.heir_of(owner)
         if heir is not None:
             raise RefusedError(_say_heir(heir), hint=_GO_ON)
+
+    async def choose_authority(self, host: PeerId, told: bytes) -> bytes:
+        """Return what an agreement of this home is to name as a host's authority, as `authorities` says.
+
+        Raises:
+            RefusedError: it is known by another one than it told.
+
+        """
+        return await in_thread(choose_authority, self._state, self._premises, host, told)
 
     def line_of(self, peer: PeerId) -> tuple[PeerId, ...]:
         """Return a peer and all whose heir it is, itself first."""
@@ -188,20 +204,6 @@ class Succeeding:
 
 def _say_heir(heir: Heir) -> str:
     return f"another identity goes on in place of this one: {shorten_peer_id(heir.new)}"
-
-
-def _find_authority(leases: list[Lease]) -> bytes:
-    """Return the authority that the first of the agreements names; of one owner they all name the same.
-
-    Raises:
-        NotFoundError: there is no agreement.
-
-    """
-    if not leases:
-        raise NotFoundError("no such agreement with you")
-    # The first: a thief of the identity may have made a later one, with an authority of its own, before stores refused
-    # that.
-    return min((lease.terms for lease in leases), key=lambda terms: terms.start_ms).authority
 
 
 def _match(standing: list[Lease], message: Succeed, new: PeerId) -> list[bytes]:

@@ -49,6 +49,8 @@ _log = structlog.get_logger()
 Say = Callable[[str, str], Awaitable[None]]
 """(state, text) for the person."""
 OnAgreed = Callable[[Session], Awaitable[None]]
+ChooseAuthority = Callable[[PeerId, bytes], Awaitable[bytes]]
+"""(host, the authority that it told): the one to name in an agreement; raises RefusedError if another is known."""
 """What is to be done in the session in which an agreement came into force, before anything else; raises nothing."""
 
 
@@ -60,6 +62,7 @@ class Connecting:
         self._reach, self._knocking, self._writer = reach, knocking, Writer(state, keys)
         self._agreeing: dict[PeerId, asyncio.Lock] = {}
         self.on_agreed: OnAgreed = _do_nothing
+        self.choose_authority: ChooseAuthority = take_as_told
 
     def agreement_with(self, host: PeerId) -> Agreement | None:
         """Return the agreement in force with a host."""
@@ -135,7 +138,7 @@ class Connecting:
         """Propose the agreement that was asked for, if one was; True when it stands. Called for every session.
 
         Raises:
-            RefusedError: the host wants no more of it.
+            RefusedError: the host wants no more of it, or it is known by another authority.
 
         """
         async with self._agreeing.setdefault(session.peer, asyncio.Lock()):
@@ -144,7 +147,8 @@ class Connecting:
             record = self._state.find_request(Direction.OUT, session.peer)
             if record is None or record.state not in UNDECIDED or record.revises or self._keys.repository is None:
                 return False
-            proposal = self._proposal(record, self._keys.repository, session.hello.authority)
+            authority = await self.choose_authority(session.peer, session.hello.authority)
+            proposal = self._proposal(record, self._keys.repository, authority)
             beside = self._writer.sign_beside(Agreement, proposal)
             async with session.request(ProposeAgreement(signed=proposal, device_sig=beside)) as channel:
                 answer = await channel.receive(Agreed, Pending)
@@ -352,6 +356,12 @@ class Connecting:
         self._end_waiting(record.peer)
         self._state.put_request(replace(record, state=RequestState.AGREED, since_ms=self._clock.now_ms()))
         self._state.meet(record.peer, self._clock.now_ms(), alias=record.alias, verified=record.is_verified)
+
+
+async def take_as_told(host: PeerId, authority: bytes) -> bytes:
+    """Return the authority that a host told."""
+    del host
+    return authority
 
 
 async def _do_nothing(session: Session) -> None:

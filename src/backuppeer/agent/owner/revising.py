@@ -17,6 +17,7 @@ import structlog
 from backuppeer.agent.home.keyring import HomeKeys
 from backuppeer.agent.home.records import Direction, RequestRecord, RequestState
 from backuppeer.agent.home.state import State
+from backuppeer.agent.owner.connecting import ChooseAuthority, take_as_told
 from backuppeer.agent.owner.listening import ask_within
 from backuppeer.agent.owner.writer import Writer
 from backuppeer.agent.peers.choosing import UNDECIDED
@@ -54,6 +55,7 @@ class Revising:
         self._asking: dict[PeerId, asyncio.Lock] = {}
         self.hear: Hear = _hear_nothing
         """Told of the notices that hosts show with their terms."""
+        self.choose_authority: ChooseAuthority = take_as_told
 
     async def change(self, host: PeerId, change: Change, say: Say, *, wait_s: float) -> Agreement:
         """Agree with a host on other terms, and return those in force then.
@@ -225,10 +227,10 @@ class Revising:
         if wish_of(peek_statement(Agreement, signed)) == record.wish:  # answered before, and the answer came otherwise
             self._end(record, RequestState.AGREED)
             return True
-        wanted = name_authority(revise(signed, record.wish), session.hello.authority)
-        proposal = sign_statement(wanted, self._keys.identity)
-        beside = self._writer.sign_beside(Agreement, proposal)
         try:
+            told = await self.choose_authority(record.peer, session.hello.authority)
+            proposal = sign_statement(name_authority(revise(signed, record.wish), told), self._keys.identity)
+            beside = self._writer.sign_beside(Agreement, proposal)
             async with session.request(ProposeAgreement(signed=proposal, device_sig=beside)) as channel:
                 answer = await channel.receive(Agreed, Pending)
         except RefusedError as exc:

@@ -233,6 +233,9 @@ class Exchange:
         old, authority = PeerId(said.old), PeerId(said.authority)
         _check_named((old, authority), pairs)
         open_succession(signed, authority)
+        if dict(self.named()).get(PeerId(said.new), authority) != authority:
+            fault = "the heir is known by another authority"
+            return _name(Taken(is_kept=False, reason=fault), old, said.new)
         is_new = self._heirs.heir_of(old) is None
         try:
             self._heirs.take(signed, authority)

@@ -26,6 +26,8 @@ from backuppeer.limits import (
     RELAY_HOME_LOOK_S,
     RELAY_KEPT_S,
     RELAY_SERVERS,
+    RELAY_VAIN_S,
+    RELAY_WAIT_S,
 )
 from backuppeer.signaling.asking import (
     ask_relay,
@@ -41,6 +43,8 @@ from backuppeer.transport.base import Relayed, Transport
 
 _log = structlog.get_logger()
 _V4, _V6 = 4, 6
+_HOME, _OBSERVERS = "home", "observers"
+"""What is waited for, beside servers."""
 
 
 @dataclass(slots=True)
@@ -65,6 +69,9 @@ class Relays:
         self._admitted: dict[str, _Admitted] = {}
         self._homes: dict[str, str] = {}
         self._keeping: asyncio.Task[None] | None = None
+        self._joining: dict[str, asyncio.Task[bool]] = {}
+        self._observing: asyncio.Task[bool] | None = None
+        self._vain_s: dict[str, float] = {}
         self._attaching = asyncio.Lock()
         self._observed_s = float("-inf")
         self._seen_from: list[str] = []
@@ -86,22 +93,22 @@ class Relays:
         self._given.update(servers)
 
     async def attach(self) -> None:
-        """Be found at a relay of our servers, and know our address outside, within RELAY_ATTACH_S if that can be."""
+        """Be found at a relay of our servers, and know our address outside, within RELAY_ATTACH_S if that can be.
+
+        What does not come in time is gone on with beside, and for a while nobody waits for it again: a host's knocks
+        wait here, one after the other, and one server that hangs must not hold up what another gives.
+        """
         if self._transport is None:
             return
         with suppress(TimeoutError):
             async with asyncio.timeout(RELAY_ATTACH_S), self._attaching:
                 servers = [url for url in self.servers() if relay_url(url)][:RELAY_SERVERS]
-                admitted = await asyncio.gather(*(self._ask(url) for url in servers))
-                for url in (url for url, is_in in zip(servers, admitted, strict=True) if is_in):
-                    relay = relay_url(url)
-                    if relay not in self._homes:
-                        self._homes[relay] = url
-                        await self._transport.use_relay(relay)
-                if any(admitted):
-                    self._keep()
-                    await self._observe_once()
-                    await self._await_home()
+                joins = {url: self._begin_join(url) for url in servers}
+                # Who is found somewhere needs no other; who is not takes the best of those that answer.
+                wanted = [url for url in servers if url == self.home] or servers
+                await asyncio.gather(*(self._await_server(url, joins[url]) for url in wanted))
+                if any(join.done() and join.result() for join in joins.values()):
+                    await asyncio.gather(self._observe_once(), self._await_home())
 
     async def road(self, server: str) -> str:
         """Return the URL of the relay of a server that a peer named, once we are admitted there; empty: no way.
@@ -119,9 +126,38 @@ class Relays:
 
     async def close(self) -> None:
         """Ask no more."""
-        if self._keeping is not None:
-            self._keeping.cancel()
-            await asyncio.gather(self._keeping, return_exceptions=True)
+        tasks = [task for task in (self._keeping, self._observing, *self._joining.values()) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _begin_join(self, url: str) -> asyncio.Task[bool]:
+        if url not in self._joining or self._joining[url].done():
+            self._joining[url] = asyncio.get_running_loop().create_task(self._join(url))
+        return self._joining[url]
+
+    async def _join(self, url: str) -> bool:
+        """Be admitted at a server of ours and be found at its relay, if it has one; say whether it has."""
+        if self._transport is None or not await self._ask(url):
+            return False
+        relay = relay_url(url)
+        if relay not in self._homes:
+            self._homes[relay] = url
+            self._vain_s.pop(_HOME, None)
+            await self._transport.use_relay(relay)
+        self._keep()
+        return True
+
+    async def _await_server(self, url: str, join: asyncio.Task[bool]) -> None:
+        if not self._is_vain(url, RELAY_FRESH_S):
+            self._vain_s[url] = self._clock.monotonic_s()
+            await asyncio.wait({join}, timeout=RELAY_WAIT_S)
+            if join.done() and join.result():
+                del self._vain_s[url]
+
+    def _is_vain(self, what: str, for_s: float) -> bool:
+        """Say whether we waited for something in vain within `for_s` seconds."""
+        return self._clock.monotonic_s() - self._vain_s.get(what, float("-inf")) < for_s
 
     async def _ask(self, url: str) -> bool:
         """Be admitted at a server, and say whether we are; what it said a moment ago still holds."""
@@ -164,12 +200,16 @@ class Relays:
                 elif known.is_due(now_s):
                     known.tried_s = now_s
                     await self._renew(url, used_s=known.used_s)
-            if now_s - self._observed_s >= OBSERVE_AGAIN_S or self._interfaces() != self._seen_from:
+            if self._is_look_due():
                 await self._observe()
 
     async def _await_home(self) -> None:
+        if not self.home and self._is_vain(_HOME, RELAY_VAIN_S):
+            return
+        self._vain_s[_HOME] = self._clock.monotonic_s()
         while not self.home:  # noqa: ASYNC110 - iroh tells it in a callback of another thread; asked for 3 s at most
             await asyncio.sleep(RELAY_HOME_LOOK_S)
+        self._vain_s.pop(_HOME, None)
 
     def _interfaces(self) -> list[str]:
         """Return our own addresses, without those that observers saw."""
@@ -178,10 +218,18 @@ class Relays:
         return sorted(set(self._transport.interface_addresses()))
 
     async def _observe_once(self) -> None:
-        if self._clock.monotonic_s() - self._observed_s >= OBSERVE_AGAIN_S or self._interfaces() != self._seen_from:
-            await self._observe()
+        """Look from outside if it is time, and wait for that; a look that lasts goes on without us."""
+        if self._is_look_due() and (self._observing is None or self._observing.done()):
+            self._observing = asyncio.get_running_loop().create_task(self._observe())
+        if self._observing is not None and not self._observing.done() and not self._is_vain(_OBSERVERS, RELAY_VAIN_S):
+            self._vain_s[_OBSERVERS] = self._clock.monotonic_s()
+            await asyncio.wait({self._observing}, timeout=RELAY_WAIT_S)
 
-    async def _observe(self) -> None:
+    def _is_look_due(self) -> bool:
+        is_late = self._clock.monotonic_s() - self._observed_s >= OBSERVE_AGAIN_S
+        return is_late or self._interfaces() != self._seen_from
+
+    async def _observe(self) -> bool:
         """Ask the observers of the first server that answers where they see us, and have peers try these addresses."""
         self._observed_s, self._seen_from = self._clock.monotonic_s(), self._interfaces()
         for url, known in list(self._admitted.items()):
@@ -192,8 +240,10 @@ class Relays:
                 await self._renew(url, used_s=known.used_s)
                 seen = await self._ask_observers(url, self._admitted[url].answer)
             if any(seen.values()):
+                self._vain_s.pop(_OBSERVERS, None)
                 await self._settle(seen)
-                return
+                return True
+        return False
 
     async def _ask_observers(self, url: str, answer: RelayIs) -> dict[int, list[str]]:
         """Return, by IP version, what each observer of a server that could be asked said; the same order each time."""

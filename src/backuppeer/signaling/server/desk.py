@@ -280,7 +280,9 @@ class Desk:
         if not is_known and not self._is_worked_for(visit, opened.peer, stamp):
             self.metrics.refused.labels("stamp").inc()
             return Published(accepted=False, code=Refusal.STAMP, bits=self._load.ask())
-        if not await self._tolls.admits_key(opened.peer):
+        # What anybody may replay costs the key nothing: only its holder signs a higher number.
+        is_newer = await self._engine.is_newer(opened.peer, opened.listing.seq)
+        if is_newer and not await self._tolls.admits_key(opened.peer):
             raise Unavailable("this key publishes too often")
         visit.peer = opened.peer
         self._publishing.add(visit)

@@ -108,6 +108,10 @@ class Engine(Protocol):
         """
         ...
 
+    async def is_newer(self, peer: bytes, seq: int) -> bool:
+        """Tell whether a listing with this number would be taken as another one than what is known of its peer."""
+        ...
+
     async def lose_holder(self, peer: bytes, holder: int) -> None:
         """Let a listing vanish after the grace when this was its last holder."""
         ...

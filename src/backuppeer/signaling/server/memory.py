@@ -88,6 +88,11 @@ class MemoryEngine:
         self._file(shown, record, holder)
         return Put.ACCEPTED
 
+    async def is_newer(self, peer: bytes, seq: int) -> bool:
+        """Compare with the number on show, or the one kept."""
+        known = self._shown.get(peer) or self._gone.get(peer)
+        return known is None or seq > known.seq
+
     async def lose_holder(self, peer: bytes, holder: int) -> None:
         """Start the grace when the last holder goes."""
         record = self._shown.get(peer)

@@ -117,6 +117,13 @@ if not call('HGET', 'place', peer) then join(peer, tonumber(draw)) end
 return 'accepted'
 """
 )
+IS_NEWER: Final = (
+    _PRELUDE
+    + """
+local known = call('HGET', 'l:' .. ARGV[2], 'seq')
+return (not known or ARGV[3] > known) and 1 or 0
+"""
+)
 LOSE: Final = (
     _PRELUDE
     + """

@@ -78,6 +78,10 @@ class SharedEngine:
             self._mirror.drop(shown.peer)
         return put
 
+    async def is_newer(self, peer: bytes, seq: int) -> bool:
+        """Ask for the number that is known."""
+        return bool(await self._store.run(scripts.IS_NEWER, peer, f"{seq:020d}"))
+
     async def lose_holder(self, peer: bytes, holder: int) -> None:
         """Start the grace when the last holder goes; later, if the store is away."""
         try:
