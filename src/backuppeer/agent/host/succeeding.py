@@ -24,7 +24,7 @@ from backuppeer.agent.host.requests import Requests
 from backuppeer.agent.host.threads import in_thread
 from backuppeer.agent.peers.channel import Channel
 from backuppeer.agent.peers.choosing import OPEN
-from backuppeer.agent.peers.names import name_of
+from backuppeer.agent.peers.names import alias_of, name_of
 from backuppeer.agent.repute.heirs import Heirs
 from backuppeer.errors import AuthenticationFault, NotFoundError, ProtocolViolation, RefusedError
 from backuppeer.host.leases import Lease
@@ -105,8 +105,10 @@ class Succeeding:
             raise RefusedError("a succession is said by one of the two whom it names")
         with self._taking:
             store = self._premises.open()
-            standing = store.leases.list_by_owner(old)
-            if not standing and not store.leases.list_by_owner(self._heirs.newest(old)):
+            # Of one that is over all is being erased: it ends with who gave notice of it, and nobody follows in it.
+            standing = [one for one in store.leases.list_by_owner(old) if not store.notices.is_over(one.agreement)]
+            newest = self._heirs.newest(old)
+            if not standing and (newest == old or not store.leases.list_by_owner(newest)):
                 raise NotFoundError("no such agreement with you")
             authority = find_authority(self._state, self._premises, old)
             open_succession(message.succession, authority)
@@ -170,10 +172,10 @@ class Succeeding:
 
     def _tell(self, old: PeerId, new: PeerId) -> None:
         """Let the host's person know, who may know the owner."""
-        name = name_of(self._state, new)
+        name, before = name_of(self._state, new), alias_of(self._state, new) or shorten_peer_id(old)
         self._premises.note(
-            f"{name} goes on as {shorten_peer_id(new)}, as its 24 words say: what it keeps here is the new one's, and "
-            f"{shorten_peer_id(old)} gets nothing any more. Compare the words anew: `backup-peer peers verify "
+            f"{before} goes on as {shorten_peer_id(new)}, as its 24 words say: what it keeps here is the new one's, "
+            f"and {shorten_peer_id(old)} gets nothing any more. Compare the words anew: `backup-peer peers verify "
             f"{shlex.quote(name)}`"
         )
 
