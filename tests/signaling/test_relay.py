@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 from contextlib import asynccontextmanager
+from itertools import pairwise
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -167,6 +168,33 @@ def test_a_datagram_is_delivered_with_the_senders_key_in_place_of_the_receivers(
             assert await b.receive() == b"\x06" + a.key.public + b"\x00hello"
             await b.send(b"\x05" + a.key.public + b"\x00\x00\x02hiho")
             assert await a.receive() == b"\x07" + b.key.public + b"\x00\x00\x02hiho"
+
+    run(scene())
+
+
+def test_a_client_of_which_many_small_frames_were_read_lets_others_work_between(monkeypatch):
+    async def scene():
+        async with relaying() as (served, made), raw_client(served, made) as a, raw_client(served, made) as b:
+            heard, others = [], []
+            hear = made.relay._hear
+
+            async def listen(client, frame):
+                heard.append(frame)
+                await hear(client, frame)
+
+            async def work():
+                while True:
+                    others.append(len(heard))
+                    await asyncio.sleep(0)
+
+            monkeypatch.setattr(made.relay, "_hear", listen)
+            task = asyncio.ensure_future(work())
+            for _ in range(500):
+                a.connection.protocol.send_binary(b"\x04" + b.key.public + b"\x00x")
+            a.connection.transport.write(b"".join(a.connection.protocol.data_to_send()))
+            await until(lambda: made.relay.counters.forwarded_frames == 500)
+            task.cancel()
+            assert max(after - before for before, after in pairwise(others)) <= 32
 
     run(scene())
 

@@ -113,6 +113,18 @@ def test_what_waits_is_bounded_for_a_sender_a_network_and_in_all(monkeypatch):
     run(scene())
 
 
+def test_a_turn_of_small_frames_is_as_short_as_one_of_large_ones():
+    async def scene():
+        line = Line()
+        turns = Turns(line.send, SystemClock())
+        for _ in range(1000):
+            await turns.put(flow(1), b"x", NETWORK)
+        await turns._go_round()
+        assert len(line.sent) == limits.RELAY_TURN_BYTES // KIB
+
+    run(scene())
+
+
 def test_a_sender_that_left_is_counted_no_more():
     async def scene():
         turns = Turns(Line().send, TurnedClock())

@@ -38,6 +38,7 @@ _CHALLENGE, _AUTH, _CONFIRM, _DENY, _STATUS = b"\0", 1, b"\2", b"\3", b"\x0d"
 _GONE, _PING, _PONG = b"\x08", 9, 10
 _DELIVERED: Final[Mapping[int, bytes]] = MappingProxyType({4: b"\6", 5: b"\7"})
 """Datagram, and several of one size at once: as sent, as delivered."""
+_FRAMES_AT_ONCE: Final = 16
 _SAME_KEY: Final = b"\1"
 _KEY_BYTES, _CHALLENGE_BYTES, _PING_BYTES = 32, 16, 9
 _AUTH_BYTES: Final = 1 + _KEY_BYTES + 1 + 64
@@ -104,7 +105,9 @@ class Relay:
         connection.transport.set_write_buffer_limits(high=limits.RELAY_SEND_BYTES + 2 * FRAME_BYTES)
         try:
             while True:
-                await self._hear(client, await connection.recv())
+                for _ in range(_FRAMES_AT_ONCE):
+                    await self._hear(client, await connection.recv())
+                await asyncio.sleep(0)  # what has been read already is had without waiting: let others work between
         except ProtocolViolation as exc:
             LOG.warning("relay client %012x closed: %s", client.number, exc.message)
             await connection.close(CloseCode.MALFORMED, exc.message[:100])

@@ -27,6 +27,8 @@ FlowKey = tuple[bytes, bytes]
 Send = Callable[[FlowKey, bytes], Awaitable[None]]
 _SOONEST_S: Final = 0.001
 _NEVER_S: Final = float("inf")
+_LEAST_BYTES: Final = 1024
+"""What a frame counts at least in a turn: a small one takes as long."""
 
 
 class ByteBudget:
@@ -181,7 +183,7 @@ class Turns:
         while flow.waiting and left > 0:
             frame = flow.waiting.popleft()
             _count(flow, -len(frame))
-            left -= len(frame)
+            left -= max(len(frame), _LEAST_BYTES)
             flow.budget.take(len(frame))
             self._total.take(len(frame))
             await self._send(flow.key, frame)
