@@ -126,6 +126,20 @@ def test_connect_takes_an_invite_and_asks_for_what_it_gives(capsys, agent):
     assert (asked["connect"].peer, asked["connect"].storage, asked["connect"].verified) == (PEER, 20 * 10**9, False)
 
 
+def test_words_are_to_be_compared_when_the_other_screen_shows_them(capsys, agent):
+    stop = "the other screen must show the same words; if they differ, stop"
+    for typed, opened, said in (
+        (TEXT, OPENED, "the other screen shows them once you are connected: compare them then"),
+        ("7-abandon-ability", msgspec.structs.replace(OPENED, verified=True), "nothing to compare: who told you the"),
+        (PEER, OPENED, stop),
+    ):
+        dummy = agent(connecting(opened))
+        code, _, err = run(capsys, "connect", typed, "--yes", "--storage", "1GB")
+        text = " ".join(err.split())
+        assert (code, said in text, stop in text) == (0, True, said == stop)
+        dummy.stop()
+
+
 def test_an_invite_is_read_from_standard_input_where_nobody_else_on_the_machine_sees_it(capsys, agent, monkeypatch):
     dummy = agent(connecting())
     monkeypatch.setattr("sys.stdin", FakePipe(f"{TEXT[:50]}\n  {TEXT[50:].upper()}\n"))

@@ -22,11 +22,23 @@ _LABEL: Final = 14
 
 
 class Wanted(NamedTuple):
-    """Whom to ask, "" for the best, and for how many bytes. is_known: the words of a spoken code were the same."""
+    """Whom to ask, "" for the best, and for how many bytes. is_known: the words of a spoken code were the same.
+
+    is_invited: an invite led there; its host is asked nothing, and sees who came once there is an agreement.
+    """
 
     peer: str
     size_bytes: int
     is_known: bool = False
+    is_invited: bool = False
+
+    def say_words(self) -> str:
+        """Return what to do with the safety words before anything is agreed."""
+        if self.is_known:
+            return "nothing to compare: who told you the code has them, too"
+        if self.is_invited:
+            return "the other screen shows them once you are connected: compare them then"
+        return "the other screen must show the same words; if they differ, stop"
 
 
 def follow_invite(context: Context, given: str) -> InviteOpened | None:
@@ -71,7 +83,7 @@ def choose_wish(context: Context, choice: Choice, peer: str, storage: str) -> Wa
         )
     if opened is None:
         return Wanted(peer, size_bytes)
-    return Wanted(opened.peer_id, _choose_storage(opened, size_bytes), opened.verified)
+    return Wanted(opened.peer_id, _choose_storage(opened, size_bytes), opened.verified, is_invited=True)
 
 
 def _choose_storage(opened: InviteOpened, wanted_bytes: int) -> int:

@@ -63,7 +63,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 @dataclass(frozen=True, slots=True)
 class SpokenCode:
-    """A code as it is said: `7-crossover-clockwork`."""
+    """A code as it is said: `7-abandon-ability`."""
 
     number: int
     words: str
