@@ -222,6 +222,19 @@ def test_a_spoken_code_is_shown_and_waited_for(capsys, agent):
     assert lines[0]["code"] == "7-abandon-ability"
 
 
+def test_who_has_space_already_gets_no_more_by_a_code(capsys, agent):
+    had = msgspec.structs.replace(SPOKEN, agreed_bytes=2 * 10**9)
+    agent({"invite/speak": telling([event("code", TO_SAY)], had)})
+    out = run(capsys, "invite", "create", "--spoken", "--storage", "1GB")[1]
+    assert "a friend now, who has 2 GB here already: the code gives no more" in " ".join(out.split())
+
+
+def test_half_a_code_is_known_as_that(capsys, agent):
+    agent({})
+    code, _, err = run(capsys, "connect", "7-abandon", "--yes")
+    assert (code, "7-abandon is a spoken code without its second word" in " ".join(err.split())) == (2, True)
+
+
 def test_a_spoken_code_lives_ten_minutes_whatever_is_wanted(capsys, agent):
     agent({})
     assert run(capsys, "invite", "create", "--spoken", "--expires", "2h")[0] == 2

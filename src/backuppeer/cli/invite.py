@@ -105,7 +105,10 @@ def _speak(context: Context, request: InviteRequest) -> int:
         except KeyboardInterrupt:
             raise InterruptedByUserError("the code is over, and nothing was given") from None
     called, tick = name_peer(said.peer_id, said.alias), screen.paint("✓", GREEN)
-    screen.line(f"{tick} {called} said it: a friend now, who may have {format_size(said.storage_bytes)} here", hang=2)
+    has = f"may have {format_size(said.storage_bytes)} here"
+    if said.agreed_bytes:
+        has = f"has {format_size(said.agreed_bytes)} here already: the code gives no more"
+    screen.line(f"{tick} {called} said it: a friend now, who {has}", hang=2)
     screen.done(said)
     return 0
 

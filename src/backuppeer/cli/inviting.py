@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 from backuppeer.cli.choosing import Choice, read_storage
 from backuppeer.cli.context import Context
+from backuppeer.cli.render import escape_line
 from backuppeer.cli.screen import BOLD, GREEN, Screen
 from backuppeer.cli.spinner import Spinner
 from backuppeer.cli.units import format_size
@@ -15,7 +16,7 @@ from backuppeer.control.inviting import InviteOpened, InviteText
 from backuppeer.errors import UserError
 from backuppeer.limits import INVITE_CHARS
 from backuppeer.signaling.invite import is_invite
-from backuppeer.signaling.nameplate import is_spoken
+from backuppeer.signaling.nameplate import is_half_code, is_spoken
 
 _STDIN: Final = "-"
 _LABEL: Final = 14
@@ -75,6 +76,11 @@ def choose_wish(context: Context, choice: Choice, peer: str, storage: str) -> Wa
 
     """
     opened = None if choice.best else follow_invite(context, peer)
+    if opened is None and not (storage or choice.best or choice.trial) and is_half_code(peer):
+        raise UserError(
+            f"{escape_line(peer)} is a spoken code without its second word",
+            hint="type all of it, like 7-abandon-ability; it is as good as before (a peer of that name: add --storage)",
+        )
     is_left_to_it = opened is not None and not (storage or choice.trial)
     size_bytes = 0 if is_left_to_it else read_storage(choice, storage)
     if size_bytes < 1 and not is_left_to_it:
