@@ -12,7 +12,7 @@ from backuppeer.control.events import Agreed
 from backuppeer.control.inviting import CodeToSay, InviteMade, InviteOpened, InviteRow, InviteSpoken, InviteUse
 from backuppeer.errors import AuthenticationFault
 from cli.rows import CONNECTED, OFFERED, PENDING, PLAN, WORDS, event, run
-from cli.terminal import FakePipe, check_output
+from cli.terminal import FakePipe, FakeTerminal, check_output
 from control.dummy import PEER, given, telling
 
 TEXT = "bpi1" + "q" * 91
@@ -85,6 +85,34 @@ def test_the_code_that_is_drawn_is_the_code_of_the_invite(is_inverted):
     wanted = [list(row) for row in segno.make_qr(TEXT.upper(), error="l").matrix_iter(border=2)]
     assert [[bit ^ is_inverted for bit in row] for row in drawn][: len(wanted)] == wanted
     assert len(rows) <= 24, "it stands on a screen of usual height"
+
+
+def shown_by_create(capsys, agent, monkeypatch, *, columns, rows, text=TEXT):
+    """Return the lines that a person sees after `invite create`, both streams as they come."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("LINES", str(rows))
+    shown = FakeTerminal()
+    monkeypatch.setattr("sys.stdout", shown)
+    monkeypatch.setattr("sys.stderr", shown)
+    dummy = agent({"invite/create": given(msgspec.structs.replace(MADE, invite=text))})
+    assert run(capsys, "invite", "create")[0] == 0
+    dummy.stop()
+    return shown.getvalue().splitlines()
+
+
+def test_the_code_stands_last_so_that_a_window_of_usual_height_shows_all_of_it(capsys, agent, monkeypatch):
+    lines = shown_by_create(capsys, agent, monkeypatch, columns=80, rows=24)
+    drawn = [number for number, line in enumerate(lines) if "\x1b[30;107m" in line]
+    assert drawn[-1] == len(lines) - 1
+    assert len(drawn) < 24
+    assert lines.index(TEXT) < drawn[0]
+
+
+def test_a_window_too_low_or_too_narrow_for_the_code_is_told(capsys, agent, monkeypatch):
+    low = shown_by_create(capsys, agent, monkeypatch, columns=80, rows=16)
+    assert "make the window taller" in low[-1]
+    narrow = shown_by_create(capsys, agent, monkeypatch, columns=40, rows=24, text=TEXT + "q" * 32)
+    assert "a wider window shows a QR code" in narrow[-1]
 
 
 def test_a_code_too_wide_for_the_terminal_is_not_drawn():
