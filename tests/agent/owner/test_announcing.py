@@ -280,6 +280,15 @@ def test_backups_go_on_after_a_succession_nothing_is_sent_again_and_all_comes_ba
     asyncio.run(scene())
 
 
+def test_a_machine_that_keeps_backups_for_others_is_told_so_also_where_no_host_keeps_its_own(owner, tmp_path):
+    async def scene():
+        async with estate_of(owner, tmp_path / "estate") as estate:
+            plan = await job(estate).plan(2)
+            assert (plan.owners, plan.is_recovered, plan.heard) == (2, True, [])
+
+    asyncio.run(scene())
+
+
 def test_when_a_host_follows_another_heir_the_home_stays_who_it_is_and_says_that_words_are_in_two_hands(
     house, owner, tree, tmp_path
 ):

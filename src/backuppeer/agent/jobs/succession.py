@@ -38,6 +38,8 @@ class SuccessionJob:
     async def plan(self, owners: int) -> SuccessionPlan:
         """Hear all hosts, unless there is nothing more to ask; nothing is changed. owners: whose packs are kept here.
 
+        Of a machine that keeps packs only that: it is refused, whatever its own hosts would say, if it has any.
+
         Raises:
             as `TakeOverJob.plan`.
 
@@ -50,7 +52,7 @@ class SuccessionJob:
             waiting=[self._vault.name(peer) for peer in self._announcing.waiting()],
             owners=owners,
         )
-        if plan.is_recovered and not plan.is_begun:
+        if plan.is_recovered and not plan.is_begun and not owners:
             heard = await TakeOverJob(self._vault, self._keys.peer, self._reporter).plan()
             for name in ("is_writer", "repository", "epoch", "snapshots", "host", "time", "heard", "left_out"):
                 setattr(plan, name, getattr(heard, name))
