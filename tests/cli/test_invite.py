@@ -12,7 +12,7 @@ from backuppeer.control.events import Agreed
 from backuppeer.control.inviting import CodeToSay, InviteMade, InviteOpened, InviteRow, InviteSpoken, InviteUse
 from backuppeer.errors import AuthenticationFault
 from cli.rows import CONNECTED, OFFERED, PENDING, PLAN, WORDS, event, run
-from cli.terminal import FakePipe, check_output
+from cli.terminal import FakePipe, FakeTerminal, check_output
 from control.dummy import PEER, given, telling
 
 TEXT = "bpi1" + "q" * 91
@@ -87,6 +87,34 @@ def test_the_code_that_is_drawn_is_the_code_of_the_invite(is_inverted):
     assert len(rows) <= 24, "it stands on a screen of usual height"
 
 
+def shown_by_create(capsys, agent, monkeypatch, *, columns, rows, text=TEXT):
+    """Return the lines that a person sees after `invite create`, both streams as they come."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("LINES", str(rows))
+    shown = FakeTerminal()
+    monkeypatch.setattr("sys.stdout", shown)
+    monkeypatch.setattr("sys.stderr", shown)
+    dummy = agent({"invite/create": given(msgspec.structs.replace(MADE, invite=text))})
+    assert run(capsys, "invite", "create")[0] == 0
+    dummy.stop()
+    return shown.getvalue().splitlines()
+
+
+def test_the_code_stands_last_so_that_a_window_of_usual_height_shows_all_of_it(capsys, agent, monkeypatch):
+    lines = shown_by_create(capsys, agent, monkeypatch, columns=80, rows=24)
+    drawn = [number for number, line in enumerate(lines) if "\x1b[30;107m" in line]
+    assert drawn[-1] == len(lines) - 1
+    assert len(drawn) < 24
+    assert lines.index(TEXT) < drawn[0]
+
+
+def test_a_window_too_low_or_too_narrow_for_the_code_is_told(capsys, agent, monkeypatch):
+    low = shown_by_create(capsys, agent, monkeypatch, columns=80, rows=16)
+    assert "make the window taller" in low[-1]
+    narrow = shown_by_create(capsys, agent, monkeypatch, columns=40, rows=24, text=TEXT + "q" * 32)
+    assert "a wider window shows a QR code" in narrow[-1]
+
+
 def test_a_code_too_wide_for_the_terminal_is_not_drawn():
     assert list(draw_code(TEXT, columns=36)) == []
 
@@ -124,6 +152,20 @@ def test_connect_takes_an_invite_and_asks_for_what_it_gives(capsys, agent):
     asked = dict(dummy.requests)
     assert asked["invite/open"].text == TEXT
     assert (asked["connect"].peer, asked["connect"].storage, asked["connect"].verified) == (PEER, 20 * 10**9, False)
+
+
+def test_words_are_to_be_compared_when_the_other_screen_shows_them(capsys, agent):
+    stop = "the other screen must show the same words; if they differ, stop"
+    for typed, opened, said in (
+        (TEXT, OPENED, "the other screen shows them once you are connected: compare them then"),
+        ("7-abandon-ability", msgspec.structs.replace(OPENED, verified=True), "nothing to compare: who told you the"),
+        (PEER, OPENED, stop),
+    ):
+        dummy = agent(connecting(opened))
+        code, _, err = run(capsys, "connect", typed, "--yes", "--storage", "1GB")
+        text = " ".join(err.split())
+        assert (code, said in text, stop in text) == (0, True, said == stop)
+        dummy.stop()
 
 
 def test_an_invite_is_read_from_standard_input_where_nobody_else_on_the_machine_sees_it(capsys, agent, monkeypatch):
@@ -206,6 +248,19 @@ def test_a_spoken_code_is_shown_and_waited_for(capsys, agent):
     lines = check_output("invite create --spoken", out)
     assert [line["event"] for line in lines] == ["code", "done"]
     assert lines[0]["code"] == "7-abandon-ability"
+
+
+def test_who_has_space_already_gets_no_more_by_a_code(capsys, agent):
+    had = msgspec.structs.replace(SPOKEN, agreed_bytes=2 * 10**9)
+    agent({"invite/speak": telling([event("code", TO_SAY)], had)})
+    out = run(capsys, "invite", "create", "--spoken", "--storage", "1GB")[1]
+    assert "a friend now, who has 2 GB here already: the code gives no more" in " ".join(out.split())
+
+
+def test_half_a_code_is_known_as_that(capsys, agent):
+    agent({})
+    code, _, err = run(capsys, "connect", "7-abandon", "--yes")
+    assert (code, "7-abandon is a spoken code without its second word" in " ".join(err.split())) == (2, True)
 
 
 def test_a_spoken_code_lives_ten_minutes_whatever_is_wanted(capsys, agent):

@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 
 from agent.loops import SetClock
@@ -51,13 +52,13 @@ def scene(monkeypatch):
     return made
 
 
-def scripted(agent, plan=PLAN, *, told=TOLD):
+def scripted(agent, plan=PLAN, *, told=TOLD, taken=TAKEN):
     return agent(
         {
             "recover": telling([], FOUND),
             "recover/succeed/plan": telling([], plan),
             "recover/succeed": telling([], told),
-            "recover/take-over": telling([], TAKEN),
+            "recover/take-over": telling([], taken),
         }
     )
 
@@ -70,7 +71,7 @@ def test_it_says_who_follows_who_can_not_be_heard_and_who_is_shut_out_then_asks_
     shown = terminal("y\n")
     scene.typed.append(WORDS)
     code, out, _ = run(capsys, "recover", "--new-identity")
-    assert code == 0
+    assert code == 3, "one host has not heard"
     assert [route for route, _ in dummy.requests] == ROUTES
     assert scene.steps == ["stopped", ("started", b""), "ended"]
     heir = load_heir(Home(home), b"")
@@ -86,6 +87,13 @@ def test_it_says_who_follows_who_can_not_be_heard_and_who_is_shut_out_then_asks_
     assert "`backup-peer kit --to kit.html" in out
     told = "".join(str(request) for _, request in dummy.requests)
     assert not any(word in told for word in WORDS.split() if len(word) > 5)
+
+
+def test_once_every_host_has_heard_it_is_done(capsys, home, agent, scene, monkeypatch):
+    recover_identity(Home(home), MASTER)
+    scripted(agent, taken=msgspec.structs.replace(TAKEN, left_out=[]))
+    monkeypatch.setattr("sys.stdin", FakePipe(WORDS))
+    assert ask(capsys, "recover", "--new-identity", "--yes")[0] == 0
 
 
 def test_a_no_changes_nothing_and_asks_for_no_words(capsys, home, agent, terminal, scene):
@@ -133,7 +141,7 @@ def test_what_was_begun_goes_on_without_words_and_questions(capsys, home, agent,
         plan = SuccessionPlan(peer_id=OLD, is_recovered=True, is_begun=True, has_heir=has_heir)
         dummy = scripted(agent, plan)
         code, lines = ask(capsys, "recover", "--new-identity", "--yes")
-        assert (code, lines[-1]["event"], lines[-1]["epoch"]) == (0, "done", 5)
+        assert (code, lines[-1]["event"], lines[-1]["epoch"]) == (3, "done", 5)
         assert lines[-1]["former"] == (OLD if has_heir else "")
         assert [route for route, _ in dummy.requests] == routes
         dummy.stop()
@@ -160,7 +168,7 @@ def test_a_locked_home_is_opened_once_and_its_heir_is_under_the_same_passphrase(
     monkeypatch.setattr(unlocking, "ask_command", lambda command: asked.append(command) or "a passphrase")
     (home / "config.toml").write_text('passphrase_command = "say it"\n')
     monkeypatch.setattr("sys.stdin", FakePipe(WORDS))
-    assert ask(capsys, "recover", "--new-identity", "--yes")[0] == 0
+    assert ask(capsys, "recover", "--new-identity", "--yes")[0] == 3
     assert scene.steps == ["stopped", ("started", b"a passphrase"), "ended"]
     assert asked == ["say it"]
     assert format_peer_id(load_heir(Home(home), b"a passphrase").peer) == NEW

@@ -10,6 +10,8 @@ from backuppeer.limits import EVIDENCE_DAYS, GIB, OBSERVATION_DETAIL_CHARS, OBSE
 from backuppeer.trust.availability import Windows
 from backuppeer.trust.conduct import Conduct
 from backuppeer.trust.evidence import DayCount, EvidenceLog, Kind, Observation
+from backuppeer.trust.explain import Ground, say_reason
+from backuppeer.trust.hearsay import Heard
 from backuppeer.trust.schema import SCRIPTS
 from backuppeer.trust.score import Availability, DayEvidence, Evidence, Fault
 
@@ -238,3 +240,13 @@ def test_a_day_to_come_is_not_among_the_last_days_until_it_is_there(log) -> None
     note(log, Kind.CONNECTED, age=-365)
     assert log.condense(now_ms=NOW_MS + 200 * DAY_MS, days=30) == []
     assert {row.kind for row in log.condense(now_ms=NOW_MS + 365 * DAY_MS, days=30)} == {Kind.AUDITED, Kind.CONNECTED}
+
+
+def test_what_is_stored_and_audited_on_one_day_was_kept_once_though_both_count(log) -> None:
+    note(log, Kind.STORED, age=1, gib=2)
+    note(log, Kind.STORED, age=1, gib=3)
+    note(log, Kind.AUDITED, age=1, gib=5)
+    (day,) = log.days(PEER, now_ms=NOW_MS)
+    assert (day.gib, day.kept_gib) == (10, 5)
+    ground = Ground((day,), Heard(), Evidence())
+    assert say_reason(ground) == "kept 5.37 GB for 1 day"

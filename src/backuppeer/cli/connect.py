@@ -11,7 +11,7 @@ from backuppeer.agent.peers.offers import check_storage
 from backuppeer.cli.choosing import Choice, choose, pick_peer, read_term
 from backuppeer.cli.context import Context, context_of
 from backuppeer.cli.groups import takes
-from backuppeer.cli.inviting import choose_wish
+from backuppeer.cli.inviting import Wanted, choose_wish
 from backuppeer.cli.offers import take_offer
 from backuppeer.cli.promises import (
     AuditBudget,
@@ -100,10 +100,10 @@ def connect(  # noqa: PLR0913 - one parameter per option
         promises=read_promises(reciprocity, audit_budget, egress_budget, availability),
     )
     request.peer = pick_peer(context, choice, wanted.peer, request.storage)
-    return _connect(context, request, is_trial=choice.trial)
+    return _connect(context, request, wanted, is_trial=choice.trial)
 
 
-def _connect(context: Context, request: ConnectRequest, *, is_trial: bool) -> int:
+def _connect(context: Context, request: ConnectRequest, wanted: Wanted, *, is_trial: bool) -> int:
     """Plan, have the person agree, connect."""
     screen, client = context.screen, context.client()
     with Spinner(screen) as spinner:
@@ -126,7 +126,7 @@ def _connect(context: Context, request: ConnectRequest, *, is_trial: bool) -> in
         request.lock_s = _choose(request.lock_s, LOCK_DEFAULT_S, plan.lock_s)
         if request.promises.availability is None and plan.promises.availability:
             request.promises = msgspec.structs.replace(request.promises, availability=plan.promises.availability)
-        _agree(context, plan, request, called)
+        _agree(context, plan, request, called, say_words=wanted.say_words())
     # The full id from here on: what was shown and agreed to is what is dialled, whatever a prefix means later.
     request.peer = plan.peer_id
     request.confirmed = True
@@ -199,8 +199,8 @@ class StateView:
             self._spinner.show(words)
 
 
-def _agree(context: Context, plan: ConnectPlan, request: ConnectRequest, called: str) -> None:
-    """Show what connecting means and have a person, or --yes, agree.
+def _agree(context: Context, plan: ConnectPlan, request: ConnectRequest, called: str, *, say_words: str) -> None:
+    """Show what connecting means and have a person, or --yes, agree. say_words: what to do with the safety words.
 
     Raises:
         DeclinedError: the person said no.
@@ -209,19 +209,21 @@ def _agree(context: Context, plan: ConnectPlan, request: ConnectRequest, called:
     """
     screen = context.screen
     if not screen.json:
-        for line in _describe_plan(screen, plan, request, called):
+        for line in _describe_plan(screen, plan, request, called, say_words=say_words):
             screen.aside(line, hang=_LABEL)
     if not screen.confirm(f"ask {called} for {format_size(request.storage)}?", unanswered="connecting to a new peer"):
         raise DeclinedError("not connected: you said no", hint="`backup-peer browse` shows the others")
 
 
-def _describe_plan(screen: Screen, plan: ConnectPlan, request: ConnectRequest, called: str) -> list[str]:
+def _describe_plan(
+    screen: Screen, plan: ConnectPlan, request: ConnectRequest, called: str, *, say_words: str
+) -> list[str]:
     kept, locked = format_duration(request.term_s or 0), format_duration(request.lock_s or 0)
     lines = [
         f"host          {screen.paint(called, BOLD)}",
         f"full id       {escape_line(plan.peer_id)}",
         f"safety words  {screen.paint(escape_line(plan.safety_words), BOLD)}",
-        f"{'':<{_LABEL}}the other screen must show the same words; if they differ, stop",
+        f"{'':<{_LABEL}}{say_words}",
         f"trust         {say_trust(format_trust(plan.trust, plan.trust_level, plan.capped), plan.reason)}",
         f"space         {format_size(request.storage)} of at least {format_size(plan.free_bytes)} free",
         f"terms         kept for {kept}; erased {locked} after a deletion",

@@ -105,7 +105,10 @@ def _speak(context: Context, request: InviteRequest) -> int:
         except KeyboardInterrupt:
             raise InterruptedByUserError("the code is over, and nothing was given") from None
     called, tick = name_peer(said.peer_id, said.alias), screen.paint("✓", GREEN)
-    screen.line(f"{tick} {called} said it: a friend now, who may have {format_size(said.storage_bytes)} here", hang=2)
+    has = f"may have {format_size(said.storage_bytes)} here"
+    if said.agreed_bytes:
+        has = f"has {format_size(said.agreed_bytes)} here already: the code gives no more"
+    screen.line(f"{tick} {called} said it: a friend now, who {has}", hang=2)
     screen.done(said)
     return 0
 
@@ -131,16 +134,26 @@ def _show(screen: Screen, made: InviteMade) -> None:
     screen.aside(f"{tick} an invite{for_whom} to {slot}: {size}, {often}, until {format_moment(made.expires)}")
     screen.aside("")
     screen.line(made.invite)  # never wrapped: it is copied as it stands
-    if screen.out_is_terminal:
-        screen.line()
-        for row in draw_code(made.invite, columns=screen.columns, is_inverted=not screen.has_color):
-            screen.line(screen.paint(row, _PAPER))
     screen.aside("")
     if made.note:
         screen.aside(f"  {screen.paint('note', YELLOW)}  {escape_line(made.note)}", hang=8)
     screen.aside("  whoever has it can use it: give it to nobody else, by a way that nobody else reads", hang=2)
     screen.aside("  it is used by pasting it into `backup-peer connect -` on the other machine", hang=2)
     screen.aside(f"  to take it back: `backup-peer invite revoke {shorten_request(made.invite_id)}`", hang=2)
+    if screen.out_is_terminal:
+        _show_drawn(screen, made.invite)
+
+
+def _show_drawn(screen: Screen, invite: str) -> None:
+    """Draw the code, last of all: what follows would push its top out of a window of usual height."""
+    rows = list(draw_code(invite, columns=screen.columns, is_inverted=not screen.has_color))
+    if not rows:
+        screen.aside("  a wider window shows a QR code, too", hang=2)
+        return
+    for row in rows:
+        screen.line(screen.paint(row, _PAPER))
+    if len(rows) >= screen.rows:  # the prompt takes one
+        screen.aside(f"  to scan the code, make the window taller: {len(rows) + 2} lines show all of it", hang=2)
 
 
 def draw_code(text: str, *, columns: int, is_inverted: bool = False) -> Iterator[str]:

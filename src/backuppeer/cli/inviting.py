@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 from backuppeer.cli.choosing import Choice, read_storage
 from backuppeer.cli.context import Context
+from backuppeer.cli.render import escape_line
 from backuppeer.cli.screen import BOLD, GREEN, Screen
 from backuppeer.cli.spinner import Spinner
 from backuppeer.cli.units import format_size
@@ -15,18 +16,30 @@ from backuppeer.control.inviting import InviteOpened, InviteText
 from backuppeer.errors import UserError
 from backuppeer.limits import INVITE_CHARS
 from backuppeer.signaling.invite import is_invite
-from backuppeer.signaling.nameplate import is_spoken
+from backuppeer.signaling.nameplate import is_half_code, is_spoken
 
 _STDIN: Final = "-"
 _LABEL: Final = 14
 
 
 class Wanted(NamedTuple):
-    """Whom to ask, "" for the best, and for how many bytes. is_known: the words of a spoken code were the same."""
+    """Whom to ask, "" for the best, and for how many bytes. is_known: the words of a spoken code were the same.
+
+    is_invited: an invite led there; its host is asked nothing, and sees who came once there is an agreement.
+    """
 
     peer: str
     size_bytes: int
     is_known: bool = False
+    is_invited: bool = False
+
+    def say_words(self) -> str:
+        """Return what to do with the safety words before anything is agreed."""
+        if self.is_known:
+            return "nothing to compare: who told you the code has them, too"
+        if self.is_invited:
+            return "the other screen shows them once you are connected: compare them then"
+        return "the other screen must show the same words; if they differ, stop"
 
 
 def follow_invite(context: Context, given: str) -> InviteOpened | None:
@@ -63,6 +76,11 @@ def choose_wish(context: Context, choice: Choice, peer: str, storage: str) -> Wa
 
     """
     opened = None if choice.best else follow_invite(context, peer)
+    if opened is None and not (storage or choice.best or choice.trial) and is_half_code(peer):
+        raise UserError(
+            f"{escape_line(peer)} is a spoken code without its second word",
+            hint="type all of it, like 7-abandon-ability; it is as good as before (a peer of that name: add --storage)",
+        )
     is_left_to_it = opened is not None and not (storage or choice.trial)
     size_bytes = 0 if is_left_to_it else read_storage(choice, storage)
     if size_bytes < 1 and not is_left_to_it:
@@ -71,7 +89,7 @@ def choose_wish(context: Context, choice: Choice, peer: str, storage: str) -> Wa
         )
     if opened is None:
         return Wanted(peer, size_bytes)
-    return Wanted(opened.peer_id, _choose_storage(opened, size_bytes), opened.verified)
+    return Wanted(opened.peer_id, _choose_storage(opened, size_bytes), opened.verified, is_invited=True)
 
 
 def _choose_storage(opened: InviteOpened, wanted_bytes: int) -> int:

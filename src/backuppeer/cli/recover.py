@@ -21,7 +21,7 @@ from backuppeer.control.client import Client
 from backuppeer.control.events import Event, EventName, State
 from backuppeer.control.recovering import RecoverRequest, RecoverResult
 from backuppeer.control.succeeding import SuccessionPlan
-from backuppeer.errors import UserError
+from backuppeer.errors import ExitCode, UserError
 from backuppeer.limits import SUCCESSION_STEPS
 
 _HELP: Final = (
@@ -109,7 +109,7 @@ def _recover(context: Context, request: RecoverRequest, way: str, aim: str) -> i
         taken = carry_out(context, plan, read_master)
         show_result(context, taken)
     context.screen.done(taken)
-    return 0
+    return ExitCode.INCOMPLETE if taken.left_out else ExitCode.DONE
 
 
 def _bring_back(context: Context, request: RecoverRequest, way: str) -> tuple[RecoverResult, bytes | None]:

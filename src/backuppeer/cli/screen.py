@@ -69,6 +69,11 @@ class Screen:
         """Width of the terminal."""
         return max(40, shutil.get_terminal_size().columns)
 
+    @property
+    def rows(self) -> int:
+        """Height of the terminal."""
+        return shutil.get_terminal_size().lines
+
     def paint(self, text: str, style: str) -> str:
         """Return `text` in a colour (SGR code), or as it is where colours are not wanted."""
         return f"\x1b[{style}m{text}\x1b[0m" if self.has_color else text

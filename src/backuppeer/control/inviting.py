@@ -88,9 +88,13 @@ class CodeToSay(msgspec.Struct, kw_only=True):
 
 
 class InviteSpoken(msgspec.Struct, kw_only=True):
-    """`invite create --spoken`: who said the code, and is a friend by that; what it may have."""
+    """`invite create --spoken`: who said the code, and is a friend by that; what it may have.
+
+    agreed_bytes: what it has here already; the invite is used up then, and gives no more.
+    """
 
     invite_id: str
     peer_id: str
     alias: str
     storage_bytes: int
+    agreed_bytes: int = 0

@@ -31,6 +31,7 @@ T = TypeVar("T", "Plate", "Word", "Reply")
 _LABEL: Final = b"backuppeer/v1/nameplate\0"
 _LENGTH: Final = struct.Struct(">H")
 _CODE: Final = re.compile(r"(\d{1,4})[-\s]+([a-z]+)[-\s]+([a-z]+)")
+_HALF_CODE: Final = re.compile(r"\d{1,4}[-\s]+[a-z]+[-\s]*")
 _SEALED_MOST: Final = INVITE_CHARS + 256
 
 
@@ -63,7 +64,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 @dataclass(frozen=True, slots=True)
 class SpokenCode:
-    """A code as it is said: `7-crossover-clockwork`."""
+    """A code as it is said: `7-abandon-ability`."""
 
     number: int
     words: str
@@ -89,6 +90,11 @@ class SpokenCode:
 def is_spoken(text: str) -> bool:
     """Tell whether a text looks like a spoken code."""
     return _CODE.fullmatch(text.strip().lower()) is not None
+
+
+def is_half_code(text: str) -> bool:
+    """Tell whether a text looks like a spoken code without its last word; a peer's name may look so, too."""
+    return _HALF_CODE.fullmatch(text.strip().lower()) is not None
 
 
 def parse_code(text: str) -> SpokenCode:

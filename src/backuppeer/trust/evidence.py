@@ -124,13 +124,18 @@ _MOVED: Final = frozenset({Kind.STORED, Kind.RESTORED})
 _BYTES: Final = f"CASE WHEN kind IN ({_numbers(_MOVED)}) THEN SUM(size_bytes) ELSE MAX(size_bytes) END"
 """The bytes of a day: of what moved, all together. Audits all speak of the same packs, and so do reports of a loss."""
 _BY_KAPPA: Final = {fault.value: fault for fault in Fault}
+_KEPT_MOST: Final = ", ".join(
+    f"{of}(CASE kind WHEN {kind.value} THEN size_bytes ELSE 0 END)"
+    for of, kind in (("SUM", Kind.STORED), ("SUM", Kind.RESTORED), ("MAX", Kind.AUDITED))
+)
 _DAYS: Final = (
     f"SELECT day, MAX(CASE {' '.join(f'WHEN kind = {kind.value} THEN {_FAULTS[kind].value}' for kind in _FAULTS)}"  # noqa: S608 - constants
     f" ELSE 0 END), SUM(CASE WHEN kind IN ({_numbers(_MOVED)}) THEN size_bytes ELSE 0 END)"
-    f" + MAX(CASE kind WHEN {Kind.AUDITED.value} THEN size_bytes ELSE 0 END), MAX(kind IN ({_numbers(_SHOWN)}))"
+    f" + MAX(CASE kind WHEN {Kind.AUDITED.value} THEN size_bytes ELSE 0 END), MAX(kind IN ({_numbers(_SHOWN)})),"
+    f" MAX({_KEPT_MOST})"
     f" FROM observations WHERE day > ? AND kind IN ({_numbers([*_GOOD, *_FAULTS])}) AND "
 )
-"""Each day that is a unit: kappa of its worst fault (0 = none), its bytes as `_BYTES`, whether something was shown."""
+"""Each day that is a unit: kappa of its worst fault (0 = none), its bytes, whether some was shown, what lay there."""
 _PARTING: Final = _OWN | {Kind.MISBEHAVED}
 """Rows that stay as they were when old ones are condensed: few, and with a meaning in their order or hour."""
 _BLAMELESS: Final = Conduct()
@@ -367,13 +372,13 @@ class EvidenceLog:
         return translating("the evidence", self._path)
 
 
-def _judge_days(rows: Iterable[tuple[int, float, int, int]], today: int) -> Iterator[DayEvidence]:
+def _judge_days(rows: Iterable[tuple[int, float, int, int, int]], today: int) -> Iterator[DayEvidence]:
     """Yield a unit for each day, in ascending order; rows as of `_DAYS`."""
     last: int | None = None
-    for day, kappa, size_bytes, is_shown in rows:
+    for day, kappa, size_bytes, is_shown, kept_bytes in rows:
         # What was stored today says nothing of yesterday; and before the first unit nothing was there to be kept.
         spans = min(SPANS_MOST, day - last) if is_shown and not kappa and last is not None else 1
-        yield DayEvidence(float(max(0, today - day)), size_bytes / GIB, _BY_KAPPA.get(kappa), spans)
+        yield DayEvidence(float(max(0, today - day)), size_bytes / GIB, _BY_KAPPA.get(kappa), spans, kept_bytes / GIB)
         last = day
 
 

@@ -279,7 +279,7 @@ def _say_kept(days: Sequence[DayEvidence]) -> str:
     said = []
     if good:
         span = round(good[0].age_days - good[-1].age_days) + 1
-        gib = median_low(day.gib for day in good[-_LATELY:])
+        gib = median_low(day.kept_gib or day.gib for day in good[-_LATELY:])
         said.append(f"kept {format_size(round(gib * GIB))} for {span} day{'' if span == 1 else 's'}")
     if failed:
         ago = round(min(failed))

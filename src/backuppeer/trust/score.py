@@ -13,7 +13,7 @@ a deviation off means that little evidence counts for little. Faults fade four t
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
@@ -53,12 +53,14 @@ class DayEvidence:
     """One day with one peer. `age_days` ≥ 0; `gib`: verified bytes of the day in GiB; good when it has no fault.
 
     `spans` ≥ 1: the days that a good one speaks for, itself included; a fault speaks for its own alone.
+    `kept_gib`, for people: what lay there, less than `gib` where the same was stored and audited. 0 = as `gib`.
     """
 
     age_days: float
     gib: float
     fault: Fault | None = None
     spans: int = 1
+    kept_gib: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

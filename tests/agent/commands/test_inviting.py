@@ -24,7 +24,9 @@ GB = 10**9
 
 def commands_of(house, *, side=None, guest=None, servers=()):
     parts = SimpleNamespace(state=house.state, clock=house.clock, keys=SimpleNamespace(peer=house.peer))
-    host = side and SimpleNamespace(requests=house.requests, hosting=side.hosting, inviting=side.inviting)
+    host = side and SimpleNamespace(
+        requests=house.requests, hosting=side.hosting, inviting=side.inviting, premises=house.premises
+    )
     empty = SimpleNamespace(requests=SimpleNamespace(invites=None))
     owner = guest and SimpleNamespace(knocking=guest.knocking)
     return InviteCommands(
@@ -135,6 +137,18 @@ def test_who_says_the_code_is_a_friend_on_both_sides_and_holds_the_invite(house,
             assert row.state == "live"
             kept = guest._agent.owner.knocking.invited.find(house.peer)
             assert kept.expires_s == house.clock.now_ms() // 1000 + SPOKEN_S + SPOKEN_LEFT_S
+
+    run(story())
+
+
+def test_the_code_of_one_who_has_space_already_is_used_up(house, owner):
+    async def story():
+        owner.agree_with(house)
+        async with two_homes(house, owner) as (host, guest):
+            spoken, _ = await speak(host, guest)
+            assert spoken.agreed_bytes == sum(lease.terms.size_bytes for lease in house.premises.leases_of(owner.peer))
+            (row,) = await host.list_all(Nothing(), quietly)
+            assert (row.state, [use.agreed for use in row.used]) == ("used up", [True])
 
     run(story())
 

@@ -10,12 +10,13 @@ from agent.houses import HostHouse, offer
 from agent.owner.test_heads import INDEX, chain_of, inventory
 from backuppeer.agent.host.receipting import Countersigning
 from backuppeer.agent.peers.lineage import describe_heirs
+from backuppeer.agent.peers.names import resolve_peer
 from backuppeer.agent.repute.gaps import Gaps
 from backuppeer.agent.repute.shelf import Shelf
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.crypto.keys import derive_authority
 from backuppeer.errors import AuthenticationFault, BackupPeerError, NotFoundError, ProtocolViolation, RefusedError
-from backuppeer.ids import PeerId
+from backuppeer.ids import PeerId, shorten_peer_id
 from backuppeer.limits import MIB
 from backuppeer.proof.merkle import compute_stored_id
 from backuppeer.proof.notices import sign_notice
@@ -334,6 +335,40 @@ def test_the_old_identity_is_let_go_of_with_the_heir(house, owner):
     store.notices.hasten(agreement)
     house.sweeping.look()
     assert not {owner.peer, HEIR.public} & house.premises.owners()
+
+
+@pytest.mark.parametrize("alias", ["", "alice b"])
+def test_the_hosts_person_is_told_who_goes_on_by_its_name_or_else_by_the_id_of_before(house, owner, alias):
+    owner.agree_with(house)
+    house.state.call(owner.peer, alias, 1)
+    tell(house, owner, word(house, owner))
+    [note] = describe_heirs(house.state, house.heirs, house.premises.owners())
+    old, new = shorten_peer_id(owner.peer), shorten_peer_id(PeerId(HEIR.public))
+    assert note.startswith(f"{alias or old} goes on as {new}, as its 24 words say")
+    assert note.endswith("`backup-peer peers verify 'alice b'`" if alias else f"`backup-peer peers verify {new}`")
+    assert resolve_peer(house.state, alias or new) == HEIR.public
+
+
+def test_an_agreement_that_is_over_goes_over_to_nobody_and_is_erased_as_it_was_asked_for(house, owner):
+    one, other = owner.agree_with(house), owner.agree_with(house, number=2)
+    store = house.premises.open()
+    store.notices.give(one, sign_notice(one, owner.keys.identity, last=0, time_ms=8))
+    store.notices.hasten(one)
+    assert len(tell(house, owner, word(house, owner)).revisions) == 1
+    assert [lease.agreement for lease in leases_of(house, HEIR)] == [other]
+    assert store.notices.list_over() == [one]
+    house.sweeping.look()
+    assert [lease.agreement for lease in store.leases.list_all()] == [other]
+
+
+def test_who_has_nothing_but_what_is_over_has_nothing(house, owner):
+    agreement = owner.agree_with(house)
+    store = house.premises.open()
+    store.notices.give(agreement, sign_notice(agreement, owner.keys.identity, last=0, time_ms=8))
+    store.notices.hasten(agreement)
+    with pytest.raises(NotFoundError):
+        house.succeeding.take(owner.peer, word(house, owner))
+    assert house.heirs.heir_of(owner.peer) is None
 
 
 def countersigning(house, file):

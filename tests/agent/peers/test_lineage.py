@@ -54,7 +54,7 @@ def test_an_owner_that_goes_on_is_told_of_by_the_name_of_now_until_its_words_are
     house.take(0, 1)
     assert describe_heirs(house.state, house.heirs) == [], "a stranger that keeps nothing here"
     [told] = describe_heirs(house.state, house.heirs, {NEW})
-    assert told.startswith(f"one that keeps backups here goes on as {shorten_peer_id(NEW)}, as its 24 words say: ")
+    assert told.startswith(f"{shorten_peer_id(OLD)} goes on as {shorten_peer_id(NEW)}, as its 24 words say: ")
     assert f"{shorten_peer_id(OLD)} gets nothing any more" in told
     house.state.call(NEW, "bob", 5)
     [told] = describe_heirs(house.state, house.heirs, {NEW})

@@ -73,11 +73,15 @@ class InviteCommands:
             self._invites.revoke(self._invites.name_of(made))
             raise
         self._befriend(guest)
+        leases = await asyncio.to_thread(self._agent.host.premises.leases_of, guest)
+        if leases:
+            self._invites.spend(self._invites.name_of(made), guest)
         return InviteSpoken(
             invite_id=self._invites.name_of(made),
             peer_id=format_peer_id(guest),
             alias=alias_of(self._parts.state, guest) or made.label,
             storage_bytes=made.storage_bytes,
+            agreed_bytes=sum(lease.terms.size_bytes for lease in leases),
         )
 
     def _befriend(self, peer: PeerId) -> None:

@@ -37,8 +37,8 @@ _DOUBTS: Final = frozenset({Sort.WORDS, Sort.ANSWERED, Sort.FORKED, Sort.HEIRS})
 class Alarm(msgspec.Struct, frozen=True, kw_only=True):
     """One alarm about a peer; of a sort there is one for each peer. is_seen: a person has taken note of it.
 
-    is_forgiven: it may get new data all the same. That is no comparison: the alarm stands. about: the identity of
-    before of which it was raised, if that is another; else empty.
+    is_forgiven: it may get new data all the same. That is no comparison: the alarm stands. about: the identity before,
+    of which it was raised, if that is another; else empty.
     """
 
     peer: PeerId

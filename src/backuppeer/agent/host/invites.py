@@ -218,6 +218,20 @@ class Invites:
                     used = tuple(settled if other is use else other for other in invite.used)
                     self._replace(msgspec.structs.replace(invite, used=used))
 
+    def spend(self, text: str, owner: PeerId) -> None:
+        """Count an invite as used by an owner that has its agreement already: it asks for no other.
+
+        Raises:
+            as `find`.
+
+        """
+        with self._lock:
+            known = self.find(text)
+            if known.use_of(owner) is None:
+                use = Use(owner=owner, time_ms=self._clock.now_ms(), is_settled=True)
+                self._replace(msgspec.structs.replace(known, used=(*known.used, use)))
+        self.on_change()
+
     def gives(self, owner: PeerId, size_bytes: int) -> bool:
         """Tell whether an owner has an open use of an invite that gives this much."""
         for invite in self.list_all():

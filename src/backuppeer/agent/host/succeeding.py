@@ -103,8 +103,10 @@ class Succeeding:
             raise RefusedError("a succession is said by one of the two whom it names")
         with self._taking:
             store = self._premises.open()
-            standing = store.leases.list_by_owner(old)
-            if not standing and not store.leases.list_by_owner(self._heirs.newest(old)):
+            # Of one that is over all is being erased: it ends with who gave notice of it, and nobody follows in it.
+            standing = [one for one in store.leases.list_by_owner(old) if not store.notices.is_over(one.agreement)]
+            newest = self._heirs.newest(old)
+            if not standing and (newest == old or not store.leases.list_by_owner(newest)):
                 raise NotFoundError("no such agreement with you")
             authority = find_authority(self._state, self._premises, old)
             open_succession(message.succession, authority)

@@ -12,15 +12,16 @@ from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.keyring import HomeKeys
 from backuppeer.agent.home.state import State
 from backuppeer.agent.jobs.take_over import TakeOverJob
-from backuppeer.agent.owner.announcing import Announcing, tell_host
+from backuppeer.agent.owner.announcing import Announcing
+from backuppeer.agent.owner.telling import tell_host
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.channel import SucceededError
 from backuppeer.agent.peers.partners import Partner
 from backuppeer.agent.reporter import Reporter
 from backuppeer.control.saving import LeftOut
 from backuppeer.control.succeeding import SuccessionPlan, SuccessionTold
-from backuppeer.errors import AuthenticationFault, BackupPeerError, ExitCode, PeerUnreachable, UserError
-from backuppeer.ids import PeerId, format_peer_id
+from backuppeer.errors import AuthenticationFault, BackupPeerError, ExitCode, PeerUnreachable, RefusedError, UserError
+from backuppeer.ids import AgreementId, PeerId, format_peer_id
 
 _LATER = "it is told whenever it is met, and serves the old identity until then"
 
@@ -37,6 +38,8 @@ class SuccessionJob:
     async def plan(self, owners: int) -> SuccessionPlan:
         """Hear all hosts, unless there is nothing more to ask; nothing is changed. owners: whose packs are kept here.
 
+        Of a machine that keeps packs only that: it is refused, whatever its own hosts would say, if it has any.
+
         Raises:
             as `TakeOverJob.plan`.
 
@@ -49,7 +52,7 @@ class SuccessionJob:
             waiting=[self._vault.name(peer) for peer in self._announcing.waiting()],
             owners=owners,
         )
-        if plan.is_recovered and not plan.is_begun:
+        if plan.is_recovered and not plan.is_begun and not owners:
             heard = await TakeOverJob(self._vault, self._keys.peer, self._reporter).plan()
             for name in ("is_writer", "repository", "epoch", "snapshots", "host", "time", "heard", "left_out"):
                 setattr(plan, name, getattr(heard, name))
@@ -84,11 +87,24 @@ class SuccessionJob:
 
     async def _tell(self, partner: Partner, heir: Heir) -> BackupPeerError | None:
         try:
-            await tell_host(await partner.session(), self._state, heir.succession, heir.identity)
+            if not await self._say(partner, heir):
+                return PeerUnreachable("it signed nothing of ours for the new identity")
         except BackupPeerError as exc:
             return exc
         await self._reporter.state("connected", f"{partner.name} follows")
         return None
+
+    async def _say(self, partner: Partner, heir: Heir) -> list[AgreementId]:
+        session = await partner.session()
+        try:
+            return await tell_host(session, self._state, heir.succession, heir.identity)
+        except SucceededError:
+            raise
+        except RefusedError:
+            # A thief may have agreed on more with it than it showed when the session began.
+            await session.end()
+            await session.ended.wait()
+            return await tell_host(await partner.session(), self._state, heir.succession, heir.identity)
 
     def _describe(self, peer: PeerId, error: BackupPeerError) -> LeftOut:
         name = self._vault.name(peer)

@@ -55,10 +55,9 @@ def _is_compared(state: State, peer: PeerId) -> bool:
 def _say_owner(state: State, heirs: Heirs, peer: PeerId) -> str:
     """Return what became of a peer's packs here, and what is to be done."""
     name, new, old = name_of(state, peer), shorten_peer_id(peer), shorten_peer_id(heirs.line_of(peer)[1])
-    who = f"{name} goes on" if name != new else "one that keeps backups here goes on"
     return (
-        f"{who} as {new}, as its 24 words say: what it keeps here is the new one's, and {old} gets nothing any more. "
-        f"Compare the words anew: `backup-peer peers verify {shlex.quote(name)}`"
+        f"{name if name != new else old} goes on as {new}, as its 24 words say: what it keeps here is the new one's, "
+        f"and {old} gets nothing any more. Compare the words anew: `backup-peer peers verify {shlex.quote(name)}`"
     )
 
 
