@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from backuppeer.cli.mounted.layout import IGNORED, LATEST, Pointer, Root, Shelf, Text, build_layout, find_node
 from backuppeer.control.api import SnapshotRow
+from backuppeer.repo.snapshot import REPLACED
 
 
 def row(number, *, time="2026-11-22T21:30:00Z", host="pc", tags=(), set_name="", missing=False):
@@ -39,6 +40,16 @@ def follow(top, path):
             parts = "/".join([*parts[:-1], found[0].target]).split("/")
             return follow(top, "/".join(parts))
     return find_node(top, parts)[0]
+
+
+def test_what_a_thief_may_have_made_is_the_latest_of_nothing_but_its_own_tag():
+    rows = [row(1, tags=["a"]), row(2, time="2026-11-23T21:30:00Z", tags=[REPLACED, "a"])]
+    top = build_layout(rows, UTC)
+    mine, other = (find_node(top, ["snapshots", name])[0] for name in list(top.entries["snapshots"].entries)[:2])
+    for path in ("snapshots/latest", "hosts/pc/latest", "tags/a/latest"):
+        assert follow(top, path) == mine
+    assert follow(top, f"tags/{REPLACED}/latest") == other
+    assert LATEST not in build_layout(rows[1:], UTC).entries["snapshots"].entries
 
 
 def test_snapshots_lie_by_time_and_are_linked_by_id_host_tag_and_set():

@@ -12,6 +12,7 @@ from datetime import datetime, tzinfo
 from typing import Final
 
 from backuppeer.control.api import SnapshotRow
+from backuppeer.repo.snapshot import REPLACED
 
 LATEST: Final = "latest"
 SNAPSHOTS: Final = "snapshots"
@@ -76,8 +77,9 @@ def build_layout(rows: Iterable[SnapshotRow], zone: tzinfo | None = None) -> She
     for (name, row), short in zip(named, ids, strict=True):
         by_time.put(name, Root(row.snapshot, _read_ns(row.time)))
         by_id.put(short, Pointer(f"../{SNAPSHOTS}/{name}", _read_ns(row.time)))
-    if named:
-        by_time.put(LATEST, Pointer(named[-1][0], _read_ns(kept[-1].time)))
+    trusted = [(name, row) for name, row in named if REPLACED not in row.tags]
+    if trusted:
+        by_time.put(LATEST, Pointer(trusted[-1][0], _read_ns(trusted[-1][1].time)))
     shelves = {"ids": by_id, SNAPSHOTS: by_time, "hosts": Shelf(), "sets": Shelf(), "tags": Shelf()}
     for name, row in named:
         _file(shelves["hosts"], [row.host], name, row)
@@ -104,7 +106,7 @@ def find_node(top: Shelf, parts: Sequence[str]) -> tuple[Node, list[str]] | None
 
 
 def _file(shelf: Shelf, labels: Sequence[str], name: str, row: SnapshotRow) -> None:
-    """Put links to a snapshot under each of its labels, and let `latest` be the one put there last."""
+    """Put links to a snapshot under each of its labels, and let `latest` be the last that no thief may have made."""
     time_ns = _read_ns(row.time)
     for label in labels:
         if not label:
@@ -112,7 +114,8 @@ def _file(shelf: Shelf, labels: Sequence[str], name: str, row: SnapshotRow) -> N
         folder = shelf.entries.setdefault(_make_name(label), Shelf())
         if isinstance(folder, Shelf):
             folder.put(name, Pointer(f"../../{SNAPSHOTS}/{name}", time_ns))
-            folder.put(LATEST, Pointer(name, time_ns))
+            if REPLACED not in row.tags or label == REPLACED:
+                folder.put(LATEST, Pointer(name, time_ns))
             shelf.time_ns = max(shelf.time_ns, time_ns)
 
 
