@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from contextlib import asynccontextmanager, contextmanager
 
 import msgspec
 import pytest
@@ -20,6 +21,7 @@ from cli.rows import ROW, ask, run
 from cli.terminal import FakeTerminal
 from control.dummy import given, telling
 from signaling.kit import dead_url, serving
+from signaling.test_proxying import URL, proxy
 
 ONE, TWO = "wss://one.example", "ws://two.example:81"
 GOOD = ServerState(url=ONE, connected=True, last_reached="2026-11-22T10:00:00Z", rows=3)
@@ -44,26 +46,41 @@ def status_of(*servers):
     )
 
 
-@pytest.fixture
-def served():
-    """Run a real server in a thread; gives its address."""
+@contextmanager
+def beside(scene):
+    """Enter `scene()` in a thread with a loop of its own; gives what it gives."""
     ready, ended, found = threading.Event(), None, []
 
     async def serve():
         nonlocal ended
         ended = asyncio.Event()
-        async with serving() as server:
-            found.extend([server.url, asyncio.get_running_loop()])
+        async with scene() as given:
+            found.extend([given, asyncio.get_running_loop()])
             ready.set()
             await ended.wait()
 
     thread = threading.Thread(target=lambda: asyncio.run(serve()))
     thread.start()
     assert ready.wait(20)
-    yield found[0]
-    found[1].call_soon_threadsafe(ended.set)
-    thread.join(20)
-    assert not thread.is_alive()
+    try:
+        yield found[0]
+    finally:
+        found[1].call_soon_threadsafe(ended.set)
+        thread.join(20)
+        assert not thread.is_alive()
+
+
+@pytest.fixture
+def served():
+    """Run a real server in a thread; gives its address."""
+    with beside(serving) as server:
+        yield server.url
+
+
+@asynccontextmanager
+async def behind_proxy():
+    async with serving(origins=[URL]) as server, proxy(server.port, kind="socks5") as there:
+        yield there
 
 
 def test_a_first_server_comes_beside_the_default_one_and_each_is_kept_once(capsys):
@@ -140,6 +157,41 @@ def test_a_look_tells_of_each_server_and_what_to_do(capsys, served):
     assert code == 0
     assert lines[0][0]["offers"] == 0
     assert lines[0][0]["round_trip_ms"] > 0
+
+
+@pytest.mark.parametrize("is_named", [True, False])
+def test_a_look_goes_through_the_proxy_and_never_around_it(capsys, is_named):
+    def look(url):
+        flag = ("--proxy", url) if is_named else ()
+        assert is_named or run(capsys, "config", "set", "proxy", url)[0] == 0
+        return run(capsys, "config", "servers", "test", URL, *flag)
+
+    with beside(behind_proxy) as (through, asked):
+        code, out, _ = look(through)
+        assert code == 0
+        assert "its clock was not seen" in out
+        assert set(asked) == {URL.removeprefix("ws://")}
+        code, out, _ = look("socks5://127.0.0.1:1")
+        assert code == 14
+        assert "through a proxy and not around it" in " ".join(out.split())
+
+
+def test_a_look_dials_nothing_while_nobody_knows_whether_a_proxy_is_wanted(capsys):
+    path = locate_home(None).path
+    path.mkdir(exist_ok=True)
+    (path / "config.toml").write_text("proxy = 7")
+    code, out, _ = run(capsys, "config", "servers", "test", URL)
+    assert code == 14
+    assert "not dialled" in out
+    assert "`backup-peer config list" in out
+
+
+def test_a_changed_proxy_says_when_the_slot_goes_through_it(capsys, agent):
+    agent({"status": status_of(GOOD)})
+    (locate_home(None).path / "keys").mkdir(exist_ok=True)
+    (locate_home(None).path / "keys" / "working").touch()
+    _, _, err = run(capsys, "config", "set", "proxy", "socks5://127.0.0.1:9050")
+    assert "until the agent starts anew: `backup-peer agent stop" in " ".join(err.split())
 
 
 def test_status_tells_when_a_server_was_reached_how_often_it_failed_and_what_it_hands_out(capsys, agent):

@@ -16,6 +16,7 @@ import pytest
 from backuppeer import __version__
 from backuppeer.cli.main import VERBS, main
 from backuppeer.cli.relaying import describe_relay
+from backuppeer.cli.render import shorten_id
 from backuppeer.cli.server import _describe_notes
 from backuppeer.control import api
 from backuppeer.control.alarms import SeenAlarms
@@ -481,6 +482,10 @@ def test_peers_names_what_may_go_there_and_whose_words_differed(capsys, agent):
     assert "1 GB free now, 2 GB more" in out
     assert "the words differed: " in out
     assert "not compared yet" not in out
+    before = "bp1" + "q" * 61
+    agent({"peers": given([msgspec.structs.replace(row, differed_as=before)])})
+    out = run(capsys, "peers")[1]
+    assert f"the words differed as {shorten_id(before)}; compare these: " in out, "nobody has compared the ones below"
 
 
 @pytest.mark.parametrize(("count", "words"), [(1, "1 request waits"), (2, "2 requests wait")])

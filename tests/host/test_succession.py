@@ -140,3 +140,37 @@ def test_no_heir_has_more_agreements_than_anybody(store, world):
     with pytest.raises(RefusedError, match="already"):
         store.leases.put(pass_on(world, first))
     assert store.leases.get(A).signed == first
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_a_notice_dated_after_the_succession_is_void_and_the_heir_gives_its_own_by_any_number(store, world, number):
+    first = world.agree(lock_s=100)
+    store.leases.put(first)
+    pack = put_pack(store, b"x" * 70_000)
+    notice = sign_notice(A, world.owner, last=0, time_ms=NOW_MS + 1)
+    assert store.notices.give(A, notice) == 200, "nothing was heard of an heir"
+    store.leases.put(pass_on(world, first))
+    opened = store
+    for _ in range(2):
+        assert (opened.notices.left_s(A), opened.notices.list_given(A)) == (None, [])
+        opened.sweep.add_age(1000)
+        assert (opened.notices.is_over(A), opened.notices.list_over()) == (False, [])
+        assert opened.has(A, pack)
+        opened = reopen(opened, world)
+    left_s = opened.notices.give(A, sign_notice(A, HEIR, last=number - 1, time_ms=NOW_MS))
+    assert left_s == (200 if number % 2 else 0)
+    with pytest.raises(RefusedError, match=f"notice {number + 1} of this side"):
+        opened.notices.give(A, sign_notice(A, HEIR, last=number + 1, time_ms=NOW_MS))
+    opened.close()
+
+
+def test_a_notice_whose_succession_is_gone_from_the_disk_ends_nothing(store, world):
+    first = world.agree(lock_s=100)
+    store.leases.put(first)
+    store.notices.give(A, sign_notice(A, world.owner, last=0, time_ms=NOW_MS))
+    second = pass_on(world, first)
+    store.leases.put(second)
+    terms = peek_statement(Agreement, second)
+    store.leases.put(sign_statement(revise(second, wish_of(terms)), HEIR, world.host))
+    next(store.directory.rglob("agreement.2")).unlink()
+    assert store.notices.left_s(A) is None

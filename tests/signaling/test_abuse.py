@@ -3,12 +3,18 @@
 import asyncio
 
 import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+from websockets.frames import Frame, Opcode
+from websockets.typing import Subprotocol
 
 from backuppeer import limits
+from backuppeer.clock import SystemClock
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import Unavailable
 from backuppeer.signaling.client import deposit_at, open_link
 from backuppeer.signaling.messages import (
+    SUBPROTOCOL,
     Browse,
     Challenge,
     CloseCode,
@@ -26,6 +32,8 @@ from backuppeer.signaling.server.caps import Caps
 from backuppeer.signaling.server.engine import Rate
 from backuppeer.signaling.server.load import Load
 from backuppeer.signaling.server.rate import Buckets
+from backuppeer.signaling.server.relay import SUBPROTOCOLS
+from backuppeer.signaling.server.relaying import Relaying
 from backuppeer.signaling.servers import authority
 from backuppeer.signaling.stamping import make_stamp
 from signaling.kit import NOW_MS, Host, TurnedClock, run, serving
@@ -159,6 +167,55 @@ def test_who_was_asked_for_less_a_moment_ago_is_not_sent_to_work_again():
             async with open_link(server.url) as link:
                 late = await link.ask(Publish(Host().signed()), Published)
                 assert late.code == Refusal.STAMP
+
+    run(story())
+
+
+async def send_frames(connection, frame):
+    """Send a frame again and again, 100 in each write, until the server hangs up."""
+    connection.transport.write(b"".join(connection.protocol.data_to_send()))
+    written = frame.serialize(mask=True, extensions=[]) * 100
+    while not connection.transport.is_closing():
+        connection.transport.write(written)
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        Frame(Opcode.PONG, b""),
+        Frame(Opcode.PING, b""),
+        Frame(Opcode.CONT, b"", fin=False),
+        Frame(Opcode.CONT, b"x", fin=False),
+    ],
+)
+@pytest.mark.parametrize("path", ["", "/relay"])
+def test_who_floods_with_frames_that_say_nothing_is_cut_and_then_kept_out(frame, path):
+    async def story():
+        protocol = Subprotocol(SUBPROTOCOLS[0] if path else SUBPROTOCOL)
+        caps, made = Caps(strikes_burst=1), Relaying(SystemClock())
+        async with serving(caps, relaying=made) as server:
+            for _ in range(2):
+                async with connect(server.url + path, subprotocols=[protocol], ping_interval=None) as connection:
+                    if frame.opcode is Opcode.CONT:
+                        connection.protocol.send_binary(b"", fin=False)
+                    await send_frames(connection, frame)
+            with pytest.raises(InvalidStatus, match="429"):
+                await connect(server.url + path, subprotocols=[protocol])
+
+    run(story())
+
+
+def test_who_pings_now_and_then_is_served_on():
+    async def story():
+        caps = Caps()
+        assert caps.control_frames == (limits.SERVER_CONTROL_FRAMES_PER_S, limits.SERVER_CONTROL_FRAMES)
+        async with serving(caps) as server, open_link(server.url) as link:
+            for _ in range(3):
+                for _ in range(caps.control_frames.burst):
+                    await (await link._connection.ping())
+                server.clock.turn(60)
+            await link.ask(Browse(b"", 1), Page)
 
     run(story())
 

@@ -32,6 +32,7 @@ from backuppeer.signaling.pool import Pool
 from backuppeer.signaling.server.caps import Caps
 from backuppeer.signaling.server.engine import Rate
 from backuppeer.signaling.server.shared import SharedEngine
+from backuppeer.signaling.server.shared_notes import SharedNotes
 from backuppeer.signaling.server.store import Store
 from backuppeer.signaling.servers import authority
 from signaling.kit import Host, NoJitter, TurnedClock, run, serving
@@ -292,6 +293,58 @@ def test_a_store_that_keeps_its_data_goes_on_and_what_ended_meanwhile_is_let_go(
 
     with storing(tmp_path, keeps=True) as process:
         run(story(process))
+
+
+async def write(service, verb, key, *words):
+    """Write to the store as somebody does who is no node."""
+    store = service.engines[0]._store
+    await store._client.execute_command(verb, store.prefix.encode() + key, *words)
+
+
+def test_a_message_whose_number_is_none_is_left_out_and_the_others_arrive(process):
+    async def story():
+        host = Host()
+        async with nodes(process) as service:
+            async with open_link(service.urls[0]) as link:
+                await open_inbox(link, host.inbox)
+                for number in (b"none", b"-1", b"9" * 19, b"1" * 30):
+                    await write(service, "HSET", b"m:" + host.inbox.public, number, SEALED)
+                membership = service.engines[0].membership
+                membership._catching_up.set()
+                await deposit_at(service.urls[1], host.inbox.public, SEALED)
+                assert (await link.receive(Message)).sealed == SEALED
+                assert not membership._tasks[2].done()
+            async with open_link(service.urls[1]) as link:
+                await open_inbox(link, host.inbox)
+                assert (await link.receive(Message)).sealed == SEALED
+
+    run(story())
+
+
+def test_networks_are_counted_by_a_key_of_any_size(process):
+    async def story():
+        async with nodes(process, network_pages=Rate(1.0, 2)) as service:
+            day = service.clock.now_ms() // 86_400_000
+            await write(service, "SET", b"key:%d" % day, bytes(100))
+            for url in service.urls:
+                await rows(url)
+            with pytest.raises(Unavailable, match=f"{CloseCode.TOO_MANY} too many"):
+                await rows(service.urls[0])
+
+    run(story())
+
+
+def test_what_no_node_wrote_is_as_good_as_no_answer_and_said_once(process, caplog):
+    async def story():
+        async with nodes(process) as service:
+            notes, inbox = SharedNotes(service.engines[0]._store, 10), bytes(32)
+            for words in ((b"number", b"none"), (b"number", b"%d" % service.clock.now_ms())):
+                await write(service, "HSET", b"n:" + inbox, *words)
+                with pytest.raises(Unavailable, match="none of its nodes wrote"):
+                    await notes.get(inbox, now_ms=service.clock.now_ms())
+
+    run(story())
+    assert sum("none of its nodes wrote" in record.message for record in caplog.records) == 1
 
 
 def test_an_address_that_is_none_of_a_store_is_refused():

@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 from contextlib import asynccontextmanager
+from itertools import pairwise
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -171,6 +172,33 @@ def test_a_datagram_is_delivered_with_the_senders_key_in_place_of_the_receivers(
     run(scene())
 
 
+def test_a_client_of_which_many_small_frames_were_read_lets_others_work_between(monkeypatch):
+    async def scene():
+        async with relaying() as (served, made), raw_client(served, made) as a, raw_client(served, made) as b:
+            heard, others = [], []
+            hear = made.relay._hear
+
+            async def listen(client, frame):
+                heard.append(frame)
+                await hear(client, frame)
+
+            async def work():
+                while True:
+                    others.append(len(heard))
+                    await asyncio.sleep(0)
+
+            monkeypatch.setattr(made.relay, "_hear", listen)
+            task = asyncio.ensure_future(work())
+            for _ in range(500):
+                a.connection.protocol.send_binary(b"\x04" + b.key.public + b"\x00x")
+            a.connection.transport.write(b"".join(a.connection.protocol.data_to_send()))
+            await until(lambda: made.relay.counters.forwarded_frames == 500)
+            task.cancel()
+            assert max(after - before for before, after in pairwise(others)) <= 32
+
+    run(scene())
+
+
 def test_who_is_not_there_or_leaves_is_said_to_be_gone():
     async def scene():
         async with relaying() as (served, made), raw_client(served, made) as a:
@@ -263,6 +291,33 @@ def test_a_relay_that_is_full_lets_nobody_else_in():
     run(scene())
 
 
+async def hang_up_in_the_handshake(served, key):
+    """Send proof and close in one write, so that the server reads the close before it confirms."""
+    subprotocols = [Subprotocol(name) for name in SUBPROTOCOLS]
+    async with connect(f"{served.url}/relay", subprotocols=subprotocols, compression=None) as connection:
+        challenge = await connection.recv()
+        connection.protocol.send_binary(b"\x01" + key.public + b"\x40" + sign_raw(key, challenge[1:]))
+        connection.protocol.send_close(1000)
+        connection.transport.write(b"".join(connection.protocol.data_to_send()))
+        await connection.wait_closed()
+
+
+def test_who_hangs_up_in_the_handshake_takes_no_place():
+    async def scene():
+        async with relaying() as (served, made):
+            made.relay._most = 1
+            for _ in range(2):
+                key = SigningKey.generate()
+                made.admissions.admit(key.public, "a network")
+                await hang_up_in_the_handshake(served, key)
+            await until(lambda: made.relay.counters.denied == 2)
+            assert made.relay.counters.clients == 0
+            async with raw_client(served, made) as honest:
+                await honest.flush()
+
+    run(scene())
+
+
 def test_a_receiver_that_does_not_read_loses_datagrams_and_holds_nobody_up(monkeypatch):
     monkeypatch.setattr(limits, "RELAY_SEND_BYTES", 64 * 1024)
 
@@ -291,6 +346,38 @@ def test_a_client_whose_admission_lapsed_is_closed():
             clock.turn(limits.RELAY_LIFE_S + 1)
             with pytest.raises(ConnectionClosed):
                 await a.receive()
+            task.cancel()
+
+    run(scene())
+
+
+def test_clients_that_do_not_answer_a_close_hold_up_no_other_whose_admission_lapsed(monkeypatch):
+    monkeypatch.setattr(limits, "SERVER_CLOSE_S", 3600)
+
+    async def scene():
+        clock = TurnedClock()
+        made = Relaying(clock)
+        async with serving(relaying=made) as served, raw_client(served, made) as deaf, raw_client(served, made) as a:
+            deaf.connection.transport.pause_reading()
+            clock.turn(limits.RELAY_LIFE_S + 1)
+            task = asyncio.ensure_future(made.relay._sweep(0.01))
+            with pytest.raises(ConnectionClosed):
+                await a.receive()
+            task.cancel()
+            deaf.connection.transport.abort()
+
+    run(scene())
+
+
+def test_the_place_of_a_connection_that_is_gone_is_swept():
+    async def scene():
+        async with relaying() as (served, made), raw_client(served, made) as a:
+            client = made.relay._clients[a.key.public]
+            await a.connection.close()
+            await until(lambda: not made.relay._clients)
+            made.relay._clients[a.key.public] = client  # as if it had been forgotten
+            task = asyncio.ensure_future(made.relay._sweep(0.01))
+            await until(lambda: not made.relay._clients)
             task.cancel()
 
     run(scene())

@@ -5,7 +5,7 @@ Knows: `latest`, hex prefixes, listing. Must not know: how anything is shown.
 
 import os
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,13 +15,17 @@ from backuppeer.errors import BackupPeerError, NotFoundError, UserError
 from backuppeer.ids import SnapshotId
 from backuppeer.limits import SNAPSHOT_PREFIX_CHARS
 from backuppeer.repo.index import Index
-from backuppeer.repo.snapshot import Snapshot, decode_known, find_newer, refuse_newer
+from backuppeer.repo.snapshot import REPLACED, Snapshot, decode_known, find_newer, refuse_newer
 from backuppeer.repo.tree import EntryKind
 
 LATEST: Final = "latest"
 _HEX: Final = frozenset("0123456789abcdef")
 _ID_CHARS: Final = 64
 _LISTED: Final = "`backup-peer snapshots` lists them"
+_DOUBTFUL: Final = (
+    f"those tagged {REPLACED} are perhaps a thief's, and none of them is `latest`: name one by its id; {_LISTED}"
+)
+Chosen = tuple[SnapshotId, Snapshot]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,12 +104,13 @@ def find_snapshot(index: Index, text: str, wanted: SnapshotFilter | None = None)
     """
     is_filtered = wanted is not None and wanted != SnapshotFilter()
     if text.lower() == LATEST:
-        snapshots = list_snapshots(index, wanted)
+        snapshots, doubtful = _part(list_snapshots(index, wanted), wanted)
         _refuse_later(index, snapshots[-1][0] if snapshots else None)
         if not snapshots and wanted is not None:
             refuse_unknown_set(index, wanted.set_name)
         if not snapshots:
-            raise NotFoundError("no snapshot fits" if is_filtered else "there is no snapshot yet", hint=_hint(wanted))
+            hint = _DOUBTFUL if doubtful else _hint(wanted)
+            raise NotFoundError("no snapshot fits" if is_filtered else "there is no snapshot yet", hint=hint)
         return snapshots[-1]
     if is_filtered:
         raise UserError(
@@ -117,6 +122,13 @@ def find_snapshot(index: Index, text: str, wanted: SnapshotFilter | None = None)
     if chosen in newer:
         raise refuse_newer(chosen, newer[chosen])
     return next(pair for pair in snapshots if pair[0] == chosen)
+
+
+def _part(snapshots: Sequence[Chosen], wanted: SnapshotFilter | None) -> tuple[list[Chosen], list[Chosen]]:
+    """Return those that may be the latest, and those that a thief may have made and nobody asks for by their tag."""
+    is_wanted = wanted is not None and REPLACED in wanted.tags
+    doubtful = [pair for pair in snapshots if REPLACED in pair[1].tags and not is_wanted]
+    return [pair for pair in snapshots if pair not in doubtful], doubtful
 
 
 def _refuse_later(index: Index, chosen: SnapshotId | None) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from backuppeer.backup.roots import normalise_path
 from backuppeer.limits import PARENT_GRAFTS
-from backuppeer.repo.snapshot import Snapshot
+from backuppeer.repo.snapshot import REPLACED, Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,9 @@ def plan_parents(snapshots: Iterable[Snapshot], paths: Sequence[bytes]) -> Paren
     A snapshot that is of just these paths and newer than all others of them is the base, and there are no grafts. At
     most PARENT_GRAFTS grafts: the files of further ones are read again.
     """
-    newest = sorted(snapshots, key=lambda snapshot: snapshot.time_ns, reverse=True)
+    # What a thief said of files counts for none of them.
+    trusted = (snapshot for snapshot in snapshots if REPLACED not in snapshot.tags)
+    newest = sorted(trusted, key=lambda snapshot: snapshot.time_ns, reverse=True)
     chosen: dict[bytes, Snapshot] = {}
     for path in merge_paths(paths):
         whole = next((s for s in newest if any(is_within(path, of) for of in s.paths)), None)

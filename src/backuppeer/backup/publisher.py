@@ -15,6 +15,7 @@ from backuppeer.repo.blob import Blob, BlobKind, Compressor
 from backuppeer.repo.cache import TreeCache
 from backuppeer.repo.head import Inventory, encode_inventory
 from backuppeer.repo.index import Index
+from backuppeer.repo.snapshot import REPLACED
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,7 @@ class Publisher:
         if self._before is not None:
             # Named once, they could go only by a lock. This run made none of them, and found nothing in them.
             without = without | (self._index.turnover.unneeded(has_head=bool(self._before)) - self._before)
+        bodies = [*bodies, *self._find_unsaved(names, bodies)]
         compressor = Compressor(self._level)
         made: list[Published] = []
         parts: list[bytes] = []
@@ -84,6 +86,13 @@ class Publisher:
         snapshots = [(blob.blob, body) for blob, body in zip(blobs, bodies, strict=True)]
         self._cache.put_many([*snapshots, *self._named(parts)])
         return made[-1]
+
+    def _find_unsaved(self, names: Sequence[SnapshotId], bodies: Sequence[bytes]) -> list[bytes]:
+        """Return the snapshots that were tagged when they were found at a host, and are in no pack yet."""
+        wanted, mark = set(names), REPLACED.encode()
+        tagged = {BlobId(n): body for n, body in self._index.snapshots() if n in wanted and mark in body}
+        known = self._index.known(tagged)
+        return [body for blob, body in tagged.items() if blob not in known and body not in bodies]
 
     def _named(self, parts: Sequence[bytes]) -> list[tuple[BlobId, bytes]]:
         return [(self._keys.blob_id(BlobKind.INDEX, part), part) for part in parts]

@@ -42,6 +42,8 @@ _PART_BLOBS = 64
 class RestoreResult:
     """What came back. Errors by cause: data wrong or missing, hosts not reachable now, this machine's disk.
 
+    `integrity_dirs`, `unavailable_dirs`: how many of these were folders that could not be read, whatever is in them.
+
     `left`: what stood there already and was left. `removed`: entries that were too much (`delete`). `verified`: files
     compared afterwards. `notes`: for each kind of metadata that could not be set, for how many entries.
     """
@@ -55,6 +57,8 @@ class RestoreResult:
     integrity_errors: int
     unavailable_errors: int
     local_errors: int
+    integrity_dirs: int
+    unavailable_dirs: int
     notes: Mapping[str, int]
 
     @property
@@ -105,6 +109,7 @@ class RestoreRun:
         self._failed: set[bytes] = set()
         self._failed_in: set[bytes] = set()
         self._integrity = self._unavailable = self._local = 0
+        self._integrity_dirs = self._unavailable_dirs = 0
 
     def restore(self, selection: Selection, check: Callable[[], None]) -> None:
         """Restore what is selected; `check` ends the work by raising.
@@ -320,6 +325,8 @@ class RestoreRun:
 
     def _report_unread(self) -> None:
         for path, error in self._walk.errors:
+            self._unavailable_dirs += isinstance(error, Unavailable)
+            self._integrity_dirs += not isinstance(error, Unavailable)
             self._fail(path, error)
         self._walk.errors.clear()
         for stored, place in self._walk.renamed:
@@ -381,5 +388,7 @@ class RestoreRun:
             integrity_errors=self._integrity,
             unavailable_errors=self._unavailable,
             local_errors=self._local,
+            integrity_dirs=self._integrity_dirs,
+            unavailable_dirs=self._unavailable_dirs,
             notes=notes,
         )

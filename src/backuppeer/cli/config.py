@@ -51,6 +51,11 @@ def set_value(ctx: typer.Context, key: _Key, value: Annotated[str, typer.Argumen
     write_config(context.home, changed)
     shown = value_of(changed, key)
     context.screen.line(f"{key} = {_show(shown)}" if shown is not None else f"{key} is not set any more")
+    if key == "proxy" and servers.is_offering(context):
+        context.screen.note(
+            "your slot goes on as before until the agent starts anew: `backup-peer agent stop`, then "
+            "`backup-peer agent start`"
+        )
     context.screen.done({"key": key, "value": shown})
     return 0
 

@@ -49,10 +49,20 @@ class Context:
         """
         from backuppeer.cli.agents import ensure_agent  # noqa: PLC0415 - subprocess; not for verbs without agent
 
-        named = homes.named_proxy(self.options)
+        homes.named_proxy(self.options)  # what is wrong is said before anything is started
         client = ensure_agent(self.home)
-        client.proxy = homes.configured_proxy(self.home) if named is None else named
+        client.proxy = self.proxy()
         return client
+
+    def proxy(self) -> str | None:
+        """Return the proxy that signaling of this command goes through; empty: none, None: nobody knows.
+
+        Raises:
+            UserError: what --proxy says is no proxy's address.
+
+        """
+        named = homes.named_proxy(self.options)
+        return homes.configured_proxy(self.home) if named is None else named
 
     def servers(self) -> list[str]:
         """Return the signaling servers to use for a step that may need one.

@@ -169,10 +169,18 @@ def _show_words(screen: Screen, row: PeerRow) -> None:
     """Show what is left to compare, and how the comparison is recorded where a verb can do it."""
     name = escape_line(row.alias) or shorten_id(row.peer_id)
     screen.line()
-    screen.line(f"the words differed: {name}" if row.differs else f"not compared yet: {name}", hang=2)
+    screen.line(_say_compared(row, name), hang=2)
     screen.line(f"  {escape_line(row.safety_words)}", hang=2)
     compare = f"`backup-peer peers verify {write_peer(row.peer_id, row.alias)}`"
     screen.line(f"  does the other screen show the same words? {compare}", hang=4)
+
+
+def _say_compared(row: PeerRow, name: str) -> str:
+    if not row.differs:
+        return f"not compared yet: {name}"
+    if row.differed_as:
+        return f"the words differed as {shorten_id(row.differed_as)}; compare these: {name}"
+    return f"the words differed: {name}"
 
 
 def _rows_of(row: PeerRow) -> list[list[str]]:

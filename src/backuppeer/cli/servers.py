@@ -121,7 +121,7 @@ def look(
     wanted = check_servers(urls) if urls else context.servers()
     if not wanted:
         raise UserError("there is no server to look at", hint="`backup-peer config servers add wss://…` adds one")
-    probes = _probe_all(wanted)
+    probes = _probe_all(wanted, context.proxy())
     if context.screen.json:
         context.screen.value(probes)
     else:
@@ -140,14 +140,8 @@ def _change(context: Context, servers: list[str], told: list[str]) -> int:
     context.screen.line(f"now {format_count(len(servers), 'server')}" if servers else _say_none("config"))
     if (source := _source(context)) != "config":
         context.screen.note(f"this shell's commands go on with servers {_SOURCES[source]}")
-    client = _running(context)
-    if client is not None:
-        from backuppeer.control.api import StatusResult  # noqa: PLC0415 - only where an agent runs
-
-        if client.call("status", Nothing(), StatusResult).hosting.offering:
-            context.screen.note(
-                "your slot stays on offer where it is: `backup-peer host` again puts it at these servers"
-            )
+    if is_offering(context):
+        context.screen.note("your slot stays on offer where it is: `backup-peer host` again puts it at these servers")
     context.screen.done({"key": "servers", "value": servers})
     return 0
 
@@ -173,6 +167,16 @@ def _running(context: Context) -> Client | None:
     return client_of(context.home) if context.home.exists_identity and ping_agent(context.home) else None
 
 
+def is_offering(context: Context) -> bool:
+    """Say whether an agent runs and has a slot on offer."""
+    client = _running(context)
+    if client is None:
+        return False
+    from backuppeer.control.api import StatusResult  # noqa: PLC0415 - only where an agent runs
+
+    return client.call("status", Nothing(), StatusResult).hosting.offering
+
+
 def _ask(client: Client, urls: Sequence[str] | None) -> list[ServerState]:
     return client.call("servers", Nothing(servers=None if urls is None else list(urls)), list[ServerState])
 
@@ -181,14 +185,16 @@ def _say_none(source: str) -> str:
     return f"no server is used ({_SOURCES[source]}): hosts you have agreed with are reached without, strangers are not"
 
 
-def _probe_all(urls: Sequence[str]) -> list[Any]:
-    """Look at all at once: five seconds at most, whatever hangs."""
+def _probe_all(urls: Sequence[str], proxy: str | None) -> list[Any]:
+    """Look at all at once: five seconds at most, whatever hangs. proxy: as of Context; if nobody knows, at none."""
     import asyncio  # noqa: PLC0415 - start-up time
 
     from backuppeer.clock import SystemClock  # noqa: PLC0415
     from backuppeer.signaling.probe import probe_server  # noqa: PLC0415 - websockets
+    from backuppeer.signaling.proxying import use_nothing, use_proxy  # noqa: PLC0415
 
     async def look() -> list[Any]:
+        use_nothing() if proxy is None else use_proxy(proxy)
         return list(await asyncio.gather(*(probe_server(parse_server(url), SystemClock()) for url in urls)))
 
     return asyncio.run(look())
@@ -215,7 +221,9 @@ def _describe_probe(probe: Any) -> list[str]:
         parts.append("no TLS: whoever is on the way sees what the server sees")
     if probe.error:
         parts.append(escape_line(probe.error))
-    elif probe.skew_s is not None:
+    elif probe.skew_s is None:
+        parts.append("its clock was not seen")
+    else:
         off = abs(probe.skew_s) > _CLOCK_S
         parts.append(f"its clock is {probe.skew_s:+.0f} s off this machine's" if off else "clocks agree")
     parts.append(format_count(probe.offers or 0, "offer"))

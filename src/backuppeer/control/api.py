@@ -130,10 +130,11 @@ class PeerRow(msgspec.Struct, kw_only=True):
     """Promised in return, and not agreed on yet: what it owes us, what we owe it."""
     capped: list[str] = []
     differs: bool = False
+    differed_as: str = ""
     room_bytes: int | None = None
     lineage: list[str] = []
-    """Clauses on why it is in doubt or trusted no more; the words differed; may get so much more (None: all free);
-    whose heir it is (ADR 69)."""
+    """Clauses on why it is in doubt or trusted no more; the words differed, and as which id of before; may get so much
+    more (None: all free); whose heir it is (ADR 69)."""
     trial: bool = False
     """Of a host: the agreement is small and short, one to try it with (ADR 65); `until` says how long."""
 

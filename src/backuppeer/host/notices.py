@@ -4,6 +4,9 @@ Knows: `proof.notices`, the file of each side's last one, the store's age. Must 
 (endings). Order: statement checked → file durable → answer. The time is the store's age, as of all locks: a machine
 that is off, or a clock that jumps, ends nothing.
 
+A notice of an owner of before that is dated after the authority's word of its heir is void (ADR 69): no judge takes it
+for an excuse, so nothing is erased for it. A thief may have given it while this host had not heard.
+
 A host's own notice counts twice as long until its owner has been told of it: nobody's data goes because they were away.
 """
 
@@ -12,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from backuppeer.errors import PeerFault, RefusedError
+from backuppeer.errors import BackupPeerError, PeerFault, RefusedError
 from backuppeer.host.countersigning import Countersigning
 from backuppeer.host.daily import Counted, Daily
 from backuppeer.host.disk import replace_file, translate_failures
@@ -24,7 +27,8 @@ from backuppeer.host.notice_file import FILE_BYTES, NoticeFile, join_notice, spl
 from backuppeer.ids import AgreementId
 from backuppeer.limits import ENDINGS_PER_DAY
 from backuppeer.proof.notices import Notice, kept_s, open_notice
-from backuppeer.proof.statements import peek_statement, statement_hash
+from backuppeer.proof.statements import Agreement, peek_statement, statement_hash
+from backuppeer.proof.succession import IN_REVISION, Succession
 
 _UNTOLD_FACTOR: Final = 2
 _SIDES: Final = ("owner", "host")
@@ -54,6 +58,7 @@ class Notices:
         self._leases, self._countersigning, self._presence = leases, signing, presence
         self._daily = daily
         self._given: dict[AgreementId, dict[str, Given]] = {}
+        self._void: dict[bytes, bool] = {}
         self._lock = threading.Lock()
 
     def load(self) -> list[str]:
@@ -143,10 +148,10 @@ class Notices:
                 self._keep(agreement, "owner", Given(given.notice, given.file._replace(due_s=age_s)))
 
     def list_given(self, agreement: AgreementId) -> list[Given]:
-        """Return the last notice of each side that gave one, the owner's first."""
+        """Return the last notice of each side that gave one, the owner's first; none that is void."""
         with self._lock:
             given = self._given.get(agreement, {})
-            return [given[side] for side in _SIDES if side in given]
+            return [given[side] for side in _SIDES if side in given and not self._is_void(given[side])]
 
     def recall(self, lease: Lease) -> bytes:
         """Return the owner's last notice as it was signed, also of an agreement that is over; b"" if none can be read.
@@ -192,7 +197,8 @@ class Notices:
 
     def _check(self, agreement: AgreementId, said: Notice, last: Given | None) -> None:
         due = last.notice.number + 1 if last is not None else 1
-        if said.number != due:
+        # The heir may never have heard of a void one. It gave none here yet, so none of its own is given again.
+        if said.number != due and (last is None or not self._is_void(last)):
             raise RefusedError(f"notice {due} of this side is due, not {said.number}", hint="ask what is known here")
         if not said.ends and self._left_s(agreement) == 0:
             raise RefusedError("the agreement has ended already, and all of it is being erased")
@@ -211,8 +217,22 @@ class Notices:
         return file._replace(given_s=age_s, due_s=due_s)
 
     def _left_s(self, agreement: AgreementId) -> int | None:
-        dues = [given.file.due_s for given in self._given.get(agreement, {}).values() if given.notice.ends]
+        given = self._given.get(agreement, {}).values()
+        dues = [one.file.due_s for one in given if one.notice.ends and not self._is_void(one)]
         return max(0, min(dues) - self._graveyard.age_s()) if dues else None
+
+    def _is_void(self, given: Given) -> bool:
+        said = given.notice
+        lease = self._leases.find(said.agreement)
+        if lease is None or said.party in {lease.terms.owner, lease.terms.host}:
+            return False
+        if given.file.signed not in self._void:
+            try:
+                step = self._leases.find_step(said.agreement, said.party)
+            except BackupPeerError:
+                return True  # fail closed: nothing is erased by who may have been no owner
+            self._void[given.file.signed] = step is None or said.time_ms > _succeeded_ms(step)
+        return self._void[given.file.signed]
 
     def _keep(self, agreement: AgreementId, side: str, given: Given) -> None:
         # Durable before the answer: who was told until when all is kept can rely on it, and so can who took it back.
@@ -235,6 +255,11 @@ class Notices:
 
     def _path(self, agreement: AgreementId, side: str) -> Path:
         return self._layout.folder(agreement) / f"notice.{side}"
+
+
+def _succeeded_ms(step: bytes) -> int:
+    """Return when the authority said that another goes on, by the revision by which the owner changed."""
+    return peek_statement(Succession, peek_statement(Agreement, step).ext[IN_REVISION]).time_ms
 
 
 def _side_of(lease: Lease, said: Notice) -> str:

@@ -187,6 +187,10 @@ PARTNER_KNOCKS_PER_MINUTE: Final = 30
 """Of each partner: more than one that looks for us every few seconds sends."""
 KNOCK_REPLY_S: Final = 8.0
 """How long one knock waits for its reply: hosts answer at once, if only "a person must decide"."""
+KNOCK_ANSWER_S: Final = 0.1
+"""What a host takes for each answer to a knock, so that no server tells a yes by the time; they take 5 to 30 ms."""
+KNOCK_REPLIES: Final = 8
+"""Replies of one host on their way to servers at once; each has a socket of its own."""
 KNOCK_NEXT_S: Final = 2.5
 """After so long without a reply the same knock goes to the next server, too: the first may have dropped it."""
 DEPOSIT_S: Final = 2.5

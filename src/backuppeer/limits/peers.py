@@ -3,7 +3,7 @@
 from typing import Final
 
 from backuppeer.limits.format import PACK_MIN_BYTES
-from backuppeer.limits.units import GIB, MIB
+from backuppeer.limits.units import GIB, KIB, MIB
 
 # --- host (DESIGN 5)
 LOCK_DEFAULT_S: Final = 30 * 86400
@@ -144,6 +144,8 @@ IDENTITY_ALARM_AGAIN_S: Final = 86400
 
 SUCCESSION_STEPS: Final = 8
 """Successions of identities followed one after the other: whoever goes on as another each week hides nothing by it."""
+SUCCESSION_SPARE_BYTES: Final = 1 * KIB
+"""Kept free in an agreement that a host signs: a signed succession has some 400, and must fit in beside all else."""
 SUCCESSIONS_TOLD: Final = 64
 """Successions that a peer is told of at once, and names back at most: those followed last."""
 

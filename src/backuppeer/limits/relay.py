@@ -38,11 +38,13 @@ RELAY_CLIENTS: Final = 4_096
 RELAY_PAYLOAD_BYTES: Final = 64 * KIB
 """Of a relay frame after its type byte: as iroh's own relay and client have it."""
 RELAY_QUEUE_BYTES: Final = 512 * KIB
-"""Waiting for one direction of one pair, before its sender is read no further."""
+"""Waiting for one direction of one pair, before its sender is read no further; for all pairs of a sender twice that."""
+RELAY_WAITING_BYTES: Final = 64 * MIB
+"""Waiting in all; of it one network gets half, and each further one half of what is left."""
 RELAY_SEND_BYTES: Final = MIB
 """Waiting for one receiver; beyond, datagrams to it are dropped."""
 RELAY_TURN_BYTES: Final = 64 * KIB
-"""What one direction of a pair may send before the next one's turn."""
+"""What a network may send before the next one's turn, and in it a sender, and of that a pair."""
 RELAY_PAIRS: Final = 64
 """Others that one client may send to at once."""
 RELAY_BUDGET_BYTES: Final = 16 * GIB

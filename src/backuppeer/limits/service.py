@@ -39,6 +39,9 @@ KEY_PUBLISHES_PER_S: Final = 0.1
 INBOX_DEPOSITS: Final = 128
 """Messages into one inbox at once, however fast its owner takes them."""
 INBOX_DEPOSITS_PER_S: Final = 2.0
+SERVER_CONTROL_FRAMES: Final = 32
+"""Pings, pongs and splinters of messages of one connection at once; honest ones send one in 20 s."""
+SERVER_CONTROL_FRAMES_PER_S: Final = 2.0
 SERVER_STRIKES: Final = 100
 """Connections of one address that broke the protocol, before it is kept out."""
 SERVER_STRIKES_PER_HOUR: Final = 60.0

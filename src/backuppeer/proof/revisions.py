@@ -12,7 +12,14 @@ import msgspec
 from backuppeer.crypto.digest import Buffer
 from backuppeer.errors import ProtocolViolation, RefusedError
 from backuppeer.ids import PeerId
-from backuppeer.limits import AGREEMENT_REVISIONS, LISTING_TERM_S, NOTICE_MOST_S, SUCCESSION_STEPS
+from backuppeer.limits import (
+    AGREEMENT_REVISIONS,
+    LISTING_TERM_S,
+    NOTICE_MOST_S,
+    STATEMENT_BYTES,
+    SUCCESSION_SPARE_BYTES,
+    SUCCESSION_STEPS,
+)
 from backuppeer.proof.promises import (
     NOTHING,
     Promises,
@@ -118,6 +125,20 @@ def check_named(terms: Agreement, authority: bytes) -> None:
     """
     if terms.ext.get(HOST_AUTHORITY, authority) != authority:
         raise RefusedError("the agreement names another authority than this host's", hint="ask in a new session")
+
+
+def check_spare(terms: Agreement) -> None:
+    """Return if a proposal leaves room for the word by which an heir goes on with it: a thief would else use that up.
+
+    Raises:
+        RefusedError: it does not.
+
+    """
+    lasting = msgspec.structs.replace(terms, ext=lasting_fields(terms))
+    if len(msgspec.msgpack.encode(lasting)) > STATEMENT_BYTES - SUCCESSION_SPARE_BYTES:
+        raise RefusedError(
+            "the agreement is so long that no succession would fit in", hint="ask with the program as it is published"
+        )
 
 
 def other_terms(terms: Agreement) -> dict[str, bytes]:

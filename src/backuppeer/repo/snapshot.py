@@ -25,6 +25,9 @@ from backuppeer.limits import (
 _Octets = bytes  # the field named `bytes` would shadow the type inside the class
 Buffer = bytes | bytearray | memoryview
 VERSION: Final = 1
+REPLACED: Final = "replaced-identity"
+"""The tag of a snapshot that was made as an identity in whose place another goes on, and that the heir did not know:
+perhaps by a thief. Nothing takes it for the latest, or compares files with it."""
 _ID_BYTES: Final = 32
 _INT64: Final = 2**63 - 1
 _Text = Annotated[str, Meta(max_length=SNAPSHOT_TEXT_CHARS)]

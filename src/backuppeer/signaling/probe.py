@@ -18,6 +18,7 @@ import msgspec
 from backuppeer import limits
 from backuppeer.clock import Clock
 from backuppeer.errors import PeerFault, Unavailable
+from backuppeer.signaling.asking import is_proxied
 from backuppeer.signaling.client import UNTRUSTED, open_link
 from backuppeer.signaling.messages import AskRelay, Browse, Page, RelayIs
 from backuppeer.signaling.servers import authority
@@ -25,7 +26,9 @@ from backuppeer.signaling.servers import authority
 TRANSPORT_KEY_BYTES: Final = 32
 _PORTS: Final = {"ws": 80, "wss": 443}
 _NO_SERVER: Final = "something else answers there: is this the address of a signaling server?"
+_PROXIED: Final = "it is dialled through a proxy and not around it: is that running, and its address right?"
 _ADVICE: Final = (
+    ("not dialled", "`backup-peer config list` says what is wrong with them"),
     (UNTRUSTED, "somebody may be posing as the server; if it is your own, name its authority's file in SSL_CERT_FILE"),
     (
         "hung up",
@@ -82,7 +85,7 @@ async def probe_server(url: str, clock: Clock, *, timer: Callable[[], float] = p
             page = await link.ask(Browse(b"", 1), Page)
             answered_s = timer()
     except (Unavailable, PeerFault) as exc:
-        return Probe(url=url, error=exc.message.removeprefix(url).lstrip(": "), hint=advise(exc.message))
+        return Probe(url=url, error=exc.message.removeprefix(url).lstrip(": "), hint=_advise(url, exc.message))
     look, offer = await _look(url, clock), await _ask_relay(url)
     return Probe(
         url=url,
@@ -119,6 +122,11 @@ def advise(error: str) -> str:
     )
 
 
+def _advise(url: str, error: str) -> str:
+    is_way_known = "not dialled" in error or not is_proxied(url)
+    return advise(error) if is_way_known else _PROXIED
+
+
 def _say_skew(skew_s: float | None) -> str:
     hours = abs(skew_s or 0) / 3600
     return f"{hours:.1f} h {'ahead of' if (skew_s or 0) > 0 else 'behind'}"
@@ -127,8 +135,10 @@ def _say_skew(skew_s: float | None) -> str:
 async def _look(url: str, clock: Clock) -> Look:
     """Ask for `/health`, for the sake of the clock; a proxy on the way may make that impossible: then nothing is known.
 
-    Raises nothing: that the server works was seen already.
+    Raises nothing: that the server works was seen already. Never around a proxy of ours.
     """
+    if is_proxied(url):
+        return Look()
     parts = urlsplit(url)
     secure = ssl.create_default_context() if parts.scheme == "wss" else None
     try:

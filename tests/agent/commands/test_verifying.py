@@ -181,3 +181,21 @@ def test_two_heirs_are_an_alarm_that_only_comparing_or_blocking_ends(agent, hous
     assert compare(agent, followed, same=True).verified
     assert misbinding.describe(house.state) == []
     misbinding.refuse_doubted(house.state, followed, misbinding.NOTHING_NEW)
+
+
+def test_an_id_that_was_succeeded_is_never_made_a_friend_and_the_heir_is_named(agent, house, owner):
+    words, heirs = SigningKey.from_seed(b"w" * 32), [SigningKey.from_seed(seed * 32) for seed in (b"1", b"2")]
+    house.state.meet(owner.peer, START_MS, alias="bob")
+    line = [owner.peer, *(PeerId(heir.public) for heir in heirs)]
+    for generation, (old, heir) in enumerate(zip(line, heirs, strict=False), 2):
+        said = Succession(
+            authority=words.public, old=old, new=PeerId(heir.public), generation=generation, time_ms=generation
+        )
+        house.heirs.take(sign_statement(said, words, heir), words.public)
+    for old in line[:-1]:
+        for ask in (lambda: plan(agent, old), lambda: compare(agent, old, same=True)):  # noqa: B023 - called at once
+            with pytest.raises(UserError, match=f"bob goes on as {format_peer_id(line[-1])}") as told:
+                ask()
+            assert "`backup-peer peers verify bob`" in told.value.hint
+        assert not house.standing.is_friend(old)
+    assert compare(agent, line[-1], same=True).verified

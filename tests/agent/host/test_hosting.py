@@ -1,20 +1,25 @@
 """What a slot on offer says, where it can be knocked at, and how long the keys live that open its knocks."""
 
 import asyncio
+import time
 from contextlib import asynccontextmanager
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from agent.host.test_succeeding import say
 from agent.houses import WISH, offer
 from backuppeer import limits
 from backuppeer.agent.host.hosting import Hosting
+from backuppeer.crypto.envelope import EnvelopeKey
 from backuppeer.errors import NoSignaling, PeerFault
 from backuppeer.limits import (
     ENVELOPE_KEY_KEPT_S,
     ENVELOPE_KEY_LIFE_S,
+    KNOCK_ANSWER_S,
     KNOCK_BYTES,
+    KNOCK_REPLIES,
     LISTING_BYTES,
     LISTING_FUTURE_S,
     LISTING_LIFE_S,
@@ -201,6 +206,10 @@ def test_a_host_hears_knocks_again_after_its_server_came_back(hosting, house):
     run(story())
 
 
+def knock_of(owner, house):
+    return msgspec.structs.replace(owner.knock(house), reply_key=EnvelopeKey.generate().public)
+
+
 @pytest.mark.parametrize("verdict", list(Verdict))
 def test_a_host_makes_itself_reachable_before_it_answers_and_whatever_it_answers(
     hosting, house, owner, monkeypatch, verdict
@@ -208,10 +217,63 @@ def test_a_host_makes_itself_reachable_before_it_answers_and_whatever_it_answers
     async def story():
         done = []
         hosting.be_reachable = lambda: asyncio.sleep(0, result=done.append("reachable"))
-        monkeypatch.setattr(hosting, "_open_knock", lambda _: owner.knock(house))
-        monkeypatch.setattr(hosting, "_answer", lambda _: done.append(verdict))
-        await hosting._on_knock(b"", "")
+        answer = hosting._answer
+        monkeypatch.setattr(hosting, "_answer", lambda knock: done.append(verdict) or answer(knock))
+        await hosting._reply(knock_of(owner, house), "")
         assert done == ["reachable", verdict]
+
+    run(story())
+
+
+@pytest.mark.parametrize("takes_s", [0.0, KNOCK_ANSWER_S / 2])
+def test_each_answer_to_a_knock_leaves_as_late_however_fast_it_was_made(hosting, house, owner, monkeypatch, takes_s):
+    async def story():
+        shows, answer, sleep, paused_s = Shows(), hosting._answer, asyncio.sleep, []
+        monkeypatch.setattr(hosting, "_pool", shows)
+        monkeypatch.setattr(hosting, "_answer", lambda knock: time.sleep(takes_s) or answer(knock))
+        monkeypatch.setattr(asyncio, "sleep", lambda pause_s: paused_s.append(pause_s) or sleep(pause_s))
+        hosting.be_reachable = asyncio.Barrier(1).wait
+        began_s = time.monotonic()
+        await hosting._reply(knock_of(owner, house), "")
+        assert time.monotonic() - began_s >= KNOCK_ANSWER_S - 0.001
+        assert len(paused_s) == 1
+        assert paused_s[0] <= KNOCK_ANSWER_S - takes_s
+        assert len(shows.replies) == 1
+
+    run(story())
+
+
+def test_knocks_are_answered_side_by_side_and_so_many_replies_are_under_way_at_once(hosting, house, owner, monkeypatch):
+    async def story():
+        shows = Shows()
+        shows.may_take = asyncio.Event()
+        monkeypatch.setattr(hosting, "_pool", shows)
+        monkeypatch.setattr(hosting, "_open_knock", lambda _: knock_of(owner, house))
+        for _ in range(KNOCK_REPLIES + 2):
+            await hosting._on_knock(b"", "")
+        await until(hosting._leaving_replies.locked)
+        assert (len(shows.replies), len(hosting._replying)) == (KNOCK_REPLIES, KNOCK_REPLIES + 2)
+        shows.may_take.set()
+        await until(lambda: not hosting._replying)
+        assert len(shows.replies) == KNOCK_REPLIES + 2
+
+    run(story())
+
+
+def test_a_knock_whose_reply_can_not_be_sealed_is_told_and_ends_nothing(hosting, house, owner):
+    with capture_logs() as logs:
+        run(hosting._reply(owner.knock(house), ""))
+    assert [(log["event"], "malformed" in log["reason"]) for log in logs][-1] == ("no reply was left", True)
+
+
+def test_a_host_that_leaves_leaves_no_reply_under_way(hosting, house, owner, monkeypatch):
+    async def story():
+        monkeypatch.setattr(hosting, "_open_knock", lambda _: knock_of(owner, house))
+        hosting.be_reachable = asyncio.Event().wait
+        await hosting._on_knock(b"", "")
+        assert hosting._replying
+        await hosting.close()
+        await until(lambda: not hosting._replying)
 
     run(story())
 
@@ -250,13 +312,18 @@ class Shows:
     """Stands for the servers: takes what it is told to."""
 
     def __init__(self):
-        self.takes, self.seqs = True, []
+        self.takes, self.seqs, self.replies, self.may_take = True, [], [], None
 
     async def publish(self, signed):
         self.seqs.append(peek(signed))
         return [Acceptance(url="ws://x", accepted=self.takes)]
 
     withdraw = publish
+
+    async def deposit(self, servers, inbox, sealed):
+        self.replies.append(sealed)
+        if self.may_take is not None:
+            await self.may_take.wait()
 
 
 def peek(signed):

@@ -9,12 +9,14 @@ from agent.hosted import hosted
 from agent.houses import HostHouse, offer
 from agent.owner.test_heads import INDEX, chain_of, inventory
 from backuppeer.agent.host.receipting import Countersigning
+from backuppeer.agent.peers.lineage import describe_heirs
+from backuppeer.agent.peers.names import resolve_peer
 from backuppeer.agent.repute.gaps import Gaps
 from backuppeer.agent.repute.shelf import Shelf
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.crypto.keys import derive_authority
 from backuppeer.errors import AuthenticationFault, BackupPeerError, NotFoundError, ProtocolViolation, RefusedError
-from backuppeer.ids import PeerId
+from backuppeer.ids import PeerId, shorten_peer_id
 from backuppeer.limits import MIB
 from backuppeer.proof.merkle import compute_stored_id
 from backuppeer.proof.notices import sign_notice
@@ -180,7 +182,7 @@ def test_the_same_again_gets_the_same_whoever_of_the_two_says_it_and_whenever_it
     assert tell(house, owner, again) == first
 
 
-@pytest.mark.parametrize("step", range(4))
+@pytest.mark.parametrize("step", range(3))
 def test_a_host_that_dies_between_two_steps_does_the_rest_when_it_is_asked_again(house, owner, step, monkeypatch):
     agreement = stock(house, owner)
     asked = word(house, owner)
@@ -199,7 +201,6 @@ def test_a_host_that_dies_between_two_steps_does_the_rest_when_it_is_asked_again
     with monkeypatch.context() as patch:
         patch.setattr(house.heirs, "take", dying(house.heirs.take))
         patch.setattr(house.premises, "agree", dying(house.premises.agree))
-        patch.setattr(house.premises, "note", dying(house.premises.note))
         with pytest.raises(KilledError):
             house.succeeding.take(owner.peer, asked)
     folder = house.premises.directory.parent
@@ -336,6 +337,40 @@ def test_the_old_identity_is_let_go_of_with_the_heir(house, owner):
     assert not {owner.peer, HEIR.public} & house.premises.owners()
 
 
+@pytest.mark.parametrize("alias", ["", "alice b"])
+def test_the_hosts_person_is_told_who_goes_on_by_its_name_or_else_by_the_id_of_before(house, owner, alias):
+    owner.agree_with(house)
+    house.state.call(owner.peer, alias, 1)
+    tell(house, owner, word(house, owner))
+    [note] = describe_heirs(house.state, house.heirs, house.premises.owners())
+    old, new = shorten_peer_id(owner.peer), shorten_peer_id(PeerId(HEIR.public))
+    assert note.startswith(f"{alias or old} goes on as {new}, as its 24 words say")
+    assert note.endswith("`backup-peer peers verify 'alice b'`" if alias else f"`backup-peer peers verify {new}`")
+    assert resolve_peer(house.state, alias or new) == HEIR.public
+
+
+def test_an_agreement_that_is_over_goes_over_to_nobody_and_is_erased_as_it_was_asked_for(house, owner):
+    one, other = owner.agree_with(house), owner.agree_with(house, number=2)
+    store = house.premises.open()
+    store.notices.give(one, sign_notice(one, owner.keys.identity, last=0, time_ms=8))
+    store.notices.hasten(one)
+    assert len(tell(house, owner, word(house, owner)).revisions) == 1
+    assert [lease.agreement for lease in leases_of(house, HEIR)] == [other]
+    assert store.notices.list_over() == [one]
+    house.sweeping.look()
+    assert [lease.agreement for lease in store.leases.list_all()] == [other]
+
+
+def test_who_has_nothing_but_what_is_over_has_nothing(house, owner):
+    agreement = owner.agree_with(house)
+    store = house.premises.open()
+    store.notices.give(agreement, sign_notice(agreement, owner.keys.identity, last=0, time_ms=8))
+    store.notices.hasten(agreement)
+    with pytest.raises(NotFoundError):
+        house.succeeding.take(owner.peer, word(house, owner))
+    assert house.heirs.heir_of(owner.peer) is None
+
+
 def countersigning(house, file):
     """A host's part in receipts, with a shelf of its own."""
     shelf = Shelf(file)
@@ -391,16 +426,18 @@ def test_who_owned_an_agreement_is_known_from_what_is_left_of_its_revisions(hous
     assert list_parties([revision]) == {owner.peer, HEIR.public, house.peer}
 
 
-def test_the_hosts_person_is_told_once_and_what_the_old_identity_waits_for_is_turned_down(house, owner, stocked):
+def test_the_hosts_person_is_told_until_it_compared_and_what_the_old_identity_waits_for_is_turned_down(
+    house, owner, stocked
+):
     wish = Wish(8 * MIB, 3600, 60)
     house.requests.consider_knock(owner.knock(house, wish), offer())
     asked = word(house, owner)
     tell(house, owner, asked)
-    (note,) = [note for note in house.premises.notes if "goes on as" in note]
-    assert "Compare the words anew: `backup-peer peers verify" in note
-    house.premises._notes.clear()
     tell(house, owner, asked)
-    assert house.premises.notes == []
+    (note,) = describe_heirs(house.state, house.heirs, house.premises.owners())
+    assert "Compare the words anew: `backup-peer peers verify" in note
+    house.state.befriend(PeerId(HEIR.public), 1)
+    assert describe_heirs(house.state, house.heirs, house.premises.owners()) == []
     assert house.requests.open_request(owner.peer) is None
     with pytest.raises(RefusedError, match="another identity"):
         house.succeeding.check_wish(owner.peer)

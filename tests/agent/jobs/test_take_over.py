@@ -8,19 +8,27 @@ import pytest
 
 from agent.estates import Estate, estate_of
 from agent.houses import FAULTS, head_of, packs_at
+from backuppeer.agent.home.handover import Opener, begin_succession
+from backuppeer.agent.home.heir import FormerSelf, finish_succession, settle_succession, take_place
 from backuppeer.agent.home.home import Home
-from backuppeer.agent.home.keyring import grant_writer, recover_identity
+from backuppeer.agent.home.keyring import grant_writer, load_keys, recover_identity
 from backuppeer.agent.home.state import State
 from backuppeer.agent.jobs.check import CheckJob
+from backuppeer.agent.jobs.forgetting import plan_forgetting
 from backuppeer.agent.jobs.take_over import TakeOverJob
 from backuppeer.agent.owner import joining
 from backuppeer.agent.owner.heads import HeadChain
 from backuppeer.agent.reporter import Reporter
+from backuppeer.backup.amending import ORIGINAL
+from backuppeer.backup.browse import SnapshotFilter, find_snapshot, list_snapshots
+from backuppeer.backup.parents import plan_parents
 from backuppeer.clock import SystemClock
+from backuppeer.control.amendments import ForgetRequest
 from backuppeer.control.checking import CheckRequest
 from backuppeer.errors import NotFoundError, PeerUnreachable, RefusedError
 from backuppeer.ids import format_peer_id
 from backuppeer.limits import TAKE_OVER_STEP
+from backuppeer.repo.snapshot import REPLACED
 
 MASTER = b"o" * 32
 """What the words of the fixture `owner` stand for."""
@@ -346,6 +354,60 @@ def test_a_host_whose_stray_list_can_not_be_read_is_left_out_and_keeps_it(house,
             assert head_of(other) == stray
             assert (await second.back_up(tree())).left_out == []
             assert head_of(other) == head_of(house)
+
+    asyncio.run(scenario())
+
+
+def become_heir(estate: Estate, *, epoch: int) -> None:
+    """What `recover --new-identity` leaves in a home, once a host has followed."""
+    estate._close_home()
+    keys = load_keys(estate.home)
+    begin_succession(estate.home, MASTER, Opener(), repository=keys.repository, epoch=epoch, clock=SystemClock())
+    heir = load_keys(estate.home).heir
+    take_place(estate.home, heir, (FormerSelf(keys.identity, heir.succession),))
+    settle_succession(estate.home)
+    finish_succession(estate.home)
+    estate._open()
+
+
+def test_what_was_made_as_the_identity_of_before_is_told_loudly_tagged_and_never_the_latest(
+    house, other, owner, tree, tmp_path
+):
+    async def scenario():
+        tree()
+        async with two_machines(owner, tmp_path, house, other) as (thief, second):
+            second.sight.away.add(other.peer)
+            await job(second, owner).announce()
+            become_heir(second, epoch=3)
+            await second.back_up(tree())
+            thief.sight.away.add(house.peer)
+            fakes = tmp_path / "fakes"
+            fakes.mkdir()
+            (fakes / "letter").write_bytes(b"as the thief would have it")
+            stolen = (await thief.back_up(fakes)).snapshot
+            second.sight.away.clear()
+            last = await second.back_up(tree())
+            assert last.left_out == []
+            (told,) = [note for note in second.notes if note.startswith("WARNING")]
+            assert "1 backup made as the identity that you replaced" in told
+            assert f"--tag {REPLACED}" in told
+            second.lose_repository()  # the tag is in what the hosts keep
+            assert (await second.restore(last.snapshot, tmp_path / "back")).errors == 0
+            index = second.vault.repository.index
+            (marked,) = list_snapshots(index, SnapshotFilter(tags=(REPLACED,)))
+            assert marked[1].ext[ORIGINAL].hex() == stolen
+            assert last.snapshot in {name.hex() for name in second.snapshots()}
+            assert stolen not in {name.hex() for name in second.snapshots()}
+            assert head_of(other) == head_of(house)
+            assert find_snapshot(index, "latest", SnapshotFilter(tags=(REPLACED,))) == marked
+            assert find_snapshot(index, marked[0].hex()) == marked
+            with pytest.raises(NotFoundError) as none:
+                find_snapshot(index, "latest", SnapshotFilter(path=bytes(fakes)))
+            assert REPLACED in none.value.hint
+            assert plan_parents([marked[1]], [bytes(fakes)]).base is None
+            plan = plan_forgetting(second.vault, ForgetRequest(keep_last=1)).describe()
+            assert marked[0].hex() not in {row.snapshot for group in plan.groups for row in group.snapshots}
+            assert (await second.restore(marked[0].hex(), tmp_path / "out")).errors == 0
 
     asyncio.run(scenario())
 

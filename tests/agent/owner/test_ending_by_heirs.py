@@ -13,9 +13,9 @@ from agent.parties import Party
 from backuppeer.agent.home.handover import Opener, begin_succession
 from backuppeer.agent.home.heir import FormerSelf, finish_succession, settle_succession, take_place
 from backuppeer.agent.home.keyring import load_keys
-from backuppeer.agent.owner.announcing import tell_host
 from backuppeer.agent.owner.ending import Ending, describe_endings
 from backuppeer.agent.owner.revising import Revising
+from backuppeer.agent.owner.telling import tell_host
 from backuppeer.clock import SystemClock
 from backuppeer.errors import PeerUnreachable
 from backuppeer.proof.notices import Notice, sign_notice

@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from agent.loops import SetClock
+from backuppeer.agent.home.handover import Opener, begin_succession, follow_succession
 from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.keyring import create_identity, load_keys, recover_identity
 from backuppeer.agent.home.state import State
@@ -198,13 +199,28 @@ def test_no_command_of_the_machine_that_was_lost_is_run_on_the_next(house, heir)
     assert "pwned" not in text
 
 
-def test_own_receipts_travel_and_come_back(house, heir, tmp_path):
+def go_on(house):
+    """Let a home be the next identity of its words."""
+    home = house.home
+    begin_succession(home, MASTER, Opener(), repository=RepositoryId(bytes(16)), epoch=2, clock=SetClock())
+    signed = load_keys(home).heir.succession
+    house.state.close()
+    follow_succession(home, MASTER, signed, Opener())
+    house.keys, house.state = load_keys(home), State(home.state)
+    house.set = SelfSet(home, house.state, house.standing, house.keys)
+
+
+@pytest.mark.parametrize("is_followed", [False, True])
+def test_own_receipts_travel_and_come_back(house, heir, tmp_path, is_followed):
     shelves = [Shelf(tmp_path / name) for name in ("lost.db", "new.db")]
     house.set.shelf, heir.set.shelf = shelves
     terms = peek_statement(Agreement, house.state.agreements()[0][2])
     signed = propose_receipt(terms, None, None, house.keys.identity, number=1, size_bytes=10, kept=True, private=False)
     both = open_receipt(add_signature(signed, Receipt, HOSTS[0]))
     shelves[0].keep(both, Keep.OWNER)
+    if is_followed:  # the words lead to who this identity went on as: what it earned before is its own
+        go_on(heir)
+        heir.set.shelf = shelves[1]
     heir.set.take_back(house.set.collect(NOW_MS), NOW_MS)
     assert shelves[1].own(Keep.OWNER) == [both]
     for shelf in shelves:

@@ -39,12 +39,6 @@ def test_a_friend_of_before_is_told_of_until_the_words_are_compared_anew_or_it_i
         f"alice has a new id, {shorten_peer_id(IDS[2])}: it was a friend as {shorten_peer_id(OLD)}; "
     )
     assert "`backup-peer peers verify alice`" in told
-    assert (
-        describe_heirs(
-            house.state, house.heirs, [f"note: alice goes on as {shorten_peer_id(IDS[2])}: compare the words"]
-        )
-        == []
-    )
     *before, anew = say_lineage(house.state, house.heirs, IDS[2])
     assert [line.split()[2] for line in before] == [shorten_peer_id(IDS[1]), shorten_peer_id(OLD)]
     assert anew in told
@@ -54,6 +48,20 @@ def test_a_friend_of_before_is_told_of_until_the_words_are_compared_anew_or_it_i
     house.state.befriend(IDS[2], 4)
     assert describe_heirs(house.state, house.heirs) == []
     assert say_lineage(house.state, house.heirs, IDS[2]) == before
+
+
+def test_an_owner_that_goes_on_is_told_of_by_the_name_of_now_until_its_words_are_compared(house):
+    house.take(0, 1)
+    assert describe_heirs(house.state, house.heirs) == [], "a stranger that keeps nothing here"
+    [told] = describe_heirs(house.state, house.heirs, {NEW})
+    assert told.startswith(f"{shorten_peer_id(OLD)} goes on as {shorten_peer_id(NEW)}, as its 24 words say: ")
+    assert f"{shorten_peer_id(OLD)} gets nothing any more" in told
+    house.state.call(NEW, "bob", 5)
+    [told] = describe_heirs(house.state, house.heirs, {NEW})
+    assert told.startswith(f"bob goes on as {shorten_peer_id(NEW)}, ")
+    assert "Compare the words anew: `backup-peer peers verify bob`" in told
+    house.state.befriend(NEW, 6)
+    assert describe_heirs(house.state, house.heirs, {NEW}) == []
 
 
 def test_of_two_heirs_the_alarm_says_what_to_do_and_no_note_says_otherwise(house):

@@ -118,6 +118,23 @@ def test_a_peer_that_gives_no_address_is_reached_by_its_relay_alone(house):
     assert dials.asked == [([], "https://one.example")]
 
 
+@pytest.mark.parametrize("addresses", [(), ("192.0.2.7:4",)])
+def test_a_host_reached_only_by_a_relay_is_told_of_a_new_identity_by_it_too(house, addresses):
+    told, dials = Dials(PeerUnreachable("nobody")), Dials(PeerUnreachable("nobody"))
+    reach = Reach(house.state, dials, loopback=False)
+
+    async def find_road(_):
+        return "https://one.example"
+
+    async def tell(peer, dial):
+        assert (peer, await dial(told), dials.asked) == (PeerId(b"p" * 32), "session", [])
+
+    reach.find_road, reach.before_dial = find_road, tell
+    asyncio.run(reach.dial(PeerId(b"p" * 32), msgspec.structs.replace(BEHIND, addresses=addresses)))
+    assert told.asked == dials.asked
+    assert told.asked[-1] == (list(addresses), "https://one.example")
+
+
 def test_without_a_way_to_the_relay_the_direct_dial_decides(house):
     with pytest.raises(PeerUnreachable, match="nobody"):
         asyncio.run(dial(house.state, Dials(PeerUnreachable("nobody")), road=""))

@@ -8,6 +8,7 @@ import pytest
 
 from agent.hosted import hosted
 from agent.recovery.test_inboxes import write
+from agent.successors import follow
 from backuppeer.agent.home.handover import Opener, follow_succession
 from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.keyring import load_keys, recover_identity
@@ -115,6 +116,11 @@ def heir(tmp_path):
     yield made
     made.vault.close()
     made.state.close()
+
+
+@pytest.fixture
+def note(owner, house):
+    return note_of(owner, house)
 
 
 def note_of(owner, house, slot=3):
@@ -235,7 +241,7 @@ def test_hosts_that_have_not_heard_of_the_heir_are_taken_from_their_notes_before
         async with hosted(house, owner) as link:
             made = Announcing(heir.state, keys, link.near.transport, SystemClock())
             assert made.waiting() == [house.peer]
-            await made.follow(house.peer, link.far.transport.transport_id, link.far.transport.addresses())
+            await follow(made, link)
             assert made.waiting() == []
 
     asyncio.run(story())
@@ -245,16 +251,16 @@ def test_hosts_that_have_not_heard_of_the_heir_are_taken_from_their_notes_before
 
 @pytest.mark.parametrize("way", ["at a place", "on offer", "nowhere", "no server"])
 def test_a_host_that_the_person_names_is_asked_as_who_it_knows_before_the_words_lead_on(
-    heir, house, owner, signed, monkeypatch, way
+    heir, note, signed, monkeypatch, way
 ):
-    note = note_of(owner, house)
-    heir.on_offer = (house.peer, STRANGER)
+    host = note.host
+    heir.on_offer = (host, STRANGER)
     heir.servers_are_up = way != "no server"
     if way in {"at a place", "on offer"}:
-        heir.there[house.peer, bytes.fromhex(ELSEWHERE.transport)] = (note.signed,)
-    named = format_peer_id(house.peer)
+        heir.there[host, bytes.fromhex(ELSEWHERE.transport)] = (note.signed,)
+    named = format_peer_id(host)
     places = [msgspec.structs.replace(ELSEWHERE, peer_id=named)] if way == "at a place" else []
     led = heir.recover(monkeypatch, succession=signed, peers=[named], places=places)
     assert led.succession == signed.hex()
     assert len(heir.state.agreements()) == (way in {"at a place", "on offer"})
-    assert heir.asked == ([house.peer] if way in {"on offer", "nowhere"} else [])
+    assert heir.asked == ([host] if way in {"on offer", "nowhere"} else [])

@@ -3,7 +3,7 @@
 import pytest
 
 from agent.loops import SetClock
-from backuppeer.agent.home.identity_alarms import Sort, doubts_about
+from backuppeer.agent.home.identity_alarms import Sort, differed_as, doubts_about, list_alarms
 from backuppeer.agent.home.state import State
 from backuppeer.agent.peers.misbinding import describe, raise_alarm, see, settle
 from backuppeer.agent.repute.exposing import UNCAPPED, Exposing, Lying
@@ -11,7 +11,7 @@ from backuppeer.agent.repute.heirs import Heirs
 from backuppeer.agent.repute.standing import Standing
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import AuthenticationFault, LocalError, ProtocolViolation
-from backuppeer.ids import PeerId
+from backuppeer.ids import PeerId, shorten_peer_id
 from backuppeer.limits import SUCCESSION_STEPS
 from backuppeer.proof.statements import sign_statement
 from backuppeer.proof.succession import Succession
@@ -163,7 +163,13 @@ def test_name_block_cap_and_doubt_go_over_and_the_mark_of_a_friend_does_not(hous
     assert (record.peer, record.is_verified, record.first_seen_ms) == (IDS[1], False, 5)
     assert house.state.blocks.reason(IDS[1]) == "rude"
     assert house.exposing.lifted(IDS[1]) == UNCAPPED
-    assert [alarm.sort for alarm in doubts_about(house.state, IDS[1])] == [Sort.WORDS]
+    (alarm,) = list_alarms(house.state)
+    assert (alarm.sort, alarm.peer, alarm.about) == (Sort.WORDS, IDS[1], IDS[0]), "told once, of whom it is up to"
+    assert differed_as(house.state, IDS[1]) == IDS[0]
+    (told,) = describe(house.state)
+    assert f"alice, then {shorten_peer_id(IDS[0])}, differed" in told
+    raise_alarm(house.state, IDS[0], Sort.MOVED, now_ms=house.clock.now_ms())
+    assert list_alarms(house.state) == [alarm], "who is shut out may come from wherever it likes"
     assert house.heirs.was_friend(IDS[1]) == IDS[0]
     house.state.befriend(IDS[1], 9)
     assert house.heirs.was_friend(IDS[1]) is None

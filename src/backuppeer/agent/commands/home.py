@@ -16,6 +16,7 @@ from backuppeer.agent.commands.kit import remind_of_kit
 from backuppeer.agent.commands.room import Room, ended_room, find_open_room, room_at, room_for, storing_state
 from backuppeer.agent.commands.trial import is_trial
 from backuppeer.agent.commands.wishes import describe_end, terms_with
+from backuppeer.agent.home.identity_alarms import differed_as
 from backuppeer.agent.home.records import Direction, PeerRecord, RequestState
 from backuppeer.agent.home.state import State
 from backuppeer.agent.jobs.audit import describe_all
@@ -149,7 +150,7 @@ class HomeCommands:
         here, state = self._agent.host, self._parts.state
         notes = [
             *misbinding.describe(state),
-            *describe_heirs(state, self._parts.views.heirs, here.premises.notes),
+            *describe_heirs(state, self._parts.views.heirs, here.premises.owners()),
             *here.premises.notes,
             *here.sweeping.alarms.describe(state),
             *here.scrubbing.describe(state),
@@ -211,6 +212,7 @@ class HomeCommands:
             owed_by_us_bytes=self._agent.host.reciprocity.owed_by_us(record.peer).lacking_bytes,
             capped=self._parts.standing.caps(record.peer),
             differs=self._parts.standing.differs(record.peer),
+            differed_as=format_peer_id(before) if (before := differed_as(self._parts.state, record.peer)) else "",
             lineage=say_lineage(self._parts.state, self._parts.views.heirs, record.peer),
             room_bytes=find_open_room(self._agent, record.peer) if kept else None,
             trial=bool(kept and terms and is_trial(terms)),

@@ -4,16 +4,18 @@ Knows: what equal and different words mean for a peer. Must not know: HTTP, who 
 fault of the peer's: whoever stands between is not it. Nothing is asked of the network: both ids are here.
 """
 
+import shlex
+
 from backuppeer.agent.agent import Agent
 from backuppeer.agent.home.identity_alarms import Sort, doubts_about
 from backuppeer.agent.peers import misbinding
-from backuppeer.agent.peers.names import alias_of, resolve_peer
+from backuppeer.agent.peers.names import alias_of, name_of, resolve_peer
 from backuppeer.agent.peers.words import spell_safety_words
 from backuppeer.agent.reporter import Emit
 from backuppeer.control.api import PeerRequest
 from backuppeer.control.verifying import VerifyPlan, VerifyRequest, VerifyResult
 from backuppeer.errors import UserError
-from backuppeer.ids import PeerId, format_peer_id
+from backuppeer.ids import PeerId, format_peer_id, shorten_peer_id
 from backuppeer.trust.evidence import Kind
 
 
@@ -66,4 +68,12 @@ class VerifyCommands:
         peer = resolve_peer(self._parts.state, text)
         if peer == self._parts.keys.peer:
             raise UserError("that is your own id", hint="see `backup-peer peers` for the others")
+        newest = self._parts.state.successions.newest(peer)
+        if newest != peer:
+            # Whoever has the old key may be a thief: equal words with it prove nothing.
+            name, typed = name_of(self._parts.state, newest), shlex.quote(name_of(self._parts.state, newest))
+            raise UserError(
+                f"{shorten_peer_id(peer)} is shut out: {name} goes on as {format_peer_id(newest)}",
+                hint=f"compare with that one: `backup-peer peers verify {typed}`",
+            )
         return peer

@@ -37,7 +37,8 @@ _DOUBTS: Final = frozenset({Sort.WORDS, Sort.ANSWERED, Sort.FORKED, Sort.HEIRS})
 class Alarm(msgspec.Struct, frozen=True, kw_only=True):
     """One alarm about a peer; of a sort there is one for each peer. is_seen: a person has taken note of it.
 
-    is_forgiven: it may get new data all the same. That is no comparison: the alarm stands.
+    is_forgiven: it may get new data all the same. That is no comparison: the alarm stands. about: the identity before,
+    of which it was raised, if that is another; else empty.
     """
 
     peer: PeerId
@@ -45,6 +46,7 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True):
     time_ms: int
     is_seen: bool = False
     is_forgiven: bool = False
+    about: bytes = b""
 
 
 _ALARMS: Final = msgspec.msgpack.Decoder(list[Alarm])
@@ -67,11 +69,17 @@ def keep_alarms(state: State, alarms: Iterable[Alarm]) -> None:
 
 
 def carry_doubts(state: State, old: PeerId, new: PeerId) -> None:
-    """Let what makes doubtful who a peer is hold for its heir, until the words are compared with that one."""
+    """Let what makes doubtful who a peer is hold for its heir alone, until the words are compared with that one.
+
+    Whoever answers as the old one is shut out: nothing is to be done about it.
+    """
     has = {alarm.sort for alarm in doubts_about(state, new)}
     over = [alarm for alarm in doubts_about(state, old) if alarm.sort not in has]
-    if over:
-        keep_alarms(state, [*list_alarms(state), *(msgspec.structs.replace(alarm, peer=new) for alarm in over)])
+    kept = list_alarms(state)
+    left = [alarm for alarm in kept if alarm.peer != old]
+    if len(left) < len(kept):
+        moved = (msgspec.structs.replace(alarm, peer=new, about=alarm.about or bytes(old)) for alarm in over)
+        keep_alarms(state, [*left, *moved])
 
 
 def doubted_ms(state: State, peer: PeerId) -> tuple[int, int]:
@@ -79,6 +87,12 @@ def doubted_ms(state: State, peer: PeerId) -> tuple[int, int]:
     doubts = doubts_about(state, peer)
     contested = max((a.time_ms for a in doubts if a.sort is Sort.HEIRS), default=0)
     return contested, max((a.time_ms for a in doubts if a.sort is Sort.WORDS and not a.is_forgiven), default=0)
+
+
+def differed_as(state: State, peer: PeerId) -> PeerId | None:
+    """Return as whom a peer was compared when the words differed; None: as who it is, or they did not."""
+    found = next((alarm for alarm in doubts_about(state, peer) if alarm.sort is Sort.WORDS and alarm.about), None)
+    return PeerId(found.about) if found is not None else None
 
 
 def contested_ms(state: State, peer: PeerId) -> int:

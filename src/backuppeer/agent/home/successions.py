@@ -63,17 +63,16 @@ class Successions:
         """Return who goes on for an identity; None: nobody is followed as that."""
         return next((heir for heir in self.list_all() if heir.old == old), None)
 
+    def newest(self, peer: PeerId) -> PeerId:
+        """Return who goes on for a peer now; itself if nobody does."""
+        heirs = {heir.old: heir.new for heir in self.list_all()}
+        while peer in heirs:
+            peer = heirs[peer]
+        return peer
+
     def list_contested(self) -> list[tuple[Heir, PeerId]]:
         """Return the successions that nobody had out yet, each with who goes on now for the heir that is followed."""
-        heirs = {heir.old: heir.new for heir in self.list_all()}
-        found = []
-        for heir in self.list_all():
-            newest = heir.new
-            while newest in heirs:
-                newest = heirs[newest]
-            if heir.is_contested:
-                found.append((heir, newest))
-        return found
+        return [(heir, self.newest(heir.new)) for heir in self.list_all() if heir.is_contested]
 
     def reload(self) -> None:
         """Read the table again when it is asked for next: what was written may have been taken back."""

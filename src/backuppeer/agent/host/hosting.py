@@ -35,6 +35,8 @@ from backuppeer.errors import (
 )
 from backuppeer.ids import PeerId
 from backuppeer.limits import (
+    KNOCK_ANSWER_S,
+    KNOCK_REPLIES,
     LISTING_FUTURE_S,
     LISTING_LIFE_S,
     LISTING_REFRESH_S,
@@ -96,6 +98,8 @@ class Hosting:
         self._pool: Pool | None = None
         self._is_unlisted = False
         self._refresher: asyncio.Task[None] | None = None
+        self._replying: set[asyncio.Task[None]] = set()
+        self._leaving_replies = asyncio.Semaphore(KNOCK_REPLIES)
         self.on_servers: OnServers = _ignore
         self.on_reach: Callable[[], None] = lambda: None
         """Called when a slot was put on offer, and whenever a server is reached or lost."""
@@ -217,6 +221,8 @@ class Hosting:
         if self._pool is not None:
             pool, self._pool = self._pool, None  # first: that we leave the servers is no loss to tell of
             await pool.close()
+        for task in list(self._replying):
+            task.cancel()
 
     def _tell_proving(self, url: str, goes_on: bool) -> None:  # noqa: FBT001 - signaling.stamping.OnProving
         if goes_on:
@@ -300,21 +306,37 @@ class Hosting:
         return outcomes
 
     async def _on_knock(self, sealed: bytes, server: str) -> None:
-        """Open a knock, decide, and leave exactly one reply."""
+        """Open a knock, and have exactly one reply left; the next knock is heard meanwhile."""
         try:
             knock = self._open_knock(sealed)
         except (PeerFault, RefusedError) as exc:
             _log.info("knock refused", reason=exc.message)
             return
         await asyncio.to_thread(self._requests.prepare)
-        # Before the answer is known, and whatever it is: else the server could tell a yes by what we ask of it.
-        await self.be_reachable()
-        reply = self._answer(knock)
-        if self._pool is not None:
-            sealed_reply = seal_reply(reply, self._identity, knock=knock)
-            with suppress(Unavailable):
-                # First where the knock came from: its reply inbox is surely open there.
-                await self._pool.deposit([server, *knock.servers], knock.reply_inbox, sealed_reply)
+        task = asyncio.create_task(self._reply(knock, server))
+        self._replying.add(task)
+        task.add_done_callback(self._replying.discard)
+
+    async def _reply(self, knock: Knock, server: str) -> None:
+        """Decide, and leave the reply."""
+        try:
+            # Before the answer is known, and whatever it is: else the server could tell a yes by what we ask of it.
+            await self.be_reachable()
+            sealed = await self._seal_answer(knock)
+            async with self._leaving_replies:
+                if self._pool is not None:
+                    # First where the knock came from: its reply inbox is surely open there.
+                    await self._pool.deposit([server, *knock.servers], knock.reply_inbox, sealed)
+        except BackupPeerError as exc:
+            _log.info("no reply was left", reason=exc.message)
+
+    async def _seal_answer(self, knock: Knock) -> bytes:
+        """Return the sealed reply, as late whatever it is: a no is made faster than a yes."""
+        loop = asyncio.get_running_loop()
+        ready_s = loop.time() + KNOCK_ANSWER_S
+        sealed = seal_reply(self._answer(knock), self._identity, knock=knock)
+        await asyncio.sleep(ready_s - loop.time())
+        return sealed
 
     def _open_knock(self, sealed: bytes) -> Knock:
         now_ms = self._clock.now_ms()

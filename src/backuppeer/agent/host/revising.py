@@ -29,6 +29,7 @@ from backuppeer.proof.revisions import (
     asks_more,
     check_named,
     check_spans,
+    check_spare,
     check_successor,
     end_ms,
     other_terms,
@@ -87,6 +88,7 @@ class Revising:
         """
         proposal = open_proposal(Agreement, signed, owner)
         check_named(proposal, self._authority)
+        check_spare(proposal)
         if proposal.revision == 1:
             self._check_owner(owner, signed, device_sig)
             check_authority(self._state, self._premises, owner, proposal.authority)

@@ -10,7 +10,6 @@ revisions, what else a home concludes from a succession (`repute.heirs`).
     two heirs  the one followed before stays, and only reads, until a person had it out
 """
 
-import shlex
 import threading
 from collections.abc import Callable
 from typing import Final
@@ -24,7 +23,6 @@ from backuppeer.agent.host.requests import Requests
 from backuppeer.agent.host.threads import in_thread
 from backuppeer.agent.peers.channel import Channel
 from backuppeer.agent.peers.choosing import OPEN
-from backuppeer.agent.peers.names import name_of
 from backuppeer.agent.repute.heirs import Heirs
 from backuppeer.errors import AuthenticationFault, NotFoundError, ProtocolViolation, RefusedError
 from backuppeer.host.leases import Lease
@@ -105,8 +103,10 @@ class Succeeding:
             raise RefusedError("a succession is said by one of the two whom it names")
         with self._taking:
             store = self._premises.open()
-            standing = store.leases.list_by_owner(old)
-            if not standing and not store.leases.list_by_owner(self._heirs.newest(old)):
+            # Of one that is over all is being erased: it ends with who gave notice of it, and nobody follows in it.
+            standing = [one for one in store.leases.list_by_owner(old) if not store.notices.is_over(one.agreement)]
+            newest = self._heirs.newest(old)
+            if not standing and (newest == old or not store.leases.list_by_owner(newest)):
                 raise NotFoundError("no such agreement with you")
             authority = find_authority(self._state, self._premises, old)
             open_succession(message.succession, authority)
@@ -125,8 +125,6 @@ class Succeeding:
                 self.on_passing(lease.agreement, old)  # first: what it keeps of the old one, the heir soon replaces
                 whole = add_signature(proposal, Agreement, self._premises.signer)
                 steps[lease.agreement] = self._premises.agree(whole).signed
-            if standing:
-                self._tell(old, new)
             self._turn_down(old)
             return Succeeded(succession=signed, revisions=tuple(steps[agreement] for agreement in sorted(steps)))
 
@@ -167,15 +165,6 @@ class Succeeding:
     def line_of(self, peer: PeerId) -> tuple[PeerId, ...]:
         """Return a peer and all whose heir it is, itself first."""
         return self._heirs.line_of(peer)
-
-    def _tell(self, old: PeerId, new: PeerId) -> None:
-        """Let the host's person know, who may know the owner."""
-        name = name_of(self._state, new)
-        self._premises.note(
-            f"{name} goes on as {shorten_peer_id(new)}, as its 24 words say: what it keeps here is the new one's, and "
-            f"{shorten_peer_id(old)} gets nothing any more. Compare the words anew: `backup-peer peers verify "
-            f"{shlex.quote(name)}`"
-        )
 
     def _turn_down(self, old: PeerId) -> None:
         """Reject what the old identity waits for: nothing that it asked for is given to it any more."""

@@ -28,7 +28,7 @@ from backuppeer.control.amendments import ForgetGroup, ForgetPlan, ForgetRequest
 from backuppeer.errors import UserError
 from backuppeer.ids import SnapshotId
 from backuppeer.proof.merkle import root_of_set
-from backuppeer.repo.snapshot import Snapshot
+from backuppeer.repo.snapshot import REPLACED, Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +91,8 @@ def plan_forgetting(vault: Vault, request: ForgetRequest) -> Forgetting:
     fields = check_group_by(request.group_by)
     if not request.snapshots:
         chosen = [(name, snapshot) for name, snapshot in known.items() if wanted.matches(snapshot)]
+        if REPLACED not in wanted.tags:  # no rule keeps one of those in the place of a true one, or drops it unsaid
+            chosen = [(name, snapshot) for name, snapshot in chosen if REPLACED not in snapshot.tags]
         groups = plan_retention(chosen, policy, zone=_find_zone(request.zone), fields=fields)
         return Forgetting(groups, known, len(names))
     if policy.has_rule or wanted != SnapshotFilter():

@@ -162,13 +162,15 @@ class RestoreJob:
             )
         done = f"restored to {self._request.target}: {_count(result.files)}"
         if result.integrity_errors:
+            lost = count_lost(result.integrity_errors, result.integrity_dirs)
             raise IntegrityFault(
-                f"left out, as they came back wrong or not at all: {_count(result.integrity_errors)}; {done}",
+                f"left out, as they came back wrong or not at all: {lost}; {done}",
                 hint="an older snapshot may have them whole; keep this host's name in mind: `backup-peer peers`",
             )
         if result.unavailable_errors:
+            away = count_lost(result.unavailable_errors, result.unavailable_dirs)
             raise PeerUnreachable(
-                f"with hosts that can't be reached now: {_count(result.unavailable_errors)}; {done}",
+                f"with hosts that can't be reached now: {away}; {done}",
                 hint="run the same restore again when they are back; --wait 1h waits so long for them",
             )
         for partner in self._vault.partners():
@@ -193,6 +195,13 @@ class RestoreJob:
 
 def _count(files: int) -> str:
     return "1 file" if files == 1 else f"{files:,} files"
+
+
+def count_lost(errors: int, dirs: int) -> str:
+    """Return how much lacks, in words. dirs: how many of these are folders; nobody knows what is in them."""
+    files = [_count(errors - dirs)] if errors > dirs else []
+    folders = {0: [], 1: ["1 folder with all in it"]}.get(dirs, [f"{dirs:,} folders with all in them"])
+    return " and ".join(files + folders)
 
 
 def _describe(found: Found, target: str) -> Conflict:

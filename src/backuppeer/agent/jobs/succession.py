@@ -12,15 +12,16 @@ from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.keyring import HomeKeys
 from backuppeer.agent.home.state import State
 from backuppeer.agent.jobs.take_over import TakeOverJob
-from backuppeer.agent.owner.announcing import Announcing, tell_host
+from backuppeer.agent.owner.announcing import Announcing
+from backuppeer.agent.owner.telling import tell_host
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.channel import SucceededError
 from backuppeer.agent.peers.partners import Partner
 from backuppeer.agent.reporter import Reporter
 from backuppeer.control.saving import LeftOut
 from backuppeer.control.succeeding import SuccessionPlan, SuccessionTold
-from backuppeer.errors import AuthenticationFault, BackupPeerError, ExitCode, PeerUnreachable, UserError
-from backuppeer.ids import PeerId, format_peer_id
+from backuppeer.errors import AuthenticationFault, BackupPeerError, ExitCode, PeerUnreachable, RefusedError, UserError
+from backuppeer.ids import AgreementId, PeerId, format_peer_id
 
 _LATER = "it is told whenever it is met, and serves the old identity until then"
 
@@ -86,11 +87,24 @@ class SuccessionJob:
 
     async def _tell(self, partner: Partner, heir: Heir) -> BackupPeerError | None:
         try:
-            await tell_host(await partner.session(), self._state, heir.succession, heir.identity)
+            if not await self._say(partner, heir):
+                return PeerUnreachable("it signed nothing of ours for the new identity")
         except BackupPeerError as exc:
             return exc
         await self._reporter.state("connected", f"{partner.name} follows")
         return None
+
+    async def _say(self, partner: Partner, heir: Heir) -> list[AgreementId]:
+        session = await partner.session()
+        try:
+            return await tell_host(session, self._state, heir.succession, heir.identity)
+        except SucceededError:
+            raise
+        except RefusedError:
+            # A thief may have agreed on more with it than it showed when the session began.
+            await session.end()
+            await session.ended.wait()
+            return await tell_host(await partner.session(), self._state, heir.succession, heir.identity)
 
     def _describe(self, peer: PeerId, error: BackupPeerError) -> LeftOut:
         name = self._vault.name(peer)

@@ -345,8 +345,7 @@ class Gathering:
             if stray is not None:
                 source = self._vault.source(wait_s=0)
                 found = await asyncio.to_thread(join_stray, self._vault.repository, stray, source)
-                what = f"{found} backup{'' if found == 1 else 's'} of another machine of yours"
-                self._reporter.note(f"{partner.name} kept {what}, unknown here: joined to the list")
+                self._reporter.note(found.describe(partner.name))
         except BackupPeerError as exc:
             self.drop(partner, exc)
             return False

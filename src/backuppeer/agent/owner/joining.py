@@ -6,18 +6,48 @@ and ours does not enters our index first, and the head that the host gets next n
 head stands, the index follows the newest head again, the host still has the stray one, and all is done anew.
 """
 
+import shlex
+from typing import NamedTuple
+
+import msgspec
+
 from backuppeer.agent.owner.fetch import Fetch
 from backuppeer.agent.owner.rebuild import Loaded, load_list
 from backuppeer.agent.owner.repository import Repository
-from backuppeer.backup.amending import Rows, read_rows
+from backuppeer.backup.amending import ORIGINAL, Rows, read_rows
 from backuppeer.errors import PeerUnreachable
-from backuppeer.ids import BlobId
+from backuppeer.ids import BlobId, SnapshotId
+from backuppeer.limits import SNAPSHOT_TAGS
 from backuppeer.proof.statements import Head
-from backuppeer.repo.snapshot import decode_known
+from backuppeer.repo.blob import BlobKind
+from backuppeer.repo.snapshot import REPLACED, decode_known, decode_snapshot, encode_snapshot, find_newer
 
 
-def join_stray(repository: Repository, head: Head, source: Fetch) -> int:
-    """Add what a stray head names to the index, in a thread; return how many snapshots that were.
+class Joined(NamedTuple):
+    """How many snapshots were unknown here; is_doubtful: they are of an identity that this home was before."""
+
+    snapshots: int
+    is_doubtful: bool
+
+    def describe(self, name: str) -> str:
+        """Return what to tell of a host that is called so."""
+        what = f"{self.snapshots} backup{'' if self.snapshots == 1 else 's'}"
+        if not self.is_doubtful or not self.snapshots:
+            return f"{name} kept {what} of another machine of yours, unknown here: joined to the list"
+        typed = shlex.quote(REPLACED)
+        return (
+            f"WARNING: {name} kept {what} made as the identity that you replaced, unknown here: perhaps by the thief. "
+            f"In the list with the tag {REPLACED}, and never taken for `latest`. `backup-peer snapshots --tag "
+            f"{typed}` shows what is there; if it is yours: `backup-peer tag ID --remove {typed}`, if not: "
+            "`backup-peer forget ID`"
+        )
+
+
+def join_stray(repository: Repository, head: Head, source: Fetch) -> Joined:
+    """Add what a stray head names to the index, in a thread; return what that was.
+
+    A list sealed under keys of before a succession was made as an identity of before: its dates prove nothing. What
+    is new in it is tagged REPLACED, and stored so with the next head.
 
     To be called once the host's packs are registered, and the index is that of the newest head. Forgotten snapshots
     may come back so: better than one that was never seen here and is gone.
@@ -31,8 +61,9 @@ def join_stray(repository: Repository, head: Head, source: Fetch) -> int:
     listed = load_list(repository, head, source, loaded)
     index = repository.index
     rows = read_rows(index)
+    known = rows.keys() | {original for _, body in rows.items() if (original := _original(body))}
     fresh = (
-        {name: loaded.read(repository, source, BlobId(name)) for name in listed.snapshots if name not in rows}
+        {name: loaded.read(repository, source, BlobId(name)) for name in listed.snapshots if name not in known}
         if listed
         else {}
     )
@@ -42,11 +73,32 @@ def join_stray(repository: Repository, head: Head, source: Fetch) -> int:
             hint="nothing there was touched; run the same again later: what it keeps is joined to yours first",
         )
     found = {name: body for name, body in fresh.items() if body is not None}
+    is_doubtful = bool(found) and repository.generation_of(source, head.index) < repository.keys.generation
+    if is_doubtful:
+        found = dict(_doubt(repository, name, body) for name, body in found.items())
     # Packs it lists and no host holds are not taken up: a snapshot that needs them is named by the next check.
     packs = [pack for pack in listed.packs if index.has_read(pack) and not index.has_pack(pack)]
     index.turnover.follow([*index.packs(), *packs])
     index.set_snapshots(_merge(rows, found).items())
-    return len(found)
+    return Joined(len(found), is_doubtful)
+
+
+def _original(body: bytes) -> SnapshotId:
+    """Return under which id a snapshot was made whose tags were changed; empty: they were not."""
+    readable = decode_known([(SnapshotId(b""), body)]) if body else []
+    return SnapshotId(readable[0][1].ext.get(ORIGINAL, b"") if readable else b"")
+
+
+def _doubt(repository: Repository, name: SnapshotId, body: bytes) -> tuple[SnapshotId, bytes]:
+    """Return a snapshot with the tag, and the id that it has with it; one of a newer version as it is."""
+    if find_newer([(name, body)]):
+        return name, body
+    snapshot = decode_snapshot(body)
+    # In front: of as many tags as there may be, the last one goes.
+    tags = [REPLACED, *(tag for tag in snapshot.tags if tag != REPLACED)][:SNAPSHOT_TAGS]
+    ext = {ORIGINAL: bytes(name), **snapshot.ext}
+    tagged = encode_snapshot(msgspec.structs.replace(snapshot, tags=tags, ext=ext))
+    return SnapshotId(repository.keys.blob_id(BlobKind.SNAPSHOT, tagged)), tagged
 
 
 def _merge(rows: Rows, found: Rows) -> Rows:

@@ -22,6 +22,7 @@ from backuppeer.ids import BlobId, RepositoryId
 from backuppeer.limits import TREE_CACHE_BYTES
 from backuppeer.repo.cache import TreeCache
 from backuppeer.repo.index import Index
+from backuppeer.repo.layout import parse_header
 from backuppeer.repo.pack import PackOpener
 from backuppeer.repo.partial import PartialTree
 from backuppeer.shares.ledger import Ledger
@@ -120,6 +121,15 @@ class Repository:
             raise AuthenticationFault("a pack is of another repository or generation of keys")
         return self.keys
 
+    def generation_of(self, source: PackSource, blob: BlobId) -> int:
+        """Return the generation of the keys under which a blob is sealed, checked by opening it.
+
+        Raises:
+            as `read_blob`.
+
+        """
+        return parse_header(self._open(source, blob)[0]).generation
+
     def read_blob(self, source: PackSource, blob: BlobId) -> bytes:
         """Return the checked plaintext of a blob, from the cache or the hosts.
 
@@ -131,6 +141,9 @@ class Repository:
         cached = self.cache.get(blob)
         if cached is not None:
             return cached
+        return self._open(source, blob)[1]
+
+    def _open(self, source: PackSource, blob: BlobId) -> tuple[bytes, bytes]:
         location = self.index.find(blob)
         if location is None:
             raise IntegrityFault(
@@ -139,4 +152,4 @@ class Repository:
             )
         header, (sealed,) = source.fetch(location.pack, [(location.offset, location.sealed_bytes)])
         opener = PackOpener(self.keys, header)
-        return opener.open_entry(location.entry, sealed)
+        return header, opener.open_entry(location.entry, sealed)

@@ -147,7 +147,7 @@ class SelfSet:
         hosts = [host for host in map(self._take_agreement, found.agreements) if host is not None]
         peers = sum(self._take_peer(known, now_ms) for known in found.peers)
         if self.shelf is not None:
-            take_own(self.shelf, found.receipts[:SELF_SET_PEERS], self._keys.peer)
+            take_own(self.shelf, found.receipts[:SELF_SET_PEERS], self._keys.names)
         seen = self._standing.take_back(_counts(found, now_ms // _DAY_MS + SELF_SET_AHEAD_DAYS))
         return TakenBack(hosts, peers, seen, self._take_settings(found.config))
 

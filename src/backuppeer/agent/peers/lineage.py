@@ -5,7 +5,7 @@ succession is followed nothing is said, whatever it or anybody else claims.
 """
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from backuppeer.agent.home.identity_alarms import contested_ms
 from backuppeer.agent.home.state import State
@@ -29,20 +29,36 @@ def say_lineage(state: State, heirs: Heirs, peer: PeerId) -> list[str]:
     return said
 
 
-def describe_heirs(state: State, heirs: Heirs, told: Iterable[str] = ()) -> list[str]:
-    """Return a sentence for each friend of before whose words wait to be compared anew, for `status`.
+def describe_heirs(state: State, heirs: Heirs, owners: Collection[PeerId] = ()) -> list[str]:
+    """Return a sentence for each heir whose words wait to be compared, for `status`: friends of before, and owners.
 
-    Of one of two heirs the alarm says what to do. told: notes that stand beside them; whom one names is named there.
+    Of one of two heirs the alarm says what to do. owners: who keeps packs here.
     """
-    notes = " ".join(told)
     found = []
     for peer in dict.fromkeys(heirs.newest(heir.old) for heir in heirs.list_all()):
         friend = heirs.was_friend(peer)
-        is_told = shorten_peer_id(peer) in notes or contested_ms(state, peer) > 0
-        if friend is not None and peer not in state.blocks and not is_told:
+        if _is_compared(state, peer) or peer in state.blocks or contested_ms(state, peer) > 0:
+            continue
+        if peer in owners:
+            found.append(_say_owner(state, heirs, peer))
+        elif friend is not None:
             said = f"{name_of(state, peer)} has a new id, {shorten_peer_id(peer)}"
             found.append(f"{said}: {_say_anew(state, friend, peer)}")
     return found
+
+
+def _is_compared(state: State, peer: PeerId) -> bool:
+    record = state.peer(peer)
+    return record is not None and record.is_verified
+
+
+def _say_owner(state: State, heirs: Heirs, peer: PeerId) -> str:
+    """Return what became of a peer's packs here, and what is to be done."""
+    name, new, old = name_of(state, peer), shorten_peer_id(peer), shorten_peer_id(heirs.line_of(peer)[1])
+    return (
+        f"{name if name != new else old} goes on as {new}, as its 24 words say: what it keeps here is the new one's, "
+        f"and {old} gets nothing any more. Compare the words anew: `backup-peer peers verify {shlex.quote(name)}`"
+    )
 
 
 def _say_anew(state: State, friend: PeerId, peer: PeerId) -> str:

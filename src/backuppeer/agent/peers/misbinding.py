@@ -25,8 +25,11 @@ NOTHING_NEW: Final = "nothing new is agreed with it until the words were compare
 def raise_alarm(state: State, peer: PeerId, sort: Sort, *, now_ms: int) -> None:
     """Keep an alarm, to be told until it is seen; beyond IDENTITY_ALARMS the oldest goes, seen ones first.
 
-    One that was seen is told again only when IDENTITY_ALARM_AGAIN_S have passed since it was last raised anew.
+    One that was seen is told again only when IDENTITY_ALARM_AGAIN_S have passed since it was last raised anew. Of who
+    was succeeded none is kept: it is shut out.
     """
+    if state.successions.find(peer) is not None:
+        return
     alarms = [alarm for alarm in list_alarms(state) if alarm.sort is not Sort.HEIRS]
     before = next((alarm for alarm in alarms if (alarm.peer, alarm.sort) == (peer, sort)), None)
     is_told = before is not None and before.is_seen and not before.is_forgiven
@@ -98,7 +101,9 @@ def say_alarm(state: State, alarm: Alarm) -> str:
     compare = f"`backup-peer peers verify {typed}` compares the words, `backup-peer block {typed}` shuts it out"
     match alarm.sort:
         case Sort.WORDS:
-            return f"ALARM: on {day} your safety words and those of {name} differed: no new data goes there. {compare}"
+            then = f", then {shorten_peer_id(PeerId(alarm.about))}," if alarm.about else ""
+            differed = f"your safety words and those of {name}{then} differed"
+            return f"ALARM: on {day} {differed}: no new data goes there. {compare}"
         case Sort.ANSWERED:
             return (
                 f"ALARM: on {day} somebody answered in the place of {name} who could not prove to be it; nothing was "

@@ -83,12 +83,14 @@ OnMissed = Callable[[PeerId, Sequence[str], BackupPeerError], None]
 """(peer, addresses dialled, why there is no session)."""
 
 
-BeforeDial = Callable[[PeerId, TransportId, Sequence[str]], Awaitable[None]]
-"""(peer, its transport id, addresses that may be dialled)."""
+Dial = Callable[[Sessions], Awaitable[Session]]
+"""Dials one peer at one place, in the given sessions: they may be another identity's."""
+BeforeDial = Callable[[PeerId, Dial], Awaitable[None]]
+"""(peer, how it is dialled)."""
 
 
-async def _prepare_nothing(peer: PeerId, transport: TransportId, addresses: Sequence[str]) -> None:
-    del peer, transport, addresses
+async def _prepare_nothing(peer: PeerId, dial: Dial) -> None:
+    del peer, dial
 
 
 FindRoad = Callable[[str], Awaitable[str]]
@@ -125,7 +127,7 @@ class Reach:
         self.on_misbound: Callable[[PeerId], None] = lambda _: None
         """Somebody answers in a peer's place who can't prove to be it. Set by who tells people."""
         self.before_dial: BeforeDial = _prepare_nothing
-        """Called with a peer's place before it is dialled there. Set by who tells hosts of our new identity."""
+        """Called before a peer is dialled, by its relay or not. Set by who tells hosts of our new identity."""
         self.check: Callable[[Session], None] = lambda _: None
         """Raises for a session that is of no use, as the peer goes on with another in our place. Set by who knows."""
 
@@ -210,17 +212,18 @@ class Reach:
                 hint="is it online? it may listen on loopback only",
             )
         try:
-            await self.before_dial(peer, TransportId(where.transport), addresses)
-            session = await self._try(peer, where, addresses)
+            dial = partial(self._try, peer, where, addresses)
+            await self.before_dial(peer, dial)
+            session = await dial(self._sessions)
         except (PeerUnreachable, AuthenticationFault) as exc:
             self.on_missed(peer, addresses, exc)
             raise
         self.check(session)
         return session
 
-    async def _try(self, peer: PeerId, where: Whereabouts, addresses: list[str]) -> Session:
+    async def _try(self, peer: PeerId, where: Whereabouts, addresses: list[str], sessions: Sessions) -> Session:
         """Dial directly; after a moment, beside that, by the relay: so it hears nothing of those who don't need it."""
-        dial = partial(self._sessions.dial, peer, TransportId(where.transport), addresses)
+        dial = partial(sessions.dial, peer, TransportId(where.transport), addresses)
         if not where.relay:
             return await dial()
         failure: PeerUnreachable | None = None

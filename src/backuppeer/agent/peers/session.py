@@ -106,12 +106,16 @@ class Session:
                 if isinstance(exc, PeerUnreachable):
                     self._explain(exc, is_lane=lane is not None)
                 if isinstance(exc, SucceededError) and not self.hello.succeeded and self.on_succeeded():
-                    self.failure = "it says that another goes on in our place, and is asked anew"
-                    await self.connection.close(CloseCode.DONE, "")
+                    await self.end("it says that another goes on in our place, and is asked anew")
                     raise PeerUnreachable(self.failure) from exc
                 raise
         if lane is not None:
             await self.lanes.give_back(lane)
+
+    async def end(self, why: str = "what was said when it began may not hold any more") -> None:
+        """Give the session up, so that the next one begins with another Hello. why: for a person."""
+        self.failure = why
+        await self.connection.close(CloseCode.DONE, "")
 
     def _explain(self, exc: PeerUnreachable, *, is_lane: bool) -> None:
         """Raise what a failed stream means for the session, if that is more than the stream's own words."""

@@ -5,6 +5,7 @@ is believed but what both sides signed: a thief of the machine may have written 
 """
 
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 
 from backuppeer.agent.repute.shelf import Shelf
 from backuppeer.agent.repute.shelves import Keep
@@ -23,8 +24,10 @@ def list_newest(shelf: Shelf) -> list[bytes]:
     return list(found.values())
 
 
-def take_own(shelf: Shelf, receipts: Iterable[bytes], own: PeerId) -> int:
+def take_own(shelf: Shelf, receipts: Iterable[bytes], own: AbstractSet[PeerId]) -> int:
     """Keep what both signed and this home is a side of; return how many those are.
+
+    own: every name of this home, those before a succession, too (ADR 69).
 
     Raises:
         LocalError: a disk that refuses.
@@ -36,7 +39,8 @@ def take_own(shelf: Shelf, receipts: Iterable[bytes], own: PeerId) -> int:
             shown = open_receipt(signed)
         except PeerFault:
             continue
-        if shown.is_cosigned and own in {shown.said.owner, shown.said.host}:
-            shelf.keep(shown, Keep.OWNER if shown.said.owner == own else Keep.HOST)
+        is_owner = shown.said.owner in own
+        if shown.is_cosigned and (is_owner or shown.said.host in own):
+            shelf.keep(shown, Keep.OWNER if is_owner else Keep.HOST)
             taken += 1
     return taken

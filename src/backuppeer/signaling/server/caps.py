@@ -18,6 +18,7 @@ _NETWORK_PAGES: Final = Rate(limits.NETWORK_PAGES_PER_S, limits.NETWORK_PAGES)
 _NETWORK_INBOXES: Final = Rate(limits.NETWORK_INBOXES_PER_S, limits.NETWORK_INBOXES)
 _KEY_PUBLISHES: Final = Rate(limits.KEY_PUBLISHES_PER_S, limits.KEY_PUBLISHES)
 _INBOX_DEPOSITS: Final = Rate(limits.INBOX_DEPOSITS_PER_S, limits.INBOX_DEPOSITS)
+_CONTROL_FRAMES: Final = Rate(limits.SERVER_CONTROL_FRAMES_PER_S, limits.SERVER_CONTROL_FRAMES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +41,7 @@ class Caps:
     refusals: int = limits.SERVER_REFUSALS
     messages_per_s: float = limits.SERVER_MESSAGES_PER_S
     messages_burst: int = limits.SERVER_MESSAGES_BURST
+    control_frames: Rate = _CONTROL_FRAMES
     frame_bytes: int = limits.SIGNALING_CLIENT_FRAME_BYTES
     silence_s: float = limits.SERVER_INBOX_SILENCE_S
     handshake_s: float = limits.SERVER_HANDSHAKE_S

@@ -18,11 +18,14 @@ from typing import Any, Final
 
 from websockets.asyncio.server import ServerConnection
 from websockets.datastructures import MultipleValuesError
+from websockets.frames import CTRL_OPCODES, Frame, Opcode
 from websockets.http11 import Request, Response
+from websockets.protocol import Event
 
 from backuppeer import limits
 from backuppeer.clock import Clock
 from backuppeer.errors import LocalError
+from backuppeer.limits.units import KIB
 from backuppeer.signaling.messages import SUBPROTOCOL
 from backuppeer.signaling.server import relay
 from backuppeer.signaling.server.bans import Bans
@@ -38,6 +41,10 @@ _V6_PREFIX: Final = 64
 _LOOPBACK_NAMES: Final = frozenset({"localhost", "ip6-localhost"})
 _PATH: Final = "/"
 _NAME_BYTES: Final = 16
+_PIECE_BYTES: Final = 16 * KIB
+"""Read of a connection before the next look at it: up to 8,000 frames, some 0.1 s."""
+_SPLINTER_BYTES: Final = 126
+"""No program or proxy cuts a message into parts as small as this."""
 
 
 class Door:
@@ -94,6 +101,16 @@ class Door:
         while len(self._noting) > limits.SERVER_NOTE_ADDRESSES:
             self._noting.popitem(last=False)
         return self._networks.name(address) if bucket.take_at_once() else None
+
+    def count_frames(self) -> TokenBucket:
+        """Return what a connection may send of frames that say nothing."""
+        rate = self.caps.control_frames
+        return TokenBucket(rate.per_s, rate.burst, clock=self._clock)
+
+    def cut(self, address: str) -> None:
+        """Count a connection cut for such frames, as a breach of the protocol."""
+        self._metrics.refused.labels("control").inc()
+        self.bans.strike(address)
 
     def leave(self) -> None:
         """Count a connection out."""
@@ -202,6 +219,7 @@ class Visitor(ServerConnection):
     peer_ip: str = ""
     local_address: tuple[str, int] = ("", 0)
     _address: str = ""
+    _frames: TokenBucket
 
     def connection_made(self, transport: Any) -> None:
         """Count in; cut at once when even the refusals are too many."""
@@ -209,11 +227,28 @@ class Visitor(ServerConnection):
         self.peer_ip = str(peer[0]) if peer else ""
         self.local_address = (str(local[0]), int(local[1])) if local else ("", 0)
         self.refusal = self.door.enter()
+        self._frames = self.door.count_frames()
         if not self.door.hops.trusts(self.peer_ip):
             self._count_from(self.peer_ip)
         super().connection_made(transport)
         if self.refusal is not None and self.door.is_crowded(self._address):
             transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        """Read in pieces: of one that is cut no more is looked at."""
+        for start in range(0, len(data), _PIECE_BYTES):
+            if self.transport.is_closing():
+                return
+            super().data_received(data[start : start + _PIECE_BYTES])
+
+    def process_event(self, event: Event) -> None:
+        """Count what costs work and says nothing, which the library answers or throws away; cut who sends too much."""
+        if isinstance(event, Frame) and _says_nothing(event) and not self._frames.take_at_once():
+            if not self.transport.is_closing():
+                self.door.cut(self._address)
+                self.transport.abort()
+            return
+        super().process_event(event)
 
     def arrive(self, request: Request) -> None:
         """Learn from the request where a connection that a proxy of ours passed on comes from."""
@@ -277,6 +312,11 @@ def coarse_address(address: str) -> str:
             return str(ip.ipv4_mapped)
         return str(ipaddress.ip_network((ip, _V6_PREFIX), strict=False))
     return str(ip)
+
+
+def _says_nothing(frame: Frame) -> bool:
+    is_control = frame.opcode in CTRL_OPCODES and frame.opcode is not Opcode.CLOSE
+    return is_control or (not frame.fin and len(frame.data) < _SPLINTER_BYTES)
 
 
 def _split_tokens(values: list[str]) -> set[str]:

@@ -20,7 +20,9 @@ from backuppeer.signaling.server.store import Store
 
 LOG: Final = logging.getLogger("backuppeer.signaling.server")
 _CANCEL_AGAIN_S: Final = 0.01
-_MESSAGE_HEAD: Final = 1 + 20 + 32
+_DIGITS: Final = 20
+_NUMBERS: Final = 1 << 53
+_MESSAGE_HEAD: Final = 1 + _DIGITS + 32
 
 
 class Membership:
@@ -161,7 +163,7 @@ class Membership:
     def _tell(self, message: bytes) -> None:
         if message[:1] == b"d" and len(message) == 33:
             self._ears.displaced(message[1:])
-        elif message[:1] == b"m" and len(message) > _MESSAGE_HEAD and message[1:21].isdigit():
+        elif message[:1] == b"m" and len(message) > _MESSAGE_HEAD and _is_number(message[1:21]):
             self._ears.arrived(message[21:_MESSAGE_HEAD], Stored(int(message[1:21]), message[_MESSAGE_HEAD:]))
 
     async def _catch_up(self) -> None:
@@ -169,22 +171,27 @@ class Membership:
         while True:
             await self._catching_up.wait()
             self._catching_up.clear()
-            with suppress(Unavailable):
+            with suppress(Unavailable), self._store.reading():
                 for inbox in await self._store.run(scripts.ATTENDED, self.node):
                     for stored in await read_waiting(self._store, inbox):
                         self._ears.arrived(inbox, stored)
 
 
 async def read_waiting(store: Store, inbox: bytes) -> list[Stored]:
-    """Return the messages of an inbox, oldest first.
+    """Return the messages of an inbox, oldest first; without those whose number is none of ours.
 
     Raises:
         Unavailable: the store is gone.
 
     """
     flat = await store.run(scripts.WAITING, inbox)
-    found = [Stored(int(number), sealed) for number, sealed in zip(flat[::2], flat[1::2], strict=True)]
-    return sorted(found)
+    with store.reading():
+        rows = zip(flat[::2], flat[1::2], strict=True)
+        return sorted(Stored(int(number), sealed) for number, sealed in rows if _is_number(number))
+
+
+def _is_number(text: bytes) -> bool:
+    return text.isdigit() and len(text) <= _DIGITS and int(text) < _NUMBERS
 
 
 async def _end(task: asyncio.Task[None]) -> None:

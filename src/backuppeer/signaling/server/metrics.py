@@ -15,7 +15,7 @@ _RELAY: Final = {
     "relay_clients": "Peers connected to the relay now",
     "relay_forwarded_bytes": "Bytes passed on by the relay since it began",
     "relay_dropped_slow": "Datagrams for peers that did not take them",
-    "relay_dropped_budget": "Datagrams of pairs that had used up their budget",
+    "relay_dropped_budget": "Datagrams of pairs without budget, or of networks for which too much waited",
     "relay_denied": "Connections that the relay did not let in",
 }
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST

@@ -130,7 +130,7 @@ def _listen(
         if relaying is None:
             await desk.serve(connection, visitor)
         elif visitor.is_for_relay:
-            await relaying.relay.serve(connection)
+            await relaying.relay.serve(connection, visitor.network)
         else:
             await desk.serve(connection, visitor, partial(relaying.answer, visitor.network))
 

@@ -38,6 +38,7 @@ _CHALLENGE, _AUTH, _CONFIRM, _DENY, _STATUS = b"\0", 1, b"\2", b"\3", b"\x0d"
 _GONE, _PING, _PONG = b"\x08", 9, 10
 _DELIVERED: Final[Mapping[int, bytes]] = MappingProxyType({4: b"\6", 5: b"\7"})
 """Datagram, and several of one size at once: as sent, as delivered."""
+_FRAMES_AT_ONCE: Final = 16
 _SAME_KEY: Final = b"\1"
 _KEY_BYTES, _CHALLENGE_BYTES, _PING_BYTES = 32, 16, 9
 _AUTH_BYTES: Final = 1 + _KEY_BYTES + 1 + 64
@@ -57,13 +58,14 @@ class RelayCounters:
     dropped_slow: int = 0
     """Frames for receivers that did not take them."""
     dropped_budget: int = 0
-    """Frames of pairs that had used up their budget."""
+    """Frames of pairs that had used up their budget, or of networks for which too much waited."""
 
 
 @dataclass(slots=True, eq=False)
 class _Client:
     key: bytes
     connection: ServerConnection
+    network: str
     number: int = field(default_factory=lambda: secrets.randbits(48))
     talks_to: set[bytes] = field(default_factory=set)
 
@@ -90,11 +92,11 @@ class Relay:
             group.create_task(self._turns.run())
             group.create_task(self._sweep(sweep_s))
 
-    async def serve(self, connection: ServerConnection) -> None:
-        """Serve one connection of a client until it ends."""
+    async def serve(self, connection: ServerConnection, network: str) -> None:
+        """Serve one connection of a client, which comes from this network, until it ends."""
         try:
             async with asyncio.timeout(limits.SERVER_HANDSHAKE_S):
-                client = await self._let_in(connection)
+                client = await self._let_in(connection, network)
         except (TimeoutError, ProtocolViolation, ConnectionClosed):
             self.counters.denied += 1
             await connection.close(CloseCode.UNPROVEN, "not admitted")
@@ -103,7 +105,9 @@ class Relay:
         connection.transport.set_write_buffer_limits(high=limits.RELAY_SEND_BYTES + 2 * FRAME_BYTES)
         try:
             while True:
-                await self._hear(client, await connection.recv())
+                for _ in range(_FRAMES_AT_ONCE):
+                    await self._hear(client, await connection.recv())
+                await asyncio.sleep(0)  # what has been read already is had without waiting: let others work between
         except ProtocolViolation as exc:
             LOG.warning("relay client %012x closed: %s", client.number, exc.message)
             await connection.close(CloseCode.MALFORMED, exc.message[:100])
@@ -112,7 +116,7 @@ class Relay:
         finally:
             await self._let_out(client)
 
-    async def _let_in(self, connection: ServerConnection) -> _Client:
+    async def _let_in(self, connection: ServerConnection, network: str) -> _Client:
         """Return a client that has proven an admitted key.
 
         Raises:
@@ -131,17 +135,25 @@ class Relay:
             await self._deny(connection, "ask the signaling server for admission first")
         if key not in self._clients and len(self._clients) >= self._most:
             await self._deny(connection, "too many clients")
-        client = _Client(key, connection)
-        former = self._clients.get(key)
-        self._clients[key] = client
+        client = _Client(key, connection, network)
+        try:
+            await self._register(client)
+        except BaseException:
+            await self._let_out(client)  # it hung up, or is too slow: `serve` never hears of it
+            raise
+        return client
+
+    async def _register(self, client: _Client) -> None:
+        former = self._clients.get(client.key)
+        self._clients[client.key] = client
         self.counters.clients = len(self._clients)
         self.counters.admitted += 1
         if former is not None:  # after a change of network the old connection is dead without knowing
             with suppress(ConnectionClosed):
                 await former.connection.send(_STATUS + _SAME_KEY)
             former.connection.transport.abort()
-        await connection.send(_CONFIRM)
-        return client
+            self._turns.forget(client.key)  # on the account of the network that it comes from now
+        await client.connection.send(_CONFIRM)
 
     async def _deny(self, connection: ServerConnection, why: str) -> None:
         await connection.send(_DENY + bytes([len(why)]) + why.encode())
@@ -162,6 +174,8 @@ class Relay:
         to = frame[1 : 1 + _KEY_BYTES]
         if len(frame) < 2 + _KEY_BYTES:
             raise ProtocolViolation("a datagram that is cut short")
+        if self._clients.get(client.key) is not client:
+            return  # another connection has taken over
         if to not in self._clients:
             client.talks_to.discard(to)
             await client.connection.send(_GONE + to)
@@ -172,7 +186,7 @@ class Relay:
             raise ProtocolViolation("datagrams for too many others")
         client.talks_to.add(to)
         delivered = _DELIVERED[frame[0]] + client.key + frame[1 + _KEY_BYTES :]
-        self.counters.dropped_budget += not await self._turns.put((client.key, to), delivered)
+        self.counters.dropped_budget += not await self._turns.put((client.key, to), delivered, client.network)
 
     async def _deliver(self, flow: FlowKey, frame: bytes) -> None:
         receiver = self._clients.get(flow[1])
@@ -199,5 +213,8 @@ class Relay:
     async def _sweep(self, sweep_s: float) -> None:
         while True:
             await asyncio.sleep(sweep_s)
-            for client in [c for c in self._clients.values() if not self._admissions.holds(c.key)]:
-                await client.connection.close(CloseCode.SILENT, "the admission has lapsed")
+            for client in [c for c in self._clients.values() if c.connection.state is State.CLOSED]:
+                await self._let_out(client)
+            lapsed = [c.connection for c in self._clients.values() if not self._admissions.holds(c.key)]
+            # Together: one that does not answer takes SERVER_CLOSE_S.
+            await asyncio.gather(*(each.close(CloseCode.SILENT, "the admission has lapsed") for each in lapsed))

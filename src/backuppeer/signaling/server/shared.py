@@ -7,6 +7,7 @@ are made good when it is back.
 
 import random
 import secrets
+from hashlib import blake2b
 from typing import Final
 
 from backuppeer import limits
@@ -24,6 +25,7 @@ PREFIX: Final = "{backup-peer}:1:"
 """Of all keys: the braces keep them in one slot, the number is the version of how the state lies there."""
 _KEPT_MS: Final = limits.LISTING_NUMBER_KEPT_S * 1000
 _NAME_BYTES: Final = 8
+_KEY_BYTES: Final = 32
 
 
 class SharedEngine:
@@ -71,7 +73,8 @@ class SharedEngine:
             self._caps.listings,
             _KEPT_MS,
         )
-        put = Put(said.decode())
+        with self._store.reading():
+            put = Put(said.decode())
         if put is Put.ACCEPTED and shown.is_slot:
             self._mirror.keep(shown.peer, shown.signed)
         elif put is Put.ACCEPTED:
@@ -102,9 +105,10 @@ class SharedEngine:
         else:
             walk = Walk.begin(await self._store.run(scripts.SIZE), self._random)
         looked, total, rows, peers = await self._store.run(scripts.PAGE, limit, *walk.look_ahead(limit))
-        walk.done += looked
-        for peer, signed in zip(peers, rows, strict=True):
-            self._mirror.keep(peer, signed)
+        with self._store.reading():
+            walk.done += looked
+            for peer, signed in zip(peers, rows, strict=True):
+                self._mirror.keep(peer, signed)
         return Slice(rows, walk.cursor(), total)
 
     async def drop_listing(self, peer: bytes) -> None:
@@ -152,8 +156,9 @@ class SharedEngine:
 
     async def network_key(self) -> bytes:
         """Return the one of today, which the first that asks draws."""
-        key: bytes = await self._store.run(scripts.NETWORK_KEY, secrets.token_bytes(32))
-        return key
+        key: bytes = await self._store.run(scripts.NETWORK_KEY, secrets.token_bytes(_KEY_BYTES))
+        # Of another size it is no key of ours: the networks are counted all the same, by all nodes alike.
+        return key if len(key) == _KEY_BYTES else blake2b(key, digest_size=_KEY_BYTES).digest()
 
     async def count(self) -> int:
         """Return how many slots are on show."""

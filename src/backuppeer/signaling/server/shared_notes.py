@@ -34,9 +34,10 @@ class SharedNotes:
     async def get(self, inbox: bytes, *, now_ms: int) -> bytes | None:
         """Look it up."""
         number, sealed = await self._store.run(note_scripts.GET, inbox)
-        if number is None or not now_ms - _KEPT_MS < int(number) <= now_ms + _SKEW_MS:
-            return None
-        return bytes(sealed)
+        with self._store.reading():
+            if number is None or not now_ms - _KEPT_MS < int(number) <= now_ms + _SKEW_MS:
+                return None
+            return bytes(sealed)
 
     async def sweep(self, *, now_ms: int) -> None:
         """Drop what is old; later, if the store is away."""

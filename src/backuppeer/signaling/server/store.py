@@ -6,7 +6,8 @@ waits for it: the first failure marks it as gone, and only `probe` finds it agai
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -48,7 +49,7 @@ class Store:
             raise UserError("not the address of a Valkey", hint="for example valkey://127.0.0.1:6379/0")
         self.prefix = prefix
         self._now_ms = now_ms or (lambda: -1)
-        self.is_up = False
+        self.is_up = self._has_odd = False
         try:
             pool = BlockingConnectionPool.from_url(
                 url,
@@ -163,6 +164,22 @@ class Store:
             raise self.lose(exc) from exc
         finally:
             await pubsub.aclose()  # type: ignore[no-untyped-call]
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Read an answer in the body; what no node of this service wrote is as good as no answer.
+
+        Raises:
+            Unavailable: the body can't make sense of it.
+
+        """
+        try:
+            yield
+        except (ValueError, TypeError, AttributeError, OverflowError) as exc:
+            if not self._has_odd:
+                LOG.error("the store of this service holds what none of its nodes wrote")  # noqa: TRY400 - no more to say
+            self._has_odd = True
+            raise Unavailable("the store of this service holds what none of its nodes wrote") from exc
 
     async def close(self) -> None:
         """Hang up."""

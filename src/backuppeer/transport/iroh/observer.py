@@ -4,7 +4,7 @@ Knows: iroh's incoming connections. Must not know: who asks, but for its transpo
 The answer is made from the very packets that ask, so what an asker's NAT did to its socket is in it.
 
 The asker connects, sends one byte on one stream, gets `ip:port` back and closes. Only keys that are admitted are
-answered; others are dropped after the handshake.
+answered; others are dropped after the handshake. A place is given to who proved its address (QUIC Retry, RFC 9000 8.1).
 """
 
 import asyncio
@@ -62,6 +62,9 @@ class Observer:
 
     async def _accept_all(self) -> None:
         while (incoming := await self._endpoint.accept_next()) is not None:
+            if not await incoming.remote_addr_validated():
+                await incoming.retry()  # else who writes other senders into datagrams takes all places
+                continue
             if len(self._answers) >= OBSERVER_CONNECTIONS:
                 await incoming.refuse()
                 continue
