@@ -235,6 +235,12 @@ def test_snapshots_passes_on_its_filters(capsys, agent, tmp_path, monkeypatch):
     assert run(capsys, "snapshots", "--latest", "0")[0] == 2
 
 
+def test_without_snapshots_it_says_what_makes_one_or_that_none_is_like_that(capsys, agent):
+    agent({"snapshots": given([])})
+    assert "no snapshots; `backup-peer backup PATH" in run(capsys, "snapshots")[1]
+    assert run(capsys, "snapshots", "--tag", "a")[1] == "no snapshots are like that\n"
+
+
 def test_groups_have_headings_and_without_group_by_there_are_none(capsys, agent):
     dummy = agent({"snapshots": given(ROWS)})
     plain = run(capsys, "snapshots")[1]

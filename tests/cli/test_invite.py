@@ -168,6 +168,13 @@ def test_words_are_to_be_compared_when_the_other_screen_shows_them(capsys, agent
         dummy.stop()
 
 
+def test_who_has_space_there_already_is_promised_no_more(capsys, agent):
+    routes = connecting(msgspec.structs.replace(OPENED, agreed=True))
+    agent(routes | {"connect/plan": given(msgspec.structs.replace(PLAN, agreed=True))})
+    code, _, err = run(capsys, "connect", TEXT, "--yes")
+    assert (code, "you have space there already" in err, "gives you up to" in err) == (0, True, False)
+
+
 def test_an_invite_is_read_from_standard_input_where_nobody_else_on_the_machine_sees_it(capsys, agent, monkeypatch):
     dummy = agent(connecting())
     monkeypatch.setattr("sys.stdin", FakePipe(f"{TEXT[:50]}\n  {TEXT[50:].upper()}\n"))

@@ -58,6 +58,7 @@ def test_a_kit_names_hosts_servers_and_a_command_that_can_be_typed(capsys, told)
     assert parse_contact(shlex.split(command)[-1]) == PLACE
     assert out.count("________") == 24, "no machine has the words: there is room for them"
     assert "alice <b>&\\u001b[31m" in out
+    assert "stolen? Run `backup-peer recover --new-identity`" in " ".join(out.split())
 
 
 def test_the_text_fits_80_columns_and_breaks_no_word_id_or_command(capsys, told):

@@ -10,10 +10,12 @@ import pytest
 from backuppeer.agent.home.config import read_config
 from backuppeer.agent.home.home import locate_home
 from backuppeer.cli import main as main_module
+from backuppeer.cli.servers import _describe_probe
 from backuppeer.control import api
 from backuppeer.control.browsing import BrowseDone
 from backuppeer.control.events import Event, EventName
 from backuppeer.control.servers import ServerState
+from backuppeer.signaling.probe import Probe
 from backuppeer.signaling.servers import DEFAULT_SERVER
 from cli.rows import ROW, ask, run
 from cli.terminal import FakeTerminal
@@ -230,3 +232,11 @@ def test_on_a_terminal_rows_are_shown_before_all_servers_answered_and_each_once(
     assert text.count("0.83 trusted") == 2
     assert "2 hosts" in text
     assert [name for name, _ in dummy.requests if name.startswith("browse")] == ["browse/live"]
+
+
+def test_a_relay_behind_a_certificate_of_ones_own_is_said_to_be_out_of_use(monkeypatch):
+    found = Probe(url="wss://x", connect_ms=1.0, round_trip_ms=1.0, relay=True)
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    assert "relay" in _describe_probe(found)
+    monkeypatch.setenv("SSL_CERT_FILE", "/own.pem")
+    assert "relay, used only with a certificate of a public authority" in _describe_probe(found)

@@ -398,7 +398,7 @@ def test_status_says_for_how_many_owners_no_word_is_left_in_lines_of_80_columns(
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("NO_COLOR", "1")
     hosting = api.HostingState(agreements=agreements, noted=noted, agreed_bytes=10**12, used_bytes=999 * 10**9)
-    status = api.StatusResult(peer_id=PEER, agent="running", servers=[], sessions=0, hosting=hosting, snapshots=0)
+    status = api.StatusResult(peer_id=PEER, agent="running", servers=[], sessions=0, hosting=hosting, snapshots=1)
     agent({"status": given(status)})
     assert run(capsys, "status")[0] == 0
     lines = shown_on.getvalue().splitlines()
@@ -499,6 +499,7 @@ def test_status_tells_of_requests_that_wait_on_both_sides_and_of_a_home_that_onl
     assert f"{words} for your answer: see `backup-peer requests --home" in out
     assert "1 request of yours waits for an answer" in out
     assert "read-only: this home restores" in out
+    assert "next:" not in out
 
 
 def test_a_quiet_status_speaks_of_no_requests(capsys, agent):
@@ -513,6 +514,7 @@ def test_a_quiet_status_speaks_of_no_requests(capsys, agent):
     )
     _, out, _ = run(capsys, "status")
     assert "wait" not in out
+    assert "next: `backup-peer browse" in out, "nothing was begun here yet"
     assert "read-only" not in out
 
 
@@ -763,6 +765,8 @@ def test_a_server_refuses_limits_that_are_none_half_a_certificate_and_a_password
 
     assert "one of listings, " in refused("--limit", "speed=3")
     assert "for example connections=60000" in refused("--limit", "connections=-1")
+    assert "can't be '0': it is a whole number, 1 or more" in refused("--limit", "connections=0")
+    assert "the least is 10kB" in refused("--relay-rate", "20")
     assert "for example network-pages=4000+100".replace("-", "_") in refused("--limit", "network-pages=7")
     assert "go together" in refused("--tls-cert", str(tmp_path / "a.pem"))
     assert "No such file" in refused("--tls-cert", str(tmp_path / "a"), "--tls-key", str(tmp_path / "b"))

@@ -30,6 +30,14 @@ def test_failures_in_a_row_are_counted_until_it_is_reached():
     assert (found.failures, found.failed_ms, found.error, found.reached_ms) == (0, 0, "", NOW_MS + 9)
 
 
+def test_a_server_that_was_there_until_now_was_reached_last_now():
+    book = HealthBook()
+    book.note(URL, reached=True, error="", now_ms=NOW_MS)
+    book.note(URL, reached=False, error="gone", now_ms=NOW_MS + 7, is_lost=True)
+    book.note(URL, reached=False, error="gone", now_ms=NOW_MS + 9)
+    assert (book.get(URL).reached_ms, book.get(URL).failures) == (NOW_MS + 7, 2)
+
+
 def test_an_older_listing_is_no_fault_while_an_honest_server_may_show_it():
     book = HealthBook()
     for now_ms in (NOW_MS, NOW_MS + GRACE_MS):

@@ -11,13 +11,13 @@ from websockets.asyncio.server import serve
 from backuppeer import limits
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import ExitCode, LocalError, NoSignaling, ProtocolViolation, Unavailable, UserError
-from backuppeer.signaling.board import Board
+from backuppeer.signaling.board import Acceptance, Board
 from backuppeer.signaling.client import backoff_s, open_link
 from backuppeer.signaling.health import HealthBook
 from backuppeer.signaling.listing import ListingKind, open_listing
 from backuppeer.signaling.merge import SeqMemory
 from backuppeer.signaling.messages import SUBPROTOCOL, InboxOpen, Message, Page, encode
-from backuppeer.signaling.pool import Pool
+from backuppeer.signaling.pool import Pool, no_signaling
 from backuppeer.signaling.server.engine import Shown
 from signaling.kit import NOW_MS, Host, NoJitter, dead_url, hanging, run, serving
 
@@ -530,6 +530,37 @@ def test_each_server_answers_for_the_rows_it_handed_out():
             assert book.get(stale.url).is_lagging(fresh.clock.now_ms())
 
     run(story())
+
+
+def test_a_server_that_is_lost_was_reached_last_when_it_was_lost():
+    async def story():
+        book, gone = HealthBook(), asyncio.Event()
+        async with serving() as server:
+            pool = Pool([server.url], clock=server.clock, health=book, randomness=NoJitter(), on_change=gone.set)
+            async with pool:
+                await pool.publish(Host().signed())
+                began_ms = book.get(server.url).reached_ms
+                server.clock.turn(3600)
+                gone.clear()
+                await server.stop()
+                await gone.wait()
+                assert book.get(server.url).reached_ms >= began_ms + 3600 * 1000
+                assert book.get(server.url).failures > 0
+
+    run(story())
+
+
+@pytest.mark.parametrize(
+    ("error", "hint"),
+    [
+        ("did not receive a valid HTTP response", "is it wss://"),
+        ("the server hung up", "is it ws://"),
+        ("connection refused", "check addresses and network"),
+    ],
+)
+def test_who_dials_without_tls_what_wants_it_or_the_other_way_round_is_told(error, hint):
+    refused = no_signaling("nothing found", [Acceptance(url="ws://x", accepted=False, error=f"ws://x: {error}")])
+    assert hint in refused.hint
 
 
 @given(st.integers(0, 10**6), st.integers())

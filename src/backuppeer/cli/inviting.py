@@ -58,7 +58,9 @@ def follow_invite(context: Context, given: str) -> InviteOpened | None:
         spinner.show("saying the words …" if is_spoken(text) else "looking where the invite leads …")
         request = InviteText(servers=context.servers(), text=text)
         opened = context.client().call("invite/open", request, InviteOpened)
-    if opened.storage_bytes and not context.screen.json:
+    if opened.agreed and not context.screen.json:
+        context.screen.aside(f"{'invite':<{_LABEL}}gives no more: you have space there already", hang=_LABEL)
+    elif opened.storage_bytes and not context.screen.json:
         size = context.screen.paint(format_size(opened.storage_bytes), BOLD)
         context.screen.aside(f"{'invite':<{_LABEL}}gives you up to {size} there, without a question", hang=_LABEL)
     if opened.verified and not context.screen.json:

@@ -23,6 +23,7 @@ _STEPS: Final = (
     "Run `backup-peer recover` and type the 24 words. It finds your hosts and the list of your snapshots.",
     "If that finds nobody, run the command below: it names servers and hosts as they were when this was printed.",
     "`backup-peer snapshots` shows what there is, `backup-peer restore latest --target DIR` brings it back.",
+    "Was a machine of yours stolen? Run `backup-peer recover --new-identity`: your hosts shut out whoever has it.",
     "Once a year, `backup-peer recover --check` tries the words and changes nothing.",
 )
 _WARNING: Final = "Whoever has these words has your backups. Keep this page as you keep money."

@@ -35,6 +35,8 @@ _Limits = Annotated[
     typer.Option(metavar="NAME=N", help="Another limit than the usual (docs/operating.md); may be repeated."),
 ]
 _USUAL_RATE: Final = write_size(RELAY_BYTES_PER_S)
+_LEAST_RATE: Final = 10_000
+"""Bytes per second. Less passes nothing on that is of use; it is meant in another unit."""
 _RelayRate = Annotated[
     str,
     typer.Option(metavar="SIZE", help="Bytes per second to relay, all peers together, for example 20MB; 0 = no relay."),
@@ -162,6 +164,22 @@ def operate(
         key=tls_key,
         trusted=tuple(trusted_proxy or ()),
         limits=tuple(limit or ()),
-        relay_rate=parse_size(relay_rate),
+        relay_rate=_read_rate(relay_rate),
         observe_at=read_observe(observe),
     )
+
+
+def _read_rate(text: str) -> int:
+    """Return bytes per second, 0 = no relay.
+
+    Raises:
+        UserError: not a size, or too little to be meant.
+
+    """
+    rate = parse_size(text)
+    if 0 < rate < _LEAST_RATE:
+        raise UserError(
+            f"--relay-rate is {rate} bytes per second, and the least is {write_size(_LEAST_RATE)}",
+            hint="sizes have units: --relay-rate 20MB; 0 is no relay",
+        )
+    return rate

@@ -64,7 +64,8 @@ def snapshots(
     if screen.json:
         screen.value(rows)
     elif not rows:
-        screen.line("no snapshots")
+        is_chosen = any((tag, host, of_set, path))
+        screen.line("no snapshots are like that" if is_chosen else "no snapshots; `backup-peer backup PATH` makes one")
     elif group_by is None:
         screen.table(_COLUMNS, [_cells(row) for row in rows])
     else:

@@ -87,6 +87,9 @@ def _describe_waiting(result: StatusResult) -> Iterator[str]:
         yield f"{format_count(count, 'request')} {_WAITS[count > 1]} for your answer: see `backup-peer requests`"
     if count := result.waiting_out:
         yield f"{format_count(count, 'request')} of yours {_WAITS[count > 1]} for an answer: see `backup-peer requests`"
+    has_begun = result.storing.hosts or result.hosting.offering or result.hosting.agreements or result.snapshots
+    if not (has_begun or result.waiting_in or result.waiting_out or result.notes):
+        yield "next: `backup-peer browse` to find a host, or `backup-peer host --storage 50GB` to be one"
 
 
 def describe_server(screen: Screen, server: ServerState) -> str:

@@ -72,12 +72,13 @@ class InviteRow(msgspec.Struct, kw_only=True):
 class InviteOpened(msgspec.Struct, kw_only=True):
     """Where an invite leads, and what it gives without a question; 0 = it doesn't say.
 
-    verified: it came by a spoken code, whose words only its host knew.
+    verified: it came by a spoken code, whose words only its host knew. agreed: this home has space there already.
     """
 
     peer_id: str
     storage_bytes: int
     verified: bool = False
+    agreed: bool = False
 
 
 class CodeToSay(msgspec.Struct, kw_only=True):

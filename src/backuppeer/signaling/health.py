@@ -73,9 +73,11 @@ class HealthBook:
         """Return how a server does; nothing is known of one that was never tried."""
         return self._found.get(url) or ServerHealth(url=url)
 
-    def note(self, url: str, *, reached: bool, error: str, now_ms: int) -> None:
-        """Note that a server was reached, or why it was not."""
+    def note(self, url: str, *, reached: bool, error: str, now_ms: int, is_lost: bool = False) -> None:
+        """Note that a server was reached, or why it was not. is_lost: it was there until now."""
         health = self._take(url)
+        if is_lost:
+            health.reached_ms = now_ms
         if reached:
             health.reached_ms, health.failures, health.failed_ms, health.error = now_ms, 0, 0, ""
             return

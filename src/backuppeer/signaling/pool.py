@@ -22,6 +22,7 @@ from backuppeer.signaling.client import UNTRUSTED, InboxReader, OnMessage, Publi
 from backuppeer.signaling.health import HealthBook
 from backuppeer.signaling.merge import SeqMemory
 from backuppeer.signaling.messages import WRONG_CLOCK
+from backuppeer.signaling.probe import advise
 from backuppeer.signaling.servers import check_servers, is_safe_foreign, is_server_url, parse_server
 from backuppeer.signaling.stamping import OnProving
 
@@ -320,7 +321,8 @@ class Pool:
             # Who shows a status shows its address too: once is enough.
             said = error.removeprefix(url).lstrip(": ")
             self._status[url] = ServerStatus(url=url, connected=connected, error=said)
-            self._health.note(url, reached=connected, error=said, now_ms=self._clock.now_ms())
+            is_lost = was.connected and not connected
+            self._health.note(url, reached=connected, error=said, now_ms=self._clock.now_ms(), is_lost=is_lost)
             if was.connected != connected:
                 self._on_change()
 
@@ -376,7 +378,10 @@ def no_signaling(what: str, tried: Sequence[Acceptance]) -> NoSignaling:
     if not tried:
         return NoSignaling(what + ": none is configured", hint="name one with --server, or in the configuration")
     reasons = "; ".join(_reason(outcome) for outcome in tried)
-    way_out = _OWN_CERTIFICATE if any(UNTRUSTED in outcome.error for outcome in tried) else _WAY_OUT
+    advised = [advise(outcome.error) for outcome in tried]
+    way_out = next((f"{advice} Check that" for advice in advised if "TLS" in advice), _WAY_OUT)
+    if any(UNTRUSTED in outcome.error for outcome in tried):
+        way_out = _OWN_CERTIFICATE
     return NoSignaling(f"{what}: {reasons}", hint=f"{way_out}, or name another --server")
 
 

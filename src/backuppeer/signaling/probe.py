@@ -35,6 +35,7 @@ _ADVICE: Final = (
         "the server may speak no TLS at this port, or not this program's language: is it ws:// or another port?",
     ),
     ("TLS", "the server may speak no TLS at this port: is it ws:// or another port?"),
+    ("valid HTTP response", "the server may want TLS at this port: is it wss:// or another port?"),
     ("refused", "nothing listens there: is the server running, and the port right?"),
     ("did not answer", "it hangs, or a firewall drops what is sent: try again, then ask its operator"),
     ("know itself", "its operator starts it with `backup-peer server --origin ADDRESS`, this very address"),

@@ -130,7 +130,7 @@ def test_who_says_the_code_is_a_friend_on_both_sides_and_holds_the_invite(house,
             spoken, opened = await speak(host, guest)
             assert (spoken.peer_id, spoken.alias) == (format_peer_id(owner.peer), "alice")
             assert (opened.peer_id, opened.storage_bytes) == (format_peer_id(house.peer), GB)
-            assert opened.verified
+            assert (opened.verified, opened.agreed) == (True, False)
             assert house.state.peer(owner.peer).is_verified
             assert owner.state.peer(house.peer).is_verified
             (row,) = await host.list_all(Nothing(), quietly)
@@ -145,7 +145,8 @@ def test_the_code_of_one_who_has_space_already_is_used_up(house, owner):
     async def story():
         owner.agree_with(house)
         async with two_homes(house, owner) as (host, guest):
-            spoken, _ = await speak(host, guest)
+            spoken, opened = await speak(host, guest)
+            assert opened.agreed
             assert spoken.agreed_bytes == sum(lease.terms.size_bytes for lease in house.premises.leases_of(owner.peer))
             (row,) = await host.list_all(Nothing(), quietly)
             assert (row.state, [use.agreed for use in row.used]) == ("used up", [True])

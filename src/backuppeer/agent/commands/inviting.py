@@ -139,7 +139,8 @@ class InviteCommands:
         if is_said:
             self._befriend(invite.host)
         peer_id = format_peer_id(invite.host)
-        return InviteOpened(peer_id=peer_id, storage_bytes=read_gift(found.listing), verified=is_said)
+        agreed = any(host == invite.host for _, host, _ in self._parts.state.agreements())
+        return InviteOpened(peer_id=peer_id, storage_bytes=read_gift(found.listing), verified=is_said, agreed=agreed)
 
     def _write(self, made: IssuedInvite, servers: list[str]) -> str:
         return format_invite(Invite(self._parts.keys.peer, made.secret, -(-made.expires_ms // 1000), tuple(servers)))

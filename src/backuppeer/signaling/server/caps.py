@@ -95,5 +95,13 @@ def _parse_cap(name: str, text: str, usual: float | Rate) -> int | float | Rate:
         parsed = None
     if parsed is None or not all(math.isfinite(number) and number > 0 for number in numbers):
         example = f"{usual.burst}+{usual.per_s:g}" if isinstance(usual, Rate) else f"{usual:g}"
-        raise UserError(f"the limit {name} can't be {text[:80]!r}", hint=f"for example {name}={example}")
+        least = "a number above 0"
+        if isinstance(usual, Rate):
+            least = "BURST+PER_SECOND, a burst of 1 or more and a rate above 0"
+        elif isinstance(usual, int):
+            least = "a whole number, 1 or more"
+        raise UserError(
+            f"the limit {name} can't be {text[:80]!r}: it is {least}",
+            hint=f"for example {name}={example}",
+        )
     return parsed
