@@ -57,6 +57,8 @@ CPU_LISTING = "ms of the server's processor time for a listing"
 CPU_IDLE = "µs of the server's processor time each second for an idle host"
 IDLE_S = 20
 _AT_ONCE = 64
+_SPARE_FILES = 300
+"""Open files beside two for each host."""
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _HOUR_MS = 3_600_000
 
@@ -237,4 +239,7 @@ async def measure(hosts: int) -> dict[str, float]:
 if __name__ == "__main__":
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    if (wanted := 2 * int(sys.argv[1]) + _SPARE_FILES) > most:
+        fits = (most - _SPARE_FILES) / 2 / int(sys.argv[1])
+        raise SystemExit(f"{wanted} open files are needed, and {most} allowed here: SCALE={fits:.2f} fits")
     print(json.dumps(asyncio.run(measure(int(sys.argv[1])))))
