@@ -24,6 +24,12 @@ def test_each_exit_code_has_a_cause_and_each_that_is_an_error_has_a_remedy():
     assert bare == {ExitCode.DONE, ExitCode.INTERRUPTED, ExitCode.OUTPUT_CLOSED}
 
 
+def test_the_page_for_scripts_has_the_same_codes():
+    page = (page_tool.ROOT / "docs" / "scripts.md").read_text()
+    for code, meaning in MEANINGS.items():
+        assert f"| {int(code)} | {meaning.cause.replace('|', chr(92) + '|')} |" in page
+
+
 def test_the_catalogue_has_messages_of_each_code_with_what_to_do():
     page = page_tool.render()
     for code in (1, 2, 3, 10, 11, 12, 13, 14, 15):
