@@ -111,6 +111,13 @@ class Setting(msgspec.Struct, kw_only=True):
     value: str | list[str] | None
 
 
+class CompletionScript(msgspec.Struct, kw_only=True):
+    """`completion`: what the shell is to read."""
+
+    shell: str
+    script: str
+
+
 class AgentStarted(msgspec.Struct, kw_only=True):
     """`agent start`; started: false if it ran already."""
 
@@ -228,6 +235,7 @@ LINES: Final[dict[str, tuple[Any, Mapping[str, type]]]] = {
     "peers undelete": (UndeleteResult, _WORK),
     "peers undelete --list": (UndeletePlan, _WORK),
     "block": (BlockResult, {}),
+    "completion": (CompletionScript, {}),
     "unblock": (BlockResult, {}),
     "vouch": (VouchResult, {}),
     "peers forgive": (ForgiveResult, {}),

@@ -24,6 +24,8 @@ ANCHOR_BYTES: Final = 64 * KIB
 AGENT_START_S: Final = 15.0
 AGENT_REASON_BYTES: Final = 16 * KIB
 """What a command reads of why an agent can't run; a pipe takes as much at once."""
+COMPLETION_S: Final = 1.0
+"""Who presses Tab waits no longer for what the agent lists."""
 AGENT_PING_S: Final = 5.0
 """An agent that is there but doesn't answer for this long is stuck."""
 AGENT_STOP_S: Final = 60.0
