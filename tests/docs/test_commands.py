@@ -21,7 +21,7 @@ COMMANDS = [
 
 def parse(words):
     """Have typer read a command line, to its last option, without running it."""
-    front, rest = hoist_options(words)
+    front, rest = hoist_options([word for word in words if word != "--help"])
     app = get_command(build_app(Screen((io.StringIO(), io.StringIO(), io.StringIO()), json=False, yes=False), rest[0]))
     context, command, left = app.make_context("backup-peer", [*front, *rest]), app, list(rest)
     while hasattr(command, "resolve_command"):
