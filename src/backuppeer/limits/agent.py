@@ -70,6 +70,15 @@ BACKUP_SETS: Final = 256
 """Sets in the settings of one home."""
 SCHEDULE_LEAST_S: Final = 900
 """The shortest time between two runs of a set: a backup of unchanged files costs each host 256 KiB."""
+SCHEDULE_LOOK_S: Final = 30.0
+"""How often is looked whether a set is due: a time of day is kept to the minute."""
+SCHEDULE_JITTER_S: Final = 900.0
+"""Longest random while between the time a set is due and its start."""
+SCHEDULE_RETRY_S: Final = 300.0
+SCHEDULE_RETRY_MOST_S: Final = 6 * 3600.0
+"""Until a backup that failed is tried again: first, and at most; in between it doubles."""
+SCHEDULE_LATE_DAYS: Final = 2
+"""Nothing backed up for so long, and for three times of what the schedule says, is told as late."""
 HOOK_S: Final = 3600.0
 """What a hook may take: a dump of a database does take its time; one that hangs must not block backups for ever."""
 HOOK_PARTING_S: Final = 20.0
