@@ -70,6 +70,10 @@ BACKUP_SETS: Final = 256
 """Sets in the settings of one home."""
 SCHEDULE_LEAST_S: Final = 900
 """The shortest time between two runs of a set: a backup of unchanged files costs each host 256 KiB."""
+SERVICE_COMMAND_S: Final = 30.0
+"""What the system may take to start or end a service."""
+LOG_LINES_SHOWN: Final = 10_000
+"""Of the agent's log, at once."""
 SCHEDULE_LOOK_S: Final = 30.0
 """How often is looked whether a set is due: a time of day is kept to the minute."""
 SCHEDULE_JITTER_S: Final = 900.0
