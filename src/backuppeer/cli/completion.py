@@ -17,7 +17,7 @@ from backuppeer.limits import COMPLETION_S
 
 SHELLS: Final = ("bash", "zsh", "fish")
 _HELP: Final = (
-    "Print the script by which your shell completes commands with Tab.\n\n"
+    "Print the script by which your shell completes commands.\n\n"
     "bash: `backup-peer completion bash > ~/.local/share/bash-completion/completions/backup-peer`\n\n"
     "zsh: `backup-peer completion zsh > ~/.zfunc/_backup-peer`, with `fpath+=~/.zfunc` before `compinit`\n\n"
     "fish: `backup-peer completion fish > ~/.config/fish/completions/backup-peer.fish`"
