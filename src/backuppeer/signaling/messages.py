@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from backuppeer import limits
-from backuppeer.crypto.stamp import BITS_MOST, STAMP_BYTES
+from backuppeer.crypto.stamp import BITS_MOST, STAMP_BYTES, WORK_BYTES
 from backuppeer.errors import ProtocolViolation
 
 T = TypeVar("T")
@@ -62,10 +62,15 @@ class Browse(msgspec.Struct, tag="browse", tag_field="t", frozen=True):
 
 
 class Deposit(msgspec.Struct, tag="deposit", tag_field="t", frozen=True):
-    """Leave exactly KNOCK_BYTES sealed bytes in an inbox."""
+    """Leave exactly KNOCK_BYTES sealed bytes in an inbox.
+
+    work: WORK_BYTES that answer a `WorkWanted`, NO_WORK where nothing was asked for (so that all have one size), or
+    nothing in programs of before, which can't work (ADR 83).
+    """
 
     inbox: bytes
     sealed: bytes
+    work: bytes = b""
 
 
 class OpenInbox(msgspec.Struct, tag="open-inbox", tag_field="t", frozen=True):
@@ -135,6 +140,16 @@ class Page(msgspec.Struct, tag="page", tag_field="t", frozen=True):
 
 class Deposited(msgspec.Struct, tag="deposited", tag_field="t", frozen=True):
     """Answer to every well-formed Deposit, whether the inbox is known, unknown or full: always the same bytes."""
+
+
+class WorkWanted(msgspec.Struct, tag="work-wanted", tag_field="t", frozen=True):
+    """Answer to a Deposit while the server, or the inbox, is flooded: it was not taken; send it again with work.
+
+    bits: of each puzzle. challenge: 32 fresh random bytes, good for this socket, this inbox and one message.
+    """
+
+    bits: int
+    challenge: bytes
 
 
 class Challenge(msgspec.Struct, tag="challenge", tag_field="t", frozen=True):
@@ -208,7 +223,7 @@ def explain_refusal(code: str) -> str:
 
 
 Request = Publish | Browse | Deposit | OpenInbox | ProveInbox | Taken | LeaveNote | OpenNote | ProveNote | AskRelay
-Answer = Published | Page | Deposited | Challenge | InboxOpen | Message | Noted | NoteIs | RelayIs
+Answer = Published | Page | Deposited | WorkWanted | Challenge | InboxOpen | Message | Noted | NoteIs | RelayIs
 
 
 class Role(StrEnum):
@@ -292,9 +307,10 @@ def decode_request(data: bytes | str) -> Request:
         case Browse(cursor=cursor, limit=limit):
             _require(len(cursor) <= limits.SIGNALING_CURSOR_BYTES, "cursor is too long")
             _require(1 <= limit <= limits.PAGE_LISTINGS, "page size out of range")
-        case Deposit(inbox=inbox, sealed=sealed):
+        case Deposit(inbox=inbox, sealed=sealed, work=work):
             _require(len(inbox) == INBOX_BYTES, "inbox has a wrong length")
             _require(len(sealed) == limits.KNOCK_BYTES, "sealed message has a wrong length")
+            _require(len(work) in {0, WORK_BYTES}, "work has a wrong length")
         case OpenInbox(inbox=inbox) | OpenNote(inbox=inbox):
             _require(len(inbox) == INBOX_BYTES, "inbox has a wrong length")
         case LeaveNote():
@@ -325,6 +341,9 @@ def decode_answer(data: bytes | str) -> Answer:
             _require(len(cursor) <= limits.SIGNALING_CURSOR_BYTES, "cursor is too long")
         case Challenge(nonce=nonce):
             _require(len(nonce) == CHALLENGE_BYTES, "challenge has a wrong length")
+        case WorkWanted(bits=bits, challenge=challenge):
+            _require(0 < bits <= BITS_MOST, "bits out of range")
+            _require(len(challenge) == CHALLENGE_BYTES, "challenge has a wrong length")
         case Message(sealed=sealed):
             _require(len(sealed) == limits.KNOCK_BYTES, "sealed message has a wrong length")
         case NoteIs(sealed=sealed):

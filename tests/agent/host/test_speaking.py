@@ -14,7 +14,7 @@ from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import AuthenticationFault, NoSignaling, PeerUnreachable, Unavailable
 from backuppeer.ids import PeerId
 from backuppeer.limits import KNOCK_BYTES, NAMEPLATE_TRIES, NAMEPLATES, NOTE_BYTES, SPOKEN_S
-from backuppeer.signaling.client import deposit_at
+from backuppeer.signaling.depositing import deposit_at
 from backuppeer.signaling.invite import Invite, format_invite
 from backuppeer.signaling.nameplate import Plate, SpokenCode, seal_plate
 from backuppeer.signaling.postbox import leave_note
