@@ -68,7 +68,8 @@ def test_the_unit_and_the_image_name_options_that_exist(unit, steps, compose, op
     for step, rest in steps:
         if step in ("ENTRYPOINT", "CMD"):
             named += [word for word in yaml.safe_load(rest) if word.startswith("--")]
-    named += [word for word in compose["x-node"]["command"] if word.startswith("--")]
+    for node in ("node-1", "node-2"):
+        named += [word.partition("=")[0] for word in compose["services"][node]["command"]]
     assert named
     assert set(named) <= options
 
@@ -107,6 +108,15 @@ def test_services_are_pinned_checked_and_may_do_nothing_they_need_not(compose):
     published = [name for name, service in services.items() if service.get("ports")]
     assert published == ["proxy"], "nobody reaches the store or a node but through the proxy"
     assert services["proxy"]["networks"]["inside"]["ipv4_address"] in " ".join(services["node-1"]["command"])
+
+
+def test_each_node_has_a_relay_at_a_name_of_its_own_that_the_proxy_leads_to_it_alone(compose):
+    text = (DEPLOY / "Caddyfile").read_text("utf-8")
+    for node in ("node-1", "node-2"):
+        assert f"--relay-url=wss://{node}.${{SIGNALING_NAME}}" in compose["services"][node]["command"]
+        site = text.partition(f"\n{node}.{{$SIGNALING_NAME}} {{")[2].partition("\n}")[0]
+        assert f"reverse_proxy {node}:8443 {{" in site
+        assert {"import guarded", "import passed-on"} <= {line.strip() for line in site.splitlines()}
 
 
 def test_no_secret_stands_in_a_file():

@@ -55,7 +55,7 @@ ANSWERS = [
     InboxOpen(),
     Message(3, b"s" * limits.KNOCK_BYTES),
     RelayIs(),
-    RelayIs(limits.RELAY_LIFE_MOST_S, [b"o" * OBSERVER_BYTES] * limits.OBSERVERS),
+    RelayIs(limits.RELAY_LIFE_MOST_S, [b"o" * OBSERVER_BYTES] * limits.OBSERVERS, "w" * limits.SERVER_URL_CHARS),
 ]
 
 
@@ -108,6 +108,7 @@ def test_a_request_beyond_its_cap_is_refused(request_):
         Message(1, b"short"),
         Published(accepted=False, code="x" * (limits.KNOCK_TEXT_CHARS + 1)),
         RelayIs(-1),
+        RelayIs(1, [], "w" * (limits.SERVER_URL_CHARS + 1)),
         RelayIs(limits.RELAY_LIFE_MOST_S + 1),
         RelayIs(1, [b"o" * OBSERVER_BYTES] * (limits.OBSERVERS + 1)),
         RelayIs(1, [b"o" * (OBSERVER_BYTES - 1)]),

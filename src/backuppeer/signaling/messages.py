@@ -185,11 +185,13 @@ class NoteIs(msgspec.Struct, tag="note", tag_field="t", frozen=True):
 class RelayIs(msgspec.Struct, tag="relay-is", tag_field="t", frozen=True, omit_defaults=True):
     """Answer to AskRelay. life_s: how long the key is admitted; 0 = there is no relay, or it is full.
 
-    observers: OBSERVER_BYTES each, see `pack_observer`; empty: the server tells nobody its address.
+    observers: OBSERVER_BYTES each, see `pack_observer`; empty: the server tells nobody its address. at: the address of
+    this very node, where relay and observers are, when others answer to the name that was dialled; empty: that name.
     """
 
     life_s: int = 0
     observers: list[bytes] = []
+    at: str = ""
 
 
 class Refusal(StrEnum):
@@ -351,7 +353,8 @@ def decode_answer(data: bytes | str) -> Answer:
         case Published(code=code, bits=bits):
             _require(len(code) <= limits.KNOCK_TEXT_CHARS, "code is too long")
             _require(0 <= bits <= BITS_MOST, "bits out of range")
-        case RelayIs(life_s=life_s, observers=observers):
+        case RelayIs(life_s=life_s, observers=observers, at=at):
+            _require(len(at) <= limits.SERVER_URL_CHARS, "address of a node is too long")
             _require(0 <= life_s <= limits.RELAY_LIFE_MOST_S, "life out of range")
             _require(len(observers) <= limits.OBSERVERS, "too many observers")
             _require(all(len(each) == OBSERVER_BYTES for each in observers), "observer has a wrong length")
