@@ -5,6 +5,8 @@ import contextlib
 import io
 import re
 import shlex
+import shutil
+import subprocess
 from dataclasses import fields
 from pathlib import Path
 
@@ -59,6 +61,17 @@ def test_the_unit_starts_the_server_as_nobody_in_particular_and_lets_it_end_in_p
     assert int(service["TimeoutStopSec"]) > 10, "longer than the server takes to send everybody elsewhere"
     assert int(service["LimitNOFILE"]) > 60_000
     assert unit["Install"]["WantedBy"] == "multi-user.target"
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
+def test_systemd_itself_has_nothing_to_say_about_the_unit(unit, tmp_path):
+    # The program is not installed here; of all else systemd would name what it does not know.
+    text = (DEPLOY / "backup-peer-server.service").read_text("utf-8")
+    copy = tmp_path / "backup-peer-server.service"
+    copy.write_text(text.replace(shlex.split(unit["Service"]["ExecStart"])[0], "/bin/true"))
+    words = ["systemd-analyze", "verify", "--man=no", str(copy)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
 def test_the_unit_and_the_image_name_options_that_exist(unit, steps, compose, options):
@@ -130,7 +143,7 @@ def test_the_proxy_says_itself_where_a_client_comes_from_and_hides_the_figures()
     assert text.count("{") == text.count("}")
     assert "header_up X-Forwarded-For {remote_host}" in text
     assert "respond /metrics 404" in text
-    assert "header_up Host {host}" in text
+    assert "header_up Host {hostport}" in text
 
 
 def test_every_limit_and_option_of_a_server_is_explained(options):
