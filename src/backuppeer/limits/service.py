@@ -60,8 +60,8 @@ LOAD_INBOX_PER_S: Final = 0.5
 """The same of one inbox, as cheap a flood as can drown a host: five people who wait at a screen knock as often."""
 MESSAGE_FREE_S: Final = 600.0
 """The first message that an inbox gets in so long is free: so a reply is, and a knock at a host that is left alone."""
-LOAD_INBOXES: Final = 16_384
-"""Inboxes whose messages one process counts, some 6 MB; to push one out takes as many messages as this."""
+LOAD_INBOXES: Final = 65_536
+"""Inboxes whose messages one process counts, some 16 MB; to push one out takes as many messages as this."""
 SNAPSHOT_BYTES: Final = 64 * MIB
 """Listings that outlive a restart of a server: some 32,000, checked within seconds; hosts publish the rest again."""
 SNAPSHOT_EVERY_S: Final = 300.0

@@ -15,27 +15,27 @@ from backuppeer.signaling.server.caps import Caps
 class Tide:
     """How often something came, over about a minute."""
 
-    __slots__ = ("_then_s", "_weight")
+    __slots__ = ("_weight", "last_s")
 
     def __init__(self, now_s: float) -> None:
-        self._weight, self._then_s = 0.0, now_s
+        self._weight = 0.0
+        self.last_s = now_s
+        """When it came last."""
 
     def note(self, now_s: float) -> None:
         """Count one more."""
-        self._decay(now_s)
-        self._weight += 1
+        self._weight = self._left(now_s) + 1
+        self.last_s = now_s
 
     def bits(self, now_s: float, *, per_s: float, base: int, most: int) -> int:
         """Return the bits that fit the rate now: `base` below `per_s`, then one more with each doubling."""
-        self._decay(now_s)
-        rate = self._weight / limits.LOAD_WINDOW_S
+        rate = self._left(now_s) / limits.LOAD_WINDOW_S
         if rate < per_s:
             return base
         return min(most, max(base, limits.LOAD_BITS_LEAST) + 1 + int(math.log2(rate / per_s)))
 
-    def _decay(self, now_s: float) -> None:
-        self._weight *= math.exp((self._then_s - now_s) / limits.LOAD_WINDOW_S)
-        self._then_s = now_s
+    def _left(self, now_s: float) -> float:
+        return self._weight * math.exp((self.last_s - now_s) / limits.LOAD_WINDOW_S)
 
 
 class Load:

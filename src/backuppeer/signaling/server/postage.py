@@ -26,19 +26,13 @@ class Due:
     challenge: bytes
 
 
-@dataclass(slots=True)
-class _Inbox:
-    tide: Tide
-    last_s: float
-
-
 class Postage:
     """What messages cost at this process."""
 
     def __init__(self, caps: Caps, *, clock: Clock) -> None:
         self._caps, self._clock = caps, clock
         self._all = Tide(clock.monotonic_s())
-        self._inboxes: OrderedDict[bytes, _Inbox] = OrderedDict()
+        self._inboxes: OrderedDict[bytes, Tide] = OrderedDict()
         """The one written to longest ago first."""
 
     def collect(self, due: Due | None, request: Deposit, origin: str) -> Due | None:
@@ -72,14 +66,13 @@ class Postage:
         if known is None or known.last_s + limits.MESSAGE_FREE_S <= now_s:
             return 0
         per_s = self._caps.load_inbox_per_s
-        return max(self.bits(), known.tide.bits(now_s, per_s=per_s, base=0, most=limits.KNOCK_BITS_MOST))
+        return max(self.bits(), known.bits(now_s, per_s=per_s, base=0, most=limits.KNOCK_BITS_MOST))
 
     def _note(self, inbox: bytes) -> None:
         now_s = self._clock.monotonic_s()
         self._all.note(now_s)
-        known = self._inboxes.pop(inbox, None) or _Inbox(Tide(now_s), now_s)
-        known.tide.note(now_s)
-        known.last_s = now_s
+        known = self._inboxes.pop(inbox, None) or Tide(now_s)
+        known.note(now_s)
         self._inboxes[inbox] = known
         if len(self._inboxes) > limits.LOAD_INBOXES:
             self._inboxes.popitem(last=False)
