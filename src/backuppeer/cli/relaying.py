@@ -44,7 +44,7 @@ def read_relay_url(text: str) -> str:
 
     url = parse_server(text) if text else ""
     if url and not relay_url(url):
-        raise UserError("--relay-url takes an address without a path", hint="for example wss://node-a.example.org")
+        raise UserError("--relay-url takes an address without a path", hint="for example wss://node-1.example")
     return url
 
 
