@@ -1,0 +1,87 @@
+"""Visit: one connection to the desk and what it has become.
+
+Knows: roles, the connection, how long it may stay silent. Must not know: messages, engines.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from backuppeer.signaling.messages import RelayIs, Role
+from backuppeer.signaling.server.connection import Connection
+from backuppeer.signaling.server.rate import TokenBucket
+
+_PATIENT: Final = frozenset({Role.PUBLISHER, Role.INBOX})
+"""Roles that may stay silent: pings tell whether they live."""
+
+
+class Closing(Exception):  # noqa: N818 - not an error: how a visit ends
+    """Close this connection with a code and a reason."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+class Guest(Protocol):
+    """What the desk may know of where a connection comes from: nothing but names that say nothing."""
+
+    origin: str
+    """The name by which the client dialled us."""
+
+    def name_noter(self) -> bytes | None:
+        """Count a note against the network, and name that; None when it has left too many."""
+        ...
+
+    def name_network(self, key: bytes) -> bytes:
+        """Return the name of the network under a key."""
+        ...
+
+    def strike(self) -> bool:
+        """Count a breach of the protocol; return whether the network is kept out from now on."""
+        ...
+
+    def admit(self, transport: bytes) -> RelayIs:
+        """Admit a transport key to the relay, on the account of the network."""
+        ...
+
+
+@dataclass(slots=True, eq=False)
+class Visit:
+    """One connection and what it has become. `work`: answer what waits to be taken, and return."""
+
+    connection: Connection
+    guest: Guest
+    bucket: TokenBucket
+    work: Callable[["Visit"], Awaitable[None]]
+    number: int = field(default_factory=lambda: secrets.randbits(48))
+    """Names the connection in logs and holds its listing; random, so that it says nothing about order or address."""
+    role: Role = Role.UNDECIDED
+    peer: bytes = b""
+    inbox: bytes = b""
+    nonce: bytes = b""
+    was_fast: bool = False
+    is_silent: bool = False
+    silence: asyncio.TimerHandle | None = None
+
+    async def attend(self) -> None:
+        """Answer what has come (see `Attendant`)."""
+        await self.work(self)
+
+    def wait(self, silence_s: float) -> None:
+        """Wait for the next message; who may not stay silent has so many seconds."""
+        if self.role not in _PATIENT:
+            self.silence = asyncio.get_running_loop().call_later(silence_s, self._note_silence)
+
+    def wake(self) -> None:
+        """Wait no longer."""
+        if self.silence is not None:
+            self.silence.cancel()
+            self.silence = None
+
+    def _note_silence(self) -> None:
+        self.silence, self.is_silent = None, True
+        self.connection.notify()
