@@ -71,8 +71,9 @@ class Listener:
         round_number = 0
         while True:
             for group in self._groups:
-                due_s += every_s / _GROUPS
-                await asyncio.sleep(max(0.0, due_s - loop.time()))
+                # Never sooner after a stall: answers that are on their way must have their time.
+                due_s = max(due_s + every_s / _GROUPS, loop.time())
+                await asyncio.sleep(due_s - loop.time())
                 payload = round_number.to_bytes(_PAYLOAD_BYTES, "big")
                 for connection in list(group):
                     connection.beat(payload)
