@@ -77,12 +77,12 @@ class Crowd:
         self._hosts: list[tuple[SigningKey, SigningKey]] = []
         self._publishing: dict[int, Link] = {}
         self._newer: list[tuple[Link, bytes]] = []
-        now_ms, envelope = int(time.time() * 1000), EnvelopeKey.generate()
+        self._seq, envelope = int(time.time() * 1000), EnvelopeKey.generate()
         self._usual = Listing(
             peer=bytes(32),
-            seq=now_ms,
-            issued_ms=now_ms,
-            expires_ms=now_ms + 2 * _HOUR_MS,
+            seq=self._seq,
+            issued_ms=self._seq,
+            expires_ms=self._seq + 2 * _HOUR_MS,
             kind=ListingKind.SLOT,
             storage_bytes=1 << 35,
             free_bytes=1 << 34,
@@ -117,7 +117,7 @@ class Crowd:
         await link.ask(ProveInbox(inbox.sign(Purpose.INBOX, blob)), InboxOpen, timeout_s=_WAIT_S)
         link = await self._held.enter_async_context(dial(self._url, number))
         self._publishing[place] = link
-        await _publish(link, self._sign(key, inbox, seq=self._usual.seq))
+        await _publish(link, self._sign(key, inbox, seq=self._seq))
 
     def _sign(self, key: SigningKey, inbox: SigningKey, *, seq: int) -> bytes:
         return sign_listing(msgspec.structs.replace(self._usual, peer=key.public, inbox=inbox.public, seq=seq), key)
@@ -125,7 +125,8 @@ class Crowd:
     def prepare(self, count: int) -> int:
         """Sign a newer listing of as many hosts; return of how many."""
         wanted = list(self._publishing.items())[:count]
-        self._newer = [(link, self._sign(*self._hosts[place], seq=self._usual.seq + 1)) for place, link in wanted]
+        self._seq += 1
+        self._newer = [(link, self._sign(*self._hosts[place], seq=self._seq)) for place, link in wanted]
         return len(self._newer)
 
     async def publish(self) -> int:

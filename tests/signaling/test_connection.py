@@ -1,6 +1,9 @@
 """What one connection costs the server while it idles, and when the server takes it for dead."""
 
 import asyncio
+import gc
+import ssl
+from asyncio import sslproto
 
 import pytest
 from websockets.asyncio.client import connect
@@ -9,6 +12,7 @@ from websockets.frames import Frame, Opcode
 
 from backuppeer import limits
 from backuppeer.crypto.identity import SigningKey
+from backuppeer.limits.units import KIB
 from backuppeer.signaling.client import Link, open_link
 from backuppeer.signaling.listing import open_listing
 from backuppeer.signaling.messages import (
@@ -163,6 +167,23 @@ def test_who_begins_no_tls_is_cut_like_who_begins_no_websocket(tmp_path):
             reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
             assert await reader.read() == b""  # returns when the server has cut it
             writer.transport.abort()
+
+    run(story())
+
+
+def test_a_tls_connection_has_a_buffer_of_one_record(tmp_path):
+    async def story():
+        _, context = make_certificate(tmp_path)
+        trusting = ssl.create_default_context()
+        trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
+        async with serving(tls=context) as server:
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port, ssl=trusting)
+            writer.write(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert b" 200 " in await reader.read()
+            held = [one for one in gc.get_objects() if type(one) is sslproto.SSLProtocol]
+            assert held
+            assert all(len(one._ssl_buffer) <= 16 * KIB for one in held)
+            writer.close()
 
     run(story())
 

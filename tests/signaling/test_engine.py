@@ -356,6 +356,24 @@ def test_an_inbox_and_its_messages_end_a_day_after_its_owner_left(make):
     run(story())
 
 
+def test_each_message_ends_a_day_after_it_came_though_another_one_came_first(make):
+    async def story():
+        engine, clock = await make()
+        await engine.open_inbox(peer(1))
+        first = await engine.deposit(peer(1), b"first")
+        clock.turn(100)
+        await engine.deposit(peer(1), b"second")
+        await engine.take(peer(1), first.number)
+        clock.turn(limits.INBOX_LIFE_S - 100)
+        await engine.sweep()
+        assert [stored.sealed for stored in await engine.waiting(peer(1))] == [b"second"]
+        clock.turn(100)
+        await engine.sweep()
+        assert await engine.waiting(peer(1)) == []
+
+    run(story())
+
+
 def test_the_cap_on_inboxes_drops_the_longest_unattended_and_never_an_attended_one(make):
     async def story():
         engine, clock = await make(inboxes=2)

@@ -8,17 +8,22 @@ gone is noticed between one and two such times after it said its last, as with a
 
 import asyncio
 import ssl
+from asyncio import sslproto
 from collections.abc import Callable, Coroutine
 from typing import Final
 
 from websockets.protocol import State
 from websockets.typing import Subprotocol
 
+from backuppeer.limits.units import KIB
 from backuppeer.signaling.server.connection import Connection
 
 _GROUPS: Final = 200
 """With 60,000 connections 300 are pinged in a row: 3 ms of the loop, every tenth of a second."""
 _PAYLOAD_BYTES: Final = 4
+_TLS_READ_BYTES: Final = 16 * KIB
+"""A TLS record. asyncio keeps a buffer of 256 KiB for each TLS connection and has no option for it; a smaller one costs
+more system calls where much comes at once, which is on the relay alone."""
 
 
 class Listener:
@@ -54,6 +59,8 @@ class Listener:
         """
         loop = asyncio.get_running_loop()
         handshake_s, close_s = (self.handshake_s, self.close_s) if tls else (None, None)
+        if tls:
+            sslproto.SSLProtocol.max_size = _TLS_READ_BYTES
         self._server = await loop.create_server(
             lambda: self._make(self),
             host,
