@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import typer
 
+from backuppeer.cli.descriptors import bound_connections
 from backuppeer.cli.relaying import read_observe
 from backuppeer.cli.units import parse_size, write_size
 from backuppeer.clock import SystemClock
@@ -76,7 +77,7 @@ class Operating:
             raise UserError("--data keeps nothing where several nodes share a Valkey", hint=hint)
 
     def caps(self, stamp_bits: int) -> "Caps":
-        """Return the limits of the server.
+        """Return the limits of the server: no more connections than the system lets it have.
 
         Raises:
             UserError: there is no such limit, or it can't be that.
@@ -84,7 +85,7 @@ class Operating:
         """
         from backuppeer.signaling.server.caps import parse_caps  # noqa: PLC0415 - for this verb alone
 
-        return parse_caps(self.limits, stamp_bits=stamp_bits)
+        return bound_connections(parse_caps(self.limits, stamp_bits=stamp_bits))
 
     def keeping(self, caps: "Caps", data: Path | None, notes: "Notes | None") -> "Keeping":
         """Return where listings, messages and recovery notes are kept; `notes`: those of the folder, if there is one.
