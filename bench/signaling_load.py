@@ -35,8 +35,8 @@ IDLE_S = 40
 LISTINGS = 2_000
 _HOSTS_EACH = 2_500
 """Hosts of one process of clients."""
-_SPARE_FILES = 60
-"""Open files of the server beside two for each host: the viewers' sockets, its own."""
+_SPARE_FILES = 170
+"""Open files of the server beside two for each host: the viewers' sockets, its own, those for polite refusals."""
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
@@ -174,5 +174,5 @@ if __name__ == "__main__":
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     if (wanted := 2 * int(sys.argv[1]) + _SPARE_FILES) > most:
         fits = (most - _SPARE_FILES) / 2 / int(sys.argv[1])
-        raise SystemExit(f"{wanted} open files are needed by the server, {most} allowed here: SCALE={fits:.3f} fits")
+        raise SystemExit(f"{wanted} open files are needed by the server, {most} allowed here: SCALE={fits - 0.0005:.3f} fits")
     print(json.dumps(measure(int(sys.argv[1]))))
