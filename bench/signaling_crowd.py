@@ -17,10 +17,11 @@ import resource
 import sys
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import msgspec
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import InvalidMessage
 from websockets.typing import Subprotocol
 
 from backuppeer.crypto.envelope import EnvelopeKey
@@ -45,6 +46,7 @@ PAGES_PER_S = 200
 PAGES_S = 10
 _AT_ONCE = 16
 _WAIT_S = 120
+_TRIES = 5
 _HOUR_MS = 3_600_000
 
 
@@ -56,16 +58,27 @@ def address_of(number: int) -> str:
 @asynccontextmanager
 async def dial(url: str, number: int) -> AsyncIterator[Link]:
     """Open a socket from an address of its own."""
-    async with connect(
-        url,
-        subprotocols=[Subprotocol(SUBPROTOCOL)],
-        compression=None,
-        proxy=None,
-        ping_interval=None,
-        open_timeout=_WAIT_S,
-        local_addr=(address_of(number), 0),
-    ) as connection:
+    connection = await _connect(url, number)
+    try:
         yield Link(url, connection)
+    finally:
+        await connection.close()
+
+
+async def _connect(url: str, number: int) -> ClientConnection:
+    """Connect; again where the server has cut the handshake: a process that gets no processor for 5 s is too slow."""
+    for _ in range(_TRIES):
+        with suppress(InvalidMessage, ConnectionError):
+            return await connect(
+                url,
+                subprotocols=[Subprotocol(SUBPROTOCOL)],
+                compression=None,
+                proxy=None,
+                ping_interval=None,
+                open_timeout=_WAIT_S,
+                local_addr=(address_of(number), 0),
+            )
+    raise SystemExit("the server takes no more connections")
 
 
 class Crowd:

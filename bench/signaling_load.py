@@ -174,5 +174,7 @@ if __name__ == "__main__":
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     if (wanted := 2 * int(sys.argv[1]) + _SPARE_FILES) > most:
         fits = (most - _SPARE_FILES) / 2 / int(sys.argv[1])
-        raise SystemExit(f"{wanted} open files are needed by the server, {most} allowed here: SCALE={fits - 0.0005:.3f} fits")
+        raise SystemExit(
+            f"{wanted} open files are needed by the server, {most} allowed here: SCALE={fits - 0.0005:.3f} fits"
+        )
     print(json.dumps(measure(int(sys.argv[1]))))
