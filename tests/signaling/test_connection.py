@@ -4,6 +4,7 @@ import asyncio
 import gc
 import ssl
 from asyncio import sslproto
+from contextlib import suppress
 
 import pytest
 from websockets.asyncio.client import connect
@@ -28,6 +29,7 @@ from backuppeer.signaling.messages import (
     encode,
 )
 from backuppeer.signaling.server.caps import Caps
+from backuppeer.signaling.server.door import Visitor
 from backuppeer.signaling.server.engine import Shown
 from signaling.kit import NOW_MS, Host, run, serving, until
 from signaling.test_operating import get
@@ -123,6 +125,35 @@ def test_more_messages_than_are_kept_waiting_are_all_answered():
             for _ in range(limits.SERVER_MESSAGES_BURST):
                 assert isinstance(decode_answer(await connection.recv()), Page)
 
+    run(story())
+
+
+async def watch_turns(looked):
+    """Return how much was looked through in a turn of the loop at most, once cancelled."""
+    turns = [0]
+    with suppress(asyncio.CancelledError):
+        while True:
+            before = len(looked)
+            await asyncio.sleep(0)
+            turns.append(len(looked) - before)
+    return max(turns)
+
+
+@pytest.mark.parametrize("is_text", [True, False])
+def test_who_sends_very_many_messages_at_once_lets_others_have_their_turn_between(is_text, monkeypatch):
+    async def story():
+        async with serving() as server, quiet(server.url) as flooder:
+            watching = asyncio.create_task(watch_turns(looked))
+            frame = Frame(Opcode.TEXT if is_text else Opcode.BINARY, b"").serialize(mask=True, extensions=[])
+            flooder.transport.write(frame * 40_000)
+            await flooder.wait_closed()
+            async with open_link(server.url) as link:
+                await link.ask(Browse(b"", 1), Page)
+            watching.cancel()
+            assert 0 < await watching <= 16 * KIB // len(frame) + 1
+
+    looked, is_heard = [], Visitor.is_heard
+    monkeypatch.setattr(Visitor, "is_heard", lambda self, frame: looked.append(None) or is_heard(self, frame))
     run(story())
 
 

@@ -54,12 +54,13 @@ from backuppeer.signaling.note import deposit_blob
 from backuppeer.signaling.server.caps import Caps
 from backuppeer.signaling.server.connection import Connection
 from backuppeer.signaling.server.engine import Engine, Put, Shown, Stored
+from backuppeer.signaling.server.guest import Guest
 from backuppeer.signaling.server.load import Load
 from backuppeer.signaling.server.metrics import Metrics
 from backuppeer.signaling.server.notes import Notes
 from backuppeer.signaling.server.rate import TokenBucket
 from backuppeer.signaling.server.tolls import Tolls
-from backuppeer.signaling.server.visit import Closing, Guest, Visit
+from backuppeer.signaling.server.visit import Closing, Visit
 from backuppeer.signaling.stamping import is_timely
 
 LOG: Final = logging.getLogger("backuppeer.signaling.server")

@@ -16,10 +16,10 @@ from typing import Final
 from backuppeer import limits
 from backuppeer.clock import Clock
 from backuppeer.signaling.server.caps import Caps
-from backuppeer.signaling.server.due import Due
 from backuppeer.signaling.server.engine import Deaf, Ears, Put, Rate, Shown, Slice, Stored
 from backuppeer.signaling.server.rate import Buckets
 from backuppeer.signaling.server.seen import SeenKeys
+from backuppeer.signaling.server.timetable import Timetable
 from backuppeer.signaling.server.walk import Walk
 
 _DAY_S: Final = 86_400
@@ -58,7 +58,7 @@ class MemoryEngine:
         self._gone: OrderedDict[bytes, _Record] = OrderedDict()
         self._inboxes: dict[bytes, _Inbox] = {}
         self._unattended: OrderedDict[bytes, None] = OrderedDict()
-        self._due_peers, self._due_inboxes = Due(), Due()
+        self._due_peers, self._due_inboxes = Timetable(), Timetable()
         self._seen = SeenKeys(caps.seen_keys, clock=clock)
         self._buckets = Buckets(limits.SERVER_BUCKETS, clock=clock)
         self._ears: Ears = Deaf()

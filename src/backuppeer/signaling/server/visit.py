@@ -7,10 +7,11 @@ import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final
 
-from backuppeer.signaling.messages import RelayIs, Role
+from backuppeer.signaling.messages import Role
 from backuppeer.signaling.server.connection import Connection
+from backuppeer.signaling.server.guest import Guest
 from backuppeer.signaling.server.rate import TokenBucket
 
 _PATIENT: Final = frozenset({Role.PUBLISHER, Role.INBOX})
@@ -24,29 +25,6 @@ class Closing(Exception):  # noqa: N818 - not an error: how a visit ends
         super().__init__(reason)
         self.code = code
         self.reason = reason
-
-
-class Guest(Protocol):
-    """What the desk may know of where a connection comes from: nothing but names that say nothing."""
-
-    origin: str
-    """The name by which the client dialled us."""
-
-    def name_noter(self) -> bytes | None:
-        """Count a note against the network, and name that; None when it has left too many."""
-        ...
-
-    def name_network(self, key: bytes) -> bytes:
-        """Return the name of the network under a key."""
-        ...
-
-    def strike(self) -> bool:
-        """Count a breach of the protocol; return whether the network is kept out from now on."""
-        ...
-
-    def admit(self, transport: bytes) -> RelayIs:
-        """Admit a transport key to the relay, on the account of the network."""
-        ...
 
 
 @dataclass(slots=True, eq=False)

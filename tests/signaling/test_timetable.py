@@ -5,12 +5,12 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backuppeer.signaling.server.due import Due
+from backuppeer.signaling.server.timetable import Timetable
 
 
 @given(st.lists(st.tuples(st.binary(max_size=2), st.floats(0, 50) | st.just(math.inf))), st.lists(st.floats(0, 60)))
 def test_each_name_comes_once_within_a_second_of_when_it_is_due_and_never_before(noted, looks):
-    due, waiting = Due(), []
+    due, waiting = Timetable(), []
     for name, at_s in noted:
         due.add(name, at_s)
         waiting.append((name, at_s))
@@ -24,7 +24,7 @@ def test_each_name_comes_once_within_a_second_of_when_it_is_due_and_never_before
 
 
 def test_what_never_is_due_takes_no_room():
-    due = Due()
+    due = Timetable()
     due.add(b"name", math.inf)
     assert not due._names
     assert list(due.pop(1e12)) == []

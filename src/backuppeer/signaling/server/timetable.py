@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator
 
 
-class Due:
+class Timetable:
     """Names, by the second from which on they are due."""
 
     def __init__(self) -> None:
