@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from backuppeer import limits
 from backuppeer.errors import ProtocolViolation
 from backuppeer.signaling.server.caps import Caps
+from backuppeer.signaling.server.cluster.shared import SharedEngine
+from backuppeer.signaling.server.cluster.store import Store
 from backuppeer.signaling.server.engine import Deaf, Put, Rate, Shown
 from backuppeer.signaling.server.memory import MemoryEngine
 from backuppeer.signaling.server.rate import TokenBucket
-from backuppeer.signaling.server.shared import SharedEngine
-from backuppeer.signaling.server.store import Store
 from signaling.kit import TurnedClock
 from signaling.stores import storing
 

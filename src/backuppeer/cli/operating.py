@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from backuppeer.signaling.server.certificate import Certificate
     from backuppeer.signaling.server.notes import Notes
     from backuppeer.signaling.server.process import Keeping
-    from backuppeer.signaling.server.relaying import Relaying
+    from backuppeer.signaling.server.relay.relaying import Relaying
 
 CLUSTER_VARIABLE: Final = "BACKUPPEER_CLUSTER"
 
@@ -97,9 +97,9 @@ class Operating:
         from backuppeer.signaling.server.process import Keeping  # noqa: PLC0415 - websockets
 
         if self.cluster:
-            from backuppeer.signaling.server.shared import PREFIX, SharedEngine  # noqa: PLC0415 - an extra
-            from backuppeer.signaling.server.shared_notes import SharedNotes  # noqa: PLC0415
-            from backuppeer.signaling.server.store import Store  # noqa: PLC0415
+            from backuppeer.signaling.server.cluster.shared import PREFIX, SharedEngine  # noqa: PLC0415 - an extra
+            from backuppeer.signaling.server.cluster.shared_notes import SharedNotes  # noqa: PLC0415
+            from backuppeer.signaling.server.cluster.store import Store  # noqa: PLC0415
 
             store = Store(self.cluster, prefix=PREFIX)
             return Keeping(SharedEngine(store, caps, clock=SystemClock()), SharedNotes(store, caps.notes))
@@ -112,7 +112,7 @@ class Operating:
 
     def relaying(self) -> "Relaying | None":
         """Return what helps peers that can't reach each other; None: this server does not."""
-        from backuppeer.signaling.server.relaying import Relaying  # noqa: PLC0415 - iroh
+        from backuppeer.signaling.server.relay.relaying import Relaying  # noqa: PLC0415 - iroh
 
         # Of several nodes behind one name each would relay for its own clients, and who asks one may reach another.
         if not self.relay_rate or self.cluster:

@@ -6,7 +6,7 @@ from backuppeer.cli.units import format_size
 from backuppeer.errors import ProtocolViolation, UserError
 
 if TYPE_CHECKING:
-    from backuppeer.signaling.server.relaying import Relaying
+    from backuppeer.signaling.server.relay.relaying import Relaying
 
 
 def read_observe(text: str) -> tuple[tuple[str, int], ...]:

@@ -25,7 +25,6 @@ from websockets.http11 import Request, Response
 from backuppeer import limits
 from backuppeer.clock import Clock
 from backuppeer.signaling.messages import SUBPROTOCOL, RelayIs
-from backuppeer.signaling.server import relay
 from backuppeer.signaling.server.bans import Bans
 from backuppeer.signaling.server.caps import Caps
 from backuppeer.signaling.server.connection import Connection, Keeper
@@ -34,7 +33,8 @@ from backuppeer.signaling.server.hops import FORWARDED, Hops, is_forwarded
 from backuppeer.signaling.server.metrics import CONTENT_TYPE, Metrics
 from backuppeer.signaling.server.page import show_page
 from backuppeer.signaling.server.rate import TokenBucket
-from backuppeer.signaling.server.relaying import Relaying
+from backuppeer.signaling.server.relay import relay
+from backuppeer.signaling.server.relay.relaying import Relaying
 from backuppeer.signaling.servers import authority
 
 _V6_PREFIX: Final = 64

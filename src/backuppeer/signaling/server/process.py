@@ -23,8 +23,8 @@ from backuppeer.signaling.server.hops import Hops
 from backuppeer.signaling.server.listener import Listener
 from backuppeer.signaling.server.memory import MemoryEngine
 from backuppeer.signaling.server.notes import MemoryNotes, Notes
-from backuppeer.signaling.server.relay import SUBPROTOCOLS
-from backuppeer.signaling.server.relaying import Relaying
+from backuppeer.signaling.server.relay.relay import SUBPROTOCOLS
+from backuppeer.signaling.server.relay.relaying import Relaying
 
 
 class Keeping(NamedTuple):

@@ -26,9 +26,9 @@ from backuppeer.clock import Clock
 from backuppeer.crypto.relay import holds_relay_proof
 from backuppeer.errors import ProtocolViolation
 from backuppeer.signaling.messages import CloseCode
-from backuppeer.signaling.server.admissions import Admissions
 from backuppeer.signaling.server.connection import Connection
-from backuppeer.signaling.server.turns import FlowKey, Turns
+from backuppeer.signaling.server.relay.admissions import Admissions
+from backuppeer.signaling.server.relay.turns import FlowKey, Turns
 
 LOG: Final = logging.getLogger("backuppeer.signaling.server.relay")
 SUBPROTOCOLS: Final = ("iroh-relay-v2", "iroh-relay-v1")
