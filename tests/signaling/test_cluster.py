@@ -31,10 +31,10 @@ from backuppeer.signaling.messages import (
 )
 from backuppeer.signaling.pool import Pool
 from backuppeer.signaling.server.caps import Caps
+from backuppeer.signaling.server.cluster.shared import SharedEngine
+from backuppeer.signaling.server.cluster.shared_notes import SharedNotes
+from backuppeer.signaling.server.cluster.store import Store
 from backuppeer.signaling.server.engine import Rate
-from backuppeer.signaling.server.shared import SharedEngine
-from backuppeer.signaling.server.shared_notes import SharedNotes
-from backuppeer.signaling.server.store import Store
 from backuppeer.signaling.servers import authority
 from signaling.kit import Host, NoJitter, TurnedClock, run, serving
 from signaling.stores import storing

@@ -8,7 +8,6 @@ import argparse
 import asyncio
 import json
 import os
-import resource
 import shutil
 import signal
 import sys
@@ -75,13 +74,14 @@ from backuppeer.agent.repute.promised import promised_by
 from backuppeer.agent.repute.shelf import Shelf
 from backuppeer.agent.repute.standing import Standing
 from backuppeer.agent.repute.views import Views, make_views
+from backuppeer.cli.descriptors import use_descriptors
 from backuppeer.cli.routing import make_handlers
 from backuppeer.clock import Clock, SystemClock
 from backuppeer.control.openapi import build_openapi
 from backuppeer.control.server import build_app, serve_control
 from backuppeer.control.sockets import socket_path_for
 from backuppeer.errors import BackupPeerError
-from backuppeer.limits import OPEN_FILES, PASSPHRASE_BYTES, SWITCH_INTERVAL_S
+from backuppeer.limits import PASSPHRASE_BYTES, SWITCH_INTERVAL_S
 from backuppeer.signaling.proxying import use_nothing, use_proxy
 from backuppeer.transport.base import PathKind
 from backuppeer.trust.evidence import EvidenceLog
@@ -287,15 +287,6 @@ async def serve(home: Home, secret: bytes, *, on_start: Callable[[], None]) -> N
         await door
     await agent.close()
     _log.info("agent stopped")
-
-
-def use_descriptors() -> None:
-    """Take as many file descriptors as the system lets us have: the soft limit of most is 1,024."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        with suppress(OSError, ValueError):  # macOS has a second limit that it does not tell
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def main(arguments: list[str] | None = None) -> int:

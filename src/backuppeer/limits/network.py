@@ -226,6 +226,8 @@ HEALTH_BYTES: Final = 4 * KIB
 """Of a server's answer at `/health`: a few headers."""
 SERVER_HANDSHAKE_S: Final = 5.0
 """What a socket at the server may take to become a WebSocket (slow loris)."""
+SERVER_PING_S: Final = 20.0
+"""Each connection is pinged so often, and closed at the next ping when it did not answer the last."""
 SERVER_LISTINGS: Final = 200_000
 SERVER_INBOXES: Final = 400_000
 SERVER_STORED_MESSAGES: Final = 65536
