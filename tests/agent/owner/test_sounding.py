@@ -163,6 +163,29 @@ def test_a_host_that_is_dialled_in_vain_holds_nothing_up_and_is_dialled_on_besid
     play(story)
 
 
+def test_who_was_waited_for_before_is_not_waited_for_again(play, owner):
+    async def story(run, draft):
+        run.fetch._wait_s = math.inf
+        *away, last = [copy.agreement for copy in owner.repository.ledger.copies_of(draft.logical)]
+        dialled = []
+
+        class Nobody:
+            async def session(self, peer):
+                dialled.append(peer)
+                await asyncio.Event().wait()
+
+        for agreement in away:
+            run.fetch._partners[agreement] = dataclasses.replace(run.fetch._partners[agreement], reach=Nobody())
+        del run.fetch._partners[last]
+        run.fetch.give_up({*away, last})
+        async with asyncio.timeout(60):
+            with pytest.raises(PeerUnreachable, match="in vain"):
+                await run.read(draft)
+        assert dialled == run.blamed == []
+
+    play(story)
+
+
 class Waiting:
     """A request of which the test says when bytes come, and others of which it says when they answer."""
 

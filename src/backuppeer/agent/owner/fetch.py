@@ -13,6 +13,7 @@ and left for the next copy; one that can't be reached is retried within the budg
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from functools import partial
@@ -32,6 +33,7 @@ from backuppeer.errors import (
     BackupPeerError,
     IntegrityFault,
     InterruptedByUserError,
+    PeerUnreachable,
     ProtocolViolation,
     RefusedError,
     StoreUnavailable,
@@ -173,6 +175,12 @@ class Fetch:
         """Return how many verified bytes came from a host, in whole leaves."""
         return self._pacer.delivered_bytes(agreement)
 
+    def give_up(self, agreements: AbstractSet[AgreementId]) -> None:
+        """Wait no more for hosts that were waited for before this; they are tried again after a while."""
+        for agreement in agreements & self._partners.keys():
+            self._gone[agreement] = PeerUnreachable(f"{self._partners[agreement].name} was waited for in vain")
+            self._failed_s[agreement] = self._clock.monotonic_s()
+
     def cancel(self) -> None:
         """End all waiting for hosts, now and from now on. In the event loop."""
         self._is_cancelled = True
@@ -285,6 +293,7 @@ class Fetch:
         meeting = self._meetings.get(partner.agreement)
         if meeting is None or meeting.done():
             meeting = asyncio.ensure_future(partner.session())
+            meeting.add_done_callback(_look_at)  # whoever waited for it may have gone on with another host
             self._meetings[partner.agreement] = meeting
         # Dialling takes its own time, and goes on beside this.
         return asyncio.shield(meeting)
@@ -317,6 +326,12 @@ class Fetch:
     @property
     def _silent_s(self) -> float:
         return self._wait_s or math.inf  # asked once: until it is found dead, or has answered
+
+
+def _look_at(meeting: asyncio.Future[Session]) -> None:
+    """Take note of how a dial ended that nobody waits for any more: else the loop complains of it."""
+    if not meeting.cancelled():
+        meeting.exception()
 
 
 async def _within(limit_s: float | None, step: Coroutine[None, None, T], name: str) -> T:
