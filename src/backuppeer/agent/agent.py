@@ -5,7 +5,7 @@ them in; what is decided here is only who listens to whom.
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -323,15 +323,19 @@ class Agent:
             except BackupPeerError as exc:  # a no to one of them says nothing of the others
                 _log.info("nothing agreed on", reason=exc.message[:200])
         for talk in (repute.countersigning.heal, repute.receipting.settle, repute.exchange.ask):
-            try:
-                await talk(session)
-            except PeerFault as exc:
-                _log.warning("a peer showed a wrong receipt", reason=exc.message[:200])
-                # A signature that does not hold is its own fault here: it has proven who it is.
-                fault = ProtocolViolation(exc.message) if isinstance(exc, AuthenticationFault) else exc
-                await asyncio.to_thread(self.parts.standing.blame, session.peer, fault)
-            except BackupPeerError as exc:
-                _log.info("no receipts", reason=exc.message[:200])
+            await self._talk(session, talk)
+        await repute.receipting.attend(session, partial(self._talk, session, repute.receipting.settle))
+
+    async def _talk(self, session: Session, talk: Callable[[Session], Awaitable[object]]) -> None:
+        try:
+            await talk(session)
+        except PeerFault as exc:
+            _log.warning("a peer showed a wrong receipt", reason=exc.message[:200])
+            # A signature that does not hold is its own fault here: it has proven who it is.
+            fault = ProtocolViolation(exc.message) if isinstance(exc, AuthenticationFault) else exc
+            await asyncio.to_thread(self.parts.standing.blame, session.peer, fault)
+        except BackupPeerError as exc:
+            _log.info("no receipts", reason=exc.message[:200])
 
     async def _see_off(self, session: Session) -> None:
         """Note when a session was over, also when it is this agent that ends: its peer was there until then."""

@@ -29,7 +29,7 @@ from backuppeer.agent.home.home import PROOFS, Home, sweep_unfinished
 from backuppeer.agent.home.keyring import HomeKeys, load_keys
 from backuppeer.agent.home.logbook import open_log
 from backuppeer.agent.home.state import State
-from backuppeer.agent.host.authorities import list_authorities
+from backuppeer.agent.host.authorities import find_authority, list_authorities
 from backuppeer.agent.host.ending import Ending as HostEnding
 from backuppeer.agent.host.hosting import Hosting
 from backuppeer.agent.host.inviting import Inviting
@@ -70,6 +70,7 @@ from backuppeer.agent.recovery.slots import Slots
 from backuppeer.agent.repute.convicts import Convicts
 from backuppeer.agent.repute.gaps import Gaps
 from backuppeer.agent.repute.hearing import Hearing
+from backuppeer.agent.repute.heirlooms import follow_carried
 from backuppeer.agent.repute.promised import promised_by
 from backuppeer.agent.repute.shelf import Shelf
 from backuppeer.agent.repute.standing import Standing
@@ -227,6 +228,7 @@ def _make_repute(parts: Parts, evidence: EvidenceLog, premises: Premises, vault:
     home, keys, state, clock = parts.home, parts.keys, parts.state, parts.clock
     shelf = open_or_set_aside(home.path / "receipts.db", Shelf, note=premises.notes.append)
     vault.self_set.shelf = shelf
+    vault.self_set.follow = partial(follow_carried, parts.views.heirs, partial(find_authority, state, premises))
     hearing, gaps = Hearing(shelf, clock, keys.peer), Gaps(shelf, state, keys.identity, clock)
     convicts = Convicts(shelf, evidence, home.path / PROOFS, clock)
     receipting = Receipting(state, keys, vault, shelf=shelf, gaps=gaps, clock=clock)

@@ -213,6 +213,10 @@ PAGE_LISTINGS: Final = 50
 BROWSE_PER_SERVER: Final = 2000
 BROWSE_ALL_PER_SERVER: Final = 20_000
 """With `--all`: what one server may make a viewer hold."""
+VERIFIED_LISTINGS: Final = 20_000
+"""Listings whose signature a viewer does not verify again: all that one server hands out with `--all`, in 3 MiB."""
+BROWSE_SLICE_ROWS: Final = 50
+"""Hosts scored in one go, 10 ms; then whatever else the agent has to do has its turn. As many as a page has."""
 BROWSE_SOFT_S: Final = 1.75
 """Of the two seconds that a person waits at most for servers that hang, the command itself takes the rest (ADR 80)."""
 BROWSE_TELL_S: Final = 0.1
