@@ -219,6 +219,7 @@ class Visitor(ServerConnection):
     peer_ip: str = ""
     local_address: tuple[str, int] = ("", 0)
     _address: str = ""
+    _asked_bytes: int = 0
     _frames: TokenBucket
 
     def connection_made(self, transport: Any) -> None:
@@ -235,11 +236,15 @@ class Visitor(ServerConnection):
             transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        """Read in pieces: of one that is cut no more is looked at."""
+        """Read in pieces: of one that is cut no more is looked at; cut whose request has no end."""
         for start in range(0, len(data), _PIECE_BYTES):
+            piece = data[start : start + _PIECE_BYTES]
+            self._asked_bytes += len(piece) if self.request is None else 0
+            if self._asked_bytes > limits.SERVER_REQUEST_BYTES:
+                self.transport.abort()
             if self.transport.is_closing():
                 return
-            super().data_received(data[start : start + _PIECE_BYTES])
+            super().data_received(piece)
 
     def process_event(self, event: Event) -> None:
         """Count what costs work and says nothing, which the library answers or throws away; cut who sends too much."""
