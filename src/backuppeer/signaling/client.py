@@ -47,6 +47,7 @@ from backuppeer.signaling.messages import (
     explain_refusal,
     inbox_proof_blob,
 )
+from backuppeer.signaling.pace import Pace
 from backuppeer.signaling.proxying import proxy_for
 from backuppeer.signaling.servers import authority
 from backuppeer.signaling.stamping import NOT_TAKEN, TOO_MUCH, OnProving, Work, is_affordable, is_made, make_stamp
@@ -286,7 +287,7 @@ class InboxReader:
         self._on_state = on_state
         self._randomness = randomness
         self._seen: deque[bytes] = deque(maxlen=_SEEN_MESSAGES)
-        self._wake = asyncio.Event()
+        self._wake, self._pace = asyncio.Event(), Pace()
 
     def wake(self) -> None:
         """Try again now, if it is waiting to."""
@@ -305,6 +306,7 @@ class InboxReader:
             message = await link.receive(Message)
             await self._hand_on(message)
             await link.send(Taken(message.number))
+            await asyncio.sleep(self._pace.take(asyncio.get_running_loop().time()))
 
     async def _hand_on(self, message: Message) -> None:
         """Hand on once: after a lost `Taken` the server sends again, and numbers start anew when it restarts."""
