@@ -216,7 +216,7 @@ BROWSE_TELL_S: Final = 0.1
 BROWSE_PATIENT_S: Final = 30.0
 """How long all rows of a server are waited for: 20,000 take 2 s of verification, and 40 MB of a slow line."""
 INBOX_HEARD: Final = 256
-"""Messages of one inbox that are heard of one server at once: twice what a server hands on of others' (`limits.service`)"""
+"""Messages of one inbox that are heard of one server at once: twice what an honest one hands on."""
 INBOX_HEARD_PER_S: Final = 4.0
 SERVERS: Final = 16
 SERVER_URL_CHARS: Final = 256
