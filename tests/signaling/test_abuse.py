@@ -211,12 +211,14 @@ def test_who_pings_now_and_then_is_served_on():
     async def story():
         caps = Caps()
         assert caps.control_frames == (limits.SERVER_CONTROL_FRAMES_PER_S, limits.SERVER_CONTROL_FRAMES)
-        async with serving(caps) as server, open_link(server.url) as link:
+        asking = [Subprotocol(SUBPROTOCOL)]
+        async with serving(caps) as server, connect(server.url, subprotocols=asking, ping_interval=None) as connection:
             for _ in range(3):
                 for _ in range(caps.control_frames.burst):
-                    await (await link._connection.ping())
+                    await (await connection.ping())
                 server.clock.turn(60)
-            await link.ask(Browse(b"", 1), Page)
+            await connection.send(encode(Browse(b"", 1)))
+            await connection.recv()
 
     run(story())
 

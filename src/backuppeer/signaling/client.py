@@ -48,6 +48,7 @@ from backuppeer.signaling.messages import (
     inbox_proof_blob,
 )
 from backuppeer.signaling.pace import Pace
+from backuppeer.signaling.piecewise import Answering
 from backuppeer.signaling.proxying import proxy_for
 from backuppeer.signaling.servers import authority
 from backuppeer.signaling.stamping import NOT_TAKEN, TOO_MUCH, OnProving, Work, is_affordable, is_made, make_stamp
@@ -357,6 +358,7 @@ async def _dial(url: str, timeout_s: float) -> ClientConnection:
             url,
             subprotocols=[Subprotocol(SUBPROTOCOL)],
             compression=None,
+            create_connection=Answering,
             user_agent_header=None,  # tells nothing but costs a fingerprint
             open_timeout=timeout_s,
             close_timeout=limits.SERVER_CLOSE_S,

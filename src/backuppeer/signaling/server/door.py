@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from websockets.asyncio.server import ServerConnection
 from websockets.datastructures import MultipleValuesError
-from websockets.frames import CTRL_OPCODES, Frame, Opcode
+from websockets.frames import Frame
 from websockets.http11 import Request, Response
 from websockets.protocol import Event
 
@@ -27,6 +27,7 @@ from backuppeer.clock import Clock
 from backuppeer.errors import LocalError
 from backuppeer.limits.units import KIB
 from backuppeer.signaling.messages import SUBPROTOCOL
+from backuppeer.signaling.piecewise import Piecewise, says_nothing
 from backuppeer.signaling.server import relay
 from backuppeer.signaling.server.bans import Bans
 from backuppeer.signaling.server.caps import Caps
@@ -42,9 +43,7 @@ _LOOPBACK_NAMES: Final = frozenset({"localhost", "ip6-localhost"})
 _PATH: Final = "/"
 _NAME_BYTES: Final = 16
 _PIECE_BYTES: Final = 16 * KIB
-"""Read of a connection before the next look at it: up to 8,000 frames, some 0.1 s."""
-_SPLINTER_BYTES: Final = 126
-"""No program or proxy cuts a message into parts as small as this."""
+"""Read of a connection before others have their turn: up to 2,700 frames, some 0.1 s."""
 
 
 class Door:
@@ -209,9 +208,10 @@ _PROBES: Final[dict[str, tuple[HTTPStatus, str]]] = {
 """What iroh asks a relay before it uses it: how far it is, and whether a portal answers in its place."""
 
 
-class Visitor(ServerConnection):
+class Visitor(Piecewise, ServerConnection):
     """A connection that the door has counted in, from the first TCP byte on."""
 
+    piece_bytes = _PIECE_BYTES
     door: Door
     refusal: HTTPStatus | None = None
     origin: str = ""
@@ -236,19 +236,16 @@ class Visitor(ServerConnection):
             transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        """Read in pieces: of one that is cut no more is looked at; cut whose request has no end."""
-        for start in range(0, len(data), _PIECE_BYTES):
-            piece = data[start : start + _PIECE_BYTES]
-            self._asked_bytes += len(piece) if self.request is None else 0
-            if self._asked_bytes > limits.SERVER_REQUEST_BYTES:
-                self.transport.abort()
-            if self.transport.is_closing():
-                return
-            super().data_received(piece)
+        """Read on; cut whose request has no end."""
+        self._asked_bytes += len(data) if self.request is None else 0
+        if self._asked_bytes > limits.SERVER_REQUEST_BYTES:
+            self.transport.abort()
+            return
+        super().data_received(data)
 
     def process_event(self, event: Event) -> None:
         """Count what costs work and says nothing, which the library answers or throws away; cut who sends too much."""
-        if isinstance(event, Frame) and _says_nothing(event) and not self._frames.take_at_once():
+        if isinstance(event, Frame) and says_nothing(event) and not self._frames.take_at_once():
             if not self.transport.is_closing():
                 self.door.cut(self._address)
                 self.transport.abort()
@@ -317,11 +314,6 @@ def coarse_address(address: str) -> str:
             return str(ip.ipv4_mapped)
         return str(ipaddress.ip_network((ip, _V6_PREFIX), strict=False))
     return str(ip)
-
-
-def _says_nothing(frame: Frame) -> bool:
-    is_control = frame.opcode in CTRL_OPCODES and frame.opcode is not Opcode.CLOSE
-    return is_control or (not frame.fin and len(frame.data) < _SPLINTER_BYTES)
 
 
 def _split_tokens(values: list[str]) -> set[str]:
