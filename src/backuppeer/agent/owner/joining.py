@@ -96,7 +96,8 @@ def _doubt(repository: Repository, name: SnapshotId, body: bytes) -> tuple[Snaps
     snapshot = decode_snapshot(body)
     # In front: of as many tags as there may be, the last one goes.
     tags = [REPLACED, *(tag for tag in snapshot.tags if tag != REPLACED)][:SNAPSHOT_TAGS]
-    ext = {ORIGINAL: bytes(name), **snapshot.ext}
+    # Whatever it says of that itself: one that says it is another's would keep the other from ever being joined.
+    ext = {**snapshot.ext, ORIGINAL: bytes(name)}
     tagged = encode_snapshot(msgspec.structs.replace(snapshot, tags=tags, ext=ext))
     return SnapshotId(repository.keys.blob_id(BlobKind.SNAPSHOT, tagged)), tagged
 
