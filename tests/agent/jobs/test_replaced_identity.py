@@ -12,6 +12,7 @@ from agent.jobs.test_amend import tag
 from agent.jobs.test_take_over import become_heir, job, two_machines
 from backuppeer.agent.owner import joining
 from backuppeer.agent.owner.joining import Joined, join_stray
+from backuppeer.agent.owner.undeleting import find_unlisted
 from backuppeer.backup import archiver
 from backuppeer.backup.amending import ORIGINAL
 from backuppeer.backup.browse import SnapshotFilter, list_snapshots
@@ -80,6 +81,9 @@ def test_what_a_thief_lists_and_is_no_snapshot_holds_up_no_heir_and_is_no_fault_
             assert (done.left_out, second.faults, find_doubtful(second)) == ([], [], [])
             assert last in {name.hex() for name in second.snapshots()}
             assert head_of(hosts[0]) == head_of(hosts[1])
+            vault = second.vault
+            lost = await asyncio.to_thread(find_unlisted, vault.repository, vault.source(wait_s=0))
+            assert lost == {}, "nothing that could be had back"
 
     asyncio.run(scenario())
 

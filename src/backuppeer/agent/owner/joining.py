@@ -16,7 +16,7 @@ from backuppeer.agent.owner.rebuild import Loaded, load_list
 from backuppeer.agent.owner.repository import Repository
 from backuppeer.backup.amending import ORIGINAL, Rows, read_rows
 from backuppeer.errors import LocalError, PeerUnreachable
-from backuppeer.ids import BlobId, SnapshotId
+from backuppeer.ids import SnapshotId
 from backuppeer.limits import SNAPSHOT_TAGS
 from backuppeer.proof.statements import Head
 from backuppeer.repo.blob import BlobKind
