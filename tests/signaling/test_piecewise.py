@@ -15,6 +15,7 @@ from backuppeer.signaling.messages import SUBPROTOCOL, Browse, Message, Page
 from backuppeer.signaling.piecewise import _ANSWER_PIECE_BYTES, Answering, Valve
 from backuppeer.signaling.server.door import _PIECE_BYTES, Visitor
 from signaling.kit import run, serving
+from signaling.test_tls import make_certificate
 
 ASKING = [Subprotocol(SUBPROTOCOL)]
 
@@ -82,6 +83,30 @@ def test_of_a_connection_that_ended_no_more_is_looked_at(is_told):
         for _ in range(3):
             await asyncio.sleep(0)
         assert seen == [b"ab"]
+
+    run(story())
+
+
+@pytest.mark.parametrize("is_sealed", [True, False])
+def test_of_a_refusal_that_is_longer_than_a_piece_all_is_read_though_the_line_ends_with_it(
+    tmp_path, monkeypatch, is_sealed
+):
+    certificate, context = make_certificate(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+
+    async def refuse(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        page = b"<p>nobody is here</p>" * 2000
+        writer.write(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: %d\r\n\r\n" % len(page) + page)
+        writer.close()
+
+    async def story():
+        tls = context if is_sealed else None
+        async with await asyncio.start_server(refuse, "127.0.0.1", 0, ssl=tls) as server:
+            port = server.sockets[0].getsockname()[1]
+            with pytest.raises(Unavailable, match="HTTP status 502"):
+                async with open_link(f"{'wss' if is_sealed else 'ws'}://127.0.0.1:{port}"):
+                    pass
 
     run(story())
 

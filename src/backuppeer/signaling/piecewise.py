@@ -12,7 +12,7 @@ from typing import Any, Final, cast
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.connection import Connection
 from websockets.frames import CTRL_OPCODES, Frame, Opcode
-from websockets.protocol import Event
+from websockets.protocol import Event, State
 
 from backuppeer import limits
 from backuppeer.limits.units import KIB
@@ -51,6 +51,12 @@ class Valve:
         if not (self._is_due or self._is_held):
             self._look_on()
         self._go_on()
+
+    def finish(self) -> None:
+        """Look through all that is left at once."""
+        rest, self._rest = self._rest, b""
+        if rest:
+            self._look(rest)
 
     def drop(self) -> None:
         """Forget what was not looked through: there is nobody any more whom an answer would reach."""
@@ -91,7 +97,9 @@ class Piecewise(Connection):
         self._valve.take(data)
 
     def eof_received(self) -> None:
-        """End."""
+        """End. What is left of an HTTP answer is in it: with TLS the end comes in the same turn. Frames are not."""
+        if self.protocol.state is State.CONNECTING:
+            self._valve.finish()
         self._valve.drop()
         super().eof_received()
 
