@@ -5,7 +5,8 @@ import asyncio
 from backuppeer import limits
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.signaling import pace
-from backuppeer.signaling.client import InboxReader, deposit_at
+from backuppeer.signaling.client import InboxReader
+from backuppeer.signaling.depositing import deposit_at
 from backuppeer.signaling.pace import Pace
 from signaling.kit import NoJitter, run, serving
 from signaling.test_attend import until
