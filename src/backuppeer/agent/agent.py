@@ -29,6 +29,7 @@ from backuppeer.agent.host.inviting import Inviting
 from backuppeer.agent.host.moving import Moving
 from backuppeer.agent.host.noting import Noting
 from backuppeer.agent.host.premises import Premises
+from backuppeer.agent.host.presence import Presence
 from backuppeer.agent.host.receipting import Countersigning
 from backuppeer.agent.host.reciprocity import Reciprocity
 from backuppeer.agent.host.requests import Requests
@@ -121,6 +122,7 @@ class HostSide:
     reciprocity: Reciprocity
     succeeding: Succeeding
     inviting: Inviting
+    presence: Presence
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +212,7 @@ class Agent:
         self.spawn(self.host.noting.run())
         self.spawn(self._follow_again())
         self.spawn(self.host.inviting.run())
+        self.spawn(self.host.presence.run())
         self.spawn(self._follow_requests())
         self.spawn(self.owner.rounds.run())
         self.spawn(self.owner.lookout.run())
@@ -232,6 +235,7 @@ class Agent:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.host.presence.close()
         await self.host.hosting.close()
         await parts.sessions.close_all()
         await parts.relays.close()
