@@ -4,6 +4,7 @@ Beside them whoever else may stand in such a network and say what he likes. One 
 its seconds; in the others a board in memory says who is announced (tests/signaling/test_lan_multicast.py has the rest).
 """
 
+import asyncio
 import secrets
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -27,7 +28,7 @@ from backuppeer.crypto.identity import SigningKey
 from backuppeer.crypto.recognition import derive_recognition
 from backuppeer.errors import NoSignaling, PeerUnreachable, RefusedError, Unavailable
 from backuppeer.ids import AgreementId, RepositoryId, format_peer_id
-from backuppeer.limits import GIB, KNOCK_BYTES, LAN_CLAIMS, LAN_SEEN_KEPT_S
+from backuppeer.limits import GIB, KNOCK_BYTES, LAN_CLAIMS, LAN_PLACES_AT_ONCE, LAN_SEEN_KEPT_S
 from backuppeer.proof.statements import TransportBinding, sign_statement
 from backuppeer.signaling.knock import Verdict
 from backuppeer.signaling.lan.asking import fetch_listing, knock_at, seek_at
@@ -392,5 +393,23 @@ def test_what_a_partner_is_told_is_signed_by_it_and_good_for_one_question(house,
             assert read_binding(binding, house.peer).transport == b"t" * 32
             only_id = derive_recognition(AgreementId(b"\x07" * 16), RepositoryId(bytes(16)))
             assert await seek_at(nas.place, only_id) is None, "the agreement's id stands in receipts"
+
+    run(story())
+
+
+def test_so_many_places_are_asked_at_once_and_one_that_hangs_holds_nobody_up(house, owner, board, monkeypatch):
+    monkeypatch.setattr(neighbours_module, "LAN_BROWSE_S", 0.3)
+    board.places["crowd"] = {port: Place(("127.0.0.1",), port) for port in range(1, LAN_PLACES_AT_ONCE + 9)}
+    laptop = LaptopSide(owner, house, "crowd")
+    inside, most = 0, 0
+
+    async def hang(_):
+        nonlocal inside, most
+        inside, most = inside + 1, max(most, inside + 1)
+        await asyncio.Event().wait()
+
+    async def story():
+        await laptop.neighbours._look(hang, asyncio.Event())
+        assert (inside, most) == (LAN_PLACES_AT_ONCE, LAN_PLACES_AT_ONCE)
 
     run(story())

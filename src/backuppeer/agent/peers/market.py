@@ -117,7 +117,7 @@ class Market:
             capped=regard.capped,
             reason=regard.reason,
             forked=verified.is_equivocating,
-            lan=verified.peer in self.neighbours.seen(),
+            lan=self.neighbours.is_allowed() and verified.peer in self.neighbours.seen(),
         )
 
     async def _ask(

@@ -10,6 +10,7 @@ most 10,000 records of what others say, and takes no packet above 8,966 bytes.
 """
 
 import asyncio
+import logging
 import secrets
 import socket
 from collections.abc import Callable, Sequence
@@ -158,6 +159,8 @@ def _open(interfaces: Sequence[Interface]) -> "AsyncZeroconf":
         raise Unavailable("the local network can't be asked: it is gone")
     versions = {ip.version for ip in own}
     which = IPVersion.All if len(versions) > 1 else IPVersion.V6Only if 6 in versions else IPVersion.V4Only
+    # Whoever sends broken packets would fill the terminal of `agent run`.
+    logging.getLogger("zeroconf").setLevel(logging.CRITICAL)
     try:
         return AsyncZeroconf(interfaces=[str(ip) for ip in own], ip_version=which)
     except (OSError, RuntimeError) as exc:
