@@ -31,7 +31,7 @@ class Neighbour:
 
 @contextlib.contextmanager
 def cabled(*addresses: str) -> Iterator[tuple[World, list[Neighbour]]]:
-    """Have two machines with an identity each and these addresses, and leave nothing of them."""
+    """Have two machines that may use their network, with an identity and an address each; leave nothing of them."""
     world = World()
     names = [f"bp{os.getpid()}n{number}" for number in range(len(addresses))]
     made: list[Neighbour] = []
@@ -46,7 +46,10 @@ def cabled(*addresses: str) -> Iterator[tuple[World, list[Neighbour]]]:
             for device in ("lo", DEVICE):
                 neighbour.run("ip", "link", "set", "dev", device, "up")
             neighbour.move(address)
-            neighbour.peer_id = str(neighbour.home.do("init", "--yes").last["peer_id"])
+        for neighbour, init in [(each, each.home.start("init", "--yes")) for each in made]:
+            neighbour.peer_id = str(init.wait_event("done")["peer_id"])
+            assert init.process.wait(60) == 0
+            (neighbour.home.path / "config.toml").write_text('[network]\nlan = "yes"\n')
         yield world, made
     finally:
         for neighbour in made:

@@ -29,5 +29,5 @@ LAN_DOOR_ADDRESSES: Final = 1024
 """Addresses that are counted; those that asked least lately are forgotten."""
 LAN_INTERFACES: Final = 16
 """Networks of this machine at which its door stands; one with more has containers, not neighbours."""
-LAN_SETTLE_S: Final = 10.0
+LAN_SETTLE_S: Final = 5.0
 """How often networks and settings are looked at: after so long a machine that came home is found there."""

@@ -41,8 +41,8 @@ class Dials:
 class Street:
     """Where the partner is in the network, for who may look."""
 
-    def __init__(self, found, *, allowed=True):
-        self.found, self.allowed, self.looks = found, allowed, 0
+    def __init__(self, found, *, allowed=True, after=1):
+        self.found, self.allowed, self.after, self.looks = found, allowed, after, 0
 
     def is_allowed(self):
         return self.allowed
@@ -50,7 +50,7 @@ class Street:
     async def find_partner(self, peer):
         assert peer == PEER
         self.looks += 1
-        return self.found
+        return self.found if self.looks >= self.after else None
 
 
 @pytest.fixture
@@ -77,6 +77,13 @@ def test_a_partner_that_moved_is_found_and_the_old_address_given_up(reach, befor
     made = reach({WAS.addresses[0]: before, IS.addresses[0]: "session"}, Street(IS))
     assert meet(made) == ("session", [*WAS.addresses, *IS.addresses])
     assert made._sessions.given_up == (before is None)
+
+
+def test_a_partner_that_is_about_to_open_its_door_is_looked_for_once_more(reach):
+    street = Street(IS, after=2)
+    made = reach({WAS.addresses[0]: PeerUnreachable("nobody"), IS.addresses[0]: "session"}, street)
+    assert meet(made) == ("session", [*WAS.addresses, *IS.addresses])
+    assert street.looks == 2
 
 
 def test_one_that_answers_where_it_was_is_not_looked_for(reach):

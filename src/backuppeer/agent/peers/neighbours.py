@@ -9,7 +9,7 @@ setting `network.lan`, or for one command.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -87,7 +87,8 @@ class Neighbours:
             if verified.peer == wanted:
                 done.set()
 
-        await self._look(fetch, done)
+        seen = self.seen().get(wanted) if wanted is not None else None
+        await self._look(fetch, done, known=seen.places if seen is not None else ())
         return list(found.values())
 
     async def knock(self, host: PeerId, make: Callable[[], bytes], take: Callable[[bytes], None]) -> bool:
@@ -131,8 +132,12 @@ class Neighbours:
         # The newest last: a machine that moved is asked where it is now, before where it was.
         seen.places = [place, *(known for known in seen.places if known != place)][:LAN_CLAIMS]
 
-    async def _look(self, ask: OnPlace, done: asyncio.Event) -> None:
-        """Ask each place that is heard of, until `done` or for LAN_BROWSE_S; what fails is passed over."""
+    async def _look(self, ask: OnPlace, done: asyncio.Event, *, known: Iterable[Place] = ()) -> None:
+        """Ask each place that is heard of, until `done` or for LAN_BROWSE_S; what fails is passed over.
+
+        known: places to ask at once, while others are still to be heard of.
+        """
+        asked = set[Place]()
         room, asking = asyncio.Semaphore(LAN_PLACES_AT_ONCE), set[asyncio.Task[None]]()
 
         async def ask_in_turn(place: Place) -> None:
@@ -143,8 +148,12 @@ class Neighbours:
                 _log.info("a neighbour is of no use", reason=exc.message[:200])
 
         def take(place: Place) -> None:
-            asking.add(asyncio.create_task(ask_in_turn(place)))
+            if place not in asked:
+                asked.add(place)
+                asking.add(asyncio.create_task(ask_in_turn(place)))
 
+        for place in list(known):
+            take(place)
         try:
             async with asyncio.timeout(LAN_BROWSE_S):
                 networks = list_interfaces(self._binds)

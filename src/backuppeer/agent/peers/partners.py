@@ -194,6 +194,11 @@ class Reach:
             if dialling.done() and dialling.exception() is None:
                 return dialling.result()
         near = await neighbours.find_partner(peer)
+        if near is None and dialling is not None:
+            await asyncio.wait({dialling})
+            if dialling.exception() is None:
+                return dialling.result()
+            near = await neighbours.find_partner(peer)  # it may have been about to open its door
         # At an address that is being dialled it answers there, or not.
         is_news = near is not None and (where is None or set(near.addresses) - set(where.addresses))
         if near is not None and (is_news or dialling is None or dialling.done()):
