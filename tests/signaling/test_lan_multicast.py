@@ -232,6 +232,14 @@ def test_a_machine_with_many_networks_shows_itself_in_some(monkeypatch):
     assert len(names(monkeypatch, EVERYWHERE, *cards)) == LAN_INTERFACES
 
 
+def test_a_system_that_does_not_tell_its_cards_has_no_networks(monkeypatch):
+    def refuse():
+        raise OSError(1, "not permitted")
+
+    monkeypatch.setattr(ifaddr, "get_adapters", refuse)
+    assert list_interfaces(EVERYWHERE) == []
+
+
 def test_an_address_belongs_to_the_card_whose_network_holds_it():
     home, work = (Interface(name, (ip_interface(f"10.{name}.0.1/16"),)) for name in "12")
     assert find_interface(ip_address("10.2.9.9"), [home, work]) is work

@@ -165,7 +165,7 @@ class Market:
         """Return the error with the way out that needs no server."""
         if self.neighbours.is_allowed():
             return exc
-        return NoSignaling(exc.message, hint=f"{exc.hint}; `backup-peer browse --lan` looks in this network alone")
+        return NoSignaling(exc.message, hint=f"{exc.hint}; `backup-peer browse --lan` looks in this network, too")
 
     async def _look_around(self, wanted: PeerId | None) -> list[VerifiedListing]:
         return await self.neighbours.listings(wanted) if self.neighbours.is_allowed() else []

@@ -129,7 +129,7 @@ class Neighbours:
     def _note(self, peer: PeerId, place: Place) -> None:
         seen = self._seen.setdefault(peer, Seen(0))
         seen.time_ms = self._clock.now_ms()
-        # The newest last: a machine that moved is asked where it is now, before where it was.
+        # The newest first: a machine that moved is asked where it is now, before where it was.
         seen.places = [place, *(known for known in seen.places if known != place)][:LAN_CLAIMS]
 
     async def _look(self, ask: OnPlace, done: asyncio.Event, *, known: Iterable[Place] = ()) -> None:

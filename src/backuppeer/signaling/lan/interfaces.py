@@ -36,7 +36,11 @@ def list_interfaces(binds: Sequence[str]) -> list[Interface]:
     """
     chosen = [ip_address(text) for text in binds]
     found = []
-    for adapter in ifaddr.get_adapters():
+    try:
+        adapters = list(ifaddr.get_adapters())
+    except OSError:
+        return []  # the system does not tell: then this home is in no network
+    for adapter in adapters:
         addresses = tuple(own for own in map(_read, adapter.ips) if own is not None and _is_used(own, chosen))
         if addresses:
             found.append(Interface(adapter.name, addresses))
