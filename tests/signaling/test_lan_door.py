@@ -1,6 +1,7 @@
 """A door on the network: what it says to whom, how many it lets in, and what is no door."""
 
 import asyncio
+import socket
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from ipaddress import ip_interface
@@ -279,3 +280,25 @@ def test_an_answer_that_was_changed_on_its_way_is_no_answer():
 def test_a_door_that_can_not_be_opened_says_so():
     with pytest.raises(Unavailable, match="no door"):
         asyncio.run(Door(Interface("gone", (ip_interface("203.0.113.77/24"),)), House(), TurnedClock()).open())
+
+
+def has_ipv6():
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
+def test_a_door_stands_at_all_addresses_of_a_card_on_one_port():
+    both = Interface("lo", (ip_interface("127.0.0.1/8"), ip_interface("::1/64")))
+
+    async def scenario():
+        async with opened(interface=both) as (made, place):
+            assert place.addresses == ("127.0.0.1", "::1")
+            for address in place.addresses:
+                assert await fetch_listing(Place((address,), made.port)) == b"signed"
+
+    asyncio.run(scenario())
