@@ -56,6 +56,7 @@ from backuppeer.agent.host.terms import TermsDesk
 from backuppeer.agent.host.waiving import Waiving as HostWaiving
 from backuppeer.agent.jobs.lookout import Lookout
 from backuppeer.agent.jobs.rounds import Rounds
+from backuppeer.agent.jobs.timekeeper import Timekeeper
 from backuppeer.agent.owner.announcing import Announcing
 from backuppeer.agent.owner.connecting import Connecting
 from backuppeer.agent.owner.ending import Ending
@@ -138,7 +139,7 @@ async def compose(home: Home, secret: bytes) -> Agent:
     _join_succeeding(heirs, serving, sweeping, owed, noting=noting, hosting=hosting, by=(connecting, revising))
     further = (*terms, Moving(premises), owed, heirs, *_make_findable(home, keys, hosting, requests, premises=premises))
     as_host = HostSide(premises, requests, hosting, sweeping, scrubbing, noting, *further)
-    audits = _make_audits(home, keys, state, vault, reach=reach, announcing=announcing)
+    audits = _make_audits(home, keys, state, vault, by=(reach, announcing, revising))
     waiving = Waiving(state, keys, clock, reach=reach, revising=revising, ending=ending)
     as_owner = OwnerSide(market, knocking, connecting, vault, slots, *audits, revising, ending, waiving, announcing)
     parts = Parts(home, keys, state, clock, transport, sessions, reach, standing, contacting, views, relays)
@@ -218,8 +219,10 @@ def _make_findable(
 
 
 def _make_audits(
-    home: Home, keys: HomeKeys, state: State, vault: Vault, *, reach: Reach, announcing: Announcing
-) -> tuple[Auditor, Rounds, Lookout]:
+    home: Home, keys: HomeKeys, state: State, vault: Vault, *, by: tuple[Reach, Announcing, Revising]
+) -> tuple[Auditor, Rounds, Lookout, Timekeeper]:
+    reach, announcing, revising = by
+
     def is_wanted() -> bool:
         return read_config(home).audits != "off"
 
@@ -231,7 +234,8 @@ def _make_audits(
     auditor = Auditor(home, keys, state, vault)
     lookout = Lookout(state, vault.standing, vault.clock, reach=reach, is_wanted=may_look)
     lookout.find_waiting = lambda: announcing.waiting() if vault.writer.may_write and not vault.is_unrecovered else []
-    return auditor, Rounds(vault, auditor, is_wanted=is_wanted), lookout
+    timekeeper = Timekeeper(vault, home, before=revising.follow_up)
+    return auditor, Rounds(vault, auditor, is_wanted=is_wanted), lookout, timekeeper
 
 
 def _make_repute(parts: Parts, evidence: EvidenceLog, premises: Premises, vault: Vault, serving: Serving) -> Repute:
